@@ -1,0 +1,68 @@
+/** The words of the links between nodes. Payloads are bytes: fabric never looks inside. */
+import type { KeyObject } from 'node:crypto'
+
+/** Name of a node, unique in its ring: `[a-z0-9-]{1,32}`. */
+export type NodeId = string
+
+/** What separates users of a link from one another: one byte on the wire. */
+export type Channel = 'consensus' | 'gossip' | 'sync' | 'signals' | 'query'
+
+/** A peer as the ring knows it. A peer is who holds `publicKey`, not who answers at `host`. */
+export interface Peer {
+  readonly id: NodeId
+  readonly region: string
+  readonly host: string
+  readonly port: number
+  /** Ed25519 public key, raw 32 bytes. */
+  readonly publicKey: Uint8Array
+}
+
+export interface FabricOptions {
+  readonly ring: string
+  readonly self: Peer
+  /** This node's Ed25519 private key: proves `self.publicKey` in TLS. */
+  readonly privateKey: KeyObject
+  readonly peers: readonly Peer[]
+  /** Where to listen; `self.host` and `self.port` unless given. */
+  readonly listen?: { readonly host: string; readonly port: number }
+  /** Notices for people: one line each. */
+  readonly log?: (level: 'info' | 'warn', line: string) => void
+}
+
+/** How a link to one peer stands. */
+export interface LinkStatus {
+  readonly id: NodeId
+  readonly region: string
+  readonly connected: boolean
+  /** Why it is not connected, in one line that says what to do. */
+  readonly reason: string | undefined
+  readonly roundTripMs: number | undefined
+  /** The peer's clock minus ours, milliseconds, by its answers to pings; undefined until one was answered. */
+  readonly clockOffsetMs: number | undefined
+  readonly sentBytes: number
+  readonly receivedBytes: number
+}
+
+export type MessageHandler = (from: NodeId, payload: Uint8Array) => void
+/** Answers a request. A rejection reaches the asker as an error without its message. */
+export type RequestHandler = (from: NodeId, payload: Uint8Array) => Promise<Uint8Array>
+
+export interface Fabric {
+  /** Binds and starts dialling. Rejects with `FabricError` `FABRIC_PORT_IN_USE` naming the address. */
+  start(): Promise<void>
+  stop(): Promise<void>
+  /** False when the link is down or its queue is full: the message is gone, nothing blocks. */
+  send(to: NodeId, channel: Channel, payload: Uint8Array): boolean
+  broadcast(channel: Channel, payload: Uint8Array): void
+  /** Floods `payload` over the ring: each node delivers it to its `onGossip` handler once, and passes it on. */
+  gossip(payload: Uint8Array): void
+  /** Handler's answer says whether the payload is good: a bad one is not passed on and counts against `from`. */
+  onGossip(handler: (from: NodeId, payload: Uint8Array) => boolean): void
+  onMessage(channel: Channel, handler: MessageHandler): void
+  /** Rejects with `FABRIC_UNREACHABLE` or `FABRIC_TIMEOUT`. */
+  request(to: NodeId, channel: Channel, payload: Uint8Array, timeoutMs: number): Promise<Uint8Array>
+  onRequest(channel: Channel, handler: RequestHandler): void
+  links(): readonly LinkStatus[]
+  /** Called whenever a link comes up or goes down. */
+  onLink(handler: (status: LinkStatus) => void): void
+}

@@ -1,0 +1,90 @@
+/** The words of judgement. Pure: no `node:` import in this package. */
+import type { CompiledRoute, DenialIndex, View } from '@ringwall/ring'
+import type { WafMatch, WafRequest } from '@ringwall/waf'
+
+export type Outcome = 'allow' | 'deny' | 'challenge' | 'throttle'
+
+/** Which check decided. */
+export type Check = 'denial' | 'route' | 'limit' | 'waf' | 'identity' | 'staleness' | 'none'
+
+/** A judgement with its reason. `reason` is for operators; clients see only the status and the request id. */
+export interface Decision {
+  readonly outcome: Outcome
+  /** 200 for allow, else what the client gets: 403, 429, 401, 404 (no such route), 503 (view too stale). */
+  readonly status: number
+  readonly check: Check
+  readonly reason: string
+  /** `denial:ID`, `limit:NAME`, `rule:ID`, or undefined. */
+  readonly rule: string | undefined
+  /** Ledger height of the view that judged. */
+  readonly height: number
+  /** Age of the view when it judged, milliseconds since the last certified block. */
+  readonly viewAgeMs: number
+  /** Whether a denial not yet certified decided. */
+  readonly provisional: boolean
+  readonly retryAfterS: number | undefined
+  /** What the WAF matched, also when it only watched. */
+  readonly matches: readonly WafMatch[]
+  readonly wafScore: number
+  /** What would have happened in enforce mode; equals `outcome` there. */
+  readonly shadowOutcome: Outcome
+}
+
+/** A request as the guard meets it: already parsed, its source already settled by the trusted-proxy rules. */
+export interface GuardRequest extends WafRequest {
+  /** Host without port, lower case. */
+  readonly host: string
+  /** Path of the target, percent-decoded once and normalized, for routing only. */
+  readonly path: string
+}
+
+export type TokenVerdict =
+  | {
+      readonly ok: true
+      readonly issuer: string
+      readonly subject: string | undefined
+      readonly tokenId: string | undefined
+      readonly claims: Readonly<Record<string, unknown>>
+    }
+  | { readonly ok: false; readonly code: string; readonly reason: string }
+
+/** Verifies bearer tokens against the issuers that the policy trusts. A known token is answered at once. */
+export interface TokenVerifier {
+  verify(token: string, nowMs: number): TokenVerdict | Promise<TokenVerdict>
+}
+
+/** What judging needs beside the request; `now` is read once a request. */
+export interface GuardEnvironment {
+  readonly view: View
+  /** Denials by gossip, not yet certified. */
+  readonly provisional: DenialIndex
+  readonly tokens: TokenVerifier
+  readonly nowMs: number
+  /** When the last block became final here; undefined: never since start. */
+  readonly certifiedAtMs: number | undefined
+}
+
+/** What a login looked like, for detectors. */
+export interface LoginAttempt {
+  readonly service: string
+  /** `accountKey` of the name typed, or undefined when the request had none. */
+  readonly account: string | undefined
+}
+
+/** One request under judgement. */
+export interface Judgement {
+  readonly route: CompiledRoute | undefined
+  /** Set as soon as it is decided; allow only after the last check. */
+  readonly decision: Decision | undefined
+  /** Bytes of body that the remaining checks want to see; 0 when none. */
+  readonly bodyBytesWanted: number
+  /** Set once the body was seen on a route declared as login. */
+  readonly login: LoginAttempt | undefined
+}
+
+export interface Guard {
+  /** Checks that need no body: denials, route, staleness, rate limits, WAF phase 1, identity. */
+  head(request: GuardRequest, environment: GuardEnvironment): Judgement | Promise<Judgement>
+  /** Checks of the body: WAF phase 2, denied accounts. Sets the decision. `body` may be empty. */
+  body(judgement: Judgement, body: Uint8Array, truncated: boolean, environment: GuardEnvironment): Judgement
+}

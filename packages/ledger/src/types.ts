@@ -1,0 +1,114 @@
+/** The words of the ledger: how `ring` meets agreement, and how a node meets the ledger. */
+import type { Block, Certificate, Digest, Evidence } from '@ringwall/consensus'
+
+export type TxId = string
+
+/** What one transaction in a block did. */
+export interface TxResult {
+  readonly id: TxId
+  readonly ok: boolean
+  /** Stable code and sentence when not ok. */
+  readonly code?: string
+  readonly reason?: string
+}
+
+/** The block as the application meets it. */
+export interface BlockContext {
+  readonly height: number
+  readonly timestampMs: number
+  /** The proposing node. */
+  readonly proposer: string
+}
+
+/**
+ * What agreement is about, shaped like an ABCI 2.0 application: check (CheckTx), prepare (PrepareProposal), execute
+ * (ProcessProposal and FinalizeBlock in one, since states are immutable and a block may be executed before it is
+ * final), root (the app hash), snapshot and restore. All methods are synchronous, deterministic and total: they
+ * never throw for bad input. `S` is an immutable state; executing costs in proportion to the block, not to the state.
+ */
+export interface Application<S> {
+  initial(): S
+  /** May the transaction enter the mempool? Cheap checks: form, signature, authority, meaning. */
+  check(
+    state: S,
+    tx: Uint8Array,
+    nowMs: number,
+  ): { readonly ok: true; readonly id: TxId } | { readonly ok: false; readonly code: string; readonly reason: string }
+  /** Chooses from `candidates`, in order, what is valid on top of `state` and fits `bytesMax`. */
+  prepare(state: S, candidates: readonly Uint8Array[], context: BlockContext, bytesMax: number): readonly Uint8Array[]
+  /** A block with one invalid transaction is invalid as a whole: an honest leader never proposes one. */
+  execute(
+    state: S,
+    txs: readonly Uint8Array[],
+    context: BlockContext,
+  ):
+    | { readonly ok: true; readonly state: S; readonly results: readonly TxResult[] }
+    | { readonly ok: false; readonly reason: string }
+  /** Lower-case hex commitment to the state. */
+  root(state: S): string
+  snapshot(state: S): Uint8Array
+  /** Throws a clear error when the bytes are not a snapshot. */
+  restore(snapshot: Uint8Array): S
+}
+
+/** A final block as users of the ledger see it. */
+export interface FinalBlock<S> {
+  readonly block: Block
+  readonly txs: readonly Uint8Array[]
+  readonly results: readonly TxResult[]
+  /** State after the block. */
+  readonly state: S
+  /** Certifies this block or, through hash links, a descendant of it. */
+  readonly certificate: Certificate
+}
+
+/** Answer to a submitted transaction that is final and on this node's disk. */
+export interface Committed {
+  readonly id: TxId
+  readonly height: number
+  readonly digest: Digest
+  readonly elapsedMs: number
+}
+
+export interface Genesis {
+  /** Hash of the genesis document: names the ring. */
+  readonly ring: string
+  readonly validators: readonly { readonly id: string; readonly publicKey: Uint8Array }[]
+}
+
+export interface LedgerStatus {
+  readonly height: number
+  readonly round: number
+  readonly digest: Digest
+  readonly root: string
+  readonly timestampMs: number
+  /** This node's clock when it last saw a block become final; undefined since start. */
+  readonly certifiedAtMs: number | undefined
+  /** Blocks that peers are known to be ahead. */
+  readonly lag: number
+  readonly validators: number
+  readonly quorum: number
+  /** Validators heard from lately, this one included. */
+  readonly reachable: readonly string[]
+  readonly unreachable: readonly string[]
+  readonly mempool: number
+  readonly syncing: boolean
+  readonly evidence: readonly { readonly validator: string; readonly kind: Evidence['kind']; readonly round: number }[]
+  /** What was found wrong on disk at start, in one line each; empty when nothing was. */
+  readonly repairs: readonly string[]
+}
+
+export interface Ledger<S> {
+  status(): LedgerStatus
+  state(): S
+  /**
+   * Resolves once the transaction is in a final block that this node has on disk. Rejects with `LedgerError`:
+   * `TX_REFUSED` (with the application's code and reason), `NO_QUORUM` (after `timeoutMs`; says who is missing; the
+   * transaction stays pending until it lapses), `MEMPOOL_FULL`.
+   */
+  submit(tx: Uint8Array, timeoutMs: number): Promise<Committed>
+  block(height: number): Promise<FinalBlock<S> | Omit<FinalBlock<S>, 'state' | 'results'> | undefined>
+  /** Called in order of height, after the block is on disk. Returns what stops it. */
+  onBlock(handler: (block: FinalBlock<S>) => void): () => void
+  stop(): Promise<void>
+}

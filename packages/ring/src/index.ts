@@ -1,0 +1,2 @@
+export * from './policy.ts'
+export type * from './types.ts'

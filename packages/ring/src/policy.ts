@@ -1,0 +1,196 @@
+/**
+ * The policy: one document, `ringwall.yaml`, that says what the ring protects and how. This file gives its shape and
+ * defaults; `policy-document.ts` reads YAML into it and reports problems with line and column.
+ */
+import { z } from 'zod'
+
+/** `10m`, `30s`, `2h`, `7d`, `250ms` as milliseconds. */
+export const Duration = z
+  .string()
+  .regex(/^[0-9]{1,9}(ms|s|m|h|d)$/, 'expected a duration such as 30s, 10m or 24h')
+  .transform(parseDuration)
+  .meta({ description: 'A duration: a whole number and ms, s, m, h or d.' })
+
+const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+
+/** @param text Already matched: digits and a unit. */
+export function parseDuration(text: string): number {
+  const unit = text.endsWith('ms') ? 'ms' : (text.slice(-1) as 's' | 'm' | 'h' | 'd')
+  return Number.parseInt(text, 10) * UNIT_MS[unit]
+}
+
+/** `100/s`, `20/m`, `1000/h`: events and the window they fall in. */
+export const Rate = z
+  .string()
+  .regex(/^[1-9][0-9]{0,8}\/(s|m|h)$/, 'expected a rate such as 100/s or 20/m')
+  .transform((text) => {
+    const [count, unit] = text.split('/') as [string, 's' | 'm' | 'h']
+    return { count: Number.parseInt(count, 10), windowMs: UNIT_MS[unit] }
+  })
+  .meta({ description: 'A rate: a whole number, / and s, m or h.' })
+
+const Name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'expected lower-case letters, digits and hyphens, at most 63')
+const Path = z.string().max(1_024).regex(/^\//, 'expected a path that begins with /')
+const WafMode = z.enum(['enforce', 'shadow', 'off'])
+const AddressOrPrefix = z.string().max(50).meta({ description: 'An IP address or CIDR prefix.' })
+
+const Limit = z.strictObject({
+  name: Name,
+  key: z
+    .array(z.union([z.enum(['ip', 'subject']), z.string().regex(/^header:[A-Za-z0-9-]{1,64}$/)]))
+    .min(1)
+    .max(4)
+    .default(['ip'])
+    .meta({ description: 'What shares one budget: ip, subject (of the token), header:NAME, or a mix.' }),
+  rate: Rate,
+  burst: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .optional()
+    .meta({ description: 'How many may come at once; the rate’s count unless given.' }),
+})
+
+const Waf = z.strictObject({
+  mode: WafMode.default('enforce'),
+  paranoia: z.union([z.literal(1), z.literal(2), z.literal(3), z.literal(4)]).default(1),
+  rules: z
+    .array(z.string().min(1).max(64))
+    .max(16)
+    .default(['base'])
+    .meta({ description: 'Names of rule sets that the nodes have.' }),
+  exclude: z.array(z.int().positive()).max(1_000).default([]).meta({ description: 'Ids of rules left out.' }),
+  bodyBytesMax: z.int().min(0).max(1_048_576).default(131_072).meta({ description: 'How much of a body is inspected.' }),
+  oversize: z
+    .enum(['deny', 'pass'])
+    .default('pass')
+    .meta({ description: 'What happens to a body longer than that: pass sends the rest on uninspected.' }),
+})
+
+const Identity = z.strictObject({
+  required: z.boolean().default(true),
+  issuers: z
+    .array(z.string().max(512))
+    .max(16)
+    .default([])
+    .meta({ description: 'Which of the trusted issuers; all when empty.' }),
+  claims: z
+    .record(z.string().max(64), z.union([z.string(), z.number(), z.boolean()]))
+    .default({})
+    .meta({ description: 'Claims that must be equal, or arrays that must contain the value.' }),
+})
+
+const Login = z.strictObject({
+  account: z.string().min(1).max(64).meta({ description: 'Name of the form or JSON field that holds the account’s name.' }),
+  failure: z
+    .array(z.int().min(100).max(599))
+    .min(1)
+    .max(16)
+    .default([401, 403])
+    .meta({ description: 'Response statuses that mean a failed login.' }),
+})
+
+const Staleness = z.strictObject({
+  max: Duration,
+  beyond: z
+    .enum(['open', 'closed'])
+    .meta({ description: 'What to do when the view is older: open serves on, closed refuses with 503.' }),
+})
+
+const Route = z.strictObject({
+  name: Name,
+  path: Path.meta({ description: 'Matches this path and everything below it; the longest match wins.' }),
+  methods: z
+    .array(z.string().regex(/^[A-Z]{1,16}$/))
+    .max(16)
+    .default([])
+    .meta({ description: 'All when empty.' }),
+  waf: z.strictObject({ mode: WafMode.optional(), exclude: z.array(z.int().positive()).max(1_000).default([]) }).optional(),
+  limits: z.array(Limit).max(16).default([]),
+  identity: Identity.optional(),
+  login: Login.optional(),
+  staleness: Staleness.optional(),
+  deny: z.boolean().default(false).meta({ description: 'Refuse this route altogether.' }),
+})
+
+const Upstream = z.strictObject({
+  url: z
+    .string()
+    .max(512)
+    .regex(/^https?:\/\/[^/?#]+\/?$/, 'expected http://HOST:PORT or https://HOST:PORT without a path'),
+  region: Name.optional().meta({ description: 'Nodes prefer upstreams of their own region.' }),
+})
+
+const Service = z.strictObject({
+  hosts: z
+    .array(z.string().min(1).max(253))
+    .min(1)
+    .max(64)
+    .default(['*'])
+    .meta({ description: 'Host names; *.example.com for all below; * for any.' }),
+  upstreams: z.array(Upstream).min(1).max(64),
+  waf: Waf.prefault({}),
+  limits: z.array(Limit).max(16).default([]),
+  identity: Identity.optional(),
+  staleness: Staleness.default({ max: 3_600_000, beyond: 'open' }),
+  upstreamTimeout: Duration.default(30_000),
+  routes: z.array(Route).max(1_000).default([]),
+})
+
+const Jwk = z.looseObject({
+  kty: z.enum(['OKP', 'EC', 'RSA']),
+  kid: z.string().max(256).optional(),
+  alg: z.string().max(16).optional(),
+})
+
+const Issuer = z.strictObject({
+  issuer: z.string().min(1).max(512),
+  audience: z.string().min(1).max(512),
+  algorithms: z
+    .array(z.enum(['EdDSA', 'ES256', 'ES384', 'PS256', 'RS256']))
+    .min(1)
+    .default(['EdDSA', 'ES256']),
+  jwks: z.strictObject({ keys: z.array(Jwk).min(1).max(16) }).meta({ description: 'Public keys of the issuer (RFC 7517).' }),
+})
+
+/** The document's schema; `z.toJSONSchema` of it is what editors read. */
+export const PolicySchema = z.strictObject({
+  version: z.literal(1).meta({ description: 'Version of this format.' }),
+  services: z.record(Name, Service).meta({ description: 'What is protected, by name.' }),
+  trustedProxies: z.array(AddressOrPrefix).max(256).default([]).meta({ description: 'Whose X-Forwarded-For is believed.' }),
+  issuers: z.array(Issuer).max(16).default([]).meta({ description: 'Whose tokens are believed.' }),
+  detectors: z
+    .strictObject({
+      failedLogins: z
+        .strictObject({
+          perAccount: z.int().min(1).max(1_000_000).default(10),
+          perSource: z.int().min(1).max(1_000_000).default(20),
+          window: Duration.default(300_000),
+          denyFor: Duration.default(900_000),
+        })
+        .optional(),
+    })
+    .default({}),
+  denials: z
+    .strictObject({
+      safe: z.array(AddressOrPrefix).max(1_000).default([]).meta({ description: 'Sources that nobody can deny.' }),
+      ttlMax: Duration.default(90 * 86_400_000),
+      nodeTtlMax: Duration.default(3_600_000).meta({ description: 'Longest denial that a node may propose by itself.' }),
+      nodePerHour: z
+        .int()
+        .min(1)
+        .max(1_000_000)
+        .default(1_000)
+        .meta({ description: 'How many denials one node may propose in an hour.' }),
+      prefixMinV4: z.int().min(1).max(32).default(16).meta({ description: 'Widest IPv4 prefix that may be denied.' }),
+      prefixMinV6: z.int().min(1).max(128).default(32).meta({ description: 'Widest IPv6 prefix that may be denied.' }),
+    })
+    .prefault({}),
+})
+
+export type Policy = z.output<typeof PolicySchema>
+export type ServicePolicy = z.output<typeof Service>
+export type RoutePolicy = z.output<typeof Route>
+export type LimitPolicy = z.output<typeof Limit>
+export type IssuerPolicy = z.output<typeof Issuer>
+export type LoginPolicy = z.output<typeof Login>

@@ -1,0 +1,121 @@
+/** The words of what the ring agrees on. */
+import type { RuleSet, RuleSource } from '@ringwall/waf'
+import type { Policy, RoutePolicy, ServicePolicy } from './policy.ts'
+
+/** Lower-case hex SHA-256 of a signed transaction's canonical body. */
+export type TxId = string
+
+/**
+ * What a denial is about. `ip` is one address, `cidr` a prefix, `token` a JWT's `jti`, `subject` a JWT's `sub`, and
+ * `account` the name typed into a login form, as `accountKey` hashes it: names themselves never reach the ledger.
+ */
+export type DenialSubject =
+  | { readonly kind: 'ip'; readonly value: string }
+  | { readonly kind: 'cidr'; readonly value: string }
+  | { readonly kind: 'token'; readonly value: string }
+  | { readonly kind: 'subject'; readonly value: string }
+  | { readonly kind: 'account'; readonly service: string; readonly value: string }
+
+/** A denial as it stands. `id` is derived from the subject: denying twice extends, it does not add. */
+export interface Denial {
+  readonly id: string
+  readonly subject: DenialSubject
+  readonly reason: string
+  /** Who signed it: `operator:NAME` or `node:ID`. */
+  readonly issuer: string
+  /** Unix milliseconds. */
+  readonly issuedAtMs: number
+  readonly expiresAtMs: number
+  /** Height at which it became certain; undefined while provisional. */
+  readonly height: number | undefined
+}
+
+/** The statements that may be proposed. */
+export type TxBody =
+  | { readonly type: 'policy.set'; readonly policy: string; readonly expectVersion: number }
+  | { readonly type: 'deny.add'; readonly subject: DenialSubject; readonly ttlMs: number; readonly reason: string }
+  | { readonly type: 'deny.remove'; readonly id: string; readonly reason: string }
+
+/** The envelope that is signed: `RINGWALL_TX_V1\n` + canonical JSON (RFC 8785) of this. Refused after `untilMs`. */
+export interface TxContent {
+  readonly ring: string
+  readonly issuer: string
+  readonly atMs: number
+  readonly untilMs: number
+  /** 16 random bytes, base64url: makes two like statements two transactions. */
+  readonly nonce: string
+  readonly body: TxBody
+}
+
+export interface SignedTx {
+  readonly content: TxContent
+  /** Ed25519, base64url. */
+  readonly signature: string
+}
+
+/** A node and an operator as the genesis document lists them. Keys are raw Ed25519, base64url. */
+export interface RingNode {
+  readonly id: string
+  readonly region: string
+  /** `host:port` of its fabric listener. */
+  readonly address: string
+  readonly publicKey: string
+  readonly roles: readonly ('validator' | 'edge')[]
+}
+
+export interface RingOperator {
+  readonly name: string
+  readonly publicKey: string
+}
+
+/** How a ring begins. Its hash is the ring's name. */
+export interface GenesisDocument {
+  readonly format: 'ringwall/genesis/1'
+  readonly createdAtMs: number
+  readonly nodes: readonly RingNode[]
+  readonly operators: readonly RingOperator[]
+  /** The first policy, as YAML text. */
+  readonly policy: string
+}
+
+/** Rules that a policy can name, with their text: `base`, and whatever the operator installed. */
+export type RuleLibrary = ReadonlyMap<string, readonly RuleSource[]>
+
+/** Looks up denials. No method allocates on a miss. */
+export interface DenialIndex {
+  readonly size: number
+  /** `address` is textual IPv4 or IPv6 (RFC 5952 or any other spelling); the most specific, unexpired denial. */
+  matchAddress(address: string, nowMs: number): Denial | undefined
+  matchToken(jti: string, nowMs: number): Denial | undefined
+  matchSubject(sub: string, nowMs: number): Denial | undefined
+  matchAccount(service: string, key: string, nowMs: number): Denial | undefined
+  /** All unexpired, newest first. */
+  list(nowMs: number): readonly Denial[]
+}
+
+/** A route with everything that judging needs, compiled. */
+export interface CompiledRoute {
+  readonly service: ServicePolicy & { readonly name: string }
+  readonly route: RoutePolicy | undefined
+  /** `service` or `service route`, for traces. */
+  readonly label: string
+  /** Undefined when the WAF is off here. */
+  readonly rules: RuleSet | undefined
+  readonly wafMode: 'enforce' | 'shadow' | 'off'
+  readonly bodyBytesMax: number
+}
+
+/** The immutable result of applying the ledger up to `height`: what guards enforce. */
+export interface View {
+  readonly ring: string
+  readonly height: number
+  readonly blockTimestampMs: number
+  readonly policyVersion: number
+  readonly policy: Policy
+  readonly policyText: string
+  readonly denials: DenialIndex
+  readonly operators: readonly RingOperator[]
+  readonly nodes: readonly RingNode[]
+  /** By Host (without port, lower case) and path; undefined when no service answers to it. */
+  route(host: string, path: string, method: string): CompiledRoute | undefined
+}

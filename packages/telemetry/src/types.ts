@@ -1,0 +1,83 @@
+/** The words of telemetry: spans, decision records, counters. */
+
+/** 16 and 8 bytes, lower-case hex (W3C Trace Context, section 3.2). */
+export interface TraceContext {
+  readonly traceId: string
+  readonly spanId: string
+  readonly sampled: boolean
+  /** As received and bounded, to pass on. */
+  readonly traceState: string | undefined
+}
+
+export type AttributeValue = string | number | boolean
+
+/** A finished span. Times are Unix microseconds. */
+export interface Span {
+  readonly traceId: string
+  readonly spanId: string
+  readonly parentSpanId: string | undefined
+  readonly name: string
+  readonly kind: 'server' | 'client' | 'internal'
+  readonly startUs: number
+  readonly endUs: number
+  readonly ok: boolean
+  readonly attributes: Readonly<Record<string, AttributeValue>>
+}
+
+/** What `ringwall explain` tells. Header values and bodies are not in it, except bounded excerpts that rules matched. */
+export interface DecisionRecord {
+  readonly requestId: string
+  readonly atMs: number
+  readonly node: string
+  readonly region: string
+  readonly traceId: string
+  readonly source: string
+  readonly method: string
+  readonly host: string
+  /** Path without query. */
+  readonly path: string
+  readonly service: string | undefined
+  readonly route: string | undefined
+  readonly outcome: 'allow' | 'deny' | 'challenge' | 'throttle'
+  readonly shadowOutcome: 'allow' | 'deny' | 'challenge' | 'throttle'
+  readonly check: string
+  readonly status: number
+  readonly reason: string
+  readonly rule: string | undefined
+  readonly height: number
+  readonly viewAgeMs: number
+  readonly provisional: boolean
+  readonly wafScore: number
+  readonly matches: readonly {
+    readonly ruleId: number
+    readonly message: string
+    readonly severity: string
+    readonly variable: string
+    readonly excerpt: string
+  }[]
+  /** Time the guard took, and the whole request, microseconds. */
+  readonly guardUs: number
+  readonly totalUs: number
+}
+
+export interface DecisionFilter {
+  readonly outcome?: 'allow' | 'deny' | 'challenge' | 'throttle'
+  readonly source?: string
+  readonly sinceMs?: number
+  readonly limit: number
+}
+
+export interface Telemetry {
+  /** Never blocks, never throws: full buffers drop the oldest allows first and count what they dropped. */
+  recordDecision(record: DecisionRecord): void
+  recordSpan(span: Span): void
+  /** Flushes first, so that what was just recorded is found. */
+  decision(requestId: string): Promise<DecisionRecord | undefined>
+  decisions(filter: DecisionFilter): Promise<readonly DecisionRecord[]>
+  trace(traceId: string): Promise<readonly Span[]>
+  /** Live decisions. Returns what stops it. */
+  onDecision(listener: (record: DecisionRecord) => void): () => void
+  /** Prometheus text format 0.0.4. */
+  metrics(): string
+  stop(): Promise<void>
+}
