@@ -1,0 +1,274 @@
+/** The admin listener: routing, sign-in, bounds, static files of the console. What the operations do is in `operations.ts`. */
+import { createReadStream } from 'node:fs'
+import { realpath, stat } from 'node:fs/promises'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { extname, join, resolve, sep } from 'node:path'
+import type { HostPort } from '../address.ts'
+import { formatHostPort } from '../address.ts'
+import { StartError } from '../errors.ts'
+import { ApiProblem } from './problem.ts'
+
+const BODY_BYTES_MAX = 1_048_576
+const CONNECTIONS_MAX = 256
+const STREAMS_MAX = 64
+
+const CONTENT_TYPES: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.svg': 'image/svg+xml',
+  '.png': 'image/png',
+  '.woff2': 'font/woff2',
+  '.json': 'application/json',
+}
+
+/** The console runs only its own files and talks only to the node it came from. */
+const CONSOLE_POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+/** One call, with its path parameters and query. */
+export interface Call {
+  readonly parameters: Readonly<Record<string, string>>
+  readonly query: URLSearchParams
+  /** Name of the operator who signed the bearer token; empty on open operations. */
+  readonly operator: string
+  /** The parsed JSON body. @throws {ApiProblem} 400, 413 or 415. */
+  body(): Promise<unknown>
+}
+
+/** What an operation answers: a JSON value, text of a type, or a stream of server-sent events. */
+export type Answer =
+  | { readonly status?: number; readonly json: unknown }
+  | { readonly text: string; readonly type: string; readonly status?: number }
+  | { readonly subscribe: (emit: (event: string, data: unknown) => void) => () => void }
+
+export interface Operation {
+  readonly method: 'GET' | 'POST'
+  /** With `{name}` for parameters, as in OpenAPI. */
+  readonly path: string
+  readonly open?: true
+  run(call: Call): Answer | Promise<Answer>
+}
+
+export interface AdminOptions {
+  readonly listen: HostPort
+  readonly operations: readonly Operation[]
+  readonly consoleDirectory: string
+  /** Verifies a bearer token; the operator's name, or why not. */
+  signIn(token: string): { readonly ok: true; readonly operator: string } | { readonly ok: false; readonly reason: string }
+}
+
+interface Route {
+  readonly operation: Operation
+  readonly pattern: RegExp
+  readonly names: readonly string[]
+}
+
+function compile(operation: Operation): Route {
+  const names = [...operation.path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] as string)
+  const pattern = new RegExp(`^${operation.path.replace(/[.]/g, '\\.').replace(/\{\w+\}/g, '([^/]{1,256})')}$`)
+  return { operation, pattern, names }
+}
+
+export class AdminServer {
+  readonly #options: AdminOptions
+  readonly #routes: readonly Route[]
+  readonly #server: Server
+  readonly #streams = new Set<ServerResponse>()
+
+  constructor(options: AdminOptions) {
+    this.#options = options
+    this.#routes = options.operations.map(compile)
+    this.#server = createServer({ headersTimeout: 5_000, requestTimeout: 15_000, maxHeaderSize: 16_384 }, (request, response) => {
+      void this.#serve(request, response)
+    })
+    this.#server.maxConnections = CONNECTIONS_MAX
+  }
+
+  /** @throws {StartError} `PORT_IN_USE`. */
+  start(): Promise<void> {
+    const { listen } = this.#options
+    return new Promise((settle, refuse) => {
+      this.#server.once('error', (cause: NodeJS.ErrnoException) => {
+        const why =
+          cause.code === 'EADDRINUSE'
+            ? 'is in use by another program; stop that or change listen.admin'
+            : `cannot be bound: ${cause.code}`
+        refuse(new StartError('PORT_IN_USE', `${formatHostPort(listen)} (admin API) ${why}`, { cause }))
+      })
+      this.#server.listen(listen.port, listen.host, () => settle())
+    })
+  }
+
+  stop(): Promise<void> {
+    for (const stream of this.#streams) stream.end()
+    return new Promise((settle) => {
+      this.#server.close(() => settle())
+      this.#server.closeAllConnections()
+    })
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    response.setHeader('x-content-type-options', 'nosniff')
+    response.setHeader('cache-control', 'no-store')
+    try {
+      this.#refuseForeignHost(request)
+      const url = new URL(request.url ?? '/', 'http://localhost')
+      const found = this.#find(request.method ?? '', url.pathname)
+      if (found === undefined) return await this.#serveConsole(request, url.pathname, response)
+      const operator = found.operation.open === true ? '' : this.#operator(request)
+      const answer = await found.operation.run({
+        parameters: found.parameters,
+        query: url.searchParams,
+        operator,
+        body: () => readJson(request),
+      })
+      this.#answer(request, response, answer)
+    } catch (error) {
+      sendProblem(response, error)
+    }
+  }
+
+  /** A page elsewhere whose name was re-pointed at this address (DNS rebinding) must not reach the API. */
+  #refuseForeignHost(request: IncomingMessage): void {
+    const name = (request.headers.host ?? '').replace(/:[0-9]+$/, '').toLowerCase()
+    const isAddress = /^[0-9.]+$|^\[[0-9a-f:.]+\]$/.test(name)
+    if (!isAddress && name !== 'localhost' && name !== this.#options.listen.host.toLowerCase()) {
+      throw new ApiProblem(
+        403,
+        'FOREIGN_HOST',
+        'this listener answers to its address and to localhost; use one of these in the URL',
+      )
+    }
+  }
+
+  #find(
+    method: string,
+    path: string,
+  ): { readonly operation: Operation; readonly parameters: Readonly<Record<string, string>> } | undefined {
+    let allowed = ''
+    for (const { operation, pattern, names } of this.#routes) {
+      const match = pattern.exec(path)
+      if (match === null) continue
+      if (operation.method === method || (operation.method === 'GET' && method === 'HEAD')) {
+        const parameters = Object.fromEntries(names.map((name, index) => [name, decodeParameter(match[index + 1] as string)]))
+        return { operation, parameters }
+      }
+      allowed = operation.method
+    }
+    if (allowed !== '') throw new ApiProblem(405, 'METHOD', `${path} takes ${allowed}`)
+    if (path.startsWith('/v1/')) throw new ApiProblem(404, 'NO_OPERATION', `${path} is no operation; /openapi.json lists them`)
+    return undefined
+  }
+
+  #operator(request: IncomingMessage): string {
+    const match = /^Bearer ([A-Za-z0-9._-]{1,4096})$/i.exec(request.headers.authorization ?? '')
+    if (match === null) throw new ApiProblem(401, 'NO_TOKEN', 'sign in with an operator’s key: Authorization: Bearer TOKEN')
+    const verdict = this.#options.signIn(match[1] as string)
+    if (!verdict.ok) throw new ApiProblem(401, 'BAD_TOKEN', verdict.reason)
+    return verdict.operator
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
+    if ('subscribe' in answer) {
+      this.#stream(request, response, answer.subscribe)
+      return
+    }
+    const [text, type] = 'json' in answer ? [JSON.stringify(answer.json), 'application/json'] : [answer.text, answer.type]
+    response.writeHead(answer.status ?? 200, { 'content-type': type, 'content-length': Buffer.byteLength(text) })
+    response.end(request.method === 'HEAD' ? undefined : text)
+  }
+
+  #stream(
+    request: IncomingMessage,
+    response: ServerResponse,
+    subscribe: (emit: (event: string, data: unknown) => void) => () => void,
+  ): void {
+    if (this.#streams.size >= STREAMS_MAX)
+      throw new ApiProblem(503, 'STREAMS', `${STREAMS_MAX} streams are open already; close one`)
+    request.socket.setTimeout(0)
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    response.write(': open\n\n')
+    this.#streams.add(response)
+    const unsubscribe = subscribe((event, data) => {
+      // A reader that does not keep up misses events; it never makes the node hold them.
+      if (!response.writableNeedDrain) response.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
+    })
+    const beat = setInterval(() => response.writableNeedDrain || response.write(': beat\n\n'), 10_000)
+    response.on('close', () => {
+      clearInterval(beat)
+      unsubscribe()
+      this.#streams.delete(response)
+    })
+  }
+
+  async #serveConsole(request: IncomingMessage, path: string, response: ServerResponse): Promise<void> {
+    if (request.method !== 'GET' && request.method !== 'HEAD') throw new ApiProblem(405, 'METHOD', `${path} takes GET`)
+    const root = this.#options.consoleDirectory
+    const file = resolve(root, `.${path === '/' ? '/index.html' : path}`)
+    const real = file.startsWith(`${root}${sep}`) ? await realpath(file).catch(() => undefined) : undefined
+    if (real === undefined || !real.startsWith(`${await realpath(root)}${sep}`) || !(await stat(real)).isFile()) {
+      const hint =
+        path === '/'
+          ? 'the console is not built (yet); try again in some seconds, or run: npm start'
+          : `nothing is at ${path.slice(0, 100)}`
+      throw new ApiProblem(404, 'NO_FILE', hint)
+    }
+    response.writeHead(200, {
+      'content-type': CONTENT_TYPES[extname(real)] ?? 'application/octet-stream',
+      'content-security-policy': CONSOLE_POLICY,
+      'referrer-policy': 'no-referrer',
+    })
+    if (request.method === 'HEAD') response.end()
+    else
+      createReadStream(real)
+        .on('error', () => response.destroy())
+        .pipe(response)
+  }
+}
+
+function decodeParameter(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    throw new ApiProblem(400, 'BAD_PATH', 'a percent-encoding in the path is broken')
+  }
+}
+
+async function readJson(request: IncomingMessage): Promise<unknown> {
+  if (!/^application\/json(;|$)/i.test(request.headers['content-type'] ?? '')) {
+    throw new ApiProblem(415, 'CONTENT_TYPE', 'expected content-type: application/json')
+  }
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes > BODY_BYTES_MAX) throw new ApiProblem(413, 'TOO_LARGE', `a body may have ${BODY_BYTES_MAX} bytes`)
+    chunks.push(chunk)
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString('utf8'))
+  } catch {
+    throw new ApiProblem(400, 'BAD_JSON', 'the body is no JSON')
+  }
+}
+
+function sendProblem(response: ServerResponse, error: unknown): void {
+  const { problem } =
+    error instanceof ApiProblem ? error : new ApiProblem(500, 'INTERNAL', 'the node failed to answer; its log says more')
+  if (!(error instanceof ApiProblem)) process.stderr.write(`admin API: ${error instanceof Error ? error.stack : String(error)}\n`)
+  if (response.headersSent) {
+    response.destroy()
+    return
+  }
+  const text = JSON.stringify({ type: 'about:blank', ...problem })
+  response.writeHead(problem.status, {
+    'content-type': 'application/problem+json',
+    'content-length': Buffer.byteLength(text),
+    ...(problem.status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
+  })
+  response.end(text)
+}
+
+/** Where the console's build lies in this installation. */
+export const CONSOLE_DIRECTORY = join(resolve(import.meta.dirname, '../../../console'), 'dist')

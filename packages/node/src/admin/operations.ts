@@ -1,0 +1,387 @@
+/** What the admin API does; its description is `openapi` in `../api/openapi.ts`. */
+import { faultsOf } from '@ringwall/consensus'
+import { type Committed, type FinalBlock, LedgerError } from '@ringwall/ledger'
+import { type Denial, diffPolicies, type Policy, parsePolicyDocument, policyJsonSchema, type RingState } from '@ringwall/ring'
+import { encodeTx, parseTx, type SignedTx, subjectId, TxMalformed, txId } from '@ringwall/ring/tx'
+import { z } from 'zod'
+import { formatHostPort } from '../address.ts'
+import { openapi } from '../api/openapi.ts'
+import { checkNode } from '../check.ts'
+import { describeSubject, type RunningNode } from '../node.ts'
+import { VERSION } from '../version.ts'
+import type { Call, Operation } from './http.ts'
+import { ApiProblem } from './problem.ts'
+
+const WAIT_MS_DEFAULT = 15_000
+const WAIT_MS_MAX = 60_000
+const LIMIT_MAX = 1_000
+
+export function adminOperations(node: RunningNode): readonly Operation[] {
+  return [
+    { method: 'GET', path: '/healthz', open: true, run: () => ({ text: 'ok\n', type: 'text/plain; charset=utf-8' }) },
+    { method: 'GET', path: '/readyz', open: true, run: () => readiness(node) },
+    { method: 'GET', path: '/metrics', open: true, run: () => metrics(node) },
+    { method: 'GET', path: '/openapi.json', open: true, run: () => ({ json: openapi }) },
+    { method: 'GET', path: '/v1/status', run: () => ({ json: status(node) }) },
+    { method: 'GET', path: '/v1/nodes', run: async () => ({ json: { nodes: await nodes(node) } }) },
+    { method: 'GET', path: '/v1/check', run: async () => ({ json: { findings: await checkNode(node) } }) },
+    { method: 'GET', path: '/v1/policy', run: () => ({ json: policy(node) }) },
+    { method: 'GET', path: '/v1/policy/schema', run: () => ({ json: policyJsonSchema() }) },
+    { method: 'POST', path: '/v1/policy/plan', run: async (call) => ({ json: await plan(node, call) }) },
+    { method: 'POST', path: '/v1/transactions', run: (call) => submit(node, call) },
+    { method: 'GET', path: '/v1/denials', run: () => ({ json: { denials: denials(node) } }) },
+    {
+      method: 'GET',
+      path: '/v1/decisions',
+      run: async (call) => ({ json: { decisions: await node.telemetry.decisions(decisionFilter(call.query)) } }),
+    },
+    {
+      method: 'GET',
+      path: '/v1/decisions/stream',
+      run: () => ({ subscribe: (emit) => node.telemetry.onDecision((record) => emit('decision', record)) }),
+    },
+    {
+      method: 'GET',
+      path: '/v1/decisions/{requestId}',
+      run: async (call) => ({ json: await explain(node, call.parameters.requestId as string) }),
+    },
+    {
+      method: 'GET',
+      path: '/v1/traces/{traceId}',
+      run: async (call) => ({ json: { spans: await node.queries.findTrace(traceId(call)) } }),
+    },
+    { method: 'GET', path: '/v1/ledger', run: async (call) => ({ json: await blocks(node, call.query) }) },
+    {
+      method: 'GET',
+      path: '/v1/ledger/{height}',
+      run: async (call) => ({ json: await block(node, call.parameters.height as string) }),
+    },
+    {
+      method: 'GET',
+      path: '/v1/events',
+      run: (call) => ({ json: { events: node.events.last(whole(call.query, 'limit', 100, LIMIT_MAX)) } }),
+    },
+    {
+      method: 'GET',
+      path: '/v1/events/stream',
+      run: () => ({ subscribe: (emit) => node.events.listen((event) => emit('event', event)) }),
+    },
+    { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
+  ]
+}
+
+/** A whole number in a query. @throws {ApiProblem} 400. */
+function whole(query: URLSearchParams, name: string, fallback: number, max: number): number {
+  const text = query.get(name)
+  if (text === null) return fallback
+  if (!/^[0-9]{1,15}$/.test(text) || Number(text) > max) {
+    throw new ApiProblem(400, 'BAD_QUERY', `${name}=${text.slice(0, 40)}: expected a whole number up to ${max}`)
+  }
+  return Number(text)
+}
+
+function choice<T extends string>(query: URLSearchParams, name: string, choices: readonly T[]): T | undefined {
+  const text = query.get(name)
+  if (text === null) return undefined
+  const found = choices.find((value) => value === text)
+  if (found === undefined)
+    throw new ApiProblem(400, 'BAD_QUERY', `${name}=${text.slice(0, 40)}: expected one of ${choices.join(', ')}`)
+  return found
+}
+
+function readiness(node: RunningNode): { readonly json: unknown; readonly status: number } {
+  const ready = node.ready()
+  const why = ready ? 'serving' : 'waiting for a block certified by a quorum'
+  return { json: { ready, reason: why }, status: ready ? 200 : 503 }
+}
+
+function metrics(node: RunningNode): { readonly text: string; readonly type: string } {
+  const { height, round, lag, mempool, reachable } = node.ledger.status()
+  const certifiedAtMs = node.certifiedAtMs()
+  const gauges = {
+    ledger_height: height,
+    ledger_round: round,
+    ledger_lag_blocks: lag,
+    ledger_mempool_transactions: mempool,
+    ring_validators_reachable: reachable.length,
+    view_age_seconds: certifiedAtMs === undefined ? Number.NaN : (Date.now() - certifiedAtMs) / 1_000,
+    policy_version: node.view().policyVersion,
+    denials: node.view().denials.size,
+    denials_provisional: node.early.index.size,
+  }
+  for (const [name, value] of Object.entries(gauges)) node.telemetry.setGauge(name, value)
+  return { text: node.telemetry.metrics(), type: 'text/plain; version=0.0.4; charset=utf-8' }
+}
+
+function status(node: RunningNode): unknown {
+  const { certifiedAtMs: _, ...ledger } = node.ledger.status()
+  const certifiedAtMs = node.certifiedAtMs()
+  const stats = node.proxy.stats()
+  const entry = node.genesis.nodes.find(({ id }) => id === node.config.id)
+  const { traffic, admin, fabric } = node.config.listen
+  return {
+    node: node.config.id,
+    region: node.region,
+    ring: node.ring,
+    version: VERSION,
+    pid: process.pid,
+    startedAtMs: node.startedAtMs,
+    roles: entry?.roles ?? [],
+    listen: { traffic: formatHostPort(traffic), admin: formatHostPort(admin), fabric: formatHostPort(fabric) },
+    ledger: {
+      ...ledger,
+      viewAgeMs: certifiedAtMs === undefined ? null : Math.max(0, Date.now() - certifiedAtMs),
+      faultsTolerated: faultsOf(ledger.validators),
+    },
+    policyVersion: node.view().policyVersion,
+    denials: node.view().denials.list(Date.now()).length,
+    provisionalDenials: node.early.index.list(Date.now()).length,
+    links: node.fabric.links().map((link) => ({
+      ...link,
+      reason: link.reason ?? null,
+      roundTripMs: link.roundTripMs ?? null,
+      clockOffsetMs: link.clockOffsetMs ?? null,
+    })),
+    upstreams: node.proxy.upstreams().map(({ service, url, region, healthy, reason }) => ({
+      service,
+      url,
+      region: region ?? null,
+      healthy,
+      reason: reason ?? null,
+    })),
+    traffic: {
+      requests: stats.requests,
+      allowed: stats.allowed,
+      denied: stats.denied,
+      throttled: stats.throttled,
+      upstreamErrors: stats.upstreamErrors,
+      ...node.queries.rates(),
+    },
+  }
+}
+
+async function nodes(node: RunningNode): Promise<readonly unknown[]> {
+  const links = new Map(node.fabric.links().map((link) => [link.id, link]))
+  return Promise.all(
+    node.genesis.nodes.map(async ({ id, region }) => {
+      const self = id === node.config.id
+      const roundTripMs = links.get(id)?.roundTripMs ?? null
+      const unknown = {
+        height: null,
+        lag: null,
+        viewAgeMs: null,
+        policyVersion: null,
+        denials: null,
+        requestsPerSecond: null,
+        deniedPerSecond: null,
+        version: null,
+        adminUrl: null,
+      }
+      try {
+        const summary = self ? node.queries.summary() : await node.queries.askSummary(id)
+        return { id, region, self, reachable: true, reason: null, roundTripMs, ...summary }
+      } catch {
+        return { id, region, self, reachable: false, reason: links.get(id)?.reason ?? 'does not answer', roundTripMs, ...unknown }
+      }
+    }),
+  )
+}
+
+function policy(node: RunningNode): unknown {
+  const { policyVersion, policyText, height } = node.view()
+  return { version: policyVersion, height, text: policyText, changedAtMs: null }
+}
+
+const PlanBody = z.strictObject({ text: z.string().max(262_144) })
+
+async function plan(node: RunningNode, call: Call): Promise<unknown> {
+  const { text } = parseBody(PlanBody, await call.body())
+  const version = node.view().policyVersion
+  const parsed = parsePolicyDocument(text)
+  if (!parsed.ok) {
+    return {
+      version,
+      valid: false,
+      problems: parsed.problems.map((problem) => ({ ...problem, hint: problem.hint ?? null })),
+      changes: [],
+    }
+  }
+  const meaning = node.application.checkPolicy(text)
+  if (!meaning.ok)
+    return {
+      version,
+      valid: false,
+      problems: [{ line: 1, column: 1, path: '', message: meaning.reason, hint: null }],
+      changes: [],
+    }
+  const changes = diffPolicies(node.view().policy as Policy, parsed.policy).map(({ kind, path, before, after }) => ({
+    kind,
+    path,
+    before: before ?? null,
+    after: after ?? null,
+  }))
+  return { version, valid: true, problems: [], changes }
+}
+
+const SubmitBody = z.strictObject({ tx: z.unknown(), waitMs: z.int().min(0).max(WAIT_MS_MAX).default(WAIT_MS_DEFAULT) })
+
+function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {
+  const parsed = schema.safeParse(body)
+  if (parsed.success) return parsed.data
+  const problems = parsed.error.issues.map(({ path, message }) => ({ pointer: `/${path.join('/')}`, message }))
+  throw new ApiProblem(
+    400,
+    'BAD_BODY',
+    `the body has ${problems.length} problems; the first: ${problems[0]?.pointer} ${problems[0]?.message}`,
+    problems,
+  )
+}
+
+/** Takes in a signed transaction. Who carries it in does not matter: what counts is who signed. */
+async function submit(node: RunningNode, call: Call): Promise<{ readonly json: unknown; readonly status?: number }> {
+  const { tx, waitMs } = parseBody(SubmitBody, await call.body())
+  const { bytes, signed } = decodeSubmitted(tx)
+  try {
+    const { id, height, digest, elapsedMs }: Committed = await node.propose(bytes, waitMs)
+    return { json: { id, height, digest, elapsedMs } }
+  } catch (error) {
+    if (!(error instanceof LedgerError)) throw error
+    if (error.code === 'TX_REFUSED')
+      throw new ApiProblem(422, error.refusal?.code ?? 'TX_REFUSED', error.refusal?.reason ?? error.message)
+    if (error.code === 'NO_QUORUM' && signed.content.body.type === 'deny.add' && isProvisional(node, signed)) {
+      return { status: 202, json: { id: txId(signed.content), provisional: true, waiting: error.message } }
+    }
+    throw new ApiProblem(503, error.code, error.message)
+  }
+}
+
+function decodeSubmitted(tx: unknown): { readonly bytes: Uint8Array; readonly signed: SignedTx } {
+  try {
+    const bytes = encodeTx(tx as SignedTx)
+    return { bytes, signed: parseTx(bytes) }
+  } catch (error) {
+    const why = error instanceof TxMalformed ? error.message : 'expected {content, signature}'
+    throw new ApiProblem(400, 'TX_MALFORMED', `/tx: ${why}`)
+  }
+}
+
+function isProvisional(node: RunningNode, { content }: SignedTx): boolean {
+  if (content.body.type !== 'deny.add') return false
+  const id = subjectId(content.body.subject)
+  return node.early.index.list(Date.now()).some((denial) => denial.id === id)
+}
+
+function denials(node: RunningNode): readonly unknown[] {
+  const nowMs = Date.now()
+  const certified = node.view().denials.list(nowMs)
+  const known = new Set(certified.map(({ id }) => id))
+  const provisional = node.early.index.list(nowMs).filter(({ id }) => !known.has(id))
+  const show = (denial: Denial, isProvisional: boolean): unknown => ({
+    ...denial,
+    height: denial.height ?? null,
+    provisional: isProvisional,
+  })
+  return [...provisional.map((denial) => show(denial, true)), ...certified.map((denial) => show(denial, false))]
+}
+
+function decisionFilter(query: URLSearchParams): Parameters<RunningNode['telemetry']['decisions']>[0] {
+  const outcome = choice(query, 'outcome', ['allow', 'deny', 'challenge', 'throttle'])
+  const source = query.get('source')
+  return {
+    limit: whole(query, 'limit', 100, LIMIT_MAX),
+    ...(outcome === undefined ? {} : { outcome }),
+    ...(source === null ? {} : { source: source.slice(0, 64) }),
+    ...(query.has('sinceMs') ? { sinceMs: whole(query, 'sinceMs', 0, Number.MAX_SAFE_INTEGER) } : {}),
+  }
+}
+
+async function explain(node: RunningNode, requestId: string): Promise<unknown> {
+  if (!/^[A-Za-z0-9_-]{1,128}$/.test(requestId))
+    throw new ApiProblem(400, 'BAD_REQUEST_ID', 'a request id is what responses carry in x-request-id')
+  const found = await node.queries.findDecision(requestId).catch((cause: Error) => {
+    throw new ApiProblem(503, 'NODE_SILENT', `the node that served ${requestId} does not answer: ${cause.message}`)
+  })
+  if (found === undefined) {
+    throw new ApiProblem(
+      404,
+      'NO_DECISION',
+      `no record of ${requestId}: never issued here, older than what is kept, or an allowed request beyond the rate that is recorded`,
+    )
+  }
+  const denialId = /^denial:(.+)$/.exec(found.decision?.rule ?? '')?.[1]
+  const nowMs = Date.now()
+  const all = [...node.view().denials.list(nowMs), ...node.early.index.list(nowMs)]
+  const denial = all.find(({ id }) => id === denialId)
+  return {
+    ...found,
+    denial: denial === undefined ? null : { ...denial, height: denial.height ?? null, provisional: denial.height === undefined },
+  }
+}
+
+function traceId(call: Call): string {
+  const id = call.parameters.traceId as string
+  if (!/^[0-9a-f]{32}$/.test(id)) throw new ApiProblem(400, 'BAD_TRACE_ID', 'a trace id has 32 lower-case hex digits')
+  return id
+}
+
+type StoredBlock = Pick<FinalBlock<RingState>, 'block' | 'txs' | 'certificate'>
+
+function blockSummary(node: RunningNode, { block, txs }: StoredBlock): Record<string, unknown> {
+  const proposer =
+    node.genesis.nodes.filter(({ roles }) => roles.includes('validator'))[block.proposer]?.id ?? String(block.proposer)
+  const { height, round, digest, parent, timestampMs } = block
+  return { height, round, digest, parent, proposer, timestampMs, transactions: txs.length }
+}
+
+async function blocks(node: RunningNode, query: URLSearchParams): Promise<unknown> {
+  const { height } = node.ledger.status()
+  const from = whole(query, 'from', height, Number.MAX_SAFE_INTEGER)
+  const limit = whole(query, 'limit', 20, 200)
+  const found: unknown[] = []
+  for (let at = Math.min(from, height); at >= 1 && found.length < limit; at -= 1) {
+    const stored = await node.ledger.block(at)
+    if (stored !== undefined) found.push(blockSummary(node, stored))
+  }
+  return { height, blocks: found }
+}
+
+async function block(node: RunningNode, text: string): Promise<unknown> {
+  const stored = /^[0-9]{1,15}$/.test(text) ? await node.ledger.block(Number(text)) : undefined
+  if (stored === undefined)
+    throw new ApiProblem(404, 'NO_BLOCK', `no block ${text.slice(0, 20)}; the newest is ${node.ledger.status().height}`)
+  const validators = node.genesis.nodes.filter(({ roles }) => roles.includes('validator'))
+  const { certificate } = stored
+  return {
+    ...blockSummary(node, stored),
+    transactions: stored.txs.map((bytes) => {
+      const { content } = parseTx(bytes)
+      return {
+        id: txId(content),
+        type: content.body.type,
+        issuer: content.issuer,
+        summary: summarize(content.body),
+        ok: true,
+        code: null,
+        reason: null,
+      }
+    }),
+    certificate: {
+      kind: certificate.kind,
+      round: certificate.round,
+      digest: certificate.digest ?? null,
+      signers: certificate.signatures.map(({ signer }) => validators[signer]?.id ?? String(signer)),
+    },
+  }
+}
+
+function summarize(body: SignedTx['content']['body']): string {
+  if (body.type === 'policy.set') return `policy version ${body.expectVersion + 1}, ${body.policy.length} characters`
+  if (body.type === 'deny.remove') return `lift ${body.id}: ${body.reason}`
+  return `deny ${describeSubject(body.subject)} for ${Math.round(body.ttlMs / 1_000)} s: ${body.reason}`
+}
+
+async function top(node: RunningNode, query: URLSearchParams): Promise<unknown> {
+  const by = choice(query, 'by', ['source', 'path', 'rule', 'service']) ?? 'source'
+  const windowMs = whole(query, 'windowMs', 300_000, 30 * 86_400_000)
+  return node.telemetry.top(by, Date.now() - windowMs, whole(query, 'limit', 20, LIMIT_MAX))
+}

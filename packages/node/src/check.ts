@@ -1,0 +1,170 @@
+/** `ringwall check`: what is well and what is not, with a fix for each. */
+import { statfs } from 'node:fs/promises'
+import { faultsOf } from '@ringwall/consensus'
+import type { RunningNode } from './node.ts'
+
+export interface CheckFinding {
+  readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'storage' | 'traffic'
+  readonly level: 'ok' | 'warn' | 'bad'
+  readonly what: string
+  readonly fix: string | null
+}
+
+const SKEW_WARN_MS = 500
+const SKEW_BAD_MS = 4_000
+const AGE_WARN_MS = 10_000
+const FREE_BYTES_WARN = 1_000_000_000
+const FREE_BYTES_BAD = 100_000_000
+
+export async function checkNode(node: RunningNode): Promise<readonly CheckFinding[]> {
+  return [
+    ...checkRing(node),
+    ...checkLedger(node),
+    ...checkLinks(node),
+    ...checkPolicy(node),
+    ...checkUpstreams(node),
+    ...(await checkStorage(node)),
+  ]
+}
+
+const ok = (group: CheckFinding['group'], what: string): CheckFinding => ({ group, level: 'ok', what, fix: null })
+
+function checkRing(node: RunningNode): readonly CheckFinding[] {
+  const { validators, quorum, reachable, unreachable, evidence } = node.ledger.status()
+  const findings: CheckFinding[] = []
+  const missing = unreachable.join(', ')
+  if (reachable.length < quorum) {
+    findings.push({
+      group: 'ring',
+      level: 'bad',
+      what: `no quorum: ${reachable.length} of ${validators} validators answer, ${quorum} are needed; grants wait, denials still spread`,
+      fix: `bring back ${missing}: ringwall node --config FILE on its machine`,
+    })
+  } else if (unreachable.length > 0) {
+    const left = reachable.length - quorum
+    findings.push({
+      group: 'ring',
+      level: 'warn',
+      what: `${missing} ${unreachable.length === 1 ? 'does' : 'do'} not answer; ${left === 0 ? 'one more failure stops agreement' : `${left} more may fail`}`,
+      fix: `restart ${missing}: ringwall node --config FILE on its machine; it catches up by itself`,
+    })
+  } else
+    findings.push(ok('ring', `${reachable.length} of ${validators} validators answer; ${faultsOf(validators)} may fail or lie`))
+  for (const { validator, kind, round } of evidence) {
+    findings.push({
+      group: 'ring',
+      level: 'bad',
+      what: `${validator} signed two different ${kind} in round ${round}: it is faulty or taken over`,
+      fix: `stop ${validator} and re-make it with a new key`,
+    })
+  }
+  return findings
+}
+
+function checkLedger(node: RunningNode): readonly CheckFinding[] {
+  const { height, lag, syncing, mempool, repairs } = node.ledger.status()
+  const certifiedAtMs = node.certifiedAtMs()
+  const ageMs = certifiedAtMs === undefined ? undefined : Date.now() - certifiedAtMs
+  const findings: CheckFinding[] = []
+  if (ageMs === undefined) {
+    findings.push({
+      group: 'ledger',
+      level: 'bad',
+      what: `height ${height}; no block was certified since this node started`,
+      fix: 'see the ring’s lines above: a quorum has to answer',
+    })
+  } else if (ageMs > AGE_WARN_MS) {
+    findings.push({
+      group: 'ledger',
+      level: 'bad',
+      what: `the last certified block is ${Math.round(ageMs / 1_000)} s old (height ${height})`,
+      fix: 'see the ring’s lines above: a quorum has to answer',
+    })
+  } else findings.push(ok('ledger', `height ${height}, last certified block ${(ageMs / 1_000).toFixed(1)} s ago`))
+  if (lag > 1 || syncing)
+    findings.push({ group: 'ledger', level: 'warn', what: `${lag} blocks behind the others; catching up`, fix: null })
+  if (mempool > 0) findings.push({ group: 'ledger', level: 'warn', what: `${mempool} transactions wait to be agreed`, fix: null })
+  for (const line of repairs)
+    findings.push({ group: 'ledger', level: 'warn', what: line, fix: 'check the disk: smartctl -a DEVICE' })
+  return findings
+}
+
+function checkLinks(node: RunningNode): readonly CheckFinding[] {
+  const links = node.fabric.links()
+  const findings: CheckFinding[] = []
+  for (const { id, connected, reason, roundTripMs, clockOffsetMs } of links) {
+    if (!connected) {
+      findings.push({
+        group: 'links',
+        level: 'warn',
+        what: `${id}: ${reason ?? 'no link'}`,
+        fix: `is ${id} running, and its fabric port open to this machine?`,
+      })
+      continue
+    }
+    findings.push(ok('links', `${id}: ${roundTripMs === undefined ? 'linked' : `${roundTripMs.toFixed(1)} ms`}`))
+    const skew = Math.abs(clockOffsetMs ?? 0)
+    if (skew > SKEW_WARN_MS) {
+      findings.push({
+        group: 'clock',
+        level: skew > SKEW_BAD_MS ? 'bad' : 'warn',
+        what: `${id}’s clock is ${(skew / 1_000).toFixed(1)} s ${(clockOffsetMs as number) > 0 ? 'ahead' : 'behind'}${skew > SKEW_BAD_MS ? '; its blocks are refused beyond 5 s' : ''}`,
+        fix: 'run a time service (chrony, systemd-timesyncd) on both machines',
+      })
+    }
+  }
+  if (links.length > 0 && !findings.some(({ group }) => group === 'clock')) findings.push(ok('clock', 'the nodes’ clocks agree'))
+  return findings
+}
+
+function checkPolicy(node: RunningNode): readonly CheckFinding[] {
+  const { policyVersion, policy } = node.view()
+  const findings = [ok('policy', `version ${policyVersion}, ${Object.keys(policy.services).length} services`)]
+  for (const [name, service] of Object.entries(policy.services)) {
+    if (service.waf.mode !== 'enforce') {
+      findings.push({
+        group: 'policy',
+        level: 'warn',
+        what: `${name}: the WAF ${service.waf.mode === 'off' ? 'is off' : 'only watches (shadow)'}`,
+        fix: `set services.${name}.waf.mode to enforce, then ringwall policy apply`,
+      })
+    }
+  }
+  if (node.config.explainHeader) {
+    findings.push({
+      group: 'policy',
+      level: 'warn',
+      what: 'explainHeader tells clients which rule refused them',
+      fix: 'set explainHeader: false in node.yaml for production',
+    })
+  }
+  return findings
+}
+
+function checkUpstreams(node: RunningNode): readonly CheckFinding[] {
+  return node.proxy.upstreams().map(({ service, url, healthy, reason }) =>
+    healthy
+      ? ok('upstreams', `${service}: ${url}`)
+      : {
+          group: 'upstreams',
+          level: 'bad',
+          what: `${service}: ${url} ${reason ?? 'does not answer'}; its clients get 502`,
+          fix: `start what listens on ${url}, or correct services.${service}.upstreams`,
+        },
+  )
+}
+
+async function checkStorage(node: RunningNode): Promise<readonly CheckFinding[]> {
+  const { bavail, bsize } = await statfs(node.config.data)
+  const free = bavail * bsize
+  const what = `${(free / 1e9).toFixed(1)} GB free for ${node.config.data}`
+  if (free > FREE_BYTES_WARN) return [ok('storage', what)]
+  return [
+    {
+      group: 'storage',
+      level: free > FREE_BYTES_BAD ? 'warn' : 'bad',
+      what,
+      fix: 'free some space: a node that cannot write stops voting',
+    },
+  ]
+}

@@ -1,0 +1,96 @@
+/** The configuration of one node: `node.yaml`. Paths in it are relative to the file. */
+import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { LineCounter, parseDocument } from 'yaml'
+import { z } from 'zod'
+import { type HostPort, parseHostPort } from './address.ts'
+import { StartError } from './errors.ts'
+
+const Schema = z.strictObject({
+  format: z.literal('ringwall/node/1'),
+  id: z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/),
+  /** Folder of this node's ledger, journal and traces. */
+  data: z.string().min(1),
+  genesis: z.string().min(1),
+  /** PKCS#8 PEM with this node's Ed25519 key. */
+  key: z.string().min(1),
+  listen: z.strictObject({ traffic: z.string(), admin: z.string(), fabric: z.string() }),
+  /** Sets `x-ringwall-rules` and `x-ringwall-decision` on responses. Tells clients why: for trials, not production. */
+  explainHeader: z.boolean().default(false),
+  /** Rule sets beside `base`: a name and the folder that holds its `.conf` files. */
+  rules: z.record(z.string().regex(/^[a-z0-9-]{1,64}$/), z.string()).default({}),
+  otlp: z
+    .strictObject({ endpoint: z.string().regex(/^https?:\/\//), headers: z.record(z.string(), z.string()).default({}) })
+    .optional(),
+  consensus: z
+    .strictObject({
+      roundMs: z.int().min(50).max(60_000).default(1_000),
+      heartbeatMs: z.int().min(100).max(60_000).default(2_000),
+    })
+    .prefault({}),
+})
+
+export interface NodeConfig {
+  readonly id: string
+  readonly data: string
+  readonly genesis: string
+  readonly key: string
+  readonly listen: { readonly traffic: HostPort; readonly admin: HostPort; readonly fabric: HostPort }
+  readonly explainHeader: boolean
+  readonly rules: Readonly<Record<string, string>>
+  readonly otlp: { readonly endpoint: string; readonly headers: Readonly<Record<string, string>> } | undefined
+  readonly roundMs: number
+  readonly heartbeatMs: number
+}
+
+/** @throws {StartError} `CONFIG_INVALID`, naming file, line and column of the first problem, and how many more there are. */
+export function parseNodeConfig(text: string, file: string): NodeConfig {
+  const lines = new LineCounter()
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+  const fault = document.errors[0]
+  if (fault !== undefined) {
+    const { line, col } = lines.linePos(fault.pos[0])
+    throw new StartError('CONFIG_INVALID', `${file}:${line}:${col}: ${fault.message}`)
+  }
+  const parsed = Schema.safeParse(document.toJS({ maxAliasCount: 0 }))
+  if (!parsed.success) {
+    const [first, ...more] = parsed.error.issues
+    const path = (first?.path ?? []) as (string | number)[]
+    const node = document.getIn(path, true) as { range?: [number, number, number] } | undefined
+    const { line, col } = lines.linePos(node?.range?.[0] ?? 0)
+    const rest = more.length === 0 ? '' : ` (and ${more.length} more)`
+    throw new StartError('CONFIG_INVALID', `${file}:${line}:${col}: ${path.join('.') || 'document'}: ${first?.message}${rest}`)
+  }
+  const { data } = parsed
+  const at = (path: string): string => resolve(dirname(file), path)
+  return {
+    id: data.id,
+    data: at(data.data),
+    genesis: at(data.genesis),
+    key: at(data.key),
+    listen: {
+      traffic: parseHostPort(data.listen.traffic, `${file}: listen.traffic`),
+      admin: parseHostPort(data.listen.admin, `${file}: listen.admin`),
+      fabric: parseHostPort(data.listen.fabric, `${file}: listen.fabric`),
+    },
+    explainHeader: data.explainHeader,
+    rules: Object.fromEntries(Object.entries(data.rules).map(([name, path]) => [name, at(path)])),
+    otlp: data.otlp,
+    ...data.consensus,
+  }
+}
+
+/** @throws {StartError} `CONFIG_INVALID` also when the file cannot be read. */
+export function readNodeConfig(file: string): NodeConfig {
+  return parseNodeConfig(readTextFile(file, 'CONFIG_INVALID', 'the node’s configuration'), file)
+}
+
+/** Reads a file that must exist. @throws {StartError} with `code`, naming the file. */
+export function readTextFile(file: string, code: StartError['code'], what: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (cause) {
+    const reason = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'does not exist' : 'cannot be read'
+    throw new StartError(code, `${file}: ${what} ${reason}`, { cause })
+  }
+}

@@ -1,0 +1,56 @@
+/** The operator of a local ring: signs what `up` and `protect` themselves propose, with the key from its context file. */
+import { createPrivateKey, type JsonWebKey, type KeyObject } from 'node:crypto'
+import { encodeTx, signingBytes, type TxBody, toBase64url } from '@ringwall/ring/tx'
+import { z } from 'zod'
+import { readTextFile } from '../config.ts'
+import { StartError } from '../errors.ts'
+import { randomNonce, signMessage } from '../keys.ts'
+
+const Context = z.looseObject({
+  format: z.literal('ringwall/context/1'),
+  ring: z.string(),
+  name: z.string(),
+  privateKey: z.looseObject({ kty: z.literal('OKP'), crv: z.literal('Ed25519') }),
+})
+
+const TX_VALID_MS = 60_000
+const TOKEN_VALID_S = 60
+
+export interface LocalOperator {
+  readonly ring: string
+  readonly name: string
+  readonly privateKey: KeyObject
+}
+
+/** @throws {StartError} `KEY_INVALID`; the message never holds the key. */
+export function readOperator(file: string): LocalOperator {
+  const text = readTextFile(file, 'KEY_INVALID', 'the operator’s context')
+  try {
+    const { ring, name, privateKey } = Context.parse(JSON.parse(text))
+    return { ring, name, privateKey: createPrivateKey({ key: privateKey as JsonWebKey, format: 'jwk' }) }
+  } catch {
+    throw new StartError('KEY_INVALID', `${file}: expected an operator’s context (format ringwall/context/1) with an Ed25519 key`)
+  }
+}
+
+/** A signed transaction in the operator's name, encoded. */
+export function signAsOperator(operator: LocalOperator, body: TxBody): Uint8Array {
+  const atMs = Date.now()
+  const content = {
+    ring: operator.ring,
+    issuer: `operator:${operator.name}`,
+    atMs,
+    untilMs: atMs + TX_VALID_MS,
+    nonce: randomNonce(),
+    body,
+  }
+  return encodeTx({ content, signature: toBase64url(signMessage(operator.privateKey, signingBytes(content))) })
+}
+
+/** A bearer token for the admin API: compact JWS (RFC 7515), EdDSA. */
+export function operatorToken(operator: LocalOperator): string {
+  const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const iat = Math.floor(Date.now() / 1_000)
+  const signed = `${part({ alg: 'EdDSA', kid: operator.name })}.${part({ iss: operator.name, aud: operator.ring, iat, exp: iat + TOKEN_VALID_S })}`
+  return `${signed}.${toBase64url(signMessage(operator.privateKey, Buffer.from(signed)))}`
+}

@@ -1,0 +1,334 @@
+/** One node: wires the packages in the order in which they need each other. No domain logic lives here. */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { createFabric, type Fabric } from '@ringwall/fabric'
+import { createGuard, type GuardEnvironment, type TokenVerifier } from '@ringwall/guard'
+import { createTokenVerifier, verifyOperatorToken } from '@ringwall/identity'
+import { type Ledger, LedgerError, openLedger } from '@ringwall/ledger'
+import { createProxy, type Proxy } from '@ringwall/proxy'
+import {
+  createRingApplication,
+  type Denial,
+  type DenialSubject,
+  type GenesisDocument,
+  genesisHash,
+  parseGenesis,
+  type RingApplication,
+  type RingState,
+  type View,
+} from '@ringwall/ring'
+import { encodeTx, fromBase64url, parseTx, signingBytes, subjectId, type TxBody, toBase64url } from '@ringwall/ring/tx'
+import { lockDirectory } from '@ringwall/store'
+import { openTelemetry, type Telemetry } from '@ringwall/telemetry'
+import { compileRules } from '@ringwall/waf'
+import { parseHostPort } from './address.ts'
+import { AdminServer, CONSOLE_DIRECTORY } from './admin/http.ts'
+import { adminOperations } from './admin/operations.ts'
+import { type NodeConfig, readTextFile } from './config.ts'
+import { StartError } from './errors.ts'
+import { EventLog } from './events.ts'
+import { randomNonce, rawPublicKey, readPrivateKey, signMessage, verifySignature } from './keys.ts'
+import { LoginWatch } from './logins.ts'
+import { EarlyDenials } from './provisional.ts'
+import { PeerQueries } from './queries.ts'
+import { proxyRecorder } from './recorder.ts'
+import { loadRuleLibrary } from './rules.ts'
+
+const TICK_MS = 500
+const TX_VALID_MS = 60_000
+const OWN_DENIAL_WAIT_MS = 30_000
+const DRAIN_MS = 2_000
+
+export type RingLedger = Ledger<RingState>
+
+/** What the admin API works on. */
+export interface RunningNode {
+  readonly config: NodeConfig
+  readonly region: string
+  readonly ring: string
+  readonly startedAtMs: number
+  readonly genesis: GenesisDocument
+  readonly application: RingApplication
+  readonly ledger: RingLedger
+  readonly fabric: Fabric
+  readonly proxy: Proxy
+  readonly telemetry: Telemetry
+  readonly early: EarlyDenials
+  readonly events: EventLog
+  readonly queries: PeerQueries
+  /** True once it takes traffic and holds a view that a quorum certified since it started. */
+  ready(): boolean
+  view(): View
+  certifiedAtMs(): number | undefined
+  /**
+   * Enforces a denial at once and tells the others; anything else goes to the ledger alone.
+   *
+   * @throws {LedgerError} As `Ledger.submit`.
+   */
+  propose(bytes: Uint8Array, waitMs: number): ReturnType<RingLedger['submit']>
+  stop(): Promise<void>
+}
+
+/** @throws {StartError} And the errors of fabric and ledger: each message is one line that says what to do. */
+export async function startNode(config: NodeConfig): Promise<RunningNode> {
+  const startedAtMs = Date.now()
+  const privateKey = readPrivateKey(config.key)
+  const genesis = readGenesis(config.genesis)
+  const self = ownEntry(genesis, config, rawPublicKey(privateKey))
+  const ring = genesisHash(genesis)
+  mkdirSync(config.data, { recursive: true, mode: 0o700 })
+  const lock = await lockDirectory(config.data).catch((cause: Error) => {
+    throw new StartError('DATA_IN_USE', cause.message, { cause })
+  })
+  const events = new EventLog(config.id)
+  const log = (level: 'info' | 'warn', line: string): void => events.add('node', level, line)
+  const closers: (() => Promise<void> | void)[] = [() => lock.release()]
+  const closeAll = async (): Promise<void> => {
+    for (const close of closers.splice(0).reverse()) await close()
+  }
+  try {
+    const application = createRingApplication({
+      genesis,
+      verify: verifySignature,
+      compile: compileRules,
+      rules: loadRuleLibrary(config.rules),
+    })
+    const telemetry = await openTelemetry({
+      directory: join(config.data, 'traces'),
+      node: config.id,
+      region: self.region,
+      otlp: config.otlp,
+      log,
+    })
+    closers.push(() => telemetry.stop())
+    const peers = genesis.nodes.map((node) => {
+      const { host, port } = parseHostPort(node.address, `${config.genesis}: nodes ${node.id}: address`)
+      return { id: node.id, region: node.region, host, port, publicKey: fromBase64url(node.publicKey) }
+    })
+    const own = peers.find(({ id }) => id === config.id) as (typeof peers)[number]
+    const fabric = createFabric({
+      ring,
+      self: own,
+      privateKey,
+      peers: peers.filter(({ id }) => id !== config.id),
+      listen: config.listen.fabric,
+      log,
+    })
+    fabric.onLink(({ id, connected, reason }) =>
+      events.add(
+        'link',
+        connected ? 'info' : 'warn',
+        connected ? `${id} is linked` : `${id} is gone: ${reason ?? 'link closed'}`,
+      ),
+    )
+
+    const validators = genesis.nodes.filter(({ roles }) => roles.includes('validator'))
+    const ledger = await openLedger<RingState>({
+      directory: join(config.data, 'ledger'),
+      application,
+      genesis: { ring, validators: validators.map(({ id, publicKey }) => ({ id, publicKey: fromBase64url(publicKey) })) },
+      self: config.id,
+      privateKey,
+      fabric,
+      roundMs: config.roundMs,
+      heartbeatMs: config.heartbeatMs,
+      log,
+    })
+    closers.push(() => ledger.stop())
+
+    const early = new EarlyDenials(application)
+    let view = viewOf(application, ledger)
+    let tokens: TokenVerifier = createTokenVerifier({ issuers: view.policy.issuers })
+    let certifiedAtMs = ledger.status().certifiedAtMs
+    const stopBlocks = ledger.onBlock((final) => {
+      certifiedAtMs = Date.now()
+      const before = view
+      view = application.view(final.state, final.block.height, final.block.timestampMs)
+      if (view.policyVersion !== before.policyVersion) {
+        tokens = createTokenVerifier({ issuers: view.policy.issuers })
+        events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)
+      }
+      confirmDenials(final.txs)
+    })
+    closers.push(stopBlocks)
+
+    const confirmDenials = (txs: readonly Uint8Array[]): void => {
+      const ids: string[] = []
+      for (const bytes of txs) {
+        const { body, issuer } = parseTx(bytes).content
+        if (body.type === 'deny.add') {
+          ids.push(subjectId(body.subject))
+          cut(body.subject)
+          events.add('denial', 'info', `${describeSubject(body.subject)} denied by ${issuer}: ${body.reason}`)
+        } else if (body.type === 'deny.remove') events.add('denial', 'info', `denial ${body.id} lifted by ${issuer}`)
+      }
+      early.confirm(ids)
+    }
+
+    const environment = (): GuardEnvironment => ({ view, provisional: early.index, tokens, nowMs: Date.now(), certifiedAtMs })
+    const proxy = createProxy({
+      ...config.listen.traffic,
+      guard: createGuard(),
+      environment,
+      recorder: proxyRecorder(telemetry, config.id, self.region),
+      node: config.id,
+      region: self.region,
+      explainHeader: config.explainHeader,
+      onLogin: (attempt) => {
+        if (attempt.failed) logins.failed(attempt)
+      },
+      log,
+    })
+    const cut = (subject: DenialSubject): void => {
+      if (subject.kind === 'ip' || subject.kind === 'cidr') proxy.cutSource(subject.value)
+    }
+
+    fabric.onGossip((_from, payload) => {
+      const denial = early.take(ledger.state(), payload, Date.now())
+      if (denial === undefined) return isKnownDenial(view, payload)
+      cut(denial.subject)
+      // Whoever hears of a denial helps to get it agreed: its first node may be gone by now.
+      ledger.submit(payload, OWN_DENIAL_WAIT_MS).catch(() => {})
+      return true
+    })
+
+    const propose = (bytes: Uint8Array, waitMs: number): ReturnType<RingLedger['submit']> => {
+      const denial = early.take(ledger.state(), bytes, Date.now())
+      if (denial !== undefined) {
+        cut(denial.subject)
+        fabric.gossip(bytes)
+      }
+      return ledger.submit(bytes, waitMs)
+    }
+
+    const denyInOwnName = (subject: DenialSubject, ttlMs: number, reason: string): void => {
+      if (isDenied(view, subject)) return
+      const atMs = Date.now()
+      const body: TxBody = { type: 'deny.add', subject, ttlMs: Math.min(ttlMs, view.policy.denials.nodeTtlMax), reason }
+      const content = { ring, issuer: `node:${config.id}`, atMs, untilMs: atMs + TX_VALID_MS, nonce: randomNonce(), body }
+      const signature = toBase64url(signMessage(privateKey, signingBytes(content)))
+      propose(encodeTx({ content, signature }), OWN_DENIAL_WAIT_MS).catch((error: Error) => {
+        const waiting = error instanceof LedgerError && error.code === 'NO_QUORUM'
+        events.add(
+          'denial',
+          'warn',
+          waiting
+            ? `denial of ${describeSubject(subject)} waits for a quorum: ${error.message}`
+            : `denial of ${describeSubject(subject)} refused: ${error.message}`,
+        )
+      })
+    }
+    const logins = new LoginWatch({
+      self: config.id,
+      fabric,
+      view: () => view,
+      deny: denyInOwnName,
+      onFinding: (finding) => events.add('finding', 'warn', finding.reason),
+    })
+    closers.push(() => logins.stop())
+
+    const tick = setInterval(() => early.tick(Date.now(), certifiedAtMs), TICK_MS)
+    closers.push(() => clearInterval(tick))
+
+    let takesTraffic = false
+    const node: RunningNode = {
+      config,
+      region: self.region,
+      ring,
+      startedAtMs,
+      genesis,
+      application,
+      ledger,
+      fabric,
+      proxy,
+      telemetry,
+      early,
+      events,
+      queries: new PeerQueries(fabric),
+      ready: () => takesTraffic && certifiedAtMs !== undefined,
+      view: () => view,
+      certifiedAtMs: () => certifiedAtMs,
+      propose,
+      stop: closeAll,
+    }
+    node.queries.serve(node)
+    closers.push(() => node.queries.stop())
+
+    const admin = new AdminServer({
+      listen: config.listen.admin,
+      operations: adminOperations(node),
+      consoleDirectory: CONSOLE_DIRECTORY,
+      signIn: (token) => verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() }),
+    })
+    await fabric.start()
+    closers.push(() => fabric.stop())
+    await admin.start()
+    closers.push(() => admin.stop())
+    // Traffic comes last: a node that cannot judge takes none.
+    await proxy.start()
+    closers.push(() => proxy.stop(DRAIN_MS))
+    takesTraffic = true
+    events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)
+    return node
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+}
+
+function readGenesis(file: string): GenesisDocument {
+  const text = readTextFile(file, 'GENESIS_INVALID', 'the ring’s genesis document')
+  try {
+    return parseGenesis(text)
+  } catch (cause) {
+    throw new StartError('GENESIS_INVALID', `${file}: ${(cause as Error).message}`, { cause })
+  }
+}
+
+/** This node as the genesis document lists it; its key must be the one on disk. */
+function ownEntry(genesis: GenesisDocument, config: NodeConfig, publicKey: Uint8Array): GenesisDocument['nodes'][number] {
+  const entry = genesis.nodes.find(({ id }) => id === config.id)
+  if (entry === undefined) {
+    throw new StartError(
+      'GENESIS_INVALID',
+      `${config.genesis}: lists no node ${config.id}; it has ${genesis.nodes.map(({ id }) => id).join(', ')}`,
+    )
+  }
+  if (entry.publicKey !== toBase64url(publicKey)) {
+    throw new StartError(
+      'KEY_INVALID',
+      `${config.key}: is another key than the ring knows for ${config.id}; restore the node’s own key`,
+    )
+  }
+  return entry
+}
+
+function viewOf(application: RingApplication, ledger: RingLedger): View {
+  const { height, timestampMs } = ledger.status()
+  return application.view(ledger.state(), height, timestampMs)
+}
+
+export function describeSubject(subject: DenialSubject): string {
+  return subject.kind === 'account'
+    ? `account ${subject.value.slice(0, 8)}… of ${subject.service}`
+    : `${subject.kind} ${subject.value}`
+}
+
+function currentDenial(view: View, subject: DenialSubject): Denial | undefined {
+  const id = subjectId(subject)
+  return view.denials.list(Date.now()).find((denial) => denial.id === id)
+}
+
+function isDenied(view: View, subject: DenialSubject): boolean {
+  return currentDenial(view, subject) !== undefined
+}
+
+/** A denial that was certified before its gossip came around is no fault of the peer that passed it on. */
+function isKnownDenial(view: View, payload: Uint8Array): boolean {
+  try {
+    const { body } = parseTx(payload).content
+    return body.type === 'deny.add' && isDenied(view, body.subject)
+  } catch {
+    return false
+  }
+}

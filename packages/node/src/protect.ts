@@ -1,0 +1,146 @@
+/** `ringwall protect URL`: a ring of one in front of one application. The same node, with n = 1. */
+import { mkdirSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { basename, resolve } from 'node:path'
+import { stringify } from 'yaml'
+import { formatHostPort, type HostPort, parseHostPort } from './address.ts'
+import { readNodeConfig } from './config.ts'
+import { StartError } from './errors.ts'
+import { readOperator, signAsOperator } from './local/operator.ts'
+import { contextFile, isProvisioned, type LocalNode, provisionRing, refreshContext, writeNodeConfigs } from './local/provision.ts'
+import { plainPolicy } from './local/up.ts'
+import { type RunningNode, startNode } from './node.ts'
+import { findCrs } from './rules.ts'
+import { untilAskedToStop } from './run-node.ts'
+
+export interface ProtectOptions {
+  readonly url: string
+  readonly listen: string
+  /** `base`, `crs` or a folder. */
+  readonly rules: readonly string[]
+  readonly paranoia: number
+  readonly mode: 'enforce' | 'shadow'
+  readonly explainHeader: boolean
+  /** A policy file that takes the place of the plain one. */
+  readonly config: string | undefined
+  /** Where the ring's state stays; `.ringwall/protect-PORT` when undefined. */
+  readonly data: string | undefined
+  /** Address of the admin API; a free port on loopback when undefined. */
+  readonly admin: string | undefined
+}
+
+const APPLY_MS_MAX = 10_000
+
+/** Runs until a signal. @returns The exit code. @throws {StartError} And what `startNode` throws. */
+export async function runProtect(options: ProtectOptions): Promise<number> {
+  const began = performance.now()
+  const node = await startProtect(options)
+  const { traffic, admin } = node.config.listen
+  process.stdout.write(
+    [
+      `Ringwall protects ${options.url} on http://${formatHostPort(traffic)} (rules: ${options.rules.join(', ')}; ${options.mode})`,
+      `  admin API and console http://${formatHostPort(admin)}; operator's context ${contextFile(dataOf(options))}`,
+      `ready in ${((performance.now() - began) / 1_000).toFixed(2)} s`,
+      '',
+    ].join('\n'),
+  )
+  await untilAskedToStop()
+  await node.stop()
+  return 0
+}
+
+function dataOf(options: ProtectOptions): string {
+  const { port } = parseHostPort(options.listen, '--listen')
+  return resolve(options.data ?? `.ringwall/protect-${port}`)
+}
+
+/** Starts the node and puts the wanted policy in force. */
+export async function startProtect(options: ProtectOptions): Promise<RunningNode> {
+  if (!/^https?:\/\/[^/?#\s]+\/?$/.test(options.url)) {
+    throw new StartError(
+      'CONFIG_INVALID',
+      `${JSON.stringify(options.url)}: expected http://HOST:PORT of the application, without a path`,
+    )
+  }
+  const listen = parseHostPort(options.listen, '--listen')
+  const admin =
+    options.admin === undefined ? { host: '127.0.0.1', port: await freePort() } : parseHostPort(options.admin, '--admin')
+  const rules = options.rules.map(resolveRules)
+  const policy = wantedPolicy(options, rules)
+  const data = dataOf(options)
+  mkdirSync(data, { recursive: true, mode: 0o700 })
+  // A ring of one has no links: port 0 keeps fabric from claiming one that somebody else wants.
+  const local: LocalNode = {
+    id: 'n1',
+    region: 'local',
+    traffic: listen.port,
+    admin: admin.port,
+    fabric: 0,
+    configFile: resolve(data, 'n1', 'node.yaml'),
+  }
+  if (!isProvisioned(data)) provisionRing(data, [local], policy, Date.now())
+  writeNodeConfigs(data, [local], extraSettings(options, rules))
+  refreshContext(data, [local])
+  const config = readNodeConfig(local.configFile)
+  const node = await startNode({ ...config, listen: { ...config.listen, traffic: listen, admin } })
+  try {
+    await enforcePolicy(node, data, policy.text)
+    return node
+  } catch (error) {
+    await node.stop()
+    throw error
+  }
+}
+
+interface NamedRules {
+  readonly name: string
+  readonly folder: string | undefined
+}
+
+function resolveRules(given: string): NamedRules {
+  if (given === 'base') return { name: 'base', folder: undefined }
+  if (given === 'crs') return { name: 'crs', folder: findCrs() }
+  const name = basename(resolve(given))
+    .toLowerCase()
+    .replace(/[^a-z0-9-]+/g, '-')
+  return { name: name === 'base' || name === 'crs' ? `${name}-folder` : name, folder: resolve(given) }
+}
+
+function extraSettings(options: ProtectOptions, rules: readonly NamedRules[]): string {
+  const folders = Object.fromEntries(rules.flatMap(({ name, folder }) => (folder === undefined ? [] : [[name, folder]])))
+  return stringify({ explainHeader: options.explainHeader, rules: folders }).trimEnd()
+}
+
+function wantedPolicy(options: ProtectOptions, rules: readonly NamedRules[]): { readonly text: string; readonly file: string } {
+  if (options.config !== undefined) {
+    try {
+      return { text: readFileSync(options.config, 'utf8'), file: options.config }
+    } catch (cause) {
+      throw new StartError('CONFIG_INVALID', `${options.config}: the policy file cannot be read`, { cause })
+    }
+  }
+  const waf = { mode: options.mode, rules: rules.map(({ name }) => name), paranoia: options.paranoia }
+  return { text: plainPolicy(options.url, waf), file: 'the policy made from the options' }
+}
+
+/** The options say what shall be in force; a ledger from an earlier run may say otherwise. */
+async function enforcePolicy(node: RunningNode, data: string, text: string): Promise<void> {
+  const view = node.view()
+  if (view.policyText === text) return
+  const operator = readOperator(contextFile(data))
+  await node.propose(
+    signAsOperator(operator, { type: 'policy.set', policy: text, expectVersion: view.policyVersion }),
+    APPLY_MS_MAX,
+  )
+}
+
+function freePort(): Promise<HostPort['port']> {
+  return new Promise((settle, refuse) => {
+    const server = createServer()
+    server.once('error', refuse)
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      server.close(() => settle(typeof address === 'object' && address !== null ? address.port : 0))
+    })
+  })
+}

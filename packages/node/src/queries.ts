@@ -1,0 +1,199 @@
+/** What nodes ask of one another for people's sake: how are you, and what do you know of a request. */
+import type { Fabric } from '@ringwall/fabric'
+import { nodeOfRequestId } from '@ringwall/telemetry'
+import { z } from 'zod'
+import { formatHostPort } from './address.ts'
+import type { RunningNode } from './node.ts'
+import { VERSION } from './version.ts'
+
+const ANSWER_MS_MAX = 1_500
+const RATE_WINDOW_MS = 2_000
+
+const Question = z.discriminatedUnion('ask', [
+  z.strictObject({ ask: z.literal('summary') }),
+  z.strictObject({ ask: z.literal('decision'), requestId: z.string().max(128) }),
+  z.strictObject({ ask: z.literal('trace'), traceId: z.string().regex(/^[0-9a-f]{32}$/) }),
+])
+type Question = z.output<typeof Question>
+
+const text = z.string().max(512)
+const count = z.number().min(0)
+
+const Summary = z.strictObject({
+  height: count,
+  lag: count,
+  viewAgeMs: count.nullable(),
+  policyVersion: count,
+  denials: count,
+  requestsPerSecond: count,
+  deniedPerSecond: count,
+  version: text,
+  adminUrl: text,
+})
+export type Summary = z.output<typeof Summary>
+
+const Outcome = z.enum(['allow', 'deny', 'challenge', 'throttle'])
+
+/** A record as another node tells it: believed to be about that node's own requests, and bounded. */
+const Decision = z.strictObject({
+  requestId: text,
+  atMs: z.number(),
+  node: text,
+  region: text,
+  traceId: text,
+  source: text,
+  method: text,
+  host: text,
+  path: z.string().max(8_192),
+  service: text.optional(),
+  route: text.optional(),
+  outcome: Outcome,
+  shadowOutcome: Outcome,
+  check: text,
+  status: z.number(),
+  reason: z.string().max(2_048),
+  rule: text.optional(),
+  height: z.number(),
+  viewAgeMs: z.number(),
+  provisional: z.boolean(),
+  wafScore: z.number(),
+  matches: z
+    .array(z.strictObject({ ruleId: z.number(), message: text, severity: text, variable: text, excerpt: z.string().max(512) }))
+    .max(256),
+  guardUs: z.number(),
+  totalUs: z.number(),
+})
+
+const PeerSpan = z.strictObject({
+  traceId: text,
+  spanId: text,
+  parentSpanId: text.optional(),
+  name: text,
+  kind: z.enum(['server', 'client', 'internal']),
+  startUs: z.number(),
+  endUs: z.number(),
+  ok: z.boolean(),
+  attributes: z.record(z.string().max(128), z.union([z.string().max(8_192), z.number(), z.boolean()])),
+})
+
+const DecisionAnswer = z.strictObject({ decision: Decision.nullable(), spans: z.array(PeerSpan).max(1_000) })
+const TraceAnswer = z.strictObject({ spans: z.array(PeerSpan).max(1_000) })
+
+export type PeerDecision = z.output<typeof DecisionAnswer>
+
+/** Requests and refusals a second over the last seconds, from the proxy's counters. */
+class RateMeter {
+  #previous = { atMs: 0, requests: 0, denied: 0 }
+  #rates = { requestsPerSecond: 0, deniedPerSecond: 0 }
+
+  read(
+    requests: number,
+    denied: number,
+    nowMs: number,
+  ): { readonly requestsPerSecond: number; readonly deniedPerSecond: number } {
+    const elapsedMs = nowMs - this.#previous.atMs
+    if (elapsedMs >= RATE_WINDOW_MS) {
+      const per = (now: number, before: number): number =>
+        this.#previous.atMs === 0 ? 0 : Math.round(((now - before) * 10_000) / elapsedMs) / 10
+      this.#rates = {
+        requestsPerSecond: per(requests, this.#previous.requests),
+        deniedPerSecond: per(denied, this.#previous.denied),
+      }
+      this.#previous = { atMs: nowMs, requests, denied }
+    }
+    return this.#rates
+  }
+}
+
+export class PeerQueries {
+  readonly #fabric: Fabric
+  readonly #meter = new RateMeter()
+  #node: RunningNode | undefined
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(fabric: Fabric) {
+    this.#fabric = fabric
+  }
+
+  serve(node: RunningNode): void {
+    this.#node = node
+    this.#fabric.onRequest('query', async (_from, payload) =>
+      Buffer.from(JSON.stringify(await this.#answer(parseQuestion(payload)))),
+    )
+    this.#timer = setInterval(() => this.rates(), RATE_WINDOW_MS)
+    this.#timer.unref()
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+  }
+
+  rates(): { readonly requestsPerSecond: number; readonly deniedPerSecond: number } {
+    const stats = this.#node?.proxy.stats()
+    return this.#meter.read(stats?.requests ?? 0, (stats?.denied ?? 0) + (stats?.throttled ?? 0), Date.now())
+  }
+
+  /** This node's own summary. */
+  summary(): Summary {
+    const node = this.#node as RunningNode
+    const { height, lag } = node.ledger.status()
+    const view = node.view()
+    const certifiedAtMs = node.certifiedAtMs()
+    return {
+      height,
+      lag,
+      viewAgeMs: certifiedAtMs === undefined ? null : Math.max(0, Date.now() - certifiedAtMs),
+      policyVersion: view.policyVersion,
+      denials: view.denials.size,
+      ...this.rates(),
+      version: VERSION,
+      adminUrl: `http://${formatHostPort(node.config.listen.admin)}`,
+    }
+  }
+
+  /** @throws When the peer does not answer in time, or not in the agreed form. */
+  async askSummary(peer: string): Promise<Summary> {
+    return Summary.parse(await this.#ask(peer, { ask: 'summary' }))
+  }
+
+  /** The record of a request and its spans, from here or from the node that its id names. */
+  async findDecision(requestId: string): Promise<PeerDecision | undefined> {
+    const node = this.#node as RunningNode
+    const own = await this.#answer({ ask: 'decision', requestId })
+    const local = own as { readonly decision: PeerDecision['decision']; readonly spans: PeerDecision['spans'] }
+    if (local.decision !== null) return local
+    const peer = nodeOfRequestId(requestId)
+    if (peer === undefined || !node.genesis.nodes.some(({ id }) => id === peer) || peer === node.config.id) return undefined
+    const answer = DecisionAnswer.parse(await this.#ask(peer, { ask: 'decision', requestId }))
+    return answer.decision === null ? undefined : answer
+  }
+
+  /** Spans of a trace from every node that answers. */
+  async findTrace(traceId: string): Promise<readonly PeerDecision['spans'][number][]> {
+    const node = this.#node as RunningNode
+    const connected = node.fabric.links().filter((link) => link.connected)
+    const answers = await Promise.allSettled(
+      connected.map(async ({ id }) => TraceAnswer.parse(await this.#ask(id, { ask: 'trace', traceId })).spans),
+    )
+    const own = TraceAnswer.parse(await this.#answer({ ask: 'trace', traceId })).spans
+    const spans = [own, ...answers.map((answer) => (answer.status === 'fulfilled' ? answer.value : []))].flat()
+    return [...new Map(spans.map((span) => [span.spanId, span])).values()].sort((a, b) => a.startUs - b.startUs)
+  }
+
+  async #ask(peer: string, question: Question): Promise<unknown> {
+    const answer = await this.#fabric.request(peer, 'query', Buffer.from(JSON.stringify(question)), ANSWER_MS_MAX)
+    return JSON.parse(Buffer.from(answer).toString('utf8'))
+  }
+
+  async #answer(question: Question): Promise<unknown> {
+    const { telemetry } = this.#node as RunningNode
+    if (question.ask === 'summary') return this.summary()
+    if (question.ask === 'trace') return { spans: await telemetry.trace(question.traceId) }
+    const decision = await telemetry.decision(question.requestId)
+    return { decision: decision ?? null, spans: decision === undefined ? [] : await telemetry.trace(decision.traceId) }
+  }
+}
+
+function parseQuestion(payload: Uint8Array): Question {
+  return Question.parse(JSON.parse(Buffer.from(payload).toString('utf8')))
+}
