@@ -1,7 +1,7 @@
 /** The configuration of one node: `node.yaml`. Paths in it are relative to the file. */
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { LineCounter, parseDocument } from 'yaml'
+import { type Document, LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
 import { type HostPort, parseHostPort } from './address.ts'
 import { StartError } from './errors.ts'
@@ -52,7 +52,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     const { line, col } = lines.linePos(fault.pos[0])
     throw new StartError('CONFIG_INVALID', `${file}:${line}:${col}: ${fault.message}`)
   }
-  const parsed = Schema.safeParse(document.toJS({ maxAliasCount: 0 }))
+  const parsed = Schema.safeParse(plainValue(document, file))
   if (!parsed.success) {
     const [first, ...more] = parsed.error.issues
     const path = (first?.path ?? []) as (string | number)[]
@@ -77,6 +77,15 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     rules: Object.fromEntries(Object.entries(data.rules).map(([name, path]) => [name, at(path)])),
     otlp: data.otlp,
     ...data.consensus,
+  }
+}
+
+/** Aliases have no use in so small a document, and can make a small file large. */
+function plainValue(document: Document, file: string): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 0 })
+  } catch (cause) {
+    throw new StartError('CONFIG_INVALID', `${file}: aliases (*name) are not accepted; write the value out`, { cause })
   }
 }
 

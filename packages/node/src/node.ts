@@ -5,7 +5,7 @@ import { createFabric, type Fabric } from '@ringwall/fabric'
 import { createGuard, type GuardEnvironment, type TokenVerifier } from '@ringwall/guard'
 import { createTokenVerifier, verifyOperatorToken } from '@ringwall/identity'
 import { type Ledger, LedgerError, openLedger } from '@ringwall/ledger'
-import { createProxy, type Proxy } from '@ringwall/proxy'
+import { createProxy, type Proxy as RequestProxy } from '@ringwall/proxy'
 import {
   createRingApplication,
   type Denial,
@@ -15,9 +15,10 @@ import {
   parseGenesis,
   type RingApplication,
   type RingState,
+  type RuleLibrary,
   type View,
 } from '@ringwall/ring'
-import { encodeTx, fromBase64url, parseTx, signingBytes, subjectId, type TxBody, toBase64url } from '@ringwall/ring/tx'
+import { decodeBase64url, encodeBase64url, encodeTx, parseTx, signingBytes, subjectId, type TxBody } from '@ringwall/ring/tx'
 import { lockDirectory } from '@ringwall/store'
 import { openTelemetry, type Telemetry } from '@ringwall/telemetry'
 import { compileRules } from '@ringwall/waf'
@@ -49,9 +50,10 @@ export interface RunningNode {
   readonly startedAtMs: number
   readonly genesis: GenesisDocument
   readonly application: RingApplication
+  readonly rules: RuleLibrary
   readonly ledger: RingLedger
   readonly fabric: Fabric
-  readonly proxy: Proxy
+  readonly proxy: RequestProxy
   readonly telemetry: Telemetry
   readonly early: EarlyDenials
   readonly events: EventLog
@@ -87,23 +89,19 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     for (const close of closers.splice(0).reverse()) await close()
   }
   try {
-    const application = createRingApplication({
-      genesis,
-      verify: verifySignature,
-      compile: compileRules,
-      rules: loadRuleLibrary(config.rules),
-    })
+    const rules = loadRuleLibrary(config.rules)
+    const application = createRingApplication({ genesis, verify: verifySignature, compile: compileRules, rules })
     const telemetry = await openTelemetry({
       directory: join(config.data, 'traces'),
       node: config.id,
       region: self.region,
-      otlp: config.otlp,
       log,
+      ...(config.otlp === undefined ? {} : { otlp: config.otlp }),
     })
     closers.push(() => telemetry.stop())
     const peers = genesis.nodes.map((node) => {
       const { host, port } = parseHostPort(node.address, `${config.genesis}: nodes ${node.id}: address`)
-      return { id: node.id, region: node.region, host, port, publicKey: fromBase64url(node.publicKey) }
+      return { id: node.id, region: node.region, host, port, publicKey: decodeBase64url(node.publicKey) }
     })
     const own = peers.find(({ id }) => id === config.id) as (typeof peers)[number]
     const fabric = createFabric({
@@ -126,7 +124,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const ledger = await openLedger<RingState>({
       directory: join(config.data, 'ledger'),
       application,
-      genesis: { ring, validators: validators.map(({ id, publicKey }) => ({ id, publicKey: fromBase64url(publicKey) })) },
+      genesis: { ring, validators: validators.map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) })) },
       self: config.id,
       privateKey,
       fabric,
@@ -170,7 +168,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       ...config.listen.traffic,
       guard: createGuard(),
       environment,
-      recorder: proxyRecorder(telemetry, config.id, self.region),
+      recorder: proxyRecorder(telemetry),
       node: config.id,
       region: self.region,
       explainHeader: config.explainHeader,
@@ -206,7 +204,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       const atMs = Date.now()
       const body: TxBody = { type: 'deny.add', subject, ttlMs: Math.min(ttlMs, view.policy.denials.nodeTtlMax), reason }
       const content = { ring, issuer: `node:${config.id}`, atMs, untilMs: atMs + TX_VALID_MS, nonce: randomNonce(), body }
-      const signature = toBase64url(signMessage(privateKey, signingBytes(content)))
+      const signature = encodeBase64url(signMessage(privateKey, signingBytes(content)))
       propose(encodeTx({ content, signature }), OWN_DENIAL_WAIT_MS).catch((error: Error) => {
         const waiting = error instanceof LedgerError && error.code === 'NO_QUORUM'
         events.add(
@@ -238,6 +236,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       startedAtMs,
       genesis,
       application,
+      rules,
       ledger,
       fabric,
       proxy,
@@ -294,7 +293,7 @@ function ownEntry(genesis: GenesisDocument, config: NodeConfig, publicKey: Uint8
       `${config.genesis}: lists no node ${config.id}; it has ${genesis.nodes.map(({ id }) => id).join(', ')}`,
     )
   }
-  if (entry.publicKey !== toBase64url(publicKey)) {
+  if (entry.publicKey !== encodeBase64url(publicKey)) {
     throw new StartError(
       'KEY_INVALID',
       `${config.key}: is another key than the ring knows for ${config.id}; restore the node’s own key`,

@@ -2,30 +2,21 @@
  * Deny early, grant late: a signed denial is enforced the moment it arrives over gossip, and lapses unless a quorum
  * confirms it. This file decides which gossiped transactions count, and for how long.
  */
-import {
-  type Denial,
-  ProvisionalDenials,
-  parseTx,
-  type RingApplication,
-  type RingState,
-  type SignedTx,
-  subjectId,
-} from '@ringwall/ring'
+import { type Denial, denialOf, ProvisionalDenials, type RingApplication, type RingState } from '@ringwall/ring'
+import { parseTx } from '@ringwall/ring/tx'
 
 /** A provisional denial lapses after this long with a live quorum (docs/architecture.md, "deny early, grant late"). */
 export const LAPSE_MS = 10_000
 /** Blocks come at least each heartbeat; after this long without one there is no quorum that could confirm. */
 const QUORUM_SILENT_MS = 6_000
 
-interface Held {
-  readonly denial: Denial
-  readonly untilMs: number
-}
-
 export class EarlyDenials {
   readonly index = new ProvisionalDenials()
   readonly #application: RingApplication
-  readonly #held = new Map<string, Held>()
+  /** When each held denial arrived, by denial id. Bounded by what `index` takes in. */
+  readonly #arrivedAtMs = new Map<string, number>()
+  /** Since when a quorum has been certifying blocks without a pause; undefined while it is silent. */
+  #liveSinceMs: number | undefined
 
   constructor(application: RingApplication) {
     this.#application = application
@@ -34,47 +25,37 @@ export class EarlyDenials {
   /**
    * Takes in a transaction by gossip or from the admin API.
    *
-   * @returns The denial when it is now enforced; undefined when the transaction is no valid denial.
+   * @returns The denial when it is news and now enforced; undefined when the transaction is no valid denial, or known.
    */
   take(state: RingState, bytes: Uint8Array, nowMs: number): Denial | undefined {
-    const checked = this.#application.check(state, bytes, nowMs)
-    if (!checked.ok) return undefined
-    const { content } = parseTx(bytes) satisfies SignedTx
-    if (content.body.type !== 'deny.add') return undefined
-    const { subject, reason, ttlMs } = content.body
-    const denial: Denial = {
-      id: subjectId(subject),
-      subject,
-      reason,
-      issuer: content.issuer,
-      issuedAtMs: content.atMs,
-      expiresAtMs: content.atMs + ttlMs,
-      height: undefined,
-    }
-    if (!this.index.add(denial, nowMs, LAPSE_MS)) return undefined
-    this.#held.set(denial.id, { denial, untilMs: content.untilMs })
+    if (!this.#application.check(state, bytes, nowMs).ok) return undefined
+    const { content } = parseTx(bytes)
+    const denial = denialOf(content, undefined)
+    // Without a quorum nothing can be confirmed: the denial then stands until its transaction can no longer be agreed.
+    if (denial === undefined || !this.index.add(denial, nowMs, content.untilMs - nowMs)) return undefined
+    this.#arrivedAtMs.set(denial.id, nowMs)
     return denial
   }
 
-  /** A block confirmed these. */
+  /** A block decided about these. */
   confirm(ids: Iterable<string>): void {
-    for (const id of ids) {
-      this.index.confirm(id)
-      this.#held.delete(id)
+    for (const id of ids) this.#settle(id)
+  }
+
+  /** Lapses what a live quorum had its time to confirm and did not. A partition must not lift a denial. */
+  tick(nowMs: number, certifiedAtMs: number | undefined): void {
+    const live = certifiedAtMs !== undefined && nowMs - certifiedAtMs <= QUORUM_SILENT_MS
+    this.#liveSinceMs = live ? (this.#liveSinceMs ?? nowMs) : undefined
+    this.index.expire(nowMs)
+    const standing = new Set(this.index.list(nowMs).map(({ id }) => id))
+    for (const [id, arrivedAtMs] of this.#arrivedAtMs) {
+      if (!standing.has(id)) this.#arrivedAtMs.delete(id)
+      else if (this.#liveSinceMs !== undefined && nowMs - Math.max(arrivedAtMs, this.#liveSinceMs) >= LAPSE_MS) this.#settle(id)
     }
   }
 
-  /**
-   * Lapses what a live quorum did not confirm. Without a quorum nothing could be confirmed, so that what is held
-   * stands until its transaction runs out: a partition must not lift a denial.
-   */
-  tick(nowMs: number, certifiedAtMs: number | undefined): void {
-    const silent = certifiedAtMs === undefined || nowMs - certifiedAtMs > QUORUM_SILENT_MS
-    for (const [id, { denial, untilMs }] of this.#held) {
-      if (nowMs > untilMs || nowMs > denial.expiresAtMs) this.#held.delete(id)
-      else if (silent) this.index.add(denial, nowMs, LAPSE_MS)
-      else if (this.index.list(nowMs).every((live) => live.id !== id)) this.#held.delete(id)
-    }
-    this.index.expire(nowMs)
+  #settle(id: string): void {
+    this.index.confirm(id)
+    this.#arrivedAtMs.delete(id)
   }
 }

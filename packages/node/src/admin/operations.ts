@@ -1,8 +1,17 @@
 /** What the admin API does; its description is `openapi` in `../api/openapi.ts`. */
 import { faultsOf } from '@ringwall/consensus'
 import { type Committed, type FinalBlock, LedgerError } from '@ringwall/ledger'
-import { type Denial, diffPolicies, type Policy, parsePolicyDocument, policyJsonSchema, type RingState } from '@ringwall/ring'
+import {
+  compilePolicy,
+  type Denial,
+  diffPolicies,
+  type Policy,
+  parsePolicyDocument,
+  policyJsonSchema,
+  type RingState,
+} from '@ringwall/ring'
 import { encodeTx, parseTx, type SignedTx, subjectId, TxMalformed, txId } from '@ringwall/ring/tx'
+import { compileRules } from '@ringwall/waf'
 import { z } from 'zod'
 import { formatHostPort } from '../address.ts'
 import { openapi } from '../api/openapi.ts'
@@ -206,14 +215,11 @@ async function plan(node: RunningNode, call: Call): Promise<unknown> {
       changes: [],
     }
   }
-  const meaning = node.application.checkPolicy(text)
-  if (!meaning.ok)
-    return {
-      version,
-      valid: false,
-      problems: [{ line: 1, column: 1, path: '', message: meaning.reason, hint: null }],
-      changes: [],
-    }
+  const compiled = compilePolicy(parsed.policy, compileRules, node.rules)
+  if (!compiled.ok) {
+    const problems = compiled.problems.map((message) => ({ line: 1, column: 1, path: '', message, hint: null }))
+    return { version, valid: false, problems, changes: [] }
+  }
   const changes = diffPolicies(node.view().policy as Policy, parsed.policy).map(({ kind, path, before, after }) => ({
     kind,
     path,

@@ -1,6 +1,6 @@
 /** The operator of a local ring: signs what `up` and `protect` themselves propose, with the key from its context file. */
 import { createPrivateKey, type JsonWebKey, type KeyObject } from 'node:crypto'
-import { encodeTx, signingBytes, type TxBody, toBase64url } from '@ringwall/ring/tx'
+import { encodeBase64url, encodeTx, signingBytes, type TxBody } from '@ringwall/ring/tx'
 import { z } from 'zod'
 import { readTextFile } from '../config.ts'
 import { StartError } from '../errors.ts'
@@ -44,7 +44,7 @@ export function signAsOperator(operator: LocalOperator, body: TxBody): Uint8Arra
     nonce: randomNonce(),
     body,
   }
-  return encodeTx({ content, signature: toBase64url(signMessage(operator.privateKey, signingBytes(content))) })
+  return encodeTx({ content, signature: encodeBase64url(signMessage(operator.privateKey, signingBytes(content))) })
 }
 
 /** A bearer token for the admin API: compact JWS (RFC 7515), EdDSA. */
@@ -52,5 +52,5 @@ export function operatorToken(operator: LocalOperator): string {
   const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
   const iat = Math.floor(Date.now() / 1_000)
   const signed = `${part({ alg: 'EdDSA', kid: operator.name })}.${part({ iss: operator.name, aud: operator.ring, iat, exp: iat + TOKEN_VALID_S })}`
-  return `${signed}.${toBase64url(signMessage(operator.privateKey, Buffer.from(signed)))}`
+  return `${signed}.${encodeBase64url(signMessage(operator.privateKey, Buffer.from(signed)))}`
 }

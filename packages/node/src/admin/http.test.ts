@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { AdminServer, type Operation } from './http.ts'
+import { ApiProblem } from './problem.ts'
+
+let port = 0
+let server: AdminServer
+
+const OPERATIONS: readonly Operation[] = [
+  { method: 'GET', path: '/healthz', open: true, run: () => ({ text: 'ok\n', type: 'text/plain' }) },
+  { method: 'GET', path: '/v1/who/{name}', run: (call) => ({ json: { operator: call.operator, name: call.parameters.name } }) },
+  { method: 'POST', path: '/v1/echo', run: async (call) => ({ json: await call.body() }) },
+  { method: 'GET', path: '/v1/fail', run: () => Promise.reject(new Error('secret detail')) },
+  { method: 'GET', path: '/v1/refuse', run: () => Promise.reject(new ApiProblem(422, 'NO', 'because')) },
+]
+
+function freePort(): Promise<number> {
+  return new Promise((settle) => {
+    const probe = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = probe.address() as { port: number }
+      probe.close(() => settle(port))
+    })
+  })
+}
+
+/** Raw, so that headers and paths reach the server as written. */
+function ask(
+  method: string,
+  path: string,
+  headers: Record<string, string> = {},
+  body?: string,
+): Promise<{ status: number; text: string; headers: Record<string, unknown> }> {
+  return new Promise((settle, refuse) => {
+    const call = request(
+      { host: '127.0.0.1', port, method, path, headers: { authorization: 'Bearer good', ...headers }, agent: false },
+      (response) => {
+        let text = ''
+        response.on('data', (chunk: Buffer) => (text += chunk.toString('utf8')))
+        response.on('end', () => settle({ status: response.statusCode ?? 0, text, headers: response.headers }))
+      },
+    )
+    call.on('error', refuse)
+    call.end(body)
+  })
+}
+
+before(async () => {
+  const root = mkdtempSync(join(tmpdir(), 'ringwall-admin-'))
+  const dist = join(root, 'dist')
+  mkdirSync(dist)
+  writeFileSync(join(root, 'secret'), 'outside')
+  writeFileSync(join(dist, 'index.html'), '<title>console</title>')
+  port = await freePort()
+  server = new AdminServer({
+    listen: { host: '127.0.0.1', port },
+    operations: OPERATIONS,
+    consoleDirectory: dist,
+    signIn: (token) => (token === 'good' ? { ok: true, operator: 'ada' } : { ok: false, reason: 'unknown key' }),
+  })
+  await server.start()
+})
+
+after(() => server.stop())
+
+test('an operation behind sign-in answers the operator, and refuses a missing and a bad token with 401', async () => {
+  assert.deepEqual(JSON.parse((await ask('GET', '/v1/who/x%20y')).text), { operator: 'ada', name: 'x y' })
+  const bad = await ask('GET', '/v1/who/x', { authorization: 'Bearer bad' })
+  assert.equal(bad.status, 401)
+  assert.equal(JSON.parse(bad.text).code, 'BAD_TOKEN')
+  assert.equal((await ask('GET', '/v1/who/x', { authorization: '' })).status, 401)
+})
+
+test('a request under a foreign name (DNS rebinding) is refused, also for open operations', async () => {
+  assert.equal((await ask('GET', '/healthz', { host: 'evil.example' })).status, 403)
+  assert.equal((await ask('GET', '/healthz', { host: `localhost:${port}` })).status, 200)
+})
+
+test('an unexpected failure is a 500 that tells nothing of its cause; a refusal is problem details', async () => {
+  const failed = await ask('GET', '/v1/fail')
+  assert.equal(failed.status, 500)
+  assert.doesNotMatch(failed.text, /secret detail/)
+  const refused = await ask('GET', '/v1/refuse')
+  assert.equal(refused.headers['content-type'], 'application/problem+json')
+  assert.deepEqual(JSON.parse(refused.text), {
+    type: 'about:blank',
+    status: 422,
+    title: 'Refused',
+    detail: 'because',
+    code: 'NO',
+  })
+})
+
+test('bodies: no JSON type, broken JSON and more than the bound are each refused', async () => {
+  const json = { 'content-type': 'application/json' }
+  assert.equal((await ask('POST', '/v1/echo', {}, '{}')).status, 415)
+  assert.equal((await ask('POST', '/v1/echo', json, '{')).status, 400)
+  assert.equal((await ask('POST', '/v1/echo', json, JSON.stringify('x'.repeat(1_100_000)))).status, 413)
+  assert.equal((await ask('POST', '/v1/echo', json, '{"a":1}')).text, '{"a":1}')
+})
+
+test('the console is served with a strict policy, and nothing outside its folder is', async () => {
+  const page = await ask('GET', '/')
+  assert.match(page.text, /console/)
+  assert.match(String(page.headers['content-security-policy']), /default-src 'none'/)
+  for (const path of ['/../secret', '/%2e%2e/secret', '/..%2fsecret', '//etc/passwd'])
+    assert.equal((await ask('GET', path)).status, 404, path)
+  assert.equal((await ask('GET', '/v1/nothing')).status, 404)
+  assert.equal((await ask('POST', '/healthz')).status, 405)
+})
+
+test('a port in use is one clear error', async () => {
+  const second = new AdminServer({
+    listen: { host: '127.0.0.1', port },
+    operations: [],
+    consoleDirectory: '/nowhere',
+    signIn: () => ({ ok: false, reason: '' }),
+  })
+  await assert.rejects(second.start(), new RegExp(`127\\.0\\.0\\.1:${port} .*in use`))
+})
