@@ -1,1 +1,16 @@
-export type * from './types.ts'
+export { createGuard, type GuardOptions, isBlocked, loginFailed, viewAgeMs } from './guard.ts'
+export { LOGIN_BODY_BYTES_MAX } from './login-names.ts'
+export { createRateLimiter, type RateLimiter, type RateLimiterOptions } from './rate-limiter.ts'
+export { normalizeRoutingPath, readingsOf } from './routing-path.ts'
+export type {
+  Check,
+  Decision,
+  Guard,
+  GuardEnvironment,
+  GuardRequest,
+  Judgement,
+  LoginAttempt,
+  Outcome,
+  TokenVerdict,
+  TokenVerifier,
+} from './types.ts'

@@ -1,1 +1,15 @@
-export type * from './types.ts'
+export { LedgerError, type LedgerErrorCode } from './errors.ts'
+export { openLedger } from './open.ts'
+export type { LedgerFabric, LedgerOptions } from './options.ts'
+export type {
+  Application,
+  BlockContext,
+  Committed,
+  FinalBlock,
+  Genesis,
+  Ledger,
+  LedgerStatus,
+  TxId,
+  TxResult,
+} from './types.ts'
+export { type DirectoryVerdict, type VerifyDirectoryOptions, verifyLedgerDirectory } from './verify-directory.ts'

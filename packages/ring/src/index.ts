@@ -1,2 +1,80 @@
-export * from './policy.ts'
-export type * from './types.ts'
+export {
+  type Address,
+  formatAddress,
+  formatPrefix,
+  type Prefix,
+  parseAddress,
+  parsePrefix,
+  prefixContains,
+  prefixesOverlap,
+} from './address.ts'
+export {
+  type CheckResult,
+  createRingApplication,
+  type RingApplication,
+  type RingApplicationOptions,
+  type RingBlockContext,
+  type RingTxResult,
+  TX_LIFETIME_MS_MAX,
+  TX_SKEW_MS_MAX,
+} from './application.ts'
+export { createDenialIndex, DenialTable } from './denial-index.ts'
+export { type AnyRingError, GenesisInvalid, SnapshotInvalid } from './errors.ts'
+export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
+export { denialOf, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
+export {
+  Duration,
+  type IssuerPolicy,
+  type LimitPolicy,
+  type LoginPolicy,
+  type Policy,
+  PolicySchema,
+  parseDuration,
+  Rate,
+  type RoutePolicy,
+  type ServicePolicy,
+} from './policy.ts'
+export { type CompiledPolicy, compilePolicy, type PolicyCompilation, type RuleCompiler } from './policy-compile.ts'
+export { diffPolicies, type PolicyChange } from './policy-diff.ts'
+export {
+  formatProblems,
+  POLICY_CHARS_MAX,
+  type PolicyDocument,
+  type PolicyProblem,
+  parsePolicyDocument,
+} from './policy-document.ts'
+export { policyJsonSchema } from './policy-json-schema.ts'
+export { isTrustedProxy } from './prefix-set.ts'
+export { ProvisionalDenials } from './provisional-denials.ts'
+export { DENIALS_MAX, RingState } from './state.ts'
+export {
+  accountKey,
+  canonicalJson,
+  decodeBase64url,
+  EncodingInvalid,
+  encodeBase64url,
+  encodeTx,
+  parseIssuer,
+  parseTx,
+  RingError,
+  signingBytes,
+  subjectId,
+  TX_BYTES_MAX,
+  TxMalformed,
+  txId,
+} from './tx.ts'
+export type {
+  CompiledRoute,
+  Denial,
+  DenialIndex,
+  DenialSubject,
+  GenesisDocument,
+  RingNode,
+  RingOperator,
+  RuleLibrary,
+  SignedTx,
+  TxBody,
+  TxContent,
+  TxId,
+  View,
+} from './types.ts'

@@ -37,7 +37,12 @@ const AddressOrPrefix = z.string().max(50).meta({ description: 'An IP address or
 const Limit = z.strictObject({
   name: Name,
   key: z
-    .array(z.union([z.enum(['ip', 'subject']), z.string().regex(/^header:[A-Za-z0-9-]{1,64}$/)]))
+    .array(
+      z.union([
+        z.enum(['ip', 'subject']),
+        z.string().regex(/^header:[A-Za-z0-9-]{1,64}$/, 'expected ip, subject or header:NAME'),
+      ]),
+    )
     .min(1)
     .max(4)
     .default(['ip'])

@@ -77,7 +77,41 @@ export interface Telemetry {
   trace(traceId: string): Promise<readonly Span[]>
   /** Live decisions. Returns what stops it. */
   onDecision(listener: (record: DecisionRecord) => void): () => void
+  /**
+   * Whether a record of this outcome would be kept now. Past the rate kept, most answers are no, and each no is counted
+   * as a skip. Ask just before building a record and its spans, so that those nobody keeps cost nothing.
+   */
+  wants(outcome: DecisionRecord['outcome']): boolean
+  /** Counts one request in the metrics, whether or not its record is kept. Times are microseconds. */
+  observeRequest(request: RequestMeasure): void
+  /** What was asked most, by what was recorded; allows past the rate kept are estimated from a sample. */
+  top(by: TopKey, sinceMs: number, limit: number): Promise<readonly TopRow[]>
+  /** Sets a gauge. `name` without the `ringwall_` prefix, e.g. `ledger_height`. */
+  setGauge(name: string, value: number, labels?: Labels): void
+  /** Adds one to a counter. `name` without the `ringwall_` prefix and the `_total` suffix. */
+  count(name: string, labels?: Labels): void
   /** Prometheus text format 0.0.4. */
   metrics(): string
   stop(): Promise<void>
+}
+
+export type Labels = Readonly<Record<string, string>>
+
+export interface RequestMeasure {
+  readonly outcome: DecisionRecord['outcome']
+  readonly check: string
+  readonly service: string | undefined
+  readonly guardUs: number
+  readonly totalUs: number
+  /** Until the upstream's response head; undefined when none was asked. */
+  readonly upstreamUs: number | undefined
+}
+
+export type TopKey = 'source' | 'path' | 'rule' | 'service'
+
+/** `denied` counts every outcome but allow. */
+export interface TopRow {
+  readonly key: string
+  readonly requests: number
+  readonly denied: number
 }

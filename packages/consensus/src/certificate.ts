@@ -1,0 +1,36 @@
+/** What validators sign, and what a quorum of signatures proves. */
+import { utf8ToBytes } from '@noble/hashes/utils.js'
+import { quorumOf } from './quorum.ts'
+import type { Certificate, Digest, Scheme, VoteKind } from './types.ts'
+
+/** Wire names: one that changes separates rings. */
+const DOMAINS = {
+  notarize: 'RINGWALL_SIMPLEX_NOTARIZE_V1',
+  nullify: 'RINGWALL_SIMPLEX_NULLIFY_V1',
+  finalize: 'RINGWALL_SIMPLEX_FINALIZE_V1',
+  proposal: 'RINGWALL_SIMPLEX_PROPOSAL_V1',
+} as const
+
+/** The bytes under a vote's or a proposal's signature. `digest` is undefined for `nullify`. */
+export function signingBytes(kind: VoteKind | 'proposal', ring: string, round: number, digest: Digest | undefined): Uint8Array {
+  return utf8ToBytes(`${DOMAINS[kind]}\n${ring}\n${round}\n${digest ?? ''}`)
+}
+
+/** A quorum of distinct validators signed the same statement. Checks form first, signatures last. */
+export function verifyCertificate(
+  config: { readonly ring: string; readonly validators: number },
+  scheme: Scheme,
+  certificate: Certificate,
+): boolean {
+  const { kind, round, digest, signatures } = certificate
+  if (signatures.length < quorumOf(config.validators) || signatures.length > config.validators) return false
+  if ((digest === undefined) !== (kind === 'nullify')) return false
+  if (!Number.isSafeInteger(round) || round < 1) return false
+  let before = -1
+  for (const { signer } of signatures) {
+    if (signer <= before || signer >= config.validators) return false
+    before = signer
+  }
+  const message = signingBytes(kind, config.ring, round, digest)
+  return signatures.every(({ signer, signature }) => scheme.verify(signer, message, signature))
+}

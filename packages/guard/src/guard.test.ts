@@ -1,0 +1,413 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import {
+  accountKey,
+  compilePolicy,
+  createDenialIndex,
+  type Denial,
+  type DenialSubject,
+  parsePolicyDocument,
+  subjectId,
+  type View,
+} from '@ringwall/ring'
+import type { RuleSet, WafMatch, WafVerdict } from '@ringwall/waf'
+import fc from 'fast-check'
+import { createGuard, isBlocked, loginFailed } from './guard.ts'
+import { normalizeRoutingPath } from './routing-path.ts'
+import type { Decision, Guard, GuardEnvironment, GuardRequest, Judgement, TokenVerdict } from './types.ts'
+
+const NOW = 1_800_000_000_000
+const RING = 'f'.repeat(64)
+
+const POLICY = `version: 1
+services:
+  shop:
+    hosts: [shop.example]
+    upstreams: [{ url: "http://127.0.0.1:1" }]
+    waf: { bodyBytesMax: 64 }
+    limits: [{ name: all, rate: 100/s }]
+    routes:
+      - { name: admin, path: /admin, deny: true }
+      - { name: static, path: /static, waf: { mode: "off" } }
+      - { name: watched, path: /watched, waf: { mode: shadow } }
+      - { name: login, path: /login, login: { account: user } }
+      - { name: slow, path: /slow, limits: [{ name: few, rate: 2/m }] }
+      - { name: keyed, path: /keyed, limits: [{ name: perKey, rate: 1/m, key: ["header:X-Key"] }] }
+      - { name: strict, path: /strict, staleness: { max: 10s, beyond: closed } }
+      - { name: account, path: /account, identity: { claims: { role: customer } } }
+      - { name: partner, path: /partner, identity: { issuers: ["https://partner.example"] } }
+      - { name: mine, path: /mine, identity: {}, limits: [{ name: perSubject, rate: 1/m, key: [subject] }] }
+  strictBodies:
+    hosts: [strict.example]
+    upstreams: [{ url: "http://127.0.0.1:2" }]
+    waf: { bodyBytesMax: 8, oversize: deny }
+    routes: [{ name: watched, path: /watched, waf: { mode: shadow } }]
+issuers:
+  - { issuer: "https://id.example", audience: shop, jwks: { keys: [{ kty: OKP }] } }
+  - { issuer: "https://partner.example", audience: shop, jwks: { keys: [{ kty: OKP }] } }
+`
+  .replaceAll('strictBodies', 'strict')
+  .replaceAll('perKey', 'per-key')
+  .replaceAll('perSubject', 'per-subject')
+
+const match = (ruleId: number, phase: 1 | 2, severity: WafMatch['severity'] = 'critical'): WafMatch => ({
+  ruleId,
+  message: `rule ${ruleId}`,
+  severity,
+  tags: [],
+  phase,
+  variable: 'ARGS:q',
+  excerpt: 'evil',
+})
+
+/** Rules with behaviour: `evil` in target or body scores 5 and blocks, `odd` scores 2, `crash` throws. */
+const rules: RuleSet = {
+  ruleCount: 2,
+  rules: [],
+  begin() {
+    const matches: WafMatch[] = []
+    const judge = (text: string, phase: 1 | 2): WafVerdict => {
+      if (text.includes('crash')) throw new Error('rule crashed')
+      if (text.includes('evil')) matches.push(match(1_000 + phase, phase))
+      if (text.includes('odd')) matches.push(match(2_000 + phase, phase, 'notice'))
+      const score = matches.reduce((sum, { severity }) => sum + (severity === 'critical' ? 5 : 2), 0)
+      return { blocked: score >= 5, status: 403, score, matches: [...matches] }
+    }
+    return {
+      requestHead: ({ target }) => judge(target, 1),
+      requestBody: (body) => judge(new TextDecoder().decode(body), 2),
+    }
+  },
+}
+
+const document = parsePolicyDocument(POLICY)
+assert.ok(document.ok, JSON.stringify(document))
+const compilation = compilePolicy(document.policy, () => rules, new Map([['base', []]]))
+assert.ok(compilation.ok)
+const { policy } = document
+const { route } = compilation.compiled
+
+function denial(subject: DenialSubject): Denial {
+  return {
+    id: subjectId(subject),
+    subject,
+    reason: 'seen attacking',
+    issuer: 'node:n1',
+    issuedAtMs: NOW,
+    expiresAtMs: NOW + 60_000,
+    height: 7,
+  }
+}
+
+const DENIED = [
+  denial({ kind: 'ip', value: '203.0.113.7' }),
+  denial({ kind: 'token', value: 'stolen' }),
+  denial({ kind: 'subject', value: 'mallory' }),
+  denial({ kind: 'account', service: 'shop', value: accountKey(RING, 'shop', 'victim') }),
+]
+const GOSSIPED = [denial({ kind: 'ip', value: '203.0.113.8' }), denial({ kind: 'subject', value: 'trudy' })]
+
+const view: View = {
+  ring: RING,
+  height: 7,
+  blockTimestampMs: NOW - 5_000,
+  policyVersion: 1,
+  policy,
+  policyText: POLICY,
+  denials: createDenialIndex(DENIED),
+  operators: [],
+  nodes: [],
+  route,
+}
+
+/** Tokens are `SUBJECT.ID.ISSUER` in clear; `bad` is invalid, `crash` throws. */
+function verify(token: string): TokenVerdict {
+  if (token === 'crash') throw new Error('verifier crashed')
+  const [subject, tokenId, issuer = 'id'] = token.split('.')
+  if (token === 'bad' || subject === undefined) return { ok: false, code: 'SIGNATURE', reason: 'the signature does not verify' }
+  const claims = { role: subject === 'guest' ? ['visitor'] : ['customer', 'reader'] }
+  return { ok: true, issuer: `https://${issuer}.example`, subject, tokenId, claims }
+}
+
+const ENVIRONMENT: GuardEnvironment = {
+  view,
+  provisional: createDenialIndex(GOSSIPED),
+  tokens: { verify },
+  nowMs: NOW,
+  certifiedAtMs: NOW - 100,
+}
+
+function request(target: string, changes: Partial<GuardRequest> = {}): GuardRequest {
+  return {
+    method: 'GET',
+    target,
+    httpVersion: '1.1',
+    headers: [],
+    remoteAddress: '198.51.100.1',
+    host: 'shop.example',
+    path: normalizeRoutingPath(target)?.path ?? '/',
+    ...changes,
+  }
+}
+
+const bearer = (token: string) => ({ headers: [['Authorization', `Bearer ${token}`]] as const })
+
+interface Trial {
+  readonly guard?: Guard
+  readonly body?: string
+  readonly truncated?: boolean
+  readonly environment?: Partial<GuardEnvironment>
+}
+
+async function judge(
+  of: GuardRequest,
+  { guard = createGuard(), body = '', truncated = false, environment = {} }: Trial = {},
+): Promise<Judgement> {
+  const whole = { ...ENVIRONMENT, ...environment }
+  return guard.body(await guard.head(of, whole), new TextEncoder().encode(body), truncated, whole)
+}
+
+async function decide(of: GuardRequest, trial: Trial = {}): Promise<Decision> {
+  const { decision } = await judge(of, trial)
+  assert.ok(decision)
+  return decision
+}
+
+const brief = ({ status, check, rule }: Decision) => [status, check, rule].filter((part) => part !== undefined).join(' ')
+const [IP, TOKEN, SUBJECT, ACCOUNT] = DENIED.map(({ id }) => `denial:${id}`)
+
+const OUTCOMES: readonly (readonly [name: string, request: GuardRequest, outcome: string, trial?: Trial])[] = [
+  ['a plain request', request('/'), '200 none'],
+  ['a denied source', request('/', { remoteAddress: '203.0.113.7' }), `403 denial ${IP}`],
+  ['a denied source as mapped IPv6', request('/', { remoteAddress: '::ffff:203.0.113.7' }), `403 denial ${IP}`],
+  ['a source denied by gossip', request('/', { remoteAddress: '203.0.113.8' }), `403 denial denial:${GOSSIPED[0]!.id}`],
+  ['an unknown host', request('/', { host: 'other.example' }), '404 route'],
+  ['a closed route', request('/admin/users'), '403 route'],
+  ['a closed route with two slashes', request('//admin'), '403 route'],
+  ['a closed route by a dot segment', request('/x/%2e%2e/admin'), '403 route'],
+  ['a closed route by a letter encoded', request('/%61dmin'), '403 route'],
+  ['an open path that a server might read as the closed route', request('/admin/../other'), '403 route'],
+  ['a path that might dodge the WAF by another route', request('/x/../static/a?q=evil'), '403 route'],
+  [
+    'a closed route with a parameter that the path was read with',
+    request('/admin;x/users', { path: '/admin;x/users' }),
+    '403 route',
+  ],
+  ['a closed route behind bytes that are no UTF-8', request('/x/../admin/%ff', { path: '/x/../admin/%ff' }), '403 route'],
+  ['an encoded name that is no other route', request('/caf%C3%A9'), '200 none'],
+  ['an attack in the query', request('/?q=evil'), '403 waf rule:1001'],
+  ['an attack in the body', request('/'), '403 waf rule:1002', { body: 'evil' }],
+  ['an attack beyond what is inspected', request('/'), '200 none', { body: `${' '.repeat(64)}evil` }],
+  ['an attack where the WAF is off', request('/static/a?q=evil'), '200 none'],
+  ['an attack where the WAF watches', request('/watched?q=evil'), '200 none'],
+  ['a long body where that is refused', request('/', { host: 'strict.example' }), '403 waf', { body: '123456789' }],
+  ['a cut body where that is refused', request('/', { host: 'strict.example' }), '403 waf', { body: '1', truncated: true }],
+  ['a long body where the WAF watches', request('/watched', { host: 'strict.example' }), '200 none', { body: '123456789' }],
+  ['a stale view on a strict route', request('/strict'), '503 staleness', { environment: { certifiedAtMs: NOW - 10_001 } }],
+  ['a view at the edge of staleness', request('/strict'), '200 none', { environment: { certifiedAtMs: NOW - 10_000 } }],
+  ['a stale view on a lax route', request('/'), '200 none', { environment: { certifiedAtMs: 0 } }],
+  ['a view that was never certified since start', request('/strict'), '200 none', { environment: { certifiedAtMs: undefined } }],
+  ['no token where one is needed', request('/account'), '401 identity'],
+  ['an invalid token', request('/account', bearer('bad')), '401 identity'],
+  ['a good token', request('/account', bearer('alice.1')), '200 none'],
+  ['a token without the claim', request('/account', bearer('guest.1')), '403 identity'],
+  ['a token of an issuer not taken here', request('/partner', bearer('alice.1')), '401 identity'],
+  ['a token of the issuer taken here', request('/partner', bearer('alice.1.partner')), '200 none'],
+  [
+    'two Authorization fields',
+    request('/account', {
+      headers: [
+        ['Authorization', 'Bearer a'],
+        ['authorization', 'Bearer b'],
+      ],
+    }),
+    '401 identity',
+  ],
+  ['a denied token', request('/account', bearer('alice.stolen')), `403 denial ${TOKEN}`],
+  ['a denied token where none is needed', request('/', bearer('alice.stolen')), `403 denial ${TOKEN}`],
+  ['a denied subject where no token is needed', request('/', bearer('mallory.1')), `403 denial ${SUBJECT}`],
+  ['an invalid token where none is needed', request('/', bearer('bad')), '200 none'],
+  ['a denied account, form', request('/login', { method: 'POST' }), `403 denial ${ACCOUNT}`, { body: 'pw=x&user=%20Victim' }],
+  ['a denied account, second value', request('/login'), `403 denial ${ACCOUNT}`, { body: 'user=bob&user=victim' }],
+  [
+    'a denied account, JSON',
+    request('/login', { headers: [['content-type', 'application/json; charset=utf-8']] }),
+    `403 denial ${ACCOUNT}`,
+    { body: '{"pw":1,"user":"VICTIM"}' },
+  ],
+  [
+    'a denied account, multipart',
+    request('/login', { headers: [['Content-Type', 'multipart/form-data; boundary=b']] }),
+    `403 denial ${ACCOUNT}`,
+    { body: '--b\r\nContent-Disposition: form-data; name="user"\r\n\r\nvictim\r\n--b--' },
+  ],
+  ['another account', request('/login', { method: 'POST' }), '200 none', { body: 'user=bob' }],
+  ['a rule that crashes', request('/?q=crash'), '500 waf'],
+  ['a rule that crashes on the body', request('/'), '500 waf', { body: 'crash' }],
+  ['a rule that crashes where the WAF watches', request('/watched?q=crash'), '500 waf'],
+  ['a verifier that crashes', request('/account', bearer('crash')), '500 identity'],
+  [
+    'a verifier that rejects',
+    request('/account', bearer('x')),
+    '500 identity',
+    { environment: { tokens: { verify: () => Promise.reject(new Error('down')) } } },
+  ],
+]
+
+for (const [name, of, outcome, trial] of OUTCOMES) {
+  test(`${name}: ${outcome.replace(/[0-9a-f]{16}/, 'ID')}`, async () => {
+    const decision = await decide(of, trial)
+    assert.equal(brief(decision), outcome)
+    assert.equal(decision.outcome === 'allow', decision.status === 200)
+  })
+}
+
+test('a decision tells height, age of the view and what decided', async () => {
+  assert.deepEqual(await decide(request('/?q=evil+odd')), {
+    outcome: 'deny',
+    status: 403,
+    check: 'waf',
+    reason: 'rule 1001',
+    rule: 'rule:1001',
+    height: 7,
+    viewAgeMs: 100,
+    provisional: false,
+    retryAfterS: undefined,
+    matches: [match(1_001, 1), match(2_001, 1, 'notice')],
+    wafScore: 7,
+    shadowOutcome: 'deny',
+  })
+  assert.equal((await decide(request('/'), { environment: { certifiedAtMs: undefined } })).viewAgeMs, 5_000)
+})
+
+test('where the WAF watches, the decision tells what it would have done', async () => {
+  const decision = await decide(request('/watched?q=evil'))
+  assert.deepEqual(
+    [decision.outcome, decision.shadowOutcome, decision.wafScore, decision.matches.length],
+    ['allow', 'deny', 5, 1],
+  )
+  const calm = await decide(request('/watched'))
+  assert.deepEqual([calm.outcome, calm.shadowOutcome], ['allow', 'allow'])
+})
+
+test('matches below the threshold are told with an allowed request', async () => {
+  const decision = await decide(request('/?q=odd'))
+  assert.deepEqual([decision.outcome, decision.wafScore, decision.matches.length], ['allow', 2, 1])
+})
+
+test('whether gossip alone decided is told', async () => {
+  assert.equal((await decide(request('/', { remoteAddress: '203.0.113.8' }))).provisional, true)
+  assert.equal((await decide(request('/', { remoteAddress: '203.0.113.7' }))).provisional, false)
+  assert.equal((await decide(request('/', bearer('trudy.1')))).provisional, true)
+})
+
+test('precedence: denials come before routes, limits before the WAF, the WAF before identity', async () => {
+  assert.equal((await decide(request('/', { remoteAddress: '203.0.113.7', host: 'other.example' }))).check, 'denial')
+  const guard = createGuard()
+  const attack = request('/slow?q=evil')
+  assert.deepEqual(
+    [await decide(attack, { guard }), await decide(attack, { guard }), await decide(attack, { guard })].map(({ check }) => check),
+    ['waf', 'waf', 'limit'],
+  )
+  assert.equal((await decide(request('/account?q=evil', bearer('bad')))).check, 'waf')
+})
+
+test('a limit lets its burst through, then says when to come back', async () => {
+  const guard = createGuard()
+  const take = (nowMs: number, changes: Partial<GuardRequest> = {}) =>
+    decide(request('/slow', changes), { guard, environment: { nowMs } })
+  assert.equal((await take(NOW)).status, 200)
+  assert.equal((await take(NOW)).status, 200)
+  const over = await take(NOW + 1)
+  assert.deepEqual([over.outcome, over.status, over.rule, over.retryAfterS], ['throttle', 429, 'limit:few', 30])
+  assert.equal((await take(NOW + 1, { remoteAddress: '198.51.100.2' })).status, 200)
+  assert.equal((await take(NOW + 29_999)).status, 429)
+  assert.equal((await take(NOW + 30_000)).status, 200)
+})
+
+test('one /64 of IPv6 shares a budget, two do not', async () => {
+  const guard = createGuard()
+  const statuses: number[] = []
+  for (const remoteAddress of ['2001:db8::1', '2001:db8::2', '2001:db8:0:0:ffff::3', '2001:db8:0:1::1']) {
+    statuses.push((await decide(request('/slow', { remoteAddress }), { guard })).status)
+  }
+  assert.deepEqual(statuses, [200, 200, 429, 200])
+})
+
+test('limits by header and by subject count apart', async () => {
+  const guard = createGuard()
+  const keyed = async (key: string) => (await decide(request('/keyed', { headers: [['x-key', key]] }), { guard })).status
+  assert.deepEqual([await keyed('a'), await keyed('b'), await keyed('a')], [200, 200, 429])
+  const mine = async (token: string) => brief(await decide(request('/mine', bearer(token)), { guard }))
+  assert.deepEqual(
+    [await mine('alice.1'), await mine('bob.1'), await mine('alice.2'), await mine('alice.2.partner')],
+    ['200 none', '200 none', '429 limit limit:per-subject', '200 none'],
+  )
+})
+
+test('a login is told to detectors with the account hashed, and its failure by the response', async () => {
+  const judgement = await judge(request('/login', { method: 'POST' }), { body: 'user=Bob&pw=1' })
+  assert.deepEqual(judgement.login, { service: 'shop', account: accountKey(RING, 'shop', 'bob') })
+  assert.ok(loginFailed(judgement, 401))
+  assert.ok(!loginFailed(judgement, 200))
+  assert.deepEqual((await judge(request('/login'))).login, { service: 'shop', account: undefined })
+  const elsewhere = await judge(request('/'), { body: 'user=Bob' })
+  assert.equal(elsewhere.login, undefined)
+  assert.ok(!loginFailed(elsewhere, 401))
+})
+
+test('bodies are asked for only where a check will read them', () => {
+  const wanted = (target: string) => (createGuard().head(request(target), ENVIRONMENT) as Judgement).bodyBytesWanted
+  assert.deepEqual(['/', '/static/a', '/login', '/admin'].map(wanted), [64, 0, 16_384, 0])
+})
+
+test('head answers at once unless the verifier does not, and nothing is allowed before the body was seen', async () => {
+  const at = createGuard().head(request('/account', bearer('alice.1')), ENVIRONMENT)
+  assert.ok(!(at instanceof Promise))
+  assert.ok(at.decision === undefined && isBlocked(at))
+  const tokens = { verify: (token: string) => Promise.resolve(verify(token)) }
+  const later = createGuard().head(request('/account', bearer('alice.1')), { ...ENVIRONMENT, tokens })
+  assert.ok(later instanceof Promise)
+  assert.equal((await later).decision, undefined)
+})
+
+const anyHeader = fc.tuple(
+  fc.constantFrom('Authorization', 'content-type', 'X-Key', 'cookie'),
+  fc.oneof(fc.string(), fc.constant('Bearer crash')),
+)
+const anyTarget = fc.oneof(
+  fc.webUrl({ withQueryParameters: true }),
+  fc.string().map((text) => `/${text}`),
+  fc.constantFrom('/login', '/mine', '/account', '/watched'),
+)
+const anyRequest = fc.record({
+  method: fc.string(),
+  target: anyTarget,
+  httpVersion: fc.constantFrom('1.0', '1.1', '2'),
+  headers: fc.array(anyHeader),
+  remoteAddress: fc.oneof(fc.ipV4(), fc.ipV6(), fc.string()),
+  host: fc.oneof(fc.constantFrom('shop.example', 'strict.example'), fc.string()),
+  path: fc.string().map((text) => `/${text}`),
+})
+
+test('property: no request makes the guard throw, and each gets a decision', async () => {
+  const guard = createGuard()
+  await fc.assert(
+    fc.asyncProperty(anyRequest, fc.uint8Array({ maxLength: 200 }), fc.boolean(), async (of, body, truncated) => {
+      const { decision } = guard.body(await guard.head(of, ENVIRONMENT), body, truncated, ENVIRONMENT)
+      assert.ok(decision)
+      assert.equal(decision.outcome === 'allow', decision.status === 200)
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('property: a denied source is denied whatever the rest', async () => {
+  const guard = createGuard()
+  await fc.assert(
+    fc.asyncProperty(anyRequest, async (of) => {
+      const judgement = await guard.head({ ...of, remoteAddress: '203.0.113.7' }, ENVIRONMENT)
+      assert.equal(judgement.decision?.rule, IP)
+    }),
+  )
+})

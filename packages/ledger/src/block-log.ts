@@ -1,0 +1,195 @@
+/** The final blocks on disk: record i holds height i + 1. Genesis is computed, not stored. */
+import { join } from 'node:path'
+import type { Block, Certificate, Digest } from '@ringwall/consensus'
+import { inspectLog, keepAside, type LogFinding, openLog, type RecordLog, StoreCorrupt } from '@ringwall/store'
+import { type BlockRecord, encodeBlockRecord, parseBlockRecord } from './block-record.ts'
+import { LedgerError } from './errors.ts'
+
+export const BLOCKS_FILE = 'blocks.log'
+/** Digests of late blocks kept in memory, for peers that ask by digest. */
+const RECENT_MAX = 1024
+
+export interface BlockLogOptions {
+  readonly directory: string
+  readonly genesis: Block
+  /** `refuse` leaves a corrupt file untouched and throws; `keep-prefix` keeps it aside and goes on with the good blocks. */
+  readonly onCorrupt: 'refuse' | 'keep-prefix'
+  readonly verifyCertificate: (certificate: Certificate) => boolean
+}
+
+export class BlockLog {
+  readonly #log: RecordLog
+  readonly #recent = new Map<Digest, number>()
+  /** What was wrong, one line each. */
+  readonly repairs: readonly string[]
+  /** True when final blocks were lost, not only a tail that was never answered for. */
+  readonly lost: boolean
+  #tip: BlockRecord
+
+  private constructor(log: RecordLog, tip: BlockRecord, repairs: readonly string[], lost: boolean) {
+    this.#log = log
+    this.#tip = tip
+    this.repairs = repairs
+    this.lost = lost
+  }
+
+  /**
+   * Reads all of the log: hashes of records, digests, hash links, and the certificate of the last certified block, which
+   * by the links certifies all before it. Uncertified blocks at the end were never final here, and go.
+   *
+   * @throws {LedgerError} `LEDGER_WRONG_RING`, `LEDGER_CORRUPT`.
+   */
+  static async open(options: BlockLogOptions): Promise<BlockLog> {
+    const path = join(options.directory, BLOCKS_FILE)
+    const scan = new Scan(options.genesis)
+    let log: RecordLog
+    try {
+      log = await openLog(path, {
+        onCorrupt: options.onCorrupt === 'refuse' ? 'throw' : 'keep-prefix',
+        onRecord: (payload, index) => scan.meet(payload, index),
+      })
+    } catch (error) {
+      if (error instanceof StoreCorrupt) throw cannotGoOn(error.message, error.index, error)
+      throw error
+    }
+    try {
+      const repairs: string[] = log.finding === undefined ? [] : [describe(log.finding)]
+      let lost = log.finding?.kind === 'corrupt'
+      let { fault } = scan
+      const proof = scan.certified.certificate
+      if (proof !== undefined && !options.verifyCertificate(proof)) {
+        fault = { index: scan.certified.block.height - 1, what: 'its certificate does not verify' }
+      }
+      if (fault?.index === 0 && scan.foreign) {
+        throw new LedgerError('LEDGER_WRONG_RING', `${path} is the ledger of another ring: choose another data directory`)
+      }
+      let certified = scan.certified
+      if (fault !== undefined) {
+        const what = `${path} is corrupt at block ${fault.index + 1}: ${fault.what}`
+        if (options.onCorrupt === 'refuse') throw cannotGoOn(what, fault.index)
+        repairs.push(`${what}; the file as found is kept at ${await keepAside(path)}`)
+        lost = true
+        certified = await lastCertified(log, fault.index, options)
+      }
+      const dropped = log.length - certified.block.height
+      if (dropped > 0) {
+        await log.truncate(certified.block.height)
+        if (fault === undefined) repairs.push(`${path}: ${dropped} blocks at the end had no certificate yet and were dropped`)
+      }
+      return new BlockLog(log, certified, repairs, lost)
+    } catch (error) {
+      await log.close()
+      throw error
+    }
+  }
+
+  /** Genesis without a certificate, or the last final block with its own. */
+  get tip(): BlockRecord {
+    return this.#tip
+  }
+
+  get bytes(): number {
+    return this.#log.bytes
+  }
+
+  /** Resolves once all are on disk. The last has a certificate. */
+  async append(records: readonly BlockRecord[]): Promise<void> {
+    await this.#log.append(records.map(encodeBlockRecord))
+    const last = records.at(-1)
+    if (last !== undefined) this.#tip = last
+    for (const { block } of records) this.#recent.set(block.digest, block.height)
+    for (const digest of this.#recent.keys()) {
+      if (this.#recent.size <= RECENT_MAX) break
+      this.#recent.delete(digest)
+    }
+  }
+
+  /** Undefined below 1 and above the tip. */
+  async read(height: number): Promise<BlockRecord | undefined> {
+    if (!Number.isSafeInteger(height) || height < 1 || height > this.#tip.block.height) return undefined
+    return parseBlockRecord(await this.#log.read(height - 1))
+  }
+
+  heightOf(digest: Digest): number | undefined {
+    return this.#recent.get(digest)
+  }
+
+  /** The certificate of the block at `height`, or of the nearest descendant that has one. */
+  async certificateFor(height: number): Promise<Certificate | undefined> {
+    for (let at = height; at <= this.#tip.block.height; at++) {
+      const certificate = (await this.read(at))?.certificate
+      if (certificate !== undefined) return certificate
+    }
+    return undefined
+  }
+
+  /** Meets every final block in order, read in large pieces. */
+  async replay(onBlock: (block: Block) => void): Promise<void> {
+    const { height } = this.#tip.block
+    await inspectLog(this.#log.path, (payload, index) => {
+      if (index < height) onBlock(parseBlockRecord(payload).block)
+    })
+  }
+
+  close(): Promise<void> {
+    return this.#log.close()
+  }
+}
+
+/** One pass over the records: stops believing at the first that is not the child of the one before. */
+export class Scan {
+  fault: { readonly index: number; readonly what: string } | undefined
+  /** The first block is whole, but no child of this ring's genesis. */
+  foreign = false
+  certified: BlockRecord
+  #last: Block
+
+  constructor(genesis: Block) {
+    this.certified = { block: genesis, certificate: undefined }
+    this.#last = genesis
+  }
+
+  meet(payload: Uint8Array, index: number): BlockRecord | undefined {
+    if (this.fault !== undefined) return undefined
+    let record: BlockRecord
+    try {
+      record = parseBlockRecord(payload)
+    } catch (error) {
+      this.fault = { index, what: (error as Error).message }
+      return undefined
+    }
+    const { block, certificate } = record
+    const linked = block.parent === this.#last.digest && block.height === this.#last.height + 1
+    const named = certificate === undefined || (certificate.kind === 'finalize' && certificate.digest === block.digest)
+    if (!linked || !named) {
+      this.foreign = index === 0 && !linked
+      this.fault = { index, what: linked ? 'its certificate is for another block' : 'it does not follow the block before it' }
+      return undefined
+    }
+    this.#last = block
+    if (certificate !== undefined) this.certified = record
+    return record
+  }
+}
+
+/** The last block below record `end` with a certificate that verifies. */
+async function lastCertified(log: RecordLog, end: number, options: BlockLogOptions): Promise<BlockRecord> {
+  for (let index = Math.min(end, log.length) - 1; index >= 0; index--) {
+    const record = parseBlockRecord(await log.read(index))
+    if (record.certificate !== undefined && options.verifyCertificate(record.certificate)) return record
+  }
+  return { block: options.genesis, certificate: undefined }
+}
+
+function describe(finding: LogFinding): string {
+  const where = `${finding.path} at byte ${finding.offset} (record ${finding.index})`
+  if (finding.kind === 'torn') return `${where}: ${finding.bytesCut} bytes of an unfinished write were cut off`
+  return `${where} was corrupt: ${finding.what}; ${finding.bytesLost} bytes are lost, the file as found is kept at ${finding.aside}`
+}
+
+export { describe as describeFinding }
+
+function cannotGoOn(what: string, good: number, cause?: Error): LedgerError {
+  const advice = `This node has nobody to fetch the rest from. Restore the file from a backup; or, to go on with the ${good} good blocks and lose what came after them, open the ledger once with onCorrupt "keep-prefix"`
+  return new LedgerError('LEDGER_CORRUPT', `${what}. ${advice}`, {}, cause === undefined ? undefined : { cause })
+}

@@ -1,0 +1,16 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { runCrashes } from './crash-run.ts'
+
+test('a ring of one, killed by SIGKILL at 20 random moments, has every transaction that it acknowledged', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'ringwall-crash-'))
+  const summary = await runCrashes({ directory, kills: 20, nodes: 1, random: Math.random, progress: () => {} })
+  await rm(directory, { recursive: true })
+  assert.deepEqual(summary.lost, [])
+  assert.deepEqual(summary.problems, [])
+  assert.equal(summary.restarts, 20)
+  assert.ok(summary.acknowledged > 20, `only ${summary.acknowledged} were acknowledged`)
+})

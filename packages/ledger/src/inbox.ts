@@ -1,0 +1,90 @@
+/**
+ * Messages from peers, taken in turn: each peer has its own bounded queue and its own budget, so that one that floods
+ * loses its own messages and nobody else's. Pure.
+ */
+export interface InboxLimits {
+  /** Messages of one peer that may wait. */
+  readonly queuedMax: number
+  readonly queuedBytesMax: number
+  /** Sustained messages and bytes a second of one peer, and how many seconds of them may come at once. */
+  readonly perSecond: number
+  readonly bytesPerSecond: number
+  readonly burstSeconds: number
+}
+
+interface Queue {
+  readonly messages: Uint8Array[]
+  bytes: number
+  tokens: number
+  byteTokens: number
+  refilledAtMs: number
+  dropped: number
+}
+
+export class Inbox {
+  readonly #limits: InboxLimits
+  readonly #queues = new Map<string, Queue>()
+  #ring: string[] = []
+  #waiting = 0
+
+  /** Only `peers` have a queue: what others send is dropped. */
+  constructor(peers: readonly string[], limits: InboxLimits) {
+    this.#limits = limits
+    for (const peer of peers) {
+      const tokens = limits.perSecond * limits.burstSeconds
+      const byteTokens = limits.bytesPerSecond * limits.burstSeconds
+      this.#queues.set(peer, { messages: [], bytes: 0, tokens, byteTokens, refilledAtMs: 0, dropped: 0 })
+    }
+    this.#ring = [...this.#queues.keys()]
+  }
+
+  get waiting(): number {
+    return this.#waiting
+  }
+
+  /** False when the message was dropped. `nowMs` never goes back. */
+  push(peer: string, message: Uint8Array, nowMs: number): boolean {
+    const queue = this.#queues.get(peer)
+    if (queue === undefined) return false
+    const { queuedMax, queuedBytesMax, perSecond, bytesPerSecond, burstSeconds } = this.#limits
+    const seconds = queue.refilledAtMs === 0 ? 0 : (nowMs - queue.refilledAtMs) / 1000
+    queue.refilledAtMs = nowMs
+    queue.tokens = Math.min(queue.tokens + seconds * perSecond, perSecond * burstSeconds)
+    queue.byteTokens = Math.min(queue.byteTokens + seconds * bytesPerSecond, bytesPerSecond * burstSeconds)
+    const fits = queue.messages.length < queuedMax && queue.bytes + message.length <= queuedBytesMax
+    if (!fits || queue.tokens < 1 || queue.byteTokens < message.length) {
+      queue.dropped += 1
+      return false
+    }
+    queue.tokens -= 1
+    queue.byteTokens -= message.length
+    queue.messages.push(message)
+    queue.bytes += message.length
+    this.#waiting += 1
+    return true
+  }
+
+  /** The next message, of the next peer in turn that has one. */
+  take(): { readonly from: string; readonly message: Uint8Array } | undefined {
+    for (let tries = this.#ring.length; tries > 0; tries--) {
+      const from = this.#ring.shift()
+      if (from === undefined) return undefined
+      this.#ring.push(from)
+      const queue = this.#queues.get(from)
+      const message = queue?.messages.shift()
+      if (queue === undefined || message === undefined) continue
+      queue.bytes -= message.length
+      this.#waiting -= 1
+      return { from, message }
+    }
+    return undefined
+  }
+
+  /** Messages of `peer` dropped since the last call. */
+  takeDropped(peer: string): number {
+    const queue = this.#queues.get(peer)
+    const dropped = queue?.dropped ?? 0
+    if (queue !== undefined) queue.dropped = 0
+    return dropped
+  }
+}

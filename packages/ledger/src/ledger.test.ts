@@ -1,0 +1,285 @@
+import assert from 'node:assert/strict'
+import { generateKeyPairSync } from 'node:crypto'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { LedgerError } from './errors.ts'
+import { TestRing, until, word, wordsApplication } from './test-ring.ts'
+import type { FinalBlock, Ledger } from './types.ts'
+import { verifyLedgerDirectory } from './verify-directory.ts'
+
+const withCode = (code: string) => (error: unknown) => {
+  assert.ok(error instanceof LedgerError, String(error))
+  assert.equal(error.code, code)
+  return true
+}
+
+const ringOf = async (size: number, run: (ring: TestRing) => Promise<void>) => {
+  const ring = await TestRing.create(size)
+  try {
+    await run(ring)
+  } finally {
+    await ring.close()
+  }
+}
+
+const has = (ledger: Ledger<{ readonly words: ReadonlySet<string> }> | undefined, value: string) =>
+  ledger?.state().words.has(value) === true
+
+const verdictOf = (ring: TestRing, id: string) =>
+  verifyLedgerDirectory({ directory: ring.directory(id), application: wordsApplication, genesis: ring.genesis })
+
+test('a ring of one commits alone, in order, and a handler has met the block when the submitter hears of it', () =>
+  ringOf(1, async (ring) => {
+    const ledger = await ring.open('n1')
+    const met: FinalBlock<unknown>[] = []
+    ledger.onBlock((block) => met.push(block))
+    const committed = await ledger.submit(word('hello'), 5000)
+    assert.equal(committed.id, 'hello')
+    assert.equal(committed.height, 1)
+    assert.ok(met.some(({ block, results }) => block.digest === committed.digest && results[0]?.id === 'hello'))
+    assert.ok(has(ledger, 'hello'))
+    const all = await Promise.all(['a', 'b', 'c', 'd'].map((value) => ledger.submit(word(value), 5000)))
+    assert.ok(all.every(({ height }) => height > 1))
+    const { height, digest, root, quorum, reachable, lag } = ledger.status()
+    assert.equal(height, met.at(-1)?.block.height)
+    assert.deepEqual({ quorum, reachable, lag }, { quorum: 1, reachable: ['n1'], lag: 0 })
+    assert.deepEqual(
+      met.map(({ block }) => block.height),
+      met.map((_, i) => i + 1),
+    )
+    const first = await ledger.block(1)
+    assert.deepEqual(
+      first?.txs.map((tx) => Buffer.from(tx).toString()),
+      ['hello'],
+    )
+    assert.equal(await ledger.block(height + 1), undefined)
+    assert.equal(await ledger.block(0), undefined)
+    assert.equal(digest.length, 64)
+    assert.equal(root, ledger.state().root)
+  }))
+
+test('a restart resumes the same ledger, and a transaction submitted again has the answer that it had', () =>
+  ringOf(1, async (ring) => {
+    const ledger = await ring.open('n1')
+    const first = await ledger.submit(word('one'), 5000)
+    assert.deepEqual({ ...(await ledger.submit(word('one'), 5000)), elapsedMs: 0 }, { ...first, elapsedMs: 0 })
+    const [twin, other] = await Promise.all([ledger.submit(word('two'), 5000), ledger.submit(word('two'), 5000)])
+    assert.equal(twin.digest, other.digest)
+    const before = ledger.status()
+    await ring.kill('n1')
+    await assert.rejects(ledger.submit(word('late'), 1000), withCode('LEDGER_STOPPED'))
+    const again = await ring.open('n1')
+    const after = again.status()
+    assert.equal(after.digest, before.digest)
+    assert.equal(after.height, before.height)
+    assert.equal(after.root, before.root)
+    assert.deepEqual(after.repairs, [])
+    assert.equal((await again.submit(word('one'), 5000)).digest, first.digest)
+    assert.equal((await again.submit(word('three'), 5000)).height, before.height + 1)
+  }))
+
+test('what the application refuses is refused with its words, and nothing is ordered', () =>
+  ringOf(1, async (ring) => {
+    const ledger = await ring.open('n1')
+    await assert.rejects(ledger.submit(word('NO!'), 5000), (error) => {
+      assert.ok(error instanceof LedgerError)
+      assert.deepEqual(error.refusal, { code: 'WORD_FORM', reason: 'not a word' })
+      return withCode('TX_REFUSED')(error)
+    })
+    await assert.rejects(ledger.submit(new Uint8Array(0), 5000), withCode('TX_REFUSED'))
+    await assert.rejects(ledger.submit(new Uint8Array(1024 * 1024), 5000), withCode('TX_REFUSED'))
+    assert.equal(ledger.status().height, 0)
+  }))
+
+test('a directory in use is refused naming the process, and one of another ring, or another key, is refused', async () => {
+  const ring = await TestRing.create(1)
+  const other = await TestRing.create(1)
+  try {
+    const ledger = await ring.open('n1')
+    await ledger.submit(word('mine'), 5000)
+    await assert.rejects(ring.open('n1'), { code: 'STORE_LOCKED', pid: process.pid })
+    await ring.kill('n1')
+    await assert.rejects(other.open('n1', { directory: ring.directory('n1') }), withCode('LEDGER_WRONG_RING'))
+    const { privateKey } = generateKeyPairSync('ed25519')
+    await assert.rejects(ring.open('n1', { privateKey }), withCode('LEDGER_CONFIG'))
+    await assert.rejects(ring.open('n1', { self: 'n9' }), withCode('LEDGER_CONFIG'))
+    assert.ok(has(await ring.open('n1'), 'mine'))
+  } finally {
+    await ring.close()
+    await other.close()
+  }
+})
+
+test('a ring of one with a corrupt block refuses to start, changes nothing, and says where and what to do', () =>
+  ringOf(1, async (ring) => {
+    const ledger = await ring.open('n1')
+    for (const value of ['one', 'two', 'three']) await ledger.submit(word(value), 5000)
+    await ring.kill('n1')
+    const path = join(ring.directory('n1'), 'blocks.log')
+    const bad = await readFile(path)
+    bad[Math.floor(bad.length / 2)]! ^= 4
+    await writeFile(path, bad)
+    for (const _ of [1, 2]) {
+      await assert.rejects(ring.open('n1'), (error) => {
+        assert.match((error as Error).message, /blocks\.log is corrupt at byte \d+ .*backup/)
+        return withCode('LEDGER_CORRUPT')(error)
+      })
+    }
+    assert.deepEqual(await readFile(path), bad)
+    assert.equal((await verdictOf(ring, 'n1')).ok, false)
+    const rescued = await ring.open('n1', { onCorrupt: 'keep-prefix' })
+    assert.ok(has(rescued, 'one') && !has(rescued, 'three'))
+    assert.match(rescued.status().repairs.join(), /corrupt-1/)
+    assert.deepEqual(await readFile(`${path}.corrupt-1`), bad)
+    await rescued.submit(word('three'), 5000)
+    await ring.kill('n1')
+    assert.equal((await verdictOf(ring, 'n1')).ok, true)
+  }))
+
+test('four nodes agree on one history, and all of it verifies offline', () =>
+  ringOf(4, async (ring) => {
+    const ledgers = await ring.openAll()
+    const values = Array.from({ length: 24 }, (_, i) => `word-${i}`)
+    await Promise.all(values.map((value, i) => ledgers[i % 4]!.submit(word(value), 10_000)))
+    await until('all have all', () => ledgers.every((ledger) => values.every((value) => has(ledger, value))))
+    await until('all are equally far', () => new Set(ledgers.map((ledger) => ledger.status().digest)).size === 1)
+    assert.equal(new Set(ledgers.map((ledger) => ledger.status().root)).size, 1)
+    await until('all hear all', () => ledgers.every((ledger) => ledger.status().reachable.length === 4))
+    const { height, digest } = ledgers[0]!.status()
+    for (const id of ring.ids) {
+      await ring.kill(id)
+      const verdict = await verdictOf(ring, id)
+      assert.deepEqual(
+        { ...verdict, certificates: 0, root: '' },
+        { ok: true, height, digest, root: '', certificates: 0, problems: [] },
+      )
+      assert.ok(verdict.certificates > 0)
+    }
+  }))
+
+test('with one of four gone the ring goes on; with two it says who is missing; when one is back it commits what waited', () =>
+  ringOf(4, async (ring) => {
+    const ledgers = await ring.openAll()
+    const [first] = ledgers
+    await first!.submit(word('four'), 10_000)
+    await ring.kill('n4')
+    await first!.submit(word('three'), 10_000)
+    await ring.kill('n3')
+    await assert.rejects(first!.submit(word('two'), 700), (error) => {
+      assert.ok(error instanceof LedgerError)
+      assert.deepEqual([...error.missing].sort(), ['n3', 'n4'])
+      assert.match(error.message, /2 of 4 .* 3 must agree; missing: n3, n4/)
+      return withCode('NO_QUORUM')(error)
+    })
+    assert.equal(first!.status().mempool, 1)
+    const back = await ring.open('n3')
+    await until('what waited is committed', () => has(first, 'two'))
+    await until('the one that was away has it too', () => has(back, 'two') && has(back, 'three'))
+    assert.equal((await first!.submit(word('two'), 1000)).id, 'two')
+  }))
+
+test('a node that was away for longer than its peers remember votes catches up alone, and takes part again', () =>
+  ringOf(4, async (ring) => {
+    const ledgers = await ring.openAll()
+    await ring.kill('n2')
+    for (let i = 0; i < 40; i++) await ledgers[0]!.submit(word(`w${i}`), 10_000)
+    const back = await ring.open('n2')
+    await until('it is as far as the others', () => has(back, 'w39') && back.status().lag === 0)
+    await ring.kill('n4')
+    await back.submit(word('again'), 10_000)
+    assert.ok(has(back, 'again'))
+  }))
+
+test('a node whose block file rotted keeps the good part, fetches the rest from its peers, and says what it found', () =>
+  ringOf(4, async (ring) => {
+    const ledgers = await ring.openAll()
+    for (let i = 0; i < 6; i++) await ledgers[0]!.submit(word(`w${i}`), 10_000)
+    await until('n3 has all', () => has(ledgers[2], 'w5'))
+    await ring.kill('n3')
+    const path = join(ring.directory('n3'), 'blocks.log')
+    const bad = await readFile(path)
+    bad[Math.floor(bad.length / 2)]! ^= 1
+    await writeFile(path, bad)
+    const back = await ring.open('n3')
+    assert.match(back.status().repairs.join(), /blocks\.log at byte \d+ .*corrupt.*kept at/)
+    assert.ok(ring.lines.some((line) => line.startsWith('n3 warn') && line.includes('corrupt')))
+    assert.deepEqual(await readFile(`${path}.corrupt-1`), bad)
+    await until('it has all again', () => has(back, 'w5'))
+    await until('and the same root', () => back.status().root === ledgers[0]!.status().root)
+    await ring.kill('n3')
+    assert.equal((await verdictOf(ring, 'n3')).ok, true)
+    assert.ok((await readdir(ring.directory('n3'))).includes('blocks.log.corrupt-1'))
+  }))
+
+test('messages lost and late delay the ring and do not stop it', () =>
+  ringOf(4, async (ring) => {
+    const ledgers = await ring.openAll()
+    ring.network.loss = 0.1
+    ring.network.delayMs = 2
+    const values = Array.from({ length: 12 }, (_, i) => `word-${i}`)
+    await Promise.all(values.map((value, i) => ledgers[i % 4]!.submit(word(value), 30_000)))
+    ring.network.loss = 0
+    await until('all have all', () => ledgers.every((ledger) => values.every((value) => has(ledger, value))))
+  }))
+
+test('a validator that floods garbage and invalid transactions stops nobody, and is named in the log', () =>
+  ringOf(4, async (ring) => {
+    const ledgers = await ring.openAll()
+    await ring.kill('n4')
+    ring.network.join('n4')
+    const garbage = [Uint8Array.of(0, 1, 2, 3), Uint8Array.of(9), new Uint8Array(0), word('\u0001NOT A WORD')]
+    const flood = setInterval(() => {
+      for (let i = 0; i < 400; i++)
+        for (const to of ['n1', 'n2', 'n3']) ring.network.inject('n4', to, 'consensus', garbage[i % 4]!)
+    }, 2)
+    try {
+      for (let i = 0; i < 5; i++) await ledgers[i % 3]!.submit(word(`w${i}`), 10_000)
+    } finally {
+      clearInterval(flood)
+    }
+    assert.ok(
+      ring.lines.some((line) => /warn n4 sent/.test(line)),
+      ring.lines.join('\n'),
+    )
+  }))
+
+test('blocks of a validator whose clock is far ahead are refused, its clock is named, and the ring goes on', () =>
+  ringOf(4, async (ring) => {
+    const ledgers = await Promise.all(ring.ids.map((id) => ring.open(id, id === 'n3' ? { now: () => Date.now() + 42_000 } : {})))
+    for (let i = 0; i < 5; i++) await ledgers[0]!.submit(word(`w${i}`), 10_000)
+    assert.ok(ledgers[0]!.status().timestampMs < Date.now() + 5000)
+    await until('the clock is named', () => ring.lines.some((line) => /n3's clock is 4\d s ahead/.test(line)))
+  }))
+
+test('a transaction that lapses while it waits is refused to who waits for it', () =>
+  ringOf(4, async (ring) => {
+    const ledger = await ring.open('n1')
+    await assert.rejects(ledger.submit(word(`brief@${Date.now() + 300}`), 10_000), (error) => {
+      assert.equal((error as LedgerError).refusal?.code, 'WORD_LAPSED')
+      return withCode('TX_REFUSED')(error)
+    })
+    assert.equal(ledger.status().mempool, 0)
+  }))
+
+test('a full mempool refuses and keeps what it has', () =>
+  ringOf(4, async (ring) => {
+    const ledger = await ring.open('n1', { mempoolCountMax: 2 })
+    const waiting = ['a', 'b'].map((value) => ledger.submit(word(value), 300))
+    await assert.rejects(ledger.submit(word('c'), 300), withCode('MEMPOOL_FULL'))
+    for (const submission of waiting) await assert.rejects(submission, withCode('NO_QUORUM'))
+    assert.equal(ledger.status().mempool, 2)
+  }))
+
+test('a torn tail after a crash is cut off, said, and loses nothing that was acknowledged', () =>
+  ringOf(1, async (ring) => {
+    const ledger = await ring.open('n1')
+    await ledger.submit(word('kept'), 5000)
+    const before = ledger.status()
+    await ring.kill('n1')
+    const path = join(ring.directory('n1'), 'blocks.log')
+    await writeFile(path, Buffer.concat([await readFile(path), (await readFile(path)).subarray(16, 80)]).subarray(0, -40))
+    const again = await ring.open('n1')
+    assert.equal(again.status().digest, before.digest)
+    assert.match(again.status().repairs.join(), /unfinished write/)
+  }))

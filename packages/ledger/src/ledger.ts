@@ -1,0 +1,853 @@
+/**
+ * The shell around the voter: performs its effects in order, on disk, wire and clock.
+ *
+ * - `persist` goes to the journal; `send` waits until every persist before it is on disk; the voter steps on meanwhile.
+ * - `propose` and `verify` ask the application, on the state after the parent block.
+ * - `finalized` goes to the block log; state, handlers and submitters learn of a block only when it is on disk.
+ *
+ * A peer may send anything: its messages wait in its own bounded queue, its statements are verified by the voter, its
+ * blocks by hash link and certificate, its transactions by the application.
+ */
+import type { Block, Certificate, Effect, Message, Scheme, VoterEvent } from '@ringwall/consensus'
+import { decodeMessage, encodeMessage, quorumOf, type Voter } from '@ringwall/consensus'
+import type { DirectoryLock } from '@ringwall/store'
+import type { BlockLog } from './block-log.ts'
+import type { BlockRecord } from './block-record.ts'
+import { CatchUp } from './catch-up.ts'
+import type { Chain, Executed } from './chain.ts'
+import { LedgerError } from './errors.ts'
+import { Inbox } from './inbox.ts'
+import type { Journal } from './journal.ts'
+import { Mempool } from './mempool.ts'
+import type { LedgerOptions } from './options.ts'
+import {
+  encodePayload,
+  PAYLOAD_BYTES_MAX,
+  PAYLOAD_OVERHEAD_BYTES,
+  PAYLOAD_TXS_MAX,
+  TX_BYTES_MAX,
+  TX_OVERHEAD_BYTES,
+} from './payload.ts'
+import { Peers } from './peers.ts'
+import { sha256 } from './scheme.ts'
+import type { Submissions } from './submissions.ts'
+import {
+  encodeBlockAnswer,
+  encodeRequest,
+  encodeRun,
+  encodeStatus,
+  parseBlockAnswer,
+  parseRequest,
+  parseStatus,
+  RUN_BLOCKS_MAX,
+  RUN_BYTES_SOFT,
+  type TipStatus,
+} from './sync-codec.ts'
+import type { Application, Committed, FinalBlock, Ledger, LedgerStatus } from './types.ts'
+
+/** A proposer's clock may be ahead of this node's by so much. */
+const AHEAD_MS_MAX = 5000
+export const DEFAULTS = { roundMs: 1000, heartbeatMs: 5000, syncMs: 1000 } as const
+const ASK_MS = 3000
+const MEMPOOL_COUNT_MAX = 10_000
+const MEMPOOL_BYTES_MAX: number = 32 * 1024 * 1024
+const CANDIDATES_MAX = 1024
+const MESSAGE_BYTES_MAX: number = 1024 * 1024
+const INBOX = {
+  queuedMax: 2048,
+  queuedBytesMax: 16 * 1024 * 1024,
+  perSecond: 4000,
+  bytesPerSecond: 32 * 1024 * 1024,
+  burstSeconds: 2,
+}
+const REQUESTS = { queuedMax: 1, queuedBytesMax: 1024 * 1024, perSecond: 100, bytesPerSecond: 1024 * 1024, burstSeconds: 2 }
+/** Messages taken from the inbox before other work of the process gets its turn. */
+const SLICE_MESSAGES = 16
+const OUTBOX_MAX = 8192
+/** Waiting transactions looked at again after each block and on each tick. */
+const RECHECKED_MAX = 64
+const RESEND_MS = 1000
+const RESENT_MAX = 64
+/** A transaction that waits longer than this is not merely on its way. */
+const STUCK_MS = 500
+const EVIDENCE_MAX = 64
+const FETCHES_MAX = 64
+
+/** First byte of a message on the `consensus` channel. */
+const TAG = { voter: 0, tx: 1 } as const
+
+/** What `openLedger` found on disk and made ready. */
+export interface LedgerParts<S> {
+  readonly options: LedgerOptions<S>
+  readonly scheme: Scheme
+  readonly lock: DirectoryLock
+  readonly blocks: BlockLog
+  readonly journal: Journal
+  readonly chain: Chain<S>
+  readonly voter: Voter
+  readonly self: number
+  readonly repairs: readonly string[]
+  readonly submissions: Submissions
+  /** This validator may have signed what it no longer knows of, in rounds up to this one: it says nothing in them. */
+  readonly silentThroughRound: number
+  readonly verifyCertificate: (certificate: Certificate) => boolean
+}
+
+export class LedgerShell<S> implements Ledger<S> {
+  readonly #parts: LedgerParts<S>
+  readonly #application: Application<S>
+  readonly #validators: readonly string[]
+  readonly #now: () => number
+  readonly #log: (level: 'info' | 'warn', line: string) => void
+  readonly #heartbeatMs: number
+  readonly #mempool: Mempool
+  readonly #peers: Peers
+  readonly #inbox: Inbox
+  readonly #requests: Inbox
+  readonly #catchUp: CatchUp
+  readonly #openedAtMs: number
+
+  /** The last block whose consequences are visible: on disk, not only final. */
+  #visible: Executed<S>
+  #visibleProof: Certificate | undefined
+  /** Proof of the last final block, on disk or on the way there. */
+  #tipProof: Certificate | undefined
+  #certifiedAtMs: number | undefined
+  #round = 0
+
+  #events: VoterEvent[] = []
+  #stepping = false
+  #persisted = 0
+  #durable = 0
+  #lastPersist: Promise<void> = Promise.resolve()
+  #outbox: { readonly after: number; readonly send: () => void }[] = []
+  /** Transactions in blocks that are final and not on disk yet. */
+  readonly #landing = new Set<string>()
+  #settling: Promise<void> = Promise.resolve()
+  #roundTimer: NodeJS.Timeout | undefined
+  #heartbeat: NodeJS.Timeout | undefined
+  #tick: NodeJS.Timeout | undefined
+  #proposal: { readonly round: number; readonly parent: Block } | undefined
+  #offering = false
+  /** Blocks that the voter asked about before their ancestors were here. */
+  #unjudged: Block[] = []
+  readonly #fetching = new Set<string>()
+  #draining = false
+  #handlers = new Set<(block: FinalBlock<S>) => void>()
+  #evidence: { readonly validator: string; readonly kind: 'votes' | 'proposals'; readonly round: number }[] = []
+  #silentThroughRound: number
+  #stopped: LedgerError | undefined
+  #stopping: Promise<void> | undefined
+
+  constructor(parts: LedgerParts<S>) {
+    const { options } = parts
+    this.#parts = parts
+    this.#application = options.application
+    this.#validators = options.genesis.validators.map(({ id }) => id)
+    this.#now = options.now ?? Date.now
+    this.#log = options.log ?? (() => {})
+    this.#heartbeatMs = options.heartbeatMs ?? DEFAULTS.heartbeatMs
+    this.#openedAtMs = this.#now()
+    const countMax = options.mempoolCountMax ?? MEMPOOL_COUNT_MAX
+    this.#mempool = new Mempool({ countMax, bytesMax: options.mempoolBytesMax ?? MEMPOOL_BYTES_MAX })
+    const others = this.#validators.filter((id) => id !== options.self)
+    this.#peers = new Peers(others, () => options.fabric.links())
+    this.#inbox = new Inbox(others, INBOX)
+    this.#requests = new Inbox(others, REQUESTS)
+    this.#silentThroughRound = parts.silentThroughRound
+    this.#visible = parts.chain.tip
+    this.#tipProof = parts.blocks.tip.certificate
+    this.#visibleProof = this.#tipProof
+    this.#catchUp = new CatchUp({
+      ask: (peer, request) => this.#ask(peer, request),
+      tip: () => parts.chain.tip.block,
+      verifyCertificate: parts.verifyCertificate,
+      apply: (records, certificate) => this.#applyFetched(records, certificate),
+      conflict: (certificate, peer) => this.#conflict(certificate, peer),
+      fault: (peer, what) => this.#fault(peer, what),
+    })
+  }
+
+  start(): void {
+    const { fabric } = this.#parts.options
+    fabric.onMessage('consensus', (from, payload) => this.#receive(from, payload))
+    fabric.onRequest('sync', (from, payload) => this.#answer(from, payload))
+    fabric.onLink(({ id, connected }) => {
+      if (connected && this.#peers.has(id)) this.#greet(id)
+    })
+    const syncMs = this.#parts.options.syncMs ?? DEFAULTS.syncMs
+    this.#tick = setInterval(() => this.#onTick(), syncMs)
+    for (const id of this.#peers.connected()) this.#greet(id)
+    this.#post({ kind: 'start' })
+  }
+
+  status(): LedgerStatus {
+    const { block, state } = this.#visible
+    const reachable = new Set([this.#parts.options.self, ...this.#peers.reachable(performance.now())])
+    return {
+      height: block.height,
+      round: this.#round,
+      digest: block.digest,
+      root: this.#application.root(state),
+      timestampMs: block.timestampMs,
+      certifiedAtMs: this.#certifiedAtMs,
+      lag: Math.max(0, this.#peers.highest() - block.height),
+      validators: this.#validators.length,
+      quorum: quorumOf(this.#validators.length),
+      reachable: this.#validators.filter((id) => reachable.has(id)),
+      unreachable: this.#validators.filter((id) => !reachable.has(id)),
+      mempool: this.#mempool.size,
+      syncing: this.#catchUp.running,
+      evidence: [...this.#evidence],
+      repairs: this.#parts.repairs,
+    }
+  }
+
+  state(): S {
+    return this.#visible.state
+  }
+
+  async submit(tx: Uint8Array, timeoutMs: number): Promise<Committed> {
+    if (this.#stopped !== undefined) throw this.#stopped
+    const startedMs = performance.now()
+    const own = Uint8Array.from(tx)
+    const settled = this.#parts.submissions.settled(sha256(own))
+    if (settled !== undefined) return { ...settled, elapsedMs: 0 }
+    if (own.length === 0 || own.length > TX_BYTES_MAX) {
+      throw refused('TX_SIZE', `it has ${own.length} bytes: 1 to ${TX_BYTES_MAX} are allowed`)
+    }
+    const checked = this.#application.check(this.#visible.state, own, this.#now())
+    if (!checked.ok) throw refused(checked.code, checked.reason)
+    const { id } = checked
+    const landing = this.#landing.has(id)
+    const added = landing ? 'known' : this.#mempool.add({ id, tx: own, addedAtMs: startedMs, local: true, sentAtMs: startedMs })
+    if (added === 'full') {
+      throw new LedgerError('MEMPOOL_FULL', `${this.#mempool.size} transactions wait already: try again when the ring has caught up`)
+    }
+    const committed = this.#parts.submissions.wait(id, startedMs, timeoutMs, () => this.#noQuorum(timeoutMs))
+    if (added === 'added') {
+      for (const peer of this.#peers.ids) this.#sendTx(peer, own)
+      this.#onWaiting()
+    }
+    return committed
+  }
+
+  async block(height: number): Promise<FinalBlock<S> | Omit<FinalBlock<S>, 'state' | 'results'> | undefined> {
+    const { blocks, chain } = this.#parts
+    if (height > this.#visible.block.height) return undefined
+    if (height === this.#visible.block.height && this.#visibleProof !== undefined) {
+      return { ...this.#visible, certificate: this.#visibleProof }
+    }
+    const record = await blocks.read(height)
+    const certificate = await blocks.certificateFor(height)
+    if (record === undefined || certificate === undefined) return undefined
+    return { block: record.block, txs: chain.txsOf(record.block), certificate }
+  }
+
+  onBlock(handler: (block: FinalBlock<S>) => void): () => void {
+    this.#handlers.add(handler)
+    return () => this.#handlers.delete(handler)
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= new LedgerError('LEDGER_STOPPED', 'the ledger was stopped')
+    this.#stopping ??= this.#close()
+    return this.#stopping
+  }
+
+  async #close(): Promise<void> {
+    this.#quiet()
+    if (this.#stopped !== undefined) this.#parts.submissions.failAll(this.#stopped)
+    await this.#settling
+    await this.#parts.journal.close()
+    await this.#parts.blocks.close()
+    await this.#parts.lock.release()
+  }
+
+  #quiet(): void {
+    clearTimeout(this.#roundTimer)
+    clearTimeout(this.#heartbeat)
+    clearInterval(this.#tick)
+    this.#events = []
+    this.#outbox = []
+  }
+
+  /** Nothing is accepted any more: going on could make it worse. */
+  #halt(reason: string, cause?: unknown): void {
+    if (this.#stopped !== undefined) return
+    this.#stopped = new LedgerError('LEDGER_HALTED', `the ledger stopped accepting: ${reason}`, {}, { cause })
+    this.#log('warn', `LEDGER HALTED at height ${this.#visible.block.height}: ${reason}`)
+    this.#quiet()
+    this.#parts.submissions.failAll(this.#stopped)
+  }
+
+  // The voter
+
+  #post(event: VoterEvent): void {
+    if (this.#stopped !== undefined) return
+    this.#events.push(event)
+    if (this.#stepping) return
+    this.#stepping = true
+    try {
+      for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+        for (const effect of this.#parts.voter.step(next, this.#now())) this.#perform(effect)
+      }
+    } catch (error) {
+      this.#halt('the voter failed, which is a defect in Ringwall', error)
+    } finally {
+      this.#stepping = false
+    }
+    this.#round = this.#parts.voter.status().round
+  }
+
+  #perform(effect: Effect): void {
+    if (this.#stopped !== undefined) return
+    if (effect.kind === 'persist') this.#persist(effect)
+    else if (effect.kind === 'send') this.#afterPersist(() => this.#send(effect.to, effect.message))
+    else if (effect.kind === 'timer') this.#setRoundTimer(effect.round, effect.afterMs)
+    else if (effect.kind === 'propose') this.#onPropose(effect.round, effect.parent)
+    else if (effect.kind === 'verify') this.#judge(effect.block, effect.parent)
+    else if (effect.kind === 'finalized') this.#finalize(effect.blocks, effect.certificate)
+    else if (effect.kind === 'fetch') void this.#fetch(effect.digest, effect.from)
+    else this.#accuse(effect.evidence.validator, effect.evidence.kind, evidenceRound(effect.evidence))
+  }
+
+  #persist(effect: Extract<Effect, { kind: 'persist' }>): void {
+    this.#persisted += 1
+    const mark = this.#persisted
+    this.#lastPersist = this.#parts.journal.append(effect.record)
+    this.#lastPersist.then(
+      () => {
+        this.#durable = mark
+        this.#flush()
+      },
+      (error) => this.#halt(`${(error as Error).message}`, error),
+    )
+  }
+
+  #afterPersist(send: () => void): void {
+    if (this.#outbox.length === 0 && this.#durable === this.#persisted) {
+      send()
+      return
+    }
+    // The network may lose messages, so the voter can stand the loss of one; memory cannot stand the lack of a bound.
+    if (this.#outbox.length < OUTBOX_MAX) this.#outbox.push({ after: this.#persisted, send })
+  }
+
+  #flush(): void {
+    const ready = this.#outbox.findIndex(({ after }) => after > this.#durable)
+    for (const { send } of this.#outbox.splice(0, ready === -1 ? this.#outbox.length : ready)) send()
+  }
+
+  #send(to: 'all' | number, message: Message): void {
+    if (this.#stopped !== undefined || this.#isSilenced(message)) return
+    const bytes = Buffer.concat([Buffer.from([TAG.voter]), encodeMessage(message)])
+    const peers = to === 'all' ? this.#peers.ids : [this.#validators[to] ?? '']
+    for (const peer of peers) if (this.#peers.has(peer)) this.#parts.options.fabric.send(peer, 'consensus', bytes)
+  }
+
+  #isSilenced(message: Message): boolean {
+    const through = this.#silentThroughRound
+    if (through === 0) return false
+    const { self } = this.#parts
+    if (message.kind === 'vote') return message.vote.signer === self && message.vote.round <= through
+    if (message.kind === 'proposal') {
+      return message.proposal.block.proposer === self && message.proposal.block.round <= through
+    }
+    const { certificate } = message
+    return certificate.round <= through && certificate.signatures.some(({ signer }) => signer === self)
+  }
+
+  #setRoundTimer(round: number, afterMs: number): void {
+    clearTimeout(this.#roundTimer)
+    this.#roundTimer = setTimeout(() => this.#post({ kind: 'timeout', round }), afterMs)
+  }
+
+  // Leading
+
+  #onPropose(round: number, parent: Block): void {
+    const { chain } = this.#parts
+    chain.learn(parent)
+    this.#proposal = { round, parent }
+    clearTimeout(this.#heartbeat)
+    this.#heartbeat = setTimeout(() => this.#propose(true), this.#heartbeatMs)
+    this.#propose(false)
+  }
+
+  /** Transactions that arrive in one turn of the event loop go into one block. */
+  #offer(): void {
+    if (this.#offering || this.#proposal === undefined) return
+    this.#offering = true
+    setImmediate(() => {
+      this.#offering = false
+      this.#propose(false)
+    })
+  }
+
+  #propose(evenEmpty: boolean): void {
+    const proposal = this.#proposal
+    if (proposal === undefined || this.#stopped !== undefined) return
+    const { chain, self } = this.#parts
+    const parent = chain.execute(proposal.parent.digest)
+    if (parent.kind !== 'executed') return
+    const timestampMs = Math.max(this.#now(), proposal.parent.timestampMs + 1)
+    const height = proposal.parent.height + 1
+    const context = { height, timestampMs, proposer: this.#validators[self] ?? '' }
+    const candidates = this.#mempool.candidates(CANDIDATES_MAX, PAYLOAD_BYTES_MAX, chain.pendingIds(proposal.parent.digest))
+    if (candidates.length === 0 && !evenEmpty) return
+    const offered = candidates.map(({ tx }) => tx)
+    const room = PAYLOAD_BYTES_MAX - PAYLOAD_OVERHEAD_BYTES - TX_OVERHEAD_BYTES * Math.min(offered.length, PAYLOAD_TXS_MAX)
+    const chosen = offered.length === 0 ? [] : this.#application.prepare(parent.executed.state, offered, context, room)
+    const taken = new Set(chosen)
+    for (const { id, tx } of candidates) if (!taken.has(tx)) this.#mempool.defer(id)
+    if (chosen.length === 0 && !evenEmpty) return
+    this.#proposal = undefined
+    clearTimeout(this.#heartbeat)
+    this.#post({ kind: 'proposed', round: proposal.round, payload: encodePayload(chosen), timestampMs })
+  }
+
+  /** Something waits to be ordered. */
+  #onWaiting(): void {
+    this.#offer()
+    this.#post({ kind: 'pending' })
+  }
+
+  // Judging
+
+  #judge(block: Block, parent: Block): void {
+    const { chain } = this.#parts
+    chain.learn(parent)
+    chain.learn(block)
+    const proposer = this.#validators[block.proposer] ?? '?'
+    const ahead = block.timestampMs - this.#now()
+    if (ahead > AHEAD_MS_MAX) {
+      if (this.#peers.mayWarn(proposer, performance.now())) {
+        this.#log(
+          'warn',
+          `${proposer}'s clock is ${Math.round(ahead / 1000)} s ahead of this node's: its blocks are refused; set both by NTP`,
+        )
+      }
+      this.#post({ kind: 'verified', digest: block.digest, valid: false })
+      return
+    }
+    const execution = chain.execute(block.digest)
+    if (execution.kind === 'unknown') {
+      this.#unjudged = [...this.#unjudged.slice(-8), block]
+      void this.#fetch(execution.digest, block.proposer)
+      return
+    }
+    if (execution.kind === 'invalid' && this.#peers.mayWarn(proposer, performance.now())) {
+      this.#log('warn', `${proposer} proposed an invalid block in round ${block.round}: ${execution.reason}`)
+    }
+    this.#post({ kind: 'verified', digest: block.digest, valid: execution.kind === 'executed' })
+  }
+
+  #judgeAgain(): void {
+    const { chain } = this.#parts
+    const waiting = this.#unjudged
+    this.#unjudged = []
+    for (const block of waiting) {
+      const execution = chain.execute(block.digest)
+      if (execution.kind !== 'unknown')
+        this.#post({ kind: 'verified', digest: block.digest, valid: execution.kind === 'executed' })
+      else if (block.height > chain.tip.block.height) this.#unjudged.push(block)
+    }
+    this.#offer()
+  }
+
+  #accuse(validator: number, kind: 'votes' | 'proposals', round: number): void {
+    const name = this.#validators[validator] ?? `validator ${validator}`
+    if (this.#evidence.length >= EVIDENCE_MAX) return
+    if (this.#evidence.some((known) => known.validator === name && known.kind === kind && known.round === round)) return
+    this.#evidence.push({ validator: name, kind, round })
+    this.#log('warn', `${name} signed two contradicting ${kind} in round ${round}: it is faulty or compromised`)
+  }
+
+  // Final blocks
+
+  /** Blocks already final are skipped: the voter and catching up may both bring them. Resolves once all are visible. */
+  #finalize(blocks: readonly Block[], certificate: Certificate, certificates?: ReadonlyMap<string, Certificate>): Promise<void> {
+    const { chain, blocks: log } = this.#parts
+    const fresh: Executed<S>[] = []
+    const records: BlockRecord[] = []
+    for (const block of blocks) {
+      const tip = chain.tip.block
+      if (block.height <= tip.height) {
+        if (block.height === tip.height && block.digest !== tip.digest) this.#conflict(certificate, 'this node')
+        continue
+      }
+      if (block.height > tip.height + 1) {
+        this.#seekAhead()
+        break
+      }
+      if (block.parent !== tip.digest) {
+        this.#conflict(certificate, 'this node')
+        break
+      }
+      const executed = chain.advance(block)
+      if (typeof executed === 'string') {
+        this.#halt(
+          `block ${block.height} is final and yet invalid here (${executed}): this node's software differs from the others'`,
+        )
+        break
+      }
+      fresh.push(executed)
+      for (const { id } of executed.results) {
+        this.#mempool.remove(id)
+        this.#landing.add(id)
+      }
+      const proof = certificates?.get(block.digest) ?? (certificate.digest === block.digest ? certificate : undefined)
+      records.push({ block, certificate: proof })
+    }
+    if (fresh.length === 0 || this.#stopped !== undefined) return this.#settling
+    this.#tipProof = certificate
+    const onDisk = Promise.all([log.append(records), this.#lastPersist])
+    // Kept in a chain, so that a block is visible after its parent, whatever the order of answers from the disk.
+    this.#settling = this.#settling.then(async () => {
+      try {
+        await onDisk
+      } catch (error) {
+        return this.#halt((error as Error).message, error)
+      }
+      for (const executed of fresh) this.#settle(executed, certificate)
+      this.#afterBlocks()
+    })
+    return this.#settling
+  }
+
+  #settle(executed: Executed<S>, certificate: Certificate): void {
+    const { block, txs, results } = executed
+    this.#visible = executed
+    this.#visibleProof = certificate
+    this.#certifiedAtMs = this.#now()
+    if (this.#silentThroughRound === Number.POSITIVE_INFINITY && block.timestampMs > this.#openedAtMs + AHEAD_MS_MAX) {
+      this.#silentThroughRound = block.round
+    }
+    for (const [i, { id }] of results.entries()) {
+      const tx = txs[i]
+      this.#landing.delete(id)
+      if (tx !== undefined) this.#parts.submissions.settle(sha256(tx), { id, height: block.height, digest: block.digest })
+    }
+    const final: FinalBlock<S> = { ...executed, certificate }
+    for (const handler of this.#handlers) {
+      try {
+        handler(final)
+      } catch (error) {
+        this.#log('warn', `a handler of block ${block.height} failed: ${(error as Error).message}`)
+      }
+    }
+  }
+
+  #afterBlocks(): void {
+    if (this.#stopped !== undefined) return
+    this.#recheck()
+    this.#judgeAgain()
+    if (this.#mempool.size > 0) this.#onWaiting()
+    this.#parts.journal.compact(this.#visible.block.round).catch((error) => this.#halt((error as Error).message, error))
+  }
+
+  /** Drops what lapsed or can no longer become valid. The oldest first; all get their turn as the queue moves. */
+  #recheck(): void {
+    const looked = this.#mempool.candidates(RECHECKED_MAX, Number.POSITIVE_INFINITY, new Set())
+    for (const { id, tx } of looked) {
+      const checked = this.#application.check(this.#visible.state, tx, this.#now())
+      if (checked.ok) continue
+      this.#mempool.remove(id)
+      this.#parts.submissions.fail(id, refused(checked.code, checked.reason))
+    }
+  }
+
+  #noQuorum(timeoutMs: number): LedgerError {
+    const { reachable, unreachable, quorum, validators } = this.status()
+    const enough = reachable.length >= quorum
+    const state = `${reachable.length} of ${validators} validators are reachable and ${quorum} must agree`
+    const missing = unreachable.length === 0 ? '' : `; missing: ${unreachable.join(', ')}`
+    const advice = enough ? 'the ring is slow or cut: look again later' : 'bring one back, then look again'
+    const message = `not final after ${timeoutMs} ms: ${state}${missing}. The transaction stays pending; ${advice}`
+    return new LedgerError('NO_QUORUM', message, { missing: unreachable })
+  }
+
+  // Messages
+
+  #receive(from: string, payload: Uint8Array): void {
+    const atMs = performance.now()
+    if (this.#stopped !== undefined || !this.#peers.has(from)) return
+    this.#peers.heard(from, atMs)
+    if (this.#peers.isMuted(from, atMs)) return
+    if (payload.length > MESSAGE_BYTES_MAX) {
+      this.#fault(from, `a message of ${payload.length} bytes`)
+      return
+    }
+    if (!this.#inbox.push(from, payload, atMs)) {
+      if (this.#peers.mayWarn(from, atMs)) {
+        this.#log(
+          'warn',
+          `${from} sends more than this node takes: ${this.#inbox.takeDropped(from)} of its messages were dropped`,
+        )
+      }
+      return
+    }
+    if (this.#draining) return
+    this.#draining = true
+    setImmediate(() => this.#drain())
+  }
+
+  #drain(): void {
+    for (let taken = 0; taken < SLICE_MESSAGES; taken++) {
+      const next = this.#inbox.take()
+      if (next === undefined || this.#stopped !== undefined) {
+        this.#draining = false
+        return
+      }
+      this.#handle(next.from, next.message)
+    }
+    setImmediate(() => this.#drain())
+  }
+
+  #handle(from: string, payload: Uint8Array): void {
+    const tag = payload[0]
+    if (tag === TAG.tx) {
+      this.#handleTx(from, Uint8Array.from(payload.subarray(1)))
+      return
+    }
+    if (tag !== TAG.voter) {
+      this.#fault(from, `a message with tag ${tag}`)
+      return
+    }
+    let message: Message
+    try {
+      message = decodeMessage(Uint8Array.from(payload.subarray(1)))
+    } catch (error) {
+      this.#fault(from, (error as Error).message)
+      return
+    }
+    this.#post({ kind: 'message', from: this.#validators.indexOf(from), message })
+  }
+
+  #handleTx(from: string, tx: Uint8Array): void {
+    if (tx.length === 0 || tx.length > TX_BYTES_MAX) {
+      this.#fault(from, `a transaction of ${tx.length} bytes`)
+      return
+    }
+    if (this.#parts.submissions.settled(sha256(tx)) !== undefined) return
+    const checked = this.#application.check(this.#visible.state, tx, this.#now())
+    // A peer ahead of or behind this node may send in good faith what is refused here, so it takes many to be muted.
+    if (!checked.ok) {
+      this.#peers.fault(from, performance.now())
+      return
+    }
+    if (this.#landing.has(checked.id)) return
+    const atMs = performance.now()
+    const added = this.#mempool.add({ id: checked.id, tx, addedAtMs: atMs, local: false, sentAtMs: atMs })
+    if (added === 'added') this.#onWaiting()
+  }
+
+  #fault(from: string, what: string): void {
+    const atMs = performance.now()
+    this.#peers.fault(from, atMs)
+    if (this.#peers.mayWarn(from, atMs)) this.#log('warn', `${from} sent what no honest validator sends: ${what}`)
+  }
+
+  #sendTx(peer: string, tx: Uint8Array): void {
+    this.#parts.options.fabric.send(peer, 'consensus', Buffer.concat([Buffer.from([TAG.tx]), tx]))
+  }
+
+  // Peers
+
+  #onTick(): void {
+    if (this.#stopped !== undefined) return
+    for (const id of this.#peers.connected()) void this.#exchange(id)
+    this.#recheck()
+    const atMs = performance.now()
+    let resent = 0
+    let stuck = false
+    for (const entry of this.#mempool.entries()) {
+      stuck ||= entry.addedAtMs < atMs - STUCK_MS
+      if (!entry.local || entry.sentAtMs > atMs - RESEND_MS) continue
+      if (resent++ === RESENT_MAX) break
+      entry.sentAtMs = atMs
+      for (const peer of this.#peers.ids) this.#sendTx(peer, entry.tx)
+    }
+    if (stuck) this.#onWaiting()
+  }
+
+  #greet(id: string): void {
+    if (this.#stopped !== undefined) return
+    void this.#exchange(id)
+    for (const { tx, local } of this.#mempool.candidates(RESENT_MAX, MESSAGE_BYTES_MAX, new Set())) {
+      if (local) this.#sendTx(id, tx)
+    }
+  }
+
+  async #ask(peer: string, request: Uint8Array): Promise<Uint8Array> {
+    const answer = await this.#parts.options.fabric.request(peer, 'sync', request, ASK_MS)
+    this.#peers.heard(peer, performance.now())
+    return answer
+  }
+
+  #ownStatus(): TipStatus {
+    const { block } = this.#visible
+    const certificate = this.#visibleProof
+    return { height: block.height, digest: block.digest, certificate }
+  }
+
+  async #exchange(peer: string): Promise<void> {
+    const request = encodeRequest({ kind: 'status', tip: this.#ownStatus() })
+    let answer: Uint8Array
+    try {
+      answer = await this.#ask(peer, request)
+    } catch {
+      return
+    }
+    try {
+      this.#meetStatus(peer, parseStatus(answer))
+    } catch (error) {
+      this.#fault(peer, (error as Error).message)
+    }
+  }
+
+  /** A height is believed when a certificate stands behind it: its round bounds it, and the liar's lie with it. */
+  #meetStatus(peer: string, theirs: TipStatus): void {
+    if (this.#stopped !== undefined) return
+    const { certificate, height, digest } = theirs
+    const own = this.#parts.chain.tip.block
+    if (height < own.height || digest === own.digest) {
+      this.#peers.reached(peer, Math.min(height, own.height))
+      return
+    }
+    if (certificate === undefined || certificate.kind !== 'finalize' || height > certificate.round) {
+      this.#fault(peer, 'a height that its certificate cannot have')
+      return
+    }
+    if (!this.#parts.verifyCertificate(certificate)) {
+      this.#fault(peer, 'a status whose certificate does not verify')
+      return
+    }
+    if (height === own.height) {
+      this.#conflict(certificate, peer)
+      return
+    }
+    this.#peers.reached(peer, height)
+    void this.#catchUpFrom(peer)
+  }
+
+  async #catchUpFrom(peer: string): Promise<void> {
+    const before = this.#visible.block.height
+    if (!(await this.#catchUp.from(peer))) return
+    const after = this.#visible.block.height
+    if (after > before + 1) this.#log('info', `caught up from ${peer}: blocks ${before + 1} to ${after}`)
+  }
+
+  #seekAhead(): void {
+    for (const peer of this.#peers.connected()) void this.#exchange(peer)
+  }
+
+  async #applyFetched(records: readonly BlockRecord[], certificate: Certificate): Promise<void> {
+    const last = records.at(-1)
+    if (last === undefined || this.#stopped !== undefined) return
+    // Only the last one's was verified; it proves those before it.
+    const done = this.#finalize(
+      records.map(({ block }) => block),
+      certificate,
+    )
+    if (this.#stopped === undefined && this.#parts.chain.tip.block.digest === last.block.digest) {
+      this.#post({ kind: 'synced', block: last.block, certificate })
+    }
+    await done
+  }
+
+  async #fetch(digest: Block['digest'], from: number): Promise<void> {
+    if (this.#fetching.has(digest) || this.#fetching.size >= FETCHES_MAX) return
+    this.#fetching.add(digest)
+    try {
+      const first = this.#validators[from] ?? ''
+      const connected = this.#peers.connected()
+      const order = [...connected.filter((id) => id === first), ...connected.filter((id) => id !== first)]
+      for (const peer of order) {
+        const block = await this.#fetchFrom(peer, digest)
+        if (this.#stopped !== undefined) return
+        if (block === undefined) continue
+        this.#parts.chain.learn(block)
+        this.#post({ kind: 'block', block })
+        this.#judgeAgain()
+        return
+      }
+    } finally {
+      this.#fetching.delete(digest)
+    }
+    this.#seekAhead()
+  }
+
+  async #fetchFrom(peer: string, digest: Block['digest']): Promise<Block | undefined> {
+    let answer: Uint8Array
+    try {
+      answer = await this.#ask(peer, encodeRequest({ kind: 'block', digest }))
+    } catch {
+      return undefined
+    }
+    try {
+      const block = parseBlockAnswer(answer)
+      if (block !== undefined && block.digest !== digest) this.#fault(peer, 'another block than the one asked for')
+      return block?.digest === digest ? block : undefined
+    } catch (error) {
+      this.#fault(peer, (error as Error).message)
+      return undefined
+    }
+  }
+
+  async #answer(from: string, payload: Uint8Array): Promise<Uint8Array> {
+    const atMs = performance.now()
+    if (this.#stopped !== undefined) throw this.#stopped
+    if (!this.#requests.push(from, payload, atMs)) throw new LedgerError('LEDGER_HALTED', 'too many requests')
+    this.#requests.take()
+    this.#peers.heard(from, atMs)
+    const request = parseRequest(payload)
+    if (request.kind === 'status') {
+      const answer = encodeStatus(this.#ownStatus())
+      this.#meetStatus(from, request.tip)
+      return answer
+    }
+    const { blocks, chain } = this.#parts
+    if (request.kind === 'block') {
+      const height = blocks.heightOf(request.digest)
+      const block = height === undefined ? chain.block(request.digest) : (await blocks.read(height))?.block
+      return encodeBlockAnswer(block)
+    }
+    const run: BlockRecord[] = []
+    let bytes = 0
+    for (let height = request.from; run.length < Math.min(request.count, RUN_BLOCKS_MAX) && bytes < RUN_BYTES_SOFT; height++) {
+      const record = await blocks.read(height)
+      if (record === undefined) break
+      run.push(record)
+      bytes += record.block.payload.length
+    }
+    return encodeRun(run)
+  }
+
+  /** Two certificates for two histories: more validators lie than the ring can stand. Who signed both is named. */
+  #conflict(certificate: Certificate, source: string): void {
+    if (this.#stopped !== undefined) return
+    const own = this.#tipProof
+    if (
+      own !== undefined &&
+      own.round === certificate.round &&
+      own.kind === certificate.kind &&
+      own.digest !== certificate.digest
+    ) {
+      const ours = new Set(own.signatures.map(({ signer }) => signer))
+      for (const { signer } of certificate.signatures) if (ours.has(signer)) this.#accuse(signer, 'votes', certificate.round)
+    }
+    const height = this.#parts.chain.tip.block.height
+    this.#halt(
+      `two certificates contradict each other at or after height ${height} (the other one from ${source}): more than a third of the validators lie`,
+    )
+  }
+}
+
+function refused(code: string, reason: string): LedgerError {
+  return new LedgerError('TX_REFUSED', `the transaction is refused (${code}): ${reason}`, { refusal: { code, reason } })
+}
+
+function evidenceRound(evidence: Extract<Effect, { kind: 'evidence' }>['evidence']): number {
+  return evidence.kind === 'votes' ? evidence.first.round : evidence.first.block.round
+}

@@ -1,0 +1,37 @@
+/** What a ledger is opened with. */
+import type { KeyObject } from 'node:crypto'
+import type { Fabric } from '@ringwall/fabric'
+import type { Application, Genesis } from './types.ts'
+
+/** The part of the fabric that the ledger uses: channels `consensus` and `sync` are its own. */
+export type LedgerFabric = Pick<Fabric, 'send' | 'request' | 'onMessage' | 'onRequest' | 'onLink' | 'links'>
+
+export interface LedgerOptions<S> {
+  /** The ledger's own directory: created if need be, locked while it is open. */
+  readonly directory: string
+  readonly application: Application<S>
+  readonly genesis: Genesis
+  /** This node's id: one of the validators of `genesis`. */
+  readonly self: string
+  /** Ed25519; its public half is this validator's in `genesis`. */
+  readonly privateKey: KeyObject
+  /** Started and stopped by its owner. Open the ledger before the fabric starts, or messages are missed (and asked for again). */
+  readonly fabric: LedgerFabric
+  /** Unix milliseconds; `Date.now` unless given. */
+  readonly now?: () => number
+  readonly log?: (level: 'info' | 'warn', line: string) => void
+  /** Longest a round with work in it waits for its leader; 1,000 unless given. At least a few network round trips. */
+  readonly roundMs?: number
+  /** How often an idle ring proves that it is alive with an empty block; 5,000 unless given. */
+  readonly heartbeatMs?: number
+  /** How often peers tell each other how far they are; 1,000 unless given. */
+  readonly syncMs?: number
+  readonly mempoolCountMax?: number
+  readonly mempoolBytesMax?: number
+  /**
+   * What to do about corrupt blocks on disk: `refuse` to start and change nothing, or keep the file aside, go on with
+   * the good blocks before the corruption and fetch the rest from peers. A ring of one refuses unless told otherwise;
+   * others fetch.
+   */
+  readonly onCorrupt?: 'refuse' | 'keep-prefix'
+}

@@ -1,0 +1,104 @@
+/**
+ * What nodes ask each other on the `sync` channel.
+ *
+ *     request  = 1 status | 2 height (6 bytes) count (4 bytes) | 3 digest (32 bytes)
+ *     status   = height (6 bytes) digest (32 bytes) certificate (sized, empty at height 0)
+ *     blocks   = record (sized)*
+ *     block    = nothing | block
+ */
+import { type Block, type Certificate, type Digest, decodeCertificate, encodeBlock, encodeCertificate } from '@ringwall/consensus'
+import {
+  BLOCK_BYTES_MAX,
+  type BlockRecord,
+  CERTIFICATE_BYTES_MAX,
+  encodeBlockRecord,
+  parseBlock,
+  parseBlockRecord,
+} from './block-record.ts'
+import { Malformed, Reader, sized, u8, u32, u48 } from './bytes.ts'
+
+export interface TipStatus {
+  readonly height: number
+  readonly digest: Digest
+  /** Undefined at height 0. */
+  readonly certificate: Certificate | undefined
+}
+
+export type SyncRequest =
+  | { readonly kind: 'status'; readonly tip: TipStatus }
+  | { readonly kind: 'blocks'; readonly from: number; readonly count: number }
+  | { readonly kind: 'block'; readonly digest: Digest }
+
+/** Blocks in one answer, and the bytes after which no further block is added to it. */
+export const RUN_BLOCKS_MAX = 256
+export const RUN_BYTES_SOFT: number = 256 * 1024
+const DIGEST_BYTES = 32
+const RECORD_BYTES_MAX: number = BLOCK_BYTES_MAX + CERTIFICATE_BYTES_MAX + 16
+
+export function encodeStatus(tip: TipStatus): Uint8Array {
+  const proof = tip.certificate === undefined ? new Uint8Array(0) : encodeCertificate(tip.certificate)
+  return Buffer.concat([u48(tip.height), Buffer.from(tip.digest, 'hex'), sized(proof)])
+}
+
+/** @throws {Error} */
+export function parseStatus(bytes: Uint8Array): TipStatus {
+  const reader = new Reader(bytes)
+  const height = reader.u48()
+  const digest = digestIn(reader)
+  const proof = reader.sized(CERTIFICATE_BYTES_MAX)
+  reader.end()
+  const certificate = proof.length === 0 ? undefined : decodeCertificate(Uint8Array.from(proof))
+  if (height > 0 && certificate?.digest !== digest) throw new Malformed('a status whose certificate names another block')
+  return { height, digest, certificate }
+}
+
+export function encodeRequest(request: SyncRequest): Uint8Array {
+  if (request.kind === 'status') return Buffer.concat([u8(1), encodeStatus(request.tip)])
+  if (request.kind === 'blocks') return Buffer.concat([u8(2), u48(request.from), u32(request.count)])
+  return Buffer.concat([u8(3), Buffer.from(request.digest, 'hex')])
+}
+
+/** @throws {Error} */
+export function parseRequest(bytes: Uint8Array): SyncRequest {
+  const reader = new Reader(bytes)
+  const kind = reader.u8()
+  if (kind === 1) return { kind: 'status', tip: parseStatus(bytes.subarray(1)) }
+  if (kind === 2) {
+    const from = reader.u48()
+    const count = reader.u32()
+    reader.end()
+    return { kind: 'blocks', from, count }
+  }
+  if (kind !== 3) throw new Malformed(`request ${kind}`)
+  const digest = digestIn(reader)
+  reader.end()
+  return { kind: 'block', digest }
+}
+
+export function encodeRun(records: readonly BlockRecord[]): Uint8Array {
+  return Buffer.concat(records.map((record) => sized(encodeBlockRecord(record))))
+}
+
+/** @throws {Error} */
+export function parseRun(bytes: Uint8Array): readonly BlockRecord[] {
+  const reader = new Reader(bytes)
+  const records: BlockRecord[] = []
+  while (reader.left > 0) {
+    if (records.length === RUN_BLOCKS_MAX) throw new Malformed(`more than ${RUN_BLOCKS_MAX} blocks`)
+    records.push(parseBlockRecord(reader.sized(RECORD_BYTES_MAX)))
+  }
+  return records
+}
+
+export function encodeBlockAnswer(block: Block | undefined): Uint8Array {
+  return block === undefined ? new Uint8Array(0) : encodeBlock(block)
+}
+
+/** @throws {Error} */
+export function parseBlockAnswer(bytes: Uint8Array): Block | undefined {
+  return bytes.length === 0 ? undefined : parseBlock(bytes)
+}
+
+function digestIn(reader: Reader): Digest {
+  return reader.take(DIGEST_BYTES).toString('hex') as Digest
+}

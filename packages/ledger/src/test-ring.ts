@@ -1,0 +1,277 @@
+/**
+ * For tests: a ring in one process. The network delivers, delays, loses and cuts as a real one does; the application
+ * keeps a list of words, each at most once.
+ */
+import { createHash, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Channel, LinkStatus, MessageHandler, NodeId, RequestHandler } from '@ringwall/fabric'
+import { openLedger } from './open.ts'
+import type { LedgerFabric, LedgerOptions } from './options.ts'
+import type { Application, Genesis, Ledger } from './types.ts'
+
+export interface Words {
+  readonly words: ReadonlySet<string>
+  readonly root: string
+}
+
+const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
+
+/** A transaction is a word of lower-case letters, digits and dashes, with `@` and the Unix milliseconds it lapses at if it does. */
+export const wordsApplication: Application<Words> = {
+  initial: () => ({ words: new Set(), root: '00'.repeat(32) }),
+  check(state, tx, nowMs) {
+    const [word = '', until] = text(tx).split('@')
+    if (!/^[a-z0-9-]+$/.test(word)) return { ok: false, code: 'WORD_FORM', reason: 'not a word' }
+    if (until !== undefined && Number(until) <= nowMs) return { ok: false, code: 'WORD_LAPSED', reason: 'its time is over' }
+    if (state.words.has(word)) return { ok: false, code: 'WORD_KNOWN', reason: 'the word is there already' }
+    return { ok: true, id: word }
+  },
+  prepare(state, candidates, context, bytesMax) {
+    const chosen: Uint8Array[] = []
+    const words = new Set<string>()
+    let bytes = 0
+    for (const tx of candidates) {
+      const checked = wordsApplication.check(state, tx, context.timestampMs)
+      if (!checked.ok || words.has(checked.id) || bytes + tx.length > bytesMax) continue
+      words.add(checked.id)
+      chosen.push(tx)
+      bytes += tx.length
+    }
+    return chosen
+  },
+  execute(state, txs, context) {
+    if (txs.length === 0) return { ok: true, state, results: [] }
+    const words = new Set(state.words)
+    const hash = createHash('sha256').update(state.root)
+    for (const tx of txs) {
+      const checked = wordsApplication.check({ ...state, words }, tx, context.timestampMs)
+      if (!checked.ok) return { ok: false, reason: checked.reason }
+      words.add(checked.id)
+      hash.update(`${checked.id}\n`)
+    }
+    return {
+      ok: true,
+      state: { words, root: hash.digest('hex') },
+      results: txs.map((tx) => ({ id: text(tx).split('@')[0] ?? '', ok: true })),
+    }
+  },
+  root: (state) => state.root,
+  snapshot: (state) => new TextEncoder().encode(JSON.stringify({ words: [...state.words], root: state.root })),
+  restore(snapshot) {
+    const { words, root } = JSON.parse(text(snapshot)) as { words: string[]; root: string }
+    return { words: new Set(words), root }
+  },
+}
+
+interface Endpoint {
+  readonly messages: Map<Channel, MessageHandler>
+  readonly requests: Map<Channel, RequestHandler>
+  readonly links: ((status: LinkStatus) => void)[]
+  up: boolean
+}
+
+export class Network {
+  readonly #endpoints = new Map<NodeId, Endpoint>()
+  readonly #cut = new Set<string>()
+  /** Of 1. */
+  loss = 0
+  delayMs = 0
+  /** Sees, and may change or swallow, every message on a channel. */
+  tamper: (from: NodeId, to: NodeId, channel: Channel, payload: Uint8Array) => Uint8Array | undefined = (
+    _from,
+    _to,
+    _channel,
+    payload,
+  ) => payload
+  #seed: number
+
+  constructor(seed = 1) {
+    this.#seed = seed
+  }
+
+  /** A fresh endpoint: an older one of that name hears nothing any more. */
+  join(id: NodeId): LedgerFabric {
+    const endpoint: Endpoint = { messages: new Map(), requests: new Map(), links: [], up: true }
+    this.#endpoints.set(id, endpoint)
+    this.#announce(id)
+    return {
+      send: (to, channel, payload) => {
+        if (this.#endpoints.get(id) !== endpoint || !this.#isLinked(id, to)) return false
+        if (this.#random() < this.loss) return true
+        const changed = this.tamper(id, to, channel, Uint8Array.from(payload))
+        if (changed !== undefined) this.#later(() => this.#endpoints.get(to)?.messages.get(channel)?.(id, changed), id, to)
+        return true
+      },
+      request: (to, channel, payload, timeoutMs) =>
+        new Promise((resolve, reject) => {
+          if (this.#endpoints.get(id) !== endpoint || !this.#isLinked(id, to)) return reject(new Error('FABRIC_UNREACHABLE'))
+          const timer = setTimeout(() => reject(new Error('FABRIC_TIMEOUT')), timeoutMs)
+          const done = (settle: () => void) => {
+            clearTimeout(timer)
+            settle()
+          }
+          const asked = Uint8Array.from(payload)
+          const ask = async () => {
+            try {
+              const answer = await this.#endpoints.get(to)?.requests.get(channel)?.(id, asked)
+              if (answer === undefined) throw new Error('nobody answers')
+              this.#later(() => done(() => resolve(Uint8Array.from(answer))), to, id)
+            } catch {
+              done(() => reject(new Error('FABRIC_REMOTE')))
+            }
+          }
+          this.#later(() => void ask(), id, to)
+        }),
+      onMessage: (channel, handler) => void endpoint.messages.set(channel, handler),
+      onRequest: (channel, handler) => void endpoint.requests.set(channel, handler),
+      onLink: (handler) => void endpoint.links.push(handler),
+      links: () => [...this.#endpoints.keys()].filter((other) => other !== id).map((other) => this.#link(id, other)),
+    }
+  }
+
+  /** Sends as if it were `from`: for liars. */
+  inject(from: NodeId, to: NodeId, channel: Channel, payload: Uint8Array): void {
+    this.#endpoints.get(to)?.messages.get(channel)?.(from, payload)
+  }
+
+  leave(id: NodeId): void {
+    this.#endpoints.delete(id)
+    this.#announce(id)
+  }
+
+  cut(a: NodeId, b: NodeId): void {
+    this.#cut.add(`${a} ${b}`).add(`${b} ${a}`)
+    this.#announce(a)
+  }
+
+  heal(): void {
+    this.#cut.clear()
+    for (const id of this.#endpoints.keys()) this.#announce(id)
+  }
+
+  #isLinked(a: NodeId, b: NodeId): boolean {
+    return this.#endpoints.has(a) && this.#endpoints.has(b) && !this.#cut.has(`${a} ${b}`)
+  }
+
+  #link(from: NodeId, to: NodeId): LinkStatus {
+    const connected = this.#isLinked(from, to)
+    const reason = connected ? undefined : 'cut'
+    return {
+      id: to,
+      region: 'here',
+      connected,
+      reason,
+      roundTripMs: undefined,
+      clockOffsetMs: undefined,
+      sentBytes: 0,
+      receivedBytes: 0,
+    }
+  }
+
+  #announce(id: NodeId): void {
+    for (const [other, endpoint] of this.#endpoints) {
+      if (other === id) continue
+      for (const handler of endpoint.links) handler(this.#link(other, id))
+      for (const handler of this.#endpoints.get(id)?.links ?? []) handler(this.#link(id, other))
+    }
+  }
+
+  #later(deliver: () => void, from: NodeId, to: NodeId): void {
+    const arrive = () => {
+      if (this.#isLinked(from, to)) deliver()
+    }
+    if (this.delayMs === 0) setImmediate(arrive)
+    else setTimeout(arrive, this.delayMs)
+  }
+
+  /** Mulberry32. */
+  #random(): number {
+    this.#seed = (this.#seed + 0x6d2b79f5) | 0
+    let t = Math.imul(this.#seed ^ (this.#seed >>> 15), 1 | this.#seed)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
+  }
+}
+
+export class TestRing {
+  readonly network = new Network()
+  readonly genesis: Genesis
+  readonly ids: readonly string[]
+  readonly lines: string[] = []
+  readonly ledgers = new Map<string, Ledger<Words>>()
+  readonly #keys: ReadonlyMap<string, KeyObject>
+  readonly #root: string
+
+  private constructor(root: string, size: number) {
+    this.#root = root
+    this.ids = Array.from({ length: size }, (_, i) => `n${i + 1}`)
+    const pairs = this.ids.map((id) => ({ id, ...generateKeyPairSync('ed25519') }))
+    this.#keys = new Map(pairs.map(({ id, privateKey }) => [id, privateKey]))
+    const validators = pairs.map(({ id, publicKey }) => ({
+      id,
+      publicKey: Buffer.from(publicKey.export({ format: 'jwk' }).x ?? '', 'base64url'),
+    }))
+    this.genesis = { ring: createHash('sha256').update(root).digest('hex'), validators }
+  }
+
+  static async create(size: number): Promise<TestRing> {
+    return new TestRing(await mkdtemp(join(tmpdir(), 'ringwall-ledger-')), size)
+  }
+
+  directory(id: string): string {
+    return join(this.#root, id)
+  }
+
+  privateKey(id: string): KeyObject {
+    const key = this.#keys.get(id)
+    if (key === undefined) throw new Error(`no ${id}`)
+    return key
+  }
+
+  async open(id: string, more: Partial<LedgerOptions<Words>> = {}): Promise<Ledger<Words>> {
+    const ledger = await openLedger<Words>({
+      directory: this.directory(id),
+      application: wordsApplication,
+      genesis: this.genesis,
+      self: id,
+      privateKey: this.privateKey(id),
+      fabric: this.network.join(id),
+      log: (level, line) => this.lines.push(`${id} ${level} ${line}`),
+      roundMs: 150,
+      heartbeatMs: 60_000,
+      syncMs: 100,
+      ...more,
+    })
+    this.ledgers.set(id, ledger)
+    return ledger
+  }
+
+  openAll(): Promise<readonly Ledger<Words>[]> {
+    return Promise.all(this.ids.map((id) => this.open(id)))
+  }
+
+  /** As a crash looks to the others: not a word of farewell. */
+  async kill(id: string): Promise<void> {
+    this.network.leave(id)
+    await this.ledgers.get(id)?.stop()
+    this.ledgers.delete(id)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.ledgers.values()].map((ledger) => ledger.stop()))
+    await rm(this.#root, { recursive: true })
+  }
+}
+
+export const word = (value: string): Uint8Array => new TextEncoder().encode(value)
+
+/** Waits for something that must come true; what it was is in the failure. */
+export async function until(what: string, holds: () => boolean, withinMs = 10_000): Promise<void> {
+  const deadline = performance.now() + withinMs
+  while (!holds()) {
+    if (performance.now() > deadline) throw new Error(`never: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}

@@ -1,0 +1,65 @@
+/** What all exchanges of one proxy share. */
+import type { Policy } from '@ringwall/ring'
+import type { ProxyLimits, ProxyOptions } from './types.ts'
+import type { UpstreamPools } from './upstream-pools.ts'
+
+/** Something a denied source has open. */
+export interface Cuttable {
+  cut(): void
+}
+
+export interface Counters {
+  requests: number
+  allowed: number
+  denied: number
+  challenged: number
+  throttled: number
+  malformed: number
+  upstreamErrors: number
+  clientAborts: number
+  activeRequests: number
+  activeTunnels: number
+}
+
+export interface Context {
+  readonly options: ProxyOptions
+  readonly limits: ProxyLimits
+  readonly pools: UpstreamPools
+  readonly counters: Counters
+  readonly sources: Sources
+  readonly isTrustedProxy: (policy: Policy, address: string) => boolean
+  readonly log: (level: 'info' | 'warn', line: string) => void
+}
+
+/** What is open, by source. Bounded by the connections, which are. */
+export class Sources {
+  readonly #open = new Map<string, Set<Cuttable>>()
+
+  add(source: string, what: Cuttable): void {
+    const found = this.#open.get(source)
+    if (found === undefined) this.#open.set(source, new Set([what]))
+    else found.add(what)
+  }
+
+  delete(source: string, what: Cuttable): void {
+    const found = this.#open.get(source)
+    if (found === undefined) return
+    found.delete(what)
+    if (found.size === 0) this.#open.delete(source)
+  }
+
+  /** Cuts what every source that `matches` has open. Returns how many things. */
+  cut(matches: (source: string) => boolean): number {
+    let count = 0
+    for (const source of [...this.#open.keys()]) if (matches(source)) count += this.cutOne(source)
+    return count
+  }
+
+  cutOne(source: string): number {
+    const found = this.#open.get(source)
+    if (found === undefined) return 0
+    const all = [...found]
+    for (const what of all) what.cut()
+    return all.length
+  }
+}

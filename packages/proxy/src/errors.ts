@@ -1,0 +1,47 @@
+/** Errors of the proxy. Switch on `code`: it is stable, the message is for people. */
+export abstract class ProxyError extends Error {
+  abstract readonly code:
+    | 'PROXY_LISTEN_FAILED'
+    | 'PROXY_UPSTREAM_UNREACHABLE'
+    | 'PROXY_UPSTREAM_BROKEN'
+    | 'PROXY_UPSTREAM_TIMEOUT'
+}
+
+/** The listener could not be opened. */
+export class ListenFailed extends ProxyError {
+  override readonly name = 'ListenFailed'
+  readonly code = 'PROXY_LISTEN_FAILED'
+  readonly host: string
+  readonly port: number
+  constructor(host: string, port: number, why: string, options?: ErrorOptions) {
+    super(`cannot listen on ${host}:${port}: ${why}`, options)
+    this.host = host
+    this.port = port
+  }
+}
+
+/** No connection: nothing of the request has been sent. */
+export class UpstreamUnreachable extends ProxyError {
+  override readonly name = 'UpstreamUnreachable'
+  readonly code = 'PROXY_UPSTREAM_UNREACHABLE'
+}
+
+/** The connection broke, or what came over it is not HTTP. */
+export class UpstreamBroken extends ProxyError {
+  override readonly name = 'UpstreamBroken'
+  readonly code = 'PROXY_UPSTREAM_BROKEN'
+  /** A kept connection that ended without a byte of response: it was most likely closed before we wrote. */
+  readonly stale: boolean
+  constructor(message: string, stale = false) {
+    super(message)
+    this.stale = stale
+  }
+}
+
+/** The upstream was silent for longer than its service's `upstreamTimeout`. */
+export class UpstreamTimeout extends ProxyError {
+  override readonly name = 'UpstreamTimeout'
+  readonly code = 'PROXY_UPSTREAM_TIMEOUT'
+}
+
+export type AnyProxyError = ListenFailed | UpstreamUnreachable | UpstreamBroken | UpstreamTimeout

@@ -1,0 +1,38 @@
+/** Header names, lower-cased once: names repeat over requests, so a bounded memory spares the work and the garbage. */
+
+const KNOWN_MAX = 2_048
+const NAME_LENGTH_MAX = 256
+const known = new Map<string, string>()
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+
+/** In lower case; undefined when it is no token (RFC 9110 section 5.6.2) or over 256 characters. */
+export function lowerName(name: string): string | undefined {
+  const found = known.get(name)
+  if (found !== undefined) return found
+  if (name.length > NAME_LENGTH_MAX || !TOKEN.test(name)) return undefined
+  const lower = name.toLowerCase()
+  // Full of an attacker's inventions: start over rather than serve everyone else the slow way for good.
+  if (known.size >= KNOWN_MAX) known.clear()
+  known.set(name, lower)
+  return lower
+}
+
+/** Meaningful for one connection only (RFC 9110 section 7.6.1), or ours to write. */
+export const HOP_BY_HOP: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+])
+
+/** The names that a `Connection` value lists, in lower case. */
+export function connectionTokens(value: string): string[] {
+  return value
+    .split(',')
+    .map((token) => token.trim().toLowerCase())
+    .filter((token) => token !== '')
+}

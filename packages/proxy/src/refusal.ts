@@ -1,0 +1,42 @@
+/** What a client sees when we answer ourselves: the status and the request id, nothing of the reason. */
+import { STATUS_CODES } from 'node:http'
+
+export interface Refusal {
+  /** Names and values in turn. */
+  readonly headers: readonly string[]
+  readonly body: string
+}
+
+/** Plain text, or problem details (RFC 9457) for clients that accept JSON. */
+export function refusal(
+  status: number,
+  requestId: string,
+  options: { readonly jsonWanted: boolean; readonly retryAfterS?: number | undefined; readonly extra?: readonly string[] },
+): Refusal {
+  const title = STATUS_CODES[status] ?? 'Error'
+  const body = options.jsonWanted
+    ? `${JSON.stringify({ type: 'about:blank', title, status, requestId })}\n`
+    : `${status} ${title}\nrequest id: ${requestId}\n`
+  const headers = [
+    'content-type',
+    options.jsonWanted ? 'application/problem+json' : 'text/plain; charset=utf-8',
+    'content-length',
+    String(body.length),
+    'cache-control',
+    'no-store',
+    'x-request-id',
+    requestId,
+  ]
+  if (options.retryAfterS !== undefined) headers.push('retry-after', String(Math.max(1, Math.ceil(options.retryAfterS))))
+  if (status === 401) headers.push('www-authenticate', 'Bearer')
+  if (options.extra !== undefined) headers.push(...options.extra)
+  return { headers, body }
+}
+
+/** The whole response as text, for a socket that no longer has Node's machinery; closes the connection. */
+export function refusalText(status: number, requestId: string): string {
+  const { headers, body } = refusal(status, requestId, { jsonWanted: false })
+  let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Error'}\r\nconnection: close\r\n`
+  for (let at = 0; at < headers.length; at += 2) text += `${headers[at]}: ${headers[at + 1]}\r\n`
+  return `${text}\r\n${body}`
+}

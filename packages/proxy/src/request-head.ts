@@ -1,0 +1,240 @@
+/**
+ * Reads a request's head from Node's raw header list, and refuses what two parsers could read in two ways. Pure.
+ *
+ * Node's parser (`insecureHTTPParser` off) has refused most smuggling already; these are what it leaves open. Source:
+ * RFC 9112 sections 3.2, 5.2, 6.1, 6.3.
+ */
+import { connectionTokens, lowerName } from './header-names.ts'
+
+export interface RequestHead {
+  readonly method: string
+  /** Origin form: path and query. */
+  readonly target: string
+  /** As received, with port. */
+  readonly authority: string
+  /** Without port, lower case. */
+  readonly host: string
+  readonly path: string
+  /** 0 without body; undefined: chunked. */
+  readonly contentLength: number | undefined
+  readonly upgrade: boolean
+  readonly trailersAccepted: boolean
+  /** What `Connection` names beside the standard set; undefined for nothing. */
+  readonly connectionNames: readonly string[] | undefined
+  readonly forwardedFor: string | undefined
+  readonly traceparent: string | undefined
+  readonly tracestate: string | undefined
+  readonly jsonWanted: boolean
+}
+
+/** Why a head is refused: for the operator. */
+export interface HeadRefused {
+  readonly refused: string
+  readonly status: 400 | 405 | 417 | 501
+}
+
+const HOST = /^(?:\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{1,5}))?$/
+const ABSOLUTE = /^https?:\/\/([^/?#@\s\\]*)([/?].*)?$/i
+const DIGITS = /^[0-9]{1,15}$/
+/** Both carry no request body to an origin, and neither is for an origin: CONNECT tunnels, TRACE reflects credentials. */
+const METHODS_REFUSED: ReadonlySet<string> = new Set(['CONNECT', 'TRACE', 'TRACK'])
+
+/**
+ * @param rawHeaders Names and values in turn, as Node gives them.
+ * @param httpVersion `1.0` or `1.1`.
+ */
+export function parseRequestHead(
+  method: string,
+  url: string,
+  httpVersion: string,
+  rawHeaders: readonly string[],
+): RequestHead | HeadRefused {
+  if (METHODS_REFUSED.has(method)) return refuse(`method ${method}`, 405)
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') return refuse('HTTP version', 400)
+  let authority: string | undefined
+  let contentLength: string | undefined
+  let transferEncoding: string | undefined
+  let upgrade: string | undefined
+  let connection: string | undefined
+  let te: string | undefined
+  let forwardedFor: string | undefined
+  let traceparent: string | undefined
+  let traceparents = 0
+  let tracestate: string | undefined
+  let jsonWanted = false
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = lowerName(rawHeaders[at]!)
+    const value = rawHeaders[at + 1]!
+    if (name === undefined) return refuse('header name', 400)
+    if (hasControl(value)) return refuse('control character in a header value', 400)
+    switch (name) {
+      case 'host':
+        if (authority !== undefined) return refuse('two Host headers', 400)
+        authority = value
+        break
+      case 'content-length':
+        if (contentLength !== undefined) return refuse('two Content-Length headers', 400)
+        contentLength = value
+        break
+      case 'transfer-encoding':
+        if (transferEncoding !== undefined) return refuse('two Transfer-Encoding headers', 400)
+        transferEncoding = value
+        break
+      case 'upgrade':
+        if (upgrade !== undefined) return refuse('two Upgrade headers', 400)
+        upgrade = value
+        break
+      case 'connection':
+        connection = connection === undefined ? value : `${connection},${value}`
+        break
+      case 'te':
+        te = value
+        break
+      case 'x-forwarded-for':
+        forwardedFor = forwardedFor === undefined ? value : `${forwardedFor},${value}`
+        break
+      case 'traceparent':
+        traceparents++
+        traceparent = value
+        break
+      case 'tracestate':
+        tracestate = tracestate === undefined ? value : `${tracestate},${value}`
+        break
+      case 'accept':
+        jsonWanted ||= value.includes('json')
+        break
+      case 'expect':
+        if (value.toLowerCase() !== '100-continue') return refuse('Expect', 417)
+        break
+    }
+  }
+  if (transferEncoding !== undefined) {
+    if (contentLength !== undefined) return refuse('Transfer-Encoding and Content-Length', 400)
+    if (httpVersion === '1.0') return refuse('Transfer-Encoding in HTTP/1.0', 400)
+    // Chunked alone: other codings would reach the guard undecoded and the upstream decoded.
+    if (transferEncoding.toLowerCase() !== 'chunked') return refuse('Transfer-Encoding other than chunked', 501)
+  }
+  if (contentLength !== undefined && !DIGITS.test(contentLength)) return refuse('Content-Length', 400)
+  if (authority === undefined) return refuse('no Host header', 400)
+  if (!isHost(authority)) return refuse('Host header', 400)
+  const names = connection === undefined ? undefined : connectionTokens(connection)
+  if (names?.some((name) => END_TO_END.has(name))) return refuse('Connection names an end-to-end header', 400)
+  const upgrading = names?.includes('upgrade') ?? false
+  if (upgrade !== undefined && upgrading) {
+    if (upgrade.toLowerCase() !== 'websocket') return refuse('Upgrade other than websocket', 400)
+    if (method !== 'GET' || httpVersion !== '1.1') return refuse('WebSocket upgrade without GET and HTTP/1.1', 400)
+    if (transferEncoding !== undefined || (contentLength !== undefined && contentLength !== '0'))
+      return refuse('WebSocket upgrade with a body', 400)
+  }
+  let target = url
+  if (url.charCodeAt(0) !== 0x2f) {
+    const absolute = ABSOLUTE.exec(url)
+    if (absolute === null) return refuse('request target', 400)
+    if (absolute[1]!.toLowerCase() !== authority.toLowerCase()) return refuse('target and Host name different hosts', 400)
+    const rest = absolute[2] ?? '/'
+    target = rest.charCodeAt(0) === 0x2f ? rest : `/${rest}`
+  }
+  if (!isTarget(target)) return refuse('request target', 400)
+  return {
+    method,
+    target,
+    authority,
+    host: hostOf(authority),
+    path: normalizePath(target),
+    contentLength: transferEncoding !== undefined ? undefined : contentLength === undefined ? 0 : Number(contentLength),
+    upgrade: upgrade !== undefined && upgrading,
+    trailersAccepted: te?.toLowerCase().includes('trailers') ?? false,
+    connectionNames: names?.every((name) => STANDARD.has(name)) ? undefined : names,
+    forwardedFor,
+    // Two of them cannot both be the parent (Trace Context section 3.2.1): none is.
+    traceparent: traceparents === 1 ? traceparent : undefined,
+    tracestate,
+    jsonWanted,
+  }
+}
+
+const STANDARD: ReadonlySet<string> = new Set(['keep-alive', 'close', 'upgrade', 'te'])
+/** Naming these in `Connection` asks us to strip what the guard or the upstream relies on. */
+const END_TO_END: ReadonlySet<string> = new Set([
+  'host',
+  'content-length',
+  'content-type',
+  'authorization',
+  'cookie',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'forwarded',
+  'x-request-id',
+  'traceparent',
+])
+
+function refuse(refused: string, status: HeadRefused['status']): HeadRefused {
+  return { refused, status }
+}
+
+/** CR, LF and NUL never belong in a value (RFC 9110 section 5.5); a folded line arrives with its CR LF. */
+function hasControl(value: string): boolean {
+  for (let at = 0; at < value.length; at++) {
+    const code = value.charCodeAt(at)
+    if (code < 0x20 && code !== 0x09) return true
+  }
+  return false
+}
+
+const hosts = new Map<string, string>()
+const HOSTS_MAX = 1_024
+
+function isHost(authority: string): boolean {
+  if (hosts.has(authority)) return true
+  const match = HOST.exec(authority)
+  if (match === null || Number(match[1] ?? 0) > 65_535) return false
+  if (hosts.size >= HOSTS_MAX) hosts.clear()
+  hosts.set(authority, withoutPort(authority))
+  return true
+}
+
+function hostOf(authority: string): string {
+  return hosts.get(authority) ?? withoutPort(authority)
+}
+
+function withoutPort(authority: string): string {
+  const end = authority.charCodeAt(0) === 0x5b ? authority.indexOf(']') + 1 : authority.indexOf(':')
+  const host = (end > 0 ? authority.slice(0, end) : authority).toLowerCase()
+  // The root's dot: one host must not have two spellings.
+  return host.length > 1 && host.endsWith('.') ? host.slice(0, -1) : host
+}
+
+/** Visible ASCII and bytes above it, no fragment (RFC 9112 section 3.2). */
+function isTarget(target: string): boolean {
+  for (let at = 0; at < target.length; at++) {
+    const code = target.charCodeAt(at)
+    if (code <= 0x20 || code === 0x7f || code === 0x23) return false
+  }
+  return true
+}
+
+/** The path as routes are matched: without query, percent-decoded once, `//`, `.` and `..` resolved. */
+export function normalizePath(target: string): string {
+  const query = target.indexOf('?')
+  const raw = query < 0 ? target : target.slice(0, query)
+  if (!raw.includes('%') && !raw.includes('//') && !raw.includes('/.') && !raw.includes('\\')) return raw
+  const decoded = decodeOnce(raw).replaceAll('\\', '/')
+  const segments: string[] = []
+  for (const segment of decoded.split('/')) {
+    if (segment === '..') segments.pop()
+    else if (segment !== '' && segment !== '.') segments.push(segment)
+  }
+  const slash = /\/\.{0,2}$/.test(decoded) && segments.length > 0 ? '/' : ''
+  return `/${segments.join('/')}${slash}`
+}
+
+function decodeOnce(raw: string): string {
+  if (!raw.includes('%')) return raw
+  try {
+    return decodeURIComponent(raw)
+  } catch {
+    // Not UTF-8 throughout: decode byte by byte, so that `%61dmin%ff` still routes as what it spells.
+    return raw.replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+  }
+}

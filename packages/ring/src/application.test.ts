@@ -1,0 +1,326 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { TX_LIFETIME_MS_MAX, TX_SKEW_MS_MAX } from './application.ts'
+import { GenesisInvalid, SnapshotInvalid } from './errors.ts'
+import { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
+import { POLICY_BYTES_MAX } from './meaning.ts'
+import { DENIALS_MAX, type RingState } from './state.ts'
+import { begin, genesis, NOW, POLICY, signed, signedBytes } from './test-ring.ts'
+import { encodeTx, subjectId } from './tx.ts'
+import type { DenialSubject, TxBody } from './types.ts'
+
+const app = begin()
+const { ring } = app
+const context = { height: 1, timestampMs: NOW, proposer: 'n1' }
+
+function run(state: RingState, txs: readonly Uint8Array[], timestampMs = NOW, height = 1): RingState {
+  const result = app.execute(state, txs, { ...context, timestampMs, height })
+  assert.ok(result.ok, JSON.stringify(result))
+  return result.state
+}
+
+function codeOf(state: RingState, tx: Uint8Array, nowMs = NOW): string {
+  const result = app.check(state, tx, nowMs)
+  return result.ok ? 'ok' : result.code
+}
+
+const ip = (value: string): DenialSubject => ({ kind: 'ip', value })
+const deny = (subject: DenialSubject, ttlMs = 60_000, reason = 'test'): TxBody => ({ type: 'deny.add', subject, ttlMs, reason })
+const setPolicy = (policy: string, expectVersion = 1): TxBody => ({ type: 'policy.set', policy, expectVersion })
+const remove = (id: string): TxBody => ({ type: 'deny.remove', id, reason: 'over' })
+const denied = run(app.initial(), [signedBytes(ring, 'operator:ada', deny(ip('10.0.0.9')))])
+const ACCOUNT: DenialSubject = { kind: 'account', service: 'shop', value: '0'.repeat(32) }
+
+test('authority: who may propose what', () => {
+  const cases: readonly (readonly ['operator:ada' | 'node:n1', TxBody, string])[] = [
+    ['operator:ada', setPolicy(POLICY), 'ok'],
+    ['node:n1', setPolicy(POLICY), 'NOT_ENTITLED'],
+    ['operator:ada', remove(subjectId(ip('10.0.0.9'))), 'ok'],
+    ['node:n1', remove(subjectId(ip('10.0.0.9'))), 'NOT_ENTITLED'],
+    ['operator:ada', remove('0000000000000000'), 'NOT_DENIED'],
+    ['node:n1', deny(ip('10.0.0.1')), 'ok'],
+    ['node:n1', deny(ACCOUNT), 'ok'],
+    ['node:n1', deny({ kind: 'cidr', value: '10.0.0.0/24' }), 'NOT_ENTITLED'],
+    ['node:n1', deny({ kind: 'token', value: 'x' }), 'NOT_ENTITLED'],
+    ['node:n1', deny({ kind: 'subject', value: 'x' }), 'NOT_ENTITLED'],
+    ['operator:ada', deny({ kind: 'cidr', value: '10.0.0.0/24' }), 'ok'],
+    ['operator:ada', deny({ kind: 'token', value: 'x' }), 'ok'],
+    ['operator:ada', deny({ kind: 'subject', value: 'x' }), 'ok'],
+    ['node:n1', deny(ip('10.0.0.1'), 3_600_000), 'ok'],
+    ['node:n1', deny(ip('10.0.0.1'), 3_600_001), 'TTL_OUT_OF_RANGE'],
+    ['operator:ada', deny(ip('10.0.0.1'), 90 * 86_400_000), 'ok'],
+    ['operator:ada', deny(ip('10.0.0.1'), 90 * 86_400_000 + 1), 'TTL_OUT_OF_RANGE'],
+    ['operator:ada', deny(ip('10.0.0.1'), 999), 'TTL_OUT_OF_RANGE'],
+  ]
+  for (const [issuer, body, code] of cases) {
+    assert.equal(codeOf(denied, signedBytes(ring, issuer, body)), code, `${issuer} ${JSON.stringify(body)}`)
+  }
+})
+
+test('meaning: what may be denied', () => {
+  const cases: readonly (readonly [DenialSubject, string])[] = [
+    [ip('127.0.0.1'), 'ok'],
+    [ip('2001:db8::1'), 'ok'],
+    [ip('2001:DB8::1'), 'SUBJECT_INVALID'],
+    [ip('::ffff:10.0.0.1'), 'SUBJECT_INVALID'],
+    [ip('10.0.0'), 'SUBJECT_INVALID'],
+    [ip('10.0.0.0/8'), 'SUBJECT_INVALID'],
+    [ip('0.0.0.0'), 'SUBJECT_INVALID'],
+    [ip('::'), 'SUBJECT_INVALID'],
+    [ip('224.0.0.1'), 'SUBJECT_INVALID'],
+    [ip('ff02::1'), 'SUBJECT_INVALID'],
+    [ip('192.0.2.1'), 'SUBJECT_SAFE'],
+    [{ kind: 'cidr', value: '192.0.0.0/16' }, 'SUBJECT_SAFE'],
+    [{ kind: 'cidr', value: '10.0.0.0/16' }, 'ok'],
+    [{ kind: 'cidr', value: '10.0.0.0/15' }, 'PREFIX_TOO_WIDE'],
+    [{ kind: 'cidr', value: '0.0.0.0/0' }, 'PREFIX_TOO_WIDE'],
+    [{ kind: 'cidr', value: '2001:db8::/31' }, 'PREFIX_TOO_WIDE'],
+    [{ kind: 'cidr', value: '2001:db8::/32' }, 'ok'],
+    [{ kind: 'cidr', value: '10.0.0.1/24' }, 'SUBJECT_INVALID'],
+    [{ kind: 'cidr', value: '10.0.0.1/32' }, 'SUBJECT_INVALID'],
+    [{ ...ACCOUNT, service: 'blog' } as DenialSubject, 'SERVICE_UNKNOWN'],
+  ]
+  for (const [subject, code] of cases) {
+    assert.equal(codeOf(app.initial(), signedBytes(ring, 'operator:ada', deny(subject))), code, JSON.stringify(subject))
+  }
+})
+
+test('envelope: ring, time, issuer and signature are checked before meaning', () => {
+  const body = deny(ip('10.0.0.1'))
+  const tx = (changes = {}, by: 'ada' | 'n1' | 'n2' = 'ada') => signedBytes(ring, 'operator:ada', body, changes, by)
+  const cases: Record<string, readonly [Uint8Array, string]> = {
+    good: [tx(), 'ok'],
+    'another ring': [tx({ ring: '0'.repeat(64) }), 'RING_MISMATCH'],
+    'the key of a node': [tx({}, 'n1'), 'SIGNATURE_INVALID'],
+    'a stranger': [tx({ issuer: 'operator:eve' }), 'ISSUER_UNKNOWN'],
+    'a node’s id as an operator’s name': [tx({ issuer: 'operator:n1' }, 'n1'), 'ISSUER_UNKNOWN'],
+    'the last instant': [tx({ atMs: NOW - 60_000, untilMs: NOW }), 'DENIAL_OVER'],
+    'after its time': [tx({ atMs: NOW - 60_000, untilMs: NOW - 1 }), 'TX_LAPSED'],
+    'skew that is allowed': [tx({ atMs: NOW + TX_SKEW_MS_MAX }), 'ok'],
+    'skew that is not': [tx({ atMs: NOW + TX_SKEW_MS_MAX + 1 }), 'TX_EARLY'],
+    'the longest life': [tx({ untilMs: NOW + TX_LIFETIME_MS_MAX }), 'ok'],
+    'too long a life': [tx({ untilMs: NOW + TX_LIFETIME_MS_MAX + 1 }), 'TX_LIFETIME'],
+    'an end before its beginning': [tx({ untilMs: NOW }), 'TX_LIFETIME'],
+    garbage: [new Uint8Array([1, 2, 3]), 'TX_MALFORMED'],
+  }
+  for (const [name, [bytes, code]] of Object.entries(cases)) assert.equal(codeOf(app.initial(), bytes), code, name)
+  const changed = signed(ring, 'operator:ada', body)
+  const forged = { ...changed, content: { ...changed.content, atMs: NOW - 1 } }
+  assert.equal(codeOf(app.initial(), encodeTx(forged)), 'SIGNATURE_INVALID')
+})
+
+test('a transaction counts once, and is forgotten only when it could no longer be valid', () => {
+  const tx = signedBytes(ring, 'operator:ada', deny(ip('10.0.0.1')))
+  const after = run(app.initial(), [tx])
+  assert.equal(codeOf(after, tx), 'TX_REPLAYED')
+  assert.equal(app.execute(app.initial(), [tx, tx], context).ok, false)
+  const atEnd = run(after, [], NOW + 60_000)
+  assert.equal(codeOf(atEnd, tx, NOW + 60_000), 'TX_REPLAYED')
+  const later = run(atEnd, [], NOW + 60_001)
+  assert.equal(codeOf(later, tx, NOW + 60_001), 'TX_LAPSED')
+  assert.equal(app.root(later), app.root(app.initial()))
+})
+
+test('policy: it must parse, compile and be made against the version in force', () => {
+  const set = (text: string, version = 1) =>
+    app.check(app.initial(), signedBytes(ring, 'operator:ada', setPolicy(text, version)), NOW)
+  const refusal = (result: ReturnType<typeof set>) => (result.ok ? 'ok' : `${result.code} ${result.reason}`)
+  assert.match(refusal(set(`${POLICY}wat: 1\n`)), /^POLICY_INVALID .*ringwall.yaml:9:1: wat is not known/)
+  assert.match(
+    refusal(set(POLICY.replace('shop:', 'shop:\n    waf: { rules: [nope] }'))),
+    /POLICY_INVALID .*no rule set is called nope/,
+  )
+  assert.match(
+    refusal(set(POLICY.replace('shop:', 'shop:\n    waf: { rules: [bad] }'))),
+    /POLICY_INVALID .*do not compile: line 1/,
+  )
+  assert.match(refusal(set(POLICY, 7)), /^POLICY_CONFLICT .*version 1 is in force.*version 7/)
+  assert.match(refusal(set(`${POLICY}#${'x'.repeat(POLICY_BYTES_MAX - POLICY.length)}`)), /^POLICY_TOO_LARGE .*245761 bytes/)
+  assert.match(refusal(set(`${POLICY}#${'é'.repeat((POLICY_BYTES_MAX + 10 - POLICY.length) >> 1)}`)), /^POLICY_TOO_LARGE /)
+  assert.equal(refusal(set(`${POLICY}#${'x'.repeat(POLICY_BYTES_MAX - POLICY.length - 1)}`)), 'ok')
+  const next = run(app.initial(), [signedBytes(ring, 'operator:ada', setPolicy(POLICY.replace('3000', '4000')))])
+  assert.equal(next.policyVersion, 2)
+  assert.equal(app.view(next, 1, NOW).policy.services.shop?.upstreams[0]?.url, 'http://127.0.0.1:4000')
+  assert.equal(app.view(app.initial(), 0, NOW).policyVersion, 1)
+})
+
+test('a node stays within its quota, each node on its own, and gets it back after an hour', () => {
+  const tx = (n: number, node: 'node:n1' | 'node:n2' = 'node:n1', at = NOW) =>
+    signedBytes(ring, node, deny(ip(`10.0.1.${n}`)), { atMs: at, untilMs: at + 60_000 })
+  const full = run(app.initial(), [tx(1), tx(2), tx(3)])
+  assert.equal(codeOf(full, tx(4)), 'QUOTA_EXCEEDED')
+  assert.equal(codeOf(full, tx(4, 'node:n2')), 'ok')
+  const almost = NOW + 3_600_000
+  assert.equal(codeOf(full, tx(4, 'node:n1', almost), almost), 'QUOTA_EXCEEDED')
+  const later = NOW + 3_600_000 + 300_000
+  assert.equal(codeOf(full, tx(4, 'node:n1', later), later), 'ok')
+})
+
+test('denying twice extends and never shortens; removing ends it', () => {
+  const long = signedBytes(ring, 'operator:ada', deny(ip('10.0.0.9'), 120_000, 'long'))
+  const short = signedBytes(ring, 'operator:ada', deny(ip('10.0.0.9'), 30_000, 'short'))
+  const state = run(denied, [long, short], NOW, 2)
+  assert.deepEqual(state.denial(subjectId(ip('10.0.0.9'))), {
+    id: subjectId(ip('10.0.0.9')),
+    subject: ip('10.0.0.9'),
+    reason: 'long',
+    issuer: 'operator:ada',
+    issuedAtMs: NOW,
+    expiresAtMs: NOW + 120_000,
+    height: 1,
+  })
+  const free = run(state, [signedBytes(ring, 'operator:ada', remove(subjectId(ip('10.0.0.9'))))])
+  assert.equal(app.view(free, 3, NOW).denials.matchAddress('10.0.0.9', NOW), undefined)
+  assert.equal(app.view(state, 2, NOW).denials.size, 1)
+})
+
+test('property: denials in any order give one state root', () => {
+  const ips = fc.integer({ min: 1, max: 5 }).map((n) => ip(`10.0.0.${n}`))
+  const ttls = fc.integer({ min: 1, max: 3 }).map((n) => n * 10_000)
+  const list = fc.array(fc.tuple(ips, ttls, fc.constantFrom('a', 'b')), { minLength: 2, maxLength: 8 })
+  fc.assert(
+    fc.property(list, fc.infiniteStream(fc.nat()), (entries, orders) => {
+      const txs = entries.map(([subject, ttl, reason]) => signedBytes(ring, 'operator:ada', deny(subject, ttl, reason)))
+      const shuffled = txs.map((tx) => [orders.next().value as number, tx] as const).sort(([a], [b]) => a - b)
+      const other = shuffled.map(([, tx]) => tx)
+      assert.equal(app.root(run(app.initial(), txs)), app.root(run(app.initial(), other)))
+    }),
+    { numRuns: 30 },
+  )
+})
+
+test('a block with one bad transaction is refused whole; a leader leaves it out', () => {
+  const good = signedBytes(ring, 'operator:ada', deny(ip('10.0.0.1')))
+  const conflicting = [1, 2].map(() => signedBytes(ring, 'operator:ada', setPolicy(POLICY)))
+  const garbage = new Uint8Array([0x7b])
+  const refused = app.execute(app.initial(), [good, garbage], context)
+  assert.ok(!refused.ok && /transaction 1 of block 1 is invalid: TX_MALFORMED/.test(refused.reason))
+  const chosen = app.prepare(app.initial(), [garbage, good, good, ...conflicting], context, 1_000_000)
+  assert.deepEqual(chosen, [good, conflicting[0]])
+  assert.ok(app.execute(app.initial(), chosen, context).ok)
+  assert.deepEqual(app.prepare(app.initial(), [good, ...conflicting], context, good.length), [good])
+})
+
+test('expired denials are swept oldest first, a bounded number a block, and no longer hold meanwhile', () => {
+  const own = begin(POLICY)
+  let state = own.initial()
+  const many = Array.from({ length: 1_100 }, (_, n) =>
+    signedBytes(own.ring, 'operator:ada', deny(ip(`10.1.${n >> 8}.${n & 255}`), 1_000 + n)),
+  )
+  const filled = own.execute(state, many, context)
+  assert.ok(filled.ok)
+  state = filled.state
+  const swept = own.execute(state, [], { ...context, timestampMs: NOW + 10_000 })
+  assert.ok(swept.ok)
+  assert.equal(swept.state.denials.size, 100)
+  assert.equal(swept.state.denials.matchAddress('10.1.4.75', NOW + 10_000), undefined)
+  assert.equal(state.denials.size, 1_100)
+})
+
+test('a snapshot restores the same state; a changed one is refused or has another root', () => {
+  const state = run(denied, [
+    signedBytes(ring, 'node:n1', deny(ACCOUNT)),
+    signedBytes(ring, 'operator:ada', setPolicy(`${POLICY}# x\n`)),
+  ])
+  const snapshot = app.snapshot(state)
+  const again = app.restore(snapshot)
+  assert.equal(app.root(again), app.root(state))
+  assert.deepEqual(app.snapshot(again), snapshot)
+  assert.deepEqual(app.view(again, 1, NOW).denials.list(NOW), app.view(state, 1, NOW).denials.list(NOW))
+  fc.assert(
+    fc.property(fc.nat(snapshot.length - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
+      const changed = snapshot.slice()
+      changed[at]! ^= flip
+      try {
+        assert.notEqual(app.root(app.restore(changed)), app.root(state))
+      } catch (error) {
+        assert.ok(error instanceof SnapshotInvalid)
+      }
+    }),
+  )
+  assert.throws(() => begin(`${POLICY}# other\n`).restore(snapshot), /another ring/)
+})
+
+test('property: no bytes make check, prepare or execute throw', () => {
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.uint8Array(),
+        fc.json().map((json) => new TextEncoder().encode(json)),
+      ),
+      (bytes) => {
+        assert.equal(app.check(denied, bytes, NOW).ok, false)
+        assert.equal(app.execute(denied, [bytes], context).ok, false)
+        assert.deepEqual(app.prepare(denied, [bytes], context, 1_000), [])
+      },
+    ),
+  )
+})
+
+test('a denial that is over but not yet swept cannot be removed', () => {
+  const later = NOW + 60_000
+  const tx = signedBytes(ring, 'operator:ada', remove(subjectId(ip('10.0.0.9'))), { atMs: later, untilMs: later + 1_000 })
+  assert.equal(codeOf(denied, tx, later - 1), 'ok')
+  assert.equal(codeOf(denied, tx, later), 'NOT_DENIED')
+})
+
+test('a ring that is full of denials takes no new one, and still extends those it has', () => {
+  const full = new Proxy(denied, {
+    get: (target, key) => {
+      if (key === 'denials') return { size: DENIALS_MAX }
+      const value: unknown = Reflect.get(target, key, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+  assert.equal(codeOf(full, signedBytes(ring, 'operator:ada', deny(ip('10.0.0.1')))), 'DENIALS_FULL')
+  assert.equal(codeOf(full, signedBytes(ring, 'operator:ada', deny(ip('10.0.0.9')))), 'ok')
+})
+
+test('a snapshot whose denial has the id of another subject is refused', () => {
+  const text = new TextDecoder().decode(app.snapshot(denied))
+  const changed = text.replaceAll(subjectId(ip('10.0.0.9')), '0123456789abcdef')
+  assert.notEqual(changed, text)
+  assert.throws(() => app.restore(new TextEncoder().encode(changed)), /is of another subject|no valid subject/)
+})
+
+test('a check that throws refuses the transaction instead of stopping the node', () => {
+  const crashing = begin()
+  const state = crashing.initial()
+  const broken = new Proxy(state, {
+    get: (target, key) => {
+      if (key === 'denial') throw new Error('disk on fire')
+      const value: unknown = Reflect.get(target, key, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+  assert.equal(codeOf(broken, signedBytes(ring, 'operator:ada', deny(ip('10.0.0.1')))), 'INTERNAL')
+})
+
+test('a denial by gossip passes the same checks', () => {
+  const good = app.provisional(app.initial(), signedBytes(ring, 'node:n1', deny(ip('10.0.0.1'))), NOW)
+  assert.ok(good.ok && good.denial.height === undefined && good.denial.expiresAtMs === NOW + 60_000)
+  const bad = app.provisional(app.initial(), signedBytes(ring, 'node:n1', deny(ip('192.0.2.1'))), NOW)
+  assert.ok(!bad.ok && bad.code === 'SUBJECT_SAFE')
+  assert.ok(!app.provisional(app.initial(), signedBytes(ring, 'operator:ada', setPolicy(POLICY)), NOW).ok)
+})
+
+test('genesis: its hash is of its meaning, and doubles are refused', () => {
+  const text = encodeGenesis(genesis)
+  assert.equal(genesisHash(parseGenesis(JSON.stringify(JSON.parse(text), null, 4))), ring)
+  assert.notEqual(genesisHash({ ...genesis, createdAtMs: 1 }), ring)
+  const [first] = genesis.nodes
+  const cases: readonly unknown[] = [
+    { ...genesis, format: 'ringwall/genesis/2' },
+    { ...genesis, extra: 1 },
+    { ...genesis, nodes: [first, first] },
+    { ...genesis, nodes: [] },
+    { ...genesis, nodes: [{ ...first, roles: ['edge'] }] },
+    { ...genesis, nodes: [{ ...first, publicKey: 'AAAA' }] },
+    { ...genesis, operators: [{ name: 'eve', publicKey: first!.publicKey }] },
+  ]
+  for (const value of cases)
+    assert.throws(() => parseGenesis(JSON.stringify(value)), GenesisInvalid, JSON.stringify(value).slice(0, 80))
+  assert.throws(() => parseGenesis('{'), GenesisInvalid)
+  assert.throws(() => begin('version: 1\n'), /services is missing/)
+})

@@ -1,0 +1,68 @@
+/** base64url without padding (RFC 4648 section 5), hex and UTF-8: what signatures, keys and ids are written in. */
+import { EncodingInvalid } from './errors.ts'
+
+const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+const VALUE_BY_CODE = new Int8Array(128).fill(-1)
+for (let index = 0; index < ALPHABET.length; index += 1) VALUE_BY_CODE[ALPHABET.charCodeAt(index)] = index
+
+export function encodeBase64url(bytes: Uint8Array): string {
+  let text = ''
+  for (let at = 0; at < bytes.length; at += 3) {
+    const left = bytes.length - at
+    const group = (bytes[at]! << 16) | ((bytes[at + 1] ?? 0) << 8) | (bytes[at + 2] ?? 0)
+    text += ALPHABET[group >>> 18]! + ALPHABET[(group >>> 12) & 63]!
+    if (left > 1) text += ALPHABET[(group >>> 6) & 63]!
+    if (left > 2) text += ALPHABET[group & 63]!
+  }
+  return text
+}
+
+/** @throws {EncodingInvalid} For padding, foreign characters, and trailing bits that are not zero: one spelling only. */
+export function decodeBase64url(text: string): Uint8Array {
+  if (text.length % 4 === 1) throw new EncodingInvalid('base64url of an impossible length')
+  const bytes = new Uint8Array(Math.floor((text.length * 3) / 4))
+  let held = 0
+  let bits = 0
+  let to = 0
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at)
+    const value = code < 128 ? VALUE_BY_CODE[code]! : -1
+    if (value < 0) throw new EncodingInvalid('a character that is not base64url')
+    held = ((held << 6) | value) & 0xfff
+    bits += 6
+    if (bits >= 8) {
+      bits -= 8
+      bytes[to] = (held >>> bits) & 0xff
+      to += 1
+    }
+  }
+  if ((held & ((1 << bits) - 1)) !== 0) throw new EncodingInvalid('base64url with trailing bits')
+  return bytes
+}
+
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+
+/** Lower-case hex. */
+export function encodeHex(bytes: Uint8Array): string {
+  let text = ''
+  for (const byte of bytes) text += HEX[byte]!
+  return text
+}
+
+const ENCODER = new TextEncoder()
+const DECODER = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+export function encodeUtf8(text: string): Uint8Array {
+  return ENCODER.encode(text)
+}
+
+/** @throws {TypeError} When the bytes are not UTF-8. A byte-order mark stays in the text. */
+export function decodeUtf8(bytes: Uint8Array): string {
+  return DECODER.decode(bytes)
+}
+
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false
+  for (let at = 0; at < a.length; at += 1) if (a[at] !== b[at]) return false
+  return true
+}

@@ -1,0 +1,109 @@
+/** Makes a policy ready for use: hosts and routes become tables, names of rule sets become compiled rules. Pure. */
+import type { CompileOptions, RuleSet, RuleSource } from '@ringwall/waf'
+import { didYouMean } from './did-you-mean.ts'
+import type { Policy, RoutePolicy, ServicePolicy } from './policy.ts'
+import type { CompiledRoute, RuleLibrary } from './types.ts'
+
+/** `compileRules` of `@ringwall/waf`. Throws when the rules do not compile. */
+export type RuleCompiler = (sources: readonly RuleSource[], options: CompileOptions) => RuleSet
+
+export interface CompiledPolicy {
+  readonly policy: Policy
+  /** As `View.route` says. */
+  route(host: string, path: string, method: string): CompiledRoute | undefined
+}
+
+export type PolicyCompilation =
+  | { readonly ok: true; readonly compiled: CompiledPolicy }
+  | { readonly ok: false; readonly problems: readonly string[] }
+
+interface CompiledService {
+  readonly whole: CompiledRoute
+  /** Longest path first. */
+  readonly routes: readonly CompiledRoute[]
+}
+
+/** Total: problems of rules come back as sentences. Equal choices of rules are compiled once. */
+export function compilePolicy(policy: Policy, compile: RuleCompiler, library: RuleLibrary): PolicyCompilation {
+  const problems: string[] = []
+  const ruleSets = new Map<string, RuleSet | undefined>()
+
+  const rulesFor = (service: ServicePolicy, where: string, routeExclude: readonly number[]): RuleSet | undefined => {
+    const exclude = [...new Set([...service.waf.exclude, ...routeExclude])].sort((a, b) => a - b)
+    const key = JSON.stringify([service.waf.rules, service.waf.paranoia, exclude])
+    if (ruleSets.has(key)) return ruleSets.get(key)
+    let rules: RuleSet | undefined
+    const sources = service.waf.rules.flatMap((name) => library.get(name) ?? [])
+    try {
+      rules = compile(sources, { paranoia: service.waf.paranoia, exclude })
+    } catch (error) {
+      problems.push(`${where}.waf: the rules do not compile: ${error instanceof Error ? error.message : 'no reason given'}`)
+    }
+    ruleSets.set(key, rules)
+    return rules
+  }
+
+  const services = new Map<string, CompiledService>()
+  for (const [name, servicePolicy] of Object.entries(policy.services)) {
+    const where = `services.${name}`
+    const service = { ...servicePolicy, name }
+    const unknown = service.waf.rules.filter((rules) => !library.has(rules))
+    for (const rules of unknown) {
+      const near = didYouMean(rules, library.keys())
+      const hint = near === undefined ? `known here: ${[...library.keys()].join(', ') || 'none'}` : `did you mean ${near}?`
+      problems.push(`${where}.waf.rules: no rule set is called ${rules} (${hint})`)
+    }
+    if (unknown.length > 0) continue
+    const make = (route: RoutePolicy | undefined): CompiledRoute => {
+      const wafMode = route?.waf?.mode ?? service.waf.mode
+      return {
+        service,
+        route,
+        label: route === undefined ? name : `${name} ${route.name}`,
+        rules: wafMode === 'off' ? undefined : rulesFor(service, where, route?.waf?.exclude ?? []),
+        wafMode,
+        bodyBytesMax: service.waf.bodyBytesMax,
+      }
+    }
+    const routes = service.routes.map(make)
+    // A route that names methods stands before one of the same path that takes all.
+    const rank = ({ route }: CompiledRoute) => (route!.methods.length === 0 ? 1 : 0)
+    routes.sort((a, b) => trimmed(b.route!.path).length - trimmed(a.route!.path).length || rank(a) - rank(b))
+    const compiled = { whole: make(undefined), routes }
+    for (const host of service.hosts) services.set(host.toLowerCase().replace(/^\[(.*)\]$/, '$1'), compiled)
+  }
+  if (problems.length > 0) return { ok: false, problems }
+
+  const serviceOf = (host: string): CompiledService | undefined => {
+    const exact = services.get(host)
+    if (exact !== undefined && host !== '*') return exact
+    for (let dot = host.indexOf('.'); dot >= 0; dot = host.indexOf('.', dot + 1)) {
+      const wild = services.get(`*${host.slice(dot)}`)
+      if (wild !== undefined) return wild
+    }
+    return services.get('*')
+  }
+  return {
+    ok: true,
+    compiled: {
+      policy,
+      route(host, path, method) {
+        // A final dot names the same host (RFC 1034 section 3.1): left on, it would miss the service's own rules.
+        const service = serviceOf(host.endsWith('.') ? host.slice(0, -1) : host)
+        if (service === undefined) return undefined
+        return service.routes.find(({ route }) => covers(route!, path, method)) ?? service.whole
+      },
+    },
+  }
+}
+
+/** A final slash says nothing: `/admin/` covers `/admin` too, or leaving it off would be a way round. */
+function trimmed(path: string): string {
+  return path.endsWith('/') ? path.slice(0, -1) : path
+}
+
+function covers(route: RoutePolicy, path: string, method: string): boolean {
+  const base = trimmed(route.path)
+  if (!path.startsWith(base) || (path.length > base.length && path[base.length] !== '/')) return false
+  return route.methods.length === 0 || route.methods.includes(method)
+}

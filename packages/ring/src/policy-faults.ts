@@ -1,0 +1,125 @@
+/** What is wrong with a policy though its shape is right: addresses, names used twice, references to nothing. */
+import { formatPrefix, parseAddress, parsePrefix, parsePrefixLoosely } from './address.ts'
+import { didYouMean } from './did-you-mean.ts'
+import type { LimitPolicy, Policy, RoutePolicy } from './policy.ts'
+
+/** One fault, by its place in the document. */
+export interface PolicyFault {
+  readonly path: readonly PropertyKey[]
+  /** The key itself is at fault, not its value. */
+  readonly onKey?: boolean
+  readonly message: string
+  readonly hint?: string
+}
+
+const HOST_LABELS = /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$/
+
+export function policyFaults(policy: Policy): PolicyFault[] {
+  const faults: PolicyFault[] = []
+  prefixFaults(policy.trustedProxies, ['trustedProxies'], faults)
+  prefixFaults(policy.denials.safe, ['denials', 'safe'], faults)
+  repeated(policy.issuers.map(({ issuer }) => issuer)).forEach(({ index, value }) => {
+    faults.push({ path: ['issuers', index, 'issuer'], message: `the issuer ${value} occurs twice`, hint: 'keep one of the two' })
+  })
+  const hosts = new Map<string, string>()
+  for (const [name, service] of Object.entries(policy.services)) {
+    const at = ['services', name] as const
+    for (const [index, host] of service.hosts.entries()) {
+      const path = [...at, 'hosts', index]
+      const folded = host.toLowerCase()
+      if (!isHostPattern(folded)) {
+        const hint = 'write a host without port or scheme, *.DOMAIN or *'
+        faults.push({ path, message: `${JSON.stringify(host)} is no host name`, hint })
+      }
+      const owner = hosts.get(folded)
+      if (owner !== undefined) {
+        const message = `the host ${host} belongs to ${owner === name ? 'this service already' : `the service ${owner}`}`
+        faults.push({ path, message, hint: 'name it once' })
+      }
+      hosts.set(folded, name)
+    }
+    repeated(service.upstreams.map(({ url }) => url)).forEach(({ index, value }) => {
+      faults.push({
+        path: [...at, 'upstreams', index, 'url'],
+        message: `the upstream ${value} occurs twice`,
+        hint: 'keep one of the two',
+      })
+    })
+    limitFaults(service.limits, [...at, 'limits'], faults)
+    issuerFaults(policy, service.identity?.issuers ?? [], [...at, 'identity', 'issuers'], faults)
+    routeFaults(policy, service.routes, [...at, 'routes'], faults)
+  }
+  return faults
+}
+
+/** A name, an IPv4 or IPv6 address, `*.NAME` or `*`. Already in lower case. */
+function isHostPattern(host: string): boolean {
+  if (host === '*') return true
+  if (host.startsWith('*.')) return HOST_LABELS.test(host.slice(2))
+  return HOST_LABELS.test(host) || parseAddress(host.replace(/^\[(.*)\]$/, '$1')) !== undefined
+}
+
+function prefixFaults(texts: readonly string[], at: readonly PropertyKey[], faults: PolicyFault[]): void {
+  for (const [index, text] of texts.entries()) {
+    if (parsePrefix(text) !== undefined) continue
+    const meant = parsePrefixLoosely(text)
+    const path = [...at, index]
+    faults.push(
+      meant === undefined
+        ? {
+            path,
+            message: `expected an IP address or CIDR prefix, found ${JSON.stringify(text)}`,
+            hint: 'for example 203.0.113.0/24',
+          }
+        : { path, message: `${text} has bits set beyond its length`, hint: `did you mean ${formatPrefix(meant)}?` },
+    )
+  }
+}
+
+function limitFaults(limits: readonly LimitPolicy[], at: readonly PropertyKey[], faults: PolicyFault[]): void {
+  repeated(limits.map(({ name }) => name)).forEach(({ index, value }) => {
+    faults.push({ path: [...at, index, 'name'], message: `the limit ${value} occurs twice`, hint: 'give each its own name' })
+  })
+}
+
+function issuerFaults(policy: Policy, names: readonly string[], at: readonly PropertyKey[], faults: PolicyFault[]): void {
+  const known = policy.issuers.map(({ issuer }) => issuer)
+  for (const [index, name] of names.entries()) {
+    if (known.includes(name)) continue
+    const near = didYouMean(name, known)
+    const hint = near === undefined ? 'list it under issuers' : `did you mean ${near}?`
+    faults.push({ path: [...at, index], message: `the issuer ${name} is not in issuers`, hint })
+  }
+}
+
+function routeFaults(policy: Policy, routes: readonly RoutePolicy[], at: readonly PropertyKey[], faults: PolicyFault[]): void {
+  repeated(routes.map(({ name }) => name)).forEach(({ index, value }) => {
+    faults.push({ path: [...at, index, 'name'], message: `the route ${value} occurs twice`, hint: 'give each its own name' })
+  })
+  const byPath = new Map<string, RoutePolicy[]>()
+  for (const [index, route] of routes.entries()) {
+    const same = byPath.get(route.path) ?? []
+    const rival = same.find((other) => methodsMeet(other.methods, route.methods))
+    if (rival !== undefined) {
+      const message = `the route ${rival.name} has this path and a method in common`
+      faults.push({ path: [...at, index, 'path'], message, hint: 'join the two, or give them different methods' })
+    }
+    byPath.set(route.path, [...same, route])
+    limitFaults(route.limits, [...at, index, 'limits'], faults)
+    issuerFaults(policy, route.identity?.issuers ?? [], [...at, index, 'identity', 'issuers'], faults)
+  }
+}
+
+function methodsMeet(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === 0 ? b.length === 0 : a.some((method) => b.includes(method))
+}
+
+/** Each value that was there before, with its place. */
+function repeated(values: readonly string[]): { readonly index: number; readonly value: string }[] {
+  const seen = new Set<string>()
+  return values.flatMap((value, index) => {
+    if (seen.has(value)) return [{ index, value }]
+    seen.add(value)
+    return []
+  })
+}

@@ -1,0 +1,213 @@
+/**
+ * The ring's state: what the ledger's transactions add up to. Immutable; a change shares all that did not change, so
+ * that a block costs in proportion to itself.
+ *
+ * Its root commits to everything that decides later blocks: policy, denials, transactions already seen, quotas used.
+ */
+import { sha256 } from '@noble/hashes/sha2.js'
+import { canonicalJson } from './canonical-json.ts'
+import { DenialTable } from './denial-index.ts'
+import { encodeHex, encodeUtf8 } from './encoding.ts'
+import { MerkleTrie } from './merkle-trie.ts'
+import type { Denial, TxId } from './types.ts'
+
+/** Denials that a ring holds at most, expired ones not yet swept included. */
+export const DENIALS_MAX = 250_000
+/** What one block sweeps beyond twice its transactions. */
+const SWEEP_MAX = 1_000
+const STATE_DOMAIN = 'RINGWALL_STATE_V1\n'
+
+/** One slot of quota time: quotas slide by slots of 5 minutes. */
+const SLOT_MS = 300_000
+const SLOTS_PER_HOUR = 12
+
+/** Denials that an issuer proposed, by slot of 5 minutes; oldest first, at most 13. */
+type Usage = readonly (readonly [slot: number, count: number])[]
+
+interface Fields {
+  readonly policyText: string
+  readonly policyVersion: number
+  /** By denial id. */
+  readonly denials: MerkleTrie<Denial>
+  /** Denials by when they expire, then id: what to sweep next. */
+  readonly expiries: MerkleTrie<Denial>
+  readonly table: DenialTable
+  /** Transactions by when they lapse, then id; until then a second one is a replay. */
+  readonly seen: MerkleTrie<1>
+  readonly usage: ReadonlyMap<string, Usage>
+}
+
+/** What of a state goes into a snapshot. */
+export interface StateContents {
+  readonly policyText: string
+  readonly policyVersion: number
+  readonly denials: readonly Denial[]
+  /** Until when, and id. */
+  readonly seen: readonly (readonly [untilMs: number, id: TxId])[]
+  readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
+}
+
+function timeKey(ms: number, id: string): string {
+  return ms.toString(16).padStart(14, '0') + id
+}
+
+export class RingState {
+  readonly #fields: Fields
+  #root: string | undefined
+
+  private constructor(fields: Fields) {
+    this.#fields = fields
+  }
+
+  static begin(policyText: string): RingState {
+    return new RingState({
+      policyText,
+      policyVersion: 1,
+      denials: MerkleTrie.empty(),
+      expiries: MerkleTrie.empty(),
+      table: DenialTable.empty,
+      seen: MerkleTrie.empty(),
+      usage: new Map(),
+    })
+  }
+
+  /** From contents that are known to be well formed. */
+  static from(contents: StateContents): RingState {
+    let { denials, expiries, table, seen } = RingState.begin('').#fields
+    for (const denial of contents.denials) {
+      denials = denials.set(denial.id, denial)
+      expiries = expiries.set(timeKey(denial.expiresAtMs, denial.id), denial)
+      table = table.with(denial)
+    }
+    for (const [untilMs, id] of contents.seen) seen = seen.set(timeKey(untilMs, id), 1)
+    const { policyText, policyVersion } = contents
+    return new RingState({ policyText, policyVersion, denials, expiries, table, seen, usage: new Map(contents.usage) })
+  }
+
+  get policyText(): string {
+    return this.#fields.policyText
+  }
+
+  /** 1 at genesis, one more with each `policy.set`. */
+  get policyVersion(): number {
+    return this.#fields.policyVersion
+  }
+
+  get denials(): DenialTable {
+    return this.#fields.table
+  }
+
+  denial(id: string): Denial | undefined {
+    return this.#fields.denials.get(id)
+  }
+
+  hasSeen(id: TxId, untilMs: number): boolean {
+    return this.#fields.seen.get(timeKey(untilMs, id)) !== undefined
+  }
+
+  /** Denials that the issuer proposed in the last hour; a slot that the hour touches counts whole. */
+  usedInHour(issuer: string, nowMs: number): number {
+    const since = Math.floor(nowMs / SLOT_MS) - SLOTS_PER_HOUR
+    const usage = this.#fields.usage.get(issuer) ?? []
+    return usage.reduce((sum, [slot, count]) => (slot >= since ? sum + count : sum), 0)
+  }
+
+  withPolicy(policyText: string): RingState {
+    return this.#with({ policyText, policyVersion: this.policyVersion + 1 })
+  }
+
+  /** Replaces the denial of the same id. */
+  withDenial(denial: Denial): RingState {
+    const { denials, expiries, table } = this.#fields
+    const before = denials.get(denial.id)
+    const cleared = before === undefined ? expiries : expiries.delete(timeKey(before.expiresAtMs, before.id))
+    return this.#with({
+      denials: denials.set(denial.id, denial),
+      expiries: cleared.set(timeKey(denial.expiresAtMs, denial.id), denial),
+      table: table.with(denial),
+    })
+  }
+
+  withoutDenial(id: string): RingState {
+    const { denials, expiries, table } = this.#fields
+    const before = denials.get(id)
+    if (before === undefined) return this
+    return this.#with({
+      denials: denials.delete(id),
+      expiries: expiries.delete(timeKey(before.expiresAtMs, id)),
+      table: table.without(before.subject),
+    })
+  }
+
+  withSeen(id: TxId, untilMs: number): RingState {
+    return this.#with({ seen: this.#fields.seen.set(timeKey(untilMs, id), 1) })
+  }
+
+  withUsage(issuer: string, nowMs: number): RingState {
+    const slot = Math.floor(nowMs / SLOT_MS)
+    const recent = (this.#fields.usage.get(issuer) ?? []).filter(([held]) => held >= slot - SLOTS_PER_HOUR)
+    const own = recent.find(([held]) => held === slot)?.[1] ?? 0
+    const others = recent.filter(([held]) => held !== slot)
+    const next: Usage = [...others, [slot, own + 1] as const].sort(([a], [b]) => a - b)
+    // Few: only issuers in genesis come this far.
+    return this.#with({ usage: new Map(this.#fields.usage).set(issuer, next) })
+  }
+
+  /** Lets go of what time has ended: oldest first, a bounded number a block. */
+  swept(nowMs: number, txCount: number): RingState {
+    const most = SWEEP_MAX + 2 * txCount
+    let { denials, expiries, table, seen } = this.#fields
+    for (let done = 0; done < most; done += 1) {
+      const next = expiries.first()
+      if (next === undefined || next[1].expiresAtMs > nowMs) break
+      const [key, denial] = next
+      expiries = expiries.delete(key)
+      denials = denials.delete(denial.id)
+      table = table.without(denial.subject)
+    }
+    const before = timeKey(nowMs, '')
+    for (let done = 0; done < most; done += 1) {
+      const next = seen.first()
+      if (next === undefined || next[0] >= before) break
+      seen = seen.delete(next[0])
+    }
+    return denials === this.#fields.denials && seen === this.#fields.seen ? this : this.#with({ denials, expiries, table, seen })
+  }
+
+  /** Lower-case hex. Computed once a state; unchanged parts keep their hashes. */
+  root(): string {
+    this.#root ??= this.#computeRoot()
+    return this.#root
+  }
+
+  #computeRoot(): string {
+    const { policyText, policyVersion, denials, seen, usage } = this.#fields
+    const parts = {
+      policy: encodeHex(sha256(encodeUtf8(policyText))),
+      policyVersion,
+      denials: denials.root(),
+      seen: seen.root(),
+      usage: sortedUsage(usage),
+    }
+    return encodeHex(sha256(encodeUtf8(STATE_DOMAIN + canonicalJson(parts))))
+  }
+
+  contents(): StateContents {
+    const { policyText, policyVersion, denials, seen, usage } = this.#fields
+    return {
+      policyText,
+      policyVersion,
+      denials: [...denials.entries()].map(([, denial]) => denial),
+      seen: [...seen.entries()].map(([key]) => [Number.parseInt(key.slice(0, 14), 16), key.slice(14)] as const),
+      usage: sortedUsage(usage),
+    }
+  }
+
+  #with(changed: Partial<Fields>): RingState {
+    return new RingState({ ...this.#fields, ...changed })
+  }
+}
+
+function sortedUsage(usage: ReadonlyMap<string, Usage>): (readonly [string, Usage])[] {
+  return [...usage].sort(([a], [b]) => (a < b ? -1 : 1))
+}

@@ -1,0 +1,87 @@
+/** A ring with real keys, for this package's tests. */
+import { generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto'
+import { createRingApplication, type RingApplication } from './application.ts'
+import { parseGenesis } from './genesis.ts'
+import type { RuleCompiler } from './policy-compile.ts'
+import { encodeBase64url, encodeTx, signingBytes } from './tx.ts'
+import type { SignedTx, TxBody, TxContent } from './types.ts'
+
+export const NOW = 1_800_000_000_000
+
+export const POLICY = `version: 1
+services:
+  shop:
+    upstreams:
+      - url: http://127.0.0.1:3000
+denials:
+  safe: [192.0.2.0/24]
+  nodePerHour: 3
+`
+
+const DER_PREFIX = Buffer.from('302a300506032b6570032100', 'hex')
+const pairs = { ada: generateKeyPairSync('ed25519'), n1: generateKeyPairSync('ed25519'), n2: generateKeyPairSync('ed25519') }
+
+function rawKey(key: KeyObject): string {
+  return encodeBase64url(new Uint8Array(key.export({ format: 'der', type: 'spki' }).subarray(-32)))
+}
+
+/** Refuses rules whose text holds `broken`. */
+export const compile: RuleCompiler = (sources) => {
+  if (sources.some(({ text }) => text.includes('broken'))) throw new Error('line 1: no such operator')
+  return {
+    ruleCount: 0,
+    rules: [],
+    begin: () => {
+      throw new Error('no request runs in these tests')
+    },
+  }
+}
+
+export const rules = new Map([
+  ['base', [{ file: 'base.conf', text: '' }]],
+  ['bad', [{ file: 'bad.conf', text: 'broken' }]],
+])
+
+export const genesis = parseGenesis(
+  JSON.stringify({
+    format: 'ringwall/genesis/1',
+    createdAtMs: NOW - 1_000,
+    nodes: [
+      { id: 'n1', region: 'eu', address: '127.0.0.1:1', publicKey: rawKey(pairs.n1.publicKey), roles: ['validator', 'edge'] },
+      { id: 'n2', region: 'us', address: '127.0.0.1:2', publicKey: rawKey(pairs.n2.publicKey), roles: ['validator'] },
+    ],
+    operators: [{ name: 'ada', publicKey: rawKey(pairs.ada.publicKey) }],
+    policy: POLICY,
+  }),
+)
+
+export function begin(policy: string = POLICY): RingApplication {
+  return createRingApplication({
+    genesis: { ...genesis, policy },
+    compile,
+    rules,
+    verify: (key, message, signature) =>
+      verify(null, message, { key: Buffer.concat([DER_PREFIX, key]), format: 'der', type: 'spki' }, signature),
+  })
+}
+
+let nonces = 0
+
+/** Signed by the issuer's key unless `by` says another. */
+export function signed(
+  ring: string,
+  issuer: 'operator:ada' | 'node:n1' | 'node:n2',
+  body: TxBody,
+  changes: Partial<TxContent> = {},
+  by: keyof typeof pairs = issuer.split(':')[1] as keyof typeof pairs,
+): SignedTx {
+  nonces += 1
+  const nonce = new Uint8Array(16)
+  new DataView(nonce.buffer).setUint32(0, nonces)
+  const content: TxContent = { ring, issuer, atMs: NOW, untilMs: NOW + 60_000, nonce: encodeBase64url(nonce), body, ...changes }
+  return { content, signature: encodeBase64url(new Uint8Array(sign(null, signingBytes(content), pairs[by].privateKey))) }
+}
+
+export function signedBytes(...args: Parameters<typeof signed>): Uint8Array {
+  return encodeTx(signed(...args))
+}

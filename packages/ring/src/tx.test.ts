@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { begin, signed } from './test-ring.ts'
+import {
+  accountKey,
+  decodeBase64url,
+  encodeBase64url,
+  encodeTx,
+  parseTx,
+  signingBytes,
+  subjectId,
+  TX_BYTES_MAX,
+  TxMalformed,
+  txId,
+} from './tx.ts'
+import type { TxBody } from './types.ts'
+
+const { ring } = begin()
+const line = fc.string({ minLength: 1, maxLength: 100 }).filter((text) => text.trim() !== '')
+const bodies = fc.oneof(
+  fc.record({ type: fc.constant('policy.set' as const), policy: fc.string(), expectVersion: fc.nat() }),
+  fc.record({
+    type: fc.constant('deny.add' as const),
+    subject: fc.oneof(
+      fc.record({ kind: fc.constantFrom('ip' as const, 'cidr' as const), value: fc.ipV4() }),
+      fc.record({ kind: fc.constantFrom('token' as const, 'subject' as const), value: line }),
+      line.map((name) => ({ kind: 'account' as const, service: 'shop', value: accountKey(ring, 'shop', name) })),
+    ),
+    ttlMs: fc.nat(),
+    reason: line,
+  }),
+  fc.record({ type: fc.constant('deny.remove' as const), id: fc.constant('0123456789abcdef'), reason: line }),
+) satisfies fc.Arbitrary<TxBody>
+
+const example = signed(ring, 'operator:ada', { type: 'deny.remove', id: '0123456789abcdef', reason: 'over' })
+const text = new TextDecoder().decode(encodeTx(example))
+const bytesOf = (json: string) => new TextEncoder().encode(json)
+
+test('property: what is encoded parses back to the same transaction', () => {
+  fc.assert(
+    fc.property(bodies, (body) => {
+      // A clone has the usual prototype, which generated records lack.
+      const tx = signed(ring, 'node:n1', structuredClone(body))
+      assert.deepEqual(parseTx(encodeTx(tx)), tx)
+    }),
+    { numRuns: 100 },
+  )
+})
+
+test('property: with any byte changed it is refused, or it is another statement or another signature', () => {
+  const bytes = encodeTx(example)
+  fc.assert(
+    fc.property(fc.nat(bytes.length - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
+      const changed = bytes.slice()
+      changed[at]! ^= flip
+      try {
+        const tx = parseTx(changed)
+        assert.ok(txId(tx.content) !== txId(example.content) || tx.signature !== example.signature)
+      } catch (error) {
+        assert.ok(error instanceof TxMalformed)
+      }
+    }),
+  )
+})
+
+test('property: arbitrary bytes and arbitrary JSON are refused with TxMalformed and nothing else', () => {
+  fc.assert(fc.property(fc.uint8Array(), (bytes) => assert.throws(() => parseTx(bytes), TxMalformed)))
+  fc.assert(fc.property(fc.json(), (json) => assert.throws(() => parseTx(bytesOf(json)), TxMalformed)))
+})
+
+test('a second spelling of the same statement is refused', () => {
+  const { content, signature } = example
+  const cases: Record<string, string> = {
+    'a space': text.replace('{', '{ '),
+    'another order': JSON.stringify({ signature, content }),
+    'a key twice': text.replace('"signature"', '"signature":"","signature"'),
+    'an unknown key': text.replace('"signature"', '"sig":1,"signature"'),
+    'a key called __proto__': text.replace('{', '{"__proto__":1,'),
+    'an escaped letter': text.replace('over', '\\u006fver'),
+    'a number as 1e3': text.replace(String(content.atMs), '18e11'),
+    'a byte-order mark': `\ufeff${text}`,
+    'trailing bits in base64url': text.replace(content.nonce, `${content.nonce.slice(0, -1)}B`),
+    'a line break at the end': `${text}\n`,
+  }
+  for (const [name, json] of Object.entries(cases)) {
+    assert.notEqual(json, text, name)
+    assert.throws(() => parseTx(bytesOf(json)), TxMalformed, name)
+  }
+  assert.deepEqual(parseTx(bytesOf(text)), example)
+})
+
+test('one byte over the bound is refused before it is read', () => {
+  assert.throws(() => parseTx(new Uint8Array(TX_BYTES_MAX + 1)), /at most 262144/)
+})
+
+test('reasons that hide or reorder text are refused', () => {
+  for (const reason of ['', '   ', 'a\nb', 'a\u0000', 'x\u202eevil', 'r'.repeat(201)]) {
+    const tx = {
+      ...example,
+      content: { ...example.content, body: { type: 'deny.remove', id: '0123456789abcdef', reason } as const },
+    }
+    assert.throws(() => parseTx(encodeTx(tx)), TxMalformed, JSON.stringify(reason))
+  }
+})
+
+test('the signed bytes begin with the domain, so that no other signature of the same key can pass for one', () => {
+  assert.ok(new TextDecoder().decode(signingBytes(example.content)).startsWith('RINGWALL_TX_V1\n{"atMs":'))
+})
+
+test('ids are pinned: a change of them would orphan every denial', () => {
+  assert.equal(subjectId({ kind: 'ip', value: '203.0.113.7' }), '06135e38f40b6281')
+  assert.equal(accountKey('r', 'shop', 'ada'), '8c5c89fa1c568af3fe1e79f87f360b43')
+})
+
+test('spellings of one account give one key, other services and rings another', () => {
+  const key = accountKey(ring, 'shop', 'ada@example.com')
+  for (const name of ['ADA@example.com', '  ada@example.com\n', '\uff41da@example.com'])
+    assert.equal(accountKey(ring, 'shop', name), key)
+  assert.notEqual(accountKey(ring, 'blog', 'ada@example.com'), key)
+  assert.notEqual(accountKey('other', 'shop', 'ada@example.com'), key)
+  assert.match(accountKey(ring, 'shop', '\ud800'), /^[0-9a-f]{32}$/)
+})
+
+test('property: base64url agrees with the platform and takes one spelling only', () => {
+  fc.assert(
+    fc.property(fc.uint8Array(), (bytes) => {
+      const encoded = encodeBase64url(bytes)
+      assert.equal(encoded, Buffer.from(bytes).toString('base64url'))
+      assert.deepEqual(decodeBase64url(encoded), bytes)
+    }),
+  )
+  for (const wrong of ['A', 'AB', 'AA==', 'A+AA', 'é']) assert.throws(() => decodeBase64url(wrong))
+})

@@ -1,0 +1,199 @@
+/**
+ * Transactions: their bytes, ids and strict parsing. Safe for browsers: no YAML, zod or WAF behind this import, so that
+ * the console can sign.
+ *
+ * The wire form of a signed transaction is the UTF-8 of its canonical JSON. Parsing re-encodes and compares: each
+ * statement has one spelling, so ids, caches and replay checks cannot be split by a second one.
+ */
+import { sha256 } from '@noble/hashes/sha2.js'
+import { canonicalJson } from './canonical-json.ts'
+import { decodeBase64url, decodeUtf8, encodeBase64url, encodeHex, encodeUtf8, equalBytes } from './encoding.ts'
+import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
+import type { DenialSubject, SignedTx, TxBody, TxContent, TxId } from './types.ts'
+
+export type { DenialSubject, SignedTx, TxBody, TxContent, TxId }
+export { canonicalJson, decodeBase64url, EncodingInvalid, encodeBase64url, encodeHex, RingError, TxMalformed }
+
+/** Longest wire form, bytes. A policy of up to about 250 KiB fits. */
+export const TX_BYTES_MAX = 262_144
+export const TX_DOMAIN = 'RINGWALL_TX_V1\n'
+const ACCOUNT_DOMAIN = 'RINGWALL_ACCOUNT_V1\n'
+
+const REASON_CHARS_MAX = 200
+const VALUE_CHARS_MAX = 512
+const HASH = /^[0-9a-f]{64}$/
+const DENIAL_ID = /^[0-9a-f]{16}$/
+const ACCOUNT_KEY = /^[0-9a-f]{32}$/
+const SERVICE = /^[a-z0-9][a-z0-9-]{0,62}$/
+const ISSUER = /^(operator|node):([A-Za-z0-9][A-Za-z0-9._-]{0,62})$/
+/** One line that shows: no controls, no line or paragraph separators, no bidirectional overrides. */
+const PRINTABLE = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e\u2066-\u2069]*$/u
+
+/** `operator:NAME` or `node:ID` taken apart; undefined for anything else. */
+export function parseIssuer(issuer: string): { readonly kind: 'operator' | 'node'; readonly name: string } | undefined {
+  const match = ISSUER.exec(issuer)
+  return match === null ? undefined : { kind: match[1] as 'operator' | 'node', name: match[2]! }
+}
+
+/** What is signed: the domain line, then canonical JSON. */
+export function signingBytes(content: TxContent): Uint8Array {
+  return encodeUtf8(TX_DOMAIN + canonicalJson(content))
+}
+
+/** SHA-256 of the signing bytes, lower-case hex. The signature is no part: a second valid one is no second transaction. */
+export function txId(content: TxContent): TxId {
+  return encodeHex(sha256(signingBytes(content)))
+}
+
+export function encodeTx(tx: SignedTx): Uint8Array {
+  return encodeUtf8(canonicalJson({ content: tx.content, signature: tx.signature }))
+}
+
+/** Id of the denial of a subject: first 16 hex digits of SHA-256 of its canonical JSON. */
+export function subjectId(subject: DenialSubject): string {
+  return encodeHex(sha256(encodeUtf8(canonicalJson(subject)))).slice(0, 16)
+}
+
+/**
+ * The name typed into a login form as the ledger may know it: 32 hex digits. Spellings that people take for one account
+ * (case, surrounding space, compatibility forms) give one key.
+ */
+export function accountKey(ring: string, service: string, name: string): string {
+  const folded = name.toWellFormed().normalize('NFKC').trim().toLowerCase()
+  return encodeHex(sha256(encodeUtf8(ACCOUNT_DOMAIN + canonicalJson([ring, service, folded])))).slice(0, 32)
+}
+
+/**
+ * Reads the wire form. Signature, authority and meaning are not checked here.
+ *
+ * @throws {TxMalformed} With what is wrong and where.
+ */
+export function parseTx(bytes: Uint8Array): SignedTx {
+  if (bytes.length > TX_BYTES_MAX) throw new TxMalformed(`${bytes.length} bytes, at most ${TX_BYTES_MAX} are allowed`)
+  let value: unknown
+  try {
+    value = JSON.parse(decodeUtf8(bytes))
+  } catch (cause) {
+    throw new TxMalformed('it is not JSON in UTF-8', { cause })
+  }
+  const fields = record(value, 'transaction', ['content', 'signature'])
+  const tx: SignedTx = {
+    content: parseContent(fields.content),
+    signature: base64url(fields.signature, 'signature', 64),
+  }
+  let again: Uint8Array
+  try {
+    again = encodeTx(tx)
+  } catch (cause) {
+    throw new TxMalformed('it holds text that is not Unicode', { cause })
+  }
+  if (!equalBytes(again, bytes)) throw new TxMalformed('it is not canonical JSON (RFC 8785)')
+  return tx
+}
+
+function parseContent(value: unknown): TxContent {
+  const fields = record(value, 'content', ['atMs', 'body', 'issuer', 'nonce', 'ring', 'untilMs'])
+  return {
+    ring: matching(fields.ring, 'content.ring', HASH, '64 hex digits'),
+    issuer: matching(fields.issuer, 'content.issuer', ISSUER, 'operator:NAME or node:ID'),
+    atMs: whole(fields.atMs, 'content.atMs'),
+    untilMs: whole(fields.untilMs, 'content.untilMs'),
+    nonce: base64url(fields.nonce, 'content.nonce', 16),
+    body: parseBody(fields.body),
+  }
+}
+
+function parseBody(value: unknown): TxBody {
+  const type = typeof value === 'object' && value !== null && 'type' in value ? value.type : undefined
+  if (type === 'policy.set') {
+    const fields = record(value, 'body', ['expectVersion', 'policy', 'type'])
+    return {
+      type,
+      policy: bounded(fields.policy, 'body.policy', 0, TX_BYTES_MAX),
+      expectVersion: whole(fields.expectVersion, 'body.expectVersion'),
+    }
+  }
+  if (type === 'deny.add') {
+    const fields = record(value, 'body', ['reason', 'subject', 'ttlMs', 'type'])
+    return {
+      type,
+      subject: parseSubject(fields.subject),
+      ttlMs: whole(fields.ttlMs, 'body.ttlMs'),
+      reason: reason(fields.reason),
+    }
+  }
+  if (type === 'deny.remove') {
+    const fields = record(value, 'body', ['id', 'reason', 'type'])
+    return { type, id: matching(fields.id, 'body.id', DENIAL_ID, '16 hex digits'), reason: reason(fields.reason) }
+  }
+  throw new TxMalformed('body.type must be policy.set, deny.add or deny.remove')
+}
+
+/** @throws {TxMalformed} When the value is not exactly one subject. The spelling of addresses is a matter of meaning. */
+export function parseSubject(value: unknown): DenialSubject {
+  const kind = typeof value === 'object' && value !== null && 'kind' in value ? value.kind : undefined
+  if (kind === 'account') {
+    const fields = record(value, 'subject', ['kind', 'service', 'value'])
+    return {
+      kind,
+      service: matching(fields.service, 'subject.service', SERVICE, 'the name of a service'),
+      value: matching(fields.value, 'subject.value', ACCOUNT_KEY, '32 hex digits, as accountKey gives them'),
+    }
+  }
+  if (kind === 'ip' || kind === 'cidr' || kind === 'token' || kind === 'subject') {
+    const fields = record(value, 'subject', ['kind', 'value'])
+    return {
+      kind,
+      value: printable(fields.value, 'subject.value', 1, kind === 'ip' || kind === 'cidr' ? 50 : VALUE_CHARS_MAX),
+    }
+  }
+  throw new TxMalformed('subject.kind must be ip, cidr, token, subject or account')
+}
+
+function record(value: unknown, where: string, keys: readonly string[]): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new TxMalformed(`${where} must be an object`)
+  for (const key of Object.keys(value)) if (!keys.includes(key)) throw new TxMalformed(`${where} has a key that is not known`)
+  for (const key of keys) if (!Object.hasOwn(value, key)) throw new TxMalformed(`${where}.${key} is missing`)
+  return value as Record<string, unknown>
+}
+
+function bounded(value: unknown, where: string, min: number, max: number): string {
+  if (typeof value !== 'string') throw new TxMalformed(`${where} must be text`)
+  if (value.length < min || value.length > max) throw new TxMalformed(`${where} must have ${min} to ${max} characters`)
+  return value
+}
+
+function printable(value: unknown, where: string, min: number, max: number): string {
+  const text = bounded(value, where, min, max)
+  if (!PRINTABLE.test(text)) throw new TxMalformed(`${where} must be one printable line`)
+  return text
+}
+
+function reason(value: unknown): string {
+  const text = printable(value, 'body.reason', 1, REASON_CHARS_MAX)
+  if (text.trim() === '') throw new TxMalformed('body.reason must say something')
+  return text
+}
+
+function matching(value: unknown, where: string, pattern: RegExp, expected: string): string {
+  if (typeof value !== 'string' || !pattern.test(value)) throw new TxMalformed(`${where} must be ${expected}`)
+  return value
+}
+
+function whole(value: unknown, where: string): number {
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
+    throw new TxMalformed(`${where} must be a whole number, 0 or more`)
+  }
+  return value
+}
+
+function base64url(value: unknown, where: string, bytes: number): string {
+  const expected = `${where} must be ${bytes} bytes in base64url`
+  if (typeof value !== 'string' || value.length > bytes * 2) throw new TxMalformed(expected)
+  try {
+    if (decodeBase64url(value).length === bytes) return value
+  } catch (cause) {
+    throw new TxMalformed(expected, { cause })
+  }
+  throw new TxMalformed(expected)
+}
