@@ -287,3 +287,15 @@ test('an idle round waits for the heartbeat; work that arrives shortens it, once
   one.do({ kind: 'pending' })
   assert.deepEqual(timers(), [1_100, 100])
 })
+
+test('what the journal shows to be final is final again, when the shell has lost it', () => {
+  const solo = bench(0, 1)
+  for (const round of [1, 2, 3]) solo.do({ kind: 'proposed', round, payload: Uint8Array.of(round), timestampMs: round })
+  const first = solo.effects.find((effect) => effect.kind === 'finalized')
+  assert.ok(first)
+  const again = new Bench(
+    Voter.restore(config(1, 0), schemeOf(0), { block: first.blocks[0] as Block, certificate: first.certificate }, solo.journal),
+  )
+  again.do({ kind: 'start' })
+  assert.equal(again.voter.status().finalizedHeight, 3)
+})

@@ -183,6 +183,7 @@ export class Voter {
       const { certificate } = record
       if (certificate.round <= this.#final.block.round) return
       this.#keep(certificate)
+      if (certificate.kind === 'finalize' && certificate.round > (this.#owed?.round ?? 0)) this.#owed = certificate
       if (certificate.round >= this.#round) {
         this.#round = certificate.round + 1
         this.#entered = certificate
@@ -192,6 +193,7 @@ export class Voter {
 
   #start(): void {
     this.#send('all', ...this.#ownStatements())
+    this.#settleOwed()
     this.#enter(this.#round, this.#entered)
     for (const round of [...this.#rounds.keys()].sort((a, b) => a - b)) this.#countVotes(round)
   }
