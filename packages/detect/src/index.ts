@@ -1,1 +1,3 @@
-export type * from './types.ts'
+export { SummaryMalformed } from './errors.ts'
+export { FailedLogins, type FailedLoginsOptions } from './failed-logins.ts'
+export type { FailedLogin, FailedLoginLimits, Finding } from './types.ts'

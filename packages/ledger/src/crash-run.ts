@@ -67,7 +67,7 @@ export async function runCrashes(options: CrashRunOptions): Promise<CrashSummary
       await new Promise((resolve) => setTimeout(resolve, random() * (whileStarting ? START_MS_MAX : WORK_MS_MAX)))
       await child.kill()
       child.start()
-      if (kill % 1 === 0 || kill === kills) {
+      if (kill % 50 === 0 || kill === kills) {
         const acknowledged = children.reduce((sum, { acknowledged }) => sum + acknowledged.length, 0)
         const lost = children.reduce((sum, { missing }) => sum + missing.size, 0)
         progress(`kills ${kill}/${kills}  acknowledged ${acknowledged}  lost ${lost}`)

@@ -222,7 +222,10 @@ export class LedgerShell<S> implements Ledger<S> {
     const landing = this.#landing.has(id)
     const added = landing ? 'known' : this.#mempool.add({ id, tx: own, addedAtMs: startedMs, local: true, sentAtMs: startedMs })
     if (added === 'full') {
-      throw new LedgerError('MEMPOOL_FULL', `${this.#mempool.size} transactions wait already: try again when the ring has caught up`)
+      throw new LedgerError(
+        'MEMPOOL_FULL',
+        `${this.#mempool.size} transactions wait already: try again when the ring has caught up`,
+      )
     }
     const committed = this.#parts.submissions.wait(id, startedMs, timeoutMs, () => this.#noQuorum(timeoutMs))
     if (added === 'added') {
@@ -389,7 +392,10 @@ export class LedgerShell<S> implements Ledger<S> {
     if (proposal === undefined || this.#stopped !== undefined) return
     const { chain, self } = this.#parts
     const parent = chain.execute(proposal.parent.digest)
-    if (parent.kind !== 'executed') return
+    if (parent.kind !== 'executed') {
+      if (parent.kind === 'unknown') void this.#fetch(parent.digest, proposal.parent.proposer)
+      return
+    }
     const timestampMs = Math.max(this.#now(), proposal.parent.timestampMs + 1)
     const height = proposal.parent.height + 1
     const context = { height, timestampMs, proposer: this.#validators[self] ?? '' }

@@ -63,6 +63,8 @@ export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S
     for (const line of repairs) options.log?.('warn', line)
     const { block, certificate } = blocks.tip
     const restored = journal.restored.filter((record) => roundOf(record) > block.round)
+    // Bodies that the voter may build on, or be asked for, before they are final.
+    for (const record of restored) if (record.kind === 'proposal') chain.learn(record.proposal.block)
     const fresh = certificate === undefined && restored.length === 0
     const voter = fresh
       ? new Voter(config, scheme, first)

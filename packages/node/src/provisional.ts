@@ -2,7 +2,7 @@
  * Deny early, grant late: a signed denial is enforced the moment it arrives over gossip, and lapses unless a quorum
  * confirms it. This file decides which gossiped transactions count, and for how long.
  */
-import { type Denial, denialOf, ProvisionalDenials, type RingApplication, type RingState } from '@ringwall/ring'
+import { type Denial, ProvisionalDenials, type RingApplication, type RingState } from '@ringwall/ring'
 import { parseTx } from '@ringwall/ring/tx'
 
 /** A provisional denial lapses after this long with a live quorum (docs/architecture.md, "deny early, grant late"). */
@@ -28,11 +28,11 @@ export class EarlyDenials {
    * @returns The denial when it is news and now enforced; undefined when the transaction is no valid denial, or known.
    */
   take(state: RingState, bytes: Uint8Array, nowMs: number): Denial | undefined {
-    if (!this.#application.check(state, bytes, nowMs).ok) return undefined
-    const { content } = parseTx(bytes)
-    const denial = denialOf(content, undefined)
+    const checked = this.#application.provisional(state, bytes, nowMs)
+    if (!checked.ok) return undefined
+    const { denial } = checked
     // Without a quorum nothing can be confirmed: the denial then stands until its transaction can no longer be agreed.
-    if (denial === undefined || !this.index.add(denial, nowMs, content.untilMs - nowMs)) return undefined
+    if (!this.index.add(denial, nowMs, parseTx(bytes).content.untilMs - nowMs)) return undefined
     this.#arrivedAtMs.set(denial.id, nowMs)
     return denial
   }

@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { type AddressInfo, createServer as createNetServer } from 'node:net'
 import { test } from 'node:test'
+import { createGuard } from '@ringwall/guard'
 import { openSocket, policyOf, rawExchange, testProxy, until, upstreamServer, viewOf } from './test-ring.ts'
 import type { LoginEvent } from './types.ts'
 
@@ -494,6 +495,39 @@ test('cutting a source closes its connections and leaves others; behind a truste
   assert.equal(proxy.cutSource('127.0.0.1'), 0)
   state.view = viewOf(policyOf(service(upstream.url)))
   assert.equal(proxy.cutSource('127.0.0.1'), 1)
+  await proxy.stop(100)
+  upstream.close()
+})
+
+test('with the real guard: a limit by source throttles, a denied route is refused, a login is reported, the rest passes', async () => {
+  const upstream = await upstreamServer((request, response) => {
+    request.resume().on('end', () => response.writeHead(request.url === '/login' ? 401 : 200).end('ok'))
+  })
+  const events: LoginEvent[] = []
+  const waf = { mode: 'off' }
+  const routes = [
+    { name: 'admin', path: '/admin', deny: true },
+    { name: 'login', path: '/login', login: { account: 'user' } },
+    { name: 'few', path: '/few', limits: [{ name: 'few', rate: '1/h' }] },
+  ]
+  const { proxy, url, records } = await testProxy(service(upstream.url, { waf, routes }), {
+    guard: createGuard(),
+    onLogin: (event) => events.push(event),
+  })
+  const statuses: number[] = []
+  for (const path of ['/', '/admin/x', '/few', '/few', '/%61dmin']) statuses.push((await fetch(url + path)).status)
+  assert.deepEqual(statuses, [200, 403, 200, 429, 403])
+  const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+  assert.equal((await fetch(`${url}/login`, { method: 'POST', body: 'user=ann&password=x', headers })).status, 401)
+  assert.deepEqual(
+    events.map(({ failed, service: name, source }) => [failed, name, source]),
+    [[true, 'shop', '127.0.0.1']],
+  )
+  assert.notEqual(events[0]!.account, undefined)
+  assert.deepEqual(
+    records.map(({ outcome }) => outcome),
+    ['allow', 'deny', 'allow', 'throttle', 'deny', 'allow'],
+  )
   await proxy.stop(100)
   upstream.close()
 })

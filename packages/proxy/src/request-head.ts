@@ -4,6 +4,7 @@
  * Node's parser (`insecureHTTPParser` off) has refused most smuggling already; these are what it leaves open. Source:
  * RFC 9112 sections 3.2, 5.2, 6.1, 6.3.
  */
+import { normalizeRoutingPath } from '@ringwall/guard'
 import { connectionTokens, lowerName } from './header-names.ts'
 
 export interface RequestHead {
@@ -135,12 +136,14 @@ export function parseRequestHead(
     target = rest.charCodeAt(0) === 0x2f ? rest : `/${rest}`
   }
   if (!isTarget(target)) return refuse('request target', 400)
+  const routing = normalizeRoutingPath(target)
+  if (routing === undefined) return refuse('path with an encoding that is not UTF-8, or a control character or backslash', 400)
   return {
     method,
     target,
     authority,
     host: hostOf(authority),
-    path: normalizePath(target),
+    path: routing.path,
     contentLength: transferEncoding !== undefined ? undefined : contentLength === undefined ? 0 : Number(contentLength),
     upgrade: upgrade !== undefined && upgrading,
     trailersAccepted: te?.toLowerCase().includes('trailers') ?? false,
@@ -212,29 +215,4 @@ function isTarget(target: string): boolean {
     if (code <= 0x20 || code === 0x7f || code === 0x23) return false
   }
   return true
-}
-
-/** The path as routes are matched: without query, percent-decoded once, `//`, `.` and `..` resolved. */
-export function normalizePath(target: string): string {
-  const query = target.indexOf('?')
-  const raw = query < 0 ? target : target.slice(0, query)
-  if (!raw.includes('%') && !raw.includes('//') && !raw.includes('/.') && !raw.includes('\\')) return raw
-  const decoded = decodeOnce(raw).replaceAll('\\', '/')
-  const segments: string[] = []
-  for (const segment of decoded.split('/')) {
-    if (segment === '..') segments.pop()
-    else if (segment !== '' && segment !== '.') segments.push(segment)
-  }
-  const slash = /\/\.{0,2}$/.test(decoded) && segments.length > 0 ? '/' : ''
-  return `/${segments.join('/')}${slash}`
-}
-
-function decodeOnce(raw: string): string {
-  if (!raw.includes('%')) return raw
-  try {
-    return decodeURIComponent(raw)
-  } catch {
-    // Not UTF-8 throughout: decode byte by byte, so that `%61dmin%ff` still routes as what it spells.
-    return raw.replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-  }
 }

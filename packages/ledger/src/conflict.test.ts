@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict'
+import { sign } from 'node:crypto'
+import { test } from 'node:test'
+import { makeBlock, signingBytes } from '@ringwall/consensus'
+import { encodeStatus } from './sync-codec.ts'
+import { TestRing, until, word } from './test-ring.ts'
+
+test('two certificates for one height, signed by more than a third, stop the ledger and name who signed both', async () => {
+  const ring = await TestRing.create(4)
+  try {
+    const ledgers = await ring.openAll()
+    const [ledger] = ledgers
+    await ledger!.submit(word('true'), 10_000)
+    await until('all are equally far', () => new Set(ledgers.map((each) => each.status().digest)).size === 1)
+    const { height } = ledger!.status()
+    const real = (await ledger!.block(height))!
+    const { digest: _, ...parts } = real.block
+    const forged = makeBlock({ ...parts, payload: new Uint8Array(0), timestampMs: parts.timestampMs + 1 })
+    const message = signingBytes('finalize', ring.genesis.ring, forged.round, forged.digest)
+    const signatures = [1, 2, 3].map((signer) => ({ signer, signature: sign(null, message, ring.privateKey(`n${signer + 1}`)) }))
+    const certificate = { kind: 'finalize' as const, round: forged.round, digest: forged.digest, signatures }
+    await ring.kill('n4')
+    const liar = ring.network.join('n4')
+    liar.onRequest('sync', async () => encodeStatus({ height, digest: forged.digest, certificate }))
+    await until('it has stopped', () => ring.lines.some((line) => /n1 warn LEDGER HALTED/.test(line)))
+    await assert.rejects(ledger!.submit(word('more'), 5000), { code: 'LEDGER_HALTED' })
+    const accused = ledger!.status().evidence.map(({ validator }) => validator)
+    assert.ok(accused.length >= 2, accused.join())
+    assert.ok(accused.every((validator) => validator !== 'n1'))
+    assert.equal(ledger!.status().height, height)
+  } finally {
+    await ring.close()
+  }
+})
