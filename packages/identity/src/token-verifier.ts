@@ -1,0 +1,167 @@
+/**
+ * Verification of bearer JSON Web Tokens (RFC 7519, as compact JWS of RFC 7515) against the issuers that the policy
+ * trusts, after the advice of RFC 8725: algorithms are the issuer's, never the token's; keys are the policy's, never the
+ * token's; issuer, audience and expiry are required.
+ */
+import { createHash } from 'node:crypto'
+import type { TokenVerdict, TokenVerifier } from '@ringwall/guard'
+import type { IssuerPolicy } from '@ringwall/ring'
+import { type CryptoKey, compactVerify, importJWK, type JWK } from 'jose'
+import { parseStrictObject } from './strict-json.ts'
+
+export type TokenRefusal =
+  | 'TOKEN_MALFORMED'
+  | 'TOKEN_TOO_LONG'
+  | 'TOKEN_ISSUER_UNKNOWN'
+  | 'TOKEN_AUDIENCE'
+  | 'TOKEN_ALGORITHM'
+  | 'TOKEN_CRITICAL'
+  | 'TOKEN_KEY_UNKNOWN'
+  | 'TOKEN_SIGNATURE'
+  | 'TOKEN_EXPIRED'
+  | 'TOKEN_NOT_YET'
+  | 'TOKEN_NO_EXPIRY'
+
+export interface TokenVerifierOptions {
+  readonly issuers: readonly IssuerPolicy[]
+  /** Tokens whose answers are remembered; 10,000 unless given. */
+  readonly cacheEntriesMax?: number
+  /** How far clocks may differ; 30 unless given. */
+  readonly clockToleranceS?: number
+}
+
+const TOKEN_CHARS_MAX = 8_192
+const CACHE_ENTRIES_MAX = 10_000
+const CLOCK_TOLERANCE_S = 30
+/** A refusal is remembered for a while, so that a flood of one bad token costs one verification. */
+const REFUSAL_MS = 10_000
+
+/** Key types that an algorithm signs with (RFC 7518, section 3.1; RFC 8037). */
+const KEY_TYPES = { EdDSA: 'OKP', ES256: 'EC', ES384: 'EC', PS256: 'RSA', RS256: 'RSA' } as const
+const CURVES: Readonly<Record<string, string>> = { EdDSA: 'Ed25519', ES256: 'P-256', ES384: 'P-384' }
+type Algorithm = keyof typeof KEY_TYPES
+
+type Accepted = Extract<TokenVerdict, { ok: true }>
+type Remembered =
+  | { readonly kind: 'accepted'; readonly verdict: Accepted; readonly notBeforeS: number; readonly expiresS: number }
+  | { readonly kind: 'refused'; readonly verdict: TokenVerdict; readonly untilMs: number }
+
+interface Parsed {
+  readonly header: Readonly<Record<string, unknown>>
+  readonly claims: Readonly<Record<string, unknown>>
+}
+
+const refuse = (code: TokenRefusal, reason: string): TokenVerdict => ({ ok: false, code, reason })
+
+/** Verifies against `issuers` until it is replaced: a changed policy makes a new one, with an empty memory. */
+export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifier {
+  return new IssuerTokens(options)
+}
+
+class IssuerTokens implements TokenVerifier {
+  readonly #issuers: ReadonlyMap<string, IssuerPolicy>
+  readonly #keys = new Map<JWK, Promise<CryptoKey | Uint8Array>>()
+  readonly #remembered = new Map<string, Remembered>()
+  readonly #entriesMax: number
+  readonly #toleranceS: number
+
+  constructor({ issuers, cacheEntriesMax, clockToleranceS }: TokenVerifierOptions) {
+    this.#issuers = new Map(issuers.map((issuer) => [issuer.issuer, issuer]))
+    this.#entriesMax = cacheEntriesMax ?? CACHE_ENTRIES_MAX
+    this.#toleranceS = clockToleranceS ?? CLOCK_TOLERANCE_S
+  }
+
+  verify(token: string, nowMs: number): TokenVerdict | Promise<TokenVerdict> {
+    if (token.length > TOKEN_CHARS_MAX) return refuse('TOKEN_TOO_LONG', `a token has at most ${TOKEN_CHARS_MAX} characters`)
+    const name = createHash('sha256').update(token).digest('base64')
+    const known = this.#remembered.get(name)
+    if (known?.kind === 'accepted') return this.#inTime(known, nowMs)
+    if (known?.kind === 'refused' && nowMs < known.untilMs) return known.verdict
+    return this.#examine(token, nowMs).then((result) => {
+      this.#remember(name, result.kind === 'refused' ? { ...result, untilMs: nowMs + REFUSAL_MS } : result)
+      return result.kind === 'accepted' ? this.#inTime(result, nowMs) : result.verdict
+    })
+  }
+
+  #remember(name: string, entry: Remembered): void {
+    this.#remembered.delete(name)
+    this.#remembered.set(name, entry)
+    if (this.#remembered.size > this.#entriesMax) this.#remembered.delete(this.#remembered.keys().next().value as string)
+  }
+
+  #inTime({ verdict, notBeforeS, expiresS }: Extract<Remembered, { kind: 'accepted' }>, nowMs: number): TokenVerdict {
+    const nowS = nowMs / 1_000
+    if (nowS >= expiresS + this.#toleranceS) return refuse('TOKEN_EXPIRED', 'the token has expired')
+    if (nowS < notBeforeS - this.#toleranceS) return refuse('TOKEN_NOT_YET', 'the token is not valid yet')
+    return verdict
+  }
+
+  async #examine(token: string, nowMs: number): Promise<Remembered> {
+    const refused = (code: TokenRefusal, reason: string): Remembered => ({
+      kind: 'refused',
+      verdict: refuse(code, reason),
+      untilMs: nowMs + REFUSAL_MS,
+    })
+    const parsed = parseToken(token)
+    if (parsed === undefined) return refused('TOKEN_MALFORMED', 'not a compact JWS with a JSON header and JSON claims')
+    const { header, claims } = parsed
+    // Extensions that must be understood are not, and `b64: false` would change what is signed (RFC 7797).
+    if ('crit' in header || 'b64' in header)
+      return refused('TOKEN_CRITICAL', 'the token demands an extension that is not supported')
+    const issuer = typeof claims.iss === 'string' ? this.#issuers.get(claims.iss) : undefined
+    if (issuer === undefined) return refused('TOKEN_ISSUER_UNKNOWN', 'the policy trusts no such issuer')
+    const algorithm = issuer.algorithms.find((allowed) => allowed === header.alg)
+    if (algorithm === undefined) return refused('TOKEN_ALGORITHM', `the issuer signs with ${issuer.algorithms.join(' or ')}`)
+    const key = chooseKey(issuer, algorithm, header.kid)
+    if (key === undefined) return refused('TOKEN_KEY_UNKNOWN', 'the policy holds no such key of the issuer')
+    try {
+      await compactVerify(token, await this.#import(key, algorithm), { algorithms: [algorithm] })
+    } catch {
+      return refused('TOKEN_SIGNATURE', 'the signature does not verify')
+    }
+    const audience = Array.isArray(claims.aud) ? (claims.aud as unknown[]) : [claims.aud]
+    if (!audience.includes(issuer.audience)) return refused('TOKEN_AUDIENCE', 'the token is for another audience')
+    const { exp, nbf, sub, jti } = claims
+    if (typeof exp !== 'number' || !Number.isFinite(exp)) return refused('TOKEN_NO_EXPIRY', 'the token has no expiry')
+    if (nbf !== undefined && (typeof nbf !== 'number' || !Number.isFinite(nbf)))
+      return refused('TOKEN_MALFORMED', 'nbf is no number')
+    if ((sub !== undefined && typeof sub !== 'string') || (jti !== undefined && typeof jti !== 'string')) {
+      return refused('TOKEN_MALFORMED', 'sub and jti are strings')
+    }
+    const verdict: Accepted = { ok: true, issuer: issuer.issuer, subject: sub, tokenId: jti, claims }
+    return { kind: 'accepted', verdict, notBeforeS: nbf ?? Number.NEGATIVE_INFINITY, expiresS: exp }
+  }
+
+  #import(key: JWK, algorithm: Algorithm): Promise<CryptoKey | Uint8Array> {
+    let imported = this.#keys.get(key)
+    if (imported === undefined) {
+      // Only the public members: a policy that holds a private key by mistake must not make it usable.
+      const { kty, crv, x, y, n, e } = key
+      const members = Object.fromEntries(Object.entries({ kty, crv, x, y, n, e }).filter(([, value]) => value !== undefined))
+      imported = importJWK(members as JWK, algorithm)
+      this.#keys.set(key, imported)
+    }
+    return imported
+  }
+}
+
+function parseToken(token: string): Parsed | undefined {
+  if (!/^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/.test(token)) return undefined
+  const [head, body] = token.split('.') as [string, string, string]
+  const header = parseStrictObject(Buffer.from(head, 'base64url').toString('utf8'))
+  const claims = parseStrictObject(Buffer.from(body, 'base64url').toString('utf8'))
+  return header === undefined || claims === undefined ? undefined : { header, claims }
+}
+
+/** By `kid` when the token names one; without, only when the issuer has a single key that fits. */
+function chooseKey(issuer: IssuerPolicy, algorithm: Algorithm, kid: unknown): JWK | undefined {
+  const fitting = (issuer.jwks.keys as readonly JWK[]).filter(
+    (key) =>
+      key.kty === KEY_TYPES[algorithm] &&
+      (CURVES[algorithm] === undefined || key.crv === CURVES[algorithm]) &&
+      (key.alg === undefined || key.alg === algorithm) &&
+      (key.use === undefined || key.use === 'sig'),
+  )
+  if (kid !== undefined) return fitting.find((key) => key.kid === kid)
+  return fitting.length === 1 ? fitting[0] : undefined
+}
