@@ -35,7 +35,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'GET', path: '/v1/nodes', run: async () => ({ json: { nodes: await nodes(node) } }) },
     { method: 'GET', path: '/v1/check', run: async () => ({ json: { findings: await checkNode(node) } }) },
     { method: 'GET', path: '/v1/policy', run: () => ({ json: policy(node) }) },
-    { method: 'GET', path: '/v1/policy/schema', run: () => ({ json: policyJsonSchema() }) },
+    { method: 'GET', path: '/v1/policy/schema', open: true, run: () => ({ json: policyJsonSchema() }) },
     { method: 'POST', path: '/v1/policy/plan', run: async (call) => ({ json: await plan(node, call) }) },
     { method: 'POST', path: '/v1/transactions', run: (call) => submit(node, call) },
     { method: 'GET', path: '/v1/denials', run: () => ({ json: { denials: denials(node) } }) },
@@ -366,9 +366,6 @@ async function block(node: RunningNode, text: string): Promise<unknown> {
         type: content.body.type,
         issuer: content.issuer,
         summary: summarize(content.body),
-        ok: true,
-        code: null,
-        reason: null,
       }
     }),
     certificate: {

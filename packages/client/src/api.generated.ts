@@ -1,0 +1,158 @@
+// Generated from the OpenAPI document by `npm run generate`. Do not edit.
+
+/** Why a call was refused (RFC 9457). */
+export type Problem = { readonly type: string; readonly title: string; readonly status: number; /** One sentence: what, and what to do. */ readonly detail: string; /** Stable; switch on it. */ readonly code: string; readonly problems?: readonly unknown[] }
+
+/** Whether the node takes traffic with a certified view. */
+export type Readiness = { readonly ready: boolean; readonly reason: string }
+
+/** How far this node’s ledger is, and with whom. */
+export type LedgerStatus = { readonly height: number; readonly round: number; readonly digest: string; /** Commitment to the state. */ readonly root: string; /** Unix milliseconds. */ readonly timestampMs: number; /** Since the last certified block; null: none since start. */ readonly viewAgeMs: number | null; /** Blocks that peers are known to be ahead. */ readonly lag: number; readonly validators: number; readonly quorum: number; readonly faultsTolerated: number; readonly reachable: readonly string[]; readonly unreachable: readonly string[]; readonly mempool: number; readonly syncing: boolean; readonly evidence: readonly { readonly validator: string; readonly kind: string; readonly round: number }[]; /** What was found wrong on disk at start. */ readonly repairs: readonly string[] }
+
+/** The link to one peer. */
+export type Link = { readonly id: string; readonly region: string; readonly connected: boolean; readonly reason: string | null; readonly roundTripMs: number | null; /** The peer’s clock minus ours. */ readonly clockOffsetMs: number | null; readonly sentBytes: number; readonly receivedBytes: number }
+
+/** Where requests of a service go. */
+export type Upstream = { readonly service: string; readonly url: string; readonly region: string | null; readonly healthy: boolean; readonly reason: string | null }
+
+/** Counts since start, and rates of the last seconds. */
+export type Traffic = { readonly requests: number; readonly allowed: number; readonly denied: number; readonly throttled: number; readonly upstreamErrors: number; readonly requestsPerSecond: number; readonly deniedPerSecond: number }
+
+/** One node, by itself. */
+export type NodeStatus = { readonly node: string; readonly region: string; readonly ring: string; readonly version: string; readonly pid: number; /** Unix milliseconds. */ readonly startedAtMs: number; readonly roles: readonly ('validator' | 'edge')[]; readonly listen: { readonly traffic: string; readonly admin: string; readonly fabric: string }; readonly ledger: LedgerStatus; readonly policyVersion: number; readonly denials: number; readonly provisionalDenials: number; readonly links: readonly Link[]; readonly upstreams: readonly Upstream[]; readonly traffic: Traffic }
+
+/** A node of the ring, as the asked one sees it. Null: it does not answer. */
+export type NodeSummary = { readonly id: string; readonly region: string; readonly self: boolean; readonly reachable: boolean; readonly reason: string | null; readonly roundTripMs: number | null; readonly height: number | null; readonly lag: number | null; readonly viewAgeMs: number | null; readonly policyVersion: number | null; readonly denials: number | null; readonly requestsPerSecond: number | null; readonly deniedPerSecond: number | null; readonly version: string | null; readonly adminUrl: string | null }
+
+/** All nodes of the ring. */
+export type Nodes = { readonly nodes: readonly NodeSummary[] }
+
+/** One thing that is well or is not. */
+export type CheckFinding = { readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'storage' | 'traffic'; readonly level: 'ok' | 'warn' | 'bad'; readonly what: string; readonly fix: string | null }
+
+/** What is well and what is not. */
+export type Check = { readonly findings: readonly CheckFinding[] }
+
+/** The policy that this node enforces. */
+export type PolicyInForce = { readonly version: number; readonly height: number; readonly text: string; readonly changedAtMs: number | null }
+
+/** One mistake in a policy. */
+export type PolicyProblem = { readonly line: number; readonly column: number; readonly path: string; readonly message: string; readonly hint: string | null }
+
+/** One difference between policies. */
+export type PolicyChange = { readonly kind: 'add' | 'remove' | 'change'; readonly path: string; readonly before: unknown; readonly after: unknown }
+
+/** What applying a policy would change. */
+export type PolicyPlan = { /** Of the policy in force: to be named when applying. */ readonly version: number; readonly valid: boolean; readonly problems: readonly PolicyProblem[]; readonly changes: readonly PolicyChange[] }
+
+/** A policy to look at. */
+export type PlanRequest = { /** YAML. */ readonly text: string }
+
+/** A signed transaction. */
+export type TransactionRequest = { /** `{content, signature}`; the signature is Ed25519 over `RINGWALL_TX_V1`, a newline and the content as canonical JSON (RFC 8785). */ readonly tx: object; /** How long to wait for finality. */ readonly waitMs?: number }
+
+/** Final, and on this node’s disk. */
+export type Committed = { readonly id: string; readonly height: number; readonly digest: string; readonly elapsedMs: number }
+
+/** Enforced provisionally, waiting for a quorum. */
+export type Waiting = { readonly id: string; readonly provisional: boolean; readonly waiting: string }
+
+export type DenialSubject = { readonly kind: 'ip'; readonly value: string } | { readonly kind: 'cidr'; readonly value: string } | { readonly kind: 'token'; readonly value: string } | { readonly kind: 'subject'; readonly value: string } | { readonly kind: 'account'; readonly service: string; readonly value: string }
+
+/** What is denied, why, by whom, until when. */
+export type Denial = { readonly id: string; readonly subject: DenialSubject; readonly reason: string; readonly issuer: string; /** Unix milliseconds. */ readonly issuedAtMs: number; /** Unix milliseconds. */ readonly expiresAtMs: number; readonly height: number | null; readonly provisional: boolean }
+
+/** All denials in force here. */
+export type Denials = { readonly denials: readonly Denial[] }
+
+/** A rule that matched, and where. */
+export type RuleMatch = { readonly ruleId: number; readonly message: string; readonly severity: string; readonly variable: string; readonly excerpt: string }
+
+/** One request, and what became of it. */
+export type Decision = { readonly requestId: string; /** Unix milliseconds. */ readonly atMs: number; readonly node: string; readonly region: string; readonly traceId: string; readonly source: string; readonly method: string; readonly host: string; /** Without the query. */ readonly path: string; readonly service?: string; readonly route?: string; readonly outcome: 'allow' | 'deny' | 'challenge' | 'throttle'; /** What it would have been in enforce mode. */ readonly shadowOutcome: 'allow' | 'deny' | 'challenge' | 'throttle'; readonly check: string; readonly status: number; readonly reason: string; readonly rule?: string; /** Of the ledger, when it was judged. */ readonly height: number; readonly viewAgeMs: number; readonly provisional: boolean; readonly wafScore: number; readonly matches: readonly RuleMatch[]; readonly guardUs: number; readonly totalUs: number }
+
+/** Newest first. */
+export type Decisions = { readonly decisions: readonly Decision[] }
+
+/** A step of a trace. Times are Unix microseconds. */
+export type Span = { readonly traceId: string; readonly spanId: string; readonly parentSpanId?: string; readonly name: string; readonly kind: 'server' | 'client' | 'internal'; readonly startUs: number; readonly endUs: number; readonly ok: boolean; readonly attributes: Readonly<Record<string, string | number | boolean>> }
+
+/** A decision with its trace, and the denial if one decided. */
+export type Explanation = { readonly decision: Decision; readonly spans: readonly Span[]; readonly denial: Denial | null }
+
+/** All spans of a trace that nodes know. */
+export type Trace = { readonly spans: readonly Span[] }
+
+/** A final block. */
+export type BlockSummary = { readonly height: number; readonly round: number; readonly digest: string; readonly parent: string; readonly proposer: string; /** Unix milliseconds. */ readonly timestampMs: number; readonly transactions: number }
+
+/** Final blocks, newest first. */
+export type Blocks = { readonly height: number; readonly blocks: readonly BlockSummary[] }
+
+/** A transaction in a block. */
+export type TransactionSummary = { readonly id: string; readonly type: string; readonly issuer: string; readonly summary: string }
+
+/** A final block with its transactions and who certified it. */
+export type BlockDetail = { readonly height: number; readonly round: number; readonly digest: string; readonly parent: string; readonly proposer: string; /** Unix milliseconds. */ readonly timestampMs: number; readonly transactions: readonly TransactionSummary[]; readonly certificate: { readonly kind: string; readonly round: number; readonly digest: string | null; readonly signers: readonly string[] } }
+
+/** What happened on the node. */
+export type NodeEvent = { /** Unix milliseconds. */ readonly atMs: number; readonly kind: string; readonly level: 'info' | 'warn' | 'bad'; readonly what: string; readonly node: string }
+
+/** Newest first. */
+export type NodeEvents = { readonly events: readonly NodeEvent[] }
+
+/** How often something was asked. `denied` counts all that was not allowed. */
+export type TopRow = { readonly key: string; readonly requests: number; readonly denied: number }
+
+/** What was asked most. */
+export type Top = { readonly rows: readonly TopRow[] }
+
+/** Operations that answer JSON, by operationId. */
+export interface Operations {
+  /** GET /v1/status: This node. */
+  readonly status: { readonly answer: NodeStatus; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/nodes: All nodes, as this one sees them. */
+  readonly nodes: { readonly answer: Nodes; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/check: What is well and what is not, with fixes. */
+  readonly check: { readonly answer: Check; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/policy: The policy in force. */
+  readonly policy: { readonly answer: PolicyInForce; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/policy/plan: What a policy would change. */
+  readonly policyPlan: { readonly answer: PolicyPlan; readonly query: undefined; readonly body: PlanRequest }
+  /** POST /v1/transactions: Proposes a signed transaction and waits for finality. */
+  readonly submitSigned: { readonly answer: Committed | Waiting; readonly query: undefined; readonly body: TransactionRequest }
+  /** GET /v1/denials: Denials in force here, provisional ones first. */
+  readonly denials: { readonly answer: Denials; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/decisions: Decisions of this node, newest first. */
+  readonly decisions: { readonly answer: Decisions; readonly query: { readonly outcome?: 'allow' | 'deny' | 'challenge' | 'throttle'; readonly source?: string; readonly sinceMs?: number; readonly limit?: number }; readonly body: undefined }
+  /** GET /v1/decisions/{requestId}: One decision, of whichever node, with its trace. */
+  readonly explain: { readonly answer: Explanation; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/traces/{traceId}: The spans of a trace, of all nodes that answer. */
+  readonly trace: { readonly answer: Trace; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/ledger: Final blocks, newest first. */
+  readonly ledger: { readonly answer: Blocks; readonly query: { readonly from?: number; readonly limit?: number }; readonly body: undefined }
+  /** GET /v1/ledger/{height}: One block. */
+  readonly block: { readonly answer: BlockDetail; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/events: What happened on this node, newest first. */
+  readonly events: { readonly answer: NodeEvents; readonly query: { readonly limit?: number }; readonly body: undefined }
+  /** GET /v1/top: What was asked most, on this node. */
+  readonly top: { readonly answer: Top; readonly query: { readonly by?: 'source' | 'path' | 'rule' | 'service'; readonly windowMs?: number; readonly limit?: number }; readonly body: undefined }
+}
+
+/** Method and path of each of them. */
+export const OPERATIONS = {
+  status: ['GET', '/v1/status'],
+  nodes: ['GET', '/v1/nodes'],
+  check: ['GET', '/v1/check'],
+  policy: ['GET', '/v1/policy'],
+  policyPlan: ['POST', '/v1/policy/plan'],
+  submitSigned: ['POST', '/v1/transactions'],
+  denials: ['GET', '/v1/denials'],
+  decisions: ['GET', '/v1/decisions'],
+  explain: ['GET', '/v1/decisions/{requestId}'],
+  trace: ['GET', '/v1/traces/{traceId}'],
+  ledger: ['GET', '/v1/ledger'],
+  block: ['GET', '/v1/ledger/{height}'],
+  events: ['GET', '/v1/events'],
+  top: ['GET', '/v1/top'],
+} as const satisfies Record<keyof Operations, readonly [string, string]>

@@ -1,0 +1,205 @@
+/** The admin API as methods. Shapes come from its OpenAPI document; requests are signed in with the operator's key. */
+import type { DenialSubject, SignedTx, TxBody } from '@ringwall/ring/tx'
+import { type Decision, type NodeEvent, OPERATIONS, type Operations } from './api.generated.ts'
+import { type OperatorCredentials, OperatorSigner } from './context.ts'
+import { ApiError, NodeUnreachable } from './errors.ts'
+import { EventStreamParser } from './event-stream.ts'
+
+export interface ClientOptions {
+  /** Of the node's admin listener, e.g. `http://127.0.0.1:9081`. */
+  readonly baseUrl: string
+  /** Without: only the open operations. */
+  readonly operator?: OperatorCredentials
+  /** How long an answer may take, beyond what a call itself waits for; 10,000 unless given. */
+  readonly timeoutMs?: number
+  readonly fetch?: typeof fetch
+}
+
+export interface SubmitOptions {
+  /** How long to wait for finality; 15,000 unless given. */
+  readonly waitMs?: number
+}
+
+const TIMEOUT_MS = 10_000
+const WAIT_MS = 15_000
+
+type Name = keyof Operations
+type Answer<N extends Name> = Operations[N]['answer']
+type Query<N extends Name> = Operations[N]['query']
+
+interface Call {
+  readonly parameters?: Readonly<Record<string, string>>
+  readonly query?: Readonly<Record<string, unknown>> | undefined
+  readonly body?: unknown
+  readonly timeoutMs?: number
+}
+
+export class RingwallClient {
+  readonly baseUrl: string
+  readonly #signer: OperatorSigner | undefined
+  readonly #timeoutMs: number
+  readonly #fetch: typeof fetch
+
+  constructor({ baseUrl, operator, timeoutMs, fetch: given }: ClientOptions) {
+    this.baseUrl = baseUrl.replace(/\/$/, '')
+    this.#signer = operator === undefined ? undefined : new OperatorSigner(operator)
+    this.#timeoutMs = timeoutMs ?? TIMEOUT_MS
+    this.#fetch = given ?? ((input, init) => fetch(input, init))
+  }
+
+  status(): Promise<Answer<'status'>> {
+    return this.#call('status')
+  }
+
+  nodes(): Promise<Answer<'nodes'>> {
+    return this.#call('nodes')
+  }
+
+  check(): Promise<Answer<'check'>> {
+    return this.#call('check')
+  }
+
+  policy(): Promise<Answer<'policy'>> {
+    return this.#call('policy')
+  }
+
+  async policySchema(): Promise<unknown> {
+    return (await this.#request('GET', '/v1/policy/schema', {})).json()
+  }
+
+  policyPlan(text: string): Promise<Answer<'policyPlan'>> {
+    return this.#call('policyPlan', { body: { text } })
+  }
+
+  /** @param expectVersion Of the policy that the plan was made against: another one in force refuses it. */
+  policyApply(text: string, expectVersion: number, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
+    return this.submit({ type: 'policy.set', policy: text, expectVersion }, options)
+  }
+
+  denials(): Promise<Answer<'denials'>> {
+    return this.#call('denials')
+  }
+
+  denyAdd(subject: DenialSubject, ttlMs: number, reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
+    return this.submit({ type: 'deny.add', subject, ttlMs, reason }, options)
+  }
+
+  denyRemove(id: string, reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
+    return this.submit({ type: 'deny.remove', id, reason }, options)
+  }
+
+  decisions(query: Query<'decisions'> = {}): Promise<Answer<'decisions'>> {
+    return this.#call('decisions', { query })
+  }
+
+  explain(requestId: string): Promise<Answer<'explain'>> {
+    return this.#call('explain', { parameters: { requestId } })
+  }
+
+  trace(traceId: string): Promise<Answer<'trace'>> {
+    return this.#call('trace', { parameters: { traceId } })
+  }
+
+  ledger(query: Query<'ledger'> = {}): Promise<Answer<'ledger'>> {
+    return this.#call('ledger', { query })
+  }
+
+  block(height: number): Promise<Answer<'block'>> {
+    return this.#call('block', { parameters: { height: String(height) } })
+  }
+
+  events(query: Query<'events'> = {}): Promise<Answer<'events'>> {
+    return this.#call('events', { query })
+  }
+
+  top(query: Query<'top'> = {}): Promise<Answer<'top'>> {
+    return this.#call('top', { query })
+  }
+
+  decisionStream(signal?: AbortSignal): AsyncIterable<Decision> {
+    return this.#stream<Decision>('/v1/decisions/stream', signal)
+  }
+
+  eventStream(signal?: AbortSignal): AsyncIterable<NodeEvent> {
+    return this.#stream<NodeEvent>('/v1/events/stream', signal)
+  }
+
+  /**
+   * Signs a statement in the operator's name and proposes it.
+   *
+   * @returns When it is final; for a denial without a quorum, that it is enforced provisionally.
+   * @throws {ApiError} With the ring's code and reason when refused; `NO_QUORUM` when it waits.
+   */
+  async submit(body: TxBody, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
+    if (this.#signer === undefined) throw new ApiError(401, 'NO_OPERATOR', 'an operator’s key is needed to propose')
+    return this.submitSigned(await this.#signer.transaction(body), options)
+  }
+
+  submitSigned(tx: SignedTx, { waitMs = WAIT_MS }: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
+    return this.#call('submitSigned', { body: { tx, waitMs }, timeoutMs: waitMs + this.#timeoutMs })
+  }
+
+  async #call<N extends Name>(name: N, call: Call = {}): Promise<Answer<N>> {
+    const [method, template] = OPERATIONS[name]
+    const path = template.replace(/\{(\w+)\}/g, (_, parameter: string) => encodeURIComponent(call.parameters?.[parameter] ?? ''))
+    const response = await this.#request(method, path, call)
+    return (await response.json()) as Answer<N>
+  }
+
+  async #request(method: string, path: string, { query = {}, body, timeoutMs }: Call, signal?: AbortSignal): Promise<Response> {
+    const url = new URL(`${this.baseUrl}${path}`)
+    for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, String(value))
+    const headers = new Headers({ accept: 'application/json' })
+    if (this.#signer !== undefined) headers.set('authorization', `Bearer ${await this.#signer.token()}`)
+    if (body !== undefined) headers.set('content-type', 'application/json')
+    let response: Response
+    try {
+      response = await this.#fetch(url, {
+        method,
+        headers,
+        signal: signal ?? AbortSignal.timeout(timeoutMs ?? this.#timeoutMs),
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      })
+    } catch (cause) {
+      throw new NodeUnreachable(this.baseUrl, describeFailure(cause), { cause })
+    }
+    if (!response.ok) throw await problemOf(response, this.baseUrl)
+    return response
+  }
+
+  async *#stream<T>(path: string, signal?: AbortSignal): AsyncIterable<T> {
+    const given = signal ?? new AbortController().signal
+    const response = await this.#request('GET', path, {}, given)
+    const parser = new EventStreamParser()
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader()
+    try {
+      for (;;) {
+        const { done, value } = await reader.read()
+        if (done) return
+        for (const { data } of parser.push(value)) yield JSON.parse(data) as T
+      }
+    } catch (error) {
+      if (!given.aborted) throw new NodeUnreachable(this.baseUrl, 'the stream broke off', { cause: error })
+    } finally {
+      reader.cancel().catch(() => {})
+    }
+  }
+}
+
+function describeFailure(cause: unknown): string {
+  if (cause instanceof Error && cause.name === 'TimeoutError') return 'no answer in time'
+  const code = ((cause as Error).cause as { code?: string } | undefined)?.code
+  return code === 'ECONNREFUSED' ? 'nothing listens there' : (code ?? 'the connection failed')
+}
+
+async function problemOf(response: Response, baseUrl: string): Promise<Error> {
+  try {
+    const { code, detail, problems } = (await response.json()) as { code?: unknown; detail?: unknown; problems?: unknown }
+    if (typeof code === 'string' && typeof detail === 'string') {
+      return new ApiError(response.status, code, detail, Array.isArray(problems) ? problems : [])
+    }
+  } catch {
+    // Falls through: whatever answered is no node.
+  }
+  return new NodeUnreachable(baseUrl, `something else answers there (HTTP ${response.status})`)
+}

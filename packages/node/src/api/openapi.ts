@@ -1,0 +1,164 @@
+/** The admin API's OpenAPI 3.1 document: served at `/openapi.json`, and what the client is generated from. */
+import { type Schema, schemas } from './schemas.ts'
+
+interface Parameter {
+  readonly name: string
+  readonly in: 'path' | 'query'
+  readonly required: boolean
+  readonly description: string
+  readonly schema: Schema
+}
+
+interface Body {
+  readonly description: string
+  readonly content?: Readonly<Record<string, { readonly schema: Schema }>>
+}
+
+export interface ApiOperation {
+  readonly operationId: string
+  readonly summary: string
+  readonly parameters?: readonly Parameter[]
+  readonly requestBody?: Omit<Body, 'description'> & { readonly required: boolean }
+  readonly responses: Readonly<Record<string, Body>>
+  readonly security?: readonly Readonly<Record<string, readonly string[]>>[]
+}
+
+const whole = (maximum: number): Schema => ({ type: 'integer', minimum: 0, maximum })
+const query = (name: string, description: string, schema: Schema): Parameter => ({
+  name,
+  in: 'query',
+  required: false,
+  description,
+  schema,
+})
+const path = (name: string, description: string): Parameter => ({
+  name,
+  in: 'path',
+  required: true,
+  description,
+  schema: { type: 'string' },
+})
+
+const problem: Body = {
+  description: 'Refused.',
+  content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+}
+
+/** A call that answers a named shape as JSON. */
+function call(operationId: string, summary: string, schema: string, parameters: readonly Parameter[] = []): ApiOperation {
+  const content = { 'application/json': { schema: { $ref: `#/components/schemas/${schema}` } } }
+  return { operationId, summary, parameters, responses: { '200': { description: summary, content }, default: problem } }
+}
+
+function posting(operation: ApiOperation, schema: string, responses: ApiOperation['responses'] = {}): ApiOperation {
+  const content = { 'application/json': { schema: { $ref: `#/components/schemas/${schema}` } } }
+  return { ...operation, requestBody: { required: true, content }, responses: { ...operation.responses, ...responses } }
+}
+
+function stream(operationId: string, summary: string): ApiOperation {
+  const content = { 'text/event-stream': { schema: { type: 'string' } } }
+  return { operationId, summary, responses: { '200': { description: summary, content }, default: problem } }
+}
+
+function open(operationId: string, summary: string, type: string, more: Readonly<Record<string, Body>> = {}): ApiOperation {
+  const schema: Schema = type === 'application/json' ? {} : { type: 'string' }
+  return {
+    operationId,
+    summary,
+    security: [],
+    responses: { '200': { description: summary, content: { [type]: { schema } } }, ...more },
+  }
+}
+
+export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'post', ApiOperation>>>>> = {
+  '/healthz': { get: open('healthz', 'The process lives.', 'text/plain') },
+  '/readyz': {
+    get: open('readyz', 'The node takes traffic with a certified view.', 'application/json', {
+      '503': { description: 'Not yet.' },
+    }),
+  },
+  '/metrics': { get: open('metrics', 'Counters in Prometheus’ text format.', 'text/plain') },
+  '/openapi.json': { get: open('openapi', 'This document.', 'application/json') },
+  '/v1/status': { get: call('status', 'This node.', 'NodeStatus') },
+  '/v1/nodes': { get: call('nodes', 'All nodes, as this one sees them.', 'Nodes') },
+  '/v1/check': { get: call('check', 'What is well and what is not, with fixes.', 'Check') },
+  '/v1/policy': { get: call('policy', 'The policy in force.', 'PolicyInForce') },
+  '/v1/policy/schema': { get: open('policySchema', 'The policy’s JSON Schema.', 'application/json') },
+  '/v1/policy/plan': { post: posting(call('policyPlan', 'What a policy would change.', 'PolicyPlan'), 'PlanRequest') },
+  '/v1/transactions': {
+    post: posting(
+      call('submitSigned', 'Proposes a signed transaction and waits for finality.', 'Committed'),
+      'TransactionRequest',
+      {
+        '202': {
+          description: 'A denial: enforced provisionally, waiting for a quorum.',
+          content: { 'application/json': { schema: { $ref: '#/components/schemas/Waiting' } } },
+        },
+      },
+    ),
+  },
+  '/v1/denials': { get: call('denials', 'Denials in force here, provisional ones first.', 'Denials') },
+  '/v1/decisions': {
+    get: call('decisions', 'Decisions of this node, newest first.', 'Decisions', [
+      query('outcome', 'Only these.', { type: 'string', enum: ['allow', 'deny', 'challenge', 'throttle'] }),
+      query('source', 'Only from this address.', { type: 'string' }),
+      query('sinceMs', 'Only from then on, Unix milliseconds.', { type: 'integer' }),
+      query('limit', 'At most so many.', whole(1_000)),
+    ]),
+  },
+  '/v1/decisions/stream': { get: stream('decisionStream', 'Decisions as they are made: `decision` events.') },
+  '/v1/decisions/{requestId}': {
+    get: call('explain', 'One decision, of whichever node, with its trace.', 'Explanation', [
+      path('requestId', 'As in the response’s x-request-id.'),
+    ]),
+  },
+  '/v1/traces/{traceId}': {
+    get: call('trace', 'The spans of a trace, of all nodes that answer.', 'Trace', [path('traceId', '32 hex digits.')]),
+  },
+  '/v1/ledger': {
+    get: call('ledger', 'Final blocks, newest first.', 'Blocks', [
+      query('from', 'Begin at this height.', { type: 'integer' }),
+      query('limit', 'At most so many.', whole(200)),
+    ]),
+  },
+  '/v1/ledger/{height}': { get: call('block', 'One block.', 'BlockDetail', [path('height', 'From 1.')]) },
+  '/v1/events': {
+    get: call('events', 'What happened on this node, newest first.', 'NodeEvents', [
+      query('limit', 'At most so many.', whole(1_000)),
+    ]),
+  },
+  '/v1/events/stream': { get: stream('eventStream', 'What happens: `event` events.') },
+  '/v1/top': {
+    get: call('top', 'What was asked most, on this node.', 'Top', [
+      query('by', 'What to count.', { type: 'string', enum: ['source', 'path', 'rule', 'service'] }),
+      query('windowMs', 'Of the last so many milliseconds.', { type: 'integer' }),
+      query('limit', 'At most so many rows.', whole(1_000)),
+    ]),
+  },
+}
+
+export const openapi = {
+  openapi: '3.1.0',
+  info: {
+    title: 'Ringwall admin API',
+    version: '1',
+    description:
+      'What operators see of a node and propose to the ring. Errors are problem details (RFC 9457); streams are server-sent events.',
+    license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+  },
+  servers: [{ url: '/' }],
+  security: [{ operator: [] }],
+  paths,
+  components: {
+    schemas,
+    securitySchemes: {
+      operator: {
+        type: 'http',
+        scheme: 'bearer',
+        bearerFormat: 'JWS',
+        description:
+          'A compact JWS (EdDSA; kid and iss: the operator’s name; aud: the ring; exp at most 300 s after iat), signed with the operator’s key.',
+      },
+    },
+  },
+} as const
