@@ -61,14 +61,8 @@ export function parseContext(text: string): OperatorContext {
 }
 
 /** Imports the key so that it can sign but not be read again. */
-export function importOperatorKey(key: JsonWebKey): Promise<CryptoKey> {
-  return crypto.subtle.importKey(
-    'jwk',
-    { kty: 'OKP', crv: 'Ed25519', d: key.d as string, x: key.x as string },
-    'Ed25519',
-    false,
-    ['sign'],
-  )
+export function importOperatorKey(key: OperatorJwk): Promise<SigningKey> {
+  return crypto.subtle.importKey('jwk', { ...key }, 'Ed25519', false, ['sign'])
 }
 
 /** Signs transactions and sign-in tokens with an operator's key. */

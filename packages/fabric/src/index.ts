@@ -1,1 +1,3 @@
-export type * from './types.ts'
+export { FabricError } from './errors.ts'
+export { createFabric, type MeshOptions } from './fabric.ts'
+export type { Channel, Fabric, FabricOptions, LinkStatus, MessageHandler, NodeId, Peer, RequestHandler } from './types.ts'

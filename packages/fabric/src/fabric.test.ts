@@ -1,0 +1,213 @@
+import assert from 'node:assert/strict'
+import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { connect as connectTcp, createServer } from 'node:net'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
+import { createFabric, type MeshOptions } from './fabric.ts'
+import type { Fabric, Peer } from './types.ts'
+
+interface Member {
+  readonly peer: Peer
+  readonly privateKey: KeyObject
+}
+
+function freePort(): Promise<number> {
+  return new Promise((settle) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number }
+      server.close(() => settle(port))
+    })
+  })
+}
+
+async function member(id: string): Promise<Member> {
+  const { privateKey } = generateKeyPairSync('ed25519')
+  const publicKey = new Uint8Array(createPublicKey(privateKey).export({ format: 'der', type: 'spki' }).subarray(-32))
+  return { peer: { id, region: 'test', host: '127.0.0.1', port: await freePort(), publicKey }, privateKey }
+}
+
+const members = (count: number): Promise<Member[]> => Promise.all(Array.from({ length: count }, (_, i) => member(`n${i + 1}`)))
+
+function fabricOf(self: Member, all: readonly Member[], more: Partial<MeshOptions> = {}): Fabric {
+  const peers = all.filter(({ peer }) => peer.id !== self.peer.id).map(({ peer }) => peer)
+  return createFabric({ ring: 'ring', self: self.peer, privateKey: self.privateKey, peers, ...more })
+}
+
+async function until(what: string, holds: () => boolean): Promise<void> {
+  for (let i = 0; i < 400; i += 1) {
+    if (holds()) return
+    await sleep(20)
+  }
+  assert.fail(`never: ${what}`)
+}
+
+const linked = (fabric: Fabric): boolean => fabric.links().every(({ connected }) => connected)
+
+/** Runs with started fabrics, and stops them whatever happens. */
+async function withFabrics(fabrics: readonly Fabric[], run: () => Promise<void>): Promise<void> {
+  try {
+    await Promise.all(fabrics.map((fabric) => fabric.start()))
+    await run()
+  } finally {
+    await Promise.all(fabrics.map((fabric) => fabric.stop()))
+  }
+}
+
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
+const textOf = (payload: Uint8Array): string => Buffer.from(payload).toString('utf8')
+
+test('three nodes link up; messages keep their order; requests are answered, fail, and time out', async () => {
+  const all = await members(3)
+  const fabrics = all.map((self) => fabricOf(self, all))
+  const [a, b, c] = fabrics as [Fabric, Fabric, Fabric]
+  const heard: string[] = []
+  c.onMessage('signals', (from, payload) => heard.push(`${from} ${textOf(payload)}`))
+  b.onRequest('query', async (from, payload) => {
+    if (textOf(payload) === 'fail') throw new Error('secret')
+    if (textOf(payload) === 'never') await sleep(2_000)
+    return bytes(`${from} asked ${textOf(payload)}`)
+  })
+  await withFabrics(fabrics, async () => {
+    await until('all linked', () => fabrics.every(linked))
+    for (let i = 0; i < 100; i += 1) assert.ok(a.send('n3', 'signals', bytes(String(i))))
+    await until('all heard', () => heard.length === 100)
+    assert.deepEqual(
+      heard,
+      Array.from({ length: 100 }, (_, i) => `n1 ${i}`),
+    )
+    assert.equal(textOf(await a.request('n2', 'query', bytes('why'), 1_000)), 'n1 asked why')
+    await assert.rejects(a.request('n2', 'query', bytes('fail'), 1_000), (error: Error) => !error.message.includes('secret'))
+    await assert.rejects(a.request('n2', 'query', bytes('never'), 50), { code: 'FABRIC_TIMEOUT' })
+    await assert.rejects(a.request('n9', 'query', bytes('x'), 50), { code: 'FABRIC_UNREACHABLE' })
+  })
+})
+
+test('gossip reaches each node once; what a node finds bad goes no further, and whoever repeats it is muted', async () => {
+  const all = await members(4)
+  const warnings: string[] = []
+  const fabrics = all.map((self, i) => fabricOf(self, all, i === 1 ? { log: (_level, line) => warnings.push(line) } : {}))
+  const heard = fabrics.map(() => [] as string[])
+  for (const [i, fabric] of fabrics.entries()) {
+    fabric.onGossip((_from, payload) => {
+      heard[i]?.push(textOf(payload))
+      return !textOf(payload).startsWith('bad')
+    })
+  }
+  await withFabrics(fabrics, async () => {
+    await until('all linked', () => fabrics.every(linked))
+    fabrics[0]?.gossip(bytes('good'))
+    fabrics[0]?.gossip(bytes('good'))
+    await until('all heard', () => heard.slice(1).every((list) => list.length > 0))
+    await sleep(100)
+    assert.deepEqual(heard, [[], ['good'], ['good'], ['good']])
+    for (let i = 0; i < 70; i += 1) fabrics[0]?.gossip(bytes(`bad ${i}`))
+    await until('muted', () => warnings.some((line) => line.includes('n1 gossips')))
+    await sleep(100)
+    assert.equal(heard[1]?.length, 61, 'sixty of them were looked at')
+  })
+})
+
+test('a node with another key than the ring knows is refused by both sides, each saying so', async () => {
+  const all = await members(2)
+  const [good, old] = all as [Member, Member]
+  const impostor = { ...(await member('n2')), peer: old.peer }
+  const lines: string[] = []
+  const log = (_level: string, line: string): number => lines.push(line)
+  const fabrics = [fabricOf(good, all, { log }), fabricOf(impostor, all, { log })]
+  await withFabrics(fabrics, async () => {
+    await until('the dialling side says so', () => fabrics[0]?.links()[0]?.reason?.includes('another key') === true)
+  })
+  const reversed = [
+    fabricOf({ ...impostor, peer: { ...old.peer, id: 'n0' } }, [good]),
+    fabricOf(good, [{ ...old, peer: { ...old.peer, id: 'n0' } }], { log }),
+  ]
+  await withFabrics(reversed, async () => {
+    await until('the accepting side says so', () =>
+      lines.some((line) => /presented a key that belongs to no node of this ring/.test(line)),
+    )
+    assert.equal(reversed[1]?.links()[0]?.connected, false)
+  })
+})
+
+test('a node of another ring is refused, and told why', async () => {
+  const all = await members(2)
+  const fabrics = [fabricOf(all[0] as Member, all), fabricOf(all[1] as Member, all, { ring: 'other' })]
+  await withFabrics(fabrics, async () => {
+    await until('it says so', () => fabrics.some((fabric) => fabric.links()[0]?.reason?.includes('another ring') === true))
+    assert.ok(fabrics.every((fabric) => !linked(fabric)))
+  })
+})
+
+test('strangers without a certificate, with garbage, or silent, disturb nobody', async () => {
+  const all = await members(2)
+  const fabrics = all.map((self) => fabricOf(self, all))
+  const { port } = (all[1] as Member).peer
+  await withFabrics(fabrics, async () => {
+    const stranger = connectTls({ host: '127.0.0.1', port, rejectUnauthorized: false })
+    const garbage = connectTcp({ host: '127.0.0.1', port }, () => garbage.write('GET / HTTP/1.1\r\n\r\n'))
+    const silent = connectTcp({ host: '127.0.0.1', port })
+    for (const socket of [stranger, garbage, silent]) socket.on('error', () => {})
+    const closed = new Promise((settle) => stranger.on('close', settle))
+    await until('linked all the same', () => fabrics.every(linked))
+    await closed
+    for (const socket of [stranger, garbage, silent]) socket.destroy()
+  })
+})
+
+test('a port in use is one error that names the address', async () => {
+  const all = await members(2)
+  const [first, second] = [fabricOf(all[0] as Member, all), fabricOf(all[0] as Member, all)]
+  await withFabrics([first], async () => {
+    await assert.rejects(second.start(), {
+      code: 'FABRIC_PORT_IN_USE',
+      message: new RegExp(`127\\.0\\.0\\.1:${(all[0] as Member).peer.port} .*in use`),
+    })
+  })
+  await second.stop()
+})
+
+test('a node that goes away is noticed, and linked again when it is back', async () => {
+  const all = await members(2)
+  const [a, b] = [fabricOf(all[0] as Member, all), fabricOf(all[1] as Member, all)]
+  const seen: boolean[] = []
+  a.onLink(({ connected }) => seen.push(connected))
+  await a.start()
+  await b.start()
+  await until('linked', () => linked(a))
+  const waiting = assert.rejects(a.request('n2', 'query', bytes('x'), 5_000))
+  await b.stop()
+  await waiting
+  await until('noticed', () => !linked(a))
+  const again = fabricOf(all[1] as Member, all)
+  await again.start()
+  await until('linked again', () => linked(a) && linked(again))
+  assert.deepEqual(seen, [true, false, true])
+  await Promise.all([a.stop(), again.stop()])
+})
+
+test('a clock that is ahead is measured', async () => {
+  const all = await members(2)
+  const fabrics = [fabricOf(all[0] as Member, all), fabricOf(all[1] as Member, all, { now: () => Date.now() + 42_000 })]
+  await withFabrics(fabrics, async () => {
+    await until('measured', () => fabrics[0]?.links()[0]?.clockOffsetMs !== undefined)
+    const offset = fabrics[0]?.links()[0]?.clockOffsetMs as number
+    assert.ok(Math.abs(offset - 42_000) < 1_000, String(offset))
+  })
+})
+
+test('a handler that throws does not cost the link', async () => {
+  const all = await members(2)
+  const fabrics = all.map((self) => fabricOf(self, all))
+  let count = 0
+  fabrics[1]?.onMessage('signals', () => {
+    count += 1
+    throw new Error('a defect')
+  })
+  await withFabrics(fabrics, async () => {
+    await until('linked', () => fabrics.every(linked))
+    for (let i = 0; i < 3; i += 1) fabrics[0]?.send('n2', 'signals', bytes('x'))
+    await until('all handled', () => count === 3)
+    assert.ok(fabrics.every(linked))
+  })
+})

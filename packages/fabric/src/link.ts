@@ -1,0 +1,134 @@
+/** One authenticated connection to a peer: frames out within a bound, frames in, signs of life. */
+import type { TLSSocket } from 'node:tls'
+import { encodeFrame, type Frame, type FrameParser } from './frames.ts'
+import type { NodeId } from './types.ts'
+
+/** Bytes that may wait for a slow peer; more are dropped and counted. */
+const QUEUE_BYTES_MAX: number = 32 * 1_024 * 1_024
+const PING_MS = 1_000
+const SILENT_MS_MAX = 5_000
+/** The clock's offset is taken from the quickest of the last answers: the less waiting, the less doubt. */
+const SAMPLES = 8
+
+interface Sample {
+  readonly roundTripMs: number
+  readonly offsetMs: number
+}
+
+export interface LinkEvents {
+  onFrame(frame: Frame): void
+  /** Once, with the reason in words. */
+  onClose(reason: string): void
+}
+
+export class Link {
+  readonly peer: NodeId
+  readonly #socket: TLSSocket
+  readonly #events: LinkEvents
+  readonly #now: () => number
+  readonly #pings = new Map<number, number>()
+  readonly #samples: Sample[] = []
+  readonly #timer: NodeJS.Timeout
+  #heardAtMs = performance.now()
+  #nextPing = 1
+  #reason: string | undefined
+  sentBytes = 0
+  receivedBytes = 0
+  dropped = 0
+
+  constructor(peer: NodeId, socket: TLSSocket, parser: FrameParser, now: () => number, events: LinkEvents) {
+    this.peer = peer
+    this.#socket = socket
+    this.#events = events
+    this.#now = now
+    socket.on('data', (chunk: Buffer) => this.#receive(parser, chunk))
+    socket.on('error', (error: NodeJS.ErrnoException) => this.close(`the connection broke (${error.code ?? error.message})`))
+    socket.on('close', () => this.#closed())
+    this.#timer = setInterval(() => this.#beat(), PING_MS)
+    this.#timer.unref()
+    this.#beat()
+  }
+
+  get roundTripMs(): number | undefined {
+    return this.#best()?.roundTripMs
+  }
+
+  get clockOffsetMs(): number | undefined {
+    return this.#best()?.offsetMs
+  }
+
+  /** False when the peer is too slow: the frame is gone. */
+  send(frame: Frame): boolean {
+    return this.sendEncoded(encodeFrame(frame))
+  }
+
+  sendEncoded(bytes: Buffer): boolean {
+    if (this.#socket.destroyed || this.#socket.writableLength + bytes.length > QUEUE_BYTES_MAX) {
+      this.dropped += 1
+      return false
+    }
+    this.sentBytes += bytes.length
+    this.#socket.write(bytes)
+    return true
+  }
+
+  close(reason: string): void {
+    this.#reason ??= reason
+    this.#socket.destroy()
+  }
+
+  #closed(): void {
+    clearInterval(this.#timer)
+    this.#events.onClose(this.#reason ?? 'the peer closed the link')
+  }
+
+  #receive(parser: FrameParser, chunk: Buffer): void {
+    this.#heardAtMs = performance.now()
+    this.receivedBytes += chunk.length
+    try {
+      for (const frame of parser.push(chunk)) {
+        if (frame.kind === 'ping') this.#answerPing(frame)
+        else if (frame.kind === 'pong') this.#onPong(frame)
+        else this.#events.onFrame(frame)
+      }
+    } catch (error) {
+      this.close(`the peer broke the protocol: ${(error as Error).message}`)
+    }
+  }
+
+  #beat(): void {
+    if (performance.now() - this.#heardAtMs > SILENT_MS_MAX) {
+      this.close(`nothing was heard for ${SILENT_MS_MAX / 1_000} s`)
+      return
+    }
+    if (this.#pings.size > SAMPLES) this.#pings.delete(this.#pings.keys().next().value as number)
+    const id = this.#nextPing
+    this.#nextPing = (id % 0x7fff_ffff) + 1
+    this.#pings.set(id, performance.now())
+    this.send({ kind: 'ping', channel: 'gossip', id, payload: new Uint8Array(0) })
+  }
+
+  #answerPing({ id, channel }: Frame): void {
+    const payload = Buffer.alloc(8)
+    payload.writeDoubleBE(this.#now())
+    this.send({ kind: 'pong', channel, id, payload })
+  }
+
+  /** As in NTP (RFC 5905, section 8): the peer's clock was read half a round trip ago. */
+  #onPong({ id, payload }: Frame): void {
+    const sentAtMs = this.#pings.get(id)
+    if (sentAtMs === undefined || payload.length !== 8) return
+    this.#pings.delete(id)
+    const roundTripMs = performance.now() - sentAtMs
+    const theirs = Buffer.from(payload).readDoubleBE(0)
+    if (!Number.isFinite(theirs)) return
+    this.#samples.push({ roundTripMs, offsetMs: theirs + roundTripMs / 2 - this.#now() })
+    if (this.#samples.length > SAMPLES) this.#samples.shift()
+  }
+
+  #best(): Sample | undefined {
+    let best: Sample | undefined
+    for (const sample of this.#samples) if (best === undefined || sample.roundTripMs < best.roundTripMs) best = sample
+    return best
+  }
+}
