@@ -1,0 +1,89 @@
+/** The policy: show, plan, apply, schema. */
+import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline/promises'
+import type { PolicyChange, PolicyPlan, PolicyProblem, RingwallClient } from '@ringwall/client'
+import { QuietFailure, UsageError } from '../errors.ts'
+import { duration, paint, printable } from '../format.ts'
+import { type Format, printOne, write } from '../output.ts'
+
+export const DEFAULT_FILE = 'ringwall.yaml'
+
+export async function policyShow(client: RingwallClient, format: Format): Promise<void> {
+  const policy = await client.policy()
+  process.stderr.write(`version ${policy.version}\n`)
+  printOne(format, policy, ({ text }) => text.trimEnd(), String(policy.version))
+}
+
+export async function policySchema(client: RingwallClient): Promise<void> {
+  write(JSON.stringify(await client.policySchema(), undefined, 2))
+}
+
+function read(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    throw new UsageError(`${file}: the policy cannot be read; ringwall policy show > ${DEFAULT_FILE} writes the one in force`)
+  }
+}
+
+/** Prints what is wrong, a line each, and fails. */
+function refuseProblems(file: string, problems: readonly PolicyProblem[]): never {
+  for (const { line, column, message, hint } of problems) {
+    process.stderr.write(`${file}:${line}:${column}: ${printable(message)}${hint === null ? '' : ` (${hint})`}\n`)
+  }
+  throw new QuietFailure()
+}
+
+const SIGNS = { add: ['+', 'green'], remove: ['-', 'red'], change: ['~', 'yellow'] } as const
+
+function changeLine({ kind, path, before, after }: PolicyChange): string {
+  const [sign, colour] = SIGNS[kind]
+  const show = (value: unknown): string => printable(JSON.stringify(value))
+  const what = kind === 'add' ? show(after) : kind === 'remove' ? show(before) : `${show(before)} → ${show(after)}`
+  return `${paint(colour, sign)} ${path}: ${what}`
+}
+
+function describePlan(plan: PolicyPlan): string {
+  if (plan.changes.length === 0) return `no changes: policy ${plan.version} says the same`
+  return [
+    ...plan.changes.map(changeLine),
+    `${plan.changes.length} ${plan.changes.length === 1 ? 'change' : 'changes'} to policy ${plan.version}`,
+  ].join('\n')
+}
+
+/** @param exitCode Fail when there are differences, for scripts. */
+export async function policyPlan(client: RingwallClient, format: Format, file: string, exitCode: boolean): Promise<void> {
+  const plan = await client.policyPlan(read(file))
+  if (!plan.valid) refuseProblems(file, plan.problems)
+  printOne(format, plan, describePlan, String(plan.version))
+  if (exitCode && plan.changes.length > 0) throw new QuietFailure()
+}
+
+export async function policyApply(
+  client: RingwallClient,
+  file: string,
+  options: { readonly yes: boolean; readonly dryRun: boolean },
+): Promise<void> {
+  const text = read(file)
+  const plan = await client.policyPlan(text)
+  if (!plan.valid) refuseProblems(file, plan.problems)
+  process.stderr.write(`${describePlan(plan)}\n`)
+  if (plan.changes.length === 0 || options.dryRun) return
+  if (!options.yes && !(await confirmed())) {
+    process.stderr.write('nothing was changed\n')
+    throw new QuietFailure()
+  }
+  const answer = await client.policyApply(text, plan.version)
+  if ('height' in answer)
+    process.stderr.write(`policy ${plan.version + 1} is agreed at height ${answer.height}, in ${duration(answer.elapsedMs)}\n`)
+}
+
+async function confirmed(): Promise<boolean> {
+  if (process.stdin.isTTY !== true) throw new UsageError('not a terminal: say --yes to apply without being asked')
+  const asker = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    return /^y(es)?$/i.test((await asker.question('apply? [y/N] ')).trim())
+  } finally {
+    asker.close()
+  }
+}

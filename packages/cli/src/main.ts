@@ -1,0 +1,321 @@
+/** The command line: parses, calls, and turns every failure into one line and an exit code (0 good, 1 bad, 2 wrong usage). */
+import { ApiError, ContextInvalid, NodeUnreachable, type RingwallClient } from '@ringwall/client'
+import { Command, CommanderError, Option } from 'commander'
+import { QuietFailure, UsageError } from './errors.ts'
+import { parseTtl } from './format.ts'
+import { FORMATS, type Format, parseFormat, write } from './output.ts'
+
+interface Globals {
+  readonly context?: string
+  readonly node?: string
+  readonly output: Format
+}
+
+/** Opens a session and runs; with `--watch`, again and again. */
+type Run = (client: RingwallClient, format: Format) => Promise<void>
+
+const WATCH_MS = 1_000
+
+function withRing(command: Command, run: (args: readonly string[], options: Record<string, unknown>) => Run): Command {
+  return command
+    .addOption(
+      new Option(
+        '--context <file>',
+        'the operator’s context; else $RINGWALL_CONTEXT, else .ringwall/operator.json here or above',
+      ),
+    )
+    .addOption(new Option('--node <id>', 'ask this node: an id of the context, or a URL'))
+    .addOption(new Option('-o, --output <format>', FORMATS.join(', ')).default('table').argParser(parseFormat))
+    .action(async (...given: unknown[]) => {
+      const options = given.at(-2) as Record<string, unknown> & Globals
+      const args = given.slice(0, -2) as string[]
+      const { openSession } = await import('./session.ts')
+      const client = await openSession(options)
+      const once = run(args, options)
+      if (options.watch !== true) return once(client, options.output)
+      for (;;) {
+        if (process.stdout.isTTY === true) process.stdout.write('\x1b[H\x1b[2J')
+        await once(client, options.output)
+        await new Promise((wake) => setTimeout(wake, WATCH_MS))
+      }
+    })
+}
+
+const watch = (): Option => new Option('-w, --watch', 'again every second')
+const reason = (): Option => new Option('--reason <text>', 'why, for the ledger').default('by hand')
+const dryRun = (): Option => new Option('--dry-run', 'say what would happen, and change nothing')
+
+/** A whole number option. @throws {UsageError} */
+function whole(name: string, least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (!/^[0-9]{1,9}$/.test(text) || value < least || value > most)
+      throw new UsageError(`${name} ${text}: expected a whole number from ${least} to ${most}`)
+    return value
+  }
+}
+
+export function buildProgram(): Command {
+  const program = new Command('ringwall').description('One security layer for everything a team runs.').showHelpAfterError(false)
+  program.configureHelp({ sortSubcommands: false }).helpCommand(false)
+
+  program
+    .command('up')
+    .description('bring up a local ring, in front of the demo or of your application')
+    .option('--to <url>', 'your application: http://HOST:PORT')
+    .option('--nodes <n>', 'how many nodes', whole('--nodes', 1, 10), 4)
+    .option('--data <dir>', 'where the ring’s state stays', '.ringwall')
+    .option(
+      '--ports <base>',
+      'node i takes traffic on base + i, admin 1000 above, links 1000 below',
+      whole('--ports', 2_100, 60_000),
+      8_080,
+    )
+    .action(async ({ to, nodes, data, ports }: { to?: string; nodes: number; data: string; ports: number }) => {
+      const { runUp } = await import('@ringwall/node')
+      process.exitCode = await runUp({ to, nodes, data, ports })
+    })
+
+  program
+    .command('protect')
+    .argument('<url>', 'the application: http://HOST:PORT')
+    .description('one node in front of one application, a ring of one')
+    .requiredOption('--listen <host:port>', 'where to take traffic')
+    .option(
+      '--rules <set>',
+      'base, crs, or a folder of .conf files; repeatable',
+      (set: string, sets: string[]) => [...sets, set],
+      [],
+    )
+    .option('--paranoia <level>', '1 to 4', whole('--paranoia', 1, 4), 1)
+    .addOption(new Option('--mode <mode>', 'refuse, or only record').choices(['enforce', 'shadow']).default('enforce'))
+    .option('--explain-header', 'tell clients which rules matched: for trials', false)
+    .option('--config <file>', 'a policy, instead of the one made from these options')
+    .option('--data <dir>', 'where state stays (default: .ringwall/protect-PORT)')
+    .option('--admin <host:port>', 'admin API and console (default: a free port on loopback)')
+    .action(async (url: string, given: Record<string, unknown>) => {
+      const { runProtect } = await import('@ringwall/node')
+      const rules = (given.rules as string[]).length === 0 ? ['base'] : (given.rules as string[])
+      process.exitCode = await runProtect({
+        url,
+        listen: given.listen as string,
+        rules,
+        paranoia: given.paranoia as number,
+        mode: given.mode as 'enforce' | 'shadow',
+        explainHeader: given.explainHeader === true,
+        config: given.config as string | undefined,
+        data: given.data as string | undefined,
+        admin: given.admin as string | undefined,
+      })
+    })
+
+  const node = program
+    .command('node')
+    .description('run one node of a ring; or ls, show')
+    .option('--config <file>', 'the node’s configuration: node.yaml')
+    .action(async ({ config }: { config?: string }) => {
+      if (config === undefined) throw new UsageError('name the node’s configuration: ringwall node --config FILE; or ls, show')
+      const { runNode } = await import('@ringwall/node')
+      process.exitCode = await runNode(config)
+    })
+  withRing(
+    node.command('ls').description('all nodes of the ring').addOption(watch()),
+    () => async (client, format) => (await import('./commands/ring.ts')).nodeList(client, format),
+  )
+  withRing(
+    node.command('show').argument('<id>').description('one node'),
+    ([id]) =>
+      async (client, format) =>
+        (await import('./commands/ring.ts')).nodeShow(client, format, id as string),
+  )
+
+  withRing(
+    program.command('status').description('one node, by itself').addOption(watch()),
+    () => async (client, format) => (await import('./commands/ring.ts')).status(client, format),
+  )
+  withRing(
+    program.command('check').description('what is well and what is not, with fixes'),
+    () => async (client, format) => (await import('./commands/ring.ts')).check(client, format),
+  )
+
+  const deny = program.command('deny').description('denials: add, rm, ls')
+  withRing(
+    deny
+      .command('add')
+      .argument('<kind>', 'ip, cidr, token, subject, account')
+      .argument('<value>')
+      .description('deny everywhere, at once')
+      .addOption(new Option('--ttl <duration>', 'for how long').default('1h'))
+      .option('--service <name>', 'of an account')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([kind, value], options) =>
+      async (client) => {
+        const { denyAdd } = await import('./commands/deny.ts')
+        const service = options.service as string | undefined
+        await denyAdd(client, kind as string, value as string, {
+          ttlMs: parseTtl(options.ttl as string),
+          reason: options.reason as string,
+          service,
+          dryRun: options.dryRun === true,
+        })
+      },
+  )
+  withRing(
+    deny
+      .command('rm')
+      .alias('remove')
+      .argument('<id|value>')
+      .description('lift a denial')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([target], options) =>
+      async (client) =>
+        (await import('./commands/deny.ts')).denyRemove(
+          client,
+          target as string,
+          options.reason as string,
+          options.dryRun === true,
+        ),
+  )
+  withRing(
+    deny.command('ls').description('what is denied').addOption(watch()),
+    () => async (client, format) => (await import('./commands/deny.ts')).denyList(client, format),
+  )
+
+  const policy = program.command('policy').description('the policy: show, plan, apply, schema')
+  withRing(
+    policy.command('show').description('the policy in force'),
+    () => async (client, format) => (await import('./commands/policy.ts')).policyShow(client, format),
+  )
+  withRing(
+    policy
+      .command('plan')
+      .argument('[file]', 'the wanted policy', 'ringwall.yaml')
+      .option('--exit-code', 'fail when there are differences')
+      .description('what applying a file would change'),
+    ([file], options) =>
+      async (client, format) =>
+        (await import('./commands/policy.ts')).policyPlan(client, format, file as string, options.exitCode === true),
+  )
+  withRing(
+    policy
+      .command('apply')
+      .argument('[file]', 'the wanted policy', 'ringwall.yaml')
+      .option('-y, --yes', 'without being asked')
+      .addOption(dryRun())
+      .description('propose it to the ring'),
+    ([file], options) =>
+      async (client) =>
+        (await import('./commands/policy.ts')).policyApply(client, file as string, {
+          yes: options.yes === true,
+          dryRun: options.dryRun === true,
+        }),
+  )
+  withRing(
+    policy.command('schema').description('the policy’s JSON Schema, for editors'),
+    () => async (client) => (await import('./commands/policy.ts')).policySchema(client),
+  )
+
+  withRing(
+    program
+      .command('explain')
+      .argument('<request-id>', 'as in the response’s x-request-id')
+      .description('why a request was answered as it was'),
+    ([id]) =>
+      async (client, format) =>
+        (await import('./commands/explain.ts')).explain(client, format, id as string),
+  )
+  withRing(
+    program
+      .command('top')
+      .description('what was asked most')
+      .option('--by <key>', 'source, path, rule, service', 'source')
+      .option('--window <duration>', 'of the last', '5m')
+      .addOption(watch()),
+    (_args, options) => async (client, format) =>
+      (await import('./commands/ring.ts')).top(client, format, options.by as string, parseTtl(options.window as string)),
+  )
+  withRing(
+    program.command('events').description('what happened').option('-f, --follow', 'and what happens'),
+    (_args, options) => async (client, format) =>
+      (await import('./commands/ring.ts')).events(client, format, options.follow === true),
+  )
+
+  const ledger = program.command('ledger').description('the ledger: ls, show, tail')
+  withRing(
+    ledger
+      .command('ls')
+      .description('newest blocks')
+      .option('--limit <n>', 'how many', whole('--limit', 1, 200), 20)
+      .addOption(watch()),
+    (_args, options) => async (client, format) =>
+      (await import('./commands/ring.ts')).ledgerList(client, format, options.limit as number),
+  )
+  withRing(
+    ledger.command('show').argument('<height>').description('one block'),
+    ([height]) =>
+      async (client, format) =>
+        (await import('./commands/ring.ts')).ledgerShow(client, format, height as string),
+  )
+  withRing(
+    ledger.command('tail').description('blocks as they come'),
+    () => async (client) => (await import('./commands/ring.ts')).ledgerTail(client),
+  )
+
+  withRing(
+    program.command('console').description('the link that opens the console, signed in'),
+    (_args, options) => async (client) =>
+      (await import('./commands/console.ts')).consoleLink(client, options.context as string | undefined),
+  )
+  program
+    .command('version')
+    .description('of this installation')
+    .action(async () => write((await import('@ringwall/node')).VERSION))
+  program
+    .command('completion')
+    .argument('<shell>', 'bash, zsh, fish')
+    .description('a completion script: source <(ringwall completion bash)')
+    .action(async (shell: string) => write((await import('./completion.ts')).completion(program, shell).trimEnd()))
+  return program
+}
+
+/** Everywhere: throw instead of exiting, and say nothing that is not said below. */
+function quiet(command: Command): void {
+  command.exitOverride().configureOutput({ writeErr: () => {} })
+  for (const child of command.commands) quiet(child)
+}
+
+/** The exit code, after one line that says what is wrong. */
+function report(error: unknown): number {
+  const say = (line: string): void => void process.stderr.write(`ringwall: ${line}\n`)
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return 0
+    if (error.code === 'commander.help') {
+      process.stderr.write('usage: ringwall COMMAND; ringwall --help lists them\n')
+      return 2
+    }
+    say(error.message.replace(/^error: /, ''))
+    return 2
+  }
+  if (error instanceof QuietFailure) return 1
+  if (error instanceof UsageError || error instanceof ContextInvalid) {
+    say(error.message)
+    return 2
+  }
+  if (error instanceof ApiError || error instanceof NodeUnreachable) {
+    say(error instanceof ApiError && error.status < 500 ? `refused: ${error.message}` : error.message)
+    return 1
+  }
+  const known = error instanceof Error && 'code' in error
+  say(error instanceof Error ? `${known ? '' : 'unexpected: '}${error.message}` : String(error))
+  return 1
+}
+
+const program = buildProgram()
+quiet(program)
+try {
+  await program.parseAsync(process.argv)
+} catch (error) {
+  process.exitCode = report(error)
+}
