@@ -43,7 +43,6 @@ export function paint(colour: keyof typeof colours, text: string): string {
 
 /** What a terminal must not act on is shown as it is: output may hold bytes that attackers chose. */
 export function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: finding them is the point.
   return text.replace(
     /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g,
     (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,

@@ -61,6 +61,8 @@ export function exchangeHellos(
     const onClose = (): void => end(new Error('it closed the connection before saying hello: does it know this node’s key?'))
     const end = (error: Error | undefined, early: readonly Frame[] = []): void => {
       clearTimeout(timer)
+      // Whatever comes before the link listens waits in the socket.
+      socket.pause()
       socket.off('data', onData)
       socket.off('close', onClose)
       if (error === undefined) settle({ parser, early })

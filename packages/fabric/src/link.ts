@@ -44,6 +44,7 @@ export class Link {
     socket.on('data', (chunk: Buffer) => this.#receive(parser, chunk))
     socket.on('error', (error: NodeJS.ErrnoException) => this.close(`the connection broke (${error.code ?? error.message})`))
     socket.on('close', () => this.#closed())
+    socket.resume()
     this.#timer = setInterval(() => this.#beat(), PING_MS)
     this.#timer.unref()
     this.#beat()
