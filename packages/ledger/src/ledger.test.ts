@@ -3,6 +3,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { decodeMessage } from '@ringwall/consensus'
 import { LedgerError } from './errors.ts'
 import { TestRing, until, word, wordsApplication } from './test-ring.ts'
 import type { FinalBlock, Ledger } from './types.ts'
@@ -201,12 +202,21 @@ test('a node whose block file rotted keeps the good part, fetches the rest from 
     const bad = await readFile(path)
     bad[Math.floor(bad.length / 2)]! ^= 1
     await writeFile(path, bad)
+    let votes = 0
+    ring.network.tamper = (from, _to, channel, payload) => {
+      if (from === 'n3' && channel === 'consensus' && payload[0] === 0 && decodeMessage(payload.subarray(1)).kind === 'vote')
+        votes++
+      return payload
+    }
     const back = await ring.open('n3')
     assert.match(back.status().repairs.join(), /blocks\.log at byte \d+ .*corrupt.*kept at/)
     assert.ok(ring.lines.some((line) => line.startsWith('n3 warn') && line.includes('corrupt')))
     assert.deepEqual(await readFile(`${path}.corrupt-1`), bad)
     await until('it has all again', () => has(back, 'w5'))
     await until('and the same root', () => back.status().root === ledgers[0]!.status().root)
+    await ledgers[0]!.submit(word('more'), 10_000)
+    await until('it follows', () => has(back, 'more'))
+    assert.equal(votes, 0, 'it does not know all that it signed, so it signs nothing for now')
     await ring.kill('n3')
     assert.equal((await verdictOf(ring, 'n3')).ok, true)
     assert.ok((await readdir(ring.directory('n3'))).includes('blocks.log.corrupt-1'))

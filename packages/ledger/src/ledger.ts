@@ -49,6 +49,7 @@ import type { Application, Committed, FinalBlock, Ledger, LedgerStatus } from '.
 const AHEAD_MS_MAX = 5000
 export const DEFAULTS = { roundMs: 1000, heartbeatMs: 5000, syncMs: 1000 } as const
 const ASK_MS = 3000
+const FIRST_HEARTBEAT_MS = 150
 const MEMPOOL_COUNT_MAX = 10_000
 const MEMPOOL_BYTES_MAX: number = 32 * 1024 * 1024
 const CANDIDATES_MAX = 1024
@@ -372,9 +373,23 @@ export class LedgerShell<S> implements Ledger<S> {
     const { chain } = this.#parts
     chain.learn(parent)
     this.#proposal = { round, parent }
-    clearTimeout(this.#heartbeat)
-    this.#heartbeat = setTimeout(() => this.#propose(true), this.#heartbeatMs)
+    this.#armHeartbeat(this.#now() + this.#heartbeatMs)
     this.#propose(false)
+  }
+
+  /** After a start, the first proof of freshness comes as soon as a quorum listens: until then nodes wait for it. */
+  #armHeartbeat(dueMs: number): void {
+    clearTimeout(this.#heartbeat)
+    const first = this.#certifiedAtMs === undefined
+    const wait = Math.max(0, dueMs - this.#now())
+    this.#heartbeat = setTimeout(
+      () => {
+        const linked = this.#peers.connected().length + 1 >= quorumOf(this.#validators.length)
+        if (this.#now() >= dueMs || (first && linked)) this.#propose(true)
+        else this.#armHeartbeat(dueMs)
+      },
+      first ? Math.min(FIRST_HEARTBEAT_MS, wait) : wait,
+    )
   }
 
   /** Transactions that arrive in one turn of the event loop go into one block. */

@@ -58,7 +58,7 @@ const SHAPES: readonly Shape[] = [
   { name: 'bare logic after a quote', pattern: /^s\)*&\(*(?:1|s)(?:$|[c;)&])/, reading: 'quoted' },
   {
     name: 'tautology after a value',
-    pattern: /^[1n)]\)*&\(*o?(?:1o1|sos|1os|so1|1o\(|nosc|f\()/,
+    pattern: /^o?[1n)]\)*&\(*o?(?:1o1|sos|1os|so1|1o\(|nosc|f\()/,
     reading: 'bare',
     also: ({ kinds }) => kinds[0] !== 'n' || kinds.length <= 8,
   },
