@@ -1,0 +1,1 @@
+export { type ShopOptions, startShop } from './server.ts'
