@@ -104,11 +104,9 @@ test('06 failed logins from one source, spread over all nodes, become a denial o
   const source = '198.51.100.20'
   for (let attempt = 0; attempt < 24; attempt += 1) {
     const body = `email=user${attempt}%40example.test&password=wrong${attempt}`
-    await ask(ring.traffic((attempt % 4) + 1), '/login', {
-      method: 'POST',
-      headers: { 'content-type': 'application/x-www-form-urlencoded', 'x-forwarded-for': source },
-      body,
-    })
+    const headers = { 'content-type': 'application/x-www-form-urlencoded', 'x-forwarded-for': source }
+    // Connections of a denied source are cut, so that the last ones may get no answer at all.
+    await ask(ring.traffic((attempt % 4) + 1), '/login', { method: 'POST', headers, body }).catch(() => {})
   }
   for (const node of ALL)
     await eventually(`n${node} refuses the source`, async () => (await ask(ring.traffic(node), '/', from(source))).status === 403)

@@ -181,13 +181,22 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (subject.kind === 'ip' || subject.kind === 'cidr') proxy.cutSource(subject.value)
     }
 
-    fabric.onGossip((_from, payload) => {
+    /** A denial that another node passes on. Answers whether it is worth passing on further. */
+    const hear = (payload: Uint8Array): 'news' | 'known' | 'bad' => {
       const denial = early.take(ledger.state(), payload, Date.now())
-      if (denial === undefined) return isKnownDenial(view, payload)
+      if (denial === undefined) return isKnownDenial(view, early, payload) ? 'known' : 'bad'
       cut(denial.subject)
       // Whoever hears of a denial helps to get it agreed: its first node may be gone by now.
       ledger.submit(payload, OWN_DENIAL_WAIT_MS).catch(() => {})
-      return true
+      return 'news'
+    }
+    fabric.onGossip((_from, payload) => hear(payload) !== 'bad')
+    // A node that was away has missed what went around: its neighbours tell it, and it tells the rest.
+    fabric.onMessage('gossip', (_from, payload) => {
+      if (hear(payload) === 'news') fabric.gossip(payload)
+    })
+    fabric.onLink(({ id, connected }) => {
+      if (connected) for (const bytes of early.transactions()) fabric.send(id, 'gossip', bytes)
     })
 
     const propose = (bytes: Uint8Array, waitMs: number): ReturnType<RingLedger['submit']> => {
@@ -322,11 +331,13 @@ function isDenied(view: View, subject: DenialSubject): boolean {
   return currentDenial(view, subject) !== undefined
 }
 
-/** A denial that was certified before its gossip came around is no fault of the peer that passed it on. */
-function isKnownDenial(view: View, payload: Uint8Array): boolean {
+/** A denial that is enforced already is no fault of the peer that passed it on. */
+function isKnownDenial(view: View, early: EarlyDenials, payload: Uint8Array): boolean {
   try {
     const { body } = parseTx(payload).content
-    return body.type === 'deny.add' && isDenied(view, body.subject)
+    if (body.type !== 'deny.add') return false
+    const id = subjectId(body.subject)
+    return isDenied(view, body.subject) || early.index.list(Date.now()).some((denial) => denial.id === id)
   } catch {
     return false
   }

@@ -13,8 +13,8 @@ const QUORUM_SILENT_MS = 6_000
 export class EarlyDenials {
   readonly index = new ProvisionalDenials()
   readonly #application: RingApplication
-  /** When each held denial arrived, by denial id. Bounded by what `index` takes in. */
-  readonly #arrivedAtMs = new Map<string, number>()
+  /** When each held denial arrived and the transaction that said so, by denial id. Bounded by what `index` takes in. */
+  readonly #held = new Map<string, { readonly arrivedAtMs: number; readonly bytes: Uint8Array }>()
   /** Since when a quorum has been certifying blocks without a pause; undefined while it is silent. */
   #liveSinceMs: number | undefined
 
@@ -33,8 +33,13 @@ export class EarlyDenials {
     const { denial } = checked
     // Without a quorum nothing can be confirmed: the denial then stands until its transaction can no longer be agreed.
     if (!this.index.add(denial, nowMs, parseTx(bytes).content.untilMs - nowMs)) return undefined
-    this.#arrivedAtMs.set(denial.id, nowMs)
+    this.#held.set(denial.id, { arrivedAtMs: nowMs, bytes: Uint8Array.from(bytes) })
     return denial
+  }
+
+  /** The transactions of what is held: for a node that was away while they went around. */
+  transactions(): readonly Uint8Array[] {
+    return [...this.#held.values()].map(({ bytes }) => bytes)
   }
 
   /** A block decided about these. */
@@ -48,14 +53,14 @@ export class EarlyDenials {
     this.#liveSinceMs = live ? (this.#liveSinceMs ?? nowMs) : undefined
     this.index.expire(nowMs)
     const standing = new Set(this.index.list(nowMs).map(({ id }) => id))
-    for (const [id, arrivedAtMs] of this.#arrivedAtMs) {
-      if (!standing.has(id)) this.#arrivedAtMs.delete(id)
+    for (const [id, { arrivedAtMs }] of this.#held) {
+      if (!standing.has(id)) this.#held.delete(id)
       else if (this.#liveSinceMs !== undefined && nowMs - Math.max(arrivedAtMs, this.#liveSinceMs) >= LAPSE_MS) this.#settle(id)
     }
   }
 
   #settle(id: string): void {
     this.index.confirm(id)
-    this.#arrivedAtMs.delete(id)
+    this.#held.delete(id)
   }
 }
