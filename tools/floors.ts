@@ -73,7 +73,7 @@ export function checkFloors(root: string): readonly string[] {
     }
     const declared = new Set([...Object.keys(manifest.dependencies ?? {}), ...Object.keys(manifest.devDependencies ?? {})])
     for (const file of sourcesBelow(home)) {
-      const isTest = /\.test\.tsx?$|\/dev\/|\/testing\//.test(file)
+      const isTest = /\.test\.tsx?$|\/dev\/|\/test-[\w-]+\.ts$/.test(file)
       for (const specifier of importsOf(readFileSync(file, 'utf8'))) {
         const at = relative(root, file)
         const wrong = judgeImport(name, specifier, isTest)

@@ -152,14 +152,17 @@ export class RingwallClient {
     const headers = new Headers({ accept: 'application/json' })
     if (this.#signer !== undefined) headers.set('authorization', `Bearer ${await this.#signer.token()}`)
     if (body !== undefined) headers.set('content-type', 'application/json')
-    let response: Response
-    try {
-      response = await this.#fetch(url, {
+    const send = (): Promise<Response> =>
+      this.#fetch(url, {
         method,
         headers,
         signal: signal ?? AbortSignal.timeout(timeoutMs ?? this.#timeoutMs),
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       })
+    let response: Response
+    try {
+      // A kept connection may have been closed just now. Asking twice is safe: a transaction counts once, by its id.
+      response = await send().catch((cause) => (wasClosed(cause) ? send() : Promise.reject(cause)))
     } catch (cause) {
       throw new NodeUnreachable(this.baseUrl, describeFailure(cause), { cause })
     }
@@ -184,6 +187,11 @@ export class RingwallClient {
       reader.cancel().catch(() => {})
     }
   }
+}
+
+function wasClosed(cause: unknown): boolean {
+  const code = ((cause as Error).cause as { code?: string } | undefined)?.code
+  return code === 'UND_ERR_SOCKET' || code === 'ECONNRESET'
 }
 
 function describeFailure(cause: unknown): string {

@@ -79,9 +79,12 @@ export class AdminServer {
   constructor(options: AdminOptions) {
     this.#options = options
     this.#routes = options.operations.map(compile)
-    this.#server = createServer({ headersTimeout: 5_000, requestTimeout: 15_000, maxHeaderSize: 16_384 }, (request, response) => {
-      void this.#serve(request, response)
-    })
+    this.#server = createServer(
+      { headersTimeout: 5_000, requestTimeout: 15_000, keepAliveTimeout: 65_000, maxHeaderSize: 16_384 },
+      (request, response) => {
+        void this.#serve(request, response)
+      },
+    )
     this.#server.maxConnections = CONNECTIONS_MAX
   }
 
