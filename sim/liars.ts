@@ -1,0 +1,251 @@
+/**
+ * Validators that lie, by name. Each holds its own key and nobody else's, hears everything it is sent, and may send anything
+ * to anybody at any time.
+ */
+import {
+  type Block,
+  type Certificate,
+  type Digest,
+  decodeMessage,
+  encodeMessage,
+  genesisBlock,
+  leaderOf,
+  type Message,
+  makeBlock,
+  type Proposal,
+  type Scheme,
+  signingBytes,
+  type Vote,
+  type VoteKind,
+  Voter,
+  type VoterConfig,
+} from '@ringwall/consensus'
+import { badTx, EPOCH_MS, goodTx } from './application.ts'
+import { encodeTxs } from './validator.ts'
+import type { World } from './world.ts'
+
+export interface LiarOptions {
+  readonly index: number
+  readonly config: VoterConfig
+  readonly scheme: Scheme
+  readonly world: World
+  send(to: number, message: Message): void
+}
+
+export interface Liar {
+  start(): void
+  hear(from: number, message: Message): void
+}
+
+abstract class Base implements Liar {
+  protected readonly o: LiarOptions
+  /** What was said to it, to replay and to build on. */
+  protected readonly heard: Message[] = []
+  protected readonly certificates: Certificate[] = []
+
+  constructor(options: LiarOptions) {
+    this.o = options
+  }
+
+  start(): void {
+    this.tick()
+  }
+
+  hear(_from: number, message: Message): void {
+    if (this.heard.length < 400) this.heard.push(message)
+    if (message.kind === 'certificate') this.certificates.push(message.certificate)
+    if (message.kind === 'proposal') this.onProposal(message.proposal)
+  }
+
+  protected tick(): void {
+    this.act()
+    this.o.world.after(20 + this.o.world.random.next() * 120, () => this.tick())
+  }
+
+  protected act(): void {}
+
+  protected onProposal(_proposal: Proposal): void {}
+
+  protected others(): readonly number[] {
+    return Array.from({ length: this.o.config.validators }, (_, i) => i).filter((i) => i !== this.o.index)
+  }
+
+  protected vote(kind: VoteKind, round: number, digest: Digest | undefined): Message {
+    const vote: Vote = {
+      kind,
+      round,
+      digest,
+      signer: this.o.index,
+      signature: this.o.scheme.sign(signingBytes(kind, this.o.config.ring, round, digest)),
+    }
+    return { kind: 'vote', vote }
+  }
+
+  protected propose(block: Block, like: Pick<Proposal, 'parentCertificate' | 'nullifications'>): Message {
+    const signature = this.o.scheme.sign(signingBytes('proposal', this.o.config.ring, block.round, block.digest))
+    return { kind: 'proposal', proposal: { block, ...like, signature } }
+  }
+
+  protected round(): number {
+    return Math.max(0, ...this.certificates.map(({ round }) => round)) + 1
+  }
+}
+
+/** Says nothing, ever. */
+class Silent extends Base {
+  override start(): void {}
+}
+
+/** Two honest voters with one key, each talking to its own half, which do not know of each other. */
+class Twins extends Base {
+  readonly #voters: readonly Voter[]
+  readonly #halves: readonly (readonly number[])[]
+
+  constructor(options: LiarOptions) {
+    super(options)
+    const genesis = genesisBlock(options.config.ring)
+    this.#voters = [0, 1].map(() => new Voter(options.config, options.scheme, genesis))
+    const others = this.others()
+    const overlap = options.world.random.pick(others)
+    this.#halves = [0, 1].map((half) => others.filter((i, at) => i === overlap || at % 2 === half))
+  }
+
+  override start(): void {
+    for (const twin of [0, 1]) this.#step(twin, { kind: 'start' })
+  }
+
+  override hear(from: number, message: Message): void {
+    for (const twin of [0, 1]) if (this.#halves[twin]?.includes(from)) this.#step(twin, { kind: 'message', from, message })
+  }
+
+  #step(twin: number, event: Parameters<Voter['step']>[0]): void {
+    const voter = this.#voters[twin] as Voter
+    const { world, config } = this.o
+    for (const effect of voter.step(event, EPOCH_MS + world.nowMs)) {
+      if (effect.kind === 'send') {
+        const half = this.#halves[twin] as readonly number[]
+        for (const to of half) if (effect.to === 'all' || effect.to === to) this.o.send(to, effect.message)
+      } else if (effect.kind === 'timer')
+        world.after(effect.afterMs, () => this.#step(twin, { kind: 'timeout', round: effect.round }))
+      else if (effect.kind === 'verify') this.#step(twin, { kind: 'verified', digest: effect.block.digest, valid: true })
+      else if (effect.kind === 'propose') {
+        const timestampMs = Math.floor(EPOCH_MS + world.nowMs) + 1 + twin
+        const payload = encodeTxs(twin === 0 ? [] : [goodTx(config.ring, world.random, timestampMs)])
+        world.after(5, () => this.#step(twin, { kind: 'proposed', round: effect.round, payload, timestampMs }))
+      }
+    }
+  }
+}
+
+/** Proposes two blocks, shows each half one, and votes for both and for nullifying, everywhere. */
+class Equivocator extends Base {
+  protected override onProposal(proposal: Proposal): void {
+    const { block } = proposal
+    for (const to of this.others()) {
+      for (const kind of ['notarize', 'finalize', 'nullify'] as const) {
+        if (this.o.world.random.chance(0.6))
+          this.o.send(to, this.vote(kind, block.round, kind === 'nullify' ? undefined : block.digest))
+      }
+    }
+    const round = block.round + 1
+    if (leaderOf(round, this.o.config.validators) !== this.o.index) return
+    const parents: readonly [Block, Certificate | undefined][] = [
+      [block, this.certificates.find(({ digest }) => digest === block.digest)],
+    ]
+    for (const [parent, parentCertificate] of parents) {
+      for (const [half, offset] of [1, 2].entries()) {
+        const twin = makeBlock({
+          round,
+          height: parent.height + 1,
+          parent: parent.digest,
+          proposer: this.o.index,
+          timestampMs: parent.timestampMs + offset,
+          payload: encodeTxs([]),
+        })
+        for (const to of this.others().filter((i) => i % 2 === half))
+          this.o.send(to, this.propose(twin, { parentCertificate, nullifications: [] }))
+      }
+    }
+  }
+}
+
+/** Proposes blocks that say what is not true, whenever it leads, and votes for whatever others propose. */
+class InvalidProposer extends Base {
+  protected override onProposal({ block }: Proposal): void {
+    for (const to of this.others()) this.o.send(to, this.vote('notarize', block.round, block.digest))
+  }
+
+  protected override act(): void {
+    const { world, config, index } = this.o
+    const round = this.round()
+    if (leaderOf(round, config.validators) !== index) return
+    const certificate = this.certificates.filter(({ kind }) => kind === 'notarize').at(-1)
+    const genesis = genesisBlock(config.ring)
+    const atMs = Math.floor(EPOCH_MS + world.nowMs)
+    const parent = certificate?.digest ?? genesis.digest
+    const known = this.heard.find((message) => message.kind === 'proposal' && message.proposal.block.digest === parent)
+    const height = known?.kind === 'proposal' ? known.proposal.block.height : 0
+    const nullifications = this.certificates.filter(
+      ({ kind, round: at }) => kind === 'nullify' && at > (certificate?.round ?? 0) && at < round,
+    )
+    const payload = world.random.chance(0.8)
+      ? encodeTxs([goodTx(config.ring, world.random, atMs), badTx(config.ring, world.random, atMs, index)])
+      : new TextEncoder().encode('no list')
+    const timestampMs = world.random.chance(0.2) ? atMs + 60_000 : atMs + 1
+    const block = makeBlock({ round, height: height + 1, parent, proposer: index, timestampMs, payload })
+    for (const to of this.others()) this.o.send(to, this.propose(block, { parentCertificate: certificate, nullifications }))
+  }
+}
+
+/** Sends noise: forged certificates and votes in others' names, changed bytes of true messages, replays of old ones. */
+class Garbage extends Base {
+  protected override act(): void {
+    const { world } = this.o
+    for (let i = 0; i < 6; i += 1) {
+      const to = world.random.pick(this.others())
+      const message = this.heard.length > 0 ? world.random.pick(this.heard) : undefined
+      if (message === undefined) continue
+      const made = world.random.pick([() => message, () => this.forge(), () => mangle(message, world)])()
+      if (made !== undefined) this.o.send(to, made)
+    }
+  }
+
+  forge(): Message {
+    const { world, config, scheme } = this.o
+    const round = Math.max(1, this.round() + world.random.whole(-2, 3))
+    const kind = world.random.pick(['notarize', 'nullify', 'finalize'] as const)
+    const digest = kind === 'nullify' ? undefined : ('ab'.repeat(32) as Digest)
+    const signature = scheme.sign(signingBytes(kind, config.ring, round, digest))
+    const signers = Array.from({ length: world.random.whole(1, config.validators) }, (_, signer) => ({ signer, signature }))
+    if (world.random.chance(0.5)) return { kind: 'certificate', certificate: { kind, round, digest, signatures: signers } }
+    return { kind: 'vote', vote: { kind, round, digest, signer: world.random.whole(0, config.validators - 1), signature } }
+  }
+}
+
+/** One byte of a true message changed, if that is still a message at all. */
+function mangle(message: Message, world: World): Message | undefined {
+  const bytes = encodeMessage(message)
+  const at = world.random.whole(0, bytes.length - 1)
+  bytes[at] = (bytes[at] as number) ^ (1 << world.random.whole(0, 7))
+  try {
+    return decodeMessage(bytes)
+  } catch {
+    return undefined
+  }
+}
+
+/** Honest in what it signs, but tells only some, and late. */
+class Withholder extends Twins {
+  override hear(from: number, message: Message): void {
+    if (this.o.world.random.chance(0.7)) this.o.world.after(this.o.world.random.next() * 800, () => super.hear(from, message))
+  }
+}
+
+export const LIARS: Readonly<Record<string, new (options: LiarOptions) => Liar>> = {
+  silent: Silent,
+  twins: Twins,
+  equivocator: Equivocator,
+  'invalid proposer': InvalidProposer,
+  garbage: Garbage,
+  withholder: Withholder,
+}
