@@ -122,6 +122,8 @@ export class Validator {
     for (const { block } of this.chain) this.#execute(block)
     const after = tip?.block.round ?? 0
     const journal = this.#journal.filter((record) => roundOf(record) > after)
+    for (const record of journal)
+      if (record.kind === 'proposal') this.#blocks.set(record.proposal.block.digest, record.proposal.block)
     this.#voter = Voter.restore(config, scheme, tip, journal)
     this.#alive = true
     this.#post({ kind: 'start' })

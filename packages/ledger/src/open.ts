@@ -65,6 +65,8 @@ export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S
     const restored = journal.restored.filter((record) => roundOf(record) > block.round)
     // Bodies that the voter may build on, or be asked for, before they are final.
     for (const record of restored) if (record.kind === 'proposal') chain.learn(record.proposal.block)
+    // Bodies that this validator voted for: it has to judge what is built on them, and others may have lost theirs.
+    for (const record of restored) if (record.kind === 'proposal') chain.learn(record.proposal.block)
     const fresh = certificate === undefined && restored.length === 0
     const voter = fresh
       ? new Voter(config, scheme, first)
