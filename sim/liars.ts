@@ -234,6 +234,62 @@ function mangle(message: Message, world: World): Message | undefined {
   }
 }
 
+/** Proposes on top of old blocks, past rounds that may be final, and makes certificates of fewer votes than a quorum. */
+class Skipper extends Base {
+  protected override act(): void {
+    const { world, config, index } = this.o
+    const round = this.round()
+    for (const certificate of this.shortCertificates()) {
+      for (const to of this.others()) if (world.random.chance(0.5)) this.o.send(to, { kind: 'certificate', certificate })
+    }
+    if (leaderOf(round, config.validators) !== index) return
+    const genesis = genesisBlock(config.ring)
+    const old = this.certificates.filter(({ kind, round: at }) => kind === 'notarize' && at < round - 1)
+    const certificate = old.length > 0 && world.random.chance(0.6) ? world.random.pick(old) : undefined
+    const known = this.heard.find(
+      (message) => message.kind === 'proposal' && message.proposal.block.digest === certificate?.digest,
+    )
+    if (certificate !== undefined && known === undefined) return
+    const parent = known?.kind === 'proposal' ? known.proposal.block : genesis
+    const timestampMs = Math.floor(EPOCH_MS + world.nowMs)
+    const block = makeBlock({
+      round,
+      height: parent.height + 1,
+      parent: parent.digest,
+      proposer: index,
+      timestampMs,
+      payload: encodeTxs([]),
+    })
+    const nullifications = this.certificates.filter(
+      ({ kind, round: at }) => kind === 'nullify' && at > parent.round && at < round,
+    )
+    for (const to of this.others()) {
+      this.o.send(to, this.propose(block, { parentCertificate: certificate, nullifications }))
+      this.o.send(to, this.vote('notarize', round, block.digest))
+    }
+  }
+
+  /** Its own vote beside a true one of somebody else. */
+  shortCertificates(): readonly Certificate[] {
+    return this.heard.slice(-20).flatMap((message) => {
+      if (message.kind !== 'vote') return []
+      const { kind, round, digest, signer, signature } = message.vote
+      const own = this.vote(kind, round, digest)
+      if (own.kind !== 'vote' || signer === this.o.index) return []
+      const signatures = [
+        { signer, signature },
+        { signer: this.o.index, signature: own.vote.signature },
+      ].sort((a, b) => a.signer - b.signer)
+      return [{ kind, round, digest, signatures }]
+    })
+  }
+
+  override hear(from: number, message: Message): void {
+    if (this.heard.length >= 400) this.heard.shift()
+    super.hear(from, message)
+  }
+}
+
 /** Honest in what it signs, but tells only some, and late. */
 class Withholder extends Twins {
   override hear(from: number, message: Message): void {
@@ -247,5 +303,6 @@ export const LIARS: Readonly<Record<string, new (options: LiarOptions) => Liar>>
   equivocator: Equivocator,
   'invalid proposer': InvalidProposer,
   garbage: Garbage,
+  skipper: Skipper,
   withholder: Withholder,
 }

@@ -106,6 +106,9 @@ export class Validator {
   crash(): void {
     this.#alive = false
     this.#life += 1
+    // The disk may have taken some of what waited, in order, though nobody was told.
+    const written = this.#options.world.random.whole(0, this.#pending.length)
+    for (const effect of this.#pending.slice(0, written)) if (effect.kind === 'persist') this.#journal.push(effect.record)
     this.#pending = []
     this.#syncing = false
     this.#asked = undefined

@@ -690,8 +690,11 @@ export class Voter {
       block = parent
     }
     this.#owed = undefined
+    const last = blocks.at(-1)
+    // Only more than f liars can certify a block beside the chain; the shell compares certificates and raises the alarm.
+    if (last === undefined) return
     this.#effects.push({ kind: 'finalized', blocks, certificate })
-    this.#setFinal(blocks.at(-1) as Block, certificate)
+    this.#setFinal(last, certificate)
   }
 
   #onSynced(block: Block, certificate: Certificate): void {
