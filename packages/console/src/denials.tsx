@@ -1,0 +1,139 @@
+import type { Denial, RingwallClient } from '@ringwall/client'
+import { type FormEvent, useState } from 'react'
+import { Failure } from './app.tsx'
+import { duration } from './format.ts'
+import { useNow, usePolled } from './polling.ts'
+
+export function Denials({ client }: { readonly client: RingwallClient }) {
+  const denials = usePolled(() => client.denials(), 1_000)
+  const now = useNow(1_000)
+  const [error, setError] = useState<string>()
+  const remove = (denial: Denial): void => {
+    if (!confirm(`Lift the denial of ${denial.subject.kind} ${denial.subject.value} on all nodes?`)) return
+    setError(undefined)
+    client.denyRemove(denial.id, 'from the console').then(denials.reload, (cause: Error) => setError(cause.message))
+  }
+  const list = denials.data?.denials ?? []
+  return (
+    <>
+      <h1>Denials</h1>
+      <DenyForm client={client} value="" onDone={denials.reload} />
+      <Failure error={error ?? denials.error} />
+      {list.length === 0 ? (
+        <p>{denials.data === undefined ? 'Asking…' : 'Nothing is denied.'}</p>
+      ) : (
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard.
+        <section className="scroll" tabIndex={0} aria-label="Denials">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">Subject</th>
+                <th scope="col">State</th>
+                <th scope="col" className="number">
+                  Ends in
+                </th>
+                <th scope="col">By</th>
+                <th scope="col">Reason</th>
+                <th scope="col">
+                  <span className="hidden">Action</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {list.map((denial) => (
+                <tr key={denial.id}>
+                  <td className="path">
+                    {denial.subject.kind} {denial.subject.value}
+                  </td>
+                  <td className={denial.provisional ? 'warn' : 'good'}>
+                    {denial.provisional ? 'provisional' : `certified at ${denial.height}`}
+                  </td>
+                  <td className="number">{duration(denial.expiresAtMs - now)}</td>
+                  <td>{denial.issuer}</td>
+                  <td>{denial.reason}</td>
+                  <td>
+                    <button
+                      type="button"
+                      className="quiet"
+                      onClick={() => remove(denial)}
+                      aria-label={`Lift the denial of ${denial.subject.value}`}
+                    >
+                      Lift
+                    </button>
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </section>
+      )}
+    </>
+  )
+}
+
+const TTLS: readonly (readonly [string, number])[] = [
+  ['10 minutes', 600_000],
+  ['1 hour', 3_600_000],
+  ['1 day', 86_400_000],
+  ['7 days', 604_800_000],
+]
+
+/** Denies an address or a prefix. What is wrong with it, the ring says. */
+export function DenyForm({
+  client,
+  value,
+  onDone,
+}: {
+  readonly client: RingwallClient
+  readonly value: string
+  readonly onDone: () => void
+}) {
+  const [subject, setSubject] = useState(value)
+  const [ttlMs, setTtlMs] = useState(600_000)
+  const [reason, setReason] = useState('')
+  const [said, setSaid] = useState<{ readonly good: boolean; readonly text: string }>()
+  const submit = (event: FormEvent): void => {
+    event.preventDefault()
+    setSaid({ good: true, text: 'Proposing…' })
+    const kind = subject.includes('/') ? 'cidr' : 'ip'
+    client.denyAdd({ kind, value: subject.trim() }, ttlMs, reason.trim() || 'from the console').then(
+      (answer) => {
+        setSaid({
+          good: true,
+          text:
+            'height' in answer
+              ? `Denied on all nodes; certified at height ${answer.height}.`
+              : `Denied provisionally: ${answer.waiting}`,
+        })
+        onDone()
+      },
+      (cause: Error) => setSaid({ good: false, text: cause.message }),
+    )
+  }
+  return (
+    <form className="filters" onSubmit={submit}>
+      <label>
+        Address or prefix
+        <input required value={subject} onChange={(event) => setSubject(event.target.value)} placeholder="203.0.113.7" />
+      </label>
+      <label>
+        For
+        <select value={ttlMs} onChange={(event) => setTtlMs(Number(event.target.value))}>
+          {TTLS.map(([name, ms]) => (
+            <option key={ms} value={ms}>
+              {name}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label>
+        Reason
+        <input value={reason} maxLength={200} onChange={(event) => setReason(event.target.value)} />
+      </label>
+      <button type="submit">Deny everywhere</button>
+      <p role="status" className={said?.good === false ? 'bad' : ''}>
+        {said?.text ?? ''}
+      </p>
+    </form>
+  )
+}
