@@ -116,12 +116,13 @@ export class RingwallClient {
     return this.#call('top', { query })
   }
 
-  decisionStream(signal?: AbortSignal): AsyncIterable<Decision> {
-    return this.#stream<Decision>('/v1/decisions/stream', signal)
+  /** @param onOpen Called once nothing is missed any more: what is listed from then on, and what streams, is all. */
+  decisionStream(signal?: AbortSignal, onOpen?: () => void): AsyncIterable<Decision> {
+    return this.#stream<Decision>('/v1/decisions/stream', signal, onOpen)
   }
 
-  eventStream(signal?: AbortSignal): AsyncIterable<NodeEvent> {
-    return this.#stream<NodeEvent>('/v1/events/stream', signal)
+  eventStream(signal?: AbortSignal, onOpen?: () => void): AsyncIterable<NodeEvent> {
+    return this.#stream<NodeEvent>('/v1/events/stream', signal, onOpen)
   }
 
   /**
@@ -170,9 +171,10 @@ export class RingwallClient {
     return response
   }
 
-  async *#stream<T>(path: string, signal?: AbortSignal): AsyncIterable<T> {
+  async *#stream<T>(path: string, signal?: AbortSignal, onOpen?: () => void): AsyncIterable<T> {
     const given = signal ?? new AbortController().signal
     const response = await this.#request('GET', path, {}, given)
+    onOpen?.()
     const parser = new EventStreamParser()
     const reader = (response.body as ReadableStream<Uint8Array>).getReader()
     try {

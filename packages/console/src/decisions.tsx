@@ -8,6 +8,12 @@ const SHOWN = 200
 /** A flood must not make the page draw for each request. */
 const DRAW_MS = 250
 
+/** Newest first, each once. */
+function merge(fresh: readonly Decision[], before: readonly Decision[]): readonly Decision[] {
+  const known = new Map([...before, ...fresh].map((decision) => [decision.requestId, decision]))
+  return [...known.values()].sort((a, b) => b.atMs - a.atMs).slice(0, KEPT)
+}
+
 export function Decisions({ client }: { readonly client: RingwallClient }) {
   const [list, setList] = useState<readonly Decision[]>([])
   const [error, setError] = useState<string>()
@@ -20,18 +26,24 @@ export function Decisions({ client }: { readonly client: RingwallClient }) {
 
   useEffect(() => {
     const abort = new AbortController()
-    const follow = async (): Promise<void> => {
-      waiting.current.push(...[...(await client.decisions({ limit: 100 })).decisions].reverse())
-      for await (const decision of client.decisionStream(abort.signal)) {
-        waiting.current.push(decision)
-        if (waiting.current.length > KEPT) waiting.current.shift()
-      }
+    const fail = (cause: Error): void => {
+      if (!abort.signal.aborted) setError(cause.message)
     }
-    follow().catch((cause: Error) => abort.signal.aborted || setError(cause.message))
+    const take = (decision: Decision): void => {
+      waiting.current.push(decision)
+      if (waiting.current.length > KEPT) waiting.current.shift()
+    }
+    const loadPast = (): void => {
+      client.decisions({ limit: 100 }).then(({ decisions }) => [...decisions].reverse().forEach(take), fail)
+    }
+    const follow = async (): Promise<void> => {
+      for await (const decision of client.decisionStream(abort.signal, loadPast)) take(decision)
+    }
+    follow().catch(fail)
     const timer = setInterval(() => {
       if (held.current || waiting.current.length === 0) return
       const fresh = waiting.current.splice(0).reverse()
-      setList((before) => [...fresh, ...before].slice(0, KEPT))
+      setList((before) => merge(fresh, before))
     }, DRAW_MS)
     return () => {
       abort.abort()
