@@ -72,7 +72,7 @@ export function checkFloors(root: string): readonly string[] {
       devDependencies?: Record<string, string>
     }
     const declared = new Set([...Object.keys(manifest.dependencies ?? {}), ...Object.keys(manifest.devDependencies ?? {})])
-    for (const file of sourcesBelow(home)) {
+    for (const file of sourcesBelow(join(home, 'src'))) {
       const isTest = /\.test\.tsx?$|\/dev\/|\/test-[\w-]+\.ts$/.test(file)
       for (const specifier of importsOf(readFileSync(file, 'utf8'))) {
         const at = relative(root, file)
