@@ -45,6 +45,25 @@ const KINDS: Readonly<Record<string, string>> = {
     'wrk.headers["Sec-Fetch-Dest"] = "document"',
     'wrk.headers["Cache-Control"] = "max-age=0"',
   ].join('\n'),
+  'K3 POST of 2 KB JSON': post(
+    'application/json',
+    JSON.stringify({
+      items: Array.from({ length: 20 }, (_, id) => ({
+        id,
+        name: `Product ${id} with a name`,
+        tags: ['red', 'large'],
+        note: 'two days',
+      })),
+    }),
+  ),
+  'K4 POST of an 8 KB form': post(
+    'application/x-www-form-urlencoded',
+    Array.from({ length: 40 }, (_, n) => `field${n}=${`some+ordinary+text+of+a+form+number+${n}+`.repeat(5)}`).join('&'),
+  ),
+}
+
+function post(type: string, body: string): string {
+  return `wrk.method = "POST"\nwrk.path = "/"\nwrk.headers["Content-Type"] = "${type}"\nwrk.body = ${JSON.stringify(body)}`
 }
 
 const children: ChildProcess[] = []
@@ -78,7 +97,7 @@ function proxyServer(port: number, extra = ''): string {
 }
 
 function modsecurityRules(directory: string): string {
-  const file = join(directory, 'modsecurity.conf')
+  const file = join(directory, 'modsecurity-rules.conf')
   const crs = '/usr/share/modsecurity-crs'
   const setup = ['/etc/modsecurity/crs/crs-setup.conf', `${crs}/crs-setup.conf.example`].find(existsSync)
   if (setup === undefined) throw new Error('no Core Rule Set found; on Debian: apt-get install modsecurity-crs')
@@ -135,11 +154,10 @@ async function main(): Promise<void> {
   const wrk = need('wrk', 'wrk')
   const directory = mkdtempSync(join(tmpdir(), 'ringwall-bench-'))
   try {
-    writeFileSync(join(directory, 'index.html'), 'x'.repeat(1_024))
     const upstream = nginxConfig(
       directory,
       'upstream',
-      `server { listen 127.0.0.1:${PORTS.upstream}; location / { root ${directory}; try_files /index.html =404; } }`,
+      `server { listen 127.0.0.1:${PORTS.upstream}; location / { default_type text/plain; return 200 '${'x'.repeat(1_024)}'; } }`,
     )
     start(LOAD_CORE, nginx, ['-c', upstream])
     start(PROXY_CORE, nginx, ['-c', nginxConfig(directory, 'plain', proxyServer(PORTS.nginx))])
@@ -170,10 +188,7 @@ async function main(): Promise<void> {
     const off = join(directory, 'off.yaml')
     writeFileSync(
       off,
-      `version: 1\nservices:\n  app:\n    upstreams: [{ url: "http://127.0.0.1:${PORTS.upstream}" }]\n    waf: { mode: off }\n`.replace(
-        'mode: off',
-        'mode: "off"',
-      ),
+      `version: 1\nservices:\n  app:\n    upstreams: [{ url: "http://127.0.0.1:${PORTS.upstream}" }]\n    waf: { mode: "off" }\n`,
     )
     protect(PORTS.ringwallOff, ['--config', off])
     for (const { port } of CONTENDERS) await waitFor(port)

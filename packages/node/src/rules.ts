@@ -1,11 +1,21 @@
 /** Rule sets from disk: `base`, which comes with Ringwall, and folders that the operator names. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
 import type { RuleLibrary } from '@ringwall/ring'
 import type { RuleSource } from '@ringwall/waf'
 import { StartError } from './errors.ts'
 
 const BASE = resolve(import.meta.dirname, '../../waf/rules')
+
+/**
+ * Nothing can interrupt V8's backtracking matcher. From here on it hands a search that goes back too often over to V8's
+ * automaton, whose time is linear in the text (for every pattern without look-around and back-references).
+ */
+function boundPatternTime(): void {
+  setFlagsFromString('--enable-experimental-regexp-engine-on-excessive-backtracks')
+  setFlagsFromString('--regexp-backtracks-before-fallback=10000')
+}
 
 /** Debian's package `modsecurity-crs`, and where its own instructions put a release. */
 const CRS_PLACES = ['/usr/share/modsecurity-crs', '/etc/modsecurity-crs', '/usr/local/share/modsecurity-crs']
@@ -22,6 +32,7 @@ function readFolder(name: string, folder: string): readonly RuleSource[] {
 
 /** `folders` by name; `base` is always there. @throws {StartError} `RULES_INVALID`. */
 export function loadRuleLibrary(folders: Readonly<Record<string, string>>): RuleLibrary {
+  boundPatternTime()
   const library = new Map<string, readonly RuleSource[]>([['base', readFolder('base', BASE)]])
   for (const [name, folder] of Object.entries(folders)) library.set(name, readFolder(name, folder))
   return library

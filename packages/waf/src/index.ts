@@ -1,6 +1,6 @@
 export { compileRules } from './compile.ts'
-export { RuleSyntaxError } from './errors.ts'
-export { WORK_RULE_ID } from './transaction.ts'
+export { RuleSyntaxError, type SourcePosition } from './errors.ts'
+export { LIMIT_RULE_ID } from './limits.ts'
 export type {
   CompileOptions,
   HeaderField,

@@ -1,169 +1,155 @@
-/** One request going through the compiled rules. */
-import type { SetVar } from './actions.ts'
-import type { CompiledLink, CompiledPhase, CompiledRule } from './compile.ts'
-import type { Matched } from './operators/index.ts'
-import { type Datum, RequestData } from './request-data.ts'
+import type { Automaton } from './automaton.ts'
+import { hasSlot } from './automaton.ts'
+import { parseRequestBody } from './body/request-body.ts'
+import { bytesToText } from './bytes.ts'
+import { EXCERPT_CHARS_MAX, LIMIT_RULE_ID, MATCHES_MAX, WORK_CHARS_MAX } from './limits.ts'
+import { integer } from './operators/numbers.ts'
+import type { CompiledRule, Link, RuleRun } from './rule.ts'
+import { type Entry, RequestState } from './state.ts'
+import type { SubjectMemo } from './subject.ts'
 import type { WafMatch, WafRequest, WafTransaction, WafVerdict } from './types.ts'
+import { entryLabel } from './variables.ts'
 
-const MATCHES_MAX = 128
-const EXCERPT_CHARS = 120
-/**
- * Work that one request may cost: characters that operators look at. A request that would cost more is refused by the rule of
- * this id, so that no request, however made, holds up the others.
- */
-const WORK_MAX = 60_000_000
-export const WORK_RULE_ID = 100_999
-/** What an operator costs besides the characters. */
-const WORK_PER_TEST = 16
+/** What all requests share. */
+export interface Program {
+  /** Rules of phase 1 and of phase 2. */
+  readonly phases: readonly [readonly CompiledRule[], readonly CompiledRule[]]
+  readonly automaton: Automaton
+  readonly memo: SubjectMemo
+  readonly engine: 'On' | 'Off' | 'DetectionOnly'
+}
 
-export class RuleTransaction implements WafTransaction {
-  readonly #phases: readonly [CompiledPhase, CompiledPhase]
-  readonly #transformed = new Map<string, Map<string, string>>()
+/** Names under which rule sets keep their inbound score: ours, then CRS 4's, then CRS 3's. */
+const SCORES = ['inbound_anomaly_score', 'blocking_inbound_anomaly_score', 'anomaly_score'] as const
+
+export class Transaction implements WafTransaction {
+  readonly #program: Program
+  readonly #state: RequestState
+  readonly #run: RuleRun
   readonly #matches: WafMatch[] = []
-  readonly #removed: (readonly [number, number])[] = []
-  #engine: 'On' | 'Off' | 'DetectionOnly'
-  #data: RequestData | undefined
-  #work = 0
-  #phase: 1 | 2 = 1
-  #denied: { readonly status: number } | undefined
+  #blocked = false
+  #status = 403
+  #contentType = ''
 
-  constructor(phases: readonly [CompiledPhase, CompiledPhase], detectionOnly: boolean) {
-    this.#phases = phases
-    this.#engine = detectionOnly ? 'DetectionOnly' : 'On'
+  constructor(program: Program) {
+    this.#program = program
+    this.#state = new RequestState(program.memo, program.automaton)
+    this.#run = { state: this.#state, removed: [], removedTags: [], engine: program.engine }
   }
 
   requestHead(request: WafRequest): WafVerdict {
-    this.#data = new RequestData(request)
-    this.#run(this.#phases[0], this.#data)
-    return this.#verdict(this.#data)
+    this.#state.readHead(request)
+    this.#contentType = this.#state.header('content-type') ?? ''
+    this.#runPhase(1)
+    return this.#verdict()
   }
 
   requestBody(body: Uint8Array, truncated: boolean): WafVerdict {
-    const data = this.#data
-    if (data === undefined) throw new Error('requestHead comes before requestBody')
-    if (this.#denied === undefined || this.#engine === 'DetectionOnly') {
-      this.#phase = 2
-      data.setBody(body, truncated)
-      this.#run(this.#phases[1], data)
+    if (this.#blocked) return this.#verdict()
+    if (body.length > 0) {
+      const text = bytesToText(body)
+      this.#state.readBody(text, parseRequestBody(text, this.#contentType, truncated), truncated)
     }
-    return this.#verdict(data)
+    this.#runPhase(2)
+    return this.#verdict()
   }
 
-  #verdict(data: RequestData): WafVerdict {
-    const score = Number.parseInt(data.tx.get('inbound_anomaly_score') ?? '0', 10) || 0
-    const blocked = this.#denied !== undefined && this.#engine === 'On'
-    return { blocked, status: this.#denied?.status ?? 403, score, matches: this.#matches }
+  #verdict(): WafVerdict {
+    const { tx } = this.#state
+    let score = 0
+    for (const name of SCORES) score = Math.max(score, integer(tx.get(name) ?? '0'))
+    return { blocked: this.#blocked, status: this.#status, score, matches: this.#matches.slice() }
   }
 
-  #run({ rules }: CompiledPhase, data: RequestData): void {
-    for (let i = 0; i < rules.length && this.#engine !== 'Off'; ) {
-      const rule = rules[i] as CompiledRule
-      i += 1
-      if (this.#removed.length > 0 && this.#removed.some(([first, last]) => rule.id >= first && rule.id <= last)) continue
-      const matched = this.#matchChain(rule, data)
-      if (this.#work > WORK_MAX) {
-        this.#refuseWork(data)
+  #runPhase(phase: 1 | 2): void {
+    const state = this.#state
+    state.beginPhase()
+    const rules = this.#program.phases[phase - 1]!
+    for (let i = 0; i < rules.length; i += 1) {
+      if (this.#run.engine === 'Off') return
+      if (state.over !== undefined || state.work > WORK_CHARS_MAX) {
+        this.#overLimit(phase)
         return
       }
-      if (!matched) continue
-      if (rule.actions.disruption === 'deny') {
-        this.#denied ??= { status: rule.actions.status ?? 403 }
-        if (this.#engine === 'On') return
+      const rule = rules[i]!
+      if (cannotMatch(rule.links[0]!, state) || this.#isRemoved(rule)) continue
+      if (!this.#matchesAll(rule)) continue
+      if (rule.log) this.#report(rule)
+      if (rule.blocks && this.#run.engine === 'On') {
+        this.#blocked = true
+        this.#status = rule.status
+        return
       }
-      if (rule.skipTo > i) i = rule.skipTo
+      if (rule.skipTo !== undefined) i = rule.skipTo - 1
     }
+    if (state.over !== undefined || state.work > WORK_CHARS_MAX) this.#overLimit(phase)
   }
 
-  #refuseWork(data: RequestData): void {
-    this.#denied ??= { status: 403 }
-    this.#matches.push({
-      ruleId: WORK_RULE_ID,
-      message: 'The request costs more work than one request may',
-      severity: 'critical',
-      tags: ['attack-dos'],
-      phase: this.#phase,
-      variable: 'REQUEST_LINE',
-      excerpt: excerpt(data.request.target),
-    })
+  #isRemoved({ id, tags }: CompiledRule): boolean {
+    const { removed, removedTags } = this.#run
+    if (removed.length === 0 && removedTags.length === 0) return false
+    return removed.some(([low, high]) => id >= low && id <= high) || removedTags.some((tag) => tags.includes(tag))
   }
 
-  /** All links hold. The actions of each link run as it matches, as in ModSecurity. */
-  #matchChain(rule: CompiledRule, data: RequestData): boolean {
-    for (const link of rule.links) {
-      const found = this.#matchLink(link, data)
-      if (found === undefined) return false
-      // A later link that looks at MATCHED_VAR says more about the same place.
-      if (found.datum.name !== 'MATCHED_VAR') data.matched = found.datum
-      if (link.actions.capture) data.captured = found.matched.slice(0, 10)
-      for (const setVar of link.actions.setVars) apply(setVar, data)
-      this.#removed.push(...link.actions.removedIds)
-      if (link.actions.engine !== undefined) this.#engine = link.actions.engine
-    }
-    if (rule.actions.log && this.#matches.length < MATCHES_MAX) this.#matches.push(this.#describe(rule, data.matched))
+  #matchesAll(rule: CompiledRule): boolean {
+    this.#state.ruleId = rule.id
+    for (const link of rule.links) if (cannotMatch(link, this.#state) || !this.#matchesLink(link)) return false
     return true
   }
 
-  #matchLink(link: CompiledLink, data: RequestData): { readonly datum: Datum; readonly matched: Matched } | undefined {
-    if (link.collect === undefined) return { datum: { name: '', value: '' }, matched: [''] }
-    for (const datum of link.collect(data)) {
-      const value = link.cacheKey === '' ? datum.value : this.#transform(link, datum.value)
-      this.#work += value.length + WORK_PER_TEST
-      if (this.#work > WORK_MAX) return undefined
-      const matched = link.test(value)
-      if (matched !== undefined) return { datum, matched }
+  #matchesLink(link: Link): boolean {
+    const state = this.#state
+    if (link.list === undefined) {
+      for (const effect of link.effects) effect(this.#run)
+      return true
     }
-    return undefined
+    let matched = false
+    for (const entry of state.gather(link.list)) {
+      if (state.work > WORK_CHARS_MAX) return matched
+      if (!matchesEntry(link, entry, state)) continue
+      matched = true
+      state.matched = entry
+      for (const effect of link.effects) effect(this.#run)
+    }
+    return matched
   }
 
-  /** Each chain of transformations runs once for each value, however many rules ask. */
-  #transform({ cacheKey, actions }: CompiledLink, value: string): string {
-    let known = this.#transformed.get(cacheKey)
-    if (known === undefined) {
-      known = new Map()
-      this.#transformed.set(cacheKey, known)
-    }
-    let out = known.get(value)
-    if (out === undefined) {
-      out = value
-      for (const transformation of actions.transformations) out = transformation(out)
-      this.#work += value.length * actions.transformations.length
-      known.set(value, out)
-    }
-    return out
+  #report(rule: CompiledRule): void {
+    if (this.#matches.length >= MATCHES_MAX) return
+    const { matched } = this.#state
+    this.#matches.push({
+      ruleId: rule.id,
+      message: this.#state.expand(rule.message),
+      severity: rule.severity,
+      tags: rule.tags,
+      phase: rule.phase,
+      variable: matched === undefined ? '' : entryLabel(matched).slice(0, EXCERPT_CHARS_MAX),
+      excerpt: (matched?.subject.text ?? '').slice(0, EXCERPT_CHARS_MAX),
+    })
   }
 
-  #describe({ id, actions }: CompiledRule, datum: Datum): WafMatch {
-    const { message, severity, tags, phase } = actions
-    return { ruleId: id, message, severity, tags, phase, variable: datum.name, excerpt: excerpt(datum.value) }
+  #overLimit(phase: 1 | 2): void {
+    this.#matches.push({
+      ruleId: LIMIT_RULE_ID,
+      message: this.#state.over ?? 'inspecting the request took too much work',
+      severity: 'critical',
+      tags: ['ringwall-limit'],
+      phase,
+      variable: '',
+      excerpt: '',
+    })
+    this.#blocked = this.#run.engine === 'On'
   }
 }
 
-function excerpt(value: string): string {
-  return value.length <= EXCERPT_CHARS ? value : `${value.slice(0, EXCERPT_CHARS - 1)}…`
+/** True only if the literals that the operator needs are in none of the values. */
+function cannotMatch(link: Link, state: RequestState): boolean {
+  return link.pair !== undefined && !hasSlot(state.foundIn(link.pair), link.slot)
 }
 
-function apply({ name, operation, value }: SetVar, data: RequestData): void {
-  if (operation === 'unset') {
-    data.tx.delete(name)
-    return
-  }
-  const expanded = value.includes('%{') ? expand(value, data) : value
-  if (operation === 'set') {
-    data.tx.set(name, expanded)
-    return
-  }
-  const change = Number.parseInt(expanded, 10) || 0
-  const before = Number.parseInt(data.tx.get(name) ?? '0', 10) || 0
-  data.tx.set(name, String(operation === 'add' ? before + change : before - change))
-}
-
-/** `%{tx.name}`, `%{MATCHED_VAR}`, `%{REQUEST_HEADERS.host}`. */
-function expand(text: string, data: RequestData): string {
-  return text.replace(/%\{([A-Za-z_]{1,40})(?:[.:]([^}]{1,128}))?\}/g, (_, variable: string, member: string | undefined) => {
-    if (variable.toLowerCase() === 'tx' && member !== undefined) return data.tx.get(member.toLowerCase()) ?? ''
-    const wanted = member?.toLowerCase()
-    return (
-      data.collect(variable.toUpperCase()).find(({ name }) => wanted === undefined || name.toLowerCase() === wanted)?.value ?? ''
-    )
-  })
+function matchesEntry(link: Link, entry: Entry, state: RequestState): boolean {
+  const subject = entry.subject.through(link.chain, state)
+  if (link.slot >= 0 && !hasSlot(subject.found(state.automaton, state), link.slot)) return link.negated
+  state.capturing = link.capture
+  return link.operator.matches(subject.text, state) !== link.negated
 }

@@ -1,56 +1,120 @@
-/** multipart/form-data (RFC 7578), strictly: what parsers could read in two ways is an error. */
-import { ARGUMENTS_MAX, type Argument, type ParsedBody } from './arguments.ts'
+import { PART_HEADER_BYTES_MAX, PARTS_MAX } from '../limits.ts'
+import { trim } from '../transformations/blanks.ts'
 
-const HEADERS_MAX = 16
+export interface ParsedMultipart {
+  readonly fields: readonly (readonly [name: string, value: string])[]
+  /** Field name and file name of each part with a file name. Contents are not kept. */
+  readonly files: readonly (readonly [name: string, fileName: string])[]
+  /** Could not be taken apart: the body cannot be trusted to mean the same to the application. */
+  readonly error: string | undefined
+  /** Was taken apart, but is not what RFC 7578 allows; parsers differ on such bodies. */
+  readonly strictError: string | undefined
+  readonly over: boolean
+}
 
-/** @param text One character a byte, so that positions are bytes. @param contentType Of the request. */
-export function parseMultipart(text: string, contentType: string, truncated: boolean): ParsedBody {
-  const found: Argument[] = []
-  const files: { name: string; filename: string }[] = []
-  const wrong = (error: string): ParsedBody => ({ arguments: found, files, error, tooMany: false })
-  const boundaries = [...contentType.matchAll(/;\s*boundary=(?:"([^"]{1,70})"|([^\s;",]{1,70}))/gi)]
-  const boundary = boundaries[0]?.[1] ?? boundaries[0]?.[2]
-  if (boundary === undefined || boundaries.length !== 1) return wrong('multipart without a single boundary')
+/** The boundary of a `multipart/form-data` content type (RFC 2046 section 5.1.1), or nothing if it is missing or odd. */
+export function multipartBoundary(contentType: string): string | undefined {
+  const matches = [...contentType.matchAll(/;[ \t]{0,16}boundary=(?:"([^"]*)"|([^\s";,]*))/gi)]
+  if (matches.length !== 1) return undefined
+  const boundary = matches[0]![1] ?? matches[0]![2]!
+  return /^[A-Za-z0-9'()+_,./:=? -]{1,70}$/.test(boundary) ? boundary : undefined
+}
+
+/** `multipart/form-data` (RFC 7578) over bytes. `truncated` bodies may lack their end. */
+export function parseMultipart(text: string, boundary: string, truncated: boolean): ParsedMultipart {
+  const fields: (readonly [string, string])[] = []
+  const files: (readonly [string, string])[] = []
   const delimiter = `--${boundary}`
-  if (!text.startsWith(delimiter)) return wrong('multipart that does not begin with its boundary')
-  let at = delimiter.length
-  for (;;) {
-    if (text.startsWith('--', at)) return { arguments: found, files, error: undefined, tooMany: false }
-    if (!text.startsWith('\r\n', at))
-      return truncated
-        ? { arguments: found, files, error: undefined, tooMany: false }
-        : wrong('multipart with a broken boundary line')
-    const headEnd = text.indexOf('\r\n\r\n', at)
-    const next = text.indexOf(`\r\n${delimiter}`, headEnd === -1 ? at : headEnd + 2)
-    if (headEnd === -1 || (next === -1 && !truncated)) return wrong('multipart that ends within a part')
-    const head = parseHead(text.slice(at + 2, headEnd))
-    if (typeof head === 'string') return wrong(head)
-    const value = text.slice(headEnd + 4, next === -1 ? text.length : Math.max(headEnd + 4, next))
-    if (head.filename === undefined) found.push({ name: head.name, value: asUtf8(value) })
-    else files.push({ name: head.name, filename: head.filename })
-    if (found.length + files.length >= ARGUMENTS_MAX) return { arguments: found, files, error: undefined, tooMany: true }
-    if (next === -1) return { arguments: found, files, error: undefined, tooMany: false }
-    at = next + 2 + delimiter.length
+  let error: string | undefined
+  let strictError: string | undefined
+  let over = false
+  let at = text.startsWith(delimiter) ? 0 : text.indexOf(`\r\n${delimiter}`)
+  if (at < 0) return { fields, files, error: 'no part begins with the boundary', strictError, over }
+  if (at > 0) {
+    strictError = 'data before the first boundary'
+    at += 2
   }
+  let parts = 0
+  for (;;) {
+    at += delimiter.length
+    if (text.startsWith('--', at)) {
+      const rest = text.slice(at + 2)
+      if (rest !== '' && rest !== '\r\n') strictError = 'data after the last boundary'
+      break
+    }
+    if (!text.startsWith('\r\n', at)) {
+      if (text.startsWith('\n', at)) strictError = 'lines end in LF'
+      if (!truncated) error = 'a boundary is not followed by the end of its line'
+      break
+    }
+    at += 2
+    if (++parts > PARTS_MAX) {
+      over = true
+      break
+    }
+    const headEnd = text.indexOf('\r\n\r\n', at - 2)
+    if (headEnd < 0 || headEnd - at > PART_HEADER_BYTES_MAX) {
+      if (!truncated) error = 'the headers of a part do not end'
+      break
+    }
+    const next = text.indexOf(`\r\n${delimiter}`, headEnd + 2)
+    if (next < 0 && !truncated) {
+      error = 'the last boundary is missing'
+    }
+    const content = text.slice(headEnd + 4, next < 0 ? text.length : next)
+    const head = readHead(text.slice(at, Math.max(at, headEnd)))
+    if (head.error !== undefined) strictError ??= head.error
+    if (head.name === undefined) error ??= 'a part has no name'
+    if (head.fileName !== undefined) files.push([head.name ?? '', head.fileName])
+    else fields.push([head.name ?? '', content])
+    if (next < 0) break
+    at = next + 2
+  }
+  return { fields, files, error, strictError, over }
 }
 
-function parseHead(text: string): { readonly name: string; readonly filename: string | undefined } | string {
-  const lines = text.split('\r\n')
-  if (lines.length > HEADERS_MAX || /[\r\n\0]/.test(lines.join(''))) return 'multipart with a malformed part header'
-  const dispositions = lines.filter((line) => /^content-disposition\s*:/i.test(line))
-  if (dispositions.length !== 1) return 'multipart with a part that has no single Content-Disposition'
-  const line = dispositions[0] as string
-  const names = [...line.matchAll(/;\s*name=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))/gi)]
-  const filenames = [...line.matchAll(/;\s*filename\*?=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))/gi)]
-  if (!/^content-disposition\s*:\s*form-data\s*;/i.test(line) || names.length !== 1 || filenames.length > 2)
-    return 'multipart with an ambiguous Content-Disposition'
-  const name = asUtf8(names[0]?.[1] ?? names[0]?.[2] ?? '')
-  const filename = filenames[0] === undefined ? undefined : asUtf8(filenames[0][1] ?? filenames[0][2] ?? '')
-  return { name, filename }
+interface PartHead {
+  readonly name: string | undefined
+  readonly fileName: string | undefined
+  readonly error: string | undefined
 }
 
-/** Bytes that were read one character each, as text. */
-function asUtf8(bytes: string): string {
-  if (/^[\x00-\x7f]*$/.test(bytes)) return bytes
-  return new TextDecoder().decode(Uint8Array.from(bytes, (character) => character.charCodeAt(0)))
+function readHead(block: string): PartHead {
+  let name: string | undefined
+  let fileName: string | undefined
+  let error: string | undefined
+  let dispositions = 0
+  for (const line of block.split('\r\n')) {
+    if (line === '') continue
+    const colon = line.indexOf(':')
+    if (colon <= 0 || /[\n\0]/.test(line)) error ??= 'a malformed part header'
+    const field = trim(line.slice(0, colon)).toLowerCase()
+    if (field === 'content-transfer-encoding') error ??= 'a part with a transfer encoding'
+    if (field !== 'content-disposition') continue
+    if (++dispositions > 1) error ??= 'two Content-Disposition headers in a part'
+    const value = line.slice(colon + 1)
+    if (!/^[ \t]{0,8}form-data[ \t]{0,8}(?:;|$)/i.test(value)) error ??= 'a part that is not form-data'
+    const names = parameter(value, 'name')
+    const fileNames = [...parameter(value, 'filename'), ...parameter(value, 'filename\\*')]
+    if (names.length > 1 || fileNames.length > 1) error ??= 'a part parameter given twice'
+    if (unclosedQuote(value)) error ??= 'a quote that is not closed in a part header'
+    name = names[0]
+    // Where two are given, parsers differ; look at all of them.
+    fileName = fileNames.length === 0 ? undefined : fileNames.join(' ')
+  }
+  return { name, fileName, error }
+}
+
+function parameter(value: string, name: string): string[] {
+  const pattern = new RegExp(`;[ \\t]{0,16}${name}=(?:"((?:[^"\\\\]|\\\\[^])*)"|'([^']*)'|([^;\\s"']*))`, 'gi')
+  return [...value.matchAll(pattern)].map((match) => match[1]?.replace(/\\(["\\])/g, '$1') ?? match[2] ?? match[3] ?? '')
+}
+
+function unclosedQuote(value: string): boolean {
+  let open = false
+  for (let i = 0; i < value.length; i += 1) {
+    if (value[i] === '\\' && open) i += 1
+    else if (value[i] === '"') open = !open
+  }
+  return open
 }

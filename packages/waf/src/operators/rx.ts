@@ -1,43 +1,73 @@
-/**
- * `@rx`: a regular expression, searched for anywhere in the value. Nothing can interrupt V8's matcher, so that a value is
- * looked at in pieces: matching time is then bounded by the piece's length for every pattern, and pieces overlap by more
- * than our own rules' longest match.
- */
-import { fail, type ParsedOperator } from '../parser.ts'
-import type { Test } from './index.ts'
+import { ANCHORED_CHARS_MAX, PATTERN_OVERLAP_CHARS, PATTERN_WINDOW_CHARS, PATTERN_WORK_FACTOR } from '../limits.ts'
+import { emitPattern } from '../regex/emit.ts'
+import { requiredLiterals } from '../regex/literals.ts'
+import { type Pattern, PatternSyntaxError, parsePattern } from '../regex/syntax.ts'
+import { OperatorArgumentError, type OperatorFactory } from './operator.ts'
 
-const PIECE_CHARS = 8_192
-const OVERLAP_CHARS = 1_024
+/** A pattern ready to run; also what `/regex/` selectors use. */
+export interface CompiledPattern {
+  readonly regex: RegExp
+  /** Has `^` or `$`, so it cannot be run on windows of a text. */
+  readonly anchored: boolean
+  readonly literals: readonly string[] | undefined
+}
 
-export function rx(operator: ParsedOperator): Test {
-  const pattern = toJavaScript(operator)
-  return (value) => {
-    if (value.length <= PIECE_CHARS) return pattern.exec(value)?.map((group) => group ?? '')
-    for (let at = 0; at < value.length; at += PIECE_CHARS - OVERLAP_CHARS) {
-      const found = pattern.exec(value.slice(at, at + PIECE_CHARS))
-      if (found !== null) return found.map((group) => group ?? '')
-    }
-    return undefined
+export function compilePattern(source: string): CompiledPattern {
+  try {
+    const tree = parsePattern(source)
+    return { regex: new RegExp(emitPattern(tree)), anchored: anchored(tree), literals: requiredLiterals(tree) }
+  } catch (error) {
+    const offset = error instanceof PatternSyntaxError ? error.offset : 0
+    const problem = error instanceof Error ? error.message : 'the pattern cannot be read'
+    throw new OperatorArgumentError(
+      offset,
+      `in the pattern: ${problem}`,
+      'a regular expression',
+      'See packages/waf/README.md for what is understood.',
+    )
   }
 }
 
-/** PCRE to JavaScript: leading `(?i)`, `(?s)`, `(?si)` become flags; what JavaScript has not is refused. */
-function toJavaScript(operator: ParsedOperator): RegExp {
-  let source = operator.argument
-  // ModSecurity compiles with DOTALL and DOLLAR_ENDONLY.
-  let flags = 's'
-  const leading = /^\(\?([ims]+)\)/.exec(source)
-  if (leading !== null) {
-    source = source.slice(leading[0].length)
-    for (const flag of leading[1] as string) if (!flags.includes(flag)) flags += flag
+/** `@rx`: a regular expression. A text longer than a window is seen through overlapping windows. */
+export const rx: OperatorFactory = ({ text: source }) => {
+  const { regex, anchored: whole, literals } = compilePattern(source)
+  return {
+    literals,
+    matches(text, context) {
+      if (whole || text.length <= PATTERN_WINDOW_CHARS) {
+        const subject = text.length <= ANCHORED_CHARS_MAX ? text : text.slice(0, ANCHORED_CHARS_MAX)
+        context.work += subject.length * PATTERN_WORK_FACTOR
+        if (!context.capturing) return regex.test(subject)
+        return captured(regex.exec(subject), context)
+      }
+      for (let from = 0; from < text.length; from += PATTERN_WINDOW_CHARS - PATTERN_OVERLAP_CHARS) {
+        const window = text.slice(from, from + PATTERN_WINDOW_CHARS)
+        context.work += window.length * PATTERN_WORK_FACTOR
+        if (context.capturing ? captured(regex.exec(window), context) : regex.test(window)) return true
+      }
+      return false
+    },
   }
-  const escapes = source.replace(/\\\\/g, '  ')
-  const plain = source.replace(/\\[\s\S]/g, '_').replace(/\[[^\]]*\]/g, '_')
-  const strange = /\\[AZzGKQE]|\[:\w+:\]/.exec(escapes) ?? /\(\?[ims]+\)|\(\?>|[*+?}]\+|\(\?#/.exec(plain)
-  if (strange !== null) fail(operator, `@rx: ${strange[0]} is not supported in a pattern; write it another way`)
-  try {
-    return new RegExp(source, flags)
-  } catch (cause) {
-    return fail(operator, `@rx: ${(cause as Error).message}`)
+}
+
+function captured(match: RegExpExecArray | null, context: { capture(index: number, text: string): void }): boolean {
+  if (match === null) return false
+  for (let i = 0; i < match.length && i < 10; i += 1) context.capture(i, match[i] ?? '')
+  return true
+}
+
+function anchored(node: Pattern): boolean {
+  switch (node.kind) {
+    case 'assert':
+      return node.what === 'start' || node.what === 'end'
+    case 'seq':
+    case 'alt':
+      return node.items.some(anchored)
+    case 'repeat':
+    case 'group':
+    case 'look':
+      return anchored(node.item)
+    default:
+      return false
   }
 }

@@ -1,40 +1,53 @@
-/** All transformations, by the name they have after `t:`. */
-import { base64Decode, cssDecode, hexDecode, htmlEntityDecode, jsDecode, urlDecode, urlDecodeUni } from './decode.ts'
-import { normalizePath, normalizePathWin } from './path.ts'
-import {
-  cmdLine,
-  compressWhitespace,
-  length,
-  lowercase,
-  removeNulls,
-  removeWhitespace,
-  replaceComments,
-  replaceNulls,
-  trim,
-  uppercase,
-} from './text.ts'
+import { base64Decode, base64DecodeExt, base64Encode } from './base64-decode.ts'
+import { compressWhitespace, removeNulls, removeWhitespace, replaceNulls, trim, trimLeft, trimRight } from './blanks.ts'
+import { cmdLine } from './cmd-line.ts'
+import { removeComments, removeCommentsChar, replaceComments } from './comments.ts'
+import { cssDecode, escapeSeqDecode, hexDecode, hexEncode, jsDecode, sqlHexDecode } from './escapes.ts'
+import { htmlEntityDecode } from './html-entity-decode.ts'
+import { normalizePath, normalizePathWin } from './normalize-path.ts'
+import { urlDecode, urlDecodeUni, urlEncode } from './url-decode.ts'
+import { utf8toUnicode } from './utf8-to-unicode.ts'
 
-export type Transformation = (value: string) => string
+/** Text of bytes in, text of bytes out; pure, linear in the text. One that changes nothing returns its argument. */
+export type Transformation = (text: string) => string
 
-export const TRANSFORMATIONS: ReadonlyMap<string, Transformation> = new Map<string, Transformation>([
-  ['base64Decode', base64Decode],
-  ['cmdLine', cmdLine],
-  ['compressWhitespace', compressWhitespace],
-  ['cssDecode', cssDecode],
-  ['hexDecode', hexDecode],
-  ['htmlEntityDecode', htmlEntityDecode],
-  ['jsDecode', jsDecode],
+// ASCII only: a byte above 127 is part of some encoding, not a letter.
+const lowercase: Transformation = (text) => (/[A-Z]/.test(text) ? text.replace(/[A-Z]+/g, (run) => run.toLowerCase()) : text)
+const uppercase: Transformation = (text) => (/[a-z]/.test(text) ? text.replace(/[a-z]+/g, (run) => run.toUpperCase()) : text)
+const length: Transformation = (text) => String(text.length)
+
+/** By SecLang name in lower case. */
+export const TRANSFORMATIONS: ReadonlyMap<string, Transformation> = new Map([
+  ['base64decode', base64Decode],
+  ['base64decodeext', base64DecodeExt],
+  ['base64encode', base64Encode],
+  ['cmdline', cmdLine],
+  ['compresswhitespace', compressWhitespace],
+  ['cssdecode', cssDecode],
+  ['escapeseqdecode', escapeSeqDecode],
+  ['hexdecode', hexDecode],
+  ['hexencode', hexEncode],
+  ['htmlentitydecode', htmlEntityDecode],
+  ['jsdecode', jsDecode],
   ['length', length],
   ['lowercase', lowercase],
-  ['normalizePath', normalizePath],
-  ['normalisePath', normalizePath],
-  ['normalizePathWin', normalizePathWin],
-  ['removeNulls', removeNulls],
-  ['removeWhitespace', removeWhitespace],
-  ['replaceComments', replaceComments],
-  ['replaceNulls', replaceNulls],
+  ['normalisepath', normalizePath],
+  ['normalisepathwin', normalizePathWin],
+  ['normalizepath', normalizePath],
+  ['normalizepathwin', normalizePathWin],
+  ['removecomments', removeComments],
+  ['removecommentschar', removeCommentsChar],
+  ['removenulls', removeNulls],
+  ['removewhitespace', removeWhitespace],
+  ['replacecomments', replaceComments],
+  ['replacenulls', replaceNulls],
+  ['sqlhexdecode', sqlHexDecode],
   ['trim', trim],
+  ['trimleft', trimLeft],
+  ['trimright', trimRight],
   ['uppercase', uppercase],
-  ['urlDecode', urlDecode],
-  ['urlDecodeUni', urlDecodeUni],
+  ['urldecode', urlDecode],
+  ['urldecodeuni', urlDecodeUni],
+  ['urlencode', urlEncode],
+  ['utf8tounicode', utf8toUnicode],
 ])

@@ -1,0 +1,175 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { bytesToText } from '../bytes.ts'
+import { parseCookies } from './cookies.ts'
+import { parseForm } from './form.ts'
+import { parseJson } from './json.ts'
+import { multipartBoundary, parseMultipart } from './multipart.ts'
+import { parseRequestBody } from './request-body.ts'
+import { xmlValues } from './xml.ts'
+
+const utf8 = (text: string): string => bytesToText(new TextEncoder().encode(text))
+
+test('property: forms are taken apart as URLSearchParams does', () => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.string(), fc.string()), { maxLength: 8 }), (pairs) => {
+      const params = new URLSearchParams(pairs.map(([name, value]) => [name.toWellFormed(), value.toWellFormed()]))
+      const { fields, malformed } = parseForm(params.toString())
+      assert.deepEqual(
+        fields,
+        [...params].map(([name, value]) => [utf8(name), utf8(value)]),
+      )
+      assert.equal(malformed, false)
+    }),
+    { numRuns: 1_000 },
+  )
+})
+
+/** What JSON.parse finds, in the names of the parser under test. */
+function flatten(value: unknown, name: string): [string, string][] {
+  if (typeof value !== 'object' || value === null) return [[name, typeof value === 'string' ? utf8(value) : String(value)]]
+  return Object.entries(value).flatMap(([key, inner]) => flatten(inner, `${name}.${utf8(key)}`))
+}
+
+test('property: JSON gives every scalar that JSON.parse gives, with its path', () => {
+  const json = fc.jsonValue({ maxDepth: 4, noUnicodeString: false })
+  fc.assert(
+    fc.property(json, fc.constantFrom(undefined, 2, '\t'), (value, indent) => {
+      const { fields, error } = parseJson(utf8(JSON.stringify(value, undefined, indent)))
+      assert.equal(error, undefined)
+      const expected = flatten(JSON.parse(JSON.stringify(value)), 'json')
+      const simple = ([, text]: readonly [string, string]): boolean => !/^-?[\d.]+(?:e[+-]?\d+)?$/i.test(text)
+      assert.deepEqual(fields.filter(simple), expected.filter(simple))
+      assert.equal(fields.length, expected.length)
+    }),
+    { numRuns: 2_000 },
+  )
+})
+
+test('property: what JSON.parse refuses is refused, what it takes is taken', () => {
+  const unit = fc.constantFrom(...'{}[]:,"\\ un01-.eE+', 'true', 'null', '"a"', '\n', '\x01')
+  fc.assert(
+    fc.property(fc.string({ unit, minLength: 1, maxLength: 12 }), (text) => {
+      let wellFormed = true
+      try {
+        JSON.parse(text)
+      } catch {
+        wellFormed = false
+      }
+      assert.equal(parseJson(text).error === undefined, wellFormed, JSON.stringify(text))
+    }),
+    { numRuns: 10_000 },
+  )
+})
+
+test('JSON: escapes, twice the same key, depth and names are bounded', () => {
+  assert.deepEqual(parseJson('{"a":"\\u00e9\\ud83d\\ude00\\n","a":2}').fields, [
+    ['json.a', '\xc3\xa9\xf0\x9f\x98\x80\n'],
+    ['json.a', '2'],
+  ])
+  assert.match(parseJson('['.repeat(100_000)).error ?? '', /nested deeper than 64/)
+  assert.match(parseJson(`{"${'k'.repeat(3_000)}":1}`).error ?? '', /a name longer/)
+  assert.equal(parseJson(`[${'1,'.repeat(2_000)}1]`).over, true)
+})
+
+const part = (head: string, content: string): string => `--B\r\n${head}\r\n\r\n${content}\r\n`
+
+test('multipart: fields, files, and what is odd about a body', () => {
+  const body = `${part('Content-Disposition: form-data; name="a"', 'one')}${part('Content-Disposition: form-data; name="f"; filename="x.php"\r\nContent-Type: text/plain', '<?php')}--B--\r\n`
+  const parsed = parseMultipart(body, 'B', false)
+  assert.deepEqual(
+    [parsed.fields, parsed.files, parsed.error, parsed.strictError],
+    [[['a', 'one']], [['f', 'x.php']], undefined, undefined],
+  )
+  const disposition = 'Content-Disposition: form-data; name="a"'
+  for (const [text, kind, says] of [
+    ['nothing', 'error', /no part begins/],
+    [part(disposition, 'x'), 'error', /boundary/],
+    [`junk\r\n${part(disposition, 'x')}--B--`, 'strictError', /before the first boundary/],
+    [`${part(disposition, 'x')}--B--junk`, 'strictError', /after the last boundary/],
+    [`${part('Content-Disposition: form-data', 'x')}--B--`, 'error', /no name/],
+    [`${part(`${disposition}\r\n${disposition}`, 'x')}--B--`, 'strictError', /two Content-Disposition/],
+    [`${part(`${disposition}; name="b"`, 'x')}--B--`, 'strictError', /given twice/],
+    [`${part('Content-Disposition: form-data; name="a', 'x')}--B--`, 'strictError', /not closed/],
+    [`${part(`${disposition}\r\nContent-Transfer-Encoding: base64`, 'x')}--B--`, 'strictError', /transfer encoding/],
+    [`${part('Content-Disposition: attachment; name="a"', 'x')}--B--`, 'strictError', /not form-data/],
+    ['--B\n', 'error', /end of its line/],
+  ] as const)
+    assert.match(parseMultipart(text, 'B', false)[kind] ?? '', says, JSON.stringify(text))
+})
+
+test('multipart: a body cut off at the limit shows the part it was cut in', () => {
+  const { fields, error } = parseMultipart('--B\r\nContent-Disposition: form-data; name="a"\r\n\r\n<script', 'B', true)
+  assert.deepEqual([fields, error], [[['a', '<script']], undefined])
+})
+
+test('property: multipart fields come back as they were sent', () => {
+  const name = fc.string({ unit: fc.constantFrom(...'abc_-.['), minLength: 1, maxLength: 8 })
+  const content = fc
+    .string({ unit: fc.constantFrom(...'ab\r\n-"\\;=B\0\xff'), maxLength: 30 })
+    .filter((text) => !`\r\n${text}`.includes('\r\n--B'))
+  fc.assert(
+    fc.property(fc.array(fc.tuple(name, content), { minLength: 1, maxLength: 6 }), (pairs) => {
+      const body = `${pairs.map(([key, value]) => part(`Content-Disposition: form-data; name="${key}"`, value)).join('')}--B--\r\n`
+      assert.deepEqual(parseMultipart(body, 'B', false).fields, pairs)
+    }),
+    { numRuns: 1_000 },
+  )
+})
+
+test('a boundary is taken when there is one, and only one', () => {
+  assert.equal(multipartBoundary('multipart/form-data; boundary=abc'), 'abc')
+  assert.equal(multipartBoundary('multipart/form-data; charset=x; boundary="a b"'), 'a b')
+  for (const type of [
+    'multipart/form-data',
+    'multipart/form-data; boundary=a; boundary=b',
+    'multipart/form-data; boundary=a<b',
+    `multipart/form-data; boundary=${'a'.repeat(71)}`,
+  ])
+    assert.equal(multipartBoundary(type), undefined, type)
+})
+
+test('cookies and XML are taken apart', () => {
+  assert.deepEqual(parseCookies('a=1; b="x=y";c;; d= e ').pairs, [
+    ['a', '1'],
+    ['b', '"x=y"'],
+    ['', 'c'],
+    ['d', ' e'],
+  ])
+  assert.deepEqual(
+    xmlValues('<a x="1&lt;2"><b>two</b><![CDATA[<three>]]></a>').values.toSorted(),
+    ['1<2', '<three>', 'two'].toSorted(),
+  )
+})
+
+test('property: no body makes a parser throw or hang', () => {
+  const types = [
+    '',
+    'application/json',
+    'text/xml',
+    'application/x-www-form-urlencoded',
+    'multipart/form-data; boundary=B',
+    'image/png',
+    'application/vnd.api+json',
+    'nonsense',
+  ]
+  const unit = fc.oneof(
+    fc.constantFrom('--B', '\r\n', '<a', '<![CDATA[', ']]>', '{"a":', '[', '%', '&', '=', '"', '\\u'),
+    fc.integer({ min: 0, max: 255 }).map((code) => String.fromCharCode(code)),
+  )
+  fc.assert(
+    fc.property(fc.string({ unit, maxLength: 60 }), fc.constantFrom(...types), fc.boolean(), (text, type, truncated) => {
+      const parsed = parseRequestBody(text, type, truncated)
+      assert.ok(parsed.fields.length <= 1_000)
+    }),
+    { numRuns: 5_000 },
+  )
+})
+
+test('JSON is read as JSON whatever the type says, text that is none is looked at whole', () => {
+  assert.deepEqual(parseRequestBody(' {"a":1}', 'text/plain', false).fields, [['json.a', '1']])
+  assert.equal(parseRequestBody('{"a":', 'text/plain', false).unparsed, '{"a":')
+  assert.match(parseRequestBody('{"a":', 'application/json', false).error ?? '', /value was expected/)
+  assert.equal(parseRequestBody('{"a":', 'application/json', true).error, undefined)
+})

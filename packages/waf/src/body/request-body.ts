@@ -1,0 +1,72 @@
+import { trim } from '../transformations/blanks.ts'
+import { parseForm } from './form.ts'
+import { parseJson } from './json.ts'
+import { multipartBoundary, parseMultipart } from './multipart.ts'
+import { xmlValues } from './xml.ts'
+
+/** What a body was taken apart into. */
+export interface ParsedBody {
+  readonly processor: '' | 'URLENCODED' | 'MULTIPART' | 'JSON' | 'XML'
+  readonly fields: readonly (readonly [name: string, value: string])[]
+  readonly files: readonly (readonly [name: string, fileName: string])[]
+  readonly xml: readonly string[]
+  /** The body as it is, when it is text that no parser took apart (or took apart only in part). */
+  readonly unparsed: string
+  readonly error: string | undefined
+  readonly strictError: string | undefined
+  readonly malformedEscapes: boolean
+  readonly over: boolean
+}
+
+const NOTHING: ParsedBody = {
+  processor: '',
+  fields: [],
+  files: [],
+  xml: [],
+  unparsed: '',
+  error: undefined,
+  strictError: undefined,
+  malformedEscapes: false,
+  over: false,
+}
+
+/** Media types whose bytes no text parser reads; `REQUEST_BODY` still has them. */
+const OPAQUE =
+  /^(?:image|audio|video|font)\/|^application\/(?:octet-stream|pdf|zip|gzip|x-tar|x-7z-compressed|grpc(?:\+proto)?|(?:x-)?protobuf)$/
+
+/**
+ * Takes a body apart by its Content-Type. A body of no or unknown type that looks like JSON is read as JSON too: many
+ * frameworks do so.
+ */
+export function parseRequestBody(text: string, contentType: string, truncated: boolean): ParsedBody {
+  if (text === '') return NOTHING
+  const semicolon = contentType.indexOf(';')
+  const type = trim(semicolon < 0 ? contentType : contentType.slice(0, semicolon)).toLowerCase()
+  if (type === 'application/x-www-form-urlencoded') {
+    const { fields, over, malformed } = parseForm(text)
+    return { ...NOTHING, processor: 'URLENCODED', fields, over, malformedEscapes: malformed }
+  }
+  if (type === 'multipart/form-data') {
+    const boundary = multipartBoundary(contentType)
+    if (boundary === undefined) {
+      return { ...NOTHING, processor: 'MULTIPART', unparsed: text, error: 'multipart/form-data without one clear boundary' }
+    }
+    const parsed = parseMultipart(text, boundary, truncated)
+    return { ...NOTHING, ...parsed, processor: 'MULTIPART', unparsed: parsed.error === undefined ? '' : text }
+  }
+  if (type === 'application/json' || type.endsWith('+json')) {
+    const parsed = parseJson(text)
+    const broken = parsed.error !== undefined
+    return { ...NOTHING, ...parsed, processor: 'JSON', error: truncated ? undefined : parsed.error, unparsed: broken ? text : '' }
+  }
+  if (type === 'text/xml' || type === 'application/xml' || type.endsWith('+xml')) {
+    const { values, over } = xmlValues(text)
+    return { ...NOTHING, processor: 'XML', xml: values, over }
+  }
+  if (OPAQUE.test(type)) return NOTHING
+  if (/^[\t\n\r ]{0,64}[[{]/.test(text)) {
+    const parsed = parseJson(text)
+    if (parsed.error === undefined) return { ...NOTHING, ...parsed, unparsed: '' }
+  }
+  return { ...NOTHING, unparsed: text }
+}

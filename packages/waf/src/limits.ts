@@ -1,0 +1,68 @@
+/** Every bound that a request can run into. All of them end in a counted verdict, never in a stall. */
+
+/** Arguments taken from one request (query and body together). One more, and the request is over the limit. */
+export const ARGS_MAX = 1_000
+
+/** Cookies taken from one request. */
+export const COOKIES_MAX = 200
+
+/** Header fields looked at. The proxy refuses sooner. */
+export const HEADERS_MAX = 300
+
+/** Parts of a multipart body. */
+export const PARTS_MAX = 1_000
+
+/** Bytes of header block of one multipart part. */
+export const PART_HEADER_BYTES_MAX = 8_192
+
+/** Nesting of a JSON body. */
+export const JSON_DEPTH_MAX = 64
+
+/** Bytes of a flattened JSON name, so that depth times name length stays small. */
+export const JSON_NAME_BYTES_MAX = 2_048
+
+/**
+ * Characters that one run of a pattern sees. A longer value is looked at through windows of this size, so a pattern that
+ * is quadratic by accident costs at most this much per character, not the length of the value.
+ */
+export const PATTERN_WINDOW_CHARS = 8_192
+
+/** Characters that two neighbouring windows share: no match up to this length is lost on a border. */
+export const PATTERN_OVERLAP_CHARS = 1_024
+
+/** Characters of a value that an anchored pattern (`^`, `$`) sees; the rest is not part of the run. */
+export const ANCHORED_CHARS_MAX = 131_072
+
+/**
+ * Work of one request, in characters passed over by transformations, automaton and patterns (patterns count fourfold).
+ * About 0.1 s of one core at worst. Overrun blocks the request under rule id {@link LIMIT_RULE_ID}.
+ */
+export const WORK_CHARS_MAX = 32_000_000
+
+/** What a pattern's character costs, in units of {@link WORK_CHARS_MAX}. */
+export const PATTERN_WORK_FACTOR = 4
+
+/** Characters of a value that the SQL and HTML detectors read. */
+export const DETECTOR_CHARS_MAX = 16_384
+
+/** SQL tokens that one context is judged by. */
+export const SQL_TOKENS_MAX = 64
+
+/** Matches reported in a verdict. Scoring goes on beyond it. */
+export const MATCHES_MAX = 100
+
+/** Characters of a matching value in a report. */
+export const EXCERPT_CHARS_MAX = 120
+
+/** Values remembered between requests with their transformed forms, and the longest that is. */
+export const MEMO_VALUES_MAX = 4_096
+export const MEMO_VALUE_CHARS_MAX = 256
+
+/** Macros grow strings: no expanded text is longer. */
+export const EXPANDED_CHARS_MAX = 4_096
+
+/** Transaction variables that rules may set in one request. */
+export const TX_VARIABLES_MAX = 1_000
+
+/** The id reported when a request is over a limit rather than caught by a rule. */
+export const LIMIT_RULE_ID = 100_999

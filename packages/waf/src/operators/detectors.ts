@@ -1,0 +1,23 @@
+import { DETECTOR_CHARS_MAX } from '../limits.ts'
+import { SQL_INJECTION_LITERALS, sqlInjectionShape } from '../sqli/detect.ts'
+import { SCRIPT_INJECTION_LITERALS, scriptInjection } from '../xss/detect.ts'
+import type { OperatorFactory } from './operator.ts'
+
+/** `@detectSQLi`: the value would change the meaning of a SQL statement it is pasted into. TX.0 names the shape. */
+export const detectSqli: OperatorFactory = () => detector(sqlInjectionShape, SQL_INJECTION_LITERALS)
+
+/** `@detectXSS`: the value would run a script in an HTML page it is pasted into. TX.0 says by what. */
+export const detectXss: OperatorFactory = () => detector(scriptInjection, SCRIPT_INJECTION_LITERALS)
+
+function detector(find: (text: string) => string | undefined, literals: readonly string[]): ReturnType<OperatorFactory> {
+  return {
+    literals,
+    matches(text, context) {
+      context.work += Math.min(text.length, DETECTOR_CHARS_MAX) * 4
+      const found = find(text.length > DETECTOR_CHARS_MAX ? text.slice(0, DETECTOR_CHARS_MAX) : text)
+      if (found === undefined) return false
+      if (context.capturing) context.capture(0, found)
+      return true
+    },
+  }
+}

@@ -1,0 +1,21 @@
+import type { OperatorFactory } from './operator.ts'
+
+/** `@eq`, `@ne`, `@ge`, `@gt`, `@le`, `@lt`: integers; text that is none counts as 0, as in ModSecurity. */
+export const eq: OperatorFactory = comparing((value, wanted) => value === wanted)
+export const ne: OperatorFactory = comparing((value, wanted) => value !== wanted)
+export const ge: OperatorFactory = comparing((value, wanted) => value >= wanted)
+export const gt: OperatorFactory = comparing((value, wanted) => value > wanted)
+export const le: OperatorFactory = comparing((value, wanted) => value <= wanted)
+export const lt: OperatorFactory = comparing((value, wanted) => value < wanted)
+
+function comparing(test: (value: number, wanted: number) => boolean): OperatorFactory {
+  return ({ macro }) => ({
+    matches: (text, context) => test(integer(text), integer(macro.constant ?? context.expand(macro))),
+  })
+}
+
+/** The integer at the start of a text, 0 if there is none. */
+export function integer(text: string): number {
+  const value = Number.parseInt(text, 10)
+  return Number.isSafeInteger(value) ? value : 0
+}

@@ -1,0 +1,194 @@
+/** SecLang text to a tree. Syntax only: whether a variable, operator or action can be run is for the compiler to say. */
+import type { RuleSource } from '../types.ts'
+import { type DirectiveWords, readDirectives, type Span } from './source-text.ts'
+
+export interface TargetNode {
+  readonly span: Span
+  readonly count: boolean
+  readonly exclude: boolean
+  /** In upper case. */
+  readonly collection: string
+  readonly selector: { readonly span: Span; readonly regex: boolean } | undefined
+}
+
+export interface OperatorNode {
+  readonly span: Span
+  readonly negated: boolean
+  /** As written; `rx` when none is. */
+  readonly name: string
+  readonly argument: Span
+}
+
+export interface ActionNode {
+  readonly span: Span
+  /** In lower case. */
+  readonly name: string
+  readonly value: Span | undefined
+}
+
+export type DirectiveNode =
+  | {
+      readonly kind: 'rule'
+      readonly span: Span
+      readonly targets: readonly TargetNode[]
+      readonly operator: OperatorNode
+      readonly actions: readonly ActionNode[]
+    }
+  | { readonly kind: 'action'; readonly span: Span; readonly actions: readonly ActionNode[] }
+  | { readonly kind: 'default'; readonly span: Span; readonly actions: readonly ActionNode[] }
+  | { readonly kind: 'marker'; readonly span: Span; readonly name: string }
+  | { readonly kind: 'engine'; readonly span: Span; readonly mode: 'On' | 'Off' | 'DetectionOnly' }
+
+const KNOWN = 'SecRule, SecAction, SecMarker, SecDefaultAction, SecRuleEngine or SecComponentSignature'
+
+export function parseRules(source: RuleSource): DirectiveNode[] {
+  return readDirectives(source).flatMap((words) => parseDirective(words) ?? [])
+}
+
+function parseDirective(words: DirectiveWords): DirectiveNode | undefined {
+  const head = words[0]!
+  switch (head.text.toLowerCase()) {
+    case 'secrule': {
+      expectWords(words, 2, 3, 'variables, an operator and actions')
+      return {
+        kind: 'rule',
+        span: head,
+        targets: parseTargets(words[1]!),
+        operator: parseOperator(words[2]!),
+        actions: words[3] === undefined ? [] : parseActions(words[3]),
+      }
+    }
+    case 'secaction':
+      expectWords(words, 1, 1, 'one list of actions')
+      return { kind: 'action', span: head, actions: parseActions(words[1]!) }
+    case 'secdefaultaction':
+      expectWords(words, 1, 1, 'one list of actions')
+      return { kind: 'default', span: head, actions: parseActions(words[1]!) }
+    case 'secmarker':
+      expectWords(words, 1, 1, 'one name')
+      return { kind: 'marker', span: head, name: unquoted(words[1]!).text }
+    case 'secruleengine': {
+      expectWords(words, 1, 1, 'On, Off or DetectionOnly')
+      const mode = (['On', 'Off', 'DetectionOnly'] as const).find((known) => known.toLowerCase() === words[1]!.text.toLowerCase())
+      if (mode === undefined) words[1]!.fail(0, `the mode ${words[1]!.text}`, 'On, Off or DetectionOnly', 'Choose one of them.')
+      return { kind: 'engine', span: head, mode: mode! }
+    }
+    case 'seccomponentsignature':
+      expectWords(words, 1, 1, 'one text')
+      return undefined
+    default:
+      return head.fail(0, `the directive ${head.text}`, KNOWN, 'Remove it: this engine does not do what it asks for.')
+  }
+}
+
+function expectWords(words: DirectiveWords, min: number, max: number, what: string): void {
+  const given = words.length - 1
+  if (given >= min && given <= max) return
+  const span = words[Math.min(words.length - 1, max + 1)]!
+  span.fail(0, `${words[0]!.text} with ${given} arguments`, what, 'Put quotes around arguments that hold blanks.')
+}
+
+function unquoted(span: Span): Span {
+  const { text } = span
+  return text.length >= 2 && text[0] === "'" && text.at(-1) === "'" ? span.slice(1, text.length - 1) : span
+}
+
+function parseTargets(span: Span): TargetNode[] {
+  const targets: TargetNode[] = []
+  const { text } = span
+  let at = 0
+  while (at <= text.length) {
+    const start = at
+    let count = false
+    let exclude = false
+    while (text[at] === '&' || text[at] === '!' || text[at] === ' ') {
+      count ||= text[at] === '&'
+      exclude ||= text[at] === '!'
+      at += 1
+    }
+    const nameStart = at
+    while (at < text.length && /[A-Za-z0-9_]/.test(text[at]!)) at += 1
+    if (at === nameStart) span.fail(at, 'a variable is missing', 'the name of a variable', 'Separate variables by |.')
+    const collection = text.slice(nameStart, at).toUpperCase()
+    let selector: TargetNode['selector']
+    if (text[at] === ':') {
+      const end = selectorEnd(span, at + 1)
+      selector = parseSelector(span.slice(at + 1, end))
+      at = end
+    }
+    targets.push({ span: span.slice(start, at), count, exclude, collection, selector })
+    if (at < text.length && text[at] !== '|' && text[at] !== ',') {
+      span.fail(at, `the character ${text[at]} after a variable`, '| or the end', 'Quote regex selectors as /.../.')
+    }
+    at += 1
+  }
+  return targets
+}
+
+/** Where a selector ends; a `|` inside `/.../` does not end it. */
+function selectorEnd(span: Span, from: number): number {
+  const { text } = span
+  const quote = text[from] === "'" ? "'" : ''
+  const start = from + quote.length
+  if (text[start] === '/') {
+    let end = start + 1
+    while (end < text.length && text[end] !== '/') end += text[end] === '\\' ? 2 : 1
+    if (end >= text.length)
+      span.fail(from, 'a regex selector that is not closed', 'a closing /', 'Close it, or write \\/ inside.')
+    return end + 1 + quote.length
+  }
+  let end = from
+  while (end < text.length && text[end] !== '|' && text[end] !== ',') end += 1
+  if (end === from) span.fail(from, 'an empty selector', 'a name or /regex/', 'Remove the colon to mean all of them.')
+  return end
+}
+
+function parseSelector(span: Span): { readonly span: Span; readonly regex: boolean } {
+  const inner = unquoted(span)
+  if (inner.text.startsWith('/')) return { span: inner.slice(1, inner.text.length - 1).unescape('/'), regex: true }
+  return { span: inner, regex: false }
+}
+
+function parseOperator(span: Span): OperatorNode {
+  const match = /^(!?)[ ]?@([A-Za-z][A-Za-z0-9]*)[ \t]*/.exec(span.text)
+  if (match !== null) return { span, negated: match[1] === '!', name: match[2]!, argument: span.slice(match[0].length) }
+  const negated = span.text.startsWith('!')
+  return { span, negated, name: 'rx', argument: span.slice(negated ? 1 : 0) }
+}
+
+export function parseActions(span: Span): ActionNode[] {
+  const actions: ActionNode[] = []
+  const { text } = span
+  let at = 0
+  while (at <= text.length) {
+    let end = at
+    let quoted = false
+    while (end < text.length && (quoted || text[end] !== ',')) {
+      if (text[end] === '\\') end += 1
+      else if (text[end] === "'") quoted = !quoted
+      end += 1
+    }
+    if (quoted)
+      span.fail(text.indexOf("'", at), 'a quote that is not closed', "a closing '", "Close it, or write \\' for a quote inside.")
+    const one = span.slice(at, Math.min(end, text.length)).trim()
+    if (one.text !== '') actions.push(parseAction(one))
+    else if (end < text.length || actions.length === 0)
+      span.fail(at, 'an empty action', 'the name of an action', 'Remove the comma.')
+    at = end + 1
+  }
+  return actions
+}
+
+function parseAction(span: Span): ActionNode {
+  const match = /^([A-Za-z][A-Za-z0-9_]*)[ \t]*(:?)/.exec(span.text)
+  if (match === null)
+    return span.fail(0, `the action ${span.text}`, 'a name, or name:value', "Put '...' around values that hold commas.")
+  const name = match[1]!.toLowerCase()
+  if (match[2] === '') {
+    if (match[0].length < span.text.length)
+      span.fail(match[0].length, 'text after an action', 'a comma or a colon', 'Separate actions by commas.')
+    return { span, name, value: undefined }
+  }
+  const value = unquoted(span.slice(match[0].length).trim())
+  return { span, name, value: value.text.includes("\\'") ? value.unescape("'") : value }
+}

@@ -1,0 +1,80 @@
+import { type Automaton, NOTHING_FOUND } from './automaton.ts'
+import { MEMO_VALUE_CHARS_MAX, MEMO_VALUES_MAX } from './limits.ts'
+import type { Transformation } from './transformations/index.ts'
+
+/** Counts the work of one request; see `WORK_CHARS_MAX`. */
+export interface WorkMeter {
+  work: number
+}
+
+/**
+ * A text together with all that was found out about it: each transformation is applied once, the automaton runs once. A
+ * transformation that changes nothing gives the same subject back, so what is known of a plain value is shared by all chains.
+ */
+export class Subject {
+  readonly text: string
+  #steps: Map<Transformation, Subject> | undefined
+  #chains: (Subject | undefined)[] | undefined
+  #found: Uint32Array | undefined
+
+  constructor(text: string) {
+    this.text = text
+  }
+
+  through(chain: TransformationChain, meter: WorkMeter): Subject {
+    if (chain.steps.length === 0) return this
+    const known = this.#chains?.[chain.index]
+    if (known !== undefined) return known
+    let subject: Subject = this
+    for (const step of chain.steps) subject = subject.#apply(step, meter)
+    this.#chains ??= []
+    this.#chains[chain.index] = subject
+    return subject
+  }
+
+  #apply(step: Transformation, meter: WorkMeter): Subject {
+    const known = this.#steps?.get(step)
+    if (known !== undefined) return known
+    meter.work += this.text.length
+    const changed = step(this.text)
+    const subject = changed === this.text ? this : new Subject(changed)
+    this.#steps ??= new Map()
+    this.#steps.set(step, subject)
+    return subject
+  }
+
+  /** Which literals of the rule set occur in the text. */
+  found(automaton: Automaton, meter: WorkMeter): Uint32Array {
+    if (this.#found !== undefined) return this.#found
+    meter.work += this.text.length
+    return (this.#found = this.text === '' ? NOTHING_FOUND : automaton.scan(this.text))
+  }
+}
+
+/** The transformations of a rule in order; `index` is unique within a rule set. */
+export interface TransformationChain {
+  readonly index: number
+  readonly steps: readonly Transformation[]
+}
+
+/**
+ * Subjects of short values, remembered between requests in two generations: header values and argument names repeat. Only
+ * results of pure functions are kept, so a remembered subject answers exactly as a fresh one.
+ */
+export class SubjectMemo {
+  #young = new Map<string, Subject>()
+  #old = new Map<string, Subject>()
+
+  of(text: string): Subject {
+    if (text.length > MEMO_VALUE_CHARS_MAX) return new Subject(text)
+    const young = this.#young.get(text)
+    if (young !== undefined) return young
+    const subject = this.#old.get(text) ?? new Subject(text)
+    if (this.#young.size >= MEMO_VALUES_MAX / 2) {
+      this.#old = this.#young
+      this.#young = new Map()
+    }
+    this.#young.set(text, subject)
+    return subject
+  }
+}

@@ -1,0 +1,49 @@
+import { bytesToText, hexValue } from '../bytes.ts'
+
+/** `%HH` and `+`; malformed escapes stay as they are. */
+export function urlDecode(text: string): string {
+  return decode(text, false)
+}
+
+/** As `urlDecode`, and `%uHHHH` (IIS): the low byte, full-width forms folded to ASCII, as ModSecurity does. */
+export function urlDecodeUni(text: string): string {
+  return decode(text, true)
+}
+
+function decode(text: string, unicode: boolean): string {
+  const first = text.search(/[%+]/)
+  if (first < 0) return text
+  // Pieces joined by += make a rope that the next reader has to flatten; bytes in a buffer do not.
+  const bytes = text.length <= scratch.length ? scratch : new Uint8Array(text.length)
+  let size = 0
+  for (let i = 0; i < text.length; i += 1) {
+    const code = text.charCodeAt(i)
+    if (code === 43) {
+      bytes[size++] = 32
+      continue
+    }
+    if (code === 37) {
+      const high = hexValue(text.charCodeAt(i + 1))
+      const low = high < 0 ? -1 : hexValue(text.charCodeAt(i + 2))
+      if (low >= 0) {
+        bytes[size++] = high * 16 + low
+        i += 2
+        continue
+      }
+      if (unicode && (text.charCodeAt(i + 1) | 32) === 117 && /^[0-9a-fA-F]{4}$/.test(text.slice(i + 2, i + 6))) {
+        const point = Number.parseInt(text.slice(i + 2, i + 6), 16)
+        bytes[size++] = point >= 0xff01 && point <= 0xff5e ? point - 0xfee0 : point
+        i += 5
+        continue
+      }
+    }
+    bytes[size++] = code
+  }
+  return bytesToText(bytes.subarray(0, size))
+}
+
+const scratch = new Uint8Array(16_384)
+
+export function urlEncode(text: string): string {
+  return text.replace(/[^A-Za-z0-9*_.\- ]/g, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0')}`).replaceAll(' ', '+')
+}

@@ -1,0 +1,140 @@
+/**
+ * Tells values that run a script when pasted into an HTML page. A value is read by a small HTML tokenizer (after WHATWG HTML
+ * section 13.2.5) as if it stood in text, and as if it stood in an attribute value of any quoting that it first has to leave.
+ */
+import { htmlEntityDecode } from '../transformations/html-entity-decode.ts'
+
+/** One of these occurs in every value that is found to run a script. */
+export const SCRIPT_INJECTION_LITERALS: readonly string[] = ['<', 'on', 'javascript', 'vbscript', 'srcdoc', 'data:']
+
+/** Elements that load or run something by being there. */
+const ACTIVE_ELEMENTS: ReadonlySet<string> = new Set(
+  'script iframe frame frameset object embed applet base meta link style xml xss isindex bgsound layer ilayer import set animate animatetransform noscript template portal'.split(
+    ' ',
+  ),
+)
+const URL_ATTRIBUTES: ReadonlySet<string> = new Set(
+  'href src action formaction data xlink:href background poster lowsrc dynsrc codebase cite longdesc values to from srcdoc'.split(
+    ' ',
+  ),
+)
+const ATTRIBUTES_MAX = 50
+const TAGS_MAX = 200
+
+/** What would run the script, in a word or two, or nothing. */
+export function scriptInjection(text: string): string | undefined {
+  return fromText(text) ?? fromAttribute(text, '"') ?? fromAttribute(text, "'") ?? fromUnquoted(text) ?? fromUrl(text)
+}
+
+function fromText(text: string): string | undefined {
+  let at = text.indexOf('<')
+  for (let tags = 0; at >= 0 && tags < TAGS_MAX; tags += 1) {
+    const found = tag(text, at + 1)
+    if (found !== undefined) return found
+    at = text.indexOf('<', at + 1)
+  }
+  return undefined
+}
+
+/** Reads a tag after its `<`. */
+function tag(text: string, from: number): string | undefined {
+  const head = /^[\0\s]{0,2}(\/?)([A-Za-z!?][^\s/>\0"'=<]{0,40})/.exec(text.slice(from, from + 48))
+  if (head === null) return undefined
+  const name = head[2]!.toLowerCase().replace(/^[a-z]{1,10}:/, '')
+  if (name.startsWith('!entity') || name.startsWith('!attlist') || name.startsWith('![if')) return `<${name}`
+  if (head[1] === '/' || name.startsWith('!') || name.startsWith('?')) return undefined
+  const end = from + head[0].length
+  // `<T>` of generics and `a<b` of arithmetic are no elements; `<script` without an end still is.
+  if (ACTIVE_ELEMENTS.has(name) && /^(?:$|[\s/>\0<(])/.test(text.slice(end, end + 1))) return `<${name}>`
+  return attributes(text, end)
+}
+
+/** Reads attributes up to `>`: handlers, script URLs and styles that run. */
+function attributes(text: string, from: number): string | undefined {
+  let at = from
+  for (let count = 0; count < ATTRIBUTES_MAX && at < text.length; count += 1) {
+    while (at < text.length && /[\s/\0"'`]/.test(text[at]!)) at += 1
+    if (at >= text.length || text[at] === '>') return undefined
+    const nameStart = at
+    while (at < text.length && !/[\s/>=\0"']/.test(text[at]!)) at += 1
+    const name = text.slice(nameStart, at).toLowerCase()
+    let equals = at
+    while (equals < text.length && /[\s\0]/.test(text[equals]!)) equals += 1
+    if (text[equals] !== '=') {
+      if (at === nameStart) at += 1
+      continue
+    }
+    const [value, next] = attributeValue(text, equals + 1)
+    at = next
+    if (isHandler(name)) return `${name}=`
+    if (URL_ATTRIBUTES.has(name) && runsAsUrl(value)) return `${name} with a script URL`
+    if (name === 'srcdoc') return 'srcdoc='
+    if (name === 'style' && /expression[\s]{0,4}\(|javascript:|-moz-binding|behavior[\s]{0,4}:/i.test(value.slice(0, 2_000)))
+      return 'style that runs'
+  }
+  return undefined
+}
+
+function attributeValue(text: string, from: number): readonly [value: string, next: number] {
+  let at = from
+  while (at < text.length && /[\s\0]/.test(text[at]!)) at += 1
+  const quote = text[at]
+  if (quote === '"' || quote === "'" || quote === '`') {
+    const end = text.indexOf(quote, at + 1)
+    const stop = end < 0 ? text.length : end
+    return [text.slice(at + 1, stop), stop + 1]
+  }
+  const start = at
+  while (at < text.length && !/[\s>]/.test(text[at]!)) at += 1
+  return [text.slice(start, at), at]
+}
+
+/** The value leaves a quoted attribute and adds another. */
+function fromAttribute(text: string, quote: string): string | undefined {
+  const at = text.indexOf(quote)
+  if (at < 0) return undefined
+  const rest = text.slice(at + 1, at + 400)
+  const found =
+    /^[\s/\0]{0,8}(?:[a-z:-]{1,20}[\s]{0,2}=[\s]{0,2}["']?[\w:./#-]{0,40}["']?[\s/]{1,4}){0,4}(on[a-z]{3,25}|formaction|style|srcdoc|href|src)[\s]{0,8}=(?!=)/i.exec(
+      rest,
+    )
+  if (found === null) return undefined
+  const name = found[1]!.toLowerCase()
+  const value = attributeValue(rest, found[0].length)[0]
+  if (isHandler(name)) return `${name}=`
+  return runsAsUrl(value) || /expression\(/i.test(value) ? `${name} with a script` : undefined
+}
+
+/** The value stands unquoted in a tag: a handler with something that is code. */
+function fromUnquoted(text: string): string | undefined {
+  const found = /(?:^|[\s/"'`])(on[a-z]{3,25})[\s]{0,8}=[\s]{0,8}["'`]?[\s]{0,8}[\w$.[\]]{1,40}[\s]{0,4}[(`=[]/i.exec(
+    text.slice(0, 2_000),
+  )
+  return found !== null && isHandler(found[1]!.toLowerCase()) ? `${found[1]!.toLowerCase()}=` : undefined
+}
+
+/** The whole value is used as a link. */
+function fromUrl(text: string): string | undefined {
+  return runsAsUrl(text) ? 'script URL' : undefined
+}
+
+const HANDLER =
+  /^on(?:error|load|unload|beforeunload|click|dblclick|auxclick|contextmenu|mouse[a-z]{2,7}|pointer[a-z]{2,20}|touch[a-z]{3,7}|key(?:down|up|press)|focus(?:in|out)?|blur|change|input|invalid|select[a-z]{0,8}|submit|reset|search|toggle|beforetoggle|drag[a-z]{0,6}|drop|copy|cut|paste|before[a-z]{3,12}|after[a-z]{3,12}|scroll[a-z]{0,12}|wheel|resize|animation[a-z]{3,12}|transition[a-z]{3,7}|webkit[a-z]{3,25}|play(?:ing)?|pause|ended|canplay[a-z]{0,7}|loaded[a-z]{4,8}|loadstart|loadend|progress|seek(?:ed|ing)|stalled|suspend|timeupdate|volumechange|waiting|durationchange|ratechange|cuechange|emptied|abort|hashchange|popstate|pageshow|pagehide|message[a-z]{0,5}|online|offline|storage|show|start|finish|bounce|begin|end|repeat|fullscreen[a-z]{5,6}|readystatechange|propertychange|activate|security[a-z]{5,20}|unhandledrejection|rejectionhandled|visibilitychange|gotpointercapture|lostpointercapture|slotchange|formdata|close|cancel|command)$/
+
+function isHandler(name: string): boolean {
+  return name.startsWith('on') && HANDLER.test(name)
+}
+
+/** `javascript:` and its like, whatever is hidden inside: control characters, blanks, entities, escapes. */
+function runsAsUrl(value: string): boolean {
+  const head = value.slice(0, 300)
+  if (!/^[\s\0-\x20]{0,20}[jvdJVD&\\%]/.test(head)) return false
+  const url = htmlEntityDecode(head).replace(/[\0-\x20]+/g, '')
+  if (/^(?:javascript|vbscript|livescript):/i.test(url)) {
+    const code = url.slice(url.indexOf(':') + 1)
+    return /[(`=[\\]|%[0-9a-f]{2}|&#|^\/\/|\/\*/i.test(code)
+  }
+  return /^data:(?:text\/html|text\/xml|application\/xhtml\+xml|application\/javascript|text\/javascript|image\/svg\+xml)[;,]/i.test(
+    url,
+  )
+}
