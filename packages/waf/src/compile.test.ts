@@ -27,7 +27,7 @@ const REFUSED: readonly (readonly [rules: string, at: string, says: RegExp])[] =
   ['SecRule ARGS "@ipMatch 10.0.0.0/40" "id:1"', '1:24', /the address 10\.0\.0\.0\/40/],
   ['SecRuleEngine Maybe', '1:15', /the mode Maybe/],
   ['SecRule ARGS "@rx a" \\', '1:23', /the file ends in a continued line/],
-  ['SecRule ARGS:/a(/ "@rx a" "id:1"', '1:15', /in the pattern/],
+  ['SecRule ARGS:/a(/ "@rx a" "id:1"', '1:17', /in the pattern/],
 ]
 
 test('a rule that cannot be used is refused at its place, with what was expected', () => {

@@ -403,7 +403,7 @@ function compileTarget({ span, collection, selector, count, exclude }: TargetNod
     const wanted = selector.span.text.toLowerCase()
     return { collection, count, exclude, selects: (lower) => lower === wanted }
   }
-  const { regex } = located(selector.span, () => compilePattern(`(?i)${selector.span.text}`))
+  const { regex } = located(selector.span, () => compilePattern(selector.span.text, true))
   return { collection, count, exclude, selects: (lower) => regex.test(lower) }
 }
 

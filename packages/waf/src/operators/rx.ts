@@ -12,9 +12,9 @@ export interface CompiledPattern {
   readonly literals: readonly string[] | undefined
 }
 
-export function compilePattern(source: string): CompiledPattern {
+export function compilePattern(source: string, caseless = false): CompiledPattern {
   try {
-    const tree = parsePattern(source)
+    const tree = parsePattern(source, caseless)
     return { regex: new RegExp(emitPattern(tree)), anchored: anchored(tree), literals: requiredLiterals(tree) }
   } catch (error) {
     const offset = error instanceof PatternSyntaxError ? error.offset : 0

@@ -66,9 +66,9 @@ const DEPTH_MAX = 50
 const REPEAT_MAX = 1_000
 
 /** Parses a pattern. @throws {PatternSyntaxError} With the offset, for what is malformed or not supported. */
-export function parsePattern(source: string): Pattern {
+export function parsePattern(source: string, caseless = false): Pattern {
   let at = 0
-  let ignoreCase = false
+  let ignoreCase = caseless
   let depth = 0
   const fail = (message: string): never => {
     throw new PatternSyntaxError(at, message)
