@@ -9,6 +9,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { BENCH_REQUESTS, type BenchRequest } from './requests.ts'
 
 const PROXY_CORE = '0'
 const LOAD_CORE = '1'
@@ -29,41 +30,12 @@ const CONTENDERS: readonly Contender[] = [
   { name: 'ringwall protect, base rules', port: PORTS.ringwall },
 ]
 
-const KINDS: Readonly<Record<string, string>> = {
-  'K1 bare GET': 'wrk.path = "/"',
-  'K2 browser-like GET': [
-    'wrk.path = "/search?q=blue+lamp&page=2&sort=price&category=home&min=10&max=99&lang=en&utm_source=mail"',
-    'wrk.headers["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0 Safari/537.36"',
-    'wrk.headers["Accept"] = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"',
-    'wrk.headers["Accept-Language"] = "en-GB,en;q=0.9,de;q=0.8"',
-    'wrk.headers["Accept-Encoding"] = "gzip, deflate, br"',
-    'wrk.headers["Cookie"] = "session=4f1c9d2e8b7a6050; theme=dark; consent=yes; cart=17"',
-    'wrk.headers["Referer"] = "https://shop.example.test/home?ref=top"',
-    'wrk.headers["Upgrade-Insecure-Requests"] = "1"',
-    'wrk.headers["Sec-Fetch-Site"] = "same-origin"',
-    'wrk.headers["Sec-Fetch-Mode"] = "navigate"',
-    'wrk.headers["Sec-Fetch-Dest"] = "document"',
-    'wrk.headers["Cache-Control"] = "max-age=0"',
-  ].join('\n'),
-  'K3 POST of 2 KB JSON': post(
-    'application/json',
-    JSON.stringify({
-      items: Array.from({ length: 20 }, (_, id) => ({
-        id,
-        name: `Product ${id} with a name`,
-        tags: ['red', 'large'],
-        note: 'two days',
-      })),
-    }),
-  ),
-  'K4 POST of an 8 KB form': post(
-    'application/x-www-form-urlencoded',
-    Array.from({ length: 40 }, (_, n) => `field${n}=${`some+ordinary+text+of+a+form+number+${n}+`.repeat(5)}`).join('&'),
-  ),
-}
-
-function post(type: string, body: string): string {
-  return `wrk.method = "POST"\nwrk.path = "/"\nwrk.headers["Content-Type"] = "${type}"\nwrk.body = ${JSON.stringify(body)}`
+/** A wrk script that sends one request. */
+function wrkScript({ method, target, headers, body }: BenchRequest): string {
+  const lines = [`wrk.method = "${method}"`, `wrk.path = ${JSON.stringify(target)}`]
+  for (const [name, value] of headers) lines.push(`wrk.headers["${name}"] = ${JSON.stringify(value)}`)
+  if (body !== '') lines.push(`wrk.body = ${JSON.stringify(body)}`)
+  return lines.join('\n')
 }
 
 const children: ChildProcess[] = []
@@ -106,6 +78,7 @@ function modsecurityRules(directory: string): string {
     `SecRuleEngine On
 SecRequestBodyAccess On
 SecRequestBodyLimit 13107200
+SecRule REQUEST_HEADERS:Content-Type "^application/json" "id:1,phase:1,t:none,t:lowercase,pass,nolog,ctl:requestBodyProcessor=JSON"
 SecAuditEngine Off
 SecTmpDir ${directory}
 SecDataDir ${directory}
@@ -193,20 +166,22 @@ async function main(): Promise<void> {
     protect(PORTS.ringwallOff, ['--config', off])
     for (const { port } of CONTENDERS) await waitFor(port)
 
-    for (const [kind, script] of Object.entries(KINDS)) {
+    for (const request of BENCH_REQUESTS) {
       const file = join(directory, 'load.lua')
-      writeFileSync(file, `${script}\n`)
+      writeFileSync(file, `${wrkScript(request)}\n`)
       const rates = new Map<string, number[]>(CONTENDERS.map(({ name }) => [name, []]))
       for (let round = 0; round < ROUNDS; round += 1) {
         for (const { name, port } of CONTENDERS) {
-          process.stderr.write(`\r${kind}: round ${round + 1}/${ROUNDS} ${name.padEnd(32)}`)
+          if (process.stderr.isTTY) process.stderr.write(`\r${request.name}: round ${round + 1}/${ROUNDS} ${name.padEnd(32)}`)
           rates.get(name)?.push(load(wrk, file, port))
         }
       }
-      process.stderr.write('\r\x1b[K')
+      if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
       const nginxRate = median(rates.get('nginx') as number[])
       const modsecurityRate = median(rates.get('nginx + ModSecurity + CRS') as number[])
-      process.stdout.write(`\n${kind} (median of ${ROUNDS} rounds of ${SECONDS} s, ${CONNECTIONS} connections, one core)\n`)
+      process.stdout.write(
+        `\n${request.name} (median of ${ROUNDS} rounds of ${SECONDS} s, ${CONNECTIONS} connections, one core)\n`,
+      )
       process.stdout.write(
         `  ${'proxy'.padEnd(32)}${'requests/s'.padStart(12)}${'of nginx'.padStart(12)}${'of ModSecurity'.padStart(16)}${'spread'.padStart(10)}\n`,
       )

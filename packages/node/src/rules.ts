@@ -12,7 +12,7 @@ const BASE = resolve(import.meta.dirname, '../../waf/rules')
  * Nothing can interrupt V8's backtracking matcher. From here on it hands a search that goes back too often over to V8's
  * automaton, whose time is linear in the text (for every pattern without look-around and back-references).
  */
-function boundPatternTime(): void {
+export function boundPatternTime(): void {
   setFlagsFromString('--enable-experimental-regexp-engine-on-excessive-backtracks')
   setFlagsFromString('--regexp-backtracks-before-fallback=10000')
 }

@@ -14,7 +14,9 @@ const utf8 = (text: string): string => bytesToText(new TextEncoder().encode(text
 test('property: forms are taken apart as URLSearchParams does', () => {
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.string(), fc.string()), { maxLength: 8 }), (pairs) => {
-      const params = new URLSearchParams(pairs.map(([name, value]) => [name.toWellFormed(), value.toWellFormed()]))
+      const params = new URLSearchParams(
+        pairs.map(([name, value]): [string, string] => [name.toWellFormed(), value.toWellFormed()]),
+      )
       const { fields, malformed } = parseForm(params.toString())
       assert.deepEqual(
         fields,

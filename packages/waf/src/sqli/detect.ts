@@ -45,7 +45,7 @@ const IN_STRING: readonly (readonly [name: string, shape: RegExp])[] = [
   ['query in condition', /^s\)*[lp][kwfg]*\(+E|^s\)*[lp]\(*c/],
   ['union', /^s\)*UA?\(*E/],
   ['second statement', /^s\)*;+\(*(?:D|W|E[nvfFg(aA]|Ew[,M(C])/],
-  ['comparison of strings', /^s(?:o[sed]){1,3}$/],
+  ['comparison of strings', /^s(?:[oal][sed]e?){1,4}l?$/],
   ['sort or group', /^s\)*B(?:n(?:,n)*|[nwfg](?:,[nwfg])*[CR])/],
   ['having or limit', /^s\)*(?:H(?:non|[nf])|L[n,]*[CR])/],
   ['query as operand', /^s\)*[oap]+\(*(?:E|F|c)|^s[ap]+\(*f\)?[ap]/],
@@ -55,7 +55,7 @@ const IN_STRING: readonly (readonly [name: string, shape: RegExp])[] = [
 ]
 
 const BARE: readonly (readonly [name: string, shape: RegExp])[] = [
-  ['condition', new RegExp(`^[nsvfg]\\)*[lp]k*\\(*(?:[nsudevfFg]k?ok?${Q}|wk?ok?[nsudevf])\\)*${AFTER}`)],
+  ['condition', new RegExp(`^[nsvfg]\\)*[lp]k*\\(*(?:[nsudevfFg](?:a[nsvfg]){0,3}k?ok?${Q}|wk?ok?[nsudevf])\\)*${AFTER}`)],
   ['condition', /^[nsvfgw]?\)*[lp]k*\(*(?:non|so[sued])\)*(?=$|[CR)lpU;BHL])/],
   ['condition', /^[nsvfgw]\)*[lp]k*\(*(?:F|[nswvfg]k?o\(*[EcF])/],
   ['condition', /^[nsvfg]\)*[lp]k*\(*(?:[nv]\)*C|[nf]\)*R)/],
@@ -65,7 +65,7 @@ const BARE: readonly (readonly [name: string, shape: RegExp])[] = [
   ['query as operand', /^[nsvw]\)*k?[oa]\(+E(?!w\))|^[nvw]\)*k?[oa]\(*[cF]|^n,\(+E/],
   ['query as value', /^\(+EA?[^w;]{0,30}[MF]|^\(+EA?F/],
   ['delay', /^\(*F\)*(?:$|C|a)|^[nsvfgw]?\)*W|^[nsvfg]\)*F/],
-  ['sort or group', /^[nsv]\)*B(?:n(?:,n)*(?:$|[CR])|[wfg](?:,[nwfg])*C)/],
+  ['sort or group', /^[nsv]\)*B(?:n(?:,n)*(?:$|[CRH])|[wfg](?:,[nwfg])*C)/],
   ['having or limit', /^[nsvw]?\)*Hnon|^[nsv]\)*Ln(?:,n)*C/],
   ['comment after statement', /^n\)*;+C$|^n\)+C$/],
 ]

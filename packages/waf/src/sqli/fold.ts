@@ -27,6 +27,8 @@ const FOLDS: readonly (readonly [RegExp, string])[] = [
   [/f\([nswvfgo,aAlkMpcx.]*\)/g, 'f'],
   [/g\([nswvfgo,aAlkMpcx.]*\)/g, 'g'],
   [/v\.w/g, 'v'],
+  // A query as an argument or in parentheses of its own.
+  [/([(,])\(E[^()]*[MnfF][^()]*\)/g, '$1F'],
   // An operand in parentheses of its own.
   [/([lpoakE(,])\(([nswvfFg])\)/g, '$1$2'],
 ]

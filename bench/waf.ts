@@ -1,0 +1,147 @@
+/**
+ * `npm run bench:waf`: CPU of the engine with the base rules, alone: the four kinds of request of `bench:proxy`, the time to
+ * load the rules, and the worst that crafted input costs. For every pattern of the rules, texts that nearly match are
+ * derived from its tree and repeated up to the body limit; the slowest requests are printed with the pattern's rule.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { compileRules } from '@ringwall/waf'
+import { boundPatternTime } from '../packages/node/src/rules.ts'
+import { type Pattern, parsePattern } from '../packages/waf/src/regex/syntax.ts'
+import { parseRules } from '../packages/waf/src/seclang/parse.ts'
+import { BENCH_REQUESTS } from './requests.ts'
+
+const RULES = join(import.meta.dirname, '../packages/waf/rules')
+const BODY_BYTES_MAX = 131_072
+const SAMPLES = Number(process.env.SAMPLES ?? 12)
+
+boundPatternTime()
+const sources = readdirSync(RULES)
+  .sort()
+  .map((file) => ({ file, text: readFileSync(join(RULES, file), 'utf8') }))
+
+function cpuMicroseconds(work: () => void): number {
+  const before = process.cpuUsage()
+  work()
+  const { user, system } = process.cpuUsage(before)
+  return user + system
+}
+
+function load(): void {
+  const runs = Array.from({ length: 7 }, () => cpuMicroseconds(() => void compileRules(sources, { paranoia: 1 })))
+  const first = runs[0] as number
+  const warm = [...runs].sort((a, b) => a - b)[3] as number
+  process.stdout.write(`load: ${(first / 1_000).toFixed(1)} ms the first time, ${(warm / 1_000).toFixed(1)} ms warm\n\n`)
+}
+
+const rules = compileRules(sources, { paranoia: 1 })
+
+function judge(method: string, target: string, headers: readonly (readonly [string, string])[], body: Uint8Array): boolean {
+  const transaction = rules.begin()
+  const head = transaction.requestHead({ method, target, httpVersion: '1.1', headers, remoteAddress: '192.0.2.1' })
+  return head.blocked || transaction.requestBody(body, false).blocked
+}
+
+function kinds(): void {
+  process.stdout.write(`${'request'.padEnd(28)}${'µs CPU'.padStart(10)}${'requests/s'.padStart(12)}\n`)
+  for (const { name, method, target, headers, body } of BENCH_REQUESTS) {
+    const bytes = new TextEncoder().encode(body)
+    if (judge(method, target, headers, bytes)) throw new Error(`${name} is refused; the figure would be that of a refusal`)
+    const perRound = 1_000
+    const rounds = Array.from({ length: 9 }, () =>
+      cpuMicroseconds(() => {
+        for (let i = 0; i < perRound; i += 1) judge(method, target, headers, bytes)
+      }),
+    )
+    const micros = (rounds.slice(2).sort((a, b) => a - b)[3] as number) / perRound
+    process.stdout.write(`${name.padEnd(28)}${micros.toFixed(0).padStart(10)}${(1_000_000 / micros).toFixed(0).padStart(12)}\n`)
+  }
+}
+
+/** A small generator, so that a run can be repeated (xorshift32, Marsaglia 2003). */
+let state = 0x9e3779b9
+function random(below: number): number {
+  state ^= state << 13
+  state ^= state >>> 17
+  state ^= state << 5
+  return (state >>> 0) % below
+}
+
+/** A text that a pattern would match, up to look-arounds and anchors. */
+function sample(pattern: Pattern): string {
+  switch (pattern.kind) {
+    case 'set': {
+      const members = [...pattern.set.keys()].filter((code) => pattern.set[code] === 1)
+      const plain = members.filter((code) => code > 32 && code < 127)
+      const from = plain.length > 0 ? plain : members
+      return from.length === 0 ? '' : String.fromCharCode(from[random(from.length)] as number)
+    }
+    case 'seq':
+      return pattern.items.map(sample).join('')
+    case 'alt':
+      return sample(pattern.items[random(pattern.items.length)] as Pattern)
+    case 'repeat':
+      return Array.from({ length: Math.min(pattern.max, pattern.min + random(4)) }, () => sample(pattern.item)).join('')
+    case 'group':
+      return sample(pattern.item)
+    default:
+      return ''
+  }
+}
+
+function patterns(): { readonly id: string; readonly tree: Pattern }[] {
+  const found: { id: string; tree: Pattern }[] = []
+  let id = '?'
+  for (const source of sources) {
+    for (const node of parseRules(source)) {
+      if (node.kind !== 'rule') continue
+      id = node.actions.find(({ name }) => name === 'id')?.value?.text ?? id
+      if (node.operator.name === 'rx') found.push({ id, tree: parsePattern(node.operator.argument.text) })
+    }
+  }
+  return found
+}
+
+/** Near misses: whole matches, beginnings of matches, and their alternation, repeated. */
+function* hostile(tree: Pattern): Generator<string> {
+  for (let i = 0; i < SAMPLES; i += 1) {
+    const text = sample(tree)
+    if (text === '') continue
+    const cut = text.slice(0, 1 + random(text.length))
+    for (const unit of [
+      cut,
+      text.slice(0, -1) || text,
+      `${cut}${sample(tree).slice(0, 3)}`,
+      cut[cut.length - 1] as string,
+      ' ',
+      '\n',
+      'a',
+    ])
+      yield `${cut.slice(0, random(cut.length + 1))}${unit.repeat(Math.ceil(BODY_BYTES_MAX / unit.length))}`
+  }
+}
+
+function worst(): void {
+  const slowest: { id: string; micros: number; text: string }[] = []
+  let tried = 0
+  for (const { id, tree } of patterns()) {
+    for (const text of hostile(tree)) {
+      const body = new TextEncoder().encode(`q=${encodeURIComponent(text.slice(0, BODY_BYTES_MAX))}`).subarray(0, BODY_BYTES_MAX)
+      const headers = [['Content-Type', 'application/x-www-form-urlencoded']] as const
+      const micros = cpuMicroseconds(() => void judge('POST', '/', headers, body))
+      tried += 1
+      slowest.push({ id, micros, text })
+      if (slowest.length > 200) slowest.sort((a, b) => b.micros - a.micros).length = 8
+    }
+    if (process.stderr.isTTY) process.stderr.write(`\rhostile inputs: ${tried}`)
+  }
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
+  slowest.sort((a, b) => b.micros - a.micros).length = 5
+  process.stdout.write(`\n${tried} crafted bodies of 128 KB, the slowest:\n${'ms CPU'.padStart(8)}  made for rule\n`)
+  for (const { id, micros, text } of slowest)
+    process.stdout.write(`${(micros / 1_000).toFixed(1).padStart(8)}  ${id}  ${JSON.stringify(text.slice(0, 50))}…\n`)
+}
+
+load()
+kinds()
+worst()
