@@ -51,9 +51,9 @@ async function measure(
     const denied = deny(source, NODES[i % NODES.length] as number)
     times.push(Math.max(...(await watched)) - began)
     await denied
-    process.stderr.write(`\r${name}: ${i + 1}/${repetitions}`)
+    if (process.stderr.isTTY) process.stderr.write(`\r${name}: ${i + 1}/${repetitions}`)
   }
-  process.stderr.write('\r\x1b[K')
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
   const [p50, p99, worst] = [quantile(times, 0.5), quantile(times, 0.99), Math.max(...times)]
   process.stdout.write(
     `${name.padEnd(34)} ${p50.toFixed(1).padStart(9)} ms ${p99.toFixed(1).padStart(9)} ms ${worst.toFixed(1).padStart(9)} ms\n`,

@@ -70,7 +70,7 @@ const IN_THE_SHELL: readonly { readonly name: string; readonly mutation: Mutatio
 ]
 
 const root = resolve(import.meta.dirname, '..')
-const { values } = parseArgs({ options: { seeds: { type: 'string', default: '1500' } } })
+const { values } = parseArgs({ options: { seeds: { type: 'string', default: '3000' } } })
 
 /** A copy of what the simulation needs, with the consensus package changed. */
 function plant({ file, find, put }: SourceMutant, home: string): void {

@@ -1,8 +1,9 @@
 /** One node: wires the packages in the order in which they need each other. No domain logic lives here. */
+import { randomInt } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createFabric, type Fabric } from '@ringwall/fabric'
-import { createGuard, type GuardEnvironment, type TokenVerifier } from '@ringwall/guard'
+import { createGuard, createRateLimiter, type GuardEnvironment, type TokenVerifier } from '@ringwall/guard'
 import { createTokenVerifier, verifyOperatorToken } from '@ringwall/identity'
 import { type Ledger, LedgerError, openLedger } from '@ringwall/ledger'
 import { createProxy, type Proxy as RequestProxy } from '@ringwall/proxy'
@@ -166,7 +167,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const environment = (): GuardEnvironment => ({ view, provisional: early.index, tokens, nowMs: Date.now(), certifiedAtMs })
     const proxy = createProxy({
       ...config.listen.traffic,
-      guard: createGuard(),
+      guard: createGuard({ limiter: createRateLimiter({ seed: randomInt(2 ** 32) }) }),
       environment,
       recorder: proxyRecorder(telemetry),
       node: config.id,

@@ -6,6 +6,7 @@ import { stringify } from 'yaml'
 import { formatHostPort, type HostPort, parseHostPort } from './address.ts'
 import { readNodeConfig } from './config.ts'
 import { StartError } from './errors.ts'
+import { compareGiven, rememberGiven } from './local/given-policy.ts'
 import { readOperator, signAsOperator } from './local/operator.ts'
 import { contextFile, isProvisioned, type LocalNode, provisionRing, refreshContext, writeNodeConfigs } from './local/provision.ts'
 import { plainPolicy } from './local/up.ts'
@@ -84,7 +85,7 @@ export async function startProtect(options: ProtectOptions): Promise<RunningNode
   const config = readNodeConfig(local.configFile)
   const node = await startNode({ ...config, listen: { ...config.listen, traffic: listen, admin } })
   try {
-    await enforcePolicy(node, data, policy.text)
+    await enforcePolicy(node, data, policy.text, options.config !== undefined)
     return node
   } catch (error) {
     await node.stop()
@@ -123,10 +124,18 @@ function wantedPolicy(options: ProtectOptions, rules: readonly NamedRules[]): { 
   return { text: plainPolicy(options.url, waf), file: 'the policy made from the options' }
 }
 
-/** The options say what shall be in force; a ledger from an earlier run may say otherwise. */
-async function enforcePolicy(node: RunningNode, data: string, text: string): Promise<void> {
+/** A policy file says what shall be in force; options say it as long as nobody applied anything else. */
+async function enforcePolicy(node: RunningNode, data: string, text: string, isFile: boolean): Promise<void> {
   const view = node.view()
-  if (view.policyText === text) return
+  const comparison = compareGiven(data, text, view.policyText)
+  if (comparison === 'edited' && !isFile) {
+    process.stderr.write(
+      `ringwall: policy ${view.policyVersion} was applied by an operator and stays; to replace it, give --config FILE or ringwall policy apply\n`,
+    )
+    return
+  }
+  rememberGiven(data, text)
+  if (comparison === 'same') return
   const operator = readOperator(contextFile(data))
   await node.propose(
     signAsOperator(operator, { type: 'policy.set', policy: text, expectVersion: view.policyVersion }),

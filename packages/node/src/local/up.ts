@@ -9,7 +9,10 @@ import { parseDocument } from 'yaml'
 import { parseHostPort } from '../address.ts'
 import { StartError } from '../errors.ts'
 import { banner } from './banner.ts'
+import { compareGiven, rememberGiven } from './given-policy.ts'
+import { operatorToken, readOperator, signAsOperator } from './operator.ts'
 import {
+  contextFile,
   isProvisioned,
   type LocalNode,
   localNodes,
@@ -31,6 +34,7 @@ const HOME = resolve(import.meta.dirname, '../../../..')
 const NODE_MAIN = resolve(import.meta.dirname, '../main.ts')
 const DEMO = join(HOME, 'examples', 'shop')
 const READY_MS_MAX = 30_000
+const APPLY_MS_MAX = 10_000
 const STOP_MS_MAX = 8_000
 const NODES_MAX = 10
 
@@ -52,6 +56,7 @@ export async function runUp(options: UpOptions): Promise<number> {
     if (options.to === undefined) ring.startDemo(options.ports + 10)
     for (const node of nodes) ring.startNode(node)
     await ring.ready(nodes, options.to === undefined ? upstream : undefined)
+    await bringPolicyUp(data, nodes, firstPolicy(options, upstream).text)
     process.stdout.write(
       banner({ nodes, data, upstream, demo: options.to === undefined, pids: ring.pids(), readyMs: performance.now() - began }),
     )
@@ -107,6 +112,39 @@ function prepare(data: string, options: UpOptions, upstream: string): readonly L
   writeNodeConfigs(data, nodes)
   refreshContext(data, nodes)
   return nodes
+}
+
+/**
+ * Another target or other ports than at the last start: proposes the policy that says so, unless an operator has applied
+ * one meanwhile. Without a quorum the ring serves with what is in force.
+ */
+async function bringPolicyUp(data: string, nodes: readonly LocalNode[], wanted: string): Promise<void> {
+  const operator = readOperator(contextFile(data))
+  const { admin } = nodes[0] as LocalNode
+  const api = async (path: string, init: RequestInit = {}): Promise<Response> =>
+    fetch(`http://127.0.0.1:${admin}${path}`, {
+      ...init,
+      headers: { authorization: `Bearer ${operatorToken(operator)}`, 'content-type': 'application/json' },
+      signal: AbortSignal.timeout(APPLY_MS_MAX),
+    })
+  const { text, version } = (await (await api('/v1/policy')).json()) as { readonly text: string; readonly version: number }
+  const comparison = compareGiven(data, wanted, text)
+  if (comparison === 'edited') {
+    process.stderr.write(
+      `ringwall: policy ${version} was applied by an operator and stays; see ringwall policy plan for what a file of yours would change\n`,
+    )
+    return
+  }
+  if (comparison === 'propose') {
+    const tx = signAsOperator(operator, { type: 'policy.set', policy: wanted, expectVersion: version })
+    const body = `{"tx":${new TextDecoder().decode(tx)}}`
+    const answer = await api('/v1/transactions', { method: 'POST', body })
+    if (!answer.ok) {
+      process.stderr.write(`ringwall: the policy for these options was refused: ${await answer.text()}\n`)
+      return
+    }
+  }
+  rememberGiven(data, wanted)
 }
 
 /** The demo's policy file, or a plain one for a user's own application. */
