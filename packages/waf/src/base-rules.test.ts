@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { compileRules } from './compile.ts'
-import { type CorpusCase, loadCorpus } from './testing/corpus.ts'
-import { baseRuleSources, send } from './testing/requests.ts'
+import { type CorpusCase, loadCorpus } from './test-corpus.ts'
+import { baseRuleSources, send } from './test-requests.ts'
 
 const rules = compileRules(baseRuleSources(), { paranoia: 1 })
 

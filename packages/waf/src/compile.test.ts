@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { compileRules } from './compile.ts'
 import { RuleSyntaxError } from './errors.ts'
-import { baseRuleSources, compile, send } from './testing/requests.ts'
+import { baseRuleSources, compile, send } from './test-requests.ts'
 
 const REFUSED: readonly (readonly [rules: string, at: string, says: RegExp])[] = [
   ['SecRule ARGS "@rx a" "phase:2,deny"', '1:1', /a rule without an id/],

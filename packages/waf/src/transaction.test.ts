@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { LIMIT_RULE_ID } from './limits.ts'
-import { compile, type Sent, send } from './testing/requests.ts'
+import { compile, type Sent, send } from './test-requests.ts'
 
 const ids = (rules: string, sent: Sent): readonly number[] => send(compile(rules), sent).matches.map(({ ruleId }) => ruleId)
 

@@ -1,8 +1,8 @@
 /** Requests for tests: short to write, whole for the engine. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { compileRules } from '../compile.ts'
-import type { CompileOptions, HeaderField, RuleSet, RuleSource, WafVerdict } from '../types.ts'
+import { compileRules } from './compile.ts'
+import type { CompileOptions, HeaderField, RuleSet, RuleSource, WafVerdict } from './types.ts'
 
 export interface Sent {
   readonly method?: string
@@ -32,7 +32,7 @@ export function compile(text: string, options: Partial<CompileOptions> = {}): Ru
   return compileRules([{ file: 'test.conf', text }], { paranoia: 1, ...options })
 }
 
-const RULES = join(import.meta.dirname, '../../rules')
+const RULES = join(import.meta.dirname, '../rules')
 
 export function baseRuleSources(): readonly RuleSource[] {
   return readdirSync(RULES)

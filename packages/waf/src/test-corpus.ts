@@ -1,9 +1,9 @@
 /** The corpus of attacks and of requests that only look like some: one text a line, in files by class, placed in every way. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import type { Sent } from './requests.ts'
+import type { Sent } from './test-requests.ts'
 
-const CORPUS = join(import.meta.dirname, '../../corpus')
+const CORPUS = join(import.meta.dirname, '../corpus')
 
 export interface CorpusCase {
   readonly class: string
