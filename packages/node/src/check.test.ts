@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict'
+import { tmpdir } from 'node:os'
+import { test } from 'node:test'
+import { type CheckFinding, checkNode } from './check.ts'
+import type { RunningNode } from './node.ts'
+
+interface Facts {
+  readonly reachable?: readonly string[]
+  readonly unreachable?: readonly string[]
+  readonly lag?: number
+  readonly repairs?: readonly string[]
+  readonly evidence?: readonly { readonly validator: string; readonly kind: string; readonly round: number }[]
+  readonly certifiedAgoMs?: number
+  readonly links?: readonly Record<string, unknown>[]
+  readonly upstream?: { readonly healthy: boolean; readonly reason?: string }
+  readonly mode?: string
+}
+
+/** As much of a node as `check` looks at. */
+function nodeWith(facts: Facts): RunningNode {
+  const { reachable = ['n1', 'n2', 'n3', 'n4'], unreachable = [], lag = 0, repairs = [], evidence = [] } = facts
+  const { certifiedAgoMs = 300, links = [], upstream = { healthy: true }, mode = 'enforce' } = facts
+  return {
+    ledger: {
+      status: () => ({
+        validators: 4,
+        quorum: 3,
+        reachable,
+        unreachable,
+        evidence,
+        height: 7,
+        lag,
+        syncing: lag > 0,
+        mempool: 0,
+        repairs,
+      }),
+    },
+    certifiedAtMs: () => Date.now() - certifiedAgoMs,
+    fabric: { links: () => links },
+    view: () => ({ policyVersion: 3, policy: { services: { shop: { waf: { mode } } } } }),
+    proxy: { upstreams: () => [{ service: 'shop', url: 'http://127.0.0.1:3000', ...upstream }] },
+    config: { data: tmpdir(), explainHeader: false },
+  } as unknown as RunningNode
+}
+
+async function finding(facts: Facts, group: CheckFinding['group'], level: CheckFinding['level']): Promise<CheckFinding> {
+  const found = (await checkNode(nodeWith(facts))).find((one) => one.group === group && one.level === level)
+  assert.ok(found, `no ${level} finding in ${group}`)
+  return found
+}
+
+test('a sound node has a good line in every group and nothing to fix', async () => {
+  const links = [{ id: 'n2', connected: true, roundTripMs: 1.2, clockOffsetMs: 3 }]
+  const findings = await checkNode(nodeWith({ links }))
+  assert.deepEqual(
+    new Set(findings.map(({ group }) => group)),
+    new Set(['ring', 'ledger', 'links', 'clock', 'policy', 'upstreams', 'storage']),
+  )
+  for (const { group, level, fix } of findings) if (group !== 'storage') assert.deepEqual([level, fix], ['ok', null], group)
+})
+
+test('each thing that is not well is one line with a fix', async () => {
+  const cases: readonly (readonly [Facts, CheckFinding['group'], CheckFinding['level'], RegExp])[] = [
+    [
+      { reachable: ['n1', 'n2'], unreachable: ['n3', 'n4'] },
+      'ring',
+      'bad',
+      /no quorum: 2 of 4 .* grants wait, denials still spread/,
+    ],
+    [
+      { reachable: ['n1', 'n2', 'n3'], unreachable: ['n4'] },
+      'ring',
+      'warn',
+      /n4 does not answer; one more failure stops agreement/,
+    ],
+    [{ evidence: [{ validator: 'n3', kind: 'votes', round: 9 }] }, 'ring', 'bad', /n3 signed two different votes in round 9/],
+    [{ certifiedAgoMs: 30_000 }, 'ledger', 'bad', /the last certified block is 30 s old \(height 7\)/],
+    [{ repairs: ['blocks.log was corrupt'] }, 'ledger', 'warn', /blocks\.log was corrupt/],
+    [{ links: [{ id: 'n2', connected: false, reason: 'connection refused' }] }, 'links', 'warn', /n2: connection refused/],
+    [{ links: [{ id: 'n2', connected: true, clockOffsetMs: 900 }] }, 'clock', 'warn', /n2’s clock is 0\.9 s ahead$/],
+    [
+      { links: [{ id: 'n2', connected: true, clockOffsetMs: -7_000 }] },
+      'clock',
+      'bad',
+      /n2’s clock is 7\.0 s behind; its blocks are refused/,
+    ],
+    [
+      { upstream: { healthy: false, reason: 'cannot connect' } },
+      'upstreams',
+      'bad',
+      /shop: http:\/\/127\.0\.0\.1:3000 cannot connect; its clients get 502/,
+    ],
+    [{ mode: 'shadow' }, 'policy', 'warn', /shop: the WAF only watches \(shadow\)/],
+  ]
+  for (const [facts, group, level, says] of cases) {
+    const { what, fix } = await finding(facts, group, level)
+    assert.match(what, says)
+    assert.ok(fix !== null && fix.length > 10, what)
+  }
+})
+
+test('a node that is behind says by how much, and needs no hand', async () => {
+  const { what, fix } = await finding({ lag: 12 }, 'ledger', 'warn')
+  assert.equal(what, '12 blocks behind the others; catching up')
+  assert.equal(fix, null)
+})
