@@ -35,6 +35,8 @@ export interface LiarOptions {
 export interface Liar {
   start(): void
   hear(from: number, message: Message): void
+  /** What it hands to somebody who asks for a block. */
+  find(digest: Digest): Block | undefined
 }
 
 abstract class Base implements Liar {
@@ -55,6 +57,15 @@ abstract class Base implements Liar {
     if (this.heard.length < 400) this.heard.push(message)
     if (message.kind === 'certificate') this.certificates.push(message.certificate)
     if (message.kind === 'proposal') this.onProposal(message.proposal)
+  }
+
+  /** Another block under the digest that was asked for. */
+  find(digest: Digest): Block | undefined {
+    const { world, config, index } = this.o
+    const known = this.heard.find((message) => message.kind === 'proposal' && message.proposal.block.digest === digest)
+    if (known?.kind !== 'proposal') return undefined
+    const atMs = Math.floor(EPOCH_MS + world.nowMs)
+    return { ...known.proposal.block, payload: encodeTxs([badTx(config.ring, world.random, atMs, index)]) }
   }
 
   protected tick(): void {
@@ -205,9 +216,16 @@ class Garbage extends Base {
       const to = world.random.pick(this.others())
       const message = this.heard.length > 0 ? world.random.pick(this.heard) : undefined
       if (message === undefined) continue
-      const made = world.random.pick([() => message, () => this.forge(), () => mangle(message, world)])()
+      const made = world.random.pick([() => message, () => this.forge(), () => this.unsigned(), () => mangle(message, world)])()
       if (made !== undefined) this.o.send(to, made)
     }
+  }
+
+  /** A vote in its own name, for what is being voted on, under a signature that is none. */
+  unsigned(): Message | undefined {
+    const vote = this.heard.slice(-30).findLast((message) => message.kind === 'vote')
+    if (vote?.kind !== 'vote') return undefined
+    return { kind: 'vote', vote: { ...vote.vote, signer: this.o.index, signature: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8) } }
   }
 
   forge(): Message {
@@ -290,6 +308,60 @@ class Skipper extends Base {
   }
 }
 
+/** Leads rounds of others, on parents that nobody notarized, past rounds that it shows any nullifications for. */
+class Forger extends Base {
+  protected override act(): void {
+    const { world, config, index } = this.o
+    const round = this.round() + (world.random.chance(0.2) ? 1 : 0)
+    const leads = leaderOf(round, config.validators) === index
+    if (!leads && world.random.chance(0.7)) return
+    const parent = this.parent()
+    const forged = world.random.chance(0.5)
+    const parentCertificate = forged ? this.forged(round - 1, parent.digest) : this.certificateOf(parent)
+    const from = forged ? round - 1 : parent.round
+    const shown = this.certificates.filter(({ kind }) => kind === 'nullify')
+    const nullifications = Array.from({ length: Math.min(64, Math.max(0, round - from - 1)) }, () => shown.at(-1)).filter(
+      (certificate) => certificate !== undefined,
+    )
+    const block = makeBlock({
+      round,
+      height: parent.height + 1,
+      parent: parent.digest,
+      proposer: index,
+      timestampMs: Math.floor(EPOCH_MS + world.nowMs),
+      payload: encodeTxs([]),
+    })
+    for (const to of this.others()) {
+      this.o.send(to, this.propose(block, { parentCertificate, nullifications }))
+      this.o.send(to, this.vote('notarize', round, block.digest))
+    }
+  }
+
+  parent(): Block {
+    const blocks = this.heard.flatMap((message) => (message.kind === 'proposal' ? [message.proposal.block] : []))
+    return blocks.length > 0 && this.o.world.random.chance(0.8)
+      ? this.o.world.random.pick(blocks.slice(-6))
+      : genesisBlock(this.o.config.ring)
+  }
+
+  certificateOf({ digest }: Block): Certificate | undefined {
+    return this.certificates.find((certificate) => certificate.kind === 'notarize' && certificate.digest === digest)
+  }
+
+  forged(round: number, digest: Digest): Certificate | undefined {
+    const { config, scheme } = this.o
+    if (round < 1) return undefined
+    const signature = scheme.sign(signingBytes('notarize', config.ring, round, digest))
+    const signatures = Array.from({ length: config.validators }, (_, signer) => ({ signer, signature }))
+    return { kind: 'notarize', round, digest, signatures }
+  }
+
+  override hear(from: number, message: Message): void {
+    if (this.heard.length >= 400) this.heard.shift()
+    super.hear(from, message)
+  }
+}
+
 /** Honest in what it signs, but tells only some, and late. */
 class Withholder extends Twins {
   override hear(from: number, message: Message): void {
@@ -304,5 +376,6 @@ export const LIARS: Readonly<Record<string, new (options: LiarOptions) => Liar>>
   'invalid proposer': InvalidProposer,
   garbage: Garbage,
   skipper: Skipper,
+  forger: Forger,
   withholder: Withholder,
 }

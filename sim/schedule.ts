@@ -1,5 +1,5 @@
 /** One schedule: a ring, its weather, its liar, and checkers that watch every honest validator. All of it follows from the seed. */
-import { faultsOf, type Message, type VoteKind, type VoterConfig } from '@ringwall/consensus'
+import { faultsOf, type Message, type Scheme, type VoteKind, type VoterConfig, verifyCertificate } from '@ringwall/consensus'
 import { parseTx } from '@ringwall/ring/tx'
 import { applicationFor, EPOCH_MS, FALSEHOOD, goodTx } from './application.ts'
 import { schemeOf } from './keys.ts'
@@ -20,6 +20,8 @@ export interface ScheduleResult {
   readonly violation: string | undefined
   readonly liar: string
   readonly height: number
+  /** Transactions that are final. */
+  readonly transactions: number
   readonly crashes: number
 }
 
@@ -51,7 +53,7 @@ export function runSchedule(seed: number, options: ScheduleOptions): ScheduleRes
   } catch (error) {
     violation = error instanceof Violation ? error.message : `it threw: ${(error as Error).stack}`
   }
-  return { violation, liar: liarName, height: ring.height(), crashes: ring.crashes }
+  return { violation, liar: liarName, height: ring.height(), transactions: ring.transactions, crashes: ring.crashes }
 }
 
 class ScheduledRing {
@@ -61,17 +63,19 @@ class ScheduledRing {
   readonly #validators = new Map<number, Validator>()
   readonly #liars = new Map<number, Liar>()
   readonly #nodes: number
+  readonly #scheme: Scheme = schemeOf(0)
   /** Final digest by height, whoever had it first. */
   readonly #agreed = new Map<number, string>()
   /** What each honest validator ever signed, over all its lives. */
   readonly #signed = new Map<string, string>()
   crashes = 0
+  transactions = 0
 
   constructor(world: World, { nodes, mutation = {}, trace }: ScheduleOptions, liars: ReadonlySet<number>, liarName: string) {
     this.#world = world
     this.#trace = trace
     this.#nodes = nodes
-    const { ring, application } = applicationFor(nodes)
+    const { ring, application } = applicationFor(nodes, mutation.takesAnySignature)
     this.#ring = ring
     for (let index = 0; index < nodes; index += 1) {
       const config: VoterConfig = { ring, validators: nodes, self: index, roundMs: 150, heartbeatMs: 200 }
@@ -196,7 +200,7 @@ class ScheduledRing {
   #fetch(index: number, digest: Parameters<Validator['find']>[0], first: number): void {
     const self = this.#validators.get(index) as Validator
     for (const other of new Set([first, this.#world.random.whole(0, this.#nodes - 1)])) {
-      const peer = this.#validators.get(other)
+      const peer = this.#validators.get(other) ?? this.#liars.get(other)
       if (peer === undefined || other === index) continue
       this.#world.carry(index, other, () => {
         const block = peer.find(digest)
@@ -207,9 +211,17 @@ class ScheduledRing {
 
   // Checkers: each restates its rule on its own.
 
-  /** An honest validator never signs two digests of a kind in a round, nor nullifies and finalizes one, nor proposes twice. */
+  /**
+   * An honest validator never signs two digests of a kind in a round, nor nullifies and finalizes one, nor proposes twice,
+   * nor believes a certificate that is none.
+   */
   #watch(from: number, message: Message): void {
-    if (message.kind === 'certificate') return
+    if (message.kind === 'certificate') {
+      const { certificate } = message
+      if (!verifyCertificate({ ring: this.#ring, validators: this.#nodes }, this.#scheme, certificate))
+        throw new Violation(`n${from} passes on a certificate that is none: ${certificate.kind} ${certificate.round}`)
+      return
+    }
     const [kind, round, digest]: [VoteKind | 'proposal', number, string] =
       message.kind === 'vote'
         ? [message.vote.kind, message.vote.round, message.vote.digest ?? '']
@@ -234,7 +246,9 @@ class ScheduledRing {
     this.#agreed.set(height, digest)
     if (new TextDecoder().decode(payload) === 'no list')
       throw new Violation(`n${validator} holds a malformed block as final, at height ${height}`)
-    for (const tx of decodeTxs(payload)) {
+    const txs = decodeTxs(payload)
+    if (agreed === undefined) this.transactions += txs.length
+    for (const tx of txs) {
       let said: string
       try {
         said = JSON.stringify(parseTx(tx).content.body)
