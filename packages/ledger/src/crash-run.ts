@@ -41,6 +41,8 @@ interface Validator {
 const WORK_MS_MAX = 120
 const START_MS_MAX = 250
 const READY_MS_MAX = 60_000
+const PROGRESS_MS_MAX = 10_000
+const PROGRESS_LOOK_MS = 20
 
 export async function runCrashes(options: CrashRunOptions): Promise<CrashSummary> {
   const { nodes, kills, random, progress } = options
@@ -64,6 +66,7 @@ export async function runCrashes(options: CrashRunOptions): Promise<CrashSummary
       if (child === undefined) throw new Error('there is nobody to kill')
       const whileStarting = random() < 1 / 8
       if (!whileStarting) await child.ready()
+      if (nodes > 1) await someProgress(children)
       await new Promise((resolve) => setTimeout(resolve, random() * (whileStarting ? START_MS_MAX : WORK_MS_MAX)))
       await child.kill()
       child.start()
@@ -79,6 +82,17 @@ export async function runCrashes(options: CrashRunOptions): Promise<CrashSummary
     await Promise.all(children.map((child) => child.kill()))
   }
   return summarize(children, validators, ring)
+}
+
+/**
+ * Until a quorum has agreed on something since it was called: killed faster than they find one another, validators would
+ * acknowledge nothing that could be lost.
+ */
+async function someProgress(children: readonly Child[]): Promise<void> {
+  const total = (): number => children.reduce((sum, { acknowledged }) => sum + acknowledged.length, 0)
+  const before = total()
+  for (let waited = 0; total() === before && waited < PROGRESS_MS_MAX; waited += PROGRESS_LOOK_MS)
+    await new Promise((resolve) => setTimeout(resolve, PROGRESS_LOOK_MS))
 }
 
 async function summarize(children: readonly Child[], validators: readonly Validator[], ring: string): Promise<CrashSummary> {
