@@ -1,5 +1,5 @@
 export { LedgerError, type LedgerErrorCode } from './errors.ts'
-export { openLedger } from './open.ts'
+export { FIRST_START_FILE, openLedger } from './open.ts'
 export type { LedgerFabric, LedgerOptions } from './options.ts'
 export type {
   Application,

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { decodeMessage } from '@ringwall/consensus'
 import { LedgerError } from './errors.ts'
+import { FIRST_START_FILE } from './open.ts'
 import { TestRing, until, word, wordsApplication } from './test-ring.ts'
 import type { FinalBlock, Ledger } from './types.ts'
 import { verifyLedgerDirectory } from './verify-directory.ts'
@@ -26,6 +27,12 @@ const ringOf = async (size: number, run: (ring: TestRing) => Promise<void>) => {
 
 const has = (ledger: Ledger<{ readonly words: ReadonlySet<string> }> | undefined, value: string) =>
   ledger?.state().words.has(value) === true
+
+const ledgerOf = (ring: TestRing, id: string) => {
+  const ledger = ring.ledgers.get(id)
+  assert.ok(ledger, id)
+  return ledger
+}
 
 const verdictOf = (ring: TestRing, id: string) =>
   verifyLedgerDirectory({ directory: ring.directory(id), application: wordsApplication, genesis: ring.genesis })
@@ -183,6 +190,7 @@ test('with one of four gone the ring goes on; with two it says who is missing; w
 test('a node that was away for longer than its peers remember votes catches up alone, and takes part again', () =>
   ringOf(4, async (ring) => {
     const ledgers = await ring.openAll()
+    await ledgers[1]!.submit(word('here'), 10_000)
     await ring.kill('n2')
     for (let i = 0; i < 40; i++) await ledgers[0]!.submit(word(`w${i}`), 10_000)
     const back = await ring.open('n2')
@@ -220,6 +228,45 @@ test('a node whose block file rotted keeps the good part, fetches the rest from 
     await ring.kill('n3')
     assert.equal((await verdictOf(ring, 'n3')).ok, true)
     assert.ok((await readdir(ring.directory('n3'))).includes('blocks.log.corrupt-1'))
+  }))
+
+test('a validator that lost its whole folder says nothing until the ring has gone on without it', () =>
+  ringOf(4, async (ring) => {
+    for (const id of ring.ids) await ring.open(id)
+    await ledgerOf(ring, 'n1').submit(word('before'), 10_000)
+    await ring.kill('n4')
+    await rm(ring.directory('n4'), { recursive: true })
+    const spoken: number[] = []
+    const { tamper } = ring.network
+    ring.network.tamper = (from, to, channel, payload) => {
+      if (from === 'n4' && channel === 'consensus' && payload[0] === 0) {
+        const message = decodeMessage(payload.subarray(1))
+        if (message.kind === 'vote') spoken.push(message.vote.round)
+      }
+      return tamper(from, to, channel, payload)
+    }
+    const back = await ring.open('n4')
+    await until('it knows that the ring is not new', () => ring.lines.some((line) => /n4 warn .*folder was empty/.test(line)))
+    await until('it has caught up', () => has(back, 'before'))
+    await ledgerOf(ring, 'n2').submit(word('meanwhile'), 10_000)
+    assert.equal(back.status().votes, false)
+    assert.deepEqual(spoken, [])
+    for (let i = 0; !back.status().votes && i < 60; i += 1) {
+      await ledgerOf(ring, 'n1').submit(word(`go-on-${i}`), 10_000)
+      await new Promise((wake) => setTimeout(wake, 250))
+    }
+    await ledgerOf(ring, 'n1').submit(word('after'), 10_000)
+    await until('it votes again', () => spoken.length > 0)
+  }))
+
+test('a new ring whose folders are all empty starts at once; a mark of the first start is used up', () =>
+  ringOf(4, async (ring) => {
+    await mkdir(ring.directory('n1'), { recursive: true })
+    await writeFile(join(ring.directory('n1'), FIRST_START_FILE), '')
+    for (const id of ring.ids) await ring.open(id)
+    await ledgerOf(ring, 'n3').submit(word('first'), 10_000)
+    assert.ok(ring.ids.every((id) => ledgerOf(ring, id).status().votes))
+    assert.equal((await readdir(ring.directory('n1'))).includes(FIRST_START_FILE), false)
   }))
 
 test('messages lost and late delay the ring and do not stop it', () =>

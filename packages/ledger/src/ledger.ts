@@ -9,7 +9,7 @@
  * blocks by hash link and certificate, its transactions by the application.
  */
 import type { Block, Certificate, Effect, Message, Scheme, VoterEvent } from '@ringwall/consensus'
-import { decodeMessage, encodeMessage, quorumOf, type Voter } from '@ringwall/consensus'
+import { decodeMessage, encodeMessage, faultsOf, quorumOf, type Voter } from '@ringwall/consensus'
 import type { DirectoryLock } from '@ringwall/store'
 import type { BlockLog } from './block-log.ts'
 import type { BlockRecord } from './block-record.ts'
@@ -91,6 +91,8 @@ export interface LedgerParts<S> {
   readonly submissions: Submissions
   /** This validator may have signed what it no longer knows of, in rounds up to this one: it says nothing in them. */
   readonly silentThroughRound: number
+  /** Nothing is known of what this validator ever signed: it listens first, see `#wake`. */
+  readonly isBlank: boolean
   readonly verifyCertificate: (certificate: Certificate) => boolean
 }
 
@@ -137,6 +139,9 @@ export class LedgerShell<S> implements Ledger<S> {
   #handlers = new Set<(block: FinalBlock<S>) => void>()
   #evidence: { readonly validator: string; readonly kind: 'votes' | 'proposals'; readonly round: number }[] = []
   #silentThroughRound: number
+  #asleep: boolean
+  /** Peers that say that nothing is final yet. */
+  readonly #unborn = new Set<string>()
   #stopped: LedgerError | undefined
   #stopping: Promise<void> | undefined
 
@@ -156,6 +161,7 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#inbox = new Inbox(others, INBOX)
     this.#requests = new Inbox(others, REQUESTS)
     this.#silentThroughRound = parts.silentThroughRound
+    this.#asleep = parts.isBlank
     this.#visible = parts.chain.tip
     this.#tipProof = parts.blocks.tip.certificate
     this.#visibleProof = this.#tipProof
@@ -201,6 +207,7 @@ export class LedgerShell<S> implements Ledger<S> {
       syncing: this.#catchUp.running,
       evidence: [...this.#evidence],
       repairs: this.#parts.repairs,
+      votes: !this.#asleep && this.#silentThroughRound !== Number.POSITIVE_INFINITY,
     }
   }
 
@@ -288,7 +295,7 @@ export class LedgerShell<S> implements Ledger<S> {
   // The voter
 
   #post(event: VoterEvent): void {
-    if (this.#stopped !== undefined) return
+    if (this.#stopped !== undefined || this.#asleep) return
     this.#events.push(event)
     if (this.#stepping) return
     this.#stepping = true
@@ -302,6 +309,23 @@ export class LedgerShell<S> implements Ledger<S> {
       this.#stepping = false
     }
     this.#round = this.#parts.voter.status().round
+  }
+
+  /**
+   * A validator with an empty folder is new, or has lost what it signed. It is new when one honest peer holds that nothing is
+   * final yet, and speaks at once; else it counts as one that forgot, and is silent until the ring has gone on without it.
+   */
+  #wake(isNew: boolean): void {
+    this.#asleep = false
+    if (!isNew) {
+      this.#silentThroughRound = Number.POSITIVE_INFINITY
+      this.#log(
+        'warn',
+        'this validator’s folder was empty and the ring is not new: it does not vote until the ring has gone on without it',
+      )
+    }
+    this.#post({ kind: 'start' })
+    if (this.#mempool.size > 0) this.#onWaiting()
   }
 
   #perform(effect: Effect): void {
@@ -732,6 +756,10 @@ export class LedgerShell<S> implements Ledger<S> {
     if (this.#stopped !== undefined) return
     const { certificate, height, digest } = theirs
     const own = this.#parts.chain.tip.block
+    if (this.#asleep && height === 0) {
+      this.#unborn.add(peer)
+      if (this.#unborn.size > faultsOf(this.#validators.length)) this.#wake(true)
+    }
     if (height < own.height || digest === own.digest) {
       this.#peers.reached(peer, Math.min(height, own.height))
       return
@@ -748,6 +776,7 @@ export class LedgerShell<S> implements Ledger<S> {
       this.#conflict(certificate, peer)
       return
     }
+    if (this.#asleep) this.#wake(false)
     this.#peers.reached(peer, height)
     void this.#catchUpFrom(peer)
   }

@@ -1,8 +1,9 @@
 /** Opens a ledger: reads what is on disk, verifies it, rebuilds the state by executing it, and starts the voter. */
 import { createPublicKey } from 'node:crypto'
+import { unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Certificate, genesisBlock, Voter, type VoterConfig, verifyCertificate } from '@ringwall/consensus'
-import { lockDirectory } from '@ringwall/store'
+import { lockDirectory, syncDirectory } from '@ringwall/store'
 import { BLOCKS_FILE, BlockLog } from './block-log.ts'
 import { Chain } from './chain.ts'
 import { LedgerError } from './errors.ts'
@@ -63,8 +64,6 @@ export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S
     for (const line of repairs) options.log?.('warn', line)
     const { block, certificate } = blocks.tip
     const restored = journal.restored.filter((record) => roundOf(record) > block.round)
-    // Bodies that the voter may build on, or be asked for, before they are final.
-    for (const record of restored) if (record.kind === 'proposal') chain.learn(record.proposal.block)
     // Bodies that this validator voted for: it has to judge what is built on them, and others may have lost theirs.
     for (const record of restored) if (record.kind === 'proposal') chain.learn(record.proposal.block)
     const fresh = certificate === undefined && restored.length === 0
@@ -78,7 +77,22 @@ export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S
         'this validator no longer knows all that it signed: it does not vote until the ring has gone on without it',
       )
     }
-    const parts = { options, scheme, lock, blocks, journal, chain, voter, self, repairs, submissions, silentThroughRound }
+    // An empty folder is that of a validator that never spoke, or of one that lost its disk: only the first may speak at once.
+    const isBlank = !solo && fresh && silentThroughRound === 0 && !(await takeFirstStart(directory))
+    const parts = {
+      options,
+      scheme,
+      lock,
+      blocks,
+      journal,
+      chain,
+      voter,
+      self,
+      repairs,
+      submissions,
+      silentThroughRound,
+      isBlank,
+    }
     const shell = new LedgerShell({ ...parts, verifyCertificate: proves })
     shell.start()
     return shell
@@ -86,6 +100,20 @@ export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S
     for (const close of closing) await close()
     throw error
   }
+}
+
+/** An empty file that says: never opened. Whoever makes a validator puts it into its empty folder. */
+export const FIRST_START_FILE = 'first-start'
+
+/** The mark counts once, and is gone from the disk before anything is signed. */
+async function takeFirstStart(directory: string): Promise<boolean> {
+  try {
+    await unlink(join(directory, FIRST_START_FILE))
+  } catch {
+    return false
+  }
+  await syncDirectory(directory)
+  return true
 }
 
 function selfIndex(genesis: Genesis, options: Pick<LedgerOptions<never>, 'self' | 'privateKey'>): number {

@@ -96,6 +96,8 @@ export interface LedgerStatus {
   readonly evidence: readonly { readonly validator: string; readonly kind: Evidence['kind']; readonly round: number }[]
   /** What was found wrong on disk at start, in one line each; empty when nothing was. */
   readonly repairs: readonly string[]
+  /** False while this validator no longer knows what it signed, and so says nothing. */
+  readonly votes: boolean
 }
 
 export interface Ledger<S> {

@@ -8,6 +8,7 @@ interface Facts {
   readonly reachable?: readonly string[]
   readonly unreachable?: readonly string[]
   readonly lag?: number
+  readonly votes?: boolean
   readonly repairs?: readonly string[]
   readonly evidence?: readonly { readonly validator: string; readonly kind: string; readonly round: number }[]
   readonly certifiedAgoMs?: number
@@ -18,7 +19,7 @@ interface Facts {
 
 /** As much of a node as `check` looks at. */
 function nodeWith(facts: Facts): RunningNode {
-  const { reachable = ['n1', 'n2', 'n3', 'n4'], unreachable = [], lag = 0, repairs = [], evidence = [] } = facts
+  const { reachable = ['n1', 'n2', 'n3', 'n4'], unreachable = [], lag = 0, votes = true, repairs = [], evidence = [] } = facts
   const { certifiedAgoMs = 300, links = [], upstream = { healthy: true }, mode = 'enforce' } = facts
   return {
     ledger: {
@@ -32,6 +33,7 @@ function nodeWith(facts: Facts): RunningNode {
         lag,
         syncing: lag > 0,
         mempool: 0,
+        votes,
         repairs,
       }),
     },
@@ -75,6 +77,7 @@ test('each thing that is not well is one line with a fix', async () => {
     ],
     [{ evidence: [{ validator: 'n3', kind: 'votes', round: 9 }] }, 'ring', 'bad', /n3 signed two different votes in round 9/],
     [{ certifiedAgoMs: 30_000 }, 'ledger', 'bad', /the last certified block is 30 s old \(height 7\)/],
+    [{ votes: false }, 'ledger', 'warn', /this validator does not vote/],
     [{ repairs: ['blocks.log was corrupt'] }, 'ledger', 'warn', /blocks\.log was corrupt/],
     [{ links: [{ id: 'n2', connected: false, reason: 'connection refused' }] }, 'links', 'warn', /n2: connection refused/],
     [{ links: [{ id: 'n2', connected: true, clockOffsetMs: 900 }] }, 'clock', 'warn', /n2’s clock is 0\.9 s ahead$/],

@@ -62,7 +62,7 @@ function checkRing(node: RunningNode): readonly CheckFinding[] {
 }
 
 function checkLedger(node: RunningNode): readonly CheckFinding[] {
-  const { height, lag, syncing, mempool, repairs } = node.ledger.status()
+  const { height, lag, syncing, mempool, repairs, votes } = node.ledger.status()
   const certifiedAtMs = node.certifiedAtMs()
   const ageMs = certifiedAtMs === undefined ? undefined : Date.now() - certifiedAtMs
   const findings: CheckFinding[] = []
@@ -83,6 +83,14 @@ function checkLedger(node: RunningNode): readonly CheckFinding[] {
   } else findings.push(ok('ledger', `height ${height}, last certified block ${(ageMs / 1_000).toFixed(1)} s ago`))
   if (lag > 1 || syncing)
     findings.push({ group: 'ledger', level: 'warn', what: `${lag} blocks behind the others; catching up`, fix: null })
+  if (!votes) {
+    findings.push({
+      group: 'ledger',
+      level: 'warn',
+      what: 'this validator does not vote: it no longer knows what it signed before',
+      fix: 'nothing: it votes again once the ring has gone on without it for some seconds',
+    })
+  }
   if (mempool > 0) findings.push({ group: 'ledger', level: 'warn', what: `${mempool} transactions wait to be agreed`, fix: null })
   for (const line of repairs)
     findings.push({ group: 'ledger', level: 'warn', what: line, fix: 'check the disk: smartctl -a DEVICE' })

@@ -1,6 +1,7 @@
 /** Makes the files of a new local ring: keys, genesis, a configuration a node, the operator's context. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
+import { FIRST_START_FILE } from '@ringwall/ledger'
 import { encodeGenesis, formatProblems, type GenesisDocument, genesisHash, parsePolicyDocument } from '@ringwall/ring'
 import { StartError } from '../errors.ts'
 import { generateKey } from '../keys.ts'
@@ -73,7 +74,8 @@ export function provisionRing(
   mkdirSync(data, { recursive: true, mode: 0o700 })
   const keys = nodes.map((node) => {
     const { privateKey, publicKey } = generateKey()
-    mkdirSync(join(data, node.id), { recursive: true, mode: 0o700 })
+    mkdirSync(join(data, node.id, 'ledger'), { recursive: true, mode: 0o700 })
+    writePrivate(join(data, node.id, 'ledger', FIRST_START_FILE), '')
     writePrivate(join(data, node.id, 'node.key'), privateKey.export({ format: 'pem', type: 'pkcs8' }).toString())
     return publicKey
   })
