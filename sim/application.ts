@@ -117,7 +117,7 @@ export function badTx(ring: string, random: Random, atMs: number, liar: number):
       ),
     () => by(self, self, deny('0.0.0.0/0', 'cidr')),
     () => by('operator:op', 'operator:op', deny('10.1.2.3')),
-    () => by('node:n9', self, deny('203.0.113.9')),
+    () => by('node:n99', self, deny('203.0.113.9')),
     () => utf8ToBytes(`{"${FALSEHOOD}":`),
   ])()
 }

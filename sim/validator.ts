@@ -197,6 +197,10 @@ export class Validator {
     if (effect.kind === 'send' && this.#options.mutation.sendsBeforeSync === true) {
       this.#options.surroundings.send(this.index, effect.to, effect.message)
     } else if (effect.kind === 'persist' || effect.kind === 'send') {
+      if (effect.kind === 'persist' && effect.record.kind === 'proposal') {
+        const { block } = effect.record.proposal
+        this.#blocks.set(block.digest, block)
+      }
       this.#pending.push(effect)
       this.#syncLater()
     } else if (effect.kind === 'timer') this.#setTimer(effect.round, effect.afterMs)

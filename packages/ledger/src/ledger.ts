@@ -341,6 +341,8 @@ export class LedgerShell<S> implements Ledger<S> {
   }
 
   #persist(effect: Extract<Effect, { kind: 'persist' }>): void {
+    // Its own block too: what others build on it has to be judged.
+    if (effect.record.kind === 'proposal') this.#parts.chain.learn(effect.record.proposal.block)
     this.#persisted += 1
     const mark = this.#persisted
     this.#lastPersist = this.#parts.journal.append(effect.record)
