@@ -108,6 +108,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       this.#refuseMalformed(head.status, head.refused)
       return
     }
+    if (head.upgrade && this.#arrival.upgradeHead === undefined) {
+      this.#refuseMalformed(400, 'an upgrade that is none to Node')
+      return
+    }
     this.#head = head
     let judging: Judgement | Promise<Judgement>
     try {

@@ -15,6 +15,9 @@ const OURS: ReadonlySet<string> = new Set([
   'x-forwarded-port',
   'x-forwarded-server',
   'x-real-ip',
+  // Some upstreams route by these instead of the target that was judged.
+  'x-original-url',
+  'x-rewrite-url',
   'x-request-id',
   'traceparent',
   'tracestate',

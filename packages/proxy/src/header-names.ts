@@ -29,10 +29,23 @@ export const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'upgrade',
 ])
 
+/** Without optional whitespace (RFC 9110 section 5.6.3): blanks and tabs, not what else JavaScript takes for a space. */
+function trimOws(text: string): string {
+  let from = 0
+  let to = text.length
+  while (from < to && isOws(text.charCodeAt(from))) from++
+  while (to > from && isOws(text.charCodeAt(to - 1))) to--
+  return text.slice(from, to)
+}
+
+function isOws(code: number): boolean {
+  return code === 0x20 || code === 0x09
+}
+
 /** The names that a `Connection` value lists, in lower case. */
 export function connectionTokens(value: string): string[] {
   return value
     .split(',')
-    .map((token) => token.trim().toLowerCase())
+    .map((token) => trimOws(token).toLowerCase())
     .filter((token) => token !== '')
 }

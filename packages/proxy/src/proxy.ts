@@ -22,6 +22,8 @@ const PLAIN: Arrival = { continueWanted: false, upgradeHead: undefined }
 const CONTINUE: Arrival = { continueWanted: true, upgradeHead: undefined }
 /** At most one line about connections refused in this time. */
 const COMPLAIN_EVERY_MS = 10_000
+/** Requests that may wait on one connection behind the one that is answered. No client of today pipelines at all. */
+const PIPELINED_MAX = 32
 
 export function createProxy(options: ProxyOptions): ProxyContract {
   return new HttpProxy(options)
@@ -158,14 +160,44 @@ class HttpProxy implements ProxyContract {
     this.#context.log('warn', `${this.#limits.connectionsMax} connections are open: new ones are refused`)
   }
 
+  readonly #pipelined = new WeakMap<Socket, number>()
+
+  /**
+   * One request of a connection at a time: a response that is not in line yet has no socket, and a pipeline would take
+   * upstream connections from everybody else.
+   */
   #begin(request: IncomingMessage, response: ServerResponse, arrival: Arrival): void {
+    if (response.socket !== null) {
+      this.#beginNow(request, response, arrival)
+      return
+    }
+    const { socket } = request
+    const waiting = this.#pipelined.get(socket) ?? 0
+    if (waiting >= PIPELINED_MAX) {
+      socket.destroy()
+      return
+    }
+    this.#pipelined.set(socket, waiting + 1)
+    response.once('socket', () => {
+      this.#pipelined.set(socket, (this.#pipelined.get(socket) ?? 1) - 1)
+      this.#beginNow(request, response, arrival)
+    })
+  }
+
+  #beginNow(request: IncomingMessage, response: ServerResponse, arrival: Arrival): void {
     if (this.#stopping !== undefined) response.shouldKeepAlive = false
     // More headers than we look at could hide one from the guard: refused, where Node would leave out the rest.
     if (request.rawHeaders.length > this.#limits.headersMax * 2) {
       this.#tooManyHeaders(request, response)
       return
     }
-    new Exchange(this.#context, request, response, arrival).start()
+    try {
+      new Exchange(this.#context, request, response, arrival).start()
+    } catch (error) {
+      // A defect of ours met by one request is not everybody's end.
+      this.#context.log('warn', `a request failed: ${(error as Error).message}`)
+      request.socket.destroy()
+    }
   }
 
   #tooManyHeaders(request: IncomingMessage, response: ServerResponse): void {
@@ -180,6 +212,11 @@ class HttpProxy implements ProxyContract {
   /** Node has let go of the socket: a response of our own writes on it, for refusals and answers other than 101. */
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
     socket.on('error', () => socket.destroy())
+    // Pipelined behind a request that is not answered yet: its response has the socket.
+    if ((socket as Socket & { _httpMessage?: object | null })._httpMessage) {
+      socket.destroy()
+      return
+    }
     const response = new ServerResponse(request)
     response.shouldKeepAlive = false
     response.assignSocket(socket)

@@ -63,6 +63,7 @@ export function parseRequestHead(
   let traceparents = 0
   let tracestate: string | undefined
   let jsonWanted = false
+  let contentTyped = false
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = lowerName(rawHeaders[at]!)
     const value = rawHeaders[at + 1]!
@@ -80,6 +81,10 @@ export function parseRequestHead(
       case 'transfer-encoding':
         if (transferEncoding !== undefined) return refuse('two Transfer-Encoding headers', 400)
         transferEncoding = value
+        break
+      case 'content-type':
+        if (contentTyped) return refuse('two Content-Type headers', 400)
+        contentTyped = true
         break
       case 'upgrade':
         if (upgrade !== undefined) return refuse('two Upgrade headers', 400)

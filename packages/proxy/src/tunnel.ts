@@ -2,6 +2,8 @@
 import type { Socket } from 'node:net'
 import type { Context, Cuttable } from './context.ts'
 
+const HALF_OPEN_MS_MAX = 2_000
+
 export interface TunnelEnds {
   readonly client: Socket
   readonly upstream: Socket
@@ -28,8 +30,11 @@ export function openTunnel(context: Context, ends: TunnelEnds): void {
   }
   // A socket's timer counts what it reads and what it writes, so the client's alone covers both directions.
   client.setTimeout(limits.tunnelIdleMsMax, close)
+  // Half of a WebSocket is of no use: once one side has ended, the other has a moment to.
+  const closeSoon = (): void => void setTimeout(close, HALF_OPEN_MS_MAX).unref()
   for (const socket of [client, upstream]) {
     socket.setNoDelay(true)
+    socket.once('end', closeSoon)
     socket.on('error', close)
     socket.on('close', close)
   }

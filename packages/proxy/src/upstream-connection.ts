@@ -141,6 +141,9 @@ export class UpstreamConnection implements ResponseEvents {
     this.socket.removeAllListeners('data')
     this.socket.removeAllListeners('drain')
     this.socket.removeAllListeners('end')
+    // A tunnel has its own bound; it is no request's connection any more.
+    this.#gone = true
+    this.#owner.onGone(this)
     listener?.onUpgrade(head, this.socket, rest)
   }
 
@@ -152,7 +155,13 @@ export class UpstreamConnection implements ResponseEvents {
       return
     }
     this.#bytesSeen = true
-    const problem = this.#parser.push(bytes)
+    let problem: string | undefined
+    try {
+      problem = this.#parser.push(bytes)
+    } catch (error) {
+      // Whatever the response did to us, it does to this request alone.
+      problem = `passing its response on failed: ${(error as Error).message}`
+    }
     if (problem !== undefined) {
       if (this.#listener === undefined) this.socket.destroy()
       else this.#fail(new UpstreamBroken(problem))
