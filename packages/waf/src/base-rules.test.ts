@@ -70,3 +70,62 @@ test('arguments with operators and prototypes in their names are refused', () =>
   for (const target of ['/login?user[$ne]=1', '/x?__proto__[admin]=1', '/x?constructor[prototype][a]=1', '/x?a.$where=1'])
     assert.equal(send(rules, { target }).blocked, true, target)
 })
+
+const SQL = "1' UNION SELECT password FROM users-- "
+
+test('an attack is found in whatever body it hides', () => {
+  const json = JSON.stringify({ q: SQL })
+  const part = (head: string): string => `--B\r\nContent-Disposition: form-data; ${head}\r\n\r\n${SQL}\r\n--B--\r\n`
+  for (const [type, body] of [
+    ['text/plain', SQL],
+    ['text/xml', `<a><b>${SQL}</b></a>`],
+    ['application/xml', `<a b="${SQL}"/>`],
+    ['image/png', json],
+    ['application/octet-stream', json],
+    ['text/plain', `${json} x`],
+    ['application/x-www-form-urlencoded', '{"q":"; cat /etc/passwd"}'],
+    ['application/json', `\ufeff${json}`],
+    ['application/json; charset=utf-7', '{}'],
+    ['application/json; charset = utf-16', '{}'],
+    ['multipart/form-data; boundary=B', part('x="; filename=f"; name="q"')],
+    ['multipart/form-data; boundary=B', part('name="q"; filename=""')],
+    ['multipart/form-data; boundary=B', `x\n--B\r\nContent-Disposition: form-data; name="q"\r\n\r\n${SQL}\r\n--B--`],
+    ["multipart/form-data; boundary=A; boundary*=utf-8''B", part('name="q"')],
+  ] as const)
+    assert.equal(send(rules, { headers: [['Content-Type', type]], body }).blocked, true, `${type}: ${body}`)
+  for (const coding of ['gzip', 'deflate', 'br', 'identity, gzip'])
+    assert.equal(send(rules, { headers: [['Content-Encoding', coding]], body: 'x' }).blocked, true, coding)
+})
+
+test('padding hides nothing', () => {
+  const form = (text: string): boolean =>
+    send(rules, { headers: [['Content-Type', 'application/x-www-form-urlencoded']], body: `q=${encodeURIComponent(text)}` })
+      .blocked
+  assert.equal(form(`${'A'.repeat(16_400)}' UNION SELECT password FROM users-- `), true)
+  assert.equal(form(`${'A'.repeat(40_000)}<svg onload=alert(1)>`), true)
+  assert.equal(form(`${'<b>'.repeat(1_200)}<svg onload=alert(1)>`), true)
+  assert.equal(form(`<a ${'x=1 '.repeat(1_200)} onclick=alert(1)>`), true)
+})
+
+test('honest bodies pass: pictures, long lists of numbers, blank and marked JSON, transfer encodings that say nothing', () => {
+  let state = 1
+  const bytes = Uint8Array.from({ length: 100_000 }, () => {
+    state = (Math.imul(state ^ (state >>> 15), 0x85ebca6b) + 0x9e3779b9) | 0
+    return state >>> 13
+  })
+  const points = JSON.stringify({ points: Array.from({ length: 2_000 }, (_, x) => ({ x, y: -x / 3, on: true, z: null })) })
+  for (const [type, body] of [
+    ['image/jpeg', bytes],
+    ['application/octet-stream', bytes],
+    ['application/json', points],
+    ['application/json', ''],
+    ['application/json', ' \n'],
+    ['application/json; charset=UTF-8', '\ufeff{"a":"b"}'],
+    ['application/x-www-form-urlencoded; charset="iso-8859-1"', 'a=b'],
+    [
+      'multipart/form-data; boundary=B',
+      '--B\r\nContent-Disposition: form-data; name="a"\r\nContent-Transfer-Encoding: binary\r\n\r\nx\r\n--B--',
+    ],
+  ] as const)
+    assert.deepEqual(send(rules, { headers: [['Content-Type', type]], body }).matches, [], type)
+})

@@ -18,6 +18,9 @@ export const PART_HEADER_BYTES_MAX = 8_192
 /** Nesting of a JSON body. */
 export const JSON_DEPTH_MAX = 64
 
+/** Characters of argument names taken from one JSON body: each scalar carries the names of all its containers. */
+export const JSON_NAMES_CHARS_MAX = 65_536
+
 /** Bytes of a flattened JSON name, so that depth times name length stays small. */
 export const JSON_NAME_BYTES_MAX = 2_048
 
@@ -42,11 +45,15 @@ export const WORK_CHARS_MAX = 32_000_000
 /** What a pattern's character costs, in units of {@link WORK_CHARS_MAX}. */
 export const PATTERN_WORK_FACTOR = 4
 
-/** Characters of a value that the SQL and HTML detectors read. */
+/** Characters of a value that the SQL and HTML detectors read at once; a longer one goes through overlapping windows. */
 export const DETECTOR_CHARS_MAX = 16_384
+export const DETECTOR_OVERLAP_CHARS = 2_048
+
+/** What a detector's character costs, in units of {@link WORK_CHARS_MAX}. */
+export const DETECTOR_WORK_FACTOR = 16
 
 /** SQL tokens that one context is judged by. */
-export const SQL_TOKENS_MAX = 64
+export const SQL_TOKENS_MAX = 256
 
 /** Matches reported in a verdict. Scoring goes on beyond it. */
 export const MATCHES_MAX = 100

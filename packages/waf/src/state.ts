@@ -39,6 +39,7 @@ export class RequestState implements OperatorContext {
   protocol = ''
   remoteAddress = ''
   bodyText = ''
+  bodyBytes = 0
   bodyProcessor = ''
   bodyError = ''
   bodyStrictError = ''
@@ -99,7 +100,8 @@ export class RequestState implements OperatorContext {
   }
 
   readBody(text: string, body: ParsedBody, truncated: boolean): void {
-    this.bodyText = text
+    this.bodyText = body.opaque ? '' : text
+    this.bodyBytes = text.length
     this.bodyProcessor = body.processor
     this.bodyError = body.error ?? ''
     this.bodyStrictError = body.strictError ?? ''

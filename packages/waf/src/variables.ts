@@ -64,7 +64,7 @@ export const VARIABLES: ReadonlyMap<string, Variable> = new Map([
   scalar('REQBODY_PROCESSOR', (state) => state.bodyProcessor),
   scalar('REQUEST_BASENAME', (state) => state.path.slice(state.path.lastIndexOf('/') + 1)),
   scalar('REQUEST_BODY', (state) => (state.bodyProcessor === 'MULTIPART' ? '' : state.bodyText)),
-  scalar('REQUEST_BODY_LENGTH', (state) => String(state.bodyText.length)),
+  scalar('REQUEST_BODY_LENGTH', (state) => String(state.bodyBytes)),
   collection('REQUEST_COOKIES', (state) => state.cookies),
   named('REQUEST_COOKIES_NAMES', (state) => state.cookies),
   scalar('REQUEST_FILENAME', (state) => state.path),

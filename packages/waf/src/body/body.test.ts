@@ -28,22 +28,35 @@ test('property: forms are taken apart as URLSearchParams does', () => {
   )
 })
 
-/** What JSON.parse finds, in the names of the parser under test. */
-function flatten(value: unknown, name: string): [string, string][] {
-  if (typeof value !== 'object' || value === null) return [[name, typeof value === 'string' ? utf8(value) : String(value)]]
-  return Object.entries(value).flatMap(([key, inner]) => flatten(inner, `${name}.${utf8(key)}`))
+/** What JSON.parse finds, in the names of the parser under test. Of other scalars than texts, the first at each place up to indices. */
+function flatten(value: unknown, name: string, shape: string, seen: Set<string>): [string, string][] {
+  if (typeof value === 'string') return [[name, utf8(value)]]
+  if (typeof value !== 'object' || value === null) {
+    if (seen.has(shape)) return []
+    seen.add(shape)
+    return [[name, typeof value === 'number' ? 'number' : String(value)]]
+  }
+  return Object.entries(value).flatMap(([key, inner]) =>
+    flatten(inner, `${name}.${utf8(key)}`, `${shape}.${Array.isArray(value) ? '#' : utf8(key)}`, seen),
+  )
 }
 
-test('property: JSON gives every scalar that JSON.parse gives, with its path', () => {
+test('property: JSON gives every text that JSON.parse gives, with its path, and the first of other scalars', () => {
   const json = fc.jsonValue({ maxDepth: 4, noUnicodeString: false })
   fc.assert(
     fc.property(json, fc.constantFrom(undefined, 2, '\t'), (value, indent) => {
-      const { fields, error } = parseJson(utf8(JSON.stringify(value, undefined, indent)))
+      const text = JSON.stringify(value, undefined, indent)
+      const { fields, error } = parseJson(utf8(text))
       assert.equal(error, undefined)
-      const expected = flatten(JSON.parse(JSON.stringify(value)), 'json')
-      const simple = ([, text]: readonly [string, string]): boolean => !/^-?[\d.]+(?:e[+-]?\d+)?$/i.test(text)
-      assert.deepEqual(fields.filter(simple), expected.filter(simple))
-      assert.equal(fields.length, expected.length)
+      const found = flatten(JSON.parse(text), 'json', 'json', new Set())
+      const isNumber = new Set(found.filter(([, kind]) => kind === 'number').map(([name]) => name))
+      assert.deepEqual(
+        fields.map(([name, scalar]) => [
+          name,
+          isNumber.has(name) && scalar !== '' && !Number.isNaN(Number(scalar)) ? 'number' : scalar,
+        ]),
+        found,
+      )
     }),
     { numRuns: 2_000 },
   )
@@ -72,7 +85,10 @@ test('JSON: escapes, twice the same key, depth and names are bounded', () => {
   ])
   assert.match(parseJson('['.repeat(100_000)).error ?? '', /nested deeper than 64/)
   assert.match(parseJson(`{"${'k'.repeat(3_000)}":1}`).error ?? '', /a name longer/)
-  assert.equal(parseJson(`[${'1,'.repeat(2_000)}1]`).over, true)
+  assert.equal(parseJson(`[${'"a",'.repeat(2_000)}"a"]`).over, true)
+  assert.equal(parseJson(`[${'1,'.repeat(100_000)}1]`).over, false)
+  assert.equal(parseJson(`{"${'k'.repeat(2_000)}":[${'"a",'.repeat(100)}"a"]}`).over, true)
+  assert.deepEqual(parseJson('\xef\xbb\xbf{"a":"b"}').fields, [['json.a', 'b']])
 })
 
 const part = (head: string, content: string): string => `--B\r\n${head}\r\n\r\n${content}\r\n`
@@ -93,9 +109,11 @@ test('multipart: fields, files, and what is odd about a body', () => {
     [`${part('Content-Disposition: form-data', 'x')}--B--`, 'error', /no name/],
     [`${part(`${disposition}\r\n${disposition}`, 'x')}--B--`, 'strictError', /two Content-Disposition/],
     [`${part(`${disposition}; name="b"`, 'x')}--B--`, 'strictError', /given twice/],
-    [`${part('Content-Disposition: form-data; name="a', 'x')}--B--`, 'strictError', /not closed/],
+    [`${part('Content-Disposition: form-data; name="a', 'x')}--B--`, 'strictError', /malformed/],
     [`${part(`${disposition}\r\nContent-Transfer-Encoding: base64`, 'x')}--B--`, 'strictError', /transfer encoding/],
     [`${part('Content-Disposition: attachment; name="a"', 'x')}--B--`, 'strictError', /not form-data/],
+    [`${part("Content-Disposition: form-data; name*=utf-8''a", 'x')}--B--`, 'strictError', /with a charset/],
+    [`${part('Content-Disposition: form-data; name="a"; filename*0="x"', 'x')}--B--`, 'strictError', /in pieces/],
     ['--B\n', 'error', /end of its line/],
   ] as const)
     assert.match(parseMultipart(text, 'B', false)[kind] ?? '', says, JSON.stringify(text))
@@ -120,6 +138,19 @@ test('property: multipart fields come back as they were sent', () => {
   )
 })
 
+test('multipart: what stands in quotes is no parameter; an empty file name is a field too; a plain encoding is no harm', () => {
+  const quoted = parseMultipart(`${part('Content-Disposition: form-data; x="; filename=f"; name="q"', 'v')}--B--`, 'B', false)
+  assert.deepEqual([quoted.fields, quoted.files], [[['q', 'v']], []])
+  const empty = parseMultipart(`${part('Content-Disposition: form-data; name="q"; filename=""', 'v')}--B--`, 'B', false)
+  assert.deepEqual([empty.fields, empty.files], [[['q', 'v']], [['q', '']]])
+  const plain = parseMultipart(
+    `${part('Content-Disposition: form-data; name="q"\r\nContent-Transfer-Encoding: 8bit', 'v')}--B--`,
+    'B',
+    false,
+  )
+  assert.equal(plain.strictError, undefined)
+})
+
 test('a boundary is taken when there is one, and only one', () => {
   assert.equal(multipartBoundary('multipart/form-data; boundary=abc'), 'abc')
   assert.equal(multipartBoundary('multipart/form-data; charset=x; boundary="a b"'), 'a b')
@@ -127,6 +158,8 @@ test('a boundary is taken when there is one, and only one', () => {
     'multipart/form-data',
     'multipart/form-data; boundary=a; boundary=b',
     'multipart/form-data; boundary=a<b',
+    "multipart/form-data; boundary=A; boundary*=utf-8''B",
+    'multipart/form-data; x="; boundary=A"',
     `multipart/form-data; boundary=${'a'.repeat(71)}`,
   ])
     assert.equal(multipartBoundary(type), undefined, type)

@@ -1,5 +1,5 @@
 import { codePointToText } from '../bytes.ts'
-import { ARGS_MAX, JSON_DEPTH_MAX, JSON_NAME_BYTES_MAX } from '../limits.ts'
+import { ARGS_MAX, JSON_DEPTH_MAX, JSON_NAME_BYTES_MAX, JSON_NAMES_CHARS_MAX } from '../limits.ts'
 
 export interface ParsedJson {
   /** Scalars by path: `json.a.b.0`. */
@@ -12,6 +12,8 @@ export interface ParsedJson {
 interface Frame {
   /** Name of the container. */
   readonly path: string
+  /** The same with every index as `#`. */
+  readonly shape: string
   readonly array: boolean
   index: number
 }
@@ -26,8 +28,13 @@ const PLAIN = /[^"\\\x00-\x1f]*/y
 export function parseJson(text: string): ParsedJson {
   const fields: (readonly [string, string])[] = []
   const stack: Frame[] = []
-  let at = 0
+  // A byte order mark, which many writers leave and most readers skip.
+  let at = text.startsWith('\xef\xbb\xbf') ? 3 : 0
   let name = 'json'
+  let shape = 'json'
+  let nameChars = 0
+  /** Where numbers, true, false and null have been: the first of a shape says all that another could. */
+  const plainShapes = new Set<string>()
   let error: string | undefined
   let over = false
 
@@ -116,6 +123,7 @@ export function parseJson(text: string): ParsedJson {
     }
     at += 1
     name = `${frame.path}.${key}`
+    shape = `${frame.shape}.${key}`
     return true
   }
 
@@ -132,25 +140,32 @@ export function parseJson(text: string): ParsedJson {
         break
       }
       at += 1
-      const frame: Frame = { path: name, array: c === '[', index: 0 }
+      const frame: Frame = { path: name, shape, array: c === '[', index: 0 }
       stack.push(frame)
       skip()
       if (text[at] !== (frame.array ? ']' : '}')) {
-        if (frame.array) name = `${frame.path}.0`
-        else if (!readKey(frame)) break
+        if (frame.array) {
+          name = `${frame.path}.0`
+          shape = `${frame.shape}.#`
+        } else if (!readKey(frame)) break
         continue
       }
     } else {
+      const isText = c === '"'
       const value = readScalar()
       if (value === undefined) {
         error = 'a value was expected'
         break
       }
-      if (fields.length === ARGS_MAX) {
-        over = true
-        break
+      if (isText || !plainShapes.has(shape)) {
+        nameChars += name.length
+        if (fields.length === ARGS_MAX || nameChars > JSON_NAMES_CHARS_MAX) {
+          over = true
+          break
+        }
+        fields.push([name, value])
+        if (!isText) plainShapes.add(shape)
       }
-      fields.push([name, value])
     }
     // After a value, or before the end of an empty container: close containers, or go on in the innermost.
     for (;;) {
@@ -173,6 +188,7 @@ export function parseJson(text: string): ParsedJson {
       if (frame.array) {
         frame.index += 1
         name = `${frame.path}.${frame.index}`
+        shape = `${frame.shape}.#`
       } else if (!readKey(frame)) break reading
       break
     }

@@ -14,10 +14,54 @@ export interface ParsedMultipart {
 
 /** The boundary of a `multipart/form-data` content type (RFC 2046 section 5.1.1), or nothing if it is missing or odd. */
 export function multipartBoundary(contentType: string): string | undefined {
-  const matches = [...contentType.matchAll(/;[ \t]{0,16}boundary=(?:"([^"]*)"|([^\s";,]*))/gi)]
-  if (matches.length !== 1) return undefined
-  const boundary = matches[0]![1] ?? matches[0]![2]!
-  return /^[A-Za-z0-9'()+_,./:=? -]{1,70}$/.test(boundary) ? boundary : undefined
+  const parameters = readParameters(contentType)
+  // `boundary*` (RFC 2231): some parsers take it and others do not.
+  const named = parameters?.filter(([name]) => name === 'boundary' || name.startsWith('boundary*')) ?? []
+  if (named.length !== 1 || named[0]![0] !== 'boundary') return undefined
+  const boundary = named[0]![1]
+  return /^[A-Za-z0-9'()+_,./:=? -]{1,70}$/.test(boundary) && !boundary.endsWith(' ') ? boundary : undefined
+}
+
+/**
+ * The parameters of a header value (RFC 9110 section 5.6.6), names in lower case; undefined when it is malformed. Read from
+ * left to right, so that what stands in quotes is never taken for a parameter.
+ */
+function readParameters(value: string): (readonly [name: string, value: string])[] | undefined {
+  const found: (readonly [string, string])[] = []
+  let at = value.indexOf(';')
+  while (at >= 0 && at < value.length) {
+    at += 1
+    while (value[at] === ' ' || value[at] === '\t') at += 1
+    if (at >= value.length) return found
+    const nameStart = at
+    while (at < value.length && /[^\s;="',]/.test(value[at]!)) at += 1
+    const name = value.slice(nameStart, at).toLowerCase()
+    if (value[at] !== '=') {
+      if (name === '' && value[at] === ';') continue
+      return undefined
+    }
+    at += 1
+    let text = ''
+    if (value[at] === '"') {
+      at += 1
+      while (at < value.length && value[at] !== '"') {
+        if (value[at] === '\\' && (value[at + 1] === '"' || value[at + 1] === '\\')) at += 1
+        text += value[at]
+        at += 1
+      }
+      if (at >= value.length) return undefined
+      at += 1
+    } else {
+      const start = at
+      while (at < value.length && value[at] !== ';') at += 1
+      text = trim(value.slice(start, at))
+      if (/["\s]/.test(text)) return undefined
+    }
+    found.push([name, text])
+    while (value[at] === ' ' || value[at] === '\t') at += 1
+    if (at < value.length && value[at] !== ';') return undefined
+  }
+  return found
 }
 
 /** `multipart/form-data` (RFC 7578) over bytes. `truncated` bodies may lack their end. */
@@ -66,7 +110,8 @@ export function parseMultipart(text: string, boundary: string, truncated: boolea
     if (head.error !== undefined) strictError ??= head.error
     if (head.name === undefined) error ??= 'a part has no name'
     if (head.fileName !== undefined) files.push([head.name ?? '', head.fileName])
-    else fields.push([head.name ?? '', content])
+    // Some take a part with an empty file name for a field.
+    if (head.fileName === undefined || head.fileName === '') fields.push([head.name ?? '', content])
     if (next < 0) break
     at = next + 2
   }
@@ -89,32 +134,22 @@ function readHead(block: string): PartHead {
     const colon = line.indexOf(':')
     if (colon <= 0 || /[\n\0]/.test(line)) error ??= 'a malformed part header'
     const field = trim(line.slice(0, colon)).toLowerCase()
-    if (field === 'content-transfer-encoding') error ??= 'a part with a transfer encoding'
+    if (field === 'content-transfer-encoding' && !/^[ \t]*(?:7bit|8bit|binary)[ \t]*$/i.test(line.slice(colon + 1)))
+      error ??= 'a part with a transfer encoding'
     if (field !== 'content-disposition') continue
     if (++dispositions > 1) error ??= 'two Content-Disposition headers in a part'
     const value = line.slice(colon + 1)
     if (!/^[ \t]{0,8}form-data[ \t]{0,8}(?:;|$)/i.test(value)) error ??= 'a part that is not form-data'
-    const names = parameter(value, 'name')
-    const fileNames = [...parameter(value, 'filename'), ...parameter(value, 'filename\\*')]
+    const parameters = readParameters(value)
+    if (parameters === undefined) error ??= 'a part parameter that is malformed'
+    const valuesOf = (wanted: RegExp): string[] => (parameters ?? []).filter(([key]) => wanted.test(key)).map(([, text]) => text)
+    const names = valuesOf(/^name$/)
+    const fileNames = valuesOf(/^filename\*?$/)
+    if (valuesOf(/\*./).length > 0 || valuesOf(/^name\*/).length > 0) error ??= 'a part parameter in pieces or with a charset'
     if (names.length > 1 || fileNames.length > 1) error ??= 'a part parameter given twice'
-    if (unclosedQuote(value)) error ??= 'a quote that is not closed in a part header'
     name = names[0]
     // Where two are given, parsers differ; look at all of them.
     fileName = fileNames.length === 0 ? undefined : fileNames.join(' ')
   }
   return { name, fileName, error }
-}
-
-function parameter(value: string, name: string): string[] {
-  const pattern = new RegExp(`;[ \\t]{0,16}${name}=(?:"((?:[^"\\\\]|\\\\[^])*)"|'([^']*)'|([^;\\s"']*))`, 'gi')
-  return [...value.matchAll(pattern)].map((match) => match[1]?.replace(/\\(["\\])/g, '$1') ?? match[2] ?? match[3] ?? '')
-}
-
-function unclosedQuote(value: string): boolean {
-  let open = false
-  for (let i = 0; i < value.length; i += 1) {
-    if (value[i] === '\\' && open) i += 1
-    else if (value[i] === '"') open = !open
-  }
-  return open
 }

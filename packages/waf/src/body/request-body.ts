@@ -16,6 +16,8 @@ export interface ParsedBody {
   readonly strictError: string | undefined
   readonly malformedEscapes: boolean
   readonly over: boolean
+  /** Bytes of a picture, an archive or the like: patterns for text have nothing to say about them. */
+  readonly opaque: boolean
 }
 
 const NOTHING: ParsedBody = {
@@ -28,6 +30,7 @@ const NOTHING: ParsedBody = {
   strictError: undefined,
   malformedEscapes: false,
   over: false,
+  opaque: false,
 }
 
 /** Media types whose bytes no text parser reads; `REQUEST_BODY` still has them. */
@@ -44,7 +47,10 @@ export function parseRequestBody(text: string, contentType: string, truncated: b
   const type = trim(semicolon < 0 ? contentType : contentType.slice(0, semicolon)).toLowerCase()
   if (type === 'application/x-www-form-urlencoded') {
     const { fields, over, malformed } = parseForm(text)
-    return { ...NOTHING, processor: 'URLENCODED', fields, over, malformedEscapes: malformed }
+    // What curl -d sends by default: JSON under a form's type, which lenient services read.
+    const json = looksLikeJson(text) ? parseJson(text) : undefined
+    const all = json === undefined ? fields : [...fields, ...json.fields]
+    return { ...NOTHING, processor: 'URLENCODED', fields: all, over: over || (json?.over ?? false), malformedEscapes: malformed }
   }
   if (type === 'multipart/form-data') {
     const boundary = multipartBoundary(contentType)
@@ -55,6 +61,7 @@ export function parseRequestBody(text: string, contentType: string, truncated: b
     return { ...NOTHING, ...parsed, processor: 'MULTIPART', unparsed: parsed.error === undefined ? '' : text }
   }
   if (type === 'application/json' || type.endsWith('+json')) {
+    if (/^[\t\n\r ]{0,64}$/.test(text)) return { ...NOTHING, processor: 'JSON' }
     const parsed = parseJson(text)
     const broken = parsed.error !== undefined
     return { ...NOTHING, ...parsed, processor: 'JSON', error: truncated ? undefined : parsed.error, unparsed: broken ? text : '' }
@@ -63,10 +70,15 @@ export function parseRequestBody(text: string, contentType: string, truncated: b
     const { values, over } = xmlValues(text)
     return { ...NOTHING, processor: 'XML', xml: values, over }
   }
-  if (OPAQUE.test(type)) return NOTHING
-  if (/^[\t\n\r ]{0,64}[[{]/.test(text)) {
-    const parsed = parseJson(text)
-    if (parsed.error === undefined) return { ...NOTHING, ...parsed, unparsed: '' }
+  const opaque = OPAQUE.test(type)
+  if (looksLikeJson(text)) {
+    // Some services read JSON whatever the type says, and only as far as it goes.
+    const { fields, error, over } = parseJson(text)
+    if (error === undefined || !opaque) return { ...NOTHING, fields, over, unparsed: error === undefined ? '' : text }
   }
-  return { ...NOTHING, unparsed: text }
+  return opaque ? { ...NOTHING, opaque } : { ...NOTHING, unparsed: text }
+}
+
+function looksLikeJson(text: string): boolean {
+  return /^(?:\xef\xbb\xbf)?[\t\n\r ]{0,64}[[{]/.test(text)
 }

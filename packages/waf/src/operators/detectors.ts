@@ -1,4 +1,4 @@
-import { DETECTOR_CHARS_MAX } from '../limits.ts'
+import { DETECTOR_CHARS_MAX, DETECTOR_OVERLAP_CHARS, DETECTOR_WORK_FACTOR } from '../limits.ts'
 import { SQL_INJECTION_LITERALS, sqlInjectionShape } from '../sqli/detect.ts'
 import { SCRIPT_INJECTION_LITERALS, scriptInjection } from '../xss/detect.ts'
 import type { OperatorFactory } from './operator.ts'
@@ -13,11 +13,17 @@ function detector(find: (text: string) => string | undefined, literals: readonly
   return {
     literals,
     matches(text, context) {
-      context.work += Math.min(text.length, DETECTOR_CHARS_MAX) * 4
-      const found = find(text.length > DETECTOR_CHARS_MAX ? text.slice(0, DETECTOR_CHARS_MAX) : text)
-      if (found === undefined) return false
-      if (context.capturing) context.capture(0, found)
-      return true
+      for (let from = 0; from < text.length; from += DETECTOR_CHARS_MAX - DETECTOR_OVERLAP_CHARS) {
+        const window = text.length <= DETECTOR_CHARS_MAX ? text : text.slice(from, from + DETECTOR_CHARS_MAX)
+        context.work += window.length * DETECTOR_WORK_FACTOR
+        const found = find(window)
+        if (found !== undefined) {
+          if (context.capturing) context.capture(0, found)
+          return true
+        }
+        if (window === text) break
+      }
+      return false
     },
   }
 }

@@ -42,8 +42,31 @@ export function sqlTokens(text: string, start: number): string {
       kinds += kind
       at = next
     }
+    kinds = collapse(kinds)
   }
   return kinds
+}
+
+/** Chains of operands, of signs, of strings and of plain words say no more when they are longer; padding ends here. */
+function collapse(kinds: string): string {
+  const last = kinds.length - 1
+  const kind = kinds[last]
+  const before = kinds[last - 1]
+  if (kind === 'n' || kind === 's' || kind === 'v') {
+    // An operand, arithmetic or a comma, an operand: as the first alone, but for two in a list.
+    if (before === 'a' && isOperand(kinds[last - 2])) return kinds.slice(0, last - 1)
+    if (before === ',' && isOperand(kinds[last - 2]) && kinds[last - 3] === ',' && isOperand(kinds[last - 4]))
+      return kinds.slice(0, last - 1)
+    if (kind === 's' && before === 's') return kinds.slice(0, last)
+  }
+  if ((kind === 'a' || kind === 'k' || kind === ';' || kind === 'x') && before === kind) return kinds.slice(0, last)
+  if ((kind === '(' || kind === ')') && before === kind && kinds[last - 2] === kind) return kinds.slice(0, last)
+  if (kind === 'w' && before === 'w' && kinds[last - 2] === 'w' && kinds[last - 3] === 'w') return kinds.slice(0, last)
+  return kinds
+}
+
+function isOperand(kind: string | undefined): boolean {
+  return kind === 'n' || kind === 's' || kind === 'v'
 }
 
 function openString(inside: string): string {

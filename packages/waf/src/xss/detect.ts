@@ -18,8 +18,9 @@ const URL_ATTRIBUTES: ReadonlySet<string> = new Set(
     ' ',
   ),
 )
-const ATTRIBUTES_MAX = 50
-const TAGS_MAX = 200
+/** Each tag is read from its `<`, so that unclosed ones are read again from the next: so many characters for each of the text. */
+const READS_PER_CHAR = 16
+const READS_MIN = 4_096
 
 /** What would run the script, in a word or two, or nothing. */
 export function scriptInjection(text: string): string | undefined {
@@ -27,17 +28,17 @@ export function scriptInjection(text: string): string | undefined {
 }
 
 function fromText(text: string): string | undefined {
-  let at = text.indexOf('<')
-  for (let tags = 0; at >= 0 && tags < TAGS_MAX; tags += 1) {
-    const found = tag(text, at + 1)
+  const budget = { left: Math.max(READS_MIN, text.length * READS_PER_CHAR) }
+  for (let at = text.indexOf('<'); at >= 0; at = text.indexOf('<', at + 1)) {
+    const found = tag(text, at + 1, budget)
     if (found !== undefined) return found
-    at = text.indexOf('<', at + 1)
+    if (budget.left < 0) return 'markup without end'
   }
   return undefined
 }
 
 /** Reads a tag after its `<`. */
-function tag(text: string, from: number): string | undefined {
+function tag(text: string, from: number, budget: { left: number }): string | undefined {
   const head = /^[\0\s]{0,2}(\/?)([A-Za-z!?][^\s/>\0"'=<]{0,40})/.exec(text.slice(from, from + 48))
   if (head === null) return undefined
   const name = head[2]!.toLowerCase().replace(/^[a-z]{1,10}:/, '')
@@ -46,47 +47,87 @@ function tag(text: string, from: number): string | undefined {
   const end = from + head[0].length
   // `<T>` of generics and `a<b` of arithmetic are no elements; `<script` without an end still is.
   if (ACTIVE_ELEMENTS.has(name) && /^(?:$|[\s/>\0<(])/.test(text.slice(end, end + 1))) return `<${name}>`
-  return attributes(text, end)
+  return attributes(text, end, budget)
 }
 
 /** Reads attributes up to `>`: handlers, script URLs and styles that run. */
-function attributes(text: string, from: number): string | undefined {
+function attributes(text: string, from: number, budget: { left: number }): string | undefined {
   let at = from
-  for (let count = 0; count < ATTRIBUTES_MAX && at < text.length; count += 1) {
-    while (at < text.length && /[\s/\0"'`]/.test(text[at]!)) at += 1
-    if (at >= text.length || text[at] === '>') return undefined
-    const nameStart = at
-    while (at < text.length && !/[\s/>=\0"']/.test(text[at]!)) at += 1
-    const name = text.slice(nameStart, at).toLowerCase()
-    let equals = at
-    while (equals < text.length && /[\s\0]/.test(text[equals]!)) equals += 1
-    if (text[equals] !== '=') {
-      if (at === nameStart) at += 1
-      continue
+  try {
+    for (;;) {
+      while (at < text.length && isBetweenAttributes(text.charCodeAt(at))) at += 1
+      if (at >= text.length || text.charCodeAt(at) === GREATER) return undefined
+      const nameStart = at
+      while (at < text.length && !endsName(text.charCodeAt(at))) at += 1
+      let equals = at
+      while (equals < text.length && isBlank(text.charCodeAt(equals))) equals += 1
+      if (text.charCodeAt(equals) !== EQUALS) {
+        if (at === nameStart) at += 1
+        continue
+      }
+      const valueStart = equals + 1
+      const next = valueEnd(text, valueStart)
+      const found = dangerous(text.slice(nameStart, at).toLowerCase(), text, valueStart)
+      at = next
+      if (found !== undefined) return found
     }
-    const [value, next] = attributeValue(text, equals + 1)
-    at = next
-    if (isHandler(name)) return `${name}=`
-    if (URL_ATTRIBUTES.has(name) && runsAsUrl(value)) return `${name} with a script URL`
-    if (name === 'srcdoc') return 'srcdoc='
-    if (name === 'style' && /expression[\s]{0,4}\(|javascript:|-moz-binding|behavior[\s]{0,4}:/i.test(value.slice(0, 2_000)))
-      return 'style that runs'
+  } finally {
+    budget.left -= at - from
   }
+}
+
+function dangerous(name: string, text: string, valueStart: number): string | undefined {
+  if (isHandler(name)) return `${name}=`
+  if (name === 'srcdoc') return 'srcdoc='
+  if (URL_ATTRIBUTES.has(name) && runsAsUrl(attributeValue(text, valueStart))) return `${name} with a script URL`
+  if (
+    name === 'style' &&
+    /expression[\s]{0,4}\(|javascript:|-moz-binding|behavior[\s]{0,4}:/i.test(attributeValue(text, valueStart))
+  )
+    return 'style that runs'
   return undefined
 }
 
-function attributeValue(text: string, from: number): readonly [value: string, next: number] {
+const GREATER = 62
+const EQUALS = 61
+const DOUBLE = 34
+const SINGLE = 39
+const BACKTICK = 96
+const SLASH = 47
+
+function isBlank(code: number): boolean {
+  return code === 32 || (code >= 9 && code <= 13) || code === 0 || code === 0xa0
+}
+
+function isBetweenAttributes(code: number): boolean {
+  return isBlank(code) || code === SLASH || code === DOUBLE || code === SINGLE || code === BACKTICK
+}
+
+function endsName(code: number): boolean {
+  return isBlank(code) || code === SLASH || code === GREATER || code === EQUALS || code === DOUBLE || code === SINGLE
+}
+
+/** Where the value that begins at `from` is over. */
+function valueEnd(text: string, from: number): number {
   let at = from
-  while (at < text.length && /[\s\0]/.test(text[at]!)) at += 1
-  const quote = text[at]
-  if (quote === '"' || quote === "'" || quote === '`') {
-    const end = text.indexOf(quote, at + 1)
-    const stop = end < 0 ? text.length : end
-    return [text.slice(at + 1, stop), stop + 1]
+  while (at < text.length && isBlank(text.charCodeAt(at))) at += 1
+  const quote = text.charCodeAt(at)
+  if (quote === DOUBLE || quote === SINGLE || quote === BACKTICK) {
+    const end = text.indexOf(text[at]!, at + 1)
+    return end < 0 ? text.length : end + 1
   }
-  const start = at
-  while (at < text.length && !/[\s>]/.test(text[at]!)) at += 1
-  return [text.slice(start, at), at]
+  while (at < text.length && !(isBlank(text.charCodeAt(at)) && text.charCodeAt(at) !== 0) && text.charCodeAt(at) !== GREATER)
+    at += 1
+  return at
+}
+
+/** The first of an attribute's value, without its quotes: as much as a scheme or a style can hide in. */
+function attributeValue(text: string, from: number): string {
+  let at = from
+  while (at < text.length && isBlank(text.charCodeAt(at))) at += 1
+  const code = text.charCodeAt(at)
+  const quoted = code === DOUBLE || code === SINGLE || code === BACKTICK
+  return text.slice(quoted ? at + 1 : at, Math.min(valueEnd(text, from) - (quoted ? 1 : 0), at + 2_000))
 }
 
 /** The value leaves a quoted attribute and adds another. */
@@ -100,7 +141,7 @@ function fromAttribute(text: string, quote: string): string | undefined {
     )
   if (found === null) return undefined
   const name = found[1]!.toLowerCase()
-  const value = attributeValue(rest, found[0].length)[0]
+  const value = attributeValue(rest, found[0].length)
   if (isHandler(name)) return `${name}=`
   return runsAsUrl(value) || /expression\(/i.test(value) ? `${name} with a script` : undefined
 }
