@@ -155,6 +155,24 @@ test('strangers without a certificate, with garbage, or silent, disturb nobody',
   })
 })
 
+test('a port full of connections that say nothing takes a peer all the same', async () => {
+  const all = await members(2)
+  const last = fabricOf(all[1] as Member, all)
+  const first = fabricOf(all[0] as Member, all)
+  const { port } = (all[1] as Member).peer
+  await last.start()
+  const idle = Array.from({ length: 300 }, () => connectTcp({ host: '127.0.0.1', port }))
+  for (const socket of idle) socket.on('error', () => {})
+  try {
+    await new Promise((settle) => setTimeout(settle, 200))
+    await first.start()
+    await until('linked beside them', () => linked(first) && linked(last))
+  } finally {
+    for (const socket of idle) socket.destroy()
+    await Promise.all([first.stop(), last.stop()])
+  }
+})
+
 test('a port in use is one error that names the address', async () => {
   const all = await members(2)
   const [first, second] = [fabricOf(all[0] as Member, all), fabricOf(all[0] as Member, all)]

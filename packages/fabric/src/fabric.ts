@@ -2,7 +2,8 @@
  * Links between the nodes of a ring: one mutual TLS 1.3 connection for each pair, dialled by the node whose id sorts first.
  * A peer is who holds the key that the ring pins for it: its certificate's names, dates and issuer are not looked at.
  */
-import { constants } from 'node:crypto'
+import { constants, randomInt } from 'node:crypto'
+import type { Socket } from 'node:net'
 import { connect, createServer, type Server, type TLSSocket } from 'node:tls'
 import { sameKey, selfSignedCertificate } from './certificate.ts'
 import { FabricError } from './errors.ts'
@@ -15,7 +16,7 @@ import type { Channel, Fabric, FabricOptions, LinkStatus, MessageHandler, NodeId
 const BACKOFF_MS = { least: 50, most: 1_000 } as const
 const HANDSHAKE_MS_MAX = 5_000
 /** Connections that have not proved yet who they are. */
-const STRANGERS_MAX = 64
+const STRANGERS_MAX = 128
 const REQUESTS_MAX = 1_024
 /** Requests of one peer that are answered at the same time. */
 const ANSWERING_MAX = 64
@@ -63,6 +64,8 @@ class Mesh implements Fabric {
   readonly #linkHandlers: ((status: LinkStatus) => void)[] = []
   readonly #waiting = new Map<number, Waiting>()
   readonly #strangers = new Set<TLSSocket>()
+  /** Connections accepted and not linked, by address and port. */
+  readonly #callers = new Map<string, Socket>()
   readonly #refusals = new Map<string, number>()
   #gossipHandler: ((from: NodeId, payload: Uint8Array) => boolean) | undefined
   #server: Server | undefined
@@ -101,6 +104,7 @@ class Mesh implements Fabric {
       state.link?.close('this node stopped')
     }
     for (const socket of this.#strangers) socket.destroy()
+    for (const socket of this.#callers.values()) socket.destroy()
     const server = this.#server
     if (server !== undefined) await new Promise((settle) => server.close(settle))
   }
@@ -118,7 +122,7 @@ class Mesh implements Fabric {
     const server = createServer({ ...this.#tlsOptions(), requestCert: true, handshakeTimeout: HANDSHAKE_MS_MAX }, (socket) => {
       void this.#accept(socket)
     })
-    server.maxConnections = STRANGERS_MAX + this.#peers.size * 2
+    server.on('connection', (socket: Socket) => this.#called(socket))
     server.on('tlsClientError', (_error, socket) => socket.destroy())
     this.#server = server
     return new Promise((settle, refuse) => {
@@ -143,7 +147,7 @@ class Mesh implements Fabric {
   async #accept(socket: TLSSocket): Promise<void> {
     const from = `${socket.remoteAddress}:${socket.remotePort}`
     socket.on('error', () => socket.destroy())
-    if (this.#stopped || this.#strangers.size >= STRANGERS_MAX) {
+    if (this.#stopped) {
       socket.destroy()
       return
     }
@@ -159,8 +163,28 @@ class Mesh implements Fabric {
       return
     }
     this.#strangers.add(socket)
-    await this.#greet(socket, state)
+    if (await this.#greet(socket, state)) this.#callers.delete(from)
     this.#strangers.delete(socket)
+  }
+
+  /**
+   * Somebody connected and has not proved yet who it is. When there are too many, one of the address that has most of them
+   * goes, chosen at random: who fills the port from one place takes it from itself, and cannot time whom it throws out.
+   */
+  #called(socket: Socket): void {
+    const name = `${socket.remoteAddress}:${socket.remotePort}`
+    this.#callers.set(name, socket)
+    socket.once('close', () => {
+      if (this.#callers.get(name) === socket) this.#callers.delete(name)
+    })
+    if (this.#callers.size <= STRANGERS_MAX) return
+    const byAddress = new Map<string, Socket[]>()
+    for (const caller of this.#callers.values()) {
+      const address = caller.remoteAddress ?? ''
+      byAddress.set(address, [...(byAddress.get(address) ?? []), caller])
+    }
+    const most = [...byAddress.values()].reduce((a, b) => (b.length > a.length ? b : a))
+    most[randomInt(most.length)]?.destroy()
   }
 
   #dial(state: PeerState): void {
@@ -218,7 +242,7 @@ class Mesh implements Fabric {
       state.link = link
       state.reason = undefined
       state.backoffMs = BACKOFF_MS.least
-      for (const frame of early) this.#onFrame(state, frame)
+      for (const frame of early) link.take(frame)
       this.#tellLink(state)
       return true
     } catch (error) {

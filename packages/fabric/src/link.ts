@@ -87,14 +87,17 @@ export class Link {
     this.#heardAtMs = performance.now()
     this.receivedBytes += chunk.length
     try {
-      for (const frame of parser.push(chunk)) {
-        if (frame.kind === 'ping') this.#answerPing(frame)
-        else if (frame.kind === 'pong') this.#onPong(frame)
-        else this.#events.onFrame(frame)
-      }
+      for (const frame of parser.push(chunk)) this.take(frame)
     } catch (error) {
       this.close(`the peer broke the protocol: ${(error as Error).message}`)
     }
+  }
+
+  /** A frame of the peer's; those that came with its hello too. */
+  take(frame: Frame): void {
+    if (frame.kind === 'ping') this.#answerPing(frame)
+    else if (frame.kind === 'pong') this.#onPong(frame)
+    else this.#events.onFrame(frame)
   }
 
   #beat(): void {

@@ -64,6 +64,7 @@ const match = (ruleId: number, phase: 1 | 2, severity: WafMatch['severity'] = 'c
 const rules: RuleSet = {
   ruleCount: 2,
   rules: [],
+  excluding: () => rules,
   begin() {
     const matches: WafMatch[] = []
     const judge = (text: string, phase: 1 | 2): WafVerdict => {
@@ -242,6 +243,25 @@ const OUTCOMES: readonly (readonly [name: string, request: GuardRequest, outcome
     { body: '--b\r\nContent-Disposition: form-data; name="user"\r\n\r\nvictim\r\n--b--' },
   ],
   ['another account', request('/login', { method: 'POST' }), '200 none', { body: 'user=bob' }],
+  [
+    'a denied account, JSON under another type',
+    request('/login', { headers: [['content-type', 'text/plain']] }),
+    `403 denial ${ACCOUNT}`,
+    { body: '{"user":["bob","victim"]}' },
+  ],
+  [
+    'a denied account behind repetitions',
+    request('/login'),
+    `403 denial ${ACCOUNT}`,
+    { body: `${'user=a&'.repeat(20)}user=victim` },
+  ],
+  ['a login longer than is read', request('/login'), '413 denial', { body: 'user=bob', truncated: true }],
+  [
+    'a login that names many',
+    request('/login'),
+    '400 denial',
+    { body: Array.from({ length: 9 }, (_, i) => `user=u${i}`).join('&') },
+  ],
   ['a rule that crashes', request('/?q=crash'), '500 waf'],
   ['a rule that crashes on the body', request('/'), '500 waf', { body: 'crash' }],
   ['a rule that crashes where the WAF watches', request('/watched?q=crash'), '500 waf'],

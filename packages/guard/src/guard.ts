@@ -279,9 +279,13 @@ function bodyObjection(
   if (login !== undefined) {
     judgement.check = 'denial'
     const service = route.service.name
-    const accounts = loginNames(request.headers, body, login.account).map((name) =>
-      accountKey(environment.view.ring, service, name),
-    )
+    const names = truncated ? undefined : loginNames(request.headers, body, login.account)
+    // Whom it is for must be known: a denied account must not get in behind padding or among many others.
+    if (names === undefined) {
+      const reason = truncated ? `a login of more than ${body.length} bytes is not read` : 'a login that names many accounts'
+      return { outcome: 'deny', status: truncated ? 413 : 400, reason }
+    }
+    const accounts = names.map((name) => accountKey(environment.view.ring, service, name))
     judgement.login = { service, account: accounts[0] }
     for (const account of accounts) {
       const denied = denial(environment, (index) => index.matchAccount(service, account, environment.nowMs))

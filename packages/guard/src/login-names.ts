@@ -1,57 +1,34 @@
-/** Finds the account names in the body of a login request: a form, JSON, or multipart form. */
-import type { HeaderField } from '@ringwall/waf'
+/** Finds the account names in the body of a login request: a form, JSON, or multipart form, as the WAF reads it. */
+import { type HeaderField, requestFields } from '@ringwall/waf'
 
-/** Longest body read for it, bytes. */
+/** Longest login that is read, bytes, where the WAF does not read more; a longer one is refused. */
 export const LOGIN_BODY_BYTES_MAX = 16_384
+const FORM = 'application/x-www-form-urlencoded'
+const FORM_OR_KNOWN = /^\s*(?:application\/x-www-form-urlencoded|multipart\/form-data|application\/(?:[\w.-]{1,60}\+)?json)\b/i
 const NAMES_MAX = 8
 const NAME_CHARS_MAX = 512
 
 /**
- * All values of the field, at most 8, in order: servers differ in which of several they take. Empty when the body has
- * none or cannot be read.
+ * All different values of the field, wherever a server may find it: which of several it takes differs. Empty when the
+ * body names none; undefined when it names more than any honest login does.
  */
-export function loginNames(headers: readonly HeaderField[], body: Uint8Array, field: string): readonly string[] {
-  const type = headers.find(([name]) => name.toLowerCase() === 'content-type')?.[1].toLowerCase() ?? ''
-  const text = new TextDecoder().decode(body.subarray(0, LOGIN_BODY_BYTES_MAX))
-  const names = /\bjson\b/.test(type)
-    ? fromJson(text, field)
-    : type.startsWith('multipart/')
-      ? fromMultipart(text, field)
-      : fromForm(text, field)
-  return names.map((name) => name.slice(0, NAME_CHARS_MAX)).filter((name) => name.trim() !== '')
+export function loginNames(headers: readonly HeaderField[], body: Uint8Array, field: string): readonly string[] | undefined {
+  const type = headers.find(([name]) => name.toLowerCase() === 'content-type')?.[1] ?? ''
+  const names = new Set<string>()
+  // Under a type that says nothing some servers read a form all the same.
+  for (const as of FORM_OR_KNOWN.test(type) ? [type] : [type, FORM]) {
+    for (const [name, value] of requestFields(body, as)) {
+      if (!isField(name, field) || value.trim() === '') continue
+      names.add(value.slice(0, NAME_CHARS_MAX))
+      if (names.size > NAMES_MAX) return undefined
+    }
+  }
+  return [...names]
 }
 
-function fromJson(text: string, field: string): readonly string[] {
-  try {
-    const value: unknown = JSON.parse(text)
-    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, field)) return []
-    const name = (value as Record<string, unknown>)[field]
-    if (typeof name === 'string') return [name]
-    if (Array.isArray(name)) return name.filter((item) => typeof item === 'string').slice(0, NAMES_MAX)
-    return typeof name === 'number' ? [String(name)] : []
-  } catch {
-    return []
-  }
-}
-
-function fromForm(text: string, field: string): readonly string[] {
-  const names: string[] = []
-  for (const [name, value] of new URLSearchParams(text)) {
-    // `user[]` is how some servers spell a list called user.
-    if (name === field || name === `${field}[]`) names.push(value)
-    if (names.length === NAMES_MAX) break
-  }
-  return names
-}
-
-function fromMultipart(text: string, field: string): readonly string[] {
-  const names: string[] = []
-  for (const part of text.split(/\r?\n--/)) {
-    const end = /\r?\n\r?\n/.exec(part)
-    if (end === null) continue
-    const named = /^content-disposition:[^\r\n]*;\s*name=(?:"([^"]*)"|([^;\s]*))/im.exec(part.slice(0, end.index))
-    if ((named?.[1] ?? named?.[2]) === field) names.push(part.slice(end.index + end[0].length))
-    if (names.length === NAMES_MAX) break
-  }
-  return names
+/** `user`, `user[]` and `user[0]` as forms spell lists; `json.user` and `json.user.0` as JSON is taken apart. */
+function isField(name: string, field: string): boolean {
+  const plain = name.startsWith('json.') ? name.slice('json.'.length) : name
+  if (!plain.startsWith(field)) return false
+  return /^(?:$|\[\d{0,4}\]$|\.\d{1,4}$)/.test(plain.slice(field.length))
 }

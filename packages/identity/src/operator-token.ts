@@ -31,8 +31,8 @@ export function verifyOperatorToken(
     return refuse('the token’s signature does not verify: is this the operator’s key of this ring?')
   if (claims.aud !== context.ring) return refuse('the token is for another ring')
   const { iat, exp } = claims
-  if (typeof iat !== 'number' || typeof exp !== 'number' || !(exp - iat <= LIFETIME_S_MAX))
-    return refuse(`the token lives longer than ${LIFETIME_S_MAX} s`)
+  if (typeof iat !== 'number' || typeof exp !== 'number' || !(exp > iat && exp - iat <= LIFETIME_S_MAX))
+    return refuse(`the token does not live up to ${LIFETIME_S_MAX} s: sign a new one`)
   const nowS = context.nowMs / 1_000
   if (!(nowS < exp + SKEW_S)) return refuse('the token has expired: sign a new one')
   if (!(nowS >= iat - SKEW_S)) return refuse('the token is from the future: is a clock wrong?')

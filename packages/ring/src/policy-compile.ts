@@ -17,6 +17,28 @@ export type PolicyCompilation =
   | { readonly ok: true; readonly compiled: CompiledPolicy }
   | { readonly ok: false; readonly problems: readonly string[] }
 
+/**
+ * Compiled rules by what they are made of, the latest last: a policy that is planned, voted on and put in force, and all that
+ * differ in other things, share them. A pure function remembered.
+ */
+const remembered = new WeakMap<RuleLibrary, Map<string, RuleSet>>()
+const REMEMBERED_MAX = 16
+
+function compiledOnce(compile: RuleCompiler, library: RuleLibrary, key: string, waf: ServicePolicy['waf']): RuleSet {
+  const known = remembered.get(library) ?? new Map<string, RuleSet>()
+  remembered.set(library, known)
+  const rules =
+    known.get(key) ??
+    compile(
+      waf.rules.flatMap((name) => library.get(name) ?? []),
+      { paranoia: waf.paranoia },
+    )
+  known.delete(key)
+  known.set(key, rules)
+  if (known.size > REMEMBERED_MAX) known.delete(known.keys().next().value as string)
+  return rules
+}
+
 interface CompiledService {
   readonly whole: CompiledRoute
   /** Longest path first. */
@@ -26,21 +48,20 @@ interface CompiledService {
 /** Total: problems of rules come back as sentences. Equal choices of rules are compiled once. */
 export function compilePolicy(policy: Policy, compile: RuleCompiler, library: RuleLibrary): PolicyCompilation {
   const problems: string[] = []
-  const ruleSets = new Map<string, RuleSet | undefined>()
+  const failed = new Set<string>()
 
   const rulesFor = (service: ServicePolicy, where: string, routeExclude: readonly number[]): RuleSet | undefined => {
-    const exclude = [...new Set([...service.waf.exclude, ...routeExclude])].sort((a, b) => a - b)
-    const key = JSON.stringify([service.waf.rules, service.waf.paranoia, exclude])
-    if (ruleSets.has(key)) return ruleSets.get(key)
-    let rules: RuleSet | undefined
-    const sources = service.waf.rules.flatMap((name) => library.get(name) ?? [])
+    const key = JSON.stringify([service.waf.rules, service.waf.paranoia])
+    if (failed.has(key)) return undefined
     try {
-      rules = compile(sources, { paranoia: service.waf.paranoia, exclude })
+      const rules = compiledOnce(compile, library, key, service.waf)
+      const exclude = [...service.waf.exclude, ...routeExclude]
+      return exclude.length === 0 ? rules : rules.excluding(exclude)
     } catch (error) {
+      failed.add(key)
       problems.push(`${where}.waf: the rules do not compile: ${error instanceof Error ? error.message : 'no reason given'}`)
+      return undefined
     }
-    ruleSets.set(key, rules)
-    return rules
   }
 
   const services = new Map<string, CompiledService>()

@@ -108,8 +108,10 @@ SecRule ARGS "@contains two" "id:2,deny,tag:'paranoia-level/2'"`
   assert.equal(compile(text).ruleCount, 1)
   assert.equal(compile(text, { paranoia: 2 }).ruleCount, 2)
   assert.deepEqual(
-    compile(text, { paranoia: 2, exclude: [1] }).rules.map(({ id }) => id),
+    compile(text, { paranoia: 2 })
+      .excluding([1])
+      .rules.map(({ id }) => id),
     [2],
   )
-  assert.equal(send(compile(text, { exclude: [1] }), { target: '/?q=one' }).blocked, false)
+  assert.equal(send(compile(text).excluding([1]), { target: '/?q=one' }).blocked, false)
 })

@@ -11,7 +11,7 @@ import { type ActionNode, type DirectiveNode, type OperatorNode, parseRules, typ
 import type { Span } from './seclang/source-text.ts'
 import type { PairOfListAndChain } from './state.ts'
 import { SubjectMemo, type TransformationChain } from './subject.ts'
-import { Transaction } from './transaction.ts'
+import { type Program, Transaction } from './transaction.ts'
 import { TRANSFORMATIONS, type Transformation } from './transformations/index.ts'
 import type { CompileOptions, RuleSet, RuleSource, WafMatch } from './types.ts'
 import { type Target, type TargetList, targetList, VARIABLES } from './variables.ts'
@@ -74,7 +74,6 @@ const SEVERITIES: ReadonlyMap<string, WafMatch['severity']> = new Map([
 
 class Builder {
   readonly #options: CompileOptions
-  readonly #excluded: ReadonlySet<number>
   readonly #pending: (PendingRule | { readonly marker: string })[] = []
   readonly #ids = new Map<number, string>()
   readonly #defaults = new Map<Phase, Actions>()
@@ -88,7 +87,6 @@ class Builder {
 
   constructor(options: CompileOptions) {
     this.#options = options
-    this.#excluded = new Set(options.exclude)
   }
 
   add(node: DirectiveNode): void {
@@ -131,7 +129,7 @@ class Builder {
       tags,
       at,
     }))
-    return { ruleCount: rules.length, rules: listed, begin: () => new Transaction(program) }
+    return ruleSet(program, listed, new Set())
   }
 
   #addDefault(nodes: readonly ActionNode[], span: Span): void {
@@ -168,7 +166,7 @@ class Builder {
       },
       links: [],
       skipAfter: actions.skipAfter,
-      kept: !this.#excluded.has(id!) && paranoiaOf(actions.tags) <= this.#options.paranoia,
+      kept: paranoiaOf(actions.tags) <= this.#options.paranoia,
     }
     this.#pending.push(pending)
     this.#link(node, actions, pending)
@@ -287,6 +285,17 @@ class Builder {
       read!(actions, node)
     }
     return actions
+  }
+}
+
+function ruleSet(program: Program, all: RuleSet['rules'], excluded: ReadonlySet<number>): RuleSet {
+  const rules = excluded.size === 0 ? all : all.filter(({ id }) => !excluded.has(id))
+  return {
+    ruleCount: rules.length,
+    rules,
+    begin: () => new Transaction(program, excluded),
+    excluding: (ids) =>
+      ids.length === 0 ? ruleSet(program, all, excluded) : ruleSet(program, all, new Set([...excluded, ...ids])),
   }
 }
 

@@ -1,3 +1,4 @@
+export { requestFields } from './body/request-body.ts'
 export { compileRules } from './compile.ts'
 export { RuleSyntaxError, type SourcePosition } from './errors.ts'
 export { LIMIT_RULE_ID } from './limits.ts'

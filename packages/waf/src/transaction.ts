@@ -24,6 +24,7 @@ const SCORES = ['inbound_anomaly_score', 'blocking_inbound_anomaly_score', 'anom
 
 export class Transaction implements WafTransaction {
   readonly #program: Program
+  readonly #excluded: ReadonlySet<number>
   readonly #state: RequestState
   readonly #run: RuleRun
   readonly #matches: WafMatch[] = []
@@ -31,8 +32,9 @@ export class Transaction implements WafTransaction {
   #status = 403
   #contentType = ''
 
-  constructor(program: Program) {
+  constructor(program: Program, excluded: ReadonlySet<number>) {
     this.#program = program
+    this.#excluded = excluded
     this.#state = new RequestState(program.memo, program.automaton)
     this.#run = { state: this.#state, removed: [], removedTags: [], engine: program.engine }
   }
@@ -86,6 +88,7 @@ export class Transaction implements WafTransaction {
   }
 
   #isRemoved({ id, tags }: CompiledRule): boolean {
+    if (this.#excluded.size > 0 && this.#excluded.has(id)) return true
     const { removed, removedTags } = this.#run
     if (removed.length === 0 && removedTags.length === 0) return false
     return removed.some(([low, high]) => id >= low && id <= high) || removedTags.some((tag) => tags.includes(tag))

@@ -55,8 +55,6 @@ export interface RuleSource {
 export interface CompileOptions {
   /** 1 to 4; rules tagged with a higher level are not compiled in. */
   readonly paranoia: 1 | 2 | 3 | 4
-  /** Ids that are left out. */
-  readonly exclude?: readonly number[]
 }
 
 /** Compiled rules: immutable, shared by all requests. */
@@ -71,4 +69,6 @@ export interface RuleSet {
     readonly at: string
   }[]
   begin(): WafTransaction
+  /** The same rules without these ids: nothing is compiled again. */
+  excluding(ids: readonly number[]): RuleSet
 }

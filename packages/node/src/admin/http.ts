@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs'
 import { realpath, stat } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { extname, join, resolve, sep } from 'node:path'
+import { pipeline } from 'node:stream/promises'
 import type { HostPort } from '../address.ts'
 import { formatHostPort } from '../address.ts'
 import { StartError } from '../errors.ts'
@@ -116,7 +117,7 @@ export class AdminServer {
     response.setHeader('cache-control', 'no-store')
     try {
       this.#refuseForeignHost(request)
-      const url = new URL(request.url ?? '/', 'http://localhost')
+      const url = requestUrl(request.url)
       const found = this.#find(request.method ?? '', url.pathname)
       if (found === undefined) return await this.#serveConsole(request, url.pathname, response)
       const operator = found.operation.open === true ? '' : this.#operator(request)
@@ -223,11 +224,14 @@ export class AdminServer {
       'referrer-policy': 'no-referrer',
     })
     if (request.method === 'HEAD') response.end()
-    else
-      createReadStream(real)
-        .on('error', () => response.destroy())
-        .pipe(response)
+    else await pipeline(createReadStream(real), response).catch(() => response.destroy())
   }
+}
+
+function requestUrl(target = '/'): URL {
+  const url = target.startsWith('/') ? URL.parse(`http://localhost${target}`) : null
+  if (url === null || url.host !== 'localhost') throw new ApiProblem(400, 'BAD_TARGET', 'the request target is no path')
+  return url
 }
 
 function decodeParameter(text: string): string {

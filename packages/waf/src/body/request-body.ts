@@ -1,3 +1,4 @@
+import { bytesToText } from '../bytes.ts'
 import { trim } from '../transformations/blanks.ts'
 import { parseForm } from './form.ts'
 import { parseJson } from './json.ts'
@@ -77,6 +78,16 @@ export function parseRequestBody(text: string, contentType: string, truncated: b
     if (error === undefined || !opaque) return { ...NOTHING, fields, over, unparsed: error === undefined ? '' : text }
   }
   return opaque ? { ...NOTHING, opaque } : { ...NOTHING, unparsed: text }
+}
+
+/** Names and values of a body as rules see them, in order, as text. JSON names begin with `json.`. */
+export function requestFields(body: Uint8Array, contentType: string): readonly (readonly [name: string, value: string])[] {
+  const { fields } = parseRequestBody(bytesToText(body), contentType, false)
+  return fields.map(([name, value]) => [decodeUtf8(name), decodeUtf8(value)] as const)
+}
+
+function decodeUtf8(text: string): string {
+  return new TextDecoder().decode(Uint8Array.from(text, (char) => char.charCodeAt(0)))
 }
 
 function looksLikeJson(text: string): boolean {
