@@ -116,3 +116,13 @@ test('tables: numbers stand right, colours do not count as width', () => {
   ])
   assert.deepEqual(drawn.split('\n'), ['NAME  COUNT', '\x1b[32mup\x1b[0m        5', 'down    120'])
 })
+
+test('a reader that stops reading, and a full disk, end a command without a stack', {
+  skip: process.platform === 'win32',
+}, () => {
+  const command = `'${process.execPath}' --disable-warning=ExperimentalWarning '${BIN}' completion bash`
+  const closed = spawnSync('sh', ['-c', `(sleep 0.3; ${command}) | true`], { encoding: 'utf8', cwd: empty })
+  assert.equal(closed.stderr, '')
+  const full = spawnSync('sh', ['-c', `test -e /dev/full || exit 0; ${command} > /dev/full`], { encoding: 'utf8', cwd: empty })
+  assert.doesNotMatch(full.stderr, /\n\s+at /)
+})

@@ -81,12 +81,7 @@ export function buildProgram(): Command {
     .argument('<url>', 'the application: http://HOST:PORT')
     .description('one node in front of one application, a ring of one')
     .requiredOption('--listen <host:port>', 'where to take traffic')
-    .option(
-      '--rules <set>',
-      'base, crs, or a folder of .conf files; repeatable',
-      (set: string, sets: string[]) => [...sets, set],
-      [],
-    )
+    .option('--rules <set>', 'base, or a folder of .conf files; repeatable', (set: string, sets: string[]) => [...sets, set], [])
     .option('--paranoia <level>', '1 to 4', whole('--paranoia', 1, 4), 1)
     .addOption(new Option('--mode <mode>', 'refuse, or only record').choices(['enforce', 'shadow']).default('enforce'))
     .option('--explain-header', 'tell clients which rules matched: for trials', false)
@@ -203,12 +198,18 @@ export function buildProgram(): Command {
       .command('apply')
       .argument('[file]', 'the wanted policy', 'ringwall.yaml')
       .option('-y, --yes', 'without being asked')
+      .option(
+        '--against <version>',
+        'refuse unless this version is in force, as plan printed it',
+        whole('--against', 0, 999_999_999),
+      )
       .addOption(dryRun())
       .description('propose it to the ring'),
     ([file], options) =>
       async (client) =>
         (await import('./commands/policy.ts')).policyApply(client, file as string, {
           yes: options.yes === true,
+          against: options.against as number | undefined,
           dryRun: options.dryRun === true,
         }),
   )
@@ -312,6 +313,16 @@ function report(error: unknown): number {
   return 1
 }
 
+/** Whoever reads may stop reading (`| head`), and a disk may be full: neither is a defect to show a stack for. */
+function watchOutput(stream: NodeJS.WriteStream): void {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0)
+    process.stderr.write(`ringwall: the output cannot be written: ${error.code ?? error.message}\n`)
+    process.exit(1)
+  })
+}
+
+watchOutput(process.stdout)
 const program = buildProgram()
 quiet(program)
 try {

@@ -69,6 +69,17 @@ test('protect: other options at the next start are taken, a policy that an opera
   await node.stop()
 })
 
+test('protect: a first start that failed leaves nothing behind that overrules the next', async (t) => {
+  const data = mkdtempSync(join(tmpdir(), 'ringwall-protect-'))
+  t.after(() => rmSync(data, { recursive: true, force: true }))
+  const url = await application(t, 'hello')
+  const taken = Number(new URL(url).port)
+  await assert.rejects(startProtect(options(data, url, taken, { mode: 'shadow' })))
+  const node = await startProtect(options(data, url, await freePort()))
+  t.after(() => node.stop())
+  assert.equal((await get(node, "/?q=1'+UNION+SELECT+1,2--")).status, 403)
+})
+
 test('protect: shadow lets an attack pass', async (t) => {
   const data = mkdtempSync(join(tmpdir(), 'ringwall-protect-'))
   t.after(() => rmSync(data, { recursive: true, force: true }))

@@ -11,13 +11,12 @@ import { readOperator, signAsOperator } from './local/operator.ts'
 import { contextFile, isProvisioned, type LocalNode, provisionRing, refreshContext, writeNodeConfigs } from './local/provision.ts'
 import { plainPolicy } from './local/up.ts'
 import { type RunningNode, startNode } from './node.ts'
-import { findCrs } from './rules.ts'
 import { untilAskedToStop } from './run-node.ts'
 
 export interface ProtectOptions {
   readonly url: string
   readonly listen: string
-  /** `base`, `crs` or a folder. */
+  /** `base` or a folder. */
   readonly rules: readonly string[]
   readonly paranoia: number
   readonly mode: 'enforce' | 'shadow'
@@ -39,7 +38,7 @@ export async function runProtect(options: ProtectOptions): Promise<number> {
   const { traffic, admin } = node.config.listen
   process.stdout.write(
     [
-      `Ringwall protects ${options.url} on http://${formatHostPort(traffic)} (rules: ${options.rules.join(', ')}; ${options.mode})`,
+      `Ringwall protects on http://${formatHostPort(traffic)}; policy ${node.view().policyVersion}: ${describePolicy(node)}`,
       `  admin API and console http://${formatHostPort(admin)}; operator's context ${contextFile(dataOf(options))}`,
       `ready in ${((performance.now() - began) / 1_000).toFixed(2)} s`,
       '',
@@ -48,6 +47,16 @@ export async function runProtect(options: ProtectOptions): Promise<number> {
   await untilAskedToStop()
   await node.stop()
   return 0
+}
+
+/** What is in force, which a file or an operator may have said, not these options. */
+function describePolicy(node: RunningNode): string {
+  return Object.entries(node.view().policy.services)
+    .map(([name, { upstreams, waf }]) => {
+      const rules = waf.mode === 'off' ? 'WAF off' : `WAF ${waf.mode}, rules ${waf.rules.join(', ')}`
+      return `${name} → ${upstreams.map(({ url }) => url).join(', ')} (${rules})`
+    })
+    .join('; ')
 }
 
 function dataOf(options: ProtectOptions): string {
@@ -79,7 +88,11 @@ export async function startProtect(options: ProtectOptions): Promise<RunningNode
     fabric: 0,
     configFile: resolve(data, 'n1', 'node.yaml'),
   }
-  if (!isProvisioned(data)) provisionRing(data, [local], policy, Date.now())
+  if (!isProvisioned(data)) {
+    provisionRing(data, [local], policy, Date.now())
+    // Now, not when it serves: a start that fails further on must not make its own policy look like somebody else's.
+    rememberGiven(data, policy.text)
+  }
   writeNodeConfigs(data, [local], extraSettings(options, rules))
   refreshContext(data, [local])
   const config = readNodeConfig(local.configFile)
@@ -100,11 +113,10 @@ interface NamedRules {
 
 function resolveRules(given: string): NamedRules {
   if (given === 'base') return { name: 'base', folder: undefined }
-  if (given === 'crs') return { name: 'crs', folder: findCrs() }
   const name = basename(resolve(given))
     .toLowerCase()
     .replace(/[^a-z0-9-]+/g, '-')
-  return { name: name === 'base' || name === 'crs' ? `${name}-folder` : name, folder: resolve(given) }
+  return { name: name === 'base' ? 'base-folder' : name, folder: resolve(given) }
 }
 
 function extraSettings(options: ProtectOptions, rules: readonly NamedRules[]): string {

@@ -17,15 +17,11 @@ export function boundPatternTime(): void {
   setFlagsFromString('--regexp-backtracks-before-fallback=10000')
 }
 
-/** Debian's package `modsecurity-crs`, and where its own instructions put a release. */
-const CRS_PLACES = ['/usr/share/modsecurity-crs', '/etc/modsecurity-crs', '/usr/local/share/modsecurity-crs']
-
 function readFolder(name: string, folder: string): readonly RuleSource[] {
-  const files = existsSync(folder)
-    ? readdirSync(folder)
-        .filter((file) => file.endsWith('.conf'))
-        .sort()
-    : []
+  if (!existsSync(folder)) throw new StartError('RULES_INVALID', `rule set ${name}: there is no folder ${folder}`)
+  const files = readdirSync(folder)
+    .filter((file) => file.endsWith('.conf'))
+    .sort()
   if (files.length === 0) throw new StartError('RULES_INVALID', `rule set ${name}: ${folder} holds no .conf files`)
   return files.map((file) => ({ file: join(folder, file), text: readFileSync(join(folder, file), 'utf8') }))
 }
@@ -36,15 +32,4 @@ export function loadRuleLibrary(folders: Readonly<Record<string, string>>): Rule
   const library = new Map<string, readonly RuleSource[]>([['base', readFolder('base', BASE)]])
   for (const [name, folder] of Object.entries(folders)) library.set(name, readFolder(name, folder))
   return library
-}
-
-/** Where an installed Core Rule Set lies. @throws {StartError} `RULES_INVALID`, saying how to install it. */
-export function findCrs(): string {
-  for (const place of CRS_PLACES) {
-    if (existsSync(join(place, 'rules'))) return join(place, 'rules')
-  }
-  throw new StartError(
-    'RULES_INVALID',
-    `no Core Rule Set found in ${CRS_PLACES.join(', ')}; install it (Debian: modsecurity-crs) or give its folder to --rules`,
-  )
 }

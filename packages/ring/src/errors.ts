@@ -20,7 +20,7 @@ export class GenesisInvalid extends RingError {
   readonly code = 'GENESIS_INVALID'
   readonly reason: string
   constructor(reason: string, options?: ErrorOptions) {
-    super(`not a genesis document: ${reason}`, options)
+    super(`the ring cannot begin: ${reason}`, options)
     this.reason = reason
   }
 }

@@ -62,12 +62,16 @@ export async function policyPlan(client: RingwallClient, format: Format, file: s
 export async function policyApply(
   client: RingwallClient,
   file: string,
-  options: { readonly yes: boolean; readonly dryRun: boolean },
+  options: { readonly yes: boolean; readonly dryRun: boolean; readonly against: number | undefined },
 ): Promise<void> {
   const text = read(file)
   const plan = await client.policyPlan(text)
   if (!plan.valid) refuseProblems(file, plan.problems)
   process.stderr.write(`${describePlan(plan)}\n`)
+  if (options.against !== undefined && options.against !== plan.version) {
+    process.stderr.write(`policy ${plan.version} is in force, not ${options.against}: plan again\n`)
+    throw new QuietFailure()
+  }
   if (plan.changes.length === 0 || options.dryRun) return
   if (!options.yes && !(await confirmed())) {
     process.stderr.write('nothing was changed\n')

@@ -80,6 +80,11 @@ test('a request under a foreign name (DNS rebinding) is refused, also for open o
   assert.equal((await ask('GET', '/healthz', { host: `localhost:${port}` })).status, 200)
 })
 
+test('a target that is no path is a 400, whoever asks', async () => {
+  for (const target of ['//', '//evil.example/', 'http://[', '/\\evil.example/'])
+    assert.ok([400, 404].includes((await ask('GET', target, { authorization: '' })).status), target)
+})
+
 test('an unexpected failure is a 500 that tells nothing of its cause; a refusal is problem details', async () => {
   const failed = await ask('GET', '/v1/fail')
   assert.equal(failed.status, 500)

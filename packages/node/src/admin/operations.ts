@@ -252,6 +252,13 @@ async function submit(node: RunningNode, call: Call): Promise<{ readonly json: u
     return { json: { id, height, digest, elapsedMs } }
   } catch (error) {
     if (!(error instanceof LedgerError)) throw error
+    const { body } = signed.content
+    if (error.code === 'TX_REFUSED' && body.type === 'deny.remove' && isHeldEarly(node, body.id))
+      throw new ApiProblem(
+        409,
+        'NOT_CERTAIN_YET',
+        `denial ${body.id} is enforced but no quorum has confirmed it yet, and lifting is for a quorum too; it can be lifted once it is certain, and lapses if it is refused`,
+      )
     if (error.code === 'TX_REFUSED')
       throw new ApiProblem(422, error.refusal?.code ?? 'TX_REFUSED', error.refusal?.reason ?? error.message)
     if (error.code === 'NO_QUORUM' && signed.content.body.type === 'deny.add' && isProvisional(node, signed)) {
@@ -273,7 +280,10 @@ function decodeSubmitted(tx: unknown): { readonly bytes: Uint8Array; readonly si
 
 function isProvisional(node: RunningNode, { content }: SignedTx): boolean {
   if (content.body.type !== 'deny.add') return false
-  const id = subjectId(content.body.subject)
+  return isHeldEarly(node, subjectId(content.body.subject))
+}
+
+function isHeldEarly(node: RunningNode, id: string): boolean {
   return node.early.index.list(Date.now()).some((denial) => denial.id === id)
 }
 

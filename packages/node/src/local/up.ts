@@ -56,7 +56,7 @@ export async function runUp(options: UpOptions): Promise<number> {
     if (options.to === undefined) ring.startDemo(options.ports + 10)
     for (const node of nodes) ring.startNode(node)
     await ring.ready(nodes, options.to === undefined ? upstream : undefined)
-    await bringPolicyUp(data, nodes, firstPolicy(options, upstream).text)
+    await bringPolicyUp(data, nodes, firstPolicy(options, upstream).text, upstream)
     process.stdout.write(
       banner({ nodes, data, upstream, demo: options.to === undefined, pids: ring.pids(), readyMs: performance.now() - began }),
     )
@@ -95,7 +95,9 @@ function checkOptions({ to, nodes, ports }: UpOptions): void {
 function prepare(data: string, options: UpOptions, upstream: string): readonly LocalNode[] {
   if (!isProvisioned(data)) {
     const nodes = localNodes(data, options.nodes, options.ports)
-    provisionRing(data, nodes, firstPolicy(options, upstream), Date.now())
+    const policy = firstPolicy(options, upstream)
+    provisionRing(data, nodes, policy, Date.now())
+    rememberGiven(data, policy.text)
     return nodes
   }
   const count = provisionedNodes(data)
@@ -118,7 +120,7 @@ function prepare(data: string, options: UpOptions, upstream: string): readonly L
  * Another target or other ports than at the last start: proposes the policy that says so, unless an operator has applied
  * one meanwhile. Without a quorum the ring serves with what is in force.
  */
-async function bringPolicyUp(data: string, nodes: readonly LocalNode[], wanted: string): Promise<void> {
+async function bringPolicyUp(data: string, nodes: readonly LocalNode[], wanted: string, upstream: string): Promise<void> {
   const operator = readOperator(contextFile(data))
   const { admin } = nodes[0] as LocalNode
   const api = async (path: string, init: RequestInit = {}): Promise<Response> =>
@@ -131,7 +133,8 @@ async function bringPolicyUp(data: string, nodes: readonly LocalNode[], wanted: 
   const comparison = compareGiven(data, wanted, text)
   if (comparison === 'edited') {
     process.stderr.write(
-      `ringwall: policy ${version} was applied by an operator and stays; see ringwall policy plan for what a file of yours would change\n`,
+      `ringwall: policy ${version} was applied by an operator and stays: requests go where it says, not to ${upstream}.\n` +
+        'ringwall: change it with ringwall policy show and apply, or bring up another ring with a --data folder of its own\n',
     )
     return
   }
