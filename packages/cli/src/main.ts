@@ -243,7 +243,7 @@ export function buildProgram(): Command {
       (await import('./commands/ring.ts')).events(client, format, options.follow === true),
   )
 
-  const ledger = program.command('ledger').description('the ledger: ls, show, tail')
+  const ledger = program.command('ledger').description('the ledger: ls, show, tail; as files: verify, backup, restore')
   withRing(
     ledger
       .command('ls')
@@ -263,6 +263,38 @@ export function buildProgram(): Command {
     ledger.command('tail').description('blocks as they come'),
     () => async (client) => (await import('./commands/ring.ts')).ledgerTail(client),
   )
+
+  const onFiles = (command: Command): Command =>
+    command
+      .requiredOption('--config <file>', 'the node’s configuration: node.yaml')
+      .addOption(new Option('-o, --output <format>', FORMATS.join(', ')).default('table').argParser(parseFormat))
+  onFiles(ledger.command('verify').argument('[backup]', 'a backup, instead of the node’s own ledger'))
+    .description('check every hash, link, certificate and execution, without a ring')
+    .action(async (backup: string | undefined, { config, output }: { config: string; output: Format }) => {
+      const [{ verifyLedgerFiles }, { printReport }] = await Promise.all([
+        import('@ringwall/node'),
+        import('./commands/ledger-files.ts'),
+      ])
+      printReport(output, await verifyLedgerFiles(config, backup))
+    })
+  onFiles(ledger.command('backup').argument('<folder>', 'a new folder'))
+    .description('copy the ledger, beside a running node, and verify the copy')
+    .action(async (folder: string, { config, output }: { config: string; output: Format }) => {
+      const [{ backupLedger }, { printReport }] = await Promise.all([
+        import('@ringwall/node'),
+        import('./commands/ledger-files.ts'),
+      ])
+      printReport(output, await backupLedger(config, folder))
+    })
+  onFiles(ledger.command('restore').argument('<folder>', 'what backup wrote'))
+    .description('put a backup into the empty ledger of a stopped node, if it verifies')
+    .action(async (folder: string, { config, output }: { config: string; output: Format }) => {
+      const [{ restoreLedger }, { printReport }] = await Promise.all([
+        import('@ringwall/node'),
+        import('./commands/ledger-files.ts'),
+      ])
+      printReport(output, await restoreLedger(config, folder))
+    })
 
   withRing(
     program.command('console').description('the link that opens the console, signed in'),

@@ -1,5 +1,6 @@
 /** Opens a ledger: reads what is on disk, verifies it, rebuilds the state by executing it, and starts the voter. */
 import { createPublicKey } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Certificate, genesisBlock, Voter, type VoterConfig, verifyCertificate } from '@ringwall/consensus'
@@ -7,7 +8,7 @@ import { lockDirectory, syncDirectory } from '@ringwall/store'
 import { BLOCKS_FILE, BlockLog } from './block-log.ts'
 import { Chain } from './chain.ts'
 import { LedgerError } from './errors.ts'
-import { Journal, roundOf } from './journal.ts'
+import { JOURNAL_FILE, Journal, roundOf } from './journal.ts'
 import { DEFAULTS, LedgerShell } from './ledger.ts'
 import type { LedgerOptions } from './options.ts'
 import { ed25519Scheme, sha256 } from './scheme.ts'
@@ -41,6 +42,8 @@ export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S
     const onCorrupt = options.onCorrupt ?? (solo ? 'refuse' : 'keep-prefix')
     const blocks = await BlockLog.open({ directory, genesis: first, onCorrupt, verifyCertificate: proves })
     closing.unshift(() => blocks.close())
+    // Blocks without a journal are a backup, or what is left of a validator: what it signed since is not known.
+    const isJournalGone = blocks.tip.certificate !== undefined && !existsSync(join(directory, JOURNAL_FILE))
     const journal = await Journal.open(directory)
     closing.unshift(() => journal.close())
     const nameOf = (proposer: number) => genesis.validators[proposer]?.id ?? '?'
@@ -70,7 +73,7 @@ export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S
     const voter = fresh
       ? new Voter(config, scheme, first)
       : Voter.restore(config, scheme, certificate === undefined ? undefined : { block, certificate }, restored)
-    const silentThroughRound = solo || !(blocks.lost || journal.lost) ? 0 : Number.POSITIVE_INFINITY
+    const silentThroughRound = solo || !(blocks.lost || journal.lost || isJournalGone) ? 0 : Number.POSITIVE_INFINITY
     if (silentThroughRound > 0) {
       options.log?.(
         'warn',

@@ -6,6 +6,7 @@ export class StartError extends Error {
     | 'PORT_IN_USE'
     | 'DATA_IN_USE'
     | 'RULES_INVALID'
+    | 'BACKUP_INVALID'
     | 'KEY_INVALID'
     | 'GENESIS_INVALID'
     | 'RING_NOT_READY'

@@ -285,7 +285,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
   }
 }
 
-function readGenesis(file: string): GenesisDocument {
+export function readGenesis(file: string): GenesisDocument {
   const text = readTextFile(file, 'GENESIS_INVALID', 'the ring’s genesis document')
   try {
     return parseGenesis(text)

@@ -1,0 +1,114 @@
+/** The ledger as files: verified without a ring, backed up beside a running node, restored into an empty folder. */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { BLOCKS_FILE, type DirectoryVerdict, verifyLedgerDirectory } from '@ringwall/ledger'
+import { createRingApplication, type GenesisDocument, genesisHash } from '@ringwall/ring'
+import { decodeBase64url } from '@ringwall/ring/tx'
+import { compileRules } from '@ringwall/waf'
+import { z } from 'zod'
+import { type NodeConfig, readNodeConfig } from './config.ts'
+import { StartError } from './errors.ts'
+import { verifySignature } from './keys.ts'
+import { readGenesis } from './node.ts'
+import { loadRuleLibrary } from './rules.ts'
+
+const MANIFEST_FILE = 'backup.json'
+
+/** What a backup says of itself; `verify` finds out whether it is true. */
+const Manifest = z.strictObject({
+  format: z.literal('ringwall/ledger-backup/1'),
+  ring: z.string(),
+  height: z.int().min(0),
+  digest: z.string(),
+  root: z.string(),
+  atMs: z.int(),
+})
+
+export interface LedgerFileReport extends DirectoryVerdict {
+  readonly ring: string
+  readonly directory: string
+}
+
+const ledgerOf = (config: NodeConfig): string => join(config.data, 'ledger')
+
+function verify(config: NodeConfig, genesis: GenesisDocument, directory: string): Promise<DirectoryVerdict> {
+  const rules = loadRuleLibrary(config.rules)
+  const application = createRingApplication({ genesis, verify: verifySignature, compile: compileRules, rules })
+  const validators = genesis.nodes
+    .filter(({ roles }) => roles.includes('validator'))
+    .map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) }))
+  return verifyLedgerDirectory({ directory, application, genesis: { ring: genesisHash(genesis), validators } })
+}
+
+/**
+ * Checks every hash, link, certificate and execution of a node's ledger, or of a backup. Changes nothing; may run beside the
+ * node.
+ *
+ * @throws {StartError} When the configuration or genesis cannot be read.
+ */
+export async function verifyLedgerFiles(configFile: string, backup: string | undefined): Promise<LedgerFileReport> {
+  const config = readNodeConfig(configFile)
+  const genesis = readGenesis(config.genesis)
+  const directory = backup ?? ledgerOf(config)
+  const verdict = await verify(config, genesis, directory)
+  return { ...verdict, ring: genesisHash(genesis), directory }
+}
+
+/**
+ * Copies the blocks of a node's ledger into a new folder and verifies the copy. The node may run: what it appends meanwhile is
+ * in the copy or not. The vote journal is not copied, so that a validator that is restored knows that it forgot.
+ */
+export async function backupLedger(configFile: string, target: string): Promise<LedgerFileReport> {
+  const config = readNodeConfig(configFile)
+  const genesis = readGenesis(config.genesis)
+  if (existsSync(target)) throw new StartError('BACKUP_INVALID', `${target} is there already; name a folder that is not`)
+  const blocks = join(ledgerOf(config), BLOCKS_FILE)
+  if (!existsSync(blocks)) throw new StartError('BACKUP_INVALID', `${blocks} is not there: has the node ever run?`)
+  mkdirSync(target, { recursive: true, mode: 0o700 })
+  await copyFile(blocks, join(target, BLOCKS_FILE))
+  const verdict = await verify(config, genesis, target)
+  const { height, digest, root } = verdict
+  const manifest = { format: 'ringwall/ledger-backup/1', ring: genesisHash(genesis), height, digest, root, atMs: Date.now() }
+  if (verdict.ok) writeFileSync(join(target, MANIFEST_FILE), `${JSON.stringify(manifest, undefined, 2)}\n`, { mode: 0o600 })
+  return { ...verdict, ring: manifest.ring, directory: target }
+}
+
+/**
+ * Puts a backup into the empty ledger folder of a stopped node, if all of it verifies and it reaches as far as it says.
+ *
+ * @throws {StartError} `BACKUP_INVALID`, saying why nothing was changed.
+ */
+export async function restoreLedger(configFile: string, backup: string): Promise<LedgerFileReport> {
+  const config = readNodeConfig(configFile)
+  const genesis = readGenesis(config.genesis)
+  const manifest = readManifest(join(backup, MANIFEST_FILE))
+  if (manifest.ring !== genesisHash(genesis))
+    throw new StartError(
+      'BACKUP_INVALID',
+      `${backup} is of ring ${manifest.ring.slice(0, 12)}…, the node of another: nothing was changed`,
+    )
+  const directory = ledgerOf(config)
+  if (existsSync(join(directory, BLOCKS_FILE)))
+    throw new StartError('BACKUP_INVALID', `${directory} holds a ledger; move it away first: nothing was changed`)
+  const verdict = await verify(config, genesis, backup)
+  if (
+    !verdict.ok ||
+    verdict.height < manifest.height ||
+    (verdict.height === manifest.height && verdict.digest !== manifest.digest)
+  ) {
+    const why = verdict.problems[0] ?? `it ends at block ${verdict.height}, not ${manifest.height}`
+    throw new StartError('BACKUP_INVALID', `${backup} does not verify: ${why}; nothing was changed`)
+  }
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  await copyFile(join(backup, BLOCKS_FILE), join(directory, BLOCKS_FILE))
+  return { ...verdict, ring: manifest.ring, directory }
+}
+
+function readManifest(file: string): z.infer<typeof Manifest> {
+  try {
+    return Manifest.parse(JSON.parse(readFileSync(file, 'utf8')))
+  } catch (cause) {
+    throw new StartError('BACKUP_INVALID', `${file}: expected what ringwall ledger backup writes; nothing was changed`, { cause })
+  }
+}
