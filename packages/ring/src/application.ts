@@ -15,6 +15,7 @@ import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
 import { RingState } from './state.ts'
 import { parseIssuer, parseTx, signingBytes, TX_BYTES_MAX, txId } from './tx.ts'
 import type { Denial, GenesisDocument, RuleLibrary, TxContent, TxId, View } from './types.ts'
+import { VerifiedTransactions } from './verified-transactions.ts'
 
 /** How long a transaction may live, from signing to lapsing. */
 export const TX_LIFETIME_MS_MAX = 600_000
@@ -91,6 +92,8 @@ interface Accepted {
   readonly content: TxContent
 }
 
+const REPLAYED: Refusal = { code: 'TX_REPLAYED', reason: 'the ring has this transaction already' }
+
 /** @throws {GenesisInvalid} When the first policy is not valid with these rules. */
 export function createRingApplication(options: RingApplicationOptions): RingApplication {
   const { genesis } = options
@@ -127,9 +130,19 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
   const firstProblems = reader.problems(genesis.policy)
   if (firstProblems.length > 0) throw new GenesisInvalid(`policy: ${firstProblems.join('; ')}`)
 
+  const verified = new VerifiedTransactions()
+
   /** Every check, cheap ones first. */
   const accept = (state: RingState, bytes: Uint8Array, nowMs: number): Accepted | Refusal => {
     try {
+      const known = verified.get(bytes)
+      if (known !== undefined) {
+        const { id, content, issuer } = known
+        const timely = envelopeRefusal(content, nowMs)
+        if (timely !== undefined) return timely
+        if (state.hasSeen(id, content.untilMs)) return REPLAYED
+        return refusalOf({ state, content, issuer, nowMs }, reader) ?? { id, content }
+      }
       const tx = parseTx(bytes)
       const { content } = tx
       const timely = envelopeRefusal(content, nowMs)
@@ -143,13 +156,14 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         }
       }
       const id = txId(content)
-      if (state.hasSeen(id, content.untilMs)) return { code: 'TX_REPLAYED', reason: 'the ring has this transaction already' }
+      if (state.hasSeen(id, content.untilMs)) return REPLAYED
       if (!options.verify(key, signingBytes(content), decodeBase64url(tx.signature))) {
         return {
           code: 'SIGNATURE_INVALID',
           reason: `the signature is not by ${content.issuer}’s key; sign with the key in genesis`,
         }
       }
+      verified.set(bytes, { id, content, issuer })
       return refusalOf({ state, content, issuer, nowMs }, reader) ?? { id, content }
     } catch (error) {
       if (error instanceof TxMalformed) return { code: 'TX_MALFORMED', reason: error.reason }
