@@ -4,138 +4,32 @@
  * Checks, each printed with what was seen: cut 2|2, cut 3|1, and a link that carries one way only. Whoever is cut off goes on
  * enforcing, denials of either side are enforced at once on that side and everywhere after healing, grants wait for a quorum.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, request } from 'node:http'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ApiError, parseContext, RingwallClient } from '@ringwall/client'
-import { encodeGenesis, type GenesisDocument, genesisHash } from '@ringwall/ring'
-import { generateKey } from '../packages/node/src/keys.ts'
+import {
+  APP_PORT,
+  address,
+  buildNetwork,
+  cut,
+  cutOneWay,
+  HOST,
+  heal,
+  NODE_MAIN,
+  nameOf,
+  POLICY,
+  status,
+  tearDown,
+  whyNot,
+  writeRing,
+} from './namespaces.ts'
 
 const NODES = [1, 2, 3, 4] as const
-const NET = '10.77.0'
-const HOST = `${NET}.254`
-const APP_PORT = 9_300
-const PREFIX = 'rwp'
-const NODE_MAIN = resolve(import.meta.dirname, '../packages/node/src/main.ts')
 const SETTLE_MS_MAX = 30_000
-
-const address = (node: number): string => `${NET}.${node}`
-const base64url = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64url')
-
-function ip(...args: readonly string[]): void {
-  const { status, stderr } = spawnSync('ip', args, { encoding: 'utf8' })
-  if (status !== 0) throw new Error(`ip ${args.join(' ')}: ${stderr.trim()}`)
-}
-
-function tearDown(): void {
-  for (const node of NODES) spawnSync('ip', ['netns', 'del', `${PREFIX}${node}`])
-  spawnSync('ip', ['link', 'del', `${PREFIX}br`])
-}
-
-function buildNetwork(): void {
-  tearDown()
-  ip('link', 'add', `${PREFIX}br`, 'type', 'bridge')
-  ip('addr', 'add', `${HOST}/24`, 'dev', `${PREFIX}br`)
-  ip('link', 'set', `${PREFIX}br`, 'up')
-  for (const node of NODES) {
-    const name = `${PREFIX}${node}`
-    ip('netns', 'add', name)
-    ip('link', 'add', `${name}v`, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name)
-    ip('link', 'set', `${name}v`, 'master', `${PREFIX}br`)
-    ip('link', 'set', `${name}v`, 'up')
-    ip('-n', name, 'addr', 'add', `${address(node)}/24`, 'dev', 'eth0')
-    ip('-n', name, 'link', 'set', 'eth0', 'up')
-    ip('-n', name, 'link', 'set', 'lo', 'up')
-  }
-}
-
-/** What `from` sends to `to` vanishes. */
-function cutOneWay(from: number, to: number): void {
-  ip('-n', `${PREFIX}${from}`, 'route', 'add', 'blackhole', `${address(to)}/32`)
-}
-
-function cut(left: readonly number[], right: readonly number[]): void {
-  for (const a of left) {
-    for (const b of right) {
-      cutOneWay(a, b)
-      cutOneWay(b, a)
-    }
-  }
-}
-
-function heal(): void {
-  for (const a of NODES)
-    for (const b of NODES) spawnSync('ip', ['-n', `${PREFIX}${a}`, 'route', 'del', 'blackhole', `${address(b)}/32`])
-}
-
-const POLICY = `version: 1
-trustedProxies: [${HOST}]
-services:
-  app:
-    hosts: ["*"]
-    upstreams:
-      - url: http://${HOST}:${APP_PORT}
-`
-
-function writeRing(root: string): string {
-  const keys = NODES.map((node) => {
-    const { privateKey, publicKey } = generateKey()
-    const home = join(root, `n${node}`)
-    mkdirSync(join(home, 'ledger'), { recursive: true })
-    writeFileSync(join(home, 'ledger', 'first-start'), '')
-    writeFileSync(join(home, 'node.key'), privateKey.export({ format: 'pem', type: 'pkcs8' }), { mode: 0o600 })
-    const listen = `{ traffic: "${address(node)}:8080", admin: "${address(node)}:9080", fabric: "${address(node)}:7080" }`
-    const lines = [
-      'format: ringwall/node/1',
-      `id: n${node}`,
-      'data: .',
-      'genesis: ../genesis.json',
-      'key: node.key',
-      `listen: ${listen}`,
-    ]
-    writeFileSync(join(home, 'node.yaml'), `${lines.join('\n')}\n`)
-    return publicKey
-  })
-  const operator = generateKey()
-  const genesis: GenesisDocument = {
-    format: 'ringwall/genesis/1',
-    createdAtMs: Date.now(),
-    nodes: NODES.map((node, i) => ({
-      id: `n${node}`,
-      region: 'here',
-      address: `${address(node)}:7080`,
-      publicKey: base64url(keys[i] as Uint8Array),
-      roles: ['validator', 'edge'],
-    })),
-    operators: [{ name: 'op', publicKey: base64url(operator.publicKey) }],
-    policy: POLICY,
-  }
-  writeFileSync(join(root, 'genesis.json'), encodeGenesis(genesis))
-  return JSON.stringify({
-    format: 'ringwall/context/1',
-    ring: genesisHash(genesis),
-    name: 'op',
-    privateKey: operator.privateKey.export({ format: 'jwk' }),
-    nodes: NODES.map((node) => ({ id: `n${node}`, url: `http://${address(node)}:9080` })),
-  })
-}
-
-/** Status of one request for `source`, on a connection of its own. */
-function status(node: number, source: string): Promise<number> {
-  return new Promise((settle) => {
-    const options = { host: address(node), port: 8_080, path: '/', agent: false, headers: { 'x-forwarded-for': source } }
-    const call = request(options, (response) => {
-      response.resume()
-      settle(response.statusCode ?? 0)
-    })
-    call.setTimeout(3_000, () => call.destroy())
-    call.on('error', () => settle(0))
-    call.end()
-  })
-}
 
 let failures = 0
 
@@ -160,21 +54,22 @@ const all = async (nodes: readonly number[], source: string, wanted: number): Pr
   (await Promise.all(nodes.map((node) => status(node, source)))).every((seen) => seen === wanted)
 
 async function main(): Promise<void> {
-  if (process.platform !== 'linux' || process.getuid?.() !== 0 || spawnSync('ip', ['netns']).status !== 0) {
-    process.stdout.write('skipped: needs Linux, root and iproute2 (network namespaces)\n')
+  const reason = whyNot()
+  if (reason !== undefined) {
+    process.stdout.write(`skipped: ${reason}\n`)
     return
   }
   const root = mkdtempSync(join(tmpdir(), 'ringwall-partitions-'))
   const children: ChildProcess[] = []
-  buildNetwork()
+  buildNetwork(NODES)
   const app = createServer((_, response) => response.end('fine\n')).listen(APP_PORT, HOST)
   try {
-    const context = parseContext(writeRing(root))
+    const context = parseContext(writeRing(root, NODES).context)
     const client = (node: number): RingwallClient =>
       new RingwallClient({ baseUrl: `http://${address(node)}:9080`, operator: context })
     for (const node of NODES) {
       const flags = ['--disable-warning=ExperimentalWarning', NODE_MAIN, '--config', join(root, `n${node}`, 'node.yaml')]
-      children.push(spawn('ip', ['netns', 'exec', `${PREFIX}${node}`, process.execPath, ...flags], { stdio: 'ignore' }))
+      children.push(spawn('ip', ['netns', 'exec', nameOf(node), process.execPath, ...flags], { stdio: 'ignore' }))
     }
     const deny = (node: number, source: string) =>
       client(node).denyAdd({ kind: 'ip', value: source }, 600_000, 'test', { waitMs: 1_500 })
@@ -210,7 +105,7 @@ async function main(): Promise<void> {
     await expect(`a grant waits and says so (${waiting})`, () => waiting === 'NO_QUORUM')
     await sleep(12_000)
     await expect('after longer than a denial may stay unconfirmed it still holds', () => all([1, 2], '203.0.113.2', 403))
-    heal()
+    heal(NODES)
     await expect(
       'healed: both denials hold on all four',
       async () => (await all(NODES, '203.0.113.2', 403)) && all(NODES, '203.0.113.3', 403),
@@ -229,7 +124,7 @@ async function main(): Promise<void> {
       async () => (await all([4], '203.0.113.3', 403)) && all([4], '203.0.113.5', 403),
     )
     await expect('it serves on', () => all([4], '198.51.100.1', 200))
-    heal()
+    heal(NODES)
     await expect(
       'healed: it catches up, and its denial holds on all four',
       async () => (await all(NODES, '203.0.113.4', 403)) && (await all(NODES, '203.0.113.5', 403)) && certain(4, '203.0.113.4'),
@@ -248,7 +143,7 @@ async function main(): Promise<void> {
     )
     await deny(1, '203.0.113.7').catch(() => undefined)
     await expect('a denial made on n1 reaches all by the way that is left', () => all(NODES, '203.0.113.7', 403))
-    heal()
+    heal(NODES)
     await expect(
       'healed: all hold everywhere',
       async () => (await all(NODES, '203.0.113.6', 403)) && all(NODES, '203.0.113.7', 403),
@@ -263,7 +158,7 @@ async function main(): Promise<void> {
     app.closeAllConnections()
     await sleep(1_500)
     for (const child of children) child.kill('SIGKILL')
-    tearDown()
+    tearDown(NODES)
     if (failures === 0) rmSync(root, { recursive: true, force: true })
     else process.stdout.write(`the nodes' files are in ${root}\n`)
   }
