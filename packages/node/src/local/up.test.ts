@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
-import type { AddressInfo } from 'node:net'
-import { createServer } from 'node:net'
+import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -12,8 +11,8 @@ test('a port in use is one line that names it, and no node is started', async (t
   t.after(() => rmSync(data, { recursive: true, force: true }))
   const other = createServer()
   t.after(() => other.close())
-  await new Promise<void>((settle) => other.listen(0, '127.0.0.1', settle))
-  const { port } = other.address() as AddressInfo
+  // Below the ports that the kernel hands out, where another test's connection could take the ring's first one.
+  const port = await listenBelow(other, 32_000)
   const options = { to: 'http://127.0.0.1:9', nodes: 4, data, ports: port - 2 }
   await assert.rejects(runUp(options), {
     code: 'PORT_IN_USE',
@@ -34,3 +33,14 @@ test('options that cannot be are refused before anything is written', async () =
   ] as const)
     await assert.rejects(runUp({ ...good, ...bad }), says)
 })
+
+async function listenBelow(server: Server, highest: number): Promise<number> {
+  for (let port = highest; port > 1_024; port -= 17) {
+    const taken = await new Promise<boolean>((settle) => {
+      server.once('error', () => settle(true))
+      server.listen(port, '127.0.0.1', () => settle(false))
+    })
+    if (!taken) return port
+  }
+  throw new Error('every port is taken')
+}
