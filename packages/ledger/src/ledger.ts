@@ -450,7 +450,8 @@ export class LedgerShell<S> implements Ledger<S> {
     if (chosen.length === 0 && !evenEmpty) return
     this.#proposal = undefined
     clearTimeout(this.#heartbeat)
-    this.#post({ kind: 'proposed', round: proposal.round, payload: encodePayload(chosen), timestampMs })
+    const payload = encodePayload({ root: this.#application.root(parent.executed.state), txs: chosen })
+    this.#post({ kind: 'proposed', round: proposal.round, payload, timestampMs })
   }
 
   /** Something waits to be ordered. */
