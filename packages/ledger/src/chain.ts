@@ -102,6 +102,13 @@ export class Chain<S> {
     return executed
   }
 
+  /** Goes on from another final block: what is known of others is forgotten. */
+  restart(tip: Executed<S>): void {
+    this.#tip = tip
+    this.#blocks.clear()
+    this.#executed.clear()
+  }
+
   /** Of a block that was executed once, here or before a restart. */
   txsOf(block: Block): readonly Uint8Array[] {
     return parsePayload(block.payload).txs

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { decodeMessage } from '@ringwall/consensus'
 import { LedgerError } from './errors.ts'
 import { FIRST_START_FILE } from './open.ts'
-import { TestRing, until, word, wordsApplication } from './test-ring.ts'
+import { TestRing, until, type Words, word, wordsApplication } from './test-ring.ts'
 import type { FinalBlock, Ledger } from './types.ts'
 import { verifyLedgerDirectory } from './verify-directory.ts'
 
@@ -160,7 +160,7 @@ test('four nodes agree on one history, and all of it verifies offline', () =>
       const verdict = await verdictOf(ring, id)
       assert.deepEqual(
         { ...verdict, certificates: 0, root: '' },
-        { ok: true, height, digest, root: '', certificates: 0, problems: [] },
+        { ok: true, height, digest, root: '', certificates: 0, firstHeight: 1, problems: [] },
       )
       assert.ok(verdict.certificates > 0)
     }
@@ -339,4 +339,99 @@ test('a torn tail after a crash is cut off, said, and loses nothing that was ack
     const again = await ring.open('n1')
     assert.equal(again.status().digest, before.digest)
     assert.match(again.status().repairs.join(), /unfinished write/)
+  }))
+
+const fill = async (ledger: Ledger<unknown>, from: number, count: number) => {
+  for (let i = from; i < from + count; i++) await ledger.submit(word(`fill-${i}`), 10_000)
+}
+
+test('a new node takes over a snapshot instead of every block, goes on from it, and resumes from it after a restart', () =>
+  ringOf(4, async (ring) => {
+    const three = await Promise.all(['n1', 'n2', 'n3'].map((id) => ring.open(id, { snapshotBlocks: 40 })))
+    const [first] = three as [Ledger<Words>]
+    await fill(first, 0, 130)
+    await until('every one has a snapshot', () => three.every((ledger) => ledger.status().snapshotHeight >= 100))
+    const late = await ring.open('n4', { snapshotBlocks: 40 })
+    await until('it has all words', () => has(late, 'fill-129') && has(late, 'fill-0'))
+    assert.ok(late.status().firstHeight > 100, `it began with block ${late.status().firstHeight}`)
+    assert.equal(await late.block(1), undefined)
+    await fill(first, 130, 5)
+    await until('it goes on', () => has(late, 'fill-134'))
+    assert.equal(late.status().root, first.status().root)
+    await ring.kill('n4')
+    const again = await ring.open('n4')
+    assert.deepEqual(again.status().repairs, [])
+    assert.ok(has(again, 'fill-0') && has(again, 'fill-134'))
+    const verdict = await verdictOf(ring, 'n4')
+    assert.deepEqual(verdict.problems, [])
+    assert.equal(verdict.height, again.status().height)
+  }))
+
+test('blocks before the older of two snapshots go when only some are to be kept; a node that needs them gets a snapshot', () =>
+  ringOf(4, async (ring) => {
+    const options = { snapshotBlocks: 20, keepBlocks: 10 }
+    const three = await Promise.all(['n1', 'n2', 'n3'].map((id) => ring.open(id, options)))
+    const [first] = three as [Ledger<Words>]
+    const fourth = await ring.open('n4', options)
+    await fill(first, 0, 5)
+    await until('the fourth is there', () => has(fourth, 'fill-4'))
+    await ring.kill('n4')
+    await fill(first, 5, 110)
+    await until('blocks are gone', () => three.every((ledger) => ledger.status().firstHeight > 40))
+    assert.equal((await readdir(ring.directory('n1'))).filter((name) => name.startsWith('snapshot-')).length, 2)
+    const back = await ring.open('n4', options)
+    await until('it caught up', () => has(back, 'fill-114'))
+    assert.ok(has(back, 'fill-50'))
+    assert.deepEqual((await verdictOf(ring, 'n1')).problems, [])
+
+    // The newest rots: the older one and the blocks after it make the same state.
+    const before = first.status()
+    await ring.kill('n1')
+    const [newest = ''] = (await readdir(ring.directory('n1')))
+      .filter((name) => name.startsWith('snapshot-'))
+      .sort((a, b) => Number(b.slice(9, -4)) - Number(a.slice(9, -4)))
+    const bytes = await readFile(join(ring.directory('n1'), newest))
+    bytes[bytes.length - 40]! ^= 1
+    await writeFile(join(ring.directory('n1'), newest), bytes)
+    const again = await ring.open('n1', options)
+    assert.match(again.status().repairs[0] ?? '', /is of no use and was removed: its bytes do not match its hash/)
+    assert.ok(again.status().height >= before.height)
+    assert.ok(has(again, 'fill-0') && has(again, 'fill-114'))
+  }))
+
+test('a crash after a snapshot was taken over and before the blocks made way for it is mended at the next start', () =>
+  ringOf(4, async (ring) => {
+    const three = await Promise.all(['n1', 'n2', 'n3'].map((id) => ring.open(id, { snapshotBlocks: 40 })))
+    const [first] = three as [Ledger<unknown>]
+    const fourth = await ring.open('n4')
+    await fill(first, 0, 3)
+    await until('the fourth has blocks', () => fourth.status().height >= 3)
+    await ring.kill('n4')
+    await fill(first, 3, 60)
+    await until('there is a snapshot', () => first.status().snapshotHeight > 0)
+    const name = `snapshot-${first.status().snapshotHeight}.bin`
+    await writeFile(join(ring.directory('n4'), name), await readFile(join(ring.directory('n1'), name)))
+    const back = await ring.open('n4')
+    assert.match(back.status().repairs[0] ?? '', /does not reach the snapshot at block/)
+    assert.ok(has(back, 'fill-30'))
+    await until('it caught up', () => has(back, 'fill-62'))
+    assert.equal(back.status().root, first.status().root)
+  }))
+
+test('a snapshot that no quorum certified is not believed', () =>
+  ringOf(1, async (ring) => {
+    const other = await TestRing.create(1)
+    try {
+      const theirs = await other.open('n1', { snapshotBlocks: 5 })
+      await fill(theirs, 0, 12)
+      await until('there is a snapshot', () => theirs.status().snapshotHeight > 0)
+      const name = `snapshot-${theirs.status().snapshotHeight}.bin`
+      await mkdir(ring.directory('n1'), { recursive: true })
+      await writeFile(join(ring.directory('n1'), name), await readFile(join(other.directory('n1'), name)))
+      const ledger = await ring.open('n1')
+      assert.match(ledger.status().repairs[0] ?? '', /its certificate does not verify/)
+      assert.equal(ledger.status().height, 0)
+    } finally {
+      await other.close()
+    }
   }))
