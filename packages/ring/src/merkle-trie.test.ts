@@ -25,6 +25,17 @@ test('property: every entry is proven by the root alone, under its own key and w
   )
 })
 
+test('property: built at once or one by one, the trie is the same', () => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.stringMatching(/^[0-9a-f]{4}$/), fc.nat()), { maxLength: 80 }), (entries) => {
+      const oneByOne = entries.reduce((trie, [key, value]) => trie.set(key, value), MerkleTrie.empty<number>())
+      const atOnce = MerkleTrie.from(entries)
+      assert.equal(atOnce.root(), oneByOne.root())
+      assert.deepEqual([...atOnce.entries()], [...oneByOne.entries()])
+    }),
+  )
+})
+
 test('property: a proof with one changed hash proves nothing', () => {
   fc.assert(
     fc.property(keys, fc.nat(), fc.nat(), (held, which, where) => {

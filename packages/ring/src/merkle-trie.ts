@@ -64,6 +64,17 @@ export class MerkleTrie<V> {
     return new MerkleTrie<V>(new Leaf<V>([]))
   }
 
+  /** All at once, as if set one by one: much faster for many. */
+  static from<V>(entries: Iterable<readonly [key: string, value: V]>): MerkleTrie<V> {
+    const held = [...new Map(entries)].sort(([a], [b]) => (a < b ? -1 : 1))
+    return new MerkleTrie<V>(
+      shaped(
+        held.map(([key, value]) => new Entry(key, value)),
+        0,
+      ),
+    )
+  }
+
   get size(): number {
     return this.#root.size
   }
