@@ -272,7 +272,7 @@ export class TestRing {
 export const word = (value: string): Uint8Array => new TextEncoder().encode(value)
 
 /** Waits for something that must come true; what it was is in the failure. */
-export async function until(what: string, holds: () => boolean, withinMs = 10_000): Promise<void> {
+export async function until(what: string, holds: () => boolean, withinMs = 60_000): Promise<void> {
   const deadline = performance.now() + withinMs
   while (!holds()) {
     if (performance.now() > deadline) throw new Error(`never: ${what}`)
