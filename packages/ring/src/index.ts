@@ -22,6 +22,7 @@ export { createDenialIndex, DenialTable } from './denial-index.ts'
 export { type AnyRingError, GenesisInvalid, SnapshotInvalid } from './errors.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 export { denialOf, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
+export { type MerkleProof, verifyMerkleProof } from './merkle-trie.ts'
 export {
   Duration,
   type IssuerPolicy,
@@ -46,7 +47,7 @@ export {
 export { policyJsonSchema } from './policy-json-schema.ts'
 export { isTrustedProxy } from './prefix-set.ts'
 export { ProvisionalDenials } from './provisional-denials.ts'
-export { DENIALS_MAX, RingState } from './state.ts'
+export { DENIALS_MAX, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
 export {
   accountKey,
   canonicalJson,
