@@ -69,6 +69,7 @@ process.on('message', async (order: BenchOrder | 'stop') => {
   const bytes = txs[0]?.length ?? 0
   const times: number[] = []
   let next = 0
+  const cpuBefore = process.cpuUsage()
   const began = performance.now()
   const lane = async (): Promise<void> => {
     while (next < txs.length) {
@@ -80,5 +81,7 @@ process.on('message', async (order: BenchOrder | 'stop') => {
     }
   }
   await Promise.all(Array.from({ length: order.inFlight }, lane))
-  process.send?.({ kind: 'done', times, ms: performance.now() - began, bytes })
+  const ms = performance.now() - began
+  const { user, system } = process.cpuUsage(cpuBefore)
+  process.send?.({ kind: 'done', times, ms, bytes, cpuMs: (user + system) / 1_000 })
 })

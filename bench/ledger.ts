@@ -7,7 +7,7 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
+import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { GenesisDocument } from '@ringwall/ring'
 import { plainPolicy } from '../packages/node/src/local/up.ts'
@@ -22,6 +22,8 @@ interface Done {
   readonly times: readonly number[]
   readonly ms: number
   readonly bytes: number
+  /** Of the process, while its order was carried out. */
+  readonly cpuMs: number
 }
 
 const pkcs8 = (key: KeyObject): string => key.export({ format: 'der', type: 'pkcs8' }).toString('base64')
@@ -97,6 +99,10 @@ async function main(): Promise<void> {
     const times = all.flatMap(({ times: each }) => each)
     process.stdout.write(
       `${IN_FLIGHT} at a time a node   ${(times.length / (Math.max(...all.map(({ ms }) => ms)) / 1_000)).toFixed(0)} transactions/s, p50 ${quantile(times, 0.5).toFixed(0)} ms, p99 ${quantile(times, 0.99).toFixed(0)} ms (${times.length} in ${seconds.toFixed(1)} s with signing)\n`,
+    )
+    const cpuMs = all.reduce((sum, each) => sum + each.cpuMs, 0)
+    process.stdout.write(
+      `                       ${((cpuMs / NODES / times.length) * 1_000).toFixed(0)} µs of CPU a transaction a node: with ${cpus().length} cores for all ${NODES}, at most ${((cpus().length * times.length * 1_000) / cpuMs).toFixed(0)} transactions/s\n`,
     )
   } finally {
     for (const child of children) child.send('stop')

@@ -324,3 +324,17 @@ test('genesis: its hash is of its meaning, and doubles are refused', () => {
   assert.throws(() => parseGenesis('{'), GenesisInvalid)
   assert.throws(() => begin('version: 1\n'), /services is missing/)
 })
+
+test('a transaction that was found good vouches for no other bytes under its signature', () => {
+  const app = begin()
+  const good = signedBytes(ring, 'operator:ada', deny(ip('10.0.0.77')))
+  assert.equal(app.check(app.initial(), good, NOW).ok, true)
+  const text = new TextDecoder().decode(good)
+  const other = new TextEncoder().encode(text.replace('10.0.0.77', '10.0.0.78'))
+  const refused = app.check(app.initial(), other, NOW)
+  assert.equal(refused.ok ? 'ok' : refused.code, 'SIGNATURE_INVALID')
+  // The caller may reuse its buffer: what was found good is what was read then.
+  good.set(other)
+  const again = app.check(app.initial(), good, NOW)
+  assert.equal(again.ok ? 'ok' : again.code, 'SIGNATURE_INVALID')
+})
