@@ -3,15 +3,12 @@
  * transactions a second when all submit without pause, and how long one takes when there is little to do.
  */
 import { type ChildProcess, fork } from 'node:child_process'
-import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { GenesisDocument } from '@ringwall/ring'
-import { plainPolicy } from '../packages/node/src/local/up.ts'
-import type { BenchChildConfig, BenchOrder } from './ledger-child.ts'
+import type { BenchOrder } from './ledger-child.ts'
+import { newRing, quantile } from './test-ring.ts'
 
 const NODES = 4
 const COUNT = Number(process.env.COUNT ?? 4_000)
@@ -26,55 +23,10 @@ interface Done {
   readonly cpuMs: number
 }
 
-const pkcs8 = (key: KeyObject): string => key.export({ format: 'der', type: 'pkcs8' }).toString('base64')
-const raw = (key: KeyObject): string => key.export({ format: 'jwk' }).x as string
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1')
-      await once(server, 'listening')
-      return server
-    }),
-  )
-  const ports = servers.map((server) => (server.address() as { port: number }).port)
-  for (const server of servers) server.close()
-  return ports
-}
-
-const quantile = (values: readonly number[], q: number): number => {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)] ?? Number.NaN
-}
-
 async function main(): Promise<void> {
   const root = mkdtempSync(join(tmpdir(), 'ringwall-bench-ledger-'))
-  const ports = await freePorts(NODES)
-  const keys = ports.map(() => generateKeyPairSync('ed25519'))
-  const operator = generateKeyPairSync('ed25519')
-  const genesis: GenesisDocument = {
-    format: 'ringwall/genesis/1',
-    createdAtMs: Date.now(),
-    nodes: ports.map((port, i) => ({
-      id: `n${i + 1}`,
-      region: 'local',
-      address: `127.0.0.1:${port}`,
-      publicKey: raw((keys[i] as { publicKey: KeyObject }).publicKey),
-      roles: ['validator', 'edge'],
-    })),
-    operators: [{ name: 'bench', publicKey: raw(operator.publicKey) }],
-    policy: plainPolicy('http://127.0.0.1:9'),
-  }
-  const children: ChildProcess[] = genesis.nodes.map(({ id }, i) => {
-    const config: BenchChildConfig = {
-      id,
-      directory: join(root, id),
-      genesis,
-      privateKey: pkcs8((keys[i] as { privateKey: KeyObject }).privateKey),
-      operatorKey: pkcs8(operator.privateKey),
-    }
-    return fork(join(import.meta.dirname, 'ledger-child.ts'), [JSON.stringify(config)])
-  })
+  const ring = await newRing(root, NODES, 1_000)
+  const children = ring.map((config) => fork(join(import.meta.dirname, 'ledger-child.ts'), [JSON.stringify(config)]))
   const order = (child: ChildProcess, what: BenchOrder): Promise<Done> =>
     new Promise((settle) => {
       child.once('message', (answer) => settle(answer as Done))
