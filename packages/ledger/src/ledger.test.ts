@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { generateKeyPairSync } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { decodeMessage } from '@ringwall/consensus'
+import { decodeMessage, encodeMessage } from '@ringwall/consensus'
 import { LedgerError } from './errors.ts'
 import { FIRST_START_FILE } from './open.ts'
 import { TestRing, until, word, wordsApplication } from './test-ring.ts'
@@ -297,6 +297,36 @@ test('a validator that floods garbage and invalid transactions stops nobody, and
     }
     assert.ok(
       ring.lines.some((line) => /warn n4 sent/.test(line)),
+      ring.lines.join('\n'),
+    )
+  }))
+
+test('a validator that sends badly signed votes without end is named in the log, and the others go on', () =>
+  ringOf(4, async (ring) => {
+    const ledgers = await ring.openAll()
+    await ring.kill('n4')
+    ring.network.join('n4')
+    const flood = setInterval(() => {
+      const { round } = ledgers[0]!.status()
+      for (let i = 0; i < 50; i++) {
+        const vote = {
+          kind: 'nullify',
+          round: round + 1 + (i % 8),
+          digest: undefined,
+          signer: 3,
+          signature: randomBytes(64),
+        } as const
+        const bytes = Buffer.concat([Buffer.from([0]), encodeMessage({ kind: 'vote', vote })])
+        for (const to of ['n1', 'n2', 'n3']) ring.network.inject('n4', to, 'consensus', bytes)
+      }
+    }, 2)
+    try {
+      for (let i = 0; i < 5; i++) await ledgers[i % 3]!.submit(word(`w${i}`), 10_000)
+    } finally {
+      clearInterval(flood)
+    }
+    assert.ok(
+      ring.lines.some((line) => /warn n4 sent .*a vote that its signer did not sign/.test(line)),
       ring.lines.join('\n'),
     )
   }))
