@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { OfferOrder, OfferResult } from './flood-honest.ts'
 import type { FloodKind, FloodOrder, FloodResult } from './flood-hostile.ts'
-import { newRing, quantile } from './test-ring.ts'
+import { type NodeConfig, newRing, quantile } from './test-ring.ts'
 
 const KINDS: readonly FloodKind[] = [
   'garbage bytes',
@@ -30,7 +30,7 @@ const KINDS: readonly FloodKind[] = [
   'gossip',
 ]
 /** Rounds of the hostile one end by time: short, so that what the others do shows beside it. */
-const ROUND_MS = 150
+const ROUND_MS = 400
 
 interface Part {
   readonly times: number[]
@@ -57,94 +57,110 @@ async function main(): Promise<void> {
   const kinds = KINDS.filter((kind) => wanted.some((part) => kind.includes(part)))
   if (kinds.length === 0) throw new Error(`no kind of flood has a name with ${values.kinds} in it: ${KINDS.join(', ')}`)
   const [rounds, seconds, rate] = [Number(values.rounds), Number(values.seconds), Number(values.rate)]
-  const root = mkdtempSync(join(tmpdir(), 'ringwall-bench-flood-'))
-  const ring = await newRing(root, 4, ROUND_MS)
-  const start = (config: (typeof ring)[number], i: number): ChildProcess =>
-    fork(join(import.meta.dirname, i === 3 ? 'flood-hostile.ts' : 'flood-honest.ts'), [JSON.stringify(config)])
-  const children = ring.map(start)
-  const honest = children.slice(0, 3)
-  const hostile = children[3] as ChildProcess
-  const pinned = pin(honest, hostile)
-  const answer = (child: ChildProcess): Promise<{ readonly kind: string; readonly result: unknown }> =>
-    once(child, 'message').then(([message]) => message as { kind: string; result: unknown })
-  let next = 0
-  const offer = async (child: ChildProcess): Promise<OfferResult> => {
-    next += Math.round(rate * seconds)
-    child.send({ perSecond: rate / honest.length, seconds, from: next } satisfies OfferOrder)
-    return (await answer(child)).result as OfferResult
-  }
-  const phase = async (kind: FloodOrder['kind'], into: Part): Promise<void> => {
-    hostile.send({ kind, seconds: seconds + 0.5 } satisfies FloodOrder)
-    await answer(hostile)
-    const flooding = answer(hostile)
-    await new Promise((wake) => setTimeout(wake, 300))
-    const began = performance.now()
-    const results = await Promise.all(honest.map(offer))
-    into.seconds += (performance.now() - began) / 1_000
-    const flood = (await flooding).result as FloodResult
-    for (const { times, failed, cpuMs, rssBytes } of results) {
-      into.times.push(...times)
-      into.failed += failed
-      into.cpuMs += cpuMs
-      into.rssBytes = Math.max(into.rssBytes, rssBytes)
-    }
-    into.sent += flood.messages / (seconds + 0.5)
-    into.sentBytes += flood.bytes / (seconds + 0.5)
-  }
-  try {
-    await Promise.all(children.map((child) => once(child, 'message')))
-    await phase('silent', fresh())
+  const lastCore = cpus().length - 1
+  const canPin = process.platform === 'linux' && lastCore > 0 && spawnSync('taskset', ['-V'], { stdio: 'ignore' }).status === 0
+  const cores = canPin
+    ? `The hostile one has core ${lastCore} to itself, the honest the other${lastCore > 1 ? 's' : ''}`
+    : 'All share the cores'
+  process.stdout.write(
+    `3 honest validators, ${rate} transactions/s offered to them together; a fourth that votes for nothing, so that every fourth round ends by time (${ROUND_MS} ms).\n` +
+      'It spends 4 of 10 ms on its flood, or, silent, on an empty loop: both cost the machine the same, so what differs is what the flood costs those who receive it.\n' +
+      `${cores}. A ring for each kind, ${rounds} rounds of ${seconds} s silent and flooded in turn, new links each time. Time from submission to the block on the submitter’s disk; CPU of the three honest together for each transaction.\n\n`,
+  )
+  const line = (...texts: readonly string[]) =>
     process.stdout.write(
-      `3 honest validators, ${rate} transactions/s offered to them together; a fourth that votes for nothing, so that every fourth round ends by time (${ROUND_MS} ms).\n` +
-        `It spends 4 of 10 ms on its flood, or, silent, on an empty loop: both cost the machine the same, so what differs is what the flood costs those who receive it.\n` +
-        `${pinned}. Medians and 99th percentiles of the time from submission to the block on the submitter’s disk, ${rounds} interleaved rounds of ${seconds} s; CPU of the three honest together.\n\n`,
+      `${texts[0]?.padEnd(27)}${texts
+        .slice(1)
+        .map((text) => text.padStart(15))
+        .join('')}\n`,
     )
-    const line = (...cells: readonly string[]) =>
-      process.stdout.write(
-        `${cells[0]?.padEnd(27)}${cells
-          .slice(1)
-          .map((cell) => cell.padStart(15))
-          .join('')}\n`,
-      )
-    line('flood', 'sent a second', 'p50 ms', 'p99 ms', 'tx/s', 'CPU s/s', 'p50 change')
-    for (const kind of kinds) {
-      const silent = fresh()
-      const flood = fresh()
-      for (let i = 0; i < rounds; i += 1) {
-        await phase('silent', silent)
-        await phase(kind, flood)
-      }
-      const pair = (of: (part: Part) => string): string => `${of(silent)} → ${of(flood)}`
-      const change = quantile(flood.times, 0.5) / quantile(silent.times, 0.5) - 1
-      const megabytes = flood.sentBytes / rounds / 1e6
-      line(
-        kind,
-        `${(flood.sent / rounds / 1_000).toFixed(1)}k ${megabytes < 10 ? megabytes.toFixed(1) : megabytes.toFixed(0)} MB`,
-        pair(({ times }) => quantile(times, 0.5).toFixed(0)),
-        pair(({ times }) => quantile(times, 0.99).toFixed(0)),
-        pair(({ times, failed, seconds: taken }) => ((times.length - failed) / taken).toFixed(0)),
-        pair(({ cpuMs, seconds: taken }) => (cpuMs / taken / 1_000).toFixed(2)),
-        `${change > 0 ? '+' : ''}${(change * 100).toFixed(0)} %`,
-      )
-      if (flood.failed > 0) process.stdout.write(`  ${flood.failed} transactions were not final in 20 s\n`)
-    }
-  } finally {
-    for (const child of children) child.send('stop')
-    await Promise.all(children.map((child) => (child.exitCode === null ? once(child, 'exit') : undefined)))
-    rmSync(root, { recursive: true, force: true })
+  line('flood', 'sent a second', 'p50 ms', 'p99 ms', 'tx/s', 'CPU ms/tx', 'p50 change')
+  for (const kind of kinds) {
+    const { silent, flood } = await compare(kind, { rounds, seconds, rate, lastCore: canPin ? lastCore : undefined })
+    const pair = (of: (part: Part) => string): string => `${of(silent)} → ${of(flood)}`
+    const change = quantile(flood.times, 0.5) / quantile(silent.times, 0.5) - 1
+    const megabytes = flood.sentBytes / rounds / 1e6
+    line(
+      kind,
+      `${(flood.sent / rounds / 1_000).toFixed(1)}k ${megabytes < 10 ? megabytes.toFixed(1) : megabytes.toFixed(0)} MB`,
+      pair(({ times }) => quantile(times, 0.5).toFixed(0)),
+      pair(({ times }) => quantile(times, 0.99).toFixed(0)),
+      pair(({ times, failed, seconds: taken }) => ((times.length - failed) / taken).toFixed(0)),
+      pair(({ cpuMs, times }) => (cpuMs / times.length).toFixed(2)),
+      `${change > 0 ? '+' : ''}${(change * 100).toFixed(0)} %`,
+    )
+    if (flood.failed > 0) process.stdout.write(`  ${flood.failed} transactions were not final in 20 s\n`)
   }
 }
 
-/** The hostile one on a core of its own, where the system can: its work then takes nothing from the others. */
-function pin(honest: readonly ChildProcess[], hostile: ChildProcess): string {
-  const last = cpus().length - 1
-  if (last < 1 || process.platform !== 'linux') return 'All share the cores'
-  const set = (child: ChildProcess, list: string): boolean =>
-    spawnSync('taskset', ['-a', '-p', '-c', list, String(child.pid)], { stdio: 'ignore' }).status === 0
-  const good = [...honest.map((child) => set(child, last === 1 ? '0' : `0-${last - 1}`)), set(hostile, String(last))].every(
-    Boolean,
-  )
-  return good ? `The hostile one has core ${last} to itself, the honest the other${last > 1 ? 's' : ''}` : 'All share the cores'
+interface Settings {
+  readonly rounds: number
+  readonly seconds: number
+  readonly rate: number
+  /** Core of the hostile one; undefined when all share. */
+  readonly lastCore: number | undefined
+}
+
+/** A ring of its own, so that what one kind of flood leaves behind (a peer not listened to any more) does not help against the next. */
+async function compare(kind: FloodKind, { rounds, seconds, rate, lastCore }: Settings): Promise<{ silent: Part; flood: Part }> {
+  const root = mkdtempSync(join(tmpdir(), 'ringwall-bench-flood-'))
+  const ring = await newRing(root, 4, ROUND_MS)
+  const start = async (file: string, config: NodeConfig, core: string | undefined): Promise<ChildProcess> => {
+    const child = fork(join(import.meta.dirname, file), [JSON.stringify(config)])
+    await once(child, 'message')
+    if (core !== undefined) spawnSync('taskset', ['-a', '-p', '-c', core, String(child.pid)], { stdio: 'ignore' })
+    return child
+  }
+  const answer = (child: ChildProcess): Promise<{ readonly kind: string; readonly result: unknown }> =>
+    once(child, 'message').then(([message]) => message as { kind: string; result: unknown })
+  const honestCores = lastCore === undefined ? undefined : lastCore === 1 ? '0' : `0-${lastCore - 1}`
+  const honest = await Promise.all(ring.slice(0, 3).map((config) => start('flood-honest.ts', config, honestCores)))
+  let next = 0
+  const offer = async (child: ChildProcess): Promise<OfferResult> => {
+    child.send({ perSecond: rate / honest.length, seconds, from: next } satisfies OfferOrder)
+    next += Math.ceil(rate * seconds)
+    return (await answer(child)).result as OfferResult
+  }
+  const phase = async (order: FloodOrder['kind'], into: Part): Promise<void> => {
+    // New links each time: what waits in those of the last flood would go on.
+    const hostile = await start('flood-hostile.ts', ring[3] as NodeConfig, lastCore === undefined ? undefined : String(lastCore))
+    try {
+      await new Promise((wake) => setTimeout(wake, 1_200))
+      hostile.send({ kind: order, seconds: seconds + 0.5 } satisfies FloodOrder)
+      await answer(hostile)
+      const flooding = answer(hostile)
+      await new Promise((wake) => setTimeout(wake, 300))
+      const began = performance.now()
+      const results = await Promise.all(honest.map(offer))
+      into.seconds += (performance.now() - began) / 1_000
+      const flood = (await flooding).result as FloodResult
+      for (const { times, failed, cpuMs, rssBytes } of results) {
+        into.times.push(...times)
+        into.failed += failed
+        into.cpuMs += cpuMs
+        into.rssBytes = Math.max(into.rssBytes, rssBytes)
+      }
+      into.sent += flood.messages / (seconds + 0.5)
+      into.sentBytes += flood.bytes / (seconds + 0.5)
+    } finally {
+      hostile.kill('SIGKILL')
+      await once(hostile, 'exit')
+    }
+  }
+  try {
+    await phase('silent', fresh())
+    const silent = fresh()
+    const flood = fresh()
+    for (let i = 0; i < rounds; i += 1) {
+      await phase('silent', silent)
+      await phase(kind, flood)
+    }
+    return { silent, flood }
+  } finally {
+    for (const child of honest) child.send('stop')
+    await Promise.all(honest.map((child) => (child.exitCode === null ? once(child, 'exit') : undefined)))
+    rmSync(root, { recursive: true, force: true })
+  }
 }
 
 await main()
