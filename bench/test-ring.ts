@@ -9,7 +9,7 @@ import { FIRST_START_FILE, type Ledger, openLedger } from '@ringwall/ledger'
 import { createRingApplication, type GenesisDocument, genesisHash, type RingApplication, type RingState } from '@ringwall/ring'
 import { decodeBase64url } from '@ringwall/ring/tx'
 import { compileRules } from '@ringwall/waf'
-import { verifySignature } from '../packages/node/src/keys.ts'
+import { sha256Hex, verifySignature } from '../packages/node/src/keys.ts'
 import { type LocalOperator, signAsOperator } from '../packages/node/src/local/operator.ts'
 import { plainPolicy } from '../packages/node/src/local/up.ts'
 import { loadRuleLibrary } from '../packages/node/src/rules.ts'
@@ -96,7 +96,13 @@ export function joinRing(config: NodeConfig): RingMember {
     index: peers.indexOf(self),
     privateKey,
     peers,
-    application: createRingApplication({ genesis, verify: verifySignature, compile: compileRules, rules: loadRuleLibrary({}) }),
+    application: createRingApplication({
+      genesis,
+      verify: verifySignature,
+      hash: sha256Hex,
+      compile: compileRules,
+      rules: loadRuleLibrary({}),
+    }),
     fabric: createFabric({ ring, self, privateKey, peers: peers.filter((peer) => peer !== self) }),
     deny: (n) => {
       const value = `10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}`

@@ -68,7 +68,7 @@ import {
 import { formatHostPort, parseHostPort } from '../packages/node/src/address.ts'
 import { parseNodeConfig } from '../packages/node/src/config.ts'
 import { StartError } from '../packages/node/src/errors.ts'
-import { verifySignature } from '../packages/node/src/keys.ts'
+import { sha256Hex, verifySignature } from '../packages/node/src/keys.ts'
 import { plainPolicy } from '../packages/node/src/local/up.ts'
 import { loadRuleLibrary } from '../packages/node/src/rules.ts'
 import { connectionTokens } from '../packages/proxy/src/header-names.ts'
@@ -147,6 +147,7 @@ const NOW = 1_800_000_000_000
 const application = createRingApplication({
   genesis,
   verify: verifySignature,
+  hash: sha256Hex,
   compile: compileRules,
   rules: loadRuleLibrary({}),
 })

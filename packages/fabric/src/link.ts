@@ -11,7 +11,7 @@ const SILENT_MS_MAX = 5_000
  * What one peer may send, sustained, and how many seconds of it at once. Beyond it the socket is not read for a while: the
  * sender's queue fills, and this node keeps its time for others. Nothing is lost, and no honest peer comes near.
  */
-export const INGRESS = { framesPerSecond: 8_000, bytesPerSecond: 32 * 1_024 * 1_024, burstSeconds: 2 } as const
+export const INGRESS = { framesPerSecond: 4_000, bytesPerSecond: 8 * 1_024 * 1_024, burstSeconds: 2 } as const
 /** The clock's offset is taken from the quickest of the last answers: the less waiting, the less doubt. */
 const SAMPLES = 8
 

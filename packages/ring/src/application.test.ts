@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { TX_LIFETIME_MS_MAX, TX_SKEW_MS_MAX } from './application.ts'
@@ -337,4 +338,20 @@ test('a transaction that was found good vouches for no other bytes under its sig
   good.set(other)
   const again = app.check(app.initial(), good, NOW)
   assert.equal(again.ok ? 'ok' : again.code, 'SIGNATURE_INVALID')
+})
+
+test('a hash that is passed in gives the ids and roots that the portable one gives', () => {
+  const hashed: number[] = []
+  const other = begin(POLICY, {
+    hash: (bytes) => {
+      hashed.push(bytes.length)
+      return createHash('sha256').update(bytes).digest('hex')
+    },
+  })
+  const tx = signedBytes(ring, 'operator:ada', deny(ip('10.0.0.79')))
+  const [one, two] = [app, other].map((each) => each.execute(each.initial(), [tx], context))
+  assert.ok(one?.ok && two?.ok)
+  assert.deepEqual(two.results, one.results)
+  assert.equal(two.state.root(), one.state.root())
+  assert.equal(hashed.length, 2)
 })

@@ -13,7 +13,7 @@ import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-
 import { formatProblems, parsePolicyDocument } from './policy-document.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
 import { RingState } from './state.ts'
-import { idOfSigned, parseIssuer, readTx, subjectId, TX_BYTES_MAX } from './tx.ts'
+import { idOfSigned, parseIssuer, readTx, type Sha256, subjectId, TX_BYTES_MAX } from './tx.ts'
 import type { Denial, GenesisDocument, RuleLibrary, TxContent, TxId, View } from './types.ts'
 import { VerifiedTransactions } from './verified-transactions.ts'
 
@@ -41,6 +41,8 @@ export interface RingApplicationOptions {
   readonly genesis: GenesisDocument
   /** Ed25519. */
   readonly verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
+  /** The portable one unless given. */
+  readonly hash?: Sha256
   /** `compileRules` of `@ringwall/waf`. */
   readonly compile: RuleCompiler
   readonly rules: RuleLibrary
@@ -156,7 +158,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
           reason: `${content.issuer} is not in this ring’s genesis; sign as one of its operators or nodes`,
         }
       }
-      const id = idOfSigned(signed)
+      const id = idOfSigned(signed, options.hash)
       if (state.hasSeen(id, content.untilMs)) return REPLAYED
       if (!options.verify(key, signed, decodeBase64url(tx.signature))) {
         return {
@@ -164,7 +166,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
           reason: `the signature is not by ${content.issuer}’s key; sign with the key in genesis`,
         }
       }
-      const denialId = content.body.type === 'deny.add' ? subjectId(content.body.subject) : undefined
+      const denialId = content.body.type === 'deny.add' ? subjectId(content.body.subject, options.hash) : undefined
       verified.set(bytes, { id, content, issuer, denialId })
       return refusalOf({ state, content, issuer, denialId, nowMs }, reader) ?? { id, content, denialId }
     } catch (error) {
