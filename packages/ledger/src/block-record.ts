@@ -6,6 +6,7 @@
 import { type Block, type Certificate, decodeBlock, decodeCertificate, encodeBlock, encodeCertificate } from '@ringwall/consensus'
 import { Malformed, Reader, sized, u8 } from './bytes.ts'
 import { PAYLOAD_BYTES_MAX } from './payload.ts'
+import { sha256 } from './scheme.ts'
 
 export interface BlockRecord {
   readonly block: Block
@@ -34,7 +35,7 @@ export function parseBlockRecord(bytes: Uint8Array): BlockRecord {
 
 /** Its bytes are copied: a block outlives the buffer that it came in. */
 export function parseBlock(bytes: Uint8Array): Block {
-  return decodeBlock(Uint8Array.from(bytes))
+  return decodeBlock(new Uint8Array(bytes), sha256)
 }
 
 /** Is `certificate` about `block`, and of the kind that makes it final? Signatures are another matter. */

@@ -32,6 +32,7 @@ import {
 } from './payload.ts'
 import { Peers } from './peers.ts'
 import { sha256 } from './scheme.ts'
+import { Serving } from './serving.ts'
 import {
   type Anchor,
   loadSnapshot,
@@ -79,6 +80,9 @@ const INBOX = {
   burstSeconds: 2,
 }
 const REQUESTS = { queuedMax: 1, queuedBytesMax: 1024 * 1024, perSecond: 200, bytesPerSecond: 1024 * 1024, burstSeconds: 2 }
+/** Blocks read from disk for one peer: sustained, and what a peer that was away gets at once. */
+const SERVED_PER_SECOND = 2_000
+const SERVED_BURST = 8_192
 /** Messages taken from the inbox before other work of the process gets its turn. */
 const SLICE_MESSAGES = 16
 const OUTBOX_MAX = 8192
@@ -136,6 +140,7 @@ export class LedgerShell<S> implements Ledger<S> {
   readonly #requests: Inbox
   readonly #catchUp: CatchUp
   readonly #snapshots: Snapshots<S>
+  readonly #serving = new Serving({ perSecond: SERVED_PER_SECOND, burst: SERVED_BURST })
   readonly #openedAtMs: number
 
   /** The last block whose consequences are visible: on disk, not only final. */
@@ -786,7 +791,7 @@ export class LedgerShell<S> implements Ledger<S> {
   #handle(from: string, payload: Uint8Array): void {
     const tag = payload[0]
     if (tag === TAG.tx) {
-      this.#handleTx(from, Uint8Array.from(payload.subarray(1)))
+      this.#handleTx(from, new Uint8Array(payload.subarray(1)))
       return
     }
     if (tag !== TAG.voter) {
@@ -795,12 +800,15 @@ export class LedgerShell<S> implements Ledger<S> {
     }
     let message: Message
     try {
-      message = decodeMessage(Uint8Array.from(payload.subarray(1)))
+      message = decodeMessage(new Uint8Array(payload.subarray(1)), sha256)
     } catch (error) {
       this.#fault(from, (error as Error).message)
       return
     }
+    const { forged } = this.#parts.voter.status()
     this.#post({ kind: 'message', from: this.#validators.indexOf(from), message })
+    // Checking a signature is what costs: who sends bad ones again and again is not listened to.
+    if (this.#parts.voter.status().forged > forged) this.#fault(from, `a ${message.kind} that its signer did not sign`)
   }
 
   #handleTx(from: string, tx: Uint8Array): void {
@@ -1050,15 +1058,19 @@ export class LedgerShell<S> implements Ledger<S> {
       const piece = latest?.height === request.height ? await readStatePiece(latest, request.offset, PIECE_BYTES_MAX) : undefined
       return piece ?? new Uint8Array(0)
     }
+    return this.#serving.inTurn(from, () => this.#readRun(request.from, request.count))
+  }
+
+  async #readRun(from: number, count: number): Promise<{ readonly answer: Uint8Array; readonly cost: number }> {
     const run: BlockRecord[] = []
     let bytes = 0
-    for (let height = request.from; run.length < Math.min(request.count, RUN_BLOCKS_MAX) && bytes < RUN_BYTES_SOFT; height++) {
-      const record = await blocks.read(height)
+    for (let height = from; run.length < Math.min(count, RUN_BLOCKS_MAX) && bytes < RUN_BYTES_SOFT; height++) {
+      const record = await this.#parts.blocks.read(height)
       if (record === undefined) break
       run.push(record)
       bytes += record.block.payload.length
     }
-    return encodeRun(run)
+    return { answer: encodeRun(run), cost: run.length }
   }
 
   /** Two certificates for two histories: more validators lie than the ring can stand. Who signed both is named. */

@@ -9,7 +9,7 @@ import { compileRules } from '@ringwall/waf'
 import { z } from 'zod'
 import { type NodeConfig, readNodeConfig } from './config.ts'
 import { StartError } from './errors.ts'
-import { verifySignature } from './keys.ts'
+import { sha256Hex, verifySignature } from './keys.ts'
 import { readGenesis } from './node.ts'
 import { loadRuleLibrary } from './rules.ts'
 
@@ -34,7 +34,7 @@ const ledgerOf = (config: NodeConfig): string => join(config.data, 'ledger')
 
 function verify(config: NodeConfig, genesis: GenesisDocument, directory: string): Promise<DirectoryVerdict> {
   const rules = loadRuleLibrary(config.rules)
-  const application = createRingApplication({ genesis, verify: verifySignature, compile: compileRules, rules })
+  const application = createRingApplication({ genesis, verify: verifySignature, hash: sha256Hex, compile: compileRules, rules })
   const validators = genesis.nodes
     .filter(({ roles }) => roles.includes('validator'))
     .map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) }))

@@ -29,7 +29,7 @@ import { adminOperations } from './admin/operations.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
-import { randomNonce, rawPublicKey, readPrivateKey, signMessage, verifySignature } from './keys.ts'
+import { randomNonce, rawPublicKey, readPrivateKey, sha256Hex, signMessage, verifySignature } from './keys.ts'
 import { LoginWatch } from './logins.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
@@ -93,7 +93,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
   }
   try {
     const rules = loadRuleLibrary(config.rules)
-    const application = createRingApplication({ genesis, verify: verifySignature, compile: compileRules, rules })
+    const application = createRingApplication({ genesis, verify: verifySignature, hash: sha256Hex, compile: compileRules, rules })
     const telemetry = await openTelemetry({
       directory: join(config.data, 'traces'),
       node: config.id,

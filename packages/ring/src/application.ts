@@ -13,7 +13,7 @@ import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-
 import { formatProblems, parsePolicyDocument } from './policy-document.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
 import { RingState } from './state.ts'
-import { parseIssuer, parseTx, signingBytes, TX_BYTES_MAX, txId } from './tx.ts'
+import { idOfSigned, parseIssuer, readTx, type Sha256, subjectId, TX_BYTES_MAX } from './tx.ts'
 import type { Denial, GenesisDocument, RuleLibrary, TxContent, TxId, View } from './types.ts'
 import { VerifiedTransactions } from './verified-transactions.ts'
 
@@ -41,6 +41,8 @@ export interface RingApplicationOptions {
   readonly genesis: GenesisDocument
   /** Ed25519. */
   readonly verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
+  /** The portable one unless given. */
+  readonly hash?: Sha256
   /** `compileRules` of `@ringwall/waf`. */
   readonly compile: RuleCompiler
   readonly rules: RuleLibrary
@@ -91,6 +93,7 @@ type Compilation = { readonly compiled: CompiledPolicy } | { readonly problems: 
 interface Accepted {
   readonly id: TxId
   readonly content: TxContent
+  readonly denialId: string | undefined
 }
 
 const REPLAYED: Refusal = { code: 'TX_REPLAYED', reason: 'the ring has this transaction already' }
@@ -138,13 +141,13 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     try {
       const known = verified.get(bytes)
       if (known !== undefined) {
-        const { id, content, issuer } = known
+        const { id, content, issuer, denialId } = known
         const timely = envelopeRefusal(content, nowMs)
         if (timely !== undefined) return timely
         if (state.hasSeen(id, content.untilMs)) return REPLAYED
-        return refusalOf({ state, content, issuer, nowMs }, reader) ?? { id, content }
+        return refusalOf({ state, content, issuer, denialId, nowMs }, reader) ?? { id, content, denialId }
       }
-      const tx = parseTx(bytes)
+      const { tx, signed } = readTx(bytes)
       const { content } = tx
       const timely = envelopeRefusal(content, nowMs)
       if (timely !== undefined) return timely
@@ -156,16 +159,17 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
           reason: `${content.issuer} is not in this ring’s genesis; sign as one of its operators or nodes`,
         }
       }
-      const id = txId(content)
+      const id = idOfSigned(signed, options.hash)
       if (state.hasSeen(id, content.untilMs)) return REPLAYED
-      if (!options.verify(key, signingBytes(content), decodeBase64url(tx.signature))) {
+      if (!options.verify(key, signed, decodeBase64url(tx.signature))) {
         return {
           code: 'SIGNATURE_INVALID',
           reason: `the signature is not by ${content.issuer}’s key; sign with the key in genesis`,
         }
       }
-      verified.set(bytes, { id, content, issuer })
-      return refusalOf({ state, content, issuer, nowMs }, reader) ?? { id, content }
+      const denialId = content.body.type === 'deny.add' ? subjectId(content.body.subject, options.hash) : undefined
+      verified.set(bytes, { id, content, issuer, denialId })
+      return refusalOf({ state, content, issuer, denialId, nowMs }, reader) ?? { id, content, denialId }
     } catch (error) {
       if (error instanceof TxMalformed) return { code: 'TX_MALFORMED', reason: error.reason }
       return { code: 'INTERNAL', reason: 'checking this transaction failed; it is refused. Report it with the transaction' }
@@ -186,12 +190,12 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     return undefined
   }
 
-  const apply = (state: RingState, { id, content }: Accepted, context: RingBlockContext): RingState => {
+  const apply = (state: RingState, { id, content, denialId }: Accepted, context: RingBlockContext): RingState => {
     const seen = state.withSeen(id, content.untilMs)
     const { body } = content
     if (body.type === 'policy.set') return seen.withPolicy(body.policy)
     if (body.type === 'deny.remove') return seen.withoutDenial(body.id)
-    const denial = denialOf(content, context.height)!
+    const denial = denialOf(content, context.height, denialId)!
     const before = seen.denial(denial.id)
     // One that is over but not yet swept counts as gone: how much was swept must not show.
     const stands = before !== undefined && before.expiresAtMs > context.timestampMs
@@ -260,7 +264,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     provisional(state, tx, nowMs) {
       const accepted = accept(state, tx, nowMs)
       if ('code' in accepted) return { ok: false, ...accepted }
-      const denial = denialOf(accepted.content, undefined)
+      const denial = denialOf(accepted.content, undefined, accepted.denialId)
       if (denial !== undefined) return { ok: true, denial }
       return { ok: false, code: 'NOT_ENTITLED', reason: 'only denials are enforced ahead of consensus' }
     },

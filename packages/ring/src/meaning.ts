@@ -54,6 +54,8 @@ export interface Meeting {
   readonly state: RingState
   readonly content: TxContent
   readonly issuer: { readonly kind: 'operator' | 'node'; readonly name: string }
+  /** `subjectId` of what a `deny.add` denies. */
+  readonly denialId: string | undefined
   readonly nowMs: number
 }
 
@@ -98,7 +100,7 @@ function refusalOfRemoval({ state, nowMs }: Meeting, { id }: Extract<TxBody, { t
 }
 
 function refusalOfDenial(
-  { state, content, issuer, nowMs }: Meeting,
+  { state, content, issuer, denialId, nowMs }: Meeting,
   { subject, ttlMs }: Extract<TxBody, { type: 'deny.add' }>,
   policy: Policy,
 ): Refusal | undefined {
@@ -124,11 +126,11 @@ function refusalOfDenial(
       `${content.issuer} has proposed ${nodePerHour} denials within the hour; raise denials.nodePerHour or wait`,
     )
   }
-  const before = state.denial(subjectId(subject))
+  const before = state.denial(denialId ?? subjectId(subject))
   if (before === undefined && state.denials.size >= DENIALS_MAX) {
     return refuse('DENIALS_FULL', `the ring holds ${DENIALS_MAX} denials; remove some, or deny prefixes instead of addresses`)
   }
-  if (before !== undefined && subjectId(before.subject) === subjectId(subject) && !sameSubject(before.subject, subject)) {
+  if (before !== undefined && !sameSubject(before.subject, subject)) {
     return refuse('DENIAL_ID_TAKEN', 'another subject has this id already; deny a prefix that holds this one')
   }
   return undefined
@@ -186,13 +188,13 @@ function prefixOf(value: string): Prefix | Refusal {
 
 /**
  * The denial that a `deny.add` states, as of a height; undefined height while provisional. It lasts from when it was
- * signed, not from when it was agreed, so that all who hear of it agree on its end.
+ * signed, not from when it was agreed, so that all who hear of it agree on its end. `id` is that of its subject, when known.
  */
-export function denialOf(content: TxContent, height: number | undefined): Denial | undefined {
+export function denialOf(content: TxContent, height: number | undefined, id?: string): Denial | undefined {
   const { body } = content
   if (body.type !== 'deny.add') return undefined
   return {
-    id: subjectId(body.subject),
+    id: id ?? subjectId(body.subject),
     subject: body.subject,
     reason: body.reason,
     issuer: content.issuer,

@@ -1,7 +1,7 @@
 /** A ring with real keys, for this package's tests. */
 import { generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto'
 import type { RuleSet } from '@ringwall/waf'
-import { createRingApplication, type RingApplication } from './application.ts'
+import { createRingApplication, type RingApplication, type RingApplicationOptions } from './application.ts'
 import { parseGenesis } from './genesis.ts'
 import type { RuleCompiler } from './policy-compile.ts'
 import { encodeBase64url, encodeTx, signingBytes } from './tx.ts'
@@ -58,8 +58,9 @@ export const genesis = parseGenesis(
   }),
 )
 
-export function begin(policy: string = POLICY): RingApplication {
+export function begin(policy: string = POLICY, more: Pick<RingApplicationOptions, 'hash'> = {}): RingApplication {
   return createRingApplication({
+    ...more,
     genesis: { ...genesis, policy },
     compile,
     rules,
