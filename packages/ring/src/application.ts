@@ -4,6 +4,7 @@
  *
  * All methods are deterministic and total: whatever the bytes, the answer is a refusal and not an exception.
  */
+import { type Corroboration, corroborationOf, denialOfStatements, withStatement } from './corroboration.ts'
 import { decodeBase64url } from './encoding.ts'
 import { GenesisInvalid, TxMalformed } from './errors.ts'
 import { genesisHash } from './genesis.ts'
@@ -11,10 +12,11 @@ import { denialOf, joinDenials, type PolicyReader, type Refusal, refusalOf } fro
 import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
 import { formatProblems, parsePolicyDocument } from './policy-document.ts'
+import { policyFitFaults } from './policy-fit.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
 import { RingState } from './state.ts'
 import { parseIssuer, parseTx, signingBytes, TX_BYTES_MAX, txId } from './tx.ts'
-import type { Denial, GenesisDocument, RuleLibrary, TxContent, TxId, View } from './types.ts'
+import type { Denial, GenesisDocument, RingNode, RuleLibrary, TxContent, TxId, View } from './types.ts'
 import { VerifiedTransactions } from './verified-transactions.ts'
 
 /** How long a transaction may live, from signing to lapsing. */
@@ -74,6 +76,10 @@ export interface RingApplication {
    * @throws {GenesisInvalid} When the policy in force does not compile here: this node lacks rules that the ring has.
    */
   view(state: RingState, height: number, blockTimestampMs: number): View
+  /** What it takes before a denial that nodes sign holds on all nodes. */
+  corroboration(state: RingState): Corroboration
+  /** The nodes of the ring. */
+  members(state: RingState): readonly RingNode[]
   /**
    * The denial that a gossiped transaction states, when it passes every check on this state; to be enforced ahead of
    * consensus. A refusal otherwise.
@@ -118,16 +124,20 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     // Only when this node has other rules than the validators that accepted the policy.
     throw new GenesisInvalid(`the policy in force does not compile here: ${compilation.problems.join('; ')}`)
   }
+  const members = (_state: RingState): readonly RingNode[] => genesis.nodes
   const reader: PolicyReader = {
     inForce: (state): Policy => inForce(state).policy,
-    problems: (text) => {
+    problems: (text, nodes) => {
       const compilation = compiled(text)
-      return 'problems' in compilation ? compilation.problems : []
+      if ('problems' in compilation) return compilation.problems
+      if (policyFitFaults(compilation.compiled.policy, nodes).length === 0) return []
+      const document = parsePolicyDocument(text, 'the policy', (policy) => policyFitFaults(policy, nodes))
+      return document.ok ? [] : formatProblems(document.problems, 'ringwall.yaml').split('\n')
     },
   }
 
   const first = RingState.begin(genesis.policy)
-  const firstProblems = reader.problems(genesis.policy)
+  const firstProblems = reader.problems(genesis.policy, members(first))
   if (firstProblems.length > 0) throw new GenesisInvalid(`policy: ${firstProblems.join('; ')}`)
 
   const verified = new VerifiedTransactions()
@@ -141,7 +151,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         const timely = envelopeRefusal(content, nowMs)
         if (timely !== undefined) return timely
         if (state.hasSeen(id, content.untilMs)) return REPLAYED
-        return refusalOf({ state, content, issuer, nowMs }, reader) ?? { id, content }
+        return refusalOf({ state, content, issuer, nowMs, members: members(state) }, reader) ?? { id, content }
       }
       const tx = parseTx(bytes)
       const { content } = tx
@@ -164,7 +174,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         }
       }
       verified.set(bytes, { id, content, issuer })
-      return refusalOf({ state, content, issuer, nowMs }, reader) ?? { id, content }
+      return refusalOf({ state, content, issuer, nowMs, members: members(state) }, reader) ?? { id, content }
     } catch (error) {
       if (error instanceof TxMalformed) return { code: 'TX_MALFORMED', reason: error.reason }
       return { code: 'INTERNAL', reason: 'checking this transaction failed; it is refused. Report it with the transaction' }
@@ -189,13 +199,30 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     const seen = state.withSeen(id, content.untilMs)
     const { body } = content
     if (body.type === 'policy.set') return seen.withPolicy(body.policy)
-    if (body.type === 'deny.remove') return seen.withoutDenial(body.id)
-    const denial = denialOf(content, context.height)!
+    if (body.type === 'deny.remove') return seen.withoutDenial(body.id).withPending(seen.pending.without(body.id))
+    if (!content.issuer.startsWith('node:')) return denied(seen, denialOf(content, context.height)!, context)
+    return stated(seen, denialOf(content, context.height)!, context).withUsage(content.issuer, context.timestampMs)
+  }
+
+  const denied = (seen: RingState, denial: Denial, context: RingBlockContext): RingState => {
     const before = seen.denial(denial.id)
     // One that is over but not yet swept counts as gone: how much was swept must not show.
     const stands = before !== undefined && before.expiresAtMs > context.timestampMs
-    const denied = seen.withDenial(stands ? joinDenials(before, denial) : denial)
-    return content.issuer.startsWith('node:') ? denied.withUsage(content.issuer, context.timestampMs) : denied
+    return seen.withDenial(stands ? joinDenials(before, denial) : denial)
+  }
+
+  /** What one node says: a denial once enough have said so. */
+  const stated = (seen: RingState, denial: Denial, context: RingBlockContext): RingState => {
+    const nodes = members(seen)
+    const need = corroborationOf(inForce(seen).policy, nodes)
+    if (need.nodes === 1 && need.regions === 1) return denied(seen, denial, context)
+    const { id, subject, reason, issuer, issuedAtMs, expiresAtMs } = denial
+    const lapsesAtMs = Math.min(expiresAtMs, context.timestampMs + need.withinMs)
+    const statement = { issuer, reason, issuedAtMs, expiresAtMs, lapsesAtMs }
+    const pending = withStatement(seen.pending.get(id), id, subject, statement, context.timestampMs)
+    const next = seen.withPending(seen.pending.with(pending))
+    const agreed = denialOfStatements(pending, need, nodes, context.timestampMs, context.height)
+    return agreed === undefined ? next : denied(next, agreed, context)
   }
 
   /** What the block ended is gone before its first transaction, and so for the leader that chooses them. */
@@ -256,6 +283,8 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         route,
       }
     },
+    corroboration: (state) => corroborationOf(inForce(state).policy, members(state)),
+    members,
     provisional(state, tx, nowMs) {
       const accepted = accept(state, tx, nowMs)
       if ('code' in accepted) return { ok: false, ...accepted }

@@ -18,6 +18,16 @@ export {
   TX_LIFETIME_MS_MAX,
   TX_SKEW_MS_MAX,
 } from './application.ts'
+export {
+  type Corroboration,
+  corroborationOf,
+  isCorroborated,
+  liveStatements,
+  PENDING_DENIALS_MAX,
+  PENDING_PER_ISSUER_MAX,
+  type PendingDenial,
+  type Statement,
+} from './corroboration.ts'
 export { createDenialIndex, DenialTable } from './denial-index.ts'
 export { type AnyRingError, GenesisInvalid, SnapshotInvalid } from './errors.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'

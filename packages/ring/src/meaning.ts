@@ -3,11 +3,12 @@
  * that says what to do. Signature, ring and time are checked in `application.ts`.
  */
 import { formatAddress, formatPrefix, isSource, type Prefix, parseAddress, parsePrefix, parsePrefixLoosely } from './address.ts'
+import { corroborationOf, liveStatements, PENDING_DENIALS_MAX, PENDING_PER_ISSUER_MAX } from './corroboration.ts'
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
 import { DENIALS_MAX, type RingState } from './state.ts'
 import { subjectId } from './tx.ts'
-import type { Denial, DenialSubject, TxBody, TxContent } from './types.ts'
+import type { Denial, DenialSubject, RingNode, TxBody, TxContent } from './types.ts'
 
 /** Longest policy text, bytes of UTF-8: leaves room for the rest of a transaction of 256 KiB. */
 export const POLICY_BYTES_MAX = 245_760
@@ -34,6 +35,7 @@ export type RefusalCode =
   | 'SERVICE_UNKNOWN'
   | 'QUOTA_EXCEEDED'
   | 'DENIALS_FULL'
+  | 'PENDING_FULL'
   | 'DENIAL_ID_TAKEN'
   | 'NOT_DENIED'
   | 'INTERNAL'
@@ -47,7 +49,7 @@ export interface Refusal {
 export interface PolicyReader {
   inForce(state: RingState): Policy
   /** Sentences, empty when the text is a policy that compiles. */
-  problems(text: string): readonly string[]
+  problems(text: string, members: readonly RingNode[]): readonly string[]
 }
 
 export interface Meeting {
@@ -55,6 +57,8 @@ export interface Meeting {
   readonly content: TxContent
   readonly issuer: { readonly kind: 'operator' | 'node'; readonly name: string }
   readonly nowMs: number
+  /** The nodes of the ring. */
+  readonly members: readonly RingNode[]
 }
 
 function refuse(code: RefusalCode, reason: string): Refusal {
@@ -73,7 +77,7 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
 }
 
 function refusalOfPolicy(
-  { state }: Meeting,
+  { state, members }: Meeting,
   { policy, expectVersion }: Extract<TxBody, { type: 'policy.set' }>,
   reader: PolicyReader,
 ): Refusal | undefined {
@@ -85,7 +89,7 @@ function refusalOfPolicy(
   const bytes = policy.length * 3 > POLICY_BYTES_MAX ? new TextEncoder().encode(policy).length : policy.length
   if (bytes > POLICY_BYTES_MAX)
     return refuse('POLICY_TOO_LARGE', `the policy has ${bytes} bytes, at most ${POLICY_BYTES_MAX} are allowed`)
-  const problems = reader.problems(policy)
+  const problems = reader.problems(policy, members)
   if (problems.length === 0) return undefined
   const more = problems.length > 5 ? `; and ${problems.length - 5} more` : ''
   return refuse('POLICY_INVALID', `the policy is not valid: ${problems.slice(0, 5).join('; ')}${more}`.slice(0, 2_000))
@@ -94,11 +98,13 @@ function refusalOfPolicy(
 function refusalOfRemoval({ state, nowMs }: Meeting, { id }: Extract<TxBody, { type: 'deny.remove' }>): Refusal | undefined {
   const denial = state.denial(id)
   if (denial !== undefined && denial.expiresAtMs > nowMs) return undefined
+  const pending = state.pending.get(id)
+  if (pending !== undefined && liveStatements(pending, nowMs).length > 0) return undefined
   return refuse('NOT_DENIED', `no denial ${id} is in force; list the denials to find its id`)
 }
 
 function refusalOfDenial(
-  { state, content, issuer, nowMs }: Meeting,
+  { state, content, issuer, nowMs, members }: Meeting,
   { subject, ttlMs }: Extract<TxBody, { type: 'deny.add' }>,
   policy: Policy,
 ): Refusal | undefined {
@@ -124,14 +130,27 @@ function refusalOfDenial(
       `${content.issuer} has proposed ${nodePerHour} denials within the hour; raise denials.nodePerHour or wait`,
     )
   }
-  const before = state.denial(subjectId(subject))
+  const id = subjectId(subject)
+  if (byNode && corroborationOf(policy, members).nodes > 1 && isPendingFull(state, id, content.issuer)) {
+    return refuse('PENDING_FULL', 'too many statements wait for other nodes to say the same; they lapse by themselves')
+  }
+  const before = state.denial(id)
   if (before === undefined && state.denials.size >= DENIALS_MAX) {
     return refuse('DENIALS_FULL', `the ring holds ${DENIALS_MAX} denials; remove some, or deny prefixes instead of addresses`)
   }
-  if (before !== undefined && subjectId(before.subject) === subjectId(subject) && !sameSubject(before.subject, subject)) {
+  const others = [before?.subject, state.pending.get(id)?.subject]
+  if (others.some((other) => other !== undefined && !sameSubject(other, subject))) {
     return refuse('DENIAL_ID_TAKEN', 'another subject has this id already; deny a prefix that holds this one')
   }
   return undefined
+}
+
+/** A node that floods fills its own share only. */
+function isPendingFull(state: RingState, id: string, issuer: string): boolean {
+  const waiting = state.pending.get(id)
+  if (waiting?.statements.some((statement) => statement.issuer === issuer) === true) return false
+  if (state.pending.heldBy(issuer) >= PENDING_PER_ISSUER_MAX) return true
+  return waiting === undefined && state.pending.size >= PENDING_DENIALS_MAX
 }
 
 function sameSubject(a: DenialSubject, b: DenialSubject): boolean {
@@ -207,7 +226,8 @@ export function denialOf(content: TxContent, height: number | undefined): Denial
  * commutative, associative and idempotent: the order of denials changes nothing. The earliest height stays.
  */
 export function joinDenials(a: Denial, b: Denial): Denial {
-  const rank = ({ expiresAtMs, issuedAtMs, issuer, reason }: Denial) => [expiresAtMs, issuedAtMs, issuer, reason] as const
+  const rank = ({ expiresAtMs, issuedAtMs, issuer, reason, statedBy = [] }: Denial) =>
+    [expiresAtMs, issuedAtMs, issuer, reason, statedBy.length, statedBy.join()] as const
   const [left, right] = [rank(a), rank(b)]
   const at = left.findIndex((value, index) => value !== right[index])
   const stays = at < 0 || left[at]! > right[at]! ? a : b

@@ -18,6 +18,11 @@ export function policyFaults(policy: Policy): PolicyFault[] {
   const faults: PolicyFault[] = []
   prefixFaults(policy.trustedProxies, ['trustedProxies'], faults)
   prefixFaults(policy.denials.safe, ['denials', 'safe'], faults)
+  const { within } = policy.denials.corroboration
+  if (within < 10_000 || within > 3_600_000) {
+    const message = `expected 10s to 1h, found ${within / 1_000} s`
+    faults.push({ path: ['denials', 'corroboration', 'within'], message, hint: 'the default is 10m' })
+  }
   repeated(policy.issuers.map(({ issuer }) => issuer)).forEach(({ index, value }) => {
     faults.push({ path: ['issuers', index, 'issuer'], message: `the issuer ${value} occurs twice`, hint: 'keep one of the two' })
   })

@@ -187,6 +187,17 @@ export const PolicySchema = z.strictObject({
         .max(1_000_000)
         .default(1_000)
         .meta({ description: 'How many denials one node may propose in an hour.' }),
+      corroboration: z
+        .strictObject({
+          nodes: z.int().min(1).max(1_000).optional().meta({
+            description:
+              'How many nodes must say the same; 1: one node’s word denies ring-wide. Unless given 2, or one more than may lie if that is more; in a ring of one node 1.',
+          }),
+          regions: z.int().min(1).max(1_000).default(1).meta({ description: 'In how many regions these nodes must be.' }),
+          within: Duration.default(600_000).meta({ description: 'How long a node’s statement waits for others: 10s to 1h.' }),
+        })
+        .prefault({})
+        .meta({ description: 'What it takes before what nodes deny by themselves holds on all nodes.' }),
       prefixMinV4: z.int().min(1).max(32).default(16).meta({ description: 'Widest IPv4 prefix that may be denied.' }),
       prefixMinV6: z.int().min(1).max(128).default(32).meta({ description: 'Widest IPv6 prefix that may be denied.' }),
     })

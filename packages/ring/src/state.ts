@@ -2,13 +2,16 @@
  * The ring's state: what the ledger's transactions add up to. Immutable; a change shares all that did not change, so
  * that a block costs in proportion to itself.
  *
- * Its root commits to everything that decides later blocks: policy, denials, transactions already seen, quotas used.
+ * Its root commits to everything that decides later blocks: policy, denials, statements that wait, transactions already
+ * seen, quotas used.
  */
 import { sha256 } from '@noble/hashes/sha2.js'
 import { canonicalJson } from './canonical-json.ts'
+import { type PendingDenial, PendingDenials } from './corroboration.ts'
 import { DenialTable } from './denial-index.ts'
 import { encodeHex, encodeUtf8 } from './encoding.ts'
 import { MerkleTrie } from './merkle-trie.ts'
+import { timeKey } from './time-key.ts'
 import type { Denial, TxId } from './types.ts'
 
 /** Denials that a ring holds at most, expired ones not yet swept included. */
@@ -32,6 +35,8 @@ interface Fields {
   /** Denials by when they expire, then id: what to sweep next. */
   readonly expiries: MerkleTrie<Denial>
   readonly table: DenialTable
+  /** What single nodes say, until enough say the same. */
+  readonly pending: PendingDenials
   /** Transactions by when they lapse, then id; until then a second one is a replay. */
   readonly seen: MerkleTrie<1>
   readonly usage: ReadonlyMap<string, Usage>
@@ -42,13 +47,11 @@ export interface StateContents {
   readonly policyText: string
   readonly policyVersion: number
   readonly denials: readonly Denial[]
+  /** In order of id. */
+  readonly pending: readonly PendingDenial[]
   /** Until when, and id. */
   readonly seen: readonly (readonly [untilMs: number, id: TxId])[]
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
-}
-
-function timeKey(ms: number, id: string): string {
-  return ms.toString(16).padStart(14, '0') + id
 }
 
 export class RingState {
@@ -66,6 +69,7 @@ export class RingState {
       denials: MerkleTrie.empty(),
       expiries: MerkleTrie.empty(),
       table: DenialTable.empty,
+      pending: PendingDenials.empty,
       seen: MerkleTrie.empty(),
       usage: new Map(),
     })
@@ -81,7 +85,8 @@ export class RingState {
     }
     for (const [untilMs, id] of contents.seen) seen = seen.set(timeKey(untilMs, id), 1)
     const { policyText, policyVersion } = contents
-    return new RingState({ policyText, policyVersion, denials, expiries, table, seen, usage: new Map(contents.usage) })
+    const pending = PendingDenials.from(contents.pending)
+    return new RingState({ policyText, policyVersion, denials, expiries, table, pending, seen, usage: new Map(contents.usage) })
   }
 
   get policyText(): string {
@@ -99,6 +104,11 @@ export class RingState {
 
   denial(id: string): Denial | undefined {
     return this.#fields.denials.get(id)
+  }
+
+  /** What nodes say, and not enough of them yet. */
+  get pending(): PendingDenials {
+    return this.#fields.pending
   }
 
   hasSeen(id: TxId, untilMs: number): boolean {
@@ -139,6 +149,10 @@ export class RingState {
     })
   }
 
+  withPending(pending: PendingDenials): RingState {
+    return pending === this.#fields.pending ? this : this.#with({ pending })
+  }
+
   withSeen(id: TxId, untilMs: number): RingState {
     return this.#with({ seen: this.#fields.seen.set(timeKey(untilMs, id), 1) })
   }
@@ -171,7 +185,10 @@ export class RingState {
       if (next === undefined || next[0] >= before) break
       seen = seen.delete(next[0])
     }
-    return denials === this.#fields.denials && seen === this.#fields.seen ? this : this.#with({ denials, expiries, table, seen })
+    const pending = this.#fields.pending.swept(nowMs, most)
+    const swept =
+      denials === this.#fields.denials && seen === this.#fields.seen ? this : this.#with({ denials, expiries, table, seen })
+    return swept.withPending(pending)
   }
 
   /** Lower-case hex. Computed once a state; unchanged parts keep their hashes. */
@@ -181,11 +198,12 @@ export class RingState {
   }
 
   #computeRoot(): string {
-    const { policyText, policyVersion, denials, seen, usage } = this.#fields
+    const { policyText, policyVersion, denials, pending, seen, usage } = this.#fields
     const parts = {
       policy: encodeHex(sha256(encodeUtf8(policyText))),
       policyVersion,
       denials: denials.root(),
+      pending: pending.root(),
       seen: seen.root(),
       usage: sortedUsage(usage),
     }
@@ -193,11 +211,12 @@ export class RingState {
   }
 
   contents(): StateContents {
-    const { policyText, policyVersion, denials, seen, usage } = this.#fields
+    const { policyText, policyVersion, denials, pending, seen, usage } = this.#fields
     return {
       policyText,
       policyVersion,
       denials: [...denials.entries()].map(([, denial]) => denial),
+      pending: pending.contents(),
       seen: [...seen.entries()].map(([key]) => [Number.parseInt(key.slice(0, 14), 16), key.slice(14)] as const),
       usage: sortedUsage(usage),
     }

@@ -23,6 +23,8 @@ export interface Denial {
   readonly reason: string
   /** Who signed it: `operator:NAME` or `node:ID`. */
   readonly issuer: string
+  /** The nodes that said so, in order, when it took several; `issuer` is the one whose word decided how long it lasts. */
+  readonly statedBy?: readonly string[]
   /** Unix milliseconds. */
   readonly issuedAtMs: number
   readonly expiresAtMs: number
