@@ -174,8 +174,15 @@ export function buildProgram(): Command {
         ),
   )
   withRing(
-    deny.command('ls').description('what is denied').addOption(watch()),
-    () => async (client, format) => (await import('./commands/deny.ts')).denyList(client, format),
+    deny
+      .command('ls')
+      .description('what is denied')
+      .option('--pending', 'what nodes say and not enough of them yet')
+      .addOption(watch()),
+    (_args, options) => async (client, format) => {
+      const { denyList, denyPending } = await import('./commands/deny.ts')
+      return (options.pending === true ? denyPending : denyList)(client, format)
+    },
   )
 
   const policy = program.command('policy').description('the policy: show, plan, apply, schema')

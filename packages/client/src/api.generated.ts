@@ -19,7 +19,10 @@ export type Upstream = { readonly service: string; readonly url: string; readonl
 export type Traffic = { readonly requests: number; readonly allowed: number; readonly denied: number; readonly throttled: number; readonly upstreamErrors: number; readonly requestsPerSecond: number; readonly deniedPerSecond: number }
 
 /** One node, by itself. */
-export type NodeStatus = { readonly node: string; readonly region: string; readonly ring: string; readonly version: string; readonly pid: number; /** Unix milliseconds. */ readonly startedAtMs: number; readonly roles: readonly ('validator' | 'edge')[]; readonly listen: { readonly traffic: string; readonly admin: string; readonly fabric: string }; readonly ledger: LedgerStatus; readonly policyVersion: number; readonly denials: number; readonly provisionalDenials: number; readonly links: readonly Link[]; readonly upstreams: readonly Upstream[]; readonly traffic: Traffic }
+export type NodeStatus = { readonly node: string; readonly region: string; readonly ring: string; readonly version: string; readonly pid: number; /** Unix milliseconds. */ readonly startedAtMs: number; readonly roles: readonly ('validator' | 'edge')[]; readonly listen: { readonly traffic: string; readonly admin: string; readonly fabric: string }; readonly ledger: LedgerStatus; readonly policyVersion: number; readonly denials: number; readonly provisionalDenials: number; /** Said by nodes, and not by enough of them yet. */ readonly pendingDenials: number; readonly unconfirmedDenials: readonly UnconfirmedDenials[]; readonly links: readonly Link[]; readonly upstreams: readonly Upstream[]; readonly traffic: Traffic }
+
+/** Denials of the last hour that an issuer signed and nobody confirmed. */
+export type UnconfirmedDenials = { readonly issuer: string; readonly count: number }
 
 /** A node of the ring, as the asked one sees it. Null: it does not answer. */
 export type NodeSummary = { readonly id: string; readonly region: string; readonly self: boolean; readonly reachable: boolean; readonly reason: string | null; readonly roundTripMs: number | null; readonly height: number | null; readonly lag: number | null; readonly viewAgeMs: number | null; readonly policyVersion: number | null; readonly denials: number | null; readonly requestsPerSecond: number | null; readonly deniedPerSecond: number | null; readonly version: string | null; readonly adminUrl: string | null }
@@ -60,10 +63,16 @@ export type Waiting = { readonly id: string; readonly provisional: boolean; read
 export type DenialSubject = { readonly kind: 'ip'; readonly value: string } | { readonly kind: 'cidr'; readonly value: string } | { readonly kind: 'token'; readonly value: string } | { readonly kind: 'subject'; readonly value: string } | { readonly kind: 'account'; readonly service: string; readonly value: string }
 
 /** What is denied, why, by whom, until when. */
-export type Denial = { readonly id: string; readonly subject: DenialSubject; readonly reason: string; readonly issuer: string; /** Unix milliseconds. */ readonly issuedAtMs: number; /** Unix milliseconds. */ readonly expiresAtMs: number; readonly height: number | null; readonly provisional: boolean }
+export type Denial = { readonly id: string; readonly subject: DenialSubject; readonly reason: string; readonly issuer: string; /** The nodes that said so, when it took several. */ readonly statedBy?: readonly string[]; /** Unix milliseconds. */ readonly issuedAtMs: number; /** Unix milliseconds. */ readonly expiresAtMs: number; readonly height: number | null; readonly provisional: boolean }
 
-/** All denials in force here. */
-export type Denials = { readonly denials: readonly Denial[] }
+/** What one node says; it counts until it lapses. */
+export type Statement = { readonly issuer: string; readonly reason: string; /** Unix milliseconds. */ readonly issuedAtMs: number; /** Unix milliseconds. */ readonly expiresAtMs: number; /** Unix milliseconds. */ readonly lapsesAtMs: number }
+
+/** What some nodes say, and not enough of them yet. */
+export type PendingDenial = { readonly id: string; readonly subject: DenialSubject; readonly statements: readonly Statement[]; readonly nodesNeeded: number; readonly regionsNeeded: number }
+
+/** All denials in force here, and what waits for more nodes to say so. */
+export type Denials = { readonly denials: readonly Denial[]; readonly pending: readonly PendingDenial[] }
 
 /** A rule that matched, and where. */
 export type RuleMatch = { readonly ruleId: number; readonly message: string; readonly severity: string; readonly variable: string; readonly excerpt: string }

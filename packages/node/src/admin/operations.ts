@@ -5,6 +5,7 @@ import {
   compilePolicy,
   type Denial,
   diffPolicies,
+  liveStatements,
   type Policy,
   parsePolicyDocument,
   policyJsonSchema,
@@ -38,7 +39,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'GET', path: '/v1/policy/schema', open: true, run: () => ({ json: policyJsonSchema() }) },
     { method: 'POST', path: '/v1/policy/plan', run: async (call) => ({ json: await plan(node, call) }) },
     { method: 'POST', path: '/v1/transactions', run: (call) => submit(node, call) },
-    { method: 'GET', path: '/v1/denials', run: () => ({ json: { denials: denials(node) } }) },
+    { method: 'GET', path: '/v1/denials', run: () => ({ json: { denials: denials(node), pending: pendingDenials(node) } }) },
     {
       method: 'GET',
       path: '/v1/decisions',
@@ -116,9 +117,15 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     view_age_seconds: certifiedAtMs === undefined ? Number.NaN : (Date.now() - certifiedAtMs) / 1_000,
     policy_version: node.view().policyVersion,
     denials: node.view().denials.size,
-    denials_provisional: node.early.index.size,
+    denials_provisional: node.early.enforced.size,
+    denials_pending: node.ledger.state().pending.size,
   }
   for (const [name, value] of Object.entries(gauges)) node.telemetry.setGauge(name, value)
+  const nowMs = Date.now()
+  for (const { id } of node.application.members(node.ledger.state())) {
+    const issuer = `node:${id}`
+    node.telemetry.setGauge('denials_unconfirmed', node.early.unconfirmed(issuer, nowMs), { issuer })
+  }
   return { text: node.telemetry.metrics(), type: 'text/plain; version=0.0.4; charset=utf-8' }
 }
 
@@ -144,7 +151,9 @@ function status(node: RunningNode): unknown {
     },
     policyVersion: node.view().policyVersion,
     denials: node.view().denials.list(Date.now()).length,
-    provisionalDenials: node.early.index.list(Date.now()).length,
+    provisionalDenials: node.early.enforced.list(Date.now()).length,
+    pendingDenials: pendingDenials(node).length,
+    unconfirmedDenials: node.early.unconfirmedByIssuer(Date.now()),
     links: node.fabric.links().map((link) => ({
       ...link,
       reason: link.reason ?? null,
@@ -284,20 +293,33 @@ function isProvisional(node: RunningNode, { content }: SignedTx): boolean {
 }
 
 function isHeldEarly(node: RunningNode, id: string): boolean {
-  return node.early.index.list(Date.now()).some((denial) => denial.id === id)
+  return node.early.enforced.list(Date.now()).some((denial) => denial.id === id)
 }
 
 function denials(node: RunningNode): readonly unknown[] {
   const nowMs = Date.now()
   const certified = node.view().denials.list(nowMs)
   const known = new Set(certified.map(({ id }) => id))
-  const provisional = node.early.index.list(nowMs).filter(({ id }) => !known.has(id))
+  const provisional = node.early.enforced.list(nowMs).filter(({ id }) => !known.has(id))
   const show = (denial: Denial, isProvisional: boolean): unknown => ({
     ...denial,
     height: denial.height ?? null,
     provisional: isProvisional,
   })
   return [...provisional.map((denial) => show(denial, true)), ...certified.map((denial) => show(denial, false))]
+}
+
+/** What some nodes say and the ring does not enforce yet. */
+function pendingDenials(node: RunningNode): readonly unknown[] {
+  const state = node.ledger.state()
+  const nowMs = Date.now()
+  const { nodes, regions } = node.application.corroboration(state)
+  return state.pending.contents().flatMap((pending) => {
+    const statements = liveStatements(pending, nowMs)
+    const denial = state.denial(pending.id)
+    if (statements.length === 0 || (denial !== undefined && denial.expiresAtMs > nowMs)) return []
+    return [{ id: pending.id, subject: pending.subject, statements, nodesNeeded: nodes, regionsNeeded: regions }]
+  })
 }
 
 function decisionFilter(query: URLSearchParams): Parameters<RunningNode['telemetry']['decisions']>[0] {
@@ -326,7 +348,7 @@ async function explain(node: RunningNode, requestId: string): Promise<unknown> {
   }
   const denialId = /^denial:(.+)$/.exec(found.decision?.rule ?? '')?.[1]
   const nowMs = Date.now()
-  const all = [...node.view().denials.list(nowMs), ...node.early.index.list(nowMs)]
+  const all = [...node.view().denials.list(nowMs), ...node.early.enforced.list(nowMs)]
   const denial = all.find(({ id }) => id === denialId)
   return {
     ...found,

@@ -1,0 +1,91 @@
+/** What the ring refuses to believe: nodes that lie about sources, told from the outside of four real processes. */
+import assert from 'node:assert/strict'
+import { createPrivateKey, randomBytes, sign } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { encodeBase64url, type SignedTx, signingBytes, type TxBody } from '@ringwall/ring/tx'
+import { ask, eventually, TestRing } from './local-ring.ts'
+
+const ALL = [1, 2, 3, 4]
+const from = (address: string): { headers: Record<string, string> } => ({ headers: { 'x-forwarded-for': address } })
+
+let ring: TestRing
+
+before(async () => {
+  ring = await TestRing.start()
+})
+
+after(async () => {
+  await ring?.destroy()
+})
+
+/** Signed with the key on a node's disk: what somebody who took the node over can say. */
+async function said(node: number, body: TxBody): Promise<SignedTx> {
+  const key = createPrivateKey(readFileSync(join(ring.data, `n${node}`, 'node.key'), 'utf8'))
+  const atMs = Date.now()
+  const content = {
+    ring: (await ring.client(node).status()).ring,
+    issuer: `node:n${node}`,
+    atMs,
+    untilMs: atMs + 60_000,
+    nonce: encodeBase64url(randomBytes(16)),
+    body,
+  }
+  return { content, signature: encodeBase64url(sign(null, signingBytes(content), key)) }
+}
+
+const denyOf = (value: string): TxBody => ({ type: 'deny.add', subject: { kind: 'ip', value }, ttlMs: 600_000, reason: 'a lie' })
+const statusOf = async (node: number, address: string): Promise<number> =>
+  (await ask(ring.traffic(node), '/', from(address))).status
+
+test('01 one node that lies about a source bans it for some seconds at most, and is named; lying again does nothing', async () => {
+  const innocent = '198.51.100.41'
+  await ring.client(1).submitSigned(await said(1, denyOf(innocent)))
+  const { denials, pending } = await ring.client(3).denials()
+  assert.ok(!denials.some(({ subject, provisional }) => subject.value === innocent && !provisional))
+  assert.deepEqual(
+    pending.map(({ subject, statements }) => [subject.value, statements.map(({ issuer }) => issuer)]),
+    [[innocent, ['node:n1']]],
+  )
+  for (const node of ALL)
+    await eventually(`n${node} serves it again`, async () => (await statusOf(node, innocent)) === 200, 20_000)
+  await ring.client(1).submitSigned(await said(1, denyOf(innocent)))
+  for (const node of ALL) assert.equal(await statusOf(node, innocent), 200)
+  await eventually('n3 names it', async () =>
+    /node:n1 signed 1 denial .*nobody confirmed/.test(ring.cli('check', '--node', 'n3').stdout),
+  )
+  assert.match(ring.cli('status', '--node', 'n2').stdout, /node:n1 signed 1/)
+  assert.match((await ask(ring.base + 1_002, '/metrics')).body, /ringwall_denials_unconfirmed\{issuer="node:n1"\} 1/)
+  assert.match(ring.cli('deny', 'ls', '--pending').stdout, /198\.51\.100\.41.*node:n1 \(1 of 2\)/)
+})
+
+test('02 a second node that says the same makes it a denial of the ring; who said so is shown', async () => {
+  const attacker = '198.51.100.42'
+  await ring.client(1).submitSigned(await said(1, denyOf(attacker)))
+  await ring.client(2).submitSigned(await said(2, denyOf(attacker)))
+  for (const node of ALL) await eventually(`n${node} refuses`, async () => (await statusOf(node, attacker)) === 403)
+  const { denials } = await ring.client(4).denials()
+  const denial = denials.find(({ subject }) => subject.value === attacker)
+  assert.deepEqual(denial?.statedBy, ['node:n1', 'node:n2'])
+  assert.equal(denial?.provisional, false)
+})
+
+test('03 logins that fail on one node alone are refused there at once; on a second node half as many make it ring-wide', async () => {
+  const source = '198.51.100.43'
+  const fail = async (node: number, attempt: number): Promise<number> => {
+    const body = `email=victim${node}-${attempt}%40example.test&password=wrong`
+    const headers = { 'content-type': 'application/x-www-form-urlencoded', 'x-forwarded-for': source }
+    return (await ask(ring.traffic(node), '/login', { method: 'POST', headers, body }).catch(() => ({ status: 0 }))).status
+  }
+  for (let attempt = 0; attempt < 22; attempt += 1) await fail(1, attempt)
+  await eventually('n1 refuses it', async () => (await statusOf(1, source)) === 403)
+  await eventually('the others serve it again', async () => (await statusOf(3, source)) === 200, 20_000)
+  assert.equal(await statusOf(1, source), 403, 'n1 goes on refusing what it saw itself')
+  for (let attempt = 0; attempt < 14; attempt += 1) await fail(2, attempt)
+  for (const node of ALL) await eventually(`n${node} refuses`, async () => (await statusOf(node, source)) === 403)
+  const { denials } = await ring.client(4).denials()
+  assert.deepEqual(denials.find(({ subject }) => subject.value === source)?.statedBy, ['node:n1', 'node:n2'])
+  assert.equal(ring.cli('deny', 'rm', source, '--reason', 'e2e').code, 0)
+  for (const node of ALL) await eventually(`n${node} serves it again, n1 too`, async () => (await statusOf(node, source)) === 200)
+})
