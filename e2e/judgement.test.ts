@@ -1,7 +1,7 @@
 /** What the ring refuses to believe: nodes that lie about sources, told from the outside of four real processes. */
 import assert from 'node:assert/strict'
 import { createPrivateKey, randomBytes, sign } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { encodeBase64url, type SignedTx, signingBytes, type TxBody } from '@ringwall/ring/tx'
@@ -88,4 +88,43 @@ test('03 logins that fail on one node alone are refused there at once; on a seco
   assert.deepEqual(denials.find(({ subject }) => subject.value === source)?.statedBy, ['node:n1', 'node:n2'])
   assert.equal(ring.cli('deny', 'rm', source, '--reason', 'e2e').code, 0)
   for (const node of ALL) await eventually(`n${node} serves it again, n1 too`, async () => (await statusOf(node, source)) === 200)
+})
+
+test('04 cut off from a quorum, each route does what its policy says: closed refuses with a code, open serves and marks it', async () => {
+  const { text } = await ring.client(1).policy()
+  const routes = `    routes:
+      - { name: strict, path: /api, staleness: { max: 4s, beyond: closed } }
+      - { name: lenient, path: /search, staleness: { max: 4s, beyond: open } }
+`
+  const file = join(ring.data, 'stale.yaml')
+  writeFileSync(file, text.replace('    routes:\n', routes))
+  const applied = ring.cli('policy', 'apply', file, '--yes')
+  assert.equal(applied.code, 0, applied.stderr)
+  assert.equal((await ask(ring.traffic(1), '/api/health')).status < 500, true)
+  await ring.kill(3)
+  await ring.kill(4)
+  await eventually('the strict route is closed', async () => (await ask(ring.traffic(1), '/api/health')).status === 503, 20_000)
+  const closed = await ask(ring.traffic(1), '/api/health', { headers: { accept: 'application/json' } })
+  const problem = JSON.parse(closed.body) as { code: string; requestId: string }
+  assert.equal(problem.code, 'view-stale')
+  assert.equal(problem.requestId, closed.headers['x-request-id'])
+  assert.equal(closed.headers['retry-after'], '5')
+  const open = await ask(ring.traffic(2), '/search?q=lamp')
+  assert.equal(open.status, 200)
+  for (const reply of [closed, open]) {
+    const story = ring.cli('explain', String(reply.headers['x-request-id']), '--node', 'n1')
+    assert.match(story.stdout, /more than the route tolerates/)
+  }
+  const { decision, spans } = await ring.client(2).explain(String(open.headers['x-request-id']))
+  assert.deepEqual([decision.outcome, decision.stale], ['allow', true])
+  const guard = spans.find(({ name }) => name === 'guard')
+  assert.equal(guard?.attributes['ringwall.view.stale'], true)
+  assert.ok(Number(guard?.attributes['ringwall.view.age_ms']) > 4_000)
+  assert.match(
+    (await ask(ring.base + 1_001, '/metrics')).body,
+    /ringwall_stale_decisions_total\{outcome="deny",service="shop"\} [1-9]/,
+  )
+  await ring.restart(3)
+  await eventually('with a quorum it opens again', async () => (await ask(ring.traffic(1), '/api/health')).status < 500, 30_000)
+  await ring.restart(4)
 })

@@ -17,6 +17,7 @@ import {
   type RingApplication,
   type RingState,
   type RuleLibrary,
+  TX_SKEW_MS_MAX,
   type View,
 } from '@ringwall/ring'
 import { decodeBase64url, encodeBase64url, encodeTx, parseTx, signingBytes, subjectId, type TxBody } from '@ringwall/ring/tx'
@@ -140,7 +141,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     let tokens: TokenVerifier = createTokenVerifier({ issuers: view.policy.issuers })
     let certifiedAtMs = ledger.status().certifiedAtMs
     const stopBlocks = ledger.onBlock((final) => {
-      certifiedAtMs = Date.now()
+      // A block that comes late was certified when its timestamp says, but for what clocks may differ by: catching up is not
+      // being up to date.
+      certifiedAtMs = Math.min(Date.now(), final.block.timestampMs + TX_SKEW_MS_MAX)
       const before = view
       view = application.view(final.state, final.block.height, final.block.timestampMs)
       if (view.policyVersion !== before.policyVersion) {

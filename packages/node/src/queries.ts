@@ -55,6 +55,7 @@ const Decision = z.strictObject({
   rule: text.optional(),
   height: z.number(),
   viewAgeMs: z.number(),
+  stale: z.boolean().default(false),
   provisional: z.boolean(),
   wafScore: z.number(),
   matches: z

@@ -240,6 +240,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
     'rule?': text,
     height: described('Of the ledger, when it was judged.', whole),
     viewAgeMs: number,
+    stale: described('The view was older than the route tolerates: refused, or judged on, as the policy says.', flag),
     provisional: flag,
     wafScore: number,
     matches: list(ref('RuleMatch')),
