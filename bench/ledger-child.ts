@@ -1,6 +1,8 @@
 /** One validator of `bench/ledger.ts`, with the real application: submits denials as it is told, and says when each is final. */
+
 import { createPrivateKey } from 'node:crypto'
 import { createFabric } from '@ringwall/fabric'
+import { judgePolicy } from '@ringwall/guard'
 import { openLedger } from '@ringwall/ledger'
 import { createRingApplication, type GenesisDocument, genesisHash, type RingState } from '@ringwall/ring'
 import { decodeBase64url } from '@ringwall/ring/tx'
@@ -31,7 +33,13 @@ const key = (text: string) => createPrivateKey({ key: Buffer.from(text, 'base64'
 const { genesis } = config
 const ring = genesisHash(genesis)
 const operator: LocalOperator = { ring, name: 'bench', privateKey: key(config.operatorKey) }
-const application = createRingApplication({ genesis, verify: verifySignature, compile: compileRules, rules: loadRuleLibrary({}) })
+const application = createRingApplication({
+  genesis,
+  verify: verifySignature,
+  compile: compileRules,
+  rules: loadRuleLibrary({}),
+  judge: judgePolicy,
+})
 const peers = genesis.nodes.map(({ id, region, address, publicKey }) => {
   const [host = '', port = ''] = address.split(':')
   return { id, region, host, port: Number(port), publicKey: decodeBase64url(publicKey) }

@@ -128,3 +128,23 @@ test('04 cut off from a quorum, each route does what its policy says: closed ref
   await eventually('with a quorum it opens again', async () => (await ask(ring.traffic(1), '/api/health')).status < 500, 30_000)
   await ring.restart(4)
 })
+
+test('05 a policy that fails its own tests is refused by plan, test and apply, and by the validators behind them', async () => {
+  const { text } = await ring.client(1).policy()
+  const file = join(ring.data, 'tested.yaml')
+  writeFileSync(file, text)
+  const good = ring.cli('policy', 'test', file)
+  assert.equal(good.code, 0, good.stderr)
+  assert.match(good.stdout, /✓ an injection is refused/)
+  const wrong = text.replace('mode: enforce', 'mode: shadow')
+  writeFileSync(file, wrong)
+  for (const command of [['test'], ['plan'], ['apply', '--yes']]) {
+    const run = ring.cli('policy', command[0] as string, file, ...command.slice(1))
+    assert.equal(run.code, 1)
+    assert.match(run.stderr, /tested\.yaml:\d+:\d+: the test an injection is refused fails: expected deny, got allow 200; matched \d+/)
+  }
+  const { version } = await ring.client(1).policy()
+  await assert.rejects(ring.client(2).policyApply(wrong, version), /the test an injection is refused fails/)
+  writeFileSync(file, `${text}budget: { json: 1000 }\n`)
+  assert.match(ring.cli('policy', 'apply', file, '--yes').stderr, /units of work on the sample json request, the budget is 1000/)
+})

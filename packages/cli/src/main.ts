@@ -185,7 +185,7 @@ export function buildProgram(): Command {
     },
   )
 
-  const policy = program.command('policy').description('the policy: show, plan, apply, schema')
+  const policy = program.command('policy').description('the policy: show, plan, test, apply, schema')
   withRing(
     policy.command('show').description('the policy in force'),
     () => async (client, format) => (await import('./commands/policy.ts')).policyShow(client, format),
@@ -199,6 +199,15 @@ export function buildProgram(): Command {
     ([file], options) =>
       async (client, format) =>
         (await import('./commands/policy.ts')).policyPlan(client, format, file as string, options.exitCode === true),
+  )
+  withRing(
+    policy
+      .command('test')
+      .argument('[file]', 'the wanted policy', 'ringwall.yaml')
+      .description('run the policy’s own tests, and weigh its rules'),
+    ([file]) =>
+      async (client, format) =>
+        (await import('./commands/policy.ts')).policyTest(client, format, file as string),
   )
   withRing(
     policy

@@ -46,7 +46,13 @@ export type PolicyProblem = { readonly line: number; readonly column: number; re
 export type PolicyChange = { readonly kind: 'add' | 'remove' | 'change'; readonly path: string; readonly before: unknown; readonly after: unknown }
 
 /** What applying a policy would change. */
-export type PolicyPlan = { /** Of the policy in force: to be named when applying. */ readonly version: number; readonly valid: boolean; readonly problems: readonly PolicyProblem[]; readonly changes: readonly PolicyChange[] }
+export type PolicyPlan = { /** Of the policy in force: to be named when applying. */ readonly version: number; readonly valid: boolean; readonly problems: readonly PolicyProblem[]; readonly changes: readonly PolicyChange[]; readonly tests: readonly PolicyTestResult[]; readonly costs: readonly RuleCost[] }
+
+/** One of the policy’s own tests, and how it went. */
+export type PolicyTestResult = { readonly name: string; readonly ok: boolean; readonly expected: string; readonly got: string; /** Of the rules, in units. */ readonly work: number }
+
+/** What a choice of rules costs on a fixed sample request, in units of work. */
+export type RuleCost = { /** The service or route that makes the choice. */ readonly where: string; readonly sample: 'page' | 'form' | 'json' | 'upload'; readonly work: number; readonly budget: number }
 
 /** A policy to look at. */
 export type PlanRequest = { /** YAML. */ readonly text: string }

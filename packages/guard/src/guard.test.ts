@@ -80,6 +80,7 @@ const rules: RuleSet = {
       requestBody: (body) => judge(new TextDecoder().decode(body), 2),
     }
   },
+  rehearse: () => ({ ...rules.begin(), work: 7 }),
 }
 
 const document = parsePolicyDocument(POLICY)

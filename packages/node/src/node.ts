@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createFabric, type Fabric } from '@ringwall/fabric'
-import { createGuard, createRateLimiter, type GuardEnvironment, type TokenVerifier } from '@ringwall/guard'
+import { createGuard, createRateLimiter, type GuardEnvironment, judgePolicy, type TokenVerifier } from '@ringwall/guard'
 import { createTokenVerifier, verifyOperatorToken } from '@ringwall/identity'
 import { type Ledger, LedgerError, openLedger } from '@ringwall/ledger'
 import { createProxy, type Proxy as RequestProxy } from '@ringwall/proxy'
@@ -92,7 +92,13 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
   }
   try {
     const rules = loadRuleLibrary(config.rules)
-    const application = createRingApplication({ genesis, verify: verifySignature, compile: compileRules, rules })
+    const application = createRingApplication({
+      genesis,
+      verify: verifySignature,
+      compile: compileRules,
+      rules,
+      judge: judgePolicy,
+    })
     const telemetry = await openTelemetry({
       directory: join(config.data, 'traces'),
       node: config.id,

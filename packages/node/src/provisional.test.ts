@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { judgePolicy } from '@ringwall/guard'
 import { createRingApplication, genesisHash, parseGenesis, type RingState } from '@ringwall/ring'
 import { encodeBase64url, encodeTx, signingBytes, subjectId, type TxBody } from '@ringwall/ring/tx'
 import { compileRules } from '@ringwall/waf'
@@ -27,7 +28,13 @@ const genesis = parseGenesis(
     policy: plainPolicy('http://127.0.0.1:3000'),
   }),
 )
-const application = createRingApplication({ genesis, verify: verifySignature, compile: compileRules, rules: loadRuleLibrary({}) })
+const application = createRingApplication({
+  genesis,
+  verify: verifySignature,
+  compile: compileRules,
+  rules: loadRuleLibrary({}),
+  judge: judgePolicy,
+})
 const state: RingState = application.initial()
 const operator = { ring: genesisHash(genesis), name: 'ada', privateKey: operatorKey.privateKey }
 

@@ -11,8 +11,9 @@ import { genesisHash } from './genesis.ts'
 import { denialOf, joinDenials, type PolicyReader, type Refusal, refusalOf } from './meaning.ts'
 import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
-import { formatProblems, parsePolicyDocument } from './policy-document.ts'
+import { formatProblems, type PolicyProblem, parsePolicyDocument } from './policy-document.ts'
 import { policyFitFaults } from './policy-fit.ts'
+import { type PolicyJudge, type Rehearsal, type RuleCost, rehearse, type TestResult } from './rehearsal.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
 import { RingState } from './state.ts'
 import { parseIssuer, parseTx, signingBytes, TX_BYTES_MAX, txId } from './tx.ts'
@@ -37,6 +38,8 @@ export interface RingBlockContext {
   readonly height: number
   readonly timestampMs: number
   readonly proposer: string
+  /** A quorum has certified the block: what depends on this node’s rules was judged when it was voted on. */
+  readonly certified?: boolean
 }
 
 export interface RingApplicationOptions {
@@ -46,6 +49,17 @@ export interface RingApplicationOptions {
   /** `compileRules` of `@ringwall/waf`. */
   readonly compile: RuleCompiler
   readonly rules: RuleLibrary
+  /** `judgePolicy` of `@ringwall/guard`: a policy’s own tests are run before it is voted for. */
+  readonly judge: PolicyJudge
+}
+
+/** What is wrong with a policy, and how it did when it was tried out. */
+export interface PolicyReview {
+  /** Undefined when it does not parse. */
+  readonly policy: Policy | undefined
+  readonly problems: readonly PolicyProblem[]
+  readonly tests: readonly TestResult[]
+  readonly costs: readonly RuleCost[]
 }
 
 export type CheckResult =
@@ -76,6 +90,8 @@ export interface RingApplication {
    * @throws {GenesisInvalid} When the policy in force does not compile here: this node lacks rules that the ring has.
    */
   view(state: RingState, height: number, blockTimestampMs: number): View
+  /** Everything that a proposal of this policy would be refused for, with its place in the text. */
+  review(state: RingState, text: string): PolicyReview
   /** What it takes before a denial that nodes sign holds on all nodes. */
   corroboration(state: RingState): Corroboration
   /** The nodes of the ring. */
@@ -91,7 +107,13 @@ export interface RingApplication {
   ): { readonly ok: true; readonly denial: Denial } | (Refusal & { readonly ok: false })
 }
 
-type Compilation = { readonly compiled: CompiledPolicy } | { readonly problems: readonly string[] }
+interface Compiled {
+  readonly compiled: CompiledPolicy
+  /** Once it was asked for. */
+  rehearsal?: Rehearsal
+}
+
+type Compilation = Compiled | { readonly problems: readonly string[] }
 
 interface Accepted {
   readonly id: TxId
@@ -118,6 +140,10 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     if (compilations.size > COMPILED_MAX) compilations.delete(compilations.keys().next().value!)
     return compilation
   }
+  const rehearsed = (compilation: Compiled): Rehearsal => {
+    compilation.rehearsal ??= rehearse(compilation.compiled, options.judge)
+    return compilation.rehearsal
+  }
   const inForce = (state: RingState): CompiledPolicy => {
     const compilation = compiled(state.policyText)
     if ('compiled' in compilation) return compilation.compiled
@@ -127,23 +153,26 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
   const members = (_state: RingState): readonly RingNode[] => genesis.nodes
   const reader: PolicyReader = {
     inForce: (state): Policy => inForce(state).policy,
-    problems: (text, nodes) => {
+    problems: (text, nodes, isRehearsed) => {
       const compilation = compiled(text)
       if ('problems' in compilation) return compilation.problems
-      if (policyFitFaults(compilation.compiled.policy, nodes).length === 0) return []
-      const document = parsePolicyDocument(text, 'the policy', (policy) => policyFitFaults(policy, nodes))
+      const fit = policyFitFaults(compilation.compiled.policy, nodes)
+      const faults = isRehearsed ? [...fit, ...rehearsed(compilation).faults] : fit
+      if (faults.length === 0) return []
+      const document = parsePolicyDocument(text, 'the policy', () => faults)
       return document.ok ? [] : formatProblems(document.problems, 'ringwall.yaml').split('\n')
     },
   }
 
   const first = RingState.begin(genesis.policy)
-  const firstProblems = reader.problems(genesis.policy, members(first))
+  // Its tests are not run: rules that were updated since must not keep a ring from starting.
+  const firstProblems = reader.problems(genesis.policy, members(first), false)
   if (firstProblems.length > 0) throw new GenesisInvalid(`policy: ${firstProblems.join('; ')}`)
 
   const verified = new VerifiedTransactions()
 
   /** Every check, cheap ones first. */
-  const accept = (state: RingState, bytes: Uint8Array, nowMs: number): Accepted | Refusal => {
+  const accept = (state: RingState, bytes: Uint8Array, nowMs: number, isCertified = false): Accepted | Refusal => {
     try {
       const known = verified.get(bytes)
       if (known !== undefined) {
@@ -151,7 +180,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         const timely = envelopeRefusal(content, nowMs)
         if (timely !== undefined) return timely
         if (state.hasSeen(id, content.untilMs)) return REPLAYED
-        return refusalOf({ state, content, issuer, nowMs, members: members(state) }, reader) ?? { id, content }
+        return refusalOf({ state, content, issuer, nowMs, isCertified, members: members(state) }, reader) ?? { id, content }
       }
       const tx = parseTx(bytes)
       const { content } = tx
@@ -174,7 +203,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         }
       }
       verified.set(bytes, { id, content, issuer })
-      return refusalOf({ state, content, issuer, nowMs, members: members(state) }, reader) ?? { id, content }
+      return refusalOf({ state, content, issuer, nowMs, isCertified, members: members(state) }, reader) ?? { id, content }
     } catch (error) {
       if (error instanceof TxMalformed) return { code: 'TX_MALFORMED', reason: error.reason }
       return { code: 'INTERNAL', reason: 'checking this transaction failed; it is refused. Report it with the transaction' }
@@ -253,7 +282,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       let next = opened(state, context, txs.length)
       const results: RingTxResult[] = []
       for (const [index, tx] of txs.entries()) {
-        const accepted = accept(next, tx, context.timestampMs)
+        const accepted = accept(next, tx, context.timestampMs, context.certified)
         if ('code' in accepted) {
           return {
             ok: false,
@@ -282,6 +311,20 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         nodes: genesis.nodes,
         route,
       }
+    },
+    review(state, text) {
+      const document = parsePolicyDocument(text)
+      if (!document.ok) return { policy: undefined, problems: document.problems, tests: [], costs: [] }
+      const { policy } = document
+      const compilation = compiled(text)
+      if ('problems' in compilation) {
+        const problems = compilation.problems.map((message) => ({ line: 1, column: 1, path: '', message }))
+        return { policy, problems, tests: [], costs: [] }
+      }
+      const { faults, tests, costs } = rehearsed(compilation)
+      const all = [...policyFitFaults(policy, members(state)), ...faults]
+      const again = parsePolicyDocument(text, 'the policy', () => all)
+      return { policy, problems: again.ok ? [] : again.problems, tests, costs }
     },
     corroboration: (state) => corroborationOf(inForce(state).policy, members(state)),
     members,

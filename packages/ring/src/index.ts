@@ -11,6 +11,7 @@ export {
 export {
   type CheckResult,
   createRingApplication,
+  type PolicyReview,
   type RingApplication,
   type RingApplicationOptions,
   type RingBlockContext,
@@ -56,6 +57,18 @@ export {
 export { policyJsonSchema } from './policy-json-schema.ts'
 export { isTrustedProxy } from './prefix-set.ts'
 export { ProvisionalDenials } from './provisional-denials.ts'
+export {
+  type PolicyJudge,
+  type Rehearsal,
+  type RehearsedRequest,
+  type RehearsedVerdict,
+  type RuleCost,
+  rehearse,
+  TEST_REQUESTS_MAX,
+  TESTS_WORK_MAX,
+  type TestResult,
+} from './rehearsal.ts'
+export { SAMPLE_CLASSES, SAMPLE_REQUESTS, type SampleClass } from './sample-requests.ts'
 export { DENIALS_MAX, RingState } from './state.ts'
 export {
   accountKey,

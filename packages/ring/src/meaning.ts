@@ -48,8 +48,11 @@ export interface Refusal {
 /** How the policy in force and a proposed one are read. */
 export interface PolicyReader {
   inForce(state: RingState): Policy
-  /** Sentences, empty when the text is a policy that compiles. */
-  problems(text: string, members: readonly RingNode[]): readonly string[]
+  /**
+   * Sentences, empty when the text is a policy that compiles and asks for nothing that the ring has not; with `isRehearsed`,
+   * also when its own tests pass and its rules are within their budget.
+   */
+  problems(text: string, members: readonly RingNode[], isRehearsed: boolean): readonly string[]
 }
 
 export interface Meeting {
@@ -57,6 +60,8 @@ export interface Meeting {
   readonly content: TxContent
   readonly issuer: { readonly kind: 'operator' | 'node'; readonly name: string }
   readonly nowMs: number
+  /** Judged by a quorum already: what depends on the rules that this node has is not judged again. */
+  readonly isCertified: boolean
   /** The nodes of the ring. */
   readonly members: readonly RingNode[]
 }
@@ -77,7 +82,7 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
 }
 
 function refusalOfPolicy(
-  { state, members }: Meeting,
+  { state, members, isCertified }: Meeting,
   { policy, expectVersion }: Extract<TxBody, { type: 'policy.set' }>,
   reader: PolicyReader,
 ): Refusal | undefined {
@@ -89,7 +94,7 @@ function refusalOfPolicy(
   const bytes = policy.length * 3 > POLICY_BYTES_MAX ? new TextEncoder().encode(policy).length : policy.length
   if (bytes > POLICY_BYTES_MAX)
     return refuse('POLICY_TOO_LARGE', `the policy has ${bytes} bytes, at most ${POLICY_BYTES_MAX} are allowed`)
-  const problems = reader.problems(policy, members)
+  const problems = reader.problems(policy, members, !isCertified)
   if (problems.length === 0) return undefined
   const more = problems.length > 5 ? `; and ${problems.length - 5} more` : ''
   return refuse('POLICY_INVALID', `the policy is not valid: ${problems.slice(0, 5).join('; ')}${more}`.slice(0, 2_000))

@@ -18,6 +18,14 @@ export function policyFaults(policy: Policy): PolicyFault[] {
   const faults: PolicyFault[] = []
   prefixFaults(policy.trustedProxies, ['trustedProxies'], faults)
   prefixFaults(policy.denials.safe, ['denials', 'safe'], faults)
+  repeated(policy.tests.map(({ name }) => name)).forEach(({ index, value }) => {
+    faults.push({ path: ['tests', index, 'name'], message: `the test ${value} occurs twice`, hint: 'give each its own name' })
+  })
+  for (const [index, { request }] of policy.tests.entries()) {
+    if (parseAddress(request.source) !== undefined) continue
+    const message = `expected an IP address, found ${JSON.stringify(request.source)}`
+    faults.push({ path: ['tests', index, 'request', 'source'], message })
+  }
   const { within } = policy.denials.corroboration
   if (within < 10_000 || within > 3_600_000) {
     const message = `expected 10s to 1h, found ${within / 1_000} s`

@@ -4,6 +4,7 @@ import type { RuleSet } from '@ringwall/waf'
 import { createRingApplication, type RingApplication } from './application.ts'
 import { parseGenesis } from './genesis.ts'
 import type { RuleCompiler } from './policy-compile.ts'
+import type { PolicyJudge } from './rehearsal.ts'
 import { encodeBase64url, encodeTx, signingBytes } from './tx.ts'
 import type { SignedTx, TxBody, TxContent } from './types.ts'
 
@@ -35,6 +36,21 @@ export const compile: RuleCompiler = (sources) => {
     begin: () => {
       throw new Error('no request runs in these tests')
     },
+    rehearse: () => {
+      let work = sources.some(({ text }) => text.includes('heavy')) ? 1_000_000 : 10
+      if (sources.some(({ text }) => text.includes('crash'))) throw new Error('rule crashed')
+      const verdict = { blocked: false, status: 403, score: 0, matches: [] }
+      return {
+        get work() {
+          return work
+        },
+        requestHead: () => verdict,
+        requestBody: (body) => {
+          work += body.length
+          return verdict
+        },
+      }
+    },
     excluding: () => none,
   }
   return none
@@ -43,7 +59,24 @@ export const compile: RuleCompiler = (sources) => {
 export const rules = new Map([
   ['base', [{ file: 'base.conf', text: '' }]],
   ['bad', [{ file: 'bad.conf', text: 'broken' }]],
+  ['heavy', [{ file: 'heavy.conf', text: 'heavy' }]],
+  ['crash', [{ file: 'crash.conf', text: 'crash' }]],
 ])
+
+/** Denies sources under 203.0.113; `/crash` throws, `/heavy` is much work. */
+export const judge: PolicyJudge = () => (request) => {
+  if (request.target === '/crash') throw new Error('the guard failed')
+  const denied = request.remoteAddress.startsWith('203.0.113.')
+  return {
+    outcome: denied ? 'deny' : 'allow',
+    status: denied ? 403 : 200,
+    check: denied ? 'waf' : 'none',
+    rule: denied ? 'rule:7' : undefined,
+    ruleIds: denied ? [7] : [],
+    reason: denied ? 'bad source' : 'nothing objected',
+    work: request.target === '/heavy' ? 30_000_000 : 10,
+  }
+}
 
 export const genesis = parseGenesis(
   JSON.stringify({
@@ -63,6 +96,7 @@ export function begin(policy: string = POLICY): RingApplication {
     genesis: { ...genesis, policy },
     compile,
     rules,
+    judge,
     verify: (key, message, signature) =>
       verify(null, message, { key: Buffer.concat([DER_PREFIX, key]), format: 'der', type: 'spki' }, signature),
   })

@@ -59,6 +59,24 @@ export async function policyPlan(client: RingwallClient, format: Format, file: s
   if (exitCode && plan.changes.length > 0) throw new QuietFailure()
 }
 
+/** Runs the policy's own tests, as validators do before they vote. Exit code 1 when one fails or the policy is not valid. */
+export async function policyTest(client: RingwallClient, format: Format, file: string): Promise<void> {
+  const plan = await client.policyPlan(read(file))
+  const { tests, costs } = plan
+  if (format === 'table' || format === 'wide') {
+    for (const { name, ok, expected, got } of tests) {
+      const mark = ok ? paint('green', '✓') : paint('red', '✗')
+      write(`${mark} ${printable(name)}${ok ? '' : `: expected ${printable(expected)}, got ${printable(got)}`}`)
+    }
+    if (format === 'wide' || costs.some(({ work, budget }) => work > budget)) {
+      for (const { where, sample, work, budget } of costs) write(`  ${where}: ${sample} ${work} of ${budget} units of work`)
+    }
+    const passed = tests.filter(({ ok }) => ok).length
+    process.stderr.write(tests.length === 0 ? 'the policy has no tests\n' : `${passed} of ${tests.length} tests pass\n`)
+  } else printOne(format, { valid: plan.valid, tests, costs }, () => '', String(plan.version))
+  if (!plan.valid) refuseProblems(file, plan.problems)
+}
+
 export async function policyApply(
   client: RingwallClient,
   file: string,

@@ -1,18 +1,8 @@
 /** What the admin API does; its description is `openapi` in `../api/openapi.ts`. */
 import { faultsOf } from '@ringwall/consensus'
 import { type Committed, type FinalBlock, LedgerError } from '@ringwall/ledger'
-import {
-  compilePolicy,
-  type Denial,
-  diffPolicies,
-  liveStatements,
-  type Policy,
-  parsePolicyDocument,
-  policyJsonSchema,
-  type RingState,
-} from '@ringwall/ring'
+import { type Denial, diffPolicies, liveStatements, type Policy, policyJsonSchema, type RingState } from '@ringwall/ring'
 import { encodeTx, parseTx, type SignedTx, subjectId, TxMalformed, txId } from '@ringwall/ring/tx'
-import { compileRules } from '@ringwall/waf'
 import { z } from 'zod'
 import { formatHostPort } from '../address.ts'
 import { openapi } from '../api/openapi.ts'
@@ -215,27 +205,16 @@ const PlanBody = z.strictObject({ text: z.string().max(262_144) })
 async function plan(node: RunningNode, call: Call): Promise<unknown> {
   const { text } = parseBody(PlanBody, await call.body())
   const version = node.view().policyVersion
-  const parsed = parsePolicyDocument(text)
-  if (!parsed.ok) {
-    return {
-      version,
-      valid: false,
-      problems: parsed.problems.map((problem) => ({ ...problem, hint: problem.hint ?? null })),
-      changes: [],
-    }
-  }
-  const compiled = compilePolicy(parsed.policy, compileRules, node.rules)
-  if (!compiled.ok) {
-    const problems = compiled.problems.map((message) => ({ line: 1, column: 1, path: '', message, hint: null }))
-    return { version, valid: false, problems, changes: [] }
-  }
-  const changes = diffPolicies(node.view().policy as Policy, parsed.policy).map(({ kind, path, before, after }) => ({
+  const { policy: wanted, problems, tests, costs } = node.application.review(node.ledger.state(), text)
+  const told = problems.map((problem) => ({ ...problem, hint: problem.hint ?? null }))
+  if (wanted === undefined || told.length > 0) return { version, valid: false, problems: told, changes: [], tests, costs }
+  const changes = diffPolicies(node.view().policy as Policy, wanted).map(({ kind, path, before, after }) => ({
     kind,
     path,
     before: before ?? null,
     after: after ?? null,
   }))
-  return { version, valid: true, problems: [], changes }
+  return { version, valid: true, problems: [], changes, tests, costs }
 }
 
 const SubmitBody = z.strictObject({ tx: z.unknown(), waitMs: z.int().min(0).max(WAIT_MS_MAX).default(WAIT_MS_DEFAULT) })

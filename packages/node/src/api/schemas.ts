@@ -164,6 +164,21 @@ export const schemas: Readonly<Record<string, Schema>> = {
     valid: flag,
     problems: list(ref('PolicyProblem')),
     changes: list(ref('PolicyChange')),
+    tests: list(ref('PolicyTestResult')),
+    costs: list(ref('RuleCost')),
+  }),
+  PolicyTestResult: object('One of the policy’s own tests, and how it went.', {
+    name: text,
+    ok: flag,
+    expected: text,
+    got: text,
+    work: described('Of the rules, in units.', whole),
+  }),
+  RuleCost: object('What a choice of rules costs on a fixed sample request, in units of work.', {
+    where: described('The service or route that makes the choice.', text),
+    sample: choice('page', 'form', 'json', 'upload'),
+    work: whole,
+    budget: whole,
   }),
   PlanRequest: object('A policy to look at.', { text: described('YAML.', text) }),
   TransactionRequest: object('A signed transaction.', {
