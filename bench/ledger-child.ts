@@ -28,6 +28,16 @@ export interface BenchOrder {
   readonly from: number
 }
 
+/** The answer to `status`. */
+export interface BenchStatus {
+  readonly height: number
+  readonly lag: number
+  readonly firstHeight: number
+  /** Resident, bytes: now, and the most so far. */
+  readonly rss: number
+  readonly rssMax: number
+}
+
 const config = JSON.parse(process.argv[2] ?? '') as BenchChildConfig
 const key = (text: string) => createPrivateKey({ key: Buffer.from(text, 'base64'), format: 'der', type: 'pkcs8' })
 const { genesis } = config
@@ -58,7 +68,13 @@ const ledger = await openLedger<RingState>({
 await fabric.start()
 process.send?.({ kind: 'ready' })
 
-process.on('message', async (order: BenchOrder | 'stop') => {
+process.on('message', async (order: BenchOrder | 'stop' | 'status') => {
+  if (order === 'status') {
+    const { height, lag, firstHeight } = ledger.status()
+    const rss = process.memoryUsage.rss()
+    process.send?.({ height, lag, firstHeight, rss, rssMax: process.resourceUsage().maxRSS * 1_024 } satisfies BenchStatus)
+    return
+  }
   if (order === 'stop') {
     await ledger.stop()
     await fabric.stop()

@@ -6,11 +6,11 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { GenesisDocument } from '@ringwall/ring'
 import { plainPolicy } from '../packages/node/src/local/up.ts'
+import { freePorts } from './free-ports.ts'
 import type { BenchChildConfig, BenchOrder } from './ledger-child.ts'
 
 const NODES = 4
@@ -26,19 +26,6 @@ interface Done {
 
 const pkcs8 = (key: KeyObject): string => key.export({ format: 'der', type: 'pkcs8' }).toString('base64')
 const raw = (key: KeyObject): string => key.export({ format: 'jwk' }).x as string
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1')
-      await once(server, 'listening')
-      return server
-    }),
-  )
-  const ports = servers.map((server) => (server.address() as { port: number }).port)
-  for (const server of servers) server.close()
-  return ports
-}
 
 const quantile = (values: readonly number[], q: number): number => {
   const sorted = [...values].sort((a, b) => a - b)

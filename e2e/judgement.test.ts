@@ -141,7 +141,10 @@ test('05 a policy that fails its own tests is refused by plan, test and apply, a
   for (const command of [['test'], ['plan'], ['apply', '--yes']]) {
     const run = ring.cli('policy', command[0] as string, file, ...command.slice(1))
     assert.equal(run.code, 1)
-    assert.match(run.stderr, /tested\.yaml:\d+:\d+: the test an injection is refused fails: expected deny, got allow 200; matched \d+/)
+    assert.match(
+      run.stderr,
+      /tested\.yaml:\d+:\d+: the test an injection is refused fails: expected deny, got allow 200; matched \d+/,
+    )
   }
   const { version } = await ring.client(1).policy()
   await assert.rejects(ring.client(2).policyApply(wrong, version), /the test an injection is refused fails/)

@@ -299,3 +299,98 @@ test('what the journal shows to be final is final again, when the shell has lost
   again.do({ kind: 'start' })
   assert.equal(again.voter.status().finalizedHeight, 3)
 })
+
+/** Nullifies rounds until `round`, by the votes of `signers`. */
+function nullifyUntil(one: Bench, round: number, signers: readonly number[]): void {
+  for (let at = one.voter.status().round; at < round; at = one.voter.status().round) {
+    one.do({ kind: 'timeout', round: at })
+    for (const signer of signers) one.hear(signer, { kind: 'vote', vote: vote('nullify', at, undefined, signer) })
+  }
+}
+
+test('a leader of whom nothing was heard for two rotations is not waited for; one that speaks again is', () => {
+  const one = bench()
+  // Validator 3 never speaks: it leads rounds 3, 7 and 11.
+  nullifyUntil(one, 7, [1, 2])
+  assert.ok(!one.votes('nullify').some(({ round }) => round === 7), 'still waited for in its second round')
+  nullifyUntil(one, 11, [1, 2])
+  assert.ok(
+    one.votes('nullify').some(({ round }) => round === 11),
+    'nullified without a timeout',
+  )
+  assert.equal(one.voter.status().round, 11, 'alone that changes nothing')
+  nullifyUntil(one, 15, [1, 2])
+  one.hear(3, { kind: 'vote', vote: vote('nullify', 15, undefined, 3) })
+  nullifyUntil(one, 19, [1, 2, 3])
+  assert.ok(!one.votes('nullify').some(({ round }) => round === 19))
+})
+
+test('the timer follows what rounds take, within bounds, and grows when leaders that are waited for fail', () => {
+  const made = new Voter(config(4, 0), schemeOf(0), genesisBlock(RING))
+  let nowMs = 0
+  let effects: readonly Effect[] = []
+  const feed = (event: VoterEvent) => {
+    effects = [...effects, ...made.step(event, nowMs)]
+  }
+  const timer = () => effects.findLast((effect) => effect.kind === 'timer')?.afterMs
+  feed({ kind: 'start' })
+  feed({ kind: 'pending' })
+  assert.equal(timer(), 100, 'roundMs, as long as nothing is known')
+  for (let round = 1; round <= 8; round += 1) {
+    feed({ kind: 'pending' })
+    nowMs += 10
+    const digest = 'ab'.repeat(32) as Digest
+    feed({
+      kind: 'message',
+      from: 1,
+      message: { kind: 'certificate', certificate: certificate('notarize', round, digest, [1, 2, 3]) },
+    })
+  }
+  feed({ kind: 'pending' })
+  assert.equal(timer(), 30, 'three times the slowest')
+  feed({
+    kind: 'message',
+    from: 1,
+    message: { kind: 'certificate', certificate: certificate('nullify', 9, undefined, [1, 2, 3]) },
+  })
+  feed({ kind: 'pending' })
+  assert.equal(timer(), 60)
+  for (let round = 10; round <= 30; round += 1) {
+    const nullified = certificate('nullify', round, undefined, [1, 2, 3])
+    for (const from of [1, 2, 3]) feed({ kind: 'message', from, message: { kind: 'certificate', certificate: nullified } })
+  }
+  feed({ kind: 'pending' })
+  assert.equal(timer(), 800, 'never more than eight times roundMs')
+})
+
+test('a voter that begins after another set of validators builds on the block that was handed over, without a certificate', () => {
+  const base = makeBlock({
+    round: 41,
+    height: 9,
+    parent: genesisBlock(RING).digest,
+    proposer: 2,
+    timestampMs: 7,
+    payload: Uint8Array.of(1),
+  })
+  const leader = new Bench(new Voter(config(4, 2), schemeOf(2), base))
+  leader.do({ kind: 'start' })
+  assert.equal(leader.voter.status().round, 42)
+  const asked = leader.effects.find((effect) => effect.kind === 'propose')
+  assert.equal(asked?.parent.digest, base.digest)
+  leader.do({ kind: 'proposed', round: 42, payload: Uint8Array.of(5), timestampMs: 8 })
+  const sent = leader.effects.flatMap((effect) =>
+    effect.kind === 'send' && effect.message.kind === 'proposal' ? [effect.message.proposal] : [],
+  )[0]
+  assert.ok(sent)
+  assert.deepEqual([sent.block.height, sent.parentCertificate, sent.nullifications.length], [10, undefined, 0])
+
+  const follower = new Bench(Voter.restore(config(4, 0), schemeOf(0), undefined, [], base))
+  follower.do({ kind: 'start' })
+  follower.hear(2, { kind: 'proposal', proposal: sent })
+  assert.ok(follower.effects.some((effect) => effect.kind === 'verify' && effect.block.digest === sent.block.digest))
+  const stranger = propose({ round: 42, proposer: 2, height: 10 })
+  const other = new Bench(new Voter(config(4, 0), schemeOf(0), base))
+  other.do({ kind: 'start' })
+  other.hear(2, { kind: 'proposal', proposal: stranger })
+  assert.ok(!other.effects.some(({ kind }) => kind === 'verify'), 'genesis is not its base')
+})

@@ -42,7 +42,7 @@ import { genesisBlock, makeBlock, NULLIFICATIONS_MAX, PAYLOAD_BYTES_MAX } from '
 
 /** Votes and proposals for rounds further ahead are dropped: a certificate takes us there. */
 const ROUNDS_AHEAD_MAX = 64
-/** Timeouts double with each nullified round in a row, up to 2 to this power. */
+/** Timeouts double with each nullified round in a row, up to 2 to this power of `roundMs`. */
 const BACKOFF_MAX = 3
 /** Bodies that are kept without being final. */
 const BLOCKS_MAX = 512
@@ -50,6 +50,11 @@ const BLOCKS_MAX = 512
 const RESENT_ROUNDS = 16
 /** Rounds whose certificates are shared at once. */
 const SHARED_ROUNDS = 32
+/** A leader of whom nothing was heard for this many rotations is not waited for. */
+const SILENT_ROTATIONS = 2
+/** A round may take so many times what the slowest of the last ones took, and not less than this share of `roundMs`. */
+const PACE_FACTOR = 3
+const PACE_SHARE_MIN = 0.25
 
 export interface VoterStatus {
   readonly round: number
@@ -99,35 +104,52 @@ export class Voter {
   #round = 1
   #entered: Certificate | undefined
   #nullifiedInARow = 0
+  /** Of those, rounds whose leader was waited for. */
+  #waitedInARow = 0
   #timeouts = 0
+  #nowMs = 0
+  /** When this round had work to do; undefined while it is idle. */
+  #busySinceMs: number | undefined
+  /** How long the last rounds with work in them took to be notarized, milliseconds. */
+  #paces: number[] = []
+  /** By validator: the round in which something was last heard from it. */
+  readonly #heard: number[]
   #work = false
   #idle = true
   #proposeOn: Block | undefined
   #refused = 0
   #effects: Effect[] = []
+  /** What this voter's history begins with: needs no certificate. */
+  readonly #base: Block
 
-  constructor(config: VoterConfig, scheme: Scheme, genesis: Block) {
+  /** `base` is the genesis block, or the one after which another set of validators handed over to this one. */
+  constructor(config: VoterConfig, scheme: Scheme, base: Block) {
     this.#config = config
     this.#scheme = scheme
     this.#quorum = quorumOf(config.validators)
     this.#faults = faultsOf(config.validators)
-    this.#final = { block: genesis, certificate: undefined }
-    this.#blocks.set(genesis.digest, genesis)
+    this.#base = base
+    this.#final = { block: base, certificate: undefined }
+    this.#blocks.set(base.digest, base)
+    this.#round = base.round + 1
+    this.#heard = Array.from({ length: config.validators }, () => this.#round)
   }
 
   /**
    * A voter that goes on after a crash.
    *
-   * @param final The last block known to be final, with its certificate; undefined for genesis.
+   * @param final The last block known to be final, with its certificate; undefined for `base`.
    * @param journal What was persisted since, in order. It binds: nothing in it is contradicted.
+   * @param base As for the constructor; the genesis block unless given.
    */
   static restore(
     config: VoterConfig,
     scheme: Scheme,
     final: { readonly block: Block; readonly certificate: Certificate } | undefined,
     journal: readonly JournalRecord[],
+    base: Block = genesisBlock(config.ring),
   ): Voter {
-    const voter = new Voter(config, scheme, genesisBlock(config.ring))
+    const voter = new Voter(config, scheme, base)
     if (final !== undefined) {
       voter.#final = final
       voter.#blocks.set(final.block.digest, final.block)
@@ -135,6 +157,7 @@ export class Voter {
       voter.#entered = final.certificate
     }
     for (const record of journal) voter.#recall(record)
+    voter.#heard.fill(voter.#round)
     return voter
   }
 
@@ -148,7 +171,8 @@ export class Voter {
     }
   }
 
-  step(event: VoterEvent, _nowMs: number): readonly Effect[] {
+  step(event: VoterEvent, nowMs: number): readonly Effect[] {
+    this.#nowMs = nowMs
     this.#effects = []
     if (event.kind === 'start') this.#start()
     else if (event.kind === 'timeout') this.#onTimeout(event.round)
@@ -234,8 +258,12 @@ export class Voter {
     this.#entered = because
     this.#timeouts = 0
     this.#proposeOn = undefined
-    this.#nullifiedInARow = because?.kind === 'nullify' ? this.#nullifiedInARow + 1 : 0
+    const nullified = because?.kind === 'nullify'
+    this.#nullifiedInARow = nullified ? this.#nullifiedInARow + 1 : 0
+    if (!nullified) this.#waitedInARow = 0
+    else if (!this.#isSilent(leaderOf(because.round, this.#config.validators))) this.#waitedInARow += 1
     this.#idle = !this.#work
+    this.#busySinceMs = this.#work ? this.#nowMs : undefined
     this.#setTimer()
     // A whole rotation without a block: perhaps nobody holds every certificate that a proposal has to show.
     if (this.#nullifiedInARow > 0 && this.#nullifiedInARow % this.#config.validators === 0) this.#shareCertificates()
@@ -245,6 +273,22 @@ export class Voter {
     const known = this.#rounds.get(round)
     const next = known?.notarization ?? known?.nullification
     if (next !== undefined && this.#round === round) this.#advance(next)
+    // Alone this costs nothing: others who heard of the leader go on without this vote.
+    else if (this.#round === round && this.#isSilent(leaderOf(round, this.#config.validators))) this.#nullify(round)
+  }
+
+  #isSilent(validator: number): boolean {
+    if (validator === this.#config.self) return false
+    return this.#round - (this.#heard[validator] ?? 0) > SILENT_ROTATIONS * this.#config.validators
+  }
+
+  /** The slowest of the last two rotations counts: leaders are near and far. */
+  #measure(): void {
+    if (this.#busySinceMs === undefined) return
+    // The clock may have been set meanwhile.
+    const took = Math.min(Math.max(0, this.#nowMs - this.#busySinceMs), this.#config.roundMs)
+    this.#paces.push(took)
+    if (this.#paces.length > 2 * this.#config.validators) this.#paces.shift()
   }
 
   #advance(certificate: Certificate): void {
@@ -269,8 +313,10 @@ export class Voter {
   }
 
   #setTimer(): void {
-    const backoff = 2 ** Math.min(BACKOFF_MAX, Math.max(this.#nullifiedInARow, this.#timeouts))
-    const wait = this.#config.roundMs * backoff
+    const { roundMs, validators } = this.#config
+    const pace = this.#paces.length < validators ? roundMs : PACE_FACTOR * Math.max(...this.#paces)
+    const first = Math.min(roundMs, Math.max(roundMs * PACE_SHARE_MIN, pace))
+    const wait = Math.min(roundMs * 2 ** BACKOFF_MAX, first * 2 ** Math.max(this.#waitedInARow, this.#timeouts))
     this.#effects.push({ kind: 'timer', round: this.#round, afterMs: this.#idle ? this.#config.heartbeatMs + wait : wait })
   }
 
@@ -278,6 +324,7 @@ export class Voter {
     this.#work = true
     if (!this.#idle) return
     this.#idle = false
+    this.#busySinceMs = this.#nowMs
     this.#setTimer()
   }
 
@@ -330,7 +377,7 @@ export class Voter {
       if (known?.nullification === undefined || nullifications.length >= NULLIFICATIONS_MAX) return undefined
       nullifications.push(known.nullification)
     }
-    if (block.round > 0 && certificate?.digest !== block.digest) return undefined
+    if (block.digest !== this.#base.digest && certificate?.digest !== block.digest) return undefined
     return { parent: block, parentCertificate: certificate, nullifications: nullifications.reverse() }
   }
 
@@ -370,6 +417,7 @@ export class Voter {
       this.#refused += 1
       return
     }
+    this.#heard[from] = this.#round
     if (message.kind === 'vote') this.#onVote(from, message.vote)
     else if (message.kind === 'proposal') this.#onProposal(from, message.proposal)
     else this.#onCertificate(message.certificate)
@@ -474,6 +522,7 @@ export class Voter {
       this.#lead()
       return
     }
+    if (round === this.#round) this.#measure()
     // Whoever sees the notarization before it gave up on the round says so: this is what finality counts.
     this.#sign('finalize', round, digest)
     this.#advance(certificate)
@@ -521,9 +570,9 @@ export class Voter {
 
   /** Does the proposal show its parent's certificate, and a nullification for every round that it skips? */
   #isJustified({ block, parentCertificate, nullifications }: Proposal): boolean {
-    const parentRound = parentCertificate?.round ?? 0
+    const parentRound = parentCertificate?.round ?? this.#base.round
     if (parentCertificate === undefined) {
-      if (block.parent !== genesisBlock(this.#config.ring).digest) return false
+      if (block.parent !== this.#base.digest) return false
     } else if (
       parentCertificate.kind === 'nullify' ||
       parentCertificate.digest !== block.parent ||

@@ -1,4 +1,7 @@
-/** The final blocks on disk: record i holds height i + 1. Genesis is computed, not stored. */
+/**
+ * The final blocks on disk, from the first that is kept on. Genesis is computed, not stored; where older blocks are gone, an
+ * anchor, the block of a verified snapshot, stands in for it.
+ */
 import { join } from 'node:path'
 import type { Block, Certificate, Digest } from '@ringwall/consensus'
 import { inspectLog, keepAside, type LogFinding, openLog, type RecordLog, StoreCorrupt } from '@ringwall/store'
@@ -12,6 +15,11 @@ const RECENT_MAX = 1024
 export interface BlockLogOptions {
   readonly directory: string
   readonly genesis: Block
+  /**
+   * The proof of a verified snapshot, beginning with the block after which it was taken. The log begins with that block's
+   * child, or earlier; one that does not reach so far makes way for the proof.
+   */
+  readonly proof: readonly BlockRecord[]
   /** `refuse` leaves a corrupt file untouched and throws; `keep-prefix` keeps it aside and goes on with the good blocks. */
   readonly onCorrupt: 'refuse' | 'keep-prefix'
   readonly verifyCertificate: (certificate: Certificate) => boolean
@@ -25,9 +33,12 @@ export class BlockLog {
   /** True when final blocks were lost, not only a tail that was never answered for. */
   readonly lost: boolean
   #tip: BlockRecord
+  /** Height of the first record, counted as if none had been dropped since the log was opened. */
+  #first: number
 
-  private constructor(log: RecordLog, tip: BlockRecord, repairs: readonly string[], lost: boolean) {
+  private constructor(log: RecordLog, first: number, tip: BlockRecord, repairs: readonly string[], lost: boolean) {
     this.#log = log
+    this.#first = first
     this.#tip = tip
     this.repairs = repairs
     this.lost = lost
@@ -41,7 +52,7 @@ export class BlockLog {
    */
   static async open(options: BlockLogOptions): Promise<BlockLog> {
     const path = join(options.directory, BLOCKS_FILE)
-    const scan = new Scan(options.genesis)
+    const scan = new Scan(options.genesis, options.proof[0]?.block)
     let log: RecordLog
     try {
       log = await openLog(path, {
@@ -58,25 +69,34 @@ export class BlockLog {
       let { fault } = scan
       const proof = scan.certified.certificate
       if (proof !== undefined && !options.verifyCertificate(proof)) {
-        fault = { index: scan.certified.block.height - 1, what: 'its certificate does not verify' }
+        fault = { index: scan.certified.block.height - scan.first, what: 'its certificate does not verify' }
       }
       if (fault?.index === 0 && scan.foreign) {
         throw new LedgerError('LEDGER_WRONG_RING', `${path} is the ledger of another ring: choose another data directory`)
       }
       let certified = scan.certified
       if (fault !== undefined) {
-        const what = `${path} is corrupt at block ${fault.index + 1}: ${fault.what}`
+        const what = `${path} is corrupt at block ${scan.first + fault.index}: ${fault.what}`
         if (options.onCorrupt === 'refuse') throw cannotGoOn(what, fault.index)
         repairs.push(`${what}; the file as found is kept at ${await keepAside(path)}`)
         lost = true
         certified = await lastCertified(log, fault.index, options)
       }
-      const dropped = log.length - certified.block.height
+      const [anchor, ...after] = options.proof
+      if (anchor !== undefined && certified.block.height <= anchor.block.height) {
+        if (log.length > 0)
+          repairs.push(`${path} does not reach the snapshot at block ${anchor.block.height}: begun anew after it`)
+        await log.replaceWith(after.map(encodeBlockRecord))
+        const tip = after.at(-1) ?? anchor
+        return new BlockLog(log, anchor.block.height + 1, tip, repairs, true)
+      }
+      const kept = Math.max(0, certified.block.height - scan.first + 1)
+      const dropped = log.length - kept
       if (dropped > 0) {
-        await log.truncate(certified.block.height)
+        await log.truncate(kept)
         if (fault === undefined) repairs.push(`${path}: ${dropped} blocks at the end had no certificate yet and were dropped`)
       }
-      return new BlockLog(log, certified, repairs, lost)
+      return new BlockLog(log, scan.first, certified, repairs, lost)
     } catch (error) {
       await log.close()
       throw error
@@ -104,10 +124,29 @@ export class BlockLog {
     }
   }
 
-  /** Undefined below 1 and above the tip. */
+  /** Height of the oldest block that is kept, or of the one to come. */
+  get first(): number {
+    return this.#first + this.#log.dropped
+  }
+
+  /** Undefined below the first and above the tip. */
   async read(height: number): Promise<BlockRecord | undefined> {
-    if (!Number.isSafeInteger(height) || height < 1 || height > this.#tip.block.height) return undefined
-    return parseBlockRecord(await this.#log.read(height - 1))
+    if (!Number.isSafeInteger(height) || height < this.first || height > this.#tip.block.height) return undefined
+    const record = parseBlockRecord(await this.#log.read(height - this.first))
+    // Another one only while the log begins anew.
+    return record.block.height === height ? record : undefined
+  }
+
+  /** Lets go of the blocks before `height`. */
+  async prune(height: number): Promise<void> {
+    await this.#log.dropFirst(Math.min(height, this.#tip.block.height) - this.first)
+  }
+
+  /** Begins anew after `anchor`: what is there makes way for a history whose state came with a snapshot. */
+  async restart(anchor: Block): Promise<void> {
+    this.#first = anchor.height + 1 - this.#log.dropped
+    this.#recent.clear()
+    await this.#log.replaceWith([])
   }
 
   heightOf(digest: Digest): number | undefined {
@@ -123,11 +162,11 @@ export class BlockLog {
     return undefined
   }
 
-  /** Meets every final block in order, read in large pieces. */
-  async replay(onBlock: (block: Block) => void): Promise<void> {
-    const { height } = this.#tip.block
+  /** Meets every final block from height `from` on, in order, read in large pieces. */
+  async replay(from: number, onBlock: (block: Block) => void): Promise<void> {
+    const [start, end] = [from - this.first, this.#tip.block.height - this.first]
     await inspectLog(this.#log.path, (payload, index) => {
-      if (index < height) onBlock(parseBlockRecord(payload).block)
+      if (index >= start && index <= end) onBlock(parseBlockRecord(payload).block)
     })
   }
 
@@ -142,11 +181,17 @@ export class Scan {
   /** The first block is whole, but no child of this ring's genesis. */
   foreign = false
   certified: BlockRecord
-  #last: Block
+  /** Height of the first record. */
+  first: number
+  readonly #genesis: Block
+  readonly #anchor: Block | undefined
+  #last: Block | undefined
 
-  constructor(genesis: Block) {
+  constructor(genesis: Block, anchor?: Block) {
+    this.#genesis = genesis
+    this.#anchor = anchor
+    this.first = (anchor ?? genesis).height + 1
     this.certified = { block: genesis, certificate: undefined }
-    this.#last = genesis
   }
 
   meet(payload: Uint8Array, index: number): BlockRecord | undefined {
@@ -159,16 +204,34 @@ export class Scan {
       return undefined
     }
     const { block, certificate } = record
-    const linked = block.parent === this.#last.digest && block.height === this.#last.height + 1
+    if (index === 0) this.#begin(block)
+    const parent = this.#last ?? (block.height === this.first ? this.#parentOfFirst(block) : undefined)
+    const linked = parent !== undefined && block.parent === parent.digest && block.height === parent.height + 1
     const named = certificate === undefined || (certificate.kind === 'finalize' && certificate.digest === block.digest)
-    if (!linked || !named) {
+    const passes = block.height !== this.#anchor?.height || block.digest === this.#anchor.digest
+    if (!linked || !named || !passes) {
       this.foreign = index === 0 && !linked
-      this.fault = { index, what: linked ? 'its certificate is for another block' : 'it does not follow the block before it' }
+      const what = linked ? 'its certificate is for another block' : 'it does not follow the block before it'
+      this.fault = { index, what: passes ? what : 'it is not the block of the snapshot' }
       return undefined
     }
     this.#last = block
     if (certificate !== undefined) this.certified = record
     return record
+  }
+
+  /** Without an anchor the first record is genesis' child; with one it may be any up to the anchor's child. */
+  #begin({ height }: Block): void {
+    const anchor = this.#anchor
+    if (anchor === undefined || height > anchor.height + 1 || height < 1) return
+    this.first = height
+  }
+
+  /** What came before the first record of a pruned log is known by its digest alone. */
+  #parentOfFirst(block: Block): Pick<Block, 'digest' | 'height'> {
+    if (block.height === 1) return this.#genesis
+    if (block.height === (this.#anchor?.height ?? 0) + 1) return this.#anchor ?? this.#genesis
+    return { digest: block.parent, height: block.height - 1 }
   }
 }
 

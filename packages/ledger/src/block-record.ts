@@ -36,3 +36,13 @@ export function parseBlockRecord(bytes: Uint8Array): BlockRecord {
 export function parseBlock(bytes: Uint8Array): Block {
   return decodeBlock(Uint8Array.from(bytes))
 }
+
+/** Is `certificate` about `block`, and of the kind that makes it final? Signatures are another matter. */
+export function proves(certificate: Certificate, block: Block | undefined): boolean {
+  return (
+    certificate.kind === 'finalize' &&
+    block !== undefined &&
+    certificate.digest === block.digest &&
+    certificate.round === block.round
+  )
+}

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import { type Block, type Certificate, genesisBlock, makeBlock } from '@ringwall/consensus'
 import type { BlockRecord } from './block-record.ts'
+import { Malformed } from './bytes.ts'
 import { CatchUp } from './catch-up.ts'
-import { encodeRun } from './sync-codec.ts'
+import { encodePayload } from './payload.ts'
+import { encodeRun, encodeSnapshotOffer, PIECE_BYTES_MAX } from './sync-codec.ts'
 
 const genesis = genesisBlock('ring')
 
@@ -26,8 +29,9 @@ const certify = ({ round, digest }: Block, good = true): Certificate => ({
   signatures: good ? [{ signer: 0, signature: Uint8Array.of(1) }] : [],
 })
 
-async function catchUp(answers: readonly (readonly BlockRecord[] | Uint8Array)[], tip = genesis) {
+async function catchUp(answers: readonly (readonly BlockRecord[] | Uint8Array)[], tip = genesis, seeksSnapshot = false) {
   const applied: number[] = []
+  const installed: number[] = []
   const faults: string[] = []
   const conflicts: string[] = []
   let at = tip
@@ -43,12 +47,18 @@ async function catchUp(answers: readonly (readonly BlockRecord[] | Uint8Array)[]
       applied.push(...records.map(({ block }) => block.height))
       at = records.at(-1)?.block ?? at
     },
+    install: async ({ state }, { block, root }) => {
+      if (createHash('sha256').update(state).digest('hex') !== root) throw new Malformed('another state')
+      installed.push(block.height)
+      at = block
+    },
+    progress() {},
     conflict: (_certificate, peer) => conflicts.push(peer),
     fault: (_peer, what) => faults.push(what),
   })
-  await run.from('n2')
+  await run.from('n2', seeksSnapshot)
   assert.equal(run.running, false)
-  return { applied, faults, conflicts }
+  return seeksSnapshot ? { applied, faults, conflicts, installed } : { applied, faults, conflicts }
 }
 
 const one = childOf(genesis)
@@ -56,6 +66,24 @@ const two = childOf(one)
 const three = childOf(two)
 const bare = (block: Block): BlockRecord => ({ block, certificate: undefined })
 const proven = (block: Block, good = true): BlockRecord => ({ block, certificate: certify(block, good) })
+
+const stray = childOf(genesis, 1_234)
+
+/** The state after block 1, which block 2 commits to. */
+function snapshotOf(stateBytes: number): { readonly state: Buffer; readonly records: readonly BlockRecord[] } {
+  const state = Buffer.alloc(stateBytes, 'state')
+  const root = createHash('sha256').update(state).digest('hex')
+  const { round, height, digest } = one
+  const next = makeBlock({
+    round: round + 1,
+    height: height + 1,
+    parent: digest,
+    proposer: 0,
+    timestampMs: 2_000,
+    payload: encodePayload({ root, txs: [] }),
+  })
+  return { state, records: [bare(one), proven(next)] }
+}
 
 test('blocks are applied when a certificate stands at their end, also when it comes with a later answer', async () => {
   assert.deepEqual(await catchUp([[bare(one), proven(two)], [proven(three)]]), { applied: [1, 2, 3], faults: [], conflicts: [] })
@@ -86,4 +114,45 @@ test('a certified history that does not contain this node’s tip is a conflict,
   const other = childOf(genesis, 99)
   const { applied, conflicts, faults } = await catchUp([[proven(childOf(other))]], one)
   assert.deepEqual({ applied, conflicts, faults }, { applied: [], conflicts: ['n2'], faults: [] })
+})
+
+test('a snapshot is taken over in pieces, and the blocks after it follow', async () => {
+  const { state, records } = snapshotOf(PIECE_BYTES_MAX * 9 + 5)
+  const offer = encodeSnapshotOffer({ stateBytes: state.length, records })
+  const pieces = Array.from({ length: 10 }, (_, i) => state.subarray(i * PIECE_BYTES_MAX, (i + 1) * PIECE_BYTES_MAX))
+  const after = records.slice(1)
+  assert.deepEqual(await catchUp([offer, ...pieces, after], genesis, true), {
+    applied: after.map(({ block }) => block.height),
+    faults: [],
+    conflicts: [],
+    installed: [1],
+  })
+})
+
+test('a snapshot with another state, a forged certificate, a broken link, a piece too long or no end is refused', async () => {
+  const { state, records } = snapshotOf(100)
+  const [base, next] = records as [BlockRecord, BlockRecord]
+  const offer = (changed: readonly BlockRecord[], stateBytes = state.length) =>
+    encodeSnapshotOffer({ stateBytes, records: changed })
+  const cases = {
+    'another state': [offer(records), state.map((byte) => byte ^ 1)],
+    'forged certificate': [offer([base, proven(next.block, false)]), state],
+    'no certificate': [offer([base, bare(next.block)]), state],
+    'broken link': [offer([bare(stray), next]), state],
+    'one block alone': [offer([proven(base.block)]), state],
+    'a piece too long': [offer(records), Buffer.concat([state, state])],
+    'no end': [offer(records, 2 ** 40), state],
+    garbage: [Uint8Array.of(0, 1, 2), state],
+  }
+  for (const [name, answers] of Object.entries(cases)) {
+    const { installed, faults } = await catchUp(answers, genesis, true)
+    assert.deepEqual({ installed, faults: faults.length }, { installed: [], faults: 1 }, name)
+  }
+})
+
+test('a peer that has pruned the blocks that are missing gives its snapshot', async () => {
+  const { state, records } = snapshotOf(10)
+  const offer = encodeSnapshotOffer({ stateBytes: state.length, records })
+  const { applied, faults } = await catchUp([[], offer, state, records.slice(1)], genesis)
+  assert.deepEqual({ applied, faults }, { applied: [2], faults: [] })
 })

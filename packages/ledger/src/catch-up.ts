@@ -3,14 +3,20 @@
  * certificate stands at the end, before anything is applied. One run at a time.
  */
 import type { Block, Certificate } from '@ringwall/consensus'
-import type { BlockRecord } from './block-record.ts'
+import { type BlockRecord, proves } from './block-record.ts'
 import { Malformed } from './bytes.ts'
-import { encodeRequest, parseRun, RUN_BLOCKS_MAX, type SyncRequest } from './sync-codec.ts'
+import { type Anchor, anchorOf, type Snapshot, STATE_BYTES_MAX } from './snapshot-file.ts'
+import { encodeRequest, PIECE_BYTES_MAX, parseRun, parseSnapshotOffer, RUN_BLOCKS_MAX, type SyncRequest } from './sync-codec.ts'
 
 export interface CatchUpPorts {
   ask(peer: string, request: Uint8Array): Promise<Uint8Array>
   tip(): Block
   verifyCertificate(certificate: Certificate): boolean
+  /**
+   * Goes on from a snapshot, if its state has the root that the anchor names. @throws {Malformed} When it has not.
+   */
+  install(snapshot: Snapshot, anchor: Anchor): Promise<void>
+  progress(height: number, bytes: number, ofBytes: number): void
   /** Resolves once the blocks are on disk. */
   apply(records: readonly BlockRecord[], certificate: Certificate): Promise<void>
   /** `certificate` is good and certifies a history that is not this node's. */
@@ -22,6 +28,7 @@ export interface CatchUpPorts {
 /** Blocks held until a certificate for them arrives. */
 const HELD_BLOCKS_MAX = 4096
 const HELD_BYTES_MAX: number = 32 * 1024 * 1024
+const PIECES_AT_ONCE = 8
 
 export class CatchUp {
   readonly #ports: CatchUpPorts
@@ -35,12 +42,17 @@ export class CatchUp {
     return this.#running
   }
 
-  /** Fetches all that `peer` has beyond the tip. Never rejects. False when another run is under way or this one failed. */
-  async from(peer: string): Promise<boolean> {
+  /**
+   * Fetches all that `peer` has beyond the tip, after a snapshot when `seeksSnapshot`. Never rejects. False when another run is
+   * under way or this one failed.
+   */
+  async from(peer: string, seeksSnapshot: boolean): Promise<boolean> {
     if (this.#running) return false
     this.#running = true
     try {
-      await this.#run(peer)
+      if (seeksSnapshot) await this.#snapshot(peer)
+      // Nothing, although the peer is ahead: the blocks that follow are gone there.
+      if (!(await this.#run(peer)) && !seeksSnapshot && (await this.#snapshot(peer))) await this.#run(peer)
       return true
     } catch (error) {
       if (error instanceof Malformed) this.#ports.fault(peer, error.message)
@@ -50,14 +62,49 @@ export class CatchUp {
     }
   }
 
-  async #run(peer: string): Promise<void> {
+  /** False when the peer has no snapshot beyond the tip. */
+  async #snapshot(peer: string): Promise<boolean> {
+    const offer = parseOr(parseSnapshotOffer, await this.#ports.ask(peer, encodeRequest({ kind: 'snapshot' })))
+    if (offer === undefined) return false
+    const anchor = anchorOf(offer.records)
+    const { height } = anchor.block
+    if (height <= this.#ports.tip().height) return false
+    if (!this.#ports.verifyCertificate(anchor.certificate)) throw new Malformed('a snapshot whose certificate does not verify')
+    if (offer.stateBytes > STATE_BYTES_MAX) throw new Malformed(`a snapshot of ${offer.stateBytes} bytes`)
+    const pieces: Uint8Array[] = []
+    let offset = 0
+    while (offset < offer.stateBytes) {
+      const asked = Array.from({ length: PIECES_AT_ONCE }, (_, i) => offset + i * PIECE_BYTES_MAX).filter(
+        (at) => at < offer.stateBytes,
+      )
+      const answers = await Promise.all(
+        asked.map((at) => this.#ports.ask(peer, encodeRequest({ kind: 'piece', height, offset: at }))),
+      )
+      for (const [i, piece] of answers.entries()) {
+        // The peer may have taken a newer snapshot meanwhile: the next try finds that one.
+        if (piece.length === 0) throw new Error('the snapshot is gone')
+        if (piece.length !== Math.min(PIECE_BYTES_MAX, offer.stateBytes - (asked[i] ?? 0)))
+          throw new Malformed('a piece of another length')
+        pieces.push(Uint8Array.from(piece))
+        offset += piece.length
+      }
+      this.#ports.progress(height, offset, offer.stateBytes)
+    }
+    await this.#ports.install({ records: offer.records, state: Buffer.concat(pieces) }, anchor)
+    return true
+  }
+
+  /** False when the peer had nothing to give. */
+  async #run(peer: string): Promise<boolean> {
+    let any = false
     let held: BlockRecord[] = []
     for (;;) {
       const base = held.at(-1)?.block ?? this.#ports.tip()
       const request: SyncRequest = { kind: 'blocks', from: base.height + 1, count: RUN_BLOCKS_MAX }
-      const run = parse(await this.#ports.ask(peer, encodeRequest(request)))
+      const run = parseOr(parseRun, await this.#ports.ask(peer, encodeRequest(request)))
       const [first] = run
-      if (first === undefined) return
+      if (first === undefined) return any
+      any = true
       if (first.block.height !== base.height + 1) throw new Malformed('an answer that begins at another height')
       held.push(...run)
       checkLinks(held)
@@ -70,7 +117,8 @@ export class CatchUp {
         const [begin] = held
         const tip = this.#ports.tip()
         if (begin?.block.height === tip.height + 1 && begin.block.parent !== tip.digest) {
-          return this.#ports.conflict(certificate, peer)
+          this.#ports.conflict(certificate, peer)
+          return any
         }
         await this.#ports.apply(held.slice(0, end + 1), certificate)
         held = held.slice(end + 1)
@@ -82,9 +130,9 @@ export class CatchUp {
   }
 }
 
-function parse(answer: Uint8Array): readonly BlockRecord[] {
+function parseOr<T>(parse: (bytes: Uint8Array) => T, answer: Uint8Array): T {
   try {
-    return parseRun(answer)
+    return parse(answer)
   } catch (error) {
     throw new Malformed((error as Error).message)
   }
@@ -97,14 +145,4 @@ function checkLinks(records: readonly BlockRecord[]): void {
       throw new Malformed(`block ${block.height} does not follow the one before it`)
     }
   }
-}
-
-/** Is `certificate` about `block`, and of the kind that makes it final? Signatures are another matter. */
-export function proves(certificate: Certificate, block: Block | undefined): boolean {
-  return (
-    certificate.kind === 'finalize' &&
-    block !== undefined &&
-    certificate.digest === block.digest &&
-    certificate.round === block.round
-  )
 }

@@ -3,7 +3,7 @@
  * Pure. A block whose ancestors are not all here cannot be judged yet; a block that the application refuses never will.
  */
 import type { Block, Digest } from '@ringwall/consensus'
-import { parsePayload } from './payload.ts'
+import { type Payload, parsePayload } from './payload.ts'
 import type { Application, TxResult } from './types.ts'
 
 export interface Executed<S> {
@@ -102,9 +102,16 @@ export class Chain<S> {
     return executed
   }
 
+  /** Goes on from another final block: what is known of others is forgotten. */
+  restart(tip: Executed<S>): void {
+    this.#tip = tip
+    this.#blocks.clear()
+    this.#executed.clear()
+  }
+
   /** Of a block that was executed once, here or before a restart. */
   txsOf(block: Block): readonly Uint8Array[] {
-    return parsePayload(block.payload)
+    return parsePayload(block.payload).txs
   }
 
   #at(digest: Digest): Executed<S> | undefined {
@@ -121,12 +128,15 @@ export class Chain<S> {
     if (block.height !== parent.block.height + 1) return `height ${block.height} after ${parent.block.height}`
     if (block.round <= parent.block.round) return `round ${block.round} after ${parent.block.round}`
     if (block.timestampMs <= parent.block.timestampMs) return 'its timestamp is not after its parent’s'
-    let txs: readonly Uint8Array[]
+    let payload: Payload
     try {
-      txs = parsePayload(block.payload)
+      payload = parsePayload(block.payload)
     } catch (error) {
       return `its payload is malformed: ${(error as Error).message}`
     }
+    const { root, txs } = payload
+    const own = this.#application.root(parent.state)
+    if (root !== own) return `it builds on the state ${root.slice(0, 16)}…, which is ${own.slice(0, 16)}… here`
     const { height, timestampMs } = block
     const context = { height, timestampMs, proposer: this.#nameOf(block.proposer), certified }
     const outcome = this.#application.execute(parent.state, txs, context)

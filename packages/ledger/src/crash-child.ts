@@ -53,7 +53,7 @@ export function tallyApplication(onTx: (id: string) => void): Application<Tally>
       return { ok: true, state: { count: state.count + ids.length, root }, results: ids.map((id) => ({ id, ok: true })) }
     },
     root: (state) => state.root,
-    snapshot: (state) => new TextEncoder().encode(JSON.stringify(state)),
+    snapshot: (state) => [new TextEncoder().encode(JSON.stringify(state))],
     restore: (snapshot) => JSON.parse(text(snapshot)) as Tally,
   }
 }

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { decodeMessage } from '@ringwall/consensus'
 import { LedgerError } from './errors.ts'
 import { FIRST_START_FILE } from './open.ts'
-import { TestRing, until, word, wordsApplication } from './test-ring.ts'
+import { TestRing, until, type Words, word, wordsApplication } from './test-ring.ts'
 import type { FinalBlock, Ledger } from './types.ts'
 import { verifyLedgerDirectory } from './verify-directory.ts'
 
@@ -42,12 +42,12 @@ test('a ring of one commits alone, in order, and a handler has met the block whe
     const ledger = await ring.open('n1')
     const met: FinalBlock<unknown>[] = []
     ledger.onBlock((block) => met.push(block))
-    const committed = await ledger.submit(word('hello'), 5000)
+    const committed = await ledger.submit(word('hello'), 60_000)
     assert.equal(committed.id, 'hello')
     assert.equal(committed.height, 1)
     assert.ok(met.some(({ block, results }) => block.digest === committed.digest && results[0]?.id === 'hello'))
     assert.ok(has(ledger, 'hello'))
-    const all = await Promise.all(['a', 'b', 'c', 'd'].map((value) => ledger.submit(word(value), 5000)))
+    const all = await Promise.all(['a', 'b', 'c', 'd'].map((value) => ledger.submit(word(value), 60_000)))
     assert.ok(all.every(({ height }) => height > 1))
     const { height, digest, root, quorum, reachable, lag } = ledger.status()
     assert.equal(height, met.at(-1)?.block.height)
@@ -70,9 +70,9 @@ test('a ring of one commits alone, in order, and a handler has met the block whe
 test('a restart resumes the same ledger, and a transaction submitted again has the answer that it had', () =>
   ringOf(1, async (ring) => {
     const ledger = await ring.open('n1')
-    const first = await ledger.submit(word('one'), 5000)
-    assert.deepEqual({ ...(await ledger.submit(word('one'), 5000)), elapsedMs: 0 }, { ...first, elapsedMs: 0 })
-    const [twin, other] = await Promise.all([ledger.submit(word('two'), 5000), ledger.submit(word('two'), 5000)])
+    const first = await ledger.submit(word('one'), 60_000)
+    assert.deepEqual({ ...(await ledger.submit(word('one'), 60_000)), elapsedMs: 0 }, { ...first, elapsedMs: 0 })
+    const [twin, other] = await Promise.all([ledger.submit(word('two'), 60_000), ledger.submit(word('two'), 5000)])
     assert.equal(twin.digest, other.digest)
     const before = ledger.status()
     await ring.kill('n1')
@@ -83,14 +83,14 @@ test('a restart resumes the same ledger, and a transaction submitted again has t
     assert.equal(after.height, before.height)
     assert.equal(after.root, before.root)
     assert.deepEqual(after.repairs, [])
-    assert.equal((await again.submit(word('one'), 5000)).digest, first.digest)
-    assert.equal((await again.submit(word('three'), 5000)).height, before.height + 1)
+    assert.equal((await again.submit(word('one'), 60_000)).digest, first.digest)
+    assert.equal((await again.submit(word('three'), 60_000)).height, before.height + 1)
   }))
 
 test('what the application refuses is refused with its words, and nothing is ordered', () =>
   ringOf(1, async (ring) => {
     const ledger = await ring.open('n1')
-    await assert.rejects(ledger.submit(word('NO!'), 5000), (error) => {
+    await assert.rejects(ledger.submit(word('NO!'), 60_000), (error) => {
       assert.ok(error instanceof LedgerError)
       assert.deepEqual(error.refusal, { code: 'WORD_FORM', reason: 'not a word' })
       return withCode('TX_REFUSED')(error)
@@ -105,7 +105,7 @@ test('a directory in use is refused naming the process, and one of another ring,
   const other = await TestRing.create(1)
   try {
     const ledger = await ring.open('n1')
-    await ledger.submit(word('mine'), 5000)
+    await ledger.submit(word('mine'), 60_000)
     await assert.rejects(ring.open('n1'), { code: 'STORE_LOCKED', pid: process.pid })
     await ring.kill('n1')
     await assert.rejects(other.open('n1', { directory: ring.directory('n1') }), withCode('LEDGER_WRONG_RING'))
@@ -122,7 +122,7 @@ test('a directory in use is refused naming the process, and one of another ring,
 test('a ring of one with a corrupt block refuses to start, changes nothing, and says where and what to do', () =>
   ringOf(1, async (ring) => {
     const ledger = await ring.open('n1')
-    for (const value of ['one', 'two', 'three']) await ledger.submit(word(value), 5000)
+    for (const value of ['one', 'two', 'three']) await ledger.submit(word(value), 60_000)
     await ring.kill('n1')
     const path = join(ring.directory('n1'), 'blocks.log')
     const bad = await readFile(path)
@@ -140,7 +140,7 @@ test('a ring of one with a corrupt block refuses to start, changes nothing, and 
     assert.ok(has(rescued, 'one') && !has(rescued, 'three'))
     assert.match(rescued.status().repairs.join(), /corrupt-1/)
     assert.deepEqual(await readFile(`${path}.corrupt-1`), bad)
-    await rescued.submit(word('three'), 5000)
+    await rescued.submit(word('three'), 60_000)
     await ring.kill('n1')
     assert.equal((await verdictOf(ring, 'n1')).ok, true)
   }))
@@ -149,7 +149,7 @@ test('four nodes agree on one history, and all of it verifies offline', () =>
   ringOf(4, async (ring) => {
     const ledgers = await ring.openAll()
     const values = Array.from({ length: 24 }, (_, i) => `word-${i}`)
-    await Promise.all(values.map((value, i) => ledgers[i % 4]!.submit(word(value), 10_000)))
+    await Promise.all(values.map((value, i) => ledgers[i % 4]!.submit(word(value), 60_000)))
     await until('all have all', () => ledgers.every((ledger) => values.every((value) => has(ledger, value))))
     await until('all are equally far', () => new Set(ledgers.map((ledger) => ledger.status().digest)).size === 1)
     assert.equal(new Set(ledgers.map((ledger) => ledger.status().root)).size, 1)
@@ -160,7 +160,7 @@ test('four nodes agree on one history, and all of it verifies offline', () =>
       const verdict = await verdictOf(ring, id)
       assert.deepEqual(
         { ...verdict, certificates: 0, root: '' },
-        { ok: true, height, digest, root: '', certificates: 0, problems: [] },
+        { ok: true, height, digest, root: '', certificates: 0, firstHeight: 1, problems: [] },
       )
       assert.ok(verdict.certificates > 0)
     }
@@ -170,9 +170,9 @@ test('with one of four gone the ring goes on; with two it says who is missing; w
   ringOf(4, async (ring) => {
     const ledgers = await ring.openAll()
     const [first] = ledgers
-    await first!.submit(word('four'), 10_000)
+    await first!.submit(word('four'), 60_000)
     await ring.kill('n4')
-    await first!.submit(word('three'), 10_000)
+    await first!.submit(word('three'), 60_000)
     await ring.kill('n3')
     await assert.rejects(first!.submit(word('two'), 700), (error) => {
       assert.ok(error instanceof LedgerError)
@@ -190,20 +190,20 @@ test('with one of four gone the ring goes on; with two it says who is missing; w
 test('a node that was away for longer than its peers remember votes catches up alone, and takes part again', () =>
   ringOf(4, async (ring) => {
     const ledgers = await ring.openAll()
-    await ledgers[1]!.submit(word('here'), 10_000)
+    await ledgers[1]!.submit(word('here'), 60_000)
     await ring.kill('n2')
-    for (let i = 0; i < 40; i++) await ledgers[0]!.submit(word(`w${i}`), 10_000)
+    for (let i = 0; i < 40; i++) await ledgers[0]!.submit(word(`w${i}`), 60_000)
     const back = await ring.open('n2')
     await until('it is as far as the others', () => has(back, 'w39') && back.status().lag === 0)
     await ring.kill('n4')
-    await back.submit(word('again'), 10_000)
+    await back.submit(word('again'), 60_000)
     assert.ok(has(back, 'again'))
   }))
 
 test('a node whose block file rotted keeps the good part, fetches the rest from its peers, and says what it found', () =>
   ringOf(4, async (ring) => {
     const ledgers = await ring.openAll()
-    for (let i = 0; i < 6; i++) await ledgers[0]!.submit(word(`w${i}`), 10_000)
+    for (let i = 0; i < 6; i++) await ledgers[0]!.submit(word(`w${i}`), 60_000)
     await until('n3 has all', () => has(ledgers[2], 'w5'))
     await ring.kill('n3')
     const path = join(ring.directory('n3'), 'blocks.log')
@@ -222,7 +222,7 @@ test('a node whose block file rotted keeps the good part, fetches the rest from 
     assert.deepEqual(await readFile(`${path}.corrupt-1`), bad)
     await until('it has all again', () => has(back, 'w5'))
     await until('and the same root', () => back.status().root === ledgers[0]!.status().root)
-    await ledgers[0]!.submit(word('more'), 10_000)
+    await ledgers[0]!.submit(word('more'), 60_000)
     await until('it follows', () => has(back, 'more'))
     assert.equal(votes, 0, 'it does not know all that it signed, so it signs nothing for now')
     await ring.kill('n3')
@@ -233,7 +233,7 @@ test('a node whose block file rotted keeps the good part, fetches the rest from 
 test('a validator that lost its whole folder says nothing until the ring has gone on without it', () =>
   ringOf(4, async (ring) => {
     for (const id of ring.ids) await ring.open(id)
-    await ledgerOf(ring, 'n1').submit(word('before'), 10_000)
+    await ledgerOf(ring, 'n1').submit(word('before'), 60_000)
     await ring.kill('n4')
     await rm(ring.directory('n4'), { recursive: true })
     const spoken: number[] = []
@@ -248,14 +248,14 @@ test('a validator that lost its whole folder says nothing until the ring has gon
     const back = await ring.open('n4')
     await until('it knows that the ring is not new', () => ring.lines.some((line) => /n4 warn .*folder was empty/.test(line)))
     await until('it has caught up', () => has(back, 'before'))
-    await ledgerOf(ring, 'n2').submit(word('meanwhile'), 10_000)
+    await ledgerOf(ring, 'n2').submit(word('meanwhile'), 60_000)
     assert.equal(back.status().votes, false)
     assert.deepEqual(spoken, [])
     for (let i = 0; !back.status().votes && i < 60; i += 1) {
-      await ledgerOf(ring, 'n1').submit(word(`go-on-${i}`), 10_000)
+      await ledgerOf(ring, 'n1').submit(word(`go-on-${i}`), 60_000)
       await new Promise((wake) => setTimeout(wake, 250))
     }
-    await ledgerOf(ring, 'n1').submit(word('after'), 10_000)
+    await ledgerOf(ring, 'n1').submit(word('after'), 60_000)
     await until('it votes again', () => spoken.length > 0)
   }))
 
@@ -264,7 +264,7 @@ test('a new ring whose folders are all empty starts at once; a mark of the first
     await mkdir(ring.directory('n1'), { recursive: true })
     await writeFile(join(ring.directory('n1'), FIRST_START_FILE), '')
     for (const id of ring.ids) await ring.open(id)
-    await ledgerOf(ring, 'n3').submit(word('first'), 10_000)
+    await ledgerOf(ring, 'n3').submit(word('first'), 60_000)
     assert.ok(ring.ids.every((id) => ledgerOf(ring, id).status().votes))
     assert.equal((await readdir(ring.directory('n1'))).includes(FIRST_START_FILE), false)
   }))
@@ -291,7 +291,7 @@ test('a validator that floods garbage and invalid transactions stops nobody, and
         for (const to of ['n1', 'n2', 'n3']) ring.network.inject('n4', to, 'consensus', garbage[i % 4]!)
     }, 2)
     try {
-      for (let i = 0; i < 5; i++) await ledgers[i % 3]!.submit(word(`w${i}`), 10_000)
+      for (let i = 0; i < 5; i++) await ledgers[i % 3]!.submit(word(`w${i}`), 60_000)
     } finally {
       clearInterval(flood)
     }
@@ -304,7 +304,7 @@ test('a validator that floods garbage and invalid transactions stops nobody, and
 test('blocks of a validator whose clock is far ahead are refused, its clock is named, and the ring goes on', () =>
   ringOf(4, async (ring) => {
     const ledgers = await Promise.all(ring.ids.map((id) => ring.open(id, id === 'n3' ? { now: () => Date.now() + 42_000 } : {})))
-    for (let i = 0; i < 5; i++) await ledgers[0]!.submit(word(`w${i}`), 10_000)
+    for (let i = 0; i < 5; i++) await ledgers[0]!.submit(word(`w${i}`), 60_000)
     assert.ok(ledgers[0]!.status().timestampMs < Date.now() + 5000)
     await until('the clock is named', () => ring.lines.some((line) => /n3's clock is 4\d s ahead/.test(line)))
   }))
@@ -331,7 +331,7 @@ test('a full mempool refuses and keeps what it has', () =>
 test('a torn tail after a crash is cut off, said, and loses nothing that was acknowledged', () =>
   ringOf(1, async (ring) => {
     const ledger = await ring.open('n1')
-    await ledger.submit(word('kept'), 5000)
+    await ledger.submit(word('kept'), 60_000)
     const before = ledger.status()
     await ring.kill('n1')
     const path = join(ring.directory('n1'), 'blocks.log')
@@ -339,4 +339,99 @@ test('a torn tail after a crash is cut off, said, and loses nothing that was ack
     const again = await ring.open('n1')
     assert.equal(again.status().digest, before.digest)
     assert.match(again.status().repairs.join(), /unfinished write/)
+  }))
+
+const fill = async (ledger: Ledger<unknown>, from: number, count: number) => {
+  for (let i = from; i < from + count; i++) await ledger.submit(word(`fill-${i}`), 60_000)
+}
+
+test('a new node takes over a snapshot instead of every block, goes on from it, and resumes from it after a restart', () =>
+  ringOf(4, async (ring) => {
+    const three = await Promise.all(['n1', 'n2', 'n3'].map((id) => ring.open(id, { snapshotBlocks: 40 })))
+    const [first] = three as [Ledger<Words>]
+    await fill(first, 0, 130)
+    await until('every one has a snapshot', () => three.every((ledger) => ledger.status().snapshotHeight >= 100))
+    const late = await ring.open('n4', { snapshotBlocks: 40 })
+    await until('it has all words', () => has(late, 'fill-129') && has(late, 'fill-0'))
+    assert.ok(late.status().firstHeight > 100, `it began with block ${late.status().firstHeight}`)
+    assert.equal(await late.block(1), undefined)
+    await fill(first, 130, 5)
+    await until('it goes on', () => has(late, 'fill-134'))
+    assert.equal(late.status().root, first.status().root)
+    await ring.kill('n4')
+    const again = await ring.open('n4')
+    assert.deepEqual(again.status().repairs, [])
+    assert.ok(has(again, 'fill-0') && has(again, 'fill-134'))
+    const verdict = await verdictOf(ring, 'n4')
+    assert.deepEqual(verdict.problems, [])
+    assert.equal(verdict.height, again.status().height)
+  }))
+
+test('blocks before the older of two snapshots go when only some are to be kept; a node that needs them gets a snapshot', () =>
+  ringOf(4, async (ring) => {
+    const options = { snapshotBlocks: 20, keepBlocks: 10 }
+    const three = await Promise.all(['n1', 'n2', 'n3'].map((id) => ring.open(id, options)))
+    const [first] = three as [Ledger<Words>]
+    const fourth = await ring.open('n4', options)
+    await fill(first, 0, 5)
+    await until('the fourth is there', () => has(fourth, 'fill-4'))
+    await ring.kill('n4')
+    await fill(first, 5, 110)
+    await until('blocks are gone', () => three.every((ledger) => ledger.status().firstHeight > 40))
+    assert.equal((await readdir(ring.directory('n1'))).filter((name) => name.startsWith('snapshot-')).length, 2)
+    const back = await ring.open('n4', options)
+    await until('it caught up', () => has(back, 'fill-114'))
+    assert.ok(has(back, 'fill-50'))
+    assert.deepEqual((await verdictOf(ring, 'n1')).problems, [])
+
+    // The newest rots: the older one and the blocks after it make the same state.
+    const before = first.status()
+    await ring.kill('n1')
+    const [newest = ''] = (await readdir(ring.directory('n1')))
+      .filter((name) => name.startsWith('snapshot-'))
+      .sort((a, b) => Number(b.slice(9, -4)) - Number(a.slice(9, -4)))
+    const bytes = await readFile(join(ring.directory('n1'), newest))
+    bytes[bytes.length - 40]! ^= 1
+    await writeFile(join(ring.directory('n1'), newest), bytes)
+    const again = await ring.open('n1', options)
+    assert.match(again.status().repairs[0] ?? '', /is of no use and was removed: its bytes do not match its hash/)
+    assert.ok(again.status().height >= before.height)
+    assert.ok(has(again, 'fill-0') && has(again, 'fill-114'))
+  }))
+
+test('a crash after a snapshot was taken over and before the blocks made way for it is mended at the next start', () =>
+  ringOf(4, async (ring) => {
+    const three = await Promise.all(['n1', 'n2', 'n3'].map((id) => ring.open(id, { snapshotBlocks: 40 })))
+    const [first] = three as [Ledger<unknown>]
+    const fourth = await ring.open('n4')
+    await fill(first, 0, 3)
+    await until('the fourth has blocks', () => fourth.status().height >= 3)
+    await ring.kill('n4')
+    await fill(first, 3, 60)
+    await until('there is a snapshot', () => first.status().snapshotHeight > 0)
+    const name = `snapshot-${first.status().snapshotHeight}.bin`
+    await writeFile(join(ring.directory('n4'), name), await readFile(join(ring.directory('n1'), name)))
+    const back = await ring.open('n4')
+    assert.match(back.status().repairs[0] ?? '', /does not reach the snapshot at block/)
+    assert.ok(has(back, 'fill-30'))
+    await until('it caught up', () => has(back, 'fill-62'))
+    assert.equal(back.status().root, first.status().root)
+  }))
+
+test('a snapshot that no quorum certified is not believed', () =>
+  ringOf(1, async (ring) => {
+    const other = await TestRing.create(1)
+    try {
+      const theirs = await other.open('n1', { snapshotBlocks: 5 })
+      await fill(theirs, 0, 12)
+      await until('there is a snapshot', () => theirs.status().snapshotHeight > 0)
+      const name = `snapshot-${theirs.status().snapshotHeight}.bin`
+      await mkdir(ring.directory('n1'), { recursive: true })
+      await writeFile(join(ring.directory('n1'), name), await readFile(join(other.directory('n1'), name)))
+      const ledger = await ring.open('n1')
+      assert.match(ledger.status().repairs[0] ?? '', /its certificate does not verify/)
+      assert.equal(ledger.status().height, 0)
+    } finally {
+      await other.close()
+    }
   }))

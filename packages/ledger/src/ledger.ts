@@ -13,6 +13,7 @@ import { decodeMessage, encodeMessage, faultsOf, quorumOf, type Voter } from '@r
 import type { DirectoryLock } from '@ringwall/store'
 import type { BlockLog } from './block-log.ts'
 import type { BlockRecord } from './block-record.ts'
+import { Malformed } from './bytes.ts'
 import { CatchUp } from './catch-up.ts'
 import type { Chain, Executed } from './chain.ts'
 import { LedgerError } from './errors.ts'
@@ -30,12 +31,16 @@ import {
 } from './payload.ts'
 import { Peers } from './peers.ts'
 import { sha256 } from './scheme.ts'
+import { type Anchor, readStatePiece, type Snapshot, type SnapshotFile, writeSnapshot } from './snapshot-file.ts'
+import { Snapshots } from './snapshots.ts'
 import type { Submissions } from './submissions.ts'
 import {
   encodeBlockAnswer,
   encodeRequest,
   encodeRun,
+  encodeSnapshotOffer,
   encodeStatus,
+  PIECE_BYTES_MAX,
   parseBlockAnswer,
   parseRequest,
   parseStatus,
@@ -61,7 +66,7 @@ const INBOX = {
   bytesPerSecond: 32 * 1024 * 1024,
   burstSeconds: 2,
 }
-const REQUESTS = { queuedMax: 1, queuedBytesMax: 1024 * 1024, perSecond: 100, bytesPerSecond: 1024 * 1024, burstSeconds: 2 }
+const REQUESTS = { queuedMax: 1, queuedBytesMax: 1024 * 1024, perSecond: 200, bytesPerSecond: 1024 * 1024, burstSeconds: 2 }
 /** Messages taken from the inbox before other work of the process gets its turn. */
 const SLICE_MESSAGES = 16
 const OUTBOX_MAX = 8192
@@ -73,6 +78,12 @@ const RESENT_MAX = 64
 const STUCK_MS = 500
 const EVIDENCE_MAX = 64
 const FETCHES_MAX = 64
+const SNAPSHOT_BLOCKS = 10_000
+const SNAPSHOT_BYTES: number = 64 * 1024 * 1024
+/** Blocks behind from which on a snapshot is asked for: by a node without a ledger, and by one that has a part of it. */
+const SNAPSHOT_AHEAD_NEW = 64
+const SNAPSHOT_AHEAD = 4096
+const PROGRESS_EVERY_MS = 2000
 
 /** First byte of a message on the `consensus` channel. */
 const TAG = { voter: 0, tx: 1 } as const
@@ -94,6 +105,8 @@ export interface LedgerParts<S> {
   /** Nothing is known of what this validator ever signed: it listens first, see `#wake`. */
   readonly isBlank: boolean
   readonly verifyCertificate: (certificate: Certificate) => boolean
+  /** The newest on disk. */
+  readonly snapshot: SnapshotFile | undefined
 }
 
 export class LedgerShell<S> implements Ledger<S> {
@@ -108,6 +121,7 @@ export class LedgerShell<S> implements Ledger<S> {
   readonly #inbox: Inbox
   readonly #requests: Inbox
   readonly #catchUp: CatchUp
+  readonly #snapshots: Snapshots<S>
   readonly #openedAtMs: number
 
   /** The last block whose consequences are visible: on disk, not only final. */
@@ -142,6 +156,7 @@ export class LedgerShell<S> implements Ledger<S> {
   #asleep: boolean
   /** Peers that say that nothing is final yet. */
   readonly #unborn = new Set<string>()
+  #progressAtMs = Number.NEGATIVE_INFINITY
   #stopped: LedgerError | undefined
   #stopping: Promise<void> | undefined
 
@@ -169,9 +184,21 @@ export class LedgerShell<S> implements Ledger<S> {
       ask: (peer, request) => this.#ask(peer, request),
       tip: () => parts.chain.tip.block,
       verifyCertificate: parts.verifyCertificate,
+      install: (snapshot, anchor) => this.#install(snapshot, anchor),
+      progress: (height, bytes, ofBytes) => this.#showProgress(height, bytes, ofBytes),
       apply: (records, certificate) => this.#applyFetched(records, certificate),
       conflict: (certificate, peer) => this.#conflict(certificate, peer),
       fault: (peer, what) => this.#fault(peer, what),
+    })
+    this.#snapshots = new Snapshots({
+      directory: options.directory,
+      application: options.application,
+      blocks: parts.blocks,
+      everyBlocks: options.snapshotBlocks ?? SNAPSHOT_BLOCKS,
+      everyBytes: SNAPSHOT_BYTES,
+      keepBlocks: options.keepBlocks,
+      latest: parts.snapshot,
+      log: this.#log,
     })
   }
 
@@ -205,6 +232,9 @@ export class LedgerShell<S> implements Ledger<S> {
       unreachable: this.#validators.filter((id) => !reachable.has(id)),
       mempool: this.#mempool.size,
       syncing: this.#catchUp.running,
+      firstHeight: this.#parts.blocks.first,
+      bytes: this.#parts.blocks.bytes,
+      snapshotHeight: this.#snapshots.latest?.height ?? 0,
       evidence: [...this.#evidence],
       repairs: this.#parts.repairs,
       votes: !this.#asleep && this.#silentThroughRound !== Number.POSITIVE_INFINITY,
@@ -270,6 +300,7 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#quiet()
     if (this.#stopped !== undefined) this.#parts.submissions.failAll(this.#stopped)
     await this.#settling
+    await this.#snapshots.stop()
     await this.#parts.journal.close()
     await this.#parts.blocks.close()
     await this.#parts.lock.release()
@@ -450,7 +481,8 @@ export class LedgerShell<S> implements Ledger<S> {
     if (chosen.length === 0 && !evenEmpty) return
     this.#proposal = undefined
     clearTimeout(this.#heartbeat)
-    this.#post({ kind: 'proposed', round: proposal.round, payload: encodePayload(chosen), timestampMs })
+    const payload = encodePayload({ root: this.#application.root(parent.executed.state), txs: chosen })
+    this.#post({ kind: 'proposed', round: proposal.round, payload, timestampMs })
   }
 
   /** Something waits to be ordered. */
@@ -575,6 +607,7 @@ export class LedgerShell<S> implements Ledger<S> {
       this.#landing.delete(id)
       if (tx !== undefined) this.#parts.submissions.settle(sha256(tx), { id, height: block.height, digest: block.digest })
     }
+    this.#snapshots.onVisible(executed, certificate)
     const final: FinalBlock<S> = { ...executed, certificate }
     for (const handler of this.#handlers) {
       try {
@@ -785,9 +818,50 @@ export class LedgerShell<S> implements Ledger<S> {
 
   async #catchUpFrom(peer: string): Promise<void> {
     const before = this.#visible.block.height
-    if (!(await this.#catchUp.from(peer))) return
+    const behind = this.#peers.highest() - before
+    // A ledger that has blocks of its own would lose them to a snapshot: it takes one only when much is missing.
+    const seeksSnapshot = behind > (before === 0 ? SNAPSHOT_AHEAD_NEW : SNAPSHOT_AHEAD)
+    if (!(await this.#catchUp.from(peer, seeksSnapshot))) return
     const after = this.#visible.block.height
     if (after > before + 1) this.#log('info', `caught up from ${peer}: blocks ${before + 1} to ${after}`)
+  }
+
+  #showProgress(height: number, bytes: number, ofBytes: number): void {
+    const atMs = performance.now()
+    if (atMs < this.#progressAtMs + PROGRESS_EVERY_MS) return
+    this.#progressAtMs = atMs
+    this.#log(
+      'info',
+      `snapshot after block ${height}: ${Math.round((100 * bytes) / Math.max(1, ofBytes))} % of ${ofBytes} bytes are here`,
+    )
+  }
+
+  /** The snapshot is on disk before the blocks make way for it: a crash in between is mended at the next start. */
+  async #install({ records, state }: Snapshot, anchor: Anchor): Promise<void> {
+    let restored: S
+    try {
+      restored = this.#application.restore(state)
+    } catch (error) {
+      throw new Malformed(`a snapshot that cannot be read: ${(error as Error).message}`)
+    }
+    const root = this.#application.root(restored)
+    if (root !== anchor.root)
+      throw new Malformed(`a snapshot whose state is ${root.slice(0, 16)}…, not ${anchor.root.slice(0, 16)}…`)
+    const { blocks, chain, options } = this.#parts
+    const { height } = anchor.block
+    if (this.#stopped !== undefined || chain.tip.block.height >= height) return
+    const file = await writeSnapshot(options.directory, records, [state])
+    await this.#settling
+    if (this.#stopped !== undefined || chain.tip.block.height >= height) return
+    chain.restart({ block: anchor.block, txs: [], results: [], state: restored })
+    this.#snapshots.adopt(file)
+    try {
+      await blocks.restart(anchor.block)
+    } catch (error) {
+      return this.#halt((error as Error).message, error)
+    }
+    this.#log('info', `took over the state after block ${height} from a snapshot of ${state.length} bytes`)
+    await this.#applyFetched(records.slice(1), anchor.certificate)
   }
 
   #seekAhead(): void {
@@ -864,6 +938,12 @@ export class LedgerShell<S> implements Ledger<S> {
       const height = blocks.heightOf(request.digest)
       const block = height === undefined ? chain.block(request.digest) : (await blocks.read(height))?.block
       return encodeBlockAnswer(block)
+    }
+    if (request.kind === 'snapshot') return encodeSnapshotOffer(this.#snapshots.latest)
+    if (request.kind === 'piece') {
+      const { latest } = this.#snapshots
+      const piece = latest?.height === request.height ? await readStatePiece(latest, request.offset, PIECE_BYTES_MAX) : undefined
+      return piece ?? new Uint8Array(0)
     }
     const run: BlockRecord[] = []
     let bytes = 0

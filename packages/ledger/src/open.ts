@@ -12,8 +12,9 @@ import { JOURNAL_FILE, Journal, roundOf } from './journal.ts'
 import { DEFAULTS, LedgerShell } from './ledger.ts'
 import type { LedgerOptions } from './options.ts'
 import { ed25519Scheme, sha256 } from './scheme.ts'
+import { loadSnapshot, removeSnapshot, type SnapshotFile, snapshotFiles } from './snapshot-file.ts'
 import { Submissions } from './submissions.ts'
-import type { Genesis, Ledger } from './types.ts'
+import type { Application, Genesis, Ledger } from './types.ts'
 
 /**
  * Resolves once the state is rebuilt from disk and this validator takes part; what the ring did meanwhile is fetched
@@ -40,16 +41,19 @@ export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S
   const closing: (() => Promise<void>)[] = [() => lock.release()]
   try {
     const onCorrupt = options.onCorrupt ?? (solo ? 'refuse' : 'keep-prefix')
-    const blocks = await BlockLog.open({ directory, genesis: first, onCorrupt, verifyCertificate: proves })
+    const { found, repairs: unread } = await newestSnapshot(directory, application, proves)
+    const proof = found?.file.records ?? []
+    const blocks = await BlockLog.open({ directory, genesis: first, proof, onCorrupt, verifyCertificate: proves })
     closing.unshift(() => blocks.close())
     // Blocks without a journal are a backup, or what is left of a validator: what it signed since is not known.
     const isJournalGone = blocks.tip.certificate !== undefined && !existsSync(join(directory, JOURNAL_FILE))
     const journal = await Journal.open(directory)
     closing.unshift(() => journal.close())
     const nameOf = (proposer: number) => genesis.validators[proposer]?.id ?? '?'
-    const chain = new Chain(application, nameOf, { block: first, txs: [], results: [], state: application.initial() })
+    const begin = { block: proof[0]?.block ?? first, state: found?.state ?? application.initial() }
+    const chain = new Chain(application, nameOf, { ...begin, txs: [], results: [] })
     const submissions = new Submissions(() => performance.now())
-    await blocks.replay((block) => {
+    await blocks.replay(begin.block.height + 1, (block) => {
       const executed = chain.advance(block)
       if (typeof executed === 'string') {
         const what = `${join(directory, BLOCKS_FILE)}: block ${block.height} was final and is refused now (${executed})`
@@ -63,7 +67,7 @@ export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S
         if (tx !== undefined) submissions.settle(sha256(tx), { id, height: block.height, digest: block.digest })
       }
     })
-    const repairs = [...blocks.repairs, ...journal.repairs]
+    const repairs = [...unread, ...blocks.repairs, ...journal.repairs]
     for (const line of repairs) options.log?.('warn', line)
     const { block, certificate } = blocks.tip
     const restored = journal.restored.filter((record) => roundOf(record) > block.round)
@@ -96,13 +100,32 @@ export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S
       silentThroughRound,
       isBlank,
     }
-    const shell = new LedgerShell({ ...parts, verifyCertificate: proves })
+    const shell = new LedgerShell({ ...parts, verifyCertificate: proves, snapshot: found?.file })
     shell.start()
     return shell
   } catch (error) {
     for (const close of closing) await close()
     throw error
   }
+}
+
+/** The newest snapshot that holds what its proof says; others are of no use, told of and removed. */
+async function newestSnapshot<S>(
+  directory: string,
+  application: Application<S>,
+  isGood: (certificate: Certificate) => boolean,
+): Promise<{
+  readonly found: { readonly file: SnapshotFile; readonly state: S } | undefined
+  readonly repairs: readonly string[]
+}> {
+  const repairs: string[] = []
+  for (const { path } of await snapshotFiles(directory)) {
+    const loaded = await loadSnapshot(path, application, isGood)
+    if (typeof loaded !== 'string') return { found: loaded, repairs }
+    repairs.push(`${path} is of no use and was removed: ${loaded}`)
+    await removeSnapshot(path)
+  }
+  return { found: undefined, repairs }
 }
 
 /** An empty file that says: never opened. Whoever makes a validator puts it into its empty folder. */

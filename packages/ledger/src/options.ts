@@ -26,6 +26,10 @@ export interface LedgerOptions<S> {
   readonly heartbeatMs?: number
   /** How often peers tell each other how far they are; 1,000 unless given. */
   readonly syncMs?: number
+  /** Blocks between snapshots; 10,000 unless given. Many bytes of blocks make one due earlier. */
+  readonly snapshotBlocks?: number
+  /** Blocks kept on disk before the tip, once two snapshots stand after older ones; all unless given. */
+  readonly keepBlocks?: number
   readonly mempoolCountMax?: number
   readonly mempoolBytesMax?: number
   /**

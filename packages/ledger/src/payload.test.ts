@@ -3,15 +3,22 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { encodePayload, PAYLOAD_BYTES_MAX, PAYLOAD_TXS_MAX, parsePayload } from './payload.ts'
 
-const txs = fc.array(fc.uint8Array({ minLength: 1, maxLength: 50 }), { maxLength: 20 })
+const ROOT = 'ab'.repeat(32)
+const payloads = fc.record(
+  {
+    root: fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => Buffer.from(bytes).toString('hex')),
+    txs: fc.array(fc.uint8Array({ minLength: 1, maxLength: 50 }), { maxLength: 20 }),
+  },
+  { noNullPrototype: true },
+)
 
-test('property: a list of transactions survives the round trip', () => {
-  fc.assert(fc.property(txs, (list) => assert.deepEqual(parsePayload(encodePayload(list)), list)))
+test('property: a payload survives the round trip', () => {
+  fc.assert(fc.property(payloads, (payload) => assert.deepEqual(parsePayload(encodePayload(payload)), payload)))
 })
 
 test('property: whatever parses has exactly one spelling, and garbage throws nothing but Malformed', () => {
-  const nearly = txs.chain((list) => {
-    const bytes = encodePayload(list)
+  const nearly = payloads.chain((payload) => {
+    const bytes = encodePayload(payload)
     return fc.tuple(fc.constant(bytes), fc.nat(bytes.length), fc.nat(255))
   })
   fc.assert(
@@ -31,12 +38,16 @@ test('property: whatever parses has exactly one spelling, and garbage throws not
   )
 })
 
-test('an empty transaction, too many, too much, and bytes left over are refused', () => {
-  assert.throws(() => parsePayload(Uint8Array.of(1, 0, 0, 0, 0)), /empty transaction/)
-  assert.throws(() => parsePayload(Uint8Array.of(1)), /expected/)
-  assert.throws(() => parsePayload(Uint8Array.of(2, 0, 0, 0, 1, 7)), /format 2/)
-  assert.throws(() => parsePayload(Uint8Array.of(1, 0, 0, 0, 1, 7, 0)), /left/)
-  const many = encodePayload(Array.from({ length: PAYLOAD_TXS_MAX + 1 }, () => Uint8Array.of(1)))
+test('no root, an empty transaction, too many, too much, and bytes left over are refused', () => {
+  const root = Buffer.from(ROOT, 'hex')
+  const payload = (...rest: number[]) => Buffer.concat([Buffer.of(2), root, Buffer.from(rest)])
+  assert.throws(() => parsePayload(new Uint8Array(0)), /expected/)
+  assert.throws(() => parsePayload(Uint8Array.of(2, 1, 2, 3)), /expected/)
+  assert.throws(() => parsePayload(payload(0, 0, 0, 0)), /empty transaction/)
+  assert.throws(() => parsePayload(Buffer.concat([Buffer.of(1), root])), /format 1/)
+  assert.throws(() => parsePayload(payload(0, 0, 0, 1, 7, 0)), /left/)
+  const many = encodePayload({ root: ROOT, txs: Array.from({ length: PAYLOAD_TXS_MAX + 1 }, () => Uint8Array.of(1)) })
   assert.throws(() => parsePayload(many), /more than/)
   assert.throws(() => parsePayload(new Uint8Array(PAYLOAD_BYTES_MAX + 1)), /payload of/)
+  assert.throws(() => encodePayload({ root: 'AB'.repeat(32), txs: [] }), TypeError)
 })

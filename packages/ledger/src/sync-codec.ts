@@ -1,10 +1,12 @@
 /**
  * What nodes ask each other on the `sync` channel.
  *
- *     request  = 1 status | 2 height (6 bytes) count (4 bytes) | 3 digest (32 bytes)
+ *     request  = 1 status | 2 height (6 bytes) count (4 bytes) | 3 digest (32 bytes) | 4 | 5 height (6 bytes) offset (6 bytes)
  *     status   = height (6 bytes) digest (32 bytes) certificate (sized, empty at height 0)
  *     blocks   = record (sized)*
  *     block    = nothing | block
+ *     snapshot = nothing | state's length (6 bytes) record (sized)+
+ *     piece    = nothing | bytes of the state
  */
 import { type Block, type Certificate, type Digest, decodeCertificate, encodeBlock, encodeCertificate } from '@ringwall/consensus'
 import {
@@ -28,10 +30,16 @@ export type SyncRequest =
   | { readonly kind: 'status'; readonly tip: TipStatus }
   | { readonly kind: 'blocks'; readonly from: number; readonly count: number }
   | { readonly kind: 'block'; readonly digest: Digest }
+  /** What is the newest snapshot, and its proof? */
+  | { readonly kind: 'snapshot' }
+  /** Bytes of the state in the snapshot after block `height`. */
+  | { readonly kind: 'piece'; readonly height: number; readonly offset: number }
 
 /** Blocks in one answer, and the bytes after which no further block is added to it. */
 export const RUN_BLOCKS_MAX = 256
 export const RUN_BYTES_SOFT: number = 256 * 1024
+/** Bytes of a state in one answer. */
+export const PIECE_BYTES_MAX: number = 256 * 1024
 const DIGEST_BYTES = 32
 const RECORD_BYTES_MAX: number = BLOCK_BYTES_MAX + CERTIFICATE_BYTES_MAX + 16
 
@@ -55,7 +63,9 @@ export function parseStatus(bytes: Uint8Array): TipStatus {
 export function encodeRequest(request: SyncRequest): Uint8Array {
   if (request.kind === 'status') return Buffer.concat([u8(1), encodeStatus(request.tip)])
   if (request.kind === 'blocks') return Buffer.concat([u8(2), u48(request.from), u32(request.count)])
-  return Buffer.concat([u8(3), Buffer.from(request.digest, 'hex')])
+  if (request.kind === 'block') return Buffer.concat([u8(3), Buffer.from(request.digest, 'hex')])
+  if (request.kind === 'snapshot') return u8(4)
+  return Buffer.concat([u8(5), u48(request.height), u48(request.offset)])
 }
 
 /** @throws {Error} */
@@ -68,6 +78,16 @@ export function parseRequest(bytes: Uint8Array): SyncRequest {
     const count = reader.u32()
     reader.end()
     return { kind: 'blocks', from, count }
+  }
+  if (kind === 4) {
+    reader.end()
+    return { kind: 'snapshot' }
+  }
+  if (kind === 5) {
+    const height = reader.u48()
+    const offset = reader.u48()
+    reader.end()
+    return { kind: 'piece', height, offset }
   }
   if (kind !== 3) throw new Malformed(`request ${kind}`)
   const digest = digestIn(reader)
@@ -97,6 +117,22 @@ export function encodeBlockAnswer(block: Block | undefined): Uint8Array {
 /** @throws {Error} */
 export function parseBlockAnswer(bytes: Uint8Array): Block | undefined {
   return bytes.length === 0 ? undefined : parseBlock(bytes)
+}
+
+export interface SnapshotOffer {
+  readonly stateBytes: number
+  readonly records: readonly BlockRecord[]
+}
+
+export function encodeSnapshotOffer(offer: SnapshotOffer | undefined): Uint8Array {
+  return offer === undefined ? new Uint8Array(0) : Buffer.concat([u48(offer.stateBytes), encodeRun(offer.records)])
+}
+
+/** @throws {Error} */
+export function parseSnapshotOffer(bytes: Uint8Array): SnapshotOffer | undefined {
+  if (bytes.length === 0) return undefined
+  const reader = new Reader(bytes)
+  return { stateBytes: reader.u48(), records: parseRun(reader.take(reader.left)) }
 }
 
 function digestIn(reader: Reader): Digest {

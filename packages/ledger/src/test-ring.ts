@@ -16,11 +16,13 @@ export interface Words {
   readonly root: string
 }
 
+const NOTHING = '00'.repeat(32)
+const rootWith = (root: string, held: string) => createHash('sha256').update(`${root}${held}\n`).digest('hex')
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
 
 /** A transaction is a word of lower-case letters, digits and dashes, with `@` and the Unix milliseconds it lapses at if it does. */
 export const wordsApplication: Application<Words> = {
-  initial: () => ({ words: new Set(), root: '00'.repeat(32) }),
+  initial: () => ({ words: new Set(), root: NOTHING }),
   check(state, tx, nowMs) {
     const [word = '', until] = text(tx).split('@')
     if (!/^[a-z0-9-]+$/.test(word)) return { ok: false, code: 'WORD_FORM', reason: 'not a word' }
@@ -44,24 +46,26 @@ export const wordsApplication: Application<Words> = {
   execute(state, txs, context) {
     if (txs.length === 0) return { ok: true, state, results: [] }
     const words = new Set(state.words)
-    const hash = createHash('sha256').update(state.root)
+    let { root } = state
     for (const tx of txs) {
       const checked = wordsApplication.check({ ...state, words }, tx, context.timestampMs)
       if (!checked.ok) return { ok: false, reason: checked.reason }
       words.add(checked.id)
-      hash.update(`${checked.id}\n`)
+      root = rootWith(root, checked.id)
     }
     return {
       ok: true,
-      state: { words, root: hash.digest('hex') },
+      state: { words, root },
       results: txs.map((tx) => ({ id: text(tx).split('@')[0] ?? '', ok: true })),
     }
   },
   root: (state) => state.root,
-  snapshot: (state) => new TextEncoder().encode(JSON.stringify({ words: [...state.words], root: state.root })),
+  *snapshot(state) {
+    for (const held of state.words) yield new TextEncoder().encode(`${held}\n`)
+  },
   restore(snapshot) {
-    const { words, root } = JSON.parse(text(snapshot)) as { words: string[]; root: string }
-    return { words: new Set(words), root }
+    const words = text(snapshot).split('\n').slice(0, -1)
+    return { words: new Set(words), root: words.reduce(rootWith, NOTHING) }
   },
 }
 
@@ -268,7 +272,7 @@ export class TestRing {
 export const word = (value: string): Uint8Array => new TextEncoder().encode(value)
 
 /** Waits for something that must come true; what it was is in the failure. */
-export async function until(what: string, holds: () => boolean, withinMs = 10_000): Promise<void> {
+export async function until(what: string, holds: () => boolean, withinMs = 60_000): Promise<void> {
   const deadline = performance.now() + withinMs
   while (!holds()) {
     if (performance.now() > deadline) throw new Error(`never: ${what}`)

@@ -48,7 +48,8 @@ export interface Application<S> {
     | { readonly ok: false; readonly reason: string }
   /** Lower-case hex commitment to the state. */
   root(state: S): string
-  snapshot(state: S): Uint8Array
+  /** In pieces; the state does not change while they are taken. */
+  snapshot(state: S): Iterable<Uint8Array>
   /** Throws a clear error when the bytes are not a snapshot. */
   restore(snapshot: Uint8Array): S
 }
@@ -95,6 +96,10 @@ export interface LedgerStatus {
   readonly unreachable: readonly string[]
   readonly mempool: number
   readonly syncing: boolean
+  /** Oldest block on disk, bytes of all of them, and the block after which the newest snapshot was taken; 0 when there is none. */
+  readonly firstHeight: number
+  readonly bytes: number
+  readonly snapshotHeight: number
   readonly evidence: readonly { readonly validator: string; readonly kind: Evidence['kind']; readonly round: number }[]
   /** What was found wrong on disk at start, in one line each; empty when nothing was. */
   readonly repairs: readonly string[]

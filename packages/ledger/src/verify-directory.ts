@@ -3,9 +3,10 @@ import { join } from 'node:path'
 import { type Certificate, type Digest, genesisBlock, verifyCertificate } from '@ringwall/consensus'
 import { inspectLog } from '@ringwall/store'
 import { BLOCKS_FILE, Scan } from './block-log.ts'
-import { proves } from './catch-up.ts'
+import { parseBlockRecord, proves } from './block-record.ts'
 import { Chain } from './chain.ts'
 import { ed25519Scheme } from './scheme.ts'
+import { type Anchor, loadSnapshot, snapshotFiles } from './snapshot-file.ts'
 import type { Application, Genesis } from './types.ts'
 
 export interface VerifyDirectoryOptions<S> {
@@ -21,6 +22,8 @@ export interface DirectoryVerdict {
   readonly digest: Digest
   readonly root: string
   readonly certificates: number
+  /** The oldest block that is there: those before it are proven by a snapshot. */
+  readonly firstHeight: number
   /** One line each: file, byte or block, and what is wrong. A torn tail is no problem: it was never answered for. */
   readonly problems: readonly string[]
 }
@@ -34,36 +37,48 @@ export async function verifyLedgerDirectory<S>(options: VerifyDirectoryOptions<S
   const scheme = ed25519Scheme(genesis, undefined)
   const config = { ring: genesis.ring, validators: genesis.validators.length }
   const first = genesisBlock(genesis.ring)
-  const scan = new Scan(first)
-  const nameOf = (proposer: number) => genesis.validators[proposer]?.id ?? '?'
-  const chain = new Chain(application, nameOf, { block: first, txs: [], results: [], state: application.initial() })
+  const isGood = (certificate: Certificate) => verifyCertificate(config, scheme, certificate)
   const path = join(options.directory, BLOCKS_FILE)
   const problems: string[] = []
+  const snapshots = await readSnapshots(options.directory, application, isGood, problems)
+  const oldest = await firstHeight(path)
+  // Blocks before the oldest that is kept are proven by the snapshot that stands for them.
+  const base = oldest <= 1 ? undefined : snapshots.findLast(({ anchor }) => anchor.block.height >= oldest - 1)
+  if (oldest > 1 && base === undefined)
+    problems.push(`${path}: it begins with block ${oldest}, and no good snapshot says what came before`)
+  const begin = { block: base?.anchor.block ?? first, state: base?.state ?? application.initial() }
+  const scan = new Scan(first, base?.anchor.block)
+  const nameOf = (proposer: number) => genesis.validators[proposer]?.id ?? '?'
+  const chain = new Chain(application, nameOf, { ...begin, txs: [], results: [] })
   let certified = chain.tip
   let certificates = 0
-  const isGood = (certificate: Certificate) => verifyCertificate(config, scheme, certificate)
   const { fault } = await inspectLog(path, (payload, index) => {
     if (problems.length > 0) return
     const record = scan.meet(payload, index)
     if (record === undefined) {
-      problems.push(`${path}: block ${index + 1}: ${scan.fault?.what ?? 'unreadable'}`)
+      problems.push(`${path}: block ${scan.first + index}: ${scan.fault?.what ?? 'unreadable'}`)
       return
     }
-    const executed = chain.advance(record.block)
+    const { block, certificate } = record
+    if (certificate !== undefined && (!proves(certificate, block) || !isGood(certificate))) {
+      problems.push(`${path}: block ${block.height}: its certificate does not verify`)
+      return
+    }
+    if (certificate !== undefined) certificates += 1
+    if (block.height <= begin.block.height) return
+    const executed = chain.advance(block)
     if (typeof executed === 'string') {
-      problems.push(`${path}: block ${index + 1} is refused by the application: ${executed}`)
+      problems.push(`${path}: block ${block.height} is refused by the application: ${executed}`)
       return
     }
-    if (record.certificate === undefined) return
-    if (!proves(record.certificate, record.block) || !isGood(record.certificate)) {
-      problems.push(`${path}: block ${index + 1}: its certificate does not verify`)
-      return
+    for (const { path: file, anchor } of snapshots) {
+      if (anchor.block.height !== block.height) continue
+      if (anchor.block.digest !== block.digest) problems.push(`${file} is of another block ${block.height}`)
     }
-    certificates += 1
-    certified = executed
+    if (certificate !== undefined) certified = executed
   })
   if (fault?.kind === 'corrupt')
-    problems.push(`${path} is corrupt at byte ${fault.offset} (block ${fault.index + 1}): ${fault.what}`)
+    problems.push(`${path} is corrupt at byte ${fault.offset} (block ${scan.first + fault.index}): ${fault.what}`)
   const { block, state } = certified
   return {
     ok: problems.length === 0,
@@ -71,6 +86,43 @@ export async function verifyLedgerDirectory<S>(options: VerifyDirectoryOptions<S
     digest: block.digest,
     root: application.root(state),
     certificates,
+    firstHeight: scan.first,
     problems,
   }
+}
+
+interface GoodSnapshot<S> {
+  readonly path: string
+  readonly anchor: Anchor
+  readonly state: S
+}
+
+/** Newest first; what is wrong with the others is added to `problems`. */
+async function readSnapshots<S>(
+  directory: string,
+  application: Application<S>,
+  isGood: (certificate: Certificate) => boolean,
+  problems: string[],
+): Promise<readonly GoodSnapshot<S>[]> {
+  const good: GoodSnapshot<S>[] = []
+  for (const { path } of await snapshotFiles(directory)) {
+    const loaded = await loadSnapshot(path, application, isGood)
+    if (typeof loaded === 'string') problems.push(`${path}: ${loaded}`)
+    else good.push({ path, anchor: loaded.anchor, state: loaded.state })
+  }
+  return good
+}
+
+/** Of the oldest block in the log; 1 when it is empty or unreadable, which the caller finds out by reading on. */
+async function firstHeight(path: string): Promise<number> {
+  let height: number | undefined
+  await inspectLog(path, (payload) => {
+    if (height !== undefined) return
+    try {
+      height = parseBlockRecord(payload).block.height
+    } catch {
+      height = 1
+    }
+  })
+  return height ?? 1
 }

@@ -28,6 +28,14 @@ const Schema = z.strictObject({
       heartbeatMs: z.int().min(100).max(60_000).default(2_000),
     })
     .prefault({}),
+  ledger: z
+    .strictObject({
+      /** Blocks between two snapshots of the state. */
+      snapshotBlocks: z.int().min(100).max(10_000_000).default(10_000),
+      /** Blocks kept on disk; without it, all. */
+      keepBlocks: z.int().min(1_000).optional(),
+    })
+    .prefault({}),
 })
 
 export interface NodeConfig {
@@ -41,6 +49,8 @@ export interface NodeConfig {
   readonly otlp: { readonly endpoint: string; readonly headers: Readonly<Record<string, string>> } | undefined
   readonly roundMs: number
   readonly heartbeatMs: number
+  readonly snapshotBlocks: number
+  readonly keepBlocks: number | undefined
 }
 
 /** @throws {StartError} `CONFIG_INVALID`, naming file, line and column of the first problem, and how many more there are. */
@@ -77,6 +87,8 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     rules: Object.fromEntries(Object.entries(data.rules).map(([name, path]) => [name, at(path)])),
     otlp: data.otlp,
     ...data.consensus,
+    snapshotBlocks: data.ledger.snapshotBlocks,
+    keepBlocks: data.ledger.keepBlocks,
   }
 }
 

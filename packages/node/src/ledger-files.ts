@@ -1,10 +1,9 @@
 /** The ledger as files: verified without a ring, backed up beside a running node, restored into an empty folder. */
-
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { judgePolicy } from '@ringwall/guard'
-import { BLOCKS_FILE, type DirectoryVerdict, verifyLedgerDirectory } from '@ringwall/ledger'
+import { BLOCKS_FILE, type DirectoryVerdict, isSnapshotName, verifyLedgerDirectory } from '@ringwall/ledger'
 import { createRingApplication, type GenesisDocument, genesisHash } from '@ringwall/ring'
 import { decodeBase64url } from '@ringwall/ring/tx'
 import { compileRules } from '@ringwall/waf'
@@ -64,7 +63,7 @@ export async function verifyLedgerFiles(configFile: string, backup: string | und
 }
 
 /**
- * Copies the blocks of a node's ledger into a new folder and verifies the copy. The node may run: what it appends meanwhile is
+ * Copies the blocks and snapshots of a node's ledger into a new folder and verifies the copy. The node may run: what it appends meanwhile is
  * in the copy or not. The vote journal is not copied, so that a validator that is restored knows that it forgot.
  */
 export async function backupLedger(configFile: string, target: string): Promise<LedgerFileReport> {
@@ -74,7 +73,8 @@ export async function backupLedger(configFile: string, target: string): Promise<
   const blocks = join(ledgerOf(config), BLOCKS_FILE)
   if (!existsSync(blocks)) throw new StartError('BACKUP_INVALID', `${blocks} is not there: has the node ever run?`)
   mkdirSync(target, { recursive: true, mode: 0o700 })
-  await copyFile(blocks, join(target, BLOCKS_FILE))
+  // Snapshots first: the blocks that are kept always reach back to the older one of two.
+  await copyLedger(ledgerOf(config), target)
   const verdict = await verify(config, genesis, target)
   const { height, digest, root } = verdict
   const manifest = { format: 'ringwall/ledger-backup/1', ring: genesisHash(genesis), height, digest, root, atMs: Date.now() }
@@ -109,8 +109,13 @@ export async function restoreLedger(configFile: string, backup: string): Promise
     throw new StartError('BACKUP_INVALID', `${backup} does not verify: ${why}; nothing was changed`)
   }
   mkdirSync(directory, { recursive: true, mode: 0o700 })
-  await copyFile(join(backup, BLOCKS_FILE), join(directory, BLOCKS_FILE))
+  await copyLedger(backup, directory)
   return { ...verdict, ring: manifest.ring, directory }
+}
+
+async function copyLedger(from: string, to: string): Promise<void> {
+  for (const name of readdirSync(from).filter(isSnapshotName)) await copyFile(join(from, name), join(to, name))
+  await copyFile(join(from, BLOCKS_FILE), join(to, BLOCKS_FILE))
 }
 
 function readManifest(file: string): z.infer<typeof Manifest> {

@@ -138,6 +138,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       fabric,
       roundMs: config.roundMs,
       heartbeatMs: config.heartbeatMs,
+      snapshotBlocks: config.snapshotBlocks,
+      ...(config.keepBlocks === undefined ? {} : { keepBlocks: config.keepBlocks }),
       log,
     })
     closers.push(() => ledger.stop())

@@ -218,15 +218,19 @@ test('expired denials are swept oldest first, a bounded number a block, and no l
   assert.equal(state.denials.size, 1_100)
 })
 
+const whole = (pieces: Iterable<Uint8Array>) => new Uint8Array(Buffer.concat([...pieces]))
+
 test('a snapshot restores the same state; a changed one is refused or has another root', () => {
   const state = run(denied, [
     signedBytes(ring, 'node:n1', deny(ACCOUNT)),
     signedBytes(ring, 'operator:ada', setPolicy(`${POLICY}# x\n`)),
   ])
-  const snapshot = app.snapshot(state)
+  const snapshot = whole(app.snapshot(state))
   const again = app.restore(snapshot)
   assert.equal(app.root(again), app.root(state))
-  assert.deepEqual(app.snapshot(again), snapshot)
+  assert.deepEqual(whole(app.snapshot(again)), snapshot)
+  assert.throws(() => app.restore(new Uint8Array([...snapshot, 10])), /not canonical/)
+  assert.throws(() => app.restore(snapshot.subarray(0, -1)), /ends before line/)
   assert.deepEqual(app.view(again, 1, NOW).denials.list(NOW), app.view(state, 1, NOW).denials.list(NOW))
   fc.assert(
     fc.property(fc.nat(snapshot.length - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
@@ -278,7 +282,7 @@ test('a ring that is full of denials takes no new one, and still extends those i
 })
 
 test('a snapshot whose denial has the id of another subject is refused', () => {
-  const text = new TextDecoder().decode(app.snapshot(denied))
+  const text = new TextDecoder().decode(whole(app.snapshot(denied)))
   const changed = text.replaceAll(subjectId(ip('10.0.0.9')), '0123456789abcdef')
   assert.notEqual(changed, text)
   assert.throws(() => app.restore(new TextEncoder().encode(changed)), /is of another subject|no valid subject/)

@@ -81,7 +81,8 @@ export interface RingApplication {
     | { readonly ok: false; readonly reason: string }
   /** Lower-case hex. */
   root(state: RingState): string
-  snapshot(state: RingState): Uint8Array
+  /** In pieces, so that a large state blocks nobody. */
+  snapshot(state: RingState): Iterable<Uint8Array>
   /** @throws {SnapshotInvalid} */
   restore(snapshot: Uint8Array): RingState
   /**

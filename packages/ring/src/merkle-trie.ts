@@ -9,7 +9,25 @@ import { encodeHex, encodeUtf8 } from './encoding.ts'
 
 const LEAF_MAX = 8
 
-type Entry<V> = readonly [key: string, value: V]
+/** Its hash is computed once, also when its neighbours change. */
+class Entry<V> {
+  readonly key: string
+  readonly value: V
+  hash: Uint8Array | undefined
+  constructor(key: string, value: V) {
+    this.key = key
+    this.value = value
+  }
+}
+
+/**
+ * What shows that an entry is in a trie of a known root, hashes in lower-case hex: those of the entries in its leaf, and
+ * for every branch from the root down those of its children with their digits.
+ */
+export interface MerkleProof {
+  readonly leaf: readonly string[]
+  readonly branches: readonly (readonly (readonly [digit: number, hash: string])[])[]
+}
 
 class Leaf<V> {
   readonly entries: readonly Entry<V>[]
@@ -46,6 +64,17 @@ export class MerkleTrie<V> {
     return new MerkleTrie<V>(new Leaf<V>([]))
   }
 
+  /** All at once, as if set one by one: much faster for many. */
+  static from<V>(entries: Iterable<readonly [key: string, value: V]>): MerkleTrie<V> {
+    const held = [...new Map(entries)].sort(([a], [b]) => (a < b ? -1 : 1))
+    return new MerkleTrie<V>(
+      shaped(
+        held.map(([key, value]) => new Entry(key, value)),
+        0,
+      ),
+    )
+  }
+
   get size(): number {
     return this.#root.size
   }
@@ -53,11 +82,11 @@ export class MerkleTrie<V> {
   get(key: string): V | undefined {
     let part: Part<V> | undefined = this.#root
     for (let depth = 0; part instanceof Branch; depth += 1) part = part.children[digit(key, depth)]
-    return part?.entries.find(([held]) => held === key)?.[1]
+    return part?.entries.find((held) => held.key === key)?.value
   }
 
   set(key: string, value: V): MerkleTrie<V> {
-    return new MerkleTrie(put(this.#root, 0, [key, value]))
+    return new MerkleTrie(put(this.#root, 0, new Entry(key, value)))
   }
 
   delete(key: string): MerkleTrie<V> {
@@ -65,15 +94,28 @@ export class MerkleTrie<V> {
   }
 
   /** The entry with the smallest key. */
-  first(): Entry<V> | undefined {
+  first(): readonly [key: string, value: V] | undefined {
     let part: Part<V> | undefined = this.#root
     while (part instanceof Branch) part = part.children.find((child) => child !== undefined)
-    return part?.entries[0]
+    const entry = part?.entries[0]
+    return entry === undefined ? undefined : [entry.key, entry.value]
   }
 
   /** In order of keys. */
-  entries(): Generator<Entry<V>> {
-    return walk(this.#root)
+  *entries(): Generator<readonly [key: string, value: V]> {
+    for (const { key, value } of walk(this.#root)) yield [key, value]
+  }
+
+  /** Undefined when the key is not there. */
+  prove(key: string): MerkleProof | undefined {
+    const branches: (readonly (readonly [number, string])[])[] = []
+    let part: Part<V> | undefined = this.#root
+    for (let depth = 0; part instanceof Branch; depth += 1) {
+      branches.push(childrenOf(part).map(([at, hash]) => [at, encodeHex(hash)] as const))
+      part = part.children[digit(key, depth)]
+    }
+    if (part?.entries.some((held) => held.key === key) !== true) return undefined
+    return { leaf: part.entries.map((entry) => encodeHex(hashOfEntry(entry))), branches }
   }
 
   /** Lower-case hex SHA-256 over the contents; values are taken as canonical JSON. */
@@ -90,15 +132,15 @@ function digit(key: string, depth: number): number {
 function put<V>(part: Part<V> | undefined, depth: number, entry: Entry<V>): Part<V> {
   if (part === undefined) return new Leaf([entry])
   if (part instanceof Branch) {
-    const at = digit(entry[0], depth)
+    const at = digit(entry.key, depth)
     const before = part.children[at]
     const after = put(before, depth + 1, entry)
     return new Branch(part.children.with(at, after), part.size + after.size - (before?.size ?? 0))
   }
   const { entries } = part
   let at = 0
-  while (at < entries.length && entries[at]![0] < entry[0]) at += 1
-  const replaces = entries[at]?.[0] === entry[0]
+  while (at < entries.length && entries[at]!.key < entry.key) at += 1
+  const replaces = entries[at]?.key === entry.key
   return shaped(entries.toSpliced(at, replaces ? 1 : 0, entry), depth)
 }
 
@@ -106,7 +148,7 @@ function put<V>(part: Part<V> | undefined, depth: number, entry: Entry<V>): Part
 function shaped<V>(entries: readonly Entry<V>[], depth: number): Part<V> {
   if (entries.length <= LEAF_MAX) return new Leaf(entries)
   const groups: Entry<V>[][] = Array.from({ length: 16 }, () => [])
-  for (const entry of entries) groups[digit(entry[0], depth)]!.push(entry)
+  for (const entry of entries) groups[digit(entry.key, depth)]!.push(entry)
   return new Branch(
     groups.map((group) => (group.length === 0 ? undefined : shaped(group, depth + 1))),
     entries.length,
@@ -115,7 +157,7 @@ function shaped<V>(entries: readonly Entry<V>[], depth: number): Part<V> {
 
 function drop<V>(part: Part<V>, depth: number, key: string): Part<V> | undefined {
   if (part instanceof Leaf) {
-    const entries = part.entries.filter(([held]) => held !== key)
+    const entries = part.entries.filter((held) => held.key !== key)
     return entries.length === 0 ? undefined : new Leaf(entries)
   }
   const at = digit(key, depth)
@@ -129,20 +171,56 @@ function* walk<V>(part: Part<V>): Generator<Entry<V>> {
   else for (const child of part.children) if (child !== undefined) yield* walk(child)
 }
 
-/** Leaves and branches hash under different first bytes: no branch can pass for a leaf. */
+/** Entries, leaves and branches hash under different first bytes: none can pass for another. */
 function hashOf<V>(part: Part<V>): Uint8Array {
-  if (part.hash !== undefined) return part.hash
-  if (part instanceof Leaf) {
-    part.hash = sha256(encodeUtf8(`L${canonicalJson(part.entries)}`))
-    return part.hash
-  }
-  const present = part.children.flatMap((child, at) => (child === undefined ? [] : [[at, hashOf(child)] as const]))
-  const bytes = new Uint8Array(1 + present.length * 33)
+  part.hash ??= part instanceof Leaf ? hashOfLeaf(part.entries.map(hashOfEntry)) : hashOfBranch(childrenOf(part))
+  return part.hash
+}
+
+function hashOfEntry<V>(entry: Entry<V>): Uint8Array {
+  entry.hash ??= sha256(encodeUtf8(`E${canonicalJson([entry.key, entry.value])}`))
+  return entry.hash
+}
+
+function hashOfLeaf(entries: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(1 + entries.length * 32)
+  bytes[0] = 0x4c
+  entries.forEach((hash, index) => void bytes.set(hash, 1 + index * 32))
+  return sha256(bytes)
+}
+
+function childrenOf<V>(branch: Branch<V>): readonly (readonly [digit: number, hash: Uint8Array])[] {
+  return branch.children.flatMap((child, at) => (child === undefined ? [] : [[at, hashOf(child)] as const]))
+}
+
+function hashOfBranch(children: readonly (readonly [digit: number, hash: Uint8Array])[]): Uint8Array {
+  const bytes = new Uint8Array(1 + children.length * 33)
   bytes[0] = 0x42
-  present.forEach(([at, hash], index) => {
+  children.forEach(([at, hash], index) => {
     bytes[1 + index * 33] = at
     bytes.set(hash, 2 + index * 33)
   })
-  part.hash = sha256(bytes)
-  return part.hash
+  return sha256(bytes)
+}
+
+/** Is `value` what a trie with this root holds under `key`? False also for a proof that is none. */
+export function verifyMerkleProof(root: string, key: string, value: unknown, { leaf, branches }: MerkleProof): boolean {
+  const entry = encodeHex(sha256(encodeUtf8(`E${canonicalJson([key, value])}`)))
+  if (leaf.length > LEAF_MAX || !leaf.includes(entry) || branches.length > key.length) return false
+  let hash = hashOfLeaf(leaf.map(decodeHash))
+  for (let depth = branches.length - 1; depth >= 0; depth -= 1) {
+    const children = branches[depth]!
+    const own = encodeHex(hash)
+    if (children.length > 16 || !children.some(([at, held]) => at === digit(key, depth) && held === own)) return false
+    hash = hashOfBranch(children.map(([at, held]) => [at, decodeHash(held)] as const))
+  }
+  return encodeHex(hash) === root
+}
+
+/** 32 bytes; all zero for what is no hash, which no entry has. */
+function decodeHash(text: string): Uint8Array {
+  const bytes = new Uint8Array(32)
+  if (!/^[0-9a-f]{64}$/.test(text)) return bytes
+  for (let at = 0; at < 32; at += 1) bytes[at] = Number.parseInt(text.slice(at * 2, at * 2 + 2), 16)
+  return bytes
 }

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { canonicalJson } from './canonical-json.ts'
 import { PENDING_DENIALS_MAX, type PendingDenial } from './corroboration.ts'
-import { decodeUtf8, encodeUtf8 } from './encoding.ts'
+import { decodeUtf8, encodeUtf8, equalBytes } from './encoding.ts'
 import { SnapshotInvalid } from './errors.ts'
 import { DENIALS_MAX, RingState } from './state.ts'
 import { parseSubject, subjectId } from './tx.ts'
@@ -12,13 +12,36 @@ import type { Denial, DenialSubject } from './types.ts'
 const SNAPSHOT_BYTES_MAX = 268_435_456
 /** Transactions of ten minutes. */
 const SEEN_MAX = 2_000_000
-const FORMAT = 'ringwall/state/1'
+const FORMAT = 'ringwall/state/2'
+
+/** Entries in one piece: between pieces the caller may let others have their turn. */
+const PIECE_ENTRIES = 1_000
 
 const Ms = z.int().min(0)
 const Issuer = z
   .string()
   .regex(/^node:/)
   .max(80)
+const Header = z.strictObject({
+  format: z.literal(FORMAT),
+  ring: z.string(),
+  policyText: z.string().max(262_144),
+  policyVersion: z.int().min(1),
+  usage: z.array(z.tuple([z.string().max(80), z.array(z.tuple([z.int().min(0), z.int().min(1)])).max(13)])).max(2_000),
+  denials: z.int().min(0).max(DENIALS_MAX),
+  pending: z.int().min(0).max(PENDING_DENIALS_MAX),
+  seen: z.int().min(0).max(SEEN_MAX),
+})
+const DenialLine = z.strictObject({
+  id: z.string().regex(/^[0-9a-f]{16}$/),
+  subject: z.unknown(),
+  reason: z.string().min(1).max(200),
+  issuer: z.string().max(80),
+  statedBy: z.array(Issuer).min(1).max(1_000).optional(),
+  issuedAtMs: Ms,
+  expiresAtMs: Ms,
+  height: z.int().min(0),
+})
 const Statement = z.strictObject({
   issuer: Issuer,
   reason: z.string().min(1).max(200),
@@ -26,84 +49,82 @@ const Statement = z.strictObject({
   expiresAtMs: Ms,
   lapsesAtMs: Ms,
 })
-const Schema = z.strictObject({
-  format: z.literal(FORMAT),
-  ring: z.string(),
-  policyText: z.string().max(262_144),
-  policyVersion: z.int().min(1),
-  denials: z
-    .array(
-      z.strictObject({
-        id: z.string().regex(/^[0-9a-f]{16}$/),
-        subject: z.unknown(),
-        reason: z.string().min(1).max(200),
-        issuer: z.string().max(80),
-        statedBy: z.array(Issuer).min(1).max(1_000).optional(),
-        issuedAtMs: Ms,
-        expiresAtMs: Ms,
-        height: z.int().min(0),
-      }),
-    )
-    .max(DENIALS_MAX),
-  pending: z
-    .array(
-      z.strictObject({
-        id: z.string().regex(/^[0-9a-f]{16}$/),
-        subject: z.unknown(),
-        statements: z.array(Statement).min(1).max(1_000),
-      }),
-    )
-    .max(PENDING_DENIALS_MAX),
-  seen: z.array(z.tuple([Ms, z.string().regex(/^[0-9a-f]{64}$/)])).max(SEEN_MAX),
-  usage: z.array(z.tuple([z.string().max(80), z.array(z.tuple([z.int().min(0), z.int().min(1)])).max(13)])).max(2_000),
+const PendingLine = z.strictObject({
+  id: z.string().regex(/^[0-9a-f]{16}$/),
+  subject: z.unknown(),
+  statements: z.array(Statement).min(1).max(1_000),
 })
+const SeenLine = z.tuple([Ms, z.string().regex(/^[0-9a-f]{64}$/)])
 
-export function encodeSnapshot(ring: string, state: RingState): Uint8Array {
-  return encodeUtf8(canonicalJson({ format: FORMAT, ring, ...state.contents() }))
+/** In pieces: lines of canonical JSON, a header and then an entry each, in the order of their keys. */
+export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8Array, void, undefined> {
+  const { denials, pending, seen, ...rest } = state.contents()
+  const counts = { denials: denials.length, pending: pending.length, seen: seen.length }
+  yield encodeUtf8(`${canonicalJson({ format: FORMAT, ring, ...rest, ...counts })}\n`)
+  for (const entries of [denials, pending, seen]) {
+    for (let at = 0; at < entries.length; at += PIECE_ENTRIES) {
+      const lines = entries.slice(at, at + PIECE_ENTRIES).map((entry) => `${canonicalJson(entry)}\n`)
+      yield encodeUtf8(lines.join(''))
+    }
+  }
 }
 
 /** @throws {SnapshotInvalid} When the bytes are not one snapshot of this ring in its one spelling. */
 export function parseSnapshot(ring: string, bytes: Uint8Array): RingState {
   if (bytes.length > SNAPSHOT_BYTES_MAX) throw new SnapshotInvalid(`larger than ${SNAPSHOT_BYTES_MAX} bytes`)
-  let value: unknown
-  let text: string
-  try {
-    text = decodeUtf8(bytes)
-    value = JSON.parse(text)
-  } catch (cause) {
-    throw new SnapshotInvalid('it is not JSON in UTF-8', { cause })
+  const lines = new Lines(bytes)
+  const header = lines.next(Header)
+  if (header.ring !== ring) throw new SnapshotInvalid('it is of another ring')
+  const denials = Array.from({ length: header.denials }, () => parseDenial(lines.next(DenialLine)))
+  const pending = Array.from({ length: header.pending }, () => parsePending(lines.next(PendingLine)))
+  const seen = Array.from({ length: header.seen }, () => lines.next(SeenLine))
+  const { policyText, policyVersion, usage } = header
+  const state = RingState.from({ policyText, policyVersion, usage, denials, pending, seen })
+  // One spelling: no entry twice, none out of order, nothing after the last.
+  let at = 0
+  for (const piece of encodeSnapshot(ring, state)) {
+    if (!equalBytes(piece, bytes.subarray(at, at + piece.length))) throw new SnapshotInvalid('it is not canonical')
+    at += piece.length
   }
-  const parsed = Schema.safeParse(value)
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0]!
-    throw new SnapshotInvalid(`${issue.path.join('.') || 'the snapshot'}: ${issue.message}`)
-  }
-  const { data } = parsed
-  if (data.ring !== ring) throw new SnapshotInvalid('it is of another ring')
-  const state = RingState.from({ ...data, denials: data.denials.map(parseDenial), pending: data.pending.map(parsePending) })
-  // One spelling: no entry twice, none out of order.
-  if (canonicalJson({ format: FORMAT, ring, ...state.contents() }) !== text) throw new SnapshotInvalid('it is not canonical')
+  if (at !== bytes.length) throw new SnapshotInvalid('it is not canonical')
   return state
 }
 
-function parseDenial({
-  statedBy,
-  ...fields
-}: Omit<Denial, 'subject' | 'statedBy'> & {
-  readonly subject: unknown
-  readonly statedBy?: readonly string[] | undefined
-}): Denial {
+class Lines {
+  readonly #bytes: Uint8Array
+  #at = 0
+  #line = 0
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
+  }
+
+  next<T>(schema: z.ZodType<T>): T {
+    const end = this.#bytes.indexOf(0x0a, this.#at)
+    this.#line += 1
+    if (end < 0) throw new SnapshotInvalid(`it ends before line ${this.#line} does`)
+    let value: unknown
+    try {
+      value = JSON.parse(decodeUtf8(this.#bytes.subarray(this.#at, end)))
+    } catch (cause) {
+      throw new SnapshotInvalid(`line ${this.#line} is not JSON in UTF-8`, { cause })
+    }
+    this.#at = end + 1
+    const parsed = schema.safeParse(value)
+    if (parsed.success) return parsed.data
+    const issue = parsed.error.issues[0]!
+    throw new SnapshotInvalid(`line ${this.#line}: ${issue.path.join('.') || 'the value'}: ${issue.message}`)
+  }
+}
+
+function parseDenial({ statedBy, ...fields }: z.output<typeof DenialLine>): Denial {
   const subject = subjectOf(fields.id, fields.subject)
   if (statedBy === undefined) return { ...fields, subject }
   if (!isAscending(statedBy)) throw new SnapshotInvalid(`the denial ${fields.id} names its nodes out of order`)
   return { ...fields, subject, statedBy }
 }
 
-function parsePending({
-  id,
-  subject,
-  statements,
-}: Omit<PendingDenial, 'subject'> & { readonly subject: unknown }): PendingDenial {
+function parsePending({ id, subject, statements }: z.output<typeof PendingLine>): PendingDenial {
   if (!isAscending(statements.map(({ issuer }) => issuer)))
     throw new SnapshotInvalid(`the statements about ${id} are out of order`)
   return { id, subject: subjectOf(id, subject), statements }

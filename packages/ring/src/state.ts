@@ -8,7 +8,7 @@
 import { sha256 } from '@noble/hashes/sha2.js'
 import { canonicalJson } from './canonical-json.ts'
 import { type PendingDenial, PendingDenials } from './corroboration.ts'
-import { DenialTable } from './denial-index.ts'
+import { createDenialIndex, DenialTable } from './denial-index.ts'
 import { encodeHex, encodeUtf8 } from './encoding.ts'
 import { MerkleTrie } from './merkle-trie.ts'
 import { timeKey } from './time-key.ts'
@@ -77,16 +77,17 @@ export class RingState {
 
   /** From contents that are known to be well formed. */
   static from(contents: StateContents): RingState {
-    let { denials, expiries, table, seen } = RingState.begin('').#fields
-    for (const denial of contents.denials) {
-      denials = denials.set(denial.id, denial)
-      expiries = expiries.set(timeKey(denial.expiresAtMs, denial.id), denial)
-      table = table.with(denial)
-    }
-    for (const [untilMs, id] of contents.seen) seen = seen.set(timeKey(untilMs, id), 1)
     const { policyText, policyVersion } = contents
-    const pending = PendingDenials.from(contents.pending)
-    return new RingState({ policyText, policyVersion, denials, expiries, table, pending, seen, usage: new Map(contents.usage) })
+    return new RingState({
+      policyText,
+      policyVersion,
+      denials: MerkleTrie.from(contents.denials.map((denial) => [denial.id, denial])),
+      expiries: MerkleTrie.from(contents.denials.map((denial) => [timeKey(denial.expiresAtMs, denial.id), denial])),
+      table: createDenialIndex(contents.denials),
+      pending: PendingDenials.from(contents.pending),
+      seen: MerkleTrie.from(contents.seen.map(([untilMs, id]) => [timeKey(untilMs, id), 1])),
+      usage: new Map(contents.usage),
+    })
   }
 
   get policyText(): string {

@@ -210,6 +210,29 @@ test('replacing keeps what is appended after it, and drops what came before', as
   await again.close()
 })
 
+test('the first records go while appends come in; the rest is whole after a restart', async () => {
+  const path = freshPath()
+  const log = await openLog(path)
+  const names = Array.from({ length: 500 }, (_, i) => `record ${i}`)
+  await log.append(names.map(text))
+  const dropping = log.dropFirst(400)
+  await assert.rejects(log.dropFirst(1), { code: 'STORE_BUSY' })
+  const more = Array.from({ length: 50 }, (_, i) => `more ${i}`)
+  for (const name of more) await log.append([text(name)])
+  await dropping
+  assert.equal(log.dropped, 400)
+  await log.append([text('last')])
+  const expected = [...names.slice(400), ...more, 'last']
+  assert.deepEqual(await contents(log), expected)
+  await assert.rejects(log.dropFirst(1_000), RangeError)
+  await log.close()
+  const again = await openLog(path)
+  assert.equal(again.finding, undefined)
+  assert.deepEqual(await contents(again), expected)
+  assert.deepEqual(await readdir(join(path, '..')), ['x.log'])
+  await again.close()
+})
+
 test('inspecting tells what is wrong and changes nothing', async () => {
   const path = freshPath()
   const whole = await written(path, ['one', 'two'])

@@ -2,7 +2,7 @@
  * An append-only log of records. What `append` has answered for is on disk; what a crash tore is cut off on the next
  * open; what rotted is found by its hash, told, and kept aside as evidence. Format: `record.ts`.
  */
-import { constants, type FileHandle, open } from 'node:fs/promises'
+import { constants, type FileHandle, open, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { StoreCorrupt, StoreError } from './errors.ts'
 import { FILE_MODE, keepAside, makeDirectory, replaceFile, syncDirectory } from './files.ts'
@@ -55,6 +55,13 @@ export interface RecordLog {
   truncate(length: number): Promise<void>
   /** Puts `records` in place of all that was appended before this call: all or nothing, whatever happens. */
   replaceWith(records: readonly Uint8Array[]): Promise<void>
+  /**
+   * Drops the first `count` records, durably and all or nothing. Most of the rest is copied while appends go on; only
+   * what they added meanwhile holds them up. One call at a time, and none to `truncate` or `replaceWith` meanwhile.
+   */
+  dropFirst(count: number): Promise<void>
+  /** Records dropped by `dropFirst` since the log was opened: what was record i then is record i - dropped now. */
+  readonly dropped: number
   /** Waits for what was begun. */
   close(): Promise<void>
 }
@@ -64,12 +71,20 @@ const PENDING_BYTES_MAX = 64 * 1024 * 1024
 const READ_CHUNK_BYTES = 1024 * 1024
 
 interface Job {
-  readonly kind: 'append' | 'truncate' | 'replace' | 'close'
+  readonly kind: 'append' | 'truncate' | 'replace' | 'drop' | 'close'
   readonly records: readonly Uint8Array[]
   readonly length: number
   readonly bytes: number
+  readonly half: HalfDone | undefined
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
+}
+
+/** A log that is to take the place of this one, with the records up to `copied`. */
+interface HalfDone {
+  readonly copy: FileHandle
+  readonly temporary: string
+  readonly copied: number
 }
 
 /** Opens the log at `path`, creating it and its directory if need be. */
@@ -237,6 +252,8 @@ class FileLog implements RecordLog {
   #working = false
   #closed = false
   #failure: StoreError | undefined
+  #dropping = false
+  #dropped = 0
 
   constructor(
     path: string,
@@ -264,6 +281,10 @@ class FileLog implements RecordLog {
     return this.#end
   }
 
+  get dropped(): number {
+    return this.#dropped
+  }
+
   append(records: readonly Uint8Array[]): Promise<void> {
     const tooLarge = this.#tooLarge(records)
     if (tooLarge !== undefined) return Promise.reject(tooLarge)
@@ -285,6 +306,36 @@ class FileLog implements RecordLog {
     return this.#enqueue('truncate', [], 0, length)
   }
 
+  async dropFirst(count: number): Promise<void> {
+    if (count <= 0) return
+    if (this.#dropping) throw new StoreError('STORE_BUSY', this.path, `${this.path}: records are being dropped already`)
+    if (count > this.length) throw new RangeError(`${this.path} has ${this.length} records: ${count} cannot be dropped`)
+    this.#dropping = true
+    const temporary = `${this.path}.drop.tmp`
+    const copy = await open(temporary, 'w+', FILE_MODE)
+    try {
+      await copy.writeFile(HEADER)
+      const copied = await this.#copy(copy, count, this.length, count)
+      await copy.sync()
+      await this.#enqueue('drop', [], 0, count, { copy, temporary, copied })
+    } catch (error) {
+      await copy.close().catch(() => {})
+      await unlink(temporary).catch(() => {})
+      throw error
+    } finally {
+      this.#dropping = false
+    }
+  }
+
+  /** Appends records `from` to `to` with numbers less by `less`; says where it ended. */
+  async #copy(target: FileHandle, from: number, to: number, less: number): Promise<number> {
+    for (let index = from; index < to; index++) {
+      const record = await this.#readAt(index)
+      await target.writeFile(Buffer.concat([recordHeader(index - less, record), record]))
+    }
+    return to
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return
     const closing = this.#enqueue('close', [], 0, 0)
@@ -293,9 +344,13 @@ class FileLog implements RecordLog {
   }
 
   async read(index: number): Promise<Uint8Array> {
+    if (this.#closed) throw new StoreError('STORE_CLOSED', this.path, `${this.path} is closed`)
+    return this.#readAt(index)
+  }
+
+  async #readAt(index: number): Promise<Uint8Array> {
     const offset = this.#offsets[index]
     if (offset === undefined) throw new RangeError(`${this.path} has ${this.length} records: there is no record ${index}`)
-    if (this.#closed) throw new StoreError('STORE_CLOSED', this.path, `${this.path} is closed`)
     const next = this.#offsets[index + 1] ?? this.#end
     const bytes = await readExactly(this.#handle, offset, next - offset)
     const payload = bytes.subarray(RECORD_HEADER_BYTES)
@@ -318,10 +373,10 @@ class FileLog implements RecordLog {
     return new StoreError('STORE_TOO_LARGE', this.path, message)
   }
 
-  #enqueue(kind: Job['kind'], records: readonly Uint8Array[], bytes: number, length: number): Promise<void> {
+  #enqueue(kind: Job['kind'], records: readonly Uint8Array[], bytes: number, length: number, half?: HalfDone): Promise<void> {
     if (this.#closed) return Promise.reject(new StoreError('STORE_CLOSED', this.path, `${this.path} is closed`))
     const { promise, resolve, reject } = Promise.withResolvers<void>()
-    this.#jobs.push({ kind, records, bytes, length, resolve, reject })
+    this.#jobs.push({ kind, records, bytes, length, half, resolve, reject })
     this.#pendingBytes += bytes
     if (!this.#working) void this.#work()
     return promise
@@ -357,6 +412,7 @@ class FileLog implements RecordLog {
     try {
       if (job.kind === 'append') await this.#write(batch.flatMap(({ records }) => records))
       else if (job.kind === 'truncate') await this.#cut(job.length)
+      else if (job.half !== undefined) await this.#drop(job.length, job.half)
       else await this.#replace(job.records)
     } catch (error) {
       // After a failed write or sync the kernel may have dropped the pages: nothing later may be answered for.
@@ -390,6 +446,20 @@ class FileLog implements RecordLog {
     await this.#handle.sync()
     this.#offsets.length = length
     this.#end = end
+  }
+
+  async #drop(count: number, { copy, temporary, copied }: HalfDone): Promise<void> {
+    await this.#copy(copy, copied, this.length, count)
+    await copy.sync()
+    await rename(temporary, this.path)
+    await syncDirectory(dirname(this.path))
+    const old = this.#handle
+    const gone = (this.#offsets[count] ?? this.#end) - HEADER.length
+    this.#handle = copy
+    this.#dropped += count
+    this.#offsets = this.#offsets.slice(count).map((offset) => offset - gone)
+    this.#end -= gone
+    await old.close()
   }
 
   async #replace(records: readonly Uint8Array[]): Promise<void> {

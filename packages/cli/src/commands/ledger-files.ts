@@ -10,10 +10,11 @@ interface Report {
   readonly digest: string
   readonly root: string
   readonly certificates: number
+  readonly firstHeight: number
   readonly problems: readonly string[]
 }
 
-function describe({ ok, ring, directory, height, digest, root, certificates, problems }: Report): string {
+function describe({ ok, ring, directory, height, digest, root, certificates, firstHeight, problems }: Report): string {
   return [
     ok
       ? `${directory}: good; every hash, link, certificate and execution up to block ${height} was checked`
@@ -23,6 +24,7 @@ function describe({ ok, ring, directory, height, digest, root, certificates, pro
     `  block         ${height} ${digest}`,
     `  state         ${root}`,
     `  certificates  ${certificates}`,
+    ...(firstHeight > 1 ? [`  begins with   block ${firstHeight}; a certified snapshot stands for those before it`] : []),
   ].join('\n')
 }
 

@@ -33,9 +33,8 @@ export function readOperator(file: string): LocalOperator {
   }
 }
 
-/** A signed transaction in the operator's name, encoded. */
-export function signAsOperator(operator: LocalOperator, body: TxBody): Uint8Array {
-  const atMs = Date.now()
+/** A signed transaction in the operator's name, encoded; `atMs` is Unix milliseconds. */
+export function signAsOperator(operator: LocalOperator, body: TxBody, atMs: number = Date.now()): Uint8Array {
   const content = {
     ring: operator.ring,
     issuer: `operator:${operator.name}`,

@@ -1,0 +1,179 @@
+/**
+ * A state with its proof, as a file and on the wire. The proof is a run of blocks: the first is the one after which the
+ * state stood, the second commits to the state's root, and the last has a certificate that by hash links certifies them all.
+ *
+ *     file = "ringwall-snapshot 01\n" proof (sized) state, its length (6 bytes) SHA-256 of all before (32 bytes)
+ */
+import { createHash } from 'node:crypto'
+import { constants, open, readdir, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Block, Certificate } from '@ringwall/consensus'
+import { replaceFile } from '@ringwall/store'
+import { type BlockRecord, proves } from './block-record.ts'
+import { Malformed, sized, u48 } from './bytes.ts'
+import { parsePayload } from './payload.ts'
+import { encodeRun, parseRun } from './sync-codec.ts'
+import type { Application } from './types.ts'
+
+const MAGIC = Buffer.from('ringwall-snapshot 01\n')
+const FILE_MODE = 0o600
+const HASH_BYTES = 32
+const LENGTH_BYTES = 6
+const PROOF_BYTES_MAX: number = 64 * 1024 * 1024
+/** Largest state that is read from a file or taken from a peer. */
+export const STATE_BYTES_MAX: number = 256 * 1024 * 1024
+const NAME = /^snapshot-(\d{1,15})\.bin$/
+
+export interface Snapshot {
+  readonly records: readonly BlockRecord[]
+  readonly state: Uint8Array
+}
+
+/** What a proof proves, once the certificate's signatures are checked. */
+export interface Anchor {
+  readonly block: Block
+  /** Of the state after `block`. */
+  readonly root: string
+  readonly certificate: Certificate
+}
+
+/** @throws {Malformed} When the blocks do not follow one another, or no certificate stands at their end. */
+export function anchorOf(records: readonly BlockRecord[]): Anchor {
+  const [first, second] = records
+  const last = records.at(-1)
+  if (first === undefined || second === undefined || last?.certificate === undefined) {
+    throw new Malformed('a snapshot’s proof needs two blocks and a certificate at its end')
+  }
+  for (const [i, { block }] of records.entries()) {
+    const parent = records[i - 1]?.block
+    if (parent !== undefined && (block.parent !== parent.digest || block.height !== parent.height + 1)) {
+      throw new Malformed(`block ${block.height} of a snapshot’s proof does not follow the one before it`)
+    }
+  }
+  if (!proves(last.certificate, last.block)) throw new Malformed('a snapshot’s certificate is for another block')
+  return { block: first.block, root: parsePayload(second.block.payload).root, certificate: last.certificate }
+}
+
+/** Where the state begins in a snapshot's file, and how long it is. */
+export interface SnapshotFile {
+  readonly path: string
+  readonly height: number
+  readonly records: readonly BlockRecord[]
+  readonly stateOffset: number
+  readonly stateBytes: number
+}
+
+/** Writes durably and as a whole; pieces of the state are asked for one by one. */
+export async function writeSnapshot(
+  directory: string,
+  records: readonly BlockRecord[],
+  state: Iterable<Uint8Array>,
+): Promise<SnapshotFile> {
+  const { block } = anchorOf(records)
+  const path = join(directory, `snapshot-${block.height}.bin`)
+  const head = Buffer.concat([MAGIC, sized(encodeRun(records))])
+  let stateBytes = 0
+  async function* parts(): AsyncGenerator<Uint8Array> {
+    const hash = createHash('sha256').update(head)
+    yield head
+    for (const piece of state) {
+      hash.update(piece)
+      stateBytes += piece.length
+      yield piece
+      await breath()
+    }
+    const length = u48(stateBytes)
+    yield Buffer.concat([length, hash.update(length).digest()])
+  }
+  await replaceFile(path, FILE_MODE, parts())
+  return { path, height: block.height, records, stateOffset: head.length, stateBytes }
+}
+
+/** Others have their turn between two pieces. */
+function breath(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
+/** @throws {Malformed} When the file is not a whole snapshot. Who signed its certificate is not checked here. */
+export async function readSnapshot(path: string): Promise<Snapshot & { readonly file: SnapshotFile }> {
+  const handle = await open(path, constants.O_RDONLY)
+  let bytes: Buffer
+  try {
+    const { size } = await handle.stat()
+    if (size > STATE_BYTES_MAX + PROOF_BYTES_MAX) throw new Malformed(`a snapshot of ${size} bytes`)
+    bytes = await handle.readFile()
+  } finally {
+    await handle.close()
+  }
+  const end = bytes.length - HASH_BYTES
+  if (end < MAGIC.length + 4 + LENGTH_BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC))
+    throw new Malformed('it does not begin as a snapshot')
+  if (!createHash('sha256').update(bytes.subarray(0, end)).digest().equals(bytes.subarray(end))) {
+    throw new Malformed('its bytes do not match its hash')
+  }
+  const stateOffset = MAGIC.length + 4 + bytes.readUInt32BE(MAGIC.length)
+  const stateEnd = end - LENGTH_BYTES
+  if (stateOffset > stateEnd) throw new Malformed('its proof is longer than the file')
+  const records = parseRun(bytes.subarray(MAGIC.length + 4, stateOffset))
+  const stateBytes = bytes.readUIntBE(stateEnd, LENGTH_BYTES)
+  if (stateOffset + stateBytes !== stateEnd) throw new Malformed('its state is not as long as it says')
+  const { block } = anchorOf(records)
+  const state = bytes.subarray(stateOffset, stateEnd)
+  return { records, state, file: { path, height: block.height, records, stateOffset, stateBytes } }
+}
+
+/** Is it the name that a ledger gives to a file with a snapshot? */
+export function isSnapshotName(name: string): boolean {
+  return NAME.test(name)
+}
+
+/** Newest first. */
+export async function snapshotFiles(directory: string): Promise<readonly { readonly path: string; readonly height: number }[]> {
+  const names = await readdir(directory)
+  return names
+    .flatMap((name) => {
+      const height = Number(NAME.exec(name)?.[1] ?? Number.NaN)
+      return Number.isSafeInteger(height) ? [{ path: join(directory, name), height }] : []
+    })
+    .sort((a, b) => b.height - a.height)
+}
+
+/** Undefined when the file is gone. */
+export async function readStatePiece(file: SnapshotFile, offset: number, bytesMax: number): Promise<Uint8Array | undefined> {
+  const length = Math.min(bytesMax, file.stateBytes - offset)
+  if (length <= 0) return undefined
+  try {
+    const handle = await open(file.path, constants.O_RDONLY)
+    try {
+      const buffer = Buffer.alloc(length)
+      const { bytesRead } = await handle.read(buffer, 0, length, file.stateOffset + offset)
+      return bytesRead === length ? buffer : undefined
+    } finally {
+      await handle.close()
+    }
+  } catch {
+    return undefined
+  }
+}
+
+export async function removeSnapshot(path: string): Promise<void> {
+  await unlink(path).catch(() => {})
+}
+
+/** A file's state, if it holds what its proof says and the proof's certificate is good; else what is wrong. */
+export async function loadSnapshot<S>(
+  path: string,
+  application: Pick<Application<S>, 'restore' | 'root'>,
+  isGood: (certificate: Certificate) => boolean,
+): Promise<{ readonly file: SnapshotFile; readonly anchor: Anchor; readonly state: S } | string> {
+  try {
+    const { file, records, state } = await readSnapshot(path)
+    const anchor = anchorOf(records)
+    if (!isGood(anchor.certificate)) return 'its certificate does not verify'
+    const restored = application.restore(state)
+    if (application.root(restored) !== anchor.root) return 'its state is not the one that its proof names'
+    return { file, anchor, state: restored }
+  } catch (error) {
+    return (error as Error).message
+  }
+}
