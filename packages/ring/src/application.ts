@@ -4,11 +4,12 @@
  *
  * All methods are deterministic and total: whatever the bytes, the answer is a refusal and not an exception.
  */
+import { type PendingStatement, signersOf } from './approvals.ts'
 import { type Corroboration, corroborationOf, denialOfStatements, withStatement } from './corroboration.ts'
 import { decodeBase64url } from './encoding.ts'
 import { GenesisInvalid, TxMalformed } from './errors.ts'
 import { genesisHash } from './genesis.ts'
-import { denialOf, joinDenials, type PolicyReader, type Refusal, refusalOf } from './meaning.ts'
+import { denialOf, joinDenials, neededFor, type PolicyReader, type Refusal, refusalOf } from './meaning.ts'
 import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
 import { formatProblems, type PolicyProblem, parsePolicyDocument } from './policy-document.ts'
@@ -93,6 +94,11 @@ export interface RingApplication {
   view(state: RingState, height: number, blockTimestampMs: number): View
   /** Everything that a proposal of this policy would be refused for, with its place in the text. */
   review(state: RingState, text: string): PolicyReview
+  /** What waits for more operators to approve it, oldest first: who has signed, and how many it takes. */
+  approvals(
+    state: RingState,
+    nowMs: number,
+  ): readonly (PendingStatement & { readonly signedBy: readonly string[]; readonly needed: number })[]
   /** What it takes before a denial that nodes sign holds on all nodes. */
   corroboration(state: RingState): Corroboration
   /** The nodes of the ring. */
@@ -154,10 +160,14 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
   const members = (_state: RingState): readonly RingNode[] => genesis.nodes
   const reader: PolicyReader = {
     inForce: (state): Policy => inForce(state).policy,
-    problems: (text, nodes, isRehearsed) => {
+    policyOf: (text) => {
+      const compilation = compiled(text)
+      return 'compiled' in compilation ? compilation.compiled.policy : undefined
+    },
+    problems: (text, { members: nodes, operators }, isRehearsed) => {
       const compilation = compiled(text)
       if ('problems' in compilation) return compilation.problems
-      const fit = policyFitFaults(compilation.compiled.policy, nodes)
+      const fit = policyFitFaults(compilation.compiled.policy, nodes, operators)
       const faults = isRehearsed ? [...fit, ...rehearsed(compilation).faults] : fit
       if (faults.length === 0) return []
       const document = parsePolicyDocument(text, 'the policy', () => faults)
@@ -167,7 +177,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
 
   const first = RingState.begin(genesis.policy)
   // Its tests are not run: rules that were updated since must not keep a ring from starting.
-  const firstProblems = reader.problems(genesis.policy, members(first), false)
+  const firstProblems = reader.problems(genesis.policy, { members: members(first), operators: genesis.operators }, false)
   if (firstProblems.length > 0) throw new GenesisInvalid(`policy: ${firstProblems.join('; ')}`)
 
   const verified = new VerifiedTransactions()
@@ -181,7 +191,12 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         const timely = envelopeRefusal(content, nowMs)
         if (timely !== undefined) return timely
         if (state.hasSeen(id, content.untilMs)) return REPLAYED
-        return refusalOf({ state, content, issuer, nowMs, isCertified, members: members(state) }, reader) ?? { id, content }
+        return (
+          refusalOf(
+            { state, content, issuer, nowMs, isCertified, members: members(state), operators: genesis.operators },
+            reader,
+          ) ?? { id, content }
+        )
       }
       const tx = parseTx(bytes)
       const { content } = tx
@@ -204,7 +219,12 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         }
       }
       verified.set(bytes, { id, content, issuer })
-      return refusalOf({ state, content, issuer, nowMs, isCertified, members: members(state) }, reader) ?? { id, content }
+      return (
+        refusalOf(
+          { state, content, issuer, nowMs, isCertified, members: members(state), operators: genesis.operators },
+          reader,
+        ) ?? { id, content }
+      )
     } catch (error) {
       if (error instanceof TxMalformed) return { code: 'TX_MALFORMED', reason: error.reason }
       return { code: 'INTERNAL', reason: 'checking this transaction failed; it is refused. Report it with the transaction' }
@@ -227,11 +247,33 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
 
   const apply = (state: RingState, { id, content }: Accepted, context: RingBlockContext): RingState => {
     const seen = state.withSeen(id, content.untilMs)
-    const { body } = content
-    if (body.type === 'policy.set') return seen.withPolicy(body.policy)
-    if (body.type === 'deny.remove') return seen.withoutDenial(body.id).withPending(seen.pending.without(body.id))
-    if (!content.issuer.startsWith('node:')) return denied(seen, denialOf(content, context.height)!, context)
-    return stated(seen, denialOf(content, context.height)!, context).withUsage(content.issuer, context.timestampMs)
+    const { body, issuer } = content
+    if (body.type === 'tx.approve') {
+      const waiting = seen.approvals.get(body.id, context.timestampMs)!
+      return approved(seen, { ...waiting, approvedBy: [...waiting.approvedBy, issuer].sort() }, context)
+    }
+    if (body.type === 'deny.add') {
+      const denial = denialOf(content, context.height)!
+      if (!issuer.startsWith('node:')) return denied(seen, denial, context)
+      return stated(seen, denial, context).withUsage(issuer, context.timestampMs)
+    }
+    const lapsesAtMs = context.timestampMs + inForce(seen).policy.operators.within
+    return approved(seen, { id, content, approvedBy: [], lapsesAtMs }, context)
+  }
+
+  /** Applied when enough operators have signed it; else it waits. */
+  const approved = (seen: RingState, statement: PendingStatement, context: RingBlockContext): RingState => {
+    const { id, content } = statement
+    if (signersOf(statement, genesis.operators).length < neededFor(seen, content.body, reader)) {
+      return seen.withApprovals(seen.approvals.with(statement))
+    }
+    return perform(seen.withApprovals(seen.approvals.without(id)), content, context)
+  }
+
+  const perform = (state: RingState, { body }: TxContent, _context: RingBlockContext): RingState => {
+    if (body.type === 'policy.set') return state.withPolicy(body.policy)
+    if (body.type === 'deny.remove') return state.withoutDenial(body.id).withPending(state.pending.without(body.id))
+    return state
   }
 
   const denied = (seen: RingState, denial: Denial, context: RingBlockContext): RingState => {
@@ -323,9 +365,16 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         return { policy, problems, tests: [], costs: [] }
       }
       const { faults, tests, costs } = rehearsed(compilation)
-      const all = [...policyFitFaults(policy, members(state)), ...faults]
+      const all = [...policyFitFaults(policy, members(state), genesis.operators), ...faults]
       const again = parsePolicyDocument(text, 'the policy', () => all)
       return { policy, problems: again.ok ? [] : again.problems, tests, costs }
+    },
+    approvals(state, nowMs) {
+      return state.approvals.list(nowMs).map((statement) => ({
+        ...statement,
+        signedBy: signersOf(statement, genesis.operators),
+        needed: neededFor(state, statement.content.body, reader),
+      }))
     },
     corroboration: (state) => corroborationOf(inForce(state).policy, members(state)),
     members,

@@ -19,6 +19,7 @@ export {
   TX_LIFETIME_MS_MAX,
   TX_SKEW_MS_MAX,
 } from './application.ts'
+export { APPROVALS_MAX, APPROVALS_PER_OPERATOR_MAX, type PendingStatement } from './approvals.ts'
 export {
   type Corroboration,
   corroborationOf,
@@ -34,6 +35,8 @@ export { type AnyRingError, GenesisInvalid, SnapshotInvalid } from './errors.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 export { denialOf, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
 export {
+  APPROVABLE_TYPES,
+  type ApprovableType,
   Duration,
   type IssuerPolicy,
   type LimitPolicy,

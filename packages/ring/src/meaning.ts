@@ -3,12 +3,13 @@
  * that says what to do. Signature, ring and time are checked in `application.ts`.
  */
 import { formatAddress, formatPrefix, isSource, type Prefix, parseAddress, parsePrefix, parsePrefixLoosely } from './address.ts'
+import { approvalsNeeded, isApprovable } from './approvals.ts'
 import { corroborationOf, liveStatements, PENDING_DENIALS_MAX, PENDING_PER_ISSUER_MAX } from './corroboration.ts'
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
 import { DENIALS_MAX, type RingState } from './state.ts'
-import { subjectId } from './tx.ts'
-import type { Denial, DenialSubject, RingNode, TxBody, TxContent } from './types.ts'
+import { parseIssuer, subjectId } from './tx.ts'
+import type { Denial, DenialSubject, RingNode, RingOperator, TxBody, TxContent } from './types.ts'
 
 /** Longest policy text, bytes of UTF-8: leaves room for the rest of a transaction of 256 KiB. */
 export const POLICY_BYTES_MAX = 245_760
@@ -38,6 +39,9 @@ export type RefusalCode =
   | 'PENDING_FULL'
   | 'DENIAL_ID_TAKEN'
   | 'NOT_DENIED'
+  | 'APPROVAL_UNKNOWN'
+  | 'APPROVAL_REPEATED'
+  | 'APPROVALS_FULL'
   | 'INTERNAL'
 
 export interface Refusal {
@@ -52,7 +56,9 @@ export interface PolicyReader {
    * Sentences, empty when the text is a policy that compiles and asks for nothing that the ring has not; with `isRehearsed`,
    * also when its own tests pass and its rules are within their budget.
    */
-  problems(text: string, members: readonly RingNode[], isRehearsed: boolean): readonly string[]
+  problems(text: string, ring: Pick<Meeting, 'members' | 'operators'>, isRehearsed: boolean): readonly string[]
+  /** Undefined when it is none. */
+  policyOf(text: string): Policy | undefined
 }
 
 export interface Meeting {
@@ -64,6 +70,7 @@ export interface Meeting {
   readonly isCertified: boolean
   /** The nodes of the ring. */
   readonly members: readonly RingNode[]
+  readonly operators: readonly RingOperator[]
 }
 
 function refuse(code: RefusalCode, reason: string): Refusal {
@@ -77,12 +84,49 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
   if (meeting.issuer.kind !== 'operator') {
     return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; a node may only propose deny.add`)
   }
+  if (body.type === 'tx.approve') return refusalOfApproval(meeting, body, reader)
+  return refusalOfStatement(meeting, reader) ?? refusalOfWaiting(meeting, reader)
+}
+
+/** Of what operators state, now: when it is proposed, and again with each approval. */
+function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | undefined {
+  const { body } = meeting.content
   if (body.type === 'deny.remove') return refusalOfRemoval(meeting, body)
-  return refusalOfPolicy(meeting, body, reader)
+  if (body.type === 'policy.set') return refusalOfPolicy(meeting, body, reader)
+  return refuse('NOT_ENTITLED', `${body.type} is nothing that waits for approvals`)
+}
+
+/** How many operators must have signed the statement, by the policy in force. */
+export function neededFor(state: RingState, body: TxBody, reader: PolicyReader): number {
+  if (!isApprovable(body.type)) return 1
+  const proposed = body.type === 'policy.set' ? reader.policyOf(body.policy) : undefined
+  return approvalsNeeded(reader.inForce(state), body, proposed)
+}
+
+function refusalOfWaiting({ state, content, nowMs }: Meeting, reader: PolicyReader): Refusal | undefined {
+  if (neededFor(state, content.body, reader) <= 1 || state.approvals.hasRoomFor(content.issuer, nowMs)) return undefined
+  return refuse('APPROVALS_FULL', 'too much waits for approvals already; have some of it approved, or let it lapse')
+}
+
+function refusalOfApproval(
+  meeting: Meeting,
+  { id }: Extract<TxBody, { type: 'tx.approve' }>,
+  reader: PolicyReader,
+): Refusal | undefined {
+  const { state, content, nowMs } = meeting
+  const waiting = state.approvals.get(id, nowMs)
+  if (waiting === undefined)
+    return refuse('APPROVAL_UNKNOWN', `nothing waits for approval as ${id.slice(0, 16)}…; list what does`)
+  if (waiting.content.issuer === content.issuer || waiting.approvedBy.includes(content.issuer)) {
+    return refuse('APPROVAL_REPEATED', `${content.issuer} has signed this already; it takes another operator`)
+  }
+  const issuer = parseIssuer(waiting.content.issuer) as Meeting['issuer']
+  const now = refusalOfStatement({ ...meeting, content: waiting.content, issuer }, reader)
+  return now === undefined ? undefined : refuse(now.code, `what it approves can no longer be applied: ${now.reason}`)
 }
 
 function refusalOfPolicy(
-  { state, members, isCertified }: Meeting,
+  { state, members, operators, isCertified }: Meeting,
   { policy, expectVersion }: Extract<TxBody, { type: 'policy.set' }>,
   reader: PolicyReader,
 ): Refusal | undefined {
@@ -94,7 +138,7 @@ function refusalOfPolicy(
   const bytes = policy.length * 3 > POLICY_BYTES_MAX ? new TextEncoder().encode(policy).length : policy.length
   if (bytes > POLICY_BYTES_MAX)
     return refuse('POLICY_TOO_LARGE', `the policy has ${bytes} bytes, at most ${POLICY_BYTES_MAX} are allowed`)
-  const problems = reader.problems(policy, members, !isCertified)
+  const problems = reader.problems(policy, { members, operators }, !isCertified)
   if (problems.length === 0) return undefined
   const more = problems.length > 5 ? `; and ${problems.length - 5} more` : ''
   return refuse('POLICY_INVALID', `the policy is not valid: ${problems.slice(0, 5).join('; ')}${more}`.slice(0, 2_000))

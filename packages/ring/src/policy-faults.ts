@@ -26,6 +26,11 @@ export function policyFaults(policy: Policy): PolicyFault[] {
     const message = `expected an IP address, found ${JSON.stringify(request.source)}`
     faults.push({ path: ['tests', index, 'request', 'source'], message })
   }
+  const waits = policy.operators.within
+  if (waits < 60_000 || waits > 7 * 86_400_000) {
+    const message = `expected 1m to 7d, found ${waits / 1_000} s`
+    faults.push({ path: ['operators', 'within'], message, hint: 'the default is 24h' })
+  }
   const { within } = policy.denials.corroboration
   if (within < 10_000 || within > 3_600_000) {
     const message = `expected 10s to 1h, found ${within / 1_000} s`

@@ -1,9 +1,9 @@
 /** Whether a policy asks for what this ring has: more nodes, regions or operators than there are can never be satisfied. */
-import type { Policy } from './policy.ts'
+import { APPROVABLE_TYPES, type Policy } from './policy.ts'
 import type { PolicyFault } from './policy-faults.ts'
-import type { RingNode } from './types.ts'
+import type { RingNode, RingOperator } from './types.ts'
 
-export function policyFitFaults(policy: Policy, members: readonly RingNode[]): PolicyFault[] {
+export function policyFitFaults(policy: Policy, members: readonly RingNode[], operators: readonly RingOperator[]): PolicyFault[] {
   const faults: PolicyFault[] = []
   const at = ['denials', 'corroboration'] as const
   const { nodes, regions } = policy.denials.corroboration
@@ -19,6 +19,12 @@ export function policyFitFaults(policy: Policy, members: readonly RingNode[]): P
   if (nodes !== undefined && regions > nodes) {
     const message = `${nodes} nodes cannot be in ${regions} regions`
     faults.push({ path: [...at, 'regions'], message, hint: 'ask for at least as many nodes as regions' })
+  }
+  for (const type of APPROVABLE_TYPES) {
+    const needed = policy.operators.approvals[type]
+    if (needed <= Math.max(1, operators.length)) continue
+    const message = `${needed} operators must approve ${type}, and the ring has ${operators.length}`
+    faults.push({ path: ['operators', 'approvals', type], message, hint: `at most ${operators.length}` })
   }
   return faults
 }

@@ -217,6 +217,17 @@ const PolicyTest = z.strictObject({
   ]),
 })
 
+/** Types of statements that the policy may make wait for several operators. */
+export const APPROVABLE_TYPES = ['policy.set', 'deny.remove'] as const
+export type ApprovableType = (typeof APPROVABLE_TYPES)[number]
+
+const Approvals = z
+  .int()
+  .min(1)
+  .max(100)
+  .default(1)
+  .meta({ description: 'How many operators must sign it, the one who proposes it among them.' })
+
 const Work = z.int().min(1).max(32_000_000)
 
 /** The document's schema; `z.toJSONSchema` of it is what editors read. */
@@ -263,6 +274,17 @@ export const PolicySchema = z.strictObject({
       prefixMinV6: z.int().min(1).max(128).default(32).meta({ description: 'Widest IPv6 prefix that may be denied.' }),
     })
     .prefault({}),
+  operators: z
+    .strictObject({
+      approvals: z
+        .strictObject(
+          Object.fromEntries(APPROVABLE_TYPES.map((type) => [type, Approvals])) as Record<ApprovableType, typeof Approvals>,
+        )
+        .prefault({}),
+      within: Duration.default(86_400_000).meta({ description: 'How long a statement waits for approvals: 1m to 7d.' }),
+    })
+    .prefault({})
+    .meta({ description: 'What no operator can do alone.' }),
   budget: z
     .strictObject({
       page: Work.default(2_000_000),

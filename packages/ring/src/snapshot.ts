@@ -1,11 +1,12 @@
 /** A state as bytes, so that a node can join without replaying every block. The reader trusts nothing but the root. */
 import { z } from 'zod'
+import { APPROVALS_MAX, type PendingStatement } from './approvals.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { PENDING_DENIALS_MAX, type PendingDenial } from './corroboration.ts'
 import { decodeUtf8, encodeUtf8, equalBytes } from './encoding.ts'
 import { SnapshotInvalid } from './errors.ts'
 import { DENIALS_MAX, RingState } from './state.ts'
-import { parseSubject, subjectId } from './tx.ts'
+import { parseContent, parseSubject, subjectId, txId } from './tx.ts'
 import type { Denial, DenialSubject } from './types.ts'
 
 /** Largest snapshot read, bytes. */
@@ -30,6 +31,7 @@ const Header = z.strictObject({
   usage: z.array(z.tuple([z.string().max(80), z.array(z.tuple([z.int().min(0), z.int().min(1)])).max(13)])).max(2_000),
   denials: z.int().min(0).max(DENIALS_MAX),
   pending: z.int().min(0).max(PENDING_DENIALS_MAX),
+  approvals: z.int().min(0).max(APPROVALS_MAX),
   seen: z.int().min(0).max(SEEN_MAX),
 })
 const DenialLine = z.strictObject({
@@ -54,14 +56,27 @@ const PendingLine = z.strictObject({
   subject: z.unknown(),
   statements: z.array(Statement).min(1).max(1_000),
 })
+const ApprovalLine = z.strictObject({
+  id: z.string().regex(/^[0-9a-f]{64}$/),
+  content: z.unknown(),
+  approvedBy: z
+    .array(
+      z
+        .string()
+        .regex(/^operator:/)
+        .max(80),
+    )
+    .max(1_000),
+  lapsesAtMs: Ms,
+})
 const SeenLine = z.tuple([Ms, z.string().regex(/^[0-9a-f]{64}$/)])
 
 /** In pieces: lines of canonical JSON, a header and then an entry each, in the order of their keys. */
 export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8Array, void, undefined> {
-  const { denials, pending, seen, ...rest } = state.contents()
-  const counts = { denials: denials.length, pending: pending.length, seen: seen.length }
+  const { denials, pending, approvals, seen, ...rest } = state.contents()
+  const counts = { denials: denials.length, pending: pending.length, approvals: approvals.length, seen: seen.length }
   yield encodeUtf8(`${canonicalJson({ format: FORMAT, ring, ...rest, ...counts })}\n`)
-  for (const entries of [denials, pending, seen]) {
+  for (const entries of [denials, pending, approvals, seen]) {
     for (let at = 0; at < entries.length; at += PIECE_ENTRIES) {
       const lines = entries.slice(at, at + PIECE_ENTRIES).map((entry) => `${canonicalJson(entry)}\n`)
       yield encodeUtf8(lines.join(''))
@@ -77,9 +92,10 @@ export function parseSnapshot(ring: string, bytes: Uint8Array): RingState {
   if (header.ring !== ring) throw new SnapshotInvalid('it is of another ring')
   const denials = Array.from({ length: header.denials }, () => parseDenial(lines.next(DenialLine)))
   const pending = Array.from({ length: header.pending }, () => parsePending(lines.next(PendingLine)))
+  const approvals = Array.from({ length: header.approvals }, () => parseApproval(lines.next(ApprovalLine)))
   const seen = Array.from({ length: header.seen }, () => lines.next(SeenLine))
   const { policyText, policyVersion, usage } = header
-  const state = RingState.from({ policyText, policyVersion, usage, denials, pending, seen })
+  const state = RingState.from({ policyText, policyVersion, usage, denials, pending, approvals, seen })
   // One spelling: no entry twice, none out of order, nothing after the last.
   let at = 0
   for (const piece of encodeSnapshot(ring, state)) {
@@ -128,6 +144,20 @@ function parsePending({ id, subject, statements }: z.output<typeof PendingLine>)
   if (!isAscending(statements.map(({ issuer }) => issuer)))
     throw new SnapshotInvalid(`the statements about ${id} are out of order`)
   return { id, subject: subjectOf(id, subject), statements }
+}
+
+function parseApproval({ content, ...fields }: z.output<typeof ApprovalLine>): PendingStatement {
+  const { id, approvedBy } = fields
+  let parsed: PendingStatement['content']
+  try {
+    parsed = parseContent(content)
+    if (txId(parsed) !== id) throw new SnapshotInvalid(`the statement ${id} has another id`)
+  } catch (cause) {
+    if (cause instanceof SnapshotInvalid) throw cause
+    throw new SnapshotInvalid(`the statement ${id} is malformed`, { cause })
+  }
+  if (!isAscending(approvedBy)) throw new SnapshotInvalid(`the approvals of ${id} are out of order`)
+  return { ...fields, content: parsed }
 }
 
 function isAscending(names: readonly string[]): boolean {

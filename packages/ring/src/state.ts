@@ -2,10 +2,11 @@
  * The ring's state: what the ledger's transactions add up to. Immutable; a change shares all that did not change, so
  * that a block costs in proportion to itself.
  *
- * Its root commits to everything that decides later blocks: policy, denials, statements that wait, transactions already
- * seen, quotas used.
+ * Its root commits to everything that decides later blocks: policy, denials, statements that wait for other nodes or
+ * operators, transactions already seen, quotas used.
  */
 import { sha256 } from '@noble/hashes/sha2.js'
+import { type PendingStatement, PendingStatements } from './approvals.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { type PendingDenial, PendingDenials } from './corroboration.ts'
 import { createDenialIndex, DenialTable } from './denial-index.ts'
@@ -37,6 +38,8 @@ interface Fields {
   readonly table: DenialTable
   /** What single nodes say, until enough say the same. */
   readonly pending: PendingDenials
+  /** What operators proposed, until enough have approved it. */
+  readonly approvals: PendingStatements
   /** Transactions by when they lapse, then id; until then a second one is a replay. */
   readonly seen: MerkleTrie<1>
   readonly usage: ReadonlyMap<string, Usage>
@@ -49,6 +52,8 @@ export interface StateContents {
   readonly denials: readonly Denial[]
   /** In order of id. */
   readonly pending: readonly PendingDenial[]
+  /** In order of id. */
+  readonly approvals: readonly PendingStatement[]
   /** Until when, and id. */
   readonly seen: readonly (readonly [untilMs: number, id: TxId])[]
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
@@ -70,6 +75,7 @@ export class RingState {
       expiries: MerkleTrie.empty(),
       table: DenialTable.empty,
       pending: PendingDenials.empty,
+      approvals: PendingStatements.empty,
       seen: MerkleTrie.empty(),
       usage: new Map(),
     })
@@ -85,6 +91,7 @@ export class RingState {
       expiries: MerkleTrie.from(contents.denials.map((denial) => [timeKey(denial.expiresAtMs, denial.id), denial])),
       table: createDenialIndex(contents.denials),
       pending: PendingDenials.from(contents.pending),
+      approvals: PendingStatements.from(contents.approvals),
       seen: MerkleTrie.from(contents.seen.map(([untilMs, id]) => [timeKey(untilMs, id), 1])),
       usage: new Map(contents.usage),
     })
@@ -112,6 +119,11 @@ export class RingState {
     return this.#fields.pending
   }
 
+  /** What operators proposed and too few approved yet. */
+  get approvals(): PendingStatements {
+    return this.#fields.approvals
+  }
+
   hasSeen(id: TxId, untilMs: number): boolean {
     return this.#fields.seen.get(timeKey(untilMs, id)) !== undefined
   }
@@ -124,7 +136,8 @@ export class RingState {
   }
 
   withPolicy(policyText: string): RingState {
-    return this.#with({ policyText, policyVersion: this.policyVersion + 1 })
+    const approvals = this.#fields.approvals.withoutPolicies()
+    return this.#with({ policyText, policyVersion: this.policyVersion + 1, approvals })
   }
 
   /** Replaces the denial of the same id. */
@@ -152,6 +165,10 @@ export class RingState {
 
   withPending(pending: PendingDenials): RingState {
     return pending === this.#fields.pending ? this : this.#with({ pending })
+  }
+
+  withApprovals(approvals: PendingStatements): RingState {
+    return approvals === this.#fields.approvals ? this : this.#with({ approvals })
   }
 
   withSeen(id: TxId, untilMs: number): RingState {
@@ -189,7 +206,7 @@ export class RingState {
     const pending = this.#fields.pending.swept(nowMs, most)
     const swept =
       denials === this.#fields.denials && seen === this.#fields.seen ? this : this.#with({ denials, expiries, table, seen })
-    return swept.withPending(pending)
+    return swept.withPending(pending).withApprovals(this.#fields.approvals.swept(nowMs))
   }
 
   /** Lower-case hex. Computed once a state; unchanged parts keep their hashes. */
@@ -199,12 +216,13 @@ export class RingState {
   }
 
   #computeRoot(): string {
-    const { policyText, policyVersion, denials, pending, seen, usage } = this.#fields
+    const { policyText, policyVersion, denials, pending, approvals, seen, usage } = this.#fields
     const parts = {
       policy: encodeHex(sha256(encodeUtf8(policyText))),
       policyVersion,
       denials: denials.root(),
       pending: pending.root(),
+      approvals: approvals.root(),
       seen: seen.root(),
       usage: sortedUsage(usage),
     }
@@ -212,12 +230,13 @@ export class RingState {
   }
 
   contents(): StateContents {
-    const { policyText, policyVersion, denials, pending, seen, usage } = this.#fields
+    const { policyText, policyVersion, denials, pending, approvals, seen, usage } = this.#fields
     return {
       policyText,
       policyVersion,
       denials: [...denials.entries()].map(([, denial]) => denial),
       pending: pending.contents(),
+      approvals: approvals.contents(),
       seen: [...seen.entries()].map(([key]) => [Number.parseInt(key.slice(0, 14), 16), key.slice(14)] as const),
       usage: sortedUsage(usage),
     }

@@ -21,7 +21,13 @@ denials:
 `
 
 const DER_PREFIX = Buffer.from('302a300506032b6570032100', 'hex')
-const pairs = { ada: generateKeyPairSync('ed25519'), n1: generateKeyPairSync('ed25519'), n2: generateKeyPairSync('ed25519') }
+const pairs = {
+  ada: generateKeyPairSync('ed25519'),
+  bob: generateKeyPairSync('ed25519'),
+  cy: generateKeyPairSync('ed25519'),
+  n1: generateKeyPairSync('ed25519'),
+  n2: generateKeyPairSync('ed25519'),
+}
 
 function rawKey(key: KeyObject): string {
   return encodeBase64url(new Uint8Array(key.export({ format: 'der', type: 'spki' }).subarray(-32)))
@@ -86,7 +92,7 @@ export const genesis = parseGenesis(
       { id: 'n1', region: 'eu', address: '127.0.0.1:1', publicKey: rawKey(pairs.n1.publicKey), roles: ['validator', 'edge'] },
       { id: 'n2', region: 'us', address: '127.0.0.1:2', publicKey: rawKey(pairs.n2.publicKey), roles: ['validator'] },
     ],
-    operators: [{ name: 'ada', publicKey: rawKey(pairs.ada.publicKey) }],
+    operators: (['ada', 'bob', 'cy'] as const).map((name) => ({ name, publicKey: rawKey(pairs[name].publicKey) })),
     policy: POLICY,
   }),
 )
@@ -107,7 +113,7 @@ let nonces = 0
 /** Signed by the issuer's key unless `by` says another. */
 export function signed(
   ring: string,
-  issuer: 'operator:ada' | 'node:n1' | 'node:n2',
+  issuer: `operator:${'ada' | 'bob' | 'cy'}` | 'node:n1' | 'node:n2',
   body: TxBody,
   changes: Partial<TxContent> = {},
   by: keyof typeof pairs = issuer.split(':')[1] as keyof typeof pairs,

@@ -91,7 +91,8 @@ export function parseTx(bytes: Uint8Array): SignedTx {
   return tx
 }
 
-function parseContent(value: unknown): TxContent {
+/** @throws {TxMalformed} When the value is not exactly the content of a transaction. */
+export function parseContent(value: unknown): TxContent {
   const fields = record(value, 'content', ['atMs', 'body', 'issuer', 'nonce', 'ring', 'untilMs'])
   return {
     ring: matching(fields.ring, 'content.ring', HASH, '64 hex digits'),
@@ -126,7 +127,11 @@ function parseBody(value: unknown): TxBody {
     const fields = record(value, 'body', ['id', 'reason', 'type'])
     return { type, id: matching(fields.id, 'body.id', DENIAL_ID, '16 hex digits'), reason: reason(fields.reason) }
   }
-  throw new TxMalformed('body.type must be policy.set, deny.add or deny.remove')
+  if (type === 'tx.approve') {
+    const fields = record(value, 'body', ['id', 'reason', 'type'])
+    return { type, id: matching(fields.id, 'body.id', HASH, '64 hex digits'), reason: reason(fields.reason) }
+  }
+  throw new TxMalformed('body.type must be policy.set, deny.add, deny.remove or tx.approve')
 }
 
 /** @throws {TxMalformed} When the value is not exactly one subject. The spelling of addresses is a matter of meaning. */
