@@ -61,7 +61,16 @@ export type PlanRequest = { /** YAML. */ readonly text: string }
 export type TransactionRequest = { /** `{content, signature}`; the signature is Ed25519 over `RINGWALL_TX_V1`, a newline and the content as canonical JSON (RFC 8785). */ readonly tx: object; /** How long to wait for finality. */ readonly waitMs?: number }
 
 /** Final, and on this node’s disk. */
-export type Committed = { readonly id: string; readonly height: number; readonly digest: string; readonly elapsedMs: number }
+export type Committed = { readonly id: string; readonly height: number; readonly digest: string; readonly elapsedMs: number; readonly waits?: WaitsForApproval }
+
+/** Final, but not applied before more operators have approved it. */
+export type WaitsForApproval = { /** To be named when approving. */ readonly id: string; readonly signedBy: readonly string[]; /** How many operators must have signed. */ readonly needed: number; /** Unix milliseconds. */ readonly lapsesAtMs: number }
+
+/** A statement that waits for operators. */
+export type PendingApproval = { readonly id: string; readonly type: string; readonly issuer: string; /** Unix milliseconds. */ readonly atMs: number; readonly summary: string; readonly signedBy: readonly string[]; readonly needed: number; /** Unix milliseconds. */ readonly lapsesAtMs: number; /** Of a policy, against the one in force. */ readonly changes: readonly PolicyChange[] }
+
+/** What waits for operators, oldest first. */
+export type Approvals = { readonly approvals: readonly PendingApproval[] }
 
 /** Enforced provisionally, waiting for a quorum. */
 export type Waiting = { readonly id: string; readonly provisional: boolean; readonly waiting: string }
@@ -136,6 +145,8 @@ export interface Operations {
   readonly policyPlan: { readonly answer: PolicyPlan; readonly query: undefined; readonly body: PlanRequest }
   /** POST /v1/transactions: Proposes a signed transaction and waits for finality. */
   readonly submitSigned: { readonly answer: Committed | Waiting; readonly query: undefined; readonly body: TransactionRequest }
+  /** GET /v1/approvals: What waits for more operators to approve it. */
+  readonly approvals: { readonly answer: Approvals; readonly query: undefined; readonly body: undefined }
   /** GET /v1/denials: Denials in force here, provisional ones first. */
   readonly denials: { readonly answer: Denials; readonly query: undefined; readonly body: undefined }
   /** GET /v1/decisions: Decisions of this node, newest first. */
@@ -162,6 +173,7 @@ export const OPERATIONS = {
   policy: ['GET', '/v1/policy'],
   policyPlan: ['POST', '/v1/policy/plan'],
   submitSigned: ['POST', '/v1/transactions'],
+  approvals: ['GET', '/v1/approvals'],
   denials: ['GET', '/v1/denials'],
   decisions: ['GET', '/v1/decisions'],
   explain: ['GET', '/v1/decisions/{requestId}'],

@@ -20,7 +20,16 @@ import {
   TX_SKEW_MS_MAX,
   type View,
 } from '@ringwall/ring'
-import { decodeBase64url, encodeBase64url, encodeTx, parseTx, signingBytes, subjectId, type TxBody } from '@ringwall/ring/tx'
+import {
+  decodeBase64url,
+  encodeBase64url,
+  encodeTx,
+  parseTx,
+  signingBytes,
+  subjectId,
+  type TxBody,
+  txId,
+} from '@ringwall/ring/tx'
 import { lockDirectory } from '@ringwall/store'
 import { openTelemetry, type Telemetry } from '@ringwall/telemetry'
 import { compileRules } from '@ringwall/waf'
@@ -146,6 +155,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
 
     const early = new EarlyDenials(application)
     let view = viewOf(application, ledger)
+    let stateAt = ledger.state()
     let tokens: TokenVerifier = createTokenVerifier({ issuers: view.policy.issuers })
     let certifiedAtMs = ledger.status().certifiedAtMs
     const stopBlocks = ledger.onBlock((final) => {
@@ -153,20 +163,38 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       // being up to date.
       certifiedAtMs = Math.min(Date.now(), final.block.timestampMs + TX_SKEW_MS_MAX)
       const before = view
+      const stateBefore = stateAt
+      stateAt = final.state
       view = application.view(final.state, final.block.height, final.block.timestampMs)
       if (view.policyVersion !== before.policyVersion) {
         tokens = createTokenVerifier({ issuers: view.policy.issuers })
         events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)
       }
-      confirmDenials(final.txs, final.state)
+      confirmDenials(final.txs, stateBefore, final.state)
     })
     closers.push(stopBlocks)
 
-    const confirmDenials = (txs: readonly Uint8Array[], state: RingState): void => {
+    const confirmDenials = (txs: readonly Uint8Array[], before: RingState, state: RingState): void => {
       const confirmed: string[] = []
       const lifted: string[] = []
       for (const bytes of txs) {
-        const { body, issuer } = parseTx(bytes).content
+        const { content } = parseTx(bytes)
+        const { issuer } = content
+        let { body } = content
+        const nowMs = Date.now()
+        const id = body.type === 'tx.approve' ? body.id : txId(content)
+        const waits = application.approvals(state, nowMs).find((waiting) => waiting.id === id)
+        if (waits !== undefined) {
+          const missing = waits.needed - waits.signedBy.length
+          const what = `${waits.content.body.type} of ${waits.content.issuer}`
+          events.add('approval', 'info', `${what} waits for ${missing} more: ringwall approve ${id.slice(0, 16)}`)
+          continue
+        }
+        if (body.type === 'tx.approve') {
+          events.add('approval', 'info', `${issuer} approved ${id.slice(0, 16)}: ${body.reason}`)
+          // What it let pass; unknown when it came into the state in this same block.
+          body = before.approvals.get(id, 0)?.content.body ?? bodyIn(txs, id) ?? body
+        }
         if (body.type === 'deny.add') {
           const id = subjectId(body.subject)
           const what = describeSubject(body.subject)
@@ -316,6 +344,11 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     await closeAll()
     throw error
   }
+}
+
+/** The statement of the transaction with this id. */
+function bodyIn(txs: readonly Uint8Array[], id: string): TxBody | undefined {
+  return txs.map((bytes) => parseTx(bytes).content).find((content) => txId(content) === id)?.body
 }
 
 export function readGenesis(file: string): GenesisDocument {

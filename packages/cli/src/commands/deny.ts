@@ -4,6 +4,7 @@ import { accountKey, type DenialSubject } from '@ringwall/ring/tx'
 import { UsageError } from '../errors.ts'
 import { duration, paint, printable } from '../format.ts'
 import { type Format, printList } from '../output.ts'
+import { tellWaiting } from './waiting.ts'
 
 export const KINDS = ['ip', 'cidr', 'token', 'subject', 'account'] as const
 
@@ -51,6 +52,7 @@ export async function denyRemove(client: RingwallClient, target: string, reason:
     return
   }
   const answer = await client.denyRemove(found.id, reason)
+  if ('height' in answer && tellWaiting(answer)) return
   process.stderr.write(
     `lifted the denial of ${found.subject.kind} ${found.subject.value}${'height' in answer ? ` at height ${answer.height}` : ''}\n`,
   )

@@ -5,6 +5,7 @@ import type { PolicyChange, PolicyPlan, PolicyProblem, RingwallClient } from '@r
 import { QuietFailure, UsageError } from '../errors.ts'
 import { duration, paint, printable } from '../format.ts'
 import { type Format, printOne, write } from '../output.ts'
+import { tellWaiting } from './waiting.ts'
 
 export const DEFAULT_FILE = 'ringwall.yaml'
 
@@ -36,7 +37,7 @@ function refuseProblems(file: string, problems: readonly PolicyProblem[]): never
 
 const SIGNS = { add: ['+', 'green'], remove: ['-', 'red'], change: ['~', 'yellow'] } as const
 
-function changeLine({ kind, path, before, after }: PolicyChange): string {
+export function changeLine({ kind, path, before, after }: PolicyChange): string {
   const [sign, colour] = SIGNS[kind]
   const show = (value: unknown): string => printable(JSON.stringify(value))
   const what = kind === 'add' ? show(after) : kind === 'remove' ? show(before) : `${show(before)} → ${show(after)}`
@@ -96,7 +97,7 @@ export async function policyApply(
     throw new QuietFailure()
   }
   const answer = await client.policyApply(text, plan.version)
-  if ('height' in answer)
+  if ('height' in answer && !tellWaiting(answer))
     process.stderr.write(`policy ${plan.version + 1} is agreed at height ${answer.height}, in ${duration(answer.elapsedMs)}\n`)
 }
 

@@ -1,7 +1,16 @@
 /** What the admin API does; its description is `openapi` in `../api/openapi.ts`. */
 import { faultsOf } from '@ringwall/consensus'
 import { type Committed, type FinalBlock, LedgerError } from '@ringwall/ledger'
-import { type Denial, diffPolicies, liveStatements, type Policy, policyJsonSchema, type RingState } from '@ringwall/ring'
+import {
+  type Denial,
+  diffPolicies,
+  liveStatements,
+  type Policy,
+  type PolicyChange,
+  parsePolicyDocument,
+  policyJsonSchema,
+  type RingState,
+} from '@ringwall/ring'
 import { encodeTx, parseTx, type SignedTx, subjectId, TxMalformed, txId } from '@ringwall/ring/tx'
 import { z } from 'zod'
 import { formatHostPort } from '../address.ts'
@@ -29,6 +38,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'GET', path: '/v1/policy/schema', open: true, run: () => ({ json: policyJsonSchema() }) },
     { method: 'POST', path: '/v1/policy/plan', run: async (call) => ({ json: await plan(node, call) }) },
     { method: 'POST', path: '/v1/transactions', run: (call) => submit(node, call) },
+    { method: 'GET', path: '/v1/approvals', run: () => ({ json: { approvals: approvals(node) } }) },
     { method: 'GET', path: '/v1/denials', run: () => ({ json: { denials: denials(node), pending: pendingDenials(node) } }) },
     {
       method: 'GET',
@@ -208,12 +218,7 @@ async function plan(node: RunningNode, call: Call): Promise<unknown> {
   const { policy: wanted, problems, tests, costs } = node.application.review(node.ledger.state(), text)
   const told = problems.map((problem) => ({ ...problem, hint: problem.hint ?? null }))
   if (wanted === undefined || told.length > 0) return { version, valid: false, problems: told, changes: [], tests, costs }
-  const changes = diffPolicies(node.view().policy as Policy, wanted).map(({ kind, path, before, after }) => ({
-    kind,
-    path,
-    before: before ?? null,
-    after: after ?? null,
-  }))
+  const changes = diffPolicies(node.view().policy as Policy, wanted).map(shownChange)
   return { version, valid: true, problems: [], changes, tests, costs }
 }
 
@@ -237,7 +242,9 @@ async function submit(node: RunningNode, call: Call): Promise<{ readonly json: u
   const { bytes, signed } = decodeSubmitted(tx)
   try {
     const { id, height, digest, elapsedMs }: Committed = await node.propose(bytes, waitMs)
-    return { json: { id, height, digest, elapsedMs } }
+    const { body } = signed.content
+    const waits = waitingFor(node, body.type === 'tx.approve' ? body.id : id)
+    return { json: { id, height, digest, elapsedMs, ...(waits === undefined ? {} : { waits }) } }
   } catch (error) {
     if (!(error instanceof LedgerError)) throw error
     const { body } = signed.content
@@ -254,6 +261,28 @@ async function submit(node: RunningNode, call: Call): Promise<{ readonly json: u
     }
     throw new ApiProblem(503, error.code, error.message)
   }
+}
+
+/** What still waits for approvals, though its transaction is final. */
+function waitingFor(node: RunningNode, id: string): unknown {
+  const found = node.application.approvals(node.ledger.state(), Date.now()).find((waiting) => waiting.id === id)
+  if (found === undefined) return undefined
+  const { signedBy, needed, lapsesAtMs } = found
+  return { id, signedBy, needed, lapsesAtMs }
+}
+
+function approvals(node: RunningNode): readonly unknown[] {
+  const inForce = node.view().policy as Policy
+  return node.application.approvals(node.ledger.state(), Date.now()).map(({ id, content, signedBy, needed, lapsesAtMs }) => {
+    const { body, issuer, atMs } = content
+    const parsed = body.type === 'policy.set' ? parsePolicyDocument(body.policy) : undefined
+    const changes = parsed?.ok === true ? diffPolicies(inForce, parsed.policy).map(shownChange) : []
+    return { id, type: body.type, issuer, atMs, summary: summarize(body), signedBy, needed, lapsesAtMs, changes }
+  })
+}
+
+function shownChange({ kind, path, before, after }: PolicyChange): unknown {
+  return { kind, path, before: before ?? null, after: after ?? null }
 }
 
 function decodeSubmitted(tx: unknown): { readonly bytes: Uint8Array; readonly signed: SignedTx } {

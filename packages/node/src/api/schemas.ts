@@ -191,7 +191,31 @@ export const schemas: Readonly<Record<string, Schema>> = {
     ),
     'waitMs?': described('How long to wait for finality.', { type: 'integer', minimum: 0, maximum: 60_000 }),
   }),
-  Committed: object('Final, and on this node’s disk.', { id: text, height: whole, digest: text, elapsedMs: number }),
+  Committed: object('Final, and on this node’s disk.', {
+    id: text,
+    height: whole,
+    digest: text,
+    elapsedMs: number,
+    'waits?': ref('WaitsForApproval'),
+  }),
+  WaitsForApproval: object('Final, but not applied before more operators have approved it.', {
+    id: described('To be named when approving.', text),
+    signedBy: list(text),
+    needed: described('How many operators must have signed.', whole),
+    lapsesAtMs: ms,
+  }),
+  PendingApproval: object('A statement that waits for operators.', {
+    id: text,
+    type: text,
+    issuer: text,
+    atMs: ms,
+    summary: text,
+    signedBy: list(text),
+    needed: whole,
+    lapsesAtMs: ms,
+    changes: described('Of a policy, against the one in force.', list(ref('PolicyChange'))),
+  }),
+  Approvals: object('What waits for operators, oldest first.', { approvals: list(ref('PendingApproval')) }),
   Waiting: object('Enforced provisionally, waiting for a quorum.', { id: text, provisional: flag, waiting: text }),
   DenialSubject: {
     oneOf: [
