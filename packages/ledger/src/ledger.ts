@@ -9,13 +9,13 @@
  * blocks by hash link and certificate, its transactions by the application.
  */
 import type { Block, Certificate, Effect, Message, Scheme, VoterEvent } from '@ringwall/consensus'
-import { decodeMessage, encodeMessage, faultsOf, quorumOf, type Voter } from '@ringwall/consensus'
+import { decodeMessage, encodeMessage, faultsOf, genesisBlock, quorumOf, type Voter } from '@ringwall/consensus'
 import type { DirectoryLock } from '@ringwall/store'
 import type { BlockLog } from './block-log.ts'
 import type { BlockRecord } from './block-record.ts'
 import { Malformed } from './bytes.ts'
 import { CatchUp } from './catch-up.ts'
-import type { Chain, Executed } from './chain.ts'
+import { Chain, type Executed } from './chain.ts'
 import { LedgerError } from './errors.ts'
 import { Inbox } from './inbox.ts'
 import type { Journal } from './journal.ts'
@@ -31,8 +31,17 @@ import {
 } from './payload.ts'
 import { Peers } from './peers.ts'
 import { sha256 } from './scheme.ts'
-import { type Anchor, readStatePiece, type Snapshot, type SnapshotFile, writeSnapshot } from './snapshot-file.ts'
+import {
+  type Anchor,
+  loadSnapshot,
+  readStatePiece,
+  type Snapshot,
+  type SnapshotFile,
+  snapshotFiles,
+  writeSnapshot,
+} from './snapshot-file.ts'
 import { Snapshots } from './snapshots.ts'
+import { encodeStateProof } from './state-proof.ts'
 import type { Submissions } from './submissions.ts'
 import {
   encodeBlockAnswer,
@@ -84,6 +93,8 @@ const SNAPSHOT_BYTES: number = 64 * 1024 * 1024
 const SNAPSHOT_AHEAD_NEW = 64
 const SNAPSHOT_AHEAD = 4096
 const PROGRESS_EVERY_MS = 2000
+const LATE_STATES_MAX = 1024
+const REPLAYED_BLOCKS_MAX = 50_000
 
 /** First byte of a message on the `consensus` channel. */
 const TAG = { voter: 0, tx: 1 } as const
@@ -156,6 +167,9 @@ export class LedgerShell<S> implements Ledger<S> {
   #asleep: boolean
   /** Peers that say that nothing is final yet. */
   readonly #unborn = new Set<string>()
+  /** States after the last blocks, by height: they share all that did not change. */
+  readonly #late = new Map<number, S>()
+  #replaying: Promise<void> = Promise.resolve()
   #progressAtMs = Number.NEGATIVE_INFINITY
   #stopped: LedgerError | undefined
   #stopping: Promise<void> | undefined
@@ -283,6 +297,62 @@ export class LedgerShell<S> implements Ledger<S> {
     const certificate = await blocks.certificateFor(height)
     if (record === undefined || certificate === undefined) return undefined
     return { block: record.block, txs: chain.txsOf(record.block), certificate }
+  }
+
+  async stateAt(height: number): Promise<{ readonly state: S; readonly proof: Uint8Array } | undefined> {
+    const records = await this.#proofOf(height)
+    if (records === undefined) return undefined
+    const held = this.#late.get(height)
+    if (held !== undefined) return { state: held, proof: encodeStateProof(records) }
+    // One at a time: executing again is work, whoever asks for it.
+    const replay = this.#replaying.then(() => this.#replayTo(height))
+    this.#replaying = replay.then(
+      () => {},
+      () => {},
+    )
+    return { state: await replay, proof: encodeStateProof(records) }
+  }
+
+  /** The blocks after `height` up to the first that is certified. */
+  async #proofOf(height: number): Promise<readonly BlockRecord[] | undefined> {
+    const records: BlockRecord[] = []
+    for (let at = height + 1; at <= this.#visible.block.height && records.length < RUN_BLOCKS_MAX; at++) {
+      const record = await this.#parts.blocks.read(at)
+      if (record === undefined) throw gone(height, `block ${at} is not kept here`)
+      records.push(record)
+      if (record.certificate !== undefined) return records
+    }
+    return undefined
+  }
+
+  async #replayTo(height: number): Promise<S> {
+    const { blocks, options, verifyCertificate } = this.#parts
+    let from: { readonly height: number; readonly load: () => Promise<Executed<S> | undefined> } | undefined
+    for (const { path, height: at } of await snapshotFiles(options.directory)) {
+      if (at > height || from !== undefined) continue
+      const load = async () => {
+        const loaded = await loadSnapshot(path, this.#application, verifyCertificate)
+        return typeof loaded === 'string' ? undefined : { block: loaded.anchor.block, txs: [], results: [], state: loaded.state }
+      }
+      from = { height: at, load }
+    }
+    if (from === undefined && blocks.first === 1) {
+      const block = genesisBlock(options.genesis.ring)
+      from = { height: 0, load: async () => ({ block, txs: [], results: [], state: this.#application.initial() }) }
+    }
+    if (from === undefined) throw gone(height, 'the blocks before it are not kept here')
+    if (height - from.height > REPLAYED_BLOCKS_MAX)
+      throw gone(height, `${height - from.height} blocks would have to be executed again`)
+    const base = await from.load()
+    if (base === undefined) throw gone(height, 'the snapshot before it cannot be read')
+    const chain = new Chain(this.#application, (proposer) => this.#validators[proposer] ?? '?', base)
+    for (let at = base.block.height + 1; at <= height; at++) {
+      const record = await blocks.read(at)
+      const executed = record === undefined ? 'it is not kept' : chain.advance(record.block)
+      if (typeof executed === 'string') throw gone(height, `block ${at}: ${executed}`)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    return chain.tip.state
   }
 
   onBlock(handler: (block: FinalBlock<S>) => void): () => void {
@@ -598,6 +668,8 @@ export class LedgerShell<S> implements Ledger<S> {
     const { block, txs, results } = executed
     this.#visible = executed
     this.#visibleProof = certificate
+    this.#late.set(block.height, executed.state)
+    this.#late.delete(block.height - LATE_STATES_MAX)
     this.#certifiedAtMs = this.#now()
     if (this.#silentThroughRound === Number.POSITIVE_INFINITY && block.timestampMs > this.#openedAtMs + AHEAD_MS_MAX) {
       this.#silentThroughRound = block.round
@@ -978,6 +1050,13 @@ export class LedgerShell<S> implements Ledger<S> {
 
 function refused(code: string, reason: string): LedgerError {
   return new LedgerError('TX_REFUSED', `the transaction is refused (${code}): ${reason}`, { refusal: { code, reason } })
+}
+
+function gone(height: number, why: string): LedgerError {
+  return new LedgerError(
+    'STATE_GONE',
+    `the state after block ${height} cannot be had on this node: ${why}; ask a node that keeps more`,
+  )
 }
 
 function evidenceRound(evidence: Extract<Effect, { kind: 'evidence' }>['evidence']): number {

@@ -34,6 +34,7 @@ export { createDenialIndex, DenialTable } from './denial-index.ts'
 export { type AnyRingError, GenesisInvalid, SnapshotInvalid } from './errors.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 export { denialOf, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
+export { type MerkleProof, verifyMerkleProof } from './merkle-trie.ts'
 export {
   APPROVABLE_TYPES,
   type ApprovableType,
@@ -72,7 +73,7 @@ export {
   type TestResult,
 } from './rehearsal.ts'
 export { SAMPLE_CLASSES, SAMPLE_REQUESTS, type SampleClass } from './sample-requests.ts'
-export { DENIALS_MAX, RingState } from './state.ts'
+export { DENIALS_MAX, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
 export {
   accountKey,
   canonicalJson,

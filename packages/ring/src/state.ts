@@ -11,7 +11,7 @@ import { canonicalJson } from './canonical-json.ts'
 import { type PendingDenial, PendingDenials } from './corroboration.ts'
 import { createDenialIndex, DenialTable } from './denial-index.ts'
 import { encodeHex, encodeUtf8 } from './encoding.ts'
-import { MerkleTrie } from './merkle-trie.ts'
+import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
 import { timeKey } from './time-key.ts'
 import type { Denial, TxId } from './types.ts'
 
@@ -57,6 +57,30 @@ export interface StateContents {
   /** Until when, and id. */
   readonly seen: readonly (readonly [untilMs: number, id: TxId])[]
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
+}
+
+export interface StateParts {
+  /** SHA-256 of the policy text. */
+  readonly policy: string
+  readonly policyVersion: number
+  /** Root of the denials by id. */
+  readonly denials: string
+  /** Root of what nodes say, by denial id. */
+  readonly pending: string
+  /** Root of what waits for operators, by transaction id. */
+  readonly approvals: string
+  readonly seen: string
+  readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
+}
+
+/** The commitment to a state, from its parts: lower-case hex. */
+export function stateRoot(parts: StateParts): string {
+  return encodeHex(sha256(encodeUtf8(STATE_DOMAIN + canonicalJson(parts))))
+}
+
+/** As in `StateParts.policy`. */
+export function policyHash(policyText: string): string {
+  return encodeHex(sha256(encodeUtf8(policyText)))
 }
 
 export class RingState {
@@ -216,9 +240,14 @@ export class RingState {
   }
 
   #computeRoot(): string {
+    return stateRoot(this.parts())
+  }
+
+  /** What the root is made of: short texts, numbers and the roots of the large parts. */
+  parts(): StateParts {
     const { policyText, policyVersion, denials, pending, approvals, seen, usage } = this.#fields
-    const parts = {
-      policy: encodeHex(sha256(encodeUtf8(policyText))),
+    return {
+      policy: policyHash(policyText),
       policyVersion,
       denials: denials.root(),
       pending: pending.root(),
@@ -226,7 +255,11 @@ export class RingState {
       seen: seen.root(),
       usage: sortedUsage(usage),
     }
-    return encodeHex(sha256(encodeUtf8(STATE_DOMAIN + canonicalJson(parts))))
+  }
+
+  /** That the denial stands in this state; undefined when it does not. */
+  proveDenial(id: string): MerkleProof | undefined {
+    return this.#fields.denials.prove(id)
   }
 
   contents(): StateContents {
