@@ -130,7 +130,19 @@ test('04 cut off from a quorum, each route does what its policy says: closed ref
 })
 
 test('05 a policy that fails its own tests is refused by plan, test and apply, and by the validators behind them', async () => {
-  const { text } = await ring.client(1).policy()
+  const tests = `tests:
+  - name: a visitor searches
+    request: { path: "/search?q=brass+lamp" }
+    expect: allow
+  - name: an injection is refused
+    request: { path: "/search?q=1%27%20UNION%20SELECT%20password%20FROM%20users--" }
+    expect: deny
+  - name: the 61st login in a minute waits
+    request: { method: POST, path: /login, headers: { content-type: application/x-www-form-urlencoded }, body: email=a%40b.example }
+    repeat: 61
+    expect: { outcome: throttle, rule: "limit:logins" }
+`
+  const text = `${(await ring.client(1).policy()).text}${tests}`
   const file = join(ring.data, 'tested.yaml')
   writeFileSync(file, text)
   const good = ring.cli('policy', 'test', file)

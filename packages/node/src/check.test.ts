@@ -15,15 +15,25 @@ interface Facts {
   readonly links?: readonly Record<string, unknown>[]
   readonly upstream?: { readonly healthy: boolean; readonly reason?: string }
   readonly mode?: string
+  readonly policyProblem?: string
   readonly unconfirmed?: readonly { readonly issuer: string; readonly count: number }[]
 }
 
 /** As much of a node as `check` looks at. */
 function nodeWith(facts: Facts): RunningNode {
   const { reachable = ['n1', 'n2', 'n3', 'n4'], unreachable = [], lag = 0, votes = true, repairs = [], evidence = [] } = facts
-  const { certifiedAgoMs = 300, links = [], upstream = { healthy: true }, mode = 'enforce', unconfirmed = [] } = facts
+  const {
+    certifiedAgoMs = 300,
+    links = [],
+    upstream = { healthy: true },
+    mode = 'enforce',
+    unconfirmed = [],
+    policyProblem,
+  } = facts
   return {
+    application: { review: () => ({ tests: [], problems: policyProblem === undefined ? [] : [{ message: policyProblem }] }) },
     ledger: {
+      state: () => undefined,
       status: () => ({
         validators: 4,
         quorum: 3,
@@ -96,6 +106,12 @@ test('each thing that is not well is one line with a fix', async () => {
       'upstreams',
       'bad',
       /shop: http:\/\/127\.0\.0\.1:3000 cannot connect; its clients get 502/,
+    ],
+    [
+      { policyProblem: 'the test x fails: expected deny, got allow' },
+      'policy',
+      'warn',
+      /with the rules that this node has, the test x/,
     ],
     [{ mode: 'shadow' }, 'policy', 'warn', /shop: the WAF only watches \(shadow\)/],
   ]

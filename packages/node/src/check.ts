@@ -137,8 +137,20 @@ function checkLinks(node: RunningNode): readonly CheckFinding[] {
 }
 
 function checkPolicy(node: RunningNode): readonly CheckFinding[] {
-  const { policyVersion, policy } = node.view()
+  const { policyVersion, policy, policyText } = node.view()
   const findings = [ok('policy', `version ${policyVersion}, ${Object.keys(policy.services).length} services`)]
+  const { tests, problems } = node.application.review(node.ledger.state(), policyText)
+  const passed = tests.filter((test) => test.ok).length
+  if (problems.length === 0)
+    findings.push(ok('policy', tests.length === 0 ? 'it has no tests of its own' : `its ${passed} tests pass`))
+  for (const { message } of problems) {
+    findings.push({
+      group: 'policy',
+      level: 'warn',
+      what: `with the rules that this node has, ${message}`,
+      fix: 'are the rule sets of all nodes the same? else correct the policy: ringwall policy test',
+    })
+  }
   for (const [name, service] of Object.entries(policy.services)) {
     if (service.waf.mode !== 'enforce') {
       findings.push({
