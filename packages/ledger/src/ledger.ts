@@ -19,6 +19,7 @@ import { Chain, type Executed } from './chain.ts'
 import { LedgerError } from './errors.ts'
 import { Inbox } from './inbox.ts'
 import type { Journal } from './journal.ts'
+import { LateStates } from './late-states.ts'
 import { Mempool } from './mempool.ts'
 import type { LedgerOptions } from './options.ts'
 import {
@@ -64,6 +65,8 @@ const AHEAD_MS_MAX = 5000
 export const DEFAULTS = { roundMs: 1000, heartbeatMs: 5000, syncMs: 1000 } as const
 const ASK_MS = 3000
 const FIRST_HEARTBEAT_MS = 150
+/** Of `roundMs`: how long a leader gives its parent to become final by itself. Less than a round waits for its leader. */
+const CARRY_SHARE = 0.15
 const MEMPOOL_COUNT_MAX = 10_000
 const MEMPOOL_BYTES_MAX: number = 32 * 1024 * 1024
 const CANDIDATES_MAX = 1024
@@ -93,7 +96,7 @@ const SNAPSHOT_BYTES: number = 64 * 1024 * 1024
 const SNAPSHOT_AHEAD_NEW = 64
 const SNAPSHOT_AHEAD = 4096
 const PROGRESS_EVERY_MS = 2000
-const LATE_STATES_MAX = 1024
+const AVOIDED_MS = 30_000
 const REPLAYED_BLOCKS_MAX = 50_000
 
 /** First byte of a message on the `consensus` channel. */
@@ -154,6 +157,7 @@ export class LedgerShell<S> implements Ledger<S> {
   #settling: Promise<void> = Promise.resolve()
   #roundTimer: NodeJS.Timeout | undefined
   #heartbeat: NodeJS.Timeout | undefined
+  #carry: NodeJS.Timeout | undefined
   #tick: NodeJS.Timeout | undefined
   #proposal: { readonly round: number; readonly parent: Block } | undefined
   #offering = false
@@ -167,8 +171,9 @@ export class LedgerShell<S> implements Ledger<S> {
   #asleep: boolean
   /** Peers that say that nothing is final yet. */
   readonly #unborn = new Set<string>()
-  /** States after the last blocks, by height: they share all that did not change. */
-  readonly #late = new Map<number, S>()
+  /** Peers that failed to give blocks, and until when others are asked instead. */
+  readonly #avoided = new Map<string, number>()
+  readonly #late = new LateStates<S>()
   #replaying: Promise<void> = Promise.resolve()
   #progressAtMs = Number.NEGATIVE_INFINITY
   #stopped: LedgerError | undefined
@@ -199,6 +204,7 @@ export class LedgerShell<S> implements Ledger<S> {
       tip: () => parts.chain.tip.block,
       verifyCertificate: parts.verifyCertificate,
       install: (snapshot, anchor) => this.#install(snapshot, anchor),
+      monotonicMs: () => performance.now(),
       progress: (height, bytes, ofBytes) => this.#showProgress(height, bytes, ofBytes),
       apply: (records, certificate) => this.#applyFetched(records, certificate),
       conflict: (certificate, peer) => this.#conflict(certificate, peer),
@@ -379,6 +385,7 @@ export class LedgerShell<S> implements Ledger<S> {
   #quiet(): void {
     clearTimeout(this.#roundTimer)
     clearTimeout(this.#heartbeat)
+    clearTimeout(this.#carry)
     clearInterval(this.#tick)
     this.#events = []
     this.#outbox = []
@@ -502,6 +509,27 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#proposal = { round, parent }
     this.#armHeartbeat(this.#now() + this.#heartbeatMs)
     this.#propose(false)
+    this.#carryOn(round, parent)
+  }
+
+  /**
+   * Transactions in a block that is notarized and not final wait for a child of it: with nothing else to order, an empty one.
+   * Usually the block is final a hop later, and none is needed; after a round without a block it is.
+   */
+  #carryOn(round: number, parent: Block): void {
+    clearTimeout(this.#carry)
+    const isAsked = () => this.#proposal?.round === round && this.#parts.chain.pendingIds(parent.digest).size > 0
+    if (!isAsked()) return
+    if (round > parent.round + 1) {
+      this.#propose(true)
+      return
+    }
+    this.#carry = setTimeout(
+      () => {
+        if (isAsked()) this.#propose(true)
+      },
+      (this.#parts.options.roundMs ?? DEFAULTS.roundMs) * CARRY_SHARE,
+    )
   }
 
   /** After a start, the first proof of freshness comes as soon as a quorum listens: until then nodes wait for it. */
@@ -668,8 +696,7 @@ export class LedgerShell<S> implements Ledger<S> {
     const { block, txs, results } = executed
     this.#visible = executed
     this.#visibleProof = certificate
-    this.#late.set(block.height, executed.state)
-    this.#late.delete(block.height - LATE_STATES_MAX)
+    this.#late.add(executed)
     this.#certifiedAtMs = this.#now()
     if (this.#silentThroughRound === Number.POSITIVE_INFINITY && block.timestampMs > this.#openedAtMs + AHEAD_MS_MAX) {
       this.#silentThroughRound = block.round
@@ -893,7 +920,13 @@ export class LedgerShell<S> implements Ledger<S> {
     const behind = this.#peers.highest() - before
     // A ledger that has blocks of its own would lose them to a snapshot: it takes one only when much is missing.
     const seeksSnapshot = behind > (before === 0 ? SNAPSHOT_AHEAD_NEW : SNAPSHOT_AHEAD)
-    if (!(await this.#catchUp.from(peer, seeksSnapshot))) return
+    const atMs = performance.now()
+    const others = this.#peers.connected().some((id) => id !== peer && (this.#avoided.get(id) ?? 0) <= atMs)
+    if (others && (this.#avoided.get(peer) ?? 0) > atMs) return
+    const outcome = await this.#catchUp.from(peer, seeksSnapshot)
+    // One that fails, or gives slowly, does not get to hold up those who would give.
+    if (outcome === 'failed') this.#avoided.set(peer, performance.now() + AVOIDED_MS)
+    if (outcome !== 'done') return
     const after = this.#visible.block.height
     if (after > before + 1) this.#log('info', `caught up from ${peer}: blocks ${before + 1} to ${after}`)
   }
