@@ -568,7 +568,7 @@ export class LedgerShell<S> implements Ledger<S> {
     }
     const timestampMs = Math.max(this.#now(), proposal.parent.timestampMs + 1)
     const height = proposal.parent.height + 1
-    const context = { height, timestampMs, proposer: this.#validators[self] ?? '', certified: false }
+    const context = { height, timestampMs, proposer: this.#validators[self] ?? '' }
     const candidates = this.#mempool.candidates(CANDIDATES_MAX, PAYLOAD_BYTES_MAX, chain.pendingIds(proposal.parent.digest))
     if (candidates.length === 0 && !evenEmpty) return
     const offered = candidates.map(({ tx }) => tx)
