@@ -69,17 +69,16 @@ export class EarlyDenials {
 
   constructor(application: RingApplication) {
     this.#application = application
-    const both = (find: (index: DenialIndex) => Denial | undefined) => (): Denial | undefined =>
-      find(this.index) ?? (this.#ownTable.size === 0 ? undefined : find(this.#ownTable))
     const early = this
     this.enforced = {
       get size() {
         return early.index.size + early.#ownTable.size
       },
-      matchAddress: (address, nowMs) => both((index) => index.matchAddress(address, nowMs))(),
+      matchAddress: (address, nowMs) => this.index.matchAddress(address, nowMs) ?? this.#ownTable.matchAddress(address, nowMs),
       matchToken: (jti, nowMs) => this.index.matchToken(jti, nowMs),
       matchSubject: (sub, nowMs) => this.index.matchSubject(sub, nowMs),
-      matchAccount: (service, key, nowMs) => both((index) => index.matchAccount(service, key, nowMs))(),
+      matchAccount: (service, key, nowMs) =>
+        this.index.matchAccount(service, key, nowMs) ?? this.#ownTable.matchAccount(service, key, nowMs),
       list: (nowMs) => {
         const heard = this.index.list(nowMs)
         const ids = new Set(heard.map(({ id }) => id))
