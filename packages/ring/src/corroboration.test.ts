@@ -5,6 +5,7 @@ import {
   type Corroboration,
   corroborationOf,
   denialOfStatements,
+  isCorroborated,
   PENDING_PER_ISSUER_MAX,
   type PendingDenial,
   PendingDenials,
@@ -107,6 +108,19 @@ const nodes = (count: number, regions = 3): readonly RingNode[] =>
     publicKey: '',
     roles: ['validator'],
   }))
+
+test('nodes of one region are one region, however many they are; strangers are nobody', () => {
+  const need = { nodes: 2, regions: 2, withinMs: 1 }
+  const members = nodes(6)
+  assert.equal(isCorroborated(['node:n0', 'node:n3'], need, members), false, 'both in r0')
+  assert.equal(isCorroborated(['node:n0', 'node:n1'], need, members), true)
+  assert.equal(isCorroborated(['node:n0', 'node:n9', 'operator:n1'], need, members), false)
+  const apart = begin(`${POLICY}  corroboration: { regions: 2 }\n`)
+  const say = (issuer: 'node:n1' | 'node:n2') => signedBytes(apart.ring, issuer, deny('10.0.0.1'))
+  const one = run(apart.initial(), [say('node:n1')], NOW, 1, apart)
+  assert.equal(one.denial(subjectId(ip('10.0.0.1'))), undefined)
+  assert.ok(run(one, [say('node:n2')], NOW, 2, apart).denial(subjectId(ip('10.0.0.1'))))
+})
 
 test('unless the policy says otherwise, one honest node at least has said it; a ring of one needs one', () => {
   const parsed = parsePolicyDocument(POLICY)
