@@ -5,6 +5,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createFabric, type Fabric } from '@ringwall/fabric'
+import { judgePolicy } from '@ringwall/guard'
 import { FIRST_START_FILE, type Ledger, openLedger } from '@ringwall/ledger'
 import { createRingApplication, type GenesisDocument, genesisHash, type RingApplication, type RingState } from '@ringwall/ring'
 import { decodeBase64url } from '@ringwall/ring/tx'
@@ -102,6 +103,7 @@ export function joinRing(config: NodeConfig): RingMember {
       hash: sha256Hex,
       compile: compileRules,
       rules: loadRuleLibrary({}),
+      judge: judgePolicy,
     }),
     fabric: createFabric({ ring, self, privateKey, peers: peers.filter((peer) => peer !== self) }),
     deny: (n, ttlMs = 600_000, atMs = Date.now()) => {

@@ -1,4 +1,5 @@
 /** Every decoder of bytes that come from the network or from disk, with valid samples and what it promises. */
+
 import { createHash, createPrivateKey, type KeyObject, sign } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -21,7 +22,7 @@ import {
   type VoteKind,
   WireError,
 } from '@ringwall/consensus'
-import { normalizeRoutingPath, readingsOf } from '@ringwall/guard'
+import { judgePolicy, normalizeRoutingPath, readingsOf } from '@ringwall/guard'
 import { createTokenVerifier, verifyOperatorToken } from '@ringwall/identity'
 import {
   canonicalJson,
@@ -151,7 +152,7 @@ const application = createRingApplication({
   verify: verifySignature,
   hash: sha256Hex,
   compile: compileRules,
-  rules: loadRuleLibrary({}),
+  rules: loadRuleLibrary({ judge: judgePolicy }),
 })
 
 const BODIES = [

@@ -67,7 +67,7 @@ export class Chain<S> {
       base = this.#at(at)
     }
     for (const block of path.reverse()) {
-      const next = this.#executeOn(base, block)
+      const next = this.#executeOn(base, block, false)
       if (typeof next === 'string') return { kind: 'invalid', reason: next }
       this.#executed.set(block.digest, next)
       base = next
@@ -94,7 +94,7 @@ export class Chain<S> {
    */
   advance(block: Block): Executed<S> | string {
     if (block.parent !== this.#tip.block.digest) return `its parent is ${block.parent}, not ${this.#tip.block.digest}`
-    const executed = this.#executed.get(block.digest) ?? this.#executeOn(this.#tip, block)
+    const executed = this.#executed.get(block.digest) ?? this.#executeOn(this.#tip, block, true)
     if (typeof executed === 'string') return executed
     this.#tip = executed
     this.#forget(block.digest)
@@ -124,7 +124,7 @@ export class Chain<S> {
   }
 
   /** The block executed, or why it is invalid. */
-  #executeOn(parent: Executed<S>, block: Block): Executed<S> | string {
+  #executeOn(parent: Executed<S>, block: Block, certified: boolean): Executed<S> | string {
     if (block.height !== parent.block.height + 1) return `height ${block.height} after ${parent.block.height}`
     if (block.round <= parent.block.round) return `round ${block.round} after ${parent.block.round}`
     if (block.timestampMs <= parent.block.timestampMs) return 'its timestamp is not after its parent’s'
@@ -137,7 +137,8 @@ export class Chain<S> {
     const { root, txs } = payload
     const own = this.#application.root(parent.state)
     if (root !== own) return `it builds on the state ${root.slice(0, 16)}…, which is ${own.slice(0, 16)}… here`
-    const context = { height: block.height, timestampMs: block.timestampMs, proposer: this.#nameOf(block.proposer) }
+    const { height, timestampMs } = block
+    const context = { height, timestampMs, proposer: this.#nameOf(block.proposer), certified }
     const outcome = this.#application.execute(parent.state, txs, context)
     return outcome.ok ? { block, txs, results: outcome.results, state: outcome.state } : outcome.reason
   }

@@ -4,17 +4,21 @@
  *
  * All methods are deterministic and total: whatever the bytes, the answer is a refusal and not an exception.
  */
+import { type PendingStatement, signersOf } from './approvals.ts'
+import { type Corroboration, corroborationOf, denialOfStatements, withStatement } from './corroboration.ts'
 import { decodeBase64url } from './encoding.ts'
 import { GenesisInvalid, TxMalformed } from './errors.ts'
 import { genesisHash } from './genesis.ts'
-import { denialOf, joinDenials, type PolicyReader, type Refusal, refusalOf } from './meaning.ts'
+import { denialOf, joinDenials, neededFor, type PolicyReader, type Refusal, refusalOf } from './meaning.ts'
 import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
-import { formatProblems, parsePolicyDocument } from './policy-document.ts'
+import { formatProblems, type PolicyProblem, parsePolicyDocument } from './policy-document.ts'
+import { policyFitFaults } from './policy-fit.ts'
+import { type PolicyJudge, type Rehearsal, type RuleCost, rehearse, type TestResult } from './rehearsal.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
 import { RingState } from './state.ts'
 import { idOfSigned, parseIssuer, readTx, type Sha256, subjectId, TX_BYTES_MAX } from './tx.ts'
-import type { Denial, GenesisDocument, RuleLibrary, TxContent, TxId, View } from './types.ts'
+import type { Denial, GenesisDocument, RingNode, RuleLibrary, TxContent, TxId, View } from './types.ts'
 import { VerifiedTransactions } from './verified-transactions.ts'
 
 /** How long a transaction may live, from signing to lapsing. */
@@ -35,6 +39,8 @@ export interface RingBlockContext {
   readonly height: number
   readonly timestampMs: number
   readonly proposer: string
+  /** A quorum has certified the block: what depends on this node’s rules was judged when it was voted on. */
+  readonly certified?: boolean
 }
 
 export interface RingApplicationOptions {
@@ -46,6 +52,17 @@ export interface RingApplicationOptions {
   /** `compileRules` of `@ringwall/waf`. */
   readonly compile: RuleCompiler
   readonly rules: RuleLibrary
+  /** `judgePolicy` of `@ringwall/guard`: a policy’s own tests are run before it is voted for. */
+  readonly judge: PolicyJudge
+}
+
+/** What is wrong with a policy, and how it did when it was tried out. */
+export interface PolicyReview {
+  /** Undefined when it does not parse. */
+  readonly policy: Policy | undefined
+  readonly problems: readonly PolicyProblem[]
+  readonly tests: readonly TestResult[]
+  readonly costs: readonly RuleCost[]
 }
 
 export type CheckResult =
@@ -77,6 +94,17 @@ export interface RingApplication {
    * @throws {GenesisInvalid} When the policy in force does not compile here: this node lacks rules that the ring has.
    */
   view(state: RingState, height: number, blockTimestampMs: number): View
+  /** Everything that a proposal of this policy would be refused for, with its place in the text. */
+  review(state: RingState, text: string): PolicyReview
+  /** What waits for more operators to approve it, oldest first: who has signed, and how many it takes. */
+  approvals(
+    state: RingState,
+    nowMs: number,
+  ): readonly (PendingStatement & { readonly signedBy: readonly string[]; readonly needed: number })[]
+  /** What it takes before a denial that nodes sign holds on all nodes. */
+  corroboration(state: RingState): Corroboration
+  /** The nodes of the ring. */
+  members(state: RingState): readonly RingNode[]
   /**
    * The denial that a gossiped transaction states, when it passes every check on this state; to be enforced ahead of
    * consensus. A refusal otherwise.
@@ -88,7 +116,13 @@ export interface RingApplication {
   ): { readonly ok: true; readonly denial: Denial } | (Refusal & { readonly ok: false })
 }
 
-type Compilation = { readonly compiled: CompiledPolicy } | { readonly problems: readonly string[] }
+interface Compiled {
+  readonly compiled: CompiledPolicy
+  /** Once it was asked for. */
+  rehearsal?: Rehearsal
+}
+
+type Compilation = Compiled | { readonly problems: readonly string[] }
 
 interface Accepted {
   readonly id: TxId
@@ -116,28 +150,43 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     if (compilations.size > COMPILED_MAX) compilations.delete(compilations.keys().next().value!)
     return compilation
   }
+  const rehearsed = (compilation: Compiled): Rehearsal => {
+    compilation.rehearsal ??= rehearse(compilation.compiled, options.judge)
+    return compilation.rehearsal
+  }
   const inForce = (state: RingState): CompiledPolicy => {
     const compilation = compiled(state.policyText)
     if ('compiled' in compilation) return compilation.compiled
     // Only when this node has other rules than the validators that accepted the policy.
     throw new GenesisInvalid(`the policy in force does not compile here: ${compilation.problems.join('; ')}`)
   }
+  const members = (_state: RingState): readonly RingNode[] => genesis.nodes
   const reader: PolicyReader = {
     inForce: (state): Policy => inForce(state).policy,
-    problems: (text) => {
+    policyOf: (text) => {
       const compilation = compiled(text)
-      return 'problems' in compilation ? compilation.problems : []
+      return 'compiled' in compilation ? compilation.compiled.policy : undefined
+    },
+    problems: (text, { members: nodes, operators }, isRehearsed) => {
+      const compilation = compiled(text)
+      if ('problems' in compilation) return compilation.problems
+      const fit = policyFitFaults(compilation.compiled.policy, nodes, operators)
+      const faults = isRehearsed ? [...fit, ...rehearsed(compilation).faults] : fit
+      if (faults.length === 0) return []
+      const document = parsePolicyDocument(text, 'the policy', () => faults)
+      return document.ok ? [] : formatProblems(document.problems, 'ringwall.yaml').split('\n')
     },
   }
 
   const first = RingState.begin(genesis.policy)
-  const firstProblems = reader.problems(genesis.policy)
+  // Its tests are not run: rules that were updated since must not keep a ring from starting.
+  const firstProblems = reader.problems(genesis.policy, { members: members(first), operators: genesis.operators }, false)
   if (firstProblems.length > 0) throw new GenesisInvalid(`policy: ${firstProblems.join('; ')}`)
 
   const verified = new VerifiedTransactions()
 
   /** Every check, cheap ones first. */
-  const accept = (state: RingState, bytes: Uint8Array, nowMs: number): Accepted | Refusal => {
+  const accept = (state: RingState, bytes: Uint8Array, nowMs: number, isCertified = false): Accepted | Refusal => {
     try {
       const known = verified.get(bytes)
       if (known !== undefined) {
@@ -145,7 +194,12 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         const timely = envelopeRefusal(content, nowMs)
         if (timely !== undefined) return timely
         if (state.hasSeen(id, content.untilMs)) return REPLAYED
-        return refusalOf({ state, content, issuer, denialId, nowMs }, reader) ?? { id, content, denialId }
+        return (
+          refusalOf(
+            { state, content, issuer, denialId, nowMs, isCertified, members: members(state), operators: genesis.operators },
+            reader,
+          ) ?? { id, content, denialId }
+        )
       }
       const { tx, signed } = readTx(bytes)
       const { content } = tx
@@ -169,7 +223,12 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       }
       const denialId = content.body.type === 'deny.add' ? subjectId(content.body.subject, options.hash) : undefined
       verified.set(bytes, { id, content, issuer, denialId })
-      return refusalOf({ state, content, issuer, denialId, nowMs }, reader) ?? { id, content, denialId }
+      return (
+        refusalOf(
+          { state, content, issuer, denialId, nowMs, isCertified, members: members(state), operators: genesis.operators },
+          reader,
+        ) ?? { id, content, denialId }
+      )
     } catch (error) {
       if (error instanceof TxMalformed) return { code: 'TX_MALFORMED', reason: error.reason }
       return { code: 'INTERNAL', reason: 'checking this transaction failed; it is refused. Report it with the transaction' }
@@ -192,15 +251,54 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
 
   const apply = (state: RingState, { id, content, denialId }: Accepted, context: RingBlockContext): RingState => {
     const seen = state.withSeen(id, content.untilMs)
-    const { body } = content
-    if (body.type === 'policy.set') return seen.withPolicy(body.policy)
-    if (body.type === 'deny.remove') return seen.withoutDenial(body.id)
-    const denial = denialOf(content, context.height, denialId)!
+    const { body, issuer } = content
+    if (body.type === 'tx.approve') {
+      const waiting = seen.approvals.get(body.id, context.timestampMs)!
+      return approved(seen, { ...waiting, approvedBy: [...waiting.approvedBy, issuer].sort() }, context)
+    }
+    if (body.type === 'deny.add') {
+      const denial = denialOf(content, context.height, denialId)!
+      if (!issuer.startsWith('node:')) return denied(seen, denial, context)
+      return stated(seen, denial, context).withUsage(issuer, context.timestampMs)
+    }
+    const lapsesAtMs = context.timestampMs + inForce(seen).policy.operators.within
+    return approved(seen, { id, content, approvedBy: [], lapsesAtMs }, context)
+  }
+
+  /** Applied when enough operators have signed it; else it waits. */
+  const approved = (seen: RingState, statement: PendingStatement, context: RingBlockContext): RingState => {
+    const { id, content } = statement
+    if (signersOf(statement, genesis.operators).length < neededFor(seen, content.body, reader)) {
+      return seen.withApprovals(seen.approvals.with(statement))
+    }
+    return perform(seen.withApprovals(seen.approvals.without(id)), content, context)
+  }
+
+  const perform = (state: RingState, { body }: TxContent, _context: RingBlockContext): RingState => {
+    if (body.type === 'policy.set') return state.withPolicy(body.policy)
+    if (body.type === 'deny.remove') return state.withoutDenial(body.id).withPending(state.pending.without(body.id))
+    return state
+  }
+
+  const denied = (seen: RingState, denial: Denial, context: RingBlockContext): RingState => {
     const before = seen.denial(denial.id)
     // One that is over but not yet swept counts as gone: how much was swept must not show.
     const stands = before !== undefined && before.expiresAtMs > context.timestampMs
-    const denied = seen.withDenial(stands ? joinDenials(before, denial) : denial)
-    return content.issuer.startsWith('node:') ? denied.withUsage(content.issuer, context.timestampMs) : denied
+    return seen.withDenial(stands ? joinDenials(before, denial) : denial)
+  }
+
+  /** What one node says: a denial once enough have said so. */
+  const stated = (seen: RingState, denial: Denial, context: RingBlockContext): RingState => {
+    const nodes = members(seen)
+    const need = corroborationOf(inForce(seen).policy, nodes)
+    if (need.nodes === 1 && need.regions === 1) return denied(seen, denial, context)
+    const { id, subject, reason, issuer, issuedAtMs, expiresAtMs } = denial
+    const lapsesAtMs = Math.min(expiresAtMs, context.timestampMs + need.withinMs)
+    const statement = { issuer, reason, issuedAtMs, expiresAtMs, lapsesAtMs }
+    const pending = withStatement(seen.pending.get(id), id, subject, statement, context.timestampMs)
+    const next = seen.withPending(seen.pending.with(pending))
+    const agreed = denialOfStatements(pending, need, nodes, context.timestampMs, context.height)
+    return agreed === undefined ? next : denied(next, agreed, context)
   }
 
   /** What the block ended is gone before its first transaction, and so for the leader that chooses them. */
@@ -231,7 +329,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       let next = opened(state, context, txs.length)
       const results: RingTxResult[] = []
       for (const [index, tx] of txs.entries()) {
-        const accepted = accept(next, tx, context.timestampMs)
+        const accepted = accept(next, tx, context.timestampMs, context.certified)
         if ('code' in accepted) {
           return {
             ok: false,
@@ -261,6 +359,29 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         route,
       }
     },
+    review(state, text) {
+      const document = parsePolicyDocument(text)
+      if (!document.ok) return { policy: undefined, problems: document.problems, tests: [], costs: [] }
+      const { policy } = document
+      const compilation = compiled(text)
+      if ('problems' in compilation) {
+        const problems = compilation.problems.map((message) => ({ line: 1, column: 1, path: '', message }))
+        return { policy, problems, tests: [], costs: [] }
+      }
+      const { faults, tests, costs } = rehearsed(compilation)
+      const all = [...policyFitFaults(policy, members(state), genesis.operators), ...faults]
+      const again = parsePolicyDocument(text, 'the policy', () => all)
+      return { policy, problems: again.ok ? [] : again.problems, tests, costs }
+    },
+    approvals(state, nowMs) {
+      return state.approvals.list(nowMs).map((statement) => ({
+        ...statement,
+        signedBy: signersOf(statement, genesis.operators),
+        needed: neededFor(state, statement.content.body, reader),
+      }))
+    },
+    corroboration: (state) => corroborationOf(inForce(state).policy, members(state)),
+    members,
     provisional(state, tx, nowMs) {
       const accepted = accept(state, tx, nowMs)
       if ('code' in accepted) return { ok: false, ...accepted }

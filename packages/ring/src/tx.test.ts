@@ -32,6 +32,7 @@ const bodies = fc.oneof(
     reason: line,
   }),
   fc.record({ type: fc.constant('deny.remove' as const), id: fc.constant('0123456789abcdef'), reason: line }),
+  fc.record({ type: fc.constant('tx.approve' as const), id: fc.constant('0'.repeat(64)), reason: line }),
 ) satisfies fc.Arbitrary<TxBody>
 
 const example = signed(ring, 'operator:ada', { type: 'deny.remove', id: '0123456789abcdef', reason: 'over' })

@@ -117,7 +117,8 @@ export function readTx(bytes: Uint8Array): { readonly tx: SignedTx; readonly sig
   return { tx, signed: encodeUtf8(TX_DOMAIN + text.slice(BEFORE_CONTENT.length, end)) }
 }
 
-function parseContent(value: unknown): TxContent {
+/** @throws {TxMalformed} When the value is not exactly the content of a transaction. */
+export function parseContent(value: unknown): TxContent {
   const fields = record(value, 'content', ['atMs', 'body', 'issuer', 'nonce', 'ring', 'untilMs'])
   // Keys in canonical order, here and below: see `readTx`.
   return {
@@ -153,7 +154,11 @@ function parseBody(value: unknown): TxBody {
     const fields = record(value, 'body', ['id', 'reason', 'type'])
     return { id: matching(fields.id, 'body.id', DENIAL_ID, '16 hex digits'), reason: reason(fields.reason), type }
   }
-  throw new TxMalformed('body.type must be policy.set, deny.add or deny.remove')
+  if (type === 'tx.approve') {
+    const fields = record(value, 'body', ['id', 'reason', 'type'])
+    return { type, id: matching(fields.id, 'body.id', HASH, '64 hex digits'), reason: reason(fields.reason) }
+  }
+  throw new TxMalformed('body.type must be policy.set, deny.add, deny.remove or tx.approve')
 }
 
 /** @throws {TxMalformed} When the value is not exactly one subject. The spelling of addresses is a matter of meaning. */

@@ -23,6 +23,8 @@ export interface Denial {
   readonly reason: string
   /** Who signed it: `operator:NAME` or `node:ID`. */
   readonly issuer: string
+  /** The nodes that said so, in order, when it took several; `issuer` is the one whose word decided how long it lasts. */
+  readonly statedBy?: readonly string[]
   /** Unix milliseconds. */
   readonly issuedAtMs: number
   readonly expiresAtMs: number
@@ -35,6 +37,8 @@ export type TxBody =
   | { readonly type: 'policy.set'; readonly policy: string; readonly expectVersion: number }
   | { readonly type: 'deny.add'; readonly subject: DenialSubject; readonly ttlMs: number; readonly reason: string }
   | { readonly type: 'deny.remove'; readonly id: string; readonly reason: string }
+  /** Of a statement that waits for more operators, by the id of its transaction. */
+  | { readonly type: 'tx.approve'; readonly id: TxId; readonly reason: string }
 
 /** The envelope that is signed: `RINGWALL_TX_V1\n` + canonical JSON (RFC 8785) of this. Refused after `untilMs`. */
 export interface TxContent {
