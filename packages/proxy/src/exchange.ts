@@ -10,6 +10,7 @@ import { type ClientConnection, DRAIN_BYTES_MAX } from './client-connection.ts'
 import type { Context, Cuttable } from './context.ts'
 import { type AnyProxyError, UpstreamBroken, type UpstreamUnreachable } from './errors.ts'
 import { requestHeadText, responseHeadText } from './forward-head.ts'
+import { detached } from './header-names.ts'
 import { HeldBody } from './held-body.ts'
 import { recordExchange } from './recording.ts'
 import { fieldLines, refusal, statusLine } from './refusal.ts'
@@ -549,8 +550,9 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       region: options.region,
       source: this.#source,
       method: this.#request.method,
-      host: this.#head?.host ?? '',
-      path: withoutQuery(this.#head?.target ?? this.#request.url),
+      // These may wait long to be written.
+      host: detached(this.#head?.host ?? ''),
+      path: detached(withoutQuery(this.#head?.target ?? this.#request.url)),
       service: route?.service.name,
       route: route?.route?.name,
       label: route?.label,

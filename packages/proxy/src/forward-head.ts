@@ -109,7 +109,7 @@ export function responseHeadText(status: number, statusText: string, rawHeaders:
   let text = `HTTP/1.1 ${status} ${statusText}\r\n`
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const kind = responseKind(rawHeaders[at]!)
-    if (kind === CONNECTION) {
+    if (kind === CONNECTION && rawHeaders[at + 1] !== 'keep-alive') {
       const tokens = connectionTokens(rawHeaders[at + 1]!).filter((token) => token !== 'keep-alive' && token !== 'close')
       if (tokens.length > 0) named = (named ?? []).concat(tokens)
     } else if (kind === DATE) dated = true

@@ -185,13 +185,14 @@ export class ResponseParser {
 
   /** Returns a problem, or the head of an upgrade. */
   #head(text: string): string | ResponseHead | undefined {
-    const match = STATUS_LINE.exec(firstLine(text))
-    if (match === null) return 'its status line is malformed'
+    const line = firstLine(text)
+    if (!STATUS_LINE.test(line)) return 'its status line is malformed'
     const rawHeaders = fieldsOf(text)
-    const status = Number(match[2])
+    const status = (line.charCodeAt(9) - 48) * 100 + (line.charCodeAt(10) - 48) * 10 + line.charCodeAt(11) - 48
+    const statusText = line.slice(13)
     let contentLength: string | undefined
     let transferEncoding: string | undefined
-    let keepAlive = match[1] === '1'
+    let keepAlive = line.charCodeAt(7) === 49
     let keepAliveS: number | undefined
     let upgrade = false
     for (let at = 0; at < rawHeaders.length; at += 2) {
@@ -204,10 +205,13 @@ export class ResponseParser {
         if (transferEncoding !== undefined) return 'it gave two Transfer-Encoding headers'
         transferEncoding = value.toLowerCase()
       } else if (name === 'connection') {
-        const lower = value.toLowerCase()
-        if (lower.includes('close')) keepAlive = false
-        else if (lower.includes('keep-alive')) keepAlive = true
-        if (lower.includes('upgrade')) upgrade = true
+        if (value === 'keep-alive') keepAlive = true
+        else {
+          const lower = value.toLowerCase()
+          if (lower.includes('close')) keepAlive = false
+          else if (lower.includes('keep-alive')) keepAlive = true
+          if (lower.includes('upgrade')) upgrade = true
+        }
       } else if (name === 'keep-alive') {
         const seconds = /timeout=([0-9]{1,6})/.exec(value)
         if (seconds !== null) keepAliveS = Number(seconds[1])
@@ -218,13 +222,13 @@ export class ResponseParser {
     if (transferEncoding !== undefined && transferEncoding !== 'chunked') return 'its Transfer-Encoding is not chunked'
     if (status === 101) {
       if (!this.#upgradeAsked) return 'it switched protocols unasked'
-      return { status, statusText: match[3] ?? '', rawHeaders, keepAlive, keepAliveS, bodyBytes: 0, contentLength, upgrade }
+      return { status, statusText, rawHeaders, keepAlive, keepAliveS, bodyBytes: 0, contentLength, upgrade }
     }
     if (status < 200) {
       if (++this.#interims > INTERIMS_MAX) return 'it sent too many interim responses'
       this.#events.onInterim({
         status,
-        statusText: match[3] ?? '',
+        statusText,
         rawHeaders,
         keepAlive,
         keepAliveS,
@@ -251,7 +255,7 @@ export class ResponseParser {
     }
     this.#events.onHead({
       status,
-      statusText: match[3] ?? '',
+      statusText,
       rawHeaders,
       keepAlive,
       keepAliveS,
