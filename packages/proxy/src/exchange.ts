@@ -110,7 +110,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       pools.follow(policy)
       this.#settleSource(head, (address) => this.#context.isTrustedProxy(policy, address))
       this.#beginTrace(head)
-      this.#guardStartMs = performance.now()
+      this.#guardStartMs = this.startMs
       judging = options.guard.head(this.#guardRequest(head), environment)
     } catch (error) {
       this.#guardFailed(error)
@@ -132,17 +132,20 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   // What the guard says.
 
   #headJudged(judgement: Judgement): void {
-    this.#guardMs += performance.now() - this.#guardStartMs
     if (this.#over) return
     this.#judgement = judgement
     if (judgement.decision !== undefined) {
+      this.#guardMs = performance.now() - this.#guardStartMs
       this.#decided(judgement)
       return
     }
     const { contentLength } = this.#head!
     this.#bodyWanted = judgement.bodyBytesWanted
-    if (this.#bodyWanted <= 0 || contentLength === 0 || this.#head!.upgrade) this.#judgeBody(EMPTY, false)
-    else this.#collectBody()
+    if (this.#bodyWanted <= 0 || contentLength === 0 || this.#head!.upgrade) this.#judgeBody(EMPTY, false, this.#guardStartMs)
+    else {
+      this.#guardMs = performance.now() - this.#guardStartMs
+      this.#collectBody()
+    }
   }
 
   #collectBody(): void {
@@ -215,11 +218,11 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     this.#judging = false
     if (this.#over) return
     const { bytes } = this.#held!
-    this.#judgeBody(truncated ? bytes.subarray(0, this.#bodyWanted) : bytes, truncated)
+    this.#judgeBody(truncated ? bytes.subarray(0, this.#bodyWanted) : bytes, truncated, performance.now())
   }
 
-  #judgeBody(body: Uint8Array, truncated: boolean): void {
-    const startMs = performance.now()
+  /** @param startMs Since when the guard has been at it: waiting for the body is not counted. */
+  #judgeBody(body: Uint8Array, truncated: boolean, startMs: number): void {
     let judgement: Judgement
     try {
       judgement = this.#context.options.guard.body(this.#judgement!, body, truncated, this.#environment!)
@@ -374,8 +377,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     if (this.#over) return
     if (this.#framing === BY_CHUNKS) this.#client.wire.text(`0\r\n${trailerLines(trailers)}\r\n`)
     this.#client.flush()
-    this.#finish(this.#upstreamStatus!, undefined)
-    this.#client.finished(this.#keepAlive, performance.now())
+    this.#client.finished(this.#keepAlive, this.#finish(this.#upstreamStatus!, undefined))
   }
 
   onUpgrade(head: ResponseHead, upstream: Wire, rest: Buffer): void {
@@ -434,8 +436,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       `${statusLine(status)}${fieldLines(headers)}${this.#explanation()}${connection}\r\n${this.#request.method === 'HEAD' ? '' : body}`,
     )
     this.#client.flush()
-    this.#finish(status, error)
-    this.#client.finished(keepAlive, performance.now())
+    this.#client.finished(keepAlive, this.#finish(status, error))
   }
 
   /** Part of the response is out: only cutting the connection tells the client that it is not whole. */
@@ -520,9 +521,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     return { outcome, status, check, reason, height, viewAgeMs, ...rest }
   }
 
-  /** Counts and records the request, once. */
-  #finish(status: number, error: string | undefined): void {
-    if (this.#over) return
+  /** Counts and records the request, once. Returns the time, monotonic milliseconds. */
+  #finish(status: number, error: string | undefined): number {
+    const endMs = performance.now()
+    if (this.#over) return endMs
     this.#over = true
     const { counters, options, sources } = this.#context
     counters.activeRequests--
@@ -532,7 +534,6 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     else if (decision.outcome === 'throttle') counters.throttled++
     else if (decision.outcome === 'challenge') counters.challenged++
     else counters.denied++
-    const endMs = performance.now()
     const route = this.#judgement?.route
     options.recorder.observeRequest({
       outcome: decision.outcome,
@@ -542,7 +543,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       totalUs: (endMs - this.startMs) * 1_000,
       upstreamUs: this.#upstreamStatus === undefined ? undefined : this.#upstreamHeadMs * 1_000,
     })
-    if (!options.recorder.wants(decision.outcome)) return
+    if (!options.recorder.wants(decision.outcome)) return endMs
     const upstream = this.#upstream
     recordExchange(options.recorder, {
       requestId: this.#requestId,
@@ -576,6 +577,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
             },
       error,
     })
+    return endMs
   }
 }
 

@@ -197,7 +197,6 @@ export class UpstreamConnection implements ResponseEvents, WireHandler {
     // The response's end may have paused nothing, but a slow client may have left it paused.
     if (this.#paused) this.resume()
     this.#carried++
-    this.activeAtMs = performance.now()
     this.#owner.onFree(this)
   }
 

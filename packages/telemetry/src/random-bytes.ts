@@ -2,7 +2,7 @@
 import { randomFillSync } from 'node:crypto'
 
 /** Small: a text cut from a pool's hex keeps all of that hex in memory for as long as it lives itself. */
-const POOL_BYTES = 512
+const POOL_BYTES = 2_048
 const pool = Buffer.allocUnsafe(POOL_BYTES)
 let used = POOL_BYTES
 const hexPool = Buffer.allocUnsafe(POOL_BYTES)
