@@ -10,7 +10,7 @@ import { test } from 'node:test'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import type { Denial } from '@ringwall/ring'
 import { HeldBody } from './held-body.ts'
-import { openSocket, rawExchange, testProxy, until, upstreamServer, viewOf } from './test-ring.ts'
+import { openSocket, rawExchange, testProxy, testRecorder, until, upstreamServer, viewOf } from './test-ring.ts'
 import { READ_INTO_SHARED, Wire } from './wire.ts'
 
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
@@ -202,4 +202,28 @@ test('a body in pieces of one byte takes twice its bytes at most', () => {
   assert.equal(held.bytes.length, 10_000)
   assert.ok(held.bytes.buffer.byteLength <= 20_000)
   assert.equal(held.bytes[9_999], 9_999 & 0xff)
+})
+
+test('a recorder that fails takes one connection with it, not the process', async () => {
+  const upstream = await upstreamServer((_request, response) => response.end('ok'))
+  const lines: string[] = []
+  const { recorder } = testRecorder()
+  let failing = true
+  const parseTraceparent = (): undefined => {
+    if (failing) throw new Error('a defect')
+  }
+  const requestId = (node: string): string => {
+    if (failing) throw new Error('a defect')
+    return `${node}-1`
+  }
+  const { proxy, port } = await testProxy(
+    { shop: { upstreams: [{ url: upstream.url }] } },
+    { recorder: { ...recorder, parseTraceparent, requestId }, log: (_level, line) => lines.push(line) },
+  )
+  assert.deepEqual(await rawExchange(port, GET, 2_000), { text: '', closed: true })
+  failing = false
+  assert.match((await rawExchange(port, GET, 300)).text, /^HTTP\/1\.1 200 /)
+  assert.match(lines.join('\n'), /a connection failed: a defect/)
+  await proxy.stop(100)
+  upstream.close()
 })

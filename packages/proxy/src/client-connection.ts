@@ -220,6 +220,17 @@ export class ClientConnection implements WireHandler {
 
   #advance(bytes: Buffer): void {
     this.#advancing = true
+    try {
+      this.#readOn(bytes)
+    } catch (error) {
+      // A defect of ours met by one connection is not everybody's end.
+      this.#context.log('warn', `a connection failed: ${(error as Error).message}`)
+      this.wire.destroy()
+    }
+    this.#advancing = false
+  }
+
+  #readOn(bytes: Buffer): void {
     const parser = this.#parser
     let at = 0
     for (;;) {
@@ -259,7 +270,6 @@ export class ClientConnection implements WireHandler {
         break
       }
     }
-    this.#advancing = false
   }
 
   #begin(): void {
@@ -269,16 +279,10 @@ export class ClientConnection implements WireHandler {
     this.#deadlineMs = NEVER
     this.#flowing = false
     this.#drainedBytes = 0
-    try {
-      const exchange = new Exchange(this.#context, this, request)
-      this.#requestDeadlineMs = exchange.startMs + this.#context.limits.requestMsMax
-      this.#exchange = exchange
-      exchange.start()
-    } catch (error) {
-      // A defect of ours met by one request is not everybody's end.
-      this.#context.log('warn', `a request failed: ${(error as Error).message}`)
-      this.wire.destroy()
-    }
+    const exchange = new Exchange(this.#context, this, request)
+    this.#requestDeadlineMs = exchange.startMs + this.#context.limits.requestMsMax
+    this.#exchange = exchange
+    exchange.start()
   }
 
   #broken(): void {

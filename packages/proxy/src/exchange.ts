@@ -117,10 +117,15 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       return
     }
     if (judging instanceof Promise) {
-      judging.then(
-        (judgement) => this.#headJudged(judgement),
-        (error: unknown) => this.#guardFailed(error),
-      )
+      judging
+        .then(
+          (judgement) => this.#headJudged(judgement),
+          (error: unknown) => this.#guardFailed(error),
+        )
+        .catch((error: Error) => {
+          this.#context.log('warn', `request ${this.#requestId} failed: ${error.message}`)
+          this.#client.destroy()
+        })
     } else this.#headJudged(judging)
   }
 

@@ -107,6 +107,7 @@ function readiness(node: RunningNode): { readonly json: unknown; readonly status
 function metrics(node: RunningNode): { readonly text: string; readonly type: string } {
   const { height, round, lag, mempool, reachable } = node.ledger.status()
   const certifiedAtMs = node.certifiedAtMs()
+  const { activeConnections, droppedConnections } = node.proxy.stats()
   const gauges = {
     ledger_height: height,
     ledger_round: round,
@@ -117,6 +118,8 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     policy_version: node.view().policyVersion,
     denials: node.view().denials.size,
     denials_provisional: node.early.index.size,
+    proxy_connections: activeConnections,
+    proxy_connections_dropped: droppedConnections,
   }
   for (const [name, value] of Object.entries(gauges)) node.telemetry.setGauge(name, value)
   return { text: node.telemetry.metrics(), type: 'text/plain; version=0.0.4; charset=utf-8' }
