@@ -152,7 +152,8 @@ const application = createRingApplication({
   verify: verifySignature,
   hash: sha256Hex,
   compile: compileRules,
-  rules: loadRuleLibrary({ judge: judgePolicy }),
+  rules: loadRuleLibrary({}),
+  judge: judgePolicy,
 })
 
 const BODIES = [
