@@ -4,6 +4,8 @@ import { bytesToHex } from '@noble/hashes/utils.js'
 import { fail } from './errors.ts'
 import { type Element, ristretto, type SuiteName } from './group.ts'
 import { assertMembers, type Member, PublicKey, THRESHOLD_MIN } from './key.ts'
+import { hashToScalar } from './scalar.ts'
+import { Secret } from './secret.ts'
 import { assertPurpose, CONTEXT_BYTES, PARTIES_MAX, type Party, Reader, Writer } from './wire.ts'
 
 /** Who gets a share, with the ristretto255 key that it is encrypted to. */
@@ -117,4 +119,14 @@ export class Ceremony implements CeremonyParts {
       previous: previous.length === 0 ? undefined : PublicKey.decode(previous),
     })
   }
+}
+
+/**
+ * The key pair that a party receives its shares under, for ceremonies to come.
+ * @param seed 32 secret random bytes.
+ */
+export function makeEncryptionKey(seed: Uint8Array): { readonly secret: Secret; readonly publicKey: Element } {
+  if (seed.length !== 32) fail('THRESHOLD_VALUE', `a seed has 32 bytes, not ${seed.length}`)
+  const secret = hashToScalar('RINGWALL_THRESHOLD_DRAW_V1 encryption key', [seed])
+  return { secret: Secret.fromScalar(secret), publicKey: ristretto.multiplyBase(secret) }
 }
