@@ -95,6 +95,8 @@ export interface CeremonyState {
   readonly disqualified: ReadonlySet<number>
   readonly transcript: Uint8Array
   readonly answers: ReadonlyMap<number, Attested>
+  /** Receivers whose second answer was another than the first: accused of it once. */
+  readonly answeredTwice: ReadonlySet<number>
   readonly accused: ReadonlySet<Party>
   /** The own shares of the dealings, by dealer; no entry where the dealer lied. Not in the durable form. */
   readonly opened: ReadonlyMap<number, Secret>
@@ -126,6 +128,7 @@ export function beginCeremony(ceremony: Ceremony, self: Party): CeremonyState {
     disqualified: new Set(),
     transcript: new Uint8Array(32),
     answers: new Map(),
+    answeredTwice: new Set(),
     accused: new Set(),
     opened: new Map(),
   }
@@ -271,9 +274,9 @@ function onAnswer(state: CeremonyState, receiver: Receiver, message: Attested, t
   if (state.phase !== 'answering') return nothing(state)
   const held = state.answers.get(receiver.index)
   if (held !== undefined) {
-    if (sameBytes(held.body, message.body) || state.accused.has(receiver.party)) return nothing(state)
+    if (sameBytes(held.body, message.body) || state.answeredTwice.has(receiver.index)) return nothing(state)
     const [next, effect] = accuse(state, receiver.party, 'equivocation', [held, message])
-    return { state: next, effects: [effect] }
+    return { state: { ...next, answeredTwice: new Set([...state.answeredTwice, receiver.index]) }, effects: [effect] }
   }
   let next: CeremonyState = { ...state, answers: new Map(state.answers).set(receiver.index, message) }
   const effects: CeremonyEffect[] = []

@@ -9,7 +9,7 @@
 import { bytesToHex } from '@noble/hashes/utils.js'
 import { type Accusation, type Fault, NO_SUBJECT } from './blame.ts'
 import { fail, ThresholdError, type ThresholdCode } from './errors.ts'
-import { aggregate, type NonceCommitment, type SigningContext, signingContext } from './frost.ts'
+import { aggregate, type NonceCommitment, type SigningContext, signingContext, verifyShare } from './frost.ts'
 import type { PublicKey } from './key.ts'
 import type { Scalar } from './scalar.ts'
 import {
@@ -207,7 +207,7 @@ export class Coordinator {
       if (!(error instanceof ThresholdError)) throw error
       const effects: CoordinatorEffect[] = [this.#accuse(from, 'malformed-signature-share', [message])]
       for (const waiting of [...this.#sessions.values()])
-        if (waiting.asked.some(({ party }) => party === from)) effects.push(...this.#ask(waiting))
+        if (waiting.asked.some(({ party }) => party === from)) effects.push(...this.#askAgain(waiting))
       return effects
     }
     return session.shares.size === session.asked.length ? this.#aggregate(session) : []
@@ -230,12 +230,22 @@ export class Coordinator {
     }
   }
 
+  /** Before what is there is let go of, whoever sent a bad share is named by it. */
+  #askAgain(session: Session): readonly CoordinatorEffect[] {
+    const { context } = session
+    const bad = [...session.shares].filter(([index, { share }]) => context !== undefined && !verifyShare(context, index, share))
+    const effects = bad.map(([index, { message }]) =>
+      this.#accuse(this.#publicKey.partyOf(index) as Party, 'bad-signature-share', [message], session.request),
+    )
+    return [...effects, ...this.#ask(session)]
+  }
+
   #onRefused(name: string, from: Party): readonly CoordinatorEffect[] {
     const session = this.#sessions.get(name)
     if (session === undefined || !session.asked.some(({ party }) => party === from)) return []
     this.#stock.delete(from)
     session.excluded.add(from)
-    return this.#ask(session)
+    return this.#askAgain(session)
   }
 
   #onTimeout(name: string): readonly CoordinatorEffect[] {
@@ -244,7 +254,7 @@ export class Coordinator {
     const silent = session.asked.filter(({ index }) => !session.shares.has(index))
     for (const { party } of silent) session.excluded.add(party)
     const effects: CoordinatorEffect[] = silent.map(({ party }) => ({ kind: 'silent', session: name, party }))
-    return [...effects, ...this.#ask(session)]
+    return [...effects, ...this.#askAgain(session)]
   }
 }
 
