@@ -23,6 +23,7 @@ import {
   type SigningRequest,
   verifyCapsule,
 } from '@ringwall/threshold'
+import { partialChallenge } from '../../packages/threshold/src/capsule.ts'
 import { type Answer, type Complaint, encodeAnswer, makeComplaint } from '../../packages/threshold/src/dealing.ts'
 import { proveEquality } from '../../packages/threshold/src/proof.ts'
 import { add, multiply, negate } from '../../packages/threshold/src/scalar.ts'
@@ -405,6 +406,18 @@ export const PARTIAL_LIES: Readonly<Record<string, Lie<PartialView>>> = {
       // All there is of a share but its check: what is made with it is consistent, and of the wrong secret.
       const stranger = { publicKey, index, secret: Secret.fromScalar(randomScalar(view.random)) } as unknown as KeyShare
       return [makePartial(stranger, verifyCapsule(publicKey, view.capsule))]
+    },
+  },
+  'proves half of its partial decryption': {
+    named: 'bad-partial',
+    send: (view) => {
+      const { publicKey, index, secret } = view.share
+      const capsule = verifyCapsule(publicKey, view.capsule)
+      const nonce = randomScalar(view.random)
+      const [a, b] = [ristretto.multiplyBase(nonce), ristretto.multiply(capsule.u, nonce)]
+      const value = ristretto.add(ristretto.multiply(capsule.u, secret.reveal()), ristretto.base)
+      const challenge = partialChallenge(publicKey, capsule, { index, value, a, b })
+      return [encodePartial(view, value, a, b, add(nonce, multiply(challenge, secret.reveal())))]
     },
   },
   'proves its partial decryption wrongly': {

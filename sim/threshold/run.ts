@@ -415,6 +415,12 @@ function judgeCeremony(
   demand(!(facts.live && outcome?.kind !== 'complete'), 'a ceremony with enough honest parties did not complete')
   if (outcome?.kind !== 'complete') return undefined
   const { publicKey } = outcome
+  const dealerFaults = new Set(['malformed-dealing', 'bad-share', 'silent-dealer', 'equivocation'])
+  const fallen = new Set([...first.accusations.values()].filter(({ fault }) => dealerFaults.has(fault)).map(({ party }) => party))
+  const stood = ceremony.dealers.filter(({ party }) => !fallen.has(party)).length
+  const answeredTwice = [...first.state.answeredTwice].length
+  const needed = ceremony.previous?.threshold ?? ceremony.threshold
+  demand(stood + answeredTwice >= needed, `a key of ${stood} dealings, ${needed} are needed`)
   const again = PublicKey.decode(publicKey.encode())
   demand(same(again.id, publicKey.id), 'a public key reads back as another')
   if (ceremony.previous !== undefined)
@@ -508,6 +514,7 @@ function signMessages(world: World, publicKey: PublicKey, nodes: readonly Node[]
   const sent = new Map<Party, Uint8Array[]>()
   const network: (() => void)[] = []
   const requests: Uint8Array[] = []
+  const provisioned: Posting[] = []
   let session = ''
   let outcome: Extract<CoordinatorEffect, { kind: 'signature' | 'fail' }> | undefined
 
@@ -520,8 +527,17 @@ function signMessages(world: World, publicKey: PublicKey, nodes: readonly Node[]
     const next = world.options.mutation?.forgetsJournal === true ? 0 : (journal.get(party) ?? 0)
     signers.set(party, new Signer(nodeOf(party).share as KeyShare, next, world.points))
   }
+  const asked = new Map<string, string>()
   const take = (effects: readonly CoordinatorEffect[]): void => {
     for (const effect of effects) {
+      if (effect.kind === 'request') {
+        const digest = hex(digestOf(effect.body))
+        for (const { index, number } of decodeRequest(publicKey, effect.body, world.points).commitments) {
+          const name = `${index}.${number}`
+          demand((asked.get(name) ?? digest) === digest, `the coordinator asked for the pair ${number} of signer ${index} twice`)
+          asked.set(name, digest)
+        }
+      }
       if (effect.kind === 'request') network.push(() => request(effect.to, effect.body, effect.session))
       else if (effect.kind === 'accuse') accusations.push(effect.accusation)
       else if (effect.kind !== 'silent') outcome = effect
@@ -545,7 +561,10 @@ function signMessages(world: World, publicKey: PublicKey, nodes: readonly Node[]
         bodies = lie.send({ random, share: node.share as KeyShare, honest: effect.body })
         expect(party, node.lies.commit, lie.named)
       }
-      for (const body of bodies) take(coordinator.step({ kind: 'commitments', ...attest(party, body) }))
+      for (const body of bodies) {
+        take(coordinator.step({ kind: 'commitments', ...attest(party, body) }))
+        provisioned.push(attest(party, body))
+      }
     }
   }
   /** Whatever an honest signer sends: no pair of nonces answers two requests. */
@@ -607,6 +626,8 @@ function signMessages(world: World, publicKey: PublicKey, nodes: readonly Node[]
     const message = world.bytes(random.whole(0, 120))
     let signature: Uint8Array | undefined
     for (let attempt = 0; attempt < 40 && signature === undefined; attempt += 1) {
+      if (provisioned.length > 0 && random.chance(0.3))
+        take(coordinator.step({ kind: 'commitments', ...random.pick(provisioned) }))
       for (const { party } of shuffled(random, holders))
         if (coordinator.stockOf(party) === 0 && !coordinator.accused.has(party)) provision(party)
       session = `${nth}.${attempt}`
@@ -654,13 +675,24 @@ function hostileRequests(world: World, publicKey: PublicKey, party: Party, signe
   entry.set([0, 0])
   const withZero = Uint8Array.from([...zero, ...entry])
   withZero[37 + 4 + 4] = 2
+  const swapped = publicKey.members
+    .slice(0, Math.max(publicKey.threshold, publicKey.members.findIndex((member) => member.index === index) + 1))
+    .map((member) => ({
+      index: member.index,
+      number,
+      hiding: own.binding,
+      hidingBytes: own.bindingBytes,
+      binding: own.hiding,
+      bindingBytes: own.hidingBytes,
+    }))
   const bodies = [
+    encodeRequest(publicKey, { message: world.bytes(4), commitments: swapped }),
     encodeRequest(publicKey, { message: world.bytes(4), commitments: repeated }),
     withZero,
     encodeRequest(publicKey, { message: world.bytes(4), commitments: [own] }),
   ]
   const [effect] = signer.step({ kind: 'sign', request: world.random.pick(bodies) })
-  demand(effect?.kind === 'refuse', `${party} signed for a list with doubles, with zero, or too short`)
+  demand(effect?.kind === 'refuse', `${party} signed for a list with doubles, with zero, too short, or with nonces not its own`)
 }
 
 // Decryption
@@ -838,7 +870,9 @@ function play(world: World, parties: number, threshold: number, suite: SuiteName
 /** The same seed is the same run, on every machine. */
 export function runThreshold(seed: number, options: RunOptions = {}): RunResult {
   const world = new World(seed, options)
-  const parties = options.parties ?? world.random.whole(4, 10)
+  // Drawn even when it is given, so that a replay that gives it goes the same way.
+  const drawn = world.random.whole(4, 10)
+  const parties = options.parties ?? drawn
   const most = world.random.chance(0.75) ? Math.floor((parties + 1) / 2) : parties
   const threshold = world.random.whole(2, most)
   const suite: SuiteName = world.random.chance(0.5) ? 'ed25519' : 'ristretto255'

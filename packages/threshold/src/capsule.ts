@@ -130,7 +130,7 @@ export interface Partial {
   readonly z: Scalar
 }
 
-function partialChallenge(publicKey: PublicKey, capsule: Capsule, { index, value, a, b }: Omit<Partial, 'z'>): Scalar {
+export function partialChallenge(publicKey: PublicKey, capsule: Capsule, { index, value, a, b }: Omit<Partial, 'z'>): Scalar {
   const elements = [publicKey.verificationShare(index), capsule.u, value, a, b].map((element) => ristretto.encode(element))
   return hashToScalar('RINGWALL_THRESHOLD_PARTIAL_V1', [publicKey.id, capsule.digest, encodeScalar(BigInt(index)), ...elements])
 }

@@ -62,6 +62,8 @@ const combinePoints = mulAddUnsafe as unknown as <P>(c: Constructor<P>, points: 
 function groupOf<P extends NoblePoint<P>>(name: SuiteName, Point: Constructor<P>): Group {
   const wrap = (point: P): Element => point as unknown as Element
   const bare = (value: Element): P => value as unknown as P
+  // Elements do not change, and encoding one costs a square root or an inversion: each is encoded once.
+  const encodings = new WeakMap<Element, Uint8Array>()
   return {
     name,
     base: wrap(Point.BASE),
@@ -76,11 +78,16 @@ function groupOf<P extends NoblePoint<P>>(name: SuiteName, Point: Constructor<P>
       }
       if (point.is0()) fail('THRESHOLD_ELEMENT', 'the identity is not accepted')
       if (!point.isTorsionFree()) fail('THRESHOLD_ELEMENT', 'an element outside the subgroup of prime order')
+      encodings.set(wrap(point), bytes.slice())
       return wrap(point)
     },
     encode(value) {
+      const known = encodings.get(value)
+      if (known !== undefined) return known.slice()
       if (bare(value).is0()) fail('THRESHOLD_ELEMENT', 'the identity has no encoding here')
-      return bare(value).toBytes()
+      const bytes = bare(value).toBytes()
+      encodings.set(value, bytes)
+      return bytes.slice()
     },
     equals: (a, b) => bare(a).equals(bare(b)),
     isIdentity: (value) => bare(value).is0(),
