@@ -76,12 +76,27 @@ const IN_THE_PACKAGE: readonly SourceMutant[] = [
     "return fits(groupNamed(ceremony.suite), dealing, receiver.index, share) ? 'receiver' : 'dealer'",
     "return share === -1n ? 'receiver' : 'dealer'",
   ),
-  one('what was seen is not compared', 'ceremony.ts', 'if (answer !== undefined && !sameBytes(answer.transcript, state.transcript))', 'if (false)'),
+  one(
+    'what was seen is not compared',
+    'ceremony.ts',
+    'if (answer !== undefined && !sameBytes(answer.transcript, state.transcript))',
+    'if (false)',
+  ),
   one('fewer dealings than needed make a key', 'plan.ts', 'return this.previous?.threshold ?? this.threshold', 'return 1'),
-  one('a resharing adds up instead of interpolating', 'ceremony.ts', 'ceremony.previous === undefined || stand.length === 0', 'true'),
+  one(
+    'a resharing adds up instead of interpolating',
+    'ceremony.ts',
+    'ceremony.previous === undefined || stand.length === 0',
+    'true',
+  ),
   one('points of low order are let in', 'group.ts', 'if (!point.isTorsionFree())', 'if (false)'),
   one('the identity is let in', 'group.ts', "if (point.is0()) fail('THRESHOLD_ELEMENT', 'the identity is not accepted')", ''),
-  one('scalars have many spellings', 'scalar.ts', "if (value >= ORDER) fail('THRESHOLD_SCALAR', 'a scalar is below the order of the group')\n  return value", 'return value % ORDER'),
+  one(
+    'scalars have many spellings',
+    'scalar.ts',
+    "if (value >= ORDER) fail('THRESHOLD_SCALAR', 'a scalar is below the order of the group')\n  return value",
+    'return value % ORDER',
+  ),
   one('bytes left over are overlooked', 'wire.ts', 'if (this.#at !== this.#bytes.length)', 'if (false)'),
   one('identifier zero is accepted', 'scalar.ts', 'index < 1 ||', ''),
   one('identifiers may be there twice', 'scalar.ts', 'if (seen.has(index))', 'if (false)'),
@@ -141,7 +156,12 @@ const IN_THE_PACKAGE: readonly SourceMutant[] = [
     'if (!verifyEquality(capsuleStatement(publicKey, label, u, uBar), proof))',
     'if (false)',
   ),
-  one('partial decryptions are not checked', 'capsule.ts', 'if (!verifyPartials(publicKey, capsule, partials)) {', 'if (false) {'),
+  one(
+    'partial decryptions are not checked',
+    'capsule.ts',
+    'if (!verifyPartials(publicKey, capsule, partials)) {',
+    'if (false) {',
+  ),
   one('a batch is checked without weights', 'capsule.ts', ' & ((1n << WEIGHT_BITS) - 1n)', ' & 0n'),
   one(
     'the batch forgets the capsule half',
@@ -178,7 +198,10 @@ function plant({ edits }: SourceMutant, home: string): void {
     const source = readFileSync(path, 'utf8')
     if (source.split(find).length !== 2)
       throw new Error(`${file} has not exactly one ${JSON.stringify(find)}: bring the list of mutants up to date`)
-    writeFileSync(path, source.replace(find, () => put))
+    writeFileSync(
+      path,
+      source.replace(find, () => put),
+    )
   }
 }
 
@@ -196,7 +219,10 @@ function hunt(home: string, name: string, mutation: Mutation): Promise<Found | u
       if (violation !== undefined) { console.log(JSON.stringify({ seed, violation })); break }
     }`
   return new Promise((settle, refuse) => {
-    const child = spawn(process.execPath, ['--input-type=module', '--eval', script], { cwd: home, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+      cwd: home,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     let [out, errors] = ['', '']
     child.stdout.on('data', (chunk) => (out += String(chunk)))
     child.stderr.on('data', (chunk) => (errors += String(chunk)))

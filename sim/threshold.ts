@@ -203,7 +203,9 @@ function count(progress: Progress, batch: Batch): void {
   for (const failure of batch.failures) {
     progress.failures.push(failure)
     const { seed, parties, violation } = failure
-    process.stdout.write(`seed ${seed} (${parties} parties): ${violation}\n  replay: ${REPLAY} --parties ${parties} --seed ${seed}\n`)
+    process.stdout.write(
+      `seed ${seed} (${parties} parties): ${violation}\n  replay: ${REPLAY} --parties ${parties} --seed ${seed}\n`,
+    )
   }
 }
 
@@ -216,7 +218,12 @@ function print({ next, seconds, totals, failures }: Progress, start: number, end
   process.stdout.write(`${ceremonies} ceremonies, ${signatures} signatures, ${openings} openings, ${crashes} crashes\n`)
   const order = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number =>
     a.localeCompare(b, 'en', { numeric: true })
-  process.stdout.write(`${Object.entries(totals.sizes).sort(order).map(([name, runs]) => `${name}: ${runs}`).join(', ')}\n`)
+  process.stdout.write(
+    `${Object.entries(totals.sizes)
+      .sort(order)
+      .map(([name, runs]) => `${name}: ${runs}`)
+      .join(', ')}\n`,
+  )
   process.stdout.write(`\n${'lie'.padEnd(52)}${'told'.padStart(8)}${'named'.padStart(8)}\n`)
   for (const [name, { told, named }] of Object.entries(totals.lies).sort(order))
     process.stdout.write(`${name.padEnd(52)}${String(told).padStart(8)}${String(named).padStart(8)}\n`)

@@ -72,8 +72,8 @@ export function forgeDealing(ceremony: Ceremony, index: number, random: Random, 
 /** Another spelling of a scalar: the order added. 32 bytes still. */
 export function spelledOtherwise(scalar: Uint8Array): Uint8Array {
   const order = [
-    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0x10,
+    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0x10,
   ]
   const out = new Uint8Array(32)
   let carry = 0
@@ -86,8 +86,6 @@ export function spelledOtherwise(scalar: Uint8Array): Uint8Array {
 }
 
 /** A point of order 8 on edwards25519 (RFC 7748's curve, as listed in many places), and the identity. */
-export const LOW_ORDER = Uint8Array.from(
-  Buffer.from('c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a', 'hex'),
-)
+export const LOW_ORDER = Uint8Array.from(Buffer.from('c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a', 'hex'))
 export const IDENTITY = Uint8Array.from({ length: 32 }, (_, i) => (i === 0 ? 1 : 0))
 export const RISTRETTO_IDENTITY = new Uint8Array(32)

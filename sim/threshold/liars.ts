@@ -29,7 +29,7 @@ import { proveEquality } from '../../packages/threshold/src/proof.ts'
 import { add, multiply, negate } from '../../packages/threshold/src/scalar.ts'
 import { Writer } from '../../packages/threshold/src/wire.ts'
 import type { Random } from '../random.ts'
-import { forgeDealing, IDENTITY, LOW_ORDER, randomBytes, randomScalar, RISTRETTO_IDENTITY, spelledOtherwise } from './forge.ts'
+import { forgeDealing, IDENTITY, LOW_ORDER, RISTRETTO_IDENTITY, randomBytes, randomScalar, spelledOtherwise } from './forge.ts'
 
 export interface DealerView {
   readonly ceremony: Ceremony
@@ -86,16 +86,11 @@ export const DEALER_LIES: Readonly<Record<string, Lie<DealerView>>> = {
   },
   'deals twice': {
     named: 'equivocation',
-    send: (view) => [
-      view.honest,
-      forgeDealing(view.ceremony, view.index, view.random, { coefficients: polynomial(view) }),
-    ],
+    send: (view) => [view.honest, forgeDealing(view.ceremony, view.index, view.random, { coefficients: polynomial(view) })],
   },
   'proves nothing': {
     named: 'malformed-dealing',
-    send: (view) => [
-      forgeDealing(view.ceremony, view.index, view.random, { coefficients: polynomial(view), lieInProof: true }),
-    ],
+    send: (view) => [forgeDealing(view.ceremony, view.index, view.random, { coefficients: polynomial(view), lieInProof: true })],
   },
   'takes its constant from another': {
     named: 'malformed-dealing',
@@ -159,9 +154,7 @@ export const DEALER_LIES: Readonly<Record<string, Lie<DealerView>>> = {
   },
   'deals as party zero': {
     named: 'malformed-dealing',
-    send: (view) => [
-      forgeDealing(view.ceremony, view.index, view.random, { coefficients: polynomial(view), dealer: 0 }),
-    ],
+    send: (view) => [forgeDealing(view.ceremony, view.index, view.random, { coefficients: polynomial(view), dealer: 0 })],
   },
   'sends half, or more than all': {
     named: 'malformed-dealing',
@@ -238,8 +231,7 @@ export const RECEIVER_LIES: Readonly<Record<string, Lie<ReceiverView>>> = {
   'answers nothing': { named: 'silent-receiver', send: () => [] },
   'complains about a good share': {
     named: 'false-complaint',
-    send: (view) =>
-      view.target === undefined ? [] : [answerWith(view, { complaints: [complaintIn(view, view.target)] })],
+    send: (view) => (view.target === undefined ? [] : [answerWith(view, { complaints: [complaintIn(view, view.target)] })]),
   },
   'opens something else in its complaint': {
     named: 'unproven-complaint',
@@ -276,9 +268,7 @@ export const RECEIVER_LIES: Readonly<Record<string, Lie<ReceiverView>>> = {
     send: (view) => {
       if (view.target === undefined) return []
       const complaint = complaintIn(view, view.target)
-      return view.ceremony.dealers.length < 2
-        ? []
-        : [answerWith(view, { complaints: [complaint, complaint] })]
+      return view.ceremony.dealers.length < 2 ? [] : [answerWith(view, { complaints: [complaint, complaint] })]
     },
   },
   'answers garbage': {

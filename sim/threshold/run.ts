@@ -17,8 +17,8 @@ import {
   CommitmentMemo,
   Coordinator,
   type CoordinatorEffect,
-  decodeAccusation,
   DealingMemo,
+  decodeAccusation,
   decodeRequest,
   decodeState,
   digestOf,
@@ -30,9 +30,9 @@ import {
   groupNamed,
   KeyShare,
   lagrangeAtZero,
+  type Member,
   makeEncryptionKey,
   makePartial,
-  type Member,
   Opener,
   ORDER,
   type Party,
@@ -41,8 +41,8 @@ import {
   type Secret,
   Signer,
   type Step,
-  step,
   type SuiteName,
+  step,
   ThresholdError,
   verifyCapsule,
   verifyCeremonyAccusation,
@@ -52,16 +52,7 @@ import { decodeAnswer, makeDealing } from '../../packages/threshold/src/dealing.
 import { same, tag } from '../keys.ts'
 import { Random } from '../random.ts'
 import { randomBytes } from './forge.ts'
-import {
-  COMMIT_LIES,
-  DEALER_LIES,
-  HONEST,
-  type Lie,
-  PARTIAL_LIES,
-  RECEIVER_LIES,
-  RESHARING_LIES,
-  SHARE_LIES,
-} from './liars.ts'
+import { COMMIT_LIES, DEALER_LIES, HONEST, type Lie, PARTIAL_LIES, RECEIVER_LIES, RESHARING_LIES, SHARE_LIES } from './liars.ts'
 
 /** Faults planted in the shell around the machines. */
 export interface Mutation {
@@ -233,6 +224,7 @@ function runCeremony(world: World, ceremony: Ceremony, nodes: readonly Node[], l
   const pending: Posting[][] = []
   /** What has to be named, by party and fault; `after` is where on the board the lie stands. */
   const expected: { party: Party; lie: string; fault: string | undefined; body: Uint8Array | undefined }[] = []
+  const lied = new Map<string, readonly Uint8Array[]>()
   const hasty = random.chance(0.04)
   const rushing = random.chance(0.6)
   const tools = (seat: Seat): { encryptionKey: Secret; memo: DealingMemo } => ({ encryptionKey: seat.secret, memo: world.memo })
@@ -244,7 +236,16 @@ function runCeremony(world: World, ceremony: Ceremony, nodes: readonly Node[], l
     const { node } = seat
     const isDealing = body[4] === 1
     const name = isDealing ? node.lies.dealer : node.lies.receiver
-    if (!node.liar || name === HONEST || expected.some(({ party, lie }) => party === node.party && lie === name)) return [body]
+    if (!node.liar || name === HONEST) return [body]
+    // A liar that restarts tells the same lie again.
+    const toldBefore = lied.get(`${node.party} ${name}`)
+    if (toldBefore !== undefined) return toldBefore
+    const sent = lieNow(seat, body, isDealing, name)
+    lied.set(`${node.party} ${name}`, sent)
+    return sent
+  }
+  const lieNow = (seat: Seat, body: Uint8Array, isDealing: boolean, name: string): readonly Uint8Array[] => {
+    const { node } = seat
     if (isDealing) {
       const lie = DEALER_LIES[name] ?? (RESHARING_LIES[name] as Lie<never>)
       const others = new Map(
@@ -423,8 +424,7 @@ function judgeCeremony(
   demand(stood + answeredTwice >= needed, `a key of ${stood} dealings, ${needed} are needed`)
   const again = PublicKey.decode(publicKey.encode())
   demand(same(again.id, publicKey.id), 'a public key reads back as another')
-  if (ceremony.previous !== undefined)
-    demand(same(ceremony.previous.groupKey, publicKey.groupKey), 'a resharing changed the key')
+  if (ceremony.previous !== undefined) demand(same(ceremony.previous.groupKey, publicKey.groupKey), 'a resharing changed the key')
   const held: KeyShare[] = []
   for (const seat of seats) {
     if (seat.outcome?.kind !== 'complete') {
@@ -452,7 +452,9 @@ function judgeCeremony(
     demand(fewer !== secret, 'fewer shares than the threshold make the secret')
     const old = seats.flatMap(({ node }) => (node.share === undefined ? [] : [node.share]))
     if (ceremony.previous !== undefined) {
-      const stolen = old.slice(0, ceremony.previous.threshold - 1).map(({ index, secret: value }) => ({ index, value: value.reveal() }))
+      const stolen = old
+        .slice(0, ceremony.previous.threshold - 1)
+        .map(({ index, secret: value }) => ({ index, value: value.reveal() }))
       for (const value of values.slice(0, ceremony.threshold - 1)) {
         const rest = stolen.filter(({ index }) => index !== value.index)
         demand(interpolate([...rest, value]) !== secret, 'shares of two epochs make the secret')
@@ -702,7 +704,13 @@ interface Sealed {
   readonly key: Uint8Array
 }
 
-function openCapsules(world: World, publicKey: PublicKey, nodes: readonly Node[], live: boolean, sealed: readonly Sealed[]): void {
+function openCapsules(
+  world: World,
+  publicKey: PublicKey,
+  nodes: readonly Node[],
+  live: boolean,
+  sealed: readonly Sealed[],
+): void {
   const { random } = world
   const opener = new Opener(publicKey)
   const holders = nodes.filter(({ share, party }) => share !== undefined && publicKey.indexOf(party) !== undefined)
@@ -795,7 +803,8 @@ function hostileIdentifiers(): void {
 
 // A run
 
-const pickLie = (random: Random, names: readonly string[], chance = 0.8): string => (random.chance(chance) ? random.pick(names) : HONEST)
+const pickLie = (random: Random, names: readonly string[], chance = 0.8): string =>
+  random.chance(chance) ? random.pick(names) : HONEST
 
 function liesOf(random: Random, resharing: boolean): Lies {
   const dealer = [...Object.keys(DEALER_LIES), ...(resharing ? Object.keys(RESHARING_LIES) : [])]
@@ -826,8 +835,14 @@ function play(world: World, parties: number, threshold: number, suite: SuiteName
   const { random } = world
   hostileIdentifiers()
   const liars = random.chance(0.8) ? threshold - 1 : random.whole(0, threshold - 1)
-  const nodes = shuffled(random, Array.from({ length: parties }, (_, i) => i < liars)).map((liar, i) => makeNode(world, i, liar))
-  const places = shuffled(random, Array.from({ length: 3 * parties }, (_, i) => i + 1))
+  const nodes = shuffled(
+    random,
+    Array.from({ length: parties }, (_, i) => i < liars),
+  ).map((liar, i) => makeNode(world, i, liar))
+  const places = shuffled(
+    random,
+    Array.from({ length: 3 * parties }, (_, i) => i + 1),
+  )
   const receiversOf = (list: readonly Node[], indexes: readonly number[]) =>
     list
       .map(({ party, encryption }, i) => ({ party, index: indexes[i] as number, encryptionKey: encryption.publicKey }))
@@ -852,7 +867,12 @@ function play(world: World, parties: number, threshold: number, suite: SuiteName
   const nextLiars = next.filter(({ liar }) => liar).length
   const nextThreshold = refresh ? threshold : Math.max(2, Math.min(next.length, nextLiars + 1 + random.whole(0, 1)))
   if (next.length < 2 || nextLiars >= nextThreshold || next.length === nextLiars) return
-  const nextPlaces = refresh ? undefined : shuffled(random, Array.from({ length: 3 * next.length }, (_, i) => i + 1))
+  const nextPlaces = refresh
+    ? undefined
+    : shuffled(
+        random,
+        Array.from({ length: 3 * next.length }, (_, i) => i + 1),
+      )
   const handed = new Ceremony({
     ...plan,
     attempt: plan.attempt + 1,

@@ -8,16 +8,7 @@
 import { decodeAnswer, judgeComplaint, verifyDealing } from './dealing.ts'
 import { fail, ThresholdError } from './errors.ts'
 import type { Ceremony } from './plan.ts'
-import {
-  type Attested,
-  ATTESTATION_BYTES_MAX,
-  isFor,
-  MESSAGE_BYTES_MAX,
-  type Party,
-  Reader,
-  sameBytes,
-  Writer,
-} from './wire.ts'
+import { ATTESTATION_BYTES_MAX, type Attested, isFor, MESSAGE_BYTES_MAX, type Party, Reader, sameBytes, Writer } from './wire.ts'
 
 export const FAULTS = [
   'malformed-dealing',
@@ -148,8 +139,7 @@ export function verifyCeremonyAccusation(ceremony: Ceremony, accusation: Accusat
 
 export function encodeAccusation({ party, fault, evidence, subject }: Accusation): Uint8Array {
   const writer = new Writer('accusation', NO_CONTEXT).party(party).u8(FAULTS.indexOf(fault)).u8(evidence.length)
-  for (const { body, attestation } of evidence)
-    writer.bytes(body, MESSAGE_BYTES_MAX).bytes(attestation, ATTESTATION_BYTES_MAX)
+  for (const { body, attestation } of evidence) writer.bytes(body, MESSAGE_BYTES_MAX).bytes(attestation, ATTESTATION_BYTES_MAX)
   return writer.bytes(subject, MESSAGE_BYTES_MAX).done()
 }
 

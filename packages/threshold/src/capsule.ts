@@ -18,17 +18,8 @@ import { sha256 } from '@noble/hashes/sha2.js'
 import { fail, ThresholdError } from './errors.ts'
 import { type Element, independentGenerator, ristretto } from './group.ts'
 import type { KeyShare, PublicKey } from './key.ts'
-import { proveEquality, readEquality, verifyEquality, writeEquality, type EqualityStatement } from './proof.ts'
-import {
-  add,
-  encodeScalar,
-  hashParts,
-  hashToScalar,
-  lagrangeAtZero,
-  multiply,
-  negate,
-  type Scalar,
-} from './scalar.ts'
+import { type EqualityStatement, proveEquality, readEquality, verifyEquality, writeEquality } from './proof.ts'
+import { add, encodeScalar, hashParts, hashToScalar, lagrangeAtZero, multiply, negate, type Scalar } from './scalar.ts'
 import { MESSAGE_BYTES_MAX, Reader, sameBytes, Writer } from './wire.ts'
 
 export const LABEL_BYTES_MAX = 1_024

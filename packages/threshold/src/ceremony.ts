@@ -40,9 +40,9 @@ import { Ceremony, type Receiver } from './plan.ts'
 import { add, lagrangeAtZero, multiply, type Scalar } from './scalar.ts'
 import { Secret } from './secret.ts'
 import {
-  assertParty,
   ATTESTATION_BYTES_MAX,
   type Attested,
+  assertParty,
   isFor,
   MESSAGE_BYTES_MAX,
   type Party,
@@ -186,14 +186,21 @@ function accuse(
   evidence: readonly Attested[] = [],
 ): readonly [CeremonyState, CeremonyEffect] {
   const accusation: Accusation = { party, fault, evidence, subject: NO_SUBJECT }
-  return [{ ...state, accused: new Set([...state.accused, party]) }, { kind: 'accuse', accusation }]
+  return [
+    { ...state, accused: new Set([...state.accused, party]) },
+    { kind: 'accuse', accusation },
+  ]
 }
 
 function disqualify(state: CeremonyState, dealer: number): CeremonyState {
   return { ...state, disqualified: new Set([...state.disqualified, dealer]) }
 }
 
-function posted(state: CeremonyState, { from, body, attestation }: Extract<CeremonyEvent, { kind: 'posted' }>, tools: CeremonyTools): Step {
+function posted(
+  state: CeremonyState,
+  { from, body, attestation }: Extract<CeremonyEvent, { kind: 'posted' }>,
+  tools: CeremonyTools,
+): Step {
   if (state.phase === 'done' || state.phase === 'aborted') return nothing(state)
   if (body.length > MESSAGE_BYTES_MAX || attestation.length > ATTESTATION_BYTES_MAX) return nothing(state)
   const { ceremony } = state

@@ -8,7 +8,7 @@
  */
 import { bytesToHex } from '@noble/hashes/utils.js'
 import { type Accusation, type Fault, NO_SUBJECT } from './blame.ts'
-import { fail, ThresholdError, type ThresholdCode } from './errors.ts'
+import { fail, type ThresholdCode, ThresholdError } from './errors.ts'
 import { aggregate, type NonceCommitment, type SigningContext, signingContext, verifyShare } from './frost.ts'
 import type { PublicKey } from './key.ts'
 import type { Scalar } from './scalar.ts'
@@ -141,7 +141,8 @@ export class Coordinator {
   #begin(name: string, message: Uint8Array): readonly CoordinatorEffect[] {
     if (this.#sessions.has(name)) fail('THRESHOLD_VALUE', `there is a session ${name} already`)
     if (this.#sessions.size >= SESSIONS_MAX) fail('THRESHOLD_LIMIT', `${SESSIONS_MAX} signatures are being made already`)
-    if (message.length > SIGNED_BYTES_MAX) fail('THRESHOLD_LIMIT', `${message.length} bytes, at most ${SIGNED_BYTES_MAX} are signed`)
+    if (message.length > SIGNED_BYTES_MAX)
+      fail('THRESHOLD_LIMIT', `${message.length} bytes, at most ${SIGNED_BYTES_MAX} are signed`)
     const session: Session = {
       name,
       message: message.slice(),

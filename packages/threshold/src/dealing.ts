@@ -48,8 +48,7 @@ const u16 = (value: number): Uint8Array => Uint8Array.of(value >> 8, value & 255
 
 function drawer(ceremony: Ceremony, dealer: number, seed: Uint8Array): (name: string, number?: number) => Scalar {
   if (seed.length !== SEED_BYTES) fail('THRESHOLD_VALUE', `a seed has ${SEED_BYTES} bytes, not ${seed.length}`)
-  return (name, number = 0) =>
-    hashToScalar(`RINGWALL_THRESHOLD_DRAW_V1 ${name}`, [seed, ceremony.id, u16(dealer), u16(number)])
+  return (name, number = 0) => hashToScalar(`RINGWALL_THRESHOLD_DRAW_V1 ${name}`, [seed, ceremony.id, u16(dealer), u16(number)])
 }
 
 function maskOf(ceremony: Ceremony, dealer: number, ephemeral: Element, receiver: Receiver, sharedPoint: Element): Scalar {

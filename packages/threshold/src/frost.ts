@@ -9,16 +9,7 @@ import { concatBytes, utf8ToBytes } from '@noble/hashes/utils.js'
 import { fail, ThresholdError } from './errors.ts'
 import { type Element, edwards } from './group.ts'
 import type { KeyShare, PublicKey } from './key.ts'
-import {
-  add,
-  assertIdentifiers,
-  encodeScalar,
-  lagrangeAtZero,
-  multiply,
-  negate,
-  reduceWide,
-  type Scalar,
-} from './scalar.ts'
+import { add, assertIdentifiers, encodeScalar, lagrangeAtZero, multiply, negate, reduceWide, type Scalar } from './scalar.ts'
 import { Secret } from './secret.ts'
 
 const CONTEXT = 'FROST-ED25519-SHA512-v1'
@@ -130,7 +121,11 @@ export function signingContext(
   const lagrange = lagrangeAtZero(indexes)
 
   const encodedIndexes = indexes.map((index) => encodeScalar(BigInt(index)))
-  const list = commitments.flatMap(({ hidingBytes, bindingBytes }, i) => [encodedIndexes[i] as Uint8Array, hidingBytes, bindingBytes])
+  const list = commitments.flatMap(({ hidingBytes, bindingBytes }, i) => [
+    encodedIndexes[i] as Uint8Array,
+    hidingBytes,
+    bindingBytes,
+  ])
   const prefix = concatBytes(publicKey.groupKey, H4(message), H5(concatBytes(...list)))
   const bindingFactors = encodedIndexes.map((index) => H1(concatBytes(prefix, index)))
 

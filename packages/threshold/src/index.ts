@@ -53,15 +53,15 @@ export {
 export { ELEMENT_BYTES, type Element, edwards, type Group, groupNamed, ristretto, type SuiteName } from './group.ts'
 export { dealTrusted, KeyShare, type Member, PublicKey, type PublicKeyParts, THRESHOLD_MIN } from './key.ts'
 export { verifyKeyAccusation } from './key-blame.ts'
-export { Opener, type OpenerEffect, type OpenerEvent, OPENINGS_MAX } from './opener.ts'
+export { OPENINGS_MAX, Opener, type OpenerEffect, type OpenerEvent } from './opener.ts'
 export { Ceremony, type CeremonyParts, makeEncryptionKey, type Receiver } from './plan.ts'
 export { decodeScalar, encodeScalar, IDENTIFIER_MAX, lagrangeAtZero, ORDER, type Scalar } from './scalar.ts'
 export { Secret } from './secret.ts'
 export { Signer, type SignerEffect, type SignerEvent, STOCK_MAX } from './signer.ts'
 export {
   BATCH_MAX,
-  CommitmentMemo,
   type CommitmentBatch,
+  CommitmentMemo,
   decodeCommitments,
   decodeRequest,
   decodeSignatureShare,
@@ -69,8 +69,8 @@ export {
   encodeCommitments,
   encodeRequest,
   encodeSignatureShare,
-  type SignatureShare,
   SIGNED_BYTES_MAX,
+  type SignatureShare,
   type SigningRequest,
 } from './signing-wire.ts'
 export { ATTESTATION_BYTES_MAX, type Attested, MESSAGE_BYTES_MAX, PARTIES_MAX, type Party } from './wire.ts'

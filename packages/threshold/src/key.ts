@@ -189,14 +189,9 @@ export class KeyShare {
 }
 
 /** Shares by a trusted dealer (RFC 9591 appendix C.1): for tests and for keys that exist already, since the dealer sees it all. */
-export function dealTrusted(
-  parts: Omit<PublicKeyParts, 'commitments'>,
-  coefficients: readonly bigint[],
-): readonly KeyShare[] {
+export function dealTrusted(parts: Omit<PublicKeyParts, 'commitments'>, coefficients: readonly bigint[]): readonly KeyShare[] {
   const group = groupNamed(parts.suite)
   const commitments = coefficients.map((coefficient) => group.multiplyBase(coefficient))
   const publicKey = new PublicKey({ ...parts, commitments })
-  return publicKey.members.map(
-    ({ index }) => new KeyShare(publicKey, index, Secret.fromScalar(evaluate(coefficients, index))),
-  )
+  return publicKey.members.map(({ index }) => new KeyShare(publicKey, index, Secret.fromScalar(evaluate(coefficients, index))))
 }

@@ -14,7 +14,7 @@
  * `persist` is the number that the next pair gets. It stands before the `send` it permits: a signer that gave one number to two
  * pairs would be taken for an equivocator.
  */
-import { ThresholdError, type ThresholdCode, fail } from './errors.ts'
+import { fail, type ThresholdCode, ThresholdError } from './errors.ts'
 import { NONCE_RANDOM_BYTES, NoncePair, signingContext, signShare } from './frost.ts'
 import type { KeyShare } from './key.ts'
 import {

@@ -10,9 +10,9 @@
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
 import { fail } from './errors.ts'
+import { decodeCommitment, type NonceCommitment, type SignerCommitment } from './frost.ts'
 import { ELEMENT_BYTES } from './group.ts'
 import type { PublicKey } from './key.ts'
-import { decodeCommitment, type NonceCommitment, type SignerCommitment } from './frost.ts'
 import type { Scalar } from './scalar.ts'
 import { PARTIES_MAX, Reader, sameBytes, Writer } from './wire.ts'
 

@@ -71,7 +71,8 @@ export class Writer {
   }
 
   #integer(value: number, bytes: number): this {
-    if (!Number.isInteger(value) || value < 0 || value >= 256 ** bytes) fail('THRESHOLD_LIMIT', `${value} does not fit ${bytes} bytes`)
+    if (!Number.isInteger(value) || value < 0 || value >= 256 ** bytes)
+      fail('THRESHOLD_LIMIT', `${value} does not fit ${bytes} bytes`)
     const out = new Uint8Array(bytes)
     let rest = value
     for (let i = bytes - 1; i >= 0; i -= 1) {
@@ -156,8 +157,7 @@ export class Reader {
 
   #take(count: number): number {
     const at = this.#at
-    if (at + count > this.#bytes.length)
-      fail('THRESHOLD_TRUNCATED', `${at + count} bytes expected, ${this.#bytes.length} there`)
+    if (at + count > this.#bytes.length) fail('THRESHOLD_TRUNCATED', `${at + count} bytes expected, ${this.#bytes.length} there`)
     this.#at += count
     return at
   }
