@@ -466,7 +466,7 @@ function judgeCeremony(
     seat.node.share?.secret.wipe()
     seat.node.share = seat.outcome.share
   }
-  for (const { node } of seats) if (node.share !== undefined && node.share.secret.wiped) node.share = undefined
+  for (const { node } of seats) if (node.share?.secret.wiped === true) node.share = undefined
   return publicKey
 }
 
@@ -504,6 +504,7 @@ function judgeUse(
 
 function signMessages(world: World, publicKey: PublicKey, nodes: readonly Node[], live: boolean, count: number): void {
   const { random } = world
+  world.crashesLeft += random.whole(0, 2)
   const coordinator = new Coordinator(publicKey, world.points)
   const holders = nodes.filter(({ share, party }) => share !== undefined && publicKey.indexOf(party) !== undefined)
   const signers = new Map(holders.map(({ party, share }) => [party, new Signer(share as KeyShare, 0, world.points)]))

@@ -20,6 +20,7 @@ import type { KeyShare } from './key.ts'
 import {
   BATCH_MAX,
   CommitmentMemo,
+  decodeCommitments,
   decodeRequest,
   digestOf,
   encodeCommitments,
@@ -31,6 +32,11 @@ import { sameBytes } from './wire.ts'
 export type SignerEvent =
   /** @property random 64 secret random bytes for each pair, of at most BATCH_MAX pairs. */
   | { readonly kind: 'provision'; readonly random: Uint8Array }
+  /**
+   * Commitments that another signer sent ahead, by its identifier: their elements are checked now, so that a request that names them
+   * is answered without. Nothing else depends on it; bad ones are forgotten.
+   */
+  | { readonly kind: 'learn'; readonly from: number; readonly body: Uint8Array }
   /** A request that the caller has found rightful. */
   | { readonly kind: 'sign'; readonly request: Uint8Array }
 
@@ -66,7 +72,18 @@ export class Signer {
   }
 
   step(event: SignerEvent): readonly SignerEffect[] {
-    return event.kind === 'provision' ? this.#provision(event.random) : this.#sign(event.request)
+    if (event.kind === 'provision') return this.#provision(event.random)
+    if (event.kind === 'learn') return this.#learn(event.from, event.body)
+    return this.#sign(event.request)
+  }
+
+  #learn(from: number, body: Uint8Array): readonly SignerEffect[] {
+    try {
+      decodeCommitments(this.#share.publicKey, from, body, this.#memo)
+    } catch (error) {
+      if (!(error instanceof ThresholdError)) throw error
+    }
+    return []
   }
 
   #provision(random: Uint8Array): readonly SignerEffect[] {
@@ -78,6 +95,7 @@ export class Signer {
     const commitments = Array.from({ length: count }, (_, i) => {
       const pair = new NoncePair(random.subarray(i * NONCE_RANDOM_BYTES, (i + 1) * NONCE_RANDOM_BYTES), secret)
       this.#stock.set(first + i, pair)
+      this.#memo.add(pair.commitment)
       return pair.commitment
     })
     this.#next = first + count

@@ -57,7 +57,15 @@ export class CommitmentMemo {
     const name = `${bytesToHex(hidingBytes)}${bytesToHex(bindingBytes)}`
     const known = this.#known.get(name)
     if (known !== undefined) return known
-    const commitment = decodeCommitment(hidingBytes, bindingBytes)
+    return this.#keep(name, decodeCommitment(hidingBytes, bindingBytes))
+  }
+
+  /** One that was made here, which needs no check. */
+  add(commitment: NonceCommitment): void {
+    this.#keep(`${bytesToHex(commitment.hidingBytes)}${bytesToHex(commitment.bindingBytes)}`, commitment)
+  }
+
+  #keep(name: string, commitment: NonceCommitment): NonceCommitment {
     if (this.#known.size >= this.#entriesMax) this.#known.delete(this.#known.keys().next().value as string)
     this.#known.set(name, commitment)
     return commitment
