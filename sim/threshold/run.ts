@@ -591,6 +591,8 @@ function signMessages(world: World, publicKey: PublicKey, nodes: readonly Node[]
     if (!node.liar && world.crashes()) {
       world.trace(`${party} crashes before it signs`)
       restart(party)
+      // Sends new commitments at once, while the coordinator still counts on the old ones.
+      if (random.chance(0.7)) provision(party)
     }
     const honest = ask(party, body)
     if (honest === undefined) {
