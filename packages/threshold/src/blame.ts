@@ -79,6 +79,7 @@ function proves(ceremony: Ceremony, { party, fault, evidence }: Accusation, atte
     case 'equivocation':
       return (
         other !== undefined &&
+        (dealer !== undefined || receiver !== undefined) &&
         attests(party, other) &&
         !sameBytes(own.body, other.body) &&
         (['dealing', 'answer'] as const).some((type) => [own, other].every(({ body }) => isFor(body, type, ceremony.id)))

@@ -54,7 +54,10 @@ import {
 export type Phase = 'dealing' | 'answering' | 'done' | 'aborted'
 
 export type CeremonyEvent =
-  /** @property seed 32 secret random bytes. @property share Of the previous epoch, for a dealer of a resharing. */
+  /**
+   * Makes the own dealing, once. A party whose disk was lost folds the board first: if its dealing is there, none is made.
+   * @property seed 32 secret random bytes. @property share Of the previous epoch, for a dealer of a resharing.
+   */
   | { readonly kind: 'begin'; readonly seed: Uint8Array; readonly share: KeyShare | undefined }
   /** After a restart: says again what the board has not shown yet. */
   | { readonly kind: 'resume' }
