@@ -269,3 +269,15 @@ test('a request reads back with its numbers', () => {
     [41, 42],
   )
 })
+
+test('commitments learnt ahead need no decoding at the request; bad ones are forgotten without a word', () => {
+  const own = new CommitmentMemo()
+  const signer = new Signer(shares[0] as KeyShare, 0, own)
+  const body = send(new Signer(shares[1] as KeyShare, 0), 3)
+  assert.deepEqual(signer.step({ kind: 'learn', from: 2, body }), [])
+  assert.equal(own.size, 3)
+  for (const bad of [body.slice(0, -1), randomBytes(90), new Uint8Array(0)])
+    assert.deepEqual(signer.step({ kind: 'learn', from: 2, body: bad }), [])
+  assert.deepEqual(signer.step({ kind: 'learn', from: 3, body }), [], 'in the name of another')
+  assert.equal(own.size, 3)
+})
