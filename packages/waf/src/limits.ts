@@ -18,6 +18,9 @@ export const PART_HEADER_BYTES_MAX = 8_192
 /** Nesting of a JSON body. */
 export const JSON_DEPTH_MAX = 64
 
+/** Nesting of an XML body. */
+export const XML_DEPTH_MAX = 64
+
 /** Characters of argument names taken from one JSON body: each scalar carries the names of all its containers. */
 export const JSON_NAMES_CHARS_MAX = 65_536
 
@@ -73,3 +76,26 @@ export const TX_VARIABLES_MAX = 1_000
 
 /** The id reported when a request is over a limit rather than caught by a rule. */
 export const LIMIT_RULE_ID = 100_999
+
+/** Persistent collections held by one store, and values in one of them. */
+export const COLLECTIONS_MAX = 100_000
+export const COLLECTION_ENTRIES_MAX = 128
+
+/** Characters of a key that `initcol` names. */
+export const COLLECTION_KEY_CHARS_MAX = 256
+
+/** Bytes of a response's body that are looked at, unless `SecResponseBodyLimit` says otherwise. */
+export const RESPONSE_BODY_BYTES_MAX = 524_288
+
+/** Patterns with macros in them, compiled while requests run; the longest such pattern. */
+export const RUNTIME_PATTERNS_MAX = 64
+export const RUNTIME_PATTERN_CHARS_MAX = 2_048
+
+/** Bytes of one uploaded file that `FILES_TMP_CONTENT` holds. */
+export const FILE_CONTENT_BYTES_MAX = 131_072
+
+/** Values of a rule's matches that `MATCHED_VARS` holds. */
+export const MATCHED_VARS_MAX = 200
+
+/** Targets that one request's `ctl:ruleRemoveTarget...` may take out. */
+export const REMOVED_TARGETS_MAX = 2_000

@@ -26,13 +26,13 @@ export class Subject {
     const known = this.#chains?.[chain.index]
     if (known !== undefined) return known
     let subject: Subject = this
-    for (const step of chain.steps) subject = subject.#apply(step, meter)
+    for (const step of chain.steps) subject = subject.after(step, meter)
     this.#chains ??= []
     this.#chains[chain.index] = subject
     return subject
   }
 
-  #apply(step: Transformation, meter: WorkMeter): Subject {
+  after(step: Transformation, meter: WorkMeter): Subject {
     const known = this.#steps?.get(step)
     if (known !== undefined) return known
     meter.work += this.text.length

@@ -9,9 +9,18 @@ export const le: OperatorFactory = comparing((value, wanted) => value <= wanted)
 export const lt: OperatorFactory = comparing((value, wanted) => value < wanted)
 
 function comparing(test: (value: number, wanted: number) => boolean): OperatorFactory {
-  return ({ macro }) => ({
-    matches: (text, context) => test(integer(text), integer(macro.constant ?? context.expand(macro))),
-  })
+  return ({ macro }) => {
+    const { constant } = macro
+    const fixed = constant === undefined ? undefined : integer(constant)
+    return {
+      number: (value, context) => test(value, fixed ?? integer(context.expand(macro))),
+      matches(text, context) {
+        const matched = test(integer(text), fixed ?? integer(context.expand(macro)))
+        if (matched && context.capturing) context.capture(0, text)
+        return matched
+      },
+    }
+  }
 }
 
 /** The integer at the start of a text, 0 if there is none. */

@@ -107,7 +107,8 @@ function splitWords(line: Span): Span[] {
   for (;;) {
     while (at < text.length && (text[at] === ' ' || text[at] === '\t')) at += 1
     if (at >= text.length) return words
-    if (text[at] !== '"') {
+    const quote = text[at]!
+    if (quote !== '"' && quote !== "'") {
       let end = at
       while (end < text.length && text[end] !== ' ' && text[end] !== '\t') end += 1
       words.push(line.slice(at, end))
@@ -115,13 +116,13 @@ function splitWords(line: Span): Span[] {
       continue
     }
     let end = at + 1
-    while (end < text.length && text[end] !== '"') end += text[end] === '\\' ? 2 : 1
+    while (end < text.length && text[end] !== quote) end += text[end] === '\\' ? 2 : 1
     if (end >= text.length)
-      line.fail(at, 'a quote that is not closed', 'a closing "', 'Close it, or write \\" for a quote inside.')
-    words.push(line.slice(at + 1, end).unescape('"'))
+      line.fail(at, 'a quote that is not closed', `a closing ${quote}`, `Close it, or write \\${quote} for a quote inside.`)
+    words.push(line.slice(at + 1, end).unescape(quote))
     at = end + 1
     if (at < text.length && text[at] !== ' ' && text[at] !== '\t') {
-      line.fail(at, 'text right after a closing quote', 'a blank', 'Write \\" for a quote inside an argument.')
+      line.fail(at, 'text right after a closing quote', 'a blank', `Write \\${quote} for a quote inside an argument.`)
     }
   }
 }
