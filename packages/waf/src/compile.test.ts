@@ -32,7 +32,7 @@ const REFUSED: readonly (readonly [rules: string, at: string, says: RegExp])[] =
   ['SecRule ARGS "@rx a" "id:1,ctl:hashEngine=Off"', '1:32', /ctl:hashengine/],
   ['SecRule !ARGS:a "@rx a" "id:1"', '1:9', /only exclusions/],
   ['SecRule ARGS "@ipMatch 10.0.0.0/40" "id:1"', '1:24', /the address 10\.0\.0\.0\/40/],
-  ['SecRuleEngine Maybe', '1:15', /the mode Maybe/],
+  ['SecRuleEngine Maybe', '1:15', /SecRuleEngine Maybe/],
   ['SecRule ARGS "@rx a" \\', '1:23', /the file ends in a continued line/],
   ['SecRule ARGS:/a(/ "@rx a" "id:1"', '1:17', /in the pattern/],
 ]

@@ -64,6 +64,9 @@ export const MATCHES_MAX = 100
 /** Characters of a matching value in a report. */
 export const EXCERPT_CHARS_MAX = 120
 
+/** Characters of a rule's `logdata` in a report. */
+export const LOG_DATA_CHARS_MAX = 300
+
 /** Values remembered between requests with their transformed forms, and the longest that is. */
 export const MEMO_VALUES_MAX = 4_096
 export const MEMO_VALUE_CHARS_MAX = 256

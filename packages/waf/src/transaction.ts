@@ -2,7 +2,7 @@ import type { Automaton } from './automaton.ts'
 import { hasSlot } from './automaton.ts'
 import { parseRequestBody } from './body/request-body.ts'
 import { bytesToText } from './bytes.ts'
-import { EXCERPT_CHARS_MAX, LIMIT_RULE_ID, MATCHES_MAX, WORK_CHARS_MAX } from './limits.ts'
+import { EXCERPT_CHARS_MAX, LIMIT_RULE_ID, LOG_DATA_CHARS_MAX, MATCHES_MAX, WORK_CHARS_MAX } from './limits.ts'
 import { integer } from './operators/numbers.ts'
 import type { CompiledRule, Link, Phase, RemovedTarget, RuleRun } from './rule.ts'
 import type { Settings } from './settings.ts'
@@ -192,6 +192,7 @@ export class Transaction implements WafTransaction {
   #report(rule: CompiledRule): void {
     if (this.#matches.length >= MATCHES_MAX) return
     const { matchedRaw } = this.#state
+    const data = this.#state.expand(rule.logData).slice(0, LOG_DATA_CHARS_MAX)
     this.#matches.push({
       ruleId: rule.id,
       message: this.#state.expand(rule.message),
@@ -200,6 +201,7 @@ export class Transaction implements WafTransaction {
       phase: rule.phase,
       variable: matchedRaw === undefined ? '' : entryLabel(matchedRaw).slice(0, EXCERPT_CHARS_MAX),
       excerpt: (matchedRaw?.subject.text ?? '').slice(0, EXCERPT_CHARS_MAX),
+      ...(data === '' ? {} : { data }),
     })
   }
 

@@ -75,6 +75,8 @@ export interface WafMatch {
   /** Where it matched, e.g. `ARGS:q` or `REQUEST_HEADERS:user-agent`. */
   readonly variable: string
   readonly excerpt: string
+  /** What the rule's `logdata` says, when it says something; at most 300 characters. */
+  readonly data?: string
 }
 
 /** The outcome of the phases run so far. `blocked` is false in `DetectionOnly`. */
