@@ -24,10 +24,10 @@ const failures: string[] = []
 let slowestMs = 0
 let slowest = ''
 const began = performance.now()
-for (const { title, file, stages } of cases) {
+for (const { title, file, backend, stages } of cases) {
   for (const [i, { request, expected }] of stages.entries()) {
     const start = process.cpuUsage()
-    const outcome = runThrough(rules, request, 1_700_000_000_000)
+    const outcome = runThrough(rules, request, backend, 1_700_000_000_000)
     const { user, system } = process.cpuUsage(start)
     if ((user + system) / 1_000 > slowestMs) {
       slowestMs = (user + system) / 1_000

@@ -112,8 +112,11 @@ export function findCrs(folder?: string): CrsInstallation {
 }
 
 /** @param additions Configuration that is read after crs-setup.conf, before the rules. */
-export function readCrs({ setup, files }: CrsInstallation, additions: readonly RuleSource[] = []): readonly RuleSource[] {
-  return [source(setup), ...additions, ...files.map(source)]
+export function readCrs({ setup, files, signature }: CrsInstallation, additions: readonly RuleSource[] = []): readonly RuleSource[] {
+  // Version 3 doubles the backslashes of its patterns for Apache; version 4 writes \x5c.
+  const forApache = signature.startsWith('OWASP_CRS/3')
+  const read = (file: string): RuleSource => (forApache ? { ...source(file), reader: 'apache' } : source(file))
+  return [source(setup), ...additions, ...files.map(read)]
 }
 
 /** `folders` by name; `base` is always there, `crs` when it is installed. @throws {StartError} `RULES_INVALID`. */

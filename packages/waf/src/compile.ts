@@ -15,6 +15,7 @@ import { applySetting, DEFAULT_SETTINGS, type Settings } from './settings.ts'
 import type { PairOfListAndChain } from './state.ts'
 import { SubjectMemo, type TransformationChain } from './subject.ts'
 import { type Program, Transaction } from './transaction.ts'
+import { htmlEntityDecode } from './transformations/html-entity-decode.ts'
 import { urlDecodeUniWith } from './transformations/url-decode.ts'
 import type { CompileOptions, RuleSet, RuleSource } from './types.ts'
 import { type Target, type TargetList, targetList, VARIABLES, xmlQuery } from './variables.ts'
@@ -273,7 +274,8 @@ class Builder {
   }
 
   #mapped(name: string, step: (text: string) => string): (text: string) => string {
-    const { unicodeMap } = this.#settings
+    const { unicodeMap, htmlEntities } = this.#settings
+    if (name === 'htmlentitydecode' && htmlEntities === 'All') return htmlEntityDecode
     if (name !== 'urldecodeuni' || unicodeMap === undefined) return step
     return (this.#urlDecodeUni ??= urlDecodeUniWith(unicodeMap))
   }

@@ -27,6 +27,8 @@ export interface Settings {
   readonly tx: readonly (readonly [name: string, value: string])[]
   /** `SecUnicodeMapFile`: what `%uHHHH` stands for, by code point. */
   readonly unicodeMap: ReadonlyMap<number, number> | undefined
+  /** `SecHtmlEntities`: which named references `t:htmlEntityDecode` knows. */
+  readonly htmlEntities: 'Few' | 'All'
 }
 
 export const DEFAULT_SETTINGS: Settings = {
@@ -43,6 +45,7 @@ export const DEFAULT_SETTINGS: Settings = {
   webAppId: 'default',
   tx: [],
   unicodeMap: undefined,
+  htmlEntities: 'Few',
 }
 
 type Change = Partial<Settings>
@@ -136,6 +139,8 @@ const SETTERS: ReadonlyMap<string, Setter> = new Map<string, Setter>([
       return { unicodeMap }
     },
   ],
+  // Ours. Few: those of ModSecurity, for which the Core Rule Set's patterns are written.
+  ['sechtmlentities', (values, _, __, head) => ({ htmlEntities: choice(values, head, ['Few', 'All']) })],
   ['seccomponentsignature', text],
   ['secsensorid', text],
   ['seccookieformat', only('0')],

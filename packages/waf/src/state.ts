@@ -15,6 +15,7 @@ import type { Settings } from './settings.ts'
 import type { Subject, SubjectMemo, TransformationChain } from './subject.ts'
 import { base64Decode } from './transformations/base64-decode.ts'
 import { trim } from './transformations/blanks.ts'
+import { percentDecode } from './transformations/url-decode.ts'
 import type { PersistentCollection, WafEnvironment, WafRequest, WafResponse } from './types.ts'
 import { entryLabel, scalarText, type TargetList } from './variables.ts'
 
@@ -47,6 +48,8 @@ export class RequestState implements OperatorContext {
 
   method = ''
   target = ''
+  /** As it was sent, and with its escapes decoded once. */
+  rawPath = ''
   path = ''
   query = ''
   protocol = ''
@@ -128,7 +131,8 @@ export class RequestState implements OperatorContext {
     this.serverPort = request.serverPort ?? 0
     const local = originForm(this.target)
     const question = local.indexOf('?')
-    this.path = question < 0 ? local : local.slice(0, question)
+    this.rawPath = question < 0 ? local : local.slice(0, question)
+    this.path = percentDecode(this.rawPath)
     this.query = question < 0 ? '' : local.slice(question + 1)
     const form = parseForm(this.query, this.#separator)
     if (form.over) this.over = 'too many arguments'
@@ -201,7 +205,7 @@ export class RequestState implements OperatorContext {
 
   xmlValues(): readonly Entry[] {
     const { texts, attributes } = this.xml
-    const values = [...texts.map(({ value }) => trim(value)), ...attributes.map(({ value }) => value)]
+    const values = [...texts.map(({ value }) => trim(value)), ...attributes.map(({ value }) => value), ...this.xml.declarations]
     return values
       .filter((value) => value !== '')
       .slice(0, ARGS_MAX)

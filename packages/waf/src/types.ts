@@ -111,6 +111,8 @@ export interface RuleSource {
   readonly text: string
   /** `rules` when left out. Data is found by its path, or relative to the file that names it. */
   readonly kind?: 'rules' | 'data'
+  /** Written for Apache's reader, in which a backslash of a pattern is four of them, not two. */
+  readonly reader?: 'apache'
 }
 
 export interface CompileOptions {

@@ -28,12 +28,14 @@ export interface XmlDocument {
   readonly elements: readonly XmlElement[]
   readonly attributes: readonly XmlAttribute[]
   readonly texts: readonly XmlText[]
+  /** Document types and processing instructions, as they stand. */
+  readonly declarations: readonly string[]
   /** Not well-formed: where parsers stop, and so did this one. What came before is kept. */
   readonly error: string | undefined
   readonly over: boolean
 }
 
-export const NO_XML: XmlDocument = { text: '', elements: [], attributes: [], texts: [], error: undefined, over: false }
+export const NO_XML: XmlDocument = { text: '', elements: [], attributes: [], texts: [], declarations: [], error: undefined, over: false }
 
 interface OpenElement {
   readonly name: string
@@ -46,12 +48,13 @@ const BLANKS = /[ \t\r\n]*/y
 
 /**
  * XML 1.0 over bytes, without a document type: entities that a document declares are never expanded, external ones never
- * fetched; declarations are seen in `REQUEST_BODY`. Depth and the number of values are bounded.
+ * fetched. Depth and the number of values are bounded.
  */
 export function parseXml(text: string): XmlDocument {
   const elements: XmlElement[] = []
   const attributes: XmlAttribute[] = []
   const texts: XmlText[] = []
+  const declarations: string[] = []
   const stack: OpenElement[] = []
   const pieces: string[] = []
   let length = 0
@@ -82,7 +85,7 @@ export function parseXml(text: string): XmlDocument {
   }
 
   while (at < text.length) {
-    if (texts.length + attributes.length + elements.length >= ARGS_MAX * 4 || stack.length >= XML_DEPTH_MAX) {
+    if (texts.length + attributes.length + elements.length + declarations.length >= ARGS_MAX * 4 || stack.length >= XML_DEPTH_MAX) {
       over = true
       break
     }
@@ -101,10 +104,12 @@ export function parseXml(text: string): XmlDocument {
     }
     if (text.startsWith('<?', open)) {
       at = skipTo('?>', open)
+      if (!/^<\?xml[ \t\r\n]/.test(text.slice(open, open + 6))) declarations.push(text.slice(open, at))
       continue
     }
     if (text.startsWith('<!', open)) {
       at = doctypeEnd(text, open)
+      declarations.push(text.slice(open, at))
       if (at >= text.length) error ??= 'a declaration that is not closed'
       continue
     }
@@ -168,7 +173,7 @@ export function parseXml(text: string): XmlDocument {
   if (stack.length > 0) error ??= 'an element that is not closed'
   if (roots === 0) error ??= 'no element'
   while (stack.length > 0) close(stack.pop()!)
-  return { text: pieces.join(''), elements, attributes, texts, error, over }
+  return { text: pieces.join(''), elements, attributes, texts, declarations, error, over }
 }
 
 function localName(name: string): string {

@@ -40,6 +40,25 @@ export class Span {
     return new Span(text, offsets, this.#source)
   }
 
+  /** Four backslashes become two. A lone pair stays: files for Apache are written to be read without it too. */
+  halveBackslashes(): Span {
+    if (!this.text.includes('\\\\\\\\')) return this
+    let text = ''
+    const offsets: number[] = []
+    for (let i = 0; i < this.text.length; i += 1) {
+      if (this.text.startsWith('\\\\\\\\', i)) {
+        text += '\\\\'
+        offsets.push(this.#offsets[i] ?? 0, this.#offsets[i + 1] ?? 0)
+        i += 3
+        continue
+      }
+      text += this.text[i]
+      offsets.push(this.#offsets[i] ?? 0)
+    }
+    offsets.push(this.#offsets[this.text.length] ?? this.#offsets.at(-1) ?? 0)
+    return new Span(text, offsets, this.#source)
+  }
+
   at(index = 0): SourcePosition {
     const offset = this.#offsets[Math.min(index, this.#offsets.length - 1)] ?? 0
     const before = this.#source.text.slice(0, offset)
@@ -59,7 +78,7 @@ export type DirectiveWords = readonly Span[]
 export function readDirectives(source: RuleSource): DirectiveWords[] {
   const directives: DirectiveWords[] = []
   for (const line of logicalLines(source)) {
-    const words = splitWords(line)
+    const words = splitWords(line, source.reader === 'apache')
     if (words.length > 0) directives.push(words)
   }
   return directives
@@ -100,7 +119,7 @@ function* logicalLines(source: RuleSource): Generator<Span> {
   }
 }
 
-function splitWords(line: Span): Span[] {
+function splitWords(line: Span, apache: boolean): Span[] {
   const words: Span[] = []
   const { text } = line
   let at = 0
@@ -119,7 +138,8 @@ function splitWords(line: Span): Span[] {
     while (end < text.length && text[end] !== quote) end += text[end] === '\\' ? 2 : 1
     if (end >= text.length)
       line.fail(at, 'a quote that is not closed', `a closing ${quote}`, `Close it, or write \\${quote} for a quote inside.`)
-    words.push(line.slice(at + 1, end).unescape(quote))
+    const word = line.slice(at + 1, end).unescape(quote)
+    words.push(apache ? word.halveBackslashes() : word)
     at = end + 1
     if (at < text.length && text[at] !== ' ' && text[at] !== '\t') {
       line.fail(at, 'text right after a closing quote', 'a blank', `Write \\${quote} for a quote inside an argument.`)

@@ -4,7 +4,7 @@ import { cmdLine } from './cmd-line.ts'
 import { removeComments, removeCommentsChar, replaceComments } from './comments.ts'
 import { cssDecode, escapeSeqDecode, hexDecode, hexEncode, jsDecode, sqlHexDecode } from './escapes.ts'
 import { md5, sha1 } from './digests.ts'
-import { htmlEntityDecode } from './html-entity-decode.ts'
+import { htmlEntityDecodeFew } from './html-entity-decode.ts'
 import { normalizePath, normalizePathWin } from './normalize-path.ts'
 import { parityEven7bit, parityOdd7bit, parityZero7bit } from './parity.ts'
 import { urlDecode, urlDecodeUni, urlEncode } from './url-decode.ts'
@@ -29,7 +29,7 @@ export const TRANSFORMATIONS: ReadonlyMap<string, Transformation> = new Map([
   ['escapeseqdecode', escapeSeqDecode],
   ['hexdecode', hexDecode],
   ['hexencode', hexEncode],
-  ['htmlentitydecode', htmlEntityDecode],
+  ['htmlentitydecode', htmlEntityDecodeFew],
   ['jsdecode', jsDecode],
   ['length', length],
   ['lowercase', lowercase],

@@ -47,6 +47,12 @@ function decode(text: string, unicode: boolean, map?: ReadonlyMap<number, number
   return bytesToText(bytes.subarray(0, size))
 }
 
+/** `%HH` alone, as in a path, where `+` is a plus. */
+export function percentDecode(text: string): string {
+  if (!text.includes('%')) return text
+  return text.replace(/%([0-9a-fA-F]{2})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
+}
+
 const scratch = new Uint8Array(16_384)
 
 export function urlEncode(text: string): string {
