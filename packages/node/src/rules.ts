@@ -119,11 +119,21 @@ export function readCrs({ setup, files, signature }: CrsInstallation, additions:
   return [source(setup), ...additions, ...files.map(read)]
 }
 
+/** What `crs` means where nobody named a folder; nothing when it is not installed or not configured. */
+function installedCrs(): CrsInstallation | undefined {
+  try {
+    return findCrs()
+  } catch {
+    return undefined
+  }
+}
+
 /** `folders` by name; `base` is always there, `crs` when it is installed. @throws {StartError} `RULES_INVALID`. */
 export function loadRuleLibrary(folders: Readonly<Record<string, string>>): RuleLibrary {
   boundPatternTime()
   const library = new Map<string, readonly RuleSource[]>([['base', readFolder('base', BASE)]])
-  if (folders.crs === undefined && CRS_FOLDERS.some((place) => existsSync(place) && isCrs(place))) library.set('crs', readCrs(findCrs()))
+  const installed = folders.crs === undefined ? installedCrs() : undefined
+  if (installed !== undefined) library.set('crs', readCrs(installed))
   for (const [name, folder] of Object.entries(folders)) library.set(name, readFolder(name, folder))
   return library
 }

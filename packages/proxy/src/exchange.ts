@@ -557,6 +557,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       remoteAddress: this.#source,
       host: head.host,
       path: head.path,
+      requestId: this.#requestId,
     }
   }
 
