@@ -72,6 +72,7 @@ class Builder {
   readonly #operators = new Map<string, CompiledOperator>()
   readonly #around: ActionSurroundings
   #settings: Settings
+  #links = 0
   #paranoia: number
   /** The rule that the next SecRule belongs to. */
   #open: { readonly pending: PendingRule; readonly span: Span } | undefined
@@ -130,6 +131,7 @@ class Builder {
       automaton: buildAutomaton(this.#slots),
       memo: new SubjectMemo(),
       settings: this.#settings,
+      sizes: { lists: this.#lists.size, pairs: this.#pairs.size, links: this.#links },
     }
     const listed = rules.map(({ id, phase, at, actions: { tags, message } }) => ({
       id,
@@ -260,7 +262,7 @@ class Builder {
     const common = { chain, capture: actions.capture, multiMatch: actions.multiMatch, effects: actions.effects }
     if (node.kind === 'action') {
       const operator = unconditionalMatch({ text: '', macro: parseMacro(''), data: () => '' })
-      return { ...common, list: undefined, operator, negated: false, slot: -1, pair: undefined }
+      return { ...common, list: undefined, operator, negated: false, slot: -1, pair: undefined, memoIndex: -1 }
     }
     const list = this.#list(targets)
     const operator = this.#operator(node.operator)
@@ -270,7 +272,8 @@ class Builder {
     const slot = gated ? numbered(this.#slotOf, operator.literals!.join('\n'), () => this.#slots.push(operator.literals!) - 1) : -1
     const shared = gated && !negated && !list.volatile
     const pair = shared ? numbered(this.#pairs, `${list.index}/${chain.index}`, (index) => ({ index, list, chain })) : undefined
-    return { ...common, list, operator, negated, slot, pair }
+    const pure = operator.impure !== true && !node.operator.argument.text.includes('%{')
+    return { ...common, list, operator, negated, slot, pair, memoIndex: pure ? this.#links++ : -1 }
   }
 
   #mapped(name: string, step: (text: string) => string): (text: string) => string {

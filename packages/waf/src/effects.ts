@@ -36,7 +36,8 @@ interface Cell {
 }
 
 function cell(collection: string, name: Expandable): Cell {
-  const key = (state: RequestState): string => state.expand(name).toLowerCase()
+  const fixed = name.constant?.toLowerCase()
+  const key = (state: RequestState): string => fixed ?? state.expand(name).toLowerCase()
   if (collection === 'TX') {
     return {
       get: (state) => state.tx.get(key(state)),

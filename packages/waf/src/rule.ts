@@ -26,6 +26,8 @@ export interface Link {
   readonly pair: PairOfListAndChain | undefined
   /** Run for every value that matches. */
   readonly effects: readonly Effect[]
+  /** Number of the link in its rule set, where what the operator says depends on the text alone; else -1. */
+  readonly memoIndex: number
 }
 
 export type Effect = (run: RuleRun) => void

@@ -17,7 +17,7 @@ import { base64Decode } from './transformations/base64-decode.ts'
 import { trim } from './transformations/blanks.ts'
 import { percentDecode } from './transformations/url-decode.ts'
 import type { PersistentCollection, WafEnvironment, WafRequest, WafResponse } from './types.ts'
-import { entryLabel, scalarText, type TargetList } from './variables.ts'
+import { scalarText, type TargetList } from './variables.ts'
 
 /** One value that rules look at. */
 export interface Entry {
@@ -28,6 +28,13 @@ export interface Entry {
   /** `name` in lower case: selectors ignore case. */
   readonly lower: string
   readonly subject: Subject
+}
+
+/** How many of each a rule set has. */
+export interface ProgramSizes {
+  readonly lists: number
+  readonly pairs: number
+  readonly links: number
 }
 
 const NONE: readonly Entry[] = []
@@ -100,11 +107,19 @@ export class RequestState implements OperatorContext {
   /** 0 is the gravest; 255: nothing matched that has one. */
   highestSeverity = 255
 
+  readonly sizes: ProgramSizes
   #gathered: (readonly Entry[] | undefined)[] = []
   #found: (Uint32Array | undefined)[] = []
 
-  constructor(memo: SubjectMemo, automaton: Automaton, settings: Settings, environment: WafEnvironment | undefined) {
+  constructor(
+    memo: SubjectMemo,
+    automaton: Automaton,
+    settings: Settings,
+    sizes: ProgramSizes,
+    environment: WafEnvironment | undefined,
+  ) {
     this.memo = memo
+    this.sizes = sizes
     this.automaton = automaton
     this.environment = environment
     this.tx = new Map(settings.tx)
@@ -286,8 +301,8 @@ export class RequestState implements OperatorContext {
   }
 
   beginPhase(): void {
-    this.#gathered = []
-    this.#found = []
+    this.#gathered = new Array(this.sizes.lists).fill(undefined)
+    this.#found = new Array(this.sizes.pairs).fill(undefined)
   }
 
   beginRule(rule: CompiledRule): void {
@@ -301,8 +316,8 @@ export class RequestState implements OperatorContext {
     this.matched = seen
     this.matchedRaw = entry
     const kept = this.matchedVars as Entry[]
-    if (kept === NONE) this.matchedVars = [selectable(seen)]
-    else if (kept.length < MATCHED_VARS_MAX) kept.push(selectable(seen))
+    if (kept === NONE) this.matchedVars = [seen]
+    else if (kept.length < MATCHED_VARS_MAX) kept.push(seen)
   }
 
   capture(index: number, text: string): void {
@@ -331,11 +346,6 @@ export class RequestState implements OperatorContext {
 }
 
 const CAPTURES = Array.from({ length: 10 }, (_, index) => String(index))
-
-/** Members of MATCHED_VARS are selected by their whole name, e.g. `MATCHED_VARS:ARGS:q`. */
-function selectable(entry: Entry): Entry {
-  return { ...entry, lower: entryLabel(entry).toLowerCase() }
-}
 
 export interface PairOfListAndChain {
   readonly index: number

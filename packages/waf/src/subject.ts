@@ -16,9 +16,14 @@ export class Subject {
   #steps: Map<Transformation, Subject> | undefined
   #chains: (Subject | undefined)[] | undefined
   #found: Uint32Array | undefined
+  /** What operators said of a remembered value, by number of the link: 0 nothing yet, 1 no, 2 yes. */
+  results: Uint8Array | undefined
+  /** Kept between requests: worth knowing about. */
+  readonly remembered: boolean
 
-  constructor(text: string) {
+  constructor(text: string, remembered = false) {
     this.text = text
+    this.remembered = remembered
   }
 
   through(chain: TransformationChain, meter: WorkMeter): Subject {
@@ -69,7 +74,7 @@ export class SubjectMemo {
     if (text.length > MEMO_VALUE_CHARS_MAX) return new Subject(text)
     const young = this.#young.get(text)
     if (young !== undefined) return young
-    const subject = this.#old.get(text) ?? new Subject(text)
+    const subject = this.#old.get(text) ?? new Subject(text, true)
     if (this.#young.size >= MEMO_VALUES_MAX / 2) {
       this.#old = this.#young
       this.#young = new Map()

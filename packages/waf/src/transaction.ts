@@ -6,7 +6,7 @@ import { EXCERPT_CHARS_MAX, LIMIT_RULE_ID, LOG_DATA_CHARS_MAX, MATCHES_MAX, WORK
 import { integer } from './operators/numbers.ts'
 import type { CompiledRule, Link, Phase, RemovedTarget, RuleRun } from './rule.ts'
 import type { Settings } from './settings.ts'
-import { type Entry, RequestState } from './state.ts'
+import { type Entry, type ProgramSizes, RequestState } from './state.ts'
 import type { Subject, SubjectMemo } from './subject.ts'
 import type { WafEnvironment, WafMatch, WafRequest, WafResponse, WafTransaction, WafVerdict } from './types.ts'
 import { entryLabel } from './variables.ts'
@@ -18,6 +18,7 @@ export interface Program {
   readonly automaton: Automaton
   readonly memo: SubjectMemo
   readonly settings: Settings
+  readonly sizes: ProgramSizes
 }
 
 /** Names under which rule sets keep their inbound score: ours, then CRS 4's, then CRS 3's. */
@@ -38,7 +39,7 @@ export class Transaction implements WafTransaction {
     this.#program = program
     this.#excluded = excluded
     const { settings } = program
-    this.#state = new RequestState(program.memo, program.automaton, settings, environment)
+    this.#state = new RequestState(program.memo, program.automaton, settings, program.sizes, environment)
     this.#run = {
       state: this.#state,
       removed: [],
@@ -180,7 +181,7 @@ export class Transaction implements WafTransaction {
     for (const entry of state.gather(link.list)) {
       if (state.work > WORK_CHARS_MAX) return matched
       if (out.length > 0 && isOut(entry, out)) continue
-      const seen = link.multiMatch ? multiMatch(link, entry, state) : lastMatch(link, entry, state)
+      const seen = match(link, entry.subject, state)
       if (seen === undefined) continue
       matched = true
       state.noteMatch(entry, seen)
@@ -230,6 +231,7 @@ function cannotMatch(link: Link, state: RequestState): boolean {
   if (link.pair !== undefined) return !hasSlot(state.foundIn(link.pair), link.slot)
   const { list, operator } = link
   if (list?.txName === undefined || operator.number === undefined || link.chain.steps.length > 0) return false
+  if (list.txCounted) return operator.number(state.tx.has(list.txName) ? 1 : 0, state) === link.negated
   const value = state.tx.get(list.txName)
   return value === undefined || operator.number(integer(value), state) === link.negated
 }
@@ -241,13 +243,26 @@ function isOut(entry: Entry, out: readonly RemovedTarget[]): boolean {
   )
 }
 
-function lastMatch(link: Link, entry: Entry, state: RequestState): Subject | undefined {
-  const subject = entry.subject.through(link.chain, state)
+/** The text that matched, or nothing. What is known of a remembered value is not found out again, unless it captures. */
+function match(link: Link, subject: Subject, state: RequestState): Subject | undefined {
+  const { memoIndex } = link
+  if (memoIndex < 0 || !subject.remembered) return link.multiMatch ? multiMatch(link, subject, state) : lastMatch(link, subject, state)
+  const results = (subject.results ??= new Uint8Array(state.sizes.links))
+  const known = results[memoIndex]
+  if (known === 1) return undefined
+  if (known === 2 && !link.capture && !link.multiMatch) return subject.through(link.chain, state)
+  const seen = link.multiMatch ? multiMatch(link, subject, state) : lastMatch(link, subject, state)
+  results[memoIndex] = seen === undefined ? 1 : 2
+  return seen
+}
+
+function lastMatch(link: Link, original: Subject, state: RequestState): Subject | undefined {
+  const subject = original.through(link.chain, state)
   return matches(link, subject, state) ? subject : undefined
 }
 
-function multiMatch(link: Link, entry: Entry, state: RequestState): Subject | undefined {
-  let subject = entry.subject
+function multiMatch(link: Link, original: Subject, state: RequestState): Subject | undefined {
+  let subject = original
   if (matches(link, subject, state)) return subject
   for (const step of link.chain.steps) {
     const next = subject.after(step, state)

@@ -1,6 +1,5 @@
 /** The variables of SecLang that this engine fills, and lists of them as rules name them. */
 import { compileXmlQuery, type XmlQuery } from './body/xml.ts'
-import { MATCHED_VARS_MAX } from './limits.ts'
 import type { Entry, RequestState } from './state.ts'
 import { Subject } from './subject.ts'
 
@@ -134,14 +133,14 @@ export const VARIABLES: ReadonlyMap<string, Variable> = new Map<string, Variable
   scalar('INBOUND_DATA_ERROR', (state) => flag(state.bodyTruncated)),
   persistent('IP'),
   scalar('MATCHED_VAR', (state) => state.matched?.subject.text ?? '', true),
-  collection('MATCHED_VARS', (state) => state.matchedVars, true),
+  collection('MATCHED_VARS', (state) => state.matchedVars.map(selectable), true),
   [
     'MATCHED_VARS_NAMES',
     {
       collection: true,
       volatile: true,
       read: (state) =>
-        state.matchedVars.map((entry) => ({ ...entry, subject: state.memo.of(entryLabel(entry)) })).slice(0, MATCHED_VARS_MAX),
+        state.matchedVars.map((entry) => ({ ...selectable(entry), subject: state.memo.of(entryLabel(entry)) })),
     },
   ],
   scalar('MATCHED_VAR_NAME', (state) => (state.matched === undefined ? '' : entryLabel(state.matched)), true),
@@ -229,6 +228,11 @@ export function isMacroCollection(name: string): boolean {
   return VARIABLES.has(name)
 }
 
+/** Members of MATCHED_VARS are selected by their whole name, e.g. `MATCHED_VARS:ARGS:q`. */
+function selectable(entry: Entry): Entry {
+  return { ...entry, lower: entryLabel(entry).toLowerCase() }
+}
+
 /** `ARGS:q`, or the bare name for what is not a member of a collection. */
 export function entryLabel({ collection: name, name: member }: Entry): string {
   return member === '' ? name : `${name}:${member}`
@@ -250,6 +254,8 @@ export interface TargetList {
   gather(state: RequestState): readonly Entry[]
   /** Set when the list is the one member `name` of `TX`, which most rules of a scoring rule set look at. */
   readonly txName: string | undefined
+  /** It is asked whether it is there (`&TX:name`), not what it holds. */
+  readonly txCounted: boolean
 }
 
 /** One variable of a list. Selectors are compared in lower case. */
@@ -277,7 +283,8 @@ export function targetList(index: number, targets: readonly Target[]): TargetLis
     index,
     volatile: targets.some(({ collection: name }) => VARIABLES.get(name)!.volatile),
     gather: single ?? ((state) => readers.flatMap((read) => read(state))),
-    txName: only?.collection === 'TX' && !only.count ? only.exact : undefined,
+    txName: only?.collection === 'TX' ? only.exact : undefined,
+    txCounted: only?.count ?? false,
   }
 }
 

@@ -24,6 +24,8 @@ export interface CompiledOperator {
   readonly literals?: readonly string[] | undefined
   /** Any of the literals is all that it takes to match. */
   readonly exact?: boolean
+  /** Depends on more than the text: macros, or what the caller knows. */
+  readonly impure?: boolean
   /** Compares the number that a text begins with, when that is all it does. */
   readonly number?: ((value: number, context: OperatorContext) => boolean) | undefined
 }
