@@ -108,6 +108,7 @@ export class RequestState implements OperatorContext {
   highestSeverity = 255
 
   readonly sizes: ProgramSizes
+  #once: (readonly Entry[] | undefined)[] = []
   #gathered: (readonly Entry[] | undefined)[] = []
   #found: (Uint32Array | undefined)[] = []
 
@@ -273,6 +274,11 @@ export class RequestState implements OperatorContext {
     return this.headers.find(({ lower }) => lower === name)?.subject.text
   }
 
+  /** What a variable reads, for as long as a phase lasts. */
+  once(slot: number, read: (state: RequestState) => readonly Entry[]): readonly Entry[] {
+    return (this.#once[slot] ??= read(this))
+  }
+
   /** The values of a list of variables; gathered once a phase unless rules can change them. */
   gather(list: TargetList): readonly Entry[] {
     if (list.volatile) return list.gather(this)
@@ -301,6 +307,7 @@ export class RequestState implements OperatorContext {
   }
 
   beginPhase(): void {
+    this.#once = []
     this.#gathered = new Array(this.sizes.lists).fill(undefined)
     this.#found = new Array(this.sizes.pairs).fill(undefined)
   }

@@ -11,17 +11,30 @@ interface Variable {
   read(state: RequestState): readonly Entry[]
   /** One member by its name in lower case, where that is less work than reading all. */
   readonly member?: (state: RequestState, lower: string) => string | undefined
+  /** Members by a test of their names in lower case, likewise. */
+  readonly some?: (state: RequestState, selects: (lower: string) => boolean) => readonly Entry[]
 }
 
 type Read = (state: RequestState) => readonly Entry[]
 
+let slots = 0
+
+/** Reads once a phase: rules cannot change it while they run. */
+function once(read: Read): Read {
+  const slot = slots++
+  return (state) => state.once(slot, read)
+}
+
+const NOTHING: readonly Entry[] = []
+
 function scalar(name: string, read: (state: RequestState) => string, volatile = false): readonly [string, Variable] {
+  const entry: Read = (state) => [{ collection: name, name: '', lower: '', subject: state.memo.of(read(state)) }]
   return [
     name,
     {
       collection: false,
       volatile,
-      read: (state) => [{ collection: name, name: '', lower: '', subject: state.memo.of(read(state)) }],
+      read: volatile ? entry : once(entry),
     },
   ]
 }
@@ -31,9 +44,9 @@ function collection(name: string, read: Read, volatile = false): readonly [strin
 }
 
 function named(label: string, read: Read): readonly [string, Variable] {
-  const names = (state: RequestState): Entry[] =>
+  const names: Read = (state) =>
     read(state).map(({ name, lower }) => ({ collection: label, name, lower, subject: state.memo.of(name) }))
-  return collection(label, names)
+  return collection(label, once(names))
 }
 
 /** Values kept by name: `TX`, `ENV`, `GEO`. */
@@ -54,6 +67,13 @@ function table(
           subject: new Subject(value),
         })),
       member: (state, lower) => of(state)?.get(lower),
+      some(state, selects) {
+        let found: Entry[] | undefined
+        for (const [name, value] of of(state) ?? NO_TABLE) {
+          if (selects(name)) (found ??= []).push({ collection: label, name, lower: name, subject: new Subject(value) })
+        }
+        return found ?? NOTHING
+      },
     },
   ]
 }
@@ -83,10 +103,10 @@ function time(name: string, of: (date: Date) => string): readonly [string, Varia
 
 const NO_TABLE: ReadonlyMap<string, string> = new Map()
 
-const args: Read = (state) => {
+const args: Read = once((state) => {
   if (state.argsPost.length === 0) return state.argsGet
   return state.argsGet.length === 0 ? state.argsPost : [...state.argsGet, ...state.argsPost]
-}
+})
 
 const flag = (test: boolean): string => (test ? '1' : '0')
 
@@ -282,10 +302,26 @@ export function targetList(index: number, targets: readonly Target[]): TargetLis
   return {
     index,
     volatile: targets.some(({ collection: name }) => VARIABLES.get(name)!.volatile),
-    gather: single ?? ((state) => readers.flatMap((read) => read(state))),
+    gather: single ?? ((state) => joined(readers, state)),
     txName: only?.collection === 'TX' ? only.exact : undefined,
     txCounted: only?.count ?? false,
   }
+}
+
+function joined(readers: readonly Read[], state: RequestState): readonly Entry[] {
+  let out: readonly Entry[] = NOTHING
+  let own: Entry[] | undefined
+  for (const read of readers) {
+    const entries = read(state)
+    if (entries.length === 0) continue
+    if (out.length === 0) {
+      out = entries
+      continue
+    }
+    if (own === undefined) out = own = out.slice()
+    for (const entry of entries) own.push(entry)
+  }
+  return out
 }
 
 /** One variable less what is excluded from it. */
@@ -307,6 +343,9 @@ function reader({ collection: name, count, selects, exact, query }: Target, excl
     query === undefined
       ? variable.read
       : (state) => query(state.xml).map((value) => ({ collection: name, name: '', lower: '', subject: state.memo.of(value) }))
+  const { some } = variable
+  if (some !== undefined && selects !== undefined && removed.length === 0)
+    return count ? (state) => counted(state, some(state, selects).length) : (state) => some(state, selects)
   if (selects === undefined && removed.length === 0) return count ? (state) => counted(state, read(state).length) : read
   return (state) => {
     const kept = read(state).filter(

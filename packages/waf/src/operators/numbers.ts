@@ -25,6 +25,10 @@ function comparing(test: (value: number, wanted: number) => boolean): OperatorFa
 
 /** The integer at the start of a text, 0 if there is none. */
 export function integer(text: string): number {
+  if (text.length === 1) {
+    const digit = text.charCodeAt(0) - 48
+    return digit >= 0 && digit <= 9 ? digit : 0
+  }
   const value = Number.parseInt(text, 10)
   return Number.isSafeInteger(value) ? value : 0
 }
