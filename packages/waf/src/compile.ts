@@ -8,7 +8,7 @@ import { unconditionalMatch } from './operators/always.ts'
 import { OPERATORS } from './operators/index.ts'
 import { type CompiledOperator, OperatorArgumentError } from './operators/operator.ts'
 import { compilePattern } from './operators/rx.ts'
-import type { CompiledRule, Disruption, Link, Phase } from './rule.ts'
+import type { CompiledRule, Disruption, Link, Phase, TxGate } from './rule.ts'
 import { type DirectiveNode, type OperatorNode, parseRules, type RuleSelection, type TargetNode } from './seclang/parse.ts'
 import type { Span } from './seclang/source-text.ts'
 import { applySetting, DEFAULT_SETTINGS, type Settings } from './settings.ts'
@@ -339,7 +339,9 @@ class Builder {
     const wanted = actions.disruption ?? 'block'
     const disruption = wanted === 'block' ? (defaults?.disruption ?? 'pass') : wanted
     const last = pending.links.at(-1)!.actions
+    const links = pending.links.map((link) => this.#compileLink(link, defaults))
     return {
+      gate: txGate(links[0]!),
       id: pending.id,
       phase: pending.phase,
       message: actions.message,
@@ -353,10 +355,15 @@ class Builder {
       log: actions.log ?? defaults?.log ?? true,
       disruption: (disruption === 'block' ? 'deny' : disruption) as Disruption,
       status: actions.status ?? defaults?.status ?? 403,
-      links: pending.links.map((link) => this.#compileLink(link, defaults)),
+      links,
       skipTo,
     }
   }
+}
+
+function txGate({ list, operator: { comparison }, chain, negated }: Link): TxGate | undefined {
+  if (list?.txName === undefined || comparison === undefined || chain.steps.length > 0) return undefined
+  return { name: list.txName, counted: list.txCounted, ...comparison, negated }
 }
 
 /** At least one variable has to be left to look at. */

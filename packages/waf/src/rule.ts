@@ -1,7 +1,7 @@
 /** A rule after compilation. */
 
 import type { Expandable } from './macro.ts'
-import type { CompiledOperator } from './operators/operator.ts'
+import type { CompiledOperator, Relation } from './operators/operator.ts'
 import type { EngineMode } from './settings.ts'
 import type { PairOfListAndChain, RequestState } from './state.ts'
 import type { TransformationChain } from './subject.ts'
@@ -57,7 +57,19 @@ export interface RemovedTarget {
 /** `block` has been resolved to what the phase's defaults say. */
 export type Disruption = 'deny' | 'pass' | 'allow' | 'allow:phase' | 'allow:request'
 
+/** A rule that asks first for one number in TX, as most rules of a scoring rule set do. */
+export interface TxGate {
+  readonly name: string
+  /** It is asked whether it is there. */
+  readonly counted: boolean
+  readonly relation: Relation
+  readonly to: number
+  readonly negated: boolean
+}
+
 export interface CompiledRule {
+  /** What has to hold for its first link to match, where that is quickly said. */
+  readonly gate: TxGate | undefined
   readonly id: number
   readonly phase: Phase
   readonly message: Expandable

@@ -3,8 +3,8 @@ import { hasSlot } from './automaton.ts'
 import { parseRequestBody } from './body/request-body.ts'
 import { bytesToText } from './bytes.ts'
 import { EXCERPT_CHARS_MAX, LIMIT_RULE_ID, LOG_DATA_CHARS_MAX, MATCHES_MAX, WORK_CHARS_MAX } from './limits.ts'
-import { integer } from './operators/numbers.ts'
-import type { CompiledRule, Link, Phase, RemovedTarget, RuleRun } from './rule.ts'
+import { holds, integer } from './operators/numbers.ts'
+import type { CompiledRule, Link, Phase, RemovedTarget, RuleRun, TxGate } from './rule.ts'
 import type { Settings } from './settings.ts'
 import { type Entry, type ProgramSizes, RequestState } from './state.ts'
 import type { Subject, SubjectMemo } from './subject.ts'
@@ -133,7 +133,9 @@ export class Transaction implements WafTransaction {
         return
       }
       const rule = rules[i]!
-      if (cannotMatch(rule.links[0]!, state) || this.#isRemoved(rule)) continue
+      const { gate } = rule
+      if (gate === undefined ? cannotMatch(rule.links[0]!, state) : !opens(gate, state)) continue
+      if (this.#isRemoved(rule)) continue
       if (!this.#matchesAll(rule)) continue
       if (rule.level !== undefined && rule.level < state.highestSeverity) state.highestSeverity = rule.level
       if (rule.log) this.#report(rule)
@@ -226,14 +228,15 @@ export class Transaction implements WafTransaction {
   }
 }
 
-/** True only if the literals that the operator needs are in none of the values, or a score is not what it has to be. */
+/** True only if the literals that the operator needs are in none of the values. */
 function cannotMatch(link: Link, state: RequestState): boolean {
-  if (link.pair !== undefined) return !hasSlot(state.foundIn(link.pair), link.slot)
-  const { list, operator } = link
-  if (list?.txName === undefined || operator.number === undefined || link.chain.steps.length > 0) return false
-  if (list.txCounted) return operator.number(state.tx.has(list.txName) ? 1 : 0, state) === link.negated
-  const value = state.tx.get(list.txName)
-  return value === undefined || operator.number(integer(value), state) === link.negated
+  return link.pair !== undefined && !hasSlot(state.foundIn(link.pair), link.slot)
+}
+
+function opens({ name, counted, relation, to, negated }: TxGate, { tx }: RequestState): boolean {
+  if (counted) return holds(relation, tx.has(name) ? 1 : 0, to) !== negated
+  const value = tx.get(name)
+  return value !== undefined && holds(relation, integer(value), to) !== negated
 }
 
 function isOut(entry: Entry, out: readonly RemovedTarget[]): boolean {

@@ -18,6 +18,8 @@ export interface OperatorContext {
   geo: ReadonlyMap<string, string> | undefined
 }
 
+export type Relation = 'eq' | 'ne' | 'ge' | 'gt' | 'le' | 'lt'
+
 export interface CompiledOperator {
   matches(text: string, context: OperatorContext): boolean
   /** Literals of which one must occur in a text (in any case) for the operator to match; lets most calls be left out. */
@@ -26,8 +28,8 @@ export interface CompiledOperator {
   readonly exact?: boolean
   /** Depends on more than the text: macros, or what the caller knows. */
   readonly impure?: boolean
-  /** Compares the number that a text begins with, when that is all it does. */
-  readonly number?: ((value: number, context: OperatorContext) => boolean) | undefined
+  /** Compares the number that a text begins with to this one, when that is all it does. */
+  readonly comparison?: { readonly relation: Relation; readonly to: number } | undefined
 }
 
 /** Thrown by an operator that cannot be made from its argument; the compiler adds the place. */
