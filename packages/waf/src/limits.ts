@@ -36,6 +36,9 @@ export const PATTERN_WINDOW_CHARS = 8_192
 /** Characters that two neighbouring windows share: no match up to this length is lost on a border. */
 export const PATTERN_OVERLAP_CHARS = 1_024
 
+/** Characters before and behind the end of a match in which its captures are looked for. */
+export const CAPTURE_CHARS_MAX = 4_096
+
 /** Characters of a value that an anchored pattern (`^`, `$`) sees; the rest is not part of the run. */
 export const ANCHORED_CHARS_MAX = 131_072
 
@@ -102,3 +105,7 @@ export const MATCHED_VARS_MAX = 200
 
 /** Targets that one request's `ctl:ruleRemoveTarget...` may take out. */
 export const REMOVED_TARGETS_MAX = 2_000
+
+/** Instructions of a pattern's linear matcher, repeat counts written out, and cells of its table of states (4 bytes each). */
+export const DFA_PROGRAM_MAX = 50_000
+export const DFA_TABLE_CELLS_MAX = 131_072

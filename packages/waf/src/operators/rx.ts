@@ -1,14 +1,17 @@
 import { toByteText } from '../bytes.ts'
 import {
   ANCHORED_CHARS_MAX,
+  CAPTURE_CHARS_MAX,
   PATTERN_OVERLAP_CHARS,
   PATTERN_WINDOW_CHARS,
   PATTERN_WORK_FACTOR,
   RUNTIME_PATTERN_CHARS_MAX,
   RUNTIME_PATTERNS_MAX,
+  WORK_CHARS_MAX,
 } from '../limits.ts'
 import type { Expandable } from '../macro.ts'
 import { emitPattern } from '../regex/emit.ts'
+import { type LinearMatcher, linearMatcher } from '../regex/dfa.ts'
 import { requiredLiterals } from '../regex/literals.ts'
 import { type Pattern, PatternSyntaxError, parsePattern } from '../regex/syntax.ts'
 import { type CompiledOperator, OperatorArgumentError, type OperatorContext, type OperatorFactory } from './operator.ts'
@@ -19,12 +22,20 @@ export interface CompiledPattern {
   /** Has `^` or `$`, so it cannot be run on windows of a text. */
   readonly anchored: boolean
   readonly literals: readonly string[] | undefined
+  /** Made when the pattern first runs; null when its counts make it too large. */
+  linear(): LinearMatcher | null
 }
 
 export function compilePattern(source: string, caseless = false): CompiledPattern {
   try {
     const tree = parsePattern(toByteText(source), caseless)
-    return { regex: new RegExp(emitPattern(tree)), anchored: anchored(tree), literals: requiredLiterals(tree) }
+    let linear: LinearMatcher | null | undefined
+    return {
+      regex: new RegExp(emitPattern(tree)),
+      anchored: anchored(tree),
+      literals: requiredLiterals(tree),
+      linear: () => (linear === undefined ? (linear = linearMatcher(tree) ?? null) : linear),
+    }
   } catch (error) {
     const offset = error instanceof PatternSyntaxError ? error.offset : 0
     const problem = error instanceof Error ? error.message : 'the pattern cannot be read'
@@ -37,22 +48,46 @@ export function compilePattern(source: string, caseless = false): CompiledPatter
   }
 }
 
-/** `@rx`: a regular expression. A text longer than a window is seen through overlapping windows. */
+/** `@rx`: a regular expression. */
 export const rx: OperatorFactory = ({ text: source, macro }) => {
   if (macro.constant === undefined) return expanding(macro)
   const pattern = compilePattern(source)
   return { literals: pattern.literals, matches: (text, context) => search(pattern, text, context) }
 }
 
-function search({ regex, anchored: whole }: CompiledPattern, text: string, context: OperatorContext): boolean {
+/**
+ * Whether a pattern matches is for the linear matcher to say. V8 is asked only what groups captured, near the match that was
+ * found, and about look-around and back-references.
+ */
+function search(pattern: CompiledPattern, text: string, context: OperatorContext): boolean {
+  const linear = pattern.linear()
+  if (linear === null) return backtrack(pattern, text, 0, context)
+  context.work += text.length
+  const end = linear.search(text, context, WORK_CHARS_MAX)
+  if (end < 0) return false
+  if (!linear.exact) return backtrack(pattern, text, end, context)
+  if (!context.capturing) return true
+  // A long text is seen around the match only, unless the pattern speaks of its ends.
+  const near = pattern.anchored ? text.slice(0, ANCHORED_CHARS_MAX) : text.slice(Math.max(0, end - CAPTURE_CHARS_MAX), end + CAPTURE_CHARS_MAX)
+  context.work += near.length * PATTERN_WORK_FACTOR
+  if (!captured(pattern.regex.exec(near), context)) {
+    context.capture(0, '')
+    context.captured(1)
+  }
+  return true
+}
+
+/** V8's matcher, over windows that reach to `from` or beyond. */
+function backtrack({ regex, anchored: whole }: CompiledPattern, text: string, from: number, context: OperatorContext): boolean {
   if (whole || text.length <= PATTERN_WINDOW_CHARS) {
     const subject = text.length <= ANCHORED_CHARS_MAX ? text : text.slice(0, ANCHORED_CHARS_MAX)
     context.work += subject.length * PATTERN_WORK_FACTOR
     if (!context.capturing) return regex.test(subject)
     return captured(regex.exec(subject), context)
   }
-  for (let from = 0; from < text.length; from += PATTERN_WINDOW_CHARS - PATTERN_OVERLAP_CHARS) {
-    const window = text.slice(from, from + PATTERN_WINDOW_CHARS)
+  for (let at = 0; at < text.length; at += PATTERN_WINDOW_CHARS - PATTERN_OVERLAP_CHARS) {
+    if (at + PATTERN_WINDOW_CHARS < from) continue
+    const window = text.slice(at, at + PATTERN_WINDOW_CHARS)
     context.work += window.length * PATTERN_WORK_FACTOR
     if (context.capturing ? captured(regex.exec(window), context) : regex.test(window)) return true
   }
