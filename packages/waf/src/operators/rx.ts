@@ -30,8 +30,12 @@ export function compilePattern(source: string, caseless = false): CompiledPatter
   try {
     const tree = parsePattern(toByteText(source), caseless)
     let linear: LinearMatcher | null | undefined
+    let regex: RegExp | undefined
     return {
-      regex: new RegExp(emitPattern(tree)),
+      // Most patterns never need V8.
+      get regex() {
+        return (regex ??= new RegExp(emitPattern(tree)))
+      },
       anchored: anchored(tree),
       literals: requiredLiterals(tree),
       linear: () => (linear === undefined ? (linear = linearMatcher(tree) ?? null) : linear),

@@ -61,14 +61,32 @@ export class Span {
 
   at(index = 0): SourcePosition {
     const offset = this.#offsets[Math.min(index, this.#offsets.length - 1)] ?? 0
-    const before = this.#source.text.slice(0, offset)
-    const line = before.split('\n').length
-    return { file: this.#source.file, line, column: offset - before.lastIndexOf('\n') }
+    const starts = lineStarts(this.#source)
+    let low = 0
+    let high = starts.length
+    while (high - low > 1) {
+      const middle = (low + high) >> 1
+      if (starts[middle]! <= offset) low = middle
+      else high = middle
+    }
+    return { file: this.#source.file, line: low + 1, column: offset - starts[low]! + 1 }
   }
 
   fail(index: number, problem: string, expected: string, remedy: string): never {
     throw new RuleSyntaxError(this.at(index), problem, expected, remedy)
   }
+}
+
+const knownStarts = new WeakMap<RuleSource, readonly number[]>()
+
+/** Where each line of a file begins. */
+function lineStarts(source: RuleSource): readonly number[] {
+  const known = knownStarts.get(source)
+  if (known !== undefined) return known
+  const starts = [0]
+  for (let at = source.text.indexOf('\n'); at >= 0; at = source.text.indexOf('\n', at + 1)) starts.push(at + 1)
+  knownStarts.set(source, starts)
+  return starts
 }
 
 /** Words of one directive: its name, then its arguments without their quotes. */
