@@ -13,7 +13,7 @@ import { BENCH_REQUESTS, type BenchRequest } from './requests.ts'
 
 const PROXY_CORE = '0'
 const LOAD_CORE = '1'
-const PORTS = { upstream: 18_090, nginx: 18_091, modsecurity: 18_092, ringwall: 18_093, ringwallOff: 18_094 } as const
+const PORTS = { upstream: 18_090, nginx: 18_091, modsecurity: 18_092, ringwall: 18_093, ringwallOff: 18_094, ringwallCrs: 18_095 } as const
 const CONNECTIONS = 32
 const ROUNDS = Number(process.env.ROUNDS ?? 5)
 const SECONDS = Number(process.env.SECONDS ?? 4)
@@ -28,6 +28,7 @@ const CONTENDERS: readonly Contender[] = [
   { name: 'nginx + ModSecurity + CRS', port: PORTS.modsecurity },
   { name: 'ringwall protect, WAF off', port: PORTS.ringwallOff },
   { name: 'ringwall protect, base rules', port: PORTS.ringwall },
+  { name: 'ringwall protect, CRS', port: PORTS.ringwallCrs },
 ]
 
 /** A wrk script that sends one request. */
@@ -158,6 +159,7 @@ async function main(): Promise<void> {
         ...more,
       ])
     protect(PORTS.ringwall, ['--rules', 'base'])
+    protect(PORTS.ringwallCrs, ['--rules', 'crs'])
     const off = join(directory, 'off.yaml')
     writeFileSync(
       off,
