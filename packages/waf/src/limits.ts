@@ -28,13 +28,21 @@ export const JSON_NAMES_CHARS_MAX = 65_536
 export const JSON_NAME_BYTES_MAX = 2_048
 
 /**
- * Characters that one run of a pattern sees. A longer value is looked at through windows of this size, so a pattern that
- * is quadratic by accident costs at most this much per character, not the length of the value.
+ * Characters that one run of V8's matcher sees. A longer value is looked at through windows of this size, so a pattern that
+ * is quadratic by accident costs at most this much per character, not the length of the value. Only patterns too large for the
+ * linear matcher are run so.
  */
 export const PATTERN_WINDOW_CHARS = 8_192
 
 /** Characters that two neighbouring windows share: no match up to this length is lost on a border. */
 export const PATTERN_OVERLAP_CHARS = 1_024
+
+/** The same for patterns with look-around or back-references, which only V8's backtracking matcher understands. */
+export const IRREGULAR_WINDOW_CHARS = 512
+export const IRREGULAR_OVERLAP_CHARS = 128
+
+/** What such a pattern's character costs, in units of {@link WORK_CHARS_MAX}. */
+export const IRREGULAR_WORK_FACTOR = 64
 
 /** Characters before and behind the end of a match in which its captures are looked for. */
 export const CAPTURE_CHARS_MAX = 4_096

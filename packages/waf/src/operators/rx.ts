@@ -2,6 +2,9 @@ import { toByteText } from '../bytes.ts'
 import {
   ANCHORED_CHARS_MAX,
   CAPTURE_CHARS_MAX,
+  IRREGULAR_OVERLAP_CHARS,
+  IRREGULAR_WINDOW_CHARS,
+  IRREGULAR_WORK_FACTOR,
   PATTERN_OVERLAP_CHARS,
   PATTERN_WINDOW_CHARS,
   PATTERN_WORK_FACTOR,
@@ -65,11 +68,11 @@ export const rx: OperatorFactory = ({ text: source, macro }) => {
  */
 function search(pattern: CompiledPattern, text: string, context: OperatorContext): boolean {
   const linear = pattern.linear()
-  if (linear === null) return backtrack(pattern, text, 0, context)
+  if (linear === null) return backtrack(pattern, text, context)
   context.work += text.length
   const end = linear.search(text, context, WORK_CHARS_MAX)
   if (end < 0) return false
-  if (!linear.exact) return backtrack(pattern, text, end, context)
+  if (!linear.exact) return backtrack(pattern, text, context, linear)
   if (!context.capturing) return true
   // A long text is seen around the match only, unless the pattern speaks of its ends.
   const near = pattern.anchored ? text.slice(0, ANCHORED_CHARS_MAX) : text.slice(Math.max(0, end - CAPTURE_CHARS_MAX), end + CAPTURE_CHARS_MAX)
@@ -81,18 +84,25 @@ function search(pattern: CompiledPattern, text: string, context: OperatorContext
   return true
 }
 
-/** V8's matcher, over windows that reach to `from` or beyond. */
-function backtrack({ regex, anchored: whole }: CompiledPattern, text: string, from: number, context: OperatorContext): boolean {
-  if (whole || text.length <= PATTERN_WINDOW_CHARS) {
+/**
+ * V8's matcher. It may take time quadratic in what it sees, so a long text goes through overlapping windows; with look-around or
+ * back-references, where V8 cannot fall back to its automaton, through small ones, and only where the linear matcher sees a chance.
+ */
+function backtrack({ regex, anchored: whole }: CompiledPattern, text: string, context: OperatorContext, chance?: LinearMatcher): boolean {
+  const size = chance === undefined ? PATTERN_WINDOW_CHARS : IRREGULAR_WINDOW_CHARS
+  const overlap = chance === undefined ? PATTERN_OVERLAP_CHARS : IRREGULAR_OVERLAP_CHARS
+  const factor = chance === undefined ? PATTERN_WORK_FACTOR : IRREGULAR_WORK_FACTOR
+  if (whole || text.length <= size) {
     const subject = text.length <= ANCHORED_CHARS_MAX ? text : text.slice(0, ANCHORED_CHARS_MAX)
-    context.work += subject.length * PATTERN_WORK_FACTOR
+    context.work += subject.length * factor
     if (!context.capturing) return regex.test(subject)
     return captured(regex.exec(subject), context)
   }
-  for (let at = 0; at < text.length; at += PATTERN_WINDOW_CHARS - PATTERN_OVERLAP_CHARS) {
-    if (at + PATTERN_WINDOW_CHARS < from) continue
-    const window = text.slice(at, at + PATTERN_WINDOW_CHARS)
-    context.work += window.length * PATTERN_WORK_FACTOR
+  for (let at = 0; at < text.length && context.work <= WORK_CHARS_MAX; at += size - overlap) {
+    const window = text.slice(at, at + size)
+    context.work += window.length
+    if (chance !== undefined && chance.search(window, context, WORK_CHARS_MAX) < 0) continue
+    context.work += window.length * factor
     if (context.capturing ? captured(regex.exec(window), context) : regex.test(window)) return true
   }
   return false
