@@ -13,7 +13,14 @@ import { BENCH_REQUESTS, type BenchRequest } from './requests.ts'
 
 const PROXY_CORE = '0'
 const LOAD_CORE = '1'
-const PORTS = { upstream: 18_090, nginx: 18_091, modsecurity: 18_092, ringwall: 18_093, ringwallOff: 18_094, ringwallCrs: 18_095 } as const
+const PORTS = {
+  upstream: 18_090,
+  nginx: 18_091,
+  modsecurity: 18_092,
+  ringwall: 18_093,
+  ringwallOff: 18_094,
+  ringwallCrs: 18_095,
+} as const
 const CONNECTIONS = 32
 const ROUNDS = Number(process.env.ROUNDS ?? 5)
 const SECONDS = Number(process.env.SECONDS ?? 4)

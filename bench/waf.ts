@@ -32,7 +32,13 @@ function load(sources: readonly RuleSource[]): void {
 
 const HOST = ['Host', 'shop.example.test'] as const
 
-function judge(rules: RuleSet, method: string, target: string, headers: readonly (readonly [string, string])[], body: Uint8Array): boolean {
+function judge(
+  rules: RuleSet,
+  method: string,
+  target: string,
+  headers: readonly (readonly [string, string])[],
+  body: Uint8Array,
+): boolean {
   const transaction = rules.begin()
   const head = transaction.requestHead({
     method,

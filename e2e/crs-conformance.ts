@@ -5,12 +5,17 @@
 import { parseArgs } from 'node:util'
 import { compileRules } from '@ringwall/waf'
 import { boundPatternTime, findCrs, readCrs } from '../packages/node/src/rules.ts'
-import { judgeFtw, readFtwCases } from './crs/ftw.ts'
 import { runThrough } from './crs/front.ts'
+import { judgeFtw, readFtwCases } from './crs/ftw.ts'
 import { CRS_TEST_SETUP } from './crs/setup.ts'
 
 const { values } = parseArgs({
-  options: { crs: { type: 'string' }, tests: { type: 'string' }, verbose: { type: 'boolean', default: false }, only: { type: 'string' } },
+  options: {
+    crs: { type: 'string' },
+    tests: { type: 'string' },
+    verbose: { type: 'boolean', default: false },
+    only: { type: 'string' },
+  },
 })
 const crs = findCrs(values.crs)
 if (values.tests === undefined) {

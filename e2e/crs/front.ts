@@ -57,7 +57,10 @@ function readRequest(bytes: Buffer): ReadRequest {
   }
   const valueOf = (wanted: string): string | undefined => headers.find(([name]) => name.toLowerCase() === wanted)?.[1]
   const host = valueOf('host')
-  if (version === 'HTTP/1.1' && (host === undefined || !/^(?:[A-Za-z0-9._~!$&'()*+,;=-]+|\[[0-9a-fA-F:.]+\])(?::\d*)?$/.test(host)))
+  if (
+    version === 'HTTP/1.1' &&
+    (host === undefined || !/^(?:[A-Za-z0-9._~!$&'()*+,;=-]+|\[[0-9a-fA-F:.]+\])(?::\d*)?$/.test(host))
+  )
     refused = true
   if (host !== undefined && /[\x00-\x20]/.test(host)) refused = true
   const length = valueOf('content-length')

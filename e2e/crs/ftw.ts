@@ -48,7 +48,8 @@ function isMap(value: unknown): value is Yaml {
 }
 
 const map = (value: unknown): Yaml => (isMap(value) ? value : {})
-const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : value === undefined || value === null ? [] : [value])
+const list = (value: unknown): readonly unknown[] =>
+  Array.isArray(value) ? value : value === undefined || value === null ? [] : [value]
 
 /** All cases below a folder, in the order of their files. */
 export function readFtwCases(directory: string): readonly FtwCase[] {
@@ -67,7 +68,13 @@ function readFile(path: string, file: string): readonly FtwCase[] {
     const title = String(test.test_title ?? `${String(ruleId)}-${String(test.test_id)}`)
     const stages = list(test.stages).map(map)
     const backend = stages.some((stage) => stage.stage !== undefined) ? 'httpbin' : 'albedo'
-    return { title, file, enabled, backend, stages: stages.map((stage) => readStage(map(stage.stage ?? stage), stage.stage !== undefined)) }
+    return {
+      title,
+      file,
+      enabled,
+      backend,
+      stages: stages.map((stage) => readStage(map(stage.stage ?? stage), stage.stage !== undefined)),
+    }
   })
 }
 
@@ -100,7 +107,11 @@ function buildRequest(input: Yaml, old: boolean): Buffer {
   const has = (name: string): boolean => headers.some(([key]) => key.toLowerCase() === name)
   const typeHas = (test: (value: string) => boolean): boolean =>
     headers.some(([key, value]) => key.toLowerCase() === 'content-type' && test(value.toLowerCase()))
-  let data = Array.isArray(input.data) ? input.data.join('\r\n') : input.data === undefined || input.data === null ? '' : String(input.data)
+  let data = Array.isArray(input.data)
+    ? input.data.join('\r\n')
+    : input.data === undefined || input.data === null
+      ? ''
+      : String(input.data)
   // Go templates: the tests use one function of them.
   data = data.replace(/\{\{ *"([^"]*)" *\| *repeat +(\d+) *\}\}/g, (_, text: string, times: string) => text.repeat(Number(times)))
   if (data !== '' && completed) {
@@ -139,7 +150,9 @@ function encodeForm(data: string): string {
 /** Go's url.QueryUnescape; undefined when an escape is broken. */
 function decodeQuery(text: string): string | undefined {
   if (/%(?![0-9a-fA-F]{2})/.test(text)) return ''
-  return text.replaceAll('+', ' ').replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+  return text
+    .replaceAll('+', ' ')
+    .replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
 }
 
 function encodeQuery(text: string): string {

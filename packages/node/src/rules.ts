@@ -81,8 +81,12 @@ function crsAt(folder: string): CrsInstallation {
   const edited = folder === CRS_FOLDERS[0] ? [join(CRS_SETUP_FOLDER, 'crs-setup.conf')] : []
   const setup = [...edited, ...own].find(existsSync)
   if (setup === undefined)
-    throw new StartError('RULES_INVALID', `${folder} holds the Core Rule Set without crs-setup.conf: copy crs-setup.conf.example there`)
-  const beside = edited.length > 0 && existsSync(CRS_SETUP_FOLDER) ? rulesIn(CRS_SETUP_FOLDER).filter((file) => file !== setup) : []
+    throw new StartError(
+      'RULES_INVALID',
+      `${folder} holds the Core Rule Set without crs-setup.conf: copy crs-setup.conf.example there`,
+    )
+  const beside =
+    edited.length > 0 && existsSync(CRS_SETUP_FOLDER) ? rulesIn(CRS_SETUP_FOLDER).filter((file) => file !== setup) : []
   const files = [...rulesIn(join(folder, 'rules')), ...beside].sort((a, b) => (basename(a) < basename(b) ? -1 : 1))
   const first = files.find((file) => INITIALIZATION.test(basename(file)))
   const signature = /^SecComponentSignature\s+"([^"]+)"/m.exec(first === undefined ? '' : readFileSync(first, 'utf8'))?.[1]
@@ -98,7 +102,10 @@ export function findCrs(folder?: string): CrsInstallation {
   if (folder !== undefined) {
     const found = resolve(folder)
     if (!existsSync(found) || !isCrs(found))
-      throw new StartError('RULES_INVALID', `${found} does not hold the Core Rule Set: expected rules/REQUEST-901-INITIALIZATION.conf below it`)
+      throw new StartError(
+        'RULES_INVALID',
+        `${found} does not hold the Core Rule Set: expected rules/REQUEST-901-INITIALIZATION.conf below it`,
+      )
     return crsAt(found)
   }
   const found = CRS_FOLDERS.find((place) => existsSync(place) && isCrs(place))
@@ -112,7 +119,10 @@ export function findCrs(folder?: string): CrsInstallation {
 }
 
 /** @param additions Configuration that is read after crs-setup.conf, before the rules. */
-export function readCrs({ setup, files, signature }: CrsInstallation, additions: readonly RuleSource[] = []): readonly RuleSource[] {
+export function readCrs(
+  { setup, files, signature }: CrsInstallation,
+  additions: readonly RuleSource[] = [],
+): readonly RuleSource[] {
   // Version 3 doubles the backslashes of its patterns for Apache; version 4 writes \x5c.
   const forApache = signature.startsWith('OWASP_CRS/3')
   const read = (file: string): RuleSource => (forApache ? { ...source(file), reader: 'apache' } : source(file))

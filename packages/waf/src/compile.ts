@@ -1,5 +1,5 @@
 /** SecLang sources to a rule set: checks every name, builds closures, one automaton over all literals. */
-import { type Actions, type ActionSurroundings, readActions, severityOf } from './actions.ts'
+import { type ActionSurroundings, type Actions, readActions, severityOf } from './actions.ts'
 import { buildAutomaton } from './automaton.ts'
 import { toByteText } from './bytes.ts'
 import { checkedMacro, idRange, ruleTest } from './effects.ts'
@@ -192,7 +192,9 @@ class Builder {
   #raiseParanoia({ actions }: RuleNode): void {
     for (const { name, value } of actions) {
       const level =
-        name === 'setvar' ? /^tx\.(?:(?:executing|blocking|detection)_)?paranoia_level=([1-4])$/i.exec(value?.text ?? '')?.[1] : undefined
+        name === 'setvar'
+          ? /^tx\.(?:(?:executing|blocking|detection)_)?paranoia_level=([1-4])$/i.exec(value?.text ?? '')?.[1]
+          : undefined
       if (level !== undefined) this.#paranoia = Math.max(this.#paranoia, Number(level))
     }
   }
@@ -243,7 +245,12 @@ class Builder {
     const rule = this.#byId.get(Number(match?.[1]))
     const link = rule?.links[Number(match?.[2] ?? 0)]
     if (match === null || rule === undefined || link === undefined)
-      return value.fail(0, `the rule ${value.text}`, 'the id of a rule before this one, or id:POSITION in its chain', 'Correct it.')
+      return value.fail(
+        0,
+        `the rule ${value.text}`,
+        'the id of a rule before this one, or id:POSITION in its chain',
+        'Correct it.',
+      )
     for (const node of nodes) {
       if (node.name === 'id' || node.name === 'phase' || node.name === 'chain')
         node.span.fail(0, `a change of ${node.name}`, 'other actions', 'Write the rule anew instead.')
@@ -269,7 +276,9 @@ class Builder {
     const { negated } = node.operator
     // What an operator sees on the way is not what the last transformation leaves.
     const gated = operator.literals !== undefined && operator.literals.length > 0 && !actions.multiMatch
-    const slot = gated ? numbered(this.#slotOf, operator.literals!.join('\n'), () => this.#slots.push(operator.literals!) - 1) : -1
+    const slot = gated
+      ? numbered(this.#slotOf, operator.literals!.join('\n'), () => this.#slots.push(operator.literals!) - 1)
+      : -1
     const shared = gated && !negated && !list.volatile
     const pair = shared ? numbered(this.#pairs, `${list.index}/${chain.index}`, (index) => ({ index, list, chain })) : undefined
     const pure = operator.impure !== true && !node.operator.argument.text.includes('%{')
@@ -299,7 +308,8 @@ class Builder {
     if (factory === undefined)
       return span.fail(0, `the operator @${name}`, 'an operator that this engine has', 'See packages/waf/README.md.')
     const macro = lower.startsWith('verify') ? parseMacro('') : checkedMacro(argument)
-    const data = (file: string): string => this.#dataFile(argument.slice(argument.text.indexOf(file), argument.text.indexOf(file) + file.length))
+    const data = (file: string): string =>
+      this.#dataFile(argument.slice(argument.text.indexOf(file), argument.text.indexOf(file) + file.length))
     const made = located(argument, () => factory({ text: argument.text, macro, data }))
     this.#operators.set(key, made)
     return made
@@ -369,12 +379,7 @@ function txGate({ list, operator: { comparison }, chain, negated }: Link): TxGat
 /** At least one variable has to be left to look at. */
 function included(nodes: readonly TargetNode[]): void {
   if (nodes.every(({ exclude }) => exclude)) {
-    nodes[0]!.span.fail(
-      0,
-      'only exclusions',
-      'at least one variable without !',
-      'Name the collection that they are taken from.',
-    )
+    nodes[0]!.span.fail(0, 'only exclusions', 'at least one variable without !', 'Name the collection that they are taken from.')
   }
 }
 
@@ -401,7 +406,12 @@ function compileTarget({ span, collection, selector, count, exclude }: TargetNod
   if (collection === 'XML') {
     const query = xmlQuery(selector.span.text)
     if (query === undefined)
-      selector.span.fail(0, `the XPath expression ${selector.span.text}`, 'steps such as /*, //name, //@* or //text()', 'Name the path without predicates and functions.')
+      selector.span.fail(
+        0,
+        `the XPath expression ${selector.span.text}`,
+        'steps such as /*, //name, //@* or //text()',
+        'Name the path without predicates and functions.',
+      )
     return { ...target, query }
   }
   if (!selector.regex) {

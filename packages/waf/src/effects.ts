@@ -76,20 +76,17 @@ export function setvar(span: Span): Effect {
 export function expirevar(span: Span): Effect {
   const { collection, name, value } = persistentPart(span, 'expirevar:ip.name=seconds')
   return ({ state }) =>
-    state.persistent
-      .get(collection)
-      ?.expire(state.expand(name).toLowerCase(), integer(state.expand(value)), state.now())
+    state.persistent.get(collection)?.expire(state.expand(name).toLowerCase(), integer(state.expand(value)), state.now())
 }
 
 /** `deprecatevar:ip.name=amount/seconds`. */
 export function deprecatevar(span: Span): Effect {
   const { collection, name, value } = persistentPart(span, 'deprecatevar:ip.name=amount/seconds')
   const rate = /^(\d{1,9})\/([1-9]\d{0,8})$/.exec(value.constant ?? '')
-  if (rate === null) return span.fail(0, `deprecatevar:${span.text}`, 'ip.name=amount/seconds', 'Write for example ip.score=1/60.')
+  if (rate === null)
+    return span.fail(0, `deprecatevar:${span.text}`, 'ip.name=amount/seconds', 'Write for example ip.score=1/60.')
   return ({ state }) =>
-    state.persistent
-      .get(collection)
-      ?.deprecate(state.expand(name).toLowerCase(), Number(rate[1]), Number(rate[2]), state.now())
+    state.persistent.get(collection)?.deprecate(state.expand(name).toLowerCase(), Number(rate[1]), Number(rate[2]), state.now())
 }
 
 function persistentPart(span: Span, form: string): { collection: string; name: Expandable; value: Expandable } {
@@ -106,7 +103,8 @@ function persistentPart(span: Span, form: string): { collection: string; name: E
 /** `initcol:ip=%{REMOTE_ADDR}`. */
 export function initcol(span: Span, timeoutSeconds: () => number): Effect {
   const match = new RegExp(`^(${PERSISTENT})=(.+)$`, 'i').exec(span.text)
-  if (match === null) return span.fail(0, `initcol:${span.text}`, 'ip=KEY, global=KEY, resource=KEY, session=KEY or user=KEY', 'Correct it.')
+  if (match === null)
+    return span.fail(0, `initcol:${span.text}`, 'ip=KEY, global=KEY, resource=KEY, session=KEY or user=KEY', 'Correct it.')
   return opening(match[1]!.toUpperCase(), checkedMacro(span.slice(match[1]!.length + 1)), timeoutSeconds)
 }
 
@@ -210,7 +208,8 @@ export function ctl(span: Span, compileTarget: (node: TargetNode) => Target): Ef
       choose(['On', 'Off', 'RelevantOnly'])
       return () => {}
     case 'auditlogparts':
-      if (!/^[+-]?[A-KZ]+$/.test(value.text)) value.fail(0, `the parts ${value.text}`, 'letters from A to K, and Z', 'Correct it.')
+      if (!/^[+-]?[A-KZ]+$/.test(value.text))
+        value.fail(0, `the parts ${value.text}`, 'letters from A to K, and Z', 'Correct it.')
       return () => {}
     default:
       return span.fail(
@@ -229,7 +228,8 @@ function removeTarget(value: Span, option: string, compileTarget: (node: TargetN
   const targets = parseTargets(value.slice(semicolon + 1)).map(compileTarget)
   const by = option.slice('ruleremovetargetby'.length)
   const range = by === 'id' ? idRange(which) : undefined
-  const from = range === undefined ? ruleTest(which, by as 'tag' | 'msg') : ({ id }: { id: number }) => id >= range[0] && id <= range[1]
+  const from =
+    range === undefined ? ruleTest(which, by as 'tag' | 'msg') : ({ id }: { id: number }) => id >= range[0] && id <= range[1]
   const removals = targets.map((target) => ({ target, from }))
   return ({ removedTargets }) => {
     if (removedTargets.length < REMOVED_TARGETS_MAX) removedTargets.push(...removals)

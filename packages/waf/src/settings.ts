@@ -54,7 +54,8 @@ export type DataFinder = (span: Span) => string
 type Setter = (values: readonly Span[], before: Settings, data: DataFinder, head: Span) => Change
 
 function one(values: readonly Span[], head: Span, expected: string): Span {
-  if (values.length !== 1) head.fail(0, `${head.text} with ${values.length} values`, expected, 'Put quotes around a value with blanks.')
+  if (values.length !== 1)
+    head.fail(0, `${head.text} with ${values.length} values`, expected, 'Put quotes around a value with blanks.')
   return values[0]!
 }
 
@@ -171,13 +172,7 @@ const SETTERS: ReadonlyMap<string, Setter> = new Map<string, Setter>([
 ])
 
 /** @returns What the directive changes; fails with its place when it is not done here. */
-export function applySetting(
-  settings: Settings,
-  name: string,
-  head: Span,
-  values: readonly Span[],
-  data: DataFinder,
-): Settings {
+export function applySetting(settings: Settings, name: string, head: Span, values: readonly Span[], data: DataFinder): Settings {
   const setter = SETTERS.get(name)
   if (setter === undefined) {
     head.fail(

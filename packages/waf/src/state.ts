@@ -75,6 +75,8 @@ export class RequestState implements OperatorContext {
 
   argsGet: readonly Entry[] = NONE
   argsPost: readonly Entry[] = NONE
+  /** Names of JSON arrays. */
+  argsArrays: readonly Entry[] = NONE
   headers: readonly Entry[] = NONE
   cookies: readonly Entry[] = NONE
   files: readonly Entry[] = NONE
@@ -187,6 +189,7 @@ export class RequestState implements OperatorContext {
     this.malformedEscapes ||= body.malformedEscapes
     if (body.over) this.over = 'too many arguments'
     this.argsPost = body.fields.map(([name, value]) => this.#entry('ARGS', name, value))
+    this.argsArrays = body.arrays.map((name) => this.#entry('ARGS', name, name))
     this.uploads = body.files
     this.files = body.files.map(({ name, fileName }) => this.#entry('FILES', name, fileName))
     this.partHeaders = body.partHeaders.map(([name, line]) => this.#entry('MULTIPART_PART_HEADERS', name, line))

@@ -241,15 +241,15 @@ function opens({ name, counted, relation, to, negated }: TxGate, { tx }: Request
 
 function isOut(entry: Entry, out: readonly RemovedTarget[]): boolean {
   return out.some(
-    ({ target: { collection, selects } }) =>
-      collection === entry.collection && (selects === undefined || selects(entry.lower)),
+    ({ target: { collection, selects } }) => collection === entry.collection && (selects === undefined || selects(entry.lower)),
   )
 }
 
 /** The text that matched, or nothing. What is known of a remembered value is not found out again, unless it captures. */
 function match(link: Link, subject: Subject, state: RequestState): Subject | undefined {
   const { memoIndex } = link
-  if (memoIndex < 0 || !subject.remembered) return link.multiMatch ? multiMatch(link, subject, state) : lastMatch(link, subject, state)
+  if (memoIndex < 0 || !subject.remembered)
+    return link.multiMatch ? multiMatch(link, subject, state) : lastMatch(link, subject, state)
   const results = (subject.results ??= new Uint8Array(state.sizes.links))
   const known = results[memoIndex]
   if (known === 1) return undefined

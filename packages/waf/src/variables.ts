@@ -50,10 +50,7 @@ function named(label: string, read: Read): readonly [string, Variable] {
 }
 
 /** Values kept by name: `TX`, `ENV`, `GEO`. */
-function table(
-  label: string,
-  of: (state: RequestState) => ReadonlyMap<string, string> | undefined,
-): readonly [string, Variable] {
+function table(label: string, of: (state: RequestState) => ReadonlyMap<string, string> | undefined): readonly [string, Variable] {
   return [
     label,
     {
@@ -131,9 +128,9 @@ export const VARIABLES: ReadonlyMap<string, Variable> = new Map<string, Variable
   collection('ARGS', args),
   collection('ARGS_GET', (state) => state.argsGet),
   collection('ARGS_POST', (state) => state.argsPost),
-  named('ARGS_NAMES', args),
+  named('ARGS_NAMES', (state) => (state.argsArrays.length === 0 ? args(state) : [...args(state), ...state.argsArrays])),
   named('ARGS_GET_NAMES', (state) => state.argsGet),
-  named('ARGS_POST_NAMES', (state) => state.argsPost),
+  named('ARGS_POST_NAMES', (state) => [...state.argsPost, ...state.argsArrays]),
   scalar('ARGS_COMBINED_SIZE', (state) =>
     String(args(state).reduce((sum, { name, subject }) => sum + name.length + subject.text.length, 0)),
   ),
@@ -159,8 +156,7 @@ export const VARIABLES: ReadonlyMap<string, Variable> = new Map<string, Variable
     {
       collection: true,
       volatile: true,
-      read: (state) =>
-        state.matchedVars.map((entry) => ({ ...selectable(entry), subject: state.memo.of(entryLabel(entry)) })),
+      read: (state) => state.matchedVars.map((entry) => ({ ...selectable(entry), subject: state.memo.of(entryLabel(entry)) })),
     },
   ],
   scalar('MATCHED_VAR_NAME', (state) => (state.matched === undefined ? '' : entryLabel(state.matched)), true),

@@ -11,6 +11,8 @@ export type BodyProcessor = '' | 'URLENCODED' | 'MULTIPART' | 'JSON' | 'XML'
 export interface ParsedBody {
   readonly processor: BodyProcessor
   readonly fields: readonly (readonly [name: string, value: string])[]
+  /** Names of JSON arrays, which no field has. */
+  readonly arrays: readonly string[]
   readonly files: readonly UploadedFile[]
   readonly partHeaders: readonly (readonly [name: string, line: string])[]
   readonly flags: ReadonlySet<MultipartFlag>
@@ -28,6 +30,7 @@ export interface ParsedBody {
 const NOTHING: ParsedBody = {
   processor: '',
   fields: [],
+  arrays: [],
   files: [],
   partHeaders: [],
   flags: new Set(),

@@ -35,7 +35,15 @@ export interface XmlDocument {
   readonly over: boolean
 }
 
-export const NO_XML: XmlDocument = { text: '', elements: [], attributes: [], texts: [], declarations: [], error: undefined, over: false }
+export const NO_XML: XmlDocument = {
+  text: '',
+  elements: [],
+  attributes: [],
+  texts: [],
+  declarations: [],
+  error: undefined,
+  over: false,
+}
 
 interface OpenElement {
   readonly name: string
@@ -85,7 +93,10 @@ export function parseXml(text: string): XmlDocument {
   }
 
   while (at < text.length) {
-    if (texts.length + attributes.length + elements.length + declarations.length >= ARGS_MAX * 4 || stack.length >= XML_DEPTH_MAX) {
+    if (
+      texts.length + attributes.length + elements.length + declarations.length >= ARGS_MAX * 4 ||
+      stack.length >= XML_DEPTH_MAX
+    ) {
       over = true
       break
     }
@@ -199,7 +210,9 @@ function doctypeEnd(text: string, open: number): number {
 /** Texts and attribute values, each judged alone. */
 export function xmlValues(text: string): { readonly values: readonly string[]; readonly over: boolean } {
   const { texts, attributes, over } = parseXml(text)
-  const values = [...texts.map(({ value }) => trim(value)), ...attributes.map(({ value }) => value)].filter((value) => value !== '')
+  const values = [...texts.map(({ value }) => trim(value)), ...attributes.map(({ value }) => value)].filter(
+    (value) => value !== '',
+  )
   return { values, over: over || values.length > ARGS_MAX }
 }
 
@@ -234,8 +247,7 @@ export function compileXmlQuery(source: string): XmlQuery | undefined {
   if (last === undefined) {
     return steps.length === 0
       ? undefined
-      : ({ elements, text }) =>
-          elements.filter(({ path }) => leads(steps, path)).map(({ from, to }) => text.slice(from, to))
+      : ({ elements, text }) => elements.filter(({ path }) => leads(steps, path)).map(({ from, to }) => text.slice(from, to))
   }
   const { kind, name, deep } = last
   // `//@x` and `//text()` look at any element below: one more step of any name and depth, or none.
@@ -243,7 +255,9 @@ export function compileXmlQuery(source: string): XmlQuery | undefined {
     deep ? steps.length === 0 || path.some((_, i) => leads(steps, path.slice(0, i + 1))) : leads(steps, path)
   if (kind === 'text') return ({ texts }) => texts.filter(({ path }) => inside(path)).map(({ value }) => value)
   return ({ attributes }) =>
-    attributes.filter((attribute) => (name === '*' || attribute.name === name) && inside(attribute.path)).map(({ value }) => value)
+    attributes
+      .filter((attribute) => (name === '*' || attribute.name === name) && inside(attribute.path))
+      .map(({ value }) => value)
 }
 
 /** Do steps lead from the root to the end of a path? */

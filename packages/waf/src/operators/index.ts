@@ -2,13 +2,13 @@ import { noMatch, unconditionalMatch } from './always.ts'
 import { validateByteRange, validateUrlEncoding, validateUtf8Encoding } from './bytes.ts'
 import { detectSqli, detectXss } from './detectors.ts'
 import { ipMatch, ipMatchFromFile } from './ip-match.ts'
+import { geoLookup, rbl } from './lookups.ts'
 import { eq, ge, gt, le, lt, ne } from './numbers.ts'
 import type { OperatorFactory } from './operator.ts'
 import { rx } from './rx.ts'
 import { beginsWith, contains, containsWord, endsWith, streq, strmatch, within } from './text.ts'
-import { pm, pmFromFile } from './words.ts'
 import { verifyCc, verifyCpf, verifySsn, verifySvnr } from './verify.ts'
-import { geoLookup, rbl } from './lookups.ts'
+import { pm, pmFromFile } from './words.ts'
 
 /** By SecLang name in lower case. */
 export const OPERATORS: ReadonlyMap<string, OperatorFactory> = new Map([

@@ -13,8 +13,8 @@ import {
   WORK_CHARS_MAX,
 } from '../limits.ts'
 import type { Expandable } from '../macro.ts'
-import { emitPattern } from '../regex/emit.ts'
 import { type LinearMatcher, linearMatcher } from '../regex/dfa.ts'
+import { emitPattern } from '../regex/emit.ts'
 import { requiredLiterals } from '../regex/literals.ts'
 import { type Pattern, PatternSyntaxError, parsePattern } from '../regex/syntax.ts'
 import { type CompiledOperator, OperatorArgumentError, type OperatorContext, type OperatorFactory } from './operator.ts'
@@ -75,7 +75,9 @@ function search(pattern: CompiledPattern, text: string, context: OperatorContext
   if (!linear.exact) return backtrack(pattern, text, context, linear)
   if (!context.capturing) return true
   // A long text is seen around the match only, unless the pattern speaks of its ends.
-  const near = pattern.anchored ? text.slice(0, ANCHORED_CHARS_MAX) : text.slice(Math.max(0, end - CAPTURE_CHARS_MAX), end + CAPTURE_CHARS_MAX)
+  const near = pattern.anchored
+    ? text.slice(0, ANCHORED_CHARS_MAX)
+    : text.slice(Math.max(0, end - CAPTURE_CHARS_MAX), end + CAPTURE_CHARS_MAX)
   context.work += near.length * PATTERN_WORK_FACTOR
   if (!captured(pattern.regex.exec(near), context)) {
     context.capture(0, '')
@@ -88,7 +90,12 @@ function search(pattern: CompiledPattern, text: string, context: OperatorContext
  * V8's matcher. It may take time quadratic in what it sees, so a long text goes through overlapping windows; with look-around or
  * back-references, where V8 cannot fall back to its automaton, through small ones, and only where the linear matcher sees a chance.
  */
-function backtrack({ regex, anchored: whole }: CompiledPattern, text: string, context: OperatorContext, chance?: LinearMatcher): boolean {
+function backtrack(
+  { regex, anchored: whole }: CompiledPattern,
+  text: string,
+  context: OperatorContext,
+  chance?: LinearMatcher,
+): boolean {
   const size = chance === undefined ? PATTERN_WINDOW_CHARS : IRREGULAR_WINDOW_CHARS
   const overlap = chance === undefined ? PATTERN_OVERLAP_CHARS : IRREGULAR_OVERLAP_CHARS
   const factor = chance === undefined ? PATTERN_WORK_FACTOR : IRREGULAR_WORK_FACTOR

@@ -3,11 +3,7 @@ import { type CompiledOperator, OperatorArgumentError, type OperatorFactory } fr
 
 /** `@pm`: one of several words occurs, in any case. `|41 42|` stands for bytes. */
 export const pm: OperatorFactory = ({ text: source }) =>
-  anyOf(
-    splitOutsideBytes(source).map(unhex),
-    '@pm without words',
-    'words separated by blanks',
-  )
+  anyOf(splitOutsideBytes(source).map(unhex), '@pm without words', 'words separated by blanks')
 
 /** `@pmFromFile`, `@pmf`: the same with one phrase a line; lines that begin with # are comments. Several files may be named. */
 export const pmFromFile: OperatorFactory = ({ text: source, data }) => {

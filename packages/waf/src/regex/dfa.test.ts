@@ -27,7 +27,11 @@ test('property: the linear matcher finds a match exactly when V8 does', () => {
       assert.ok(matcher?.exact)
       const regex = new RegExp(emitPattern(tree))
       for (let run = 0; run < 2; run += 1) {
-        assert.equal(matcher.search(text, unlimited, Number.POSITIVE_INFINITY) >= 0, regex.test(text), `${source} on ${JSON.stringify(text)}`)
+        assert.equal(
+          matcher.search(text, unlimited, Number.POSITIVE_INFINITY) >= 0,
+          regex.test(text),
+          `${source} on ${JSON.stringify(text)}`,
+        )
       }
     }),
     { numRuns: 20_000 },

@@ -127,7 +127,10 @@ function packed(members: Uint8Array): string {
 }
 
 /** Bytes that no set tells apart are one class. */
-function partition(sets: readonly Uint8Array[], words: boolean): { readonly classes: Uint8Array; readonly samples: readonly number[] } {
+function partition(
+  sets: readonly Uint8Array[],
+  words: boolean,
+): { readonly classes: Uint8Array; readonly samples: readonly number[] } {
   const classes = new Uint8Array(256)
   let count = 1
   const split = (has: (code: number) => boolean): void => {
@@ -244,7 +247,8 @@ class LazyAutomaton {
       const resolved: number[] = []
       this.#mark += 1
       const boundary = state.afterWord !== this.#wordClass[c]
-      for (const thread of state.threads) if (this.#resolve(thread, resolved, state.atStart, atEnd, boundary)) return enter(MATCHED)
+      for (const thread of state.threads)
+        if (this.#resolve(thread, resolved, state.atStart, atEnd, boundary)) return enter(MATCHED)
       threads = resolved
     }
     if (atEnd) return enter(DEAD)
