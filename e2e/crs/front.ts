@@ -55,18 +55,18 @@ function readRequest(bytes: Buffer): ReadRequest {
     if (before < 0) headers.push([name.trim(), value])
     else headers[before] = [headers[before]![0], `${headers[before]![1]}, ${value}`]
   }
-  const valueOf = (wanted: string): string | undefined => headers.find(([name]) => name.toLowerCase() === wanted)?.[1]
-  const host = valueOf('host')
+  const fieldOf = (wanted: string): string | undefined => headers.find(([name]) => name.toLowerCase() === wanted)?.[1]
+  const host = fieldOf('host')
   if (
     version === 'HTTP/1.1' &&
     (host === undefined || !/^(?:[A-Za-z0-9._~!$&'()*+,;=-]+|\[[0-9a-fA-F:.]+\])(?::\d*)?$/.test(host))
   )
     refused = true
   if (host !== undefined && /[\x00-\x20]/.test(host)) refused = true
-  const length = valueOf('content-length')
+  const length = fieldOf('content-length')
   if (length !== undefined && !/^\d+$/.test(length)) refused = true
   let body: Buffer = rest.subarray(0, length === undefined ? 0 : Number.parseInt(length, 10) || 0)
-  const chunked = /chunked/i.test(valueOf('transfer-encoding') ?? '')
+  const chunked = /chunked/i.test(fieldOf('transfer-encoding') ?? '')
   if (chunked) {
     body = readChunks(rest)
     // RFC 9112 section 6.3: the coding overrides the length.

@@ -155,7 +155,7 @@ const ACTIONS: ReadonlyMap<string, ActionReader> = new Map<string, ActionReader>
     (actions, node) => {
       const value = valueIn(node)
       const text = value.text.toLowerCase()
-      const level = /^[0-7]$/.test(text) ? Number(text) : LEVELS.findIndex((name) => name === text)
+      const level = /^[0-7]$/.test(text) ? Number(text) : (LEVELS as readonly string[]).indexOf(text)
       if (level < 0) value.fail(0, `the severity ${value.text}`, 'CRITICAL, ERROR, WARNING or NOTICE', 'Choose one of them.')
       actions.level = level
     },

@@ -244,18 +244,14 @@ class Builder {
     const match = /^(\d{1,9})(?::(\d{1,3}))?$/.exec(value.text)
     const rule = this.#byId.get(Number(match?.[1]))
     const link = rule?.links[Number(match?.[2] ?? 0)]
-    if (match === null || rule === undefined || link === undefined)
-      return value.fail(
-        0,
-        `the rule ${value.text}`,
-        'the id of a rule before this one, or id:POSITION in its chain',
-        'Correct it.',
-      )
+    if (link === undefined) {
+      value.fail(0, `the rule ${value.text}`, 'the id of a rule before this one, or id:POSITION in its chain', 'Correct it.')
+    }
     for (const node of nodes) {
       if (node.name === 'id' || node.name === 'phase' || node.name === 'chain')
         node.span.fail(0, `a change of ${node.name}`, 'other actions', 'Write the rule anew instead.')
     }
-    readActions(nodes, this.#around, link.actions)
+    readActions(nodes, this.#around, link!.actions)
     this.#raiseParanoia({ kind: 'action', span, actions: nodes })
   }
 
