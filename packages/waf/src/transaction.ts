@@ -7,7 +7,7 @@ import { holds, integer } from './operators/numbers.ts'
 import type { CompiledRule, Link, Phase, RemovedTarget, RuleRun, TxGate } from './rule.ts'
 import type { Settings } from './settings.ts'
 import { type Entry, type ProgramSizes, RequestState } from './state.ts'
-import type { Subject, SubjectMemo } from './subject.ts'
+import { Subject, type SubjectMemo } from './subject.ts'
 import type { WafEnvironment, WafMatch, WafRequest, WafResponse, WafTransaction, WafVerdict } from './types.ts'
 import { entryLabel } from './variables.ts'
 
@@ -124,11 +124,13 @@ export class Transaction implements WafTransaction {
   #runPhase(phase: Phase): void {
     const state = this.#state
     if (phase <= this.#allowedTo) return
-    state.beginPhase()
     const rules = this.#program.phases[phase - 1]!
+    // What is over a limit has been said before.
+    if (this.#isOver() ? phase === 5 : rules.length === 0) return
+    state.beginPhase()
     for (let i = 0; i < rules.length; i += 1) {
       if (this.#run.engine === 'Off') return
-      if (state.over !== undefined || state.work > WORK_CHARS_MAX) {
+      if (this.#isOver()) {
         this.#overLimit(phase)
         return
       }
@@ -154,7 +156,11 @@ export class Transaction implements WafTransaction {
       }
       if (rule.skipTo !== undefined) i = rule.skipTo - 1
     }
-    if (state.over !== undefined || state.work > WORK_CHARS_MAX) this.#overLimit(phase)
+    if (this.#isOver()) this.#overLimit(phase)
+  }
+
+  #isOver(): boolean {
+    return this.#state.over !== undefined || this.#state.work > WORK_CHARS_MAX
   }
 
   #isRemoved(rule: CompiledRule): boolean {
@@ -169,8 +175,30 @@ export class Transaction implements WafTransaction {
     this.#state.beginRule(rule)
     const { removedTargets } = this.#run
     const out = removedTargets.length === 0 ? removedTargets : removedTargets.filter(({ from }) => from(rule))
-    for (const link of rule.links) if (cannotMatch(link, this.#state) || !this.#matchesLink(link, out)) return false
+    const { links, gate } = rule
+    let from = 0
+    // An open gate is a match of the first link: what it would find is known.
+    if (gate !== undefined && out.length === 0 && !links[0]!.capture) {
+      this.#matchGate(gate, links[0]!)
+      from = 1
+    }
+    for (let i = from; i < links.length; i += 1) {
+      const link = links[i]!
+      if (cannotMatch(link, this.#state) || !this.#matchesLink(link, out)) return false
+    }
     return true
+  }
+
+  #matchGate({ name, counted }: TxGate, link: Link): void {
+    const state = this.#state
+    const value = state.tx.get(name)
+    const text = counted ? (value === undefined ? '0' : '1') : (value ?? '')
+    const subject = new Subject(text)
+    const entry = counted
+      ? { collection: '&TX', name: '', lower: '', subject }
+      : { collection: 'TX', name, lower: name, subject }
+    state.noteMatch(entry, subject)
+    for (const effect of link.effects) effect(this.#run)
   }
 
   #matchesLink(link: Link, out: readonly RemovedTarget[]): boolean {
