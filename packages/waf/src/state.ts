@@ -311,8 +311,8 @@ export class RequestState implements OperatorContext {
 
   beginPhase(): void {
     this.#once = []
-    this.#gathered = new Array(this.sizes.lists).fill(undefined)
-    this.#found = new Array(this.sizes.pairs).fill(undefined)
+    this.#gathered = new Array(this.sizes.lists)
+    this.#found = new Array(this.sizes.pairs)
   }
 
   beginRule(rule: CompiledRule): void {

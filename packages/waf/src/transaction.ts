@@ -194,9 +194,7 @@ export class Transaction implements WafTransaction {
     const value = state.tx.get(name)
     const text = counted ? (value === undefined ? '0' : '1') : (value ?? '')
     const subject = new Subject(text)
-    const entry = counted
-      ? { collection: '&TX', name: '', lower: '', subject }
-      : { collection: 'TX', name, lower: name, subject }
+    const entry = counted ? { collection: '&TX', name: '', lower: '', subject } : { collection: 'TX', name, lower: name, subject }
     state.noteMatch(entry, subject)
     for (const effect of link.effects) effect(this.#run)
   }
@@ -283,7 +281,8 @@ function match(link: Link, subject: Subject, state: RequestState): Subject | und
   if (known === 1) return undefined
   if (known === 2 && !link.capture && !link.multiMatch) return subject.through(link.chain, state)
   const seen = link.multiMatch ? multiMatch(link, subject, state) : lastMatch(link, subject, state)
-  results[memoIndex] = seen === undefined ? 1 : 2
+  // A search that the request's work cut short says nothing about the text: remembered, it would let it pass for good.
+  if (state.work <= WORK_CHARS_MAX) results[memoIndex] = seen === undefined ? 1 : 2
   return seen
 }
 

@@ -344,7 +344,9 @@ function reader({ collection: name, count, selects, exact, query }: Target, excl
     return count ? (state) => counted(state, some(state, selects).length) : (state) => some(state, selects)
   if (selects === undefined && removed.length === 0) return count ? (state) => counted(state, read(state).length) : read
   return (state) => {
-    const kept = read(state).filter(
+    const all = read(state)
+    if (all.length === 0) return count ? counted(state, 0) : NOTHING
+    const kept = all.filter(
       ({ lower }) =>
         (selects === undefined || selects(lower)) &&
         !removed.some((target) => target.selects === undefined || target.selects(lower)),
