@@ -114,6 +114,10 @@ export const MATCHED_VARS_MAX = 200
 /** Targets that one request's `ctl:ruleRemoveTarget...` may take out. */
 export const REMOVED_TARGETS_MAX = 2_000
 
-/** Instructions of a pattern's linear matcher, repeat counts written out, and cells of its table of states (4 bytes each). */
+/**
+ * Instructions of a pattern's linear matcher, repeat counts written out; cells of its table of states (4 bytes each), and threads in
+ * all its states (about 10 bytes each). Crafted texts can fill all matchers of a rule set: some 0.6 MB for each pattern.
+ */
 export const DFA_PROGRAM_MAX = 50_000
-export const DFA_TABLE_CELLS_MAX = 131_072
+export const DFA_TABLE_CELLS_MAX = 65_536
+export const DFA_THREADS_MAX = 32_768

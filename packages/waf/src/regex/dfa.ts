@@ -6,7 +6,7 @@
  * Look-around and back-references are not regular. They are read as if they always held, so for a pattern with one of them "no"
  * is certain and "yes" is not; `exact` tells which kind a pattern is.
  */
-import { DFA_PROGRAM_MAX, DFA_TABLE_CELLS_MAX } from '../limits.ts'
+import { DFA_PROGRAM_MAX, DFA_TABLE_CELLS_MAX, DFA_THREADS_MAX } from '../limits.ts'
 import type { WorkMeter } from '../subject.ts'
 import type { Pattern } from './syntax.ts'
 
@@ -175,6 +175,7 @@ class LazyAutomaton {
   #mark = 0
   #table = new Int32Array(0)
   #states: State[] = []
+  #threads = 0
   #numbers = new Map<string, number>()
   #start = UNKNOWN
   /** How often the table was thrown away: numbers of states mean nothing beyond it. */
@@ -337,7 +338,9 @@ class LazyAutomaton {
     if (known !== undefined) return known
     const classCount = this.#classCount
     let number = this.#states.length + FIRST_STATE
-    if ((number + 1) * classCount > DFA_TABLE_CELLS_MAX) {
+    this.#threads += threads.length
+    if ((number + 1) * classCount > DFA_TABLE_CELLS_MAX || this.#threads > DFA_THREADS_MAX) {
+      this.#threads = threads.length
       this.#states = []
       this.#numbers = new Map()
       this.#table = new Int32Array(0)
