@@ -469,6 +469,7 @@ async function main(): Promise<void> {
       more: [['Authorization', `Bearer ${issuer.token}`]],
     })
     await add('ringwall, base rules', (port) => protect(port, ['--rules', 'base']), { waf: true })
+    if (existsSync(CRS)) await add('ringwall, CRS', (port) => protect(port, ['--rules', 'crs']), { waf: true })
     mkdirSync(directory, { recursive: true })
     for (const { port } of contenders) await waitFor(port)
     const denying = contenders.find(({ name }) => name === 'ringwall, guard on, WAF off')

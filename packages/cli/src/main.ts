@@ -89,7 +89,12 @@ export function buildProgram(): Command {
     .argument('<url>', 'the application: http://HOST:PORT')
     .description('one node in front of one application, a ring of one')
     .requiredOption('--listen <host:port>', 'where to take traffic')
-    .option('--rules <set>', 'base, or a folder of .conf files; repeatable', (set: string, sets: string[]) => [...sets, set], [])
+    .option(
+      '--rules <set>',
+      'base, crs (the OWASP Core Rule Set as installed), or a folder of .conf files; repeatable',
+      (set: string, sets: string[]) => [...sets, set],
+      [],
+    )
     .option('--paranoia <level>', '1 to 4', whole('--paranoia', 1, 4), 1)
     .addOption(new Option('--mode <mode>', 'refuse, or only record').choices(['enforce', 'shadow']).default('enforce'))
     .option('--explain-header', 'tell clients which rules matched: for trials', false)

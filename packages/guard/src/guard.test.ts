@@ -78,6 +78,10 @@ const rules: RuleSet = {
     return {
       requestHead: ({ target }) => judge(target, 1),
       requestBody: (body) => judge(new TextDecoder().decode(body), 2),
+      responseHead: () => judge('', 2),
+      responseBytesWanted: 0,
+      responseBody: () => judge('', 2),
+      log: () => judge('', 2),
     }
   },
   rehearse: () => ({ ...rules.begin(), work: 7 }),

@@ -6,7 +6,7 @@
  * rather than letting it pass. Synchronous, unless the token verifier is not.
  */
 import { accountKey, type CompiledRoute, type Denial, type DenialIndex } from '@ringwall/ring'
-import type { WafMatch, WafTransaction, WafVerdict } from '@ringwall/waf'
+import { createCollectionStore, type WafMatch, type WafTransaction, type WafVerdict } from '@ringwall/waf'
 import { bearerToken } from './bearer.ts'
 import { needsSubject, takeLimits } from './limits.ts'
 import { LOGIN_BODY_BYTES_MAX, loginNames } from './login-names.ts'
@@ -106,6 +106,8 @@ export function viewAgeMs({ nowMs, certifiedAtMs, view }: GuardEnvironment): num
 
 export function createGuard(options: GuardOptions = {}): Guard {
   const limiter = options.limiter ?? createRateLimiter()
+  /** What rules remember between requests. */
+  const collections = createCollectionStore()
 
   const beforeIdentity = (judgement: RequestJudgement, environment: GuardEnvironment): Objection | undefined => {
     const { request } = judgement
@@ -146,8 +148,10 @@ export function createGuard(options: GuardOptions = {}): Guard {
 
     judgement.check = 'waf'
     if (route.rules === undefined) return undefined
-    judgement.waf = route.rules.begin()
-    return wafObjection(judgement, judgement.waf.requestHead(request))
+    const waf = route.rules.begin({ clock: () => nowMs, uniqueId: request.requestId ?? '', collections })
+    judgement.waf = waf
+    const verdict = waf.requestHead(request)
+    return wafObjection(judgement, verdict.blocked ? waf.log() : verdict)
   }
 
   const limitObjection = (
@@ -315,7 +319,8 @@ function bodyObjection(
     }
     judgement.shadowed = true
   }
-  return wafObjection(judgement, waf.requestBody(inspected, cut))
+  waf.requestBody(inspected, cut)
+  return wafObjection(judgement, waf.log())
 }
 
 type IdentityPolicy = NonNullable<CompiledRoute['service']['identity']>

@@ -38,6 +38,8 @@ export interface GuardRequest extends WafRequest {
   readonly host: string
   /** Path of the target, percent-decoded once and normalized, for routing only. */
   readonly path: string
+  /** `UNIQUE_ID` for rules. */
+  readonly requestId?: string
 }
 
 export type TokenVerdict =

@@ -11,12 +11,13 @@ import { readOperator, signAsOperator } from './local/operator.ts'
 import { contextFile, isProvisioned, type LocalNode, provisionRing, refreshContext, writeNodeConfigs } from './local/provision.ts'
 import { plainPolicy } from './local/up.ts'
 import { type RunningNode, startNode } from './node.ts'
+import { findCrs } from './rules.ts'
 import { untilAskedToStop } from './run-node.ts'
 
 export interface ProtectOptions {
   readonly url: string
   readonly listen: string
-  /** `base` or a folder. */
+  /** `base`, `crs` or a folder. */
   readonly rules: readonly string[]
   readonly paranoia: number
   readonly mode: 'enforce' | 'shadow'
@@ -113,10 +114,14 @@ interface NamedRules {
 
 function resolveRules(given: string): NamedRules {
   if (given === 'base') return { name: 'base', folder: undefined }
+  if (given === 'crs') {
+    findCrs()
+    return { name: 'crs', folder: undefined }
+  }
   const name = basename(resolve(given))
     .toLowerCase()
     .replace(/[^a-z0-9-]+/g, '-')
-  return { name: name === 'base' ? 'base-folder' : name, folder: resolve(given) }
+  return { name: name === 'base' || name === 'crs' ? `${name}-folder` : name, folder: resolve(given) }
 }
 
 function extraSettings(options: ProtectOptions, rules: readonly NamedRules[]): string {

@@ -507,7 +507,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   }
 
   #guardRequest(head: RequestHead): GuardRequest {
-    return new JudgedRequest(this.#request, head, this.#source)
+    return new JudgedRequest(this.#request, head, this.#source, this.#requestId)
   }
 
   #reportLogin(status: number): void {
@@ -630,16 +630,18 @@ class JudgedRequest implements GuardRequest {
   readonly remoteAddress: string
   readonly host: string
   readonly path: string
+  readonly requestId: string
   readonly #rawHeaders: readonly string[]
   #headers: readonly HeaderField[] | undefined
 
-  constructor(request: RawRequest, head: RequestHead, remoteAddress: string) {
+  constructor(request: RawRequest, head: RequestHead, remoteAddress: string, requestId: string) {
     this.method = head.method
     this.target = head.target
     this.httpVersion = request.httpVersion
     this.remoteAddress = remoteAddress
     this.host = head.host
     this.path = head.path
+    this.requestId = requestId
     this.#rawHeaders = request.rawHeaders
   }
 

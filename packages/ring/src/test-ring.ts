@@ -55,6 +55,10 @@ export const compile: RuleCompiler = (sources) => {
           work += body.length
           return verdict
         },
+        responseHead: () => verdict,
+        responseBytesWanted: 0,
+        responseBody: () => verdict,
+        log: () => verdict,
       }
     },
     excluding: () => none,

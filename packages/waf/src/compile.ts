@@ -1,20 +1,24 @@
 /** SecLang sources to a rule set: checks every name, builds closures, one automaton over all literals. */
+import { type ActionSurroundings, type Actions, readActions, severityOf } from './actions.ts'
 import { buildAutomaton } from './automaton.ts'
-import { checkedMacro, ctl, setvar } from './effects.ts'
+import { toByteText } from './bytes.ts'
+import { checkedMacro, idRange, ruleTest } from './effects.ts'
 import { type Expandable, parseMacro } from './macro.ts'
 import { unconditionalMatch } from './operators/always.ts'
 import { OPERATORS } from './operators/index.ts'
 import { type CompiledOperator, OperatorArgumentError } from './operators/operator.ts'
 import { compilePattern } from './operators/rx.ts'
-import type { CompiledRule, Link } from './rule.ts'
-import { type ActionNode, type DirectiveNode, type OperatorNode, parseRules, type TargetNode } from './seclang/parse.ts'
+import type { CompiledRule, Disruption, Link, Phase, TxGate } from './rule.ts'
+import { type DirectiveNode, type OperatorNode, parseRules, type RuleSelection, type TargetNode } from './seclang/parse.ts'
 import type { Span } from './seclang/source-text.ts'
+import { applySetting, DEFAULT_SETTINGS, type Settings } from './settings.ts'
 import type { PairOfListAndChain } from './state.ts'
 import { SubjectMemo, type TransformationChain } from './subject.ts'
 import { type Program, Transaction } from './transaction.ts'
-import { TRANSFORMATIONS, type Transformation } from './transformations/index.ts'
-import type { CompileOptions, RuleSet, RuleSource, WafMatch } from './types.ts'
-import { type Target, type TargetList, targetList, VARIABLES } from './variables.ts'
+import { htmlEntityDecode } from './transformations/html-entity-decode.ts'
+import { urlDecodeUniWith } from './transformations/url-decode.ts'
+import type { CompileOptions, RuleSet, RuleSource } from './types.ts'
+import { type Target, type TargetList, targetList, VARIABLES, xmlQuery } from './variables.ts'
 
 /**
  * Compiles rule files, in the order given, into one rule set.
@@ -22,8 +26,9 @@ import { type Target, type TargetList, targetList, VARIABLES } from './variables
  * @throws {RuleSyntaxError} At the first thing that is malformed or that this engine does not do, with its place.
  */
 export function compileRules(sources: readonly RuleSource[], options: CompileOptions): RuleSet {
-  const builder = new Builder(options)
+  const builder = new Builder(sources, options)
   for (const source of sources) {
+    if (source.kind === 'data') continue
     for (const node of parseRules(source)) builder.add(node)
     builder.endOfFile()
   }
@@ -31,62 +36,53 @@ export function compileRules(sources: readonly RuleSource[], options: CompileOpt
 }
 
 type RuleNode = Extract<DirectiveNode, { kind: 'rule' | 'action' }>
-type Phase = 1 | 2
 
-/** What the actions of one rule say. */
-interface Actions {
-  id: number | undefined
-  idSpan: Span | undefined
-  phase: Phase | undefined
-  message: Expandable
-  severity: WafMatch['severity']
-  status: number | undefined
-  disruptive: 'deny' | 'pass' | 'block' | undefined
-  log: boolean
-  chain: boolean
-  capture: boolean
-  skipAfter: { readonly name: string; readonly span: Span } | undefined
-  readonly tags: string[]
-  readonly transformations: (readonly [name: string, step: Transformation])[]
-  readonly effects: Link['effects'][number][]
-}
-
+/** A rule before its variables and patterns are compiled: directives that follow may still change it. */
 interface PendingRule {
-  readonly rule: Omit<CompiledRule, 'skipTo' | 'links'>
-  readonly links: Link[]
-  readonly skipAfter: Actions['skipAfter']
-  readonly kept: boolean
+  readonly id: number
+  readonly phase: Phase
+  readonly at: string
+  readonly defaults: Actions | undefined
+  readonly actions: Actions
+  readonly links: PendingLink[]
+  removed: boolean
 }
 
-const SEVERITIES: ReadonlyMap<string, WafMatch['severity']> = new Map([
-  ['emergency', 'critical'],
-  ['alert', 'critical'],
-  ['critical', 'critical'],
-  ['error', 'error'],
-  ['warning', 'warning'],
-  ['notice', 'notice'],
-  ['info', 'notice'],
-  ['debug', 'notice'],
-  ...['critical', 'critical', 'critical', 'error', 'warning', 'notice', 'notice', 'notice'].map(
-    (level, number) => [String(number), level as WafMatch['severity']] as const,
-  ),
-])
+interface PendingLink {
+  readonly node: RuleNode
+  readonly actions: Actions
+  targets: readonly TargetNode[]
+}
+
+const PHASES: readonly Phase[] = [1, 2, 3, 4, 5]
+
+/** Variables in which rule sets keep the paranoia level: CRS 3's, then CRS 4's. */
+const PARANOIA_VARIABLES = ['paranoia_level', 'executing_paranoia_level', 'blocking_paranoia_level', 'detection_paranoia_level']
 
 class Builder {
-  readonly #options: CompileOptions
+  readonly #data = new Map<string, string>()
   readonly #pending: (PendingRule | { readonly marker: string })[] = []
-  readonly #ids = new Map<number, string>()
+  readonly #byId = new Map<number, PendingRule>()
   readonly #defaults = new Map<Phase, Actions>()
   readonly #lists = new Map<string, TargetList>()
   readonly #chains = new Map<string, TransformationChain>()
   readonly #pairs = new Map<string, PairOfListAndChain>()
   readonly #slots: (readonly string[])[] = []
-  #engine: 'On' | 'Off' | 'DetectionOnly' = 'On'
+  readonly #slotOf = new Map<string, number>()
+  readonly #operators = new Map<string, CompiledOperator>()
+  readonly #around: ActionSurroundings
+  #settings: Settings
+  #links = 0
+  #paranoia: number
   /** The rule that the next SecRule belongs to. */
   #open: { readonly pending: PendingRule; readonly span: Span } | undefined
 
-  constructor(options: CompileOptions) {
-    this.#options = options
+  constructor(sources: readonly RuleSource[], options: CompileOptions) {
+    this.#paranoia = options.paranoia
+    for (const { file, text, kind } of sources) if (kind === 'data') this.#data.set(file, text)
+    const level = String(options.paranoia)
+    this.#settings = { ...DEFAULT_SETTINGS, tx: PARANOIA_VARIABLES.map((name) => [name, level] as const) }
+    this.#around = { compileTarget, collectionTimeout: () => this.#settings.collectionTimeout }
   }
 
   add(node: DirectiveNode): void {
@@ -94,14 +90,23 @@ class Builder {
       node.span.fail(0, 'a chain that is not finished', 'a SecRule', 'Complete the chain or remove the chain action.')
     }
     switch (node.kind) {
-      case 'engine':
-        this.#engine = node.mode
+      case 'setting':
+        this.#settings = applySetting(this.#settings, node.name, node.span, node.values, (span) => this.#dataFile(span))
         return
       case 'marker':
         this.#pending.push({ marker: node.name })
         return
       case 'default':
-        this.#addDefault(node.actions, node.span)
+        this.#addDefault(node)
+        return
+      case 'remove':
+        for (const value of node.values) for (const rule of this.#select(node.by, value)) rule.removed = true
+        return
+      case 'retarget':
+        this.#retarget(node)
+        return
+      case 'react':
+        this.#react(node)
         return
       default:
         if (this.#open === undefined) this.#addRule(node)
@@ -119,10 +124,16 @@ class Builder {
   }
 
   finish(): RuleSet {
-    const rules = this.#pending.filter((item): item is PendingRule => 'rule' in item && item.kept)
-    const phases = [this.#phase(1), this.#phase(2)] as const
-    const program = { phases, automaton: buildAutomaton(this.#slots), memo: new SubjectMemo(), engine: this.#engine }
-    const listed = rules.map(({ rule: { id, phase, tags, at, message } }) => ({
+    const rules = this.#pending.filter((item): item is PendingRule => 'links' in item && this.#isKept(item))
+    const phases = PHASES.map((phase) => this.#phase(phase))
+    const program: Program = {
+      phases,
+      automaton: buildAutomaton(this.#slots),
+      memo: new SubjectMemo(),
+      settings: this.#settings,
+      sizes: { lists: this.#lists.size, pairs: this.#pairs.size, links: this.#links },
+    }
+    const listed = rules.map(({ id, phase, at, actions: { tags, message } }) => ({
       id,
       message: message.constant ?? plain(message),
       phase,
@@ -132,159 +143,239 @@ class Builder {
     return ruleSet(program, listed, new Set())
   }
 
-  #addDefault(nodes: readonly ActionNode[], span: Span): void {
-    const actions = this.#readActions(nodes)
-    if (actions.phase === undefined) span.fail(0, 'default actions without a phase', 'phase:1 or phase:2', 'Add the phase.')
+  #isKept({ removed, actions }: PendingRule): boolean {
+    return !removed && paranoiaOf(actions.tags) <= this.#paranoia
+  }
+
+  #dataFile(span: Span): string {
+    const name = span.text.trim()
+    const { file } = span.at()
+    const folder = file.slice(0, Math.max(file.lastIndexOf('/'), file.lastIndexOf('\\')) + 1)
+    return (
+      this.#data.get(folder + name) ??
+      this.#data.get(name) ??
+      span.fail(0, `the data file ${name}`, 'a file beside the rules that name it', 'Add it to the folder of the rules.')
+    )
+  }
+
+  #addDefault({ actions: nodes, span }: Extract<DirectiveNode, { kind: 'default' }>): void {
+    const actions = readActions(nodes, this.#around)
+    if (actions.phase === undefined) span.fail(0, 'default actions without a phase', 'phase:1 to phase:5', 'Add the phase.')
     this.#defaults.set(actions.phase!, actions)
   }
 
   #addRule(node: RuleNode): void {
-    const actions = this.#readActions(node.actions)
+    const actions = readActions(node.actions, this.#around)
     const { id, idSpan } = actions
     if (id === undefined) node.span.fail(0, 'a rule without an id', 'the action id:NUMBER', 'Give it a number of its own.')
-    const at = node.span.at()
-    const place = `${at.file}:${at.line}`
-    const before = this.#ids.get(id!)
+    const { file, line } = node.span.at()
+    const before = this.#byId.get(id!)
     if (before !== undefined)
-      idSpan!.fail(0, `the rule id ${id}, already used at ${before}`, 'a number of its own', 'Choose another.')
-    this.#ids.set(id!, place)
+      idSpan!.fail(0, `the rule id ${id}, already used at ${before.at}`, 'a number of its own', 'Choose another.')
     const phase = actions.phase ?? 2
-    const defaults = this.#defaults.get(phase)
-    const disruptive =
-      actions.disruptive === 'block' || actions.disruptive === undefined ? defaults?.disruptive : actions.disruptive
     const pending: PendingRule = {
-      rule: {
-        id: id!,
-        phase,
-        message: actions.message,
-        severity: actions.severity,
-        tags: actions.tags,
-        at: place,
-        log: actions.log,
-        blocks: disruptive === 'deny',
-        status: actions.status ?? defaults?.status ?? 403,
-      },
+      id: id!,
+      phase,
+      at: `${file}:${line}`,
+      defaults: this.#defaults.get(phase),
+      actions,
       links: [],
-      skipAfter: actions.skipAfter,
-      kept: paranoiaOf(actions.tags) <= this.#options.paranoia,
+      removed: false,
     }
+    this.#byId.set(id!, pending)
     this.#pending.push(pending)
+    this.#raiseParanoia(node)
     this.#link(node, actions, pending)
   }
 
-  #addLink(node: RuleNode, pending: PendingRule): void {
-    const actions = this.#readActions(node.actions)
-    if (actions.id !== undefined || actions.disruptive !== undefined || actions.skipAfter !== undefined) {
-      node.span.fail(
-        0,
-        'a chained rule with an id, a disruptive action or skipAfter',
-        'these in the first rule of the chain only',
-        'Move them there.',
-      )
+  /** Rules that set a higher level themselves, such as an edited crs-setup.conf, need their rules compiled in. */
+  #raiseParanoia({ actions }: RuleNode): void {
+    for (const { name, value } of actions) {
+      const level =
+        name === 'setvar'
+          ? /^tx\.(?:(?:executing|blocking|detection)_)?paranoia_level=([1-4])$/i.exec(value?.text ?? '')?.[1]
+          : undefined
+      if (level !== undefined) this.#paranoia = Math.max(this.#paranoia, Number(level))
     }
+  }
+
+  #addLink(node: RuleNode, pending: PendingRule): void {
+    const actions = readActions(node.actions, this.#around)
+    actions.headOnly?.fail(
+      0,
+      'a chained rule with an id, a phase, a disruptive action or a skip',
+      'these in the first rule of the chain only',
+      'Move them there.',
+    )
     this.#link(node, actions, pending)
   }
 
   #link(node: RuleNode, actions: Actions, pending: PendingRule): void {
     this.#open = actions.chain ? { pending, span: node.span } : undefined
-    const names = actions.transformations.map(([name]) => name)
-    const chain = numbered(this.#chains, names.join(), (index) => ({
-      index,
-      steps: actions.transformations.map(([, step]) => step),
-    }))
-    if (node.kind === 'action') {
-      const operator = unconditionalMatch({ text: '', macro: parseMacro('') })
-      pending.links.push({
-        list: undefined,
-        chain,
-        operator,
-        negated: false,
-        capture: false,
-        slot: -1,
-        pair: undefined,
-        effects: actions.effects,
-      })
-      return
-    }
-    const list = this.#list(node.targets)
-    const operator = compileOperator(node.operator)
-    const { negated } = node.operator
-    const gated = pending.kept && operator.literals !== undefined && operator.literals.length > 0
-    const slot = gated ? this.#slots.push(operator.literals!) - 1 : -1
-    const shared = gated && !negated && !list.volatile
-    const pair = shared ? numbered(this.#pairs, `${list.index}/${chain.index}`, (index) => ({ index, list, chain })) : undefined
-    pending.links.push({ list, chain, operator, negated, capture: actions.capture, slot, pair, effects: actions.effects })
+    // Checked where they stand, compiled when nothing can change them any more.
+    const targets = node.kind === 'action' ? [] : node.targets
+    for (const target of targets) compileTarget(target)
+    if (node.kind === 'rule') this.#operator(node.operator)
+    pending.links.push({ node, actions, targets })
+    if (node.kind === 'rule') included(targets)
   }
 
-  #list(nodes: readonly TargetNode[]): TargetList {
-    const targets = nodes.map(compileTarget)
-    if (targets.every(({ exclude }) => exclude)) {
-      nodes[0]!.span.fail(
-        0,
-        'only exclusions',
-        'at least one variable without !',
-        'Name the collection that they are taken from.',
-      )
+  #select(by: RuleSelection, value: Span): readonly PendingRule[] {
+    const rules = this.#pending.filter((item): item is PendingRule => 'links' in item)
+    if (by === 'id') {
+      return value.text.split(/[\s,]+/).flatMap((part) => {
+        const [low, high] = idRange(value.slice(value.text.indexOf(part), value.text.indexOf(part) + part.length))
+        return rules.filter(({ id }) => id >= low && id <= high)
+      })
     }
+    const test = ruleTest(value, by)
+    return rules.filter(({ actions }) => test(actions))
+  }
+
+  #retarget({ by, value, targets }: Extract<DirectiveNode, { kind: 'retarget' }>): void {
+    for (const target of targets) compileTarget(target)
+    for (const rule of this.#select(by, value)) {
+      const head = rule.links[0]!
+      if (head.node.kind === 'rule') head.targets = [...head.targets, ...targets]
+    }
+  }
+
+  #react({ value, actions: nodes, span }: Extract<DirectiveNode, { kind: 'react' }>): void {
+    const match = /^(\d{1,9})(?::(\d{1,3}))?$/.exec(value.text)
+    const rule = this.#byId.get(Number(match?.[1]))
+    const link = rule?.links[Number(match?.[2] ?? 0)]
+    if (link === undefined) {
+      value.fail(0, `the rule ${value.text}`, 'the id of a rule before this one, or id:POSITION in its chain', 'Correct it.')
+    }
+    for (const node of nodes) {
+      if (node.name === 'id' || node.name === 'phase' || node.name === 'chain')
+        node.span.fail(0, `a change of ${node.name}`, 'other actions', 'Write the rule anew instead.')
+    }
+    readActions(nodes, this.#around, link!.actions)
+    this.#raiseParanoia({ kind: 'action', span, actions: nodes })
+  }
+
+  #compileLink({ node, actions, targets }: PendingLink, defaults: Actions | undefined): Link {
+    const inherited = actions.noInherited ? [] : (defaults?.transformations ?? [])
+    const names = [...inherited, ...actions.transformations].map(([name, step]) => [name, this.#mapped(name, step)] as const)
+    const chain = numbered(this.#chains, names.map(([name]) => name).join(), (index) => ({
+      index,
+      steps: names.map(([, step]) => step),
+    }))
+    const common = { chain, capture: actions.capture, multiMatch: actions.multiMatch, effects: actions.effects }
+    if (node.kind === 'action') {
+      const operator = unconditionalMatch({ text: '', macro: parseMacro(''), data: () => '' })
+      return { ...common, list: undefined, operator, negated: false, slot: -1, pair: undefined, memoIndex: -1 }
+    }
+    const list = this.#list(targets)
+    const operator = this.#operator(node.operator)
+    const { negated } = node.operator
+    // What an operator sees on the way is not what the last transformation leaves.
+    const gated = operator.literals !== undefined && operator.literals.length > 0 && !actions.multiMatch
+    const slot = gated
+      ? numbered(this.#slotOf, operator.literals!.join('\n'), () => this.#slots.push(operator.literals!) - 1)
+      : -1
+    const shared = gated && !negated && !list.volatile
+    const pair = shared ? numbered(this.#pairs, `${list.index}/${chain.index}`, (index) => ({ index, list, chain })) : undefined
+    const pure = operator.impure !== true && !node.operator.argument.text.includes('%{')
+    return { ...common, list, operator, negated, slot, pair, memoIndex: pure ? this.#links++ : -1 }
+  }
+
+  #mapped(name: string, step: (text: string) => string): (text: string) => string {
+    const { unicodeMap, htmlEntities } = this.#settings
+    if (name === 'htmlentitydecode' && htmlEntities === 'All') return htmlEntityDecode
+    if (name !== 'urldecodeuni' || unicodeMap === undefined) return step
+    return (this.#urlDecodeUni ??= urlDecodeUniWith(unicodeMap))
+  }
+
+  #urlDecodeUni: ((text: string) => string) | undefined
+
+  #list(nodes: readonly TargetNode[]): TargetList {
     const key = nodes.map(({ span }) => span.text).join('|')
-    return numbered(this.#lists, key, (index) => targetList(index, targets))
+    return numbered(this.#lists, key, (index) => targetList(index, nodes.map(compileTarget)))
+  }
+
+  #operator({ span, name, argument }: OperatorNode): CompiledOperator {
+    const lower = name.toLowerCase()
+    const key = `${lower} ${argument.text}`
+    const known = lower.includes('file') || lower.endsWith('f') ? undefined : this.#operators.get(key)
+    if (known !== undefined) return known
+    const factory = OPERATORS.get(lower)
+    if (factory === undefined)
+      return span.fail(0, `the operator @${name}`, 'an operator that this engine has', 'See packages/waf/README.md.')
+    const macro = lower.startsWith('verify') ? parseMacro('') : checkedMacro(argument)
+    const data = (file: string): string =>
+      this.#dataFile(argument.slice(argument.text.indexOf(file), argument.text.indexOf(file) + file.length))
+    const made = located(argument, () => factory({ text: argument.text, macro, data }))
+    this.#operators.set(key, made)
+    return made
   }
 
   #phase(phase: Phase): readonly CompiledRule[] {
-    const items = this.#pending.filter((item) => 'marker' in item || (item.kept && item.rule.phase === phase))
+    const items = this.#pending.filter((item) => 'marker' in item || (item.phase === phase && this.#isKept(item)))
     const places = new Map<string, number>()
     let count = 0
     for (const item of items) {
       if ('marker' in item) places.set(item.marker, count)
-      else count += 1
+      else places.set(String(item.id), ++count)
     }
     const rules: CompiledRule[] = []
     for (const item of items) {
       if ('marker' in item) continue
-      const skipTo = item.skipAfter === undefined ? undefined : places.get(item.skipAfter.name)
-      if (item.skipAfter !== undefined && (skipTo === undefined || skipTo <= rules.length)) {
-        item.skipAfter.span.fail(
-          0,
-          `the marker ${item.skipAfter.name}`,
-          'a SecMarker of this name after the rule',
-          'Add it or correct the name.',
-        )
-      }
-      rules.push({ ...item.rule, links: item.links, skipTo })
+      rules.push(this.#compileRule(item, rules.length, places, count))
     }
     return rules
   }
 
-  #readActions(nodes: readonly ActionNode[]): Actions {
-    const actions: Actions = {
-      id: undefined,
-      idSpan: undefined,
-      phase: undefined,
-      message: parseMacro(''),
-      severity: 'notice',
-      status: undefined,
-      disruptive: undefined,
-      log: true,
-      chain: false,
-      capture: false,
-      skipAfter: undefined,
-      tags: [],
-      transformations: [],
-      effects: [],
-    }
-    for (const node of nodes) {
-      const read = ACTIONS.get(node.name)
-      if (read === undefined) {
-        node.span.fail(
+  #compileRule(pending: PendingRule, place: number, places: ReadonlyMap<string, number>, count: number): CompiledRule {
+    const { actions, defaults } = pending
+    const { skipAfter, skip } = actions
+    let skipTo = skip === undefined ? undefined : Math.min(count, place + 1 + skip.count)
+    if (skipAfter !== undefined) {
+      skipTo = places.get(skipAfter.name)
+      if (skipTo === undefined || skipTo <= place) {
+        skipAfter.span.fail(
           0,
-          `the action ${node.name}`,
-          'an action that this engine does',
-          'Remove it, or see packages/waf/README.md.',
+          `the marker ${skipAfter.name}`,
+          'a SecMarker of this name after the rule',
+          'Add it or correct the name.',
         )
       }
-      read!(actions, node)
     }
-    return actions
+    const wanted = actions.disruption ?? 'block'
+    const disruption = wanted === 'block' ? (defaults?.disruption ?? 'pass') : wanted
+    const last = pending.links.at(-1)!.actions
+    const links = pending.links.map((link) => this.#compileLink(link, defaults))
+    return {
+      gate: txGate(links[0]!),
+      id: pending.id,
+      phase: pending.phase,
+      message: actions.message,
+      logData: actions.logData.constant === '' ? last.logData : actions.logData,
+      severity: severityOf(actions.level),
+      level: actions.level,
+      rev: actions.rev,
+      ver: actions.ver,
+      tags: actions.tags,
+      at: pending.at,
+      log: actions.log ?? defaults?.log ?? true,
+      disruption: (disruption === 'block' ? 'deny' : disruption) as Disruption,
+      status: actions.status ?? defaults?.status ?? 403,
+      links,
+      skipTo,
+    }
+  }
+}
+
+function txGate({ list, operator: { comparison }, chain, negated }: Link): TxGate | undefined {
+  if (list?.txName === undefined || comparison === undefined || chain.steps.length > 0) return undefined
+  return { name: list.txName, counted: list.txCounted, ...comparison, negated }
+}
+
+/** At least one variable has to be left to look at. */
+function included(nodes: readonly TargetNode[]): void {
+  if (nodes.every(({ exclude }) => exclude)) {
+    nodes[0]!.span.fail(0, 'only exclusions', 'at least one variable without !', 'Name the collection that they are taken from.')
   }
 }
 
@@ -293,136 +384,39 @@ function ruleSet(program: Program, all: RuleSet['rules'], excluded: ReadonlySet<
   return {
     ruleCount: rules.length,
     rules,
-    begin: () => new Transaction(program, excluded),
-    rehearse: () => new Transaction({ ...program, memo: new SubjectMemo() }, excluded),
+    begin: (environment) => new Transaction(program, excluded, environment),
+    rehearse: () => new Transaction({ ...program, memo: new SubjectMemo() }, excluded, undefined),
     excluding: (ids) =>
       ids.length === 0 ? ruleSet(program, all, excluded) : ruleSet(program, all, new Set([...excluded, ...ids])),
   }
-}
-
-type ActionReader = (actions: Actions, node: ActionNode) => void
-
-function valueIn({ span, name, value }: ActionNode): Span {
-  return value ?? span.fail(0, `the action ${name} without a value`, `${name}:VALUE`, 'Add the value.')
-}
-
-function checked(node: ActionNode, pattern: RegExp, expected: string): string {
-  const value = valueIn(node)
-  if (!pattern.test(value.text)) value.fail(0, `${node.name}:${value.text}`, expected, 'Correct it.')
-  return value.text
-}
-
-const accept: ActionReader = () => {}
-const withMacro: ActionReader = (_, node) => void checkedMacro(valueIn(node))
-
-const ACTIONS: ReadonlyMap<string, ActionReader> = new Map<string, ActionReader>([
-  [
-    'id',
-    (actions, node) => {
-      actions.id = Number(checked(node, /^[1-9]\d{0,8}$/, 'a positive number'))
-      actions.idSpan = node.span
-    },
-  ],
-  [
-    'phase',
-    (actions, node) => {
-      const text = checked(node, /^(?:[1-5]|request|response|logging)$/, 'a phase from 1 to 5')
-      const phase = text === 'request' ? 2 : text === 'response' ? 4 : text === 'logging' ? 5 : Number(text)
-      if (phase !== 1 && phase !== 2) {
-        valueIn(node).fail(
-          0,
-          `phase ${phase}, which this engine does not run`,
-          'phase 1 or 2',
-          'Leave rules about responses out.',
-        )
-      }
-      actions.phase = phase as Phase
-    },
-  ],
-  [
-    'msg',
-    (actions, node) => {
-      actions.message = checkedMacro(valueIn(node))
-    },
-  ],
-  ['tag', (actions, node) => void actions.tags.push(valueIn(node).text)],
-  [
-    'severity',
-    (actions, node) => {
-      const value = valueIn(node)
-      const level = SEVERITIES.get(value.text.toLowerCase())
-      actions.severity =
-        level ?? value.fail(0, `the severity ${value.text}`, 'CRITICAL, ERROR, WARNING or NOTICE', 'Choose one of them.')
-    },
-  ],
-  [
-    'status',
-    (actions, node) => {
-      actions.status = Number(checked(node, /^[2-5]\d\d$/, 'an HTTP status'))
-    },
-  ],
-  ['deny', (actions) => void (actions.disruptive = 'deny')],
-  ['drop', (actions) => void (actions.disruptive = 'deny')],
-  ['pass', (actions) => void (actions.disruptive = 'pass')],
-  ['block', (actions) => void (actions.disruptive = 'block')],
-  ['log', (actions) => void (actions.log = true)],
-  ['nolog', (actions) => void (actions.log = false)],
-  ['chain', (actions) => void (actions.chain = true)],
-  ['capture', (actions) => void (actions.capture = true)],
-  ['t', readTransformation],
-  ['setvar', (actions, node) => void actions.effects.push(setvar(valueIn(node)))],
-  ['ctl', (actions, node) => void actions.effects.push(ctl(valueIn(node)))],
-  [
-    'skipafter',
-    (actions, node) => {
-      actions.skipAfter = { name: valueIn(node).text, span: valueIn(node) }
-    },
-  ],
-  // For people and for audit logs: read and checked, without effect on a verdict.
-  ['logdata', withMacro],
-  ['ver', accept],
-  ['rev', accept],
-  ['maturity', accept],
-  ['accuracy', accept],
-  ['auditlog', accept],
-  ['noauditlog', accept],
-])
-
-function readTransformation(actions: Actions, node: ActionNode): void {
-  const value = valueIn(node)
-  const name = value.text.toLowerCase()
-  if (name === 'none') {
-    actions.transformations.length = 0
-    return
-  }
-  const step = TRANSFORMATIONS.get(name)
-  if (step === undefined)
-    value.fail(0, `the transformation ${value.text}`, 'one that this engine has', 'See packages/waf/README.md.')
-  actions.transformations.push([name, step!])
 }
 
 function compileTarget({ span, collection, selector, count, exclude }: TargetNode): Target {
   const variable = VARIABLES.get(collection)
   if (variable === undefined)
     span.fail(0, `the variable ${collection}`, 'a variable that this engine fills', 'See packages/waf/README.md.')
-  if (selector === undefined) return { collection, count, exclude, selects: undefined }
-  if (!variable!.collection || collection === 'XML') {
+  const target = { collection, count, exclude, selects: undefined, exact: undefined, query: undefined }
+  if (selector === undefined) return target
+  if (!variable!.collection) {
     selector.span.fail(0, `a selector on ${collection}`, 'a variable with named members', 'Remove the selector.')
   }
+  if (collection === 'XML') {
+    const query = xmlQuery(selector.span.text)
+    if (query === undefined)
+      selector.span.fail(
+        0,
+        `the XPath expression ${selector.span.text}`,
+        'steps such as /*, //name, //@* or //text()',
+        'Name the path without predicates and functions.',
+      )
+    return { ...target, query }
+  }
   if (!selector.regex) {
-    const wanted = selector.span.text.toLowerCase()
-    return { collection, count, exclude, selects: (lower) => lower === wanted }
+    const wanted = toByteText(selector.span.text).toLowerCase()
+    return { ...target, selects: (lower) => lower === wanted, exact: wanted }
   }
   const { regex } = located(selector.span, () => compilePattern(selector.span.text, true))
-  return { collection, count, exclude, selects: (lower) => regex.test(lower) }
-}
-
-function compileOperator({ span, name, argument }: OperatorNode): CompiledOperator {
-  const factory = OPERATORS.get(name.toLowerCase())
-  if (factory === undefined)
-    return span.fail(0, `the operator @${name}`, 'an operator that this engine has', 'See packages/waf/README.md.')
-  const macro = name.toLowerCase() === 'rx' ? parseMacro('') : checkedMacro(argument)
-  return located(argument, () => factory({ text: argument.text, macro }))
+  return { ...target, selects: (lower) => regex.test(lower) }
 }
 
 /** Runs `make`; an argument it refuses is reported at its place in the file. */

@@ -18,6 +18,9 @@ export const PART_HEADER_BYTES_MAX = 8_192
 /** Nesting of a JSON body. */
 export const JSON_DEPTH_MAX = 64
 
+/** Nesting of an XML body. */
+export const XML_DEPTH_MAX = 64
+
 /** Characters of argument names taken from one JSON body: each scalar carries the names of all its containers. */
 export const JSON_NAMES_CHARS_MAX = 65_536
 
@@ -25,13 +28,24 @@ export const JSON_NAMES_CHARS_MAX = 65_536
 export const JSON_NAME_BYTES_MAX = 2_048
 
 /**
- * Characters that one run of a pattern sees. A longer value is looked at through windows of this size, so a pattern that
- * is quadratic by accident costs at most this much per character, not the length of the value.
+ * Characters that one run of V8's matcher sees. A longer value is looked at through windows of this size, so a pattern that
+ * is quadratic by accident costs at most this much per character, not the length of the value. Only patterns too large for the
+ * linear matcher are run so.
  */
 export const PATTERN_WINDOW_CHARS = 8_192
 
 /** Characters that two neighbouring windows share: no match up to this length is lost on a border. */
 export const PATTERN_OVERLAP_CHARS = 1_024
+
+/** The same for patterns with look-around or back-references, which only V8's backtracking matcher understands. */
+export const IRREGULAR_WINDOW_CHARS = 512
+export const IRREGULAR_OVERLAP_CHARS = 128
+
+/** What such a pattern's character costs, in units of {@link WORK_CHARS_MAX}. */
+export const IRREGULAR_WORK_FACTOR = 64
+
+/** Characters before and behind the end of a match in which its captures are looked for. */
+export const CAPTURE_CHARS_MAX = 4_096
 
 /** Characters of a value that an anchored pattern (`^`, `$`) sees; the rest is not part of the run. */
 export const ANCHORED_CHARS_MAX = 131_072
@@ -61,6 +75,9 @@ export const MATCHES_MAX = 100
 /** Characters of a matching value in a report. */
 export const EXCERPT_CHARS_MAX = 120
 
+/** Characters of a rule's `logdata` in a report. */
+export const LOG_DATA_CHARS_MAX = 300
+
 /** Values remembered between requests with their transformed forms, and the longest that is. */
 export const MEMO_VALUES_MAX = 4_096
 export const MEMO_VALUE_CHARS_MAX = 256
@@ -73,3 +90,34 @@ export const TX_VARIABLES_MAX = 1_000
 
 /** The id reported when a request is over a limit rather than caught by a rule. */
 export const LIMIT_RULE_ID = 100_999
+
+/** Persistent collections held by one store, and values in one of them. */
+export const COLLECTIONS_MAX = 100_000
+export const COLLECTION_ENTRIES_MAX = 128
+
+/** Characters of a key that `initcol` names. */
+export const COLLECTION_KEY_CHARS_MAX = 256
+
+/** Bytes of a response's body that are looked at, unless `SecResponseBodyLimit` says otherwise. */
+export const RESPONSE_BODY_BYTES_MAX = 524_288
+
+/** Patterns with macros in them, compiled while requests run; the longest such pattern. */
+export const RUNTIME_PATTERNS_MAX = 64
+export const RUNTIME_PATTERN_CHARS_MAX = 2_048
+
+/** Bytes of one uploaded file that `FILES_TMP_CONTENT` holds. */
+export const FILE_CONTENT_BYTES_MAX = 131_072
+
+/** Values of a rule's matches that `MATCHED_VARS` holds. */
+export const MATCHED_VARS_MAX = 200
+
+/** Targets that one request's `ctl:ruleRemoveTarget...` may take out. */
+export const REMOVED_TARGETS_MAX = 2_000
+
+/**
+ * Instructions of a pattern's linear matcher, repeat counts written out; cells of its table of states (4 bytes each), and threads in
+ * all its states (about 10 bytes each). Crafted texts can fill all matchers of a rule set: some 0.6 MB for each pattern.
+ */
+export const DFA_PROGRAM_MAX = 50_000
+export const DFA_TABLE_CELLS_MAX = 65_536
+export const DFA_THREADS_MAX = 32_768

@@ -1,11 +1,14 @@
 /** A rule after compilation. */
 
 import type { Expandable } from './macro.ts'
-import type { CompiledOperator } from './operators/operator.ts'
+import type { CompiledOperator, Relation } from './operators/operator.ts'
+import type { EngineMode } from './settings.ts'
 import type { PairOfListAndChain, RequestState } from './state.ts'
 import type { TransformationChain } from './subject.ts'
 import type { WafMatch } from './types.ts'
-import type { TargetList } from './variables.ts'
+import type { Target, TargetList } from './variables.ts'
+
+export type Phase = 1 | 2 | 3 | 4 | 5
 
 /** One SecRule of a chain, or the whole of a rule that has none. */
 export interface Link {
@@ -15,32 +18,71 @@ export interface Link {
   readonly operator: CompiledOperator
   readonly negated: boolean
   readonly capture: boolean
+  /** The operator sees the value after each transformation, not only after the last. */
+  readonly multiMatch: boolean
   /** The automaton's slot of the operator's literals, or -1. */
   readonly slot: number
   /** Set when the literals of all values can be looked up at once. */
   readonly pair: PairOfListAndChain | undefined
   /** Run for every value that matches. */
-  readonly effects: readonly ((run: RuleRun) => void)[]
+  readonly effects: readonly Effect[]
+  /** Number of the link in its rule set, where what the operator says depends on the text alone; else -1. */
+  readonly memoIndex: number
 }
+
+export type Effect = (run: RuleRun) => void
 
 /** What effects act on. */
 export interface RuleRun {
   readonly state: RequestState
   /** Ids, and ranges of them, that are out for the rest of this request. */
   readonly removed: (readonly [low: number, high: number])[]
-  readonly removedTags: string[]
-  engine: 'On' | 'Off' | 'DetectionOnly'
+  /** Rules that are out by another property. */
+  readonly removedIf: ((rule: CompiledRule) => boolean)[]
+  /** Variables that some rules do not look at for the rest of this request. */
+  readonly removedTargets: RemovedTarget[]
+  engine: EngineMode
+  requestBodyAccess: boolean
+  requestBodyLimit: number
+  requestBodyProcessor: 'URLENCODED' | 'MULTIPART' | 'JSON' | 'XML' | undefined
+  responseBodyAccess: boolean
+  responseBodyLimit: number
+}
+
+export interface RemovedTarget {
+  readonly target: Target
+  from(rule: CompiledRule): boolean
+}
+
+/** `block` has been resolved to what the phase's defaults say. */
+export type Disruption = 'deny' | 'pass' | 'allow' | 'allow:phase' | 'allow:request'
+
+/** A rule that asks first for one number in TX, as most rules of a scoring rule set do. */
+export interface TxGate {
+  readonly name: string
+  /** It is asked whether it is there. */
+  readonly counted: boolean
+  readonly relation: Relation
+  readonly to: number
+  readonly negated: boolean
 }
 
 export interface CompiledRule {
+  /** What has to hold for its first link to match, where that is quickly said. */
+  readonly gate: TxGate | undefined
   readonly id: number
-  readonly phase: 1 | 2
+  readonly phase: Phase
   readonly message: Expandable
+  readonly logData: Expandable
   readonly severity: WafMatch['severity']
+  /** 0 (emergency) to 7 (debug), where the rule says. */
+  readonly level: number | undefined
+  readonly rev: string
+  readonly ver: string
   readonly tags: readonly string[]
   readonly at: string
   readonly log: boolean
-  readonly blocks: boolean
+  readonly disruption: Disruption
   readonly status: number
   readonly links: readonly Link[]
   /** Where to go on after a match: an index into the rules of the phase. */

@@ -3,13 +3,20 @@ import type { Automaton } from './automaton.ts'
 import { NOTHING_FOUND } from './automaton.ts'
 import { parseCookies } from './body/cookies.ts'
 import { parseForm } from './body/form.ts'
-import type { ParsedBody } from './body/request-body.ts'
+import type { MultipartFlag, UploadedFile } from './body/multipart.ts'
+import { bodyProcessor, type ParsedBody } from './body/request-body.ts'
+import { NO_XML, type XmlDocument } from './body/xml.ts'
 import { toByteText } from './bytes.ts'
-import { EXPANDED_CHARS_MAX, HEADERS_MAX, TX_VARIABLES_MAX } from './limits.ts'
+import { ARGS_MAX, EXPANDED_CHARS_MAX, HEADERS_MAX, MATCHED_VARS_MAX, TX_VARIABLES_MAX } from './limits.ts'
 import type { Expandable } from './macro.ts'
 import type { OperatorContext } from './operators/operator.ts'
+import type { CompiledRule } from './rule.ts'
+import type { Settings } from './settings.ts'
 import type { Subject, SubjectMemo, TransformationChain } from './subject.ts'
-import type { WafRequest } from './types.ts'
+import { base64Decode } from './transformations/base64-decode.ts'
+import { trim } from './transformations/blanks.ts'
+import { percentDecode } from './transformations/url-decode.ts'
+import type { PersistentCollection, WafEnvironment, WafRequest, WafResponse } from './types.ts'
 import { scalarText, type TargetList } from './variables.ts'
 
 /** One value that rules look at. */
@@ -23,61 +30,135 @@ export interface Entry {
   readonly subject: Subject
 }
 
+/** How many of each a rule set has. */
+export interface ProgramSizes {
+  readonly lists: number
+  readonly pairs: number
+  readonly links: number
+}
+
+const NONE: readonly Entry[] = []
+const NO_FLAGS: ReadonlySet<MultipartFlag> = new Set()
+
 export class RequestState implements OperatorContext {
   readonly memo: SubjectMemo
   readonly automaton: Automaton
-  readonly tx = new Map<string, string>()
+  readonly environment: WafEnvironment | undefined
+  readonly tx: Map<string, string>
+  readonly beganAtMs: number
+  readonly webAppId: string
+  readonly #separator: string
   work = 0
+  building = 0
   capturing = false
   /** A bound of the input was exceeded; said in a few words. */
   over: string | undefined
 
   method = ''
   target = ''
+  /** As it was sent, and with its escapes decoded once. */
+  rawPath = ''
   path = ''
   query = ''
   protocol = ''
   remoteAddress = ''
+  remotePort = 0
+  serverAddress = ''
+  serverPort = 0
   bodyText = ''
   bodyBytes = 0
   bodyProcessor = ''
   bodyError = ''
   bodyStrictError = ''
   bodyTruncated = false
+  bodyForced = false
   malformedEscapes = false
 
-  argsGet: readonly Entry[] = []
-  argsPost: readonly Entry[] = []
-  headers: readonly Entry[] = []
-  cookies: readonly Entry[] = []
-  files: readonly Entry[] = []
-  unparsed: readonly Entry[] = []
-  xml: readonly Entry[] = []
-  matched: Entry | undefined
-  ruleId = 0
+  argsGet: readonly Entry[] = NONE
+  argsPost: readonly Entry[] = NONE
+  /** Names of JSON arrays. */
+  argsArrays: readonly Entry[] = NONE
+  headers: readonly Entry[] = NONE
+  cookies: readonly Entry[] = NONE
+  files: readonly Entry[] = NONE
+  uploads: readonly UploadedFile[] = []
+  partHeaders: readonly Entry[] = NONE
+  multipartFlags: ReadonlySet<MultipartFlag> = NO_FLAGS
+  unparsed: readonly Entry[] = NONE
+  xml: XmlDocument = NO_XML
 
+  responseStatus = ''
+  responseProtocol = ''
+  responseHeaders: readonly Entry[] = NONE
+  responseType = ''
+  responseText = ''
+  responseBytes = 0
+  responseTruncated = false
+
+  env: Map<string, string> | undefined
+  geo: ReadonlyMap<string, string> | undefined
+  readonly persistent = new Map<string, PersistentCollection>()
+  sessionId = ''
+  userId = ''
+
+  /** The last match: its text is what the operator saw. */
+  matched: Entry | undefined
+  /** The same as it came in. */
+  matchedRaw: Entry | undefined
+  matchedVars: readonly Entry[] = NONE
+  rule: CompiledRule | undefined
+  /** 0 is the gravest; 255: nothing matched that has one. */
+  highestSeverity = 255
+
+  readonly sizes: ProgramSizes
+  #once: (readonly Entry[] | undefined)[] = []
   #gathered: (readonly Entry[] | undefined)[] = []
   #found: (Uint32Array | undefined)[] = []
 
-  constructor(memo: SubjectMemo, automaton: Automaton) {
+  constructor(
+    memo: SubjectMemo,
+    automaton: Automaton,
+    settings: Settings,
+    sizes: ProgramSizes,
+    environment: WafEnvironment | undefined,
+  ) {
     this.memo = memo
+    this.sizes = sizes
     this.automaton = automaton
+    this.environment = environment
+    this.tx = new Map(settings.tx)
+    this.beganAtMs = environment?.clock() ?? 0
+    this.webAppId = settings.webAppId
+    this.#separator = settings.argumentSeparator
+  }
+
+  now(): number {
+    return this.environment?.clock() ?? 0
+  }
+
+  get uniqueId(): string {
+    return this.environment?.uniqueId ?? ''
   }
 
   readHead(request: WafRequest): void {
     this.method = toByteText(request.method)
     this.target = toByteText(request.target)
-    this.protocol = `HTTP/${request.httpVersion}`
+    this.protocol = toByteText(request.protocol ?? `HTTP/${request.httpVersion}`)
     this.remoteAddress = request.remoteAddress
+    this.remotePort = request.remotePort ?? 0
+    this.serverAddress = request.serverAddress ?? ''
+    this.serverPort = request.serverPort ?? 0
     const local = originForm(this.target)
     const question = local.indexOf('?')
-    this.path = question < 0 ? local : local.slice(0, question)
+    this.rawPath = question < 0 ? local : local.slice(0, question)
+    this.path = percentDecode(this.rawPath)
     this.query = question < 0 ? '' : local.slice(question + 1)
-    const form = parseForm(this.query)
+    const form = parseForm(this.query, this.#separator)
     if (form.over) this.over = 'too many arguments'
     this.malformedEscapes = form.malformed
     this.argsGet = form.fields.map(([name, value]) => this.#entry('ARGS', name, value))
     this.#readHeaders(request)
+    this.bodyProcessor = bodyProcessor(this.header('content-type') ?? '')
   }
 
   #readHeaders(request: WafRequest): void {
@@ -109,9 +190,84 @@ export class RequestState implements OperatorContext {
     this.malformedEscapes ||= body.malformedEscapes
     if (body.over) this.over = 'too many arguments'
     this.argsPost = body.fields.map(([name, value]) => this.#entry('ARGS', name, value))
-    this.files = body.files.map(([name, fileName]) => this.#entry('FILES', name, fileName))
-    this.unparsed = body.unparsed === '' ? [] : [this.#entry('UNPARSED_BODY', '', body.unparsed)]
-    this.xml = body.xml.map((value) => this.#entry('XML', '', value))
+    this.argsArrays = body.arrays.map((name) => this.#entry('ARGS', name, name))
+    this.uploads = body.files
+    this.files = body.files.map(({ name, fileName }) => this.#entry('FILES', name, fileName))
+    this.partHeaders = body.partHeaders.map(([name, line]) => this.#entry('MULTIPART_PART_HEADERS', name, line))
+    this.multipartFlags = body.flags
+    this.unparsed = body.unparsed === '' ? NONE : [this.#entry('UNPARSED_BODY', '', body.unparsed)]
+    this.xml = body.xml
+  }
+
+  readResponseHead({ status, protocol, headers }: WafResponse): void {
+    this.responseStatus = String(status)
+    this.responseProtocol = toByteText(protocol)
+    const entries: Entry[] = []
+    for (const [name, value] of headers.slice(0, HEADERS_MAX)) {
+      entries.push(this.#entry('RESPONSE_HEADERS', toByteText(name), toByteText(value)))
+    }
+    this.responseHeaders = entries
+    const type = entries.find(({ lower }) => lower === 'content-type')?.subject.text ?? ''
+    const semicolon = type.indexOf(';')
+    this.responseType = trim(semicolon < 0 ? type : type.slice(0, semicolon))
+    this.responseBytes = Number(entries.find(({ lower }) => lower === 'content-length')?.subject.text ?? 0) || 0
+  }
+
+  readResponseBody(text: string, truncated: boolean): void {
+    this.responseText = text
+    this.responseBytes ||= text.length
+    this.responseTruncated = truncated
+  }
+
+  fileEntries(collection: string, value: (file: UploadedFile) => string): readonly Entry[] {
+    return this.uploads.map((file) => this.#entry(collection, file.name, value(file)))
+  }
+
+  xmlValues(): readonly Entry[] {
+    const { texts, attributes } = this.xml
+    const values = [...texts.map(({ value }) => trim(value)), ...attributes.map(({ value }) => value), ...this.xml.declarations]
+    return values
+      .filter((value) => value !== '')
+      .slice(0, ARGS_MAX)
+      .map((value) => this.#entry('XML', '', value))
+  }
+
+  fullRequest(): string {
+    const fields = this.headers.map(({ name, subject }) => `${name}: ${subject.text}\r\n`).join('')
+    return `${this.method} ${this.target} ${this.protocol}\r\n${fields}\r\n${this.bodyText}`
+  }
+
+  /** The user of HTTP Basic authentication (RFC 7617). */
+  remoteUser(): string {
+    const basic = /^basic[ \t]+([A-Za-z0-9+/=]{1,512})[ \t]*$/i.exec(this.header('authorization') ?? '')
+    return basic === null ? '' : (base64Decode(basic[1]!).split(':', 1)[0] ?? '')
+  }
+
+  serverName(): string {
+    const host = this.header('host') ?? ''
+    return host.replace(/:\d{1,5}$/, '')
+  }
+
+  ruleEntry(name: string): Entry | undefined {
+    const { rule } = this
+    if (rule === undefined) return undefined
+    const value =
+      name === 'id'
+        ? String(rule.id)
+        : name === 'msg'
+          ? this.expand(rule.message)
+          : name === 'severity'
+            ? rule.level === undefined
+              ? ''
+              : String(rule.level)
+            : name === 'rev'
+              ? rule.rev
+              : name === 'ver'
+                ? rule.ver
+                : name === 'logdata'
+                  ? this.expand(rule.logData)
+                  : undefined
+    return value === undefined ? undefined : this.#entry('RULE', name, value)
   }
 
   #entry(collection: string, name: string, value: string): Entry {
@@ -120,6 +276,11 @@ export class RequestState implements OperatorContext {
 
   header(name: string): string | undefined {
     return this.headers.find(({ lower }) => lower === name)?.subject.text
+  }
+
+  /** What a variable reads, for as long as a phase lasts. */
+  once(slot: number, read: (state: RequestState) => readonly Entry[]): readonly Entry[] {
+    return (this.#once[slot] ??= read(this))
   }
 
   /** The values of a list of variables; gathered once a phase unless rules can change them. */
@@ -150,12 +311,33 @@ export class RequestState implements OperatorContext {
   }
 
   beginPhase(): void {
-    this.#gathered = []
-    this.#found = []
+    this.#once = []
+    this.#gathered = new Array(this.sizes.lists)
+    this.#found = new Array(this.sizes.pairs)
+  }
+
+  beginRule(rule: CompiledRule): void {
+    this.rule = rule
+    this.matchedVars = NONE
+  }
+
+  /** Remembers a match. `subject` is the text that the operator saw. */
+  noteMatch(entry: Entry, subject: Subject): void {
+    const seen = entry.subject === subject ? entry : { ...entry, subject }
+    this.matched = seen
+    this.matchedRaw = entry
+    const kept = this.matchedVars as Entry[]
+    if (kept === NONE) this.matchedVars = [seen]
+    else if (kept.length < MATCHED_VARS_MAX) kept.push(seen)
   }
 
   capture(index: number, text: string): void {
-    this.tx.set(String(index), text)
+    this.tx.set(CAPTURES[index]!, text)
+  }
+
+  /** Forgets captures of earlier rules from `index` on. */
+  captured(index: number): void {
+    for (let i = index; i < CAPTURES.length; i += 1) this.tx.delete(CAPTURES[i]!)
   }
 
   setTx(name: string, value: string): void {
@@ -173,6 +355,8 @@ export class RequestState implements OperatorContext {
     return text
   }
 }
+
+const CAPTURES = Array.from({ length: 10 }, (_, index) => String(index))
 
 export interface PairOfListAndChain {
   readonly index: number

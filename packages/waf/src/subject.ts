@@ -5,6 +5,8 @@ import type { Transformation } from './transformations/index.ts'
 /** Counts the work of one request; see `WORK_CHARS_MAX`. */
 export interface WorkMeter {
   work: number
+  /** The part of it that built automata: what is built once costs the next request nothing. */
+  building: number
 }
 
 /**
@@ -16,9 +18,14 @@ export class Subject {
   #steps: Map<Transformation, Subject> | undefined
   #chains: (Subject | undefined)[] | undefined
   #found: Uint32Array | undefined
+  /** What operators said of a remembered value, by number of the link: 0 nothing yet, 1 no, 2 yes. */
+  results: Uint8Array | undefined
+  /** Kept between requests: worth knowing about. */
+  readonly remembered: boolean
 
-  constructor(text: string) {
+  constructor(text: string, remembered = false) {
     this.text = text
+    this.remembered = remembered
   }
 
   through(chain: TransformationChain, meter: WorkMeter): Subject {
@@ -26,13 +33,13 @@ export class Subject {
     const known = this.#chains?.[chain.index]
     if (known !== undefined) return known
     let subject: Subject = this
-    for (const step of chain.steps) subject = subject.#apply(step, meter)
+    for (const step of chain.steps) subject = subject.after(step, meter)
     this.#chains ??= []
     this.#chains[chain.index] = subject
     return subject
   }
 
-  #apply(step: Transformation, meter: WorkMeter): Subject {
+  after(step: Transformation, meter: WorkMeter): Subject {
     const known = this.#steps?.get(step)
     if (known !== undefined) return known
     meter.work += this.text.length
@@ -69,7 +76,7 @@ export class SubjectMemo {
     if (text.length > MEMO_VALUE_CHARS_MAX) return new Subject(text)
     const young = this.#young.get(text)
     if (young !== undefined) return young
-    const subject = this.#old.get(text) ?? new Subject(text)
+    const subject = this.#old.get(text) ?? new Subject(text, true)
     if (this.#young.size >= MEMO_VALUES_MAX / 2) {
       this.#old = this.#young
       this.#young = new Map()

@@ -14,6 +14,55 @@ export interface WafRequest {
   readonly httpVersion: string
   readonly headers: readonly HeaderField[]
   readonly remoteAddress: string
+  /** The protocol as it was written, when that is not `HTTP/` and the version. */
+  readonly protocol?: string
+  readonly remotePort?: number
+  /** Where the request came in. */
+  readonly serverAddress?: string
+  readonly serverPort?: number
+}
+
+/** What the WAF sees of a response before its body. */
+export interface WafResponse {
+  readonly status: number
+  /** E.g. `HTTP/1.1`. */
+  readonly protocol: string
+  readonly headers: readonly HeaderField[]
+}
+
+/** What rules may ask about beyond the request. Each call gives its answer at once. */
+export interface WafEnvironment {
+  /** Unix milliseconds; asked when a rule wants the time. */
+  readonly clock: () => number
+  /** `UNIQUE_ID`. */
+  readonly uniqueId: string
+  /** What `initcol` finds again at the next request; nothing stays without it. */
+  readonly collections?: CollectionStore
+  /** `@geoLookup`: what is known about an address, by the names of ModSecurity's GEO collection. Nothing without it. */
+  readonly geo?: (address: string) => Readonly<Record<string, string>> | undefined
+  /** `@rbl`: whether a block list has an address. No without it. */
+  readonly blockListed?: (list: string, address: string) => boolean
+}
+
+/** Persistent collections by kind (`IP`, `GLOBAL`, ...) and key. Owned by the caller; bounded. */
+export interface CollectionStore {
+  open(kind: string, key: string, nowMs: number): PersistentCollection
+  /** How many collections are held. */
+  readonly size: number
+}
+
+/** One persistent collection. Names are in lower case. */
+export interface PersistentCollection {
+  get(name: string, nowMs: number): string | undefined
+  entries(nowMs: number): readonly (readonly [name: string, value: string])[]
+  set(name: string, value: string, nowMs: number): void
+  delete(name: string): void
+  /** `seconds` from now the value is gone. */
+  expire(name: string, seconds: number, nowMs: number): void
+  /** Lowers a number by `amount` for every `seconds` that passed since it was set. */
+  deprecate(name: string, amount: number, seconds: number, nowMs: number): void
+  /** Seconds without a change after which all of it is gone. */
+  timeout(seconds: number): void
 }
 
 /** One rule that matched. `excerpt` is at most 120 characters of the matching value. */
@@ -26,6 +75,8 @@ export interface WafMatch {
   /** Where it matched, e.g. `ARGS:q` or `REQUEST_HEADERS:user-agent`. */
   readonly variable: string
   readonly excerpt: string
+  /** What the rule's `logdata` says, when it says something; at most 300 characters. */
+  readonly data?: string
 }
 
 /** The outcome of the phases run so far. `blocked` is false in `DetectionOnly`. */
@@ -44,6 +95,14 @@ export interface WafTransaction {
   requestHead(request: WafRequest): WafVerdict
   /** Phase 2. `body` may be empty; `truncated` says that the proxy stopped at its inspection limit. */
   requestBody(body: Uint8Array, truncated: boolean): WafVerdict
+  /** Phase 3. */
+  responseHead(response: WafResponse): WafVerdict
+  /** Bytes of the response's body that rules want to see; 0 when none do. Known after `responseHead`. */
+  readonly responseBytesWanted: number
+  /** Phase 4. Bytes beyond those wanted are not looked at. */
+  responseBody(body: Uint8Array, truncated: boolean): WafVerdict
+  /** Phase 5, which runs whatever was decided, and cannot decide anything. */
+  log(): WafVerdict
 }
 
 /** A request going through the phases to see what becomes of it and what that costs. */
@@ -55,14 +114,21 @@ export interface WafRehearsal extends WafTransaction {
   readonly work: number
 }
 
-/** A file of rules, named for messages. */
+/** A file of rules, named for messages; or a file that rules name, such as the words of `@pmFromFile`. */
 export interface RuleSource {
   readonly file: string
   readonly text: string
+  /** `rules` when left out. Data is found by its path, or relative to the file that names it. */
+  readonly kind?: 'rules' | 'data'
+  /** Written for Apache's reader, in which a backslash of a pattern is four of them, not two. */
+  readonly reader?: 'apache'
 }
 
 export interface CompileOptions {
-  /** 1 to 4; rules tagged with a higher level are not compiled in. */
+  /**
+   * 1 to 4; rules tagged with a higher level are not compiled in, unless the rules themselves set a higher one (`tx.paranoia_level`
+   * and its relatives). These variables begin with this value.
+   */
   readonly paranoia: 1 | 2 | 3 | 4
 }
 
@@ -77,7 +143,8 @@ export interface RuleSet {
     readonly tags: readonly string[]
     readonly at: string
   }[]
-  begin(): WafTransaction
+  /** Without an environment the time is 0 and nothing is kept between requests. */
+  begin(environment?: WafEnvironment): WafTransaction
   /** As `begin`, with nothing remembered from other requests: what would have been saved is counted. */
   rehearse(): WafRehearsal
   /** The same rules without these ids: nothing is compiled again. */

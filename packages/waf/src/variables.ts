@@ -1,4 +1,5 @@
 /** The variables of SecLang that this engine fills, and lists of them as rules name them. */
+import { compileXmlQuery, type XmlQuery } from './body/xml.ts'
 import type { Entry, RequestState } from './state.ts'
 import { Subject } from './subject.ts'
 
@@ -8,90 +9,244 @@ interface Variable {
   /** Rules can change it while they run. */
   readonly volatile: boolean
   read(state: RequestState): readonly Entry[]
+  /** One member by its name in lower case, where that is less work than reading all. */
+  readonly member?: (state: RequestState, lower: string) => string | undefined
+  /** Members by a test of their names in lower case, likewise. */
+  readonly some?: (state: RequestState, selects: (lower: string) => boolean) => readonly Entry[]
 }
 
+type Read = (state: RequestState) => readonly Entry[]
+
+let slots = 0
+
+/** Reads once a phase: rules cannot change it while they run. */
+function once(read: Read): Read {
+  const slot = slots++
+  return (state) => state.once(slot, read)
+}
+
+const NOTHING: readonly Entry[] = []
+
 function scalar(name: string, read: (state: RequestState) => string, volatile = false): readonly [string, Variable] {
+  const entry: Read = (state) => [{ collection: name, name: '', lower: '', subject: state.memo.of(read(state)) }]
   return [
     name,
     {
       collection: false,
       volatile,
-      read: (state) => [{ collection: name, name: '', lower: '', subject: state.memo.of(read(state)) }],
+      read: volatile ? entry : once(entry),
     },
   ]
 }
 
-function collection(
-  name: string,
-  read: (state: RequestState) => readonly Entry[],
-  volatile = false,
-): readonly [string, Variable] {
+function collection(name: string, read: Read, volatile = false): readonly [string, Variable] {
   return [name, { collection: true, volatile, read }]
 }
 
-function named(label: string, read: (state: RequestState) => readonly Entry[]): readonly [string, Variable] {
-  const names = (state: RequestState): Entry[] =>
+function named(label: string, read: Read): readonly [string, Variable] {
+  const names: Read = (state) =>
     read(state).map(({ name, lower }) => ({ collection: label, name, lower, subject: state.memo.of(name) }))
-  return collection(label, names)
+  return collection(label, once(names))
 }
 
-const args = (state: RequestState): readonly Entry[] => {
+/** Values kept by name: `TX`, `ENV`, `GEO`. */
+function table(label: string, of: (state: RequestState) => ReadonlyMap<string, string> | undefined): readonly [string, Variable] {
+  return [
+    label,
+    {
+      collection: true,
+      volatile: true,
+      read: (state) =>
+        Array.from(of(state) ?? NO_TABLE, ([name, value]) => ({
+          collection: label,
+          name,
+          lower: name,
+          subject: new Subject(value),
+        })),
+      member: (state, lower) => of(state)?.get(lower),
+      some(state, selects) {
+        let found: Entry[] | undefined
+        for (const [name, value] of of(state) ?? NO_TABLE) {
+          if (selects(name)) (found ??= []).push({ collection: label, name, lower: name, subject: new Subject(value) })
+        }
+        return found ?? NOTHING
+      },
+    },
+  ]
+}
+
+function persistent(kind: string): readonly [string, Variable] {
+  return [
+    kind,
+    {
+      collection: true,
+      volatile: true,
+      read: (state) =>
+        (state.persistent.get(kind)?.entries(state.now()) ?? []).map(([name, value]) => ({
+          collection: kind,
+          name,
+          lower: name,
+          subject: new Subject(value),
+        })),
+      member: (state, lower) => state.persistent.get(kind)?.get(lower, state.now()),
+    },
+  ]
+}
+
+/** The moment of a request in UTC, cut out of its ISO form. */
+function time(name: string, of: (date: Date) => string): readonly [string, Variable] {
+  return scalar(name, (state) => of(new Date(state.now())), true)
+}
+
+const NO_TABLE: ReadonlyMap<string, string> = new Map()
+
+const args: Read = once((state) => {
   if (state.argsPost.length === 0) return state.argsGet
   return state.argsGet.length === 0 ? state.argsPost : [...state.argsGet, ...state.argsPost]
-}
+})
+
+const flag = (test: boolean): string => (test ? '1' : '0')
+
+const MULTIPART_FLAGS = [
+  'BOUNDARY_QUOTED',
+  'BOUNDARY_WHITESPACE',
+  'DATA_BEFORE',
+  'DATA_AFTER',
+  'HEADER_FOLDING',
+  'INVALID_HEADER_FOLDING',
+  'LF_LINE',
+  'CRLF_LF_LINES',
+  'MISSING_SEMICOLON',
+  'INVALID_QUOTING',
+  'INVALID_PART',
+  'UNMATCHED_BOUNDARY',
+  'FILE_LIMIT_EXCEEDED',
+] as const
 
 /** By name in upper case. */
-export const VARIABLES: ReadonlyMap<string, Variable> = new Map([
+export const VARIABLES: ReadonlyMap<string, Variable> = new Map<string, Variable>([
   collection('ARGS', args),
   collection('ARGS_GET', (state) => state.argsGet),
   collection('ARGS_POST', (state) => state.argsPost),
-  named('ARGS_NAMES', args),
+  named('ARGS_NAMES', (state) => (state.argsArrays.length === 0 ? args(state) : [...args(state), ...state.argsArrays])),
   named('ARGS_GET_NAMES', (state) => state.argsGet),
-  named('ARGS_POST_NAMES', (state) => state.argsPost),
+  named('ARGS_POST_NAMES', (state) => [...state.argsPost, ...state.argsArrays]),
   scalar('ARGS_COMBINED_SIZE', (state) =>
     String(args(state).reduce((sum, { name, subject }) => sum + name.length + subject.text.length, 0)),
   ),
+  scalar('AUTH_TYPE', (state) => /^[^\s]{1,32}/.exec(state.header('authorization') ?? '')?.[0] ?? ''),
+  scalar('DURATION', (state) => String(Math.round((state.now() - state.beganAtMs) * 1_000)), true),
+  table('ENV', (state) => state.env),
   collection('FILES', (state) => state.files),
+  scalar('FILES_COMBINED_SIZE', (state) => String(state.uploads.reduce((sum, { bytes }) => sum + bytes, 0))),
   named('FILES_NAMES', (state) => state.files),
-  scalar('INBOUND_DATA_ERROR', (state) => (state.bodyTruncated ? '1' : '0')),
+  collection('FILES_SIZES', (state) => state.fileEntries('FILES_SIZES', ({ bytes }) => String(bytes))),
+  collection('FILES_TMP_CONTENT', (state) => state.fileEntries('FILES_TMP_CONTENT', ({ content }) => content)),
+  scalar('FULL_REQUEST', (state) => state.fullRequest()),
+  scalar('FULL_REQUEST_LENGTH', (state) => String(state.fullRequest().length)),
+  table('GEO', (state) => state.geo),
+  persistent('GLOBAL'),
+  scalar('HIGHEST_SEVERITY', (state) => String(state.highestSeverity), true),
+  scalar('INBOUND_DATA_ERROR', (state) => flag(state.bodyTruncated)),
+  persistent('IP'),
   scalar('MATCHED_VAR', (state) => state.matched?.subject.text ?? '', true),
+  collection('MATCHED_VARS', (state) => state.matchedVars.map(selectable), true),
+  [
+    'MATCHED_VARS_NAMES',
+    {
+      collection: true,
+      volatile: true,
+      read: (state) => state.matchedVars.map((entry) => ({ ...selectable(entry), subject: state.memo.of(entryLabel(entry)) })),
+    },
+  ],
   scalar('MATCHED_VAR_NAME', (state) => (state.matched === undefined ? '' : entryLabel(state.matched)), true),
-  scalar('MULTIPART_STRICT_ERROR', (state) => (state.bodyStrictError === '' ? '0' : '1')),
+  scalar('MODSEC_BUILD', () => '030000999'),
+  ...MULTIPART_FLAGS.map((name) => scalar(`MULTIPART_${name}`, (state) => flag(state.multipartFlags.has(name)))),
+  collection('MULTIPART_FILENAME', (state) => state.files),
+  named('MULTIPART_NAME', (state) => state.files),
+  collection('MULTIPART_PART_HEADERS', (state) => state.partHeaders),
+  scalar('MULTIPART_STRICT_ERROR', (state) => flag(state.bodyStrictError !== '')),
+  scalar('OUTBOUND_DATA_ERROR', (state) => flag(state.responseTruncated)),
+  scalar('PATH_INFO', (state) => state.path),
   scalar('QUERY_STRING', (state) => state.query),
   scalar('REMOTE_ADDR', (state) => state.remoteAddress),
-  scalar('REQBODY_ERROR', (state) => (state.bodyError === '' ? '0' : '1')),
+  scalar('REMOTE_HOST', (state) => state.remoteAddress),
+  scalar('REMOTE_PORT', (state) => String(state.remotePort)),
+  scalar('REMOTE_USER', (state) => state.remoteUser()),
+  scalar('REQBODY_ERROR', (state) => flag(state.bodyError !== '')),
   scalar('REQBODY_ERROR_MSG', (state) => state.bodyError),
-  scalar('REQBODY_PROCESSOR', (state) => state.bodyProcessor),
+  scalar('REQBODY_PROCESSOR', (state) => state.bodyProcessor, true),
+  scalar('REQBODY_PROCESSOR_ERROR', (state) => flag(state.bodyError !== '')),
+  scalar('REQBODY_PROCESSOR_ERROR_MSG', (state) => state.bodyError),
   scalar('REQUEST_BASENAME', (state) => state.path.slice(state.path.lastIndexOf('/') + 1)),
-  scalar('REQUEST_BODY', (state) => (state.bodyProcessor === 'MULTIPART' ? '' : state.bodyText)),
+  // As in ModSecurity's reference: of a form, or when it is forced; beyond it, of a type that no parser knows.
+  scalar('REQUEST_BODY', (state) =>
+    state.bodyForced || state.bodyProcessor === 'URLENCODED' || state.bodyProcessor === '' ? state.bodyText : '',
+  ),
   scalar('REQUEST_BODY_LENGTH', (state) => String(state.bodyBytes)),
   collection('REQUEST_COOKIES', (state) => state.cookies),
   named('REQUEST_COOKIES_NAMES', (state) => state.cookies),
   scalar('REQUEST_FILENAME', (state) => state.path),
+  // Ours: the path with its escapes, where ModSecurity has only REQUEST_URI_RAW, which goes on with the query.
+  scalar('REQUEST_FILENAME_RAW', (state) => state.rawPath),
   collection('REQUEST_HEADERS', (state) => state.headers),
   named('REQUEST_HEADERS_NAMES', (state) => state.headers),
   scalar('REQUEST_LINE', (state) => `${state.method} ${state.target} ${state.protocol}`),
   scalar('REQUEST_METHOD', (state) => state.method),
   scalar('REQUEST_PROTOCOL', (state) => state.protocol),
-  scalar('REQUEST_URI', (state) => (state.query === '' ? state.path : `${state.path}?${state.query}`)),
+  scalar('REQUEST_URI', (state) => (state.query === '' ? state.rawPath : `${state.rawPath}?${state.query}`)),
   scalar('REQUEST_URI_RAW', (state) => state.target),
-  collection(
-    'TX',
-    (state) => Array.from(state.tx, ([name, value]) => ({ collection: 'TX', name, lower: name, subject: new Subject(value) })),
-    true,
-  ),
+  persistent('RESOURCE'),
+  scalar('RESPONSE_BODY', (state) => state.responseText),
+  scalar('RESPONSE_CONTENT_LENGTH', (state) => String(state.responseBytes)),
+  scalar('RESPONSE_CONTENT_TYPE', (state) => state.responseType),
+  collection('RESPONSE_HEADERS', (state) => state.responseHeaders),
+  named('RESPONSE_HEADERS_NAMES', (state) => state.responseHeaders),
+  scalar('RESPONSE_PROTOCOL', (state) => state.responseProtocol),
+  scalar('RESPONSE_STATUS', (state) => state.responseStatus),
+  [
+    'RULE',
+    {
+      collection: true,
+      volatile: true,
+      read: (state) => ['id', 'msg', 'severity', 'rev', 'ver'].flatMap((name) => state.ruleEntry(name) ?? []),
+      member: (state, lower) => state.ruleEntry(lower)?.subject.text,
+    },
+  ],
+  scalar('SERVER_ADDR', (state) => state.serverAddress),
+  scalar('SERVER_NAME', (state) => state.serverName()),
+  scalar('SERVER_PORT', (state) => String(state.serverPort)),
+  persistent('SESSION'),
+  scalar('SESSIONID', (state) => state.sessionId, true),
+  scalar('STATUS_LINE', (state) => `${state.responseProtocol} ${state.responseStatus}`),
+  time('TIME', (date) => date.toISOString().slice(11, 19)),
+  time('TIME_DAY', (date) => String(date.getUTCDate())),
+  time('TIME_EPOCH', (date) => String(Math.floor(date.getTime() / 1_000))),
+  time('TIME_HOUR', (date) => String(date.getUTCHours())),
+  time('TIME_MIN', (date) => String(date.getUTCMinutes())),
+  time('TIME_MON', (date) => String(date.getUTCMonth())),
+  time('TIME_SEC', (date) => String(date.getUTCSeconds())),
+  time('TIME_WDAY', (date) => String(date.getUTCDay())),
+  time('TIME_YEAR', (date) => String(date.getUTCFullYear())),
+  table('TX', (state) => state.tx),
+  scalar('UNIQUE_ID', (state) => state.uniqueId),
   // Ours: text of a body that no parser took apart. ModSecurity has only REQUEST_BODY, which repeats what ARGS holds.
   collection('UNPARSED_BODY', (state) => state.unparsed),
-  scalar('URLENCODED_ERROR', (state) => (state.malformedEscapes ? '1' : '0')),
-  // Texts and attribute values of an XML body; XPath selectors are not understood.
-  collection('XML', (state) => state.xml),
+  scalar('URLENCODED_ERROR', (state) => flag(state.malformedEscapes)),
+  persistent('USER'),
+  scalar('USERID', (state) => state.userId, true),
+  scalar('WEBAPPID', (state) => state.webAppId),
+  // Without an XPath expression: every text and attribute value alone.
+  collection('XML', (state) => state.xmlValues()),
 ])
 
-/** Names that only macros know. */
-const MACRO_ONLY = new Set(['RULE'])
-
 export function isMacroCollection(name: string): boolean {
-  return VARIABLES.has(name) || MACRO_ONLY.has(name)
+  return VARIABLES.has(name)
+}
+
+/** Members of MATCHED_VARS are selected by their whole name, e.g. `MATCHED_VARS:ARGS:q`. */
+function selectable(entry: Entry): Entry {
+  return { ...entry, lower: entryLabel(entry).toLowerCase() }
 }
 
 /** `ARGS:q`, or the bare name for what is not a member of a collection. */
@@ -101,9 +256,10 @@ export function entryLabel({ collection: name, name: member }: Entry): string {
 
 /** The first value of a variable, for macros. */
 export function scalarText(state: RequestState, name: string, key: string | undefined): string | undefined {
-  if (name === 'TX') return state.tx.get(key ?? '')
-  if (name === 'RULE') return key === 'id' ? String(state.ruleId) : undefined
-  const entries = VARIABLES.get(name)?.read(state) ?? []
+  const variable = VARIABLES.get(name)
+  if (variable === undefined) return undefined
+  if (key !== undefined && variable.member !== undefined) return variable.member(state, key)
+  const entries = variable.read(state)
   return (key === undefined ? entries[0] : entries.find(({ lower }) => lower === key))?.subject.text
 }
 
@@ -112,6 +268,10 @@ export interface TargetList {
   readonly index: number
   readonly volatile: boolean
   gather(state: RequestState): readonly Entry[]
+  /** Set when the list is the one member `name` of `TX`, which most rules of a scoring rule set look at. */
+  readonly txName: string | undefined
+  /** It is asked whether it is there (`&TX:name`), not what it holds. */
+  readonly txCounted: boolean
 }
 
 /** One variable of a list. Selectors are compared in lower case. */
@@ -120,34 +280,77 @@ export interface Target {
   readonly count: boolean
   readonly exclude: boolean
   readonly selects: ((lower: string) => boolean) | undefined
+  /** The name, where the selector is one. */
+  readonly exact: string | undefined
+  readonly query: XmlQuery | undefined
+}
+
+/** @returns undefined for an XPath expression that is not understood. */
+export function xmlQuery(expression: string): XmlQuery | undefined {
+  return compileXmlQuery(expression)
 }
 
 export function targetList(index: number, targets: readonly Target[]): TargetList {
-  const included = targets
-    .filter(({ exclude }) => !exclude)
-    .map((target) => ({ ...target, variable: VARIABLES.get(target.collection)! }))
   const excluded = targets.filter(({ exclude }) => exclude)
-  const only = included[0]!
-  const plain = included.length === 1 && excluded.length === 0 && !only.count && only.selects === undefined
+  const readers = targets.filter(({ exclude }) => !exclude).map((target) => reader(target, excluded))
+  const single = readers.length === 1 ? readers[0]! : undefined
+  const only = targets.length === 1 ? targets[0]! : undefined
   return {
     index,
-    volatile: included.some(({ variable }) => variable.volatile),
-    gather(state) {
-      if (plain) return only.variable.read(state)
-      const out: Entry[] = []
-      for (const { collection: name, variable, count, selects } of included) {
-        const removed = excluded.filter((target) => target.collection === name)
-        let members = 0
-        for (const entry of variable.read(state)) {
-          if (selects !== undefined && !selects(entry.lower)) continue
-          if (removed.length > 0 && removed.some((target) => target.selects === undefined || target.selects(entry.lower)))
-            continue
-          if (count) members += 1
-          else out.push(entry)
-        }
-        if (count) out.push({ collection: `&${name}`, name: '', lower: '', subject: state.memo.of(String(members)) })
-      }
-      return out
-    },
+    volatile: targets.some(({ collection: name }) => VARIABLES.get(name)!.volatile),
+    gather: single ?? ((state) => joined(readers, state)),
+    txName: only?.collection === 'TX' ? only.exact : undefined,
+    txCounted: only?.count ?? false,
+  }
+}
+
+function joined(readers: readonly Read[], state: RequestState): readonly Entry[] {
+  let out: readonly Entry[] = NOTHING
+  let own: Entry[] | undefined
+  for (const read of readers) {
+    const entries = read(state)
+    if (entries.length === 0) continue
+    if (out.length === 0) {
+      out = entries
+      continue
+    }
+    if (own === undefined) out = own = out.slice()
+    for (const entry of entries) own.push(entry)
+  }
+  return out
+}
+
+/** One variable less what is excluded from it. */
+function reader({ collection: name, count, selects, exact, query }: Target, excluded: readonly Target[]): Read {
+  const variable = VARIABLES.get(name)!
+  const removed = excluded.filter((target) => target.collection === name)
+  const counted = (state: RequestState, members: number): readonly Entry[] => [
+    { collection: `&${name}`, name: '', lower: '', subject: state.memo.of(String(members)) },
+  ]
+  const { member } = variable
+  if (exact !== undefined && member !== undefined && removed.length === 0) {
+    return (state) => {
+      const value = member(state, exact)
+      if (count) return counted(state, value === undefined ? 0 : 1)
+      return value === undefined ? [] : [{ collection: name, name: exact, lower: exact, subject: new Subject(value) }]
+    }
+  }
+  const read: Read =
+    query === undefined
+      ? variable.read
+      : (state) => query(state.xml).map((value) => ({ collection: name, name: '', lower: '', subject: state.memo.of(value) }))
+  const { some } = variable
+  if (some !== undefined && selects !== undefined && removed.length === 0)
+    return count ? (state) => counted(state, some(state, selects).length) : (state) => some(state, selects)
+  if (selects === undefined && removed.length === 0) return count ? (state) => counted(state, read(state).length) : read
+  return (state) => {
+    const all = read(state)
+    if (all.length === 0) return count ? counted(state, 0) : NOTHING
+    const kept = all.filter(
+      ({ lower }) =>
+        (selects === undefined || selects(lower)) &&
+        !removed.some((target) => target.selects === undefined || target.selects(lower)),
+    )
+    return count ? counted(state, kept.length) : kept
   }
 }

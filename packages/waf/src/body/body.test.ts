@@ -98,7 +98,7 @@ test('multipart: fields, files, and what is odd about a body', () => {
   const parsed = parseMultipart(body, 'B', false)
   assert.deepEqual(
     [parsed.fields, parsed.files, parsed.error, parsed.strictError],
-    [[['a', 'one']], [['f', 'x.php']], undefined, undefined],
+    [[['a', 'one']], [{ name: 'f', fileName: 'x.php', bytes: 5, content: '<?php' }], undefined, undefined],
   )
   const disposition = 'Content-Disposition: form-data; name="a"'
   for (const [text, kind, says] of [
@@ -142,7 +142,7 @@ test('multipart: what stands in quotes is no parameter; an empty file name is a 
   const quoted = parseMultipart(`${part('Content-Disposition: form-data; x="; filename=f"; name="q"', 'v')}--B--`, 'B', false)
   assert.deepEqual([quoted.fields, quoted.files], [[['q', 'v']], []])
   const empty = parseMultipart(`${part('Content-Disposition: form-data; name="q"; filename=""', 'v')}--B--`, 'B', false)
-  assert.deepEqual([empty.fields, empty.files], [[['q', 'v']], [['q', '']]])
+  assert.deepEqual([empty.fields, empty.files], [[['q', 'v']], [{ name: 'q', fileName: '', bytes: 1, content: 'v' }]])
   const plain = parseMultipart(
     `${part('Content-Disposition: form-data; name="q"\r\nContent-Transfer-Encoding: 8bit', 'v')}--B--`,
     'B',

@@ -8,13 +8,13 @@ export interface ParsedForm {
   readonly malformed: boolean
 }
 
-/** `application/x-www-form-urlencoded` (WHATWG URL section 5.1), over bytes. At most `ARGS_MAX` fields. */
-export function parseForm(text: string): ParsedForm {
+/** `application/x-www-form-urlencoded` (WHATWG URL section 5.1), over bytes, with `SecArgumentSeparator` if it is another. At most `ARGS_MAX` fields. */
+export function parseForm(text: string, separator = '&'): ParsedForm {
   const fields: (readonly [string, string])[] = []
   let over = false
   let from = 0
   while (from < text.length) {
-    let end = text.indexOf('&', from)
+    let end = text.indexOf(separator, from)
     if (end < 0) end = text.length
     if (end > from) {
       if (fields.length === ARGS_MAX) {

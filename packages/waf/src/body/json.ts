@@ -4,6 +4,8 @@ import { ARGS_MAX, JSON_DEPTH_MAX, JSON_NAME_BYTES_MAX, JSON_NAMES_CHARS_MAX } f
 export interface ParsedJson {
   /** Scalars by path: `json.a.b.0`. */
   readonly fields: readonly (readonly [name: string, value: string])[]
+  /** Names of arrays that hold scalars, without an index: a rule may look for how a name ends. */
+  readonly arrays: readonly string[]
   /** Why parsing stopped, if it did; the fields before it are kept. */
   readonly error: string | undefined
   readonly over: boolean
@@ -16,6 +18,7 @@ interface Frame {
   readonly shape: string
   readonly array: boolean
   index: number
+  named: boolean
 }
 
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y
@@ -27,6 +30,7 @@ const PLAIN = /[^"\\\x00-\x1f]*/y
  */
 export function parseJson(text: string): ParsedJson {
   const fields: (readonly [string, string])[] = []
+  const arrays: string[] = []
   const stack: Frame[] = []
   // A byte order mark, which many writers leave and most readers skip.
   let at = text.startsWith('\xef\xbb\xbf') ? 3 : 0
@@ -140,7 +144,7 @@ export function parseJson(text: string): ParsedJson {
         break
       }
       at += 1
-      const frame: Frame = { path: name, shape, array: c === '[', index: 0 }
+      const frame: Frame = { path: name, shape, array: c === '[', index: 0, named: false }
       stack.push(frame)
       skip()
       if (text[at] !== (frame.array ? ']' : '}')) {
@@ -164,6 +168,12 @@ export function parseJson(text: string): ParsedJson {
           break
         }
         fields.push([name, value])
+        const frame = stack.at(-1)
+        if (frame?.array === true && !frame.named && arrays.length < ARGS_MAX) {
+          frame.named = true
+          nameChars += frame.path.length
+          arrays.push(frame.path)
+        }
         if (!isText) plainShapes.add(shape)
       }
     }
@@ -193,7 +203,7 @@ export function parseJson(text: string): ParsedJson {
       break
     }
   }
-  return { fields, error, over }
+  return { fields, arrays, error, over }
 }
 
 const WORDS = ['true', 'false', 'null'] as const

@@ -1,10 +1,37 @@
-import { PART_HEADER_BYTES_MAX, PARTS_MAX } from '../limits.ts'
+import { FILE_CONTENT_BYTES_MAX, PART_HEADER_BYTES_MAX, PARTS_MAX } from '../limits.ts'
 import { trim } from '../transformations/blanks.ts'
+
+/** What of ModSecurity's MULTIPART_* flags a body raises; see its reference. */
+export type MultipartFlag =
+  | 'BOUNDARY_QUOTED'
+  | 'BOUNDARY_WHITESPACE'
+  | 'DATA_BEFORE'
+  | 'DATA_AFTER'
+  | 'HEADER_FOLDING'
+  | 'INVALID_HEADER_FOLDING'
+  | 'LF_LINE'
+  | 'CRLF_LF_LINES'
+  | 'MISSING_SEMICOLON'
+  | 'INVALID_QUOTING'
+  | 'INVALID_PART'
+  | 'UNMATCHED_BOUNDARY'
+  | 'FILE_LIMIT_EXCEEDED'
+
+/** A part that is a file. */
+export interface UploadedFile {
+  readonly name: string
+  readonly fileName: string
+  readonly bytes: number
+  /** Its beginning, up to `FILE_CONTENT_BYTES_MAX`. */
+  readonly content: string
+}
 
 export interface ParsedMultipart {
   readonly fields: readonly (readonly [name: string, value: string])[]
-  /** Field name and file name of each part with a file name. Contents are not kept. */
-  readonly files: readonly (readonly [name: string, fileName: string])[]
+  readonly files: readonly UploadedFile[]
+  /** Each header line of each part, by the part's name. */
+  readonly partHeaders: readonly (readonly [name: string, line: string])[]
+  readonly flags: ReadonlySet<MultipartFlag>
   /** Could not be taken apart: the body cannot be trusted to mean the same to the application. */
   readonly error: string | undefined
   /** Was taken apart, but is not what RFC 7578 allows; parsers differ on such bodies. */
@@ -67,15 +94,18 @@ function readParameters(value: string): (readonly [name: string, value: string])
 /** `multipart/form-data` (RFC 7578) over bytes. `truncated` bodies may lack their end. */
 export function parseMultipart(text: string, boundary: string, truncated: boolean): ParsedMultipart {
   const fields: (readonly [string, string])[] = []
-  const files: (readonly [string, string])[] = []
+  const files: UploadedFile[] = []
+  const partHeaders: (readonly [string, string])[] = []
+  const flags = new Set<MultipartFlag>()
   const delimiter = `--${boundary}`
   let error: string | undefined
   let strictError: string | undefined
   let over = false
   let at = text.startsWith(delimiter) ? 0 : text.indexOf(`\r\n${delimiter}`)
-  if (at < 0) return { fields, files, error: 'no part begins with the boundary', strictError, over }
+  if (at < 0) return { fields, files, partHeaders, flags, error: 'no part begins with the boundary', strictError, over }
   if (at > 0) {
     strictError = 'data before the first boundary'
+    flags.add('DATA_BEFORE')
     at += 2
   }
   let parts = 0
@@ -83,11 +113,17 @@ export function parseMultipart(text: string, boundary: string, truncated: boolea
     at += delimiter.length
     if (text.startsWith('--', at)) {
       const rest = text.slice(at + 2)
-      if (rest !== '' && rest !== '\r\n') strictError = 'data after the last boundary'
+      if (rest !== '' && rest !== '\r\n') {
+        strictError = 'data after the last boundary'
+        flags.add('DATA_AFTER')
+      }
       break
     }
     if (!text.startsWith('\r\n', at)) {
-      if (text.startsWith('\n', at)) strictError = 'lines end in LF'
+      if (text.startsWith('\n', at)) {
+        strictError = 'lines end in LF'
+        flags.add('LF_LINE')
+      }
       if (!truncated) error = 'a boundary is not followed by the end of its line'
       break
     }
@@ -106,16 +142,27 @@ export function parseMultipart(text: string, boundary: string, truncated: boolea
       error = 'the last boundary is missing'
     }
     const content = text.slice(headEnd + 4, next < 0 ? text.length : next)
-    const head = readHead(text.slice(at, Math.max(at, headEnd)))
+    const block = text.slice(at, Math.max(at, headEnd))
+    const head = readHead(block, flags)
+    if (/(?:^|\r\n)--/.test(content)) flags.add('UNMATCHED_BOUNDARY')
+    for (const line of block.split(/\r?\n/)) if (line !== '') partHeaders.push([head.name ?? '', line])
     if (head.error !== undefined) strictError ??= head.error
     if (head.name === undefined) error ??= 'a part has no name'
-    if (head.fileName !== undefined) files.push([head.name ?? '', head.fileName])
+    if (head.fileName !== undefined) {
+      files.push({
+        name: head.name ?? '',
+        fileName: head.fileName,
+        bytes: content.length,
+        content: content.slice(0, FILE_CONTENT_BYTES_MAX),
+      })
+    }
     // Some take a part with an empty file name for a field.
     if (head.fileName === undefined || head.fileName === '') fields.push([head.name ?? '', content])
     if (next < 0) break
     at = next + 2
   }
-  return { fields, files, error, strictError, over }
+  if (error !== undefined) flags.add('INVALID_PART')
+  return { fields, files, partHeaders, flags, error, strictError, over }
 }
 
 interface PartHead {
@@ -124,13 +171,19 @@ interface PartHead {
   readonly error: string | undefined
 }
 
-function readHead(block: string): PartHead {
+function readHead(block: string, flags: Set<MultipartFlag>): PartHead {
   let name: string | undefined
   let fileName: string | undefined
   let error: string | undefined
   let dispositions = 0
   for (const line of block.split('\r\n')) {
     if (line === '') continue
+    if (line.includes('\n')) flags.add('LF_LINE').add('CRLF_LF_LINES')
+    if (/^[ \t]/.test(line)) {
+      flags.add('HEADER_FOLDING')
+      if (/^[ \t]+$/.test(line)) flags.add('INVALID_HEADER_FOLDING')
+      error ??= 'a folded part header'
+    }
     const colon = line.indexOf(':')
     if (colon <= 0 || /[\n\0]/.test(line)) error ??= 'a malformed part header'
     const field = trim(line.slice(0, colon)).toLowerCase()
@@ -141,6 +194,8 @@ function readHead(block: string): PartHead {
     const value = line.slice(colon + 1)
     if (!/^[ \t]{0,8}form-data[ \t]{0,8}(?:;|$)/i.test(value)) error ??= 'a part that is not form-data'
     const parameters = readParameters(value)
+    if (/[;=][ \t]*'/.test(value)) flags.add('INVALID_QUOTING')
+    if (parameters === undefined && /["A-Za-z0-9][ \t]+[A-Za-z]+=/.test(value)) flags.add('MISSING_SEMICOLON')
     if (parameters === undefined) error ??= 'a part parameter that is malformed'
     const valuesOf = (wanted: RegExp): string[] => (parameters ?? []).filter(([key]) => wanted.test(key)).map(([, text]) => text)
     const names = valuesOf(/^name$/)
@@ -152,4 +207,12 @@ function readHead(block: string): PartHead {
     fileName = fileNames.length === 0 ? undefined : fileNames.join(' ')
   }
   return { name, fileName, error }
+}
+
+/** What a Content-Type says about its boundary beside the boundary itself. */
+export function boundaryFlags(contentType: string): ReadonlySet<MultipartFlag> {
+  const flags = new Set<MultipartFlag>()
+  if (/boundary[ \t]*=[ \t]*"/i.test(contentType)) flags.add('BOUNDARY_QUOTED')
+  if (/boundary(?:[ \t]+=|=[ \t]+)/i.test(contentType)) flags.add('BOUNDARY_WHITESPACE')
+  return flags
 }

@@ -1,4 +1,4 @@
-import { OperatorArgumentError, type OperatorFactory } from './operator.ts'
+import { type CompiledOperator, OperatorArgumentError, type OperatorFactory } from './operator.ts'
 
 interface Network {
   readonly bytes: Uint8Array
@@ -6,12 +6,25 @@ interface Network {
 }
 
 /** `@ipMatch`: the address lies in one of several addresses or CIDR blocks, IPv4 or IPv6, separated by commas. */
-export const ipMatch: OperatorFactory = ({ text: source }) => {
-  const networks = source.split(',').map((part) => parseNetwork(part.trim()))
+export const ipMatch: OperatorFactory = ({ text: source }) => inNetworks(source.split(','))
+
+/** `@ipMatchFromFile`, `@ipMatchF`: the same with one address or block a line; # begins a comment. */
+export const ipMatchFromFile: OperatorFactory = ({ text: source, data }) =>
+  inNetworks(
+    data(source.trim())
+      .split('\n')
+      .map((line) => line.replace(/#.*/, '').trim())
+      .filter((line) => line !== ''),
+  )
+
+function inNetworks(parts: readonly string[]): CompiledOperator {
+  const networks = parts.map((part) => parseNetwork(part.trim()))
   return {
-    matches(text) {
+    matches(text, context) {
       const address = parseAddress(text)
-      return address !== undefined && networks.some((network) => holds(network, address))
+      const matched = address !== undefined && networks.some((network) => holds(network, address))
+      if (matched && context.capturing) context.capture(0, text)
+      return matched
     },
   }
 }

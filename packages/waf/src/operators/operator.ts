@@ -1,20 +1,36 @@
 import type { Expandable } from '../macro.ts'
+import type { WafEnvironment } from '../types.ts'
 
 /** What an operator may ask of the transaction it runs in. */
 export interface OperatorContext {
   /** Adds to the work of this request; see `WORK_CHARS_MAX`. */
   work: number
+  building: number
   expand(macro: Expandable): string
   /** Sets TX.0 to TX.9 when the rule captures. */
   capture(index: number, text: string): void
+  /** Captures from `index` on have no value. */
+  captured(index: number): void
   /** Whether captures are wanted: operators skip the effort otherwise. */
   capturing: boolean
+  /** What may be asked beyond the request. */
+  readonly environment: WafEnvironment | undefined
+  /** What `@geoLookup` found. */
+  geo: ReadonlyMap<string, string> | undefined
 }
+
+export type Relation = 'eq' | 'ne' | 'ge' | 'gt' | 'le' | 'lt'
 
 export interface CompiledOperator {
   matches(text: string, context: OperatorContext): boolean
   /** Literals of which one must occur in a text (in any case) for the operator to match; lets most calls be left out. */
   readonly literals?: readonly string[] | undefined
+  /** Any of the literals is all that it takes to match. */
+  readonly exact?: boolean
+  /** Depends on more than the text: macros, or what the caller knows. */
+  readonly impure?: boolean
+  /** Compares the number that a text begins with to this one, when that is all it does. */
+  readonly comparison?: { readonly relation: Relation; readonly to: number } | undefined
 }
 
 /** Thrown by an operator that cannot be made from its argument; the compiler adds the place. */
@@ -34,6 +50,8 @@ export class OperatorArgumentError extends Error {
 export interface OperatorArgument {
   readonly text: string
   readonly macro: Expandable
+  /** The text of a data file. @throws {RuleSyntaxError} When there is none of this name. */
+  readonly data: (name: string) => string
 }
 
 export type OperatorFactory = (argument: OperatorArgument) => CompiledOperator

@@ -1,8 +1,23 @@
-import { ANCHORED_CHARS_MAX, PATTERN_OVERLAP_CHARS, PATTERN_WINDOW_CHARS, PATTERN_WORK_FACTOR } from '../limits.ts'
+import { toByteText } from '../bytes.ts'
+import {
+  ANCHORED_CHARS_MAX,
+  CAPTURE_CHARS_MAX,
+  IRREGULAR_OVERLAP_CHARS,
+  IRREGULAR_WINDOW_CHARS,
+  IRREGULAR_WORK_FACTOR,
+  PATTERN_OVERLAP_CHARS,
+  PATTERN_WINDOW_CHARS,
+  PATTERN_WORK_FACTOR,
+  RUNTIME_PATTERN_CHARS_MAX,
+  RUNTIME_PATTERNS_MAX,
+  WORK_CHARS_MAX,
+} from '../limits.ts'
+import type { Expandable } from '../macro.ts'
+import { type LinearMatcher, linearMatcher } from '../regex/dfa.ts'
 import { emitPattern } from '../regex/emit.ts'
 import { requiredLiterals } from '../regex/literals.ts'
 import { type Pattern, PatternSyntaxError, parsePattern } from '../regex/syntax.ts'
-import { OperatorArgumentError, type OperatorFactory } from './operator.ts'
+import { type CompiledOperator, OperatorArgumentError, type OperatorContext, type OperatorFactory } from './operator.ts'
 
 /** A pattern ready to run; also what `/regex/` selectors use. */
 export interface CompiledPattern {
@@ -10,12 +25,24 @@ export interface CompiledPattern {
   /** Has `^` or `$`, so it cannot be run on windows of a text. */
   readonly anchored: boolean
   readonly literals: readonly string[] | undefined
+  /** Made when the pattern first runs; null when its counts make it too large. */
+  linear(): LinearMatcher | null
 }
 
 export function compilePattern(source: string, caseless = false): CompiledPattern {
   try {
-    const tree = parsePattern(source, caseless)
-    return { regex: new RegExp(emitPattern(tree)), anchored: anchored(tree), literals: requiredLiterals(tree) }
+    const tree = parsePattern(toByteText(source), caseless)
+    let linear: LinearMatcher | null | undefined
+    let regex: RegExp | undefined
+    return {
+      // Most patterns never need V8.
+      get regex() {
+        return (regex ??= new RegExp(emitPattern(tree)))
+      },
+      anchored: anchored(tree),
+      literals: requiredLiterals(tree),
+      linear: () => (linear === undefined ? (linear = linearMatcher(tree) ?? null) : linear),
+    }
   } catch (error) {
     const offset = error instanceof PatternSyntaxError ? error.offset : 0
     const problem = error instanceof Error ? error.message : 'the pattern cannot be read'
@@ -28,32 +55,118 @@ export function compilePattern(source: string, caseless = false): CompiledPatter
   }
 }
 
-/** `@rx`: a regular expression. A text longer than a window is seen through overlapping windows. */
-export const rx: OperatorFactory = ({ text: source }) => {
-  const { regex, anchored: whole, literals } = compilePattern(source)
+/** `@rx`: a regular expression. */
+export const rx: OperatorFactory = ({ text: source, macro }) => {
+  if (macro.constant === undefined) return expanding(macro)
+  const pattern = compilePattern(source)
+  return { literals: pattern.literals, matches: (text, context) => search(pattern, text, context) }
+}
+
+/**
+ * Whether a pattern matches is for the linear matcher to say. V8 is asked only what groups captured, near the match that was
+ * found, and about look-around and back-references.
+ */
+function search(pattern: CompiledPattern, text: string, context: OperatorContext): boolean {
+  const linear = pattern.linear()
+  if (linear === null) return backtrack(pattern, text, context)
+  context.work += text.length
+  const end = linear.search(text, context, WORK_CHARS_MAX)
+  if (end < 0) return false
+  if (!linear.exact) return backtrack(pattern, text, context, linear)
+  if (!context.capturing) return true
+  // A long text is seen around the match only, unless the pattern speaks of its ends.
+  const near = pattern.anchored
+    ? text.slice(0, ANCHORED_CHARS_MAX)
+    : text.slice(Math.max(0, end - CAPTURE_CHARS_MAX), end + CAPTURE_CHARS_MAX)
+  context.work += near.length * PATTERN_WORK_FACTOR
+  if (!captured(pattern.regex.exec(near), context)) {
+    context.capture(0, '')
+    context.captured(1)
+  }
+  return true
+}
+
+/**
+ * V8's matcher. It may take time quadratic in what it sees, so a long text goes through overlapping windows; with look-around or
+ * back-references, where V8 cannot fall back to its automaton, through small ones, and only where the linear matcher sees a chance.
+ */
+function backtrack(
+  { regex, anchored: whole }: CompiledPattern,
+  text: string,
+  context: OperatorContext,
+  chance?: LinearMatcher,
+): boolean {
+  const size = chance === undefined ? PATTERN_WINDOW_CHARS : IRREGULAR_WINDOW_CHARS
+  const overlap = chance === undefined ? PATTERN_OVERLAP_CHARS : IRREGULAR_OVERLAP_CHARS
+  const factor = chance === undefined ? PATTERN_WORK_FACTOR : IRREGULAR_WORK_FACTOR
+  if (whole || text.length <= size) {
+    const subject = text.length <= ANCHORED_CHARS_MAX ? text : text.slice(0, ANCHORED_CHARS_MAX)
+    context.work += subject.length * factor
+    if (!context.capturing) return regex.test(subject)
+    return captured(regex.exec(subject), context)
+  }
+  for (let at = 0; at < text.length && context.work <= WORK_CHARS_MAX; at += size - overlap) {
+    const window = text.slice(at, at + size)
+    context.work += window.length
+    if (chance !== undefined && chance.search(window, context, WORK_CHARS_MAX) < 0) continue
+    context.work += window.length * factor
+    if (context.capturing ? captured(regex.exec(window), context) : regex.test(window)) return true
+  }
+  return false
+}
+
+/**
+ * A pattern with macros is made while requests run, from text that may be a client's: one with look-around or a
+ * back-reference, whose time V8's automaton could not bound, is not run, and what cannot be read matches nothing.
+ */
+function expanding(macro: Expandable): CompiledOperator {
+  const known = new Map<string, CompiledPattern | undefined>()
   return {
-    literals,
     matches(text, context) {
-      if (whole || text.length <= PATTERN_WINDOW_CHARS) {
-        const subject = text.length <= ANCHORED_CHARS_MAX ? text : text.slice(0, ANCHORED_CHARS_MAX)
-        context.work += subject.length * PATTERN_WORK_FACTOR
-        if (!context.capturing) return regex.test(subject)
-        return captured(regex.exec(subject), context)
+      const source = context.expand(macro)
+      let pattern = known.get(source)
+      if (pattern === undefined && !known.has(source)) {
+        pattern = runtimePattern(source)
+        if (known.size >= RUNTIME_PATTERNS_MAX) known.delete(known.keys().next().value as string)
+        known.set(source, pattern)
       }
-      for (let from = 0; from < text.length; from += PATTERN_WINDOW_CHARS - PATTERN_OVERLAP_CHARS) {
-        const window = text.slice(from, from + PATTERN_WINDOW_CHARS)
-        context.work += window.length * PATTERN_WORK_FACTOR
-        if (context.capturing ? captured(regex.exec(window), context) : regex.test(window)) return true
-      }
-      return false
+      return pattern !== undefined && search(pattern, text, context)
     },
   }
 }
 
-function captured(match: RegExpExecArray | null, context: { capture(index: number, text: string): void }): boolean {
+function runtimePattern(source: string): CompiledPattern | undefined {
+  if (source.length > RUNTIME_PATTERN_CHARS_MAX) return undefined
+  try {
+    const tree = parsePattern(source)
+    return isRegular(tree) ? compilePattern(source) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function captured(match: RegExpExecArray | null, context: OperatorContext): boolean {
   if (match === null) return false
   for (let i = 0; i < match.length && i < 10; i += 1) context.capture(i, match[i] ?? '')
+  context.captured(match.length)
   return true
+}
+
+/** Has neither look-around nor back-references, so V8's automaton can take it over (`boundPatternTime`). */
+export function isRegular(node: Pattern): boolean {
+  switch (node.kind) {
+    case 'look':
+    case 'backref':
+      return false
+    case 'seq':
+    case 'alt':
+      return node.items.every(isRegular)
+    case 'repeat':
+    case 'group':
+      return isRegular(node.item)
+    default:
+      return true
+  }
 }
 
 function anchored(node: Pattern): boolean {

@@ -1,7 +1,9 @@
+import { toByteText } from '../bytes.ts'
 import type { OperatorFactory } from './operator.ts'
 
 /** `@contains`, `@containsWord`, `@streq`, `@beginsWith`, `@endsWith`, `@within`: plain text, case matters, macros expand. */
 export const contains: OperatorFactory = comparing((text, wanted) => text.includes(wanted), true)
+export const strmatch: OperatorFactory = contains
 export const streq: OperatorFactory = comparing((text, wanted) => text === wanted, false)
 export const beginsWith: OperatorFactory = comparing((text, wanted) => text.startsWith(wanted), false)
 export const endsWith: OperatorFactory = comparing((text, wanted) => text.endsWith(wanted), false)
@@ -18,9 +20,9 @@ export const containsWord: OperatorFactory = comparing((text, wanted) => {
 
 function comparing(test: (text: string, argument: string) => boolean, gated: boolean): OperatorFactory {
   return ({ text: source, macro }) => {
-    const constant = macro.constant
+    const constant = macro.constant === undefined ? undefined : toByteText(macro.constant)
     return {
-      literals: gated && constant !== undefined && source !== '' ? [source.toLowerCase()] : undefined,
+      literals: gated && constant !== undefined && source !== '' ? [toByteText(source).toLowerCase()] : undefined,
       matches(text, context) {
         const matched = test(text, constant ?? context.expand(macro))
         if (matched && context.capturing) context.capture(0, text)

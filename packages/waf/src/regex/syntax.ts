@@ -62,6 +62,9 @@ const CONTROL_ESCAPES: ReadonlyMap<string, number> = new Map([
   ['a', 7],
   ['e', 27],
 ])
+/** Patterns of one character, by its code: all patterns share them. */
+const CASED: (Pattern | undefined)[] = new Array<Pattern | undefined>(256).fill(undefined)
+const CASELESS: (Pattern | undefined)[] = new Array<Pattern | undefined>(256).fill(undefined)
 const DEPTH_MAX = 50
 const REPEAT_MAX = 1_000
 
@@ -76,9 +79,11 @@ export function parsePattern(source: string, caseless = false): Pattern {
 
   const single = (code: number): Pattern => {
     if (code > 255) fail('a character beyond one byte; write its UTF-8 bytes as \\xHH')
+    const known = (ignoreCase ? CASELESS : CASED)[code]
+    if (known !== undefined) return known
     const set = new Uint8Array(256)
     set[code] = 1
-    return { kind: 'set', set: cased(set) }
+    return ((ignoreCase ? CASELESS : CASED)[code] = { kind: 'set', set: cased(set) })
   }
 
   function cased(set: Uint8Array): Uint8Array {
@@ -253,7 +258,9 @@ export function parsePattern(source: string, caseless = false): Pattern {
       for (let code = low; code <= high; code += 1) set[code] = 1
     }
     at += 1
-    return negated ? setOf((code) => cased(set)[code] === 0) : set
+    if (!negated) return set
+    const members = cased(set)
+    return setOf((code) => members[code] === 0)
   }
 
   /** One member of a class: a character code, or nothing when a whole class was added. */

@@ -37,15 +37,28 @@ export type DirectiveNode =
   | { readonly kind: 'action'; readonly span: Span; readonly actions: readonly ActionNode[] }
   | { readonly kind: 'default'; readonly span: Span; readonly actions: readonly ActionNode[] }
   | { readonly kind: 'marker'; readonly span: Span; readonly name: string }
-  | { readonly kind: 'engine'; readonly span: Span; readonly mode: 'On' | 'Off' | 'DetectionOnly' }
+  /** SecRuleRemoveBy...: takes rules that stand before it out. */
+  | { readonly kind: 'remove'; readonly span: Span; readonly by: RuleSelection; readonly values: readonly Span[] }
+  /** SecRuleUpdateTargetBy...: adds variables or exclusions to rules that stand before it. */
+  | {
+      readonly kind: 'retarget'
+      readonly span: Span
+      readonly by: RuleSelection
+      readonly value: Span
+      readonly targets: readonly TargetNode[]
+    }
+  /** SecRuleUpdateActionById: changes what rules that stand before it do. */
+  | { readonly kind: 'react'; readonly span: Span; readonly value: Span; readonly actions: readonly ActionNode[] }
+  /** Any other directive: `name` in lower case, for the compiler to judge. */
+  | { readonly kind: 'setting'; readonly span: Span; readonly name: string; readonly values: readonly Span[] }
 
-const KNOWN = 'SecRule, SecAction, SecMarker, SecDefaultAction, SecRuleEngine or SecComponentSignature'
+export type RuleSelection = 'id' | 'tag' | 'msg'
 
 export function parseRules(source: RuleSource): DirectiveNode[] {
-  return readDirectives(source).flatMap((words) => parseDirective(words) ?? [])
+  return readDirectives(source).map(parseDirective)
 }
 
-function parseDirective(words: DirectiveWords): DirectiveNode | undefined {
+function parseDirective(words: DirectiveWords): DirectiveNode {
   const head = words[0]!
   switch (head.text.toLowerCase()) {
     case 'secrule': {
@@ -67,17 +80,25 @@ function parseDirective(words: DirectiveWords): DirectiveNode | undefined {
     case 'secmarker':
       expectWords(words, 1, 1, 'one name')
       return { kind: 'marker', span: head, name: unquoted(words[1]!).text }
-    case 'secruleengine': {
-      expectWords(words, 1, 1, 'On, Off or DetectionOnly')
-      const mode = (['On', 'Off', 'DetectionOnly'] as const).find((known) => known.toLowerCase() === words[1]!.text.toLowerCase())
-      if (mode === undefined) words[1]!.fail(0, `the mode ${words[1]!.text}`, 'On, Off or DetectionOnly', 'Choose one of them.')
-      return { kind: 'engine', span: head, mode: mode! }
+    case 'secruleremovebyid':
+    case 'secruleremovebytag':
+    case 'secruleremovebymsg': {
+      const by = head.text.toLowerCase().slice('secruleremoveby'.length) as RuleSelection
+      expectWords(words, 1, by === 'id' ? 1_000 : 1, by === 'id' ? 'ids or ranges of ids' : 'one pattern')
+      return { kind: 'remove', span: head, by, values: words.slice(1).map(unquoted) }
     }
-    case 'seccomponentsignature':
-      expectWords(words, 1, 1, 'one text')
-      return undefined
+    case 'secruleupdatetargetbyid':
+    case 'secruleupdatetargetbytag':
+    case 'secruleupdatetargetbymsg': {
+      const by = head.text.toLowerCase().slice('secruleupdatetargetby'.length) as RuleSelection
+      expectWords(words, 2, 2, 'what rules are meant, and variables')
+      return { kind: 'retarget', span: head, by, value: unquoted(words[1]!), targets: parseTargets(unquoted(words[2]!)) }
+    }
+    case 'secruleupdateactionbyid':
+      expectWords(words, 2, 2, 'an id and a list of actions')
+      return { kind: 'react', span: head, value: unquoted(words[1]!), actions: parseActions(words[2]!) }
     default:
-      return head.fail(0, `the directive ${head.text}`, KNOWN, 'Remove it: this engine does not do what it asks for.')
+      return { kind: 'setting', span: head, name: head.text.toLowerCase(), values: words.slice(1).map(unquoted) }
   }
 }
 
@@ -93,7 +114,7 @@ function unquoted(span: Span): Span {
   return text.length >= 2 && text[0] === "'" && text.at(-1) === "'" ? span.slice(1, text.length - 1) : span
 }
 
-function parseTargets(span: Span): TargetNode[] {
+export function parseTargets(span: Span): TargetNode[] {
   const targets: TargetNode[] = []
   const { text } = span
   let at = 0
@@ -112,8 +133,10 @@ function parseTargets(span: Span): TargetNode[] {
     const collection = text.slice(nameStart, at).toUpperCase()
     let selector: TargetNode['selector']
     if (text[at] === ':') {
-      const end = selectorEnd(span, at + 1)
-      selector = parseSelector(span.slice(at + 1, end))
+      // An XPath expression begins with a slash too.
+      const end = collection === 'XML' ? pathEnd(span, at + 1) : selectorEnd(span, at + 1)
+      const text = span.slice(at + 1, end)
+      selector = collection === 'XML' ? { span: unquoted(text), regex: false } : parseSelector(text)
       at = end
     }
     targets.push({ span: span.slice(start, at), count, exclude, collection, selector })
@@ -123,6 +146,14 @@ function parseTargets(span: Span): TargetNode[] {
     at += 1
   }
   return targets
+}
+
+function pathEnd(span: Span, from: number): number {
+  const { text } = span
+  let end = from
+  while (end < text.length && text[end] !== '|' && text[end] !== ',') end += 1
+  if (end === from) span.fail(from, 'an empty selector', 'an XPath expression', 'Write for example XML:/* or XML://@*.')
+  return end
 }
 
 /** Where a selector ends; a `|` inside `/.../` does not end it. */

@@ -40,16 +40,53 @@ export class Span {
     return new Span(text, offsets, this.#source)
   }
 
+  /** Four backslashes become two. A lone pair stays: files for Apache are written to be read without it too. */
+  halveBackslashes(): Span {
+    if (!this.text.includes('\\\\\\\\')) return this
+    let text = ''
+    const offsets: number[] = []
+    for (let i = 0; i < this.text.length; i += 1) {
+      if (this.text.startsWith('\\\\\\\\', i)) {
+        text += '\\\\'
+        offsets.push(this.#offsets[i] ?? 0, this.#offsets[i + 1] ?? 0)
+        i += 3
+        continue
+      }
+      text += this.text[i]
+      offsets.push(this.#offsets[i] ?? 0)
+    }
+    offsets.push(this.#offsets[this.text.length] ?? this.#offsets.at(-1) ?? 0)
+    return new Span(text, offsets, this.#source)
+  }
+
   at(index = 0): SourcePosition {
     const offset = this.#offsets[Math.min(index, this.#offsets.length - 1)] ?? 0
-    const before = this.#source.text.slice(0, offset)
-    const line = before.split('\n').length
-    return { file: this.#source.file, line, column: offset - before.lastIndexOf('\n') }
+    const starts = lineStarts(this.#source)
+    let low = 0
+    let high = starts.length
+    while (high - low > 1) {
+      const middle = (low + high) >> 1
+      if (starts[middle]! <= offset) low = middle
+      else high = middle
+    }
+    return { file: this.#source.file, line: low + 1, column: offset - starts[low]! + 1 }
   }
 
   fail(index: number, problem: string, expected: string, remedy: string): never {
     throw new RuleSyntaxError(this.at(index), problem, expected, remedy)
   }
+}
+
+const knownStarts = new WeakMap<RuleSource, readonly number[]>()
+
+/** Where each line of a file begins. */
+function lineStarts(source: RuleSource): readonly number[] {
+  const known = knownStarts.get(source)
+  if (known !== undefined) return known
+  const starts = [0]
+  for (let at = source.text.indexOf('\n'); at >= 0; at = source.text.indexOf('\n', at + 1)) starts.push(at + 1)
+  knownStarts.set(source, starts)
+  return starts
 }
 
 /** Words of one directive: its name, then its arguments without their quotes. */
@@ -59,7 +96,7 @@ export type DirectiveWords = readonly Span[]
 export function readDirectives(source: RuleSource): DirectiveWords[] {
   const directives: DirectiveWords[] = []
   for (const line of logicalLines(source)) {
-    const words = splitWords(line)
+    const words = splitWords(line, source.reader === 'apache')
     if (words.length > 0) directives.push(words)
   }
   return directives
@@ -100,14 +137,15 @@ function* logicalLines(source: RuleSource): Generator<Span> {
   }
 }
 
-function splitWords(line: Span): Span[] {
+function splitWords(line: Span, apache: boolean): Span[] {
   const words: Span[] = []
   const { text } = line
   let at = 0
   for (;;) {
     while (at < text.length && (text[at] === ' ' || text[at] === '\t')) at += 1
     if (at >= text.length) return words
-    if (text[at] !== '"') {
+    const quote = text[at]!
+    if (quote !== '"' && quote !== "'") {
       let end = at
       while (end < text.length && text[end] !== ' ' && text[end] !== '\t') end += 1
       words.push(line.slice(at, end))
@@ -115,13 +153,14 @@ function splitWords(line: Span): Span[] {
       continue
     }
     let end = at + 1
-    while (end < text.length && text[end] !== '"') end += text[end] === '\\' ? 2 : 1
+    while (end < text.length && text[end] !== quote) end += text[end] === '\\' ? 2 : 1
     if (end >= text.length)
-      line.fail(at, 'a quote that is not closed', 'a closing "', 'Close it, or write \\" for a quote inside.')
-    words.push(line.slice(at + 1, end).unescape('"'))
+      line.fail(at, 'a quote that is not closed', `a closing ${quote}`, `Close it, or write \\${quote} for a quote inside.`)
+    const word = line.slice(at + 1, end).unescape(quote)
+    words.push(apache ? word.halveBackslashes() : word)
     at = end + 1
     if (at < text.length && text[at] !== ' ' && text[at] !== '\t') {
-      line.fail(at, 'text right after a closing quote', 'a blank', 'Write \\" for a quote inside an argument.')
+      line.fail(at, 'text right after a closing quote', 'a blank', `Write \\${quote} for a quote inside an argument.`)
     }
   }
 }

@@ -2,9 +2,11 @@ import { base64Decode, base64DecodeExt, base64Encode } from './base64-decode.ts'
 import { compressWhitespace, removeNulls, removeWhitespace, replaceNulls, trim, trimLeft, trimRight } from './blanks.ts'
 import { cmdLine } from './cmd-line.ts'
 import { removeComments, removeCommentsChar, replaceComments } from './comments.ts'
+import { md5, sha1 } from './digests.ts'
 import { cssDecode, escapeSeqDecode, hexDecode, hexEncode, jsDecode, sqlHexDecode } from './escapes.ts'
-import { htmlEntityDecode } from './html-entity-decode.ts'
+import { htmlEntityDecodeFew } from './html-entity-decode.ts'
 import { normalizePath, normalizePathWin } from './normalize-path.ts'
+import { parityEven7bit, parityOdd7bit, parityZero7bit } from './parity.ts'
 import { urlDecode, urlDecodeUni, urlEncode } from './url-decode.ts'
 import { utf8toUnicode } from './utf8-to-unicode.ts'
 
@@ -27,20 +29,25 @@ export const TRANSFORMATIONS: ReadonlyMap<string, Transformation> = new Map([
   ['escapeseqdecode', escapeSeqDecode],
   ['hexdecode', hexDecode],
   ['hexencode', hexEncode],
-  ['htmlentitydecode', htmlEntityDecode],
+  ['htmlentitydecode', htmlEntityDecodeFew],
   ['jsdecode', jsDecode],
   ['length', length],
   ['lowercase', lowercase],
+  ['md5', md5],
   ['normalisepath', normalizePath],
   ['normalisepathwin', normalizePathWin],
   ['normalizepath', normalizePath],
   ['normalizepathwin', normalizePathWin],
+  ['parityeven7bit', parityEven7bit],
+  ['parityodd7bit', parityOdd7bit],
+  ['parityzero7bit', parityZero7bit],
   ['removecomments', removeComments],
   ['removecommentschar', removeCommentsChar],
   ['removenulls', removeNulls],
   ['removewhitespace', removeWhitespace],
   ['replacecomments', replaceComments],
   ['replacenulls', replaceNulls],
+  ['sha1', sha1],
   ['sqlhexdecode', sqlHexDecode],
   ['trim', trim],
   ['trimleft', trimLeft],

@@ -10,7 +10,12 @@ export function urlDecodeUni(text: string): string {
   return decode(text, true)
 }
 
-function decode(text: string, unicode: boolean): string {
+/** The same with a code page's best fits first (`SecUnicodeMapFile`). */
+export function urlDecodeUniWith(map: ReadonlyMap<number, number>): (text: string) => string {
+  return (text) => decode(text, true, map)
+}
+
+function decode(text: string, unicode: boolean, map?: ReadonlyMap<number, number>): string {
   const first = text.search(/[%+]/)
   if (first < 0) return text
   // Pieces joined by += make a rope that the next reader has to flatten; bytes in a buffer do not.
@@ -32,7 +37,7 @@ function decode(text: string, unicode: boolean): string {
       }
       if (unicode && (text.charCodeAt(i + 1) | 32) === 117 && /^[0-9a-fA-F]{4}$/.test(text.slice(i + 2, i + 6))) {
         const point = Number.parseInt(text.slice(i + 2, i + 6), 16)
-        bytes[size++] = point >= 0xff01 && point <= 0xff5e ? point - 0xfee0 : point
+        bytes[size++] = map?.get(point) ?? (point >= 0xff01 && point <= 0xff5e ? point - 0xfee0 : point)
         i += 5
         continue
       }
@@ -40,6 +45,12 @@ function decode(text: string, unicode: boolean): string {
     bytes[size++] = code
   }
   return bytesToText(bytes.subarray(0, size))
+}
+
+/** `%HH` alone, as in a path, where `+` is a plus. */
+export function percentDecode(text: string): string {
+  if (!text.includes('%')) return text
+  return text.replace(/%([0-9a-fA-F]{2})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
 }
 
 const scratch = new Uint8Array(16_384)

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { compileRules } from '../compile.ts'
+import { linearMatcher } from './dfa.ts'
+import { emitPattern } from './emit.ts'
+import { parsePattern } from './syntax.ts'
+
+const unlimited = { work: 0, building: 0 }
+
+const atom = fc.constantFrom('a', 'b', '[ab]', '[^a]', '.', '\\w', '\\s', '\\b', '\\B', '^', '$', 'é', '\\x00')
+const pattern = fc.letrec<{ node: string }>((tie) => ({
+  node: fc.oneof(
+    { maxDepth: 4 },
+    atom,
+    fc.tuple(tie('node'), tie('node')).map(([a, b]) => a + b),
+    fc.tuple(tie('node'), tie('node')).map(([a, b]) => `(?:${a}|${b})`),
+    fc.tuple(tie('node'), fc.constantFrom('*', '+', '?', '{2}', '{1,3}', '*?')).map(([a, times]) => `(?:${a})${times}`),
+  ),
+})).node
+const subject = fc.string({ unit: fc.constantFrom('a', 'b', ' ', '_', '\x00', '\xe9'), maxLength: 14 })
+
+test('property: the linear matcher finds a match exactly when V8 does', () => {
+  fc.assert(
+    fc.property(pattern, subject, (source, text) => {
+      const tree = parsePattern(source)
+      const matcher = linearMatcher(tree)
+      assert.ok(matcher?.exact)
+      const regex = new RegExp(emitPattern(tree))
+      for (let run = 0; run < 2; run += 1) {
+        assert.equal(
+          matcher.search(text, unlimited, Number.POSITIVE_INFINITY) >= 0,
+          regex.test(text),
+          `${source} on ${JSON.stringify(text)}`,
+        )
+      }
+    }),
+    { numRuns: 20_000 },
+  )
+})
+
+test('property: with look-around and back-references, no means no', () => {
+  const parts = fc.array(fc.oneof(atom, fc.constantFrom('(?=a)', '(?!b)', '(?<=a)', '(?<!a)', '(a|b)\\1')), { maxLength: 5 })
+  fc.assert(
+    fc.property(parts, subject, (pieces, text) => {
+      let source = pieces.join('')
+      let groups = 0
+      source = source.replace(/\(a\|b\)\\1/g, () => `(a|b)\\${++groups}`)
+      const tree = parsePattern(source)
+      const found = linearMatcher(tree)?.search(text, unlimited, Number.POSITIVE_INFINITY) ?? 0
+      if (new RegExp(emitPattern(tree)).test(text)) assert.ok(found >= 0, `${source} on ${JSON.stringify(text)}`)
+    }),
+    { numRuns: 5_000 },
+  )
+})
+
+/** The same letters at every run, without a period. */
+function noise(length: number): string {
+  let text = ''
+  for (let i = 0, x = 1; i < length; i += 1) {
+    x = (Math.imul(x, 1_103_515_245) + 12_345) & 0x7fffffff
+    text += (x >> 16) & 1 ? 'a' : 'b'
+  }
+  return text
+}
+
+test('a pattern whose states outgrow the table starts anew and goes on', () => {
+  const matcher = linearMatcher(parsePattern('[ab]*a[ab]{14}c'))
+  assert.ok(matcher)
+  const text = noise(40_000)
+  assert.equal(matcher.search(text, unlimited, Number.POSITIVE_INFINITY), -1)
+  assert.equal(matcher.search(`${text}a${'b'.repeat(14)}c`, unlimited, Number.POSITIVE_INFINITY), text.length + 16)
+})
+
+test('building states counts as work, and the search ends when there has been too much', () => {
+  const matcher = linearMatcher(parsePattern('[ab]*a[ab]{14}c'))
+  const meter = { work: 0, building: 0 }
+  assert.equal(matcher?.search(noise(8_000), meter, 20_000), -1)
+  assert.ok(meter.work > 20_000 && meter.work < 40_000, String(meter.work))
+})
+
+test('counts that multiply give no matcher instead of a large one', () => {
+  assert.equal(linearMatcher(parsePattern('(?:(?:a{100}){100}){100}')), undefined)
+})
+
+test('a rehearsal’s work does not depend on what was judged before', () => {
+  const text = 'SecRule ARGS "@rx (?:a|b)*c[def]+g" "id:1,phase:2,deny"\nSecRule ARGS "@rx [xyz]{2,9}w" "id:2,phase:2,deny"'
+  const rules = compileRules([{ file: 'a.conf', text }], { paranoia: 1 })
+  const request = {
+    method: 'GET',
+    target: '/?q=abababxyzyxabcdefabcdz',
+    httpVersion: '1.1',
+    headers: [],
+    remoteAddress: '192.0.2.1',
+  }
+  const work = () => {
+    const run = rules.rehearse()
+    run.requestHead(request)
+    run.requestBody(new Uint8Array(0), false)
+    return run.work
+  }
+  const first = work()
+  assert.ok(first > 0)
+  assert.equal(work(), first)
+})

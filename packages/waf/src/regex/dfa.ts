@@ -1,0 +1,374 @@
+/**
+ * Says whether a pattern matches anywhere in a text, in time linear in the text whatever the pattern: a deterministic automaton
+ * over bytes that is built while it runs, state by state, and thrown away when it grows too large (Thompson, CACM 11(6), 1968;
+ * Cox, "Regular Expression Matching: the Virtual Machine Approach", 2009). It does not say where, nor what groups captured.
+ *
+ * Look-around and back-references are not regular. They are read as if they always held, so for a pattern with one of them "no"
+ * is certain and "yes" is not; `exact` tells which kind a pattern is.
+ */
+import { DFA_PROGRAM_MAX, DFA_TABLE_CELLS_MAX, DFA_THREADS_MAX } from '../limits.ts'
+import type { WorkMeter } from '../subject.ts'
+import type { Pattern } from './syntax.ts'
+
+export interface LinearMatcher {
+  readonly exact: boolean
+  /**
+   * Where the first match that ends ends, -1 for none. What it costs beyond a look at each character, building states, is added
+   * to the meter's work; the search gives up with -1 when that exceeds `workMax`.
+   */
+  search(text: string, meter: WorkMeter, workMax: number): number
+}
+
+// Kinds of instruction.
+const SET = 0
+const SPLIT = 1
+const MATCH = 2
+const START = 3
+const END = 4
+const WORD = 5
+const NOT_WORD = 6
+
+// The first numbers of states mean something else.
+const UNKNOWN = 0
+const DEAD = 1
+const MATCHED = 2
+const FIRST_STATE = 3
+
+/** Units of work for a state, and for each thread in it; measured against a character's unit. */
+const STATE_WORK = 200
+const THREAD_WORK = 24
+
+interface Program {
+  readonly kinds: readonly number[]
+  readonly first: readonly number[]
+  readonly second: readonly number[]
+  readonly sets: readonly Uint8Array[]
+  readonly start: number
+  readonly exact: boolean
+  readonly words: boolean
+}
+
+class TooLarge extends Error {}
+
+function assemble(pattern: Pattern): Program {
+  const kinds: number[] = []
+  const first: number[] = []
+  const second: number[] = []
+  const sets: Uint8Array[] = []
+  const byArray = new Map<Uint8Array, number>()
+  const byMembers = new Map<string, number>()
+  let exact = true
+  let words = false
+
+  const add = (kind: number, x: number, y: number): number => {
+    if (kinds.length >= DFA_PROGRAM_MAX) throw new TooLarge()
+    kinds.push(kind)
+    first.push(x)
+    second.push(y)
+    return kinds.length - 1
+  }
+  const set = (members: Uint8Array, next: number): number => {
+    let number = byArray.get(members)
+    if (number === undefined) {
+      const key = packed(members)
+      number = byMembers.get(key) ?? sets.push(members) - 1
+      byMembers.set(key, number)
+      byArray.set(members, number)
+    }
+    return add(SET, next, number)
+  }
+  const star = (body: (loop: number) => number, next: number): number => {
+    const loop = add(SPLIT, -1, next)
+    first[loop] = body(loop)
+    return loop
+  }
+  const emit = (node: Pattern, next: number): number => {
+    switch (node.kind) {
+      case 'set':
+        return set(node.set, next)
+      case 'group':
+        return emit(node.item, next)
+      case 'seq':
+        return node.items.reduceRight((after, item) => emit(item, after), next)
+      case 'alt':
+        return node.items.map((item) => emit(item, next)).reduceRight((rest, entry) => add(SPLIT, entry, rest))
+      case 'repeat': {
+        const { item, min, max } = node
+        let entry = next
+        if (max === Number.POSITIVE_INFINITY) entry = star((loop) => emit(item, loop), next)
+        else for (let i = min; i < max; i += 1) entry = add(SPLIT, emit(item, entry), next)
+        for (let i = 0; i < min; i += 1) entry = emit(item, entry)
+        return entry
+      }
+      case 'assert':
+        words ||= node.what === 'word' || node.what === 'notWord'
+        return add({ start: START, end: END, word: WORD, notWord: NOT_WORD }[node.what], next, -1)
+      case 'look':
+        exact = false
+        return next
+      case 'backref':
+        exact = false
+        return star((loop) => set(ANY, loop), next)
+    }
+  }
+  const start = emit(pattern, add(MATCH, -1, -1))
+  return { kinds, first, second, sets, start, exact, words }
+}
+
+/** A set of bytes as 16 characters of 16 bits. */
+function packed(members: Uint8Array): string {
+  let text = ''
+  for (let at = 0; at < 256; at += 16) {
+    let bits = 0
+    for (let i = 0; i < 16; i += 1) bits |= members[at + i]! << i
+    text += String.fromCharCode(bits)
+  }
+  return text
+}
+
+/** Bytes that no set tells apart are one class. */
+function partition(
+  sets: readonly Uint8Array[],
+  words: boolean,
+): { readonly classes: Uint8Array; readonly samples: readonly number[] } {
+  const classes = new Uint8Array(256)
+  let count = 1
+  const split = (has: (code: number) => boolean): void => {
+    const numbers = new Int16Array(count * 2).fill(-1)
+    let next = 0
+    for (let code = 0; code < 256; code += 1) {
+      const at = classes[code]! * 2 + (has(code) ? 1 : 0)
+      if (numbers[at] === -1) numbers[at] = next++
+      classes[code] = numbers[at]!
+    }
+    count = next
+  }
+  if (words) split(isWord)
+  for (const set of sets) split((code) => set[code] === 1)
+  const samples = Array.from({ length: count }, (_, c) => classes.indexOf(c))
+  return { classes, samples }
+}
+
+const ANY = new Uint8Array(256).fill(1)
+
+const isWord = (code: number): boolean =>
+  (code >= 48 && code <= 57) || (code >= 65 && code <= 90) || code === 95 || (code >= 97 && code <= 122)
+
+interface State {
+  /** Instructions that threads wait at: sets, and assertions about the next character. */
+  readonly threads: Int32Array
+  readonly asserting: boolean
+  readonly afterWord: boolean
+  readonly atStart: boolean
+}
+
+class LazyAutomaton {
+  readonly #program: Program
+  /** Class of each byte; the last class is the end of the text. */
+  readonly #classes: Uint8Array
+  readonly #classCount: number
+  readonly #wordClass: readonly boolean[]
+  /** Whether set s has class c, at s * classCount + c. */
+  readonly #members: Uint8Array
+  readonly #marks: Int32Array
+  readonly #stack: Int32Array
+  #mark = 0
+  #table = new Int32Array(0)
+  #states: State[] = []
+  #threads = 0
+  #numbers = new Map<string, number>()
+  #start = UNKNOWN
+  /** How often the table was thrown away: numbers of states mean nothing beyond it. */
+  #generation = 0
+
+  constructor(program: Program) {
+    this.#program = program
+    const { sets, words } = program
+    const { classes, samples } = partition(sets, words)
+    this.#classes = classes
+    this.#classCount = samples.length + 1
+    this.#wordClass = [...samples.map(isWord), false]
+    this.#members = new Uint8Array(sets.length * this.#classCount)
+    sets.forEach((set, s) => {
+      samples.forEach((code, c) => {
+        this.#members[s * this.#classCount + c] = set[code]!
+      })
+    })
+    this.#marks = new Int32Array(program.kinds.length)
+    this.#stack = new Int32Array(program.kinds.length * 2 + 2)
+  }
+
+  search(text: string, meter: WorkMeter, workMax: number): number {
+    const classes = this.#classes
+    const classCount = this.#classCount
+    if (this.#start === UNKNOWN) this.#start = this.#begin(meter)
+    let state = this.#start
+    if (state === MATCHED) return 0
+    if (state === DEAD) return -1
+    let table = this.#table
+    for (let i = 0; i < text.length; i += 1) {
+      const c = classes[text.charCodeAt(i) & 255]!
+      let next = table[state * classCount + c]!
+      if (next < FIRST_STATE) {
+        if (next === UNKNOWN) {
+          next = this.#advance(state, c, meter)
+          table = this.#table
+          if (meter.work > workMax) return -1
+        }
+        if (next === MATCHED) return i + 1
+        if (next === DEAD) return -1
+      }
+      state = next
+    }
+    let next = table[state * classCount + classCount - 1]!
+    if (next === UNKNOWN) next = this.#advance(state, classCount - 1, meter)
+    return next === MATCHED ? text.length : -1
+  }
+
+  #begin(meter: WorkMeter): number {
+    const found: number[] = []
+    this.#mark += 1
+    if (this.#follow(this.#program.start, found, true)) return MATCHED
+    return this.#number(found, false, true, meter)
+  }
+
+  /** From a state over a class of characters to the next. */
+  #advance(from: number, c: number, meter: WorkMeter): number {
+    const { kinds, first, second, start } = this.#program
+    const classCount = this.#classCount
+    const atEnd = c === classCount - 1
+    const generation = this.#generation
+    const enter = (to: number): number => {
+      if (generation === this.#generation) this.#table[from * classCount + c] = to
+      return to
+    }
+    const state = this.#states[from - FIRST_STATE]!
+    let threads: readonly number[] | Int32Array = state.threads
+    if (state.asserting) {
+      const resolved: number[] = []
+      this.#mark += 1
+      const boundary = state.afterWord !== this.#wordClass[c]
+      for (const thread of state.threads)
+        if (this.#resolve(thread, resolved, state.atStart, atEnd, boundary)) return enter(MATCHED)
+      threads = resolved
+    }
+    if (atEnd) return enter(DEAD)
+    const found: number[] = []
+    this.#mark += 1
+    for (let i = 0; i < threads.length; i += 1) {
+      const thread = threads[i]!
+      if (kinds[thread] !== SET || this.#members[second[thread]! * classCount + c] === 0) continue
+      if (this.#follow(first[thread]!, found, false)) return enter(MATCHED)
+    }
+    if (this.#follow(start, found, false)) return enter(MATCHED)
+    return enter(this.#number(found, this.#wordClass[c]!, false, meter))
+  }
+
+  /** Adds all that is reached without a character. True when that is a match. */
+  #follow(pc: number, found: number[], atStart: boolean): boolean {
+    const { kinds, first, second } = this.#program
+    const stack = this.#stack
+    let depth = 0
+    stack[depth++] = pc
+    while (depth > 0) {
+      const at = stack[--depth]!
+      if (this.#marks[at] === this.#mark) continue
+      this.#marks[at] = this.#mark
+      switch (kinds[at]) {
+        case SPLIT:
+          stack[depth++] = second[at]!
+          stack[depth++] = first[at]!
+          break
+        case START:
+          if (atStart) stack[depth++] = first[at]!
+          break
+        case MATCH:
+          return true
+        default:
+          found.push(at)
+      }
+    }
+    return false
+  }
+
+  /** The same when the next character is known, so that assertions about it are decided. */
+  #resolve(pc: number, found: number[], atStart: boolean, atEnd: boolean, boundary: boolean): boolean {
+    const { kinds, first, second } = this.#program
+    const stack = this.#stack
+    let depth = 0
+    stack[depth++] = pc
+    while (depth > 0) {
+      const at = stack[--depth]!
+      if (this.#marks[at] === this.#mark) continue
+      this.#marks[at] = this.#mark
+      switch (kinds[at]) {
+        case SPLIT:
+          stack[depth++] = second[at]!
+          stack[depth++] = first[at]!
+          break
+        case START:
+          if (atStart) stack[depth++] = first[at]!
+          break
+        case END:
+          if (atEnd) stack[depth++] = first[at]!
+          break
+        case WORD:
+          if (boundary) stack[depth++] = first[at]!
+          break
+        case NOT_WORD:
+          if (!boundary) stack[depth++] = first[at]!
+          break
+        case MATCH:
+          return true
+        default:
+          found.push(at)
+      }
+    }
+    return false
+  }
+
+  #number(found: readonly number[], afterWord: boolean, atStart: boolean, meter: WorkMeter): number {
+    if (found.length === 0) return DEAD
+    const work = STATE_WORK + found.length * THREAD_WORK
+    meter.work += work
+    meter.building += work
+    const threads = Int32Array.from(found).sort()
+    const { kinds, words } = this.#program
+    const wordBefore = words && afterWord
+    const key = `${atStart ? '^' : wordBefore ? 'w' : ''}${threads.join()}`
+    const known = this.#numbers.get(key)
+    if (known !== undefined) return known
+    const classCount = this.#classCount
+    let number = this.#states.length + FIRST_STATE
+    this.#threads += threads.length
+    if ((number + 1) * classCount > DFA_TABLE_CELLS_MAX || this.#threads > DFA_THREADS_MAX) {
+      this.#threads = threads.length
+      this.#states = []
+      this.#numbers = new Map()
+      this.#table = new Int32Array(0)
+      this.#start = UNKNOWN
+      this.#generation += 1
+      number = FIRST_STATE
+    }
+    if ((number + 1) * classCount > this.#table.length) {
+      const larger = new Int32Array(Math.max((number + 8) * classCount, this.#table.length * 2))
+      larger.set(this.#table)
+      this.#table = larger
+    }
+    this.#states.push({ threads, asserting: threads.some((thread) => kinds[thread] !== SET), afterWord: wordBefore, atStart })
+    this.#numbers.set(key, number)
+    return number
+  }
+}
+
+/** @returns undefined when repeat counts make the pattern's program too large. */
+export function linearMatcher(pattern: Pattern): LinearMatcher | undefined {
+  try {
+    const program = assemble(pattern)
+    const automaton = new LazyAutomaton(program)
+    return { exact: program.exact, search: (text, meter, workMax) => automaton.search(text, meter, workMax) }
+  } catch (error) {
+    if (error instanceof TooLarge) return undefined
+    throw error
+  }
+}
