@@ -1,4 +1,6 @@
+import { COMMAND_INJECTION_LITERALS, shellCommand } from '../commands/detect.ts'
 import { DETECTOR_CHARS_MAX, DETECTOR_OVERLAP_CHARS, DETECTOR_WORK_FACTOR } from '../limits.ts'
+import { PATH_LITERALS, strayPath } from '../paths/detect.ts'
 import { SQL_INJECTION_LITERALS, sqlInjectionShape } from '../sqli/detect.ts'
 import { SCRIPT_INJECTION_LITERALS, scriptInjection } from '../xss/detect.ts'
 import type { OperatorFactory } from './operator.ts'
@@ -27,3 +29,9 @@ function detector(find: (text: string) => string | undefined, literals: readonly
     },
   }
 }
+
+/** `@detectCommand`: a shell would run a command that the value brings along. TX.0 names the command. */
+export const detectCommand: OperatorFactory = () => detector(shellCommand, COMMAND_INJECTION_LITERALS)
+
+/** `@detectPath`: the value is a path to something that was not offered. TX.0 says why. */
+export const detectPath: OperatorFactory = () => detector(strayPath, PATH_LITERALS)

@@ -1,6 +1,6 @@
 import { noMatch, unconditionalMatch } from './always.ts'
 import { validateByteRange, validateUrlEncoding, validateUtf8Encoding } from './bytes.ts'
-import { detectSqli, detectXss } from './detectors.ts'
+import { detectCommand, detectPath, detectSqli, detectXss } from './detectors.ts'
 import { ipMatch } from './ip-match.ts'
 import { eq, ge, gt, le, lt, ne } from './numbers.ts'
 import type { OperatorFactory } from './operator.ts'
@@ -13,6 +13,8 @@ export const OPERATORS: ReadonlyMap<string, OperatorFactory> = new Map([
   ['beginswith', beginsWith],
   ['contains', contains],
   ['containsword', containsWord],
+  ['detectcommand', detectCommand],
+  ['detectpath', detectPath],
   ['detectsqli', detectSqli],
   ['detectxss', detectXss],
   ['endswith', endsWith],
