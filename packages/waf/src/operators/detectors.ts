@@ -1,3 +1,4 @@
+import { INSIDE_LITERALS, insideAddress } from '../addresses/detect.ts'
 import { COMMAND_INJECTION_LITERALS, shellCommand } from '../commands/detect.ts'
 import { DETECTOR_CHARS_MAX, DETECTOR_OVERLAP_CHARS, DETECTOR_WORK_FACTOR } from '../limits.ts'
 import { PATH_LITERALS, strayPath } from '../paths/detect.ts'
@@ -35,3 +36,6 @@ export const detectCommand: OperatorFactory = () => detector(shellCommand, COMMA
 
 /** `@detectPath`: the value is a path to something that was not offered. TX.0 says why. */
 export const detectPath: OperatorFactory = () => detector(strayPath, PATH_LITERALS)
+
+/** `@detectInsideAddress`: the value is a URL of the inside of a network. TX.0 names the kind of address. */
+export const detectInsideAddress: OperatorFactory = () => detector(insideAddress, INSIDE_LITERALS)
