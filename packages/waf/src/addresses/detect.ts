@@ -38,7 +38,7 @@ export function insideAddress(text: string): string | undefined {
 
 function hostOf(text: string): string | undefined {
   const head = text.slice(0, 2_048).trim()
-  if (/\s/.test(head)) return undefined
+  if (/[\0-\x20]/.test(head)) return undefined
   const found =
     /^(?:[\w.-]{1,32}=)?(?:jar:|url:|view-source:)?(?:(https?|wss?|s?ftps?|tftp|gopher|dict|ldaps?|rmi|redis|mongodb|mysql|smtp|imap|telnet|ssh|git|svn|netdoc|jar):[/\\]{0,4}|[/\\]{2,4})([^/\\?#]{0,256})/i.exec(head)
   if (found === null || found[2] === '') return undefined

@@ -4,10 +4,10 @@
  * `$IFS`, braces and wildcards taken away), and how much prose stands before. A line of documentation is a command line from its
  * first word on, or has a sentence in front of the command; an injection completes one argument and begins anew.
  */
-import { COMMANDS, INTERPRETERS, NUMBERED, READERS, SENDERS, SHELLS, SUBCOMMANDS } from './words.ts'
+import { COMMANDS, INTERPRETERS, NUMBERED, READERS, SENDERS, SHELLS, SUBCOMMANDS, UNIX_ONLY } from './words.ts'
 
 /** One of these occurs in every value that is found to run a command. */
-export const COMMAND_INJECTION_LITERALS: readonly string[] = [';', '|', '&', '`', '$', '\n', '<(', '>(', '/bin', '/etc/', '/dev/', ' -', 'rm ']
+export const COMMAND_INJECTION_LITERALS: readonly string[] = [';', '|', '&', '`', '$', '\n', '<(', '>(', '/bin', '/etc/', '/dev/', ' -', 'rm ', 'win.ini', 'boot.ini']
 
 /** How sure it is that a command is meant. */
 const WEAK = 1
@@ -85,13 +85,16 @@ class Context {
   readonly #firstWord: string
   readonly #manyLines: boolean
   readonly #tableRow: boolean
+  readonly #fenced: boolean
 
   constructor(text: string) {
     const head = /^[\s"'()[\]{}]{0,64}([A-Za-z][\w.+-]{0,40})/.exec(text.slice(0, 120))
     this.#firstWord = head?.[1]?.toLowerCase() ?? ''
     let breaks = 0
     for (let at = text.indexOf('\n'); at >= 0 && breaks < 4; at = text.indexOf('\n', at + 1)) if (/\S/.test(text.slice(at + 1, at + 80))) breaks += 1
-    this.#manyLines = breaks >= 3
+    // A fence of Markdown: what follows is shown, not run.
+    this.#fenced = /^\s{0,8}```/.test(text)
+    this.#manyLines = breaks >= 3 || this.#fenced
     this.#tableRow = /^\s{0,8}\|[^|\n]{0,200}\|[^|\n]{0,200}\|/.test(text) && !/^\s{0,8}\|\|/.test(text)
   }
 
@@ -115,6 +118,7 @@ class Context {
   }
 
   #before(): Before {
+    if (this.#fenced) return BEFORE.prose
     if (this.#words === 0 || (this.#opened && !this.#manyLines)) return BEFORE.start
     if (this.#manyLines) return BEFORE.prose
     if (this.#words === 1) return BEFORE.operand
@@ -188,6 +192,7 @@ function readCommand(text: string, from: number, budget: { left: number }): Comm
   }
   const words: string[] = []
   let hidden = false
+  let sliced = false
   let redirected = false
   let braces = false
   if (text[at] === '{') {
@@ -208,6 +213,7 @@ function readCommand(text: string, from: number, budget: { left: number }): Comm
       if (char === '&' && redirected && /[>&]/.test(text[at - 1] ?? '')) continue
       break
     }
+    if (char === '#' && !inWord && words.length > 0) break
     if (isBlank(code) || (braces && char === ',')) {
       push()
       continue
@@ -227,8 +233,9 @@ function readCommand(text: string, from: number, budget: { left: number }): Comm
       continue
     }
     if (char === '\\' || char === '^') {
+      if (/^\\[nr]$/.test(text.slice(at, at + 3))) break
       if (words.length === 0 && /[A-Za-z]/.test(text[at + 1] ?? '') && inWord) hidden = true
-      if (char === '\\' && /^\\[A-Za-z]:|^\\\w/.test(text.slice(at, at + 3)) && words.length > 0) {
+      if (char === '\\' && (/^\\\w/.test(text.slice(at, at + 2)) || word.endsWith(':')) && words.length > 0) {
         word += char
         inWord = true
       }
@@ -242,9 +249,10 @@ function readCommand(text: string, from: number, budget: { left: number }): Comm
         at += ifs[0].length - 1
         continue
       }
-      const empty = /^\$(?:[@*!0-9](?=[A-Za-z])|\(\)|\{[A-Za-z0-9_@]{1,12}\}(?=[A-Za-z])|\{[A-Z]{2,12}:\d)/.exec(text.slice(at, at + 24))
+      const empty = /^\$(?:[@*!0-9](?=[A-Za-z])|\(\)|\{[A-Za-z0-9_@]{1,12}\}(?=[A-Za-z])|[{%][A-Z]{2,12}:~?\d{1,2}[:,]-?\d{1,2}[}%])/.exec(text.slice(at, at + 24))
       if (empty !== null && words.length === 0) {
         hidden = true
+        sliced ||= empty[0].includes(':')
         at += empty[0].length - 1
         inWord = true
         continue
@@ -263,18 +271,21 @@ function readCommand(text: string, from: number, budget: { left: number }): Comm
   }
   push()
   budget.left -= at - from
+  if (sliced && words.length > 0) return { strength: SURE, name: words[0]!, end: at }
   return judge(words, hidden, redirected, at)
 }
 
 const PATH_OF_COMMAND = /^(?:\/(?:usr\/)?(?:local\/)?s?bin\/|%(?:systemroot|windir|comspec)%|[a-z]:\\windows\\system32\\)/i
 /** Files that are read to show that one can. */
 const PRIZED =
-  /\/etc\/(?:passwd|shadow|master\.passwd|gshadow|sudoers|group\b|pas[*?s]|p[a-z?*]{2}s[a-z?*]d)|\/root\/|\.ssh\/(?:id_|authorized)|\/proc\/self\/|(?:boot|win)\.ini|\\sam\b|wp-config|\.htpasswd/i
-const TECHNICAL = /^(?:-{1,2}[A-Za-z0-9]|\/[A-Za-z?]{1,2}$|[~.]{0,2}[/\\]|\$[A-Za-z{(@]|[a-z]:[\\/]|%[A-Za-z]{3,}|\*)|^[\w*?@/-]{1,64}\.[a-z0-9*?]{1,8}(?:[:/].{0,80})?$|:\/\/|^\.$|^[\w.-]{1,64}@[\w.-]{1,64}$|^(?:\d{1,3}\.){3}\d{1,3}$|[=]/i
+  /\/etc\/(?:passwd|shadow|master\.passwd|gshadow|sudoers|group\b|pas[*?s]|p[a-z?*]{2}s[a-z?*]d)|\/root(?:\/|\b)|\.ssh\/(?:id_|authorized)|\/proc\/self\/|(?:boot|win)\.ini|\\sam\b|wp-config|\.htpasswd/i
+const TECHNICAL = /^(?:-{1,2}[A-Za-z0-9]|\.\w|(?:tcp|udp|exec|system):|\/[A-Za-z?]{1,2}$|[~.]{0,2}[/\\]|\$[A-Za-z{(@]|[a-z]:[\\/]|%[A-Za-z]{3,}|\*)|^[\w*?@/-]{1,64}\.[a-z0-9*?]{1,8}(?:[:/].{0,80})?$|:\/\/|^\.$|^[\w.-]{1,64}@[\w.-]{1,64}$|^(?:\d{1,3}\.){3}\d{1,3}$|[=]/i
 
 function judge(words: readonly string[], hidden: boolean, redirected: boolean, end: number): Command {
   let first = words[0]?.toLowerCase() ?? ''
   if (first === '') return NOTHING
+  if (redirected && words.length === 1 && PRIZED.test(first)) return { strength: CERTAIN, name: first, end }
+  if (/\\x[0-9a-f]{2}/.test(first) || /^\w{1,8}=\$\\?/.test(first)) return { strength: SURE, name: first, end }
   const wild = /^\/[\w?*/[\]-]{1,40}$/.test(first) && /[?*[]/.test(first) && first.indexOf('/', 1) > 0
   if (wild) return { strength: SURE, name: first, end }
   const byPath = PATH_OF_COMMAND.test(first) || /^\/(?:usr\/)?(?:local\/)?s?b(?:in)?\//.test(first)
@@ -293,11 +304,13 @@ function judge(words: readonly string[], hidden: boolean, redirected: boolean, e
   let strength = 0
   const technical = args.filter((word) => TECHNICAL.test(word)).length
   // Two words of a sentence outweigh one that might be a file.
+  if (UNIX_ONLY.has(first) && args.length > 0 && args.length <= 3) strength = WEAK
   const sentence = args.filter((word) => /^[A-Za-z']{2,}[,.!?]?$/.test(word)).length > technical + 2
   if (kind === 'plain') strength = args.length === 0 || technical > 0 || redirected ? LIKELY : WEAK
   else if (kind === 'weak' && args.length === 0) strength = WEAK
   if (SUBCOMMANDS.get(first)?.has(args[0]?.toLowerCase() ?? '')) strength = LIKELY
-  if (NUMBERED.has(first) && /^(?:-?[st/]\s?)?\d{1,6}[smh]?$/.test(args[0] ?? '')) strength = Math.max(strength, LIKELY)
+  if (first === 'service' && /^(?:start|stop|restart|reload|status)$/.test(args[1] ?? '')) strength = LIKELY
+  if (NUMBERED.has(first) && /^(?:-?[st/]\s?)?\d{1,6}[smh]?[#'")]?$/.test(args[0] ?? '')) strength = Math.max(strength, LIKELY)
   if ((first === 'timeout' || first === 'ping') && /^[/-][a-z]$/i.test(args[0] ?? '')) strength = LIKELY
   if (first === 'chmod' && /^[0-7+]/.test(args[0] ?? '')) strength = LIKELY
   if ((first === 'eval' || first === 'exec' || first === 'echo' || first === 'source') && /^[`$]/.test(args[0] ?? '')) strength = LIKELY

@@ -62,16 +62,18 @@ function climbs(path: string): string | undefined {
   let depth = 0
   let lowest = 0
   let dots = 0
+  let ellipses = 0
   for (const raw of local.split(/[/\\]+/)) {
     const segment = raw.replace(/[\0;].*$/s, '').trim()
-    if (segment === '..' || segment === '...' || segment === '....' || segment === '..\u0000') {
+    if (segment === '...' || segment === '....') ellipses += 1
+    if (segment === '..' || ((segment === '...' || segment === '....') && ellipses > 1)) {
       dots += 1
       depth -= 1
       if (depth < lowest) lowest = depth
     } else if (segment !== '' && segment !== '.') depth += 1
   }
   // An absolute path cannot climb, so that one who writes `/a/../../` expects a prefix in front.
-  if (lowest < 0) return /^\.{2,4}(?:$|[^./\\])/.test(local) || /^\.{3,}$/.test(local) ? undefined : 'climbs'
+  if (lowest < 0) return /^\.{2,4}(?:$|[^./\\;%\0])/.test(local) || /^\.{3,}$/.test(local) ? undefined : 'climbs'
   if (dots >= 3) return 'climbs'
   return /\.\.;/.test(local) ? 'climbs behind a semicolon' : undefined
 }
@@ -80,7 +82,7 @@ const SYSTEM =
   /^(?:file:\/{0,3}(?:localhost)?)?~?\/*(?:\/{1,4}|^)(?:etc\/[\w.*?-]|e\?c\/|proc\/(?:self|\d{1,7}|version|cmdline|mounts|net|cpuinfo|meminfo|sched_debug|partitions|stat|uptime|filesystems|modules|devices|config|sys)\b|sys\/class|dev\/(?:u?random|zero|null|mem|sd[a-z]|tcp)|var\/(?:log|mail|spool|run|lib|backups|cache|adm|db|apache2?|www\/[\w./-]{0,60}\.(?:php|conf|ini|inc|py|rb|env|htpasswd))|root\/|home\/[\w.-]{1,32}\/\.|boot\/|run\/secrets|usr\/(?:local\/)?(?:etc|apache2?|nginx|tomcat\d?|php\d?|lib\/(?:php|cgi)|share\/(?:tomcat|doc)|pkg|home|lib\/(?:security|cron))\/|opt\/[\w.-]{1,32}\/[\w./-]{0,60}(?:conf|xml|ini|env|log|cfg|properties|passwd)|srv\/[\w./-]{0,60}\.(?:ht|env|conf)|tmp\/(?:sess_|phpinfo)|private\/(?:etc|var)|users\/[\w.-]{1,32}\/\.|apache2?\/|logs?\/(?:access|error)|usr\/local\/[\w.-]{1,32}\/(?:conf|logs?)|library\/webserver|system\/library|data\/data\/)/i
 
 const WINDOWS =
-  /^(?:file:\/{0,3}|\\\\[?.]\\|\\\\[\w.-]{1,60}\\[a-z]\$)?\/*(?:[a-z]:[/\\]{0,4}(?:windows|winnt|boot\.ini|inetpub|program ?files|programdata|xampp|wamp|users[/\\]|documents and settings|sysprep|autoexec|pagefile|mysql|php\d?[/\\]|apache|tomcat|nginx|system volume)|%(?:systemroot|windir|systemdrive|programfiles|comspec|userprofile|appdata)%[/\\]|[/\\]{0,2}(?:windows|winnt)[/\\]+(?:system|win\.ini|repair|debug|panther|iis)|[/\\]{1,2}(?:boot|win)\.ini$)/i
+  /^(?:file:\/{0,3}|\\\\[?.]\\|\\\\[\w.-]{1,60}\\[a-z]\$)?\/*(?:[a-z]:[/\\]{0,4}(?:windows|winnt|boot\.ini|inetpub|program ?files|programdata|xampp|wamp|users[/\\](?:administrator|public|default|all users)|documents and settings|sysprep|autoexec|pagefile|mysql|php\d?[/\\]|apache|tomcat|nginx|system volume)|%(?:systemroot|windir|systemdrive|programfiles|comspec|userprofile|appdata)%[/\\]|[/\\]{0,2}(?:windows|winnt)[/\\]+(?:system|win\.ini|repair|debug|panther|iis)|[/\\]{1,2}(?:boot|win)\.ini$)/i
 
 const OFFERED_NEVER =
   /^(?:[/\\]{0,2}[\w./\\-]{0,60})?(?:(?:^|[/\\])(?:web-inf|meta-inf)[/\\]|(?:^|[/\\])(?:web\.config|win\.ini|boot\.ini|\.htpasswd|\.bash_history|\.git[/\\]config|wp-config\.php|id_rsa|authorized_keys)[\0%.#?]{0,40}$)/i

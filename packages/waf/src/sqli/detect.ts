@@ -66,7 +66,7 @@ const IN_STRING: readonly (readonly [name: string, shape: RegExp])[] = [
 /** Shapes that quoted signs in a sentence have too (`unexpected '<'`): they count where the value begins, up to its first blank. */
 const IN_FIRST_STRING: readonly (readonly [name: string, shape: RegExp])[] = [
   ['comparison of strings', /^s\)*(?:[oalp]\(*[sed]e?\)*){1,4}l?$/],
-  ['comparison of strings', /^son$|^ss?e$/],
+  ['comparison of strings', /^son$|^ss?e$|^snC$/],
 ]
 
 const BARE: readonly (readonly [name: string, shape: RegExp])[] = [
@@ -80,7 +80,7 @@ const BARE: readonly (readonly [name: string, shape: RegExp])[] = [
   ['union', /^\(*E.*UA?\(*E(?:[^;]*[Fv]|[n,]{3})/],
   ['second statement', /^[nswvfg]?\)*;+\(*(?:D|W|E[nvfFg(aA]|Ew[,M(C])/],
   ['query as operand', /^[nsvw]\)*k?[oa]\(+E(?!w\))|^[nvw]\)*k?[oa]\(*(?:cw|F)|^n,\(+E/],
-  ['query as value', /^\(+EA?[^w;]{0,30}[MF]|^\(*EA?(?:F|v)|^\(+E[^;]{1,30}M[^;]{1,12}\)$|^\(*cw\(*(?:non|E)/],
+  ['query as value', /^\(+EA?[^w;]{0,30}[MF]|^\(*EA?(?:F|v)|^\(+E[^;]{1,30}M[^;]{1,12}\)$|^\(*c(?:w\(*(?:non|E)|F)/],
   ['delay', /^\(*F\)*(?:$|C|a)|^[nsvfgw]?\)*W|^[nsvfg]\)*F/],
   ['sort or group', /^[nsv]\)*B(?:n(?:,n)*(?:$|[CRH])|[wfg](?:,[nwfg])*C|\(*[cEFf])|^(?:w,)?w?(?:B\(?[nw],?)?F$/],
   ['having or limit', /^[nsvw]?\)*Hnon|^[nsv]\)*Ln(?:,n)*[CF]/],

@@ -125,6 +125,7 @@ function wordKind(text: string, from: number, end: number, before: string): read
   if (before.endsWith('.')) return [called ? 'g' : 'w', end]
   const known = WORDS.get(word)
   if (known !== undefined) return known.length === 1 ? [known, end] : phrase(text, word, end)
+  if (called && (word === 'exec' || word === 'execute') && before.endsWith(';')) return ['D', end]
   if (called) return [FUNCTIONS.has(word) ? 'f' : 'g', end]
   const objects = STATEMENT_OBJECTS.get(word)
   if (objects !== undefined) return [objects.test(text.slice(end, end + 80)) ? 'D' : 'w', end]
