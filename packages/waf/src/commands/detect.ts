@@ -33,7 +33,9 @@ const BEFORE = { none: 0, start: 1, operand: 2, phrase: 3, prose: 4 } as const
 type Before = (typeof BEFORE)[keyof typeof BEFORE]
 
 /** The command that the value would run, or nothing. */
-export function shellCommand(text: string): string | undefined {
+export function shellCommand(value: string): string | undefined {
+  // A newline that some program on the way unescapes.
+  const text = value.startsWith('\\n', /^["']/.test(value) ? 1 : 0) ? value.replace('\\n', '\n').replace(/\\n["']?$/, '\n') : value
   const whole = wholeCommand(text)
   if (whole !== undefined) return whole
   const budget = { left: Math.max(READS_MIN, text.length * READS_PER_CHAR) }
@@ -153,7 +155,8 @@ class Context {
         return strength >= SURE || (!isBlank(text.charCodeAt(at - 1)) && !isBlank(text.charCodeAt(at + length)) && strength >= LIKELY)
       }
       if (strength >= LIKELY) return true
-      return alone && (this.#technical || !isBlank(text.charCodeAt(at - 1))) && !(command.name === 'date' || command.name === 'set')
+      const last = alone || (';|&`'.includes(after) && nextAfter(text, command.end + 1) === '')
+      return last && (this.#technical || !isBlank(text.charCodeAt(at - 1))) && !(command.name === 'date' || command.name === 'set')
     }
     if (before === BEFORE.phrase) return strength >= SURE && !DOCUMENTED.has(this.#firstWord) && !COMMANDS.has(this.#firstWord)
     return false

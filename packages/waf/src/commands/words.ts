@@ -42,6 +42,7 @@ export const NUMBERED: ReadonlySet<string> = words('sleep usleep timeout kill st
 /** Second words that make a command of a first word that alone says nothing. */
 export const SUBCOMMANDS: ReadonlyMap<string, ReadonlySet<string>> = new Map([
   ['ps', words('aux ax -ef auxww')],
+  ['netsh', words('firewall advfirewall interface wlan')],
   ['net', words('user users view share localgroup group accounts session use start stop config statistics time')],
   ['sc', words('query stop start create config delete qc')],
   ['reg', words('query add delete save export import')],

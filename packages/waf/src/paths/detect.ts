@@ -12,16 +12,16 @@ export const PATH_LITERALS: readonly string[] = [
   ...['web-inf', 'meta-inf', '%windir', '%systemroot', '\\\\', 'id_rsa', 'authorized_keys', '.htpasswd', '.bash_history', 'wp-config', '/library/'],
 ]
 
-const VALUE_CHARS_MAX = 4_096
 const LAYERS_MAX = 4
 
 /** Why the value is no path that a client may name, or nothing. */
 export function strayPath(text: string): string | undefined {
-  const plain = unescapeLayers(text.slice(0, VALUE_CHARS_MAX)).trim()
-  const inText = plain.length > 400 ? undefined : insideText(plain)
+  const plain = unescapeLayers(text).trim()
+  const inText = insideText(plain)
   if (inText !== undefined) return inText
   // The last word of a value that assigns or prefixes: `file=../x`, `x:../x`.
-  if (/[\s<>{}()'"]/.test(plain.replace(/^["'(]{1,2}|["')]{1,2}$/g, '').replace(/[\0 ]+\S{0,8}$/, ''))) return undefined
+  if (DRIVE_WITH_BLANKS.test(plain)) return 'file of Windows'
+  if (/[\s<>()'"]/.test(plain.replace(/^["'(]{1,2}|["')]{1,2}$/g, '').replace(/[\0 ]+\S{0,8}$/, ''))) return undefined
   const path = plain.replace(/^["'(]{1,2}/, '').replace(/^[\w[\].-]{1,40}=/, '')
   return climbs(path) ?? systemFile(path)
 }
@@ -82,7 +82,7 @@ const SYSTEM =
   /^(?:file:\/{0,3}(?:localhost)?)?~?\/*(?:\/{1,4}|^)(?:etc\/[\w.*?-]|e\?c\/|proc\/(?:self|\d{1,7}|version|cmdline|mounts|net|cpuinfo|meminfo|sched_debug|partitions|stat|uptime|filesystems|modules|devices|config|sys)\b|sys\/class|dev\/(?:u?random|zero|null|mem|sd[a-z]|tcp)|var\/(?:log|mail|spool|run|lib|backups|cache|adm|db|apache2?|www\/[\w./-]{0,60}\.(?:php|conf|ini|inc|py|rb|env|htpasswd))|root\/|home\/[\w.-]{1,32}\/\.|boot\/|run\/secrets|usr\/(?:local\/)?(?:etc|apache2?|nginx|tomcat\d?|php\d?|lib\/(?:php|cgi)|share\/(?:tomcat|doc)|pkg|home|lib\/(?:security|cron))\/|opt\/[\w.-]{1,32}\/[\w./-]{0,60}(?:conf|xml|ini|env|log|cfg|properties|passwd)|srv\/[\w./-]{0,60}\.(?:ht|env|conf)|tmp\/(?:sess_|phpinfo)|private\/(?:etc|var)|users\/[\w.-]{1,32}\/\.|apache2?\/|logs?\/(?:access|error)|usr\/local\/[\w.-]{1,32}\/(?:conf|logs?)|library\/webserver|system\/library|data\/data\/)/i
 
 const WINDOWS =
-  /^(?:file:\/{0,3}|\\\\[?.]\\|\\\\[\w.-]{1,60}\\[a-z]\$)?\/*(?:[a-z]:[/\\]{0,4}(?:windows|winnt|boot\.ini|inetpub|program ?files|programdata|xampp|wamp|users[/\\](?:administrator|public|default|all users)|documents and settings|sysprep|autoexec|pagefile|mysql|php\d?[/\\]|apache|tomcat|nginx|system volume)|%(?:systemroot|windir|systemdrive|programfiles|comspec|userprofile|appdata)%[/\\]|[/\\]{0,2}(?:windows|winnt)[/\\]+(?:system|win\.ini|repair|debug|panther|iis)|[/\\]{1,2}(?:boot|win)\.ini$)/i
+  /^(?:file:\/{0,3}|\\\\[?.]\\|\\\\[\w.-]{1,60}\\[a-z]\$)?\/*(?:[a-z]:[/\\]{0,4}(?:windows|winnt|boot\.ini|inetpub|logs?[/\\]|appserv|opt[/\\]|home\d?[/\\]|\$recycle|nginx|program ?files|programdata|xampp|wamp|users[/\\](?:administrator|public|default|all users)|documents and settings|sysprep|autoexec|pagefile|mysql|php\d?[/\\]|apache|tomcat|nginx|system volume)|%(?:systemroot|windir|systemdrive|programfiles|comspec|userprofile|appdata)%[/\\]|[/\\]{0,2}(?:windows|winnt)[/\\]+(?:system|win\.ini|repair|debug|panther|iis)|[/\\]{1,2}(?:boot|win)\.ini$)/i
 
 const OFFERED_NEVER =
   /^(?:[/\\]{0,2}[\w./\\-]{0,60})?(?:(?:^|[/\\])(?:web-inf|meta-inf)[/\\]|(?:^|[/\\])(?:web\.config|win\.ini|boot\.ini|\.htpasswd|\.bash_history|\.git[/\\]config|wp-config\.php|id_rsa|authorized_keys)[\0%.#?]{0,40}$)/i
@@ -90,7 +90,7 @@ const OFFERED_NEVER =
 function systemFile(path: string): string | undefined {
   const local = path.replace(/\0.*$/s, '')
   const walked = local.replace(/[/\\]+(?:\.[/\\]+)*/g, (slashes) => slashes[0]!)
-  for (const form of [local, walked.replace(/\/[^/.][^/]{0,60}\/\.\.(?=\/)/g, '')]) {
+  for (const form of [local, local.replaceAll('\\', '/'), walked.replace(/\/[^/.][^/]{0,60}\/\.\.(?=\/)/g, '')]) {
     if (SYSTEM.test(form)) return 'file of a Unix system'
     if (WINDOWS.test(form)) return 'file of Windows'
     if (OFFERED_NEVER.test(form)) return 'file that is never offered'
@@ -100,9 +100,14 @@ function systemFile(path: string): string | undefined {
   return undefined
 }
 
+const DRIVE_WITH_BLANKS = /^[a-z]:[/\\]{1,4}documents and settings[/\\][\w./\\ -]{1,80}$/i
+const PRIZED_BEHIND_DOTS =
+  /\.\.(?:[/\\;]|[^\w\s.,!?]|%\w{1,4}){1,12}(?:[^\s]{0,40}\.\.){0,1}[^\s]{0,60}?(?:etc[^\w\s]{1,4}(?:\w{2}[^\w\s])?(?:passwd|shadow|hosts|group|issue)|win\.ini|boot\.ini|system32|proc[/\\]self|web\.config|\.env\b|wp-config)/i
+/** Escapes that no layer above knows are separators to somebody all the same, between dots. */
+const DOTS_BETWEEN_ESCAPES = /(?:\.\.(?:%\w{2,5}|[^\w\s.,!?]){1,10}){3}/
+
 /** Traversal to a known file inside of anything. */
 function insideText(plain: string): string | undefined {
-  return /(?:\.{2,4}[/\\;]{1,4}){2,}[^\s]{0,60}(?:etc[/\\]{1,4}(?:passwd|shadow|hosts|group|issue)|win\.ini|boot\.ini|system32|proc[/\\]self|web\.config|\.env\b|wp-config)/i.test(plain)
-    ? 'climbs to a file of the system'
-    : undefined
+  if (!plain.includes('..')) return undefined
+  return PRIZED_BEHIND_DOTS.test(plain) || DOTS_BETWEEN_ESCAPES.test(plain) ? 'climbs to a file of the system' : undefined
 }

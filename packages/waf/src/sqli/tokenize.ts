@@ -71,7 +71,7 @@ function isOperand(kind: string | undefined): boolean {
 
 function openString(inside: string): string {
   if (/^[0-9]{1,20}$/.test(inside)) return 'd'
-  return /^[\w%.*+^$[\]-]{0,20}$/.test(inside) ? 'e' : 'u'
+  return /^[\w%.*+^$[\]=-]{0,20}$/.test(inside) ? 'e' : 'u'
 }
 
 /** Index of the closing quote; a doubled quote and a backslash do not close. -1 when there is none. */

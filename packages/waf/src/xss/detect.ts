@@ -98,15 +98,23 @@ function attributes(text: string, from: number, budget: { left: number }): strin
 }
 
 function dangerous(name: string, text: string, valueStart: number): string | undefined {
-  if (isHandler(name)) return `${name}=`
+  if (/^on[a-z]{3,25}$/.test(name)) return `${name}=`
   if (name === 'srcdoc') return 'srcdoc='
   if (URL_ATTRIBUTES.has(name) && runsAsUrl(attributeValue(text, valueStart))) return `${name} with a script URL`
   if (
     name === 'style' &&
-    /expression[\s]{0,4}\(|javascript:|-moz-binding|behavior[\s]{0,4}:/i.test(attributeValue(text, valueStart))
+    /expression[\s]{0,4}\(|javascript:|-moz-binding|behavior[\s]{0,4}:/i.test(cssText(attributeValue(text, valueStart)))
   )
     return 'style that runs'
   return undefined
+}
+
+/** Without escapes and comments (CSS Syntax section 4.3.7). */
+function cssText(style: string): string {
+  return htmlEntityDecode(style)
+    .replace(/\/\*[^*]{0,200}\*\//g, '')
+    .replace(/\\([0-9a-f]{1,6})\s?/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16) & 0xff))
+    .replaceAll('\\', '')
 }
 
 const GREATER = 62
