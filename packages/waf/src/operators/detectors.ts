@@ -1,3 +1,4 @@
+import { costlyQuery, GRAPHQL_LITERALS } from '../graphql/detect.ts'
 import { INSIDE_LITERALS, insideAddress } from '../addresses/detect.ts'
 import { COMMAND_INJECTION_LITERALS, shellCommand } from '../commands/detect.ts'
 import { DETECTOR_CHARS_MAX, DETECTOR_OVERLAP_CHARS, DETECTOR_WORK_FACTOR } from '../limits.ts'
@@ -39,3 +40,6 @@ export const detectPath: OperatorFactory = () => detector(strayPath, PATH_LITERA
 
 /** `@detectInsideAddress`: the value is a URL of the inside of a network. TX.0 names the kind of address. */
 export const detectInsideAddress: OperatorFactory = () => detector(insideAddress, INSIDE_LITERALS)
+
+/** `@detectGraphqlCost`: the value is a GraphQL document that multiplies work. TX.0 says by what. */
+export const detectGraphqlCost: OperatorFactory = () => detector(costlyQuery, GRAPHQL_LITERALS)

@@ -1,6 +1,6 @@
 import { noMatch, unconditionalMatch } from './always.ts'
 import { validateByteRange, validateUrlEncoding, validateUtf8Encoding } from './bytes.ts'
-import { detectCommand, detectInsideAddress, detectPath, detectSqli, detectXss } from './detectors.ts'
+import { detectCommand, detectGraphqlCost, detectInsideAddress, detectPath, detectSqli, detectXss } from './detectors.ts'
 import { ipMatch } from './ip-match.ts'
 import { eq, ge, gt, le, lt, ne } from './numbers.ts'
 import type { OperatorFactory } from './operator.ts'
@@ -14,6 +14,7 @@ export const OPERATORS: ReadonlyMap<string, OperatorFactory> = new Map([
   ['contains', contains],
   ['containsword', containsWord],
   ['detectcommand', detectCommand],
+  ['detectgraphqlcost', detectGraphqlCost],
   ['detectinsideaddress', detectInsideAddress],
   ['detectpath', detectPath],
   ['detectsqli', detectSqli],

@@ -98,7 +98,8 @@ function attributes(text: string, from: number, budget: { left: number }): strin
 }
 
 function dangerous(name: string, text: string, valueStart: number): string | undefined {
-  if (/^on[a-z]{3,25}$/.test(name)) return `${name}=`
+  // A function in braces is what components are given (JSX); a browser would run a block that calls nothing.
+  if (/^on[a-z]{3,25}$/.test(name) && !/^\s{0,4}\{\s{0,4}(?:async\b|\([\w\s,:{}]{0,60}\)\s{0,4}=>|\w{1,40}\s{0,4}=>|[\w.]{1,60}\s{0,4}\})/.test(text.slice(valueStart, valueStart + 200))) return `${name}=`
   if (name === 'srcdoc') return 'srcdoc='
   if (URL_ATTRIBUTES.has(name) && runsAsUrl(attributeValue(text, valueStart))) return `${name} with a script URL`
   if (
