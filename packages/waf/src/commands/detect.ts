@@ -25,9 +25,8 @@ const NOTHING: Command = { strength: 0, name: '', end: 0 }
 const WORDS_MAX = 8
 const WORD_CHARS_MAX = 120
 const COMMAND_CHARS_MAX = 400
-/** Quotes let commands overlap: so many characters are read for each of the text. */
-const READS_PER_CHAR = 8
-const READS_MIN = 8_192
+/** Commands that are read in one value. Nobody honest begins a value with a separator and names so many. */
+const COMMANDS_MAX = 500
 
 const BEFORE = { none: 0, start: 1, operand: 2, phrase: 3, prose: 4 } as const
 type Before = (typeof BEFORE)[keyof typeof BEFORE]
@@ -38,17 +37,23 @@ export function shellCommand(value: string): string | undefined {
   const text = value.startsWith('\\n', /^["']/.test(value) ? 1 : 0) ? value.replace('\\n', '\n').replace(/\\n["']?$/, '\n') : value
   const whole = wholeCommand(text)
   if (whole !== undefined) return whole
-  const budget = { left: Math.max(READS_MIN, text.length * READS_PER_CHAR) }
+  let read = 0
+  let certain: boolean | undefined
   const context = new Context(text)
   for (let at = 0; at < text.length; at += 1) {
     const code = text.charCodeAt(at)
     const length = separatorLength(text, at, code)
-    if (length === 0) {
+    if (length === 0 || (length === 1 && isBlank(code) && isBlank(text.charCodeAt(at + 1)))) {
       context.pass(code)
       continue
     }
-    const command = readCommand(text, at + length, budget)
-    if (budget.left < 0) return 'separators without end'
+    if (context.isProse()) {
+      certain ??= SHOWS_ALL.test(text)
+      if (!certain) return undefined
+    }
+    const command = mayBegin(text, at + length) ? readCommand(text, at + length) : NOTHING
+    if (command !== NOTHING) read += 1
+    if (read > COMMANDS_MAX) return context.opened ? 'separators without end' : undefined
     if (command.strength > 0 && context.allows(text, at, length, command)) return command.name
     for (let i = 0; i < length; i += 1) context.pass(text.charCodeAt(at + i))
     at += length - 1
@@ -82,7 +87,7 @@ class Context {
   #inWord = false
   #lines = 0
   /** A separator came before any word. */
-  #opened = false
+  opened = false
   #technical = false
   readonly #firstWord: string
   readonly #manyLines: boolean
@@ -108,7 +113,7 @@ class Context {
     }
     if (code === 0x22 || code === 0x27 || code === 0x28 || code === 0x29 || code === 0x5d || code === 0x7d) return
     if (code === 0x3b || code === 0x7c || code === 0x26 || code === 0x60) {
-      if (this.#words === 0) this.#opened = true
+      if (this.#words === 0) this.opened = true
       if (this.#words === 1) this.#technical = true
       return
     }
@@ -121,10 +126,15 @@ class Context {
 
   #before(): Before {
     if (this.#fenced) return BEFORE.prose
-    if (this.#words === 0 || (this.#opened && !this.#manyLines)) return BEFORE.start
+    if (this.#words === 0 || (this.opened && !this.#manyLines)) return BEFORE.start
     if (this.#manyLines) return BEFORE.prose
     if (this.#words === 1) return BEFORE.operand
     return this.#words <= 3 ? BEFORE.phrase : BEFORE.prose
+  }
+
+  /** So much stands before that only what is certain counts. */
+  isProse(): boolean {
+    return this.#before() === BEFORE.prose
   }
 
   allows(text: string, at: number, length: number, command: Command): boolean {
@@ -138,7 +148,7 @@ class Context {
     const alone = after === '' || after === '#'
     if (mark === '\n' || mark === '\r') {
       // A line of its own is a command behind one operand or none; further lines are text.
-      if (this.#words === 0 || this.#opened) return strength >= LIKELY || alone
+      if (this.#words === 0 || this.opened) return strength >= LIKELY || alone
       return before === BEFORE.operand && this.#technical ? strength >= LIKELY : before === BEFORE.operand && (strength >= SURE || (strength >= WEAK && alone && command.name !== 'last'))
     }
     if (substitution) {
@@ -185,8 +195,29 @@ function isProse(text: string, from: number): boolean {
   return /^[\s,.:)`]{0,4}\s[A-Za-z]{2,20}(?:\s|$|[,.])/.test(text.slice(from, from + 40))
 }
 
+/** What commands that are certain consist of. */
+const SHOWS_ALL =
+  /\/etc\/[a-z*?]|\/root|\.ssh\/|\/proc\/self|(?:boot|win)\.ini|\\sam\b|wp-config|\.htpasswd|\/dev\/(?:tcp|udp)|(?:^|\W)n?(?:et)?c(?:at)?\s{1,4}-|sh\s{1,4}-[ic]|-[cer]\s|rm\s{1,4}-/i
+
+/** Whether a command may begin here: most of what follows a separator is a word that names none. */
+function mayBegin(text: string, from: number): boolean {
+  let at = from
+  const stop = Math.min(text.length, from + 64)
+  while (at < stop && isBlank(text.charCodeAt(at))) at += 1
+  const start = at
+  while (at < stop && isPlain(text.charCodeAt(at))) at += 1
+  if (at === start) return at < text.length && !';|&`\n\r#,=)'.includes(text[at]!) && text.charCodeAt(at) !== 0
+  const next = text.charCodeAt(at)
+  if (at < text.length && !isBlank(next) && !';|&`)<>#'.includes(text[at]!)) return true
+  return COMMANDS.has(text.slice(start, at).toLowerCase()) || /\.exe$/i.test(text.slice(start, at))
+}
+
+function isPlain(code: number): boolean {
+  return (code >= 97 && code <= 122) || (code >= 65 && code <= 90) || (code >= 48 && code <= 57) || code === 0x5f || code === 0x2d || code === 0x2e
+}
+
 /** Reads a command at a place, as a shell would take its words apart. */
-function readCommand(text: string, from: number, budget: { left: number }): Command {
+function readCommand(text: string, from: number): Command {
   let at = from
   const stop = Math.min(text.length, from + COMMAND_CHARS_MAX)
   while (at < stop && (isBlank(text.charCodeAt(at)) || '({!@\\'.includes(text[at]!)) && text[at] !== '\n') {
@@ -273,7 +304,6 @@ function readCommand(text: string, from: number, budget: { left: number }): Comm
     word += char
   }
   push()
-  budget.left -= at - from
   if (sliced && words.length > 0) return { strength: SURE, name: words[0]!, end: at }
   return judge(words, hidden, redirected, at)
 }
@@ -336,7 +366,7 @@ function wholeCommand(text: string): string | undefined {
   const line = text.slice(start, start + COMMAND_CHARS_MAX)
   if (!/^[\w/.0<"'(-]/.test(line) || text.length > 2_000) return undefined
   if (/^\s{0,16}\S{0,400}\s{0,16}\n\s{0,16}\S/.test(text)) return undefined
-  const command = readCommand(text, start, { left: COMMAND_CHARS_MAX })
+  const command = readCommand(text, start)
   if (command.strength >= CERTAIN) return command.name
   if (/^\/(?:usr\/)?(?:local\/)?s?bin\/\w{1,20}(?:\s{1,8}(?:[-/]|https?:|\w{1,40}\.)|\s{0,8}$)/.test(line) && !/^\/usr\/bin\/env \w+$/.test(line.trimEnd())) return command.name === '' ? 'path of a command' : command.name
   return /\/dev\/(?:tcp|udp)\/|^\d?<&\d{1,4};\s?exec|^(?:mkfifo|mknod) \S{1,40}(?: p)?;|^(?:rm \S{1,40};\s?mkfifo)|^(?:curl|wget) [^\n;]{3,200}\|\s{0,4}(?:sudo )?(?:ba|z)?sh\s{0,4}$/.test(line)

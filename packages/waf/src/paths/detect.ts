@@ -13,6 +13,8 @@ export const PATH_LITERALS: readonly string[] = [
 ]
 
 const LAYERS_MAX = 4
+/** No file system takes a longer path. */
+const PATH_CHARS_MAX = 4_096
 
 /** Why the value is no path that a client may name, or nothing. */
 export function strayPath(text: string): string | undefined {
@@ -20,8 +22,9 @@ export function strayPath(text: string): string | undefined {
   const inText = insideText(plain)
   if (inText !== undefined) return inText
   // The last word of a value that assigns or prefixes: `file=../x`, `x:../x`.
+  if (plain.length > PATH_CHARS_MAX) return undefined
   if (DRIVE_WITH_BLANKS.test(plain)) return 'file of Windows'
-  if (/[\s<>()'"]/.test(plain.replace(/^["'(]{1,2}|["')]{1,2}$/g, '').replace(/[\0 ]+\S{0,8}$/, ''))) return undefined
+  if (/[\s<>()'"]/.test(plain.replace(/^["'(]{1,2}|["')]{1,2}$/g, '').replace(/[\0 ]{1,16}\S{0,8}$/, ''))) return undefined
   const path = plain.replace(/^["'(]{1,2}/, '').replace(/^[\w[\].-]{1,40}=/, '')
   return climbs(path) ?? systemFile(path)
 }
@@ -30,6 +33,7 @@ export function strayPath(text: string): string | undefined {
 function unescapeLayers(text: string): string {
   let now = text
   for (let layer = 0; layer < LAYERS_MAX; layer += 1) {
+    if (!/%|0x[25]|[\xc0\xc1\xe0\xe2\xe3\xef\xf0]/i.test(now)) return now
     const next = now
       .replace(/%u(?:00|ff)?([0-9a-f]{2})([0-9a-f]{2})?/gi, (all, high: string, low: string | undefined) => wide(all, high, low))
       .replace(/%(?:c0%(?:2e|ae|6e|4e|fe)|e0%[48c]0%[26a]e|e0%80%ae|f0%80%80%ae|ef%bc%8e)/gi, '.')
@@ -101,13 +105,22 @@ function systemFile(path: string): string | undefined {
 }
 
 const DRIVE_WITH_BLANKS = /^[a-z]:[/\\]{1,4}documents and settings[/\\][\w./\\ -]{1,80}$/i
-const PRIZED_BEHIND_DOTS =
-  /\.\.(?:[/\\;]|[^\w\s.,!?]|%\w{1,4}){1,12}(?:[^\s]{0,40}\.\.){0,1}[^\s]{0,60}?(?:etc[^\w\s]{1,4}(?:\w{2}[^\w\s])?(?:passwd|shadow|hosts|group|issue)|win\.ini|boot\.ini|system32|proc[/\\]self|web\.config|\.env\b|wp-config)/i
+/** Files that are read to show that one can, whatever stands for the slash. */
+const PRIZED = /etc[^\w\s]{1,4}(?:\w{2}[^\w\s])?(?:passwd|shadow|hosts|group|issue)|win\.ini|boot\.ini|system32|proc[/\\]self|web\.config|\.env\b|wp-config/gi
+const PRIZED_MAX = 200
+const DOTS_BEFORE = /\.\.(?:[/\\;]|[^\w\s.,!?]|%\w{1,4})\S{0,100}$/
 /** Escapes that no layer above knows are separators to somebody all the same, between dots. */
 const DOTS_BETWEEN_ESCAPES = /(?:\.\.(?:%\w{2,5}|[^\w\s.,!?]){1,10}){3}/
 
 /** Traversal to a known file inside of anything. */
 function insideText(plain: string): string | undefined {
   if (!plain.includes('..')) return undefined
-  return PRIZED_BEHIND_DOTS.test(plain) || DOTS_BETWEEN_ESCAPES.test(plain) ? 'climbs to a file of the system' : undefined
+  if (DOTS_BETWEEN_ESCAPES.test(plain)) return 'climbs'
+  let looked = 0
+  for (const found of plain.matchAll(PRIZED)) {
+    if (DOTS_BEFORE.test(plain.slice(Math.max(0, found.index - 104), found.index))) return 'climbs to a file of the system'
+    looked += 1
+    if (looked === PRIZED_MAX) return undefined
+  }
+  return undefined
 }

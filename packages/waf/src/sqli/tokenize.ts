@@ -21,7 +21,9 @@ export function sqlTokens(text: string, start: number): string {
     const code = text.charCodeAt(at)
     if (code <= 32 || code === 0xa0) {
       at += 1
-    } else if (isDigit(code) || (code === 46 && isDigit(text.charCodeAt(at + 1)) && !kinds.endsWith('w'))) {
+      continue
+    }
+    if (isDigit(code) || (code === 46 && isDigit(text.charCodeAt(at + 1)) && !kinds.endsWith('w'))) {
       at = numberEnd(text, at)
       kinds += 'n'
     } else if (isWordStart(code)) {
