@@ -52,7 +52,9 @@ function table(title: string, kind: 'attacks' | 'benign', word: string, digits: 
     const blocked = chosen.reduce((sum, count) => sum + count.blocked, 0)
     return `${String(requests).padStart(9)}${String(blocked).padStart(9)}${percent(blocked, requests, digits).padStart(11)}`
   }
-  process.stdout.write(`${title.padEnd(26)}${'requests'.padStart(9)}${word.padStart(9)}${''.padStart(11)}   held-out${word.padStart(9)}\n`)
+  process.stdout.write(
+    `${title.padEnd(26)}${'requests'.padStart(9)}${word.padStart(9)}${''.padStart(11)}   held-out${word.padStart(9)}\n`,
+  )
   for (const name of names) process.stdout.write(`${name.padEnd(26)}${cell(tuned, name)}  ${cell(heldOut, name)}\n`)
   process.stdout.write(`${'all'.padEnd(26)}${cell(tuned, undefined)}  ${cell(heldOut, undefined)}\n\n`)
   if (showWrong) for (const counts of [tuned, heldOut]) printWrong(counts)
@@ -62,7 +64,9 @@ function measure(file: string, hostile: boolean): void {
   const lines = readFileSync(file, 'utf8').split(/\r?\n/)
   const cases = lines.filter((line) => line.trim() !== '').flatMap((line) => placed('text.txt', line))
   const wrong = cases.filter(({ sent }) => send(rules, sent).blocked !== hostile)
-  process.stdout.write(`${file}: ${cases.length} requests, ${wrong.length} judged wrongly (${percent(wrong.length, cases.length, 2)})\n`)
+  process.stdout.write(
+    `${file}: ${cases.length} requests, ${wrong.length} judged wrongly (${percent(wrong.length, cases.length, 2)})\n`,
+  )
   if (showWrong) printWrong([{ class: 'text', requests: cases.length, blocked: 0, wrong }])
 }
 

@@ -36,7 +36,9 @@ const FIRST = words(
 const LAST = words(
   "O'Brien O'Connor D'Angelo O'Neill D'Souza N'Dour Müller García Nguyễn Kowalski Smith-Jones Østergaard O'Hara Dell'Acqua L'Heureux M'Bala Ó'Súilleabháin Yılmaz Петров Andersson Or Union Null Table Script",
 )
-const CITY = words("Berlin L'Aquila Xi'an Dublin N'Djamena Malmö München Genève Kraków Ta'izz Bogotá Québec Reykjavík Hawai'i Zürich Lyon Cork")
+const CITY = words(
+  "Berlin L'Aquila Xi'an Dublin N'Djamena Malmö München Genève Kraków Ta'izz Bogotá Québec Reykjavík Hawai'i Zürich Lyon Cork",
+)
 const STREET = lines(`
   O'Connell St.
   Rue de l'Union
@@ -53,11 +55,19 @@ const STREET = lines(`
 const THING = words(
   'chair lamp desk drawer union-jack tablecloth mouse keyboard bench cable case cover order-book echo-dot cat-tree netbook ring-binder exec-chair null-modem drop-leaf sleeper script-pad',
 )
-const ADJECTIVE = words("oak red 12\" 5'6\" X-large 50% 3/4\" 1.5mm women's kids' 2-in-1 #4 M&M's rock'n'roll left/right select double-sided")
+const ADJECTIVE = words(
+  "oak red 12\" 5'6\" X-large 50% 3/4\" 1.5mm women's kids' 2-in-1 #4 M&M's rock'n'roll left/right select double-sided",
+)
 const HOST = words('example.com shop.example blog.example.org cdn.example.net api.example.io intranet.example.co.uk wiki.example')
-const SEGMENT = words('products search login account orders docs select union table update drop-in users admin-guide query files images news 2026 en de O%27Brien')
-const KEY = words('id q page sort order lang ref utm_source from to next return_url filter select tab view token category limit union name')
-const VALUE = words("5 42 -created_at en-GB newsletter 2026-11-21 a%26b O%27Neil price%3Adesc rock%20%26%20roll true null all %22exact%22 10..20 c%2B%2B")
+const SEGMENT = words(
+  'products search login account orders docs select union table update drop-in users admin-guide query files images news 2026 en de O%27Brien',
+)
+const KEY = words(
+  'id q page sort order lang ref utm_source from to next return_url filter select tab view token category limit union name',
+)
+const VALUE = words(
+  '5 42 -created_at en-GB newsletter 2026-11-21 a%26b O%27Neil price%3Adesc rock%20%26%20roll true null all %22exact%22 10..20 c%2B%2B',
+)
 
 const url = (): string =>
   `https://${one(['', 'www.', 'm.'])}${one(HOST)}/${some(SEGMENT, 1, 3).join('/')}?${some(KEY, 1, 4)
@@ -67,11 +77,20 @@ const url = (): string =>
 const uuid = (): string => [8, 4, 4, 4, 12].map((length) => chars(HEX, length)).join('-')
 const base64 = (text: string): string => Buffer.from(text).toString('base64')
 const base64url = (text: string): string => Buffer.from(text).toString('base64url')
-const date = (): string => `20${number(19, 27)}-${String(number(1, 12)).padStart(2, '0')}-${String(number(1, 28)).padStart(2, '0')}`
-const time = (): string => `${String(number(0, 23)).padStart(2, '0')}:${String(number(0, 59)).padStart(2, '0')}:${String(number(0, 59)).padStart(2, '0')}`
+const date = (): string =>
+  `20${number(19, 27)}-${String(number(1, 12)).padStart(2, '0')}-${String(number(1, 28)).padStart(2, '0')}`
+const time = (): string =>
+  `${String(number(0, 23)).padStart(2, '0')}:${String(number(0, 59)).padStart(2, '0')}:${String(number(0, 59)).padStart(2, '0')}`
 const address4 = (): string => `203.0.113.${number(1, 254)}`
 const person = (): string => `${one(FIRST)} ${one(LAST)}`
-const price = (): string => one([`$${number(1, 999)}.99`, `${number(1, 99)},50 €`, `£${number(5, 500)}`, `${number(1, 9)}.000 kr`, `CHF ${number(1, 99)}.-`])
+const price = (): string =>
+  one([
+    `$${number(1, 999)}.99`,
+    `${number(1, 99)},50 €`,
+    `£${number(5, 500)}`,
+    `${number(1, 9)}.000 kr`,
+    `CHF ${number(1, 99)}.-`,
+  ])
 
 const OPENING = lines(`
   Hi all,
@@ -129,7 +148,10 @@ const message = (): string => `${one(OPENING)} ${one(TROUBLE)}${one(['.', '!', '
 const COLUMN = words('id name price created_at status email user_id total qty title country rating is_active parent_id')
 const TABLE = words('users orders products line_items events posts comments employees sessions invoices')
 const LITERAL = words("5 10 'open' 'Berlin' NULL 3.5 '2026-01-01' TRUE :id ? $1 @name 'O''Brien' 100")
-const condition = (): string => `${one(COLUMN)} ${one(['=', '>', '<', '>=', '<>', 'LIKE', 'IS NOT', 'IN'])} ${one(LITERAL)}`.replace(/IN (\S+)/, 'IN ($1)').replace(/IS NOT \S+/, 'IS NOT NULL')
+const condition = (): string =>
+  `${one(COLUMN)} ${one(['=', '>', '<', '>=', '<>', 'LIKE', 'IS NOT', 'IN'])} ${one(LITERAL)}`
+    .replace(/IN (\S+)/, 'IN ($1)')
+    .replace(/IS NOT \S+/, 'IS NOT NULL')
 const statement = (): string => {
   const table = one(TABLE)
   switch (below(8)) {
@@ -223,7 +245,7 @@ const log = (): string =>
     `${date()} ${time()},${number(100, 999)} ${one(['INFO', 'WARN', 'ERROR'])} [${one(['main', 'http-nio-8080-exec-3', 'pool-1-thread-2'])}] c.e.${one(['OrderService', 'UserController', 'Db'])} - ${one(TROUBLE)}`,
     `Nov ${number(1, 28)} ${time()} ${one(['web1', 'db-2'])} ${one(['sshd', 'CRON', 'kernel', 'systemd'])}[${number(100, 9_999)}]: ${one(['Accepted publickey for ann', '(root) CMD (run-parts /etc/cron.hourly)', 'Started Session 5 of user ann.', 'Out of memory: Killed process'])} from ${address4()} port ${number(1_024, 65_000)}`,
     `time=${date()}T${time()}Z level=${one(['info', 'error'])} msg="${one(TROUBLE).replaceAll('"', '\\"')}" id=${number(1, 999)} dur=${number(1, 900)}ms`,
-    `[${time()}] ${one(['npm WARN', 'webpack:', 'tsc:'])} ${one(['deprecated', 'Module not found: Error: Can\'t resolve', 'TS2345:'])} '${one(THING)}' in '/home/ann/${one(SEGMENT)}/src'`,
+    `[${time()}] ${one(['npm WARN', 'webpack:', 'tsc:'])} ${one(['deprecated', "Module not found: Error: Can't resolve", 'TS2345:'])} '${one(THING)}' in '/home/ann/${one(SEGMENT)}/src'`,
     `at ${one(['com.example.', 'org.acme.'])}${one(['shop', 'auth'])}.${one(['Service', 'Dao'])}.${one(FUNCTION)}(${one(['Service', 'Dao'])}.java:${number(10, 999)}) ~[app.jar:1.${number(0, 9)}]`,
     `    at ${one(FUNCTION)} (/app/node_modules/${one(THING)}/lib/index.js:${number(1, 900)}:${number(1, 80)})`,
     `File "/usr/lib/python3.11/site-packages/${one(THING)}.py", line ${number(1, 900)}, in ${one(FUNCTION)}`,
@@ -244,12 +266,26 @@ const json = (): string =>
   JSON.stringify(
     one<unknown>([
       { [one(KEY)]: number(1, 99), [one(COLUMN)]: person(), tags: some(THING, 1, 3), active: below(2) === 1, note: one(TROUBLE) },
-      { type: 'Feature', geometry: { type: 'Point', coordinates: [number(-180, 180) + 0.5, number(-90, 90) + 0.25] }, properties: { name: one(CITY) } },
-      { order: { id: uuid(), lines: [{ sku: chars(ALNUM, 8), qty: number(1, 9), title: `${one(ADJECTIVE)} ${one(THING)}` }], total: price() } },
+      {
+        type: 'Feature',
+        geometry: { type: 'Point', coordinates: [number(-180, 180) + 0.5, number(-90, 90) + 0.25] },
+        properties: { name: one(CITY) },
+      },
+      {
+        order: {
+          id: uuid(),
+          lines: [{ sku: chars(ALNUM, 8), qty: number(1, 9), title: `${one(ADJECTIVE)} ${one(THING)}` }],
+          total: price(),
+        },
+      },
       { filter: { [one(COLUMN)]: { gte: number(1, 9), lt: number(10, 99) } }, sort: [`-${one(COLUMN)}`], page: { size: 20 } },
       { event: 'click', target: `#${one(THING)} > button.primary`, url: url(), ts: number(1_600_000_000, 1_800_000_000) },
       { rule: `${one(COLUMN)} > ${number(1, 99)} && ${one(COLUMN)} != '${one(THING)}'`, then: one(FUNCTION), else: null },
-      { query: { bool: { must: [{ match: { title: one(TROUBLE) } }], filter: [{ range: { [one(COLUMN)]: { gte: 'now-1d' } } }] } } },
+      {
+        query: {
+          bool: { must: [{ match: { title: one(TROUBLE) } }], filter: [{ range: { [one(COLUMN)]: { gte: 'now-1d' } } }] },
+        },
+      },
       { ops: [{ insert: `${one(OPENING)} ` }, { attributes: { bold: true }, insert: one(THING) }, { insert: '\n' }] },
       { template: `Dear {{${one(COLUMN)}}}, your ${one(THING)} is ready`, vars: [one(COLUMN)] },
     ]),
@@ -273,12 +309,21 @@ const encoded = (): string =>
   ])
 
 const row = (): string => {
-  const cells = [String(number(1, 9_999)), `"${one(LAST)}, ${one(FIRST)}"`, one(CITY), `"${number(1, 200)} ${one(STREET)}"`, date(), price(), `"${one(TROUBLE).replaceAll('"', '""')}"`]
+  const cells = [
+    String(number(1, 9_999)),
+    `"${one(LAST)}, ${one(FIRST)}"`,
+    one(CITY),
+    `"${number(1, 200)} ${one(STREET)}"`,
+    date(),
+    price(),
+    `"${one(TROUBLE).replaceAll('"', '""')}"`,
+  ]
   return some(cells, 3, 6).join(one([',', ';', '\t', '|']))
 }
 
 const styled = (): string => {
-  const selector = one(lines(`
+  const selector = one(
+    lines(`
     .card > h2:first-child
     a[href^="http"]::after
     #nav li:not(.active)
@@ -287,7 +332,8 @@ const styled = (): string => {
     table tr:nth-child(2n+1) td
     :root
     body *
-    .btn--primary:hover, .btn--primary:focus`))
+    .btn--primary:hover, .btn--primary:focus`),
+  )
   const rules = lines(`
     color: #${chars(HEX, 6)}
     margin: ${number(0, 40)}px auto
@@ -396,5 +442,9 @@ write('combined-markdown.txt', 260, marked)
 write('combined-searches.txt', 320, search)
 write('combined-formulas.txt', 240, expressionLike)
 write('combined-people.txt', 360, where)
-write('combined-links.txt', 220, () => (below(2) === 0 ? url() : `https://${one(HOST)}/${one(['login', 'r', 'out'])}?${one(['next', 'u', 'return_to'])}=${encodeURIComponent(url())}`))
+write('combined-links.txt', 220, () =>
+  below(2) === 0
+    ? url()
+    : `https://${one(HOST)}/${one(['login', 'r', 'out'])}?${one(['next', 'u', 'return_to'])}=${encodeURIComponent(url())}`,
+)
 write('combined-pasted.lines.txt', 320, pasted, JSON.stringify)

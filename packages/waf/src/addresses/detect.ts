@@ -40,7 +40,9 @@ function hostOf(text: string): string | undefined {
   const head = text.slice(0, 2_048).trim()
   if (/[\0-\x20]/.test(head)) return undefined
   const found =
-    /^(?:[\w.-]{1,32}=)?(?:jar:|url:|view-source:)?(?:(https?|wss?|s?ftps?|tftp|gopher|dict|ldaps?|rmi|redis|mongodb|mysql|smtp|imap|telnet|ssh|git|svn|netdoc|jar):[/\\]{0,4}|[/\\]{2,4})([^/\\?#]{0,256})/i.exec(head)
+    /^(?:[\w.-]{1,32}=)?(?:jar:|url:|view-source:)?(?:(https?|wss?|s?ftps?|tftp|gopher|dict|ldaps?|rmi|redis|mongodb|mysql|smtp|imap|telnet|ssh|git|svn|netdoc|jar):[/\\]{0,4}|[/\\]{2,4})([^/\\?#]{0,256})/i.exec(
+      head,
+    )
   if (found === null || found[2] === '') return undefined
   let authority = found[2]!
   // Readers differ in what `\@` means; either host counts.
@@ -67,7 +69,11 @@ function ipv4(host: string): number | undefined {
   if (parts.length > 4 || parts.some((part) => !/^(?:0x[0-9a-f]{0,8}|\d{1,16})$/i.test(part))) return undefined
   if (parts.length === 1 && !/^(?:0x|0|\d{6,})/i.test(parts[0]!)) return undefined
   const numbers = parts.map((part) =>
-    /^0x/i.test(part) ? Number.parseInt(part.slice(2) || '0', 16) : /^0[0-7]+$/.test(part) ? Number.parseInt(part, 8) : Number.parseInt(part, 10),
+    /^0x/i.test(part)
+      ? Number.parseInt(part.slice(2) || '0', 16)
+      : /^0[0-7]+$/.test(part)
+        ? Number.parseInt(part, 8)
+        : Number.parseInt(part, 10),
   )
   let address = 0
   for (let i = 0; i < numbers.length - 1; i += 1) address += (numbers[i]! % 256) * 2 ** (24 - 8 * i)
@@ -76,7 +82,8 @@ function ipv4(host: string): number | undefined {
 }
 
 function special(address: number): string | undefined {
-  for (const [name, base, bits] of SPECIAL) if (Math.floor(address / 2 ** (32 - bits)) === Math.floor(base / 2 ** (32 - bits))) return name
+  for (const [name, base, bits] of SPECIAL)
+    if (Math.floor(address / 2 ** (32 - bits)) === Math.floor(base / 2 ** (32 - bits))) return name
   // Alibaba Cloud's metadata service.
   return address === 0x646464c8 ? 'metadata service' : undefined
 }
@@ -85,7 +92,8 @@ function ofIpv6(host: string): string | undefined {
   const text = host.replace(/%.*$/, '')
   if (!/^[0-9a-f:.]{2,45}$/.test(text)) return undefined
   const mapped = /^(.*:)(\d{1,3}(?:\.\d{1,3}){3})$/.exec(text)
-  if (mapped !== null && /^(?:(?:0{0,4}:){0,7}(?:ffff:(?:0{1,4}:)?)?|64:ff9b::)$/.test(mapped[1]!)) return special(ipv4(mapped[2]!)!)
+  if (mapped !== null && /^(?:(?:0{0,4}:){0,7}(?:ffff:(?:0{1,4}:)?)?|64:ff9b::)$/.test(mapped[1]!))
+    return special(ipv4(mapped[2]!)!)
   const groups = expanded(text)
   if (groups === undefined) return undefined
   if (groups.every((group) => group === 0)) return 'this host'
@@ -98,7 +106,8 @@ function ofIpv6(host: string): string | undefined {
 function expanded(text: string): readonly number[] | undefined {
   const halves = text.split('::')
   if (halves.length > 2) return undefined
-  const read = (half: string | undefined): number[] => (half === undefined || half === '' ? [] : half.split(':').map((group) => Number.parseInt(group, 16)))
+  const read = (half: string | undefined): number[] =>
+    half === undefined || half === '' ? [] : half.split(':').map((group) => Number.parseInt(group, 16))
   const [head, tail] = [read(halves[0]), read(halves[1])]
   if ([...head, ...tail].some((group) => !(group >= 0 && group <= 0xffff))) return undefined
   const missing = 8 - head.length - tail.length

@@ -7,7 +7,23 @@
 import { COMMANDS, INTERPRETERS, NUMBERED, READERS, SENDERS, SHELLS, SUBCOMMANDS, UNIX_ONLY } from './words.ts'
 
 /** One of these occurs in every value that is found to run a command. */
-export const COMMAND_INJECTION_LITERALS: readonly string[] = [';', '|', '&', '`', '$', '\n', '<(', '>(', '/bin', '/etc/', '/dev/', ' -', 'rm ', 'win.ini', 'boot.ini']
+export const COMMAND_INJECTION_LITERALS: readonly string[] = [
+  ';',
+  '|',
+  '&',
+  '`',
+  '$',
+  '\n',
+  '<(',
+  '>(',
+  '/bin',
+  '/etc/',
+  '/dev/',
+  ' -',
+  'rm ',
+  'win.ini',
+  'boot.ini',
+]
 
 /** How sure it is that a command is meant. */
 const WEAK = 1
@@ -34,7 +50,9 @@ type Before = (typeof BEFORE)[keyof typeof BEFORE]
 /** The command that the value would run, or nothing. */
 export function shellCommand(value: string): string | undefined {
   // A newline that some program on the way unescapes.
-  const text = value.startsWith('\\n', /^["']/.test(value) ? 1 : 0) ? value.replace('\\n', '\n').replace(/\\n["']?$/, '\n') : value
+  const text = value.startsWith('\\n', /^["']/.test(value) ? 1 : 0)
+    ? value.replace('\\n', '\n').replace(/\\n["']?$/, '\n')
+    : value
   const whole = wholeCommand(text)
   if (whole !== undefined) return whole
   let read = 0
@@ -98,7 +116,17 @@ class Context {
     const head = /^[\s"'()[\]{}]{0,64}([A-Za-z][\w.+-]{0,40})/.exec(text.slice(0, 120))
     this.#firstWord = head?.[1]?.toLowerCase() ?? ''
     let breaks = 0
-    for (let at = text.indexOf('\n'); at >= 0 && breaks < 4; at = text.indexOf('\n', at + 1)) if (/\S/.test(text.slice(at + 1, at + 80))) breaks += 1
+    let ended = false
+    let began = false
+    for (let at = 0; at < text.length && breaks < 3; at += 1) {
+      const code = text.charCodeAt(at)
+      if (code === 10) ended = true
+      else if (!isBlank(code)) {
+        if (ended && began) breaks += 1
+        ended = false
+        began = true
+      }
+    }
     // A fence of Markdown: what follows is shown, not run.
     this.#fenced = /^\s{0,8}```/.test(text)
     this.#manyLines = breaks >= 3 || this.#fenced
@@ -143,30 +171,43 @@ class Context {
     if (strength >= CERTAIN) return true
     if (this.#tableRow && mark === '|') return false
     const before = this.#before()
-    const substitution = mark === '`' || length === 2 && text[at + 1] === '('
+    const substitution = mark === '`' || (length === 2 && text[at + 1] === '(')
     const after = nextAfter(text, command.end)
     const alone = after === '' || after === '#'
     if (mark === '\n' || mark === '\r') {
       // A line of its own is a command behind one operand or none; further lines are text.
       if (this.#words === 0 || this.opened) return strength >= LIKELY || alone
-      return before === BEFORE.operand && this.#technical ? strength >= LIKELY : before === BEFORE.operand && (strength >= SURE || (strength >= WEAK && alone && command.name !== 'last'))
+      return before === BEFORE.operand && this.#technical
+        ? strength >= LIKELY
+        : before === BEFORE.operand && (strength >= SURE || (strength >= WEAK && alone && command.name !== 'last'))
     }
     if (substitution) {
       if (mark === '`' && before === BEFORE.start && text.indexOf('`', at + 1) < 0) return false
       const attached = at > 0 && !isBlank(text.charCodeAt(at - 1))
       if (before === BEFORE.start) return strength >= SURE || !isProse(text, command.end + 1)
-      if (before === BEFORE.operand) return attached || this.#technical ? !isProse(text, command.end + 1) && !/^[A-Z_]{2,}$/.test(this.#firstWord) : false
+      if (before === BEFORE.operand)
+        return attached || this.#technical ? !isProse(text, command.end + 1) && !/^[A-Z_]{2,}$/.test(this.#firstWord) : false
       return before === BEFORE.phrase && strength >= SURE
     }
-    if (before === BEFORE.start) return strength >= LIKELY || alone || (after === text[at] && nextAfter(text, command.end + 1) === '') || ';|&`)\'"'.includes(after) && !/[A-Za-z]{3}/.test(text.slice(command.end + 1, command.end + 8))
+    if (before === BEFORE.start)
+      return (
+        strength >= LIKELY ||
+        alone ||
+        (after === text[at] && nextAfter(text, command.end + 1) === '') ||
+        (';|&`)\'"'.includes(after) && !/[A-Za-z]{3}/.test(text.slice(command.end + 1, command.end + 8)))
+      )
     if (before === BEFORE.operand) {
       if (COMMANDS.has(this.#firstWord) || DOCUMENTED.has(this.#firstWord)) {
         // `ls | head` is a command line of its own; `id;id` is not, for want of blanks.
-        return strength >= SURE || (!isBlank(text.charCodeAt(at - 1)) && !isBlank(text.charCodeAt(at + length)) && strength >= LIKELY)
+        return (
+          strength >= SURE || (!isBlank(text.charCodeAt(at - 1)) && !isBlank(text.charCodeAt(at + length)) && strength >= LIKELY)
+        )
       }
       if (strength >= LIKELY) return true
       const last = alone || (';|&`'.includes(after) && nextAfter(text, command.end + 1) === '')
-      return last && (this.#technical || !isBlank(text.charCodeAt(at - 1))) && !(command.name === 'date' || command.name === 'set')
+      return (
+        last && (this.#technical || !isBlank(text.charCodeAt(at - 1))) && !(command.name === 'date' || command.name === 'set')
+      )
     }
     if (before === BEFORE.phrase) return strength >= SURE && !DOCUMENTED.has(this.#firstWord) && !COMMANDS.has(this.#firstWord)
     return false
@@ -213,7 +254,14 @@ function mayBegin(text: string, from: number): boolean {
 }
 
 function isPlain(code: number): boolean {
-  return (code >= 97 && code <= 122) || (code >= 65 && code <= 90) || (code >= 48 && code <= 57) || code === 0x5f || code === 0x2d || code === 0x2e
+  return (
+    (code >= 97 && code <= 122) ||
+    (code >= 65 && code <= 90) ||
+    (code >= 48 && code <= 57) ||
+    code === 0x5f ||
+    code === 0x2d ||
+    code === 0x2e
+  )
 }
 
 /** Reads a command at a place, as a shell would take its words apart. */
@@ -243,7 +291,16 @@ function readCommand(text: string, from: number): Command {
   for (; at < stop; at += 1) {
     const code = text.charCodeAt(at)
     const char = text[at]!
-    if (code === 10 || code === 13 || char === ';' || char === '|' || char === '&' || char === '`' || char === ')' || (braces && char === '}')) {
+    if (
+      code === 10 ||
+      code === 13 ||
+      char === ';' ||
+      char === '|' ||
+      char === '&' ||
+      char === '`' ||
+      char === ')' ||
+      (braces && char === '}')
+    ) {
       if (char === '&' && redirected && /[>&]/.test(text[at - 1] ?? '')) continue
       break
     }
@@ -283,7 +340,10 @@ function readCommand(text: string, from: number): Command {
         at += ifs[0].length - 1
         continue
       }
-      const empty = /^\$(?:[@*!0-9](?=[A-Za-z])|\(\)|\{[A-Za-z0-9_@]{1,12}\}(?=[A-Za-z])|[{%][A-Z]{2,12}:~?\d{1,2}[:,]-?\d{1,2}[}%])/.exec(text.slice(at, at + 24))
+      const empty =
+        /^\$(?:[@*!0-9](?=[A-Za-z])|\(\)|\{[A-Za-z0-9_@]{1,12}\}(?=[A-Za-z])|[{%][A-Z]{2,12}:~?\d{1,2}[:,]-?\d{1,2}[}%])/.exec(
+          text.slice(at, at + 24),
+        )
       if (empty !== null && words.length === 0) {
         hidden = true
         sliced ||= empty[0].includes(':')
@@ -312,7 +372,8 @@ const PATH_OF_COMMAND = /^(?:\/(?:usr\/)?(?:local\/)?s?bin\/|%(?:systemroot|wind
 /** Files that are read to show that one can. */
 const PRIZED =
   /\/etc\/(?:passwd|shadow|master\.passwd|gshadow|sudoers|group\b|pas[*?s]|p[a-z?*]{2}s[a-z?*]d)|\/root(?:\/|\b)|\.ssh\/(?:id_|authorized)|\/proc\/self\/|(?:boot|win)\.ini|\\sam\b|wp-config|\.htpasswd/i
-const TECHNICAL = /^(?:-{1,2}[A-Za-z0-9]|\.\w|(?:tcp|udp|exec|system):|\/[A-Za-z?]{1,2}$|[~.]{0,2}[/\\]|\$[A-Za-z{(@]|[a-z]:[\\/]|%[A-Za-z]{3,}|\*)|^[\w*?@/-]{1,64}\.[a-z0-9*?]{1,8}(?:[:/].{0,80})?$|:\/\/|^\.$|^[\w.-]{1,64}@[\w.-]{1,64}$|^(?:\d{1,3}\.){3}\d{1,3}$|[=]/i
+const TECHNICAL =
+  /^(?:-{1,2}[A-Za-z0-9]|\.\w|(?:tcp|udp|exec|system):|\/[A-Za-z?]{1,2}$|[~.]{0,2}[/\\]|\$[A-Za-z{(@]|[a-z]:[\\/]|%[A-Za-z]{3,}|\*)|^[\w*?@/-]{1,64}\.[a-z0-9*?]{1,8}(?:[:/].{0,80})?$|:\/\/|^\.$|^[\w.-]{1,64}@[\w.-]{1,64}$|^(?:\d{1,3}\.){3}\d{1,3}$|[=]/i
 
 function judge(words: readonly string[], hidden: boolean, redirected: boolean, end: number): Command {
   let first = words[0]?.toLowerCase() ?? ''
@@ -346,16 +407,22 @@ function judge(words: readonly string[], hidden: boolean, redirected: boolean, e
   if (NUMBERED.has(first) && /^(?:-?[st/]\s?)?\d{1,6}[smh]?[#'")]?$/.test(args[0] ?? '')) strength = Math.max(strength, LIKELY)
   if ((first === 'timeout' || first === 'ping') && /^[/-][a-z]$/i.test(args[0] ?? '')) strength = LIKELY
   if (first === 'chmod' && /^[0-7+]/.test(args[0] ?? '')) strength = LIKELY
-  if ((first === 'eval' || first === 'exec' || first === 'echo' || first === 'source') && /^[`$]/.test(args[0] ?? '')) strength = LIKELY
+  if ((first === 'eval' || first === 'exec' || first === 'echo' || first === 'source') && /^[`$]/.test(args[0] ?? ''))
+    strength = LIKELY
   if ((technical > 0 || redirected) && !sentence) strength = Math.max(strength, LIKELY)
   if (byPath && strength < SURE) strength = Math.max(strength + 1, LIKELY)
   if (hidden) strength = strength === 0 ? LIKELY : SURE
-  if (SENDERS.has(first) && technical > 0 && /:\/\/|\.[a-z]{2,}(?:[/:]|$)|\d{1,3}\.\d{1,3}\.\d/.test(rest) && !sentence) strength = Math.max(strength, SURE)
+  if (SENDERS.has(first) && technical > 0 && /:\/\/|\.[a-z]{2,}(?:[/:]|$)|\d{1,3}\.\d{1,3}\.\d/.test(rest) && !sentence)
+    strength = Math.max(strength, SURE)
   if (READERS.has(first) && PRIZED.test(rest) && !sentence) strength = CERTAIN
   if (/\/dev\/(?:tcp|udp)\//.test(rest)) strength = CERTAIN
   if (/^(?:nc|ncat|netcat)$/.test(first) && /(?:^| )-[a-z]{0,4}e\b|\/bin\/(?:ba)?sh/.test(rest)) strength = CERTAIN
   if (SHELLS.has(first) && (/(?:^| )-i\b/.test(rest) || (/(?:^| )-c\b/.test(rest) && byPath))) strength = CERTAIN
-  if (INTERPRETERS.has(first) && /(?:^| )-[a-z]{0,3}[cer] .{0,80}(?:socket|subprocess|os\.|pty|exec|system|fsockopen|child_process)/.test(rest)) strength = CERTAIN
+  if (
+    INTERPRETERS.has(first) &&
+    /(?:^| )-[a-z]{0,3}[cer] .{0,80}(?:socket|subprocess|os\.|pty|exec|system|fsockopen|child_process)/.test(rest)
+  )
+    strength = CERTAIN
   if (first === 'rm' && /^-[a-z]{0,3}r[a-z]{0,3} (?:\/|\*|~)$/.test(rest)) strength = CERTAIN
   return strength === 0 ? NOTHING : { strength, name: first, end }
 }
@@ -368,8 +435,14 @@ function wholeCommand(text: string): string | undefined {
   if (/^\s{0,16}\S{0,400}\s{0,16}\n\s{0,16}\S/.test(text)) return undefined
   const command = readCommand(text, start)
   if (command.strength >= CERTAIN) return command.name
-  if (/^\/(?:usr\/)?(?:local\/)?s?bin\/\w{1,20}(?:\s{1,8}(?:[-/]|https?:|\w{1,40}\.)|\s{0,8}$)/.test(line) && !/^\/usr\/bin\/env \w+$/.test(line.trimEnd())) return command.name === '' ? 'path of a command' : command.name
-  return /\/dev\/(?:tcp|udp)\/|^\d?<&\d{1,4};\s?exec|^(?:mkfifo|mknod) \S{1,40}(?: p)?;|^(?:rm \S{1,40};\s?mkfifo)|^(?:curl|wget) [^\n;]{3,200}\|\s{0,4}(?:sudo )?(?:ba|z)?sh\s{0,4}$/.test(line)
+  if (
+    /^\/(?:usr\/)?(?:local\/)?s?bin\/\w{1,20}(?:\s{1,8}(?:[-/]|https?:|\w{1,40}\.)|\s{0,8}$)/.test(line) &&
+    !/^\/usr\/bin\/env \w+$/.test(line.trimEnd())
+  )
+    return command.name === '' ? 'path of a command' : command.name
+  return /\/dev\/(?:tcp|udp)\/|^\d?<&\d{1,4};\s?exec|^(?:mkfifo|mknod) \S{1,40}(?: p)?;|^(?:rm \S{1,40};\s?mkfifo)|^(?:curl|wget) [^\n;]{3,200}\|\s{0,4}(?:sudo )?(?:ba|z)?sh\s{0,4}$/.test(
+    line,
+  )
     ? 'command line'
     : undefined
 }

@@ -12,7 +12,10 @@ export const COMMANDS: ReadonlyMap<string, CommandKind> = new Map([
     'plain',
     'whoami ifconfig ipconfig uname netstat systeminfo tasklist printenv mkfifo lsb_release hostnamectl useradd usermod kubectl iptables systemctl nslookup getent arp hostid lscpu lsblk lsof lspci logname qwinsta quser msconfig mstsc get-process get-childitem taskkill wmic calc.exe notepad.exe cmd.exe shutdown reboot dmesg',
   ),
-  ...kind('weak', 'id ls pwd dir ps w env set date hostname who sh bash df ver calc last finger groups uptime free history jobs netsh route'),
+  ...kind(
+    'weak',
+    'id ls pwd dir ps w env set date hostname who sh bash df ver calc last finger groups uptime free history jobs netsh route',
+  ),
   ...kind(
     'argued',
     'cat wget curl nc ncat netcat telnet ssh scp sftp ftp tftp dig host ping ping6 traceroute tracert ip zsh dash ksh csh tcsh python python2 python3 perl ruby php node lua gcc cc make awk gawk mawk sed grep egrep fgrep find locate xargs tee sort uniq head tail tac rev nl od xxd hexdump strings base64 base32 less more most vi vim nano ed emacs dd tar zip unzip gzip gunzip bzip2 cp mv rm ln mkdir rmdir touch chmod chown chgrp chattr stat file wc cut paste tr diff printf echo kill killall pkill nice nohup timeout sleep usleep sudo su doas passwd crontab at batch mount umount export alias eval exec source test true false trap type which whereis whatis man busybox socat openssl rsync docker podman aws gcloud az git svn service screen tmux nmap tcpdump expect script strace ltrace gdb sqlite3 mysql psql mongo redis-cli mail sendmail mutt lynx links w3m fetch apt apt-get yum dnf apk pip npm copy xcopy move del erase ren rd md attrib cd start net sc reg schtasks certutil bitsadmin powershell powershell.exe pwsh cmd cscript wscript mshta rundll32 regsvr32 msiexec cacls icacls robocopy tree find findstr for if while until do then chdir time wevtutil vssadmin runas get-content get-item start-process start-sleep invoke-expression invoke-webrequest iex iwr gci gc installutil',
@@ -25,7 +28,9 @@ export const READERS: ReadonlySet<string> = words(
 )
 
 /** Commands that fetch or send. */
-export const SENDERS: ReadonlySet<string> = words('curl wget nc ncat netcat telnet ssh scp sftp ftp tftp dig host nslookup socat lynx links w3m fetch rsync')
+export const SENDERS: ReadonlySet<string> = words(
+  'curl wget nc ncat netcat telnet ssh scp sftp ftp tftp dig host nslookup socat lynx links w3m fetch rsync',
+)
 
 export const SHELLS: ReadonlySet<string> = words('sh bash zsh dash ksh csh tcsh ash fish')
 

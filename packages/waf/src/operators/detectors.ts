@@ -1,6 +1,6 @@
-import { costlyQuery, GRAPHQL_LITERALS } from '../graphql/detect.ts'
 import { INSIDE_LITERALS, insideAddress } from '../addresses/detect.ts'
 import { COMMAND_INJECTION_LITERALS, shellCommand } from '../commands/detect.ts'
+import { costlyQuery, GRAPHQL_LITERALS } from '../graphql/detect.ts'
 import { DETECTOR_CHARS_MAX, DETECTOR_OVERLAP_CHARS, DETECTOR_WORK_FACTOR } from '../limits.ts'
 import { PATH_LITERALS, strayPath } from '../paths/detect.ts'
 import { SQL_INJECTION_LITERALS, sqlInjectionShape } from '../sqli/detect.ts'

@@ -7,9 +7,52 @@
 /** One of these occurs in every value that is found to leave its place. */
 export const PATH_LITERALS: readonly string[] = [
   ...['..', '%2', '%5', '%c', '%e', '%u', '%f', '0x2', '\xef\xbc', '\xc0', '\xe2\x88', '\xe2\x81', '\xc1', '\xe0', '\xf0\x80'],
-  ...['etc/', 'e?c', 'etc\\', 'proc/', '/var/', '/root', '/home/', '/usr/', '/opt/', '/srv/', '/sys/', '/dev/', '/boot/', '/run/', '/tmp/'],
-  ...['/private', '/users/', '~/', '~root', 'apache', '/log', '/data/', 'windows', 'winnt', 'win.ini', 'boot.ini', ':\\', ':/', 'web.config'],
-  ...['web-inf', 'meta-inf', '%windir', '%systemroot', '\\\\', 'id_rsa', 'authorized_keys', '.htpasswd', '.bash_history', 'wp-config', '/library/'],
+  ...[
+    'etc/',
+    'e?c',
+    'etc\\',
+    'proc/',
+    '/var/',
+    '/root',
+    '/home/',
+    '/usr/',
+    '/opt/',
+    '/srv/',
+    '/sys/',
+    '/dev/',
+    '/boot/',
+    '/run/',
+    '/tmp/',
+  ],
+  ...[
+    '/private',
+    '/users/',
+    '~/',
+    '~root',
+    'apache',
+    '/log',
+    '/data/',
+    'windows',
+    'winnt',
+    'win.ini',
+    'boot.ini',
+    ':\\',
+    ':/',
+    'web.config',
+  ],
+  ...[
+    'web-inf',
+    'meta-inf',
+    '%windir',
+    '%systemroot',
+    '\\\\',
+    'id_rsa',
+    'authorized_keys',
+    '.htpasswd',
+    '.bash_history',
+    'wp-config',
+    '/library/',
+  ],
 ]
 
 const LAYERS_MAX = 4
@@ -37,14 +80,20 @@ function unescapeLayers(text: string): string {
     const next = now
       .replace(/%u(?:00|ff)?([0-9a-f]{2})([0-9a-f]{2})?/gi, (all, high: string, low: string | undefined) => wide(all, high, low))
       .replace(/%(?:c0%(?:2e|ae|6e|4e|fe)|e0%[48c]0%[26a]e|e0%80%ae|f0%80%80%ae|ef%bc%8e)/gi, '.')
-      .replace(/%(?:c0%(?:af|2f|qf|9v|6f|ef|8f)|c1%(?:8s|af|pc|9c|1c|8c|hc)|e0%80%af|f0%80%80%af|ef%bc%8f|e2%88%95|e2%81%84|c0%5c|c1%5c)/gi, '/')
+      .replace(
+        /%(?:c0%(?:af|2f|qf|9v|6f|ef|8f)|c1%(?:8s|af|pc|9c|1c|8c|hc)|e0%80%af|f0%80%80%af|ef%bc%8f|e2%88%95|e2%81%84|c0%5c|c1%5c)/gi,
+        '/',
+      )
       .replace(/%%32%65/gi, '.')
       .replace(/%%32%66|%%35%63/gi, '/')
       .replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
       .replace(/0x2e/gi, '.')
       .replace(/0x(?:2f|5c)/gi, '/')
       .replace(/\xc0[\xae\x2e\xfe]|\xe0[\x80\x40]\xae|\xf0\x80\x80\xae|\xef\xbc\x8e|\xe3\x80\x82|\xe2\x80\xa4/g, '.')
-      .replace(/\xc0[\xaf\x2f]|\xc1[\x9c\x1c\xaf]|\xe0[\x80\x40]\xaf|\xf0\x80\x80\xaf|\xef\xbc[\x8f\xbc]|\xe2\x88[\x95\x96]|\xe2\x81\x84/g, '/')
+      .replace(
+        /\xc0[\xaf\x2f]|\xc1[\x9c\x1c\xaf]|\xe0[\x80\x40]\xaf|\xf0\x80\x80\xaf|\xef\xbc[\x8f\xbc]|\xe2\x88[\x95\x96]|\xe2\x81\x84/g,
+        '/',
+      )
     if (next === now) return now
     now = next
   }
@@ -100,13 +149,15 @@ function systemFile(path: string): string | undefined {
     if (OFFERED_NEVER.test(form)) return 'file that is never offered'
   }
   if (/^~[\w-]{0,32}\/\.(?:ssh|aws|bash|git|env|my\.cnf|netrc|kube|docker|gnupg|config)/.test(local)) return 'file of a user'
-  if (/^\\\\[\w.-]{1,60}\\[\w$.-]{1,40}(?:\\|$)/.test(local) && /[a-z]\$|\.(?:php\d?|dll|exe|dtd|txt|aspx?)$/i.test(local)) return 'share of another host'
+  if (/^\\\\[\w.-]{1,60}\\[\w$.-]{1,40}(?:\\|$)/.test(local) && /[a-z]\$|\.(?:php\d?|dll|exe|dtd|txt|aspx?)$/i.test(local))
+    return 'share of another host'
   return undefined
 }
 
 const DRIVE_WITH_BLANKS = /^[a-z]:[/\\]{1,4}documents and settings[/\\][\w./\\ -]{1,80}$/i
 /** Files that are read to show that one can, whatever stands for the slash. */
-const PRIZED = /etc[^\w\s]{1,4}(?:\w{2}[^\w\s])?(?:passwd|shadow|hosts|group|issue)|win\.ini|boot\.ini|system32|proc[/\\]self|web\.config|\.env\b|wp-config/gi
+const PRIZED =
+  /etc[^\w\s]{1,4}(?:\w{2}[^\w\s])?(?:passwd|shadow|hosts|group|issue)|win\.ini|boot\.ini|system32|proc[/\\]self|web\.config|\.env\b|wp-config/gi
 const PRIZED_MAX = 200
 const DOTS_BEFORE = /\.\.(?:[/\\;]|[^\w\s.,!?]|%\w{1,4})\S{0,100}$/
 /** Escapes that no layer above knows are separators to somebody all the same, between dots. */

@@ -79,7 +79,10 @@ const BARE: readonly (readonly [name: string, shape: RegExp])[] = [
   ['union', /^[^E]*UA?\(*(?:F|EA?(?:[nsvfgF(a]|w[,MC]))/],
   ['union', /^\(*E.*UA?\(*E(?:[^;]*[Fv]|[n,]{3})/],
   ['second statement', /^[nswvfg]?\)*;+\(*(?:D|W|E[nvfFg(aA]|Ew[,M(C])/],
-  ['query as operand', /^[nsvw]\)*k?[oa]\(+E(?!w\))|^[nvw]\)*k?[oa]\(*(?:cw|F)|^[nsvw],\(+[Ec]|^[nsv]\)*\(+E[^;]*M|^[nsv]\)+Mw.{0,6}o/],
+  [
+    'query as operand',
+    /^[nsvw]\)*k?[oa]\(+E(?!w\))|^[nvw]\)*k?[oa]\(*(?:cw|F)|^[nsvw],\(+[Ec]|^[nsv]\)*\(+E[^;]*M|^[nsv]\)+Mw.{0,6}o/,
+  ],
   ['query as value', /^\(+EA?[^w;]{0,30}[MF]|^\(*EA?(?:F|v)|^\(+E[^;]{1,30}M[^;]{1,12}\)$|^\(*c(?:w\(*(?:non|E)|F)/],
   ['delay', /^\(*F\)*(?:$|C|a)|^[lp]k*\(*F\)*(?:$|[CR;)l])|^[lp]k*nC|^B\(*F|^[nsvfgw]?\)*W|^[nsvfg]\)*F/],
   ['sort or group', /^[nsv]\)*B(?:n(?:,n)*(?:$|[CRH])|[wfg](?:,[nwfg])*C|\(*[cEFf])|^(?:w,)?w?(?:B\(?[nw],?)?F$/],
@@ -90,14 +93,20 @@ const BARE: readonly (readonly [name: string, shape: RegExp])[] = [
 /** The name of the shape that makes a value an injection, or nothing. */
 export function sqlInjectionShape(text: string): string | undefined {
   const value = plainQuotes(text)
-  if (/^\s{0,8}['"]?\d{1,12}['")]{0,4}\s{1,8}(?:or|and|x?or|\|\||&&)\s{1,8}(?:not\s{1,8})?(?:true|false)\s{0,8}(?:$|--|#|\/\*)/i.test(value)) return 'condition'
+  if (
+    /^\s{0,8}['"]?\d{1,12}['")]{0,4}\s{1,8}(?:or|and|x?or|\|\||&&)\s{1,8}(?:not\s{1,8})?(?:true|false)\s{0,8}(?:$|--|#|\/\*)/i.test(
+      value,
+    )
+  )
+    return 'condition'
   const bare = judge(foldTokens(sqlTokens(value, 0)), BARE)
   if (bare !== undefined) return bare
   for (const quote of ["'", '"']) {
     const at = value.indexOf(quote)
     if (at < 0) continue
     const tokens = `s${foldTokens(sqlTokens(value, at + 1))}`
-    const shape = judge(tokens, IN_STRING) ?? (/\s/.test(value.slice(0, at).trimStart()) ? undefined : judge(tokens, IN_FIRST_STRING))
+    const shape =
+      judge(tokens, IN_STRING) ?? (/\s/.test(value.slice(0, at).trimStart()) ? undefined : judge(tokens, IN_FIRST_STRING))
     if (shape !== undefined) return shape
   }
   return undefined
@@ -105,7 +114,9 @@ export function sqlInjectionShape(text: string): string | undefined {
 
 /** Full-width and modifier apostrophes: some programs on the way map them to the ASCII one. */
 function plainQuotes(text: string): string {
-  return /[\xef\xca\xe2]/.test(text) ? text.replace(/\xef\xbc\x87|\xca[\xb9\xbc]|\xe2\x80\xb2/g, "'").replace(/\xef\xbc\x82/g, '"') : text
+  return /[\xef\xca\xe2]/.test(text)
+    ? text.replace(/\xef\xbc\x87|\xca[\xb9\xbc]|\xe2\x80\xb2/g, "'").replace(/\xef\xbc\x82/g, '"')
+    : text
 }
 
 function judge(tokens: string, shapes: readonly (readonly [string, RegExp])[]): string | undefined {

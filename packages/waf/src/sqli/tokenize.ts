@@ -136,7 +136,15 @@ function wordKind(text: string, from: number, end: number, before: string): read
 
 const STRING_PREFIXES: ReadonlySet<string> = new Set(['n', 'x', 'b', 'e', 'q', 'nq', 'u'])
 /** Functions that are called without parentheses. */
-const NILADIC: ReadonlySet<string> = new Set(['current_user', 'session_user', 'system_user', 'sysdate', 'current_timestamp', 'localtimestamp', 'current_database'])
+const NILADIC: ReadonlySet<string> = new Set([
+  'current_user',
+  'session_user',
+  'system_user',
+  'sysdate',
+  'current_timestamp',
+  'localtimestamp',
+  'current_database',
+])
 /** Beginnings of scripts, not operands that an injection completes. */
 const BEGINNINGS: ReadonlySet<string> = new Set(['begin', 'commit', 'rollback', 'go', 'end', 'use'])
 
