@@ -193,10 +193,20 @@ const READS_TARGET: ReadonlySet<number> = new Set(
     .map((rule) => Number(/id:(\d+)/.exec(rule)?.[1] ?? 0)),
 )
 
+/** Rules whose pattern has an anchor. */
+const ANCHORED: ReadonlySet<number> = new Set(
+  shared
+    .split('\n')
+    .filter((rule) => /"!?@rx [^"]*[\^$]/.test(rule))
+    .map((rule) => Number(/id:(\d+)/.exec(rule)?.[1] ?? 0)),
+)
+
 /** Known differences: the cause of a difference in one rule, or nothing. */
 function cause(id: number, oursHas: boolean, { target, body, headers }: ReturnType<typeof wire>): string | undefined {
   const type = headers.find(([name]) => name === 'Content-Type')?.[1] ?? ''
   const text = body.toString('latin1')
+  if (!oursHas && ANCHORED.has(id) && /%0[ad]|\\[rn]|[\r\n]/i.test(target + text))
+    return 'lines: ^ and $ match at every line there, at the ends of a value here'
   if (READS_TARGET.has(id) && target.includes('%')) return 'REQUEST_FILENAME and REQUEST_URI: unescaped there, as sent here'
   if (/^\s*[{[]/.test(text) && !type.includes('json') && oursHas) return 'JSON under another type: read as JSON here only'
   if (type.includes('json') && id === 135011) return 'REQUEST_BODY of a JSON request: kept here, empty there'
@@ -294,10 +304,9 @@ function report(
     const verdict = transaction.requestBody(one.body, false)
     const our = new Set(verdict.matches.map(({ ruleId }) => ruleId))
     if (our.size > 0) matched += 1
-    const differences = [...our]
-      .filter((id) => !their.has(id))
-      .map((id) => [id, true] as const)
-      .concat([...their].filter((id) => !our.has(id)).map((id) => [id, false] as const))
+    const differences: (readonly [id: number, here: boolean])[] = []
+    for (const id of our) if (!their.has(id)) differences.push([id, true])
+    for (const id of their) if (!our.has(id)) differences.push([id, false])
     if (differences.length === 0) {
       same += 1
       continue

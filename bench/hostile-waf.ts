@@ -283,7 +283,12 @@ const cpuMs = (input: Hostile): number => {
 
 async function main(): Promise<void> {
   // Compiled code and pools first: what counts is a request, not the first one of a process.
-  for (const input of shapes()) if (!input.name.startsWith('1 MB')) judge(input)
+  let warm = 0
+  for (const input of shapes()) {
+    if (warm === 80) break
+    warm += 1
+    judge(input)
+  }
   globalThis.gc?.()
   const before = process.memoryUsage().rss
   const delay = monitorEventLoopDelay({ resolution: 1 })

@@ -280,7 +280,7 @@ const json = (): string =>
       },
       { filter: { [one(COLUMN)]: { gte: number(1, 9), lt: number(10, 99) } }, sort: [`-${one(COLUMN)}`], page: { size: 20 } },
       { event: 'click', target: `#${one(THING)} > button.primary`, url: url(), ts: number(1_600_000_000, 1_800_000_000) },
-      { rule: `${one(COLUMN)} > ${number(1, 99)} && ${one(COLUMN)} != '${one(THING)}'`, then: one(FUNCTION), else: null },
+      { rule: `${one(COLUMN)} > ${number(1, 99)} && ${one(COLUMN)} != '${one(THING)}'`, action: one(FUNCTION), otherwise: null },
       {
         query: {
           bool: { must: [{ match: { title: one(TROUBLE) } }], filter: [{ range: { [one(COLUMN)]: { gte: 'now-1d' } } }] },

@@ -69,8 +69,9 @@ export function shellCommand(value: string): string | undefined {
       certain ??= SHOWS_ALL.test(text)
       if (!certain) return undefined
     }
-    const command = mayBegin(text, at + length) ? readCommand(text, at + length) : NOTHING
-    if (command !== NOTHING) read += 1
+    const begins = mayBegin(text, at + length)
+    if (begins) read += 1
+    const command = begins ? readCommand(text, at + length) : NOTHING
     if (read > COMMANDS_MAX) return context.opened ? 'separators without end' : undefined
     if (command.strength > 0 && context.allows(text, at, length, command)) return command.name
     for (let i = 0; i < length; i += 1) context.pass(text.charCodeAt(at + i))

@@ -115,10 +115,10 @@ function climbs(path: string): string | undefined {
   let depth = 0
   let lowest = 0
   let dots = 0
-  let ellipses = 0
+  // One `...` is an ellipsis; several are what a filter leaves of dots.
+  const ellipses = local.split(/[/\\]+/).filter((segment) => segment === '...' || segment === '....').length
   for (const raw of local.split(/[/\\]+/)) {
     const segment = raw.replace(/[\0;].*$/s, '').trim()
-    if (segment === '...' || segment === '....') ellipses += 1
     if (segment === '..' || ((segment === '...' || segment === '....') && ellipses > 1)) {
       dots += 1
       depth -= 1
