@@ -61,7 +61,9 @@ export function shellCommand(value: string): string | undefined {
   for (let at = 0; at < text.length; at += 1) {
     const code = text.charCodeAt(at)
     const length = separatorLength(text, at, code)
-    if (length === 0 || (length === 1 && isBlank(code) && isBlank(text.charCodeAt(at + 1)))) {
+    const next = text.charCodeAt(at + 1)
+    // Of a run of separators the last one is in front of the command.
+    if (length === 0 || (length === 1 && (next === code || (isBlank(code) && isBlank(next))))) {
       context.pass(code)
       continue
     }
