@@ -35,7 +35,7 @@ judges(
       'x && ls -la',
       "c'a't /etc/passwd",
       ";w'h'o'a'm'i",
-      ';cat${IFS}x.php',
+      ';cat$IFS/etc/x.php',
     ],
     ...[
       ';/???/c?t /???/p??s??',
