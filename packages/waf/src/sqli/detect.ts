@@ -30,6 +30,15 @@ export const SQL_INJECTION_LITERALS: readonly string[] = [
   'analyse',
   ';',
   'case',
+  'order',
+  '\xef\xbc',
+  '\xca',
+  '\xe2\x80\xb2',
+  'drop',
+  'make_set',
+  'elt',
+  'load_',
+  'xp_',
 ]
 
 /** `Q`: any operand. */
@@ -41,46 +50,73 @@ const AFTER = '(?=$|[CR)lpU;BHL])'
 const IN_STRING: readonly (readonly [name: string, shape: RegExp])[] = [
   ['comment after string', /^s\)*;?C$/],
   ['condition', new RegExp(`^s\\)*[lp]k*\\(*${Q}k?ok?\\(*(?:${Q}\\)*${AFTER}|[EcFf])`)],
-  ['condition', /^s\)*[lp]k*\(*(?:[nvfgF]\)*[CR;lp)]|[vF]\)*$|d$|wC$|n$)/],
+  ['condition', /^s\)*[lp]k*\(*(?:[nvfgF]\)*[CR;lp)BHLU]|[vF]\)*$|d$|wC$|n$|s\)*C$)/],
+  ['condition', /^s\)*ok?n[lp]/],
   ['query in condition', /^s\)*[lp][kwfg]*\(+E|^s\)*[lp]\(*c/],
-  ['union', /^s\)*UA?\(*E/],
+  ['union', /^s(?:a[nsvw])*\)*UA?\(*[EF]/],
   ['second statement', /^s\)*;+\(*(?:D|W|E[nvfFg(aA]|Ew[,M(C])/],
-  ['comparison of strings', /^s(?:[oal][sed]e?){1,4}l?$/],
-  ['sort or group', /^s\)*B(?:n(?:,n)*|[nwfg](?:,[nwfg])*[CR])/],
-  ['having or limit', /^s\)*(?:H(?:non|[nf])|L[n,]*[CR])/],
-  ['query as operand', /^s\)*[oap]+\(*(?:E|F|c)|^s[ap]+\(*f\)?[ap]/],
+  ['sort or group', /^s\)*B(?:n(?:,n)*|[nwfg](?:,[nwfg])*[CRH])|^s\)*B\(*[cEF]/],
+  ['having or limit', /^s\)*(?:H(?:non|[nf])|L[n,]*[CRF])/],
+  ['query as operand', /^s\)*[oap]+\(*(?:E(?:[nsvfFg(A]|w[,M)C])|F|cw)|^s[ap]+\(*f\)?[ap]/],
   ['more columns', /^s(?:,[nswvfgd]){0,20},?(?:,F|,\(+E)|^s(?:,[nsvfgw])+\)*[C]$/],
-  ['comparison and comment', /^s\)*k?o\(*[nsudwef,]+\)*C$/],
+  ['comparison and comment', /^s\)*k?o\(*[nsudwef,]+\)*C$|^s\)*a[nsv]C$/],
   ['delay', /^s.{0,12}W|^s\)*F/],
+]
+
+/** Shapes that quoted signs in a sentence have too (`unexpected '<'`): they count where the value begins, up to its first blank. */
+const IN_FIRST_STRING: readonly (readonly [name: string, shape: RegExp])[] = [
+  ['comparison of strings', /^s\)*(?:[oalp]\(*[sed]e?\)*){1,4}l?$/],
+  ['comparison of strings', /^son$|^ss?e$|^snC$/],
 ]
 
 const BARE: readonly (readonly [name: string, shape: RegExp])[] = [
   ['condition', new RegExp(`^[nsvfg]\\)*[lp]k*\\(*(?:[nsudevfFg](?:a[nsvfg]){0,3}k?ok?${Q}|wk?ok?[nsudevf])\\)*${AFTER}`)],
   ['condition', /^[nsvfgw]?\)*[lp]k*\(*(?:non|so[sued])\)*(?=$|[CR)lpU;BHL])/],
-  ['condition', /^[nsvfgw]\)*[lp]k*\(*(?:F|[nswvfg]k?o\(*[EcF])/],
+  ['condition', /^[nsvfgw]\)*[lp]k*\(*(?:[fg]\(){0,4}(?:F|[nswvfg]k?o\(*[EcF])|^[nsvfgw]\)*[lp]k*o\([^;]{0,20}F/],
   ['condition', /^[nsvfg]\)*[lp]k*\(*(?:[nv]\)*C|[nf]\)*R)/],
-  ['query in condition', /^[nsvfgw]?\)*[lp][kwfg]*\(+E(?!w\))|^[nsvfg]\)*[lp]\(*c/],
-  ['union', /UA?\(*EA?(?:[nsvfgF(a]|w[,MC])/],
+  ['query in condition', /^[nsvfgw]?\)*[lp][kwfg]*\(+E(?!w\))|^[nsvfg]\)*[lp]\(*c|^[nsvfgw]\)*[lp]k*E[^;]*M/],
+  // A whole query that unites two is a query, not an injection, until it asks for what only attackers want.
+  ['union', /^[^E]*UA?\(*(?:F|EA?(?:[nsvfgF(a]|w[,MC]))/],
+  ['union', /^\(*E.*UA?\(*E(?:[^;]*[Fv]|[n,]{3})/],
   ['second statement', /^[nswvfg]?\)*;+\(*(?:D|W|E[nvfFg(aA]|Ew[,M(C])/],
-  ['query as operand', /^[nsvw]\)*k?[oa]\(+E(?!w\))|^[nvw]\)*k?[oa]\(*[cF]|^n,\(+E/],
-  ['query as value', /^\(+EA?[^w;]{0,30}[MF]|^\(+EA?F/],
-  ['delay', /^\(*F\)*(?:$|C|a)|^[nsvfgw]?\)*W|^[nsvfg]\)*F/],
-  ['sort or group', /^[nsv]\)*B(?:n(?:,n)*(?:$|[CRH])|[wfg](?:,[nwfg])*C)/],
-  ['having or limit', /^[nsvw]?\)*Hnon|^[nsv]\)*Ln(?:,n)*C/],
-  ['comment after statement', /^n\)*;+C$|^n\)+C$/],
+  [
+    'query as operand',
+    /^[nsvw]\)*k?[oa]\(+E(?!w\))|^[nvw]\)*k?[oa]\(*(?:cw|F)|^[nsvw],\(+[Ec]|^[nsv]\)*\(+E[^;]*M|^[nsv]\)+Mw.{0,6}o/,
+  ],
+  ['query as value', /^\(+EA?[^w;]{0,30}[MF]|^\(*EA?(?:F|v)|^\(+E[^;]{1,30}M[^;]{1,12}\)$|^\(*c(?:w\(*(?:non|E)|F)/],
+  ['delay', /^\(*F\)*(?:$|C|a)|^[lp]k*\(*F\)*(?:$|[CR;)l])|^[lp]k*nC|^B\(*F|^[nsvfgw]?\)*W|^[nsvfg]\)*F/],
+  ['sort or group', /^[nsv]\)*B(?:n(?:,n)*(?:$|[CRH])|[wfg](?:,[nwfg])*C|\(*[cEFf])|^(?:w,)?w?(?:B\(?[nw],?)?F$/],
+  ['having or limit', /^[nsvw]?\)*Hnon|^[nsv]\)*B[nw,]{1,20}H|^[nsv]\)*Ln(?:,n)*[CF]/],
+  ['comment after statement', /^n\)*;+C$|^n\)+C$|^Dw{0,3};C$/],
 ]
 
 /** The name of the shape that makes a value an injection, or nothing. */
 export function sqlInjectionShape(text: string): string | undefined {
-  const bare = judge(foldTokens(sqlTokens(text, 0)), BARE)
+  const value = plainQuotes(text)
+  if (
+    /^\s{0,8}['"]?\d{1,12}['")]{0,4}\s{1,8}(?:or|and|x?or|\|\||&&)\s{1,8}(?:not\s{1,8})?(?:true|false)\s{0,8}(?:$|--|#|\/\*)/i.test(
+      value,
+    )
+  )
+    return 'condition'
+  const bare = judge(foldTokens(sqlTokens(value, 0)), BARE)
   if (bare !== undefined) return bare
   for (const quote of ["'", '"']) {
-    const at = text.indexOf(quote)
+    const at = value.indexOf(quote)
     if (at < 0) continue
-    const shape = judge(`s${foldTokens(sqlTokens(text, at + 1))}`, IN_STRING)
+    const tokens = `s${foldTokens(sqlTokens(value, at + 1))}`
+    const shape =
+      judge(tokens, IN_STRING) ?? (/\s/.test(value.slice(0, at).trimStart()) ? undefined : judge(tokens, IN_FIRST_STRING))
     if (shape !== undefined) return shape
   }
   return undefined
+}
+
+/** Full-width and modifier apostrophes: some programs on the way map them to the ASCII one. */
+function plainQuotes(text: string): string {
+  return /[\xef\xca\xe2]/.test(text)
+    ? text.replace(/\xef\xbc\x87|\xca[\xb9\xbc]|\xe2\x80\xb2/g, "'").replace(/\xef\xbc\x82/g, '"')
+    : text
 }
 
 function judge(tokens: string, shapes: readonly (readonly [string, RegExp])[]): string | undefined {

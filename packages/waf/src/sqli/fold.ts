@@ -14,6 +14,9 @@ export function foldTokens(tokens: string): string {
 const ROUNDS = 8
 
 const FOLDS: readonly (readonly [RegExp, string])[] = [
+  // Lists on either side of a comparison, and chains of joined strings.
+  [/(o|l|k)\([nsvw](?:,[nsvw]){1,40}\)/g, '$1n'],
+  [/([lo]\(?)[nsvw]p(?=[nsvwedu])/g, '$1'],
   // Adjacent literals are one, and a collation or cast keeps its operand.
   [/w\.(?:w|a)/g, 'w'],
   [/w\.(?=[gF])/g, ''],

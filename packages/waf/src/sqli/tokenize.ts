@@ -21,7 +21,9 @@ export function sqlTokens(text: string, start: number): string {
     const code = text.charCodeAt(at)
     if (code <= 32 || code === 0xa0) {
       at += 1
-    } else if (isDigit(code) || (code === 46 && isDigit(text.charCodeAt(at + 1)) && !kinds.endsWith('w'))) {
+      continue
+    }
+    if (isDigit(code) || (code === 46 && isDigit(text.charCodeAt(at + 1)) && !kinds.endsWith('w'))) {
       at = numberEnd(text, at)
       kinds += 'n'
     } else if (isWordStart(code)) {
@@ -71,7 +73,7 @@ function isOperand(kind: string | undefined): boolean {
 
 function openString(inside: string): string {
   if (/^[0-9]{1,20}$/.test(inside)) return 'd'
-  return /^[A-Za-z0-9_%]{0,20}$/.test(inside) ? 'e' : 'u'
+  return /^[\w%.*+^$[\]=-]{0,20}$/.test(inside) ? 'e' : 'u'
 }
 
 /** Index of the closing quote; a doubled quote and a backslash do not close. -1 when there is none. */
@@ -94,6 +96,11 @@ function numberEnd(text: string, from: number): number {
     while (isWordPart(text.charCodeAt(at))) at += 1
     return at
   }
+  if (text.charCodeAt(at) === 48 && (text.charCodeAt(at + 1) | 32) === 98 && /[01]/.test(text[at + 2] ?? '')) {
+    at += 2
+    while (isDigit(text.charCodeAt(at))) at += 1
+    return at
+  }
   while (isDigit(text.charCodeAt(at)) || text.charCodeAt(at) === 46) at += 1
   if ((text.charCodeAt(at) | 32) === 101 && /^[+-]?\d/.test(text.slice(at + 1, at + 3))) {
     at += 2
@@ -106,21 +113,40 @@ function wordKind(text: string, from: number, end: number, before: string): read
   if (end - from > 40) return ['w', end]
   const word = text.slice(from, end).toLowerCase()
   // N'x', X'41', _utf8'x' and the like are strings with a prefix.
-  if (text[end] === "'" && (word === 'n' || word === 'x' || word === 'b' || word === 'e' || word.startsWith('_'))) {
-    const close = stringEnd(text, end + 1, 39)
+  const opens = text[end] === "'" ? end : word === 'u' && text.startsWith("&'", end) ? end + 1 : -1
+  if (opens >= 0 && (STRING_PREFIXES.has(word) || word.startsWith('_'))) {
+    const close = stringEnd(text, opens + 1, 39)
     return close < 0 ? ['u', text.length] : ['s', close + 1]
   }
   const called = nextMark(text, end) === '('
+  if ((word === 'values' || word === 'table') && /UA?$/.test(before)) return ['F', end]
+  if (NILADIC.has(word) && !called) return ['f', end]
+  if (BEGINNINGS.has(word) && nextMark(text, end) === ';') return ['x', end]
   if (called && DANGEROUS.has(word) && (!before.endsWith('.') || word === 'receive_message' || word === 'get_host_address'))
     return ['F', end]
   if (before.endsWith('.')) return [called ? 'g' : 'w', end]
   const known = WORDS.get(word)
   if (known !== undefined) return known.length === 1 ? [known, end] : phrase(text, word, end)
+  if (called && (word === 'exec' || word === 'execute') && before.endsWith(';')) return ['D', end]
   if (called) return [FUNCTIONS.has(word) ? 'f' : 'g', end]
   const objects = STATEMENT_OBJECTS.get(word)
   if (objects !== undefined) return [objects.test(text.slice(end, end + 80)) ? 'D' : 'w', end]
   return ['w', end]
 }
+
+const STRING_PREFIXES: ReadonlySet<string> = new Set(['n', 'x', 'b', 'e', 'q', 'nq', 'u'])
+/** Functions that are called without parentheses. */
+const NILADIC: ReadonlySet<string> = new Set([
+  'current_user',
+  'session_user',
+  'system_user',
+  'sysdate',
+  'current_timestamp',
+  'localtimestamp',
+  'current_database',
+])
+/** Beginnings of scripts, not operands that an injection completes. */
+const BEGINNINGS: ReadonlySet<string> = new Set(['begin', 'commit', 'rollback', 'go', 'end', 'use'])
 
 /** Words that mean something only together with the next one. */
 function phrase(text: string, word: string, end: number): readonly [kind: string, next: number] {
@@ -159,9 +185,19 @@ function mark(text: string, at: number, code: number): readonly [kind: string, n
   }
   if (code === 61 || code === 60 || code === 62) return ['o', at + 1]
   if (code === 33) return ['k', at + 1]
+  if (code === 92 && text[at + 1] === 'N') return ['n', at + 2]
+  if (code === 36) return dollarQuoted(text, at)
   if ('+-*/%^|&~'.includes(text[at]!)) return ['a', at + 1]
   if ('(),;.'.includes(text[at]!)) return [text[at]!, at + 1]
   return ['x', at + 1]
+}
+
+/** PostgreSQL's `$tag$ ... $tag$`. */
+function dollarQuoted(text: string, at: number): readonly [kind: string, next: number] {
+  const tag = /^\$[A-Za-z_]{0,16}\$/.exec(text.slice(at, at + 20))?.[0]
+  if (tag === undefined) return ['x', at + 1]
+  const end = text.indexOf(tag, at + tag.length)
+  return end < 0 ? ['x', at + tag.length] : ['s', end + tag.length]
 }
 
 function lineComment(text: string, at: number, from: number): readonly [kind: string, next: number] {

@@ -9,9 +9,7 @@ export const SCRIPT_INJECTION_LITERALS: readonly string[] = ['<', 'on', 'javascr
 
 /** Elements that load or run something by being there. */
 const ACTIVE_ELEMENTS: ReadonlySet<string> = new Set(
-  'script iframe frame frameset object embed applet base meta link style xml xss isindex bgsound layer ilayer import set animate animatetransform noscript template portal'.split(
-    ' ',
-  ),
+  'script iframe frame frameset object embed applet base meta link style xml xss isindex bgsound layer ilayer portal'.split(' '),
 )
 const URL_ATTRIBUTES: ReadonlySet<string> = new Set(
   'href src action formaction data xlink:href background poster lowsrc dynsrc codebase cite longdesc values to from srcdoc'.split(
@@ -46,8 +44,41 @@ function tag(text: string, from: number, budget: { left: number }): string | und
   if (head[1] === '/' || name.startsWith('!') || name.startsWith('?')) return undefined
   const end = from + head[0].length
   // `<T>` of generics and `a<b` of arithmetic are no elements; `<script` without an end still is.
-  if (ACTIVE_ELEMENTS.has(name) && /^(?:$|[\s/>\0<(])/.test(text.slice(end, end + 1))) return `<${name}>`
+  if (ACTIVE_ELEMENTS.has(name) && /^(?:$|[\s/>\0<(])/.test(text.slice(end, end + 1)) && isActive(name, text, end))
+    return `<${name}>`
   return attributes(text, end, budget)
+}
+
+/** Whether an element does something where it stands: its name alone, in a sentence about it, does nothing. */
+function isActive(name: string, text: string, end: number): boolean {
+  const rest = text.slice(end, end + 600)
+  const close = rest.indexOf('>')
+  const inside = close < 0 ? rest : rest.slice(0, close)
+  const after = close < 0 ? '' : rest.slice(close + 1)
+  switch (name) {
+    case 'script':
+      // With nothing behind it, in it or after it, it is the beginning of one.
+      return (
+        /[=:]/.test(inside) ||
+        after.trim() === '' ||
+        /^[^<]{0,400}(?:[(=`;[]|<\/script|\/\/|\/\*)|^\s{0,8}<|<\/script/i.test(after)
+      )
+    case 'style':
+      return (
+        /[\s/]on\w{2,}\s{0,4}=/i.test(inside) ||
+        /@import|expression\s{0,4}\(|javascript:|-moz-binding|behavior\s{0,4}:|url\s{0,4}\(\s{0,4}['"]?\s{0,4}(?:javascript|data:text|(?:https?:)?\/\/)|<(?:img|svg|script)/i.test(
+          after,
+        )
+      )
+    case 'meta':
+      return /http-equiv/i.test(inside)
+    case 'link':
+      return /href\s{0,4}=\s{0,4}['"]?\s{0,4}(?:javascript:|data:|(?:https?:)?\/\/)|[\s/]on\w{2,}\s{0,4}=|rel\s{0,4}=\s{0,4}['"]?import/i.test(
+        inside,
+      )
+    default:
+      return /[\w]\s{0,4}=/.test(inside)
+  }
 }
 
 /** Reads attributes up to `>`: handlers, script URLs and styles that run. */
@@ -77,15 +108,30 @@ function attributes(text: string, from: number, budget: { left: number }): strin
 }
 
 function dangerous(name: string, text: string, valueStart: number): string | undefined {
-  if (isHandler(name)) return `${name}=`
+  // A function in braces is what components are given (JSX); a browser would run a block that calls nothing.
+  if (
+    /^on[a-z]{3,25}$/.test(name) &&
+    !/^\s{0,4}\{\s{0,4}(?:async\b|\([\w\s,:{}]{0,60}\)\s{0,4}=>|\w{1,40}\s{0,4}=>|[\w.]{1,60}\s{0,4}\})/.test(
+      text.slice(valueStart, valueStart + 200),
+    )
+  )
+    return `${name}=`
   if (name === 'srcdoc') return 'srcdoc='
   if (URL_ATTRIBUTES.has(name) && runsAsUrl(attributeValue(text, valueStart))) return `${name} with a script URL`
   if (
     name === 'style' &&
-    /expression[\s]{0,4}\(|javascript:|-moz-binding|behavior[\s]{0,4}:/i.test(attributeValue(text, valueStart))
+    /expression[\s]{0,4}\(|javascript:|-moz-binding|behavior[\s]{0,4}:/i.test(cssText(attributeValue(text, valueStart)))
   )
     return 'style that runs'
   return undefined
+}
+
+/** Without escapes and comments (CSS Syntax section 4.3.7). */
+function cssText(style: string): string {
+  return htmlEntityDecode(style)
+    .replace(/\/\*[^*]{0,200}\*\//g, '')
+    .replace(/\\([0-9a-f]{1,6})\s?/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16) & 0xff))
+    .replaceAll('\\', '')
 }
 
 const GREATER = 62
@@ -173,9 +219,16 @@ function runsAsUrl(value: string): boolean {
   const url = htmlEntityDecode(head).replace(/[\0-\x20]+/g, '')
   if (/^(?:javascript|vbscript|livescript):/i.test(url)) {
     const code = url.slice(url.indexOf(':') + 1)
+    // `JavaScript: the good parts (2008)`: words with blanks between them are a title.
+    if (
+      /^\w{1,20}:\s{1,4}(?!(?:new|var|let|const|void|throw|return|typeof|delete|function|with|if|import|await|async)\b)[\w'-]{1,30}\s[\w'-]/i.test(
+        head.trimStart(),
+      )
+    )
+      return false
     return /[(`=[\\]|%[0-9a-f]{2}|&#|^\/\/|\/\*/i.test(code)
   }
-  return /^data:(?:text\/html|text\/xml|application\/xhtml\+xml|application\/javascript|text\/javascript|image\/svg\+xml)[;,]/i.test(
+  return /^data:(?:text\/html|text\/xml|application\/xhtml\+?xml|application\/javascript|text\/javascript|application\/x-javascript)[;,]/i.test(
     url,
   )
 }
