@@ -41,7 +41,12 @@ const progress = (line: string): void => void process.stderr.write(process.stder
 
 async function makeLedger(directory: string, genesis: GenesisDocument, keys: readonly KeyObject[], operator: LocalOperator) {
   const ring = genesisHash(genesis)
-  const application = createRingApplication({ genesis, verify: verifySignature, compile: compileRules, rules: loadRuleLibrary({}) })
+  const application = createRingApplication({
+    genesis,
+    verify: verifySignature,
+    compile: compileRules,
+    rules: loadRuleLibrary({}),
+  })
   const log = await openLog(join(directory, 'blocks.log'))
   let state: RingState = application.initial()
   let parent = genesisBlock(ring)
@@ -60,7 +65,12 @@ async function makeLedger(directory: string, genesis: GenesisDocument, keys: rea
     const txs = Array.from({ length: TXS_A_BLOCK }, (_, i) => {
       const n = ((height - 1) * TXS_A_BLOCK + i) % SOURCES
       const value = `10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}`
-      const body = { type: 'deny.add', subject: { kind: 'ip', value }, ttlMs: 86_400_000, reason: 'measured by the bench' } as const
+      const body = {
+        type: 'deny.add',
+        subject: { kind: 'ip', value },
+        ttlMs: 86_400_000,
+        reason: 'measured by the bench',
+      } as const
       return signAsOperator(operator, body, timestampMs - 1_000)
     })
     const context = { height, timestampMs, proposer: `n${(height % NODES) + 1}` }
@@ -71,7 +81,7 @@ async function makeLedger(directory: string, genesis: GenesisDocument, keys: rea
     const record = recordOf(block)
     await log.append([encodeBlockRecord(record)])
     if (height === snapshotAt + 1 && base !== undefined) {
-      await writeSnapshot(directory, [base.record, record], application.snapshot(base.state))
+      await writeSnapshot(directory, [], [base.record, record], application.snapshot(base.state))
     }
     if (height === snapshotAt) base = { record, state: outcome.state }
     state = outcome.state

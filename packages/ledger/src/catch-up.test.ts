@@ -42,7 +42,9 @@ async function catchUp(answers: readonly (readonly BlockRecord[] | Uint8Array)[]
       return answer instanceof Uint8Array ? answer : encodeRun(answer)
     },
     tip: () => at,
-    verifyCertificate: ({ signatures }) => signatures.length > 0,
+    certifies: ({ certificate }) => (certificate?.signatures.length ?? 0) > 0,
+    epoch: () => ({ number: 0, height: 0 }),
+    endEpoch: () => {},
     apply: async (records) => {
       applied.push(...records.map(({ block }) => block.height))
       at = records.at(-1)?.block ?? at
@@ -116,12 +118,15 @@ test('a certified history that does not contain this node’s tip is a conflict,
   assert.deepEqual({ applied, conflicts, faults }, { applied: [], conflicts: ['n2'], faults: [] })
 })
 
+/** No epoch has ended yet. */
+const none = new Uint8Array(0)
+
 test('a snapshot is taken over in pieces, and the blocks after it follow', async () => {
   const { state, records } = snapshotOf(PIECE_BYTES_MAX * 9 + 5)
   const offer = encodeSnapshotOffer({ stateBytes: state.length, records })
   const pieces = Array.from({ length: 10 }, (_, i) => state.subarray(i * PIECE_BYTES_MAX, (i + 1) * PIECE_BYTES_MAX))
   const after = records.slice(1)
-  assert.deepEqual(await catchUp([offer, ...pieces, after], genesis, true), {
+  assert.deepEqual(await catchUp([offer, none, ...pieces, after], genesis, true), {
     applied: after.map(({ block }) => block.height),
     faults: [],
     conflicts: [],
@@ -135,13 +140,13 @@ test('a snapshot with another state, a forged certificate, a broken link, a piec
   const offer = (changed: readonly BlockRecord[], stateBytes = state.length) =>
     encodeSnapshotOffer({ stateBytes, records: changed })
   const cases = {
-    'another state': [offer(records), state.map((byte) => byte ^ 1)],
-    'forged certificate': [offer([base, proven(next.block, false)]), state],
+    'another state': [offer(records), none, state.map((byte) => byte ^ 1)],
+    'forged certificate': [offer([base, proven(next.block, false)]), none, state],
     'no certificate': [offer([base, bare(next.block)]), state],
     'broken link': [offer([bare(stray), next]), state],
     'one block alone': [offer([proven(base.block)]), state],
-    'a piece too long': [offer(records), Buffer.concat([state, state])],
-    'no end': [offer(records, 2 ** 40), state],
+    'a piece too long': [offer(records), none, Buffer.concat([state, state])],
+    'no end': [offer(records, 2 ** 40), none, state],
     garbage: [Uint8Array.of(0, 1, 2), state],
   }
   for (const [name, answers] of Object.entries(cases)) {
@@ -153,6 +158,6 @@ test('a snapshot with another state, a forged certificate, a broken link, a piec
 test('a peer that has pruned the blocks that are missing gives its snapshot', async () => {
   const { state, records } = snapshotOf(10)
   const offer = encodeSnapshotOffer({ stateBytes: state.length, records })
-  const { applied, faults } = await catchUp([[], offer, state, records.slice(1)], genesis)
+  const { applied, faults } = await catchUp([[], offer, none, state, records.slice(1)], genesis)
   assert.deepEqual({ applied, faults }, { applied: [2], faults: [] })
 })

@@ -21,7 +21,7 @@ test('two certificates for one height, signed by more than a third, stop the led
     const certificate = { kind: 'finalize' as const, round: forged.round, digest: forged.digest, signatures }
     await ring.kill('n4')
     const liar = ring.network.join('n4')
-    liar.onRequest('sync', async () => encodeStatus({ height, digest: forged.digest, certificate }))
+    liar.onRequest('sync', async () => encodeStatus({ epoch: 0, height, digest: forged.digest, certificate, closing: [] }))
     await until('it has stopped', () => ring.lines.some((line) => /n1 warn LEDGER HALTED/.test(line)))
     await assert.rejects(ledger!.submit(word('more'), 5000), { code: 'LEDGER_HALTED' })
     const accused = ledger!.status().evidence.map(({ validator }) => validator)

@@ -1,7 +1,9 @@
 export { BLOCKS_FILE } from './block-log.ts'
 export { LedgerError, type LedgerErrorCode } from './errors.ts'
-export { FIRST_START_FILE, openLedger } from './open.ts'
+export { FIRST_START_FILE } from './marks.ts'
+export { openLedger } from './open.ts'
 export type { LedgerFabric, LedgerOptions } from './options.ts'
+export type { Validator } from './payload.ts'
 export { isSnapshotName } from './snapshot-file.ts'
 export type {
   Application,
@@ -13,5 +15,6 @@ export type {
   LedgerStatus,
   TxId,
   TxResult,
+  ValidatorSet,
 } from './types.ts'
 export { type DirectoryVerdict, type VerifyDirectoryOptions, verifyLedgerDirectory } from './verify-directory.ts'

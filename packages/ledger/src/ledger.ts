@@ -8,26 +8,28 @@
  * A peer may send anything: its messages wait in its own bounded queue, its statements are verified by the voter, its
  * blocks by hash link and certificate, its transactions by the application.
  */
-import type { Block, Certificate, Effect, Message, Scheme, VoterEvent } from '@ringwall/consensus'
+import type { Block, Certificate, Effect, Evidence, Message, VoterEvent } from '@ringwall/consensus'
 import { decodeMessage, encodeMessage, faultsOf, quorumOf, type Voter } from '@ringwall/consensus'
 import type { DirectoryLock } from '@ringwall/store'
 import type { BlockLog } from './block-log.ts'
 import type { BlockRecord } from './block-record.ts'
-import { Malformed } from './bytes.ts'
+import { Malformed, u32 } from './bytes.ts'
 import { CatchUp } from './catch-up.ts'
-import type { Chain, Executed } from './chain.ts'
+import type { Chain, Executed, Execution } from './chain.ts'
+import { type Epoch, type Epochs, isAlone, voterFor } from './epochs.ts'
 import { LedgerError } from './errors.ts'
 import { Inbox } from './inbox.ts'
-import type { Journal } from './journal.ts'
+import { Journal, roundOf } from './journal.ts'
+import { endForgetting } from './marks.ts'
 import { Mempool } from './mempool.ts'
-import type { LedgerOptions } from './options.ts'
+import { DEFAULTS, type LedgerOptions } from './options.ts'
 import {
-  encodePayload,
   PAYLOAD_BYTES_MAX,
   PAYLOAD_OVERHEAD_BYTES,
   PAYLOAD_TXS_MAX,
   TX_BYTES_MAX,
   TX_OVERHEAD_BYTES,
+  validatorsBytesMax,
 } from './payload.ts'
 import { Peers } from './peers.ts'
 import { sha256 } from './scheme.ts'
@@ -48,11 +50,10 @@ import {
   RUN_BYTES_SOFT,
   type TipStatus,
 } from './sync-codec.ts'
-import type { Application, Committed, FinalBlock, Ledger, LedgerStatus } from './types.ts'
+import type { Application, BlockContext, Committed, FinalBlock, Ledger, LedgerStatus } from './types.ts'
 
 /** A proposer's clock may be ahead of this node's by so much. */
 const AHEAD_MS_MAX = 5000
-export const DEFAULTS = { roundMs: 1000, heartbeatMs: 5000, syncMs: 1000 } as const
 const ASK_MS = 3000
 const FIRST_HEARTBEAT_MS = 150
 const MEMPOOL_COUNT_MAX = 10_000
@@ -86,25 +87,33 @@ const SNAPSHOT_AHEAD = 4096
 const PROGRESS_EVERY_MS = 2000
 
 /** First byte of a message on the `consensus` channel. */
-const TAG = { voter: 0, tx: 1 } as const
+const TAG = { voter: 0, tx: 1, tip: 2 } as const
+const EPOCH_BYTES = 4
+/** Messages of the epoch to come that are kept until this node is in it. */
+const EARLY_MAX = 512
+const EARLY_BYTES_MAX: number = 8 * 1024 * 1024
+/** Validators that an application may add in one block, for the room that a leader leaves. */
+const ADDED_MAX = 64
 
 /** What `openLedger` found on disk and made ready. */
 export interface LedgerParts<S> {
   readonly options: LedgerOptions<S>
-  readonly scheme: Scheme
   readonly lock: DirectoryLock
   readonly blocks: BlockLog
+  readonly epochs: Epochs
+  /** Of the tip's children. */
+  readonly epoch: Epoch
+  /** Of `epoch`. */
   readonly journal: Journal
   readonly chain: Chain<S>
-  readonly voter: Voter
-  readonly self: number
+  /** Undefined for a node that follows. */
+  readonly voter: Voter | undefined
   readonly repairs: readonly string[]
   readonly submissions: Submissions
   /** This validator may have signed what it no longer knows of, in rounds up to this one: it says nothing in them. */
   readonly silentThroughRound: number
   /** Nothing is known of what this validator ever signed: it listens first, see `#wake`. */
   readonly isBlank: boolean
-  readonly verifyCertificate: (certificate: Certificate) => boolean
   /** The newest on disk. */
   readonly snapshot: SnapshotFile | undefined
 }
@@ -112,7 +121,10 @@ export interface LedgerParts<S> {
 export class LedgerShell<S> implements Ledger<S> {
   readonly #parts: LedgerParts<S>
   readonly #application: Application<S>
-  readonly #validators: readonly string[]
+  #epoch: Epoch
+  #validators: readonly string[] = []
+  #voter: Voter | undefined
+  #journal: Journal
   readonly #now: () => number
   readonly #log: (level: 'info' | 'warn', line: string) => void
   readonly #heartbeatMs: number
@@ -127,6 +139,8 @@ export class LedgerShell<S> implements Ledger<S> {
   /** The last block whose consequences are visible: on disk, not only final. */
   #visible: Executed<S>
   #visibleProof: Certificate | undefined
+  /** Between the visible block and the block that its proof names. */
+  #visibleClosing: readonly Block[] = []
   /** Proof of the last final block, on disk or on the way there. */
   #tipProof: Certificate | undefined
   #certifiedAtMs: number | undefined
@@ -150,6 +164,11 @@ export class LedgerShell<S> implements Ledger<S> {
   #unjudged: Block[] = []
   readonly #fetching = new Set<string>()
   #draining = false
+  /** The epoch has ended, and the next has not begun here yet. */
+  #handingOver = false
+  /** Of the next epoch, from peers that are in it already. */
+  #early: { readonly from: string; readonly payload: Uint8Array }[] = []
+  #earlyBytes = 0
   #handlers = new Set<(block: FinalBlock<S>) => void>()
   #evidence: { readonly validator: string; readonly kind: 'votes' | 'proposals'; readonly round: number }[] = []
   #silentThroughRound: number
@@ -164,26 +183,31 @@ export class LedgerShell<S> implements Ledger<S> {
     const { options } = parts
     this.#parts = parts
     this.#application = options.application
-    this.#validators = options.genesis.validators.map(({ id }) => id)
+    this.#epoch = parts.epoch
+    this.#validators = parts.epoch.validators.map(({ id }) => id)
+    this.#voter = parts.voter
+    this.#journal = parts.journal
     this.#now = options.now ?? Date.now
     this.#log = options.log ?? (() => {})
     this.#heartbeatMs = options.heartbeatMs ?? DEFAULTS.heartbeatMs
     this.#openedAtMs = this.#now()
     const countMax = options.mempoolCountMax ?? MEMPOOL_COUNT_MAX
     this.#mempool = new Mempool({ countMax, bytesMax: options.mempoolBytesMax ?? MEMPOOL_BYTES_MAX })
-    const others = this.#validators.filter((id) => id !== options.self)
-    this.#peers = new Peers(others, () => options.fabric.links())
-    this.#inbox = new Inbox(others, INBOX)
-    this.#requests = new Inbox(others, REQUESTS)
+    this.#peers = new Peers(() => options.fabric.links())
+    this.#inbox = new Inbox(INBOX)
+    this.#requests = new Inbox(REQUESTS)
     this.#silentThroughRound = parts.silentThroughRound
     this.#asleep = parts.isBlank
     this.#visible = parts.chain.tip
     this.#tipProof = parts.blocks.tip.certificate
     this.#visibleProof = this.#tipProof
+    this.#visibleClosing = parts.blocks.tip.closing ?? []
     this.#catchUp = new CatchUp({
       ask: (peer, request) => this.#ask(peer, request),
       tip: () => parts.chain.tip.block,
-      verifyCertificate: parts.verifyCertificate,
+      certifies: (record) => parts.epochs.certifies(record),
+      epoch: () => ({ number: parts.epochs.current.number, height: parts.epochs.current.base.height }),
+      endEpoch: (boundary) => void parts.epochs.end(boundary),
       install: (snapshot, anchor) => this.#install(snapshot, anchor),
       progress: (height, bytes, ofBytes) => this.#showProgress(height, bytes, ofBytes),
       apply: (records, certificate) => this.#applyFetched(records, certificate),
@@ -194,6 +218,7 @@ export class LedgerShell<S> implements Ledger<S> {
       directory: options.directory,
       application: options.application,
       blocks: parts.blocks,
+      epochs: parts.epochs,
       everyBlocks: options.snapshotBlocks ?? SNAPSHOT_BLOCKS,
       everyBytes: SNAPSHOT_BYTES,
       keepBlocks: options.keepBlocks,
@@ -207,7 +232,8 @@ export class LedgerShell<S> implements Ledger<S> {
     fabric.onMessage('consensus', (from, payload) => this.#receive(from, payload))
     fabric.onRequest('sync', (from, payload) => this.#answer(from, payload))
     fabric.onLink(({ id, connected }) => {
-      if (connected && this.#peers.has(id)) this.#greet(id)
+      this.#peers.refresh()
+      if (connected) this.#greet(id)
     })
     const syncMs = this.#parts.options.syncMs ?? DEFAULTS.syncMs
     this.#tick = setInterval(() => this.#onTick(), syncMs)
@@ -223,6 +249,8 @@ export class LedgerShell<S> implements Ledger<S> {
       round: this.#round,
       digest: block.digest,
       root: this.#application.root(state),
+      epoch: this.#epoch.number,
+      role: this.#voter === undefined ? 'follower' : 'validator',
       timestampMs: block.timestampMs,
       certifiedAtMs: this.#certifiedAtMs,
       lag: Math.max(0, this.#peers.highest() - block.height),
@@ -237,7 +265,7 @@ export class LedgerShell<S> implements Ledger<S> {
       snapshotHeight: this.#snapshots.latest?.height ?? 0,
       evidence: [...this.#evidence],
       repairs: this.#parts.repairs,
-      votes: !this.#asleep && this.#silentThroughRound !== Number.POSITIVE_INFINITY,
+      votes: this.#voter !== undefined && !this.#asleep && this.#silentThroughRound !== Number.POSITIVE_INFINITY,
     }
   }
 
@@ -267,7 +295,7 @@ export class LedgerShell<S> implements Ledger<S> {
     }
     const committed = this.#parts.submissions.wait(id, startedMs, timeoutMs, () => this.#noQuorum(timeoutMs))
     if (added === 'added') {
-      for (const peer of this.#peers.ids) this.#sendTx(peer, own)
+      for (const peer of this.#validators) this.#sendTx(peer, own)
       this.#onWaiting()
     }
     return committed
@@ -301,7 +329,7 @@ export class LedgerShell<S> implements Ledger<S> {
     if (this.#stopped !== undefined) this.#parts.submissions.failAll(this.#stopped)
     await this.#settling
     await this.#snapshots.stop()
-    await this.#parts.journal.close()
+    await this.#journal.close()
     await this.#parts.blocks.close()
     await this.#parts.lock.release()
   }
@@ -326,20 +354,20 @@ export class LedgerShell<S> implements Ledger<S> {
   // The voter
 
   #post(event: VoterEvent): void {
-    if (this.#stopped !== undefined || this.#asleep) return
+    if (this.#stopped !== undefined || this.#asleep || this.#voter === undefined || this.#handingOver) return
     this.#events.push(event)
     if (this.#stepping) return
     this.#stepping = true
     try {
       for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
-        for (const effect of this.#parts.voter.step(next, this.#now())) this.#perform(effect)
+        for (const effect of this.#voter.step(next, this.#now())) this.#perform(effect)
       }
     } catch (error) {
       this.#halt('the voter failed, which is a defect in Ringwall', error)
     } finally {
       this.#stepping = false
     }
-    this.#round = this.#parts.voter.status().round
+    this.#round = this.#voter.status().round
   }
 
   /**
@@ -348,19 +376,22 @@ export class LedgerShell<S> implements Ledger<S> {
    */
   #wake(isNew: boolean): void {
     this.#asleep = false
-    if (!isNew) {
+    if (isNew) void endForgetting(this.#parts.options.directory)
+    else {
       this.#silentThroughRound = Number.POSITIVE_INFINITY
-      this.#log(
-        'warn',
-        'this validator’s folder was empty and the ring is not new: it does not vote until the ring has gone on without it',
-      )
+      if (this.#voter !== undefined)
+        this.#log(
+          'warn',
+          'this validator’s folder was empty and the ring is not new: it does not vote until the ring has gone on without it',
+        )
     }
     this.#post({ kind: 'start' })
     if (this.#mempool.size > 0) this.#onWaiting()
   }
 
   #perform(effect: Effect): void {
-    if (this.#stopped !== undefined) return
+    // What a voter says after its epoch ended is about closing blocks, and binds nobody.
+    if (this.#stopped !== undefined || this.#handingOver) return
     if (effect.kind === 'persist') this.#persist(effect)
     else if (effect.kind === 'send') this.#afterPersist(() => this.#send(effect.to, effect.message))
     else if (effect.kind === 'timer') this.#setRoundTimer(effect.round, effect.afterMs)
@@ -368,7 +399,7 @@ export class LedgerShell<S> implements Ledger<S> {
     else if (effect.kind === 'verify') this.#judge(effect.block, effect.parent)
     else if (effect.kind === 'finalized') this.#finalize(effect.blocks, effect.certificate)
     else if (effect.kind === 'fetch') void this.#fetch(effect.digest, effect.from)
-    else this.#accuse(effect.evidence.validator, effect.evidence.kind, evidenceRound(effect.evidence))
+    else this.#accuse(effect.evidence)
   }
 
   #persist(effect: Extract<Effect, { kind: 'persist' }>): void {
@@ -376,7 +407,7 @@ export class LedgerShell<S> implements Ledger<S> {
     if (effect.record.kind === 'proposal') this.#parts.chain.learn(effect.record.proposal.block)
     this.#persisted += 1
     const mark = this.#persisted
-    this.#lastPersist = this.#parts.journal.append(effect.record)
+    this.#lastPersist = this.#journal.append(effect.record)
     this.#lastPersist.then(
       () => {
         this.#durable = mark
@@ -402,15 +433,15 @@ export class LedgerShell<S> implements Ledger<S> {
 
   #send(to: 'all' | number, message: Message): void {
     if (this.#stopped !== undefined || this.#isSilenced(message)) return
-    const bytes = Buffer.concat([Buffer.from([TAG.voter]), encodeMessage(message)])
-    const peers = to === 'all' ? this.#peers.ids : [this.#validators[to] ?? '']
+    const bytes = Buffer.concat([Buffer.from([TAG.voter]), u32(this.#epoch.number), encodeMessage(message)])
+    const peers = to === 'all' ? this.#validators : [this.#validators[to] ?? '']
     for (const peer of peers) if (this.#peers.has(peer)) this.#parts.options.fabric.send(peer, 'consensus', bytes)
   }
 
   #isSilenced(message: Message): boolean {
     const through = this.#silentThroughRound
     if (through === 0) return false
-    const { self } = this.#parts
+    const self = this.#validators.indexOf(this.#parts.options.self)
     if (message.kind === 'vote') return message.vote.signer === self && message.vote.round <= through
     if (message.kind === 'proposal') {
       return message.proposal.block.proposer === self && message.proposal.block.round <= through
@@ -441,7 +472,8 @@ export class LedgerShell<S> implements Ledger<S> {
     const wait = Math.max(0, dueMs - this.#now())
     this.#heartbeat = setTimeout(
       () => {
-        const linked = this.#peers.connected().length + 1 >= quorumOf(this.#validators.length)
+        const linked =
+          this.#peers.connected().filter((id) => this.#validators.includes(id)).length + 1 >= quorumOf(this.#validators.length)
         if (this.#now() >= dueMs || (first && linked)) this.#propose(true)
         else this.#armHeartbeat(dueMs)
       },
@@ -462,7 +494,7 @@ export class LedgerShell<S> implements Ledger<S> {
   #propose(evenEmpty: boolean): void {
     const proposal = this.#proposal
     if (proposal === undefined || this.#stopped !== undefined) return
-    const { chain, self } = this.#parts
+    const { chain, options } = this.#parts
     const parent = chain.execute(proposal.parent.digest)
     if (parent.kind !== 'executed') {
       if (parent.kind === 'unknown') void this.#fetch(parent.digest, proposal.parent.proposer)
@@ -470,19 +502,43 @@ export class LedgerShell<S> implements Ledger<S> {
     }
     const timestampMs = Math.max(this.#now(), proposal.parent.timestampMs + 1)
     const height = proposal.parent.height + 1
-    const context = { height, timestampMs, proposer: this.#validators[self] ?? '' }
-    const candidates = this.#mempool.candidates(CANDIDATES_MAX, PAYLOAD_BYTES_MAX, chain.pendingIds(proposal.parent.digest))
-    if (candidates.length === 0 && !evenEmpty) return
-    const offered = candidates.map(({ tx }) => tx)
-    const room = PAYLOAD_BYTES_MAX - PAYLOAD_OVERHEAD_BYTES - TX_OVERHEAD_BYTES * Math.min(offered.length, PAYLOAD_TXS_MAX)
-    const chosen = offered.length === 0 ? [] : this.#application.prepare(parent.executed.state, offered, context, room)
-    const taken = new Set(chosen)
-    for (const { id, tx } of candidates) if (!taken.has(tx)) this.#mempool.defer(id)
-    if (chosen.length === 0 && !evenEmpty) return
+    const context = { height, timestampMs, proposer: options.self }
+    const { executed } = parent
+    // An epoch that has ended wants nothing but its end to be final, and does not wait for a heartbeat.
+    const chosen = chain.ends(executed) ? [] : this.#choose(executed, context)
+    if (chosen.length === 0 && !evenEmpty && !chain.ends(executed) && !this.#isOverdue(executed.block)) return
+    const payload = chain.compose(executed, chosen, context)
+    if (payload === undefined || payload.length > PAYLOAD_BYTES_MAX) {
+      this.#log(
+        'warn',
+        `a block of ${chosen.length} transactions that were chosen as valid is not: nothing is proposed in round ${proposal.round}`,
+      )
+      return
+    }
     this.#proposal = undefined
     clearTimeout(this.#heartbeat)
-    const payload = encodePayload({ root: this.#application.root(parent.executed.state), txs: chosen })
     this.#post({ kind: 'proposed', round: proposal.round, payload, timestampMs })
+  }
+
+  /** Do blocks before this one wait for a descendant to be final, and their transactions with them? */
+  #isOverdue({ digest }: Block): boolean {
+    const [oldest] = this.#mempool.entries()
+    if (oldest === undefined || oldest.addedAtMs > performance.now() - STUCK_MS) return false
+    return this.#parts.chain.pendingIds(digest).has(oldest.id)
+  }
+
+  /** Waiting transactions that are valid on top of `parent`, in the order in which they take effect. */
+  #choose(parent: Executed<S>, context: BlockContext): readonly Uint8Array[] {
+    const { chain } = this.#parts
+    const candidates = this.#mempool.candidates(CANDIDATES_MAX, PAYLOAD_BYTES_MAX, chain.pendingIds(parent.block.digest))
+    if (candidates.length === 0) return []
+    const offered = candidates.map(({ tx }) => tx)
+    const taken = TX_OVERHEAD_BYTES * Math.min(offered.length, PAYLOAD_TXS_MAX)
+    const room = PAYLOAD_BYTES_MAX - PAYLOAD_OVERHEAD_BYTES - validatorsBytesMax(this.#validators.length + ADDED_MAX) - taken
+    const chosen = this.#application.prepare(parent.state, offered, context, room)
+    const held = new Set(chosen)
+    for (const { id, tx } of candidates) if (!held.has(tx)) this.#mempool.defer(id)
+    return chosen
   }
 
   /** Something waits to be ordered. */
@@ -518,7 +574,13 @@ export class LedgerShell<S> implements Ledger<S> {
     if (execution.kind === 'invalid' && this.#peers.mayWarn(proposer, performance.now())) {
       this.#log('warn', `${proposer} proposed an invalid block in round ${block.round}: ${execution.reason}`)
     }
-    this.#post({ kind: 'verified', digest: block.digest, valid: execution.kind === 'executed' })
+    this.#onJudged(block, execution)
+  }
+
+  #onJudged({ digest }: Block, execution: Execution<S>): void {
+    this.#post({ kind: 'verified', digest, valid: execution.kind === 'executed' })
+    // The end of an epoch is work for whoever leads next.
+    if (execution.kind === 'executed' && this.#parts.chain.ends(execution.executed)) this.#post({ kind: 'pending' })
   }
 
   #judgeAgain(): void {
@@ -527,14 +589,17 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#unjudged = []
     for (const block of waiting) {
       const execution = chain.execute(block.digest)
-      if (execution.kind !== 'unknown')
-        this.#post({ kind: 'verified', digest: block.digest, valid: execution.kind === 'executed' })
+      if (execution.kind !== 'unknown') this.#onJudged(block, execution)
       else if (block.height > chain.tip.block.height) this.#unjudged.push(block)
     }
     this.#offer()
   }
 
-  #accuse(validator: number, kind: 'votes' | 'proposals', round: number): void {
+  #accuse(evidence: Evidence): void {
+    this.#name(evidence.validator, evidence.kind, evidenceRound(evidence))
+  }
+
+  #name(validator: number, kind: Evidence['kind'], round: number): void {
     const name = this.#validators[validator] ?? `validator ${validator}`
     if (this.#evidence.length >= EVIDENCE_MAX) return
     if (this.#evidence.some((known) => known.validator === name && known.kind === kind && known.round === round)) return
@@ -544,12 +609,15 @@ export class LedgerShell<S> implements Ledger<S> {
 
   // Final blocks
 
-  /** Blocks already final are skipped: the voter and catching up may both bring them. Resolves once all are visible. */
-  #finalize(blocks: readonly Block[], certificate: Certificate, certificates?: ReadonlyMap<string, Certificate>): Promise<void> {
+  /**
+   * Blocks already final are skipped: the voter and catching up may both bring them. `certificate` is of the last of `blocks`
+   * or, when that one ends an epoch, of the last of `closing`. Resolves once all are visible.
+   */
+  #finalize(blocks: readonly Block[], certificate: Certificate, closing?: readonly Block[]): Promise<void> {
     const { chain, blocks: log } = this.#parts
     const fresh: Executed<S>[] = []
     const records: BlockRecord[] = []
-    for (const block of blocks) {
+    for (const [i, block] of blocks.entries()) {
       const tip = chain.tip.block
       if (block.height <= tip.height) {
         if (block.height === tip.height && block.digest !== tip.digest) this.#conflict(certificate, 'this node')
@@ -575,39 +643,122 @@ export class LedgerShell<S> implements Ledger<S> {
         this.#mempool.remove(id)
         this.#landing.add(id)
       }
-      const proof = certificates?.get(block.digest) ?? (certificate.digest === block.digest ? certificate : undefined)
-      records.push({ block, certificate: proof })
+      if (executed.next !== undefined) {
+        // The voter's own blocks say what closed the epoch; they are no part of what follows.
+        records.push({ block, certificate, closing: closing ?? blocks.slice(i + 1) })
+        break
+      }
+      records.push({ block, certificate: certificate.digest === block.digest ? certificate : undefined })
     }
-    if (fresh.length === 0 || this.#stopped !== undefined) return this.#settling
+    const last = records.at(-1)
+    if (last === undefined || this.#stopped !== undefined) return this.#settling
     this.#tipProof = certificate
-    const onDisk = Promise.all([log.append(records), this.#lastPersist])
+    const next = last.closing === undefined ? undefined : this.#endEpoch(last)
+    const persisted = this.#lastPersist
+    const append =
+      next === undefined ? Promise.all([log.append(records), persisted]) : this.#appendBoundary(records, next, persisted)
+    append.catch(() => {})
     // Kept in a chain, so that a block is visible after its parent, whatever the order of answers from the disk.
     this.#settling = this.#settling.then(async () => {
       try {
-        await onDisk
+        await append
       } catch (error) {
         return this.#halt((error as Error).message, error)
       }
-      for (const executed of fresh) this.#settle(executed, certificate)
+      if (next !== undefined) this.#enter(next)
+      for (const [i, executed] of fresh.entries()) this.#settle(executed, certificate, records[i] as BlockRecord)
+      if (next !== undefined) await this.#begin(next)
       this.#afterBlocks()
     })
     return this.#settling
   }
 
-  #settle(executed: Executed<S>, certificate: Certificate): void {
+  // Epochs
+
+  /** The voter says no more: all that matters is final. */
+  #endEpoch(boundary: BlockRecord): Epoch {
+    this.#hush()
+    return this.#parts.epochs.end(boundary)
+  }
+
+  #hush(): void {
+    this.#handingOver = true
+    this.#events = []
+    this.#proposal = undefined
+    this.#unjudged = []
+    clearTimeout(this.#roundTimer)
+    clearTimeout(this.#heartbeat)
+  }
+
+  /**
+   * The next epoch's journal is on disk before the block that begins it. So whatever a crash leaves behind, a folder whose
+   * blocks reach into an epoch and that has no journal of it is one that has forgotten, and a new validator is never mistaken for
+   * such.
+   */
+  async #appendBoundary(records: readonly BlockRecord[], next: Epoch, persisted: Promise<void>): Promise<void> {
+    await persisted
+    const journal = await Journal.open(this.#parts.options.directory, next.number)
+    await this.#parts.blocks.append(records)
+    const ended = this.#journal
+    this.#journal = journal
+    await ended.close()
+    await Journal.removeBefore(this.#parts.options.directory, next.number)
+  }
+
+  #enter(epoch: Epoch): void {
+    const { options } = this.#parts
+    this.#epoch = epoch
+    this.#validators = epoch.validators.map(({ id }) => id)
+    this.#outbox = []
+    this.#log(
+      'info',
+      `epoch ${epoch.number} begins after block ${epoch.base.height}: ${this.#validators.join(', ')} agree from here on`,
+    )
+    if (this.#voter !== undefined && !this.#validators.includes(options.self))
+      this.#log('info', 'this node is no validator any more: it follows the others')
+  }
+
+  /** The voter of the epoch that was entered. */
+  async #begin(epoch: Epoch): Promise<void> {
+    const { options, blocks, chain } = this.#parts
+    if (isAlone(epoch, options.self)) {
+      this.#silentThroughRound = 0
+      void endForgetting(options.directory)
+    }
+    const restored = this.#journal.restored.filter((record) => roundOf(record) > blocks.tip.block.round)
+    for (const record of restored) if (record.kind === 'proposal') chain.learn(record.proposal.block)
+    try {
+      this.#voter = voterFor(epoch, options, blocks.tip, restored)
+    } catch (error) {
+      this.#voter = undefined
+      this.#log('warn', (error as Error).message)
+    }
+    this.#handingOver = false
+    this.#post({ kind: 'start' })
+    const early = this.#early
+    this.#early = []
+    this.#earlyBytes = 0
+    for (const { from, payload } of early) this.#handle(from, payload)
+    if (!this.#draining) this.#drain()
+  }
+
+  #settle(executed: Executed<S>, certificate: Certificate, record: BlockRecord): void {
     const { block, txs, results } = executed
+    if (this.#asleep) this.#wake(false)
     this.#visible = executed
     this.#visibleProof = certificate
+    this.#visibleClosing = record.closing ?? []
     this.#certifiedAtMs = this.#now()
     if (this.#silentThroughRound === Number.POSITIVE_INFINITY && block.timestampMs > this.#openedAtMs + AHEAD_MS_MAX) {
       this.#silentThroughRound = block.round
+      void endForgetting(this.#parts.options.directory)
     }
     for (const [i, { id }] of results.entries()) {
       const tx = txs[i]
       this.#landing.delete(id)
       if (tx !== undefined) this.#parts.submissions.settle(sha256(tx), { id, height: block.height, digest: block.digest })
     }
-    this.#snapshots.onVisible(executed, certificate)
+    this.#snapshots.onVisible(executed, record.certificate !== undefined)
     const final: FinalBlock<S> = { ...executed, certificate }
     for (const handler of this.#handlers) {
       try {
@@ -623,7 +774,17 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#recheck()
     this.#judgeAgain()
     if (this.#mempool.size > 0) this.#onWaiting()
-    this.#parts.journal.compact(this.#visible.block.round).catch((error) => this.#halt((error as Error).message, error))
+    this.#announce()
+    this.#journal.compact(this.#visible.block.round).catch((error) => this.#halt((error as Error).message, error))
+  }
+
+  /** Those who follow hear at once that there is something to fetch. */
+  #announce(): void {
+    if (this.#voter === undefined) return
+    const bytes = Buffer.concat([Buffer.from([TAG.tip]), encodeStatus(this.#ownStatus())])
+    for (const peer of this.#peers.connected()) {
+      if (!this.#validators.includes(peer)) this.#parts.options.fabric.send(peer, 'consensus', bytes)
+    }
   }
 
   /** Drops what lapsed or can no longer become valid. The oldest first; all get their turn as the queue moves. */
@@ -651,8 +812,9 @@ export class LedgerShell<S> implements Ledger<S> {
 
   #receive(from: string, payload: Uint8Array): void {
     const atMs = performance.now()
-    if (this.#stopped !== undefined || !this.#peers.has(from)) return
+    if (this.#stopped !== undefined || !this.#isPeer(from)) return
     this.#peers.heard(from, atMs)
+    this.#inbox.add(from)
     if (this.#peers.isMuted(from, atMs)) return
     if (payload.length > MESSAGE_BYTES_MAX) {
       this.#fault(from, `a message of ${payload.length} bytes`)
@@ -667,12 +829,23 @@ export class LedgerShell<S> implements Ledger<S> {
       }
       return
     }
-    if (this.#draining) return
+    if (this.#draining || this.#handingOver) return
     this.#draining = true
     setImmediate(() => this.#drain())
   }
 
+  /** Whoever the fabric has a link with has proved that it is a node of the ring. */
+  #isPeer(id: string): boolean {
+    if (!this.#peers.has(id)) this.#peers.refresh()
+    return this.#peers.has(id)
+  }
+
   #drain(): void {
+    if (this.#handingOver) {
+      this.#draining = false
+      return
+    }
+    this.#draining = true
     for (let taken = 0; taken < SLICE_MESSAGES; taken++) {
       const next = this.#inbox.take()
       if (next === undefined || this.#stopped !== undefined) {
@@ -690,18 +863,51 @@ export class LedgerShell<S> implements Ledger<S> {
       this.#handleTx(from, Uint8Array.from(payload.subarray(1)))
       return
     }
-    if (tag !== TAG.voter) {
+    if (tag === TAG.tip) {
+      this.#handleTip(from, payload.subarray(1))
+      return
+    }
+    if (tag !== TAG.voter || payload.length <= 1 + EPOCH_BYTES) {
       this.#fault(from, `a message with tag ${tag}`)
       return
     }
+    const epoch = Buffer.from(payload.buffer, payload.byteOffset, payload.length).readUInt32BE(1)
+    if (epoch !== this.#epoch.number) {
+      this.#handleOther(from, epoch, payload)
+      return
+    }
+    // Nodes that follow have no voice; one that was a validator may not know yet.
+    const signer = this.#validators.indexOf(from)
+    if (signer === -1) return
     let message: Message
     try {
-      message = decodeMessage(Uint8Array.from(payload.subarray(1)))
+      message = decodeMessage(Uint8Array.from(payload.subarray(1 + EPOCH_BYTES)))
     } catch (error) {
       this.#fault(from, (error as Error).message)
       return
     }
-    this.#post({ kind: 'message', from: this.#validators.indexOf(from), message })
+    this.#post({ kind: 'message', from: signer, message })
+  }
+
+  /** Whoever is in another epoch learns how far this node is, or this node how far it is. */
+  #handleOther(from: string, epoch: number, payload: Uint8Array): void {
+    if (
+      epoch === this.#epoch.number + 1 &&
+      this.#early.length < EARLY_MAX &&
+      this.#earlyBytes + payload.length <= EARLY_BYTES_MAX
+    ) {
+      this.#early.push({ from, payload })
+      this.#earlyBytes += payload.length
+    }
+    if (this.#peers.mayTell(from, performance.now())) void this.#exchange(from)
+  }
+
+  #handleTip(from: string, payload: Uint8Array): void {
+    try {
+      this.#meetStatus(from, parseStatus(payload))
+    } catch (error) {
+      this.#fault(from, (error as Error).message)
+    }
   }
 
   #handleTx(from: string, tx: Uint8Array): void {
@@ -729,6 +935,7 @@ export class LedgerShell<S> implements Ledger<S> {
   }
 
   #sendTx(peer: string, tx: Uint8Array): void {
+    if (!this.#peers.has(peer)) return
     this.#parts.options.fabric.send(peer, 'consensus', Buffer.concat([Buffer.from([TAG.tx]), tx]))
   }
 
@@ -736,6 +943,10 @@ export class LedgerShell<S> implements Ledger<S> {
 
   #onTick(): void {
     if (this.#stopped !== undefined) return
+    for (const gone of this.#peers.refresh()) {
+      this.#inbox.remove(gone)
+      this.#requests.remove(gone)
+    }
     for (const id of this.#peers.connected()) void this.#exchange(id)
     this.#recheck()
     const atMs = performance.now()
@@ -746,7 +957,7 @@ export class LedgerShell<S> implements Ledger<S> {
       if (!entry.local || entry.sentAtMs > atMs - RESEND_MS) continue
       if (resent++ === RESENT_MAX) break
       entry.sentAtMs = atMs
-      for (const peer of this.#peers.ids) this.#sendTx(peer, entry.tx)
+      for (const peer of this.#validators) this.#sendTx(peer, entry.tx)
     }
     if (stuck) this.#onWaiting()
   }
@@ -754,6 +965,7 @@ export class LedgerShell<S> implements Ledger<S> {
   #greet(id: string): void {
     if (this.#stopped !== undefined) return
     void this.#exchange(id)
+    if (!this.#validators.includes(id)) return
     for (const { tx, local } of this.#mempool.candidates(RESENT_MAX, MESSAGE_BYTES_MAX, new Set())) {
       if (local) this.#sendTx(id, tx)
     }
@@ -766,9 +978,9 @@ export class LedgerShell<S> implements Ledger<S> {
   }
 
   #ownStatus(): TipStatus {
-    const { block } = this.#visible
-    const certificate = this.#visibleProof
-    return { height: block.height, digest: block.digest, certificate }
+    const { height, digest } = this.#visible.block
+    const { number: epoch } = this.#parts.epochs.at(height)
+    return { epoch, height, digest, certificate: this.#visibleProof, closing: this.#visibleClosing }
   }
 
   async #exchange(peer: string): Promise<void> {
@@ -803,7 +1015,15 @@ export class LedgerShell<S> implements Ledger<S> {
       this.#fault(peer, 'a height that its certificate cannot have')
       return
     }
-    if (!this.#parts.verifyCertificate(certificate)) {
+    const { epochs } = this.#parts
+    const epoch = epochs.at(height)
+    if (theirs.epoch > epochs.current.number) {
+      // Nothing to check it by: what led to that epoch is asked for, and believed step by step.
+      void this.#catchUpFrom(peer, false)
+      return
+    }
+    // Who agreed once may have lost their keys since: they are believed about their own epoch alone.
+    if (theirs.epoch !== epoch.number || !epoch.verifies(certificate)) {
       this.#fault(peer, 'a status whose certificate does not verify')
       return
     }
@@ -813,12 +1033,13 @@ export class LedgerShell<S> implements Ledger<S> {
     }
     if (this.#asleep) this.#wake(false)
     this.#peers.reached(peer, height)
-    void this.#catchUpFrom(peer)
+    void this.#catchUpFrom(peer, true)
   }
 
-  async #catchUpFrom(peer: string): Promise<void> {
+  async #catchUpFrom(peer: string, isProven: boolean): Promise<void> {
     const before = this.#visible.block.height
-    const behind = this.#peers.highest() - before
+    // A height in an epoch that is not known here is a claim.
+    const behind = isProven ? this.#peers.highest() - before : 0
     // A ledger that has blocks of its own would lose them to a snapshot: it takes one only when much is missing.
     const seeksSnapshot = behind > (before === 0 ? SNAPSHOT_AHEAD_NEW : SNAPSHOT_AHEAD)
     if (!(await this.#catchUp.from(peer, seeksSnapshot))) return
@@ -847,18 +1068,37 @@ export class LedgerShell<S> implements Ledger<S> {
     const root = this.#application.root(restored)
     if (root !== anchor.root)
       throw new Malformed(`a snapshot whose state is ${root.slice(0, 16)}…, not ${anchor.root.slice(0, 16)}…`)
-    const { blocks, chain, options } = this.#parts
+    const { blocks, chain, epochs, options } = this.#parts
     const { height } = anchor.block
     if (this.#stopped !== undefined || chain.tip.block.height >= height) return
-    const file = await writeSnapshot(options.directory, records, [state])
+    const file = await writeSnapshot(options.directory, epochs.boundaries, records, [state])
     await this.#settling
     if (this.#stopped !== undefined || chain.tip.block.height >= height) return
+    const epoch = epochs.at(height + 1)
+    const changes = epoch.number !== this.#epoch.number
+    if (changes) {
+      this.#hush()
+      // As in a hand-over: the journal of the epoch is there before its blocks are.
+      try {
+        const journal = await Journal.open(options.directory, epoch.number)
+        await this.#lastPersist
+        await this.#journal.close()
+        this.#journal = journal
+      } catch (error) {
+        return this.#halt((error as Error).message, error)
+      }
+    }
     chain.restart({ block: anchor.block, txs: [], results: [], state: restored })
     this.#snapshots.adopt(file)
     try {
       await blocks.restart(anchor.block)
     } catch (error) {
       return this.#halt((error as Error).message, error)
+    }
+    if (changes) {
+      await Journal.removeBefore(options.directory, epoch.number)
+      this.#enter(epoch)
+      await this.#begin(epoch)
     }
     this.#log('info', `took over the state after block ${height} from a snapshot of ${state.length} bytes`)
     await this.#applyFetched(records.slice(1), anchor.certificate)
@@ -870,13 +1110,15 @@ export class LedgerShell<S> implements Ledger<S> {
 
   async #applyFetched(records: readonly BlockRecord[], certificate: Certificate): Promise<void> {
     const last = records.at(-1)
+    if (this.#handingOver) await this.#settling
     if (last === undefined || this.#stopped !== undefined) return
     // Only the last one's was verified; it proves those before it.
     const done = this.#finalize(
       records.map(({ block }) => block),
       certificate,
+      last.closing,
     )
-    if (this.#stopped === undefined && this.#parts.chain.tip.block.digest === last.block.digest) {
+    if (last.closing === undefined && this.#stopped === undefined && this.#parts.chain.tip.block.digest === last.block.digest) {
       this.#post({ kind: 'synced', block: last.block, certificate })
     }
     await done
@@ -924,6 +1166,8 @@ export class LedgerShell<S> implements Ledger<S> {
   async #answer(from: string, payload: Uint8Array): Promise<Uint8Array> {
     const atMs = performance.now()
     if (this.#stopped !== undefined) throw this.#stopped
+    if (!this.#isPeer(from)) throw new LedgerError('LEDGER_CONFIG', `${from} is no peer`)
+    this.#requests.add(from)
     if (!this.#requests.push(from, payload, atMs)) throw new LedgerError('LEDGER_HALTED', 'too many requests')
     this.#requests.take()
     this.#peers.heard(from, atMs)
@@ -947,6 +1191,14 @@ export class LedgerShell<S> implements Ledger<S> {
     }
     const run: BlockRecord[] = []
     let bytes = 0
+    if (request.kind === 'epochs') {
+      for (const record of this.#parts.epochs.boundaries.slice(request.from, request.from + RUN_BLOCKS_MAX)) {
+        if (bytes >= RUN_BYTES_SOFT) break
+        run.push(record)
+        bytes += record.block.payload.length
+      }
+      return encodeRun(run)
+    }
     for (let height = request.from; run.length < Math.min(request.count, RUN_BLOCKS_MAX) && bytes < RUN_BYTES_SOFT; height++) {
       const record = await blocks.read(height)
       if (record === undefined) break
@@ -967,7 +1219,7 @@ export class LedgerShell<S> implements Ledger<S> {
       own.digest !== certificate.digest
     ) {
       const ours = new Set(own.signatures.map(({ signer }) => signer))
-      for (const { signer } of certificate.signatures) if (ours.has(signer)) this.#accuse(signer, 'votes', certificate.round)
+      for (const { signer } of certificate.signatures) if (ours.has(signer)) this.#name(signer, 'votes', certificate.round)
     }
     const height = this.#parts.chain.tip.block.height
     this.#halt(

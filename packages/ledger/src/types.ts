@@ -1,5 +1,6 @@
 /** The words of the ledger: how `ring` meets agreement, and how a node meets the ledger. */
 import type { Block, Certificate, Digest, Evidence } from '@ringwall/consensus'
+import type { Validator } from './payload.ts'
 
 export type TxId = string
 
@@ -50,6 +51,18 @@ export interface Application<S> {
   snapshot(state: S): Iterable<Uint8Array>
   /** Throws a clear error when the bytes are not a snapshot. */
   restore(snapshot: Uint8Array): S
+  /**
+   * Who agrees on what follows this state. A block after which `epoch` is one more than before hands over to them; it is
+   * unchanged otherwise. Those of the genesis for ever, in epoch 0, when there is no such method.
+   */
+  validators?(state: S): ValidatorSet
+}
+
+export interface ValidatorSet {
+  /** 0 at genesis, one more with each change of the set. */
+  readonly epoch: number
+  /** In the order that gives them their indexes. */
+  readonly validators: readonly Validator[]
 }
 
 /** A final block as users of the ledger see it. */
@@ -74,7 +87,7 @@ export interface Committed {
 export interface Genesis {
   /** Hash of the genesis document: names the ring. */
   readonly ring: string
-  readonly validators: readonly { readonly id: string; readonly publicKey: Uint8Array }[]
+  readonly validators: readonly Validator[]
 }
 
 export interface LedgerStatus {
@@ -87,6 +100,10 @@ export interface LedgerStatus {
   readonly certifiedAtMs: number | undefined
   /** Blocks that peers are known to be ahead. */
   readonly lag: number
+  /** Counts changes of the validators. */
+  readonly epoch: number
+  /** `follower`: verifies and keeps what others agree on, and passes transactions on to them. */
+  readonly role: 'validator' | 'follower'
   readonly validators: number
   readonly quorum: number
   /** Validators heard from lately, this one included. */
