@@ -6,6 +6,7 @@ import { createPublicKey, type KeyObject } from 'node:crypto'
 import {
   type Block,
   type Certificate,
+  epochDomain,
   genesisBlock,
   type JournalRecord,
   type Scheme,
@@ -29,11 +30,6 @@ export interface Epoch {
   readonly domain: string
   readonly scheme: Scheme
   verifies(certificate: Certificate): boolean
-}
-
-/** The wire name of an epoch: the ring's own for the first. */
-export function domainOf(ring: string, epoch: number): string {
-  return epoch === 0 ? ring : `${ring}/${epoch}`
 }
 
 export class Epochs {
@@ -114,7 +110,7 @@ export class Epochs {
   }
 
   #begin(number: number, base: Block, validators: readonly Validator[]): Epoch {
-    const domain = domainOf(this.#ring, number)
+    const domain = epochDomain(this.#ring, number)
     const scheme = ed25519Scheme(validators, this.#privateKey)
     const config = { ring: domain, validators: validators.length }
     const verifies = (certificate: Certificate) => verifyCertificate(config, scheme, certificate)

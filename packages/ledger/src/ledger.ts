@@ -8,7 +8,7 @@
  * A peer may send anything: its messages wait in its own bounded queue, its statements are verified by the voter, its
  * blocks by hash link and certificate, its transactions by the application.
  */
-import type { Block, Certificate, Effect, Evidence, Message, VoterEvent } from '@ringwall/consensus'
+import type { Block, Certificate, Effect, Evidence, Message, Proposal, Vote, VoterEvent } from '@ringwall/consensus'
 import { decodeMessage, encodeMessage, faultsOf, quorumOf, type Voter } from '@ringwall/consensus'
 import type { DirectoryLock } from '@ringwall/store'
 import type { BlockLog } from './block-log.ts'
@@ -29,6 +29,7 @@ import {
   PAYLOAD_TXS_MAX,
   TX_BYTES_MAX,
   TX_OVERHEAD_BYTES,
+  type Validator,
   validatorsBytesMax,
 } from './payload.ts'
 import { Peers } from './peers.ts'
@@ -50,7 +51,7 @@ import {
   RUN_BYTES_SOFT,
   type TipStatus,
 } from './sync-codec.ts'
-import type { Application, BlockContext, Committed, FinalBlock, Ledger, LedgerStatus } from './types.ts'
+import type { Application, BlockContext, Committed, EvidenceStatement, FinalBlock, Ledger, LedgerStatus } from './types.ts'
 
 /** A proposer's clock may be ahead of this node's by so much. */
 const AHEAD_MS_MAX = 5000
@@ -311,6 +312,10 @@ export class LedgerShell<S> implements Ledger<S> {
     const certificate = await blocks.certificateFor(height)
     if (record === undefined || certificate === undefined) return undefined
     return { block: record.block, txs: chain.txsOf(record.block), certificate }
+  }
+
+  validatorsAt(height: number): readonly Validator[] {
+    return this.#parts.epochs.at(height).validators
   }
 
   onBlock(handler: (block: FinalBlock<S>) => void): () => void {
@@ -596,15 +601,21 @@ export class LedgerShell<S> implements Ledger<S> {
   }
 
   #accuse(evidence: Evidence): void {
-    this.#name(evidence.validator, evidence.kind, evidenceRound(evidence))
+    const round = evidenceRound(evidence)
+    if (!this.#name(evidence.validator, evidence.kind, round)) return
+    const statements = { first: statementOf(evidence.first), second: statementOf(evidence.second) }
+    const validator = this.#validators[evidence.validator] ?? ''
+    this.#parts.options.onEvidence?.({ validator, epoch: this.#epoch.number, round, ...statements })
   }
 
-  #name(validator: number, kind: Evidence['kind'], round: number): void {
+  /** False when that was known. */
+  #name(validator: number, kind: Evidence['kind'], round: number): boolean {
     const name = this.#validators[validator] ?? `validator ${validator}`
-    if (this.#evidence.length >= EVIDENCE_MAX) return
-    if (this.#evidence.some((known) => known.validator === name && known.kind === kind && known.round === round)) return
+    if (this.#evidence.length >= EVIDENCE_MAX) return false
+    if (this.#evidence.some((known) => known.validator === name && known.kind === kind && known.round === round)) return false
     this.#evidence.push({ validator: name, kind, round })
     this.#log('warn', `${name} signed two contradicting ${kind} in round ${round}: it is faulty or compromised`)
+    return true
   }
 
   // Final blocks
@@ -1230,6 +1241,12 @@ export class LedgerShell<S> implements Ledger<S> {
 
 function refused(code: string, reason: string): LedgerError {
   return new LedgerError('TX_REFUSED', `the transaction is refused (${code}): ${reason}`, { refusal: { code, reason } })
+}
+
+function statementOf(statement: Vote | Proposal): EvidenceStatement {
+  const { signature } = statement
+  if ('block' in statement) return { kind: 'proposal', digest: statement.block.digest, signature }
+  return { kind: statement.kind, digest: statement.digest, signature }
 }
 
 function evidenceRound(evidence: Extract<Effect, { kind: 'evidence' }>['evidence']): number {

@@ -1,7 +1,7 @@
 /** What a ledger is opened with. */
 import type { KeyObject } from 'node:crypto'
 import type { Fabric } from '@ringwall/fabric'
-import type { Application, Genesis } from './types.ts'
+import type { Application, Genesis, LedgerEvidence } from './types.ts'
 
 /** The part of the fabric that the ledger uses: channels `consensus` and `sync` are its own. */
 export type LedgerFabric = Pick<Fabric, 'send' | 'request' | 'onMessage' | 'onRequest' | 'onLink' | 'links'>
@@ -32,6 +32,8 @@ export interface LedgerOptions<S> {
   readonly snapshotBlocks?: number
   /** Blocks kept on disk before the tip, once two snapshots stand after older ones; all unless given. */
   readonly keepBlocks?: number
+  /** Met once for each lie that is found: it can be shown to anybody. */
+  readonly onEvidence?: (evidence: LedgerEvidence) => void
   readonly mempoolCountMax?: number
   readonly mempoolBytesMax?: number
   /**

@@ -1,5 +1,5 @@
 /** The words of the ledger: how `ring` meets agreement, and how a node meets the ledger. */
-import type { Block, Certificate, Digest, Evidence } from '@ringwall/consensus'
+import type { Block, Certificate, Digest, Evidence, VoteKind } from '@ringwall/consensus'
 import type { Validator } from './payload.ts'
 
 export type TxId = string
@@ -122,6 +122,22 @@ export interface LedgerStatus {
   readonly votes: boolean
 }
 
+/** Two statements that one validator signed in one round, and that no honest one makes together. */
+export interface LedgerEvidence {
+  readonly validator: string
+  readonly epoch: number
+  readonly round: number
+  readonly first: EvidenceStatement
+  readonly second: EvidenceStatement
+}
+
+/** `digest` is undefined exactly when the validator nullified the round. */
+export interface EvidenceStatement {
+  readonly kind: VoteKind | 'proposal'
+  readonly digest: Digest | undefined
+  readonly signature: Uint8Array
+}
+
 export interface Ledger<S> {
   status(): LedgerStatus
   state(): S
@@ -132,6 +148,8 @@ export interface Ledger<S> {
    */
   submit(tx: Uint8Array, timeoutMs: number): Promise<Committed>
   block(height: number): Promise<FinalBlock<S> | Omit<FinalBlock<S>, 'state' | 'results'> | undefined>
+  /** Those who certify the block at `height`, by their indexes. */
+  validatorsAt(height: number): readonly Validator[]
   /** Called in order of height, after the block is on disk. Returns what stops it. */
   onBlock(handler: (block: FinalBlock<S>) => void): () => void
   stop(): Promise<void>

@@ -62,7 +62,7 @@ function checkRing(node: RunningNode): readonly CheckFinding[] {
 }
 
 function checkLedger(node: RunningNode): readonly CheckFinding[] {
-  const { height, lag, syncing, mempool, repairs, votes } = node.ledger.status()
+  const { height, lag, syncing, mempool, repairs, role, votes } = node.ledger.status()
   const certifiedAtMs = node.certifiedAtMs()
   const ageMs = certifiedAtMs === undefined ? undefined : Date.now() - certifiedAtMs
   const findings: CheckFinding[] = []
@@ -83,7 +83,7 @@ function checkLedger(node: RunningNode): readonly CheckFinding[] {
   } else findings.push(ok('ledger', `height ${height}, last certified block ${(ageMs / 1_000).toFixed(1)} s ago`))
   if (lag > 1 || syncing)
     findings.push({ group: 'ledger', level: 'warn', what: `${lag} blocks behind the others; catching up`, fix: null })
-  if (!votes) {
+  if (!votes && role === 'validator') {
     findings.push({
       group: 'ledger',
       level: 'warn',

@@ -163,7 +163,7 @@ export class PeerQueries {
     const local = own as { readonly decision: PeerDecision['decision']; readonly spans: PeerDecision['spans'] }
     if (local.decision !== null) return local
     const peer = nodeOfRequestId(requestId)
-    if (peer === undefined || !node.genesis.nodes.some(({ id }) => id === peer) || peer === node.config.id) return undefined
+    if (peer === undefined || !node.view().nodes.some(({ id }) => id === peer) || peer === node.config.id) return undefined
     const answer = DecisionAnswer.parse(await this.#ask(peer, { ask: 'decision', requestId }))
     return answer.decision === null ? undefined : answer
   }

@@ -12,9 +12,9 @@ import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
 import { formatProblems, parsePolicyDocument } from './policy-document.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
-import { RingState } from './state.ts'
+import { isValidator, RingState } from './state.ts'
 import { parseIssuer, parseTx, signingBytes, TX_BYTES_MAX, txId } from './tx.ts'
-import type { Denial, GenesisDocument, RuleLibrary, TxContent, TxId, View } from './types.ts'
+import type { Denial, GenesisDocument, RingNode, RuleLibrary, TxContent, TxId, View } from './types.ts'
 import { VerifiedTransactions } from './verified-transactions.ts'
 
 /** How long a transaction may live, from signing to lapsing. */
@@ -50,6 +50,11 @@ export type CheckResult =
   | { readonly ok: true; readonly id: TxId }
   | { readonly ok: false; readonly code: string; readonly reason: string }
 
+export interface RingValidators {
+  readonly epoch: number
+  readonly validators: readonly { readonly id: string; readonly publicKey: Uint8Array }[]
+}
+
 export interface RingApplication {
   /** Hash of the genesis document. */
   readonly ring: string
@@ -69,6 +74,8 @@ export interface RingApplication {
   snapshot(state: RingState): Iterable<Uint8Array>
   /** @throws {SnapshotInvalid} */
   restore(snapshot: Uint8Array): RingState
+  /** Who agrees on what follows; `epoch` counts changes. */
+  validators(state: RingState): RingValidators
   /**
    * What guards enforce. The policy of a state is compiled once.
    *
@@ -93,15 +100,38 @@ interface Accepted {
   readonly content: TxContent
 }
 
+type Issuer = NonNullable<ReturnType<typeof parseIssuer>>
+
+/** Lists of nodes stay the same objects until they change. */
+const validatorLists = new WeakMap<readonly RingNode[], RingValidators['validators']>()
+
+function validatorsOf({ nodes, epoch }: RingState): RingValidators {
+  let validators = validatorLists.get(nodes)
+  if (validators === undefined) {
+    validators = nodes.filter(isValidator).map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) }))
+    validatorLists.set(nodes, validators)
+  }
+  return { epoch, validators }
+}
+
+function unknownIssuer({ issuer }: TxContent): Refusal {
+  return {
+    code: 'ISSUER_UNKNOWN',
+    reason: `${issuer} is none of this ring’s operators and nodes; sign as one of them`,
+  }
+}
+
 const REPLAYED: Refusal = { code: 'TX_REPLAYED', reason: 'the ring has this transaction already' }
 
 /** @throws {GenesisInvalid} When the first policy is not valid with these rules. */
 export function createRingApplication(options: RingApplicationOptions): RingApplication {
   const { genesis } = options
   const ring = genesisHash(genesis)
-  const keys = new Map<string, Uint8Array>()
-  for (const { id, publicKey } of genesis.nodes) keys.set(`node:${id}`, decodeBase64url(publicKey))
-  for (const { name, publicKey } of genesis.operators) keys.set(`operator:${name}`, decodeBase64url(publicKey))
+  const operators = new Map(genesis.operators.map(({ name, publicKey }) => [name, publicKey]))
+  const operatorKeys = new Set(operators.values())
+  /** The key that an issuer signs with, as of a state; undefined when the ring does not know it, or no longer. */
+  const keyOf = (state: RingState, issuer: Issuer): string | undefined =>
+    issuer.kind === 'operator' ? operators.get(issuer.name) : state.node(issuer.name)?.publicKey
 
   /** By policy text, least recently used first. */
   const compilations = new Map<string, Compilation>()
@@ -127,14 +157,17 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     },
   }
 
-  const first = RingState.begin(genesis.policy)
+  const first = RingState.begin(genesis.policy, genesis.nodes)
   const firstProblems = reader.problems(genesis.policy)
   if (firstProblems.length > 0) throw new GenesisInvalid(`policy: ${firstProblems.join('; ')}`)
 
   const verified = new VerifiedTransactions()
 
-  /** Every check, cheap ones first. */
-  const accept = (state: RingState, bytes: Uint8Array, nowMs: number): Accepted | Refusal => {
+  const meaning = (state: RingState, content: TxContent, issuer: Issuer, nowMs: number, epoch: number): Refusal | undefined =>
+    refusalOf({ state, content, issuer, nowMs, epoch, operatorKeys }, reader, options.verify)
+
+  /** Every check, cheap ones first. `epoch` is the one that the block began in. */
+  const accept = (state: RingState, bytes: Uint8Array, nowMs: number, epoch: number): Accepted | Refusal => {
     try {
       const known = verified.get(bytes)
       if (known !== undefined) {
@@ -142,30 +175,27 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         const timely = envelopeRefusal(content, nowMs)
         if (timely !== undefined) return timely
         if (state.hasSeen(id, content.untilMs)) return REPLAYED
-        return refusalOf({ state, content, issuer, nowMs }, reader) ?? { id, content }
+        // Its signature is good for ever, since keys are never used twice; its issuer may be gone.
+        if (keyOf(state, issuer) === undefined) return unknownIssuer(content)
+        return meaning(state, content, issuer, nowMs, epoch) ?? { id, content }
       }
       const tx = parseTx(bytes)
       const { content } = tx
       const timely = envelopeRefusal(content, nowMs)
       if (timely !== undefined) return timely
       const issuer = parseIssuer(content.issuer)
-      const key = keys.get(content.issuer)
-      if (issuer === undefined || key === undefined) {
-        return {
-          code: 'ISSUER_UNKNOWN',
-          reason: `${content.issuer} is not in this ring’s genesis; sign as one of its operators or nodes`,
-        }
-      }
+      const key = issuer === undefined ? undefined : keyOf(state, issuer)
+      if (issuer === undefined || key === undefined) return unknownIssuer(content)
       const id = txId(content)
       if (state.hasSeen(id, content.untilMs)) return REPLAYED
-      if (!options.verify(key, signingBytes(content), decodeBase64url(tx.signature))) {
+      if (!options.verify(decodeBase64url(key), signingBytes(content), decodeBase64url(tx.signature))) {
         return {
           code: 'SIGNATURE_INVALID',
-          reason: `the signature is not by ${content.issuer}’s key; sign with the key in genesis`,
+          reason: `the signature is not by ${content.issuer}’s key; sign with the key that the ring knows`,
         }
       }
       verified.set(bytes, { id, content, issuer })
-      return refusalOf({ state, content, issuer, nowMs }, reader) ?? { id, content }
+      return meaning(state, content, issuer, nowMs, epoch) ?? { id, content }
     } catch (error) {
       if (error instanceof TxMalformed) return { code: 'TX_MALFORMED', reason: error.reason }
       return { code: 'INTERNAL', reason: 'checking this transaction failed; it is refused. Report it with the transaction' }
@@ -191,6 +221,9 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     const { body } = content
     if (body.type === 'policy.set') return seen.withPolicy(body.policy)
     if (body.type === 'deny.remove') return seen.withoutDenial(body.id)
+    if (body.type === 'node.add') return seen.withNode(body.node)
+    if (body.type === 'node.remove') return seen.withoutNode(body.id)
+    if (body.type === 'evidence') return seen.withoutNode(body.validator)
     const denial = denialOf(content, context.height)!
     const before = seen.denial(denial.id)
     // One that is over but not yet swept counts as gone: how much was swept must not show.
@@ -206,7 +239,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     ring,
     initial: () => first,
     check(state, tx, nowMs) {
-      const accepted = accept(state, tx, nowMs)
+      const accepted = accept(state, tx, nowMs, state.epoch)
       return 'code' in accepted ? { ok: false, ...accepted } : { ok: true, id: accepted.id }
     },
     prepare(state, candidates, context, bytesMax) {
@@ -215,7 +248,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       let next = opened(state, context, 0)
       for (const tx of candidates) {
         if (tx.length > TX_BYTES_MAX || bytes + tx.length > bytesMax) continue
-        const accepted = accept(next, tx, context.timestampMs)
+        const accepted = accept(next, tx, context.timestampMs, state.epoch)
         if ('code' in accepted) continue
         next = apply(next, accepted, context)
         chosen.push(tx)
@@ -227,7 +260,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       let next = opened(state, context, txs.length)
       const results: RingTxResult[] = []
       for (const [index, tx] of txs.entries()) {
-        const accepted = accept(next, tx, context.timestampMs)
+        const accepted = accept(next, tx, context.timestampMs, state.epoch)
         if ('code' in accepted) {
           return {
             ok: false,
@@ -242,6 +275,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     root: (state) => state.root(),
     snapshot: (state) => encodeSnapshot(ring, state),
     restore: (snapshot) => parseSnapshot(ring, snapshot),
+    validators: (state) => validatorsOf(state),
     view(state, height, blockTimestampMs) {
       const { policy, route } = inForce(state)
       return {
@@ -253,12 +287,13 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         policyText: state.policyText,
         denials: state.denials,
         operators: genesis.operators,
-        nodes: genesis.nodes,
+        nodes: state.nodes,
+        epoch: state.epoch,
         route,
       }
     },
     provisional(state, tx, nowMs) {
-      const accepted = accept(state, tx, nowMs)
+      const accepted = accept(state, tx, nowMs, state.epoch)
       if ('code' in accepted) return { ok: false, ...accepted }
       const denial = denialOf(accepted.content, undefined)
       if (denial !== undefined) return { ok: true, denial }

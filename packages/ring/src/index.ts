@@ -15,11 +15,13 @@ export {
   type RingApplicationOptions,
   type RingBlockContext,
   type RingTxResult,
+  type RingValidators,
   TX_LIFETIME_MS_MAX,
   TX_SKEW_MS_MAX,
 } from './application.ts'
 export { createDenialIndex, DenialTable } from './denial-index.ts'
 export { type AnyRingError, GenesisInvalid, SnapshotInvalid } from './errors.ts'
+export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 export { denialOf, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
 export {
@@ -46,7 +48,7 @@ export {
 export { policyJsonSchema } from './policy-json-schema.ts'
 export { isTrustedProxy } from './prefix-set.ts'
 export { ProvisionalDenials } from './provisional-denials.ts'
-export { DENIALS_MAX, RingState } from './state.ts'
+export { DENIALS_MAX, isValidator, RingState } from './state.ts'
 export {
   accountKey,
   canonicalJson,
@@ -54,6 +56,7 @@ export {
   EncodingInvalid,
   encodeBase64url,
   encodeTx,
+  orderStatements,
   parseIssuer,
   parseTx,
   RingError,
@@ -68,10 +71,12 @@ export type {
   Denial,
   DenialIndex,
   DenialSubject,
+  EvidenceOfLies,
   GenesisDocument,
   RingNode,
   RingOperator,
   RuleLibrary,
+  SignedStatement,
   SignedTx,
   TxBody,
   TxContent,

@@ -3,6 +3,7 @@
  * that says what to do. Signature, ring and time are checked in `application.ts`.
  */
 import { formatAddress, formatPrefix, isSource, type Prefix, parseAddress, parsePrefix, parsePrefixLoosely } from './address.ts'
+import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
 import { DENIALS_MAX, type RingState } from './state.ts'
@@ -36,6 +37,7 @@ export type RefusalCode =
   | 'DENIALS_FULL'
   | 'DENIAL_ID_TAKEN'
   | 'NOT_DENIED'
+  | NodeRefusalCode
   | 'INTERNAL'
 
 export interface Refusal {
@@ -55,6 +57,10 @@ export interface Meeting {
   readonly content: TxContent
   readonly issuer: { readonly kind: 'operator' | 'node'; readonly name: string }
   readonly nowMs: number
+  /** That the block began in, or the state's own where there is no block. */
+  readonly epoch: number
+  /** Base64url: a node must not have an operator's key. */
+  readonly operatorKeys: ReadonlySet<string>
 }
 
 function refuse(code: RefusalCode, reason: string): Refusal {
@@ -62,13 +68,16 @@ function refuse(code: RefusalCode, reason: string): Refusal {
 }
 
 /** Undefined when the statement may be applied. */
-export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | undefined {
+export function refusalOf(meeting: Meeting, reader: PolicyReader, verify: Verify): Refusal | undefined {
   const { body } = meeting.content
+  if (body.type === 'evidence') return refusalOfEvidence(meeting, body, verify)
   if (body.type === 'deny.add') return refusalOfDenial(meeting, body, reader.inForce(meeting.state))
   if (meeting.issuer.kind !== 'operator') {
-    return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; a node may only propose deny.add`)
+    return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; a node may only propose deny.add and evidence`)
   }
   if (body.type === 'deny.remove') return refusalOfRemoval(meeting, body)
+  if (body.type === 'node.add') return refusalOfNodeAddition(meeting, body.node)
+  if (body.type === 'node.remove') return refusalOfNodeRemoval(meeting, body.id)
   return refusalOfPolicy(meeting, body, reader)
 }
 

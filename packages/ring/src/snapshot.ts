@@ -3,6 +3,8 @@ import { z } from 'zod'
 import { canonicalJson } from './canonical-json.ts'
 import { decodeUtf8, encodeUtf8, equalBytes } from './encoding.ts'
 import { SnapshotInvalid } from './errors.ts'
+import { Node } from './genesis.ts'
+import { RETIRED_MAX } from './nodes.ts'
 import { DENIALS_MAX, RingState } from './state.ts'
 import { parseSubject, subjectId } from './tx.ts'
 import type { Denial, DenialSubject } from './types.ts'
@@ -11,7 +13,7 @@ import type { Denial, DenialSubject } from './types.ts'
 const SNAPSHOT_BYTES_MAX = 268_435_456
 /** Transactions of ten minutes. */
 const SEEN_MAX = 2_000_000
-const FORMAT = 'ringwall/state/2'
+const FORMAT = 'ringwall/state/3'
 
 /** Entries in one piece: between pieces the caller may let others have their turn. */
 const PIECE_ENTRIES = 1_000
@@ -22,6 +24,9 @@ const Header = z.strictObject({
   ring: z.string(),
   policyText: z.string().max(262_144),
   policyVersion: z.int().min(1),
+  nodes: z.array(Node).min(1).max(1_000),
+  retired: z.array(z.strictObject({ id: z.string().max(63), publicKey: z.string().length(43) })).max(RETIRED_MAX),
+  epoch: z.int().min(0),
   usage: z.array(z.tuple([z.string().max(80), z.array(z.tuple([z.int().min(0), z.int().min(1)])).max(13)])).max(2_000),
   denials: z.int().min(0).max(DENIALS_MAX),
   seen: z.int().min(0).max(SEEN_MAX),
@@ -57,8 +62,8 @@ export function parseSnapshot(ring: string, bytes: Uint8Array): RingState {
   if (header.ring !== ring) throw new SnapshotInvalid('it is of another ring')
   const denials = Array.from({ length: header.denials }, () => parseDenial(lines.next(DenialLine)))
   const seen = Array.from({ length: header.seen }, () => lines.next(SeenLine))
-  const { policyText, policyVersion, usage } = header
-  const state = RingState.from({ policyText, policyVersion, usage, denials, seen })
+  const { policyText, policyVersion, nodes, retired, epoch, usage } = header
+  const state = RingState.from({ policyText, policyVersion, nodes, retired, epoch, usage, denials, seen })
   // One spelling: no entry twice, none out of order, nothing after the last.
   let at = 0
   for (const piece of encodeSnapshot(ring, state)) {
