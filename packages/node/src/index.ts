@@ -1,3 +1,4 @@
+export { initNode, type NodeInit } from './init-node.ts'
 export { formatHostPort, type HostPort, parseHostPort } from './address.ts'
 export { openapi } from './api/openapi.ts'
 export { type NodeConfig, parseNodeConfig, readNodeConfig } from './config.ts'

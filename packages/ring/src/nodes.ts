@@ -18,6 +18,7 @@ export type NodeRefusalCode =
   | 'NODE_ID_USED'
   | 'NODE_KEY_USED'
   | 'NODES_FULL'
+  | 'NODE_ADDRESS'
   | 'NODE_UNKNOWN'
   | 'LAST_VALIDATOR'
   | 'CHANGE_UNDER_WAY'
@@ -38,6 +39,8 @@ export function refusalOfNodeAddition({ state, epoch, operatorKeys }: Meeting, n
   if (known.some((other) => other.publicKey === publicKey) || operatorKeys.has(publicKey)) {
     return refuse('NODE_KEY_USED', 'the ring knows this key already; make a new one with ringwall node init')
   }
+  const port = Number(node.address.slice(node.address.lastIndexOf(':') + 1))
+  if (port < 1 || port > 65_535) return refuse('NODE_ADDRESS', `${node.address} has no port from 1 to 65535`)
   if (state.nodes.length >= NODES_MAX) return refuse('NODES_FULL', `a ring has at most ${NODES_MAX} nodes; remove one first`)
   return isValidator(node) ? refusalOfChange(state, epoch) : undefined
 }

@@ -22,6 +22,10 @@ denials:
 const DER_PREFIX = Buffer.from('302a300506032b6570032100', 'hex')
 const pairs = { ada: generateKeyPairSync('ed25519'), n1: generateKeyPairSync('ed25519'), n2: generateKeyPairSync('ed25519') }
 
+export function keyOf(name: keyof typeof pairs): KeyObject {
+  return pairs[name].privateKey
+}
+
 function rawKey(key: KeyObject): string {
   return encodeBase64url(new Uint8Array(key.export({ format: 'der', type: 'spki' }).subarray(-32)))
 }

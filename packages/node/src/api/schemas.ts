@@ -61,6 +61,8 @@ export const schemas: Readonly<Record<string, Schema>> = {
     timestampMs: ms,
     viewAgeMs: described('Since the last certified block; null: none since start.', orNull(number)),
     lag: described('Blocks that peers are known to be ahead.', whole),
+    epoch: described('Counts changes of the validators.', whole),
+    role: described('Whether this node has a vote, or follows those who have.', choice('validator', 'follower')),
     validators: whole,
     quorum: whole,
     faultsTolerated: whole,
@@ -120,6 +122,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
   NodeSummary: object('A node of the ring, as the asked one sees it. Null: it does not answer.', {
     id: text,
     region: text,
+    roles: list(choice('validator', 'edge')),
     self: flag,
     reachable: flag,
     reason: orNull(text),
