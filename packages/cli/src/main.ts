@@ -109,7 +109,8 @@ export function buildProgram(): Command {
     .description('run one node of a ring; or ls, show, init, add, rm')
     .option('--config <file>', 'the node’s configuration: node.yaml')
     .action(async ({ config }: { config?: string }) => {
-      if (config === undefined) throw new UsageError('name the node’s configuration: ringwall node --config FILE; or ls, show, init, add, rm')
+      if (config === undefined)
+        throw new UsageError('name the node’s configuration: ringwall node --config FILE; or ls, show, init, add, rm')
       const { runNode } = await import('@ringwall/node')
       process.exitCode = await runNode(config)
     })

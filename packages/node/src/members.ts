@@ -37,7 +37,11 @@ export class Members {
     const before = this.#nodes
     const leaving = before.filter(({ id }) => !nodes.some((node) => node.id === id))
     if (leaving.some(({ id }) => id === self)) {
-      events.add('node', 'warn', 'the ring has let this node go: it enforces its last view, hears of nothing new, and should be stopped')
+      events.add(
+        'node',
+        'warn',
+        'the ring has let this node go: it enforces its last view, hears of nothing new, and should be stopped',
+      )
       // The others end the links: until then they can tell this node what it has missed.
       return this.#work
     }

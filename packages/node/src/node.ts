@@ -21,7 +21,16 @@ import {
   type SignedStatement,
   type View,
 } from '@ringwall/ring'
-import { decodeBase64url, encodeBase64url, encodeTx, orderStatements, parseTx, signingBytes, subjectId, type TxBody } from '@ringwall/ring/tx'
+import {
+  decodeBase64url,
+  encodeBase64url,
+  encodeTx,
+  orderStatements,
+  parseTx,
+  signingBytes,
+  subjectId,
+  type TxBody,
+} from '@ringwall/ring/tx'
 import { lockDirectory } from '@ringwall/store'
 import { openTelemetry, type Telemetry } from '@ringwall/telemetry'
 import { compileRules } from '@ringwall/waf'

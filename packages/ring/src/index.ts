@@ -21,9 +21,9 @@ export {
 } from './application.ts'
 export { createDenialIndex, DenialTable } from './denial-index.ts'
 export { type AnyRingError, GenesisInvalid, SnapshotInvalid } from './errors.ts'
-export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 export { denialOf, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
+export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export {
   Duration,
   type IssuerPolicy,

@@ -75,7 +75,10 @@ test('a node that is gone signs nothing more, and only operators say who joins a
   const gone = run(app.initial(), remove('n2'))
   assert.equal(codeOf(gone, byNode), 'ISSUER_UNKNOWN')
   assert.equal(codeOf(gone, signedBytes(ring, 'node:n2', deny)), 'ISSUER_UNKNOWN')
-  assert.equal(codeOf(app.initial(), signedBytes(ring, 'node:n1', { type: 'node.remove', id: 'n2', reason: 'no' })), 'NOT_ENTITLED')
+  assert.equal(
+    codeOf(app.initial(), signedBytes(ring, 'node:n1', { type: 'node.remove', id: 'n2', reason: 'no' })),
+    'NOT_ENTITLED',
+  )
   assert.equal(
     codeOf(app.initial(), signedBytes(ring, 'node:n1', { type: 'node.add', node: node('n3'), reason: 'no' })),
     'NOT_ENTITLED',
@@ -96,13 +99,7 @@ test('the last validator stays, and a block changes the validators once', () => 
 const digest = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => Buffer.from(bytes).toString('hex'))
 const kinds = fc.constantFrom('notarize' as const, 'nullify' as const, 'finalize' as const, 'proposal' as const)
 
-function statement(
-  kind: SignedStatement['kind'],
-  named: string,
-  round: number,
-  by: 'n1' | 'n2',
-  epoch = 0,
-): SignedStatement {
+function statement(kind: SignedStatement['kind'], named: string, round: number, by: 'n1' | 'n2', epoch = 0): SignedStatement {
   const held = kind === 'nullify' ? null : named
   const message = signingBytes(kind, epochDomain(ring, epoch), round, (held ?? undefined) as Digest | undefined)
   return { kind, digest: held, signature: encodeBase64url(new Uint8Array(sign(null, message, keyOf(by)))) }
@@ -124,7 +121,10 @@ test('property: two statements evict their validator exactly when no honest one 
       const after = run(app.initial(), tx)
       assert.deepEqual([after.node('n2'), after.epoch], [undefined, 1])
       // Shown by somebody else, or again: it is gone already.
-      assert.equal(codeOf(after, evidence(statement(one, x, round, 'n2'), statement(other, y, round, 'n2'), round)), 'NODE_UNKNOWN')
+      assert.equal(
+        codeOf(after, evidence(statement(one, x, round, 'n2'), statement(other, y, round, 'n2'), round)),
+        'NODE_UNKNOWN',
+      )
     }),
     { numRuns: 100 },
   )

@@ -48,9 +48,13 @@ export function refusalOfNodeAddition({ state, epoch, operatorKeys }: Meeting, n
 export function refusalOfNodeRemoval({ state, epoch }: Meeting, id: string): Refusal | undefined {
   const node = state.node(id)
   if (node === undefined) {
-    return refuse('NODE_UNKNOWN', `${id} is no node of this ring; its nodes are ${state.nodes.map((other) => other.id).join(', ')}`)
+    return refuse(
+      'NODE_UNKNOWN',
+      `${id} is no node of this ring; its nodes are ${state.nodes.map((other) => other.id).join(', ')}`,
+    )
   }
-  if (state.retired.length >= RETIRED_MAX) return refuse('NODES_FULL', `${RETIRED_MAX} nodes have left this ring; begin a new one`)
+  if (state.retired.length >= RETIRED_MAX)
+    return refuse('NODES_FULL', `${RETIRED_MAX} nodes have left this ring; begin a new one`)
   if (!isValidator(node)) return undefined
   if (state.nodes.filter(isValidator).length === 1) {
     return refuse('LAST_VALIDATOR', `${id} is the only validator: without it nobody agrees on anything; add another first`)

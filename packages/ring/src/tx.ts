@@ -176,7 +176,8 @@ function parseStatement(value: unknown, where: string): SignedStatement {
   const fields = record(value, where, ['digest', 'kind', 'signature'])
   const kind = STATEMENT_KINDS.find((known) => known === fields.kind)
   if (kind === undefined) throw new TxMalformed(`${where}.kind must be one of ${STATEMENT_KINDS.join(', ')}`)
-  if (kind === 'nullify' && fields.digest !== null) throw new TxMalformed(`${where}.digest must be null: a nullify vote names no block`)
+  if (kind === 'nullify' && fields.digest !== null)
+    throw new TxMalformed(`${where}.digest must be null: a nullify vote names no block`)
   const digest = kind === 'nullify' ? null : matching(fields.digest, `${where}.digest`, HASH, '64 hex digits')
   return { kind, digest, signature: base64url(fields.signature, `${where}.signature`, 64) }
 }
