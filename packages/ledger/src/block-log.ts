@@ -8,6 +8,7 @@ import { inspectLog, keepAside, type LogFinding, openLog, type RecordLog, StoreC
 import { type BlockRecord, encodeBlockRecord, parseBlockRecord, proves } from './block-record.ts'
 import { type Epoch, type Epochs, isAlone } from './epochs.ts'
 import { LedgerError } from './errors.ts'
+import { isBoundary } from './payload.ts'
 
 export const BLOCKS_FILE = 'blocks.log'
 /** Digests of late blocks kept in memory, for peers that ask by digest. */
@@ -233,6 +234,12 @@ export class Scan {
       this.foreign = index === 0 && !linked
       const what = linked ? 'its certificate is for another block' : 'it does not follow the block before it'
       this.fault = { index, what: passes ? what : 'it is not the block of the snapshot' }
+      return undefined
+    }
+    if (isBoundary(block.payload) !== (record.closing !== undefined)) {
+      const [is, said] =
+        record.closing === undefined ? ['the end of an epoch', 'an ordinary block'] : ['ordinary', 'the end of an epoch']
+      this.fault = { index, what: `it is ${is}, and passed off as ${said}` }
       return undefined
     }
     if (record.closing !== undefined) {

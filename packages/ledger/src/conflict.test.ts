@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
 import { sign } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
-import { makeBlock, signingBytes } from '@ringwall/consensus'
+import { decodeCertificate, makeBlock, signingBytes } from '@ringwall/consensus'
+import { CONFLICT_FILE } from './conflict.ts'
 import { encodeStatus } from './sync-codec.ts'
 import { TestRing, until, word } from './test-ring.ts'
 
@@ -28,6 +32,19 @@ test('two certificates for one height, signed by more than a third, stop the led
     assert.ok(accused.length >= 2, accused.join())
     assert.ok(accused.every((validator) => validator !== 'n1'))
     assert.equal(ledger!.status().height, height)
+    await until('the proof is kept', () => existsSync(join(ring.directory('n1'), CONFLICT_FILE)))
+    const proof = JSON.parse(await readFile(join(ring.directory('n1'), CONFLICT_FILE), 'utf8'))
+    assert.equal(proof.height, height)
+    assert.ok(accused.every((validator) => proof.signedBoth.includes(validator)))
+    const kept = proof.certificates.map(({ bytes }: { bytes: string }) => decodeCertificate(Buffer.from(bytes, 'base64')))
+    assert.deepEqual(
+      kept.map(({ digest }: { digest: string }) => digest),
+      [real.block.digest, forged.digest],
+    )
+    await ring.kill('n1')
+    const again = await ring.open('n1')
+    assert.match(again.status().halted ?? '', /proves two histories/)
+    await assert.rejects(again.submit(word('after'), 5000), { code: 'LEDGER_HALTED' })
   } finally {
     await ring.close()
   }

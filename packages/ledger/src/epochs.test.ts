@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { copyFile, mkdir, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { type Block, type Certificate, genesisBlock, makeBlock } from '@ringwall/consensus'
+import { openLog } from '@ringwall/store'
+import { type BlockRecord, encodeBlockRecord, parseBlockRecord, proves } from './block-record.ts'
+import { Chain } from './chain.ts'
 import { FIRST_START_FILE } from './marks.ts'
-import { TestRing, until, type Words, word } from './test-ring.ts'
-import type { Ledger } from './types.ts'
+import { encodePayload } from './payload.ts'
+import { changingWords, TestRing, until, type Words, word } from './test-ring.ts'
+import type { Genesis, Ledger } from './types.ts'
 import { verifyLedgerDirectory } from './verify-directory.ts'
 
 const has = (ledger: Ledger<Words> | undefined, value: string) => ledger?.state().words.has(value) === true
@@ -106,3 +112,145 @@ test('a node that joins late learns of all epochs from the genesis on, from bloc
     await until('it votes', () => again.status().role === 'validator')
     await again.submit(word('end'), 60_000)
   }))
+
+test('a node that follows passes transactions on, keeps what is agreed, and says of itself that it has no vote', () =>
+  ringOf(4, 1, async (ring) => {
+    await ring.openAll()
+    const edge = await openNew(ring, 'n5')
+    await edge.submit(word('from-the-edge'), 60_000)
+    const { role, votes, quorum, validators } = edge.status()
+    assert.deepEqual({ role, votes, quorum, validators }, { role: 'follower', votes: false, quorum: 3, validators: 4 })
+    await ring.kill('n5')
+    const again = await ring.open('n5')
+    assert.ok(has(again, 'from-the-edge'))
+    assert.deepEqual(again.status().repairs, [])
+    await ring.ledgers.get('n2')?.submit(word('later'), 60_000)
+    await until('it has that too', () => has(again, 'later'))
+  }))
+
+/** Two validators, of which n1 was alone before: what lies in its folder after the hand-over. */
+async function handedOver(ring: TestRing): Promise<{ readonly blocks: string; readonly old: string; readonly next: string }> {
+  const paths = { blocks: 'blocks.log', old: 'votes.log', next: 'votes-1.log' }
+  const [blocks, old, next] = Object.values(paths).map((name) => join(ring.directory('n1'), name)) as [string, string, string]
+  const first = await ring.open('n1')
+  await openNew(ring, 'n2')
+  await first.submit(word('one'), 60_000)
+  const kept = `${old}.kept`
+  await copyFile(old, kept)
+  await first.submit(word('plus-n2'), 60_000)
+  await ring.kill('n1')
+  await ring.kill('n2')
+  await copyFile(kept, old)
+  await unlink(kept)
+  return { blocks, old, next }
+}
+
+test('a crash after the next journal was made and before its epoch began leaves a validator of the old one', () =>
+  ringOf(1, 1, async (ring) => {
+    const { blocks, next } = await handedOver(ring)
+    await unlink(next)
+    await (await openLog(next)).close()
+    const log = await openLog(blocks)
+    await log.truncate(1)
+    await log.close()
+    const first = await ring.open('n1')
+    assert.deepEqual([first.status().epoch, first.status().votes, first.status().repairs], [0, true, []])
+    await first.submit(word('plus-n2'), 60_000)
+    assert.equal(first.status().epoch, 1)
+    await ring.open('n2')
+    await first.submit(word('both'), 60_000)
+    await until('the old journal is gone', () => !existsSync(join(ring.directory('n1'), 'votes.log')))
+  }))
+
+test('a crash after an epoch began and before the old journal went leaves a validator of the new one', () =>
+  ringOf(1, 1, async (ring) => {
+    const { old } = await handedOver(ring)
+    const first = await ring.open('n1')
+    assert.deepEqual([first.status().epoch, first.status().votes, first.status().repairs], [1, true, []])
+    assert.ok(!existsSync(old))
+    await ring.open('n2')
+    await first.submit(word('both'), 60_000)
+  }))
+
+test('a validator without the journal of its epoch has forgotten, and is silent, also after another restart', () =>
+  ringOf(1, 1, async (ring) => {
+    const { next } = await handedOver(ring)
+    await unlink(next)
+    assert.equal((await ring.open('n1')).status().votes, false)
+    await ring.kill('n1')
+    assert.equal((await ring.open('n1')).status().votes, false)
+  }))
+
+test('a boundary passed off as an ordinary block, and an ordinary one as a boundary, are found by the offline check', () =>
+  ringOf(1, 1, async (ring) => {
+    const { blocks } = await handedOver(ring)
+    const records: Uint8Array[] = []
+    const log = await openLog(blocks, { onRecord: (payload) => void records.push(Uint8Array.from(payload)) })
+    const change = (at: number, changed: (record: BlockRecord) => BlockRecord) =>
+      log.replaceWith(records.map((bytes, i) => (i === at ? encodeBlockRecord(changed(parseBlockRecord(bytes))) : bytes)))
+    const boundary = records.findIndex((bytes) => parseBlockRecord(bytes).closing !== undefined)
+    assert.equal(boundary, 1)
+    assert.deepEqual((await verdictOf(ring, 'n1')).problems, [])
+    await change(0, (record) => ({ ...record, closing: [] }))
+    assert.match((await verdictOf(ring, 'n1')).problems.join(), /passed off as the end of an epoch/)
+    await change(boundary, ({ block, certificate }) => ({ block, certificate }))
+    assert.match((await verdictOf(ring, 'n1')).problems.join(), /passed off as an ordinary block/)
+    await log.close()
+  }))
+
+test('closing blocks have no transactions, follow one another, and end where the certificate is', async () => {
+  const at = (parent: Block, txs: readonly Uint8Array[] = []): Block =>
+    makeBlock({
+      round: parent.round + 1,
+      height: parent.height + 1,
+      parent: parent.digest,
+      proposer: 0,
+      timestampMs: parent.timestampMs + 1,
+      payload: encodePayload({ root: '00'.repeat(32), txs }),
+    })
+  const boundary = at(genesisBlock('ring'))
+  const [one, other] = [at(boundary), at(boundary, [word('late')])]
+  const two = at(one)
+  const finalize = ({ round, digest }: Block): Certificate => ({ kind: 'finalize', round, digest, signatures: [] })
+  const cases: readonly (readonly [string, BlockRecord, boolean])[] = [
+    ['certified itself', { block: boundary, certificate: finalize(boundary), closing: [] }, true],
+    ['through two', { block: boundary, certificate: finalize(two), closing: [one, two] }, true],
+    ['the certificate of another', { block: boundary, certificate: finalize(two), closing: [one] }, false],
+    ['with transactions', { block: boundary, certificate: finalize(other), closing: [other] }, false],
+    ['with a gap', { block: boundary, certificate: finalize(two), closing: [two] }, false],
+    ['not final', { block: boundary, certificate: { ...finalize(one), kind: 'notarize' }, closing: [one] }, false],
+  ]
+  for (const [name, record, good] of cases) {
+    assert.equal(proves(record), good, name)
+    assert.deepEqual(encodeBlockRecord(parseBlockRecord(encodeBlockRecord(record))), encodeBlockRecord(record))
+  }
+})
+
+test('a block with transactions after one that changes the validators is invalid, and one that does not say so too', () => {
+  const ring: Genesis = { ring: 'ab'.repeat(32), validators: [{ id: 'n1', publicKey: new Uint8Array(32) }] }
+  const application = changingWords(ring, () => new Uint8Array(32).fill(1))
+  const base = genesisBlock(ring.ring)
+  const tip = { block: base, txs: [], results: [], state: application.initial() }
+  const chain = new Chain(application, () => 'n1', tip)
+  const context = { height: 1, timestampMs: 10, proposer: 'n1' }
+  const child = (parent: Block, payload: Uint8Array, timestampMs: number): Block =>
+    makeBlock({ round: parent.round + 1, height: parent.height + 1, parent: parent.digest, proposer: 0, timestampMs, payload })
+  const boundary = child(base, chain.compose(tip, [word('plus-n2')], context) as Uint8Array, 10)
+  const { root } = tip.state
+  const silent = child(base, encodePayload({ root, txs: [word('plus-n2')] }), 11)
+  const lying = child(base, encodePayload({ root, next: ring.validators, txs: [word('word')] }), 12)
+  for (const block of [boundary, silent, lying]) chain.learn(block)
+  assert.equal(chain.execute(silent.digest).kind, 'invalid')
+  assert.equal(chain.execute(lying.digest).kind, 'invalid')
+  const ended = chain.execute(boundary.digest)
+  assert.ok(ended.kind === 'executed' && chain.ends(ended.executed))
+  const after = application.root(ended.executed.state)
+  const late = child(boundary, encodePayload({ root: after, txs: [word('late')] }), 20)
+  const closing = child(boundary, encodePayload({ root: after, txs: [] }), 21)
+  for (const block of [late, closing]) chain.learn(block)
+  assert.equal(chain.execute(late.digest).kind, 'invalid')
+  assert.equal(chain.execute(closing.digest).kind, 'executed')
+  const begun = chain.advance(boundary)
+  assert.ok(typeof begun !== 'string' && !chain.ends(begun))
+  assert.equal(chain.execute(closing.digest).kind, 'unknown')
+})

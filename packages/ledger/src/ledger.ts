@@ -16,6 +16,7 @@ import type { BlockRecord } from './block-record.ts'
 import { Malformed, u32 } from './bytes.ts'
 import { CatchUp } from './catch-up.ts'
 import type { Chain, Executed, Execution } from './chain.ts'
+import { CONFLICT_FILE, hasConflict, keepConflict } from './conflict.ts'
 import { type Epoch, type Epochs, isAlone, voterFor } from './epochs.ts'
 import { LedgerError } from './errors.ts'
 import { Inbox } from './inbox.ts'
@@ -236,6 +237,12 @@ export class LedgerShell<S> implements Ledger<S> {
       this.#peers.refresh()
       if (connected) this.#greet(id)
     })
+    if (hasConflict(this.#parts.options.directory)) {
+      this.#halt(
+        `${CONFLICT_FILE} in ${this.#parts.options.directory} proves two histories of this ring: find out which one is true, then move the file away and start again`,
+      )
+      return
+    }
     const syncMs = this.#parts.options.syncMs ?? DEFAULTS.syncMs
     this.#tick = setInterval(() => this.#onTick(), syncMs)
     for (const id of this.#peers.connected()) this.#greet(id)
@@ -266,6 +273,7 @@ export class LedgerShell<S> implements Ledger<S> {
       snapshotHeight: this.#snapshots.latest?.height ?? 0,
       evidence: [...this.#evidence],
       repairs: this.#parts.repairs,
+      halted: this.#stopped?.code === 'LEDGER_HALTED' ? this.#stopped.message : undefined,
       votes: this.#voter !== undefined && !this.#asleep && this.#silentThroughRound !== Number.POSITIVE_INFINITY,
     }
   }
@@ -1219,20 +1227,32 @@ export class LedgerShell<S> implements Ledger<S> {
     return encodeRun(run)
   }
 
-  /** Two certificates for two histories: more validators lie than the ring can stand. Who signed both is named. */
+  /**
+   * Two certificates for two histories: more validators lie than the ring can stand. Who signed both is named, and both are kept
+   * on disk, for people to judge by: the ledger stays stopped until they did.
+   */
   #conflict(certificate: Certificate, source: string): void {
     if (this.#stopped !== undefined) return
     const own = this.#tipProof
-    if (
-      own !== undefined &&
-      own.round === certificate.round &&
-      own.kind === certificate.kind &&
-      own.digest !== certificate.digest
-    ) {
+    const { height } = this.#parts.chain.tip.block
+    if (own !== undefined) {
       const ours = new Set(own.signatures.map(({ signer }) => signer))
-      for (const { signer } of certificate.signatures) if (ours.has(signer)) this.#name(signer, 'votes', certificate.round)
+      const both = certificate.signatures.filter(({ signer }) => ours.has(signer)).map(({ signer }) => signer)
+      const isOneRound = own.round === certificate.round && own.kind === certificate.kind && own.digest !== certificate.digest
+      if (isOneRound) for (const signer of both) this.#name(signer, 'votes', certificate.round)
+      const names = both.map((signer) => this.#validators[signer] ?? `validator ${signer}`)
+      const conflict = {
+        height,
+        epoch: this.#epoch.number,
+        validators: this.#validators,
+        signedBoth: names,
+        own,
+        other: certificate,
+      }
+      keepConflict(this.#parts.options.directory, conflict).catch((error: Error) =>
+        this.#log('warn', `the proof of two histories cannot be kept: ${error.message}`),
+      )
     }
-    const height = this.#parts.chain.tip.block.height
     this.#halt(
       `two certificates contradict each other at or after height ${height} (the other one from ${source}): more than a third of the validators lie`,
     )

@@ -69,6 +69,11 @@ export function parsePayload(payload: Uint8Array): Payload {
   return next === undefined ? { root, txs } : { root, next, txs }
 }
 
+/** Does it say of itself that it changes the validators? */
+export function isBoundary(payload: Uint8Array): boolean {
+  return payload[0] === FORMAT.boundary
+}
+
 function encodeValidator({ id, publicKey }: Validator): Uint8Array {
   return Buffer.concat([u8(id.length), Buffer.from(id, 'latin1'), publicKey])
 }

@@ -118,6 +118,8 @@ export interface LedgerStatus {
   readonly evidence: readonly { readonly validator: string; readonly kind: Evidence['kind']; readonly round: number }[]
   /** What was found wrong on disk at start, in one line each; empty when nothing was. */
   readonly repairs: readonly string[]
+  /** Why nothing is accepted any more; undefined while all is well. */
+  readonly halted: string | undefined
   /** False while this validator no longer knows what it signed, and so says nothing. */
   readonly votes: boolean
 }

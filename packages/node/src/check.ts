@@ -55,17 +55,22 @@ function checkRing(node: RunningNode): readonly CheckFinding[] {
       group: 'ring',
       level: 'bad',
       what: `${validator} signed two different ${kind} in round ${round}: it is faulty or taken over`,
-      fix: `stop ${validator} and re-make it with a new key`,
+      fix: `the ring evicts it; make its machine anew, with a new id and key: ringwall node init`,
     })
   }
   return findings
 }
 
 function checkLedger(node: RunningNode): readonly CheckFinding[] {
-  const { height, lag, syncing, mempool, repairs, role, votes } = node.ledger.status()
+  const { halted, height, lag, syncing, mempool, repairs, role, votes } = node.ledger.status()
   const certifiedAtMs = node.certifiedAtMs()
   const ageMs = certifiedAtMs === undefined ? undefined : Date.now() - certifiedAtMs
   const findings: CheckFinding[] = []
+  if (halted !== undefined) {
+    const fix =
+      'compare the nodes’ ledgers (ringwall ledger show), find out who signed both histories, and see docs/operations.md'
+    findings.push({ group: 'ledger', level: 'bad', what: halted, fix })
+  }
   if (ageMs === undefined) {
     findings.push({
       group: 'ledger',

@@ -139,6 +139,7 @@ function status(node: RunningNode): unknown {
     listen: { traffic: formatHostPort(traffic), admin: formatHostPort(admin), fabric: formatHostPort(fabric) },
     ledger: {
       ...ledger,
+      halted: ledger.halted ?? null,
       viewAgeMs: certifiedAtMs === undefined ? null : Math.max(0, Date.now() - certifiedAtMs),
       faultsTolerated: faultsOf(ledger.validators),
     },

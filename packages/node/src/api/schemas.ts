@@ -75,6 +75,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
     snapshotHeight: described('Block after which the newest snapshot was taken; 0: none yet.', whole),
     evidence: list(object('A validator that contradicted itself.', { validator: text, kind: text, round: whole })),
     repairs: described('What was found wrong on disk at start.', list(text)),
+    halted: described('Why nothing is accepted any more; null while all is well.', orNull(text)),
   }),
   Link: object('The link to one peer.', {
     id: text,
