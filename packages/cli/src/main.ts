@@ -360,6 +360,30 @@ export function buildProgram(): Command {
       printReport(output, await restoreLedger(config, folder))
     })
 
+  const receipt = program.command('receipt').description('a decision with its proof: export, verify')
+  withRing(
+    receipt
+      .command('export')
+      .argument('<request-id>', 'the x-request-id of a response')
+      .description('a decision, signed and proven, as JSON on standard output'),
+    ([requestId]) =>
+      async (client) =>
+        (await import('./commands/receipt.ts')).receiptExport(client, requestId as string),
+  )
+  receipt
+    .command('verify')
+    .argument('<file>', 'what export wrote')
+    .description('check a receipt without a ring, a network or a key')
+    .requiredOption('--genesis <file>', 'the ring’s genesis document')
+    .addOption(new Option('-o, --output <format>', FORMATS.join(', ')).default('table').argParser(parseFormat))
+    .action(async (file: string, { genesis, output }: { genesis: string; output: Format }) => {
+      const [{ verifyReceiptFile }, { printVerdict }] = await Promise.all([
+        import('@ringwall/node'),
+        import('./commands/receipt.ts'),
+      ])
+      printVerdict(output, verifyReceiptFile(file, genesis))
+    })
+
   withRing(
     program.command('console').description('the link that opens the console, signed in'),
     (_args, options) => async (client) =>

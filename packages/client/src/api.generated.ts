@@ -80,6 +80,9 @@ export type Span = { readonly traceId: string; readonly spanId: string; readonly
 /** A decision with its trace, and the denial if one decided. */
 export type Explanation = { readonly decision: Decision; readonly spans: readonly Span[]; readonly denial: Denial | null }
 
+/** A decision, signed by its node, with proof of the state it rested on. See `ringwall receipt verify`. */
+export type Receipt = { readonly format: string; readonly ring: string; readonly decision: Decision; readonly signature: string; readonly provenHeight: number; readonly blocks: string; readonly state: unknown; readonly nodes: readonly unknown[]; readonly policy: string; readonly denial: unknown }
+
 /** All spans of a trace that nodes know. */
 export type Trace = { readonly spans: readonly Span[] }
 
@@ -127,6 +130,8 @@ export interface Operations {
   readonly decisions: { readonly answer: Decisions; readonly query: { readonly outcome?: 'allow' | 'deny' | 'challenge' | 'throttle'; readonly source?: string; readonly sinceMs?: number; readonly limit?: number }; readonly body: undefined }
   /** GET /v1/decisions/{requestId}: One decision, of whichever node, with its trace. */
   readonly explain: { readonly answer: Explanation; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/decisions/{requestId}/receipt: One decision with proof of what it rested on, to be verified offline. */
+  readonly receipt: { readonly answer: Receipt; readonly query: undefined; readonly body: undefined }
   /** GET /v1/traces/{traceId}: The spans of a trace, of all nodes that answer. */
   readonly trace: { readonly answer: Trace; readonly query: undefined; readonly body: undefined }
   /** GET /v1/ledger: Final blocks, newest first. */
@@ -150,6 +155,7 @@ export const OPERATIONS = {
   denials: ['GET', '/v1/denials'],
   decisions: ['GET', '/v1/decisions'],
   explain: ['GET', '/v1/decisions/{requestId}'],
+  receipt: ['GET', '/v1/decisions/{requestId}/receipt'],
   trace: ['GET', '/v1/traces/{traceId}'],
   ledger: ['GET', '/v1/ledger'],
   block: ['GET', '/v1/ledger/{height}'],

@@ -100,6 +100,10 @@ export class RingwallClient {
     return this.#call('decisions', { query })
   }
 
+  receipt(requestId: string): Promise<Answer<'receipt'>> {
+    return this.#call('receipt', { parameters: { requestId } })
+  }
+
   explain(requestId: string): Promise<Answer<'explain'>> {
     return this.#call('explain', { parameters: { requestId } })
   }

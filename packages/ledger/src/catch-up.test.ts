@@ -29,7 +29,13 @@ const certify = ({ round, digest }: Block, good = true): Certificate => ({
   signatures: good ? [{ signer: 0, signature: Uint8Array.of(1) }] : [],
 })
 
-async function catchUp(answers: readonly (readonly BlockRecord[] | Uint8Array)[], tip = genesis, seeksSnapshot = false) {
+async function catchUp(
+  answers: readonly (readonly BlockRecord[] | Uint8Array)[],
+  tip = genesis,
+  seeksSnapshot = false,
+  msAPiece = 0,
+) {
+  let clock = 0
   const applied: number[] = []
   const installed: number[] = []
   const faults: string[] = []
@@ -54,7 +60,10 @@ async function catchUp(answers: readonly (readonly BlockRecord[] | Uint8Array)[]
       installed.push(block.height)
       at = block
     },
-    progress() {},
+    monotonicMs: () => clock,
+    progress() {
+      clock += msAPiece
+    },
     conflict: (_certificate, peer) => conflicts.push(peer),
     fault: (_peer, what) => faults.push(what),
   })
@@ -160,4 +169,12 @@ test('a peer that has pruned the blocks that are missing gives its snapshot', as
   const offer = encodeSnapshotOffer({ stateBytes: state.length, records })
   const { applied, faults } = await catchUp([[], offer, none, state, records.slice(1)], genesis)
   assert.deepEqual({ applied, faults }, { applied: [2], faults: [] })
+})
+
+test('a peer that gives a snapshot drop by drop is left for another', async () => {
+  const { state, records } = snapshotOf(PIECE_BYTES_MAX * 9)
+  const offer = encodeSnapshotOffer({ stateBytes: state.length, records })
+  const pieces = Array.from({ length: 9 }, (_, i) => state.subarray(i * PIECE_BYTES_MAX, (i + 1) * PIECE_BYTES_MAX))
+  const { installed, faults } = await catchUp([offer, ...pieces], genesis, true, 60_000)
+  assert.deepEqual([installed, faults], [[], []])
 })

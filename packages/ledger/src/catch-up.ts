@@ -21,6 +21,7 @@ export interface CatchUpPorts {
    * Goes on from a snapshot, if its state has the root that the anchor names. @throws {Malformed} When it has not.
    */
   install(snapshot: Snapshot, anchor: Anchor): Promise<void>
+  monotonicMs(): number
   progress(height: number, bytes: number, ofBytes: number): void
   /** Resolves once the blocks are on disk. */
   apply(records: readonly BlockRecord[], certificate: Certificate): Promise<void>
@@ -34,6 +35,9 @@ export interface CatchUpPorts {
 const HELD_BLOCKS_MAX = 4096
 const HELD_BYTES_MAX: number = 32 * 1024 * 1024
 const PIECES_AT_ONCE = 8
+/** A peer that gives less than this, for so long, is left for another. */
+const BYTES_A_MS_MIN = 100
+const SLOW_AFTER_MS = 15_000
 
 export class CatchUp {
   readonly #ports: CatchUpPorts
@@ -48,20 +52,20 @@ export class CatchUp {
   }
 
   /**
-   * Fetches all that `peer` has beyond the tip, after a snapshot when `seeksSnapshot`. Never rejects. False when another run is
-   * under way or this one failed.
+   * Fetches all that `peer` has beyond the tip, after a snapshot when `seeksSnapshot`. Never rejects. `busy` when another run is
+   * under way.
    */
-  async from(peer: string, seeksSnapshot: boolean): Promise<boolean> {
-    if (this.#running) return false
+  async from(peer: string, seeksSnapshot: boolean): Promise<'done' | 'busy' | 'failed'> {
+    if (this.#running) return 'busy'
     this.#running = true
     try {
       if (seeksSnapshot) await this.#snapshot(peer)
       // Nothing, although the peer is ahead: the blocks that follow are gone there.
       if (!(await this.#run(peer)) && !seeksSnapshot && (await this.#snapshot(peer))) await this.#run(peer)
-      return true
+      return 'done'
     } catch (error) {
       if (error instanceof Malformed) this.#ports.fault(peer, error.message)
-      return false
+      return 'failed'
     } finally {
       this.#running = false
     }
@@ -80,6 +84,7 @@ export class CatchUp {
     if (offer.stateBytes > STATE_BYTES_MAX) throw new Malformed(`a snapshot of ${offer.stateBytes} bytes`)
     const pieces: Uint8Array[] = []
     let offset = 0
+    const startedMs = this.#ports.monotonicMs()
     while (offset < offer.stateBytes) {
       const asked = Array.from({ length: PIECES_AT_ONCE }, (_, i) => offset + i * PIECE_BYTES_MAX).filter(
         (at) => at < offer.stateBytes,
@@ -96,6 +101,8 @@ export class CatchUp {
         offset += piece.length
       }
       this.#ports.progress(height, offset, offer.stateBytes)
+      const tookMs = this.#ports.monotonicMs() - startedMs
+      if (tookMs > SLOW_AFTER_MS && offset / tookMs < BYTES_A_MS_MIN) throw new Error('the peer gives too slowly')
     }
     await this.#ports.install({ records: offer.records, state: Buffer.concat(pieces) }, anchor)
     return true

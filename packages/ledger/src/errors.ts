@@ -13,6 +13,8 @@ export type LedgerErrorCode =
   | 'LEDGER_CORRUPT'
   /** The directory holds the ledger of another ring. */
   | 'LEDGER_WRONG_RING'
+  /** The state of so early a block cannot be had here any more. */
+  | 'STATE_GONE'
   /** The options contradict the genesis. */
   | 'LEDGER_CONFIG'
 

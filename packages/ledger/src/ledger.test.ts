@@ -344,6 +344,24 @@ const fill = async (ledger: Ledger<unknown>, from: number, count: number) => {
   for (let i = from; i < from + count; i++) await ledger.submit(word(`fill-${i}`), 60_000)
 }
 
+test('a transaction in a block that was notarized and missed its finality does not wait for the heartbeat', () =>
+  ringOf(4, async (ring) => {
+    const [first] = await ring.openAll()
+    await first!.submit(word('early'), 60_000)
+    let missed: number | undefined
+    ring.network.tamper = (_from, _to, channel, payload) => {
+      if (channel !== 'consensus' || payload[0] !== 0) return payload
+      const message = decodeMessage(payload.subarray(1))
+      if (message.kind !== 'vote' || message.vote.kind !== 'finalize') return payload
+      missed ??= message.vote.round
+      return message.vote.round === missed ? undefined : payload
+    }
+    // The heartbeat is a minute: what comes earlier comes by a child of the block.
+    const { elapsedMs } = await first!.submit(word('late'), 60_000)
+    assert.ok(elapsedMs < 50_000)
+    assert.ok(missed !== undefined, 'the block was not finalized by itself')
+  }))
+
 test('a new node takes over a snapshot instead of every block, goes on from it, and resumes from it after a restart', () =>
   ringOf(4, async (ring) => {
     const three = await Promise.all(['n1', 'n2', 'n3'].map((id) => ring.open(id, { snapshotBlocks: 40 })))

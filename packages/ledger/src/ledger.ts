@@ -15,12 +15,13 @@ import type { BlockLog } from './block-log.ts'
 import type { BlockRecord } from './block-record.ts'
 import { Malformed, u32 } from './bytes.ts'
 import { CatchUp } from './catch-up.ts'
-import type { Chain, Executed, Execution } from './chain.ts'
+import { Chain, type Executed, type Execution } from './chain.ts'
 import { CONFLICT_FILE, hasConflict, keepConflict } from './conflict.ts'
 import { type Epoch, type Epochs, isAlone, voterFor } from './epochs.ts'
 import { LedgerError } from './errors.ts'
 import { Inbox } from './inbox.ts'
 import { Journal, roundOf } from './journal.ts'
+import { LateStates } from './late-states.ts'
 import { endForgetting } from './marks.ts'
 import { Mempool } from './mempool.ts'
 import { DEFAULTS, type LedgerOptions } from './options.ts'
@@ -35,8 +36,17 @@ import {
 } from './payload.ts'
 import { Peers } from './peers.ts'
 import { sha256 } from './scheme.ts'
-import { type Anchor, readStatePiece, type Snapshot, type SnapshotFile, writeSnapshot } from './snapshot-file.ts'
+import {
+  type Anchor,
+  loadSnapshot,
+  readStatePiece,
+  type Snapshot,
+  type SnapshotFile,
+  snapshotFiles,
+  writeSnapshot,
+} from './snapshot-file.ts'
 import { Snapshots } from './snapshots.ts'
+import { encodeStateProof } from './state-proof.ts'
 import type { Submissions } from './submissions.ts'
 import {
   encodeBlockAnswer,
@@ -58,6 +68,8 @@ import type { Application, BlockContext, Committed, EvidenceStatement, FinalBloc
 const AHEAD_MS_MAX = 5000
 const ASK_MS = 3000
 const FIRST_HEARTBEAT_MS = 150
+/** Of `roundMs`: how long a leader gives its parent to become final by itself. Less than a round waits for its leader. */
+const CARRY_SHARE = 0.15
 const MEMPOOL_COUNT_MAX = 10_000
 const MEMPOOL_BYTES_MAX: number = 32 * 1024 * 1024
 const CANDIDATES_MAX = 1024
@@ -87,6 +99,8 @@ const SNAPSHOT_BYTES: number = 64 * 1024 * 1024
 const SNAPSHOT_AHEAD_NEW = 64
 const SNAPSHOT_AHEAD = 4096
 const PROGRESS_EVERY_MS = 2000
+const AVOIDED_MS = 30_000
+const REPLAYED_BLOCKS_MAX = 50_000
 
 /** First byte of a message on the `consensus` channel. */
 const TAG = { voter: 0, tx: 1, tip: 2 } as const
@@ -159,6 +173,7 @@ export class LedgerShell<S> implements Ledger<S> {
   #settling: Promise<void> = Promise.resolve()
   #roundTimer: NodeJS.Timeout | undefined
   #heartbeat: NodeJS.Timeout | undefined
+  #carry: NodeJS.Timeout | undefined
   #tick: NodeJS.Timeout | undefined
   #proposal: { readonly round: number; readonly parent: Block } | undefined
   #offering = false
@@ -177,6 +192,10 @@ export class LedgerShell<S> implements Ledger<S> {
   #asleep: boolean
   /** Peers that say that nothing is final yet. */
   readonly #unborn = new Set<string>()
+  /** Peers that failed to give blocks, and until when others are asked instead. */
+  readonly #avoided = new Map<string, number>()
+  readonly #late = new LateStates<S>()
+  #replaying: Promise<void> = Promise.resolve()
   #progressAtMs = Number.NEGATIVE_INFINITY
   #stopped: LedgerError | undefined
   #stopping: Promise<void> | undefined
@@ -211,6 +230,7 @@ export class LedgerShell<S> implements Ledger<S> {
       epoch: () => ({ number: parts.epochs.current.number, height: parts.epochs.current.base.height }),
       endEpoch: (boundary) => void parts.epochs.end(boundary),
       install: (snapshot, anchor) => this.#install(snapshot, anchor),
+      monotonicMs: () => performance.now(),
       progress: (height, bytes, ofBytes) => this.#showProgress(height, bytes, ofBytes),
       apply: (records, certificate) => this.#applyFetched(records, certificate),
       conflict: (certificate, peer) => this.#conflict(certificate, peer),
@@ -326,6 +346,63 @@ export class LedgerShell<S> implements Ledger<S> {
     return this.#parts.epochs.at(height).validators
   }
 
+  async stateAt(height: number): Promise<{ readonly state: S; readonly proof: Uint8Array } | undefined> {
+    const records = await this.#proofOf(height)
+    if (records === undefined) return undefined
+    const held = this.#late.get(height)
+    if (held !== undefined) return { state: held, proof: encodeStateProof(this.#parts.epochs.boundaries, records) }
+    // One at a time: executing again is work, whoever asks for it.
+    const replay = this.#replaying.then(() => this.#replayTo(height))
+    this.#replaying = replay.then(
+      () => {},
+      () => {},
+    )
+    return { state: await replay, proof: encodeStateProof(this.#parts.epochs.boundaries, records) }
+  }
+
+  /** The blocks after `height` up to the first that is certified. */
+  async #proofOf(height: number): Promise<readonly BlockRecord[] | undefined> {
+    const records: BlockRecord[] = []
+    for (let at = height + 1; at <= this.#visible.block.height && records.length < RUN_BLOCKS_MAX; at++) {
+      const record = await this.#parts.blocks.read(at)
+      if (record === undefined) throw gone(height, `block ${at} is not kept here`)
+      records.push(record)
+      if (record.certificate !== undefined) return records
+    }
+    return undefined
+  }
+
+  async #replayTo(height: number): Promise<S> {
+    const { blocks, epochs, options } = this.#parts
+    let from: { readonly height: number; readonly load: () => Promise<Executed<S> | undefined> } | undefined
+    for (const { path, height: at } of await snapshotFiles(options.directory)) {
+      if (at > height || from !== undefined) continue
+      const load = async () => {
+        const loaded = await loadSnapshot(path, this.#application, options.genesis, options.privateKey)
+        return typeof loaded === 'string' ? undefined : { block: loaded.anchor.block, txs: [], results: [], state: loaded.state }
+      }
+      from = { height: at, load }
+    }
+    if (from === undefined && blocks.first === 1) {
+      const block = epochs.genesis
+      from = { height: 0, load: async () => ({ block, txs: [], results: [], state: this.#application.initial() }) }
+    }
+    if (from === undefined) throw gone(height, 'the blocks before it are not kept here')
+    if (height - from.height > REPLAYED_BLOCKS_MAX)
+      throw gone(height, `${height - from.height} blocks would have to be executed again`)
+    const base = await from.load()
+    if (base === undefined) throw gone(height, 'the snapshot before it cannot be read')
+    const nameOf = (at: number, proposer: number) => epochs.at(at).validators[proposer]?.id ?? '?'
+    const chain = new Chain(this.#application, nameOf, base)
+    for (let at = base.block.height + 1; at <= height; at++) {
+      const record = await blocks.read(at)
+      const executed = record === undefined ? 'it is not kept' : chain.advance(record.block)
+      if (typeof executed === 'string') throw gone(height, `block ${at}: ${executed}`)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    return chain.tip.state
+  }
+
   onBlock(handler: (block: FinalBlock<S>) => void): () => void {
     this.#handlers.add(handler)
     return () => this.#handlers.delete(handler)
@@ -350,6 +427,7 @@ export class LedgerShell<S> implements Ledger<S> {
   #quiet(): void {
     clearTimeout(this.#roundTimer)
     clearTimeout(this.#heartbeat)
+    clearTimeout(this.#carry)
     clearInterval(this.#tick)
     this.#events = []
     this.#outbox = []
@@ -476,6 +554,27 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#proposal = { round, parent }
     this.#armHeartbeat(this.#now() + this.#heartbeatMs)
     this.#propose(false)
+    this.#carryOn(round, parent)
+  }
+
+  /**
+   * Transactions in a block that is notarized and not final wait for a child of it: with nothing else to order, an empty one.
+   * Usually the block is final a hop later, and none is needed; after a round without a block it is.
+   */
+  #carryOn(round: number, parent: Block): void {
+    clearTimeout(this.#carry)
+    const isAsked = () => this.#proposal?.round === round && this.#parts.chain.pendingIds(parent.digest).size > 0
+    if (!isAsked()) return
+    if (round > parent.round + 1) {
+      this.#propose(true)
+      return
+    }
+    this.#carry = setTimeout(
+      () => {
+        if (isAsked()) this.#propose(true)
+      },
+      (this.#parts.options.roundMs ?? DEFAULTS.roundMs) * CARRY_SHARE,
+    )
   }
 
   /** After a start, the first proof of freshness comes as soon as a quorum listens: until then nodes wait for it. */
@@ -519,7 +618,7 @@ export class LedgerShell<S> implements Ledger<S> {
     const { executed } = parent
     // An epoch that has ended wants nothing but its end to be final, and does not wait for a heartbeat.
     const chosen = chain.ends(executed) ? [] : this.#choose(executed, context)
-    if (chosen.length === 0 && !evenEmpty && !chain.ends(executed) && !this.#isOverdue(executed.block)) return
+    if (chosen.length === 0 && !evenEmpty && !chain.ends(executed)) return
     const payload = chain.compose(executed, chosen, context)
     if (payload === undefined || payload.length > PAYLOAD_BYTES_MAX) {
       this.#log(
@@ -531,13 +630,6 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#proposal = undefined
     clearTimeout(this.#heartbeat)
     this.#post({ kind: 'proposed', round: proposal.round, payload, timestampMs })
-  }
-
-  /** Do blocks before this one wait for a descendant to be final, and their transactions with them? */
-  #isOverdue({ digest }: Block): boolean {
-    const [oldest] = this.#mempool.entries()
-    if (oldest === undefined || oldest.addedAtMs > performance.now() - STUCK_MS) return false
-    return this.#parts.chain.pendingIds(digest).has(oldest.id)
   }
 
   /** Waiting transactions that are valid on top of `parent`, in the order in which they take effect. */
@@ -707,6 +799,7 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#unjudged = []
     clearTimeout(this.#roundTimer)
     clearTimeout(this.#heartbeat)
+    clearTimeout(this.#carry)
   }
 
   /**
@@ -767,6 +860,7 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#visible = executed
     this.#visibleProof = certificate
     this.#visibleClosing = record.closing ?? []
+    this.#late.add(executed)
     this.#certifiedAtMs = this.#now()
     if (this.#silentThroughRound === Number.POSITIVE_INFINITY && block.timestampMs > this.#openedAtMs + AHEAD_MS_MAX) {
       this.#silentThroughRound = block.round
@@ -1061,7 +1155,13 @@ export class LedgerShell<S> implements Ledger<S> {
     const behind = isProven ? this.#peers.highest() - before : 0
     // A ledger that has blocks of its own would lose them to a snapshot: it takes one only when much is missing.
     const seeksSnapshot = behind > (before === 0 ? SNAPSHOT_AHEAD_NEW : SNAPSHOT_AHEAD)
-    if (!(await this.#catchUp.from(peer, seeksSnapshot))) return
+    const atMs = performance.now()
+    const others = this.#peers.connected().some((id) => id !== peer && (this.#avoided.get(id) ?? 0) <= atMs)
+    if (others && (this.#avoided.get(peer) ?? 0) > atMs) return
+    const outcome = await this.#catchUp.from(peer, seeksSnapshot)
+    // One that fails, or gives slowly, does not get to hold up those who would give.
+    if (outcome === 'failed') this.#avoided.set(peer, performance.now() + AVOIDED_MS)
+    if (outcome !== 'done') return
     const after = this.#visible.block.height
     if (after > before + 1) this.#log('info', `caught up from ${peer}: blocks ${before + 1} to ${after}`)
   }
@@ -1267,6 +1367,13 @@ function statementOf(statement: Vote | Proposal): EvidenceStatement {
   const { signature } = statement
   if ('block' in statement) return { kind: 'proposal', digest: statement.block.digest, signature }
   return { kind: statement.kind, digest: statement.digest, signature }
+}
+
+function gone(height: number, why: string): LedgerError {
+  return new LedgerError(
+    'STATE_GONE',
+    `the state after block ${height} cannot be had on this node: ${why}; ask a node that keeps more`,
+  )
 }
 
 function evidenceRound(evidence: Extract<Effect, { kind: 'evidence' }>['evidence']): number {

@@ -27,6 +27,7 @@ export interface SnapshotsOptions<S> {
 }
 
 const SNAPSHOTS_KEPT = 2
+const RETRY_BLOCKS = 100
 
 export class Snapshots<S> {
   readonly #options: SnapshotsOptions<S>
@@ -34,6 +35,7 @@ export class Snapshots<S> {
   #bytesAtLatest: number
   #pending: Executed<S> | undefined
   #work: Promise<void> | undefined
+  #notBefore = 0
   #stopped = false
 
   constructor(options: SnapshotsOptions<S>) {
@@ -67,6 +69,8 @@ export class Snapshots<S> {
     if (block.height - base.block.height + 1 > RUN_BLOCKS_MAX) return
     this.#work = this.#take(base, block.height)
       .catch((error) => {
+        // A full disk does not get better by trying at every block.
+        this.#notBefore = block.height + RETRY_BLOCKS
         this.#options.log('warn', `no snapshot was taken after block ${base.block.height}: ${(error as Error).message}`)
       })
       .finally(() => {
@@ -82,6 +86,7 @@ export class Snapshots<S> {
 
   #isDue(height: number): boolean {
     const { everyBlocks, everyBytes, blocks } = this.#options
+    if (height < this.#notBefore) return false
     const since = height - (this.#latest?.height ?? 0)
     return since >= everyBlocks || (since > 0 && blocks.bytes - this.#bytesAtLatest >= everyBytes)
   }

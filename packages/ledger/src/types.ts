@@ -152,6 +152,13 @@ export interface Ledger<S> {
   block(height: number): Promise<FinalBlock<S> | Omit<FinalBlock<S>, 'state' | 'results'> | undefined>
   /** Those who certify the block at `height`, by their indexes. */
   validatorsAt(height: number): readonly Validator[]
+  /**
+   * The state after a block, with its proof for `verifyStateProof`. Late states are at hand; earlier ones are executed again,
+   * from the nearest snapshot or from genesis. Undefined when the ring has not certified a later block yet.
+   *
+   * @throws {LedgerError} `STATE_GONE` when that would take too many blocks, or the blocks are not kept.
+   */
+  stateAt(height: number): Promise<{ readonly state: S; readonly proof: Uint8Array } | undefined>
   /** Called in order of height, after the block is on disk. Returns what stops it. */
   onBlock(handler: (block: FinalBlock<S>) => void): () => void
   stop(): Promise<void>

@@ -7,6 +7,7 @@ export class StartError extends Error {
     | 'DATA_IN_USE'
     | 'RULES_INVALID'
     | 'BACKUP_INVALID'
+    | 'RECEIPT_INVALID'
     | 'KEY_INVALID'
     | 'GENESIS_INVALID'
     | 'RING_NOT_READY'

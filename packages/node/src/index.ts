@@ -7,5 +7,7 @@ export { backupLedger, type LedgerFileReport, restoreLedger, verifyLedgerFiles }
 export { runUp, type UpOptions } from './local/up.ts'
 export { type RunningNode, startNode } from './node.ts'
 export { type ProtectOptions, runProtect, startProtect } from './protect.ts'
+export type { ReceiptVerdict } from './receipt.ts'
+export { verifyReceiptFile } from './receipt-file.ts'
 export { runNode } from './run-node.ts'
 export { VERSION } from './version.ts'

@@ -75,6 +75,8 @@ export interface RunningNode {
   ready(): boolean
   view(): View
   certifiedAtMs(): number | undefined
+  /** Ed25519, by this node's key. */
+  sign(message: Uint8Array): Uint8Array
   /**
    * Enforces a denial at once and tells the others; anything else goes to the ledger alone.
    *
@@ -291,6 +293,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       ready: () => takesTraffic && certifiedAtMs !== undefined,
       view: () => view,
       certifiedAtMs: () => certifiedAtMs,
+      sign: (message) => signMessage(privateKey, message),
       propose,
       stop: closeAll,
     }

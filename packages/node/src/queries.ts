@@ -1,17 +1,23 @@
 /** What nodes ask of one another for people's sake: how are you, and what do you know of a request. */
 import type { Fabric } from '@ringwall/fabric'
-import { nodeOfRequestId } from '@ringwall/telemetry'
+import { LedgerError } from '@ringwall/ledger'
+import { type DecisionRecord, nodeOfRequestId } from '@ringwall/telemetry'
 import { z } from 'zod'
 import { formatHostPort } from './address.ts'
+import { Decision } from './decision-schema.ts'
 import type { RunningNode } from './node.ts'
+import { makeReceipt } from './receipt.ts'
 import { VERSION } from './version.ts'
 
 const ANSWER_MS_MAX = 1_500
+/** A receipt of long ago has blocks executed again. */
+const RECEIPT_MS_MAX = 30_000
 const RATE_WINDOW_MS = 2_000
 
 const Question = z.discriminatedUnion('ask', [
   z.strictObject({ ask: z.literal('summary') }),
   z.strictObject({ ask: z.literal('decision'), requestId: z.string().max(128) }),
+  z.strictObject({ ask: z.literal('receipt'), requestId: z.string().max(128) }),
   z.strictObject({ ask: z.literal('trace'), traceId: z.string().regex(/^[0-9a-f]{32}$/) }),
 ])
 type Question = z.output<typeof Question>
@@ -32,38 +38,6 @@ const Summary = z.strictObject({
 })
 export type Summary = z.output<typeof Summary>
 
-const Outcome = z.enum(['allow', 'deny', 'challenge', 'throttle'])
-
-/** A record as another node tells it: believed to be about that node's own requests, and bounded. */
-const Decision = z.strictObject({
-  requestId: text,
-  atMs: z.number(),
-  node: text,
-  region: text,
-  traceId: text,
-  source: text,
-  method: text,
-  host: text,
-  path: z.string().max(8_192),
-  service: text.optional(),
-  route: text.optional(),
-  outcome: Outcome,
-  shadowOutcome: Outcome,
-  check: text,
-  status: z.number(),
-  reason: z.string().max(2_048),
-  rule: text.optional(),
-  height: z.number(),
-  viewAgeMs: z.number(),
-  provisional: z.boolean(),
-  wafScore: z.number(),
-  matches: z
-    .array(z.strictObject({ ruleId: z.number(), message: text, severity: text, variable: text, excerpt: z.string().max(512) }))
-    .max(256),
-  guardUs: z.number(),
-  totalUs: z.number(),
-})
-
 const PeerSpan = z.strictObject({
   traceId: text,
   spanId: text,
@@ -77,6 +51,15 @@ const PeerSpan = z.strictObject({
 })
 
 const DecisionAnswer = z.strictObject({ decision: Decision.nullable(), spans: z.array(PeerSpan).max(1_000) })
+/** The text of a receipt; null with the reason when there is none. Whoever gets it verifies it. */
+const ReceiptAnswer = z.strictObject({
+  receipt: z
+    .string()
+    .max(4 * 1_048_576)
+    .nullable(),
+  why: z.enum(['no decision', 'not yet', 'gone']).optional(),
+})
+export type ReceiptAnswer = z.output<typeof ReceiptAnswer>
 const TraceAnswer = z.strictObject({ spans: z.array(PeerSpan).max(1_000) })
 
 export type PeerDecision = z.output<typeof DecisionAnswer>
@@ -168,6 +151,15 @@ export class PeerQueries {
     return answer.decision === null ? undefined : answer
   }
 
+  /** The receipt of a decision, from the node that made it. */
+  async findReceipt(requestId: string): Promise<ReceiptAnswer> {
+    const node = this.#node as RunningNode
+    const maker = nodeOfRequestId(requestId)
+    const isOther = maker !== undefined && maker !== node.config.id && node.genesis.nodes.some(({ id }) => id === maker)
+    const question = { ask: 'receipt', requestId } as const
+    return ReceiptAnswer.parse(isOther ? await this.#ask(maker, question, RECEIPT_MS_MAX) : await this.#answer(question))
+  }
+
   /** Spans of a trace from every node that answers. */
   async findTrace(traceId: string): Promise<readonly PeerDecision['spans'][number][]> {
     const node = this.#node as RunningNode
@@ -180,8 +172,8 @@ export class PeerQueries {
     return [...new Map(spans.map((span) => [span.spanId, span])).values()].sort((a, b) => a.startUs - b.startUs)
   }
 
-  async #ask(peer: string, question: Question): Promise<unknown> {
-    const answer = await this.#fabric.request(peer, 'query', Buffer.from(JSON.stringify(question)), ANSWER_MS_MAX)
+  async #ask(peer: string, question: Question, answerMs: number = ANSWER_MS_MAX): Promise<unknown> {
+    const answer = await this.#fabric.request(peer, 'query', Buffer.from(JSON.stringify(question)), answerMs)
     return JSON.parse(Buffer.from(answer).toString('utf8'))
   }
 
@@ -190,7 +182,19 @@ export class PeerQueries {
     if (question.ask === 'summary') return this.summary()
     if (question.ask === 'trace') return { spans: await telemetry.trace(question.traceId) }
     const decision = await telemetry.decision(question.requestId)
+    if (question.ask === 'receipt') return receiptAnswer(this.#node as RunningNode, decision)
     return { decision: decision ?? null, spans: decision === undefined ? [] : await telemetry.trace(decision.traceId) }
+  }
+}
+
+async function receiptAnswer(node: RunningNode, decision: DecisionRecord | undefined): Promise<ReceiptAnswer> {
+  if (decision === undefined) return { receipt: null, why: 'no decision' }
+  try {
+    const receipt = await makeReceipt(node, Decision.parse(decision))
+    return receipt === undefined ? { receipt: null, why: 'not yet' } : { receipt: `${JSON.stringify(receipt, undefined, 2)}\n` }
+  } catch (error) {
+    if (error instanceof LedgerError && error.code === 'STATE_GONE') return { receipt: null, why: 'gone' }
+    throw error
   }
 }
 

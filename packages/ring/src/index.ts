@@ -23,6 +23,7 @@ export { createDenialIndex, DenialTable } from './denial-index.ts'
 export { type AnyRingError, GenesisInvalid, SnapshotInvalid } from './errors.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 export { denialOf, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
+export { type MerkleProof, verifyMerkleProof } from './merkle-trie.ts'
 export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export {
   Duration,
@@ -48,7 +49,7 @@ export {
 export { policyJsonSchema } from './policy-json-schema.ts'
 export { isTrustedProxy } from './prefix-set.ts'
 export { ProvisionalDenials } from './provisional-denials.ts'
-export { DENIALS_MAX, isValidator, RingState } from './state.ts'
+export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
 export {
   accountKey,
   canonicalJson,

@@ -8,7 +8,7 @@ import { sha256 } from '@noble/hashes/sha2.js'
 import { canonicalJson } from './canonical-json.ts'
 import { createDenialIndex, DenialTable } from './denial-index.ts'
 import { encodeHex, encodeUtf8 } from './encoding.ts'
-import { MerkleTrie } from './merkle-trie.ts'
+import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
 import type { Denial, RingNode, TxId } from './types.ts'
 
 /** Denials that a ring holds at most, expired ones not yet swept included. */
@@ -57,6 +57,30 @@ export interface StateContents {
   /** Until when, and id. */
   readonly seen: readonly (readonly [untilMs: number, id: TxId])[]
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
+}
+
+export interface StateParts {
+  /** SHA-256 of the policy text. */
+  readonly policy: string
+  readonly policyVersion: number
+  /** SHA-256 of the lists as canonical JSON. */
+  readonly nodes: string
+  readonly retired: string
+  readonly epoch: number
+  /** Root of the denials by id. */
+  readonly denials: string
+  readonly seen: string
+  readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
+}
+
+/** The commitment to a state, from its parts: lower-case hex. */
+export function stateRoot(parts: StateParts): string {
+  return encodeHex(sha256(encodeUtf8(STATE_DOMAIN + canonicalJson(parts))))
+}
+
+/** As in `StateParts.policy`. */
+export function policyHash(policyText: string): string {
+  return encodeHex(sha256(encodeUtf8(policyText)))
 }
 
 function timeKey(ms: number, id: string): string {
@@ -233,9 +257,14 @@ export class RingState {
   }
 
   #computeRoot(): string {
+    return stateRoot(this.parts())
+  }
+
+  /** What the root is made of: short texts, numbers and the roots of the large parts. */
+  parts(): StateParts {
     const { policyText, policyVersion, nodes, retired, epoch, denials, seen, usage } = this.#fields
-    const parts = {
-      policy: encodeHex(sha256(encodeUtf8(policyText))),
+    return {
+      policy: policyHash(policyText),
       policyVersion,
       nodes: hashOfList(nodes),
       retired: hashOfList(retired),
@@ -244,7 +273,11 @@ export class RingState {
       seen: seen.root(),
       usage: sortedUsage(usage),
     }
-    return encodeHex(sha256(encodeUtf8(STATE_DOMAIN + canonicalJson(parts))))
+  }
+
+  /** That the denial stands in this state; undefined when it does not. */
+  proveDenial(id: string): MerkleProof | undefined {
+    return this.#fields.denials.prove(id)
   }
 
   contents(): StateContents {
@@ -272,6 +305,11 @@ function sortedUsage(usage: ReadonlyMap<string, Usage>): (readonly [string, Usag
 
 export function isValidator({ roles }: Pick<RingNode, 'roles'>): boolean {
   return roles.includes('validator')
+}
+
+/** As in `StateParts.nodes`. */
+export function nodesHash(nodes: readonly RingNode[]): string {
+  return hashOfList(nodes)
 }
 
 /** Lists stay the same objects until they change. */

@@ -56,6 +56,11 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     },
     {
       method: 'GET',
+      path: '/v1/decisions/{requestId}/receipt',
+      run: async (call) => ({ json: await receipt(node, call.parameters.requestId as string) }),
+    },
+    {
+      method: 'GET',
       path: '/v1/traces/{traceId}',
       run: async (call) => ({ json: { spans: await node.queries.findTrace(traceId(call)) } }),
     },
@@ -313,19 +318,38 @@ function decisionFilter(query: URLSearchParams): Parameters<RunningNode['telemet
   }
 }
 
-async function explain(node: RunningNode, requestId: string): Promise<unknown> {
+function checkRequestId(requestId: string): void {
   if (!/^[A-Za-z0-9_-]{1,128}$/.test(requestId))
     throw new ApiProblem(400, 'BAD_REQUEST_ID', 'a request id is what responses carry in x-request-id')
+}
+
+function noDecision(requestId: string): ApiProblem {
+  return new ApiProblem(
+    404,
+    'NO_DECISION',
+    `no record of ${requestId}: never issued here, older than what is kept, or an allowed request beyond the rate that is recorded`,
+  )
+}
+
+async function receipt(node: RunningNode, requestId: string): Promise<unknown> {
+  checkRequestId(requestId)
+  const answer = await node.queries.findReceipt(requestId).catch((cause: Error) => {
+    throw new ApiProblem(503, 'NODE_SILENT', `the node that served ${requestId} does not answer: ${cause.message}`)
+  })
+  if (answer.receipt !== null) return JSON.parse(answer.receipt)
+  if (answer.why === 'not yet')
+    throw new ApiProblem(409, 'NOT_CERTIFIED_YET', 'no later block is certified yet: ask again in a moment')
+  if (answer.why === 'gone')
+    throw new ApiProblem(410, 'STATE_GONE', 'the blocks that would prove it are not kept on the node that decided')
+  throw noDecision(requestId)
+}
+
+async function explain(node: RunningNode, requestId: string): Promise<unknown> {
+  checkRequestId(requestId)
   const found = await node.queries.findDecision(requestId).catch((cause: Error) => {
     throw new ApiProblem(503, 'NODE_SILENT', `the node that served ${requestId} does not answer: ${cause.message}`)
   })
-  if (found === undefined) {
-    throw new ApiProblem(
-      404,
-      'NO_DECISION',
-      `no record of ${requestId}: never issued here, older than what is kept, or an allowed request beyond the rate that is recorded`,
-    )
-  }
+  if (found === undefined) throw noDecision(requestId)
   const denialId = /^denial:(.+)$/.exec(found.decision?.rule ?? '')?.[1]
   const nowMs = Date.now()
   const all = [...node.view().denials.list(nowMs), ...node.early.index.list(nowMs)]

@@ -112,6 +112,11 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       path('requestId', 'As in the response’s x-request-id.'),
     ]),
   },
+  '/v1/decisions/{requestId}/receipt': {
+    get: call('receipt', 'One decision with proof of what it rested on, to be verified offline.', 'Receipt', [
+      path('requestId', 'As in the response’s x-request-id.'),
+    ]),
+  },
   '/v1/traces/{traceId}': {
     get: call('trace', 'The spans of a trace, of all nodes that answer.', 'Trace', [path('traceId', '32 hex digits.')]),
   },

@@ -246,6 +246,18 @@ export const schemas: Readonly<Record<string, Schema>> = {
     spans: list(ref('Span')),
     denial: orNull(ref('Denial')),
   }),
+  Receipt: object('A decision, signed by its node, with proof of the state it rested on. See `ringwall receipt verify`.', {
+    format: text,
+    ring: text,
+    decision: ref('Decision'),
+    signature: text,
+    provenHeight: whole,
+    blocks: text,
+    state: anything,
+    nodes: list(anything),
+    policy: text,
+    denial: anything,
+  }),
   Trace: object('All spans of a trace that nodes know.', { spans: list(ref('Span')) }),
   BlockSummary: object('A final block.', {
     height: whole,
