@@ -175,6 +175,24 @@ test('a peer that gives a snapshot drop by drop is left for another', async () =
   const { state, records } = snapshotOf(PIECE_BYTES_MAX * 9)
   const offer = encodeSnapshotOffer({ stateBytes: state.length, records })
   const pieces = Array.from({ length: 9 }, (_, i) => state.subarray(i * PIECE_BYTES_MAX, (i + 1) * PIECE_BYTES_MAX))
-  const { installed, faults } = await catchUp([offer, ...pieces], genesis, true, 60_000)
+  const { installed, faults } = await catchUp([offer, none, ...pieces], genesis, true, 60_000)
   assert.deepEqual([installed, faults], [[], []])
+})
+
+test('what follows the end of an epoch is asked for again, once those who certify it are known', async () => {
+  const next = [{ id: 'n9', publicKey: new Uint8Array(32) }]
+  const boundary = makeBlock({
+    round: 2,
+    height: 2,
+    parent: one.digest,
+    proposer: 0,
+    timestampMs: 2_000,
+    payload: encodePayload({ root: '00'.repeat(32), next, txs: [] }),
+  })
+  const after = childOf(boundary)
+  const run = [bare(one), { ...proven(boundary), closing: [] }, bare(after)]
+  const { applied, faults } = await catchUp([run, [proven(after)]])
+  assert.deepEqual([applied, faults], [[1, 2, 3], []])
+  const forged = [bare(one), { ...proven(boundary, false), closing: [] }]
+  assert.deepEqual(await catchUp([forged]), { applied: [], faults: ['a certificate that does not verify'], conflicts: [] })
 })
