@@ -351,7 +351,7 @@ test('a transaction in a block that was notarized and missed its finality does n
     let missed: number | undefined
     ring.network.tamper = (_from, _to, channel, payload) => {
       if (channel !== 'consensus' || payload[0] !== 0) return payload
-      const message = decodeMessage(payload.subarray(1))
+      const message = decodeMessage(payload.subarray(5))
       if (message.kind !== 'vote' || message.vote.kind !== 'finalize') return payload
       missed ??= message.vote.round
       return message.vote.round === missed ? undefined : payload
