@@ -254,3 +254,14 @@ test('a block with transactions after one that changes the validators is invalid
   assert.ok(typeof begun !== 'string' && !chain.ends(begun))
   assert.equal(chain.execute(closing.digest).kind, 'unknown')
 })
+
+test('validators that die before their first block, and come back, are none that forgot', () =>
+  ringOf(4, 0, async (ring) => {
+    for (const id of ring.ids.slice(0, 2)) {
+      await openNew(ring, id)
+      await ring.kill(id)
+    }
+    const [first] = await ring.openAll()
+    await first!.submit(word('hello'), 60_000)
+    for (const id of ['n1', 'n2']) assert.ok(ring.ledgers.get(id)?.status().votes)
+  }))

@@ -39,8 +39,11 @@ export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S
     const solo = isAlone(epoch, options.self)
     // Blocks without a journal are a backup, or what is left of a node: what it signed since is not known.
     const isJournalGone = certificate !== undefined && !Journal.exists(directory, epoch.number)
+    // An empty folder is that of a node that never spoke, or of one that lost its disk: only the first may speak at once.
+    const isEmpty = certificate === undefined && !Journal.exists(directory, epoch.number)
+    const isUnknown = isEmpty && !solo && !(await takeFirstStart(directory))
     // Said on disk before anything else is: half of a ledger fetched anew must not pass for a whole one.
-    if ((blocks.lost || isJournalGone) && !solo) await rememberForgetting(directory)
+    if (!solo && (blocks.lost || isJournalGone || isUnknown)) await rememberForgetting(directory)
     const journal = await Journal.open(directory, epoch.number)
     closing.unshift(() => journal.close())
     const nameOf = (height: number, proposer: number) => epochs.at(height).validators[proposer]?.id ?? '?'
@@ -67,11 +70,10 @@ export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S
     // Bodies that this validator voted for: it has to judge what is built on them, and others may have lost theirs.
     for (const record of restored) if (record.kind === 'proposal') chain.learn(record.proposal.block)
     const fresh = certificate === undefined && restored.length === 0
-    const isSilent = !solo && (blocks.lost || journal.lost || isJournalGone || hasForgotten(directory))
+    const forgot = !solo && hasForgotten(directory)
+    const isSilent = !solo && (blocks.lost || journal.lost || isJournalGone || (forgot && !fresh))
     if (isSilent) await rememberForgetting(directory)
-    // An empty folder is that of a node that never spoke, or of one that lost its disk: only the first may speak at once.
-    const isBlank = !solo && fresh && !isSilent && !(await takeFirstStart(directory))
-    if (isBlank) await rememberForgetting(directory)
+    const isBlank = forgot && !isSilent
     const voter = voterFor(epoch, options, blocks.tip, restored)
     if (isSilent && voter !== undefined) {
       options.log?.(

@@ -9,6 +9,7 @@ interface Facts {
   readonly unreachable?: readonly string[]
   readonly lag?: number
   readonly votes?: boolean
+  readonly halted?: string
   readonly repairs?: readonly string[]
   readonly evidence?: readonly { readonly validator: string; readonly kind: string; readonly round: number }[]
   readonly certifiedAgoMs?: number
@@ -33,6 +34,8 @@ function nodeWith(facts: Facts): RunningNode {
         lag,
         syncing: lag > 0,
         mempool: 0,
+        role: 'validator',
+        halted: facts.halted,
         votes,
         repairs,
       }),
@@ -93,6 +96,7 @@ test('each thing that is not well is one line with a fix', async () => {
       'bad',
       /shop: http:\/\/127\.0\.0\.1:3000 cannot connect; its clients get 502/,
     ],
+    [{ halted: 'two certificates contradict each other' }, 'ledger', 'bad', /two certificates contradict/],
     [{ mode: 'shadow' }, 'policy', 'warn', /shop: the WAF only watches \(shadow\)/],
   ]
   for (const [facts, group, level, says] of cases) {
