@@ -1,14 +1,25 @@
 import assert from 'node:assert/strict'
+import { sign } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { copyFile, mkdir, unlink, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, rmdir, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { type Block, type Certificate, genesisBlock, makeBlock } from '@ringwall/consensus'
+import {
+  type Block,
+  type Certificate,
+  type Digest,
+  genesisBlock,
+  makeBlock,
+  signingBytes,
+  verifyCertificate,
+} from '@ringwall/consensus'
 import { openLog } from '@ringwall/store'
 import { type BlockRecord, encodeBlockRecord, parseBlockRecord, proves } from './block-record.ts'
 import { Chain } from './chain.ts'
 import { FIRST_START_FILE } from './marks.ts'
 import { encodePayload } from './payload.ts'
+import { ed25519Scheme } from './scheme.ts'
+import { encodeStatus } from './sync-codec.ts'
 import { changingWords, TestRing, until, type Words, word } from './test-ring.ts'
 import type { Genesis, Ledger } from './types.ts'
 import { verifyLedgerDirectory } from './verify-directory.ts'
@@ -264,4 +275,55 @@ test('validators that die before their first block, and come back, are none that
     const [first] = await ring.openAll()
     await first!.submit(word('hello'), 60_000)
     for (const id of ['n1', 'n2']) assert.ok(ring.ledgers.get(id)?.status().votes)
+  }))
+
+test('the block that begins an epoch is not on disk as long as the epoch’s journal is not', () =>
+  ringOf(1, 1, async (ring) => {
+    const first = await ring.open('n1')
+    await openNew(ring, 'n2')
+    await first.submit(word('one'), 60_000)
+    // Where the journal shall be, something else is.
+    const obstacle = join(ring.directory('n1'), 'votes-1.log')
+    await mkdir(obstacle)
+    await assert.rejects(first.submit(word('plus-n2'), 60_000), { code: 'LEDGER_HALTED' })
+    await ring.kill('n1')
+    await rmdir(obstacle)
+    const again = await ring.open('n1')
+    const { epoch, votes, height } = again.status()
+    assert.deepEqual({ epoch, votes, height }, { epoch: 0, votes: true, height: 1 })
+    await again.submit(word('plus-n2'), 60_000).catch((error: Error) => assert.match(error.message, /WORD_KNOWN|THERE/))
+    await until('the hand-over is done after all', () => again.status().epoch === 1)
+    await again.submit(word('both'), 60_000)
+  }))
+
+test('what is signed in an epoch is no vote in another, and a set that was in office is believed about its own time alone', () =>
+  ringOf(4, 1, async (ring) => {
+    const ledgers = await ring.openAll()
+    const [first] = ledgers
+    await openNew(ring, 'n5')
+    await first!.submit(word('plus-n5'), 60_000)
+    const { height } = await first!.submit(word('later'), 60_000)
+    const { certificate } = (await first!.block(height))!
+    const keys = ed25519Scheme(first!.validatorsAt(height), undefined)
+    const holds = (domain: string) => verifyCertificate({ ring: domain, validators: 5 }, keys, certificate)
+    assert.deepEqual([holds(`${ring.genesis.ring}/1`), holds(ring.genesis.ring)], [true, false])
+
+    // The first four have lost their keys since: they sign another history, of heights after their time.
+    await until('all are equally far', () => new Set(ledgers.map((ledger) => ledger.status().digest)).size === 1)
+    const tip = first!.status()
+    const forged = 'ff'.repeat(32) as Digest
+    const message = signingBytes('finalize', ring.genesis.ring, 99, forged)
+    const signatures = [0, 1, 2, 3].map((signer) => ({
+      signer,
+      signature: sign(null, message, ring.privateKey(`n${signer + 1}`)),
+    }))
+    const lie = { kind: 'finalize' as const, round: 99, digest: forged, signatures }
+    await ring.kill('n4')
+    const liar = ring.network.join('n4')
+    liar.onRequest('sync', async () =>
+      encodeStatus({ epoch: 0, height: tip.height, digest: forged, certificate: lie, closing: [] }),
+    )
+    await until('it was heard and refused', () => ring.lines.some((line) => /n1 warn n4 sent what no honest/.test(line)))
+    assert.equal(first!.status().halted, undefined)
+    await first!.submit(word('goes-on'), 60_000)
   }))
