@@ -88,6 +88,7 @@ function checkLedger(node: RunningNode): readonly CheckFinding[] {
   } else findings.push(ok('ledger', `height ${height}, last certified block ${(ageMs / 1_000).toFixed(1)} s ago`))
   if (lag > 1 || syncing)
     findings.push({ group: 'ledger', level: 'warn', what: `${lag} blocks behind the others; catching up`, fix: null })
+  if (role === 'follower') findings.push(ok('ledger', 'this node follows the validators; it has no vote of its own'))
   if (!votes && role === 'validator') {
     findings.push({
       group: 'ledger',

@@ -153,6 +153,15 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const members = new Members({ self: config.id, fabric, events, genesisFile: config.genesis })
     closers.push(() => members.stop())
     await members.follow(view.nodes)
+    if (!view.nodes.some(({ id }) => id === config.id)) {
+      const address = formatHostPort(config.listen.fabric)
+      const add = `ringwall node add ${config.id} --key ${self.publicKey} --address ${address} --region ${self.region}`
+      events.add(
+        'node',
+        'warn',
+        `the ring does not list this node, so nobody links to it. If it is new, an operator adds it: ${add}`,
+      )
+    }
     let tokens: TokenVerifier = createTokenVerifier({ issuers: view.policy.issuers })
     let certifiedAtMs = ledger.status().certifiedAtMs
     const stopBlocks = ledger.onBlock((final) => {
