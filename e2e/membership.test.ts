@@ -60,37 +60,33 @@ test('01 a validator that proposes two blocks in a round is evicted and named, w
   assert.ok(events.some(({ what }) => /^n4 is evicted: it signed two contradicting statements/.test(what)))
 })
 
-test('02 a fifth node joins under load: it follows, then votes, and takes traffic', async () => {
+interface Joined {
+  readonly key: string
+  readonly fabric: string
+  readonly traffic: number
+  readonly admin: string
+}
+
+/** As people do it: files by one command, a process, and an operator who adds it. */
+async function joinRing(id: string, roles: string): Promise<Joined> {
   const base = await freePorts(1)
-  const home = join(ring.data, 'n5')
-  const fabric = `127.0.0.1:${base + 3}`
-  const made = ring.cliAlone(
-    'node',
-    'init',
-    'n5',
-    '--genesis',
-    join(ring.data, 'genesis.json'),
-    '--region',
-    'eu-west',
-    '--fabric',
-    fabric,
-    '--traffic',
-    `127.0.0.1:${base + 1}`,
-    '--admin',
-    `127.0.0.1:${base + 1_001}`,
-    '--directory',
-    home,
-  )
+  const home = join(ring.data, id)
+  const [fabric, traffic, admin] = [`127.0.0.1:${base + 10}`, base + 1, `127.0.0.1:${base + 1_001}`]
+  const genesis = ['--genesis', join(ring.data, 'genesis.json'), '--region', 'eu-west', '--directory', home]
+  const listen = ['--fabric', fabric, '--traffic', `127.0.0.1:${traffic}`, '--admin', admin]
+  const made = ring.cliAlone('node', 'init', id, ...genesis, ...listen)
   assert.equal(made.code, 0, made.stderr)
   const key = made.stdout.trim()
-  children.push(
-    spawn(process.execPath, ['--disable-warning=ExperimentalWarning', CLI, 'node', '--config', join(home, 'node.yaml')], {
-      stdio: 'ignore',
-    }),
-  )
-  const added = ring.cli('node', 'add', 'n5', '--key', key, '--address', fabric, '--region', 'eu-west')
+  const args = ['--disable-warning=ExperimentalWarning', CLI, 'node', '--config', join(home, 'node.yaml')]
+  children.push(spawn(process.execPath, args, { stdio: 'ignore' }))
+  const added = ring.cli('node', 'add', id, '--key', key, '--address', fabric, '--region', 'eu-west', '--roles', roles)
   assert.equal(added.code, 0, added.stderr)
-  await eventually('n5 serves', async () => (await ask(base + 1, '/')).status === 200, 30_000)
+  await eventually(`${id} serves`, async () => (await ask(traffic, '/')).status === 200, 30_000)
+  return { key, fabric, traffic, admin }
+}
+
+test('02 a fifth node joins under load: it follows, then votes, and takes traffic', async () => {
+  const { key, fabric } = await joinRing('n5', 'validator,edge')
   for (const node of [1, 2, 3]) assert.equal(await epochOf(node), 2)
   const listed = ring.cli('node', 'ls')
   assert.match(listed.stdout, /n5 +eu-west +up/)
@@ -99,7 +95,21 @@ test('02 a fifth node joins under load: it follows, then votes, and takes traffi
   assert.match(again.stderr, /the ring knows this key already/)
 })
 
-test('03 the ring now stands the loss of one: n3 dies, and n5 is needed and there', async () => {
+test('03 an edge joins: it has no vote, enforces what is agreed, and proposes through the others', async () => {
+  const { traffic, admin } = await joinRing('e1', 'edge')
+  assert.equal(await epochOf(1), 2)
+  const status = JSON.parse(ring.cli('status', '--node', `http://${admin}`, '-o', 'json').stdout)
+  assert.deepEqual([status.ledger.role, status.ledger.validators, status.roles], ['follower', 4, ['edge']])
+  const from = (address: string) => ({ headers: { 'x-forwarded-for': address } })
+  const ban = ring.cli('deny', 'add', 'ip', '203.0.113.77', '--reason', 'e2e', '--node', `http://${admin}`)
+  assert.equal(ban.code, 0, ban.stderr)
+  assert.match(ban.stderr, /certified at height/)
+  for (const port of [traffic, ring.traffic(1)])
+    await eventually('it is refused', async () => (await ask(port, '/', from('203.0.113.77'))).status === 403)
+  assert.equal((await ask(traffic, '/', from('203.0.113.78'))).status, 200)
+})
+
+test('04 the ring now stands the loss of one: n3 dies, and n5 is needed and there', async () => {
   await ring.kill(3)
   const before = failures.length
   await deny()
@@ -108,7 +118,7 @@ test('03 the ring now stands the loss of one: n3 dies, and n5 is needed and ther
   await ring.restart(3)
 })
 
-test('04 a node leaves: it says so itself, the others go on without it, and no id comes back', async () => {
+test('05 a node leaves: it says so itself, the others go on without it, and no id comes back', async () => {
   await eventually('n3 is back', async () => (await ring.client(1).nodes()).nodes.every(({ reachable }) => reachable), 30_000)
   const gone = ring.cli('node', 'rm', 'n2', '--reason', 'e2e')
   assert.equal(gone.code, 0, gone.stderr)
@@ -118,13 +128,13 @@ test('04 a node leaves: it says so itself, the others go on without it, and no i
     return events.some(({ what }) => /the ring has let this node go/.test(what))
   })
   assert.equal((await ring.client(2).status()).ledger.role, 'follower')
-  assert.deepEqual(await idsSeenBy(1), ['n1', 'n3', 'n5'])
+  assert.deepEqual(await idsSeenBy(1), ['n1', 'n3', 'n5', 'e1'])
   await deny()
   const verified = ring.cliAlone('ledger', 'verify', '--config', join(ring.data, 'n1', 'node.yaml'))
   assert.equal(verified.code, 0, verified.stderr + verified.stdout)
 })
 
-test('05 nothing that was proposed meanwhile was lost', () => {
+test('06 nothing that was proposed meanwhile was lost', () => {
   clearInterval(load)
   assert.deepEqual(failures, [])
   assert.ok(denials > 20, String(denials))
