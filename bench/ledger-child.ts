@@ -1,24 +1,7 @@
 /** One validator of `bench/ledger.ts`, with the real application: submits denials as it is told, and says when each is final. */
-import { createPrivateKey } from 'node:crypto'
-import { createFabric } from '@ringwall/fabric'
-import { openLedger } from '@ringwall/ledger'
-import { createRingApplication, type GenesisDocument, genesisHash, type RingState } from '@ringwall/ring'
-import { decodeBase64url } from '@ringwall/ring/tx'
-import { compileRules } from '@ringwall/waf'
-import { verifySignature } from '../packages/node/src/keys.ts'
-import { type LocalOperator, signAsOperator } from '../packages/node/src/local/operator.ts'
-import { loadRuleLibrary } from '../packages/node/src/rules.ts'
+import { joinRing, type NodeConfig, openNode } from './test-ring.ts'
 
-export interface BenchChildConfig {
-  readonly id: string
-  readonly directory: string
-  readonly genesis: GenesisDocument
-  /** PKCS #8, base64. */
-  readonly privateKey: string
-  readonly operatorKey: string
-}
-
-/** `rate` 0: as many at a time as `inFlight`, without pause. */
+/** `inFlight` at a time, with a pause of `everyMs` after each. */
 export interface BenchOrder {
   readonly count: number
   readonly inFlight: number
@@ -36,28 +19,9 @@ export interface BenchStatus {
   readonly rssMax: number
 }
 
-const config = JSON.parse(process.argv[2] ?? '') as BenchChildConfig
-const key = (text: string) => createPrivateKey({ key: Buffer.from(text, 'base64'), format: 'der', type: 'pkcs8' })
-const { genesis } = config
-const ring = genesisHash(genesis)
-const operator: LocalOperator = { ring, name: 'bench', privateKey: key(config.operatorKey) }
-const application = createRingApplication({ genesis, verify: verifySignature, compile: compileRules, rules: loadRuleLibrary({}) })
-const peers = genesis.nodes.map(({ id, region, address, publicKey }) => {
-  const [host = '', port = ''] = address.split(':')
-  return { id, region, host, port: Number(port), publicKey: decodeBase64url(publicKey) }
-})
-const self = peers.find(({ id }) => id === config.id)
-if (self === undefined) throw new Error(`${config.id} is not in the genesis`)
-const fabric = createFabric({ ring, self, privateKey: key(config.privateKey), peers: peers.filter((peer) => peer !== self) })
-const ledger = await openLedger<RingState>({
-  directory: config.directory,
-  application,
-  genesis: { ring, validators: peers.map(({ id, publicKey }) => ({ id, publicKey })) },
-  self: config.id,
-  privateKey: key(config.privateKey),
-  fabric,
-})
-await fabric.start()
+const config = JSON.parse(process.argv[2] ?? '') as NodeConfig
+const member = joinRing(config)
+const ledger = await openNode(config, member)
 process.send?.({ kind: 'ready' })
 
 process.on('message', async (order: BenchOrder | 'stop' | 'status') => {
@@ -69,22 +33,14 @@ process.on('message', async (order: BenchOrder | 'stop' | 'status') => {
   }
   if (order === 'stop') {
     await ledger.stop()
-    await fabric.stop()
+    await member.fabric.stop()
     process.exit(0)
   }
-  const txs = Array.from({ length: order.count }, (_, i) => {
-    const n = order.from + i
-    const value = `10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}`
-    return signAsOperator(operator, {
-      type: 'deny.add',
-      subject: { kind: 'ip', value },
-      ttlMs: 600_000,
-      reason: 'measured by the bench',
-    })
-  })
+  const txs = Array.from({ length: order.count }, (_, i) => member.deny(order.from + i))
   const bytes = txs[0]?.length ?? 0
   const times: number[] = []
   let next = 0
+  const cpuBefore = process.cpuUsage()
   const began = performance.now()
   const lane = async (): Promise<void> => {
     while (next < txs.length) {
@@ -96,5 +52,7 @@ process.on('message', async (order: BenchOrder | 'stop' | 'status') => {
     }
   }
   await Promise.all(Array.from({ length: order.inFlight }, lane))
-  process.send?.({ kind: 'done', times, ms: performance.now() - began, bytes })
+  const ms = performance.now() - began
+  const { user, system } = process.cpuUsage(cpuBefore)
+  process.send?.({ kind: 'done', times, ms, bytes, cpuMs: (user + system) / 1_000 })
 })

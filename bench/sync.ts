@@ -5,24 +5,19 @@
  * memory and disk.
  */
 import { type ChildProcess, fork } from 'node:child_process'
-import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import { sign } from 'node:crypto'
 import { once } from 'node:events'
 import { cpSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Certificate, genesisBlock, makeBlock, signingBytes } from '@ringwall/consensus'
-import { createRingApplication, type GenesisDocument, genesisHash, type RingState } from '@ringwall/ring'
+import type { RingState } from '@ringwall/ring'
 import { openLog } from '@ringwall/store'
-import { compileRules } from '@ringwall/waf'
 import { encodeBlockRecord } from '../packages/ledger/src/block-record.ts'
 import { encodePayload } from '../packages/ledger/src/payload.ts'
 import { writeSnapshot } from '../packages/ledger/src/snapshot-file.ts'
-import { verifySignature } from '../packages/node/src/keys.ts'
-import { type LocalOperator, signAsOperator } from '../packages/node/src/local/operator.ts'
-import { plainPolicy } from '../packages/node/src/local/up.ts'
-import { loadRuleLibrary } from '../packages/node/src/rules.ts'
-import { freePorts } from './free-ports.ts'
-import type { BenchChildConfig, BenchStatus } from './ledger-child.ts'
+import type { BenchStatus } from './ledger-child.ts'
+import { joinRing, type NodeConfig, newRing } from './test-ring.ts'
 
 const NODES = 4
 const COUNT = Number(process.env.COUNT ?? 1_000_000)
@@ -32,21 +27,16 @@ const SOURCES = 250_000
 /** Blocks after the snapshot, which the new node executes one by one. */
 const TAIL_BLOCKS = 10
 
-const pkcs8 = (key: KeyObject): string => key.export({ format: 'der', type: 'pkcs8' }).toString('base64')
-const raw = (key: KeyObject): string => key.export({ format: 'jwk' }).x as string
 const megabytes = (bytes: number): string => `${(bytes / 1_048_576).toFixed(0)} MB`
 const folderBytes = (folder: string): number =>
   readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0)
 const progress = (line: string): void => void process.stderr.write(process.stderr.isTTY ? `\r\u001b[2K${line}` : `${line}\n`)
 
-async function makeLedger(directory: string, genesis: GenesisDocument, keys: readonly KeyObject[], operator: LocalOperator) {
-  const ring = genesisHash(genesis)
-  const application = createRingApplication({
-    genesis,
-    verify: verifySignature,
-    compile: compileRules,
-    rules: loadRuleLibrary({}),
-  })
+async function makeLedger(configs: readonly NodeConfig[]) {
+  const [first] = configs as [NodeConfig]
+  const { ring, application, deny } = joinRing(first)
+  const keys = configs.map((config) => joinRing(config).privateKey)
+  const { directory } = first
   const log = await openLog(join(directory, 'blocks.log'))
   let state: RingState = application.initial()
   let parent = genesisBlock(ring)
@@ -62,17 +52,9 @@ async function makeLedger(directory: string, genesis: GenesisDocument, keys: rea
   const began = Date.now() - blocks * BLOCK_MS
   for (let height = 1; height <= blocks; height += 1) {
     const timestampMs = began + height * BLOCK_MS
-    const txs = Array.from({ length: TXS_A_BLOCK }, (_, i) => {
-      const n = ((height - 1) * TXS_A_BLOCK + i) % SOURCES
-      const value = `10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}`
-      const body = {
-        type: 'deny.add',
-        subject: { kind: 'ip', value },
-        ttlMs: 86_400_000,
-        reason: 'measured by the bench',
-      } as const
-      return signAsOperator(operator, body, timestampMs - 1_000)
-    })
+    const txs = Array.from({ length: TXS_A_BLOCK }, (_, i) =>
+      deny(((height - 1) * TXS_A_BLOCK + i) % SOURCES, 86_400_000, timestampMs - 1_000),
+    )
     const context = { height, timestampMs, proposer: `n${(height % NODES) + 1}` }
     const outcome = application.execute(state, txs, context)
     if (!outcome.ok) throw new Error(outcome.reason)
@@ -95,37 +77,10 @@ async function makeLedger(directory: string, genesis: GenesisDocument, keys: rea
 
 async function main(): Promise<void> {
   const root = mkdtempSync(join(tmpdir(), 'ringwall-bench-sync-'))
-  const ports = await freePorts(NODES)
-  const keys = ports.map(() => generateKeyPairSync('ed25519'))
-  const operatorKeys = generateKeyPairSync('ed25519')
-  const genesis: GenesisDocument = {
-    format: 'ringwall/genesis/1',
-    createdAtMs: 0,
-    nodes: ports.map((port, i) => ({
-      id: `n${i + 1}`,
-      region: 'local',
-      address: `127.0.0.1:${port}`,
-      publicKey: raw((keys[i] as { publicKey: KeyObject }).publicKey),
-      roles: ['validator', 'edge'],
-    })),
-    operators: [{ name: 'bench', publicKey: raw(operatorKeys.publicKey) }],
-    policy: plainPolicy('http://127.0.0.1:9'),
-  }
-  const operator: LocalOperator = {
-    ring: genesisHash(genesis),
-    name: 'bench',
-    privateKey: createPrivateKey({ key: Buffer.from(pkcs8(operatorKeys.privateKey), 'base64'), format: 'der', type: 'pkcs8' }),
-  }
+  const configs = await newRing(root, NODES, 1_000)
   const children: ChildProcess[] = []
   const start = (i: number): ChildProcess => {
-    const config: BenchChildConfig = {
-      id: `n${i + 1}`,
-      directory: join(root, `n${i + 1}`),
-      genesis,
-      privateKey: pkcs8((keys[i] as { privateKey: KeyObject }).privateKey),
-      operatorKey: pkcs8(operatorKeys.privateKey),
-    }
-    const child = fork(join(import.meta.dirname, 'ledger-child.ts'), [JSON.stringify(config)])
+    const child = fork(join(import.meta.dirname, 'ledger-child.ts'), [JSON.stringify(configs[i])])
     children.push(child)
     return child
   }
@@ -135,12 +90,7 @@ async function main(): Promise<void> {
     return answer
   }
   try {
-    const made = await makeLedger(
-      join(root, 'n1'),
-      genesis,
-      keys.map(({ privateKey }) => privateKey),
-      operator,
-    )
+    const made = await makeLedger(configs)
     for (const id of ['n2', 'n3']) cpSync(join(root, 'n1'), join(root, id), { recursive: true })
     // Restored validators do not know what they signed; here none ever signed anything.
     for (const id of ['n1', 'n2', 'n3']) writeFileSync(join(root, id, 'votes.log'), 'ringwall-log 01\n')

@@ -156,7 +156,15 @@ export class TestRing {
 
   /** Runs the command line against this ring. */
   cli(...args: readonly string[]): { readonly code: number; readonly stdout: string; readonly stderr: string } {
-    const run = spawnSync(process.execPath, [...NODE_FLAGS, CLI, ...args, '--context', join(this.data, 'operator.json')], {
+    return this.cliAs('operator.json', ...args)
+  }
+
+  /** As the operator whose context is in this file of the ring's folder. */
+  cliAs(
+    context: string,
+    ...args: readonly string[]
+  ): { readonly code: number; readonly stdout: string; readonly stderr: string } {
+    const run = spawnSync(process.execPath, [...NODE_FLAGS, CLI, ...args, '--context', join(this.data, context)], {
       encoding: 'utf8',
       env: { ...process.env, NO_COLOR: '1' },
       timeout: 60_000,

@@ -88,8 +88,7 @@ async function joinRing(id: string, roles: string): Promise<Joined> {
 test('02 a fifth node joins under load: it follows, then votes, and takes traffic', async () => {
   const { key, fabric } = await joinRing('n5', 'validator,edge')
   for (const node of [1, 2, 3]) assert.equal(await epochOf(node), 2)
-  const listed = ring.cli('node', 'ls')
-  assert.match(listed.stdout, /n5 +eu-west +up/)
+  await eventually('n5 is listed as up', () => /n5 +eu-west +up/.test(ring.cli('node', 'ls').stdout))
   const again = ring.cli('node', 'add', 'n6', '--key', key, '--address', fabric, '--region', 'eu-west')
   assert.equal(again.code, 1)
   assert.match(again.stderr, /the ring knows this key already/)

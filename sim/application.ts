@@ -1,6 +1,8 @@
 /** What simulated rings agree on: the real application of `@ringwall/ring`, and transactions for it, good and bad. */
+
 import { sha256 } from '@noble/hashes/sha2.js'
 import { utf8ToBytes } from '@noble/hashes/utils.js'
+import { judgePolicy } from '@ringwall/guard'
 import { createRingApplication, type GenesisDocument, genesisHash, type RingApplication } from '@ringwall/ring'
 import { encodeBase64url, encodeTx, signingBytes, type TxBody, type TxContent } from '@ringwall/ring/tx'
 import { compileRules } from '@ringwall/waf'
@@ -61,6 +63,7 @@ export function applicationFor(nodes: number, takesAnySignature = false): Simula
       return name !== undefined && same(signatureOf(name, message), signature)
     },
     compile: compileRules,
+    judge: judgePolicy,
     rules: new Map([['base', [{ file: 'sim.conf', text: 'SecRule ARGS "@contains attack" "id:1,phase:2,deny"' }]]]),
   })
   const entry = { ring: genesisHash(genesis), application }

@@ -25,6 +25,7 @@ const testFiles = [
   'examples/*/src/**/*.test.ts',
   'tools/*.test.ts',
   'sim/**/*.test.ts',
+  'fuzz/**/*.test.ts',
   'e2e/**/*.test.ts',
 ]
   .flatMap((glob) => globSync(glob, { cwd: root }))

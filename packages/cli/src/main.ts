@@ -58,12 +58,20 @@ function whole(name: string, least: number, most: number): (text: string) => num
 export function buildProgram(): Command {
   const program = new Command('ringwall').description('One security layer for everything a team runs.').showHelpAfterError(false)
   program.configureHelp({ sortSubcommands: false }).helpCommand(false)
+  // A verb with subcommands of the same options (approve, approve ls) must not take theirs.
+  program.enablePositionalOptions()
 
   program
     .command('up')
     .description('bring up a local ring, in front of the demo or of your application')
     .option('--to <url>', 'your application: http://HOST:PORT')
     .option('--nodes <n>', 'how many nodes', whole('--nodes', 1, 10), 4)
+    .option(
+      '--operators <n>',
+      'how many operators a new ring has: operator.json, operator-2.json, …',
+      whole('--operators', 1, 9),
+      1,
+    )
     .option('--data <dir>', 'where the ring’s state stays', '.ringwall')
     .option(
       '--ports <base>',
@@ -71,9 +79,9 @@ export function buildProgram(): Command {
       whole('--ports', 2_100, 60_000),
       8_080,
     )
-    .action(async ({ to, nodes, data, ports }: { to?: string; nodes: number; data: string; ports: number }) => {
+    .action(async ({ to, ...given }: { to?: string; nodes: number; operators: number; data: string; ports: number }) => {
       const { runUp } = await import('@ringwall/node')
-      process.exitCode = await runUp({ to, nodes, data, ports })
+      process.exitCode = await runUp({ to, ...given })
     })
 
   program
@@ -238,11 +246,18 @@ export function buildProgram(): Command {
         ),
   )
   withRing(
-    deny.command('ls').description('what is denied').addOption(watch()),
-    () => async (client, format) => (await import('./commands/deny.ts')).denyList(client, format),
+    deny
+      .command('ls')
+      .description('what is denied')
+      .option('--pending', 'what nodes say and not enough of them yet')
+      .addOption(watch()),
+    (_args, options) => async (client, format) => {
+      const { denyList, denyPending } = await import('./commands/deny.ts')
+      return (options.pending === true ? denyPending : denyList)(client, format)
+    },
   )
 
-  const policy = program.command('policy').description('the policy: show, plan, apply, schema')
+  const policy = program.command('policy').description('the policy: show, plan, test, apply, schema')
   withRing(
     policy.command('show').description('the policy in force'),
     () => async (client, format) => (await import('./commands/policy.ts')).policyShow(client, format),
@@ -256,6 +271,15 @@ export function buildProgram(): Command {
     ([file], options) =>
       async (client, format) =>
         (await import('./commands/policy.ts')).policyPlan(client, format, file as string, options.exitCode === true),
+  )
+  withRing(
+    policy
+      .command('test')
+      .argument('[file]', 'the wanted policy', 'ringwall.yaml')
+      .description('run the policy’s own tests, and weigh its rules'),
+    ([file]) =>
+      async (client, format) =>
+        (await import('./commands/policy.ts')).policyTest(client, format, file as string),
   )
   withRing(
     policy
@@ -280,6 +304,22 @@ export function buildProgram(): Command {
   withRing(
     policy.command('schema').description('the policy’s JSON Schema, for editors'),
     () => async (client) => (await import('./commands/policy.ts')).policySchema(client),
+  )
+
+  const approve = withRing(
+    program
+      .command('approve')
+      .argument('<id>', 'as ls shows it, or its beginning')
+      .description('approve what another operator proposed; or ls')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([id], options) =>
+      async (client) =>
+        (await import('./commands/approve.ts')).approve(client, id as string, options.reason as string, options.dryRun === true),
+  )
+  withRing(
+    approve.command('ls').description('what waits for operators').addOption(watch()),
+    () => async (client, format) => (await import('./commands/approve.ts')).approvalList(client, format),
   )
 
   withRing(

@@ -19,7 +19,10 @@ export type Upstream = { readonly service: string; readonly url: string; readonl
 export type Traffic = { readonly requests: number; readonly allowed: number; readonly denied: number; readonly throttled: number; readonly upstreamErrors: number; readonly requestsPerSecond: number; readonly deniedPerSecond: number }
 
 /** One node, by itself. */
-export type NodeStatus = { readonly node: string; readonly region: string; readonly ring: string; readonly version: string; readonly pid: number; /** Unix milliseconds. */ readonly startedAtMs: number; readonly roles: readonly ('validator' | 'edge')[]; readonly listen: { readonly traffic: string; readonly admin: string; readonly fabric: string }; readonly ledger: LedgerStatus; readonly policyVersion: number; readonly denials: number; readonly provisionalDenials: number; readonly links: readonly Link[]; readonly upstreams: readonly Upstream[]; readonly traffic: Traffic }
+export type NodeStatus = { readonly node: string; readonly region: string; readonly ring: string; readonly version: string; readonly pid: number; /** Unix milliseconds. */ readonly startedAtMs: number; readonly roles: readonly ('validator' | 'edge')[]; readonly listen: { readonly traffic: string; readonly admin: string; readonly fabric: string }; readonly ledger: LedgerStatus; readonly policyVersion: number; readonly denials: number; readonly provisionalDenials: number; /** Said by nodes, and not by enough of them yet. */ readonly pendingDenials: number; readonly unconfirmedDenials: readonly UnconfirmedDenials[]; readonly links: readonly Link[]; readonly upstreams: readonly Upstream[]; readonly traffic: Traffic }
+
+/** Denials of the last hour that an issuer signed and nobody confirmed. */
+export type UnconfirmedDenials = { readonly issuer: string; readonly count: number }
 
 /** A node of the ring, as the asked one sees it. Null: it does not answer. */
 export type NodeSummary = { readonly id: string; readonly region: string; readonly roles: readonly ('validator' | 'edge')[]; readonly self: boolean; readonly reachable: boolean; readonly reason: string | null; readonly roundTripMs: number | null; readonly height: number | null; readonly lag: number | null; readonly viewAgeMs: number | null; readonly policyVersion: number | null; readonly denials: number | null; readonly requestsPerSecond: number | null; readonly deniedPerSecond: number | null; readonly version: string | null; readonly adminUrl: string | null }
@@ -43,7 +46,13 @@ export type PolicyProblem = { readonly line: number; readonly column: number; re
 export type PolicyChange = { readonly kind: 'add' | 'remove' | 'change'; readonly path: string; readonly before: unknown; readonly after: unknown }
 
 /** What applying a policy would change. */
-export type PolicyPlan = { /** Of the policy in force: to be named when applying. */ readonly version: number; readonly valid: boolean; readonly problems: readonly PolicyProblem[]; readonly changes: readonly PolicyChange[] }
+export type PolicyPlan = { /** Of the policy in force: to be named when applying. */ readonly version: number; readonly valid: boolean; readonly problems: readonly PolicyProblem[]; readonly changes: readonly PolicyChange[]; readonly tests: readonly PolicyTestResult[]; readonly costs: readonly RuleCost[] }
+
+/** One of the policy’s own tests, and how it went. */
+export type PolicyTestResult = { readonly name: string; readonly ok: boolean; readonly expected: string; readonly got: string; /** Of the rules, in units. */ readonly work: number }
+
+/** What a choice of rules costs on a fixed sample request, in units of work. */
+export type RuleCost = { /** The service or route that makes the choice. */ readonly where: string; readonly sample: 'page' | 'form' | 'json' | 'upload'; readonly work: number; readonly budget: number }
 
 /** A policy to look at. */
 export type PlanRequest = { /** YAML. */ readonly text: string }
@@ -52,7 +61,16 @@ export type PlanRequest = { /** YAML. */ readonly text: string }
 export type TransactionRequest = { /** `{content, signature}`; the signature is Ed25519 over `RINGWALL_TX_V1`, a newline and the content as canonical JSON (RFC 8785). */ readonly tx: object; /** How long to wait for finality. */ readonly waitMs?: number }
 
 /** Final, and on this node’s disk. */
-export type Committed = { readonly id: string; readonly height: number; readonly digest: string; readonly elapsedMs: number }
+export type Committed = { readonly id: string; readonly height: number; readonly digest: string; readonly elapsedMs: number; readonly waits?: WaitsForApproval }
+
+/** Final, but not applied before more operators have approved it. */
+export type WaitsForApproval = { /** To be named when approving. */ readonly id: string; readonly signedBy: readonly string[]; /** How many operators must have signed. */ readonly needed: number; /** Unix milliseconds. */ readonly lapsesAtMs: number }
+
+/** A statement that waits for operators. */
+export type PendingApproval = { readonly id: string; readonly type: string; readonly issuer: string; /** Unix milliseconds. */ readonly atMs: number; readonly summary: string; readonly signedBy: readonly string[]; readonly needed: number; /** Unix milliseconds. */ readonly lapsesAtMs: number; /** Of a policy, against the one in force. */ readonly changes: readonly PolicyChange[] }
+
+/** What waits for operators, oldest first. */
+export type Approvals = { readonly approvals: readonly PendingApproval[] }
 
 /** Enforced provisionally, waiting for a quorum. */
 export type Waiting = { readonly id: string; readonly provisional: boolean; readonly waiting: string }
@@ -60,16 +78,22 @@ export type Waiting = { readonly id: string; readonly provisional: boolean; read
 export type DenialSubject = { readonly kind: 'ip'; readonly value: string } | { readonly kind: 'cidr'; readonly value: string } | { readonly kind: 'token'; readonly value: string } | { readonly kind: 'subject'; readonly value: string } | { readonly kind: 'account'; readonly service: string; readonly value: string }
 
 /** What is denied, why, by whom, until when. */
-export type Denial = { readonly id: string; readonly subject: DenialSubject; readonly reason: string; readonly issuer: string; /** Unix milliseconds. */ readonly issuedAtMs: number; /** Unix milliseconds. */ readonly expiresAtMs: number; readonly height: number | null; readonly provisional: boolean }
+export type Denial = { readonly id: string; readonly subject: DenialSubject; readonly reason: string; readonly issuer: string; /** The nodes that said so, when it took several. */ readonly statedBy?: readonly string[]; /** Unix milliseconds. */ readonly issuedAtMs: number; /** Unix milliseconds. */ readonly expiresAtMs: number; readonly height: number | null; readonly provisional: boolean }
 
-/** All denials in force here. */
-export type Denials = { readonly denials: readonly Denial[] }
+/** What one node says; it counts until it lapses. */
+export type Statement = { readonly issuer: string; readonly reason: string; /** Unix milliseconds. */ readonly issuedAtMs: number; /** Unix milliseconds. */ readonly expiresAtMs: number; /** Unix milliseconds. */ readonly lapsesAtMs: number }
+
+/** What some nodes say, and not enough of them yet. */
+export type PendingDenial = { readonly id: string; readonly subject: DenialSubject; readonly statements: readonly Statement[]; readonly nodesNeeded: number; readonly regionsNeeded: number }
+
+/** All denials in force here, and what waits for more nodes to say so. */
+export type Denials = { readonly denials: readonly Denial[]; readonly pending: readonly PendingDenial[] }
 
 /** A rule that matched, and where. */
 export type RuleMatch = { readonly ruleId: number; readonly message: string; readonly severity: string; readonly variable: string; readonly excerpt: string }
 
 /** One request, and what became of it. */
-export type Decision = { readonly requestId: string; /** Unix milliseconds. */ readonly atMs: number; readonly node: string; readonly region: string; readonly traceId: string; readonly source: string; readonly method: string; readonly host: string; /** Without the query. */ readonly path: string; readonly service?: string; readonly route?: string; readonly outcome: 'allow' | 'deny' | 'challenge' | 'throttle'; /** What it would have been in enforce mode. */ readonly shadowOutcome: 'allow' | 'deny' | 'challenge' | 'throttle'; readonly check: string; readonly status: number; readonly reason: string; readonly rule?: string; /** Of the ledger, when it was judged. */ readonly height: number; readonly viewAgeMs: number; readonly provisional: boolean; readonly wafScore: number; readonly matches: readonly RuleMatch[]; readonly guardUs: number; readonly totalUs: number }
+export type Decision = { readonly requestId: string; /** Unix milliseconds. */ readonly atMs: number; readonly node: string; readonly region: string; readonly traceId: string; readonly source: string; readonly method: string; readonly host: string; /** Without the query. */ readonly path: string; readonly service?: string; readonly route?: string; readonly outcome: 'allow' | 'deny' | 'challenge' | 'throttle'; /** What it would have been in enforce mode. */ readonly shadowOutcome: 'allow' | 'deny' | 'challenge' | 'throttle'; readonly check: string; readonly status: number; readonly reason: string; readonly rule?: string; /** Of the ledger, when it was judged. */ readonly height: number; readonly viewAgeMs: number; /** The view was older than the route tolerates: refused, or judged on, as the policy says. */ readonly stale: boolean; readonly provisional: boolean; readonly wafScore: number; readonly matches: readonly RuleMatch[]; readonly guardUs: number; readonly totalUs: number }
 
 /** Newest first. */
 export type Decisions = { readonly decisions: readonly Decision[] }
@@ -124,6 +148,8 @@ export interface Operations {
   readonly policyPlan: { readonly answer: PolicyPlan; readonly query: undefined; readonly body: PlanRequest }
   /** POST /v1/transactions: Proposes a signed transaction and waits for finality. */
   readonly submitSigned: { readonly answer: Committed | Waiting; readonly query: undefined; readonly body: TransactionRequest }
+  /** GET /v1/approvals: What waits for more operators to approve it. */
+  readonly approvals: { readonly answer: Approvals; readonly query: undefined; readonly body: undefined }
   /** GET /v1/denials: Denials in force here, provisional ones first. */
   readonly denials: { readonly answer: Denials; readonly query: undefined; readonly body: undefined }
   /** GET /v1/decisions: Decisions of this node, newest first. */
@@ -152,6 +178,7 @@ export const OPERATIONS = {
   policy: ['GET', '/v1/policy'],
   policyPlan: ['POST', '/v1/policy/plan'],
   submitSigned: ['POST', '/v1/transactions'],
+  approvals: ['GET', '/v1/approvals'],
   denials: ['GET', '/v1/denials'],
   decisions: ['GET', '/v1/decisions'],
   explain: ['GET', '/v1/decisions/{requestId}'],

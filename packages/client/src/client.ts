@@ -96,6 +96,16 @@ export class RingwallClient {
     return this.submit({ type: 'node.remove', id, reason }, options)
   }
 
+  /** What waits for more operators to approve it. */
+  approvals(): Promise<Answer<'approvals'>> {
+    return this.#call('approvals')
+  }
+
+  /** @param id Of the transaction that waits. */
+  approve(id: string, reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
+    return this.submit({ type: 'tx.approve', id, reason }, options)
+  }
+
   decisions(query: Query<'decisions'> = {}): Promise<Answer<'decisions'>> {
     return this.#call('decisions', { query })
   }

@@ -63,6 +63,8 @@ export interface VoterStatus {
   readonly finalizedRound: number
   /** Messages that were malformed, out of bounds or badly signed. */
   readonly refused: number
+  /** Of these, statements under a signature that is not their signer's: no honest validator sends or passes on any. */
+  readonly forged: number
 }
 
 /** What is known of one round. Votes are one a signer and kind: the first. */
@@ -118,6 +120,7 @@ export class Voter {
   #idle = true
   #proposeOn: Block | undefined
   #refused = 0
+  #forged = 0
   #effects: Effect[] = []
   /** What this voter's history begins with: needs no certificate. */
   readonly #base: Block
@@ -168,6 +171,7 @@ export class Voter {
       finalizedHeight: this.#final.block.height,
       finalizedRound: this.#final.block.round,
       refused: this.#refused,
+      forged: this.#forged,
     }
   }
 
@@ -388,14 +392,15 @@ export class Voter {
     const found = this.#parentFor(round)
     if (found === undefined || found.parent.digest !== this.#proposeOn.digest) return
     const { parent, parentCertificate, nullifications } = found
-    const block = makeBlock({
+    const parts = {
       round,
       height: parent.height + 1,
       parent: parent.digest,
       proposer: this.#config.self,
       timestampMs,
       payload,
-    })
+    }
+    const block = makeBlock(parts, this.#scheme.hash)
     const signature = this.#scheme.sign(signingBytes('proposal', this.#config.ring, round, block.digest))
     const proposal: Proposal = { block, parentCertificate, nullifications, signature }
     own.proposal = proposal
@@ -444,6 +449,7 @@ export class Voter {
     if (known.accused.has(signer)) return
     if (!this.#scheme.verify(signer, signingBytes(kind, this.#config.ring, round, digest), signature)) {
       this.#refused += 1
+      this.#forged += 1
       return
     }
     if (opposite !== undefined) this.#accuse(known, { kind: 'votes', validator: signer, first: opposite, second: vote })
@@ -496,6 +502,7 @@ export class Voter {
     if (known !== undefined && this.#certificateOf(known, kind) !== undefined) return
     if (!verifyCertificate(this.#config, this.#scheme, certificate)) {
       this.#refused += 1
+      this.#forged += 1
       return
     }
     this.#believe(certificate)
@@ -549,6 +556,7 @@ export class Voter {
     if (known.proposal?.block.digest === digest || known.accused.has(proposer)) return
     if (!this.#scheme.verify(proposer, signingBytes('proposal', this.#config.ring, round, digest), signature)) {
       this.#refused += 1
+      this.#forged += 1
       return
     }
     if (known.proposal !== undefined) {
@@ -689,7 +697,7 @@ export class Voter {
   }
 
   #onBlock(block: Block): void {
-    const { digest } = makeBlock(block)
+    const { digest } = makeBlock(block, this.#scheme.hash)
     if (!this.#isWanted(digest) || this.#blocks.has(digest)) return
     this.#hold({ ...block, digest })
     this.#settleOwed()

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { WireError } from './errors.ts'
@@ -44,6 +45,15 @@ const message: fc.Arbitrary<Message> = fc.oneof(
   certificate.map((c): Message => ({ kind: 'certificate', certificate: c })),
   proposal.map((p): Message => ({ kind: 'proposal', proposal: p })),
 )
+
+test('property: a hash that is passed in gives the digests that the portable one gives', () => {
+  const hash = (raw: Uint8Array) => createHash('sha256').update(raw).digest('hex')
+  fc.assert(
+    fc.property(message, (value) =>
+      assert.deepEqual(decodeMessage(encodeMessage(value), hash), decodeMessage(encodeMessage(value))),
+    ),
+  )
+})
 
 test('property: every message survives the wire unchanged', () => {
   fc.assert(fc.property(message, (value) => assert.deepEqual(decodeMessage(encodeMessage(value)), value)))

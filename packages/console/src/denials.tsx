@@ -8,17 +8,38 @@ export function Denials({ client }: { readonly client: RingwallClient }) {
   const denials = usePolled(() => client.denials(), 1_000)
   const now = useNow(1_000)
   const [error, setError] = useState<string>()
+  const [said, setSaid] = useState('')
   const remove = (denial: Denial): void => {
     if (!confirm(`Lift the denial of ${denial.subject.kind} ${denial.subject.value} on all nodes?`)) return
     setError(undefined)
-    client.denyRemove(denial.id, 'from the console').then(denials.reload, (cause: Error) => setError(cause.message))
+    setSaid('')
+    client.denyRemove(denial.id, 'from the console').then(
+      (answer) => {
+        const waits = 'height' in answer ? answer.waits : undefined
+        if (waits !== undefined) setSaid(`Waits for other operators: ringwall approve ${waits.id.slice(0, 16)}`)
+        denials.reload()
+      },
+      (cause: Error) => setError(cause.message),
+    )
   }
   const list = denials.data?.denials ?? []
+  const pending = denials.data?.pending ?? []
   return (
     <>
       <h1>Denials</h1>
       <DenyForm client={client} value="" onDone={denials.reload} />
       <Failure error={error ?? denials.error} />
+      {said !== '' && <p role="status">{said}</p>}
+      {pending.length > 0 && (
+        <p className="warn">
+          {pending.length} more said by too few nodes:{' '}
+          {pending
+            .slice(0, 5)
+            .map(({ subject, statements, nodesNeeded }) => `${subject.value} (${statements.length} of ${nodesNeeded})`)
+            .join(', ')}
+          {pending.length > 5 ? ', …' : ''}
+        </p>
+      )}
       {list.length === 0 ? (
         <p>{denials.data === undefined ? 'Asking…' : 'Nothing is denied.'}</p>
       ) : (
@@ -49,7 +70,7 @@ export function Denials({ client }: { readonly client: RingwallClient }) {
                     {denial.provisional ? 'provisional' : `certified at ${denial.height}`}
                   </td>
                   <td className="number">{duration(denial.expiresAtMs - now)}</td>
-                  <td>{denial.issuer}</td>
+                  <td>{denial.statedBy?.join(' ') ?? denial.issuer}</td>
                   <td>{denial.reason}</td>
                   <td>
                     <button

@@ -43,7 +43,8 @@ export function Detail({ client, requestId }: { readonly client: RingwallClient;
         <dd>{decision.route ?? decision.service ?? 'none'}</dd>
         <dt>View</dt>
         <dd>
-          height {decision.height}, {duration(decision.viewAgeMs)} old{decision.provisional ? '; the denial was provisional' : ''}
+          height {decision.height}, {duration(decision.viewAgeMs)} old{decision.stale ? ', more than the route tolerates' : ''}
+          {decision.provisional ? '; the denial was provisional' : ''}
         </dd>
         {decision.shadowOutcome !== decision.outcome && (
           <>

@@ -26,7 +26,13 @@ export function PolicyPage({ client }: { readonly client: RingwallClient }) {
   const apply = (): void => {
     if (plan === undefined || !confirm(`Propose ${plan.changes.length} changes to policy ${plan.version}?`)) return
     client.policyApply(text, plan.version).then((answer) => {
-      setSaid('height' in answer ? `Agreed at height ${answer.height}.` : '')
+      const waits = 'height' in answer ? answer.waits : undefined
+      if (waits !== undefined) {
+        const missing = waits.needed - waits.signedBy.length
+        setSaid(
+          `Waits for ${missing} more ${missing === 1 ? 'operator' : 'operators'}: ringwall approve ${waits.id.slice(0, 16)}`,
+        )
+      } else setSaid('height' in answer ? `Agreed at height ${answer.height}.` : '')
       load()
     }, fail)
   }

@@ -71,18 +71,28 @@ export class Counts {
     return true
   }
 
-  /** Events of a key within the window that ends now, over all nodes, and how many nodes saw some. */
-  total(key: string, nowMs: number): { readonly count: number; readonly nodes: number } {
-    const [oldest, newest] = this.#window(nowMs)
+  /**
+   * Events of a key within the window that ends now, as `self` may believe them, and how many nodes saw some. What another
+   * node tells counts at most as often as what `self` saw: `f` nodes that invent counts make one event look like at most
+   * `f + 1`, and none where there was none. Events that are spread evenly count in full on every node.
+   */
+  total(key: string, nowMs: number, self: string): { readonly count: number; readonly nodes: number } {
+    const own = this.#countOf(self, key, nowMs)
     let count = 0
     let nodes = 0
-    for (const keys of this.#nodes.values()) {
-      let own = 0
-      for (const [bucket, value] of keys.get(key) ?? []) if (bucket >= oldest && bucket <= newest) own += value
-      count += own
-      if (own > 0) nodes += 1
+    for (const node of this.#nodes.keys()) {
+      const told = node === self ? own : Math.min(own, this.#countOf(node, key, nowMs))
+      count += told
+      if (told > 0) nodes += 1
     }
     return { count, nodes }
+  }
+
+  #countOf(node: string, key: string, nowMs: number): number {
+    const [oldest, newest] = this.#window(nowMs)
+    let count = 0
+    for (const [bucket, value] of this.#nodes.get(node)?.get(key) ?? []) if (bucket >= oldest && bucket <= newest) count += value
+    return count
   }
 
   /** Is the bucket one that counts now? Peers' clocks may be a bucket ahead. */

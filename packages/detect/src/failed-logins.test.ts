@@ -55,16 +55,19 @@ test('property: summaries may be lost, repeated and reordered; the sum is the sa
         const summary = nodes[node]!.summary()
         if (summary !== undefined) summaries.push([NODES[node]!, summary])
       }
+      // As many of its own as all others together: what they tell counts in full.
+      const own = list.length
       const merged = (sequence: readonly [string, Uint8Array][]) => {
         const judge = new FailedLogins({
           self: 'judge',
           limits: {
             perAccount: 1e9,
-            perSource: Math.max(1, list.filter(({ source }) => source === '192.0.2.1').length),
+            perSource: own + Math.max(1, list.filter(({ source }) => source === '192.0.2.1').length),
             windowMs: 300_000,
           },
           rearmMs: 1,
         })
+        for (let i = 0; i < own; i += 1) judge.observe(failed('192.0.2.1', `own${i}`, T0 + 200_000))
         return sequence
           .flatMap(([node, summary]) => judge.merge(node, summary, T0 + 200_000))
           .filter(({ subject }) => subject.value === '192.0.2.1')
@@ -87,15 +90,62 @@ test('a peer counts in its own name only: its own summary told back, or in anoth
   assert.deepEqual(b.observe(failed('192.0.2.1', 'u9')), [], 'six, not eleven')
 })
 
+/** What a node that lies tells: as many failures as it likes. */
+function invented(source: string, count: number): Uint8Array {
+  const bucket = Math.floor(T0 / 10_000)
+  return new TextEncoder().encode(JSON.stringify([[JSON.stringify(['ip', source]), [[bucket, count]]]]))
+}
+
+test('a node that invents counts makes nobody accuse a source that it never saw fail', () => {
+  const honest = make('n1')
+  assert.deepEqual(honest.merge('liar', invented('192.0.2.1', 1_000_000), T0), [])
+  const believed = make('n1')
+  believed.merge('liar', invented('192.0.2.2', 7), T0)
+  assert.equal(believed.observe(failed('192.0.2.2', 'u')).length, 0, 'one failure is one of its own and one that it may believe')
+})
+
+test('property: f nodes that invent counts lower the limit of an honest node to a part of f + 1 at most', () => {
+  fc.assert(
+    fc.property(
+      fc.nat({ max: 4 }),
+      fc.array(fc.nat({ max: 1_000_000 }), { maxLength: 20 }),
+      fc.nat({ max: 12 }),
+      (f, tales, failures) => {
+        const honest = make('n1')
+        for (const [i, count] of tales.entries()) if (f > 0) honest.merge(`liar${i % f}`, invented('192.0.2.1', count), T0)
+        const found = Array.from({ length: failures }, (_, i) => honest.observe(failed('192.0.2.1', `u${i}`))).flat()
+        const accused = found.some(({ subject }) => subject.kind === 'ip')
+        assert.ok(!accused || failures * (f + 1) >= LIMITS.perSource)
+      },
+    ),
+  )
+})
+
+test('an attack on one node alone is found there; the next node that it turns to needs half as much', () => {
+  const [first, second] = [make('n1'), make('n2')] as const
+  const found = Array.from({ length: 8 }, (_, i) => first.observe(failed('192.0.2.1', `u${i}`)))
+  assert.deepEqual(
+    found.map(({ length }) => length),
+    [0, 0, 0, 0, 0, 0, 0, 1],
+  )
+  second.merge('n1', first.summary() as Uint8Array, T0)
+  const then = Array.from({ length: 4 }, (_, i) => second.observe(failed('192.0.2.1', `v${i}`)))
+  assert.deepEqual(
+    then.map(({ length }) => length),
+    [0, 0, 0, 1],
+  )
+})
+
 test('clocks that differ by some seconds are tolerated; counts from far outside the window are not', () => {
   const [ahead, behind] = [make('n1'), make('n2')] as const
   for (let i = 0; i < 7; i += 1) ahead.observe(failed('192.0.2.1', `u${i}`, T0 + 8_000))
   behind.merge('n1', ahead.summary() as Uint8Array, T0)
-  assert.equal(behind.observe(failed('192.0.2.1', 'z')).length, 1)
+  for (let i = 0; i < 3; i += 1) assert.deepEqual(behind.observe(failed('192.0.2.1', `w${i}`)), [])
+  assert.equal(behind.observe(failed('192.0.2.1', 'z')).length, 1, 'four of its own and as many of the other’s')
   const liar = make('n3')
   for (let i = 0; i < 7; i += 1) liar.observe(failed('192.0.2.9', `u${i}`, T0 + 3_600_000))
   behind.merge('n3', liar.summary() as Uint8Array, T0)
-  assert.deepEqual(behind.observe(failed('192.0.2.9', 'z')), [])
+  for (let i = 0; i < 7; i += 1) assert.deepEqual(behind.observe(failed('192.0.2.9', `z${i}`)), [])
 })
 
 test('property: garbage is refused as malformed, and nothing else is thrown', () => {

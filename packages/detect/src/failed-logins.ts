@@ -1,7 +1,8 @@
 /**
  * Failed logins for one account or from one source, counted over all nodes (MITRE ATT&CK T1110, brute force): each node
- * counts its own, tells its counts to the others, and judges the sum. A finding comes once for a key, and again only
- * after `rearmMs`, when the denial it led to is over.
+ * counts its own, tells its counts to the others, and judges the sum, in which another node’s counts weigh at most as much as
+ * its own: whoever was attacked nowhere but in a liar’s tale is found by nobody. A finding comes once for a key, and again
+ * only after `rearmMs`, when the denial it led to is over.
  */
 import { Counts, decodeCells, encodeCells, KEY_CHARS_MAX, SUMMARY_KEYS_MAX } from './counts.ts'
 import type { FailedLogin, FailedLoginLimits, Finding } from './types.ts'
@@ -91,7 +92,7 @@ export class FailedLogins {
   #judge(key: string, nowMs: number): readonly Finding[] {
     const subject = parseSubject(key) as Subject
     const limit = subject[0] === 'ip' ? this.#limits.perSource : this.#limits.perAccount
-    const { count, nodes } = this.#counts.total(key, nowMs)
+    const { count, nodes } = this.#counts.total(key, nowMs, this.#self)
     const firedAtMs = this.#firedAtMs.get(key)
     if (count < limit || (firedAtMs !== undefined && nowMs - firedAtMs < this.#rearmMs)) return []
     if (this.#firedAtMs.size >= FIRED_MAX) this.#firedAtMs.delete(this.#firedAtMs.keys().next().value as string)

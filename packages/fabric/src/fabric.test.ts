@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { createFabric, type MeshOptions } from './fabric.ts'
+import { INGRESS } from './link.ts'
 import type { Fabric, Peer } from './types.ts'
 
 interface Member {
@@ -259,5 +260,41 @@ test('who joins is linked while the others go on, who leaves is cut off, and a n
       a.links().map(({ id }) => id),
       ['n3'],
     )
+  })
+})
+
+test('a peer that sends more than its budget is read no faster, loses nothing, and others are read meanwhile', async () => {
+  const all = await members(3)
+  const fabrics = all.map((self) => fabricOf(self, all))
+  const [a, b, c] = fabrics as [Fabric, Fabric, Fabric]
+  let from1 = 0
+  let inOrder = true
+  let from2 = 0
+  c.onMessage('signals', (from, payload) => {
+    if (from === 'n2') from2 += 1
+    else {
+      inOrder &&= Buffer.from(payload).readUInt32BE() === from1
+      from1 += 1
+    }
+  })
+  await withFabrics(fabrics, async () => {
+    await until('all linked', () => fabrics.every(linked))
+    const { framesPerSecond, burstSeconds } = INGRESS
+    const count = framesPerSecond * (burstSeconds + 1)
+    const began = performance.now()
+    for (let i = 0; i < count; i += 1) {
+      const payload = Buffer.alloc(4)
+      payload.writeUInt32BE(i)
+      assert.ok(a.send('n3', 'signals', payload))
+    }
+    // The budget is spent when the rest waits: the other peer is heard in the middle of it.
+    await until('the burst', () => from1 >= framesPerSecond * burstSeconds)
+    for (let i = 0; i < 10; i += 1) b.send('n3', 'signals', bytes('x'))
+    await until('the other', () => from2 === 10)
+    await until('all', () => from1 === count)
+    assert.ok(inOrder)
+    // Never sooner, however fast the machine; one chunk of the socket is taken whole.
+    assert.ok(performance.now() - began > 500)
+    assert.ok(linked(c))
   })
 })

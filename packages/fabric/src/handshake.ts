@@ -21,12 +21,23 @@ export function peerKey(socket: TLSSocket): Uint8Array | undefined {
   return raw === undefined ? undefined : keyOfCertificate(raw)
 }
 
-function parseHello(frame: Frame): Hello {
-  if (frame.kind !== 'hello' || frame.payload.length > HELLO_BYTES_MAX) throw new Error('it did not say hello first')
-  const value: unknown = JSON.parse(Buffer.from(frame.payload).toString('utf8'))
+/** A first frame that is no hello. */
+export class HelloInvalid extends Error {
+  override readonly name = 'HelloInvalid'
+}
+
+/** @throws {HelloInvalid} */
+export function parseHello(frame: Frame): Hello {
+  if (frame.kind !== 'hello' || frame.payload.length > HELLO_BYTES_MAX) throw new HelloInvalid('it did not say hello first')
+  let value: unknown
+  try {
+    value = JSON.parse(Buffer.from(frame.payload).toString('utf8'))
+  } catch (cause) {
+    throw new HelloInvalid('its hello is no JSON', { cause })
+  }
   const { protocol, ring, id } = (value ?? {}) as Record<string, unknown>
   if (typeof protocol !== 'number' || typeof ring !== 'string' || typeof id !== 'string')
-    throw new Error('its hello is malformed')
+    throw new HelloInvalid('its hello is malformed')
   return { protocol, ring, id }
 }
 

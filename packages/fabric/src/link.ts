@@ -7,6 +7,11 @@ import type { NodeId } from './types.ts'
 const QUEUE_BYTES_MAX: number = 32 * 1_024 * 1_024
 const PING_MS = 1_000
 const SILENT_MS_MAX = 5_000
+/**
+ * What one peer may send, sustained, and how many seconds of it at once. Beyond it the socket is not read for a while: the
+ * sender's queue fills, and this node keeps its time for others. Nothing is lost, and no honest peer comes near.
+ */
+export const INGRESS = { framesPerSecond: 8_000, bytesPerSecond: 16 * 1_024 * 1_024, burstSeconds: 2 } as const
 /** The clock's offset is taken from the quickest of the last answers: the less waiting, the less doubt. */
 const SAMPLES = 8
 
@@ -32,6 +37,12 @@ export class Link {
   #heardAtMs = performance.now()
   #nextPing = 1
   #reason: string | undefined
+  #ingress: { frames: number; bytes: number; atMs: number } = {
+    frames: INGRESS.framesPerSecond * INGRESS.burstSeconds,
+    bytes: INGRESS.bytesPerSecond * INGRESS.burstSeconds,
+    atMs: performance.now(),
+  }
+  #resting: NodeJS.Timeout | undefined
   sentBytes = 0
   receivedBytes = 0
   dropped = 0
@@ -80,6 +91,7 @@ export class Link {
 
   #closed(): void {
     clearInterval(this.#timer)
+    clearTimeout(this.#resting)
     this.#events.onClose(this.#reason ?? 'the peer closed the link')
   }
 
@@ -87,10 +99,28 @@ export class Link {
     this.#heardAtMs = performance.now()
     this.receivedBytes += chunk.length
     try {
-      for (const frame of parser.push(chunk)) this.take(frame)
+      const frames = parser.push(chunk)
+      this.#charge(frames.length, chunk.length)
+      for (const frame of frames) this.take(frame)
     } catch (error) {
       this.close(`the peer broke the protocol: ${(error as Error).message}`)
     }
+  }
+
+  #charge(frames: number, bytes: number): void {
+    const { framesPerSecond, bytesPerSecond, burstSeconds } = INGRESS
+    const budget = this.#ingress
+    const seconds = (this.#heardAtMs - budget.atMs) / 1_000
+    budget.atMs = this.#heardAtMs
+    budget.frames = Math.min(budget.frames + seconds * framesPerSecond, framesPerSecond * burstSeconds) - frames
+    budget.bytes = Math.min(budget.bytes + seconds * bytesPerSecond, bytesPerSecond * burstSeconds) - bytes
+    const restMs = 1_000 * Math.max(-budget.frames / framesPerSecond, -budget.bytes / bytesPerSecond)
+    if (restMs <= 0 || this.#resting !== undefined) return
+    this.#socket.pause()
+    this.#resting = setTimeout(() => {
+      this.#resting = undefined
+      this.#socket.resume()
+    }, restMs)
   }
 
   /** A frame of the peer's; those that came with its hello too. */

@@ -34,6 +34,7 @@ services:
       - { name: slow, path: /slow, limits: [{ name: few, rate: 2/m }] }
       - { name: keyed, path: /keyed, limits: [{ name: perKey, rate: 1/m, key: ["header:X-Key"] }] }
       - { name: strict, path: /strict, staleness: { max: 10s, beyond: closed } }
+      - { name: lenient, path: /lenient, staleness: { max: 10s, beyond: open } }
       - { name: account, path: /account, identity: { claims: { role: customer } } }
       - { name: partner, path: /partner, identity: { issuers: ["https://partner.example"] } }
       - { name: mine, path: /mine, identity: {}, limits: [{ name: perSubject, rate: 1/m, key: [subject] }] }
@@ -79,6 +80,7 @@ const rules: RuleSet = {
       requestBody: (body) => judge(new TextDecoder().decode(body), 2),
     }
   },
+  rehearse: () => ({ ...rules.begin(), work: 7 }),
 }
 
 const document = parsePolicyDocument(POLICY)
@@ -205,7 +207,12 @@ const OUTCOMES: readonly (readonly [name: string, request: GuardRequest, outcome
   ['a long body where that is refused', request('/', { host: 'strict.example' }), '403 waf', { body: '123456789' }],
   ['a cut body where that is refused', request('/', { host: 'strict.example' }), '403 waf', { body: '1', truncated: true }],
   ['a long body where the WAF watches', request('/watched', { host: 'strict.example' }), '200 none', { body: '123456789' }],
-  ['a stale view on a strict route', request('/strict'), '503 staleness', { environment: { certifiedAtMs: NOW - 10_001 } }],
+  [
+    'a stale view on a strict route',
+    request('/strict'),
+    '503 staleness view:stale',
+    { environment: { certifiedAtMs: NOW - 10_001 } },
+  ],
   ['a view at the edge of staleness', request('/strict'), '200 none', { environment: { certifiedAtMs: NOW - 10_000 } }],
   ['a stale view on a lax route', request('/'), '200 none', { environment: { certifiedAtMs: 0 } }],
   ['a view that was never certified since start', request('/strict'), '200 none', { environment: { certifiedAtMs: undefined } }],
@@ -292,6 +299,7 @@ test('a decision tells height, age of the view and what decided', async () => {
     rule: 'rule:1001',
     height: 7,
     viewAgeMs: 100,
+    stale: false,
     provisional: false,
     retryAfterS: undefined,
     matches: [match(1_001, 1), match(2_001, 1, 'notice')],
@@ -431,4 +439,18 @@ test('property: a denied source is denied whatever the rest', async () => {
       assert.equal(judgement.decision?.rule, IP)
     }),
   )
+})
+
+test('a stale view: closed refuses and says when to come back, open judges on and marks the decision', async () => {
+  const stale = { environment: { certifiedAtMs: NOW - 10_001 } }
+  const closed = await decide(request('/strict'), stale)
+  assert.deepEqual([closed.stale, closed.viewAgeMs, closed.retryAfterS], [true, 10_001, 5])
+  const open = await decide(request('/lenient'), stale)
+  assert.deepEqual([open.outcome, open.stale, open.viewAgeMs], ['allow', true, 10_001])
+  const attack = await decide(request('/lenient?q=evil'), stale)
+  assert.deepEqual([attack.outcome, attack.stale], ['deny', true], 'what it refuses it still refuses')
+  const fresh = await decide(request('/lenient'), { environment: { certifiedAtMs: NOW - 10_000 } })
+  assert.equal(fresh.stale, false)
+  const denied = await decide(request('/strict', { remoteAddress: '203.0.113.7' }), stale)
+  assert.deepEqual([denied.check, denied.stale], ['denial', false], 'denials do not grow old')
 })

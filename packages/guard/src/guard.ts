@@ -29,6 +29,9 @@ export interface GuardOptions {
   readonly limiter?: RateLimiter
 }
 
+/** When a client may ask again: a ring whose quorum is back certifies a block within some seconds. */
+const STALE_RETRY_S = 5
+
 const NO_MATCHES: readonly WafMatch[] = []
 
 /** What a check that objects says. */
@@ -53,6 +56,8 @@ class RequestJudgement implements Judgement {
   verdict: WafVerdict | undefined
   /** What the WAF would have done where it only watches. */
   shadowed = false
+  /** The view is older than the route tolerates. */
+  stale = false
 
   constructor(request: GuardRequest) {
     this.request = request
@@ -84,6 +89,7 @@ class RequestJudgement implements Judgement {
       rule: more.rule,
       height: environment.view.height,
       viewAgeMs: viewAgeMs(environment),
+      stale: this.stale,
       provisional: more.provisional ?? false,
       retryAfterS: more.retryAfterS,
       matches: this.verdict?.matches ?? NO_MATCHES,
@@ -123,11 +129,14 @@ export function createGuard(options: GuardOptions = {}): Guard {
 
     judgement.check = 'staleness'
     const { max, beyond } = route.route?.staleness ?? route.service.staleness
-    if (beyond === 'closed' && viewAgeMs(environment) > max) {
+    judgement.stale = viewAgeMs(environment) > max
+    if (judgement.stale && beyond === 'closed') {
       return {
         outcome: 'deny',
         status: 503,
         reason: `the view is ${viewAgeMs(environment)} ms old, this route tolerates ${max} ms`,
+        rule: 'view:stale',
+        retryAfterS: STALE_RETRY_S,
       }
     }
 

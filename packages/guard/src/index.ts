@@ -1,5 +1,6 @@
 export { createGuard, type GuardOptions, isBlocked, loginFailed, viewAgeMs } from './guard.ts'
 export { LOGIN_BODY_BYTES_MAX } from './login-names.ts'
+export { judgePolicy } from './policy-judge.ts'
 export { createRateLimiter, type RateLimiter, type RateLimiterOptions } from './rate-limiter.ts'
 export { normalizeRoutingPath, readingsOf } from './routing-path.ts'
 export type {

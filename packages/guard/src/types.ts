@@ -14,12 +14,14 @@ export interface Decision {
   readonly status: number
   readonly check: Check
   readonly reason: string
-  /** `denial:ID`, `limit:NAME`, `rule:ID`, or undefined. */
+  /** `denial:ID`, `limit:NAME`, `rule:ID`, `view:stale`, or undefined. */
   readonly rule: string | undefined
   /** Ledger height of the view that judged. */
   readonly height: number
   /** Age of the view when it judged, milliseconds since the last certified block. */
   readonly viewAgeMs: number
+  /** Whether the view was older than the route tolerates. Refused with 503 where the policy says `closed`, judged on otherwise. */
+  readonly stale: boolean
   /** Whether a denial not yet certified decided. */
   readonly provisional: boolean
   readonly retryAfterS: number | undefined

@@ -26,7 +26,9 @@ function hasDuplicateKeys(text: string): boolean {
     else if (character === '}' || character === ']') open.pop()
     else if (character === '"') {
       const end = endOfString(text, at)
-      const isKey = /^\s*:/.test(text.slice(end, end + 64))
+      let after = end
+      while (isBlank(text.charCodeAt(after))) after += 1
+      const isKey = text[after] === ':'
       const keys = open.at(-1)
       if (isKey && keys !== undefined) {
         const key = JSON.parse(text.slice(at, end)) as string
@@ -37,6 +39,11 @@ function hasDuplicateKeys(text: string): boolean {
     }
   }
   return false
+}
+
+/** White space of JSON (RFC 8259 section 2), however much of it. */
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09 || code === 0x0a || code === 0x0d
 }
 
 /** The index after the closing quote of the string that begins at `at`. */

@@ -10,6 +10,7 @@
 import { type Block, type Certificate, decodeBlock, decodeCertificate, encodeBlock, encodeCertificate } from '@ringwall/consensus'
 import { Malformed, Reader, sized, u8, u32 } from './bytes.ts'
 import { PAYLOAD_BYTES_MAX, type Payload, parsePayload, type Validator } from './payload.ts'
+import { sha256 } from './scheme.ts'
 
 export interface BlockRecord {
   readonly block: Block
@@ -61,7 +62,7 @@ export function readClosing(reader: Reader): readonly Block[] {
 
 /** Its bytes are copied: a block outlives the buffer that it came in. */
 export function parseBlock(bytes: Uint8Array): Block {
-  return decodeBlock(Uint8Array.from(bytes))
+  return decodeBlock(new Uint8Array(bytes), sha256)
 }
 
 /**

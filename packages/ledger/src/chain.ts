@@ -95,7 +95,7 @@ export class Chain<S> {
       base = this.#at(at)
     }
     for (const block of path.reverse()) {
-      const next = this.#executeOn(base, block)
+      const next = this.#executeOn(base, block, false)
       if (typeof next === 'string') return { kind: 'invalid', reason: next }
       this.#executed.set(block.digest, next)
       base = next
@@ -122,7 +122,7 @@ export class Chain<S> {
    */
   advance(block: Block): Executed<S> | string {
     if (block.parent !== this.#tip.block.digest) return `its parent is ${block.parent}, not ${this.#tip.block.digest}`
-    const executed = this.#executed.get(block.digest) ?? this.#executeOn(this.#tip, block)
+    const executed = this.#executed.get(block.digest) ?? this.#executeOn(this.#tip, block, true)
     if (typeof executed === 'string') return executed
     this.#tip = executed
     // What built on it in the epoch that it ends is void.
@@ -154,7 +154,7 @@ export class Chain<S> {
   }
 
   /** The block executed, or why it is invalid. */
-  #executeOn(parent: Executed<S>, block: Block): Executed<S> | string {
+  #executeOn(parent: Executed<S>, block: Block, certified: boolean): Executed<S> | string {
     if (block.height !== parent.block.height + 1) return `height ${block.height} after ${parent.block.height}`
     if (block.round <= parent.block.round) return `round ${block.round} after ${parent.block.round}`
     if (block.timestampMs <= parent.block.timestampMs) return 'its timestamp is not after its parent’s'
@@ -169,7 +169,7 @@ export class Chain<S> {
     if (root !== own) return `it builds on the state ${root.slice(0, 16)}…, which is ${own.slice(0, 16)}… here`
     if (this.ends(parent)) return closingAfter(parent, block, payload)
     const proposer = this.#nameOf(block.height, block.proposer)
-    const context = { height: block.height, timestampMs: block.timestampMs, proposer }
+    const context = { height: block.height, timestampMs: block.timestampMs, proposer, certified }
     const made = this.#made.get(block.payload)
     const isSame =
       made?.on === block.parent && made.context.timestampMs === block.timestampMs && made.context.proposer === proposer

@@ -36,6 +36,7 @@ import {
 } from './payload.ts'
 import { Peers } from './peers.ts'
 import { sha256 } from './scheme.ts'
+import { Serving } from './serving.ts'
 import {
   type Anchor,
   loadSnapshot,
@@ -82,6 +83,9 @@ const INBOX = {
   burstSeconds: 2,
 }
 const REQUESTS = { queuedMax: 1, queuedBytesMax: 1024 * 1024, perSecond: 200, bytesPerSecond: 1024 * 1024, burstSeconds: 2 }
+/** Blocks read from disk for one peer: sustained, and what a peer that was away gets at once. */
+const SERVED_PER_SECOND = 2_000
+const SERVED_BURST = 8_192
 /** Messages taken from the inbox before other work of the process gets its turn. */
 const SLICE_MESSAGES = 16
 const OUTBOX_MAX = 8192
@@ -150,6 +154,7 @@ export class LedgerShell<S> implements Ledger<S> {
   readonly #requests: Inbox
   readonly #catchUp: CatchUp
   readonly #snapshots: Snapshots<S>
+  readonly #serving = new Serving({ perSecond: SERVED_PER_SECOND, burst: SERVED_BURST })
   readonly #openedAtMs: number
 
   /** The last block whose consequences are visible: on disk, not only final. */
@@ -973,7 +978,7 @@ export class LedgerShell<S> implements Ledger<S> {
   #handle(from: string, payload: Uint8Array): void {
     const tag = payload[0]
     if (tag === TAG.tx) {
-      this.#handleTx(from, Uint8Array.from(payload.subarray(1)))
+      this.#handleTx(from, new Uint8Array(payload.subarray(1)))
       return
     }
     if (tag === TAG.tip) {
@@ -994,12 +999,15 @@ export class LedgerShell<S> implements Ledger<S> {
     if (signer === -1) return
     let message: Message
     try {
-      message = decodeMessage(Uint8Array.from(payload.subarray(1 + EPOCH_BYTES)))
+      message = decodeMessage(new Uint8Array(payload.subarray(1 + EPOCH_BYTES)), sha256)
     } catch (error) {
       this.#fault(from, (error as Error).message)
       return
     }
+    const forged = this.#voter?.status().forged ?? 0
     this.#post({ kind: 'message', from: signer, message })
+    // Checking a signature is what costs: who sends bad ones again and again is not listened to.
+    if ((this.#voter?.status().forged ?? 0) > forged) this.#fault(from, `a ${message.kind} that its signer did not sign`)
   }
 
   /** Whoever is in another epoch learns how far this node is, or this node how far it is. */
@@ -1308,23 +1316,31 @@ export class LedgerShell<S> implements Ledger<S> {
       const piece = latest?.height === request.height ? await readStatePiece(latest, request.offset, PIECE_BYTES_MAX) : undefined
       return piece ?? new Uint8Array(0)
     }
+    if (request.kind === 'epochs') return this.#serving.inTurn(from, async () => this.#boundariesFrom(request.from))
+    return this.#serving.inTurn(from, () => this.#readRun(request.from, request.count))
+  }
+
+  #boundariesFrom(epoch: number): { readonly answer: Uint8Array; readonly cost: number } {
     const run: BlockRecord[] = []
     let bytes = 0
-    if (request.kind === 'epochs') {
-      for (const record of this.#parts.epochs.boundaries.slice(request.from, request.from + RUN_BLOCKS_MAX)) {
-        if (bytes >= RUN_BYTES_SOFT) break
-        run.push(record)
-        bytes += record.block.payload.length
-      }
-      return encodeRun(run)
+    for (const record of this.#parts.epochs.boundaries.slice(epoch, epoch + RUN_BLOCKS_MAX)) {
+      if (bytes >= RUN_BYTES_SOFT) break
+      run.push(record)
+      bytes += record.block.payload.length
     }
-    for (let height = request.from; run.length < Math.min(request.count, RUN_BLOCKS_MAX) && bytes < RUN_BYTES_SOFT; height++) {
-      const record = await blocks.read(height)
+    return { answer: encodeRun(run), cost: run.length }
+  }
+
+  async #readRun(from: number, count: number): Promise<{ readonly answer: Uint8Array; readonly cost: number }> {
+    const run: BlockRecord[] = []
+    let bytes = 0
+    for (let height = from; run.length < Math.min(count, RUN_BLOCKS_MAX) && bytes < RUN_BYTES_SOFT; height++) {
+      const record = await this.#parts.blocks.read(height)
       if (record === undefined) break
       run.push(record)
       bytes += record.block.payload.length
     }
-    return encodeRun(run)
+    return { answer: encodeRun(run), cost: run.length }
   }
 
   /**

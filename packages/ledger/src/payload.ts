@@ -64,7 +64,7 @@ export function parsePayload(payload: Uint8Array): Payload {
     if (txs.length === PAYLOAD_TXS_MAX) throw new Malformed(`more than ${PAYLOAD_TXS_MAX} transactions`)
     const tx = reader.sized(TX_BYTES_MAX)
     if (tx.length === 0) throw new Malformed('an empty transaction')
-    txs.push(Uint8Array.from(tx))
+    txs.push(new Uint8Array(tx))
   }
   return next === undefined ? { root, txs } : { root, next, txs }
 }

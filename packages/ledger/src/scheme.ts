@@ -1,5 +1,5 @@
 /** The cryptography that the voter is given: Ed25519 and SHA-256 of node:crypto. */
-import { createHash, createPublicKey, type KeyObject, sign, verify } from 'node:crypto'
+import { createHash, createPublicKey, hash, type KeyObject, sign, verify } from 'node:crypto'
 import type { Digest, Scheme } from '@ringwall/consensus'
 import { LedgerError } from './errors.ts'
 import type { Validator } from './payload.ts'
@@ -9,7 +9,7 @@ const PUBLIC_KEY_BYTES = 32
 const VERIFIED_MAX = 16_384
 
 export function sha256(bytes: Uint8Array): Digest {
-  return createHash('sha256').update(bytes).digest('hex') as Digest
+  return hash('sha256', bytes, 'hex') as Digest
 }
 
 /** @throws {LedgerError} `LEDGER_CONFIG` when a key is not an Ed25519 key. */

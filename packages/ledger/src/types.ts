@@ -19,6 +19,8 @@ export interface BlockContext {
   readonly timestampMs: number
   /** The proposing node. */
   readonly proposer: string
+  /** A quorum has certified the block: it is executed because it was agreed, not to find out whether to vote for it. False unless given. */
+  readonly certified?: boolean
 }
 
 /**

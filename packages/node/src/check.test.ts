@@ -16,14 +16,25 @@ interface Facts {
   readonly links?: readonly Record<string, unknown>[]
   readonly upstream?: { readonly healthy: boolean; readonly reason?: string }
   readonly mode?: string
+  readonly policyProblem?: string
+  readonly unconfirmed?: readonly { readonly issuer: string; readonly count: number }[]
 }
 
 /** As much of a node as `check` looks at. */
 function nodeWith(facts: Facts): RunningNode {
   const { reachable = ['n1', 'n2', 'n3', 'n4'], unreachable = [], lag = 0, votes = true, repairs = [], evidence = [] } = facts
-  const { certifiedAgoMs = 300, links = [], upstream = { healthy: true }, mode = 'enforce' } = facts
+  const {
+    certifiedAgoMs = 300,
+    links = [],
+    upstream = { healthy: true },
+    mode = 'enforce',
+    unconfirmed = [],
+    policyProblem,
+  } = facts
   return {
+    application: { review: () => ({ tests: [], problems: policyProblem === undefined ? [] : [{ message: policyProblem }] }) },
     ledger: {
+      state: () => undefined,
       status: () => ({
         validators: 4,
         quorum: 3,
@@ -40,6 +51,7 @@ function nodeWith(facts: Facts): RunningNode {
         repairs,
       }),
     },
+    early: { unconfirmedByIssuer: () => unconfirmed },
     certifiedAtMs: () => Date.now() - certifiedAgoMs,
     fabric: { links: () => links },
     view: () => ({ policyVersion: 3, policy: { services: { shop: { waf: { mode } } } } }),
@@ -79,6 +91,8 @@ test('each thing that is not well is one line with a fix', async () => {
       /n4 does not answer; one more failure stops agreement/,
     ],
     [{ evidence: [{ validator: 'n3', kind: 'votes', round: 9 }] }, 'ring', 'bad', /n3 signed two different votes in round 9/],
+    [{ unconfirmed: [{ issuer: 'node:n2', count: 1 }] }, 'ring', 'warn', /node:n2 signed 1 denial within the hour that nobody/],
+    [{ unconfirmed: [{ issuer: 'node:n2', count: 20 }] }, 'ring', 'bad', /node:n2 signed 20 denials .* no longer holds before/],
     [{ certifiedAgoMs: 30_000 }, 'ledger', 'bad', /the last certified block is 30 s old \(height 7\)/],
     [{ votes: false }, 'ledger', 'warn', /this validator does not vote/],
     [{ repairs: ['blocks.log was corrupt'] }, 'ledger', 'warn', /blocks\.log was corrupt/],
@@ -97,6 +111,12 @@ test('each thing that is not well is one line with a fix', async () => {
       /shop: http:\/\/127\.0\.0\.1:3000 cannot connect; its clients get 502/,
     ],
     [{ halted: 'two certificates contradict each other' }, 'ledger', 'bad', /two certificates contradict/],
+    [
+      { policyProblem: 'the test x fails: expected deny, got allow' },
+      'policy',
+      'warn',
+      /with the rules that this node has, the test x/,
+    ],
     [{ mode: 'shadow' }, 'policy', 'warn', /shop: the WAF only watches \(shadow\)/],
   ]
   for (const [facts, group, level, says] of cases) {

@@ -2,6 +2,7 @@
 import { statfs } from 'node:fs/promises'
 import { faultsOf } from '@ringwall/consensus'
 import type { RunningNode } from './node.ts'
+import { UNCONFIRMED_MAX } from './provisional.ts'
 
 export interface CheckFinding {
   readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'storage' | 'traffic'
@@ -56,6 +57,16 @@ function checkRing(node: RunningNode): readonly CheckFinding[] {
       level: 'bad',
       what: `${validator} signed two different ${kind} in round ${round}: it is faulty or taken over`,
       fix: `the ring evicts it; make its machine anew, with a new id and key: ringwall node init`,
+    })
+  }
+  for (const { issuer, count } of node.early.unconfirmedByIssuer(Date.now())) {
+    const id = issuer.replace(/^node:/, '')
+    const many = count >= UNCONFIRMED_MAX
+    findings.push({
+      group: 'ring',
+      level: many ? 'bad' : 'warn',
+      what: `${issuer} signed ${count} ${count === 1 ? 'denial' : 'denials'} within the hour that nobody confirmed${many ? '; what it signs no longer holds before it is confirmed' : ''}`,
+      fix: `compare what ${id} found with its traffic: ringwall events --node ${id}; a node that denies what nobody else sees may be taken over`,
     })
   }
   return findings
@@ -132,8 +143,20 @@ function checkLinks(node: RunningNode): readonly CheckFinding[] {
 }
 
 function checkPolicy(node: RunningNode): readonly CheckFinding[] {
-  const { policyVersion, policy } = node.view()
+  const { policyVersion, policy, policyText } = node.view()
   const findings = [ok('policy', `version ${policyVersion}, ${Object.keys(policy.services).length} services`)]
+  const { tests, problems } = node.application.review(node.ledger.state(), policyText)
+  const passed = tests.filter((test) => test.ok).length
+  if (problems.length === 0)
+    findings.push(ok('policy', tests.length === 0 ? 'it has no tests of its own' : `its ${passed} tests pass`))
+  for (const { message } of problems) {
+    findings.push({
+      group: 'policy',
+      level: 'warn',
+      what: `with the rules that this node has, ${message}`,
+      fix: 'are the rule sets of all nodes the same? else correct the policy: ringwall policy test',
+    })
+  }
   for (const [name, service] of Object.entries(policy.services)) {
     if (service.waf.mode !== 'enforce') {
       findings.push({

@@ -25,6 +25,7 @@ export const Decision = z.strictObject({
   rule: text.optional(),
   height: z.number(),
   viewAgeMs: z.number(),
+  stale: z.boolean(),
   provisional: z.boolean(),
   wafScore: z.number(),
   matches: z

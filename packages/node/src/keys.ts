@@ -1,5 +1,14 @@
 /** Keys on disk, and the few uses of node:crypto's Ed25519 that a node passes to the pure packages. */
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign, verify } from 'node:crypto'
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  hash,
+  type KeyObject,
+  randomBytes,
+  sign,
+  verify,
+} from 'node:crypto'
 import { readTextFile } from './config.ts'
 import { StartError } from './errors.ts'
 
@@ -51,6 +60,11 @@ export function verifySignature(publicKey: Uint8Array, message: Uint8Array, sign
 
 export function signMessage(privateKey: KeyObject, message: Uint8Array): Uint8Array {
   return new Uint8Array(sign(null, message, privateKey))
+}
+
+/** SHA-256 as lower-case hex. */
+export function sha256Hex(bytes: Uint8Array): string {
+  return hash('sha256', bytes, 'hex')
 }
 
 /** 16 random bytes, base64url: the nonce of a transaction. */

@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { judgePolicy } from '@ringwall/guard'
 import { BLOCKS_FILE, type DirectoryVerdict, isSnapshotName, verifyLedgerDirectory } from '@ringwall/ledger'
 import { createRingApplication, type GenesisDocument, genesisHash } from '@ringwall/ring'
 import { decodeBase64url } from '@ringwall/ring/tx'
@@ -9,7 +10,7 @@ import { compileRules } from '@ringwall/waf'
 import { z } from 'zod'
 import { type NodeConfig, readNodeConfig } from './config.ts'
 import { StartError } from './errors.ts'
-import { verifySignature } from './keys.ts'
+import { sha256Hex, verifySignature } from './keys.ts'
 import { readGenesis } from './node.ts'
 import { loadRuleLibrary } from './rules.ts'
 
@@ -34,7 +35,14 @@ const ledgerOf = (config: NodeConfig): string => join(config.data, 'ledger')
 
 function verify(config: NodeConfig, genesis: GenesisDocument, directory: string): Promise<DirectoryVerdict> {
   const rules = loadRuleLibrary(config.rules)
-  const application = createRingApplication({ genesis, verify: verifySignature, compile: compileRules, rules })
+  const application = createRingApplication({
+    genesis,
+    verify: verifySignature,
+    hash: sha256Hex,
+    compile: compileRules,
+    rules,
+    judge: judgePolicy,
+  })
   const validators = genesis.nodes
     .filter(({ roles }) => roles.includes('validator'))
     .map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) }))

@@ -44,8 +44,9 @@ export class LoginWatch {
 
   /** The detector for the policy in force; a changed policy begins a new count. */
   #current(): FailedLogins | undefined {
-    const limits = this.#options.view().policy.detectors.failedLogins
-    const settings = JSON.stringify(limits ?? null)
+    const { detectors, denials } = this.#options.view().policy
+    const limits = detectors.failedLogins
+    const settings = JSON.stringify([limits ?? null, denials.corroboration.within])
     if (settings !== this.#settings) {
       this.#settings = settings
       this.#detector =
@@ -54,7 +55,8 @@ export class LoginWatch {
           : new FailedLogins({
               self: this.#options.self,
               limits: { perAccount: limits.perAccount, perSource: limits.perSource, windowMs: limits.window },
-              rearmMs: limits.denyFor,
+              // What nobody confirmed is over with the statement; whoever goes on is to be found again.
+              rearmMs: Math.min(limits.denyFor, denials.corroboration.within),
             })
     }
     return this.#detector

@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createFabric, type Fabric } from '@ringwall/fabric'
-import { createGuard, createRateLimiter, type GuardEnvironment, type TokenVerifier } from '@ringwall/guard'
+import { createGuard, createRateLimiter, type GuardEnvironment, judgePolicy, type TokenVerifier } from '@ringwall/guard'
 import { createTokenVerifier, verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
 import { createProxy, type Proxy as RequestProxy } from '@ringwall/proxy'
@@ -19,6 +19,7 @@ import {
   type RingState,
   type RuleLibrary,
   type SignedStatement,
+  TX_SKEW_MS_MAX,
   type View,
 } from '@ringwall/ring'
 import {
@@ -30,6 +31,7 @@ import {
   signingBytes,
   subjectId,
   type TxBody,
+  txId,
 } from '@ringwall/ring/tx'
 import { lockDirectory } from '@ringwall/store'
 import { openTelemetry, type Telemetry } from '@ringwall/telemetry'
@@ -40,7 +42,7 @@ import { adminOperations } from './admin/operations.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
-import { randomNonce, rawPublicKey, readPrivateKey, signMessage, verifySignature } from './keys.ts'
+import { randomNonce, rawPublicKey, readPrivateKey, sha256Hex, signMessage, verifySignature } from './keys.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
 import { EarlyDenials } from './provisional.ts'
@@ -106,7 +108,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
   }
   try {
     const rules = loadRuleLibrary(config.rules)
-    const application = createRingApplication({ genesis, verify: verifySignature, compile: compileRules, rules })
+    const application = createRingApplication({
+      genesis,
+      verify: verifySignature,
+      hash: sha256Hex,
+      compile: compileRules,
+      rules,
+      judge: judgePolicy,
+    })
     const telemetry = await openTelemetry({
       directory: join(config.data, 'traces'),
       node: config.id,
@@ -162,41 +171,74 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         `the ring does not list this node, so nobody links to it. If it is new, an operator adds it: ${add}`,
       )
     }
+    let stateAt = ledger.state()
     let tokens: TokenVerifier = createTokenVerifier({ issuers: view.policy.issuers })
     let certifiedAtMs = ledger.status().certifiedAtMs
     const stopBlocks = ledger.onBlock((final) => {
-      certifiedAtMs = Date.now()
+      // A block that comes late was certified when its timestamp says, but for what clocks may differ by: catching up is not
+      // being up to date.
+      certifiedAtMs = Math.min(Date.now(), final.block.timestampMs + TX_SKEW_MS_MAX)
       const before = view
+      const stateBefore = stateAt
+      stateAt = final.state
       view = application.view(final.state, final.block.height, final.block.timestampMs)
       if (view.policyVersion !== before.policyVersion) {
         tokens = createTokenVerifier({ issuers: view.policy.issuers })
         events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)
       }
       if (view.nodes !== before.nodes) void members.follow(view.nodes)
-      confirmDenials(final.txs)
+      confirmDenials(final.txs, stateBefore, final.state)
     })
     closers.push(stopBlocks)
 
-    const confirmDenials = (txs: readonly Uint8Array[]): void => {
-      const ids: string[] = []
+    const confirmDenials = (txs: readonly Uint8Array[], before: RingState, state: RingState): void => {
+      const confirmed: string[] = []
+      const lifted: string[] = []
       for (const bytes of txs) {
-        const { body, issuer } = parseTx(bytes).content
+        const { content } = parseTx(bytes)
+        const { issuer } = content
+        let { body } = content
+        const nowMs = Date.now()
+        const id = body.type === 'tx.approve' ? body.id : txId(content)
+        const waits = application.approvals(state, nowMs).find((waiting) => waiting.id === id)
+        if (waits !== undefined) {
+          const missing = waits.needed - waits.signedBy.length
+          const what = `${waits.content.body.type} of ${waits.content.issuer}`
+          events.add('approval', 'info', `${what} waits for ${missing} more: ringwall approve ${id.slice(0, 16)}`)
+          continue
+        }
+        if (body.type === 'tx.approve') {
+          events.add('approval', 'info', `${issuer} approved ${id.slice(0, 16)}: ${body.reason}`)
+          // What it let pass; unknown when it came into the state in this same block.
+          body = before.approvals.get(id, 0)?.content.body ?? bodyIn(txs, id) ?? body
+        }
         if (body.type === 'deny.add') {
-          ids.push(subjectId(body.subject))
+          const id = subjectId(body.subject)
+          const what = describeSubject(body.subject)
+          if (state.denial(id) === undefined) {
+            const { nodes } = application.corroboration(state)
+            const said = state.pending.get(id)?.statements.length ?? 0
+            events.add('denial', 'info', `${what}: ${issuer} says ${body.reason}; ${said} of ${nodes} nodes say so`)
+            continue
+          }
+          confirmed.push(id)
           cut(body.subject)
-          events.add('denial', 'info', `${describeSubject(body.subject)} denied by ${issuer}: ${body.reason}`)
-        } else if (body.type === 'deny.remove') events.add('denial', 'info', `denial ${body.id} lifted by ${issuer}`)
-        else if (body.type === 'node.add') events.add('node', 'info', `${body.node.id} joins, by ${issuer}: ${body.reason}`)
+          events.add('denial', 'info', `${what} denied by ${issuer}: ${body.reason}`)
+        } else if (body.type === 'deny.remove') {
+          lifted.push(body.id)
+          events.add('denial', 'info', `denial ${body.id} lifted by ${issuer}`)
+        } else if (body.type === 'node.add') events.add('node', 'info', `${body.node.id} joins, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.remove') events.add('node', 'warn', `${body.id} leaves, by ${issuer}: ${body.reason}`)
         else if (body.type === 'evidence') {
           const what = `signed two contradicting statements in round ${body.round}`
           events.add('node', 'warn', `${body.validator} is evicted: it ${what}; shown by ${issuer}`)
         }
       }
-      early.confirm(ids)
+      early.confirm(confirmed)
+      early.lift(lifted)
     }
 
-    const environment = (): GuardEnvironment => ({ view, provisional: early.index, tokens, nowMs: Date.now(), certifiedAtMs })
+    const environment = (): GuardEnvironment => ({ view, provisional: early.enforced, tokens, nowMs: Date.now(), certifiedAtMs })
     const proxy = createProxy({
       ...config.listen.traffic,
       guard: createGuard({ limiter: createRateLimiter({ seed: randomInt(2 ** 32) }) }),
@@ -216,9 +258,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
 
     /** A denial that another node passes on. Answers whether it is worth passing on further. */
     const hear = (payload: Uint8Array): 'news' | 'known' | 'bad' => {
-      const denial = early.take(ledger.state(), payload, Date.now())
-      if (denial === undefined) return isKnownDenial(view, early, payload) ? 'known' : 'bad'
-      cut(denial.subject)
+      const { kind, denial } = early.hear(ledger.state(), payload, Date.now())
+      if (kind === 'bad') return isKnownDenial(view, early, payload) ? 'known' : 'bad'
+      if (kind === 'known' || denial === undefined) return 'known'
+      if (kind === 'enforced') cut(denial.subject)
       // Whoever hears of a denial helps to get it agreed: its first node may be gone by now.
       ledger.submit(payload, OWN_DENIAL_WAIT_MS).catch(() => {})
       return 'news'
@@ -233,9 +276,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
 
     const propose = (bytes: Uint8Array, waitMs: number): ReturnType<RingLedger['submit']> => {
-      const denial = early.take(ledger.state(), bytes, Date.now())
+      const { kind, denial } = early.hear(ledger.state(), bytes, Date.now())
       if (denial !== undefined) {
-        cut(denial.subject)
+        if (kind === 'enforced') cut(denial.subject)
         fabric.gossip(bytes)
       }
       return ledger.submit(bytes, waitMs)
@@ -258,9 +301,18 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     }
 
     const denyInOwnName = (subject: DenialSubject, ttlMs: number, reason: string): void => {
-      if (isDenied(view, subject)) return
-      const body: TxBody = { type: 'deny.add', subject, ttlMs: Math.min(ttlMs, view.policy.denials.nodeTtlMax), reason }
-      propose(signInOwnName(body), OWN_DENIAL_WAIT_MS).catch((error: Error) => {
+      const atMs = Date.now()
+      const ownTtlMs = Math.min(ttlMs, view.policy.denials.nodeTtlMax)
+      // A denial that others wanted to be short must not keep this node from saying what it saw.
+      if ((currentDenial(view, subject)?.expiresAtMs ?? 0) > atMs + ownTtlMs / 2) return
+      const body: TxBody = { type: 'deny.add', subject, ttlMs: ownTtlMs, reason }
+      const bytes = signInOwnName(body)
+      const checked = application.provisional(ledger.state(), bytes, atMs)
+      // What this node saw itself it needs nobody’s leave to refuse, for as long as its statement waits in the state: so long
+      // an operator can lift it.
+      const ownUntilMs = Math.min(atMs + ownTtlMs, atMs + application.corroboration(ledger.state()).withinMs)
+      if (checked.ok && early.keepOwn({ ...checked.denial, expiresAtMs: ownUntilMs })) cut(subject)
+      propose(bytes, OWN_DENIAL_WAIT_MS).catch((error: Error) => {
         const waiting = error instanceof LedgerError && error.code === 'NO_QUORUM'
         events.add(
           'denial',
@@ -329,6 +381,11 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     await closeAll()
     throw error
   }
+}
+
+/** The statement of the transaction with this id. */
+function bodyIn(txs: readonly Uint8Array[], id: string): TxBody | undefined {
+  return txs.map((bytes) => parseTx(bytes).content).find((content) => txId(content) === id)?.body
 }
 
 export function readGenesis(file: string): GenesisDocument {

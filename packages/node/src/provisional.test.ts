@@ -1,28 +1,40 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { judgePolicy } from '@ringwall/guard'
 import { createRingApplication, genesisHash, parseGenesis, type RingState } from '@ringwall/ring'
-import { encodeBase64url, subjectId, type TxBody } from '@ringwall/ring/tx'
+import { encodeBase64url, encodeTx, signingBytes, subjectId, type TxBody } from '@ringwall/ring/tx'
 import { compileRules } from '@ringwall/waf'
-import { generateKey, verifySignature } from './keys.ts'
+import { generateKey, randomNonce, signMessage, verifySignature } from './keys.ts'
 import { signAsOperator } from './local/operator.ts'
 import { plainPolicy } from './local/up.ts'
-import { EarlyDenials, LAPSE_MS } from './provisional.ts'
+import { EarlyDenials, LAPSE_MS, UNCONFIRMED_MAX } from './provisional.ts'
 import { loadRuleLibrary } from './rules.ts'
 
 const operatorKey = generateKey()
 const text = (key: Uint8Array): string => encodeBase64url(key)
+const nodeKeys = ['n1', 'n2', 'n3', 'n4'].map((id) => ({ id, key: generateKey() }))
 const genesis = parseGenesis(
   JSON.stringify({
     format: 'ringwall/genesis/1',
     createdAtMs: 1,
-    nodes: [
-      { id: 'n1', region: 'eu', address: '127.0.0.1:1', publicKey: text(generateKey().publicKey), roles: ['validator', 'edge'] },
-    ],
+    nodes: nodeKeys.map(({ id, key }, at) => ({
+      id,
+      region: 'eu',
+      address: `127.0.0.1:${at + 1}`,
+      publicKey: text(key.publicKey),
+      roles: ['validator', 'edge'],
+    })),
     operators: [{ name: 'ada', publicKey: text(operatorKey.publicKey) }],
     policy: plainPolicy('http://127.0.0.1:3000'),
   }),
 )
-const application = createRingApplication({ genesis, verify: verifySignature, compile: compileRules, rules: loadRuleLibrary({}) })
+const application = createRingApplication({
+  genesis,
+  verify: verifySignature,
+  compile: compileRules,
+  rules: loadRuleLibrary({}),
+  judge: judgePolicy,
+})
 const state: RingState = application.initial()
 const operator = { ring: genesisHash(genesis), name: 'ada', privateKey: operatorKey.privateKey }
 
@@ -87,4 +99,74 @@ test('a confirmed one leaves the provisional table: the view has it now', () => 
   early.confirm([denial?.id ?? ''])
   assert.equal(holds(early, nowMs), false)
   assert.deepEqual(early.transactions(), [])
+})
+
+/** Signed by a node: what its detector, or whoever took it over, says. */
+function said(node: string, body: TxBody = deny, lifeMs = 60_000, atMs = Date.now()): Uint8Array {
+  const { privateKey } = nodeKeys.find(({ id }) => id === node)!.key
+  const content = { ring: genesisHash(genesis), issuer: `node:${node}`, atMs, untilMs: atMs + lifeMs, nonce: randomNonce(), body }
+  return encodeTx({ content, signature: encodeBase64url(signMessage(privateKey, signingBytes(content))) })
+}
+const denyOf = (value: string): TxBody => ({ ...deny, subject: { kind: 'ip', value } })
+
+test('what one node says holds ten seconds, whether or not there is a quorum, and names it when nobody confirms', () => {
+  for (const isQuorumLive of [true, false]) {
+    const early = new EarlyDenials(application)
+    const nowMs = Date.now()
+    assert.equal(early.hear(state, said('n1'), nowMs).kind, 'enforced')
+    const soon = pass(early, nowMs, LAPSE_MS / 1_000 - 1, isQuorumLive)
+    assert.equal(holds(early, soon), true)
+    const later = pass(early, soon, 3, isQuorumLive)
+    assert.equal(holds(early, later), false)
+    const named = isQuorumLive ? [{ issuer: 'node:n1', count: 1 }] : []
+    assert.deepEqual(early.unconfirmedByIssuer(later), named, 'without a quorum nobody could confirm it')
+  }
+})
+
+test('one node cannot keep a denial alive by signing it again and again, nor hide by signing for a moment', () => {
+  const early = new EarlyDenials(application)
+  const nowMs = Date.now()
+  early.hear(state, said('n1'), nowMs)
+  const later = pass(early, nowMs, 12, true)
+  assert.equal(early.hear(state, said('n1', deny, 60_000, later), later).kind, 'known')
+  assert.equal(holds(early, later), false)
+  assert.equal(early.hear(state, said('n1', denyOf('203.0.113.8'), 1_500, later), later).kind, 'enforced')
+  assert.equal(early.unconfirmed('node:n1', pass(early, later, 3, true)), 2)
+})
+
+test('a second node that says the same is passed on, and makes it stand while there is no quorum', () => {
+  const early = new EarlyDenials(application)
+  const nowMs = Date.now()
+  early.hear(state, said('n1'), nowMs)
+  assert.equal(early.hear(state, said('n2'), nowMs).kind, 'told')
+  assert.equal(early.hear(state, said('n2'), nowMs).kind, 'known')
+  assert.equal(early.transactions().length, 2)
+  assert.equal(holds(early, pass(early, nowMs, 40, false)), true)
+})
+
+test('a node with too many that nobody confirmed is enforced early no more; one that the ring confirmed is forgiven', () => {
+  const early = new EarlyDenials(application)
+  let nowMs = Date.now()
+  for (let n = 0; n < UNCONFIRMED_MAX; n += 1) early.hear(state, said('n1', denyOf(`203.0.113.${100 + n}`)), nowMs)
+  nowMs = pass(early, nowMs, 12, true)
+  assert.equal(early.unconfirmed('node:n1', nowMs), UNCONFIRMED_MAX)
+  assert.equal(early.hear(state, said('n1', deny, 60_000, nowMs), nowMs).kind, 'told')
+  assert.equal(holds(early, nowMs), false)
+  early.confirm([subjectId({ kind: 'ip', value: '203.0.113.100' })])
+  assert.equal(early.unconfirmed('node:n1', nowMs), UNCONFIRMED_MAX - 1)
+  assert.equal(early.hear(state, said('n1', denyOf('203.0.113.9'), 60_000, nowMs), nowMs).kind, 'enforced')
+  assert.equal(early.unconfirmed('node:n1', nowMs + 3_600_000), 0)
+})
+
+test('what a node found by itself it enforces by itself for the whole time, until an operator lifts it', () => {
+  const early = new EarlyDenials(application)
+  const nowMs = Date.now()
+  const checked = application.provisional(state, said('n1'), nowMs)
+  assert.ok(checked.ok && early.keepOwn(checked.denial))
+  const enforced = (at: number): boolean => early.enforced.matchAddress(subject.value, at) !== undefined
+  const later = pass(early, nowMs, 60, true)
+  assert.deepEqual([enforced(later), early.enforced.list(later).length, early.enforced.size], [true, 1, 1])
+  assert.equal(enforced(nowMs + 600_001), false)
+  early.lift([subjectId(subject)])
+  assert.deepEqual([enforced(later), early.enforced.size], [false, 0])
 })

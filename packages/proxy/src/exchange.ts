@@ -436,6 +436,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     const { headers, body } = refusal(status, this.#requestId, {
       jsonWanted: this.#head?.jsonWanted ?? false,
       retryAfterS,
+      code: this.#judgement?.decision?.check === 'staleness' ? 'view-stale' : undefined,
       extra: this.#explanation(),
     })
     const close = !this.#uploadComplete() && !this.#drainable()
@@ -576,7 +577,15 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     const environment = this.#environment
     const height = environment?.view.height ?? 0
     const viewAgeMs = environment?.certifiedAtMs === undefined ? 0 : Math.max(0, environment.nowMs - environment.certifiedAtMs)
-    const rest = { rule: undefined, provisional: false, retryAfterS: undefined, matches: [], wafScore: 0, shadowOutcome: outcome }
+    const rest = {
+      rule: undefined,
+      stale: false,
+      provisional: false,
+      retryAfterS: undefined,
+      matches: [],
+      wafScore: 0,
+      shadowOutcome: outcome,
+    }
     return { outcome, status, check, reason, height, viewAgeMs, ...rest }
   }
 
@@ -598,6 +607,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     options.recorder.observeRequest({
       outcome: decision.outcome,
       check: decision.check,
+      stale: decision.stale,
       service: route?.service.name,
       guardUs: this.#guardMs * 1_000,
       totalUs: (endMs - this.#startMs) * 1_000,

@@ -81,6 +81,8 @@ export function recordExchange(recorder: Recorder, observed: Observed): void {
       'ringwall.check': decision.check,
       'ringwall.waf.score': decision.wafScore,
       'ringwall.ledger.height': decision.height,
+      'ringwall.view.age_ms': decision.viewAgeMs,
+      'ringwall.view.stale': decision.stale,
       ...(decision.rule === undefined ? {} : { 'ringwall.rule': decision.rule }),
     },
   })
@@ -128,6 +130,7 @@ function decisionRecord(observed: Observed): DecisionRecord {
     rule: decision.rule,
     height: decision.height,
     viewAgeMs: decision.viewAgeMs,
+    stale: decision.stale,
     provisional: decision.provisional,
     wafScore: decision.wafScore,
     matches: decision.matches.map(({ ruleId, message, severity, variable, excerpt }) => ({

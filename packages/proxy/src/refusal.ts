@@ -1,4 +1,4 @@
-/** What a client sees when we answer ourselves: the status and the request id, nothing of the reason. */
+/** What a client sees when we answer ourselves: the status and the request id, nothing of the rule that refused it. */
 import { STATUS_CODES } from 'node:http'
 
 export interface Refusal {
@@ -11,12 +11,18 @@ export interface Refusal {
 export function refusal(
   status: number,
   requestId: string,
-  options: { readonly jsonWanted: boolean; readonly retryAfterS?: number | undefined; readonly extra?: readonly string[] },
+  options: {
+    readonly jsonWanted: boolean
+    readonly retryAfterS?: number | undefined
+    /** Why, where that is the ring’s own state and no secret: `view-stale`. */
+    readonly code?: string | undefined
+    readonly extra?: readonly string[]
+  },
 ): Refusal {
   const title = STATUS_CODES[status] ?? 'Error'
   const body = options.jsonWanted
-    ? `${JSON.stringify({ type: 'about:blank', title, status, requestId })}\n`
-    : `${status} ${title}\nrequest id: ${requestId}\n`
+    ? `${JSON.stringify({ type: 'about:blank', title, status, requestId, code: options.code })}\n`
+    : `${status} ${title}\nrequest id: ${requestId}\n${options.code === undefined ? '' : `code: ${options.code}\n`}`
   const headers = [
     'content-type',
     options.jsonWanted ? 'application/problem+json' : 'text/plain; charset=utf-8',

@@ -69,6 +69,7 @@ for (const [name, text] of [
   ['a chunk that runs over', `${OK}Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n`],
   ['an endless chunk extension', `${OK}Transfer-Encoding: chunked\r\n\r\n1;${'x'.repeat(500)}`],
   ['an endless header', `${OK}x: ${'y'.repeat(2_000)}`],
+  ['long trailers', `${OK}Transfer-Encoding: chunked\r\n\r\n0\r\nx: ${'y'.repeat(2_000)}\r\n\r\n`],
   ['endless trailers', `${OK}Transfer-Encoding: chunked\r\n\r\n0\r\nx: ${'y'.repeat(2_000)}`],
   ['endless interim responses', 'HTTP/1.1 103 E\r\n\r\n'.repeat(20)],
   ['more than its response', `${OK}Content-Length: 1\r\n\r\nab`],
@@ -106,4 +107,16 @@ test('property: no bytes make the parser throw', () => {
       parse([...one(OK), ...pieces.map((piece) => Buffer.from(piece))], { close: true })
     }),
   )
+})
+
+test('a bound on a head does not depend on where its bytes are cut', () => {
+  for (const length of [1_023, 1_024, 1_025, 1_026]) {
+    const head = `${OK}Content-Length: 0\r\nx: `
+    const text = `${head}${'y'.repeat(length - head.length)}\r\n\r\n`
+    const whole = parse(one(text))
+    for (let cut = text.length - 5; cut < text.length; cut += 1) {
+      assert.deepEqual(parse([...one(text.slice(0, cut)), ...one(text.slice(cut))]), whole, `${length} cut at ${cut}`)
+    }
+    assert.equal(whole.problem === undefined, length <= 1_024)
+  }
 })

@@ -86,7 +86,7 @@ export class ResponseParser {
       switch (this.#state) {
         case HEAD: {
           const end = bytes.indexOf('\r\n\r\n', at)
-          if (end < 0) return this.#hold(bytes, at, this.#headerBytesMax, 'header')
+          if (end < 0) return this.#hold(bytes, at, this.#headerBytesMax + 3, 'header')
           if (end - at > this.#headerBytesMax) return 'its header is too long'
           const outcome = this.#head(bytes.toString('latin1', at, end))
           if (typeof outcome === 'string') return outcome
@@ -112,7 +112,7 @@ export class ResponseParser {
           return undefined
         case CHUNK_SIZE: {
           const end = bytes.indexOf('\r\n', at)
-          if (end < 0) return this.#hold(bytes, at, CHUNK_LINE_BYTES_MAX, 'chunk size')
+          if (end < 0) return this.#hold(bytes, at, CHUNK_LINE_BYTES_MAX + 1, 'chunk size')
           const match = end - at > CHUNK_LINE_BYTES_MAX ? null : CHUNK_LINE.exec(bytes.toString('latin1', at, end))
           if (match === null) return 'its chunk size is malformed'
           this.#left = Number.parseInt(match[1]!, 16)
@@ -143,7 +143,8 @@ export class ResponseParser {
             break
           }
           const end = bytes.indexOf('\r\n\r\n', at)
-          if (end < 0) return this.#hold(bytes, at, this.#headerBytesMax, 'trailers')
+          if (end < 0) return this.#hold(bytes, at, this.#headerBytesMax + 3, 'trailers')
+          if (end - at > this.#headerBytesMax) return 'its trailers are too long'
           const trailers = parseFields(bytes.toString('latin1', at, end).split('\r\n'), 0)
           if (trailers === undefined) return 'its trailers are malformed'
           at = end + 4
@@ -173,6 +174,7 @@ export class ResponseParser {
     this.#events.onEnd(trailers)
   }
 
+  /** Keeps what has no end yet. `max` leaves room for the beginning of that end, so that a bound does not depend on the cut. */
   #hold(bytes: Buffer, at: number, max: number, what: string): string | undefined {
     if (bytes.length - at > max) return `its ${what} is too long`
     if (at < bytes.length) this.#held = at === 0 ? bytes : bytes.subarray(at)

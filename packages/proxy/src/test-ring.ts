@@ -19,6 +19,7 @@ export function testGuard(seen: GuardRequest[] = []): Guard {
     rule: undefined,
     height: environment.view.height,
     viewAgeMs: 0,
+    stale: false,
     provisional: false,
     retryAfterS: undefined,
     matches: [],

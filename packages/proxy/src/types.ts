@@ -44,6 +44,7 @@ export interface DecisionRecord {
   readonly rule: string | undefined
   readonly height: number
   readonly viewAgeMs: number
+  readonly stale: boolean
   readonly provisional: boolean
   readonly wafScore: number
   readonly matches: readonly {
@@ -60,6 +61,8 @@ export interface DecisionRecord {
 export interface RequestMeasure {
   readonly outcome: Outcome
   readonly check: string
+  /** The view was older than the route tolerates. */
+  readonly stale: boolean
   readonly service: string | undefined
   readonly guardUs: number
   readonly totalUs: number

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { TX_LIFETIME_MS_MAX, TX_SKEW_MS_MAX } from './application.ts'
@@ -327,4 +328,34 @@ test('genesis: its hash is of its meaning, and doubles are refused', () => {
     assert.throws(() => parseGenesis(JSON.stringify(value)), GenesisInvalid, JSON.stringify(value).slice(0, 80))
   assert.throws(() => parseGenesis('{'), GenesisInvalid)
   assert.throws(() => begin('version: 1\n'), /services is missing/)
+})
+
+test('a transaction that was found good vouches for no other bytes under its signature', () => {
+  const app = begin()
+  const good = signedBytes(ring, 'operator:ada', deny(ip('10.0.0.77')))
+  assert.equal(app.check(app.initial(), good, NOW).ok, true)
+  const text = new TextDecoder().decode(good)
+  const other = new TextEncoder().encode(text.replace('10.0.0.77', '10.0.0.78'))
+  const refused = app.check(app.initial(), other, NOW)
+  assert.equal(refused.ok ? 'ok' : refused.code, 'SIGNATURE_INVALID')
+  // The caller may reuse its buffer: what was found good is what was read then.
+  good.set(other)
+  const again = app.check(app.initial(), good, NOW)
+  assert.equal(again.ok ? 'ok' : again.code, 'SIGNATURE_INVALID')
+})
+
+test('a hash that is passed in gives the ids and roots that the portable one gives', () => {
+  const hashed: number[] = []
+  const other = begin(POLICY, {
+    hash: (bytes) => {
+      hashed.push(bytes.length)
+      return createHash('sha256').update(bytes).digest('hex')
+    },
+  })
+  const tx = signedBytes(ring, 'operator:ada', deny(ip('10.0.0.79')))
+  const [one, two] = [app, other].map((each) => each.execute(each.initial(), [tx], context))
+  assert.ok(one?.ok && two?.ok)
+  assert.deepEqual(two.results, one.results)
+  assert.equal(two.state.root(), one.state.root())
+  assert.equal(hashed.length, 2)
 })

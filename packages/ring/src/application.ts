@@ -4,16 +4,20 @@
  *
  * All methods are deterministic and total: whatever the bytes, the answer is a refusal and not an exception.
  */
+import { type PendingStatement, signersOf } from './approvals.ts'
+import { type Corroboration, corroborationOf, denialOfStatements, withStatement } from './corroboration.ts'
 import { decodeBase64url } from './encoding.ts'
 import { GenesisInvalid, TxMalformed } from './errors.ts'
 import { genesisHash } from './genesis.ts'
-import { denialOf, joinDenials, type PolicyReader, type Refusal, refusalOf } from './meaning.ts'
+import { denialOf, joinDenials, neededFor, type PolicyReader, type Refusal, refusalOf } from './meaning.ts'
 import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
-import { formatProblems, parsePolicyDocument } from './policy-document.ts'
+import { formatProblems, type PolicyProblem, parsePolicyDocument } from './policy-document.ts'
+import { policyFitFaults } from './policy-fit.ts'
+import { type PolicyJudge, type Rehearsal, type RuleCost, rehearse, type TestResult } from './rehearsal.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
 import { isValidator, RingState } from './state.ts'
-import { parseIssuer, parseTx, signingBytes, TX_BYTES_MAX, txId } from './tx.ts'
+import { idOfSigned, parseIssuer, readTx, type Sha256, subjectId, TX_BYTES_MAX } from './tx.ts'
 import type { Denial, GenesisDocument, RingNode, RuleLibrary, TxContent, TxId, View } from './types.ts'
 import { VerifiedTransactions } from './verified-transactions.ts'
 
@@ -35,15 +39,30 @@ export interface RingBlockContext {
   readonly height: number
   readonly timestampMs: number
   readonly proposer: string
+  /** A quorum has certified the block: what depends on this node’s rules was judged when it was voted on. */
+  readonly certified?: boolean
 }
 
 export interface RingApplicationOptions {
   readonly genesis: GenesisDocument
   /** Ed25519. */
   readonly verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
+  /** The portable one unless given. */
+  readonly hash?: Sha256
   /** `compileRules` of `@ringwall/waf`. */
   readonly compile: RuleCompiler
   readonly rules: RuleLibrary
+  /** `judgePolicy` of `@ringwall/guard`: a policy’s own tests are run before it is voted for. */
+  readonly judge: PolicyJudge
+}
+
+/** What is wrong with a policy, and how it did when it was tried out. */
+export interface PolicyReview {
+  /** Undefined when it does not parse. */
+  readonly policy: Policy | undefined
+  readonly problems: readonly PolicyProblem[]
+  readonly tests: readonly TestResult[]
+  readonly costs: readonly RuleCost[]
 }
 
 export type CheckResult =
@@ -82,6 +101,17 @@ export interface RingApplication {
    * @throws {GenesisInvalid} When the policy in force does not compile here: this node lacks rules that the ring has.
    */
   view(state: RingState, height: number, blockTimestampMs: number): View
+  /** Everything that a proposal of this policy would be refused for, with its place in the text. */
+  review(state: RingState, text: string): PolicyReview
+  /** What waits for more operators to approve it, oldest first: who has signed, and how many it takes. */
+  approvals(
+    state: RingState,
+    nowMs: number,
+  ): readonly (PendingStatement & { readonly signedBy: readonly string[]; readonly needed: number })[]
+  /** What it takes before a denial that nodes sign holds on all nodes. */
+  corroboration(state: RingState): Corroboration
+  /** The nodes of the ring. */
+  members(state: RingState): readonly RingNode[]
   /**
    * The denial that a gossiped transaction states, when it passes every check on this state; to be enforced ahead of
    * consensus. A refusal otherwise.
@@ -93,11 +123,18 @@ export interface RingApplication {
   ): { readonly ok: true; readonly denial: Denial } | (Refusal & { readonly ok: false })
 }
 
-type Compilation = { readonly compiled: CompiledPolicy } | { readonly problems: readonly string[] }
+interface Compiled {
+  readonly compiled: CompiledPolicy
+  /** Once it was asked for. */
+  rehearsal?: Rehearsal
+}
+
+type Compilation = Compiled | { readonly problems: readonly string[] }
 
 interface Accepted {
   readonly id: TxId
   readonly content: TxContent
+  readonly denialId: string | undefined
 }
 
 type Issuer = NonNullable<ReturnType<typeof parseIssuer>>
@@ -143,59 +180,86 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     if (compilations.size > COMPILED_MAX) compilations.delete(compilations.keys().next().value!)
     return compilation
   }
+  const rehearsed = (compilation: Compiled): Rehearsal => {
+    compilation.rehearsal ??= rehearse(compilation.compiled, options.judge)
+    return compilation.rehearsal
+  }
   const inForce = (state: RingState): CompiledPolicy => {
     const compilation = compiled(state.policyText)
     if ('compiled' in compilation) return compilation.compiled
     // Only when this node has other rules than the validators that accepted the policy.
     throw new GenesisInvalid(`the policy in force does not compile here: ${compilation.problems.join('; ')}`)
   }
+  const members = (state: RingState): readonly RingNode[] => state.nodes
   const reader: PolicyReader = {
     inForce: (state): Policy => inForce(state).policy,
-    problems: (text) => {
+    policyOf: (text) => {
       const compilation = compiled(text)
-      return 'problems' in compilation ? compilation.problems : []
+      return 'compiled' in compilation ? compilation.compiled.policy : undefined
+    },
+    problems: (text, { members: nodes, operators }, isRehearsed) => {
+      const compilation = compiled(text)
+      if ('problems' in compilation) return compilation.problems
+      const fit = policyFitFaults(compilation.compiled.policy, nodes, operators)
+      const faults = isRehearsed ? [...fit, ...rehearsed(compilation).faults] : fit
+      if (faults.length === 0) return []
+      const document = parsePolicyDocument(text, 'the policy', () => faults)
+      return document.ok ? [] : formatProblems(document.problems, 'ringwall.yaml').split('\n')
     },
   }
 
   const first = RingState.begin(genesis.policy, genesis.nodes)
-  const firstProblems = reader.problems(genesis.policy)
+  // Its tests are not run: rules that were updated since must not keep a ring from starting.
+  const firstProblems = reader.problems(genesis.policy, { members: members(first), operators: genesis.operators }, false)
   if (firstProblems.length > 0) throw new GenesisInvalid(`policy: ${firstProblems.join('; ')}`)
 
   const verified = new VerifiedTransactions()
 
-  const meaning = (state: RingState, content: TxContent, issuer: Issuer, nowMs: number, epoch: number): Refusal | undefined =>
-    refusalOf({ state, content, issuer, nowMs, epoch, operatorKeys }, reader, options.verify)
+  /** `epoch` is the one that the block began in. */
+  interface Circumstances {
+    readonly nowMs: number
+    readonly epoch: number
+    readonly isCertified: boolean
+  }
 
-  /** Every check, cheap ones first. `epoch` is the one that the block began in. */
-  const accept = (state: RingState, bytes: Uint8Array, nowMs: number, epoch: number): Accepted | Refusal => {
+  const meaning = (state: RingState, found: Omit<Accepted, 'id'> & { readonly issuer: Issuer }, now: Circumstances) => {
+    const { content, issuer, denialId } = found
+    const ringOf = { members: members(state), operators: genesis.operators, operatorKeys }
+    return refusalOf({ state, content, issuer, denialId, ...now, ...ringOf }, reader, options.verify)
+  }
+
+  /** Every check, cheap ones first. */
+  const accept = (state: RingState, bytes: Uint8Array, nowMs: number, epoch: number, isCertified = false): Accepted | Refusal => {
+    const now = { nowMs, epoch, isCertified }
     try {
       const known = verified.get(bytes)
       if (known !== undefined) {
-        const { id, content, issuer } = known
+        const { id, content, issuer, denialId } = known
         const timely = envelopeRefusal(content, nowMs)
         if (timely !== undefined) return timely
         if (state.hasSeen(id, content.untilMs)) return REPLAYED
         // Its signature is good for ever, since keys are never used twice; its issuer may be gone.
         if (keyOf(state, issuer) === undefined) return unknownIssuer(content)
-        return meaning(state, content, issuer, nowMs, epoch) ?? { id, content }
+        return meaning(state, { content, issuer, denialId }, now) ?? { id, content, denialId }
       }
-      const tx = parseTx(bytes)
+      const { tx, signed } = readTx(bytes)
       const { content } = tx
       const timely = envelopeRefusal(content, nowMs)
       if (timely !== undefined) return timely
       const issuer = parseIssuer(content.issuer)
       const key = issuer === undefined ? undefined : keyOf(state, issuer)
       if (issuer === undefined || key === undefined) return unknownIssuer(content)
-      const id = txId(content)
+      const id = idOfSigned(signed, options.hash)
       if (state.hasSeen(id, content.untilMs)) return REPLAYED
-      if (!options.verify(decodeBase64url(key), signingBytes(content), decodeBase64url(tx.signature))) {
+      if (!options.verify(decodeBase64url(key), signed, decodeBase64url(tx.signature))) {
         return {
           code: 'SIGNATURE_INVALID',
           reason: `the signature is not by ${content.issuer}’s key; sign with the key that the ring knows`,
         }
       }
-      verified.set(bytes, { id, content, issuer })
-      return meaning(state, content, issuer, nowMs, epoch) ?? { id, content }
+      const denialId = content.body.type === 'deny.add' ? subjectId(content.body.subject, options.hash) : undefined
+      verified.set(bytes, { id, content, issuer, denialId })
+      return meaning(state, { content, issuer, denialId }, now) ?? { id, content, denialId }
     } catch (error) {
       if (error instanceof TxMalformed) return { code: 'TX_MALFORMED', reason: error.reason }
       return { code: 'INTERNAL', reason: 'checking this transaction failed; it is refused. Report it with the transaction' }
@@ -216,20 +280,59 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     return undefined
   }
 
-  const apply = (state: RingState, { id, content }: Accepted, context: RingBlockContext): RingState => {
+  const apply = (state: RingState, { id, content, denialId }: Accepted, context: RingBlockContext): RingState => {
     const seen = state.withSeen(id, content.untilMs)
-    const { body } = content
-    if (body.type === 'policy.set') return seen.withPolicy(body.policy)
-    if (body.type === 'deny.remove') return seen.withoutDenial(body.id)
-    if (body.type === 'node.add') return seen.withNode(body.node)
-    if (body.type === 'node.remove') return seen.withoutNode(body.id)
+    const { body, issuer } = content
+    if (body.type === 'tx.approve') {
+      const waiting = seen.approvals.get(body.id, context.timestampMs)!
+      return approved(seen, { ...waiting, approvedBy: [...waiting.approvedBy, issuer].sort() }, context)
+    }
     if (body.type === 'evidence') return seen.withoutNode(body.validator)
-    const denial = denialOf(content, context.height)!
+    if (body.type === 'deny.add') {
+      const denial = denialOf(content, context.height, denialId)!
+      if (!issuer.startsWith('node:')) return denied(seen, denial, context)
+      return stated(seen, denial, context).withUsage(issuer, context.timestampMs)
+    }
+    const lapsesAtMs = context.timestampMs + inForce(seen).policy.operators.within
+    return approved(seen, { id, content, approvedBy: [], lapsesAtMs }, context)
+  }
+
+  /** Applied when enough operators have signed it; else it waits. */
+  const approved = (seen: RingState, statement: PendingStatement, context: RingBlockContext): RingState => {
+    const { id, content } = statement
+    if (signersOf(statement, genesis.operators).length < neededFor(seen, content.body, reader)) {
+      return seen.withApprovals(seen.approvals.with(statement))
+    }
+    return perform(seen.withApprovals(seen.approvals.without(id)), content, context)
+  }
+
+  const perform = (state: RingState, { body }: TxContent, _context: RingBlockContext): RingState => {
+    if (body.type === 'policy.set') return state.withPolicy(body.policy)
+    if (body.type === 'deny.remove') return state.withoutDenial(body.id).withPending(state.pending.without(body.id))
+    if (body.type === 'node.add') return state.withNode(body.node)
+    if (body.type === 'node.remove') return state.withoutNode(body.id)
+    return state
+  }
+
+  const denied = (seen: RingState, denial: Denial, context: RingBlockContext): RingState => {
     const before = seen.denial(denial.id)
     // One that is over but not yet swept counts as gone: how much was swept must not show.
     const stands = before !== undefined && before.expiresAtMs > context.timestampMs
-    const denied = seen.withDenial(stands ? joinDenials(before, denial) : denial)
-    return content.issuer.startsWith('node:') ? denied.withUsage(content.issuer, context.timestampMs) : denied
+    return seen.withDenial(stands ? joinDenials(before, denial) : denial)
+  }
+
+  /** What one node says: a denial once enough have said so. */
+  const stated = (seen: RingState, denial: Denial, context: RingBlockContext): RingState => {
+    const nodes = members(seen)
+    const need = corroborationOf(inForce(seen).policy, nodes)
+    if (need.nodes === 1 && need.regions === 1) return denied(seen, denial, context)
+    const { id, subject, reason, issuer, issuedAtMs, expiresAtMs } = denial
+    const lapsesAtMs = Math.min(expiresAtMs, context.timestampMs + need.withinMs)
+    const statement = { issuer, reason, issuedAtMs, expiresAtMs, lapsesAtMs }
+    const pending = withStatement(seen.pending.get(id), id, subject, statement, context.timestampMs)
+    const next = seen.withPending(seen.pending.with(pending))
+    const agreed = denialOfStatements(pending, need, nodes, context.timestampMs, context.height)
+    return agreed === undefined ? next : denied(next, agreed, context)
   }
 
   /** What the block ended is gone before its first transaction, and so for the leader that chooses them. */
@@ -260,7 +363,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       let next = opened(state, context, txs.length)
       const results: RingTxResult[] = []
       for (const [index, tx] of txs.entries()) {
-        const accepted = accept(next, tx, context.timestampMs, state.epoch)
+        const accepted = accept(next, tx, context.timestampMs, state.epoch, context.certified)
         if ('code' in accepted) {
           return {
             ok: false,
@@ -292,10 +395,33 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         route,
       }
     },
+    review(state, text) {
+      const document = parsePolicyDocument(text)
+      if (!document.ok) return { policy: undefined, problems: document.problems, tests: [], costs: [] }
+      const { policy } = document
+      const compilation = compiled(text)
+      if ('problems' in compilation) {
+        const problems = compilation.problems.map((message) => ({ line: 1, column: 1, path: '', message }))
+        return { policy, problems, tests: [], costs: [] }
+      }
+      const { faults, tests, costs } = rehearsed(compilation)
+      const all = [...policyFitFaults(policy, members(state), genesis.operators), ...faults]
+      const again = parsePolicyDocument(text, 'the policy', () => all)
+      return { policy, problems: again.ok ? [] : again.problems, tests, costs }
+    },
+    approvals(state, nowMs) {
+      return state.approvals.list(nowMs).map((statement) => ({
+        ...statement,
+        signedBy: signersOf(statement, genesis.operators),
+        needed: neededFor(state, statement.content.body, reader),
+      }))
+    },
+    corroboration: (state) => corroborationOf(inForce(state).policy, members(state)),
+    members,
     provisional(state, tx, nowMs) {
       const accepted = accept(state, tx, nowMs, state.epoch)
       if ('code' in accepted) return { ok: false, ...accepted }
-      const denial = denialOf(accepted.content, undefined)
+      const denial = denialOf(accepted.content, undefined, accepted.denialId)
       if (denial !== undefined) return { ok: true, denial }
       return { ok: false, code: 'NOT_ENTITLED', reason: 'only denials are enforced ahead of consensus' }
     },

@@ -11,6 +11,7 @@ export {
 export {
   type CheckResult,
   createRingApplication,
+  type PolicyReview,
   type RingApplication,
   type RingApplicationOptions,
   type RingBlockContext,
@@ -19,6 +20,17 @@ export {
   TX_LIFETIME_MS_MAX,
   TX_SKEW_MS_MAX,
 } from './application.ts'
+export { APPROVALS_MAX, APPROVALS_PER_OPERATOR_MAX, type PendingStatement } from './approvals.ts'
+export {
+  type Corroboration,
+  corroborationOf,
+  isCorroborated,
+  liveStatements,
+  PENDING_DENIALS_MAX,
+  PENDING_PER_ISSUER_MAX,
+  type PendingDenial,
+  type Statement,
+} from './corroboration.ts'
 export { createDenialIndex, DenialTable } from './denial-index.ts'
 export { type AnyRingError, GenesisInvalid, SnapshotInvalid } from './errors.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
@@ -26,6 +38,8 @@ export { denialOf, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode
 export { type MerkleProof, verifyMerkleProof } from './merkle-trie.ts'
 export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export {
+  APPROVABLE_TYPES,
+  type ApprovableType,
   Duration,
   type IssuerPolicy,
   type LimitPolicy,
@@ -49,6 +63,18 @@ export {
 export { policyJsonSchema } from './policy-json-schema.ts'
 export { isTrustedProxy } from './prefix-set.ts'
 export { ProvisionalDenials } from './provisional-denials.ts'
+export {
+  type PolicyJudge,
+  type Rehearsal,
+  type RehearsedRequest,
+  type RehearsedVerdict,
+  type RuleCost,
+  rehearse,
+  TEST_REQUESTS_MAX,
+  TESTS_WORK_MAX,
+  type TestResult,
+} from './rehearsal.ts'
+export { SAMPLE_CLASSES, SAMPLE_REQUESTS, type SampleClass } from './sample-requests.ts'
 export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
 export {
   accountKey,

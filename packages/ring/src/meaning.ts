@@ -3,12 +3,14 @@
  * that says what to do. Signature, ring and time are checked in `application.ts`.
  */
 import { formatAddress, formatPrefix, isSource, type Prefix, parseAddress, parsePrefix, parsePrefixLoosely } from './address.ts'
+import { approvalsNeeded, isApprovable } from './approvals.ts'
+import { corroborationOf, liveStatements, PENDING_DENIALS_MAX, PENDING_PER_ISSUER_MAX } from './corroboration.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
 import { DENIALS_MAX, type RingState } from './state.ts'
-import { subjectId } from './tx.ts'
-import type { Denial, DenialSubject, TxBody, TxContent } from './types.ts'
+import { parseIssuer, subjectId } from './tx.ts'
+import type { Denial, DenialSubject, RingNode, RingOperator, TxBody, TxContent } from './types.ts'
 
 /** Longest policy text, bytes of UTF-8: leaves room for the rest of a transaction of 256 KiB. */
 export const POLICY_BYTES_MAX = 245_760
@@ -35,9 +37,13 @@ export type RefusalCode =
   | 'SERVICE_UNKNOWN'
   | 'QUOTA_EXCEEDED'
   | 'DENIALS_FULL'
+  | 'PENDING_FULL'
   | 'DENIAL_ID_TAKEN'
   | 'NOT_DENIED'
   | NodeRefusalCode
+  | 'APPROVAL_UNKNOWN'
+  | 'APPROVAL_REPEATED'
+  | 'APPROVALS_FULL'
   | 'INTERNAL'
 
 export interface Refusal {
@@ -48,19 +54,31 @@ export interface Refusal {
 /** How the policy in force and a proposed one are read. */
 export interface PolicyReader {
   inForce(state: RingState): Policy
-  /** Sentences, empty when the text is a policy that compiles. */
-  problems(text: string): readonly string[]
+  /**
+   * Sentences, empty when the text is a policy that compiles and asks for nothing that the ring has not; with `isRehearsed`,
+   * also when its own tests pass and its rules are within their budget.
+   */
+  problems(text: string, ring: Pick<Meeting, 'members' | 'operators'>, isRehearsed: boolean): readonly string[]
+  /** Undefined when it is none. */
+  policyOf(text: string): Policy | undefined
 }
 
 export interface Meeting {
   readonly state: RingState
   readonly content: TxContent
   readonly issuer: { readonly kind: 'operator' | 'node'; readonly name: string }
+  /** `subjectId` of what a `deny.add` denies. */
+  readonly denialId: string | undefined
   readonly nowMs: number
   /** That the block began in, or the state's own where there is no block. */
   readonly epoch: number
   /** Base64url: a node must not have an operator's key. */
   readonly operatorKeys: ReadonlySet<string>
+  /** Judged by a quorum already: what depends on the rules that this node has is not judged again. */
+  readonly isCertified: boolean
+  /** The nodes of the ring. */
+  readonly members: readonly RingNode[]
+  readonly operators: readonly RingOperator[]
 }
 
 function refuse(code: RefusalCode, reason: string): Refusal {
@@ -75,14 +93,51 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader, verify: Verify
   if (meeting.issuer.kind !== 'operator') {
     return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; a node may only propose deny.add and evidence`)
   }
+  if (body.type === 'tx.approve') return refusalOfApproval(meeting, body, reader)
+  return refusalOfStatement(meeting, reader) ?? refusalOfWaiting(meeting, reader)
+}
+
+/** Of what operators state, now: when it is proposed, and again with each approval. */
+function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | undefined {
+  const { body } = meeting.content
   if (body.type === 'deny.remove') return refusalOfRemoval(meeting, body)
   if (body.type === 'node.add') return refusalOfNodeAddition(meeting, body.node)
   if (body.type === 'node.remove') return refusalOfNodeRemoval(meeting, body.id)
-  return refusalOfPolicy(meeting, body, reader)
+  if (body.type === 'policy.set') return refusalOfPolicy(meeting, body, reader)
+  return refuse('NOT_ENTITLED', `${body.type} is nothing that waits for approvals`)
+}
+
+/** How many operators must have signed the statement, by the policy in force. */
+export function neededFor(state: RingState, body: TxBody, reader: PolicyReader): number {
+  if (!isApprovable(body.type)) return 1
+  const proposed = body.type === 'policy.set' ? reader.policyOf(body.policy) : undefined
+  return approvalsNeeded(reader.inForce(state), body, proposed)
+}
+
+function refusalOfWaiting({ state, content, nowMs }: Meeting, reader: PolicyReader): Refusal | undefined {
+  if (neededFor(state, content.body, reader) <= 1 || state.approvals.hasRoomFor(content.issuer, nowMs)) return undefined
+  return refuse('APPROVALS_FULL', 'too much waits for approvals already; have some of it approved, or let it lapse')
+}
+
+function refusalOfApproval(
+  meeting: Meeting,
+  { id }: Extract<TxBody, { type: 'tx.approve' }>,
+  reader: PolicyReader,
+): Refusal | undefined {
+  const { state, content, nowMs } = meeting
+  const waiting = state.approvals.get(id, nowMs)
+  if (waiting === undefined)
+    return refuse('APPROVAL_UNKNOWN', `nothing waits for approval as ${id.slice(0, 16)}…; list what does`)
+  if (waiting.content.issuer === content.issuer || waiting.approvedBy.includes(content.issuer)) {
+    return refuse('APPROVAL_REPEATED', `${content.issuer} has signed this already; it takes another operator`)
+  }
+  const issuer = parseIssuer(waiting.content.issuer) as Meeting['issuer']
+  const now = refusalOfStatement({ ...meeting, content: waiting.content, issuer }, reader)
+  return now === undefined ? undefined : refuse(now.code, `what it approves can no longer be applied: ${now.reason}`)
 }
 
 function refusalOfPolicy(
-  { state }: Meeting,
+  { state, members, operators, isCertified }: Meeting,
   { policy, expectVersion }: Extract<TxBody, { type: 'policy.set' }>,
   reader: PolicyReader,
 ): Refusal | undefined {
@@ -94,7 +149,7 @@ function refusalOfPolicy(
   const bytes = policy.length * 3 > POLICY_BYTES_MAX ? new TextEncoder().encode(policy).length : policy.length
   if (bytes > POLICY_BYTES_MAX)
     return refuse('POLICY_TOO_LARGE', `the policy has ${bytes} bytes, at most ${POLICY_BYTES_MAX} are allowed`)
-  const problems = reader.problems(policy)
+  const problems = reader.problems(policy, { members, operators }, !isCertified)
   if (problems.length === 0) return undefined
   const more = problems.length > 5 ? `; and ${problems.length - 5} more` : ''
   return refuse('POLICY_INVALID', `the policy is not valid: ${problems.slice(0, 5).join('; ')}${more}`.slice(0, 2_000))
@@ -103,11 +158,13 @@ function refusalOfPolicy(
 function refusalOfRemoval({ state, nowMs }: Meeting, { id }: Extract<TxBody, { type: 'deny.remove' }>): Refusal | undefined {
   const denial = state.denial(id)
   if (denial !== undefined && denial.expiresAtMs > nowMs) return undefined
+  const pending = state.pending.get(id)
+  if (pending !== undefined && liveStatements(pending, nowMs).length > 0) return undefined
   return refuse('NOT_DENIED', `no denial ${id} is in force; list the denials to find its id`)
 }
 
 function refusalOfDenial(
-  { state, content, issuer, nowMs }: Meeting,
+  { state, content, issuer, denialId, nowMs, members }: Meeting,
   { subject, ttlMs }: Extract<TxBody, { type: 'deny.add' }>,
   policy: Policy,
 ): Refusal | undefined {
@@ -133,14 +190,27 @@ function refusalOfDenial(
       `${content.issuer} has proposed ${nodePerHour} denials within the hour; raise denials.nodePerHour or wait`,
     )
   }
-  const before = state.denial(subjectId(subject))
+  const id = denialId ?? subjectId(subject)
+  if (byNode && corroborationOf(policy, members).nodes > 1 && isPendingFull(state, id, content.issuer)) {
+    return refuse('PENDING_FULL', 'too many statements wait for other nodes to say the same; they lapse by themselves')
+  }
+  const before = state.denial(id)
   if (before === undefined && state.denials.size >= DENIALS_MAX) {
     return refuse('DENIALS_FULL', `the ring holds ${DENIALS_MAX} denials; remove some, or deny prefixes instead of addresses`)
   }
-  if (before !== undefined && subjectId(before.subject) === subjectId(subject) && !sameSubject(before.subject, subject)) {
+  const others = [before?.subject, state.pending.get(id)?.subject]
+  if (others.some((other) => other !== undefined && !sameSubject(other, subject))) {
     return refuse('DENIAL_ID_TAKEN', 'another subject has this id already; deny a prefix that holds this one')
   }
   return undefined
+}
+
+/** A node that floods fills its own share only. */
+function isPendingFull(state: RingState, id: string, issuer: string): boolean {
+  const waiting = state.pending.get(id)
+  if (waiting?.statements.some((statement) => statement.issuer === issuer) === true) return false
+  if (state.pending.heldBy(issuer) >= PENDING_PER_ISSUER_MAX) return true
+  return waiting === undefined && state.pending.size >= PENDING_DENIALS_MAX
 }
 
 function sameSubject(a: DenialSubject, b: DenialSubject): boolean {
@@ -195,13 +265,13 @@ function prefixOf(value: string): Prefix | Refusal {
 
 /**
  * The denial that a `deny.add` states, as of a height; undefined height while provisional. It lasts from when it was
- * signed, not from when it was agreed, so that all who hear of it agree on its end.
+ * signed, not from when it was agreed, so that all who hear of it agree on its end. `id` is that of its subject, when known.
  */
-export function denialOf(content: TxContent, height: number | undefined): Denial | undefined {
+export function denialOf(content: TxContent, height: number | undefined, id?: string): Denial | undefined {
   const { body } = content
   if (body.type !== 'deny.add') return undefined
   return {
-    id: subjectId(body.subject),
+    id: id ?? subjectId(body.subject),
     subject: body.subject,
     reason: body.reason,
     issuer: content.issuer,
@@ -216,7 +286,8 @@ export function denialOf(content: TxContent, height: number | undefined): Denial
  * commutative, associative and idempotent: the order of denials changes nothing. The earliest height stays.
  */
 export function joinDenials(a: Denial, b: Denial): Denial {
-  const rank = ({ expiresAtMs, issuedAtMs, issuer, reason }: Denial) => [expiresAtMs, issuedAtMs, issuer, reason] as const
+  const rank = ({ expiresAtMs, issuedAtMs, issuer, reason, statedBy = [] }: Denial) =>
+    [expiresAtMs, issuedAtMs, issuer, reason, statedBy.length, statedBy.join()] as const
   const [left, right] = [rank(a), rank(b)]
   const at = left.findIndex((value, index) => value !== right[index])
   const stays = at < 0 || left[at]! > right[at]! ? a : b

@@ -9,8 +9,16 @@ export type RuleCompiler = (sources: readonly RuleSource[], options: CompileOpti
 
 export interface CompiledPolicy {
   readonly policy: Policy
+  /** Every choice of rules that some route inspects with, each once; `where` names the first place. */
+  readonly inspections: readonly Inspection[]
   /** As `View.route` says. */
   route(host: string, path: string, method: string): CompiledRoute | undefined
+}
+
+export interface Inspection {
+  readonly where: string
+  readonly rules: RuleSet
+  readonly bodyBytesMax: number
 }
 
 export type PolicyCompilation =
@@ -64,6 +72,7 @@ export function compilePolicy(policy: Policy, compile: RuleCompiler, library: Ru
     }
   }
 
+  const inspections = new Map<string, Inspection>()
   const services = new Map<string, CompiledService>()
   for (const [name, servicePolicy] of Object.entries(policy.services)) {
     const where = `services.${name}`
@@ -77,20 +86,28 @@ export function compilePolicy(policy: Policy, compile: RuleCompiler, library: Ru
     if (unknown.length > 0) continue
     const make = (route: RoutePolicy | undefined): CompiledRoute => {
       const wafMode = route?.waf?.mode ?? service.waf.mode
+      const exclude = route?.waf?.exclude ?? []
+      const rules = wafMode === 'off' ? undefined : rulesFor(service, where, exclude)
+      const label = route === undefined ? name : `${name} ${route.name}`
+      const { rules: names, paranoia, bodyBytesMax } = service.waf
+      const leftOut = [...new Set([...service.waf.exclude, ...exclude])].sort((a, b) => a - b)
+      const key = JSON.stringify([names, paranoia, bodyBytesMax, leftOut])
+      if (rules !== undefined && !inspections.has(key)) inspections.set(key, { where: label, rules, bodyBytesMax })
       return {
         service,
         route,
-        label: route === undefined ? name : `${name} ${route.name}`,
-        rules: wafMode === 'off' ? undefined : rulesFor(service, where, route?.waf?.exclude ?? []),
+        label,
+        rules,
         wafMode,
         bodyBytesMax: service.waf.bodyBytesMax,
       }
     }
+    const whole = make(undefined)
     const routes = service.routes.map(make)
     // A route that names methods stands before one of the same path that takes all.
     const rank = ({ route }: CompiledRoute) => (route!.methods.length === 0 ? 1 : 0)
     routes.sort((a, b) => trimmed(b.route!.path).length - trimmed(a.route!.path).length || rank(a) - rank(b))
-    const compiled = { whole: make(undefined), routes }
+    const compiled = { whole, routes }
     for (const host of service.hosts) services.set(host.toLowerCase().replace(/^\[(.*)\]$/, '$1'), compiled)
   }
   if (problems.length > 0) return { ok: false, problems }
@@ -108,6 +125,7 @@ export function compilePolicy(policy: Policy, compile: RuleCompiler, library: Ru
     ok: true,
     compiled: {
       policy,
+      inspections: [...inspections.values()],
       route(host, path, method) {
         // A final dot names the same host (RFC 1034 section 3.1): left on, it would miss the service's own rules.
         const service = serviceOf(host.endsWith('.') ? host.slice(0, -1) : host)

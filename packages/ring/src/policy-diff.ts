@@ -15,6 +15,7 @@ const NAMED_BY: ReadonlyMap<string, string> = new Map([
   ['limits', 'name'],
   ['upstreams', 'url'],
   ['issuers', 'issuer'],
+  ['tests', 'name'],
 ])
 
 /** Empty when the two mean the same. */

@@ -33,11 +33,14 @@ export type PolicyDocument =
   | { readonly ok: false; readonly problems: readonly PolicyProblem[] }
 
 type Path = readonly PropertyKey[]
+type MoreFaults = (policy: Policy) => readonly PolicyFault[]
+const noMore: MoreFaults = () => []
 
 /**
  * @param file Names the text in messages about the text as a whole.
+ * @param more What else to find fault with, once the policy is right in itself.
  */
-export function parsePolicyDocument(text: string, file = 'the policy'): PolicyDocument {
+export function parsePolicyDocument(text: string, file = 'the policy', more: MoreFaults = noMore): PolicyDocument {
   const whole = (message: string, hint?: string): PolicyDocument => ({
     ok: false,
     problems: [{ line: 1, column: 1, path: '', message, ...(hint === undefined ? {} : { hint }) }],
@@ -47,7 +50,7 @@ export function parsePolicyDocument(text: string, file = 'the policy'): PolicyDo
   }
   if (nestedTooDeep(text)) return whole(`${file} is nested more than ${DEPTH_MAX} deep`, 'flatten it')
   try {
-    return read(text, whole)
+    return read(text, whole, more)
   } catch (error) {
     if (error instanceof RangeError) return whole(`${file} is nested too deep to be read`, 'flatten it')
     const cause = error instanceof Error ? error.message : 'the parser gave no reason'
@@ -67,7 +70,7 @@ function nestedTooDeep(text: string): boolean {
   return false
 }
 
-function read(text: string, whole: (message: string, hint?: string) => PolicyDocument): PolicyDocument {
+function read(text: string, whole: (message: string, hint?: string) => PolicyDocument, more: MoreFaults): PolicyDocument {
   const lines = new LineCounter()
   // Duplicate keys are looked for below: the parser's own search is quadratic.
   const document = parseDocument(text, {
@@ -93,7 +96,7 @@ function read(text: string, whole: (message: string, hint?: string) => PolicyDoc
   if (structure.length > 0) return refused(structure)
   const value: unknown = document.toJS({ maxAliasCount: ALIASES_MAX })
   const parsed = PolicySchema.safeParse(value)
-  const faults = parsed.success ? policyFaults(parsed.data) : parsed.error.issues.flatMap((issue) => explain(issue, value))
+  const faults = parsed.success ? faultsIn(parsed.data, more) : parsed.error.issues.flatMap((issue) => explain(issue, value))
   if (parsed.success && faults.length === 0) return { ok: true, policy: parsed.data }
   return refused(
     faults.map(({ path, onKey, message, hint }) => ({
@@ -103,6 +106,11 @@ function read(text: string, whole: (message: string, hint?: string) => PolicyDoc
       ...(hint === undefined ? {} : { hint }),
     })),
   )
+}
+
+function faultsIn(policy: Policy, more: MoreFaults): readonly PolicyFault[] {
+  const own = policyFaults(policy)
+  return own.length > 0 ? own : more(policy)
 }
 
 /** What the parser says better in our words; by its code. */

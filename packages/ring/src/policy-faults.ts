@@ -18,6 +18,24 @@ export function policyFaults(policy: Policy): PolicyFault[] {
   const faults: PolicyFault[] = []
   prefixFaults(policy.trustedProxies, ['trustedProxies'], faults)
   prefixFaults(policy.denials.safe, ['denials', 'safe'], faults)
+  repeated(policy.tests.map(({ name }) => name)).forEach(({ index, value }) => {
+    faults.push({ path: ['tests', index, 'name'], message: `the test ${value} occurs twice`, hint: 'give each its own name' })
+  })
+  for (const [index, { request }] of policy.tests.entries()) {
+    if (parseAddress(request.source) !== undefined) continue
+    const message = `expected an IP address, found ${JSON.stringify(request.source)}`
+    faults.push({ path: ['tests', index, 'request', 'source'], message })
+  }
+  const waits = policy.operators.within
+  if (waits < 60_000 || waits > 7 * 86_400_000) {
+    const message = `expected 1m to 7d, found ${waits / 1_000} s`
+    faults.push({ path: ['operators', 'within'], message, hint: 'the default is 24h' })
+  }
+  const { within } = policy.denials.corroboration
+  if (within < 10_000 || within > 3_600_000) {
+    const message = `expected 10s to 1h, found ${within / 1_000} s`
+    faults.push({ path: ['denials', 'corroboration', 'within'], message, hint: 'the default is 10m' })
+  }
   repeated(policy.issuers.map(({ issuer }) => issuer)).forEach(({ index, value }) => {
     faults.push({ path: ['issuers', index, 'issuer'], message: `the issuer ${value} occurs twice`, hint: 'keep one of the two' })
   })

@@ -158,6 +158,78 @@ const Issuer = z.strictObject({
   jwks: z.strictObject({ keys: z.array(Jwk).min(1).max(16) }).meta({ description: 'Public keys of the issuer (RFC 7517).' }),
 })
 
+const HeaderName = z.string().regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$/, 'expected a header name')
+const HeaderText = z
+  .string()
+  .max(4_096)
+  .regex(/^[^\r\n\0]*$/, 'expected one line')
+const TestOutcome = z.enum(['allow', 'deny', 'throttle'])
+
+const PolicyTest = z.strictObject({
+  name: z
+    .string()
+    .min(1)
+    .max(120)
+    .regex(/^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]+$/u, 'expected one printable line'),
+  request: z.strictObject({
+    method: z
+      .string()
+      .regex(/^[A-Z]{1,16}$/, 'expected a method in capitals')
+      .default('GET'),
+    host: z.string().min(1).max(253).default('localhost').meta({ description: 'Without a port.' }),
+    path: z
+      .string()
+      .max(8_192)
+      .regex(/^\/[^\s]*$/, 'expected a path that begins with / and has no spaces')
+      .default('/')
+      .meta({
+        description: 'As on the wire, with the query.',
+      }),
+    headers: z
+      .record(HeaderName, z.union([HeaderText, z.array(HeaderText).min(1).max(16)]))
+      .default({})
+      .meta({ description: 'Host, User-Agent and Accept are added unless given.' }),
+    body: z.string().max(65_536).default(''),
+    source: z.string().max(50).default('198.51.100.1').meta({ description: 'The client’s address.' }),
+    token: z
+      .strictObject({
+        issuer: z.string().max(512),
+        subject: z.string().max(256).optional(),
+        claims: z.record(z.string().max(64), z.unknown()).default({}),
+      })
+      .optional()
+      .meta({ description: 'What a bearer token says that verified.' }),
+  }),
+  repeat: z.int().min(1).max(1_000).default(1).meta({ description: 'Asked so often at once; the last answer counts.' }),
+  expect: z.union([
+    TestOutcome,
+    z.strictObject({
+      outcome: TestOutcome,
+      status: z.int().min(200).max(599).optional(),
+      rule: z
+        .union([
+          z.int().positive(),
+          z.string().regex(/^(limit:[a-z0-9-]{1,63}|rule:[1-9][0-9]{0,8})$/, 'expected a rule’s id or limit:NAME'),
+        ])
+        .optional()
+        .meta({ description: 'A rule of the WAF that matched, by its id, or the limit that is used up, as limit:NAME.' }),
+    }),
+  ]),
+})
+
+/** Types of statements that the policy may make wait for several operators. */
+export const APPROVABLE_TYPES = ['policy.set', 'deny.remove', 'node.add', 'node.remove'] as const
+export type ApprovableType = (typeof APPROVABLE_TYPES)[number]
+
+const Approvals = z
+  .int()
+  .min(1)
+  .max(100)
+  .default(1)
+  .meta({ description: 'How many operators must sign it, the one who proposes it among them.' })
+
+const Work = z.int().min(1).max(32_000_000)
+
 /** The document's schema; `z.toJSONSchema` of it is what editors read. */
 export const PolicySchema = z.strictObject({
   version: z.literal(1).meta({ description: 'Version of this format.' }),
@@ -187,10 +259,46 @@ export const PolicySchema = z.strictObject({
         .max(1_000_000)
         .default(1_000)
         .meta({ description: 'How many denials one node may propose in an hour.' }),
+      corroboration: z
+        .strictObject({
+          nodes: z.int().min(1).max(1_000).optional().meta({
+            description:
+              'How many nodes must say the same; 1: one node’s word denies ring-wide. Unless given 2, or one more than may lie if that is more; in a ring of one node 1.',
+          }),
+          regions: z.int().min(1).max(1_000).default(1).meta({ description: 'In how many regions these nodes must be.' }),
+          within: Duration.default(600_000).meta({ description: 'How long a node’s statement waits for others: 10s to 1h.' }),
+        })
+        .prefault({})
+        .meta({ description: 'What it takes before what nodes deny by themselves holds on all nodes.' }),
       prefixMinV4: z.int().min(1).max(32).default(16).meta({ description: 'Widest IPv4 prefix that may be denied.' }),
       prefixMinV6: z.int().min(1).max(128).default(32).meta({ description: 'Widest IPv6 prefix that may be denied.' }),
     })
     .prefault({}),
+  operators: z
+    .strictObject({
+      approvals: z
+        .strictObject(
+          Object.fromEntries(APPROVABLE_TYPES.map((type) => [type, Approvals])) as Record<ApprovableType, typeof Approvals>,
+        )
+        .prefault({}),
+      within: Duration.default(86_400_000).meta({ description: 'How long a statement waits for approvals: 1m to 7d.' }),
+    })
+    .prefault({})
+    .meta({ description: 'What no operator can do alone.' }),
+  budget: z
+    .strictObject({
+      page: Work.default(2_000_000),
+      form: Work.default(6_000_000),
+      json: Work.default(12_000_000),
+      upload: Work.default(24_000_000),
+    })
+    .prefault({})
+    .meta({ description: 'The most work, in units, that the rules may do on a fixed sample request of each class.' }),
+  tests: z
+    .array(PolicyTest)
+    .max(200)
+    .default([])
+    .meta({ description: 'What the policy must do with some requests: one that fails its own tests is refused.' }),
 })
 
 export type Policy = z.output<typeof PolicySchema>
@@ -198,4 +306,5 @@ export type ServicePolicy = z.output<typeof Service>
 export type RoutePolicy = z.output<typeof Route>
 export type LimitPolicy = z.output<typeof Limit>
 export type IssuerPolicy = z.output<typeof Issuer>
+export type PolicyTest = z.output<typeof PolicyTest>
 export type LoginPolicy = z.output<typeof Login>

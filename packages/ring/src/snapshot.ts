@@ -1,12 +1,14 @@
 /** A state as bytes, so that a node can join without replaying every block. The reader trusts nothing but the root. */
 import { z } from 'zod'
+import { APPROVALS_MAX, type PendingStatement } from './approvals.ts'
 import { canonicalJson } from './canonical-json.ts'
+import { PENDING_DENIALS_MAX, type PendingDenial } from './corroboration.ts'
 import { decodeUtf8, encodeUtf8, equalBytes } from './encoding.ts'
 import { SnapshotInvalid } from './errors.ts'
 import { Node } from './genesis.ts'
 import { RETIRED_MAX } from './nodes.ts'
 import { DENIALS_MAX, RingState } from './state.ts'
-import { parseSubject, subjectId } from './tx.ts'
+import { parseContent, parseSubject, subjectId, txId } from './tx.ts'
 import type { Denial, DenialSubject } from './types.ts'
 
 /** Largest snapshot read, bytes. */
@@ -19,6 +21,10 @@ const FORMAT = 'ringwall/state/3'
 const PIECE_ENTRIES = 1_000
 
 const Ms = z.int().min(0)
+const Issuer = z
+  .string()
+  .regex(/^node:/)
+  .max(80)
 const Header = z.strictObject({
   format: z.literal(FORMAT),
   ring: z.string(),
@@ -29,6 +35,8 @@ const Header = z.strictObject({
   epoch: z.int().min(0),
   usage: z.array(z.tuple([z.string().max(80), z.array(z.tuple([z.int().min(0), z.int().min(1)])).max(13)])).max(2_000),
   denials: z.int().min(0).max(DENIALS_MAX),
+  pending: z.int().min(0).max(PENDING_DENIALS_MAX),
+  approvals: z.int().min(0).max(APPROVALS_MAX),
   seen: z.int().min(0).max(SEEN_MAX),
 })
 const DenialLine = z.strictObject({
@@ -36,17 +44,44 @@ const DenialLine = z.strictObject({
   subject: z.unknown(),
   reason: z.string().min(1).max(200),
   issuer: z.string().max(80),
+  statedBy: z.array(Issuer).min(1).max(1_000).optional(),
   issuedAtMs: Ms,
   expiresAtMs: Ms,
   height: z.int().min(0),
+})
+const Statement = z.strictObject({
+  issuer: Issuer,
+  reason: z.string().min(1).max(200),
+  issuedAtMs: Ms,
+  expiresAtMs: Ms,
+  lapsesAtMs: Ms,
+})
+const PendingLine = z.strictObject({
+  id: z.string().regex(/^[0-9a-f]{16}$/),
+  subject: z.unknown(),
+  statements: z.array(Statement).min(1).max(1_000),
+})
+const ApprovalLine = z.strictObject({
+  id: z.string().regex(/^[0-9a-f]{64}$/),
+  content: z.unknown(),
+  approvedBy: z
+    .array(
+      z
+        .string()
+        .regex(/^operator:/)
+        .max(80),
+    )
+    .max(1_000),
+  lapsesAtMs: Ms,
 })
 const SeenLine = z.tuple([Ms, z.string().regex(/^[0-9a-f]{64}$/)])
 
 /** In pieces: lines of canonical JSON, a header and then an entry each, in the order of their keys. */
 export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8Array, void, undefined> {
-  const { denials, seen, ...rest } = state.contents()
-  yield encodeUtf8(`${canonicalJson({ format: FORMAT, ring, ...rest, denials: denials.length, seen: seen.length })}\n`)
-  for (const entries of [denials, seen]) {
+  const { denials, pending, approvals, seen, ...rest } = state.contents()
+  const counts = { denials: denials.length, pending: pending.length, approvals: approvals.length, seen: seen.length }
+  yield encodeUtf8(`${canonicalJson({ format: FORMAT, ring, ...rest, ...counts })}\n`)
+  for (const entries of [denials, pending, approvals, seen]) {
     for (let at = 0; at < entries.length; at += PIECE_ENTRIES) {
       const lines = entries.slice(at, at + PIECE_ENTRIES).map((entry) => `${canonicalJson(entry)}\n`)
       yield encodeUtf8(lines.join(''))
@@ -61,9 +96,12 @@ export function parseSnapshot(ring: string, bytes: Uint8Array): RingState {
   const header = lines.next(Header)
   if (header.ring !== ring) throw new SnapshotInvalid('it is of another ring')
   const denials = Array.from({ length: header.denials }, () => parseDenial(lines.next(DenialLine)))
+  const pending = Array.from({ length: header.pending }, () => parsePending(lines.next(PendingLine)))
+  const approvals = Array.from({ length: header.approvals }, () => parseApproval(lines.next(ApprovalLine)))
   const seen = Array.from({ length: header.seen }, () => lines.next(SeenLine))
   const { policyText, policyVersion, nodes, retired, epoch, usage } = header
-  const state = RingState.from({ policyText, policyVersion, nodes, retired, epoch, usage, denials, seen })
+  const contents = { policyText, policyVersion, nodes, retired, epoch, usage, denials, pending, approvals, seen }
+  const state = RingState.from(contents)
   // One spelling: no entry twice, none out of order, nothing after the last.
   let at = 0
   for (const piece of encodeSnapshot(ring, state)) {
@@ -101,13 +139,44 @@ class Lines {
   }
 }
 
-function parseDenial(fields: Omit<Denial, 'subject'> & { readonly subject: unknown }): Denial {
+function parseDenial({ statedBy, ...fields }: z.output<typeof DenialLine>): Denial {
+  const subject = subjectOf(fields.id, fields.subject)
+  if (statedBy === undefined) return { ...fields, subject }
+  if (!isAscending(statedBy)) throw new SnapshotInvalid(`the denial ${fields.id} names its nodes out of order`)
+  return { ...fields, subject, statedBy }
+}
+
+function parsePending({ id, subject, statements }: z.output<typeof PendingLine>): PendingDenial {
+  if (!isAscending(statements.map(({ issuer }) => issuer)))
+    throw new SnapshotInvalid(`the statements about ${id} are out of order`)
+  return { id, subject: subjectOf(id, subject), statements }
+}
+
+function parseApproval({ content, ...fields }: z.output<typeof ApprovalLine>): PendingStatement {
+  const { id, approvedBy } = fields
+  let parsed: PendingStatement['content']
+  try {
+    parsed = parseContent(content)
+    if (txId(parsed) !== id) throw new SnapshotInvalid(`the statement ${id} has another id`)
+  } catch (cause) {
+    if (cause instanceof SnapshotInvalid) throw cause
+    throw new SnapshotInvalid(`the statement ${id} is malformed`, { cause })
+  }
+  if (!isAscending(approvedBy)) throw new SnapshotInvalid(`the approvals of ${id} are out of order`)
+  return { ...fields, content: parsed }
+}
+
+function isAscending(names: readonly string[]): boolean {
+  return names.every((name, index) => index === 0 || (names[index - 1] as string) < name)
+}
+
+function subjectOf(id: string, value: unknown): DenialSubject {
   let subject: DenialSubject
   try {
-    subject = parseSubject(fields.subject)
+    subject = parseSubject(value)
   } catch (cause) {
-    throw new SnapshotInvalid(`the denial ${fields.id} has no valid subject`, { cause })
+    throw new SnapshotInvalid(`the denial ${id} has no valid subject`, { cause })
   }
-  if (subjectId(subject) !== fields.id) throw new SnapshotInvalid(`the denial ${fields.id} is of another subject`)
-  return { ...fields, subject }
+  if (subjectId(subject) !== id) throw new SnapshotInvalid(`the denial ${id} is of another subject`)
+  return subject
 }

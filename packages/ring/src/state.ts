@@ -2,13 +2,17 @@
  * The ring's state: what the ledger's transactions add up to. Immutable; a change shares all that did not change, so
  * that a block costs in proportion to itself.
  *
- * Its root commits to everything that decides later blocks: policy, nodes, denials, transactions already seen, quotas used.
+ * Its root commits to everything that decides later blocks: policy, nodes, denials, statements that wait for other nodes or
+ * operators, transactions already seen, quotas used.
  */
 import { sha256 } from '@noble/hashes/sha2.js'
+import { type PendingStatement, PendingStatements } from './approvals.ts'
 import { canonicalJson } from './canonical-json.ts'
+import { type PendingDenial, PendingDenials } from './corroboration.ts'
 import { createDenialIndex, DenialTable } from './denial-index.ts'
 import { encodeHex, encodeUtf8 } from './encoding.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
+import { timeKey } from './time-key.ts'
 import type { Denial, RingNode, TxId } from './types.ts'
 
 /** Denials that a ring holds at most, expired ones not yet swept included. */
@@ -41,6 +45,10 @@ interface Fields {
   /** Denials by when they expire, then id: what to sweep next. */
   readonly expiries: MerkleTrie<Denial>
   readonly table: DenialTable
+  /** What single nodes say, until enough say the same. */
+  readonly pending: PendingDenials
+  /** What operators proposed, until enough have approved it. */
+  readonly approvals: PendingStatements
   /** Transactions by when they lapse, then id; until then a second one is a replay. */
   readonly seen: MerkleTrie<1>
   readonly usage: ReadonlyMap<string, Usage>
@@ -54,6 +62,10 @@ export interface StateContents {
   readonly retired: readonly RetiredNode[]
   readonly epoch: number
   readonly denials: readonly Denial[]
+  /** In order of id. */
+  readonly pending: readonly PendingDenial[]
+  /** In order of id. */
+  readonly approvals: readonly PendingStatement[]
   /** Until when, and id. */
   readonly seen: readonly (readonly [untilMs: number, id: TxId])[]
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
@@ -69,6 +81,10 @@ export interface StateParts {
   readonly epoch: number
   /** Root of the denials by id. */
   readonly denials: string
+  /** Root of what nodes say, by denial id. */
+  readonly pending: string
+  /** Root of what waits for operators, by transaction id. */
+  readonly approvals: string
   readonly seen: string
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
 }
@@ -81,10 +97,6 @@ export function stateRoot(parts: StateParts): string {
 /** As in `StateParts.policy`. */
 export function policyHash(policyText: string): string {
   return encodeHex(sha256(encodeUtf8(policyText)))
-}
-
-function timeKey(ms: number, id: string): string {
-  return ms.toString(16).padStart(14, '0') + id
 }
 
 export class RingState {
@@ -105,6 +117,8 @@ export class RingState {
       denials: MerkleTrie.empty(),
       expiries: MerkleTrie.empty(),
       table: DenialTable.empty,
+      pending: PendingDenials.empty,
+      approvals: PendingStatements.empty,
       seen: MerkleTrie.empty(),
       usage: new Map(),
     })
@@ -122,6 +136,8 @@ export class RingState {
       denials: MerkleTrie.from(contents.denials.map((denial) => [denial.id, denial])),
       expiries: MerkleTrie.from(contents.denials.map((denial) => [timeKey(denial.expiresAtMs, denial.id), denial])),
       table: createDenialIndex(contents.denials),
+      pending: PendingDenials.from(contents.pending),
+      approvals: PendingStatements.from(contents.approvals),
       seen: MerkleTrie.from(contents.seen.map(([untilMs, id]) => [timeKey(untilMs, id), 1])),
       usage: new Map(contents.usage),
     })
@@ -162,6 +178,16 @@ export class RingState {
     return this.#fields.denials.get(id)
   }
 
+  /** What nodes say, and not enough of them yet. */
+  get pending(): PendingDenials {
+    return this.#fields.pending
+  }
+
+  /** What operators proposed and too few approved yet. */
+  get approvals(): PendingStatements {
+    return this.#fields.approvals
+  }
+
   hasSeen(id: TxId, untilMs: number): boolean {
     return this.#fields.seen.get(timeKey(untilMs, id)) !== undefined
   }
@@ -174,7 +200,8 @@ export class RingState {
   }
 
   withPolicy(policyText: string): RingState {
-    return this.#with({ policyText, policyVersion: this.policyVersion + 1 })
+    const approvals = this.#fields.approvals.withoutPolicies()
+    return this.#with({ policyText, policyVersion: this.policyVersion + 1, approvals })
   }
 
   withNode(node: RingNode): RingState {
@@ -215,6 +242,14 @@ export class RingState {
     })
   }
 
+  withPending(pending: PendingDenials): RingState {
+    return pending === this.#fields.pending ? this : this.#with({ pending })
+  }
+
+  withApprovals(approvals: PendingStatements): RingState {
+    return approvals === this.#fields.approvals ? this : this.#with({ approvals })
+  }
+
   withSeen(id: TxId, untilMs: number): RingState {
     return this.#with({ seen: this.#fields.seen.set(timeKey(untilMs, id), 1) })
   }
@@ -247,7 +282,10 @@ export class RingState {
       if (next === undefined || next[0] >= before) break
       seen = seen.delete(next[0])
     }
-    return denials === this.#fields.denials && seen === this.#fields.seen ? this : this.#with({ denials, expiries, table, seen })
+    const pending = this.#fields.pending.swept(nowMs, most)
+    const swept =
+      denials === this.#fields.denials && seen === this.#fields.seen ? this : this.#with({ denials, expiries, table, seen })
+    return swept.withPending(pending).withApprovals(this.#fields.approvals.swept(nowMs))
   }
 
   /** Lower-case hex. Computed once a state; unchanged parts keep their hashes. */
@@ -262,7 +300,7 @@ export class RingState {
 
   /** What the root is made of: short texts, numbers and the roots of the large parts. */
   parts(): StateParts {
-    const { policyText, policyVersion, nodes, retired, epoch, denials, seen, usage } = this.#fields
+    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage } = this.#fields
     return {
       policy: policyHash(policyText),
       policyVersion,
@@ -270,6 +308,8 @@ export class RingState {
       retired: hashOfList(retired),
       epoch,
       denials: denials.root(),
+      pending: pending.root(),
+      approvals: approvals.root(),
       seen: seen.root(),
       usage: sortedUsage(usage),
     }
@@ -281,7 +321,7 @@ export class RingState {
   }
 
   contents(): StateContents {
-    const { policyText, policyVersion, nodes, retired, epoch, denials, seen, usage } = this.#fields
+    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage } = this.#fields
     return {
       policyText,
       policyVersion,
@@ -289,6 +329,8 @@ export class RingState {
       retired,
       epoch,
       denials: [...denials.entries()].map(([, denial]) => denial),
+      pending: pending.contents(),
+      approvals: approvals.contents(),
       seen: [...seen.entries()].map(([key]) => [Number.parseInt(key.slice(0, 14), 16), key.slice(14)] as const),
       usage: sortedUsage(usage),
     }

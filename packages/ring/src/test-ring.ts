@@ -1,9 +1,10 @@
 /** A ring with real keys, for this package's tests. */
 import { generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto'
 import type { RuleSet } from '@ringwall/waf'
-import { createRingApplication, type RingApplication } from './application.ts'
+import { createRingApplication, type RingApplication, type RingApplicationOptions } from './application.ts'
 import { parseGenesis } from './genesis.ts'
 import type { RuleCompiler } from './policy-compile.ts'
+import type { PolicyJudge } from './rehearsal.ts'
 import { encodeBase64url, encodeTx, signingBytes } from './tx.ts'
 import type { SignedTx, TxBody, TxContent } from './types.ts'
 
@@ -20,7 +21,13 @@ denials:
 `
 
 const DER_PREFIX = Buffer.from('302a300506032b6570032100', 'hex')
-const pairs = { ada: generateKeyPairSync('ed25519'), n1: generateKeyPairSync('ed25519'), n2: generateKeyPairSync('ed25519') }
+const pairs = {
+  ada: generateKeyPairSync('ed25519'),
+  bob: generateKeyPairSync('ed25519'),
+  cy: generateKeyPairSync('ed25519'),
+  n1: generateKeyPairSync('ed25519'),
+  n2: generateKeyPairSync('ed25519'),
+}
 
 export function keyOf(name: keyof typeof pairs): KeyObject {
   return pairs[name].privateKey
@@ -39,6 +46,21 @@ export const compile: RuleCompiler = (sources) => {
     begin: () => {
       throw new Error('no request runs in these tests')
     },
+    rehearse: () => {
+      let work = sources.some(({ text }) => text.includes('heavy')) ? 1_000_000 : 10
+      if (sources.some(({ text }) => text.includes('crash'))) throw new Error('rule crashed')
+      const verdict = { blocked: false, status: 403, score: 0, matches: [] }
+      return {
+        get work() {
+          return work
+        },
+        requestHead: () => verdict,
+        requestBody: (body) => {
+          work += body.length
+          return verdict
+        },
+      }
+    },
     excluding: () => none,
   }
   return none
@@ -47,7 +69,24 @@ export const compile: RuleCompiler = (sources) => {
 export const rules = new Map([
   ['base', [{ file: 'base.conf', text: '' }]],
   ['bad', [{ file: 'bad.conf', text: 'broken' }]],
+  ['heavy', [{ file: 'heavy.conf', text: 'heavy' }]],
+  ['crash', [{ file: 'crash.conf', text: 'crash' }]],
 ])
+
+/** Denies sources under 203.0.113; `/crash` throws, `/heavy` is much work. */
+export const judge: PolicyJudge = () => (request) => {
+  if (request.target === '/crash') throw new Error('the guard failed')
+  const denied = request.remoteAddress.startsWith('203.0.113.')
+  return {
+    outcome: denied ? 'deny' : 'allow',
+    status: denied ? 403 : 200,
+    check: denied ? 'waf' : 'none',
+    rule: denied ? 'rule:7' : undefined,
+    ruleIds: denied ? [7] : [],
+    reason: denied ? 'bad source' : 'nothing objected',
+    work: request.target === '/heavy' ? 30_000_000 : 10,
+  }
+}
 
 export const genesis = parseGenesis(
   JSON.stringify({
@@ -57,16 +96,18 @@ export const genesis = parseGenesis(
       { id: 'n1', region: 'eu', address: '127.0.0.1:1', publicKey: rawKey(pairs.n1.publicKey), roles: ['validator', 'edge'] },
       { id: 'n2', region: 'us', address: '127.0.0.1:2', publicKey: rawKey(pairs.n2.publicKey), roles: ['validator'] },
     ],
-    operators: [{ name: 'ada', publicKey: rawKey(pairs.ada.publicKey) }],
+    operators: (['ada', 'bob', 'cy'] as const).map((name) => ({ name, publicKey: rawKey(pairs[name].publicKey) })),
     policy: POLICY,
   }),
 )
 
-export function begin(policy: string = POLICY): RingApplication {
+export function begin(policy: string = POLICY, more: Pick<RingApplicationOptions, 'hash'> = {}): RingApplication {
   return createRingApplication({
+    ...more,
     genesis: { ...genesis, policy },
     compile,
     rules,
+    judge,
     verify: (key, message, signature) =>
       verify(null, message, { key: Buffer.concat([DER_PREFIX, key]), format: 'der', type: 'spki' }, signature),
   })
@@ -77,7 +118,7 @@ let nonces = 0
 /** Signed by the issuer's key unless `by` says another. */
 export function signed(
   ring: string,
-  issuer: 'operator:ada' | 'node:n1' | 'node:n2',
+  issuer: `operator:${'ada' | 'bob' | 'cy'}` | 'node:n1' | 'node:n2',
   body: TxBody,
   changes: Partial<TxContent> = {},
   by: keyof typeof pairs = issuer.split(':')[1] as keyof typeof pairs,

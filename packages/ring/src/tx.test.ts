@@ -8,6 +8,7 @@ import {
   encodeBase64url,
   encodeTx,
   parseTx,
+  readTx,
   signingBytes,
   subjectId,
   TX_BYTES_MAX,
@@ -61,6 +62,7 @@ const bodies = fc.oneof(
     first: statement,
     second: statement,
   }),
+  fc.record({ type: fc.constant('tx.approve' as const), id: fc.constant('0'.repeat(64)), reason: line }),
 ) satisfies fc.Arbitrary<TxBody>
 
 const example = signed(ring, 'operator:ada', { type: 'deny.remove', id: '0123456789abcdef', reason: 'over' })
@@ -72,10 +74,21 @@ test('property: what is encoded parses back to the same transaction', () => {
     fc.property(bodies, (body) => {
       // A clone has the usual prototype, which generated records lack.
       const tx = signed(ring, 'node:n1', structuredClone(body))
-      assert.deepEqual(parseTx(encodeTx(tx)), tx)
+      const read = readTx(encodeTx(tx))
+      assert.deepEqual(read.tx, tx)
+      assert.deepEqual(read.signed, signingBytes(tx.content))
     }),
     { numRuns: 100 },
   )
+})
+
+test('text that is not Unicode is refused, text that only looks like its escape is not', () => {
+  const policy = (body: string) =>
+    text.replace(/"body":\{[^}]*\}/, `"body":{"expectVersion":1,"policy":"${body}","type":"policy.set"}`)
+  for (const lone of ['\\ud800', '\\uD800', 'a\\udc00b', '\\\\\\ud800']) {
+    assert.throws(() => parseTx(bytesOf(policy(lone))), TxMalformed, lone)
+  }
+  for (const fine of ['\\\\ud800', '\\\\ude', '\u{1f600}']) assert.ok(parseTx(bytesOf(policy(fine))), fine)
 })
 
 test('property: with any byte changed it is refused, or it is another statement or another signature', () => {

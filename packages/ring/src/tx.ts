@@ -7,7 +7,7 @@
  */
 import { sha256 } from '@noble/hashes/sha2.js'
 import { canonicalJson } from './canonical-json.ts'
-import { decodeBase64url, decodeUtf8, encodeBase64url, encodeHex, encodeUtf8, equalBytes } from './encoding.ts'
+import { decodeBase64url, decodeUtf8, encodeBase64url, encodeHex, encodeUtf8 } from './encoding.ts'
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
 import type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId } from './types.ts'
 
@@ -46,7 +46,17 @@ export function signingBytes(content: TxContent): Uint8Array {
 
 /** SHA-256 of the signing bytes, lower-case hex. The signature is no part: a second valid one is no second transaction. */
 export function txId(content: TxContent): TxId {
-  return encodeHex(sha256(signingBytes(content)))
+  return idOfSigned(signingBytes(content))
+}
+
+/** SHA-256 as lower-case hex. The platform's own is several times faster than the portable one. */
+export type Sha256 = (bytes: Uint8Array) => string
+
+const portableSha256: Sha256 = (bytes) => encodeHex(sha256(bytes))
+
+/** The id, when the signing bytes are at hand. */
+export function idOfSigned(signed: Uint8Array, hash: Sha256 = portableSha256): TxId {
+  return hash(signed)
 }
 
 export function encodeTx(tx: SignedTx): Uint8Array {
@@ -54,8 +64,8 @@ export function encodeTx(tx: SignedTx): Uint8Array {
 }
 
 /** Id of the denial of a subject: first 16 hex digits of SHA-256 of its canonical JSON. */
-export function subjectId(subject: DenialSubject): string {
-  return encodeHex(sha256(encodeUtf8(canonicalJson(subject)))).slice(0, 16)
+export function subjectId(subject: DenialSubject, hash: Sha256 = portableSha256): string {
+  return hash(encodeUtf8(canonicalJson(subject))).slice(0, 16)
 }
 
 /**
@@ -73,10 +83,21 @@ export function accountKey(ring: string, service: string, name: string): string 
  * @throws {TxMalformed} With what is wrong and where.
  */
 export function parseTx(bytes: Uint8Array): SignedTx {
+  return readTx(bytes).tx
+}
+
+/** Around the content in the wire form; between them and the end stands the signature, of one length. */
+const BEFORE_CONTENT = '{"content":'
+const AFTER_CONTENT = ',"signature":"'
+
+/** As `parseTx`, with what was signed: the wire form holds it already, so nothing is encoded again. @throws {TxMalformed} */
+export function readTx(bytes: Uint8Array): { readonly tx: SignedTx; readonly signed: Uint8Array } {
   if (bytes.length > TX_BYTES_MAX) throw new TxMalformed(`${bytes.length} bytes, at most ${TX_BYTES_MAX} are allowed`)
+  let text: string
   let value: unknown
   try {
-    value = JSON.parse(decodeUtf8(bytes))
+    text = decodeUtf8(bytes)
+    value = JSON.parse(text)
   } catch (cause) {
     throw new TxMalformed('it is not JSON in UTF-8', { cause })
   }
@@ -85,25 +106,32 @@ export function parseTx(bytes: Uint8Array): SignedTx {
     content: parseContent(fields.content),
     signature: base64url(fields.signature, 'signature', 64),
   }
-  let again: Uint8Array
-  try {
-    again = encodeTx(tx)
-  } catch (cause) {
-    throw new TxMalformed('it holds text that is not Unicode', { cause })
+  // The objects are built with their keys in canonical order, so that the platform writes them canonically but for lone
+  // surrogates, which it escapes; whatever it does not reproduce exactly is for `canonicalJson` to judge.
+  if (JSON.stringify(tx) !== text || text.includes('\\ud')) {
+    let again: string
+    try {
+      again = canonicalJson(tx)
+    } catch (cause) {
+      throw new TxMalformed('it holds text that is not Unicode', { cause })
+    }
+    if (again !== text) throw new TxMalformed('it is not canonical JSON (RFC 8785)')
   }
-  if (!equalBytes(again, bytes)) throw new TxMalformed('it is not canonical JSON (RFC 8785)')
-  return tx
+  const end = text.length - AFTER_CONTENT.length - tx.signature.length - '"}'.length
+  return { tx, signed: encodeUtf8(TX_DOMAIN + text.slice(BEFORE_CONTENT.length, end)) }
 }
 
-function parseContent(value: unknown): TxContent {
+/** @throws {TxMalformed} When the value is not exactly the content of a transaction. */
+export function parseContent(value: unknown): TxContent {
   const fields = record(value, 'content', ['atMs', 'body', 'issuer', 'nonce', 'ring', 'untilMs'])
+  // Keys in canonical order, here and below: see `readTx`.
   return {
-    ring: matching(fields.ring, 'content.ring', HASH, '64 hex digits'),
-    issuer: matching(fields.issuer, 'content.issuer', ISSUER, 'operator:NAME or node:ID'),
     atMs: whole(fields.atMs, 'content.atMs'),
-    untilMs: whole(fields.untilMs, 'content.untilMs'),
-    nonce: base64url(fields.nonce, 'content.nonce', 16),
     body: parseBody(fields.body),
+    issuer: matching(fields.issuer, 'content.issuer', ISSUER, 'operator:NAME or node:ID'),
+    nonce: base64url(fields.nonce, 'content.nonce', 16),
+    ring: matching(fields.ring, 'content.ring', HASH, '64 hex digits'),
+    untilMs: whole(fields.untilMs, 'content.untilMs'),
   }
 }
 
@@ -112,44 +140,48 @@ function parseBody(value: unknown): TxBody {
   if (type === 'policy.set') {
     const fields = record(value, 'body', ['expectVersion', 'policy', 'type'])
     return {
-      type,
-      policy: bounded(fields.policy, 'body.policy', 0, TX_BYTES_MAX),
       expectVersion: whole(fields.expectVersion, 'body.expectVersion'),
+      policy: bounded(fields.policy, 'body.policy', 0, TX_BYTES_MAX),
+      type,
     }
   }
   if (type === 'deny.add') {
     const fields = record(value, 'body', ['reason', 'subject', 'ttlMs', 'type'])
     return {
-      type,
+      reason: reason(fields.reason),
       subject: parseSubject(fields.subject),
       ttlMs: whole(fields.ttlMs, 'body.ttlMs'),
-      reason: reason(fields.reason),
+      type,
     }
   }
   if (type === 'deny.remove') {
     const fields = record(value, 'body', ['id', 'reason', 'type'])
-    return { type, id: matching(fields.id, 'body.id', DENIAL_ID, '16 hex digits'), reason: reason(fields.reason) }
+    return { id: matching(fields.id, 'body.id', DENIAL_ID, '16 hex digits'), reason: reason(fields.reason), type }
   }
   if (type === 'node.add') {
     const fields = record(value, 'body', ['node', 'reason', 'type'])
-    return { type, node: parseNode(fields.node), reason: reason(fields.reason) }
+    return { node: parseNode(fields.node), reason: reason(fields.reason), type }
   }
   if (type === 'node.remove') {
     const fields = record(value, 'body', ['id', 'reason', 'type'])
-    return { type, id: matching(fields.id, 'body.id', NODE_ID, 'the id of a node'), reason: reason(fields.reason) }
+    return { id: matching(fields.id, 'body.id', NODE_ID, 'the id of a node'), reason: reason(fields.reason), type }
   }
   if (type === 'evidence') {
     const fields = record(value, 'body', ['epoch', 'first', 'round', 'second', 'type', 'validator'])
     return {
+      epoch: whole(fields.epoch, 'body.epoch'),
+      first: parseStatement(fields.first, 'body.first'),
+      round: whole(fields.round, 'body.round'),
+      second: parseStatement(fields.second, 'body.second'),
       type,
       validator: matching(fields.validator, 'body.validator', GENESIS_ID, 'the id of a node'),
-      epoch: whole(fields.epoch, 'body.epoch'),
-      round: whole(fields.round, 'body.round'),
-      first: parseStatement(fields.first, 'body.first'),
-      second: parseStatement(fields.second, 'body.second'),
     }
   }
-  throw new TxMalformed('body.type must be policy.set, deny.add, deny.remove, node.add, node.remove or evidence')
+  if (type === 'tx.approve') {
+    const fields = record(value, 'body', ['id', 'reason', 'type'])
+    return { id: matching(fields.id, 'body.id', HASH, '64 hex digits'), reason: reason(fields.reason), type }
+  }
+  throw new TxMalformed('body.type must be policy.set, deny.add, deny.remove, node.add, node.remove, evidence or tx.approve')
 }
 
 function parseNode(value: unknown): RingNode {
@@ -159,10 +191,10 @@ function parseNode(value: unknown): RingNode {
     throw new TxMalformed('body.node.roles must be validator, edge, or both')
   }
   return {
-    id: matching(fields.id, 'body.node.id', NODE_ID, '1 to 32 lower-case letters, digits and hyphens'),
-    region: printable(fields.region, 'body.node.region', 1, 63),
     address: matching(fields.address, 'body.node.address', ADDRESS, 'HOST:PORT'),
+    id: matching(fields.id, 'body.node.id', NODE_ID, '1 to 32 lower-case letters, digits and hyphens'),
     publicKey: base64url(fields.publicKey, 'body.node.publicKey', 32),
+    region: printable(fields.region, 'body.node.region', 1, 63),
     roles: roles.map((role: unknown) => {
       if (role === 'validator' || role === 'edge') return role
       throw new TxMalformed('body.node.roles must be validator, edge, or both')
@@ -179,7 +211,7 @@ function parseStatement(value: unknown, where: string): SignedStatement {
   if (kind === 'nullify' && fields.digest !== null)
     throw new TxMalformed(`${where}.digest must be null: a nullify vote names no block`)
   const digest = kind === 'nullify' ? null : matching(fields.digest, `${where}.digest`, HASH, '64 hex digits')
-  return { kind, digest, signature: base64url(fields.signature, `${where}.signature`, 64) }
+  return { digest, kind, signature: base64url(fields.signature, `${where}.signature`, 64) }
 }
 
 /** In the one order in which evidence is written. */

@@ -23,6 +23,8 @@ export interface Denial {
   readonly reason: string
   /** Who signed it: `operator:NAME` or `node:ID`. */
   readonly issuer: string
+  /** The nodes that said so, in order, when it took several; `issuer` is the one whose word decided how long it lasts. */
+  readonly statedBy?: readonly string[]
   /** Unix milliseconds. */
   readonly issuedAtMs: number
   readonly expiresAtMs: number
@@ -38,6 +40,8 @@ export type TxBody =
   | { readonly type: 'node.add'; readonly node: RingNode; readonly reason: string }
   | { readonly type: 'node.remove'; readonly id: string; readonly reason: string }
   | ({ readonly type: 'evidence' } & EvidenceOfLies)
+  /** Of a statement that waits for more operators, by the id of its transaction. */
+  | { readonly type: 'tx.approve'; readonly id: TxId; readonly reason: string }
 
 /** What a validator signed in a round: a vote (its digest is null exactly when it nullifies), or a proposal. */
 export interface SignedStatement {

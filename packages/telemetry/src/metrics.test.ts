@@ -11,13 +11,22 @@ test('a hostile label value cannot break out of its line', () => {
 test('histogram buckets are cumulative and end with the count', () => {
   const metrics = new Metrics()
   for (const guardUs of [5, 6, 40_000_000]) {
-    metrics.observeRequest({ outcome: 'allow', check: 'none', service: 'shop', guardUs, totalUs: 10, upstreamUs: undefined })
+    metrics.observeRequest({
+      outcome: 'allow',
+      check: 'none',
+      stale: guardUs === 6,
+      service: 'shop',
+      guardUs,
+      totalUs: 10,
+      upstreamUs: undefined,
+    })
   }
   const text = metrics.text()
   assert.match(text, /ringwall_guard_microseconds_bucket\{outcome="allow",le="5"\} 1\n/)
   assert.match(text, /ringwall_guard_microseconds_bucket\{outcome="allow",le="10"\} 2\n/)
   assert.match(text, /ringwall_guard_microseconds_bucket\{outcome="allow",le="\+Inf"\} 3\n/)
   assert.match(text, /ringwall_guard_microseconds_count\{outcome="allow"\} 3\n/)
+  assert.match(text, /ringwall_stale_decisions_total\{outcome="allow",service="shop"\} 1\n/)
   assert.match(text, /ringwall_requests_total\{check="none",outcome="allow",service="shop"\} 3\n/)
 })
 

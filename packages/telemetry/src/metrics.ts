@@ -12,6 +12,7 @@ const DURATION_BOUNDS_US = [
 
 const HELP: Readonly<Record<string, string>> = {
   requests_total: 'Requests by outcome, deciding check and service.',
+  stale_decisions_total: 'Requests judged on a view older than their route tolerates: refused (deny) or judged on (allow).',
   guard_microseconds: 'Time the guard took to judge a request.',
   request_microseconds: 'Time from a request’s head to the end of its response.',
   upstream_microseconds: 'Time until the upstream’s response head.',
@@ -83,6 +84,8 @@ export class Metrics {
       this.#requests.set(key, found)
     }
     found.requests.value++
+    // Rare while all is well, so the series are made when they are needed.
+    if (request.stale) this.count('stale_decisions', { outcome: request.outcome, service })
     record(found.guard, request.guardUs)
     record(found.total, request.totalUs)
     if (request.upstreamUs !== undefined) record(found.upstream, request.upstreamUs)

@@ -22,6 +22,7 @@ export function decisionRecord(changes: Partial<DecisionRecord> = {}): DecisionR
     rule: undefined,
     height: 3,
     viewAgeMs: 10,
+    stale: false,
     provisional: false,
     wafScore: 0,
     matches: [],

@@ -46,6 +46,8 @@ export interface DecisionRecord {
   readonly rule: string | undefined
   readonly height: number
   readonly viewAgeMs: number
+  /** The view was older than the route tolerates. */
+  readonly stale: boolean
   readonly provisional: boolean
   readonly wafScore: number
   readonly matches: readonly {
@@ -100,6 +102,8 @@ export type Labels = Readonly<Record<string, string>>
 export interface RequestMeasure {
   readonly outcome: DecisionRecord['outcome']
   readonly check: string
+  /** The view was older than the route tolerates. */
+  readonly stale: boolean
   readonly service: string | undefined
   readonly guardUs: number
   readonly totalUs: number

@@ -294,6 +294,7 @@ function ruleSet(program: Program, all: RuleSet['rules'], excluded: ReadonlySet<
     ruleCount: rules.length,
     rules,
     begin: () => new Transaction(program, excluded),
+    rehearse: () => new Transaction({ ...program, memo: new SubjectMemo() }, excluded),
     excluding: (ids) =>
       ids.length === 0 ? ruleSet(program, all, excluded) : ruleSet(program, all, new Set([...excluded, ...ids])),
   }

@@ -8,6 +8,7 @@ export type {
   RuleSet,
   RuleSource,
   WafMatch,
+  WafRehearsal,
   WafRequest,
   WafTransaction,
   WafVerdict,

@@ -7,7 +7,7 @@ import { integer } from './operators/numbers.ts'
 import type { CompiledRule, Link, RuleRun } from './rule.ts'
 import { type Entry, RequestState } from './state.ts'
 import type { SubjectMemo } from './subject.ts'
-import type { WafMatch, WafRequest, WafTransaction, WafVerdict } from './types.ts'
+import type { WafMatch, WafRehearsal, WafRequest, WafVerdict } from './types.ts'
 import { entryLabel } from './variables.ts'
 
 /** What all requests share. */
@@ -22,7 +22,7 @@ export interface Program {
 /** Names under which rule sets keep their inbound score: ours, then CRS 4's, then CRS 3's. */
 const SCORES = ['inbound_anomaly_score', 'blocking_inbound_anomaly_score', 'anomaly_score'] as const
 
-export class Transaction implements WafTransaction {
+export class Transaction implements WafRehearsal {
   readonly #program: Program
   readonly #excluded: ReadonlySet<number>
   readonly #state: RequestState
@@ -37,6 +37,10 @@ export class Transaction implements WafTransaction {
     this.#excluded = excluded
     this.#state = new RequestState(program.memo, program.automaton)
     this.#run = { state: this.#state, removed: [], removedTags: [], engine: program.engine }
+  }
+
+  get work(): number {
+    return this.#state.work
   }
 
   requestHead(request: WafRequest): WafVerdict {

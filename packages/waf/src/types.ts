@@ -46,6 +46,15 @@ export interface WafTransaction {
   requestBody(body: Uint8Array, truncated: boolean): WafVerdict
 }
 
+/** A request going through the phases to see what becomes of it and what that costs. */
+export interface WafRehearsal extends WafTransaction {
+  /**
+   * Work so far, in characters passed over by transformations, automaton, patterns and detectors, weighed by what each costs.
+   * The same request does the same work on every machine and at any time.
+   */
+  readonly work: number
+}
+
 /** A file of rules, named for messages. */
 export interface RuleSource {
   readonly file: string
@@ -69,6 +78,8 @@ export interface RuleSet {
     readonly at: string
   }[]
   begin(): WafTransaction
+  /** As `begin`, with nothing remembered from other requests: what would have been saved is counted. */
+  rehearse(): WafRehearsal
   /** The same rules without these ids: nothing is compiled again. */
   excluding(ids: readonly number[]): RuleSet
 }

@@ -19,7 +19,7 @@ function describe({ decision, spans, denial }: Explanation): string {
     `  route     ${printable(decision.route ?? decision.service ?? 'none')}`,
     `  decided   by ${decision.check === 'none' ? 'no check: nothing objected' : decision.check}${decision.rule === undefined ? '' : `, ${decision.rule}`}`,
     `  because   ${printable(decision.reason)}`,
-    `  view      height ${decision.height}, ${duration(decision.viewAgeMs)} old${decision.provisional ? '; the denial was provisional' : ''}`,
+    `  view      height ${decision.height}, ${duration(decision.viewAgeMs)} old${decision.stale ? paint('yellow', ', more than the route tolerates') : ''}${decision.provisional ? '; the denial was provisional' : ''}`,
     `  took      guard ${micros(decision.guardUs)}, whole ${micros(decision.totalUs)}`,
   ]
   if (shadowOutcome !== outcome) lines.push(`  shadow    would have been ${shadowOutcome} in enforce mode`)

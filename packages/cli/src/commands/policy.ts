@@ -5,6 +5,7 @@ import type { PolicyChange, PolicyPlan, PolicyProblem, RingwallClient } from '@r
 import { QuietFailure, UsageError } from '../errors.ts'
 import { duration, paint, printable } from '../format.ts'
 import { type Format, printOne, write } from '../output.ts'
+import { tellWaiting } from './waiting.ts'
 
 export const DEFAULT_FILE = 'ringwall.yaml'
 
@@ -36,7 +37,7 @@ function refuseProblems(file: string, problems: readonly PolicyProblem[]): never
 
 const SIGNS = { add: ['+', 'green'], remove: ['-', 'red'], change: ['~', 'yellow'] } as const
 
-function changeLine({ kind, path, before, after }: PolicyChange): string {
+export function changeLine({ kind, path, before, after }: PolicyChange): string {
   const [sign, colour] = SIGNS[kind]
   const show = (value: unknown): string => printable(JSON.stringify(value))
   const what = kind === 'add' ? show(after) : kind === 'remove' ? show(before) : `${show(before)} → ${show(after)}`
@@ -59,6 +60,24 @@ export async function policyPlan(client: RingwallClient, format: Format, file: s
   if (exitCode && plan.changes.length > 0) throw new QuietFailure()
 }
 
+/** Runs the policy's own tests, as validators do before they vote. Exit code 1 when one fails or the policy is not valid. */
+export async function policyTest(client: RingwallClient, format: Format, file: string): Promise<void> {
+  const plan = await client.policyPlan(read(file))
+  const { tests, costs } = plan
+  if (format === 'table' || format === 'wide') {
+    for (const { name, ok, expected, got } of tests) {
+      const mark = ok ? paint('green', '✓') : paint('red', '✗')
+      write(`${mark} ${printable(name)}${ok ? '' : `: expected ${printable(expected)}, got ${printable(got)}`}`)
+    }
+    if (format === 'wide' || costs.some(({ work, budget }) => work > budget)) {
+      for (const { where, sample, work, budget } of costs) write(`  ${where}: ${sample} ${work} of ${budget} units of work`)
+    }
+    const passed = tests.filter(({ ok }) => ok).length
+    process.stderr.write(tests.length === 0 ? 'the policy has no tests\n' : `${passed} of ${tests.length} tests pass\n`)
+  } else printOne(format, { valid: plan.valid, tests, costs }, () => '', String(plan.version))
+  if (!plan.valid) refuseProblems(file, plan.problems)
+}
+
 export async function policyApply(
   client: RingwallClient,
   file: string,
@@ -78,7 +97,7 @@ export async function policyApply(
     throw new QuietFailure()
   }
   const answer = await client.policyApply(text, plan.version)
-  if ('height' in answer)
+  if ('height' in answer && !tellWaiting(answer))
     process.stderr.write(`policy ${plan.version + 1} is agreed at height ${answer.height}, in ${duration(answer.elapsedMs)}\n`)
 }
 

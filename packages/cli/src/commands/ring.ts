@@ -28,7 +28,13 @@ function describeStatus(it: NodeStatus): string {
     ],
     ...(ledger.unreachable.length === 0 ? [] : [['missing', ledger.unreachable.join(', ')] as [string, string]]),
     ['policy', `version ${it.policyVersion}`],
-    ['denials', `${it.denials} certified, ${it.provisionalDenials} provisional`],
+    [
+      'denials',
+      `${it.denials} certified, ${it.provisionalDenials} provisional, ${it.pendingDenials} wait for more nodes to say so`,
+    ],
+    ...it.unconfirmedDenials.map(
+      ({ issuer, count }) => ['', `${issuer} signed ${count} within the hour that nobody confirmed`] as [string, string],
+    ),
     [
       'traffic',
       `${traffic.requests} requests (${traffic.requestsPerSecond}/s): ${traffic.allowed} allowed, ${traffic.denied} denied, ${traffic.throttled} throttled, ${traffic.upstreamErrors} upstream errors`,

@@ -2,16 +2,16 @@
 import { faultsOf } from '@ringwall/consensus'
 import { type Committed, type FinalBlock, LedgerError } from '@ringwall/ledger'
 import {
-  compilePolicy,
   type Denial,
   diffPolicies,
+  liveStatements,
   type Policy,
+  type PolicyChange,
   parsePolicyDocument,
   policyJsonSchema,
   type RingState,
 } from '@ringwall/ring'
 import { encodeTx, parseTx, type SignedTx, subjectId, TxMalformed, txId } from '@ringwall/ring/tx'
-import { compileRules } from '@ringwall/waf'
 import { z } from 'zod'
 import { formatHostPort } from '../address.ts'
 import { openapi } from '../api/openapi.ts'
@@ -38,7 +38,8 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'GET', path: '/v1/policy/schema', open: true, run: () => ({ json: policyJsonSchema() }) },
     { method: 'POST', path: '/v1/policy/plan', run: async (call) => ({ json: await plan(node, call) }) },
     { method: 'POST', path: '/v1/transactions', run: (call) => submit(node, call) },
-    { method: 'GET', path: '/v1/denials', run: () => ({ json: { denials: denials(node) } }) },
+    { method: 'GET', path: '/v1/approvals', run: () => ({ json: { approvals: approvals(node) } }) },
+    { method: 'GET', path: '/v1/denials', run: () => ({ json: { denials: denials(node), pending: pendingDenials(node) } }) },
     {
       method: 'GET',
       path: '/v1/decisions',
@@ -121,9 +122,15 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     view_age_seconds: certifiedAtMs === undefined ? Number.NaN : (Date.now() - certifiedAtMs) / 1_000,
     policy_version: node.view().policyVersion,
     denials: node.view().denials.size,
-    denials_provisional: node.early.index.size,
+    denials_provisional: node.early.enforced.size,
+    denials_pending: node.ledger.state().pending.size,
   }
   for (const [name, value] of Object.entries(gauges)) node.telemetry.setGauge(name, value)
+  const nowMs = Date.now()
+  for (const { id } of node.application.members(node.ledger.state())) {
+    const issuer = `node:${id}`
+    node.telemetry.setGauge('denials_unconfirmed', node.early.unconfirmed(issuer, nowMs), { issuer })
+  }
   return { text: node.telemetry.metrics(), type: 'text/plain; version=0.0.4; charset=utf-8' }
 }
 
@@ -150,7 +157,9 @@ function status(node: RunningNode): unknown {
     },
     policyVersion: node.view().policyVersion,
     denials: node.view().denials.list(Date.now()).length,
-    provisionalDenials: node.early.index.list(Date.now()).length,
+    provisionalDenials: node.early.enforced.list(Date.now()).length,
+    pendingDenials: pendingDenials(node).length,
+    unconfirmedDenials: node.early.unconfirmedByIssuer(Date.now()),
     links: node.fabric.links().map((link) => ({
       ...link,
       reason: link.reason ?? null,
@@ -213,27 +222,11 @@ const PlanBody = z.strictObject({ text: z.string().max(262_144) })
 async function plan(node: RunningNode, call: Call): Promise<unknown> {
   const { text } = parseBody(PlanBody, await call.body())
   const version = node.view().policyVersion
-  const parsed = parsePolicyDocument(text)
-  if (!parsed.ok) {
-    return {
-      version,
-      valid: false,
-      problems: parsed.problems.map((problem) => ({ ...problem, hint: problem.hint ?? null })),
-      changes: [],
-    }
-  }
-  const compiled = compilePolicy(parsed.policy, compileRules, node.rules)
-  if (!compiled.ok) {
-    const problems = compiled.problems.map((message) => ({ line: 1, column: 1, path: '', message, hint: null }))
-    return { version, valid: false, problems, changes: [] }
-  }
-  const changes = diffPolicies(node.view().policy as Policy, parsed.policy).map(({ kind, path, before, after }) => ({
-    kind,
-    path,
-    before: before ?? null,
-    after: after ?? null,
-  }))
-  return { version, valid: true, problems: [], changes }
+  const { policy: wanted, problems, tests, costs } = node.application.review(node.ledger.state(), text)
+  const told = problems.map((problem) => ({ ...problem, hint: problem.hint ?? null }))
+  if (wanted === undefined || told.length > 0) return { version, valid: false, problems: told, changes: [], tests, costs }
+  const changes = diffPolicies(node.view().policy as Policy, wanted).map(shownChange)
+  return { version, valid: true, problems: [], changes, tests, costs }
 }
 
 const SubmitBody = z.strictObject({ tx: z.unknown(), waitMs: z.int().min(0).max(WAIT_MS_MAX).default(WAIT_MS_DEFAULT) })
@@ -256,7 +249,9 @@ async function submit(node: RunningNode, call: Call): Promise<{ readonly json: u
   const { bytes, signed } = decodeSubmitted(tx)
   try {
     const { id, height, digest, elapsedMs }: Committed = await node.propose(bytes, waitMs)
-    return { json: { id, height, digest, elapsedMs } }
+    const { body } = signed.content
+    const waits = waitingFor(node, body.type === 'tx.approve' ? body.id : id)
+    return { json: { id, height, digest, elapsedMs, ...(waits === undefined ? {} : { waits }) } }
   } catch (error) {
     if (!(error instanceof LedgerError)) throw error
     const { body } = signed.content
@@ -275,6 +270,28 @@ async function submit(node: RunningNode, call: Call): Promise<{ readonly json: u
   }
 }
 
+/** What still waits for approvals, though its transaction is final. */
+function waitingFor(node: RunningNode, id: string): unknown {
+  const found = node.application.approvals(node.ledger.state(), Date.now()).find((waiting) => waiting.id === id)
+  if (found === undefined) return undefined
+  const { signedBy, needed, lapsesAtMs } = found
+  return { id, signedBy, needed, lapsesAtMs }
+}
+
+function approvals(node: RunningNode): readonly unknown[] {
+  const inForce = node.view().policy as Policy
+  return node.application.approvals(node.ledger.state(), Date.now()).map(({ id, content, signedBy, needed, lapsesAtMs }) => {
+    const { body, issuer, atMs } = content
+    const parsed = body.type === 'policy.set' ? parsePolicyDocument(body.policy) : undefined
+    const changes = parsed?.ok === true ? diffPolicies(inForce, parsed.policy).map(shownChange) : []
+    return { id, type: body.type, issuer, atMs, summary: summarize(body), signedBy, needed, lapsesAtMs, changes }
+  })
+}
+
+function shownChange({ kind, path, before, after }: PolicyChange): unknown {
+  return { kind, path, before: before ?? null, after: after ?? null }
+}
+
 function decodeSubmitted(tx: unknown): { readonly bytes: Uint8Array; readonly signed: SignedTx } {
   try {
     const bytes = encodeTx(tx as SignedTx)
@@ -291,20 +308,33 @@ function isProvisional(node: RunningNode, { content }: SignedTx): boolean {
 }
 
 function isHeldEarly(node: RunningNode, id: string): boolean {
-  return node.early.index.list(Date.now()).some((denial) => denial.id === id)
+  return node.early.enforced.list(Date.now()).some((denial) => denial.id === id)
 }
 
 function denials(node: RunningNode): readonly unknown[] {
   const nowMs = Date.now()
   const certified = node.view().denials.list(nowMs)
   const known = new Set(certified.map(({ id }) => id))
-  const provisional = node.early.index.list(nowMs).filter(({ id }) => !known.has(id))
+  const provisional = node.early.enforced.list(nowMs).filter(({ id }) => !known.has(id))
   const show = (denial: Denial, isProvisional: boolean): unknown => ({
     ...denial,
     height: denial.height ?? null,
     provisional: isProvisional,
   })
   return [...provisional.map((denial) => show(denial, true)), ...certified.map((denial) => show(denial, false))]
+}
+
+/** What some nodes say and the ring does not enforce yet. */
+function pendingDenials(node: RunningNode): readonly unknown[] {
+  const state = node.ledger.state()
+  const nowMs = Date.now()
+  const { nodes, regions } = node.application.corroboration(state)
+  return state.pending.contents().flatMap((pending) => {
+    const statements = liveStatements(pending, nowMs)
+    const denial = state.denial(pending.id)
+    if (statements.length === 0 || (denial !== undefined && denial.expiresAtMs > nowMs)) return []
+    return [{ id: pending.id, subject: pending.subject, statements, nodesNeeded: nodes, regionsNeeded: regions }]
+  })
 }
 
 function decisionFilter(query: URLSearchParams): Parameters<RunningNode['telemetry']['decisions']>[0] {
@@ -352,7 +382,7 @@ async function explain(node: RunningNode, requestId: string): Promise<unknown> {
   if (found === undefined) throw noDecision(requestId)
   const denialId = /^denial:(.+)$/.exec(found.decision?.rule ?? '')?.[1]
   const nowMs = Date.now()
-  const all = [...node.view().denials.list(nowMs), ...node.early.index.list(nowMs)]
+  const all = [...node.view().denials.list(nowMs), ...node.early.enforced.list(nowMs)]
   const denial = all.find(({ id }) => id === denialId)
   return {
     ...found,
@@ -418,6 +448,7 @@ function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'node.add') return `${body.node.id} joins as ${body.node.roles.join(' and ')}: ${body.reason}`
   if (body.type === 'node.remove') return `${body.id} leaves: ${body.reason}`
   if (body.type === 'evidence') return `${body.validator} signed two contradicting statements in round ${body.round}: it is out`
+  if (body.type === 'tx.approve') return `approve ${body.id.slice(0, 16)}…: ${body.reason}`
   return `deny ${describeSubject(body.subject)} for ${Math.round(body.ttlMs / 1_000)} s: ${body.reason}`
 }
 

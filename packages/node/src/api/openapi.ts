@@ -97,6 +97,7 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       },
     ),
   },
+  '/v1/approvals': { get: call('approvals', 'What waits for more operators to approve it.', 'Approvals') },
   '/v1/denials': { get: call('denials', 'Denials in force here, provisional ones first.', 'Denials') },
   '/v1/decisions': {
     get: call('decisions', 'Decisions of this node, newest first.', 'Decisions', [

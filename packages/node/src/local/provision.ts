@@ -9,6 +9,7 @@ import { generateKey } from '../keys.ts'
 /** Region of node i: the fourth shares the first's. */
 const REGIONS = ['eu-west', 'us-east', 'ap-south'] as const
 const OPERATOR = 'local'
+const OPERATORS_MAX = 9
 
 /** Addresses of one local node, on loopback. */
 export interface LocalNode {
@@ -35,7 +36,8 @@ export function localNodes(data: string, count: number, base: number): readonly 
   })
 }
 
-export const contextFile = (data: string): string => join(data, 'operator.json')
+/** Of operator i, from 1. */
+export const contextFile = (data: string, i = 1): string => join(data, i === 1 ? 'operator.json' : `operator-${i}.json`)
 const genesisFile = (data: string): string => join(data, 'genesis.json')
 
 export function isProvisioned(data: string): boolean {
@@ -68,6 +70,7 @@ export function provisionRing(
   nodes: readonly LocalNode[],
   policy: { readonly text: string; readonly file: string },
   nowMs: number,
+  operators = 1,
 ): void {
   const parsed = parsePolicyDocument(policy.text, policy.file)
   if (!parsed.ok) throw new StartError('CONFIG_INVALID', formatProblems(parsed.problems, policy.file))
@@ -79,7 +82,10 @@ export function provisionRing(
     writePrivate(join(data, node.id, 'node.key'), privateKey.export({ format: 'pem', type: 'pkcs8' }).toString())
     return publicKey
   })
-  const operator = generateKey()
+  const named = Array.from({ length: operators }, (_, at) => ({
+    name: at === 0 ? OPERATOR : `${OPERATOR}-${at + 1}`,
+    ...generateKey(),
+  }))
   const genesis: GenesisDocument = {
     format: 'ringwall/genesis/1',
     createdAtMs: nowMs,
@@ -90,14 +96,21 @@ export function provisionRing(
       publicKey: base64url(keys[index] as Uint8Array),
       roles: ['validator', 'edge'],
     })),
-    operators: [{ name: OPERATOR, publicKey: base64url(operator.publicKey) }],
+    operators: named.map(({ name, publicKey }) => ({ name, publicKey: base64url(publicKey) })),
     policy: policy.text,
   }
   writeNodeConfigs(data, nodes)
-  writePrivate(
-    contextFile(data),
-    `${JSON.stringify({ format: 'ringwall/context/1', ring: genesisHash(genesis), name: OPERATOR, privateKey: operator.privateKey.export({ format: 'jwk' }), nodes: contextNodes(nodes) }, undefined, 2)}\n`,
-  )
+  const ring = genesisHash(genesis)
+  for (const [at, { name, privateKey }] of named.entries()) {
+    const context = {
+      format: 'ringwall/context/1',
+      ring,
+      name,
+      privateKey: privateKey.export({ format: 'jwk' }),
+      nodes: contextNodes(nodes),
+    }
+    writePrivate(contextFile(data, at + 1), `${JSON.stringify(context, undefined, 2)}\n`)
+  }
   writePrivate(genesisFile(data), encodeGenesis(genesis))
 }
 
@@ -126,8 +139,12 @@ export function writeNodeConfigs(data: string, nodes: readonly LocalNode[], extr
   }
 }
 
-/** Ports may move between starts: the operator's context follows. */
+/** Ports may move between starts: the operators' contexts follow. */
 export function refreshContext(data: string, nodes: readonly LocalNode[]): void {
-  const context = JSON.parse(readFileSync(contextFile(data), 'utf8')) as Record<string, unknown>
-  writePrivate(contextFile(data), `${JSON.stringify({ ...context, nodes: contextNodes(nodes) }, undefined, 2)}\n`)
+  for (let i = 1; i <= OPERATORS_MAX; i += 1) {
+    const file = contextFile(data, i)
+    if (i > 1 && !existsSync(file)) continue
+    const context = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
+    writePrivate(file, `${JSON.stringify({ ...context, nodes: contextNodes(nodes) }, undefined, 2)}\n`)
+  }
 }

@@ -26,6 +26,8 @@ export interface UpOptions {
   /** Where requests go; the demo application when undefined. */
   readonly to: string | undefined
   readonly nodes: number
+  /** Of a ring that is made now; 1 unless given. */
+  readonly operators?: number
   readonly data: string
   readonly ports: number
 }
@@ -96,7 +98,7 @@ function prepare(data: string, options: UpOptions, upstream: string): readonly L
   if (!isProvisioned(data)) {
     const nodes = localNodes(data, options.nodes, options.ports)
     const policy = firstPolicy(options, upstream)
-    provisionRing(data, nodes, policy, Date.now())
+    provisionRing(data, nodes, policy, Date.now(), options.operators)
     rememberGiven(data, policy.text)
     return nodes
   }
@@ -146,6 +148,11 @@ async function bringPolicyUp(data: string, nodes: readonly LocalNode[], wanted: 
       process.stderr.write(`ringwall: the policy for these options was refused: ${await answer.text()}\n`)
       return
     }
+    const { waits } = (await answer.json()) as { readonly waits?: { readonly id: string } }
+    if (waits !== undefined)
+      process.stderr.write(
+        `ringwall: the policy for these options waits for approval: ringwall approve ${waits.id.slice(0, 16)}\n`,
+      )
   }
   rememberGiven(data, wanted)
 }

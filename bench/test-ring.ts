@@ -1,0 +1,134 @@
+/** A ring for benches: four validators on this machine, each a process of its own, with real links, disks and application. */
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { createFabric, type Fabric } from '@ringwall/fabric'
+import { judgePolicy } from '@ringwall/guard'
+import { FIRST_START_FILE, type Ledger, openLedger } from '@ringwall/ledger'
+import { createRingApplication, type GenesisDocument, genesisHash, type RingApplication, type RingState } from '@ringwall/ring'
+import { decodeBase64url } from '@ringwall/ring/tx'
+import { compileRules } from '@ringwall/waf'
+import { sha256Hex, verifySignature } from '../packages/node/src/keys.ts'
+import { type LocalOperator, signAsOperator } from '../packages/node/src/local/operator.ts'
+import { plainPolicy } from '../packages/node/src/local/up.ts'
+import { loadRuleLibrary } from '../packages/node/src/rules.ts'
+
+export interface NodeConfig {
+  readonly id: string
+  readonly directory: string
+  readonly genesis: GenesisDocument
+  /** PKCS #8, base64. */
+  readonly privateKey: string
+  readonly operatorKey: string
+  readonly roundMs: number
+}
+
+const pkcs8 = (key: KeyObject): string => key.export({ format: 'der', type: 'pkcs8' }).toString('base64')
+const raw = (key: KeyObject): string => key.export({ format: 'jwk' }).x as string
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer().listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      return server
+    }),
+  )
+  const ports = servers.map((server) => (server.address() as { port: number }).port)
+  for (const server of servers) server.close()
+  return ports
+}
+
+/** What each node of a new ring is started with. Folders are below `root`. */
+export async function newRing(root: string, nodes: number, roundMs: number): Promise<readonly NodeConfig[]> {
+  const ports = await freePorts(nodes)
+  const keys = ports.map(() => generateKeyPairSync('ed25519'))
+  const operator = generateKeyPairSync('ed25519')
+  const genesis: GenesisDocument = {
+    format: 'ringwall/genesis/1',
+    createdAtMs: Date.now(),
+    nodes: ports.map((port, i) => ({
+      id: `n${i + 1}`,
+      region: 'local',
+      address: `127.0.0.1:${port}`,
+      publicKey: raw((keys[i] as { publicKey: KeyObject }).publicKey),
+      roles: ['validator', 'edge'],
+    })),
+    operators: [{ name: 'bench', publicKey: raw(operator.publicKey) }],
+    policy: plainPolicy('http://127.0.0.1:9'),
+  }
+  return genesis.nodes.map(({ id }, i) => {
+    const directory = join(root, id)
+    mkdirSync(directory, { recursive: true })
+    writeFileSync(join(directory, FIRST_START_FILE), '')
+    const privateKey = pkcs8((keys[i] as { privateKey: KeyObject }).privateKey)
+    return { id, directory, genesis, privateKey, operatorKey: pkcs8(operator.privateKey), roundMs }
+  })
+}
+
+export interface RingMember {
+  readonly ring: string
+  readonly index: number
+  readonly privateKey: KeyObject
+  readonly peers: readonly { readonly id: string; readonly publicKey: Uint8Array }[]
+  readonly application: RingApplication
+  /** Not started yet. */
+  readonly fabric: Fabric
+  /** Signs a denial of the `n`th address of 10.0.0.0/8, as of `atMs` (now unless given). */
+  deny(n: number, ttlMs?: number, atMs?: number): Uint8Array
+}
+
+export function joinRing(config: NodeConfig): RingMember {
+  const { genesis } = config
+  const keyOf = (text: string) => createPrivateKey({ key: Buffer.from(text, 'base64'), format: 'der', type: 'pkcs8' })
+  const privateKey = keyOf(config.privateKey)
+  const ring = genesisHash(genesis)
+  const operator: LocalOperator = { ring, name: 'bench', privateKey: keyOf(config.operatorKey) }
+  const peers = genesis.nodes.map(({ id, region, address, publicKey }) => {
+    const [host = '', port = ''] = address.split(':')
+    return { id, region, host, port: Number(port), publicKey: decodeBase64url(publicKey) }
+  })
+  const self = peers.find(({ id }) => id === config.id)
+  if (self === undefined) throw new Error(`${config.id} is not in the genesis`)
+  return {
+    ring,
+    index: peers.indexOf(self),
+    privateKey,
+    peers,
+    application: createRingApplication({
+      genesis,
+      verify: verifySignature,
+      hash: sha256Hex,
+      compile: compileRules,
+      rules: loadRuleLibrary({}),
+      judge: judgePolicy,
+    }),
+    fabric: createFabric({ ring, self, privateKey, peers: peers.filter((peer) => peer !== self) }),
+    deny: (n, ttlMs = 600_000, atMs = Date.now()) => {
+      const value = `10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}`
+      const subject = { kind: 'ip', value } as const
+      return signAsOperator(operator, { type: 'deny.add', subject, ttlMs, reason: 'measured by the bench' }, atMs)
+    },
+  }
+}
+
+export async function openNode(config: NodeConfig, member: RingMember): Promise<Ledger<RingState>> {
+  const ledger = await openLedger<RingState>({
+    directory: config.directory,
+    application: member.application,
+    genesis: { ring: member.ring, validators: member.peers.map(({ id, publicKey }) => ({ id, publicKey })) },
+    self: config.id,
+    privateKey: member.privateKey,
+    fabric: member.fabric,
+    roundMs: config.roundMs,
+  })
+  await member.fabric.start()
+  return ledger
+}
+
+export const quantile = (values: readonly number[], q: number): number => {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)] ?? Number.NaN
+}

@@ -1,0 +1,97 @@
+/**
+ * What `ring` needs to try out a policy before anybody votes for it: a guard of its own for each test, with an empty ledger, a
+ * clock that stands still and limits that begin unused.
+ */
+import {
+  type CompiledPolicy,
+  type CompiledRoute,
+  createDenialIndex,
+  type PolicyJudge,
+  type RehearsedRequest,
+} from '@ringwall/ring'
+import type { WafRehearsal } from '@ringwall/waf'
+import { createGuard } from './guard.ts'
+import { createRateLimiter } from './rate-limiter.ts'
+import { normalizeRoutingPath } from './routing-path.ts'
+import type { GuardEnvironment, TokenVerdict } from './types.ts'
+
+const NOW_MS = 1_700_000_000_000
+/** A test is one client: it draws on few limits. */
+const LIMITS_MAX = 256
+const RING = '0'.repeat(64)
+/** Stands for the token of the test. */
+const TOKEN = 'rehearsed'
+const NO_DENIALS = createDenialIndex([])
+
+export const judgePolicy: PolicyJudge = (compiled) => {
+  const guard = createGuard({ limiter: createRateLimiter({ entriesMax: LIMITS_MAX }) })
+  return (request) => {
+    const routing = normalizeRoutingPath(request.target)
+    if (routing === undefined) {
+      return {
+        outcome: 'deny',
+        status: 400,
+        check: 'route',
+        rule: undefined,
+        ruleIds: [],
+        reason: 'the target cannot be read',
+        work: 0,
+      }
+    }
+    const runs: WafRehearsal[] = []
+    const environment = environmentOf(compiled, request, runs)
+    const headers =
+      request.token === undefined ? request.headers : [...request.headers, ['Authorization', `Bearer ${TOKEN}`] as const]
+    const head = guard.head({ ...request, headers, path: routing.path }, environment)
+    if (head instanceof Promise) throw new Error('the guard waits for something')
+    const wanted = Math.min(head.bodyBytesWanted, request.body.length)
+    const judged = guard.body(head, request.body.subarray(0, wanted), wanted < request.body.length, environment)
+    const { outcome, status, check, rule, matches, reason } = judged.decision!
+    if (reason === 'internal') throw new Error(`the check ${check} failed`)
+    const work = runs.reduce((sum, run) => sum + run.work, 0)
+    return { outcome, status, check, rule, ruleIds: matches.map(({ ruleId }) => ruleId), reason, work }
+  }
+}
+
+function environmentOf(compiled: CompiledPolicy, { token }: RehearsedRequest, runs: WafRehearsal[]): GuardEnvironment {
+  const { policy } = compiled
+  /** Rules that remember nothing, and whose work is counted. */
+  const counted = (route: CompiledRoute): CompiledRoute => {
+    const { rules } = route
+    if (rules === undefined) return route
+    const begin = (): WafRehearsal => {
+      const run = rules.rehearse()
+      runs.push(run)
+      return run
+    }
+    return { ...route, rules: { ...rules, begin } }
+  }
+  const verdict: TokenVerdict =
+    token !== undefined && policy.issuers.some(({ issuer }) => issuer === token.issuer)
+      ? { ok: true, issuer: token.issuer, subject: token.subject, tokenId: undefined, claims: token.claims }
+      : { ok: false, code: 'TOKEN_INVALID', reason: 'no issuer that the policy trusts signed it' }
+  return {
+    view: {
+      ring: RING,
+      height: 0,
+      blockTimestampMs: NOW_MS,
+      policyVersion: 0,
+      policy,
+      policyText: '',
+      denials: NO_DENIALS,
+      operators: [],
+      nodes: [],
+      epoch: 0,
+      route: (host, path, method) => {
+        const found = compiled.route(host, path, method)
+        return found === undefined ? undefined : counted(found)
+      },
+    },
+    provisional: NO_DENIALS,
+    tokens: {
+      verify: (given) => (given === TOKEN ? verdict : { ok: false, code: 'TOKEN_INVALID', reason: 'not a token of this test' }),
+    },
+    nowMs: NOW_MS,
+    certifiedAtMs: NOW_MS,
+  }
+}

@@ -1,0 +1,30 @@
+/** Whether a policy asks for what this ring has: more nodes, regions or operators than there are can never be satisfied. */
+import { APPROVABLE_TYPES, type Policy } from './policy.ts'
+import type { PolicyFault } from './policy-faults.ts'
+import type { RingNode, RingOperator } from './types.ts'
+
+export function policyFitFaults(policy: Policy, members: readonly RingNode[], operators: readonly RingOperator[]): PolicyFault[] {
+  const faults: PolicyFault[] = []
+  const at = ['denials', 'corroboration'] as const
+  const { nodes, regions } = policy.denials.corroboration
+  if (nodes !== undefined && nodes > members.length) {
+    const message = `${nodes} nodes must say the same, and the ring has ${members.length}`
+    faults.push({ path: [...at, 'nodes'], message, hint: `at most ${members.length}` })
+  }
+  const known = new Set(members.map(({ region }) => region)).size
+  if (regions > known) {
+    const message = `nodes in ${regions} regions must say the same, and the ring has nodes in ${known}`
+    faults.push({ path: [...at, 'regions'], message, hint: `at most ${known}` })
+  }
+  if (nodes !== undefined && regions > nodes) {
+    const message = `${nodes} nodes cannot be in ${regions} regions`
+    faults.push({ path: [...at, 'regions'], message, hint: 'ask for at least as many nodes as regions' })
+  }
+  for (const type of APPROVABLE_TYPES) {
+    const needed = policy.operators.approvals[type]
+    if (needed <= Math.max(1, operators.length)) continue
+    const message = `${needed} operators must approve ${type}, and the ring has ${operators.length}`
+    faults.push({ path: ['operators', 'approvals', type], message, hint: `at most ${operators.length}` })
+  }
+  return faults
+}
