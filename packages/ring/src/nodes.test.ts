@@ -4,8 +4,8 @@ import { test } from 'node:test'
 import { type Digest, epochDomain, signingBytes } from '@ringwall/consensus'
 import fc from 'fast-check'
 import type { RingState } from './state.ts'
-import { begin, genesis, keyOf, NOW, signedBytes } from './test-ring.ts'
-import { encodeBase64url, orderStatements } from './tx.ts'
+import { begin, genesis, keyOf, NOW, POLICY, signed, signedBytes } from './test-ring.ts'
+import { encodeBase64url, encodeTx, orderStatements, txId } from './tx.ts'
 import type { RingNode, SignedStatement, TxBody } from './types.ts'
 
 const app = begin()
@@ -99,9 +99,16 @@ test('the last validator stays, and a block changes the validators once', () => 
 const digest = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => Buffer.from(bytes).toString('hex'))
 const kinds = fc.constantFrom('notarize' as const, 'nullify' as const, 'finalize' as const, 'proposal' as const)
 
-function statement(kind: SignedStatement['kind'], named: string, round: number, by: 'n1' | 'n2', epoch = 0): SignedStatement {
+function statement(
+  kind: SignedStatement['kind'],
+  named: string,
+  round: number,
+  by: 'n1' | 'n2',
+  epoch = 0,
+  of = ring,
+): SignedStatement {
   const held = kind === 'nullify' ? null : named
-  const message = signingBytes(kind, epochDomain(ring, epoch), round, (held ?? undefined) as Digest | undefined)
+  const message = signingBytes(kind, epochDomain(of, epoch), round, (held ?? undefined) as Digest | undefined)
   return { kind, digest: held, signature: encodeBase64url(new Uint8Array(sign(null, message, keyOf(by)))) }
 }
 
@@ -158,4 +165,28 @@ test('a statement of an epoch that is over still counts, and evidence has one sp
   assert.equal(codeOf(later, evidence(a, b, 7)), 'ok')
   const turned = signedBytes(ring, 'node:n1', { type: 'evidence', validator: 'n2', epoch: 0, round: 7, first: b, second: a })
   assert.equal(codeOf(later, turned), 'EVIDENCE_INVALID')
+})
+
+test('where the policy asks for several operators, a node leaves with the last approval, and not before', () => {
+  const strict = begin(`${POLICY}operators: { approvals: { node.remove: 2 } }\n`)
+  const start = strict.initial()
+  const execute = (state: RingState, ...txs: readonly Uint8Array[]): RingState => {
+    const result = strict.execute(state, txs, context)
+    assert.ok(result.ok, JSON.stringify(result))
+    return result.state
+  }
+  const first = signed(strict.ring, 'operator:ada', { type: 'node.remove', id: 'n2', reason: 'old' })
+  const waiting = execute(start, encodeTx(first))
+  assert.deepEqual([waiting.epoch, waiting.node('n2')?.id], [0, 'n2'])
+  const approval: TxBody = { type: 'tx.approve', id: txId(first.content), reason: 'so it is' }
+  const applied = execute(waiting, signedBytes(strict.ring, 'operator:bob', approval))
+  assert.deepEqual([applied.epoch, applied.node('n2')], [1, undefined])
+  // It needs nobody's leave to show that a validator lied.
+  const lies = [
+    statement('finalize', '11'.repeat(32), 7, 'n2', 0, strict.ring),
+    statement('nullify', '', 7, 'n2', 0, strict.ring),
+  ] as const
+  const [a, b] = orderStatements(...lies)
+  const shown: TxBody = { type: 'evidence', validator: 'n2', epoch: 0, round: 7, first: a, second: b }
+  assert.equal(execute(start, signedBytes(strict.ring, 'node:n1', shown)).epoch, 1)
 })

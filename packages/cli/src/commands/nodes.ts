@@ -3,6 +3,7 @@ import type { RingwallClient } from '@ringwall/client'
 import type { RingNode } from '@ringwall/ring/tx'
 import { UsageError } from '../errors.ts'
 import { duration } from '../format.ts'
+import { tellWaiting } from './waiting.ts'
 
 interface InitOptions {
   readonly genesis: string
@@ -48,6 +49,7 @@ export async function nodeAdd(client: RingwallClient, id: string, options: NodeA
     return
   }
   const answer = await client.nodeAdd({ id, region, address, publicKey, roles }, reason)
+  if ('height' in answer && tellWaiting(answer)) return
   if ('height' in answer)
     process.stderr.write(`added ${what}; certified at height ${answer.height} in ${duration(answer.elapsedMs)}\n`)
 }
@@ -76,6 +78,7 @@ export async function nodeRemove(client: RingwallClient, id: string, options: No
     return
   }
   const answer = await client.nodeRemove(id, options.reason)
+  if ('height' in answer && tellWaiting(answer)) return
   if ('height' in answer) {
     const stay = `${left.length} validators stay, of which ${Math.max(0, faults)} may fail or lie`
     process.stderr.write(`${id} is out since height ${answer.height}; ${stay}. Stop it, and destroy its key\n`)
