@@ -1,62 +1,95 @@
 /**
- * `npm run bench:proxy`: requests a second of one core, beside nginx and nginx + ModSecurity + CRS from Debian, in one
- * run. The proxy under test has one core to itself; the load (wrk) and the upstream (nginx, 1 KB) share the other.
- * Rounds are interleaved, so that a noisy machine disturbs all alike; the median is what counts, ratios are what to quote.
+ * `npm run bench:proxy`: one core of each proxy in front of one upstream, beside nginx, HAProxy, Caddy and nginx + ModSecurity +
+ * CRS from Debian, in one run. The proxy under test has a core to itself; the load and the upstream (nginx, 1 KB)
+ * share the other. Rounds are interleaved, so that a noisy machine disturbs all alike; medians count, ratios are what to quote.
+ * CPU time a request (all threads and processes of the proxy, user and system) is told beside the rate: it hardly heeds what
+ * else runs on the machine, and its inverse is what a core of its own could carry.
  *
- * Needs Linux with two cores and Debian's nginx, libnginx-mod-http-modsecurity, modsecurity-crs and wrk.
+ * Three parts: requests a second as fast as they go (wrk); time to the answer at one offered load, the same for all
+ * (h2load --h1 --rps, open loop); memory with 10,000 idle connections held, each after one request.
+ *
+ * What is not installed is left out and named. Environment: ROUNDS, SECONDS, CONNECTIONS, and to run less of it
+ * CONTENDERS, REQUESTS (regular expressions on their names) and PARTS (`rate,latency,memory`).
+ *
+ * Needs Linux with two cores and Debian's nginx, wrk and nghttp2-client; takes haproxy, caddy,
+ * libnginx-mod-http-modsecurity and modsecurity-crs when they are there.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { generateKeyPairSync, sign } from 'node:crypto'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { parseContext, RingwallClient } from '@ringwall/client'
 import { BENCH_REQUESTS, type BenchRequest } from './requests.ts'
 
 const PROXY_CORE = '0'
 const LOAD_CORE = '1'
-const PORTS = { upstream: 18_090, nginx: 18_091, modsecurity: 18_092, ringwall: 18_093, ringwallOff: 18_094 } as const
-const CONNECTIONS = 32
+const CONNECTIONS = Number(process.env.CONNECTIONS ?? 32)
 const ROUNDS = Number(process.env.ROUNDS ?? 5)
 const SECONDS = Number(process.env.SECONDS ?? 4)
+const CONTENDERS = new RegExp(process.env.CONTENDERS ?? '')
+const REQUESTS = new RegExp(process.env.REQUESTS ?? '')
+const PARTS = (process.env.PARTS ?? 'rate,latency,memory').split(',')
+/** Requests a second that everything but the WAFs can carry on one core, on a machine that does other things besides. */
+const OFFERED = Number(process.env.OFFERED ?? 1_000)
+const IDLE_CONNECTIONS = 10_000
+const DENIALS = 200
+const MODULE = '/usr/lib/nginx/modules/ngx_http_modsecurity_module.so'
+const CRS = '/usr/share/modsecurity-crs'
 
 interface Contender {
   readonly name: string
   readonly port: number
-}
-
-const CONTENDERS: readonly Contender[] = [
-  { name: 'nginx', port: PORTS.nginx },
-  { name: 'nginx + ModSecurity + CRS', port: PORTS.modsecurity },
-  { name: 'ringwall protect, WAF off', port: PORTS.ringwallOff },
-  { name: 'ringwall protect, base rules', port: PORTS.ringwall },
-]
-
-/** A wrk script that sends one request. */
-function wrkScript({ method, target, headers, body }: BenchRequest): string {
-  const lines = [`wrk.method = "${method}"`, `wrk.path = ${JSON.stringify(target)}`]
-  for (const [name, value] of headers) lines.push(`wrk.headers["${name}"] = ${JSON.stringify(value)}`)
-  if (body !== '') lines.push(`wrk.body = ${JSON.stringify(body)}`)
-  return lines.join('\n')
+  /** Header fields that its requests carry besides. */
+  readonly more: readonly (readonly [name: string, value: string])[]
+  readonly pid: () => number
+  /** Figures of peers only. */
+  readonly waf: boolean
 }
 
 const children: ChildProcess[] = []
 
-function need(program: string, packageName: string): string {
+function installed(program: string): string | undefined {
   const found = spawnSync('sh', ['-c', `command -v ${program}`], { encoding: 'utf8' }).stdout.trim()
-  if (found === '') throw new Error(`${program} is missing; on Debian: apt-get install ${packageName}`)
+  return found === '' ? undefined : found
+}
+
+function need(program: string, packageName: string): string {
+  const found = installed(program)
+  if (found === undefined) throw new Error(`${program} is missing; on Debian: apt-get install ${packageName}`)
   return found
 }
 
-function nginxConfig(directory: string, name: string, server: string, extra = ''): string {
+function freePort(): Promise<number> {
+  return new Promise((settle) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo
+      server.close(() => settle(port))
+    })
+  })
+}
+
+function start(core: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): () => number {
+  const child = spawn('taskset', ['-c', core, command, ...args], {
+    stdio: ['ignore', 'ignore', process.env.DEBUG === undefined ? 'ignore' : 'inherit'],
+    env: { ...process.env, ...env },
+  })
+  children.push(child)
+  return () => child.pid as number
+}
+
+function nginxConfig(directory: string, name: string, upstreamPort: number, server: string, extra = ''): string {
   const file = join(directory, `${name}.conf`)
   writeFileSync(
     file,
     `${extra}
-worker_processes 1; daemon off; pid ${directory}/${name}.pid; error_log ${directory}/${name}.err;
-events { worker_connections 1024; }
+worker_processes 1; daemon off; pid ${directory}/${name}.pid; error_log ${directory}/${name}.err; worker_rlimit_nofile 16384;
+events { worker_connections 16000; }
 http {
   access_log off; keepalive_requests 1000000; client_body_temp_path ${directory}/${name}-body; proxy_temp_path ${directory}/${name}-proxy;
   fastcgi_temp_path ${directory}/${name}-f; uwsgi_temp_path ${directory}/${name}-u; scgi_temp_path ${directory}/${name}-s;
-  upstream app { server 127.0.0.1:${PORTS.upstream}; keepalive 64; keepalive_requests 1000000; }
+  upstream app { server 127.0.0.1:${upstreamPort}; keepalive 64; keepalive_requests 1000000; }
   ${server}
 }
 `,
@@ -64,15 +97,17 @@ http {
   return file
 }
 
-function proxyServer(port: number, extra = ''): string {
+function nginxProxy(port: number, extra = ''): string {
   return `server { listen 127.0.0.1:${port}; ${extra} location / { proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; } }`
 }
 
 function modsecurityRules(directory: string): string {
   const file = join(directory, 'modsecurity-rules.conf')
-  const crs = '/usr/share/modsecurity-crs'
-  const setup = ['/etc/modsecurity/crs/crs-setup.conf', `${crs}/crs-setup.conf.example`].find(existsSync)
+  const setup = ['/etc/modsecurity/crs/crs-setup.conf', `${CRS}/crs-setup.conf.example`].find(existsSync)
   if (setup === undefined) throw new Error('no Core Rule Set found; on Debian: apt-get install modsecurity-crs')
+  const mapping = ['/etc/nginx/unicode.mapping', '/etc/modsecurity/unicode.mapping', `${CRS}/util/unicode.mapping`].find(
+    existsSync,
+  )
   writeFileSync(
     file,
     `SecRuleEngine On
@@ -82,21 +117,84 @@ SecRule REQUEST_HEADERS:Content-Type "^application/json" "id:1,phase:1,t:none,t:
 SecAuditEngine Off
 SecTmpDir ${directory}
 SecDataDir ${directory}
-SecUnicodeMapFile ${['/etc/nginx/unicode.mapping', '/etc/modsecurity/unicode.mapping', '/usr/share/modsecurity-crs/util/unicode.mapping'].find(existsSync) ?? ''} 20127
+${mapping === undefined ? '' : `SecUnicodeMapFile ${mapping} 20127`}
 Include ${setup}
-Include ${crs}/rules/*.conf
-`.replace(/^SecUnicodeMapFile {2}.*\n/m, ''),
+Include ${CRS}/rules/*.conf
+`,
   )
   return file
 }
 
-function start(core: string, command: string, args: readonly string[]): void {
-  const child = spawn('taskset', ['-c', core, command, ...args], { stdio: ['ignore', 'ignore', 'inherit'] })
-  children.push(child)
+function haproxyConfig(directory: string, port: number, upstreamPort: number): string {
+  const file = join(directory, 'haproxy.cfg')
+  writeFileSync(
+    file,
+    `global
+  nbthread 1
+  maxconn 9900
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 90s
+  timeout http-keep-alive 90s
+  timeout server 90s
+  option http-keep-alive
+  http-reuse always
+frontend in
+  bind 127.0.0.1:${port}
+  default_backend app
+backend app
+  server app 127.0.0.1:${upstreamPort} pool-max-conn 64
+`,
+  )
+  return file
+}
+
+function caddyConfig(directory: string, port: number, upstreamPort: number): string {
+  const file = join(directory, 'Caddyfile')
+  writeFileSync(
+    file,
+    `{
+  admin off
+  auto_https off
+  storage file_system ${directory}/caddy
+}
+http://127.0.0.1:${port} {
+  bind 127.0.0.1
+  reverse_proxy 127.0.0.1:${upstreamPort} {
+    transport http {
+      keepalive_idle_conns_per_host 64
+    }
+  }
+}
+`,
+  )
+  return file
+}
+
+/** An issuer of tokens and one of its tokens, good for a day. */
+function tokenIssuer(): { readonly policy: object; readonly token: string } {
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519')
+  const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const nowS = Math.floor(Date.now() / 1_000)
+  const claims = { iss: 'https://issuer.test', aud: 'bench', sub: 'load', jti: 'one', iat: nowS, exp: nowS + 86_400 }
+  const signed = `${encode({ alg: 'EdDSA', kid: 'k' })}.${encode(claims)}`
+  const token = `${signed}.${sign(null, Buffer.from(signed), privateKey).toString('base64url')}`
+  const keys = [{ ...publicKey.export({ format: 'jwk' }), kid: 'k', alg: 'EdDSA' }]
+  return { policy: { issuer: 'https://issuer.test', audience: 'bench', algorithms: ['EdDSA'], jwks: { keys } }, token }
+}
+
+async function denyMany(data: string): Promise<void> {
+  const context = parseContext(readFileSync(join(data, 'operator.json'), 'utf8'))
+  const client = new RingwallClient({ baseUrl: context.nodes[0]!.url, operator: context })
+  for (let at = 0; at < DENIALS; at++) {
+    const value = at % 4 === 0 ? `198.18.${at}.0/24` : `198.19.${at}.7`
+    await client.denyAdd({ kind: at % 4 === 0 ? 'cidr' : 'ip', value }, 3_600_000, 'benchmark')
+  }
 }
 
 async function waitFor(port: number): Promise<void> {
-  for (let attempt = 0; attempt < 200; attempt += 1) {
+  for (let attempt = 0; attempt < 300; attempt += 1) {
     try {
       await (await fetch(`http://127.0.0.1:${port}/`)).arrayBuffer()
       return
@@ -104,11 +202,27 @@ async function waitFor(port: number): Promise<void> {
       await new Promise((wake) => setTimeout(wake, 100))
     }
   }
-  throw new Error(`nothing answers on 127.0.0.1:${port}`)
+  throw new Error(`nothing answers on 127.0.0.1:${port}; with DEBUG=1 its own words are shown`)
 }
 
-/** Requests a second of one round; fails when answers were not 2xx, since refusals are cheaper than answers. */
-function load(wrk: string, script: string, port: number): number {
+/** A wrk script that sends one request. */
+function wrkScript({ method, target, headers, body }: BenchRequest, more: Contender['more']): string {
+  const lines = [`wrk.method = "${method}"`, `wrk.path = ${JSON.stringify(target)}`]
+  for (const [name, value] of [...headers, ...more]) lines.push(`wrk.headers["${name}"] = ${JSON.stringify(value)}`)
+  if (body !== '') lines.push(`wrk.body = ${JSON.stringify(body)}`)
+  return `${lines.join('\n')}\n`
+}
+
+interface Round {
+  /** Requests a second. */
+  readonly rate: number
+  /** Of the proxy's CPU time, a request. */
+  readonly cpuUs: number
+}
+
+/** One round; fails when answers were not 2xx, since refusals are cheaper than answers. */
+function load(wrk: string, script: string, { port, pid }: Contender): Round {
+  const beforeUs = cpuUs(pid())
   const { stdout } = spawnSync(
     'taskset',
     ['-c', LOAD_CORE, wrk, '-t1', `-c${CONNECTIONS}`, `-d${SECONDS}s`, '-s', script, `http://127.0.0.1:${port}/`],
@@ -116,85 +230,257 @@ function load(wrk: string, script: string, port: number): number {
   )
   if (/Non-2xx/.test(stdout)) throw new Error(`port ${port} refused the benign load:\n${stdout}`)
   const found = /Requests\/sec:\s+([0-9.]+)/.exec(stdout)?.[1]
-  if (found === undefined) throw new Error(`wrk printed no figure for port ${port}:\n${stdout}`)
-  return Number(found)
+  const requests = /([0-9]+) requests in/.exec(stdout)?.[1]
+  if (found === undefined || requests === undefined) throw new Error(`wrk printed no figure for port ${port}:\n${stdout}`)
+  return { rate: Number(found), cpuUs: (cpuUs(pid()) - beforeUs) / Number(requests) }
 }
 
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] as number
+/** User and system time of a process and its children, microseconds; the kernel counts in ticks of 10 ms. */
+function cpuUs(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ')
+  return (Number(fields[11]) + Number(fields[12])) * 10_000 + childrenOf(pid).reduce((sum, child) => sum + cpuUs(child), 0)
+}
+
+function childrenOf(pid: number): number[] {
+  return readdirSync(`/proc/${pid}/task`).flatMap((task) =>
+    readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number),
+  )
+}
+
+/** Microseconds of each answer at the offered load. */
+function timed(h2load: string, log: string, { port, more }: Contender): number[] {
+  rmSync(log, { force: true })
+  const fields = more.flatMap(([name, value]) => ['-H', `${name}: ${value}`])
+  const args = [
+    '--h1',
+    '-t1',
+    `-c${CONNECTIONS}`,
+    `--rps=${Math.round(OFFERED / CONNECTIONS)}`,
+    `-D${SECONDS}`,
+    `--log-file=${log}`,
+  ]
+  spawnSync('taskset', ['-c', LOAD_CORE, h2load, ...args, ...fields, `http://127.0.0.1:${port}/`], { encoding: 'utf8' })
+  const times: number[] = []
+  for (const line of readFileSync(log, 'utf8').split('\n')) {
+    const [, status, us] = line.split('\t')
+    if (us === undefined) continue
+    if (status !== '200') throw new Error(`port ${port} answered ${status} to the offered load`)
+    times.push(Number(us))
+  }
+  return times
+}
+
+/** Resident kilobytes of a process and its children. */
+function residentKb(pid: number): number {
+  const own = /VmRSS:\s+([0-9]+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '0'
+  return Number(own) + childrenOf(pid).reduce((sum, child) => sum + residentKb(child), 0)
+}
+
+async function openIdle(port: number, more: Contender['more']): Promise<Socket[]> {
+  const fields = more.map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  const sockets: Socket[] = []
+  for (let at = 0; at < IDLE_CONNECTIONS; at += 100) {
+    await Promise.all(
+      Array.from(
+        { length: 100 },
+        () =>
+          new Promise<void>((settle, refuse) => {
+            const socket = connect(port, '127.0.0.1')
+            sockets.push(socket)
+            socket.on('error', refuse)
+            socket.once('data', () => settle())
+            socket.write(`GET / HTTP/1.1\r\nHost: a\r\n${fields}\r\n`)
+          }),
+      ),
+    )
+  }
+  return sockets
+}
+
+const median = (values: readonly number[]): number => quantile(values, 0.5)
+
+function quantile(values: readonly number[], q: number): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.max(0, Math.ceil(sorted.length * q) - 1)] as number
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`)
+}
+
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`)
+}
+
+function rates(contenders: readonly Contender[], wrk: string, directory: string): void {
+  for (const request of BENCH_REQUESTS.filter(({ name }) => REQUESTS.test(name))) {
+    const found = new Map<Contender, Round[]>(contenders.map((contender) => [contender, []]))
+    for (let round = -1; round < ROUNDS; round += 1) {
+      for (const [at, contender] of contenders.entries()) {
+        progress(`${request.name}: round ${round + 1}/${ROUNDS} ${contender.name}`)
+        const file = join(directory, `load-${at}.lua`)
+        writeFileSync(file, wrkScript(request, contender.more))
+        const measured = load(wrk, file, contender)
+        // The first round warms caches and compilers up, theirs and ours.
+        if (round >= 0) found.get(contender)!.push(measured)
+      }
+    }
+    progress('')
+    const figures = contenders.map((contender) => {
+      const rounds = found.get(contender)!
+      const all = rounds.map(({ rate }) => rate)
+      const rate = median(all)
+      const spread = `${(((Math.max(...all) - Math.min(...all)) / rate) * 100).toFixed(0)} %`
+      return { name: contender.name, rate, spread, cpuUs: median(rounds.map((each) => each.cpuUs)) }
+    })
+    const nginx = figures.find(({ name }) => name === 'nginx')
+    say(`\n${request.name} (median of ${ROUNDS} rounds of ${SECONDS} s, ${CONNECTIONS} connections, one core)`)
+    const heads = ['requests/s', 'spread', 'of nginx', 'CPU us', 'nginx’s / its']
+    say(`  ${'proxy'.padEnd(32)}${heads.map((head) => head.padStart(14)).join('')}`)
+    for (const { name, rate, spread, cpuUs: us } of figures) {
+      const ratios = nginx === undefined ? ['', ''] : [(rate / nginx.rate).toFixed(2), (nginx.cpuUs / us).toFixed(2)]
+      const cells = [rate.toFixed(0), spread, ratios[0]!, us.toFixed(1), ratios[1]!]
+      say(`  ${name.padEnd(32)}${cells.map((cell) => cell.padStart(14)).join('')}`)
+    }
+  }
+}
+
+function latencies(contenders: readonly Contender[], h2load: string, directory: string): void {
+  const carrying = contenders.filter(({ waf }) => !waf)
+  const found = new Map<Contender, number[][]>(carrying.map((contender) => [contender, []]))
+  for (let round = -1; round < ROUNDS; round += 1) {
+    for (const contender of carrying) {
+      progress(`at ${OFFERED}/s: round ${round + 1}/${ROUNDS} ${contender.name}`)
+      const times = timed(h2load, join(directory, 'times.tsv'), contender)
+      if (round >= 0) found.get(contender)!.push(times)
+    }
+  }
+  progress('')
+  say(`\nK1 at ${OFFERED} requests/s offered to each (median of ${ROUNDS} rounds of ${SECONDS} s, ${CONNECTIONS} connections)`)
+  say(`  ${'proxy'.padEnd(32)}${'answered/s'.padStart(12)}${'p50'.padStart(12)}${'p99'.padStart(12)}${'p99.9'.padStart(12)}`)
+  for (const [{ name }, rounds] of found) {
+    const at = (q: number): string => `${(median(rounds.map((times) => quantile(times, q))) / 1_000).toFixed(2)} ms`.padStart(12)
+    const answered = (median(rounds.map((times) => times.length)) / SECONDS).toFixed(0)
+    say(`  ${name.padEnd(32)}${answered.padStart(12)}${at(0.5)}${at(0.99)}${at(0.999)}`)
+  }
+}
+
+async function memory(contenders: readonly Contender[]): Promise<void> {
+  say(`\nResident memory with ${IDLE_CONNECTIONS} idle connections, each after one request`)
+  say(`  ${'proxy'.padEnd(32)}${'before'.padStart(12)}${'with them'.padStart(12)}${'a connection'.padStart(14)}`)
+  for (const { name, port, pid, more } of contenders) {
+    progress(`memory: ${name}`)
+    const before = residentKb(pid())
+    const sockets = await openIdle(port, more)
+    await new Promise((wake) => setTimeout(wake, 2_000))
+    const open = sockets.filter((socket) => socket.readyState === 'open').length
+    const held = residentKb(pid())
+    for (const socket of sockets) socket.destroy()
+    await new Promise((wake) => setTimeout(wake, 1_000))
+    progress('')
+    const each = open < IDLE_CONNECTIONS ? `only ${open} held` : `${((held - before) / IDLE_CONNECTIONS).toFixed(1)} KB`
+    const mb = (kb: number): string => `${(kb / 1_024).toFixed(0)} MB`.padStart(12)
+    say(`  ${name.padEnd(32)}${mb(before)}${mb(held)}${each.padStart(14)}`)
+  }
+}
 
 async function main(): Promise<void> {
   const nginx = need('nginx', 'nginx')
   const wrk = need('wrk', 'wrk')
   const directory = mkdtempSync(join(tmpdir(), 'ringwall-bench-'))
   try {
-    const upstream = nginxConfig(
-      directory,
-      'upstream',
-      `server { listen 127.0.0.1:${PORTS.upstream}; location / { default_type text/plain; return 200 '${'x'.repeat(1_024)}'; } }`,
+    const upstreamPort = await freePort()
+    const answer = `server { listen 127.0.0.1:${upstreamPort}; location / { default_type text/plain; return 200 '${'x'.repeat(1_024)}'; } }`
+    start(LOAD_CORE, nginx, ['-c', nginxConfig(directory, 'upstream', upstreamPort, answer)])
+    const contenders: Contender[] = []
+    const add = async (
+      name: string,
+      begin: (port: number) => () => number,
+      { waf = false, more = [] }: { readonly waf?: boolean; readonly more?: Contender['more'] } = {},
+    ): Promise<void> => {
+      if (!CONTENDERS.test(name)) return
+      const port = await freePort()
+      contenders.push({ name, port, more, pid: begin(port), waf })
+    }
+
+    await add('nginx', (port) =>
+      start(PROXY_CORE, nginx, ['-c', nginxConfig(directory, 'plain', upstreamPort, nginxProxy(port))]),
     )
-    start(LOAD_CORE, nginx, ['-c', upstream])
-    start(PROXY_CORE, nginx, ['-c', nginxConfig(directory, 'plain', proxyServer(PORTS.nginx))])
-    const module = '/usr/lib/nginx/modules/ngx_http_modsecurity_module.so'
-    if (!existsSync(module))
-      throw new Error(
-        'nginx’s ModSecurity module is missing; on Debian: apt-get install libnginx-mod-http-modsecurity modsecurity-crs',
+    const haproxy = installed('haproxy')
+    if (haproxy === undefined) say('haproxy is not installed: left out')
+    else await add('HAProxy', (port) => start(PROXY_CORE, haproxy, ['-db', '-f', haproxyConfig(directory, port, upstreamPort)]))
+    const caddy = installed('caddy')
+    if (caddy === undefined) say('caddy is not installed: left out')
+    else {
+      const env = { GOMAXPROCS: '1', HOME: directory, XDG_CONFIG_HOME: directory, XDG_DATA_HOME: directory }
+      await add('Caddy', (port) =>
+        start(PROXY_CORE, caddy, ['run', '--adapter', 'caddyfile', '--config', caddyConfig(directory, port, upstreamPort)], env),
       )
-    const ndk = existsSync('/usr/lib/nginx/modules/ndk_http_module.so')
-      ? 'load_module /usr/lib/nginx/modules/ndk_http_module.so;\n'
-      : ''
-    const guarded = proxyServer(PORTS.modsecurity, `modsecurity on; modsecurity_rules_file ${modsecurityRules(directory)};`)
-    start(PROXY_CORE, nginx, ['-c', nginxConfig(directory, 'modsecurity', guarded, `${ndk}load_module ${module};`)])
+    }
+    if (!existsSync(MODULE)) say('libnginx-mod-http-modsecurity is not installed: left out')
+    else {
+      const ndk = existsSync('/usr/lib/nginx/modules/ndk_http_module.so')
+        ? 'load_module /usr/lib/nginx/modules/ndk_http_module.so;\n'
+        : ''
+      await add(
+        'nginx + ModSecurity + CRS',
+        (port) => {
+          const server = nginxProxy(port, `modsecurity on; modsecurity_rules_file ${modsecurityRules(directory)};`)
+          const file = nginxConfig(directory, 'modsecurity', upstreamPort, server, `${ndk}load_module ${MODULE};`)
+          return start(PROXY_CORE, nginx, ['-c', file])
+        },
+        { waf: true },
+      )
+    }
+
     const cli = resolve(import.meta.dirname, '../packages/cli/src/main.ts')
-    const protect = (port: number, more: readonly string[]): void =>
+    const dataOf = (port: number): string => join(directory, `data-${port}`)
+    const profiling = process.env.CPU_PROF === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${process.env.CPU_PROF}`]
+    const protect = (port: number, more: readonly string[]): (() => number) =>
       start(PROXY_CORE, process.execPath, [
         '--disable-warning=ExperimentalWarning',
+        ...profiling,
         cli,
         'protect',
-        `http://127.0.0.1:${PORTS.upstream}`,
+        `http://127.0.0.1:${upstreamPort}`,
         '--listen',
         `127.0.0.1:${port}`,
         '--data',
-        join(directory, `data-${port}`),
+        dataOf(port),
         ...more,
       ])
-    protect(PORTS.ringwall, ['--rules', 'base'])
-    const off = join(directory, 'off.yaml')
-    writeFileSync(
-      off,
-      `version: 1\nservices:\n  app:\n    upstreams: [{ url: "http://127.0.0.1:${PORTS.upstream}" }]\n    waf: { mode: "off" }\n`,
-    )
-    protect(PORTS.ringwallOff, ['--config', off])
-    for (const { port } of CONTENDERS) await waitFor(port)
-
-    for (const request of BENCH_REQUESTS) {
-      const file = join(directory, 'load.lua')
-      writeFileSync(file, `${wrkScript(request)}\n`)
-      const rates = new Map<string, number[]>(CONTENDERS.map(({ name }) => [name, []]))
-      for (let round = -1; round < ROUNDS; round += 1) {
-        for (const { name, port } of CONTENDERS) {
-          if (process.stderr.isTTY) process.stderr.write(`\r${request.name}: round ${round + 1}/${ROUNDS} ${name.padEnd(32)}`)
-          const rate = load(wrk, file, port)
-          // The first round warms caches and compilers up, theirs and ours.
-          if (round >= 0) rates.get(name)?.push(rate)
-        }
-      }
-      if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
-      const nginxRate = median(rates.get('nginx') as number[])
-      const modsecurityRate = median(rates.get('nginx + ModSecurity + CRS') as number[])
-      process.stdout.write(
-        `\n${request.name} (median of ${ROUNDS} rounds of ${SECONDS} s, ${CONNECTIONS} connections, one core)\n`,
-      )
-      process.stdout.write(
-        `  ${'proxy'.padEnd(32)}${'requests/s'.padStart(12)}${'of nginx'.padStart(12)}${'of ModSecurity'.padStart(16)}${'spread'.padStart(10)}\n`,
-      )
-      for (const [name, values] of rates) {
-        const rate = median(values)
-        const spread = (Math.max(...values) - Math.min(...values)) / rate
-        process.stdout.write(
-          `  ${name.padEnd(32)}${rate.toFixed(0).padStart(12)}${(rate / nginxRate).toFixed(2).padStart(12)}${(rate / modsecurityRate).toFixed(1).padStart(16)}${`${(spread * 100).toFixed(0)} %`.padStart(10)}\n`,
-        )
-      }
+    const policyFile = (name: string, service: object, rest: object = {}): string => {
+      const file = join(directory, `${name}.yaml`)
+      const app = { upstreams: [{ url: `http://127.0.0.1:${upstreamPort}` }], waf: { mode: 'off' }, ...service }
+      // JSON is YAML.
+      writeFileSync(file, JSON.stringify({ version: 1, services: { app }, ...rest }))
+      return file
     }
+    await add('ringwall, plain', (port) => protect(port, ['--config', policyFile('plain', {})]))
+    const issuer = tokenIssuer()
+    const guarded = policyFile(
+      'guarded',
+      { limits: [{ name: 'source', rate: '1000000/s' }], identity: { required: true } },
+      { issuers: [issuer.policy] },
+    )
+    await add('ringwall, guard on, WAF off', (port) => protect(port, ['--config', guarded]), {
+      more: [['Authorization', `Bearer ${issuer.token}`]],
+    })
+    await add('ringwall, base rules', (port) => protect(port, ['--rules', 'base']), { waf: true })
+    mkdirSync(directory, { recursive: true })
+    for (const { port } of contenders) await waitFor(port)
+    const denying = contenders.find(({ name }) => name === 'ringwall, guard on, WAF off')
+    if (denying !== undefined) await denyMany(dataOf(denying.port))
+
+    if (PARTS.includes('rate')) rates(contenders, wrk, directory)
+    if (PARTS.includes('latency')) {
+      const h2load = installed('h2load')
+      if (h2load === undefined) say('h2load is not installed (nghttp2-client): latencies left out')
+      else latencies(contenders, h2load, directory)
+    }
+    if (PARTS.includes('memory')) await memory(contenders)
   } finally {
     for (const child of children) child.kill('SIGTERM')
     await Promise.all(

@@ -3,7 +3,7 @@
  * trusts, after the advice of RFC 8725: algorithms are the issuer's, never the token's; keys are the policy's, never the
  * token's; issuer, audience and expiry are required.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { TokenVerdict, TokenVerifier } from '@ringwall/guard'
 import type { IssuerPolicy } from '@ringwall/ring'
 import { type CryptoKey, compactVerify, importJWK, type JWK } from 'jose'
@@ -73,7 +73,7 @@ class IssuerTokens implements TokenVerifier {
 
   verify(token: string, nowMs: number): TokenVerdict | Promise<TokenVerdict> {
     if (token.length > TOKEN_CHARS_MAX) return refuse('TOKEN_TOO_LONG', `a token has at most ${TOKEN_CHARS_MAX} characters`)
-    const name = createHash('sha256').update(token).digest('base64')
+    const name = hash('sha256', token, 'base64')
     const known = this.#remembered.get(name)
     if (known?.kind === 'accepted') return this.#inTime(known, nowMs)
     if (known?.kind === 'refused' && nowMs < known.untilMs) return known.verdict

@@ -1,5 +1,6 @@
 /** What all exchanges of one proxy share. */
 import type { Policy } from '@ringwall/ring'
+import type { HeadBounds } from './head-scanner.ts'
 import type { ProxyLimits, ProxyOptions } from './types.ts'
 import type { UpstreamPools } from './upstream-pools.ts'
 
@@ -17,6 +18,7 @@ export interface Counters {
   malformed: number
   upstreamErrors: number
   clientAborts: number
+  droppedConnections: number
   activeRequests: number
   activeTunnels: number
 }
@@ -24,10 +26,13 @@ export interface Counters {
 export interface Context {
   readonly options: ProxyOptions
   readonly limits: ProxyLimits
+  readonly headBounds: HeadBounds
   readonly pools: UpstreamPools
   readonly counters: Counters
   readonly sources: Sources
   readonly isTrustedProxy: (policy: Policy, address: string) => boolean
+  /** Set once the proxy stops: connections end with the response under way. */
+  stopping: boolean
   readonly log: (level: 'info' | 'warn', line: string) => void
 }
 

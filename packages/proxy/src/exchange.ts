@@ -4,53 +4,47 @@
  * The order of things: head read strictly, source settled, guard on the head, as much of the body as the guard wants, guard on
  * the body, upstream, response. What the guard has not allowed never reaches an upstream, not a byte of it.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
 import type { Decision, GuardEnvironment, GuardRequest, Judgement } from '@ringwall/guard'
 import type { HeaderField } from '@ringwall/waf'
+import { type ClientConnection, DRAIN_BYTES_MAX } from './client-connection.ts'
 import type { Context, Cuttable } from './context.ts'
 import { type AnyProxyError, UpstreamBroken, type UpstreamUnreachable } from './errors.ts'
-import { requestHeadText, responseHeaders } from './forward-head.ts'
+import { requestHeadText, responseHeadText } from './forward-head.ts'
+import { detached } from './header-names.ts'
+import { HeldBody } from './held-body.ts'
 import { recordExchange } from './recording.ts'
-import { refusal } from './refusal.ts'
-import { parseRequestHead, type RequestHead } from './request-head.ts'
+import { fieldLines, refusal, statusLine } from './refusal.ts'
+import type { RequestHead } from './request-head.ts'
+import type { RawRequest } from './request-parser.ts'
 import type { ResponseHead } from './response-parser.ts'
-import { socketAddress, sourceOf } from './source-address.ts'
+import { sourceOf } from './source-address.ts'
 import { openTunnel } from './tunnel.ts'
 import type { TraceContext } from './types.ts'
 import type { ConnectionWaiter, Upstream } from './upstream.ts'
 import type { ResponseListener, UpstreamConnection } from './upstream-connection.ts'
 import type { UpstreamGroup } from './upstream-pools.ts'
+import type { Wire } from './wire.ts'
 
 const EMPTY = new Uint8Array(0)
-const NO_EXTRA: readonly string[] = []
-/** An unread body up to this long is read away and the connection kept; a longer one closes it. */
-const DRAIN_BYTES_MAX = 65_536
-const DRAIN_MS_MAX = 1_000
-const ONE_WRITE_BYTES_MAX = 16_384
 /** Upstreams asked for one request, while nothing of it has been sent. */
 const UPSTREAMS_TRIED_MAX = 3
 /** May be sent twice (RFC 9110 section 9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 
-/** How a request came in. */
-export interface Arrival {
-  /** The client waits for `100 Continue` before it sends its body. */
-  readonly continueWanted: boolean
-  /** Bytes that followed an upgrade's head. */
-  readonly upgradeHead: Buffer | undefined
-}
+/** How a response's end is told (RFC 9112 section 6.3). */
+const BY_HEAD = 0
+const BY_CHUNKS = 1
+const BY_CLOSE = 2
 
 export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   readonly #context: Context
-  readonly #request: IncomingMessage
-  readonly #response: ServerResponse
-  readonly #arrival: Arrival
-  readonly #startMs = performance.now()
+  readonly #client: ClientConnection
+  readonly #request: RawRequest
+  /** Monotonic milliseconds. */
+  readonly startMs: number = performance.now()
   readonly #requestId: string
   #head: RequestHead | undefined
-  #source = ''
-  #socketAddress = ''
+  #source: string
   #chain = ''
   #proto: 'http' | 'https' = 'http'
   #environment: GuardEnvironment | undefined
@@ -60,11 +54,11 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   #guardStartMs = 0
   #guardMs = 0
   /** Body held so far, to be judged and then sent. */
-  #held: Buffer[] = []
-  #heldBytes = 0
+  #held: HeldBody | undefined
   #bodyWanted = 0
-  #bodyEnded = false
-  #bodyTimer: NodeJS.Timeout | undefined
+  #judging = false
+  /** Part of the body has been sent on as it came: it cannot be sent twice. */
+  #streamed = false
   #group: UpstreamGroup | undefined
   #upstream: Upstream | undefined
   #tried: Upstream[] | undefined
@@ -74,18 +68,18 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   #upstreamStartMs = 0
   #upstreamHeadMs = 0
   #upstreamStatus: number | undefined
-  /** Length of the response's body as its head says. */
-  #responseBytes: number | undefined
+  #continued = false
   #answered = false
-  #ended = false
-  #stallTimer: NodeJS.Timeout | undefined
+  #framing = BY_HEAD
+  #keepAlive = false
+  #upstreamPaused = false
   #over = false
 
-  constructor(context: Context, request: IncomingMessage, response: ServerResponse, arrival: Arrival) {
+  constructor(context: Context, client: ClientConnection, request: RawRequest) {
     this.#context = context
+    this.#client = client
     this.#request = request
-    this.#response = response
-    this.#arrival = arrival
+    this.#source = client.address
     this.#requestId = context.options.recorder.requestId(context.options.node)
     context.counters.requests++
     context.counters.activeRequests++
@@ -98,21 +92,16 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
 
   start(): void {
     const { options, pools } = this.#context
-    const request = this.#request
-    this.#response.on('close', () => this.#clientClosed())
-    // A write that meets a connection just destroyed; 'close' follows and says the rest.
-    this.#response.on('error', ignore)
-    this.#socketAddress = this.#source = socketAddress(request.socket.remoteAddress)
-    const head = parseRequestHead(request.method ?? '', request.url ?? '', request.httpVersion, request.rawHeaders)
+    const { head } = this.#request
     if ('refused' in head) {
       this.#refuseMalformed(head.status, head.refused)
       return
     }
-    if (head.upgrade && this.#arrival.upgradeHead === undefined) {
-      this.#refuseMalformed(400, 'an upgrade that is none to Node')
+    this.#head = head
+    if (head.upgrade && this.#context.counters.activeTunnels >= this.#context.limits.tunnelsMax) {
+      this.#refuse(503, 'too many tunnels')
       return
     }
-    this.#head = head
     let judging: Judgement | Promise<Judgement>
     try {
       const environment = options.environment()
@@ -121,79 +110,124 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       pools.follow(policy)
       this.#settleSource(head, (address) => this.#context.isTrustedProxy(policy, address))
       this.#beginTrace(head)
-      this.#guardStartMs = performance.now()
+      this.#guardStartMs = this.startMs
       judging = options.guard.head(this.#guardRequest(head), environment)
     } catch (error) {
       this.#guardFailed(error)
       return
     }
     if (judging instanceof Promise) {
-      judging.then(
-        (judgement) => this.#headJudged(judgement),
-        (error: unknown) => this.#guardFailed(error),
-      )
+      judging
+        .then(
+          (judgement) => this.#headJudged(judgement),
+          (error: unknown) => this.#guardFailed(error),
+        )
+        .catch((error: Error) => {
+          this.#context.log('warn', `request ${this.#requestId} failed: ${error.message}`)
+          this.#client.destroy()
+        })
     } else this.#headJudged(judging)
   }
 
   /** The source has been denied: whatever this is, it ends now. */
   cut(): void {
-    this.#request.socket.destroy()
+    this.#client.destroy()
   }
 
   // What the guard says.
 
   #headJudged(judgement: Judgement): void {
-    this.#guardMs += performance.now() - this.#guardStartMs
     if (this.#over) return
     this.#judgement = judgement
     if (judgement.decision !== undefined) {
+      this.#guardMs = performance.now() - this.#guardStartMs
       this.#decided(judgement)
       return
     }
     const { contentLength } = this.#head!
     this.#bodyWanted = judgement.bodyBytesWanted
-    if (this.#bodyWanted <= 0 || contentLength === 0 || this.#head!.upgrade) this.#judgeBody(EMPTY, false)
-    else this.#collectBody()
+    if (this.#bodyWanted <= 0 || contentLength === 0 || this.#head!.upgrade) this.#judgeBody(EMPTY, false, this.#guardStartMs)
+    else {
+      this.#guardMs = performance.now() - this.#guardStartMs
+      this.#collectBody()
+    }
   }
 
   #collectBody(): void {
-    const request = this.#request
-    if (this.#arrival.continueWanted) this.#response.writeContinue()
-    this.#bodyTimer = setTimeout(
-      () => this.#refuse(408, 'the body did not arrive in time'),
-      this.#context.limits.inspectedBodyMsMax,
-    )
-    request.on('data', this.#onHeldData)
-    request.on('end', this.#onHeldEnd)
+    this.#judging = true
+    this.#held = new HeldBody()
+    this.#continue()
+    this.#client.takeBody(this.#context.limits.inspectedBodyMsMax)
   }
 
-  readonly #onHeldData = (bytes: Buffer): void => {
-    this.#held.push(bytes)
-    this.#heldBytes += bytes.length
-    // One byte past the limit proves that there is more; a declared length says so by itself.
-    const declared = this.#head!.contentLength
-    const enough = declared !== undefined && declared > this.#bodyWanted ? this.#bodyWanted : this.#bodyWanted + 1
-    if (this.#heldBytes < enough) return
-    this.#request.pause()
-    this.#bodyHeld(true)
+  #continue(): void {
+    if (!this.#head!.continueWanted) return
+    this.#continued = true
+    this.#client.wire.text('HTTP/1.1 100 Continue\r\n\r\n')
+    this.#client.flush()
   }
 
-  readonly #onHeldEnd = (): void => {
-    this.#bodyEnded = true
-    this.#bodyHeld(false)
+  // From the client.
+
+  onRequestBody(bytes: Buffer): void {
+    if (this.#judging) {
+      const held = this.#held!
+      const declared = this.#head!.contentLength
+      held.add(bytes, declared ?? Number.POSITIVE_INFINITY)
+      // One byte past the limit proves that there is more; a declared length says so by itself.
+      const enough = declared !== undefined && declared > this.#bodyWanted ? this.#bodyWanted : this.#bodyWanted + 1
+      if (held.length < enough) return
+      this.#client.pauseBody()
+      this.#bodyHeld(true)
+      return
+    }
+    const connection = this.#connection
+    // Answered already: the rest is read away.
+    if (connection === undefined) return
+    if (!connection.write(bytes, this.#head!.contentLength === undefined)) this.#client.pauseBody()
+  }
+
+  /** Trailers of requests are not passed on: the guard has not seen them. */
+  onRequestEnd(): void {
+    if (this.#judging) this.#bodyHeld(false)
+    else this.#connection?.complete(this.#head!.contentLength === undefined)
+  }
+
+  /** The body is not HTTP. */
+  onRequestBroken(status: number, why: string): void {
+    this.#context.counters.malformed++
+    this.#judgement = this.#ownJudgement('deny', status, `malformed: ${why}`)
+    if (this.#answered) this.#cutShort(status, `malformed: ${why}`)
+    else this.#refuse(status, undefined)
+  }
+
+  onRequestLate(): void {
+    if (this.#answered) this.#cutShort(this.#upstreamStatus ?? 408, 'the body did not arrive in time')
+    else this.#refuse(408, 'the body did not arrive in time')
+  }
+
+  onClientDrain(): void {
+    if (!this.#upstreamPaused) return
+    this.#upstreamPaused = false
+    this.#connection?.resume()
+  }
+
+  onClientGone(): void {
+    if (this.#over) return
+    this.#context.counters.clientAborts++
+    this.#dropUpstream()
+    this.#finish(499, 'client closed the connection')
   }
 
   #bodyHeld(truncated: boolean): void {
-    clearTimeout(this.#bodyTimer)
-    this.#request.off('data', this.#onHeldData)
-    this.#request.off('end', this.#onHeldEnd)
+    this.#judging = false
     if (this.#over) return
-    const whole = this.#held.length === 1 ? this.#held[0]! : Buffer.concat(this.#held, this.#heldBytes)
-    this.#judgeBody(truncated ? whole.subarray(0, this.#bodyWanted) : whole, truncated)
+    const { bytes } = this.#held!
+    this.#judgeBody(truncated ? bytes.subarray(0, this.#bodyWanted) : bytes, truncated, performance.now())
   }
 
-  #judgeBody(body: Uint8Array, truncated: boolean): void {
-    const startMs = performance.now()
+  /** @param startMs Since when the guard has been at it: waiting for the body is not counted. */
+  #judgeBody(body: Uint8Array, truncated: boolean, startMs: number): void {
     let judgement: Judgement
     try {
       judgement = this.#context.options.guard.body(this.#judgement!, body, truncated, this.#environment!)
@@ -224,12 +258,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       'warn',
       `request ${this.#requestId}: judging failed: ${error instanceof Error ? error.message : 'unknown error'}`,
     )
-    this.#judgement = {
-      route: this.#judgement?.route,
-      decision: this.#ownDecision('deny', 503, 'none', 'judging failed'),
-      bodyBytesWanted: 0,
-      login: undefined,
-    }
+    this.#judgement = this.#ownJudgement('deny', 503, 'judging failed')
     this.#refuse(503, undefined)
   }
 
@@ -264,11 +293,12 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     this.#upstreamStartMs = performance.now()
     const span = recorder.childOf(this.#span!)
     this.#upstreamSpan = span
-    const complete = this.#bodyEnded || head.contentLength === 0 || head.upgrade
+    const complete = this.#client.requestComplete
+    const held = this.#held
     const text = requestHeadText({
       head,
       rawHeaders: this.#request.rawHeaders,
-      bodyBytes: complete ? this.#heldBytes : head.contentLength,
+      bodyBytes: complete ? (held?.length ?? 0) : head.contentLength,
       source: this.#source,
       chain: this.#chain,
       proto: this.#proto,
@@ -276,135 +306,101 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       traceparent: recorder.formatTraceparent(span),
       tracestate: span.traceState,
     })
+    const body = held === undefined || held.length === 0 ? undefined : held.bytes
+    const chunked = !complete && head.contentLength === undefined
     const timeoutMs = this.#judgement!.route!.service.upstreamTimeout
-    if (complete) {
-      connection.send(this, text, this.#held, { method: head.method, complete, upgrade: head.upgrade, timeoutMs })
+    const sending = { method: head.method, complete, upgrade: head.upgrade, chunked, timeoutMs }
+    const room = connection.send(this, text, body, sending, this.#upstreamStartMs)
+    if (complete) return
+    this.#streamed = true
+    this.#held = undefined
+    if (held === undefined) {
+      this.#continue()
+      this.#client.takeBody(this.#context.limits.requestMsMax)
       return
     }
-    const held = head.contentLength === undefined ? this.#held.flatMap(frame) : this.#held
-    connection.send(this, text, held, { method: head.method, complete, upgrade: false, timeoutMs })
-    // Sent for good: a body in part cannot be sent twice.
-    this.#held = []
-    if (this.#arrival.continueWanted && this.#heldBytes === 0) this.#response.writeContinue()
-    this.#request.on('data', this.#onStreamData)
-    this.#request.on('end', this.#onStreamEnd)
-    this.#request.resume()
-  }
-
-  readonly #onStreamData = (bytes: Buffer): void => {
-    const connection = this.#connection
-    if (connection === undefined) return
-    if (this.#head!.contentLength !== undefined) {
-      if (!connection.write(bytes)) this.#request.pause()
-      return
-    }
-    connection.socket.cork()
-    connection.write(`${bytes.length.toString(16)}\r\n`)
-    connection.write(bytes)
-    const room = connection.write('\r\n')
-    connection.socket.uncork()
-    if (!room) this.#request.pause()
-  }
-
-  /** Trailers of requests are not passed on: the guard has not seen them. */
-  readonly #onStreamEnd = (): void => {
-    this.#bodyEnded = true
-    if (this.#head!.contentLength === undefined) this.#connection?.write('0\r\n\r\n')
-    this.#connection?.complete()
+    this.#client.extendBody()
+    if (room) this.#client.resumeBody()
   }
 
   onDrain(): void {
-    if (!this.#bodyEnded) this.#request.resume()
+    if (this.#streamed && this.#connection !== undefined) this.#client.resumeBody()
   }
 
   // From the upstream.
 
   onInterim(head: ResponseHead): void {
-    // 100 has been answered by ourselves; 103 is the only other that clients use (RFC 8297).
-    if (head.status !== 103 || this.#request.httpVersion !== '1.1') return
-    const links: string[] = []
-    for (let at = 0; at < head.rawHeaders.length; at += 2) {
-      if (head.rawHeaders[at]!.toLowerCase() === 'link') links.push(head.rawHeaders[at + 1]!)
-    }
-    try {
-      if (links.length > 0) this.#response.writeEarlyHints({ link: links })
-    } catch {
-      // A hint that Node finds malformed is no reason to fail the request.
-    }
+    // RFC 9110 section 15.2: passed on, but for what HTTP/1.0 does not know and what we have said ourselves.
+    if (this.#over || this.#answered || this.#request.httpVersion !== '1.1' || (head.status === 100 && this.#continued)) return
+    this.#client.wire.text(`${responseHeadText(head.status, head.statusText, head.rawHeaders, 0)}\r\n`)
   }
 
   onHead(head: ResponseHead): void {
+    if (this.#over) return
     const nowMs = performance.now()
     this.#upstreamHeadMs = nowMs - this.#upstreamStartMs
     this.#upstreamStatus = head.status
-    this.#responseBytes = head.bodyBytes
     this.#upstream!.answered(this.#upstreamHeadMs)
     this.#reportLogin(head.status)
-    const headers = responseHeaders(head.rawHeaders, head.status, this.#requestId, this.#explanation())
+    const { method, keepAlive } = this.#head!
+    const modern = this.#request.httpVersion === '1.1'
+    let text = responseHeadText(head.status, head.statusText, head.rawHeaders, this.#environment!.nowMs)
+    text += `x-request-id: ${this.#requestId}\r\n${this.#explanation()}`
+    if (method === 'HEAD' || head.status === 304) {
+      if (head.contentLength !== undefined) text += `content-length: ${head.contentLength}\r\n`
+    } else if (head.bodyBytes === undefined) {
+      this.#framing = modern ? BY_CHUNKS : BY_CLOSE
+      if (modern) text += 'transfer-encoding: chunked\r\n'
+      // RFC 9110 section 8.6: none in a 204.
+    } else if (head.status !== 204) text += `content-length: ${head.bodyBytes}\r\n`
     // Answered before the upload was complete: what is left of it is not worth reading.
-    if (!this.#uploadComplete()) headers.push('connection', 'close')
-    try {
-      this.#response.writeHead(head.status, head.statusText, headers)
-      this.#answered = true
-    } catch {
-      this.#dropUpstream()
-      this.onFailure(new UpstreamBroken('its response cannot be passed on'))
-    }
+    this.#keepAlive =
+      keepAlive && this.#framing !== BY_CLOSE && this.#client.requestComplete && !this.#head!.upgrade && this.#client.reusable
+    if (!this.#keepAlive) text += 'connection: close\r\n'
+    else if (!modern) text += 'connection: keep-alive\r\n'
+    this.#client.wire.text(`${text}\r\n`)
+    this.#answered = true
   }
 
   onBody(bytes: Buffer): void {
     if (this.#over) return
-    // All of it at once: as text it leaves in one write with the head, where bytes would take a slower gathering write.
-    if (bytes.length === this.#responseBytes && bytes.length <= ONE_WRITE_BYTES_MAX) {
-      this.#ended = true
-      this.#response.end(bytes.toString('latin1'), 'latin1')
-      return
-    }
-    // Several pieces may follow the one that filled the client's buffer: one pause is enough, and one timer.
-    if (this.#response.write(bytes) || this.#stallTimer !== undefined) return
-    const connection = this.#connection
-    connection?.pause()
-    this.#stallTimer = setTimeout(() => this.#request.socket.destroy(), this.#context.limits.clientStallMsMax)
-    this.#response.once('drain', () => {
-      clearTimeout(this.#stallTimer)
-      this.#stallTimer = undefined
-      if (this.#connection === connection) connection?.resume()
-    })
+    const { wire } = this.#client
+    if (this.#framing === BY_CHUNKS) wire.text(`${bytes.length.toString(16)}\r\n`)
+    wire.bytes(bytes)
+    if (this.#framing === BY_CHUNKS) wire.text('\r\n')
   }
 
   onQuiet(): void {
-    // Sends the head on when its body takes its time: server-sent events begin with nothing.
-    if (this.#answered && !this.#over) this.#response.flushHeaders()
+    // Also the head, when its body takes its time: server-sent events begin with nothing.
+    if (this.#over || this.#client.flush() || this.#upstreamPaused) return
+    this.#upstreamPaused = true
+    this.#connection?.pause()
   }
 
   onEnd(trailers: readonly string[]): void {
     this.#connection = undefined
     if (this.#over) return
-    if (trailers.length > 0) this.#addTrailers(trailers)
-    const uploaded = this.#uploadComplete()
-    if (!this.#ended) this.#response.end()
-    if (!uploaded) this.#readAway()
-    this.#finish(this.#upstreamStatus!, undefined)
+    if (this.#framing === BY_CHUNKS) this.#client.wire.text(`0\r\n${trailerLines(trailers)}\r\n`)
+    this.#client.flush()
+    this.#client.finished(this.#keepAlive, this.#finish(this.#upstreamStatus!, undefined))
   }
 
-  onUpgrade(head: ResponseHead, socket: Socket, rest: Buffer): void {
+  onUpgrade(head: ResponseHead, upstream: Wire, rest: Buffer): void {
+    this.#connection = undefined
+    if (this.#over) {
+      upstream.destroy()
+      return
+    }
     this.#upstreamStatus = head.status
     this.#upstreamHeadMs = performance.now() - this.#upstreamStartMs
-    this.#connection = undefined
-    const client = this.#request.socket
-    const extra = ['connection', 'upgrade', 'upgrade', 'websocket', ...this.#explanation()]
-    const headers = responseHeaders(head.rawHeaders, head.status, this.#requestId, extra)
-    let text = 'HTTP/1.1 101 Switching Protocols\r\n'
-    for (let at = 0; at < headers.length; at += 2) text += `${headers[at]}: ${headers[at + 1]}\r\n`
-    this.#response.detachSocket(client)
-    client.write(`${text}\r\n`, 'latin1')
-    openTunnel(this.#context, {
-      client,
-      upstream: socket,
-      source: this.#source,
-      fromClient: this.#arrival.upgradeHead,
-      fromUpstream: rest,
-    })
+    const client = this.#client
+    const text = responseHeadText(101, 'Switching Protocols', head.rawHeaders, this.#environment!.nowMs)
+    const own = `connection: upgrade\r\nupgrade: websocket\r\nx-request-id: ${this.#requestId}\r\n`
+    client.wire.text(`${text}${own}${this.#explanation()}\r\n`)
+    const fromClient = client.detach()
+    const onClientClosed = (): void => client.onClose()
+    const ends = { client: client.wire, upstream, source: this.#source, fromClient, fromUpstream: rest, onClientClosed }
+    client.tunnelled(openTunnel(this.#context, ends))
     this.#finish(101, undefined)
   }
 
@@ -412,8 +408,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     this.#connection = undefined
     if (this.#over) return
     const head = this.#head!
-    const replayable = this.#bodyEnded || head.contentLength === 0
-    if (error instanceof UpstreamBroken && error.stale && !this.#retriedStale && replayable && IDEMPOTENT.has(head.method)) {
+    if (error instanceof UpstreamBroken && error.stale && !this.#retriedStale && !this.#streamed && IDEMPOTENT.has(head.method)) {
       this.#retriedStale = true
       this.#tryUpstream(true)
       return
@@ -421,9 +416,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     this.#context.counters.upstreamErrors++
     this.#context.log('warn', `upstream ${this.#upstream!.url}: request ${this.#requestId}: ${error.message}`)
     if (this.#answered) {
-      // Part of the response is out: only cutting the connection tells the client that it is not whole.
-      this.#finish(this.#upstreamStatus!, error.code)
-      this.#request.socket.destroy()
+      this.#cutShort(this.#upstreamStatus!, error.code)
     } else this.#refuse(error.code === 'PROXY_UPSTREAM_TIMEOUT' ? 504 : 502, error.code)
   }
 
@@ -431,97 +424,63 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
 
   #refuse(status: number, error: string | undefined, retryAfterS?: number): void {
     if (this.#over) return
-    clearTimeout(this.#bodyTimer)
+    this.#judging = false
     this.#dropUpstream()
+    const head = this.#head
     const { headers, body } = refusal(status, this.#requestId, {
-      jsonWanted: this.#head?.jsonWanted ?? false,
+      jsonWanted: head?.jsonWanted ?? false,
       retryAfterS,
       code: this.#judgement?.decision?.check === 'staleness' ? 'view-stale' : undefined,
-      extra: this.#explanation(),
     })
-    const close = !this.#uploadComplete() && !this.#drainable()
+    const drainable = this.#client.requestComplete || this.#drainable()
+    // Always closed after what could not be read: where one request ends and the next begins is what cannot be trusted.
+    const keepAlive = head?.keepAlive === true && !head.upgrade && drainable && this.#client.reusable
+    const connection = !keepAlive
+      ? 'connection: close\r\n'
+      : this.#request.httpVersion === '1.0'
+        ? 'connection: keep-alive\r\n'
+        : ''
     this.#answered = true
-    this.#response.writeHead(status, close ? [...headers, 'connection', 'close'] : (headers as string[]))
-    this.#response.end(this.#request.method === 'HEAD' ? undefined : body)
-    if (!this.#uploadComplete()) {
-      if (close) this.#readAway()
-      else this.#request.resume()
-    }
+    this.#client.wire.text(
+      `${statusLine(status)}${fieldLines(headers)}${this.#explanation()}${connection}\r\n${this.#request.method === 'HEAD' ? '' : body}`,
+    )
+    this.#client.flush()
+    this.#client.finished(keepAlive, this.#finish(status, error))
+  }
+
+  /** Part of the response is out: only cutting the connection tells the client that it is not whole. */
+  #cutShort(status: number, error: string): void {
+    if (this.#over) return
+    this.#dropUpstream()
     this.#finish(status, error)
+    this.#client.destroy()
   }
 
   #refuseMalformed(status: number, why: string): void {
     this.#context.counters.malformed++
-    this.#span = this.#context.options.recorder.newTrace()
-    this.#judgement = {
-      route: undefined,
-      decision: this.#ownDecision('deny', status, 'none', `malformed: ${why}`),
-      bodyBytesWanted: 0,
-      login: undefined,
-    }
-    const { headers, body } = refusal(status, this.#requestId, { jsonWanted: false })
-    this.#answered = true
-    // Always closed: where one request ends and the next begins is what cannot be trusted here.
-    this.#response.writeHead(status, [...headers, 'connection', 'close'])
-    this.#response.end(body)
-    this.#readAway()
-    this.#finish(status, undefined)
+    this.#judgement = this.#ownJudgement('deny', status, `malformed: ${why}`)
+    this.#refuse(status, undefined)
   }
 
-  /** Reads a little of what the client still sends, so that it sees our answer rather than a reset, then cuts. */
-  #readAway(): void {
-    const request = this.#request
-    const { socket } = request
-    let bytes = 0
-    request.on('data', (chunk: Buffer) => {
-      bytes += chunk.length
-      if (bytes > DRAIN_BYTES_MAX) socket.destroy()
-    })
-    request.resume()
-    const timer = setTimeout(() => socket.destroy(), DRAIN_MS_MAX)
-    timer.unref()
-    socket.once('close', () => clearTimeout(timer))
+  #ownJudgement(outcome: 'deny', status: number, reason: string): Judgement {
+    const decision = this.#ownDecision(outcome, status, 'none', reason)
+    return { route: this.#judgement?.route, decision, bodyBytesWanted: 0, login: undefined }
   }
 
   #drainable(): boolean {
     const length = this.#head?.contentLength
     // A client that waits for 100 Continue will not send what we would wait for.
-    return length !== undefined && length <= DRAIN_BYTES_MAX && !this.#arrival.continueWanted
+    return length !== undefined && length <= DRAIN_BYTES_MAX && !(this.#head!.continueWanted && !this.#continued)
   }
 
-  #uploadComplete(): boolean {
-    return this.#bodyEnded || this.#head?.contentLength === 0 || this.#head?.upgrade === true || this.#request.complete
-  }
-
-  #addTrailers(trailers: readonly string[]): void {
-    const pairs: [string, string][] = []
-    for (let at = 0; at < trailers.length; at += 2) {
-      const name = trailers[at]!
-      if (!TRAILERS_REFUSED.has(name.toLowerCase())) pairs.push([name, trailers[at + 1]!])
-    }
-    try {
-      this.#response.addTrailers(pairs)
-    } catch {
-      // Trailers that Node refuses are left out: the body is whole without them.
-    }
-  }
-
-  #explanation(): readonly string[] {
+  #explanation(): string {
     const decision = this.#judgement?.decision
-    if (!this.#context.options.explainHeader || decision === undefined) return NO_EXTRA
+    if (!this.#context.options.explainHeader || decision === undefined) return ''
     const ids = [...new Set(decision.matches.map((match) => match.ruleId))].join(',')
-    return ['x-ringwall-decision', decision.outcome, 'x-ringwall-rules', ids]
+    return `x-ringwall-decision: ${decision.outcome}\r\nx-ringwall-rules: ${ids}\r\n`
   }
 
   // The rest.
-
-  #clientClosed(): void {
-    if (this.#over) return
-    this.#context.counters.clientAborts++
-    clearTimeout(this.#bodyTimer)
-    this.#dropUpstream()
-    this.#finish(499, 'client closed the connection')
-  }
 
   #dropUpstream(): void {
     const connection = this.#connection
@@ -530,13 +489,14 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   }
 
   #settleSource(head: RequestHead, trusted: (address: string) => boolean): void {
-    const { address, chain } = sourceOf(this.#socketAddress, head.forwardedFor, trusted)
+    const peer = this.#client.address
+    const { address, chain } = sourceOf(peer, head.forwardedFor, trusted)
     this.#source = address
-    this.#chain = chain === undefined ? address : `${chain}, ${this.#socketAddress}`
-    if (address === this.#socketAddress) return
+    this.#chain = chain === undefined ? address : `${chain}, ${peer}`
+    if (address === peer) return
     // Connections are cut by their own address; requests that a proxy forwards, by what it says.
     this.#context.sources.add(address, this)
-    if (this.#request.headers['x-forwarded-proto'] === 'https') this.#proto = 'https'
+    if (head.forwardedProto === 'https') this.#proto = 'https'
   }
 
   #beginTrace(head: RequestHead): void {
@@ -547,18 +507,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   }
 
   #guardRequest(head: RequestHead): GuardRequest {
-    const { rawHeaders } = this.#request
-    const headers: HeaderField[] = new Array(rawHeaders.length >> 1)
-    for (let at = 0; at < rawHeaders.length; at += 2) headers[at >> 1] = [rawHeaders[at]!, rawHeaders[at + 1]!]
-    return {
-      method: head.method,
-      target: head.target,
-      httpVersion: this.#request.httpVersion,
-      headers,
-      remoteAddress: this.#source,
-      host: head.host,
-      path: head.path,
-    }
+    return new JudgedRequest(this.#request, head, this.#source)
   }
 
   #reportLogin(status: number): void {
@@ -589,20 +538,19 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     return { outcome, status, check, reason, height, viewAgeMs, ...rest }
   }
 
-  /** Counts and records the request, once. */
-  #finish(status: number, error: string | undefined): void {
-    if (this.#over) return
+  /** Counts and records the request, once. Returns the time, monotonic milliseconds. */
+  #finish(status: number, error: string | undefined): number {
+    const endMs = performance.now()
+    if (this.#over) return endMs
     this.#over = true
-    clearTimeout(this.#stallTimer)
     const { counters, options, sources } = this.#context
     counters.activeRequests--
-    if (this.#source !== this.#socketAddress) sources.delete(this.#source, this)
+    if (this.#source !== this.#client.address) sources.delete(this.#source, this)
     const decision = this.#judgement?.decision ?? this.#ownDecision('deny', status, 'none', 'never judged')
     if (decision.outcome === 'allow') counters.allowed++
     else if (decision.outcome === 'throttle') counters.throttled++
     else if (decision.outcome === 'challenge') counters.challenged++
     else counters.denied++
-    const endMs = performance.now()
     const route = this.#judgement?.route
     options.recorder.observeRequest({
       outcome: decision.outcome,
@@ -610,19 +558,20 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       stale: decision.stale,
       service: route?.service.name,
       guardUs: this.#guardMs * 1_000,
-      totalUs: (endMs - this.#startMs) * 1_000,
+      totalUs: (endMs - this.startMs) * 1_000,
       upstreamUs: this.#upstreamStatus === undefined ? undefined : this.#upstreamHeadMs * 1_000,
     })
-    if (!options.recorder.wants(decision.outcome)) return
+    if (!options.recorder.wants(decision.outcome)) return endMs
     const upstream = this.#upstream
     recordExchange(options.recorder, {
       requestId: this.#requestId,
       node: options.node,
       region: options.region,
       source: this.#source,
-      method: this.#request.method ?? '',
-      host: this.#head?.host ?? '',
-      path: withoutQuery(this.#head?.target ?? this.#request.url ?? ''),
+      method: this.#request.method,
+      // These may wait long to be written.
+      host: detached(this.#head?.host ?? ''),
+      path: detached(withoutQuery(this.#head?.target ?? this.#request.url)),
       service: route?.service.name,
       route: route?.route?.name,
       label: route?.label,
@@ -630,8 +579,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       status,
       span: this.#span ?? options.recorder.newTrace(),
       parentSpanId: this.#parentSpanId,
-      startMs: this.#startMs,
-      guardStartMs: this.#guardStartMs === 0 ? this.#startMs : this.#guardStartMs,
+      startMs: this.startMs,
+      guardStartMs: this.#guardStartMs === 0 ? this.startMs : this.#guardStartMs,
       guardMs: this.#guardMs,
       endMs,
       upstream:
@@ -646,6 +595,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
             },
       error,
     })
+    return endMs
   }
 }
 
@@ -664,13 +614,44 @@ const TRAILERS_REFUSED: ReadonlySet<string> = new Set([
   'x-request-id',
 ])
 
-function ignore(): void {}
-
-function frame(bytes: Buffer): Buffer[] {
-  return [Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, CRLF]
+function trailerLines(trailers: readonly string[]): string {
+  let text = ''
+  for (let at = 0; at < trailers.length; at += 2) {
+    if (!TRAILERS_REFUSED.has(trailers[at]!.toLowerCase())) text += `${trailers[at]}: ${trailers[at + 1]}\r\n`
+  }
+  return text
 }
 
-const CRLF = Buffer.from('\r\n')
+/** What the guard sees. The list of fields is made when somebody asks for it: most checks do not. */
+class JudgedRequest implements GuardRequest {
+  readonly method: string
+  readonly target: string
+  readonly httpVersion: string
+  readonly remoteAddress: string
+  readonly host: string
+  readonly path: string
+  readonly #rawHeaders: readonly string[]
+  #headers: readonly HeaderField[] | undefined
+
+  constructor(request: RawRequest, head: RequestHead, remoteAddress: string) {
+    this.method = head.method
+    this.target = head.target
+    this.httpVersion = request.httpVersion
+    this.remoteAddress = remoteAddress
+    this.host = head.host
+    this.path = head.path
+    this.#rawHeaders = request.rawHeaders
+  }
+
+  get headers(): readonly HeaderField[] {
+    if (this.#headers !== undefined) return this.#headers
+    const raw = this.#rawHeaders
+    const headers: HeaderField[] = new Array(raw.length >> 1)
+    for (let at = 0; at < raw.length; at += 2) headers[at >> 1] = [raw[at]!, raw[at + 1]!]
+    this.#headers = headers
+    return headers
+  }
+}
 
 function withoutQuery(target: string): string {
   const at = target.indexOf('?')

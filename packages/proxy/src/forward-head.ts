@@ -1,5 +1,5 @@
 /** The two heads that pass through us, rewritten: request to upstream, response to client. Pure. */
-import { connectionTokens, HOP_BY_HOP, lowerName } from './header-names.ts'
+import { connectionTokens, detached, HOP_BY_HOP, lowerName } from './header-names.ts'
 import type { RequestHead } from './request-head.ts'
 
 /** Ours to say. A client's own are dropped, also in spellings that a CGI-like upstream reads as the same (`X_Forwarded_For`). */
@@ -35,7 +35,7 @@ function isDropped(name: string): boolean {
   const drop =
     lower === undefined || plain === undefined || HOP_BY_HOP.has(plain) || OURS.has(plain) || plain.startsWith('x-ringwall-')
   if (dropped.size >= DROPPED_MAX) dropped.clear()
-  dropped.set(name, drop)
+  dropped.set(detached(name), drop)
   return drop
 }
 
@@ -78,54 +78,60 @@ export function requestHeadText(forwarding: Forwarding): string {
 /** Methods whose requests need no `Content-Length: 0` (RFC 9110 section 8.6). */
 const BODYLESS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'DELETE'])
 
-const RESPONSE_DROPPED: ReadonlySet<string> = new Set([...HOP_BY_HOP, 'x-request-id'])
-const responseDropped = new Map<string, boolean>()
+/** `content-length` is ours to say: an upstream may have said it twice. */
+const RESPONSE_DROPPED: ReadonlySet<string> = new Set([...HOP_BY_HOP, 'x-request-id', 'content-length'])
+const PASSED = 0
+const LEFT_OUT = 1
+const CONNECTION = 2
+const DATE = 3
+const responseKinds = new Map<string, number>()
 
-function isResponseDropped(name: string): boolean {
-  const found = responseDropped.get(name)
+function responseKind(name: string): number {
+  const found = responseKinds.get(name)
   if (found !== undefined) return found
   const lower = name.toLowerCase()
-  const drop = RESPONSE_DROPPED.has(lower) || lower.startsWith('x-ringwall-')
-  if (responseDropped.size >= DROPPED_MAX) responseDropped.clear()
-  responseDropped.set(name, drop)
-  return drop
+  let kind = PASSED
+  if (lower === 'connection') kind = CONNECTION
+  else if (lower === 'date') kind = DATE
+  else if (RESPONSE_DROPPED.has(lower) || lower.startsWith('x-ringwall-')) kind = LEFT_OUT
+  if (responseKinds.size >= DROPPED_MAX) responseKinds.clear()
+  responseKinds.set(detached(name), kind)
+  return kind
 }
 
-/** Names and values in turn, for the client; `extra` likewise. */
-export function responseHeaders(
-  rawHeaders: readonly string[],
-  status: number,
-  requestId: string,
-  extra: readonly string[],
-): string[] {
-  const headers: string[] = []
+/**
+ * The header section of a response without what frames it and without the empty line: status line, the upstream's
+ * end-to-end fields, `Date` when it gave none (RFC 9110 section 6.6.1).
+ */
+export function responseHeadText(status: number, statusText: string, rawHeaders: readonly string[], nowMs: number): string {
   let named: string[] | undefined
+  let dated = status < 200
+  let text = `HTTP/1.1 ${status} ${statusText}\r\n`
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const kind = responseKind(rawHeaders[at]!)
+    if (kind === CONNECTION && rawHeaders[at + 1] !== 'keep-alive') {
+      const tokens = connectionTokens(rawHeaders[at + 1]!).filter((token) => token !== 'keep-alive' && token !== 'close')
+      if (tokens.length > 0) named = (named ?? []).concat(tokens)
+    } else if (kind === DATE) dated = true
+  }
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at]!
-    if (isResponseDropped(name)) {
-      if (name.length === 10 && name.toLowerCase() === 'connection') {
-        const tokens = connectionTokens(rawHeaders[at + 1]!).filter((token) => token !== 'keep-alive' && token !== 'close')
-        if (tokens.length > 0) named = (named ?? []).concat(tokens)
-      }
-      continue
-    }
-    // RFC 9110 section 8.6: none in a 204.
-    if (status === 204 && name.length === 14 && name.toLowerCase() === 'content-length') continue
-    headers.push(name, rawHeaders[at + 1]!)
+    const kind = responseKind(name)
+    if (kind === LEFT_OUT || kind === CONNECTION || named?.includes(name.toLowerCase())) continue
+    text += `${name}: ${rawHeaders[at + 1]!}\r\n`
   }
-  const kept = named === undefined ? headers : withoutNamed(headers, named)
-  kept.push('x-request-id', requestId)
-  if (extra.length > 0) kept.push(...extra)
-  return kept
+  return dated ? text : `${text}date: ${httpDate(nowMs)}\r\n`
 }
 
-function withoutNamed(headers: readonly string[], named: readonly string[]): string[] {
-  const kept: string[] = []
-  for (let at = 0; at < headers.length; at += 2) {
-    const lower = headers[at]!.toLowerCase()
-    // Never by request of the upstream: without its length the body would lose its end.
-    if (named.includes(lower) && lower !== 'content-length') continue
-    kept.push(headers[at]!, headers[at + 1]!)
+let dateSecond = -1
+let dateText = ''
+
+/** IMF-fixdate (RFC 9110 section 5.6.7). @param nowMs Unix milliseconds. */
+export function httpDate(nowMs: number): string {
+  const second = Math.floor(nowMs / 1_000)
+  if (second !== dateSecond) {
+    dateSecond = second
+    dateText = new Date(second * 1_000).toUTCString()
   }
-  return kept
+  return dateText
 }

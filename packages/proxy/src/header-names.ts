@@ -10,12 +10,24 @@ export function lowerName(name: string): string | undefined {
   const found = known.get(name)
   if (found !== undefined) return found
   if (name.length > NAME_LENGTH_MAX || !TOKEN.test(name)) return undefined
-  const lower = name.toLowerCase()
+  const own = detached(name)
+  const lower = own.toLowerCase()
   // Full of an attacker's inventions: start over rather than serve everyone else the slow way for good.
   if (known.size >= KNOWN_MAX) known.clear()
-  known.set(name, lower)
+  known.set(own, lower)
   return lower
 }
+
+/**
+ * The same text without what it was cut from: a slice keeps the whole header section in memory for as long as it lives
+ * itself. For Latin-1 texts that outlive their request.
+ */
+export function detached(text: string): string {
+  return text.length < SLICE_LENGTH_MIN ? text : Buffer.from(text, 'latin1').toString('latin1')
+}
+
+/** V8 copies shorter slices. */
+const SLICE_LENGTH_MIN = 13
 
 /** Meaningful for one connection only (RFC 9110 section 7.6.1), or ours to write. */
 export const HOP_BY_HOP: ReadonlySet<string> = new Set([

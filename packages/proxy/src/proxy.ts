@@ -1,12 +1,9 @@
-/** The listener: opens, bounds and closes connections, and gives each request to an exchange. */
-import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
+/** The listener: opens, bounds and closes connections. */
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { isTrustedProxy, parseAddress, parsePrefix, prefixContains } from '@ringwall/ring'
+import { ClientConnection } from './client-connection.ts'
 import { type Context, type Counters, Sources } from './context.ts'
 import { ListenFailed } from './errors.ts'
-import { type Arrival, Exchange } from './exchange.ts'
-import { refusalText } from './refusal.ts'
 import { socketAddress } from './source-address.ts'
 import {
   DEFAULT_LIMITS,
@@ -17,13 +14,12 @@ import {
   type UpstreamStatus,
 } from './types.ts'
 import { UpstreamPools } from './upstream-pools.ts'
+import { readingIntoShared } from './wire.ts'
 
-const PLAIN: Arrival = { continueWanted: false, upgradeHead: undefined }
-const CONTINUE: Arrival = { continueWanted: true, upgradeHead: undefined }
 /** At most one line about connections refused in this time. */
 const COMPLAIN_EVERY_MS = 10_000
-/** Requests that may wait on one connection behind the one that is answered. No client of today pipelines at all. */
-const PIPELINED_MAX = 32
+const SWEEP_MS_MIN = 50
+const SWEEP_MS_MAX = 1_000
 
 export function createProxy(options: ProxyOptions): ProxyContract {
   return new HttpProxy(options)
@@ -34,7 +30,7 @@ class HttpProxy implements ProxyContract {
   readonly #context: Context
   readonly #limits: ProxyLimits
   readonly #pools: UpstreamPools
-  readonly #sockets = new Set<Socket>()
+  readonly #connections = new Set<ClientConnection>()
   readonly #counters: Counters = {
     requests: 0,
     allowed: 0,
@@ -44,11 +40,14 @@ class HttpProxy implements ProxyContract {
     malformed: 0,
     upstreamErrors: 0,
     clientAborts: 0,
+    droppedConnections: 0,
     activeRequests: 0,
     activeTunnels: 0,
   }
   #server: Server | undefined
+  #sweeper: NodeJS.Timeout | undefined
   #stopping: Promise<void> | undefined
+  #drained: (() => void) | undefined
 
   constructor(options: ProxyOptions) {
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
@@ -58,6 +57,12 @@ class HttpProxy implements ProxyContract {
     this.#context = {
       options,
       limits,
+      headBounds: {
+        lineBytesMax: limits.requestLineBytesMax,
+        bytesMax: limits.headerBytesMax,
+        fieldsMax: limits.headersMax,
+      },
+      stopping: false,
       pools: this.#pools,
       counters: this.#counters,
       sources: new Sources(),
@@ -67,7 +72,8 @@ class HttpProxy implements ProxyContract {
   }
 
   start(): Promise<{ readonly host: string; readonly port: number }> {
-    const server = this.#createServer()
+    // Half-open: a client that ends its half is told from one that broke off, and hears our answer out.
+    const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => this.#connected(socket))
     const { host, port } = this.#options
     return new Promise((resolve, reject) => {
       server.once('error', (error: NodeJS.ErrnoException) => {
@@ -78,6 +84,7 @@ class HttpProxy implements ProxyContract {
         server.removeAllListeners('error')
         server.on('error', (error) => this.#context.log('warn', `the listener failed: ${error.message}`))
         this.#pools.start()
+        this.#sweeper = setInterval(() => this.#sweep(), sweepMs(this.#limits))
         this.#pools.follow(this.#options.environment().view.policy)
         const bound = server.address() as AddressInfo
         resolve({ host: bound.address, port: bound.port })
@@ -91,7 +98,7 @@ class HttpProxy implements ProxyContract {
   }
 
   stats(): ProxyStats {
-    return { ...this.#counters, activeConnections: this.#sockets.size }
+    return { ...this.#counters, activeConnections: this.#connections.size }
   }
 
   upstreams(): readonly UpstreamStatus[] {
@@ -109,47 +116,61 @@ class HttpProxy implements ProxyContract {
       return parsed !== undefined && prefixContains(prefix, parsed)
     }
     let count = sources.cut(matches)
-    for (const socket of this.#sockets) {
-      const address = socketAddress(socket.remoteAddress)
-      if (socket.destroyed || !matches(address) || this.#context.isTrustedProxy(policy, address)) continue
-      socket.destroy()
+    for (const connection of this.#connections) {
+      const { address } = connection
+      if (connection.wire.socket.destroyed || !matches(address) || this.#context.isTrustedProxy(policy, address)) continue
+      connection.destroy()
       count++
     }
     return count
   }
 
-  #createServer(): Server {
-    const limits = this.#limits
-    const server = createServer({
-      insecureHTTPParser: false,
-      requireHostHeader: false,
-      maxHeaderSize: limits.headerBytesMax,
-      headersTimeout: limits.headersMsMax,
-      requestTimeout: limits.requestMsMax,
-      keepAliveTimeout: limits.keepAliveMsMax,
-      connectionsCheckingInterval: Math.max(50, Math.min(1_000, Math.floor(limits.headersMsMax / 4))),
-      noDelay: true,
-    })
-    server.maxHeadersCount = 0
-    server.maxRequestsPerSocket = limits.requestsPerConnectionMax
-    server.on('connection', (socket) => this.#connected(socket))
-    server.on('request', (request, response) => this.#begin(request, response, PLAIN))
-    server.on('checkContinue', (request, response) => this.#begin(request, response, CONTINUE))
-    server.on('checkExpectation', (request, response) => this.#begin(request, response, PLAIN))
-    server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket as Socket, head))
-    server.on('connect', (request, socket) => this.#connectMethod(request, socket))
-    server.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#clientError(error, socket))
-    return server
-  }
-
   #connected(socket: Socket): void {
-    if (this.#sockets.size >= this.#limits.connectionsMax) {
+    if (this.#connections.size >= this.#limits.connectionsMax) {
       socket.destroy()
       this.#complain()
       return
     }
-    this.#sockets.add(socket)
-    socket.on('close', () => this.#sockets.delete(socket))
+    const address = socketAddress(socket.remoteAddress)
+    if (this.#isDropped(address)) {
+      socket.resetAndDestroy()
+      return
+    }
+    const own = readingIntoShared(socket)
+    this.#connections.add(new ClientConnection(this.#context, own ?? socket, address, own === undefined, this.#gone))
+    if (own === undefined) socket.resume()
+  }
+
+  #deniedSecond = 0
+  #deniedInSecond = 0
+
+  /**
+   * A denied source learns so, with a request id, as long as it asks at a human pace. A flood of its connections ends here,
+   * before anything is read or kept.
+   */
+  #isDropped(address: string): boolean {
+    const { view, provisional, nowMs } = this.#options.environment()
+    const denied = view.denials.matchAddress(address, nowMs) ?? provisional.matchAddress(address, nowMs)
+    // A proxy that we trust carries the requests of others.
+    if (denied === undefined || this.#context.isTrustedProxy(view.policy, address)) return false
+    const second = Math.floor(nowMs / 1_000)
+    if (second !== this.#deniedSecond) {
+      this.#deniedSecond = second
+      this.#deniedInSecond = 0
+    }
+    if (++this.#deniedInSecond <= this.#limits.deniedConnectionsPerSecondMax) return false
+    this.#counters.droppedConnections++
+    return true
+  }
+
+  readonly #gone = (connection: ClientConnection): void => {
+    this.#connections.delete(connection)
+    if (this.#connections.size === 0) this.#drained?.()
+  }
+
+  #sweep(): void {
+    const nowMs = performance.now()
+    for (const connection of this.#connections) connection.sweep(nowMs)
   }
 
   #complainedAtMs = Number.NEGATIVE_INFINITY
@@ -160,127 +181,43 @@ class HttpProxy implements ProxyContract {
     this.#context.log('warn', `${this.#limits.connectionsMax} connections are open: new ones are refused`)
   }
 
-  readonly #pipelined = new WeakMap<Socket, number>()
-
-  /**
-   * One request of a connection at a time: a response that is not in line yet has no socket, and a pipeline would take
-   * upstream connections from everybody else.
-   */
-  #begin(request: IncomingMessage, response: ServerResponse, arrival: Arrival): void {
-    if (response.socket !== null) {
-      this.#beginNow(request, response, arrival)
-      return
-    }
-    const { socket } = request
-    const waiting = this.#pipelined.get(socket) ?? 0
-    if (waiting >= PIPELINED_MAX) {
-      socket.destroy()
-      return
-    }
-    this.#pipelined.set(socket, waiting + 1)
-    response.once('socket', () => {
-      this.#pipelined.set(socket, (this.#pipelined.get(socket) ?? 1) - 1)
-      this.#beginNow(request, response, arrival)
-    })
-  }
-
-  #beginNow(request: IncomingMessage, response: ServerResponse, arrival: Arrival): void {
-    if (this.#stopping !== undefined) response.shouldKeepAlive = false
-    // More headers than we look at could hide one from the guard: refused, where Node would leave out the rest.
-    if (request.rawHeaders.length > this.#limits.headersMax * 2) {
-      this.#tooManyHeaders(request, response)
-      return
-    }
-    try {
-      new Exchange(this.#context, request, response, arrival).start()
-    } catch (error) {
-      // A defect of ours met by one request is not everybody's end.
-      this.#context.log('warn', `a request failed: ${(error as Error).message}`)
-      request.socket.destroy()
-    }
-  }
-
-  #tooManyHeaders(request: IncomingMessage, response: ServerResponse): void {
-    this.#counters.requests++
-    this.#counters.malformed++
-    this.#counters.denied++
-    response.shouldKeepAlive = false
-    response.detachSocket(request.socket)
-    request.socket.end(refusalText(431, this.#options.recorder.requestId(this.#options.node)))
-  }
-
-  /** Node has let go of the socket: a response of our own writes on it, for refusals and answers other than 101. */
-  #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-    socket.on('error', () => socket.destroy())
-    // Pipelined behind a request that is not answered yet: its response has the socket.
-    if ((socket as Socket & { _httpMessage?: object | null })._httpMessage) {
-      socket.destroy()
-      return
-    }
-    const response = new ServerResponse(request)
-    response.shouldKeepAlive = false
-    response.assignSocket(socket)
-    response.on('finish', () => {
-      response.detachSocket(socket)
-      socket.end()
-    })
-    if (this.#counters.activeTunnels >= this.#limits.tunnelsMax) {
-      socket.end(refusalText(503, this.#options.recorder.requestId(this.#options.node)))
-      return
-    }
-    this.#begin(request, response, { continueWanted: false, upgradeHead: head })
-  }
-
-  #connectMethod(_request: IncomingMessage, socket: Duplex): void {
-    this.#refuseOnSocket(socket, 405)
-  }
-
-  /** What Node's parser refuses, and its timeouts. The socket has no response to write on. */
-  #clientError(error: NodeJS.ErrnoException, socket: Duplex): void {
-    if (error.code === 'ECONNRESET' || !socket.writable) {
-      socket.destroy()
-      return
-    }
-    // A response under way would be cut in the middle by another head.
-    if ((socket as Socket & { _httpMessage?: { headersSent: boolean } })._httpMessage?.headersSent) {
-      socket.destroy()
-      return
-    }
-    this.#refuseOnSocket(socket, CLIENT_ERRORS[error.code ?? ''] ?? 400)
-  }
-
-  #refuseOnSocket(socket: Duplex, status: number): void {
-    this.#counters.requests++
-    this.#counters.malformed++
-    this.#counters.denied++
-    socket.on('error', () => socket.destroy())
-    socket.end(refusalText(status, this.#options.recorder.requestId(this.#options.node)), () => socket.destroy())
-  }
-
   async #stop(graceMs: number): Promise<void> {
     const server = this.#server
     if (server !== undefined) {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-      server.closeIdleConnections()
+      this.#context.stopping = true
+      for (const connection of this.#connections) connection.close()
       const cut = setTimeout(() => {
-        for (const socket of this.#sockets) socket.destroy()
+        for (const connection of this.#connections) connection.destroy()
       }, graceMs)
-      // Connections that become idle during the grace are closed too.
-      const idle = setInterval(() => server.closeIdleConnections(), 50)
       await closed
+      // The server counts no connection whose handle was taken over.
+      if (this.#connections.size > 0) {
+        await new Promise<void>((resolve) => {
+          this.#drained = resolve
+        })
+      }
       clearTimeout(cut)
-      clearInterval(idle)
-      // Upgraded sockets are no longer the server's.
-      for (const socket of this.#sockets) socket.destroy()
     }
+    clearInterval(this.#sweeper)
     this.#pools.stop()
   }
 }
 
-const CLIENT_ERRORS: Readonly<Record<string, number>> = {
-  HPE_HEADER_OVERFLOW: 431,
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
-  ERR_HTTP_REQUEST_TIMEOUT: 408,
+/** Often enough for the shortest of the times to be kept within a quarter. */
+function sweepMs(limits: ProxyLimits): number {
+  const { headersMsMax, requestMsMax, inspectedBodyMsMax, bodyStallMsMax, keepAliveMsMax, clientStallMsMax, tunnelIdleMsMax } =
+    limits
+  const shortest = Math.min(
+    headersMsMax,
+    requestMsMax,
+    inspectedBodyMsMax,
+    bodyStallMsMax,
+    keepAliveMsMax,
+    clientStallMsMax,
+    tunnelIdleMsMax,
+  )
+  return Math.max(SWEEP_MS_MIN, Math.min(SWEEP_MS_MAX, Math.floor(shortest / 4)))
 }
 
 const LISTEN_PROBLEMS: Readonly<Record<string, string>> = {

@@ -1,5 +1,6 @@
 /** What a client sees when we answer ourselves: the status and the request id, nothing of the rule that refused it. */
 import { STATUS_CODES } from 'node:http'
+import { httpDate } from './forward-head.ts'
 
 export interface Refusal {
   /** Names and values in turn. */
@@ -16,7 +17,6 @@ export function refusal(
     readonly retryAfterS?: number | undefined
     /** Why, where that is the ring’s own state and no secret: `view-stale`. */
     readonly code?: string | undefined
-    readonly extra?: readonly string[]
   },
 ): Refusal {
   const title = STATUS_CODES[status] ?? 'Error'
@@ -35,14 +35,22 @@ export function refusal(
   ]
   if (options.retryAfterS !== undefined) headers.push('retry-after', String(Math.max(1, Math.ceil(options.retryAfterS))))
   if (status === 401) headers.push('www-authenticate', 'Bearer')
-  if (options.extra !== undefined) headers.push(...options.extra)
   return { headers, body }
 }
 
-/** The whole response as text, for a socket that no longer has Node's machinery; closes the connection. */
+/** The whole response as text; closes the connection. */
 export function refusalText(status: number, requestId: string): string {
   const { headers, body } = refusal(status, requestId, { jsonWanted: false })
-  let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Error'}\r\nconnection: close\r\n`
+  return `${statusLine(status)}connection: close\r\n${fieldLines(headers)}\r\n${body}`
+}
+
+export function statusLine(status: number): string {
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Error'}\r\ndate: ${httpDate(Date.now())}\r\n`
+}
+
+/** @param headers Names and values in turn. */
+export function fieldLines(headers: readonly string[]): string {
+  let text = ''
   for (let at = 0; at < headers.length; at += 2) text += `${headers[at]}: ${headers[at + 1]}\r\n`
-  return `${text}\r\n${body}`
+  return text
 }

@@ -1,11 +1,10 @@
 /**
- * Reads a request's head from Node's raw header list, and refuses what two parsers could read in two ways. Pure.
+ * What a request's header list means, and a refusal of what two parsers could read in two ways. Pure.
  *
- * Node's parser (`insecureHTTPParser` off) has refused most smuggling already; these are what it leaves open. Source:
- * RFC 9112 sections 3.2, 5.2, 6.1, 6.3.
+ * The header section's syntax has been checked before (`head-scanner.ts`). Source: RFC 9112 sections 3.2, 5.2, 6.1, 6.3.
  */
 import { normalizeRoutingPath } from '@ringwall/guard'
-import { connectionTokens, lowerName } from './header-names.ts'
+import { connectionTokens, detached, lowerName } from './header-names.ts'
 
 export interface RequestHead {
   readonly method: string
@@ -20,9 +19,15 @@ export interface RequestHead {
   readonly contentLength: number | undefined
   readonly upgrade: boolean
   readonly trailersAccepted: boolean
+  /** The client waits for `100 Continue` before it sends its body. */
+  readonly continueWanted: boolean
+  /** Whether the client wants the connection kept (RFC 9112 section 9.3). */
+  readonly keepAlive: boolean
   /** What `Connection` names beside the standard set; undefined for nothing. */
   readonly connectionNames: readonly string[] | undefined
   readonly forwardedFor: string | undefined
+  /** As received; undefined when there is none, or more than one. */
+  readonly forwardedProto: string | undefined
   readonly traceparent: string | undefined
   readonly tracestate: string | undefined
   readonly jsonWanted: boolean
@@ -41,7 +46,7 @@ const DIGITS = /^[0-9]{1,15}$/
 const METHODS_REFUSED: ReadonlySet<string> = new Set(['CONNECT', 'TRACE', 'TRACK'])
 
 /**
- * @param rawHeaders Names and values in turn, as Node gives them.
+ * @param rawHeaders Names and values in turn, without control characters: `scanHead` has seen to that.
  * @param httpVersion `1.0` or `1.1`.
  */
 export function parseRequestHead(
@@ -59,16 +64,17 @@ export function parseRequestHead(
   let connection: string | undefined
   let te: string | undefined
   let forwardedFor: string | undefined
+  let forwardedProto: string | undefined
   let traceparent: string | undefined
   let traceparents = 0
   let tracestate: string | undefined
   let jsonWanted = false
   let contentTyped = false
+  let continueWanted = false
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = lowerName(rawHeaders[at]!)
     const value = rawHeaders[at + 1]!
     if (name === undefined) return refuse('header name', 400)
-    if (hasControl(value)) return refuse('control character in a header value', 400)
     switch (name) {
       case 'host':
         if (authority !== undefined) return refuse('two Host headers', 400)
@@ -99,6 +105,9 @@ export function parseRequestHead(
       case 'x-forwarded-for':
         forwardedFor = forwardedFor === undefined ? value : `${forwardedFor},${value}`
         break
+      case 'x-forwarded-proto':
+        forwardedProto = forwardedProto === undefined ? value : ''
+        break
       case 'traceparent':
         traceparents++
         traceparent = value
@@ -111,6 +120,8 @@ export function parseRequestHead(
         break
       case 'expect':
         if (value.toLowerCase() !== '100-continue') return refuse('Expect', 417)
+        // RFC 9110 section 10.1.1: not for HTTP/1.0.
+        continueWanted = httpVersion === '1.1'
         break
     }
   }
@@ -143,17 +154,21 @@ export function parseRequestHead(
   if (!isTarget(target)) return refuse('request target', 400)
   const routing = normalizeRoutingPath(target)
   if (routing === undefined) return refuse('path with an encoding that is not UTF-8, or a control character or backslash', 400)
+  const bodyBytes = transferEncoding !== undefined ? undefined : contentLength === undefined ? 0 : Number(contentLength)
   return {
     method,
     target,
     authority,
     host: hostOf(authority),
     path: routing.path,
-    contentLength: transferEncoding !== undefined ? undefined : contentLength === undefined ? 0 : Number(contentLength),
+    contentLength: bodyBytes,
     upgrade: upgrade !== undefined && upgrading,
     trailersAccepted: te?.toLowerCase().includes('trailers') ?? false,
+    continueWanted: continueWanted && bodyBytes !== 0,
+    keepAlive: names?.includes('close') ? false : httpVersion === '1.1' || (names?.includes('keep-alive') ?? false),
     connectionNames: names?.every((name) => STANDARD.has(name)) ? undefined : names,
     forwardedFor,
+    forwardedProto,
     // Two of them cannot both be the parent (Trace Context section 3.2.1): none is.
     traceparent: traceparents === 1 ? traceparent : undefined,
     tracestate,
@@ -181,15 +196,6 @@ function refuse(refused: string, status: HeadRefused['status']): HeadRefused {
   return { refused, status }
 }
 
-/** CR, LF and NUL never belong in a value (RFC 9110 section 5.5); a folded line arrives with its CR LF. */
-function hasControl(value: string): boolean {
-  for (let at = 0; at < value.length; at++) {
-    const code = value.charCodeAt(at)
-    if (code < 0x20 && code !== 0x09) return true
-  }
-  return false
-}
-
 const hosts = new Map<string, string>()
 const HOSTS_MAX = 1_024
 
@@ -198,7 +204,8 @@ function isHost(authority: string): boolean {
   const match = HOST.exec(authority)
   if (match === null || Number(match[1] ?? 0) > 65_535) return false
   if (hosts.size >= HOSTS_MAX) hosts.clear()
-  hosts.set(authority, withoutPort(authority))
+  const own = detached(authority)
+  hosts.set(own, withoutPort(own))
   return true
 }
 
@@ -215,9 +222,7 @@ function withoutPort(authority: string): string {
 
 /** Visible ASCII and bytes above it, no fragment (RFC 9112 section 3.2). */
 function isTarget(target: string): boolean {
-  for (let at = 0; at < target.length; at++) {
-    const code = target.charCodeAt(at)
-    if (code <= 0x20 || code === 0x7f || code === 0x23) return false
-  }
-  return true
+  return !NOT_IN_TARGET.test(target)
 }
+
+const NOT_IN_TARGET = /[\x00-\x20\x7f#]/

@@ -110,13 +110,14 @@ test('property: no bytes make the parser throw', () => {
 })
 
 test('a bound on a head does not depend on where its bytes are cut', () => {
-  for (const length of [1_023, 1_024, 1_025, 1_026]) {
+  // The bound counts the blank line that ends the head.
+  for (const length of [1_019, 1_020, 1_021, 1_022]) {
     const head = `${OK}Content-Length: 0\r\nx: `
     const text = `${head}${'y'.repeat(length - head.length)}\r\n\r\n`
     const whole = parse(one(text))
     for (let cut = text.length - 5; cut < text.length; cut += 1) {
       assert.deepEqual(parse([...one(text.slice(0, cut)), ...one(text.slice(cut))]), whole, `${length} cut at ${cut}`)
     }
-    assert.equal(whole.problem === undefined, length <= 1_024)
+    assert.equal(whole.problem === undefined, length <= 1_020)
   }
 })

@@ -4,6 +4,7 @@
  * Strict (RFC 9112): CR LF line ends only, no folded lines, no Transfer-Encoding beside Content-Length, chunked as the
  * only coding. An upstream that is ambiguous could be read in two ways by our client: it is refused instead.
  */
+import { fieldsOf, firstLine, type HeadBounds, INCOMPLETE, MALFORMED, scanHead } from './head-scanner.ts'
 import { lowerName } from './header-names.ts'
 
 export interface ResponseHead {
@@ -16,6 +17,8 @@ export interface ResponseHead {
   readonly keepAliveS: number | undefined
   /** Length of the body when the head says it; undefined: chunked or until close. */
   readonly bodyBytes: number | undefined
+  /** `Content-Length` as given: of the body that a response to HEAD or a 304 leaves out, too. */
+  readonly contentLength: string | undefined
   readonly upgrade: boolean
 }
 
@@ -43,11 +46,12 @@ const UPGRADED = 8
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?$/
 const CHUNK_LINE = /^([0-9a-fA-F]{1,12})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/
 const CHUNK_LINE_BYTES_MAX = 256
+const FIELDS_MAX = 1_024
 const INTERIMS_MAX = 16
 const EMPTY: readonly string[] = []
 
 export class ResponseParser {
-  readonly #headerBytesMax: number
+  readonly #bounds: HeadBounds
   readonly #events: ResponseEvents
   #state = DONE
   #headRequest = false
@@ -57,7 +61,7 @@ export class ResponseParser {
   #interims = 0
 
   constructor(headerBytesMax: number, events: ResponseEvents) {
-    this.#headerBytesMax = headerBytesMax
+    this.#bounds = { lineBytesMax: headerBytesMax, bytesMax: headerBytesMax, fieldsMax: FIELDS_MAX }
     this.#events = events
   }
 
@@ -74,7 +78,7 @@ export class ResponseParser {
     return this.#state === DONE
   }
 
-  /** Takes bytes. Returns why they are not HTTP, or undefined. Calls nothing more after `onEnd` or a problem. */
+  /** Takes bytes, which may be overwritten after. Returns why they are not HTTP, or undefined. Calls nothing more after `onEnd` or a problem. */
   push(chunk: Buffer): string | undefined {
     let bytes = chunk
     if (this.#held !== undefined) {
@@ -85,12 +89,12 @@ export class ResponseParser {
     for (;;) {
       switch (this.#state) {
         case HEAD: {
-          const end = bytes.indexOf('\r\n\r\n', at)
-          if (end < 0) return this.#hold(bytes, at, this.#headerBytesMax + 3, 'header')
-          if (end - at > this.#headerBytesMax) return 'its header is too long'
+          const end = scanHead(bytes, at, bytes.length, this.#bounds)
+          if (end === INCOMPLETE) return this.#hold(bytes, at, this.#bounds.bytesMax, 'header')
+          if (end < 0) return end === MALFORMED ? 'its header is malformed' : 'its header is too long'
           const outcome = this.#head(bytes.toString('latin1', at, end))
           if (typeof outcome === 'string') return outcome
-          at = end + 4
+          at = end
           if (outcome !== undefined) {
             this.#state = UPGRADED
             this.#events.onUpgrade(outcome, bytes.subarray(at))
@@ -143,8 +147,8 @@ export class ResponseParser {
             break
           }
           const end = bytes.indexOf('\r\n\r\n', at)
-          if (end < 0) return this.#hold(bytes, at, this.#headerBytesMax + 3, 'trailers')
-          if (end - at > this.#headerBytesMax) return 'its trailers are too long'
+          if (end < 0) return this.#hold(bytes, at, this.#bounds.bytesMax + 3, 'trailers')
+          if (end - at > this.#bounds.bytesMax) return 'its trailers are too long'
           const trailers = parseFields(bytes.toString('latin1', at, end).split('\r\n'), 0)
           if (trailers === undefined) return 'its trailers are malformed'
           at = end + 4
@@ -177,21 +181,20 @@ export class ResponseParser {
   /** Keeps what has no end yet. `max` leaves room for the beginning of that end, so that a bound does not depend on the cut. */
   #hold(bytes: Buffer, at: number, max: number, what: string): string | undefined {
     if (bytes.length - at > max) return `its ${what} is too long`
-    if (at < bytes.length) this.#held = at === 0 ? bytes : bytes.subarray(at)
+    if (at < bytes.length) this.#held = Buffer.from(bytes.subarray(at))
     return undefined
   }
 
   /** Returns a problem, or the head of an upgrade. */
   #head(text: string): string | ResponseHead | undefined {
-    const lines = text.split('\r\n')
-    const match = STATUS_LINE.exec(lines[0]!)
-    if (match === null) return 'its status line is malformed'
-    const rawHeaders = parseFields(lines, 1)
-    if (rawHeaders === undefined) return 'its header is malformed'
-    const status = Number(match[2])
+    const line = firstLine(text)
+    if (!STATUS_LINE.test(line)) return 'its status line is malformed'
+    const rawHeaders = fieldsOf(text)
+    const status = (line.charCodeAt(9) - 48) * 100 + (line.charCodeAt(10) - 48) * 10 + line.charCodeAt(11) - 48
+    const statusText = line.slice(13)
     let contentLength: string | undefined
     let transferEncoding: string | undefined
-    let keepAlive = match[1] === '1'
+    let keepAlive = line.charCodeAt(7) === 49
     let keepAliveS: number | undefined
     let upgrade = false
     for (let at = 0; at < rawHeaders.length; at += 2) {
@@ -204,10 +207,13 @@ export class ResponseParser {
         if (transferEncoding !== undefined) return 'it gave two Transfer-Encoding headers'
         transferEncoding = value.toLowerCase()
       } else if (name === 'connection') {
-        const lower = value.toLowerCase()
-        if (lower.includes('close')) keepAlive = false
-        else if (lower.includes('keep-alive')) keepAlive = true
-        if (lower.includes('upgrade')) upgrade = true
+        if (value === 'keep-alive') keepAlive = true
+        else {
+          const lower = value.toLowerCase()
+          if (lower.includes('close')) keepAlive = false
+          else if (lower.includes('keep-alive')) keepAlive = true
+          if (lower.includes('upgrade')) upgrade = true
+        }
       } else if (name === 'keep-alive') {
         const seconds = /timeout=([0-9]{1,6})/.exec(value)
         if (seconds !== null) keepAliveS = Number(seconds[1])
@@ -218,11 +224,20 @@ export class ResponseParser {
     if (transferEncoding !== undefined && transferEncoding !== 'chunked') return 'its Transfer-Encoding is not chunked'
     if (status === 101) {
       if (!this.#upgradeAsked) return 'it switched protocols unasked'
-      return { status, statusText: match[3] ?? '', rawHeaders, keepAlive, keepAliveS, bodyBytes: 0, upgrade }
+      return { status, statusText, rawHeaders, keepAlive, keepAliveS, bodyBytes: 0, contentLength, upgrade }
     }
     if (status < 200) {
       if (++this.#interims > INTERIMS_MAX) return 'it sent too many interim responses'
-      this.#events.onInterim({ status, statusText: match[3] ?? '', rawHeaders, keepAlive, keepAliveS, bodyBytes: 0, upgrade })
+      this.#events.onInterim({
+        status,
+        statusText,
+        rawHeaders,
+        keepAlive,
+        keepAliveS,
+        bodyBytes: 0,
+        contentLength,
+        upgrade,
+      })
       return undefined
     }
     // RFC 9112 section 6.3, in its order.
@@ -240,7 +255,16 @@ export class ResponseParser {
       this.#state = BODY_CLOSE
       keepAlive = false
     }
-    this.#events.onHead({ status, statusText: match[3] ?? '', rawHeaders, keepAlive, keepAliveS, bodyBytes, upgrade })
+    this.#events.onHead({
+      status,
+      statusText,
+      rawHeaders,
+      keepAlive,
+      keepAliveS,
+      bodyBytes,
+      contentLength,
+      upgrade,
+    })
     if (this.#state === DONE) this.#events.onEnd(EMPTY)
     return undefined
   }

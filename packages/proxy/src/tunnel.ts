@@ -1,45 +1,110 @@
 /** A WebSocket after its upgrade: two sockets, each copied to the other, with one idle limit. */
-import type { Socket } from 'node:net'
 import type { Context, Cuttable } from './context.ts'
+import type { Wire, WireHandler } from './wire.ts'
 
 const HALF_OPEN_MS_MAX = 2_000
 
 export interface TunnelEnds {
-  readonly client: Socket
-  readonly upstream: Socket
+  readonly client: Wire
+  readonly upstream: Wire
   readonly source: string
   /** What either side had already said. */
   readonly fromClient: Buffer | undefined
   readonly fromUpstream: Buffer
+  /** Told once, when the client's socket has closed. */
+  readonly onClientClosed: () => void
 }
 
-export function openTunnel(context: Context, ends: TunnelEnds): void {
-  const { client, upstream, source } = ends
-  const { counters, limits, sources } = context
-  const tunnel: Cuttable = { cut: () => client.destroy() }
-  counters.activeTunnels++
-  sources.add(source, tunnel)
-  let open = true
-  const close = (): void => {
+export function openTunnel(context: Context, ends: TunnelEnds): Tunnel {
+  return new Tunnel(context, ends)
+}
+
+export class Tunnel implements Cuttable {
+  readonly #context: Context
+  readonly #ends: TunnelEnds
+  #activeAtMs = performance.now()
+  #halfOpenSinceMs = Number.POSITIVE_INFINITY
+  #open = true
+
+  constructor(context: Context, ends: TunnelEnds) {
+    this.#context = context
+    this.#ends = ends
+    const { client, upstream } = ends
+    context.counters.activeTunnels++
+    context.sources.add(ends.source, this)
+    client.handler = new TunnelSide(this, client, upstream, ends.onClientClosed)
+    upstream.handler = new TunnelSide(this, upstream, client, undefined)
+    if (ends.fromUpstream.length > 0) client.bytes(ends.fromUpstream)
+    if (ends.fromClient !== undefined && ends.fromClient.length > 0) upstream.bytes(ends.fromClient)
+    client.flush()
+    upstream.flush()
+    client.resume()
+    upstream.resume()
+    // Either side may have gone while the other was being opened.
+    if (!client.usable || !upstream.usable) this.close()
+  }
+
+  cut(): void {
+    this.close()
+  }
+
+  close(): void {
+    const { client, upstream, source } = this.#ends
     client.destroy()
     upstream.destroy()
-    if (!open) return
-    open = false
-    counters.activeTunnels--
-    sources.delete(source, tunnel)
+    if (!this.#open) return
+    this.#open = false
+    this.#context.counters.activeTunnels--
+    this.#context.sources.delete(source, this)
   }
-  // A socket's timer counts what it reads and what it writes, so the client's alone covers both directions.
-  client.setTimeout(limits.tunnelIdleMsMax, close)
-  // Half of a WebSocket is of no use: once one side has ended, the other has a moment to.
-  const closeSoon = (): void => void setTimeout(close, HALF_OPEN_MS_MAX).unref()
-  for (const socket of [client, upstream]) {
-    socket.setNoDelay(true)
-    socket.once('end', closeSoon)
-    socket.on('error', close)
-    socket.on('close', close)
+
+  active(): void {
+    this.#activeAtMs = performance.now()
   }
-  if (ends.fromUpstream.length > 0) client.write(ends.fromUpstream)
-  if (ends.fromClient !== undefined && ends.fromClient.length > 0) upstream.write(ends.fromClient)
-  client.pipe(upstream)
-  upstream.pipe(client)
+
+  /** Half of a WebSocket is of no use: once one side has ended, the other has a moment to. */
+  half(): void {
+    this.#halfOpenSinceMs = Math.min(this.#halfOpenSinceMs, performance.now())
+  }
+
+  sweep(nowMs: number): void {
+    if (nowMs - this.#activeAtMs > this.#context.limits.tunnelIdleMsMax || nowMs - this.#halfOpenSinceMs > HALF_OPEN_MS_MAX) {
+      this.close()
+    }
+  }
+}
+
+class TunnelSide implements WireHandler {
+  readonly #tunnel: Tunnel
+  readonly #own: Wire
+  readonly #other: Wire
+  readonly #closed: (() => void) | undefined
+
+  constructor(tunnel: Tunnel, own: Wire, other: Wire, closed: (() => void) | undefined) {
+    this.#tunnel = tunnel
+    this.#own = own
+    this.#other = other
+    this.#closed = closed
+  }
+
+  onBytes(bytes: Buffer): void {
+    this.#tunnel.active()
+    this.#other.bytes(bytes)
+    if (!this.#other.flush()) this.#own.pause()
+  }
+
+  onDrain(): void {
+    this.#tunnel.active()
+    this.#other.resume()
+  }
+
+  onHalfClose(): void {
+    this.#other.end()
+    this.#tunnel.half()
+  }
+
+  onClose(): void {
+    this.#tunnel.close()
+    this.#closed?.()
+  }
 }

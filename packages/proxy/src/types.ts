@@ -93,14 +93,20 @@ export interface Recorder extends Tracer {
 export interface ProxyLimits {
   /** Open connections; more are closed at once. */
   readonly connectionsMax: number
+  /** New connections of denied sources that get their 403 in one second; more are dropped without a word. */
+  readonly deniedConnectionsPerSecondMax: number
   readonly headerBytesMax: number
   readonly headersMax: number
+  /** Method, target and version. */
+  readonly requestLineBytesMax: number
   /** Until a request's head is complete. */
   readonly headersMsMax: number
   /** Until a request is complete, body included. */
   readonly requestMsMax: number
   /** Until the part of a body that is inspected has arrived. */
   readonly inspectedBodyMsMax: number
+  /** How long a client may pause within a body that is wanted. */
+  readonly bodyStallMsMax: number
   readonly keepAliveMsMax: number
   readonly requestsPerConnectionMax: number
   /** How long a client may leave its response unread. */
@@ -118,11 +124,14 @@ export interface ProxyLimits {
 
 export const DEFAULT_LIMITS: ProxyLimits = {
   connectionsMax: 16_384,
+  deniedConnectionsPerSecondMax: 100,
   headerBytesMax: 32_768,
   headersMax: 100,
+  requestLineBytesMax: 16_384,
   headersMsMax: 10_000,
   requestMsMax: 300_000,
   inspectedBodyMsMax: 30_000,
+  bodyStallMsMax: 30_000,
   keepAliveMsMax: 65_000,
   requestsPerConnectionMax: 100_000,
   clientStallMsMax: 60_000,
@@ -175,6 +184,8 @@ export interface ProxyStats {
   /** Requests answered 502 or 504, or cut off by their upstream. */
   readonly upstreamErrors: number
   readonly clientAborts: number
+  /** Connections of denied sources that were dropped before they said anything. */
+  readonly droppedConnections: number
   readonly activeConnections: number
   readonly activeRequests: number
   readonly activeTunnels: number

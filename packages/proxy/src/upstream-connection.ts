@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net'
 import { type AnyProxyError, UpstreamBroken, UpstreamTimeout } from './errors.ts'
 import { type ResponseEvents, type ResponseHead, ResponseParser } from './response-parser.ts'
+import { Wire, type WireHandler } from './wire.ts'
 
 /** Whoever waits for a response. */
 export interface ResponseListener {
@@ -9,12 +10,22 @@ export interface ResponseListener {
   onHead(head: ResponseHead): void
   onBody(bytes: Buffer): void
   onEnd(trailers: readonly string[]): void
-  onUpgrade(head: ResponseHead, socket: Socket, rest: Buffer): void
+  onUpgrade(head: ResponseHead, wire: Wire, rest: Buffer): void
   /** All bytes that have arrived are handed over, and more are due. */
   onQuiet(): void
   /** The upstream takes more of the request's body. */
   onDrain(): void
   onFailure(error: AnyProxyError): void
+}
+
+/** How a request goes out. */
+export interface Sending {
+  readonly method: string
+  /** Nothing of its body is due any more. */
+  readonly complete: boolean
+  readonly upgrade: boolean
+  readonly chunked: boolean
+  readonly timeoutMs: number
 }
 
 /** Who gets the connection back. */
@@ -23,8 +34,8 @@ export interface ConnectionOwner {
   onGone(connection: UpstreamConnection): void
 }
 
-export class UpstreamConnection implements ResponseEvents {
-  readonly socket: Socket
+export class UpstreamConnection implements ResponseEvents, WireHandler {
+  readonly #wire: Wire
   readonly #owner: ConnectionOwner
   readonly #parser: ResponseParser
   #listener: ResponseListener | undefined
@@ -42,71 +53,76 @@ export class UpstreamConnection implements ResponseEvents {
   idleMsMax = Number.POSITIVE_INFINITY
 
   constructor(socket: Socket, headerBytesMax: number, owner: ConnectionOwner) {
-    this.socket = socket
     this.#owner = owner
     this.#parser = new ResponseParser(headerBytesMax, this)
+    // Made with `READ_INTO_SHARED`.
+    this.#wire = new Wire(socket, this, false)
     socket.setNoDelay(true)
-    socket.on('data', (bytes: Buffer) => this.#data(bytes))
-    socket.on('drain', () => this.#listener?.onDrain())
-    socket.on('end', () => this.#ended())
-    // 'close' follows every error and says the rest.
-    socket.on('error', () => undefined)
-    socket.on('close', () => this.#closed())
   }
 
   get usable(): boolean {
-    return !this.#gone && !this.socket.destroyed && this.socket.writable
+    return !this.#gone && this.#wire.usable
   }
 
-  /** Begins a request. `head` is the whole header section. More of the body follows by `write`, unless `complete`. */
-  send(
-    listener: ResponseListener,
-    head: string,
-    body: readonly Buffer[],
-    request: { readonly method: string; readonly complete: boolean; readonly upgrade: boolean; readonly timeoutMs: number },
-  ): boolean {
+  /**
+   * Begins a request. `head` is the whole header section, `body` what is there of the body. More of it follows by
+   * `write`, unless `complete`. Returns whether there is room for more.
+   */
+  send(listener: ResponseListener, head: string, body: Buffer | undefined, request: Sending, nowMs: number): boolean {
     this.#listener = listener
     this.#bytesSeen = false
     this.#requestWritten = request.complete
     this.#reusable = true
     this.#paused = false
     this.#timeoutMs = request.timeoutMs
-    this.activeAtMs = performance.now()
+    this.activeAtMs = nowMs
     this.#parser.begin(request.method, request.upgrade)
-    if (body.length === 0) return this.socket.write(head, 'latin1')
-    this.socket.cork()
-    let room = this.socket.write(head, 'latin1')
-    for (const bytes of body) room = this.socket.write(bytes)
-    this.socket.uncork()
-    return room
+    this.#wire.text(head)
+    if (body !== undefined) this.#body(body, request.chunked)
+    return this.#wire.flush()
   }
 
-  /** Returns whether there is room for more; `onDrain` follows when not. */
-  write(bytes: Buffer | string): boolean {
+  /** More of the body, as one chunk or as it is. Returns whether there is room for more; `onDrain` follows when not. */
+  write(bytes: Buffer, chunked: boolean): boolean {
     this.activeAtMs = performance.now()
-    return this.socket.write(bytes)
+    this.#body(bytes, chunked)
+    return this.#wire.flush()
+  }
+
+  #body(bytes: Buffer, chunked: boolean): void {
+    if (chunked) this.#wire.text(`${bytes.length.toString(16)}\r\n`)
+    this.#wire.bytes(bytes)
+    if (chunked) this.#wire.text('\r\n')
   }
 
   /** The request's body has been written whole. */
-  complete(): void {
+  complete(chunked: boolean): void {
+    if (chunked) {
+      this.#wire.text('0\r\n\r\n')
+      this.#wire.flush()
+    }
     this.#requestWritten = true
   }
 
   pause(): void {
     this.#paused = true
-    this.socket.pause()
+    this.#wire.pause()
   }
 
   resume(): void {
     this.#paused = false
     this.activeAtMs = performance.now()
-    this.socket.resume()
+    this.#wire.resume()
+  }
+
+  destroy(): void {
+    this.#wire.destroy()
   }
 
   /** Stops caring for the response: the connection cannot be used again. */
   abandon(): void {
     this.#listener = undefined
-    this.socket.destroy()
+    this.#wire.destroy()
   }
 
   /** Ends the request when its upstream has been silent for too long. */
@@ -138,20 +154,21 @@ export class UpstreamConnection implements ResponseEvents {
   onUpgrade(head: ResponseHead, rest: Buffer): void {
     const listener = this.#listener
     this.#listener = undefined
-    this.socket.removeAllListeners('data')
-    this.socket.removeAllListeners('drain')
-    this.socket.removeAllListeners('end')
     // A tunnel has its own bound; it is no request's connection any more.
     this.#gone = true
     this.#owner.onGone(this)
-    listener?.onUpgrade(head, this.socket, rest)
+    listener?.onUpgrade(head, this.#wire, rest)
   }
 
-  #data(bytes: Buffer): void {
+  onDrain(): void {
+    this.#listener?.onDrain()
+  }
+
+  onBytes(bytes: Buffer): void {
     this.activeAtMs = performance.now()
     // Nobody asked: a late part of an earlier response must never become the next one's.
     if (this.#listener === undefined) {
-      this.socket.destroy()
+      this.#wire.destroy()
       return
     }
     this.#bytesSeen = true
@@ -163,7 +180,7 @@ export class UpstreamConnection implements ResponseEvents {
       problem = `passing its response on failed: ${(error as Error).message}`
     }
     if (problem !== undefined) {
-      if (this.#listener === undefined) this.socket.destroy()
+      if (this.#listener === undefined) this.#wire.destroy()
       else this.#fail(new UpstreamBroken(problem))
       return
     }
@@ -174,23 +191,22 @@ export class UpstreamConnection implements ResponseEvents {
   #free(): void {
     if (this.#gone) return
     if (!this.#reusable || !this.#requestWritten || !this.usable) {
-      this.socket.destroy()
+      this.#wire.destroy()
       return
     }
     // The response's end may have paused nothing, but a slow client may have left it paused.
     if (this.#paused) this.resume()
     this.#carried++
-    this.activeAtMs = performance.now()
     this.#owner.onFree(this)
   }
 
-  #ended(): void {
+  onHalfClose(): void {
     if (this.#listener === undefined) return
     const problem = this.#parser.close()
     if (problem !== undefined) this.#fail(new UpstreamBroken(problem, this.#carried > 0 && !this.#bytesSeen))
   }
 
-  #closed(): void {
+  onClose(): void {
     if (this.#gone) return
     this.#gone = true
     this.#owner.onGone(this)
@@ -201,7 +217,7 @@ export class UpstreamConnection implements ResponseEvents {
   #fail(error: AnyProxyError): void {
     const listener = this.#listener
     this.#listener = undefined
-    this.socket.destroy()
+    this.#wire.destroy()
     listener?.onFailure(error)
   }
 }

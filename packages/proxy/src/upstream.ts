@@ -9,6 +9,7 @@ import { connect as connectTls } from 'node:tls'
 import { UpstreamUnreachable } from './errors.ts'
 import type { ProxyLimits } from './types.ts'
 import { type ConnectionOwner, UpstreamConnection } from './upstream-connection.ts'
+import { READ_INTO_SHARED } from './wire.ts'
 
 const FAILURES_UNTIL_OUT = 2
 const OUT_MS_MIN = 1_000
@@ -105,7 +106,7 @@ export class Upstream implements ConnectionOwner {
       const idleMs = nowMs - oldest.activeAtMs
       if (oldest.usable && idleMs < Math.min(this.#limits.upstreamIdleMsMax, oldest.idleMsMax)) break
       this.#idle.shift()
-      oldest.socket.destroy()
+      oldest.destroy()
     }
     while (this.#waiting.length > 0 && nowMs - this.#waiting[0]!.sinceMs > this.#limits.upstreamConnectMsMax) {
       const late = this.#waiting.shift()!
@@ -157,13 +158,13 @@ export class Upstream implements ConnectionOwner {
     this.drain()
     for (const { waiter } of this.#waiting.splice(0)) waiter.onUnreachable(new UpstreamUnreachable('the proxy is stopping'))
     for (const socket of this.#connecting) socket.destroy()
-    for (const connection of this.#connections) connection.socket.destroy()
+    for (const connection of this.#connections) connection.destroy()
   }
 
   onFree(connection: UpstreamConnection): void {
     const waiter = this.#nextWaiter()
     if (waiter !== undefined) waiter.onConnection(connection)
-    else if (this.#draining) connection.socket.destroy()
+    else if (this.#draining) connection.destroy()
     else this.#idle.push(connection)
   }
 
@@ -177,14 +178,9 @@ export class Upstream implements ConnectionOwner {
   #connect(): void {
     if (this.#connections.size + this.#connecting.size >= this.#limits.upstreamConnectionsMax) return
     const startMs = performance.now()
-    const socket = this.#secure
-      ? connectTls({
-          host: this.#host,
-          port: this.#port,
-          ALPNProtocols: ['http/1.1'],
-          ...(isIP(this.#host) === 0 ? { servername: this.#host } : {}),
-        })
-      : connect({ host: this.#host, port: this.#port })
+    const place = { host: this.#host, port: this.#port, onread: READ_INTO_SHARED }
+    const secure = { ...place, ALPNProtocols: ['http/1.1'], ...(isIP(this.#host) === 0 ? { servername: this.#host } : {}) }
+    const socket = this.#secure ? connectTls(secure) : connect(place)
     this.#connecting.add(socket)
     const failed = (error: Error): void => {
       if (!this.#connecting.delete(socket)) return
@@ -217,7 +213,7 @@ export class Upstream implements ConnectionOwner {
   }
 
   #dropIdle(): void {
-    for (const connection of this.#idle.splice(0)) connection.socket.destroy()
+    for (const connection of this.#idle.splice(0)) connection.destroy()
   }
 
   #succeeded(startMs: number, reason: string): void {

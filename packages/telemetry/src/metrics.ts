@@ -45,6 +45,9 @@ interface RequestSeries {
 export class Metrics {
   readonly #families = new Map<string, Family>()
   readonly #requests = new Map<string, RequestSeries>()
+  #lastRequest:
+    | { readonly outcome: string; readonly check: string; readonly service: string; readonly series: RequestSeries }
+    | undefined
   #seriesCount = 0
   #seriesDropped = 0
 
@@ -72,6 +75,14 @@ export class Metrics {
 
   observeRequest(request: RequestMeasure): void {
     const service = request.service ?? ''
+    // Rare while all is well, so the series are made when they are needed.
+    if (request.stale) this.count('stale_decisions', { outcome: request.outcome, service })
+    const last = this.#lastRequest
+    // Requests are like the one before them more often than not.
+    if (last !== undefined && last.outcome === request.outcome && last.check === request.check && last.service === service) {
+      observe(last.series, request)
+      return
+    }
     const key = `${request.outcome}|${request.check}|${service}`
     let found = this.#requests.get(key)
     if (found === undefined) {
@@ -83,12 +94,8 @@ export class Metrics {
       found = { requests, guard, total, upstream }
       this.#requests.set(key, found)
     }
-    found.requests.value++
-    // Rare while all is well, so the series are made when they are needed.
-    if (request.stale) this.count('stale_decisions', { outcome: request.outcome, service })
-    record(found.guard, request.guardUs)
-    record(found.total, request.totalUs)
-    if (request.upstreamUs !== undefined) record(found.upstream, request.upstreamUs)
+    this.#lastRequest = { outcome: request.outcome, check: request.check, service, series: found }
+    observe(found, request)
   }
 
   /** The exposition, families in order of name. */
@@ -130,6 +137,13 @@ export class Metrics {
     this.#seriesDropped++
     return undefined
   }
+}
+
+function observe(series: RequestSeries, request: RequestMeasure): void {
+  series.requests.value++
+  record(series.guard, request.guardUs)
+  record(series.total, request.totalUs)
+  if (request.upstreamUs !== undefined) record(series.upstream, request.upstreamUs)
 }
 
 function record(series: Series, us: number): void {

@@ -1,25 +1,32 @@
 /** Random bytes in small pieces: one call to the system's generator fills many requests' worth. */
 import { randomFillSync } from 'node:crypto'
 
-const pool = Buffer.allocUnsafe(4_096)
-let used = pool.length
+/** Small: a text cut from a pool's hex keeps all of that hex in memory for as long as it lives itself. */
+const POOL_BYTES = 2_048
+const pool = Buffer.allocUnsafe(POOL_BYTES)
+let used = POOL_BYTES
+const hexPool = Buffer.allocUnsafe(POOL_BYTES)
+let hex = ''
+let hexUsed = 0
 
-/** `count` random bytes, valid until the next call: read them at once. At most 64. */
-export function randomSlice(count: number): Buffer {
-  if (used + count > pool.length) {
+/** Where `count` random bytes begin in `randomPool`, until the next call: read them at once. At most 64. */
+export function randomAt(count: number): number {
+  if (used + count > POOL_BYTES) {
     randomFillSync(pool)
     used = 0
   }
   used += count
-  return pool.subarray(used - count, used)
+  return used - count
 }
 
-/** `count` random bytes as lower-case hex. */
+export const randomPool: Uint8Array = pool
+
+/** `count` random bytes as lower-case hex. At most 64. */
 export function randomHex(count: number): string {
-  if (used + count > pool.length) {
-    randomFillSync(pool)
-    used = 0
+  if (hexUsed + count * 2 > hex.length) {
+    hex = randomFillSync(hexPool).toString('hex')
+    hexUsed = 0
   }
-  used += count
-  return pool.toString('hex', used - count, used)
+  hexUsed += count * 2
+  return hex.slice(hexUsed - count * 2, hexUsed)
 }

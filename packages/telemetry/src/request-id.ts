@@ -3,7 +3,7 @@
  * lower-case Crockford base32 (as ULID lays them out). One node's ids sort by time; nobody guesses one; and whoever holds
  * one knows which node to ask about it.
  */
-import { randomSlice } from './random-bytes.ts'
+import { randomAt, randomPool } from './random-bytes.ts'
 
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'
 const SHAPE = /^([a-z0-9][a-z0-9-]{0,62})-([0-7][0-9a-hjkmnp-tv-z]{25})$/
@@ -17,8 +17,8 @@ export function requestId(node: string, nowMs: number = Date.now()): string {
     lastTime = encodeTime(nowMs)
     lastMs = nowMs
   }
-  const random = randomSlice(10)
-  return `${node}-${lastTime}${encodeFive(random, 0)}${encodeFive(random, 5)}`
+  const at = randomAt(10)
+  return `${node}-${lastTime}${encodeFive(randomPool, at)}${encodeFive(randomPool, at + 5)}`
 }
 
 /** The node that gave out an id; undefined when it is not one of ours in shape. */

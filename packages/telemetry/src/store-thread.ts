@@ -6,7 +6,8 @@ import { Worker } from 'node:worker_threads'
 import { DecisionBuffer, type Weighed } from './decision-buffer.ts'
 import { StoreUnavailable } from './errors.ts'
 import type { StoreOptions } from './store.ts'
-import type { FromStore, StoreQuery } from './store-messages.ts'
+import type { FromStore, StoreQuery, ToStore } from './store-messages.ts'
+import { decisionRow, spanRows } from './store-rows.ts'
 import type { Span } from './types.ts'
 
 const FLUSH_EVERY_MS = 100
@@ -152,7 +153,11 @@ export class StoreThread {
       const spans = this.#spans.splice(0, BATCH_ROWS_MAX)
       this.#underWay++
       this.#underWayRows.push(decisions.length + spans.length)
-      this.#worker.postMessage({ kind: 'insert', decisions, spans })
+      this.#worker.postMessage({
+        kind: 'insert',
+        decisions: decisions.map(decisionRow),
+        spans: spanRows(spans),
+      } satisfies ToStore)
     }
   }
 
@@ -161,13 +166,13 @@ export class StoreThread {
       this.#options.log('warn', message.line)
     } else if (message.kind === 'inserted') {
       this.#underWay--
-      this.#underWayRows.shift()
+      const lost = this.#underWayRows.shift() ?? 0
       if (message.error === undefined) return
-      this.#options.onLost('batch', message.lost)
+      this.#options.onLost('batch', lost)
       const nowMs = Date.now()
       if (nowMs - this.#complainedAtMs < COMPLAIN_EVERY_MS) return
       this.#complainedAtMs = nowMs
-      this.#options.log('warn', `telemetry could not store ${message.lost} records: ${message.error}`)
+      this.#options.log('warn', `telemetry could not store ${lost} records: ${message.error}`)
     } else {
       const waiting = this.#waiting.get(message.id)
       this.#waiting.delete(message.id)

@@ -33,10 +33,10 @@ function open(): Store | undefined {
 function insert(message: Extract<ToStore, { kind: 'insert' }>): void {
   try {
     if (store === undefined) throw new Error('closed')
-    store.insert(message.decisions, message.spans)
-    say({ kind: 'inserted', lost: 0, error: undefined })
+    store.insertRows(message.decisions, message.spans)
+    say({ kind: 'inserted', error: undefined })
   } catch (error) {
-    say({ kind: 'inserted', lost: message.decisions.length + message.spans.length, error: (error as Error).message })
+    say({ kind: 'inserted', error: (error as Error).message })
     reopenIfCorrupt(error)
   }
 }

@@ -119,3 +119,18 @@ test('what was stored is there after a restart', () => {
     second.close()
   })
 })
+
+test('spans of one request share a row and come back one by one, between those of others', () => {
+  const store = new Store(inMemory, 0)
+  const told = ['a', 'a', 'b', 'a', ...Array.from({ length: 20 }, () => 'c')]
+  store.insert(
+    [],
+    told.map((traceId, at) => span({ traceId, spanId: String(at), startUs: at })),
+  )
+  assert.deepEqual(
+    store.trace('a').map(({ spanId }) => spanId),
+    ['0', '1', '3'],
+  )
+  assert.equal(store.trace('b').length, 1)
+  assert.equal(store.trace('c').length, 20)
+})

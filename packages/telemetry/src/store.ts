@@ -6,6 +6,7 @@ import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import type { Weighed } from './decision-buffer.ts'
+import { type DecisionRow, decisionRow, type SpanRow, spanRows } from './store-rows.ts'
 import type { DecisionFilter, DecisionRecord, Span, TopKey, TopRow } from './types.ts'
 
 export const SCHEMA_VERSION = 1
@@ -70,23 +71,14 @@ export class Store {
   }
 
   insert(decisions: readonly Weighed[], spans: readonly Span[]): void {
+    this.insertRows(decisions.map(decisionRow), spanRows(spans))
+  }
+
+  insertRows(decisions: readonly DecisionRow[], spans: readonly SpanRow[]): void {
     this.#database.exec('BEGIN IMMEDIATE')
     try {
-      for (const { record, weight } of decisions) {
-        this.#insertDecision.run(
-          record.requestId,
-          record.atMs,
-          record.outcome === 'allow' ? 1 : 0,
-          weight,
-          record.outcome,
-          record.source,
-          record.path,
-          record.rule ?? null,
-          record.service ?? null,
-          JSON.stringify(record),
-        )
-      }
-      for (const span of spans) this.#insertSpan.run(span.traceId, Math.floor(span.startUs / 1_000), JSON.stringify(span))
+      for (const row of decisions) this.#insertDecision.run(...row)
+      for (const row of spans) this.#insertSpan.run(...row)
       this.#database.exec('COMMIT')
     } catch (error) {
       this.#database.exec('ROLLBACK')
@@ -129,7 +121,8 @@ export class Store {
     return this.#database
       .prepare('SELECT span FROM spans WHERE trace_id = ? ORDER BY rowid DESC LIMIT ?')
       .all(traceId, QUERY_ROWS_MAX)
-      .map((row) => readSpan(row.span))
+      .flatMap((row) => readSpans(row.span))
+      .slice(0, QUERY_ROWS_MAX)
       .sort((a, b) => a.startUs - b.startUs)
   }
 
@@ -242,7 +235,7 @@ function readDecision(text: unknown): DecisionRecord {
   return { ...read, service: read.service ?? undefined, route: read.route ?? undefined, rule: read.rule ?? undefined }
 }
 
-function readSpan(text: unknown): Span {
-  const read = JSON.parse(String(text)) as Span
-  return { ...read, parentSpanId: read.parentSpanId ?? undefined }
+function readSpans(text: unknown): Span[] {
+  const read = JSON.parse(String(text)) as Span | Span[]
+  return (Array.isArray(read) ? read : [read]).map((span) => ({ ...span, parentSpanId: span.parentSpanId ?? undefined }))
 }

@@ -113,6 +113,7 @@ function readiness(node: RunningNode): { readonly json: unknown; readonly status
 function metrics(node: RunningNode): { readonly text: string; readonly type: string } {
   const { height, round, lag, mempool, reachable } = node.ledger.status()
   const certifiedAtMs = node.certifiedAtMs()
+  const { activeConnections, droppedConnections } = node.proxy.stats()
   const gauges = {
     ledger_height: height,
     ledger_round: round,
@@ -124,6 +125,8 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     denials: node.view().denials.size,
     denials_provisional: node.early.enforced.size,
     denials_pending: node.ledger.state().pending.size,
+    proxy_connections: activeConnections,
+    proxy_connections_dropped: droppedConnections,
   }
   for (const [name, value] of Object.entries(gauges)) node.telemetry.setGauge(name, value)
   const nowMs = Date.now()

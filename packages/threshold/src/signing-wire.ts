@@ -1,0 +1,144 @@
+/**
+ * What signers and a coordinator say to each other.
+ *
+ *     commitments    = opening(key) index(2) first(4) count(1) (hiding(32) binding(32))*
+ *     request        = opening(key) length(4) message count(1) (index(2) number(4) hiding(32) binding(32))*
+ *     signatureShare = opening(key) request(32) index(2) share(32)
+ *
+ * `number` counts a signer's pairs of nonces within an epoch; a share names the SHA-256 of its request.
+ */
+import { sha256 } from '@noble/hashes/sha2.js'
+import { bytesToHex } from '@noble/hashes/utils.js'
+import { fail } from './errors.ts'
+import { decodeCommitment, type NonceCommitment, type SignerCommitment } from './frost.ts'
+import { ELEMENT_BYTES } from './group.ts'
+import type { PublicKey } from './key.ts'
+import type { Scalar } from './scalar.ts'
+import { PARTIES_MAX, Reader, sameBytes, Writer } from './wire.ts'
+
+/** Of one message to sign: certificates and tokens are far below. */
+export const SIGNED_BYTES_MAX = 65_536
+/** Pairs in one message of commitments. */
+export const BATCH_MAX = 128
+const NUMBER_MAX = 2 ** 32 - 1
+
+export interface CommitmentBatch {
+  readonly index: number
+  /** Number of the first pair; the others follow it. */
+  readonly first: number
+  readonly commitments: readonly NonceCommitment[]
+}
+
+export interface SigningRequest {
+  readonly message: Uint8Array
+  readonly commitments: readonly (SignerCommitment & { readonly number: number })[]
+}
+
+export interface SignatureShare {
+  /** SHA-256 of the request. */
+  readonly request: Uint8Array
+  readonly index: number
+  readonly share: Scalar
+}
+
+/**
+ * Checked elements by their bytes. Whether an element is in the subgroup of prime order costs a whole multiplication; what came
+ * ahead of time is checked ahead of time, so that signing does not wait for it. Bounded: the oldest go first.
+ */
+export class CommitmentMemo {
+  readonly #known = new Map<string, NonceCommitment>()
+  readonly #entriesMax: number
+
+  constructor(entriesMax = 4_096) {
+    this.#entriesMax = entriesMax
+  }
+
+  decode(hidingBytes: Uint8Array, bindingBytes: Uint8Array): NonceCommitment {
+    const name = `${bytesToHex(hidingBytes)}${bytesToHex(bindingBytes)}`
+    const known = this.#known.get(name)
+    if (known !== undefined) return known
+    return this.#keep(name, decodeCommitment(hidingBytes, bindingBytes))
+  }
+
+  /** One that was made here, which needs no check. */
+  add(commitment: NonceCommitment): void {
+    this.#keep(`${bytesToHex(commitment.hidingBytes)}${bytesToHex(commitment.bindingBytes)}`, commitment)
+  }
+
+  #keep(name: string, commitment: NonceCommitment): NonceCommitment {
+    if (this.#known.size >= this.#entriesMax) this.#known.delete(this.#known.keys().next().value as string)
+    this.#known.set(name, commitment)
+    return commitment
+  }
+
+  get size(): number {
+    return this.#known.size
+  }
+}
+
+export function digestOf(request: Uint8Array): Uint8Array {
+  return sha256(request)
+}
+
+function assertKey(reader: Reader, publicKey: PublicKey): void {
+  if (!sameBytes(reader.context, publicKey.id)) fail('THRESHOLD_CONTEXT', 'a message of another key, or of another epoch')
+}
+
+export function encodeCommitments(publicKey: PublicKey, { index, first, commitments }: CommitmentBatch): Uint8Array {
+  const writer = new Writer('commitments', publicKey.id).index(index).u32(first).u8(commitments.length)
+  for (const { hidingBytes, bindingBytes } of commitments) writer.fixed(hidingBytes).fixed(bindingBytes)
+  return writer.done()
+}
+
+/** @throws {ThresholdError} */
+export function decodeCommitments(publicKey: PublicKey, from: number, body: Uint8Array, memo: CommitmentMemo): CommitmentBatch {
+  const reader = new Reader('commitments', body)
+  assertKey(reader, publicKey)
+  const index = reader.index()
+  if (index !== from) fail('THRESHOLD_IDENTIFIER', `commitments in the name of ${index}, by ${from}`)
+  const first = reader.u32()
+  const count = reader.count(1, BATCH_MAX)
+  if (first + count - 1 > NUMBER_MAX) fail('THRESHOLD_LIMIT', 'numbers beyond 2^32')
+  const encoded = Array.from({ length: count }, () => [reader.fixed(ELEMENT_BYTES), reader.fixed(ELEMENT_BYTES)] as const)
+  reader.end()
+  return { index, first, commitments: encoded.map(([hiding, binding]) => memo.decode(hiding, binding)) }
+}
+
+export function encodeRequest(publicKey: PublicKey, { message, commitments }: SigningRequest): Uint8Array {
+  const writer = new Writer('request', publicKey.id).bytes(message, SIGNED_BYTES_MAX).u8(commitments.length)
+  for (const { index, number, hidingBytes, bindingBytes } of commitments)
+    writer.index(index).u32(number).fixed(hidingBytes).fixed(bindingBytes)
+  return writer.done()
+}
+
+/** The form and the elements; `signingContext` checks the list. @throws {ThresholdError} */
+export function decodeRequest(publicKey: PublicKey, body: Uint8Array, memo: CommitmentMemo): SigningRequest {
+  const reader = new Reader('request', body)
+  assertKey(reader, publicKey)
+  const message = reader.bytes(SIGNED_BYTES_MAX)
+  const entries = Array.from({ length: reader.count(1, PARTIES_MAX) }, () => ({
+    index: reader.index(),
+    number: reader.u32(),
+    hiding: reader.fixed(ELEMENT_BYTES),
+    binding: reader.fixed(ELEMENT_BYTES),
+  }))
+  reader.end()
+  const commitments = entries.map(({ index, number, hiding, binding }) => ({ index, number, ...memo.decode(hiding, binding) }))
+  return { message, commitments }
+}
+
+export function encodeSignatureShare(publicKey: PublicKey, { request, index, share }: SignatureShare): Uint8Array {
+  return new Writer('signatureShare', publicKey.id).fixed(request).index(index).scalar(share).done()
+}
+
+/** @throws {ThresholdError} */
+export function decodeSignatureShare(publicKey: PublicKey, from: number, body: Uint8Array): SignatureShare {
+  const reader = new Reader('signatureShare', body)
+  assertKey(reader, publicKey)
+  const request = reader.fixed(32)
+  const index = reader.index()
+  if (index !== from) fail('THRESHOLD_IDENTIFIER', `a share in the name of ${index}, by ${from}`)
+  const share = reader.scalar()
+  reader.end()
+  return { request, index, share }
+}
