@@ -155,7 +155,7 @@ export class PeerQueries {
   async findReceipt(requestId: string): Promise<ReceiptAnswer> {
     const node = this.#node as RunningNode
     const maker = nodeOfRequestId(requestId)
-    const isOther = maker !== undefined && maker !== node.config.id && node.genesis.nodes.some(({ id }) => id === maker)
+    const isOther = maker !== undefined && maker !== node.config.id && node.view().nodes.some(({ id }) => id === maker)
     const question = { ask: 'receipt', requestId } as const
     return ReceiptAnswer.parse(isOther ? await this.#ask(maker, question, RECEIPT_MS_MAX) : await this.#answer(question))
   }
