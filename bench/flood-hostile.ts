@@ -62,7 +62,9 @@ await fabric.start()
 process.send?.({ kind: 'ready' })
 
 const digest = (): Digest => randomBytes(32).toString('hex') as Digest
-const voter = (message: Message): Uint8Array => Buffer.concat([Buffer.from([0]), encodeMessage(message)])
+/** A voter's message, of the first epoch. */
+const VOTER_HEAD = Buffer.from([0, 0, 0, 0, 0])
+const voter = (message: Message): Uint8Array => Buffer.concat([VOTER_HEAD, encodeMessage(message)])
 const tx = (bytes: Uint8Array): Uint8Array => Buffer.concat([Buffer.from([1]), bytes])
 const whole = (least: number, most: number): number => least + Math.floor(Math.random() * (most - least + 1))
 
@@ -121,7 +123,7 @@ const asked =
 
 /** Each makes its material when its turn comes, then sends. */
 const FLOODS = {
-  'garbage bytes': () => consensus(pool(64, () => Buffer.concat([Buffer.from([0]), randomBytes(whole(1, 400))]))),
+  'garbage bytes': () => consensus(pool(64, () => Buffer.concat([VOTER_HEAD, randomBytes(whole(1, 400))]))),
   'empty messages': () => consensus(() => new Uint8Array(0)),
   'badly signed votes': () =>
     consensus(() => voter(vote(KINDS[whole(0, 2)] ?? 'notarize', round + whole(0, 3), digest(), false))),
@@ -139,7 +141,9 @@ const FLOODS = {
     return consensus(denials)
   },
   'sync: status': () =>
-    asked(() => encodeRequest({ kind: 'status', tip: { height: 0, digest: digest(), certificate: undefined } })),
+    asked(() =>
+      encodeRequest({ kind: 'status', tip: { epoch: 0, height: 0, digest: digest(), certificate: undefined, closing: [] } }),
+    ),
   'sync: blocks': () => asked(() => encodeRequest({ kind: 'blocks', from: 1, count: 256 })),
   'sync: block': () => asked(() => encodeRequest({ kind: 'block', digest: digest() })),
   gossip: (from: number) => {

@@ -63,7 +63,7 @@ async function makeLedger(configs: readonly NodeConfig[]) {
     const record = recordOf(block)
     await log.append([encodeBlockRecord(record)])
     if (height === snapshotAt + 1 && base !== undefined) {
-      await writeSnapshot(directory, [base.record, record], application.snapshot(base.state))
+      await writeSnapshot(directory, [], [base.record, record], application.snapshot(base.state))
     }
     if (height === snapshotAt) base = { record, state: outcome.state }
     state = outcome.state

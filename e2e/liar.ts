@@ -53,16 +53,18 @@ const fabric = createFabric({
   peers: peers.filter((peer) => peer !== self),
   listen: { host: '127.0.0.1', port: Number(port) },
 })
+/** A voter's message, of the first epoch. */
+const HEAD = Buffer.from([0, 0, 0, 0, 0])
 const send = (to: number, message: Message): void =>
-  void fabric.send(peers[to]?.id ?? '', 'consensus', Buffer.concat([Buffer.from([0]), encodeMessage(message)]))
+  void fabric.send(peers[to]?.id ?? '', 'consensus', Buffer.concat([HEAD, encodeMessage(message)]))
 const config = { ring, validators: peers.length, self: index, roundMs: 1_000, heartbeatMs: 5_000 }
 const liar = new Kind({ index, config, scheme, world, send })
 fabric.onMessage('consensus', (from, payload) => {
-  if (payload[0] !== 0) return
+  if (!Buffer.from(payload.subarray(0, HEAD.length)).equals(HEAD)) return
   try {
     liar.hear(
       peers.findIndex((peer) => peer.id === from),
-      decodeMessage(Uint8Array.from(payload.subarray(1))),
+      decodeMessage(Uint8Array.from(payload.subarray(HEAD.length))),
     )
   } catch {
     // What it cannot read it does not care for.

@@ -172,6 +172,12 @@ export class TestRing {
     return { code: run.status ?? -1, stdout: run.stdout, stderr: run.stderr }
   }
 
+  /** A command that asks no ring. */
+  cliAlone(...args: readonly string[]): { readonly code: number; readonly stdout: string; readonly stderr: string } {
+    const run = spawnSync(process.execPath, [...NODE_FLAGS, CLI, ...args], { encoding: 'utf8', timeout: 60_000 })
+    return { code: run.status ?? -1, stdout: run.stdout, stderr: run.stderr }
+  }
+
   /** SIGKILL: no warning, no clean-up. */
   async kill(node: number): Promise<void> {
     process.kill(await this.pid(node), 'SIGKILL')

@@ -210,7 +210,13 @@ const records = blocks.map((block, i) => ({
   block,
   certificate: i % 2 === 0 ? certificate('finalize', block.round, block) : undefined,
 }))
-const tip = { height: 4, digest: last.digest, certificate: certificate('finalize', last.round, last) }
+const tip = {
+  epoch: 0,
+  height: 4,
+  digest: last.digest,
+  certificate: certificate('finalize', last.round, last),
+  closing: [],
+}
 
 /** A decoder of a binary form: what it takes encodes to the same bytes again. */
 function binary<T>(
@@ -918,7 +924,8 @@ export const DECODERS: readonly Decoder[] = [
       encodeRequest({ kind: 'snapshot' }),
       encodeRequest({ kind: 'piece', height: 9, offset: 262_144 }),
       encodeRequest({ kind: 'status', tip }),
-      encodeRequest({ kind: 'status', tip: { height: 0, digest: first.digest, certificate: undefined } }),
+      encodeRequest({ kind: 'status', tip: { epoch: 0, height: 0, digest: first.digest, certificate: undefined, closing: [] } }),
+      encodeRequest({ kind: 'epochs', from: 3 }),
       encodeRequest({ kind: 'blocks', from: 3, count: 256 }),
       encodeRequest({ kind: 'block', digest: last.digest }),
     ],

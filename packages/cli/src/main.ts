@@ -119,10 +119,11 @@ export function buildProgram(): Command {
 
   const node = program
     .command('node')
-    .description('run one node of a ring; or ls, show')
+    .description('run one node of a ring; or ls, show, init, add, rm')
     .option('--config <file>', 'the node’s configuration: node.yaml')
     .action(async ({ config }: { config?: string }) => {
-      if (config === undefined) throw new UsageError('name the node’s configuration: ringwall node --config FILE; or ls, show')
+      if (config === undefined)
+        throw new UsageError('name the node’s configuration: ringwall node --config FILE; or ls, show, init, add, rm')
       const { runNode } = await import('@ringwall/node')
       process.exitCode = await runNode(config)
     })
@@ -135,6 +136,69 @@ export function buildProgram(): Command {
     ([id]) =>
       async (client, format) =>
         (await import('./commands/ring.ts')).nodeShow(client, format, id as string),
+  )
+
+  node
+    .command('init')
+    .argument('<id>')
+    .description('make the key and configuration of a node that is to join a running ring')
+    .requiredOption('--genesis <file>', 'the ring’s genesis document')
+    .requiredOption('--region <name>', 'where it stands')
+    .requiredOption('--fabric <host:port>', 'where the other nodes reach it')
+    .option('--traffic <host:port>', 'where it takes traffic', '127.0.0.1:8080')
+    .option('--admin <host:port>', 'its admin API and console', '127.0.0.1:9080')
+    .option('--directory <dir>', 'where its files go (default: ./ID)')
+    .action(async (id: string, given: Record<string, string>) => {
+      const { initNode } = await import('@ringwall/node')
+      const { nodeInit } = await import('./commands/nodes.ts')
+      nodeInit(initNode, id, {
+        genesis: given.genesis as string,
+        region: given.region as string,
+        fabric: given.fabric as string,
+        traffic: given.traffic as string,
+        admin: given.admin as string,
+        directory: given.directory ?? id,
+      })
+    })
+  withRing(
+    node
+      .command('add')
+      .argument('<id>')
+      .description('let a node join: it follows at once, and votes when it is a validator')
+      .requiredOption('--key <public key>', 'as ringwall node init printed it')
+      .requiredOption('--address <host:port>', 'where the other nodes reach it')
+      .requiredOption('--region <name>', 'where it stands')
+      .option('--roles <roles>', 'validator, edge, or both with a comma', 'validator,edge')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([id], options) =>
+      async (client) => {
+        const { nodeAdd } = await import('./commands/nodes.ts')
+        await nodeAdd(client, id as string, {
+          publicKey: options.key as string,
+          address: options.address as string,
+          region: options.region as string,
+          roles: options.roles as string,
+          reason: options.reason as string,
+          dryRun: options.dryRun === true,
+        })
+      },
+  )
+  withRing(
+    node
+      .command('rm')
+      .alias('remove')
+      .argument('<id>')
+      .description('let a node go, for ever: its id and key are never used again')
+      .option('--force', 'also when those who stay cannot agree on anything until others are back', false)
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([id], options) =>
+      async (client) => {
+        const { nodeRemove } = await import('./commands/nodes.ts')
+        const { reason: why, force, dryRun: dry } = options
+        await nodeRemove(client, id as string, { reason: why as string, force: force === true, dryRun: dry === true })
+      },
   )
 
   withRing(

@@ -7,7 +7,7 @@ export type Problem = { readonly type: string; readonly title: string; readonly 
 export type Readiness = { readonly ready: boolean; readonly reason: string }
 
 /** How far this node’s ledger is, and with whom. */
-export type LedgerStatus = { readonly height: number; readonly round: number; readonly digest: string; /** Commitment to the state. */ readonly root: string; /** Unix milliseconds. */ readonly timestampMs: number; /** Since the last certified block; null: none since start. */ readonly viewAgeMs: number | null; /** Blocks that peers are known to be ahead. */ readonly lag: number; readonly validators: number; readonly quorum: number; readonly faultsTolerated: number; readonly reachable: readonly string[]; readonly unreachable: readonly string[]; readonly mempool: number; readonly syncing: boolean; /** Oldest block on this node’s disk. */ readonly firstHeight: number; /** Of the blocks on this node’s disk. */ readonly bytes: number; /** Block after which the newest snapshot was taken; 0: none yet. */ readonly snapshotHeight: number; readonly evidence: readonly { readonly validator: string; readonly kind: string; readonly round: number }[]; /** What was found wrong on disk at start. */ readonly repairs: readonly string[] }
+export type LedgerStatus = { readonly height: number; readonly round: number; readonly digest: string; /** Commitment to the state. */ readonly root: string; /** Unix milliseconds. */ readonly timestampMs: number; /** Since the last certified block; null: none since start. */ readonly viewAgeMs: number | null; /** Blocks that peers are known to be ahead. */ readonly lag: number; /** Counts changes of the validators. */ readonly epoch: number; /** Whether this node has a vote, or follows those who have. */ readonly role: 'validator' | 'follower'; readonly validators: number; readonly quorum: number; readonly faultsTolerated: number; readonly reachable: readonly string[]; readonly unreachable: readonly string[]; readonly mempool: number; readonly syncing: boolean; /** Oldest block on this node’s disk. */ readonly firstHeight: number; /** Of the blocks on this node’s disk. */ readonly bytes: number; /** Block after which the newest snapshot was taken; 0: none yet. */ readonly snapshotHeight: number; readonly evidence: readonly { readonly validator: string; readonly kind: string; readonly round: number }[]; /** What was found wrong on disk at start. */ readonly repairs: readonly string[]; /** Why nothing is accepted any more; null while all is well. */ readonly halted: string | null }
 
 /** The link to one peer. */
 export type Link = { readonly id: string; readonly region: string; readonly connected: boolean; readonly reason: string | null; readonly roundTripMs: number | null; /** The peer’s clock minus ours. */ readonly clockOffsetMs: number | null; readonly sentBytes: number; readonly receivedBytes: number }
@@ -25,7 +25,7 @@ export type NodeStatus = { readonly node: string; readonly region: string; reado
 export type UnconfirmedDenials = { readonly issuer: string; readonly count: number }
 
 /** A node of the ring, as the asked one sees it. Null: it does not answer. */
-export type NodeSummary = { readonly id: string; readonly region: string; readonly self: boolean; readonly reachable: boolean; readonly reason: string | null; readonly roundTripMs: number | null; readonly height: number | null; readonly lag: number | null; readonly viewAgeMs: number | null; readonly policyVersion: number | null; readonly denials: number | null; readonly requestsPerSecond: number | null; readonly deniedPerSecond: number | null; readonly version: string | null; readonly adminUrl: string | null }
+export type NodeSummary = { readonly id: string; readonly region: string; readonly roles: readonly ('validator' | 'edge')[]; readonly self: boolean; readonly reachable: boolean; readonly reason: string | null; readonly roundTripMs: number | null; readonly height: number | null; readonly lag: number | null; readonly viewAgeMs: number | null; readonly policyVersion: number | null; readonly denials: number | null; readonly requestsPerSecond: number | null; readonly deniedPerSecond: number | null; readonly version: string | null; readonly adminUrl: string | null }
 
 /** All nodes of the ring. */
 export type Nodes = { readonly nodes: readonly NodeSummary[] }
@@ -105,7 +105,7 @@ export type Span = { readonly traceId: string; readonly spanId: string; readonly
 export type Explanation = { readonly decision: Decision; readonly spans: readonly Span[]; readonly denial: Denial | null }
 
 /** A decision, signed by its node, with proof of the state it rested on. See `ringwall receipt verify`. */
-export type Receipt = { readonly format: string; readonly ring: string; readonly decision: Decision; readonly signature: string; readonly provenHeight: number; readonly blocks: string; readonly state: unknown; readonly policy: string; readonly denial: unknown }
+export type Receipt = { readonly format: string; readonly ring: string; readonly decision: Decision; readonly signature: string; readonly provenHeight: number; readonly blocks: string; readonly state: unknown; readonly nodes: readonly unknown[]; readonly policy: string; readonly denial: unknown }
 
 /** All spans of a trace that nodes know. */
 export type Trace = { readonly spans: readonly Span[] }

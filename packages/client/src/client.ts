@@ -1,5 +1,5 @@
 /** The admin API as methods. Shapes come from its OpenAPI document; requests are signed in with the operator's key. */
-import type { DenialSubject, SignedTx, TxBody } from '@ringwall/ring/tx'
+import type { DenialSubject, RingNode, SignedTx, TxBody } from '@ringwall/ring/tx'
 import { type Decision, type NodeEvent, OPERATIONS, type Operations } from './api.generated.ts'
 import { type OperatorCredentials, OperatorSigner } from './context.ts'
 import { ApiError, NodeUnreachable } from './errors.ts'
@@ -86,6 +86,14 @@ export class RingwallClient {
 
   denyRemove(id: string, reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
     return this.submit({ type: 'deny.remove', id, reason }, options)
+  }
+
+  nodeAdd(node: RingNode, reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
+    return this.submit({ type: 'node.add', node, reason }, options)
+  }
+
+  nodeRemove(id: string, reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
+    return this.submit({ type: 'node.remove', id, reason }, options)
   }
 
   /** What waits for more operators to approve it. */

@@ -16,6 +16,11 @@ export function signingBytes(kind: VoteKind | 'proposal', ring: string, round: n
   return utf8ToBytes(`${DOMAINS[kind]}\n${ring}\n${round}\n${digest ?? ''}`)
 }
 
+/** The name that an epoch's validators sign under: the ring's own first, so that no vote of one epoch counts in another. */
+export function epochDomain(ring: string, epoch: number): string {
+  return epoch === 0 ? ring : `${ring}/${epoch}`
+}
+
 /** A quorum of distinct validators signed the same statement. Checks form first, signatures last. */
 export function verifyCertificate(
   config: { readonly ring: string; readonly validators: number },

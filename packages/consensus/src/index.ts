@@ -1,4 +1,4 @@
-export { signingBytes, verifyCertificate } from './certificate.ts'
+export { epochDomain, signingBytes, verifyCertificate } from './certificate.ts'
 export { WireError } from './errors.ts'
 export { faultsOf, leaderOf, quorumOf } from './quorum.ts'
 export type {

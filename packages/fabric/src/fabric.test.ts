@@ -231,6 +231,38 @@ test('a handler that throws does not cost the link', async () => {
   })
 })
 
+test('who joins is linked while the others go on, who leaves is cut off, and a node that was alone begins to listen', async () => {
+  const all = await members(3)
+  const [one, two, three] = all as [Member, Member, Member]
+  const [a, b, c] = [fabricOf(one, [one]), fabricOf(two, [one, two]), fabricOf(three, all)]
+  await withFabrics([a, b, c], async () => {
+    assert.deepEqual(a.links(), [])
+    await a.setPeers([two.peer])
+    await until('a and b are linked', () => linked(a) && a.links().length === 1 && linked(b))
+    await sleep(100)
+    assert.ok(!c.links().some(({ connected }) => connected), 'nobody knows the third yet')
+    await a.setPeers([two.peer, three.peer])
+    await b.setPeers([one.peer, three.peer])
+    await until('all are linked', () => [a, b, c].every((fabric) => linked(fabric) && fabric.links().length === 2))
+    let sent = 0
+    const pending = a.request('n2', 'query', bytes('?'), 5_000)
+    await Promise.all([a.setPeers([three.peer]), assert.rejects(pending)])
+    await until('the second is cut off', () => !b.links().some(({ id, connected }) => id === 'n1' && connected))
+    c.onMessage('signals', () => {
+      sent += 1
+    })
+    assert.equal(a.send('n2', 'signals', bytes('no')), false)
+    assert.ok(a.send('n3', 'signals', bytes('yes')))
+    await until('the others hear each other', () => sent === 1)
+    await sleep(300)
+    assert.ok(!b.links().some(({ id, connected }) => id === 'n1' && connected), 'it does not come back')
+    assert.deepEqual(
+      a.links().map(({ id }) => id),
+      ['n3'],
+    )
+  })
+})
+
 test('a peer that sends more than its budget is read no faster, loses nothing, and others are read meanwhile', async () => {
   const all = await members(3)
   const fabrics = all.map((self) => fabricOf(self, all))

@@ -77,10 +77,14 @@ class Mesh implements Fabric {
     this.#options = options
     this.#now = options.now ?? Date.now
     this.#log = options.log ?? (() => {})
-    for (const peer of options.peers) {
-      const state = { peer, link: undefined, reason: 'not connected yet', backoffMs: BACKOFF_MS.least, timer: undefined }
-      this.#peers.set(peer.id, { ...state, answering: 0, sentBytes: 0, receivedBytes: 0 })
-    }
+    for (const peer of options.peers) this.#meet(peer)
+  }
+
+  #meet(peer: Peer): PeerState {
+    const begun = { peer, link: undefined, reason: 'not connected yet', backoffMs: BACKOFF_MS.least, timer: undefined }
+    const state: PeerState = { ...begun, answering: 0, sentBytes: 0, receivedBytes: 0 }
+    this.#peers.set(peer.id, state)
+    return state
   }
 
   async start(): Promise<void> {
@@ -90,6 +94,27 @@ class Mesh implements Fabric {
     if (this.#peers.size === 0) return
     await this.#listen()
     for (const state of this.#peers.values()) if (self.id < state.peer.id) this.#dial(state)
+  }
+
+  async setPeers(peers: readonly Peer[]): Promise<void> {
+    const { self } = this.#options
+    const wanted = new Map(peers.map((peer) => [peer.id, peer]))
+    for (const [id, state] of this.#peers) {
+      if (wanted.has(id)) continue
+      this.#peers.delete(id)
+      clearTimeout(state.timer)
+      state.link?.close('it is no node of this ring any more')
+    }
+    const fresh = [...wanted.values()].filter(({ id }) => id !== self.id && !this.#peers.has(id)).map((peer) => this.#meet(peer))
+    if (this.#stopped || this.#credentials === undefined || fresh.length === 0) return
+    // A ring of one listens to nobody, until it is no longer alone.
+    if (this.#server === undefined) await this.#listen()
+    for (const state of fresh) if (self.id < state.peer.id) this.#dial(state)
+  }
+
+  /** False once the ring has let it go. */
+  #isKnown(state: PeerState): boolean {
+    return this.#peers.get(state.peer.id) === state
   }
 
   async stop(): Promise<void> {
@@ -188,7 +213,7 @@ class Mesh implements Fabric {
   }
 
   #dial(state: PeerState): void {
-    if (this.#stopped || state.link !== undefined) return
+    if (this.#stopped || state.link !== undefined || !this.#isKnown(state)) return
     const { id, host, port, publicKey } = state.peer
     const at = `${id} at ${host}:${port}`
     const socket = connect({ ...this.#tlsOptions(), host, port, checkServerIdentity: () => undefined })
@@ -219,7 +244,7 @@ class Mesh implements Fabric {
   }
 
   #dialLater(state: PeerState): void {
-    if (this.#stopped || state.link !== undefined) return
+    if (this.#stopped || state.link !== undefined || !this.#isKnown(state)) return
     clearTimeout(state.timer)
     const wait = state.backoffMs * (0.5 + Math.random())
     state.backoffMs = Math.min(BACKOFF_MS.most, state.backoffMs * 2)
@@ -233,6 +258,7 @@ class Mesh implements Fabric {
     try {
       const { parser, early } = await exchangeHellos(socket, { ring, id: self.id }, id)
       if (this.#stopped) throw new Error('this node stopped')
+      if (!this.#isKnown(state)) throw new Error('it is no node of this ring any more')
       socket.setNoDelay(true)
       state.link?.close('replaced by a newer link')
       const link: Link = new Link(id, socket, parser, this.#now, {

@@ -51,6 +51,11 @@ export interface Fabric {
   /** Binds and starts dialling. Rejects with `FabricError` `FABRIC_PORT_IN_USE` naming the address. */
   start(): Promise<void>
   stop(): Promise<void>
+  /**
+   * Those who are peers from now on: links to others are cut, new ones are dialled. Rejects as `start` when this node was alone
+   * and cannot listen.
+   */
+  setPeers(peers: readonly Peer[]): Promise<void>
   /** False when the link is down or its queue is full: the message is gone, nothing blocks. */
   send(to: NodeId, channel: Channel, payload: Uint8Array): boolean
   broadcast(channel: Channel, payload: Uint8Array): void

@@ -124,6 +124,7 @@ const view: View = {
   denials: createDenialIndex(DENIED),
   operators: [],
   nodes: [],
+  epoch: 0,
   route,
 }
 

@@ -81,6 +81,7 @@ function environmentOf(compiled: CompiledPolicy, { token }: RehearsedRequest, ru
       denials: NO_DENIALS,
       operators: [],
       nodes: [],
+      epoch: 0,
       route: (host, path, method) => {
         const found = compiled.route(host, path, method)
         return found === undefined ? undefined : counted(found)

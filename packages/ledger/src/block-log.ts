@@ -5,8 +5,10 @@
 import { join } from 'node:path'
 import type { Block, Certificate, Digest } from '@ringwall/consensus'
 import { inspectLog, keepAside, type LogFinding, openLog, type RecordLog, StoreCorrupt } from '@ringwall/store'
-import { type BlockRecord, encodeBlockRecord, parseBlockRecord } from './block-record.ts'
+import { type BlockRecord, encodeBlockRecord, parseBlockRecord, proves } from './block-record.ts'
+import { type Epoch, type Epochs, isAlone } from './epochs.ts'
 import { LedgerError } from './errors.ts'
+import { isBoundary } from './payload.ts'
 
 export const BLOCKS_FILE = 'blocks.log'
 /** Digests of late blocks kept in memory, for peers that ask by digest. */
@@ -14,15 +16,19 @@ const RECENT_MAX = 1024
 
 export interface BlockLogOptions {
   readonly directory: string
-  readonly genesis: Block
+  readonly self: string
+  /** As far as a snapshot knows them; those that end in the log are added. */
+  readonly epochs: Epochs
   /**
    * The proof of a verified snapshot, beginning with the block after which it was taken. The log begins with that block's
    * child, or earlier; one that does not reach so far makes way for the proof.
    */
   readonly proof: readonly BlockRecord[]
-  /** `refuse` leaves a corrupt file untouched and throws; `keep-prefix` keeps it aside and goes on with the good blocks. */
-  readonly onCorrupt: 'refuse' | 'keep-prefix'
-  readonly verifyCertificate: (certificate: Certificate) => boolean
+  /**
+   * `refuse` leaves a corrupt file untouched and throws; `keep-prefix` keeps it aside and goes on with the good blocks. Unless
+   * said, `self` refuses when it is the only validator there: it has nobody to fetch the rest from.
+   */
+  readonly onCorrupt: 'refuse' | 'keep-prefix' | undefined
 }
 
 export class BlockLog {
@@ -52,23 +58,28 @@ export class BlockLog {
    */
   static async open(options: BlockLogOptions): Promise<BlockLog> {
     const path = join(options.directory, BLOCKS_FILE)
-    const scan = new Scan(options.genesis, options.proof[0]?.block)
+    const { epochs } = options
+    const known = epochs.current.base.height
+    let scan = new Scan(epochs, options.proof[0]?.block)
+    const refuses = () =>
+      options.onCorrupt === 'refuse' || (options.onCorrupt === undefined && isAlone(scan.epoch(), options.self))
+    const read = (onCorrupt: 'throw' | 'keep-prefix') =>
+      openLog(path, { onCorrupt, onRecord: (payload, index) => scan.meet(payload, index) })
     let log: RecordLog
     try {
-      log = await openLog(path, {
-        onCorrupt: options.onCorrupt === 'refuse' ? 'throw' : 'keep-prefix',
-        onRecord: (payload, index) => scan.meet(payload, index),
-      })
+      log = await read(options.onCorrupt === 'keep-prefix' ? 'keep-prefix' : 'throw')
     } catch (error) {
-      if (error instanceof StoreCorrupt) throw cannotGoOn(error.message, error.index, error)
-      throw error
+      if (!(error instanceof StoreCorrupt)) throw error
+      if (refuses()) throw cannotGoOn(error.message, error.index, error)
+      epochs.truncate(known)
+      scan = new Scan(epochs, options.proof[0]?.block)
+      log = await read('keep-prefix')
     }
     try {
       const repairs: string[] = log.finding === undefined ? [] : [describe(log.finding)]
       let lost = log.finding?.kind === 'corrupt'
       let { fault } = scan
-      const proof = scan.certified.certificate
-      if (proof !== undefined && !options.verifyCertificate(proof)) {
+      if (scan.certified.certificate !== undefined && !epochs.certifies(scan.certified)) {
         fault = { index: scan.certified.block.height - scan.first, what: 'its certificate does not verify' }
       }
       if (fault?.index === 0 && scan.foreign) {
@@ -77,10 +88,10 @@ export class BlockLog {
       let certified = scan.certified
       if (fault !== undefined) {
         const what = `${path} is corrupt at block ${scan.first + fault.index}: ${fault.what}`
-        if (options.onCorrupt === 'refuse') throw cannotGoOn(what, fault.index)
+        if (refuses()) throw cannotGoOn(what, fault.index)
         repairs.push(`${what}; the file as found is kept at ${await keepAside(path)}`)
         lost = true
-        certified = await lastCertified(log, fault.index, options)
+        certified = await lastCertified(log, fault.index, epochs)
       }
       const [anchor, ...after] = options.proof
       if (anchor !== undefined && certified.block.height <= anchor.block.height) {
@@ -88,8 +99,10 @@ export class BlockLog {
           repairs.push(`${path} does not reach the snapshot at block ${anchor.block.height}: begun anew after it`)
         await log.replaceWith(after.map(encodeBlockRecord))
         const tip = after.at(-1) ?? anchor
+        for (const record of after) if (record.closing !== undefined) epochs.end(record)
         return new BlockLog(log, anchor.block.height + 1, tip, repairs, true)
       }
+      epochs.truncate(certified.block.height)
       const kept = Math.max(0, certified.block.height - scan.first + 1)
       const dropped = log.length - kept
       if (dropped > 0) {
@@ -184,14 +197,22 @@ export class Scan {
   /** Height of the first record. */
   first: number
   readonly #genesis: Block
+  readonly #epochs: Epochs
   readonly #anchor: Block | undefined
   #last: Block | undefined
 
-  constructor(genesis: Block, anchor?: Block) {
-    this.#genesis = genesis
+  /** Adds to `epochs` those that end in the records; the certificates of these, and no others, are verified here. */
+  constructor(epochs: Epochs, anchor?: Block) {
+    this.#genesis = epochs.genesis
+    this.#epochs = epochs
     this.#anchor = anchor
-    this.first = (anchor ?? genesis).height + 1
-    this.certified = { block: genesis, certificate: undefined }
+    this.first = (anchor ?? this.#genesis).height + 1
+    this.certified = { block: this.#genesis, certificate: undefined }
+  }
+
+  /** Where the good records end. */
+  epoch(): Epoch {
+    return this.#epochs.at((this.#last?.height ?? 0) + 1)
   }
 
   meet(payload: Uint8Array, index: number): BlockRecord | undefined {
@@ -207,13 +228,27 @@ export class Scan {
     if (index === 0) this.#begin(block)
     const parent = this.#last ?? (block.height === this.first ? this.#parentOfFirst(block) : undefined)
     const linked = parent !== undefined && block.parent === parent.digest && block.height === parent.height + 1
-    const named = certificate === undefined || (certificate.kind === 'finalize' && certificate.digest === block.digest)
+    const named = certificate === undefined || proves(record)
     const passes = block.height !== this.#anchor?.height || block.digest === this.#anchor.digest
     if (!linked || !named || !passes) {
       this.foreign = index === 0 && !linked
       const what = linked ? 'its certificate is for another block' : 'it does not follow the block before it'
       this.fault = { index, what: passes ? what : 'it is not the block of the snapshot' }
       return undefined
+    }
+    if (isBoundary(block.payload) !== (record.closing !== undefined)) {
+      const [is, said] =
+        record.closing === undefined ? ['the end of an epoch', 'an ordinary block'] : ['ordinary', 'the end of an epoch']
+      this.fault = { index, what: `it is ${is}, and passed off as ${said}` }
+      return undefined
+    }
+    if (record.closing !== undefined) {
+      try {
+        this.#epochs.end(record)
+      } catch (error) {
+        this.fault = { index, what: (error as Error).message }
+        return undefined
+      }
     }
     this.#last = block
     if (certificate !== undefined) this.certified = record
@@ -236,12 +271,12 @@ export class Scan {
 }
 
 /** The last block below record `end` with a certificate that verifies. */
-async function lastCertified(log: RecordLog, end: number, options: BlockLogOptions): Promise<BlockRecord> {
+async function lastCertified(log: RecordLog, end: number, epochs: Epochs): Promise<BlockRecord> {
   for (let index = Math.min(end, log.length) - 1; index >= 0; index--) {
     const record = parseBlockRecord(await log.read(index))
-    if (record.certificate !== undefined && options.verifyCertificate(record.certificate)) return record
+    if (epochs.certifies(record)) return record
   }
-  return { block: options.genesis, certificate: undefined }
+  return { block: epochs.genesis, certificate: undefined }
 }
 
 function describe(finding: LogFinding): string {

@@ -19,6 +19,10 @@ export class Reader {
     return this.take(1)[0] ?? 0
   }
 
+  u16(): number {
+    return this.take(2).readUInt16BE(0)
+  }
+
   u32(): number {
     return this.take(4).readUInt32BE(0)
   }
@@ -47,6 +51,12 @@ export class Reader {
 
 export function u8(value: number): Buffer {
   return Buffer.from([value])
+}
+
+export function u16(value: number): Buffer {
+  const bytes = Buffer.alloc(2)
+  bytes.writeUInt16BE(value)
+  return bytes
 }
 
 export function u32(value: number): Buffer {

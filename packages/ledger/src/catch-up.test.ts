@@ -48,7 +48,9 @@ async function catchUp(
       return answer instanceof Uint8Array ? answer : encodeRun(answer)
     },
     tip: () => at,
-    verifyCertificate: ({ signatures }) => signatures.length > 0,
+    certifies: ({ certificate }) => (certificate?.signatures.length ?? 0) > 0,
+    epoch: () => ({ number: 0, height: 0 }),
+    endEpoch: () => {},
     apply: async (records) => {
       applied.push(...records.map(({ block }) => block.height))
       at = records.at(-1)?.block ?? at
@@ -125,12 +127,15 @@ test('a certified history that does not contain this node’s tip is a conflict,
   assert.deepEqual({ applied, conflicts, faults }, { applied: [], conflicts: ['n2'], faults: [] })
 })
 
+/** No epoch has ended yet. */
+const none = new Uint8Array(0)
+
 test('a snapshot is taken over in pieces, and the blocks after it follow', async () => {
   const { state, records } = snapshotOf(PIECE_BYTES_MAX * 9 + 5)
   const offer = encodeSnapshotOffer({ stateBytes: state.length, records })
   const pieces = Array.from({ length: 10 }, (_, i) => state.subarray(i * PIECE_BYTES_MAX, (i + 1) * PIECE_BYTES_MAX))
   const after = records.slice(1)
-  assert.deepEqual(await catchUp([offer, ...pieces, after], genesis, true), {
+  assert.deepEqual(await catchUp([offer, none, ...pieces, after], genesis, true), {
     applied: after.map(({ block }) => block.height),
     faults: [],
     conflicts: [],
@@ -144,13 +149,13 @@ test('a snapshot with another state, a forged certificate, a broken link, a piec
   const offer = (changed: readonly BlockRecord[], stateBytes = state.length) =>
     encodeSnapshotOffer({ stateBytes, records: changed })
   const cases = {
-    'another state': [offer(records), state.map((byte) => byte ^ 1)],
-    'forged certificate': [offer([base, proven(next.block, false)]), state],
+    'another state': [offer(records), none, state.map((byte) => byte ^ 1)],
+    'forged certificate': [offer([base, proven(next.block, false)]), none, state],
     'no certificate': [offer([base, bare(next.block)]), state],
     'broken link': [offer([bare(stray), next]), state],
     'one block alone': [offer([proven(base.block)]), state],
-    'a piece too long': [offer(records), Buffer.concat([state, state])],
-    'no end': [offer(records, 2 ** 40), state],
+    'a piece too long': [offer(records), none, Buffer.concat([state, state])],
+    'no end': [offer(records, 2 ** 40), none, state],
     garbage: [Uint8Array.of(0, 1, 2), state],
   }
   for (const [name, answers] of Object.entries(cases)) {
@@ -162,7 +167,7 @@ test('a snapshot with another state, a forged certificate, a broken link, a piec
 test('a peer that has pruned the blocks that are missing gives its snapshot', async () => {
   const { state, records } = snapshotOf(10)
   const offer = encodeSnapshotOffer({ stateBytes: state.length, records })
-  const { applied, faults } = await catchUp([[], offer, state, records.slice(1)], genesis)
+  const { applied, faults } = await catchUp([[], offer, none, state, records.slice(1)], genesis)
   assert.deepEqual({ applied, faults }, { applied: [2], faults: [] })
 })
 
@@ -170,6 +175,24 @@ test('a peer that gives a snapshot drop by drop is left for another', async () =
   const { state, records } = snapshotOf(PIECE_BYTES_MAX * 9)
   const offer = encodeSnapshotOffer({ stateBytes: state.length, records })
   const pieces = Array.from({ length: 9 }, (_, i) => state.subarray(i * PIECE_BYTES_MAX, (i + 1) * PIECE_BYTES_MAX))
-  const { installed, faults } = await catchUp([offer, ...pieces], genesis, true, 60_000)
+  const { installed, faults } = await catchUp([offer, none, ...pieces], genesis, true, 60_000)
   assert.deepEqual([installed, faults], [[], []])
+})
+
+test('what follows the end of an epoch is asked for again, once those who certify it are known', async () => {
+  const next = [{ id: 'n9', publicKey: new Uint8Array(32) }]
+  const boundary = makeBlock({
+    round: 2,
+    height: 2,
+    parent: one.digest,
+    proposer: 0,
+    timestampMs: 2_000,
+    payload: encodePayload({ root: '00'.repeat(32), next, txs: [] }),
+  })
+  const after = childOf(boundary)
+  const run = [bare(one), { ...proven(boundary), closing: [] }, bare(after)]
+  const { applied, faults } = await catchUp([run, [proven(after)]])
+  assert.deepEqual([applied, faults], [[1, 2, 3], []])
+  const forged = [bare(one), { ...proven(boundary, false), closing: [] }]
+  assert.deepEqual(await catchUp([forged]), { applied: [], faults: ['a certificate that does not verify'], conflicts: [] })
 })

@@ -11,7 +11,12 @@ import { encodeRequest, PIECE_BYTES_MAX, parseRun, parseSnapshotOffer, RUN_BLOCK
 export interface CatchUpPorts {
   ask(peer: string, request: Uint8Array): Promise<Uint8Array>
   tip(): Block
-  verifyCertificate(certificate: Certificate): boolean
+  /** Is the record certified by the validators of its height, as far as the epochs are known? */
+  certifies(record: BlockRecord): boolean
+  /** Of the newest epoch that is known: its number, and the height of the block that it begins with. */
+  epoch(): { readonly number: number; readonly height: number }
+  /** Ends the newest epoch. @throws {Malformed} When its validators have not certified that. */
+  endEpoch(boundary: BlockRecord): void
   /**
    * Goes on from a snapshot, if its state has the root that the anchor names. @throws {Malformed} When it has not.
    */
@@ -73,7 +78,9 @@ export class CatchUp {
     const anchor = anchorOf(offer.records)
     const { height } = anchor.block
     if (height <= this.#ports.tip().height) return false
-    if (!this.#ports.verifyCertificate(anchor.certificate)) throw new Malformed('a snapshot whose certificate does not verify')
+    const last = offer.records.at(-1) as BlockRecord
+    await this.#epochs(peer, last.block.height)
+    if (!this.#ports.certifies(last)) throw new Malformed('a snapshot whose certificate does not verify')
     if (offer.stateBytes > STATE_BYTES_MAX) throw new Malformed(`a snapshot of ${offer.stateBytes} bytes`)
     const pieces: Uint8Array[] = []
     let offset = 0
@@ -101,6 +108,17 @@ export class CatchUp {
     return true
   }
 
+  /** Learns which epochs ended before the block at `height`. */
+  async #epochs(peer: string, height: number): Promise<void> {
+    for (;;) {
+      const { number } = this.#ports.epoch()
+      const run = parseOr(parseRun, await this.#ports.ask(peer, encodeRequest({ kind: 'epochs', from: number })))
+      const before = run.filter(({ block }) => block.height < height)
+      for (const boundary of before) this.#ports.endEpoch(boundary)
+      if (before.length === 0 || before.length < run.length) return
+    }
+  }
+
   /** False when the peer had nothing to give. */
   async #run(peer: string): Promise<boolean> {
     let any = false
@@ -115,12 +133,13 @@ export class CatchUp {
       if (first.block.height !== base.height + 1) throw new Malformed('an answer that begins at another height')
       held.push(...run)
       checkLinks(held)
-      const end = held.findLastIndex(({ certificate }) => certificate !== undefined)
-      const certificate = held[end]?.certificate
-      if (certificate !== undefined) {
-        if (!proves(certificate, held[end]?.block) || !this.#ports.verifyCertificate(certificate)) {
-          throw new Malformed('a certificate that does not verify')
-        }
+      // What follows the end of an epoch is certified by others, who are known once it is applied.
+      const boundary = held.findIndex(({ closing }) => closing !== undefined)
+      const end = boundary === -1 ? held.findLastIndex(({ certificate }) => certificate !== undefined) : boundary
+      const record = held[end]
+      const certificate = record?.certificate
+      if (record !== undefined && certificate !== undefined) {
+        if (!proves(record) || !this.#ports.certifies(record)) throw new Malformed('a certificate that does not verify')
         const [begin] = held
         const tip = this.#ports.tip()
         if (begin?.block.height === tip.height + 1 && begin.block.parent !== tip.digest) {
@@ -128,7 +147,9 @@ export class CatchUp {
           return any
         }
         await this.#ports.apply(held.slice(0, end + 1), certificate)
-        held = held.slice(end + 1)
+        // What came after a boundary is asked for again: it is checked against this node's tip.
+        held = boundary === -1 ? held.slice(end + 1) : []
+        if (this.#ports.tip().height < record.block.height) return any
       }
       const bytes = held.reduce((sum, { block }) => sum + block.payload.length, 0)
       if (held.length > HELD_BLOCKS_MAX || bytes > HELD_BYTES_MAX)

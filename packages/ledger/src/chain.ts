@@ -3,14 +3,19 @@
  * Pure. A block whose ancestors are not all here cannot be judged yet; a block that the application refuses never will.
  */
 import type { Block, Digest } from '@ringwall/consensus'
-import { type Payload, parsePayload } from './payload.ts'
-import type { Application, TxResult } from './types.ts'
+import { CLOSING_MAX } from './block-record.ts'
+import { encodePayload, type Payload, parsePayload, type Validator } from './payload.ts'
+import type { Application, BlockContext, TxResult } from './types.ts'
 
 export interface Executed<S> {
   readonly block: Block
   readonly txs: readonly Uint8Array[]
   readonly results: readonly TxResult[]
   readonly state: S
+  /** Of a boundary: the validators that take over once it is final. */
+  readonly next?: readonly Validator[] | undefined
+  /** Of a block after a boundary that is not final yet: how many such blocks there are, this one included. */
+  readonly closing?: number
 }
 
 export type Execution<S> =
@@ -22,14 +27,21 @@ export type Execution<S> =
 /** Unfinished blocks kept: beyond it, the oldest rounds go first. */
 const BLOCKS_MAX = 256
 
+type Outcome<S> = Extract<ReturnType<Application<S>['execute']>, { readonly ok: true }>
+
 export class Chain<S> {
   readonly #application: Application<S>
-  readonly #nameOf: (proposer: number) => string
+  readonly #nameOf: (height: number, proposer: number) => string
   readonly #blocks = new Map<Digest, Block>()
   readonly #executed = new Map<Digest, Executed<S>>()
+  /** What payloads made here do, so that a leader executes its block once. */
+  readonly #made = new WeakMap<
+    Uint8Array,
+    { readonly on: Digest; readonly context: BlockContext; readonly outcome: Outcome<S> }
+  >()
   #tip: Executed<S>
 
-  constructor(application: Application<S>, nameOf: (proposer: number) => string, tip: Executed<S>) {
+  constructor(application: Application<S>, nameOf: (height: number, proposer: number) => string, tip: Executed<S>) {
     this.#application = application
     this.#nameOf = nameOf
     this.#tip = tip
@@ -52,6 +64,22 @@ export class Chain<S> {
     let oldest = block
     for (const other of this.#blocks.values()) if (other.round < oldest.round) oldest = other
     this.#forget(oldest.digest)
+  }
+
+  /** Does the epoch end with the block, or did it with an ancestor that is not final yet? */
+  ends({ block, next, closing }: Executed<S>): boolean {
+    return (next !== undefined || closing !== undefined) && block.digest !== this.#tip.block.digest
+  }
+
+  /** A payload of `txs` on top of `parent`: it says so when they change the validators. Undefined when they are not valid there. */
+  compose(parent: Executed<S>, txs: readonly Uint8Array[], context: BlockContext): Uint8Array | undefined {
+    const root = this.#application.root(parent.state)
+    if (this.ends(parent)) return encodePayload({ root, txs: [] })
+    const outcome = this.#application.execute(parent.state, txs, context)
+    if (!outcome.ok) return undefined
+    const payload = encodePayload({ root, next: this.#nextOf(parent.state, outcome.state), txs })
+    this.#made.set(payload, { on: parent.block.digest, context, outcome })
+    return payload
   }
 
   /** Executes the block named, and first those of its ancestors that were not yet. */
@@ -97,6 +125,8 @@ export class Chain<S> {
     const executed = this.#executed.get(block.digest) ?? this.#executeOn(this.#tip, block, true)
     if (typeof executed === 'string') return executed
     this.#tip = executed
+    // What built on it in the epoch that it ends is void.
+    if (executed.next !== undefined) this.restart(executed)
     this.#forget(block.digest)
     for (const other of this.#blocks.values()) if (other.height <= block.height) this.#forget(other.digest)
     return executed
@@ -134,12 +164,45 @@ export class Chain<S> {
     } catch (error) {
       return `its payload is malformed: ${(error as Error).message}`
     }
-    const { root, txs } = payload
+    const { root, next, txs } = payload
     const own = this.#application.root(parent.state)
     if (root !== own) return `it builds on the state ${root.slice(0, 16)}…, which is ${own.slice(0, 16)}… here`
-    const { height, timestampMs } = block
-    const context = { height, timestampMs, proposer: this.#nameOf(block.proposer), certified }
-    const outcome = this.#application.execute(parent.state, txs, context)
-    return outcome.ok ? { block, txs, results: outcome.results, state: outcome.state } : outcome.reason
+    if (this.ends(parent)) return closingAfter(parent, block, payload)
+    const proposer = this.#nameOf(block.height, block.proposer)
+    const context = { height: block.height, timestampMs: block.timestampMs, proposer, certified }
+    const made = this.#made.get(block.payload)
+    const isSame =
+      made?.on === block.parent && made.context.timestampMs === block.timestampMs && made.context.proposer === proposer
+    const outcome = made !== undefined && isSame ? made.outcome : this.#application.execute(parent.state, txs, context)
+    if (!outcome.ok) return outcome.reason
+    const named = this.#nextOf(parent.state, outcome.state)
+    if (!sameValidators(next, named)) {
+      return named === undefined
+        ? 'it names other validators, and its transactions change none'
+        : 'its transactions change the validators, and it does not name them'
+    }
+    return { block, txs, results: outcome.results, state: outcome.state, next }
   }
+
+  #nextOf(before: S, after: S): readonly Validator[] | undefined {
+    const { validators } = this.#application
+    if (validators === undefined || before === after) return undefined
+    const { epoch, validators: set } = validators(after)
+    return epoch === validators(before).epoch ? undefined : set
+  }
+}
+
+/** It serves to make the boundary final, and does nothing else: what it held would be lost when the next epoch begins. */
+function closingAfter<S>(parent: Executed<S>, block: Block, { next, txs }: Payload): Executed<S> | string {
+  const closing = (parent.closing ?? 0) + 1
+  if (txs.length > 0 || next !== undefined) return 'it holds transactions, and its epoch has ended'
+  if (closing > CLOSING_MAX) return `it is the ${closing}th that ends an epoch`
+  return { block, txs: [], results: [], state: parent.state, closing }
+}
+
+function sameValidators(a: readonly Validator[] | undefined, b: readonly Validator[] | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b
+  return (
+    a.length === b.length && a.every(({ id, publicKey }, i) => id === b[i]?.id && Buffer.compare(publicKey, b[i].publicKey) === 0)
+  )
 }

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
 import { sign } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
-import { makeBlock, signingBytes } from '@ringwall/consensus'
+import { decodeCertificate, makeBlock, signingBytes } from '@ringwall/consensus'
+import { CONFLICT_FILE } from './conflict.ts'
 import { encodeStatus } from './sync-codec.ts'
 import { TestRing, until, word } from './test-ring.ts'
 
@@ -21,13 +25,26 @@ test('two certificates for one height, signed by more than a third, stop the led
     const certificate = { kind: 'finalize' as const, round: forged.round, digest: forged.digest, signatures }
     await ring.kill('n4')
     const liar = ring.network.join('n4')
-    liar.onRequest('sync', async () => encodeStatus({ height, digest: forged.digest, certificate }))
+    liar.onRequest('sync', async () => encodeStatus({ epoch: 0, height, digest: forged.digest, certificate, closing: [] }))
     await until('it has stopped', () => ring.lines.some((line) => /n1 warn LEDGER HALTED/.test(line)))
     await assert.rejects(ledger!.submit(word('more'), 5000), { code: 'LEDGER_HALTED' })
     const accused = ledger!.status().evidence.map(({ validator }) => validator)
     assert.ok(accused.length >= 2, accused.join())
     assert.ok(accused.every((validator) => validator !== 'n1'))
     assert.equal(ledger!.status().height, height)
+    await until('the proof is kept', () => existsSync(join(ring.directory('n1'), CONFLICT_FILE)))
+    const proof = JSON.parse(await readFile(join(ring.directory('n1'), CONFLICT_FILE), 'utf8'))
+    assert.equal(proof.height, height)
+    assert.ok(accused.every((validator) => proof.signedBoth.includes(validator)))
+    const kept = proof.certificates.map(({ bytes }: { bytes: string }) => decodeCertificate(Buffer.from(bytes, 'base64')))
+    assert.deepEqual(
+      kept.map(({ digest }: { digest: string }) => digest),
+      [real.block.digest, forged.digest],
+    )
+    await ring.kill('n1')
+    const again = await ring.open('n1')
+    assert.match(again.status().halted ?? '', /proves two histories/)
+    await assert.rejects(again.submit(word('after'), 5000), { code: 'LEDGER_HALTED' })
   } finally {
     await ring.close()
   }

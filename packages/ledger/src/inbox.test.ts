@@ -3,10 +3,15 @@ import { test } from 'node:test'
 import { Inbox } from './inbox.ts'
 
 const limits = { queuedMax: 10, queuedBytesMax: 100, perSecond: 10, bytesPerSecond: 1000, burstSeconds: 2 }
+function inboxOf(...peers: readonly string[]): Inbox {
+  const inbox = new Inbox(limits)
+  for (const peer of peers) inbox.add(peer)
+  return inbox
+}
 const message = (size: number) => new Uint8Array(size)
 
 test('a peer that floods loses its own messages, and the next peer in turn is heard at once', () => {
-  const inbox = new Inbox(['flooder', 'honest'], limits)
+  const inbox = inboxOf('flooder', 'honest')
   for (let i = 0; i < 1000; i++) inbox.push('flooder', message(1), 5)
   assert.equal(inbox.waiting, 10)
   assert.equal(inbox.push('honest', message(1), 5), true)
@@ -18,7 +23,7 @@ test('a peer that floods loses its own messages, and the next peer in turn is he
 })
 
 test('a peer has its budget back after a while, and not more than its burst', () => {
-  const inbox = new Inbox(['p'], limits)
+  const inbox = inboxOf('p')
   const pushAll = (atMs: number) => {
     let taken = 0
     for (let i = 0; i < 100; i++) {
@@ -34,9 +39,21 @@ test('a peer has its budget back after a while, and not more than its burst', ()
 })
 
 test('bytes are bounded as messages are, and a stranger has no queue', () => {
-  const inbox = new Inbox(['p'], limits)
+  const inbox = inboxOf('p')
   assert.equal(inbox.push('p', message(60), 1), true)
   assert.equal(inbox.push('p', message(60), 1), false)
   assert.equal(inbox.push('stranger', message(1), 1), false)
   assert.equal(inbox.waiting, 1)
+})
+
+test('who leaves takes its messages along, and comes back with an empty queue', () => {
+  const inbox = inboxOf('p', 'q')
+  inbox.push('p', message(1), 1)
+  inbox.push('q', message(2), 1)
+  inbox.remove('p')
+  assert.equal(inbox.push('p', message(1), 1), false)
+  inbox.add('p')
+  assert.equal(inbox.waiting, 1)
+  assert.equal(inbox.take()?.from, 'q')
+  assert.equal(inbox.take(), undefined)
 })

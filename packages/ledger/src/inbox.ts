@@ -27,15 +27,23 @@ export class Inbox {
   #ring: string[] = []
   #waiting = 0
 
-  /** Only `peers` have a queue: what others send is dropped. */
-  constructor(peers: readonly string[], limits: InboxLimits) {
+  constructor(limits: InboxLimits) {
     this.#limits = limits
-    for (const peer of peers) {
-      const tokens = limits.perSecond * limits.burstSeconds
-      const byteTokens = limits.bytesPerSecond * limits.burstSeconds
-      this.#queues.set(peer, { messages: [], bytes: 0, tokens, byteTokens, refilledAtMs: 0, dropped: 0 })
-    }
-    this.#ring = [...this.#queues.keys()]
+  }
+
+  /** Only peers that were added have a queue: what others send is dropped. */
+  add(peer: string): void {
+    if (this.#queues.has(peer)) return
+    const { perSecond, bytesPerSecond, burstSeconds } = this.#limits
+    const [tokens, byteTokens] = [perSecond * burstSeconds, bytesPerSecond * burstSeconds]
+    this.#queues.set(peer, { messages: [], bytes: 0, tokens, byteTokens, refilledAtMs: 0, dropped: 0 })
+    this.#ring.push(peer)
+  }
+
+  remove(peer: string): void {
+    this.#waiting -= this.#queues.get(peer)?.messages.length ?? 0
+    this.#queues.delete(peer)
+    this.#ring = this.#ring.filter((id) => id !== peer)
   }
 
   get waiting(): number {

@@ -1,10 +1,20 @@
-/** What this validator has signed and seen since the last final block, so that a restart contradicts none of it. */
+/**
+ * What this validator has signed and seen since the last final block, so that a restart contradicts none of it: a file for each
+ * epoch. Every node has that of its tip's epoch, also one that does not vote: it is how a node knows that its folder is whole.
+ */
+import { existsSync } from 'node:fs'
+import { readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { decodeJournalRecord, encodeJournalRecord, type JournalRecord } from '@ringwall/consensus'
 import { openLog, type RecordLog } from '@ringwall/store'
 import { describeFinding } from './block-log.ts'
 
-export const JOURNAL_FILE = 'votes.log'
+const NAME = /^votes(?:-(\d{1,15}))?\.log$/
+
+function fileOf(directory: string, epoch: number): string {
+  return join(directory, epoch === 0 ? 'votes.log' : `votes-${epoch}.log`)
+}
+
 /** Compacted when it holds more records than this, or more bytes. */
 const RECORDS_MAX = 2048
 const BYTES_MAX: number = 8 * 1024 * 1024
@@ -29,10 +39,23 @@ export class Journal {
     this.#bytes = log.bytes
   }
 
-  static async open(directory: string): Promise<Journal> {
+  static exists(directory: string, epoch: number): boolean {
+    return existsSync(fileOf(directory, epoch))
+  }
+
+  /** Those of epochs before `epoch` bind nobody any more. */
+  static async removeBefore(directory: string, epoch: number): Promise<void> {
+    for (const name of await readdir(directory)) {
+      const match = NAME.exec(name)
+      if (match !== null && Number(match[1] ?? 0) < epoch) await unlink(join(directory, name)).catch(() => {})
+    }
+  }
+
+  /** Creates it, durably, if need be. */
+  static async open(directory: string, epoch: number): Promise<Journal> {
     const restored: JournalRecord[] = []
     let unreadable = false
-    const log = await openLog(join(directory, JOURNAL_FILE), {
+    const log = await openLog(fileOf(directory, epoch), {
       onRecord: (payload) => {
         if (unreadable) return
         try {

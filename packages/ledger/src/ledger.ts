@@ -8,27 +8,31 @@
  * A peer may send anything: its messages wait in its own bounded queue, its statements are verified by the voter, its
  * blocks by hash link and certificate, its transactions by the application.
  */
-import type { Block, Certificate, Effect, Message, Scheme, VoterEvent } from '@ringwall/consensus'
-import { decodeMessage, encodeMessage, faultsOf, genesisBlock, quorumOf, type Voter } from '@ringwall/consensus'
+import type { Block, Certificate, Effect, Evidence, Message, Proposal, Vote, VoterEvent } from '@ringwall/consensus'
+import { decodeMessage, encodeMessage, faultsOf, quorumOf, type Voter } from '@ringwall/consensus'
 import type { DirectoryLock } from '@ringwall/store'
 import type { BlockLog } from './block-log.ts'
 import type { BlockRecord } from './block-record.ts'
-import { Malformed } from './bytes.ts'
+import { Malformed, u32 } from './bytes.ts'
 import { CatchUp } from './catch-up.ts'
-import { Chain, type Executed } from './chain.ts'
+import { Chain, type Executed, type Execution } from './chain.ts'
+import { CONFLICT_FILE, hasConflict, keepConflict } from './conflict.ts'
+import { type Epoch, type Epochs, isAlone, voterFor } from './epochs.ts'
 import { LedgerError } from './errors.ts'
 import { Inbox } from './inbox.ts'
-import type { Journal } from './journal.ts'
+import { Journal, roundOf } from './journal.ts'
 import { LateStates } from './late-states.ts'
+import { endForgetting } from './marks.ts'
 import { Mempool } from './mempool.ts'
-import type { LedgerOptions } from './options.ts'
+import { DEFAULTS, type LedgerOptions } from './options.ts'
 import {
-  encodePayload,
   PAYLOAD_BYTES_MAX,
   PAYLOAD_OVERHEAD_BYTES,
   PAYLOAD_TXS_MAX,
   TX_BYTES_MAX,
   TX_OVERHEAD_BYTES,
+  type Validator,
+  validatorsBytesMax,
 } from './payload.ts'
 import { Peers } from './peers.ts'
 import { sha256 } from './scheme.ts'
@@ -59,11 +63,10 @@ import {
   RUN_BYTES_SOFT,
   type TipStatus,
 } from './sync-codec.ts'
-import type { Application, Committed, FinalBlock, Ledger, LedgerStatus } from './types.ts'
+import type { Application, BlockContext, Committed, EvidenceStatement, FinalBlock, Ledger, LedgerStatus } from './types.ts'
 
 /** A proposer's clock may be ahead of this node's by so much. */
 const AHEAD_MS_MAX = 5000
-export const DEFAULTS = { roundMs: 1000, heartbeatMs: 5000, syncMs: 1000 } as const
 const ASK_MS = 3000
 const FIRST_HEARTBEAT_MS = 150
 /** Of `roundMs`: how long a leader gives its parent to become final by itself. Less than a round waits for its leader. */
@@ -104,25 +107,33 @@ const AVOIDED_MS = 30_000
 const REPLAYED_BLOCKS_MAX = 50_000
 
 /** First byte of a message on the `consensus` channel. */
-const TAG = { voter: 0, tx: 1 } as const
+const TAG = { voter: 0, tx: 1, tip: 2 } as const
+const EPOCH_BYTES = 4
+/** Messages of the epoch to come that are kept until this node is in it. */
+const EARLY_MAX = 512
+const EARLY_BYTES_MAX: number = 8 * 1024 * 1024
+/** Validators that an application may add in one block, for the room that a leader leaves. */
+const ADDED_MAX = 64
 
 /** What `openLedger` found on disk and made ready. */
 export interface LedgerParts<S> {
   readonly options: LedgerOptions<S>
-  readonly scheme: Scheme
   readonly lock: DirectoryLock
   readonly blocks: BlockLog
+  readonly epochs: Epochs
+  /** Of the tip's children. */
+  readonly epoch: Epoch
+  /** Of `epoch`. */
   readonly journal: Journal
   readonly chain: Chain<S>
-  readonly voter: Voter
-  readonly self: number
+  /** Undefined for a node that follows. */
+  readonly voter: Voter | undefined
   readonly repairs: readonly string[]
   readonly submissions: Submissions
   /** This validator may have signed what it no longer knows of, in rounds up to this one: it says nothing in them. */
   readonly silentThroughRound: number
   /** Nothing is known of what this validator ever signed: it listens first, see `#wake`. */
   readonly isBlank: boolean
-  readonly verifyCertificate: (certificate: Certificate) => boolean
   /** The newest on disk. */
   readonly snapshot: SnapshotFile | undefined
 }
@@ -130,7 +141,10 @@ export interface LedgerParts<S> {
 export class LedgerShell<S> implements Ledger<S> {
   readonly #parts: LedgerParts<S>
   readonly #application: Application<S>
-  readonly #validators: readonly string[]
+  #epoch: Epoch
+  #validators: readonly string[] = []
+  #voter: Voter | undefined
+  #journal: Journal
   readonly #now: () => number
   readonly #log: (level: 'info' | 'warn', line: string) => void
   readonly #heartbeatMs: number
@@ -146,6 +160,8 @@ export class LedgerShell<S> implements Ledger<S> {
   /** The last block whose consequences are visible: on disk, not only final. */
   #visible: Executed<S>
   #visibleProof: Certificate | undefined
+  /** Between the visible block and the block that its proof names. */
+  #visibleClosing: readonly Block[] = []
   /** Proof of the last final block, on disk or on the way there. */
   #tipProof: Certificate | undefined
   #certifiedAtMs: number | undefined
@@ -170,6 +186,11 @@ export class LedgerShell<S> implements Ledger<S> {
   #unjudged: Block[] = []
   readonly #fetching = new Set<string>()
   #draining = false
+  /** The epoch has ended, and the next has not begun here yet. */
+  #handingOver = false
+  /** Of the next epoch, from peers that are in it already. */
+  #early: { readonly from: string; readonly payload: Uint8Array }[] = []
+  #earlyBytes = 0
   #handlers = new Set<(block: FinalBlock<S>) => void>()
   #evidence: { readonly validator: string; readonly kind: 'votes' | 'proposals'; readonly round: number }[] = []
   #silentThroughRound: number
@@ -188,26 +209,31 @@ export class LedgerShell<S> implements Ledger<S> {
     const { options } = parts
     this.#parts = parts
     this.#application = options.application
-    this.#validators = options.genesis.validators.map(({ id }) => id)
+    this.#epoch = parts.epoch
+    this.#validators = parts.epoch.validators.map(({ id }) => id)
+    this.#voter = parts.voter
+    this.#journal = parts.journal
     this.#now = options.now ?? Date.now
     this.#log = options.log ?? (() => {})
     this.#heartbeatMs = options.heartbeatMs ?? DEFAULTS.heartbeatMs
     this.#openedAtMs = this.#now()
     const countMax = options.mempoolCountMax ?? MEMPOOL_COUNT_MAX
     this.#mempool = new Mempool({ countMax, bytesMax: options.mempoolBytesMax ?? MEMPOOL_BYTES_MAX })
-    const others = this.#validators.filter((id) => id !== options.self)
-    this.#peers = new Peers(others, () => options.fabric.links())
-    this.#inbox = new Inbox(others, INBOX)
-    this.#requests = new Inbox(others, REQUESTS)
+    this.#peers = new Peers(() => options.fabric.links())
+    this.#inbox = new Inbox(INBOX)
+    this.#requests = new Inbox(REQUESTS)
     this.#silentThroughRound = parts.silentThroughRound
     this.#asleep = parts.isBlank
     this.#visible = parts.chain.tip
     this.#tipProof = parts.blocks.tip.certificate
     this.#visibleProof = this.#tipProof
+    this.#visibleClosing = parts.blocks.tip.closing ?? []
     this.#catchUp = new CatchUp({
       ask: (peer, request) => this.#ask(peer, request),
       tip: () => parts.chain.tip.block,
-      verifyCertificate: parts.verifyCertificate,
+      certifies: (record) => parts.epochs.certifies(record),
+      epoch: () => ({ number: parts.epochs.current.number, height: parts.epochs.current.base.height }),
+      endEpoch: (boundary) => void parts.epochs.end(boundary),
       install: (snapshot, anchor) => this.#install(snapshot, anchor),
       monotonicMs: () => performance.now(),
       progress: (height, bytes, ofBytes) => this.#showProgress(height, bytes, ofBytes),
@@ -219,6 +245,7 @@ export class LedgerShell<S> implements Ledger<S> {
       directory: options.directory,
       application: options.application,
       blocks: parts.blocks,
+      epochs: parts.epochs,
       everyBlocks: options.snapshotBlocks ?? SNAPSHOT_BLOCKS,
       everyBytes: SNAPSHOT_BYTES,
       keepBlocks: options.keepBlocks,
@@ -232,8 +259,15 @@ export class LedgerShell<S> implements Ledger<S> {
     fabric.onMessage('consensus', (from, payload) => this.#receive(from, payload))
     fabric.onRequest('sync', (from, payload) => this.#answer(from, payload))
     fabric.onLink(({ id, connected }) => {
-      if (connected && this.#peers.has(id)) this.#greet(id)
+      this.#peers.refresh()
+      if (connected) this.#greet(id)
     })
+    if (hasConflict(this.#parts.options.directory)) {
+      this.#halt(
+        `${CONFLICT_FILE} in ${this.#parts.options.directory} proves two histories of this ring: find out which one is true, then move the file away and start again`,
+      )
+      return
+    }
     const syncMs = this.#parts.options.syncMs ?? DEFAULTS.syncMs
     this.#tick = setInterval(() => this.#onTick(), syncMs)
     for (const id of this.#peers.connected()) this.#greet(id)
@@ -248,6 +282,8 @@ export class LedgerShell<S> implements Ledger<S> {
       round: this.#round,
       digest: block.digest,
       root: this.#application.root(state),
+      epoch: this.#epoch.number,
+      role: this.#voter === undefined ? 'follower' : 'validator',
       timestampMs: block.timestampMs,
       certifiedAtMs: this.#certifiedAtMs,
       lag: Math.max(0, this.#peers.highest() - block.height),
@@ -262,7 +298,8 @@ export class LedgerShell<S> implements Ledger<S> {
       snapshotHeight: this.#snapshots.latest?.height ?? 0,
       evidence: [...this.#evidence],
       repairs: this.#parts.repairs,
-      votes: !this.#asleep && this.#silentThroughRound !== Number.POSITIVE_INFINITY,
+      halted: this.#stopped?.code === 'LEDGER_HALTED' ? this.#stopped.message : undefined,
+      votes: this.#voter !== undefined && !this.#asleep && this.#silentThroughRound !== Number.POSITIVE_INFINITY,
     }
   }
 
@@ -292,7 +329,7 @@ export class LedgerShell<S> implements Ledger<S> {
     }
     const committed = this.#parts.submissions.wait(id, startedMs, timeoutMs, () => this.#noQuorum(timeoutMs))
     if (added === 'added') {
-      for (const peer of this.#peers.ids) this.#sendTx(peer, own)
+      for (const peer of this.#validators) this.#sendTx(peer, own)
       this.#onWaiting()
     }
     return committed
@@ -310,18 +347,22 @@ export class LedgerShell<S> implements Ledger<S> {
     return { block: record.block, txs: chain.txsOf(record.block), certificate }
   }
 
+  validatorsAt(height: number): readonly Validator[] {
+    return this.#parts.epochs.at(height).validators
+  }
+
   async stateAt(height: number): Promise<{ readonly state: S; readonly proof: Uint8Array } | undefined> {
     const records = await this.#proofOf(height)
     if (records === undefined) return undefined
     const held = this.#late.get(height)
-    if (held !== undefined) return { state: held, proof: encodeStateProof(records) }
+    if (held !== undefined) return { state: held, proof: encodeStateProof(this.#parts.epochs.boundaries, records) }
     // One at a time: executing again is work, whoever asks for it.
     const replay = this.#replaying.then(() => this.#replayTo(height))
     this.#replaying = replay.then(
       () => {},
       () => {},
     )
-    return { state: await replay, proof: encodeStateProof(records) }
+    return { state: await replay, proof: encodeStateProof(this.#parts.epochs.boundaries, records) }
   }
 
   /** The blocks after `height` up to the first that is certified. */
@@ -337,18 +378,18 @@ export class LedgerShell<S> implements Ledger<S> {
   }
 
   async #replayTo(height: number): Promise<S> {
-    const { blocks, options, verifyCertificate } = this.#parts
+    const { blocks, epochs, options } = this.#parts
     let from: { readonly height: number; readonly load: () => Promise<Executed<S> | undefined> } | undefined
     for (const { path, height: at } of await snapshotFiles(options.directory)) {
       if (at > height || from !== undefined) continue
       const load = async () => {
-        const loaded = await loadSnapshot(path, this.#application, verifyCertificate)
+        const loaded = await loadSnapshot(path, this.#application, options.genesis, options.privateKey)
         return typeof loaded === 'string' ? undefined : { block: loaded.anchor.block, txs: [], results: [], state: loaded.state }
       }
       from = { height: at, load }
     }
     if (from === undefined && blocks.first === 1) {
-      const block = genesisBlock(options.genesis.ring)
+      const block = epochs.genesis
       from = { height: 0, load: async () => ({ block, txs: [], results: [], state: this.#application.initial() }) }
     }
     if (from === undefined) throw gone(height, 'the blocks before it are not kept here')
@@ -356,7 +397,8 @@ export class LedgerShell<S> implements Ledger<S> {
       throw gone(height, `${height - from.height} blocks would have to be executed again`)
     const base = await from.load()
     if (base === undefined) throw gone(height, 'the snapshot before it cannot be read')
-    const chain = new Chain(this.#application, (proposer) => this.#validators[proposer] ?? '?', base)
+    const nameOf = (at: number, proposer: number) => epochs.at(at).validators[proposer]?.id ?? '?'
+    const chain = new Chain(this.#application, nameOf, base)
     for (let at = base.block.height + 1; at <= height; at++) {
       const record = await blocks.read(at)
       const executed = record === undefined ? 'it is not kept' : chain.advance(record.block)
@@ -382,7 +424,7 @@ export class LedgerShell<S> implements Ledger<S> {
     if (this.#stopped !== undefined) this.#parts.submissions.failAll(this.#stopped)
     await this.#settling
     await this.#snapshots.stop()
-    await this.#parts.journal.close()
+    await this.#journal.close()
     await this.#parts.blocks.close()
     await this.#parts.lock.release()
   }
@@ -408,20 +450,20 @@ export class LedgerShell<S> implements Ledger<S> {
   // The voter
 
   #post(event: VoterEvent): void {
-    if (this.#stopped !== undefined || this.#asleep) return
+    if (this.#stopped !== undefined || this.#asleep || this.#voter === undefined || this.#handingOver) return
     this.#events.push(event)
     if (this.#stepping) return
     this.#stepping = true
     try {
       for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
-        for (const effect of this.#parts.voter.step(next, this.#now())) this.#perform(effect)
+        for (const effect of this.#voter.step(next, this.#now())) this.#perform(effect)
       }
     } catch (error) {
       this.#halt('the voter failed, which is a defect in Ringwall', error)
     } finally {
       this.#stepping = false
     }
-    this.#round = this.#parts.voter.status().round
+    this.#round = this.#voter.status().round
   }
 
   /**
@@ -430,19 +472,22 @@ export class LedgerShell<S> implements Ledger<S> {
    */
   #wake(isNew: boolean): void {
     this.#asleep = false
-    if (!isNew) {
+    if (isNew) void endForgetting(this.#parts.options.directory)
+    else {
       this.#silentThroughRound = Number.POSITIVE_INFINITY
-      this.#log(
-        'warn',
-        'this validator’s folder was empty and the ring is not new: it does not vote until the ring has gone on without it',
-      )
+      if (this.#voter !== undefined)
+        this.#log(
+          'warn',
+          'this validator’s folder was empty and the ring is not new: it does not vote until the ring has gone on without it',
+        )
     }
     this.#post({ kind: 'start' })
     if (this.#mempool.size > 0) this.#onWaiting()
   }
 
   #perform(effect: Effect): void {
-    if (this.#stopped !== undefined) return
+    // What a voter says after its epoch ended is about closing blocks, and binds nobody.
+    if (this.#stopped !== undefined || this.#handingOver) return
     if (effect.kind === 'persist') this.#persist(effect)
     else if (effect.kind === 'send') this.#afterPersist(() => this.#send(effect.to, effect.message))
     else if (effect.kind === 'timer') this.#setRoundTimer(effect.round, effect.afterMs)
@@ -450,7 +495,7 @@ export class LedgerShell<S> implements Ledger<S> {
     else if (effect.kind === 'verify') this.#judge(effect.block, effect.parent)
     else if (effect.kind === 'finalized') this.#finalize(effect.blocks, effect.certificate)
     else if (effect.kind === 'fetch') void this.#fetch(effect.digest, effect.from)
-    else this.#accuse(effect.evidence.validator, effect.evidence.kind, evidenceRound(effect.evidence))
+    else this.#accuse(effect.evidence)
   }
 
   #persist(effect: Extract<Effect, { kind: 'persist' }>): void {
@@ -458,7 +503,7 @@ export class LedgerShell<S> implements Ledger<S> {
     if (effect.record.kind === 'proposal') this.#parts.chain.learn(effect.record.proposal.block)
     this.#persisted += 1
     const mark = this.#persisted
-    this.#lastPersist = this.#parts.journal.append(effect.record)
+    this.#lastPersist = this.#journal.append(effect.record)
     this.#lastPersist.then(
       () => {
         this.#durable = mark
@@ -484,15 +529,15 @@ export class LedgerShell<S> implements Ledger<S> {
 
   #send(to: 'all' | number, message: Message): void {
     if (this.#stopped !== undefined || this.#isSilenced(message)) return
-    const bytes = Buffer.concat([Buffer.from([TAG.voter]), encodeMessage(message)])
-    const peers = to === 'all' ? this.#peers.ids : [this.#validators[to] ?? '']
+    const bytes = Buffer.concat([Buffer.from([TAG.voter]), u32(this.#epoch.number), encodeMessage(message)])
+    const peers = to === 'all' ? this.#validators : [this.#validators[to] ?? '']
     for (const peer of peers) if (this.#peers.has(peer)) this.#parts.options.fabric.send(peer, 'consensus', bytes)
   }
 
   #isSilenced(message: Message): boolean {
     const through = this.#silentThroughRound
     if (through === 0) return false
-    const { self } = this.#parts
+    const self = this.#validators.indexOf(this.#parts.options.self)
     if (message.kind === 'vote') return message.vote.signer === self && message.vote.round <= through
     if (message.kind === 'proposal') {
       return message.proposal.block.proposer === self && message.proposal.block.round <= through
@@ -544,7 +589,8 @@ export class LedgerShell<S> implements Ledger<S> {
     const wait = Math.max(0, dueMs - this.#now())
     this.#heartbeat = setTimeout(
       () => {
-        const linked = this.#peers.connected().length + 1 >= quorumOf(this.#validators.length)
+        const linked =
+          this.#peers.connected().filter((id) => this.#validators.includes(id)).length + 1 >= quorumOf(this.#validators.length)
         if (this.#now() >= dueMs || (first && linked)) this.#propose(true)
         else this.#armHeartbeat(dueMs)
       },
@@ -565,7 +611,7 @@ export class LedgerShell<S> implements Ledger<S> {
   #propose(evenEmpty: boolean): void {
     const proposal = this.#proposal
     if (proposal === undefined || this.#stopped !== undefined) return
-    const { chain, self } = this.#parts
+    const { chain, options } = this.#parts
     const parent = chain.execute(proposal.parent.digest)
     if (parent.kind !== 'executed') {
       if (parent.kind === 'unknown') void this.#fetch(parent.digest, proposal.parent.proposer)
@@ -573,19 +619,36 @@ export class LedgerShell<S> implements Ledger<S> {
     }
     const timestampMs = Math.max(this.#now(), proposal.parent.timestampMs + 1)
     const height = proposal.parent.height + 1
-    const context = { height, timestampMs, proposer: this.#validators[self] ?? '' }
-    const candidates = this.#mempool.candidates(CANDIDATES_MAX, PAYLOAD_BYTES_MAX, chain.pendingIds(proposal.parent.digest))
-    if (candidates.length === 0 && !evenEmpty) return
-    const offered = candidates.map(({ tx }) => tx)
-    const room = PAYLOAD_BYTES_MAX - PAYLOAD_OVERHEAD_BYTES - TX_OVERHEAD_BYTES * Math.min(offered.length, PAYLOAD_TXS_MAX)
-    const chosen = offered.length === 0 ? [] : this.#application.prepare(parent.executed.state, offered, context, room)
-    const taken = new Set(chosen)
-    for (const { id, tx } of candidates) if (!taken.has(tx)) this.#mempool.defer(id)
-    if (chosen.length === 0 && !evenEmpty) return
+    const context = { height, timestampMs, proposer: options.self }
+    const { executed } = parent
+    // An epoch that has ended wants nothing but its end to be final, and does not wait for a heartbeat.
+    const chosen = chain.ends(executed) ? [] : this.#choose(executed, context)
+    if (chosen.length === 0 && !evenEmpty && !chain.ends(executed)) return
+    const payload = chain.compose(executed, chosen, context)
+    if (payload === undefined || payload.length > PAYLOAD_BYTES_MAX) {
+      this.#log(
+        'warn',
+        `a block of ${chosen.length} transactions that were chosen as valid is not: nothing is proposed in round ${proposal.round}`,
+      )
+      return
+    }
     this.#proposal = undefined
     clearTimeout(this.#heartbeat)
-    const payload = encodePayload({ root: this.#application.root(parent.executed.state), txs: chosen })
     this.#post({ kind: 'proposed', round: proposal.round, payload, timestampMs })
+  }
+
+  /** Waiting transactions that are valid on top of `parent`, in the order in which they take effect. */
+  #choose(parent: Executed<S>, context: BlockContext): readonly Uint8Array[] {
+    const { chain } = this.#parts
+    const candidates = this.#mempool.candidates(CANDIDATES_MAX, PAYLOAD_BYTES_MAX, chain.pendingIds(parent.block.digest))
+    if (candidates.length === 0) return []
+    const offered = candidates.map(({ tx }) => tx)
+    const taken = TX_OVERHEAD_BYTES * Math.min(offered.length, PAYLOAD_TXS_MAX)
+    const room = PAYLOAD_BYTES_MAX - PAYLOAD_OVERHEAD_BYTES - validatorsBytesMax(this.#validators.length + ADDED_MAX) - taken
+    const chosen = this.#application.prepare(parent.state, offered, context, room)
+    const held = new Set(chosen)
+    for (const { id, tx } of candidates) if (!held.has(tx)) this.#mempool.defer(id)
+    return chosen
   }
 
   /** Something waits to be ordered. */
@@ -621,7 +684,13 @@ export class LedgerShell<S> implements Ledger<S> {
     if (execution.kind === 'invalid' && this.#peers.mayWarn(proposer, performance.now())) {
       this.#log('warn', `${proposer} proposed an invalid block in round ${block.round}: ${execution.reason}`)
     }
-    this.#post({ kind: 'verified', digest: block.digest, valid: execution.kind === 'executed' })
+    this.#onJudged(block, execution)
+  }
+
+  #onJudged({ digest }: Block, execution: Execution<S>): void {
+    this.#post({ kind: 'verified', digest, valid: execution.kind === 'executed' })
+    // The end of an epoch is work for whoever leads next.
+    if (execution.kind === 'executed' && this.#parts.chain.ends(execution.executed)) this.#post({ kind: 'pending' })
   }
 
   #judgeAgain(): void {
@@ -630,29 +699,41 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#unjudged = []
     for (const block of waiting) {
       const execution = chain.execute(block.digest)
-      if (execution.kind !== 'unknown')
-        this.#post({ kind: 'verified', digest: block.digest, valid: execution.kind === 'executed' })
+      if (execution.kind !== 'unknown') this.#onJudged(block, execution)
       else if (block.height > chain.tip.block.height) this.#unjudged.push(block)
     }
     this.#offer()
   }
 
-  #accuse(validator: number, kind: 'votes' | 'proposals', round: number): void {
+  #accuse(evidence: Evidence): void {
+    const round = evidenceRound(evidence)
+    if (!this.#name(evidence.validator, evidence.kind, round)) return
+    const statements = { first: statementOf(evidence.first), second: statementOf(evidence.second) }
+    const validator = this.#validators[evidence.validator] ?? ''
+    this.#parts.options.onEvidence?.({ validator, epoch: this.#epoch.number, round, ...statements })
+  }
+
+  /** False when that was known. */
+  #name(validator: number, kind: Evidence['kind'], round: number): boolean {
     const name = this.#validators[validator] ?? `validator ${validator}`
-    if (this.#evidence.length >= EVIDENCE_MAX) return
-    if (this.#evidence.some((known) => known.validator === name && known.kind === kind && known.round === round)) return
+    if (this.#evidence.length >= EVIDENCE_MAX) return false
+    if (this.#evidence.some((known) => known.validator === name && known.kind === kind && known.round === round)) return false
     this.#evidence.push({ validator: name, kind, round })
     this.#log('warn', `${name} signed two contradicting ${kind} in round ${round}: it is faulty or compromised`)
+    return true
   }
 
   // Final blocks
 
-  /** Blocks already final are skipped: the voter and catching up may both bring them. Resolves once all are visible. */
-  #finalize(blocks: readonly Block[], certificate: Certificate, certificates?: ReadonlyMap<string, Certificate>): Promise<void> {
+  /**
+   * Blocks already final are skipped: the voter and catching up may both bring them. `certificate` is of the last of `blocks`
+   * or, when that one ends an epoch, of the last of `closing`. Resolves once all are visible.
+   */
+  #finalize(blocks: readonly Block[], certificate: Certificate, closing?: readonly Block[]): Promise<void> {
     const { chain, blocks: log } = this.#parts
     const fresh: Executed<S>[] = []
     const records: BlockRecord[] = []
-    for (const block of blocks) {
+    for (const [i, block] of blocks.entries()) {
       const tip = chain.tip.block
       if (block.height <= tip.height) {
         if (block.height === tip.height && block.digest !== tip.digest) this.#conflict(certificate, 'this node')
@@ -678,40 +759,124 @@ export class LedgerShell<S> implements Ledger<S> {
         this.#mempool.remove(id)
         this.#landing.add(id)
       }
-      const proof = certificates?.get(block.digest) ?? (certificate.digest === block.digest ? certificate : undefined)
-      records.push({ block, certificate: proof })
+      if (executed.next !== undefined) {
+        // The voter's own blocks say what closed the epoch; they are no part of what follows.
+        records.push({ block, certificate, closing: closing ?? blocks.slice(i + 1) })
+        break
+      }
+      records.push({ block, certificate: certificate.digest === block.digest ? certificate : undefined })
     }
-    if (fresh.length === 0 || this.#stopped !== undefined) return this.#settling
+    const last = records.at(-1)
+    if (last === undefined || this.#stopped !== undefined) return this.#settling
     this.#tipProof = certificate
-    const onDisk = Promise.all([log.append(records), this.#lastPersist])
+    const next = last.closing === undefined ? undefined : this.#endEpoch(last)
+    const persisted = this.#lastPersist
+    const append =
+      next === undefined ? Promise.all([log.append(records), persisted]) : this.#appendBoundary(records, next, persisted)
+    append.catch(() => {})
     // Kept in a chain, so that a block is visible after its parent, whatever the order of answers from the disk.
     this.#settling = this.#settling.then(async () => {
       try {
-        await onDisk
+        await append
       } catch (error) {
         return this.#halt((error as Error).message, error)
       }
-      for (const executed of fresh) this.#settle(executed, certificate)
+      if (next !== undefined) this.#enter(next)
+      for (const [i, executed] of fresh.entries()) this.#settle(executed, certificate, records[i] as BlockRecord)
+      if (next !== undefined) await this.#begin(next)
       this.#afterBlocks()
     })
     return this.#settling
   }
 
-  #settle(executed: Executed<S>, certificate: Certificate): void {
+  // Epochs
+
+  /** The voter says no more: all that matters is final. */
+  #endEpoch(boundary: BlockRecord): Epoch {
+    this.#hush()
+    return this.#parts.epochs.end(boundary)
+  }
+
+  #hush(): void {
+    this.#handingOver = true
+    this.#events = []
+    this.#proposal = undefined
+    this.#unjudged = []
+    clearTimeout(this.#roundTimer)
+    clearTimeout(this.#heartbeat)
+    clearTimeout(this.#carry)
+  }
+
+  /**
+   * The next epoch's journal is on disk before the block that begins it. So whatever a crash leaves behind, a folder whose
+   * blocks reach into an epoch and that has no journal of it is one that has forgotten, and a new validator is never mistaken for
+   * such.
+   */
+  async #appendBoundary(records: readonly BlockRecord[], next: Epoch, persisted: Promise<void>): Promise<void> {
+    await persisted
+    const journal = await Journal.open(this.#parts.options.directory, next.number)
+    await this.#parts.blocks.append(records)
+    const ended = this.#journal
+    this.#journal = journal
+    await ended.close()
+    await Journal.removeBefore(this.#parts.options.directory, next.number)
+  }
+
+  #enter(epoch: Epoch): void {
+    const { options } = this.#parts
+    this.#epoch = epoch
+    this.#validators = epoch.validators.map(({ id }) => id)
+    this.#outbox = []
+    this.#log(
+      'info',
+      `epoch ${epoch.number} begins after block ${epoch.base.height}: ${this.#validators.join(', ')} agree from here on`,
+    )
+    if (this.#voter !== undefined && !this.#validators.includes(options.self))
+      this.#log('info', 'this node is no validator any more: it follows the others')
+  }
+
+  /** The voter of the epoch that was entered. */
+  async #begin(epoch: Epoch): Promise<void> {
+    const { options, blocks, chain } = this.#parts
+    if (isAlone(epoch, options.self)) {
+      this.#silentThroughRound = 0
+      void endForgetting(options.directory)
+    }
+    const restored = this.#journal.restored.filter((record) => roundOf(record) > blocks.tip.block.round)
+    for (const record of restored) if (record.kind === 'proposal') chain.learn(record.proposal.block)
+    try {
+      this.#voter = voterFor(epoch, options, blocks.tip, restored)
+    } catch (error) {
+      this.#voter = undefined
+      this.#log('warn', (error as Error).message)
+    }
+    this.#handingOver = false
+    this.#post({ kind: 'start' })
+    const early = this.#early
+    this.#early = []
+    this.#earlyBytes = 0
+    for (const { from, payload } of early) this.#handle(from, payload)
+    if (!this.#draining) this.#drain()
+  }
+
+  #settle(executed: Executed<S>, certificate: Certificate, record: BlockRecord): void {
     const { block, txs, results } = executed
+    if (this.#asleep) this.#wake(false)
     this.#visible = executed
     this.#visibleProof = certificate
+    this.#visibleClosing = record.closing ?? []
     this.#late.add(executed)
     this.#certifiedAtMs = this.#now()
     if (this.#silentThroughRound === Number.POSITIVE_INFINITY && block.timestampMs > this.#openedAtMs + AHEAD_MS_MAX) {
       this.#silentThroughRound = block.round
+      void endForgetting(this.#parts.options.directory)
     }
     for (const [i, { id }] of results.entries()) {
       const tx = txs[i]
       this.#landing.delete(id)
       if (tx !== undefined) this.#parts.submissions.settle(sha256(tx), { id, height: block.height, digest: block.digest })
     }
-    this.#snapshots.onVisible(executed, certificate)
+    this.#snapshots.onVisible(executed, record.certificate !== undefined)
     const final: FinalBlock<S> = { ...executed, certificate }
     for (const handler of this.#handlers) {
       try {
@@ -727,7 +892,17 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#recheck()
     this.#judgeAgain()
     if (this.#mempool.size > 0) this.#onWaiting()
-    this.#parts.journal.compact(this.#visible.block.round).catch((error) => this.#halt((error as Error).message, error))
+    this.#announce()
+    this.#journal.compact(this.#visible.block.round).catch((error) => this.#halt((error as Error).message, error))
+  }
+
+  /** Those who follow hear at once that there is something to fetch. */
+  #announce(): void {
+    if (this.#voter === undefined) return
+    const bytes = Buffer.concat([Buffer.from([TAG.tip]), encodeStatus(this.#ownStatus())])
+    for (const peer of this.#peers.connected()) {
+      if (!this.#validators.includes(peer)) this.#parts.options.fabric.send(peer, 'consensus', bytes)
+    }
   }
 
   /** Drops what lapsed or can no longer become valid. The oldest first; all get their turn as the queue moves. */
@@ -755,8 +930,9 @@ export class LedgerShell<S> implements Ledger<S> {
 
   #receive(from: string, payload: Uint8Array): void {
     const atMs = performance.now()
-    if (this.#stopped !== undefined || !this.#peers.has(from)) return
+    if (this.#stopped !== undefined || !this.#isPeer(from)) return
     this.#peers.heard(from, atMs)
+    this.#inbox.add(from)
     if (this.#peers.isMuted(from, atMs)) return
     if (payload.length > MESSAGE_BYTES_MAX) {
       this.#fault(from, `a message of ${payload.length} bytes`)
@@ -771,12 +947,23 @@ export class LedgerShell<S> implements Ledger<S> {
       }
       return
     }
-    if (this.#draining) return
+    if (this.#draining || this.#handingOver) return
     this.#draining = true
     setImmediate(() => this.#drain())
   }
 
+  /** Whoever the fabric has a link with has proved that it is a node of the ring. */
+  #isPeer(id: string): boolean {
+    if (!this.#peers.has(id)) this.#peers.refresh()
+    return this.#peers.has(id)
+  }
+
   #drain(): void {
+    if (this.#handingOver) {
+      this.#draining = false
+      return
+    }
+    this.#draining = true
     for (let taken = 0; taken < SLICE_MESSAGES; taken++) {
       const next = this.#inbox.take()
       if (next === undefined || this.#stopped !== undefined) {
@@ -794,21 +981,54 @@ export class LedgerShell<S> implements Ledger<S> {
       this.#handleTx(from, new Uint8Array(payload.subarray(1)))
       return
     }
-    if (tag !== TAG.voter) {
+    if (tag === TAG.tip) {
+      this.#handleTip(from, payload.subarray(1))
+      return
+    }
+    if (tag !== TAG.voter || payload.length <= 1 + EPOCH_BYTES) {
       this.#fault(from, `a message with tag ${tag}`)
       return
     }
+    const epoch = Buffer.from(payload.buffer, payload.byteOffset, payload.length).readUInt32BE(1)
+    if (epoch !== this.#epoch.number) {
+      this.#handleOther(from, epoch, payload)
+      return
+    }
+    // Nodes that follow have no voice; one that was a validator may not know yet.
+    const signer = this.#validators.indexOf(from)
+    if (signer === -1) return
     let message: Message
     try {
-      message = decodeMessage(new Uint8Array(payload.subarray(1)), sha256)
+      message = decodeMessage(new Uint8Array(payload.subarray(1 + EPOCH_BYTES)), sha256)
     } catch (error) {
       this.#fault(from, (error as Error).message)
       return
     }
-    const { forged } = this.#parts.voter.status()
-    this.#post({ kind: 'message', from: this.#validators.indexOf(from), message })
+    const forged = this.#voter?.status().forged ?? 0
+    this.#post({ kind: 'message', from: signer, message })
     // Checking a signature is what costs: who sends bad ones again and again is not listened to.
-    if (this.#parts.voter.status().forged > forged) this.#fault(from, `a ${message.kind} that its signer did not sign`)
+    if ((this.#voter?.status().forged ?? 0) > forged) this.#fault(from, `a ${message.kind} that its signer did not sign`)
+  }
+
+  /** Whoever is in another epoch learns how far this node is, or this node how far it is. */
+  #handleOther(from: string, epoch: number, payload: Uint8Array): void {
+    if (
+      epoch === this.#epoch.number + 1 &&
+      this.#early.length < EARLY_MAX &&
+      this.#earlyBytes + payload.length <= EARLY_BYTES_MAX
+    ) {
+      this.#early.push({ from, payload })
+      this.#earlyBytes += payload.length
+    }
+    if (this.#peers.mayTell(from, performance.now())) void this.#exchange(from)
+  }
+
+  #handleTip(from: string, payload: Uint8Array): void {
+    try {
+      this.#meetStatus(from, parseStatus(payload))
+    } catch (error) {
+      this.#fault(from, (error as Error).message)
+    }
   }
 
   #handleTx(from: string, tx: Uint8Array): void {
@@ -836,6 +1056,7 @@ export class LedgerShell<S> implements Ledger<S> {
   }
 
   #sendTx(peer: string, tx: Uint8Array): void {
+    if (!this.#peers.has(peer)) return
     this.#parts.options.fabric.send(peer, 'consensus', Buffer.concat([Buffer.from([TAG.tx]), tx]))
   }
 
@@ -843,6 +1064,10 @@ export class LedgerShell<S> implements Ledger<S> {
 
   #onTick(): void {
     if (this.#stopped !== undefined) return
+    for (const gone of this.#peers.refresh()) {
+      this.#inbox.remove(gone)
+      this.#requests.remove(gone)
+    }
     for (const id of this.#peers.connected()) void this.#exchange(id)
     this.#recheck()
     const atMs = performance.now()
@@ -853,7 +1078,7 @@ export class LedgerShell<S> implements Ledger<S> {
       if (!entry.local || entry.sentAtMs > atMs - RESEND_MS) continue
       if (resent++ === RESENT_MAX) break
       entry.sentAtMs = atMs
-      for (const peer of this.#peers.ids) this.#sendTx(peer, entry.tx)
+      for (const peer of this.#validators) this.#sendTx(peer, entry.tx)
     }
     if (stuck) this.#onWaiting()
   }
@@ -861,6 +1086,7 @@ export class LedgerShell<S> implements Ledger<S> {
   #greet(id: string): void {
     if (this.#stopped !== undefined) return
     void this.#exchange(id)
+    if (!this.#validators.includes(id)) return
     for (const { tx, local } of this.#mempool.candidates(RESENT_MAX, MESSAGE_BYTES_MAX, new Set())) {
       if (local) this.#sendTx(id, tx)
     }
@@ -873,9 +1099,9 @@ export class LedgerShell<S> implements Ledger<S> {
   }
 
   #ownStatus(): TipStatus {
-    const { block } = this.#visible
-    const certificate = this.#visibleProof
-    return { height: block.height, digest: block.digest, certificate }
+    const { height, digest } = this.#visible.block
+    const { number: epoch } = this.#parts.epochs.at(height)
+    return { epoch, height, digest, certificate: this.#visibleProof, closing: this.#visibleClosing }
   }
 
   async #exchange(peer: string): Promise<void> {
@@ -910,7 +1136,15 @@ export class LedgerShell<S> implements Ledger<S> {
       this.#fault(peer, 'a height that its certificate cannot have')
       return
     }
-    if (!this.#parts.verifyCertificate(certificate)) {
+    const { epochs } = this.#parts
+    const epoch = epochs.at(height)
+    if (theirs.epoch > epochs.current.number) {
+      // Nothing to check it by: what led to that epoch is asked for, and believed step by step.
+      void this.#catchUpFrom(peer, false)
+      return
+    }
+    // Who agreed once may have lost their keys since: they are believed about their own epoch alone.
+    if (theirs.epoch !== epoch.number || !epoch.verifies(certificate)) {
       this.#fault(peer, 'a status whose certificate does not verify')
       return
     }
@@ -920,12 +1154,13 @@ export class LedgerShell<S> implements Ledger<S> {
     }
     if (this.#asleep) this.#wake(false)
     this.#peers.reached(peer, height)
-    void this.#catchUpFrom(peer)
+    void this.#catchUpFrom(peer, true)
   }
 
-  async #catchUpFrom(peer: string): Promise<void> {
+  async #catchUpFrom(peer: string, isProven: boolean): Promise<void> {
     const before = this.#visible.block.height
-    const behind = this.#peers.highest() - before
+    // A height in an epoch that is not known here is a claim.
+    const behind = isProven ? this.#peers.highest() - before : 0
     // A ledger that has blocks of its own would lose them to a snapshot: it takes one only when much is missing.
     const seeksSnapshot = behind > (before === 0 ? SNAPSHOT_AHEAD_NEW : SNAPSHOT_AHEAD)
     const atMs = performance.now()
@@ -960,18 +1195,37 @@ export class LedgerShell<S> implements Ledger<S> {
     const root = this.#application.root(restored)
     if (root !== anchor.root)
       throw new Malformed(`a snapshot whose state is ${root.slice(0, 16)}…, not ${anchor.root.slice(0, 16)}…`)
-    const { blocks, chain, options } = this.#parts
+    const { blocks, chain, epochs, options } = this.#parts
     const { height } = anchor.block
     if (this.#stopped !== undefined || chain.tip.block.height >= height) return
-    const file = await writeSnapshot(options.directory, records, [state])
+    const file = await writeSnapshot(options.directory, epochs.boundaries, records, [state])
     await this.#settling
     if (this.#stopped !== undefined || chain.tip.block.height >= height) return
+    const epoch = epochs.at(height + 1)
+    const changes = epoch.number !== this.#epoch.number
+    if (changes) {
+      this.#hush()
+      // As in a hand-over: the journal of the epoch is there before its blocks are.
+      try {
+        const journal = await Journal.open(options.directory, epoch.number)
+        await this.#lastPersist
+        await this.#journal.close()
+        this.#journal = journal
+      } catch (error) {
+        return this.#halt((error as Error).message, error)
+      }
+    }
     chain.restart({ block: anchor.block, txs: [], results: [], state: restored })
     this.#snapshots.adopt(file)
     try {
       await blocks.restart(anchor.block)
     } catch (error) {
       return this.#halt((error as Error).message, error)
+    }
+    if (changes) {
+      await Journal.removeBefore(options.directory, epoch.number)
+      this.#enter(epoch)
+      await this.#begin(epoch)
     }
     this.#log('info', `took over the state after block ${height} from a snapshot of ${state.length} bytes`)
     await this.#applyFetched(records.slice(1), anchor.certificate)
@@ -983,13 +1237,15 @@ export class LedgerShell<S> implements Ledger<S> {
 
   async #applyFetched(records: readonly BlockRecord[], certificate: Certificate): Promise<void> {
     const last = records.at(-1)
+    if (this.#handingOver) await this.#settling
     if (last === undefined || this.#stopped !== undefined) return
     // Only the last one's was verified; it proves those before it.
     const done = this.#finalize(
       records.map(({ block }) => block),
       certificate,
+      last.closing,
     )
-    if (this.#stopped === undefined && this.#parts.chain.tip.block.digest === last.block.digest) {
+    if (last.closing === undefined && this.#stopped === undefined && this.#parts.chain.tip.block.digest === last.block.digest) {
       this.#post({ kind: 'synced', block: last.block, certificate })
     }
     await done
@@ -1037,6 +1293,8 @@ export class LedgerShell<S> implements Ledger<S> {
   async #answer(from: string, payload: Uint8Array): Promise<Uint8Array> {
     const atMs = performance.now()
     if (this.#stopped !== undefined) throw this.#stopped
+    if (!this.#isPeer(from)) throw new LedgerError('LEDGER_CONFIG', `${from} is no peer`)
+    this.#requests.add(from)
     if (!this.#requests.push(from, payload, atMs)) throw new LedgerError('LEDGER_HALTED', 'too many requests')
     this.#requests.take()
     this.#peers.heard(from, atMs)
@@ -1058,7 +1316,19 @@ export class LedgerShell<S> implements Ledger<S> {
       const piece = latest?.height === request.height ? await readStatePiece(latest, request.offset, PIECE_BYTES_MAX) : undefined
       return piece ?? new Uint8Array(0)
     }
+    if (request.kind === 'epochs') return this.#serving.inTurn(from, async () => this.#boundariesFrom(request.from))
     return this.#serving.inTurn(from, () => this.#readRun(request.from, request.count))
+  }
+
+  #boundariesFrom(epoch: number): { readonly answer: Uint8Array; readonly cost: number } {
+    const run: BlockRecord[] = []
+    let bytes = 0
+    for (const record of this.#parts.epochs.boundaries.slice(epoch, epoch + RUN_BLOCKS_MAX)) {
+      if (bytes >= RUN_BYTES_SOFT) break
+      run.push(record)
+      bytes += record.block.payload.length
+    }
+    return { answer: encodeRun(run), cost: run.length }
   }
 
   async #readRun(from: number, count: number): Promise<{ readonly answer: Uint8Array; readonly cost: number }> {
@@ -1073,20 +1343,32 @@ export class LedgerShell<S> implements Ledger<S> {
     return { answer: encodeRun(run), cost: run.length }
   }
 
-  /** Two certificates for two histories: more validators lie than the ring can stand. Who signed both is named. */
+  /**
+   * Two certificates for two histories: more validators lie than the ring can stand. Who signed both is named, and both are kept
+   * on disk, for people to judge by: the ledger stays stopped until they did.
+   */
   #conflict(certificate: Certificate, source: string): void {
     if (this.#stopped !== undefined) return
     const own = this.#tipProof
-    if (
-      own !== undefined &&
-      own.round === certificate.round &&
-      own.kind === certificate.kind &&
-      own.digest !== certificate.digest
-    ) {
+    const { height } = this.#parts.chain.tip.block
+    if (own !== undefined) {
       const ours = new Set(own.signatures.map(({ signer }) => signer))
-      for (const { signer } of certificate.signatures) if (ours.has(signer)) this.#accuse(signer, 'votes', certificate.round)
+      const both = certificate.signatures.filter(({ signer }) => ours.has(signer)).map(({ signer }) => signer)
+      const isOneRound = own.round === certificate.round && own.kind === certificate.kind && own.digest !== certificate.digest
+      if (isOneRound) for (const signer of both) this.#name(signer, 'votes', certificate.round)
+      const names = both.map((signer) => this.#validators[signer] ?? `validator ${signer}`)
+      const conflict = {
+        height,
+        epoch: this.#epoch.number,
+        validators: this.#validators,
+        signedBoth: names,
+        own,
+        other: certificate,
+      }
+      keepConflict(this.#parts.options.directory, conflict).catch((error: Error) =>
+        this.#log('warn', `the proof of two histories cannot be kept: ${error.message}`),
+      )
     }
-    const height = this.#parts.chain.tip.block.height
     this.#halt(
       `two certificates contradict each other at or after height ${height} (the other one from ${source}): more than a third of the validators lie`,
     )
@@ -1095,6 +1377,12 @@ export class LedgerShell<S> implements Ledger<S> {
 
 function refused(code: string, reason: string): LedgerError {
   return new LedgerError('TX_REFUSED', `the transaction is refused (${code}): ${reason}`, { refusal: { code, reason } })
+}
+
+function statementOf(statement: Vote | Proposal): EvidenceStatement {
+  const { signature } = statement
+  if ('block' in statement) return { kind: 'proposal', digest: statement.block.digest, signature }
+  return { kind: statement.kind, digest: statement.digest, signature }
 }
 
 function gone(height: number, why: string): LedgerError {

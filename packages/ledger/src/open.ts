@@ -1,56 +1,53 @@
 /** Opens a ledger: reads what is on disk, verifies it, rebuilds the state by executing it, and starts the voter. */
-import { createPublicKey } from 'node:crypto'
-import { existsSync } from 'node:fs'
-import { unlink } from 'node:fs/promises'
+import type { KeyObject } from 'node:crypto'
 import { join } from 'node:path'
-import { type Certificate, genesisBlock, Voter, type VoterConfig, verifyCertificate } from '@ringwall/consensus'
-import { lockDirectory, syncDirectory } from '@ringwall/store'
+import { lockDirectory } from '@ringwall/store'
 import { BLOCKS_FILE, BlockLog } from './block-log.ts'
 import { Chain } from './chain.ts'
+import { Epochs, isAlone, selfIndex, voterFor } from './epochs.ts'
 import { LedgerError } from './errors.ts'
-import { JOURNAL_FILE, Journal, roundOf } from './journal.ts'
-import { DEFAULTS, LedgerShell } from './ledger.ts'
+import { Journal, roundOf } from './journal.ts'
+import { LedgerShell } from './ledger.ts'
+import { hasForgotten, rememberForgetting, takeFirstStart } from './marks.ts'
 import type { LedgerOptions } from './options.ts'
-import { ed25519Scheme, sha256 } from './scheme.ts'
+import { sha256 } from './scheme.ts'
 import { loadSnapshot, removeSnapshot, type SnapshotFile, snapshotFiles } from './snapshot-file.ts'
 import { Submissions } from './submissions.ts'
 import type { Application, Genesis, Ledger } from './types.ts'
 
 /**
- * Resolves once the state is rebuilt from disk and this validator takes part; what the ring did meanwhile is fetched
+ * Resolves once the state is rebuilt from disk and this node takes part; what the ring did meanwhile is fetched
  * from peers afterwards. Corruption on disk is told by `status().repairs` and `options.log`.
  *
  * @throws {LedgerError} `LEDGER_CONFIG`, `LEDGER_CORRUPT`, `LEDGER_WRONG_RING`; {StoreLocked} when another process has
  * the directory.
  */
 export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S>> {
-  const { genesis, application, directory } = options
-  const self = selfIndex(genesis, options)
-  const scheme = ed25519Scheme(genesis, options.privateKey)
-  const config: VoterConfig = {
-    ring: genesis.ring,
-    validators: genesis.validators.length,
-    self,
-    roundMs: options.roundMs ?? DEFAULTS.roundMs,
-    heartbeatMs: options.heartbeatMs ?? DEFAULTS.heartbeatMs,
-  }
-  const first = genesisBlock(config.ring)
-  const proves = (certificate: Certificate) => verifyCertificate(config, scheme, certificate)
-  const solo = genesis.validators.length === 1
+  const { genesis, application, directory, privateKey } = options
+  // Before anything is locked or changed.
+  selfIndex(new Epochs(genesis, privateKey).current, options.self, privateKey)
   const lock = await lockDirectory(directory)
   const closing: (() => Promise<void>)[] = [() => lock.release()]
   try {
-    const onCorrupt = options.onCorrupt ?? (solo ? 'refuse' : 'keep-prefix')
-    const { found, repairs: unread } = await newestSnapshot(directory, application, proves)
+    const { found, repairs: unread } = await newestSnapshot(directory, application, genesis, privateKey)
+    const epochs = found?.epochs ?? new Epochs(genesis, privateKey)
     const proof = found?.file.records ?? []
-    const blocks = await BlockLog.open({ directory, genesis: first, proof, onCorrupt, verifyCertificate: proves })
+    const blocks = await BlockLog.open({ directory, epochs, proof, self: options.self, onCorrupt: options.onCorrupt })
     closing.unshift(() => blocks.close())
-    // Blocks without a journal are a backup, or what is left of a validator: what it signed since is not known.
-    const isJournalGone = blocks.tip.certificate !== undefined && !existsSync(join(directory, JOURNAL_FILE))
-    const journal = await Journal.open(directory)
+    const { block: tip, certificate } = blocks.tip
+    const epoch = epochs.at(tip.height + 1)
+    const solo = isAlone(epoch, options.self)
+    // Blocks without a journal are a backup, or what is left of a node: what it signed since is not known.
+    const isJournalGone = certificate !== undefined && !Journal.exists(directory, epoch.number)
+    // An empty folder is that of a node that never spoke, or of one that lost its disk: only the first may speak at once.
+    const isEmpty = certificate === undefined && !Journal.exists(directory, epoch.number)
+    const isUnknown = isEmpty && !solo && !(await takeFirstStart(directory))
+    // Said on disk before anything else is: half of a ledger fetched anew must not pass for a whole one.
+    if (!solo && (blocks.lost || isJournalGone || isUnknown)) await rememberForgetting(directory)
+    const journal = await Journal.open(directory, epoch.number)
     closing.unshift(() => journal.close())
-    const nameOf = (proposer: number) => genesis.validators[proposer]?.id ?? '?'
-    const begin = { block: proof[0]?.block ?? first, state: found?.state ?? application.initial() }
+    const nameOf = (height: number, proposer: number) => epochs.at(height).validators[proposer]?.id ?? '?'
+    const begin = { block: proof[0]?.block ?? epochs.genesis, state: found?.state ?? application.initial() }
     const chain = new Chain(application, nameOf, { ...begin, txs: [], results: [] })
     const submissions = new Submissions(() => performance.now())
     await blocks.replay(begin.block.height + 1, (block) => {
@@ -69,38 +66,37 @@ export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S
     })
     const repairs = [...unread, ...blocks.repairs, ...journal.repairs]
     for (const line of repairs) options.log?.('warn', line)
-    const { block, certificate } = blocks.tip
-    const restored = journal.restored.filter((record) => roundOf(record) > block.round)
+    const restored = journal.restored.filter((record) => roundOf(record) > tip.round)
     // Bodies that this validator voted for: it has to judge what is built on them, and others may have lost theirs.
     for (const record of restored) if (record.kind === 'proposal') chain.learn(record.proposal.block)
     const fresh = certificate === undefined && restored.length === 0
-    const voter = fresh
-      ? new Voter(config, scheme, first)
-      : Voter.restore(config, scheme, certificate === undefined ? undefined : { block, certificate }, restored)
-    const silentThroughRound = solo || !(blocks.lost || journal.lost || isJournalGone) ? 0 : Number.POSITIVE_INFINITY
-    if (silentThroughRound > 0) {
+    const forgot = !solo && hasForgotten(directory)
+    const isSilent = !solo && (blocks.lost || journal.lost || isJournalGone || (forgot && !fresh))
+    if (isSilent) await rememberForgetting(directory)
+    const isBlank = forgot && !isSilent
+    const voter = voterFor(epoch, options, blocks.tip, restored)
+    if (isSilent && voter !== undefined) {
       options.log?.(
         'warn',
         'this validator no longer knows all that it signed: it does not vote until the ring has gone on without it',
       )
     }
-    // An empty folder is that of a validator that never spoke, or of one that lost its disk: only the first may speak at once.
-    const isBlank = !solo && fresh && silentThroughRound === 0 && !(await takeFirstStart(directory))
-    const parts = {
+    await Journal.removeBefore(directory, epoch.number)
+    const shell = new LedgerShell({
       options,
-      scheme,
       lock,
       blocks,
+      epochs,
+      epoch,
       journal,
       chain,
       voter,
-      self,
       repairs,
       submissions,
-      silentThroughRound,
+      silentThroughRound: isSilent ? Number.POSITIVE_INFINITY : 0,
       isBlank,
-    }
-    const shell = new LedgerShell({ ...parts, verifyCertificate: proves, snapshot: found?.file })
+      snapshot: found?.file,
+    })
     shell.start()
     return shell
   } catch (error) {
@@ -113,44 +109,18 @@ export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S
 async function newestSnapshot<S>(
   directory: string,
   application: Application<S>,
-  isGood: (certificate: Certificate) => boolean,
+  genesis: Genesis,
+  privateKey: KeyObject,
 ): Promise<{
-  readonly found: { readonly file: SnapshotFile; readonly state: S } | undefined
+  readonly found: { readonly file: SnapshotFile; readonly state: S; readonly epochs: Epochs } | undefined
   readonly repairs: readonly string[]
 }> {
   const repairs: string[] = []
   for (const { path } of await snapshotFiles(directory)) {
-    const loaded = await loadSnapshot(path, application, isGood)
+    const loaded = await loadSnapshot(path, application, genesis, privateKey)
     if (typeof loaded !== 'string') return { found: loaded, repairs }
     repairs.push(`${path} is of no use and was removed: ${loaded}`)
     await removeSnapshot(path)
   }
   return { found: undefined, repairs }
-}
-
-/** An empty file that says: never opened. Whoever makes a validator puts it into its empty folder. */
-export const FIRST_START_FILE = 'first-start'
-
-/** The mark counts once, and is gone from the disk before anything is signed. */
-async function takeFirstStart(directory: string): Promise<boolean> {
-  try {
-    await unlink(join(directory, FIRST_START_FILE))
-  } catch {
-    return false
-  }
-  await syncDirectory(directory)
-  return true
-}
-
-function selfIndex(genesis: Genesis, options: Pick<LedgerOptions<never>, 'self' | 'privateKey'>): number {
-  const ids = genesis.validators.map(({ id }) => id)
-  if (new Set(ids).size !== ids.length) throw new LedgerError('LEDGER_CONFIG', 'two validators of the genesis have one id')
-  const index = ids.indexOf(options.self)
-  if (index === -1) {
-    throw new LedgerError('LEDGER_CONFIG', `${options.self} is not a validator of this ring: ${ids.join(', ')}`)
-  }
-  const { x } = createPublicKey(options.privateKey).export({ format: 'jwk' })
-  const expected = Buffer.from(genesis.validators[index]?.publicKey ?? []).toString('base64url')
-  if (x !== expected) throw new LedgerError('LEDGER_CONFIG', `the private key is not that of ${options.self} in the genesis`)
-  return index
 }

@@ -1,19 +1,21 @@
 /** What a ledger is opened with. */
 import type { KeyObject } from 'node:crypto'
 import type { Fabric } from '@ringwall/fabric'
-import type { Application, Genesis } from './types.ts'
+import type { Application, Genesis, LedgerEvidence } from './types.ts'
 
 /** The part of the fabric that the ledger uses: channels `consensus` and `sync` are its own. */
 export type LedgerFabric = Pick<Fabric, 'send' | 'request' | 'onMessage' | 'onRequest' | 'onLink' | 'links'>
+
+export const DEFAULTS = { roundMs: 1000, heartbeatMs: 5000, syncMs: 1000 } as const
 
 export interface LedgerOptions<S> {
   /** The ledger's own directory: created if need be, locked while it is open. */
   readonly directory: string
   readonly application: Application<S>
   readonly genesis: Genesis
-  /** This node's id: one of the validators of `genesis`. */
+  /** This node's id. It votes while it is one of the ring's validators, and follows them otherwise. */
   readonly self: string
-  /** Ed25519; its public half is this validator's in `genesis`. */
+  /** Ed25519; its public half is what the ring knows this node by. */
   readonly privateKey: KeyObject
   /** Started and stopped by its owner. Open the ledger before the fabric starts, or messages are missed (and asked for again). */
   readonly fabric: LedgerFabric
@@ -30,11 +32,13 @@ export interface LedgerOptions<S> {
   readonly snapshotBlocks?: number
   /** Blocks kept on disk before the tip, once two snapshots stand after older ones; all unless given. */
   readonly keepBlocks?: number
+  /** Met once for each lie that is found: it can be shown to anybody. */
+  readonly onEvidence?: (evidence: LedgerEvidence) => void
   readonly mempoolCountMax?: number
   readonly mempoolBytesMax?: number
   /**
    * What to do about corrupt blocks on disk: `refuse` to start and change nothing, or keep the file aside, go on with
-   * the good blocks before the corruption and fetch the rest from peers. A ring of one refuses unless told otherwise;
+   * the good blocks before the corruption and fetch the rest from peers. A validator that is alone refuses unless told otherwise;
    * others fetch.
    */
   readonly onCorrupt?: 'refuse' | 'keep-prefix'

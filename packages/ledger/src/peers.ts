@@ -1,4 +1,4 @@
-/** What is known of the other validators: links, when they were last heard, how far they are, how they behave. */
+/** What is known of the other nodes, validators or not: links, when they were last heard, how far they are, how they behave. */
 import type { LedgerFabric } from './options.ts'
 
 interface Peer {
@@ -8,6 +8,7 @@ interface Peer {
   faults: number
   faultsAtMs: number
   warnedAtMs: number
+  toldAtMs: number
 }
 
 /** A peer not heard for this long is not counted as reachable, whatever its link says. */
@@ -16,18 +17,35 @@ const SILENCE_MS = 5000
 const FAULTS_MAX = 100
 const FORGIVEN_PER_SECOND = 5
 const WARN_EVERY_MS = 10_000
+const TELL_EVERY_MS = 200
 
 export class Peers {
-  readonly ids: readonly string[]
-  readonly #peers: ReadonlyMap<string, Peer>
+  readonly #peers = new Map<string, Peer>()
   readonly #links: LedgerFabric['links']
 
-  /** Times are of one monotonic clock, milliseconds. */
-  constructor(ids: readonly string[], links: LedgerFabric['links']) {
-    this.ids = ids
+  /** Whom the fabric has a link for is a peer. Times are of one monotonic clock, milliseconds. */
+  constructor(links: LedgerFabric['links']) {
     this.#links = links
-    const fresh = () => ({ height: 0, heardAtMs: -Infinity, faults: 0, faultsAtMs: 0, warnedAtMs: -Infinity })
-    this.#peers = new Map(ids.map((id) => [id, fresh()]))
+    this.refresh()
+  }
+
+  /** Meets peers that are new, and forgets those that are gone. Answers with the latter. */
+  refresh(): readonly string[] {
+    const linked = new Set(this.#links().map(({ id }) => id))
+    const gone = [...this.#peers.keys()].filter((id) => !linked.has(id))
+    for (const id of gone) this.#peers.delete(id)
+    for (const id of linked) {
+      if (this.#peers.has(id)) continue
+      this.#peers.set(id, {
+        height: 0,
+        heardAtMs: -Infinity,
+        faults: 0,
+        faultsAtMs: 0,
+        warnedAtMs: -Infinity,
+        toldAtMs: -Infinity,
+      })
+    }
+    return gone
   }
 
   has(id: string): boolean {
@@ -75,6 +93,14 @@ export class Peers {
     const peer = this.#peers.get(id)
     if (peer === undefined || peer.warnedAtMs > atMs - WARN_EVERY_MS) return false
     peer.warnedAtMs = atMs
+    return true
+  }
+
+  /** True at most once in a while a peer: whoever is in another epoch is told how far this node is, and not for each message. */
+  mayTell(id: string, atMs: number): boolean {
+    const peer = this.#peers.get(id)
+    if (peer === undefined || peer.toldAtMs > atMs - TELL_EVERY_MS) return false
+    peer.toldAtMs = atMs
     return true
   }
 

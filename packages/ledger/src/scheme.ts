@@ -2,7 +2,7 @@
 import { createHash, createPublicKey, hash, type KeyObject, sign, verify } from 'node:crypto'
 import type { Digest, Scheme } from '@ringwall/consensus'
 import { LedgerError } from './errors.ts'
-import type { Genesis } from './types.ts'
+import type { Validator } from './payload.ts'
 
 const PUBLIC_KEY_BYTES = 32
 /** Signatures known to be good that are remembered: votes come back inside certificates. */
@@ -13,8 +13,8 @@ export function sha256(bytes: Uint8Array): Digest {
 }
 
 /** @throws {LedgerError} `LEDGER_CONFIG` when a key is not an Ed25519 key. */
-export function ed25519Scheme(genesis: Genesis, privateKey: KeyObject | undefined): Scheme {
-  const keys = genesis.validators.map(({ id, publicKey }) => publicKeyOf(id, publicKey))
+export function ed25519Scheme(validators: readonly Validator[], privateKey: KeyObject | undefined): Scheme {
+  const keys = validators.map(({ id, publicKey }) => publicKeyOf(id, publicKey))
   if (privateKey !== undefined && (privateKey.type !== 'private' || privateKey.asymmetricKeyType !== 'ed25519')) {
     throw new LedgerError('LEDGER_CONFIG', 'the private key is not an Ed25519 private key')
   }

@@ -1,21 +1,23 @@
 /**
  * A state with its proof, as a file and on the wire. The proof is a run of blocks: the first is the one after which the
  * state stood, the second commits to the state's root, and the last has a certificate that by hash links certifies them all.
+ * Who had to sign it follows from the blocks that ended epochs, from the genesis on.
  *
- *     file = "ringwall-snapshot 01\n" proof (sized) state, its length (6 bytes) SHA-256 of all before (32 bytes)
+ *     file = "ringwall-snapshot 02\n" boundaries (sized) proof (sized) state, its length (6 bytes) SHA-256 of all before (32 bytes)
  */
-import { createHash } from 'node:crypto'
+import { createHash, type KeyObject } from 'node:crypto'
 import { constants, open, readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Block, Certificate } from '@ringwall/consensus'
 import { replaceFile } from '@ringwall/store'
 import { type BlockRecord, proves } from './block-record.ts'
-import { Malformed, sized, u48 } from './bytes.ts'
+import { Malformed, Reader, sized, u48 } from './bytes.ts'
+import { Epochs } from './epochs.ts'
 import { parsePayload } from './payload.ts'
-import { encodeRun, parseRun } from './sync-codec.ts'
-import type { Application } from './types.ts'
+import { encodeRun, parseRecords, parseRun } from './sync-codec.ts'
+import type { Application, Genesis } from './types.ts'
 
-const MAGIC = Buffer.from('ringwall-snapshot 01\n')
+const MAGIC = Buffer.from('ringwall-snapshot 02\n')
 const FILE_MODE = 0o600
 const HASH_BYTES = 32
 const LENGTH_BYTES = 6
@@ -50,7 +52,7 @@ export function anchorOf(records: readonly BlockRecord[]): Anchor {
       throw new Malformed(`block ${block.height} of a snapshot’s proof does not follow the one before it`)
     }
   }
-  if (!proves(last.certificate, last.block)) throw new Malformed('a snapshot’s certificate is for another block')
+  if (!proves(last)) throw new Malformed('a snapshot’s certificate is for another block')
   return { block: first.block, root: parsePayload(second.block.payload).root, certificate: last.certificate }
 }
 
@@ -66,12 +68,14 @@ export interface SnapshotFile {
 /** Writes durably and as a whole; pieces of the state are asked for one by one. */
 export async function writeSnapshot(
   directory: string,
+  boundaries: readonly BlockRecord[],
   records: readonly BlockRecord[],
   state: Iterable<Uint8Array>,
 ): Promise<SnapshotFile> {
   const { block } = anchorOf(records)
   const path = join(directory, `snapshot-${block.height}.bin`)
-  const head = Buffer.concat([MAGIC, sized(encodeRun(records))])
+  const before = boundaries.filter((boundary) => boundary.block.height < (records.at(-1)?.block.height ?? 0))
+  const head = Buffer.concat([MAGIC, sized(encodeRun(before)), sized(encodeRun(records))])
   let stateBytes = 0
   async function* parts(): AsyncGenerator<Uint8Array> {
     const hash = createHash('sha256').update(head)
@@ -95,31 +99,34 @@ function breath(): Promise<void> {
 }
 
 /** @throws {Malformed} When the file is not a whole snapshot. Who signed its certificate is not checked here. */
-export async function readSnapshot(path: string): Promise<Snapshot & { readonly file: SnapshotFile }> {
+export async function readSnapshot(
+  path: string,
+): Promise<Snapshot & { readonly file: SnapshotFile; readonly boundaries: readonly BlockRecord[] }> {
   const handle = await open(path, constants.O_RDONLY)
   let bytes: Buffer
   try {
     const { size } = await handle.stat()
-    if (size > STATE_BYTES_MAX + PROOF_BYTES_MAX) throw new Malformed(`a snapshot of ${size} bytes`)
+    if (size > STATE_BYTES_MAX + 2 * PROOF_BYTES_MAX) throw new Malformed(`a snapshot of ${size} bytes`)
     bytes = await handle.readFile()
   } finally {
     await handle.close()
   }
   const end = bytes.length - HASH_BYTES
-  if (end < MAGIC.length + 4 + LENGTH_BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC))
+  if (end < MAGIC.length + 8 + LENGTH_BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC))
     throw new Malformed('it does not begin as a snapshot')
   if (!createHash('sha256').update(bytes.subarray(0, end)).digest().equals(bytes.subarray(end))) {
     throw new Malformed('its bytes do not match its hash')
   }
-  const stateOffset = MAGIC.length + 4 + bytes.readUInt32BE(MAGIC.length)
   const stateEnd = end - LENGTH_BYTES
-  if (stateOffset > stateEnd) throw new Malformed('its proof is longer than the file')
-  const records = parseRun(bytes.subarray(MAGIC.length + 4, stateOffset))
+  const reader = new Reader(bytes.subarray(MAGIC.length, stateEnd))
+  const boundaries = parseRecords(reader.sized(PROOF_BYTES_MAX))
+  const records = parseRun(reader.sized(PROOF_BYTES_MAX))
+  const stateOffset = stateEnd - reader.left
   const stateBytes = bytes.readUIntBE(stateEnd, LENGTH_BYTES)
   if (stateOffset + stateBytes !== stateEnd) throw new Malformed('its state is not as long as it says')
   const { block } = anchorOf(records)
   const state = bytes.subarray(stateOffset, stateEnd)
-  return { records, state, file: { path, height: block.height, records, stateOffset, stateBytes } }
+  return { boundaries, records, state, file: { path, height: block.height, records, stateOffset, stateBytes } }
 }
 
 /** Is it the name that a ledger gives to a file with a snapshot? */
@@ -160,19 +167,22 @@ export async function removeSnapshot(path: string): Promise<void> {
   await unlink(path).catch(() => {})
 }
 
-/** A file's state, if it holds what its proof says and the proof's certificate is good; else what is wrong. */
+/** A file's state with the epochs before it, if it holds what its proof says and the proof is certified; else what is wrong. */
 export async function loadSnapshot<S>(
   path: string,
   application: Pick<Application<S>, 'restore' | 'root'>,
-  isGood: (certificate: Certificate) => boolean,
-): Promise<{ readonly file: SnapshotFile; readonly anchor: Anchor; readonly state: S } | string> {
+  genesis: Genesis,
+  privateKey: KeyObject | undefined,
+): Promise<{ readonly file: SnapshotFile; readonly anchor: Anchor; readonly state: S; readonly epochs: Epochs } | string> {
   try {
-    const { file, records, state } = await readSnapshot(path)
+    const { file, boundaries, records, state } = await readSnapshot(path)
     const anchor = anchorOf(records)
-    if (!isGood(anchor.certificate)) return 'its certificate does not verify'
+    const epochs = new Epochs(genesis, privateKey)
+    for (const boundary of boundaries) epochs.end(boundary)
+    if (!epochs.certifies(records.at(-1) as BlockRecord)) return 'its certificate does not verify'
     const restored = application.restore(state)
     if (application.root(restored) !== anchor.root) return 'its state is not the one that its proof names'
-    return { file, anchor, state: restored }
+    return { file, anchor, state: restored, epochs }
   } catch (error) {
     return (error as Error).message
   }

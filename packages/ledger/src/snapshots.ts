@@ -3,10 +3,10 @@
  * a later block is certified, which proves the state that it builds on. The two newest stay: the older one is for the day
  * when the newer one rotted.
  */
-import type { Certificate } from '@ringwall/consensus'
 import type { BlockLog } from './block-log.ts'
 import type { BlockRecord } from './block-record.ts'
 import type { Executed } from './chain.ts'
+import type { Epochs } from './epochs.ts'
 import { removeSnapshot, type SnapshotFile, snapshotFiles, writeSnapshot } from './snapshot-file.ts'
 import { RUN_BLOCKS_MAX } from './sync-codec.ts'
 import type { Application } from './types.ts'
@@ -15,6 +15,7 @@ export interface SnapshotsOptions<S> {
   readonly directory: string
   readonly application: Application<S>
   readonly blocks: BlockLog
+  readonly epochs: Epochs
   /** Blocks after which the next snapshot is due. */
   readonly everyBlocks: number
   /** Bytes of blocks after which it is due, however few they are. */
@@ -54,15 +55,15 @@ export class Snapshots<S> {
     this.#pending = undefined
   }
 
-  /** `executed` is final and on disk; `certificate` is its own, or a descendant's. */
-  onVisible(executed: Executed<S>, certificate: Certificate): void {
+  /** `executed` is final and on disk; `isCertified` says whether its record has a certificate. */
+  onVisible(executed: Executed<S>, isCertified: boolean): void {
     if (this.#work !== undefined || this.#stopped) return
     const { block } = executed
     if (this.#pending === undefined) {
       if (this.#isDue(block.height)) this.#pending = executed
       return
     }
-    if (certificate.digest !== block.digest) return
+    if (!isCertified) return
     const base = this.#pending
     this.#pending = undefined
     if (block.height - base.block.height + 1 > RUN_BLOCKS_MAX) return
@@ -91,14 +92,14 @@ export class Snapshots<S> {
   }
 
   async #take({ block, state }: Executed<S>, certifiedHeight: number): Promise<void> {
-    const { directory, application, blocks, keepBlocks } = this.#options
+    const { directory, application, blocks, epochs, keepBlocks } = this.#options
     const records: BlockRecord[] = []
     for (let height = block.height; height <= certifiedHeight; height++) {
       const record = await blocks.read(height)
       if (record === undefined) throw new Error(`block ${height} is not there`)
       records.push(record)
     }
-    this.#latest = await writeSnapshot(directory, records, application.snapshot(state))
+    this.#latest = await writeSnapshot(directory, epochs.boundaries, records, application.snapshot(state))
     this.#bytesAtLatest = blocks.bytes
     const [, older] = await this.#tidy()
     if (keepBlocks === undefined || older === undefined) return

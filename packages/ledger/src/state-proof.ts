@@ -1,14 +1,18 @@
 /**
  * Proof of a state to somebody who was not there: blocks whose first one commits to the state before it, and whose last one a
- * quorum certified. Whoever has the genesis document needs nothing else to check it.
+ * quorum certified, after those that ended epochs, which say who makes up a quorum. Whoever has the genesis document needs
+ * nothing else to check it.
+ *
+ *     proof = boundaries (sized) blocks (sized), each a run of records
  */
-import { verifyCertificate } from '@ringwall/consensus'
-import { type BlockRecord, proves } from './block-record.ts'
-import { Malformed } from './bytes.ts'
+import type { BlockRecord } from './block-record.ts'
+import { Malformed, Reader, sized } from './bytes.ts'
+import { Epochs } from './epochs.ts'
 import { parsePayload } from './payload.ts'
-import { ed25519Scheme } from './scheme.ts'
-import { encodeRun, parseRun } from './sync-codec.ts'
+import { encodeRun, parseRecords, parseRun } from './sync-codec.ts'
 import type { Genesis } from './types.ts'
+
+const BOUNDARIES_MAX = 65_536
 
 /** What a state proof proves: this was the state after block `height`, and these validators said so. */
 export interface ProvenState {
@@ -20,15 +24,22 @@ export interface ProvenState {
   readonly signers: readonly string[]
 }
 
-export function encodeStateProof(records: readonly BlockRecord[]): Uint8Array {
-  return encodeRun(records)
+/** `boundaries` from the genesis on; those that come later are left out. */
+export function encodeStateProof(boundaries: readonly BlockRecord[], records: readonly BlockRecord[]): Uint8Array {
+  const end = records.at(-1)?.block.height ?? 0
+  const before = boundaries.filter(({ block }) => block.height < end)
+  return Buffer.concat([sized(encodeRun(before)), sized(encodeRun(records))])
 }
 
 /** @throws {Malformed} Saying what is wrong with the proof. */
 export function verifyStateProof(genesis: Genesis, bytes: Uint8Array): ProvenState {
+  let boundaries: readonly BlockRecord[]
   let records: readonly BlockRecord[]
   try {
-    records = parseRun(bytes)
+    const reader = new Reader(bytes)
+    boundaries = parseRecords(reader.sized(bytes.length), BOUNDARIES_MAX)
+    records = parseRun(reader.sized(bytes.length))
+    reader.end()
   } catch (error) {
     throw new Malformed(`the blocks cannot be read: ${(error as Error).message}`)
   }
@@ -42,12 +53,13 @@ export function verifyStateProof(genesis: Genesis, bytes: Uint8Array): ProvenSta
       throw new Malformed(`block ${block.height} does not follow the one before it`)
     }
   }
-  const { certificate } = last
-  const config = { ring: genesis.ring, validators: genesis.validators.length }
-  if (!proves(certificate, last.block) || !verifyCertificate(config, ed25519Scheme(genesis, undefined), certificate)) {
+  const epochs = new Epochs(genesis, undefined)
+  for (const boundary of boundaries) epochs.end(boundary)
+  if (!epochs.certifies(last)) {
     throw new Malformed(`the certificate of block ${last.block.height} is not by a quorum of this ring’s validators`)
   }
-  const signers = certificate.signatures.map(({ signer }) => genesis.validators[signer]?.id ?? '?')
+  const { validators } = epochs.at(last.block.height)
+  const signers = last.certificate.signatures.map(({ signer }) => validators[signer]?.id ?? '?')
   const { height, timestampMs, payload } = first.block
   return { height: height - 1, root: parsePayload(payload).root, timestampMs, signers }
 }

@@ -1,6 +1,6 @@
 /**
  * For tests: a ring in one process. The network delivers, delays, loses and cuts as a real one does; the application
- * keeps a list of words, each at most once.
+ * keeps a list of words, each at most once. `plus-ID` and `minus-ID` are words that change the validators.
  */
 import { createHash, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import type { Channel, LinkStatus, MessageHandler, NodeId, RequestHandler } from '@ringwall/fabric'
 import { openLedger } from './open.ts'
 import type { LedgerFabric, LedgerOptions } from './options.ts'
-import type { Application, Genesis, Ledger } from './types.ts'
+import type { Application, Genesis, Ledger, ValidatorSet } from './types.ts'
 
 export interface Words {
   readonly words: ReadonlySet<string>
@@ -199,29 +199,70 @@ export class Network {
   }
 }
 
+const CHANGE = /^(plus|minus)-([a-z0-9]+)$/
+
+/** The words, with validators that they add and remove: at most one change a block. */
+export function changingWords(genesis: Genesis, keyOf: (id: string) => Uint8Array): Application<Words> {
+  const validators = ({ words }: Words): ValidatorSet => {
+    let epoch = 0
+    let set = genesis.validators
+    for (const held of words) {
+      const [, change, id = ''] = CHANGE.exec(held) ?? []
+      if (change === undefined) continue
+      epoch += 1
+      set = change === 'plus' ? [...set, { id, publicKey: keyOf(id) }] : set.filter((validator) => validator.id !== id)
+    }
+    return { epoch, validators: set }
+  }
+  return {
+    ...wordsApplication,
+    check(state, tx, nowMs) {
+      const [, change, id] = CHANGE.exec(text(tx)) ?? []
+      const { validators: set } = validators(state)
+      const isThere = set.some((validator) => validator.id === id)
+      if (change === 'plus' && isThere) return { ok: false, code: 'THERE', reason: 'it is a validator already' }
+      if (change === 'minus' && (!isThere || set.length === 1)) return { ok: false, code: 'NOT_THERE', reason: 'it cannot go' }
+      return wordsApplication.check(state, tx, nowMs)
+    },
+    prepare(state, candidates, context, bytesMax) {
+      let changes = 0
+      const one = candidates.filter((tx) => !CHANGE.test(text(tx)) || changes++ === 0)
+      return wordsApplication.prepare(state, one, context, bytesMax)
+    },
+    validators,
+  }
+}
+
 export class TestRing {
   readonly network = new Network()
   readonly genesis: Genesis
   readonly ids: readonly string[]
   readonly lines: string[] = []
   readonly ledgers = new Map<string, Ledger<Words>>()
+  readonly application: Application<Words>
   readonly #keys: ReadonlyMap<string, KeyObject>
   readonly #root: string
 
-  private constructor(root: string, size: number) {
+  private constructor(root: string, size: number, more: number) {
     this.#root = root
-    this.ids = Array.from({ length: size }, (_, i) => `n${i + 1}`)
-    const pairs = this.ids.map((id) => ({ id, ...generateKeyPairSync('ed25519') }))
+    const ids = Array.from({ length: size + more }, (_, i) => `n${i + 1}`)
+    this.ids = ids.slice(0, size)
+    const pairs = ids.map((id) => ({ id, ...generateKeyPairSync('ed25519') }))
     this.#keys = new Map(pairs.map(({ id, privateKey }) => [id, privateKey]))
     const validators = pairs.map(({ id, publicKey }) => ({
       id,
       publicKey: Buffer.from(publicKey.export({ format: 'jwk' }).x ?? '', 'base64url'),
     }))
-    this.genesis = { ring: createHash('sha256').update(root).digest('hex'), validators }
+    this.genesis = { ring: createHash('sha256').update(root).digest('hex'), validators: validators.slice(0, size) }
+    this.application = changingWords(
+      this.genesis,
+      (id) => validators.find((known) => known.id === id)?.publicKey ?? new Uint8Array(32),
+    )
   }
 
-  static async create(size: number): Promise<TestRing> {
-    return new TestRing(await mkdtemp(join(tmpdir(), 'ringwall-ledger-')), size)
+  /** `more` nodes have keys and are no validators yet. */
+  static async create(size: number, more = 0): Promise<TestRing> {
+    return new TestRing(await mkdtemp(join(tmpdir(), 'ringwall-ledger-')), size, more)
   }
 
   directory(id: string): string {
@@ -237,7 +278,7 @@ export class TestRing {
   async open(id: string, more: Partial<LedgerOptions<Words>> = {}): Promise<Ledger<Words>> {
     const ledger = await openLedger<Words>({
       directory: this.directory(id),
-      application: wordsApplication,
+      application: this.application,
       genesis: this.genesis,
       self: id,
       privateKey: this.privateKey(id),

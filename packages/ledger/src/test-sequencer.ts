@@ -5,7 +5,7 @@
  */
 import { genesisBlock, makeBlock } from '@ringwall/consensus'
 import { LedgerError } from './errors.ts'
-import { encodePayload, PAYLOAD_BYTES_MAX } from './payload.ts'
+import { encodePayload, PAYLOAD_BYTES_MAX, type Validator } from './payload.ts'
 import type { Application, Committed, FinalBlock, Ledger, LedgerStatus } from './types.ts'
 
 const RING = 'sequenced'
@@ -126,6 +126,9 @@ class SequencedLedger<S> implements Ledger<S> {
       digest,
       root: this.#sequencer.root(),
       timestampMs,
+      epoch: 0,
+      role: 'follower',
+      halted: undefined,
       certifiedAtMs: undefined,
       lag: 0,
       validators: 1,
@@ -145,6 +148,10 @@ class SequencedLedger<S> implements Ledger<S> {
 
   state(): S {
     return this.#sequencer.state()
+  }
+
+  validatorsAt(): readonly Validator[] {
+    return [{ id: 'sequencer', publicKey: new Uint8Array(32) }]
   }
 
   submit(tx: Uint8Array): Promise<Committed> {

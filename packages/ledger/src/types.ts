@@ -1,5 +1,6 @@
 /** The words of the ledger: how `ring` meets agreement, and how a node meets the ledger. */
-import type { Block, Certificate, Digest, Evidence } from '@ringwall/consensus'
+import type { Block, Certificate, Digest, Evidence, VoteKind } from '@ringwall/consensus'
+import type { Validator } from './payload.ts'
 
 export type TxId = string
 
@@ -52,6 +53,18 @@ export interface Application<S> {
   snapshot(state: S): Iterable<Uint8Array>
   /** Throws a clear error when the bytes are not a snapshot. */
   restore(snapshot: Uint8Array): S
+  /**
+   * Who agrees on what follows this state. A block after which `epoch` is one more than before hands over to them; it is
+   * unchanged otherwise. Those of the genesis for ever, in epoch 0, when there is no such method.
+   */
+  validators?(state: S): ValidatorSet
+}
+
+export interface ValidatorSet {
+  /** 0 at genesis, one more with each change of the set. */
+  readonly epoch: number
+  /** In the order that gives them their indexes. */
+  readonly validators: readonly Validator[]
 }
 
 /** A final block as users of the ledger see it. */
@@ -76,7 +89,7 @@ export interface Committed {
 export interface Genesis {
   /** Hash of the genesis document: names the ring. */
   readonly ring: string
-  readonly validators: readonly { readonly id: string; readonly publicKey: Uint8Array }[]
+  readonly validators: readonly Validator[]
 }
 
 export interface LedgerStatus {
@@ -89,6 +102,10 @@ export interface LedgerStatus {
   readonly certifiedAtMs: number | undefined
   /** Blocks that peers are known to be ahead. */
   readonly lag: number
+  /** Counts changes of the validators. */
+  readonly epoch: number
+  /** `follower`: verifies and keeps what others agree on, and passes transactions on to them. */
+  readonly role: 'validator' | 'follower'
   readonly validators: number
   readonly quorum: number
   /** Validators heard from lately, this one included. */
@@ -103,8 +120,26 @@ export interface LedgerStatus {
   readonly evidence: readonly { readonly validator: string; readonly kind: Evidence['kind']; readonly round: number }[]
   /** What was found wrong on disk at start, in one line each; empty when nothing was. */
   readonly repairs: readonly string[]
+  /** Why nothing is accepted any more; undefined while all is well. */
+  readonly halted: string | undefined
   /** False while this validator no longer knows what it signed, and so says nothing. */
   readonly votes: boolean
+}
+
+/** Two statements that one validator signed in one round, and that no honest one makes together. */
+export interface LedgerEvidence {
+  readonly validator: string
+  readonly epoch: number
+  readonly round: number
+  readonly first: EvidenceStatement
+  readonly second: EvidenceStatement
+}
+
+/** `digest` is undefined exactly when the validator nullified the round. */
+export interface EvidenceStatement {
+  readonly kind: VoteKind | 'proposal'
+  readonly digest: Digest | undefined
+  readonly signature: Uint8Array
 }
 
 export interface Ledger<S> {
@@ -117,6 +152,8 @@ export interface Ledger<S> {
    */
   submit(tx: Uint8Array, timeoutMs: number): Promise<Committed>
   block(height: number): Promise<FinalBlock<S> | Omit<FinalBlock<S>, 'state' | 'results'> | undefined>
+  /** Those who certify the block at `height`, by their indexes. */
+  validatorsAt(height: number): readonly Validator[]
   /**
    * The state after a block, with its proof for `verifyStateProof`. Late states are at hand; earlier ones are executed again,
    * from the nearest snapshot or from genesis. Undefined when the ring has not certified a later block yet.

@@ -1,11 +1,11 @@
 /** Verifies a ledger without a ring, a network or a key: what an auditor, or an operator before a restore, runs. */
 import { join } from 'node:path'
-import { type Certificate, type Digest, genesisBlock, verifyCertificate } from '@ringwall/consensus'
+import type { Digest } from '@ringwall/consensus'
 import { inspectLog } from '@ringwall/store'
 import { BLOCKS_FILE, Scan } from './block-log.ts'
-import { parseBlockRecord, proves } from './block-record.ts'
+import { parseBlockRecord } from './block-record.ts'
 import { Chain } from './chain.ts'
-import { ed25519Scheme } from './scheme.ts'
+import { Epochs } from './epochs.ts'
 import { type Anchor, loadSnapshot, snapshotFiles } from './snapshot-file.ts'
 import type { Application, Genesis } from './types.ts'
 
@@ -34,21 +34,18 @@ export interface DirectoryVerdict {
  */
 export async function verifyLedgerDirectory<S>(options: VerifyDirectoryOptions<S>): Promise<DirectoryVerdict> {
   const { genesis, application } = options
-  const scheme = ed25519Scheme(genesis, undefined)
-  const config = { ring: genesis.ring, validators: genesis.validators.length }
-  const first = genesisBlock(genesis.ring)
-  const isGood = (certificate: Certificate) => verifyCertificate(config, scheme, certificate)
   const path = join(options.directory, BLOCKS_FILE)
   const problems: string[] = []
-  const snapshots = await readSnapshots(options.directory, application, isGood, problems)
+  const snapshots = await readSnapshots(options.directory, application, genesis, problems)
   const oldest = await firstHeight(path)
   // Blocks before the oldest that is kept are proven by the snapshot that stands for them.
   const base = oldest <= 1 ? undefined : snapshots.findLast(({ anchor }) => anchor.block.height >= oldest - 1)
   if (oldest > 1 && base === undefined)
     problems.push(`${path}: it begins with block ${oldest}, and no good snapshot says what came before`)
-  const begin = { block: base?.anchor.block ?? first, state: base?.state ?? application.initial() }
-  const scan = new Scan(first, base?.anchor.block)
-  const nameOf = (proposer: number) => genesis.validators[proposer]?.id ?? '?'
+  const epochs = base?.epochs ?? new Epochs(genesis, undefined)
+  const begin = { block: base?.anchor.block ?? epochs.genesis, state: base?.state ?? application.initial() }
+  const scan = new Scan(epochs, base?.anchor.block)
+  const nameOf = (height: number, proposer: number) => epochs.at(height).validators[proposer]?.id ?? '?'
   const chain = new Chain(application, nameOf, { ...begin, txs: [], results: [] })
   let certified = chain.tip
   let certificates = 0
@@ -60,7 +57,7 @@ export async function verifyLedgerDirectory<S>(options: VerifyDirectoryOptions<S
       return
     }
     const { block, certificate } = record
-    if (certificate !== undefined && (!proves(certificate, block) || !isGood(certificate))) {
+    if (certificate !== undefined && !epochs.certifies(record)) {
       problems.push(`${path}: block ${block.height}: its certificate does not verify`)
       return
     }
@@ -95,20 +92,21 @@ interface GoodSnapshot<S> {
   readonly path: string
   readonly anchor: Anchor
   readonly state: S
+  readonly epochs: Epochs
 }
 
 /** Newest first; what is wrong with the others is added to `problems`. */
 async function readSnapshots<S>(
   directory: string,
   application: Application<S>,
-  isGood: (certificate: Certificate) => boolean,
+  genesis: Genesis,
   problems: string[],
 ): Promise<readonly GoodSnapshot<S>[]> {
   const good: GoodSnapshot<S>[] = []
   for (const { path } of await snapshotFiles(directory)) {
-    const loaded = await loadSnapshot(path, application, isGood)
+    const loaded = await loadSnapshot(path, application, genesis, undefined)
     if (typeof loaded === 'string') problems.push(`${path}: ${loaded}`)
-    else good.push({ path, anchor: loaded.anchor, state: loaded.state })
+    else good.push({ path, anchor: loaded.anchor, state: loaded.state, epochs: loaded.epochs })
   }
   return good
 }

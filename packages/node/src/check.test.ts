@@ -9,6 +9,7 @@ interface Facts {
   readonly unreachable?: readonly string[]
   readonly lag?: number
   readonly votes?: boolean
+  readonly halted?: string
   readonly repairs?: readonly string[]
   readonly evidence?: readonly { readonly validator: string; readonly kind: string; readonly round: number }[]
   readonly certifiedAgoMs?: number
@@ -44,6 +45,8 @@ function nodeWith(facts: Facts): RunningNode {
         lag,
         syncing: lag > 0,
         mempool: 0,
+        role: 'validator',
+        halted: facts.halted,
         votes,
         repairs,
       }),
@@ -107,6 +110,7 @@ test('each thing that is not well is one line with a fix', async () => {
       'bad',
       /shop: http:\/\/127\.0\.0\.1:3000 cannot connect; its clients get 502/,
     ],
+    [{ halted: 'two certificates contradict each other' }, 'ledger', 'bad', /two certificates contradict/],
     [
       { policyProblem: 'the test x fails: expected deny, got allow' },
       'policy',

@@ -56,7 +56,7 @@ function checkRing(node: RunningNode): readonly CheckFinding[] {
       group: 'ring',
       level: 'bad',
       what: `${validator} signed two different ${kind} in round ${round}: it is faulty or taken over`,
-      fix: `stop ${validator} and re-make it with a new key`,
+      fix: `the ring evicts it; make its machine anew, with a new id and key: ringwall node init`,
     })
   }
   for (const { issuer, count } of node.early.unconfirmedByIssuer(Date.now())) {
@@ -73,10 +73,15 @@ function checkRing(node: RunningNode): readonly CheckFinding[] {
 }
 
 function checkLedger(node: RunningNode): readonly CheckFinding[] {
-  const { height, lag, syncing, mempool, repairs, votes } = node.ledger.status()
+  const { halted, height, lag, syncing, mempool, repairs, role, votes } = node.ledger.status()
   const certifiedAtMs = node.certifiedAtMs()
   const ageMs = certifiedAtMs === undefined ? undefined : Date.now() - certifiedAtMs
   const findings: CheckFinding[] = []
+  if (halted !== undefined) {
+    const fix =
+      'compare the nodes’ ledgers (ringwall ledger show), find out who signed both histories, and see docs/operations.md'
+    findings.push({ group: 'ledger', level: 'bad', what: halted, fix })
+  }
   if (ageMs === undefined) {
     findings.push({
       group: 'ledger',
@@ -94,7 +99,8 @@ function checkLedger(node: RunningNode): readonly CheckFinding[] {
   } else findings.push(ok('ledger', `height ${height}, last certified block ${(ageMs / 1_000).toFixed(1)} s ago`))
   if (lag > 1 || syncing)
     findings.push({ group: 'ledger', level: 'warn', what: `${lag} blocks behind the others; catching up`, fix: null })
-  if (!votes) {
+  if (role === 'follower') findings.push(ok('ledger', 'this node follows the validators; it has no vote of its own'))
+  if (!votes && role === 'validator') {
     findings.push({
       group: 'ledger',
       level: 'warn',

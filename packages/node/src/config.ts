@@ -14,6 +14,8 @@ const Schema = z.strictObject({
   genesis: z.string().min(1),
   /** PKCS#8 PEM with this node's Ed25519 key. */
   key: z.string().min(1),
+  /** Of a node that joins a running ring: until the ring has it, genesis does not say where it is. */
+  region: z.string().min(1).max(63).optional(),
   listen: z.strictObject({ traffic: z.string(), admin: z.string(), fabric: z.string() }),
   /** Sets `x-ringwall-rules` and `x-ringwall-decision` on responses. Tells clients why: for trials, not production. */
   explainHeader: z.boolean().default(false),
@@ -43,6 +45,7 @@ export interface NodeConfig {
   readonly data: string
   readonly genesis: string
   readonly key: string
+  readonly region: string | undefined
   readonly listen: { readonly traffic: HostPort; readonly admin: HostPort; readonly fabric: HostPort }
   readonly explainHeader: boolean
   readonly rules: Readonly<Record<string, string>>
@@ -78,6 +81,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     data: at(data.data),
     genesis: at(data.genesis),
     key: at(data.key),
+    region: data.region,
     listen: {
       traffic: parseHostPort(data.listen.traffic, `${file}: listen.traffic`),
       admin: parseHostPort(data.listen.admin, `${file}: listen.admin`),

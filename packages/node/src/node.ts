@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { createFabric, type Fabric } from '@ringwall/fabric'
 import { createGuard, createRateLimiter, type GuardEnvironment, judgePolicy, type TokenVerifier } from '@ringwall/guard'
 import { createTokenVerifier, verifyOperatorToken } from '@ringwall/identity'
-import { type Ledger, LedgerError, openLedger } from '@ringwall/ledger'
+import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
 import { createProxy, type Proxy as RequestProxy } from '@ringwall/proxy'
 import {
   createRingApplication,
@@ -15,8 +15,10 @@ import {
   genesisHash,
   parseGenesis,
   type RingApplication,
+  type RingNode,
   type RingState,
   type RuleLibrary,
+  type SignedStatement,
   TX_SKEW_MS_MAX,
   type View,
 } from '@ringwall/ring'
@@ -24,6 +26,7 @@ import {
   decodeBase64url,
   encodeBase64url,
   encodeTx,
+  orderStatements,
   parseTx,
   signingBytes,
   subjectId,
@@ -33,7 +36,7 @@ import {
 import { lockDirectory } from '@ringwall/store'
 import { openTelemetry, type Telemetry } from '@ringwall/telemetry'
 import { compileRules } from '@ringwall/waf'
-import { parseHostPort } from './address.ts'
+import { formatHostPort } from './address.ts'
 import { AdminServer, CONSOLE_DIRECTORY } from './admin/http.ts'
 import { adminOperations } from './admin/operations.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
@@ -41,6 +44,7 @@ import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, sha256Hex, signMessage, verifySignature } from './keys.ts'
 import { LoginWatch } from './logins.ts'
+import { Members, peerOf } from './members.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
@@ -89,7 +93,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
   const startedAtMs = Date.now()
   const privateKey = readPrivateKey(config.key)
   const genesis = readGenesis(config.genesis)
-  const self = ownEntry(genesis, config, rawPublicKey(privateKey))
+  const publicKey = rawPublicKey(privateKey)
+  const self = ownEntry(genesis, config, publicKey)
   const ring = genesisHash(genesis)
   mkdirSync(config.data, { recursive: true, mode: 0o700 })
   const lock = await lockDirectory(config.data).catch((cause: Error) => {
@@ -119,16 +124,11 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       ...(config.otlp === undefined ? {} : { otlp: config.otlp }),
     })
     closers.push(() => telemetry.stop())
-    const peers = genesis.nodes.map((node) => {
-      const { host, port } = parseHostPort(node.address, `${config.genesis}: nodes ${node.id}: address`)
-      return { id: node.id, region: node.region, host, port, publicKey: decodeBase64url(node.publicKey) }
-    })
-    const own = peers.find(({ id }) => id === config.id) as (typeof peers)[number]
     const fabric = createFabric({
       ring,
-      self: own,
+      self: peerOf(self, config.genesis),
       privateKey,
-      peers: peers.filter(({ id }) => id !== config.id),
+      peers: genesis.nodes.filter(({ id }) => id !== config.id).map((node) => peerOf(node, config.genesis)),
       listen: config.listen.fabric,
       log,
     })
@@ -148,6 +148,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       self: config.id,
       privateKey,
       fabric,
+      onEvidence: (evidence) => showEvidence(evidence),
       roundMs: config.roundMs,
       heartbeatMs: config.heartbeatMs,
       snapshotBlocks: config.snapshotBlocks,
@@ -158,6 +159,18 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
 
     const early = new EarlyDenials(application)
     let view = viewOf(application, ledger)
+    const members = new Members({ self: config.id, fabric, events, genesisFile: config.genesis })
+    closers.push(() => members.stop())
+    await members.follow(view.nodes)
+    if (!view.nodes.some(({ id }) => id === config.id)) {
+      const address = formatHostPort(config.listen.fabric)
+      const add = `ringwall node add ${config.id} --key ${self.publicKey} --address ${address} --region ${self.region}`
+      events.add(
+        'node',
+        'warn',
+        `the ring does not list this node, so nobody links to it. If it is new, an operator adds it: ${add}`,
+      )
+    }
     let stateAt = ledger.state()
     let tokens: TokenVerifier = createTokenVerifier({ issuers: view.policy.issuers })
     let certifiedAtMs = ledger.status().certifiedAtMs
@@ -173,6 +186,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         tokens = createTokenVerifier({ issuers: view.policy.issuers })
         events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)
       }
+      if (view.nodes !== before.nodes) void members.follow(view.nodes)
       confirmDenials(final.txs, stateBefore, final.state)
     })
     closers.push(stopBlocks)
@@ -213,6 +227,11 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         } else if (body.type === 'deny.remove') {
           lifted.push(body.id)
           events.add('denial', 'info', `denial ${body.id} lifted by ${issuer}`)
+        } else if (body.type === 'node.add') events.add('node', 'info', `${body.node.id} joins, by ${issuer}: ${body.reason}`)
+        else if (body.type === 'node.remove') events.add('node', 'warn', `${body.id} leaves, by ${issuer}: ${body.reason}`)
+        else if (body.type === 'evidence') {
+          const what = `signed two contradicting statements in round ${body.round}`
+          events.add('node', 'warn', `${body.validator} is evicted: it ${what}; shown by ${issuer}`)
         }
       }
       early.confirm(confirmed)
@@ -265,15 +284,29 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       return ledger.submit(bytes, waitMs)
     }
 
+    const signInOwnName = (body: TxBody): Uint8Array => {
+      const atMs = Date.now()
+      const content = { ring, issuer: `node:${config.id}`, atMs, untilMs: atMs + TX_VALID_MS, nonce: randomNonce(), body }
+      return encodeTx({ content, signature: encodeBase64url(signMessage(privateKey, signingBytes(content))) })
+    }
+
+    /** Whoever catches a validator at lying shows it to the ring, which lets it go. Others may have shown it already. */
+    const showEvidence = ({ validator, epoch, round, first, second }: LedgerEvidence): void => {
+      const [a, b] = orderStatements(statementOf(first), statementOf(second))
+      const tx = signInOwnName({ type: 'evidence', validator, epoch, round, first: a, second: b })
+      ledger.submit(tx, OWN_DENIAL_WAIT_MS).catch((error: Error) => {
+        if (view.nodes.some(({ id }) => id === validator))
+          events.add('node', 'warn', `evidence against ${validator} is not agreed on: ${error.message}`)
+      })
+    }
+
     const denyInOwnName = (subject: DenialSubject, ttlMs: number, reason: string): void => {
       const atMs = Date.now()
       const ownTtlMs = Math.min(ttlMs, view.policy.denials.nodeTtlMax)
       // A denial that others wanted to be short must not keep this node from saying what it saw.
       if ((currentDenial(view, subject)?.expiresAtMs ?? 0) > atMs + ownTtlMs / 2) return
       const body: TxBody = { type: 'deny.add', subject, ttlMs: ownTtlMs, reason }
-      const content = { ring, issuer: `node:${config.id}`, atMs, untilMs: atMs + TX_VALID_MS, nonce: randomNonce(), body }
-      const signature = encodeBase64url(signMessage(privateKey, signingBytes(content)))
-      const bytes = encodeTx({ content, signature })
+      const bytes = signInOwnName(body)
       const checked = application.provisional(ledger.state(), bytes, atMs)
       // What this node saw itself it needs nobody’s leave to refuse, for as long as its statement waits in the state: so long
       // an operator can lift it.
@@ -364,22 +397,34 @@ export function readGenesis(file: string): GenesisDocument {
   }
 }
 
-/** This node as the genesis document lists it; its key must be the one on disk. */
-function ownEntry(genesis: GenesisDocument, config: NodeConfig, publicKey: Uint8Array): GenesisDocument['nodes'][number] {
+/**
+ * This node as the genesis document lists it; its key must be the one on disk. One that joins later is as its configuration says,
+ * until the ring has it.
+ */
+function ownEntry(genesis: GenesisDocument, config: NodeConfig, publicKey: Uint8Array): RingNode {
   const entry = genesis.nodes.find(({ id }) => id === config.id)
+  const key = encodeBase64url(publicKey)
   if (entry === undefined) {
+    if (config.region !== undefined) {
+      const address = formatHostPort(config.listen.fabric)
+      return { id: config.id, region: config.region, address, publicKey: key, roles: ['edge'] }
+    }
     throw new StartError(
       'GENESIS_INVALID',
-      `${config.genesis}: lists no node ${config.id}; it has ${genesis.nodes.map(({ id }) => id).join(', ')}`,
+      `${config.genesis}: lists no node ${config.id}; it has ${genesis.nodes.map(({ id }) => id).join(', ')}. A node that joins a running ring has its region in node.yaml: ringwall node init makes one`,
     )
   }
-  if (entry.publicKey !== encodeBase64url(publicKey)) {
+  if (entry.publicKey !== key) {
     throw new StartError(
       'KEY_INVALID',
       `${config.key}: is another key than the ring knows for ${config.id}; restore the node’s own key`,
     )
   }
   return entry
+}
+
+function statementOf({ kind, digest, signature }: EvidenceStatement): SignedStatement {
+  return { kind, digest: digest ?? null, signature: encodeBase64url(signature) }
 }
 
 function viewOf(application: RingApplication, ledger: RingLedger): View {

@@ -146,7 +146,7 @@ export class PeerQueries {
     const local = own as { readonly decision: PeerDecision['decision']; readonly spans: PeerDecision['spans'] }
     if (local.decision !== null) return local
     const peer = nodeOfRequestId(requestId)
-    if (peer === undefined || !node.genesis.nodes.some(({ id }) => id === peer) || peer === node.config.id) return undefined
+    if (peer === undefined || !node.view().nodes.some(({ id }) => id === peer) || peer === node.config.id) return undefined
     const answer = DecisionAnswer.parse(await this.#ask(peer, { ask: 'decision', requestId }))
     return answer.decision === null ? undefined : answer
   }
@@ -155,7 +155,7 @@ export class PeerQueries {
   async findReceipt(requestId: string): Promise<ReceiptAnswer> {
     const node = this.#node as RunningNode
     const maker = nodeOfRequestId(requestId)
-    const isOther = maker !== undefined && maker !== node.config.id && node.genesis.nodes.some(({ id }) => id === maker)
+    const isOther = maker !== undefined && maker !== node.config.id && node.view().nodes.some(({ id }) => id === maker)
     const question = { ask: 'receipt', requestId } as const
     return ReceiptAnswer.parse(isOther ? await this.#ask(maker, question, RECEIPT_MS_MAX) : await this.#answer(question))
   }

@@ -10,7 +10,9 @@ import {
   canonicalJson,
   type GenesisDocument,
   genesisHash,
+  nodesHash,
   policyHash,
+  type RingNode,
   type StateParts,
   stateRoot,
   verifyMerkleProof,
@@ -41,7 +43,9 @@ const Receipt = z.strictObject({
   /** Blocks from the one after `provenHeight` to the first that is certified. */
   blocks: base64,
   /** What the state's root is made of. */
-  state: z.looseObject({ policy: hash, policyVersion: z.int().min(1), denials: hash }),
+  state: z.looseObject({ policy: hash, policyVersion: z.int().min(1), nodes: hash, denials: hash }),
+  /** The ring's nodes in that state, with their keys. */
+  nodes: z.array(z.looseObject({ id: z.string().max(63), publicKey: base64 })).max(1_000),
   policy: z.string().max(262_144),
   denial: z
     .strictObject({
@@ -93,6 +97,7 @@ export async function makeReceipt(node: RunningNode, decision: DecisionOfNode): 
     provenHeight,
     blocks: Buffer.from(proof).toString('base64url'),
     state: { ...state.parts() },
+    nodes: state.nodes.map((one) => ({ ...one })),
     policy: state.policyText,
     denial:
       denial === undefined || merkle === undefined
@@ -120,7 +125,7 @@ export interface ReceiptVerdict {
 /** @throws {ReceiptInvalid} Naming the part that does not hold. */
 export function verifyReceipt(text: string, genesis: GenesisDocument): ReceiptVerdict {
   const receipt = parseReceipt(text)
-  const { ring, decision, provenHeight, state, policy, denial } = receipt
+  const { ring, decision, provenHeight, state, nodes, policy, denial } = receipt
   const named = genesisHash(genesis)
   if (ring !== named)
     throw new ReceiptInvalid('/ring', `it is of ring ${ring.slice(0, 12)}…, the genesis document of ${named.slice(0, 12)}…`)
@@ -141,7 +146,9 @@ export function verifyReceipt(text: string, genesis: GenesisDocument): ReceiptVe
   }
   if (policyHash(policy) !== state.policy) throw new ReceiptInvalid('/policy', 'it is not the policy of that state')
 
-  const signer = genesis.nodes.find(({ id }) => id === decision.node)
+  if (nodesHash(nodes as unknown as readonly RingNode[]) !== state.nodes)
+    throw new ReceiptInvalid('/nodes', 'they are not the nodes of that state')
+  const signer = nodes.find(({ id }) => id === decision.node)
   const signature = Buffer.from(receipt.signature, 'base64url')
   if (signer === undefined) throw new ReceiptInvalid('/decision/node', `${decision.node} is no node of this ring`)
   if (!verifySignature(decodeBase64url(signer.publicKey), signedBytes(ring, decision, provenHeight), signature)) {

@@ -95,6 +95,7 @@ export function viewOf(policy: Policy, height = 1): View {
     denials: nothing,
     operators: [],
     nodes: [],
+    epoch: 0,
     route(host, path) {
       const service = services.find(({ hosts }) => hosts.includes('*') || hosts.includes(host))
       if (service === undefined) return undefined

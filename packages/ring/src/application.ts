@@ -16,7 +16,7 @@ import { formatProblems, type PolicyProblem, parsePolicyDocument } from './polic
 import { policyFitFaults } from './policy-fit.ts'
 import { type PolicyJudge, type Rehearsal, type RuleCost, rehearse, type TestResult } from './rehearsal.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
-import { RingState } from './state.ts'
+import { isValidator, RingState } from './state.ts'
 import { idOfSigned, parseIssuer, readTx, type Sha256, subjectId, TX_BYTES_MAX } from './tx.ts'
 import type { Denial, GenesisDocument, RingNode, RuleLibrary, TxContent, TxId, View } from './types.ts'
 import { VerifiedTransactions } from './verified-transactions.ts'
@@ -69,6 +69,11 @@ export type CheckResult =
   | { readonly ok: true; readonly id: TxId }
   | { readonly ok: false; readonly code: string; readonly reason: string }
 
+export interface RingValidators {
+  readonly epoch: number
+  readonly validators: readonly { readonly id: string; readonly publicKey: Uint8Array }[]
+}
+
 export interface RingApplication {
   /** Hash of the genesis document. */
   readonly ring: string
@@ -88,6 +93,8 @@ export interface RingApplication {
   snapshot(state: RingState): Iterable<Uint8Array>
   /** @throws {SnapshotInvalid} */
   restore(snapshot: Uint8Array): RingState
+  /** Who agrees on what follows; `epoch` counts changes. */
+  validators(state: RingState): RingValidators
   /**
    * What guards enforce. The policy of a state is compiled once.
    *
@@ -130,15 +137,38 @@ interface Accepted {
   readonly denialId: string | undefined
 }
 
+type Issuer = NonNullable<ReturnType<typeof parseIssuer>>
+
+/** Lists of nodes stay the same objects until they change. */
+const validatorLists = new WeakMap<readonly RingNode[], RingValidators['validators']>()
+
+function validatorsOf({ nodes, epoch }: RingState): RingValidators {
+  let validators = validatorLists.get(nodes)
+  if (validators === undefined) {
+    validators = nodes.filter(isValidator).map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) }))
+    validatorLists.set(nodes, validators)
+  }
+  return { epoch, validators }
+}
+
+function unknownIssuer({ issuer }: TxContent): Refusal {
+  return {
+    code: 'ISSUER_UNKNOWN',
+    reason: `${issuer} is none of this ring’s operators and nodes; sign as one of them`,
+  }
+}
+
 const REPLAYED: Refusal = { code: 'TX_REPLAYED', reason: 'the ring has this transaction already' }
 
 /** @throws {GenesisInvalid} When the first policy is not valid with these rules. */
 export function createRingApplication(options: RingApplicationOptions): RingApplication {
   const { genesis } = options
   const ring = genesisHash(genesis)
-  const keys = new Map<string, Uint8Array>()
-  for (const { id, publicKey } of genesis.nodes) keys.set(`node:${id}`, decodeBase64url(publicKey))
-  for (const { name, publicKey } of genesis.operators) keys.set(`operator:${name}`, decodeBase64url(publicKey))
+  const operators = new Map(genesis.operators.map(({ name, publicKey }) => [name, publicKey]))
+  const operatorKeys = new Set(operators.values())
+  /** The key that an issuer signs with, as of a state; undefined when the ring does not know it, or no longer. */
+  const keyOf = (state: RingState, issuer: Issuer): string | undefined =>
+    issuer.kind === 'operator' ? operators.get(issuer.name) : state.node(issuer.name)?.publicKey
 
   /** By policy text, least recently used first. */
   const compilations = new Map<string, Compilation>()
@@ -160,7 +190,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     // Only when this node has other rules than the validators that accepted the policy.
     throw new GenesisInvalid(`the policy in force does not compile here: ${compilation.problems.join('; ')}`)
   }
-  const members = (_state: RingState): readonly RingNode[] => genesis.nodes
+  const members = (state: RingState): readonly RingNode[] => state.nodes
   const reader: PolicyReader = {
     inForce: (state): Policy => inForce(state).policy,
     policyOf: (text) => {
@@ -178,15 +208,29 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     },
   }
 
-  const first = RingState.begin(genesis.policy)
+  const first = RingState.begin(genesis.policy, genesis.nodes)
   // Its tests are not run: rules that were updated since must not keep a ring from starting.
   const firstProblems = reader.problems(genesis.policy, { members: members(first), operators: genesis.operators }, false)
   if (firstProblems.length > 0) throw new GenesisInvalid(`policy: ${firstProblems.join('; ')}`)
 
   const verified = new VerifiedTransactions()
 
+  /** `epoch` is the one that the block began in. */
+  interface Circumstances {
+    readonly nowMs: number
+    readonly epoch: number
+    readonly isCertified: boolean
+  }
+
+  const meaning = (state: RingState, found: Omit<Accepted, 'id'> & { readonly issuer: Issuer }, now: Circumstances) => {
+    const { content, issuer, denialId } = found
+    const ringOf = { members: members(state), operators: genesis.operators, operatorKeys }
+    return refusalOf({ state, content, issuer, denialId, ...now, ...ringOf }, reader, options.verify)
+  }
+
   /** Every check, cheap ones first. */
-  const accept = (state: RingState, bytes: Uint8Array, nowMs: number, isCertified = false): Accepted | Refusal => {
+  const accept = (state: RingState, bytes: Uint8Array, nowMs: number, epoch: number, isCertified = false): Accepted | Refusal => {
+    const now = { nowMs, epoch, isCertified }
     try {
       const known = verified.get(bytes)
       if (known !== undefined) {
@@ -194,41 +238,28 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         const timely = envelopeRefusal(content, nowMs)
         if (timely !== undefined) return timely
         if (state.hasSeen(id, content.untilMs)) return REPLAYED
-        return (
-          refusalOf(
-            { state, content, issuer, denialId, nowMs, isCertified, members: members(state), operators: genesis.operators },
-            reader,
-          ) ?? { id, content, denialId }
-        )
+        // Its signature is good for ever, since keys are never used twice; its issuer may be gone.
+        if (keyOf(state, issuer) === undefined) return unknownIssuer(content)
+        return meaning(state, { content, issuer, denialId }, now) ?? { id, content, denialId }
       }
       const { tx, signed } = readTx(bytes)
       const { content } = tx
       const timely = envelopeRefusal(content, nowMs)
       if (timely !== undefined) return timely
       const issuer = parseIssuer(content.issuer)
-      const key = keys.get(content.issuer)
-      if (issuer === undefined || key === undefined) {
-        return {
-          code: 'ISSUER_UNKNOWN',
-          reason: `${content.issuer} is not in this ring’s genesis; sign as one of its operators or nodes`,
-        }
-      }
+      const key = issuer === undefined ? undefined : keyOf(state, issuer)
+      if (issuer === undefined || key === undefined) return unknownIssuer(content)
       const id = idOfSigned(signed, options.hash)
       if (state.hasSeen(id, content.untilMs)) return REPLAYED
-      if (!options.verify(key, signed, decodeBase64url(tx.signature))) {
+      if (!options.verify(decodeBase64url(key), signed, decodeBase64url(tx.signature))) {
         return {
           code: 'SIGNATURE_INVALID',
-          reason: `the signature is not by ${content.issuer}’s key; sign with the key in genesis`,
+          reason: `the signature is not by ${content.issuer}’s key; sign with the key that the ring knows`,
         }
       }
       const denialId = content.body.type === 'deny.add' ? subjectId(content.body.subject, options.hash) : undefined
       verified.set(bytes, { id, content, issuer, denialId })
-      return (
-        refusalOf(
-          { state, content, issuer, denialId, nowMs, isCertified, members: members(state), operators: genesis.operators },
-          reader,
-        ) ?? { id, content, denialId }
-      )
+      return meaning(state, { content, issuer, denialId }, now) ?? { id, content, denialId }
     } catch (error) {
       if (error instanceof TxMalformed) return { code: 'TX_MALFORMED', reason: error.reason }
       return { code: 'INTERNAL', reason: 'checking this transaction failed; it is refused. Report it with the transaction' }
@@ -256,6 +287,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       const waiting = seen.approvals.get(body.id, context.timestampMs)!
       return approved(seen, { ...waiting, approvedBy: [...waiting.approvedBy, issuer].sort() }, context)
     }
+    if (body.type === 'evidence') return seen.withoutNode(body.validator)
     if (body.type === 'deny.add') {
       const denial = denialOf(content, context.height, denialId)!
       if (!issuer.startsWith('node:')) return denied(seen, denial, context)
@@ -277,6 +309,8 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
   const perform = (state: RingState, { body }: TxContent, _context: RingBlockContext): RingState => {
     if (body.type === 'policy.set') return state.withPolicy(body.policy)
     if (body.type === 'deny.remove') return state.withoutDenial(body.id).withPending(state.pending.without(body.id))
+    if (body.type === 'node.add') return state.withNode(body.node)
+    if (body.type === 'node.remove') return state.withoutNode(body.id)
     return state
   }
 
@@ -308,7 +342,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     ring,
     initial: () => first,
     check(state, tx, nowMs) {
-      const accepted = accept(state, tx, nowMs)
+      const accepted = accept(state, tx, nowMs, state.epoch)
       return 'code' in accepted ? { ok: false, ...accepted } : { ok: true, id: accepted.id }
     },
     prepare(state, candidates, context, bytesMax) {
@@ -317,7 +351,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       let next = opened(state, context, 0)
       for (const tx of candidates) {
         if (tx.length > TX_BYTES_MAX || bytes + tx.length > bytesMax) continue
-        const accepted = accept(next, tx, context.timestampMs)
+        const accepted = accept(next, tx, context.timestampMs, state.epoch)
         if ('code' in accepted) continue
         next = apply(next, accepted, context)
         chosen.push(tx)
@@ -329,7 +363,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       let next = opened(state, context, txs.length)
       const results: RingTxResult[] = []
       for (const [index, tx] of txs.entries()) {
-        const accepted = accept(next, tx, context.timestampMs, context.certified)
+        const accepted = accept(next, tx, context.timestampMs, state.epoch, context.certified)
         if ('code' in accepted) {
           return {
             ok: false,
@@ -344,6 +378,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     root: (state) => state.root(),
     snapshot: (state) => encodeSnapshot(ring, state),
     restore: (snapshot) => parseSnapshot(ring, snapshot),
+    validators: (state) => validatorsOf(state),
     view(state, height, blockTimestampMs) {
       const { policy, route } = inForce(state)
       return {
@@ -355,7 +390,8 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         policyText: state.policyText,
         denials: state.denials,
         operators: genesis.operators,
-        nodes: genesis.nodes,
+        nodes: state.nodes,
+        epoch: state.epoch,
         route,
       }
     },
@@ -383,7 +419,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     corroboration: (state) => corroborationOf(inForce(state).policy, members(state)),
     members,
     provisional(state, tx, nowMs) {
-      const accepted = accept(state, tx, nowMs)
+      const accepted = accept(state, tx, nowMs, state.epoch)
       if ('code' in accepted) return { ok: false, ...accepted }
       const denial = denialOf(accepted.content, undefined, accepted.denialId)
       if (denial !== undefined) return { ok: true, denial }

@@ -13,24 +13,22 @@ const GENESIS_DOMAIN = 'RINGWALL_GENESIS_V1\n'
 const Id = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'expected 1 to 63 letters, digits, dots, hyphens')
 const PublicKey = z.string().refine(isKey, 'expected 32 bytes in base64url')
 
+/** As genesis and snapshots list a node. */
+export const Node = z.strictObject({
+  id: Id,
+  region: z.string().min(1).max(63),
+  address: z.string().min(1).max(260),
+  publicKey: PublicKey,
+  roles: z
+    .array(z.enum(['validator', 'edge']))
+    .min(1)
+    .max(2),
+})
+
 const Schema = z.strictObject({
   format: z.literal('ringwall/genesis/1'),
   createdAtMs: z.int().min(0),
-  nodes: z
-    .array(
-      z.strictObject({
-        id: Id,
-        region: z.string().min(1).max(63),
-        address: z.string().min(1).max(260),
-        publicKey: PublicKey,
-        roles: z
-          .array(z.enum(['validator', 'edge']))
-          .min(1)
-          .max(2),
-      }),
-    )
-    .min(1)
-    .max(1_000),
+  nodes: z.array(Node).min(1).max(1_000),
   operators: z.array(z.strictObject({ name: Id, publicKey: PublicKey })).max(1_000),
   policy: z.string().max(262_144),
 })

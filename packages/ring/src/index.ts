@@ -16,6 +16,7 @@ export {
   type RingApplicationOptions,
   type RingBlockContext,
   type RingTxResult,
+  type RingValidators,
   TX_LIFETIME_MS_MAX,
   TX_SKEW_MS_MAX,
 } from './application.ts'
@@ -35,6 +36,7 @@ export { type AnyRingError, GenesisInvalid, SnapshotInvalid } from './errors.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 export { denialOf, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
 export { type MerkleProof, verifyMerkleProof } from './merkle-trie.ts'
+export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export {
   APPROVABLE_TYPES,
   type ApprovableType,
@@ -73,7 +75,7 @@ export {
   type TestResult,
 } from './rehearsal.ts'
 export { SAMPLE_CLASSES, SAMPLE_REQUESTS, type SampleClass } from './sample-requests.ts'
-export { DENIALS_MAX, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
+export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
 export {
   accountKey,
   canonicalJson,
@@ -81,6 +83,7 @@ export {
   EncodingInvalid,
   encodeBase64url,
   encodeTx,
+  orderStatements,
   parseIssuer,
   parseTx,
   RingError,
@@ -95,10 +98,12 @@ export type {
   Denial,
   DenialIndex,
   DenialSubject,
+  EvidenceOfLies,
   GenesisDocument,
   RingNode,
   RingOperator,
   RuleLibrary,
+  SignedStatement,
   SignedTx,
   TxBody,
   TxContent,

@@ -5,6 +5,7 @@
 import { formatAddress, formatPrefix, isSource, type Prefix, parseAddress, parsePrefix, parsePrefixLoosely } from './address.ts'
 import { approvalsNeeded, isApprovable } from './approvals.ts'
 import { corroborationOf, liveStatements, PENDING_DENIALS_MAX, PENDING_PER_ISSUER_MAX } from './corroboration.ts'
+import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
 import { DENIALS_MAX, type RingState } from './state.ts'
@@ -39,6 +40,7 @@ export type RefusalCode =
   | 'PENDING_FULL'
   | 'DENIAL_ID_TAKEN'
   | 'NOT_DENIED'
+  | NodeRefusalCode
   | 'APPROVAL_UNKNOWN'
   | 'APPROVAL_REPEATED'
   | 'APPROVALS_FULL'
@@ -68,6 +70,10 @@ export interface Meeting {
   /** `subjectId` of what a `deny.add` denies. */
   readonly denialId: string | undefined
   readonly nowMs: number
+  /** That the block began in, or the state's own where there is no block. */
+  readonly epoch: number
+  /** Base64url: a node must not have an operator's key. */
+  readonly operatorKeys: ReadonlySet<string>
   /** Judged by a quorum already: what depends on the rules that this node has is not judged again. */
   readonly isCertified: boolean
   /** The nodes of the ring. */
@@ -80,11 +86,12 @@ function refuse(code: RefusalCode, reason: string): Refusal {
 }
 
 /** Undefined when the statement may be applied. */
-export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | undefined {
+export function refusalOf(meeting: Meeting, reader: PolicyReader, verify: Verify): Refusal | undefined {
   const { body } = meeting.content
+  if (body.type === 'evidence') return refusalOfEvidence(meeting, body, verify)
   if (body.type === 'deny.add') return refusalOfDenial(meeting, body, reader.inForce(meeting.state))
   if (meeting.issuer.kind !== 'operator') {
-    return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; a node may only propose deny.add`)
+    return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; a node may only propose deny.add and evidence`)
   }
   if (body.type === 'tx.approve') return refusalOfApproval(meeting, body, reader)
   return refusalOfStatement(meeting, reader) ?? refusalOfWaiting(meeting, reader)
@@ -94,6 +101,8 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
 function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | undefined {
   const { body } = meeting.content
   if (body.type === 'deny.remove') return refusalOfRemoval(meeting, body)
+  if (body.type === 'node.add') return refusalOfNodeAddition(meeting, body.node)
+  if (body.type === 'node.remove') return refusalOfNodeRemoval(meeting, body.id)
   if (body.type === 'policy.set') return refusalOfPolicy(meeting, body, reader)
   return refuse('NOT_ENTITLED', `${body.type} is nothing that waits for approvals`)
 }

@@ -2,7 +2,7 @@
  * The ring's state: what the ledger's transactions add up to. Immutable; a change shares all that did not change, so
  * that a block costs in proportion to itself.
  *
- * Its root commits to everything that decides later blocks: policy, denials, statements that wait for other nodes or
+ * Its root commits to everything that decides later blocks: policy, nodes, denials, statements that wait for other nodes or
  * operators, transactions already seen, quotas used.
  */
 import { sha256 } from '@noble/hashes/sha2.js'
@@ -13,13 +13,13 @@ import { createDenialIndex, DenialTable } from './denial-index.ts'
 import { encodeHex, encodeUtf8 } from './encoding.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
 import { timeKey } from './time-key.ts'
-import type { Denial, TxId } from './types.ts'
+import type { Denial, RingNode, TxId } from './types.ts'
 
 /** Denials that a ring holds at most, expired ones not yet swept included. */
 export const DENIALS_MAX = 250_000
 /** What one block sweeps beyond twice its transactions. */
 const SWEEP_MAX = 1_000
-const STATE_DOMAIN = 'RINGWALL_STATE_V1\n'
+const STATE_DOMAIN = 'RINGWALL_STATE_V2\n'
 
 /** One slot of quota time: quotas slide by slots of 5 minutes. */
 const SLOT_MS = 300_000
@@ -28,9 +28,18 @@ const SLOTS_PER_HOUR = 12
 /** Denials that an issuer proposed, by slot of 5 minutes; oldest first, at most 13. */
 type Usage = readonly (readonly [slot: number, count: number])[]
 
+/** A node that is gone: neither its id nor its key may come back. */
+export interface RetiredNode {
+  readonly id: string
+  readonly publicKey: string
+}
+
 interface Fields {
   readonly policyText: string
   readonly policyVersion: number
+  readonly nodes: readonly RingNode[]
+  readonly retired: readonly RetiredNode[]
+  readonly epoch: number
   /** By denial id. */
   readonly denials: MerkleTrie<Denial>
   /** Denials by when they expire, then id: what to sweep next. */
@@ -49,6 +58,9 @@ interface Fields {
 export interface StateContents {
   readonly policyText: string
   readonly policyVersion: number
+  readonly nodes: readonly RingNode[]
+  readonly retired: readonly RetiredNode[]
+  readonly epoch: number
   readonly denials: readonly Denial[]
   /** In order of id. */
   readonly pending: readonly PendingDenial[]
@@ -63,6 +75,10 @@ export interface StateParts {
   /** SHA-256 of the policy text. */
   readonly policy: string
   readonly policyVersion: number
+  /** SHA-256 of the lists as canonical JSON. */
+  readonly nodes: string
+  readonly retired: string
+  readonly epoch: number
   /** Root of the denials by id. */
   readonly denials: string
   /** Root of what nodes say, by denial id. */
@@ -91,10 +107,13 @@ export class RingState {
     this.#fields = fields
   }
 
-  static begin(policyText: string): RingState {
+  static begin(policyText: string, nodes: readonly RingNode[]): RingState {
     return new RingState({
       policyText,
       policyVersion: 1,
+      nodes,
+      retired: [],
+      epoch: 0,
       denials: MerkleTrie.empty(),
       expiries: MerkleTrie.empty(),
       table: DenialTable.empty,
@@ -107,10 +126,13 @@ export class RingState {
 
   /** From contents that are known to be well formed. */
   static from(contents: StateContents): RingState {
-    const { policyText, policyVersion } = contents
+    const { policyText, policyVersion, nodes, retired, epoch } = contents
     return new RingState({
       policyText,
       policyVersion,
+      nodes,
+      retired,
+      epoch,
       denials: MerkleTrie.from(contents.denials.map((denial) => [denial.id, denial])),
       expiries: MerkleTrie.from(contents.denials.map((denial) => [timeKey(denial.expiresAtMs, denial.id), denial])),
       table: createDenialIndex(contents.denials),
@@ -128,6 +150,24 @@ export class RingState {
   /** 1 at genesis, one more with each `policy.set`. */
   get policyVersion(): number {
     return this.#fields.policyVersion
+  }
+
+  /** Validators have their indexes by their order here. */
+  get nodes(): readonly RingNode[] {
+    return this.#fields.nodes
+  }
+
+  get retired(): readonly RetiredNode[] {
+    return this.#fields.retired
+  }
+
+  /** 0 at genesis, one more with each change of the validators. */
+  get epoch(): number {
+    return this.#fields.epoch
+  }
+
+  node(id: string): RingNode | undefined {
+    return this.#fields.nodes.find((node) => node.id === id)
   }
 
   get denials(): DenialTable {
@@ -162,6 +202,21 @@ export class RingState {
   withPolicy(policyText: string): RingState {
     const approvals = this.#fields.approvals.withoutPolicies()
     return this.#with({ policyText, policyVersion: this.policyVersion + 1, approvals })
+  }
+
+  withNode(node: RingNode): RingState {
+    const epoch = this.epoch + (isValidator(node) ? 1 : 0)
+    return this.#with({ nodes: [...this.nodes, node], epoch })
+  }
+
+  withoutNode(id: string): RingState {
+    const node = this.node(id)
+    if (node === undefined) return this
+    return this.#with({
+      nodes: this.nodes.filter((held) => held !== node),
+      retired: [...this.retired, { id, publicKey: node.publicKey }],
+      epoch: this.epoch + (isValidator(node) ? 1 : 0),
+    })
   }
 
   /** Replaces the denial of the same id. */
@@ -245,10 +300,13 @@ export class RingState {
 
   /** What the root is made of: short texts, numbers and the roots of the large parts. */
   parts(): StateParts {
-    const { policyText, policyVersion, denials, pending, approvals, seen, usage } = this.#fields
+    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage } = this.#fields
     return {
       policy: policyHash(policyText),
       policyVersion,
+      nodes: hashOfList(nodes),
+      retired: hashOfList(retired),
+      epoch,
       denials: denials.root(),
       pending: pending.root(),
       approvals: approvals.root(),
@@ -263,10 +321,13 @@ export class RingState {
   }
 
   contents(): StateContents {
-    const { policyText, policyVersion, denials, pending, approvals, seen, usage } = this.#fields
+    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage } = this.#fields
     return {
       policyText,
       policyVersion,
+      nodes,
+      retired,
+      epoch,
       denials: [...denials.entries()].map(([, denial]) => denial),
       pending: pending.contents(),
       approvals: approvals.contents(),
@@ -282,4 +343,25 @@ export class RingState {
 
 function sortedUsage(usage: ReadonlyMap<string, Usage>): (readonly [string, Usage])[] {
   return [...usage].sort(([a], [b]) => (a < b ? -1 : 1))
+}
+
+export function isValidator({ roles }: Pick<RingNode, 'roles'>): boolean {
+  return roles.includes('validator')
+}
+
+/** As in `StateParts.nodes`. */
+export function nodesHash(nodes: readonly RingNode[]): string {
+  return hashOfList(nodes)
+}
+
+/** Lists stay the same objects until they change. */
+const listHashes = new WeakMap<readonly unknown[], string>()
+
+function hashOfList(list: readonly (RingNode | RetiredNode)[]): string {
+  let hash = listHashes.get(list)
+  if (hash === undefined) {
+    hash = encodeHex(sha256(encodeUtf8(canonicalJson(list))))
+    listHashes.set(list, hash)
+  }
+  return hash
 }

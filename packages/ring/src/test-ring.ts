@@ -29,6 +29,10 @@ const pairs = {
   n2: generateKeyPairSync('ed25519'),
 }
 
+export function keyOf(name: keyof typeof pairs): KeyObject {
+  return pairs[name].privateKey
+}
+
 function rawKey(key: KeyObject): string {
   return encodeBase64url(new Uint8Array(key.export({ format: 'der', type: 'spki' }).subarray(-32)))
 }

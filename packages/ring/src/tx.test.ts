@@ -19,6 +19,16 @@ import type { TxBody } from './types.ts'
 
 const { ring } = begin()
 const line = fc.string({ minLength: 1, maxLength: 100 }).filter((text) => text.trim() !== '')
+const bytesIn64 = (length: number) => fc.uint8Array({ minLength: length, maxLength: length }).map(encodeBase64url)
+const key = bytesIn64(32)
+const statement = fc.oneof(
+  fc.record({ kind: fc.constant('nullify' as const), digest: fc.constant(null), signature: bytesIn64(64) }),
+  fc.record({
+    kind: fc.constantFrom('notarize' as const, 'finalize' as const, 'proposal' as const),
+    digest: fc.constant('ab'.repeat(32)),
+    signature: bytesIn64(64),
+  }),
+)
 const bodies = fc.oneof(
   fc.record({ type: fc.constant('policy.set' as const), policy: fc.string(), expectVersion: fc.nat() }),
   fc.record({
@@ -32,6 +42,26 @@ const bodies = fc.oneof(
     reason: line,
   }),
   fc.record({ type: fc.constant('deny.remove' as const), id: fc.constant('0123456789abcdef'), reason: line }),
+  fc.record({
+    type: fc.constant('node.add' as const),
+    node: fc.record({
+      id: fc.constantFrom('n5', 'edge-1'),
+      region: fc.constant('eu west'),
+      address: fc.constantFrom('10.0.0.1:7000', 'host.example:1', '[2001:db8::1]:65535'),
+      publicKey: key,
+      roles: fc.constantFrom(['validator' as const], ['edge' as const], ['validator' as const, 'edge' as const]),
+    }),
+    reason: line,
+  }),
+  fc.record({ type: fc.constant('node.remove' as const), id: fc.constant('n5'), reason: line }),
+  fc.record({
+    type: fc.constant('evidence' as const),
+    validator: fc.constant('n2'),
+    epoch: fc.nat(),
+    round: fc.nat(),
+    first: statement,
+    second: statement,
+  }),
   fc.record({ type: fc.constant('tx.approve' as const), id: fc.constant('0'.repeat(64)), reason: line }),
 ) satisfies fc.Arbitrary<TxBody>
 

@@ -9,9 +9,9 @@ import { sha256 } from '@noble/hashes/sha2.js'
 import { canonicalJson } from './canonical-json.ts'
 import { decodeBase64url, decodeUtf8, encodeBase64url, encodeHex, encodeUtf8 } from './encoding.ts'
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
-import type { DenialSubject, SignedTx, TxBody, TxContent, TxId } from './types.ts'
+import type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId } from './types.ts'
 
-export type { DenialSubject, SignedTx, TxBody, TxContent, TxId }
+export type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId }
 export { canonicalJson, decodeBase64url, EncodingInvalid, encodeBase64url, encodeHex, RingError, TxMalformed }
 
 /** Longest wire form, bytes. A policy of up to about 250 KiB fits. */
@@ -26,6 +26,10 @@ const DENIAL_ID = /^[0-9a-f]{16}$/
 const ACCOUNT_KEY = /^[0-9a-f]{32}$/
 const SERVICE = /^[a-z0-9][a-z0-9-]{0,62}$/
 const ISSUER = /^(operator|node):([A-Za-z0-9][A-Za-z0-9._-]{0,62})$/
+const NODE_ID = /^[a-z0-9][a-z0-9-]{0,31}$/
+/** As the genesis document allows. */
+const GENESIS_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/
+const ADDRESS = /^(?:[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\]):[0-9]{1,5}$/
 /** One line that shows: no controls, no line or paragraph separators, no bidirectional overrides. */
 const PRINTABLE = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e\u2066-\u2069]*$/u
 
@@ -154,11 +158,66 @@ function parseBody(value: unknown): TxBody {
     const fields = record(value, 'body', ['id', 'reason', 'type'])
     return { id: matching(fields.id, 'body.id', DENIAL_ID, '16 hex digits'), reason: reason(fields.reason), type }
   }
+  if (type === 'node.add') {
+    const fields = record(value, 'body', ['node', 'reason', 'type'])
+    return { node: parseNode(fields.node), reason: reason(fields.reason), type }
+  }
+  if (type === 'node.remove') {
+    const fields = record(value, 'body', ['id', 'reason', 'type'])
+    return { id: matching(fields.id, 'body.id', NODE_ID, 'the id of a node'), reason: reason(fields.reason), type }
+  }
+  if (type === 'evidence') {
+    const fields = record(value, 'body', ['epoch', 'first', 'round', 'second', 'type', 'validator'])
+    return {
+      epoch: whole(fields.epoch, 'body.epoch'),
+      first: parseStatement(fields.first, 'body.first'),
+      round: whole(fields.round, 'body.round'),
+      second: parseStatement(fields.second, 'body.second'),
+      type,
+      validator: matching(fields.validator, 'body.validator', GENESIS_ID, 'the id of a node'),
+    }
+  }
   if (type === 'tx.approve') {
     const fields = record(value, 'body', ['id', 'reason', 'type'])
-    return { type, id: matching(fields.id, 'body.id', HASH, '64 hex digits'), reason: reason(fields.reason) }
+    return { id: matching(fields.id, 'body.id', HASH, '64 hex digits'), reason: reason(fields.reason), type }
   }
-  throw new TxMalformed('body.type must be policy.set, deny.add, deny.remove or tx.approve')
+  throw new TxMalformed('body.type must be policy.set, deny.add, deny.remove, node.add, node.remove, evidence or tx.approve')
+}
+
+function parseNode(value: unknown): RingNode {
+  const fields = record(value, 'body.node', ['address', 'id', 'publicKey', 'region', 'roles'])
+  const { roles } = fields
+  if (!Array.isArray(roles) || roles.length === 0 || roles.length > 2 || new Set(roles).size !== roles.length) {
+    throw new TxMalformed('body.node.roles must be validator, edge, or both')
+  }
+  return {
+    address: matching(fields.address, 'body.node.address', ADDRESS, 'HOST:PORT'),
+    id: matching(fields.id, 'body.node.id', NODE_ID, '1 to 32 lower-case letters, digits and hyphens'),
+    publicKey: base64url(fields.publicKey, 'body.node.publicKey', 32),
+    region: printable(fields.region, 'body.node.region', 1, 63),
+    roles: roles.map((role: unknown) => {
+      if (role === 'validator' || role === 'edge') return role
+      throw new TxMalformed('body.node.roles must be validator, edge, or both')
+    }),
+  }
+}
+
+const STATEMENT_KINDS = ['notarize', 'nullify', 'finalize', 'proposal'] as const
+
+function parseStatement(value: unknown, where: string): SignedStatement {
+  const fields = record(value, where, ['digest', 'kind', 'signature'])
+  const kind = STATEMENT_KINDS.find((known) => known === fields.kind)
+  if (kind === undefined) throw new TxMalformed(`${where}.kind must be one of ${STATEMENT_KINDS.join(', ')}`)
+  if (kind === 'nullify' && fields.digest !== null)
+    throw new TxMalformed(`${where}.digest must be null: a nullify vote names no block`)
+  const digest = kind === 'nullify' ? null : matching(fields.digest, `${where}.digest`, HASH, '64 hex digits')
+  return { digest, kind, signature: base64url(fields.signature, `${where}.signature`, 64) }
+}
+
+/** In the one order in which evidence is written. */
+export function orderStatements(a: SignedStatement, b: SignedStatement): readonly [SignedStatement, SignedStatement] {
+  const rank = ({ kind, digest }: SignedStatement) => `${STATEMENT_KINDS.indexOf(kind)} ${digest ?? ''}`
+  return rank(a) <= rank(b) ? [a, b] : [b, a]
 }
 
 /** @throws {TxMalformed} When the value is not exactly one subject. The spelling of addresses is a matter of meaning. */

@@ -37,8 +37,29 @@ export type TxBody =
   | { readonly type: 'policy.set'; readonly policy: string; readonly expectVersion: number }
   | { readonly type: 'deny.add'; readonly subject: DenialSubject; readonly ttlMs: number; readonly reason: string }
   | { readonly type: 'deny.remove'; readonly id: string; readonly reason: string }
+  | { readonly type: 'node.add'; readonly node: RingNode; readonly reason: string }
+  | { readonly type: 'node.remove'; readonly id: string; readonly reason: string }
+  | ({ readonly type: 'evidence' } & EvidenceOfLies)
   /** Of a statement that waits for more operators, by the id of its transaction. */
   | { readonly type: 'tx.approve'; readonly id: TxId; readonly reason: string }
+
+/** What a validator signed in a round: a vote (its digest is null exactly when it nullifies), or a proposal. */
+export interface SignedStatement {
+  readonly kind: 'notarize' | 'nullify' | 'finalize' | 'proposal'
+  /** Lower-case hex of SHA-256. */
+  readonly digest: string | null
+  /** Ed25519, base64url. */
+  readonly signature: string
+}
+
+/** Two statements that no honest validator makes in one round. In one order: that of kinds, then of digests. */
+export interface EvidenceOfLies {
+  readonly validator: string
+  readonly epoch: number
+  readonly round: number
+  readonly first: SignedStatement
+  readonly second: SignedStatement
+}
 
 /** The envelope that is signed: `RINGWALL_TX_V1\n` + canonical JSON (RFC 8785) of this. Refused after `untilMs`. */
 export interface TxContent {
@@ -57,7 +78,7 @@ export interface SignedTx {
   readonly signature: string
 }
 
-/** A node and an operator as the genesis document lists them. Keys are raw Ed25519, base64url. */
+/** A node as genesis or `node.add` lists it, and an operator. Keys are raw Ed25519, base64url. */
 export interface RingNode {
   readonly id: string
   readonly region: string
@@ -119,7 +140,10 @@ export interface View {
   readonly policyText: string
   readonly denials: DenialIndex
   readonly operators: readonly RingOperator[]
+  /** Those of the ring as of this height. */
   readonly nodes: readonly RingNode[]
+  /** Counts changes of the validators. */
+  readonly epoch: number
   /** By Host (without port, lower case) and path; undefined when no service answers to it. */
   route(host: string, path: string, method: string): CompiledRoute | undefined
 }

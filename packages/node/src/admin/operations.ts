@@ -141,7 +141,7 @@ function status(node: RunningNode): unknown {
   const { certifiedAtMs: _, ...ledger } = node.ledger.status()
   const certifiedAtMs = node.certifiedAtMs()
   const stats = node.proxy.stats()
-  const entry = node.genesis.nodes.find(({ id }) => id === node.config.id)
+  const entry = node.view().nodes.find(({ id }) => id === node.config.id)
   const { traffic, admin, fabric } = node.config.listen
   return {
     node: node.config.id,
@@ -154,6 +154,7 @@ function status(node: RunningNode): unknown {
     listen: { traffic: formatHostPort(traffic), admin: formatHostPort(admin), fabric: formatHostPort(fabric) },
     ledger: {
       ...ledger,
+      halted: ledger.halted ?? null,
       viewAgeMs: certifiedAtMs === undefined ? null : Math.max(0, Date.now() - certifiedAtMs),
       faultsTolerated: faultsOf(ledger.validators),
     },
@@ -189,7 +190,7 @@ function status(node: RunningNode): unknown {
 async function nodes(node: RunningNode): Promise<readonly unknown[]> {
   const links = new Map(node.fabric.links().map((link) => [link.id, link]))
   return Promise.all(
-    node.genesis.nodes.map(async ({ id, region }) => {
+    node.view().nodes.map(async ({ id, region, roles }) => {
       const self = id === node.config.id
       const roundTripMs = links.get(id)?.roundTripMs ?? null
       const unknown = {
@@ -205,9 +206,10 @@ async function nodes(node: RunningNode): Promise<readonly unknown[]> {
       }
       try {
         const summary = self ? node.queries.summary() : await node.queries.askSummary(id)
-        return { id, region, self, reachable: true, reason: null, roundTripMs, ...summary }
+        return { id, region, roles, self, reachable: true, reason: null, roundTripMs, ...summary }
       } catch {
-        return { id, region, self, reachable: false, reason: links.get(id)?.reason ?? 'does not answer', roundTripMs, ...unknown }
+        const why = links.get(id)?.reason ?? 'does not answer'
+        return { id, region, roles, self, reachable: false, reason: why, roundTripMs, ...unknown }
       }
     }),
   )
@@ -400,8 +402,7 @@ function traceId(call: Call): string {
 type StoredBlock = Pick<FinalBlock<RingState>, 'block' | 'txs' | 'certificate'>
 
 function blockSummary(node: RunningNode, { block, txs }: StoredBlock): Record<string, unknown> {
-  const proposer =
-    node.genesis.nodes.filter(({ roles }) => roles.includes('validator'))[block.proposer]?.id ?? String(block.proposer)
+  const proposer = node.ledger.validatorsAt(block.height)[block.proposer]?.id ?? String(block.proposer)
   const { height, round, digest, parent, timestampMs } = block
   return { height, round, digest, parent, proposer, timestampMs, transactions: txs.length }
 }
@@ -422,7 +423,7 @@ async function block(node: RunningNode, text: string): Promise<unknown> {
   const stored = /^[0-9]{1,15}$/.test(text) ? await node.ledger.block(Number(text)) : undefined
   if (stored === undefined)
     throw new ApiProblem(404, 'NO_BLOCK', `no block ${text.slice(0, 20)}; the newest is ${node.ledger.status().height}`)
-  const validators = node.genesis.nodes.filter(({ roles }) => roles.includes('validator'))
+  const validators = node.ledger.validatorsAt(stored.block.height)
   const { certificate } = stored
   return {
     ...blockSummary(node, stored),
@@ -447,6 +448,9 @@ async function block(node: RunningNode, text: string): Promise<unknown> {
 function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'policy.set') return `policy version ${body.expectVersion + 1}, ${body.policy.length} characters`
   if (body.type === 'deny.remove') return `lift ${body.id}: ${body.reason}`
+  if (body.type === 'node.add') return `${body.node.id} joins as ${body.node.roles.join(' and ')}: ${body.reason}`
+  if (body.type === 'node.remove') return `${body.id} leaves: ${body.reason}`
+  if (body.type === 'evidence') return `${body.validator} signed two contradicting statements in round ${body.round}: it is out`
   if (body.type === 'tx.approve') return `approve ${body.id.slice(0, 16)}…: ${body.reason}`
   return `deny ${describeSubject(body.subject)} for ${Math.round(body.ttlMs / 1_000)} s: ${body.reason}`
 }

@@ -61,6 +61,8 @@ export const schemas: Readonly<Record<string, Schema>> = {
     timestampMs: ms,
     viewAgeMs: described('Since the last certified block; null: none since start.', orNull(number)),
     lag: described('Blocks that peers are known to be ahead.', whole),
+    epoch: described('Counts changes of the validators.', whole),
+    role: described('Whether this node has a vote, or follows those who have.', choice('validator', 'follower')),
     validators: whole,
     quorum: whole,
     faultsTolerated: whole,
@@ -73,6 +75,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
     snapshotHeight: described('Block after which the newest snapshot was taken; 0: none yet.', whole),
     evidence: list(object('A validator that contradicted itself.', { validator: text, kind: text, round: whole })),
     repairs: described('What was found wrong on disk at start.', list(text)),
+    halted: described('Why nothing is accepted any more; null while all is well.', orNull(text)),
   }),
   Link: object('The link to one peer.', {
     id: text,
@@ -126,6 +129,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
   NodeSummary: object('A node of the ring, as the asked one sees it. Null: it does not answer.', {
     id: text,
     region: text,
+    roles: list(choice('validator', 'edge')),
     self: flag,
     reachable: flag,
     reason: orNull(text),
@@ -314,6 +318,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
     provenHeight: whole,
     blocks: text,
     state: anything,
+    nodes: list(anything),
     policy: text,
     denial: anything,
   }),

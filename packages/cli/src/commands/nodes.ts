@@ -1,0 +1,86 @@
+/** Nodes that join a running ring, and nodes that leave it. */
+import type { RingwallClient } from '@ringwall/client'
+import type { RingNode } from '@ringwall/ring/tx'
+import { UsageError } from '../errors.ts'
+import { duration } from '../format.ts'
+import { tellWaiting } from './waiting.ts'
+
+interface InitOptions {
+  readonly genesis: string
+  readonly region: string
+  readonly fabric: string
+  readonly traffic: string
+  readonly admin: string
+  readonly directory: string
+}
+
+type Init = (options: InitOptions & { readonly id: string }) => { readonly publicKey: string }
+
+export function nodeInit(init: Init, id: string, options: InitOptions): void {
+  const { publicKey } = init({ id, ...options })
+  process.stdout.write(`${publicKey}\n`)
+  process.stderr.write(
+    `made ${options.directory}. An operator lets it in with:\n  ringwall node add ${id} --key ${publicKey} --address ${options.fabric} --region ${options.region}\nStart it with:\n  ringwall node --config ${options.directory}/node.yaml\n`,
+  )
+}
+
+export interface NodeAddOptions {
+  readonly publicKey: string
+  readonly address: string
+  readonly region: string
+  /** With commas. */
+  readonly roles: string
+  readonly reason: string
+  readonly dryRun: boolean
+}
+
+const ROLES = ['validator', 'edge'] as const
+
+export async function nodeAdd(client: RingwallClient, id: string, options: NodeAddOptions): Promise<void> {
+  const { publicKey, address, region, reason, dryRun } = options
+  const roles = options.roles.split(',').map((text): RingNode['roles'][number] => {
+    const role = ROLES.find((known) => known === text)
+    if (role === undefined) throw new UsageError(`--roles ${options.roles}: expected validator, edge, or both with a comma`)
+    return role
+  })
+  const what = `${id} in ${region} at ${address}, as ${roles.join(' and ')}`
+  if (dryRun) {
+    process.stderr.write(`would add ${what}\n`)
+    return
+  }
+  const answer = await client.nodeAdd({ id, region, address, publicKey, roles }, reason)
+  if ('height' in answer && tellWaiting(answer)) return
+  if ('height' in answer)
+    process.stderr.write(`added ${what}; certified at height ${answer.height} in ${duration(answer.elapsedMs)}\n`)
+}
+
+export interface NodeRemoveOptions {
+  readonly reason: string
+  readonly force: boolean
+  readonly dryRun: boolean
+}
+
+/** Those who stay have to agree: whether they can is known to a node, not to the ring, so it is looked at before. */
+export async function nodeRemove(client: RingwallClient, id: string, options: NodeRemoveOptions): Promise<void> {
+  const { nodes } = await client.nodes()
+  const found = nodes.find((node) => node.id === id)
+  if (found === undefined) throw new UsageError(`no node ${id}; there are ${nodes.map((node) => node.id).join(', ')}`)
+  const left = nodes.filter((node) => node.id !== id && node.roles.includes('validator'))
+  const down = left.filter(({ reachable }) => !reachable).map((node) => node.id)
+  const faults = Math.floor((left.length - 1) / 3)
+  if (found.roles.includes('validator') && down.length > faults && !options.force) {
+    throw new UsageError(
+      `of the ${left.length} validators that stay, ${left.length - faults} must agree, and ${down.join(', ')} cannot be reached: nothing would be agreed on until they are back. Bring them back first, or use --force`,
+    )
+  }
+  if (options.dryRun) {
+    process.stderr.write(`would let ${id} go; ${left.length} validators stay, of which ${Math.max(0, faults)} may fail or lie\n`)
+    return
+  }
+  const answer = await client.nodeRemove(id, options.reason)
+  if ('height' in answer && tellWaiting(answer)) return
+  if ('height' in answer) {
+    const stay = `${left.length} validators stay, of which ${Math.max(0, faults)} may fail or lie`
+    process.stderr.write(`${id} is out since height ${answer.height}; ${stay}. Stop it, and destroy its key\n`)
+  }
+}

@@ -1,0 +1,56 @@
+/** Makes the files of a node that is to join a running ring: its key, its configuration, an empty ledger folder. */
+import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { FIRST_START_FILE } from '@ringwall/ledger'
+import { parseHostPort } from './address.ts'
+import { parseNodeConfig } from './config.ts'
+import { StartError } from './errors.ts'
+import { generateKey } from './keys.ts'
+import { readGenesis } from './node.ts'
+
+export interface NodeInit {
+  readonly id: string
+  readonly region: string
+  /** A new folder. */
+  readonly directory: string
+  /** The ring's genesis document: copied. */
+  readonly genesis: string
+  /** HOST:PORT each. */
+  readonly traffic: string
+  readonly admin: string
+  readonly fabric: string
+}
+
+/**
+ * @returns The node's public key, Ed25519, base64url: what `ringwall node add` is given.
+ * @throws {StartError} `CONFIG_INVALID`, `GENESIS_INVALID`; then nothing was made.
+ */
+export function initNode({ id, region, directory, genesis, traffic, admin, fabric }: NodeInit): { readonly publicKey: string } {
+  if (existsSync(directory)) throw new StartError('CONFIG_INVALID', `${directory} is there already; name a folder that is not`)
+  if (readGenesis(genesis).nodes.some((node) => node.id === id))
+    throw new StartError('CONFIG_INVALID', `${id} is a node of the ring already; choose an id that was never used`)
+  for (const [name, address] of Object.entries({ traffic, admin, fabric })) parseHostPort(address, `--${name}`)
+  const text = [
+    '# Start this node with: ringwall node --config FILE; have an operator add it with: ringwall node add',
+    'format: ringwall/node/1',
+    `id: ${JSON.stringify(id)}`,
+    `region: ${JSON.stringify(region)}`,
+    'data: .',
+    'genesis: genesis.json',
+    'key: node.key',
+    'listen:',
+    `  traffic: ${JSON.stringify(traffic)}`,
+    `  admin: ${JSON.stringify(admin)}`,
+    `  fabric: ${JSON.stringify(fabric)}`,
+    '',
+  ].join('\n')
+  parseNodeConfig(text, join(directory, 'node.yaml'))
+  const { privateKey, publicKey } = generateKey()
+  mkdirSync(join(directory, 'ledger'), { recursive: true, mode: 0o700 })
+  copyFileSync(genesis, join(directory, 'genesis.json'))
+  // A node that never spoke may vote as soon as it is a validator; without the mark it would wait for the ring to go on.
+  writeFileSync(join(directory, 'ledger', FIRST_START_FILE), '', { mode: 0o600 })
+  writeFileSync(join(directory, 'node.key'), privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(), { mode: 0o600 })
+  writeFileSync(join(directory, 'node.yaml'), text, { mode: 0o600 })
+  return { publicKey: Buffer.from(publicKey).toString('base64url') }
+}
