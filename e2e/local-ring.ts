@@ -62,7 +62,8 @@ export async function eventually(what: string, probe: () => Promise<boolean> | b
 /** A base such that all ports of a ring of `nodes` are free. */
 export async function freePorts(nodes: number): Promise<number> {
   for (let attempt = 0; attempt < 50; attempt += 1) {
-    const base = 20_000 + Math.floor(Math.random() * 300) * 100
+    // Below the ports that the kernel hands to connections.
+    const base = 12_000 + Math.floor(Math.random() * 190) * 100
     const ports = [base + 10, ...Array.from({ length: nodes }, (_, i) => [base + i + 1, base + 1_001 + i, base - 999 + i]).flat()]
     const free = await Promise.all(
       ports.map(
