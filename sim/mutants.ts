@@ -100,7 +100,7 @@ const IN_THE_VOTER: readonly SourceMutant[] = [
   {
     name: 'a body is believed by its name',
     file: 'voter.ts',
-    find: 'const { digest } = makeBlock(block)',
+    find: 'const { digest } = makeBlock(block, this.#scheme.hash)',
     put: 'const { digest } = block',
   },
   { name: 'a round ends without its timer', file: 'voter.ts', find: "this.#sign('nullify', round, undefined)", put: '' },
