@@ -82,7 +82,9 @@ test('03 logins that fail on one node alone are refused there at once; on a seco
   await eventually('n1 refuses it', async () => (await statusOf(1, source)) === 403)
   await eventually('the others serve it again', async () => (await statusOf(3, source)) === 200, 20_000)
   assert.equal(await statusOf(1, source), 403, 'n1 goes on refusing what it saw itself')
-  for (let attempt = 0; attempt < 14; attempt += 1) await fail(2, attempt)
+  // On a slow machine what n1 saw may be out of the window by now: then it takes some more, but not for longer than it took there.
+  let attempt = 0
+  while (attempt < 14 || (attempt < 40 && (await statusOf(2, source)) !== 403)) await fail(2, attempt++)
   for (const node of ALL) await eventually(`n${node} refuses`, async () => (await statusOf(node, source)) === 403)
   const { denials } = await ring.client(4).denials()
   assert.deepEqual(denials.find(({ subject }) => subject.value === source)?.statedBy, ['node:n1', 'node:n2'])
