@@ -10,7 +10,7 @@ import {
   subjectId,
   type View,
 } from '@ringwall/ring'
-import type { RuleSet, WafMatch, WafVerdict } from '@ringwall/waf'
+import type { HeaderField, RuleSet, WafMatch, WafVerdict } from '@ringwall/waf'
 import fc from 'fast-check'
 import { createGuard, isBlocked, loginFailed } from './guard.ts'
 import { normalizeRoutingPath } from './routing-path.ts'
@@ -51,7 +51,7 @@ issuers:
   .replaceAll('perKey', 'per-key')
   .replaceAll('perSubject', 'per-subject')
 
-const match = (ruleId: number, phase: 1 | 2, severity: WafMatch['severity'] = 'critical'): WafMatch => ({
+const match = (ruleId: number, phase: WafMatch['phase'], severity: WafMatch['severity'] = 'critical'): WafMatch => ({
   ruleId,
   message: `rule ${ruleId}`,
   severity,
@@ -79,6 +79,7 @@ const rules: RuleSet = {
       requestHead: ({ target }) => judge(target, 1),
       requestBody: (body) => judge(new TextDecoder().decode(body), 2),
       responseHead: () => judge('', 2),
+      inspectsResponses: false,
       responseBytesWanted: 0,
       responseBody: () => judge('', 2),
       log: () => judge('', 2),
@@ -326,6 +327,75 @@ test('where the WAF watches, the decision tells what it would have done', async 
 test('matches below the threshold are told with an allowed request', async () => {
   const decision = await decide(request('/?q=odd'))
   assert.deepEqual([decision.outcome, decision.wafScore, decision.matches.length], ['allow', 2, 1])
+})
+
+/** Rules that look at responses: `x-leak` in the head or `leak` in the body blocks, `odd` is noted. Counts ends. */
+function leakRules(ended: { count: number }): RuleSet {
+  const whole: RuleSet = {
+    ...rules,
+    excluding: () => whole,
+    begin() {
+      const matches: WafMatch[] = []
+      const judge = (blocked: boolean): WafVerdict => ({ blocked, status: 403, score: 0, matches: [...matches] })
+      let blocked = false
+      return {
+        ...rules.begin(),
+        requestHead: () => judge(false),
+        requestBody: () => judge(false),
+        inspectsResponses: true,
+        responseBytesWanted: 8,
+        responseHead({ headers }) {
+          blocked = headers.some(([name]) => name === 'x-leak')
+          return judge(blocked)
+        },
+        responseBody(body) {
+          const text = new TextDecoder().decode(body)
+          if (text.includes('leak')) matches.push(match(4_001, 4))
+          if (text.includes('odd')) matches.push(match(4_002, 4, 'notice'))
+          blocked = text.includes('leak')
+          return judge(blocked)
+        },
+        log() {
+          ended.count += 1
+          return judge(blocked)
+        },
+      }
+    },
+  }
+  return whole
+}
+
+test('a response is judged where rules ask for it; phase 5 comes once, after it', async () => {
+  for (const mode of ['enforce', 'shadow', 'off'] as const) {
+    const ended = { count: 0 }
+    const leaks = compilePolicy(policy, () => leakRules(ended), new Map([['base', []]]))
+    assert.ok(leaks.ok)
+    const found = leaks.compiled.route('shop.example', '/', 'GET')!
+    const waf = { ...found.service.waf, responses: mode === 'off' ? ('off' as const) : ('inspect' as const) }
+    const route = { ...found, service: { ...found.service, waf }, wafMode: mode === 'shadow' ? mode : ('enforce' as const) }
+    const environment = { ...ENVIRONMENT, view: { ...view, route: () => route } }
+    const guard = createGuard()
+    const allowed = async (): Promise<Judgement> =>
+      guard.body(await guard.head(request('/'), environment), new Uint8Array(), false, environment)
+    const answer = async (body: string, headers: readonly HeaderField[] = []): Promise<Judgement> => {
+      const judged = guard.responseHead(await allowed(), { status: 200, protocol: 'HTTP/1.1', headers }, environment)
+      return guard.responseBody(judged, new TextEncoder().encode(body), false, environment)
+    }
+    assert.equal((await allowed()).responseWanted, mode !== 'off')
+    const expected = { enforce: ['deny', 'deny'], shadow: ['allow', 'deny'], off: ['allow', 'allow'] }[mode]
+    ended.count = 0
+    for (const judged of [await answer('a leak'), await answer('', [['x-leak', '1']])]) {
+      assert.deepEqual([judged.decision!.outcome, judged.decision!.shadowOutcome], expected, mode)
+      assert.equal(judged.responseWanted, false)
+    }
+    const odd = await answer('odd')
+    assert.deepEqual([odd.decision!.outcome, odd.decision!.matches.length], ['allow', mode === 'off' ? 0 : 1])
+    assert.equal(ended.count, 3, mode)
+    const gone = await allowed()
+    guard.end(gone)
+    guard.end(gone)
+    assert.equal(ended.count, 4, mode)
+  }
 })
 
 test('whether gossip alone decided is told', async () => {

@@ -56,6 +56,7 @@ class RequestJudgement implements Judgement {
   verdict: WafVerdict | undefined
   /** What the WAF would have done where it only watches. */
   shadowed = false
+  responseWanted = false
   /** The view is older than the route tolerates. */
   stale = false
 
@@ -69,7 +70,12 @@ class RequestJudgement implements Judgement {
     return this.route.route?.login === undefined ? forWaf : Math.max(forWaf, LOGIN_BODY_BYTES_MAX)
   }
 
+  get responseBytesWanted(): number {
+    return this.responseWanted ? this.waf!.responseBytesWanted : 0
+  }
+
   object(objection: Objection, environment: GuardEnvironment): this {
+    this.responseWanted = false
     this.decision = this.#decision(objection.outcome, objection.status, objection.reason, environment, objection)
     return this
   }
@@ -242,6 +248,50 @@ export function createGuard(options: GuardOptions = {}): Guard {
         return failed(judgement, environment)
       }
     },
+
+    responseHead(judgement, response, environment) {
+      return ofResponse(judgement, environment, (waf) => {
+        const verdict = waf.responseHead(response)
+        return verdict.blocked ? waf.log() : verdict
+      })
+    },
+
+    responseBody(judgement, body, truncated, environment) {
+      const judged = ofResponse(judgement, environment, (waf) => {
+        waf.responseBody(body, truncated)
+        return waf.log()
+      })
+      judged.responseWanted = false
+      return judged
+    },
+
+    end(judgement) {
+      if (!(judgement instanceof RequestJudgement) || !judgement.responseWanted) return
+      judgement.responseWanted = false
+      judgement.waf?.log()
+    },
+  }
+}
+
+/** What the WAF says to a response: another decision when it objects, and what matched in any case. */
+function ofResponse(
+  judgement: Judgement,
+  environment: GuardEnvironment,
+  inspect: (waf: WafTransaction) => WafVerdict,
+): RequestJudgement {
+  if (!(judgement instanceof RequestJudgement)) throw new TypeError('the judgement is not one of this guard’s')
+  if (!judgement.responseWanted) return judgement
+  judgement.check = 'waf'
+  try {
+    const verdict = inspect(judgement.waf!)
+    if (verdict.blocked) judgement.responseWanted = false
+    const objection = wafObjection(judgement, verdict)
+    if (objection !== undefined) return judgement.object(objection, environment)
+    const { decision, shadowed } = judgement
+    const known = decision!.matches.length === verdict.matches.length && (decision!.shadowOutcome === 'deny') === shadowed
+    return known ? judgement : judgement.allow(environment)
+  } catch {
+    return failed(judgement, environment)
   }
 }
 
@@ -319,8 +369,10 @@ function bodyObjection(
     }
     judgement.shadowed = true
   }
-  waf.requestBody(inspected, cut)
-  return wafObjection(judgement, waf.log())
+  const verdict = waf.requestBody(inspected, cut)
+  judgement.responseWanted = !verdict.blocked && route.service.waf.responses === 'inspect' && waf.inspectsResponses
+  // Phase 5 comes after the response, if that is looked at.
+  return wafObjection(judgement, judgement.responseWanted ? verdict : waf.log())
 }
 
 type IdentityPolicy = NonNullable<CompiledRoute['service']['identity']>

@@ -1,6 +1,6 @@
 /** The words of judgement. Pure: no `node:` import in this package. */
 import type { CompiledRoute, DenialIndex, View } from '@ringwall/ring'
-import type { WafMatch, WafRequest } from '@ringwall/waf'
+import type { WafMatch, WafRequest, WafResponse } from '@ringwall/waf'
 
 export type Outcome = 'allow' | 'deny' | 'challenge' | 'throttle'
 
@@ -84,6 +84,10 @@ export interface Judgement {
   readonly bodyBytesWanted: number
   /** Set once the body was seen on a route declared as login. */
   readonly login: LoginAttempt | undefined
+  /** Whether the response is to be judged as well, by `responseHead` and `responseBody`. Said with the decision to allow. */
+  readonly responseWanted: boolean
+  /** Bytes of the response's body that rules want to see; known after `responseHead`. */
+  readonly responseBytesWanted: number
 }
 
 export interface Guard {
@@ -91,4 +95,10 @@ export interface Guard {
   head(request: GuardRequest, environment: GuardEnvironment): Judgement | Promise<Judgement>
   /** Checks of the body: WAF phase 2, denied accounts. Sets the decision. `body` may be empty. */
   body(judgement: Judgement, body: Uint8Array, truncated: boolean, environment: GuardEnvironment): Judgement
+  /** WAF phase 3, where `responseWanted`. Sets another decision when the response is not to be let out. */
+  responseHead(judgement: Judgement, response: WafResponse, environment: GuardEnvironment): Judgement
+  /** WAF phases 4 and 5, once, after `responseHead`. `body` may be empty; `truncated`: more of it follows, or may. */
+  responseBody(judgement: Judgement, body: Uint8Array, truncated: boolean, environment: GuardEnvironment): Judgement
+  /** For a request that was allowed and whose response was not judged to its end, whatever the reason: WAF phase 5. */
+  end(judgement: Judgement): void
 }

@@ -1,39 +1,21 @@
 import assert from 'node:assert/strict'
 import { cpSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import type { AddressInfo } from 'node:net'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { freePort } from './free-port.ts'
 import { backupLedger, restoreLedger, verifyLedgerFiles } from './ledger-files.ts'
 import { readOperator, signAsOperator } from './local/operator.ts'
 import { contextFile } from './local/provision.ts'
 import { startProtect } from './protect.ts'
-
-function freePort(): Promise<number> {
-  return new Promise((settle) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => settle(port))
-    })
-  })
-}
+import { protectOptions } from './test-protect.ts'
 
 test('a ledger is verified, backed up beside its running node, and restored; a changed one is refused', async (t) => {
   const root = mkdtempSync(join(tmpdir(), 'ringwall-files-'))
   t.after(() => rmSync(root, { recursive: true, force: true }))
   const data = join(root, 'data')
   const port = await freePort()
-  const options = {
-    rules: ['base'],
-    paranoia: 1,
-    mode: 'enforce',
-    explainHeader: false,
-    config: undefined,
-    data,
-    admin: undefined,
-  } as const
-  const start = () => startProtect({ ...options, url: 'http://127.0.0.1:9', listen: `127.0.0.1:${port}` })
+  const start = () => startProtect(protectOptions(data, 'http://127.0.0.1:9', port))
   let node = await start()
   const operator = readOperator(contextFile(data))
   const deny = (value: string) =>
@@ -81,16 +63,7 @@ test('a block that was changed is named, and what is before it can be trusted', 
   const root = mkdtempSync(join(tmpdir(), 'ringwall-files-'))
   t.after(() => rmSync(root, { recursive: true, force: true }))
   const data = join(root, 'data')
-  const options = {
-    rules: ['base'],
-    paranoia: 1,
-    mode: 'enforce',
-    explainHeader: false,
-    config: undefined,
-    data,
-    admin: undefined,
-  } as const
-  const node = await startProtect({ ...options, url: 'http://127.0.0.1:9', listen: `127.0.0.1:${await freePort()}` })
+  const node = await startProtect(protectOptions(data, 'http://127.0.0.1:9', await freePort()))
   const operator = readOperator(contextFile(data))
   for (let i = 1; i <= 4; i += 1) {
     const subject = { kind: 'ip', value: `203.0.113.${i}` } as const

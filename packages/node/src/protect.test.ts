@@ -1,45 +1,15 @@
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { formatHostPort } from './address.ts'
+import { freePort } from './free-port.ts'
 import { readOperator, signAsOperator } from './local/operator.ts'
 import { contextFile } from './local/provision.ts'
 import type { RunningNode } from './node.ts'
-import { type ProtectOptions, startProtect } from './protect.ts'
-
-async function application(t: TestContext, says: string): Promise<string> {
-  const server: Server = createServer((_, response) => response.end(says))
-  await new Promise<void>((settle) => server.listen(0, '127.0.0.1', settle))
-  t.after(() => server.close())
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-}
-
-function freePort(): Promise<number> {
-  return new Promise((settle) => {
-    const server = createServer()
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => settle(port))
-    })
-  })
-}
-
-const options = (data: string, url: string, port: number, more: Partial<ProtectOptions> = {}): ProtectOptions => ({
-  url,
-  listen: `127.0.0.1:${port}`,
-  rules: ['base'],
-  paranoia: 1,
-  mode: 'enforce',
-  explainHeader: false,
-  config: undefined,
-  data,
-  admin: undefined,
-  ...more,
-})
+import { startProtect } from './protect.ts'
+import { application, protectOptions } from './test-protect.ts'
 
 const get = (node: RunningNode, path = '/'): Promise<Response> =>
   fetch(`http://${formatHostPort(node.config.listen.traffic)}${path}`)
@@ -50,12 +20,12 @@ test('protect: other options at the next start are taken, a policy that an opera
   const port = await freePort()
   const [first, second] = [await application(t, 'first'), await application(t, 'second')]
 
-  let node = await startProtect(options(data, first, port))
+  let node = await startProtect(protectOptions(data, first, port))
   assert.equal(await (await get(node)).text(), 'first')
   assert.equal((await get(node, "/?q=1'+UNION+SELECT+1,2--")).status, 403)
   await node.stop()
 
-  node = await startProtect(options(data, second, port))
+  node = await startProtect(protectOptions(data, second, port))
   assert.equal(await (await get(node)).text(), 'second')
   assert.equal(node.view().policyVersion, 2)
   const edited = `# kept\n${node.view().policyText}`
@@ -63,7 +33,7 @@ test('protect: other options at the next start are taken, a policy that an opera
   await node.propose(signAsOperator(readOperator(contextFile(data)), body), 5_000)
   await node.stop()
 
-  node = await startProtect(options(data, first, port))
+  node = await startProtect(protectOptions(data, first, port))
   assert.equal(node.view().policyText, edited)
   assert.equal(await (await get(node)).text(), 'second')
   await node.stop()
@@ -74,8 +44,8 @@ test('protect: a first start that failed leaves nothing behind that overrules th
   t.after(() => rmSync(data, { recursive: true, force: true }))
   const url = await application(t, 'hello')
   const taken = Number(new URL(url).port)
-  await assert.rejects(startProtect(options(data, url, taken, { mode: 'shadow' })))
-  const node = await startProtect(options(data, url, await freePort()))
+  await assert.rejects(startProtect(protectOptions(data, url, taken, { mode: 'shadow' })))
+  const node = await startProtect(protectOptions(data, url, await freePort()))
   t.after(() => node.stop())
   assert.equal((await get(node, "/?q=1'+UNION+SELECT+1,2--")).status, 403)
 })
@@ -83,7 +53,7 @@ test('protect: a first start that failed leaves nothing behind that overrules th
 test('protect: shadow lets an attack pass', async (t) => {
   const data = mkdtempSync(join(tmpdir(), 'ringwall-protect-'))
   t.after(() => rmSync(data, { recursive: true, force: true }))
-  const node = await startProtect(options(data, await application(t, 'hello'), await freePort(), { mode: 'shadow' }))
+  const node = await startProtect(protectOptions(data, await application(t, 'hello'), await freePort(), { mode: 'shadow' }))
   t.after(() => node.stop())
   assert.equal((await get(node, "/?q=1'+UNION+SELECT+1,2--")).status, 200)
 })
@@ -92,11 +62,24 @@ test('protect: the upstream is down: 502 with a request id; bad options are one 
   const data = mkdtempSync(join(tmpdir(), 'ringwall-protect-'))
   t.after(() => rmSync(data, { recursive: true, force: true }))
   const port = await freePort()
-  const node = await startProtect(options(data, `http://127.0.0.1:${await freePort()}`, port))
+  const node = await startProtect(protectOptions(data, `http://127.0.0.1:${await freePort()}`, port))
   t.after(() => node.stop())
   const response = await get(node)
   assert.equal(response.status, 502)
   assert.match(response.headers.get('x-request-id') ?? '', /^[0-9A-Za-z-]{16,}$/)
-  await assert.rejects(startProtect(options(data, 'http://127.0.0.1:1', port)), /in use|locked|already/i)
-  await assert.rejects(startProtect(options(data, 'ftp://x', port)), /expected http:\/\/HOST:PORT/)
+  await assert.rejects(startProtect(protectOptions(data, 'http://127.0.0.1:1', port)), /in use|locked|already/i)
+  await assert.rejects(startProtect(protectOptions(data, 'ftp://x', port)), /expected http:\/\/HOST:PORT/)
+})
+
+test('protect: an answer that tells how the application broke is held back', async (t) => {
+  const data = mkdtempSync(join(tmpdir(), 'ringwall-protect-'))
+  t.after(() => rmSync(data, { recursive: true, force: true }))
+  const url = await application(t, (_, response) =>
+    response.writeHead(500, { 'Content-Type': 'text/html' }).end('ORA-00933: SQL command not properly ended'),
+  )
+  const node = await startProtect(protectOptions(data, url, await freePort()))
+  t.after(() => node.stop())
+  const response = await get(node)
+  assert.equal(response.status, 403)
+  assert.doesNotMatch(await response.text(), /ORA/)
 })

@@ -1,11 +1,11 @@
 /** `ringwall protect URL`: a ring of one in front of one application. The same node, with n = 1. */
 import { mkdirSync, readFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { basename, resolve } from 'node:path'
 import { stringify } from 'yaml'
-import { formatHostPort, type HostPort, parseHostPort } from './address.ts'
+import { formatHostPort, parseHostPort } from './address.ts'
 import { readNodeConfig } from './config.ts'
 import { StartError } from './errors.ts'
+import { freePort } from './free-port.ts'
 import { compareGiven, rememberGiven } from './local/given-policy.ts'
 import { readOperator, signAsOperator } from './local/operator.ts'
 import { contextFile, isProvisioned, type LocalNode, provisionRing, refreshContext, writeNodeConfigs } from './local/provision.ts'
@@ -158,15 +158,4 @@ async function enforcePolicy(node: RunningNode, data: string, text: string, isFi
     signAsOperator(operator, { type: 'policy.set', policy: text, expectVersion: view.policyVersion }),
     APPLY_MS_MAX,
   )
-}
-
-function freePort(): Promise<HostPort['port']> {
-  return new Promise((settle, refuse) => {
-    const server = createServer()
-    server.once('error', refuse)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => settle(typeof address === 'object' && address !== null ? address.port : 0))
-    })
-  })
 }

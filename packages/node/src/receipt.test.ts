@@ -1,26 +1,17 @@
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer as createHttpServer } from 'node:http'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { freePort } from './free-port.ts'
 import { readOperator, signAsOperator } from './local/operator.ts'
 import { contextFile } from './local/provision.ts'
 import type { RunningNode } from './node.ts'
 import { startProtect } from './protect.ts'
 import { type Receipt, verifyReceipt } from './receipt.ts'
 import { verifyReceiptFile } from './receipt-file.ts'
-
-function freePort(): Promise<number> {
-  return new Promise((settle) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => settle(port))
-    })
-  })
-}
+import { application, protectOptions } from './test-protect.ts'
 
 async function receiptOf(node: RunningNode, requestId: string): Promise<string> {
   for (;;) {
@@ -49,21 +40,8 @@ function changed(value: unknown, by: number): unknown {
 test('a decision is exported with its proof and verified offline; any edit is refused', async (t) => {
   const root = mkdtempSync(join(tmpdir(), 'ringwall-receipt-'))
   t.after(() => rmSync(root, { recursive: true, force: true }))
-  const app = createHttpServer((_, response) => response.end('fine')).listen(0, '127.0.0.1')
-  t.after(() => app.close())
-  await new Promise((settle) => app.once('listening', settle))
   const port = await freePort()
-  const node = await startProtect({
-    url: `http://127.0.0.1:${(app.address() as AddressInfo).port}`,
-    listen: `127.0.0.1:${port}`,
-    rules: ['base'],
-    paranoia: 1,
-    mode: 'enforce',
-    explainHeader: false,
-    config: undefined,
-    data: join(root, 'data'),
-    admin: undefined,
-  })
+  const node = await startProtect(protectOptions(join(root, 'data'), await application(t, 'fine'), port))
   t.after(() => node.stop())
   const get = async (path: string, source: string) => {
     const response = await fetch(`http://127.0.0.1:${port}${path}`, { headers: { 'x-forwarded-for': source } })

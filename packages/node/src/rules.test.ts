@@ -31,8 +31,10 @@ test('a folder with the Core Rule Set gives its configuration first, then its ru
     const folder = layout(context, setup)
     const crs = findCrs(folder)
     assert.equal(crs.signature, 'OWASP_CRS/3.9.9')
+    const [own, ...sources] = readCrs(crs)
+    assert.equal(own?.file, 'responses.conf')
     assert.deepEqual(
-      readCrs(crs).map(({ file, kind }) => [file.slice(folder.length + 1), kind ?? 'rules']),
+      sources.map(({ file, kind }) => [file.slice(folder.length + 1), kind ?? 'rules']),
       [
         [setup, 'rules'],
         [join('rules', 'REQUEST-901-INITIALIZATION.conf'), 'rules'],

@@ -118,6 +118,16 @@ export function findCrs(folder?: string): CrsInstallation {
   return crsAt(found)
 }
 
+/** As ModSecurity is recommended to be set, over a smaller part of the body; crs-setup.conf, which comes after, may say otherwise. */
+const CRS_RESPONSES: RuleSource = {
+  file: 'responses.conf',
+  text: `SecResponseBodyAccess On
+SecResponseBodyMimeType text/plain text/html text/xml application/json
+SecResponseBodyLimit 131072
+SecResponseBodyLimitAction ProcessPartial
+`,
+}
+
 /** @param additions Configuration that is read after crs-setup.conf, before the rules. */
 export function readCrs(
   { setup, files, signature }: CrsInstallation,
@@ -126,7 +136,7 @@ export function readCrs(
   // Version 3 doubles the backslashes of its patterns for Apache; version 4 writes \x5c.
   const forApache = signature.startsWith('OWASP_CRS/3')
   const read = (file: string): RuleSource => (forApache ? { ...source(file), reader: 'apache' } : source(file))
-  return [source(setup), ...additions, ...files.map(read)]
+  return [CRS_RESPONSES, source(setup), ...additions, ...files.map(read)]
 }
 
 /** What `crs` means where nobody named a folder; nothing when it is not installed or not configured. */

@@ -2,16 +2,19 @@
  * One request from its head to the end of its response: judged, then refused or passed on.
  *
  * The order of things: head read strictly, source settled, guard on the head, as much of the body as the guard wants, guard on
- * the body, upstream, response. What the guard has not allowed never reaches an upstream, not a byte of it.
+ * the body, upstream, guard on the response where rules ask for it, response. What the guard has not allowed never reaches an
+ * upstream, not a byte of it.
  */
 import type { Decision, GuardEnvironment, GuardRequest, Judgement } from '@ringwall/guard'
 import type { HeaderField } from '@ringwall/waf'
 import { type ClientConnection, DRAIN_BYTES_MAX } from './client-connection.ts'
 import type { Context, Cuttable } from './context.ts'
+import { decodedBody } from './decoded-body.ts'
 import { type AnyProxyError, UpstreamBroken, type UpstreamUnreachable } from './errors.ts'
 import { requestHeadText, responseHeadText } from './forward-head.ts'
 import { detached } from './header-names.ts'
 import { HeldBody } from './held-body.ts'
+import { HeldResponse } from './held-response.ts'
 import { recordExchange } from './recording.ts'
 import { fieldLines, refusal, statusLine } from './refusal.ts'
 import type { RequestHead } from './request-head.ts'
@@ -68,6 +71,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   #upstreamStartMs = 0
   #upstreamHeadMs = 0
   #upstreamStatus: number | undefined
+  /** The response, while its beginning is judged. */
+  #heldResponse: HeldResponse | undefined
   #continued = false
   #answered = false
   #framing = BY_HEAD
@@ -342,6 +347,78 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     this.#upstreamStatus = head.status
     this.#upstream!.answered(this.#upstreamHeadMs)
     this.#reportLogin(head.status)
+    if (!this.#judgement!.responseWanted || this.#passes(head)) this.#sendHead(head)
+  }
+
+  /** Whether the response may go on now: it may have to wait for its body, or have been refused. */
+  #passes(head: ResponseHead): boolean {
+    const { rawHeaders, status, bodyBytes } = head
+    const headers: HeaderField[] = []
+    for (let at = 0; at < rawHeaders.length; at += 2) headers.push([rawHeaders[at]!, rawHeaders[at + 1]!])
+    const { guard } = this.#context.options
+    const judged = this.#judgeResponse((judgement, environment) =>
+      guard.responseHead(judgement, { status, protocol: 'HTTP/1.1', headers }, environment),
+    )
+    if (!judged) return false
+    const wanted = this.#judgement!.responseBytesWanted
+    if (wanted > 0 && bodyBytes !== 0) {
+      this.#heldResponse = new HeldResponse(head, wanted)
+      return false
+    }
+    return this.#judgeResponse((judgement, environment) => guard.responseBody(judgement, EMPTY, false, environment))
+  }
+
+  /** Returns whether the response may still go on; what may not has been refused. */
+  #judgeResponse(judge: (judgement: Judgement, environment: GuardEnvironment) => Judgement): boolean {
+    const startMs = performance.now()
+    try {
+      this.#judgement = judge(this.#judgement!, this.#environment!)
+    } catch (error) {
+      this.#guardFailed(error)
+      return false
+    }
+    this.#guardMs += performance.now() - startMs
+    const { outcome, status } = this.#judgement.decision!
+    if (outcome !== 'allow') this.#refuse(status, undefined)
+    return outcome === 'allow'
+  }
+
+  /** @param truncated More of the body follows, or may. */
+  #inspectHeld(held: HeldResponse, truncated: boolean): void {
+    if (held.judging) return
+    held.judging = true
+    held.stop()
+    const { coding, wanted } = held
+    const { bytes } = held.body
+    if (coding === undefined) {
+      this.#releaseHeld(held, bytes, truncated)
+      return
+    }
+    this.#connection?.pause()
+    decodedBody(coding, bytes, wanted + 1)
+      .then((text) => {
+        this.#releaseHeld(held, text.subarray(0, wanted), truncated || text.length > wanted)
+        if (this.#over) return
+        this.#connection?.resume()
+        this.onQuiet()
+      })
+      .catch((error: Error) => {
+        this.#context.log('warn', `request ${this.#requestId} failed: ${error.message}`)
+        this.#client.destroy()
+      })
+  }
+
+  #releaseHeld(held: HeldResponse, body: Uint8Array, truncated: boolean): void {
+    if (this.#over) return
+    const { guard } = this.#context.options
+    if (!this.#judgeResponse((judgement, environment) => guard.responseBody(judgement, body, truncated, environment))) return
+    this.#heldResponse = undefined
+    this.#sendHead(held.head)
+    if (held.body.length > 0) this.onBody(held.body.bytes)
+    if (held.trailers !== undefined) this.#sendEnd(held.trailers)
+  }
+
+  #sendHead(head: ResponseHead): void {
     const { method, keepAlive } = this.#head!
     const modern = this.#request.httpVersion === '1.1'
     let text = responseHeadText(head.status, head.statusText, head.rawHeaders, this.#environment!.nowMs)
@@ -364,6 +441,12 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
 
   onBody(bytes: Buffer): void {
     if (this.#over) return
+    const held = this.#heldResponse
+    if (held !== undefined) {
+      held.body.add(bytes, held.head.bodyBytes ?? Number.POSITIVE_INFINITY)
+      if (held.full) this.#inspectHeld(held, true)
+      return
+    }
     const { wire } = this.#client
     if (this.#framing === BY_CHUNKS) wire.text(`${bytes.length.toString(16)}\r\n`)
     wire.bytes(bytes)
@@ -371,6 +454,14 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   }
 
   onQuiet(): void {
+    const held = this.#heldResponse
+    if (held !== undefined) {
+      held.hurry(this.#context.limits.responseHoldMsMax, () => {
+        this.#inspectHeld(held, true)
+        if (held.coding === undefined) this.onQuiet()
+      })
+      return
+    }
     // Also the head, when its body takes its time: server-sent events begin with nothing.
     if (this.#over || this.#client.flush() || this.#upstreamPaused) return
     this.#upstreamPaused = true
@@ -380,6 +471,15 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   onEnd(trailers: readonly string[]): void {
     this.#connection = undefined
     if (this.#over) return
+    const held = this.#heldResponse
+    if (held === undefined) this.#sendEnd(trailers)
+    else {
+      held.trailers = trailers
+      this.#inspectHeld(held, false)
+    }
+  }
+
+  #sendEnd(trailers: readonly string[]): void {
     if (this.#framing === BY_CHUNKS) this.#client.wire.text(`0\r\n${trailerLines(trailers)}\r\n`)
     this.#client.flush()
     this.#client.finished(this.#keepAlive, this.#finish(this.#upstreamStatus!, undefined))
@@ -464,7 +564,14 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
 
   #ownJudgement(outcome: 'deny', status: number, reason: string): Judgement {
     const decision = this.#ownDecision(outcome, status, 'none', reason)
-    return { route: this.#judgement?.route, decision, bodyBytesWanted: 0, login: undefined }
+    return {
+      route: this.#judgement?.route,
+      decision,
+      bodyBytesWanted: 0,
+      login: undefined,
+      responseWanted: false,
+      responseBytesWanted: 0,
+    }
   }
 
   #drainable(): boolean {
@@ -543,6 +650,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     const endMs = performance.now()
     if (this.#over) return endMs
     this.#over = true
+    this.#heldResponse?.stop()
+    if (this.#judgement?.responseWanted === true) this.#context.options.guard.end(this.#judgement)
     const { counters, options, sources } = this.#context
     counters.activeRequests--
     if (this.#source !== this.#client.address) sources.delete(this.#source, this)

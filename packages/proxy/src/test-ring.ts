@@ -9,7 +9,12 @@ import type { DecisionRecord, ProxyOptions, Recorder, RequestMeasure, Span } fro
 
 export const BODY_BYTES_MAX = 1_024
 
-/** Denies `/denied`, throttles `/limited`, wants a token under `/private`, fails at `/broken`, and denies bodies with `attack`. */
+export const RESPONSE_BYTES_MAX = 2_048
+
+/**
+ * Denies `/denied`, throttles `/limited`, wants a token under `/private`, fails at `/broken`, and denies bodies with `attack`. Under
+ * `/inspected` it looks at the response: denies one with `x-leak`, and bodies with `leak` in what it wants to see of them.
+ */
 export function testGuard(seen: GuardRequest[] = []): Guard {
   const decide = (environment: GuardEnvironment, changes: Partial<Decision>): Decision => ({
     outcome: 'allow',
@@ -36,6 +41,8 @@ export function testGuard(seen: GuardRequest[] = []): Guard {
         decision: decide(environment, changes),
         bodyBytesWanted: 0,
         login: undefined,
+        responseWanted: false,
+        responseBytesWanted: 0,
       })
       if (request.path.startsWith('/denied')) {
         const match = {
@@ -61,7 +68,9 @@ export function testGuard(seen: GuardRequest[] = []): Guard {
       if (request.path.startsWith('/private')) return Promise.resolve(judge({ outcome: 'deny', status: 401, check: 'identity' }))
       if (request.path.startsWith('/broken')) throw new Error('guard bug')
       if (route === undefined) return judge({ outcome: 'deny', status: 404, check: 'route' })
-      const judgement = { route, decision: undefined, bodyBytesWanted: BODY_BYTES_MAX, login: undefined }
+      const responseWanted = request.path.startsWith('/inspected')
+      const rest = { bodyBytesWanted: BODY_BYTES_MAX, login: undefined, responseWanted, responseBytesWanted: 0 }
+      const judgement = { route, decision: undefined, ...rest }
       return request.path.startsWith('/later') ? new Promise((resolve) => setImmediate(() => resolve(judgement))) : judgement
     },
     body(judgement, body, _truncated, environment): Judgement {
@@ -74,6 +83,19 @@ export function testGuard(seen: GuardRequest[] = []): Guard {
         decision: decide(environment, attack ? { outcome: 'deny', status: 403, check: 'waf', reason: 'attack' } : {}),
       }
     },
+    responseHead(judgement, { headers }, environment): Judgement {
+      const leak = headers.some(([name]) => name.toLowerCase() === 'x-leak')
+      const decision = decide(environment, leak ? { outcome: 'deny', status: 403, check: 'waf', reason: 'leak' } : {})
+      return { ...judgement, decision, responseBytesWanted: RESPONSE_BYTES_MAX }
+    },
+    responseBody(judgement, body, truncated, environment): Judgement {
+      const leak = Buffer.from(body).includes('leak')
+      const changes = leak
+        ? ({ outcome: 'deny', status: 403, check: 'waf', reason: 'leak' } as const)
+        : { reason: `${truncated}` }
+      return { ...judgement, decision: decide(environment, changes), responseWanted: false }
+    },
+    end() {},
   }
 }
 

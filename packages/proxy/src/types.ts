@@ -120,6 +120,8 @@ export interface ProxyLimits {
   readonly upstreamWaitingMax: number
   readonly upstreamIdleMsMax: number
   readonly upstreamHeaderBytesMax: number
+  /** How long the beginning of a response without a length may wait for its end, to be inspected with it. */
+  readonly responseHoldMsMax: number
 }
 
 export const DEFAULT_LIMITS: ProxyLimits = {
@@ -143,6 +145,7 @@ export const DEFAULT_LIMITS: ProxyLimits = {
   // Node's own server closes idle connections after 5 s: closing first avoids the race.
   upstreamIdleMsMax: 4_000,
   upstreamHeaderBytesMax: 65_536,
+  responseHoldMsMax: 1_000,
 }
 
 export interface LoginEvent extends LoginAttempt {

@@ -70,6 +70,10 @@ const Waf = z.strictObject({
     .enum(['deny', 'pass'])
     .default('pass')
     .meta({ description: 'What happens to a body longer than that: pass sends the rest on uninspected.' }),
+  responses: z
+    .enum(['inspect', 'off'])
+    .default('inspect')
+    .meta({ description: 'Whether rules about responses run; which bodies they see is theirs to say.' }),
 })
 
 const Identity = z.strictObject({

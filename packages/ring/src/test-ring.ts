@@ -60,6 +60,7 @@ export const compile: RuleCompiler = (sources) => {
           return verdict
         },
         responseHead: () => verdict,
+        inspectsResponses: false,
         responseBytesWanted: 0,
         responseBody: () => verdict,
         log: () => verdict,

@@ -34,6 +34,8 @@ export class Transaction implements WafRehearsal {
   #status = 403
   /** Phases up to this one are not run any more: an `allow`. */
   #allowedTo: 0 | 2 | 4 = 0
+  /** Work of the request, once its response is looked at. */
+  #requestWork = 0
 
   constructor(program: Program, excluded: ReadonlySet<number>, environment: WafEnvironment | undefined) {
     this.#program = program
@@ -56,7 +58,7 @@ export class Transaction implements WafRehearsal {
 
   get work(): number {
     // Of building automata, not a word: it depends on what was judged before.
-    return this.#state.work - this.#state.building
+    return this.#requestWork + this.#state.work - this.#state.building
   }
 
   requestHead(request: WafRequest): WafVerdict {
@@ -84,8 +86,19 @@ export class Transaction implements WafRehearsal {
     return this.#verdict()
   }
 
+  get inspectsResponses(): boolean {
+    const { phases } = this.#program
+    return (phases[2]!.length > 0 || phases[3]!.length > 0) && this.#run.engine !== 'Off' && this.#allowedTo !== 4
+  }
+
   responseHead(response: WafResponse): WafVerdict {
     if (this.#blocked) return this.#verdict()
+    // What a request cost does not make its response suspicious.
+    if (!this.#isOver()) {
+      this.#requestWork = this.work
+      this.#state.work = 0
+      this.#state.building = 0
+    }
     this.#state.readResponseHead(response)
     this.#runPhase(3)
     return this.#verdict()

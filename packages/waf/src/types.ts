@@ -95,7 +95,9 @@ export interface WafTransaction {
   requestHead(request: WafRequest): WafVerdict
   /** Phase 2. `body` may be empty; `truncated` says that the proxy stopped at its inspection limit. */
   requestBody(body: Uint8Array, truncated: boolean): WafVerdict
-  /** Phase 3. */
+  /** Whether any rule looks at responses. */
+  readonly inspectsResponses: boolean
+  /** Phase 3. The response has a budget of work of its own. */
   responseHead(response: WafResponse): WafVerdict
   /** Bytes of the response's body that rules want to see; 0 when none do. Known after `responseHead`. */
   readonly responseBytesWanted: number

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { freePort } from '../free-port.ts'
 import { AdminServer, type Operation } from './http.ts'
 import { ApiProblem } from './problem.ts'
 
@@ -18,15 +18,6 @@ const OPERATIONS: readonly Operation[] = [
   { method: 'GET', path: '/v1/fail', run: () => Promise.reject(new Error('secret detail')) },
   { method: 'GET', path: '/v1/refuse', run: () => Promise.reject(new ApiProblem(422, 'NO', 'because')) },
 ]
-
-function freePort(): Promise<number> {
-  return new Promise((settle) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as { port: number }
-      probe.close(() => settle(port))
-    })
-  })
-}
 
 /** Raw, so that headers and paths reach the server as written. */
 function ask(
