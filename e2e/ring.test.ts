@@ -41,6 +41,9 @@ test('02 explain tells of a request on another node than the one asked', async (
 })
 
 test('03 a ban by the command line holds on all four nodes, and lifting it lifts it everywhere', async () => {
+  const everybody = ring.cli('deny', 'add', 'cidr', '0.0.0.0/0', '--dry-run')
+  assert.equal(everybody.code, 1)
+  assert.match(everybody.stderr, /refused: /)
   for (const node of ALL) assert.equal((await ask(ring.traffic(node), '/', from('203.0.113.7'))).status, 200)
   const ban = ring.cli('deny', 'add', 'ip', '203.0.113.7', '--ttl', '10m', '--reason', 'e2e')
   assert.equal(ban.code, 0, ban.stderr)

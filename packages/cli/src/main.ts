@@ -1,6 +1,7 @@
 /** The command line: parses, calls, and turns every failure into one line and an exit code (0 good, 1 bad, 2 wrong usage). */
 import { ApiError, ContextInvalid, NodeUnreachable, type RingwallClient } from '@ringwall/client'
 import { Command, CommanderError, Option } from 'commander'
+import manifest from '../package.json' with { type: 'json' }
 import { QuietFailure, UsageError } from './errors.ts'
 import { parseTtl } from './format.ts'
 import { FORMATS, type Format, parseFormat, write } from './output.ts'
@@ -57,6 +58,7 @@ function whole(name: string, least: number, most: number): (text: string) => num
 
 export function buildProgram(): Command {
   const program = new Command('ringwall').description('One security layer for everything a team runs.').showHelpAfterError(false)
+  program.version(manifest.version, '-V, --version', 'print the version')
   program.configureHelp({ sortSubcommands: false }).helpCommand(false)
   // A verb with subcommands of the same options (approve, approve ls) must not take theirs.
   program.enablePositionalOptions()

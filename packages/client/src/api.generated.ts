@@ -60,6 +60,12 @@ export type PlanRequest = { /** YAML. */ readonly text: string }
 /** A signed transaction. */
 export type TransactionRequest = { /** `{content, signature}`; the signature is Ed25519 over `RINGWALL_TX_V1`, a newline and the content as canonical JSON (RFC 8785). */ readonly tx: object; /** How long to wait for finality. */ readonly waitMs?: number }
 
+/** A statement that nobody has signed. */
+export type RehearsalRequest = { /** As in `tx` of a transaction, without its signature. */ readonly content: object }
+
+/** The ring would take it, as things are now. */
+export type Rehearsed = { readonly height: number }
+
 /** Final, and on this node’s disk. */
 export type Committed = { readonly id: string; readonly height: number; readonly digest: string; readonly elapsedMs: number; readonly waits?: WaitsForApproval }
 
@@ -148,6 +154,8 @@ export interface Operations {
   readonly policyPlan: { readonly answer: PolicyPlan; readonly query: undefined; readonly body: PlanRequest }
   /** POST /v1/transactions: Proposes a signed transaction and waits for finality. */
   readonly submitSigned: { readonly answer: Committed | Waiting; readonly query: undefined; readonly body: TransactionRequest }
+  /** POST /v1/transactions/rehearsal: Says what the ring would say to a statement, before it is signed. */
+  readonly rehearse: { readonly answer: Rehearsed; readonly query: undefined; readonly body: RehearsalRequest }
   /** GET /v1/approvals: What waits for more operators to approve it. */
   readonly approvals: { readonly answer: Approvals; readonly query: undefined; readonly body: undefined }
   /** GET /v1/denials: Denials in force here, provisional ones first. */
@@ -178,6 +186,7 @@ export const OPERATIONS = {
   policy: ['GET', '/v1/policy'],
   policyPlan: ['POST', '/v1/policy/plan'],
   submitSigned: ['POST', '/v1/transactions'],
+  rehearse: ['POST', '/v1/transactions/rehearsal'],
   approvals: ['GET', '/v1/approvals'],
   denials: ['GET', '/v1/denials'],
   decisions: ['GET', '/v1/decisions'],

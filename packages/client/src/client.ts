@@ -158,6 +158,16 @@ export class RingwallClient {
     return this.submitSigned(await this.#signer.transaction(body), options)
   }
 
+  /**
+   * Asks what the ring would say to a statement in the operator's name. Nothing is signed: nobody could propose it.
+   *
+   * @throws {ApiError} With the ring's code and reason when it would be refused.
+   */
+  async rehearse(body: TxBody): Promise<Answer<'rehearse'>> {
+    if (this.#signer === undefined) throw new ApiError(401, 'NO_OPERATOR', 'an operator is needed to state something')
+    return this.#call('rehearse', { body: { content: this.#signer.statement(body) } })
+  }
+
   submitSigned(tx: SignedTx, { waitMs = WAIT_MS }: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
     return this.#call('submitSigned', { body: { tx, waitMs }, timeoutMs: waitMs + this.#timeoutMs })
   }

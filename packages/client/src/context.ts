@@ -94,12 +94,16 @@ export class OperatorSigner {
     return text
   }
 
-  /** A transaction in the operator's name, valid for ten minutes. */
-  async transaction(body: TxBody): Promise<SignedTx> {
+  /** A statement in the operator's name, valid for ten minutes. */
+  statement(body: TxBody): TxContent {
     const { ring, name } = this.#credentials
     const atMs = Date.now()
     const nonce = encodeBase64url(crypto.getRandomValues(new Uint8Array(16)))
-    const content: TxContent = { ring, issuer: `operator:${name}`, atMs, untilMs: atMs + TX_VALID_MS, nonce, body }
+    return { ring, issuer: `operator:${name}`, atMs, untilMs: atMs + TX_VALID_MS, nonce, body }
+  }
+
+  async transaction(body: TxBody): Promise<SignedTx> {
+    const content = this.statement(body)
     return { content, signature: await this.#sign(signingBytes(content)) }
   }
 }

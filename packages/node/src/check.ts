@@ -144,7 +144,8 @@ function checkLinks(node: RunningNode): readonly CheckFinding[] {
 
 function checkPolicy(node: RunningNode): readonly CheckFinding[] {
   const { policyVersion, policy, policyText } = node.view()
-  const findings = [ok('policy', `version ${policyVersion}, ${Object.keys(policy.services).length} services`)]
+  const services = Object.keys(policy.services).length
+  const findings = [ok('policy', `version ${policyVersion}, ${services} service${services === 1 ? '' : 's'}`)]
   const { tests, problems } = node.application.review(node.ledger.state(), policyText)
   const passed = tests.filter((test) => test.ok).length
   if (problems.length === 0)

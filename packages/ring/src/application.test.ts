@@ -3,13 +3,14 @@ import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { TX_LIFETIME_MS_MAX, TX_SKEW_MS_MAX } from './application.ts'
+import { canonicalJson } from './canonical-json.ts'
 import { GenesisInvalid, SnapshotInvalid } from './errors.ts'
 import { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 import { POLICY_BYTES_MAX } from './meaning.ts'
 import { DENIALS_MAX, type RingState } from './state.ts'
 import { begin, genesis, NOW, POLICY, signed, signedBytes } from './test-ring.ts'
 import { encodeTx, subjectId } from './tx.ts'
-import type { DenialSubject, TxBody } from './types.ts'
+import type { DenialSubject, SignedTx, TxBody, TxContent } from './types.ts'
 
 const app = begin()
 const { ring } = app
@@ -57,6 +58,31 @@ test('authority: who may propose what', () => {
   for (const [issuer, body, code] of cases) {
     assert.equal(codeOf(denied, signedBytes(ring, issuer, body)), code, `${issuer} ${JSON.stringify(body)}`)
   }
+})
+
+test('a rehearsal says what a check would, without a signature and without leaving a trace', () => {
+  const rehearsed = (content: unknown): string => {
+    const result = app.rehearse(denied, content as TxContent, NOW)
+    return result.ok ? 'ok' : result.code
+  }
+  for (const [issuer, body] of [
+    ['operator:ada', deny(ip('10.0.0.1'))],
+    ['operator:ada', deny({ kind: 'cidr', value: '0.0.0.0/0' })],
+    ['operator:ada', deny(ip('999.1.1.1'))],
+    ['operator:ada', setPolicy('version: 2')],
+    ['operator:ada', remove('0000000000000000')],
+    ['node:n1', setPolicy(POLICY)],
+    ['node:n9', deny(ip('10.0.0.1'))],
+  ] as const) {
+    const bytes = signedBytes(ring, issuer === 'node:n9' ? 'node:n1' : issuer, body)
+    const { content } = JSON.parse(new TextDecoder().decode(bytes)) as SignedTx
+    const stated = { ...content, issuer }
+    assert.equal(rehearsed(stated), issuer === 'node:n9' ? 'ISSUER_UNKNOWN' : codeOf(denied, bytes), JSON.stringify(body))
+    // What was rehearsed is as unsigned as before.
+    const unsigned = new TextEncoder().encode(canonicalJson({ content: stated, signature: 'A'.repeat(86) }))
+    assert.notEqual(codeOf(denied, unsigned), 'ok')
+  }
+  for (const junk of [undefined, 7, {}, { body: {} }]) assert.equal(rehearsed(junk), 'TX_MALFORMED')
 })
 
 test('meaning: what may be denied', () => {

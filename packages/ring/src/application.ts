@@ -6,7 +6,7 @@
  */
 import { type PendingStatement, signersOf } from './approvals.ts'
 import { type Corroboration, corroborationOf, denialOfStatements, withStatement } from './corroboration.ts'
-import { decodeBase64url } from './encoding.ts'
+import { decodeBase64url, encodeBase64url } from './encoding.ts'
 import { GenesisInvalid, TxMalformed } from './errors.ts'
 import { genesisHash } from './genesis.ts'
 import { denialOf, joinDenials, neededFor, type PolicyReader, type Refusal, refusalOf } from './meaning.ts'
@@ -17,7 +17,7 @@ import { policyFitFaults } from './policy-fit.ts'
 import { type PolicyJudge, type Rehearsal, type RuleCost, rehearse, type TestResult } from './rehearsal.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
 import { isValidator, RingState } from './state.ts'
-import { idOfSigned, parseIssuer, readTx, type Sha256, subjectId, TX_BYTES_MAX } from './tx.ts'
+import { encodeTx, idOfSigned, parseIssuer, readTx, type Sha256, subjectId, TX_BYTES_MAX } from './tx.ts'
 import type { Denial, GenesisDocument, RingNode, RuleLibrary, TxContent, TxId, View } from './types.ts'
 import { VerifiedTransactions } from './verified-transactions.ts'
 
@@ -79,6 +79,8 @@ export interface RingApplication {
   readonly ring: string
   initial(): RingState
   check(state: RingState, tx: Uint8Array, nowMs: number): CheckResult
+  /** What `check` would say if the signature were right: for somebody who wants to know before signing. */
+  rehearse(state: RingState, content: TxContent, nowMs: number): CheckResult
   prepare(state: RingState, candidates: readonly Uint8Array[], context: RingBlockContext, bytesMax: number): readonly Uint8Array[]
   execute(
     state: RingState,
@@ -157,6 +159,9 @@ function unknownIssuer({ issuer }: TxContent): Refusal {
     reason: `${issuer} is none of this ring’s operators and nodes; sign as one of them`,
   }
 }
+
+/** In the place of a signature that is not there. */
+const UNSIGNED = encodeBase64url(new Uint8Array(64))
 
 const REPLAYED: Refusal = { code: 'TX_REPLAYED', reason: 'the ring has this transaction already' }
 
@@ -338,12 +343,33 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
   /** What the block ended is gone before its first transaction, and so for the leader that chooses them. */
   const opened = (state: RingState, context: RingBlockContext, txCount: number) => state.swept(context.timestampMs, txCount)
 
+  /** What a transaction means to a state, its signature aside. */
+  const weigh = (state: RingState, content: TxContent, nowMs: number): Refusal | undefined => {
+    const timely = envelopeRefusal(content, nowMs)
+    if (timely !== undefined) return timely
+    const issuer = parseIssuer(content.issuer)
+    if (issuer === undefined || keyOf(state, issuer) === undefined) return unknownIssuer(content)
+    const denialId = content.body.type === 'deny.add' ? subjectId(content.body.subject, options.hash) : undefined
+    return meaning(state, { content, issuer, denialId }, { nowMs, epoch: state.epoch, isCertified: false })
+  }
+
   return {
     ring,
     initial: () => first,
     check(state, tx, nowMs) {
       const accepted = accept(state, tx, nowMs, state.epoch)
       return 'code' in accepted ? { ok: false, ...accepted } : { ok: true, id: accepted.id }
+    },
+    rehearse(state, given, nowMs) {
+      try {
+        // By way of its bytes, as everything that comes from outside.
+        const { tx, signed } = readTx(encodeTx({ content: given, signature: UNSIGNED }))
+        const refusal = weigh(state, tx.content, nowMs)
+        return refusal === undefined ? { ok: true, id: idOfSigned(signed, options.hash) } : { ok: false, ...refusal }
+      } catch (error) {
+        if (!(error instanceof TxMalformed)) throw error
+        return { ok: false, code: 'TX_MALFORMED', reason: error.reason }
+      }
     },
     prepare(state, candidates, context, bytesMax) {
       const chosen: Uint8Array[] = []

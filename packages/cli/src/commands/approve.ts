@@ -40,6 +40,7 @@ export async function approve(client: RingwallClient, given: string, reason: str
     `${printable(one.summary)}, proposed by ${one.issuer}, signed by ${one.signedBy.length} of ${one.needed}\n`,
   )
   if (dryRun) {
+    await client.rehearse({ type: 'tx.approve', id: one.id, reason })
     const last = one.needed - one.signedBy.length <= 1
     process.stderr.write(`would approve it${last ? ', and with that it is applied' : ''}\n`)
     return

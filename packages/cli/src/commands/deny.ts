@@ -19,6 +19,7 @@ export async function denyAdd(client: RingwallClient, kind: string, value: strin
   const subject = await subjectOf(client, kind, value, options.service)
   const what = `${kind} ${value} for ${duration(options.ttlMs)}`
   if (options.dryRun) {
+    await client.rehearse({ type: 'deny.add', subject, ttlMs: options.ttlMs, reason: options.reason })
     process.stderr.write(`would deny ${what}: ${options.reason}\n`)
     return
   }
@@ -48,6 +49,7 @@ export async function denyRemove(client: RingwallClient, target: string, reason:
   const found = [...denials, ...pending].find(({ id, subject }) => id === target || subject.value === target)
   if (found === undefined) throw new UsageError(`nothing denies ${target}; ringwall deny ls lists what is denied`)
   if (dryRun) {
+    await client.rehearse({ type: 'deny.remove', id: found.id, reason })
     process.stderr.write(`would lift the denial of ${found.subject.kind} ${found.subject.value}\n`)
     return
   }

@@ -44,11 +44,13 @@ export async function nodeAdd(client: RingwallClient, id: string, options: NodeA
     return role
   })
   const what = `${id} in ${region} at ${address}, as ${roles.join(' and ')}`
+  const node = { id, region, address, publicKey, roles }
   if (dryRun) {
+    await client.rehearse({ type: 'node.add', node, reason })
     process.stderr.write(`would add ${what}\n`)
     return
   }
-  const answer = await client.nodeAdd({ id, region, address, publicKey, roles }, reason)
+  const answer = await client.nodeAdd(node, reason)
   if ('height' in answer && tellWaiting(answer)) return
   if ('height' in answer)
     process.stderr.write(`added ${what}; certified at height ${answer.height} in ${duration(answer.elapsedMs)}\n`)
@@ -74,6 +76,7 @@ export async function nodeRemove(client: RingwallClient, id: string, options: No
     )
   }
   if (options.dryRun) {
+    await client.rehearse({ type: 'node.remove', id, reason: options.reason })
     process.stderr.write(`would let ${id} go; ${left.length} validators stay, of which ${Math.max(0, faults)} may fail or lie\n`)
     return
   }

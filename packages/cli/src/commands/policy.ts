@@ -91,7 +91,11 @@ export async function policyApply(
     process.stderr.write(`policy ${plan.version} is in force, not ${options.against}: plan again\n`)
     throw new QuietFailure()
   }
-  if (plan.changes.length === 0 || options.dryRun) return
+  if (plan.changes.length === 0) return
+  if (options.dryRun) {
+    await client.rehearse({ type: 'policy.set', policy: text, expectVersion: plan.version })
+    return
+  }
   if (!options.yes && !(await confirmed())) {
     process.stderr.write('nothing was changed\n')
     throw new QuietFailure()

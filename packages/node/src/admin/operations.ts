@@ -11,7 +11,7 @@ import {
   policyJsonSchema,
   type RingState,
 } from '@ringwall/ring'
-import { encodeTx, parseTx, type SignedTx, subjectId, TxMalformed, txId } from '@ringwall/ring/tx'
+import { encodeTx, parseTx, type SignedTx, subjectId, type TxContent, TxMalformed, txId } from '@ringwall/ring/tx'
 import { z } from 'zod'
 import { formatHostPort } from '../address.ts'
 import { openapi } from '../api/openapi.ts'
@@ -38,6 +38,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'GET', path: '/v1/policy/schema', open: true, run: () => ({ json: policyJsonSchema() }) },
     { method: 'POST', path: '/v1/policy/plan', run: async (call) => ({ json: await plan(node, call) }) },
     { method: 'POST', path: '/v1/transactions', run: (call) => submit(node, call) },
+    { method: 'POST', path: '/v1/transactions/rehearsal', run: async (call) => ({ json: rehearsal(node, await call.body()) }) },
     { method: 'GET', path: '/v1/approvals', run: () => ({ json: { approvals: approvals(node) } }) },
     { method: 'GET', path: '/v1/denials', run: () => ({ json: { denials: denials(node), pending: pendingDenials(node) } }) },
     {
@@ -271,6 +272,16 @@ async function submit(node: RunningNode, call: Call): Promise<{ readonly json: u
     }
     throw new ApiProblem(503, error.code, error.message)
   }
+}
+
+const RehearsalBody = z.strictObject({ content: z.looseObject({}) })
+
+function rehearsal(node: RunningNode, given: unknown): unknown {
+  const { content } = parseBody(RehearsalBody, given)
+  const { height } = node.view()
+  const result = node.application.rehearse(node.ledger.state(), content as unknown as TxContent, Date.now())
+  if (!result.ok) throw new ApiProblem(422, result.code, result.reason)
+  return { height }
 }
 
 /** What still waits for approvals, though its transaction is final. */

@@ -97,6 +97,12 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       },
     ),
   },
+  '/v1/transactions/rehearsal': {
+    post: posting(
+      call('rehearse', 'Says what the ring would say to a statement, before it is signed.', 'Rehearsed'),
+      'RehearsalRequest',
+    ),
+  },
   '/v1/approvals': { get: call('approvals', 'What waits for more operators to approve it.', 'Approvals') },
   '/v1/denials': { get: call('denials', 'Denials in force here, provisional ones first.', 'Denials') },
   '/v1/decisions': {

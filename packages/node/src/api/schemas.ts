@@ -195,6 +195,10 @@ export const schemas: Readonly<Record<string, Schema>> = {
     ),
     'waitMs?': described('How long to wait for finality.', { type: 'integer', minimum: 0, maximum: 60_000 }),
   }),
+  RehearsalRequest: object('A statement that nobody has signed.', {
+    content: described('As in `tx` of a transaction, without its signature.', { type: 'object' }),
+  }),
+  Rehearsed: object('The ring would take it, as things are now.', { height: whole }),
   Committed: object('Final, and on this node’s disk.', {
     id: text,
     height: whole,
