@@ -3,7 +3,7 @@ import { createPublicKey, sign, verify } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
-import { type Digest, decodeMessage, encodeMessage, type Message, type Scheme } from '@ringwall/consensus'
+import { type Digest, decodeMessage, encodeMessage, genesisBlock, type Message, type Scheme } from '@ringwall/consensus'
 import { createFabric } from '@ringwall/fabric'
 import { genesisHash, parseGenesis } from '@ringwall/ring'
 import { decodeBase64url } from '@ringwall/ring/tx'
@@ -58,7 +58,7 @@ const HEAD = Buffer.from([0, 0, 0, 0, 0])
 const send = (to: number, message: Message): void =>
   void fabric.send(peers[to]?.id ?? '', 'consensus', Buffer.concat([HEAD, encodeMessage(message)]))
 const config = { ring, validators: peers.length, self: index, roundMs: 1_000, heartbeatMs: 5_000 }
-const liar = new Kind({ index, config, scheme, world, send })
+const liar = new Kind({ index, config, scheme, genesis: genesisBlock(ring), world, send })
 fabric.onMessage('consensus', (from, payload) => {
   if (!Buffer.from(payload.subarray(0, HEAD.length)).equals(HEAD)) return
   try {

@@ -1,7 +1,9 @@
 /** What simulated rings agree on: the real application of `@ringwall/ring`, and transactions for it, good and bad. */
 
+import { hash } from 'node:crypto'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { utf8ToBytes } from '@noble/hashes/utils.js'
+import { type Block, genesisBlock } from '@ringwall/consensus'
 import { judgePolicy } from '@ringwall/guard'
 import { createRingApplication, type GenesisDocument, genesisHash, type RingApplication } from '@ringwall/ring'
 import { encodeBase64url, encodeTx, signingBytes, type TxBody, type TxContent } from '@ringwall/ring/tx'
@@ -17,10 +19,11 @@ const keyOf = (name: string): Uint8Array => sha256(utf8ToBytes(`key of ${name}`)
 const POLICY =
   'version: 1\nservices:\n  app:\n    upstreams: [{ url: "http://127.0.0.1:8090" }]\ndenials:\n  safe: [10.0.0.0/8]\n'
 
-/** As long as an Ed25519 signature: transactions of another length are malformed. */
+/** As long as an Ed25519 signature, and like one different from others in all its parts: what is remembered goes by its end. */
 function signatureOf(signer: string, message: Uint8Array): Uint8Array {
   const signature = new Uint8Array(64)
-  signature.set(tag(signer, message))
+  const part = tag(signer, message)
+  for (let at = 0; at < signature.length; at += part.length) signature.set(part, at)
   return signature
 }
 
@@ -42,6 +45,7 @@ function genesisFor(nodes: number): GenesisDocument {
 
 export interface SimulatedApplication {
   readonly ring: string
+  readonly genesis: Block
   readonly application: RingApplication
 }
 
@@ -59,14 +63,16 @@ export function applicationFor(nodes: number, takesAnySignature = false): Simula
     genesis,
     verify: (publicKey, message, signature) => {
       if (takesAnySignature) return true
-      const name = byKey.get(encodeBase64url(publicKey))
+      const name = byKey.get(Buffer.from(publicKey).toString('base64url'))
       return name !== undefined && same(signatureOf(name, message), signature)
     },
+    hash: (bytes) => hash('sha256', bytes, 'hex'),
     compile: compileRules,
     judge: judgePolicy,
     rules: new Map([['base', [{ file: 'sim.conf', text: 'SecRule ARGS "@contains attack" "id:1,phase:2,deny"' }]]]),
   })
-  const entry = { ring: genesisHash(genesis), application }
+  const ring = genesisHash(genesis)
+  const entry = { ring, genesis: genesisBlock(ring), application }
   made.set(id, entry)
   return entry
 }

@@ -8,7 +8,6 @@ import {
   type Digest,
   decodeMessage,
   encodeMessage,
-  genesisBlock,
   leaderOf,
   type Message,
   makeBlock,
@@ -21,13 +20,14 @@ import {
   type VoterConfig,
 } from '@ringwall/consensus'
 import { badTx, EPOCH_MS, goodTx } from './application.ts'
-import { encodeTxs } from './validator.ts'
+import { encodeTxs } from './executions.ts'
 import type { World } from './world.ts'
 
 export interface LiarOptions {
   readonly index: number
   readonly config: VoterConfig
   readonly scheme: Scheme
+  readonly genesis: Block
   readonly world: World
   send(to: number, message: Message): void
 }
@@ -44,9 +44,13 @@ abstract class Base implements Liar {
   /** What was said to it, to replay and to build on. */
   protected readonly heard: Message[] = []
   protected readonly certificates: Certificate[] = []
+  protected readonly others: readonly number[]
+  /** The newest round that a certificate was heard of. */
+  #certified = 0
 
   constructor(options: LiarOptions) {
     this.o = options
+    this.others = Array.from({ length: options.config.validators }, (_, i) => i).filter((i) => i !== options.index)
   }
 
   start(): void {
@@ -55,7 +59,10 @@ abstract class Base implements Liar {
 
   hear(_from: number, message: Message): void {
     if (this.heard.length < 400) this.heard.push(message)
-    if (message.kind === 'certificate') this.certificates.push(message.certificate)
+    if (message.kind === 'certificate') {
+      this.certificates.push(message.certificate)
+      this.#certified = Math.max(this.#certified, message.certificate.round)
+    }
     if (message.kind === 'proposal') this.onProposal(message.proposal)
   }
 
@@ -77,10 +84,6 @@ abstract class Base implements Liar {
 
   protected onProposal(_proposal: Proposal): void {}
 
-  protected others(): readonly number[] {
-    return Array.from({ length: this.o.config.validators }, (_, i) => i).filter((i) => i !== this.o.index)
-  }
-
   protected vote(kind: VoteKind, round: number, digest: Digest | undefined): Message {
     const vote: Vote = {
       kind,
@@ -97,8 +100,12 @@ abstract class Base implements Liar {
     return { kind: 'proposal', proposal: { block, ...like, signature } }
   }
 
+  protected block(parts: Omit<Block, 'digest'>): Block {
+    return makeBlock(parts, this.o.scheme.hash)
+  }
+
   protected round(): number {
-    return Math.max(0, ...this.certificates.map(({ round }) => round)) + 1
+    return this.#certified + 1
   }
 }
 
@@ -114,11 +121,9 @@ class Twins extends Base {
 
   constructor(options: LiarOptions) {
     super(options)
-    const genesis = genesisBlock(options.config.ring)
-    this.#voters = [0, 1].map(() => new Voter(options.config, options.scheme, genesis))
-    const others = this.others()
-    const overlap = options.world.random.pick(others)
-    this.#halves = [0, 1].map((half) => others.filter((i, at) => i === overlap || at % 2 === half))
+    this.#voters = [0, 1].map(() => new Voter(options.config, options.scheme, options.genesis))
+    const overlap = options.world.random.pick(this.others)
+    this.#halves = [0, 1].map((half) => this.others.filter((i, at) => i === overlap || at % 2 === half))
   }
 
   override start(): void {
@@ -152,7 +157,7 @@ class Twins extends Base {
 class Equivocator extends Base {
   protected override onProposal(proposal: Proposal): void {
     const { block } = proposal
-    for (const to of this.others()) {
+    for (const to of this.others) {
       for (const kind of ['notarize', 'finalize', 'nullify'] as const) {
         if (this.o.world.random.chance(0.6))
           this.o.send(to, this.vote(kind, block.round, kind === 'nullify' ? undefined : block.digest))
@@ -165,7 +170,7 @@ class Equivocator extends Base {
     ]
     for (const [parent, parentCertificate] of parents) {
       for (const [half, offset] of [1, 2].entries()) {
-        const twin = makeBlock({
+        const twin = this.block({
           round,
           height: parent.height + 1,
           parent: parent.digest,
@@ -173,7 +178,7 @@ class Equivocator extends Base {
           timestampMs: parent.timestampMs + offset,
           payload: encodeTxs([]),
         })
-        for (const to of this.others().filter((i) => i % 2 === half))
+        for (const to of this.others.filter((i) => i % 2 === half))
           this.o.send(to, this.propose(twin, { parentCertificate, nullifications: [] }))
       }
     }
@@ -183,7 +188,7 @@ class Equivocator extends Base {
 /** Proposes blocks that say what is not true, whenever it leads, and votes for whatever others propose. */
 class InvalidProposer extends Base {
   protected override onProposal({ block }: Proposal): void {
-    for (const to of this.others()) this.o.send(to, this.vote('notarize', block.round, block.digest))
+    for (const to of this.others) this.o.send(to, this.vote('notarize', block.round, block.digest))
   }
 
   protected override act(): void {
@@ -191,7 +196,7 @@ class InvalidProposer extends Base {
     const round = this.round()
     if (leaderOf(round, config.validators) !== index) return
     const certificate = this.certificates.filter(({ kind }) => kind === 'notarize').at(-1)
-    const genesis = genesisBlock(config.ring)
+    const { genesis } = this.o
     const atMs = Math.floor(EPOCH_MS + world.nowMs)
     const parent = certificate?.digest ?? genesis.digest
     const known = this.heard.find((message) => message.kind === 'proposal' && message.proposal.block.digest === parent)
@@ -203,8 +208,8 @@ class InvalidProposer extends Base {
       ? encodeTxs([goodTx(config.ring, world.random, atMs), badTx(config.ring, world.random, atMs, index)])
       : new TextEncoder().encode('no list')
     const timestampMs = world.random.chance(0.2) ? atMs + 60_000 : atMs + 1
-    const block = makeBlock({ round, height: height + 1, parent, proposer: index, timestampMs, payload })
-    for (const to of this.others()) this.o.send(to, this.propose(block, { parentCertificate: certificate, nullifications }))
+    const block = this.block({ round, height: height + 1, parent, proposer: index, timestampMs, payload })
+    for (const to of this.others) this.o.send(to, this.propose(block, { parentCertificate: certificate, nullifications }))
   }
 }
 
@@ -213,7 +218,7 @@ class Garbage extends Base {
   protected override act(): void {
     const { world } = this.o
     for (let i = 0; i < 6; i += 1) {
-      const to = world.random.pick(this.others())
+      const to = world.random.pick(this.others)
       const message = this.heard.length > 0 ? world.random.pick(this.heard) : undefined
       if (message === undefined) continue
       const made = world.random.pick([() => message, () => this.forge(), () => this.unsigned(), () => mangle(message, world)])()
@@ -258,10 +263,10 @@ class Skipper extends Base {
     const { world, config, index } = this.o
     const round = this.round()
     for (const certificate of this.shortCertificates()) {
-      for (const to of this.others()) if (world.random.chance(0.5)) this.o.send(to, { kind: 'certificate', certificate })
+      for (const to of this.others) if (world.random.chance(0.5)) this.o.send(to, { kind: 'certificate', certificate })
     }
     if (leaderOf(round, config.validators) !== index) return
-    const genesis = genesisBlock(config.ring)
+    const { genesis } = this.o
     const old = this.certificates.filter(({ kind, round: at }) => kind === 'notarize' && at < round - 1)
     const certificate = old.length > 0 && world.random.chance(0.6) ? world.random.pick(old) : undefined
     const known = this.heard.find(
@@ -270,7 +275,7 @@ class Skipper extends Base {
     if (certificate !== undefined && known === undefined) return
     const parent = known?.kind === 'proposal' ? known.proposal.block : genesis
     const timestampMs = Math.floor(EPOCH_MS + world.nowMs)
-    const block = makeBlock({
+    const block = this.block({
       round,
       height: parent.height + 1,
       parent: parent.digest,
@@ -281,7 +286,7 @@ class Skipper extends Base {
     const nullifications = this.certificates.filter(
       ({ kind, round: at }) => kind === 'nullify' && at > parent.round && at < round,
     )
-    for (const to of this.others()) {
+    for (const to of this.others) {
       this.o.send(to, this.propose(block, { parentCertificate: certificate, nullifications }))
       this.o.send(to, this.vote('notarize', round, block.digest))
     }
@@ -323,7 +328,7 @@ class Forger extends Base {
     const nullifications = Array.from({ length: Math.min(64, Math.max(0, round - from - 1)) }, () => shown.at(-1)).filter(
       (certificate) => certificate !== undefined,
     )
-    const block = makeBlock({
+    const block = this.block({
       round,
       height: parent.height + 1,
       parent: parent.digest,
@@ -331,7 +336,7 @@ class Forger extends Base {
       timestampMs: Math.floor(EPOCH_MS + world.nowMs),
       payload: encodeTxs([]),
     })
-    for (const to of this.others()) {
+    for (const to of this.others) {
       this.o.send(to, this.propose(block, { parentCertificate, nullifications }))
       this.o.send(to, this.vote('notarize', round, block.digest))
     }
@@ -339,9 +344,7 @@ class Forger extends Base {
 
   parent(): Block {
     const blocks = this.heard.flatMap((message) => (message.kind === 'proposal' ? [message.proposal.block] : []))
-    return blocks.length > 0 && this.o.world.random.chance(0.8)
-      ? this.o.world.random.pick(blocks.slice(-6))
-      : genesisBlock(this.o.config.ring)
+    return blocks.length > 0 && this.o.world.random.chance(0.8) ? this.o.world.random.pick(blocks.slice(-6)) : this.o.genesis
   }
 
   certificateOf({ digest }: Block): Certificate | undefined {

@@ -1,11 +1,20 @@
 /** One schedule: a ring, its weather, its liar, and checkers that watch every honest validator. All of it follows from the seed. */
-import { faultsOf, type Message, type Scheme, type VoteKind, type VoterConfig, verifyCertificate } from '@ringwall/consensus'
+import {
+  type Block,
+  type Certificate,
+  faultsOf,
+  type Message,
+  signingBytes,
+  type VoteKind,
+  type VoterConfig,
+} from '@ringwall/consensus'
 import { parseTx } from '@ringwall/ring/tx'
 import { applicationFor, EPOCH_MS, FALSEHOOD, goodTx } from './application.ts'
-import { schemeOf } from './keys.ts'
+import { Executions } from './executions.ts'
+import { isTag, SIGNERS, schemeOf } from './keys.ts'
 import { LIARS, type Liar } from './liars.ts'
 import { Random } from './random.ts'
-import { decodeTxs, type Mutation, Validator } from './validator.ts'
+import { type Mutation, Validator } from './validator.ts'
 import { World } from './world.ts'
 
 export interface ScheduleOptions {
@@ -30,6 +39,9 @@ const HEAL_MS_MAX = 4_000
 const PROGRESS_MS = 60_000
 const PROGRESS_BLOCKS = 3
 
+/** In one schedule of so many, validators execute blocks each on their own, and have to come to one state. */
+const ON_THEIR_OWN = 16
+
 class Violation extends Error {}
 
 /** @throws Never: a violation is in the result. */
@@ -46,7 +58,7 @@ export function runSchedule(seed: number, options: ScheduleOptions): ScheduleRes
     delayMsMax: random.pick([10, 80, 600]),
     healsAtMs: random.next() * HEAL_MS_MAX,
   })
-  const ring = new ScheduledRing(world, options, liars, liarName)
+  const ring = new ScheduledRing(world, options, liars, liarName, seed % ON_THEIR_OWN === 0)
   let violation: string | undefined
   try {
     ring.run()
@@ -63,39 +75,55 @@ class ScheduledRing {
   readonly #validators = new Map<number, Validator>()
   readonly #liars = new Map<number, Liar>()
   readonly #nodes: number
-  readonly #scheme: Scheme = schemeOf(0)
+  readonly #others: readonly (readonly number[])[]
+  readonly #executions: Executions
   /** Final digest by height, whoever had it first. */
   readonly #agreed = new Map<number, string>()
   /** What each honest validator ever signed, over all its lives. */
   readonly #signed = new Map<string, string>()
+  /** Certificates and payloads that were looked at already. */
+  readonly #certified = new Set<Certificate>()
+  readonly #truthful = new Set<Uint8Array>()
   crashes = 0
   transactions = 0
 
-  constructor(world: World, { nodes, mutation = {}, trace }: ScheduleOptions, liars: ReadonlySet<number>, liarName: string) {
+  constructor(
+    world: World,
+    { nodes, mutation = {}, trace }: ScheduleOptions,
+    liars: ReadonlySet<number>,
+    liarName: string,
+    isEachOnItsOwn: boolean,
+  ) {
     this.#world = world
     this.#trace = trace
     this.#nodes = nodes
-    const { ring, application } = applicationFor(nodes, mutation.takesAnySignature)
+    const { ring, genesis, application } = applicationFor(nodes, mutation.takesAnySignature)
     this.#ring = ring
+    const executions = new Executions(application, isEachOnItsOwn)
+    this.#executions = executions
+    const all = Array.from({ length: nodes }, (_, i) => i)
+    this.#others = all.map((index) => all.filter((i) => i !== index))
     for (let index = 0; index < nodes; index += 1) {
       const config: VoterConfig = { ring, validators: nodes, self: index, roundMs: 150, heartbeatMs: 200 }
       const scheme = schemeOf(index)
       const Kind = liars.has(index) ? LIARS[liarName] : undefined
       if (Kind !== undefined) {
-        this.#liars.set(index, new Kind({ index, config, scheme, world, send: (to, message) => this.#carry(index, to, message) }))
+        this.#liars.set(
+          index,
+          new Kind({ index, config, scheme, genesis, world, send: (to, message) => this.#carry(index, to, message) }),
+        )
         continue
       }
       const clockSkewMs = world.random.whole(-1_500, 1_500)
       const surroundings = {
         send: (from: number, to: number | 'all', message: Message) => this.#send(from, to, message),
         fetch: (from: number, digest: Parameters<Validator['find']>[0], first: number) => this.#fetch(from, digest, first),
-        onFinal: (validator: number, ...rest: [Parameters<Validator['takeBlock']>[0], unknown]) =>
-          this.#onFinal(validator, ...rest),
+        onFinal: (validator: number, ...rest: [Block, unknown]) => this.#onFinal(validator, ...rest),
         onEvidence: (validator: number, accused: number) => this.#onEvidence(validator, accused),
       }
       this.#validators.set(
         index,
-        new Validator({ index, config, scheme, world, application, surroundings, clockSkewMs, mutation }),
+        new Validator({ index, config, scheme, genesis, world, application, executions, surroundings, clockSkewMs, mutation }),
       )
     }
   }
@@ -186,15 +214,13 @@ class ScheduledRing {
 
   #send(from: number, to: number | 'all', message: Message): void {
     this.#watch(from, message)
-    const targets = to === 'all' ? Array.from({ length: this.#nodes }, (_, i) => i).filter((i) => i !== from) : [to]
-    for (const target of targets) this.#carry(from, target, message)
+    if (to !== 'all') this.#carry(from, to, message)
+    else for (const target of this.#others[from] as readonly number[]) this.#carry(from, target, message)
   }
 
   #carry(from: number, to: number, message: Message): void {
-    this.#world.carry(from, to, () => {
-      this.#validators.get(to)?.hear(from, message)
-      this.#liars.get(to)?.hear(from, message)
-    })
+    const hearer = this.#validators.get(to) ?? this.#liars.get(to)
+    this.#world.carry(from, to, () => hearer?.hear(from, message))
   }
 
   #fetch(index: number, digest: Parameters<Validator['find']>[0], first: number): void {
@@ -218,8 +244,10 @@ class ScheduledRing {
   #watch(from: number, message: Message): void {
     if (message.kind === 'certificate') {
       const { certificate } = message
-      if (!verifyCertificate({ ring: this.#ring, validators: this.#nodes }, this.#scheme, certificate))
+      if (this.#certified.has(certificate)) return
+      if (!this.#isCertificate(certificate))
         throw new Violation(`n${from} passes on a certificate that is none: ${certificate.kind} ${certificate.round}`)
+      this.#certified.add(certificate)
       return
     }
     const [kind, round, digest]: [VoteKind | 'proposal', number, string] =
@@ -232,11 +260,22 @@ class ScheduledRing {
     const opposite = kind === 'nullify' ? 'finalize' : kind === 'finalize' ? 'nullify' : undefined
     if (opposite !== undefined && this.#signed.has(`${from} ${opposite} ${round}`))
       throw new Violation(`n${from} signed nullify and finalize in round ${round}`)
-    this.#note(`n${from} ${kind} ${round} ${digest.slice(0, 8)}`)
+    if (this.#trace !== undefined) this.#note(`n${from} ${kind} ${round} ${digest.slice(0, 8)}`)
   }
 
-  #onFinal(validator: number, block: Parameters<Validator['takeBlock']>[0], state: unknown): void {
-    const { height, digest, payload } = block
+  /** At least n - f validators signed it, each of them counted once. */
+  #isCertificate({ kind, round, digest, signatures }: Certificate): boolean {
+    if ((digest === undefined) !== (kind === 'nullify')) return false
+    const statement = signingBytes(kind, this.#ring, round, digest)
+    const signers = new Set<number>()
+    for (const { signer, signature } of signatures) {
+      if (signer < this.#nodes && isTag(SIGNERS[signer] as string, statement, signature)) signers.add(signer)
+    }
+    return signers.size === signatures.length && signers.size >= this.#nodes - Math.floor((this.#nodes - 1) / 3)
+  }
+
+  #onFinal(validator: number, block: Block, state: unknown): void {
+    const { height, digest } = block
     this.#note(`n${validator} final ${height} ${digest.slice(0, 8)}`)
     const agreed = this.#agreed.get(height)
     if (agreed !== undefined && agreed !== digest)
@@ -244,18 +283,12 @@ class ScheduledRing {
         `two final blocks at height ${height}: n${validator} has ${digest.slice(0, 8)}, another ${agreed.slice(0, 8)}`,
       )
     this.#agreed.set(height, digest)
-    if (new TextDecoder().decode(payload) === 'no list')
-      throw new Violation(`n${validator} holds a malformed block as final, at height ${height}`)
-    const txs = decodeTxs(payload)
+    const txs = this.#executions.txsOf(block)
+    if (txs === undefined) throw new Violation(`n${validator} holds a malformed block as final, at height ${height}`)
     if (agreed === undefined) this.transactions += txs.length
-    for (const tx of txs) {
-      let said: string
-      try {
-        said = JSON.stringify(parseTx(tx).content.body)
-      } catch {
-        said = FALSEHOOD
-      }
-      if (said.includes(FALSEHOOD)) throw new Violation(`n${validator} applied what is not true, at height ${height}`)
+    if (!this.#truthful.has(block.payload)) {
+      if (txs.some(isFalse)) throw new Violation(`n${validator} applied what is not true, at height ${height}`)
+      this.#truthful.add(block.payload)
     }
     if (state === undefined)
       throw new Violation(`n${validator} holds a block as final that does not execute, at height ${height}`)
@@ -264,5 +297,13 @@ class ScheduledRing {
   #onEvidence(validator: number, accused: number): void {
     this.#note(`n${validator} accuses n${accused}`)
     if (this.#validators.has(accused)) throw new Violation(`n${validator} accuses n${accused}, which is honest`)
+  }
+}
+
+function isFalse(tx: Uint8Array): boolean {
+  try {
+    return JSON.stringify(parseTx(tx).content.body).includes(FALSEHOOD)
+  } catch {
+    return true
   }
 }

@@ -4,7 +4,6 @@ import {
   type Certificate,
   type Digest,
   type Effect,
-  genesisBlock,
   type JournalRecord,
   type Message,
   makeBlock,
@@ -16,17 +15,8 @@ import {
 } from '@ringwall/consensus'
 import type { RingApplication, RingState } from '@ringwall/ring'
 import { EPOCH_MS } from './application.ts'
+import { type Executions, encodeTxs } from './executions.ts'
 import type { World } from './world.ts'
-
-/** A list of transactions as a block's payload: JSON of base64, which is enough here. */
-export function encodeTxs(txs: readonly Uint8Array[]): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify(txs.map((tx) => Buffer.from(tx).toString('base64'))))
-}
-
-export function decodeTxs(payload: Uint8Array): readonly Uint8Array[] {
-  if (payload.length === 0) return []
-  return (JSON.parse(new TextDecoder().decode(payload)) as string[]).map((text) => new Uint8Array(Buffer.from(text, 'base64')))
-}
 
 export interface Final {
   readonly block: Block
@@ -54,8 +44,10 @@ export interface ValidatorOptions {
   readonly index: number
   readonly config: VoterConfig
   readonly scheme: Scheme
+  readonly genesis: Block
   readonly world: World
   readonly application: RingApplication
+  readonly executions: Executions
   readonly surroundings: Surroundings
   readonly clockSkewMs: number
   readonly mutation: Mutation
@@ -88,7 +80,7 @@ export class Validator {
   constructor(options: ValidatorOptions) {
     this.#options = options
     this.index = options.index
-    this.#genesis = genesisBlock(options.config.ring)
+    this.#genesis = options.genesis
     this.#voter = new Voter(options.config, options.scheme, this.#genesis)
     this.#states.set(this.#genesis.digest, options.application.initial())
   }
@@ -130,7 +122,7 @@ export class Validator {
     const journal = this.#journal.filter((record) => roundOf(record) > after)
     for (const record of journal)
       if (record.kind === 'proposal') this.#blocks.set(record.proposal.block.digest, record.proposal.block)
-    this.#voter = Voter.restore(config, scheme, tip, journal)
+    this.#voter = Voter.restore(config, scheme, tip, journal, this.#genesis)
     this.#alive = true
     this.#post({ kind: 'start' })
   }
@@ -158,7 +150,7 @@ export class Validator {
   takeBlock(block: Block): void {
     if (!this.#alive) return
     // Whoever asked knows the digest; what came back may be anything.
-    const { digest } = makeBlock(block)
+    const { digest } = makeBlock(block, this.#options.scheme.hash)
     this.#blocks.set(digest, { ...block, digest })
     this.#post({ kind: 'block', block })
   }
@@ -282,18 +274,11 @@ export class Validator {
   #execute(block: Block): RingState | undefined {
     const parent = this.#states.get(block.parent)
     if (parent === undefined || block.timestampMs > this.#clockMs() + 5_000) return undefined
-    let txs: readonly Uint8Array[]
-    try {
-      txs = decodeTxs(block.payload)
-    } catch {
-      return undefined
-    }
-    const context = { height: block.height, timestampMs: block.timestampMs, proposer: `n${block.proposer}` }
-    const result = this.#options.application.execute(parent, txs, context)
-    if (!result.ok) return undefined
-    this.#states.set(block.digest, result.state)
+    const state = this.#options.executions.after(parent, block)
+    if (state === undefined) return undefined
+    this.#states.set(block.digest, state)
     this.#blocks.set(block.digest, block)
-    return result.state
+    return state
   }
 
   #finalize(block: Block, certificate: Certificate): void {

@@ -31,13 +31,17 @@ export class World {
 
   after(ms: number, run: () => void): void {
     const heap = this.#heap
-    heap.push({ atMs: this.nowMs + Math.max(0, ms), order: this.#order++, run })
-    for (let at = heap.length - 1; at > 0; ) {
+    const planned: Planned = { atMs: this.nowMs + Math.max(0, ms), order: this.#order++, run }
+    let at = heap.length
+    heap.push(planned)
+    while (at > 0) {
       const parent = (at - 1) >> 1
-      if (!before(heap[at] as Planned, heap[parent] as Planned)) break
-      ;[heap[at], heap[parent]] = [heap[parent] as Planned, heap[at] as Planned]
+      const above = heap[parent] as Planned
+      if (!before(planned, above)) break
+      heap[at] = above
       at = parent
     }
+    heap[at] = planned
   }
 
   /** Carries something from one node to another, or loses it. */
@@ -46,9 +50,9 @@ export class World {
     const healed = this.nowMs >= healsAtMs
     const cut = !healed && this.sides[from] !== this.sides[to]
     if (cut || (!healed && this.random.chance(lossShare))) return
-    const delay = (): number => this.random.next() * (healed ? 20 : delayMsMax)
-    this.after(delay(), deliver)
-    if (!healed && this.random.chance(duplicateShare)) this.after(delay(), deliver)
+    const longest = healed ? 20 : delayMsMax
+    this.after(this.random.next() * longest, deliver)
+    if (!healed && this.random.chance(duplicateShare)) this.after(this.random.next() * longest, deliver)
   }
 
   /** Runs until then, or until `done`. */
@@ -58,26 +62,26 @@ export class World {
       const next = heap[0] as Planned
       if (next.atMs > untilMs || (steps % 64 === 0 && done())) return
       const last = heap.pop() as Planned
-      if (heap.length > 0) {
-        heap[0] = last
-        this.#sink()
-      }
+      if (heap.length > 0) this.#sink(last)
       this.nowMs = next.atMs
       next.run()
     }
   }
 
-  #sink(): void {
+  /** Puts `planned` where the first one was, and down to its place. */
+  #sink(planned: Planned): void {
     const heap = this.#heap
-    for (let at = 0; ; ) {
-      let least = at
-      for (const child of [2 * at + 1, 2 * at + 2]) {
-        if (child < heap.length && before(heap[child] as Planned, heap[least] as Planned)) least = child
-      }
-      if (least === at) return
-      ;[heap[at], heap[least]] = [heap[least] as Planned, heap[at] as Planned]
-      at = least
+    let at = 0
+    for (;;) {
+      let child = 2 * at + 1
+      if (child >= heap.length) break
+      if (child + 1 < heap.length && before(heap[child + 1] as Planned, heap[child] as Planned)) child += 1
+      const below = heap[child] as Planned
+      if (!before(below, planned)) break
+      heap[at] = below
+      at = child
     }
+    heap[at] = planned
   }
 }
 

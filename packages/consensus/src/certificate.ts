@@ -1,5 +1,4 @@
 /** What validators sign, and what a quorum of signatures proves. */
-import { utf8ToBytes } from '@noble/hashes/utils.js'
 import { quorumOf } from './quorum.ts'
 import type { Certificate, Digest, Scheme, VoteKind } from './types.ts'
 
@@ -11,9 +10,31 @@ const DOMAINS = {
   proposal: 'RINGWALL_SIMPLEX_PROPOSAL_V1',
 } as const
 
-/** The bytes under a vote's or a proposal's signature. `digest` is undefined for `nullify`. */
+interface Statement {
+  readonly ring: string
+  readonly round: number
+  readonly digest: Digest | undefined
+  readonly bytes: Uint8Array
+}
+
+const ENCODER = new TextEncoder()
+/** The last statements, by their rounds: a quorum says each of them, one after the other. */
+const STATEMENTS_MAX = 64
+const statements: Record<VoteKind | 'proposal', (Statement | undefined)[]> = {
+  notarize: Array.from({ length: STATEMENTS_MAX }),
+  nullify: Array.from({ length: STATEMENTS_MAX }),
+  finalize: Array.from({ length: STATEMENTS_MAX }),
+  proposal: Array.from({ length: STATEMENTS_MAX }),
+}
+
+/** The bytes under a vote's or a proposal's signature, to be read only. `digest` is undefined for `nullify`. */
 export function signingBytes(kind: VoteKind | 'proposal', ring: string, round: number, digest: Digest | undefined): Uint8Array {
-  return utf8ToBytes(`${DOMAINS[kind]}\n${ring}\n${round}\n${digest ?? ''}`)
+  const slot = round % STATEMENTS_MAX
+  const last = statements[kind][slot]
+  if (last !== undefined && last.round === round && last.digest === digest && last.ring === ring) return last.bytes
+  const bytes = ENCODER.encode(`${DOMAINS[kind]}\n${ring}\n${round}\n${digest ?? ''}`)
+  statements[kind][slot] = { ring, round, digest, bytes }
+  return bytes
 }
 
 /** The name that an epoch's validators sign under: the ring's own first, so that no vote of one epoch counts in another. */

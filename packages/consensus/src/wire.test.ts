@@ -96,6 +96,19 @@ test('a length beyond the bound is refused before anything is read', () => {
   assert.throws(() => decodeBlock(encoded), { code: 'WIRE_LIMIT' })
 })
 
+test('a number beyond 2^53 is neither read nor written', () => {
+  const parts = { round: 1, height: 1, parent: genesisBlock('r').digest, proposer: 0, timestampMs: 1, payload: new Uint8Array(0) }
+  const encoded = encodeBlock(parts)
+  for (const value of [2n ** 53n, 2n ** 53n + 1n, 2n ** 63n, 2n ** 64n - 1n]) {
+    new DataView(encoded.buffer).setBigUint64(0, value)
+    assert.throws(() => decodeBlock(encoded), { code: 'WIRE_VALUE' })
+  }
+  new DataView(encoded.buffer).setBigUint64(0, 2n ** 53n - 1n)
+  assert.equal(decodeBlock(encoded).round, 2 ** 53 - 1)
+  for (const round of [2 ** 53, -1, 0.5, Number.NaN])
+    assert.throws(() => encodeBlock({ ...parts, round }), { code: 'WIRE_VALUE' })
+})
+
 test('property: the digest depends on every field', () => {
   fc.assert(
     fc.property(block, block, (a, b) => {

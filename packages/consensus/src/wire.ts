@@ -55,8 +55,10 @@ class Writer {
   }
 
   u64(value: number): void {
+    if (!Number.isSafeInteger(value) || value < 0) throw new WireError('WIRE_VALUE', `${value} is no whole number below 2^53`)
     const at = this.#reserve(8)
-    this.#view.setBigUint64(at, BigInt(value))
+    this.#view.setUint32(at, Math.floor(value / 2 ** 32))
+    this.#view.setUint32(at + 4, value >>> 0)
   }
 
   bytes(value: Uint8Array): void {
@@ -105,9 +107,10 @@ class Reader {
   }
 
   u64(): number {
-    const value = this.#view.getBigUint64(this.#take(8))
-    if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new WireError('WIRE_VALUE', `${value} is beyond 2^53`)
-    return Number(value)
+    const at = this.#take(8)
+    const value = this.#view.getUint32(at) * 2 ** 32 + this.#view.getUint32(at + 4)
+    if (value > Number.MAX_SAFE_INTEGER) throw new WireError('WIRE_VALUE', `${value} is beyond 2^53`)
+    return value
   }
 
   bytes(count: number): Uint8Array {
