@@ -5,14 +5,12 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createFabric, type Fabric } from '@ringwall/fabric'
-import { judgePolicy } from '@ringwall/guard'
 import { FIRST_START_FILE, type Ledger, openLedger } from '@ringwall/ledger'
-import { createRingApplication, type GenesisDocument, genesisHash, type RingApplication, type RingState } from '@ringwall/ring'
+import { type GenesisDocument, genesisHash, type RingApplication, type RingState } from '@ringwall/ring'
 import { decodeBase64url } from '@ringwall/ring/tx'
-import { compileRules } from '@ringwall/waf'
-import { sha256Hex, verifySignature } from '../packages/node/src/keys.ts'
 import { type LocalOperator, signAsOperator } from '../packages/node/src/local/operator.ts'
 import { plainPolicy } from '../packages/node/src/local/up.ts'
+import { ringApplication } from '../packages/node/src/ring-application.ts'
 import { loadRuleLibrary } from '../packages/node/src/rules.ts'
 
 export interface NodeConfig {
@@ -97,14 +95,7 @@ export function joinRing(config: NodeConfig): RingMember {
     index: peers.indexOf(self),
     privateKey,
     peers,
-    application: createRingApplication({
-      genesis,
-      verify: verifySignature,
-      hash: sha256Hex,
-      compile: compileRules,
-      rules: loadRuleLibrary({}),
-      judge: judgePolicy,
-    }),
+    application: ringApplication(genesis, loadRuleLibrary({})),
     fabric: createFabric({ ring, self, privateKey, peers: peers.filter((peer) => peer !== self) }),
     deny: (n, ttlMs = 600_000, atMs = Date.now()) => {
       const value = `10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}`

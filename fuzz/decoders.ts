@@ -22,11 +22,10 @@ import {
   type VoteKind,
   WireError,
 } from '@ringwall/consensus'
-import { judgePolicy, normalizeRoutingPath, readingsOf } from '@ringwall/guard'
+import { normalizeRoutingPath, readingsOf } from '@ringwall/guard'
 import { createTokenVerifier, verifyOperatorToken } from '@ringwall/identity'
 import {
   canonicalJson,
-  createRingApplication,
   decodeBase64url,
   EncodingInvalid,
   encodeBase64url,
@@ -71,8 +70,8 @@ import {
 import { formatHostPort, parseHostPort } from '../packages/node/src/address.ts'
 import { parseNodeConfig } from '../packages/node/src/config.ts'
 import { StartError } from '../packages/node/src/errors.ts'
-import { sha256Hex, verifySignature } from '../packages/node/src/keys.ts'
 import { plainPolicy } from '../packages/node/src/local/up.ts'
+import { ringApplication } from '../packages/node/src/ring-application.ts'
 import { loadRuleLibrary } from '../packages/node/src/rules.ts'
 import { connectionTokens } from '../packages/proxy/src/header-names.ts'
 import { parseRequestHead } from '../packages/proxy/src/request-head.ts'
@@ -147,14 +146,7 @@ const genesis = parseGenesis(
 )
 const ring = genesisHash(genesis)
 const NOW = 1_800_000_000_000
-const application = createRingApplication({
-  genesis,
-  verify: verifySignature,
-  hash: sha256Hex,
-  compile: compileRules,
-  rules: loadRuleLibrary({}),
-  judge: judgePolicy,
-})
+const application = ringApplication(genesis, loadRuleLibrary({}))
 
 const BODIES = [
   { type: 'deny.add', subject: { kind: 'ip', value: '203.0.113.7' }, ttlMs: 600_000, reason: 'too many failures' },

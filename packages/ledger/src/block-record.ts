@@ -65,6 +65,16 @@ export function parseBlock(bytes: Uint8Array): Block {
   return decodeBlock(new Uint8Array(bytes), sha256)
 }
 
+/** @throws {Malformed} When a block is not the child of the one before it. */
+export function checkLinks(records: readonly BlockRecord[]): void {
+  for (const [i, { block }] of records.entries()) {
+    const parent = records[i - 1]?.block
+    if (parent !== undefined && (block.parent !== parent.digest || block.height !== parent.height + 1)) {
+      throw new Malformed(`block ${block.height} does not follow the one before it`)
+    }
+  }
+}
+
 /**
  * Is the record's certificate about its block, or about the last of closing blocks that follow it, and of the kind that makes
  * it final? Signatures are another matter.

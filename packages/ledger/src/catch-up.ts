@@ -3,7 +3,7 @@
  * certificate stands at the end, before anything is applied. One run at a time.
  */
 import type { Block, Certificate } from '@ringwall/consensus'
-import { type BlockRecord, proves } from './block-record.ts'
+import { type BlockRecord, checkLinks, proves } from './block-record.ts'
 import { Malformed } from './bytes.ts'
 import { type Anchor, anchorOf, type Snapshot, STATE_BYTES_MAX } from './snapshot-file.ts'
 import { encodeRequest, PIECE_BYTES_MAX, parseRun, parseSnapshotOffer, RUN_BLOCKS_MAX, type SyncRequest } from './sync-codec.ts'
@@ -163,14 +163,5 @@ function parseOr<T>(parse: (bytes: Uint8Array) => T, answer: Uint8Array): T {
     return parse(answer)
   } catch (error) {
     throw new Malformed((error as Error).message)
-  }
-}
-
-function checkLinks(records: readonly BlockRecord[]): void {
-  for (const [i, { block }] of records.entries()) {
-    const parent = records[i - 1]?.block
-    if (parent !== undefined && (block.parent !== parent.digest || block.height !== parent.height + 1)) {
-      throw new Malformed(`block ${block.height} does not follow the one before it`)
-    }
   }
 }

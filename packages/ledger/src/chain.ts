@@ -4,6 +4,7 @@
  */
 import type { Block, Digest } from '@ringwall/consensus'
 import { CLOSING_MAX } from './block-record.ts'
+import type { Epochs } from './epochs.ts'
 import { encodePayload, type Payload, parsePayload, type Validator } from './payload.ts'
 import type { Application, BlockContext, TxResult } from './types.ts'
 
@@ -31,7 +32,7 @@ type Outcome<S> = Extract<ReturnType<Application<S>['execute']>, { readonly ok: 
 
 export class Chain<S> {
   readonly #application: Application<S>
-  readonly #nameOf: (height: number, proposer: number) => string
+  readonly #epochs: Pick<Epochs, 'nameOf'>
   readonly #blocks = new Map<Digest, Block>()
   readonly #executed = new Map<Digest, Executed<S>>()
   /** What payloads made here do, so that a leader executes its block once. */
@@ -41,9 +42,9 @@ export class Chain<S> {
   >()
   #tip: Executed<S>
 
-  constructor(application: Application<S>, nameOf: (height: number, proposer: number) => string, tip: Executed<S>) {
+  constructor(application: Application<S>, epochs: Pick<Epochs, 'nameOf'>, tip: Executed<S>) {
     this.#application = application
-    this.#nameOf = nameOf
+    this.#epochs = epochs
     this.#tip = tip
   }
 
@@ -168,7 +169,7 @@ export class Chain<S> {
     const own = this.#application.root(parent.state)
     if (root !== own) return `it builds on the state ${root.slice(0, 16)}…, which is ${own.slice(0, 16)}… here`
     if (this.ends(parent)) return closingAfter(parent, block, payload)
-    const proposer = this.#nameOf(block.height, block.proposer)
+    const proposer = this.#epochs.nameOf(block.height, block.proposer)
     const context = { height: block.height, timestampMs: block.timestampMs, proposer, certified }
     const made = this.#made.get(block.payload)
     const isSame =

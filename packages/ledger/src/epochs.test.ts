@@ -242,7 +242,7 @@ test('a block with transactions after one that changes the validators is invalid
   const application = changingWords(ring, () => new Uint8Array(32).fill(1))
   const base = genesisBlock(ring.ring)
   const tip = { block: base, txs: [], results: [], state: application.initial() }
-  const chain = new Chain(application, () => 'n1', tip)
+  const chain = new Chain(application, { nameOf: () => 'n1' }, tip)
   const context = { height: 1, timestampMs: 10, proposer: 'n1' }
   const child = (parent: Block, payload: Uint8Array, timestampMs: number): Block =>
     makeBlock({ round: parent.round + 1, height: parent.height + 1, parent: parent.digest, proposer: 0, timestampMs, payload })

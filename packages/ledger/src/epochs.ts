@@ -66,6 +66,11 @@ export class Epochs {
     return this.#epochs.findLast(({ base }) => base.height < height) ?? (this.#epochs[0] as Epoch)
   }
 
+  /** Id of the validator with index `proposer` among those who agree on the block at `height`. */
+  nameOf(height: number, proposer: number): string {
+    return this.at(height).validators[proposer]?.id ?? '?'
+  }
+
   /**
    * Is the record certified by the validators of its height? Its certificate has to be there.
    */

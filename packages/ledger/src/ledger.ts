@@ -397,8 +397,7 @@ export class LedgerShell<S> implements Ledger<S> {
       throw gone(height, `${height - from.height} blocks would have to be executed again`)
     const base = await from.load()
     if (base === undefined) throw gone(height, 'the snapshot before it cannot be read')
-    const nameOf = (at: number, proposer: number) => epochs.at(at).validators[proposer]?.id ?? '?'
-    const chain = new Chain(this.#application, nameOf, base)
+    const chain = new Chain(this.#application, epochs, base)
     for (let at = base.block.height + 1; at <= height; at++) {
       const record = await blocks.read(at)
       const executed = record === undefined ? 'it is not kept' : chain.advance(record.block)

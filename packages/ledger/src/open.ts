@@ -46,9 +46,8 @@ export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S
     if (!solo && (blocks.lost || isJournalGone || isUnknown)) await rememberForgetting(directory)
     const journal = await Journal.open(directory, epoch.number)
     closing.unshift(() => journal.close())
-    const nameOf = (height: number, proposer: number) => epochs.at(height).validators[proposer]?.id ?? '?'
     const begin = { block: proof[0]?.block ?? epochs.genesis, state: found?.state ?? application.initial() }
-    const chain = new Chain(application, nameOf, { ...begin, txs: [], results: [] })
+    const chain = new Chain(application, epochs, { ...begin, txs: [], results: [] })
     const submissions = new Submissions(() => performance.now())
     await blocks.replay(begin.block.height + 1, (block) => {
       const executed = chain.advance(block)

@@ -10,11 +10,11 @@ import { constants, open, readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Block, Certificate } from '@ringwall/consensus'
 import { replaceFile } from '@ringwall/store'
-import { type BlockRecord, proves } from './block-record.ts'
-import { Malformed, Reader, sized, u48 } from './bytes.ts'
+import { type BlockRecord, checkLinks, proves } from './block-record.ts'
+import { Malformed, Reader, u48 } from './bytes.ts'
 import { Epochs } from './epochs.ts'
 import { parsePayload } from './payload.ts'
-import { encodeRun, parseRecords, parseRun } from './sync-codec.ts'
+import { encodeProof, parseRecords, parseRun } from './sync-codec.ts'
 import type { Application, Genesis } from './types.ts'
 
 const MAGIC = Buffer.from('ringwall-snapshot 02\n')
@@ -46,12 +46,7 @@ export function anchorOf(records: readonly BlockRecord[]): Anchor {
   if (first === undefined || second === undefined || last?.certificate === undefined) {
     throw new Malformed('a snapshot’s proof needs two blocks and a certificate at its end')
   }
-  for (const [i, { block }] of records.entries()) {
-    const parent = records[i - 1]?.block
-    if (parent !== undefined && (block.parent !== parent.digest || block.height !== parent.height + 1)) {
-      throw new Malformed(`block ${block.height} of a snapshot’s proof does not follow the one before it`)
-    }
-  }
+  checkLinks(records)
   if (!proves(last)) throw new Malformed('a snapshot’s certificate is for another block')
   return { block: first.block, root: parsePayload(second.block.payload).root, certificate: last.certificate }
 }
@@ -65,6 +60,13 @@ export interface SnapshotFile {
   readonly stateBytes: number
 }
 
+/** As read back: whole, and with a proof whose certificate nobody has looked at yet. */
+export interface ReadSnapshot extends Snapshot {
+  readonly file: SnapshotFile
+  readonly boundaries: readonly BlockRecord[]
+  readonly anchor: Anchor
+}
+
 /** Writes durably and as a whole; pieces of the state are asked for one by one. */
 export async function writeSnapshot(
   directory: string,
@@ -74,8 +76,7 @@ export async function writeSnapshot(
 ): Promise<SnapshotFile> {
   const { block } = anchorOf(records)
   const path = join(directory, `snapshot-${block.height}.bin`)
-  const before = boundaries.filter((boundary) => boundary.block.height < (records.at(-1)?.block.height ?? 0))
-  const head = Buffer.concat([MAGIC, sized(encodeRun(before)), sized(encodeRun(records))])
+  const head = Buffer.concat([MAGIC, encodeProof(boundaries, records)])
   let stateBytes = 0
   async function* parts(): AsyncGenerator<Uint8Array> {
     const hash = createHash('sha256').update(head)
@@ -99,9 +100,7 @@ function breath(): Promise<void> {
 }
 
 /** @throws {Malformed} When the file is not a whole snapshot. Who signed its certificate is not checked here. */
-export async function readSnapshot(
-  path: string,
-): Promise<Snapshot & { readonly file: SnapshotFile; readonly boundaries: readonly BlockRecord[] }> {
+export async function readSnapshot(path: string): Promise<ReadSnapshot> {
   const handle = await open(path, constants.O_RDONLY)
   let bytes: Buffer
   try {
@@ -124,9 +123,10 @@ export async function readSnapshot(
   const stateOffset = stateEnd - reader.left
   const stateBytes = bytes.readUIntBE(stateEnd, LENGTH_BYTES)
   if (stateOffset + stateBytes !== stateEnd) throw new Malformed('its state is not as long as it says')
-  const { block } = anchorOf(records)
+  const anchor = anchorOf(records)
   const state = bytes.subarray(stateOffset, stateEnd)
-  return { boundaries, records, state, file: { path, height: block.height, records, stateOffset, stateBytes } }
+  const file = { path, height: anchor.block.height, records, stateOffset, stateBytes }
+  return { boundaries, records, anchor, state, file }
 }
 
 /** Is it the name that a ledger gives to a file with a snapshot? */
@@ -175,8 +175,7 @@ export async function loadSnapshot<S>(
   privateKey: KeyObject | undefined,
 ): Promise<{ readonly file: SnapshotFile; readonly anchor: Anchor; readonly state: S; readonly epochs: Epochs } | string> {
   try {
-    const { file, boundaries, records, state } = await readSnapshot(path)
-    const anchor = anchorOf(records)
+    const { file, boundaries, records, anchor, state } = await readSnapshot(path)
     const epochs = new Epochs(genesis, privateKey)
     for (const boundary of boundaries) epochs.end(boundary)
     if (!epochs.certifies(records.at(-1) as BlockRecord)) return 'its certificate does not verify'

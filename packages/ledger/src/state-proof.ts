@@ -5,11 +5,11 @@
  *
  *     proof = boundaries (sized) blocks (sized), each a run of records
  */
-import type { BlockRecord } from './block-record.ts'
-import { Malformed, Reader, sized } from './bytes.ts'
+import { type BlockRecord, checkLinks } from './block-record.ts'
+import { Malformed, Reader } from './bytes.ts'
 import { Epochs } from './epochs.ts'
 import { parsePayload } from './payload.ts'
-import { encodeRun, parseRecords, parseRun } from './sync-codec.ts'
+import { encodeProof, parseRecords, parseRun } from './sync-codec.ts'
 import type { Genesis } from './types.ts'
 
 const BOUNDARIES_MAX = 65_536
@@ -26,9 +26,7 @@ export interface ProvenState {
 
 /** `boundaries` from the genesis on; those that come later are left out. */
 export function encodeStateProof(boundaries: readonly BlockRecord[], records: readonly BlockRecord[]): Uint8Array {
-  const end = records.at(-1)?.block.height ?? 0
-  const before = boundaries.filter(({ block }) => block.height < end)
-  return Buffer.concat([sized(encodeRun(before)), sized(encodeRun(records))])
+  return encodeProof(boundaries, records)
 }
 
 /** @throws {Malformed} Saying what is wrong with the proof. */
@@ -47,19 +45,13 @@ export function verifyStateProof(genesis: Genesis, bytes: Uint8Array): ProvenSta
   const last = records.at(-1)
   if (first === undefined || last?.certificate === undefined)
     throw new Malformed('no certificate stands at the end of the blocks')
-  for (const [i, { block }] of records.entries()) {
-    const parent = records[i - 1]?.block
-    if (parent !== undefined && (block.parent !== parent.digest || block.height !== parent.height + 1)) {
-      throw new Malformed(`block ${block.height} does not follow the one before it`)
-    }
-  }
+  checkLinks(records)
   const epochs = new Epochs(genesis, undefined)
   for (const boundary of boundaries) epochs.end(boundary)
   if (!epochs.certifies(last)) {
     throw new Malformed(`the certificate of block ${last.block.height} is not by a quorum of this ring’s validators`)
   }
-  const { validators } = epochs.at(last.block.height)
-  const signers = last.certificate.signatures.map(({ signer }) => validators[signer]?.id ?? '?')
+  const signers = last.certificate.signatures.map(({ signer }) => epochs.nameOf(last.block.height, signer))
   const { height, timestampMs, payload } = first.block
   return { height: height - 1, root: parsePayload(payload).root, timestampMs, signers }
 }

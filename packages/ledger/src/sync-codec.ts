@@ -142,6 +142,13 @@ export function parseRecords(bytes: Uint8Array, countMax: number = Number.POSITI
   return records
 }
 
+/** Of the state that `records` stand for, after the `boundaries` from the genesis on that come before their end. */
+export function encodeProof(boundaries: readonly BlockRecord[], records: readonly BlockRecord[]): Uint8Array {
+  const end = records.at(-1)?.block.height ?? 0
+  const before = boundaries.filter(({ block }) => block.height < end)
+  return Buffer.concat([sized(encodeRun(before)), sized(encodeRun(records))])
+}
+
 export function encodeBlockAnswer(block: Block | undefined): Uint8Array {
   return block === undefined ? new Uint8Array(0) : encodeBlock(block)
 }

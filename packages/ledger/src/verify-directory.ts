@@ -45,8 +45,7 @@ export async function verifyLedgerDirectory<S>(options: VerifyDirectoryOptions<S
   const epochs = base?.epochs ?? new Epochs(genesis, undefined)
   const begin = { block: base?.anchor.block ?? epochs.genesis, state: base?.state ?? application.initial() }
   const scan = new Scan(epochs, base?.anchor.block)
-  const nameOf = (height: number, proposer: number) => epochs.at(height).validators[proposer]?.id ?? '?'
-  const chain = new Chain(application, nameOf, { ...begin, txs: [], results: [] })
+  const chain = new Chain(application, epochs, { ...begin, txs: [], results: [] })
   let certified = chain.tip
   let certificates = 0
   const { fault } = await inspectLog(path, (payload, index) => {

@@ -2,16 +2,14 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { judgePolicy } from '@ringwall/guard'
 import { BLOCKS_FILE, type DirectoryVerdict, isSnapshotName, verifyLedgerDirectory } from '@ringwall/ledger'
-import { createRingApplication, type GenesisDocument, genesisHash } from '@ringwall/ring'
+import { type GenesisDocument, genesisHash } from '@ringwall/ring'
 import { decodeBase64url } from '@ringwall/ring/tx'
-import { compileRules } from '@ringwall/waf'
 import { z } from 'zod'
 import { type NodeConfig, readNodeConfig } from './config.ts'
 import { StartError } from './errors.ts'
-import { sha256Hex, verifySignature } from './keys.ts'
 import { readGenesis } from './node.ts'
+import { ringApplication } from './ring-application.ts'
 import { loadRuleLibrary } from './rules.ts'
 
 const MANIFEST_FILE = 'backup.json'
@@ -34,15 +32,7 @@ export interface LedgerFileReport extends DirectoryVerdict {
 const ledgerOf = (config: NodeConfig): string => join(config.data, 'ledger')
 
 function verify(config: NodeConfig, genesis: GenesisDocument, directory: string): Promise<DirectoryVerdict> {
-  const rules = loadRuleLibrary(config.rules)
-  const application = createRingApplication({
-    genesis,
-    verify: verifySignature,
-    hash: sha256Hex,
-    compile: compileRules,
-    rules,
-    judge: judgePolicy,
-  })
+  const application = ringApplication(genesis, loadRuleLibrary(config.rules))
   const validators = genesis.nodes
     .filter(({ roles }) => roles.includes('validator'))
     .map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) }))

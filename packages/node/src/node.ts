@@ -3,12 +3,11 @@ import { randomInt } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createFabric, type Fabric } from '@ringwall/fabric'
-import { createGuard, createRateLimiter, type GuardEnvironment, judgePolicy, type TokenVerifier } from '@ringwall/guard'
+import { createGuard, createRateLimiter, type GuardEnvironment, type TokenVerifier } from '@ringwall/guard'
 import { createTokenVerifier, verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
 import { createProxy, type Proxy as RequestProxy } from '@ringwall/proxy'
 import {
-  createRingApplication,
   type Denial,
   type DenialSubject,
   type GenesisDocument,
@@ -35,19 +34,19 @@ import {
 } from '@ringwall/ring/tx'
 import { lockDirectory } from '@ringwall/store'
 import { openTelemetry, type Telemetry } from '@ringwall/telemetry'
-import { compileRules } from '@ringwall/waf'
 import { formatHostPort } from './address.ts'
 import { AdminServer, CONSOLE_DIRECTORY } from './admin/http.ts'
 import { adminOperations } from './admin/operations.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
-import { randomNonce, rawPublicKey, readPrivateKey, sha256Hex, signMessage, verifySignature } from './keys.ts'
+import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
+import { ringApplication } from './ring-application.ts'
 import { loadRuleLibrary } from './rules.ts'
 
 const TICK_MS = 500
@@ -108,14 +107,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
   }
   try {
     const rules = loadRuleLibrary(config.rules)
-    const application = createRingApplication({
-      genesis,
-      verify: verifySignature,
-      hash: sha256Hex,
-      compile: compileRules,
-      rules,
-      judge: judgePolicy,
-    })
+    const application = ringApplication(genesis, rules)
     const telemetry = await openTelemetry({
       directory: join(config.data, 'traces'),
       node: config.id,
