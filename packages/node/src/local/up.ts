@@ -217,6 +217,7 @@ function isFree(port: number): Promise<boolean> {
 class LocalRing {
   readonly #data: string
   readonly #children = new Map<string, ChildProcess>()
+  readonly #nodes: LocalNode[] = []
   #stopping = false
 
   constructor(data: string) {
@@ -233,6 +234,7 @@ class LocalRing {
   }
 
   startNode(node: LocalNode): void {
+    this.#nodes.push(node)
     this.#start(node.id, NODE_MAIN, ['--config', node.configFile], join(this.#data, node.id), () =>
       process.stderr.write(`ringwall: start it again: ./ringwall node --config ${relative(process.cwd(), node.configFile)}\n`),
     )
@@ -312,6 +314,11 @@ class LocalRing {
     }, STOP_MS_MAX)
     await Promise.all(ended)
     clearTimeout(timer)
+    for (const { id, admin } of this.#nodes) {
+      if (await answers(`http://127.0.0.1:${admin}/healthz`))
+        process.stderr.write(`ringwall: ${id} was started by hand and goes on; stop it where it was started
+`)
+    }
   }
 }
 
