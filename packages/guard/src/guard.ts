@@ -8,9 +8,10 @@
 import { accountKey, type CompiledRoute, type Denial, type DenialIndex } from '@ringwall/ring'
 import { createCollectionStore, type WafMatch, type WafTransaction, type WafVerdict } from '@ringwall/waf'
 import { bearerToken } from './bearer.ts'
-import { needsSubject, takeLimits } from './limits.ts'
+import { type Charge, chargeAnswer, type LimitRefusal, needsSubject, type SharedLimiter, takeLimits } from './limits.ts'
 import { LOGIN_BODY_BYTES_MAX, loginNames } from './login-names.ts'
 import { createRateLimiter, type RateLimiter } from './rate-limiter.ts'
+import type { Budget } from './ring-limiter.ts'
 import { readingsOf } from './routing-path.ts'
 import type {
   Check,
@@ -27,6 +28,8 @@ import type {
 export interface GuardOptions {
   /** Shared by those that count together; one of its own unless given. */
   readonly limiter?: RateLimiter
+  /** Counts for all nodes where a limit says so; each node for itself unless given. */
+  readonly shared?: SharedLimiter
 }
 
 /** When a client may ask again: a ring whose quorum is back certifies a block within some seconds. */
@@ -42,6 +45,7 @@ interface Objection {
   readonly rule?: string
   readonly provisional?: boolean
   readonly retryAfterS?: number
+  readonly budget?: Budget
 }
 
 /** One request's way through the checks. */
@@ -54,8 +58,11 @@ class RequestJudgement implements Judgement {
   check: Check = 'none'
   waf: WafTransaction | undefined
   verdict: WafVerdict | undefined
-  /** What the WAF would have done where it only watches. */
-  shadowed = false
+  /** What would have been done where a check only watches. */
+  shadowed: 'deny' | 'throttle' | undefined
+  shadowReason: string | undefined
+  /** What the answer is counted by. */
+  charges: Charge[] | undefined
   responseWanted = false
   /** The view is older than the route tolerates. */
   stale = false
@@ -74,6 +81,15 @@ class RequestJudgement implements Judgement {
     return this.responseWanted ? this.waf!.responseBytesWanted : 0
   }
 
+  shadow({ name }: LimitRefusal): void {
+    this.shadowed ??= 'throttle'
+    this.shadowReason ??= `nothing objected; the limit ${name} is used up, and only watches`
+  }
+
+  charge(charge: Charge): void {
+    ;(this.charges ??= []).push(charge)
+  }
+
   object(objection: Objection, environment: GuardEnvironment): this {
     this.responseWanted = false
     this.decision = this.#decision(objection.outcome, objection.status, objection.reason, environment, objection)
@@ -82,7 +98,7 @@ class RequestJudgement implements Judgement {
 
   allow(environment: GuardEnvironment): this {
     this.check = 'none'
-    this.decision = this.#decision('allow', 200, 'nothing objected', environment, {})
+    this.decision = this.#decision('allow', 200, this.shadowReason ?? 'nothing objected', environment, {})
     return this
   }
 
@@ -100,7 +116,8 @@ class RequestJudgement implements Judgement {
       retryAfterS: more.retryAfterS,
       matches: this.verdict?.matches ?? NO_MATCHES,
       wafScore: this.verdict?.score ?? 0,
-      shadowOutcome: outcome === 'allow' && this.shadowed ? 'deny' : outcome,
+      shadowOutcome: outcome === 'allow' ? (this.shadowed ?? outcome) : outcome,
+      ...(more.budget === undefined ? {} : { budget: more.budget }),
     }
   }
 }
@@ -111,11 +128,11 @@ export function viewAgeMs({ nowMs, certifiedAtMs, view }: GuardEnvironment): num
 }
 
 export function createGuard(options: GuardOptions = {}): Guard {
-  const limiter = options.limiter ?? createRateLimiter()
+  const limiters = { own: options.limiter ?? createRateLimiter(), shared: options.shared }
   /** What rules remember between requests. */
   const collections = createCollectionStore()
 
-  const beforeIdentity = (judgement: RequestJudgement, environment: GuardEnvironment): Objection | undefined => {
+  const beforeLimits = (judgement: RequestJudgement, environment: GuardEnvironment): Objection | undefined => {
     const { request } = judgement
     const { view, nowMs } = environment
     judgement.check = 'denial'
@@ -148,13 +165,14 @@ export function createGuard(options: GuardOptions = {}): Guard {
       }
     }
 
-    judgement.check = 'limit'
-    const over = limitObjection(judgement, undefined, false, nowMs)
-    if (over !== undefined) return over
+    return undefined
+  }
 
+  const wafHead = (judgement: RequestJudgement, { nowMs }: GuardEnvironment): Objection | undefined => {
+    const { request, route } = judgement
     judgement.check = 'waf'
-    if (route.rules === undefined) return undefined
-    const waf = route.rules.begin({ clock: () => nowMs, uniqueId: request.requestId ?? '', collections })
+    if (route!.rules === undefined) return undefined
+    const waf = route!.rules.begin({ clock: () => nowMs, uniqueId: request.requestId ?? '', collections })
     judgement.waf = waf
     const verdict = waf.requestHead(request)
     return wafObjection(judgement, verdict.blocked ? waf.log() : verdict)
@@ -165,18 +183,18 @@ export function createGuard(options: GuardOptions = {}): Guard {
     subject: string | undefined,
     afterIdentity: boolean,
     nowMs: number,
-  ): Objection | undefined => {
-    const over = takeLimits(limiter, judgement.route!, judgement.request, subject, afterIdentity, nowMs)
-    if (over === undefined) return undefined
-    const { name, retryAfterS } = over
-    return { outcome: 'throttle', status: 429, reason: `the limit ${name} is used up`, rule: `limit:${name}`, retryAfterS }
+  ): Objection | undefined | Promise<Objection | undefined> => {
+    judgement.check = 'limit'
+    const over = takeLimits(limiters, judgement.route!, judgement.request, subject, afterIdentity, nowMs, judgement)
+    if (over instanceof Promise) return over.then((refusal) => refusal && objectionOf(refusal))
+    return over && objectionOf(over)
   }
 
   const afterToken = (
     judgement: RequestJudgement,
     environment: GuardEnvironment,
     verdict: TokenVerdict | undefined,
-  ): Objection | undefined => {
+  ): Objection | undefined | Promise<Objection | undefined> => {
     judgement.check = 'identity'
     const { service, route } = judgement.route!
     const identity = route?.identity ?? service.identity
@@ -196,7 +214,6 @@ export function createGuard(options: GuardOptions = {}): Guard {
       const objection = identityObjection(identity, verdict)
       if (objection !== undefined) return objection
     }
-    judgement.check = 'limit'
     if (!service.limits.some(needsSubject) && route?.limits.some(needsSubject) !== true) return undefined
     // Two issuers may each have a subject of one name.
     const drawer = verdict?.ok === true && subject !== undefined ? `${verdict.issuer}\n${subject}` : undefined
@@ -204,35 +221,54 @@ export function createGuard(options: GuardOptions = {}): Guard {
   }
 
   /** The end of `head`, when the token's verdict is known. */
-  const settle = (judgement: RequestJudgement, environment: GuardEnvironment, verdict: TokenVerdict | undefined): Judgement => {
+  const settle = (
+    judgement: RequestJudgement,
+    environment: GuardEnvironment,
+    verdict: TokenVerdict | undefined,
+  ): Judgement | Promise<Judgement> => {
+    const said = (objection: Objection | undefined): Judgement =>
+      objection === undefined ? judgement : judgement.object(objection, environment)
     try {
       const objection = afterToken(judgement, environment, verdict)
-      return objection === undefined ? judgement : judgement.object(objection, environment)
+      if (!(objection instanceof Promise)) return said(objection)
+      return objection.then(said, () => failed(judgement, environment))
     } catch {
       return failed(judgement, environment)
     }
+  }
+
+  /** The WAF and who it is, once no limit objects. */
+  const afterLimits = (judgement: RequestJudgement, environment: GuardEnvironment): Judgement | Promise<Judgement> => {
+    const objection = wafHead(judgement, environment)
+    if (objection !== undefined) return judgement.object(objection, environment)
+    judgement.check = 'identity'
+    const { request } = judgement
+    const { service, route } = judgement.route!
+    const identity = route?.identity ?? service.identity
+    if (environment.view.policy.issuers.length === 0 && identity === undefined) return settle(judgement, environment, undefined)
+    const bearer = bearerToken(request.headers)
+    if (bearer.kind === 'none') return settle(judgement, environment, undefined)
+    if (bearer.kind === 'malformed') return settle(judgement, environment, MALFORMED)
+    const verdict = environment.tokens.verify(bearer.token, environment.nowMs)
+    if (!(verdict instanceof Promise)) return settle(judgement, environment, verdict)
+    return verdict.then(
+      (settled) => settle(judgement, environment, settled),
+      () => failed(judgement, environment),
+    )
   }
 
   return {
     head(request, environment) {
       const judgement = new RequestJudgement(request)
       try {
-        const objection = beforeIdentity(judgement, environment)
-        if (objection !== undefined) return judgement.object(objection, environment)
-        judgement.check = 'identity'
-        const { service, route } = judgement.route!
-        const identity = route?.identity ?? service.identity
-        if (environment.view.policy.issuers.length === 0 && identity === undefined)
-          return settle(judgement, environment, undefined)
-        const bearer = bearerToken(request.headers)
-        if (bearer.kind === 'none') return settle(judgement, environment, undefined)
-        if (bearer.kind === 'malformed') return settle(judgement, environment, MALFORMED)
-        const verdict = environment.tokens.verify(bearer.token, environment.nowMs)
-        if (!(verdict instanceof Promise)) return settle(judgement, environment, verdict)
-        return verdict.then(
-          (settled) => settle(judgement, environment, settled),
-          () => failed(judgement, environment),
-        )
+        const early = beforeLimits(judgement, environment)
+        if (early !== undefined) return judgement.object(early, environment)
+        const over = limitObjection(judgement, undefined, false, environment.nowMs)
+        if (over === undefined) return afterLimits(judgement, environment)
+        if (!(over instanceof Promise)) return judgement.object(over, environment)
+        return over
+          .then((late) => (late === undefined ? afterLimits(judgement, environment) : judgement.object(late, environment)))
+          .catch(() => failed(judgement, environment))
       } catch {
         return failed(judgement, environment)
       }
@@ -265,6 +301,11 @@ export function createGuard(options: GuardOptions = {}): Guard {
       return judged
     },
 
+    answered(judgement, status, nowMs) {
+      if (judgement instanceof RequestJudgement && judgement.charges !== undefined)
+        chargeAnswer(limiters, judgement.charges, status, nowMs)
+    },
+
     end(judgement) {
       if (!(judgement instanceof RequestJudgement) || !judgement.responseWanted) return
       judgement.responseWanted = false
@@ -288,11 +329,16 @@ function ofResponse(
     const objection = wafObjection(judgement, verdict)
     if (objection !== undefined) return judgement.object(objection, environment)
     const { decision, shadowed } = judgement
-    const known = decision!.matches.length === verdict.matches.length && (decision!.shadowOutcome === 'deny') === shadowed
+    const known = decision!.matches.length === verdict.matches.length && decision!.shadowOutcome === (shadowed ?? 'allow')
     return known ? judgement : judgement.allow(environment)
   } catch {
     return failed(judgement, environment)
   }
+}
+
+function objectionOf({ name, retryAfterS, budget }: LimitRefusal): Objection {
+  const reason = `the limit ${name} is used up`
+  return { outcome: 'throttle', status: 429, reason, rule: `limit:${name}`, retryAfterS, budget }
 }
 
 const MALFORMED: TokenVerdict = { ok: false, code: 'TOKEN_MALFORMED', reason: 'the Authorization field is malformed' }
@@ -318,7 +364,7 @@ function wafObjection(judgement: RequestJudgement, verdict: WafVerdict): Objecti
   judgement.verdict = verdict
   if (!verdict.blocked) return undefined
   if (judgement.route!.wafMode !== 'enforce') {
-    judgement.shadowed = true
+    judgement.shadowed = 'deny'
     return undefined
   }
   // The gravest match says most; of equals the last, which tipped the scale.
@@ -367,7 +413,7 @@ function bodyObjection(
         reason: `the body is longer than the ${route.bodyBytesMax} bytes that are inspected`,
       }
     }
-    judgement.shadowed = true
+    judgement.shadowed = 'deny'
   }
   const verdict = waf.requestBody(inspected, cut)
   judgement.responseWanted = !verdict.blocked && route.service.waf.responses === 'inspect' && waf.inspectsResponses

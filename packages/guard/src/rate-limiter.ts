@@ -14,6 +14,8 @@ export interface RateLimiter {
    * @returns 0 when it fits, else milliseconds until the next one does; then nothing is taken.
    */
   take(key: string, count: number, windowMs: number, burst: number, nowMs: number): number
+  /** What `take` would say; takes nothing. */
+  peek(key: string, count: number, windowMs: number, burst: number, nowMs: number): number
   /** Keys remembered. */
   readonly size: number
 }
@@ -37,53 +39,56 @@ export function createRateLimiter(options: RateLimiterOptions = {}): RateLimiter
   let originMs: number | undefined
   let size = 0
 
+  /** The slot of a key; a free or freed one when it has none and `claims`, else -1. */
+  const slotOf = (key: string, now: number, claims: boolean): number => {
+    let name = seed
+    let check = ~seed
+    for (let at = 0; at < key.length; at += 1) {
+      const code = key.charCodeAt(at)
+      name = Math.imul(name ^ code, 0x85ebca6b)
+      name ^= name >>> 13
+      check = Math.imul(check ^ code, 0xc2b2ae35)
+      check ^= check >>> 16
+    }
+    name = name === 0 ? 1 : name
+
+    const first = ((name ^ (name >>> 15)) & (sets - 1)) * WAYS
+    let victim = first
+    for (let at = first; at < first + WAYS; at += 1) {
+      if (names[at] === name && checks[at] === check) return at
+      if (names[victim] !== 0 && (names[at] === 0 || arrivals[at]! < arrivals[victim]!)) victim = at
+    }
+    if (!claims) return -1
+    if (names[victim] === 0) size += 1
+    names[victim] = name
+    checks[victim] = check
+    arrivals[victim] = now
+    return victim
+  }
+
+  const draw = (key: string, count: number, windowMs: number, burst: number, nowMs: number, takes: boolean): number => {
+    originMs ??= nowMs
+    const now = Math.floor((nowMs - originMs) * US_PER_MS)
+    const interval = Math.max(1, Math.floor((windowMs * US_PER_MS) / count))
+    const tolerance = interval * (burst - 1)
+    const slot = slotOf(key, now, takes)
+    if (slot < 0) return 0
+    // A clock set back, or a limit made stricter, must not lock a key out for longer than its whole budget.
+    const arrival = Math.min(Math.max(arrivals[slot]!, now), now + tolerance + interval)
+    const excess = arrival - now - tolerance
+    if (excess > 0) {
+      arrivals[slot] = arrival
+      return Math.max(1, Math.ceil(excess / US_PER_MS))
+    }
+    if (takes) arrivals[slot] = arrival + interval
+    return 0
+  }
+
   return {
     get size() {
       return size
     },
-    take(key, count, windowMs, burst, nowMs) {
-      originMs ??= nowMs
-      const now = Math.floor((nowMs - originMs) * US_PER_MS)
-      const interval = Math.max(1, Math.floor((windowMs * US_PER_MS) / count))
-      const tolerance = interval * (burst - 1)
-
-      let name = seed
-      let check = ~seed
-      for (let at = 0; at < key.length; at += 1) {
-        const code = key.charCodeAt(at)
-        name = Math.imul(name ^ code, 0x85ebca6b)
-        name ^= name >>> 13
-        check = Math.imul(check ^ code, 0xc2b2ae35)
-        check ^= check >>> 16
-      }
-      name = name === 0 ? 1 : name
-
-      const first = ((name ^ (name >>> 15)) & (sets - 1)) * WAYS
-      let slot = -1
-      let victim = first
-      for (let at = first; at < first + WAYS; at += 1) {
-        if (names[at] === name && checks[at] === check) {
-          slot = at
-          break
-        }
-        if (names[victim] !== 0 && (names[at] === 0 || arrivals[at]! < arrivals[victim]!)) victim = at
-      }
-      if (slot < 0) {
-        slot = victim
-        if (names[slot] === 0) size += 1
-        names[slot] = name
-        checks[slot] = check
-        arrivals[slot] = now
-      }
-      // A clock set back, or a limit made stricter, must not lock a key out for longer than its whole budget.
-      const arrival = Math.min(Math.max(arrivals[slot]!, now), now + tolerance + interval)
-      const excess = arrival - now - tolerance
-      if (excess > 0) {
-        arrivals[slot] = arrival
-        return Math.max(1, Math.ceil(excess / US_PER_MS))
-      }
-      arrivals[slot] = arrival + interval
-      return 0
-    },
+    take: (key, count, windowMs, burst, nowMs) => draw(key, count, windowMs, burst, nowMs, true),
+    peek: (key, count, windowMs, burst, nowMs) => draw(key, count, windowMs, burst, nowMs, false),
   }
 }

@@ -1,6 +1,7 @@
 /** The words of judgement. Pure: no `node:` import in this package. */
 import type { CompiledRoute, DenialIndex, View } from '@ringwall/ring'
 import type { WafMatch, WafRequest, WafResponse } from '@ringwall/waf'
+import type { Budget } from './ring-limiter.ts'
 
 export type Outcome = 'allow' | 'deny' | 'challenge' | 'throttle'
 
@@ -25,6 +26,8 @@ export interface Decision {
   /** Whether a denial not yet certified decided. */
   readonly provisional: boolean
   readonly retryAfterS: number | undefined
+  /** Of the limit that is used up. */
+  readonly budget?: Budget
   /** What the WAF matched, also when it only watched. */
   readonly matches: readonly WafMatch[]
   readonly wafScore: number
@@ -99,6 +102,8 @@ export interface Guard {
   responseHead(judgement: Judgement, response: WafResponse, environment: GuardEnvironment): Judgement
   /** WAF phases 4 and 5, once, after `responseHead`. `body` may be empty; `truncated`: more of it follows, or may. */
   responseBody(judgement: Judgement, body: Uint8Array, truncated: boolean, environment: GuardEnvironment): Judgement
+  /** What the application answered: some limits count by it. */
+  answered(judgement: Judgement, status: number, nowMs: number): void
   /** For a request that was allowed and whose response was not judged to its end, whatever the reason: WAF phase 5. */
   end(judgement: Judgement): void
 }

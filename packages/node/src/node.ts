@@ -47,6 +47,7 @@ import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
 import { ringApplication } from './ring-application.ts'
+import { RingLimits } from './ring-limits.ts'
 import { loadRuleLibrary } from './rules.ts'
 
 const TICK_MS = 500
@@ -231,9 +232,11 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     }
 
     const environment = (): GuardEnvironment => ({ view, provisional: early.enforced, tokens, nowMs: Date.now(), certifiedAtMs })
+    const limits = new RingLimits({ self: config.id, fabric, view: () => view })
+    closers.push(() => limits.stop())
     const proxy = createProxy({
       ...config.listen.traffic,
-      guard: createGuard({ limiter: createRateLimiter({ seed: randomInt(2 ** 32) }) }),
+      guard: createGuard({ limiter: createRateLimiter({ seed: randomInt(2 ** 32) }), shared: limits }),
       environment,
       recorder: proxyRecorder(telemetry),
       node: config.id,
@@ -265,6 +268,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     fabric.onLink(({ id, connected }) => {
       if (connected) for (const bytes of early.transactions()) fabric.send(id, 'gossip', bytes)
+      else limits.lost(id)
     })
 
     const propose = (bytes: Uint8Array, waitMs: number): ReturnType<RingLedger['submit']> => {

@@ -347,6 +347,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     this.#upstreamStatus = head.status
     this.#upstream!.answered(this.#upstreamHeadMs)
     this.#reportLogin(head.status)
+    this.#context.options.guard.answered(this.#judgement!, head.status, this.#environment!.nowMs)
     if (!this.#judgement!.responseWanted || this.#passes(head)) this.#sendHead(head)
   }
 
@@ -530,6 +531,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     const { headers, body } = refusal(status, this.#requestId, {
       jsonWanted: head?.jsonWanted ?? false,
       retryAfterS,
+      budget: this.#judgement?.decision?.budget,
       code: this.#judgement?.decision?.check === 'staleness' ? 'view-stale' : undefined,
     })
     const drainable = this.#client.requestComplete || this.#drainable()

@@ -1,5 +1,6 @@
 /** What a client sees when we answer ourselves: the status and the request id, nothing of the rule that refused it. */
 import { STATUS_CODES } from 'node:http'
+import type { Budget } from '@ringwall/guard'
 import { httpDate } from './forward-head.ts'
 
 export interface Refusal {
@@ -15,6 +16,8 @@ export function refusal(
   options: {
     readonly jsonWanted: boolean
     readonly retryAfterS?: number | undefined
+    /** Of the limit that is used up. */
+    readonly budget?: Budget | undefined
     /** Why, where that is the ring’s own state and no secret: `view-stale`. */
     readonly code?: string | undefined
   },
@@ -33,7 +36,16 @@ export function refusal(
     'x-request-id',
     requestId,
   ]
-  if (options.retryAfterS !== undefined) headers.push('retry-after', String(Math.max(1, Math.ceil(options.retryAfterS))))
+  if (options.retryAfterS !== undefined) {
+    const seconds = Math.max(1, Math.ceil(options.retryAfterS))
+    headers.push('retry-after', String(seconds))
+    const { budget } = options
+    if (budget !== undefined) {
+      // draft-ietf-httpapi-ratelimit-headers: which limit it was stays our affair.
+      headers.push('ratelimit-policy', `"limit";q=${budget.count};w=${Math.ceil(budget.windowMs / 1_000)}`)
+      headers.push('ratelimit', `"limit";r=0;t=${seconds}`)
+    }
+  }
   if (status === 401) headers.push('www-authenticate', 'Bearer')
   return { headers, body }
 }

@@ -95,6 +95,7 @@ export function testGuard(seen: GuardRequest[] = []): Guard {
         : { reason: `${truncated}` }
       return { ...judgement, decision: decide(environment, changes), responseWanted: false }
     },
+    answered() {},
     end() {},
   }
 }

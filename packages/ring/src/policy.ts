@@ -34,27 +34,54 @@ const Path = z.string().max(1_024).regex(/^\//, 'expected a path that begins wit
 const WafMode = z.enum(['enforce', 'shadow', 'off'])
 const AddressOrPrefix = z.string().max(50).meta({ description: 'An IP address or CIDR prefix.' })
 
-const Limit = z.strictObject({
-  name: Name,
-  key: z
-    .array(
-      z.union([
-        z.enum(['ip', 'subject']),
-        z.string().regex(/^header:[A-Za-z0-9-]{1,64}$/, 'expected ip, subject or header:NAME'),
-      ]),
-    )
-    .min(1)
-    .max(4)
-    .default(['ip'])
-    .meta({ description: 'What shares one budget: ip, subject (of the token), header:NAME, or a mix.' }),
-  rate: Rate,
-  burst: z
-    .int()
-    .min(1)
-    .max(1_000_000)
-    .optional()
-    .meta({ description: 'How many may come at once; the rate’s count unless given.' }),
-})
+const Limit = z
+  .strictObject({
+    name: Name,
+    key: z
+      .array(
+        z.union([
+          z.enum(['ip', 'network', 'subject', 'host', 'method', 'path']),
+          z
+            .string()
+            .regex(
+              /^(?:header:[A-Za-z0-9-]{1,64}|cookie:[!#$%&'*+.^_`|~A-Za-z0-9-]{1,64})$/,
+              'expected ip, network, subject, host, method, path, header:NAME or cookie:NAME',
+            ),
+        ]),
+      )
+      .min(1)
+      .max(4)
+      .default(['ip'])
+      .meta({
+        description:
+          'What shares one budget: ip, network (/24 of IPv4, /48 of IPv6), subject (of the token), host, method, path, header:NAME, cookie:NAME, or a mix.',
+      }),
+    rate: Rate,
+    burst: z
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .optional()
+      .meta({ description: 'How many may come at once; the rate’s count unless given.' }),
+    scope: z
+      .enum(['node', 'ring'])
+      .default('node')
+      .meta({ description: 'Whether each node counts for itself, or all nodes share one budget.' }),
+    mode: z
+      .enum(['enforce', 'shadow'])
+      .default('enforce')
+      .meta({ description: 'shadow records what would have been refused, and lets it pass.' }),
+    status: z
+      .array(z.int().min(100).max(599))
+      .min(1)
+      .max(16)
+      .optional()
+      .meta({ description: 'Only requests that are answered with one of these count, such as failed logins.' }),
+  })
+  .refine(({ scope, status }) => scope === 'node' || status === undefined, {
+    path: ['status'],
+    error: 'counting by status is done by each node for itself: leave out scope: ring',
+  })
 
 const Waf = z.strictObject({
   mode: WafMode.default('enforce'),

@@ -1,0 +1,107 @@
+/** Limits of scope `ring`: gives the limiter its time, its links, and the policy in force. */
+import type { Fabric } from '@ringwall/fabric'
+import { budgetOf, type LimitMessage, RingLimiter } from '@ringwall/guard'
+import type { LimitPolicy, Policy, View } from '@ringwall/ring'
+import { decodeLimitMessages, encodeLimitMessages } from './limit-messages.ts'
+
+const TICK_MS = 50
+const REACH_EVERY_TICKS = 8
+
+export interface RingLimitsOptions {
+  readonly self: string
+  readonly fabric: Pick<Fabric, 'send' | 'broadcast' | 'onMessage'>
+  readonly view: () => View
+}
+
+export class RingLimits {
+  readonly limiter: RingLimiter
+  readonly #options: RingLimitsOptions
+  readonly #timer: NodeJS.Timeout
+  #policy: Policy | undefined
+  #limits = new Map<string, readonly LimitPolicy[]>()
+  #ticks = 0
+  #flushing = false
+
+  constructor(options: RingLimitsOptions) {
+    this.#options = options
+    const limits = (service: string, route: string | undefined): readonly LimitPolicy[] => this.#limitsOf(service, route)
+    this.limiter = new RingLimiter({ self: options.self, budgetOf: (key) => budgetOf(limits, key) })
+    this.#follow()
+    options.fabric.onMessage('limits', (from, payload) => this.#receive(from, payload))
+    this.#timer = setInterval(() => this.#tick(), TICK_MS)
+    this.#timer.unref()
+  }
+
+  /** The link to a node is down. */
+  lost(id: string): void {
+    this.limiter.lost(id)
+    this.#tellReach()
+  }
+
+  /** For the guard. */
+  take(...given: Parameters<RingLimiter['take']>): ReturnType<RingLimiter['take']> {
+    const taken = this.limiter.take(...given)
+    this.#flushSoon()
+    return taken
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+  }
+
+  #limitsOf(service: string, route: string | undefined): readonly LimitPolicy[] {
+    const { policy } = this.#options.view()
+    if (policy !== this.#policy) {
+      this.#policy = policy
+      this.#limits = new Map()
+      for (const [name, { limits, routes }] of Object.entries(policy.services)) {
+        this.#limits.set(name, limits)
+        for (const each of routes) this.#limits.set(`${name}/${each.name}`, each.limits)
+      }
+    }
+    return this.#limits.get(route === undefined ? service : `${service}/${route}`) ?? []
+  }
+
+  /** Those whom people's requests reach count, validators or not. */
+  #follow(): void {
+    this.limiter.setMembers(this.#options.view().nodes.map(({ id }) => id))
+  }
+
+  #tick(): void {
+    const nowMs = Date.now()
+    this.#follow()
+    this.limiter.tick(nowMs)
+    this.#ticks += 1
+    if (this.#ticks % REACH_EVERY_TICKS === 1) this.#tellReach()
+    this.#flush()
+  }
+
+  #tellReach(): void {
+    this.#options.fabric.broadcast('limits', encodeLimitMessages([this.limiter.reach(Date.now())]))
+  }
+
+  #receive(from: string, payload: Uint8Array): void {
+    const messages = decodeLimitMessages(payload)
+    if (messages === undefined) return
+    const nowMs = Date.now()
+    for (const message of messages) this.limiter.receive(from, message, nowMs)
+    this.#flush()
+  }
+
+  /** Requests that come together are asked about together. */
+  #flushSoon(): void {
+    if (this.#flushing || !this.limiter.hasNews) return
+    this.#flushing = true
+    setImmediate(() => {
+      this.#flushing = false
+      this.#flush()
+    })
+  }
+
+  #flush(): void {
+    for (const [to, messages] of this.limiter.flush() as ReadonlyMap<string, readonly LimitMessage[]>) {
+      // Not sent is not answered: those who wait are judged by this node's own share.
+      this.#options.fabric.send(to, 'limits', encodeLimitMessages(messages))
+    }
+  }
+}
