@@ -1,6 +1,6 @@
 /**
- * `npm run sim:mutants`: faults planted in the voter and in its shell, one at a time (`planted.ts`); the checkers of the simulation have
- * to find each.
+ * `npm run sim:mutants`: faults planted in the voter, in what changes the validators and in the shell, one at a time (`planted.ts`); the
+ * checkers of the simulation have to find each.
  */
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -62,19 +62,60 @@ const IN_THE_VOTER: readonly SourceMutant[] = [
   inVoter('a round ends without its timer', 'voter.ts', "this.#sign('nullify', round, undefined)", ''),
 ]
 
+const IN_THE_EPOCHS: readonly SourceMutant[] = [
+  one(
+    'a vote of one epoch is one in all',
+    'consensus',
+    'certificate.ts',
+    'return epoch === 0 ? ring : ',
+    'return epoch >= 0 ? ring : ',
+  ),
+  one(
+    'closing blocks may carry transactions',
+    'ledger',
+    'chain.ts',
+    "if (txs.length > 0 || next !== undefined) return 'it holds transactions, and its epoch has ended'",
+    '',
+  ),
+  one('a block may name any next validators', 'ledger', 'chain.ts', 'if (!sameValidators(next, named)) {', 'if (false) {'),
+  one(
+    'the journal of an epoch comes after the block that begins it',
+    'ledger',
+    'hand-over.ts',
+    "{ kind: 'journal', epoch: next },\n    { kind: 'blocks', records },",
+    "{ kind: 'blocks', records },\n    { kind: 'journal', epoch: next },",
+  ),
+  one(
+    'the journal of the ended epoch goes before its last block is kept',
+    'ledger',
+    'hand-over.ts',
+    "{ kind: 'blocks', records },\n    { kind: 'remove-journals', before: next },",
+    "{ kind: 'remove-journals', before: next },\n    { kind: 'blocks', records },",
+  ),
+  one(
+    'signatures in evidence are not looked at',
+    'ring',
+    'nodes.ts',
+    'if (!verify(key, message, decodeBase64url(signature))) {',
+    'if (false) {',
+  ),
+  one('any two statements are evidence', 'ring', 'nodes.ts', 'if (!contradict(first, second))', 'if (false)'),
+]
+
 const IN_THE_SHELL: readonly ShellMutant<Mutation>[] = [
   { name: 'votes are forgotten in a crash', mutation: { forgetsJournal: true } },
   { name: 'blocks are valid without being looked at', mutation: { acceptsAnything: true } },
   { name: 'votes are sent before they are on disk', mutation: { sendsBeforeSync: true } },
   { name: 'any signature is good under a transaction', mutation: { takesAnySignature: true } },
+  { name: 'an epoch is spoken in before its first block is on disk', mutation: { speaksBeforeBoundary: true } },
 ]
 
 const { values } = parseArgs({ options: { seeds: { type: 'string', default: '15000' }, only: { type: 'string' } } })
 
 await huntAll<Mutation>({
-  inPackages: IN_THE_VOTER,
+  inPackages: [...IN_THE_VOTER, ...IN_THE_EPOCHS],
   inTheShell: IN_THE_SHELL,
-  packages: ['consensus'],
+  packages: ['consensus', 'ledger', 'ring'],
   only: values.only,
   script: (sim, mutation) => `
     import { runSchedule } from ${JSON.stringify(join(sim, 'schedule.ts'))}
