@@ -7,6 +7,7 @@ import { type Digest, decodeMessage, encodeMessage, genesisBlock, type Message, 
 import { createFabric } from '@ringwall/fabric'
 import { genesisHash, parseGenesis } from '@ringwall/ring'
 import { decodeBase64url } from '@ringwall/ring/tx'
+import { encodePayload } from '../packages/ledger/src/payload.ts'
 import { readPrivateKey } from '../packages/node/src/keys.ts'
 import { EPOCH_MS } from '../sim/application.ts'
 import { LIARS } from '../sim/liars.ts'
@@ -58,7 +59,20 @@ const HEAD = Buffer.from([0, 0, 0, 0, 0])
 const send = (to: number, message: Message): void =>
   void fabric.send(peers[to]?.id ?? '', 'consensus', Buffer.concat([HEAD, encodeMessage(message)]))
 const config = { ring, validators: peers.length, self: index, roundMs: 1_000, heartbeatMs: 5_000 }
-const liar = new Kind({ index, config, scheme, genesis: genesisBlock(ring), world, send })
+const liar = new Kind({
+  index,
+  config,
+  scheme,
+  base: genesisBlock(ring),
+  ring,
+  epoch: 0,
+  members: peers.map((_, i) => i),
+  memories: [],
+  world,
+  send,
+  submit: () => {},
+  payload: (_parent, txs, next) => encodePayload({ root: '00'.repeat(32), txs, next }),
+})
 fabric.onMessage('consensus', (from, payload) => {
   if (!Buffer.from(payload.subarray(0, HEAD.length)).equals(HEAD)) return
   try {

@@ -3,12 +3,21 @@
 import { hash } from 'node:crypto'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { utf8ToBytes } from '@noble/hashes/utils.js'
-import { type Block, genesisBlock } from '@ringwall/consensus'
+import type { Evidence, Proposal, Vote } from '@ringwall/consensus'
 import { judgePolicy } from '@ringwall/guard'
-import { createRingApplication, type GenesisDocument, genesisHash, type RingApplication } from '@ringwall/ring'
-import { encodeBase64url, encodeTx, signingBytes, type TxBody, type TxContent } from '@ringwall/ring/tx'
+import { createRingApplication, type GenesisDocument, genesisHash, type RingApplication, type RingNode } from '@ringwall/ring'
+import {
+  encodeBase64url,
+  encodeTx,
+  orderStatements,
+  type SignedStatement,
+  signingBytes,
+  type TxBody,
+  type TxContent,
+} from '@ringwall/ring/tx'
 import { compileRules } from '@ringwall/waf'
-import { same, tag } from './keys.ts'
+import type { Genesis } from '../packages/ledger/src/types.ts'
+import { isTag, tag } from './keys.ts'
 import type { Random } from './random.ts'
 
 /** Simulated time 0 as Unix milliseconds. */
@@ -19,33 +28,49 @@ const keyOf = (name: string): Uint8Array => sha256(utf8ToBytes(`key of ${name}`)
 const POLICY =
   'version: 1\nservices:\n  app:\n    upstreams: [{ url: "http://127.0.0.1:8090" }]\ndenials:\n  safe: [10.0.0.0/8]\n'
 
-/** As long as an Ed25519 signature, and like one different from others in all its parts: what is remembered goes by its end. */
-function signatureOf(signer: string, message: Uint8Array): Uint8Array {
-  const signature = new Uint8Array(64)
-  const part = tag(signer, message)
-  for (let at = 0; at < signature.length; at += part.length) signature.set(part, at)
-  return signature
+/** Nodes that may join later. */
+export const SPARES = 2
+const NODES_MAX = 64 + SPARES
+
+/** The name that node `index` signs under. */
+export function signerOf(index: number): string {
+  return `node:n${index}`
+}
+
+const owners = new Map(
+  [...Array.from({ length: NODES_MAX }, (_, i) => signerOf(i)), 'operator:op'].map((name) => [
+    Buffer.from(keyOf(name)).toString('base64'),
+    name,
+  ]),
+)
+
+/** Whose key it is; nobody's name when it is nobody's. */
+export function ownerOf(publicKey: Uint8Array): string {
+  return owners.get(Buffer.from(publicKey.buffer, publicKey.byteOffset, publicKey.length).toString('base64')) ?? ''
+}
+
+function ringNode(index: number): RingNode {
+  return {
+    id: `n${index}`,
+    region: 'sim',
+    address: `127.0.0.1:${7_000 + index}`,
+    publicKey: encodeBase64url(keyOf(signerOf(index))),
+    roles: ['validator', 'edge'],
+  }
 }
 
 function genesisFor(nodes: number): GenesisDocument {
   return {
     format: 'ringwall/genesis/1',
     createdAtMs: EPOCH_MS,
-    nodes: Array.from({ length: nodes }, (_, i) => ({
-      id: `n${i}`,
-      region: 'sim',
-      address: `127.0.0.1:${7_000 + i}`,
-      publicKey: encodeBase64url(keyOf(`node:n${i}`)),
-      roles: ['validator', 'edge'],
-    })),
+    nodes: Array.from({ length: nodes }, (_, i) => ringNode(i)),
     operators: [{ name: 'op', publicKey: encodeBase64url(keyOf('operator:op')) }],
     policy: POLICY,
   }
 }
 
 export interface SimulatedApplication {
-  readonly ring: string
-  readonly genesis: Block
+  readonly genesis: Genesis
   readonly application: RingApplication
 }
 
@@ -57,22 +82,17 @@ export function applicationFor(nodes: number, takesAnySignature = false): Simula
   const known = made.get(id)
   if (known !== undefined) return known
   const genesis = genesisFor(nodes)
-  const names = [...genesis.nodes.map(({ id }) => `node:${id}`), 'operator:op']
-  const byKey = new Map(names.map((name) => [encodeBase64url(keyOf(name)), name]))
   const application = createRingApplication({
     genesis,
-    verify: (publicKey, message, signature) => {
-      if (takesAnySignature) return true
-      const name = byKey.get(Buffer.from(publicKey).toString('base64url'))
-      return name !== undefined && same(signatureOf(name, message), signature)
-    },
+    verify: (publicKey, message, signature) => takesAnySignature || isTag(ownerOf(publicKey), message, signature),
     hash: (bytes) => hash('sha256', bytes, 'hex'),
     compile: compileRules,
     judge: judgePolicy,
     rules: new Map([['base', [{ file: 'sim.conf', text: 'SecRule ARGS "@contains attack" "id:1,phase:2,deny"' }]]]),
   })
   const ring = genesisHash(genesis)
-  const entry = { ring, genesis: genesisBlock(ring), application }
+  const validators = genesis.nodes.map(({ id }, i) => ({ id, publicKey: keyOf(signerOf(i)) }))
+  const entry = { genesis: { ring, validators }, application }
   made.set(id, entry)
   return entry
 }
@@ -88,7 +108,7 @@ function sign(ring: string, issuer: string, signer: string, atMs: number, nonce:
     nonce: encodeBase64url(bytes),
     body,
   }
-  return encodeTx({ content, signature: encodeBase64url(signatureOf(signer, signingBytes(content))) })
+  return encodeTx({ content, signature: encodeBase64url(tag(signer, signingBytes(content))) })
 }
 
 /** A transaction that an honest operator or node signs. */
@@ -99,12 +119,42 @@ export function goodTx(ring: string, random: Random, atMs: number): Uint8Array {
   return sign(ring, issuer, issuer, atMs, random.next(), body)
 }
 
+/** An operator adds a spare node as a validator, or removes one. */
+export function memberTx(ring: string, random: Random, atMs: number, change: 'add' | 'remove', node: number): Uint8Array {
+  const reason = 'simulated'
+  const body: TxBody =
+    change === 'add' ? { type: 'node.add', node: ringNode(node), reason } : { type: 'node.remove', id: `n${node}`, reason }
+  return sign(ring, 'operator:op', 'operator:op', atMs, random.next(), body)
+}
+
+/** What the voter of node `by` caught, as a node tells the ring. */
+export function evidenceTx(
+  ring: string,
+  random: Random,
+  atMs: number,
+  by: number,
+  epoch: number,
+  accused: number,
+  { first, second }: Pick<Evidence, 'first' | 'second'>,
+): Uint8Array {
+  const round = 'block' in first ? first.block.round : first.round
+  const [a, b] = orderStatements(statementOf(first), statementOf(second))
+  const body: TxBody = { type: 'evidence', validator: `n${accused}`, epoch, round, first: a, second: b }
+  return sign(ring, signerOf(by), signerOf(by), atMs, random.next(), body)
+}
+
+function statementOf(statement: Vote | Proposal): SignedStatement {
+  const signature = encodeBase64url(statement.signature)
+  if ('block' in statement) return { kind: 'proposal', digest: statement.block.digest, signature }
+  return { kind: statement.kind, digest: statement.digest ?? null, signature }
+}
+
 /** Marks what must never become true. */
 export const FALSEHOOD = 'falsehood'
 
 /** What a liar would like the ring to agree on: each is refused for another reason. */
 export function badTx(ring: string, random: Random, atMs: number, liar: number): Uint8Array {
-  const self = `node:n${liar}`
+  const self = signerOf(liar)
   const by = (issuer: string, signer: string, body: TxBody): Uint8Array => sign(ring, issuer, signer, atMs, random.next(), body)
   const deny = (value: string, kind: 'ip' | 'cidr' = 'ip'): TxBody => ({
     type: 'deny.add',

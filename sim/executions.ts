@@ -1,77 +1,109 @@
 /**
  * What blocks do to states, each worked out once for all validators of a schedule: execution is a function of the state, the
- * block's transactions and its context, and states never change. In some schedules each validator executes for itself, and
- * all have to come to one state (`isEachOnItsOwn`).
+ * block's transactions and its context, and states never change. A hash of what led to a state stands for its root. In some
+ * schedules each validator executes for itself, roots are those of the states, and all have to come to one (`isEachOnItsOwn`).
  */
-import type { Block } from '@ringwall/consensus'
+import { createHash } from 'node:crypto'
+import type { Digest } from '@ringwall/consensus'
 import type { RingApplication, RingState } from '@ringwall/ring'
+import { parsePayload } from '../packages/ledger/src/payload.ts'
+import type { Application, BlockContext } from '../packages/ledger/src/types.ts'
+import { same } from './keys.ts'
 
-const ENCODER = new TextEncoder()
-const DECODER = new TextDecoder()
-
-/** A list of transactions as a block's payload: JSON of base64, which is enough here. */
-export function encodeTxs(txs: readonly Uint8Array[]): Uint8Array {
-  return ENCODER.encode(JSON.stringify(txs.map((tx) => Buffer.from(tx).toString('base64'))))
-}
-
-export function decodeTxs(payload: Uint8Array): readonly Uint8Array[] {
-  if (payload.length === 0) return []
-  return (JSON.parse(DECODER.decode(payload)) as string[]).map((text) => new Uint8Array(Buffer.from(text, 'base64')))
-}
+type Outcome = ReturnType<RingApplication['execute']>
 
 interface Execution {
-  readonly height: number
-  readonly timestampMs: number
-  readonly proposer: string
-  readonly state: RingState | undefined
+  readonly txs: readonly Uint8Array[]
+  readonly context: BlockContext
+  readonly outcome: Outcome
 }
 
 export class Executions {
-  readonly #application: RingApplication
-  readonly #isEachOnItsOwn: boolean
-  /** By payload, by the state that it is executed on. Payloads are the same object wherever they are sent. */
-  readonly #known = new Map<RingState, Map<Uint8Array, Execution>>()
-  readonly #decoded = new Map<Uint8Array, readonly Uint8Array[] | undefined>()
+  /** The ring's application, as a chain runs it. */
+  readonly application: Application<RingState>
+  readonly #known = new Map<RingState, Execution[]>()
+  readonly #parsed = new Map<Uint8Array, readonly Uint8Array[] | undefined>()
+  readonly #roots = new Map<RingState, string>()
+  readonly #states = new Map<Digest, RingState>()
 
   constructor(application: RingApplication, isEachOnItsOwn: boolean) {
-    this.#application = application
-    this.#isEachOnItsOwn = isEachOnItsOwn
+    const known = (state: RingState): Execution[] => {
+      let executions = this.#known.get(state)
+      if (executions === undefined) {
+        executions = []
+        this.#known.set(state, executions)
+      }
+      return executions
+    }
+    this.application = {
+      initial: () => application.initial(),
+      check: (state, tx, nowMs) => application.check(state, tx, nowMs),
+      prepare: (state, candidates, context, bytesMax) => application.prepare(state, candidates, context, bytesMax),
+      root: (state) => this.#root(state),
+      snapshot: (state) => application.snapshot(state),
+      restore: (snapshot) => application.restore(snapshot),
+      validators: (state) => application.validators(state),
+      execute: (state, txs, context) => {
+        const before = known(state)
+        const found = before.find((execution) => isSame(execution, txs, context))
+        if (found !== undefined && !isEachOnItsOwn) return found.outcome
+        const outcome = application.execute(state, txs, context)
+        if (found === undefined) {
+          before.push({ txs, context, outcome })
+          if (outcome.ok && !isEachOnItsOwn && outcome.state !== state)
+            this.#roots.set(outcome.state, historyHash(this.#root(state), txs, context))
+        } else if (rootOf(found.outcome) !== rootOf(outcome)) throw new Error(`block ${context.height} has two outcomes`)
+        return outcome
+      },
+    }
   }
 
-  /** The block's transactions; undefined when its payload is no list. */
-  txsOf({ payload }: Pick<Block, 'payload'>): readonly Uint8Array[] | undefined {
-    if (this.#decoded.has(payload)) return this.#decoded.get(payload)
+  /** The transactions in a payload; undefined when it is malformed. Payloads are the same object wherever they are sent. */
+  txsOf(payload: Uint8Array): readonly Uint8Array[] | undefined {
+    if (payload.length === 0) return []
+    if (this.#parsed.has(payload)) return this.#parsed.get(payload)
     let txs: readonly Uint8Array[] | undefined
     try {
-      txs = decodeTxs(payload)
+      txs = parsePayload(payload).txs
     } catch {
       txs = undefined
     }
-    this.#decoded.set(payload, txs)
+    this.#parsed.set(payload, txs)
     return txs
   }
 
-  /**
-   * The state after the block; undefined when it is invalid.
-   *
-   * @throws {Error} When the same execution had another outcome before.
-   */
-  after(parent: RingState, block: Block): RingState | undefined {
-    const { payload, height, timestampMs } = block
-    const proposer = `n${block.proposer}`
-    let onParent = this.#known.get(parent)
-    if (onParent === undefined) {
-      onParent = new Map()
-      this.#known.set(parent, onParent)
-    }
-    const known = onParent.get(payload)
-    const isSame = known?.height === height && known.timestampMs === timestampMs && known.proposer === proposer
-    if (isSame && !this.#isEachOnItsOwn) return known.state
-    const txs = this.txsOf(block)
-    const result = txs === undefined ? undefined : this.#application.execute(parent, txs, { height, timestampMs, proposer })
-    const state = result?.ok === true ? result.state : undefined
-    if (isSame && state?.root() !== known.state?.root()) throw new Error(`block ${height} has two outcomes`)
-    onParent.set(payload, { height, timestampMs, proposer, state })
-    return state
+  #root(state: RingState): string {
+    return this.#roots.get(state) ?? state.root()
   }
+
+  /** Everybody may know the state after a block that somebody executed. */
+  learn(digest: Digest, state: RingState): void {
+    this.#states.set(digest, state)
+  }
+
+  rootAfter(digest: Digest): string | undefined {
+    const state = this.#states.get(digest)
+    return state === undefined ? undefined : this.#root(state)
+  }
+}
+
+function isSame({ txs, context }: Execution, others: readonly Uint8Array[], other: BlockContext): boolean {
+  return (
+    context.timestampMs === other.timestampMs &&
+    context.height === other.height &&
+    context.proposer === other.proposer &&
+    context.certified === other.certified &&
+    txs.length === others.length &&
+    txs.every((tx, i) => same(tx, others[i] as Uint8Array))
+  )
+}
+
+function historyHash(root: string, txs: readonly Uint8Array[], { height, timestampMs }: BlockContext): string {
+  const hash = createHash('sha256').update(`${root} ${height} ${timestampMs}`)
+  for (const tx of txs) hash.update(tx)
+  return hash.digest('hex')
+}
+
+function rootOf(outcome: Outcome): string | undefined {
+  return outcome.ok ? outcome.state.root() : undefined
 }

@@ -5,6 +5,8 @@
 import { hash } from 'node:crypto'
 import type { Digest, Scheme } from '@ringwall/consensus'
 
+const TAG_BYTES = 64
+
 /** 64 bits of the message: two lanes of MurmurHash3's mixing (Appleby), kept here between calls. */
 let a = 0
 let b = 0
@@ -45,22 +47,26 @@ function hashFor(signer: string, message: Uint8Array): void {
   mix(signer.length)
 }
 
-/** 8 bytes. Messages are never written to once they were made. */
+/** As many bytes as an Ed25519 signature has: the two lanes, again and again. Messages are never written to once they were made. */
 export function tag(signer: string, message: Uint8Array): Uint8Array {
   hashFor(signer, message)
-  const bytes = new Uint8Array(8)
-  for (let i = 0; i < 4; i += 1) {
-    bytes[i] = a >>> (8 * i)
-    bytes[4 + i] = b >>> (8 * i)
+  const bytes = new Uint8Array(TAG_BYTES)
+  for (let i = 0; i < TAG_BYTES; i += 8) {
+    for (let j = 0; j < 4; j += 1) {
+      bytes[i + j] = a >>> (8 * j)
+      bytes[i + j + 4] = b >>> (8 * j)
+    }
   }
   return bytes
 }
 
 export function isTag(signer: string, message: Uint8Array, signature: Uint8Array): boolean {
-  if (signature.length !== 8) return false
+  if (signature.length !== TAG_BYTES) return false
   hashFor(signer, message)
-  for (let i = 0; i < 4; i += 1) {
-    if (signature[i] !== ((a >>> (8 * i)) & 0xff) || signature[4 + i] !== ((b >>> (8 * i)) & 0xff)) return false
+  for (let i = 0; i < TAG_BYTES; i += 8) {
+    for (let j = 0; j < 4; j += 1) {
+      if (signature[i + j] !== ((a >>> (8 * j)) & 0xff) || signature[i + j + 4] !== ((b >>> (8 * j)) & 0xff)) return false
+    }
   }
   return true
 }
@@ -69,13 +75,14 @@ export function same(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0
 }
 
-/** Of validators, by index. */
-export const SIGNERS: readonly string[] = Array.from({ length: 1_024 }, (_, i) => String(i))
-
-export function schemeOf(self: number): Scheme {
+/** The scheme of `self` among validators whose names, in the order of their indexes, are `signers`. */
+export function schemeFor(signers: readonly string[], self: string): Scheme {
   return {
-    sign: (message) => tag(SIGNERS[self] as string, message),
-    verify: (signer, message, signature) => isTag(SIGNERS[signer] ?? '', message, signature),
+    sign: (message) => tag(self, message),
+    verify: (signer, message, signature) => {
+      const name = signers[signer]
+      return name !== undefined && isTag(name, message, signature)
+    },
     hash: (bytes) => hash('sha256', bytes, 'hex') as Digest,
   }
 }

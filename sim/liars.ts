@@ -19,20 +19,38 @@ import {
   Voter,
   type VoterConfig,
 } from '@ringwall/consensus'
-import { badTx, EPOCH_MS, goodTx } from './application.ts'
-import { encodeTxs } from './executions.ts'
+import { isBoundary, type Validator } from '../packages/ledger/src/payload.ts'
+import { badTx, EPOCH_MS, evidenceTx, goodTx } from './application.ts'
 import type { World } from './world.ts'
 
+/** What a liar is in one epoch: when the next begins, another one takes over, and this one goes on lying in its own. */
 export interface LiarOptions {
+  /** Among the epoch's validators. */
   readonly index: number
+  /** Its `ring` is the name that the epoch signs under. */
   readonly config: VoterConfig
   readonly scheme: Scheme
-  readonly genesis: Block
+  /** What the epoch begins with. */
+  readonly base: Block
+  /** The ring's own name. */
+  readonly ring: string
+  readonly epoch: number
+  /** Numbers of the nodes that are the epoch's validators. */
+  readonly members: readonly number[]
+  /** What was said to it in the epoch before. */
+  readonly memories: readonly Message[]
   readonly world: World
-  send(to: number, message: Message): void
+  /** `epoch` is written on the message: its own unless given. */
+  send(to: number, message: Message, epoch?: number): void
+  /** Into everybody's mempool. */
+  submit(tx: Uint8Array): void
+  /** What a block on top of `parent` carries. */
+  payload(parent: Digest, txs: readonly Uint8Array[], next?: readonly Validator[]): Uint8Array
 }
 
 export interface Liar {
+  /** The last of what was said to it. */
+  readonly heard: readonly Message[]
   start(): void
   hear(from: number, message: Message): void
   /** What it hands to somebody who asks for a block. */
@@ -42,7 +60,7 @@ export interface Liar {
 abstract class Base implements Liar {
   protected readonly o: LiarOptions
   /** What was said to it, to replay and to build on. */
-  protected readonly heard: Message[] = []
+  readonly heard: Message[] = []
   protected readonly certificates: Certificate[] = []
   protected readonly others: readonly number[]
   /** The newest round that a certificate was heard of. */
@@ -68,11 +86,12 @@ abstract class Base implements Liar {
 
   /** Another block under the digest that was asked for. */
   find(digest: Digest): Block | undefined {
-    const { world, config, index } = this.o
+    const { world, ring, payload } = this.o
+    const { node } = this
     const known = this.heard.find((message) => message.kind === 'proposal' && message.proposal.block.digest === digest)
     if (known?.kind !== 'proposal') return undefined
     const atMs = Math.floor(EPOCH_MS + world.nowMs)
-    return { ...known.proposal.block, payload: encodeTxs([badTx(config.ring, world.random, atMs, index)]) }
+    return { ...known.proposal.block, payload: payload(known.proposal.block.parent, [badTx(ring, world.random, atMs, node)]) }
   }
 
   protected tick(): void {
@@ -100,12 +119,17 @@ abstract class Base implements Liar {
     return { kind: 'proposal', proposal: { block, ...like, signature } }
   }
 
+  /** Its number among all nodes. */
+  protected get node(): number {
+    return this.o.members[this.o.index] as number
+  }
+
   protected block(parts: Omit<Block, 'digest'>): Block {
     return makeBlock(parts, this.o.scheme.hash)
   }
 
   protected round(): number {
-    return this.#certified + 1
+    return Math.max(this.#certified, this.o.base.round) + 1
   }
 }
 
@@ -121,7 +145,7 @@ class Twins extends Base {
 
   constructor(options: LiarOptions) {
     super(options)
-    this.#voters = [0, 1].map(() => new Voter(options.config, options.scheme, options.genesis))
+    this.#voters = [0, 1].map(() => new Voter(options.config, options.scheme, options.base))
     const overlap = options.world.random.pick(this.others)
     this.#halves = [0, 1].map((half) => this.others.filter((i, at) => i === overlap || at % 2 === half))
   }
@@ -136,7 +160,7 @@ class Twins extends Base {
 
   #step(twin: number, event: Parameters<Voter['step']>[0]): void {
     const voter = this.#voters[twin] as Voter
-    const { world, config } = this.o
+    const { world, ring } = this.o
     for (const effect of voter.step(event, EPOCH_MS + world.nowMs)) {
       if (effect.kind === 'send') {
         const half = this.#halves[twin] as readonly number[]
@@ -146,7 +170,7 @@ class Twins extends Base {
       else if (effect.kind === 'verify') this.#step(twin, { kind: 'verified', digest: effect.block.digest, valid: true })
       else if (effect.kind === 'propose') {
         const timestampMs = Math.floor(EPOCH_MS + world.nowMs) + 1 + twin
-        const payload = encodeTxs(twin === 0 ? [] : [goodTx(config.ring, world.random, timestampMs)])
+        const payload = this.o.payload(effect.parent.digest, twin === 0 ? [] : [goodTx(ring, world.random, timestampMs)])
         world.after(5, () => this.#step(twin, { kind: 'proposed', round: effect.round, payload, timestampMs }))
       }
     }
@@ -176,7 +200,7 @@ class Equivocator extends Base {
           parent: parent.digest,
           proposer: this.o.index,
           timestampMs: parent.timestampMs + offset,
-          payload: encodeTxs([]),
+          payload: this.o.payload(parent.digest, []),
         })
         for (const to of this.others.filter((i) => i % 2 === half))
           this.o.send(to, this.propose(twin, { parentCertificate, nullifications: [] }))
@@ -192,24 +216,34 @@ class InvalidProposer extends Base {
   }
 
   protected override act(): void {
-    const { world, config, index } = this.o
+    const { world, config, index, base } = this.o
     const round = this.round()
     if (leaderOf(round, config.validators) !== index) return
     const certificate = this.certificates.filter(({ kind }) => kind === 'notarize').at(-1)
-    const { genesis } = this.o
     const atMs = Math.floor(EPOCH_MS + world.nowMs)
-    const parent = certificate?.digest ?? genesis.digest
+    const parent = certificate?.digest ?? base.digest
     const known = this.heard.find((message) => message.kind === 'proposal' && message.proposal.block.digest === parent)
-    const height = known?.kind === 'proposal' ? known.proposal.block.height : 0
+    const height = known?.kind === 'proposal' ? known.proposal.block.height : base.height
     const nullifications = this.certificates.filter(
       ({ kind, round: at }) => kind === 'nullify' && at > (certificate?.round ?? 0) && at < round,
     )
-    const payload = world.random.chance(0.8)
-      ? encodeTxs([goodTx(config.ring, world.random, atMs), badTx(config.ring, world.random, atMs, index)])
-      : new TextEncoder().encode('no list')
+    const payload = this.#payload(parent, known?.kind === 'proposal' ? known.proposal.block : base, atMs)
     const timestampMs = world.random.chance(0.2) ? atMs + 60_000 : atMs + 1
     const block = this.block({ round, height: height + 1, parent, proposer: index, timestampMs, payload })
     for (const to of this.others) this.o.send(to, this.propose(block, { parentCertificate: certificate, nullifications }))
+  }
+
+  /** Also, when the epoch is over, transactions, which would be lost; and when it is not, that it is. */
+  #payload(parent: Digest, block: Block, atMs: number): Uint8Array {
+    const { world, ring, payload } = this.o
+    const good = goodTx(ring, world.random, atMs)
+    if (isBoundary(block.payload)) return payload(parent, [good])
+    return world.random.pick([
+      () => payload(parent, [good, badTx(ring, world.random, atMs, this.node)]),
+      () => payload(parent, [badTx(ring, world.random, atMs, this.node)]),
+      () => payload(parent, [good], [{ id: `n${this.node}`, publicKey: new Uint8Array(32).fill(1) }]),
+      () => new TextEncoder().encode('no list'),
+    ])()
   }
 }
 
@@ -266,14 +300,14 @@ class Skipper extends Base {
       for (const to of this.others) if (world.random.chance(0.5)) this.o.send(to, { kind: 'certificate', certificate })
     }
     if (leaderOf(round, config.validators) !== index) return
-    const { genesis } = this.o
+    const { base } = this.o
     const old = this.certificates.filter(({ kind, round: at }) => kind === 'notarize' && at < round - 1)
     const certificate = old.length > 0 && world.random.chance(0.6) ? world.random.pick(old) : undefined
     const known = this.heard.find(
       (message) => message.kind === 'proposal' && message.proposal.block.digest === certificate?.digest,
     )
     if (certificate !== undefined && known === undefined) return
-    const parent = known?.kind === 'proposal' ? known.proposal.block : genesis
+    const parent = known?.kind === 'proposal' ? known.proposal.block : base
     const timestampMs = Math.floor(EPOCH_MS + world.nowMs)
     const block = this.block({
       round,
@@ -281,7 +315,7 @@ class Skipper extends Base {
       parent: parent.digest,
       proposer: index,
       timestampMs,
-      payload: encodeTxs([]),
+      payload: this.o.payload(parent.digest, []),
     })
     const nullifications = this.certificates.filter(
       ({ kind, round: at }) => kind === 'nullify' && at > parent.round && at < round,
@@ -334,7 +368,7 @@ class Forger extends Base {
       parent: parent.digest,
       proposer: index,
       timestampMs: Math.floor(EPOCH_MS + world.nowMs),
-      payload: encodeTxs([]),
+      payload: this.o.payload(parent.digest, []),
     })
     for (const to of this.others) {
       this.o.send(to, this.propose(block, { parentCertificate, nullifications }))
@@ -344,7 +378,7 @@ class Forger extends Base {
 
   parent(): Block {
     const blocks = this.heard.flatMap((message) => (message.kind === 'proposal' ? [message.proposal.block] : []))
-    return blocks.length > 0 && this.o.world.random.chance(0.8) ? this.o.world.random.pick(blocks.slice(-6)) : this.o.genesis
+    return blocks.length > 0 && this.o.world.random.chance(0.8) ? this.o.world.random.pick(blocks.slice(-6)) : this.o.base
   }
 
   certificateOf({ digest }: Block): Certificate | undefined {
@@ -365,6 +399,82 @@ class Forger extends Base {
   }
 }
 
+/** Says in one epoch what was said in the one before, and the other way round; makes certificates of old votes. */
+class Veteran extends Base {
+  readonly #old: readonly Message[]
+
+  constructor(options: LiarOptions) {
+    super(options)
+    const { memories, base } = options
+    const made = certificatesOf(memories, options.config.validators)
+    // Only what was said about rounds after the hand-over can mean anything in them.
+    this.#old = [...made, ...memories].filter((message) => roundOf(message) > base.round)
+  }
+
+  protected override act(): void {
+    const { world, epoch } = this.o
+    for (const [messages, under] of [
+      [this.#old, epoch],
+      [this.heard, Math.max(0, epoch - 1)],
+    ] as const) {
+      if (messages.length === 0) continue
+      for (let i = 0; i < 3; i += 1) this.o.send(world.random.pick(this.others), world.random.pick(messages), under)
+    }
+  }
+}
+
+/** Whatever agreeing votes there are, as certificates, of how many votes ever. */
+function certificatesOf(messages: readonly Message[], validators: number): readonly Message[] {
+  const votes = new Map<string, Vote[]>()
+  for (const message of messages) {
+    if (message.kind !== 'vote') continue
+    const { kind, round, digest, signer } = message.vote
+    const name = `${kind} ${round} ${digest}`
+    const agreeing = votes.get(name) ?? []
+    if (signer < validators && agreeing.every((vote) => vote.signer !== signer)) votes.set(name, [...agreeing, message.vote])
+  }
+  return [...votes.values()].map((agreeing) => {
+    const { kind, round, digest } = agreeing[0] as Vote
+    const signatures = agreeing.map(({ signer, signature }) => ({ signer, signature })).sort((a, b) => a.signer - b.signer)
+    return { kind: 'certificate', certificate: { kind, round, digest, signatures } }
+  })
+}
+
+function roundOf(message: Message): number {
+  if (message.kind === 'vote') return message.vote.round
+  return message.kind === 'proposal' ? message.proposal.block.round : message.certificate.round
+}
+
+/** Shows evidence against the honest: statements that they did not make, or not in one epoch, or not in one round. */
+class Slanderer extends Base {
+  protected override act(): void {
+    const { world, ring, epoch, members, config, scheme, memories } = this.o
+    const atMs = Math.floor(EPOCH_MS + world.nowMs)
+    const victim = world.random.pick(this.others)
+    const said = (messages: readonly Message[]): readonly Vote[] =>
+      messages.flatMap((message) => (message.kind === 'vote' && message.vote.signer === victim ? [message.vote] : []))
+    const [now, before] = [said(this.heard), said(memories)]
+    const round = this.round()
+    const forged = (kind: VoteKind, digest: Digest | undefined): Vote => {
+      const signature = scheme.sign(signingBytes(kind, config.ring, round, digest))
+      return { kind, round, digest, signer: victim, signature }
+    }
+    const pair = world.random.pick([
+      () => [forged('nullify', undefined), forged('finalize', 'cd'.repeat(32) as Digest)],
+      () => [now.at(-1), now.findLast(({ kind }) => kind === 'finalize')],
+      () => [before.find(({ kind }) => kind === 'nullify'), now.find(({ kind }) => kind === 'finalize')],
+      () => {
+        const first = before.find((vote) => now.some(({ kind, round: at }) => kind === vote.kind && at === vote.round))
+        return [first, now.find((vote) => vote.kind === first?.kind && vote.round === first.round)]
+      },
+    ])()
+    const [first, second] = pair
+    if (first === undefined || second === undefined) return
+    const tx = evidenceTx(ring, world.random, atMs, this.node, epoch, members[victim] as number, { first, second })
+    if (world.random.chance(0.5)) this.o.submit(tx)
+  }
+}
+
 /** Honest in what it signs, but tells only some, and late. */
 class Withholder extends Twins {
   override hear(from: number, message: Message): void {
@@ -381,4 +491,6 @@ export const LIARS: Readonly<Record<string, new (options: LiarOptions) => Liar>>
   skipper: Skipper,
   forger: Forger,
   withholder: Withholder,
+  veteran: Veteran,
+  slanderer: Slanderer,
 }

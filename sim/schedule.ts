@@ -1,23 +1,33 @@
-/** One schedule: a ring, its weather, its liar, and checkers that watch every honest validator. All of it follows from the seed. */
+/**
+ * One schedule: a ring, its weather, its liars, changes of its validators, and checkers that watch every honest node. All of it follows
+ * from the seed.
+ */
 import {
   type Block,
   type Certificate,
+  type Evidence,
+  epochDomain,
   faultsOf,
+  genesisBlock,
   type Message,
   signingBytes,
   type VoteKind,
-  type VoterConfig,
 } from '@ringwall/consensus'
+import type { RingState } from '@ringwall/ring'
 import { parseTx } from '@ringwall/ring/tx'
-import { applicationFor, EPOCH_MS, FALSEHOOD, goodTx } from './application.ts'
+import type { Executed } from '../packages/ledger/src/chain.ts'
+import type { Obstacle } from '../packages/ledger/src/hand-over.ts'
+import { encodePayload, type Validator as Member } from '../packages/ledger/src/payload.ts'
+import { applicationFor, EPOCH_MS, evidenceTx, FALSEHOOD, goodTx, memberTx, SPARES, signerOf } from './application.ts'
 import { Executions } from './executions.ts'
-import { isTag, SIGNERS, schemeOf } from './keys.ts'
+import { isTag, schemeFor } from './keys.ts'
 import { LIARS, type Liar } from './liars.ts'
 import { Random } from './random.ts'
 import { type Mutation, Validator } from './validator.ts'
 import { World } from './world.ts'
 
 export interface ScheduleOptions {
+  /** Validators that the ring begins with. */
   readonly nodes: number
   readonly mutation?: Mutation
   /** A line for each thing that happens. */
@@ -29,6 +39,8 @@ export interface ScheduleResult {
   readonly violation: string | undefined
   readonly liar: string
   readonly height: number
+  /** Changes of the validators. */
+  readonly epochs: number
   /** Transactions that are final. */
   readonly transactions: number
   readonly crashes: number
@@ -38,9 +50,15 @@ const HEAL_MS_MAX = 4_000
 /** Time after the network healed in which the ring has to move. */
 const PROGRESS_MS = 60_000
 const PROGRESS_BLOCKS = 3
-
 /** In one schedule of so many, validators execute blocks each on their own, and have to come to one state. */
 const ON_THEIR_OWN = 16
+const TIMING = { roundMs: 150, heartbeatMs: 200 }
+/** Fewest validators that an operator leaves. */
+const MEMBERS_MIN = 4
+/** One that is heard of suffices. */
+const SHOWN_MAX = 3
+const RUN_BLOCKS_MAX = 50
+const NO_ROOT = '00'.repeat(32)
 
 class Violation extends Error {}
 
@@ -65,25 +83,38 @@ export function runSchedule(seed: number, options: ScheduleOptions): ScheduleRes
   } catch (error) {
     violation = error instanceof Violation ? error.message : `it threw: ${(error as Error).stack}`
   }
-  return { violation, liar: liarName, height: ring.height(), transactions: ring.transactions, crashes: ring.crashes }
+  const { transactions, crashes, epochs } = ring
+  return { violation, liar: liarName, height: ring.height(), epochs, transactions, crashes }
+}
+
+/** What the checkers know of an epoch, from the blocks alone. */
+interface CheckedEpoch {
+  readonly number: number
+  readonly base: Block
+  /** Node numbers, in the order of their indexes. */
+  readonly members: readonly number[]
 }
 
 class ScheduledRing {
   readonly #world: World
   readonly #trace: ((line: string) => void) | undefined
   readonly #ring: string
-  readonly #validators = new Map<number, Validator>()
-  readonly #liars = new Map<number, Liar>()
+  /** Nodes that are honest, validators or not, and those that lie, by number. */
+  readonly #honest = new Map<number, Validator>()
+  readonly #liars = new Map<number, Persona>()
+  /** Nodes, with those that may join. */
   readonly #nodes: number
-  readonly #others: readonly (readonly number[])[]
   readonly #executions: Executions
   /** Final digest by height, whoever had it first. */
   readonly #agreed = new Map<number, string>()
+  readonly #epochs: CheckedEpoch[]
   /** What each honest validator ever signed, over all its lives. */
   readonly #signed = new Map<string, string>()
   /** Certificates and payloads that were looked at already. */
-  readonly #certified = new Set<Certificate>()
+  readonly #certified = new Map<Certificate, number>()
   readonly #truthful = new Set<Uint8Array>()
+  /** How many nodes showed evidence against a liar. */
+  readonly #shown = new Map<number, number>()
   crashes = 0
   transactions = 0
 
@@ -96,61 +127,80 @@ class ScheduledRing {
   ) {
     this.#world = world
     this.#trace = trace
-    this.#nodes = nodes
-    const { ring, genesis, application } = applicationFor(nodes, mutation.takesAnySignature)
-    this.#ring = ring
-    const executions = new Executions(application, isEachOnItsOwn)
-    this.#executions = executions
-    const all = Array.from({ length: nodes }, (_, i) => i)
-    this.#others = all.map((index) => all.filter((i) => i !== index))
-    for (let index = 0; index < nodes; index += 1) {
-      const config: VoterConfig = { ring, validators: nodes, self: index, roundMs: 150, heartbeatMs: 200 }
-      const scheme = schemeOf(index)
-      const Kind = liars.has(index) ? LIARS[liarName] : undefined
-      if (Kind !== undefined) {
-        this.#liars.set(
-          index,
-          new Kind({ index, config, scheme, genesis, world, send: (to, message) => this.#carry(index, to, message) }),
-        )
+    const changes = world.random.chance(0.5)
+    this.#nodes = nodes + (changes ? SPARES : 0)
+    const { genesis, application } = applicationFor(nodes, mutation.takesAnySignature)
+    this.#ring = genesis.ring
+    this.#executions = new Executions(application, isEachOnItsOwn)
+    const base = genesisBlock(genesis.ring)
+    this.#executions.learn(base.digest, application.initial())
+    this.#epochs = [{ number: 0, base, members: Array.from({ length: nodes }, (_, i) => i) }]
+    const surroundings = {
+      send: (from: number, to: readonly number[], epoch: number, message: Message) => this.#send(from, to, epoch, message),
+      fetch: (from: number, digest: Block['digest'], first: number) => this.#fetch(from, digest, first),
+      meet: (self: number, other: number) => this.#meet(self, other),
+      onFinal: (node: number, executed: Executed<RingState>, certificate: Certificate) =>
+        this.#onFinal(node, executed, certificate),
+      onObstacle: (node: number, obstacle: Obstacle) => this.#onObstacle(node, obstacle),
+      onEvidence: (node: number, epoch: number, accused: number, evidence: Evidence) =>
+        this.#onEvidence(node, epoch, accused, evidence),
+      onForgetting: (node: number) => {
+        throw new Violation(`n${node} finds that it has forgotten what it signed, and its disk lost nothing`)
+      },
+    }
+    for (let index = 0; index < this.#nodes; index += 1) {
+      const kind = liars.has(index) ? LIARS[liarName] : undefined
+      if (kind !== undefined) {
+        const persona = new Persona(kind, index, this.#ring, world, {
+          send: (to, epoch, message) => this.#carry(index, to, epoch, message),
+          submit: (tx) => this.#submit(index, tx),
+          payload: (parent, txs, next) => encodePayload({ root: this.#executions.rootAfter(parent) ?? NO_ROOT, txs, next }),
+        })
+        this.#liars.set(index, persona)
+        persona.enter(this.#epochs[0] as CheckedEpoch)
         continue
       }
       const clockSkewMs = world.random.whole(-1_500, 1_500)
-      const surroundings = {
-        send: (from: number, to: number | 'all', message: Message) => this.#send(from, to, message),
-        fetch: (from: number, digest: Parameters<Validator['find']>[0], first: number) => this.#fetch(from, digest, first),
-        onFinal: (validator: number, ...rest: [Block, unknown]) => this.#onFinal(validator, ...rest),
-        onEvidence: (validator: number, accused: number) => this.#onEvidence(validator, accused),
-      }
-      this.#validators.set(
+      const executions = this.#executions
+      this.#honest.set(
         index,
-        new Validator({ index, config, scheme, genesis, world, application, executions, surroundings, clockSkewMs, mutation }),
+        new Validator({ index, genesis, timing: TIMING, world, executions, surroundings, clockSkewMs, mutation }),
       )
     }
+    if (changes) world.after(world.random.next() * 500, () => this.#changeMembers())
   }
 
   height(): number {
-    return Math.max(0, ...[...this.#validators.values()].map((validator) => validator.height))
+    return Math.max(0, ...[...this.#honest.values()].map((node) => node.height))
+  }
+
+  get epochs(): number {
+    return this.#epochs.length - 1
   }
 
   run(): void {
     const world = this.#world
     const { healsAtMs } = world.weather
-    for (const validator of this.#validators.values()) world.after(world.random.next() * 50, () => validator.start())
+    for (const node of this.#honest.values()) world.after(world.random.next() * 50, () => node.start())
     for (const liar of this.#liars.values()) world.after(world.random.next() * 50, () => liar.start())
     this.#disturb()
     this.#work()
-    for (const index of this.#validators.keys()) this.#catchUp(index)
+    for (const index of this.#honest.keys()) this.#catchUp(index)
     world.run(healsAtMs, () => false)
-    for (const validator of this.#validators.values()) if (!validator.alive) validator.restart()
+    for (const node of this.#honest.values()) if (!node.alive) node.restart()
     const target = this.height() + PROGRESS_BLOCKS
-    const arrived = (): boolean => [...this.#validators.values()].every((validator) => validator.height >= target)
+    const arrived = (): boolean => [...this.#honest.values()].every((node) => node.height >= target)
     world.run(healsAtMs + PROGRESS_MS, arrived)
     if (!arrived()) {
-      const heights = [...this.#validators.values()].map((validator) => `n${validator.index} ${validator.height}`).join(', ')
+      const heights = [...this.#honest.values()].map((node) => `n${node.index} ${node.height}`).join(', ')
       throw new Violation(
         `no progress: ${PROGRESS_MS / 1_000} s after the network healed the heights are ${heights}; ${target} was expected`,
       )
     }
+  }
+
+  get #epoch(): CheckedEpoch {
+    return this.#epochs.at(-1) as CheckedEpoch
   }
 
   #note(line: string): void {
@@ -166,67 +216,107 @@ class ScheduledRing {
         world.sides = random.chance(0.5) ? [] : Array.from({ length: this.#nodes }, () => random.whole(0, 1))
         this.#note(`sides ${world.sides.join('') || 'whole'}`)
       })
-      if (random.chance(0.5))
-        world.after(at + random.next() * 100, () => this.#crash(random.pick([...this.#validators.values()])))
+      if (random.chance(0.5)) world.after(at + random.next() * 100, () => this.#crash(random.pick([...this.#honest.values()])))
     }
   }
 
-  #crash(validator: Validator): void {
-    if (!validator.alive) return
+  #crash(node: Validator): void {
+    if (!node.alive) return
     this.crashes += 1
-    this.#note(`n${validator.index} crashes`)
-    validator.crash()
+    this.#note(`n${node.index} crashes`)
+    node.crash()
     this.#world.after(this.#world.random.next() * 500, () => {
-      if (validator.alive) return
-      this.#note(`n${validator.index} restarts at height ${validator.height}`)
-      validator.restart()
+      if (node.alive) return
+      this.#note(`n${node.index} restarts at height ${node.height}`)
+      node.restart()
     })
   }
 
-  /** Transactions now and then, to one validator, which tells the others. */
+  /** Transactions now and then, to one node, which tells the others. */
   #work(): void {
     const { random } = this.#world
     const atMs = Math.floor(EPOCH_MS + this.#world.nowMs)
-    const tx = goodTx(this.#ring, random, atMs - 2_000)
-    const name = `${atMs} ${random.next()}`
-    const first = random.pick([...this.#validators.keys()])
-    for (const [index, validator] of this.#validators) {
-      if (index === first) validator.submit(name, tx)
-      else this.#world.carry(first, index, () => validator.submit(name, tx))
-    }
+    this.#submit(random.pick([...this.#honest.keys()]), goodTx(this.#ring, random, atMs - 2_000))
     this.#world.after(random.whole(30, 900), () => this.#work())
   }
 
-  /** Every validator asks a random other for final blocks, twice a second. */
-  #catchUp(index: number): void {
-    const world = this.#world
-    const other = world.random.whole(0, this.#nodes - 1)
-    const self = this.#validators.get(index) as Validator
-    const peer = this.#validators.get(other)
-    if (peer !== undefined && other !== index && peer.alive) {
-      world.carry(index, other, () => {
-        const run = peer.chain.slice(self.height, self.height + 50)
-        if (run.length > 0 && peer.alive) world.carry(other, index, () => self.takeRun(run))
-      })
+  #submit(first: number, tx: Uint8Array): void {
+    for (const [index, node] of this.#honest) {
+      if (index === first) node.submit(tx)
+      else this.#world.carry(first, index, () => node.submit(tx))
     }
-    world.after(300 + world.random.next() * 400, () => this.#catchUp(index))
   }
 
-  #send(from: number, to: number | 'all', message: Message): void {
-    this.#watch(from, message)
-    if (to !== 'all') this.#carry(from, to, message)
-    else for (const target of this.#others[from] as readonly number[]) this.#carry(from, target, message)
+  /**
+   * An operator adds validators and lets others go, one at a time, never so many that more than f lie. In the moment of a hand-over
+   * nodes crash more often than at other times.
+   */
+  #changeMembers(): void {
+    const { random } = this.#world
+    const { members } = this.#epoch
+    const gone = new Set(this.#epochs.flatMap((epoch) => epoch.members))
+    const joining = Array.from({ length: this.#nodes }, (_, i) => i).filter((node) => !gone.has(node))
+    const lying = members.filter((node) => this.#liars.has(node)).length
+    const leaving = members.filter(
+      (node) => members.length > MEMBERS_MIN && lying - (this.#liars.has(node) ? 1 : 0) <= faultsOf(members.length - 1),
+    )
+    const change = random.pick(['add', 'remove'] as const)
+    const list = change === 'add' ? joining : leaving
+    const waits = this.#epochs.length
+    if (list.length > 0) {
+      const node = random.pick(list)
+      this.#note(`operator: ${change} n${node}`)
+      const atMs = Math.floor(EPOCH_MS + this.#world.nowMs) - 2_000
+      this.#submit(random.pick([...this.#honest.keys()]), memberTx(this.#ring, random, atMs, change, node))
+    }
+    // Again when the change has come about, or seems to be lost: then nothing else may be on its way.
+    const again = (): void => {
+      if (this.#epochs.length > waits || list.length === 0) this.#changeMembers()
+      else this.#world.after(400, again)
+    }
+    this.#world.after(random.whole(100, 1_500), again)
   }
 
-  #carry(from: number, to: number, message: Message): void {
-    const hearer = this.#validators.get(to) ?? this.#liars.get(to)
-    this.#world.carry(from, to, () => hearer?.hear(from, message))
+  /** Every node asks a random other for final blocks, twice a second. */
+  #catchUp(index: number): void {
+    const { random } = this.#world
+    this.#ask(index, random.whole(0, this.#nodes - 1))
+    this.#world.after(300 + random.next() * 400, () => this.#catchUp(index))
   }
 
-  #fetch(index: number, digest: Parameters<Validator['find']>[0], first: number): void {
-    const self = this.#validators.get(index) as Validator
+  #ask(index: number, other: number): void {
+    const self = this.#honest.get(index) as Validator
+    const peer = this.#honest.get(other)
+    if (peer === undefined || other === index) return
+    this.#world.carry(index, other, () => {
+      const run = peer.records.slice(self.height, self.height + RUN_BLOCKS_MAX)
+      if (run.length > 0 && peer.alive) this.#world.carry(other, index, () => self.takeRun(run))
+    })
+  }
+
+  /** They tell each other how far they are: the one behind asks. */
+  #meet(index: number, other: number): void {
+    const peer = this.#honest.get(other)
+    const self = this.#honest.get(index) as Validator
+    if (peer === undefined) return
+    if (peer.height > self.height) this.#ask(index, other)
+    else if (peer.height < self.height) this.#ask(other, index)
+  }
+
+  #send(from: number, to: readonly number[], epoch: number, message: Message): void {
+    this.#watch(from, epoch, message)
+    for (const target of to) if (target !== from) this.#carry(from, target, epoch, message)
+  }
+
+  #carry(from: number, to: number, epoch: number, message: Message): void {
+    const hearer = this.#honest.get(to) ?? this.#liars.get(to)
+    this.#world.carry(from, to, () => hearer?.hear(from, epoch, message))
+  }
+
+  #fetch(index: number, digest: Block['digest'], first: number): void {
+    const self = this.#honest.get(index) as Validator
     for (const other of new Set([first, this.#world.random.whole(0, this.#nodes - 1)])) {
-      const peer = this.#validators.get(other) ?? this.#liars.get(other)
+      const peer = this.#honest.get(other) ?? this.#liars.get(other)
       if (peer === undefined || other === index) continue
       this.#world.carry(index, other, () => {
         const block = peer.find(digest)
@@ -238,65 +328,199 @@ class ScheduledRing {
   // Checkers: each restates its rule on its own.
 
   /**
-   * An honest validator never signs two digests of a kind in a round, nor nullifies and finalizes one, nor proposes twice,
-   * nor believes a certificate that is none.
+   * An honest validator says nothing in an epoch that it is not part of, or that does not begin with a block on its disk. It never
+   * signs two digests of a kind in a round, nor nullifies and finalizes one, nor proposes twice, nor believes a certificate that is none.
    */
-  #watch(from: number, message: Message): void {
+  #watch(from: number, number: number, message: Message): void {
+    const epoch = this.#epochs[number]
+    if (epoch === undefined || !epoch.members.includes(from))
+      throw new Violation(`n${from} speaks in epoch ${number}, of which it is no validator`)
+    if (this.#honest.get(from)?.has(epoch.base.height) !== true)
+      throw new Violation(`n${from} speaks in epoch ${number}, and the block that begins it is not on its disk`)
     if (message.kind === 'certificate') {
       const { certificate } = message
-      if (this.#certified.has(certificate)) return
-      if (!this.#isCertificate(certificate))
+      if (!this.#isCertificate(epoch, certificate))
         throw new Violation(`n${from} passes on a certificate that is none: ${certificate.kind} ${certificate.round}`)
-      this.#certified.add(certificate)
       return
     }
     const [kind, round, digest]: [VoteKind | 'proposal', number, string] =
       message.kind === 'vote'
         ? [message.vote.kind, message.vote.round, message.vote.digest ?? '']
         : ['proposal', message.proposal.block.round, message.proposal.block.digest]
-    const before = this.#signed.get(`${from} ${kind} ${round}`)
+    const where = `${from} ${number} ${round}`
+    const before = this.#signed.get(`${where} ${kind}`)
     if (before !== undefined && before !== digest) throw new Violation(`n${from} signed two ${kind} in round ${round}`)
-    this.#signed.set(`${from} ${kind} ${round}`, digest)
+    this.#signed.set(`${where} ${kind}`, digest)
     const opposite = kind === 'nullify' ? 'finalize' : kind === 'finalize' ? 'nullify' : undefined
-    if (opposite !== undefined && this.#signed.has(`${from} ${opposite} ${round}`))
+    if (opposite !== undefined && this.#signed.has(`${where} ${opposite}`))
       throw new Violation(`n${from} signed nullify and finalize in round ${round}`)
-    if (this.#trace !== undefined) this.#note(`n${from} ${kind} ${round} ${digest.slice(0, 8)}`)
+    if (this.#trace !== undefined) this.#note(`n${from} ${kind} ${number}/${round} ${digest.slice(0, 8)}`)
   }
 
-  /** At least n - f validators signed it, each of them counted once. */
-  #isCertificate({ kind, round, digest, signatures }: Certificate): boolean {
+  /** At least n - f of the epoch's validators signed it, in its name, each of them counted once. */
+  #isCertificate({ number, members }: CheckedEpoch, certificate: Certificate): boolean {
+    if (this.#certified.get(certificate) === number) return true
+    const { kind, round, digest, signatures } = certificate
     if ((digest === undefined) !== (kind === 'nullify')) return false
-    const statement = signingBytes(kind, this.#ring, round, digest)
+    const statement = signingBytes(kind, epochDomain(this.#ring, number), round, digest)
     const signers = new Set<number>()
     for (const { signer, signature } of signatures) {
-      if (signer < this.#nodes && isTag(SIGNERS[signer] as string, statement, signature)) signers.add(signer)
+      const member = members[signer]
+      if (member !== undefined && isTag(signerOf(member), statement, signature)) signers.add(member)
     }
-    return signers.size === signatures.length && signers.size >= this.#nodes - Math.floor((this.#nodes - 1) / 3)
+    const needed = members.length - Math.floor((members.length - 1) / 3)
+    if (signers.size !== signatures.length || signers.size < needed) return false
+    this.#certified.set(certificate, number)
+    return true
   }
 
-  #onFinal(validator: number, block: Block, state: unknown): void {
+  #onFinal(node: number, { block, state, closing }: Executed<RingState>, certificate: Certificate): void {
     const { height, digest } = block
-    this.#note(`n${validator} final ${height} ${digest.slice(0, 8)}`)
+    this.#note(`n${node} final ${height} ${digest.slice(0, 8)}`)
     const agreed = this.#agreed.get(height)
     if (agreed !== undefined && agreed !== digest)
       throw new Violation(
-        `two final blocks at height ${height}: n${validator} has ${digest.slice(0, 8)}, another ${agreed.slice(0, 8)}`,
+        `two final blocks at height ${height}: n${node} has ${digest.slice(0, 8)}, another ${agreed.slice(0, 8)}`,
       )
+    if (closing !== undefined) throw new Violation(`n${node} holds a closing block as part of the ledger, at height ${height}`)
     this.#agreed.set(height, digest)
-    const txs = this.#executions.txsOf(block)
-    if (txs === undefined) throw new Violation(`n${validator} holds a malformed block as final, at height ${height}`)
-    if (agreed === undefined) this.transactions += txs.length
+    const epoch = this.#epochs.findLast(({ base }) => base.height < height) as CheckedEpoch
+    if (certificate.kind !== 'finalize' || !this.#isCertificate(epoch, certificate))
+      throw new Violation(`n${node} holds block ${height} as final, and epoch ${epoch.number} did not agree on it`)
+    const txs = this.#executions.txsOf(block.payload)
+    if (txs === undefined) throw new Violation(`n${node} holds a malformed block as final, at height ${height}`)
     if (!this.#truthful.has(block.payload)) {
-      if (txs.some(isFalse)) throw new Violation(`n${validator} applied what is not true, at height ${height}`)
+      if (txs.some(isFalse)) throw new Violation(`n${node} applied what is not true, at height ${height}`)
       this.#truthful.add(block.payload)
     }
-    if (state === undefined)
-      throw new Violation(`n${validator} holds a block as final that does not execute, at height ${height}`)
+    if (agreed !== undefined) return
+    this.transactions += txs.length
+    this.#follow(epoch, block, txs, state)
   }
 
-  #onEvidence(validator: number, accused: number): void {
-    this.#note(`n${validator} accuses n${accused}`)
-    if (this.#validators.has(accused)) throw new Violation(`n${validator} accuses n${accused}, which is honest`)
+  /** Who agrees after the block, by what its transactions say. */
+  #follow({ number, members }: CheckedEpoch, base: Block, txs: readonly Uint8Array[], state: RingState): void {
+    let next = members
+    for (const tx of txs) {
+      const { body } = parseTx(tx).content
+      if (body.type === 'node.add') next = [...next, Number(body.node.id.slice(1))]
+      else if (body.type === 'node.remove') next = next.filter((member) => `n${member}` !== body.id)
+      else if (body.type === 'evidence') {
+        next = next.filter((member) => `n${member}` !== body.validator)
+        if (this.#honest.has(Number(body.validator.slice(1))))
+          throw new Violation(`${body.validator} is let go by evidence, and is honest: ${JSON.stringify(body).slice(0, 60)}`)
+      }
+    }
+    const held = this.#executions.application.validators?.(state).validators.map(({ id }) => Number(id.slice(1)))
+    if (held?.join() !== next.join())
+      throw new Violation(`the validators after block ${base.height} are ${held?.join()}: ${next.join()} was expected`)
+    if (next === members) return
+    const epoch = { number: number + 1, base, members: next }
+    this.#epochs.push(epoch)
+    this.#note(`epoch ${epoch.number} after block ${base.height}: ${next.join(' ')}`)
+    for (const liar of this.#liars.values()) {
+      this.#world.after(this.#world.random.next() * 300, () => liar.enter(epoch))
+    }
+    // A hand-over is when a crash could hurt.
+    if (this.#world.nowMs < this.#world.weather.healsAtMs) {
+      const { random } = this.#world
+      for (const node of this.#honest.values())
+        if (random.chance(0.2)) this.#world.after(random.next() * 40, () => this.#crash(node))
+    }
+  }
+
+  #onObstacle(node: number, obstacle: Obstacle): void {
+    if (obstacle.kind === 'invalid')
+      throw new Violation(
+        `n${node} holds a block as final that does not execute, at height ${obstacle.height}: ${obstacle.reason}`,
+      )
+    throw new Violation(`n${node} sees two histories`)
+  }
+
+  #onEvidence(node: number, epoch: number, accused: number, evidence: Evidence): void {
+    this.#note(`n${node} accuses n${accused}`)
+    if (this.#honest.has(accused)) throw new Violation(`n${node} accuses n${accused}, which is honest`)
+    const shown = this.#shown.get(accused) ?? 0
+    if (shown >= SHOWN_MAX) return
+    this.#shown.set(accused, shown + 1)
+    const { random } = this.#world
+    const atMs = Math.floor(EPOCH_MS + this.#world.nowMs) - 2_000
+    this.#submit(node, evidenceTx(this.#ring, random, atMs, node, epoch, accused, evidence))
+  }
+}
+
+/** A node that lies: one liar for each epoch that it is a validator of. The older ones go on. */
+class Persona {
+  readonly #kind: (typeof LIARS)[string]
+  readonly #node: number
+  readonly #ring: string
+  readonly #world: World
+  readonly #ports: {
+    send(to: number, epoch: number, message: Message): void
+    submit(tx: Uint8Array): void
+    payload(parent: Block['digest'], txs: readonly Uint8Array[], next?: readonly Member[]): Uint8Array
+  }
+  /** By epoch. */
+  readonly #liars = new Map<number, { readonly liar: Liar; readonly members: readonly number[] }>()
+  #started = false
+
+  constructor(
+    kind: (typeof LIARS)[string],
+    node: number,
+    ring: string,
+    world: World,
+    ports: {
+      send(to: number, epoch: number, message: Message): void
+      submit(tx: Uint8Array): void
+      payload(parent: Block['digest'], txs: readonly Uint8Array[], next?: readonly Member[]): Uint8Array
+    },
+  ) {
+    this.#kind = kind
+    this.#node = node
+    this.#ring = ring
+    this.#world = world
+    this.#ports = ports
+  }
+
+  enter({ number, base, members }: CheckedEpoch): void {
+    const index = members.indexOf(this.#node)
+    if (index === -1 || this.#liars.has(number)) return
+    const ports = this.#ports
+    const liar = new this.#kind({
+      index,
+      config: { ring: epochDomain(this.#ring, number), validators: members.length, self: index, ...TIMING },
+      scheme: schemeFor(members.map(signerOf), signerOf(this.#node)),
+      base,
+      ring: this.#ring,
+      epoch: number,
+      members,
+      memories: this.#liars.get(number - 1)?.liar.heard ?? [],
+      world: this.#world,
+      send: (to, message, epoch = number) => ports.send(members[to] as number, epoch, message),
+      submit: (tx) => ports.submit(tx),
+      payload: (parent, txs, next) => ports.payload(parent, txs, next),
+    })
+    this.#liars.set(number, { liar, members })
+    if (this.#started) liar.start()
+  }
+
+  start(): void {
+    this.#started = true
+    for (const { liar } of this.#liars.values()) liar.start()
+  }
+
+  hear(from: number, epoch: number, message: Message): void {
+    const held = this.#liars.get(epoch)
+    const index = held?.members.indexOf(from) ?? -1
+    if (index !== -1) held?.liar.hear(index, message)
+  }
+
+  find(digest: Block['digest']): Block | undefined {
+    for (const { liar } of this.#liars.values()) {
+      const block = liar.find(digest)
+      if (block !== undefined) return block
+    }
+    return undefined
   }
 }
 

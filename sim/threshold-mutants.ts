@@ -1,28 +1,13 @@
 /**
- * `npm run sim:threshold-mutants`: faults planted in `packages/threshold`, one at a time, and in the shell of the simulation; its
- * checkers have to find each. A checker that never fires proves nothing.
+ * `npm run sim:threshold-mutants`: faults planted in `packages/threshold`, one at a time, and in the shell of the simulation (`planted.ts`);
+ * its checkers have to find each.
  */
-import { spawn } from 'node:child_process'
-import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { huntAll, one as oneIn, type ShellMutant, type SourceMutant } from './planted.ts'
 import type { Mutation } from './threshold/run.ts'
 
-interface Edit {
-  readonly file: string
-  readonly find: string
-  readonly put: string
-}
-
-interface SourceMutant {
-  readonly name: string
-  /** Of `packages/threshold/src`. Several, where one fault alone is caught by a second line. */
-  readonly edits: readonly Edit[]
-  /** What a simulation cannot see, since all parties share the fault, and vectors of others do. */
-  readonly seenBy?: 'tests'
-}
-
-const one = (name: string, file: string, find: string, put: string): SourceMutant => ({ name, edits: [{ file, find, put }] })
+const one = (name: string, file: string, find: string, put: string): SourceMutant => oneIn(name, 'threshold', file, find, put)
 
 const IN_THE_PACKAGE: readonly SourceMutant[] = [
   one(
@@ -102,6 +87,7 @@ const IN_THE_PACKAGE: readonly SourceMutant[] = [
   one('identifiers may be there twice', 'scalar.ts', 'if (seen.has(index))', 'if (false)'),
   {
     name: 'duplicate signers count twice',
+    package: 'threshold',
     edits: [
       { file: 'scalar.ts', find: 'if (seen.has(index))', put: 'if (false)' },
       { file: 'signer.ts', find: ' || own.length > 1', put: '' },
@@ -110,6 +96,7 @@ const IN_THE_PACKAGE: readonly SourceMutant[] = [
   one('fewer signers than the threshold sign', 'frost.ts', 'if (commitments.length < publicKey.threshold)', 'if (false)'),
   {
     name: 'nonces are used again',
+    package: 'threshold',
     edits: [
       { file: 'signer.ts', find: 'this.#stock.delete(entry.number)\n', put: '' },
       { file: 'frost.ts', find: '    this.wipe()\n    return taken', put: '    return taken' },
@@ -117,6 +104,7 @@ const IN_THE_PACKAGE: readonly SourceMutant[] = [
   },
   {
     name: 'any commitment passes for the own one',
+    package: 'threshold',
     edits: [
       {
         file: 'signer.ts',
@@ -133,8 +121,9 @@ const IN_THE_PACKAGE: readonly SourceMutant[] = [
   ),
   {
     name: 'the binding factor leaves the list out',
+    package: 'threshold',
     edits: [{ file: 'frost.ts', find: 'H5(concatBytes(...list))', put: 'H5(new Uint8Array(0))' }],
-    seenBy: 'tests',
+    seenBy: 'frost.test.ts',
   },
   one('signatures are given out unchecked', 'frost.ts', 'if (verifyGroupSignature(context, response))', 'if (true)'),
   one(
@@ -173,102 +162,24 @@ const IN_THE_PACKAGE: readonly SourceMutant[] = [
   one('evidence of signing is believed', 'key-blame.ts', 'return proves(publicKey, accusation, attests)', 'return true'),
 ]
 
-const IN_THE_SHELL: readonly { readonly name: string; readonly mutation: Mutation }[] = [
+const IN_THE_SHELL: readonly ShellMutant<Mutation>[] = [
   { name: 'dealings are sent before they are durable', mutation: { postsBeforePersist: true } },
   { name: 'a restarted signer counts its nonces from zero', mutation: { forgetsJournal: true } },
 ]
 
-const root = resolve(import.meta.dirname, '..')
 const { values } = parseArgs({
   options: { runs: { type: 'string', default: '400' }, only: { type: 'string' }, parties: { type: 'string', default: '4' } },
 })
-const runs = Number(values.runs)
-const wanted = (name: string): boolean => values.only === undefined || name.includes(values.only)
 
-/** A copy of what the simulation needs, with the package changed. */
-function plant({ edits }: SourceMutant, home: string): void {
-  rmSync(home, { recursive: true, force: true })
-  mkdirSync(join(home, 'node_modules', '@ringwall'), { recursive: true })
-  mkdirSync(join(home, 'packages'), { recursive: true })
-  cpSync(join(root, 'sim'), join(home, 'sim'), { recursive: true })
-  cpSync(join(root, 'packages', 'threshold'), join(home, 'packages', 'threshold'), { recursive: true })
-  symlinkSync('../../packages/threshold', join(home, 'node_modules', '@ringwall', 'threshold'))
-  for (const { file, find, put } of edits) {
-    const path = join(home, 'packages', 'threshold', 'src', file)
-    const source = readFileSync(path, 'utf8')
-    if (source.split(find).length !== 2)
-      throw new Error(`${file} has not exactly one ${JSON.stringify(find)}: bring the list of mutants up to date`)
-    writeFileSync(
-      path,
-      source.replace(find, () => put),
-    )
-  }
-}
-
-interface Found {
-  readonly seed: number
-  readonly violation: string
-}
-
-/** Runs seeds in a process of their own until one finds something. */
-function hunt(home: string, name: string, mutation: Mutation): Promise<Found | undefined> {
-  const script = `
-    import { runThreshold } from ${JSON.stringify(join(home, 'sim', 'threshold', 'run.ts'))}
-    for (let seed = 1; seed <= ${runs}; seed += 1) {
-      const { violation } = runThreshold(seed, { parties: ${Number(values.parties)} + (seed % 2), mutation: ${JSON.stringify(mutation)} })
+await huntAll<Mutation>({
+  inPackages: IN_THE_PACKAGE,
+  inTheShell: IN_THE_SHELL,
+  packages: ['threshold'],
+  only: values.only,
+  script: (sim, mutation) => `
+    import { runThreshold } from ${JSON.stringify(join(sim, 'threshold', 'run.ts'))}
+    for (let seed = 1; seed <= ${Number(values.runs)}; seed += 1) {
+      const { violation } = runThreshold(seed, { parties: ${Number(values.parties)} + (seed % 2), mutation: ${mutation} })
       if (violation !== undefined) { console.log(JSON.stringify({ seed, violation })); break }
-    }`
-  return new Promise((settle, refuse) => {
-    const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
-      cwd: home,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    let [out, errors] = ['', '']
-    child.stdout.on('data', (chunk) => (out += String(chunk)))
-    child.stderr.on('data', (chunk) => (errors += String(chunk)))
-    child.on('exit', (code) => {
-      if (out.trim() !== '') settle(JSON.parse(out) as Found)
-      else if (code === 0) settle(undefined)
-      else refuse(new Error(`${name}: the simulation did not run: ${errors.slice(0, 500)}`))
-    })
-  })
-}
-
-/** Runs the package's own tests over the planted fault. */
-function test(home: string): Promise<Found | undefined> {
-  const files = [join(home, 'packages', 'threshold', 'src', 'frost.test.ts')]
-  return new Promise((settle) => {
-    const child = spawn(process.execPath, ['--test', ...files], { cwd: home, stdio: 'ignore' })
-    child.on('exit', (code) => settle(code === 0 ? undefined : { seed: 0, violation: 'frost.test.ts fails' }))
-  })
-}
-
-let survivors = 0
-function report(name: string, found: Found | undefined): void {
-  if (found === undefined) survivors += 1
-  const what = found === undefined ? '' : `seed ${found.seed}: ${found.violation.slice(0, 90)}`
-  process.stdout.write(`${found === undefined ? 'SURVIVES' : 'dies    '} ${name.padEnd(52)} ${what}\n`)
-}
-
-/** Two at a time, each in a folder of its own. */
-const jobs: (() => Promise<void>)[] = [
-  ...IN_THE_PACKAGE.filter(({ name }) => wanted(name)).map((mutant, i) => async () => {
-    const home = join(root, '.cache', `threshold-mutant-${i}`)
-    try {
-      plant(mutant, home)
-      report(mutant.name, mutant.seenBy === 'tests' ? await test(home) : await hunt(home, mutant.name, {}))
-    } finally {
-      rmSync(home, { recursive: true, force: true })
-    }
-  }),
-  ...IN_THE_SHELL.filter(({ name }) => wanted(name)).map(({ name, mutation }) => async () => {
-    report(name, await hunt(root, name, mutation))
-  }),
-]
-const total = jobs.length
-async function work(): Promise<void> {
-  for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) await job()
-}
-await Promise.all([work(), work()])
-process.stdout.write(`${total} mutants, ${survivors} survive\n`)
-process.exitCode = survivors === 0 ? 0 : 1
+    }`,
+})

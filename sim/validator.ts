@@ -1,35 +1,44 @@
-/** An honest validator in a simulation: the real voter, with a shell whose disk loses what was not synced in a crash. */
+/**
+ * An honest node in a simulation: the real voter, chain and epochs, with a shell whose disk loses what was not synced in a crash. A node
+ * that is none of its epoch's validators follows.
+ */
 import {
   type Block,
   type Certificate,
   type Digest,
   type Effect,
+  type Evidence,
   type JournalRecord,
   type Message,
   makeBlock,
-  type Scheme,
-  Voter,
+  type Voter,
   type VoterConfig,
   type VoterEvent,
-  verifyCertificate,
 } from '@ringwall/consensus'
-import type { RingApplication, RingState } from '@ringwall/ring'
-import { EPOCH_MS } from './application.ts'
-import { type Executions, encodeTxs } from './executions.ts'
+import type { RingState } from '@ringwall/ring'
+import { type BlockRecord, proves } from '../packages/ledger/src/block-record.ts'
+import { Chain, type Executed } from '../packages/ledger/src/chain.ts'
+import { type Epoch, Epochs, voterOf } from '../packages/ledger/src/epochs.ts'
+import { advanceOver, type DiskStep, handOverSteps, memoryOf, type Obstacle } from '../packages/ledger/src/hand-over.ts'
+import type { Genesis } from '../packages/ledger/src/types.ts'
+import { EPOCH_MS, ownerOf, signerOf } from './application.ts'
+import type { Executions } from './executions.ts'
+import { schemeFor } from './keys.ts'
 import type { World } from './world.ts'
 
-export interface Final {
-  readonly block: Block
-  readonly certificate: Certificate
-}
-
-/** What a validator tells the rest of the simulation. */
+/** What a node tells the rest of the simulation. */
 export interface Surroundings {
-  send(from: number, to: number | 'all', message: Message): void
+  /** `to` are nodes, `epoch` is that of the sender. */
+  send(from: number, to: readonly number[], epoch: number, message: Message): void
   fetch(from: number, digest: Digest, first: number): void
-  /** Called for every final block, in order, with the state after it; undefined when it does not execute. */
-  onFinal(validator: number, block: Block, state: RingState | undefined): void
-  onEvidence(validator: number, accused: number): void
+  /** Two nodes of different epochs have met. */
+  meet(self: number, other: number): void
+  /** Called for every final block, in order. */
+  onFinal(node: number, executed: Executed<RingState>, certificate: Certificate): void
+  onObstacle(node: number, obstacle: Obstacle): void
+  onEvidence(node: number, epoch: number, accused: number, evidence: Evidence): void
+  /** Its disk lost nothing that was synced, and yet it finds that it does not know what it signed. */
+  onForgetting(node: number): void
 }
 
 /** Changes in the shell that the checkers have to notice. */
@@ -38,15 +47,14 @@ export interface Mutation {
   readonly acceptsAnything?: true
   readonly sendsBeforeSync?: true
   readonly takesAnySignature?: true
+  readonly speaksBeforeBoundary?: true
 }
 
 export interface ValidatorOptions {
   readonly index: number
-  readonly config: VoterConfig
-  readonly scheme: Scheme
-  readonly genesis: Block
+  readonly genesis: Genesis
+  readonly timing: Pick<VoterConfig, 'roundMs' | 'heartbeatMs'>
   readonly world: World
-  readonly application: RingApplication
   readonly executions: Executions
   readonly surroundings: Surroundings
   readonly clockSkewMs: number
@@ -55,34 +63,61 @@ export interface ValidatorOptions {
 
 const SYNC_MS_MAX = 6
 const BLOCK_BYTES_MAX = 100_000
+const AHEAD_MS_MAX = 5_000
+/** Messages of the epoch to come that are kept. */
+const EARLY_MAX = 512
+/** A peer in another epoch is told how far this node is, so often. */
+const TELL_MS = 100
+
+interface Heard {
+  readonly from: number
+  readonly epoch: number
+  readonly message: Message
+}
 
 export class Validator {
   readonly index: number
   readonly #options: ValidatorOptions
-  readonly #genesis: Block
-  #voter: Voter
   #alive = true
   /** Counts lives, so that what was planned in an earlier one does not happen. */
   #life = 0
-  #journal: JournalRecord[] = []
+
+  // On disk.
+  /** Final blocks, by height from 1; those up to `#durable` survive a crash, those up to `#written` are on the way to the disk. */
+  records: BlockRecord[] = []
+  #durable = 0
+  #written = 0
+  #journals = new Map<number, JournalRecord[]>([[0, []]])
+
+  // In memory.
+  #epochs: Epochs
+  #epoch: Epoch
+  #members: readonly number[] = []
+  #chain: Chain<RingState>
+  #voter: Voter | undefined
+  #events: VoterEvent[] = []
+  #stepping = false
   /** Effects that wait for the disk, in order. */
   #pending: Effect[] = []
   #syncing = false
-  /** Final blocks, by height from 1; those up to `#durable` survive a crash. */
-  chain: Final[] = []
-  #durable = 0
-  #states = new Map<Digest, RingState>()
-  #blocks = new Map<Digest, Block>()
+  /** The hand-over's step that is under way. */
+  #step: DiskStep | undefined
+  #handingOver = false
+  #early: Heard[] = []
+  readonly #told = new Map<number, number>()
   #mempool = new Map<string, Uint8Array>()
   #asked: { readonly round: number; readonly parent: Block } | undefined
+  #unjudged: Block[] = []
+  #accused = new Set<string>()
   #timer = 0
 
   constructor(options: ValidatorOptions) {
     this.#options = options
     this.index = options.index
-    this.#genesis = options.genesis
-    this.#voter = new Voter(options.config, options.scheme, this.#genesis)
-    this.#states.set(this.#genesis.digest, options.application.initial())
+    this.#epochs = this.#newEpochs()
+    this.#epoch = this.#epochs.current
+    this.#chain = this.#newChain()
+    this.#open()
   }
 
   get alive(): boolean {
@@ -90,120 +125,231 @@ export class Validator {
   }
 
   get height(): number {
-    return this.chain.length
+    return this.records.length
+  }
+
+  /** Of the last final block. */
+  get state(): RingState {
+    return this.#chain.tip.state
+  }
+
+  /** Is the block at `height` on its disk? */
+  has(height: number): boolean {
+    return height <= this.#durable
   }
 
   start(): void {
     this.#post({ kind: 'start' })
   }
 
+  // Disk
+
+  #newEpochs(): Epochs {
+    const self = signerOf(this.index)
+    return new Epochs(this.#options.genesis, undefined, (validators) =>
+      schemeFor(
+        validators.map(({ publicKey }) => ownerOf(publicKey)),
+        self,
+      ),
+    )
+  }
+
+  #newChain(): Chain<RingState> {
+    const { application } = this.#options.executions
+    const nameAt = (height: number, proposer: number): string => this.#epochs.at(height).validators[proposer]?.id ?? '?'
+    return new Chain(application, nameAt, { block: this.#epochs.genesis, state: application.initial(), txs: [], results: [] })
+  }
+
+  /** From what is on disk. */
+  #open(): void {
+    this.#epochs = this.#newEpochs()
+    this.#chain = this.#newChain()
+    for (const record of this.records) {
+      if (record.closing !== undefined) this.#epochs.end(record)
+      const executed = this.#chain.advance(record.block)
+      if (typeof executed === 'string')
+        this.#options.surroundings.onObstacle(this.index, { kind: 'invalid', height: record.block.height, reason: executed })
+    }
+    const tip = this.#chain.tip.block
+    const epoch = this.#epochs.at(tip.height + 1)
+    const journal = (this.#journals.get(epoch.number) ?? []).filter((record) => roundOf(record) > tip.round)
+    const memory = memoryOf({
+      hasBlocks: this.records.length > 0,
+      hasJournal: this.#journals.has(epoch.number),
+      hasSigned: journal.length > 0,
+      isDamaged: false,
+      isMarked: false,
+      isAlone: false,
+    })
+    if (memory !== 'whole') this.#options.surroundings.onForgetting(this.index)
+    this.#removeJournals(epoch.number)
+    if (!this.#journals.has(epoch.number)) this.#journals.set(epoch.number, [])
+    this.#begin(epoch, journal)
+  }
+
+  #begin(epoch: Epoch, journal: readonly JournalRecord[]): void {
+    this.#epoch = epoch
+    this.#members = epoch.validators.map(({ id }) => Number(id.slice(1)))
+    for (const record of journal) if (record.kind === 'proposal') this.#chain.learn(record.proposal.block)
+    const self = this.#members.indexOf(this.index)
+    const tip = this.records.at(-1) ?? { block: epoch.base, certificate: undefined }
+    this.#voter = self === -1 ? undefined : voterOf(epoch, self, this.#options.timing, tip, journal)
+  }
+
+  #removeJournals(before: number): void {
+    for (const epoch of this.#journals.keys()) if (epoch < before) this.#journals.delete(epoch)
+  }
+
   /** Power off: what the disk had not synced is gone. */
   crash(): void {
+    const { random } = this.#options.world
     this.#alive = false
     this.#life += 1
     // The disk may have taken some of what waited, in order, though nobody was told.
-    const written = this.#options.world.random.whole(0, this.#pending.length)
-    for (const effect of this.#pending.slice(0, written)) if (effect.kind === 'persist') this.#journal.push(effect.record)
+    this.#write(this.#pending.slice(0, random.whole(0, this.#pending.length)))
+    if (this.#step !== undefined && random.chance(0.5)) this.#take(this.#step)
+    this.#step = undefined
     this.#pending = []
+    this.#events = []
     this.#syncing = false
+    this.#handingOver = false
+    this.#early = []
     this.#asked = undefined
+    this.#unjudged = []
     this.#mempool.clear()
-    this.chain = this.chain.slice(0, this.#durable)
-    if (this.#options.mutation.forgetsJournal === true) this.#journal = []
+    this.#accused.clear()
+    this.records = this.records.slice(0, random.whole(this.#durable, Math.max(this.#durable, this.#written)))
+    // A block whose certificate did not make it is fetched again.
+    while (this.records.length > 0 && this.records.at(-1)?.certificate === undefined) this.records.pop()
+    this.#durable = this.records.length
+    this.#written = this.#durable
+    if (this.#options.mutation.forgetsJournal === true) for (const epoch of this.#journals.keys()) this.#journals.set(epoch, [])
   }
 
   restart(): void {
-    const { config, scheme, application } = this.#options
-    const tip = this.chain.at(-1)
-    this.#states = new Map([[this.#genesis.digest, application.initial()]])
-    this.#blocks = new Map()
-    for (const { block } of this.chain) this.#execute(block)
-    const after = tip?.block.round ?? 0
-    const journal = this.#journal.filter((record) => roundOf(record) > after)
-    for (const record of journal)
-      if (record.kind === 'proposal') this.#blocks.set(record.proposal.block.digest, record.proposal.block)
-    this.#voter = Voter.restore(config, scheme, tip, journal, this.#genesis)
+    this.#open()
     this.#alive = true
     this.#post({ kind: 'start' })
   }
 
-  hear(from: number, message: Message): void {
-    if (!this.#alive) return
-    if (message.kind === 'proposal') this.#blocks.set(message.proposal.block.digest, message.proposal.block)
-    this.#post({ kind: 'message', from, message })
+  #write(effects: readonly Effect[]): void {
+    const journal = this.#journals.get(this.#epoch.number)
+    for (const effect of effects) if (effect.kind === 'persist') journal?.push(effect.record)
   }
 
-  submit(name: string, tx: Uint8Array): void {
-    if (!this.#alive || this.#mempool.has(name)) return
-    const state = this.#tipState()
-    if (!this.#options.application.check(state, tx, this.#clockMs()).ok) return
-    this.#mempool.set(name, tx)
+  // Messages
+
+  hear(from: number, epoch: number, message: Message): void {
+    if (!this.#alive) return
+    if (this.#handingOver || epoch !== this.#epoch.number) {
+      if ((this.#handingOver || epoch === this.#epoch.number + 1) && this.#early.length < EARLY_MAX)
+        this.#early.push({ from, epoch, message })
+      if (epoch !== this.#epoch.number) this.#tell(from)
+      return
+    }
+    const signer = this.#members.indexOf(from)
+    if (signer !== -1) this.#post({ kind: 'message', from: signer, message })
+  }
+
+  #tell(other: number): void {
+    const { nowMs } = this.#options.world
+    if (nowMs < (this.#told.get(other) ?? Number.NEGATIVE_INFINITY) + TELL_MS) return
+    this.#told.set(other, nowMs)
+    this.#options.surroundings.meet(this.index, other)
+  }
+
+  submit(tx: Uint8Array): void {
+    if (!this.#alive) return
+    const checked = this.#options.executions.application.check(this.state, tx, this.#clockMs())
+    if (!checked.ok || this.#mempool.has(checked.id)) return
+    this.#mempool.set(checked.id, tx)
     this.#propose(false)
     this.#post({ kind: 'pending' })
   }
 
   /** A block by digest, for a peer. */
   find(digest: Digest): Block | undefined {
-    return this.#alive ? this.#blocks.get(digest) : undefined
+    if (!this.#alive) return undefined
+    return this.#chain.block(digest) ?? this.records.findLast(({ block }) => block.digest === digest)?.block
   }
 
   takeBlock(block: Block): void {
-    if (!this.#alive) return
+    if (!this.#alive || this.#handingOver) return
     // Whoever asked knows the digest; what came back may be anything.
-    const { digest } = makeBlock(block, this.#options.scheme.hash)
-    this.#blocks.set(digest, { ...block, digest })
+    const { digest } = makeBlock(block, this.#epoch.scheme.hash)
+    this.#chain.learn({ ...block, digest })
     this.#post({ kind: 'block', block })
+    this.#judgeAgain()
   }
 
-  /** Final blocks that a peer hands over. Believed by hash links and the last one's certificate, not by who sent them. */
-  takeRun(run: readonly Final[]): void {
-    if (!this.#alive) return
-    const last = run.at(-1)
-    let parent = this.chain.at(-1)?.block ?? this.#genesis
-    const fresh = run.filter(({ block }) => block.height > this.height)
-    if (last === undefined || fresh.length === 0) return
-    if (last.certificate.kind !== 'finalize' || last.certificate.digest !== last.block.digest) return
-    if (!verifyCertificate(this.#options.config, this.#options.scheme, last.certificate)) return
-    for (const { block } of fresh) {
+  /** Final blocks that a peer hands over. Believed by hash links and certificates, not by who sent them. */
+  takeRun(run: readonly BlockRecord[]): void {
+    if (!this.#alive || this.#handingOver) return
+    const tip = this.#chain.tip.block
+    const held = run.filter(({ block }) => block.height > tip.height)
+    let parent = tip
+    for (const { block } of held) {
       if (block.parent !== parent.digest || block.height !== parent.height + 1) return
       parent = block
     }
-    for (const final of fresh) this.#finalize(final.block, last.certificate)
-    this.#post({ kind: 'synced', block: last.block, certificate: last.certificate })
+    // What follows the end of an epoch is certified by others, who are known once it is applied.
+    const boundary = held.findIndex(({ closing }) => closing !== undefined)
+    const end = boundary === -1 ? held.findLastIndex(({ certificate }) => certificate !== undefined) : boundary
+    const last = held[end]
+    if (last?.certificate === undefined || !proves(last) || !this.#epochs.certifies(last)) return
+    const blocks = held.slice(0, end + 1).map(({ block }) => block)
+    this.#finalize(blocks, last.certificate, last.closing)
+    if (last.closing === undefined) this.#post({ kind: 'synced', block: last.block, certificate: last.certificate })
   }
 
   #clockMs(): number {
     return EPOCH_MS + this.#options.world.nowMs + this.#options.clockSkewMs
   }
 
-  #tipState(): RingState {
-    return this.#states.get(this.chain.at(-1)?.block.digest ?? this.#genesis.digest) as RingState
-  }
+  // The voter
 
   #post(event: VoterEvent): void {
-    if (!this.#alive) return
-    for (const effect of this.#voter.step(event, this.#clockMs())) this.#perform(effect)
+    if (!this.#alive || this.#voter === undefined || this.#handingOver) return
+    this.#events.push(event)
+    if (this.#stepping) return
+    this.#stepping = true
+    for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+      for (const effect of this.#voter.step(next, this.#clockMs())) this.#perform(effect)
+    }
+    this.#stepping = false
   }
 
   #perform(effect: Effect): void {
-    if (effect.kind === 'send' && this.#options.mutation.sendsBeforeSync === true) {
-      this.#options.surroundings.send(this.index, effect.to, effect.message)
-    } else if (effect.kind === 'persist' || effect.kind === 'send') {
-      if (effect.kind === 'persist' && effect.record.kind === 'proposal') {
-        const { block } = effect.record.proposal
-        this.#blocks.set(block.digest, block)
-      }
+    // What a voter says after its epoch ended is about closing blocks, and binds nobody.
+    if (this.#handingOver) return
+    if (effect.kind === 'send' && this.#options.mutation.sendsBeforeSync === true) this.#send(effect.to, effect.message)
+    else if (effect.kind === 'persist' || effect.kind === 'send') {
+      if (effect.kind === 'persist' && effect.record.kind === 'proposal') this.#chain.learn(effect.record.proposal.block)
       this.#pending.push(effect)
       this.#syncLater()
     } else if (effect.kind === 'timer') this.#setTimer(effect.round, effect.afterMs)
     else if (effect.kind === 'propose') this.#onPropose(effect.round, effect.parent)
-    else if (effect.kind === 'verify') this.#onVerify(effect.block)
-    else if (effect.kind === 'finalized') for (const block of effect.blocks) this.#finalize(block, effect.certificate)
-    else if (effect.kind === 'fetch') this.#options.surroundings.fetch(this.index, effect.digest, effect.from)
-    else this.#options.surroundings.onEvidence(this.index, effect.evidence.validator)
+    else if (effect.kind === 'verify') this.#judge(effect.block, effect.parent)
+    else if (effect.kind === 'finalized') this.#finalize(effect.blocks, effect.certificate, undefined)
+    else if (effect.kind === 'fetch')
+      this.#options.surroundings.fetch(this.index, effect.digest, this.#members[effect.from] ?? this.index)
+    else if (effect.kind === 'evidence') this.#accuse(effect.evidence)
   }
 
-  /** Runs later, unless the validator crashed meanwhile. */
+  #accuse(evidence: Evidence): void {
+    const accused = this.#members[evidence.validator] as number
+    const name = `${this.#epoch.number} ${accused}`
+    if (this.#accused.has(name)) return
+    this.#accused.add(name)
+    this.#options.surroundings.onEvidence(this.index, this.#epoch.number, accused, evidence)
+  }
+
+  #send(to: number | 'all', message: Message): void {
+    const targets = to === 'all' ? this.#members : [this.#members[to] ?? this.index]
+    this.#options.surroundings.send(this.index, targets, this.#epoch.number, message)
+  }
+
+  /** Runs later, unless the node crashed meanwhile. */
   #later(ms: number, run: () => void): void {
     const life = this.#life
     this.#options.world.after(ms, () => {
@@ -217,13 +363,16 @@ export class Validator {
     this.#syncing = true
     this.#later(this.#options.world.random.next() * SYNC_MS_MAX, () => {
       this.#syncing = false
-      const ready = this.#pending
-      this.#pending = []
-      this.#durable = this.chain.length
-      for (const effect of ready) if (effect.kind === 'persist') this.#journal.push(effect.record)
-      for (const effect of ready)
-        if (effect.kind === 'send') this.#options.surroundings.send(this.index, effect.to, effect.message)
+      this.#sync()
     })
+  }
+
+  #sync(): void {
+    const ready = this.#pending
+    this.#pending = []
+    this.#durable = Math.max(this.#durable, this.#written)
+    this.#write(ready)
+    for (const effect of ready) if (effect.kind === 'send') this.#send(effect.to, effect.message)
   }
 
   #setTimer(round: number, afterMs: number): void {
@@ -234,11 +383,13 @@ export class Validator {
     })
   }
 
+  // Leading
+
   #onPropose(round: number, parent: Block): void {
-    this.#blocks.set(parent.digest, parent)
+    this.#chain.learn(parent)
     this.#asked = { round, parent }
     const asked = this.#asked
-    this.#later(this.#options.config.heartbeatMs, () => {
+    this.#later(this.#options.timing.heartbeatMs, () => {
       if (this.#asked === asked) this.#propose(true)
     })
     this.#propose(false)
@@ -246,52 +397,133 @@ export class Validator {
 
   #propose(evenEmpty: boolean): void {
     const asked = this.#asked
-    if (asked === undefined) return
-    const state = this.#stateAfter(asked.parent.digest)
-    if (state === undefined) return
-    const timestampMs = Math.max(this.#clockMs(), asked.parent.timestampMs + 1)
-    const context = { height: asked.parent.height + 1, timestampMs: Math.floor(timestampMs), proposer: `n${this.index}` }
-    const chosen = this.#options.application.prepare(state, [...this.#mempool.values()], context, BLOCK_BYTES_MAX)
-    if (chosen.length === 0 && !evenEmpty) return
+    if (asked === undefined || this.#handingOver) return
+    const execution = this.#chain.execute(asked.parent.digest)
+    if (execution.kind !== 'executed') return
+    const { executed } = execution
+    const timestampMs = Math.floor(Math.max(this.#clockMs(), asked.parent.timestampMs + 1))
+    const context = { height: asked.parent.height + 1, timestampMs, proposer: `n${this.index}` }
+    const ends = this.#chain.ends(executed)
+    const { application } = this.#options.executions
+    const chosen = ends ? [] : application.prepare(executed.state, [...this.#mempool.values()], context, BLOCK_BYTES_MAX)
+    if (chosen.length === 0 && !evenEmpty && !ends) return
+    const payload = this.#chain.compose(executed, chosen, context)
+    if (payload === undefined) return
     this.#asked = undefined
-    this.#post({ kind: 'proposed', round: asked.round, payload: encodeTxs(chosen), timestampMs: context.timestampMs })
+    this.#post({ kind: 'proposed', round: asked.round, payload, timestampMs })
   }
 
-  #onVerify(block: Block): void {
-    this.#blocks.set(block.digest, block)
-    const valid = this.#options.mutation.acceptsAnything === true || this.#stateAfter(block.digest) !== undefined
+  // Judging
+
+  #judge(block: Block, parent: Block): void {
+    this.#chain.learn(parent)
+    this.#chain.learn(block)
+    if (block.timestampMs > this.#clockMs() + AHEAD_MS_MAX) {
+      this.#post({ kind: 'verified', digest: block.digest, valid: false })
+      return
+    }
+    const execution = this.#chain.execute(block.digest)
+    if (execution.kind === 'unknown') {
+      this.#unjudged = [...this.#unjudged.slice(-8), block]
+      this.#options.surroundings.fetch(this.index, execution.digest, this.#members[block.proposer] ?? this.index)
+      return
+    }
+    const executed = execution.kind === 'executed' ? execution.executed : undefined
+    if (executed !== undefined) this.#options.executions.learn(block.digest, executed.state)
+    const valid = executed !== undefined || this.#options.mutation.acceptsAnything === true
     this.#post({ kind: 'verified', digest: block.digest, valid })
+    // The end of an epoch is work for whoever leads next.
+    if (executed !== undefined && this.#chain.ends(executed)) this.#post({ kind: 'pending' })
   }
 
-  /** The state after a block that is here with all its ancestors and executes; else undefined. */
-  #stateAfter(digest: Digest): RingState | undefined {
-    const known = this.#states.get(digest)
-    if (known !== undefined) return known
-    const block = this.#blocks.get(digest)
-    return block === undefined || this.#stateAfter(block.parent) === undefined ? undefined : this.#execute(block)
+  #judgeAgain(): void {
+    const waiting = this.#unjudged
+    this.#unjudged = []
+    for (const block of waiting) {
+      const parent = this.#chain.block(block.parent)
+      if (parent !== undefined) this.#judge(block, parent)
+      else if (block.height > this.height) this.#unjudged.push(block)
+    }
+    this.#propose(false)
   }
 
-  #execute(block: Block): RingState | undefined {
-    const parent = this.#states.get(block.parent)
-    if (parent === undefined || block.timestampMs > this.#clockMs() + 5_000) return undefined
-    const state = this.#options.executions.after(parent, block)
-    if (state === undefined) return undefined
-    this.#states.set(block.digest, state)
-    this.#blocks.set(block.digest, block)
-    return state
-  }
+  // Final blocks
 
-  #finalize(block: Block, certificate: Certificate): void {
-    if (block.height !== this.height + 1) return
-    this.#blocks.set(block.digest, block)
-    const state = this.#stateAfter(block.digest)
-    this.chain.push({ block, certificate })
+  #finalize(blocks: readonly Block[], certificate: Certificate, closing: readonly Block[] | undefined): void {
+    const { surroundings, executions } = this.#options
+    const { fresh, records, obstacle } = advanceOver(this.#chain, blocks, certificate, closing)
+    for (const [i, executed] of fresh.entries()) {
+      executions.learn(executed.block.digest, executed.state)
+      this.records.push(records[i] as BlockRecord)
+      surroundings.onFinal(this.index, executed, certificate)
+      for (const { id } of executed.results) this.#mempool.delete(id)
+    }
+    if (obstacle !== undefined && obstacle.kind !== 'gap') surroundings.onObstacle(this.index, obstacle)
+    const last = records.at(-1)
+    if (last === undefined) return
+    if (last.closing !== undefined) {
+      this.#endEpoch(records, this.#epochs.end(last))
+      return
+    }
+    this.#written = this.records.length
     this.#syncLater()
-    this.#options.surroundings.onFinal(this.index, block, state)
-    if (state === undefined) return
-    for (const [name, tx] of this.#mempool)
-      if (!this.#options.application.check(state, tx, this.#clockMs()).ok) this.#mempool.delete(name)
+    this.#afterBlocks()
+  }
+
+  #afterBlocks(): void {
+    const { application } = this.#options.executions
+    for (const [id, tx] of this.#mempool) if (!application.check(this.state, tx, this.#clockMs()).ok) this.#mempool.delete(id)
+    this.#judgeAgain()
     if (this.#mempool.size > 0) this.#later(0, () => this.#post({ kind: 'pending' }))
+  }
+
+  // Epochs
+
+  #endEpoch(records: readonly BlockRecord[], next: Epoch): void {
+    this.#handingOver = true
+    this.#events = []
+    this.#asked = undefined
+    this.#unjudged = []
+    this.#timer += 1
+    const steps = [...handOverSteps(records, next.number)]
+    if (this.#options.mutation.speaksBeforeBoundary === true) this.#enter(next)
+    const go = (): void => {
+      this.#step = steps.shift()
+      const { world, mutation } = this.#options
+      if (this.#step === undefined) {
+        if (mutation.speaksBeforeBoundary !== true) this.#enter(next)
+        return
+      }
+      this.#later(world.random.next() * SYNC_MS_MAX, () => {
+        this.#take(this.#step as DiskStep)
+        go()
+      })
+    }
+    go()
+  }
+
+  #take(step: DiskStep): void {
+    if (step.kind === 'votes') {
+      if (this.#alive) this.#sync()
+    } else if (step.kind === 'journal') {
+      if (!this.#journals.has(step.epoch)) this.#journals.set(step.epoch, [])
+    } else if (step.kind === 'blocks') {
+      const last = step.records.at(-1)?.block.height ?? 0
+      this.#written = last
+      this.#durable = last
+    } else this.#removeJournals(step.before)
+  }
+
+  #enter(next: Epoch): void {
+    this.#pending = []
+    this.#handingOver = false
+    const journal = (this.#journals.get(next.number) ?? []).filter((record) => roundOf(record) > next.base.round)
+    this.#begin(next, journal)
+    this.#post({ kind: 'start' })
+    const early = this.#early
+    this.#early = []
+    for (const { from, epoch, message } of early) this.hear(from, epoch, message)
+    this.#afterBlocks()
   }
 }
 

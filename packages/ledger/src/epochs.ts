@@ -11,6 +11,7 @@ import {
   type JournalRecord,
   type Scheme,
   Voter,
+  type VoterConfig,
   verifyCertificate,
 } from '@ringwall/consensus'
 import { type BlockRecord, nextOf, proves } from './block-record.ts'
@@ -35,16 +36,18 @@ export interface Epoch {
 export class Epochs {
   readonly #ring: string
   readonly #privateKey: KeyObject | undefined
+  readonly #schemeOf: typeof ed25519Scheme
   readonly #epochs: Epoch[]
   readonly #boundaries: BlockRecord[] = []
 
   /** @throws {LedgerError} `LEDGER_CONFIG` when the genesis names no set of validators. */
-  constructor(genesis: Genesis, privateKey: KeyObject | undefined) {
+  constructor(genesis: Genesis, privateKey: KeyObject | undefined, schemeOf: typeof ed25519Scheme = ed25519Scheme) {
     const { ring, validators } = genesis
     const fault = faultOf(validators)
     if (fault !== undefined) throw new LedgerError('LEDGER_CONFIG', `the genesis has ${fault}`)
     this.#ring = ring
     this.#privateKey = privateKey
+    this.#schemeOf = schemeOf
     this.#epochs = [this.#begin(0, genesisBlock(ring), validators)]
   }
 
@@ -116,7 +119,7 @@ export class Epochs {
 
   #begin(number: number, base: Block, validators: readonly Validator[]): Epoch {
     const domain = epochDomain(this.#ring, number)
-    const scheme = ed25519Scheme(validators, this.#privateKey)
+    const scheme = this.#schemeOf(validators, this.#privateKey)
     const config = { ring: domain, validators: validators.length }
     const verifies = (certificate: Certificate) => verifyCertificate(config, scheme, certificate)
     return { number, base, validators, domain, scheme, verifies }
@@ -151,14 +154,19 @@ export function voterFor<S>(
 ): Voter | undefined {
   const self = selfIndex(epoch, options.self, options.privateKey)
   if (self === undefined) return undefined
-  const { block, certificate } = tip
-  const config = {
-    ring: epoch.domain,
-    validators: epoch.validators.length,
-    self,
-    roundMs: options.roundMs ?? DEFAULTS.roundMs,
-    heartbeatMs: options.heartbeatMs ?? DEFAULTS.heartbeatMs,
-  }
+  const { roundMs = DEFAULTS.roundMs, heartbeatMs = DEFAULTS.heartbeatMs } = options
+  return voterOf(epoch, self, { roundMs, heartbeatMs }, tip, journal)
+}
+
+/** The voter of the validator at index `self` of `epoch`. */
+export function voterOf(
+  epoch: Epoch,
+  self: number,
+  timing: Pick<VoterConfig, 'roundMs' | 'heartbeatMs'>,
+  { block, certificate }: BlockRecord,
+  journal: readonly JournalRecord[],
+): Voter {
+  const config = { ...timing, ring: epoch.domain, validators: epoch.validators.length, self }
   const final = certificate === undefined || block.height <= epoch.base.height ? undefined : { block, certificate }
   if (final === undefined && journal.length === 0) return new Voter(config, epoch.scheme, epoch.base)
   return Voter.restore(config, epoch.scheme, final, journal, epoch.base)

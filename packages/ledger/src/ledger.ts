@@ -19,6 +19,7 @@ import { Chain, type Executed, type Execution } from './chain.ts'
 import { CONFLICT_FILE, hasConflict, keepConflict } from './conflict.ts'
 import { type Epoch, type Epochs, isAlone, voterFor } from './epochs.ts'
 import { LedgerError } from './errors.ts'
+import { advanceOver, handOverSteps } from './hand-over.ts'
 import { Inbox } from './inbox.ts'
 import { Journal, roundOf } from './journal.ts'
 import { LateStates } from './late-states.ts'
@@ -730,40 +731,18 @@ export class LedgerShell<S> implements Ledger<S> {
    */
   #finalize(blocks: readonly Block[], certificate: Certificate, closing?: readonly Block[]): Promise<void> {
     const { chain, blocks: log } = this.#parts
-    const fresh: Executed<S>[] = []
-    const records: BlockRecord[] = []
-    for (const [i, block] of blocks.entries()) {
-      const tip = chain.tip.block
-      if (block.height <= tip.height) {
-        if (block.height === tip.height && block.digest !== tip.digest) this.#conflict(certificate, 'this node')
-        continue
-      }
-      if (block.height > tip.height + 1) {
-        this.#seekAhead()
-        break
-      }
-      if (block.parent !== tip.digest) {
-        this.#conflict(certificate, 'this node')
-        break
-      }
-      const executed = chain.advance(block)
-      if (typeof executed === 'string') {
-        this.#halt(
-          `block ${block.height} is final and yet invalid here (${executed}): this node's software differs from the others'`,
-        )
-        break
-      }
-      fresh.push(executed)
-      for (const { id } of executed.results) {
+    const { fresh, records, obstacle } = advanceOver(chain, blocks, certificate, closing)
+    for (const { results } of fresh) {
+      for (const { id } of results) {
         this.#mempool.remove(id)
         this.#landing.add(id)
       }
-      if (executed.next !== undefined) {
-        // The voter's own blocks say what closed the epoch; they are no part of what follows.
-        records.push({ block, certificate, closing: closing ?? blocks.slice(i + 1) })
-        break
-      }
-      records.push({ block, certificate: certificate.digest === block.digest ? certificate : undefined })
+    }
+    if (obstacle?.kind === 'gap') this.#seekAhead()
+    else if (obstacle?.kind === 'conflict') this.#conflict(certificate, 'this node')
+    else if (obstacle?.kind === 'invalid') {
+      const { height, reason } = obstacle
+      this.#halt(`block ${height} is final and yet invalid here (${reason}): this node's software differs from the others'`)
     }
     const last = records.at(-1)
     if (last === undefined || this.#stopped !== undefined) return this.#settling
@@ -806,19 +785,20 @@ export class LedgerShell<S> implements Ledger<S> {
     clearTimeout(this.#carry)
   }
 
-  /**
-   * The next epoch's journal is on disk before the block that begins it. So whatever a crash leaves behind, a folder whose
-   * blocks reach into an epoch and that has no journal of it is one that has forgotten, and a new validator is never mistaken for
-   * such.
-   */
   async #appendBoundary(records: readonly BlockRecord[], next: Epoch, persisted: Promise<void>): Promise<void> {
-    await persisted
-    const journal = await Journal.open(this.#parts.options.directory, next.number)
-    await this.#parts.blocks.append(records)
+    const { directory } = this.#parts.options
     const ended = this.#journal
-    this.#journal = journal
-    await ended.close()
-    await Journal.removeBefore(this.#parts.options.directory, next.number)
+    let begun = ended
+    for (const step of handOverSteps(records, next.number)) {
+      if (step.kind === 'votes') await persisted
+      else if (step.kind === 'journal') begun = await Journal.open(directory, step.epoch)
+      else if (step.kind === 'blocks') await this.#parts.blocks.append(step.records)
+      else {
+        this.#journal = begun
+        await ended.close()
+        await Journal.removeBefore(directory, step.before)
+      }
+    }
   }
 
   #enter(epoch: Epoch): void {

@@ -6,6 +6,7 @@ import { BLOCKS_FILE, BlockLog } from './block-log.ts'
 import { Chain } from './chain.ts'
 import { Epochs, isAlone, selfIndex, voterFor } from './epochs.ts'
 import { LedgerError } from './errors.ts'
+import { memoryOf } from './hand-over.ts'
 import { Journal, roundOf } from './journal.ts'
 import { LedgerShell } from './ledger.ts'
 import { hasForgotten, rememberForgetting, takeFirstStart } from './marks.ts'
@@ -66,13 +67,19 @@ export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S
     const repairs = [...unread, ...blocks.repairs, ...journal.repairs]
     for (const line of repairs) options.log?.('warn', line)
     const restored = journal.restored.filter((record) => roundOf(record) > tip.round)
+    const hasSigned = restored.length > 0
     // Bodies that this validator voted for: it has to judge what is built on them, and others may have lost theirs.
     for (const record of restored) if (record.kind === 'proposal') chain.learn(record.proposal.block)
-    const fresh = certificate === undefined && restored.length === 0
-    const forgot = !solo && hasForgotten(directory)
-    const isSilent = !solo && (blocks.lost || journal.lost || isJournalGone || (forgot && !fresh))
+    const memory = memoryOf({
+      hasBlocks: certificate !== undefined,
+      hasJournal: !isJournalGone,
+      hasSigned,
+      isDamaged: blocks.lost || journal.lost,
+      isMarked: hasForgotten(directory),
+      isAlone: solo,
+    })
+    const isSilent = memory === 'lost'
     if (isSilent) await rememberForgetting(directory)
-    const isBlank = forgot && !isSilent
     const voter = voterFor(epoch, options, blocks.tip, restored)
     if (isSilent && voter !== undefined) {
       options.log?.(
@@ -93,7 +100,7 @@ export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S
       repairs,
       submissions,
       silentThroughRound: isSilent ? Number.POSITIVE_INFINITY : 0,
-      isBlank,
+      isBlank: memory === 'unknown',
       snapshot: found?.file,
     })
     shell.start()

@@ -1,0 +1,248 @@
+/**
+ * A simulation over many seeds: in workers, summed up in the order of seeds, and resumable. A run that is interrupted goes on where
+ * it was, as long as the code is the same (`--fresh` begins again). A failure prints its seed and the command that replays it.
+ */
+import { createHash } from 'node:crypto'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { isMainThread, parentPort, Worker } from 'node:worker_threads'
+
+/** What one seed came to. */
+export interface Outcome<Totals> {
+  /** What was violated; undefined when nothing was. */
+  readonly violation: string | undefined
+  /** Size of the ring that the seed took. */
+  readonly size: number
+  /** What was particular about it, in a word or two, for the report of a failure. */
+  readonly kind: string
+  readonly totals: Totals
+}
+
+export interface Simulation<Totals> {
+  /** Of the command, `npm run sim:NAME`, and of the file that keeps the progress. */
+  readonly name: string
+  /** The module that calls `simulate`: workers run it too. */
+  readonly url: string
+  /** Folders, from the root, of every source that a seed executes: figures of other code are not added up with this one's. */
+  readonly sources: readonly string[]
+  /** What a seed makes, in the plural. */
+  readonly unit: string
+  /** The option that says how many seeds, and how many there are without it. */
+  readonly count: { readonly option: string; readonly default: number }
+  /** The option that says how large all rings shall be; they are of all sizes without it. */
+  readonly size: { readonly option: string; readonly least: number; readonly most: number }
+  /** Seeds that a worker gets at once. */
+  readonly batch: number
+  noTotals(): Totals
+  add(sum: Totals, more: Totals): void
+  /** `trace` gets a line for each thing that happens. */
+  run(seed: number, size: number | undefined, trace: ((line: string) => void) | undefined): Outcome<Totals>
+  print(totals: Totals): void
+}
+
+interface Failure {
+  readonly seed: number
+  readonly size: number
+  readonly kind: string
+  readonly violation: string
+}
+
+interface Job {
+  readonly from: number
+  readonly count: number
+  readonly size: number | undefined
+}
+
+interface Batch<Totals> {
+  readonly from: number
+  readonly count: number
+  readonly totals: Totals
+  readonly failures: readonly Failure[]
+}
+
+interface Progress<Totals> {
+  readonly key: string
+  next: number
+  seconds: number
+  totals: Totals
+  failures: Failure[]
+}
+
+const SAVE_MS = 5_000
+const SEED_MAX = 2 ** 32 - 1
+
+/** Does what the command line asks for; in a worker, what the main thread asks for. */
+export async function simulate<Totals>(simulation: Simulation<Totals>): Promise<void> {
+  if (isMainThread) return main(simulation)
+  // Lies are refused by exceptions by the million; the replay of a failure has its stacks.
+  Error.stackTraceLimit = 0
+  parentPort?.on('message', (job: Job) => parentPort?.postMessage(runBatch(simulation, job)))
+}
+
+function runBatch<Totals>(simulation: Simulation<Totals>, { from, count, size }: Job): Batch<Totals> {
+  const totals = simulation.noTotals()
+  const failures: Failure[] = []
+  for (let seed = from; seed < from + count; seed += 1) {
+    const outcome = simulation.run(seed, size, undefined)
+    simulation.add(totals, outcome.totals)
+    const { violation, kind } = outcome
+    if (violation !== undefined) failures.push({ seed, size: outcome.size, kind, violation })
+  }
+  return { from, count, totals, failures }
+}
+
+async function main<Totals>(simulation: Simulation<Totals>): Promise<void> {
+  const { count, size: sizes } = simulation
+  const { values } = parseArgs({
+    options: {
+      [count.option]: { type: 'string', default: String(count.default) },
+      [sizes.option]: { type: 'string' },
+      start: { type: 'string', default: '1' },
+      seed: { type: 'string' },
+      workers: { type: 'string', default: String(availableParallelism()) },
+      fresh: { type: 'boolean', default: false },
+    },
+  })
+  const given = (option: string): string | undefined => {
+    const value = values[option]
+    return typeof value === 'string' ? value : undefined
+  }
+  const whole = (option: string, least: number, most: number): number => {
+    const value = Number(given(option))
+    if (Number.isSafeInteger(value) && value >= least && value <= most) return value
+    process.stderr.write(`sim: --${option} ${given(option)}: expected a whole number from ${least} to ${most}\n`)
+    process.exit(2)
+  }
+  const size = given(sizes.option) === undefined ? undefined : whole(sizes.option, sizes.least, sizes.most)
+  if (given('seed') !== undefined) {
+    const outcome = simulation.run(whole('seed', 0, SEED_MAX), size, (line) => process.stdout.write(`${line}\n`))
+    process.stdout.write(`${JSON.stringify(outcome)}\n`)
+    process.exitCode = outcome.violation === undefined ? 0 : 1
+    return
+  }
+  const start = whole('start', 0, SEED_MAX)
+  const end = start + whole(count.option, 1, 2 ** 32)
+  const workers = whole('workers', 1, 256)
+  const root = resolve(import.meta.dirname, '..')
+  const file = join(root, '.cache', `sim-${simulation.name}.json`)
+  const key = `${sourceHash(root, simulation.sources)} ${start} ${size ?? 'mixed'}`
+  const progress = (values.fresh === true ? undefined : readProgress<Totals>(file, key)) ?? {
+    key,
+    next: start,
+    seconds: 0,
+    totals: simulation.noTotals(),
+    failures: [],
+  }
+  if (progress.next > start) process.stdout.write(`going on at seed ${progress.next} (--fresh begins again)\n`)
+  await runAll(simulation, progress, end, size, workers, file)
+  print(simulation, progress, start, end)
+  if (progress.next >= end) rmSync(file, { force: true })
+  process.exitCode = progress.failures.length === 0 ? 0 : 1
+}
+
+function sourceHash(root: string, folders: readonly string[]): string {
+  const hash = createHash('sha256')
+  for (const folder of folders) {
+    for (const name of readdirSync(join(root, folder)).sort()) {
+      if (name.endsWith('.ts') && !name.endsWith('.test.ts')) hash.update(readFileSync(join(root, folder, name)))
+    }
+  }
+  return hash.digest('hex').slice(0, 16)
+}
+
+function readProgress<Totals>(file: string, key: string): Progress<Totals> | undefined {
+  try {
+    const found = JSON.parse(readFileSync(file, 'utf8')) as Progress<Totals>
+    return found.key === key ? found : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Hands batches to workers; what is done is counted in the order of seeds, so that `next` is the first not yet counted. */
+function runAll<Totals>(
+  simulation: Simulation<Totals>,
+  progress: Progress<Totals>,
+  end: number,
+  size: number | undefined,
+  workers: number,
+  file: string,
+): Promise<void> {
+  const began = performance.now()
+  const secondsBefore = progress.seconds
+  const first = progress.next
+  const done = new Map<number, Batch<Totals>>()
+  let given = progress.next
+  let savedAt = began
+  return new Promise((settle, refuse) => {
+    const threads = Array.from({ length: workers }, () => new Worker(new URL(simulation.url)))
+    const finish = async (): Promise<void> => {
+      await Promise.all(threads.map((thread) => thread.terminate()))
+      settle()
+    }
+    const give = (thread: Worker): void => {
+      if (given >= end) return
+      const count = Math.min(simulation.batch, end - given)
+      thread.postMessage({ from: given, count, size } satisfies Job)
+      given += count
+    }
+    for (const thread of threads) {
+      thread.on('error', refuse)
+      thread.on('message', (batch: Batch<Totals>) => {
+        done.set(batch.from, batch)
+        give(thread)
+        for (let next = done.get(progress.next); next !== undefined; next = done.get(progress.next)) {
+          done.delete(progress.next)
+          count(simulation, progress, next)
+        }
+        const now = performance.now()
+        progress.seconds = secondsBefore + (now - began) / 1_000
+        if (now - savedAt > SAVE_MS || progress.next >= end) {
+          savedAt = now
+          mkdirSync(resolve(file, '..'), { recursive: true })
+          writeFileSync(file, JSON.stringify(progress))
+        }
+        if (process.stderr.isTTY) {
+          const rate = perSecond(progress.next - first, (now - began) / 1_000)
+          process.stderr.write(`\r${progress.next - 1} of ${end - 1}, ${progress.failures.length} failed, ${rate}/s `)
+        }
+        if (progress.next >= end) void finish()
+      })
+      give(thread)
+    }
+    if (progress.next >= end) void finish()
+  })
+}
+
+function count<Totals>(simulation: Simulation<Totals>, progress: Progress<Totals>, batch: Batch<Totals>): void {
+  progress.next = batch.from + batch.count
+  simulation.add(progress.totals, batch.totals)
+  for (const failure of batch.failures) {
+    progress.failures.push(failure)
+    const { seed, size, kind, violation } = failure
+    const replay = `npm run sim:${simulation.name} -- --${simulation.size.option} ${size} --seed ${seed}`
+    process.stdout.write(`seed ${seed} (${kind}): ${violation}\n  replay: ${replay}\n`)
+  }
+}
+
+function print<Totals>(simulation: Simulation<Totals>, progress: Progress<Totals>, start: number, end: number): void {
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
+  const counted = Math.min(progress.next, end) - start
+  const { failures, seconds } = progress
+  process.stdout.write(
+    `${counted} ${simulation.unit}, seeds ${start} to ${start + counted - 1}: ${failures.length} failed; ${perSecond(counted, seconds)} seeds/s\n`,
+  )
+  simulation.print(progress.totals)
+}
+
+function perSecond(count: number, seconds: number): string {
+  const rate = count / seconds
+  return rate.toFixed(rate < 10 ? 2 : 0)
+}
+
+/** Names in the order of people: 9 before 10. */
+export function inOrder<T>(rows: Readonly<Record<string, T>>): readonly (readonly [string, T])[] {
+  return Object.entries(rows).sort(([a], [b]) => a.localeCompare(b, 'en', { numeric: true }))
+}
