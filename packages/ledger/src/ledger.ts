@@ -10,7 +10,7 @@
  */
 import type { Block, Certificate, Effect, Evidence, Message, Proposal, Vote, VoterEvent } from '@ringwall/consensus'
 import { decodeMessage, encodeMessage, faultsOf, quorumOf, type Voter } from '@ringwall/consensus'
-import type { DirectoryLock } from '@ringwall/store'
+import { type DirectoryLock, StoreCorrupt } from '@ringwall/store'
 import type { BlockLog } from './block-log.ts'
 import type { BlockRecord } from './block-record.ts'
 import { Malformed, u32 } from './bytes.ts'
@@ -1031,7 +1031,14 @@ export class LedgerShell<S> implements Ledger<S> {
       this.#meetStatus(from, request.tip)
       return answer
     }
-    return this.#server.answer(from, request)
+    try {
+      return await this.#server.answer(from, request)
+    } catch (error) {
+      // The peer asks another one; people have to know that this disk rots.
+      if (error instanceof StoreCorrupt && this.#peers.mayWarn(from, atMs))
+        this.#log('warn', `${error.message}: ${from} asked for it`)
+      throw error
+    }
   }
 
   /**
