@@ -8,6 +8,7 @@ import { decodeMessage, encodeMessage } from '@ringwall/consensus'
 import { LedgerError } from './errors.ts'
 import { FIRST_START_FILE } from './marks.ts'
 import { isSnapshotName } from './snapshot-file.ts'
+import { encodeTransactions } from './spread.ts'
 import { encodeRequest } from './sync-codec.ts'
 import { TestRing, until, type Words, word } from './test-ring.ts'
 import type { FinalBlock, Ledger } from './types.ts'
@@ -287,10 +288,11 @@ test('a validator that floods garbage and invalid transactions stops nobody, and
     const ledgers = await ring.openAll()
     await ring.kill('n4')
     ring.network.join('n4')
-    const garbage = [Uint8Array.of(0, 1, 2, 3), Uint8Array.of(9), new Uint8Array(0), word('\u0001NOT A WORD')]
+    const invalid = Buffer.concat([Uint8Array.of(1), ...encodeTransactions([word('NOT A WORD')])])
+    const garbage = [Uint8Array.of(0, 1, 2, 3), Uint8Array.of(9), new Uint8Array(0), Uint8Array.of(1, 0, 0, 0, 9), invalid]
     const flood = setInterval(() => {
       for (let i = 0; i < 400; i++)
-        for (const to of ['n1', 'n2', 'n3']) ring.network.inject('n4', to, 'consensus', garbage[i % 4]!)
+        for (const to of ['n1', 'n2', 'n3']) ring.network.inject('n4', to, 'consensus', garbage[i % garbage.length]!)
     }, 2)
     try {
       for (let i = 0; i < 5; i++) await ledgers[i % 3]!.submit(word(`w${i}`), 60_000)

@@ -31,6 +31,7 @@ import { Peers } from './peers.ts'
 import { sha256 } from './scheme.ts'
 import { type Anchor, type Snapshot, type SnapshotFile, writeSnapshot } from './snapshot-file.ts'
 import { Snapshots } from './snapshots.ts'
+import { encodeTransactions, parseTransactions } from './spread.ts'
 import type { Submissions } from './submissions.ts'
 import { encodeRequest, encodeStatus, parseBlockAnswer, parseRequest, parseStatus, type TipStatus } from './sync-codec.ts'
 import { SyncServer } from './sync-server.ts'
@@ -51,8 +52,18 @@ const INBOX = {
   burstSeconds: 2,
 }
 const REQUESTS = { queuedMax: 1, queuedBytesMax: 1024 * 1024, perSecond: 200, bytesPerSecond: 1024 * 1024, burstSeconds: 2 }
-/** Messages taken from the inbox before other work of the process gets its turn. */
-const SLICE_MESSAGES = 16
+/** Transactions of one peer: of these each costs the check of a signature, so they have a budget, and wait for votes. */
+const INBOX_TXS = {
+  queuedMax: 4096,
+  queuedBytesMax: 16 * 1024 * 1024,
+  perSecond: 4000,
+  bytesPerSecond: 8 * 1024 * 1024,
+  burstSeconds: 2,
+}
+/** How long messages are handled before other work of the process gets its turn. */
+const SLICE_MS = 4
+/** While votes wait, one message of so many is a transaction. */
+const TURN_OF_TXS = 8
 const EVIDENCE_MAX = 64
 const FETCHES_MAX = 64
 const SNAPSHOT_BLOCKS = 10_000
@@ -64,7 +75,7 @@ const PROGRESS_EVERY_MS = 2000
 const AVOIDED_MS = 30_000
 
 /** First byte of a message on the `consensus` channel. */
-const TAG = { voter: 0, tx: 1, tip: 2 } as const
+const TAG = { voter: 0, txs: 1, tip: 2 } as const
 const EPOCH_BYTES = 4
 /** Messages of the epoch to come that are kept until this node is in it. */
 const EARLY_MAX = 512
@@ -106,6 +117,10 @@ export class LedgerShell<S> implements Ledger<S> {
   readonly #leader: Leader<S>
   readonly #peers: Peers
   readonly #inbox: Inbox
+  readonly #inboxTxs: Inbox
+  #taken = 0
+  /** To be sent to all validators at the end of this turn. */
+  #spreading: Uint8Array[] = []
   readonly #requests: Inbox
   readonly #catchUp: CatchUp
   readonly #snapshots: Snapshots<S>
@@ -163,6 +178,7 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#openedAtMs = this.#now()
     this.#peers = new Peers(() => options.fabric.links())
     this.#inbox = new Inbox(INBOX)
+    this.#inboxTxs = new Inbox(INBOX_TXS)
     this.#requests = new Inbox(REQUESTS)
     this.#silentThroughRound = parts.silentThroughRound
     this.#asleep = parts.isBlank
@@ -201,15 +217,10 @@ export class LedgerShell<S> implements Ledger<S> {
       bytesMax: options.mempoolBytesMax ?? MEMPOOL_BYTES_MAX,
       state: () => this.#visible.state,
       now: this.#now,
-      spread: (tx, to) => {
-        for (const peer of to === undefined ? this.#validators : [to]) this.#sendTx(peer, tx)
-      },
+      spread: (txs, to) => (to === undefined ? this.#spread(txs) : this.#sendTxs([to], txs)),
       onWaiting: () => this.#onWaiting(),
       late: (timeoutMs) => this.#noQuorum(timeoutMs),
-      fault: (from, what) => {
-        if (what === undefined) this.#peers.fault(from, performance.now())
-        else this.#fault(from, what)
-      },
+      fault: (from) => this.#peers.fault(from, performance.now()),
     })
     this.#leader = new Leader({
       application: options.application,
@@ -691,23 +702,38 @@ export class LedgerShell<S> implements Ledger<S> {
     if (this.#stopped !== undefined || !this.#isPeer(from)) return
     this.#peers.heard(from, atMs)
     this.#inbox.add(from)
+    this.#inboxTxs.add(from)
     if (this.#peers.isMuted(from, atMs)) return
     if (payload.length > MESSAGE_BYTES_MAX) {
       this.#fault(from, `a message of ${payload.length} bytes`)
       return
     }
-    if (!this.#inbox.push(from, payload, atMs)) {
+    const isTaken =
+      payload[0] === TAG.txs ? this.#takeTxs(from, payload.subarray(1), atMs) : this.#inbox.push(from, payload, atMs)
+    if (!isTaken) {
       if (this.#peers.mayWarn(from, atMs)) {
-        this.#log(
-          'warn',
-          `${from} sends more than this node takes: ${this.#inbox.takeDropped(from)} of its messages were dropped`,
-        )
+        const dropped = this.#inbox.takeDropped(from) + this.#inboxTxs.takeDropped(from)
+        this.#log('warn', `${from} sends more than this node takes: ${dropped} of its messages were dropped`)
       }
       return
     }
     if (this.#draining || this.#handingOver) return
     this.#draining = true
     setImmediate(() => this.#drain())
+  }
+
+  /** False when some had no room. */
+  #takeTxs(from: string, message: Uint8Array, atMs: number): boolean {
+    let txs: readonly Uint8Array[]
+    try {
+      txs = parseTransactions(message)
+    } catch (error) {
+      this.#fault(from, (error as Error).message)
+      return true
+    }
+    let isTaken = true
+    for (const tx of txs) isTaken = this.#inboxTxs.push(from, tx, atMs) && isTaken
+    return isTaken
   }
 
   /** Whoever the fabric has a link with has proved that it is a node of the ring. */
@@ -722,23 +748,36 @@ export class LedgerShell<S> implements Ledger<S> {
       return
     }
     this.#draining = true
-    for (let taken = 0; taken < SLICE_MESSAGES; taken++) {
-      const next = this.#inbox.take()
-      if (next === undefined || this.#stopped !== undefined) {
+    const end = performance.now() + SLICE_MS
+    do {
+      if (this.#stopped !== undefined || !this.#handleNext()) {
         this.#draining = false
         return
       }
-      this.#handle(next.from, next.message)
-    }
+    } while (performance.now() < end && !this.#handingOver)
     setImmediate(() => this.#drain())
+  }
+
+  /** Votes before transactions, and yet some of these: no flood of one keeps the other out. False when nothing waits. */
+  #handleNext(): boolean {
+    this.#taken += 1
+    const first = this.#taken % TURN_OF_TXS === 0 ? undefined : this.#inbox.take()
+    if (first !== undefined) {
+      this.#handle(first.from, first.message)
+      return true
+    }
+    const tx = this.#inboxTxs.take()
+    if (tx !== undefined) {
+      if (!this.#peers.isMuted(tx.from, performance.now())) this.#pool.receive(tx.from, tx.message)
+      return true
+    }
+    const last = this.#inbox.take()
+    if (last !== undefined) this.#handle(last.from, last.message)
+    return last !== undefined
   }
 
   #handle(from: string, payload: Uint8Array): void {
     const tag = payload[0]
-    if (tag === TAG.tx) {
-      this.#pool.receive(from, new Uint8Array(payload.subarray(1)))
-      return
-    }
     if (tag === TAG.tip) {
       this.#handleTip(from, payload.subarray(1))
       return
@@ -795,9 +834,25 @@ export class LedgerShell<S> implements Ledger<S> {
     if (this.#peers.mayWarn(from, atMs)) this.#log('warn', `${from} sent what no honest validator sends: ${what}`)
   }
 
-  #sendTx(peer: string, tx: Uint8Array): void {
-    if (!this.#peers.has(peer)) return
-    this.#parts.options.fabric.send(peer, 'consensus', Buffer.concat([Buffer.from([TAG.tx]), tx]))
+  /** What is given in one turn of the event loop goes out together. */
+  #spread(txs: readonly Uint8Array[]): void {
+    if (this.#spreading.length === 0) {
+      setImmediate(() => {
+        const all = this.#spreading
+        this.#spreading = []
+        if (this.#stopped === undefined) this.#sendTxs(this.#validators, all)
+      })
+    }
+    for (const tx of txs) this.#spreading.push(tx)
+  }
+
+  #sendTxs(to: readonly string[], txs: readonly Uint8Array[]): void {
+    const peers = to.filter((peer) => this.#peers.has(peer))
+    if (peers.length === 0) return
+    for (const message of encodeTransactions(txs)) {
+      const bytes = Buffer.concat([Buffer.from([TAG.txs]), message])
+      for (const peer of peers) this.#parts.options.fabric.send(peer, 'consensus', bytes)
+    }
   }
 
   // Peers
@@ -806,6 +861,7 @@ export class LedgerShell<S> implements Ledger<S> {
     if (this.#stopped !== undefined) return
     for (const gone of this.#peers.refresh()) {
       this.#inbox.remove(gone)
+      this.#inboxTxs.remove(gone)
       this.#requests.remove(gone)
     }
     for (const id of this.#peers.connected()) void this.#exchange(id)

@@ -20,13 +20,13 @@ export interface TransactionPoolPorts<S> {
   /** Unix milliseconds. */
   now(): number
   /** To all validators, or to one. */
-  spread(tx: Uint8Array, to?: string): void
+  spread(txs: readonly Uint8Array[], to?: string): void
   /** A transaction waits to be ordered. */
   onWaiting(): void
   /** Why a transaction was not final in time. */
   late(timeoutMs: number): LedgerError
-  /** The peer sent what this node refuses; undefined is what an honest peer that is ahead or behind may send. */
-  fault(from: string, what: string | undefined): void
+  /** The peer sent what this node refuses; one that is ahead or behind may do so in good faith. */
+  fault(from: string): void
 }
 
 /** Waiting transactions looked at again after each block and on each tick. */
@@ -76,24 +76,20 @@ export class TransactionPool<S> {
     }
     const committed = submissions.wait(id, startedMs, timeoutMs, () => late(timeoutMs))
     if (added === 'added') {
-      spread(own)
+      spread([own])
       onWaiting()
     }
     return committed
   }
 
-  /** From a peer. */
+  /** From a peer; 1 to `TX_BYTES_MAX` bytes. */
   receive(from: string, tx: Uint8Array): void {
     const { application, submissions, state, now, onWaiting, fault } = this.#ports
-    if (tx.length === 0 || tx.length > TX_BYTES_MAX) {
-      fault(from, `a transaction of ${tx.length} bytes`)
-      return
-    }
     if (submissions.settled(sha256(tx)) !== undefined) return
     const checked = application.check(state(), tx, now())
     // A peer ahead of or behind this node may send in good faith what is refused here, so it takes many to be muted.
     if (!checked.ok) {
-      fault(from, undefined)
+      fault(from)
       return
     }
     if (this.#landing.has(checked.id)) return
@@ -144,23 +140,27 @@ export class TransactionPool<S> {
   /** Sends this node's own again that are not final yet. True when something waits longer than it should. */
   resend(): boolean {
     const atMs = performance.now()
-    let resent = 0
+    const again: Uint8Array[] = []
     let stuck = false
     for (const entry of this.#mempool.entries()) {
       stuck ||= entry.addedAtMs < atMs - STUCK_MS
       if (!entry.local || entry.sentAtMs > atMs - RESEND_MS) continue
-      if (resent++ === RESENT_MAX) break
+      if (again.length === RESENT_MAX) break
       entry.sentAtMs = atMs
-      this.#ports.spread(entry.tx)
+      again.push(entry.tx)
     }
+    if (again.length > 0) this.#ports.spread(again)
     return stuck
   }
 
   /** A link to a validator came up. */
   greet(id: string): void {
-    for (const { tx, local } of this.#mempool.candidates(RESENT_MAX, GREETING_BYTES_MAX, new Set())) {
-      if (local) this.#ports.spread(tx, id)
-    }
+    const held = this.#mempool.candidates(RESENT_MAX, GREETING_BYTES_MAX, new Set()).filter(({ local }) => local)
+    if (held.length > 0)
+      this.#ports.spread(
+        held.map(({ tx }) => tx),
+        id,
+      )
   }
 }
 
