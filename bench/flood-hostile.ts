@@ -14,6 +14,7 @@ import {
   signingBytes,
   type VoteKind,
 } from '@ringwall/consensus'
+import { u32 } from '../packages/ledger/src/bytes.ts'
 import { encodePayload } from '../packages/ledger/src/payload.ts'
 import { encodeRequest } from '../packages/ledger/src/sync-codec.ts'
 import { joinRing, type NodeConfig } from './test-ring.ts'
@@ -65,7 +66,7 @@ const digest = (): Digest => randomBytes(32).toString('hex') as Digest
 /** A voter's message, of the first epoch. */
 const VOTER_HEAD = Buffer.from([0, 0, 0, 0, 0])
 const voter = (message: Message): Uint8Array => Buffer.concat([VOTER_HEAD, encodeMessage(message)])
-const tx = (bytes: Uint8Array): Uint8Array => Buffer.concat([Buffer.from([1]), bytes])
+const tx = (bytes: Uint8Array): Uint8Array => Buffer.concat([Buffer.from([1]), u32(bytes.length), bytes])
 const whole = (least: number, most: number): number => least + Math.floor(Math.random() * (most - least + 1))
 
 function vote(kind: VoteKind, at: number, named: Digest | undefined, isSigned: boolean): Message {

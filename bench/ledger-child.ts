@@ -19,10 +19,22 @@ export interface BenchStatus {
   readonly rssMax: number
 }
 
+/** Said once the ledger is open. */
+export interface BenchReady {
+  readonly kind: 'ready'
+  /** Of the process, from its start. */
+  readonly cpuMs: number
+}
+
+const cpuMsSince = (before?: NodeJS.CpuUsage): number => {
+  const { user, system } = process.cpuUsage(before)
+  return (user + system) / 1_000
+}
+
 const config = JSON.parse(process.argv[2] ?? '') as NodeConfig
 const member = joinRing(config)
 const ledger = await openNode(config, member)
-process.send?.({ kind: 'ready' })
+process.send?.({ kind: 'ready', cpuMs: cpuMsSince() } satisfies BenchReady)
 
 process.on('message', async (order: BenchOrder | 'stop' | 'status') => {
   if (order === 'status') {
@@ -53,6 +65,5 @@ process.on('message', async (order: BenchOrder | 'stop' | 'status') => {
   }
   await Promise.all(Array.from({ length: order.inFlight }, lane))
   const ms = performance.now() - began
-  const { user, system } = process.cpuUsage(cpuBefore)
-  process.send?.({ kind: 'done', times, ms, bytes, cpuMs: (user + system) / 1_000 })
+  process.send?.({ kind: 'done', times, ms, bytes, cpuMs: cpuMsSince(cpuBefore) })
 })

@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { BenchOrder } from './ledger-child.ts'
+import type { BenchOrder, BenchStatus } from './ledger-child.ts'
 import { newRing, quantile } from './test-ring.ts'
 
 const NODES = 4
@@ -27,6 +27,11 @@ async function main(): Promise<void> {
   const root = mkdtempSync(join(tmpdir(), 'ringwall-bench-ledger-'))
   const ring = await newRing(root, NODES, 1_000)
   const children = ring.map((config) => fork(join(import.meta.dirname, 'ledger-child.ts'), [JSON.stringify(config)]))
+  const heightOf = async (child: ChildProcess): Promise<number> => {
+    child.send('status')
+    const [status] = (await once(child, 'message')) as [BenchStatus]
+    return status.height
+  }
   const order = (child: ChildProcess, what: BenchOrder): Promise<Done> =>
     new Promise((settle) => {
       child.once('message', (answer) => settle(answer as Done))
@@ -43,14 +48,17 @@ async function main(): Promise<void> {
       `one at a time          p50 ${quantile(low.times, 0.5).toFixed(1)} ms, p99 ${quantile(low.times, 0.99).toFixed(1)} ms until it is final and on disk\n`,
     )
 
+    const [first] = children as [ChildProcess]
+    const heightBefore = await heightOf(first)
     const began = performance.now()
     const all = await Promise.all(
       children.map((child, i) => order(child, { count: COUNT, inFlight: IN_FLIGHT, everyMs: 0, from: 1_000_000 * (i + 1) })),
     )
     const seconds = (performance.now() - began) / 1_000
+    const blocks = (await heightOf(first)) - heightBefore
     const times = all.flatMap(({ times: each }) => each)
     process.stdout.write(
-      `${IN_FLIGHT} at a time a node   ${(times.length / (Math.max(...all.map(({ ms }) => ms)) / 1_000)).toFixed(0)} transactions/s, p50 ${quantile(times, 0.5).toFixed(0)} ms, p99 ${quantile(times, 0.99).toFixed(0)} ms (${times.length} in ${seconds.toFixed(1)} s with signing)\n`,
+      `${IN_FLIGHT} at a time a node   ${(times.length / (Math.max(...all.map(({ ms }) => ms)) / 1_000)).toFixed(0)} transactions/s, p50 ${quantile(times, 0.5).toFixed(0)} ms, p99 ${quantile(times, 0.99).toFixed(0)} ms (${times.length} in ${blocks} blocks and ${seconds.toFixed(1)} s with signing)\n`,
     )
     const cpuMs = all.reduce((sum, each) => sum + each.cpuMs, 0)
     process.stdout.write(

@@ -16,7 +16,7 @@ import { openLog } from '@ringwall/store'
 import { encodeBlockRecord } from '../packages/ledger/src/block-record.ts'
 import { encodePayload } from '../packages/ledger/src/payload.ts'
 import { writeSnapshot } from '../packages/ledger/src/snapshot-file.ts'
-import type { BenchStatus } from './ledger-child.ts'
+import type { BenchReady, BenchStatus } from './ledger-child.ts'
 import { joinRing, type NodeConfig, newRing } from './test-ring.ts'
 
 const NODES = 4
@@ -97,7 +97,7 @@ async function main(): Promise<void> {
 
     const startedMs = performance.now()
     const three = [0, 1, 2].map(start)
-    await Promise.all(three.map((child) => once(child, 'message')))
+    const ready = await Promise.all(three.map(async (child) => (await once(child, 'message'))[0] as BenchReady))
     const resumedMs = performance.now() - startedMs
     const joinedMs = performance.now()
     const late = start(3)
@@ -112,7 +112,11 @@ async function main(): Promise<void> {
     const say = (what: string, value: string) => process.stdout.write(`${what.padEnd(34)}${value}\n`)
     say('transactions in the ledger', `${made.transactions} in ${made.height} blocks`)
     say('ledger on disk', megabytes(folderBytes(join(root, 'n1'))))
-    say('a validator starts again in', `${(resumedMs / 1_000).toFixed(1)} s (three at once)`)
+    const cpuSeconds = ready.reduce((sum, { cpuMs }) => sum + cpuMs, 0) / ready.length / 1_000
+    say(
+      'a validator starts again in',
+      `${(resumedMs / 1_000).toFixed(1)} s (three at once), ${cpuSeconds.toFixed(1)} s of CPU each, from the start of its process`,
+    )
     say('a new node is in sync after', `${seconds.toFixed(1)} s, from the start of its process`)
     say('its disk', `${megabytes(folderBytes(join(root, 'n4')))}, blocks from ${last.firstHeight} on`)
     say('its memory', `${megabytes(last.rss)} now, ${megabytes(last.rssMax)} at most`)

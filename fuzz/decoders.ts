@@ -55,6 +55,7 @@ import { parseStrictObject } from '../packages/identity/src/strict-json.ts'
 import { encodeBlockRecord, parseBlockRecord } from '../packages/ledger/src/block-record.ts'
 import { Malformed } from '../packages/ledger/src/bytes.ts'
 import { encodePayload, parsePayload } from '../packages/ledger/src/payload.ts'
+import { encodeTransactions, parseTransactions } from '../packages/ledger/src/spread.ts'
 import {
   encodeBlockAnswer,
   encodeRequest,
@@ -902,6 +903,12 @@ export const DECODERS: readonly Decoder[] = [
     [txs, txs.slice(0, 1), []].map((list) => encodePayload({ root: ROOT, txs: list })),
     parsePayload,
     encodePayload,
+  ),
+  binary(
+    'ledger: transactions',
+    [txs, txs.slice(0, 1)].flatMap((list) => encodeTransactions(list)),
+    parseTransactions,
+    (list) => Buffer.concat(encodeTransactions(list)),
   ),
   binary('ledger: block record', records.map(encodeBlockRecord), parseBlockRecord, encodeBlockRecord),
   binary(

@@ -156,8 +156,12 @@ export class Validator {
 
   #newChain(): Chain<RingState> {
     const { application } = this.#options.executions
-    const nameAt = (height: number, proposer: number): string => this.#epochs.at(height).validators[proposer]?.id ?? '?'
-    return new Chain(application, nameAt, { block: this.#epochs.genesis, state: application.initial(), txs: [], results: [] })
+    return new Chain(application, this.#epochs, {
+      block: this.#epochs.genesis,
+      state: application.initial(),
+      txs: [],
+      results: [],
+    })
   }
 
   /** From what is on disk. */

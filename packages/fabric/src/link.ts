@@ -43,6 +43,7 @@ export class Link {
     atMs: performance.now(),
   }
   #resting: NodeJS.Timeout | undefined
+  #gathering = false
   sentBytes = 0
   receivedBytes = 0
   dropped = 0
@@ -80,8 +81,20 @@ export class Link {
       return false
     }
     this.sentBytes += bytes.length
+    this.#gather()
     this.#socket.write(bytes)
     return true
+  }
+
+  /** What is sent in one turn of the event loop is encrypted and handed to the kernel together. */
+  #gather(): void {
+    if (this.#gathering) return
+    this.#gathering = true
+    this.#socket.cork()
+    process.nextTick(() => {
+      this.#gathering = false
+      this.#socket.uncork()
+    })
   }
 
   close(reason: string): void {

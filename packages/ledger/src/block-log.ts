@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import type { Block, Certificate, Digest } from '@ringwall/consensus'
-import { inspectLog, keepAside, type LogFinding, openLog, type RecordLog, StoreCorrupt } from '@ringwall/store'
+import { firstRecord, keepAside, type LogFinding, openLog, type RecordLog, StoreCorrupt } from '@ringwall/store'
 import { type BlockRecord, encodeBlockRecord, parseBlockRecord, proves } from './block-record.ts'
 import { type Epoch, type Epochs, isAlone } from './epochs.ts'
 import { LedgerError } from './errors.ts'
@@ -51,8 +51,9 @@ export class BlockLog {
   }
 
   /**
-   * Reads all of the log: hashes of records, digests, hash links, and the certificate of the last certified block, which
-   * by the links certifies all before it. Uncertified blocks at the end were never final here, and go.
+   * Reads the log from the snapshot's block on, or all of it without one: hashes of records, digests, hash links, and the
+   * certificate of the last certified block, which by the links certifies all before it. Uncertified blocks at the end were never
+   * final here, and go. Older blocks are checked when they are read, and by `verifyLedgerDirectory`.
    *
    * @throws {LedgerError} `LEDGER_WRONG_RING`, `LEDGER_CORRUPT`.
    */
@@ -60,11 +61,15 @@ export class BlockLog {
     const path = join(options.directory, BLOCKS_FILE)
     const { epochs } = options
     const known = epochs.current.base.height
-    let scan = new Scan(epochs, options.proof[0]?.block)
+    const anchored = options.proof[0]?.block
+    // What the snapshot stands for need not be read again.
+    const height = anchored === undefined ? undefined : await firstHeight(path)
+    const from = Math.max(0, (anchored?.height ?? 0) - (height ?? Number.POSITIVE_INFINITY))
+    let scan = new Scan(epochs, anchored, height)
     const refuses = () =>
       options.onCorrupt === 'refuse' || (options.onCorrupt === undefined && isAlone(scan.epoch(), options.self))
     const read = (onCorrupt: 'throw' | 'keep-prefix') =>
-      openLog(path, { onCorrupt, onRecord: (payload, index) => scan.meet(payload, index) })
+      openLog(path, { onCorrupt, from, onRecord: (payload, index) => scan.meet(payload, index) })
     let log: RecordLog
     try {
       log = await read(options.onCorrupt === 'keep-prefix' ? 'keep-prefix' : 'throw')
@@ -72,7 +77,7 @@ export class BlockLog {
       if (!(error instanceof StoreCorrupt)) throw error
       if (refuses()) throw cannotGoOn(error.message, error.index, error)
       epochs.truncate(known)
-      scan = new Scan(epochs, options.proof[0]?.block)
+      scan = new Scan(epochs, anchored, height)
       log = await read('keep-prefix')
     }
     try {
@@ -91,7 +96,7 @@ export class BlockLog {
         if (refuses()) throw cannotGoOn(what, fault.index)
         repairs.push(`${what}; the file as found is kept at ${await keepAside(path)}`)
         lost = true
-        certified = await lastCertified(log, fault.index, epochs)
+        certified = await lastCertified(log, from, fault.index, epochs)
       }
       const [anchor, ...after] = options.proof
       if (anchor !== undefined && certified.block.height <= anchor.block.height) {
@@ -175,16 +180,24 @@ export class BlockLog {
     return undefined
   }
 
-  /** Meets every final block from height `from` on, in order, read in large pieces. */
+  /** Meets every final block from height `from` on, in order. */
   async replay(from: number, onBlock: (block: Block) => void): Promise<void> {
-    const [start, end] = [from - this.first, this.#tip.block.height - this.first]
-    await inspectLog(this.#log.path, (payload, index) => {
-      if (index >= start && index <= end) onBlock(parseBlockRecord(payload).block)
-    })
+    for await (const payload of this.#log.records(Math.max(0, from - this.first))) onBlock(parseBlockRecord(payload).block)
   }
 
   close(): Promise<void> {
     return this.#log.close()
+  }
+}
+
+/** Of the oldest block in the log at `path`; undefined when there is none that can be read. */
+export async function firstHeight(path: string): Promise<number | undefined> {
+  const payload = await firstRecord(path)
+  if (payload === undefined) return undefined
+  try {
+    return parseBlockRecord(payload).block.height
+  } catch {
+    return undefined
   }
 }
 
@@ -201,12 +214,17 @@ export class Scan {
   readonly #anchor: Block | undefined
   #last: Block | undefined
 
-  /** Adds to `epochs` those that end in the records; the certificates of these, and no others, are verified here. */
-  constructor(epochs: Epochs, anchor?: Block) {
+  /**
+   * Adds to `epochs` those that end in the records; the certificates of these, and no others, are verified here. `first` is the
+   * height of the log's oldest block, if that can be read; with an anchor, the first record to be met may be the anchor's.
+   */
+  constructor(epochs: Epochs, anchor?: Block, first?: number) {
     this.#genesis = epochs.genesis
     this.#epochs = epochs
     this.#anchor = anchor
-    this.first = (anchor ?? this.#genesis).height + 1
+    // Without an anchor the first record is genesis' child; with one it may be any up to the anchor's child.
+    const isEarlier = anchor !== undefined && first !== undefined && first >= 1 && first <= anchor.height
+    this.first = isEarlier ? first : (anchor ?? this.#genesis).height + 1
     this.certified = { block: this.#genesis, certificate: undefined }
   }
 
@@ -225,8 +243,7 @@ export class Scan {
       return undefined
     }
     const { block, certificate } = record
-    if (index === 0) this.#begin(block)
-    const parent = this.#last ?? (block.height === this.first ? this.#parentOfFirst(block) : undefined)
+    const parent = this.#last ?? (block.height === this.first + index ? this.#parentOfFirst(block) : undefined)
     const linked = parent !== undefined && block.parent === parent.digest && block.height === parent.height + 1
     const named = certificate === undefined || proves(record)
     const passes = block.height !== this.#anchor?.height || block.digest === this.#anchor.digest
@@ -255,14 +272,7 @@ export class Scan {
     return record
   }
 
-  /** Without an anchor the first record is genesis' child; with one it may be any up to the anchor's child. */
-  #begin({ height }: Block): void {
-    const anchor = this.#anchor
-    if (anchor === undefined || height > anchor.height + 1 || height < 1) return
-    this.first = height
-  }
-
-  /** What came before the first record of a pruned log is known by its digest alone. */
+  /** What came before the first record that is met, in a log that was pruned or whose older part is not read, is known by its digest alone. */
   #parentOfFirst(block: Block): Pick<Block, 'digest' | 'height'> {
     if (block.height === 1) return this.#genesis
     if (block.height === (this.#anchor?.height ?? 0) + 1) return this.#anchor ?? this.#genesis
@@ -270,9 +280,9 @@ export class Scan {
   }
 }
 
-/** The last block below record `end` with a certificate that verifies. */
-async function lastCertified(log: RecordLog, end: number, epochs: Epochs): Promise<BlockRecord> {
-  for (let index = Math.min(end, log.length) - 1; index >= 0; index--) {
+/** The last block from record `from` on and below `end` with a certificate that verifies; genesis when there is none. */
+async function lastCertified(log: RecordLog, from: number, end: number, epochs: Epochs): Promise<BlockRecord> {
+  for (let index = Math.min(end, log.length) - 1; index >= from; index--) {
     const record = parseBlockRecord(await log.read(index))
     if (epochs.certifies(record)) return record
   }

@@ -8,6 +8,8 @@ import { decodeMessage, encodeMessage } from '@ringwall/consensus'
 import { LedgerError } from './errors.ts'
 import { FIRST_START_FILE } from './marks.ts'
 import { isSnapshotName } from './snapshot-file.ts'
+import { encodeTransactions } from './spread.ts'
+import { encodeRequest } from './sync-codec.ts'
 import { TestRing, until, type Words, word } from './test-ring.ts'
 import type { FinalBlock, Ledger } from './types.ts'
 import { verifyLedgerDirectory } from './verify-directory.ts'
@@ -286,10 +288,11 @@ test('a validator that floods garbage and invalid transactions stops nobody, and
     const ledgers = await ring.openAll()
     await ring.kill('n4')
     ring.network.join('n4')
-    const garbage = [Uint8Array.of(0, 1, 2, 3), Uint8Array.of(9), new Uint8Array(0), word('\u0001NOT A WORD')]
+    const invalid = Buffer.concat([Uint8Array.of(1), ...encodeTransactions([word('NOT A WORD')])])
+    const garbage = [Uint8Array.of(0, 1, 2, 3), Uint8Array.of(9), new Uint8Array(0), Uint8Array.of(1, 0, 0, 0, 9), invalid]
     const flood = setInterval(() => {
       for (let i = 0; i < 400; i++)
-        for (const to of ['n1', 'n2', 'n3']) ring.network.inject('n4', to, 'consensus', garbage[i % 4]!)
+        for (const to of ['n1', 'n2', 'n3']) ring.network.inject('n4', to, 'consensus', garbage[i % garbage.length]!)
     }, 2)
     try {
       for (let i = 0; i < 5; i++) await ledgers[i % 3]!.submit(word(`w${i}`), 60_000)
@@ -446,6 +449,41 @@ test('blocks before the older of two snapshots go when only some are to be kept;
     assert.match(again.status().repairs[0] ?? '', /is of no use and was removed: its bytes do not match its hash/)
     assert.ok(again.status().height >= before.height)
     assert.ok(has(again, 'fill-0') && has(again, 'fill-114'))
+  }))
+
+test('a start reads the blocks from the snapshot on; rot before it is found when the block is read, and by verifying the folder', () =>
+  ringOf(4, async (ring) => {
+    const options = { snapshotBlocks: 30 }
+    const ledgers = await Promise.all(['n1', 'n2', 'n3', 'n4'].map((id) => ring.open(id, options)))
+    const [first] = ledgers as [Ledger<Words>]
+    await fill(first, 0, 80)
+    await until('n3 has a snapshot', () => ledgerOf(ring, 'n3').status().snapshotHeight >= 30)
+    await ring.kill('n3')
+    const path = join(ring.directory('n3'), 'blocks.log')
+    const bytes = await readFile(path)
+    // In the payload of the second record: its header stands after the file's, the first record's, and the first record.
+    const second = 16 + 40 + bytes.readUInt32BE(16)
+    bytes[second + 40 + 20]! ^= 1
+    await writeFile(path, bytes)
+    const verdict = await verdictOf(ring, 'n3')
+    assert.match(verdict.problems.join(), /blocks\.log is corrupt at byte \d+ \(block 2\)/)
+
+    const back = await ring.open('n3', options)
+    assert.deepEqual(back.status().repairs, [])
+    assert.equal(back.status().firstHeight, 1)
+    assert.ok(has(back, 'fill-0') && has(back, 'fill-79'))
+    assert.equal((await back.block(1))?.block.height, 1)
+    await assert.rejects(back.block(2), /blocks\.log is corrupt at byte \d+ \(record 1\)/)
+    await back.submit(word('again'), 60_000)
+
+    // One that needs the block gets it from the others, and n3's people hear of the rot when it is asked.
+    await ring.kill('n4')
+    await rm(ring.directory('n4'), { recursive: true })
+    const asked = ring.network.join('n4')
+    await assert.rejects(asked.request('n3', 'sync', encodeRequest({ kind: 'blocks', from: 1, count: 8 }), 5_000))
+    await until('it is told', () => ring.lines.some((line) => /n3 warn .*is corrupt at byte .*n4 asked for it/.test(line)))
+    const fresh = await ring.open('n4', options)
+    await until('it has all', () => has(fresh, 'again'))
   }))
 
 test('a crash after a snapshot was taken over and before the blocks made way for it is mended at the next start', () =>

@@ -10,71 +10,40 @@
  */
 import type { Block, Certificate, Effect, Evidence, Message, Proposal, Vote, VoterEvent } from '@ringwall/consensus'
 import { decodeMessage, encodeMessage, faultsOf, quorumOf, type Voter } from '@ringwall/consensus'
-import type { DirectoryLock } from '@ringwall/store'
+import { type DirectoryLock, StoreCorrupt } from '@ringwall/store'
 import type { BlockLog } from './block-log.ts'
 import type { BlockRecord } from './block-record.ts'
 import { Malformed, u32 } from './bytes.ts'
 import { CatchUp } from './catch-up.ts'
-import { Chain, type Executed, type Execution } from './chain.ts'
+import type { Chain, Executed, Execution } from './chain.ts'
 import { CONFLICT_FILE, hasConflict, keepConflict } from './conflict.ts'
 import { type Epoch, type Epochs, isAlone, voterFor } from './epochs.ts'
 import { LedgerError } from './errors.ts'
 import { advanceOver, handOverSteps } from './hand-over.ts'
+import { History } from './history.ts'
 import { Inbox } from './inbox.ts'
 import { Journal, roundOf } from './journal.ts'
-import { LateStates } from './late-states.ts'
+import { Leader } from './leader.ts'
 import { endForgetting } from './marks.ts'
-import { Mempool } from './mempool.ts'
 import { DEFAULTS, type LedgerOptions } from './options.ts'
-import {
-  PAYLOAD_BYTES_MAX,
-  PAYLOAD_OVERHEAD_BYTES,
-  PAYLOAD_TXS_MAX,
-  TX_BYTES_MAX,
-  TX_OVERHEAD_BYTES,
-  type Validator,
-  validatorsBytesMax,
-} from './payload.ts'
+import { Outbox } from './outbox.ts'
+import type { Validator } from './payload.ts'
 import { Peers } from './peers.ts'
 import { sha256 } from './scheme.ts'
-import { Serving } from './serving.ts'
-import {
-  type Anchor,
-  loadSnapshot,
-  readStatePiece,
-  type Snapshot,
-  type SnapshotFile,
-  snapshotFiles,
-  writeSnapshot,
-} from './snapshot-file.ts'
+import { type Anchor, type Snapshot, type SnapshotFile, writeSnapshot } from './snapshot-file.ts'
 import { Snapshots } from './snapshots.ts'
-import { encodeStateProof } from './state-proof.ts'
+import { encodeTransactions, parseTransactions } from './spread.ts'
 import type { Submissions } from './submissions.ts'
-import {
-  encodeBlockAnswer,
-  encodeRequest,
-  encodeRun,
-  encodeSnapshotOffer,
-  encodeStatus,
-  PIECE_BYTES_MAX,
-  parseBlockAnswer,
-  parseRequest,
-  parseStatus,
-  RUN_BLOCKS_MAX,
-  RUN_BYTES_SOFT,
-  type TipStatus,
-} from './sync-codec.ts'
-import type { Application, BlockContext, Committed, EvidenceStatement, FinalBlock, Ledger, LedgerStatus } from './types.ts'
+import { encodeRequest, encodeStatus, parseBlockAnswer, parseRequest, parseStatus, type TipStatus } from './sync-codec.ts'
+import { SyncServer } from './sync-server.ts'
+import { TransactionPool } from './transaction-pool.ts'
+import type { Application, Committed, EvidenceStatement, FinalBlock, Ledger, LedgerStatus } from './types.ts'
 
 /** A proposer's clock may be ahead of this node's by so much. */
 const AHEAD_MS_MAX = 5000
 const ASK_MS = 3000
-const FIRST_HEARTBEAT_MS = 150
-/** Of `roundMs`: how long a leader gives its parent to become final by itself. Less than a round waits for its leader. */
-const CARRY_SHARE = 0.15
 const MEMPOOL_COUNT_MAX = 10_000
 const MEMPOOL_BYTES_MAX: number = 32 * 1024 * 1024
-const CANDIDATES_MAX = 1024
 const MESSAGE_BYTES_MAX: number = 1024 * 1024
 const INBOX = {
   queuedMax: 2048,
@@ -84,18 +53,18 @@ const INBOX = {
   burstSeconds: 2,
 }
 const REQUESTS = { queuedMax: 1, queuedBytesMax: 1024 * 1024, perSecond: 200, bytesPerSecond: 1024 * 1024, burstSeconds: 2 }
-/** Blocks read from disk for one peer: sustained, and what a peer that was away gets at once. */
-const SERVED_PER_SECOND = 2_000
-const SERVED_BURST = 8_192
-/** Messages taken from the inbox before other work of the process gets its turn. */
-const SLICE_MESSAGES = 16
-const OUTBOX_MAX = 8192
-/** Waiting transactions looked at again after each block and on each tick. */
-const RECHECKED_MAX = 64
-const RESEND_MS = 1000
-const RESENT_MAX = 64
-/** A transaction that waits longer than this is not merely on its way. */
-const STUCK_MS = 500
+/** Transactions of one peer: of these each costs the check of a signature, so they have a budget, and wait for votes. */
+const INBOX_TXS = {
+  queuedMax: 4096,
+  queuedBytesMax: 16 * 1024 * 1024,
+  perSecond: 4000,
+  bytesPerSecond: 8 * 1024 * 1024,
+  burstSeconds: 2,
+}
+/** How long messages are handled before other work of the process gets its turn. */
+const SLICE_MS = 4
+/** While votes wait, one message of so many is a transaction. */
+const TURN_OF_TXS = 8
 const EVIDENCE_MAX = 64
 const FETCHES_MAX = 64
 const SNAPSHOT_BLOCKS = 10_000
@@ -105,16 +74,13 @@ const SNAPSHOT_AHEAD_NEW = 64
 const SNAPSHOT_AHEAD = 4096
 const PROGRESS_EVERY_MS = 2000
 const AVOIDED_MS = 30_000
-const REPLAYED_BLOCKS_MAX = 50_000
 
 /** First byte of a message on the `consensus` channel. */
-const TAG = { voter: 0, tx: 1, tip: 2 } as const
+const TAG = { voter: 0, txs: 1, tip: 2 } as const
 const EPOCH_BYTES = 4
 /** Messages of the epoch to come that are kept until this node is in it. */
 const EARLY_MAX = 512
 const EARLY_BYTES_MAX: number = 8 * 1024 * 1024
-/** Validators that an application may add in one block, for the room that a leader leaves. */
-const ADDED_MAX = 64
 
 /** What `openLedger` found on disk and made ready. */
 export interface LedgerParts<S> {
@@ -148,14 +114,19 @@ export class LedgerShell<S> implements Ledger<S> {
   #journal: Journal
   readonly #now: () => number
   readonly #log: (level: 'info' | 'warn', line: string) => void
-  readonly #heartbeatMs: number
-  readonly #mempool: Mempool
+  readonly #pool: TransactionPool<S>
+  readonly #leader: Leader<S>
   readonly #peers: Peers
   readonly #inbox: Inbox
+  readonly #inboxTxs: Inbox
+  #taken = 0
+  /** To be sent to all validators at the end of this turn. */
+  #spreading: Uint8Array[] = []
   readonly #requests: Inbox
   readonly #catchUp: CatchUp
   readonly #snapshots: Snapshots<S>
-  readonly #serving = new Serving({ perSecond: SERVED_PER_SECOND, burst: SERVED_BURST })
+  readonly #server: SyncServer
+  readonly #history: History<S>
   readonly #openedAtMs: number
 
   /** The last block whose consequences are visible: on disk, not only final. */
@@ -170,19 +141,10 @@ export class LedgerShell<S> implements Ledger<S> {
 
   #events: VoterEvent[] = []
   #stepping = false
-  #persisted = 0
-  #durable = 0
-  #lastPersist: Promise<void> = Promise.resolve()
-  #outbox: { readonly after: number; readonly send: () => void }[] = []
-  /** Transactions in blocks that are final and not on disk yet. */
-  readonly #landing = new Set<string>()
+  readonly #outbox = new Outbox()
   #settling: Promise<void> = Promise.resolve()
   #roundTimer: NodeJS.Timeout | undefined
-  #heartbeat: NodeJS.Timeout | undefined
-  #carry: NodeJS.Timeout | undefined
   #tick: NodeJS.Timeout | undefined
-  #proposal: { readonly round: number; readonly parent: Block } | undefined
-  #offering = false
   /** Blocks that the voter asked about before their ancestors were here. */
   #unjudged: Block[] = []
   readonly #fetching = new Set<string>()
@@ -200,8 +162,6 @@ export class LedgerShell<S> implements Ledger<S> {
   readonly #unborn = new Set<string>()
   /** Peers that failed to give blocks, and until when others are asked instead. */
   readonly #avoided = new Map<string, number>()
-  readonly #late = new LateStates<S>()
-  #replaying: Promise<void> = Promise.resolve()
   #progressAtMs = Number.NEGATIVE_INFINITY
   #stopped: LedgerError | undefined
   #stopping: Promise<void> | undefined
@@ -216,12 +176,10 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#journal = parts.journal
     this.#now = options.now ?? Date.now
     this.#log = options.log ?? (() => {})
-    this.#heartbeatMs = options.heartbeatMs ?? DEFAULTS.heartbeatMs
     this.#openedAtMs = this.#now()
-    const countMax = options.mempoolCountMax ?? MEMPOOL_COUNT_MAX
-    this.#mempool = new Mempool({ countMax, bytesMax: options.mempoolBytesMax ?? MEMPOOL_BYTES_MAX })
     this.#peers = new Peers(() => options.fabric.links())
     this.#inbox = new Inbox(INBOX)
+    this.#inboxTxs = new Inbox(INBOX_TXS)
     this.#requests = new Inbox(REQUESTS)
     this.#silentThroughRound = parts.silentThroughRound
     this.#asleep = parts.isBlank
@@ -253,6 +211,37 @@ export class LedgerShell<S> implements Ledger<S> {
       latest: parts.snapshot,
       log: this.#log,
     })
+    this.#pool = new TransactionPool({
+      application: options.application,
+      submissions: parts.submissions,
+      countMax: options.mempoolCountMax ?? MEMPOOL_COUNT_MAX,
+      bytesMax: options.mempoolBytesMax ?? MEMPOOL_BYTES_MAX,
+      state: () => this.#visible.state,
+      now: this.#now,
+      spread: (txs, to) => (to === undefined ? this.#spread(txs) : this.#sendTxs([to], txs)),
+      onWaiting: () => this.#onWaiting(),
+      late: (timeoutMs) => this.#noQuorum(timeoutMs),
+      fault: (from) => this.#peers.fault(from, performance.now()),
+    })
+    this.#leader = new Leader({
+      application: options.application,
+      chain: parts.chain,
+      pool: this.#pool,
+      self: options.self,
+      roundMs: options.roundMs ?? DEFAULTS.roundMs,
+      heartbeatMs: options.heartbeatMs ?? DEFAULTS.heartbeatMs,
+      validators: () => this.#validators,
+      connected: () => this.#peers.connected(),
+      now: this.#now,
+      isFresh: () => this.#certifiedAtMs !== undefined,
+      isStopped: () => this.#stopped !== undefined,
+      fetch: (digest, from) => void this.#fetch(digest, from),
+      proposed: (round, payload, timestampMs) => this.#post({ kind: 'proposed', round, payload, timestampMs }),
+      warn: (line) => this.#log('warn', line),
+    })
+    const { blocks, chain, epochs } = parts
+    this.#server = new SyncServer({ blocks, chain, epochs, snapshots: this.#snapshots })
+    this.#history = new History({ ...options, blocks, epochs })
   }
 
   start(): void {
@@ -292,7 +281,7 @@ export class LedgerShell<S> implements Ledger<S> {
       quorum: quorumOf(this.#validators.length),
       reachable: this.#validators.filter((id) => reachable.has(id)),
       unreachable: this.#validators.filter((id) => !reachable.has(id)),
-      mempool: this.#mempool.size,
+      mempool: this.#pool.size,
       syncing: this.#catchUp.running,
       firstHeight: this.#parts.blocks.first,
       bytes: this.#parts.blocks.bytes,
@@ -310,30 +299,7 @@ export class LedgerShell<S> implements Ledger<S> {
 
   async submit(tx: Uint8Array, timeoutMs: number): Promise<Committed> {
     if (this.#stopped !== undefined) throw this.#stopped
-    const startedMs = performance.now()
-    const own = Uint8Array.from(tx)
-    const settled = this.#parts.submissions.settled(sha256(own))
-    if (settled !== undefined) return { ...settled, elapsedMs: 0 }
-    if (own.length === 0 || own.length > TX_BYTES_MAX) {
-      throw refused('TX_SIZE', `it has ${own.length} bytes: 1 to ${TX_BYTES_MAX} are allowed`)
-    }
-    const checked = this.#application.check(this.#visible.state, own, this.#now())
-    if (!checked.ok) throw refused(checked.code, checked.reason)
-    const { id } = checked
-    const landing = this.#landing.has(id)
-    const added = landing ? 'known' : this.#mempool.add({ id, tx: own, addedAtMs: startedMs, local: true, sentAtMs: startedMs })
-    if (added === 'full') {
-      throw new LedgerError(
-        'MEMPOOL_FULL',
-        `${this.#mempool.size} transactions wait already: try again when the ring has caught up`,
-      )
-    }
-    const committed = this.#parts.submissions.wait(id, startedMs, timeoutMs, () => this.#noQuorum(timeoutMs))
-    if (added === 'added') {
-      for (const peer of this.#validators) this.#sendTx(peer, own)
-      this.#onWaiting()
-    }
-    return committed
+    return this.#pool.submit(tx, timeoutMs)
   }
 
   async block(height: number): Promise<FinalBlock<S> | Omit<FinalBlock<S>, 'state' | 'results'> | undefined> {
@@ -352,60 +318,8 @@ export class LedgerShell<S> implements Ledger<S> {
     return this.#parts.epochs.at(height).validators
   }
 
-  async stateAt(height: number): Promise<{ readonly state: S; readonly proof: Uint8Array } | undefined> {
-    const records = await this.#proofOf(height)
-    if (records === undefined) return undefined
-    const held = this.#late.get(height)
-    if (held !== undefined) return { state: held, proof: encodeStateProof(this.#parts.epochs.boundaries, records) }
-    // One at a time: executing again is work, whoever asks for it.
-    const replay = this.#replaying.then(() => this.#replayTo(height))
-    this.#replaying = replay.then(
-      () => {},
-      () => {},
-    )
-    return { state: await replay, proof: encodeStateProof(this.#parts.epochs.boundaries, records) }
-  }
-
-  /** The blocks after `height` up to the first that is certified. */
-  async #proofOf(height: number): Promise<readonly BlockRecord[] | undefined> {
-    const records: BlockRecord[] = []
-    for (let at = height + 1; at <= this.#visible.block.height && records.length < RUN_BLOCKS_MAX; at++) {
-      const record = await this.#parts.blocks.read(at)
-      if (record === undefined) throw gone(height, `block ${at} is not kept here`)
-      records.push(record)
-      if (record.certificate !== undefined) return records
-    }
-    return undefined
-  }
-
-  async #replayTo(height: number): Promise<S> {
-    const { blocks, epochs, options } = this.#parts
-    let from: { readonly height: number; readonly load: () => Promise<Executed<S> | undefined> } | undefined
-    for (const { path, height: at } of await snapshotFiles(options.directory)) {
-      if (at > height || from !== undefined) continue
-      const load = async () => {
-        const loaded = await loadSnapshot(path, this.#application, options.genesis, options.privateKey)
-        return typeof loaded === 'string' ? undefined : { block: loaded.anchor.block, txs: [], results: [], state: loaded.state }
-      }
-      from = { height: at, load }
-    }
-    if (from === undefined && blocks.first === 1) {
-      const block = epochs.genesis
-      from = { height: 0, load: async () => ({ block, txs: [], results: [], state: this.#application.initial() }) }
-    }
-    if (from === undefined) throw gone(height, 'the blocks before it are not kept here')
-    if (height - from.height > REPLAYED_BLOCKS_MAX)
-      throw gone(height, `${height - from.height} blocks would have to be executed again`)
-    const base = await from.load()
-    if (base === undefined) throw gone(height, 'the snapshot before it cannot be read')
-    const chain = new Chain(this.#application, epochs, base)
-    for (let at = base.block.height + 1; at <= height; at++) {
-      const record = await blocks.read(at)
-      const executed = record === undefined ? 'it is not kept' : chain.advance(record.block)
-      if (typeof executed === 'string') throw gone(height, `block ${at}: ${executed}`)
-      await new Promise((resolve) => setImmediate(resolve))
-    }
-    return chain.tip.state
+  stateAt(height: number): Promise<{ readonly state: S; readonly proof: Uint8Array } | undefined> {
+    return this.#history.stateAt(height, this.#visible.block.height)
   }
 
   onBlock(handler: (block: FinalBlock<S>) => void): () => void {
@@ -431,11 +345,10 @@ export class LedgerShell<S> implements Ledger<S> {
 
   #quiet(): void {
     clearTimeout(this.#roundTimer)
-    clearTimeout(this.#heartbeat)
-    clearTimeout(this.#carry)
+    this.#leader.forget()
     clearInterval(this.#tick)
     this.#events = []
-    this.#outbox = []
+    this.#outbox.clear()
   }
 
   /** Nothing is accepted any more: going on could make it worse. */
@@ -482,16 +395,16 @@ export class LedgerShell<S> implements Ledger<S> {
         )
     }
     this.#post({ kind: 'start' })
-    if (this.#mempool.size > 0) this.#onWaiting()
+    if (this.#pool.size > 0) this.#onWaiting()
   }
 
   #perform(effect: Effect): void {
     // What a voter says after its epoch ended is about closing blocks, and binds nobody.
     if (this.#stopped !== undefined || this.#handingOver) return
     if (effect.kind === 'persist') this.#persist(effect)
-    else if (effect.kind === 'send') this.#afterPersist(() => this.#send(effect.to, effect.message))
+    else if (effect.kind === 'send') this.#outbox.send(() => this.#send(effect.to, effect.message))
     else if (effect.kind === 'timer') this.#setRoundTimer(effect.round, effect.afterMs)
-    else if (effect.kind === 'propose') this.#onPropose(effect.round, effect.parent)
+    else if (effect.kind === 'propose') this.#leader.ask(effect.round, effect.parent)
     else if (effect.kind === 'verify') this.#judge(effect.block, effect.parent)
     else if (effect.kind === 'finalized') this.#finalize(effect.blocks, effect.certificate)
     else if (effect.kind === 'fetch') void this.#fetch(effect.digest, effect.from)
@@ -501,30 +414,7 @@ export class LedgerShell<S> implements Ledger<S> {
   #persist(effect: Extract<Effect, { kind: 'persist' }>): void {
     // Its own block too: what others build on it has to be judged.
     if (effect.record.kind === 'proposal') this.#parts.chain.learn(effect.record.proposal.block)
-    this.#persisted += 1
-    const mark = this.#persisted
-    this.#lastPersist = this.#journal.append(effect.record)
-    this.#lastPersist.then(
-      () => {
-        this.#durable = mark
-        this.#flush()
-      },
-      (error) => this.#halt(`${(error as Error).message}`, error),
-    )
-  }
-
-  #afterPersist(send: () => void): void {
-    if (this.#outbox.length === 0 && this.#durable === this.#persisted) {
-      send()
-      return
-    }
-    // The network may lose messages, so the voter can stand the loss of one; memory cannot stand the lack of a bound.
-    if (this.#outbox.length < OUTBOX_MAX) this.#outbox.push({ after: this.#persisted, send })
-  }
-
-  #flush(): void {
-    const ready = this.#outbox.findIndex(({ after }) => after > this.#durable)
-    for (const { send } of this.#outbox.splice(0, ready === -1 ? this.#outbox.length : ready)) send()
+    this.#outbox.wait(this.#journal.append(effect.record), (error) => this.#halt(error.message, error))
   }
 
   #send(to: 'all' | number, message: Message): void {
@@ -551,109 +441,9 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#roundTimer = setTimeout(() => this.#post({ kind: 'timeout', round }), afterMs)
   }
 
-  // Leading
-
-  #onPropose(round: number, parent: Block): void {
-    const { chain } = this.#parts
-    chain.learn(parent)
-    this.#proposal = { round, parent }
-    this.#armHeartbeat(this.#now() + this.#heartbeatMs)
-    this.#propose(false)
-    this.#carryOn(round, parent)
-  }
-
-  /**
-   * Transactions in a block that is notarized and not final wait for a child of it: with nothing else to order, an empty one.
-   * Usually the block is final a hop later, and none is needed; after a round without a block it is.
-   */
-  #carryOn(round: number, parent: Block): void {
-    clearTimeout(this.#carry)
-    const isAsked = () => this.#proposal?.round === round && this.#parts.chain.pendingIds(parent.digest).size > 0
-    if (!isAsked()) return
-    if (round > parent.round + 1) {
-      this.#propose(true)
-      return
-    }
-    this.#carry = setTimeout(
-      () => {
-        if (isAsked()) this.#propose(true)
-      },
-      (this.#parts.options.roundMs ?? DEFAULTS.roundMs) * CARRY_SHARE,
-    )
-  }
-
-  /** After a start, the first proof of freshness comes as soon as a quorum listens: until then nodes wait for it. */
-  #armHeartbeat(dueMs: number): void {
-    clearTimeout(this.#heartbeat)
-    const first = this.#certifiedAtMs === undefined
-    const wait = Math.max(0, dueMs - this.#now())
-    this.#heartbeat = setTimeout(
-      () => {
-        const linked =
-          this.#peers.connected().filter((id) => this.#validators.includes(id)).length + 1 >= quorumOf(this.#validators.length)
-        if (this.#now() >= dueMs || (first && linked)) this.#propose(true)
-        else this.#armHeartbeat(dueMs)
-      },
-      first ? Math.min(FIRST_HEARTBEAT_MS, wait) : wait,
-    )
-  }
-
-  /** Transactions that arrive in one turn of the event loop go into one block. */
-  #offer(): void {
-    if (this.#offering || this.#proposal === undefined) return
-    this.#offering = true
-    setImmediate(() => {
-      this.#offering = false
-      this.#propose(false)
-    })
-  }
-
-  #propose(evenEmpty: boolean): void {
-    const proposal = this.#proposal
-    if (proposal === undefined || this.#stopped !== undefined) return
-    const { chain, options } = this.#parts
-    const parent = chain.execute(proposal.parent.digest)
-    if (parent.kind !== 'executed') {
-      if (parent.kind === 'unknown') void this.#fetch(parent.digest, proposal.parent.proposer)
-      return
-    }
-    const timestampMs = Math.max(this.#now(), proposal.parent.timestampMs + 1)
-    const height = proposal.parent.height + 1
-    const context = { height, timestampMs, proposer: options.self }
-    const { executed } = parent
-    // An epoch that has ended wants nothing but its end to be final, and does not wait for a heartbeat.
-    const chosen = chain.ends(executed) ? [] : this.#choose(executed, context)
-    if (chosen.length === 0 && !evenEmpty && !chain.ends(executed)) return
-    const payload = chain.compose(executed, chosen, context)
-    if (payload === undefined || payload.length > PAYLOAD_BYTES_MAX) {
-      this.#log(
-        'warn',
-        `a block of ${chosen.length} transactions that were chosen as valid is not: nothing is proposed in round ${proposal.round}`,
-      )
-      return
-    }
-    this.#proposal = undefined
-    clearTimeout(this.#heartbeat)
-    this.#post({ kind: 'proposed', round: proposal.round, payload, timestampMs })
-  }
-
-  /** Waiting transactions that are valid on top of `parent`, in the order in which they take effect. */
-  #choose(parent: Executed<S>, context: BlockContext): readonly Uint8Array[] {
-    const { chain } = this.#parts
-    const candidates = this.#mempool.candidates(CANDIDATES_MAX, PAYLOAD_BYTES_MAX, chain.pendingIds(parent.block.digest))
-    if (candidates.length === 0) return []
-    const offered = candidates.map(({ tx }) => tx)
-    const taken = TX_OVERHEAD_BYTES * Math.min(offered.length, PAYLOAD_TXS_MAX)
-    const room = PAYLOAD_BYTES_MAX - PAYLOAD_OVERHEAD_BYTES - validatorsBytesMax(this.#validators.length + ADDED_MAX) - taken
-    const chosen = this.#application.prepare(parent.state, offered, context, room)
-    const held = new Set(chosen)
-    for (const { id, tx } of candidates) if (!held.has(tx)) this.#mempool.defer(id)
-    return chosen
-  }
-
   /** Something waits to be ordered. */
   #onWaiting(): void {
-    this.#offer()
+    this.#leader.offer()
     this.#post({ kind: 'pending' })
   }
 
@@ -702,7 +492,7 @@ export class LedgerShell<S> implements Ledger<S> {
       if (execution.kind !== 'unknown') this.#onJudged(block, execution)
       else if (block.height > chain.tip.block.height) this.#unjudged.push(block)
     }
-    this.#offer()
+    this.#leader.offer()
   }
 
   #accuse(evidence: Evidence): void {
@@ -732,12 +522,7 @@ export class LedgerShell<S> implements Ledger<S> {
   #finalize(blocks: readonly Block[], certificate: Certificate, closing?: readonly Block[]): Promise<void> {
     const { chain, blocks: log } = this.#parts
     const { fresh, records, obstacle } = advanceOver(chain, blocks, certificate, closing)
-    for (const { results } of fresh) {
-      for (const { id } of results) {
-        this.#mempool.remove(id)
-        this.#landing.add(id)
-      }
-    }
+    for (const executed of fresh) this.#pool.land(executed)
     if (obstacle?.kind === 'gap') this.#seekAhead()
     else if (obstacle?.kind === 'conflict') this.#conflict(certificate, 'this node')
     else if (obstacle?.kind === 'invalid') {
@@ -748,7 +533,7 @@ export class LedgerShell<S> implements Ledger<S> {
     if (last === undefined || this.#stopped !== undefined) return this.#settling
     this.#tipProof = certificate
     const next = last.closing === undefined ? undefined : this.#endEpoch(last)
-    const persisted = this.#lastPersist
+    const persisted = this.#outbox.written
     const append =
       next === undefined ? Promise.all([log.append(records), persisted]) : this.#appendBoundary(records, next, persisted)
     append.catch(() => {})
@@ -778,11 +563,9 @@ export class LedgerShell<S> implements Ledger<S> {
   #hush(): void {
     this.#handingOver = true
     this.#events = []
-    this.#proposal = undefined
+    this.#leader.forget()
     this.#unjudged = []
     clearTimeout(this.#roundTimer)
-    clearTimeout(this.#heartbeat)
-    clearTimeout(this.#carry)
   }
 
   async #appendBoundary(records: readonly BlockRecord[], next: Epoch, persisted: Promise<void>): Promise<void> {
@@ -805,7 +588,7 @@ export class LedgerShell<S> implements Ledger<S> {
     const { options } = this.#parts
     this.#epoch = epoch
     this.#validators = epoch.validators.map(({ id }) => id)
-    this.#outbox = []
+    this.#outbox.clear()
     this.#log(
       'info',
       `epoch ${epoch.number} begins after block ${epoch.base.height}: ${this.#validators.join(', ')} agree from here on`,
@@ -839,22 +622,18 @@ export class LedgerShell<S> implements Ledger<S> {
   }
 
   #settle(executed: Executed<S>, certificate: Certificate, record: BlockRecord): void {
-    const { block, txs, results } = executed
+    const { block } = executed
     if (this.#asleep) this.#wake(false)
     this.#visible = executed
     this.#visibleProof = certificate
     this.#visibleClosing = record.closing ?? []
-    this.#late.add(executed)
+    this.#history.add(executed)
     this.#certifiedAtMs = this.#now()
     if (this.#silentThroughRound === Number.POSITIVE_INFINITY && block.timestampMs > this.#openedAtMs + AHEAD_MS_MAX) {
       this.#silentThroughRound = block.round
       void endForgetting(this.#parts.options.directory)
     }
-    for (const [i, { id }] of results.entries()) {
-      const tx = txs[i]
-      this.#landing.delete(id)
-      if (tx !== undefined) this.#parts.submissions.settle(sha256(tx), { id, height: block.height, digest: block.digest })
-    }
+    this.#pool.settle(executed)
     this.#snapshots.onVisible(executed, record.certificate !== undefined)
     const final: FinalBlock<S> = { ...executed, certificate }
     for (const handler of this.#handlers) {
@@ -868,9 +647,9 @@ export class LedgerShell<S> implements Ledger<S> {
 
   #afterBlocks(): void {
     if (this.#stopped !== undefined) return
-    this.#recheck()
+    this.#pool.recheck()
     this.#judgeAgain()
-    if (this.#mempool.size > 0) this.#onWaiting()
+    if (this.#pool.size > 0) this.#onWaiting()
     this.#announce()
     this.#journal.compact(this.#visible.block.round).catch((error) => this.#halt((error as Error).message, error))
   }
@@ -881,17 +660,6 @@ export class LedgerShell<S> implements Ledger<S> {
     const bytes = Buffer.concat([Buffer.from([TAG.tip]), encodeStatus(this.#ownStatus())])
     for (const peer of this.#peers.connected()) {
       if (!this.#validators.includes(peer)) this.#parts.options.fabric.send(peer, 'consensus', bytes)
-    }
-  }
-
-  /** Drops what lapsed or can no longer become valid. The oldest first; all get their turn as the queue moves. */
-  #recheck(): void {
-    const looked = this.#mempool.candidates(RECHECKED_MAX, Number.POSITIVE_INFINITY, new Set())
-    for (const { id, tx } of looked) {
-      const checked = this.#application.check(this.#visible.state, tx, this.#now())
-      if (checked.ok) continue
-      this.#mempool.remove(id)
-      this.#parts.submissions.fail(id, refused(checked.code, checked.reason))
     }
   }
 
@@ -912,23 +680,38 @@ export class LedgerShell<S> implements Ledger<S> {
     if (this.#stopped !== undefined || !this.#isPeer(from)) return
     this.#peers.heard(from, atMs)
     this.#inbox.add(from)
+    this.#inboxTxs.add(from)
     if (this.#peers.isMuted(from, atMs)) return
     if (payload.length > MESSAGE_BYTES_MAX) {
       this.#fault(from, `a message of ${payload.length} bytes`)
       return
     }
-    if (!this.#inbox.push(from, payload, atMs)) {
+    const isTaken =
+      payload[0] === TAG.txs ? this.#takeTxs(from, payload.subarray(1), atMs) : this.#inbox.push(from, payload, atMs)
+    if (!isTaken) {
       if (this.#peers.mayWarn(from, atMs)) {
-        this.#log(
-          'warn',
-          `${from} sends more than this node takes: ${this.#inbox.takeDropped(from)} of its messages were dropped`,
-        )
+        const dropped = this.#inbox.takeDropped(from) + this.#inboxTxs.takeDropped(from)
+        this.#log('warn', `${from} sends more than this node takes: ${dropped} of its messages were dropped`)
       }
       return
     }
     if (this.#draining || this.#handingOver) return
     this.#draining = true
     setImmediate(() => this.#drain())
+  }
+
+  /** False when some had no room. */
+  #takeTxs(from: string, message: Uint8Array, atMs: number): boolean {
+    let txs: readonly Uint8Array[]
+    try {
+      txs = parseTransactions(message)
+    } catch (error) {
+      this.#fault(from, (error as Error).message)
+      return true
+    }
+    let isTaken = true
+    for (const tx of txs) isTaken = this.#inboxTxs.push(from, tx, atMs) && isTaken
+    return isTaken
   }
 
   /** Whoever the fabric has a link with has proved that it is a node of the ring. */
@@ -943,23 +726,36 @@ export class LedgerShell<S> implements Ledger<S> {
       return
     }
     this.#draining = true
-    for (let taken = 0; taken < SLICE_MESSAGES; taken++) {
-      const next = this.#inbox.take()
-      if (next === undefined || this.#stopped !== undefined) {
+    const end = performance.now() + SLICE_MS
+    do {
+      if (this.#stopped !== undefined || !this.#handleNext()) {
         this.#draining = false
         return
       }
-      this.#handle(next.from, next.message)
-    }
+    } while (performance.now() < end && !this.#handingOver)
     setImmediate(() => this.#drain())
+  }
+
+  /** Votes before transactions, and yet some of these: no flood of one keeps the other out. False when nothing waits. */
+  #handleNext(): boolean {
+    this.#taken += 1
+    const first = this.#taken % TURN_OF_TXS === 0 ? undefined : this.#inbox.take()
+    if (first !== undefined) {
+      this.#handle(first.from, first.message)
+      return true
+    }
+    const tx = this.#inboxTxs.take()
+    if (tx !== undefined) {
+      if (!this.#peers.isMuted(tx.from, performance.now())) this.#pool.receive(tx.from, tx.message)
+      return true
+    }
+    const last = this.#inbox.take()
+    if (last !== undefined) this.#handle(last.from, last.message)
+    return last !== undefined
   }
 
   #handle(from: string, payload: Uint8Array): void {
     const tag = payload[0]
-    if (tag === TAG.tx) {
-      this.#handleTx(from, new Uint8Array(payload.subarray(1)))
-      return
-    }
     if (tag === TAG.tip) {
       this.#handleTip(from, payload.subarray(1))
       return
@@ -1010,33 +806,31 @@ export class LedgerShell<S> implements Ledger<S> {
     }
   }
 
-  #handleTx(from: string, tx: Uint8Array): void {
-    if (tx.length === 0 || tx.length > TX_BYTES_MAX) {
-      this.#fault(from, `a transaction of ${tx.length} bytes`)
-      return
-    }
-    if (this.#parts.submissions.settled(sha256(tx)) !== undefined) return
-    const checked = this.#application.check(this.#visible.state, tx, this.#now())
-    // A peer ahead of or behind this node may send in good faith what is refused here, so it takes many to be muted.
-    if (!checked.ok) {
-      this.#peers.fault(from, performance.now())
-      return
-    }
-    if (this.#landing.has(checked.id)) return
-    const atMs = performance.now()
-    const added = this.#mempool.add({ id: checked.id, tx, addedAtMs: atMs, local: false, sentAtMs: atMs })
-    if (added === 'added') this.#onWaiting()
-  }
-
   #fault(from: string, what: string): void {
     const atMs = performance.now()
     this.#peers.fault(from, atMs)
     if (this.#peers.mayWarn(from, atMs)) this.#log('warn', `${from} sent what no honest validator sends: ${what}`)
   }
 
-  #sendTx(peer: string, tx: Uint8Array): void {
-    if (!this.#peers.has(peer)) return
-    this.#parts.options.fabric.send(peer, 'consensus', Buffer.concat([Buffer.from([TAG.tx]), tx]))
+  /** What is given in one turn of the event loop goes out together. */
+  #spread(txs: readonly Uint8Array[]): void {
+    if (this.#spreading.length === 0) {
+      setImmediate(() => {
+        const all = this.#spreading
+        this.#spreading = []
+        if (this.#stopped === undefined) this.#sendTxs(this.#validators, all)
+      })
+    }
+    for (const tx of txs) this.#spreading.push(tx)
+  }
+
+  #sendTxs(to: readonly string[], txs: readonly Uint8Array[]): void {
+    const peers = to.filter((peer) => this.#peers.has(peer))
+    if (peers.length === 0) return
+    for (const message of encodeTransactions(txs)) {
+      const bytes = Buffer.concat([Buffer.from([TAG.txs]), message])
+      for (const peer of peers) this.#parts.options.fabric.send(peer, 'consensus', bytes)
+    }
   }
 
   // Peers
@@ -1045,30 +839,18 @@ export class LedgerShell<S> implements Ledger<S> {
     if (this.#stopped !== undefined) return
     for (const gone of this.#peers.refresh()) {
       this.#inbox.remove(gone)
+      this.#inboxTxs.remove(gone)
       this.#requests.remove(gone)
     }
     for (const id of this.#peers.connected()) void this.#exchange(id)
-    this.#recheck()
-    const atMs = performance.now()
-    let resent = 0
-    let stuck = false
-    for (const entry of this.#mempool.entries()) {
-      stuck ||= entry.addedAtMs < atMs - STUCK_MS
-      if (!entry.local || entry.sentAtMs > atMs - RESEND_MS) continue
-      if (resent++ === RESENT_MAX) break
-      entry.sentAtMs = atMs
-      for (const peer of this.#validators) this.#sendTx(peer, entry.tx)
-    }
-    if (stuck) this.#onWaiting()
+    this.#pool.recheck()
+    if (this.#pool.resend()) this.#onWaiting()
   }
 
   #greet(id: string): void {
     if (this.#stopped !== undefined) return
     void this.#exchange(id)
-    if (!this.#validators.includes(id)) return
-    for (const { tx, local } of this.#mempool.candidates(RESENT_MAX, MESSAGE_BYTES_MAX, new Set())) {
-      if (local) this.#sendTx(id, tx)
-    }
+    if (this.#validators.includes(id)) this.#pool.greet(id)
   }
 
   async #ask(peer: string, request: Uint8Array): Promise<Uint8Array> {
@@ -1187,7 +969,7 @@ export class LedgerShell<S> implements Ledger<S> {
       // As in a hand-over: the journal of the epoch is there before its blocks are.
       try {
         const journal = await Journal.open(options.directory, epoch.number)
-        await this.#lastPersist
+        await this.#outbox.written
         await this.#journal.close()
         this.#journal = journal
       } catch (error) {
@@ -1283,43 +1065,14 @@ export class LedgerShell<S> implements Ledger<S> {
       this.#meetStatus(from, request.tip)
       return answer
     }
-    const { blocks, chain } = this.#parts
-    if (request.kind === 'block') {
-      const height = blocks.heightOf(request.digest)
-      const block = height === undefined ? chain.block(request.digest) : (await blocks.read(height))?.block
-      return encodeBlockAnswer(block)
+    try {
+      return await this.#server.answer(from, request)
+    } catch (error) {
+      // The peer asks another one; people have to know that this disk rots.
+      if (error instanceof StoreCorrupt && this.#peers.mayWarn(from, atMs))
+        this.#log('warn', `${error.message}: ${from} asked for it`)
+      throw error
     }
-    if (request.kind === 'snapshot') return encodeSnapshotOffer(this.#snapshots.latest)
-    if (request.kind === 'piece') {
-      const { latest } = this.#snapshots
-      const piece = latest?.height === request.height ? await readStatePiece(latest, request.offset, PIECE_BYTES_MAX) : undefined
-      return piece ?? new Uint8Array(0)
-    }
-    if (request.kind === 'epochs') return this.#serving.inTurn(from, async () => this.#boundariesFrom(request.from))
-    return this.#serving.inTurn(from, () => this.#readRun(request.from, request.count))
-  }
-
-  #boundariesFrom(epoch: number): { readonly answer: Uint8Array; readonly cost: number } {
-    const run: BlockRecord[] = []
-    let bytes = 0
-    for (const record of this.#parts.epochs.boundaries.slice(epoch, epoch + RUN_BLOCKS_MAX)) {
-      if (bytes >= RUN_BYTES_SOFT) break
-      run.push(record)
-      bytes += record.block.payload.length
-    }
-    return { answer: encodeRun(run), cost: run.length }
-  }
-
-  async #readRun(from: number, count: number): Promise<{ readonly answer: Uint8Array; readonly cost: number }> {
-    const run: BlockRecord[] = []
-    let bytes = 0
-    for (let height = from; run.length < Math.min(count, RUN_BLOCKS_MAX) && bytes < RUN_BYTES_SOFT; height++) {
-      const record = await this.#parts.blocks.read(height)
-      if (record === undefined) break
-      run.push(record)
-      bytes += record.block.payload.length
-    }
-    return { answer: encodeRun(run), cost: run.length }
   }
 
   /**
@@ -1354,21 +1107,10 @@ export class LedgerShell<S> implements Ledger<S> {
   }
 }
 
-function refused(code: string, reason: string): LedgerError {
-  return new LedgerError('TX_REFUSED', `the transaction is refused (${code}): ${reason}`, { refusal: { code, reason } })
-}
-
 function statementOf(statement: Vote | Proposal): EvidenceStatement {
   const { signature } = statement
   if ('block' in statement) return { kind: 'proposal', digest: statement.block.digest, signature }
   return { kind: statement.kind, digest: statement.digest, signature }
-}
-
-function gone(height: number, why: string): LedgerError {
-  return new LedgerError(
-    'STATE_GONE',
-    `the state after block ${height} cannot be had on this node: ${why}; ask a node that keeps more`,
-  )
 }
 
 function evidenceRound(evidence: Extract<Effect, { kind: 'evidence' }>['evidence']): number {

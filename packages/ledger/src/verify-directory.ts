@@ -2,8 +2,7 @@
 import { join } from 'node:path'
 import type { Digest } from '@ringwall/consensus'
 import { inspectLog } from '@ringwall/store'
-import { BLOCKS_FILE, Scan } from './block-log.ts'
-import { parseBlockRecord } from './block-record.ts'
+import { BLOCKS_FILE, firstHeight, Scan } from './block-log.ts'
 import { Chain } from './chain.ts'
 import { Epochs } from './epochs.ts'
 import { type Anchor, loadSnapshot, snapshotFiles } from './snapshot-file.ts'
@@ -37,14 +36,15 @@ export async function verifyLedgerDirectory<S>(options: VerifyDirectoryOptions<S
   const path = join(options.directory, BLOCKS_FILE)
   const problems: string[] = []
   const snapshots = await readSnapshots(options.directory, application, genesis, problems)
-  const oldest = await firstHeight(path)
+  // An empty or unreadable log is found out by reading on.
+  const oldest = (await firstHeight(path)) ?? 1
   // Blocks before the oldest that is kept are proven by the snapshot that stands for them.
   const base = oldest <= 1 ? undefined : snapshots.findLast(({ anchor }) => anchor.block.height >= oldest - 1)
   if (oldest > 1 && base === undefined)
     problems.push(`${path}: it begins with block ${oldest}, and no good snapshot says what came before`)
   const epochs = base?.epochs ?? new Epochs(genesis, undefined)
   const begin = { block: base?.anchor.block ?? epochs.genesis, state: base?.state ?? application.initial() }
-  const scan = new Scan(epochs, base?.anchor.block)
+  const scan = new Scan(epochs, base?.anchor.block, oldest)
   const chain = new Chain(application, epochs, { ...begin, txs: [], results: [] })
   let certified = chain.tip
   let certificates = 0
@@ -108,18 +108,4 @@ async function readSnapshots<S>(
     else good.push({ path, anchor: loaded.anchor, state: loaded.state, epochs: loaded.epochs })
   }
   return good
-}
-
-/** Of the oldest block in the log; 1 when it is empty or unreadable, which the caller finds out by reading on. */
-async function firstHeight(path: string): Promise<number> {
-  let height: number | undefined
-  await inspectLog(path, (payload) => {
-    if (height !== undefined) return
-    try {
-      height = parseBlockRecord(payload).block.height
-    } catch {
-      height = 1
-    }
-  })
-  return height ?? 1
 }

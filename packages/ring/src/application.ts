@@ -374,7 +374,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     prepare(state, candidates, context, bytesMax) {
       const chosen: Uint8Array[] = []
       let bytes = 0
-      let next = opened(state, context, 0)
+      let next = opened(state, context, 0).drafted()
       for (const tx of candidates) {
         if (tx.length > TX_BYTES_MAX || bytes + tx.length > bytesMax) continue
         const accepted = accept(next, tx, context.timestampMs, state.epoch)
@@ -387,6 +387,8 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     },
     execute(state, txs, context) {
       let next = opened(state, context, txs.length)
+      if (txs.length === 0) return { ok: true, state: next, results: [] }
+      next = next.drafted()
       const results: RingTxResult[] = []
       for (const [index, tx] of txs.entries()) {
         const accepted = accept(next, tx, context.timestampMs, state.epoch, context.certified)
@@ -399,9 +401,9 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         next = apply(next, accepted, context)
         results.push({ id: accepted.id, ok: true })
       }
-      return { ok: true, state: next, results }
+      return { ok: true, state: next.sealed(), results }
     },
-    root: (state) => state.root(),
+    root: (state) => state.root(options.hash),
     snapshot: (state) => encodeSnapshot(ring, state),
     restore: (snapshot) => parseSnapshot(ring, snapshot),
     validators: (state) => validatorsOf(state),

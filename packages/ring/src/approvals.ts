@@ -5,6 +5,7 @@
 import { MerkleTrie } from './merkle-trie.ts'
 import { APPROVABLE_TYPES, type ApprovableType, type Policy } from './policy.ts'
 import { timeKey } from './time-key.ts'
+import type { Sha256 } from './tx.ts'
 import type { RingOperator, TxBody, TxContent, TxId } from './types.ts'
 
 /** Statements that wait at most, and of one operator. A policy that waits may have 240 KiB. */
@@ -118,8 +119,8 @@ export class PendingStatements {
     return swept
   }
 
-  root(): string {
-    return this.#byId.root()
+  root(hash?: Sha256): string {
+    return this.#byId.root(hash)
   }
 
   /** In order of id. */

@@ -30,6 +30,29 @@ test('what JSON cannot hold is refused, not bent', () => {
   }
 })
 
+test('what the platform writes in its own way is written as the RFC prescribes', () => {
+  class Held {
+    readonly b = 1
+    readonly a = 2
+  }
+  const inherited = Object.create({ z: 1 }) as Record<string, unknown>
+  inherited.a = 1
+  const array = [1, 2]
+  Object.assign(array, { toJSON: () => 'bent' })
+  for (const [value, text] of [
+    [{ a: new Date(0), b: 1 }, '{"a":{},"b":1}'],
+    [new Held(), '{"a":2,"b":1}'],
+    [inherited, '{"a":1}'],
+    [array, '[1,2]'],
+    [{ a: undefined, b: [{ d: 1, c: 2 }] }, '{"b":[{"c":2,"d":1}]}'],
+    [{ a: { b: { d: 1, c: undefined } } }, '{"a":{"b":{"d":1}}}'],
+    [{ 2: 'b', 10: 'a' }, '{"10":"a","2":"b"}'],
+  ] as const)
+    assert.equal(canonicalJson(value), text)
+  assert.throws(() => canonicalJson({ toJSON: () => 1 }), EncodingInvalid)
+  assert.throws(() => canonicalJson({ a: ['\ud800'] }), EncodingInvalid)
+})
+
 test('property: it parses back to the same value, and order of keys does not show', () => {
   fc.assert(
     fc.property(fc.dictionary(fc.string({ unit: 'grapheme' }), fc.jsonValue({ maxDepth: 3 })), (value) => {

@@ -12,7 +12,35 @@ const DEPTH_MAX = 64
  * finite, text with a lone surrogate, and values nested more than 64 deep. A property that is undefined is left out.
  */
 export function canonicalJson(value: unknown): string {
-  return write(value, 0)
+  return isCanonical(value, 0) ? JSON.stringify(value) : write(value, 0)
+}
+
+/**
+ * Does the platform write the value as the RFC prescribes? So it does when all keys stand in order already and nothing is in it
+ * that JSON cannot hold; then one native call does it.
+ */
+function isCanonical(value: unknown, depth: number): boolean {
+  if (typeof value === 'string') return value.isWellFormed()
+  if (typeof value === 'number') return Number.isFinite(value)
+  if (typeof value === 'boolean' || value === null) return true
+  if (typeof value !== 'object' || depth > DEPTH_MAX) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (Array.isArray(value)) {
+    if (prototype !== Array.prototype || 'toJSON' in value) return false
+    for (let at = 0; at < value.length; at += 1) if (!isCanonical(value[at], depth + 1)) return false
+    return true
+  }
+  if (prototype !== Object.prototype) return false
+  const fields = value as Record<string, unknown>
+  if ('toJSON' in fields) return false
+  let before: string | undefined
+  for (const key of Object.keys(fields)) {
+    const held = fields[key]
+    if (held === undefined) continue
+    if ((before !== undefined && before >= key) || !key.isWellFormed() || !isCanonical(held, depth + 1)) return false
+    before = key
+  }
+  return true
 }
 
 function write(value: unknown, depth: number): string {

@@ -7,6 +7,7 @@
 import { MerkleTrie } from './merkle-trie.ts'
 import type { Policy } from './policy.ts'
 import { timeKey } from './time-key.ts'
+import type { Sha256 } from './tx.ts'
 import type { Denial, DenialSubject, RingNode } from './types.ts'
 
 /** Subjects that wait at most, over all nodes. */
@@ -109,7 +110,8 @@ export function denialOfStatements(
   const issuers = live.map(({ issuer }) => issuer)
   if (!isCorroborated(issuers, need, members)) return undefined
   const { reason, issuer, issuedAtMs, expiresAtMs } = live.toSorted(compareStatements)[need.nodes - 1] as Statement
-  return { id: pending.id, subject: pending.subject, reason, issuer, statedBy: issuers, issuedAtMs, expiresAtMs, height }
+  // Keys in canonical order, as in `denialOf`.
+  return { expiresAtMs, height, id: pending.id, issuedAtMs, issuer, reason, statedBy: issuers, subject: pending.subject }
 }
 
 /** All that waits. Immutable; a change shares what did not change. */
@@ -177,8 +179,8 @@ export class PendingDenials {
     return swept
   }
 
-  root(): string {
-    return this.#byId.root()
+  root(hash?: Sha256): string {
+    return this.#byId.root(hash)
   }
 
   /** In order of id. */

@@ -49,6 +49,18 @@ export function encodeHex(bytes: Uint8Array): string {
   return text
 }
 
+const NIBBLE_BY_CODE = new Uint8Array(128)
+for (let value = 0; value < 16; value += 1) NIBBLE_BY_CODE[value.toString(16).charCodeAt(0)] = value
+
+/** Of lower-case hex that is known to be such: nothing is checked. */
+export function decodeHex(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length >>> 1)
+  for (let at = 0; at < bytes.length; at += 1) {
+    bytes[at] = (NIBBLE_BY_CODE[text.charCodeAt(2 * at)]! << 4) | NIBBLE_BY_CODE[text.charCodeAt(2 * at + 1)]!
+  }
+  return bytes
+}
+
 const ENCODER = new TextEncoder()
 const DECODER = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 

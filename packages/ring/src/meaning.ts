@@ -181,7 +181,7 @@ function refusalOfDenial(
   if (byNode && subject.kind !== 'ip' && subject.kind !== 'account') {
     return refuse('NOT_ENTITLED', `a node may deny an ip or an account, not a ${subject.kind}; ask an operator to sign it`)
   }
-  const wrong = refusalOfSubject(subject, policy)
+  const wrong = judgedSubject(subject, policy)
   if (wrong !== undefined) return wrong
   if (content.atMs + ttlMs <= nowMs) return refuse('DENIAL_OVER', 'the denial would be over already; sign it again')
   if (byNode && state.usedInHour(content.issuer, nowMs) >= nodePerHour) {
@@ -219,6 +219,17 @@ function sameSubject(a: DenialSubject, b: DenialSubject): boolean {
     a.value === b.value &&
     (a.kind === 'account' ? a.service : '') === (b.kind === 'account' ? b.service : '')
   )
+}
+
+/** What a policy made of a subject: a transaction is judged several times, and its subject stays the same object. */
+const judged = new WeakMap<DenialSubject, { readonly policy: Policy; readonly refusal: Refusal | undefined }>()
+
+function judgedSubject(subject: DenialSubject, policy: Policy): Refusal | undefined {
+  const known = judged.get(subject)
+  if (known?.policy === policy) return known.refusal
+  const refusal = refusalOfSubject(subject, policy)
+  judged.set(subject, { policy, refusal })
+  return refusal
 }
 
 function refusalOfSubject(subject: DenialSubject, policy: Policy): Refusal | undefined {
@@ -270,14 +281,15 @@ function prefixOf(value: string): Prefix | Refusal {
 export function denialOf(content: TxContent, height: number | undefined, id?: string): Denial | undefined {
   const { body } = content
   if (body.type !== 'deny.add') return undefined
+  // Keys in canonical order: so each is hashed without being put in order first.
   return {
-    id: id ?? subjectId(body.subject),
-    subject: body.subject,
-    reason: body.reason,
-    issuer: content.issuer,
-    issuedAtMs: content.atMs,
     expiresAtMs: content.atMs + body.ttlMs,
     height,
+    id: id ?? subjectId(body.subject),
+    issuedAtMs: content.atMs,
+    issuer: content.issuer,
+    reason: body.reason,
+    subject: body.subject,
   }
 }
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { hash } from 'node:crypto'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { type MerkleProof, MerkleTrie, verifyMerkleProof } from './merkle-trie.ts'
@@ -32,6 +33,41 @@ test('property: built at once or one by one, the trie is the same', () => {
       const atOnce = MerkleTrie.from(entries)
       assert.equal(atOnce.root(), oneByOne.root())
       assert.deepEqual([...atOnce.entries()], [...oneByOne.entries()])
+    }),
+  )
+})
+
+test('property: changes made on a draft come to what they come to one by one, and leave what the draft was made of alone', () => {
+  const key = fc.stringMatching(/^[0-3]{4}$/)
+  const changes = fc.array(fc.tuple(key, fc.option(fc.nat(), { nil: undefined })), { maxLength: 120 })
+  const changed = (trie: MerkleTrie<number>, all: readonly (readonly [string, number | undefined])[]) =>
+    all.reduce((held, [at, value]) => (value === undefined ? held.delete(at) : held.set(at, value)), trie)
+  fc.assert(
+    fc.property(changes, changes, changes, (before, first, second) => {
+      const base = changed(MerkleTrie.empty<number>(), before)
+      const [entries, root] = [[...base.entries()], base.root()]
+      const one = changed(base.draft(), first).sealed()
+      const oneRoot = one.root()
+      const two = changed(one.draft(), second).sealed()
+      assert.equal(oneRoot, changed(base, first).root())
+      assert.equal(two.root(), changed(changed(base, first), second).root())
+      assert.deepEqual([...two.entries()], [...changed(changed(base, first), second).entries()])
+      assert.equal(two.size, [...two.entries()].length)
+      // Hashes are kept where nothing changed: what was shared is as it was, root and contents.
+      assert.deepEqual([[...base.entries()], base.root(), MerkleTrie.from(base.entries()).root()], [entries, root, root])
+      assert.deepEqual([one.root(), MerkleTrie.from(one.entries()).root()], [oneRoot, oneRoot])
+      assert.equal(MerkleTrie.from(two.entries()).root(), two.root())
+    }),
+  )
+})
+
+test('property: the hash that is given and the portable one come to the same root', () => {
+  fc.assert(
+    fc.property(keys, (held) => {
+      assert.equal(
+        trieOf(held).root((bytes) => hash('sha256', bytes)),
+        trieOf(held).root(),
+      )
     }),
   )
 })

@@ -2,10 +2,13 @@
  * A persistent, ordered map from hex keys of one length, with a commitment. Setting and deleting share all that did not
  * change; the hash of an untouched part is kept. Its shape follows from its contents alone (a part with at most
  * `LEAF_MAX` entries is a leaf), so that equal contents have equal roots whatever the order they came in.
+ *
+ * Many changes that nobody looks at in between are made on a draft: it changes in place what it made itself, and nothing else.
  */
 import { sha256 } from '@noble/hashes/sha2.js'
 import { canonicalJson } from './canonical-json.ts'
-import { encodeHex, encodeUtf8 } from './encoding.ts'
+import { decodeHex, encodeHex, encodeUtf8 } from './encoding.ts'
+import type { Sha256 } from './tx.ts'
 
 const LEAF_MAX = 8
 
@@ -40,14 +43,28 @@ class Leaf<V> {
   }
 }
 
+/** Of one draft: what it made carries it, and may be changed in place by that draft alone. */
+type Owner = object | undefined
+
 class Branch<V> {
   /** 16, by the key's digit at this depth. */
-  readonly children: readonly (Part<V> | undefined)[]
-  readonly size: number
+  readonly children: (Part<V> | undefined)[]
+  size: number
   hash: Uint8Array | undefined
-  constructor(children: readonly (Part<V> | undefined)[], size: number) {
+  readonly #owner: Owner
+  constructor(children: (Part<V> | undefined)[], size: number, owner: Owner) {
     this.children = children
     this.size = size
+    this.#owner = owner
+  }
+
+  /** With another part at a digit: this branch itself when it is the draft's own. */
+  with(at: number, part: Part<V> | undefined, size: number, owner: Owner): Branch<V> {
+    if (owner === undefined || owner !== this.#owner) return new Branch(this.children.with(at, part), size, owner)
+    this.children[at] = part
+    this.size = size
+    this.hash = undefined
+    return this
   }
 }
 
@@ -55,9 +72,11 @@ type Part<V> = Leaf<V> | Branch<V>
 
 export class MerkleTrie<V> {
   readonly #root: Part<V>
+  readonly #owner: Owner
 
-  private constructor(root: Part<V>) {
+  private constructor(root: Part<V>, owner?: Owner) {
     this.#root = root
+    this.#owner = owner
   }
 
   static empty<V>(): MerkleTrie<V> {
@@ -71,6 +90,7 @@ export class MerkleTrie<V> {
       shaped(
         held.map(([key, value]) => new Entry(key, value)),
         0,
+        undefined,
       ),
     )
   }
@@ -85,12 +105,23 @@ export class MerkleTrie<V> {
     return part?.entries.find((held) => held.key === key)?.value
   }
 
+  /** The same contents, from which `set` and `delete` make drafts again. A draft that was changed is not to be used any more. */
+  draft(): MerkleTrie<V> {
+    return new MerkleTrie(this.#root, {})
+  }
+
+  /** The contents of a draft, never to change again. */
+  sealed(): MerkleTrie<V> {
+    return this.#owner === undefined ? this : new MerkleTrie(this.#root)
+  }
+
   set(key: string, value: V): MerkleTrie<V> {
-    return new MerkleTrie(put(this.#root, 0, new Entry(key, value)))
+    return new MerkleTrie(put(this.#root, 0, new Entry(key, value), this.#owner), this.#owner)
   }
 
   delete(key: string): MerkleTrie<V> {
-    return this.get(key) === undefined ? this : new MerkleTrie(drop(this.#root, 0, key) ?? new Leaf<V>([]))
+    if (this.get(key) === undefined) return this
+    return new MerkleTrie(drop(this.#root, 0, key, this.#owner) ?? new Leaf<V>([]), this.#owner)
   }
 
   /** The entry with the smallest key. */
@@ -111,58 +142,65 @@ export class MerkleTrie<V> {
     const branches: (readonly (readonly [number, string])[])[] = []
     let part: Part<V> | undefined = this.#root
     for (let depth = 0; part instanceof Branch; depth += 1) {
-      branches.push(childrenOf(part).map(([at, hash]) => [at, encodeHex(hash)] as const))
+      branches.push(
+        part.children.flatMap((child, at) => (child === undefined ? [] : [[at, encodeHex(hashOf(child, portable))] as const])),
+      )
       part = part.children[digit(key, depth)]
     }
     if (part?.entries.some((held) => held.key === key) !== true) return undefined
-    return { leaf: part.entries.map((entry) => encodeHex(hashOfEntry(entry))), branches }
+    return { leaf: part.entries.map((entry) => encodeHex(hashOfEntry(entry, portable))), branches }
   }
 
-  /** Lower-case hex SHA-256 over the contents; values are taken as canonical JSON. */
-  root(): string {
-    return encodeHex(hashOf(this.#root))
+  /** Lower-case hex SHA-256 over the contents; values are taken as canonical JSON. By the portable hash unless given another. */
+  root(hash?: Sha256): string {
+    return encodeHex(hashOf(this.#root, hash === undefined ? portable : (bytes) => decodeHex(hash(bytes))))
   }
 }
+
+type Hash = (bytes: Uint8Array) => Uint8Array
+
+const portable: Hash = sha256
 
 function digit(key: string, depth: number): number {
   const code = key.charCodeAt(depth)
   return code <= 57 ? code - 48 : code - 87
 }
 
-function put<V>(part: Part<V> | undefined, depth: number, entry: Entry<V>): Part<V> {
+function put<V>(part: Part<V> | undefined, depth: number, entry: Entry<V>, owner: Owner): Part<V> {
   if (part === undefined) return new Leaf([entry])
   if (part instanceof Branch) {
     const at = digit(entry.key, depth)
     const before = part.children[at]
-    const after = put(before, depth + 1, entry)
-    return new Branch(part.children.with(at, after), part.size + after.size - (before?.size ?? 0))
+    const sizeBefore = before?.size ?? 0
+    const after = put(before, depth + 1, entry, owner)
+    return part.with(at, after, part.size + after.size - sizeBefore, owner)
   }
   const { entries } = part
   let at = 0
   while (at < entries.length && entries[at]!.key < entry.key) at += 1
   const replaces = entries[at]?.key === entry.key
-  return shaped(entries.toSpliced(at, replaces ? 1 : 0, entry), depth)
+  return shaped(entries.toSpliced(at, replaces ? 1 : 0, entry), depth, owner)
 }
 
 /** A leaf when the entries are few, else a branch of such. */
-function shaped<V>(entries: readonly Entry<V>[], depth: number): Part<V> {
+function shaped<V>(entries: readonly Entry<V>[], depth: number, owner: Owner): Part<V> {
   if (entries.length <= LEAF_MAX) return new Leaf(entries)
   const groups: Entry<V>[][] = Array.from({ length: 16 }, () => [])
   for (const entry of entries) groups[digit(entry.key, depth)]!.push(entry)
   return new Branch(
-    groups.map((group) => (group.length === 0 ? undefined : shaped(group, depth + 1))),
+    groups.map((group) => (group.length === 0 ? undefined : shaped(group, depth + 1, owner))),
     entries.length,
+    owner,
   )
 }
 
-function drop<V>(part: Part<V>, depth: number, key: string): Part<V> | undefined {
+function drop<V>(part: Part<V>, depth: number, key: string, owner: Owner): Part<V> | undefined {
   if (part instanceof Leaf) {
     const entries = part.entries.filter((held) => held.key !== key)
     return entries.length === 0 ? undefined : new Leaf(entries)
   }
   const at = digit(key, depth)
-  const children = part.children.with(at, drop(part.children[at]!, depth + 1, key))
-  const less = new Branch(children, part.size - 1)
+  const less = part.with(at, drop(part.children[at]!, depth + 1, key, owner), part.size - 1, owner)
   return less.size <= LEAF_MAX ? new Leaf([...walk(less)]) : less
 }
 
@@ -171,43 +209,67 @@ function* walk<V>(part: Part<V>): Generator<Entry<V>> {
   else for (const child of part.children) if (child !== undefined) yield* walk(child)
 }
 
+const LEAF_MARK = 0x4c
+const BRANCH_MARK = 0x42
+const HASH_BYTES = 32
+
 /** Entries, leaves and branches hash under different first bytes: none can pass for another. */
-function hashOf<V>(part: Part<V>): Uint8Array {
-  part.hash ??= part instanceof Leaf ? hashOfLeaf(part.entries.map(hashOfEntry)) : hashOfBranch(childrenOf(part))
+function hashOf<V>(part: Part<V>, sha: Hash): Uint8Array {
+  if (part.hash !== undefined) return part.hash
+  if (part instanceof Leaf) {
+    part.hash = hashOfLeaf(
+      part.entries.map((entry) => hashOfEntry(entry, sha)),
+      sha,
+    )
+    return part.hash
+  }
+  let count = 0
+  for (const child of part.children) if (child !== undefined) count += 1
+  const bytes = new Uint8Array(1 + count * (1 + HASH_BYTES))
+  bytes[0] = BRANCH_MARK
+  let to = 1
+  for (let at = 0; at < part.children.length; at += 1) {
+    const child = part.children[at]
+    if (child === undefined) continue
+    bytes[to] = at
+    bytes.set(hashOf(child, sha), to + 1)
+    to += 1 + HASH_BYTES
+  }
+  part.hash = sha(bytes)
   return part.hash
 }
 
-function hashOfEntry<V>(entry: Entry<V>): Uint8Array {
-  entry.hash ??= sha256(encodeUtf8(`E${canonicalJson([entry.key, entry.value])}`))
+function hashOfEntry<V>(entry: Entry<V>, sha: Hash): Uint8Array {
+  entry.hash ??= sha(entryBytes(entry.key, entry.value))
   return entry.hash
 }
 
-function hashOfLeaf(entries: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(1 + entries.length * 32)
-  bytes[0] = 0x4c
-  entries.forEach((hash, index) => void bytes.set(hash, 1 + index * 32))
-  return sha256(bytes)
+function entryBytes(key: string, value: unknown): Uint8Array {
+  return encodeUtf8(`E${canonicalJson([key, value])}`)
 }
 
-function childrenOf<V>(branch: Branch<V>): readonly (readonly [digit: number, hash: Uint8Array])[] {
-  return branch.children.flatMap((child, at) => (child === undefined ? [] : [[at, hashOf(child)] as const]))
+function hashOfLeaf(entries: readonly Uint8Array[], sha: Hash): Uint8Array {
+  const bytes = new Uint8Array(1 + entries.length * HASH_BYTES)
+  bytes[0] = LEAF_MARK
+  entries.forEach((hash, index) => void bytes.set(hash, 1 + index * HASH_BYTES))
+  return sha(bytes)
 }
 
 function hashOfBranch(children: readonly (readonly [digit: number, hash: Uint8Array])[]): Uint8Array {
-  const bytes = new Uint8Array(1 + children.length * 33)
-  bytes[0] = 0x42
+  const bytes = new Uint8Array(1 + children.length * (1 + HASH_BYTES))
+  bytes[0] = BRANCH_MARK
   children.forEach(([at, hash], index) => {
     bytes[1 + index * 33] = at
     bytes.set(hash, 2 + index * 33)
   })
-  return sha256(bytes)
+  return portable(bytes)
 }
 
 /** Is `value` what a trie with this root holds under `key`? False also for a proof that is none. */
 export function verifyMerkleProof(root: string, key: string, value: unknown, { leaf, branches }: MerkleProof): boolean {
-  const entry = encodeHex(sha256(encodeUtf8(`E${canonicalJson([key, value])}`)))
+  const entry = encodeHex(portable(entryBytes(key, value)))
   if (leaf.length > LEAF_MAX || !leaf.includes(entry) || branches.length > key.length) return false
-  let hash = hashOfLeaf(leaf.map(decodeHash))
+  let hash = hashOfLeaf(leaf.map(decodeHash), portable)
   for (let depth = branches.length - 1; depth >= 0; depth -= 1) {
     const children = branches[depth]!
     const own = encodeHex(hash)
@@ -219,8 +281,5 @@ export function verifyMerkleProof(root: string, key: string, value: unknown, { l
 
 /** 32 bytes; all zero for what is no hash, which no entry has. */
 function decodeHash(text: string): Uint8Array {
-  const bytes = new Uint8Array(32)
-  if (!/^[0-9a-f]{64}$/.test(text)) return bytes
-  for (let at = 0; at < 32; at += 1) bytes[at] = Number.parseInt(text.slice(at * 2, at * 2 + 2), 16)
-  return bytes
+  return /^[0-9a-f]{64}$/.test(text) ? decodeHex(text) : new Uint8Array(HASH_BYTES)
 }

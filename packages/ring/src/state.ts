@@ -5,14 +5,14 @@
  * Its root commits to everything that decides later blocks: policy, nodes, denials, statements that wait for other nodes or
  * operators, transactions already seen, quotas used.
  */
-import { sha256 } from '@noble/hashes/sha2.js'
 import { type PendingStatement, PendingStatements } from './approvals.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { type PendingDenial, PendingDenials } from './corroboration.ts'
 import { createDenialIndex, DenialTable } from './denial-index.ts'
-import { encodeHex, encodeUtf8 } from './encoding.ts'
+import { encodeUtf8 } from './encoding.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
 import { timeKey } from './time-key.ts'
+import { portableSha256, type Sha256 } from './tx.ts'
 import type { Denial, RingNode, TxId } from './types.ts'
 
 /** Denials that a ring holds at most, expired ones not yet swept included. */
@@ -90,13 +90,21 @@ export interface StateParts {
 }
 
 /** The commitment to a state, from its parts: lower-case hex. */
-export function stateRoot(parts: StateParts): string {
-  return encodeHex(sha256(encodeUtf8(STATE_DOMAIN + canonicalJson(parts))))
+export function stateRoot(parts: StateParts, hash: Sha256 = portableSha256): string {
+  return hash(encodeUtf8(STATE_DOMAIN + canonicalJson(parts)))
 }
 
 /** As in `StateParts.policy`. */
 export function policyHash(policyText: string): string {
-  return encodeHex(sha256(encodeUtf8(policyText)))
+  return portableSha256(encodeUtf8(policyText))
+}
+
+/** Of the policy that was hashed last: it is part of every state, and seldom changes. */
+let policyHashed = { text: '', hash: portableSha256(encodeUtf8('')) }
+
+function hashOfPolicy(text: string, hash: Sha256 = portableSha256): string {
+  if (policyHashed.text !== text) policyHashed = { text, hash: hash(encodeUtf8(text)) }
+  return policyHashed.hash
 }
 
 export class RingState {
@@ -267,7 +275,10 @@ export class RingState {
   /** Lets go of what time has ended: oldest first, a bounded number a block. */
   swept(nowMs: number, txCount: number): RingState {
     const most = SWEEP_MAX + 2 * txCount
-    let { denials, expiries, table, seen } = this.#fields
+    const held = this.#fields
+    let { table } = held
+    let [denials, expiries, seen] = [held.denials.draft(), held.expiries.draft(), held.seen.draft()]
+    let isChanged = false
     for (let done = 0; done < most; done += 1) {
       const next = expiries.first()
       if (next === undefined || next[1].expiresAtMs > nowMs) break
@@ -275,42 +286,53 @@ export class RingState {
       expiries = expiries.delete(key)
       denials = denials.delete(denial.id)
       table = table.without(denial.subject)
+      isChanged = true
     }
     const before = timeKey(nowMs, '')
     for (let done = 0; done < most; done += 1) {
       const next = seen.first()
       if (next === undefined || next[0] >= before) break
       seen = seen.delete(next[0])
+      isChanged = true
     }
-    const pending = this.#fields.pending.swept(nowMs, most)
-    const swept =
-      denials === this.#fields.denials && seen === this.#fields.seen ? this : this.#with({ denials, expiries, table, seen })
-    return swept.withPending(pending).withApprovals(this.#fields.approvals.swept(nowMs))
+    const swept = isChanged ? this.#with({ denials, expiries, table, seen }).sealed() : this
+    return swept.withPending(held.pending.swept(nowMs, most)).withApprovals(held.approvals.swept(nowMs))
   }
 
-  /** Lower-case hex. Computed once a state; unchanged parts keep their hashes. */
-  root(): string {
-    this.#root ??= this.#computeRoot()
+  /**
+   * For many changes in a row: the states that follow from this one share what they change, so that only the last of them may
+   * be looked at, and is to be `sealed`.
+   */
+  drafted(): RingState {
+    const { denials, expiries, seen } = this.#fields
+    return this.#with({ denials: denials.draft(), expiries: expiries.draft(), seen: seen.draft() })
+  }
+
+  /** The last of the states that began with `drafted`, never to change again. */
+  sealed(): RingState {
+    const { denials, expiries, seen } = this.#fields
+    return this.#with({ denials: denials.sealed(), expiries: expiries.sealed(), seen: seen.sealed() })
+  }
+
+  /** Lower-case hex. Computed once a state; unchanged parts keep their hashes. By the portable hash unless given another. */
+  root(hash?: Sha256): string {
+    this.#root ??= stateRoot(this.parts(hash), hash)
     return this.#root
   }
 
-  #computeRoot(): string {
-    return stateRoot(this.parts())
-  }
-
   /** What the root is made of: short texts, numbers and the roots of the large parts. */
-  parts(): StateParts {
+  parts(hash?: Sha256): StateParts {
     const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage } = this.#fields
     return {
-      policy: policyHash(policyText),
+      policy: hashOfPolicy(policyText, hash),
       policyVersion,
       nodes: hashOfList(nodes),
       retired: hashOfList(retired),
       epoch,
-      denials: denials.root(),
-      pending: pending.root(),
-      approvals: approvals.root(),
-      seen: seen.root(),
+      denials: denials.root(hash),
+      pending: pending.root(hash),
+      approvals: approvals.root(hash),
+      seen: seen.root(hash),
       usage: sortedUsage(usage),
     }
   }
@@ -360,7 +382,7 @@ const listHashes = new WeakMap<readonly unknown[], string>()
 function hashOfList(list: readonly (RingNode | RetiredNode)[]): string {
   let hash = listHashes.get(list)
   if (hash === undefined) {
-    hash = encodeHex(sha256(encodeUtf8(canonicalJson(list))))
+    hash = portableSha256(encodeUtf8(canonicalJson(list)))
     listHashes.set(list, hash)
   }
   return hash

@@ -52,7 +52,7 @@ export function txId(content: TxContent): TxId {
 /** SHA-256 as lower-case hex. The platform's own is several times faster than the portable one. */
 export type Sha256 = (bytes: Uint8Array) => string
 
-const portableSha256: Sha256 = (bytes) => encodeHex(sha256(bytes))
+export const portableSha256: Sha256 = (bytes) => encodeHex(sha256(bytes))
 
 /** The id, when the signing bytes are at hand. */
 export function idOfSigned(signed: Uint8Array, hash: Sha256 = portableSha256): TxId {

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import fc from 'fast-check'
 import { StoreCorrupt, StoreError } from './errors.ts'
-import { inspectLog, openLog, type RecordLog } from './log.ts'
+import { firstRecord, inspectLog, openLog, type RecordLog } from './log.ts'
 import { HEADER, RECORD_HEADER_BYTES } from './record.ts'
 
 let root = ''
@@ -175,6 +175,59 @@ test('a record that rots while the log is open is found when it is read', async 
   assert.deepEqual(await log.read(0), Buffer.from('good'))
   await assert.rejects(log.read(1), StoreCorrupt)
   await log.close()
+})
+
+test('a log opened from a later record reads no payload before it, finds each record, and checks an older one when it is read', async () => {
+  for (const size of [3, 40_000]) {
+    const path = freshPath()
+    const records = Array.from({ length: 60 }, (_, i) => `${i}`.padEnd(size, 'x'))
+    const bytes = await written(path, records)
+    // Rot in the payload of record 1.
+    bytes[HEADER.length + 2 * RECORD_HEADER_BYTES + size + 1]! ^= 1
+    await writeFile(path, bytes)
+    const met: number[] = []
+    const log = await openLog(path, { from: 50, onCorrupt: 'throw', onRecord: (_payload, index) => void met.push(index) })
+    assert.deepEqual(
+      met,
+      Array.from({ length: 10 }, (_, i) => 50 + i),
+    )
+    assert.equal(log.length, 60)
+    assert.equal((await log.read(49)).toString(), records[49])
+    await assert.rejects(log.read(1), StoreCorrupt)
+    await log.append([text('more')])
+    assert.equal((await log.read(60)).toString(), 'more')
+    await log.close()
+    await assert.rejects(openLog(path, { from: 1, onCorrupt: 'throw' }), StoreCorrupt)
+    assert.equal((await inspectLog(path, () => {})).fault?.index, 1)
+  }
+})
+
+test('property: whatever part of a log is skipped, a file cut at any byte ends where it ends when all is read', async () => {
+  const path = freshPath()
+  const whole = await written(path, ['first', 'second record', '', 'x'.repeat(20_000), 'the last one'])
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: HEADER.length, max: whole.length }), fc.integer({ min: 0, max: 7 }), async (cut, from) => {
+      await writeFile(path, whole.subarray(0, cut))
+      const { length } = await inspectLog(path, () => {})
+      const log = await openLog(path, { from, onCorrupt: 'throw' })
+      assert.equal(log.length, length)
+      await log.close()
+    }),
+  )
+})
+
+test('the first record is had by itself, and a file that is missing, empty or rotten there has none', async () => {
+  const path = freshPath()
+  assert.equal(await firstRecord(path), undefined)
+  const bytes = await written(path, ['one', 'two'])
+  assert.deepEqual(await firstRecord(path), Buffer.from('one'))
+  bytes[HEADER.length + RECORD_HEADER_BYTES]! ^= 1
+  await writeFile(path, bytes)
+  assert.equal(await firstRecord(path), undefined)
+  for (const length of [0, 3, HEADER.length, HEADER.length + 39, HEADER.length + RECORD_HEADER_BYTES + 2]) {
+    await writeFile(path, bytes.subarray(0, length))
+    assert.equal(await firstRecord(path), undefined, `${length} bytes`)
+  }
 })
 
 test('a record too large and a disk that does not keep up are refused before anything is written', async () => {

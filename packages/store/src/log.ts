@@ -18,8 +18,13 @@ export interface LogOptions {
    * `throw` leaves everything as it is and throws `StoreCorrupt`.
    */
   readonly onCorrupt?: 'keep-prefix' | 'throw'
-  /** Meets every good record while the log is opened, in order; the payload is only good during the call. */
+  /** Meets every good record from `from` on while the log is opened, in order; the payload is only good during the call. */
   readonly onRecord?: (payload: Uint8Array, index: number) => void
+  /**
+   * Of the records before this one (0 unless given) only the headers are checked, which say where each begins; their payloads
+   * are, as ever, when they are read. Opening costs what the rest costs.
+   */
+  readonly from?: number
 }
 
 /** What was wrong with the file when it was opened, and what was done about it. */
@@ -69,6 +74,8 @@ export interface RecordLog {
 const RECORD_BYTES_MAX = 16 * 1024 * 1024
 const PENDING_BYTES_MAX = 64 * 1024 * 1024
 const READ_CHUNK_BYTES = 1024 * 1024
+/** Records larger than this are stepped over one by one, smaller ones read through. */
+const SPARSE_BYTES = 16 * 1024
 
 interface Job {
   readonly kind: 'append' | 'truncate' | 'replace' | 'drop' | 'close'
@@ -100,7 +107,7 @@ export async function openLog(path: string, options: LogOptions = {}): Promise<R
     handle = await open(path, constants.O_RDWR)
   }
   try {
-    const scan = await scanFile(handle, path, recordBytesMax, options.onRecord)
+    const scan = await scanFile(handle, path, recordBytesMax, options.onRecord, options.from)
     let finding: LogFinding | undefined
     const { offsets, end, size, fault } = scan
     const index = offsets.length
@@ -160,6 +167,31 @@ export async function inspectLog(
   }
 }
 
+/**
+ * The first record of the log at `path`, by itself: it works beside the process that writes it. Undefined when there is none, or
+ * none that is whole.
+ */
+export async function firstRecord(path: string, recordBytesMax: number = RECORD_BYTES_MAX): Promise<Uint8Array | undefined> {
+  let handle: FileHandle
+  try {
+    handle = await open(path, constants.O_RDONLY)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+  try {
+    const start = await readExactly(handle, 0, HEADER.length + RECORD_HEADER_BYTES)
+    const header = start.subarray(HEADER.length)
+    if (header.length < RECORD_HEADER_BYTES || !start.subarray(0, HEADER.length).equals(HEADER)) return undefined
+    const length = lengthIn(header, 0)
+    if (length === undefined || length > recordBytesMax) return undefined
+    const payload = await readExactly(handle, start.length, length)
+    return payload.length === length && payloadMatches(header, 0, payload) ? payload : undefined
+  } finally {
+    await handle.close()
+  }
+}
+
 interface Scan {
   /** Where each good record begins. */
   readonly offsets: number[]
@@ -170,7 +202,7 @@ interface Scan {
 }
 
 /**
- * Reads the file from the start to the first record that is not whole. A tail is torn, and was never answered for, when
+ * Reads the file from the start to the first record that is not whole; of those before `from` the headers alone. A tail is torn, and was never answered for, when
  * the file ends before the record does or when only zeros follow (a file system that grew the file before it wrote).
  * All else is corruption: bytes that were written are not the bytes that are read.
  */
@@ -179,6 +211,7 @@ async function scanFile(
   path: string,
   recordBytesMax: number,
   onRecord: (payload: Uint8Array, index: number) => void = () => {},
+  from = 0,
 ): Promise<Scan> {
   const { size } = await handle.stat()
   const header = await readExactly(handle, 0, Math.min(HEADER.length, size))
@@ -192,9 +225,9 @@ async function scanFile(
   let end = HEADER.length
   let window: Buffer = Buffer.alloc(0)
   let windowStart = end
-  const bytesAt = async (offset: number, length: number): Promise<Buffer> => {
+  const bytesAt = async (offset: number, length: number, ahead = READ_CHUNK_BYTES): Promise<Buffer> => {
     if (offset < windowStart || offset + length > windowStart + window.length) {
-      window = await readExactly(handle, offset, Math.min(Math.max(length, READ_CHUNK_BYTES), size - offset))
+      window = await readExactly(handle, offset, Math.min(Math.max(length, ahead), size - offset))
       windowStart = offset
     }
     return window.subarray(offset - windowStart, offset - windowStart + length)
@@ -203,17 +236,24 @@ async function scanFile(
     const torn = await onlyZeros(handle, end, size)
     return { offsets, end, size, fault: torn ? { kind: 'torn' } : { kind: 'corrupt', what } }
   }
+  let before = 0
   while (end < size) {
     if (size - end < RECORD_HEADER_BYTES) return { offsets, end, size, fault: { kind: 'torn' } }
-    const recordStart = Buffer.from(await bytesAt(end, RECORD_HEADER_BYTES))
+    const skips = offsets.length < from
+    // Between the headers of large records lies nothing to be looked at.
+    const ahead = skips && before > SPARSE_BYTES ? RECORD_HEADER_BYTES : READ_CHUNK_BYTES
+    const recordStart = Buffer.from(await bytesAt(end, RECORD_HEADER_BYTES, ahead))
     const length = lengthIn(recordStart, offsets.length)
     if (length === undefined) return faulty('the record header does not match its checksum')
     if (length > recordBytesMax) return faulty(`the record has ${length} bytes, more than the ${recordBytesMax} allowed`)
     const next = end + RECORD_HEADER_BYTES + length
     if (next > size) return { offsets, end, size, fault: { kind: 'torn' } }
-    const payload = await bytesAt(end + RECORD_HEADER_BYTES, length)
-    if (!payloadMatches(recordStart, offsets.length, payload)) return faulty('the record does not match its hash')
-    onRecord(payload, offsets.length)
+    if (!skips) {
+      const payload = await bytesAt(end + RECORD_HEADER_BYTES, length)
+      if (!payloadMatches(recordStart, offsets.length, payload)) return faulty('the record does not match its hash')
+      onRecord(payload, offsets.length)
+    }
+    before = length
     offsets.push(end)
     end = next
   }
