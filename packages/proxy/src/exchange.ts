@@ -10,7 +10,7 @@ import type { HeaderField } from '@ringwall/waf'
 import { type ClientConnection, DRAIN_BYTES_MAX } from './client-connection.ts'
 import type { Context, Cuttable } from './context.ts'
 import { decodedBody } from './decoded-body.ts'
-import { type AnyProxyError, UpstreamBroken, type UpstreamUnreachable } from './errors.ts'
+import { type AnyProxyError, UpstreamBroken, type UpstreamFull, type UpstreamUnreachable } from './errors.ts'
 import { requestHeadText, responseHeadText } from './forward-head.ts'
 import { detached } from './header-names.ts'
 import { HeldBody } from './held-body.ts'
@@ -25,14 +25,15 @@ import { openTunnel } from './tunnel.ts'
 import type { TraceContext } from './types.ts'
 import type { ConnectionWaiter, Upstream } from './upstream.ts'
 import type { ResponseListener, UpstreamConnection } from './upstream-connection.ts'
-import type { UpstreamGroup } from './upstream-pools.ts'
+import type { UpstreamGroup } from './upstream-group.ts'
 import type { Wire } from './wire.ts'
 
 const EMPTY = new Uint8Array(0)
-/** Upstreams asked for one request, while nothing of it has been sent. */
-const UPSTREAMS_TRIED_MAX = 3
 /** May be sent twice (RFC 9110 section 9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
+
+/** What a client is told to wait when all upstreams are full. */
+const OVERLOADED_RETRY_AFTER_S = 1
 
 /** How a response's end is told (RFC 9112 section 6.3). */
 const BY_HEAD = 0
@@ -66,6 +67,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   #upstream: Upstream | undefined
   #tried: Upstream[] | undefined
   #retriedStale = false
+  /** The upstream tried last had no room. */
+  #full = false
   #connection: UpstreamConnection | undefined
   #upstreamSpan: TraceContext | undefined
   #upstreamStartMs = 0
@@ -270,22 +273,31 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   // Towards the upstream.
 
   #tryUpstream(fresh: boolean): void {
-    const upstream = fresh
-      ? this.#upstream
-      : (this.#tried?.length ?? 0) < UPSTREAMS_TRIED_MAX
-        ? this.#group!.pick(this.#tried)
-        : undefined
-    if (upstream === undefined) {
-      this.#context.counters.upstreamErrors++
-      this.#refuse(502, 'no upstream can be reached')
+    const tries = this.#tried?.length ?? 0
+    const more = tries <= this.#judgement!.route!.service.retries.attempts
+    const upstream = fresh ? this.#upstream! : more ? this.#group!.pick(this.#tried) : 'none'
+    if (typeof upstream === 'string') {
+      this.#refuseUnsent(upstream === 'full' || this.#full)
       return
     }
     this.#upstream = upstream
     upstream.acquire(this, fresh)
   }
 
-  onUnreachable(error: UpstreamUnreachable): void {
+  #refuseUnsent(full: boolean): void {
+    const { counters } = this.#context
+    if (full) {
+      counters.overloaded++
+      this.#refuse(503, 'PROXY_UPSTREAM_FULL', OVERLOADED_RETRY_AFTER_S)
+      return
+    }
+    counters.upstreamErrors++
+    this.#refuse(502, 'no upstream can be reached')
+  }
+
+  onUnreachable(error: UpstreamUnreachable | UpstreamFull): void {
     if (this.#over) return
+    this.#full = error.code === 'PROXY_UPSTREAM_FULL'
     ;(this.#tried ??= []).push(this.#upstream!)
     this.#context.log('warn', `upstream ${this.#upstream!.url}: ${error.message}`)
     this.#tryUpstream(false)
@@ -315,6 +327,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     const chunked = !complete && head.contentLength === undefined
     const timeoutMs = this.#judgement!.route!.service.upstreamTimeout
     const sending = { method: head.method, complete, upgrade: head.upgrade, chunked, timeoutMs }
+    this.#upstream!.requests++
     const room = connection.send(this, text, body, sending, this.#upstreamStartMs)
     if (complete) return
     this.#streamed = true
@@ -345,7 +358,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     const nowMs = performance.now()
     this.#upstreamHeadMs = nowMs - this.#upstreamStartMs
     this.#upstreamStatus = head.status
-    this.#upstream!.answered(this.#upstreamHeadMs)
+    this.#upstream!.answered(this.#upstreamHeadMs, nowMs)
     this.#reportLogin(head.status)
     if (!this.#judgement!.responseWanted || this.#passes(head)) this.#sendHead(head)
   }

@@ -39,6 +39,7 @@ class HttpProxy implements ProxyContract {
     throttled: 0,
     malformed: 0,
     upstreamErrors: 0,
+    overloaded: 0,
     clientAborts: 0,
     droppedConnections: 0,
     activeRequests: 0,
@@ -53,7 +54,7 @@ class HttpProxy implements ProxyContract {
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
     this.#options = options
     this.#limits = limits
-    this.#pools = new UpstreamPools(limits, options.region)
+    this.#pools = new UpstreamPools(limits, options.region, options.log)
     this.#context = {
       options,
       limits,

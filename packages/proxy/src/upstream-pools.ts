@@ -1,68 +1,27 @@
 /**
- * All upstreams of the policy in force, by URL. Another policy keeps the pools of the URLs that stay, so that a swap drops
- * no connection; those that left drain.
+ * All upstreams of the policy in force, by service and URL. Another policy keeps those that stay, with their connections and
+ * what is known of them, so that a swap drops nothing; those that left drain.
  */
 import type { Policy } from '@ringwall/ring'
 import type { ProxyLimits, UpstreamStatus } from './types.ts'
 import { Upstream } from './upstream.ts'
+import { UpstreamGroup } from './upstream-group.ts'
+import { termsOf } from './upstream-terms.ts'
 
 const SWEEP_EVERY_MS = 100
-
-interface Member {
-  readonly upstream: Upstream
-  readonly region: string | undefined
-}
-
-/** The upstreams of one service, those of our own region apart. */
-export class UpstreamGroup {
-  readonly #near: readonly Member[]
-  readonly #far: readonly Member[]
-  readonly members: readonly Member[]
-  #turn = 0
-
-  constructor(members: readonly Member[], region: string) {
-    this.members = members
-    this.#near = members.filter((member) => member.region === region)
-    this.#far = members.filter((member) => member.region !== region)
-  }
-
-  /** Own region first, healthy before unhealthy, then the least loaded. Undefined when all were tried. */
-  pick(tried: readonly Upstream[] | undefined): Upstream | undefined {
-    return (
-      this.#best(this.#near, tried, true) ??
-      this.#best(this.#far, tried, true) ??
-      this.#best(this.#near, tried, false) ??
-      this.#best(this.#far, tried, false)
-    )
-  }
-
-  #best(members: readonly Member[], tried: readonly Upstream[] | undefined, healthy: boolean): Upstream | undefined {
-    if (members.length === 1) {
-      const only = members[0]!.upstream
-      return only.healthy === healthy && !tried?.includes(only) ? only : undefined
-    }
-    let best: Upstream | undefined
-    // Starting elsewhere each time spreads equal loads.
-    const start = members.length === 0 ? 0 : this.#turn++ % members.length
-    for (let at = 0; at < members.length; at++) {
-      const { upstream } = members[(start + at) % members.length]!
-      if (upstream.healthy !== healthy || tried?.includes(upstream)) continue
-      if (best === undefined || upstream.load < best.load) best = upstream
-    }
-    return best
-  }
-}
 
 export class UpstreamPools {
   readonly #limits: ProxyLimits
   readonly #region: string
+  readonly #log: (level: 'info' | 'warn', line: string) => void
   readonly #upstreams = new Map<string, Upstream>()
   #groups = new Map<string, UpstreamGroup>()
   #policy: Policy | undefined
   #timer: NodeJS.Timeout | undefined
 
-  constructor(limits: ProxyLimits, region: string) {
+  constructor(limits: ProxyLimits, region: string, log: (level: 'info' | 'warn', line: string) => void = () => undefined) {
     this.#limits = limits
+    this.#log = log
     this.#region = region
   }
 
@@ -86,19 +45,29 @@ export class UpstreamPools {
     const groups = new Map<string, UpstreamGroup>()
     const wanted = new Set<string>()
     for (const [name, service] of Object.entries(policy.services)) {
-      const members = service.upstreams.map(({ url, region }) => {
-        wanted.add(url)
-        let upstream = this.#upstreams.get(url)
+      // Where all are new, none starts slowly beside the others.
+      const ramps = this.#groups.has(name)
+      const members = service.upstreams.map((entry) => {
+        const key = `${name} ${entry.url}`
+        const terms = termsOf(service, entry)
+        wanted.add(key)
+        let upstream = this.#upstreams.get(key)
         if (upstream === undefined) {
-          upstream = new Upstream(url, this.#limits)
-          this.#upstreams.set(url, upstream)
+          upstream = new Upstream(entry.url, terms, this.#limits, ramps, ({ healthy, reason }) => {
+            const line = `upstream ${entry.url} of ${name} is ${healthy ? 'back' : 'out'}: ${reason}`
+            this.#log(healthy ? 'info' : 'warn', line)
+          })
+          this.#upstreams.set(key, upstream)
           upstream.probe()
-        } else upstream.undrain()
-        return { upstream, region }
+        } else {
+          upstream.configure(terms)
+          upstream.undrain()
+        }
+        return upstream
       })
-      groups.set(name, new UpstreamGroup(members, this.#region))
+      groups.set(name, new UpstreamGroup(members, service, this.#region))
     }
-    for (const [url, upstream] of this.#upstreams) if (!wanted.has(url)) upstream.drain()
+    for (const [key, upstream] of this.#upstreams) if (!wanted.has(key)) upstream.drain()
     this.#groups = groups
   }
 
@@ -108,22 +77,27 @@ export class UpstreamPools {
 
   status(): UpstreamStatus[] {
     return [...this.#groups].flatMap(([service, group]) =>
-      group.members.map(({ upstream, region }) => ({
+      group.members.map((upstream) => ({
         service,
         url: upstream.url,
-        region,
+        region: upstream.terms.region,
         healthy: upstream.healthy,
+        state: upstream.state,
         reason: upstream.reason,
         latencyMs: upstream.latencyMs,
+        requests: upstream.requests,
+        active: upstream.load - upstream.pending,
+        pending: upstream.pending,
+        connections: upstream.connections,
       })),
     )
   }
 
   #sweep(): void {
     const nowMs = performance.now()
-    for (const [url, upstream] of this.#upstreams) {
+    for (const [key, upstream] of this.#upstreams) {
       upstream.sweep(nowMs)
-      if (upstream.drained) this.#upstreams.delete(url)
+      if (upstream.drained) this.#upstreams.delete(key)
     }
   }
 }

@@ -1,25 +1,35 @@
 /**
- * One upstream: its connections, those who wait for one, and its health.
+ * One upstream of one service: its connections, those who wait for one, and whether it is fit to be asked.
  *
- * Health is passive: two failed connects in a row put it out, for one second and twice as long each time after, up to 30.
- * Then a bare TCP connect asks whether it is back; live traffic asks too, when no other upstream is left.
+ * Out of use it is for three reasons, each with its own way back. Two failed connects in a row put it out for one second
+ * and twice as long each time after, up to 30; then a bare TCP connect asks whether it is back. Where the policy has it
+ * checked, checks put it out and bring it back. And the answers it gives may have it ejected for a time. Live traffic
+ * asks it all the same when no other upstream is left.
  */
 import { connect, isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
-import { UpstreamUnreachable } from './errors.ts'
+import { UpstreamFull, UpstreamUnreachable } from './errors.ts'
 import type { ProxyLimits } from './types.ts'
+import { type Candidate, PeakLatency } from './upstream-balance.ts'
 import { type ConnectionOwner, UpstreamConnection } from './upstream-connection.ts'
+import type { UpstreamTerms } from './upstream-terms.ts'
 import { READ_INTO_SHARED } from './wire.ts'
 
 const FAILURES_UNTIL_OUT = 2
 const OUT_MS_MIN = 1_000
 const OUT_MS_MAX = 30_000
+/** How fast a slow answer is forgotten. */
+const LATENCY_DECAY_MS = 10_000
+/** The share that slow start begins with. */
+const RAMP_MIN = 0.1
+
+export type UpstreamState = 'up' | 'starting' | 'down' | 'ejected'
 
 /** Whoever wants a connection. */
 export interface ConnectionWaiter {
   readonly cancelled: boolean
   onConnection(connection: UpstreamConnection): void
-  onUnreachable(error: UpstreamUnreachable): void
+  onUnreachable(error: UpstreamUnreachable | UpstreamFull): void
 }
 
 interface Waiting {
@@ -27,12 +37,14 @@ interface Waiting {
   readonly sinceMs: number
 }
 
-export class Upstream implements ConnectionOwner {
+export class Upstream implements ConnectionOwner, Candidate {
   readonly url: string
   readonly #host: string
   readonly #port: number
   readonly #secure: boolean
   readonly #limits: ProxyLimits
+  readonly #onChange: (upstream: Upstream) => void
+  #terms: UpstreamTerms
   readonly #idle: UpstreamConnection[] = []
   readonly #connections = new Set<UpstreamConnection>()
   readonly #connecting = new Set<Socket>()
@@ -42,17 +54,42 @@ export class Upstream implements ConnectionOwner {
   #outUntilMs = 0
   #outMs = OUT_MS_MIN
   #probing = false
+  #connectsFail = false
+  #healthy = true
+  /** Since when it has been fit, monotonic; slow start counts from here. */
+  #upSinceMs: number
+  #ramping = false
+  #weight: number
   #reason = 'not tried yet'
   #latencyMs: number | undefined
+  readonly #latency = new PeakLatency(LATENCY_DECAY_MS)
+  credit = 0
+  /** Requests sent to it, since the start. */
+  requests = 0
 
-  /** @param url `http://HOST:PORT` or `https://HOST:PORT`, as the policy's schema has checked. */
-  constructor(url: string, limits: ProxyLimits) {
+  /**
+   * @param url `http://HOST:PORT` or `https://HOST:PORT`, as the policy's schema has checked.
+   * @param ramps Whether it is new beside others, and starts slowly where the policy says so.
+   * @param onChange Told when it has come into use or gone out of it.
+   */
+  constructor(
+    url: string,
+    terms: UpstreamTerms,
+    limits: ProxyLimits,
+    ramps = false,
+    onChange: (upstream: Upstream) => void = () => undefined,
+  ) {
     const parsed = new URL(url)
     this.url = url
     this.#secure = parsed.protocol === 'https:'
     this.#host = parsed.hostname.replace(/^\[|\]$/g, '')
     this.#port = parsed.port === '' ? (this.#secure ? 443 : 80) : Number(parsed.port)
+    this.#terms = terms
     this.#limits = limits
+    this.#onChange = onChange
+    this.#weight = terms.weight
+    this.#upSinceMs = ramps ? performance.now() : Number.NEGATIVE_INFINITY
+    this.#ramp(performance.now())
   }
 
   get host(): string {
@@ -63,8 +100,23 @@ export class Upstream implements ConnectionOwner {
     return this.#port
   }
 
+  get terms(): UpstreamTerms {
+    return this.#terms
+  }
+
+  /** Another policy says other things of it. */
+  configure(terms: UpstreamTerms): void {
+    this.#terms = terms
+    this.#ramp(performance.now())
+  }
+
   get healthy(): boolean {
-    return this.#failures < FAILURES_UNTIL_OUT
+    return this.#healthy
+  }
+
+  get state(): UpstreamState {
+    if (!this.#healthy) return 'down'
+    return this.#ramping ? 'starting' : 'up'
   }
 
   get reason(): string {
@@ -80,6 +132,34 @@ export class Upstream implements ConnectionOwner {
     return this.#connections.size - this.#idle.length + this.#waiting.length
   }
 
+  /** Requests that wait for a connection to it. */
+  get pending(): number {
+    return this.#waiting.length
+  }
+
+  get connections(): number {
+    return this.#connections.size
+  }
+
+  /** Another request would have to wait for one of those under way. */
+  get saturated(): boolean {
+    return this.load >= this.#terms.connectionsMax
+  }
+
+  /** Another request may not even wait. */
+  get full(): boolean {
+    return this.load >= this.#terms.connectionsMax + this.#terms.pendingMax
+  }
+
+  /** As the policy says, or less while it starts slowly. */
+  get weight(): number {
+    return this.#weight
+  }
+
+  expectedLatencyMs(nowMs: number): number | undefined {
+    return this.#latency.at(nowMs)
+  }
+
   /** @param fresh Whether a kept connection will not do. */
   acquire(waiter: ConnectionWaiter, fresh = false): void {
     if (!fresh) {
@@ -90,8 +170,8 @@ export class Upstream implements ConnectionOwner {
         }
       }
     } else this.#dropIdle()
-    if (this.#waiting.length >= this.#limits.upstreamWaitingMax) {
-      waiter.onUnreachable(new UpstreamUnreachable(`${this.#waiting.length} requests wait for a connection to it`))
+    if (this.full) {
+      waiter.onUnreachable(new UpstreamFull(`it carries ${this.load} requests`))
       return
     }
     this.#waiting.push({ waiter, sinceMs: performance.now() })
@@ -110,9 +190,10 @@ export class Upstream implements ConnectionOwner {
     }
     while (this.#waiting.length > 0 && nowMs - this.#waiting[0]!.sinceMs > this.#limits.upstreamConnectMsMax) {
       const late = this.#waiting.shift()!
-      if (!late.waiter.cancelled) late.waiter.onUnreachable(new UpstreamUnreachable('no connection became free in time'))
+      if (!late.waiter.cancelled) late.waiter.onUnreachable(new UpstreamFull('no connection became free in time'))
     }
-    if (!this.healthy && nowMs >= this.#outUntilMs) this.probe()
+    if (this.#connectsFail && nowMs >= this.#outUntilMs) this.probe()
+    if (this.#ramping) this.#ramp(nowMs)
   }
 
   /** A TCP connect and nothing more: tells whether somebody listens. */
@@ -133,10 +214,11 @@ export class Upstream implements ConnectionOwner {
     })
   }
 
-  /** Time to a response's head, for the status. */
-  answered(ms: number): void {
+  /** Time to a response's head. */
+  answered(ms: number, nowMs: number): void {
     this.#latencyMs = ms
-    this.#reason = 'answers'
+    this.#latency.observe(ms, nowMs)
+    if (this.#healthy) this.#reason = 'answers'
   }
 
   /** Out of the policy: what is under way ends, nothing is kept. */
@@ -176,7 +258,7 @@ export class Upstream implements ConnectionOwner {
   }
 
   #connect(): void {
-    if (this.#connections.size + this.#connecting.size >= this.#limits.upstreamConnectionsMax) return
+    if (this.#connections.size + this.#connecting.size >= this.#terms.connectionsMax) return
     const startMs = performance.now()
     const place = { host: this.#host, port: this.#port, onread: READ_INTO_SHARED }
     const secure = { ...place, ALPNProtocols: ['http/1.1'], ...(isIP(this.#host) === 0 ? { servername: this.#host } : {}) }
@@ -188,6 +270,7 @@ export class Upstream implements ConnectionOwner {
       this.#failed(error)
       const waiter = this.#nextWaiter()
       waiter?.onUnreachable(new UpstreamUnreachable(this.#reason))
+      if (this.#connecting.size < this.#waiting.length) this.#connect()
     }
     const timer = setTimeout(() => failed(new Error('timed out')), this.#limits.upstreamConnectMsMax)
     socket.on('error', failed)
@@ -220,14 +303,42 @@ export class Upstream implements ConnectionOwner {
     this.#failures = 0
     this.#outMs = OUT_MS_MIN
     this.#latencyMs = performance.now() - startMs
-    this.#reason = reason
+    if (!this.#connectsFail && this.#healthy && this.#reason === 'answers') return
+    this.#connectsFail = false
+    this.#settle(reason)
   }
 
   #failed(error: Error): void {
     this.#failures++
-    this.#reason = `cannot connect: ${(error as { code?: string }).code ?? error.message}`
+    const reason = `cannot connect: ${(error as { code?: string }).code ?? error.message}`
+    this.#reason = reason
     if (this.#failures < FAILURES_UNTIL_OUT) return
+    this.#connectsFail = true
     this.#outUntilMs = performance.now() + this.#outMs
     this.#outMs = Math.min(this.#outMs * 2, OUT_MS_MAX)
+    this.#settle(reason)
+  }
+
+  /** Draws the sum of what speaks for it and against it. */
+  #settle(reason: string): void {
+    const healthy = !this.#connectsFail
+    this.#reason = reason
+    if (healthy === this.#healthy) return
+    this.#healthy = healthy
+    if (healthy) {
+      const nowMs = performance.now()
+      this.#upSinceMs = nowMs
+      // What it took before it failed says nothing of what it takes now.
+      this.#latency.forget()
+      this.#ramp(nowMs)
+    }
+    this.#onChange(this)
+  }
+
+  #ramp(nowMs: number): void {
+    const { slowStartMs, weight } = this.#terms
+    const share = slowStartMs === 0 ? 1 : (nowMs - this.#upSinceMs) / slowStartMs
+    this.#ramping = share < 1
+    this.#weight = this.#ramping ? weight * Math.max(RAMP_MIN, share) : weight
   }
 }

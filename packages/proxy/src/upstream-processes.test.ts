@@ -1,0 +1,146 @@
+/** Balancing, failover and the rest against upstreams that are processes of their own, and can be killed. */
+import assert from 'node:assert/strict'
+import { Agent, request as httpRequest } from 'node:http'
+import { type TestContext, test } from 'node:test'
+import { policyOf, testProxy, until, viewOf } from './test-ring.ts'
+import { freePort, type UpstreamProcess, upstreamProcess } from './test-upstream.ts'
+
+interface Answer {
+  readonly status: number
+  /** The upstream that answered; the proxy itself when empty. */
+  readonly by: string
+  readonly headers: NodeJS.Dict<string | string[]>
+}
+
+/** A client with kept connections; closed after the test. */
+function client(t: TestContext, port: number, sockets = 64) {
+  const agent = new Agent({ keepAlive: true, maxSockets: sockets })
+  t.after(() => agent.destroy())
+  return (path = '/', options: { method?: string; headers?: Record<string, string>; body?: string } = {}): Promise<Answer> =>
+    new Promise((resolve, reject) => {
+      const { body, ...rest } = options
+      const request = httpRequest({ port, path, agent, ...rest }, (response) => {
+        response.resume()
+        response.on('error', reject)
+        response.on('end', () =>
+          resolve({ status: response.statusCode!, by: String(response.headers['x-upstream'] ?? ''), headers: response.headers }),
+        )
+      })
+      request.on('error', reject)
+      request.end(body)
+    })
+}
+
+async function upstreams(t: TestContext, ...names: string[]): Promise<UpstreamProcess[]> {
+  const all = await Promise.all(names.map((name) => upstreamProcess(name)))
+  t.after(() => Promise.all(all.map((upstream) => upstream.kill())))
+  return all
+}
+
+async function proxyFor(t: TestContext, service: object) {
+  const running = await testProxy({ shop: service })
+  t.after(() => running.proxy.stop(100))
+  const swap = (changed: object): void => {
+    running.state.view = viewOf(policyOf({ shop: changed }), running.state.view.height + 1)
+  }
+  return { ...running, swap }
+}
+
+const tally = (answers: readonly Answer[]): Record<string, number> => {
+  const counts: Record<string, number> = {}
+  for (const { by, status } of answers)
+    counts[by === '' ? String(status) : by] = (counts[by === '' ? String(status) : by] ?? 0) + 1
+  return counts
+}
+
+const times = <T>(count: number, make: () => Promise<T>): Promise<T[]> => Promise.all(Array.from({ length: count }, make))
+
+async function inTurn<T>(count: number, make: () => Promise<T>): Promise<T[]> {
+  const all: T[] = []
+  for (let at = 0; at < count; at++) all.push(await make())
+  return all
+}
+
+test('requests are spread by weight over three processes', async (t) => {
+  const [a, b, c] = await upstreams(t, 'a', 'b', 'c')
+  const entries = [{ url: a!.url, weight: 6 }, { url: b!.url, weight: 3 }, { url: c!.url }]
+  const shares = async (balance: string) => {
+    const { port } = await proxyFor(t, { upstreams: entries, balance })
+    const ask = client(t, port)
+    return tally(await inTurn(200, () => ask()))
+  }
+  assert.deepEqual(await shares('round-robin'), { a: 120, b: 60, c: 20 })
+  const { a: heavy, b: middle, c: light } = await shares('least-request')
+  assert.ok(heavy! > 90 && middle! > 30 && light! > 3, `${heavy} ${middle} ${light}`)
+})
+
+test('least-request and ewma leave a process that answers slowly to itself; round robin does not', async (t) => {
+  const [quick, slow] = await upstreams(t, 'quick', 'slow')
+  await slow!.behave({ delayMs: 100 })
+  const entries = [{ url: quick!.url }, { url: slow!.url }]
+  const shareOf = async (balance: string): Promise<number> => {
+    const { port } = await proxyFor(t, { upstreams: entries, balance })
+    const ask = client(t, port)
+    const lanes = await times(4, () => inTurn(25, () => ask()))
+    return tally(lanes.flat()).slow ?? 0
+  }
+  assert.equal(await shareOf('round-robin'), 50)
+  // Of two that are idle either may be taken.
+  const [least, ewma] = [await shareOf('least-request'), await shareOf('ewma')]
+  assert.ok(least < 40, String(least))
+  assert.ok(ewma < 15, String(ewma))
+})
+
+test('own region first; what it cannot carry spills over to another, and all of it when it is down', async (t) => {
+  const [home, abroad] = await upstreams(t, 'home', 'abroad')
+  const service = {
+    upstreams: [
+      { url: home!.url, region: 'eu' },
+      { url: abroad!.url, region: 'us' },
+    ],
+    circuit: { connections: 4, pending: 0 },
+  }
+  const { port, proxy } = await proxyFor(t, service)
+  const ask = client(t, port)
+  assert.deepEqual(tally(await inTurn(20, () => ask())), { home: 20 })
+  await home!.behave({ delayMs: 300 })
+  await abroad!.behave({ delayMs: 300 })
+  const burst = await times(10, () => ask())
+  assert.deepEqual(tally(burst), { home: 4, abroad: 4, '503': 2 })
+  const refused = burst.find(({ status }) => status === 503)!
+  assert.equal(refused.headers['retry-after'], '1')
+  assert.equal(proxy.stats().overloaded, 2)
+  await abroad!.behave({ delayMs: 0 })
+  await home!.kill()
+  assert.deepEqual(tally(await inTurn(20, () => ask())), { abroad: 20 })
+  const status = proxy.upstreams().map(({ url, state }) => [url === home!.url ? 'home' : 'abroad', state])
+  assert.deepEqual(status, [
+    ['home', 'down'],
+    ['abroad', 'up'],
+  ])
+})
+
+test('a process that comes back, or is new, begins with a small share', async (t) => {
+  const port = await freePort()
+  const first = await upstreamProcess('back', {}, port)
+  const [stays, added] = await upstreams(t, 'stays', 'added')
+  const entries = [{ url: stays!.url }, { url: first.url }]
+  const service = { upstreams: entries, slowStart: '1h', balance: 'round-robin' }
+  const running = await proxyFor(t, service)
+  const ask = client(t, running.port)
+  const stateOf = (url: string) => running.proxy.upstreams().find((upstream) => upstream.url === url)?.state
+  assert.deepEqual(tally(await inTurn(20, () => ask())), { stays: 10, back: 10 })
+  await first.kill()
+  assert.deepEqual(tally(await inTurn(20, () => ask())), { stays: 20 })
+  const again = await upstreamProcess('back', {}, port)
+  t.after(() => again.kill())
+  await until('the probe to find it', () => stateOf(again.url) === 'starting')
+  const { back } = tally(await inTurn(44, () => ask()))
+  assert.ok(back! >= 3 && back! <= 5, String(back))
+  running.swap({ ...service, upstreams: [...entries, { url: added!.url }] })
+  const after = tally(await inTurn(48, () => ask()))
+  assert.equal(stateOf(added!.url), 'starting')
+  assert.ok(after.added! >= 3 && after.added! <= 5, JSON.stringify(after))
+  running.swap({ ...service, upstreams: entries, slowStart: '0s' })
+  assert.deepEqual(tally(await inTurn(20, () => ask())), { stays: 10, back: 10 })
+})
