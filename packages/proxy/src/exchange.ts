@@ -74,6 +74,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   #upstreamStartMs = 0
   #upstreamHeadMs = 0
   #upstreamStatus: number | undefined
+  /** Its status counts as a failure of the upstream. */
+  #failing = false
   /** The response, while its beginning is judged. */
   #heldResponse: HeldResponse | undefined
   #continued = false
@@ -359,6 +361,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     this.#upstreamHeadMs = nowMs - this.#upstreamStartMs
     this.#upstreamStatus = head.status
     this.#upstream!.answered(this.#upstreamHeadMs, nowMs)
+    this.#failing = this.#group!.outliers.isFailure(head.status)
+    if (this.#failing) this.#group!.outliers.failed(this.#upstream!, `answers ${head.status}`)
     this.#reportLogin(head.status)
     if (!this.#judgement!.responseWanted || this.#passes(head)) this.#sendHead(head)
   }
@@ -483,6 +487,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
 
   onEnd(trailers: readonly string[]): void {
     this.#connection = undefined
+    if (!this.#failing) this.#group!.outliers.succeeded(this.#upstream!)
     if (this.#over) return
     const held = this.#heldResponse
     if (held === undefined) this.#sendEnd(trailers)
@@ -506,6 +511,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     }
     this.#upstreamStatus = head.status
     this.#upstreamHeadMs = performance.now() - this.#upstreamStartMs
+    this.#group!.outliers.succeeded(this.#upstream!)
     const client = this.#client
     const text = responseHeadText(101, 'Switching Protocols', head.rawHeaders, this.#environment!.nowMs)
     const own = `connection: upgrade\r\nupgrade: websocket\r\nx-request-id: ${this.#requestId}\r\n`
@@ -526,6 +532,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       this.#tryUpstream(true)
       return
     }
+    if (!this.#failing) this.#group!.outliers.failed(this.#upstream!, error.message)
     this.#context.counters.upstreamErrors++
     this.#context.log('warn', `upstream ${this.#upstream!.url}: request ${this.#requestId}: ${error.message}`)
     if (this.#answered) {

@@ -204,6 +204,9 @@ export interface UpstreamStatus {
   readonly latencyMs: number | undefined
   /** Sent to it since the start, tries and copies among them. */
   readonly requests: number
+  /** Of those, what broke, timed out or was answered with a status that counts as a failure; and how often it was ejected. */
+  readonly failures: number
+  readonly ejections: number
   /** Requests that it carries now, and that wait for a connection to it. */
   readonly active: number
   readonly pending: number

@@ -2,6 +2,7 @@
 import type { ServicePolicy } from '@ringwall/ring'
 import type { Upstream } from './upstream.ts'
 import { type Balance, choose } from './upstream-balance.ts'
+import { Outliers } from './upstream-outliers.ts'
 
 /** `full`: some are fit, and none has room. `none`: all were tried, or there are none. */
 export type Picked = Upstream | 'full' | 'none'
@@ -15,6 +16,7 @@ interface Subset {
 
 export class UpstreamGroup {
   readonly members: readonly Upstream[]
+  readonly outliers: Outliers
   readonly #balance: Balance
   readonly #subsets: readonly Subset[]
   readonly #random: () => number
@@ -23,6 +25,7 @@ export class UpstreamGroup {
 
   constructor(members: readonly Upstream[], service: ServicePolicy, region: string, random: () => number = Math.random) {
     this.members = members
+    this.outliers = new Outliers(members, service.outliers)
     this.#balance = service.balance
     this.#random = random
     const subset = (weight: number, of: readonly Upstream[]): Subset => ({

@@ -6,6 +6,7 @@ import type { Policy } from '@ringwall/ring'
 import type { ProxyLimits, UpstreamStatus } from './types.ts'
 import { Upstream } from './upstream.ts'
 import { UpstreamGroup } from './upstream-group.ts'
+import { HealthChecks } from './upstream-health.ts'
 import { termsOf } from './upstream-terms.ts'
 
 const SWEEP_EVERY_MS = 100
@@ -15,6 +16,7 @@ export class UpstreamPools {
   readonly #region: string
   readonly #log: (level: 'info' | 'warn', line: string) => void
   readonly #upstreams = new Map<string, Upstream>()
+  readonly #checks = new HealthChecks()
   #groups = new Map<string, UpstreamGroup>()
   #policy: Policy | undefined
   #timer: NodeJS.Timeout | undefined
@@ -32,6 +34,7 @@ export class UpstreamPools {
 
   stop(): void {
     clearInterval(this.#timer)
+    this.#checks.stop()
     for (const upstream of this.#upstreams.values()) upstream.destroy()
     this.#upstreams.clear()
     this.#groups.clear()
@@ -67,8 +70,13 @@ export class UpstreamPools {
       })
       groups.set(name, new UpstreamGroup(members, service, this.#region))
     }
-    for (const [key, upstream] of this.#upstreams) if (!wanted.has(key)) upstream.drain()
+    for (const [key, upstream] of this.#upstreams) {
+      const stays = wanted.has(key)
+      if (!stays) upstream.drain()
+      if (!stays || upstream.terms.health === undefined) this.#checks.forget(upstream)
+    }
     this.#groups = groups
+    this.#check(performance.now())
   }
 
   group(service: string): UpstreamGroup | undefined {
@@ -86,6 +94,8 @@ export class UpstreamPools {
         reason: upstream.reason,
         latencyMs: upstream.latencyMs,
         requests: upstream.requests,
+        failures: upstream.tally.failures,
+        ejections: upstream.ejections,
         active: upstream.load - upstream.pending,
         pending: upstream.pending,
         connections: upstream.connections,
@@ -99,5 +109,11 @@ export class UpstreamPools {
       upstream.sweep(nowMs)
       if (upstream.drained) this.#upstreams.delete(key)
     }
+    for (const group of this.#groups.values()) group.outliers.sweep(nowMs)
+    this.#check(nowMs)
+  }
+
+  #check(nowMs: number): void {
+    for (const group of this.#groups.values()) this.#checks.sweep(group.members, nowMs)
   }
 }

@@ -1,6 +1,7 @@
 /** Balancing, failover and the rest against upstreams that are processes of their own, and can be killed. */
 import assert from 'node:assert/strict'
 import { Agent, request as httpRequest } from 'node:http'
+import { type AddressInfo, createServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { policyOf, testProxy, until, viewOf } from './test-ring.ts'
 import { freePort, type UpstreamProcess, upstreamProcess } from './test-upstream.ts'
@@ -143,4 +144,66 @@ test('a process that comes back, or is new, begins with a small share', async (t
   assert.ok(after.added! >= 3 && after.added! <= 5, JSON.stringify(after))
   running.swap({ ...service, upstreams: entries, slowStart: '0s' })
   assert.deepEqual(tally(await inTurn(20, () => ask())), { stays: 10, back: 10 })
+})
+
+test('a process that answers but says that it is not well is left out until it says otherwise', async (t) => {
+  const [a, b] = await upstreams(t, 'a', 'b')
+  const health = { path: '/health', interval: '100ms', timeout: '2s', healthyAfter: 2, unhealthyAfter: 2 }
+  const { port, proxy, lines } = await proxyFor(t, { upstreams: [{ url: a!.url }, { url: b!.url }], health })
+  const ask = client(t, port)
+  const stateOf = ({ url }: UpstreamProcess) => proxy.upstreams().find((upstream) => upstream.url === url)!
+  await a!.behave({ health: 503 })
+  await until('the checks to find it', () => stateOf(a!).state === 'down')
+  assert.equal(stateOf(a!).reason, 'answers 503 at /health')
+  assert.ok(lines.some((line) => line === `upstream ${a!.url} of shop is out: answers 503 at /health`))
+  assert.deepEqual(tally(await inTurn(20, () => ask())), { b: 20 })
+  // Nothing else is left: what is not well is better than nothing.
+  await b!.behave({ health: 500 })
+  await until('both to be out', () => proxy.upstreams().every(({ healthy }) => !healthy))
+  const { a: some, b: others } = tally(await inTurn(40, () => ask()))
+  assert.equal(some! + others!, 40)
+  await a!.behave({ health: 200 })
+  await until('it to be back', () => stateOf(a!).healthy)
+  assert.deepEqual(tally(await inTurn(20, () => ask())), { a: 20 })
+})
+
+test('a process whose checks time out, or that is not there, is out before any request meets it', async (t) => {
+  const [well] = await upstreams(t, 'well')
+  const gone = await freePort()
+  const silent = createServer(() => undefined).listen(0, '127.0.0.1')
+  await new Promise((resolve) => silent.once('listening', resolve))
+  t.after(() => silent.close())
+  const { port: mute } = silent.address() as AddressInfo
+  const entries = [{ url: well!.url }, { url: `http://127.0.0.1:${gone}` }, { url: `http://127.0.0.1:${mute}` }]
+  const health = { path: '/health', interval: '200ms', timeout: '100ms' }
+  const { port, proxy } = await proxyFor(t, { upstreams: entries, health, retries: { attempts: 0 } })
+  await until('two to be out', () => proxy.upstreams().filter(({ healthy }) => !healthy).length === 2)
+  assert.deepEqual(
+    proxy.upstreams().map(({ reason }) => reason.replace(/:? ECONN.*/, '')),
+    [proxy.upstreams()[0]!.reason, 'cannot be checked', 'did not answer /health within 100 ms'],
+  )
+  const ask = client(t, port)
+  assert.deepEqual(tally(await inTurn(20, () => ask())), { well: 20 })
+})
+
+test('a process that answers errors is ejected, and its share goes to the others', async (t) => {
+  const [a, b, c] = await upstreams(t, 'a', 'b', 'c')
+  await c!.behave({ status: 503 })
+  const entries = [{ url: a!.url }, { url: b!.url }, { url: c!.url }]
+  const { port, proxy } = await proxyFor(t, {
+    upstreams: entries,
+    balance: 'round-robin',
+    outliers: { consecutive: 5, ejectFor: '1s' },
+  })
+  const ask = client(t, port)
+  const bad = (await inTurn(60, () => ask())).filter(({ status }) => status === 503)
+  assert.equal(bad.length, 5)
+  const status = proxy.upstreams()[2]!
+  assert.deepEqual(
+    [status.state, status.reason, status.failures, status.ejections],
+    ['ejected', 'ejected: answers 503, 5 failures in a row', 5, 1],
+  )
+  await c!.behave({ status: 200 })
+  await until('it to be back', () => proxy.upstreams()[2]!.healthy)
+  assert.deepEqual(tally(await inTurn(30, () => ask())), { a: 10, b: 10, c: 10 })
 })

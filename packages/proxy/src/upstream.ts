@@ -55,6 +55,15 @@ export class Upstream implements ConnectionOwner, Candidate {
   #outMs = OUT_MS_MIN
   #probing = false
   #connectsFail = false
+  #checksFail = false
+  #checksBegun = false
+  /** Checks of one kind in a row. */
+  #goodChecks = 0
+  #badChecks = 0
+  /** 0: not ejected. */
+  #ejectedUntilMs = 0
+  #ejectReason = ''
+  #checkReason = ''
   #healthy = true
   /** Since when it has been fit, monotonic; slow start counts from here. */
   #upSinceMs: number
@@ -66,6 +75,12 @@ export class Upstream implements ConnectionOwner, Candidate {
   credit = 0
   /** Requests sent to it, since the start. */
   requests = 0
+  /** How its answers were: `Outliers` keeps it. */
+  readonly tally = { good: 0, bad: 0, inRow: 0, failures: 0 }
+  /** How often it was ejected, since the start. */
+  ejections = 0
+  /** The same, but for those that are long ago. */
+  #recentEjections = 0
 
   /**
    * @param url `http://HOST:PORT` or `https://HOST:PORT`, as the policy's schema has checked.
@@ -100,6 +115,10 @@ export class Upstream implements ConnectionOwner, Candidate {
     return this.#port
   }
 
+  get secure(): boolean {
+    return this.#secure
+  }
+
   get terms(): UpstreamTerms {
     return this.#terms
   }
@@ -107,6 +126,11 @@ export class Upstream implements ConnectionOwner, Candidate {
   /** Another policy says other things of it. */
   configure(terms: UpstreamTerms): void {
     this.#terms = terms
+    if (terms.health === undefined && this.#checksBegun) {
+      this.#checksBegun = false
+      this.#checksFail = false
+      this.#settle()
+    }
     this.#ramp(performance.now())
   }
 
@@ -115,12 +139,14 @@ export class Upstream implements ConnectionOwner, Candidate {
   }
 
   get state(): UpstreamState {
+    if (this.#ejectedUntilMs !== 0) return 'ejected'
     if (!this.#healthy) return 'down'
     return this.#ramping ? 'starting' : 'up'
   }
 
   get reason(): string {
-    return this.#reason
+    if (this.#ejectedUntilMs !== 0) return `ejected: ${this.#ejectReason}`
+    return this.#checksFail ? this.#checkReason : this.#reason
   }
 
   get latencyMs(): number | undefined {
@@ -193,6 +219,10 @@ export class Upstream implements ConnectionOwner, Candidate {
       if (!late.waiter.cancelled) late.waiter.onUnreachable(new UpstreamFull('no connection became free in time'))
     }
     if (this.#connectsFail && nowMs >= this.#outUntilMs) this.probe()
+    if (this.#ejectedUntilMs !== 0 && nowMs >= this.#ejectedUntilMs) {
+      this.#ejectedUntilMs = 0
+      this.#settle()
+    }
     if (this.#ramping) this.#ramp(nowMs)
   }
 
@@ -205,7 +235,7 @@ export class Upstream implements ConnectionOwner, Candidate {
     socket.unref()
     socket.setTimeout(this.#limits.upstreamConnectMsMax, () => socket.destroy(new Error('timed out')))
     socket.on('connect', () => {
-      this.#succeeded(startMs, 'connected')
+      this.#succeeded(startMs)
       socket.destroy()
     })
     socket.on('error', (error) => this.#failed(error))
@@ -218,7 +248,36 @@ export class Upstream implements ConnectionOwner, Candidate {
   answered(ms: number, nowMs: number): void {
     this.#latencyMs = ms
     this.#latency.observe(ms, nowMs)
-    if (this.#healthy) this.#reason = 'answers'
+    this.#reason = 'answers'
+  }
+
+  /** It has answered a check, or failed to. The first decides at once. */
+  checked(good: boolean, reason: string): void {
+    const { health } = this.#terms
+    if (health === undefined) return
+    this.#goodChecks = good ? this.#goodChecks + 1 : 0
+    this.#badChecks = good ? 0 : this.#badChecks + 1
+    this.#checkReason = reason
+    if (good) {
+      if (!this.#checksBegun || this.#goodChecks >= health.healthyAfter) {
+        this.#checksFail = false
+        this.#connected()
+      }
+    } else if (!this.#checksBegun || this.#badChecks >= health.unhealthyAfter) this.#checksFail = true
+    this.#checksBegun = true
+    this.#settle()
+  }
+
+  /** Leaves it out for a time that grows with each time that it happens before long. */
+  eject(forMs: number, forMsMax: number, reason: string): void {
+    const nowMs = performance.now()
+    const quietMs = nowMs - this.#upSinceMs
+    this.#recentEjections = Math.max(0, this.#recentEjections - Math.floor(quietMs / forMs)) + 1
+    this.ejections++
+    this.tally.inRow = 0
+    this.#ejectedUntilMs = nowMs + Math.min(forMsMax, forMs * this.#recentEjections)
+    this.#ejectReason = reason
+    this.#settle()
   }
 
   /** Out of the policy: what is under way ends, nothing is kept. */
@@ -281,7 +340,7 @@ export class Upstream implements ConnectionOwner, Candidate {
     socket.once(this.#secure ? 'secureConnect' : 'connect', () => {
       clearTimeout(timer)
       if (!this.#connecting.delete(socket)) return
-      this.#succeeded(startMs, 'connected')
+      this.#succeeded(startMs)
       const connection = new UpstreamConnection(socket, this.#limits.upstreamHeaderBytesMax, this)
       this.#connections.add(connection)
       this.onFree(connection)
@@ -299,30 +358,38 @@ export class Upstream implements ConnectionOwner, Candidate {
     for (const connection of this.#idle.splice(0)) connection.destroy()
   }
 
-  #succeeded(startMs: number, reason: string): void {
+  #succeeded(startMs: number): void {
+    this.#latencyMs = performance.now() - startMs
+    if (this.#connectsFail || this.#reason !== 'answers') this.#reason = 'connected'
+    this.#connected()
+    this.#settle()
+  }
+
+  #connected(): void {
     this.#failures = 0
     this.#outMs = OUT_MS_MIN
-    this.#latencyMs = performance.now() - startMs
-    if (!this.#connectsFail && this.#healthy && this.#reason === 'answers') return
     this.#connectsFail = false
-    this.#settle(reason)
   }
 
   #failed(error: Error): void {
     this.#failures++
-    const reason = `cannot connect: ${(error as { code?: string }).code ?? error.message}`
-    this.#reason = reason
+    this.#reason = `cannot connect: ${(error as { code?: string }).code ?? error.message}`
     if (this.#failures < FAILURES_UNTIL_OUT) return
     this.#connectsFail = true
     this.#outUntilMs = performance.now() + this.#outMs
     this.#outMs = Math.min(this.#outMs * 2, OUT_MS_MAX)
-    this.#settle(reason)
+    if (this.#terms.health !== undefined) {
+      // That somebody listens again is not enough where checks can say more.
+      this.#checksFail = true
+      this.#goodChecks = 0
+      this.#checkReason = this.#reason
+    }
+    this.#settle()
   }
 
   /** Draws the sum of what speaks for it and against it. */
-  #settle(reason: string): void {
-    const healthy = !this.#connectsFail
-    this.#reason = reason
+  #settle(): void {
+    const healthy = !this.#connectsFail && !this.#checksFail && this.#ejectedUntilMs === 0
     if (healthy === this.#healthy) return
     this.#healthy = healthy
     if (healthy) {
