@@ -74,6 +74,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   #upstreamStartMs = 0
   #upstreamHeadMs = 0
   #upstreamStatus: number | undefined
+  /** Its head is due within `perTryTimeout`. */
+  #hurried = false
+  /** An interim response has been passed on. */
+  #interim = false
   /** Its status counts as a failure of the upstream. */
   #failing = false
   /** The response, while its beginning is judged. */
@@ -257,8 +261,12 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       return
     }
     this.#group = route === undefined ? undefined : this.#context.pools.group(route.service.name)
-    if (this.#group === undefined) this.#refuse(502, 'no upstream for this service')
-    else this.#tryUpstream(false)
+    if (this.#group === undefined) {
+      this.#refuse(502, 'no upstream for this service')
+      return
+    }
+    this.#group.budget.request(this.startMs)
+    this.#tryUpstream(false)
   }
 
   /** A guard that fails has allowed nothing. */
@@ -290,6 +298,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     const { counters } = this.#context
     if (full) {
       counters.overloaded++
+      this.#group!.counts.overloaded++
       this.#refuse(503, 'PROXY_UPSTREAM_FULL', OVERLOADED_RETRY_AFTER_S)
       return
     }
@@ -303,6 +312,43 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     ;(this.#tried ??= []).push(this.#upstream!)
     this.#context.log('warn', `upstream ${this.#upstream!.url}: ${error.message}`)
     this.#tryUpstream(false)
+  }
+
+  /** Whether the request may be sent once more, were there another upstream: nothing of an answer is out, all of it is held. */
+  #repeatable(): boolean {
+    const { method, upgrade } = this.#head!
+    return (
+      (this.#tried?.length ?? 0) < this.#judgement!.route!.service.retries.attempts &&
+      !this.#streamed &&
+      !this.#answered &&
+      !this.#interim &&
+      !upgrade &&
+      IDEMPOTENT.has(method)
+    )
+  }
+
+  #mayResend(): boolean {
+    const { budget, counts } = this.#group!
+    const may = budget.take(performance.now())
+    if (may) counts.retries++
+    else counts.retriesRefused++
+    return may
+  }
+
+  /** @param answer A response that is given up for another. Returns whether the request goes to another upstream. */
+  #repeat(answer: ResponseHead | undefined): boolean {
+    if (!this.#repeatable()) return false
+    const group = this.#group!
+    const next = group.pick(this.#tried === undefined ? [this.#upstream!] : [...this.#tried, this.#upstream!])
+    // An answer that is bad is better than none: it is given up for an upstream that is fit.
+    if (typeof next === 'string' || (answer !== undefined && !next.healthy)) return false
+    if (!this.#mayResend()) return false
+    if (answer !== undefined) this.#connection?.discard(answer)
+    this.#connection = undefined
+    ;(this.#tried ??= []).push(this.#upstream!)
+    this.#upstream = next
+    next.acquire(this)
+    return true
   }
 
   onConnection(connection: UpstreamConnection): void {
@@ -327,7 +373,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     })
     const body = held === undefined || held.length === 0 ? undefined : held.bytes
     const chunked = !complete && head.contentLength === undefined
-    const timeoutMs = this.#judgement!.route!.service.upstreamTimeout
+    const { upstreamTimeout, retries } = this.#judgement!.route!.service
+    const perTryMs = complete ? retries.perTryTimeout : undefined
+    this.#hurried = perTryMs !== undefined && this.#group!.members.length > (this.#tried?.length ?? 0) + 1 && this.#repeatable()
+    const timeoutMs = this.#hurried ? perTryMs! : upstreamTimeout
     const sending = { method: head.method, complete, upgrade: head.upgrade, chunked, timeoutMs }
     this.#upstream!.requests++
     const room = connection.send(this, text, body, sending, this.#upstreamStartMs)
@@ -352,6 +401,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   onInterim(head: ResponseHead): void {
     // RFC 9110 section 15.2: passed on, but for what HTTP/1.0 does not know and what we have said ourselves.
     if (this.#over || this.#answered || this.#request.httpVersion !== '1.1' || (head.status === 100 && this.#continued)) return
+    this.#interim = true
     this.#client.wire.text(`${responseHeadText(head.status, head.statusText, head.rawHeaders, 0)}\r\n`)
   }
 
@@ -359,10 +409,19 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     if (this.#over) return
     const nowMs = performance.now()
     this.#upstreamHeadMs = nowMs - this.#upstreamStartMs
-    this.#upstreamStatus = head.status
     this.#upstream!.answered(this.#upstreamHeadMs, nowMs)
-    this.#failing = this.#group!.outliers.isFailure(head.status)
-    if (this.#failing) this.#group!.outliers.failed(this.#upstream!, `answers ${head.status}`)
+    const { service } = this.#judgement!.route!
+    if (head.status >= 500) {
+      const { outliers } = this.#group!
+      this.#failing = outliers.isFailure(head.status)
+      if (this.#failing) outliers.failed(this.#upstream!, `answers ${head.status}`)
+      if ((service.retries.statuses as readonly number[]).includes(head.status) && this.#repeat(head)) {
+        this.#failing = false
+        return
+      }
+    }
+    this.#upstreamStatus = head.status
+    if (this.#hurried) this.#connection?.limitSilence(service.upstreamTimeout)
     this.#reportLogin(head.status)
     if (!this.#judgement!.responseWanted || this.#passes(head)) this.#sendHead(head)
   }
@@ -529,10 +588,14 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     const head = this.#head!
     if (error instanceof UpstreamBroken && error.stale && !this.#retriedStale && !this.#streamed && IDEMPOTENT.has(head.method)) {
       this.#retriedStale = true
-      this.#tryUpstream(true)
-      return
+      if (this.#mayResend()) {
+        this.#tryUpstream(true)
+        return
+      }
     }
     if (!this.#failing) this.#group!.outliers.failed(this.#upstream!, error.message)
+    const broken = error instanceof UpstreamBroken || this.#hurried
+    if (this.#upstreamStatus === undefined && broken && this.#repeat(undefined)) return
     this.#context.counters.upstreamErrors++
     this.#context.log('warn', `upstream ${this.#upstream!.url}: request ${this.#requestId}: ${error.message}`)
     if (this.#answered) {

@@ -18,6 +18,7 @@ export {
   type ProxyStats,
   type Recorder,
   type RequestMeasure,
+  type ServiceStatus,
   type Span,
   type TraceContext,
   type Tracer,

@@ -11,6 +11,7 @@ import {
   type ProxyLimits,
   type ProxyOptions,
   type ProxyStats,
+  type ServiceStatus,
   type UpstreamStatus,
 } from './types.ts'
 import { UpstreamPools } from './upstream-pools.ts'
@@ -104,6 +105,10 @@ class HttpProxy implements ProxyContract {
 
   upstreams(): readonly UpstreamStatus[] {
     return this.#pools.status()
+  }
+
+  services(): readonly ServiceStatus[] {
+    return this.#pools.services()
   }
 
   cutSource(source: string): number {

@@ -90,7 +90,8 @@ if (import.meta.main) {
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => {
       const answer = (code: number): void => {
-        response.writeHead(code, { 'x-upstream': name }).end(Buffer.concat(chunks))
+        const body = Buffer.concat(chunks)
+        response.writeHead(code, { 'x-upstream': name, 'content-length': body.length }).end(body)
       }
       if (request.url === '/health') {
         answer(health)

@@ -213,6 +213,17 @@ export interface UpstreamStatus {
   readonly connections: number
 }
 
+/** What became of the requests of a service on their way to its upstreams; counts since the start. */
+export interface ServiceStatus {
+  readonly service: string
+  /** Sent again, after something of them had been sent. */
+  readonly retries: number
+  /** Not sent again, because the budget was used up. */
+  readonly retriesRefused: number
+  /** Answered 503, because the upstreams carry as many as they may. */
+  readonly overloaded: number
+}
+
 export interface Proxy {
   /** @throws {ListenFailed} Port in use, address not here, no permission. */
   start(): Promise<{ readonly host: string; readonly port: number }>
@@ -220,6 +231,7 @@ export interface Proxy {
   stop(graceMs: number): Promise<void>
   stats(): ProxyStats
   upstreams(): readonly UpstreamStatus[]
+  services(): readonly ServiceStatus[]
   /**
    * Closes what a denied source has open, WebSockets included. Returns how many.
    *

@@ -3,6 +3,7 @@ import type { ServicePolicy } from '@ringwall/ring'
 import type { Upstream } from './upstream.ts'
 import { type Balance, choose } from './upstream-balance.ts'
 import { Outliers } from './upstream-outliers.ts'
+import { RetryBudget } from './upstream-retries.ts'
 
 /** `full`: some are fit, and none has room. `none`: all were tried, or there are none. */
 export type Picked = Upstream | 'full' | 'none'
@@ -14,17 +15,39 @@ interface Subset {
   readonly far: readonly Upstream[]
 }
 
+/** Of one service, since the start; they outlive a policy. */
+export interface ServiceCounts {
+  retries: number
+  /** Not tried again, because the budget was used up. */
+  retriesRefused: number
+  overloaded: number
+}
+
+export function newCounts(): ServiceCounts {
+  return { retries: 0, retriesRefused: 0, overloaded: 0 }
+}
+
 export class UpstreamGroup {
   readonly members: readonly Upstream[]
   readonly outliers: Outliers
+  readonly budget: RetryBudget
+  readonly counts: ServiceCounts
   readonly #balance: Balance
   readonly #subsets: readonly Subset[]
   readonly #random: () => number
   /** The candidates of one choice, for the time of that choice. */
   readonly #candidates: Upstream[] = []
 
-  constructor(members: readonly Upstream[], service: ServicePolicy, region: string, random: () => number = Math.random) {
+  constructor(
+    members: readonly Upstream[],
+    service: ServicePolicy,
+    region: string,
+    counts: ServiceCounts,
+    random: () => number = Math.random,
+  ) {
     this.members = members
+    this.counts = counts
+    this.budget = new RetryBudget(service.retries)
     this.outliers = new Outliers(members, service.outliers)
     this.#balance = service.balance
     this.#random = random

@@ -3,9 +3,9 @@
  * what is known of them, so that a swap drops nothing; those that left drain.
  */
 import type { Policy } from '@ringwall/ring'
-import type { ProxyLimits, UpstreamStatus } from './types.ts'
+import type { ProxyLimits, ServiceStatus, UpstreamStatus } from './types.ts'
 import { Upstream } from './upstream.ts'
-import { UpstreamGroup } from './upstream-group.ts'
+import { newCounts, type ServiceCounts, UpstreamGroup } from './upstream-group.ts'
 import { HealthChecks } from './upstream-health.ts'
 import { termsOf } from './upstream-terms.ts'
 
@@ -18,6 +18,7 @@ export class UpstreamPools {
   readonly #upstreams = new Map<string, Upstream>()
   readonly #checks = new HealthChecks()
   #groups = new Map<string, UpstreamGroup>()
+  readonly #counts = new Map<string, ServiceCounts>()
   #policy: Policy | undefined
   #timer: NodeJS.Timeout | undefined
 
@@ -68,19 +69,33 @@ export class UpstreamPools {
         }
         return upstream
       })
-      groups.set(name, new UpstreamGroup(members, service, this.#region))
+      groups.set(name, new UpstreamGroup(members, service, this.#region, this.#countsOf(name)))
     }
     for (const [key, upstream] of this.#upstreams) {
       const stays = wanted.has(key)
       if (!stays) upstream.drain()
       if (!stays || upstream.terms.health === undefined) this.#checks.forget(upstream)
     }
+    for (const name of this.#counts.keys()) if (!groups.has(name)) this.#counts.delete(name)
     this.#groups = groups
     this.#check(performance.now())
   }
 
   group(service: string): UpstreamGroup | undefined {
     return this.#groups.get(service)
+  }
+
+  #countsOf(service: string): ServiceCounts {
+    let counts = this.#counts.get(service)
+    if (counts === undefined) {
+      counts = newCounts()
+      this.#counts.set(service, counts)
+    }
+    return counts
+  }
+
+  services(): ServiceStatus[] {
+    return [...this.#groups].map(([service, { counts }]) => ({ service, ...counts }))
   }
 
   status(): UpstreamStatus[] {

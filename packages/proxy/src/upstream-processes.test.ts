@@ -1,66 +1,10 @@
 /** Balancing, failover and the rest against upstreams that are processes of their own, and can be killed. */
 import assert from 'node:assert/strict'
-import { Agent, request as httpRequest } from 'node:http'
 import { type AddressInfo, createServer } from 'node:net'
-import { type TestContext, test } from 'node:test'
-import { policyOf, testProxy, until, viewOf } from './test-ring.ts'
+import { test } from 'node:test'
+import { client, inTurn, proxyFor, tally, times, upstreams } from './test-load.ts'
+import { until } from './test-ring.ts'
 import { freePort, type UpstreamProcess, upstreamProcess } from './test-upstream.ts'
-
-interface Answer {
-  readonly status: number
-  /** The upstream that answered; the proxy itself when empty. */
-  readonly by: string
-  readonly headers: NodeJS.Dict<string | string[]>
-}
-
-/** A client with kept connections; closed after the test. */
-function client(t: TestContext, port: number, sockets = 64) {
-  const agent = new Agent({ keepAlive: true, maxSockets: sockets })
-  t.after(() => agent.destroy())
-  return (path = '/', options: { method?: string; headers?: Record<string, string>; body?: string } = {}): Promise<Answer> =>
-    new Promise((resolve, reject) => {
-      const { body, ...rest } = options
-      const request = httpRequest({ port, path, agent, ...rest }, (response) => {
-        response.resume()
-        response.on('error', reject)
-        response.on('end', () =>
-          resolve({ status: response.statusCode!, by: String(response.headers['x-upstream'] ?? ''), headers: response.headers }),
-        )
-      })
-      request.on('error', reject)
-      request.end(body)
-    })
-}
-
-async function upstreams(t: TestContext, ...names: string[]): Promise<UpstreamProcess[]> {
-  const all = await Promise.all(names.map((name) => upstreamProcess(name)))
-  t.after(() => Promise.all(all.map((upstream) => upstream.kill())))
-  return all
-}
-
-async function proxyFor(t: TestContext, service: object) {
-  const running = await testProxy({ shop: service })
-  t.after(() => running.proxy.stop(100))
-  const swap = (changed: object): void => {
-    running.state.view = viewOf(policyOf({ shop: changed }), running.state.view.height + 1)
-  }
-  return { ...running, swap }
-}
-
-const tally = (answers: readonly Answer[]): Record<string, number> => {
-  const counts: Record<string, number> = {}
-  for (const { by, status } of answers)
-    counts[by === '' ? String(status) : by] = (counts[by === '' ? String(status) : by] ?? 0) + 1
-  return counts
-}
-
-const times = <T>(count: number, make: () => Promise<T>): Promise<T[]> => Promise.all(Array.from({ length: count }, make))
-
-async function inTurn<T>(count: number, make: () => Promise<T>): Promise<T[]> {
-  const all: T[] = []
-  for (let at = 0; at < count; at++) all.push(await make())
-  return all
-}
 
 test('requests are spread by weight over three processes', async (t) => {
   const [a, b, c] = await upstreams(t, 'a', 'b', 'c')

@@ -139,14 +139,14 @@ export class Upstream implements ConnectionOwner, Candidate {
   }
 
   get state(): UpstreamState {
+    if (this.#connectsFail || this.#checksFail) return 'down'
     if (this.#ejectedUntilMs !== 0) return 'ejected'
-    if (!this.#healthy) return 'down'
     return this.#ramping ? 'starting' : 'up'
   }
 
   get reason(): string {
-    if (this.#ejectedUntilMs !== 0) return `ejected: ${this.#ejectReason}`
-    return this.#checksFail ? this.#checkReason : this.#reason
+    if (this.#checksFail) return this.#checkReason
+    return this.#ejectedUntilMs === 0 || this.#connectsFail ? this.#reason : `ejected: ${this.#ejectReason}`
   }
 
   get latencyMs(): number | undefined {
