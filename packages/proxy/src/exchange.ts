@@ -6,6 +6,7 @@
  * upstream, not a byte of it.
  */
 import type { Decision, GuardEnvironment, GuardRequest, Judgement } from '@ringwall/guard'
+import type { RewritePolicy } from '@ringwall/ring'
 import type { HeaderField } from '@ringwall/waf'
 import { type ClientConnection, DRAIN_BYTES_MAX } from './client-connection.ts'
 import type { Context, Cuttable } from './context.ts'
@@ -20,12 +21,14 @@ import { fieldLines, refusal, statusLine } from './refusal.ts'
 import type { RequestHead } from './request-head.ts'
 import type { RawRequest } from './request-parser.ts'
 import type { ResponseHead } from './response-parser.ts'
+import { type Rewriting, rewritingOf, rewrittenTarget } from './rewriting.ts'
 import { sourceOf } from './source-address.ts'
 import { openTunnel } from './tunnel.ts'
 import type { TraceContext } from './types.ts'
 import type { ConnectionWaiter, Upstream } from './upstream.ts'
 import type { ResponseListener, UpstreamConnection } from './upstream-connection.ts'
 import type { UpstreamGroup } from './upstream-group.ts'
+import { MIRROR_FIELD } from './upstream-mirror.ts'
 import type { Wire } from './wire.ts'
 
 const EMPTY = new Uint8Array(0)
@@ -66,6 +69,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   #group: UpstreamGroup | undefined
   #upstream: Upstream | undefined
   #tried: Upstream[] | undefined
+  /** The upstream that the client was given before. */
+  #wanted: Upstream | undefined
+  #rewriting: Rewriting | undefined
+  #target: string | undefined
   #retriedStale = false
   /** The upstream tried last had no room. */
   #full = false
@@ -76,6 +83,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   #upstreamStatus: number | undefined
   /** Its head is due within `perTryTimeout`. */
   #hurried = false
+  #mirrored = false
   /** An interim response has been passed on. */
   #interim = false
   /** Its status counts as a failure of the upstream. */
@@ -266,7 +274,22 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       return
     }
     this.#group.budget.request(this.startMs)
+    const rewrite = route!.route?.rewrite ?? route!.service.rewrite
+    if (rewrite !== undefined && !this.#rewrite(rewrite)) return
+    this.#wanted = this.#group.sticky?.wanted(this.#request.rawHeaders)
     this.#tryUpstream(false)
+  }
+
+  /** Returns whether the request may go on; one that may not has been refused. */
+  #rewrite(policy: RewritePolicy): boolean {
+    const rewriting = rewritingOf(policy)
+    this.#rewriting = rewriting
+    if (rewriting.path === undefined) return true
+    const { target, path } = this.#head!
+    this.#target = rewrittenTarget(rewriting.path, target, path)
+    if (this.#target !== undefined) return true
+    this.#refuseMalformed(400, 'a path that is to be rewritten and can be read in two ways')
+    return false
   }
 
   /** A guard that fails has allowed nothing. */
@@ -285,7 +308,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   #tryUpstream(fresh: boolean): void {
     const tries = this.#tried?.length ?? 0
     const more = tries <= this.#judgement!.route!.service.retries.attempts
-    const upstream = fresh ? this.#upstream! : more ? this.#group!.pick(this.#tried) : 'none'
+    const upstream = fresh ? this.#upstream! : more ? this.#group!.pick(this.#tried, this.#wanted) : 'none'
     if (typeof upstream === 'string') {
       this.#refuseUnsent(upstream === 'full' || this.#full)
       return
@@ -362,6 +385,9 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     const held = this.#held
     const text = requestHeadText({
       head,
+      target: this.#target ?? head.target,
+      host: this.#rewriting?.host ?? head.authority,
+      rewriting: this.#rewriting?.request,
       rawHeaders: this.#request.rawHeaders,
       bodyBytes: complete ? (held?.length ?? 0) : head.contentLength,
       source: this.#source,
@@ -380,6 +406,11 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     const sending = { method: head.method, complete, upgrade: head.upgrade, chunked, timeoutMs }
     this.#upstream!.requests++
     const room = connection.send(this, text, body, sending, this.#upstreamStartMs)
+    const { mirror } = this.#group!
+    if (mirror !== undefined && complete && !head.upgrade && !this.#mirrored && mirror.wants()) {
+      mirror.copy(head.method, `${text.slice(0, -2)}${MIRROR_FIELD}\r\n`, body)
+    }
+    this.#mirrored = true
     if (complete) return
     this.#streamed = true
     this.#held = undefined
@@ -497,7 +528,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   #sendHead(head: ResponseHead): void {
     const { method, keepAlive } = this.#head!
     const modern = this.#request.httpVersion === '1.1'
-    let text = responseHeadText(head.status, head.statusText, head.rawHeaders, this.#environment!.nowMs)
+    const rewriting = this.#rewriting?.response
+    let text = responseHeadText(head.status, head.statusText, head.rawHeaders, this.#environment!.nowMs, rewriting)
+    const { sticky } = this.#group!
+    if (sticky !== undefined && this.#upstream !== this.#wanted) text += sticky.cookie(this.#upstream!, this.#proto === 'https')
     text += `x-request-id: ${this.#requestId}\r\n${this.#explanation()}`
     if (method === 'HEAD' || head.status === 304) {
       if (head.contentLength !== undefined) text += `content-length: ${head.contentLength}\r\n`
@@ -572,7 +606,13 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     this.#upstreamHeadMs = performance.now() - this.#upstreamStartMs
     this.#group!.outliers.succeeded(this.#upstream!)
     const client = this.#client
-    const text = responseHeadText(101, 'Switching Protocols', head.rawHeaders, this.#environment!.nowMs)
+    const text = responseHeadText(
+      101,
+      'Switching Protocols',
+      head.rawHeaders,
+      this.#environment!.nowMs,
+      this.#rewriting?.response,
+    )
     const own = `connection: upgrade\r\nupgrade: websocket\r\nx-request-id: ${this.#requestId}\r\n`
     client.wire.text(`${text}${own}${this.#explanation()}\r\n`)
     const fromClient = client.detach()

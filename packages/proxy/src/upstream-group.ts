@@ -2,8 +2,10 @@
 import type { ServicePolicy } from '@ringwall/ring'
 import type { Upstream } from './upstream.ts'
 import { type Balance, choose } from './upstream-balance.ts'
+import type { Mirror, MirrorCounts } from './upstream-mirror.ts'
 import { Outliers } from './upstream-outliers.ts'
 import { RetryBudget } from './upstream-retries.ts'
+import { Stickiness } from './upstream-sticky.ts'
 
 /** `full`: some are fit, and none has room. `none`: all were tried, or there are none. */
 export type Picked = Upstream | 'full' | 'none'
@@ -16,7 +18,7 @@ interface Subset {
 }
 
 /** Of one service, since the start; they outlive a policy. */
-export interface ServiceCounts {
+export interface ServiceCounts extends MirrorCounts {
   retries: number
   /** Not tried again, because the budget was used up. */
   retriesRefused: number
@@ -24,7 +26,7 @@ export interface ServiceCounts {
 }
 
 export function newCounts(): ServiceCounts {
-  return { retries: 0, retriesRefused: 0, overloaded: 0 }
+  return { retries: 0, retriesRefused: 0, overloaded: 0, mirrored: 0, mirrorsDropped: 0 }
 }
 
 export class UpstreamGroup {
@@ -32,21 +34,31 @@ export class UpstreamGroup {
   readonly outliers: Outliers
   readonly budget: RetryBudget
   readonly counts: ServiceCounts
+  readonly sticky: Stickiness | undefined
+  readonly mirror: Mirror | undefined
   readonly #balance: Balance
   readonly #subsets: readonly Subset[]
   readonly #random: () => number
   /** The candidates of one choice, for the time of that choice. */
   readonly #candidates: Upstream[] = []
 
+  /** @param name Of the service. @param region Ours. */
   constructor(
+    name: string,
     members: readonly Upstream[],
     service: ServicePolicy,
     region: string,
     counts: ServiceCounts,
+    mirror: Mirror | undefined,
     random: () => number = Math.random,
   ) {
     this.members = members
     this.counts = counts
+    this.mirror = mirror
+    const { sticky, split } = service
+    // Nobody is kept on what gets nobody.
+    const kept = split === undefined ? members : members.filter(({ terms }) => (split[terms.subset ?? ''] ?? 0) > 0)
+    this.sticky = sticky === undefined ? undefined : new Stickiness(name, sticky, kept)
     this.budget = new RetryBudget(service.retries)
     this.outliers = new Outliers(members, service.outliers)
     this.#balance = service.balance
@@ -70,10 +82,11 @@ export class UpstreamGroup {
   }
 
   /**
-   * A subset by its weight; in it, those that are fit and have room before those where one has to wait, own region first,
+   * The wanted one while it is fit. Otherwise a subset by its weight; in it, those that are fit and have room before those where one has to wait, own region first,
    * and those that are not fit when nothing else is left. A subset with nothing left gives way to another.
    */
-  pick(tried: readonly Upstream[] | undefined): Picked {
+  pick(tried: readonly Upstream[] | undefined, wanted?: Upstream): Picked {
+    if (wanted?.healthy && !wanted.full && !tried?.includes(wanted)) return wanted
     const subsets = this.#subsets
     if (subsets.length === 1) return this.#pickOf(subsets[0]!, tried)
     let sum = 0

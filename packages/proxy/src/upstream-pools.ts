@@ -7,7 +7,8 @@ import type { ProxyLimits, ServiceStatus, UpstreamStatus } from './types.ts'
 import { Upstream } from './upstream.ts'
 import { newCounts, type ServiceCounts, UpstreamGroup } from './upstream-group.ts'
 import { HealthChecks } from './upstream-health.ts'
-import { termsOf } from './upstream-terms.ts'
+import { Mirror, mirrorTerms } from './upstream-mirror.ts'
+import { termsOf, type UpstreamTerms } from './upstream-terms.ts'
 
 const SWEEP_EVERY_MS = 100
 
@@ -51,25 +52,18 @@ export class UpstreamPools {
     for (const [name, service] of Object.entries(policy.services)) {
       // Where all are new, none starts slowly beside the others.
       const ramps = this.#groups.has(name)
-      const members = service.upstreams.map((entry) => {
-        const key = `${name} ${entry.url}`
-        const terms = termsOf(service, entry)
+      const use = (what: string, url: string, terms: UpstreamTerms): Upstream => {
+        const key = `${what} of ${name}`
         wanted.add(key)
-        let upstream = this.#upstreams.get(key)
-        if (upstream === undefined) {
-          upstream = new Upstream(entry.url, terms, this.#limits, ramps, ({ healthy, reason }) => {
-            const line = `upstream ${entry.url} of ${name} is ${healthy ? 'back' : 'out'}: ${reason}`
-            this.#log(healthy ? 'info' : 'warn', line)
-          })
-          this.#upstreams.set(key, upstream)
-          upstream.probe()
-        } else {
-          upstream.configure(terms)
-          upstream.undrain()
-        }
-        return upstream
-      })
-      groups.set(name, new UpstreamGroup(members, service, this.#region, this.#countsOf(name)))
+        return this.#upstream(key, url, terms, ramps)
+      }
+      const members = service.upstreams.map((entry) => use(`upstream ${entry.url}`, entry.url, termsOf(service, entry)))
+      const counts = this.#countsOf(name)
+      const { mirror } = service
+      const copies =
+        mirror &&
+        new Mirror(use(`mirror ${mirror.url}`, mirror.url, mirrorTerms(mirror)), mirror, service.upstreamTimeout, counts)
+      groups.set(name, new UpstreamGroup(name, members, service, this.#region, counts, copies))
     }
     for (const [key, upstream] of this.#upstreams) {
       const stays = wanted.has(key)
@@ -79,6 +73,22 @@ export class UpstreamPools {
     for (const name of this.#counts.keys()) if (!groups.has(name)) this.#counts.delete(name)
     this.#groups = groups
     this.#check(performance.now())
+  }
+
+  /** The one that is known already, or a new one. */
+  #upstream(key: string, url: string, terms: UpstreamTerms, ramps: boolean): Upstream {
+    const known = this.#upstreams.get(key)
+    if (known !== undefined) {
+      known.configure(terms)
+      known.undrain()
+      return known
+    }
+    const upstream = new Upstream(url, terms, this.#limits, ramps, ({ healthy, reason }) => {
+      this.#log(healthy ? 'info' : 'warn', `${key} is ${healthy ? 'back' : 'out'}: ${reason}`)
+    })
+    this.#upstreams.set(key, upstream)
+    upstream.probe()
+    return upstream
   }
 
   group(service: string): UpstreamGroup | undefined {
@@ -124,7 +134,10 @@ export class UpstreamPools {
       upstream.sweep(nowMs)
       if (upstream.drained) this.#upstreams.delete(key)
     }
-    for (const group of this.#groups.values()) group.outliers.sweep(nowMs)
+    for (const group of this.#groups.values()) {
+      group.outliers.sweep(nowMs)
+      group.mirror?.sweep(nowMs)
+    }
     this.#check(nowMs)
   }
 
