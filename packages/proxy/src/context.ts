@@ -17,6 +17,7 @@ export interface Counters {
   throttled: number
   malformed: number
   upstreamErrors: number
+  overloaded: number
   clientAborts: number
   droppedConnections: number
   activeRequests: number

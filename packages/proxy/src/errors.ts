@@ -3,6 +3,7 @@ export abstract class ProxyError extends Error {
   abstract readonly code:
     | 'PROXY_LISTEN_FAILED'
     | 'PROXY_UPSTREAM_UNREACHABLE'
+    | 'PROXY_UPSTREAM_FULL'
     | 'PROXY_UPSTREAM_BROKEN'
     | 'PROXY_UPSTREAM_TIMEOUT'
 }
@@ -26,6 +27,12 @@ export class UpstreamUnreachable extends ProxyError {
   readonly code = 'PROXY_UPSTREAM_UNREACHABLE'
 }
 
+/** It carries as many requests as the service's `circuit` lets it: nothing of this one has been sent. */
+export class UpstreamFull extends ProxyError {
+  override readonly name = 'UpstreamFull'
+  readonly code = 'PROXY_UPSTREAM_FULL'
+}
+
 /** The connection broke, or what came over it is not HTTP. */
 export class UpstreamBroken extends ProxyError {
   override readonly name = 'UpstreamBroken'
@@ -44,4 +51,4 @@ export class UpstreamTimeout extends ProxyError {
   readonly code = 'PROXY_UPSTREAM_TIMEOUT'
 }
 
-export type AnyProxyError = ListenFailed | UpstreamUnreachable | UpstreamBroken | UpstreamTimeout
+export type AnyProxyError = ListenFailed | UpstreamUnreachable | UpstreamFull | UpstreamBroken | UpstreamTimeout

@@ -6,11 +6,12 @@
  * upstream, not a byte of it.
  */
 import type { Decision, GuardEnvironment, GuardRequest, Judgement } from '@ringwall/guard'
+import type { RewritePolicy } from '@ringwall/ring'
 import type { HeaderField } from '@ringwall/waf'
 import { type ClientConnection, DRAIN_BYTES_MAX } from './client-connection.ts'
 import type { Context, Cuttable } from './context.ts'
 import { decodedBody } from './decoded-body.ts'
-import { type AnyProxyError, UpstreamBroken, type UpstreamUnreachable } from './errors.ts'
+import { type AnyProxyError, UpstreamBroken, type UpstreamFull, type UpstreamUnreachable } from './errors.ts'
 import { requestHeadText, responseHeadText } from './forward-head.ts'
 import { detached } from './header-names.ts'
 import { HeldBody } from './held-body.ts'
@@ -20,19 +21,22 @@ import { fieldLines, refusal, statusLine } from './refusal.ts'
 import type { RequestHead } from './request-head.ts'
 import type { RawRequest } from './request-parser.ts'
 import type { ResponseHead } from './response-parser.ts'
+import { type Rewriting, rewritingOf, rewrittenTarget } from './rewriting.ts'
 import { sourceOf } from './source-address.ts'
 import { openTunnel } from './tunnel.ts'
 import type { TraceContext } from './types.ts'
 import type { ConnectionWaiter, Upstream } from './upstream.ts'
 import type { ResponseListener, UpstreamConnection } from './upstream-connection.ts'
-import type { UpstreamGroup } from './upstream-pools.ts'
+import type { UpstreamGroup } from './upstream-group.ts'
+import { MIRROR_FIELD } from './upstream-mirror.ts'
 import type { Wire } from './wire.ts'
 
 const EMPTY = new Uint8Array(0)
-/** Upstreams asked for one request, while nothing of it has been sent. */
-const UPSTREAMS_TRIED_MAX = 3
 /** May be sent twice (RFC 9110 section 9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
+
+/** What a client is told to wait when all upstreams are full. */
+const OVERLOADED_RETRY_AFTER_S = 1
 
 /** How a response's end is told (RFC 9112 section 6.3). */
 const BY_HEAD = 0
@@ -65,12 +69,25 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   #group: UpstreamGroup | undefined
   #upstream: Upstream | undefined
   #tried: Upstream[] | undefined
+  /** The upstream that the client was given before. */
+  #wanted: Upstream | undefined
+  #rewriting: Rewriting | undefined
+  #target: string | undefined
   #retriedStale = false
+  /** The upstream tried last had no room. */
+  #full = false
   #connection: UpstreamConnection | undefined
   #upstreamSpan: TraceContext | undefined
   #upstreamStartMs = 0
   #upstreamHeadMs = 0
   #upstreamStatus: number | undefined
+  /** Its head is due within `perTryTimeout`. */
+  #hurried = false
+  #mirrored = false
+  /** An interim response has been passed on. */
+  #interim = false
+  /** Its status counts as a failure of the upstream. */
+  #failing = false
   /** The response, while its beginning is judged. */
   #heldResponse: HeldResponse | undefined
   #continued = false
@@ -252,8 +269,27 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       return
     }
     this.#group = route === undefined ? undefined : this.#context.pools.group(route.service.name)
-    if (this.#group === undefined) this.#refuse(502, 'no upstream for this service')
-    else this.#tryUpstream(false)
+    if (this.#group === undefined) {
+      this.#refuse(502, 'no upstream for this service')
+      return
+    }
+    this.#group.budget.request(this.startMs)
+    const rewrite = route!.route?.rewrite ?? route!.service.rewrite
+    if (rewrite !== undefined && !this.#rewrite(rewrite)) return
+    this.#wanted = this.#group.sticky?.wanted(this.#request.rawHeaders)
+    this.#tryUpstream(false)
+  }
+
+  /** Returns whether the request may go on; one that may not has been refused. */
+  #rewrite(policy: RewritePolicy): boolean {
+    const rewriting = rewritingOf(policy)
+    this.#rewriting = rewriting
+    if (rewriting.path === undefined) return true
+    const { target, path } = this.#head!
+    this.#target = rewrittenTarget(rewriting.path, target, path)
+    if (this.#target !== undefined) return true
+    this.#refuseMalformed(400, 'a path that is to be rewritten and can be read in two ways')
+    return false
   }
 
   /** A guard that fails has allowed nothing. */
@@ -270,25 +306,72 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   // Towards the upstream.
 
   #tryUpstream(fresh: boolean): void {
-    const upstream = fresh
-      ? this.#upstream
-      : (this.#tried?.length ?? 0) < UPSTREAMS_TRIED_MAX
-        ? this.#group!.pick(this.#tried)
-        : undefined
-    if (upstream === undefined) {
-      this.#context.counters.upstreamErrors++
-      this.#refuse(502, 'no upstream can be reached')
+    const tries = this.#tried?.length ?? 0
+    const more = tries <= this.#judgement!.route!.service.retries.attempts
+    const upstream = fresh ? this.#upstream! : more ? this.#group!.pick(this.#tried, this.#wanted) : 'none'
+    if (typeof upstream === 'string') {
+      this.#refuseUnsent(upstream === 'full' || this.#full)
       return
     }
     this.#upstream = upstream
     upstream.acquire(this, fresh)
   }
 
-  onUnreachable(error: UpstreamUnreachable): void {
+  #refuseUnsent(full: boolean): void {
+    const { counters } = this.#context
+    if (full) {
+      counters.overloaded++
+      this.#group!.counts.overloaded++
+      this.#refuse(503, 'PROXY_UPSTREAM_FULL', OVERLOADED_RETRY_AFTER_S)
+      return
+    }
+    counters.upstreamErrors++
+    this.#refuse(502, 'no upstream can be reached')
+  }
+
+  onUnreachable(error: UpstreamUnreachable | UpstreamFull): void {
     if (this.#over) return
+    this.#full = error.code === 'PROXY_UPSTREAM_FULL'
     ;(this.#tried ??= []).push(this.#upstream!)
     this.#context.log('warn', `upstream ${this.#upstream!.url}: ${error.message}`)
     this.#tryUpstream(false)
+  }
+
+  /** Whether the request may be sent once more, were there another upstream: nothing of an answer is out, all of it is held. */
+  #repeatable(): boolean {
+    const { method, upgrade } = this.#head!
+    return (
+      (this.#tried?.length ?? 0) < this.#judgement!.route!.service.retries.attempts &&
+      !this.#streamed &&
+      !this.#answered &&
+      !this.#interim &&
+      !upgrade &&
+      IDEMPOTENT.has(method)
+    )
+  }
+
+  #mayResend(): boolean {
+    const { budget, counts } = this.#group!
+    const may = budget.take(performance.now())
+    if (may) counts.retries++
+    else counts.retriesRefused++
+    return may
+  }
+
+  /** @param answer A response that is given up for another. Returns whether the request goes to another upstream. */
+  #repeat(answer: ResponseHead | undefined): boolean {
+    if (!this.#repeatable()) return false
+    const group = this.#group!
+    const next = group.pick(this.#tried === undefined ? [this.#upstream!] : [...this.#tried, this.#upstream!])
+    // An answer that is bad is better than none: it is given up for an upstream that is fit.
+    if (typeof next === 'string' || (answer !== undefined && !next.healthy)) return false
+    if (!this.#mayResend()) return false
+    if (answer !== undefined) this.#connection?.discard(answer)
+    this.#connection = undefined
+    ;(this.#tried ??= []).push(this.#upstream!)
+    this.#upstream = next
+    next.acquire(this)
+    return true
   }
 
   onConnection(connection: UpstreamConnection): void {
@@ -302,6 +385,9 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     const held = this.#held
     const text = requestHeadText({
       head,
+      target: this.#target ?? head.target,
+      host: this.#rewriting?.host ?? head.authority,
+      rewriting: this.#rewriting?.request,
       rawHeaders: this.#request.rawHeaders,
       bodyBytes: complete ? (held?.length ?? 0) : head.contentLength,
       source: this.#source,
@@ -313,9 +399,18 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     })
     const body = held === undefined || held.length === 0 ? undefined : held.bytes
     const chunked = !complete && head.contentLength === undefined
-    const timeoutMs = this.#judgement!.route!.service.upstreamTimeout
+    const { upstreamTimeout, retries } = this.#judgement!.route!.service
+    const perTryMs = complete ? retries.perTryTimeout : undefined
+    this.#hurried = perTryMs !== undefined && this.#group!.members.length > (this.#tried?.length ?? 0) + 1 && this.#repeatable()
+    const timeoutMs = this.#hurried ? perTryMs! : upstreamTimeout
     const sending = { method: head.method, complete, upgrade: head.upgrade, chunked, timeoutMs }
+    this.#upstream!.requests++
     const room = connection.send(this, text, body, sending, this.#upstreamStartMs)
+    const { mirror } = this.#group!
+    if (mirror !== undefined && complete && !head.upgrade && !this.#mirrored && mirror.wants()) {
+      mirror.copy(head.method, `${text.slice(0, -2)}${MIRROR_FIELD}\r\n`, body)
+    }
+    this.#mirrored = true
     if (complete) return
     this.#streamed = true
     this.#held = undefined
@@ -337,6 +432,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   onInterim(head: ResponseHead): void {
     // RFC 9110 section 15.2: passed on, but for what HTTP/1.0 does not know and what we have said ourselves.
     if (this.#over || this.#answered || this.#request.httpVersion !== '1.1' || (head.status === 100 && this.#continued)) return
+    this.#interim = true
     this.#client.wire.text(`${responseHeadText(head.status, head.statusText, head.rawHeaders, 0)}\r\n`)
   }
 
@@ -344,8 +440,19 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     if (this.#over) return
     const nowMs = performance.now()
     this.#upstreamHeadMs = nowMs - this.#upstreamStartMs
+    this.#upstream!.answered(this.#upstreamHeadMs, nowMs)
+    const { service } = this.#judgement!.route!
+    if (head.status >= 500) {
+      const { outliers } = this.#group!
+      this.#failing = outliers.isFailure(head.status)
+      if (this.#failing) outliers.failed(this.#upstream!, `answers ${head.status}`)
+      if ((service.retries.statuses as readonly number[]).includes(head.status) && this.#repeat(head)) {
+        this.#failing = false
+        return
+      }
+    }
     this.#upstreamStatus = head.status
-    this.#upstream!.answered(this.#upstreamHeadMs)
+    if (this.#hurried) this.#connection?.limitSilence(service.upstreamTimeout)
     this.#reportLogin(head.status)
     this.#context.options.guard.answered(this.#judgement!, head.status, this.#environment!.nowMs)
     if (!this.#judgement!.responseWanted || this.#passes(head)) this.#sendHead(head)
@@ -422,7 +529,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   #sendHead(head: ResponseHead): void {
     const { method, keepAlive } = this.#head!
     const modern = this.#request.httpVersion === '1.1'
-    let text = responseHeadText(head.status, head.statusText, head.rawHeaders, this.#environment!.nowMs)
+    const rewriting = this.#rewriting?.response
+    let text = responseHeadText(head.status, head.statusText, head.rawHeaders, this.#environment!.nowMs, rewriting)
+    const { sticky } = this.#group!
+    if (sticky !== undefined && this.#upstream !== this.#wanted) text += sticky.cookie(this.#upstream!, this.#proto === 'https')
     text += `x-request-id: ${this.#requestId}\r\n${this.#explanation()}`
     if (method === 'HEAD' || head.status === 304) {
       if (head.contentLength !== undefined) text += `content-length: ${head.contentLength}\r\n`
@@ -471,6 +581,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
 
   onEnd(trailers: readonly string[]): void {
     this.#connection = undefined
+    if (!this.#failing) this.#group!.outliers.succeeded(this.#upstream!)
     if (this.#over) return
     const held = this.#heldResponse
     if (held === undefined) this.#sendEnd(trailers)
@@ -494,8 +605,15 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     }
     this.#upstreamStatus = head.status
     this.#upstreamHeadMs = performance.now() - this.#upstreamStartMs
+    this.#group!.outliers.succeeded(this.#upstream!)
     const client = this.#client
-    const text = responseHeadText(101, 'Switching Protocols', head.rawHeaders, this.#environment!.nowMs)
+    const text = responseHeadText(
+      101,
+      'Switching Protocols',
+      head.rawHeaders,
+      this.#environment!.nowMs,
+      this.#rewriting?.response,
+    )
     const own = `connection: upgrade\r\nupgrade: websocket\r\nx-request-id: ${this.#requestId}\r\n`
     client.wire.text(`${text}${own}${this.#explanation()}\r\n`)
     const fromClient = client.detach()
@@ -511,9 +629,14 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     const head = this.#head!
     if (error instanceof UpstreamBroken && error.stale && !this.#retriedStale && !this.#streamed && IDEMPOTENT.has(head.method)) {
       this.#retriedStale = true
-      this.#tryUpstream(true)
-      return
+      if (this.#mayResend()) {
+        this.#tryUpstream(true)
+        return
+      }
     }
+    if (!this.#failing) this.#group!.outliers.failed(this.#upstream!, error.message)
+    const broken = error instanceof UpstreamBroken || this.#hurried
+    if (this.#upstreamStatus === undefined && broken && this.#repeat(undefined)) return
     this.#context.counters.upstreamErrors++
     this.#context.log('warn', `upstream ${this.#upstream!.url}: request ${this.#requestId}: ${error.message}`)
     if (this.#answered) {

@@ -1,6 +1,7 @@
 /** The two heads that pass through us, rewritten: request to upstream, response to client. Pure. */
 import { connectionTokens, detached, HOP_BY_HOP, lowerName } from './header-names.ts'
 import type { RequestHead } from './request-head.ts'
+import { foldedName, type HeaderRewriting } from './rewriting.ts'
 
 /** Ours to say. A client's own are dropped, also in spellings that a CGI-like upstream reads as the same (`X_Forwarded_For`). */
 const OURS: ReadonlySet<string> = new Set([
@@ -41,6 +42,10 @@ function isDropped(name: string): boolean {
 
 export interface Forwarding {
   readonly head: RequestHead
+  /** Where it goes: as received, unless the policy rewrites them. */
+  readonly target: string
+  readonly host: string
+  readonly rewriting: HeaderRewriting | undefined
   readonly rawHeaders: readonly string[]
   /** Bytes of body; undefined: chunked. */
   readonly bodyBytes: number | undefined
@@ -56,11 +61,12 @@ export interface Forwarding {
 /** The whole header section, to be written as latin1. */
 export function requestHeadText(forwarding: Forwarding): string {
   const { head, rawHeaders } = forwarding
-  let text = `${head.method} ${head.target} HTTP/1.1\r\nhost: ${head.authority}\r\n`
+  let text = `${head.method} ${forwarding.target} HTTP/1.1\r\nhost: ${forwarding.host}\r\n`
   const named = head.connectionNames
+  const rewritten = forwarding.rewriting?.dropped
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at]!
-    if (isDropped(name) || named?.includes(name.toLowerCase())) continue
+    if (isDropped(name) || named?.includes(name.toLowerCase()) || rewritten?.has(foldedName(name))) continue
     text += `${name}: ${rawHeaders[at + 1]!}\r\n`
   }
   if (head.upgrade) text += 'connection: upgrade\r\nupgrade: websocket\r\n'
@@ -72,6 +78,7 @@ export function requestHeadText(forwarding: Forwarding): string {
   text += `forwarded: for=${source};host="${head.authority}";proto=${forwarding.proto}\r\n`
   text += `x-request-id: ${forwarding.requestId}\r\ntraceparent: ${forwarding.traceparent}\r\n`
   if (forwarding.tracestate !== undefined) text += `tracestate: ${forwarding.tracestate}\r\n`
+  if (forwarding.rewriting !== undefined) text += forwarding.rewriting.added
   return `${text}\r\n`
 }
 
@@ -103,7 +110,13 @@ function responseKind(name: string): number {
  * The header section of a response without what frames it and without the empty line: status line, the upstream's
  * end-to-end fields, `Date` when it gave none (RFC 9110 section 6.6.1).
  */
-export function responseHeadText(status: number, statusText: string, rawHeaders: readonly string[], nowMs: number): string {
+export function responseHeadText(
+  status: number,
+  statusText: string,
+  rawHeaders: readonly string[],
+  nowMs: number,
+  rewriting?: HeaderRewriting,
+): string {
   let named: string[] | undefined
   let dated = status < 200
   let text = `HTTP/1.1 ${status} ${statusText}\r\n`
@@ -118,8 +131,10 @@ export function responseHeadText(status: number, statusText: string, rawHeaders:
     const name = rawHeaders[at]!
     const kind = responseKind(name)
     if (kind === LEFT_OUT || kind === CONNECTION || named?.includes(name.toLowerCase())) continue
+    if (rewriting?.dropped.has(foldedName(name))) continue
     text += `${name}: ${rawHeaders[at + 1]!}\r\n`
   }
+  if (rewriting !== undefined) text += rewriting.added
   return dated ? text : `${text}date: ${httpDate(nowMs)}\r\n`
 }
 

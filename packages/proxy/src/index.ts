@@ -1,4 +1,12 @@
-export { type AnyProxyError, ListenFailed, ProxyError, UpstreamBroken, UpstreamTimeout, UpstreamUnreachable } from './errors.ts'
+export {
+  type AnyProxyError,
+  ListenFailed,
+  ProxyError,
+  UpstreamBroken,
+  UpstreamFull,
+  UpstreamTimeout,
+  UpstreamUnreachable,
+} from './errors.ts'
 export { createProxy } from './proxy.ts'
 export {
   DEFAULT_LIMITS,
@@ -10,6 +18,7 @@ export {
   type ProxyStats,
   type Recorder,
   type RequestMeasure,
+  type ServiceStatus,
   type Span,
   type TraceContext,
   type Tracer,

@@ -89,7 +89,7 @@ test('tunnels take no connection away from requests, and end when their client d
   upstream.listen(0, '127.0.0.1')
   await once(upstream, 'listening')
   const url = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`
-  const { proxy, port } = await testProxy({ shop: { upstreams: [{ url }] } }, { limits: { upstreamConnectionsMax: 4 } })
+  const { proxy, port } = await testProxy({ shop: { upstreams: [{ url }], circuit: { connections: 4 } } })
   const clients = await Promise.all(Array.from({ length: 12 }, () => openSocket(port)))
   for (const client of clients) client.write(GET('/ws', UPGRADE))
   await until('all tunnels', () => proxy.stats().activeTunnels === 12)

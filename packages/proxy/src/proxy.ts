@@ -11,6 +11,7 @@ import {
   type ProxyLimits,
   type ProxyOptions,
   type ProxyStats,
+  type ServiceStatus,
   type UpstreamStatus,
 } from './types.ts'
 import { UpstreamPools } from './upstream-pools.ts'
@@ -39,6 +40,7 @@ class HttpProxy implements ProxyContract {
     throttled: 0,
     malformed: 0,
     upstreamErrors: 0,
+    overloaded: 0,
     clientAborts: 0,
     droppedConnections: 0,
     activeRequests: 0,
@@ -53,7 +55,7 @@ class HttpProxy implements ProxyContract {
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
     this.#options = options
     this.#limits = limits
-    this.#pools = new UpstreamPools(limits, options.region)
+    this.#pools = new UpstreamPools(limits, options.region, options.log)
     this.#context = {
       options,
       limits,
@@ -103,6 +105,10 @@ class HttpProxy implements ProxyContract {
 
   upstreams(): readonly UpstreamStatus[] {
     return this.#pools.status()
+  }
+
+  services(): readonly ServiceStatus[] {
+    return this.#pools.services()
   }
 
   cutSource(source: string): number {

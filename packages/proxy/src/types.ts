@@ -115,9 +115,6 @@ export interface ProxyLimits {
   readonly tunnelsMax: number
   readonly tunnelIdleMsMax: number
   readonly upstreamConnectMsMax: number
-  /** Connections to one upstream, and requests waiting for one. */
-  readonly upstreamConnectionsMax: number
-  readonly upstreamWaitingMax: number
   readonly upstreamIdleMsMax: number
   readonly upstreamHeaderBytesMax: number
   /** How long the beginning of a response without a length may wait for its end, to be inspected with it. */
@@ -140,8 +137,6 @@ export const DEFAULT_LIMITS: ProxyLimits = {
   tunnelsMax: 4_096,
   tunnelIdleMsMax: 300_000,
   upstreamConnectMsMax: 2_000,
-  upstreamConnectionsMax: 256,
-  upstreamWaitingMax: 1_024,
   // Node's own server closes idle connections after 5 s: closing first avoids the race.
   upstreamIdleMsMax: 4_000,
   upstreamHeaderBytesMax: 65_536,
@@ -186,6 +181,8 @@ export interface ProxyStats {
   readonly malformed: number
   /** Requests answered 502 or 504, or cut off by their upstream. */
   readonly upstreamErrors: number
+  /** Requests answered 503, because their upstreams carry as many as they may. */
+  readonly overloaded: number
   readonly clientAborts: number
   /** Connections of denied sources that were dropped before they said anything. */
   readonly droppedConnections: number
@@ -199,10 +196,35 @@ export interface UpstreamStatus {
   readonly url: string
   readonly region: string | undefined
   readonly healthy: boolean
+  /** `starting`: fit, and not at its whole share yet. */
+  readonly state: 'up' | 'starting' | 'down' | 'ejected'
   /** Why it is or is not. */
   readonly reason: string
   /** Of the last connect, or the time to the head of the last response. */
   readonly latencyMs: number | undefined
+  /** Sent to it since the start, tries and copies among them. */
+  readonly requests: number
+  /** Of those, what broke, timed out or was answered with a status that counts as a failure; and how often it was ejected. */
+  readonly failures: number
+  readonly ejections: number
+  /** Requests that it carries now, and that wait for a connection to it. */
+  readonly active: number
+  readonly pending: number
+  readonly connections: number
+}
+
+/** What became of the requests of a service on their way to its upstreams; counts since the start. */
+export interface ServiceStatus {
+  readonly service: string
+  /** Sent again, after something of them had been sent. */
+  readonly retries: number
+  /** Not sent again, because the budget was used up. */
+  readonly retriesRefused: number
+  /** Answered 503, because the upstreams carry as many as they may. */
+  readonly overloaded: number
+  /** Copied to the mirror, and not copied because it had no room or was out. */
+  readonly mirrored: number
+  readonly mirrorsDropped: number
 }
 
 export interface Proxy {
@@ -212,6 +234,7 @@ export interface Proxy {
   stop(graceMs: number): Promise<void>
   stats(): ProxyStats
   upstreams(): readonly UpstreamStatus[]
+  services(): readonly ServiceStatus[]
   /**
    * Closes what a denied source has open, WebSockets included. Returns how many.
    *

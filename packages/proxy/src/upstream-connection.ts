@@ -34,6 +34,34 @@ export interface ConnectionOwner {
   onGone(connection: UpstreamConnection): void
 }
 
+const DISCARDED_BYTES_MAX = 65_536
+
+/** Reads away what nobody wants, as long as it is little. */
+class Discarding implements ResponseListener {
+  readonly #connection: UpstreamConnection
+  #bytes = 0
+
+  constructor(connection: UpstreamConnection) {
+    this.#connection = connection
+  }
+
+  onBody(bytes: Buffer): void {
+    this.#bytes += bytes.length
+    if (this.#bytes > DISCARDED_BYTES_MAX) this.#connection.abandon()
+  }
+
+  onUpgrade(_head: ResponseHead, wire: Wire): void {
+    wire.destroy()
+  }
+
+  onInterim(): void {}
+  onHead(): void {}
+  onEnd(): void {}
+  onQuiet(): void {}
+  onDrain(): void {}
+  onFailure(): void {}
+}
+
 export class UpstreamConnection implements ResponseEvents, WireHandler {
   readonly #wire: Wire
   readonly #owner: ConnectionOwner
@@ -123,6 +151,20 @@ export class UpstreamConnection implements ResponseEvents, WireHandler {
   abandon(): void {
     this.#listener = undefined
     this.#wire.destroy()
+  }
+
+  /**
+   * Reads the rest of a response away, as long as that is little, so that the connection can be used again. Its listener hears
+   * no more of it.
+   */
+  discard(head: ResponseHead): void {
+    if (head.bodyBytes !== undefined && head.bodyBytes > DISCARDED_BYTES_MAX) this.abandon()
+    else this.#listener = new Discarding(this)
+  }
+
+  /** How long the upstream may be silent from here on. */
+  limitSilence(ms: number): void {
+    this.#timeoutMs = ms
   }
 
   /** Ends the request when its upstream has been silent for too long. */

@@ -1,68 +1,31 @@
 /**
- * All upstreams of the policy in force, by URL. Another policy keeps the pools of the URLs that stay, so that a swap drops
- * no connection; those that left drain.
+ * All upstreams of the policy in force, by service and URL. Another policy keeps those that stay, with their connections and
+ * what is known of them, so that a swap drops nothing; those that left drain.
  */
 import type { Policy } from '@ringwall/ring'
-import type { ProxyLimits, UpstreamStatus } from './types.ts'
+import type { ProxyLimits, ServiceStatus, UpstreamStatus } from './types.ts'
 import { Upstream } from './upstream.ts'
+import { newCounts, type ServiceCounts, UpstreamGroup } from './upstream-group.ts'
+import { HealthChecks } from './upstream-health.ts'
+import { Mirror, mirrorTerms } from './upstream-mirror.ts'
+import { termsOf, type UpstreamTerms } from './upstream-terms.ts'
 
 const SWEEP_EVERY_MS = 100
-
-interface Member {
-  readonly upstream: Upstream
-  readonly region: string | undefined
-}
-
-/** The upstreams of one service, those of our own region apart. */
-export class UpstreamGroup {
-  readonly #near: readonly Member[]
-  readonly #far: readonly Member[]
-  readonly members: readonly Member[]
-  #turn = 0
-
-  constructor(members: readonly Member[], region: string) {
-    this.members = members
-    this.#near = members.filter((member) => member.region === region)
-    this.#far = members.filter((member) => member.region !== region)
-  }
-
-  /** Own region first, healthy before unhealthy, then the least loaded. Undefined when all were tried. */
-  pick(tried: readonly Upstream[] | undefined): Upstream | undefined {
-    return (
-      this.#best(this.#near, tried, true) ??
-      this.#best(this.#far, tried, true) ??
-      this.#best(this.#near, tried, false) ??
-      this.#best(this.#far, tried, false)
-    )
-  }
-
-  #best(members: readonly Member[], tried: readonly Upstream[] | undefined, healthy: boolean): Upstream | undefined {
-    if (members.length === 1) {
-      const only = members[0]!.upstream
-      return only.healthy === healthy && !tried?.includes(only) ? only : undefined
-    }
-    let best: Upstream | undefined
-    // Starting elsewhere each time spreads equal loads.
-    const start = members.length === 0 ? 0 : this.#turn++ % members.length
-    for (let at = 0; at < members.length; at++) {
-      const { upstream } = members[(start + at) % members.length]!
-      if (upstream.healthy !== healthy || tried?.includes(upstream)) continue
-      if (best === undefined || upstream.load < best.load) best = upstream
-    }
-    return best
-  }
-}
 
 export class UpstreamPools {
   readonly #limits: ProxyLimits
   readonly #region: string
+  readonly #log: (level: 'info' | 'warn', line: string) => void
   readonly #upstreams = new Map<string, Upstream>()
+  readonly #checks = new HealthChecks()
   #groups = new Map<string, UpstreamGroup>()
+  readonly #counts = new Map<string, ServiceCounts>()
   #policy: Policy | undefined
   #timer: NodeJS.Timeout | undefined
 
-  constructor(limits: ProxyLimits, region: string) {
+  constructor(limits: ProxyLimits, region: string, log: (level: 'info' | 'warn', line: string) => void = () => undefined) {
     this.#limits = limits
+    this.#log = log
     this.#region = region
   }
 
@@ -73,6 +36,7 @@ export class UpstreamPools {
 
   stop(): void {
     clearInterval(this.#timer)
+    this.#checks.stop()
     for (const upstream of this.#upstreams.values()) upstream.destroy()
     this.#upstreams.clear()
     this.#groups.clear()
@@ -86,44 +50,98 @@ export class UpstreamPools {
     const groups = new Map<string, UpstreamGroup>()
     const wanted = new Set<string>()
     for (const [name, service] of Object.entries(policy.services)) {
-      const members = service.upstreams.map(({ url, region }) => {
-        wanted.add(url)
-        let upstream = this.#upstreams.get(url)
-        if (upstream === undefined) {
-          upstream = new Upstream(url, this.#limits)
-          this.#upstreams.set(url, upstream)
-          upstream.probe()
-        } else upstream.undrain()
-        return { upstream, region }
-      })
-      groups.set(name, new UpstreamGroup(members, this.#region))
+      // Where all are new, none starts slowly beside the others.
+      const ramps = this.#groups.has(name)
+      const use = (what: string, url: string, terms: UpstreamTerms): Upstream => {
+        const key = `${what} of ${name}`
+        wanted.add(key)
+        return this.#upstream(key, url, terms, ramps)
+      }
+      const members = service.upstreams.map((entry) => use(`upstream ${entry.url}`, entry.url, termsOf(service, entry)))
+      const counts = this.#countsOf(name)
+      const { mirror } = service
+      const copies =
+        mirror &&
+        new Mirror(use(`mirror ${mirror.url}`, mirror.url, mirrorTerms(mirror)), mirror, service.upstreamTimeout, counts)
+      groups.set(name, new UpstreamGroup(name, members, service, this.#region, counts, copies))
     }
-    for (const [url, upstream] of this.#upstreams) if (!wanted.has(url)) upstream.drain()
+    for (const [key, upstream] of this.#upstreams) {
+      const stays = wanted.has(key)
+      if (!stays) upstream.drain()
+      if (!stays || upstream.terms.health === undefined) this.#checks.forget(upstream)
+    }
+    for (const name of this.#counts.keys()) if (!groups.has(name)) this.#counts.delete(name)
     this.#groups = groups
+    this.#check(performance.now())
+  }
+
+  /** The one that is known already, or a new one. */
+  #upstream(key: string, url: string, terms: UpstreamTerms, ramps: boolean): Upstream {
+    const known = this.#upstreams.get(key)
+    if (known !== undefined) {
+      known.configure(terms)
+      known.undrain()
+      return known
+    }
+    const upstream = new Upstream(url, terms, this.#limits, ramps, ({ healthy, reason }) => {
+      this.#log(healthy ? 'info' : 'warn', `${key} is ${healthy ? 'back' : 'out'}: ${reason}`)
+    })
+    this.#upstreams.set(key, upstream)
+    upstream.probe()
+    return upstream
   }
 
   group(service: string): UpstreamGroup | undefined {
     return this.#groups.get(service)
   }
 
+  #countsOf(service: string): ServiceCounts {
+    let counts = this.#counts.get(service)
+    if (counts === undefined) {
+      counts = newCounts()
+      this.#counts.set(service, counts)
+    }
+    return counts
+  }
+
+  services(): ServiceStatus[] {
+    return [...this.#groups].map(([service, { counts }]) => ({ service, ...counts }))
+  }
+
   status(): UpstreamStatus[] {
     return [...this.#groups].flatMap(([service, group]) =>
-      group.members.map(({ upstream, region }) => ({
+      group.members.map((upstream) => ({
         service,
         url: upstream.url,
-        region,
+        region: upstream.terms.region,
         healthy: upstream.healthy,
+        state: upstream.state,
         reason: upstream.reason,
         latencyMs: upstream.latencyMs,
+        requests: upstream.requests,
+        failures: upstream.tally.failures,
+        ejections: upstream.ejections,
+        active: upstream.load - upstream.pending,
+        pending: upstream.pending,
+        connections: upstream.connections,
       })),
     )
   }
 
   #sweep(): void {
     const nowMs = performance.now()
-    for (const [url, upstream] of this.#upstreams) {
+    for (const [key, upstream] of this.#upstreams) {
       upstream.sweep(nowMs)
-      if (upstream.drained) this.#upstreams.delete(url)
+      if (upstream.drained) this.#upstreams.delete(key)
     }
+    for (const group of this.#groups.values()) {
+      group.outliers.sweep(nowMs)
+      group.mirror?.sweep(nowMs)
+    }
+    this.#check(nowMs)
+  }
+
+  #check(nowMs: number): void {
+    for (const group of this.#groups.values()) this.#checks.sweep(group.members, nowMs)
   }
 }

@@ -1,25 +1,35 @@
 /**
- * One upstream: its connections, those who wait for one, and its health.
+ * One upstream of one service: its connections, those who wait for one, and whether it is fit to be asked.
  *
- * Health is passive: two failed connects in a row put it out, for one second and twice as long each time after, up to 30.
- * Then a bare TCP connect asks whether it is back; live traffic asks too, when no other upstream is left.
+ * Out of use it is for three reasons, each with its own way back. Two failed connects in a row put it out for one second
+ * and twice as long each time after, up to 30; then a bare TCP connect asks whether it is back. Where the policy has it
+ * checked, checks put it out and bring it back. And the answers it gives may have it ejected for a time. Live traffic
+ * asks it all the same when no other upstream is left.
  */
 import { connect, isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
-import { UpstreamUnreachable } from './errors.ts'
+import { UpstreamFull, UpstreamUnreachable } from './errors.ts'
 import type { ProxyLimits } from './types.ts'
+import { type Candidate, PeakLatency } from './upstream-balance.ts'
 import { type ConnectionOwner, UpstreamConnection } from './upstream-connection.ts'
+import type { UpstreamTerms } from './upstream-terms.ts'
 import { READ_INTO_SHARED } from './wire.ts'
 
 const FAILURES_UNTIL_OUT = 2
 const OUT_MS_MIN = 1_000
 const OUT_MS_MAX = 30_000
+/** How fast a slow answer is forgotten. */
+const LATENCY_DECAY_MS = 10_000
+/** The share that slow start begins with. */
+const RAMP_MIN = 0.1
+
+export type UpstreamState = 'up' | 'starting' | 'down' | 'ejected'
 
 /** Whoever wants a connection. */
 export interface ConnectionWaiter {
   readonly cancelled: boolean
   onConnection(connection: UpstreamConnection): void
-  onUnreachable(error: UpstreamUnreachable): void
+  onUnreachable(error: UpstreamUnreachable | UpstreamFull): void
 }
 
 interface Waiting {
@@ -27,12 +37,14 @@ interface Waiting {
   readonly sinceMs: number
 }
 
-export class Upstream implements ConnectionOwner {
+export class Upstream implements ConnectionOwner, Candidate {
   readonly url: string
   readonly #host: string
   readonly #port: number
   readonly #secure: boolean
   readonly #limits: ProxyLimits
+  readonly #onChange: (upstream: Upstream) => void
+  #terms: UpstreamTerms
   readonly #idle: UpstreamConnection[] = []
   readonly #connections = new Set<UpstreamConnection>()
   readonly #connecting = new Set<Socket>()
@@ -42,17 +54,57 @@ export class Upstream implements ConnectionOwner {
   #outUntilMs = 0
   #outMs = OUT_MS_MIN
   #probing = false
+  #connectsFail = false
+  #checksFail = false
+  #checksBegun = false
+  /** Checks of one kind in a row. */
+  #goodChecks = 0
+  #badChecks = 0
+  /** 0: not ejected. */
+  #ejectedUntilMs = 0
+  #ejectReason = ''
+  #checkReason = ''
+  #healthy = true
+  /** Since when it has been fit, monotonic; slow start counts from here. */
+  #upSinceMs: number
+  #ramping = false
+  #weight: number
   #reason = 'not tried yet'
   #latencyMs: number | undefined
+  readonly #latency = new PeakLatency(LATENCY_DECAY_MS)
+  credit = 0
+  /** Requests sent to it, since the start. */
+  requests = 0
+  /** How its answers were: `Outliers` keeps it. */
+  readonly tally = { good: 0, bad: 0, inRow: 0, failures: 0 }
+  /** How often it was ejected, since the start. */
+  ejections = 0
+  /** The same, but for those that are long ago. */
+  #recentEjections = 0
 
-  /** @param url `http://HOST:PORT` or `https://HOST:PORT`, as the policy's schema has checked. */
-  constructor(url: string, limits: ProxyLimits) {
+  /**
+   * @param url `http://HOST:PORT` or `https://HOST:PORT`, as the policy's schema has checked.
+   * @param ramps Whether it is new beside others, and starts slowly where the policy says so.
+   * @param onChange Told when it has come into use or gone out of it.
+   */
+  constructor(
+    url: string,
+    terms: UpstreamTerms,
+    limits: ProxyLimits,
+    ramps = false,
+    onChange: (upstream: Upstream) => void = () => undefined,
+  ) {
     const parsed = new URL(url)
     this.url = url
     this.#secure = parsed.protocol === 'https:'
     this.#host = parsed.hostname.replace(/^\[|\]$/g, '')
     this.#port = parsed.port === '' ? (this.#secure ? 443 : 80) : Number(parsed.port)
+    this.#terms = terms
     this.#limits = limits
+    this.#onChange = onChange
+    this.#weight = terms.weight
+    this.#upSinceMs = ramps ? performance.now() : Number.NEGATIVE_INFINITY
+    this.#ramp(performance.now())
   }
 
   get host(): string {
@@ -63,12 +115,38 @@ export class Upstream implements ConnectionOwner {
     return this.#port
   }
 
+  get secure(): boolean {
+    return this.#secure
+  }
+
+  get terms(): UpstreamTerms {
+    return this.#terms
+  }
+
+  /** Another policy says other things of it. */
+  configure(terms: UpstreamTerms): void {
+    this.#terms = terms
+    if (terms.health === undefined && this.#checksBegun) {
+      this.#checksBegun = false
+      this.#checksFail = false
+      this.#settle()
+    }
+    this.#ramp(performance.now())
+  }
+
   get healthy(): boolean {
-    return this.#failures < FAILURES_UNTIL_OUT
+    return this.#healthy
+  }
+
+  get state(): UpstreamState {
+    if (this.#connectsFail || this.#checksFail) return 'down'
+    if (this.#ejectedUntilMs !== 0) return 'ejected'
+    return this.#ramping ? 'starting' : 'up'
   }
 
   get reason(): string {
-    return this.#reason
+    if (this.#checksFail) return this.#checkReason
+    return this.#ejectedUntilMs === 0 || this.#connectsFail ? this.#reason : `ejected: ${this.#ejectReason}`
   }
 
   get latencyMs(): number | undefined {
@@ -78,6 +156,34 @@ export class Upstream implements ConnectionOwner {
   /** Requests that it carries or that wait for it. */
   get load(): number {
     return this.#connections.size - this.#idle.length + this.#waiting.length
+  }
+
+  /** Requests that wait for a connection to it. */
+  get pending(): number {
+    return this.#waiting.length
+  }
+
+  get connections(): number {
+    return this.#connections.size
+  }
+
+  /** Another request would have to wait for one of those under way. */
+  get saturated(): boolean {
+    return this.load >= this.#terms.connectionsMax
+  }
+
+  /** Another request may not even wait. */
+  get full(): boolean {
+    return this.load >= this.#terms.connectionsMax + this.#terms.pendingMax
+  }
+
+  /** As the policy says, or less while it starts slowly. */
+  get weight(): number {
+    return this.#weight
+  }
+
+  expectedLatencyMs(nowMs: number): number | undefined {
+    return this.#latency.at(nowMs)
   }
 
   /** @param fresh Whether a kept connection will not do. */
@@ -90,8 +196,8 @@ export class Upstream implements ConnectionOwner {
         }
       }
     } else this.#dropIdle()
-    if (this.#waiting.length >= this.#limits.upstreamWaitingMax) {
-      waiter.onUnreachable(new UpstreamUnreachable(`${this.#waiting.length} requests wait for a connection to it`))
+    if (this.full) {
+      waiter.onUnreachable(new UpstreamFull(`it carries ${this.load} requests`))
       return
     }
     this.#waiting.push({ waiter, sinceMs: performance.now() })
@@ -110,9 +216,14 @@ export class Upstream implements ConnectionOwner {
     }
     while (this.#waiting.length > 0 && nowMs - this.#waiting[0]!.sinceMs > this.#limits.upstreamConnectMsMax) {
       const late = this.#waiting.shift()!
-      if (!late.waiter.cancelled) late.waiter.onUnreachable(new UpstreamUnreachable('no connection became free in time'))
+      if (!late.waiter.cancelled) late.waiter.onUnreachable(new UpstreamFull('no connection became free in time'))
     }
-    if (!this.healthy && nowMs >= this.#outUntilMs) this.probe()
+    if (this.#connectsFail && nowMs >= this.#outUntilMs) this.probe()
+    if (this.#ejectedUntilMs !== 0 && nowMs >= this.#ejectedUntilMs) {
+      this.#ejectedUntilMs = 0
+      this.#settle()
+    }
+    if (this.#ramping) this.#ramp(nowMs)
   }
 
   /** A TCP connect and nothing more: tells whether somebody listens. */
@@ -124,7 +235,7 @@ export class Upstream implements ConnectionOwner {
     socket.unref()
     socket.setTimeout(this.#limits.upstreamConnectMsMax, () => socket.destroy(new Error('timed out')))
     socket.on('connect', () => {
-      this.#succeeded(startMs, 'connected')
+      this.#succeeded(startMs)
       socket.destroy()
     })
     socket.on('error', (error) => this.#failed(error))
@@ -133,10 +244,40 @@ export class Upstream implements ConnectionOwner {
     })
   }
 
-  /** Time to a response's head, for the status. */
-  answered(ms: number): void {
+  /** Time to a response's head. */
+  answered(ms: number, nowMs: number): void {
     this.#latencyMs = ms
+    this.#latency.observe(ms, nowMs)
     this.#reason = 'answers'
+  }
+
+  /** It has answered a check, or failed to. The first decides at once. */
+  checked(good: boolean, reason: string): void {
+    const { health } = this.#terms
+    if (health === undefined) return
+    this.#goodChecks = good ? this.#goodChecks + 1 : 0
+    this.#badChecks = good ? 0 : this.#badChecks + 1
+    this.#checkReason = reason
+    if (good) {
+      if (!this.#checksBegun || this.#goodChecks >= health.healthyAfter) {
+        this.#checksFail = false
+        this.#connected()
+      }
+    } else if (!this.#checksBegun || this.#badChecks >= health.unhealthyAfter) this.#checksFail = true
+    this.#checksBegun = true
+    this.#settle()
+  }
+
+  /** Leaves it out for a time that grows with each time that it happens before long. */
+  eject(forMs: number, forMsMax: number, reason: string): void {
+    const nowMs = performance.now()
+    const quietMs = nowMs - this.#upSinceMs
+    this.#recentEjections = Math.max(0, this.#recentEjections - Math.floor(quietMs / forMs)) + 1
+    this.ejections++
+    this.tally.inRow = 0
+    this.#ejectedUntilMs = nowMs + Math.min(forMsMax, forMs * this.#recentEjections)
+    this.#ejectReason = reason
+    this.#settle()
   }
 
   /** Out of the policy: what is under way ends, nothing is kept. */
@@ -176,7 +317,7 @@ export class Upstream implements ConnectionOwner {
   }
 
   #connect(): void {
-    if (this.#connections.size + this.#connecting.size >= this.#limits.upstreamConnectionsMax) return
+    if (this.#connections.size + this.#connecting.size >= this.#terms.connectionsMax) return
     const startMs = performance.now()
     const place = { host: this.#host, port: this.#port, onread: READ_INTO_SHARED }
     const secure = { ...place, ALPNProtocols: ['http/1.1'], ...(isIP(this.#host) === 0 ? { servername: this.#host } : {}) }
@@ -188,6 +329,7 @@ export class Upstream implements ConnectionOwner {
       this.#failed(error)
       const waiter = this.#nextWaiter()
       waiter?.onUnreachable(new UpstreamUnreachable(this.#reason))
+      if (this.#connecting.size < this.#waiting.length) this.#connect()
     }
     const timer = setTimeout(() => failed(new Error('timed out')), this.#limits.upstreamConnectMsMax)
     socket.on('error', failed)
@@ -198,7 +340,7 @@ export class Upstream implements ConnectionOwner {
     socket.once(this.#secure ? 'secureConnect' : 'connect', () => {
       clearTimeout(timer)
       if (!this.#connecting.delete(socket)) return
-      this.#succeeded(startMs, 'connected')
+      this.#succeeded(startMs)
       const connection = new UpstreamConnection(socket, this.#limits.upstreamHeaderBytesMax, this)
       this.#connections.add(connection)
       this.onFree(connection)
@@ -216,18 +358,54 @@ export class Upstream implements ConnectionOwner {
     for (const connection of this.#idle.splice(0)) connection.destroy()
   }
 
-  #succeeded(startMs: number, reason: string): void {
+  #succeeded(startMs: number): void {
+    this.#latencyMs = performance.now() - startMs
+    if (this.#connectsFail || this.#reason !== 'answers') this.#reason = 'connected'
+    this.#connected()
+    this.#settle()
+  }
+
+  #connected(): void {
     this.#failures = 0
     this.#outMs = OUT_MS_MIN
-    this.#latencyMs = performance.now() - startMs
-    this.#reason = reason
+    this.#connectsFail = false
   }
 
   #failed(error: Error): void {
     this.#failures++
     this.#reason = `cannot connect: ${(error as { code?: string }).code ?? error.message}`
     if (this.#failures < FAILURES_UNTIL_OUT) return
+    this.#connectsFail = true
     this.#outUntilMs = performance.now() + this.#outMs
     this.#outMs = Math.min(this.#outMs * 2, OUT_MS_MAX)
+    if (this.#terms.health !== undefined) {
+      // That somebody listens again is not enough where checks can say more.
+      this.#checksFail = true
+      this.#goodChecks = 0
+      this.#checkReason = this.#reason
+    }
+    this.#settle()
+  }
+
+  /** Draws the sum of what speaks for it and against it. */
+  #settle(): void {
+    const healthy = !this.#connectsFail && !this.#checksFail && this.#ejectedUntilMs === 0
+    if (healthy === this.#healthy) return
+    this.#healthy = healthy
+    if (healthy) {
+      const nowMs = performance.now()
+      this.#upSinceMs = nowMs
+      // What it took before it failed says nothing of what it takes now.
+      this.#latency.forget()
+      this.#ramp(nowMs)
+    }
+    this.#onChange(this)
+  }
+
+  #ramp(nowMs: number): void {
+    const { slowStartMs, weight } = this.#terms
+    const share = slowStartMs === 0 ? 1 : (nowMs - this.#upSinceMs) / slowStartMs
+    this.#ramping = share < 1
+    this.#weight = this.#ramping ? weight * Math.max(RAMP_MIN, share) : weight
   }
 }

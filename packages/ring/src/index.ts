@@ -40,16 +40,15 @@ export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export {
   APPROVABLE_TYPES,
   type ApprovableType,
-  Duration,
   type IssuerPolicy,
   type LimitPolicy,
   type LoginPolicy,
   type Policy,
   PolicySchema,
-  parseDuration,
-  Rate,
+  type RewritePolicy,
   type RoutePolicy,
   type ServicePolicy,
+  type UpstreamPolicy,
 } from './policy.ts'
 export { type CompiledPolicy, compilePolicy, type PolicyCompilation, type RuleCompiler } from './policy-compile.ts'
 export { diffPolicies, type PolicyChange } from './policy-diff.ts'
@@ -61,6 +60,7 @@ export {
   parsePolicyDocument,
 } from './policy-document.ts'
 export { policyJsonSchema } from './policy-json-schema.ts'
+export { Duration, parseDuration, Rate } from './policy-values.ts'
 export { isTrustedProxy } from './prefix-set.ts'
 export { ProvisionalDenials } from './provisional-denials.ts'
 export {

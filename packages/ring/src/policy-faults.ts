@@ -2,6 +2,7 @@
 import { formatPrefix, parseAddress, parsePrefix, parsePrefixLoosely } from './address.ts'
 import { didYouMean } from './did-you-mean.ts'
 import type { LimitPolicy, Policy, RoutePolicy } from './policy.ts'
+import { upstreamFaults } from './policy-upstream-faults.ts'
 
 /** One fault, by its place in the document. */
 export interface PolicyFault {
@@ -63,6 +64,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
         hint: 'keep one of the two',
       })
     })
+    upstreamFaults(service, at, faults)
     limitFaults(service.limits, [...at, 'limits'], faults)
     issuerFaults(policy, service.identity?.issuers ?? [], [...at, 'identity', 'issuers'], faults)
     routeFaults(policy, service.routes, [...at, 'routes'], faults)

@@ -3,34 +3,9 @@
  * defaults; `policy-document.ts` reads YAML into it and reports problems with line and column.
  */
 import { z } from 'zod'
+import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
+import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
 
-/** `10m`, `30s`, `2h`, `7d`, `250ms` as milliseconds. */
-export const Duration = z
-  .string()
-  .regex(/^[0-9]{1,9}(ms|s|m|h|d)$/, 'expected a duration such as 30s, 10m or 24h')
-  .transform(parseDuration)
-  .meta({ description: 'A duration: a whole number and ms, s, m, h or d.' })
-
-const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
-
-/** @param text Already matched: digits and a unit. */
-export function parseDuration(text: string): number {
-  const unit = text.endsWith('ms') ? 'ms' : (text.slice(-1) as 's' | 'm' | 'h' | 'd')
-  return Number.parseInt(text, 10) * UNIT_MS[unit]
-}
-
-/** `100/s`, `20/m`, `1000/h`: events and the window they fall in. */
-export const Rate = z
-  .string()
-  .regex(/^[1-9][0-9]{0,8}\/(s|m|h)$/, 'expected a rate such as 100/s or 20/m')
-  .transform((text) => {
-    const [count, unit] = text.split('/') as [string, 's' | 'm' | 'h']
-    return { count: Number.parseInt(count, 10), windowMs: UNIT_MS[unit] }
-  })
-  .meta({ description: 'A rate: a whole number, / and s, m or h.' })
-
-const Name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'expected lower-case letters, digits and hyphens, at most 63')
-const Path = z.string().max(1_024).regex(/^\//, 'expected a path that begins with /')
 const WafMode = z.enum(['enforce', 'shadow', 'off'])
 const AddressOrPrefix = z.string().max(50).meta({ description: 'An IP address or CIDR prefix.' })
 
@@ -146,15 +121,8 @@ const Route = z.strictObject({
   identity: Identity.optional(),
   login: Login.optional(),
   staleness: Staleness.optional(),
+  rewrite: Rewrite.optional().meta({ description: 'In place of the service’s.' }),
   deny: z.boolean().default(false).meta({ description: 'Refuse this route altogether.' }),
-})
-
-const Upstream = z.strictObject({
-  url: z
-    .string()
-    .max(512)
-    .regex(/^https?:\/\/[^/?#]+\/?$/, 'expected http://HOST:PORT or https://HOST:PORT without a path'),
-  region: Name.optional().meta({ description: 'Nodes prefer upstreams of their own region.' }),
 })
 
 const Service = z.strictObject({
@@ -170,6 +138,7 @@ const Service = z.strictObject({
   identity: Identity.optional(),
   staleness: Staleness.default({ max: 3_600_000, beyond: 'open' }),
   upstreamTimeout: Duration.default(30_000),
+  ...upstreamKeys,
   routes: z.array(Route).max(1_000).default([]),
 })
 
@@ -189,7 +158,6 @@ const Issuer = z.strictObject({
   jwks: z.strictObject({ keys: z.array(Jwk).min(1).max(16) }).meta({ description: 'Public keys of the issuer (RFC 7517).' }),
 })
 
-const HeaderName = z.string().regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$/, 'expected a header name')
 const HeaderText = z
   .string()
   .max(4_096)
@@ -339,3 +307,5 @@ export type LimitPolicy = z.output<typeof Limit>
 export type IssuerPolicy = z.output<typeof Issuer>
 export type PolicyTest = z.output<typeof PolicyTest>
 export type LoginPolicy = z.output<typeof Login>
+export type UpstreamPolicy = z.output<typeof Upstream>
+export type RewritePolicy = z.output<typeof Rewrite>
