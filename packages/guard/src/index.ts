@@ -4,6 +4,7 @@ export { judgePolicy } from './policy-judge.ts'
 export { createRateLimiter, type RateLimiter, type RateLimiterOptions } from './rate-limiter.ts'
 export { normalizeRoutingPath, readingsOf } from './routing-path.ts'
 export type {
+  ApiVerdict,
   Check,
   Decision,
   Guard,
