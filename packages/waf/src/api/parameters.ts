@@ -1,7 +1,7 @@
 /** Parameters of a request as texts, and texts as the values that their schemas speak of (OpenAPI 3.1, section 4.8.12). */
 import { type Json, JsonRefused, parseJson } from './json.ts'
 import { PARAMETER_ITEMS_MAX } from './limits.ts'
-import { type Budget, FILE, mismatch, reachedOn, type SchemaNode, TYPE_BITS, typesOf } from './schema.ts'
+import { type Budget, FILE, mismatch, reachedOn, type SchemaNode, TYPE_BITS, typesOf, wordsOf } from './schema.ts'
 
 const { OBJECT, ARRAY, NUMBER, STRING, INTEGER, BOOLEAN } = TYPE_BITS
 const ENCODER = new TextEncoder()
@@ -56,7 +56,7 @@ export function textMismatch({ node, types }: TextReading, text: string, budget:
     reason = found.reason
     if (budget.exhausted) break
   }
-  return reason ?? 'not a text of the type declared'
+  return reason ?? `expected ${wordsOf(types)}`
 }
 
 /** The same for the texts of a list's items. */

@@ -393,7 +393,7 @@ function hasType(value: Json, types: number): boolean {
   return (types & (Array.isArray(value) ? ARRAY : OBJECT)) !== 0
 }
 
-function wordsOf(types: number): string {
+export function wordsOf(types: number): string {
   return SCHEMA_TYPES.filter((type) => (types & bitOf(type)) !== 0).join(' or ')
 }
 
