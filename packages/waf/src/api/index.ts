@@ -1,4 +1,5 @@
 export { compileApi } from './check.ts'
+export { type ImportedApi, type ImportNote, importOpenApi } from './openapi.ts'
 export {
   API_METHODS,
   type ApiCheck,
