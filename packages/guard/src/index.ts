@@ -6,6 +6,7 @@ export { createRateLimiter, type RateLimiter, type RateLimiterOptions } from './
 export { ASKS_MAX, type Budget, type LimitMessage, RingLimiter, type RingLimiterOptions } from './ring-limiter.ts'
 export { normalizeRoutingPath, readingsOf } from './routing-path.ts'
 export type {
+  ApiVerdict,
   Check,
   Decision,
   Guard,

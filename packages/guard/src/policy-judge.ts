@@ -9,7 +9,6 @@ import {
   type PolicyJudge,
   type RehearsedRequest,
 } from '@ringwall/ring'
-import type { WafRehearsal } from '@ringwall/waf'
 import { createGuard } from './guard.ts'
 import { createRateLimiter } from './rate-limiter.ts'
 import { normalizeRoutingPath } from './routing-path.ts'
@@ -19,6 +18,11 @@ const NOW_MS = 1_700_000_000_000
 /** A test is one client: it draws on few limits. */
 const LIMITS_MAX = 256
 const RING = '0'.repeat(64)
+/** What counts its own work. */
+interface Worked {
+  readonly work: number
+}
+
 /** Stands for the token of the test. */
 const TOKEN = 'rehearsed'
 const NO_DENIALS = createDenialIndex([])
@@ -38,7 +42,7 @@ export const judgePolicy: PolicyJudge = (compiled) => {
         work: 0,
       }
     }
-    const runs: WafRehearsal[] = []
+    const runs: Worked[] = []
     const environment = environmentOf(compiled, request, runs)
     const headers =
       request.token === undefined ? request.headers : [...request.headers, ['Authorization', `Bearer ${TOKEN}`] as const]
@@ -53,18 +57,20 @@ export const judgePolicy: PolicyJudge = (compiled) => {
   }
 }
 
-function environmentOf(compiled: CompiledPolicy, { token }: RehearsedRequest, runs: WafRehearsal[]): GuardEnvironment {
+function environmentOf(compiled: CompiledPolicy, { token }: RehearsedRequest, runs: Worked[]): GuardEnvironment {
   const { policy } = compiled
-  /** Rules that remember nothing, and whose work is counted. */
+  /** Rules that remember nothing; their work and the API's is counted. */
   const counted = (route: CompiledRoute): CompiledRoute => {
-    const { rules } = route
-    if (rules === undefined) return route
-    const begin = (): WafRehearsal => {
-      const run = rules.rehearse()
+    const { rules, api } = route
+    const counting = <T extends Worked>(run: T): T => {
       runs.push(run)
       return run
     }
-    return { ...route, rules: { ...rules, begin } }
+    return {
+      ...route,
+      rules: rules && { ...rules, begin: () => counting(rules.rehearse()) },
+      api: api && { ...api, begin: (asked) => counting(api.begin(asked)) },
+    }
   }
   const verdict: TokenVerdict =
     token !== undefined && policy.issuers.some(({ issuer }) => issuer === token.issuer)

@@ -1,12 +1,13 @@
 /** The words of judgement. Pure: no `node:` import in this package. */
 import type { CompiledRoute, DenialIndex, View } from '@ringwall/ring'
 import type { WafMatch, WafRequest, WafResponse } from '@ringwall/waf'
+import type { ApiProblem } from '@ringwall/waf/api'
 import type { Budget } from './ring-limiter.ts'
 
 export type Outcome = 'allow' | 'deny' | 'challenge' | 'throttle'
 
 /** Which check decided. */
-export type Check = 'denial' | 'route' | 'limit' | 'waf' | 'identity' | 'staleness' | 'none'
+export type Check = 'denial' | 'route' | 'limit' | 'api' | 'waf' | 'identity' | 'staleness' | 'none'
 
 /** A judgement with its reason. `reason` is for operators; clients see only the status and the request id. */
 export interface Decision {
@@ -15,7 +16,7 @@ export interface Decision {
   readonly status: number
   readonly check: Check
   readonly reason: string
-  /** `denial:ID`, `limit:NAME`, `rule:ID`, `view:stale`, or undefined. */
+  /** `denial:ID`, `limit:NAME`, `rule:ID`, `view:stale`, `api:path` and the like (also where the API only watches), or undefined. */
   readonly rule: string | undefined
   /** Ledger height of the view that judged. */
   readonly height: number
@@ -78,6 +79,14 @@ export interface LoginAttempt {
   readonly account: string | undefined
 }
 
+/** What the check of the service's API found. */
+export interface ApiVerdict {
+  /** `GET /orders/{id}` as declared; undefined when no operation is declared for the request. */
+  readonly operation: string | undefined
+  /** What is outside, refused or only watched. */
+  readonly problem: ApiProblem | undefined
+}
+
 /** One request under judgement. */
 export interface Judgement {
   readonly route: CompiledRoute | undefined
@@ -87,6 +96,8 @@ export interface Judgement {
   readonly bodyBytesWanted: number
   /** Set once the body was seen on a route declared as login. */
   readonly login: LoginAttempt | undefined
+  /** Undefined where the service declares no API, and until that is looked at. */
+  readonly api: ApiVerdict | undefined
   /** Whether the response is to be judged as well, by `responseHead` and `responseBody`. Said with the decision to allow. */
   readonly responseWanted: boolean
   /** Bytes of the response's body that rules want to see; known after `responseHead`. */
@@ -94,9 +105,9 @@ export interface Judgement {
 }
 
 export interface Guard {
-  /** Checks that need no body: denials, route, staleness, rate limits, WAF phase 1, identity. */
+  /** Checks that need no body: denials, route, staleness, rate limits, API, WAF phase 1, identity. */
   head(request: GuardRequest, environment: GuardEnvironment): Judgement | Promise<Judgement>
-  /** Checks of the body: WAF phase 2, denied accounts. Sets the decision. `body` may be empty. */
+  /** Checks of the body: denied accounts, API, WAF phase 2. Sets the decision. `body` may be empty. */
   body(judgement: Judgement, body: Uint8Array, truncated: boolean, environment: GuardEnvironment): Judgement
   /** WAF phase 3, where `responseWanted`. Sets another decision when the response is not to be let out. */
   responseHead(judgement: Judgement, response: WafResponse, environment: GuardEnvironment): Judgement

@@ -694,6 +694,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       decision,
       bodyBytesWanted: 0,
       login: undefined,
+      api: undefined,
       responseWanted: false,
       responseBytesWanted: 0,
     }

@@ -41,6 +41,7 @@ export function testGuard(seen: GuardRequest[] = []): Guard {
         decision: decide(environment, changes),
         bodyBytesWanted: 0,
         login: undefined,
+        api: undefined,
         responseWanted: false,
         responseBytesWanted: 0,
       })
@@ -69,7 +70,7 @@ export function testGuard(seen: GuardRequest[] = []): Guard {
       if (request.path.startsWith('/broken')) throw new Error('guard bug')
       if (route === undefined) return judge({ outcome: 'deny', status: 404, check: 'route' })
       const responseWanted = request.path.startsWith('/inspected')
-      const rest = { bodyBytesWanted: BODY_BYTES_MAX, login: undefined, responseWanted, responseBytesWanted: 0 }
+      const rest = { bodyBytesWanted: BODY_BYTES_MAX, login: undefined, api: undefined, responseWanted, responseBytesWanted: 0 }
       const judgement = { route, decision: undefined, ...rest }
       return request.path.startsWith('/later') ? new Promise((resolve) => setImmediate(() => resolve(judgement))) : judgement
     },
@@ -123,7 +124,16 @@ export function viewOf(policy: Policy, height = 1): View {
       const service = services.find(({ hosts }) => hosts.includes('*') || hosts.includes(host))
       if (service === undefined) return undefined
       const route = service.routes.find((each) => path.startsWith(each.path))
-      return { service, route, label: service.name, rules: undefined, wafMode: 'off', bodyBytesMax: BODY_BYTES_MAX }
+      return {
+        service,
+        route,
+        label: service.name,
+        rules: undefined,
+        wafMode: 'off',
+        bodyBytesMax: BODY_BYTES_MAX,
+        api: undefined,
+        apiMode: 'off',
+      }
     },
   }
 }

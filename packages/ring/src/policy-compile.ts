@@ -1,7 +1,9 @@
 /** Makes a policy ready for use: hosts and routes become tables, names of rule sets become compiled rules. Pure. */
 import type { CompileOptions, RuleSet, RuleSource } from '@ringwall/waf'
+import type { ApiCheck } from '@ringwall/waf/api'
 import { didYouMean } from './did-you-mean.ts'
 import type { Policy, RoutePolicy, ServicePolicy } from './policy.ts'
+import { compiledApi } from './policy-api.ts'
 import type { CompiledRoute, RuleLibrary } from './types.ts'
 
 /** `compileRules` of `@ringwall/waf`. Throws when the rules do not compile. */
@@ -84,7 +86,14 @@ export function compilePolicy(policy: Policy, compile: RuleCompiler, library: Ru
       problems.push(`${where}.waf.rules: no rule set is called ${rules} (${hint})`)
     }
     if (unknown.length > 0) continue
+    let api: ApiCheck | undefined
+    if (servicePolicy.api !== undefined) {
+      const compilation = compiledApi(servicePolicy.api)
+      if (compilation.ok) api = compilation.check
+      else problems.push(...compilation.faults.map(({ path, message }) => `${[where, 'api', ...path].join('.')}: ${message}`))
+    }
     const make = (route: RoutePolicy | undefined): CompiledRoute => {
+      const apiMode = api === undefined ? 'off' : (route?.api?.mode ?? service.api?.mode ?? 'off')
       const wafMode = route?.waf?.mode ?? service.waf.mode
       const exclude = route?.waf?.exclude ?? []
       const rules = wafMode === 'off' ? undefined : rulesFor(service, where, exclude)
@@ -100,6 +109,8 @@ export function compilePolicy(policy: Policy, compile: RuleCompiler, library: Ru
         rules,
         wafMode,
         bodyBytesMax: service.waf.bodyBytesMax,
+        api: apiMode === 'off' ? undefined : api,
+        apiMode,
       }
     }
     const whole = make(undefined)

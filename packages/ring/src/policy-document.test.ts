@@ -33,7 +33,10 @@ const CASES: Record<string, readonly [text: string, lines: readonly string[]]> =
   ],
   'a bad rate and a bad key': [
     `${SHOP}    limits:\n      - name: all\n        rate: 5/day\n        key: [ipp]\n`,
-    ['8:15: expected a rate such as 100/s or 20/m, found "5/day"', '9:15: expected ip, network, subject, host, method, path, header:NAME or cookie:NAME, found "ipp"'],
+    [
+      '8:15: expected a rate such as 100/s or 20/m, found "5/day"',
+      '9:15: expected ip, network, subject, host, method, path, header:NAME or cookie:NAME, found "ipp"',
+    ],
   ],
   'a bad CIDR': [
     `${SHOP}trustedProxies: [127.0.0.1, 10.0.0.0/40]\n`,

@@ -226,6 +226,9 @@ function explain(issue: z.core.$ZodIssue, value: unknown): PolicyFault[] {
     return [{ path, message: `expected ${TYPE_WORDS.get(issue.expected) ?? issue.expected}, found ${show(found)}` }]
   }
   if (issue.code === 'invalid_union') {
+    // Of the right kind, and wrong further in: what is wrong there says more than that something is.
+    const meant = issue.errors.filter((option) => option.length > 0 && option.every((inner) => inner.path.length > 0))
+    if (meant.length === 1) return meant[0]!.flatMap((inner) => explain({ ...inner, path: [...path, ...inner.path] }, value))
     const inner = issue.errors.flat().flatMap((option) => explain({ ...option, path: [...path, ...option.path] }, value))
     const expected = inner.map(({ message }) => message.replace(/^expected /, '').replace(/, found .*$/, ''))
     return [{ path, message: `expected ${either([...new Set(expected)])}, found ${show(found)}` }]
@@ -276,6 +279,10 @@ function keysAt(schema: z.core.$ZodType, path: Path): readonly string[] {
   const bare = unwrapped(schema)
   const { def } = bare._zod
   const [step, ...rest] = path
+  if (def.type === 'union') {
+    const objects = def.options.filter((option) => unwrapped(option)._zod.def.type === 'object')
+    return objects.length === 1 ? keysAt(objects[0]!, path) : []
+  }
   if (def.type === 'object') {
     if (step === undefined) return Object.keys(def.shape)
     const next = def.shape[String(step)]
@@ -293,6 +300,7 @@ function unwrapped(schema: z.core.$ZodType): z.core.$ZodTypes {
     if (def.type === 'optional' || def.type === 'default' || def.type === 'prefault' || def.type === 'nullable') {
       bare = def.innerType as z.core.$ZodTypes
     } else if (def.type === 'pipe') bare = def.in as z.core.$ZodTypes
+    else if (def.type === 'lazy') bare = def.getter() as z.core.$ZodTypes
     else return bare
   }
 }

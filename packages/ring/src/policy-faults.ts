@@ -1,7 +1,8 @@
 /** What is wrong with a policy though its shape is right: addresses, names used twice, references to nothing. */
 import { formatPrefix, parseAddress, parsePrefix, parsePrefixLoosely } from './address.ts'
 import { didYouMean } from './did-you-mean.ts'
-import type { LimitPolicy, Policy, RoutePolicy } from './policy.ts'
+import type { LimitPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
+import { compiledApi } from './policy-api.ts'
 import { upstreamFaults } from './policy-upstream-faults.ts'
 
 /** One fault, by its place in the document. */
@@ -68,8 +69,27 @@ export function policyFaults(policy: Policy): PolicyFault[] {
     limitFaults(service.limits, [...at, 'limits'], faults)
     issuerFaults(policy, service.identity?.issuers ?? [], [...at, 'identity', 'issuers'], faults)
     routeFaults(policy, service.routes, [...at, 'routes'], faults)
+    apiFaults(service, at, faults)
   }
   return faults
+}
+
+function apiFaults({ api, routes, waf }: ServicePolicy, at: readonly PropertyKey[], faults: PolicyFault[]): void {
+  if (api === undefined) {
+    for (const [index, route] of routes.entries()) {
+      if (route.api === undefined) continue
+      const message = `the route ${route.name} speaks of an api, and the service has none`
+      faults.push({ path: [...at, 'routes', index, 'api'], message, hint: 'ringwall policy import openapi FILE writes one' })
+    }
+    return
+  }
+  if (waf.bodyBytesMax === 0) {
+    const message = 'an api cannot be held against bodies of which nothing is read'
+    faults.push({ path: [...at, 'waf', 'bodyBytesMax'], message, hint: 'the default is 131072' })
+  }
+  const compilation = compiledApi(api)
+  if (compilation.ok) return
+  for (const fault of compilation.faults) faults.push({ ...fault, path: [...at, 'api', ...fault.path] })
 }
 
 /** A name, an IPv4 or IPv6 address, `*.NAME` or `*`. Already in lower case. */

@@ -3,6 +3,7 @@
  * defaults; `policy-document.ts` reads YAML into it and reports problems with line and column.
  */
 import { z } from 'zod'
+import { ApiContract } from './policy-api.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
 
@@ -108,6 +109,8 @@ const Staleness = z.strictObject({
     .meta({ description: 'What to do when the view is older: open serves on, closed refuses with 503.' }),
 })
 
+const ApiMode = z.enum(['enforce', 'shadow', 'off'])
+
 const Route = z.strictObject({
   name: Name,
   path: Path.meta({ description: 'Matches this path and everything below it; the longest match wins.' }),
@@ -117,6 +120,10 @@ const Route = z.strictObject({
     .default([])
     .meta({ description: 'All when empty.' }),
   waf: z.strictObject({ mode: WafMode.optional(), exclude: z.array(z.int().positive()).max(1_000).default([]) }).optional(),
+  api: z
+    .strictObject({ mode: ApiMode })
+    .optional()
+    .meta({ description: 'Whether requests to this route are held against the service’s api.' }),
   limits: z.array(Limit).max(16).default([]),
   identity: Identity.optional(),
   login: Login.optional(),
@@ -124,6 +131,12 @@ const Route = z.strictObject({
   rewrite: Rewrite.optional().meta({ description: 'In place of the service’s.' }),
   deny: z.boolean().default(false).meta({ description: 'Refuse this route altogether.' }),
 })
+
+const Api = ApiContract.extend({
+  mode: ApiMode.default('enforce').meta({
+    description: 'What happens to requests outside: refused, only recorded, or not checked.',
+  }),
+}).meta({ description: 'What requests of this service look like, in OpenAPI’s terms: others are refused.' })
 
 const Service = z.strictObject({
   hosts: z
@@ -134,6 +147,7 @@ const Service = z.strictObject({
     .meta({ description: 'Host names; *.example.com for all below; * for any.' }),
   upstreams: z.array(Upstream).min(1).max(64),
   waf: Waf.prefault({}),
+  api: Api.optional(),
   limits: z.array(Limit).max(16).default([]),
   identity: Identity.optional(),
   staleness: Staleness.default({ max: 3_600_000, beyond: 'open' }),
@@ -208,10 +222,19 @@ const PolicyTest = z.strictObject({
       rule: z
         .union([
           z.int().positive(),
-          z.string().regex(/^(limit:[a-z0-9-]{1,63}|rule:[1-9][0-9]{0,8})$/, 'expected a rule’s id or limit:NAME'),
+          z
+            .string()
+            .max(256)
+            .regex(
+              /^(limit:[a-z0-9-]{1,63}|rule:[1-9][0-9]{0,8}|api:[ -~]{1,240})$/,
+              'expected a rule’s id, limit:NAME or what api names, such as api:query page',
+            ),
         ])
         .optional()
-        .meta({ description: 'A rule of the WAF that matched, by its id, or the limit that is used up, as limit:NAME.' }),
+        .meta({
+          description:
+            'A rule of the WAF that matched, by its id; the limit that is used up, as limit:NAME; or what is outside of the api, as api:path.',
+        }),
     }),
   ]),
 })

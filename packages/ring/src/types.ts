@@ -1,5 +1,6 @@
 /** The words of what the ring agrees on. */
 import type { RuleSet, RuleSource } from '@ringwall/waf'
+import type { ApiCheck } from '@ringwall/waf/api'
 import type { Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 
 /** Lower-case hex SHA-256 of a signed transaction's canonical body. */
@@ -128,6 +129,9 @@ export interface CompiledRoute {
   readonly rules: RuleSet | undefined
   readonly wafMode: 'enforce' | 'shadow' | 'off'
   readonly bodyBytesMax: number
+  /** Undefined where requests are not held against the service’s API. */
+  readonly api: ApiCheck | undefined
+  readonly apiMode: 'enforce' | 'shadow' | 'off'
 }
 
 /** The immutable result of applying the ledger up to `height`: what guards enforce. */
