@@ -10,7 +10,7 @@ import {
   subjectId,
   type View,
 } from '@ringwall/ring'
-import type { RuleSet, WafMatch, WafVerdict } from '@ringwall/waf'
+import { createCounters, type RuleSet, type WafMatch, type WafVerdict } from '@ringwall/waf'
 import fc from 'fast-check'
 import { createGuard, isBlocked, loginFailed } from './guard.ts'
 import { normalizeRoutingPath } from './routing-path.ts'
@@ -65,6 +65,9 @@ const match = (ruleId: number, phase: 1 | 2, severity: WafMatch['severity'] = 'c
 const rules: RuleSet = {
   ruleCount: 2,
   rules: [],
+  leftOut: [],
+  counters: createCounters(0),
+  describe: () => undefined,
   excluding: () => rules,
   begin() {
     const matches: WafMatch[] = []
@@ -85,6 +88,7 @@ const rules: RuleSet = {
     }
   },
   rehearse: () => ({ ...rules.begin(), work: 7 }),
+  examine: () => ({ ...rules.begin(), work: 7, findings: [] }),
 }
 
 const document = parsePolicyDocument(POLICY)

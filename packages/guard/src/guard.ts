@@ -148,7 +148,12 @@ export function createGuard(options: GuardOptions = {}): Guard {
 
     judgement.check = 'waf'
     if (route.rules === undefined) return undefined
-    const waf = route.rules.begin({ clock: () => nowMs, uniqueId: request.requestId ?? '', collections })
+    const waf = route.rules.begin({
+      clock: () => nowMs,
+      uniqueId: request.requestId ?? '',
+      collections,
+      stopwatch: environment.stopwatch,
+    })
     judgement.waf = waf
     const verdict = waf.requestHead(request)
     return wafObjection(judgement, verdict.blocked ? waf.log() : verdict)

@@ -66,6 +66,8 @@ export interface GuardEnvironment {
   readonly nowMs: number
   /** When the last block became final here; undefined: never since start. */
   readonly certifiedAtMs: number | undefined
+  /** Monotonic microseconds. Given for a sample of requests: the rules of the WAF are timed one by one. */
+  readonly stopwatch?: (() => number) | undefined
 }
 
 /** What a login looked like, for detectors. */
