@@ -311,6 +311,32 @@ export function buildProgram(): Command {
     () => async (client) => (await import('./commands/policy.ts')).policySchema(client),
   )
 
+  const rule = program.command('rule').description('rules of the WAF: ls, show')
+  const local = (): Option => new Option('--local', 'counts of the asked node only, not of all that answer')
+  withRing(
+    rule
+      .command('ls')
+      .description('rules in force: what they matched, what they cost')
+      .option('--tag <text>', 'only with a tag that holds this')
+      .option('--hit', 'only those that matched something')
+      .addOption(new Option('--sort <by>', 'order').choices(['id', 'hits', 'cost']).default('id'))
+      .addOption(local())
+      .addOption(watch()),
+    (_args, options) => async (client, format) =>
+      (await import('./commands/rule.ts')).ruleList(client, format, {
+        tag: options.tag as string | undefined,
+        hit: options.hit === true,
+        sort: options.sort as 'id' | 'hits' | 'cost',
+        local: options.local === true,
+      }),
+  )
+  withRing(
+    rule.command('show').argument('<id>').description('one rule: its text, what it means, what it did').addOption(local()),
+    ([id], options) =>
+      async (client, format) =>
+        (await import('./commands/rule.ts')).ruleShow(client, format, id as string, options.local === true),
+  )
+
   const approve = withRing(
     program
       .command('approve')

@@ -92,6 +92,27 @@ export type Denials = { readonly denials: readonly Denial[]; readonly pending: r
 /** A rule that matched, and where. */
 export type RuleMatch = { readonly ruleId: number; readonly message: string; readonly severity: string; readonly variable: string; readonly excerpt: string }
 
+/** A service or route that uses the rule. */
+export type RulePlace = { readonly label: string; readonly mode: 'enforce' | 'shadow' | 'off'; /** The policy leaves the rule out there. */ readonly excluded: boolean }
+
+/** A rule of the policy in force. */
+export type RuleRow = { readonly id: number; /** `file:line`, on the node that was asked. */ readonly at: string; readonly phase: number; readonly severity: 'critical' | 'error' | 'warning' | 'notice'; readonly tags: readonly string[]; readonly message: string; /** What the rule does: in all places that use it the same, or mixed; excluded everywhere; for a higher paranoia; removed by another rule file. */ readonly mode: 'enforce' | 'shadow' | 'mixed' | 'excluded' | 'paranoia' | 'removed'; readonly where: readonly RulePlace[]; /** In force. */ readonly exceptions: number; /** Requests in which it matched, counted once a phase. */ readonly hits: number; /** How often it was timed: in a sample of requests. */ readonly timed: number; /** Of the sample; null: none yet. */ readonly meanUs: number | null; readonly maxUs: number | null }
+
+/** Rules by id, with counts since the nodes started. */
+export type Rules = { /** Whose counts are in it. */ readonly nodes: readonly string[]; /** Nodes that did not answer. */ readonly silent: readonly string[]; /** When the first of them started, Unix milliseconds. */ readonly sinceMs: number; /** That rules looked at. */ readonly requests: number; /** Of these, the sample whose rules were timed. */ readonly timedRequests: number; readonly rules: readonly RuleRow[] }
+
+/** One SecRule or SecAction of a rule, as written. */
+export type RuleLink = { readonly line: number; readonly variables: readonly string[]; readonly transformations: readonly string[]; /** Without the @; empty for SecAction. */ readonly operator: string; readonly argument: string; readonly negated: boolean; readonly actions: readonly string[] }
+
+/** What one node counted. */
+export type RuleCountsOfNode = { readonly node: string; readonly answered: boolean; readonly hits: number; readonly timed: number; readonly meanUs: number | null; readonly maxUs: number | null }
+
+/** A variable that a rule does not look at, for a time. */
+export type RuleException = { readonly name: string; readonly rule: number; readonly service: string; readonly route?: string; readonly path?: string; readonly variable: string; readonly owner: string; readonly reason: string; readonly until: string }
+
+/** A rule in full. */
+export type RuleDetail = { readonly id: number; /** `file:line`, on the node that was asked. */ readonly at: string; readonly phase: number; readonly severity: 'critical' | 'error' | 'warning' | 'notice'; readonly tags: readonly string[]; readonly message: string; /** What the rule does: in all places that use it the same, or mixed; excluded everywhere; for a higher paranoia; removed by another rule file. */ readonly mode: 'enforce' | 'shadow' | 'mixed' | 'excluded' | 'paranoia' | 'removed'; readonly where: readonly RulePlace[]; /** In force. */ readonly exceptions: number; /** Requests in which it matched, counted once a phase. */ readonly hits: number; /** How often it was timed: in a sample of requests. */ readonly timed: number; /** Of the sample; null: none yet. */ readonly meanUs: number | null; readonly maxUs: number | null; readonly file: string; readonly line: number; /** As it stands in its file, with the comments above it; empty when the file is not here. */ readonly source: string; /** What it does with a request that it matches: deny, pass, allow, ... */ readonly disruption: string; /** Of the refusal. */ readonly status: number; readonly links: readonly RuleLink[]; readonly exceptionsInForce: readonly RuleException[]; readonly byNode: readonly RuleCountsOfNode[] }
+
 /** One request, and what became of it. */
 export type Decision = { readonly requestId: string; /** Unix milliseconds. */ readonly atMs: number; readonly node: string; readonly region: string; readonly traceId: string; readonly source: string; readonly method: string; readonly host: string; /** Without the query. */ readonly path: string; readonly service?: string; readonly route?: string; readonly outcome: 'allow' | 'deny' | 'challenge' | 'throttle'; /** What it would have been in enforce mode. */ readonly shadowOutcome: 'allow' | 'deny' | 'challenge' | 'throttle'; readonly check: string; readonly status: number; readonly reason: string; readonly rule?: string; /** Of the ledger, when it was judged. */ readonly height: number; readonly viewAgeMs: number; /** The view was older than the route tolerates: refused, or judged on, as the policy says. */ readonly stale: boolean; readonly provisional: boolean; readonly wafScore: number; readonly matches: readonly RuleMatch[]; readonly guardUs: number; readonly totalUs: number }
 
@@ -166,6 +187,10 @@ export interface Operations {
   readonly block: { readonly answer: BlockDetail; readonly query: undefined; readonly body: undefined }
   /** GET /v1/events: What happened on this node, newest first. */
   readonly events: { readonly answer: NodeEvents; readonly query: { readonly limit?: number }; readonly body: undefined }
+  /** GET /v1/rules: Rules of the policy in force, with what they matched and cost. */
+  readonly rules: { readonly answer: Rules; readonly query: { readonly scope?: 'ring' | 'node' }; readonly body: undefined }
+  /** GET /v1/rules/{id}: One rule: its text, what it does, its counters by node. */
+  readonly rule: { readonly answer: RuleDetail; readonly query: { readonly scope?: 'ring' | 'node' }; readonly body: undefined }
   /** GET /v1/top: What was asked most, on this node. */
   readonly top: { readonly answer: Top; readonly query: { readonly by?: 'source' | 'path' | 'rule' | 'service'; readonly windowMs?: number; readonly limit?: number }; readonly body: undefined }
 }
@@ -187,5 +212,7 @@ export const OPERATIONS = {
   ledger: ['GET', '/v1/ledger'],
   block: ['GET', '/v1/ledger/{height}'],
   events: ['GET', '/v1/events'],
+  rules: ['GET', '/v1/rules'],
+  rule: ['GET', '/v1/rules/{id}'],
   top: ['GET', '/v1/top'],
 } as const satisfies Record<keyof Operations, readonly [string, string]>

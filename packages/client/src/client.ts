@@ -134,6 +134,14 @@ export class RingwallClient {
     return this.#call('events', { query })
   }
 
+  rules(query: Query<'rules'> = {}): Promise<Answer<'rules'>> {
+    return this.#call('rules', { query })
+  }
+
+  rule(id: number, query: Query<'rule'> = {}): Promise<Answer<'rule'>> {
+    return this.#call('rule', { parameters: { id: String(id) }, query })
+  }
+
   top(query: Query<'top'> = {}): Promise<Answer<'top'>> {
     return this.#call('top', { query })
   }

@@ -65,6 +65,7 @@ const match = (ruleId: number, phase: 1 | 2, severity: WafMatch['severity'] = 'c
 const rules: RuleSet = {
   ruleCount: 2,
   rules: [],
+  all: [],
   leftOut: [],
   counters: createCounters(0),
   describe: () => undefined,
@@ -129,6 +130,7 @@ const view: View = {
   operators: [],
   nodes: [],
   epoch: 0,
+  routes: compilation.compiled.routes,
   route,
 }
 

@@ -6,7 +6,13 @@
  * rather than letting it pass. Synchronous, unless the token verifier is not.
  */
 import { accountKey, type CompiledRoute, type Denial, type DenialIndex } from '@ringwall/ring'
-import { createCollectionStore, type WafMatch, type WafTransaction, type WafVerdict } from '@ringwall/waf'
+import {
+  type CompiledExclusions,
+  createCollectionStore,
+  type WafMatch,
+  type WafTransaction,
+  type WafVerdict,
+} from '@ringwall/waf'
 import { bearerToken } from './bearer.ts'
 import { needsSubject, takeLimits } from './limits.ts'
 import { LOGIN_BODY_BYTES_MAX, loginNames } from './login-names.ts'
@@ -148,12 +154,9 @@ export function createGuard(options: GuardOptions = {}): Guard {
 
     judgement.check = 'waf'
     if (route.rules === undefined) return undefined
-    const waf = route.rules.begin({
-      clock: () => nowMs,
-      uniqueId: request.requestId ?? '',
-      collections,
-      stopwatch: environment.stopwatch,
-    })
+    const { stopwatch } = environment
+    const known = { clock: () => nowMs, uniqueId: request.requestId ?? '', collections, stopwatch }
+    const waf = route.rules.begin(known, exclusionsFor(route, request.path, nowMs))
     judgement.waf = waf
     const verdict = waf.requestHead(request)
     return wafObjection(judgement, verdict.blocked ? waf.log() : verdict)
@@ -248,6 +251,12 @@ export function createGuard(options: GuardOptions = {}): Guard {
       }
     },
   }
+}
+
+/** What the policy excepts from single rules in a request to this path, now. */
+export function exclusionsFor({ exceptions }: CompiledRoute, path: string, nowMs: number): CompiledExclusions | undefined {
+  if (exceptions.length === 0) return undefined
+  return exceptions.filter(({ untilMs, covers }) => nowMs < untilMs && covers(path)).map(({ exclusion }) => exclusion)
 }
 
 const MALFORMED: TokenVerdict = { ok: false, code: 'TOKEN_MALFORMED', reason: 'the Authorization field is malformed' }

@@ -1,4 +1,4 @@
-export { createGuard, type GuardOptions, isBlocked, loginFailed, viewAgeMs } from './guard.ts'
+export { createGuard, exclusionsFor, type GuardOptions, isBlocked, loginFailed, viewAgeMs } from './guard.ts'
 export { LOGIN_BODY_BYTES_MAX } from './login-names.ts'
 export { judgePolicy } from './policy-judge.ts'
 export { createRateLimiter, type RateLimiter, type RateLimiterOptions } from './rate-limiter.ts'

@@ -59,8 +59,8 @@ function environmentOf(compiled: CompiledPolicy, { token }: RehearsedRequest, ru
   const counted = (route: CompiledRoute): CompiledRoute => {
     const { rules } = route
     if (rules === undefined) return route
-    const begin = (): WafRehearsal => {
-      const run = rules.rehearse()
+    const begin: typeof rules.begin = (_, exclusions): WafRehearsal => {
+      const run = rules.rehearse(exclusions)
       runs.push(run)
       return run
     }
@@ -82,6 +82,7 @@ function environmentOf(compiled: CompiledPolicy, { token }: RehearsedRequest, ru
       operators: [],
       nodes: [],
       epoch: 0,
+      routes: compiled.routes,
       route: (host, path, method) => {
         const found = compiled.route(host, path, method)
         return found === undefined ? undefined : counted(found)

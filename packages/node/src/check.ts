@@ -145,7 +145,7 @@ function checkLinks(node: RunningNode): readonly CheckFinding[] {
 function checkPolicy(node: RunningNode): readonly CheckFinding[] {
   const { policyVersion, policy, policyText } = node.view()
   const findings = [ok('policy', `version ${policyVersion}, ${Object.keys(policy.services).length} services`)]
-  const { tests, problems } = node.application.review(node.ledger.state(), policyText)
+  const { tests, problems } = node.application.review(node.ledger.state(), policyText, Date.now())
   const passed = tests.filter((test) => test.ok).length
   if (problems.length === 0)
     findings.push(ok('policy', tests.length === 0 ? 'it has no tests of its own' : `its ${passed} tests pass`))

@@ -48,6 +48,7 @@ import { Members, peerOf } from './members.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
+import { RuleTiming } from './rule-timing.ts'
 import { loadRuleLibrary } from './rules.ts'
 
 const TICK_MS = 500
@@ -238,7 +239,15 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       early.lift(lifted)
     }
 
-    const environment = (): GuardEnvironment => ({ view, provisional: early.enforced, tokens, nowMs: Date.now(), certifiedAtMs })
+    const timing = new RuleTiming()
+    const environment = (): GuardEnvironment => ({
+      view,
+      provisional: early.enforced,
+      tokens,
+      nowMs: Date.now(),
+      certifiedAtMs,
+      stopwatch: timing.next(),
+    })
     const proxy = createProxy({
       ...config.listen.traffic,
       guard: createGuard({ limiter: createRateLimiter({ seed: randomInt(2 ** 32) }) }),

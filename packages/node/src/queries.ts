@@ -7,17 +7,20 @@ import { formatHostPort } from './address.ts'
 import { Decision } from './decision-schema.ts'
 import type { RunningNode } from './node.ts'
 import { makeReceipt } from './receipt.ts'
+import { ruleCountsOf } from './rule-book.ts'
 import { VERSION } from './version.ts'
 
 const ANSWER_MS_MAX = 1_500
 /** A receipt of long ago has blocks executed again. */
 const RECEIPT_MS_MAX = 30_000
+const RULES_MAX = 50_000
 const RATE_WINDOW_MS = 2_000
 
 const Question = z.discriminatedUnion('ask', [
   z.strictObject({ ask: z.literal('summary') }),
   z.strictObject({ ask: z.literal('decision'), requestId: z.string().max(128) }),
   z.strictObject({ ask: z.literal('receipt'), requestId: z.string().max(128) }),
+  z.strictObject({ ask: z.literal('rule-counts') }),
   z.strictObject({ ask: z.literal('trace'), traceId: z.string().regex(/^[0-9a-f]{32}$/) }),
 ])
 type Question = z.output<typeof Question>
@@ -37,6 +40,15 @@ const Summary = z.strictObject({
   adminUrl: text,
 })
 export type Summary = z.output<typeof Summary>
+
+/** Of the rules that are in use on a node: id, matches, times timed, microseconds in all and at most. */
+const RuleCounts = z.strictObject({
+  startedAtMs: z.number(),
+  requests: count,
+  timedRequests: count,
+  rules: z.array(z.tuple([count, count, count, count, count])).max(RULES_MAX),
+})
+export type RuleCounts = z.output<typeof RuleCounts>
 
 const PeerSpan = z.strictObject({
   traceId: text,
@@ -160,6 +172,23 @@ export class PeerQueries {
     return ReceiptAnswer.parse(isOther ? await this.#ask(maker, question, RECEIPT_MS_MAX) : await this.#answer(question))
   }
 
+  /** Counters of rules, by node; `undefined` for one that does not answer. */
+  async ruleCounts(): Promise<ReadonlyMap<string, RuleCounts | undefined>> {
+    const node = this.#node as RunningNode
+    const own = node.config.id
+    const others = node
+      .view()
+      .nodes.map(({ id }) => id)
+      .filter((id) => id !== own)
+    const answers = await Promise.allSettled(
+      others.map(async (id) => RuleCounts.parse(await this.#ask(id, { ask: 'rule-counts' }))),
+    )
+    const counts = new Map<string, RuleCounts | undefined>([[own, ruleCountsOf(node)]])
+    for (const [index, answer] of answers.entries())
+      counts.set(others[index]!, answer.status === 'fulfilled' ? answer.value : undefined)
+    return counts
+  }
+
   /** Spans of a trace from every node that answers. */
   async findTrace(traceId: string): Promise<readonly PeerDecision['spans'][number][]> {
     const node = this.#node as RunningNode
@@ -180,6 +209,7 @@ export class PeerQueries {
   async #answer(question: Question): Promise<unknown> {
     const { telemetry } = this.#node as RunningNode
     if (question.ask === 'summary') return this.summary()
+    if (question.ask === 'rule-counts') return ruleCountsOf(this.#node as RunningNode)
     if (question.ask === 'trace') return { spans: await telemetry.trace(question.traceId) }
     const decision = await telemetry.decision(question.requestId)
     if (question.ask === 'receipt') return receiptAnswer(this.#node as RunningNode, decision)

@@ -96,11 +96,20 @@ export function viewOf(policy: Policy, height = 1): View {
     operators: [],
     nodes: [],
     epoch: 0,
+    routes: [],
     route(host, path) {
       const service = services.find(({ hosts }) => hosts.includes('*') || hosts.includes(host))
       if (service === undefined) return undefined
       const route = service.routes.find((each) => path.startsWith(each.path))
-      return { service, route, label: service.name, rules: undefined, wafMode: 'off', bodyBytesMax: BODY_BYTES_MAX }
+      return {
+        service,
+        route,
+        label: service.name,
+        rules: undefined,
+        wafMode: 'off',
+        bodyBytesMax: BODY_BYTES_MAX,
+        exceptions: [],
+      }
     },
   }
 }

@@ -41,6 +41,8 @@ export {
   APPROVABLE_TYPES,
   type ApprovableType,
   Duration,
+  EXCEPTION_TTL_MS_MAX,
+  type ExceptionPolicy,
   type IssuerPolicy,
   type LimitPolicy,
   type LoginPolicy,
@@ -94,6 +96,7 @@ export {
   txId,
 } from './tx.ts'
 export type {
+  CompiledException,
   CompiledRoute,
   Denial,
   DenialIndex,

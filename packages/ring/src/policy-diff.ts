@@ -16,6 +16,7 @@ const NAMED_BY: ReadonlyMap<string, string> = new Map([
   ['upstreams', 'url'],
   ['issuers', 'issuer'],
   ['tests', 'name'],
+  ['exceptions', 'name'],
 ])
 
 /** Empty when the two mean the same. */

@@ -43,6 +43,7 @@ export const compile: RuleCompiler = (sources) => {
   const none: RuleSet = {
     ruleCount: 0,
     rules: [],
+    all: [],
     leftOut: [],
     counters: createCounters(0),
     describe: () => undefined,

@@ -1,6 +1,6 @@
 /** The words of what the ring agrees on. */
-import type { RuleSet, RuleSource } from '@ringwall/waf'
-import type { Policy, RoutePolicy, ServicePolicy } from './policy.ts'
+import type { CompiledExclusions, RuleSet, RuleSource } from '@ringwall/waf'
+import type { ExceptionPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 
 /** Lower-case hex SHA-256 of a signed transaction's canonical body. */
 export type TxId = string
@@ -128,6 +128,18 @@ export interface CompiledRoute {
   readonly rules: RuleSet | undefined
   readonly wafMode: 'enforce' | 'shadow' | 'off'
   readonly bodyBytesMax: number
+  /** Those of the policy that are about this route, lapsed ones too. */
+  readonly exceptions: readonly CompiledException[]
+}
+
+/** What one rule does not look at in requests to a path. */
+export interface CompiledException {
+  readonly exception: ExceptionPolicy
+  /** Unix milliseconds: in force before. */
+  readonly untilMs: number
+  readonly exclusion: CompiledExclusions[number]
+  /** @param path Decoded and normalized, as for routing. */
+  covers(path: string): boolean
 }
 
 /** The immutable result of applying the ledger up to `height`: what guards enforce. */
@@ -144,6 +156,8 @@ export interface View {
   readonly nodes: readonly RingNode[]
   /** Counts changes of the validators. */
   readonly epoch: number
+  /** Every route of every service, and each service as a whole. */
+  readonly routes: readonly CompiledRoute[]
   /** By Host (without port, lower case) and path; undefined when no service answers to it. */
   route(host: string, path: string, method: string): CompiledRoute | undefined
 }

@@ -420,6 +420,7 @@ function ruleSet(compiled: Compiled, excluded: ReadonlySet<number>): RuleSet {
   return {
     ruleCount: rules.length,
     rules,
+    all,
     leftOut,
     counters,
     describe,

@@ -234,6 +234,8 @@ export interface RuleSet {
   readonly ruleCount: number
   /** Every rule in it, for `ls`. */
   readonly rules: readonly RuleListing[]
+  /** With those that `excluding` took out. */
+  readonly all: readonly RuleListing[]
   readonly leftOut: readonly RuleLeftOut[]
   /** One object for all sets that differ in `excluding` only. */
   readonly counters: RuleCounters

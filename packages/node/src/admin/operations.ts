@@ -17,6 +17,7 @@ import { formatHostPort } from '../address.ts'
 import { openapi } from '../api/openapi.ts'
 import { checkNode } from '../check.ts'
 import { describeSubject, type RunningNode } from '../node.ts'
+import { listRules, showRule } from '../rule-book.ts'
 import { VERSION } from '../version.ts'
 import type { Call, Operation } from './http.ts'
 import { ApiProblem } from './problem.ts'
@@ -81,6 +82,12 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
       path: '/v1/events/stream',
       run: () => ({ subscribe: (emit) => node.events.listen((event) => emit('event', event)) }),
     },
+    { method: 'GET', path: '/v1/rules', run: async (call) => ({ json: await listRules(node, isLocal(call.query)) }) },
+    {
+      method: 'GET',
+      path: '/v1/rules/{id}',
+      run: async (call) => ({ json: await showRule(node, call.parameters.id as string, isLocal(call.query)) }),
+    },
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }
@@ -102,6 +109,10 @@ function choice<T extends string>(query: URLSearchParams, name: string, choices:
   if (found === undefined)
     throw new ApiProblem(400, 'BAD_QUERY', `${name}=${text.slice(0, 40)}: expected one of ${choices.join(', ')}`)
   return found
+}
+
+function isLocal(query: URLSearchParams): boolean {
+  return choice(query, 'scope', ['ring', 'node']) === 'node'
 }
 
 function readiness(node: RunningNode): { readonly json: unknown; readonly status: number } {
@@ -225,7 +236,7 @@ const PlanBody = z.strictObject({ text: z.string().max(262_144) })
 async function plan(node: RunningNode, call: Call): Promise<unknown> {
   const { text } = parseBody(PlanBody, await call.body())
   const version = node.view().policyVersion
-  const { policy: wanted, problems, tests, costs } = node.application.review(node.ledger.state(), text)
+  const { policy: wanted, problems, tests, costs } = node.application.review(node.ledger.state(), text, Date.now())
   const told = problems.map((problem) => ({ ...problem, hint: problem.hint ?? null }))
   if (wanted === undefined || told.length > 0) return { version, valid: false, problems: told, changes: [], tests, costs }
   const changes = diffPolicies(node.view().policy as Policy, wanted).map(shownChange)

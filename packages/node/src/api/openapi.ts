@@ -39,6 +39,11 @@ const path = (name: string, description: string): Parameter => ({
   schema: { type: 'string' },
 })
 
+const scope = query('scope', 'Counts of all nodes that answer, or of the asked one only.', {
+  type: 'string',
+  enum: ['ring', 'node'],
+})
+
 const problem: Body = {
   description: 'Refused.',
   content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
@@ -134,6 +139,13 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
     ]),
   },
   '/v1/events/stream': { get: stream('eventStream', 'What happens: `event` events.') },
+  '/v1/rules': { get: call('rules', 'Rules of the policy in force, with what they matched and cost.', 'Rules', [scope]) },
+  '/v1/rules/{id}': {
+    get: call('rule', 'One rule: its text, what it does, its counters by node.', 'RuleDetail', [
+      path('id', 'As in the rule.'),
+      scope,
+    ]),
+  },
   '/v1/top': {
     get: call('top', 'What was asked most, on this node.', 'Top', [
       query('by', 'What to count.', { type: 'string', enum: ['source', 'path', 'rule', 'service'] }),

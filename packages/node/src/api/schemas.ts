@@ -43,6 +43,25 @@ function object(description: string, properties: Readonly<Record<string, Schema>
 const ms = described('Unix milliseconds.', number)
 const outcome = choice('allow', 'deny', 'challenge', 'throttle')
 
+const ruleRow = {
+  id: whole,
+  at: described('`file:line`, on the node that was asked.', text),
+  phase: whole,
+  severity: choice('critical', 'error', 'warning', 'notice'),
+  tags: list(text),
+  message: text,
+  mode: described(
+    'What the rule does: in all places that use it the same, or mixed; excluded everywhere; for a higher paranoia; removed by another rule file.',
+    choice('enforce', 'shadow', 'mixed', 'excluded', 'paranoia', 'removed'),
+  ),
+  where: list(ref('RulePlace')),
+  exceptions: described('In force.', whole),
+  hits: described('Requests in which it matched, counted once a phase.', number),
+  timed: described('How often it was timed: in a sample of requests.', number),
+  meanUs: described('Of the sample; null: none yet.', orNull(number)),
+  maxUs: orNull(number),
+}
+
 export const schemas: Readonly<Record<string, Schema>> = {
   Problem: object('Why a call was refused (RFC 9457).', {
     type: text,
@@ -265,6 +284,59 @@ export const schemas: Readonly<Record<string, Schema>> = {
     severity: text,
     variable: text,
     excerpt: text,
+  }),
+  RulePlace: object('A service or route that uses the rule.', {
+    label: text,
+    mode: choice('enforce', 'shadow', 'off'),
+    excluded: described('The policy leaves the rule out there.', flag),
+  }),
+  RuleRow: object('A rule of the policy in force.', ruleRow),
+  Rules: object('Rules by id, with counts since the nodes started.', {
+    nodes: described('Whose counts are in it.', list(text)),
+    silent: described('Nodes that did not answer.', list(text)),
+    sinceMs: described('When the first of them started, Unix milliseconds.', number),
+    requests: described('That rules looked at.', number),
+    timedRequests: described('Of these, the sample whose rules were timed.', number),
+    rules: list(ref('RuleRow')),
+  }),
+  RuleLink: object('One SecRule or SecAction of a rule, as written.', {
+    line: whole,
+    variables: list(text),
+    transformations: list(text),
+    operator: described('Without the @; empty for SecAction.', text),
+    argument: text,
+    negated: flag,
+    actions: list(text),
+  }),
+  RuleCountsOfNode: object('What one node counted.', {
+    node: text,
+    answered: flag,
+    hits: number,
+    timed: number,
+    meanUs: orNull(number),
+    maxUs: orNull(number),
+  }),
+  RuleException: object('A variable that a rule does not look at, for a time.', {
+    name: text,
+    rule: whole,
+    service: text,
+    'route?': text,
+    'path?': text,
+    variable: text,
+    owner: text,
+    reason: text,
+    until: text,
+  }),
+  RuleDetail: object('A rule in full.', {
+    ...ruleRow,
+    file: text,
+    line: whole,
+    source: described('As it stands in its file, with the comments above it; empty when the file is not here.', text),
+    disruption: described('What it does with a request that it matches: deny, pass, allow, ...', text),
+    status: described('Of the refusal.', whole),
+    links: list(ref('RuleLink')),
+    exceptionsInForce: list(ref('RuleException')),
+    byNode: list(ref('RuleCountsOfNode')),
   }),
   Decision: object('One request, and what became of it.', {
     requestId: text,
