@@ -55,6 +55,10 @@ function whole(name: string, least: number, most: number): (text: string) => num
   }
 }
 
+function collectIds(text: string, ids: readonly number[]): number[] {
+  return [...ids, whole('--expect-rule', 1, 999_999_999)(text)]
+}
+
 export function buildProgram(): Command {
   const program = new Command('ringwall').description('One security layer for everything a team runs.').showHelpAfterError(false)
   program.configureHelp({ sortSubcommands: false }).helpCommand(false)
@@ -311,7 +315,7 @@ export function buildProgram(): Command {
     () => async (client) => (await import('./commands/policy.ts')).policySchema(client),
   )
 
-  const rule = program.command('rule').description('rules of the WAF: ls, show')
+  const rule = program.command('rule').description('rules of the WAF: ls, show, test, explain')
   const local = (): Option => new Option('--local', 'counts of the asked node only, not of all that answer')
   withRing(
     rule
@@ -336,6 +340,46 @@ export function buildProgram(): Command {
       async (client, format) =>
         (await import('./commands/rule.ts')).ruleShow(client, format, id as string, options.local === true),
   )
+
+  const onRequest = (command: Command): Command =>
+    command
+      .option(
+        '--rules <set>',
+        'base, crs, a folder or a .conf file; repeatable',
+        (set: string, sets: string[]) => [...sets, set],
+        [],
+      )
+      .option('--paranoia <level>', '1 to 4 (default: 1)', whole('--paranoia', 1, 4))
+      .option('--request <file>', 'a request as on the wire; - reads standard input')
+      .option('-X, --method <method>', 'of the request')
+      .option('-H, --header <line>', '"Name: value"; repeatable', (line: string, lines: string[]) => [...lines, line], [])
+      .option('-d, --data <text>', 'body of the request; @FILE reads a file')
+      .option('--source <address>', 'the client’s address')
+      .addOption(new Option('-o, --output <format>', FORMATS.join(', ')).default('table').argParser(parseFormat))
+  const trial = (options: Record<string, unknown>) => ({
+    rules: options.rules as string[],
+    paranoia: options.paranoia as 1 | 2 | 3 | 4 | undefined,
+    request: options.request as string | undefined,
+    method: options.method as string | undefined,
+    headers: options.header as string[],
+    body: options.data as string | undefined,
+    source: options.source as string | undefined,
+  })
+  onRequest(rule.command('test').argument('[cases...]', 'files or folders of cases; or one target such as /search?q=a'))
+    .description('try rules on requests, without a ring: are they judged as expected?')
+    .addOption(new Option('--expect <outcome>', 'of a single request').choices(['allow', 'deny']))
+    .option('--expect-rule <id>', 'that matches a single request; repeatable', collectIds, [])
+    .action(async (given: string[], options: Record<string, unknown>) => {
+      const { ruleTest } = await import('./commands/rule-trial.ts')
+      const expect = options.expect as 'allow' | 'deny' | undefined
+      ruleTest(options.output as Format, given, { ...trial(options), expect, expectRules: options.expectRule as number[] })
+    })
+  onRequest(rule.command('explain').argument('[target]', 'such as /search?q=a, or a URL'))
+    .description('try rules on one request, without a ring: which match, where, why; -o wide also those that only prepare')
+    .action(async (target: string | undefined, options: Record<string, unknown>) => {
+      const { ruleExplain } = await import('./commands/rule-trial.ts')
+      ruleExplain(options.output as Format, target, trial(options))
+    })
 
   const approve = withRing(
     program

@@ -122,8 +122,17 @@ export type Decisions = { readonly decisions: readonly Decision[] }
 /** A step of a trace. Times are Unix microseconds. */
 export type Span = { readonly traceId: string; readonly spanId: string; readonly parentSpanId?: string; readonly name: string; readonly kind: 'server' | 'client' | 'internal'; readonly startUs: number; readonly endUs: number; readonly ok: boolean; readonly attributes: Readonly<Record<string, string | number | boolean>> }
 
+/** A value that a rule matched. Credentials are masked. */
+export type FindingPart = { readonly variable: string; /** Of a chain of rules, from 0. */ readonly link: number; readonly transformations: readonly string[]; readonly operator: string; readonly argument: string; readonly negated: boolean; /** As it came in, at most 400 characters. */ readonly value: string; /** As the operator saw it: at most 240 characters around what matched. */ readonly seen: string; /** Where in `seen` it matched; null where the value is judged as a whole. */ readonly from: number | null; readonly to: number | null }
+
+/** A rule that matched, and everything that explains it. */
+export type Finding = { readonly ruleId: number; readonly message: string; readonly severity: 'critical' | 'error' | 'warning' | 'notice'; readonly phase: number; /** `file:line` */ readonly at: string; readonly reported: boolean; readonly scoreBefore: number; readonly scoreAfter: number; readonly parts: readonly FindingPart[]; readonly partsLeftOut: number }
+
+/** What the rules say of the recorded request now. */
+export type JudgedAgain = { readonly policyVersionThen: number; readonly policyVersionNow: number; readonly blocked: boolean; readonly score: number; readonly findings: readonly Finding[] }
+
 /** A decision with its trace, and the denial if one decided. */
-export type Explanation = { readonly decision: Decision; readonly spans: readonly Span[]; readonly denial: Denial | null }
+export type Explanation = { /** Null when the node that decided does not hold the request. */ readonly again: JudgedAgain | null; readonly decision: Decision; readonly spans: readonly Span[]; readonly denial: Denial | null }
 
 /** A decision, signed by its node, with proof of the state it rested on. See `ringwall receipt verify`. */
 export type Receipt = { readonly format: string; readonly ring: string; readonly decision: Decision; readonly signature: string; readonly provenHeight: number; readonly blocks: string; readonly state: unknown; readonly nodes: readonly unknown[]; readonly policy: string; readonly denial: unknown }

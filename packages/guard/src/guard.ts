@@ -28,11 +28,13 @@ import type {
   LoginAttempt,
   Outcome,
   TokenVerdict,
+  WafWitness,
 } from './types.ts'
 
 export interface GuardOptions {
   /** Shared by those that count together; one of its own unless given. */
   readonly limiter?: RateLimiter
+  readonly witness?: WafWitness
 }
 
 /** When a client may ask again: a ring whose quorum is back certifies a block within some seconds. */
@@ -112,6 +114,10 @@ export function viewAgeMs({ nowMs, certifiedAtMs, view }: GuardEnvironment): num
 
 export function createGuard(options: GuardOptions = {}): Guard {
   const limiter = options.limiter ?? createRateLimiter()
+  const { witness } = options
+  const tell = (judgement: RequestJudgement, body: Uint8Array, truncated: boolean, nowMs: number): void => {
+    if (witness !== undefined) testify(witness, judgement, body, truncated, nowMs)
+  }
   /** What rules remember between requests. */
   const collections = createCollectionStore()
 
@@ -209,7 +215,10 @@ export function createGuard(options: GuardOptions = {}): Guard {
   const settle = (judgement: RequestJudgement, environment: GuardEnvironment, verdict: TokenVerdict | undefined): Judgement => {
     try {
       const objection = afterToken(judgement, environment, verdict)
-      return objection === undefined ? judgement : judgement.object(objection, environment)
+      if (objection === undefined) return judgement
+      judgement.object(objection, environment)
+      tell(judgement, NO_BODY, false, environment.nowMs)
+      return judgement
     } catch {
       return failed(judgement, environment)
     }
@@ -220,7 +229,11 @@ export function createGuard(options: GuardOptions = {}): Guard {
       const judgement = new RequestJudgement(request)
       try {
         const objection = beforeIdentity(judgement, environment)
-        if (objection !== undefined) return judgement.object(objection, environment)
+        if (objection !== undefined) {
+          judgement.object(objection, environment)
+          tell(judgement, NO_BODY, false, environment.nowMs)
+          return judgement
+        }
         judgement.check = 'identity'
         const { service, route } = judgement.route!
         const identity = route?.identity ?? service.identity
@@ -245,11 +258,33 @@ export function createGuard(options: GuardOptions = {}): Guard {
       if (judgement.decision !== undefined) return judgement
       try {
         const objection = bodyObjection(judgement, body, truncated, environment)
-        return objection === undefined ? judgement.allow(environment) : judgement.object(objection, environment)
+        if (objection === undefined) judgement.allow(environment)
+        else judgement.object(objection, environment)
+        tell(judgement, body, truncated, environment.nowMs)
+        return judgement
       } catch {
         return failed(judgement, environment)
       }
     },
+  }
+}
+
+const NO_BODY = new Uint8Array(0)
+
+/** Nobody who watches can change what was decided, not by failing either. */
+function testify(
+  witness: WafWitness,
+  { request, route, decision, verdict }: RequestJudgement,
+  body: Uint8Array,
+  truncated: boolean,
+  nowMs: number,
+): void {
+  if (route === undefined || decision === undefined || verdict === undefined) return
+  try {
+    const seen = body.length > route.bodyBytesMax ? body.subarray(0, route.bodyBytesMax) : body
+    witness({ request, route, decision, verdict }, seen, truncated || seen.length < body.length, nowMs)
+  } catch {
+    // The request was judged: that is what counts.
   }
 }
 

@@ -14,4 +14,6 @@ export type {
   Outcome,
   TokenVerdict,
   TokenVerifier,
+  WafJudgement,
+  WafWitness,
 } from './types.ts'

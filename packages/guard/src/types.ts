@@ -1,6 +1,6 @@
 /** The words of judgement. Pure: no `node:` import in this package. */
 import type { CompiledRoute, DenialIndex, View } from '@ringwall/ring'
-import type { WafMatch, WafRequest } from '@ringwall/waf'
+import type { WafMatch, WafRequest, WafVerdict } from '@ringwall/waf'
 
 export type Outcome = 'allow' | 'deny' | 'challenge' | 'throttle'
 
@@ -87,6 +87,21 @@ export interface Judgement {
   /** Set once the body was seen on a route declared as login. */
   readonly login: LoginAttempt | undefined
 }
+
+/** A request that the WAF judged, and what became of it. */
+export interface WafJudgement {
+  readonly request: GuardRequest
+  readonly route: CompiledRoute
+  readonly decision: Decision
+  readonly verdict: WafVerdict
+}
+
+/**
+ * Told of every request that the WAF looked at, once it is decided. Must neither throw nor keep `body`, which is reused.
+ *
+ * @param body What was inspected of it; empty when the head decided.
+ */
+export type WafWitness = (judged: WafJudgement, body: Uint8Array, truncated: boolean, nowMs: number) => void
 
 export interface Guard {
   /** Checks that need no body: denials, route, staleness, rate limits, WAF phase 1, identity. */

@@ -48,6 +48,7 @@ import { Members, peerOf } from './members.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
+import { RequestArchive } from './request-archive.ts'
 import { RuleTiming } from './rule-timing.ts'
 import { loadRuleLibrary } from './rules.ts'
 
@@ -72,6 +73,8 @@ export interface RunningNode {
   readonly proxy: RequestProxy
   readonly telemetry: Telemetry
   readonly early: EarlyDenials
+  /** Requests that rules matched. */
+  readonly archive: RequestArchive
   readonly events: EventLog
   readonly queries: PeerQueries
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
@@ -239,6 +242,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       early.lift(lifted)
     }
 
+    const archive = new RequestArchive(config.requestBytesKept)
     const timing = new RuleTiming()
     const environment = (): GuardEnvironment => ({
       view,
@@ -250,7 +254,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     const proxy = createProxy({
       ...config.listen.traffic,
-      guard: createGuard({ limiter: createRateLimiter({ seed: randomInt(2 ** 32) }) }),
+      guard: createGuard({
+        limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
+        witness: (judged, body, truncated, nowMs) => {
+          if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
+        },
+      }),
       environment,
       recorder: proxyRecorder(telemetry),
       node: config.id,
@@ -358,6 +367,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       proxy,
       telemetry,
       early,
+      archive,
       events,
       queries: new PeerQueries(fabric),
       ready: () => takesTraffic && certifiedAtMs !== undefined,

@@ -7,7 +7,9 @@ import { formatHostPort } from './address.ts'
 import { Decision } from './decision-schema.ts'
 import type { RunningNode } from './node.ts'
 import { makeReceipt } from './receipt.ts'
+import { replay, tellingFindings } from './replay.ts'
 import { ruleCountsOf } from './rule-book.ts'
+import { shownFindings } from './rule-findings.ts'
 import { VERSION } from './version.ts'
 
 const ANSWER_MS_MAX = 1_500
@@ -62,7 +64,51 @@ const PeerSpan = z.strictObject({
   attributes: z.record(z.string().max(128), z.union([z.string().max(8_192), z.number(), z.boolean()])),
 })
 
-const DecisionAnswer = z.strictObject({ decision: Decision.nullable(), spans: z.array(PeerSpan).max(1_000) })
+const wideText = z.string().max(8_192)
+const Finding = z.strictObject({
+  ruleId: count,
+  message: wideText,
+  severity: z.enum(['critical', 'error', 'warning', 'notice']),
+  phase: count,
+  at: wideText,
+  reported: z.boolean(),
+  scoreBefore: z.number(),
+  scoreAfter: z.number(),
+  parts: z
+    .array(
+      z.strictObject({
+        variable: wideText,
+        link: z.number(),
+        transformations: z.array(text).max(64),
+        operator: text,
+        argument: text,
+        negated: z.boolean(),
+        value: wideText,
+        seen: wideText,
+        from: z.number().nullable(),
+        to: z.number().nullable(),
+      }),
+    )
+    .max(64),
+  partsLeftOut: count,
+})
+
+/** What the rules say of the request when they judge it again now. Null when the node does not hold it any more. */
+const Again = z
+  .strictObject({
+    policyVersionThen: count,
+    policyVersionNow: count,
+    blocked: z.boolean(),
+    score: z.number(),
+    findings: z.array(Finding).max(64),
+  })
+  .nullable()
+
+const DecisionAnswer = z.strictObject({
+  decision: Decision.nullable(),
+  spans: z.array(PeerSpan).max(1_000),
+  again: Again.default(null),
+})
 /** The text of a receipt; null with the reason when there is none. Whoever gets it verifies it. */
 const ReceiptAnswer = z.strictObject({
   receipt: z
@@ -155,7 +201,7 @@ export class PeerQueries {
   async findDecision(requestId: string): Promise<PeerDecision | undefined> {
     const node = this.#node as RunningNode
     const own = await this.#answer({ ask: 'decision', requestId })
-    const local = own as { readonly decision: PeerDecision['decision']; readonly spans: PeerDecision['spans'] }
+    const local = own as PeerDecision
     if (local.decision !== null) return local
     const peer = nodeOfRequestId(requestId)
     if (peer === undefined || !node.view().nodes.some(({ id }) => id === peer) || peer === node.config.id) return undefined
@@ -213,7 +259,22 @@ export class PeerQueries {
     if (question.ask === 'trace') return { spans: await telemetry.trace(question.traceId) }
     const decision = await telemetry.decision(question.requestId)
     if (question.ask === 'receipt') return receiptAnswer(this.#node as RunningNode, decision)
-    return { decision: decision ?? null, spans: decision === undefined ? [] : await telemetry.trace(decision.traceId) }
+    const spans = decision === undefined ? [] : await telemetry.trace(decision.traceId)
+    return { decision: decision ?? null, spans, again: judgedAgain(this.#node as RunningNode, question.requestId) }
+  }
+}
+
+function judgedAgain(node: RunningNode, requestId: string): PeerDecision['again'] {
+  const kept = node.archive.find(requestId)
+  if (kept === undefined) return null
+  const view = node.view()
+  const { blocked, score, findings } = replay(view, kept, Date.now())
+  return {
+    policyVersionThen: kept.policyVersion,
+    policyVersionNow: view.policyVersion,
+    blocked,
+    score,
+    findings: shownFindings(tellingFindings(findings)),
   }
 }
 

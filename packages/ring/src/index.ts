@@ -53,7 +53,13 @@ export {
   type RoutePolicy,
   type ServicePolicy,
 } from './policy.ts'
-export { type CompiledPolicy, compilePolicy, type PolicyCompilation, type RuleCompiler } from './policy-compile.ts'
+export {
+  type CompiledPolicy,
+  compileException,
+  compilePolicy,
+  type PolicyCompilation,
+  type RuleCompiler,
+} from './policy-compile.ts'
 export { diffPolicies, type PolicyChange } from './policy-diff.ts'
 export {
   formatProblems,

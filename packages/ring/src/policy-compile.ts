@@ -146,7 +146,8 @@ export function compilePolicy(policy: Policy, compile: RuleCompiler, library: Ru
   }
 }
 
-function compileException(exception: ExceptionPolicy): CompiledException {
+/** Ready to be asked whether it is about a request. */
+export function compileException(exception: ExceptionPolicy): CompiledException {
   const { rule, variable, path, until } = exception
   const [exclusion] = compileExclusions([{ ruleId: rule, variable }])
   const below = path?.endsWith('/*') === true ? path.slice(0, -1) : undefined
