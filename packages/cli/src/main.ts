@@ -315,7 +315,7 @@ export function buildProgram(): Command {
     () => async (client) => (await import('./commands/policy.ts')).policySchema(client),
   )
 
-  const rule = program.command('rule').description('rules of the WAF: ls, show, test, explain')
+  const rule = program.command('rule').description('rules of the WAF: ls, show, test, explain, except')
   const local = (): Option => new Option('--local', 'counts of the asked node only, not of all that answer')
   withRing(
     rule
@@ -339,6 +339,57 @@ export function buildProgram(): Command {
     ([id], options) =>
       async (client, format) =>
         (await import('./commands/rule.ts')).ruleShow(client, format, id as string, options.local === true),
+  )
+
+  const yes = (): Option => new Option('-y, --yes', 'without being asked')
+  const except = withRing(
+    rule
+      .command('except')
+      .argument('<request-id>', 'of a request that should not have been refused')
+      .description('let it pass: the narrowest exceptions from rules, for a time; or ls, rm')
+      .addOption(new Option('--ttl <duration>', 'for how long, at most 90d').default('7d'))
+      .option('--reason <text>', 'why; required')
+      .option('--owner <name>', 'who answers for it (default: the operator of the context)')
+      .option('--path <path>', 'wider than the request’s own: a path, or one that ends in /*')
+      .option('--rule <id>', 'from this rule only', whole('--rule', 1, 999_999_999))
+      .addOption(yes())
+      .addOption(dryRun()),
+    ([id], options) =>
+      async (client, format) => {
+        const [{ ruleExcept }, { readContext }] = await Promise.all([import('./commands/rule-except.ts'), import('./session.ts')])
+        await ruleExcept(client, format, id as string, {
+          ttlMs: parseTtl(options.ttl as string),
+          reason: (options.reason as string | undefined) ?? '',
+          owner: (options.owner as string | undefined) ?? readContext(options.context as string | undefined).name,
+          path: options.path as string | undefined,
+          rule: options.rule as number | undefined,
+          yes: options.yes === true,
+          dryRun: options.dryRun === true,
+        })
+      },
+  )
+  const listExceptions = (command: Command): Command =>
+    withRing(
+      command.description('what is excepted from rules').addOption(watch()),
+      () => async (client, format) => (await import('./commands/rule-except.ts')).exceptionList(client, format),
+    )
+  listExceptions(except.command('ls'))
+  listExceptions(rule.command('exceptions'))
+  withRing(
+    except
+      .command('rm')
+      .alias('remove')
+      .argument('[names...]')
+      .description('end exceptions before their time')
+      .option('--lapsed', 'all whose time is over')
+      .addOption(yes())
+      .addOption(dryRun()),
+    (names, options) => async (client) =>
+      (await import('./commands/rule-except.ts')).exceptionRemove(client, names.flat(), {
+        lapsed: options.lapsed === true,
+        yes: options.yes === true,
+        dryRun: options.dryRun === true,
+      }),
   )
 
   const onRequest = (command: Command): Command =>

@@ -101,3 +101,113 @@ test('rule test and explain work without a ring: 0 as expected, 1 not, 2 for wha
   const json = JSON.parse((await offline('explain', '/a', '-o', 'json')).stdout) as { outcome: string }
   assert.equal(json.outcome, 'allow')
 })
+
+const from = (source: string) => ({ headers: { 'x-forwarded-for': source } })
+const search = (value: string, parameter = 'q', path = '/find'): string => `${path}?${parameter}=${encodeURIComponent(value)}`
+const SQL = "1' UNION SELECT password FROM users--"
+
+test('rule except lets exactly that parameter of that path pass, shows what else would pass, and a dry run changes nothing', async () => {
+  const { id } = await at.ask(search(SQL))
+  const others = [
+    await at.ask(search(`${SQL} x`), from('198.51.100.9')),
+    await at.ask(search(SQL, 'other'), from('198.51.100.8')),
+  ]
+  assert.deepEqual(
+    others.map(({ status }) => status),
+    [403, 403],
+  )
+  const before = (await at.client.policy()).version
+  const dry = await at.run('rule', 'except', id, '--reason', 'people search for SQL', '--dry-run')
+  assert.equal(dry.code, 0)
+  assert.match(dry.stderr, /rule 140001 \(SQL injection\) does not look at ARGS:q on \/find, until 20/)
+  assert.match(dry.stderr, /3 are to this path; 3 of these are refused now/)
+  assert.match(
+    dry.stderr,
+    /also let through 1 of them, from 1 source:\n.*198\.51\.100\.9 .*\n.*ARGS:q = 1' UNION SELECT password FROM users-- x/,
+  )
+  assert.equal((await at.client.policy()).version, before)
+  const done = await at.run('rule', 'except', id, '--reason', 'people search for SQL', '--ttl', '2d', '--yes')
+  assert.equal(done.code, 0, done.stderr)
+  assert.equal((await at.ask(search(SQL))).status, 200)
+  assert.equal((await at.ask(search(SQL, 'other'))).status, 403)
+  assert.equal((await at.ask(search(SQL, 'q', '/find/more'))).status, 403)
+  assert.equal((await at.ask(search('<script>alert(1)</script>'))).status, 403)
+  const { text } = await at.client.policy()
+  assert.match(text, /^# kept by every edit/)
+  const [held] = (await at.client.exceptions()).exceptions
+  assert.deepEqual(
+    [held?.rule, held?.variable, held?.path, held?.owner, held?.lapsed],
+    [140_001, 'ARGS:q', '/find', 'local', false],
+  )
+  const [row] = (await at.client.rules()).rules.filter((one) => one.id === 140_001)
+  assert.equal(row?.exceptions, 1)
+  assert.match(
+    (await at.run('rule', 'show', '140001')).stdout,
+    /what it does not look at:\n +exc-140001-\w+: ARGS:q of app \/find/,
+  )
+  const again = await at.run('rule', 'except', id, '--reason', 'again', '--yes')
+  assert.equal(again.code, 1)
+  assert.match(again.stderr, /nothing to except/)
+})
+
+test('exceptions are listed and removed; what was excepted is refused again', async () => {
+  const [name] = (await at.run('rule', 'except', 'ls', '-o', 'name')).stdout.trim().split('\n')
+  assert.match((await at.run('rule', 'exceptions')).stdout, /exc-140001-\w+ +140001 +ARGS:q +app \/find +1d +local/)
+  assert.equal((await at.run('rule', 'except', 'rm', 'nothing', '--yes')).code, 2)
+  assert.equal((await at.run('rule', 'except', 'rm', name!, '--yes')).code, 0)
+  assert.equal((await at.ask(search(SQL))).status, 403)
+  assert.deepEqual((await at.client.exceptions()).exceptions, [])
+})
+
+test('an exception lapses by itself', async () => {
+  const { id } = await at.ask(search(SQL))
+  assert.equal((await at.run('rule', 'except', id, '--reason', 'for a moment', '--ttl', '3s', '--yes')).code, 0)
+  const deadline = Date.now() + 20_000
+  let status = 0
+  while (status !== 403 && Date.now() < deadline) {
+    status = (await at.ask(search(SQL))).status
+    await new Promise((wake) => setTimeout(wake, 100))
+  }
+  assert.equal(status, 403)
+  assert.equal((await at.client.exceptions()).exceptions[0]?.lapsed, true)
+  assert.equal((await at.run('rule', 'except', 'rm', '--lapsed', '--yes')).code, 0)
+})
+
+test('rule except refuses what it cannot do, and says why', async () => {
+  const { id } = await at.ask(search(SQL))
+  const wrong: readonly [readonly string[], number, RegExp][] = [
+    [[id, '--yes'], 2, /--reason: say why/],
+    [[id, '--reason', 'x', '--ttl', '91d', '--yes'], 2, /--ttl: expected 1s to 90d/],
+    [[id, '--reason', 'x', '--path', '/elsewhere', '--yes'], 2, /does not cover \/find/],
+    [[id, '--reason', 'x'], 2, /not a terminal: say --yes/],
+    [['n1-unknown', '--reason', 'x', '--yes'], 1, /no node holds the request/],
+  ]
+  for (const [args, code, message] of wrong) {
+    const told = await at.run('rule', 'except', ...args)
+    assert.equal(told.code, code, told.stderr)
+    assert.match(told.stderr, message)
+  }
+})
+
+test('an exception that the policy’s own tests forbid is refused, with the test that fails', async () => {
+  const { id } = await at.ask(search(SQL))
+  const { text, version } = await at.client.policy()
+  const forbids = `tests:\n  - { name: no SQL, request: { path: "${search(SQL).replaceAll("'", '%27')}" }, expect: deny }\n`
+  await at.client.policyApply(text + forbids, version)
+  const told = await at.run('rule', 'except', id, '--reason', 'x', '--yes')
+  assert.equal(told.code, 1)
+  assert.match(told.stderr, /the test no SQL fails: expected deny, got allow/)
+  await at.client.policyApply(text, version + 1)
+})
+
+test('a request that two rules refuse needs an exception from each that counts, and from no more', async () => {
+  const { id } = await at.ask('/both?a=%3Cscript%3Ealert(1)%3C/script%3E&b=1%27%20UNION%20SELECT%20a%20FROM%20b--')
+  const told = await at.run('rule', 'except', id, '--reason', 'x', '--dry-run', '-o', 'json')
+  const { exceptions, passes } = JSON.parse(told.stdout) as { exceptions: { rule: number; variable: string }[]; passes: boolean }
+  assert.equal(passes, true)
+  const variables = new Set(exceptions.map(({ variable }) => variable))
+  assert.ok(variables.has('ARGS:a') && variables.has('ARGS:b'))
+  assert.equal(new Set(exceptions.map(({ rule, variable }) => `${rule} ${variable}`)).size, exceptions.length)
+  const one = await at.run('rule', 'except', id, '--reason', 'x', '--dry-run', '--rule', '140001')
+  assert.match(one.stderr, /would still be refused/)
+})

@@ -128,6 +128,33 @@ export type FindingPart = { readonly variable: string; /** Of a chain of rules, 
 /** A rule that matched, and everything that explains it. */
 export type Finding = { readonly ruleId: number; readonly message: string; readonly severity: 'critical' | 'error' | 'warning' | 'notice'; readonly phase: number; /** `file:line` */ readonly at: string; readonly reported: boolean; readonly scoreBefore: number; readonly scoreAfter: number; readonly parts: readonly FindingPart[]; readonly partsLeftOut: number }
 
+/** In the order of the policy. */
+export type Exceptions = { readonly exceptions: readonly ExceptionInPolicy[] }
+
+/** An exception of the policy, and whether its time is over. */
+export type ExceptionInPolicy = { readonly name: string; readonly rule: number; readonly service: string; readonly route?: string; readonly path?: string; readonly variable: string; readonly owner: string; readonly reason: string; readonly until: string; /** Unix milliseconds. */ readonly untilMs: number; readonly lapsed: boolean }
+
+/** What an exception is about. */
+export type ExceptionScope = { readonly rule: number; readonly service: string; readonly route?: string; readonly path?: string; readonly variable: string }
+
+/** For which request. */
+export type ExceptionProposeRequest = { readonly requestId: string; /** Wider than the request’s own. */ readonly path?: string; /** Of this rule only. */ readonly rule?: number }
+
+/** An exception that the request needs. */
+export type ProposedException = { readonly rule: number; readonly service: string; readonly route?: string; readonly path?: string; readonly variable: string; /** Of the rule. */ readonly message: string }
+
+/** The narrowest exceptions with which a recorded request would pass. */
+export type ExceptionProposal = { readonly method: string; readonly path: string; readonly service: string | null; readonly route: string | null; /** Whether the rules refuse it now. */ readonly refused: boolean; readonly exceptions: readonly ProposedException[]; /** With these exceptions. */ readonly passes: boolean; /** Rules that would still match. */ readonly remaining: readonly number[] }
+
+/** Which exceptions to try. */
+export type ExceptionReplayRequest = { readonly exceptions: readonly ExceptionScope[] }
+
+/** A recorded request that is refused now and would pass. */
+export type LetThrough = { readonly node: string; readonly requestId: string; /** Unix milliseconds. */ readonly atMs: number; readonly source: string; readonly method: string; readonly path: string; /** Of the excepted rules; masked. */ readonly findings: readonly Finding[] }
+
+/** What became of the recorded requests, over all nodes that answered. */
+export type ExceptionReplay = { readonly nodes: readonly string[]; readonly silent: readonly string[]; /** Recorded requests. */ readonly held: number; /** Of these, the ones that the exceptions are about. */ readonly judged: number; /** Not judged for lack of time. */ readonly left: number; /** Of those judged, refused now. */ readonly refused: number; /** Of these, not refused with the exceptions. */ readonly passing: number; /** At most 100 of each node, newest first. */ readonly letThrough: readonly LetThrough[] }
+
 /** What the rules say of the recorded request now. */
 export type JudgedAgain = { readonly policyVersionThen: number; readonly policyVersionNow: number; readonly blocked: boolean; readonly score: number; readonly findings: readonly Finding[] }
 
@@ -200,6 +227,12 @@ export interface Operations {
   readonly rules: { readonly answer: Rules; readonly query: { readonly scope?: 'ring' | 'node' }; readonly body: undefined }
   /** GET /v1/rules/{id}: One rule: its text, what it does, its counters by node. */
   readonly rule: { readonly answer: RuleDetail; readonly query: { readonly scope?: 'ring' | 'node' }; readonly body: undefined }
+  /** GET /v1/exceptions: What rules do not look at, lapsed exceptions too. */
+  readonly exceptions: { readonly answer: Exceptions; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/exceptions/propose: The narrowest exceptions with which a recorded request would pass. */
+  readonly exceptionPropose: { readonly answer: ExceptionProposal; readonly query: undefined; readonly body: ExceptionProposeRequest }
+  /** POST /v1/exceptions/replay: What exceptions would let through, of the requests that nodes recorded. */
+  readonly exceptionReplay: { readonly answer: ExceptionReplay; readonly query: undefined; readonly body: ExceptionReplayRequest }
   /** GET /v1/top: What was asked most, on this node. */
   readonly top: { readonly answer: Top; readonly query: { readonly by?: 'source' | 'path' | 'rule' | 'service'; readonly windowMs?: number; readonly limit?: number }; readonly body: undefined }
 }
@@ -223,5 +256,8 @@ export const OPERATIONS = {
   events: ['GET', '/v1/events'],
   rules: ['GET', '/v1/rules'],
   rule: ['GET', '/v1/rules/{id}'],
+  exceptions: ['GET', '/v1/exceptions'],
+  exceptionPropose: ['POST', '/v1/exceptions/propose'],
+  exceptionReplay: ['POST', '/v1/exceptions/replay'],
   top: ['GET', '/v1/top'],
 } as const satisfies Record<keyof Operations, readonly [string, string]>

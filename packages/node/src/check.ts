@@ -12,6 +12,7 @@ export interface CheckFinding {
 }
 
 const SKEW_WARN_MS = 500
+const LAPSES_SOON_MS = 86_400_000
 const SKEW_BAD_MS = 4_000
 const AGE_WARN_MS = 10_000
 const FREE_BYTES_WARN = 1_000_000_000
@@ -166,6 +167,17 @@ function checkPolicy(node: RunningNode): readonly CheckFinding[] {
         fix: `set services.${name}.waf.mode to enforce, then ringwall policy apply`,
       })
     }
+  }
+  const nowMs = Date.now()
+  const running = policy.exceptions.filter(({ until }) => Date.parse(until) > nowMs)
+  if (running.length > 0) findings.push(ok('policy', `${running.length} exceptions from rules`))
+  for (const { name, owner, until } of running.filter((one) => Date.parse(one.until) - nowMs < LAPSES_SOON_MS)) {
+    findings.push({
+      group: 'policy',
+      level: 'warn',
+      what: `the exception ${name} of ${owner} lapses at ${until}`,
+      fix: 'mend the rule or the application, or renew it: ringwall rule except REQUEST-ID',
+    })
   }
   if (node.config.explainHeader) {
     findings.push({

@@ -5,6 +5,7 @@ import { type DecisionRecord, nodeOfRequestId } from '@ringwall/telemetry'
 import { z } from 'zod'
 import { formatHostPort } from './address.ts'
 import { Decision } from './decision-schema.ts'
+import { type ExceptionScope, proposeExceptions, replayExceptions } from './exceptions.ts'
 import type { RunningNode } from './node.ts'
 import { makeReceipt } from './receipt.ts'
 import { replay, tellingFindings } from './replay.ts'
@@ -15,14 +16,32 @@ import { VERSION } from './version.ts'
 const ANSWER_MS_MAX = 1_500
 /** A receipt of long ago has blocks executed again. */
 const RECEIPT_MS_MAX = 30_000
+/** Judging recorded requests again takes its time. */
+const REPLAY_MS_MAX = 15_000
+const REPLAYS_WAITING_MAX = 4
 const RULES_MAX = 50_000
 const RATE_WINDOW_MS = 2_000
+
+const Scope = z.strictObject({
+  rule: z.int().positive(),
+  service: z.string().max(64),
+  route: z.string().max(64).optional(),
+  path: z.string().max(1_024).optional(),
+  variable: z.string().max(300),
+})
 
 const Question = z.discriminatedUnion('ask', [
   z.strictObject({ ask: z.literal('summary') }),
   z.strictObject({ ask: z.literal('decision'), requestId: z.string().max(128) }),
   z.strictObject({ ask: z.literal('receipt'), requestId: z.string().max(128) }),
   z.strictObject({ ask: z.literal('rule-counts') }),
+  z.strictObject({
+    ask: z.literal('except'),
+    requestId: z.string().max(128),
+    path: z.string().max(1_024).optional(),
+    rule: z.int().positive().optional(),
+  }),
+  z.strictObject({ ask: z.literal('replay'), exceptions: z.array(Scope).min(1).max(64) }),
   z.strictObject({ ask: z.literal('trace'), traceId: z.string().regex(/^[0-9a-f]{32}$/) }),
 ])
 type Question = z.output<typeof Question>
@@ -104,6 +123,40 @@ const Again = z
   })
   .nullable()
 
+const ProposalAnswer = z
+  .strictObject({
+    method: text,
+    path: wideText,
+    service: text.nullable(),
+    route: text.nullable(),
+    refused: z.boolean(),
+    exceptions: z.array(Scope.extend({ message: wideText })).max(64),
+    passes: z.boolean(),
+    remaining: z.array(count).max(1_000),
+  })
+  .nullable()
+
+const ReplayAnswer = z.strictObject({
+  held: count,
+  judged: count,
+  left: count,
+  refused: count,
+  passing: count,
+  letThrough: z
+    .array(
+      z.strictObject({
+        requestId: text,
+        atMs: z.number(),
+        source: text,
+        method: text,
+        path: wideText,
+        findings: z.array(Finding).max(64),
+      }),
+    )
+    .max(200),
+})
+export type ReplayAnswer = z.output<typeof ReplayAnswer>
+
 const DecisionAnswer = z.strictObject({
   decision: Decision.nullable(),
   spans: z.array(PeerSpan).max(1_000),
@@ -151,6 +204,8 @@ export class PeerQueries {
   readonly #meter = new RateMeter()
   #node: RunningNode | undefined
   #timer: NodeJS.Timeout | undefined
+  #replays: Promise<unknown> = Promise.resolve()
+  #replaysWaiting = 0
 
   constructor(fabric: Fabric) {
     this.#fabric = fabric
@@ -235,6 +290,32 @@ export class PeerQueries {
     return counts
   }
 
+  /** The narrowest exceptions that a recorded request needs, from the node that holds it. */
+  async proposeExceptions(
+    requestId: string,
+    path: string | undefined,
+    rule: number | undefined,
+  ): Promise<z.output<typeof ProposalAnswer>> {
+    const node = this.#node as RunningNode
+    const maker = nodeOfRequestId(requestId)
+    const isOther = maker !== undefined && maker !== node.config.id && node.view().nodes.some(({ id }) => id === maker)
+    const question = { ask: 'except', requestId, path, rule } as const
+    return ProposalAnswer.parse(isOther ? await this.#ask(maker, question, REPLAY_MS_MAX) : await this.#answer(question))
+  }
+
+  /** What recorded requests of every node become of with more exceptions; `undefined` for a node that does not answer. */
+  async replay(exceptions: readonly ExceptionScope[]): Promise<ReadonlyMap<string, ReplayAnswer | undefined>> {
+    const node = this.#node as RunningNode
+    const question: Question = { ask: 'replay', exceptions: [...exceptions] }
+    const ids = node.view().nodes.map(({ id }) => id)
+    const answers = await Promise.allSettled(
+      ids.map(async (id) =>
+        ReplayAnswer.parse(id === node.config.id ? await this.#answer(question) : await this.#ask(id, question, REPLAY_MS_MAX)),
+      ),
+    )
+    return new Map(answers.map((answer, at) => [ids[at]!, answer.status === 'fulfilled' ? answer.value : undefined]))
+  }
+
   /** Spans of a trace from every node that answers. */
   async findTrace(traceId: string): Promise<readonly PeerDecision['spans'][number][]> {
     const node = this.#node as RunningNode
@@ -252,10 +333,32 @@ export class PeerQueries {
     return JSON.parse(Buffer.from(answer).toString('utf8'))
   }
 
+  /** Judging again costs what traffic costs: one asker after the other, and few who wait. */
+  async #oneByOne<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#replaysWaiting >= REPLAYS_WAITING_MAX) throw new Error('too many ask for requests to be judged again')
+    this.#replaysWaiting += 1
+    const turn = this.#replays.then(work, work)
+    this.#replays = turn.catch(() => undefined)
+    try {
+      return await turn
+    } finally {
+      this.#replaysWaiting -= 1
+    }
+  }
+
   async #answer(question: Question): Promise<unknown> {
     const { telemetry } = this.#node as RunningNode
     if (question.ask === 'summary') return this.summary()
     if (question.ask === 'rule-counts') return ruleCountsOf(this.#node as RunningNode)
+    if (question.ask === 'except') {
+      const node = this.#node as RunningNode
+      const kept = node.archive.find(question.requestId)
+      return kept === undefined ? null : this.#oneByOne(() => proposeExceptions(node.view(), kept, question.path, question.rule))
+    }
+    if (question.ask === 'replay') {
+      const node = this.#node as RunningNode
+      return this.#oneByOne(() => replayExceptions(node.view(), node.archive, question.exceptions))
+    }
     if (question.ask === 'trace') return { spans: await telemetry.trace(question.traceId) }
     const decision = await telemetry.decision(question.requestId)
     if (question.ask === 'receipt') return receiptAnswer(this.#node as RunningNode, decision)

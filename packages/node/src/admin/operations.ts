@@ -17,6 +17,7 @@ import { formatHostPort } from '../address.ts'
 import { openapi } from '../api/openapi.ts'
 import { checkNode } from '../check.ts'
 import { describeSubject, type RunningNode } from '../node.ts'
+import type { ReplayAnswer } from '../queries.ts'
 import { listRules, showRule } from '../rule-book.ts'
 import { VERSION } from '../version.ts'
 import type { Call, Operation } from './http.ts'
@@ -88,6 +89,9 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
       path: '/v1/rules/{id}',
       run: async (call) => ({ json: await showRule(node, call.parameters.id as string, isLocal(call.query)) }),
     },
+    { method: 'GET', path: '/v1/exceptions', run: () => ({ json: { exceptions: exceptions(node) } }) },
+    { method: 'POST', path: '/v1/exceptions/propose', run: async (call) => ({ json: await propose(node, call) }) },
+    { method: 'POST', path: '/v1/exceptions/replay', run: async (call) => ({ json: await replayed(node, call) }) },
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }
@@ -109,6 +113,68 @@ function choice<T extends string>(query: URLSearchParams, name: string, choices:
   if (found === undefined)
     throw new ApiProblem(400, 'BAD_QUERY', `${name}=${text.slice(0, 40)}: expected one of ${choices.join(', ')}`)
   return found
+}
+
+function exceptions(node: RunningNode): readonly unknown[] {
+  const nowMs = Date.now()
+  return node.view().policy.exceptions.map((exception) => {
+    const untilMs = Date.parse(exception.until)
+    return { ...exception, untilMs, lapsed: untilMs <= nowMs }
+  })
+}
+
+const ProposeBody = z.strictObject({
+  requestId: z.string().max(128),
+  path: z.string().max(1_024).optional(),
+  rule: z.int().positive().optional(),
+})
+
+async function propose(node: RunningNode, call: Call): Promise<unknown> {
+  const { requestId, path, rule } = parseBody(ProposeBody, await call.body())
+  checkRequestId(requestId)
+  const found = await node.queries.proposeExceptions(requestId, path, rule).catch((cause: Error) => {
+    throw new ApiProblem(503, 'NODE_SILENT', `the node that served ${requestId} does not answer: ${cause.message}`)
+  })
+  if (found !== null) return found
+  throw new ApiProblem(
+    404,
+    'NOT_HELD',
+    `no node holds the request ${requestId}: no rule matched it, it is too long ago, or its node was started since`,
+  )
+}
+
+const ReplayBody = z.strictObject({
+  exceptions: z
+    .array(
+      z.strictObject({
+        rule: z.int().positive(),
+        service: z.string().max(64),
+        route: z.string().max(64).optional(),
+        path: z.string().max(1_024).optional(),
+        variable: z.string().max(300),
+      }),
+    )
+    .min(1)
+    .max(64),
+})
+
+async function replayed(node: RunningNode, call: Call): Promise<unknown> {
+  const { exceptions: scopes } = parseBody(ReplayBody, await call.body())
+  const answers = await node.queries.replay(scopes)
+  const known = [...answers].flatMap(([id, answer]) => (answer === undefined ? [] : [{ id, answer }]))
+  const sum = (of: (answer: ReplayAnswer) => number): number => known.reduce((all, { answer }) => all + of(answer), 0)
+  return {
+    nodes: known.map(({ id }) => id),
+    silent: [...answers].filter(([, answer]) => answer === undefined).map(([id]) => id),
+    held: sum(({ held }) => held),
+    judged: sum(({ judged }) => judged),
+    left: sum(({ left }) => left),
+    refused: sum(({ refused }) => refused),
+    passing: sum(({ passing }) => passing),
+    letThrough: known
+      .flatMap(({ id, answer }) => answer.letThrough.map((one) => ({ ...one, node: id })))
+      .sort((a, b) => b.atMs - a.atMs),
+  }
 }
 
 function isLocal(query: URLSearchParams): boolean {

@@ -146,6 +146,19 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       scope,
     ]),
   },
+  '/v1/exceptions': { get: call('exceptions', 'What rules do not look at, lapsed exceptions too.', 'Exceptions') },
+  '/v1/exceptions/propose': {
+    post: posting(
+      call('exceptionPropose', 'The narrowest exceptions with which a recorded request would pass.', 'ExceptionProposal'),
+      'ExceptionProposeRequest',
+    ),
+  },
+  '/v1/exceptions/replay': {
+    post: posting(
+      call('exceptionReplay', 'What exceptions would let through, of the requests that nodes recorded.', 'ExceptionReplay'),
+      'ExceptionReplayRequest',
+    ),
+  },
   '/v1/top': {
     get: call('top', 'What was asked most, on this node.', 'Top', [
       query('by', 'What to count.', { type: 'string', enum: ['source', 'path', 'rule', 'service'] }),

@@ -43,6 +43,9 @@ function object(description: string, properties: Readonly<Record<string, Schema>
 const ms = described('Unix milliseconds.', number)
 const outcome = choice('allow', 'deny', 'challenge', 'throttle')
 
+const exceptionScope = { rule: whole, service: text, 'route?': text, 'path?': text, variable: text }
+const ruleException = { name: text, ...exceptionScope, owner: text, reason: text, until: text }
+
 const ruleRow = {
   id: whole,
   at: described('`file:line`, on the node that was asked.', text),
@@ -316,17 +319,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
     meanUs: orNull(number),
     maxUs: orNull(number),
   }),
-  RuleException: object('A variable that a rule does not look at, for a time.', {
-    name: text,
-    rule: whole,
-    service: text,
-    'route?': text,
-    'path?': text,
-    variable: text,
-    owner: text,
-    reason: text,
-    until: text,
-  }),
+  RuleException: object('A variable that a rule does not look at, for a time.', ruleException),
   RuleDetail: object('A rule in full.', {
     ...ruleRow,
     file: text,
@@ -400,6 +393,52 @@ export const schemas: Readonly<Record<string, Schema>> = {
     scoreAfter: number,
     parts: list(ref('FindingPart')),
     partsLeftOut: whole,
+  }),
+  Exceptions: object('In the order of the policy.', { exceptions: list(ref('ExceptionInPolicy')) }),
+  ExceptionInPolicy: object('An exception of the policy, and whether its time is over.', {
+    ...ruleException,
+    untilMs: ms,
+    lapsed: flag,
+  }),
+  ExceptionScope: object('What an exception is about.', exceptionScope),
+  ExceptionProposeRequest: object('For which request.', {
+    requestId: text,
+    'path?': described('Wider than the request’s own.', text),
+    'rule?': described('Of this rule only.', whole),
+  }),
+  ProposedException: object('An exception that the request needs.', {
+    ...exceptionScope,
+    message: described('Of the rule.', text),
+  }),
+  ExceptionProposal: object('The narrowest exceptions with which a recorded request would pass.', {
+    method: text,
+    path: text,
+    service: orNull(text),
+    route: orNull(text),
+    refused: described('Whether the rules refuse it now.', flag),
+    exceptions: list(ref('ProposedException')),
+    passes: described('With these exceptions.', flag),
+    remaining: described('Rules that would still match.', list(whole)),
+  }),
+  ExceptionReplayRequest: object('Which exceptions to try.', { exceptions: list(ref('ExceptionScope')) }),
+  LetThrough: object('A recorded request that is refused now and would pass.', {
+    node: text,
+    requestId: text,
+    atMs: ms,
+    source: text,
+    method: text,
+    path: text,
+    findings: described('Of the excepted rules; masked.', list(ref('Finding'))),
+  }),
+  ExceptionReplay: object('What became of the recorded requests, over all nodes that answered.', {
+    nodes: list(text),
+    silent: list(text),
+    held: described('Recorded requests.', whole),
+    judged: described('Of these, the ones that the exceptions are about.', whole),
+    left: described('Not judged for lack of time.', whole),
+    refused: described('Of those judged, refused now.', whole),
+    passing: described('Of these, not refused with the exceptions.', whole),
+    letThrough: described('At most 100 of each node, newest first.', list(ref('LetThrough'))),
   }),
   JudgedAgain: object('What the rules say of the recorded request now.', {
     policyVersionThen: whole,
