@@ -315,7 +315,7 @@ export function buildProgram(): Command {
     () => async (client) => (await import('./commands/policy.ts')).policySchema(client),
   )
 
-  const rule = program.command('rule').description('rules of the WAF: ls, show, test, explain, except')
+  const rule = program.command('rule').description('rules of the WAF: ls, show, test, explain, except, estimate')
   const local = (): Option => new Option('--local', 'counts of the asked node only, not of all that answer')
   withRing(
     rule
@@ -367,6 +367,21 @@ export function buildProgram(): Command {
           dryRun: options.dryRun === true,
         })
       },
+  )
+  withRing(
+    rule
+      .command('estimate')
+      .description('what rules that only watch (learn, shadow) would refuse, and how much of it looks like false positives')
+      .option('--route <label>', 'only this service or route, as rule show names it')
+      .addOption(local())
+      .addOption(watch()),
+    (_args, options) => async (client, format) =>
+      (await import('./commands/rule-estimate.ts')).ruleEstimate(
+        client,
+        format,
+        options.route as string | undefined,
+        options.local === true,
+      ),
   )
   const listExceptions = (command: Command): Command =>
     withRing(

@@ -211,3 +211,39 @@ test('a request that two rules refuse needs an exception from each that counts, 
   const one = await at.run('rule', 'except', id, '--reason', 'x', '--dry-run', '--rule', '140001')
   assert.match(one.stderr, /would still be refused/)
 })
+
+test('a route that learns lets all pass, calls nothing refused, and rule estimate tells good clients from attackers', async () => {
+  const { text, version } = await at.client.policy()
+  const routes =
+    '    routes: [{ name: notes, path: /notes, waf: { mode: learn } }, { name: drafts, path: /drafts, waf: { mode: shadow } }]\n'
+  await at.client.policyApply(text.replace('    upstreams', `${routes}    upstreams`), version)
+  for (let client = 1; client <= 4; client += 1) {
+    const own = from(`198.51.100.${client}`)
+    for (let i = 0; i < 6; i += 1) await at.ask(`/notes?text=hello${i}`, own)
+    assert.equal((await at.ask(search(SQL, 'text', '/notes'), own)).status, 200)
+  }
+  for (let i = 0; i < 5; i += 1) assert.equal((await at.ask(search(SQL, `p${i}`, '/notes'), from('203.0.113.9'))).status, 200)
+  const learned = await at.ask(search(SQL, 'text', '/notes'))
+  const shadowed = await at.ask(search(SQL, 'text', '/drafts'))
+  const outcome = async (id: string) => (await at.client.explain(id)).decision.shadowOutcome
+  assert.deepEqual([await outcome(learned.id), await outcome(shadowed.id)], ['allow', 'deny'])
+  const told = await at.run('rule', 'estimate')
+  assert.equal(told.code, 0)
+  assert.match(told.stderr, /app notes: learn for .*; 34 requests of about 6 clients/)
+  assert.match(told.stderr, /10 would be refused .* 5 look like false positives .*, 5 like attacks/)
+  assert.match(told.stdout, /app notes +140001 +ARGS:text +5 +5 +4 +false positive +n1-/)
+  assert.match(told.stdout, /app notes +140001 +ARGS:p0 +1 +1 +0 +attack/)
+  assert.match((await at.run('rule', 'ls', '--hit')).stdout, /140001 .* mixed/)
+  const one = JSON.parse((await at.run('rule', 'estimate', '--route', 'app drafts', '-o', 'json')).stdout) as { mode: string }[]
+  assert.deepEqual(
+    one.map(({ mode }) => mode),
+    ['shadow'],
+  )
+  assert.equal((await at.run('rule', 'estimate', '--route', 'nothing')).code, 2)
+  // What it names can be excepted at once, though nothing was refused.
+  const excepted = await at.run('rule', 'except', learned.id, '--reason', 'notes hold SQL', '--yes')
+  assert.equal(excepted.code, 0, excepted.stderr)
+  await at.ask('/notes?text=again')
+  const [after] = (await at.client.estimate()).routes.filter(({ label }) => label === 'app notes')
+  assert.deepEqual([after?.requests, after?.refused], [1, 0])
+})

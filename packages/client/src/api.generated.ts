@@ -93,10 +93,10 @@ export type Denials = { readonly denials: readonly Denial[]; readonly pending: r
 export type RuleMatch = { readonly ruleId: number; readonly message: string; readonly severity: string; readonly variable: string; readonly excerpt: string }
 
 /** A service or route that uses the rule. */
-export type RulePlace = { readonly label: string; readonly mode: 'enforce' | 'shadow' | 'off'; /** The policy leaves the rule out there. */ readonly excluded: boolean }
+export type RulePlace = { readonly label: string; readonly mode: 'enforce' | 'shadow' | 'learn' | 'off'; /** The policy leaves the rule out there. */ readonly excluded: boolean }
 
 /** A rule of the policy in force. */
-export type RuleRow = { readonly id: number; /** `file:line`, on the node that was asked. */ readonly at: string; readonly phase: number; readonly severity: 'critical' | 'error' | 'warning' | 'notice'; readonly tags: readonly string[]; readonly message: string; /** What the rule does: in all places that use it the same, or mixed; excluded everywhere; for a higher paranoia; removed by another rule file. */ readonly mode: 'enforce' | 'shadow' | 'mixed' | 'excluded' | 'paranoia' | 'removed'; readonly where: readonly RulePlace[]; /** In force. */ readonly exceptions: number; /** Requests in which it matched, counted once a phase. */ readonly hits: number; /** How often it was timed: in a sample of requests. */ readonly timed: number; /** Of the sample; null: none yet. */ readonly meanUs: number | null; readonly maxUs: number | null }
+export type RuleRow = { readonly id: number; /** `file:line`, on the node that was asked. */ readonly at: string; readonly phase: number; readonly severity: 'critical' | 'error' | 'warning' | 'notice'; readonly tags: readonly string[]; readonly message: string; /** What the rule does: in all places that use it the same, or mixed; excluded everywhere; for a higher paranoia; removed by another rule file. */ readonly mode: 'enforce' | 'shadow' | 'learn' | 'mixed' | 'excluded' | 'paranoia' | 'removed'; readonly where: readonly RulePlace[]; /** In force. */ readonly exceptions: number; /** Requests in which it matched, counted once a phase. */ readonly hits: number; /** How often it was timed: in a sample of requests. */ readonly timed: number; /** Of the sample; null: none yet. */ readonly meanUs: number | null; readonly maxUs: number | null }
 
 /** Rules by id, with counts since the nodes started. */
 export type Rules = { /** Whose counts are in it. */ readonly nodes: readonly string[]; /** Nodes that did not answer. */ readonly silent: readonly string[]; /** When the first of them started, Unix milliseconds. */ readonly sinceMs: number; /** That rules looked at. */ readonly requests: number; /** Of these, the sample whose rules were timed. */ readonly timedRequests: number; readonly rules: readonly RuleRow[] }
@@ -111,7 +111,7 @@ export type RuleCountsOfNode = { readonly node: string; readonly answered: boole
 export type RuleException = { readonly name: string; readonly rule: number; readonly service: string; readonly route?: string; readonly path?: string; readonly variable: string; readonly owner: string; readonly reason: string; readonly until: string }
 
 /** A rule in full. */
-export type RuleDetail = { readonly id: number; /** `file:line`, on the node that was asked. */ readonly at: string; readonly phase: number; readonly severity: 'critical' | 'error' | 'warning' | 'notice'; readonly tags: readonly string[]; readonly message: string; /** What the rule does: in all places that use it the same, or mixed; excluded everywhere; for a higher paranoia; removed by another rule file. */ readonly mode: 'enforce' | 'shadow' | 'mixed' | 'excluded' | 'paranoia' | 'removed'; readonly where: readonly RulePlace[]; /** In force. */ readonly exceptions: number; /** Requests in which it matched, counted once a phase. */ readonly hits: number; /** How often it was timed: in a sample of requests. */ readonly timed: number; /** Of the sample; null: none yet. */ readonly meanUs: number | null; readonly maxUs: number | null; readonly file: string; readonly line: number; /** As it stands in its file, with the comments above it; empty when the file is not here. */ readonly source: string; /** What it does with a request that it matches: deny, pass, allow, ... */ readonly disruption: string; /** Of the refusal. */ readonly status: number; readonly links: readonly RuleLink[]; readonly exceptionsInForce: readonly RuleException[]; readonly byNode: readonly RuleCountsOfNode[] }
+export type RuleDetail = { readonly id: number; /** `file:line`, on the node that was asked. */ readonly at: string; readonly phase: number; readonly severity: 'critical' | 'error' | 'warning' | 'notice'; readonly tags: readonly string[]; readonly message: string; /** What the rule does: in all places that use it the same, or mixed; excluded everywhere; for a higher paranoia; removed by another rule file. */ readonly mode: 'enforce' | 'shadow' | 'learn' | 'mixed' | 'excluded' | 'paranoia' | 'removed'; readonly where: readonly RulePlace[]; /** In force. */ readonly exceptions: number; /** Requests in which it matched, counted once a phase. */ readonly hits: number; /** How often it was timed: in a sample of requests. */ readonly timed: number; /** Of the sample; null: none yet. */ readonly meanUs: number | null; readonly maxUs: number | null; readonly file: string; readonly line: number; /** As it stands in its file, with the comments above it; empty when the file is not here. */ readonly source: string; /** What it does with a request that it matches: deny, pass, allow, ... */ readonly disruption: string; /** Of the refusal. */ readonly status: number; readonly links: readonly RuleLink[]; readonly exceptionsInForce: readonly RuleException[]; readonly byNode: readonly RuleCountsOfNode[] }
 
 /** One request, and what became of it. */
 export type Decision = { readonly requestId: string; /** Unix milliseconds. */ readonly atMs: number; readonly node: string; readonly region: string; readonly traceId: string; readonly source: string; readonly method: string; readonly host: string; /** Without the query. */ readonly path: string; readonly service?: string; readonly route?: string; readonly outcome: 'allow' | 'deny' | 'challenge' | 'throttle'; /** What it would have been in enforce mode. */ readonly shadowOutcome: 'allow' | 'deny' | 'challenge' | 'throttle'; readonly check: string; readonly status: number; readonly reason: string; readonly rule?: string; /** Of the ledger, when it was judged. */ readonly height: number; readonly viewAgeMs: number; /** The view was older than the route tolerates: refused, or judged on, as the policy says. */ readonly stale: boolean; readonly provisional: boolean; readonly wafScore: number; readonly matches: readonly RuleMatch[]; readonly guardUs: number; readonly totalUs: number }
@@ -127,6 +127,15 @@ export type FindingPart = { readonly variable: string; /** Of a chain of rules, 
 
 /** A rule that matched, and everything that explains it. */
 export type Finding = { readonly ruleId: number; readonly message: string; readonly severity: 'critical' | 'error' | 'warning' | 'notice'; readonly phase: number; /** `file:line` */ readonly at: string; readonly reported: boolean; readonly scoreBefore: number; readonly scoreAfter: number; readonly parts: readonly FindingPart[]; readonly partsLeftOut: number }
+
+/** A rule and the part of requests that it matched. */
+export type PairEstimate = { readonly ruleId: number; readonly variable: string; readonly requests: number; /** Distinct, as far as they are told apart. */ readonly clients: number; /** Of these, the ones that otherwise behave. */ readonly goodClients: number; readonly looksLike: 'false-positive' | 'attack' | 'unclear'; /** Unix milliseconds. */ readonly lastMs: number; /** The last of them. */ readonly requestId: string }
+
+/** What the rules of a route that only watches would do. */
+export type RouteEstimate = { readonly label: string; readonly mode: 'shadow' | 'learn'; /** Unix milliseconds. */ readonly sinceMs: number; readonly requests: number; /** Estimated. */ readonly clients: number; /** Would be refused. */ readonly refused: number; /** Estimated. */ readonly refusedClients: number; /** Of the requests that would be refused, those that look like it. */ readonly falsePositives: number; readonly falsePositiveClients: number; /** Those that look like attacks. */ readonly attacks: number; readonly pairs: readonly PairEstimate[] }
+
+/** Over all nodes that answered. */
+export type Estimate = { readonly nodes: readonly string[]; readonly silent: readonly string[]; readonly routes: readonly RouteEstimate[] }
 
 /** In the order of the policy. */
 export type Exceptions = { readonly exceptions: readonly ExceptionInPolicy[] }
@@ -227,6 +236,8 @@ export interface Operations {
   readonly rules: { readonly answer: Rules; readonly query: { readonly scope?: 'ring' | 'node' }; readonly body: undefined }
   /** GET /v1/rules/{id}: One rule: its text, what it does, its counters by node. */
   readonly rule: { readonly answer: RuleDetail; readonly query: { readonly scope?: 'ring' | 'node' }; readonly body: undefined }
+  /** GET /v1/estimate: What rules that only watch would refuse, and how much of it looks wrong. */
+  readonly estimate: { readonly answer: Estimate; readonly query: { readonly scope?: 'ring' | 'node' }; readonly body: undefined }
   /** GET /v1/exceptions: What rules do not look at, lapsed exceptions too. */
   readonly exceptions: { readonly answer: Exceptions; readonly query: undefined; readonly body: undefined }
   /** POST /v1/exceptions/propose: The narrowest exceptions with which a recorded request would pass. */
@@ -256,6 +267,7 @@ export const OPERATIONS = {
   events: ['GET', '/v1/events'],
   rules: ['GET', '/v1/rules'],
   rule: ['GET', '/v1/rules/{id}'],
+  estimate: ['GET', '/v1/estimate'],
   exceptions: ['GET', '/v1/exceptions'],
   exceptionPropose: ['POST', '/v1/exceptions/propose'],
   exceptionReplay: ['POST', '/v1/exceptions/replay'],

@@ -143,6 +143,11 @@ export class RingwallClient {
     return this.#call('rule', { parameters: { id: String(id) }, query })
   }
 
+  /** What rules that only watch would refuse, and how much of it looks wrong. */
+  estimate(query: Query<'estimate'> = {}): Promise<Answer<'estimate'>> {
+    return this.#call('estimate', { query, timeoutMs: REPLAY_MS })
+  }
+
   exceptions(): Promise<Answer<'exceptions'>> {
     return this.#call('exceptions')
   }

@@ -316,8 +316,9 @@ const SEVERITIES = ['notice', 'warning', 'error', 'critical'] as const
 function wafObjection(judgement: RequestJudgement, verdict: WafVerdict): Objection | undefined {
   judgement.verdict = verdict
   if (!verdict.blocked) return undefined
-  if (judgement.route!.wafMode !== 'enforce') {
-    judgement.shadowed = true
+  const { wafMode } = judgement.route!
+  if (wafMode !== 'enforce') {
+    judgement.shadowed = wafMode === 'shadow'
     return undefined
   }
   // The gravest match says most; of equals the last, which tipped the scale.
@@ -366,7 +367,7 @@ function bodyObjection(
         reason: `the body is longer than the ${route.bodyBytesMax} bytes that are inspected`,
       }
     }
-    judgement.shadowed = true
+    judgement.shadowed = route.wafMode === 'shadow'
   }
   waf.requestBody(inspected, cut)
   return wafObjection(judgement, waf.log())

@@ -163,7 +163,7 @@ function checkPolicy(node: RunningNode): readonly CheckFinding[] {
       findings.push({
         group: 'policy',
         level: 'warn',
-        what: `${name}: the WAF ${service.waf.mode === 'off' ? 'is off' : 'only watches (shadow)'}`,
+        what: `${name}: the WAF ${service.waf.mode === 'off' ? 'is off' : `only watches (${service.waf.mode})`}`,
         fix: `set services.${name}.waf.mode to enforce, then ringwall policy apply`,
       })
     }

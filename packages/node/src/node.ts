@@ -50,6 +50,7 @@ import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
 import { RequestArchive } from './request-archive.ts'
 import { RuleTiming } from './rule-timing.ts'
+import { RuleWatch } from './rule-watch.ts'
 import { loadRuleLibrary } from './rules.ts'
 
 const TICK_MS = 500
@@ -75,6 +76,8 @@ export interface RunningNode {
   readonly early: EarlyDenials
   /** Requests that rules matched. */
   readonly archive: RequestArchive
+  /** What rules that only watch would do. */
+  readonly watch: RuleWatch
   readonly events: EventLog
   readonly queries: PeerQueries
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
@@ -243,6 +246,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     }
 
     const archive = new RequestArchive(config.requestBytesKept)
+    const watch = new RuleWatch()
     const timing = new RuleTiming()
     const environment = (): GuardEnvironment => ({
       view,
@@ -258,6 +262,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
         witness: (judged, body, truncated, nowMs) => {
           if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
+          watch.observe(judged, nowMs)
         },
       }),
       environment,
@@ -368,6 +373,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       telemetry,
       early,
       archive,
+      watch,
       events,
       queries: new PeerQueries(fabric),
       ready: () => takesTraffic && certifiedAtMs !== undefined,

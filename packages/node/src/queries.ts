@@ -1,4 +1,6 @@
 /** What nodes ask of one another for people's sake: how are you, and what do you know of a request. */
+
+import type { WatchReport } from '@ringwall/detect'
 import type { Fabric } from '@ringwall/fabric'
 import { LedgerError } from '@ringwall/ledger'
 import { type DecisionRecord, nodeOfRequestId } from '@ringwall/telemetry'
@@ -11,6 +13,7 @@ import { makeReceipt } from './receipt.ts'
 import { replay, tellingFindings } from './replay.ts'
 import { ruleCountsOf } from './rule-book.ts'
 import { shownFindings } from './rule-findings.ts'
+import { WatchReportShape } from './rule-watch.ts'
 import { VERSION } from './version.ts'
 
 const ANSWER_MS_MAX = 1_500
@@ -35,6 +38,7 @@ const Question = z.discriminatedUnion('ask', [
   z.strictObject({ ask: z.literal('decision'), requestId: z.string().max(128) }),
   z.strictObject({ ask: z.literal('receipt'), requestId: z.string().max(128) }),
   z.strictObject({ ask: z.literal('rule-counts') }),
+  z.strictObject({ ask: z.literal('watch') }),
   z.strictObject({
     ask: z.literal('except'),
     requestId: z.string().max(128),
@@ -290,6 +294,20 @@ export class PeerQueries {
     return counts
   }
 
+  /** What rules that only watch would do, by node; `undefined` for one that does not answer. */
+  async watched(): Promise<ReadonlyMap<string, WatchReport | undefined>> {
+    const node = this.#node as RunningNode
+    const ids = node.view().nodes.map(({ id }) => id)
+    const answers = await Promise.allSettled(
+      ids.map(async (id) =>
+        id === node.config.id
+          ? node.watch.report()
+          : WatchReportShape.parse(await this.#ask(id, { ask: 'watch' }, REPLAY_MS_MAX)),
+      ),
+    )
+    return new Map(answers.map((answer, at) => [ids[at]!, answer.status === 'fulfilled' ? answer.value : undefined]))
+  }
+
   /** The narrowest exceptions that a recorded request needs, from the node that holds it. */
   async proposeExceptions(
     requestId: string,
@@ -350,6 +368,7 @@ export class PeerQueries {
     const { telemetry } = this.#node as RunningNode
     if (question.ask === 'summary') return this.summary()
     if (question.ask === 'rule-counts') return ruleCountsOf(this.#node as RunningNode)
+    if (question.ask === 'watch') return (this.#node as RunningNode).watch.report()
     if (question.ask === 'except') {
       const node = this.#node as RunningNode
       const kept = node.archive.find(question.requestId)

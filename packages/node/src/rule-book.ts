@@ -76,7 +76,7 @@ function knownRules(view: View): ReadonlyMap<number, Known> {
   return known
 }
 
-type Mode = 'enforce' | 'shadow' | 'mixed' | 'excluded' | 'paranoia' | 'removed'
+type Mode = 'enforce' | 'shadow' | 'learn' | 'mixed' | 'excluded' | 'paranoia' | 'removed'
 
 function modeOf({ leftOut, places }: Known): Mode {
   if (leftOut !== null) return leftOut

@@ -31,7 +31,9 @@ export const Rate = z
 
 const Name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'expected lower-case letters, digits and hyphens, at most 63')
 const Path = z.string().max(1_024).regex(/^\//, 'expected a path that begins with /')
-const WafMode = z.enum(['enforce', 'shadow', 'off'])
+const WafMode = z
+  .enum(['enforce', 'shadow', 'learn', 'off'])
+  .meta({ description: 'Refuse; only record what would be refused; only record what matches; do nothing.' })
 const AddressOrPrefix = z.string().max(50).meta({ description: 'An IP address or CIDR prefix.' })
 
 const Limit = z.strictObject({

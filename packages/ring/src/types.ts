@@ -126,7 +126,8 @@ export interface CompiledRoute {
   readonly label: string
   /** Undefined when the WAF is off here. */
   readonly rules: RuleSet | undefined
-  readonly wafMode: 'enforce' | 'shadow' | 'off'
+  /** `shadow` records what it would refuse, `learn` what rules match. Neither refuses anything. */
+  readonly wafMode: 'enforce' | 'shadow' | 'learn' | 'off'
   readonly bodyBytesMax: number
   /** Those of the policy that are about this route, lapsed ones too. */
   readonly exceptions: readonly CompiledException[]

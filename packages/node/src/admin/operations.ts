@@ -19,6 +19,7 @@ import { checkNode } from '../check.ts'
 import { describeSubject, type RunningNode } from '../node.ts'
 import type { ReplayAnswer } from '../queries.ts'
 import { listRules, showRule } from '../rule-book.ts'
+import { estimateOf } from '../rule-watch.ts'
 import { VERSION } from '../version.ts'
 import type { Call, Operation } from './http.ts'
 import { ApiProblem } from './problem.ts'
@@ -92,6 +93,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'GET', path: '/v1/exceptions', run: () => ({ json: { exceptions: exceptions(node) } }) },
     { method: 'POST', path: '/v1/exceptions/propose', run: async (call) => ({ json: await propose(node, call) }) },
     { method: 'POST', path: '/v1/exceptions/replay', run: async (call) => ({ json: await replayed(node, call) }) },
+    { method: 'GET', path: '/v1/estimate', run: async (call) => ({ json: await estimate(node, isLocal(call.query)) }) },
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }
@@ -113,6 +115,11 @@ function choice<T extends string>(query: URLSearchParams, name: string, choices:
   if (found === undefined)
     throw new ApiProblem(400, 'BAD_QUERY', `${name}=${text.slice(0, 40)}: expected one of ${choices.join(', ')}`)
   return found
+}
+
+async function estimate(node: RunningNode, isOwn: boolean): Promise<unknown> {
+  const reports = isOwn ? new Map([[node.config.id, node.watch.report()]]) : await node.queries.watched()
+  return estimateOf(node.view(), reports)
 }
 
 function exceptions(node: RunningNode): readonly unknown[] {

@@ -146,6 +146,9 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       scope,
     ]),
   },
+  '/v1/estimate': {
+    get: call('estimate', 'What rules that only watch would refuse, and how much of it looks wrong.', 'Estimate', [scope]),
+  },
   '/v1/exceptions': { get: call('exceptions', 'What rules do not look at, lapsed exceptions too.', 'Exceptions') },
   '/v1/exceptions/propose': {
     post: posting(
