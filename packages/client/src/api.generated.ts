@@ -98,6 +98,27 @@ export type Denials = { readonly denials: readonly Denial[]; readonly pending: r
 /** A rule that matched, and where. */
 export type RuleMatch = { readonly ruleId: number; readonly message: string; readonly severity: string; readonly variable: string; readonly excerpt: string }
 
+/** A service or route that uses the rule. */
+export type RulePlace = { readonly label: string; readonly mode: 'enforce' | 'shadow' | 'learn' | 'off'; /** The policy leaves the rule out there. */ readonly excluded: boolean }
+
+/** A rule of the policy in force. */
+export type RuleRow = { readonly id: number; /** `file:line`, on the node that was asked. */ readonly at: string; readonly phase: number; readonly severity: 'critical' | 'error' | 'warning' | 'notice'; readonly tags: readonly string[]; readonly message: string; /** What the rule does: in all places that use it the same, or mixed; excluded everywhere; for a higher paranoia; removed by another rule file. */ readonly mode: 'enforce' | 'shadow' | 'learn' | 'mixed' | 'excluded' | 'paranoia' | 'removed'; readonly where: readonly RulePlace[]; /** In force. */ readonly exceptions: number; /** Requests in which it matched, counted once a phase. */ readonly hits: number; /** How often it was timed: in a sample of requests. */ readonly timed: number; /** Of the sample; null: none yet. */ readonly meanUs: number | null; readonly maxUs: number | null }
+
+/** Rules by id, with counts since the nodes started. */
+export type Rules = { /** Whose counts are in it. */ readonly nodes: readonly string[]; /** Nodes that did not answer. */ readonly silent: readonly string[]; /** When the first of them started, Unix milliseconds. */ readonly sinceMs: number; /** That rules looked at. */ readonly requests: number; /** Of these, the sample whose rules were timed. */ readonly timedRequests: number; readonly rules: readonly RuleRow[] }
+
+/** One SecRule or SecAction of a rule, as written. */
+export type RuleLink = { readonly line: number; readonly variables: readonly string[]; readonly transformations: readonly string[]; /** Without the @; empty for SecAction. */ readonly operator: string; readonly argument: string; readonly negated: boolean; readonly actions: readonly string[] }
+
+/** What one node counted. */
+export type RuleCountsOfNode = { readonly node: string; readonly answered: boolean; readonly hits: number; readonly timed: number; readonly meanUs: number | null; readonly maxUs: number | null }
+
+/** A variable that a rule does not look at, for a time. */
+export type RuleException = { readonly name: string; readonly rule: number; readonly service: string; readonly route?: string; readonly path?: string; readonly variable: string; readonly owner: string; readonly reason: string; readonly until: string }
+
+/** A rule in full. */
+export type RuleDetail = { readonly id: number; /** `file:line`, on the node that was asked. */ readonly at: string; readonly phase: number; readonly severity: 'critical' | 'error' | 'warning' | 'notice'; readonly tags: readonly string[]; readonly message: string; /** What the rule does: in all places that use it the same, or mixed; excluded everywhere; for a higher paranoia; removed by another rule file. */ readonly mode: 'enforce' | 'shadow' | 'learn' | 'mixed' | 'excluded' | 'paranoia' | 'removed'; readonly where: readonly RulePlace[]; /** In force. */ readonly exceptions: number; /** Requests in which it matched, counted once a phase. */ readonly hits: number; /** How often it was timed: in a sample of requests. */ readonly timed: number; /** Of the sample; null: none yet. */ readonly meanUs: number | null; readonly maxUs: number | null; readonly file: string; readonly line: number; /** As it stands in its file, with the comments above it; empty when the file is not here. */ readonly source: string; /** What it does with a request that it matches: deny, pass, allow, ... */ readonly disruption: string; /** Of the refusal. */ readonly status: number; readonly links: readonly RuleLink[]; readonly exceptionsInForce: readonly RuleException[]; readonly byNode: readonly RuleCountsOfNode[] }
+
 /** One request, and what became of it. */
 export type Decision = { readonly requestId: string; /** Unix milliseconds. */ readonly atMs: number; readonly node: string; readonly region: string; readonly traceId: string; readonly source: string; readonly method: string; readonly host: string; /** Without the query. */ readonly path: string; readonly service?: string; readonly route?: string; readonly outcome: 'allow' | 'deny' | 'challenge' | 'throttle'; /** What it would have been in enforce mode. */ readonly shadowOutcome: 'allow' | 'deny' | 'challenge' | 'throttle'; readonly check: string; readonly status: number; readonly reason: string; readonly rule?: string; /** Of the ledger, when it was judged. */ readonly height: number; readonly viewAgeMs: number; /** The view was older than the route tolerates: refused, or judged on, as the policy says. */ readonly stale: boolean; readonly provisional: boolean; readonly wafScore: number; readonly matches: readonly RuleMatch[]; readonly guardUs: number; readonly totalUs: number }
 
@@ -107,8 +128,53 @@ export type Decisions = { readonly decisions: readonly Decision[] }
 /** A step of a trace. Times are Unix microseconds. */
 export type Span = { readonly traceId: string; readonly spanId: string; readonly parentSpanId?: string; readonly name: string; readonly kind: 'server' | 'client' | 'internal'; readonly startUs: number; readonly endUs: number; readonly ok: boolean; readonly attributes: Readonly<Record<string, string | number | boolean>> }
 
+/** A value that a rule matched. Credentials are masked. */
+export type FindingPart = { readonly variable: string; /** Of a chain of rules, from 0. */ readonly link: number; readonly transformations: readonly string[]; readonly operator: string; readonly argument: string; readonly negated: boolean; /** As it came in, at most 400 characters. */ readonly value: string; /** As the operator saw it: at most 240 characters around what matched. */ readonly seen: string; /** Where in `seen` it matched; null where the value is judged as a whole. */ readonly from: number | null; readonly to: number | null }
+
+/** A rule that matched, and everything that explains it. */
+export type Finding = { readonly ruleId: number; readonly message: string; readonly severity: 'critical' | 'error' | 'warning' | 'notice'; readonly phase: number; /** `file:line` */ readonly at: string; readonly reported: boolean; readonly scoreBefore: number; readonly scoreAfter: number; readonly parts: readonly FindingPart[]; readonly partsLeftOut: number }
+
+/** A rule and the part of requests that it matched. */
+export type PairEstimate = { readonly ruleId: number; readonly variable: string; readonly requests: number; /** Distinct, as far as they are told apart. */ readonly clients: number; /** Of these, the ones that otherwise behave. */ readonly goodClients: number; readonly looksLike: 'false-positive' | 'attack' | 'unclear'; /** Unix milliseconds. */ readonly lastMs: number; /** The last of them. */ readonly requestId: string }
+
+/** What the rules of a route that only watches would do. */
+export type RouteEstimate = { readonly label: string; readonly mode: 'shadow' | 'learn'; /** Unix milliseconds. */ readonly sinceMs: number; readonly requests: number; /** Estimated. */ readonly clients: number; /** Would be refused. */ readonly refused: number; /** Estimated. */ readonly refusedClients: number; /** Of the requests that would be refused, those that look like it. */ readonly falsePositives: number; readonly falsePositiveClients: number; /** Those that look like attacks. */ readonly attacks: number; readonly pairs: readonly PairEstimate[] }
+
+/** Over all nodes that answered. */
+export type Estimate = { readonly nodes: readonly string[]; readonly silent: readonly string[]; readonly routes: readonly RouteEstimate[] }
+
+/** In the order of the policy. */
+export type Exceptions = { readonly exceptions: readonly ExceptionInPolicy[] }
+
+/** An exception of the policy, and whether its time is over. */
+export type ExceptionInPolicy = { readonly name: string; readonly rule: number; readonly service: string; readonly route?: string; readonly path?: string; readonly variable: string; readonly owner: string; readonly reason: string; readonly until: string; /** Unix milliseconds. */ readonly untilMs: number; readonly lapsed: boolean }
+
+/** What an exception is about. */
+export type ExceptionScope = { readonly rule: number; readonly service: string; readonly route?: string; readonly path?: string; readonly variable: string }
+
+/** For which request. */
+export type ExceptionProposeRequest = { readonly requestId: string; /** Wider than the request’s own. */ readonly path?: string; /** Of this rule only. */ readonly rule?: number }
+
+/** An exception that the request needs. */
+export type ProposedException = { readonly rule: number; readonly service: string; readonly route?: string; readonly path?: string; readonly variable: string; /** Of the rule. */ readonly message: string }
+
+/** The narrowest exceptions with which a recorded request would pass. */
+export type ExceptionProposal = { readonly method: string; readonly path: string; readonly service: string | null; readonly route: string | null; /** Whether the rules refuse it now. */ readonly refused: boolean; readonly exceptions: readonly ProposedException[]; /** With these exceptions. */ readonly passes: boolean; /** Rules that would still match. */ readonly remaining: readonly number[] }
+
+/** Which exceptions to try. */
+export type ExceptionReplayRequest = { readonly exceptions: readonly ExceptionScope[] }
+
+/** A recorded request that is refused now and would pass. */
+export type LetThrough = { readonly node: string; readonly requestId: string; /** Unix milliseconds. */ readonly atMs: number; readonly source: string; readonly method: string; readonly path: string; /** Of the excepted rules; masked. */ readonly findings: readonly Finding[] }
+
+/** What became of the recorded requests, over all nodes that answered. */
+export type ExceptionReplay = { readonly nodes: readonly string[]; readonly silent: readonly string[]; /** Recorded requests. */ readonly held: number; /** Of these, the ones that the exceptions are about. */ readonly judged: number; /** Not judged for lack of time. */ readonly left: number; /** Of those judged, refused now. */ readonly refused: number; /** Of these, not refused with the exceptions. */ readonly passing: number; /** At most 100 of each node, newest first. */ readonly letThrough: readonly LetThrough[] }
+
+/** What the rules say of the recorded request now. */
+export type JudgedAgain = { readonly policyVersionThen: number; readonly policyVersionNow: number; readonly blocked: boolean; readonly score: number; readonly findings: readonly Finding[] }
+
 /** A decision with its trace, and the denial if one decided. */
-export type Explanation = { readonly decision: Decision; readonly spans: readonly Span[]; readonly denial: Denial | null }
+export type Explanation = { /** Null when the node that decided does not hold the request. */ readonly again: JudgedAgain | null; readonly decision: Decision; readonly spans: readonly Span[]; readonly denial: Denial | null }
 
 /** A decision, signed by its node, with proof of the state it rested on. See `ringwall receipt verify`. */
 export type Receipt = { readonly format: string; readonly ring: string; readonly decision: Decision; readonly signature: string; readonly provenHeight: number; readonly blocks: string; readonly state: unknown; readonly nodes: readonly unknown[]; readonly policy: string; readonly denial: unknown }
@@ -174,6 +240,18 @@ export interface Operations {
   readonly block: { readonly answer: BlockDetail; readonly query: undefined; readonly body: undefined }
   /** GET /v1/events: What happened on this node, newest first. */
   readonly events: { readonly answer: NodeEvents; readonly query: { readonly limit?: number }; readonly body: undefined }
+  /** GET /v1/rules: Rules of the policy in force, with what they matched and cost. */
+  readonly rules: { readonly answer: Rules; readonly query: { readonly scope?: 'ring' | 'node' }; readonly body: undefined }
+  /** GET /v1/rules/{id}: One rule: its text, what it does, its counters by node. */
+  readonly rule: { readonly answer: RuleDetail; readonly query: { readonly scope?: 'ring' | 'node' }; readonly body: undefined }
+  /** GET /v1/estimate: What rules that only watch would refuse, and how much of it looks wrong. */
+  readonly estimate: { readonly answer: Estimate; readonly query: { readonly scope?: 'ring' | 'node' }; readonly body: undefined }
+  /** GET /v1/exceptions: What rules do not look at, lapsed exceptions too. */
+  readonly exceptions: { readonly answer: Exceptions; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/exceptions/propose: The narrowest exceptions with which a recorded request would pass. */
+  readonly exceptionPropose: { readonly answer: ExceptionProposal; readonly query: undefined; readonly body: ExceptionProposeRequest }
+  /** POST /v1/exceptions/replay: What exceptions would let through, of the requests that nodes recorded. */
+  readonly exceptionReplay: { readonly answer: ExceptionReplay; readonly query: undefined; readonly body: ExceptionReplayRequest }
   /** GET /v1/top: What was asked most, on this node. */
   readonly top: { readonly answer: Top; readonly query: { readonly by?: 'source' | 'path' | 'rule' | 'service'; readonly windowMs?: number; readonly limit?: number }; readonly body: undefined }
 }
@@ -196,5 +274,11 @@ export const OPERATIONS = {
   ledger: ['GET', '/v1/ledger'],
   block: ['GET', '/v1/ledger/{height}'],
   events: ['GET', '/v1/events'],
+  rules: ['GET', '/v1/rules'],
+  rule: ['GET', '/v1/rules/{id}'],
+  estimate: ['GET', '/v1/estimate'],
+  exceptions: ['GET', '/v1/exceptions'],
+  exceptionPropose: ['POST', '/v1/exceptions/propose'],
+  exceptionReplay: ['POST', '/v1/exceptions/replay'],
   top: ['GET', '/v1/top'],
 } as const satisfies Record<keyof Operations, readonly [string, string]>

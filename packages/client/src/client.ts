@@ -22,6 +22,7 @@ export interface SubmitOptions {
 
 const TIMEOUT_MS = 10_000
 const WAIT_MS = 15_000
+const REPLAY_MS = 30_000
 
 type Name = keyof Operations
 type Answer<N extends Name> = Operations[N]['answer']
@@ -132,6 +133,33 @@ export class RingwallClient {
 
   events(query: Query<'events'> = {}): Promise<Answer<'events'>> {
     return this.#call('events', { query })
+  }
+
+  rules(query: Query<'rules'> = {}): Promise<Answer<'rules'>> {
+    return this.#call('rules', { query })
+  }
+
+  rule(id: number, query: Query<'rule'> = {}): Promise<Answer<'rule'>> {
+    return this.#call('rule', { parameters: { id: String(id) }, query })
+  }
+
+  /** What rules that only watch would refuse, and how much of it looks wrong. */
+  estimate(query: Query<'estimate'> = {}): Promise<Answer<'estimate'>> {
+    return this.#call('estimate', { query, timeoutMs: REPLAY_MS })
+  }
+
+  exceptions(): Promise<Answer<'exceptions'>> {
+    return this.#call('exceptions')
+  }
+
+  /** The narrowest exceptions with which a recorded request would pass. */
+  exceptionPropose(body: Operations['exceptionPropose']['body']): Promise<Answer<'exceptionPropose'>> {
+    return this.#call('exceptionPropose', { body, timeoutMs: REPLAY_MS })
+  }
+
+  /** What exceptions would let through, of the requests that nodes recorded. */
+  exceptionReplay(body: Operations['exceptionReplay']['body']): Promise<Answer<'exceptionReplay'>> {
+    return this.#call('exceptionReplay', { body, timeoutMs: REPLAY_MS })
   }
 
   top(query: Query<'top'> = {}): Promise<Answer<'top'>> {

@@ -1,3 +1,15 @@
 export { SummaryMalformed } from './errors.ts'
 export { FailedLogins, type FailedLoginsOptions } from './failed-logins.ts'
+export {
+  CLEAN_MIN,
+  estimateFalsePositives,
+  FalsePositiveWatch,
+  GOOD_MIN,
+  type JudgedRequest,
+  type LooksLike,
+  PAIRS_GOOD_MAX,
+  type PairEstimate,
+  type RouteEstimate,
+  type WatchReport,
+} from './false-positives.ts'
 export type { FailedLogin, FailedLoginLimits, Finding } from './types.ts'

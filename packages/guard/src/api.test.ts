@@ -40,7 +40,7 @@ ${tests}`
 const NOW = 1_800_000_000_000
 const NO_DENIALS = createDenialIndex([])
 
-function environmentOf({ policy: held, route }: CompiledPolicy): GuardEnvironment {
+function environmentOf({ policy: held, routes, route }: CompiledPolicy): GuardEnvironment {
   const view: View = {
     ring: 'f'.repeat(64),
     height: 1,
@@ -52,6 +52,7 @@ function environmentOf({ policy: held, route }: CompiledPolicy): GuardEnvironmen
     operators: [],
     nodes: [],
     epoch: 0,
+    routes,
     route,
   }
   const tokens = { verify: () => ({ ok: false, code: 'TOKEN_INVALID', reason: 'none is known' }) as const }

@@ -10,7 +10,7 @@ import {
   subjectId,
   type View,
 } from '@ringwall/ring'
-import type { HeaderField, RuleSet, WafMatch, WafVerdict } from '@ringwall/waf'
+import { createCounters, type HeaderField, type RuleSet, type WafMatch, type WafVerdict } from '@ringwall/waf'
 import fc from 'fast-check'
 import { createGuard, isBlocked, loginFailed } from './guard.ts'
 import { normalizeRoutingPath } from './routing-path.ts'
@@ -65,6 +65,10 @@ const match = (ruleId: number, phase: WafMatch['phase'], severity: WafMatch['sev
 const rules: RuleSet = {
   ruleCount: 2,
   rules: [],
+  all: [],
+  leftOut: [],
+  counters: createCounters(0),
+  describe: () => undefined,
   excluding: () => rules,
   begin() {
     const matches: WafMatch[] = []
@@ -86,6 +90,7 @@ const rules: RuleSet = {
     }
   },
   rehearse: () => ({ ...rules.begin(), work: 7 }),
+  examine: () => ({ ...rules.begin(), work: 7, findings: [] }),
 }
 
 const document = parsePolicyDocument(POLICY)
@@ -126,6 +131,7 @@ const view: View = {
   operators: [],
   nodes: [],
   epoch: 0,
+  routes: compilation.compiled.routes,
   route,
 }
 

@@ -8,7 +8,13 @@
  * rather than letting it pass. Synchronous, unless the token verifier is not.
  */
 import { accountKey, type CompiledRoute, type Denial, type DenialIndex } from '@ringwall/ring'
-import { createCollectionStore, type WafMatch, type WafTransaction, type WafVerdict } from '@ringwall/waf'
+import {
+  type CompiledExclusions,
+  createCollectionStore,
+  type WafMatch,
+  type WafTransaction,
+  type WafVerdict,
+} from '@ringwall/waf'
 import type { ApiExamination, ApiProblem } from '@ringwall/waf/api'
 import { bearerToken } from './bearer.ts'
 import { type Charge, chargeAnswer, type LimitRefusal, needsSubject, type SharedLimiter, takeLimits } from './limits.ts'
@@ -27,6 +33,7 @@ import type {
   LoginAttempt,
   Outcome,
   TokenVerdict,
+  WafWitness,
 } from './types.ts'
 
 export interface GuardOptions {
@@ -34,6 +41,7 @@ export interface GuardOptions {
   readonly limiter?: RateLimiter
   /** Counts for all nodes where a limit says so; each node for itself unless given. */
   readonly shared?: SharedLimiter
+  readonly witness?: WafWitness
 }
 
 /** When a client may ask again: a ring whose quorum is back certifies a block within some seconds. */
@@ -145,6 +153,16 @@ export function viewAgeMs({ nowMs, certifiedAtMs, view }: GuardEnvironment): num
 
 export function createGuard(options: GuardOptions = {}): Guard {
   const limiters = { own: options.limiter ?? createRateLimiter(), shared: options.shared }
+  const { witness } = options
+  const tell = (judgement: RequestJudgement, body: Uint8Array, truncated: boolean, nowMs: number): void => {
+    if (witness !== undefined) testify(witness, judgement, body, truncated, nowMs)
+  }
+  /** An objection before there is a body. */
+  const objected = (judgement: RequestJudgement, objection: Objection, environment: GuardEnvironment): Judgement => {
+    judgement.object(objection, environment)
+    tell(judgement, NO_BODY, false, environment.nowMs)
+    return judgement
+  }
   /** What rules remember between requests. */
   const collections = createCollectionStore()
 
@@ -184,7 +202,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
     return undefined
   }
 
-  const apiAndWafHead = (judgement: RequestJudgement, { nowMs }: GuardEnvironment): Objection | undefined => {
+  const apiAndWafHead = (judgement: RequestJudgement, { nowMs, stopwatch }: GuardEnvironment): Objection | undefined => {
     const { request, route } = judgement
     judgement.check = 'api'
     judgement.examination = route!.api?.begin(request)
@@ -193,7 +211,8 @@ export function createGuard(options: GuardOptions = {}): Guard {
 
     judgement.check = 'waf'
     if (route!.rules === undefined) return undefined
-    const waf = route!.rules.begin({ clock: () => nowMs, uniqueId: request.requestId ?? '', collections })
+    const known = { clock: () => nowMs, uniqueId: request.requestId ?? '', collections, stopwatch }
+    const waf = route!.rules.begin(known, exclusionsFor(route!, request.path, nowMs))
     judgement.waf = waf
     const verdict = waf.requestHead(request)
     return wafObjection(judgement, verdict.blocked ? waf.log() : verdict)
@@ -248,7 +267,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
     verdict: TokenVerdict | undefined,
   ): Judgement | Promise<Judgement> => {
     const said = (objection: Objection | undefined): Judgement =>
-      objection === undefined ? judgement : judgement.object(objection, environment)
+      objection === undefined ? judgement : objected(judgement, objection, environment)
     try {
       const objection = afterToken(judgement, environment, verdict)
       if (!(objection instanceof Promise)) return said(objection)
@@ -261,7 +280,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
   /** The WAF and who it is, once no limit objects. */
   const afterLimits = (judgement: RequestJudgement, environment: GuardEnvironment): Judgement | Promise<Judgement> => {
     const objection = apiAndWafHead(judgement, environment)
-    if (objection !== undefined) return judgement.object(objection, environment)
+    if (objection !== undefined) return objected(judgement, objection, environment)
     judgement.check = 'identity'
     const { request } = judgement
     const { service, route } = judgement.route!
@@ -300,7 +319,10 @@ export function createGuard(options: GuardOptions = {}): Guard {
       if (judgement.decision !== undefined) return judgement
       try {
         const objection = bodyObjection(judgement, body, truncated, environment)
-        return objection === undefined ? judgement.allow(environment) : judgement.object(objection, environment)
+        if (objection === undefined) judgement.allow(environment)
+        else judgement.object(objection, environment)
+        tell(judgement, body, truncated, environment.nowMs)
+        return judgement
       } catch {
         return failed(judgement, environment)
       }
@@ -362,6 +384,31 @@ function objectionOf({ name, retryAfterS, budget }: LimitRefusal): Objection {
   return { outcome: 'throttle', status: 429, reason, rule: `limit:${name}`, retryAfterS, budget }
 }
 
+const NO_BODY = new Uint8Array(0)
+
+/** Nobody who watches can change what was decided, not by failing either. */
+function testify(
+  witness: WafWitness,
+  { request, route, decision, verdict }: RequestJudgement,
+  body: Uint8Array,
+  truncated: boolean,
+  nowMs: number,
+): void {
+  if (route === undefined || decision === undefined || verdict === undefined) return
+  try {
+    const seen = body.length > route.bodyBytesMax ? body.subarray(0, route.bodyBytesMax) : body
+    witness({ request, route, decision, verdict }, seen, truncated || seen.length < body.length, nowMs)
+  } catch {
+    // The request was judged: that is what counts.
+  }
+}
+
+/** What the policy excepts from single rules in a request to this path, now. */
+export function exclusionsFor({ exceptions }: CompiledRoute, path: string, nowMs: number): CompiledExclusions | undefined {
+  if (exceptions.length === 0) return undefined
+  return exceptions.filter(({ untilMs, covers }) => nowMs < untilMs && covers(path)).map(({ exclusion }) => exclusion)
+}
+
 const MALFORMED: TokenVerdict = { ok: false, code: 'TOKEN_MALFORMED', reason: 'the Authorization field is malformed' }
 
 /** Closed, not open: what went wrong might be what an attacker wanted to go wrong. */
@@ -384,8 +431,9 @@ const SEVERITIES = ['notice', 'warning', 'error', 'critical'] as const
 function wafObjection(judgement: RequestJudgement, verdict: WafVerdict): Objection | undefined {
   judgement.verdict = verdict
   if (!verdict.blocked) return undefined
-  if (judgement.route!.wafMode !== 'enforce') {
-    judgement.shadowed = 'deny'
+  const { wafMode } = judgement.route!
+  if (wafMode !== 'enforce') {
+    if (wafMode === 'shadow') judgement.shadowed = 'deny'
     return undefined
   }
   // The gravest match says most; of equals the last, which tipped the scale.
@@ -447,7 +495,7 @@ function bodyObjection(
   if (waf === undefined) return undefined
   if (isOver) {
     if (route.wafMode === 'enforce') return { outcome: 'deny', status: 403, reason: oversize }
-    judgement.shadowed = 'deny'
+    if (route.wafMode === 'shadow') judgement.shadowed = 'deny'
   }
   const verdict = waf.requestBody(inspected, cut)
   judgement.responseWanted = !verdict.blocked && route.service.waf.responses === 'inspect' && waf.inspectsResponses

@@ -1,4 +1,4 @@
-export { createGuard, type GuardOptions, isBlocked, loginFailed, viewAgeMs } from './guard.ts'
+export { createGuard, exclusionsFor, type GuardOptions, isBlocked, loginFailed, viewAgeMs } from './guard.ts'
 export { budgetOf, type SharedLimiter } from './limits.ts'
 export { LOGIN_BODY_BYTES_MAX } from './login-names.ts'
 export { judgePolicy } from './policy-judge.ts'
@@ -17,4 +17,6 @@ export type {
   Outcome,
   TokenVerdict,
   TokenVerifier,
+  WafJudgement,
+  WafWitness,
 } from './types.ts'

@@ -68,7 +68,7 @@ function environmentOf(compiled: CompiledPolicy, { token }: RehearsedRequest, ru
     }
     return {
       ...route,
-      rules: rules && { ...rules, begin: () => counting(rules.rehearse()) },
+      rules: rules && { ...rules, begin: (_, exclusions) => counting(rules.rehearse(exclusions)) },
       api: api && { ...api, begin: (asked) => counting(api.begin(asked)) },
     }
   }
@@ -88,6 +88,7 @@ function environmentOf(compiled: CompiledPolicy, { token }: RehearsedRequest, ru
       operators: [],
       nodes: [],
       epoch: 0,
+      routes: compiled.routes,
       route: (host, path, method) => {
         const found = compiled.route(host, path, method)
         return found === undefined ? undefined : counted(found)

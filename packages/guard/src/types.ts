@@ -1,6 +1,6 @@
 /** The words of judgement. Pure: no `node:` import in this package. */
 import type { CompiledRoute, DenialIndex, View } from '@ringwall/ring'
-import type { WafMatch, WafRequest, WafResponse } from '@ringwall/waf'
+import type { WafMatch, WafRequest, WafResponse, WafVerdict } from '@ringwall/waf'
 import type { ApiProblem } from '@ringwall/waf/api'
 import type { Budget } from './ring-limiter.ts'
 
@@ -70,6 +70,8 @@ export interface GuardEnvironment {
   readonly nowMs: number
   /** When the last block became final here; undefined: never since start. */
   readonly certifiedAtMs: number | undefined
+  /** Monotonic microseconds. Given for a sample of requests: the rules of the WAF are timed one by one. */
+  readonly stopwatch?: (() => number) | undefined
 }
 
 /** What a login looked like, for detectors. */
@@ -103,6 +105,21 @@ export interface Judgement {
   /** Bytes of the response's body that rules want to see; known after `responseHead`. */
   readonly responseBytesWanted: number
 }
+
+/** A request that the WAF judged, and what became of it. */
+export interface WafJudgement {
+  readonly request: GuardRequest
+  readonly route: CompiledRoute
+  readonly decision: Decision
+  readonly verdict: WafVerdict
+}
+
+/**
+ * Told of every request that the WAF looked at, once it is decided. Must neither throw nor keep `body`, which is reused.
+ *
+ * @param body What was inspected of it; empty when the head decided.
+ */
+export type WafWitness = (judged: WafJudgement, body: Uint8Array, truncated: boolean, nowMs: number) => void
 
 export interface Guard {
   /** Checks that need no body: denials, route, staleness, rate limits, API, WAF phase 1, identity. */

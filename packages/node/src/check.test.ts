@@ -17,6 +17,7 @@ interface Facts {
   readonly upstream?: { readonly healthy: boolean; readonly reason?: string }
   readonly mode?: string
   readonly policyProblem?: string
+  readonly exceptions?: readonly { readonly name: string; readonly owner: string; readonly until: string }[]
   readonly unconfirmed?: readonly { readonly issuer: string; readonly count: number }[]
 }
 
@@ -29,6 +30,7 @@ function nodeWith(facts: Facts): RunningNode {
     upstream = { healthy: true },
     mode = 'enforce',
     unconfirmed = [],
+    exceptions = [],
     policyProblem,
   } = facts
   return {
@@ -54,7 +56,7 @@ function nodeWith(facts: Facts): RunningNode {
     early: { unconfirmedByIssuer: () => unconfirmed },
     certifiedAtMs: () => Date.now() - certifiedAgoMs,
     fabric: { links: () => links },
-    view: () => ({ policyVersion: 3, policy: { services: { shop: { waf: { mode } } } } }),
+    view: () => ({ policyVersion: 3, policy: { services: { shop: { waf: { mode } } }, exceptions } }),
     proxy: { upstreams: () => [{ service: 'shop', url: 'http://127.0.0.1:3000', ...upstream }] },
     config: { data: tmpdir(), explainHeader: false },
   } as unknown as RunningNode
@@ -116,6 +118,12 @@ test('each thing that is not well is one line with a fix', async () => {
       'policy',
       'warn',
       /with the rules that this node has, the test x/,
+    ],
+    [
+      { exceptions: [{ name: 'exc-1', owner: 'ada', until: new Date(Date.now() + 3_600_000).toISOString() }] },
+      'policy',
+      'warn',
+      /the exception exc-1 of ada lapses at/,
     ],
     [{ mode: 'shadow' }, 'policy', 'warn', /shop: the WAF only watches \(shadow\)/],
   ]

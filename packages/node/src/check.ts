@@ -12,6 +12,7 @@ export interface CheckFinding {
 }
 
 const SKEW_WARN_MS = 500
+const LAPSES_SOON_MS = 86_400_000
 const SKEW_BAD_MS = 4_000
 const AGE_WARN_MS = 10_000
 const FREE_BYTES_WARN = 1_000_000_000
@@ -146,7 +147,7 @@ function checkPolicy(node: RunningNode): readonly CheckFinding[] {
   const { policyVersion, policy, policyText } = node.view()
   const services = Object.keys(policy.services).length
   const findings = [ok('policy', `version ${policyVersion}, ${services} service${services === 1 ? '' : 's'}`)]
-  const { tests, problems } = node.application.review(node.ledger.state(), policyText)
+  const { tests, problems } = node.application.review(node.ledger.state(), policyText, Date.now())
   const passed = tests.filter((test) => test.ok).length
   if (problems.length === 0)
     findings.push(ok('policy', tests.length === 0 ? 'it has no tests of its own' : `its ${passed} tests pass`))
@@ -163,10 +164,21 @@ function checkPolicy(node: RunningNode): readonly CheckFinding[] {
       findings.push({
         group: 'policy',
         level: 'warn',
-        what: `${name}: the WAF ${service.waf.mode === 'off' ? 'is off' : 'only watches (shadow)'}`,
+        what: `${name}: the WAF ${service.waf.mode === 'off' ? 'is off' : `only watches (${service.waf.mode})`}`,
         fix: `set services.${name}.waf.mode to enforce, then ringwall policy apply`,
       })
     }
+  }
+  const nowMs = Date.now()
+  const running = policy.exceptions.filter(({ until }) => Date.parse(until) > nowMs)
+  if (running.length > 0) findings.push(ok('policy', `${running.length} exceptions from rules`))
+  for (const { name, owner, until } of running.filter((one) => Date.parse(one.until) - nowMs < LAPSES_SOON_MS)) {
+    findings.push({
+      group: 'policy',
+      level: 'warn',
+      what: `the exception ${name} of ${owner} lapses at ${until}`,
+      fix: 'mend the rule or the application, or renew it: ringwall rule except REQUEST-ID',
+    })
   }
   if (node.config.explainHeader) {
     findings.push({

@@ -21,6 +21,12 @@ const Schema = z.strictObject({
   explainHeader: z.boolean().default(false),
   /** Rule sets beside `base`: a name and the folder that holds its `.conf` files. */
   rules: z.record(z.string().regex(/^[a-z0-9-]{1,64}$/), z.string()).default({}),
+  requests: z
+    .strictObject({
+      /** Memory for requests that rules matched, to judge them again; 0 keeps none. */
+      bytesKept: z.int().min(0).max(1_073_741_824).default(16_777_216),
+    })
+    .prefault({}),
   otlp: z
     .strictObject({ endpoint: z.string().regex(/^https?:\/\//), headers: z.record(z.string(), z.string()).default({}) })
     .optional(),
@@ -50,6 +56,7 @@ export interface NodeConfig {
   readonly explainHeader: boolean
   readonly rules: Readonly<Record<string, string>>
   readonly otlp: { readonly endpoint: string; readonly headers: Readonly<Record<string, string>> } | undefined
+  readonly requestBytesKept: number
   readonly roundMs: number
   readonly heartbeatMs: number
   readonly snapshotBlocks: number
@@ -90,6 +97,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     explainHeader: data.explainHeader,
     rules: Object.fromEntries(Object.entries(data.rules).map(([name, path]) => [name, at(path)])),
     otlp: data.otlp,
+    requestBytesKept: data.requests.bytesKept,
     ...data.consensus,
     snapshotBlocks: data.ledger.snapshotBlocks,
     keepBlocks: data.ledger.keepBlocks,

@@ -9,5 +9,19 @@ export { type RunningNode, startNode } from './node.ts'
 export { type ProtectOptions, runProtect, startProtect } from './protect.ts'
 export type { ReceiptVerdict } from './receipt.ts'
 export { verifyReceiptFile } from './receipt-file.ts'
+export {
+  loadTrialRules,
+  parseCases,
+  parseRawRequest,
+  type RequestParts,
+  RequestUnreadable,
+  requestOfParts,
+  runCase,
+  type TrialCases,
+  type TrialRequest,
+  type TrialResult,
+  type TrialVerdict,
+  tryRequest,
+} from './rule-trial.ts'
 export { runNode } from './run-node.ts'
 export { VERSION } from './version.ts'

@@ -46,8 +46,11 @@ import { Members, peerOf } from './members.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
+import { RequestArchive } from './request-archive.ts'
 import { ringApplication } from './ring-application.ts'
 import { RingLimits } from './ring-limits.ts'
+import { RuleTiming } from './rule-timing.ts'
+import { RuleWatch } from './rule-watch.ts'
 import { loadRuleLibrary } from './rules.ts'
 
 const TICK_MS = 500
@@ -71,6 +74,10 @@ export interface RunningNode {
   readonly proxy: RequestProxy
   readonly telemetry: Telemetry
   readonly early: EarlyDenials
+  /** Requests that rules matched. */
+  readonly archive: RequestArchive
+  /** What rules that only watch would do. */
+  readonly watch: RuleWatch
   readonly events: EventLog
   readonly queries: PeerQueries
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
@@ -231,12 +238,29 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       early.lift(lifted)
     }
 
-    const environment = (): GuardEnvironment => ({ view, provisional: early.enforced, tokens, nowMs: Date.now(), certifiedAtMs })
+    const archive = new RequestArchive(config.requestBytesKept)
+    const watch = new RuleWatch()
+    const timing = new RuleTiming()
+    const environment = (): GuardEnvironment => ({
+      view,
+      provisional: early.enforced,
+      tokens,
+      nowMs: Date.now(),
+      certifiedAtMs,
+      stopwatch: timing.next(),
+    })
     const limits = new RingLimits({ self: config.id, fabric, view: () => view })
     closers.push(() => limits.stop())
     const proxy = createProxy({
       ...config.listen.traffic,
-      guard: createGuard({ limiter: createRateLimiter({ seed: randomInt(2 ** 32) }), shared: limits }),
+      guard: createGuard({
+        limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
+        shared: limits,
+        witness: (judged, body, truncated, nowMs) => {
+          if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
+          watch.observe(judged, nowMs)
+        },
+      }),
       environment,
       recorder: proxyRecorder(telemetry),
       node: config.id,
@@ -345,6 +369,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       proxy,
       telemetry,
       early,
+      archive,
+      watch,
       events,
       queries: new PeerQueries(fabric),
       ready: () => takesTraffic && certifiedAtMs !== undefined,

@@ -1,23 +1,51 @@
 /** What nodes ask of one another for people's sake: how are you, and what do you know of a request. */
+
+import type { WatchReport } from '@ringwall/detect'
 import type { Fabric } from '@ringwall/fabric'
 import { LedgerError } from '@ringwall/ledger'
 import { type DecisionRecord, nodeOfRequestId } from '@ringwall/telemetry'
 import { z } from 'zod'
 import { formatHostPort } from './address.ts'
 import { Decision } from './decision-schema.ts'
+import { type ExceptionScope, proposeExceptions, replayExceptions } from './exceptions.ts'
 import type { RunningNode } from './node.ts'
 import { makeReceipt } from './receipt.ts'
+import { replay, tellingFindings } from './replay.ts'
+import { ruleCountsOf } from './rule-book.ts'
+import { shownFindings } from './rule-findings.ts'
+import { WatchReportShape } from './rule-watch.ts'
 import { VERSION } from './version.ts'
 
 const ANSWER_MS_MAX = 1_500
 /** A receipt of long ago has blocks executed again. */
 const RECEIPT_MS_MAX = 30_000
+/** Judging recorded requests again takes its time. */
+const REPLAY_MS_MAX = 15_000
+const REPLAYS_WAITING_MAX = 4
+const RULES_MAX = 50_000
 const RATE_WINDOW_MS = 2_000
+
+const Scope = z.strictObject({
+  rule: z.int().positive(),
+  service: z.string().max(64),
+  route: z.string().max(64).optional(),
+  path: z.string().max(1_024).optional(),
+  variable: z.string().max(300),
+})
 
 const Question = z.discriminatedUnion('ask', [
   z.strictObject({ ask: z.literal('summary') }),
   z.strictObject({ ask: z.literal('decision'), requestId: z.string().max(128) }),
   z.strictObject({ ask: z.literal('receipt'), requestId: z.string().max(128) }),
+  z.strictObject({ ask: z.literal('rule-counts') }),
+  z.strictObject({ ask: z.literal('watch') }),
+  z.strictObject({
+    ask: z.literal('except'),
+    requestId: z.string().max(128),
+    path: z.string().max(1_024).optional(),
+    rule: z.int().positive().optional(),
+  }),
+  z.strictObject({ ask: z.literal('replay'), exceptions: z.array(Scope).min(1).max(64) }),
   z.strictObject({ ask: z.literal('trace'), traceId: z.string().regex(/^[0-9a-f]{32}$/) }),
 ])
 type Question = z.output<typeof Question>
@@ -38,6 +66,15 @@ const Summary = z.strictObject({
 })
 export type Summary = z.output<typeof Summary>
 
+/** Of the rules that are in use on a node: id, matches, times timed, microseconds in all and at most. */
+const RuleCounts = z.strictObject({
+  startedAtMs: z.number(),
+  requests: count,
+  timedRequests: count,
+  rules: z.array(z.tuple([count, count, count, count, count])).max(RULES_MAX),
+})
+export type RuleCounts = z.output<typeof RuleCounts>
+
 const PeerSpan = z.strictObject({
   traceId: text,
   spanId: text,
@@ -50,7 +87,85 @@ const PeerSpan = z.strictObject({
   attributes: z.record(z.string().max(128), z.union([z.string().max(8_192), z.number(), z.boolean()])),
 })
 
-const DecisionAnswer = z.strictObject({ decision: Decision.nullable(), spans: z.array(PeerSpan).max(1_000) })
+const wideText = z.string().max(8_192)
+const Finding = z.strictObject({
+  ruleId: count,
+  message: wideText,
+  severity: z.enum(['critical', 'error', 'warning', 'notice']),
+  phase: count,
+  at: wideText,
+  reported: z.boolean(),
+  scoreBefore: z.number(),
+  scoreAfter: z.number(),
+  parts: z
+    .array(
+      z.strictObject({
+        variable: wideText,
+        link: z.number(),
+        transformations: z.array(text).max(64),
+        operator: text,
+        argument: text,
+        negated: z.boolean(),
+        value: wideText,
+        seen: wideText,
+        from: z.number().nullable(),
+        to: z.number().nullable(),
+      }),
+    )
+    .max(64),
+  partsLeftOut: count,
+})
+
+/** What the rules say of the request when they judge it again now. Null when the node does not hold it any more. */
+const Again = z
+  .strictObject({
+    policyVersionThen: count,
+    policyVersionNow: count,
+    blocked: z.boolean(),
+    score: z.number(),
+    findings: z.array(Finding).max(64),
+  })
+  .nullable()
+
+const ProposalAnswer = z
+  .strictObject({
+    method: text,
+    path: wideText,
+    service: text.nullable(),
+    route: text.nullable(),
+    refused: z.boolean(),
+    exceptions: z.array(Scope.extend({ message: wideText })).max(64),
+    passes: z.boolean(),
+    remaining: z.array(count).max(1_000),
+  })
+  .nullable()
+
+const ReplayAnswer = z.strictObject({
+  held: count,
+  judged: count,
+  left: count,
+  refused: count,
+  passing: count,
+  letThrough: z
+    .array(
+      z.strictObject({
+        requestId: text,
+        atMs: z.number(),
+        source: text,
+        method: text,
+        path: wideText,
+        findings: z.array(Finding).max(64),
+      }),
+    )
+    .max(200),
+})
+export type ReplayAnswer = z.output<typeof ReplayAnswer>
+
+const DecisionAnswer = z.strictObject({
+  decision: Decision.nullable(),
+  spans: z.array(PeerSpan).max(1_000),
+  again: Again.default(null),
+})
 /** The text of a receipt; null with the reason when there is none. Whoever gets it verifies it. */
 const ReceiptAnswer = z.strictObject({
   receipt: z
@@ -93,6 +208,8 @@ export class PeerQueries {
   readonly #meter = new RateMeter()
   #node: RunningNode | undefined
   #timer: NodeJS.Timeout | undefined
+  #replays: Promise<unknown> = Promise.resolve()
+  #replaysWaiting = 0
 
   constructor(fabric: Fabric) {
     this.#fabric = fabric
@@ -143,7 +260,7 @@ export class PeerQueries {
   async findDecision(requestId: string): Promise<PeerDecision | undefined> {
     const node = this.#node as RunningNode
     const own = await this.#answer({ ask: 'decision', requestId })
-    const local = own as { readonly decision: PeerDecision['decision']; readonly spans: PeerDecision['spans'] }
+    const local = own as PeerDecision
     if (local.decision !== null) return local
     const peer = nodeOfRequestId(requestId)
     if (peer === undefined || !node.view().nodes.some(({ id }) => id === peer) || peer === node.config.id) return undefined
@@ -158,6 +275,63 @@ export class PeerQueries {
     const isOther = maker !== undefined && maker !== node.config.id && node.view().nodes.some(({ id }) => id === maker)
     const question = { ask: 'receipt', requestId } as const
     return ReceiptAnswer.parse(isOther ? await this.#ask(maker, question, RECEIPT_MS_MAX) : await this.#answer(question))
+  }
+
+  /** Counters of rules, by node; `undefined` for one that does not answer. */
+  async ruleCounts(): Promise<ReadonlyMap<string, RuleCounts | undefined>> {
+    const node = this.#node as RunningNode
+    const own = node.config.id
+    const others = node
+      .view()
+      .nodes.map(({ id }) => id)
+      .filter((id) => id !== own)
+    const answers = await Promise.allSettled(
+      others.map(async (id) => RuleCounts.parse(await this.#ask(id, { ask: 'rule-counts' }))),
+    )
+    const counts = new Map<string, RuleCounts | undefined>([[own, ruleCountsOf(node)]])
+    for (const [index, answer] of answers.entries())
+      counts.set(others[index]!, answer.status === 'fulfilled' ? answer.value : undefined)
+    return counts
+  }
+
+  /** What rules that only watch would do, by node; `undefined` for one that does not answer. */
+  async watched(): Promise<ReadonlyMap<string, WatchReport | undefined>> {
+    const node = this.#node as RunningNode
+    const ids = node.view().nodes.map(({ id }) => id)
+    const answers = await Promise.allSettled(
+      ids.map(async (id) =>
+        id === node.config.id
+          ? node.watch.report()
+          : WatchReportShape.parse(await this.#ask(id, { ask: 'watch' }, REPLAY_MS_MAX)),
+      ),
+    )
+    return new Map(answers.map((answer, at) => [ids[at]!, answer.status === 'fulfilled' ? answer.value : undefined]))
+  }
+
+  /** The narrowest exceptions that a recorded request needs, from the node that holds it. */
+  async proposeExceptions(
+    requestId: string,
+    path: string | undefined,
+    rule: number | undefined,
+  ): Promise<z.output<typeof ProposalAnswer>> {
+    const node = this.#node as RunningNode
+    const maker = nodeOfRequestId(requestId)
+    const isOther = maker !== undefined && maker !== node.config.id && node.view().nodes.some(({ id }) => id === maker)
+    const question = { ask: 'except', requestId, path, rule } as const
+    return ProposalAnswer.parse(isOther ? await this.#ask(maker, question, REPLAY_MS_MAX) : await this.#answer(question))
+  }
+
+  /** What recorded requests of every node become of with more exceptions; `undefined` for a node that does not answer. */
+  async replay(exceptions: readonly ExceptionScope[]): Promise<ReadonlyMap<string, ReplayAnswer | undefined>> {
+    const node = this.#node as RunningNode
+    const question: Question = { ask: 'replay', exceptions: [...exceptions] }
+    const ids = node.view().nodes.map(({ id }) => id)
+    const answers = await Promise.allSettled(
+      ids.map(async (id) =>
+        ReplayAnswer.parse(id === node.config.id ? await this.#answer(question) : await this.#ask(id, question, REPLAY_MS_MAX)),
+      ),
+    )
+    return new Map(answers.map((answer, at) => [ids[at]!, answer.status === 'fulfilled' ? answer.value : undefined]))
   }
 
   /** Spans of a trace from every node that answers. */
@@ -177,13 +351,52 @@ export class PeerQueries {
     return JSON.parse(Buffer.from(answer).toString('utf8'))
   }
 
+  /** Judging again costs what traffic costs: one asker after the other, and few who wait. */
+  async #oneByOne<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#replaysWaiting >= REPLAYS_WAITING_MAX) throw new Error('too many ask for requests to be judged again')
+    this.#replaysWaiting += 1
+    const turn = this.#replays.then(work, work)
+    this.#replays = turn.catch(() => undefined)
+    try {
+      return await turn
+    } finally {
+      this.#replaysWaiting -= 1
+    }
+  }
+
   async #answer(question: Question): Promise<unknown> {
     const { telemetry } = this.#node as RunningNode
     if (question.ask === 'summary') return this.summary()
+    if (question.ask === 'rule-counts') return ruleCountsOf(this.#node as RunningNode)
+    if (question.ask === 'watch') return (this.#node as RunningNode).watch.report()
+    if (question.ask === 'except') {
+      const node = this.#node as RunningNode
+      const kept = node.archive.find(question.requestId)
+      return kept === undefined ? null : this.#oneByOne(() => proposeExceptions(node.view(), kept, question.path, question.rule))
+    }
+    if (question.ask === 'replay') {
+      const node = this.#node as RunningNode
+      return this.#oneByOne(() => replayExceptions(node.view(), node.archive, question.exceptions))
+    }
     if (question.ask === 'trace') return { spans: await telemetry.trace(question.traceId) }
     const decision = await telemetry.decision(question.requestId)
     if (question.ask === 'receipt') return receiptAnswer(this.#node as RunningNode, decision)
-    return { decision: decision ?? null, spans: decision === undefined ? [] : await telemetry.trace(decision.traceId) }
+    const spans = decision === undefined ? [] : await telemetry.trace(decision.traceId)
+    return { decision: decision ?? null, spans, again: judgedAgain(this.#node as RunningNode, question.requestId) }
+  }
+}
+
+function judgedAgain(node: RunningNode, requestId: string): PeerDecision['again'] {
+  const kept = node.archive.find(requestId)
+  if (kept === undefined) return null
+  const view = node.view()
+  const { blocked, score, findings } = replay(view, kept, Date.now())
+  return {
+    policyVersionThen: kept.policyVersion,
+    policyVersionNow: view.policyVersion,
+    blocked,
+    score,
+    findings: shownFindings(tellingFindings(findings)),
   }
 }
 

@@ -1,6 +1,6 @@
 /** Rule sets from disk: `base`, which comes with Ringwall, folders that the operator names, and the OWASP Core Rule Set. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { basename, join, resolve } from 'node:path'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import type { RuleLibrary } from '@ringwall/ring'
 import type { RuleSource } from '@ringwall/waf'
@@ -137,6 +137,27 @@ export function readCrs(
   const forApache = signature.startsWith('OWASP_CRS/3')
   const read = (file: string): RuleSource => (forApache ? { ...source(file), reader: 'apache' } : source(file))
   return [CRS_RESPONSES, source(setup), ...additions, ...files.map(read)]
+}
+
+/**
+ * Rules by what people name: `base`, `crs`, a folder, or one `.conf` file.
+ *
+ * @throws {StartError} `RULES_INVALID`.
+ */
+export function readNamedRules(name: string): readonly RuleSource[] {
+  if (name === 'base') return readFolder('base', BASE)
+  if (name === 'crs') return readCrs(findCrs())
+  const place = resolve(name)
+  const known = statSync(place, { throwIfNoEntry: false })
+  if (known === undefined)
+    throw new StartError('RULES_INVALID', `${name}: expected base, crs, a folder of .conf files or one such file`)
+  return known.isDirectory() ? readFolder(name, place) : [source(place), ...dataBeside(place)]
+}
+
+function dataBeside(file: string): readonly RuleSource[] {
+  return readdirSync(dirname(file))
+    .filter((name) => name.endsWith('.data'))
+    .map((name) => source(join(dirname(file), name)))
 }
 
 /** What `crs` means where nobody named a folder; nothing when it is not installed or not configured. */

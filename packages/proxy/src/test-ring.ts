@@ -120,6 +120,7 @@ export function viewOf(policy: Policy, height = 1): View {
     operators: [],
     nodes: [],
     epoch: 0,
+    routes: [],
     route(host, path) {
       const service = services.find(({ hosts }) => hosts.includes('*') || hosts.includes(host))
       if (service === undefined) return undefined
@@ -133,6 +134,7 @@ export function viewOf(policy: Policy, height = 1): View {
         bodyBytesMax: BODY_BYTES_MAX,
         api: undefined,
         apiMode: 'off',
+        exceptions: [],
       }
     },
   }

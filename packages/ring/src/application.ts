@@ -13,7 +13,7 @@ import { denialOf, joinDenials, neededFor, type PolicyReader, type Refusal, refu
 import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
 import { formatProblems, type PolicyProblem, parsePolicyDocument } from './policy-document.ts'
-import { policyFitFaults } from './policy-fit.ts'
+import { exceptionTimeFaults, policyFitFaults } from './policy-fit.ts'
 import { type PolicyJudge, type Rehearsal, type RuleCost, rehearse, type TestResult } from './rehearsal.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
 import { isValidator, RingState } from './state.ts'
@@ -104,7 +104,7 @@ export interface RingApplication {
    */
   view(state: RingState, height: number, blockTimestampMs: number): View
   /** Everything that a proposal of this policy would be refused for, with its place in the text. */
-  review(state: RingState, text: string): PolicyReview
+  review(state: RingState, text: string, nowMs: number): PolicyReview
   /** What waits for more operators to approve it, oldest first: who has signed, and how many it takes. */
   approvals(
     state: RingState,
@@ -202,10 +202,11 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       const compilation = compiled(text)
       return 'compiled' in compilation ? compilation.compiled.policy : undefined
     },
-    problems: (text, { members: nodes, operators }, isRehearsed) => {
+    problems: (text, { members: nodes, operators, nowMs }, isRehearsed) => {
       const compilation = compiled(text)
       if ('problems' in compilation) return compilation.problems
-      const fit = policyFitFaults(compilation.compiled.policy, nodes, operators)
+      const { policy } = compilation.compiled
+      const fit = [...policyFitFaults(policy, nodes, operators), ...exceptionTimeFaults(policy, nowMs)]
       const faults = isRehearsed ? [...fit, ...rehearsed(compilation).faults] : fit
       if (faults.length === 0) return []
       const document = parsePolicyDocument(text, 'the policy', () => faults)
@@ -215,7 +216,8 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
 
   const first = RingState.begin(genesis.policy, genesis.nodes)
   // Its tests are not run: rules that were updated since must not keep a ring from starting.
-  const firstProblems = reader.problems(genesis.policy, { members: members(first), operators: genesis.operators }, false)
+  const firstMeeting = { members: members(first), operators: genesis.operators, nowMs: genesis.createdAtMs }
+  const firstProblems = reader.problems(genesis.policy, firstMeeting, false)
   if (firstProblems.length > 0) throw new GenesisInvalid(`policy: ${firstProblems.join('; ')}`)
 
   const verified = new VerifiedTransactions()
@@ -408,7 +410,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     restore: (snapshot) => parseSnapshot(ring, snapshot),
     validators: (state) => validatorsOf(state),
     view(state, height, blockTimestampMs) {
-      const { policy, route } = inForce(state)
+      const { policy, route, routes } = inForce(state)
       return {
         ring,
         height,
@@ -420,10 +422,11 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         operators: genesis.operators,
         nodes: state.nodes,
         epoch: state.epoch,
+        routes,
         route,
       }
     },
-    review(state, text) {
+    review(state, text, nowMs) {
       const document = parsePolicyDocument(text)
       if (!document.ok) return { policy: undefined, problems: document.problems, tests: [], costs: [] }
       const { policy } = document
@@ -433,7 +436,8 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         return { policy, problems, tests: [], costs: [] }
       }
       const { faults, tests, costs } = rehearsed(compilation)
-      const all = [...policyFitFaults(policy, members(state), genesis.operators), ...faults]
+      const fit = [...policyFitFaults(policy, members(state), genesis.operators), ...exceptionTimeFaults(policy, nowMs)]
+      const all = [...fit, ...faults]
       const again = parsePolicyDocument(text, 'the policy', () => all)
       return { policy, problems: again.ok ? [] : again.problems, tests, costs }
     },

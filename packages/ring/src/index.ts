@@ -40,6 +40,8 @@ export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export {
   APPROVABLE_TYPES,
   type ApprovableType,
+  EXCEPTION_TTL_MS_MAX,
+  type ExceptionPolicy,
   type IssuerPolicy,
   type LimitPolicy,
   type LoginPolicy,
@@ -50,7 +52,13 @@ export {
   type ServicePolicy,
   type UpstreamPolicy,
 } from './policy.ts'
-export { type CompiledPolicy, compilePolicy, type PolicyCompilation, type RuleCompiler } from './policy-compile.ts'
+export {
+  type CompiledPolicy,
+  compileException,
+  compilePolicy,
+  type PolicyCompilation,
+  type RuleCompiler,
+} from './policy-compile.ts'
 export { diffPolicies, type PolicyChange } from './policy-diff.ts'
 export {
   formatProblems,
@@ -94,6 +102,7 @@ export {
   txId,
 } from './tx.ts'
 export type {
+  CompiledException,
   CompiledRoute,
   Denial,
   DenialIndex,

@@ -58,7 +58,7 @@ export interface PolicyReader {
    * Sentences, empty when the text is a policy that compiles and asks for nothing that the ring has not; with `isRehearsed`,
    * also when its own tests pass and its rules are within their budget.
    */
-  problems(text: string, ring: Pick<Meeting, 'members' | 'operators'>, isRehearsed: boolean): readonly string[]
+  problems(text: string, ring: Pick<Meeting, 'members' | 'operators' | 'nowMs'>, isRehearsed: boolean): readonly string[]
   /** Undefined when it is none. */
   policyOf(text: string): Policy | undefined
 }
@@ -137,7 +137,7 @@ function refusalOfApproval(
 }
 
 function refusalOfPolicy(
-  { state, members, operators, isCertified }: Meeting,
+  { state, members, operators, isCertified, nowMs }: Meeting,
   { policy, expectVersion }: Extract<TxBody, { type: 'policy.set' }>,
   reader: PolicyReader,
 ): Refusal | undefined {
@@ -149,7 +149,7 @@ function refusalOfPolicy(
   const bytes = policy.length * 3 > POLICY_BYTES_MAX ? new TextEncoder().encode(policy).length : policy.length
   if (bytes > POLICY_BYTES_MAX)
     return refuse('POLICY_TOO_LARGE', `the policy has ${bytes} bytes, at most ${POLICY_BYTES_MAX} are allowed`)
-  const problems = reader.problems(policy, { members, operators }, !isCertified)
+  const problems = reader.problems(policy, { members, operators, nowMs }, !isCertified)
   if (problems.length === 0) return undefined
   const more = problems.length > 5 ? `; and ${problems.length - 5} more` : ''
   return refuse('POLICY_INVALID', `the policy is not valid: ${problems.slice(0, 5).join('; ')}${more}`.slice(0, 2_000))

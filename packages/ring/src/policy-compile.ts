@@ -1,10 +1,11 @@
 /** Makes a policy ready for use: hosts and routes become tables, names of rule sets become compiled rules. Pure. */
-import type { CompileOptions, RuleSet, RuleSource } from '@ringwall/waf'
+import { type CompileOptions, compileExclusions, type RuleSet, type RuleSource } from '@ringwall/waf'
 import type { ApiCheck } from '@ringwall/waf/api'
 import { didYouMean } from './did-you-mean.ts'
-import type { Policy, RoutePolicy, ServicePolicy } from './policy.ts'
+import type { ExceptionPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 import { compiledApi } from './policy-api.ts'
-import type { CompiledRoute, RuleLibrary } from './types.ts'
+import { untilMs } from './policy-faults.ts'
+import type { CompiledException, CompiledRoute, RuleLibrary } from './types.ts'
 
 /** `compileRules` of `@ringwall/waf`. Throws when the rules do not compile. */
 export type RuleCompiler = (sources: readonly RuleSource[], options: CompileOptions) => RuleSet
@@ -13,6 +14,8 @@ export interface CompiledPolicy {
   readonly policy: Policy
   /** Every choice of rules that some route inspects with, each once; `where` names the first place. */
   readonly inspections: readonly Inspection[]
+  /** As `View.routes` says. */
+  readonly routes: readonly CompiledRoute[]
   /** As `View.route` says. */
   route(host: string, path: string, method: string): CompiledRoute | undefined
 }
@@ -74,8 +77,10 @@ export function compilePolicy(policy: Policy, compile: RuleCompiler, library: Ru
     }
   }
 
+  const exceptions = policy.exceptions.map(compileException)
   const inspections = new Map<string, Inspection>()
   const services = new Map<string, CompiledService>()
+  const all: CompiledRoute[] = []
   for (const [name, servicePolicy] of Object.entries(policy.services)) {
     const where = `services.${name}`
     const service = { ...servicePolicy, name }
@@ -111,10 +116,14 @@ export function compilePolicy(policy: Policy, compile: RuleCompiler, library: Ru
         bodyBytesMax: service.waf.bodyBytesMax,
         api: apiMode === 'off' ? undefined : api,
         apiMode,
+        exceptions: exceptions.filter(
+          ({ exception }) => exception.service === name && (exception.route === undefined || exception.route === route?.name),
+        ),
       }
     }
     const whole = make(undefined)
     const routes = service.routes.map(make)
+    all.push(whole, ...routes)
     // A route that names methods stands before one of the same path that takes all.
     const rank = ({ route }: CompiledRoute) => (route!.methods.length === 0 ? 1 : 0)
     routes.sort((a, b) => trimmed(b.route!.path).length - trimmed(a.route!.path).length || rank(a) - rank(b))
@@ -137,6 +146,7 @@ export function compilePolicy(policy: Policy, compile: RuleCompiler, library: Ru
     compiled: {
       policy,
       inspections: [...inspections.values()],
+      routes: all,
       route(host, path, method) {
         // A final dot names the same host (RFC 1034 section 3.1): left on, it would miss the service's own rules.
         const service = serviceOf(host.endsWith('.') ? host.slice(0, -1) : host)
@@ -144,6 +154,19 @@ export function compilePolicy(policy: Policy, compile: RuleCompiler, library: Ru
         return service.routes.find(({ route }) => covers(route!, path, method)) ?? service.whole
       },
     },
+  }
+}
+
+/** Ready to be asked whether it is about a request. */
+export function compileException(exception: ExceptionPolicy): CompiledException {
+  const { rule, variable, path, until } = exception
+  const [exclusion] = compileExclusions([{ ruleId: rule, variable }])
+  const below = path?.endsWith('/*') === true ? path.slice(0, -1) : undefined
+  return {
+    exception,
+    untilMs: untilMs(until) ?? 0,
+    exclusion: exclusion!,
+    covers: (asked) => path === undefined || (below === undefined ? asked === path : asked.startsWith(below)),
   }
 }
 

@@ -23,6 +23,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
   repeated(policy.tests.map(({ name }) => name)).forEach(({ index, value }) => {
     faults.push({ path: ['tests', index, 'name'], message: `the test ${value} occurs twice`, hint: 'give each its own name' })
   })
+  exceptionFaults(policy, faults)
   for (const [index, { request }] of policy.tests.entries()) {
     if (parseAddress(request.source) !== undefined) continue
     const message = `expected an IP address, found ${JSON.stringify(request.source)}`
@@ -90,6 +91,33 @@ function apiFaults({ api, routes, waf }: ServicePolicy, at: readonly PropertyKey
   const compilation = compiledApi(api)
   if (compilation.ok) return
   for (const fault of compilation.faults) faults.push({ ...fault, path: [...at, 'api', ...fault.path] })
+}
+
+function exceptionFaults({ exceptions, services }: Policy, faults: PolicyFault[]): void {
+  repeated(exceptions.map(({ name }) => name)).forEach(({ index, value }) => {
+    const path = ['exceptions', index, 'name']
+    faults.push({ path, message: `the exception ${value} occurs twice`, hint: 'give each its own name' })
+  })
+  for (const [index, { service, route, until }] of exceptions.entries()) {
+    const at = ['exceptions', index] as const
+    const known = Object.hasOwn(services, service) ? services[service]! : undefined
+    const named = (what: string, value: string, all: readonly string[]): void => {
+      const near = didYouMean(value, all)
+      const hint = near === undefined ? 'name one of the policy’s' : `did you mean ${near}?`
+      faults.push({ path: [...at, what], message: `there is no ${what} ${value}`, hint })
+    }
+    if (known === undefined) named('service', service, Object.keys(services))
+    const routes = known?.routes.map(({ name }) => name) ?? []
+    if (known !== undefined && route !== undefined && !routes.includes(route)) named('route', route, routes)
+    if (untilMs(until) === undefined)
+      faults.push({ path: [...at, 'until'], message: `${until} is no moment`, hint: 'write it as 2027-01-31T12:00:00Z' })
+  }
+}
+
+/** Unix milliseconds of an exception's `until`; undefined for days and hours that are none. */
+export function untilMs(until: string): number | undefined {
+  const ms = Date.parse(until)
+  return Number.isNaN(ms) || `${new Date(ms).toISOString().slice(0, 19)}Z` !== until ? undefined : ms
 }
 
 /** A name, an IPv4 or IPv6 address, `*.NAME` or `*`. Already in lower case. */

@@ -1,6 +1,6 @@
 /** Whether a policy asks for what this ring has: more nodes, regions or operators than there are can never be satisfied. */
-import { APPROVABLE_TYPES, type Policy } from './policy.ts'
-import type { PolicyFault } from './policy-faults.ts'
+import { APPROVABLE_TYPES, EXCEPTION_TTL_MS_MAX, type Policy } from './policy.ts'
+import { type PolicyFault, untilMs } from './policy-faults.ts'
 import type { RingNode, RingOperator } from './types.ts'
 
 export function policyFitFaults(policy: Policy, members: readonly RingNode[], operators: readonly RingOperator[]): PolicyFault[] {
@@ -27,4 +27,15 @@ export function policyFitFaults(policy: Policy, members: readonly RingNode[], op
     faults.push({ path: ['operators', 'approvals', type], message, hint: `at most ${operators.length}` })
   }
   return faults
+}
+
+/** Whether exceptions lapse soon enough, seen from when they are agreed on. Those that have lapsed are none any more, and no fault. */
+export function exceptionTimeFaults({ exceptions }: Policy, nowMs: number): PolicyFault[] {
+  return exceptions.flatMap(({ name, until }, index) => {
+    const leftMs = (untilMs(until) ?? 0) - nowMs
+    if (leftMs <= EXCEPTION_TTL_MS_MAX) return []
+    const days = Math.ceil(leftMs / 86_400_000)
+    const message = `the exception ${name} would last ${days} days, at most ${EXCEPTION_TTL_MS_MAX / 86_400_000} are allowed`
+    return [{ path: ['exceptions', index, 'until'], message, hint: 'choose a nearer day: it can be renewed' }]
+  })
 }

@@ -7,7 +7,9 @@ import { ApiContract } from './policy-api.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
 
-const WafMode = z.enum(['enforce', 'shadow', 'off'])
+const WafMode = z
+  .enum(['enforce', 'shadow', 'learn', 'off'])
+  .meta({ description: 'Refuse; only record what would be refused; only record what matches; do nothing.' })
 const AddressOrPrefix = z.string().max(50).meta({ description: 'An IP address or CIDR prefix.' })
 
 const Limit = z
@@ -137,6 +139,33 @@ const Api = ApiContract.extend({
     description: 'What happens to requests outside: refused, only recorded, or not checked.',
   }),
 }).meta({ description: 'What requests of this service look like, in OpenAPI’s terms: others are refused.' })
+
+/** How long an exception may last from when it is agreed on. */
+export const EXCEPTION_TTL_MS_MAX = 90 * 86_400_000
+const EXCEPTIONS_MAX = 200
+
+const OneLine = z.string().regex(/^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]+$/u, 'expected one printable line')
+
+const Exception = z.strictObject({
+  name: Name,
+  rule: z.int().positive().meta({ description: 'Id of the rule that does not look.' }),
+  service: Name,
+  route: Name.optional().meta({ description: 'Of the service; all of its routes without it.' }),
+  path: Path.regex(/^[^*]*(?:\/\*)?$/, 'expected a path, or one that ends in /* for all below it')
+    .optional()
+    .meta({ description: 'The decoded path of the request, or one that ends in /* for all below it; any without it.' }),
+  variable: z
+    .string()
+    .max(300)
+    .regex(/^&?[A-Z][A-Z_]{1,63}(?::[^\p{Cc}\p{Cs}]{1,256})?$/u, 'expected a variable such as ARGS:q or REQUEST_HEADERS:referer')
+    .meta({ description: 'What it does not look at, as reports name it.' }),
+  owner: OneLine.max(64).meta({ description: 'Who answers for it.' }),
+  reason: OneLine.max(300),
+  until: z
+    .string()
+    .regex(/^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$/, 'expected a time such as 2027-01-31T12:00:00Z')
+    .meta({ description: 'When it lapses, UTC; at most 90 days from when it is agreed on.' }),
+})
 
 const Service = z.strictObject({
   hosts: z
@@ -316,6 +345,11 @@ export const PolicySchema = z.strictObject({
     })
     .prefault({})
     .meta({ description: 'The most work, in units, that the rules may do on a fixed sample request of each class.' }),
+  exceptions: z
+    .array(Exception)
+    .max(EXCEPTIONS_MAX)
+    .default([])
+    .meta({ description: 'Variables that single rules do not look at, for a time. ringwall rule except writes them.' }),
   tests: z
     .array(PolicyTest)
     .max(200)
@@ -328,6 +362,7 @@ export type ServicePolicy = z.output<typeof Service>
 export type RoutePolicy = z.output<typeof Route>
 export type LimitPolicy = z.output<typeof Limit>
 export type IssuerPolicy = z.output<typeof Issuer>
+export type ExceptionPolicy = z.output<typeof Exception>
 export type PolicyTest = z.output<typeof PolicyTest>
 export type LoginPolicy = z.output<typeof Login>
 export type UpstreamPolicy = z.output<typeof Upstream>

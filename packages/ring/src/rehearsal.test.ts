@@ -91,7 +91,7 @@ test('rules that cost more than the budget are refused with the figure; so are r
 })
 
 test('review tells every problem with its place, each test, and the costs', () => {
-  const review = app.review(app.initial(), withTests(GOOD, WRONG))
+  const review = app.review(app.initial(), withTests(GOOD, WRONG), 0)
   assert.deepEqual(
     review.tests.map(({ name, ok }) => [name, ok]),
     [
@@ -107,8 +107,8 @@ test('review tells every problem with its place, each test, and the costs', () =
     review.costs.map(({ where, sample }) => `${where} ${sample}`),
     SAMPLE_CLASSES.map((sample) => `shop ${sample}`),
   )
-  assert.deepEqual(app.review(app.initial(), withTests(GOOD)).problems, [])
-  assert.equal(app.review(app.initial(), 'version: [').policy, undefined)
+  assert.deepEqual(app.review(app.initial(), withTests(GOOD), 0).problems, [])
+  assert.equal(app.review(app.initial(), 'version: [', 0).policy, undefined)
 })
 
 test('the samples are what validators agree on: they stay as they are', () => {

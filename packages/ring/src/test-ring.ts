@@ -1,6 +1,6 @@
 /** A ring with real keys, for this package's tests. */
 import { generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto'
-import type { RuleSet } from '@ringwall/waf'
+import { createCounters, type RuleSet } from '@ringwall/waf'
 import { createRingApplication, type RingApplication, type RingApplicationOptions } from './application.ts'
 import { parseGenesis } from './genesis.ts'
 import type { RuleCompiler } from './policy-compile.ts'
@@ -43,6 +43,10 @@ export const compile: RuleCompiler = (sources) => {
   const none: RuleSet = {
     ruleCount: 0,
     rules: [],
+    all: [],
+    leftOut: [],
+    counters: createCounters(0),
+    describe: () => undefined,
     begin: () => {
       throw new Error('no request runs in these tests')
     },
@@ -66,6 +70,7 @@ export const compile: RuleCompiler = (sources) => {
         log: () => verdict,
       }
     },
+    examine: () => ({ ...none.rehearse(), findings: [] }),
     excluding: () => none,
   }
   return none

@@ -1,7 +1,7 @@
 /** The words of what the ring agrees on. */
-import type { RuleSet, RuleSource } from '@ringwall/waf'
+import type { CompiledExclusions, RuleSet, RuleSource } from '@ringwall/waf'
 import type { ApiCheck } from '@ringwall/waf/api'
-import type { Policy, RoutePolicy, ServicePolicy } from './policy.ts'
+import type { ExceptionPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 
 /** Lower-case hex SHA-256 of a signed transaction's canonical body. */
 export type TxId = string
@@ -127,11 +127,24 @@ export interface CompiledRoute {
   readonly label: string
   /** Undefined when the WAF is off here. */
   readonly rules: RuleSet | undefined
-  readonly wafMode: 'enforce' | 'shadow' | 'off'
+  /** `shadow` records what it would refuse, `learn` what rules match. Neither refuses anything. */
+  readonly wafMode: 'enforce' | 'shadow' | 'learn' | 'off'
   readonly bodyBytesMax: number
   /** Undefined where requests are not held against the service’s API. */
   readonly api: ApiCheck | undefined
   readonly apiMode: 'enforce' | 'shadow' | 'off'
+  /** Those of the policy that are about this route, lapsed ones too. */
+  readonly exceptions: readonly CompiledException[]
+}
+
+/** What one rule does not look at in requests to a path. */
+export interface CompiledException {
+  readonly exception: ExceptionPolicy
+  /** Unix milliseconds: in force before. */
+  readonly untilMs: number
+  readonly exclusion: CompiledExclusions[number]
+  /** @param path Decoded and normalized, as for routing. */
+  covers(path: string): boolean
 }
 
 /** The immutable result of applying the ledger up to `height`: what guards enforce. */
@@ -148,6 +161,8 @@ export interface View {
   readonly nodes: readonly RingNode[]
   /** Counts changes of the validators. */
   readonly epoch: number
+  /** Every route of every service, and each service as a whole. */
+  readonly routes: readonly CompiledRoute[]
   /** By Host (without port, lower case) and path; undefined when no service answers to it. */
   route(host: string, path: string, method: string): CompiledRoute | undefined
 }

@@ -2,6 +2,7 @@
 import { type ActionSurroundings, type Actions, readActions, severityOf } from './actions.ts'
 import { buildAutomaton } from './automaton.ts'
 import { toByteText } from './bytes.ts'
+import { createCounters, type RuleCounters } from './counters.ts'
 import { checkedMacro, idRange, ruleTest } from './effects.ts'
 import { type Expandable, parseMacro } from './macro.ts'
 import { unconditionalMatch } from './operators/always.ts'
@@ -14,10 +15,20 @@ import type { Span } from './seclang/source-text.ts'
 import { applySetting, DEFAULT_SETTINGS, type Settings } from './settings.ts'
 import type { PairOfListAndChain } from './state.ts'
 import { SubjectMemo, type TransformationChain } from './subject.ts'
+import { RuleTrace } from './trace.ts'
 import { type Program, Transaction } from './transaction.ts'
 import { htmlEntityDecode } from './transformations/html-entity-decode.ts'
 import { urlDecodeUniWith } from './transformations/url-decode.ts'
-import type { CompileOptions, RuleSet, RuleSource } from './types.ts'
+import type {
+  CompiledExclusions,
+  CompileOptions,
+  LinkDescription,
+  RuleDescription,
+  RuleLeftOut,
+  RuleListing,
+  RuleSet,
+  RuleSource,
+} from './types.ts'
 import { type Target, type TargetList, targetList, VARIABLES, xmlQuery } from './variables.ts'
 
 /**
@@ -71,6 +82,8 @@ class Builder {
   readonly #slotOf = new Map<string, number>()
   readonly #operators = new Map<string, CompiledOperator>()
   readonly #around: ActionSurroundings
+  /** Numbers of the rules that are kept. */
+  readonly #places = new Map<PendingRule, number>()
   #settings: Settings
   #links = 0
   #paranoia: number
@@ -125,22 +138,26 @@ class Builder {
 
   finish(): RuleSet {
     const rules = this.#pending.filter((item): item is PendingRule => 'links' in item && this.#isKept(item))
+    for (const [index, rule] of rules.entries()) this.#places.set(rule, index)
     const phases = PHASES.map((phase) => this.#phase(phase))
+    const counters = createCounters(rules.length)
     const program: Program = {
       phases,
+      counters,
       automaton: buildAutomaton(this.#slots),
       memo: new SubjectMemo(),
       settings: this.#settings,
       sizes: { lists: this.#lists.size, pairs: this.#pairs.size, links: this.#links },
     }
-    const listed = rules.map(({ id, phase, at, actions: { tags, message } }) => ({
-      id,
-      message: message.constant ?? plain(message),
-      phase,
-      tags,
-      at,
-    }))
-    return ruleSet(program, listed, new Set())
+    const all = this.#pending.filter((item): item is PendingRule => 'links' in item)
+    const leftOut = all
+      .filter((rule) => !this.#isKept(rule))
+      .map((rule) => ({ ...listing(rule, -1), why: rule.removed ? ('removed' as const) : ('paranoia' as const) }))
+    const describe = (id: number): RuleDescription | undefined => {
+      const rule = this.#byId.get(id)
+      return rule === undefined ? undefined : description(rule, this.#places.get(rule) ?? -1)
+    }
+    return ruleSet({ program, all: rules.map(listing), leftOut, describe, counters }, new Set())
   }
 
   #isKept({ removed, actions }: PendingRule): boolean {
@@ -255,14 +272,21 @@ class Builder {
     this.#raiseParanoia({ kind: 'action', span, actions: nodes })
   }
 
-  #compileLink({ node, actions, targets }: PendingLink, defaults: Actions | undefined): Link {
+  #compileLink(link: PendingLink, defaults: Actions | undefined): Link {
+    const { node, actions, targets } = link
     const inherited = actions.noInherited ? [] : (defaults?.transformations ?? [])
     const names = [...inherited, ...actions.transformations].map(([name, step]) => [name, this.#mapped(name, step)] as const)
     const chain = numbered(this.#chains, names.map(([name]) => name).join(), (index) => ({
       index,
       steps: names.map(([, step]) => step),
     }))
-    const common = { chain, capture: actions.capture, multiMatch: actions.multiMatch, effects: actions.effects }
+    const common = {
+      chain,
+      capture: actions.capture,
+      multiMatch: actions.multiMatch,
+      effects: actions.effects,
+      told: told(link, defaults),
+    }
     if (node.kind === 'action') {
       const operator = unconditionalMatch({ text: '', macro: parseMacro(''), data: () => '' })
       return { ...common, list: undefined, operator, negated: false, slot: -1, pair: undefined, memoIndex: -1 }
@@ -348,6 +372,7 @@ class Builder {
     const links = pending.links.map((link) => this.#compileLink(link, defaults))
     return {
       gate: txGate(links[0]!),
+      index: this.#places.get(pending)!,
       id: pending.id,
       phase: pending.phase,
       message: actions.message,
@@ -379,15 +404,64 @@ function included(nodes: readonly TargetNode[]): void {
   }
 }
 
-function ruleSet(program: Program, all: RuleSet['rules'], excluded: ReadonlySet<number>): RuleSet {
+/** What every choice of rules out of one program has in common. */
+interface Compiled {
+  readonly program: Program
+  readonly all: readonly RuleListing[]
+  readonly leftOut: readonly RuleLeftOut[]
+  readonly describe: (id: number) => RuleDescription | undefined
+  readonly counters: RuleCounters
+}
+
+function ruleSet(compiled: Compiled, excluded: ReadonlySet<number>): RuleSet {
+  const { program, all, leftOut, describe, counters } = compiled
   const rules = excluded.size === 0 ? all : all.filter(({ id }) => !excluded.has(id))
+  const apart = (): Program => ({ ...program, memo: new SubjectMemo(), counters: undefined })
   return {
     ruleCount: rules.length,
     rules,
-    begin: (environment) => new Transaction(program, excluded, environment),
-    rehearse: () => new Transaction({ ...program, memo: new SubjectMemo() }, excluded, undefined),
-    excluding: (ids) =>
-      ids.length === 0 ? ruleSet(program, all, excluded) : ruleSet(program, all, new Set([...excluded, ...ids])),
+    all,
+    leftOut,
+    counters,
+    describe,
+    begin: (environment, exclusions) => new Transaction(program, excluded, environment, exclusions ?? NO_EXCLUSIONS),
+    rehearse: (exclusions) => new Transaction(apart(), excluded, undefined, exclusions ?? NO_EXCLUSIONS),
+    examine: (environment, exclusions) =>
+      new Transaction(apart(), excluded, environment, exclusions ?? NO_EXCLUSIONS, new RuleTrace()),
+    excluding: (ids) => (ids.length === 0 ? ruleSet(compiled, excluded) : ruleSet(compiled, new Set([...excluded, ...ids]))),
+  }
+}
+
+const NO_EXCLUSIONS: CompiledExclusions = []
+
+function listing({ id, phase, at, actions: { tags, message, level } }: PendingRule, index: number): RuleListing {
+  return { id, index, message: message.constant ?? plain(message), phase, severity: severityOf(level), tags, at }
+}
+
+function description(rule: PendingRule, index: number): RuleDescription {
+  const { links, defaults, actions, at } = rule
+  const colon = at.lastIndexOf(':')
+  const wanted = actions.disruption ?? 'block'
+  return {
+    ...listing(rule, index),
+    file: at.slice(0, colon),
+    line: Number(at.slice(colon + 1)),
+    disruption: wanted === 'block' ? (defaults?.disruption ?? 'pass') : wanted,
+    status: actions.status ?? defaults?.status ?? 403,
+    links: links.map((link) => told(link, defaults)),
+  }
+}
+
+function told({ node, actions, targets }: PendingLink, defaults: Actions | undefined): LinkDescription {
+  const inherited = actions.noInherited ? [] : (defaults?.transformations ?? [])
+  return {
+    line: node.span.at().line,
+    variables: targets.map(({ span }) => span.text.trim()),
+    transformations: [...inherited, ...actions.transformations].map(([name]) => name),
+    operator: node.kind === 'action' ? '' : node.operator.name,
+    argument: node.kind === 'action' ? '' : node.operator.argument.text,
+    negated: node.kind === 'rule' && node.operator.negated,
+    actions: node.actions.filter(({ name }) => name !== 't').map(({ span }) => span.text),
   }
 }
 

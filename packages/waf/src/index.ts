@@ -1,16 +1,28 @@
 export { requestFields } from './body/request-body.ts'
 export { createCollectionStore } from './collections.ts'
 export { compileRules } from './compile.ts'
+export { createCounters, type RuleCounters } from './counters.ts'
 export { RuleSyntaxError, type SourcePosition } from './errors.ts'
+export { compileExclusions } from './exclusions.ts'
 export { LIMIT_RULE_ID } from './limits.ts'
+export { isSecretVariable, MASKED, maskFinding, maskSecrets } from './secrets.ts'
 export type {
   CollectionStore,
+  CompiledExclusions,
   CompileOptions,
   HeaderField,
+  LinkDescription,
+  MatchedPart,
   PersistentCollection,
+  RuleDescription,
+  RuleFinding,
+  RuleLeftOut,
+  RuleListing,
   RuleSet,
   RuleSource,
+  TargetExclusion,
   WafEnvironment,
+  WafExamination,
   WafMatch,
   WafRehearsal,
   WafRequest,

@@ -5,7 +5,7 @@ import type { CompiledOperator, Relation } from './operators/operator.ts'
 import type { EngineMode } from './settings.ts'
 import type { PairOfListAndChain, RequestState } from './state.ts'
 import type { TransformationChain } from './subject.ts'
-import type { WafMatch } from './types.ts'
+import type { LinkDescription, WafMatch } from './types.ts'
 import type { Target, TargetList } from './variables.ts'
 
 export type Phase = 1 | 2 | 3 | 4 | 5
@@ -28,6 +28,7 @@ export interface Link {
   readonly effects: readonly Effect[]
   /** Number of the link in its rule set, where what the operator says depends on the text alone; else -1. */
   readonly memoIndex: number
+  readonly told: LinkDescription
 }
 
 export type Effect = (run: RuleRun) => void
@@ -70,6 +71,8 @@ export interface TxGate {
 export interface CompiledRule {
   /** What has to hold for its first link to match, where that is quickly said. */
   readonly gate: TxGate | undefined
+  /** Its number among all rules of the set. */
+  readonly index: number
   readonly id: number
   readonly phase: Phase
   readonly message: Expandable

@@ -2,13 +2,15 @@ import type { Automaton } from './automaton.ts'
 import { hasSlot } from './automaton.ts'
 import { parseRequestBody } from './body/request-body.ts'
 import { bytesToText } from './bytes.ts'
+import { type RuleCounters, RuleLaps } from './counters.ts'
 import { EXCERPT_CHARS_MAX, LIMIT_RULE_ID, LOG_DATA_CHARS_MAX, MATCHES_MAX, WORK_CHARS_MAX } from './limits.ts'
 import { holds, integer } from './operators/numbers.ts'
 import type { CompiledRule, Link, Phase, RemovedTarget, RuleRun, TxGate } from './rule.ts'
 import type { Settings } from './settings.ts'
 import { type Entry, type ProgramSizes, RequestState } from './state.ts'
 import { Subject, type SubjectMemo } from './subject.ts'
-import type { WafEnvironment, WafMatch, WafRehearsal, WafRequest, WafResponse, WafVerdict } from './types.ts'
+import type { RuleTrace } from './trace.ts'
+import type { RuleFinding, WafEnvironment, WafExamination, WafMatch, WafRequest, WafResponse, WafVerdict } from './types.ts'
 import { entryLabel } from './variables.ts'
 
 /** What all requests share. */
@@ -19,17 +21,26 @@ export interface Program {
   readonly memo: SubjectMemo
   readonly settings: Settings
   readonly sizes: ProgramSizes
+  /** Undefined for requests that are no traffic. */
+  readonly counters: RuleCounters | undefined
 }
 
 /** Names under which rule sets keep their inbound score: ours, then CRS 4's, then CRS 3's. */
 const SCORES = ['inbound_anomaly_score', 'blocking_inbound_anomaly_score', 'anomaly_score'] as const
 
-export class Transaction implements WafRehearsal {
+/** Variables that repeat what matched before. */
+const DERIVED: ReadonlySet<string> = new Set(['MATCHED_VAR', 'MATCHED_VAR_NAME', 'MATCHED_VARS_NAMES', 'TX'])
+
+export class Transaction implements WafExamination {
   readonly #program: Program
   readonly #excluded: ReadonlySet<number>
   readonly #state: RequestState
   readonly #run: RuleRun
   readonly #matches: WafMatch[] = []
+  readonly #counters: RuleCounters | undefined
+  /** Set for the few requests whose rules are timed. */
+  readonly #laps: RuleLaps | undefined
+  readonly #trace: RuleTrace | undefined
   #blocked = false
   #status = 403
   /** Phases up to this one are not run any more: an `allow`. */
@@ -37,16 +48,28 @@ export class Transaction implements WafRehearsal {
   /** Work of the request, once its response is looked at. */
   #requestWork = 0
 
-  constructor(program: Program, excluded: ReadonlySet<number>, environment: WafEnvironment | undefined) {
+  constructor(
+    program: Program,
+    excluded: ReadonlySet<number>,
+    environment: WafEnvironment | undefined,
+    exclusions: readonly RemovedTarget[],
+    trace?: RuleTrace,
+  ) {
+    this.#trace = trace
     this.#program = program
     this.#excluded = excluded
-    const { settings } = program
+    const { settings, counters } = program
+    this.#counters = counters
+    if (counters !== undefined) {
+      counters.requests += 1
+      if (environment?.stopwatch !== undefined) this.#laps = new RuleLaps(counters, environment.stopwatch)
+    }
     this.#state = new RequestState(program.memo, program.automaton, settings, program.sizes, environment)
     this.#run = {
       state: this.#state,
       removed: [],
       removedIf: [],
-      removedTargets: [],
+      removedTargets: exclusions.length === 0 ? [] : exclusions.slice(),
       engine: settings.engine,
       requestBodyAccess: settings.requestBodyAccess,
       requestBodyLimit: settings.requestBodyLimit,
@@ -59,6 +82,10 @@ export class Transaction implements WafRehearsal {
   get work(): number {
     // Of building automata, not a word: it depends on what was judged before.
     return this.#requestWork + this.#state.work - this.#state.building
+  }
+
+  get findings(): readonly RuleFinding[] {
+    return this.#trace?.findings ?? []
   }
 
   requestHead(request: WafRequest): WafVerdict {
@@ -133,10 +160,14 @@ export class Transaction implements WafRehearsal {
   }
 
   #verdict(): WafVerdict {
+    return { blocked: this.#blocked, status: this.#status, score: this.#score(), matches: this.#matches.slice() }
+  }
+
+  #score(): number {
     const { tx } = this.#state
     let score = 0
     for (const name of SCORES) score = Math.max(score, integer(tx.get(name) ?? '0'))
-    return { blocked: this.#blocked, status: this.#status, score, matches: this.#matches.slice() }
+    return score
   }
 
   #runPhase(phase: Phase): void {
@@ -146,6 +177,15 @@ export class Transaction implements WafRehearsal {
     // What is over a limit has been said before.
     if (this.#isOver() ? phase === 5 : rules.length === 0) return
     state.beginPhase()
+    this.#runRules(phase, rules)
+    this.#laps?.end()
+  }
+
+  #runRules(phase: Phase, rules: readonly CompiledRule[]): void {
+    const state = this.#state
+    const laps = this.#laps
+    const hits = this.#counters?.hits
+    const trace = this.#trace
     for (let i = 0; i < rules.length; i += 1) {
       if (this.#run.engine === 'Off') return
       if (this.#isOver()) {
@@ -154,9 +194,13 @@ export class Transaction implements WafRehearsal {
       }
       const rule = rules[i]!
       const { gate } = rule
+      if (laps !== undefined) laps.next(rule.index)
       if (gate === undefined ? cannotMatch(rule.links[0]!, state) : !opens(gate, state)) continue
       if (this.#isRemoved(rule)) continue
+      const scoreBefore = trace === undefined ? 0 : this.#score()
       if (!this.#matchesAll(rule)) continue
+      if (hits !== undefined) hits[rule.index]! += 1
+      trace?.matched(rule, scoreBefore, this.#score(), state)
       if (rule.level !== undefined && rule.level < state.highestSeverity) state.highestSeverity = rule.level
       if (rule.log) this.#report(rule)
       if (rule.disruption !== 'pass' && phase !== 5) {
@@ -191,6 +235,7 @@ export class Transaction implements WafRehearsal {
 
   #matchesAll(rule: CompiledRule): boolean {
     this.#state.beginRule(rule)
+    this.#trace?.begin()
     const { removedTargets } = this.#run
     const out = removedTargets.length === 0 ? removedTargets : removedTargets.filter(({ from }) => from(rule))
     const { links, gate } = rule
@@ -214,6 +259,7 @@ export class Transaction implements WafRehearsal {
     const subject = new Subject(text)
     const entry = counted ? { collection: '&TX', name: '', lower: '', subject } : { collection: 'TX', name, lower: name, subject }
     state.noteMatch(entry, subject)
+    this.#trace?.seen(link, entry, subject)
     for (const effect of link.effects) effect(this.#run)
   }
 
@@ -231,6 +277,7 @@ export class Transaction implements WafRehearsal {
       if (seen === undefined) continue
       matched = true
       state.noteMatch(entry, seen)
+      this.#trace?.seen(link, entry, seen)
       for (const effect of link.effects) effect(this.#run)
     }
     return matched
@@ -238,7 +285,7 @@ export class Transaction implements WafRehearsal {
 
   #report(rule: CompiledRule): void {
     if (this.#matches.length >= MATCHES_MAX) return
-    const { matchedRaw } = this.#state
+    const matchedRaw = this.#reportedPart()
     const data = this.#state.expand(rule.logData).slice(0, LOG_DATA_CHARS_MAX)
     this.#matches.push({
       ruleId: rule.id,
@@ -250,6 +297,13 @@ export class Transaction implements WafRehearsal {
       excerpt: (matchedRaw?.subject.text ?? '').slice(0, EXCERPT_CHARS_MAX),
       ...(data === '' ? {} : { data }),
     })
+  }
+
+  /** What came in, rather than what a rule of a chain made of it. */
+  #reportedPart(): Entry | undefined {
+    const { matchedRaw, matchedVars } = this.#state
+    if (matchedRaw === undefined || !DERIVED.has(matchedRaw.collection)) return matchedRaw
+    return matchedVars.find(({ collection }) => !DERIVED.has(collection)) ?? matchedRaw
   }
 
   #overLimit(phase: Phase): void {

@@ -1,6 +1,8 @@
 /**
  * The words that a WAF speaks: what goes in, what comes out. Pure: no `node:` import in this package.
  */
+import type { RuleCounters } from './counters.ts'
+import type { RemovedTarget } from './rule.ts'
 
 /** One header field as received: name in its original case, and value. */
 export type HeaderField = readonly [name: string, value: string]
@@ -42,6 +44,8 @@ export interface WafEnvironment {
   readonly geo?: (address: string) => Readonly<Record<string, string>> | undefined
   /** `@rbl`: whether a block list has an address. No without it. */
   readonly blockListed?: (list: string, address: string) => boolean
+  /** Monotonic microseconds. Given for a sample of requests: their rules are timed one by one. */
+  readonly stopwatch?: (() => number) | undefined
 }
 
 /** Persistent collections by kind (`IP`, `GLOBAL`, ...) and key. Owned by the caller; bounded. */
@@ -134,21 +138,121 @@ export interface CompileOptions {
   readonly paranoia: 1 | 2 | 3 | 4
 }
 
-/** Compiled rules: immutable, shared by all requests. */
+/** One SecRule or SecAction of a chain, as it was written. */
+export interface LinkDescription {
+  readonly line: number
+  /** As in the rule, e.g. `ARGS`, `!ARGS:text`, `&TX:score`; what directives added or took out included. Empty for SecAction. */
+  readonly variables: readonly string[]
+  /** By name, with what defaults add. */
+  readonly transformations: readonly string[]
+  /** Without the `@`; empty for SecAction. */
+  readonly operator: string
+  readonly argument: string
+  readonly negated: boolean
+  /** `name` or `name:value`, but for transformations. */
+  readonly actions: readonly string[]
+}
+
+/** What `ls` shows of a rule. */
+export interface RuleListing {
+  readonly id: number
+  /** Where its counters are; -1 for a rule that was left out. */
+  readonly index: number
+  readonly message: string
+  readonly phase: number
+  readonly severity: WafMatch['severity']
+  readonly tags: readonly string[]
+  /** `file:line`. */
+  readonly at: string
+}
+
+/** What `show` says of a rule. */
+export interface RuleDescription extends RuleListing {
+  readonly file: string
+  readonly line: number
+  /** What it does with the request when it matches. */
+  readonly disruption: string
+  readonly status: number
+  readonly links: readonly LinkDescription[]
+}
+
+/** A rule that is in the files and not in the set. */
+export interface RuleLeftOut extends RuleListing {
+  /** For a higher paranoia level, or because a directive removed it. */
+  readonly why: 'paranoia' | 'removed'
+}
+
+/** A value that a rule matched. */
+export interface MatchedPart {
+  /** E.g. `ARGS:q`. */
+  readonly variable: string
+  /** Of the chain, from 0. */
+  readonly link: number
+  readonly transformations: readonly string[]
+  readonly operator: string
+  readonly argument: string
+  readonly negated: boolean
+  /** As it came in, at most 4,096 characters. */
+  readonly value: string
+  /** As the operator saw it: a window of at most 240 characters around what matched. */
+  readonly seen: string
+  /** Where in `seen` it matched; undefined where the operator judges the value as a whole. */
+  readonly from: number | undefined
+  readonly to: number | undefined
+}
+
+/** A rule that matched, with everything that explains it. */
+export interface RuleFinding {
+  readonly ruleId: number
+  readonly message: string
+  readonly severity: WafMatch['severity']
+  readonly phase: number
+  readonly at: string
+  /** Whether it is reported: rules that only count or prepare say `nolog`. */
+  readonly reported: boolean
+  readonly scoreBefore: number
+  readonly scoreAfter: number
+  readonly parts: readonly MatchedPart[]
+  /** How many more parts there were. */
+  readonly partsLeftOut: number
+}
+
+/** A request going through the phases for somebody who wants to know why. */
+export interface WafExamination extends WafRehearsal {
+  readonly findings: readonly RuleFinding[]
+}
+
+/** What one rule does not look at: a variable as reports name it, e.g. `ARGS:q`, `REQUEST_HEADERS:user-agent`, `REQUEST_BODY`. */
+export interface TargetExclusion {
+  readonly ruleId: number
+  readonly variable: string
+}
+
+/** Exclusions made ready by `compileExclusions`. */
+export type CompiledExclusions = readonly RemovedTarget[]
+
+/** Compiled rules: immutable but for their counters, shared by all requests. */
 export interface RuleSet {
   readonly ruleCount: number
-  /** Every rule in it, for `ls` and `show`. */
-  readonly rules: readonly {
-    readonly id: number
-    readonly message: string
-    readonly phase: number
-    readonly tags: readonly string[]
-    readonly at: string
-  }[]
-  /** Without an environment the time is 0 and nothing is kept between requests. */
-  begin(environment?: WafEnvironment): WafTransaction
-  /** As `begin`, with nothing remembered from other requests: what would have been saved is counted. */
-  rehearse(): WafRehearsal
+  /** Every rule in it, for `ls`. */
+  readonly rules: readonly RuleListing[]
+  /** With those that `excluding` took out. */
+  readonly all: readonly RuleListing[]
+  readonly leftOut: readonly RuleLeftOut[]
+  /** One object for all sets that differ in `excluding` only. */
+  readonly counters: RuleCounters
+  /** Also of a rule that was left out. */
+  describe(id: number): RuleDescription | undefined
+  /**
+   * Without an environment the time is 0 and nothing is kept between requests.
+   *
+   * @param exclusions What rules do not look at in this request.
+   */
+  begin(environment?: WafEnvironment, exclusions?: CompiledExclusions): WafTransaction
+  /** As `begin`, with nothing remembered from other requests: what would have been saved is counted. Leaves no trace in counters. */
+  rehearse(exclusions?: CompiledExclusions): WafRehearsal
+  /** As `rehearse`, and says what matched and why. */
+  examine(environment?: WafEnvironment, exclusions?: CompiledExclusions): WafExamination
   /** The same rules without these ids: nothing is compiled again. */
   excluding(ids: readonly number[]): RuleSet
 }

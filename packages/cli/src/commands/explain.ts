@@ -2,6 +2,7 @@
 import type { Decision, Explanation, RingwallClient, Span } from '@ringwall/client'
 import { duration, paint, printable, time } from '../format.ts'
 import { type Format, printOne } from '../output.ts'
+import { findingLines } from './findings.ts'
 
 const BAR = 32
 
@@ -9,7 +10,7 @@ export async function explain(client: RingwallClient, format: Format, requestId:
   printOne(format, await client.explain(requestId), describe, requestId)
 }
 
-function describe({ decision, spans, denial }: Explanation): string {
+function describe({ decision, spans, denial, again }: Explanation): string {
   const { outcome, shadowOutcome, matches } = decision
   const colour = outcome === 'allow' ? 'green' : 'red'
   const lines = [
@@ -27,7 +28,17 @@ function describe({ decision, spans, denial }: Explanation): string {
     lines.push(
       `  denial    ${denial.id} by ${denial.issuer}: ${printable(denial.reason)}; ends in ${duration(denial.expiresAtMs - Date.now())}`,
     )
-  if (matches.length > 0) lines.push('', `rules that matched (score ${decision.wafScore}):`, ...matches.map(matchLine))
+  if (again !== null && again.policyVersionThen === again.policyVersionNow && again.findings.length > 0)
+    lines.push('', `rules that matched (score ${again.score}):`, ...again.findings.flatMap(findingLines))
+  else if (matches.length > 0) {
+    lines.push('', `rules that matched (score ${decision.wafScore}):`, ...matches.map(matchLine))
+    if (again !== null)
+      lines.push(
+        '',
+        `by policy ${again.policyVersionNow}, in force now, rules would ${again.blocked ? 'refuse it' : 'let it pass'} (score ${again.score}):`,
+        ...again.findings.flatMap(findingLines),
+      )
+  }
   if (spans.length > 0) lines.push('', `trace ${decision.traceId}:`, ...drawSpans(spans))
   return lines.join('\n')
 }

@@ -28,7 +28,7 @@ function read(file: string): string {
 }
 
 /** Prints what is wrong, a line each, and fails. */
-function refuseProblems(file: string, problems: readonly PolicyProblem[]): never {
+export function refuseProblems(file: string, problems: readonly PolicyProblem[]): never {
   for (const { line, column, message, hint } of problems) {
     process.stderr.write(`${file}:${line}:${column}: ${printable(message)}${hint === null ? '' : ` (${hint})`}\n`)
   }
@@ -105,7 +105,8 @@ export async function policyApply(
     process.stderr.write(`policy ${plan.version + 1} is agreed at height ${answer.height}, in ${duration(answer.elapsedMs)}\n`)
 }
 
-async function confirmed(): Promise<boolean> {
+/** Asks on the terminal. @throws {UsageError} Where there is none. */
+export async function confirmed(): Promise<boolean> {
   if (process.stdin.isTTY !== true) throw new UsageError('not a terminal: say --yes to apply without being asked')
   const asker = createInterface({ input: process.stdin, output: process.stderr })
   try {

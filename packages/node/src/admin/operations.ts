@@ -17,6 +17,9 @@ import { formatHostPort } from '../address.ts'
 import { openapi } from '../api/openapi.ts'
 import { checkNode } from '../check.ts'
 import { describeSubject, type RunningNode } from '../node.ts'
+import type { ReplayAnswer } from '../queries.ts'
+import { listRules, showRule } from '../rule-book.ts'
+import { estimateOf } from '../rule-watch.ts'
 import { VERSION } from '../version.ts'
 import type { Call, Operation } from './http.ts'
 import { ApiProblem } from './problem.ts'
@@ -82,6 +85,16 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
       path: '/v1/events/stream',
       run: () => ({ subscribe: (emit) => node.events.listen((event) => emit('event', event)) }),
     },
+    { method: 'GET', path: '/v1/rules', run: async (call) => ({ json: await listRules(node, isLocal(call.query)) }) },
+    {
+      method: 'GET',
+      path: '/v1/rules/{id}',
+      run: async (call) => ({ json: await showRule(node, call.parameters.id as string, isLocal(call.query)) }),
+    },
+    { method: 'GET', path: '/v1/exceptions', run: () => ({ json: { exceptions: exceptions(node) } }) },
+    { method: 'POST', path: '/v1/exceptions/propose', run: async (call) => ({ json: await propose(node, call) }) },
+    { method: 'POST', path: '/v1/exceptions/replay', run: async (call) => ({ json: await replayed(node, call) }) },
+    { method: 'GET', path: '/v1/estimate', run: async (call) => ({ json: await estimate(node, isLocal(call.query)) }) },
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }
@@ -103,6 +116,77 @@ function choice<T extends string>(query: URLSearchParams, name: string, choices:
   if (found === undefined)
     throw new ApiProblem(400, 'BAD_QUERY', `${name}=${text.slice(0, 40)}: expected one of ${choices.join(', ')}`)
   return found
+}
+
+async function estimate(node: RunningNode, isOwn: boolean): Promise<unknown> {
+  const reports = isOwn ? new Map([[node.config.id, node.watch.report()]]) : await node.queries.watched()
+  return estimateOf(node.view(), reports)
+}
+
+function exceptions(node: RunningNode): readonly unknown[] {
+  const nowMs = Date.now()
+  return node.view().policy.exceptions.map((exception) => {
+    const untilMs = Date.parse(exception.until)
+    return { ...exception, untilMs, lapsed: untilMs <= nowMs }
+  })
+}
+
+const ProposeBody = z.strictObject({
+  requestId: z.string().max(128),
+  path: z.string().max(1_024).optional(),
+  rule: z.int().positive().optional(),
+})
+
+async function propose(node: RunningNode, call: Call): Promise<unknown> {
+  const { requestId, path, rule } = parseBody(ProposeBody, await call.body())
+  checkRequestId(requestId)
+  const found = await node.queries.proposeExceptions(requestId, path, rule).catch((cause: Error) => {
+    throw new ApiProblem(503, 'NODE_SILENT', `the node that served ${requestId} does not answer: ${cause.message}`)
+  })
+  if (found !== null) return found
+  throw new ApiProblem(
+    404,
+    'NOT_HELD',
+    `no node holds the request ${requestId}: no rule matched it, it is too long ago, or its node was started since`,
+  )
+}
+
+const ReplayBody = z.strictObject({
+  exceptions: z
+    .array(
+      z.strictObject({
+        rule: z.int().positive(),
+        service: z.string().max(64),
+        route: z.string().max(64).optional(),
+        path: z.string().max(1_024).optional(),
+        variable: z.string().max(300),
+      }),
+    )
+    .min(1)
+    .max(64),
+})
+
+async function replayed(node: RunningNode, call: Call): Promise<unknown> {
+  const { exceptions: scopes } = parseBody(ReplayBody, await call.body())
+  const answers = await node.queries.replay(scopes)
+  const known = [...answers].flatMap(([id, answer]) => (answer === undefined ? [] : [{ id, answer }]))
+  const sum = (of: (answer: ReplayAnswer) => number): number => known.reduce((all, { answer }) => all + of(answer), 0)
+  return {
+    nodes: known.map(({ id }) => id),
+    silent: [...answers].filter(([, answer]) => answer === undefined).map(([id]) => id),
+    held: sum(({ held }) => held),
+    judged: sum(({ judged }) => judged),
+    left: sum(({ left }) => left),
+    refused: sum(({ refused }) => refused),
+    passing: sum(({ passing }) => passing),
+    letThrough: known
+      .flatMap(({ id, answer }) => answer.letThrough.map((one) => ({ ...one, node: id })))
+      .sort((a, b) => b.atMs - a.atMs),
+  }
+}
+
+function isLocal(query: URLSearchParams): boolean {
+  return choice(query, 'scope', ['ring', 'node']) === 'node'
 }
 
 function readiness(node: RunningNode): { readonly json: unknown; readonly status: number } {
@@ -226,7 +310,7 @@ const PlanBody = z.strictObject({ text: z.string().max(262_144) })
 async function plan(node: RunningNode, call: Call): Promise<unknown> {
   const { text } = parseBody(PlanBody, await call.body())
   const version = node.view().policyVersion
-  const { policy: wanted, problems, tests, costs } = node.application.review(node.ledger.state(), text)
+  const { policy: wanted, problems, tests, costs } = node.application.review(node.ledger.state(), text, Date.now())
   const told = problems.map((problem) => ({ ...problem, hint: problem.hint ?? null }))
   if (wanted === undefined || told.length > 0) return { version, valid: false, problems: told, changes: [], tests, costs }
   const changes = diffPolicies(node.view().policy as Policy, wanted).map(shownChange)

@@ -39,6 +39,11 @@ const path = (name: string, description: string): Parameter => ({
   schema: { type: 'string' },
 })
 
+const scope = query('scope', 'Counts of all nodes that answer, or of the asked one only.', {
+  type: 'string',
+  enum: ['ring', 'node'],
+})
+
 const problem: Body = {
   description: 'Refused.',
   content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
@@ -140,6 +145,29 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
     ]),
   },
   '/v1/events/stream': { get: stream('eventStream', 'What happens: `event` events.') },
+  '/v1/rules': { get: call('rules', 'Rules of the policy in force, with what they matched and cost.', 'Rules', [scope]) },
+  '/v1/rules/{id}': {
+    get: call('rule', 'One rule: its text, what it does, its counters by node.', 'RuleDetail', [
+      path('id', 'As in the rule.'),
+      scope,
+    ]),
+  },
+  '/v1/estimate': {
+    get: call('estimate', 'What rules that only watch would refuse, and how much of it looks wrong.', 'Estimate', [scope]),
+  },
+  '/v1/exceptions': { get: call('exceptions', 'What rules do not look at, lapsed exceptions too.', 'Exceptions') },
+  '/v1/exceptions/propose': {
+    post: posting(
+      call('exceptionPropose', 'The narrowest exceptions with which a recorded request would pass.', 'ExceptionProposal'),
+      'ExceptionProposeRequest',
+    ),
+  },
+  '/v1/exceptions/replay': {
+    post: posting(
+      call('exceptionReplay', 'What exceptions would let through, of the requests that nodes recorded.', 'ExceptionReplay'),
+      'ExceptionReplayRequest',
+    ),
+  },
   '/v1/top': {
     get: call('top', 'What was asked most, on this node.', 'Top', [
       query('by', 'What to count.', { type: 'string', enum: ['source', 'path', 'rule', 'service'] }),

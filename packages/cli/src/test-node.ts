@@ -1,0 +1,99 @@
+/** A real node in front of a small application, and the command line beside it, for tests. */
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { parseContext, RingwallClient } from '@ringwall/client'
+import { type RunningNode, startProtect } from '@ringwall/node'
+
+const BIN = resolve(import.meta.dirname, '../bin/ringwall.mjs')
+
+export interface Told {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface TestNode {
+  readonly node: RunningNode
+  readonly client: RingwallClient
+  readonly folder: string
+  /** A request of its own connection; the status and the request's id. */
+  ask(path: string, options?: RequestInit): Promise<{ readonly status: number; readonly id: string }>
+  run(...args: readonly string[]): Promise<Told>
+  stop(): Promise<void>
+}
+
+export function runCli(args: readonly string[], env: Readonly<Record<string, string>> = {}, cwd = tmpdir()): Promise<Told> {
+  return new Promise((settle) => {
+    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', BIN, ...args], {
+      cwd,
+      env: { ...process.env, NO_COLOR: '1', ...env },
+    })
+    let stdout = ''
+    let stderr = ''
+    child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString('utf8')))
+    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString('utf8')))
+    child.on('close', (code) => settle({ code, stdout, stderr }))
+  })
+}
+
+/** @param policy Of the service `app`, from `waf:` on, with its indent; the base rules enforced unless given. */
+export async function startTestNode(more = ''): Promise<TestNode> {
+  const folder = mkdtempSync(join(tmpdir(), 'ringwall-rule-'))
+  const application: Server = createServer((request, response) => {
+    request.resume()
+    response.end('hello')
+  })
+  await new Promise<void>((settle) => application.listen(0, '127.0.0.1', settle))
+  const port = await freePort()
+  const url = `http://127.0.0.1:${(application.address() as AddressInfo).port}`
+  const config = join(folder, 'policy.yaml')
+  writeFileSync(
+    config,
+    `# kept by every edit\nversion: 1\nservices:\n  app:\n    upstreams: [{ url: "${url}" }]\ntrustedProxies: ["127.0.0.1"]\n${more}`,
+  )
+  const data = join(folder, 'data')
+  const node = await startProtect({
+    url,
+    listen: `127.0.0.1:${port}`,
+    rules: ['base'],
+    paranoia: 1,
+    mode: 'enforce',
+    explainHeader: false,
+    config,
+    data,
+    admin: undefined,
+  })
+  const context = join(data, 'operator.json')
+  const operator = parseContext(readFileSync(context, 'utf8'))
+  const client = new RingwallClient({ baseUrl: operator.nodes[0]!.url, operator })
+  return {
+    node,
+    client,
+    folder,
+    async ask(path, options = {}) {
+      const response = await fetch(`http://127.0.0.1:${port}${path}`, options)
+      await response.arrayBuffer()
+      return { status: response.status, id: response.headers.get('x-request-id') ?? '' }
+    },
+    run: (...args) => runCli(args, { RINGWALL_CONTEXT: context }, folder),
+    async stop() {
+      await node.stop()
+      application.close()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((settle) => {
+    const server = createServer()
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo
+      server.close(() => settle(port))
+    })
+  })
+}
