@@ -233,13 +233,35 @@ export function createGuard(options: GuardOptions = {}): Guard {
     },
 
     body(judgement, body, truncated, environment) {
+      const slice = this.bodyInSlices(judgement, body, truncated, environment)
+      for (;;) {
+        const judged = slice()
+        if (judged !== undefined) return judged
+      }
+    },
+
+    bodyInSlices(judgement, body, truncated, environment) {
       if (!(judgement instanceof RequestJudgement)) throw new TypeError('the judgement is not one of this guard’s')
-      if (judgement.decision !== undefined) return judgement
-      try {
-        const objection = bodyObjection(judgement, body, truncated, environment)
-        return objection === undefined ? judgement.allow(environment) : judgement.object(objection, environment)
-      } catch {
-        return failed(judgement, environment)
+      let inspect: (() => WafVerdict | undefined) | undefined
+      return () => {
+        if (judgement.decision !== undefined) return judgement
+        try {
+          if (inspect === undefined) {
+            const objection = loginObjection(judgement, body, truncated, environment)
+            if (objection !== undefined) return judgement.object(objection, environment)
+            judgement.check = 'waf'
+            const { waf } = judgement
+            if (waf === undefined) return judgement.allow(environment)
+            const inspected = inspectedPart(judgement, body, truncated)
+            if ('outcome' in inspected) return judgement.object(inspected, environment)
+            inspect = waf.requestBodyInSlices(inspected.bytes, inspected.cut)
+          }
+          if (inspect() === undefined) return undefined
+          const objection = wafObjection(judgement, judgement.waf!.log())
+          return objection === undefined ? judgement.allow(environment) : judgement.object(objection, environment)
+        } catch {
+          return failed(judgement, environment)
+        }
       }
     },
   }
@@ -280,35 +302,42 @@ function wafObjection(judgement: RequestJudgement, verdict: WafVerdict): Objecti
   return { outcome: 'deny', status: verdict.status, reason, ...(worst === undefined ? {} : { rule: `rule:${worst.ruleId}` }) }
 }
 
-function bodyObjection(
+/** Whom a login is for must not be denied. Notes what the login looked like. */
+function loginObjection(
   judgement: RequestJudgement,
   body: Uint8Array,
   truncated: boolean,
   environment: GuardEnvironment,
 ): Objection | undefined {
   const route = judgement.route!
-  const { request, waf } = judgement
   const login = route.route?.login
-  if (login !== undefined) {
-    judgement.check = 'denial'
-    const service = route.service.name
-    const names = truncated ? undefined : loginNames(request.headers, body, login.account)
-    // Whom it is for must be known: a denied account must not get in behind padding or among many others.
-    if (names === undefined) {
-      const reason = truncated ? `a login of more than ${body.length} bytes is not read` : 'a login that names many accounts'
-      return { outcome: 'deny', status: truncated ? 413 : 400, reason }
-    }
-    const accounts = names.map((name) => accountKey(environment.view.ring, service, name))
-    judgement.login = { service, account: accounts[0] }
-    for (const account of accounts) {
-      const denied = denial(environment, (index) => index.matchAccount(service, account, environment.nowMs))
-      if (denied !== undefined) return denied
-    }
+  if (login === undefined) return undefined
+  judgement.check = 'denial'
+  const service = route.service.name
+  const names = truncated ? undefined : loginNames(judgement.request.headers, body, login.account)
+  // Whom it is for must be known: a denied account must not get in behind padding or among many others.
+  if (names === undefined) {
+    const reason = truncated ? `a login of more than ${body.length} bytes is not read` : 'a login that names many accounts'
+    return { outcome: 'deny', status: truncated ? 413 : 400, reason }
   }
-  judgement.check = 'waf'
-  if (waf === undefined) return undefined
-  const inspected = body.length > route.bodyBytesMax ? body.subarray(0, route.bodyBytesMax) : body
-  const cut = truncated || inspected.length < body.length
+  const accounts = names.map((name) => accountKey(environment.view.ring, service, name))
+  judgement.login = { service, account: accounts[0] }
+  for (const account of accounts) {
+    const denied = denial(environment, (index) => index.matchAccount(service, account, environment.nowMs))
+    if (denied !== undefined) return denied
+  }
+  return undefined
+}
+
+/** As much of the body as the WAF looks at; an objection where more than that is refused. */
+function inspectedPart(
+  judgement: RequestJudgement,
+  body: Uint8Array,
+  truncated: boolean,
+): Objection | { readonly bytes: Uint8Array; readonly cut: boolean } {
+  const route = judgement.route!
+  const bytes = body.length > route.bodyBytesMax ? body.subarray(0, route.bodyBytesMax) : body
+  const cut = truncated || bytes.length < body.length
   if (cut && route.service.waf.oversize === 'deny') {
     if (route.wafMode === 'enforce') {
       return {
@@ -319,8 +348,7 @@ function bodyObjection(
     }
     judgement.shadowed = true
   }
-  waf.requestBody(inspected, cut)
-  return wafObjection(judgement, waf.log())
+  return { bytes, cut }
 }
 
 type IdentityPolicy = NonNullable<CompiledRoute['service']['identity']>

@@ -91,4 +91,14 @@ export interface Guard {
   head(request: GuardRequest, environment: GuardEnvironment): Judgement | Promise<Judgement>
   /** Checks of the body: WAF phase 2, denied accounts. Sets the decision. `body` may be empty. */
   body(judgement: Judgement, body: Uint8Array, truncated: boolean, environment: GuardEnvironment): Judgement
+  /**
+   * The same a slice at a time, so that a long inspection does not hold up other requests: each call of the result does some
+   * milliseconds of it and returns nothing while there is more.
+   */
+  bodyInSlices(
+    judgement: Judgement,
+    body: Uint8Array,
+    truncated: boolean,
+    environment: GuardEnvironment,
+  ): () => Judgement | undefined
 }

@@ -74,6 +74,11 @@ export function testGuard(seen: GuardRequest[] = []): Guard {
         decision: decide(environment, attack ? { outcome: 'deny', status: 403, check: 'waf', reason: 'attack' } : {}),
       }
     },
+    // Every hundred bytes are a slice.
+    bodyInSlices(judgement, body, truncated, environment) {
+      let left = Math.floor(body.length / 100)
+      return () => (left-- > 0 ? undefined : this.body(judgement, body, truncated, environment))
+    },
   }
 }
 

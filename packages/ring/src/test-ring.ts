@@ -59,6 +59,7 @@ export const compile: RuleCompiler = (sources) => {
           work += body.length
           return verdict
         },
+        requestBodyInSlices: () => () => verdict,
         responseHead: () => verdict,
         responseBytesWanted: 0,
         responseBody: () => verdict,

@@ -2,7 +2,7 @@ import type { Automaton } from './automaton.ts'
 import { hasSlot } from './automaton.ts'
 import { parseRequestBody } from './body/request-body.ts'
 import { bytesToText } from './bytes.ts'
-import { EXCERPT_CHARS_MAX, LIMIT_RULE_ID, LOG_DATA_CHARS_MAX, MATCHES_MAX, WORK_CHARS_MAX } from './limits.ts'
+import { EXCERPT_CHARS_MAX, LIMIT_RULE_ID, LOG_DATA_CHARS_MAX, MATCHES_MAX, SLICE_WORK_CHARS, WORK_CHARS_MAX } from './limits.ts'
 import { holds, integer } from './operators/numbers.ts'
 import type { CompiledRule, Link, Phase, RemovedTarget, RuleRun, TxGate } from './rule.ts'
 import type { Settings } from './settings.ts'
@@ -23,6 +23,9 @@ export interface Program {
 
 /** Names under which rule sets keep their inbound score: ours, then CRS 4's, then CRS 3's. */
 const SCORES = ['inbound_anomaly_score', 'blocking_inbound_anomaly_score', 'anomaly_score'] as const
+
+/** Where a phase goes on that has ended. */
+const OVER = -1
 
 export class Transaction implements WafRehearsal {
   readonly #program: Program
@@ -66,11 +69,25 @@ export class Transaction implements WafRehearsal {
   }
 
   requestBody(body: Uint8Array, truncated: boolean): WafVerdict {
-    if (this.#blocked) return this.#verdict()
+    if (this.#takeBody(body, truncated)) this.#runPhase(2)
+    return this.#verdict()
+  }
+
+  requestBodyInSlices(body: Uint8Array, truncated: boolean): () => WafVerdict | undefined {
+    let next = this.#takeBody(body, truncated) && this.#enterPhase(2) ? 0 : OVER
+    return () => {
+      if (next !== OVER) next = this.#runRules(2, next, this.#state.work + SLICE_WORK_CHARS)
+      return next === OVER ? this.#verdict() : undefined
+    }
+  }
+
+  /** False when there is nothing to look at any more. */
+  #takeBody(body: Uint8Array, truncated: boolean): boolean {
+    if (this.#blocked) return false
     const { requestBodyAccess, requestBodyLimit } = this.#run
     if (body.length > requestBodyLimit && requestBodyAccess && this.#program.settings.requestBodyLimitAction === 'Reject') {
       this.#refuse(2, 413, `a body longer than ${requestBodyLimit} bytes`)
-      return this.#verdict()
+      return false
     }
     if (body.length > 0 && requestBodyAccess && this.#run.engine !== 'Off') {
       const cut = body.length > requestBodyLimit
@@ -80,8 +97,7 @@ export class Transaction implements WafRehearsal {
       const parsed = parseRequestBody(text, contentType, truncated || cut, this.#run.requestBodyProcessor, argumentSeparator)
       this.#state.readBody(text, parsed, truncated || cut)
     }
-    this.#runPhase(2)
-    return this.#verdict()
+    return true
   }
 
   responseHead(response: WafResponse): WafVerdict {
@@ -127,18 +143,26 @@ export class Transaction implements WafRehearsal {
   }
 
   #runPhase(phase: Phase): void {
-    const state = this.#state
-    if (phase <= this.#allowedTo) return
-    const rules = this.#program.phases[phase - 1]!
+    if (this.#enterPhase(phase)) this.#runRules(phase, 0, Number.POSITIVE_INFINITY)
+  }
+
+  /** False when nothing of it is to be run. */
+  #enterPhase(phase: Phase): boolean {
+    if (phase <= this.#allowedTo) return false
     // What is over a limit has been said before.
-    if (this.#isOver() ? phase === 5 : rules.length === 0) return
-    state.beginPhase()
-    for (let i = 0; i < rules.length; i += 1) {
-      if (this.#run.engine === 'Off') return
-      if (this.#isOver()) {
-        this.#overLimit(phase)
-        return
-      }
+    if (this.#isOver() ? phase === 5 : this.#program.phases[phase - 1]!.length === 0) return false
+    this.#state.beginPhase()
+    return true
+  }
+
+  /** Runs the rules of a phase from one on until the work reaches `pauseAt`. Returns where to go on, or `OVER`. */
+  #runRules(phase: Phase, from: number, pauseAt: number): number {
+    const state = this.#state
+    const rules = this.#program.phases[phase - 1]!
+    for (let i = from; i < rules.length; i += 1) {
+      if (this.#run.engine === 'Off') return OVER
+      if (this.#isOver()) break
+      if (state.work >= pauseAt) return i
       const rule = rules[i]!
       const { gate } = rule
       if (gate === undefined ? cannotMatch(rule.links[0]!, state) : !opens(gate, state)) continue
@@ -151,17 +175,18 @@ export class Transaction implements WafRehearsal {
           if (this.#run.engine === 'On') {
             this.#blocked = true
             this.#status = rule.status
-            return
+            return OVER
           }
         } else {
           if (rule.disruption === 'allow') this.#allowedTo = 4
           else if (rule.disruption === 'allow:request' && phase <= 2) this.#allowedTo = 2
-          return
+          return OVER
         }
       }
       if (rule.skipTo !== undefined) i = rule.skipTo - 1
     }
     if (this.#isOver()) this.#overLimit(phase)
+    return OVER
   }
 
   #isOver(): boolean {
