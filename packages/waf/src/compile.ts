@@ -12,6 +12,7 @@ import type { CompiledRule, Disruption, Link, Phase, TxGate } from './rule.ts'
 import { type DirectiveNode, type OperatorNode, parseRules, type RuleSelection, type TargetNode } from './seclang/parse.ts'
 import type { Span } from './seclang/source-text.ts'
 import { applySetting, DEFAULT_SETTINGS, type Settings } from './settings.ts'
+import { specialize } from './specialization.ts'
 import type { PairOfListAndChain } from './state.ts'
 import { SubjectMemo, type TransformationChain } from './subject.ts'
 import { type Program, Transaction } from './transaction.ts'
@@ -131,6 +132,7 @@ class Builder {
       automaton: buildAutomaton(this.#slots),
       memo: new SubjectMemo(),
       settings: this.#settings,
+      tx: new Map(this.#settings.tx),
       sizes: { lists: this.#lists.size, pairs: this.#pairs.size, links: this.#links },
     }
     const listed = rules.map(({ id, phase, at, actions: { tags, message } }) => ({
@@ -347,6 +349,7 @@ class Builder {
     const last = pending.links.at(-1)!.actions
     const links = pending.links.map((link) => this.#compileLink(link, defaults))
     return {
+      readsEarlierMatch: readsEarlierMatch(pending.links[0]!),
       gate: txGate(links[0]!),
       id: pending.id,
       phase: pending.phase,
@@ -367,6 +370,13 @@ class Builder {
   }
 }
 
+function readsEarlierMatch({ node, targets }: PendingLink): boolean {
+  if (node.kind === 'action') return node.actions.some(({ value }) => /MATCHED_VAR/i.test(value?.text ?? ''))
+  return (
+    /MATCHED_VAR/i.test(node.operator.argument.text) || targets.some(({ collection }) => collection.startsWith('MATCHED_VAR'))
+  )
+}
+
 function txGate({ list, operator: { comparison }, chain, negated }: Link): TxGate | undefined {
   if (list?.txName === undefined || comparison === undefined || chain.steps.length > 0) return undefined
   return { name: list.txName, counted: list.txCounted, ...comparison, negated }
@@ -381,11 +391,14 @@ function included(nodes: readonly TargetNode[]): void {
 
 function ruleSet(program: Program, all: RuleSet['rules'], excluded: ReadonlySet<number>): RuleSet {
   const rules = excluded.size === 0 ? all : all.filter(({ id }) => !excluded.has(id))
+  // Made when the first request comes: not every rule set that is compiled sees one.
+  let specialized: Program | undefined
+  const own = (): Program => (specialized ??= specialize(program, excluded))
   return {
     ruleCount: rules.length,
     rules,
-    begin: (environment) => new Transaction(program, excluded, environment),
-    rehearse: () => new Transaction({ ...program, memo: new SubjectMemo() }, excluded, undefined),
+    begin: (environment) => new Transaction(own(), environment),
+    rehearse: () => new Transaction({ ...own(), memo: new SubjectMemo() }, undefined),
     excluding: (ids) =>
       ids.length === 0 ? ruleSet(program, all, excluded) : ruleSet(program, all, new Set([...excluded, ...ids])),
   }

@@ -1,13 +1,13 @@
 import type { Automaton } from './automaton.ts'
-import { hasSlot } from './automaton.ts'
 import { parseRequestBody } from './body/request-body.ts'
 import { bytesToText } from './bytes.ts'
 import { EXCERPT_CHARS_MAX, LIMIT_RULE_ID, LOG_DATA_CHARS_MAX, MATCHES_MAX, SLICE_WORK_CHARS, WORK_CHARS_MAX } from './limits.ts'
-import { holds, integer } from './operators/numbers.ts'
-import type { CompiledRule, Link, Phase, RemovedTarget, RuleRun, TxGate } from './rule.ts'
+import { cannotMatch, opens, ruleMatches } from './matching.ts'
+import { integer } from './operators/numbers.ts'
+import type { CompiledRule, Phase, RuleRun } from './rule.ts'
 import type { Settings } from './settings.ts'
-import { type Entry, type ProgramSizes, RequestState } from './state.ts'
-import { Subject, type SubjectMemo } from './subject.ts'
+import { type ProgramSizes, RequestState } from './state.ts'
+import type { SubjectMemo } from './subject.ts'
 import type { WafEnvironment, WafMatch, WafRehearsal, WafRequest, WafResponse, WafVerdict } from './types.ts'
 import { entryLabel } from './variables.ts'
 
@@ -18,6 +18,8 @@ export interface Program {
   readonly automaton: Automaton
   readonly memo: SubjectMemo
   readonly settings: Settings
+  /** Variables of TX that every request begins with. */
+  readonly tx: ReadonlyMap<string, string>
   readonly sizes: ProgramSizes
 }
 
@@ -29,7 +31,6 @@ const OVER = -1
 
 export class Transaction implements WafRehearsal {
   readonly #program: Program
-  readonly #excluded: ReadonlySet<number>
   readonly #state: RequestState
   readonly #run: RuleRun
   readonly #matches: WafMatch[] = []
@@ -38,11 +39,10 @@ export class Transaction implements WafRehearsal {
   /** Phases up to this one are not run any more: an `allow`. */
   #allowedTo: 0 | 2 | 4 = 0
 
-  constructor(program: Program, excluded: ReadonlySet<number>, environment: WafEnvironment | undefined) {
+  constructor(program: Program, environment: WafEnvironment | undefined) {
     this.#program = program
-    this.#excluded = excluded
     const { settings } = program
-    this.#state = new RequestState(program.memo, program.automaton, settings, program.sizes, environment)
+    this.#state = new RequestState(program.memo, program.automaton, settings, program.sizes, environment, program.tx)
     this.#run = {
       state: this.#state,
       removed: [],
@@ -167,7 +167,7 @@ export class Transaction implements WafRehearsal {
       const { gate } = rule
       if (gate === undefined ? cannotMatch(rule.links[0]!, state) : !opens(gate, state)) continue
       if (this.#isRemoved(rule)) continue
-      if (!this.#matchesAll(rule)) continue
+      if (!ruleMatches(rule, this.#run)) continue
       if (rule.level !== undefined && rule.level < state.highestSeverity) state.highestSeverity = rule.level
       if (rule.log) this.#report(rule)
       if (rule.disruption !== 'pass' && phase !== 5) {
@@ -195,57 +195,9 @@ export class Transaction implements WafRehearsal {
 
   #isRemoved(rule: CompiledRule): boolean {
     const { id } = rule
-    if (this.#excluded.size > 0 && this.#excluded.has(id)) return true
     const { removed, removedIf } = this.#run
     if (removed.length === 0 && removedIf.length === 0) return false
     return removed.some(([low, high]) => id >= low && id <= high) || removedIf.some((test) => test(rule))
-  }
-
-  #matchesAll(rule: CompiledRule): boolean {
-    this.#state.beginRule(rule)
-    const { removedTargets } = this.#run
-    const out = removedTargets.length === 0 ? removedTargets : removedTargets.filter(({ from }) => from(rule))
-    const { links, gate } = rule
-    let from = 0
-    // An open gate is a match of the first link: what it would find is known.
-    if (gate !== undefined && out.length === 0 && !links[0]!.capture) {
-      this.#matchGate(gate, links[0]!)
-      from = 1
-    }
-    for (let i = from; i < links.length; i += 1) {
-      const link = links[i]!
-      if (cannotMatch(link, this.#state) || !this.#matchesLink(link, out)) return false
-    }
-    return true
-  }
-
-  #matchGate({ name, counted }: TxGate, link: Link): void {
-    const state = this.#state
-    const value = state.tx.get(name)
-    const text = counted ? (value === undefined ? '0' : '1') : (value ?? '')
-    const subject = new Subject(text)
-    const entry = counted ? { collection: '&TX', name: '', lower: '', subject } : { collection: 'TX', name, lower: name, subject }
-    state.noteMatch(entry, subject)
-    for (const effect of link.effects) effect(this.#run)
-  }
-
-  #matchesLink(link: Link, out: readonly RemovedTarget[]): boolean {
-    const state = this.#state
-    if (link.list === undefined) {
-      for (const effect of link.effects) effect(this.#run)
-      return true
-    }
-    let matched = false
-    for (const entry of state.gather(link.list)) {
-      if (state.work > WORK_CHARS_MAX) return matched
-      if (out.length > 0 && isOut(entry, out)) continue
-      const seen = match(link, entry.subject, state)
-      if (seen === undefined) continue
-      matched = true
-      state.noteMatch(entry, seen)
-      for (const effect of link.effects) effect(this.#run)
-    }
-    return matched
   }
 
   #report(rule: CompiledRule): void {
@@ -282,63 +234,4 @@ export class Transaction implements WafRehearsal {
     this.#blocked = true
     this.#status = status
   }
-}
-
-/** True only if the literals that the operator needs are in none of the values. */
-function cannotMatch(link: Link, state: RequestState): boolean {
-  return link.pair !== undefined && !hasSlot(state.foundIn(link.pair), link.slot)
-}
-
-function opens({ name, counted, relation, to, negated }: TxGate, { tx }: RequestState): boolean {
-  if (counted) return holds(relation, tx.has(name) ? 1 : 0, to) !== negated
-  const value = tx.get(name)
-  return value !== undefined && holds(relation, integer(value), to) !== negated
-}
-
-function isOut(entry: Entry, out: readonly RemovedTarget[]): boolean {
-  return out.some(
-    ({ target: { collection, selects } }) => collection === entry.collection && (selects === undefined || selects(entry.lower)),
-  )
-}
-
-/** The text that matched, or nothing. What is known of a remembered value is not found out again, unless it captures. */
-function match(link: Link, subject: Subject, state: RequestState): Subject | undefined {
-  const { memoIndex } = link
-  if (memoIndex < 0 || !subject.remembered)
-    return link.multiMatch ? multiMatch(link, subject, state) : lastMatch(link, subject, state)
-  const results = (subject.results ??= new Uint8Array(state.sizes.links))
-  const known = results[memoIndex]
-  if (known === 1) return undefined
-  if (known === 2 && !link.capture && !link.multiMatch) return subject.through(link.chain, state)
-  const seen = link.multiMatch ? multiMatch(link, subject, state) : lastMatch(link, subject, state)
-  // A search that the request's work cut short says nothing about the text: remembered, it would let it pass for good.
-  if (state.work <= WORK_CHARS_MAX) results[memoIndex] = seen === undefined ? 1 : 2
-  return seen
-}
-
-function lastMatch(link: Link, original: Subject, state: RequestState): Subject | undefined {
-  const subject = original.through(link.chain, state)
-  return matches(link, subject, state) ? subject : undefined
-}
-
-function multiMatch(link: Link, original: Subject, state: RequestState): Subject | undefined {
-  let subject = original
-  if (matches(link, subject, state)) return subject
-  for (const step of link.chain.steps) {
-    const next = subject.after(step, state)
-    if (next === subject) continue
-    subject = next
-    if (matches(link, subject, state)) return subject
-  }
-  return undefined
-}
-
-function matches(link: Link, subject: Subject, state: RequestState): boolean {
-  const { operator, negated } = link
-  if (link.slot >= 0) {
-    if (!hasSlot(subject.found(state.automaton, state), link.slot)) return negated
-    if (operator.exact === true && !link.capture) return !negated
-  }
-  state.capturing = link.capture
-  return operator.matches(subject.text, state) !== negated
 }
