@@ -1,44 +1,41 @@
 /**
- * `npm run hostile:waf`: what crafted requests cost the WAF. Shapes that hurt parsers (nested JSON, blank lines, thousands of
- * parameters, cookies and parts, 1 MB of every character) and, for every pattern of the loaded rules, texts that nearly match,
- * derived from its tree and repeated up to the body limit. Prints the number of inputs, the slowest requests by CPU
- * time, the delay of the event loop while they were judged one after the other, and memory.
+ * `npm run hostile:waf [-- base|crs|DIR ...]`: what crafted requests cost the WAF, with the base rules and with the Core Rule Set
+ * where it is installed, or with the rule sets named, at the highest paranoia level. Shapes that hurt parsers (nested JSON, blank
+ * lines, thousands of parameters, cookies and parts, 1 MB of every character) and, for every pattern of the rules, texts that
+ * nearly match, derived from its tree and repeated up to the body limit, as a form and as plain text. Hostile requests come one
+ * after the other, judged in turns as the proxy does it, and honest ones among them. Prints the number of inputs, the slowest
+ * requests by CPU time, the delay of the event loop meanwhile, and memory.
  *
  * Fails (exit 1) when a request took more than 50 ms of CPU, the 99th percentile of the event loop's delay is 20 ms or more, or
  * memory grew by more than 256 MB.
  *
- *   --rules DIR     rules of another folder than packages/waf/rules
- *   --samples N     texts a pattern (4); every text is tried in several repetitions
+ *   --samples N     texts a pattern (4 for the base rules, 2 for others); every text is tried in several repetitions
  *   --seed N        another sequence of texts
+ *   --work          prints where a unit of counted work costs most time, instead of the slowest requests
  */
-import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { resolve } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
-import { boundPatternTime } from '../packages/node/src/rules.ts'
-import { compileRules } from '../packages/waf/src/index.ts'
-import { type Pattern, parsePattern } from '../packages/waf/src/regex/syntax.ts'
-import { parseRules } from '../packages/waf/src/seclang/parse.ts'
-import type { HeaderField } from '../packages/waf/src/types.ts'
+import { parseArgs } from 'node:util'
+import { compileRules, type HeaderField, type RuleSet, type RuleSource } from '@ringwall/waf'
+import { loadRuleLibrary } from '../packages/node/src/rules.ts'
+import { filled, nearMisses, patternsOf, seededRandom } from './hostile-texts.ts'
+import { BENCH_REQUESTS } from './requests.ts'
 
 const BODY_BYTES_MAX = 131_072
 const CPU_MS_MAX = 50
 const DELAY_MS_MAX = 20
 const GROWTH_BYTES_MAX = 256 * 1_048_576
 
-const option = (name: string, otherwise: string): string => {
-  const at = process.argv.indexOf(name)
-  return at < 0 ? otherwise : (process.argv[at + 1] ?? otherwise)
-}
-const folder = option('--rules', join(import.meta.dirname, '../packages/waf/rules'))
-const samples = Number(option('--samples', '4'))
-
-boundPatternTime()
-const sources = readdirSync(folder)
-  .filter((file) => file.endsWith('.conf'))
-  .sort()
-  .map((file) => ({ file, text: readFileSync(join(folder, file), 'utf8') }))
-const rules = compileRules(sources, { paranoia: 1 })
+const { values, positionals } = parseArgs({
+  options: {
+    samples: { type: 'string' },
+    seed: { type: 'string', default: '2654435769' },
+    work: { type: 'boolean', default: false },
+  },
+  allowPositionals: true,
+})
+const random = seededRandom(Number(values.seed))
 
 interface Hostile {
   readonly name: string
@@ -48,20 +45,10 @@ interface Hostile {
   readonly body?: Uint8Array
 }
 
-/** A small generator, so that a run can be repeated (xorshift32, Marsaglia 2003). */
-let state = Number(option('--seed', '2654435769')) >>> 0 || 1
-function random(below: number): number {
-  state ^= state << 13
-  state ^= state >>> 17
-  state ^= state << 5
-  return (state >>> 0) % below
-}
-
 const encoder = new TextEncoder()
 const latin1 = (text: string): Uint8Array => Buffer.from(text, 'latin1')
 const form: HeaderField = ['Content-Type', 'application/x-www-form-urlencoded']
 const json: HeaderField = ['Content-Type', 'application/json']
-const filled = (unit: string, chars: number): string => unit.repeat(Math.ceil(chars / unit.length)).slice(0, chars)
 
 function* shapes(): Generator<Hostile> {
   for (const [open, close] of [
@@ -205,128 +192,181 @@ function* shapes(): Generator<Hostile> {
   }
 }
 
-/** A text that a pattern would match, up to look-arounds and anchors. */
-function sample(pattern: Pattern): string {
-  switch (pattern.kind) {
-    case 'set': {
-      const members = [...pattern.set.keys()].filter((code) => pattern.set[code] === 1)
-      const plain = members.filter((code) => code > 32 && code < 127)
-      const from = plain.length > 0 ? plain : members
-      return from.length === 0 ? '' : String.fromCharCode(from[random(from.length)] as number)
-    }
-    case 'seq':
-      return pattern.items.map(sample).join('')
-    case 'alt':
-      return sample(pattern.items[random(pattern.items.length)] as Pattern)
-    case 'repeat':
-      return Array.from({ length: Math.min(pattern.max, pattern.min + random(4)) }, () => sample(pattern.item)).join('')
-    case 'group':
-      return sample(pattern.item)
-    default:
-      return ''
-  }
-}
-
-function* nearMisses(): Generator<Hostile> {
-  let id = '?'
-  for (const source of sources) {
-    for (const node of parseRules(source)) {
-      if (node.kind !== 'rule') continue
-      id = node.actions.find(({ name }) => name === 'id')?.value?.text ?? id
-      if (node.operator.name !== 'rx') continue
-      const tree = parsePattern(node.operator.argument.text)
-      for (let i = 0; i < samples; i += 1) {
-        const text = sample(tree)
-        if (text === '') continue
-        const cut = text.slice(0, 1 + random(text.length))
-        for (const unit of [
-          cut,
-          text.slice(0, -1) || text,
-          `${cut}${sample(tree).slice(0, 3)}`,
-          cut.at(-1) as string,
-          `${cut} `,
-          `${cut}\n`,
-        ]) {
-          const repeated = `${cut.slice(0, random(cut.length + 1))}${filled(unit, BODY_BYTES_MAX)}`.slice(0, BODY_BYTES_MAX)
-          yield {
-            name: `near miss of rule ${id}: ${JSON.stringify(unit.slice(0, 40))}`,
-            headers: [['Content-Type', 'text/plain']],
-            body: latin1(repeated),
-          }
-        }
-      }
+/** @param samples Texts a pattern. */
+function* nearMissesOf(sources: readonly RuleSource[], samples: number): Generator<Hostile> {
+  for (const { id, tree } of patternsOf(sources)) {
+    for (const { unit, text } of nearMisses(tree, samples, BODY_BYTES_MAX, random)) {
+      const name = `near miss of rule ${id}: ${JSON.stringify(unit.slice(0, 40))}`
+      yield { name: `${name}, as text`, headers: [['Content-Type', 'text/plain']], body: latin1(text) }
+      const escaped = `q=${encodeURIComponent(text.slice(0, BODY_BYTES_MAX))}`.slice(0, BODY_BYTES_MAX)
+      yield { name: `${name}, in a form`, headers: [form], body: latin1(escaped) }
     }
   }
 }
 
-function judge({ method, target, headers, body }: Hostile): void {
-  const transaction = rules.begin()
-  const head = transaction.requestHead({
-    method: method ?? (body === undefined ? 'GET' : 'POST'),
-    target: target ?? '/',
-    httpVersion: '1.1',
-    headers: [['Host', 'shop.example'], ...(headers ?? [])],
-    remoteAddress: '192.0.2.1',
-  })
-  if (head.blocked) return
-  // A body over the limit is cut there, as the node does.
-  const bytes = body ?? new Uint8Array()
-  transaction.requestBody(bytes.subarray(0, BODY_BYTES_MAX), bytes.length > BODY_BYTES_MAX)
+interface Judged {
+  readonly cpuMs: number
+  readonly work: number
+  /** The CPU time of the longest piece of it that nothing could interrupt. */
+  readonly longestMs: number
 }
 
-const cpuMs = (input: Hostile): number => {
+function cpuMsOf(run: () => void): number {
   const before = process.cpuUsage()
-  judge(input)
+  run()
   const { user, system } = process.cpuUsage(before)
   return (user + system) / 1_000
 }
 
-async function main(): Promise<void> {
+/** Judges as the proxy does, giving way between slices. */
+async function judge(rules: RuleSet, { method, target, headers, body }: Hostile): Promise<Judged> {
+  // What was seen before is remembered and costs less: here every request is the first of its kind.
+  const transaction = rules.rehearse()
+  let cpuMs = 0
+  let longestMs = 0
+  const piece = (run: () => void): void => {
+    const ms = cpuMsOf(run)
+    cpuMs += ms
+    longestMs = Math.max(longestMs, ms)
+  }
+  let blocked = false
+  piece(() => {
+    blocked = transaction.requestHead({
+      method: method ?? (body === undefined ? 'GET' : 'POST'),
+      target: target ?? '/',
+      httpVersion: '1.1',
+      headers: [['Host', 'shop.example'], ...(headers ?? [])],
+      remoteAddress: '192.0.2.1',
+    }).blocked
+  })
+  if (!blocked) {
+    // A body over the limit is cut there, as the node does.
+    const bytes = body ?? new Uint8Array()
+    let slice: ReturnType<typeof transaction.requestBodyInSlices> | undefined
+    piece(() => {
+      slice = transaction.requestBodyInSlices(bytes.subarray(0, BODY_BYTES_MAX), bytes.length > BODY_BYTES_MAX)
+    })
+    for (let over = false; !over; ) {
+      piece(() => {
+        over = slice!() !== undefined
+      })
+      if (!over) await turn()
+    }
+  }
+  return { cpuMs, longestMs, work: transaction.work }
+}
+
+function isOverWork(rules: RuleSet, sent: Hostile): boolean {
+  const transaction = rules.begin()
+  const { method, target, headers, body } = sent
+  transaction.requestHead({
+    method: method ?? 'POST',
+    target: target ?? '/',
+    httpVersion: '1.1',
+    headers: headers ?? [],
+    remoteAddress: '192.0.2.1',
+  })
+  return transaction
+    .requestBody((body ?? new Uint8Array()).subarray(0, BODY_BYTES_MAX), false)
+    .matches.some(({ message }) => message.includes('too much work'))
+}
+
+const SLOWEST = 12
+
+interface Measured extends Judged {
+  readonly input: Hostile
+}
+
+/** Keeps the highest few. */
+function keep(list: Measured[], measured: Measured, by: (one: Measured) => number): void {
+  if (list.length >= SLOWEST && by(measured) <= by(list.at(-1) as Measured)) return
+  list.push(measured)
+  list.sort((a, b) => by(b) - by(a))
+  list.length = Math.min(list.length, SLOWEST)
+}
+
+/** Other processes and the collector add to a single measurement: the least of some is the request's own. */
+async function again(rules: RuleSet, one: Measured): Promise<Measured> {
+  let least: Judged = one
+  for (let i = 0; i < 4; i += 1) {
+    const next = await judge(rules, one.input)
+    least = { ...next, cpuMs: Math.min(least.cpuMs, next.cpuMs), longestMs: Math.min(least.longestMs, next.longestMs) }
+  }
+  return { ...least, input: one.input }
+}
+
+async function measure(name: string, sources: readonly RuleSource[]): Promise<boolean> {
+  const rules = compileRules(sources, { paranoia: 4 })
+  const samples = Number(values.samples ?? (name === 'base' ? 4 : 2))
+  const honest = BENCH_REQUESTS.map(({ body, ...rest }) => ({ ...rest, ...(body === '' ? {} : { body: encoder.encode(body) }) }))
   // Compiled code and pools first: what counts is a request, not the first one of a process.
   let warm = 0
   for (const input of shapes()) {
     if (warm === 80) break
     warm += 1
-    judge(input)
+    await judge(rules, input)
   }
   globalThis.gc?.()
   const before = process.memoryUsage().rss
+  let peak = before
+  let tried = 0
+  let honestTried = 0
+  let judgingHonest = Promise.resolve()
+  const ticking = setInterval(() => {
+    judgingHonest = judge(rules, honest[honestTried++ % honest.length] as Hostile).then(() => {})
+  }, 5)
   const delay = monitorEventLoopDelay({ resolution: 1 })
   delay.enable()
-  const slowest: { ms: number; input: Hostile }[] = []
-  let tried = 0
-  let peak = before
-  for (const inputs of [shapes(), nearMisses()]) {
+  const slowest: Measured[] = []
+  const uncounted: Measured[] = []
+  const longest: Measured[] = []
+  for (const inputs of [shapes(), nearMissesOf(sources, samples)]) {
     for (const input of inputs) {
       // Making an input is a turn of its own: the delay that counts is the one that judging adds.
       await turn()
-      const ms = cpuMs(input)
+      const measured = { ...(await judge(rules, input)), input }
+      await turn()
       tried += 1
       if (tried % 50 === 0) peak = Math.max(peak, process.memoryUsage().rss)
-      if (slowest.length < 12 || ms > (slowest.at(-1)?.ms ?? 0)) {
-        slowest.push({ ms, input })
-        slowest.sort((a, b) => b.ms - a.ms)
-        slowest.length = Math.min(slowest.length, 12)
-      }
+      keep(slowest, measured, ({ cpuMs }) => cpuMs)
+      keep(longest, measured, ({ longestMs }) => longestMs)
+      if (values.work && measured.cpuMs > 4) keep(uncounted, measured, ({ cpuMs, work }) => cpuMs / work)
     }
   }
   delay.disable()
-  // Other processes and the collector add to a single measurement: the least of three is the request's own.
-  const own = slowest
-    .map(({ ms, input }) => ({ input, ms: Math.min(ms, cpuMs(input), cpuMs(input)) }))
-    .sort((a, b) => b.ms - a.ms)
-  const worst = own[0]?.ms ?? 0
+  clearInterval(ticking)
+  await judgingHonest
+  const repeated: Measured[] = []
+  for (const one of values.work ? uncounted : slowest) repeated.push(await again(rules, one))
+  repeated.sort((a, b) => (values.work ? b.cpuMs / b.work - a.cpuMs / a.work : b.cpuMs - a.cpuMs))
+  let pieceMs = 0
+  for (const one of longest) pieceMs = Math.max(pieceMs, (await again(rules, one)).longestMs)
+  const worst = Math.max(...repeated.map(({ cpuMs }) => cpuMs))
   const p99 = delay.percentile(99) / 1e6
-  process.stdout.write(`${tried} inputs, ${rules.ruleCount} rules\n\nthe slowest, ms of CPU:\n`)
-  for (const { ms, input } of own) process.stdout.write(`${ms.toFixed(1).padStart(8)}  ${input.name}\n`)
-  process.stdout.write(`\nworst CPU of one request   ${worst.toFixed(1)} ms (at most ${CPU_MS_MAX})\n`)
-  process.stdout.write(
-    `event loop delay p50, p99  ${(delay.percentile(50) / 1e6).toFixed(1)} ms, ${p99.toFixed(1)} ms (p99 under ${DELAY_MS_MAX})\n`,
+  const line = (text: string): void => void process.stdout.write(`${text}\n`)
+  line(`\n── ${name}: ${rules.ruleCount} rules, ${tried} hostile requests and ${honestTried} honest ones among them\n`)
+  line(`  ms CPU  longest piece  million units of work`)
+  for (const { cpuMs, longestMs, work, input } of repeated) {
+    const over = isOverWork(rules, input) ? ' (refused: too much work)' : ''
+    line(
+      `${cpuMs.toFixed(1).padStart(8)}${longestMs.toFixed(1).padStart(9)}${(work / 1e6).toFixed(1).padStart(8)}  ${input.name}${over}`,
+    )
+  }
+  line(
+    `\nworst CPU of one request   ${worst.toFixed(1)} ms (at most ${CPU_MS_MAX}); longest piece of any ${pieceMs.toFixed(1)} ms`,
   )
-  process.stdout.write(
-    `memory at its most         ${(peak / 1_048_576).toFixed(0)} MB, ${((peak - before) / 1_048_576).toFixed(0)} MB more than before\n`,
+  line(
+    `event loop delay p50, p99  ${(delay.percentile(50) / 1e6).toFixed(1)} ms, ${p99.toFixed(1)} ms (p99 under ${DELAY_MS_MAX})`,
   )
-  if (worst > CPU_MS_MAX || p99 >= DELAY_MS_MAX || peak - before > GROWTH_BYTES_MAX) process.exitCode = 1
+  line(
+    `memory at its most         ${(peak / 1_048_576).toFixed(0)} MB, ${((peak - before) / 1_048_576).toFixed(0)} MB more than before`,
+  )
+  return worst <= CPU_MS_MAX && p99 < DELAY_MS_MAX && peak - before <= GROWTH_BYTES_MAX
 }
 
-await main()
+const library = loadRuleLibrary({})
+const wanted = positionals.length > 0 ? positionals : ['base', ...(library.has('crs') ? ['crs'] : [])]
+for (const name of wanted) {
+  const sources = library.get(name) ?? loadRuleLibrary({ named: resolve(name) }).get('named')!
+  if (!(await measure(name, sources))) process.exitCode = 1
+}

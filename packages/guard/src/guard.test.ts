@@ -82,6 +82,11 @@ const rules: RuleSet = {
     return {
       requestHead: ({ target }) => judge(target, 1),
       requestBody: (body) => judge(new TextDecoder().decode(body), 2),
+      // A slice for each 1,000 bytes.
+      requestBodyInSlices(body) {
+        let left = Math.floor(body.length / 1_000)
+        return () => (left-- > 0 ? undefined : judge(new TextDecoder().decode(body), 2))
+      },
       responseHead: () => judge('', 2),
       inspectsResponses: false,
       responseBytesWanted: 0,
@@ -497,6 +502,25 @@ const anyRequest = fc.record({
   remoteAddress: fc.oneof(fc.ipV4(), fc.ipV6(), fc.string()),
   host: fc.oneof(fc.constantFrom('shop.example', 'strict.example'), fc.string()),
   path: fc.string().map((text) => `/${text}`),
+})
+
+test('a body judged in slices is undecided until the last, and decided as in one piece', async () => {
+  for (const body of ['a=1', `a=${'x'.repeat(3_500)}`, `a=evil${'x'.repeat(3_500)}`, `a=crash${'x'.repeat(3_500)}`]) {
+    const bytes = new TextEncoder().encode(body)
+    const guard = createGuard()
+    const whole = guard.body(await guard.head(request('/'), ENVIRONMENT), bytes, false, ENVIRONMENT)
+    const judgement = await guard.head(request('/'), ENVIRONMENT)
+    const slice = guard.bodyInSlices(judgement, bytes, false, ENVIRONMENT)
+    let judged = slice()
+    for (let slices = 1; judged === undefined; slices += 1) {
+      assert.equal(judgement.decision, undefined)
+      assert.ok(slices <= 4)
+      judged = slice()
+    }
+    assert.equal(judged, judgement)
+    assert.deepEqual(judged.decision, whole.decision)
+    assert.equal(slice(), judged)
+  }
 })
 
 test('property: no request makes the guard throw, and each gets a decision', async () => {

@@ -315,16 +315,51 @@ export function createGuard(options: GuardOptions = {}): Guard {
     },
 
     body(judgement, body, truncated, environment) {
+      const slice = this.bodyInSlices(judgement, body, truncated, environment)
+      for (;;) {
+        const judged = slice()
+        if (judged !== undefined) return judged
+      }
+    },
+
+    bodyInSlices(judgement, body, truncated, environment) {
       if (!(judgement instanceof RequestJudgement)) throw new TypeError('the judgement is not one of this guard’s')
-      if (judgement.decision !== undefined) return judgement
-      try {
-        const objection = bodyObjection(judgement, body, truncated, environment)
+      let inspect: (() => WafVerdict | undefined) | undefined
+      const decided = (objection: Objection | undefined): Judgement => {
         if (objection === undefined) judgement.allow(environment)
         else judgement.object(objection, environment)
         tell(judgement, body, truncated, environment.nowMs)
         return judgement
-      } catch {
-        return failed(judgement, environment)
+      }
+      return () => {
+        if (judgement.decision !== undefined) return judgement
+        try {
+          if (inspect === undefined) {
+            const objection = loginObjection(judgement, body, truncated, environment)
+            if (objection !== undefined) return decided(objection)
+            const part = inspectedPart(judgement, body, truncated)
+            const outside = apiBodyObjection(judgement, part)
+            if (outside !== undefined) return decided(outside)
+            judgement.check = 'waf'
+            const { waf } = judgement
+            if (waf === undefined) return decided(undefined)
+            if (part.oversize !== undefined) {
+              const { wafMode } = judgement.route!
+              if (wafMode === 'enforce') return decided({ outcome: 'deny', status: 403, reason: part.oversize })
+              if (wafMode === 'shadow') judgement.shadowed = 'deny'
+            }
+            inspect = waf.requestBodyInSlices(part.bytes, part.cut)
+          }
+          const verdict = inspect()
+          if (verdict === undefined) return undefined
+          const waf = judgement.waf!
+          const { responses } = judgement.route!.service.waf
+          judgement.responseWanted = !verdict.blocked && responses === 'inspect' && waf.inspectsResponses
+          // Phase 5 comes after the response, if that is looked at.
+          return decided(wafObjection(judgement, judgement.responseWanted ? verdict : waf.log()))
+        } catch {
+          return failed(judgement, environment)
+        }
       }
     },
 
@@ -454,53 +489,57 @@ function apiObjection(judgement: RequestJudgement, found: ApiProblem | undefined
   return undefined
 }
 
-function bodyObjection(
+/** Whom a login is for must not be denied. Notes what the login looked like. */
+function loginObjection(
   judgement: RequestJudgement,
   body: Uint8Array,
   truncated: boolean,
   environment: GuardEnvironment,
 ): Objection | undefined {
   const route = judgement.route!
-  const { request, waf } = judgement
   const login = route.route?.login
-  if (login !== undefined) {
-    judgement.check = 'denial'
-    const service = route.service.name
-    const names = truncated ? undefined : loginNames(request.headers, body, login.account)
-    // Whom it is for must be known: a denied account must not get in behind padding or among many others.
-    if (names === undefined) {
-      const reason = truncated ? `a login of more than ${body.length} bytes is not read` : 'a login that names many accounts'
-      return { outcome: 'deny', status: truncated ? 413 : 400, reason }
-    }
-    const accounts = names.map((name) => accountKey(environment.view.ring, service, name))
-    judgement.login = { service, account: accounts[0] }
-    for (const account of accounts) {
-      const denied = denial(environment, (index) => index.matchAccount(service, account, environment.nowMs))
-      if (denied !== undefined) return denied
-    }
+  if (login === undefined) return undefined
+  judgement.check = 'denial'
+  const service = route.service.name
+  const names = truncated ? undefined : loginNames(judgement.request.headers, body, login.account)
+  // Whom it is for must be known: a denied account must not get in behind padding or among many others.
+  if (names === undefined) {
+    const reason = truncated ? `a login of more than ${body.length} bytes is not read` : 'a login that names many accounts'
+    return { outcome: 'deny', status: truncated ? 413 : 400, reason }
   }
-  const inspected = body.length > route.bodyBytesMax ? body.subarray(0, route.bodyBytesMax) : body
-  const cut = truncated || inspected.length < body.length
+  const accounts = names.map((name) => accountKey(environment.view.ring, service, name))
+  judgement.login = { service, account: accounts[0] }
+  for (const account of accounts) {
+    const denied = denial(environment, (index) => index.matchAccount(service, account, environment.nowMs))
+    if (denied !== undefined) return denied
+  }
+  return undefined
+}
+
+interface InspectedPart {
+  readonly bytes: Uint8Array
+  readonly cut: boolean
+  /** Why a body of which not all is looked at is to be refused. */
+  readonly oversize: string | undefined
+}
+
+/** As much of the body as is looked at. */
+function inspectedPart(judgement: RequestJudgement, body: Uint8Array, truncated: boolean): InspectedPart {
+  const route = judgement.route!
+  const bytes = body.length > route.bodyBytesMax ? body.subarray(0, route.bodyBytesMax) : body
+  const cut = truncated || bytes.length < body.length
   const isOver = cut && route.service.waf.oversize === 'deny'
-  const oversize = `the body is longer than the ${route.bodyBytesMax} bytes that are inspected`
+  const oversize = isOver ? `the body is longer than the ${route.bodyBytesMax} bytes that are inspected` : undefined
+  return { bytes, cut, oversize }
+}
+
+function apiBodyObjection(judgement: RequestJudgement, { bytes, cut, oversize }: InspectedPart): Objection | undefined {
   judgement.check = 'api'
   const { examination } = judgement
-  if (examination !== undefined && judgement.apiProblem === undefined) {
-    // The beginning of a body says nothing about the whole.
-    const found = cut ? (isOver ? { rule: 'api:body', reason: oversize } : undefined) : examination.body(inspected)
-    const outside = apiObjection(judgement, found)
-    if (outside !== undefined) return outside
-  }
-  judgement.check = 'waf'
-  if (waf === undefined) return undefined
-  if (isOver) {
-    if (route.wafMode === 'enforce') return { outcome: 'deny', status: 403, reason: oversize }
-    if (route.wafMode === 'shadow') judgement.shadowed = 'deny'
-  }
-  const verdict = waf.requestBody(inspected, cut)
-  judgement.responseWanted = !verdict.blocked && route.service.waf.responses === 'inspect' && waf.inspectsResponses
-  // Phase 5 comes after the response, if that is looked at.
-  return wafObjection(judgement, judgement.responseWanted ? verdict : waf.log())
+  if (examination === undefined || judgement.apiProblem !== undefined) return undefined
+  if (!cut) return apiObjection(judgement, examination.body(bytes))
+  // The beginning of a body says nothing about the whole.
+  return apiObjection(judgement, oversize === undefined ? undefined : { rule: 'api:body', reason: oversize })
 }
 
 type IdentityPolicy = NonNullable<CompiledRoute['service']['identity']>

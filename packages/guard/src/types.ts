@@ -126,6 +126,16 @@ export interface Guard {
   head(request: GuardRequest, environment: GuardEnvironment): Judgement | Promise<Judgement>
   /** Checks of the body: denied accounts, API, WAF phase 2. Sets the decision. `body` may be empty. */
   body(judgement: Judgement, body: Uint8Array, truncated: boolean, environment: GuardEnvironment): Judgement
+  /**
+   * The same a slice at a time, so that a long inspection does not hold up other requests: each call of the result does some
+   * milliseconds of it and returns nothing while there is more.
+   */
+  bodyInSlices(
+    judgement: Judgement,
+    body: Uint8Array,
+    truncated: boolean,
+    environment: GuardEnvironment,
+  ): () => Judgement | undefined
   /** WAF phase 3, where `responseWanted`. Sets another decision when the response is not to be let out. */
   responseHead(judgement: Judgement, response: WafResponse, environment: GuardEnvironment): Judgement
   /** WAF phases 4 and 5, once, after `responseHead`. `body` may be empty; `truncated`: more of it follows, or may. */

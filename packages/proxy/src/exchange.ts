@@ -250,14 +250,38 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
 
   /** @param startMs Since when the guard has been at it: waiting for the body is not counted. */
   #judgeBody(body: Uint8Array, truncated: boolean, startMs: number): void {
-    let judgement: Judgement
+    let slice: () => Judgement | undefined
     try {
-      judgement = this.#context.options.guard.body(this.#judgement!, body, truncated, this.#environment!)
+      slice = this.#context.options.guard.bodyInSlices(this.#judgement!, body, truncated, this.#environment!)
+    } catch (error) {
+      this.#guardFailed(error)
+      return
+    }
+    this.#judgeSlice(slice, startMs)
+  }
+
+  /** A long inspection gives other requests their turn: nothing of this one goes on meanwhile. */
+  #judgeSlice(slice: () => Judgement | undefined, startMs: number): void {
+    let judgement: Judgement | undefined
+    try {
+      judgement = slice()
     } catch (error) {
       this.#guardFailed(error)
       return
     }
     this.#guardMs += performance.now() - startMs
+    if (judgement === undefined) {
+      setImmediate(() => {
+        if (this.#over) return
+        try {
+          this.#judgeSlice(slice, performance.now())
+        } catch (error) {
+          this.#context.log('warn', `request ${this.#requestId} failed: ${(error as Error).message}`)
+          this.#client.destroy()
+        }
+      })
+      return
+    }
     this.#judgement = judgement
     if (judgement.decision === undefined) this.#guardFailed(new Error('the guard left the request undecided'))
     else this.#decided(judgement)

@@ -98,6 +98,11 @@ export function testGuard(seen: GuardRequest[] = []): Guard {
     },
     answered() {},
     end() {},
+    // Every hundred bytes are a slice.
+    bodyInSlices(judgement, body, truncated, environment) {
+      let left = Math.floor(body.length / 100)
+      return () => (left-- > 0 ? undefined : this.body(judgement, body, truncated, environment))
+    },
   }
 }
 

@@ -63,6 +63,7 @@ export const compile: RuleCompiler = (sources) => {
           work += body.length
           return verdict
         },
+        requestBodyInSlices: () => () => verdict,
         responseHead: () => verdict,
         inspectsResponses: false,
         responseBytesWanted: 0,

@@ -92,18 +92,28 @@ export function buildAutomaton(slots: readonly (readonly string[])[]): Automaton
   const outputs = ends.map((held) => (held === undefined ? NO_SLOTS : Int32Array.from(held)))
   const words = (slots.length + 31) >>> 5
 
+  /** The scan in which a state was met last: what it adds to the slots is added once. */
+  const met = new Uint32Array(outputs.length)
+  let scans = 0
+
   return {
     words,
     scan(text) {
       let found: Uint32Array | undefined
       let state = 0
-      for (let i = 0; i < text.length; i += 1) {
+      scans = scans === 0xffff_ffff ? 1 : scans + 1
+      if (scans === 1) met.fill(0)
+      const { length } = text
+      for (let i = 0; i < length; i += 1) {
         const code = text.charCodeAt(i)
         state = table[state + (code < 256 ? classes[code]! : 0)]!
         if (state < 0) {
           state = -state
+          const number = state / classCount
+          if (met[number] === scans) continue
+          met[number] = scans
           found ??= new Uint32Array(words)
-          const hits = outputs[state / classCount]!
+          const hits = outputs[number]!
           for (let k = 0; k < hits.length; k += 1) {
             const slot = hits[k]!
             found[slot >>> 5]! |= 1 << (slot & 31)

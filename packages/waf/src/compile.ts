@@ -13,6 +13,7 @@ import type { CompiledRule, Disruption, Link, Phase, TxGate } from './rule.ts'
 import { type DirectiveNode, type OperatorNode, parseRules, type RuleSelection, type TargetNode } from './seclang/parse.ts'
 import type { Span } from './seclang/source-text.ts'
 import { applySetting, DEFAULT_SETTINGS, type Settings } from './settings.ts'
+import { specialize } from './specialization.ts'
 import type { PairOfListAndChain } from './state.ts'
 import { SubjectMemo, type TransformationChain } from './subject.ts'
 import { RuleTrace } from './trace.ts'
@@ -147,6 +148,7 @@ class Builder {
       automaton: buildAutomaton(this.#slots),
       memo: new SubjectMemo(),
       settings: this.#settings,
+      tx: new Map(this.#settings.tx),
       sizes: { lists: this.#lists.size, pairs: this.#pairs.size, links: this.#links },
     }
     const all = this.#pending.filter((item): item is PendingRule => 'links' in item)
@@ -371,6 +373,7 @@ class Builder {
     const last = pending.links.at(-1)!.actions
     const links = pending.links.map((link) => this.#compileLink(link, defaults))
     return {
+      readsEarlierMatch: readsEarlierMatch(pending.links[0]!),
       gate: txGate(links[0]!),
       index: this.#places.get(pending)!,
       id: pending.id,
@@ -390,6 +393,13 @@ class Builder {
       skipTo,
     }
   }
+}
+
+function readsEarlierMatch({ node, targets }: PendingLink): boolean {
+  if (node.kind === 'action') return node.actions.some(({ value }) => /MATCHED_VAR/i.test(value?.text ?? ''))
+  return (
+    /MATCHED_VAR/i.test(node.operator.argument.text) || targets.some(({ collection }) => collection.startsWith('MATCHED_VAR'))
+  )
 }
 
 function txGate({ list, operator: { comparison }, chain, negated }: Link): TxGate | undefined {
@@ -416,7 +426,10 @@ interface Compiled {
 function ruleSet(compiled: Compiled, excluded: ReadonlySet<number>): RuleSet {
   const { program, all, leftOut, describe, counters } = compiled
   const rules = excluded.size === 0 ? all : all.filter(({ id }) => !excluded.has(id))
-  const apart = (): Program => ({ ...program, memo: new SubjectMemo(), counters: undefined })
+  // Made when the first request comes: not every rule set that is compiled sees one.
+  let specialized: Program | undefined
+  const own = (): Program => (specialized ??= specialize(program, excluded))
+  const apart = (): Program => ({ ...own(), memo: new SubjectMemo(), counters: undefined })
   return {
     ruleCount: rules.length,
     rules,
@@ -424,10 +437,9 @@ function ruleSet(compiled: Compiled, excluded: ReadonlySet<number>): RuleSet {
     leftOut,
     counters,
     describe,
-    begin: (environment, exclusions) => new Transaction(program, excluded, environment, exclusions ?? NO_EXCLUSIONS),
-    rehearse: (exclusions) => new Transaction(apart(), excluded, undefined, exclusions ?? NO_EXCLUSIONS),
-    examine: (environment, exclusions) =>
-      new Transaction(apart(), excluded, environment, exclusions ?? NO_EXCLUSIONS, new RuleTrace()),
+    begin: (environment, exclusions) => new Transaction(own(), environment, exclusions ?? NO_EXCLUSIONS),
+    rehearse: (exclusions) => new Transaction(apart(), undefined, exclusions ?? NO_EXCLUSIONS),
+    examine: (environment, exclusions) => new Transaction(apart(), environment, exclusions ?? NO_EXCLUSIONS, new RuleTrace()),
     excluding: (ids) => (ids.length === 0 ? ruleSet(compiled, excluded) : ruleSet(compiled, new Set([...excluded, ...ids]))),
   }
 }

@@ -4,7 +4,7 @@ import { COLLECTION_KEY_CHARS_MAX, REMOVED_TARGETS_MAX } from './limits.ts'
 import { type Expandable, parseMacro } from './macro.ts'
 import { integer } from './operators/numbers.ts'
 import { compilePattern } from './operators/rx.ts'
-import type { Effect, RuleRun } from './rule.ts'
+import type { CompiledRule, Effect, EffectFacts, RuleRun } from './rule.ts'
 import { parseTargets, type TargetNode } from './seclang/parse.ts'
 import type { Span } from './seclang/source-text.ts'
 import type { RequestState } from './state.ts'
@@ -63,13 +63,26 @@ export function setvar(span: Span): Effect {
       'Only TX, IP, GLOBAL, RESOURCE, SESSION and USER can be set.',
     )
   const head = match[1]!.length + match[2]!.length + 1
-  const target = cell(match[2]!.toUpperCase(), checkedMacro(span.slice(head, head + match[3]!.length)))
+  const name = checkedMacro(span.slice(head, head + match[3]!.length))
+  const target = cell(match[2]!.toUpperCase(), name)
   const valueLength = match[5]?.length ?? 0
   const value = match[5] === undefined ? parseMacro('1') : checkedMacro(span.slice(span.text.length - valueLength))
-  if (match[1] === '!') return ({ state }) => target.delete(state)
   const sign = match[4] === '+' ? 1 : match[4] === '-' ? -1 : 0
-  if (sign === 0) return ({ state }) => target.set(state, state.expand(value))
-  return ({ state }) => target.set(state, String(integer(target.get(state) ?? '0') + sign * integer(state.expand(value))))
+  const effect: Effect =
+    match[1] === '!'
+      ? ({ state }) => target.delete(state)
+      : sign === 0
+        ? ({ state }) => target.set(state, state.expand(value))
+        : ({ state }) => target.set(state, String(integer(target.get(state) ?? '0') + sign * integer(state.expand(value))))
+  if (match[2]!.toUpperCase() !== 'TX') return effect
+  const first = name.parts[0]
+  const about: EffectFacts = {
+    kind: 'tx',
+    name: typeof first === 'string' ? first.toLowerCase() : '',
+    whole: name.constant !== undefined,
+    ofTx: [...name.parts, ...value.parts].every((part) => typeof part === 'string' || part.collection === 'TX'),
+  }
+  return Object.assign(effect, { about })
 }
 
 /** `expirevar:ip.name=seconds`; TX lives no longer than a request anyway. */
@@ -150,12 +163,15 @@ export function ctl(span: Span, compileTarget: (node: TargetNode) => Target): Ef
   switch (option) {
     case 'ruleremovebyid': {
       const range = idRange(value)
-      return (run) => void run.removed.push(range)
+      return removing(
+        (run) => void run.removed.push(range),
+        ({ id }) => id >= range[0] && id <= range[1],
+      )
     }
     case 'ruleremovebytag':
     case 'ruleremovebymsg': {
       const from = ruleTest(value, option === 'ruleremovebytag' ? 'tag' : 'msg')
-      return (run) => void run.removedIf.push(from)
+      return removing((run) => void run.removedIf.push(from), from)
     }
     case 'ruleremovetargetbyid':
     case 'ruleremovetargetbytag':
@@ -231,9 +247,15 @@ function removeTarget(value: Span, option: string, compileTarget: (node: TargetN
   const from =
     range === undefined ? ruleTest(which, by as 'tag' | 'msg') : ({ id }: { id: number }) => id >= range[0] && id <= range[1]
   const removals = targets.map((target) => ({ target, from }))
-  return ({ removedTargets }) => {
+  const effect: Effect = ({ removedTargets }) => {
     if (removedTargets.length < REMOVED_TARGETS_MAX) removedTargets.push(...removals)
   }
+  return targets.some(({ collection }) => collection === 'TX') ? removing(effect, from) : effect
+}
+
+function removing(effect: Effect, removes: (rule: CompiledRule) => boolean): Effect {
+  const about: EffectFacts = { kind: 'removal', removes }
+  return Object.assign(effect, { about })
 }
 
 export function idRange(value: Span): readonly [low: number, high: number] {

@@ -56,6 +56,9 @@ export const ANCHORED_CHARS_MAX = 131_072
  */
 export const WORK_CHARS_MAX = 32_000_000
 
+/** Work after which an inspection in slices gives others their turn. */
+export const SLICE_WORK_CHARS = 1_500_000
+
 /** What a pattern's character costs, in units of {@link WORK_CHARS_MAX}. */
 export const PATTERN_WORK_FACTOR = 4
 

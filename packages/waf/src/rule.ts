@@ -31,7 +31,26 @@ export interface Link {
   readonly told: LinkDescription
 }
 
-export type Effect = (run: RuleRun) => void
+export interface Effect {
+  (run: RuleRun): void
+  /** What is known of it before any request. */
+  readonly about?: EffectFacts | undefined
+}
+
+export type EffectFacts =
+  | {
+      readonly kind: 'tx'
+      /** The variable of TX that it sets or removes; where the name has macros, what it begins with. In lower case. */
+      readonly name: string
+      readonly whole: boolean
+      /** What it sets depends on TX alone. */
+      readonly ofTx: boolean
+    }
+  | {
+      readonly kind: 'removal'
+      /** Takes a rule out, or variables of TX out of what it looks at. */
+      removes(rule: CompiledRule): boolean
+    }
 
 /** What effects act on. */
 export interface RuleRun {
@@ -69,6 +88,8 @@ export interface TxGate {
 }
 
 export interface CompiledRule {
+  /** Asks in its first link what an earlier rule matched. */
+  readonly readsEarlierMatch: boolean
   /** What has to hold for its first link to match, where that is quickly said. */
   readonly gate: TxGate | undefined
   /** Its number among all rules of the set. */

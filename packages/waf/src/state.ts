@@ -16,6 +16,7 @@ import type { Subject, SubjectMemo, TransformationChain } from './subject.ts'
 import { base64Decode } from './transformations/base64-decode.ts'
 import { trim } from './transformations/blanks.ts'
 import { percentDecode } from './transformations/url-decode.ts'
+import { TxTable } from './tx-table.ts'
 import type { PersistentCollection, WafEnvironment, WafRequest, WafResponse } from './types.ts'
 import { scalarText, type TargetList } from './variables.ts'
 
@@ -44,7 +45,7 @@ export class RequestState implements OperatorContext {
   readonly memo: SubjectMemo
   readonly automaton: Automaton
   readonly environment: WafEnvironment | undefined
-  readonly tx: Map<string, string>
+  readonly tx: TxTable
   readonly beganAtMs: number
   readonly webAppId: string
   readonly #separator: string
@@ -103,7 +104,7 @@ export class RequestState implements OperatorContext {
 
   /** The last match: its text is what the operator saw. */
   matched: Entry | undefined
-  /** The same as it came in. */
+  /** The same as it came in; nothing while the rule that runs has matched nothing. */
   matchedRaw: Entry | undefined
   matchedVars: readonly Entry[] = NONE
   rule: CompiledRule | undefined
@@ -111,6 +112,8 @@ export class RequestState implements OperatorContext {
   highestSeverity = 255
 
   readonly sizes: ProgramSizes
+  /** Something was read that variables hold. */
+  #isNew = true
   #once: (readonly Entry[] | undefined)[] = []
   #gathered: (readonly Entry[] | undefined)[] = []
   #found: (Uint32Array | undefined)[] = []
@@ -121,12 +124,13 @@ export class RequestState implements OperatorContext {
     settings: Settings,
     sizes: ProgramSizes,
     environment: WafEnvironment | undefined,
+    tx: ReadonlyMap<string, string>,
   ) {
     this.memo = memo
     this.sizes = sizes
     this.automaton = automaton
     this.environment = environment
-    this.tx = new Map(settings.tx)
+    this.tx = new TxTable(tx)
     this.beganAtMs = environment?.clock() ?? 0
     this.webAppId = settings.webAppId
     this.#separator = settings.argumentSeparator
@@ -181,6 +185,7 @@ export class RequestState implements OperatorContext {
   }
 
   readBody(text: string, body: ParsedBody, truncated: boolean): void {
+    this.#isNew = true
     this.bodyText = body.opaque ? '' : text
     this.bodyBytes = text.length
     this.bodyProcessor = body.processor
@@ -200,6 +205,7 @@ export class RequestState implements OperatorContext {
   }
 
   readResponseHead({ status, protocol, headers }: WafResponse): void {
+    this.#isNew = true
     this.responseStatus = String(status)
     this.responseProtocol = toByteText(protocol)
     const entries: Entry[] = []
@@ -214,6 +220,7 @@ export class RequestState implements OperatorContext {
   }
 
   readResponseBody(text: string, truncated: boolean): void {
+    this.#isNew = true
     this.responseText = text
     this.responseBytes ||= text.length
     this.responseTruncated = truncated
@@ -310,7 +317,10 @@ export class RequestState implements OperatorContext {
     return (this.#found[pair.index] = all)
   }
 
+  /** What was gathered holds until something new has been read: most requests have no body, and phases share all of it. */
   beginPhase(): void {
+    if (!this.#isNew) return
+    this.#isNew = false
     this.#once = []
     this.#gathered = new Array(this.sizes.lists)
     this.#found = new Array(this.sizes.pairs)
@@ -319,6 +329,7 @@ export class RequestState implements OperatorContext {
   beginRule(rule: CompiledRule): void {
     this.rule = rule
     this.matchedVars = NONE
+    this.matchedRaw = undefined
   }
 
   /** Remembers a match. `subject` is the text that the operator saw. */

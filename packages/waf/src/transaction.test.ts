@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { compileRules } from './compile.ts'
 import { LIMIT_RULE_ID } from './limits.ts'
-import { compile, type Sent, send } from './test-requests.ts'
+import { baseRuleSources, compile, type Sent, send } from './test-requests.ts'
 
 const ids = (rules: string, sent: Sent): readonly number[] => send(compile(rules), sent).matches.map(({ ruleId }) => ruleId)
 
@@ -154,4 +155,34 @@ test('what one request sets is unknown to the next', () => {
 SecRule TX:seen "@eq 1" "id:2,phase:2,deny"`)
   assert.equal(send(rules, { target: '/?set=1' }).blocked, true)
   assert.equal(send(rules, { target: '/?set=0' }).blocked, false)
+})
+
+test('a body judged in slices gives the verdict of the whole, and a long one takes several', () => {
+  const rules = compileRules(baseRuleSources(), { paranoia: 1 })
+  const head = {
+    method: 'POST',
+    target: '/',
+    httpVersion: '1.1',
+    headers: [['Content-Type', 'application/x-www-form-urlencoded'] as const],
+    remoteAddress: '192.0.2.1',
+  }
+  for (const [text, least] of [
+    ['a=1', 1],
+    ["a=1' or 1=1--", 1],
+    [`a=${'%3Ca+b%3D%24(;%7C'.repeat(7_000)}`, 3],
+    [`a=${'%3Ca+b%3D%24(;%7C'.repeat(7_000)}&b=1'+or+1=1--`, 3],
+  ] as const) {
+    const body = new TextEncoder().encode(text)
+    const whole = rules.begin()
+    whole.requestHead(head)
+    const sliced = rules.begin()
+    sliced.requestHead(head)
+    const slice = sliced.requestBodyInSlices(body, false)
+    let slices = 1
+    let verdict = slice()
+    for (; verdict === undefined; slices += 1) verdict = slice()
+    assert.deepEqual(verdict, whole.requestBody(body, false))
+    assert.ok(slices >= least, `${slices} slices`)
+    assert.deepEqual(sliced.log(), whole.log())
+  }
 })

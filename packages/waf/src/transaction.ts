@@ -1,14 +1,14 @@
 import type { Automaton } from './automaton.ts'
-import { hasSlot } from './automaton.ts'
 import { parseRequestBody } from './body/request-body.ts'
 import { bytesToText } from './bytes.ts'
 import { type RuleCounters, RuleLaps } from './counters.ts'
-import { EXCERPT_CHARS_MAX, LIMIT_RULE_ID, LOG_DATA_CHARS_MAX, MATCHES_MAX, WORK_CHARS_MAX } from './limits.ts'
-import { holds, integer } from './operators/numbers.ts'
-import type { CompiledRule, Link, Phase, RemovedTarget, RuleRun, TxGate } from './rule.ts'
+import { EXCERPT_CHARS_MAX, LIMIT_RULE_ID, LOG_DATA_CHARS_MAX, MATCHES_MAX, SLICE_WORK_CHARS, WORK_CHARS_MAX } from './limits.ts'
+import { cannotMatch, opens, ruleMatches } from './matching.ts'
+import { integer } from './operators/numbers.ts'
+import type { CompiledRule, Phase, RemovedTarget, RuleRun } from './rule.ts'
 import type { Settings } from './settings.ts'
 import { type Entry, type ProgramSizes, RequestState } from './state.ts'
-import { Subject, type SubjectMemo } from './subject.ts'
+import type { SubjectMemo } from './subject.ts'
 import type { RuleTrace } from './trace.ts'
 import type { RuleFinding, WafEnvironment, WafExamination, WafMatch, WafRequest, WafResponse, WafVerdict } from './types.ts'
 import { entryLabel } from './variables.ts'
@@ -20,6 +20,8 @@ export interface Program {
   readonly automaton: Automaton
   readonly memo: SubjectMemo
   readonly settings: Settings
+  /** Variables of TX that every request begins with. */
+  readonly tx: ReadonlyMap<string, string>
   readonly sizes: ProgramSizes
   /** Undefined for requests that are no traffic. */
   readonly counters: RuleCounters | undefined
@@ -31,9 +33,11 @@ const SCORES = ['inbound_anomaly_score', 'blocking_inbound_anomaly_score', 'anom
 /** Variables that repeat what matched before. */
 const DERIVED: ReadonlySet<string> = new Set(['MATCHED_VAR', 'MATCHED_VAR_NAME', 'MATCHED_VARS_NAMES', 'TX'])
 
+/** Where a phase goes on that has ended. */
+const OVER = -1
+
 export class Transaction implements WafExamination {
   readonly #program: Program
-  readonly #excluded: ReadonlySet<number>
   readonly #state: RequestState
   readonly #run: RuleRun
   readonly #matches: WafMatch[] = []
@@ -50,21 +54,19 @@ export class Transaction implements WafExamination {
 
   constructor(
     program: Program,
-    excluded: ReadonlySet<number>,
     environment: WafEnvironment | undefined,
     exclusions: readonly RemovedTarget[],
     trace?: RuleTrace,
   ) {
     this.#trace = trace
     this.#program = program
-    this.#excluded = excluded
     const { settings, counters } = program
     this.#counters = counters
     if (counters !== undefined) {
       counters.requests += 1
       if (environment?.stopwatch !== undefined) this.#laps = new RuleLaps(counters, environment.stopwatch)
     }
-    this.#state = new RequestState(program.memo, program.automaton, settings, program.sizes, environment)
+    this.#state = new RequestState(program.memo, program.automaton, settings, program.sizes, environment, program.tx)
     this.#run = {
       state: this.#state,
       removed: [],
@@ -95,11 +97,25 @@ export class Transaction implements WafExamination {
   }
 
   requestBody(body: Uint8Array, truncated: boolean): WafVerdict {
-    if (this.#blocked) return this.#verdict()
+    if (this.#takeBody(body, truncated)) this.#runPhase(2)
+    return this.#verdict()
+  }
+
+  requestBodyInSlices(body: Uint8Array, truncated: boolean): () => WafVerdict | undefined {
+    let next = this.#takeBody(body, truncated) && this.#enterPhase(2) ? 0 : OVER
+    return () => {
+      if (next !== OVER) next = this.#runRules(2, next, this.#state.work + SLICE_WORK_CHARS)
+      return next === OVER ? this.#verdict() : undefined
+    }
+  }
+
+  /** False when there is nothing to look at any more. */
+  #takeBody(body: Uint8Array, truncated: boolean): boolean {
+    if (this.#blocked) return false
     const { requestBodyAccess, requestBodyLimit } = this.#run
     if (body.length > requestBodyLimit && requestBodyAccess && this.#program.settings.requestBodyLimitAction === 'Reject') {
       this.#refuse(2, 413, `a body longer than ${requestBodyLimit} bytes`)
-      return this.#verdict()
+      return false
     }
     if (body.length > 0 && requestBodyAccess && this.#run.engine !== 'Off') {
       const cut = body.length > requestBodyLimit
@@ -109,8 +125,7 @@ export class Transaction implements WafExamination {
       const parsed = parseRequestBody(text, contentType, truncated || cut, this.#run.requestBodyProcessor, argumentSeparator)
       this.#state.readBody(text, parsed, truncated || cut)
     }
-    this.#runPhase(2)
-    return this.#verdict()
+    return true
   }
 
   get inspectsResponses(): boolean {
@@ -171,34 +186,42 @@ export class Transaction implements WafExamination {
   }
 
   #runPhase(phase: Phase): void {
-    const state = this.#state
-    if (phase <= this.#allowedTo) return
-    const rules = this.#program.phases[phase - 1]!
-    // What is over a limit has been said before.
-    if (this.#isOver() ? phase === 5 : rules.length === 0) return
-    state.beginPhase()
-    this.#runRules(phase, rules)
-    this.#laps?.end()
+    if (this.#enterPhase(phase)) this.#runRules(phase, 0, Number.POSITIVE_INFINITY)
   }
 
-  #runRules(phase: Phase, rules: readonly CompiledRule[]): void {
+  /** False when nothing of it is to be run. */
+  #enterPhase(phase: Phase): boolean {
+    if (phase <= this.#allowedTo) return false
+    // What is over a limit has been said before.
+    if (this.#isOver() ? phase === 5 : this.#program.phases[phase - 1]!.length === 0) return false
+    this.#state.beginPhase()
+    return true
+  }
+
+  /** Runs the rules of a phase from one on until the work reaches `pauseAt`. Returns where to go on, or `OVER`. */
+  #runRules(phase: Phase, from: number, pauseAt: number): number {
+    const next = this.#runUntil(phase, from, pauseAt)
+    this.#laps?.end()
+    return next
+  }
+
+  #runUntil(phase: Phase, from: number, pauseAt: number): number {
     const state = this.#state
     const laps = this.#laps
     const hits = this.#counters?.hits
     const trace = this.#trace
-    for (let i = 0; i < rules.length; i += 1) {
-      if (this.#run.engine === 'Off') return
-      if (this.#isOver()) {
-        this.#overLimit(phase)
-        return
-      }
+    const rules = this.#program.phases[phase - 1]!
+    for (let i = from; i < rules.length; i += 1) {
+      if (this.#run.engine === 'Off') return OVER
+      if (this.#isOver()) break
+      if (state.work >= pauseAt) return i
       const rule = rules[i]!
       const { gate } = rule
       if (laps !== undefined) laps.next(rule.index)
       if (gate === undefined ? cannotMatch(rule.links[0]!, state) : !opens(gate, state)) continue
       if (this.#isRemoved(rule)) continue
       const scoreBefore = trace === undefined ? 0 : this.#score()
-      if (!this.#matchesAll(rule)) continue
+      if (!ruleMatches(rule, this.#run, trace)) continue
       if (hits !== undefined) hits[rule.index]! += 1
       trace?.matched(rule, scoreBefore, this.#score(), state)
       if (rule.level !== undefined && rule.level < state.highestSeverity) state.highestSeverity = rule.level
@@ -208,17 +231,18 @@ export class Transaction implements WafExamination {
           if (this.#run.engine === 'On') {
             this.#blocked = true
             this.#status = rule.status
-            return
+            return OVER
           }
         } else {
           if (rule.disruption === 'allow') this.#allowedTo = 4
           else if (rule.disruption === 'allow:request' && phase <= 2) this.#allowedTo = 2
-          return
+          return OVER
         }
       }
       if (rule.skipTo !== undefined) i = rule.skipTo - 1
     }
     if (this.#isOver()) this.#overLimit(phase)
+    return OVER
   }
 
   #isOver(): boolean {
@@ -227,60 +251,9 @@ export class Transaction implements WafExamination {
 
   #isRemoved(rule: CompiledRule): boolean {
     const { id } = rule
-    if (this.#excluded.size > 0 && this.#excluded.has(id)) return true
     const { removed, removedIf } = this.#run
     if (removed.length === 0 && removedIf.length === 0) return false
     return removed.some(([low, high]) => id >= low && id <= high) || removedIf.some((test) => test(rule))
-  }
-
-  #matchesAll(rule: CompiledRule): boolean {
-    this.#state.beginRule(rule)
-    this.#trace?.begin()
-    const { removedTargets } = this.#run
-    const out = removedTargets.length === 0 ? removedTargets : removedTargets.filter(({ from }) => from(rule))
-    const { links, gate } = rule
-    let from = 0
-    // An open gate is a match of the first link: what it would find is known.
-    if (gate !== undefined && out.length === 0 && !links[0]!.capture) {
-      this.#matchGate(gate, links[0]!)
-      from = 1
-    }
-    for (let i = from; i < links.length; i += 1) {
-      const link = links[i]!
-      if (cannotMatch(link, this.#state) || !this.#matchesLink(link, out)) return false
-    }
-    return true
-  }
-
-  #matchGate({ name, counted }: TxGate, link: Link): void {
-    const state = this.#state
-    const value = state.tx.get(name)
-    const text = counted ? (value === undefined ? '0' : '1') : (value ?? '')
-    const subject = new Subject(text)
-    const entry = counted ? { collection: '&TX', name: '', lower: '', subject } : { collection: 'TX', name, lower: name, subject }
-    state.noteMatch(entry, subject)
-    this.#trace?.seen(link, entry, subject)
-    for (const effect of link.effects) effect(this.#run)
-  }
-
-  #matchesLink(link: Link, out: readonly RemovedTarget[]): boolean {
-    const state = this.#state
-    if (link.list === undefined) {
-      for (const effect of link.effects) effect(this.#run)
-      return true
-    }
-    let matched = false
-    for (const entry of state.gather(link.list)) {
-      if (state.work > WORK_CHARS_MAX) return matched
-      if (out.length > 0 && isOut(entry, out)) continue
-      const seen = match(link, entry.subject, state)
-      if (seen === undefined) continue
-      matched = true
-      state.noteMatch(entry, seen)
-      this.#trace?.seen(link, entry, seen)
-      for (const effect of link.effects) effect(this.#run)
-    }
-    return matched
   }
 
   #report(rule: CompiledRule): void {
@@ -324,63 +297,4 @@ export class Transaction implements WafExamination {
     this.#blocked = true
     this.#status = status
   }
-}
-
-/** True only if the literals that the operator needs are in none of the values. */
-function cannotMatch(link: Link, state: RequestState): boolean {
-  return link.pair !== undefined && !hasSlot(state.foundIn(link.pair), link.slot)
-}
-
-function opens({ name, counted, relation, to, negated }: TxGate, { tx }: RequestState): boolean {
-  if (counted) return holds(relation, tx.has(name) ? 1 : 0, to) !== negated
-  const value = tx.get(name)
-  return value !== undefined && holds(relation, integer(value), to) !== negated
-}
-
-function isOut(entry: Entry, out: readonly RemovedTarget[]): boolean {
-  return out.some(
-    ({ target: { collection, selects } }) => collection === entry.collection && (selects === undefined || selects(entry.lower)),
-  )
-}
-
-/** The text that matched, or nothing. What is known of a remembered value is not found out again, unless it captures. */
-function match(link: Link, subject: Subject, state: RequestState): Subject | undefined {
-  const { memoIndex } = link
-  if (memoIndex < 0 || !subject.remembered)
-    return link.multiMatch ? multiMatch(link, subject, state) : lastMatch(link, subject, state)
-  const results = (subject.results ??= new Uint8Array(state.sizes.links))
-  const known = results[memoIndex]
-  if (known === 1) return undefined
-  if (known === 2 && !link.capture && !link.multiMatch) return subject.through(link.chain, state)
-  const seen = link.multiMatch ? multiMatch(link, subject, state) : lastMatch(link, subject, state)
-  // A search that the request's work cut short says nothing about the text: remembered, it would let it pass for good.
-  if (state.work <= WORK_CHARS_MAX) results[memoIndex] = seen === undefined ? 1 : 2
-  return seen
-}
-
-function lastMatch(link: Link, original: Subject, state: RequestState): Subject | undefined {
-  const subject = original.through(link.chain, state)
-  return matches(link, subject, state) ? subject : undefined
-}
-
-function multiMatch(link: Link, original: Subject, state: RequestState): Subject | undefined {
-  let subject = original
-  if (matches(link, subject, state)) return subject
-  for (const step of link.chain.steps) {
-    const next = subject.after(step, state)
-    if (next === subject) continue
-    subject = next
-    if (matches(link, subject, state)) return subject
-  }
-  return undefined
-}
-
-function matches(link: Link, subject: Subject, state: RequestState): boolean {
-  const { operator, negated } = link
-  if (link.slot >= 0) {
-    if (!hasSlot(subject.found(state.automaton, state), link.slot)) return negated
-    if (operator.exact === true && !link.capture) return !negated
-  }
-  state.capturing = link.capture
-  return operator.matches(subject.text, state) !== negated
 }

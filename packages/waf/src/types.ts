@@ -99,6 +99,11 @@ export interface WafTransaction {
   requestHead(request: WafRequest): WafVerdict
   /** Phase 2. `body` may be empty; `truncated` says that the proxy stopped at its inspection limit. */
   requestBody(body: Uint8Array, truncated: boolean): WafVerdict
+  /**
+   * Phase 2 a slice at a time, so that a long inspection does not hold up other requests: each call of the result does some
+   * milliseconds of it and returns nothing while there is more. Nothing else of the transaction may be called meanwhile.
+   */
+  requestBodyInSlices(body: Uint8Array, truncated: boolean): () => WafVerdict | undefined
   /** Whether any rule looks at responses. */
   readonly inspectsResponses: boolean
   /** Phase 3. The response has a budget of work of its own. */

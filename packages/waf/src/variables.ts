@@ -2,6 +2,7 @@
 import { compileXmlQuery, type XmlQuery } from './body/xml.ts'
 import type { Entry, RequestState } from './state.ts'
 import { Subject } from './subject.ts'
+import { NameSelection } from './tx-table.ts'
 
 interface Variable {
   /** Has members with names, so a selector makes sense. */
@@ -11,8 +12,8 @@ interface Variable {
   read(state: RequestState): readonly Entry[]
   /** One member by its name in lower case, where that is less work than reading all. */
   readonly member?: (state: RequestState, lower: string) => string | undefined
-  /** Members by a test of their names in lower case, likewise. */
-  readonly some?: (state: RequestState, selects: (lower: string) => boolean) => readonly Entry[]
+  /** Reads members by a test of their names in lower case, likewise. */
+  readonly some?: (selects: (lower: string) => boolean) => Read
 }
 
 type Read = (state: RequestState) => readonly Entry[]
@@ -49,30 +50,35 @@ function named(label: string, read: Read): readonly [string, Variable] {
   return collection(label, once(names))
 }
 
-/** Values kept by name: `TX`, `ENV`, `GEO`. */
+/** `ENV`, `GEO`: values kept by name. */
 function table(label: string, of: (state: RequestState) => ReadonlyMap<string, string> | undefined): readonly [string, Variable] {
   return [
     label,
     {
       collection: true,
       volatile: true,
-      read: (state) =>
-        Array.from(of(state) ?? NO_TABLE, ([name, value]) => ({
-          collection: label,
-          name,
-          lower: name,
-          subject: new Subject(value),
-        })),
+      read: (state) => members(label, of(state) ?? NO_TABLE),
       member: (state, lower) => of(state)?.get(lower),
-      some(state, selects) {
-        let found: Entry[] | undefined
-        for (const [name, value] of of(state) ?? NO_TABLE) {
-          if (selects(name)) (found ??= []).push({ collection: label, name, lower: name, subject: new Subject(value) })
-        }
-        return found ?? NOTHING
-      },
     },
   ]
+}
+
+function members(label: string, pairs: Iterable<readonly [name: string, value: string]>): readonly Entry[] {
+  return Array.from(pairs, ([name, value]) => ({ collection: label, name, lower: name, subject: new Subject(value) }))
+}
+
+const tx: Variable = {
+  collection: true,
+  volatile: true,
+  read: (state) => members('TX', state.tx.entries()),
+  member: (state, lower) => state.tx.get(lower),
+  some(selects) {
+    const selection = new NameSelection(selects)
+    return (state) => {
+      const found = state.tx.matching(selection)
+      return found.length === 0 ? NOTHING : members('TX', found)
+    }
+  },
 }
 
 function persistent(kind: string): readonly [string, Variable] {
@@ -228,7 +234,7 @@ export const VARIABLES: ReadonlyMap<string, Variable> = new Map<string, Variable
   time('TIME_SEC', (date) => String(date.getUTCSeconds())),
   time('TIME_WDAY', (date) => String(date.getUTCDay())),
   time('TIME_YEAR', (date) => String(date.getUTCFullYear())),
-  table('TX', (state) => state.tx),
+  ['TX', tx],
   scalar('UNIQUE_ID', (state) => state.uniqueId),
   // Ours: text of a body that no parser took apart. ModSecurity has only REQUEST_BODY, which repeats what ARGS holds.
   collection('UNPARSED_BODY', (state) => state.unparsed),
@@ -268,6 +274,8 @@ export interface TargetList {
   readonly index: number
   readonly volatile: boolean
   gather(state: RequestState): readonly Entry[]
+  /** The members of `TX` that it reads, where it reads nothing else. */
+  readonly txNames: readonly string[] | undefined
   /** Set when the list is the one member `name` of `TX`, which most rules of a scoring rule set look at. */
   readonly txName: string | undefined
   /** It is asked whether it is there (`&TX:name`), not what it holds. */
@@ -299,9 +307,14 @@ export function targetList(index: number, targets: readonly Target[]): TargetLis
     index,
     volatile: targets.some(({ collection: name }) => VARIABLES.get(name)!.volatile),
     gather: single ?? ((state) => joined(readers, state)),
+    txNames: targets.every(isMemberOfTx) ? targets.map(({ exact }) => exact!) : undefined,
     txName: only?.collection === 'TX' ? only.exact : undefined,
     txCounted: only?.count ?? false,
   }
+}
+
+function isMemberOfTx({ collection: name, exact, exclude }: Target): boolean {
+  return name === 'TX' && exact !== undefined && !exclude
 }
 
 function joined(readers: readonly Read[], state: RequestState): readonly Entry[] {
@@ -340,8 +353,10 @@ function reader({ collection: name, count, selects, exact, query }: Target, excl
       ? variable.read
       : (state) => query(state.xml).map((value) => ({ collection: name, name: '', lower: '', subject: state.memo.of(value) }))
   const { some } = variable
-  if (some !== undefined && selects !== undefined && removed.length === 0)
-    return count ? (state) => counted(state, some(state, selects).length) : (state) => some(state, selects)
+  if (some !== undefined && selects !== undefined && removed.length === 0) {
+    const selected = some(selects)
+    return count ? (state) => counted(state, selected(state).length) : selected
+  }
   if (selects === undefined && removed.length === 0) return count ? (state) => counted(state, read(state).length) : read
   return (state) => {
     const all = read(state)

@@ -14,12 +14,24 @@ export interface ParsedJson {
 interface Frame {
   /** Name of the container. */
   readonly path: string
-  /** The same with every index as `#`. */
-  readonly shape: string
   readonly array: boolean
   index: number
+  /** Of the member that is read, in an object. */
+  key: string
   named: boolean
+  /**
+   * Members by key, or the elements of an array together, that had a number, true, false or null: the first says all that
+   * another could. Shared by the containers of one shape, e.g. all elements of an array.
+   */
+  readonly shape: Shape
 }
+
+interface Shape {
+  plain: Set<string> | undefined
+  inside: Map<string, Shape> | undefined
+}
+
+const newShape = (): Shape => ({ plain: undefined, inside: undefined })
 
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y
 const PLAIN = /[^"\\\x00-\x1f]*/y
@@ -34,11 +46,8 @@ export function parseJson(text: string): ParsedJson {
   const stack: Frame[] = []
   // A byte order mark, which many writers leave and most readers skip.
   let at = text.startsWith('\xef\xbb\xbf') ? 3 : 0
-  let name = 'json'
-  let shape = 'json'
   let nameChars = 0
-  /** Where numbers, true, false and null have been: the first of a shape says all that another could. */
-  const plainShapes = new Set<string>()
+  const outermost = newShape()
   let error: string | undefined
   let over = false
 
@@ -96,21 +105,24 @@ export function parseJson(text: string): ParsedJson {
     return Number.parseInt(digits, 16)
   }
 
-  const readScalar = (): string | undefined => {
-    const c = text[at]
-    if (c === '"') return readString()
-    for (const word of WORDS) {
-      if (text.startsWith(word, at)) {
-        at += word.length
-        return word
-      }
+  /** Passes over a number, true, false or null; false when there is none. */
+  const skipPlain = (): boolean => {
+    const c = text.charCodeAt(at)
+    if (c === 116 || c === 102 || c === 110) {
+      const word = c === 116 ? 'true' : c === 102 ? 'false' : 'null'
+      if (!text.startsWith(word, at)) return false
+      at += word.length
+      return true
     }
     NUMBER.lastIndex = at
-    if (!NUMBER.test(text)) return undefined
-    const number = text.slice(at, NUMBER.lastIndex)
+    if (!NUMBER.test(text)) return false
     at = NUMBER.lastIndex
-    return number
+    return true
   }
+
+  /** The name of what is read in a container. Made when it is needed: of many numbers in an array only the first is. */
+  const nameIn = (frame: Frame | undefined): string =>
+    frame === undefined ? 'json' : `${frame.path}.${frame.array ? frame.index : frame.key}`
 
   /** Reads a key and its colon; false on an error. */
   const readKey = (frame: Frame): boolean => {
@@ -126,13 +138,13 @@ export function parseJson(text: string): ParsedJson {
       return false
     }
     at += 1
-    name = `${frame.path}.${key}`
-    shape = `${frame.shape}.${key}`
+    frame.key = key
     return true
   }
 
   reading: for (;;) {
-    if (name.length > JSON_NAME_BYTES_MAX) {
+    const around = stack.at(-1)
+    if (around !== undefined && isNameTooLong(around)) {
       error = `a name longer than ${JSON_NAME_BYTES_MAX} bytes`
       break
     }
@@ -144,37 +156,41 @@ export function parseJson(text: string): ParsedJson {
         break
       }
       at += 1
-      const frame: Frame = { path: name, shape, array: c === '[', index: 0, named: false }
+      const frame: Frame = {
+        path: nameIn(around),
+        array: c === '[',
+        index: 0,
+        key: '',
+        named: false,
+        shape: around === undefined ? outermost : shapeIn(around),
+      }
       stack.push(frame)
       skip()
       if (text[at] !== (frame.array ? ']' : '}')) {
-        if (frame.array) {
-          name = `${frame.path}.0`
-          shape = `${frame.shape}.#`
-        } else if (!readKey(frame)) break
+        if (!frame.array && !readKey(frame)) break
         continue
       }
     } else {
-      const isText = c === '"'
-      const value = readScalar()
-      if (value === undefined) {
+      const from = at
+      const value = c === '"' ? readString() : skipPlain() ? undefined : null
+      if (value === null || (c === '"' && value === undefined)) {
         error = 'a value was expected'
         break
       }
-      if (isText || !plainShapes.has(shape)) {
+      const isNew = value !== undefined || around === undefined || isFirstPlain(around)
+      if (isNew) {
+        const name = nameIn(around)
         nameChars += name.length
         if (fields.length === ARGS_MAX || nameChars > JSON_NAMES_CHARS_MAX) {
           over = true
           break
         }
-        fields.push([name, value])
-        const frame = stack.at(-1)
-        if (frame?.array === true && !frame.named && arrays.length < ARGS_MAX) {
-          frame.named = true
-          nameChars += frame.path.length
-          arrays.push(frame.path)
+        fields.push([name, value ?? text.slice(from, at)])
+        if (around?.array === true && !around.named && arrays.length < ARGS_MAX) {
+          around.named = true
+          nameChars += around.path.length
+          arrays.push(around.path)
         }
-        if (!isText) plainShapes.add(shape)
       }
     }
     // After a value, or before the end of an empty container: close containers, or go on in the innermost.
@@ -195,18 +211,41 @@ export function parseJson(text: string): ParsedJson {
         break reading
       }
       at += 1
-      if (frame.array) {
-        frame.index += 1
-        name = `${frame.path}.${frame.index}`
-        shape = `${frame.shape}.#`
-      } else if (!readKey(frame)) break reading
+      if (frame.array) frame.index += 1
+      else if (!readKey(frame)) break reading
       break
     }
   }
   return { fields, arrays, error, over }
 }
 
-const WORDS = ['true', 'false', 'null'] as const
+function isNameTooLong({ path, array, key, index }: Frame): boolean {
+  const left = JSON_NAME_BYTES_MAX - path.length - 1
+  return array ? left < 10 && (left < 1 || index >= 10 ** left) : key.length > left
+}
+
+/** The name of an array's elements among its members, which no key can be told from: arrays have no keys. */
+const ELEMENTS = '#'
+
+function shapeIn({ shape, array, key }: Frame): Shape {
+  const member = array ? ELEMENTS : key
+  shape.inside ??= new Map()
+  let inside = shape.inside.get(member)
+  if (inside === undefined) {
+    inside = newShape()
+    shape.inside.set(member, inside)
+  }
+  return inside
+}
+
+function isFirstPlain({ shape, array, key }: Frame): boolean {
+  const member = array ? ELEMENTS : key
+  shape.plain ??= new Set()
+  if (shape.plain.has(member)) return false
+  shape.plain.add(member)
+  return true
+}
+
 const ESCAPES: ReadonlyMap<string, string> = new Map([
   ['"', '"'],
   ['\\', '\\'],

@@ -28,11 +28,19 @@ const END = 4
 const WORD = 5
 const NOT_WORD = 6
 
-// The first numbers of states mean something else.
+// A state is named by the place of its row in the table; the first rows are empty, so that these are none.
 const UNKNOWN = 0
 const DEAD = 1
 const MATCHED = 2
-const FIRST_STATE = 3
+const EMPTY_ROWS = 2
+
+// What is so at a place of the text, and which of it an assertion asks for.
+const HELD = 1
+const AT_START = 2
+const AT_END = 4
+const BOUNDARY = 8
+const NO_BOUNDARY = 16
+const ASSERTED: readonly number[] = [0, 0, 0, AT_START, AT_END, BOUNDARY, NO_BOUNDARY]
 
 /** Units of work for a state, and for each thread in it; measured against a character's unit. */
 const STATE_WORK = 200
@@ -176,7 +184,7 @@ class LazyAutomaton {
   #table = new Int32Array(0)
   #states: State[] = []
   #threads = 0
-  #numbers = new Map<string, number>()
+  #rows = new Map<string, number>()
   #start = UNKNOWN
   /** How often the table was thrown away: numbers of states mean nothing beyond it. */
   #generation = 0
@@ -200,36 +208,37 @@ class LazyAutomaton {
 
   search(text: string, meter: WorkMeter, workMax: number): number {
     const classes = this.#classes
-    const classCount = this.#classCount
+    const { length } = text
     if (this.#start === UNKNOWN) this.#start = this.#begin(meter)
-    let state = this.#start
-    if (state === MATCHED) return 0
-    if (state === DEAD) return -1
+    let row = this.#start
+    if (row === MATCHED) return 0
+    if (row === DEAD) return -1
     let table = this.#table
-    for (let i = 0; i < text.length; i += 1) {
+    for (let i = 0; i < length; i += 1) {
       const c = classes[text.charCodeAt(i) & 255]!
-      let next = table[state * classCount + c]!
-      if (next < FIRST_STATE) {
+      let next = table[row + c]!
+      if (next <= MATCHED) {
         if (next === UNKNOWN) {
-          next = this.#advance(state, c, meter)
+          next = this.#advance(row, c, meter)
           table = this.#table
           if (meter.work > workMax) return -1
         }
         if (next === MATCHED) return i + 1
         if (next === DEAD) return -1
       }
-      state = next
+      row = next
     }
-    let next = table[state * classCount + classCount - 1]!
-    if (next === UNKNOWN) next = this.#advance(state, classCount - 1, meter)
-    return next === MATCHED ? text.length : -1
+    const end = this.#classCount - 1
+    let next = table[row + end]!
+    if (next === UNKNOWN) next = this.#advance(row, end, meter)
+    return next === MATCHED ? length : -1
   }
 
   #begin(meter: WorkMeter): number {
     const found: number[] = []
     this.#mark += 1
-    if (this.#follow(this.#program.start, found, true)) return MATCHED
-    return this.#number(found, false, true, meter)
+    if (this.#follow(this.#program.start, found, AT_START)) return MATCHED
+    return this.#row(found, false, true, meter)
   }
 
   /** From a state over a class of characters to the next. */
@@ -239,17 +248,18 @@ class LazyAutomaton {
     const atEnd = c === classCount - 1
     const generation = this.#generation
     const enter = (to: number): number => {
-      if (generation === this.#generation) this.#table[from * classCount + c] = to
+      if (generation === this.#generation) this.#table[from + c] = to
       return to
     }
-    const state = this.#states[from - FIRST_STATE]!
+    const state = this.#states[from / classCount - EMPTY_ROWS]!
     let threads: readonly number[] | Int32Array = state.threads
     if (state.asserting) {
+      // The next character is known now, which decides the assertions about it.
+      const holds = HELD + (state.atStart ? AT_START : 0) + (atEnd ? AT_END : 0)
+      const decided = holds + (state.afterWord !== this.#wordClass[c] ? BOUNDARY : NO_BOUNDARY)
       const resolved: number[] = []
       this.#mark += 1
-      const boundary = state.afterWord !== this.#wordClass[c]
-      for (const thread of state.threads)
-        if (this.#resolve(thread, resolved, state.atStart, atEnd, boundary)) return enter(MATCHED)
+      for (const thread of state.threads) if (this.#follow(thread, resolved, decided)) return enter(MATCHED)
       threads = resolved
     }
     if (atEnd) return enter(DEAD)
@@ -258,14 +268,18 @@ class LazyAutomaton {
     for (let i = 0; i < threads.length; i += 1) {
       const thread = threads[i]!
       if (kinds[thread] !== SET || this.#members[second[thread]! * classCount + c] === 0) continue
-      if (this.#follow(first[thread]!, found, false)) return enter(MATCHED)
+      if (this.#follow(first[thread]!, found, 0)) return enter(MATCHED)
     }
-    if (this.#follow(start, found, false)) return enter(MATCHED)
-    return enter(this.#number(found, this.#wordClass[c]!, false, meter))
+    if (this.#follow(start, found, 0)) return enter(MATCHED)
+    return enter(this.#row(found, this.#wordClass[c]!, false, meter))
   }
 
-  /** Adds all that is reached without a character. True when that is a match. */
-  #follow(pc: number, found: number[], atStart: boolean): boolean {
+  /**
+   * Adds all that is reached without a character. True when that is a match.
+   *
+   * @param holds What is so at this place. Without `HELD`, assertions about the next character wait for it.
+   */
+  #follow(pc: number, found: number[], holds: number): boolean {
     const { kinds, first, second } = this.#program
     const stack = this.#stack
     let depth = 0
@@ -274,60 +288,19 @@ class LazyAutomaton {
       const at = stack[--depth]!
       if (this.#marks[at] === this.#mark) continue
       this.#marks[at] = this.#mark
-      switch (kinds[at]) {
-        case SPLIT:
-          stack[depth++] = second[at]!
-          stack[depth++] = first[at]!
-          break
-        case START:
-          if (atStart) stack[depth++] = first[at]!
-          break
-        case MATCH:
-          return true
-        default:
-          found.push(at)
-      }
+      const kind = kinds[at]!
+      if (kind === SPLIT) {
+        stack[depth++] = second[at]!
+        stack[depth++] = first[at]!
+      } else if (kind === MATCH) return true
+      else if (kind === SET || (kind !== START && (holds & HELD) === 0)) found.push(at)
+      else if ((holds & ASSERTED[kind]!) !== 0) stack[depth++] = first[at]!
     }
     return false
   }
 
-  /** The same when the next character is known, so that assertions about it are decided. */
-  #resolve(pc: number, found: number[], atStart: boolean, atEnd: boolean, boundary: boolean): boolean {
-    const { kinds, first, second } = this.#program
-    const stack = this.#stack
-    let depth = 0
-    stack[depth++] = pc
-    while (depth > 0) {
-      const at = stack[--depth]!
-      if (this.#marks[at] === this.#mark) continue
-      this.#marks[at] = this.#mark
-      switch (kinds[at]) {
-        case SPLIT:
-          stack[depth++] = second[at]!
-          stack[depth++] = first[at]!
-          break
-        case START:
-          if (atStart) stack[depth++] = first[at]!
-          break
-        case END:
-          if (atEnd) stack[depth++] = first[at]!
-          break
-        case WORD:
-          if (boundary) stack[depth++] = first[at]!
-          break
-        case NOT_WORD:
-          if (!boundary) stack[depth++] = first[at]!
-          break
-        case MATCH:
-          return true
-        default:
-          found.push(at)
-      }
-    }
-    return false
-  }
-
-  #number(found: readonly number[], afterWord: boolean, atStart: boolean, meter: WorkMeter): number {
+  /** The row of a state in the table, which is its name. */
+  #row(found: readonly number[], afterWord: boolean, atStart: boolean, meter: WorkMeter): number {
     if (found.length === 0) return DEAD
     const work = STATE_WORK + found.length * THREAD_WORK
     meter.work += work
@@ -336,28 +309,28 @@ class LazyAutomaton {
     const { kinds, words } = this.#program
     const wordBefore = words && afterWord
     const key = `${atStart ? '^' : wordBefore ? 'w' : ''}${threads.join()}`
-    const known = this.#numbers.get(key)
+    const known = this.#rows.get(key)
     if (known !== undefined) return known
     const classCount = this.#classCount
-    let number = this.#states.length + FIRST_STATE
+    let row = (this.#states.length + EMPTY_ROWS) * classCount
     this.#threads += threads.length
-    if ((number + 1) * classCount > DFA_TABLE_CELLS_MAX || this.#threads > DFA_THREADS_MAX) {
+    if (row + classCount > DFA_TABLE_CELLS_MAX || this.#threads > DFA_THREADS_MAX) {
       this.#threads = threads.length
       this.#states = []
-      this.#numbers = new Map()
+      this.#rows = new Map()
       this.#table = new Int32Array(0)
       this.#start = UNKNOWN
       this.#generation += 1
-      number = FIRST_STATE
+      row = EMPTY_ROWS * classCount
     }
-    if ((number + 1) * classCount > this.#table.length) {
-      const larger = new Int32Array(Math.max((number + 8) * classCount, this.#table.length * 2))
+    if (row + classCount > this.#table.length) {
+      const larger = new Int32Array(Math.max(row + 8 * classCount, this.#table.length * 2))
       larger.set(this.#table)
       this.#table = larger
     }
     this.#states.push({ threads, asserting: threads.some((thread) => kinds[thread] !== SET), afterWord: wordBefore, atStart })
-    this.#numbers.set(key, number)
-    return number
+    this.#rows.set(key, row)
+    return row
   }
 }
 

@@ -14,66 +14,299 @@
 import { SQL_TOKENS_MAX } from '../limits.ts'
 import { DANGEROUS, FUNCTIONS, STATEMENT_OBJECTS, WORDS } from './words.ts'
 
+/** The most that is kept before it is looked at how it ends. */
+const KINDS_MAX = SQL_TOKENS_MAX + 1
+
 export function sqlTokens(text: string, start: number): string {
-  let kinds = ''
-  let at = start
-  while (at < text.length && kinds.length < SQL_TOKENS_MAX) {
-    const code = text.charCodeAt(at)
-    if (code <= 32 || code === 0xa0) {
-      at += 1
-      continue
-    }
-    if (isDigit(code) || (code === 46 && isDigit(text.charCodeAt(at + 1)) && !kinds.endsWith('w'))) {
-      at = numberEnd(text, at)
-      kinds += 'n'
-    } else if (isWordStart(code)) {
-      const end = wordEnd(text, at)
-      const [kind, next] = wordKind(text, at, end, kinds)
-      kinds += kind
-      at = next
-    } else if (code === 39 || code === 34) {
-      const end = stringEnd(text, at + 1, code)
-      kinds += end < 0 ? openString(text.slice(at + 1)) : 's'
-      at = end < 0 ? text.length : end + 1
-    } else if (code === 96) {
-      const end = text.indexOf('`', at + 1)
-      kinds += 'w'
-      at = end < 0 ? text.length : end + 1
-    } else {
-      const [kind, next] = mark(text, at, code)
-      kinds += kind
-      at = next
-    }
-    kinds = collapse(kinds)
+  return new Tokenizer(text, start).read()
+}
+
+/** Of the text that is read: nothing reads two at a time. */
+const KINDS = new Uint8Array(KINDS_MAX)
+
+/** Each is looked for up to the end of the text. */
+const UNCLOSED_TAGS_MAX = 32
+
+/** Kinds by their character codes. */
+const N = 110
+const S = 115
+const V = 118
+const W = 119
+const A = 97
+const K = 107
+const X = 120
+const L = 108
+const O = 111
+const P = 112
+const F = 70
+const U_NION = 85
+const A_LL = 65
+const COMMA = 44
+const SEMICOLON = 59
+const OPEN = 40
+const CLOSE = 41
+const DOT = 46
+
+class Tokenizer {
+  readonly #text: string
+  readonly #kinds = KINDS
+  #count = 0
+  #at: number
+  #unclosedTags = 0
+
+  constructor(text: string, start: number) {
+    this.#text = text
+    this.#at = start
   }
-  return kinds
-}
 
-/** Chains of operands, of signs, of strings and of plain words say no more when they are longer; padding ends here. */
-function collapse(kinds: string): string {
-  const last = kinds.length - 1
-  const kind = kinds[last]
-  const before = kinds[last - 1]
-  if (kind === 'n' || kind === 's' || kind === 'v') {
-    // An operand, arithmetic or a comma, an operand: as the first alone, but for two in a list.
-    if (before === 'a' && isOperand(kinds[last - 2])) return kinds.slice(0, last - 1)
-    if (before === ',' && isOperand(kinds[last - 2]) && kinds[last - 3] === ',' && isOperand(kinds[last - 4]))
-      return kinds.slice(0, last - 1)
-    if (kind === 's' && before === 's') return kinds.slice(0, last)
+  read(): string {
+    const text = this.#text
+    const { length } = text
+    while (this.#at < length && this.#count < SQL_TOKENS_MAX) {
+      const code = text.charCodeAt(this.#at)
+      if (code <= 32 || code === 0xa0) {
+        this.#at += 1
+        continue
+      }
+      if (isDigit(code) || (code === DOT && isDigit(text.charCodeAt(this.#at + 1)) && this.#last() !== W)) {
+        this.#at = numberEnd(text, this.#at)
+        this.#add(N)
+      } else if (isWordStart(code)) this.#word()
+      else if (code === 39 || code === 34) {
+        const end = stringEnd(text, this.#at + 1, code)
+        this.#add(end < 0 ? openString(text.slice(this.#at + 1)) : S)
+        this.#at = end < 0 ? length : end + 1
+      } else if (code === 96) {
+        const end = text.indexOf('`', this.#at + 1)
+        this.#add(W)
+        this.#at = end < 0 ? length : end + 1
+      } else this.#mark(code)
+    }
+    return String.fromCharCode.apply(null, this.#kinds.subarray(0, this.#count) as unknown as number[])
   }
-  if ((kind === 'a' || kind === 'k' || kind === ';' || kind === 'x') && before === kind) return kinds.slice(0, last)
-  if ((kind === '(' || kind === ')') && before === kind && kinds[last - 2] === kind) return kinds.slice(0, last)
-  if (kind === 'w' && before === 'w' && kinds[last - 2] === 'w' && kinds[last - 3] === 'w') return kinds.slice(0, last)
-  return kinds
+
+  #last(): number {
+    return this.#count === 0 ? 0 : this.#kinds[this.#count - 1]!
+  }
+
+  #back(places: number): number {
+    return this.#count < places ? 0 : this.#kinds[this.#count - places]!
+  }
+
+  /** Chains of operands, of signs, of strings and of plain words say no more when they are longer; padding ends here. */
+  #add(kind: number): void {
+    const before = this.#last()
+    if (kind === N || kind === S || kind === V) {
+      // An operand, arithmetic or a comma, an operand: as the first alone, but for two in a list.
+      if (before === A && isOperand(this.#back(2))) {
+        this.#count -= 1
+        return
+      }
+      if (before === COMMA && isOperand(this.#back(2)) && this.#back(3) === COMMA && isOperand(this.#back(4))) {
+        this.#count -= 1
+        return
+      }
+      if (kind === S && before === S) return
+    } else if (kind === before) {
+      if (kind === A || kind === K || kind === SEMICOLON || kind === X) return
+      if ((kind === OPEN || kind === CLOSE) && this.#back(2) === kind) return
+      if (kind === W && this.#back(2) === W && this.#back(3) === W) return
+    }
+    this.#kinds[this.#count++] = kind
+  }
+
+  #word(): void {
+    const text = this.#text
+    const from = this.#at
+    const end = wordEnd(text, from)
+    this.#at = end
+    if (end - from > 40) {
+      this.#add(W)
+      return
+    }
+    const word = text.slice(from, end).toLowerCase()
+    // N'x', X'41', _utf8'x' and the like are strings with a prefix.
+    const next = text.charCodeAt(end)
+    const opens = next === 39 ? end : word === 'u' && text.startsWith("&'", end) ? end + 1 : -1
+    if (opens >= 0 && (STRING_PREFIXES.has(word) || word.startsWith('_'))) {
+      const close = stringEnd(text, opens + 1, 39)
+      this.#at = close < 0 ? text.length : close + 1
+      this.#add(close < 0 ? UNCLOSED : S)
+      return
+    }
+    this.#add(this.#wordKind(word, end))
+  }
+
+  #wordKind(word: string, end: number): number {
+    const text = this.#text
+    const last = this.#last()
+    const called = nextMark(text, end) === '('
+    if ((word === 'values' || word === 'table') && (last === U_NION || (last === A_LL && this.#back(2) === U_NION))) return F
+    if (NILADIC.has(word) && !called) return FUNCTION
+    if (BEGINNINGS.has(word) && nextMark(text, end) === ';') return X
+    if (called && DANGEROUS.has(word) && (last !== DOT || word === 'receive_message' || word === 'get_host_address')) return F
+    if (last === DOT) return called ? OTHER_FUNCTION : W
+    const known = WORDS.get(word)
+    if (known !== undefined) return known.length === 1 ? known.charCodeAt(0) : this.#phrase(word, end)
+    if (called && (word === 'exec' || word === 'execute') && last === SEMICOLON) return STATEMENT
+    if (called) return FUNCTIONS.has(word) ? FUNCTION : OTHER_FUNCTION
+    const objects = STATEMENT_OBJECTS.get(word)
+    return objects?.test(text.slice(end, end + 80)) === true ? STATEMENT : W
+  }
+
+  /** Words that mean something only together with the next one. */
+  #phrase(word: string, end: number): number {
+    const next = /^[\s(]{1,10}([A-Za-z]{1,12})/.exec(this.#text.slice(end, end + 24))
+    if (next === null) return W
+    const second = next[1]!.toLowerCase()
+    const kind = PHRASES.get(`${word} ${second}`)
+    if (kind === undefined) return W
+    this.#at = end + next[0].length
+    return kind
+  }
+
+  #mark(code: number): void {
+    const text = this.#text
+    const at = this.#at
+    const next = text.charCodeAt(at + 1)
+    this.#at = at + 1
+    switch (code) {
+      case 35: // #
+        this.#lineComment(at, at + 1)
+        return
+      case 45: // -
+        if (next === 45) this.#lineComment(at, at + 2)
+        else this.#add(A)
+        return
+      case 47: // /
+        if (next === 42) this.#blockComment(at)
+        else this.#add(A)
+        return
+      case 42: // *
+        if (next === 47) this.#at = at + 2
+        else this.#add(A)
+        return
+      case 124: // |
+        this.#double(next === code, P, A)
+        return
+      case 38: // &
+        this.#double(next === code, L, A)
+        return
+      case 60: // <
+        if (next === 61 && text.charCodeAt(at + 2) === 62) this.#at = at + 3
+        else if (next === 61 || next === 62) this.#at = at + 2
+        this.#add(O)
+        return
+      case 62: // >
+        this.#double(next === 61, O, O)
+        return
+      case 61: // =
+        this.#double(next === 126, O, O)
+        return
+      case 33: // !
+        this.#double(next === 61 || next === 126, O, K)
+        return
+      case 58: // :
+        if (next === 61) this.#double(true, O, X)
+        else this.#double(next === 58, A, X)
+        return
+      case 64: {
+        let end = at
+        while (text.charCodeAt(end) === 64) end += 1
+        const variable = end - at <= 2 && isWordStart(text.charCodeAt(end))
+        this.#at = variable ? wordEnd(text, end) : end
+        this.#add(variable ? V : X)
+        return
+      }
+      case 92: // \N
+        this.#double(next === 78, N, X)
+        return
+      case 36: {
+        const end = this.#unclosedTags < UNCLOSED_TAGS_MAX ? dollarQuoted(text, at) : -(at + 1)
+        if (end < -(at + 1)) this.#unclosedTags += 1
+        this.#at = Math.abs(end)
+        this.#add(end < 0 ? X : S)
+        return
+      }
+      case 43:
+      case 37:
+      case 94:
+      case 126:
+        this.#add(A)
+        return
+      case OPEN:
+      case CLOSE:
+      case COMMA:
+      case SEMICOLON:
+      case DOT:
+        this.#add(code)
+        return
+      default:
+        this.#add(X)
+    }
+  }
+
+  /** One kind for two signs, another for the first alone. */
+  #double(both: boolean, two: number, one: number): void {
+    if (both) this.#at += 1
+    this.#add(both ? two : one)
+  }
+
+  #lineComment(at: number, from: number): void {
+    const text = this.#text
+    const newline = text.indexOf('\n', from)
+    if (newline >= 0 && newline + 1 < text.length) {
+      this.#at = newline + 1
+      return
+    }
+    const rest = text.slice(from)
+    // A hash right before text is more often a tag or a number than a comment.
+    const short =
+      text[at] === '#' ? /^\s{0,40}$/.test(rest) : rest.length <= 16 && /^[\s+-]{0,10}[A-Za-z0-9]{0,8}[\s'")-]{0,4}$/.test(rest)
+    this.#at = text.length
+    this.#add(short ? COMMENT : REMARK)
+  }
+
+  #blockComment(at: number): void {
+    const text = this.#text
+    // MySQL runs what stands in /*! ... */
+    if (text.charCodeAt(at + 2) === 33) {
+      let from = at + 3
+      while (from < at + 9 && isDigit(text.charCodeAt(from))) from += 1
+      this.#at = from
+      return
+    }
+    const end = text.indexOf('*/', at + 2)
+    this.#at = end < 0 ? text.length : end + 2
+    if (end < 0) this.#add(text.length - at <= 8 ? COMMENT : REMARK)
+  }
 }
 
-function isOperand(kind: string | undefined): boolean {
-  return kind === 'n' || kind === 's' || kind === 'v'
+const UNCLOSED = 117
+const FUNCTION = 102
+const OTHER_FUNCTION = 103
+const STATEMENT = 68
+const COMMENT = 67
+const REMARK = 82
+
+/** Kinds of two words together. */
+const PHRASES: ReadonlyMap<string, number> = new Map([
+  ['order by', 66],
+  ['group by', 66],
+  ['waitfor delay', 87],
+  ['waitfor time', 87],
+  ['into outfile', F],
+  ['into dumpfile', F],
+  ['procedure analyse', F],
+])
+
+function isOperand(kind: number): boolean {
+  return kind === N || kind === S || kind === V
 }
 
-function openString(inside: string): string {
-  if (/^[0-9]{1,20}$/.test(inside)) return 'd'
-  return /^[\w%.*+^$[\]=-]{0,20}$/.test(inside) ? 'e' : 'u'
+function openString(inside: string): number {
+  if (/^[0-9]{1,20}$/.test(inside)) return 100
+  return /^[\w%.*+^$[\]=-]{0,20}$/.test(inside) ? 101 : UNCLOSED
 }
 
 /** Index of the closing quote; a doubled quote and a backslash do not close. -1 when there is none. */
@@ -109,31 +342,6 @@ function numberEnd(text: string, from: number): number {
   return at
 }
 
-function wordKind(text: string, from: number, end: number, before: string): readonly [kind: string, next: number] {
-  if (end - from > 40) return ['w', end]
-  const word = text.slice(from, end).toLowerCase()
-  // N'x', X'41', _utf8'x' and the like are strings with a prefix.
-  const opens = text[end] === "'" ? end : word === 'u' && text.startsWith("&'", end) ? end + 1 : -1
-  if (opens >= 0 && (STRING_PREFIXES.has(word) || word.startsWith('_'))) {
-    const close = stringEnd(text, opens + 1, 39)
-    return close < 0 ? ['u', text.length] : ['s', close + 1]
-  }
-  const called = nextMark(text, end) === '('
-  if ((word === 'values' || word === 'table') && /UA?$/.test(before)) return ['F', end]
-  if (NILADIC.has(word) && !called) return ['f', end]
-  if (BEGINNINGS.has(word) && nextMark(text, end) === ';') return ['x', end]
-  if (called && DANGEROUS.has(word) && (!before.endsWith('.') || word === 'receive_message' || word === 'get_host_address'))
-    return ['F', end]
-  if (before.endsWith('.')) return [called ? 'g' : 'w', end]
-  const known = WORDS.get(word)
-  if (known !== undefined) return known.length === 1 ? [known, end] : phrase(text, word, end)
-  if (called && (word === 'exec' || word === 'execute') && before.endsWith(';')) return ['D', end]
-  if (called) return [FUNCTIONS.has(word) ? 'f' : 'g', end]
-  const objects = STATEMENT_OBJECTS.get(word)
-  if (objects !== undefined) return [objects.test(text.slice(end, end + 80)) ? 'D' : 'w', end]
-  return ['w', end]
-}
-
 const STRING_PREFIXES: ReadonlySet<string> = new Set(['n', 'x', 'b', 'e', 'q', 'nq', 'u'])
 /** Functions that are called without parentheses. */
 const NILADIC: ReadonlySet<string> = new Set([
@@ -148,18 +356,6 @@ const NILADIC: ReadonlySet<string> = new Set([
 /** Beginnings of scripts, not operands that an injection completes. */
 const BEGINNINGS: ReadonlySet<string> = new Set(['begin', 'commit', 'rollback', 'go', 'end', 'use'])
 
-/** Words that mean something only together with the next one. */
-function phrase(text: string, word: string, end: number): readonly [kind: string, next: number] {
-  const next = /^[\s(]{1,10}([A-Za-z]{1,12})/.exec(text.slice(end, end + 24))
-  const second = next?.[1]?.toLowerCase()
-  const after = next === null ? end : end + next[0].length
-  if (word === 'order' || word === 'group') return second === 'by' ? ['B', after] : ['w', end]
-  if (word === 'waitfor') return second === 'delay' || second === 'time' ? ['W', after] : ['w', end]
-  if (word === 'into') return second === 'outfile' || second === 'dumpfile' ? ['F', after] : ['w', end]
-  if (word === 'procedure') return second === 'analyse' ? ['F', after] : ['w', end]
-  return ['w', end]
-}
-
 function nextMark(text: string, from: number): string {
   let at = from
   while (at < text.length && at < from + 8 && text.charCodeAt(at) <= 32) at += 1
@@ -167,55 +363,18 @@ function nextMark(text: string, from: number): string {
   return text[at] ?? ''
 }
 
-function mark(text: string, at: number, code: number): readonly [kind: string, next: number] {
-  const two = text.slice(at, at + 2)
-  if (two === '--' || code === 35) return lineComment(text, at, two === '--' ? at + 2 : at + 1)
-  if (two === '/*') return blockComment(text, at)
-  if (two === '*/') return ['', at + 2]
-  if (two === '||') return ['p', at + 2]
-  if (two === '&&') return ['l', at + 2]
-  if (two === '<=' || two === '>=' || two === '<>' || two === '!=' || two === ':=' || two === '=~' || two === '!~') {
-    return ['o', at + (two === '<=' && text[at + 2] === '>' ? 3 : 2)]
-  }
-  if (two === '::') return ['a', at + 2]
-  if (code === 64) {
-    let end = at
-    while (text.charCodeAt(end) === 64) end += 1
-    return isWordStart(text.charCodeAt(end)) && end - at <= 2 ? ['v', wordEnd(text, end)] : ['x', end]
-  }
-  if (code === 61 || code === 60 || code === 62) return ['o', at + 1]
-  if (code === 33) return ['k', at + 1]
-  if (code === 92 && text[at + 1] === 'N') return ['n', at + 2]
-  if (code === 36) return dollarQuoted(text, at)
-  if ('+-*/%^|&~'.includes(text[at]!)) return ['a', at + 1]
-  if ('(),;.'.includes(text[at]!)) return [text[at]!, at + 1]
-  return ['x', at + 1]
+/** PostgreSQL's `$tag$ ... $tag$`: where it ends; less than 0, where its sign ends, when it is none. */
+function dollarQuoted(text: string, at: number): number {
+  let close = at + 1
+  while (close <= at + 16 && isTagPart(text.charCodeAt(close))) close += 1
+  if (text.charCodeAt(close) !== 36) return -(at + 1)
+  const tag = text.slice(at, close + 1)
+  const end = text.indexOf(tag, close + 1)
+  return end < 0 ? -(close + 1) : end + tag.length
 }
 
-/** PostgreSQL's `$tag$ ... $tag$`. */
-function dollarQuoted(text: string, at: number): readonly [kind: string, next: number] {
-  const tag = /^\$[A-Za-z_]{0,16}\$/.exec(text.slice(at, at + 20))?.[0]
-  if (tag === undefined) return ['x', at + 1]
-  const end = text.indexOf(tag, at + tag.length)
-  return end < 0 ? ['x', at + tag.length] : ['s', end + tag.length]
-}
-
-function lineComment(text: string, at: number, from: number): readonly [kind: string, next: number] {
-  const newline = text.indexOf('\n', from)
-  if (newline >= 0 && newline + 1 < text.length) return ['', newline + 1]
-  const rest = text.slice(from)
-  // A hash right before text is more often a tag or a number than a comment.
-  const short =
-    text[at] === '#' ? /^\s{0,40}$/.test(rest) : rest.length <= 16 && /^[\s+-]{0,10}[A-Za-z0-9]{0,8}[\s'")-]{0,4}$/.test(rest)
-  return [short ? 'C' : 'R', text.length]
-}
-
-function blockComment(text: string, at: number): readonly [kind: string, next: number] {
-  // MySQL runs what stands in /*! ... */
-  const executed = /^\/\*!\d{0,6}/.exec(text.slice(at, at + 10))
-  if (executed !== null) return ['', at + executed[0].length]
-  const end = text.indexOf('*/', at + 2)
-  return end < 0 ? [text.length - at <= 8 ? 'C' : 'R', text.length] : ['', end + 2]
+function isTagPart(code: number): boolean {
+  return (code >= 65 && code <= 90) || (code >= 97 && code <= 122) || code === 95
 }
 
 function isDigit(code: number): boolean {

@@ -1,10 +1,28 @@
+import { bytesToText, scratchBytes } from '../bytes.ts'
+
 /** Runs of blanks (and U+00A0's byte) become one space. */
 export function compressWhitespace(text: string): string {
-  return /[\t-\r\xa0]|[ ][ ]/.test(text) ? text.replace(/[\t-\r \xa0]+/g, ' ') : text
+  return /[\t-\r\xa0]|[ ][ ]/.test(text) ? withBlanks(text, true) : text
 }
 
 export function removeWhitespace(text: string): string {
-  return /[\t-\r \xa0]/.test(text) ? text.replace(/[\t-\r \xa0]+/g, '') : text
+  return /[\t-\r \xa0]/.test(text) ? withBlanks(text, false) : text
+}
+
+/** Each run of blanks as one space, or as none. */
+function withBlanks(text: string, kept: boolean): string {
+  const { length } = text
+  const bytes = scratchBytes(length)
+  let size = 0
+  let inBlanks = false
+  for (let i = 0; i < length; i += 1) {
+    const code = text.charCodeAt(i)
+    const blank = isBlank(code)
+    if (!blank) bytes[size++] = code
+    else if (kept && !inBlanks) bytes[size++] = 32
+    inBlanks = blank
+  }
+  return bytesToText(bytes.subarray(0, size))
 }
 
 export function removeNulls(text: string): string {

@@ -1,3 +1,4 @@
+import { bytesToText, scratchBytes } from '../bytes.ts'
 import { base64Decode, base64DecodeExt, base64Encode } from './base64-decode.ts'
 import { compressWhitespace, removeNulls, removeWhitespace, replaceNulls, trim, trimLeft, trimRight } from './blanks.ts'
 import { cmdLine } from './cmd-line.ts'
@@ -14,8 +15,26 @@ import { utf8toUnicode } from './utf8-to-unicode.ts'
 export type Transformation = (text: string) => string
 
 // ASCII only: a byte above 127 is part of some encoding, not a letter.
-const lowercase: Transformation = (text) => (/[A-Z]/.test(text) ? text.replace(/[A-Z]+/g, (run) => run.toLowerCase()) : text)
-const uppercase: Transformation = (text) => (/[a-z]/.test(text) ? text.replace(/[a-z]+/g, (run) => run.toUpperCase()) : text)
+const lowercase: Transformation = (text) => {
+  if (!/[A-Z]/.test(text)) return text
+  return /[\x80-\xff]/.test(text) ? withAsciiCase(text, 65, 90) : text.toLowerCase()
+}
+const uppercase: Transformation = (text) => {
+  if (!/[a-z]/.test(text)) return text
+  return /[\x80-\xff]/.test(text) ? withAsciiCase(text, 97, 122) : text.toUpperCase()
+}
+
+/** Letters of a range get their other case. */
+function withAsciiCase(text: string, low: number, high: number): string {
+  const { length } = text
+  const bytes = scratchBytes(length)
+  for (let i = 0; i < length; i += 1) {
+    const code = text.charCodeAt(i)
+    bytes[i] = code >= low && code <= high ? code ^ 32 : code
+  }
+  return bytesToText(bytes.subarray(0, length))
+}
+
 const length: Transformation = (text) => String(text.length)
 
 /** By SecLang name in lower case. */

@@ -1,4 +1,4 @@
-import { bytesToText, hexValue } from '../bytes.ts'
+import { bytesToText, hexValue, hexValues, scratchBytes } from '../bytes.ts'
 
 /** `%HH` and `+`; malformed escapes stay as they are. */
 export function urlDecode(text: string): string {
@@ -18,8 +18,7 @@ export function urlDecodeUniWith(map: ReadonlyMap<number, number>): (text: strin
 function decode(text: string, unicode: boolean, map?: ReadonlyMap<number, number>): string {
   const first = text.search(/[%+]/)
   if (first < 0) return text
-  // Pieces joined by += make a rope that the next reader has to flatten; bytes in a buffer do not.
-  const bytes = text.length <= scratch.length ? scratch : new Uint8Array(text.length)
+  const bytes = scratchBytes(text.length)
   let size = 0
   for (let i = 0; i < text.length; i += 1) {
     const code = text.charCodeAt(i)
@@ -35,8 +34,8 @@ function decode(text: string, unicode: boolean, map?: ReadonlyMap<number, number
         i += 2
         continue
       }
-      if (unicode && (text.charCodeAt(i + 1) | 32) === 117 && /^[0-9a-fA-F]{4}$/.test(text.slice(i + 2, i + 6))) {
-        const point = Number.parseInt(text.slice(i + 2, i + 6), 16)
+      const point = unicode && (text.charCodeAt(i + 1) | 32) === 117 ? hexValues(text, i + 2, 4) : -1
+      if (point >= 0) {
         bytes[size++] = map?.get(point) ?? (point >= 0xff01 && point <= 0xff5e ? point - 0xfee0 : point)
         i += 5
         continue
@@ -52,8 +51,6 @@ export function percentDecode(text: string): string {
   if (!text.includes('%')) return text
   return text.replace(/%([0-9a-fA-F]{2})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
 }
-
-const scratch = new Uint8Array(16_384)
 
 export function urlEncode(text: string): string {
   return text.replace(/[^A-Za-z0-9*_.\- ]/g, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0')}`).replaceAll(' ', '+')

@@ -16,37 +16,44 @@ const URL_ATTRIBUTES: ReadonlySet<string> = new Set(
     ' ',
   ),
 )
-/** Each tag is read from its `<`, so that unclosed ones are read again from the next: so many characters for each of the text. */
-const READS_PER_CHAR = 16
-const READS_MIN = 4_096
-
 /** What would run the script, in a word or two, or nothing. */
 export function scriptInjection(text: string): string | undefined {
   return fromText(text) ?? fromAttribute(text, '"') ?? fromAttribute(text, "'") ?? fromUnquoted(text) ?? fromUrl(text)
 }
 
 function fromText(text: string): string | undefined {
-  const budget = { left: Math.max(READS_MIN, text.length * READS_PER_CHAR) }
-  for (let at = text.indexOf('<'); at >= 0; at = text.indexOf('<', at + 1)) {
-    const found = tag(text, at + 1, budget)
+  let at = text.indexOf('<')
+  if (at < 0) return undefined
+  const reader = new AttributeReader(text)
+  for (; at >= 0; at = text.indexOf('<', at + 1)) {
+    const found = tag(text, at + 1, reader)
     if (found !== undefined) return found
-    if (budget.left < 0) return 'markup without end'
   }
   return undefined
 }
 
 /** Reads a tag after its `<`. */
-function tag(text: string, from: number, budget: { left: number }): string | undefined {
-  const head = /^[\0\s]{0,2}(\/?)([A-Za-z!?][^\s/>\0"'=<]{0,40})/.exec(text.slice(from, from + 48))
-  if (head === null) return undefined
-  const name = head[2]!.toLowerCase().replace(/^[a-z]{1,10}:/, '')
-  if (name.startsWith('!entity') || name.startsWith('!attlist') || name.startsWith('![if')) return `<${name}`
-  if (head[1] === '/' || name.startsWith('!') || name.startsWith('?')) return undefined
-  const end = from + head[0].length
+function tag(text: string, from: number, reader: AttributeReader): string | undefined {
+  let start = from
+  while (start < from + 2 && isBlank(text.charCodeAt(start))) start += 1
+  const closing = text.charCodeAt(start) === SLASH
+  if (closing) start += 1
+  const first = text.charCodeAt(start)
+  const declares = first === EXCLAMATION || first === QUESTION
+  if (!declares && !isLetter(first)) return undefined
+  let end = start + 1
+  while (end <= start + 40 && end < text.length && !endsTagName(text.charCodeAt(end))) end += 1
+  if (closing && !declares) return undefined
+  const name = text
+    .slice(start, end)
+    .toLowerCase()
+    .replace(/^[a-z]{1,10}:/, '')
+  if (declares)
+    return name.startsWith('!entity') || name.startsWith('!attlist') || name.startsWith('![if') ? `<${name}` : undefined
   // `<T>` of generics and `a<b` of arithmetic are no elements; `<script` without an end still is.
   if (ACTIVE_ELEMENTS.has(name) && /^(?:$|[\s/>\0<(])/.test(text.slice(end, end + 1)) && isActive(name, text, end))
     return `<${name}>`
-  return attributes(text, end, budget)
+  return reader.read(end)
 }
 
 /** Whether an element does something where it stands: its name alone, in a sentence about it, does nothing. */
@@ -81,31 +88,76 @@ function isActive(name: string, text: string, end: number): boolean {
   }
 }
 
-/** Reads attributes up to `>`: handlers, script URLs and styles that run. */
-function attributes(text: string, from: number, budget: { left: number }): string | undefined {
-  let at = from
-  try {
+/**
+ * Reads attributes of tags up to `>`: handlers, script URLs and styles that run. Where a tag is not closed, the next one is read
+ * again as part of it; what follows an attribute does not depend on the tag, so that each is read once.
+ */
+class AttributeReader {
+  readonly #text: string
+  #isRead: Uint8Array | undefined
+  /** What was read last without an end of its own kind in it: another beginning inside ends where it ends. */
+  #nameFrom = 0
+  #nameEnd = -1
+  #valueFrom = 0
+  #valueEnd = -1
+
+  constructor(text: string) {
+    this.#text = text
+  }
+
+  read(from: number): string | undefined {
+    const text = this.#text
+    const { length } = text
+    let at = from
     for (;;) {
-      while (at < text.length && isBetweenAttributes(text.charCodeAt(at))) at += 1
-      if (at >= text.length || text.charCodeAt(at) === GREATER) return undefined
+      while (at < length && isBetweenAttributes(text.charCodeAt(at))) at += 1
+      if (at >= length || text.charCodeAt(at) === GREATER) return undefined
+      this.#isRead ??= new Uint8Array(length)
+      if (this.#isRead[at] === 1) return undefined
+      this.#isRead[at] = 1
       const nameStart = at
-      while (at < text.length && !endsName(text.charCodeAt(at))) at += 1
+      at = this.#endOfName(at)
       let equals = at
-      while (equals < text.length && isBlank(text.charCodeAt(equals))) equals += 1
+      while (equals < length && isBlank(text.charCodeAt(equals))) equals += 1
       if (text.charCodeAt(equals) !== EQUALS) {
         if (at === nameStart) at += 1
         continue
       }
       const valueStart = equals + 1
-      const next = valueEnd(text, valueStart)
-      const found = dangerous(text.slice(nameStart, at).toLowerCase(), text, valueStart)
-      at = next
+      const found =
+        at - nameStart <= ATTRIBUTE_NAME_CHARS_MAX
+          ? dangerous(text.slice(nameStart, at).toLowerCase(), text, valueStart)
+          : undefined
       if (found !== undefined) return found
+      at = this.#endOfValue(valueStart)
     }
-  } finally {
-    budget.left -= at - from
+  }
+
+  #endOfName(from: number): number {
+    if (from >= this.#nameFrom && from <= this.#nameEnd) return this.#nameEnd
+    const text = this.#text
+    const { length } = text
+    let at = from
+    while (at < length && !endsName(text.charCodeAt(at))) at += 1
+    this.#nameFrom = from
+    this.#nameEnd = at
+    return at
+  }
+
+  #endOfValue(from: number): number {
+    const text = this.#text
+    let at = from
+    while (at < text.length && isBlank(text.charCodeAt(at))) at += 1
+    if (isQuote(text.charCodeAt(at))) return valueEnd(text, at)
+    if (at >= this.#valueFrom && at <= this.#valueEnd) return this.#valueEnd
+    this.#valueFrom = at
+    this.#valueEnd = valueEnd(text, at)
+    return this.#valueEnd
   }
 }
+
+/** No name that does something is longer. */
+const ATTRIBUTE_NAME_CHARS_MAX = 40
 
 function dangerous(name: string, text: string, valueStart: number): string | undefined {
   // A function in braces is what components are given (JSX); a browser would run a block that calls nothing.
@@ -141,8 +193,26 @@ const SINGLE = 39
 const BACKTICK = 96
 const SLASH = 47
 
+const EXCLAMATION = 33
+const QUESTION = 63
+const LESS = 60
+
+function isLetter(code: number): boolean {
+  return (code >= 65 && code <= 90) || (code >= 97 && code <= 122)
+}
+
+function endsTagName(code: number): boolean {
+  return (
+    isBlank(code) || code === SLASH || code === GREATER || code === DOUBLE || code === SINGLE || code === EQUALS || code === LESS
+  )
+}
+
 function isBlank(code: number): boolean {
   return code === 32 || (code >= 9 && code <= 13) || code === 0 || code === 0xa0
+}
+
+function isQuote(code: number): boolean {
+  return code === DOUBLE || code === SINGLE || code === BACKTICK
 }
 
 function isBetweenAttributes(code: number): boolean {
@@ -157,8 +227,7 @@ function endsName(code: number): boolean {
 function valueEnd(text: string, from: number): number {
   let at = from
   while (at < text.length && isBlank(text.charCodeAt(at))) at += 1
-  const quote = text.charCodeAt(at)
-  if (quote === DOUBLE || quote === SINGLE || quote === BACKTICK) {
+  if (isQuote(text.charCodeAt(at))) {
     const end = text.indexOf(text[at]!, at + 1)
     return end < 0 ? text.length : end + 1
   }
@@ -171,8 +240,7 @@ function valueEnd(text: string, from: number): number {
 function attributeValue(text: string, from: number): string {
   let at = from
   while (at < text.length && isBlank(text.charCodeAt(at))) at += 1
-  const code = text.charCodeAt(at)
-  const quoted = code === DOUBLE || code === SINGLE || code === BACKTICK
+  const quoted = isQuote(text.charCodeAt(at))
   return text.slice(quoted ? at + 1 : at, Math.min(valueEnd(text, from) - (quoted ? 1 : 0), at + 2_000))
 }
 

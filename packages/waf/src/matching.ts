@@ -1,0 +1,121 @@
+/** Whether a rule matches: its links in order, and what they leave behind. */
+import { hasSlot } from './automaton.ts'
+import { WORK_CHARS_MAX } from './limits.ts'
+import { holds, integer } from './operators/numbers.ts'
+import type { CompiledRule, Link, RemovedTarget, RuleRun, TxGate } from './rule.ts'
+import type { Entry, RequestState } from './state.ts'
+import { Subject } from './subject.ts'
+import type { RuleTrace } from './trace.ts'
+
+/** Runs the effects of what matches, also where a later link of the chain does not. */
+export function ruleMatches(rule: CompiledRule, run: RuleRun, trace?: RuleTrace): boolean {
+  const { state, removedTargets } = run
+  state.beginRule(rule)
+  trace?.begin()
+  const out = removedTargets.length === 0 ? removedTargets : removedTargets.filter(({ from }) => from(rule))
+  const { links, gate } = rule
+  let from = 0
+  // An open gate is a match of the first link: what it would find is known.
+  if (gate !== undefined && out.length === 0 && !links[0]!.capture) {
+    matchGate(gate, links[0]!, run, trace)
+    from = 1
+  }
+  for (let i = from; i < links.length; i += 1) {
+    const link = links[i]!
+    if (cannotMatch(link, state) || !linkMatches(link, out, run, trace)) return false
+  }
+  return true
+}
+
+function matchGate({ name, counted }: TxGate, link: Link, run: RuleRun, trace: RuleTrace | undefined): void {
+  const { state } = run
+  const value = state.tx.get(name)
+  const text = counted ? (value === undefined ? '0' : '1') : (value ?? '')
+  const subject = new Subject(text)
+  const entry = counted ? { collection: '&TX', name: '', lower: '', subject } : { collection: 'TX', name, lower: name, subject }
+  state.noteMatch(entry, subject)
+  trace?.seen(link, entry, subject)
+  for (const effect of link.effects) effect(run)
+}
+
+function linkMatches(link: Link, out: readonly RemovedTarget[], run: RuleRun, trace: RuleTrace | undefined): boolean {
+  const { state } = run
+  const { effects, list } = link
+  if (list === undefined) {
+    for (let i = 0; i < effects.length; i += 1) effects[i]!(run)
+    return true
+  }
+  let matched = false
+  const entries = state.gather(list)
+  for (let k = 0; k < entries.length; k += 1) {
+    const entry = entries[k]!
+    if (state.work > WORK_CHARS_MAX) return matched
+    if (out.length > 0 && isOut(entry, out)) continue
+    const seen = match(link, entry.subject, state)
+    if (seen === undefined) continue
+    matched = true
+    state.noteMatch(entry, seen)
+    trace?.seen(link, entry, seen)
+    for (let i = 0; i < effects.length; i += 1) effects[i]!(run)
+  }
+  return matched
+}
+
+/** True only if the literals that the operator needs are in none of the values. */
+export function cannotMatch(link: Link, state: RequestState): boolean {
+  return link.pair !== undefined && !hasSlot(state.foundIn(link.pair), link.slot)
+}
+
+export function opens({ name, counted, relation, to, negated }: TxGate, { tx }: Pick<RequestState, 'tx'>): boolean {
+  if (counted) return holds(relation, tx.has(name) ? 1 : 0, to) !== negated
+  const value = tx.get(name)
+  return value !== undefined && holds(relation, integer(value), to) !== negated
+}
+
+function isOut(entry: Entry, out: readonly RemovedTarget[]): boolean {
+  return out.some(
+    ({ target: { collection, selects } }) => collection === entry.collection && (selects === undefined || selects(entry.lower)),
+  )
+}
+
+/** The text that matched, or nothing. What is known of a remembered value is not found out again, unless it captures. */
+function match(link: Link, subject: Subject, state: RequestState): Subject | undefined {
+  const { memoIndex } = link
+  if (memoIndex < 0 || !subject.remembered)
+    return link.multiMatch ? multiMatch(link, subject, state) : lastMatch(link, subject, state)
+  const results = (subject.results ??= new Uint8Array(state.sizes.links))
+  const known = results[memoIndex]
+  if (known === 1) return undefined
+  if (known === 2 && !link.capture && !link.multiMatch) return subject.through(link.chain, state)
+  const seen = link.multiMatch ? multiMatch(link, subject, state) : lastMatch(link, subject, state)
+  // A search that the request's work cut short says nothing about the text: remembered, it would let it pass for good.
+  if (state.work <= WORK_CHARS_MAX) results[memoIndex] = seen === undefined ? 1 : 2
+  return seen
+}
+
+function lastMatch(link: Link, original: Subject, state: RequestState): Subject | undefined {
+  const subject = original.through(link.chain, state)
+  return matches(link, subject, state) ? subject : undefined
+}
+
+function multiMatch(link: Link, original: Subject, state: RequestState): Subject | undefined {
+  let subject = original
+  if (matches(link, subject, state)) return subject
+  for (const step of link.chain.steps) {
+    const next = subject.after(step, state)
+    if (next === subject) continue
+    subject = next
+    if (matches(link, subject, state)) return subject
+  }
+  return undefined
+}
+
+function matches(link: Link, subject: Subject, state: RequestState): boolean {
+  const { operator, negated } = link
+  if (link.slot >= 0) {
+    if (!hasSlot(subject.found(state.automaton, state), link.slot)) return negated
+    if (operator.exact === true && !link.capture) return !negated
+  }
+  state.capturing = link.capture
+  return operator.matches(subject.text, state) !== negated
+}
