@@ -240,7 +240,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
 
     const environment = (): GuardEnvironment => ({ view, provisional: early.enforced, tokens, nowMs: Date.now(), certifiedAtMs })
     const proxy = createProxy({
-      ...config.listen.traffic,
+      listeners: config.listen.traffic,
       guard: createGuard({ limiter: createRateLimiter({ seed: randomInt(2 ** 32) }) }),
       environment,
       recorder: proxyRecorder(telemetry),

@@ -42,7 +42,7 @@ const options = (data: string, url: string, port: number, more: Partial<ProtectO
 })
 
 const get = (node: RunningNode, path = '/'): Promise<Response> =>
-  fetch(`http://${formatHostPort(node.config.listen.traffic)}${path}`)
+  fetch(`http://${formatHostPort(node.config.listen.traffic[0]!)}${path}`)
 
 test('protect: other options at the next start are taken, a policy that an operator applied stays', async (t) => {
   const data = mkdtempSync(join(tmpdir(), 'ringwall-protect-'))

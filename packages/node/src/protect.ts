@@ -28,6 +28,10 @@ export interface ProtectOptions {
   readonly data: string | undefined
   /** Address of the admin API; a free port on loopback when undefined. */
   readonly admin: string | undefined
+  /** The certificate (PEM, with those that issued it) and its key. */
+  readonly tls?: { readonly certificate: string; readonly key: string; readonly hsts: boolean } | undefined
+  /** Where plain HTTP is answered with a redirect to TLS. */
+  readonly redirectFrom?: string | undefined
 }
 
 const APPLY_MS_MAX = 10_000
@@ -37,15 +41,16 @@ export async function runProtect(options: ProtectOptions): Promise<number> {
   const began = performance.now()
   const node = await startProtect(options)
   const { traffic, admin } = node.config.listen
+  const first = traffic[0] as HostPort
   process.stdout.write(
     [
-      `Ringwall protects on http://${formatHostPort(traffic)}; policy ${node.view().policyVersion}: ${describePolicy(node)}`,
+      `Ringwall protects on ${options.tls === undefined ? 'http' : 'https'}://${formatHostPort(first)}; policy ${node.view().policyVersion}: ${describePolicy(node)}`,
       `  admin API and console http://${formatHostPort(admin)}; operator's context ${contextFile(dataOf(options))}`,
       `ready in ${((performance.now() - began) / 1_000).toFixed(2)} s`,
       '',
     ].join('\n'),
   )
-  await untilAskedToStop()
+  await untilAskedToStop(() => node.proxy.reloadCertificates())
   await node.stop()
   return 0
 }
@@ -76,6 +81,7 @@ export async function startProtect(options: ProtectOptions): Promise<RunningNode
   const listen = parseHostPort(options.listen, '--listen')
   const admin =
     options.admin === undefined ? { host: '127.0.0.1', port: await freePort() } : parseHostPort(options.admin, '--admin')
+  const listeners = wantedListeners(options)
   const rules = options.rules.map(resolveRules)
   const policy = wantedPolicy(options, rules)
   const data = dataOf(options)
@@ -88,6 +94,7 @@ export async function startProtect(options: ProtectOptions): Promise<RunningNode
     admin: admin.port,
     fabric: 0,
     configFile: resolve(data, 'n1', 'node.yaml'),
+    listeners,
   }
   if (!isProvisioned(data)) {
     provisionRing(data, [local], policy, Date.now())
@@ -97,7 +104,7 @@ export async function startProtect(options: ProtectOptions): Promise<RunningNode
   writeNodeConfigs(data, [local], extraSettings(options, rules))
   refreshContext(data, [local])
   const config = readNodeConfig(local.configFile)
-  const node = await startNode({ ...config, listen: { ...config.listen, traffic: listen, admin } })
+  const node = await startNode({ ...config, listen: { ...config.listen, admin } })
   try {
     await enforcePolicy(node, data, policy.text, options.config !== undefined)
     return node
@@ -105,6 +112,20 @@ export async function startProtect(options: ProtectOptions): Promise<RunningNode
     await node.stop()
     throw error
   }
+}
+
+/** What `listen.traffic` in `node.yaml` is to say. */
+function wantedListeners({ listen, tls, redirectFrom }: ProtectOptions): readonly object[] {
+  if (tls === undefined) {
+    if (redirectFrom !== undefined)
+      throw new StartError('CONFIG_INVALID', '--redirect-from needs --tls-cert and --tls-key: it redirects to TLS')
+    return [{ address: listen }]
+  }
+  const certificate = resolve(tls.certificate)
+  const secure = { address: listen, tls: { certificate, key: resolve(tls.key), ...(tls.hsts ? { hsts: {} } : {}) } }
+  if (redirectFrom === undefined) return [secure]
+  parseHostPort(redirectFrom, '--redirect-from')
+  return [secure, { address: redirectFrom, redirectToTls: parseHostPort(listen, '--listen').port }]
 }
 
 interface NamedRules {

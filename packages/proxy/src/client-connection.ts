@@ -5,8 +5,9 @@
  * calls `sweep` every so often; no connection has a timer of its own.
  */
 import type { Socket } from 'node:net'
-import type { Context } from './context.ts'
+import type { Connection, Context } from './context.ts'
 import { Exchange } from './exchange.ts'
+import type { Listener } from './listener.ts'
 import { refusalText } from './refusal.ts'
 import { BODY, END, HEAD, MORE, RequestParser } from './request-parser.ts'
 import { Wire, type WireHandler } from './wire.ts'
@@ -26,9 +27,10 @@ const DRAINING = 3
 const CLOSING = 4
 const DETACHED = 5
 
-export class ClientConnection implements WireHandler {
+export class ClientConnection implements Connection, WireHandler {
   readonly wire: Wire
   readonly address: string
+  readonly listener: Listener
   readonly #context: Context
   readonly #parser: RequestParser
   readonly #closed: (connection: ClientConnection) => void
@@ -54,12 +56,14 @@ export class ClientConnection implements WireHandler {
   /** @param streams Whether the socket gives its bytes by 'data'. */
   constructor(
     context: Context,
+    listener: Listener,
     socket: Socket,
     address: string,
     streams: boolean,
     closed: (connection: ClientConnection) => void,
   ) {
     this.#context = context
+    this.listener = listener
     this.address = address
     this.#closed = closed
     this.#parser = new RequestParser(context.headBounds)
@@ -105,6 +109,10 @@ export class ClientConnection implements WireHandler {
   }
 
   // For the listener.
+
+  get gone(): boolean {
+    return this.wire.socket.destroyed
+  }
 
   get idle(): boolean {
     return this.#phase === WAITING && this.#parser.idle

@@ -46,7 +46,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   #head: RequestHead | undefined
   #source: string
   #chain = ''
-  #proto: 'http' | 'https' = 'http'
+  #proto: 'http' | 'https'
   #environment: GuardEnvironment | undefined
   #judgement: Judgement | undefined
   #span: TraceContext | undefined
@@ -80,6 +80,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     this.#client = client
     this.#request = request
     this.#source = client.address
+    this.#proto = client.listener.secure ? 'https' : 'http'
     this.#requestId = context.options.recorder.requestId(context.options.node)
     context.counters.requests++
     context.counters.activeRequests++
@@ -98,6 +99,11 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       return
     }
     this.#head = head
+    const { redirectToTls } = this.#client.listener.options
+    if (redirectToTls !== undefined) {
+      this.#redirect(head, redirectToTls)
+      return
+    }
     if (head.upgrade && this.#context.counters.activeTunnels >= this.#context.limits.tunnelsMax) {
       this.#refuse(503, 'too many tunnels')
       return
@@ -344,8 +350,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     this.#reportLogin(head.status)
     const { method, keepAlive } = this.#head!
     const modern = this.#request.httpVersion === '1.1'
-    let text = responseHeadText(head.status, head.statusText, head.rawHeaders, this.#environment!.nowMs)
-    text += `x-request-id: ${this.#requestId}\r\n${this.#explanation()}`
+    let text = responseHeadText(head.status, head.statusText, head.rawHeaders, this.#environment!.nowMs, this.#own)
+    text += `x-request-id: ${this.#requestId}\r\n${fieldLines(this.#own)}${this.#explanation()}`
     if (method === 'HEAD' || head.status === 304) {
       if (head.contentLength !== undefined) text += `content-length: ${head.contentLength}\r\n`
     } else if (head.bodyBytes === undefined) {
@@ -422,7 +428,19 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
 
   // To the client.
 
-  #refuse(status: number, error: string | undefined, retryAfterS?: number): void {
+  /** Fields that the listener adds to every response. */
+  get #own(): readonly string[] {
+    return this.#client.listener.ownFields
+  }
+
+  /** The same, over TLS. The method and the body are kept (RFC 9110 section 15.4.9). */
+  #redirect({ authority, host, target }: RequestHead, port: number): void {
+    this.#judgement = this.#ownJudgement('allow', 308, 'redirected to TLS')
+    const name = authority.startsWith('[') ? authority.slice(0, authority.indexOf(']') + 1) : host
+    this.#refuse(308, undefined, undefined, `https://${name}${port === 443 ? '' : `:${port}`}${target}`)
+  }
+
+  #refuse(status: number, error: string | undefined, retryAfterS?: number, location?: string): void {
     if (this.#over) return
     this.#judging = false
     this.#dropUpstream()
@@ -430,6 +448,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     const { headers, body } = refusal(status, this.#requestId, {
       jsonWanted: head?.jsonWanted ?? false,
       retryAfterS,
+      location,
       code: this.#judgement?.decision?.check === 'staleness' ? 'view-stale' : undefined,
     })
     const drainable = this.#client.requestComplete || this.#drainable()
@@ -442,7 +461,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
         : ''
     this.#answered = true
     this.#client.wire.text(
-      `${statusLine(status)}${fieldLines(headers)}${this.#explanation()}${connection}\r\n${this.#request.method === 'HEAD' ? '' : body}`,
+      `${statusLine(status)}${fieldLines(headers)}${fieldLines(this.#own)}${this.#explanation()}${connection}\r\n${this.#request.method === 'HEAD' ? '' : body}`,
     )
     this.#client.flush()
     this.#client.finished(keepAlive, this.#finish(status, error))
@@ -462,7 +481,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     this.#refuse(status, undefined)
   }
 
-  #ownJudgement(outcome: 'deny', status: number, reason: string): Judgement {
+  #ownJudgement(outcome: 'allow' | 'deny', status: number, reason: string): Judgement {
     const decision = this.#ownDecision(outcome, status, 'none', reason)
     return { route: this.#judgement?.route, decision, bodyBytesWanted: 0, login: undefined }
   }
@@ -496,7 +515,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     if (address === peer) return
     // Connections are cut by their own address; requests that a proxy forwards, by what it says.
     this.#context.sources.add(address, this)
-    if (head.forwardedProto === 'https') this.#proto = 'https'
+    if (head.forwardedProto === 'https' || head.forwardedProto === 'http') this.#proto = head.forwardedProto
   }
 
   #beginTrace(head: RequestHead): void {
@@ -507,7 +526,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   }
 
   #guardRequest(head: RequestHead): GuardRequest {
-    return new JudgedRequest(this.#request, head, this.#source, this.#requestId)
+    return new JudgedRequest(this.#request, head, this.#source, this.#requestId, this.#client)
   }
 
   #reportLogin(status: number): void {
@@ -568,6 +587,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       node: options.node,
       region: options.region,
       source: this.#source,
+      scheme: this.#proto,
       method: this.#request.method,
       // These may wait long to be written.
       host: detached(this.#head?.host ?? ''),
@@ -631,10 +651,11 @@ class JudgedRequest implements GuardRequest {
   readonly host: string
   readonly path: string
   readonly requestId: string
+  readonly serverPort: number
   readonly #rawHeaders: readonly string[]
   #headers: readonly HeaderField[] | undefined
 
-  constructor(request: RawRequest, head: RequestHead, remoteAddress: string, requestId: string) {
+  constructor(request: RawRequest, head: RequestHead, remoteAddress: string, requestId: string, client: ClientConnection) {
     this.method = head.method
     this.target = head.target
     this.httpVersion = request.httpVersion
@@ -642,6 +663,7 @@ class JudgedRequest implements GuardRequest {
     this.host = head.host
     this.path = head.path
     this.requestId = requestId
+    this.serverPort = client.listener.port
     this.#rawHeaders = request.rawHeaders
   }
 

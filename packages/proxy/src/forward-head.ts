@@ -84,6 +84,7 @@ const PASSED = 0
 const LEFT_OUT = 1
 const CONNECTION = 2
 const DATE = 3
+const TRANSPORT_SECURITY = 4
 const responseKinds = new Map<string, number>()
 
 function responseKind(name: string): number {
@@ -93,6 +94,7 @@ function responseKind(name: string): number {
   let kind = PASSED
   if (lower === 'connection') kind = CONNECTION
   else if (lower === 'date') kind = DATE
+  else if (lower === 'strict-transport-security') kind = TRANSPORT_SECURITY
   else if (RESPONSE_DROPPED.has(lower) || lower.startsWith('x-ringwall-')) kind = LEFT_OUT
   if (responseKinds.size >= DROPPED_MAX) responseKinds.clear()
   responseKinds.set(detached(name), kind)
@@ -102,8 +104,16 @@ function responseKind(name: string): number {
 /**
  * The header section of a response without what frames it and without the empty line: status line, the upstream's
  * end-to-end fields, `Date` when it gave none (RFC 9110 section 6.6.1).
+ *
+ * @param own Names and values of what the listener says itself: an upstream's own is left out (RFC 6797 section 7.1).
  */
-export function responseHeadText(status: number, statusText: string, rawHeaders: readonly string[], nowMs: number): string {
+export function responseHeadText(
+  status: number,
+  statusText: string,
+  rawHeaders: readonly string[],
+  nowMs: number,
+  own: readonly string[] = NONE,
+): string {
   let named: string[] | undefined
   let dated = status < 200
   let text = `HTTP/1.1 ${status} ${statusText}\r\n`
@@ -117,11 +127,14 @@ export function responseHeadText(status: number, statusText: string, rawHeaders:
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at]!
     const kind = responseKind(name)
+    if (kind === TRANSPORT_SECURITY && own.length > 0) continue
     if (kind === LEFT_OUT || kind === CONNECTION || named?.includes(name.toLowerCase())) continue
     text += `${name}: ${rawHeaders[at + 1]!}\r\n`
   }
   return dated ? text : `${text}date: ${httpDate(nowMs)}\r\n`
 }
+
+const NONE: readonly string[] = []
 
 let dateSecond = -1
 let dateText = ''

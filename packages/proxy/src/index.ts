@@ -1,8 +1,19 @@
-export { type AnyProxyError, ListenFailed, ProxyError, UpstreamBroken, UpstreamTimeout, UpstreamUnreachable } from './errors.ts'
+export {
+  type AnyProxyError,
+  ListenFailed,
+  ProxyError,
+  TlsFilesInvalid,
+  UpstreamBroken,
+  UpstreamTimeout,
+  UpstreamUnreachable,
+} from './errors.ts'
 export { createProxy } from './proxy.ts'
 export {
+  type CertificateFiles,
+  type CertificateStatus,
   DEFAULT_LIMITS,
   type DecisionRecord,
+  type ListenerOptions,
   type LoginEvent,
   type Proxy,
   type ProxyLimits,
@@ -11,6 +22,7 @@ export {
   type Recorder,
   type RequestMeasure,
   type Span,
+  type TlsOptions,
   type TraceContext,
   type Tracer,
   type UpstreamStatus,

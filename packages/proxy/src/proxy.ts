@@ -1,11 +1,15 @@
 /** The listener: opens, bounds and closes connections. */
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import { isTrustedProxy, parseAddress, parsePrefix, prefixContains } from '@ringwall/ring'
+import { Arrival, type Arrivals } from './arrival.ts'
 import { ClientConnection } from './client-connection.ts'
-import { type Context, type Counters, Sources } from './context.ts'
+import { type Connection, type Context, type Counters, Sources } from './context.ts'
 import { ListenFailed } from './errors.ts'
+import { Listener } from './listener.ts'
 import { socketAddress } from './source-address.ts'
 import {
+  type CertificateStatus,
   DEFAULT_LIMITS,
   type Proxy as ProxyContract,
   type ProxyLimits,
@@ -25,12 +29,15 @@ export function createProxy(options: ProxyOptions): ProxyContract {
   return new HttpProxy(options)
 }
 
-class HttpProxy implements ProxyContract {
+class HttpProxy implements ProxyContract, Arrivals {
   readonly #options: ProxyOptions
   readonly #context: Context
   readonly #limits: ProxyLimits
   readonly #pools: UpstreamPools
-  readonly #connections = new Set<ClientConnection>()
+  readonly #listeners: readonly Listener[]
+  readonly #connections = new Set<Connection>()
+  /** In the order in which they came. */
+  readonly #arrivals = new Set<Arrival>()
   readonly #counters: Counters = {
     requests: 0,
     allowed: 0,
@@ -41,10 +48,13 @@ class HttpProxy implements ProxyContract {
     upstreamErrors: 0,
     clientAborts: 0,
     droppedConnections: 0,
+    tlsHandshakes: 0,
+    tlsResumed: 0,
+    tlsFailed: 0,
+    tlsDropped: 0,
     activeRequests: 0,
     activeTunnels: 0,
   }
-  #server: Server | undefined
   #sweeper: NodeJS.Timeout | undefined
   #stopping: Promise<void> | undefined
   #drained: (() => void) | undefined
@@ -53,6 +63,8 @@ class HttpProxy implements ProxyContract {
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
     this.#options = options
     this.#limits = limits
+    const log = options.log ?? (() => undefined)
+    this.#listeners = options.listeners.map((listener) => new Listener(listener, log))
     this.#pools = new UpstreamPools(limits, options.region)
     this.#context = {
       options,
@@ -67,26 +79,39 @@ class HttpProxy implements ProxyContract {
       counters: this.#counters,
       sources: new Sources(),
       isTrustedProxy: options.isTrustedProxy ?? isTrustedProxy,
-      log: options.log ?? (() => undefined),
+      log,
     }
   }
 
-  start(): Promise<{ readonly host: string; readonly port: number }> {
+  async start(): Promise<readonly { readonly host: string; readonly port: number }[]> {
+    const bound: { readonly host: string; readonly port: number }[] = []
+    for (const listener of this.#listeners) bound.push(await this.#listen(listener))
+    for (const { certificates } of this.#listeners) certificates?.watch()
+    this.#pools.start()
+    this.#sweeper = setInterval(() => this.#sweep(), sweepMs(this.#limits))
+    this.#pools.follow(this.#options.environment().view.policy)
+    return bound
+  }
+
+  #listen(listener: Listener): Promise<{ readonly host: string; readonly port: number }> {
     // Half-open: a client that ends its half is told from one that broke off, and hears our answer out.
-    const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => this.#connected(socket))
-    const { host, port } = this.#options
+    const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
+      this.#connected(socket, listener),
+    )
+    const { host, port } = listener.options
     return new Promise((resolve, reject) => {
       server.once('error', (error: NodeJS.ErrnoException) => {
-        reject(new ListenFailed(host, port, LISTEN_PROBLEMS[error.code ?? ''] ?? error.message, { cause: error }))
+        const failed = new ListenFailed(host, port, LISTEN_PROBLEMS[error.code ?? ''] ?? error.message, { cause: error })
+        // What listens already would keep the port, and the process, for nobody.
+        for (const { server: other } of this.#listeners) other?.close()
+        reject(failed)
       })
       server.listen({ host, port, backlog: 1_024 }, () => {
-        this.#server = server
+        listener.server = server
         server.removeAllListeners('error')
         server.on('error', (error) => this.#context.log('warn', `the listener failed: ${error.message}`))
-        this.#pools.start()
-        this.#sweeper = setInterval(() => this.#sweep(), sweepMs(this.#limits))
-        this.#pools.follow(this.#options.environment().view.policy)
         const bound = server.address() as AddressInfo
+        listener.port = bound.port
         resolve({ host: bound.address, port: bound.port })
       })
     })
@@ -98,11 +123,26 @@ class HttpProxy implements ProxyContract {
   }
 
   stats(): ProxyStats {
-    return { ...this.#counters, activeConnections: this.#connections.size }
+    let certificatesTaken = 0
+    let certificatesRefused = 0
+    for (const { certificates } of this.#listeners) {
+      certificatesTaken += certificates?.reloads.taken ?? 0
+      certificatesRefused += certificates?.reloads.refused ?? 0
+    }
+    const active = { activeConnections: this.#connections.size, activeHandshakes: this.#arrivals.size }
+    return { ...this.#counters, certificatesTaken, certificatesRefused, ...active }
   }
 
   upstreams(): readonly UpstreamStatus[] {
     return this.#pools.status()
+  }
+
+  certificates(): readonly CertificateStatus[] {
+    return this.#listeners.flatMap(({ certificates }) => certificates?.status() ?? [])
+  }
+
+  reloadCertificates(): void {
+    for (const { certificates } of this.#listeners) certificates?.reload()
   }
 
   cutSource(source: string): number {
@@ -118,14 +158,14 @@ class HttpProxy implements ProxyContract {
     let count = sources.cut(matches)
     for (const connection of this.#connections) {
       const { address } = connection
-      if (connection.wire.socket.destroyed || !matches(address) || this.#context.isTrustedProxy(policy, address)) continue
+      if (connection.gone || !matches(address) || this.#context.isTrustedProxy(policy, address)) continue
       connection.destroy()
       count++
     }
     return count
   }
 
-  #connected(socket: Socket): void {
+  #connected(socket: Socket, listener: Listener): void {
     if (this.#connections.size >= this.#limits.connectionsMax) {
       socket.destroy()
       this.#complain()
@@ -136,9 +176,33 @@ class HttpProxy implements ProxyContract {
       socket.resetAndDestroy()
       return
     }
+    if (listener.secure) this.#arrived(new Arrival(this.#context, listener, socket, address, this))
+    else this.#speakHttp(listener, socket, address)
+  }
+
+  #arrived(arrival: Arrival): void {
+    this.#connections.add(arrival)
+    this.#arrivals.add(arrival)
+    if (this.#arrivals.size <= this.#limits.handshakesMax) return
+    const [oldest] = this.#arrivals
+    this.#counters.tlsDropped++
+    oldest!.destroy()
+  }
+
+  onSecured(arrival: Arrival, socket: TLSSocket): void {
+    this.#connections.add(new ClientConnection(this.#context, arrival.listener, socket, arrival.address, true, this.#gone))
+  }
+
+  onGone(arrival: Arrival): void {
+    this.#arrivals.delete(arrival)
+    this.#gone(arrival)
+  }
+
+  #speakHttp(listener: Listener, socket: Socket, address: string): void {
     const own = readingIntoShared(socket)
-    this.#connections.add(new ClientConnection(this.#context, own ?? socket, address, own === undefined, this.#gone))
-    if (own === undefined) socket.resume()
+    const streams = own === undefined
+    this.#connections.add(new ClientConnection(this.#context, listener, own ?? socket, address, streams, this.#gone))
+    if (streams) socket.resume()
   }
 
   #deniedSecond = 0
@@ -163,7 +227,7 @@ class HttpProxy implements ProxyContract {
     return true
   }
 
-  readonly #gone = (connection: ClientConnection): void => {
+  readonly #gone = (connection: Connection): void => {
     this.#connections.delete(connection)
     if (this.#connections.size === 0) this.#drained?.()
   }
@@ -171,6 +235,7 @@ class HttpProxy implements ProxyContract {
   #sweep(): void {
     const nowMs = performance.now()
     for (const connection of this.#connections) connection.sweep(nowMs)
+    for (const { certificates } of this.#listeners) certificates?.sweep(nowMs)
   }
 
   #complainedAtMs = Number.NEGATIVE_INFINITY
@@ -182,9 +247,10 @@ class HttpProxy implements ProxyContract {
   }
 
   async #stop(graceMs: number): Promise<void> {
-    const server = this.#server
-    if (server !== undefined) {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+    const servers = this.#listeners.flatMap(({ server }) => server ?? [])
+    for (const { certificates } of this.#listeners) certificates?.close()
+    if (servers.length > 0) {
+      const closed = Promise.all(servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))))
       this.#context.stopping = true
       for (const connection of this.#connections) connection.close()
       const cut = setTimeout(() => {
@@ -206,9 +272,18 @@ class HttpProxy implements ProxyContract {
 
 /** Often enough for the shortest of the times to be kept within a quarter. */
 function sweepMs(limits: ProxyLimits): number {
-  const { headersMsMax, requestMsMax, inspectedBodyMsMax, bodyStallMsMax, keepAliveMsMax, clientStallMsMax, tunnelIdleMsMax } =
-    limits
+  const {
+    handshakeMsMax,
+    headersMsMax,
+    requestMsMax,
+    inspectedBodyMsMax,
+    bodyStallMsMax,
+    keepAliveMsMax,
+    clientStallMsMax,
+    tunnelIdleMsMax,
+  } = limits
   const shortest = Math.min(
+    handshakeMsMax,
     headersMsMax,
     requestMsMax,
     inspectedBodyMsMax,

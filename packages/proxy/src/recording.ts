@@ -8,6 +8,7 @@ export interface Observed {
   readonly node: string
   readonly region: string
   readonly source: string
+  readonly scheme: 'http' | 'https'
   readonly method: string
   readonly host: string
   readonly path: string
@@ -52,7 +53,7 @@ export function recordExchange(recorder: Recorder, observed: Observed): void {
     attributes: {
       'http.request.method': observed.method,
       'url.path': observed.path,
-      'url.scheme': 'http',
+      'url.scheme': observed.scheme,
       'http.response.status_code': observed.status,
       'server.address': observed.host,
       'client.address': observed.source,

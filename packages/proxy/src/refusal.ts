@@ -17,6 +17,8 @@ export function refusal(
     readonly retryAfterS?: number | undefined
     /** Why, where that is the ring’s own state and no secret: `view-stale`. */
     readonly code?: string | undefined
+    /** Of a redirect. */
+    readonly location?: string | undefined
   },
 ): Refusal {
   const title = STATUS_CODES[status] ?? 'Error'
@@ -33,14 +35,15 @@ export function refusal(
     'x-request-id',
     requestId,
   ]
+  if (options.location !== undefined) headers.push('location', options.location)
   if (options.retryAfterS !== undefined) headers.push('retry-after', String(Math.max(1, Math.ceil(options.retryAfterS))))
   if (status === 401) headers.push('www-authenticate', 'Bearer')
   return { headers, body }
 }
 
-/** The whole response as text; closes the connection. */
-export function refusalText(status: number, requestId: string): string {
-  const { headers, body } = refusal(status, requestId, { jsonWanted: false })
+/** The whole response as text; closes the connection. @param code As for `refusal`. */
+export function refusalText(status: number, requestId: string, code?: string): string {
+  const { headers, body } = refusal(status, requestId, { jsonWanted: false, code })
   return `${statusLine(status)}connection: close\r\n${fieldLines(headers)}\r\n${body}`
 }
 

@@ -95,6 +95,10 @@ export interface ProxyLimits {
   readonly connectionsMax: number
   /** New connections of denied sources that get their 403 in one second; more are dropped without a word. */
   readonly deniedConnectionsPerSecondMax: number
+  /** Connections that have not said yet what they want over TLS; past it the oldest goes for the newest. */
+  readonly handshakesMax: number
+  /** Until a handshake is complete. */
+  readonly handshakeMsMax: number
   readonly headerBytesMax: number
   readonly headersMax: number
   /** Method, target and version. */
@@ -125,6 +129,8 @@ export interface ProxyLimits {
 export const DEFAULT_LIMITS: ProxyLimits = {
   connectionsMax: 16_384,
   deniedConnectionsPerSecondMax: 100,
+  handshakesMax: 2_048,
+  handshakeMsMax: 8_000,
   headerBytesMax: 32_768,
   headersMax: 100,
   requestLineBytesMax: 16_384,
@@ -152,10 +158,37 @@ export interface LoginEvent extends LoginAttempt {
   readonly atMs: number
 }
 
-export interface ProxyOptions {
+/** A certificate with its private key, as files in PEM. */
+export interface CertificateFiles {
+  /** The server's own certificate first, then those that issued it. */
+  readonly certificate: string
+  readonly key: string
+  /** Whom it is for, such as `www.example.org` or `*.example.org`; what the certificate says, unless given. */
+  readonly names?: readonly string[]
+}
+
+export interface TlsOptions {
+  /** At least one. */
+  readonly certificates: readonly CertificateFiles[]
+  /** What clients get that name none of the hosts, or no host: the first certificate, or a refusal. */
+  readonly unknownNames: 'first' | 'refuse'
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
+  /** `Strict-Transport-Security` of every response (RFC 6797); undefined: whatever the upstream says. */
+  readonly hsts: string | undefined
+}
+
+export interface ListenerOptions {
   readonly host: string
   /** 0: any free port; `start` says which. */
   readonly port: number
+  readonly tls?: TlsOptions
+  /** Every request is sent to the same address over TLS, at this port. Without `tls`. */
+  readonly redirectToTls?: number
+}
+
+export interface ProxyOptions {
+  /** At least one. */
+  readonly listeners: readonly ListenerOptions[]
   readonly guard: Guard
   /** Called for each request: the view in force, the time. */
   readonly environment: () => GuardEnvironment
@@ -172,6 +205,18 @@ export interface ProxyOptions {
   readonly log?: (level: 'info' | 'warn', line: string) => void
 }
 
+/** One certificate of one listener. */
+export interface CertificateStatus {
+  /** The file. */
+  readonly certificate: string
+  readonly names: readonly string[]
+  /** Unix milliseconds. */
+  readonly notBeforeMs: number
+  readonly notAfterMs: number
+  /** Why the files, as they are now, are not in use; what was read before them is. */
+  readonly problem: string | undefined
+}
+
 /** Counts since the start, except `active…`. */
 export interface ProxyStats {
   readonly requests: number
@@ -186,6 +231,16 @@ export interface ProxyStats {
   readonly clientAborts: number
   /** Connections of denied sources that were dropped before they said anything. */
   readonly droppedConnections: number
+  /** TLS handshakes that were completed; `tlsResumed` of them by a ticket. */
+  readonly tlsHandshakes: number
+  readonly tlsResumed: number
+  /** Broken off by either side, or not completed in time. */
+  readonly tlsFailed: number
+  /** The oldest of too many that were under way at once. */
+  readonly tlsDropped: number
+  readonly certificatesTaken: number
+  readonly certificatesRefused: number
+  readonly activeHandshakes: number
   readonly activeConnections: number
   readonly activeRequests: number
   readonly activeTunnels: number
@@ -203,12 +258,15 @@ export interface UpstreamStatus {
 }
 
 export interface Proxy {
-  /** @throws {ListenFailed} Port in use, address not here, no permission. */
-  start(): Promise<{ readonly host: string; readonly port: number }>
+  /** Where it listens, in the order of the options. @throws {ListenFailed} Port in use, address not here, no permission. */
+  start(): Promise<readonly { readonly host: string; readonly port: number }[]>
   /** Takes no new connections, lets running requests end for `graceMs`, then cuts. */
   stop(graceMs: number): Promise<void>
   stats(): ProxyStats
   upstreams(): readonly UpstreamStatus[]
+  certificates(): readonly CertificateStatus[]
+  /** Reads the files of certificates again, which happens by itself when they change. */
+  reloadCertificates(): void
   /**
    * Closes what a denied source has open, WebSockets included. Returns how many.
    *

@@ -1,0 +1,156 @@
+/**
+ * A connection before its first request: what it says over TLS is read and checked here, then the TLS engine has it, then HTTP.
+ *
+ * Bounded: an arrival holds at most one ClientHello, has one deadline for all of it, and is the first to go when there are too
+ * many: a client that means it is done within a round trip or two, and so is never among the oldest.
+ */
+import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
+import { ALERT_UNRECOGNIZED_NAME, HELLO_BYTES_MAX, readClientHello } from './client-hello.ts'
+import type { Connection, Context } from './context.ts'
+import { HeldBody } from './held-body.ts'
+import type { Listener } from './listener.ts'
+import { refusalText } from './refusal.ts'
+
+/** Whom a connection becomes. */
+export interface Arrivals {
+  /** The handshake is done. */
+  onSecured(arrival: Arrival, socket: TLSSocket): void
+  onGone(arrival: Arrival): void
+}
+
+export class Arrival implements Connection {
+  readonly address: string
+  readonly listener: Listener
+  readonly #context: Context
+  readonly #arrivals: Arrivals
+  readonly #socket: Socket
+  readonly #deadlineMs: number
+  readonly #held = new HeldBody()
+  #secured: TLSSocket | undefined
+  #over = false
+
+  /** @param socket Not read from yet. */
+  constructor(context: Context, listener: Listener, socket: Socket, address: string, arrivals: Arrivals) {
+    this.#context = context
+    this.listener = listener
+    this.address = address
+    this.#arrivals = arrivals
+    this.#socket = socket
+    this.#deadlineMs = performance.now() + context.limits.handshakeMsMax
+    socket.on('readable', this.#onReadable)
+    socket.on('error', ignore)
+    socket.on('end', this.#onEnd)
+    socket.on('close', this.#onClose)
+  }
+
+  get gone(): boolean {
+    return this.#over
+  }
+
+  sweep(nowMs: number): void {
+    if (nowMs >= this.#deadlineMs) this.#fail()
+  }
+
+  /** Nothing is under way that was worth waiting for. */
+  close(): void {
+    this.destroy()
+  }
+
+  destroy(): void {
+    this.#end()
+    this.#secured?.destroy()
+    this.#socket.destroy()
+  }
+
+  readonly #onReadable = (): void => {
+    const bytes = this.#socket.read() as Buffer | null
+    if (bytes === null || this.#over) return
+    // Past the bound the reader refuses: it needs to see one byte more.
+    this.#held.add(bytes, HELLO_BYTES_MAX)
+    try {
+      this.#readHello()
+    } catch (error) {
+      this.#context.log('warn', `a connection failed before its handshake: ${(error as Error).message}`)
+      this.#fail()
+    }
+  }
+
+  readonly #onEnd = (): void => this.#fail()
+
+  readonly #onClose = (): void => {
+    if (!this.#over) this.#context.counters.tlsFailed++
+    this.#end()
+  }
+
+  #readHello(): void {
+    const bytes = this.#held.bytes
+    const reading = readClientHello(bytes)
+    if (reading.kind === 'more') return
+    if (reading.kind === 'refused') {
+      this.#refuse(reading.alert)
+      return
+    }
+    const secureContext = this.listener.certificates!.contextFor(reading.hello.serverName)
+    if (secureContext === undefined) {
+      this.#refuse(ALERT_UNRECOGNIZED_NAME)
+      return
+    }
+    const socket = this.#socket
+    socket.off('readable', this.#onReadable)
+    socket.off('end', this.#onEnd)
+    // The engine takes what was read already from the socket's own buffer.
+    socket.unshift(Buffer.from(bytes))
+    const secured = new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: this.listener.protocols })
+    this.#secured = secured
+    secured.on('error', ignore)
+    secured.on('_tlsError', onTlsError)
+    secured.once('secure', () => {
+      if (this.#over) return
+      const { counters } = this.#context
+      counters.tlsHandshakes++
+      if (secured.isSessionReused()) counters.tlsResumed++
+      socket.off('close', this.#onClose)
+      this.#end()
+      this.#arrivals.onSecured(this, secured)
+    })
+  }
+
+  #refuse(alert: number): void {
+    const first = this.#held.bytes[0]!
+    // Somebody speaks HTTP to a port of TLS: worth a word that people can read.
+    const words =
+      first >= 65 && first <= 90
+        ? refusalText(
+            400,
+            this.#context.options.recorder.requestId(this.#context.options.node),
+            'this port speaks TLS: use https',
+          )
+        : Buffer.from([21, 3, 3, 0, 2, 2, alert])
+    this.#context.counters.tlsFailed++
+    this.#end()
+    const socket = this.#socket
+    socket.off('readable', this.#onReadable)
+    socket.write(words, 'latin1')
+    socket.destroySoon()
+  }
+
+  #fail(): void {
+    if (this.#over) return
+    this.#context.counters.tlsFailed++
+    this.destroy()
+  }
+
+  #end(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#arrivals.onGone(this)
+  }
+}
+
+/** After the handshake, too: a record that does not decrypt ends the connection, which the engine leaves to us. */
+function onTlsError(this: TLSSocket): void {
+  this.destroy()
+}
+
+function ignore(): void {}
