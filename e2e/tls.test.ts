@@ -6,13 +6,14 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join, resolve } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { pairFiles, temporaryFolder } from '../packages/proxy/src/test-certificates.ts'
+import { makePair, pairFiles, temporaryFolder, writePair } from '../packages/proxy/src/test-certificates.ts'
 
 const CLI = resolve(import.meta.dirname, '../packages/cli/src/main.ts')
 const without = (program: string, ...args: string[]): string | false =>
   spawnSync(program, args).status === 0 ? false : `${program} is not installed`
 const NO_CURL = without('curl', '--version')
 const NO_OPENSSL = without('openssl', 'version')
+const NO_WRK = spawnSync('wrk', ['--version']).error === undefined ? false : 'wrk is not installed'
 const NO_CHROMIUM = without('chromium', '--version')
 
 async function application(t: TestContext): Promise<string> {
@@ -75,12 +76,15 @@ async function protect(t: TestContext): Promise<Protected> {
     node.kill('SIGTERM')
     if (node.exitCode === null) await once(node, 'exit')
   })
+  // Read on for good: a node that nobody listens to ends.
   let said = ''
-  for await (const chunk of node.stdout!) {
-    said += String(chunk)
-    if (said.includes('ready in')) break
-  }
-  node.stdout!.resume()
+  await new Promise<void>((settle) => {
+    node.stdout!.on('data', (chunk) => {
+      said += String(chunk)
+      if (said.includes('ready in')) settle()
+    })
+    node.once('exit', () => settle())
+  })
   assert.match(said, /protects on https:\/\//)
   return { port, plain, admin, folder, files, node }
 }
@@ -157,4 +161,29 @@ test('check and /metrics tell of the certificate', async (t) => {
   assert.match(metrics, /ringwall_tls_certificate_not_after_seconds\{certificate="[^"]*localhost\.pem"\} 1[0-9]{9}/)
   const said = await run(process.execPath, [CLI, 'check', '--context', join(folder, 'data', 'operator.json')])
   assert.ok(said.includes(`${files.certificate} (localhost): valid until`), said)
+})
+
+test('certificates are replaced under load, by watching and by SIGHUP: no request fails', { skip: NO_WRK }, async (t) => {
+  const { port, admin, folder, node } = await protect(t)
+  const taken = async (): Promise<number> => {
+    const metrics = await (await fetch(`http://127.0.0.1:${admin}/metrics`)).text()
+    return Number(/ringwall_tls_certificate_reloads ([0-9]+)/.exec(metrics)?.[1])
+  }
+  const takenUp = async (count: number): Promise<void> => {
+    while ((await taken()) < count) await new Promise((wake) => setTimeout(wake, 20))
+  }
+  // One load on kept connections, and one that shakes hands for every request.
+  const loads = [[], ['-H', 'Connection: close']].map((more) =>
+    run('wrk', ['-t1', '-c8', '-d5s', ...more, `https://127.0.0.1:${port}/`]),
+  )
+  for (let round = 1; round <= 4; round++) {
+    await new Promise((wake) => setTimeout(wake, 400))
+    writePair(folder, 'localhost', await makePair(['localhost']))
+    if (round % 2 === 0) node.kill('SIGHUP')
+    await takenUp(round)
+  }
+  for (const said of await Promise.all(loads)) {
+    assert.ok(Number(/([0-9]+) requests in/.exec(said)?.[1]) > 100, said)
+    assert.doesNotMatch(said, /Non-2xx|Socket errors/)
+  }
 })
