@@ -9,6 +9,7 @@ import { TLSSocket } from 'node:tls'
 import { ALERT_UNRECOGNIZED_NAME, HELLO_BYTES_MAX, readClientHello } from './client-hello.ts'
 import type { Connection, Context } from './context.ts'
 import { HeldBody } from './held-body.ts'
+import { ja4 } from './ja4.ts'
 import type { Listener } from './listener.ts'
 import { refusalText } from './refusal.ts'
 
@@ -22,6 +23,8 @@ export interface Arrivals {
 export class Arrival implements Connection {
   readonly address: string
   readonly listener: Listener
+  /** Known once the ClientHello is. */
+  ja4: string | undefined
   readonly #context: Context
   readonly #arrivals: Arrivals
   readonly #socket: Socket
@@ -96,6 +99,7 @@ export class Arrival implements Connection {
       this.#refuse(ALERT_UNRECOGNIZED_NAME)
       return
     }
+    this.ja4 = ja4(reading.hello)
     const socket = this.#socket
     socket.off('readable', this.#onReadable)
     socket.off('end', this.#onEnd)

@@ -30,6 +30,8 @@ const DETACHED = 5
 export class ClientConnection implements Connection, WireHandler {
   readonly wire: Wire
   readonly address: string
+  /** Of the client's TLS. */
+  readonly ja4: string | undefined
   readonly listener: Listener
   readonly #context: Context
   readonly #parser: RequestParser
@@ -59,12 +61,14 @@ export class ClientConnection implements Connection, WireHandler {
     listener: Listener,
     socket: Socket,
     address: string,
+    ja4: string | undefined,
     streams: boolean,
     closed: (connection: ClientConnection) => void,
   ) {
     this.#context = context
     this.listener = listener
     this.address = address
+    this.ja4 = ja4
     this.#closed = closed
     this.#parser = new RequestParser(context.headBounds)
     this.#deadlineMs = performance.now() + context.limits.headersMsMax

@@ -587,6 +587,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       node: options.node,
       region: options.region,
       source: this.#source,
+      ja4: this.#client.ja4,
       scheme: this.#proto,
       method: this.#request.method,
       // These may wait long to be written.
@@ -652,6 +653,7 @@ class JudgedRequest implements GuardRequest {
   readonly path: string
   readonly requestId: string
   readonly serverPort: number
+  readonly ja4: string | undefined
   readonly #rawHeaders: readonly string[]
   #headers: readonly HeaderField[] | undefined
 
@@ -664,6 +666,7 @@ class JudgedRequest implements GuardRequest {
     this.path = head.path
     this.requestId = requestId
     this.serverPort = client.listener.port
+    this.ja4 = client.ja4
     this.#rawHeaders = request.rawHeaders
   }
 

@@ -190,7 +190,8 @@ class HttpProxy implements ProxyContract, Arrivals {
   }
 
   onSecured(arrival: Arrival, socket: TLSSocket): void {
-    this.#connections.add(new ClientConnection(this.#context, arrival.listener, socket, arrival.address, true, this.#gone))
+    const { listener, address, ja4 } = arrival
+    this.#connections.add(new ClientConnection(this.#context, listener, socket, address, ja4, true, this.#gone))
   }
 
   onGone(arrival: Arrival): void {
@@ -201,7 +202,7 @@ class HttpProxy implements ProxyContract, Arrivals {
   #speakHttp(listener: Listener, socket: Socket, address: string): void {
     const own = readingIntoShared(socket)
     const streams = own === undefined
-    this.#connections.add(new ClientConnection(this.#context, listener, own ?? socket, address, streams, this.#gone))
+    this.#connections.add(new ClientConnection(this.#context, listener, own ?? socket, address, undefined, streams, this.#gone))
     if (streams) socket.resume()
   }
 

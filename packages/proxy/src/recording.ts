@@ -8,6 +8,7 @@ export interface Observed {
   readonly node: string
   readonly region: string
   readonly source: string
+  readonly ja4: string | undefined
   readonly scheme: 'http' | 'https'
   readonly method: string
   readonly host: string
@@ -117,6 +118,7 @@ function decisionRecord(observed: Observed): DecisionRecord {
     region: observed.region,
     traceId: observed.span.traceId,
     source: observed.source,
+    ja4: observed.ja4,
     method: observed.method,
     host: observed.host,
     path: observed.path,

@@ -273,6 +273,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
     region: text,
     traceId: text,
     source: text,
+    'ja4?': described('Fingerprint of the client’s TLS.', text),
     method: text,
     host: text,
     path: described('Without the query.', text),
