@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join, resolve } from 'node:path'
@@ -13,13 +14,16 @@ const without = (program: string, ...args: string[]): string | false =>
   spawnSync(program, args).status === 0 ? false : `${program} is not installed`
 const NO_CURL = without('curl', '--version')
 const NO_OPENSSL = without('openssl', 'version')
+const NO_HAPROXY = without('haproxy', '-v')
 const NO_WRK = spawnSync('wrk', ['--version']).error === undefined ? false : 'wrk is not installed'
 const NO_CHROMIUM = without('chromium', '--version')
 
 async function application(t: TestContext): Promise<string> {
   const server = createServer((request, response) => {
     response.setHeader('content-type', 'text/html')
-    response.end(`<title>hello</title>${request.headers['x-forwarded-proto']} ${request.url}`)
+    response.end(
+      `<title>hello</title>${request.headers['x-forwarded-proto']} ${request.url} for ${request.headers['x-forwarded-for']}`,
+    )
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.after(() => {
@@ -46,7 +50,7 @@ interface Protected {
   readonly node: ChildProcess
 }
 
-async function protect(t: TestContext): Promise<Protected> {
+async function protect(t: TestContext, ...more: string[]): Promise<Protected> {
   const folder = temporaryFolder(t)
   const files = await pairFiles(folder, ['localhost'])
   const [port, plain, admin] = [await freePort(), await freePort(), await freePort()]
@@ -69,6 +73,7 @@ async function protect(t: TestContext): Promise<Protected> {
       `127.0.0.1:${admin}`,
       '--data',
       join(folder, 'data'),
+      ...more,
     ],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   )
@@ -185,5 +190,35 @@ test('certificates are replaced under load, by watching and by SIGHUP: no reques
   for (const said of await Promise.all(loads)) {
     assert.ok(Number(/([0-9]+) requests in/.exec(said)?.[1]) > 100, said)
     assert.doesNotMatch(said, /Non-2xx|Socket errors/)
+  }
+})
+
+test('behind HAProxy with send-proxy and send-proxy-v2, and with curl --haproxy-protocol, sources are whose they are', {
+  skip: NO_HAPROXY || NO_CURL,
+}, async (t) => {
+  const { port, folder } = await protect(t, '--proxy-protocol-from', '127.0.0.1/32')
+  const said = await run('curl', ['-sSik', '--haproxy-protocol', '--interface', '127.0.0.1', `https://localhost:${port}/direct`])
+  assert.match(said, /https \/direct for 127\.0\.0\.1/)
+  const [one, two] = [await freePort(), await freePort()]
+  const backend = (name: string, from: number, how: string): string => `
+listen ${name}
+  bind 127.0.0.1:${from}
+  source 127.0.0.1
+  server node 127.0.0.1:${port} ${how} check-send-proxy check inter 200`
+  const config = join(folder, 'haproxy.cfg')
+  writeFileSync(
+    config,
+    `defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 9s\n  timeout server 9s\n${backend('one', one, 'send-proxy')}${backend('two', two, 'send-proxy-v2')}\n`,
+  )
+  const haproxy = spawn('haproxy', ['-db', '-f', config], { stdio: 'ignore' })
+  t.after(async () => {
+    haproxy.kill('SIGKILL')
+    await once(haproxy, 'exit')
+  })
+  for (const through of [one, two]) {
+    // From another address of loopback, which only HAProxy sees.
+    const ask = (): Promise<string> =>
+      run('curl', ['-sSik', '--retry', '10', '--retry-connrefused', '--interface', '127.0.0.77', `https://127.0.0.1:${through}/`])
+    assert.match(await ask(), /https \/ for 127\.0\.0\.77/)
   }
 })

@@ -105,6 +105,12 @@ export function buildProgram(): Command {
     .option('--tls-key <file>', 'its private key in PEM, readable by its owner alone')
     .option('--hsts', 'tell browsers to come by TLS only, for a year', false)
     .option('--redirect-from <host:port>', 'where plain HTTP is answered with a redirect to TLS')
+    .option(
+      '--proxy-protocol-from <prefix>',
+      'balancers that begin their connections with a header of the PROXY protocol; repeatable',
+      (prefix: string, prefixes: string[]) => [...prefixes, prefix],
+      [],
+    )
     .action(async (url: string, given: Record<string, unknown>) => {
       const { runProtect } = await import('@ringwall/node')
       const [certificate, key] = [given.tlsCert as string | undefined, given.tlsKey as string | undefined]
@@ -125,6 +131,7 @@ export function buildProgram(): Command {
         data: given.data as string | undefined,
         admin: given.admin as string | undefined,
         tls: certificate === undefined || key === undefined ? undefined : { certificate, key, hsts: given.hsts === true },
+        proxyProtocolFrom: given.proxyProtocolFrom as string[],
         redirectFrom: given.redirectFrom as string | undefined,
       })
     })

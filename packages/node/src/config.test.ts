@@ -44,7 +44,7 @@ test('listeners: one address, one listener, or a list; files are relative to the
         minVersion: "1.3"
         hsts: {maxAgeDays: 730, includeSubdomains: true, preload: true}
     - {address: "0.0.0.0:80", redirectToTls: true}
-    - {address: "0.0.0.0:81", redirectToTls: 8443}
+    - {address: "0.0.0.0:81", redirectToTls: 8443, proxyProtocol: {from: [10.0.0.0/8, "2001:db8::1"]}}
     - 0.0.0.0:82`
   const [first, second, third, fourth] = parse(list)
   assert.deepEqual(first!.tls!.certificates[0]!.names, ['www.example.org', '*.example.org'])
@@ -53,6 +53,7 @@ test('listeners: one address, one listener, or a list; files are relative to the
   assert.equal(first!.tls!.minVersion, 'TLSv1.3')
   assert.equal(second!.redirectToTls, 443)
   assert.equal(third!.redirectToTls, 8443)
+  assert.deepEqual(third!.proxyProtocol, { from: ['10.0.0.0/8', '2001:db8::1'] })
   assert.deepEqual(fourth, { host: '0.0.0.0', port: 82 })
 })
 
@@ -87,6 +88,12 @@ const badListeners: readonly [string, string, RegExp][] = [
     /redirectToTls is for a listener without tls/,
   ],
   ['a redirect to no port', '{address: "a:1", redirectToTls: 0}', /redirectToTls: expected true, or the port/],
+  [
+    'a balancer that is no prefix',
+    '{address: "a:1", proxyProtocol: {from: [10.0.0.1/8]}}',
+    /proxyProtocol\.from\.0: expected an address/,
+  ],
+  ['balancers without one', '{address: "a:1", proxyProtocol: {from: []}}', /proxyProtocol\.from/],
   ['one address twice', '[a:1, a:1]', /two listeners on a:1/],
 ]
 

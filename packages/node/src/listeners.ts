@@ -1,6 +1,7 @@
 /** What `listen.traffic` in `node.yaml` may say: an address, one listener, or a list of either. */
 import { resolve } from 'node:path'
 import type { CertificateFiles, ListenerOptions, TlsOptions } from '@ringwall/proxy'
+import { parsePrefix } from '@ringwall/ring'
 import { z } from 'zod'
 import { type HostPort, parseHostPort } from './address.ts'
 
@@ -9,6 +10,7 @@ export type TrafficListener = HostPort & ListenerOptions
 
 const LISTENERS_MAX = 64
 const CERTIFICATES_MAX = 1_000
+const PREFIXES_MAX = 256
 const DAY_S = 86_400
 /** What browsers' preload lists ask for. */
 const PRELOAD_DAYS_MIN = 365
@@ -22,6 +24,10 @@ const HostName = z
     'expected a host name in lower case, such as www.example.org or *.example.org',
   )
 const Pair = z.strictObject({ certificate: File, key: File, names: z.array(HostName).min(1).optional() })
+
+const Balancer = z.string().refine((text) => parsePrefix(text) !== undefined, {
+  message: 'expected an address or a prefix, such as 10.0.0.0/8',
+})
 
 const Hsts = z
   .strictObject({
@@ -61,6 +67,7 @@ const Listener = z
   .strictObject({
     address: z.string(),
     tls: Tls.optional(),
+    proxyProtocol: z.strictObject({ from: z.array(Balancer).min(1).max(PREFIXES_MAX) }).optional(),
     redirectToTls: z
       .custom<boolean | number>(
         (value) => typeof value === 'boolean' || (Number.isInteger(value) && Number(value) >= 1 && Number(value) <= 65_535),
@@ -109,10 +116,11 @@ export function parseListeners(
         issues.push({ path: [...path, ...(issue.path as (string | number)[])], message: issue.message })
       continue
     }
-    const { address, tls, redirectToTls } = parsed.data
+    const { address, tls, redirectToTls, proxyProtocol } = parsed.data
     listeners.push({
       ...parseHostPort(address, [where, ...path, 'address'].join('.')),
       ...(tls === undefined ? {} : { tls: tlsOptions(tls, directory) }),
+      ...(proxyProtocol === undefined ? {} : { proxyProtocol }),
       ...(redirectToTls === undefined || redirectToTls === false
         ? {}
         : { redirectToTls: redirectToTls === true ? HTTPS_PORT : redirectToTls }),

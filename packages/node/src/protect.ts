@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { basename, resolve } from 'node:path'
+import { parsePrefix } from '@ringwall/ring'
 import { stringify } from 'yaml'
 import { formatHostPort, type HostPort, parseHostPort } from './address.ts'
 import { readNodeConfig } from './config.ts'
@@ -30,6 +31,8 @@ export interface ProtectOptions {
   readonly admin: string | undefined
   /** The certificate (PEM, with those that issued it) and its key. */
   readonly tls?: { readonly certificate: string; readonly key: string; readonly hsts: boolean } | undefined
+  /** Balancers that speak the PROXY protocol. */
+  readonly proxyProtocolFrom?: readonly string[]
   /** Where plain HTTP is answered with a redirect to TLS. */
   readonly redirectFrom?: string | undefined
 }
@@ -115,17 +118,21 @@ export async function startProtect(options: ProtectOptions): Promise<RunningNode
 }
 
 /** What `listen.traffic` in `node.yaml` is to say. */
-function wantedListeners({ listen, tls, redirectFrom }: ProtectOptions): readonly object[] {
+function wantedListeners({ listen, tls, redirectFrom, proxyProtocolFrom = [] }: ProtectOptions): readonly object[] {
+  const wrong = proxyProtocolFrom.find((text) => parsePrefix(text) === undefined)
+  if (wrong !== undefined)
+    throw new StartError('CONFIG_INVALID', `--proxy-protocol-from ${wrong}: expected an address or a prefix, such as 10.0.0.0/8`)
+  const common = proxyProtocolFrom.length === 0 ? {} : { proxyProtocol: { from: proxyProtocolFrom } }
   if (tls === undefined) {
     if (redirectFrom !== undefined)
       throw new StartError('CONFIG_INVALID', '--redirect-from needs --tls-cert and --tls-key: it redirects to TLS')
-    return [{ address: listen }]
+    return [{ address: listen, ...common }]
   }
   const certificate = resolve(tls.certificate)
-  const secure = { address: listen, tls: { certificate, key: resolve(tls.key), ...(tls.hsts ? { hsts: {} } : {}) } }
+  const secure = { ...common, address: listen, tls: { certificate, key: resolve(tls.key), ...(tls.hsts ? { hsts: {} } : {}) } }
   if (redirectFrom === undefined) return [secure]
   parseHostPort(redirectFrom, '--redirect-from')
-  return [secure, { address: redirectFrom, redirectToTls: parseHostPort(listen, '--listen').port }]
+  return [secure, { ...common, address: redirectFrom, redirectToTls: parseHostPort(listen, '--listen').port }]
 }
 
 interface NamedRules {

@@ -1,7 +1,8 @@
 /**
- * A connection before its first request: what it says over TLS is read and checked here, then the TLS engine has it, then HTTP.
+ * A connection before its first request: the word of a balancer on whose it is, then what it says over TLS, are read and checked
+ * here; then the TLS engine has it, then HTTP.
  *
- * Bounded: an arrival holds at most one ClientHello, has one deadline for all of it, and is the first to go when there are too
+ * Bounded: an arrival holds at most one header and one ClientHello, has one deadline for all of it, and is the first to go when there are too
  * many: a client that means it is done within a round trip or two, and so is never among the oldest.
  */
 import type { Socket } from 'node:net'
@@ -11,17 +12,23 @@ import type { Connection, Context } from './context.ts'
 import { HeldBody } from './held-body.ts'
 import { ja4 } from './ja4.ts'
 import type { Listener } from './listener.ts'
+import { PREAMBLE_BYTES_MAX, readPreamble } from './proxy-protocol.ts'
 import { refusalText } from './refusal.ts'
 
 /** Whom a connection becomes. */
 export interface Arrivals {
+  /** Whether connections of this source are taken: it is known only now. */
+  admits(source: string): boolean
+  /** What follows is plain HTTP, of which this is there already. */
+  onPlain(arrival: Arrival, socket: Socket, rest: Buffer): void
   /** The handshake is done. */
   onSecured(arrival: Arrival, socket: TLSSocket): void
   onGone(arrival: Arrival): void
 }
 
 export class Arrival implements Connection {
-  readonly address: string
+  /** Of the other end, or of whom it speaks for. */
+  address: string
   readonly listener: Listener
   /** Known once the ClientHello is. */
   ja4: string | undefined
@@ -29,17 +36,22 @@ export class Arrival implements Connection {
   readonly #arrivals: Arrivals
   readonly #socket: Socket
   readonly #deadlineMs: number
-  readonly #held = new HeldBody()
+  #held = new HeldBody()
+  #announced: boolean
   #secured: TLSSocket | undefined
   #over = false
 
-  /** @param socket Not read from yet. */
-  constructor(context: Context, listener: Listener, socket: Socket, address: string, arrivals: Arrivals) {
+  /**
+   * @param socket Not read from yet.
+   * @param announced Whether it begins with a header of the PROXY protocol.
+   */
+  constructor(context: Context, listener: Listener, socket: Socket, address: string, announced: boolean, arrivals: Arrivals) {
     this.#context = context
     this.listener = listener
     this.address = address
     this.#arrivals = arrivals
     this.#socket = socket
+    this.#announced = announced
     this.#deadlineMs = performance.now() + context.limits.handshakeMsMax
     socket.on('readable', this.#onReadable)
     socket.on('error', ignore)
@@ -70,20 +82,59 @@ export class Arrival implements Connection {
     const bytes = this.#socket.read() as Buffer | null
     if (bytes === null || this.#over) return
     // Past the bound the reader refuses: it needs to see one byte more.
-    this.#held.add(bytes, HELLO_BYTES_MAX)
+    this.#held.add(bytes, PREAMBLE_BYTES_MAX + HELLO_BYTES_MAX)
     try {
-      this.#readHello()
+      if (this.#announced) this.#readPreamble()
+      else this.#readHello()
     } catch (error) {
       this.#context.log('warn', `a connection failed before its handshake: ${(error as Error).message}`)
       this.#fail()
     }
   }
 
-  readonly #onEnd = (): void => this.#fail()
+  readonly #onEnd = (): void => {
+    // A balancer that only looks whether somebody listens says nothing.
+    if (this.#held.length === 0) this.destroy()
+    else this.#fail()
+  }
 
   readonly #onClose = (): void => {
-    if (!this.#over) this.#context.counters.tlsFailed++
+    if (this.#held.length > 0) this.#count()
     this.#end()
+  }
+
+  #readPreamble(): void {
+    const bytes = this.#held.bytes
+    const reading = readPreamble(bytes)
+    if (reading.kind === 'more') return
+    if (reading.kind === 'refused') {
+      this.#fail()
+      return
+    }
+    this.#announced = false
+    if (reading.source !== undefined) {
+      this.address = reading.source
+      if (!this.#arrivals.admits(reading.source)) {
+        this.#end()
+        this.#socket.resetAndDestroy()
+        return
+      }
+    }
+    const rest = bytes.subarray(reading.bytes)
+    if (!this.listener.secure) {
+      const socket = this.#socket
+      socket.off('readable', this.#onReadable)
+      socket.off('end', this.#onEnd)
+      socket.off('close', this.#onClose)
+      socket.off('error', ignore)
+      this.#end()
+      this.#arrivals.onPlain(this, socket, rest)
+      return
+    }
+    this.#held = new HeldBody()
+    if (rest.length === 0) return
+    this.#held.add(rest, HELLO_BYTES_MAX)
+    this.#readHello()
   }
 
   #readHello(): void {
@@ -140,9 +191,14 @@ export class Arrival implements Connection {
   }
 
   #fail(): void {
-    if (this.#over) return
-    this.#context.counters.tlsFailed++
+    this.#count()
     this.destroy()
+  }
+
+  #count(): void {
+    if (this.#over) return
+    if (this.#announced) this.#context.counters.proxyHeadersRefused++
+    else this.#context.counters.tlsFailed++
   }
 
   #end(): void {

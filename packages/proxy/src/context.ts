@@ -35,6 +35,7 @@ export interface Counters {
   tlsResumed: number
   tlsFailed: number
   tlsDropped: number
+  proxyHeadersRefused: number
   activeRequests: number
   activeTunnels: number
 }

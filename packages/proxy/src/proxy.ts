@@ -52,6 +52,7 @@ class HttpProxy implements ProxyContract, Arrivals {
     tlsResumed: 0,
     tlsFailed: 0,
     tlsDropped: 0,
+    proxyHeadersRefused: 0,
     activeRequests: 0,
     activeTunnels: 0,
   }
@@ -176,8 +177,9 @@ class HttpProxy implements ProxyContract, Arrivals {
       socket.resetAndDestroy()
       return
     }
-    if (listener.secure) this.#arrived(new Arrival(this.#context, listener, socket, address, this))
-    else this.#speakHttp(listener, socket, address)
+    const announced = listener.announces(address)
+    if (announced || listener.secure) this.#arrived(new Arrival(this.#context, listener, socket, address, announced, this))
+    else this.#speakHttp(listener, socket, address, undefined)
   }
 
   #arrived(arrival: Arrival): void {
@@ -187,6 +189,14 @@ class HttpProxy implements ProxyContract, Arrivals {
     const [oldest] = this.#arrivals
     this.#counters.tlsDropped++
     oldest!.destroy()
+  }
+
+  admits(source: string): boolean {
+    return !this.#isDropped(source)
+  }
+
+  onPlain({ listener, address }: Arrival, socket: Socket, rest: Buffer): void {
+    this.#speakHttp(listener, socket, address, rest)
   }
 
   onSecured(arrival: Arrival, socket: TLSSocket): void {
@@ -199,10 +209,13 @@ class HttpProxy implements ProxyContract, Arrivals {
     this.#gone(arrival)
   }
 
-  #speakHttp(listener: Listener, socket: Socket, address: string): void {
+  /** @param rest What it has said already. */
+  #speakHttp(listener: Listener, socket: Socket, address: string, rest: Buffer | undefined): void {
     const own = readingIntoShared(socket)
     const streams = own === undefined
-    this.#connections.add(new ClientConnection(this.#context, listener, own ?? socket, address, undefined, streams, this.#gone))
+    const connection = new ClientConnection(this.#context, listener, own ?? socket, address, undefined, streams, this.#gone)
+    this.#connections.add(connection)
+    if (rest !== undefined && rest.length > 0) connection.onBytes(rest)
     if (streams) socket.resume()
   }
 

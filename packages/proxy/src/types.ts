@@ -184,6 +184,11 @@ export interface ListenerOptions {
   /** 0: any free port; `start` says which. */
   readonly port: number
   readonly tls?: TlsOptions
+  /**
+   * Connections from these prefixes begin with a header of the PROXY protocol, version 1 or 2, and are whose it says. Others are
+   * taken as they are.
+   */
+  readonly proxyProtocol?: { readonly from: readonly string[] }
   /** Every request is sent to the same address over TLS, at this port. Without `tls`. */
   readonly redirectToTls?: number
 }
@@ -240,6 +245,8 @@ export interface ProxyStats {
   readonly tlsFailed: number
   /** The oldest of too many that were under way at once. */
   readonly tlsDropped: number
+  /** Connections without the PROXY header that their listener expects of their peer. */
+  readonly proxyHeadersRefused: number
   readonly certificatesTaken: number
   readonly certificatesRefused: number
   readonly activeHandshakes: number

@@ -128,6 +128,7 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     denials_pending: node.ledger.state().pending.size,
     proxy_connections: proxy.activeConnections,
     proxy_connections_dropped: proxy.droppedConnections,
+    proxy_headers_refused: proxy.proxyHeadersRefused,
     tls_handshakes: proxy.tlsHandshakes,
     tls_handshakes_resumed: proxy.tlsResumed,
     tls_handshakes_failed: proxy.tlsFailed,
