@@ -6,19 +6,18 @@
  */
 import type { Decision, GuardEnvironment, GuardRequest, Judgement } from '@ringwall/guard'
 import type { HeaderField } from '@ringwall/waf'
-import { type ClientConnection, DRAIN_BYTES_MAX } from './client-connection.ts'
+import type { Client } from './client.ts'
 import type { Context, Cuttable } from './context.ts'
 import { type AnyProxyError, UpstreamBroken, type UpstreamUnreachable } from './errors.ts'
-import { requestHeadText, responseHeadText } from './forward-head.ts'
+import { requestHeadText } from './forward-head.ts'
 import { detached } from './header-names.ts'
 import { HeldBody } from './held-body.ts'
 import { recordExchange } from './recording.ts'
-import { fieldLines, refusal, statusLine } from './refusal.ts'
+import { refusal } from './refusal.ts'
 import type { RequestHead } from './request-head.ts'
 import type { RawRequest } from './request-parser.ts'
 import type { ResponseHead } from './response-parser.ts'
 import { sourceOf } from './source-address.ts'
-import { openTunnel } from './tunnel.ts'
 import type { TraceContext } from './types.ts'
 import type { ConnectionWaiter, Upstream } from './upstream.ts'
 import type { ResponseListener, UpstreamConnection } from './upstream-connection.ts'
@@ -31,14 +30,9 @@ const UPSTREAMS_TRIED_MAX = 3
 /** May be sent twice (RFC 9110 section 9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 
-/** How a response's end is told (RFC 9112 section 6.3). */
-const BY_HEAD = 0
-const BY_CHUNKS = 1
-const BY_CLOSE = 2
-
 export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   readonly #context: Context
-  readonly #client: ClientConnection
+  readonly #client: Client
   readonly #request: RawRequest
   /** Monotonic milliseconds. */
   readonly startMs: number = performance.now()
@@ -70,12 +64,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   #upstreamStatus: number | undefined
   #continued = false
   #answered = false
-  #framing = BY_HEAD
-  #keepAlive = false
   #upstreamPaused = false
   #over = false
 
-  constructor(context: Context, client: ClientConnection, request: RawRequest) {
+  constructor(context: Context, client: Client, request: RawRequest) {
     this.#context = context
     this.#client = client
     this.#request = request
@@ -169,8 +161,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   #continue(): void {
     if (!this.#head!.continueWanted) return
     this.#continued = true
-    this.#client.wire.text('HTTP/1.1 100 Continue\r\n\r\n')
-    this.#client.flush()
+    this.#client.sayContinue()
   }
 
   // From the client.
@@ -337,8 +328,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
 
   onInterim(head: ResponseHead): void {
     // RFC 9110 section 15.2: passed on, but for what HTTP/1.0 does not know and what we have said ourselves.
-    if (this.#over || this.#answered || this.#request.httpVersion !== '1.1' || (head.status === 100 && this.#continued)) return
-    this.#client.wire.text(`${responseHeadText(head.status, head.statusText, head.rawHeaders, 0)}\r\n`)
+    if (this.#over || this.#answered || this.#request.httpVersion === '1.0' || (head.status === 100 && this.#continued)) return
+    this.#client.inform(head)
   }
 
   onHead(head: ResponseHead): void {
@@ -348,32 +339,12 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     this.#upstreamStatus = head.status
     this.#upstream!.answered(this.#upstreamHeadMs)
     this.#reportLogin(head.status)
-    const { method, keepAlive } = this.#head!
-    const modern = this.#request.httpVersion === '1.1'
-    let text = responseHeadText(head.status, head.statusText, head.rawHeaders, this.#environment!.nowMs, this.#own)
-    text += `x-request-id: ${this.#requestId}\r\n${fieldLines(this.#own)}${this.#explanation()}`
-    if (method === 'HEAD' || head.status === 304) {
-      if (head.contentLength !== undefined) text += `content-length: ${head.contentLength}\r\n`
-    } else if (head.bodyBytes === undefined) {
-      this.#framing = modern ? BY_CHUNKS : BY_CLOSE
-      if (modern) text += 'transfer-encoding: chunked\r\n'
-      // RFC 9110 section 8.6: none in a 204.
-    } else if (head.status !== 204) text += `content-length: ${head.bodyBytes}\r\n`
-    // Answered before the upload was complete: what is left of it is not worth reading.
-    this.#keepAlive =
-      keepAlive && this.#framing !== BY_CLOSE && this.#client.requestComplete && !this.#head!.upgrade && this.#client.reusable
-    if (!this.#keepAlive) text += 'connection: close\r\n'
-    else if (!modern) text += 'connection: keep-alive\r\n'
-    this.#client.wire.text(`${text}\r\n`)
+    this.#client.respond(head, this.#head!, this.#ownFields(), this.#environment!.nowMs)
     this.#answered = true
   }
 
   onBody(bytes: Buffer): void {
-    if (this.#over) return
-    const { wire } = this.#client
-    if (this.#framing === BY_CHUNKS) wire.text(`${bytes.length.toString(16)}\r\n`)
-    wire.bytes(bytes)
-    if (this.#framing === BY_CHUNKS) wire.text('\r\n')
+    if (!this.#over) this.#client.send(bytes)
   }
 
   onQuiet(): void {
@@ -386,9 +357,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   onEnd(trailers: readonly string[]): void {
     this.#connection = undefined
     if (this.#over) return
-    if (this.#framing === BY_CHUNKS) this.#client.wire.text(`0\r\n${trailerLines(trailers)}\r\n`)
-    this.#client.flush()
-    this.#client.finished(this.#keepAlive, this.#finish(this.#upstreamStatus!, undefined))
+    this.#client.end(keptTrailers(trailers), this.#finish(this.#upstreamStatus!, undefined))
   }
 
   onUpgrade(head: ResponseHead, upstream: Wire, rest: Buffer): void {
@@ -399,14 +368,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     }
     this.#upstreamStatus = head.status
     this.#upstreamHeadMs = performance.now() - this.#upstreamStartMs
-    const client = this.#client
-    const text = responseHeadText(101, 'Switching Protocols', head.rawHeaders, this.#environment!.nowMs)
-    const own = `connection: upgrade\r\nupgrade: websocket\r\nx-request-id: ${this.#requestId}\r\n`
-    client.wire.text(`${text}${own}${this.#explanation()}\r\n`)
-    const fromClient = client.detach()
-    const onClientClosed = (): void => client.onClose()
-    const ends = { client: client.wire, upstream, source: this.#source, fromClient, fromUpstream: rest, onClientClosed }
-    client.tunnelled(openTunnel(this.#context, ends))
+    const ends = { wire: upstream, rest, source: this.#source }
+    this.#client.switchProtocols(head, this.#ownFields(), ends, this.#environment!.nowMs)
     this.#finish(101, undefined)
   }
 
@@ -428,11 +391,6 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
 
   // To the client.
 
-  /** Fields that the listener adds to every response. */
-  get #own(): readonly string[] {
-    return this.#client.listener.ownFields
-  }
-
   /** The same, over TLS. The method and the body are kept (RFC 9110 section 15.4.9). */
   #redirect({ authority, host, target }: RequestHead, port: number): void {
     this.#judgement = this.#ownJudgement('allow', 308, 'redirected to TLS')
@@ -451,20 +409,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       location,
       code: this.#judgement?.decision?.check === 'staleness' ? 'view-stale' : undefined,
     })
-    const drainable = this.#client.requestComplete || this.#drainable()
-    // Always closed after what could not be read: where one request ends and the next begins is what cannot be trusted.
-    const keepAlive = head?.keepAlive === true && !head.upgrade && drainable && this.#client.reusable
-    const connection = !keepAlive
-      ? 'connection: close\r\n'
-      : this.#request.httpVersion === '1.0'
-        ? 'connection: keep-alive\r\n'
-        : ''
+    const fields = [...headers, ...this.#client.listener.ownFields, ...this.#explanation()]
     this.#answered = true
-    this.#client.wire.text(
-      `${statusLine(status)}${fieldLines(headers)}${fieldLines(this.#own)}${this.#explanation()}${connection}\r\n${this.#request.method === 'HEAD' ? '' : body}`,
-    )
-    this.#client.flush()
-    this.#client.finished(keepAlive, this.#finish(status, error))
+    const own = { status, fields, body: this.#request.method === 'HEAD' ? '' : body, continued: this.#continued }
+    this.#client.refuse(own, head, () => this.#finish(status, error))
   }
 
   /** Part of the response is out: only cutting the connection tells the client that it is not whole. */
@@ -486,17 +434,18 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     return { route: this.#judgement?.route, decision, bodyBytesWanted: 0, login: undefined }
   }
 
-  #drainable(): boolean {
-    const length = this.#head?.contentLength
-    // A client that waits for 100 Continue will not send what we would wait for.
-    return length !== undefined && length <= DRAIN_BYTES_MAX && !(this.#head!.continueWanted && !this.#continued)
+  /** What we add to a response of the upstream's. */
+  #ownFields(): readonly string[] {
+    const id = ['x-request-id', this.#requestId]
+    const { ownFields } = this.#client.listener
+    return ownFields.length === 0 && !this.#context.options.explainHeader ? id : [...id, ...ownFields, ...this.#explanation()]
   }
 
-  #explanation(): string {
+  #explanation(): readonly string[] {
     const decision = this.#judgement?.decision
-    if (!this.#context.options.explainHeader || decision === undefined) return ''
+    if (!this.#context.options.explainHeader || decision === undefined) return []
     const ids = [...new Set(decision.matches.map((match) => match.ruleId))].join(',')
-    return `x-ringwall-decision: ${decision.outcome}\r\nx-ringwall-rules: ${ids}\r\n`
+    return ['x-ringwall-decision', decision.outcome, 'x-ringwall-rules', ids]
   }
 
   // The rest.
@@ -635,12 +584,12 @@ const TRAILERS_REFUSED: ReadonlySet<string> = new Set([
   'x-request-id',
 ])
 
-function trailerLines(trailers: readonly string[]): string {
-  let text = ''
-  for (let at = 0; at < trailers.length; at += 2) {
-    if (!TRAILERS_REFUSED.has(trailers[at]!.toLowerCase())) text += `${trailers[at]}: ${trailers[at + 1]}\r\n`
-  }
-  return text
+function keptTrailers(trailers: readonly string[]): readonly string[] {
+  if (trailers.length === 0) return trailers
+  const kept: string[] = []
+  for (let at = 0; at < trailers.length; at += 2)
+    if (!TRAILERS_REFUSED.has(trailers[at]!.toLowerCase())) kept.push(trailers[at]!, trailers[at + 1]!)
+  return kept
 }
 
 /** What the guard sees. The list of fields is made when somebody asks for it: most checks do not. */
@@ -657,7 +606,7 @@ class JudgedRequest implements GuardRequest {
   readonly #rawHeaders: readonly string[]
   #headers: readonly HeaderField[] | undefined
 
-  constructor(request: RawRequest, head: RequestHead, remoteAddress: string, requestId: string, client: ClientConnection) {
+  constructor(request: RawRequest, head: RequestHead, remoteAddress: string, requestId: string, client: Client) {
     this.method = head.method
     this.target = head.target
     this.httpVersion = request.httpVersion
