@@ -33,7 +33,11 @@ test('listeners: one address, one listener, or a list; files are relative to the
     minVersion: 'TLSv1.2',
     hsts: undefined,
   }
-  assert.deepEqual(parse('{address: "[::]:443", tls: {certificate: a.pem, key: /keys/a.key}}'), [{ host: '::', port: 443, tls }])
+  assert.deepEqual(parse('{address: "[::]:443", tls: {certificate: a.pem, key: /keys/a.key}}'), [
+    { host: '::', port: 443, tls, http2: true },
+  ])
+  assert.equal(parse('{address: "a:1", http2: false, tls: {certificate: a.pem, key: b}}')[0]!.http2, undefined)
+  assert.equal(parse('{address: "a:1", http2: true}')[0]!.http2, true)
   const list = `
     - address: 0.0.0.0:443
       tls:

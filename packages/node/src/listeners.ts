@@ -67,6 +67,7 @@ const Listener = z
   .strictObject({
     address: z.string(),
     tls: Tls.optional(),
+    http2: z.boolean().optional(),
     proxyProtocol: z.strictObject({ from: z.array(Balancer).min(1).max(PREFIXES_MAX) }).optional(),
     redirectToTls: z
       .custom<boolean | number>(
@@ -116,10 +117,12 @@ export function parseListeners(
         issues.push({ path: [...path, ...(issue.path as (string | number)[])], message: issue.message })
       continue
     }
-    const { address, tls, redirectToTls, proxyProtocol } = parsed.data
+    const { address, tls, http2, redirectToTls, proxyProtocol } = parsed.data
     listeners.push({
       ...parseHostPort(address, [where, ...path, 'address'].join('.')),
       ...(tls === undefined ? {} : { tls: tlsOptions(tls, directory) }),
+      // Browsers speak it over TLS alone; without TLS somebody has to want it.
+      ...((http2 ?? tls !== undefined) ? { http2: true } : {}),
       ...(proxyProtocol === undefined ? {} : { proxyProtocol }),
       ...(redirectToTls === undefined || redirectToTls === false
         ? {}

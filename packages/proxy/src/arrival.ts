@@ -15,6 +15,9 @@ import type { Listener } from './listener.ts'
 import { PREAMBLE_BYTES_MAX, readPreamble } from './proxy-protocol.ts'
 import { refusalText } from './refusal.ts'
 
+/** Enough to tell HTTP/2 from HTTP/1.1. */
+const START_BYTES = 4
+
 /** Whom a connection becomes. */
 export interface Arrivals {
   /** Whether connections of this source are taken: it is known only now. */
@@ -85,7 +88,8 @@ export class Arrival implements Connection {
     this.#held.add(bytes, PREAMBLE_BYTES_MAX + HELLO_BYTES_MAX)
     try {
       if (this.#announced) this.#readPreamble()
-      else this.#readHello()
+      else if (this.listener.secure) this.#readHello()
+      else this.#readStart()
     } catch (error) {
       this.#context.log('warn', `a connection failed before its handshake: ${(error as Error).message}`)
       this.#fail()
@@ -121,20 +125,23 @@ export class Arrival implements Connection {
       }
     }
     const rest = bytes.subarray(reading.bytes)
-    if (!this.listener.secure) {
-      const socket = this.#socket
-      socket.off('readable', this.#onReadable)
-      socket.off('end', this.#onEnd)
-      socket.off('close', this.#onClose)
-      socket.off('error', ignore)
-      this.#end()
-      this.#arrivals.onPlain(this, socket, rest)
-      return
-    }
     this.#held = new HeldBody()
-    if (rest.length === 0) return
-    this.#held.add(rest, HELLO_BYTES_MAX)
-    this.#readHello()
+    if (rest.length > 0) this.#held.add(rest, HELLO_BYTES_MAX)
+    if (!this.listener.secure) this.#readStart()
+    else if (rest.length > 0) this.#readHello()
+  }
+
+  /** Plain HTTP: which version shows in the first bytes, where there is a choice. */
+  #readStart(): void {
+    const { bytes } = this.#held
+    if (this.listener.options.http2 === true && bytes.length < START_BYTES) return
+    const socket = this.#socket
+    socket.off('readable', this.#onReadable)
+    socket.off('end', this.#onEnd)
+    socket.off('close', this.#onClose)
+    socket.off('error', ignore)
+    this.#end()
+    this.#arrivals.onPlain(this, socket, bytes)
   }
 
   #readHello(): void {

@@ -36,6 +36,8 @@ export interface Counters {
   tlsFailed: number
   tlsDropped: number
   proxyHeadersRefused: number
+  http2Errors: number
+  http2Floods: number
   activeRequests: number
   activeTunnels: number
 }

@@ -114,16 +114,8 @@ export function responseHeadText(
   nowMs: number,
   own: readonly string[] = NONE,
 ): string {
-  let named: string[] | undefined
-  let dated = status < 200
   let text = `HTTP/1.1 ${status} ${statusText}\r\n`
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const kind = responseKind(rawHeaders[at]!)
-    if (kind === CONNECTION && rawHeaders[at + 1] !== 'keep-alive') {
-      const tokens = connectionTokens(rawHeaders[at + 1]!).filter((token) => token !== 'keep-alive' && token !== 'close')
-      if (tokens.length > 0) named = (named ?? []).concat(tokens)
-    } else if (kind === DATE) dated = true
-  }
+  const { named, dated } = overview(rawHeaders)
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at]!
     const kind = responseKind(name)
@@ -131,7 +123,37 @@ export function responseHeadText(
     if (kind === LEFT_OUT || kind === CONNECTION || named?.includes(name.toLowerCase())) continue
     text += `${name}: ${rawHeaders[at + 1]!}\r\n`
   }
-  return dated ? text : `${text}date: ${httpDate(nowMs)}\r\n`
+  return dated || status < 200 ? text : `${text}date: ${httpDate(nowMs)}\r\n`
+}
+
+/** The same fields for HTTP/2: names, in lower case, and values in turn. */
+export function responseFields(status: number, rawHeaders: readonly string[], nowMs: number, own: readonly string[]): string[] {
+  const fields: string[] = []
+  const { named, dated } = overview(rawHeaders)
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]!
+    const kind = responseKind(name)
+    if (kind === TRANSPORT_SECURITY && own.length > 0) continue
+    const lower = lowerName(name)
+    if (lower === undefined || kind === LEFT_OUT || kind === CONNECTION || named?.includes(lower)) continue
+    fields.push(lower, rawHeaders[at + 1]!)
+  }
+  if (!dated && status >= 200) fields.push('date', httpDate(nowMs))
+  return fields
+}
+
+/** What `Connection` names besides the usual, and whether there is a `Date`. */
+function overview(rawHeaders: readonly string[]): { readonly named: string[] | undefined; readonly dated: boolean } {
+  let named: string[] | undefined
+  let dated = false
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const kind = responseKind(rawHeaders[at]!)
+    if (kind === CONNECTION && rawHeaders[at + 1] !== 'keep-alive') {
+      const tokens = connectionTokens(rawHeaders[at + 1]!).filter((token) => token !== 'keep-alive' && token !== 'close')
+      if (tokens.length > 0) named = (named ?? []).concat(tokens)
+    } else if (kind === DATE) dated = true
+  }
+  return { named, dated }
 }
 
 const NONE: readonly string[] = []

@@ -170,7 +170,7 @@ function huffmanText(bytes: Buffer, from: number, to: number): string | undefine
     if (next > 65_535) unpacked[length++] = (next >> 16) - 1
     state = next & 65_535
   }
-  return MAY_END[state] === 1 ? unpacked.latin1Slice(0, length) : undefined
+  return MAY_END[state] === 1 ? unpacked.toString('latin1', 0, length) : undefined
 }
 
 export interface ListBounds {
@@ -276,7 +276,7 @@ export class HpackDecoder {
       return ''
     }
     this.#at = to
-    const text = packed ? huffmanText(this.#block, from, to) : this.#block.latin1Slice(from, to)
+    const text = packed ? huffmanText(this.#block, from, to) : this.#block.toString('latin1', from, to)
     if (text === undefined) this.#broken = true
     return text ?? ''
   }

@@ -8,7 +8,7 @@ export class Listener {
   readonly options: ListenerOptions
   readonly certificates: Certificates | undefined
   /** What the handshake offers (ALPN, RFC 7301). */
-  readonly protocols: readonly string[] = ['http/1.1']
+  readonly protocols: readonly string[]
   /** Field lines of every response. */
   readonly ownFields: readonly string[]
   readonly #balancers: readonly Prefix[]
@@ -20,6 +20,7 @@ export class Listener {
   constructor(options: ListenerOptions, log: (level: 'info' | 'warn', line: string) => void) {
     this.options = options
     this.port = options.port
+    this.protocols = options.http2 === true ? ['h2', 'http/1.1'] : ['http/1.1']
     this.certificates = options.tls === undefined ? undefined : new Certificates(options.tls, log)
     this.#balancers = (options.proxyProtocol?.from ?? []).map((text) => {
       const prefix = parsePrefix(text)

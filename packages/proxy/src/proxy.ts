@@ -6,6 +6,7 @@ import { Arrival, type Arrivals } from './arrival.ts'
 import { ClientConnection } from './client-connection.ts'
 import { type Connection, type Context, type Counters, Sources } from './context.ts'
 import { ListenFailed } from './errors.ts'
+import { H2Connection } from './h2-connection.ts'
 import { Listener } from './listener.ts'
 import { socketAddress } from './source-address.ts'
 import {
@@ -22,6 +23,8 @@ import { readingIntoShared } from './wire.ts'
 
 /** At most one line about connections refused in this time. */
 const COMPLAIN_EVERY_MS = 10_000
+/** No method of HTTP/1.1 begins so (RFC 9113 section 3.4). */
+const H2_START = Buffer.from('PRI ', 'latin1')
 const SWEEP_MS_MIN = 50
 const SWEEP_MS_MAX = 1_000
 
@@ -53,6 +56,8 @@ class HttpProxy implements ProxyContract, Arrivals {
     tlsFailed: 0,
     tlsDropped: 0,
     proxyHeadersRefused: 0,
+    http2Errors: 0,
+    http2Floods: 0,
     activeRequests: 0,
     activeTunnels: 0,
   }
@@ -178,7 +183,8 @@ class HttpProxy implements ProxyContract, Arrivals {
       return
     }
     const announced = listener.announces(address)
-    if (announced || listener.secure) this.#arrived(new Arrival(this.#context, listener, socket, address, announced, this))
+    if (announced || listener.secure || listener.options.http2 === true)
+      this.#arrived(new Arrival(this.#context, listener, socket, address, announced, this))
     else this.#speakHttp(listener, socket, address, undefined)
   }
 
@@ -196,11 +202,23 @@ class HttpProxy implements ProxyContract, Arrivals {
   }
 
   onPlain({ listener, address }: Arrival, socket: Socket, rest: Buffer): void {
-    this.#speakHttp(listener, socket, address, rest)
+    if (listener.options.http2 !== true || !rest.subarray(0, H2_START.length).equals(H2_START)) {
+      this.#speakHttp(listener, socket, address, rest)
+      return
+    }
+    const own = readingIntoShared(socket)
+    const connection = new H2Connection(this.#context, listener, own ?? socket, address, undefined, own === undefined, this.#gone)
+    this.#connections.add(connection)
+    connection.onBytes(rest)
+    if (own === undefined) socket.resume()
   }
 
   onSecured(arrival: Arrival, socket: TLSSocket): void {
     const { listener, address, ja4 } = arrival
+    if (socket.alpnProtocol === 'h2') {
+      this.#connections.add(new H2Connection(this.#context, listener, socket, address, ja4, true, this.#gone))
+      return
+    }
     this.#connections.add(new ClientConnection(this.#context, listener, socket, address, ja4, true, this.#gone))
   }
 

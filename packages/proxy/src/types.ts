@@ -184,6 +184,8 @@ export interface ListenerOptions {
   /** 0: any free port; `start` says which. */
   readonly port: number
   readonly tls?: TlsOptions
+  /** HTTP/2 by ALPN over TLS; without TLS by prior knowledge, beside HTTP/1.1. */
+  readonly http2?: boolean
   /**
    * Connections from these prefixes begin with a header of the PROXY protocol, version 1 or 2, and are whose it says. Others are
    * taken as they are.
@@ -247,6 +249,9 @@ export interface ProxyStats {
   readonly tlsDropped: number
   /** Connections without the PROXY header that their listener expects of their peer. */
   readonly proxyHeadersRefused: number
+  /** HTTP/2 connections ended because what they sent is not HTTP/2; or because they sent too much of what does nothing. */
+  readonly http2Errors: number
+  readonly http2Floods: number
   readonly certificatesTaken: number
   readonly certificatesRefused: number
   readonly activeHandshakes: number

@@ -129,6 +129,8 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     proxy_connections: proxy.activeConnections,
     proxy_connections_dropped: proxy.droppedConnections,
     proxy_headers_refused: proxy.proxyHeadersRefused,
+    http2_errors: proxy.http2Errors,
+    http2_floods: proxy.http2Floods,
     tls_handshakes: proxy.tlsHandshakes,
     tls_handshakes_resumed: proxy.tlsResumed,
     tls_handshakes_failed: proxy.tlsFailed,
