@@ -107,8 +107,24 @@ export function buildProgram(): Command {
     .option('--config <file>', 'a policy, instead of the one made from these options')
     .option('--data <dir>', 'where state stays (default: .ringwall/protect-PORT)')
     .option('--admin <host:port>', 'admin API and console (default: a free port on loopback)')
+    .option('--tls-cert <file>', 'take traffic over TLS: the certificate in PEM, then those that issued it')
+    .option('--tls-key <file>', 'its private key in PEM, readable by its owner alone')
+    .option('--hsts', 'tell browsers to come by TLS only, for a year', false)
+    .option('--redirect-from <host:port>', 'where plain HTTP is answered with a redirect to TLS')
+    .option(
+      '--proxy-protocol-from <prefix>',
+      'balancers that begin their connections with a header of the PROXY protocol; repeatable',
+      (prefix: string, prefixes: string[]) => [...prefixes, prefix],
+      [],
+    )
     .action(async (url: string, given: Record<string, unknown>) => {
       const { runProtect } = await import('@ringwall/node')
+      const [certificate, key] = [given.tlsCert as string | undefined, given.tlsKey as string | undefined]
+      if ((certificate === undefined) !== (key === undefined))
+        throw new UsageError(
+          `--tls-${certificate === undefined ? 'cert' : 'key'} is missing: TLS needs a certificate and its key`,
+        )
+      if (certificate === undefined && given.hsts === true) throw new UsageError('--hsts needs --tls-cert and --tls-key')
       const rules = (given.rules as string[]).length === 0 ? ['base'] : (given.rules as string[])
       process.exitCode = await runProtect({
         url,
@@ -120,6 +136,9 @@ export function buildProgram(): Command {
         config: given.config as string | undefined,
         data: given.data as string | undefined,
         admin: given.admin as string | undefined,
+        tls: certificate === undefined || key === undefined ? undefined : { certificate, key, hsts: given.hsts === true },
+        proxyProtocolFrom: given.proxyProtocolFrom as string[],
+        redirectFrom: given.redirectFrom as string | undefined,
       })
     })
 

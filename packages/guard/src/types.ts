@@ -44,6 +44,8 @@ export interface GuardRequest extends WafRequest {
   readonly path: string
   /** `UNIQUE_ID` for rules. */
   readonly requestId?: string
+  /** JA4 fingerprint of the client's TLS; undefined without TLS. */
+  readonly ja4?: string | undefined
 }
 
 export type TokenVerdict =

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { tmpdir } from 'node:os'
 import { test } from 'node:test'
-import { type CheckFinding, checkNode } from './check.ts'
+import { type CheckFinding, checkCertificates, checkNode } from './check.ts'
 import type { RunningNode } from './node.ts'
 
 interface Facts {
@@ -57,7 +57,10 @@ function nodeWith(facts: Facts): RunningNode {
     certifiedAtMs: () => Date.now() - certifiedAgoMs,
     fabric: { links: () => links },
     view: () => ({ policyVersion: 3, policy: { services: { shop: { waf: { mode } } }, exceptions } }),
-    proxy: { upstreams: () => [{ service: 'shop', url: 'http://127.0.0.1:3000', ...upstream }] },
+    proxy: {
+      upstreams: () => [{ service: 'shop', url: 'http://127.0.0.1:3000', ...upstream }],
+      certificates: () => [],
+    },
     config: { data: tmpdir(), explainHeader: false },
   } as unknown as RunningNode
 }
@@ -138,4 +141,28 @@ test('a node that is behind says by how much, and needs no hand', async () => {
   const { what, fix } = await finding({ lag: 12 }, 'ledger', 'warn')
   assert.equal(what, '12 blocks behind the others; catching up')
   assert.equal(fix, null)
+})
+
+test('certificates: valid, near their end, expired, not valid yet, and new files that are refused', () => {
+  const nowMs = Date.UTC(2026, 0, 1)
+  const day = 86_400_000
+  const levels = (days: number, problem?: string, since = -1) =>
+    checkCertificates(
+      [
+        {
+          certificate: '/a.pem',
+          names: ['a.test', 'b.test', 'c.test', 'd.test'],
+          notBeforeMs: nowMs + since * day,
+          notAfterMs: nowMs + days * day,
+          problem,
+        },
+      ],
+      nowMs,
+    ).map(({ level, what }) => `${level} ${what}`)
+  assert.deepEqual(levels(60), ['ok /a.pem (a.test, b.test, c.test, …): valid until 2026-03-02'])
+  assert.match(levels(10)[0]!, /^warn .* expires in 10 days/)
+  assert.match(levels(2)[0]!, /^bad .* expires in 2 days/)
+  assert.match(levels(-1)[0]!, /^bad .* has expired at 2025-12-31/)
+  assert.match(levels(90, undefined, 1)[0]!, /^bad .* not valid yet/)
+  assert.match(levels(60, '/a.key: is no private key')[0]!, /^warn new files are refused: \/a\.key: is no private key/)
 })

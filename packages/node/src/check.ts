@@ -1,11 +1,12 @@
 /** `ringwall check`: what is well and what is not, with a fix for each. */
 import { statfs } from 'node:fs/promises'
 import { faultsOf } from '@ringwall/consensus'
+import type { CertificateStatus } from '@ringwall/proxy'
 import type { RunningNode } from './node.ts'
 import { UNCONFIRMED_MAX } from './provisional.ts'
 
 export interface CheckFinding {
-  readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'storage' | 'traffic'
+  readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic'
   readonly level: 'ok' | 'warn' | 'bad'
   readonly what: string
   readonly fix: string | null
@@ -17,6 +18,10 @@ const SKEW_BAD_MS = 4_000
 const AGE_WARN_MS = 10_000
 const FREE_BYTES_WARN = 1_000_000_000
 const FREE_BYTES_BAD = 100_000_000
+const DAY_MS = 86_400_000
+/** Renewals by ACME come 30 days ahead: what is nearer than this was not renewed. */
+const EXPIRY_WARN_DAYS = 21
+const EXPIRY_BAD_DAYS = 3
 
 export async function checkNode(node: RunningNode): Promise<readonly CheckFinding[]> {
   return [
@@ -25,6 +30,7 @@ export async function checkNode(node: RunningNode): Promise<readonly CheckFindin
     ...checkLinks(node),
     ...checkPolicy(node),
     ...checkUpstreams(node),
+    ...checkCertificates(node.proxy.certificates(), Date.now()),
     ...(await checkStorage(node)),
   ]
 }
@@ -202,6 +208,44 @@ function checkUpstreams(node: RunningNode): readonly CheckFinding[] {
           fix: `start what listens on ${url}, or correct services.${service}.upstreams`,
         },
   )
+}
+
+/** @param nowMs Unix milliseconds. */
+export function checkCertificates(certificates: readonly CertificateStatus[], nowMs: number): readonly CheckFinding[] {
+  return certificates.flatMap(({ certificate, names, notBeforeMs, notAfterMs, problem }): readonly CheckFinding[] => {
+    const whom = names.length === 0 ? 'no host name' : `${names.slice(0, 3).join(', ')}${names.length > 3 ? ', …' : ''}`
+    const what = `${certificate} (${whom})`
+    const days = Math.floor((notAfterMs - nowMs) / DAY_MS)
+    const until = new Date(notAfterMs).toISOString().slice(0, 10)
+    const findings: CheckFinding[] = []
+    const fix = 'renew it; the new files are taken up by themselves'
+    if (problem !== undefined) {
+      const level = days < EXPIRY_BAD_DAYS ? 'bad' : 'warn'
+      findings.push({
+        group: 'certificates',
+        level,
+        what: `new files are refused: ${problem}; what was read before stays in use`,
+        fix: 'put a certificate and its own key there; they are taken up by themselves',
+      })
+    }
+    if (nowMs < notBeforeMs)
+      findings.push({
+        group: 'certificates',
+        level: 'bad',
+        what: `${what} is not valid yet`,
+        fix: 'is this machine’s clock right?',
+      })
+    else if (days < 0) findings.push({ group: 'certificates', level: 'bad', what: `${what} has expired at ${until}`, fix })
+    else if (days < EXPIRY_WARN_DAYS)
+      findings.push({
+        group: 'certificates',
+        level: days < EXPIRY_BAD_DAYS ? 'bad' : 'warn',
+        what: `${what} expires in ${days} days, at ${until}`,
+        fix,
+      })
+    else findings.push(ok('certificates', `${what}: valid until ${until}`))
+    return findings
+  })
 }
 
 async function checkStorage(node: RunningNode): Promise<readonly CheckFinding[]> {

@@ -22,6 +22,91 @@ test('a good configuration has absolute paths, parsed addresses and defaults', (
   assert.equal(config.heartbeatMs, 2_000)
 })
 
+const listening = (traffic: string): string => GOOD.replace('127.0.0.1:8081', traffic)
+
+test('listeners: one address, one listener, or a list; files are relative to the configuration', () => {
+  const parse = (traffic: string) => parseNodeConfig(listening(traffic), '/etc/ringwall/node.yaml').listen.traffic
+  assert.deepEqual(parse('0.0.0.0:80'), [{ host: '0.0.0.0', port: 80 }])
+  const tls = {
+    certificates: [{ certificate: '/etc/ringwall/a.pem', key: '/keys/a.key' }],
+    unknownNames: 'first',
+    minVersion: 'TLSv1.2',
+    hsts: undefined,
+  }
+  assert.deepEqual(parse('{address: "[::]:443", tls: {certificate: a.pem, key: /keys/a.key}}'), [
+    { host: '::', port: 443, tls, http2: true },
+  ])
+  assert.equal(parse('{address: "a:1", http2: false, tls: {certificate: a.pem, key: b}}')[0]!.http2, undefined)
+  assert.equal(parse('{address: "a:1", http2: true}')[0]!.http2, true)
+  const list = `
+    - address: 0.0.0.0:443
+      tls:
+        certificates:
+          - {certificate: a.pem, key: a.key, names: [www.example.org, "*.example.org"]}
+          - {certificate: b.pem, key: b.key}
+        unknownNames: refuse
+        minVersion: "1.3"
+        hsts: {maxAgeDays: 730, includeSubdomains: true, preload: true}
+    - {address: "0.0.0.0:80", redirectToTls: true}
+    - {address: "0.0.0.0:81", redirectToTls: 8443, proxyProtocol: {from: [10.0.0.0/8, "2001:db8::1"]}}
+    - 0.0.0.0:82`
+  const [first, second, third, fourth] = parse(list)
+  assert.deepEqual(first!.tls!.certificates[0]!.names, ['www.example.org', '*.example.org'])
+  assert.equal(first!.tls!.certificates[1]!.key, '/etc/ringwall/b.key')
+  assert.equal(first!.tls!.hsts, 'max-age=63072000; includeSubDomains; preload')
+  assert.equal(first!.tls!.minVersion, 'TLSv1.3')
+  assert.equal(second!.redirectToTls, 443)
+  assert.equal(third!.redirectToTls, 8443)
+  assert.deepEqual(third!.proxyProtocol, { from: ['10.0.0.0/8', '2001:db8::1'] })
+  assert.deepEqual(fourth, { host: '0.0.0.0', port: 82 })
+})
+
+const badListeners: readonly [string, string, RegExp][] = [
+  ['no listener', '[]', /listen\.traffic: expected 1 to 64 listeners/],
+  ['a number', '8080', /listen\.traffic/],
+  ['nothing', '', /listen\.traffic/],
+  ['an unknown key, at its line', '\n    - address: a:1\n      tsl: {}', /node\.yaml:8:7: listen\.traffic\.0: .*tsl/],
+  ['no address', '{tls: {certificate: a, key: b}}', /listen\.traffic\.address/],
+  ['a bad address in a list', '[a:1, b]', /listen\.traffic\.1.*HOST:PORT/],
+  ['a certificate without its key', '{address: "a:1", tls: {certificate: a}}', /listen\.traffic\.tls: needs certificate and key/],
+  ['both forms', '{address: "a:1", tls: {certificate: a, key: b, certificates: [{certificate: a, key: b}]}}', /has both/],
+  ['TLS 1.1', '{address: "a:1", tls: {certificate: a, key: b, minVersion: "1.1"}}', /minVersion: expected "1\.2" or "1\.3"/],
+  [
+    'a host name that is none',
+    '{address: "a:1", tls: {certificates: [{certificate: a, key: b, names: ["a*.b"]}]}}',
+    /names\.0: expected a host name/,
+  ],
+  [
+    'one name twice',
+    '{address: "a:1", tls: {certificates: [{certificate: a, key: b, names: [x]}, {certificate: c, key: d, names: [x]}]}}',
+    /x is given to two/,
+  ],
+  [
+    'preload of too little',
+    '{address: "a:1", tls: {certificate: a, key: b, hsts: {preload: true}}}',
+    /preload needs includeSubdomains/,
+  ],
+  [
+    'a redirect beside TLS',
+    '{address: "a:1", tls: {certificate: a, key: b}, redirectToTls: true}',
+    /redirectToTls is for a listener without tls/,
+  ],
+  ['a redirect to no port', '{address: "a:1", redirectToTls: 0}', /redirectToTls: expected true, or the port/],
+  [
+    'a balancer that is no prefix',
+    '{address: "a:1", proxyProtocol: {from: [10.0.0.1/8]}}',
+    /proxyProtocol\.from\.0: expected an address/,
+  ],
+  ['balancers without one', '{address: "a:1", proxyProtocol: {from: []}}', /proxyProtocol\.from/],
+  ['one address twice', '[a:1, a:1]', /two listeners on a:1/],
+]
+
+for (const [name, traffic, message] of badListeners) {
+  test(`listeners refused with one clear line: ${name}`, () => {
+    assert.throws(() => parseNodeConfig(listening(traffic), 'node.yaml'), { name: 'StartError', message })
+  })
+}
+
 const bad: readonly [string, string, RegExp][] = [
   ['malformed YAML', GOOD.replace('id: n1', 'id: [n1'), /^node\.yaml:\d+:\d+: /],
   ['an unknown key', `${GOOD}lisen: 1\n`, /node\.yaml:.*lisen/],

@@ -5,6 +5,7 @@ import { type Document, LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
 import { type HostPort, parseHostPort } from './address.ts'
 import { StartError } from './errors.ts'
+import { parseListeners, type TrafficListener } from './listeners.ts'
 
 const Schema = z.strictObject({
   format: z.literal('ringwall/node/1'),
@@ -16,7 +17,8 @@ const Schema = z.strictObject({
   key: z.string().min(1),
   /** Of a node that joins a running ring: until the ring has it, genesis does not say where it is. */
   region: z.string().min(1).max(63).optional(),
-  listen: z.strictObject({ traffic: z.string(), admin: z.string(), fabric: z.string() }),
+  /** `traffic` is looked at by `parseListeners`: its problems are then about what it is meant to be. */
+  listen: z.strictObject({ traffic: z.unknown(), admin: z.string(), fabric: z.string() }),
   /** Sets `x-ringwall-rules` and `x-ringwall-decision` on responses. Tells clients why: for trials, not production. */
   explainHeader: z.boolean().default(false),
   /** Rule sets beside `base`: a name and the folder that holds its `.conf` files. */
@@ -52,7 +54,8 @@ export interface NodeConfig {
   readonly genesis: string
   readonly key: string
   readonly region: string | undefined
-  readonly listen: { readonly traffic: HostPort; readonly admin: HostPort; readonly fabric: HostPort }
+  /** At least one for traffic. */
+  readonly listen: { readonly traffic: readonly TrafficListener[]; readonly admin: HostPort; readonly fabric: HostPort }
   readonly explainHeader: boolean
   readonly rules: Readonly<Record<string, string>>
   readonly otlp: { readonly endpoint: string; readonly headers: Readonly<Record<string, string>> } | undefined
@@ -73,16 +76,18 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     throw new StartError('CONFIG_INVALID', `${file}:${line}:${col}: ${fault.message}`)
   }
   const parsed = Schema.safeParse(plainValue(document, file))
-  if (!parsed.success) {
-    const [first, ...more] = parsed.error.issues
+  const refuse = (issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[]): never => {
+    const [first, ...more] = issues
     const path = (first?.path ?? []) as (string | number)[]
-    const node = document.getIn(path, true) as { range?: [number, number, number] } | undefined
-    const { line, col } = lines.linePos(node?.range?.[0] ?? 0)
+    const { line, col } = lines.linePos(positionOf(document, path))
     const rest = more.length === 0 ? '' : ` (and ${more.length} more)`
     throw new StartError('CONFIG_INVALID', `${file}:${line}:${col}: ${path.join('.') || 'document'}: ${first?.message}${rest}`)
   }
+  if (!parsed.success) return refuse(parsed.error.issues)
   const { data } = parsed
   const at = (path: string): string => resolve(dirname(file), path)
+  const { listeners, issues } = parseListeners(data.listen.traffic, dirname(file), `${file}: listen.traffic`)
+  if (issues.length > 0) return refuse(issues.map(({ path, message }) => ({ path: ['listen', 'traffic', ...path], message })))
   return {
     id: data.id,
     data: at(data.data),
@@ -90,7 +95,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     key: at(data.key),
     region: data.region,
     listen: {
-      traffic: parseHostPort(data.listen.traffic, `${file}: listen.traffic`),
+      traffic: listeners,
       admin: parseHostPort(data.listen.admin, `${file}: listen.admin`),
       fabric: parseHostPort(data.listen.fabric, `${file}: listen.fabric`),
     },
@@ -102,6 +107,15 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     snapshotBlocks: data.ledger.snapshotBlocks,
     keepBlocks: data.ledger.keepBlocks,
   }
+}
+
+/** Of the nearest thing that is there: what is missing is missing in it. */
+function positionOf(document: Document, path: readonly (string | number)[]): number {
+  for (let length = path.length; length > 0; length--) {
+    const node = document.getIn(path.slice(0, length), true) as { range?: [number, number, number] } | undefined
+    if (node?.range !== undefined) return node.range[0]
+  }
+  return 0
 }
 
 /** Aliases have no use in so small a document, and can make a small file large. */

@@ -12,6 +12,7 @@ export const Decision = z.strictObject({
   region: text,
   traceId: text,
   source: text,
+  ja4: text.optional(),
   method: text,
   host: text,
   path: z.string().max(8_192),

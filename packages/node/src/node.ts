@@ -252,7 +252,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const limits = new RingLimits({ self: config.id, fabric, view: () => view })
     closers.push(() => limits.stop())
     const proxy = createProxy({
-      ...config.listen.traffic,
+      listeners: config.listen.traffic,
       guard: createGuard({
         limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
         shared: limits,

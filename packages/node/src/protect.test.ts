@@ -12,7 +12,7 @@ import { startProtect } from './protect.ts'
 import { application, protectOptions } from './test-protect.ts'
 
 const get = (node: RunningNode, path = '/'): Promise<Response> =>
-  fetch(`http://${formatHostPort(node.config.listen.traffic)}${path}`)
+  fetch(`http://${formatHostPort(node.config.listen.traffic[0]!)}${path}`)
 
 test('protect: other options at the next start are taken, a policy that an operator applied stays', async (t) => {
   const data = mkdtempSync(join(tmpdir(), 'ringwall-protect-'))

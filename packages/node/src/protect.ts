@@ -1,8 +1,9 @@
 /** `ringwall protect URL`: a ring of one in front of one application. The same node, with n = 1. */
 import { mkdirSync, readFileSync } from 'node:fs'
 import { basename, resolve } from 'node:path'
+import { parsePrefix } from '@ringwall/ring'
 import { stringify } from 'yaml'
-import { formatHostPort, parseHostPort } from './address.ts'
+import { formatHostPort, type HostPort, parseHostPort } from './address.ts'
 import { readNodeConfig } from './config.ts'
 import { StartError } from './errors.ts'
 import { freePort } from './free-port.ts'
@@ -28,6 +29,12 @@ export interface ProtectOptions {
   readonly data: string | undefined
   /** Address of the admin API; a free port on loopback when undefined. */
   readonly admin: string | undefined
+  /** The certificate (PEM, with those that issued it) and its key. */
+  readonly tls?: { readonly certificate: string; readonly key: string; readonly hsts: boolean } | undefined
+  /** Balancers that speak the PROXY protocol. */
+  readonly proxyProtocolFrom?: readonly string[]
+  /** Where plain HTTP is answered with a redirect to TLS. */
+  readonly redirectFrom?: string | undefined
 }
 
 const APPLY_MS_MAX = 10_000
@@ -37,15 +44,16 @@ export async function runProtect(options: ProtectOptions): Promise<number> {
   const began = performance.now()
   const node = await startProtect(options)
   const { traffic, admin } = node.config.listen
+  const first = traffic[0] as HostPort
   process.stdout.write(
     [
-      `Ringwall protects on http://${formatHostPort(traffic)}; policy ${node.view().policyVersion}: ${describePolicy(node)}`,
+      `Ringwall protects on ${options.tls === undefined ? 'http' : 'https'}://${formatHostPort(first)}; policy ${node.view().policyVersion}: ${describePolicy(node)}`,
       `  admin API and console http://${formatHostPort(admin)}; operator's context ${contextFile(dataOf(options))}`,
       `ready in ${((performance.now() - began) / 1_000).toFixed(2)} s`,
       '',
     ].join('\n'),
   )
-  await untilAskedToStop()
+  await untilAskedToStop(() => node.proxy.reloadCertificates())
   await node.stop()
   return 0
 }
@@ -76,6 +84,7 @@ export async function startProtect(options: ProtectOptions): Promise<RunningNode
   const listen = parseHostPort(options.listen, '--listen')
   const admin =
     options.admin === undefined ? { host: '127.0.0.1', port: await freePort() } : parseHostPort(options.admin, '--admin')
+  const listeners = wantedListeners(options)
   const rules = options.rules.map(resolveRules)
   const policy = wantedPolicy(options, rules)
   const data = dataOf(options)
@@ -88,6 +97,7 @@ export async function startProtect(options: ProtectOptions): Promise<RunningNode
     admin: admin.port,
     fabric: 0,
     configFile: resolve(data, 'n1', 'node.yaml'),
+    listeners,
   }
   if (!isProvisioned(data)) {
     provisionRing(data, [local], policy, Date.now())
@@ -97,7 +107,7 @@ export async function startProtect(options: ProtectOptions): Promise<RunningNode
   writeNodeConfigs(data, [local], extraSettings(options, rules))
   refreshContext(data, [local])
   const config = readNodeConfig(local.configFile)
-  const node = await startNode({ ...config, listen: { ...config.listen, traffic: listen, admin } })
+  const node = await startNode({ ...config, listen: { ...config.listen, admin } })
   try {
     await enforcePolicy(node, data, policy.text, options.config !== undefined)
     return node
@@ -105,6 +115,24 @@ export async function startProtect(options: ProtectOptions): Promise<RunningNode
     await node.stop()
     throw error
   }
+}
+
+/** What `listen.traffic` in `node.yaml` is to say. */
+function wantedListeners({ listen, tls, redirectFrom, proxyProtocolFrom = [] }: ProtectOptions): readonly object[] {
+  const wrong = proxyProtocolFrom.find((text) => parsePrefix(text) === undefined)
+  if (wrong !== undefined)
+    throw new StartError('CONFIG_INVALID', `--proxy-protocol-from ${wrong}: expected an address or a prefix, such as 10.0.0.0/8`)
+  const common = proxyProtocolFrom.length === 0 ? {} : { proxyProtocol: { from: proxyProtocolFrom } }
+  if (tls === undefined) {
+    if (redirectFrom !== undefined)
+      throw new StartError('CONFIG_INVALID', '--redirect-from needs --tls-cert and --tls-key: it redirects to TLS')
+    return [{ address: listen, ...common }]
+  }
+  const certificate = resolve(tls.certificate)
+  const secure = { ...common, address: listen, tls: { certificate, key: resolve(tls.key), ...(tls.hsts ? { hsts: {} } : {}) } }
+  if (redirectFrom === undefined) return [secure]
+  parseHostPort(redirectFrom, '--redirect-from')
+  return [secure, { ...common, address: redirectFrom, redirectToTls: parseHostPort(listen, '--listen').port }]
 }
 
 interface NamedRules {

@@ -9,7 +9,7 @@ const STOP_MS_MAX = 6_000
 export async function runNode(configFile: string): Promise<number> {
   try {
     const node = await startNode(readNodeConfig(configFile))
-    await untilAskedToStop()
+    await untilAskedToStop(() => node.proxy.reloadCertificates())
     const timer = setTimeout(() => process.exit(1), STOP_MS_MAX)
     await node.stop()
     clearTimeout(timer)
@@ -22,10 +22,17 @@ export async function runNode(configFile: string): Promise<number> {
   }
 }
 
-/** Until SIGINT, SIGTERM or SIGHUP, or until the parent that holds our IPC channel ends. */
-export function untilAskedToStop(): Promise<void> {
+/**
+ * Until SIGINT or SIGTERM, or until the parent that holds our IPC channel ends. SIGHUP is the end, too, for who runs on a
+ * terminal, which has hung up; service managers send it to have files read again.
+ */
+export function untilAskedToStop(reload: () => void): Promise<void> {
   return new Promise((settle) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => settle())
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => settle())
+    process.on('SIGHUP', () => {
+      if (process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY) settle()
+      else reload()
+    })
     if (process.connected) process.once('disconnect', () => settle())
   })
 }

@@ -5,16 +5,22 @@
  * calls `sweep` every so often; no connection has a timer of its own.
  */
 import type { Socket } from 'node:net'
-import type { Context } from './context.ts'
+import type { Client, OwnResponse, UpstreamEnd } from './client.ts'
+import type { Connection, Context } from './context.ts'
 import { Exchange } from './exchange.ts'
-import { refusalText } from './refusal.ts'
+import { responseHeadText } from './forward-head.ts'
+import type { Listener } from './listener.ts'
+import { fieldLines, refusalText, statusLine } from './refusal.ts'
+import type { RequestHead } from './request-head.ts'
 import { BODY, END, HEAD, MORE, RequestParser } from './request-parser.ts'
+import type { ResponseHead } from './response-parser.ts'
+import { openTunnel } from './tunnel.ts'
 import { Wire, type WireHandler } from './wire.ts'
 
 /** Requests that may wait on one connection behind the one that is answered. No client of today pipelines at all. */
 const PIPELINED_MAX = 32
 /** An unread body up to this long is read away and the connection kept; a longer one closes it. */
-export const DRAIN_BYTES_MAX = 65_536
+const DRAIN_BYTES_MAX = 65_536
 const DRAIN_MS_MAX = 1_000
 const NEVER = Number.POSITIVE_INFINITY
 
@@ -26,9 +32,17 @@ const DRAINING = 3
 const CLOSING = 4
 const DETACHED = 5
 
-export class ClientConnection implements WireHandler {
+/** How a response's end is told (RFC 9112 section 6.3). */
+const BY_HEAD = 0
+const BY_CHUNKS = 1
+const BY_CLOSE = 2
+
+export class ClientConnection implements Connection, Client, WireHandler {
   readonly wire: Wire
   readonly address: string
+  /** Of the client's TLS. */
+  readonly ja4: string | undefined
+  readonly listener: Listener
   readonly #context: Context
   readonly #parser: RequestParser
   readonly #closed: (connection: ClientConnection) => void
@@ -42,6 +56,9 @@ export class ClientConnection implements WireHandler {
   #phase = WAITING
   #requests = 0
   #pipelined = 0
+  /** Of the response under way. */
+  #framing = BY_HEAD
+  #keepAlive = false
   #drainedBytes = 0
   /** Monotonic milliseconds: when the phase has lasted too long. */
   #deadlineMs: number
@@ -54,13 +71,17 @@ export class ClientConnection implements WireHandler {
   /** @param streams Whether the socket gives its bytes by 'data'. */
   constructor(
     context: Context,
+    listener: Listener,
     socket: Socket,
     address: string,
+    ja4: string | undefined,
     streams: boolean,
     closed: (connection: ClientConnection) => void,
   ) {
     this.#context = context
+    this.listener = listener
     this.address = address
+    this.ja4 = ja4
     this.#closed = closed
     this.#parser = new RequestParser(context.headBounds)
     this.#deadlineMs = performance.now() + context.limits.headersMsMax
@@ -106,6 +127,10 @@ export class ClientConnection implements WireHandler {
 
   // For the listener.
 
+  get gone(): boolean {
+    return this.wire.socket.destroyed
+  }
+
   get idle(): boolean {
     return this.#phase === WAITING && this.#parser.idle
   }
@@ -130,7 +155,6 @@ export class ClientConnection implements WireHandler {
 
   // For the exchange.
 
-  /** Lets the body come; `onRequestBody` and `onRequestEnd` follow. @param msMax Until all of it must have been taken. */
   takeBody(msMax: number): void {
     this.#flowing = true
     this.#requestDeadlineMs = Math.min(this.#requestDeadlineMs, performance.now() + msMax)
@@ -153,22 +177,93 @@ export class ClientConnection implements WireHandler {
     this.#goOn()
   }
 
-  /** The time that the body may take from here on: `inspectedBodyMsMax` holds for its inspected part only. */
   extendBody(): void {
     this.#requestDeadlineMs = performance.now() + this.#context.limits.requestMsMax
   }
 
-  /** Whether the request has been read whole. */
   get requestComplete(): boolean {
     return this.#parser.done
   }
 
   /** Whether requests may follow on this connection, as far as we are concerned. */
-  get reusable(): boolean {
+  get #reusable(): boolean {
     return this.#requests < this.#context.limits.requestsPerConnectionMax && !this.#context.stopping
   }
 
-  /** Writes what waits. Returns whether there is room for more; `onClientDrain` follows when not. */
+  sayContinue(): void {
+    this.wire.text('HTTP/1.1 100 Continue\r\n\r\n')
+    this.flush()
+  }
+
+  inform(head: ResponseHead): void {
+    this.wire.text(`${responseHeadText(head.status, head.statusText, head.rawHeaders, 0)}\r\n`)
+  }
+
+  respond(head: ResponseHead, request: RequestHead, own: readonly string[], nowMs: number): void {
+    const modern = this.#parser.request!.httpVersion === '1.1'
+    let text = responseHeadText(head.status, head.statusText, head.rawHeaders, nowMs, this.listener.ownFields)
+    text += fieldLines(own)
+    this.#framing = BY_HEAD
+    if (request.method === 'HEAD' || head.status === 304) {
+      if (head.contentLength !== undefined) text += `content-length: ${head.contentLength}\r\n`
+    } else if (head.bodyBytes === undefined) {
+      this.#framing = modern ? BY_CHUNKS : BY_CLOSE
+      if (modern) text += 'transfer-encoding: chunked\r\n'
+      // RFC 9110 section 8.6: none in a 204.
+    } else if (head.status !== 204) text += `content-length: ${head.bodyBytes}\r\n`
+    // Answered before the upload was complete: what is left of it is not worth reading.
+    this.#keepAlive =
+      request.keepAlive && this.#framing !== BY_CLOSE && this.requestComplete && !request.upgrade && this.#reusable
+    if (!this.#keepAlive) text += 'connection: close\r\n'
+    else if (!modern) text += 'connection: keep-alive\r\n'
+    this.wire.text(`${text}\r\n`)
+  }
+
+  send(bytes: Buffer): void {
+    const { wire } = this
+    if (this.#framing === BY_CHUNKS) wire.text(`${bytes.length.toString(16)}\r\n`)
+    wire.bytes(bytes)
+    if (this.#framing === BY_CHUNKS) wire.text('\r\n')
+  }
+
+  end(trailers: readonly string[], nowMs: number): void {
+    if (this.#framing === BY_CHUNKS) this.wire.text(`0\r\n${fieldLines(trailers)}\r\n`)
+    this.flush()
+    this.#finished(this.#keepAlive, nowMs)
+  }
+
+  refuse({ status, fields, body, continued }: OwnResponse, head: RequestHead | undefined, nowMs: () => number): void {
+    const length = head?.contentLength
+    // A client that waits for 100 Continue will not send what we would wait for.
+    const drainable = length !== undefined && length <= DRAIN_BYTES_MAX && !(head!.continueWanted && !continued)
+    // Always closed after what could not be read: where one request ends and the next begins is what cannot be trusted.
+    const keepAlive = head?.keepAlive === true && !head.upgrade && (this.requestComplete || drainable) && this.#reusable
+    const modern = this.#parser.request!.httpVersion === '1.1'
+    const connection = !keepAlive ? 'connection: close\r\n' : modern ? '' : 'connection: keep-alive\r\n'
+    this.wire.text(`${statusLine(status)}${fieldLines(fields)}${connection}\r\n${body}`)
+    this.flush()
+    this.#finished(keepAlive, nowMs())
+  }
+
+  switchProtocols(head: ResponseHead, own: readonly string[], { wire, rest, source }: UpstreamEnd, nowMs: number): void {
+    const text = responseHeadText(101, 'Switching Protocols', head.rawHeaders, nowMs, this.listener.ownFields)
+    this.wire.text(`${text}connection: upgrade\r\nupgrade: websocket\r\n${fieldLines(own)}\r\n`)
+    const fromClient = this.#rest
+    this.#rest = undefined
+    this.#exchange = undefined
+    this.#phase = DETACHED
+    this.#deadlineMs = NEVER
+    const onClientClosed = (): void => this.onClose()
+    this.#tunnel = openTunnel(this.#context, {
+      client: this.wire,
+      upstream: wire,
+      source,
+      fromClient,
+      fromUpstream: rest,
+      onClientClosed,
+    })
+  }
+
   flush(): boolean {
     const room = this.wire.flush()
     if (!room && this.#stalledSinceMs === NEVER) this.#stalledSinceMs = performance.now()
@@ -176,7 +271,7 @@ export class ClientConnection implements WireHandler {
   }
 
   /** The response is complete. What is left of the request's body is read away, or the connection closed. */
-  finished(keepAlive: boolean, nowMs: number): void {
+  #finished(keepAlive: boolean, nowMs: number): void {
     this.#exchange = undefined
     this.#flowing = false
     if (!keepAlive) {
@@ -192,23 +287,8 @@ export class ClientConnection implements WireHandler {
     this.#goOn()
   }
 
-  /** Cuts the connection: the client must not take what it got for a whole response. */
   destroy(): void {
     this.wire.destroy()
-  }
-
-  /** Gives the socket to a tunnel. Returns what the client has said already. */
-  detach(): Buffer | undefined {
-    const rest = this.#rest
-    this.#rest = undefined
-    this.#exchange = undefined
-    this.#phase = DETACHED
-    this.#deadlineMs = NEVER
-    return rest
-  }
-
-  tunnelled(tunnel: { sweep(nowMs: number): void }): void {
-    this.#tunnel = tunnel
   }
 
   /** Ends the connection when nothing is under way; otherwise its response will. */

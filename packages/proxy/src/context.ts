@@ -9,6 +9,18 @@ export interface Cuttable {
   cut(): void
 }
 
+/** Something that a client has open, whatever it speaks. */
+export interface Connection {
+  /** Of the other end. */
+  readonly address: string
+  readonly gone: boolean
+  /** Called every so often with monotonic milliseconds. */
+  sweep(nowMs: number): void
+  /** Ends it when nothing is under way; otherwise what is under way will. */
+  close(): void
+  destroy(): void
+}
+
 export interface Counters {
   requests: number
   allowed: number
@@ -20,6 +32,13 @@ export interface Counters {
   overloaded: number
   clientAborts: number
   droppedConnections: number
+  tlsHandshakes: number
+  tlsResumed: number
+  tlsFailed: number
+  tlsDropped: number
+  proxyHeadersRefused: number
+  http2Errors: number
+  http2Floods: number
   activeRequests: number
   activeTunnels: number
 }

@@ -2,6 +2,7 @@
 export abstract class ProxyError extends Error {
   abstract readonly code:
     | 'PROXY_LISTEN_FAILED'
+    | 'PROXY_TLS_FILES_INVALID'
     | 'PROXY_UPSTREAM_UNREACHABLE'
     | 'PROXY_UPSTREAM_FULL'
     | 'PROXY_UPSTREAM_BROKEN'
@@ -18,6 +19,17 @@ export class ListenFailed extends ProxyError {
     super(`cannot listen on ${host}:${port}: ${why}`, options)
     this.host = host
     this.port = port
+  }
+}
+
+/** A certificate or its private key cannot be used. The message never holds what is in the files. */
+export class TlsFilesInvalid extends ProxyError {
+  override readonly name = 'TlsFilesInvalid'
+  readonly code = 'PROXY_TLS_FILES_INVALID'
+  readonly file: string
+  constructor(file: string, why: string) {
+    super(`${file}: ${why}`)
+    this.file = file
   }
 }
 
@@ -51,4 +63,4 @@ export class UpstreamTimeout extends ProxyError {
   readonly code = 'PROXY_UPSTREAM_TIMEOUT'
 }
 
-export type AnyProxyError = ListenFailed | UpstreamUnreachable | UpstreamFull | UpstreamBroken | UpstreamTimeout
+export type AnyProxyError = ListenFailed | TlsFilesInvalid | UpstreamUnreachable | UpstreamFull | UpstreamBroken | UpstreamTimeout

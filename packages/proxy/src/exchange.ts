@@ -8,22 +8,21 @@
 import type { Decision, GuardEnvironment, GuardRequest, Judgement } from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
 import type { HeaderField } from '@ringwall/waf'
-import { type ClientConnection, DRAIN_BYTES_MAX } from './client-connection.ts'
+import type { Client } from './client.ts'
 import type { Context, Cuttable } from './context.ts'
 import { decodedBody } from './decoded-body.ts'
 import { type AnyProxyError, UpstreamBroken, type UpstreamFull, type UpstreamUnreachable } from './errors.ts'
-import { requestHeadText, responseHeadText } from './forward-head.ts'
+import { requestHeadText } from './forward-head.ts'
 import { detached } from './header-names.ts'
 import { HeldBody } from './held-body.ts'
 import { HeldResponse } from './held-response.ts'
 import { recordExchange } from './recording.ts'
-import { fieldLines, refusal, statusLine } from './refusal.ts'
+import { refusal } from './refusal.ts'
 import type { RequestHead } from './request-head.ts'
 import type { RawRequest } from './request-parser.ts'
 import type { ResponseHead } from './response-parser.ts'
-import { type Rewriting, rewritingOf, rewrittenTarget } from './rewriting.ts'
+import { type Rewriting, rewritingOf, rewrittenFields, rewrittenTarget } from './rewriting.ts'
 import { sourceOf } from './source-address.ts'
-import { openTunnel } from './tunnel.ts'
 import type { TraceContext } from './types.ts'
 import type { ConnectionWaiter, Upstream } from './upstream.ts'
 import type { ResponseListener, UpstreamConnection } from './upstream-connection.ts'
@@ -38,14 +37,9 @@ const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT'
 /** What a client is told to wait when all upstreams are full. */
 const OVERLOADED_RETRY_AFTER_S = 1
 
-/** How a response's end is told (RFC 9112 section 6.3). */
-const BY_HEAD = 0
-const BY_CHUNKS = 1
-const BY_CLOSE = 2
-
 export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   readonly #context: Context
-  readonly #client: ClientConnection
+  readonly #client: Client
   readonly #request: RawRequest
   /** Monotonic milliseconds. */
   readonly startMs: number = performance.now()
@@ -53,7 +47,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   #head: RequestHead | undefined
   #source: string
   #chain = ''
-  #proto: 'http' | 'https' = 'http'
+  #proto: 'http' | 'https'
   #environment: GuardEnvironment | undefined
   #judgement: Judgement | undefined
   #span: TraceContext | undefined
@@ -92,16 +86,15 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   #heldResponse: HeldResponse | undefined
   #continued = false
   #answered = false
-  #framing = BY_HEAD
-  #keepAlive = false
   #upstreamPaused = false
   #over = false
 
-  constructor(context: Context, client: ClientConnection, request: RawRequest) {
+  constructor(context: Context, client: Client, request: RawRequest) {
     this.#context = context
     this.#client = client
     this.#request = request
     this.#source = client.address
+    this.#proto = client.listener.secure ? 'https' : 'http'
     this.#requestId = context.options.recorder.requestId(context.options.node)
     context.counters.requests++
     context.counters.activeRequests++
@@ -120,6 +113,11 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       return
     }
     this.#head = head
+    const { redirectToTls } = this.#client.listener.options
+    if (redirectToTls !== undefined) {
+      this.#redirect(head, redirectToTls)
+      return
+    }
     if (head.upgrade && this.#context.counters.activeTunnels >= this.#context.limits.tunnelsMax) {
       this.#refuse(503, 'too many tunnels')
       return
@@ -185,8 +183,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   #continue(): void {
     if (!this.#head!.continueWanted) return
     this.#continued = true
-    this.#client.wire.text('HTTP/1.1 100 Continue\r\n\r\n')
-    this.#client.flush()
+    this.#client.sayContinue()
   }
 
   // From the client.
@@ -455,9 +452,9 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
 
   onInterim(head: ResponseHead): void {
     // RFC 9110 section 15.2: passed on, but for what HTTP/1.0 does not know and what we have said ourselves.
-    if (this.#over || this.#answered || this.#request.httpVersion !== '1.1' || (head.status === 100 && this.#continued)) return
+    if (this.#over || this.#answered || this.#request.httpVersion === '1.0' || (head.status === 100 && this.#continued)) return
     this.#interim = true
-    this.#client.wire.text(`${responseHeadText(head.status, head.statusText, head.rawHeaders, 0)}\r\n`)
+    this.#client.inform(head)
   }
 
   onHead(head: ResponseHead): void {
@@ -551,41 +548,28 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   }
 
   #sendHead(head: ResponseHead): void {
-    const { method, keepAlive } = this.#head!
-    const modern = this.#request.httpVersion === '1.1'
-    const rewriting = this.#rewriting?.response
-    let text = responseHeadText(head.status, head.statusText, head.rawHeaders, this.#environment!.nowMs, rewriting)
     const { sticky } = this.#group!
-    if (sticky !== undefined && this.#upstream !== this.#wanted) text += sticky.cookie(this.#upstream!, this.#proto === 'https')
-    text += `x-request-id: ${this.#requestId}\r\n${this.#explanation()}`
-    if (method === 'HEAD' || head.status === 304) {
-      if (head.contentLength !== undefined) text += `content-length: ${head.contentLength}\r\n`
-    } else if (head.bodyBytes === undefined) {
-      this.#framing = modern ? BY_CHUNKS : BY_CLOSE
-      if (modern) text += 'transfer-encoding: chunked\r\n'
-      // RFC 9110 section 8.6: none in a 204.
-    } else if (head.status !== 204) text += `content-length: ${head.bodyBytes}\r\n`
-    // Answered before the upload was complete: what is left of it is not worth reading.
-    this.#keepAlive =
-      keepAlive && this.#framing !== BY_CLOSE && this.#client.requestComplete && !this.#head!.upgrade && this.#client.reusable
-    if (!this.#keepAlive) text += 'connection: close\r\n'
-    else if (!modern) text += 'connection: keep-alive\r\n'
-    this.#client.wire.text(`${text}\r\n`)
+    const isNew = sticky !== undefined && this.#upstream !== this.#wanted
+    const cookie = isNew ? sticky.cookie(this.#upstream!, this.#proto === 'https') : undefined
+    const own = cookie === undefined ? this.#ownFields() : [...this.#ownFields(), 'set-cookie', cookie]
+    this.#client.respond(this.#rewritten(head), this.#head!, own, this.#environment!.nowMs)
     this.#answered = true
+  }
+
+  /** As the policy wants it changed. */
+  #rewritten(head: ResponseHead): ResponseHead {
+    const rewriting = this.#rewriting?.response
+    return rewriting === undefined ? head : { ...head, rawHeaders: rewrittenFields(rewriting, head.rawHeaders) }
   }
 
   onBody(bytes: Buffer): void {
     if (this.#over) return
     const held = this.#heldResponse
-    if (held !== undefined) {
+    if (held === undefined) this.#client.send(bytes)
+    else {
       held.body.add(bytes, held.head.bodyBytes ?? Number.POSITIVE_INFINITY)
       if (held.full) this.#inspectHeld(held, true)
-      return
     }
-    const { wire } = this.#client
-    if (this.#framing === BY_CHUNKS) wire.text(`${bytes.length.toString(16)}\r\n`)
-    wire.bytes(bytes)
-    if (this.#framing === BY_CHUNKS) wire.text('\r\n')
   }
 
   onQuiet(): void {
@@ -616,9 +600,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   }
 
   #sendEnd(trailers: readonly string[]): void {
-    if (this.#framing === BY_CHUNKS) this.#client.wire.text(`0\r\n${trailerLines(trailers)}\r\n`)
-    this.#client.flush()
-    this.#client.finished(this.#keepAlive, this.#finish(this.#upstreamStatus!, undefined))
+    this.#client.end(keptTrailers(trailers), this.#finish(this.#upstreamStatus!, undefined))
   }
 
   onUpgrade(head: ResponseHead, upstream: Wire, rest: Buffer): void {
@@ -630,20 +612,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     this.#upstreamStatus = head.status
     this.#upstreamHeadMs = performance.now() - this.#upstreamStartMs
     this.#group!.outliers.succeeded(this.#upstream!)
-    const client = this.#client
-    const text = responseHeadText(
-      101,
-      'Switching Protocols',
-      head.rawHeaders,
-      this.#environment!.nowMs,
-      this.#rewriting?.response,
-    )
-    const own = `connection: upgrade\r\nupgrade: websocket\r\nx-request-id: ${this.#requestId}\r\n`
-    client.wire.text(`${text}${own}${this.#explanation()}\r\n`)
-    const fromClient = client.detach()
-    const onClientClosed = (): void => client.onClose()
-    const ends = { client: client.wire, upstream, source: this.#source, fromClient, fromUpstream: rest, onClientClosed }
-    client.tunnelled(openTunnel(this.#context, ends))
+    const ends = { wire: upstream, rest, source: this.#source }
+    this.#client.switchProtocols(this.#rewritten(head), this.#ownFields(), ends, this.#environment!.nowMs)
     this.#finish(101, undefined)
   }
 
@@ -670,7 +640,14 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
 
   // To the client.
 
-  #refuse(status: number, error: string | undefined, retryAfterS?: number): void {
+  /** The same, over TLS. The method and the body are kept (RFC 9110 section 15.4.9). */
+  #redirect({ authority, host, target }: RequestHead, port: number): void {
+    this.#judgement = this.#ownJudgement('allow', 308, 'redirected to TLS')
+    const name = authority.startsWith('[') ? authority.slice(0, authority.indexOf(']') + 1) : host
+    this.#refuse(308, undefined, undefined, `https://${name}${port === 443 ? '' : `:${port}`}${target}`)
+  }
+
+  #refuse(status: number, error: string | undefined, retryAfterS?: number, location?: string): void {
     if (this.#over) return
     this.#judging = false
     this.#dropUpstream()
@@ -679,22 +656,13 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       jsonWanted: head?.jsonWanted ?? false,
       retryAfterS,
       budget: this.#judgement?.decision?.budget,
+      location,
       code: this.#judgement?.decision?.check === 'staleness' ? 'view-stale' : undefined,
     })
-    const drainable = this.#client.requestComplete || this.#drainable()
-    // Always closed after what could not be read: where one request ends and the next begins is what cannot be trusted.
-    const keepAlive = head?.keepAlive === true && !head.upgrade && drainable && this.#client.reusable
-    const connection = !keepAlive
-      ? 'connection: close\r\n'
-      : this.#request.httpVersion === '1.0'
-        ? 'connection: keep-alive\r\n'
-        : ''
+    const fields = [...headers, ...this.#client.listener.ownFields, ...this.#explanation()]
     this.#answered = true
-    this.#client.wire.text(
-      `${statusLine(status)}${fieldLines(headers)}${this.#explanation()}${connection}\r\n${this.#request.method === 'HEAD' ? '' : body}`,
-    )
-    this.#client.flush()
-    this.#client.finished(keepAlive, this.#finish(status, error))
+    const own = { status, fields, body: this.#request.method === 'HEAD' ? '' : body, continued: this.#continued }
+    this.#client.refuse(own, head, () => this.#finish(status, error))
   }
 
   /** Part of the response is out: only cutting the connection tells the client that it is not whole. */
@@ -711,7 +679,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     this.#refuse(status, undefined)
   }
 
-  #ownJudgement(outcome: 'deny', status: number, reason: string): Judgement {
+  #ownJudgement(outcome: 'allow' | 'deny', status: number, reason: string): Judgement {
     const decision = this.#ownDecision(outcome, status, 'none', reason)
     return {
       route: this.#judgement?.route,
@@ -724,17 +692,18 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     }
   }
 
-  #drainable(): boolean {
-    const length = this.#head?.contentLength
-    // A client that waits for 100 Continue will not send what we would wait for.
-    return length !== undefined && length <= DRAIN_BYTES_MAX && !(this.#head!.continueWanted && !this.#continued)
+  /** What we add to a response of the upstream's. */
+  #ownFields(): readonly string[] {
+    const id = ['x-request-id', this.#requestId]
+    const { ownFields } = this.#client.listener
+    return ownFields.length === 0 && !this.#context.options.explainHeader ? id : [...id, ...ownFields, ...this.#explanation()]
   }
 
-  #explanation(): string {
+  #explanation(): readonly string[] {
     const decision = this.#judgement?.decision
-    if (!this.#context.options.explainHeader || decision === undefined) return ''
+    if (!this.#context.options.explainHeader || decision === undefined) return []
     const ids = [...new Set(decision.matches.map((match) => match.ruleId))].join(',')
-    return `x-ringwall-decision: ${decision.outcome}\r\nx-ringwall-rules: ${ids}\r\n`
+    return ['x-ringwall-decision', decision.outcome, 'x-ringwall-rules', ids]
   }
 
   // The rest.
@@ -753,7 +722,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     if (address === peer) return
     // Connections are cut by their own address; requests that a proxy forwards, by what it says.
     this.#context.sources.add(address, this)
-    if (head.forwardedProto === 'https') this.#proto = 'https'
+    if (head.forwardedProto === 'https' || head.forwardedProto === 'http') this.#proto = head.forwardedProto
   }
 
   #beginTrace(head: RequestHead): void {
@@ -764,7 +733,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   }
 
   #guardRequest(head: RequestHead): GuardRequest {
-    return new JudgedRequest(this.#request, head, this.#source, this.#requestId)
+    return new JudgedRequest(this.#request, head, this.#source, this.#requestId, this.#client)
   }
 
   #reportLogin(status: number): void {
@@ -827,6 +796,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       node: options.node,
       region: options.region,
       source: this.#source,
+      ja4: this.#client.ja4,
+      scheme: this.#proto,
       method: this.#request.method,
       // These may wait long to be written.
       host: detached(this.#head?.host ?? ''),
@@ -873,12 +844,12 @@ const TRAILERS_REFUSED: ReadonlySet<string> = new Set([
   'x-request-id',
 ])
 
-function trailerLines(trailers: readonly string[]): string {
-  let text = ''
-  for (let at = 0; at < trailers.length; at += 2) {
-    if (!TRAILERS_REFUSED.has(trailers[at]!.toLowerCase())) text += `${trailers[at]}: ${trailers[at + 1]}\r\n`
-  }
-  return text
+function keptTrailers(trailers: readonly string[]): readonly string[] {
+  if (trailers.length === 0) return trailers
+  const kept: string[] = []
+  for (let at = 0; at < trailers.length; at += 2)
+    if (!TRAILERS_REFUSED.has(trailers[at]!.toLowerCase())) kept.push(trailers[at]!, trailers[at + 1]!)
+  return kept
 }
 
 /** What the guard sees. The list of fields is made when somebody asks for it: most checks do not. */
@@ -890,10 +861,12 @@ class JudgedRequest implements GuardRequest {
   readonly host: string
   readonly path: string
   readonly requestId: string
+  readonly serverPort: number
+  readonly ja4: string | undefined
   readonly #rawHeaders: readonly string[]
   #headers: readonly HeaderField[] | undefined
 
-  constructor(request: RawRequest, head: RequestHead, remoteAddress: string, requestId: string) {
+  constructor(request: RawRequest, head: RequestHead, remoteAddress: string, requestId: string, client: Client) {
     this.method = head.method
     this.target = head.target
     this.httpVersion = request.httpVersion
@@ -901,6 +874,8 @@ class JudgedRequest implements GuardRequest {
     this.host = head.host
     this.path = head.path
     this.requestId = requestId
+    this.serverPort = client.listener.port
+    this.ja4 = client.ja4
     this.#rawHeaders = request.rawHeaders
   }
 

@@ -91,6 +91,7 @@ const PASSED = 0
 const LEFT_OUT = 1
 const CONNECTION = 2
 const DATE = 3
+const TRANSPORT_SECURITY = 4
 const responseKinds = new Map<string, number>()
 
 function responseKind(name: string): number {
@@ -100,6 +101,7 @@ function responseKind(name: string): number {
   let kind = PASSED
   if (lower === 'connection') kind = CONNECTION
   else if (lower === 'date') kind = DATE
+  else if (lower === 'strict-transport-security') kind = TRANSPORT_SECURITY
   else if (RESPONSE_DROPPED.has(lower) || lower.startsWith('x-ringwall-')) kind = LEFT_OUT
   if (responseKinds.size >= DROPPED_MAX) responseKinds.clear()
   responseKinds.set(detached(name), kind)
@@ -109,17 +111,48 @@ function responseKind(name: string): number {
 /**
  * The header section of a response without what frames it and without the empty line: status line, the upstream's
  * end-to-end fields, `Date` when it gave none (RFC 9110 section 6.6.1).
+ *
+ * @param own Names and values of what the listener says itself: an upstream's own is left out (RFC 6797 section 7.1).
  */
 export function responseHeadText(
   status: number,
   statusText: string,
   rawHeaders: readonly string[],
   nowMs: number,
-  rewriting?: HeaderRewriting,
+  own: readonly string[] = NONE,
 ): string {
-  let named: string[] | undefined
-  let dated = status < 200
   let text = `HTTP/1.1 ${status} ${statusText}\r\n`
+  const { named, dated } = overview(rawHeaders)
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]!
+    const kind = responseKind(name)
+    if (kind === TRANSPORT_SECURITY && own.length > 0) continue
+    if (kind === LEFT_OUT || kind === CONNECTION || named?.includes(name.toLowerCase())) continue
+    text += `${name}: ${rawHeaders[at + 1]!}\r\n`
+  }
+  return dated || status < 200 ? text : `${text}date: ${httpDate(nowMs)}\r\n`
+}
+
+/** The same fields for HTTP/2: names, in lower case, and values in turn. */
+export function responseFields(status: number, rawHeaders: readonly string[], nowMs: number, own: readonly string[]): string[] {
+  const fields: string[] = []
+  const { named, dated } = overview(rawHeaders)
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]!
+    const kind = responseKind(name)
+    if (kind === TRANSPORT_SECURITY && own.length > 0) continue
+    const lower = lowerName(name)
+    if (lower === undefined || kind === LEFT_OUT || kind === CONNECTION || named?.includes(lower)) continue
+    fields.push(lower, rawHeaders[at + 1]!)
+  }
+  if (!dated && status >= 200) fields.push('date', httpDate(nowMs))
+  return fields
+}
+
+/** What `Connection` names besides the usual, and whether there is a `Date`. */
+function overview(rawHeaders: readonly string[]): { readonly named: string[] | undefined; readonly dated: boolean } {
+  let named: string[] | undefined
+  let dated = false
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const kind = responseKind(rawHeaders[at]!)
     if (kind === CONNECTION && rawHeaders[at + 1] !== 'keep-alive') {
@@ -127,16 +160,10 @@ export function responseHeadText(
       if (tokens.length > 0) named = (named ?? []).concat(tokens)
     } else if (kind === DATE) dated = true
   }
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at]!
-    const kind = responseKind(name)
-    if (kind === LEFT_OUT || kind === CONNECTION || named?.includes(name.toLowerCase())) continue
-    if (rewriting?.dropped.has(foldedName(name))) continue
-    text += `${name}: ${rawHeaders[at + 1]!}\r\n`
-  }
-  if (rewriting !== undefined) text += rewriting.added
-  return dated ? text : `${text}date: ${httpDate(nowMs)}\r\n`
+  return { named, dated }
 }
+
+const NONE: readonly string[] = []
 
 let dateSecond = -1
 let dateText = ''

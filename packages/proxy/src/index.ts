@@ -2,6 +2,7 @@ export {
   type AnyProxyError,
   ListenFailed,
   ProxyError,
+  TlsFilesInvalid,
   UpstreamBroken,
   UpstreamFull,
   UpstreamTimeout,
@@ -9,8 +10,11 @@ export {
 } from './errors.ts'
 export { createProxy } from './proxy.ts'
 export {
+  type CertificateFiles,
+  type CertificateStatus,
   DEFAULT_LIMITS,
   type DecisionRecord,
+  type ListenerOptions,
   type LoginEvent,
   type Proxy,
   type ProxyLimits,
@@ -20,6 +24,7 @@ export {
   type RequestMeasure,
   type ServiceStatus,
   type Span,
+  type TlsOptions,
   type TraceContext,
   type Tracer,
   type UpstreamStatus,

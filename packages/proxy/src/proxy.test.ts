@@ -470,7 +470,7 @@ test('stopping lets a running request end, and refuses new connections', async (
 test('a port in use is one clear error', async () => {
   const upstream = await upstreamServer(() => undefined)
   const port = Number(new URL(upstream.url).port)
-  await assert.rejects(testProxy(service(upstream.url), { port }), {
+  await assert.rejects(testProxy(service(upstream.url), { listeners: [{ host: '127.0.0.1', port }] }), {
     code: 'PROXY_LISTEN_FAILED',
     message: /another program listens/,
   })

@@ -1,11 +1,16 @@
 /** The listener: opens, bounds and closes connections. */
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import { isTrustedProxy, parseAddress, parsePrefix, prefixContains } from '@ringwall/ring'
+import { Arrival, type Arrivals } from './arrival.ts'
 import { ClientConnection } from './client-connection.ts'
-import { type Context, type Counters, Sources } from './context.ts'
+import { type Connection, type Context, type Counters, Sources } from './context.ts'
 import { ListenFailed } from './errors.ts'
+import { H2Connection } from './h2-connection.ts'
+import { Listener } from './listener.ts'
 import { socketAddress } from './source-address.ts'
 import {
+  type CertificateStatus,
   DEFAULT_LIMITS,
   type Proxy as ProxyContract,
   type ProxyLimits,
@@ -19,6 +24,8 @@ import { readingIntoShared } from './wire.ts'
 
 /** At most one line about connections refused in this time. */
 const COMPLAIN_EVERY_MS = 10_000
+/** No method of HTTP/1.1 begins so (RFC 9113 section 3.4). */
+const H2_START = Buffer.from('PRI ', 'latin1')
 const SWEEP_MS_MIN = 50
 const SWEEP_MS_MAX = 1_000
 
@@ -26,12 +33,15 @@ export function createProxy(options: ProxyOptions): ProxyContract {
   return new HttpProxy(options)
 }
 
-class HttpProxy implements ProxyContract {
+class HttpProxy implements ProxyContract, Arrivals {
   readonly #options: ProxyOptions
   readonly #context: Context
   readonly #limits: ProxyLimits
   readonly #pools: UpstreamPools
-  readonly #connections = new Set<ClientConnection>()
+  readonly #listeners: readonly Listener[]
+  readonly #connections = new Set<Connection>()
+  /** In the order in which they came. */
+  readonly #arrivals = new Set<Arrival>()
   readonly #counters: Counters = {
     requests: 0,
     allowed: 0,
@@ -43,10 +53,16 @@ class HttpProxy implements ProxyContract {
     overloaded: 0,
     clientAborts: 0,
     droppedConnections: 0,
+    tlsHandshakes: 0,
+    tlsResumed: 0,
+    tlsFailed: 0,
+    tlsDropped: 0,
+    proxyHeadersRefused: 0,
+    http2Errors: 0,
+    http2Floods: 0,
     activeRequests: 0,
     activeTunnels: 0,
   }
-  #server: Server | undefined
   #sweeper: NodeJS.Timeout | undefined
   #stopping: Promise<void> | undefined
   #drained: (() => void) | undefined
@@ -55,6 +71,8 @@ class HttpProxy implements ProxyContract {
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
     this.#options = options
     this.#limits = limits
+    const log = options.log ?? (() => undefined)
+    this.#listeners = options.listeners.map((listener) => new Listener(listener, log))
     this.#pools = new UpstreamPools(limits, options.region, options.log)
     this.#context = {
       options,
@@ -69,26 +87,39 @@ class HttpProxy implements ProxyContract {
       counters: this.#counters,
       sources: new Sources(),
       isTrustedProxy: options.isTrustedProxy ?? isTrustedProxy,
-      log: options.log ?? (() => undefined),
+      log,
     }
   }
 
-  start(): Promise<{ readonly host: string; readonly port: number }> {
+  async start(): Promise<readonly { readonly host: string; readonly port: number }[]> {
+    const bound: { readonly host: string; readonly port: number }[] = []
+    for (const listener of this.#listeners) bound.push(await this.#listen(listener))
+    for (const { certificates } of this.#listeners) certificates?.watch()
+    this.#pools.start()
+    this.#sweeper = setInterval(() => this.#sweep(), sweepMs(this.#limits))
+    this.#pools.follow(this.#options.environment().view.policy)
+    return bound
+  }
+
+  #listen(listener: Listener): Promise<{ readonly host: string; readonly port: number }> {
     // Half-open: a client that ends its half is told from one that broke off, and hears our answer out.
-    const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => this.#connected(socket))
-    const { host, port } = this.#options
+    const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
+      this.#connected(socket, listener),
+    )
+    const { host, port } = listener.options
     return new Promise((resolve, reject) => {
       server.once('error', (error: NodeJS.ErrnoException) => {
-        reject(new ListenFailed(host, port, LISTEN_PROBLEMS[error.code ?? ''] ?? error.message, { cause: error }))
+        const failed = new ListenFailed(host, port, LISTEN_PROBLEMS[error.code ?? ''] ?? error.message, { cause: error })
+        // What listens already would keep the port, and the process, for nobody.
+        for (const { server: other } of this.#listeners) other?.close()
+        reject(failed)
       })
       server.listen({ host, port, backlog: 1_024 }, () => {
-        this.#server = server
+        listener.server = server
         server.removeAllListeners('error')
         server.on('error', (error) => this.#context.log('warn', `the listener failed: ${error.message}`))
-        this.#pools.start()
-        this.#sweeper = setInterval(() => this.#sweep(), sweepMs(this.#limits))
-        this.#pools.follow(this.#options.environment().view.policy)
         const bound = server.address() as AddressInfo
+        listener.port = bound.port
         resolve({ host: bound.address, port: bound.port })
       })
     })
@@ -100,7 +131,14 @@ class HttpProxy implements ProxyContract {
   }
 
   stats(): ProxyStats {
-    return { ...this.#counters, activeConnections: this.#connections.size }
+    let certificatesTaken = 0
+    let certificatesRefused = 0
+    for (const { certificates } of this.#listeners) {
+      certificatesTaken += certificates?.reloads.taken ?? 0
+      certificatesRefused += certificates?.reloads.refused ?? 0
+    }
+    const active = { activeConnections: this.#connections.size, activeHandshakes: this.#arrivals.size }
+    return { ...this.#counters, certificatesTaken, certificatesRefused, ...active }
   }
 
   upstreams(): readonly UpstreamStatus[] {
@@ -109,6 +147,14 @@ class HttpProxy implements ProxyContract {
 
   services(): readonly ServiceStatus[] {
     return this.#pools.services()
+  }
+
+  certificates(): readonly CertificateStatus[] {
+    return this.#listeners.flatMap(({ certificates }) => certificates?.status() ?? [])
+  }
+
+  reloadCertificates(): void {
+    for (const { certificates } of this.#listeners) certificates?.reload()
   }
 
   cutSource(source: string): number {
@@ -124,14 +170,14 @@ class HttpProxy implements ProxyContract {
     let count = sources.cut(matches)
     for (const connection of this.#connections) {
       const { address } = connection
-      if (connection.wire.socket.destroyed || !matches(address) || this.#context.isTrustedProxy(policy, address)) continue
+      if (connection.gone || !matches(address) || this.#context.isTrustedProxy(policy, address)) continue
       connection.destroy()
       count++
     }
     return count
   }
 
-  #connected(socket: Socket): void {
+  #connected(socket: Socket, listener: Listener): void {
     if (this.#connections.size >= this.#limits.connectionsMax) {
       socket.destroy()
       this.#complain()
@@ -142,9 +188,59 @@ class HttpProxy implements ProxyContract {
       socket.resetAndDestroy()
       return
     }
+    const announced = listener.announces(address)
+    if (announced || listener.secure || listener.options.http2 === true)
+      this.#arrived(new Arrival(this.#context, listener, socket, address, announced, this))
+    else this.#speakHttp(listener, socket, address, undefined)
+  }
+
+  #arrived(arrival: Arrival): void {
+    this.#connections.add(arrival)
+    this.#arrivals.add(arrival)
+    if (this.#arrivals.size <= this.#limits.handshakesMax) return
+    const [oldest] = this.#arrivals
+    this.#counters.tlsDropped++
+    oldest!.destroy()
+  }
+
+  admits(source: string): boolean {
+    return !this.#isDropped(source)
+  }
+
+  onPlain({ listener, address }: Arrival, socket: Socket, rest: Buffer): void {
+    if (listener.options.http2 !== true || !rest.subarray(0, H2_START.length).equals(H2_START)) {
+      this.#speakHttp(listener, socket, address, rest)
+      return
+    }
     const own = readingIntoShared(socket)
-    this.#connections.add(new ClientConnection(this.#context, own ?? socket, address, own === undefined, this.#gone))
+    const connection = new H2Connection(this.#context, listener, own ?? socket, address, undefined, own === undefined, this.#gone)
+    this.#connections.add(connection)
+    connection.onBytes(rest)
     if (own === undefined) socket.resume()
+  }
+
+  onSecured(arrival: Arrival, socket: TLSSocket): void {
+    const { listener, address, ja4 } = arrival
+    if (socket.alpnProtocol === 'h2') {
+      this.#connections.add(new H2Connection(this.#context, listener, socket, address, ja4, true, this.#gone))
+      return
+    }
+    this.#connections.add(new ClientConnection(this.#context, listener, socket, address, ja4, true, this.#gone))
+  }
+
+  onGone(arrival: Arrival): void {
+    this.#arrivals.delete(arrival)
+    this.#gone(arrival)
+  }
+
+  /** @param rest What it has said already. */
+  #speakHttp(listener: Listener, socket: Socket, address: string, rest: Buffer | undefined): void {
+    const own = readingIntoShared(socket)
+    const streams = own === undefined
+    const connection = new ClientConnection(this.#context, listener, own ?? socket, address, undefined, streams, this.#gone)
+    this.#connections.add(connection)
+    if (rest !== undefined && rest.length > 0) connection.onBytes(rest)
+    if (streams) socket.resume()
   }
 
   #deniedSecond = 0
@@ -169,7 +265,7 @@ class HttpProxy implements ProxyContract {
     return true
   }
 
-  readonly #gone = (connection: ClientConnection): void => {
+  readonly #gone = (connection: Connection): void => {
     this.#connections.delete(connection)
     if (this.#connections.size === 0) this.#drained?.()
   }
@@ -177,6 +273,7 @@ class HttpProxy implements ProxyContract {
   #sweep(): void {
     const nowMs = performance.now()
     for (const connection of this.#connections) connection.sweep(nowMs)
+    for (const { certificates } of this.#listeners) certificates?.sweep(nowMs)
   }
 
   #complainedAtMs = Number.NEGATIVE_INFINITY
@@ -188,9 +285,10 @@ class HttpProxy implements ProxyContract {
   }
 
   async #stop(graceMs: number): Promise<void> {
-    const server = this.#server
-    if (server !== undefined) {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+    const servers = this.#listeners.flatMap(({ server }) => server ?? [])
+    for (const { certificates } of this.#listeners) certificates?.close()
+    if (servers.length > 0) {
+      const closed = Promise.all(servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))))
       this.#context.stopping = true
       for (const connection of this.#connections) connection.close()
       const cut = setTimeout(() => {
@@ -212,9 +310,18 @@ class HttpProxy implements ProxyContract {
 
 /** Often enough for the shortest of the times to be kept within a quarter. */
 function sweepMs(limits: ProxyLimits): number {
-  const { headersMsMax, requestMsMax, inspectedBodyMsMax, bodyStallMsMax, keepAliveMsMax, clientStallMsMax, tunnelIdleMsMax } =
-    limits
+  const {
+    handshakeMsMax,
+    headersMsMax,
+    requestMsMax,
+    inspectedBodyMsMax,
+    bodyStallMsMax,
+    keepAliveMsMax,
+    clientStallMsMax,
+    tunnelIdleMsMax,
+  } = limits
   const shortest = Math.min(
+    handshakeMsMax,
     headersMsMax,
     requestMsMax,
     inspectedBodyMsMax,

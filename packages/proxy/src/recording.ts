@@ -8,6 +8,8 @@ export interface Observed {
   readonly node: string
   readonly region: string
   readonly source: string
+  readonly ja4: string | undefined
+  readonly scheme: 'http' | 'https'
   readonly method: string
   readonly host: string
   readonly path: string
@@ -52,7 +54,7 @@ export function recordExchange(recorder: Recorder, observed: Observed): void {
     attributes: {
       'http.request.method': observed.method,
       'url.path': observed.path,
-      'url.scheme': 'http',
+      'url.scheme': observed.scheme,
       'http.response.status_code': observed.status,
       'server.address': observed.host,
       'client.address': observed.source,
@@ -116,6 +118,7 @@ function decisionRecord(observed: Observed): DecisionRecord {
     region: observed.region,
     traceId: observed.span.traceId,
     source: observed.source,
+    ja4: observed.ja4,
     method: observed.method,
     host: observed.host,
     path: observed.path,

@@ -20,6 +20,8 @@ export function refusal(
     readonly budget?: Budget | undefined
     /** Why, where that is the ring’s own state and no secret: `view-stale`. */
     readonly code?: string | undefined
+    /** Of a redirect. */
+    readonly location?: string | undefined
   },
 ): Refusal {
   const title = STATUS_CODES[status] ?? 'Error'
@@ -36,6 +38,7 @@ export function refusal(
     'x-request-id',
     requestId,
   ]
+  if (options.location !== undefined) headers.push('location', options.location)
   if (options.retryAfterS !== undefined) {
     const seconds = Math.max(1, Math.ceil(options.retryAfterS))
     headers.push('retry-after', String(seconds))
@@ -50,9 +53,9 @@ export function refusal(
   return { headers, body }
 }
 
-/** The whole response as text; closes the connection. */
-export function refusalText(status: number, requestId: string): string {
-  const { headers, body } = refusal(status, requestId, { jsonWanted: false })
+/** The whole response as text; closes the connection. @param code As for `refusal`. */
+export function refusalText(status: number, requestId: string, code?: string): string {
+  const { headers, body } = refusal(status, requestId, { jsonWanted: false, code })
   return `${statusLine(status)}connection: close\r\n${fieldLines(headers)}\r\n${body}`
 }
 

@@ -36,7 +36,7 @@ export interface RequestHead {
 /** Why a head is refused: for the operator. */
 export interface HeadRefused {
   readonly refused: string
-  readonly status: 400 | 405 | 417 | 501
+  readonly status: 400 | 405 | 414 | 417 | 431 | 501
 }
 
 const HOST = /^(?:\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{1,5}))?$/

@@ -35,7 +35,7 @@ export const REFUSED = 4
 export interface RawRequest {
   readonly method: string
   readonly url: string
-  readonly httpVersion: '1.0' | '1.1'
+  readonly httpVersion: '1.0' | '1.1' | '2.0'
   /** Names and values in turn, without the white space around them. */
   readonly rawHeaders: readonly string[]
   readonly head: RequestHead | HeadRefused

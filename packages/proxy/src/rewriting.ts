@@ -4,7 +4,8 @@ import type { RewritePolicy } from '@ringwall/ring'
 export interface HeaderRewriting {
   /** Names, in lower case, that do not pass. `_` is read as `-`, as servers of the CGI kind do. */
   readonly dropped: ReadonlySet<string>
-  /** Fields that are added, each with its end of line. */
+  /** Fields that are added: names and values in turn; and the same as lines. */
+  readonly fields: readonly string[]
   readonly added: string
 }
 
@@ -35,8 +36,19 @@ function headers({ set, remove }: RewritePolicy['request']): HeaderRewriting | u
   if (fields.length === 0 && remove.length === 0) return undefined
   return {
     dropped: new Set([...fields.map(([name]) => foldedName(name)), ...remove.map(foldedName)]),
+    fields: fields.flat(),
     added: fields.map(([name, value]) => `${name}: ${value}\r\n`).join(''),
   }
+}
+
+/** Names and values in turn, with what is dropped and added. */
+export function rewrittenFields({ dropped, fields }: HeaderRewriting, rawHeaders: readonly string[]): readonly string[] {
+  const kept: string[] = []
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    if (!dropped.has(foldedName(rawHeaders[at]!))) kept.push(rawHeaders[at]!, rawHeaders[at + 1]!)
+  }
+  kept.push(...fields)
+  return kept
 }
 
 export function foldedName(name: string): string {

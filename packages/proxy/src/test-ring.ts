@@ -199,8 +199,7 @@ export async function testProxy(
   const seen: GuardRequest[] = []
   const lines: string[] = []
   const proxy = createProxy({
-    host: '127.0.0.1',
-    port: 0,
+    listeners: [{ host: '127.0.0.1', port: 0 }],
     guard: testGuard(seen),
     environment: () => ({
       view: state.view,
@@ -216,8 +215,9 @@ export async function testProxy(
     log: (_level, line) => lines.push(line),
     ...options,
   })
-  const { port } = await proxy.start()
-  return { proxy, port, url: `http://127.0.0.1:${port}`, state, seen, lines, ...recording }
+  const bound = await proxy.start()
+  const { port } = bound[0]!
+  return { proxy, port, ports: bound.map((each) => each.port), url: `http://127.0.0.1:${port}`, state, seen, lines, ...recording }
 }
 
 /** Everything the other side says to these bytes, until it closes or has been quiet for `quietMs`. */

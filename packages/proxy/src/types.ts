@@ -30,6 +30,8 @@ export interface DecisionRecord {
   readonly region: string
   readonly traceId: string
   readonly source: string
+  /** Of the client's TLS (JA4); absent without TLS. */
+  readonly ja4?: string | undefined
   readonly method: string
   readonly host: string
   readonly path: string
@@ -95,6 +97,10 @@ export interface ProxyLimits {
   readonly connectionsMax: number
   /** New connections of denied sources that get their 403 in one second; more are dropped without a word. */
   readonly deniedConnectionsPerSecondMax: number
+  /** Connections that have not said yet what they want over TLS; past it the oldest goes for the newest. */
+  readonly handshakesMax: number
+  /** Until a handshake is complete. */
+  readonly handshakeMsMax: number
   readonly headerBytesMax: number
   readonly headersMax: number
   /** Method, target and version. */
@@ -124,6 +130,8 @@ export interface ProxyLimits {
 export const DEFAULT_LIMITS: ProxyLimits = {
   connectionsMax: 16_384,
   deniedConnectionsPerSecondMax: 100,
+  handshakesMax: 2_048,
+  handshakeMsMax: 8_000,
   headerBytesMax: 32_768,
   headersMax: 100,
   requestLineBytesMax: 16_384,
@@ -150,10 +158,44 @@ export interface LoginEvent extends LoginAttempt {
   readonly atMs: number
 }
 
-export interface ProxyOptions {
+/** A certificate with its private key, as files in PEM. */
+export interface CertificateFiles {
+  /** The server's own certificate first, then those that issued it. */
+  readonly certificate: string
+  readonly key: string
+  /** Whom it is for, such as `www.example.org` or `*.example.org`; what the certificate says, unless given. */
+  readonly names?: readonly string[]
+}
+
+export interface TlsOptions {
+  /** At least one. */
+  readonly certificates: readonly CertificateFiles[]
+  /** What clients get that name none of the hosts, or no host: the first certificate, or a refusal. */
+  readonly unknownNames: 'first' | 'refuse'
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
+  /** `Strict-Transport-Security` of every response (RFC 6797); undefined: whatever the upstream says. */
+  readonly hsts: string | undefined
+}
+
+export interface ListenerOptions {
   readonly host: string
   /** 0: any free port; `start` says which. */
   readonly port: number
+  readonly tls?: TlsOptions
+  /** HTTP/2 by ALPN over TLS; without TLS by prior knowledge, beside HTTP/1.1. */
+  readonly http2?: boolean
+  /**
+   * Connections from these prefixes begin with a header of the PROXY protocol, version 1 or 2, and are whose it says. Others are
+   * taken as they are.
+   */
+  readonly proxyProtocol?: { readonly from: readonly string[] }
+  /** Every request is sent to the same address over TLS, at this port. Without `tls`. */
+  readonly redirectToTls?: number
+}
+
+export interface ProxyOptions {
+  /** At least one. */
+  readonly listeners: readonly ListenerOptions[]
   readonly guard: Guard
   /** Called for each request: the view in force, the time. */
   readonly environment: () => GuardEnvironment
@@ -168,6 +210,18 @@ export interface ProxyOptions {
   /** Is `X-Forwarded-For` from this address believed? `isTrustedProxy` of `@ringwall/ring` unless given. */
   readonly isTrustedProxy?: (policy: Policy, address: string) => boolean
   readonly log?: (level: 'info' | 'warn', line: string) => void
+}
+
+/** One certificate of one listener. */
+export interface CertificateStatus {
+  /** The file. */
+  readonly certificate: string
+  readonly names: readonly string[]
+  /** Unix milliseconds. */
+  readonly notBeforeMs: number
+  readonly notAfterMs: number
+  /** Why the files, as they are now, are not in use; what was read before them is. */
+  readonly problem: string | undefined
 }
 
 /** Counts since the start, except `active…`. */
@@ -186,6 +240,21 @@ export interface ProxyStats {
   readonly clientAborts: number
   /** Connections of denied sources that were dropped before they said anything. */
   readonly droppedConnections: number
+  /** TLS handshakes that were completed; `tlsResumed` of them by a ticket. */
+  readonly tlsHandshakes: number
+  readonly tlsResumed: number
+  /** Broken off by either side, or not completed in time. */
+  readonly tlsFailed: number
+  /** The oldest of too many that were under way at once. */
+  readonly tlsDropped: number
+  /** Connections without the PROXY header that their listener expects of their peer. */
+  readonly proxyHeadersRefused: number
+  /** HTTP/2 connections ended because what they sent is not HTTP/2; or because they sent too much of what does nothing. */
+  readonly http2Errors: number
+  readonly http2Floods: number
+  readonly certificatesTaken: number
+  readonly certificatesRefused: number
+  readonly activeHandshakes: number
   readonly activeConnections: number
   readonly activeRequests: number
   readonly activeTunnels: number
@@ -228,13 +297,16 @@ export interface ServiceStatus {
 }
 
 export interface Proxy {
-  /** @throws {ListenFailed} Port in use, address not here, no permission. */
-  start(): Promise<{ readonly host: string; readonly port: number }>
+  /** Where it listens, in the order of the options. @throws {ListenFailed} Port in use, address not here, no permission. */
+  start(): Promise<readonly { readonly host: string; readonly port: number }[]>
   /** Takes no new connections, lets running requests end for `graceMs`, then cuts. */
   stop(graceMs: number): Promise<void>
   stats(): ProxyStats
   upstreams(): readonly UpstreamStatus[]
   services(): readonly ServiceStatus[]
+  certificates(): readonly CertificateStatus[]
+  /** Reads the files of certificates again, which happens by itself when they change. */
+  reloadCertificates(): void
   /**
    * Closes what a denied source has open, WebSockets included. Returns how many.
    *

@@ -42,10 +42,10 @@ export class Stickiness {
     return undefined
   }
 
-  /** The response's field that says who answered; undefined when that one is not for keeping. */
-  cookie(upstream: Upstream, secure: boolean): string {
+  /** The value of `Set-Cookie` that says who answered; undefined when that one is not for keeping. */
+  cookie(upstream: Upstream, secure: boolean): string | undefined {
     const token = this.#tokens.get(upstream)
-    return token === undefined ? '' : `set-cookie: ${this.#cookie}=${token}${this.#attributes}${secure ? '; Secure' : ''}\r\n`
+    return token === undefined ? undefined : `${this.#cookie}=${token}${this.#attributes}${secure ? '; Secure' : ''}`
   }
 }
 

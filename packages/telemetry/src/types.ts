@@ -32,6 +32,8 @@ export interface DecisionRecord {
   readonly region: string
   readonly traceId: string
   readonly source: string
+  /** Of the client's TLS (JA4); absent without TLS. */
+  readonly ja4?: string | undefined
   readonly method: string
   readonly host: string
   /** Path without query. */

@@ -15,7 +15,7 @@ function describe({ decision, spans, denial, again }: Explanation): string {
   const colour = outcome === 'allow' ? 'green' : 'red'
   const lines = [
     `${paint(colour, paint('bold', outcome.toUpperCase()))} ${decision.status}  ${printable(`${decision.method} ${decision.host}${decision.path}`)}`,
-    `  from      ${printable(decision.source)}, ${time(decision.atMs)}`,
+    `  from      ${printable(decision.source)}, ${time(decision.atMs)}${decision.ja4 === undefined ? '' : `, TLS client ${printable(decision.ja4)}`}`,
     `  node      ${decision.node} in ${decision.region}`,
     `  route     ${printable(decision.route ?? decision.service ?? 'none')}`,
     `  decided   by ${decision.check === 'none' ? 'no check: nothing objected' : decision.check}${decision.rule === undefined ? '' : `, ${decision.rule}`}`,

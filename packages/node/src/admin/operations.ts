@@ -16,6 +16,7 @@ import { z } from 'zod'
 import { formatHostPort } from '../address.ts'
 import { openapi } from '../api/openapi.ts'
 import { checkNode } from '../check.ts'
+import type { TrafficListener } from '../listeners.ts'
 import { describeSubject, type RunningNode } from '../node.ts'
 import type { ReplayAnswer } from '../queries.ts'
 import { listRules, showRule } from '../rule-book.ts'
@@ -198,7 +199,7 @@ function readiness(node: RunningNode): { readonly json: unknown; readonly status
 function metrics(node: RunningNode): { readonly text: string; readonly type: string } {
   const { height, round, lag, mempool, reachable } = node.ledger.status()
   const certifiedAtMs = node.certifiedAtMs()
-  const { activeConnections, droppedConnections } = node.proxy.stats()
+  const proxy = node.proxy.stats()
   const gauges = {
     ledger_height: height,
     ledger_round: round,
@@ -210,10 +211,24 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     denials: node.view().denials.size,
     denials_provisional: node.early.enforced.size,
     denials_pending: node.ledger.state().pending.size,
-    proxy_connections: activeConnections,
-    proxy_connections_dropped: droppedConnections,
+    proxy_connections: proxy.activeConnections,
+    proxy_connections_dropped: proxy.droppedConnections,
+    proxy_headers_refused: proxy.proxyHeadersRefused,
+    http2_errors: proxy.http2Errors,
+    http2_floods: proxy.http2Floods,
+    tls_handshakes: proxy.tlsHandshakes,
+    tls_handshakes_resumed: proxy.tlsResumed,
+    tls_handshakes_failed: proxy.tlsFailed,
+    tls_handshakes_dropped: proxy.tlsDropped,
+    tls_handshakes_open: proxy.activeHandshakes,
+    tls_certificate_reloads: proxy.certificatesTaken,
+    tls_certificate_reloads_refused: proxy.certificatesRefused,
   }
   for (const [name, value] of Object.entries(gauges)) node.telemetry.setGauge(name, value)
+  for (const { certificate, notAfterMs, problem } of node.proxy.certificates()) {
+    node.telemetry.setGauge('tls_certificate_not_after_seconds', notAfterMs / 1_000, { certificate })
+    node.telemetry.setGauge('tls_certificate_refused', problem === undefined ? 0 : 1, { certificate })
+  }
   const nowMs = Date.now()
   for (const { id } of node.application.members(node.ledger.state())) {
     const issuer = `node:${id}`
@@ -236,7 +251,7 @@ function status(node: RunningNode): unknown {
     pid: process.pid,
     startedAtMs: node.startedAtMs,
     roles: entry?.roles ?? [],
-    listen: { traffic: formatHostPort(traffic), admin: formatHostPort(admin), fabric: formatHostPort(fabric) },
+    listen: { traffic: traffic.map(formatListener).join(', '), admin: formatHostPort(admin), fabric: formatHostPort(fabric) },
     ledger: {
       ...ledger,
       halted: ledger.halted ?? null,
@@ -270,6 +285,10 @@ function status(node: RunningNode): unknown {
       ...node.queries.rates(),
     },
   }
+}
+
+function formatListener(listener: TrafficListener): string {
+  return `${formatHostPort(listener)}${listener.tls === undefined ? '' : ' (TLS)'}`
 }
 
 async function nodes(node: RunningNode): Promise<readonly unknown[]> {

@@ -168,7 +168,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
   }),
   Nodes: object('All nodes of the ring.', { nodes: list(ref('NodeSummary')) }),
   CheckFinding: object('One thing that is well or is not.', {
-    group: choice('ring', 'ledger', 'links', 'clock', 'policy', 'upstreams', 'storage', 'traffic'),
+    group: choice('ring', 'ledger', 'links', 'clock', 'policy', 'upstreams', 'certificates', 'storage', 'traffic'),
     level: choice('ok', 'warn', 'bad'),
     what: text,
     fix: orNull(text),
@@ -342,6 +342,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
     region: text,
     traceId: text,
     source: text,
+    'ja4?': described('Fingerprint of the client’s TLS.', text),
     method: text,
     host: text,
     path: described('Without the query.', text),

@@ -19,6 +19,8 @@ export interface LocalNode {
   readonly admin: number
   readonly fabric: number
   readonly configFile: string
+  /** What `listen.traffic` says, when that is more than the port. */
+  readonly listeners?: readonly object[]
 }
 
 /** Ports of node i, from 1: traffic `base + i`, admin and console 1000 above, fabric 1000 below. */
@@ -130,7 +132,8 @@ export function writeNodeConfigs(data: string, nodes: readonly LocalNode[], extr
       `genesis: ${relative(home, genesisFile(data))}`,
       'key: node.key',
       'listen:',
-      `  traffic: 127.0.0.1:${node.traffic}`,
+      // JSON is YAML, too.
+      `  traffic: ${node.listeners === undefined ? `127.0.0.1:${node.traffic}` : JSON.stringify(node.listeners)}`,
       `  admin: 127.0.0.1:${node.admin}`,
       `  fabric: 127.0.0.1:${node.fabric}`,
       extra,
