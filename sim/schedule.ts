@@ -55,6 +55,7 @@ const ON_THEIR_OWN = 16
 const TIMING = { roundMs: 150, heartbeatMs: 200 }
 /** Fewest validators that an operator leaves. */
 const MEMBERS_MIN = 4
+const CRASH_LOOKS = 50
 /** One that is heard of suffices. */
 const SHOWN_MAX = 3
 const RUN_BLOCKS_MAX = 50
@@ -220,8 +221,13 @@ class ScheduledRing {
     }
   }
 
-  #crash(node: Validator): void {
+  /** Half of the crashes wait for a moment in which the disk has something to lose. */
+  #crash(node: Validator, looks: number = this.#world.random.chance(0.5) ? CRASH_LOOKS : 0): void {
     if (!node.alive) return
+    if (looks > 0 && !node.isWriting && this.#world.nowMs < this.#world.weather.healsAtMs) {
+      this.#world.after(2, () => this.#crash(node, looks - 1))
+      return
+    }
     this.crashes += 1
     this.#note(`n${node.index} crashes`)
     node.crash()
