@@ -17,7 +17,7 @@ import {
 } from '@ringwall/ring/tx'
 import { compileRules } from '@ringwall/waf'
 import type { Genesis } from '../packages/ledger/src/types.ts'
-import { isTag, tag } from './keys.ts'
+import { isTag, same, tag } from './keys.ts'
 import type { Random } from './random.ts'
 
 /** Simulated time 0 as Unix milliseconds. */
@@ -37,16 +37,20 @@ export function signerOf(index: number): string {
   return `node:n${index}`
 }
 
+const start = (key: Uint8Array): number => ((key[0] ?? 0) << 24) | ((key[1] ?? 0) << 16) | ((key[2] ?? 0) << 8) | (key[3] ?? 0)
+
+/** By how their keys begin. */
 const owners = new Map(
-  [...Array.from({ length: NODES_MAX }, (_, i) => signerOf(i)), 'operator:op'].map((name) => [
-    Buffer.from(keyOf(name)).toString('base64'),
-    name,
-  ]),
+  [...Array.from({ length: NODES_MAX }, (_, i) => signerOf(i)), 'operator:op'].map((name) => {
+    const key = keyOf(name)
+    return [start(key), { name, key }]
+  }),
 )
 
 /** Whose key it is; nobody's name when it is nobody's. */
 export function ownerOf(publicKey: Uint8Array): string {
-  return owners.get(Buffer.from(publicKey.buffer, publicKey.byteOffset, publicKey.length).toString('base64')) ?? ''
+  const owner = owners.get(start(publicKey))
+  return owner !== undefined && same(owner.key, publicKey) ? owner.name : ''
 }
 
 function ringNode(index: number): RingNode {

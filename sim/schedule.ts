@@ -14,7 +14,7 @@ import {
   type VoteKind,
 } from '@ringwall/consensus'
 import type { RingState } from '@ringwall/ring'
-import { parseTx } from '@ringwall/ring/tx'
+import { parseTx, type TxBody } from '@ringwall/ring/tx'
 import type { Executed } from '../packages/ledger/src/chain.ts'
 import type { Obstacle } from '../packages/ledger/src/hand-over.ts'
 import { encodePayload, type Validator as Member } from '../packages/ledger/src/payload.ts'
@@ -55,6 +55,7 @@ const ON_THEIR_OWN = 16
 const TIMING = { roundMs: 150, heartbeatMs: 200 }
 /** Fewest validators that an operator leaves. */
 const MEMBERS_MIN = 4
+const CRASH_LOOKS = 50
 /** One that is heard of suffices. */
 const SHOWN_MAX = 3
 const RUN_BLOCKS_MAX = 50
@@ -220,8 +221,13 @@ class ScheduledRing {
     }
   }
 
-  #crash(node: Validator): void {
+  /** Half of the crashes wait for a moment in which the disk has something to lose. */
+  #crash(node: Validator, looks: number = this.#world.random.chance(0.5) ? CRASH_LOOKS : 0): void {
     if (!node.alive) return
+    if (looks > 0 && !node.isWriting && this.#world.nowMs < this.#world.weather.healsAtMs) {
+      this.#world.after(2, () => this.#crash(node, looks - 1))
+      return
+    }
     this.crashes += 1
     this.#note(`n${node.index} crashes`)
     node.crash()
@@ -248,11 +254,11 @@ class ScheduledRing {
   }
 
   /**
-   * An operator adds validators and lets others go, one at a time, never so many that more than f lie. In the moment of a hand-over
-   * nodes crash more often than at other times.
+   * Until the network heals, an operator adds validators and lets others go, one at a time, never so many that more than f lie.
    */
   #changeMembers(): void {
-    const { random } = this.#world
+    const { random, weather } = this.#world
+    if (this.#world.nowMs >= weather.healsAtMs) return
     const { members } = this.#epoch
     const gone = new Set(this.#epochs.flatMap((epoch) => epoch.members))
     const joining = Array.from({ length: this.#nodes }, (_, i) => i).filter((node) => !gone.has(node))
@@ -389,20 +395,25 @@ class ScheduledRing {
       throw new Violation(`n${node} holds block ${height} as final, and epoch ${epoch.number} did not agree on it`)
     const txs = this.#executions.txsOf(block.payload)
     if (txs === undefined) throw new Violation(`n${node} holds a malformed block as final, at height ${height}`)
-    if (!this.#truthful.has(block.payload)) {
-      if (txs.some(isFalse)) throw new Violation(`n${node} applied what is not true, at height ${height}`)
-      this.#truthful.add(block.payload)
-    }
+    if (agreed !== undefined && this.#truthful.has(block.payload)) return
+    const bodies = txs.map(bodyOf)
+    if (bodies.some((body) => body === undefined || JSON.stringify(body).includes(FALSEHOOD)))
+      throw new Violation(`n${node} applied what is not true, at height ${height}`)
+    this.#truthful.add(block.payload)
     if (agreed !== undefined) return
     this.transactions += txs.length
-    this.#follow(epoch, block, txs, state)
+    this.#follow(
+      epoch,
+      block,
+      bodies.filter((body) => body !== undefined),
+      state,
+    )
   }
 
   /** Who agrees after the block, by what its transactions say. */
-  #follow({ number, members }: CheckedEpoch, base: Block, txs: readonly Uint8Array[], state: RingState): void {
+  #follow({ number, members }: CheckedEpoch, base: Block, bodies: readonly TxBody[], state: RingState): void {
     let next = members
-    for (const tx of txs) {
-      const { body } = parseTx(tx).content
+    for (const body of bodies) {
       if (body.type === 'node.add') next = [...next, Number(body.node.id.slice(1))]
       else if (body.type === 'node.remove') next = next.filter((member) => `n${member}` !== body.id)
       else if (body.type === 'evidence') {
@@ -524,10 +535,11 @@ class Persona {
   }
 }
 
-function isFalse(tx: Uint8Array): boolean {
+/** Undefined when it is malformed. */
+function bodyOf(tx: Uint8Array): TxBody | undefined {
   try {
-    return JSON.stringify(parseTx(tx).content.body).includes(FALSEHOOD)
+    return parseTx(tx).content.body
   } catch {
-    return true
+    return undefined
   }
 }

@@ -124,6 +124,11 @@ export class Validator {
     return this.#alive
   }
 
+  /** Something is on its way to the disk. */
+  get isWriting(): boolean {
+    return this.#pending.length > 0 || this.#step !== undefined
+  }
+
   get height(): number {
     return this.records.length
   }

@@ -51,8 +51,20 @@ export function encodePayload({ root, next, txs }: Payload): Uint8Array {
   return Buffer.concat([u8(FORMAT.boundary), head, u16(next.length), ...next.map(encodeValidator), ...txs.map(sized)])
 }
 
+/** What payloads say that were read already: each is judged, made final and shown to others. They are never written to. */
+const read = new WeakMap<Uint8Array, Payload>()
+
 /** @throws {Malformed} Saying where. */
 export function parsePayload(payload: Uint8Array): Payload {
+  let parsed = read.get(payload)
+  if (parsed === undefined) {
+    parsed = readPayload(payload)
+    read.set(payload, parsed)
+  }
+  return parsed
+}
+
+function readPayload(payload: Uint8Array): Payload {
   if (payload.length > PAYLOAD_BYTES_MAX) throw new Malformed(`a payload of ${payload.length} bytes`)
   const reader = new Reader(payload)
   const format = reader.u8()
