@@ -305,6 +305,27 @@ test('a validator that floods garbage and invalid transactions stops nobody, and
     )
   }))
 
+test('a peer whose transactions no honest node passes on, or are final long since, is named, dropped and read slowly', () =>
+  ringOf(4, async (ring) => {
+    const ledgers = await ring.openAll()
+    await ledgers[0]!.submit(word('final'), 60_000)
+    await until('all have it', () => ledgers.every((ledger) => has(ledger, 'final')))
+    await ring.kill('n4')
+    ring.network.join('n4')
+    const batch = (value: string) =>
+      Buffer.concat([Uint8Array.of(1), ...encodeTransactions(Array.from({ length: 500 }, () => word(value)))])
+    for (let i = 0; i < 10; i++) ring.network.inject('n4', 'n1', 'consensus', batch('final'))
+    await until('n1 takes none of its transactions', () => ledgers[0]!.status().muted.includes('n4'))
+    assert.ok(ring.lines.some((line) => /n1 warn n4 sent too many transactions that are final or refused/.test(line)))
+    assert.deepEqual([...ring.network.curbed], [])
+    ring.network.inject('n4', 'n2', 'consensus', batch('NO WORD'))
+    await until('n2 does not listen', () => ledgers[1]!.status().muted.includes('n4'))
+    assert.ok(ring.lines.some((line) => /n2 warn n4 sent what no honest .*again and again .*WORD_FORM/.test(line)))
+    assert.deepEqual([...ring.network.curbed], ['n2 n4'])
+    assert.deepEqual(ledgers[2]!.status().muted, [])
+    await ledgers[0]!.submit(word('goes-on'), 60_000)
+  }))
+
 test('a validator that sends badly signed votes without end is named in the log, and the others go on', () =>
   ringOf(4, async (ring) => {
     const ledgers = await ring.openAll()

@@ -67,7 +67,8 @@ export interface PolicyReview {
 
 export type CheckResult =
   | { readonly ok: true; readonly id: TxId }
-  | { readonly ok: false; readonly code: string; readonly reason: string }
+  /** `hopeless`: it is refused in every state and at any time, so that no honest node passes it on. */
+  | { readonly ok: false; readonly code: string; readonly reason: string; readonly hopeless: boolean }
 
 export interface RingValidators {
   readonly epoch: number
@@ -157,6 +158,8 @@ function unknownIssuer({ issuer }: TxContent): Refusal {
     reason: `${issuer} is none of this ring’s operators and nodes; sign as one of them`,
   }
 }
+
+const HOPELESS: ReadonlySet<string> = new Set(['TX_MALFORMED', 'RING_MISMATCH', 'TX_LIFETIME', 'SIGNATURE_INVALID'])
 
 const REPLAYED: Refusal = { code: 'TX_REPLAYED', reason: 'the ring has this transaction already' }
 
@@ -360,7 +363,9 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     initial: () => first,
     check(state, tx, nowMs) {
       const accepted = accept(state, tx, nowMs, state.epoch)
-      return 'code' in accepted ? { ok: false, ...accepted } : { ok: true, id: accepted.id }
+      return 'code' in accepted
+        ? { ok: false, ...accepted, hopeless: HOPELESS.has(accepted.code) }
+        : { ok: true, id: accepted.id }
     },
     prepare(state, candidates, context, bytesMax) {
       const chosen: Uint8Array[] = []
