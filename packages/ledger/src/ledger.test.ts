@@ -268,7 +268,8 @@ test('a new ring whose folders are all empty starts at once; a mark of the first
     await writeFile(join(ring.directory('n1'), FIRST_START_FILE), '')
     for (const id of ring.ids) await ring.open(id)
     await ledgerOf(ring, 'n3').submit(word('first'), 60_000)
-    assert.ok(ring.ids.every((id) => ledgerOf(ring, id).status().votes))
+    // Who asked before the others were there learns of it with the next block that it asks for.
+    await until('all vote', () => ring.ids.every((id) => ledgerOf(ring, id).status().votes))
     assert.equal((await readdir(ring.directory('n1'))).includes(FIRST_START_FILE), false)
   }))
 
