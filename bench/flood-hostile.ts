@@ -42,6 +42,9 @@ const member = joinRing(config)
 const { fabric, peers, index, ring, privateKey } = member
 const others = peers.filter((_, i) => i !== index).map(({ id }) => id)
 
+/** A voter's message, of the first epoch. */
+const VOTER_HEAD = Buffer.from([0, 0, 0, 0, 0])
+
 /** What the honest say: replayed, and where the ring is. */
 const heard: Uint8Array[] = []
 const certificates: Certificate[] = []
@@ -50,7 +53,7 @@ fabric.onMessage('consensus', (_from, payload) => {
   if (payload[0] !== 0) return
   heard[Math.floor(Math.random() * REMEMBERED) % (heard.length + 1)] = payload
   try {
-    const message = decodeMessage(Uint8Array.from(payload.subarray(1)))
+    const message = decodeMessage(Uint8Array.from(payload.subarray(VOTER_HEAD.length)))
     if (message.kind === 'certificate') {
       certificates[certificates.length % 64] = message.certificate
       round = Math.max(round, message.certificate.round + 1)
@@ -63,8 +66,6 @@ await fabric.start()
 process.send?.({ kind: 'ready' })
 
 const digest = (): Digest => randomBytes(32).toString('hex') as Digest
-/** A voter's message, of the first epoch. */
-const VOTER_HEAD = Buffer.from([0, 0, 0, 0, 0])
 const voter = (message: Message): Uint8Array => Buffer.concat([VOTER_HEAD, encodeMessage(message)])
 const tx = (bytes: Uint8Array): Uint8Array => Buffer.concat([Buffer.from([1]), u32(bytes.length), bytes])
 const whole = (least: number, most: number): number => least + Math.floor(Math.random() * (most - least + 1))

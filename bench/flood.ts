@@ -42,6 +42,22 @@ interface Part {
   rssBytes: number
 }
 
+const HONEST = 3
+
+function joined(parts: readonly Part[]): Part {
+  const all = fresh()
+  for (const { times, failed, cpuMs, sent, sentBytes, seconds, rssBytes } of parts) {
+    all.times.push(...times)
+    all.failed += failed
+    all.cpuMs += cpuMs
+    all.sent += sent
+    all.sentBytes += sentBytes
+    all.seconds += seconds
+    all.rssBytes = Math.max(all.rssBytes, rssBytes)
+  }
+  return all
+}
+
 const fresh = (): Part => ({ times: [], failed: 0, cpuMs: 0, sent: 0, sentBytes: 0, seconds: 0, rssBytes: 0 })
 
 async function main(): Promise<void> {
@@ -65,7 +81,7 @@ async function main(): Promise<void> {
   process.stdout.write(
     `3 honest validators, ${rate} transactions/s offered to them together; a fourth that votes for nothing, so that every fourth round ends by time (${ROUND_MS} ms).\n` +
       'It spends 4 of 10 ms on its flood, or, silent, on an empty loop: both cost the machine the same, so what differs is what the flood costs those who receive it.\n' +
-      `${cores}. A ring for each kind, ${rounds} rounds of ${seconds} s silent and flooded in turn, new links each time. Time from submission to the block on the submitter’s disk; CPU of the three honest together for each transaction.\n\n`,
+      `${cores}. A ring for each kind, ${rounds} rounds of ${seconds} s silent and flooded in turn, new links each time. Time from submission to the block on the submitter’s disk; CPU of the three honest together for each transaction, and what the flood adds to the CPU of each, of one core. Changes are the median over rounds of flooded against the silent phase before it.\n\n`,
   )
   const line = (...texts: readonly string[]) =>
     process.stdout.write(
@@ -74,11 +90,23 @@ async function main(): Promise<void> {
         .map((text) => text.padStart(15))
         .join('')}\n`,
     )
-  line('flood', 'sent a second', 'p50 ms', 'p99 ms', 'tx/s', 'CPU ms/tx', 'p50 change')
+  line('flood', 'sent a second', 'p50 ms', 'p99 ms', 'tx/s', 'CPU ms/tx', 'p50', 'CPU', 'of a core')
   for (const kind of kinds) {
-    const { silent, flood } = await compare(kind, { rounds, seconds, rate, lastCore: canPin ? lastCore : undefined })
+    const pairs = await compare(kind, { rounds, seconds, rate, lastCore: canPin ? lastCore : undefined })
     const pair = (of: (part: Part) => string): string => `${of(silent)} → ${of(flood)}`
-    const change = quantile(flood.times, 0.5) / quantile(silent.times, 0.5) - 1
+    const [silent, flood] = [joined(pairs.map((each) => each.silent)), joined(pairs.map((each) => each.flood))]
+    const change = (of: (part: Part) => number): string => {
+      const median = quantile(
+        pairs.map((each) => of(each.flood) / of(each.silent) - 1),
+        0.5,
+      )
+      return `${median > 0 ? '+' : ''}${(median * 100).toFixed(0)} %`
+    }
+    const perSecond = ({ cpuMs, seconds: taken }: Part): number => cpuMs / taken
+    const added = quantile(
+      pairs.map((each) => perSecond(each.flood) - perSecond(each.silent)),
+      0.5,
+    )
     const megabytes = flood.sentBytes / rounds / 1e6
     line(
       kind,
@@ -87,7 +115,9 @@ async function main(): Promise<void> {
       pair(({ times }) => quantile(times, 0.99).toFixed(0)),
       pair(({ times, failed, seconds: taken }) => ((times.length - failed) / taken).toFixed(0)),
       pair(({ cpuMs, times }) => (cpuMs / times.length).toFixed(2)),
-      `${change > 0 ? '+' : ''}${(change * 100).toFixed(0)} %`,
+      change(({ times }) => quantile(times, 0.5)),
+      change(({ cpuMs, times }) => cpuMs / times.length),
+      `${(added / HONEST / 10).toFixed(1)} %`,
     )
     if (flood.failed > 0) process.stdout.write(`  ${flood.failed} transactions were not final in 20 s\n`)
   }
@@ -102,7 +132,10 @@ interface Settings {
 }
 
 /** A ring of its own, so that what one kind of flood leaves behind (a peer not listened to any more) does not help against the next. */
-async function compare(kind: FloodKind, { rounds, seconds, rate, lastCore }: Settings): Promise<{ silent: Part; flood: Part }> {
+async function compare(
+  kind: FloodKind,
+  { rounds, seconds, rate, lastCore }: Settings,
+): Promise<readonly { readonly silent: Part; readonly flood: Part }[]> {
   const root = mkdtempSync(join(tmpdir(), 'ringwall-bench-flood-'))
   const ring = await newRing(root, 4, ROUND_MS)
   const start = async (file: string, config: NodeConfig, core: string | undefined): Promise<ChildProcess> => {
@@ -114,14 +147,15 @@ async function compare(kind: FloodKind, { rounds, seconds, rate, lastCore }: Set
   const answer = (child: ChildProcess): Promise<{ readonly kind: string; readonly result: unknown }> =>
     once(child, 'message').then(([message]) => message as { kind: string; result: unknown })
   const honestCores = lastCore === undefined ? undefined : lastCore === 1 ? '0' : `0-${lastCore - 1}`
-  const honest = await Promise.all(ring.slice(0, 3).map((config) => start('flood-honest.ts', config, honestCores)))
+  const honest = await Promise.all(ring.slice(0, HONEST).map((config) => start('flood-honest.ts', config, honestCores)))
   let next = 0
   const offer = async (child: ChildProcess): Promise<OfferResult> => {
     child.send({ perSecond: rate / honest.length, seconds, from: next } satisfies OfferOrder)
     next += Math.ceil(rate * seconds)
     return (await answer(child)).result as OfferResult
   }
-  const phase = async (order: FloodOrder['kind'], into: Part): Promise<void> => {
+  const phase = async (order: FloodOrder['kind']): Promise<Part> => {
+    const into = fresh()
     // New links each time: what waits in those of the last flood would go on.
     const hostile = await start('flood-hostile.ts', ring[3] as NodeConfig, lastCore === undefined ? undefined : String(lastCore))
     try {
@@ -142,20 +176,17 @@ async function compare(kind: FloodKind, { rounds, seconds, rate, lastCore }: Set
       }
       into.sent += flood.messages / (seconds + 0.5)
       into.sentBytes += flood.bytes / (seconds + 0.5)
+      return into
     } finally {
       hostile.kill('SIGKILL')
       await once(hostile, 'exit')
     }
   }
   try {
-    await phase('silent', fresh())
-    const silent = fresh()
-    const flood = fresh()
-    for (let i = 0; i < rounds; i += 1) {
-      await phase('silent', silent)
-      await phase(kind, flood)
-    }
-    return { silent, flood }
+    await phase('silent')
+    const pairs: { readonly silent: Part; readonly flood: Part }[] = []
+    for (let i = 0; i < rounds; i += 1) pairs.push({ silent: await phase('silent'), flood: await phase(kind) })
+    return pairs
   } finally {
     for (const child of honest) child.send('stop')
     await Promise.all(honest.map((child) => (child.exitCode === null ? once(child, 'exit') : undefined)))

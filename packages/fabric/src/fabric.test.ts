@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { createFabric, type MeshOptions } from './fabric.ts'
-import { INGRESS } from './link.ts'
+import { CURBED_SHARE, INGRESS } from './link.ts'
 import type { Fabric, Peer } from './types.ts'
 
 interface Member {
@@ -296,5 +296,28 @@ test('a peer that sends more than its budget is read no faster, loses nothing, a
     // Never sooner, however fast the machine; one chunk of the socket is taken whole.
     assert.ok(performance.now() - began > 500)
     assert.ok(linked(c))
+  })
+})
+
+test('a peer that is curbed is read at a small part of its budget, its link stands, and it is read as before afterwards', async () => {
+  const all = await members(2)
+  const fabrics = all.map((self) => fabricOf(self, all))
+  const [a, b] = fabrics as [Fabric, Fabric]
+  let heard = 0
+  b.onMessage('signals', () => {
+    heard += 1
+  })
+  await withFabrics(fabrics, async () => {
+    await until('both linked', () => fabrics.every(linked))
+    const curbMs = 3_000
+    const began = performance.now()
+    b.curb('n1', curbMs)
+    const payload = new Uint8Array(60_000)
+    const count = Math.ceil((INGRESS.bytesPerSecond * CURBED_SHARE * 6) / payload.length)
+    for (let i = 0; i < count; i += 1) assert.ok(a.send('n2', 'signals', payload))
+    await until('all', () => heard === count)
+    // What was sent takes six seconds at the curbed rate: it is here as soon as the curb is over, and no sooner.
+    assert.ok(performance.now() - began > 1_500)
+    assert.ok(fabrics.every(linked))
   })
 })

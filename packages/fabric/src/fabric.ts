@@ -21,6 +21,8 @@ const REQUESTS_MAX = 1_024
 /** Requests of one peer that are answered at the same time. */
 const ANSWERING_MAX = 64
 const REFUSAL_LOG_MS = 10_000
+/** How long a peer whose gossip is bad is read slowly. */
+const CURBED_MS = 10_000
 const REFUSALS_REMEMBERED = 256
 const PAYLOAD_BYTES_MAX: number = FRAME_BYTES_MAX - 64
 
@@ -328,6 +330,10 @@ class Mesh implements Fabric {
     this.#sendToAll({ kind: 'message', channel, id: 0, payload: bounded(payload) })
   }
 
+  curb(id: NodeId, ms: number): void {
+    this.#linkTo(id)?.curb(ms)
+  }
+
   gossip(payload: Uint8Array): void {
     if (this.#gossip.isNews(payload)) this.#sendToAll({ kind: 'gossip', channel: 'gossip', id: 0, payload: bounded(payload) })
   }
@@ -392,8 +398,10 @@ class Mesh implements Fabric {
     const atMs = performance.now()
     if (this.#gossip.isMuted(from, atMs) || !this.#gossip.isNews(frame.payload)) return
     if (this.#guarded(() => this.#gossipHandler?.(from, frame.payload)) === true) this.#sendToAll(frame, from)
-    else if (this.#gossip.bad(from, atMs))
+    else if (this.#gossip.bad(from, atMs)) {
+      this.curb(from, CURBED_MS)
       this.#log('warn', `${from} gossips what is not valid, again and again; it is not listened to for a minute`)
+    }
   }
 
   async #onRequestFrame(state: PeerState, { channel, id, payload }: Frame): Promise<void> {

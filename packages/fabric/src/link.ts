@@ -7,11 +7,14 @@ import type { NodeId } from './types.ts'
 const QUEUE_BYTES_MAX: number = 32 * 1_024 * 1_024
 const PING_MS = 1_000
 const SILENT_MS_MAX = 5_000
+const REST_MS_MAX = 2_000
 /**
  * What one peer may send, sustained, and how many seconds of it at once. Beyond it the socket is not read for a while: the
  * sender's queue fills, and this node keeps its time for others. Nothing is lost, and no honest peer comes near.
  */
-export const INGRESS = { framesPerSecond: 8_000, bytesPerSecond: 16 * 1_024 * 1_024, burstSeconds: 2 } as const
+export const INGRESS = { framesPerSecond: 2_500, bytesPerSecond: 16 * 1_024 * 1_024, burstSeconds: 2 } as const
+/** Of that, what a peer has left that is curbed. */
+export const CURBED_SHARE = 0.04
 /** The clock's offset is taken from the quickest of the last answers: the less waiting, the less doubt. */
 const SAMPLES = 8
 
@@ -43,6 +46,7 @@ export class Link {
     atMs: performance.now(),
   }
   #resting: NodeJS.Timeout | undefined
+  #curbedUntilMs = Number.NEGATIVE_INFINITY
   #gathering = false
   sentBytes = 0
   receivedBytes = 0
@@ -97,6 +101,13 @@ export class Link {
     })
   }
 
+  /** Reads the peer at a small part of its budget for so long: its messages wait at its end. */
+  curb(ms: number): void {
+    this.#curbedUntilMs = performance.now() + ms
+    this.#ingress.frames = Math.min(this.#ingress.frames, 0)
+    this.#ingress.bytes = Math.min(this.#ingress.bytes, 0)
+  }
+
   close(reason: string): void {
     this.#reason ??= reason
     this.#socket.destroy()
@@ -121,13 +132,16 @@ export class Link {
   }
 
   #charge(frames: number, bytes: number): void {
-    const { framesPerSecond, bytesPerSecond, burstSeconds } = INGRESS
+    const { burstSeconds } = INGRESS
+    const share = this.#heardAtMs < this.#curbedUntilMs ? CURBED_SHARE : 1
+    const [framesPerSecond, bytesPerSecond] = [INGRESS.framesPerSecond * share, INGRESS.bytesPerSecond * share]
     const budget = this.#ingress
     const seconds = (this.#heardAtMs - budget.atMs) / 1_000
     budget.atMs = this.#heardAtMs
     budget.frames = Math.min(budget.frames + seconds * framesPerSecond, framesPerSecond * burstSeconds) - frames
     budget.bytes = Math.min(budget.bytes + seconds * bytesPerSecond, bytesPerSecond * burstSeconds) - bytes
-    const restMs = 1_000 * Math.max(-budget.frames / framesPerSecond, -budget.bytes / bytesPerSecond)
+    // Signs of life have to be read too: a rest is shorter than the silence that ends a link.
+    const restMs = Math.min(REST_MS_MAX, 1_000 * Math.max(-budget.frames / framesPerSecond, -budget.bytes / bytesPerSecond))
     if (restMs <= 0 || this.#resting !== undefined) return
     this.#socket.pause()
     this.#resting = setTimeout(() => {

@@ -59,6 +59,8 @@ export interface Fabric {
   /** False when the link is down or its queue is full: the message is gone, nothing blocks. */
   send(to: NodeId, channel: Channel, payload: Uint8Array): boolean
   broadcast(channel: Channel, payload: Uint8Array): void
+  /** Reads what a peer sends at a small part of its budget, for so many milliseconds: for one that sends what no honest peer does. */
+  curb(id: NodeId, ms: number): void
   /** Floods `payload` over the ring: each node delivers it to its `onGossip` handler once, and passes it on. */
   gossip(payload: Uint8Array): void
   /** Handler's answer says whether the payload is good: a bad one is not passed on and counts against `from`. */

@@ -155,6 +155,16 @@ export class BlockLog {
     return record.block.height === height ? record : undefined
   }
 
+  /** Records of at most `count` blocks from `height` on, as they lie on disk, in one read of about `bytesMax`; none for a height that is not kept. */
+  async readRun(height: number, count: number, bytesMax: number): Promise<readonly Uint8Array[]> {
+    const { first } = this
+    const most = Math.min(count, this.#tip.block.height - height + 1)
+    if (!Number.isSafeInteger(height) || height < first || most < 1) return []
+    const run = await this.#log.readRun(height - first, most, bytesMax)
+    // Others only while the log begins anew.
+    return first === this.first ? run : []
+  }
+
   /** Lets go of the blocks before `height`. */
   async prune(height: number): Promise<void> {
     await this.#log.dropFirst(Math.min(height, this.#tip.block.height) - this.first)

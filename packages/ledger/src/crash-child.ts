@@ -61,6 +61,7 @@ export function tallyApplication(onTx: (id: string) => void): Application<Tally>
 /** What a ring of one has for a fabric. */
 export const NOBODY: LedgerFabric = {
   send: () => false,
+  curb() {},
   request: () => Promise.reject(new Error('there is nobody')),
   onMessage() {},
   onRequest() {},

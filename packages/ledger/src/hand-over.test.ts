@@ -46,7 +46,7 @@ test('whatever a crash leaves of a hand-over, the journal of the epoch that the 
 test('final blocks move the tip; those known are skipped, a gap, another history and an invalid block stop', () => {
   const base = genesisBlock('r')
   const initial = wordsApplication.initial()
-  const chainOf = () => new Chain(wordsApplication, () => 'n1', { block: base, state: initial, txs: [], results: [] })
+  const chainOf = () => new Chain(wordsApplication, { nameOf: () => 'n1' }, { block: base, state: initial, txs: [], results: [] })
   const block = (parent: typeof base, round: number, word?: string) => {
     const txs = word === undefined ? [] : [new TextEncoder().encode(word)]
     const payload = encodePayload({ root: wordsApplication.root(initial), txs })

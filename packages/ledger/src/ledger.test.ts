@@ -268,7 +268,8 @@ test('a new ring whose folders are all empty starts at once; a mark of the first
     await writeFile(join(ring.directory('n1'), FIRST_START_FILE), '')
     for (const id of ring.ids) await ring.open(id)
     await ledgerOf(ring, 'n3').submit(word('first'), 60_000)
-    assert.ok(ring.ids.every((id) => ledgerOf(ring, id).status().votes))
+    // Who asked before the others were there learns of it with the next block that it asks for.
+    await until('all vote', () => ring.ids.every((id) => ledgerOf(ring, id).status().votes))
     assert.equal((await readdir(ring.directory('n1'))).includes(FIRST_START_FILE), false)
   }))
 
@@ -303,6 +304,27 @@ test('a validator that floods garbage and invalid transactions stops nobody, and
       ring.lines.some((line) => /warn n4 sent/.test(line)),
       ring.lines.join('\n'),
     )
+  }))
+
+test('a peer whose transactions no honest node passes on, or are final long since, is named, dropped and read slowly', () =>
+  ringOf(4, async (ring) => {
+    const ledgers = await ring.openAll()
+    await ledgers[0]!.submit(word('final'), 60_000)
+    await until('all have it', () => ledgers.every((ledger) => has(ledger, 'final')))
+    await ring.kill('n4')
+    ring.network.join('n4')
+    const batch = (value: string) =>
+      Buffer.concat([Uint8Array.of(1), ...encodeTransactions(Array.from({ length: 500 }, () => word(value)))])
+    for (let i = 0; i < 10; i++) ring.network.inject('n4', 'n1', 'consensus', batch('final'))
+    await until('n1 takes none of its transactions', () => ledgers[0]!.status().muted.includes('n4'))
+    assert.ok(ring.lines.some((line) => /n1 warn n4 sent too many transactions that are final or refused/.test(line)))
+    assert.deepEqual([...ring.network.curbed], [])
+    ring.network.inject('n4', 'n2', 'consensus', batch('NO WORD'))
+    await until('n2 does not listen', () => ledgers[1]!.status().muted.includes('n4'))
+    assert.ok(ring.lines.some((line) => /n2 warn n4 sent what no honest .*again and again .*WORD_FORM/.test(line)))
+    assert.deepEqual([...ring.network.curbed], ['n2 n4'])
+    assert.deepEqual(ledgers[2]!.status().muted, [])
+    await ledgers[0]!.submit(word('goes-on'), 60_000)
   }))
 
 test('a validator that sends badly signed votes without end is named in the log, and the others go on', () =>

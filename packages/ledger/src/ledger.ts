@@ -28,7 +28,7 @@ import { endForgetting } from './marks.ts'
 import { DEFAULTS, type LedgerOptions } from './options.ts'
 import { Outbox } from './outbox.ts'
 import type { Validator } from './payload.ts'
-import { Peers } from './peers.ts'
+import { MUTED_MS, Peers } from './peers.ts'
 import { sha256 } from './scheme.ts'
 import { type Anchor, type Snapshot, type SnapshotFile, writeSnapshot } from './snapshot-file.ts'
 import { Snapshots } from './snapshots.ts'
@@ -48,10 +48,13 @@ const MESSAGE_BYTES_MAX: number = 1024 * 1024
 const INBOX = {
   queuedMax: 2048,
   queuedBytesMax: 16 * 1024 * 1024,
-  perSecond: 4000,
-  bytesPerSecond: 32 * 1024 * 1024,
-  burstSeconds: 2,
+  perSecond: 1500,
+  bytesPerSecond: 4 * 1024 * 1024,
+  burstSeconds: 3,
 }
+/** Of a lie that costs the check of a signature, and of a request that costs its refusal. */
+const FORGED_WEIGHT = 5
+const UNASKED_WEIGHT = 0.25
 const REQUESTS = { queuedMax: 1, queuedBytesMax: 1024 * 1024, perSecond: 200, bytesPerSecond: 1024 * 1024, burstSeconds: 2 }
 /** Transactions of one peer: of these each costs the check of a signature, so they have a budget, and wait for votes. */
 const INBOX_TXS = {
@@ -221,7 +224,8 @@ export class LedgerShell<S> implements Ledger<S> {
       spread: (txs, to) => (to === undefined ? this.#spread(txs) : this.#sendTxs([to], txs)),
       onWaiting: () => this.#onWaiting(),
       late: (timeoutMs) => this.#noQuorum(timeoutMs),
-      fault: (from) => this.#peers.fault(from, performance.now()),
+      lie: (from, what) => this.#fault(from, what, FORGED_WEIGHT),
+      unwelcome: (from, weight) => this.#unwelcome(from, weight),
     })
     this.#leader = new Leader({
       application: options.application,
@@ -287,6 +291,7 @@ export class LedgerShell<S> implements Ledger<S> {
       bytes: this.#parts.blocks.bytes,
       snapshotHeight: this.#snapshots.latest?.height ?? 0,
       evidence: [...this.#evidence],
+      muted: this.#peers.muted(performance.now()),
       repairs: this.#parts.repairs,
       halted: this.#stopped?.code === 'LEDGER_HALTED' ? this.#stopped.message : undefined,
       votes: this.#voter !== undefined && !this.#asleep && this.#silentThroughRound !== Number.POSITIVE_INFINITY,
@@ -682,6 +687,7 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#inbox.add(from)
     this.#inboxTxs.add(from)
     if (this.#peers.isMuted(from, atMs)) return
+    if (payload[0] === TAG.txs && !this.#peers.mayGiveTransactions(from, atMs)) return
     if (payload.length > MESSAGE_BYTES_MAX) {
       this.#fault(from, `a message of ${payload.length} bytes`)
       return
@@ -746,7 +752,7 @@ export class LedgerShell<S> implements Ledger<S> {
     }
     const tx = this.#inboxTxs.take()
     if (tx !== undefined) {
-      if (!this.#peers.isMuted(tx.from, performance.now())) this.#pool.receive(tx.from, tx.message)
+      if (this.#peers.mayGiveTransactions(tx.from, performance.now())) this.#pool.receive(tx.from, tx.message)
       return true
     }
     const last = this.#inbox.take()
@@ -782,7 +788,8 @@ export class LedgerShell<S> implements Ledger<S> {
     const forged = this.#voter?.status().forged ?? 0
     this.#post({ kind: 'message', from: signer, message })
     // Checking a signature is what costs: who sends bad ones again and again is not listened to.
-    if ((this.#voter?.status().forged ?? 0) > forged) this.#fault(from, `a ${message.kind} that its signer did not sign`)
+    if ((this.#voter?.status().forged ?? 0) > forged)
+      this.#fault(from, `a ${message.kind} that its signer did not sign`, FORGED_WEIGHT)
   }
 
   /** Whoever is in another epoch learns how far this node is, or this node how far it is. */
@@ -806,10 +813,24 @@ export class LedgerShell<S> implements Ledger<S> {
     }
   }
 
-  #fault(from: string, what: string): void {
+  /** Who lies again and again is not listened to for a while, and its link is read slowly, so that it costs next to nothing. */
+  #fault(from: string, what: string, weight = 1): void {
     const atMs = performance.now()
-    this.#peers.fault(from, atMs)
-    if (this.#peers.mayWarn(from, atMs)) this.#log('warn', `${from} sent what no honest validator sends: ${what}`)
+    if (this.#peers.lie(from, atMs, weight)) {
+      this.#parts.options.fabric.curb(from, MUTED_MS)
+      this.#log(
+        'warn',
+        `${from} sent what no honest validator sends, again and again (${what}): it is not listened to for ${MUTED_MS / 1000} s`,
+      )
+    } else if (this.#peers.mayWarn(from, atMs)) this.#log('warn', `${from} sent what no honest validator sends: ${what}`)
+  }
+
+  #unwelcome(from: string, weight: number): void {
+    if (!this.#peers.unwelcome(from, performance.now(), weight)) return
+    this.#log(
+      'warn',
+      `${from} sent too many transactions that are final or refused: its transactions are dropped for ${MUTED_MS / 1000} s`,
+    )
   }
 
   /** What is given in one turn of the event loop goes out together. */
@@ -1056,7 +1077,11 @@ export class LedgerShell<S> implements Ledger<S> {
     if (this.#stopped !== undefined) throw this.#stopped
     if (!this.#isPeer(from)) throw new LedgerError('LEDGER_CONFIG', `${from} is no peer`)
     this.#requests.add(from)
-    if (!this.#requests.push(from, payload, atMs)) throw new LedgerError('LEDGER_HALTED', 'too many requests')
+    if (this.#peers.isMuted(from, atMs)) throw new LedgerError('LEDGER_HALTED', 'not listened to')
+    if (!this.#requests.push(from, payload, atMs)) {
+      this.#fault(from, 'requests beyond its budget', UNASKED_WEIGHT)
+      throw new LedgerError('LEDGER_HALTED', 'too many requests')
+    }
     this.#requests.take()
     this.#peers.heard(from, atMs)
     const request = parseRequest(payload)

@@ -4,7 +4,7 @@ import type { Fabric } from '@ringwall/fabric'
 import type { Application, Genesis, LedgerEvidence } from './types.ts'
 
 /** The part of the fabric that the ledger uses: channels `consensus` and `sync` are its own. */
-export type LedgerFabric = Pick<Fabric, 'send' | 'request' | 'onMessage' | 'onRequest' | 'onLink' | 'links'>
+export type LedgerFabric = Pick<Fabric, 'send' | 'curb' | 'request' | 'onMessage' | 'onRequest' | 'onLink' | 'links'>
 
 export const DEFAULTS = { roundMs: 1000, heartbeatMs: 5000, syncMs: 1000 } as const
 

@@ -1,20 +1,29 @@
 /** What is known of the other nodes, validators or not: links, when they were last heard, how far they are, how they behave. */
 import type { LedgerFabric } from './options.ts'
 
+/** Counts, and lets a while pass once it is full. */
+interface Tally {
+  count: number
+  atMs: number
+  fullUntilMs: number
+}
+
 interface Peer {
   height: number
   heardAtMs: number
   /** Messages that no honest validator sends; forgiven at a slow rate. */
-  faults: number
-  faultsAtMs: number
+  readonly lies: Tally
+  /** Transactions that are refused or final: an honest validator sends some, when it is ahead or behind. */
+  readonly unwelcome: Tally
   warnedAtMs: number
   toldAtMs: number
 }
 
 /** A peer not heard for this long is not counted as reachable, whatever its link says. */
 const SILENCE_MS = 5000
-/** Faults after which a peer's messages are dropped unread, and how many are forgiven a second. */
-const FAULTS_MAX = 100
+/** After so many, what the peer sends is dropped unread, for so long; how many are forgiven a second. */
+const TALLY_MAX = 100
+export const MUTED_MS = 10_000
 const FORGIVEN_PER_SECOND = 5
 const WARN_EVERY_MS = 10_000
 const TELL_EVERY_MS = 200
@@ -39,8 +48,8 @@ export class Peers {
       this.#peers.set(id, {
         height: 0,
         heardAtMs: -Infinity,
-        faults: 0,
-        faultsAtMs: 0,
+        lies: { count: 0, atMs: 0, fullUntilMs: -Infinity },
+        unwelcome: { count: 0, atMs: 0, fullUntilMs: -Infinity },
         warnedAtMs: -Infinity,
         toldAtMs: -Infinity,
       })
@@ -76,16 +85,31 @@ export class Peers {
     return this.connected().filter((id) => (this.#peers.get(id)?.heardAtMs ?? -Infinity) > atMs - SILENCE_MS)
   }
 
-  fault(id: string, atMs: number): void {
+  /** A message that no honest validator sends; `weight` says how much it cost. True when the peer is muted from now on. */
+  lie(id: string, atMs: number, weight = 1): boolean {
     const peer = this.#peers.get(id)
-    if (peer === undefined) return
-    peer.faults = this.#faults(peer, atMs) + 1
-    peer.faultsAtMs = atMs
+    return peer !== undefined && fills(peer.lies, atMs, weight)
   }
 
+  /** Is what it sends dropped unread? */
   isMuted(id: string, atMs: number): boolean {
     const peer = this.#peers.get(id)
-    return peer === undefined || this.#faults(peer, atMs) >= FAULTS_MAX
+    return peer === undefined || atMs < peer.lies.fullUntilMs
+  }
+
+  /** A transaction that an honest validator sends seldom. True when the peer's transactions are not looked at from now on. */
+  unwelcome(id: string, atMs: number, weight: number): boolean {
+    const peer = this.#peers.get(id)
+    return peer !== undefined && fills(peer.unwelcome, atMs, weight)
+  }
+
+  mayGiveTransactions(id: string, atMs: number): boolean {
+    const peer = this.#peers.get(id)
+    return peer !== undefined && atMs >= peer.unwelcome.fullUntilMs && atMs >= peer.lies.fullUntilMs
+  }
+
+  muted(atMs: number): readonly string[] {
+    return [...this.#peers.keys()].filter((id) => !this.mayGiveTransactions(id, atMs))
   }
 
   /** True at most once in ten seconds a peer. */
@@ -103,8 +127,13 @@ export class Peers {
     peer.toldAtMs = atMs
     return true
   }
+}
 
-  #faults(peer: Peer, atMs: number): number {
-    return Math.max(0, peer.faults - ((atMs - peer.faultsAtMs) / 1000) * FORGIVEN_PER_SECOND)
-  }
+function fills(tally: Tally, atMs: number, weight: number): boolean {
+  tally.count = Math.max(0, tally.count - ((atMs - tally.atMs) / 1000) * FORGIVEN_PER_SECOND) + weight
+  tally.atMs = atMs
+  if (tally.count < TALLY_MAX) return false
+  tally.count = 0
+  tally.fullUntilMs = atMs + MUTED_MS
+  return true
 }

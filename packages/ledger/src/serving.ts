@@ -18,7 +18,8 @@ interface Turn {
   last: Promise<unknown>
 }
 
-const WAITING_MAX = 4
+/** As many as a node that takes over a snapshot asks for at once, and some. */
+const WAITING_MAX = 12
 
 export class Serving {
   readonly #limits: ServingLimits

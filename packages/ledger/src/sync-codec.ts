@@ -123,7 +123,12 @@ export function parseRequest(bytes: Uint8Array): SyncRequest {
 }
 
 export function encodeRun(records: readonly BlockRecord[]): Uint8Array {
-  return Buffer.concat(records.map((record) => sized(encodeBlockRecord(record))))
+  return joinRecords(records.map(encodeBlockRecord))
+}
+
+/** A run, of records that are encoded already. */
+export function joinRecords(records: readonly Uint8Array[]): Uint8Array {
+  return Buffer.concat(records.flatMap((record) => [u32(record.length), record]))
 }
 
 /** @throws {Error} */

@@ -25,7 +25,7 @@ export const wordsApplication: Application<Words> = {
   initial: () => ({ words: new Set(), root: NOTHING }),
   check(state, tx, nowMs) {
     const [word = '', until] = text(tx).split('@')
-    if (!/^[a-z0-9-]+$/.test(word)) return { ok: false, code: 'WORD_FORM', reason: 'not a word' }
+    if (!/^[a-z0-9-]+$/.test(word)) return { ok: false, code: 'WORD_FORM', reason: 'not a word', hopeless: true }
     if (until !== undefined && Number(until) <= nowMs) return { ok: false, code: 'WORD_LAPSED', reason: 'its time is over' }
     if (state.words.has(word)) return { ok: false, code: 'WORD_KNOWN', reason: 'the word is there already' }
     return { ok: true, id: word }
@@ -79,6 +79,8 @@ interface Endpoint {
 export class Network {
   readonly #endpoints = new Map<NodeId, Endpoint>()
   readonly #cut = new Set<string>()
+  /** Who curbed whom. */
+  readonly curbed = new Set<string>()
   /** Of 1. */
   loss = 0
   delayMs = 0
@@ -108,6 +110,7 @@ export class Network {
         if (changed !== undefined) this.#later(() => this.#endpoints.get(to)?.messages.get(channel)?.(id, changed), id, to)
         return true
       },
+      curb: (from) => void this.curbed.add(`${id} ${from}`),
       request: (to, channel, payload, timeoutMs) =>
         new Promise((resolve, reject) => {
           if (this.#endpoints.get(id) !== endpoint || !this.#isLinked(id, to)) return reject(new Error('FABRIC_UNREACHABLE'))

@@ -141,6 +141,7 @@ class SequencedLedger<S> implements Ledger<S> {
       bytes: 0,
       snapshotHeight: 0,
       evidence: [],
+      muted: [],
       repairs: [],
       votes: true,
     }

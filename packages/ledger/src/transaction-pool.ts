@@ -25,10 +25,15 @@ export interface TransactionPoolPorts<S> {
   onWaiting(): void
   /** Why a transaction was not final in time. */
   late(timeoutMs: number): LedgerError
-  /** The peer sent what this node refuses; one that is ahead or behind may do so in good faith. */
-  fault(from: string): void
+  /** The peer sent a transaction that no honest node passes on. */
+  lie(from: string, what: string): void
+  /** The peer sent one that is final, or that this node refuses: one that is ahead or behind may do so in good faith. */
+  unwelcome(from: string, weight: number): void
 }
 
+/** What is final already costs a look, and an honest peer sends some of it again; what is refused has been checked. */
+const FINAL_WEIGHT = 0.05
+const REFUSED_WEIGHT = 1
 /** Waiting transactions looked at again after each block and on each tick. */
 const RECHECKED_MAX = 64
 const RESEND_MS = 1000
@@ -84,12 +89,15 @@ export class TransactionPool<S> {
 
   /** From a peer; 1 to `TX_BYTES_MAX` bytes. */
   receive(from: string, tx: Uint8Array): void {
-    const { application, submissions, state, now, onWaiting, fault } = this.#ports
-    if (submissions.settled(sha256(tx)) !== undefined) return
+    const { application, submissions, state, now, onWaiting, lie, unwelcome } = this.#ports
+    if (submissions.settled(sha256(tx)) !== undefined) {
+      unwelcome(from, FINAL_WEIGHT)
+      return
+    }
     const checked = application.check(state(), tx, now())
-    // A peer ahead of or behind this node may send in good faith what is refused here, so it takes many to be muted.
     if (!checked.ok) {
-      fault(from)
+      if (checked.hopeless === true) lie(from, `a transaction that no node may pass on (${checked.code})`)
+      else unwelcome(from, REFUSED_WEIGHT)
       return
     }
     if (this.#landing.has(checked.id)) return

@@ -31,12 +31,17 @@ export interface BlockContext {
  */
 export interface Application<S> {
   initial(): S
-  /** May the transaction enter the mempool? Cheap checks: form, signature, authority, meaning. */
+  /**
+   * May the transaction enter the mempool? Cheap checks: form, signature, authority, meaning. `hopeless` says that it is refused in
+   * every state and at any time: whoever passes it on has not checked it, and is no honest node.
+   */
   check(
     state: S,
     tx: Uint8Array,
     nowMs: number,
-  ): { readonly ok: true; readonly id: TxId } | { readonly ok: false; readonly code: string; readonly reason: string }
+  ):
+    | { readonly ok: true; readonly id: TxId }
+    | { readonly ok: false; readonly code: string; readonly reason: string; readonly hopeless?: boolean }
   /** Chooses from `candidates`, in order, what is valid on top of `state` and fits `bytesMax`. */
   prepare(state: S, candidates: readonly Uint8Array[], context: BlockContext, bytesMax: number): readonly Uint8Array[]
   /** A block with one invalid transaction is invalid as a whole: an honest leader never proposes one. */
@@ -118,6 +123,8 @@ export interface LedgerStatus {
   readonly bytes: number
   readonly snapshotHeight: number
   readonly evidence: readonly { readonly validator: string; readonly kind: Evidence['kind']; readonly round: number }[]
+  /** Peers whose transactions, or whose messages, are dropped for a while: they sent what no honest node sends, or too much of what is refused. */
+  readonly muted: readonly string[]
   /** What was found wrong on disk at start, in one line each; empty when nothing was. */
   readonly repairs: readonly string[]
   /** Why nothing is accepted any more; undefined while all is well. */

@@ -385,3 +385,33 @@ test('a hash that is passed in gives the ids and roots that the portable one giv
   assert.equal(two.state.root(), one.state.root())
   assert.equal(hashed.length, 2)
 })
+
+test('property: a leader that executes what it has just chosen comes to what the others come to', () => {
+  const changes = fc.array(fc.tuple(fc.nat(30), fc.integer({ min: 1, max: 40 })), { maxLength: 12 })
+  fc.assert(
+    fc.property(fc.array(fc.tuple(changes, fc.integer({ min: 1, max: 30 })), { minLength: 1, maxLength: 6 }), (blocks) => {
+      let state = app.initial()
+      let nowMs = NOW
+      for (const [height, [denials, seconds]] of blocks.entries()) {
+        nowMs += seconds * 1_000
+        const at = { height: height + 1, timestampMs: nowMs, proposer: 'n1' }
+        const candidates = denials.map(([host, ttl]) =>
+          signedBytes(ring, 'operator:ada', deny(ip(`10.9.0.${host}`), ttl * 1_000), { atMs: nowMs, untilMs: nowMs + 60_000 }),
+        )
+        const before = state.root()
+        const chosen = app.prepare(state, [...candidates, ...candidates.slice(0, 2)], at, 1_000_000)
+        const [own, other] = [app.execute(state, chosen, at), app.execute(state, [...chosen], at)]
+        assert.ok(own.ok && other.ok)
+        assert.deepEqual(own.results, other.results)
+        assert.equal(own.state.root(), other.state.root())
+        const later = app.execute(state, chosen, { ...at, timestampMs: nowMs + 1 })
+        assert.ok(later.ok)
+        if (chosen.length > 0) assert.notEqual(later.state, own.state)
+        assert.equal(state.root(), before)
+        assert.equal(app.restore(Buffer.concat([...app.snapshot(state)])).root(), before)
+        state = own.state
+      }
+    }),
+    { numRuns: 60 },
+  )
+})

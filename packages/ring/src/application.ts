@@ -67,7 +67,8 @@ export interface PolicyReview {
 
 export type CheckResult =
   | { readonly ok: true; readonly id: TxId }
-  | { readonly ok: false; readonly code: string; readonly reason: string }
+  /** `hopeless`: it is refused in every state and at any time, so that no honest node passes it on. */
+  | { readonly ok: false; readonly code: string; readonly reason: string; readonly hopeless: boolean }
 
 export interface RingValidators {
   readonly epoch: number
@@ -80,7 +81,7 @@ export interface RingApplication {
   initial(): RingState
   check(state: RingState, tx: Uint8Array, nowMs: number): CheckResult
   /** What `check` would say if the signature were right: for somebody who wants to know before signing. */
-  rehearse(state: RingState, content: TxContent, nowMs: number): CheckResult
+  rehearse(state: RingState, content: TxContent, nowMs: number): { readonly ok: true } | (Refusal & { readonly ok: false })
   prepare(state: RingState, candidates: readonly Uint8Array[], context: RingBlockContext, bytesMax: number): readonly Uint8Array[]
   execute(
     state: RingState,
@@ -162,6 +163,7 @@ function unknownIssuer({ issuer }: TxContent): Refusal {
 
 /** In the place of a signature that is not there. */
 const UNSIGNED = encodeBase64url(new Uint8Array(64))
+const HOPELESS: ReadonlySet<string> = new Set(['TX_MALFORMED', 'RING_MISMATCH', 'TX_LIFETIME', 'SIGNATURE_INVALID'])
 
 const REPLAYED: Refusal = { code: 'TX_REPLAYED', reason: 'the ring has this transaction already' }
 
@@ -189,9 +191,15 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     compilation.rehearsal ??= rehearse(compilation.compiled, options.judge)
     return compilation.rehearsal
   }
+  /** Asked for with each transaction. */
+  let last: { readonly text: string; readonly compiled: CompiledPolicy } | undefined
   const inForce = (state: RingState): CompiledPolicy => {
+    if (last?.text === state.policyText) return last.compiled
     const compilation = compiled(state.policyText)
-    if ('compiled' in compilation) return compilation.compiled
+    if ('compiled' in compilation) {
+      last = { text: state.policyText, compiled: compilation.compiled }
+      return compilation.compiled
+    }
     // Only when this node has other rules than the validators that accepted the policy.
     throw new GenesisInvalid(`the policy in force does not compile here: ${compilation.problems.join('; ')}`)
   }
@@ -354,20 +362,32 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     const denialId = content.body.type === 'deny.add' ? subjectId(content.body.subject, options.hash) : undefined
     return meaning(state, { content, issuer, denialId }, { nowMs, epoch: state.epoch, isCertified: false })
   }
+  /** What a leader chose for its block, applied already: it is about to execute just that. */
+  const prepared = new WeakMap<
+    readonly Uint8Array[],
+    {
+      readonly on: RingState
+      readonly context: RingBlockContext
+      readonly state: RingState
+      readonly results: readonly RingTxResult[]
+    }
+  >()
 
   return {
     ring,
     initial: () => first,
     check(state, tx, nowMs) {
       const accepted = accept(state, tx, nowMs, state.epoch)
-      return 'code' in accepted ? { ok: false, ...accepted } : { ok: true, id: accepted.id }
+      return 'code' in accepted
+        ? { ok: false, ...accepted, hopeless: HOPELESS.has(accepted.code) }
+        : { ok: true, id: accepted.id }
     },
     rehearse(state, given, nowMs) {
       try {
         // By way of its bytes, as everything that comes from outside.
-        const { tx, signed } = readTx(encodeTx({ content: given, signature: UNSIGNED }))
+        const { tx } = readTx(encodeTx({ content: given, signature: UNSIGNED }))
         const refusal = weigh(state, tx.content, nowMs)
-        return refusal === undefined ? { ok: true, id: idOfSigned(signed, options.hash) } : { ok: false, ...refusal }
+        return refusal === undefined ? { ok: true } : { ok: false, ...refusal }
       } catch (error) {
         if (!(error instanceof TxMalformed)) throw error
         return { ok: false, code: 'TX_MALFORMED', reason: error.reason }
@@ -375,19 +395,27 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     },
     prepare(state, candidates, context, bytesMax) {
       const chosen: Uint8Array[] = []
+      const results: RingTxResult[] = []
       let bytes = 0
-      let next = opened(state, context, 0).drafted()
+      const begun = opened(state, context, 0)
+      let next = begun.drafted()
       for (const tx of candidates) {
         if (tx.length > TX_BYTES_MAX || bytes + tx.length > bytesMax) continue
         const accepted = accept(next, tx, context.timestampMs, state.epoch)
         if ('code' in accepted) continue
         next = apply(next, accepted, context)
         chosen.push(tx)
+        results.push({ id: accepted.id, ok: true })
         bytes += tx.length
       }
+      // A block sweeps more the more it holds: only when nothing was left to sweep does that come to the same.
+      if (chosen.length > 0 && begun.isSwept(context.timestampMs))
+        prepared.set(chosen, { on: state, context, state: next.sealed(), results })
       return chosen
     },
     execute(state, txs, context) {
+      const done = prepared.get(txs)
+      if (done?.on === state && sameContext(done.context, context)) return { ok: true, state: done.state, results: done.results }
       let next = opened(state, context, txs.length)
       if (txs.length === 0) return { ok: true, state: next, results: [] }
       next = next.drafted()
@@ -407,7 +435,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     },
     root: (state) => state.root(options.hash),
     snapshot: (state) => encodeSnapshot(ring, state),
-    restore: (snapshot) => parseSnapshot(ring, snapshot),
+    restore: (snapshot) => parseSnapshot(ring, snapshot, options.hash),
     validators: (state) => validatorsOf(state),
     view(state, height, blockTimestampMs) {
       const { policy, route, routes } = inForce(state)
@@ -458,6 +486,10 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       return { ok: false, code: 'NOT_ENTITLED', reason: 'only denials are enforced ahead of consensus' }
     },
   }
+}
+
+function sameContext(a: RingBlockContext, b: RingBlockContext): boolean {
+  return a.height === b.height && a.timestampMs === b.timestampMs && a.proposer === b.proposer && a.certified === b.certified
 }
 
 function compileText(text: string, { compile, rules }: RingApplicationOptions): Compilation {

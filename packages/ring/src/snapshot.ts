@@ -8,7 +8,7 @@ import { SnapshotInvalid } from './errors.ts'
 import { Node } from './genesis.ts'
 import { RETIRED_MAX } from './nodes.ts'
 import { DENIALS_MAX, RingState } from './state.ts'
-import { parseContent, parseSubject, subjectId, txId } from './tx.ts'
+import { parseContent, parseSubject, type Sha256, subjectId, txId } from './tx.ts'
 import type { Denial, DenialSubject } from './types.ts'
 
 /** Largest snapshot read, bytes. */
@@ -89,14 +89,14 @@ export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8
   }
 }
 
-/** @throws {SnapshotInvalid} When the bytes are not one snapshot of this ring in its one spelling. */
-export function parseSnapshot(ring: string, bytes: Uint8Array): RingState {
+/** By the portable hash unless given another. @throws {SnapshotInvalid} When the bytes are not one snapshot of this ring in its one spelling. */
+export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256): RingState {
   if (bytes.length > SNAPSHOT_BYTES_MAX) throw new SnapshotInvalid(`larger than ${SNAPSHOT_BYTES_MAX} bytes`)
   const lines = new Lines(bytes)
   const header = lines.next(Header)
   if (header.ring !== ring) throw new SnapshotInvalid('it is of another ring')
-  const denials = Array.from({ length: header.denials }, () => parseDenial(lines.next(DenialLine)))
-  const pending = Array.from({ length: header.pending }, () => parsePending(lines.next(PendingLine)))
+  const denials = Array.from({ length: header.denials }, () => parseDenial(lines.next(DenialLine), hash))
+  const pending = Array.from({ length: header.pending }, () => parsePending(lines.next(PendingLine), hash))
   const approvals = Array.from({ length: header.approvals }, () => parseApproval(lines.next(ApprovalLine)))
   const seen = Array.from({ length: header.seen }, () => lines.next(SeenLine))
   const { policyText, policyVersion, nodes, retired, epoch, usage } = header
@@ -139,17 +139,19 @@ class Lines {
   }
 }
 
-function parseDenial({ statedBy, ...fields }: z.output<typeof DenialLine>): Denial {
-  const subject = subjectOf(fields.id, fields.subject)
-  if (statedBy === undefined) return { ...fields, subject }
-  if (!isAscending(statedBy)) throw new SnapshotInvalid(`the denial ${fields.id} names its nodes out of order`)
-  return { ...fields, subject, statedBy }
+/** Keys in canonical order, as in `denialOf`. */
+function parseDenial(line: z.output<typeof DenialLine>, hash: Sha256 | undefined): Denial {
+  const { expiresAtMs, height, id, issuedAtMs, issuer, reason, statedBy } = line
+  const subject = subjectOf(id, line.subject, hash)
+  if (statedBy === undefined) return { expiresAtMs, height, id, issuedAtMs, issuer, reason, subject }
+  if (!isAscending(statedBy)) throw new SnapshotInvalid(`the denial ${id} names its nodes out of order`)
+  return { expiresAtMs, height, id, issuedAtMs, issuer, reason, statedBy, subject }
 }
 
-function parsePending({ id, subject, statements }: z.output<typeof PendingLine>): PendingDenial {
+function parsePending({ id, subject, statements }: z.output<typeof PendingLine>, hash: Sha256 | undefined): PendingDenial {
   if (!isAscending(statements.map(({ issuer }) => issuer)))
     throw new SnapshotInvalid(`the statements about ${id} are out of order`)
-  return { id, subject: subjectOf(id, subject), statements }
+  return { id, subject: subjectOf(id, subject, hash), statements }
 }
 
 function parseApproval({ content, ...fields }: z.output<typeof ApprovalLine>): PendingStatement {
@@ -170,13 +172,13 @@ function isAscending(names: readonly string[]): boolean {
   return names.every((name, index) => index === 0 || (names[index - 1] as string) < name)
 }
 
-function subjectOf(id: string, value: unknown): DenialSubject {
+function subjectOf(id: string, value: unknown, hash: Sha256 | undefined): DenialSubject {
   let subject: DenialSubject
   try {
     subject = parseSubject(value)
   } catch (cause) {
     throw new SnapshotInvalid(`the denial ${id} has no valid subject`, { cause })
   }
-  if (subjectId(subject) !== id) throw new SnapshotInvalid(`the denial ${id} is of another subject`)
+  if (subjectId(subject, hash) !== id) throw new SnapshotInvalid(`the denial ${id} is of another subject`)
   return subject
 }

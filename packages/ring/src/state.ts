@@ -314,6 +314,15 @@ export class RingState {
     return this.#with({ denials: denials.sealed(), expiries: expiries.sealed(), seen: seen.sealed() })
   }
 
+  /** Has it let go of all that time has ended? */
+  isSwept(nowMs: number): boolean {
+    const { expiries, seen, pending, approvals } = this.#fields
+    const [next, seenNext] = [expiries.first(), seen.first()]
+    if (next !== undefined && next[1].expiresAtMs <= nowMs) return false
+    if (seenNext !== undefined && seenNext[0] < timeKey(nowMs, '')) return false
+    return pending.swept(nowMs, 1) === pending && approvals.swept(nowMs) === approvals
+  }
+
   /** Lower-case hex. Computed once a state; unchanged parts keep their hashes. By the portable hash unless given another. */
   root(hash?: Sha256): string {
     this.#root ??= stateRoot(this.parts(hash), hash)

@@ -216,6 +216,37 @@ test('property: whatever part of a log is skipped, a file cut at any byte ends w
   )
 })
 
+test('property: a run of records is what single reads give, within its bounds; one that rotted is refused', async () => {
+  const path = freshPath()
+  const records = Array.from({ length: 40 }, (_, i) => `${i}`.padEnd(1 + ((i * 37) % 90), 'y'))
+  await written(path, records)
+  const log = await openLog(path)
+  await fc.assert(
+    fc.asyncProperty(fc.nat(45), fc.nat(45), fc.nat(1_000), async (index, count, bytesMax) => {
+      const run = await log.readRun(index, count, bytesMax)
+      assert.deepEqual(
+        run.map((payload) => new TextDecoder().decode(payload)),
+        records.slice(index, index + run.length),
+      )
+      const size = (until: number) =>
+        records.slice(index, until).reduce((sum, { length }) => sum + RECORD_HEADER_BYTES + length, 0)
+      assert.ok(run.length <= count && (run.length <= 1 || size(index + run.length) <= bytesMax))
+      const isMore = run.length < count && index + run.length < records.length
+      if (isMore) assert.ok(size(index + run.length + 1) > bytesMax)
+    }),
+  )
+  await log.append([text('late')])
+  assert.deepEqual(
+    (await log.readRun(39, 5, 1_000)).map(String),
+    [Buffer.from(records[39] ?? ''), Buffer.from('late')].map(String),
+  )
+  const bytes = await readFile(path)
+  bytes[bytes.length - 1]! ^= 1
+  await writeFile(path, bytes)
+  await assert.rejects(log.readRun(38, 5, 1_000), StoreCorrupt)
+  await log.close()
+})
+
 test('the first record is had by itself, and a file that is missing, empty or rotten there has none', async () => {
   const path = freshPath()
   assert.equal(await firstRecord(path), undefined)

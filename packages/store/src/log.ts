@@ -54,6 +54,8 @@ export interface RecordLog {
   append(records: readonly Uint8Array[]): Promise<void>
   /** Checks the hash again. @throws {StoreCorrupt} When the record rotted since; RangeError beyond `length`. */
   read(index: number): Promise<Uint8Array>
+  /** At most `count` records from `index` on, in one read of about `bytesMax` (at least one record). Checked as by `read`. */
+  readRun(index: number, count: number, bytesMax: number): Promise<readonly Uint8Array[]>
   /** Records from `from` (0 unless given) to the length at the time of the call. */
   records(from?: number): AsyncGenerator<Uint8Array, void, undefined>
   /** Drops the records from `length` on, durably. */
@@ -392,13 +394,27 @@ class FileLog implements RecordLog {
     const offset = this.#offsets[index]
     if (offset === undefined) throw new RangeError(`${this.path} has ${this.length} records: there is no record ${index}`)
     const next = this.#offsets[index + 1] ?? this.#end
-    const bytes = await readExactly(this.#handle, offset, next - offset)
-    const payload = bytes.subarray(RECORD_HEADER_BYTES)
-    const whole = bytes.length === next - offset && lengthIn(bytes, index) === payload.length
-    if (!whole || !payloadMatches(bytes, index, payload)) {
-      throw new StoreCorrupt(this.path, index, offset, 'the record does not match its hash')
+    return payloadIn(await readExactly(this.#handle, offset, next - offset), this.path, index, offset, next - offset)
+  }
+
+  async readRun(index: number, count: number, bytesMax: number): Promise<readonly Uint8Array[]> {
+    if (this.#closed) throw new StoreError('STORE_CLOSED', this.path, `${this.path} is closed`)
+    const begin = this.#offsets[index]
+    if (begin === undefined || count < 1) return []
+    const ends: number[] = []
+    for (let at = index + 1; at <= index + count && at <= this.length; at += 1) {
+      const end = this.#offsets[at] ?? this.#end
+      if (ends.length > 0 && end - begin > bytesMax) break
+      ends.push(end)
     }
-    return payload
+    const bytes = await readExactly(this.#handle, begin, (ends.at(-1) ?? begin) - begin)
+    let from = 0
+    return ends.map((end, i) => {
+      const record = bytes.subarray(from, end - begin)
+      const offset = begin + from
+      from = end - begin
+      return payloadIn(record, this.path, index + i, offset, end - offset)
+    })
   }
 
   async *records(from = 0): AsyncGenerator<Uint8Array, void, undefined> {
@@ -517,6 +533,16 @@ class FileLog implements RecordLog {
     await old.close()
     await syncDirectory(dirname(this.path))
   }
+}
+
+/** @throws {StoreCorrupt} When `record`, which is to have `length` bytes, is not record `index`, whole. */
+function payloadIn(record: Buffer, path: string, index: number, offset: number, length: number): Uint8Array {
+  const payload = record.subarray(RECORD_HEADER_BYTES)
+  const whole = record.length === length && length >= RECORD_HEADER_BYTES && lengthIn(record, index) === payload.length
+  if (!whole || !payloadMatches(record, index, payload)) {
+    throw new StoreCorrupt(path, index, offset, 'the record does not match its hash')
+  }
+  return payload
 }
 
 function bytesOf(records: readonly Uint8Array[]): number {

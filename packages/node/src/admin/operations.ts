@@ -197,7 +197,7 @@ function readiness(node: RunningNode): { readonly json: unknown; readonly status
 }
 
 function metrics(node: RunningNode): { readonly text: string; readonly type: string } {
-  const { height, round, lag, mempool, reachable } = node.ledger.status()
+  const { height, round, lag, mempool, reachable, muted } = node.ledger.status()
   const certifiedAtMs = node.certifiedAtMs()
   const proxy = node.proxy.stats()
   const gauges = {
@@ -233,12 +233,13 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
   for (const { id } of node.application.members(node.ledger.state())) {
     const issuer = `node:${id}`
     node.telemetry.setGauge('denials_unconfirmed', node.early.unconfirmed(issuer, nowMs), { issuer })
+    if (id !== node.config.id) node.telemetry.setGauge('ledger_peer_muted', muted.includes(id) ? 1 : 0, { peer: id })
   }
   return { text: node.telemetry.metrics(), type: 'text/plain; version=0.0.4; charset=utf-8' }
 }
 
 function status(node: RunningNode): unknown {
-  const { certifiedAtMs: _, ...ledger } = node.ledger.status()
+  const { certifiedAtMs: _certifiedAtMs, muted: _muted, ...ledger } = node.ledger.status()
   const certifiedAtMs = node.certifiedAtMs()
   const stats = node.proxy.stats()
   const entry = node.view().nodes.find(({ id }) => id === node.config.id)
