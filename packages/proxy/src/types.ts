@@ -222,6 +222,9 @@ export interface ServiceStatus {
   readonly retriesRefused: number
   /** Answered 503, because the upstreams carry as many as they may. */
   readonly overloaded: number
+  /** Sent to a second upstream because the first took long, and answered by that one first. */
+  readonly hedges: number
+  readonly hedgesWon: number
   /** Copied to the mirror, and not copied because it had no room or was out. */
   readonly mirrored: number
   readonly mirrorsDropped: number
