@@ -195,6 +195,8 @@ export interface UpstreamStatus {
   readonly service: string
   readonly url: string
   readonly region: string | undefined
+  readonly weight: number
+  readonly subset: string | undefined
   readonly healthy: boolean
   /** `starting`: fit, and not at its whole share yet. */
   readonly state: 'up' | 'starting' | 'down' | 'ejected'

@@ -58,9 +58,10 @@ test('a bad second answer does not beat a good first that is late; a first that 
   const mixed = await inTurn(4, () => ask())
   assert.deepEqual(mixed.map(({ by, status }) => `${by} ${status}`).sort(), ['quick 503', 'quick 503', 'slow 200', 'slow 200'])
   const sockets = new Set<Socket>()
+  let breaksAfterMs = 0
   const breaks = createServer((socket) => {
     sockets.add(socket.on('error', () => undefined))
-    socket.on('data', () => setTimeout(() => socket.resetAndDestroy(), 200))
+    socket.on('data', () => setTimeout(() => socket.resetAndDestroy(), breaksAfterMs))
   }).listen(0, '127.0.0.1')
   await new Promise((resolve) => breaks.once('listening', resolve))
   t.after(() => breaks.close())
@@ -75,6 +76,7 @@ test('a bad second answer does not beat a good first that is late; a first that 
   })
   const askOther = client(t, other.port)
   await inTurn(100, () => askOther('/', { method: 'GET' }))
+  breaksAfterMs = 200
   await late!.behave({ delayMs: 500 })
   assert.deepEqual(tally(await times(6, () => askOther())), { late: 6 })
   assert.ok(other.proxy.services()[0]!.hedges > 0)
