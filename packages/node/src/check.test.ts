@@ -14,7 +14,9 @@ interface Facts {
   readonly evidence?: readonly { readonly validator: string; readonly kind: string; readonly round: number }[]
   readonly certifiedAgoMs?: number
   readonly links?: readonly Record<string, unknown>[]
-  readonly upstream?: { readonly healthy: boolean; readonly reason?: string }
+  readonly upstream?: { readonly healthy: boolean; readonly state?: string; readonly reason?: string }
+  /** A second upstream, which is well. */
+  readonly spare?: boolean
   readonly mode?: string
   readonly policyProblem?: string
   readonly exceptions?: readonly { readonly name: string; readonly owner: string; readonly until: string }[]
@@ -58,7 +60,10 @@ function nodeWith(facts: Facts): RunningNode {
     fabric: { links: () => links },
     view: () => ({ policyVersion: 3, policy: { services: { shop: { waf: { mode } } }, exceptions } }),
     proxy: {
-      upstreams: () => [{ service: 'shop', url: 'http://127.0.0.1:3000', ...upstream }],
+      upstreams: () => [
+        { service: 'shop', url: 'http://127.0.0.1:3000', ...upstream },
+        ...(facts.spare === true ? [{ service: 'shop', url: 'http://127.0.0.1:3001', healthy: true }] : []),
+      ],
       certificates: () => [],
     },
     config: { data: tmpdir(), explainHeader: false },
@@ -114,6 +119,12 @@ test('each thing that is not well is one line with a fix', async () => {
       'upstreams',
       'bad',
       /shop: http:\/\/127\.0\.0\.1:3000 cannot connect; its clients get 502/,
+    ],
+    [
+      { upstream: { healthy: false, state: 'ejected', reason: 'ejected: answers 503, 5 failures in a row' }, spare: true },
+      'upstreams',
+      'warn',
+      /shop: http:\/\/127\.0\.0\.1:3000 ejected: answers 503, 5 failures in a row; others carry its share/,
     ],
     [{ halted: 'two certificates contradict each other' }, 'ledger', 'bad', /two certificates contradict/],
     [

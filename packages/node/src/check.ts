@@ -198,16 +198,20 @@ function checkPolicy(node: RunningNode): readonly CheckFinding[] {
 }
 
 function checkUpstreams(node: RunningNode): readonly CheckFinding[] {
-  return node.proxy.upstreams().map(({ service, url, healthy, reason }) =>
-    healthy
-      ? ok('upstreams', `${service}: ${url}`)
-      : {
-          group: 'upstreams',
-          level: 'bad',
-          what: `${service}: ${url} ${reason ?? 'does not answer'}; its clients get 502`,
-          fix: `start what listens on ${url}, or correct services.${service}.upstreams`,
-        },
-  )
+  const all = node.proxy.upstreams()
+  return all.map(({ service, url, healthy, state, reason }) => {
+    if (healthy) return ok('upstreams', `${service}: ${url}`)
+    const others = all.some((other) => other.service === service && other.healthy)
+    return {
+      group: 'upstreams',
+      level: others ? 'warn' : 'bad',
+      what: `${service}: ${url} ${reason ?? 'does not answer'}; ${others ? 'others carry its share' : 'its clients get 502'}`,
+      fix:
+        state === 'ejected'
+          ? `see why it answers as it does; services.${service}.outliers says when it is left out`
+          : `start what listens on ${url}, or correct services.${service}.upstreams`,
+    }
+  })
 }
 
 /** @param nowMs Unix milliseconds. */

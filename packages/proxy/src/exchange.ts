@@ -25,8 +25,9 @@ import { type Rewriting, rewritingOf, rewrittenFields, rewrittenTarget } from '.
 import { sourceOf } from './source-address.ts'
 import type { TraceContext } from './types.ts'
 import type { ConnectionWaiter, Upstream } from './upstream.ts'
-import type { ResponseListener, UpstreamConnection } from './upstream-connection.ts'
+import type { ResponseListener, Sending, UpstreamConnection } from './upstream-connection.ts'
 import type { UpstreamGroup } from './upstream-group.ts'
+import { HEDGED, Hedge, type HedgeOwner } from './upstream-hedge.ts'
 import { MIRROR_FIELD } from './upstream-mirror.ts'
 import type { Wire } from './wire.ts'
 
@@ -37,7 +38,7 @@ const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT'
 /** What a client is told to wait when all upstreams are full. */
 const OVERLOADED_RETRY_AFTER_S = 1
 
-export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
+export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner, Cuttable {
   readonly #context: Context
   readonly #client: Client
   readonly #request: RawRequest
@@ -77,6 +78,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   #upstreamStatus: number | undefined
   /** Its head is due within `perTryTimeout`. */
   #hurried = false
+  #hedge: Hedge | undefined
+  #hedgeTimer: NodeJS.Timeout | undefined
   #mirrored = false
   /** An interim response has been passed on. */
   #interim = false
@@ -432,7 +435,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       mirror.copy(head.method, `${text.slice(0, -2)}${MIRROR_FIELD}\r\n`, body)
     }
     this.#mirrored = true
-    if (complete) return
+    if (complete) {
+      if (this.#group!.hedgeDelay !== undefined) this.#hedgeLater(text, body, { ...sending, timeoutMs: upstreamTimeout })
+      return
+    }
     this.#streamed = true
     this.#held = undefined
     if (held === undefined) {
@@ -442,6 +448,65 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     }
     this.#client.extendBody()
     if (room) this.#client.resumeBody()
+  }
+
+  #hedgeLater(text: string, body: Buffer | undefined, sending: Sending): void {
+    const delayMs = this.#group!.hedgeDelay!.ms
+    // A client that is kept on an upstream would leave it because of one slow answer.
+    if (delayMs === undefined || delayMs >= sending.timeoutMs || this.#wanted === this.#upstream) return
+    if (sending.upgrade || !HEDGED.has(sending.method)) return
+    this.#hedgeTimer = setTimeout(() => {
+      if (this.#over || this.#interim || this.#connection === undefined || this.#upstreamStatus !== undefined) return
+      const group = this.#group!
+      const next = group.pick(this.#tried === undefined ? [this.#upstream!] : [...this.#tried, this.#upstream!])
+      if (typeof next === 'string' || !next.healthy) return
+      if (!group.budget.take(performance.now())) {
+        group.counts.retriesRefused++
+        return
+      }
+      group.counts.hedges++
+      this.#hedge = new Hedge(this, next, text, body, sending)
+      this.#hedge.start()
+    }, delayMs)
+  }
+
+  #endHedge(): void {
+    if (this.#hedgeTimer === undefined) return
+    clearTimeout(this.#hedgeTimer)
+    this.#hedgeTimer = undefined
+    this.#hedge?.end()
+    this.#hedge = undefined
+  }
+
+  onHedgeHead(hedge: Hedge, head: ResponseHead): boolean {
+    this.#hedge = undefined
+    const group = this.#group!
+    if (group.outliers.isFailure(head.status)) {
+      group.outliers.failed(hedge.upstream, `answers ${head.status}`)
+      return false
+    }
+    const nowMs = performance.now()
+    group.counts.hedgesWon++
+    group.hedgeDelay?.observe(nowMs - this.#upstreamStartMs, nowMs)
+    this.#upstream!.late(nowMs - this.#upstreamStartMs, nowMs)
+    this.#connection?.abandon()
+    this.#adopt(hedge)
+    this.#begun(head, nowMs)
+    return true
+  }
+
+  onHedgeFailed({ upstream }: Hedge, why: string | undefined): void {
+    this.#hedge = undefined
+    if (why !== undefined) this.#group!.outliers.failed(upstream, why)
+  }
+
+  /** The second upstream's answer is the one that counts. */
+  #adopt(hedge: Hedge): void {
+    this.#upstreamStartMs = hedge.sentAtMs
+    this.#upstream = hedge.upstream
+    this.#connection = hedge.handTo(this)
+    this.#hurried = false
+    this.#hedge = undefined
   }
 
   onDrain(): void {
@@ -454,12 +519,20 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     // RFC 9110 section 15.2: passed on, but for what HTTP/1.0 does not know and what we have said ourselves.
     if (this.#over || this.#answered || this.#request.httpVersion === '1.0' || (head.status === 100 && this.#continued)) return
     this.#interim = true
+    this.#endHedge()
     this.#client.inform(head)
   }
 
   onHead(head: ResponseHead): void {
     if (this.#over) return
     const nowMs = performance.now()
+    this.#group!.hedgeDelay?.observe(nowMs - this.#upstreamStartMs, nowMs)
+    this.#begun(head, nowMs)
+  }
+
+  /** The response that counts has begun. */
+  #begun(head: ResponseHead, nowMs: number): void {
+    this.#endHedge()
     this.#upstreamHeadMs = nowMs - this.#upstreamStartMs
     this.#upstream!.answered(this.#upstreamHeadMs, nowMs)
     const { service } = this.#judgement!.route!
@@ -623,6 +696,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     const head = this.#head!
     if (error instanceof UpstreamBroken && error.stale && !this.#retriedStale && !this.#streamed && IDEMPOTENT.has(head.method)) {
       this.#retriedStale = true
+      this.#endHedge()
       if (this.#mayResend()) {
         this.#tryUpstream(true)
         return
@@ -630,6 +704,12 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
     }
     if (!this.#failing) this.#group!.outliers.failed(this.#upstream!, error.message)
     const broken = error instanceof UpstreamBroken || this.#hurried
+    const hedge = this.#hedge
+    if (this.#upstreamStatus === undefined && hedge?.connection !== undefined) {
+      this.#adopt(hedge)
+      return
+    }
+    this.#endHedge()
     if (this.#upstreamStatus === undefined && broken && this.#repeat(undefined)) return
     this.#context.counters.upstreamErrors++
     this.#context.log('warn', `upstream ${this.#upstream!.url}: request ${this.#requestId}: ${error.message}`)
@@ -709,6 +789,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
   // The rest.
 
   #dropUpstream(): void {
+    this.#endHedge()
     const connection = this.#connection
     this.#connection = undefined
     connection?.abandon()

@@ -264,6 +264,8 @@ export interface UpstreamStatus {
   readonly service: string
   readonly url: string
   readonly region: string | undefined
+  readonly weight: number
+  readonly subset: string | undefined
   readonly healthy: boolean
   /** `starting`: fit, and not at its whole share yet. */
   readonly state: 'up' | 'starting' | 'down' | 'ejected'
@@ -291,6 +293,9 @@ export interface ServiceStatus {
   readonly retriesRefused: number
   /** Answered 503, because the upstreams carry as many as they may. */
   readonly overloaded: number
+  /** Sent to a second upstream because the first took long, and answered by that one first. */
+  readonly hedges: number
+  readonly hedgesWon: number
   /** Copied to the mirror, and not copied because it had no room or was out. */
   readonly mirrored: number
   readonly mirrorsDropped: number

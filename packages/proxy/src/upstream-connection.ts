@@ -162,6 +162,11 @@ export class UpstreamConnection implements ResponseEvents, WireHandler {
     else this.#listener = new Discarding(this)
   }
 
+  /** Somebody else listens to the response from here on. */
+  handTo(listener: ResponseListener): void {
+    if (this.#listener !== undefined) this.#listener = listener
+  }
+
   /** How long the upstream may be silent from here on. */
   limitSilence(ms: number): void {
     this.#timeoutMs = ms

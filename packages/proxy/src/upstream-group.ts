@@ -2,6 +2,7 @@
 import type { ServicePolicy } from '@ringwall/ring'
 import type { Upstream } from './upstream.ts'
 import { type Balance, choose } from './upstream-balance.ts'
+import { HedgeDelay } from './upstream-hedge.ts'
 import type { Mirror, MirrorCounts } from './upstream-mirror.ts'
 import { Outliers } from './upstream-outliers.ts'
 import { RetryBudget } from './upstream-retries.ts'
@@ -23,10 +24,12 @@ export interface ServiceCounts extends MirrorCounts {
   /** Not tried again, because the budget was used up. */
   retriesRefused: number
   overloaded: number
+  hedges: number
+  hedgesWon: number
 }
 
 export function newCounts(): ServiceCounts {
-  return { retries: 0, retriesRefused: 0, overloaded: 0, mirrored: 0, mirrorsDropped: 0 }
+  return { retries: 0, retriesRefused: 0, overloaded: 0, hedges: 0, hedgesWon: 0, mirrored: 0, mirrorsDropped: 0 }
 }
 
 export class UpstreamGroup {
@@ -34,6 +37,8 @@ export class UpstreamGroup {
   readonly outliers: Outliers
   readonly budget: RetryBudget
   readonly counts: ServiceCounts
+  /** When to ask a second upstream; undefined: never. */
+  readonly hedgeDelay: HedgeDelay | undefined
   readonly sticky: Stickiness | undefined
   readonly mirror: Mirror | undefined
   readonly #balance: Balance
@@ -59,6 +64,7 @@ export class UpstreamGroup {
     // Nobody is kept on what gets nobody.
     const kept = split === undefined ? members : members.filter(({ terms }) => (split[terms.subset ?? ''] ?? 0) > 0)
     this.sticky = sticky === undefined ? undefined : new Stickiness(name, sticky, kept)
+    this.hedgeDelay = service.hedge && new HedgeDelay(service.hedge)
     this.budget = new RetryBudget(service.retries)
     this.outliers = new Outliers(members, service.outliers)
     this.#balance = service.balance

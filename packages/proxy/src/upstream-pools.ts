@@ -114,6 +114,8 @@ export class UpstreamPools {
         service,
         url: upstream.url,
         region: upstream.terms.region,
+        weight: upstream.terms.weight,
+        subset: upstream.terms.subset,
         healthy: upstream.healthy,
         state: upstream.state,
         reason: upstream.reason,

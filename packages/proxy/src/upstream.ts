@@ -251,6 +251,11 @@ export class Upstream implements ConnectionOwner, Candidate {
     this.#reason = 'answers'
   }
 
+  /** It has not answered for so long, and is not waited for. */
+  late(ms: number, nowMs: number): void {
+    this.#latency.observe(ms, nowMs)
+  }
+
   /** It has answered a check, or failed to. The first decides at once. */
   checked(good: boolean, reason: string): void {
     const { health } = this.#terms

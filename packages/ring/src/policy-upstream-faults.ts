@@ -11,7 +11,7 @@ const DAY_MS = 24 * HOUR_MS
 const FIELDS_MAX = 32
 
 export function upstreamFaults(service: ServicePolicy, at: Place, faults: PolicyFault[]): void {
-  const { health, outliers, retries, sticky, mirror, slowStart, upstreams } = service
+  const { health, outliers, retries, hedge, sticky, mirror, slowStart, upstreams } = service
   bounds(slowStart, 0, HOUR_MS, [...at, 'slowStart'], faults)
   if (health !== undefined) {
     bounds(health.interval, 100, HOUR_MS, [...at, 'health', 'interval'], faults)
@@ -21,6 +21,13 @@ export function upstreamFaults(service: ServicePolicy, at: Place, faults: Policy
   bounds(outliers.ejectForMax, outliers.ejectFor, DAY_MS, [...at, 'outliers', 'ejectForMax'], faults)
   if (retries.perTryTimeout !== undefined)
     bounds(retries.perTryTimeout, 10, service.upstreamTimeout, [...at, 'retries', 'perTryTimeout'], faults)
+  if (hedge !== undefined) {
+    bounds(hedge.delayMin, 1, MINUTE_MS, [...at, 'hedge', 'delayMin'], faults)
+    if (upstreams.length === 1) {
+      const message = 'there is no second upstream to ask'
+      faults.push({ path: [...at, 'hedge'], onKey: true, message, hint: 'add one, or leave hedge out' })
+    }
+  }
   if (sticky?.maxAge !== undefined) bounds(sticky.maxAge, 1_000, 400 * DAY_MS, [...at, 'sticky', 'maxAge'], faults)
   if (mirror !== undefined && upstreams.some(({ url }) => originOf(url) === originOf(mirror.url))) {
     const message = `${mirror.url} is one of this service’s upstreams: it would get these requests twice`

@@ -27,6 +27,8 @@ const CASES: Record<string, readonly [text: string, lines: readonly string[]]> =
     ['7:27: expected 502, 503 or 504, found 500'],
   ],
   'a try that may take longer than all tries': ['retries: { perTryTimeout: 1m }', ['7:31: expected 10ms to 30s, found 1m']],
+  'a hedge at once': ['hedge: { delayMin: 0ms }', ['7:24: expected 1ms to 1m, found 0s']],
+  'a hedge for all': ['hedge: { percentile: 40 }', ['7:26: too small: expected number to be >=50, found 40']],
   'a cookie with a separator': [
     'sticky: { cookie: "a;b" }',
     ['7:23: expected letters, digits, _ and -, at most 64, found "a;b"'],
@@ -84,9 +86,13 @@ for (const [name, [text, lines]] of Object.entries(CASES)) {
   })
 }
 
-test('a subset without a split, and a split that sends nobody anywhere, are faults', () => {
+test('a subset without a split, a hedge without a second upstream, and a split that sends nobody anywhere, are faults', () => {
   const lone = parsePolicyDocument(`${SHOP}      - { url: http://127.0.0.1:3, subset: new }\n`)
   assert.match(lone.ok ? '' : lone.problems[0]!.message, /the subset new has no weight/)
+  const alone = parsePolicyDocument(
+    'version: 1\nservices:\n  shop:\n    upstreams: [{ url: http://127.0.0.1:1 }]\n    hedge: {}\n',
+  )
+  assert.match(alone.ok ? '' : alone.problems[0]!.message, /^there is no second upstream to ask$/)
   const none = 'version: 1\nservices:\n  shop:\n    upstreams: [{ url: http://127.0.0.1:1, subset: a }]\n    split: { a: 0 }\n'
   const document = parsePolicyDocument(none)
   assert.match(document.ok ? '' : document.problems[0]!.message, /no subset has a weight/)
@@ -123,6 +129,7 @@ services:
     outliers: { consecutive: 3, maxEjected: 30% }
     circuit: { connections: 10, pending: 0 }
     retries: { attempts: 1, statuses: [503], budget: 10%, perTryTimeout: 2s }
+    hedge: { percentile: 90 }
     sticky: { cookie: seat, maxAge: 1d }
     mirror: { url: "http://127.0.0.1:3", share: 10% }
     rewrite: { host: inner.example, path: { from: /api, to: / }, request: { set: { x-a: "" }, remove: [x-b] } }

@@ -100,6 +100,16 @@ const Retries = z.strictObject({
   }),
 })
 
+const Hedge = z.strictObject({
+  percentile: z
+    .int()
+    .min(50)
+    .max(99)
+    .default(95)
+    .meta({ description: 'Asked a second time is what takes longer than so many of 100 requests did lately.' }),
+  delayMin: Duration.default(10).meta({ description: 'And never earlier: 1ms to 1m.' }),
+})
+
 const Sticky = z.strictObject({
   cookie: z
     .string()
@@ -155,6 +165,10 @@ export const upstreamKeys = {
   outliers: Outliers.prefault({}).meta({ description: 'When an upstream is left out for the answers it gives.' }),
   circuit: Circuit.prefault({}).meta({ description: 'What one upstream gets at most.' }),
   retries: Retries.prefault({}).meta({ description: 'When a request is tried on another upstream.' }),
+  hedge: Hedge.optional().meta({
+    description:
+      'Ask a second upstream when the first takes long to answer a GET, HEAD or OPTIONS; the retries’ budget bounds it.',
+  }),
   sticky: Sticky.optional().meta({ description: 'Keep a client on its upstream, by a cookie.' }),
   split: z
     .record(Name, z.int().min(0).max(10_000))

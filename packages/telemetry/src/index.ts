@@ -8,6 +8,7 @@ export type {
   AttributeValue,
   DecisionFilter,
   DecisionRecord,
+  LabelledValue,
   Labels,
   RequestMeasure,
   Span,

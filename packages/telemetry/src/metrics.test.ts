@@ -46,3 +46,19 @@ test('a name used as gauge and as counter keeps its first kind', () => {
   metrics.count('height')
   assert.match(metrics.text(), /# TYPE ringwall_height_total gauge\nringwall_height_total 7\n/)
 })
+
+test('a family that is set whole holds what was given last and nothing else, and frees the room of the rest', () => {
+  const metrics = new Metrics()
+  const up = (...upstreams: string[]) => upstreams.map((upstream) => ({ labels: { upstream }, value: 1 }))
+  metrics.setFamily('gauge', 'upstream_up', up('a', 'b'))
+  metrics.setFamily('gauge', 'upstream_up', up('b', 'c'))
+  const lines = metrics
+    .text()
+    .split('\n')
+    .filter((line) => line.startsWith('ringwall_upstream_up'))
+  assert.deepEqual(lines, ['ringwall_upstream_up{upstream="b"} 1', 'ringwall_upstream_up{upstream="c"} 1'])
+  for (let at = 0; at < 5_000; at++) metrics.setFamily('gauge', 'upstream_up', up(`u${at}`))
+  assert.doesNotMatch(metrics.text(), /series_dropped/)
+  metrics.setFamily('gauge', 'upstream_up', [])
+  assert.doesNotMatch(metrics.text(), /upstream_up/)
+})

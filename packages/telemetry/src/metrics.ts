@@ -1,5 +1,5 @@
 /** Counters, gauges and histograms of our own, written as Prometheus text (exposition format 0.0.4). */
-import type { Labels, RequestMeasure } from './types.ts'
+import type { LabelledValue, Labels, RequestMeasure } from './types.ts'
 
 /** Series of one registry. Past it, new label sets are dropped and counted: a label must not become a memory leak. */
 export const SERIES_MAX = 4_096
@@ -16,6 +16,19 @@ const HELP: Readonly<Record<string, string>> = {
   guard_microseconds: 'Time the guard took to judge a request.',
   request_microseconds: 'Time from a request’s head to the end of its response.',
   upstream_microseconds: 'Time until the upstream’s response head.',
+  upstream_up: 'Whether an upstream is fit to be asked.',
+  upstream_active_requests: 'Requests that an upstream carries.',
+  upstream_pending_requests: 'Requests that wait for a connection to an upstream.',
+  upstream_requests_total: 'Requests sent to an upstream, those sent again and mirrored among them.',
+  upstream_failures_total: 'Requests that an upstream broke off, left unanswered or answered badly.',
+  upstream_ejections_total: 'How often an upstream was left out for its answers.',
+  retries_total: 'Requests sent again, after something of them had been sent.',
+  retries_refused_total: 'Requests not sent again, because the retry budget was used up.',
+  overloaded_total: 'Requests answered 503, because the upstreams carry as many as they may.',
+  hedges_total: 'Requests sent to a second upstream, because the first took long.',
+  hedges_won_total: 'Requests that the second upstream answered first.',
+  mirrored_total: 'Requests copied to the mirror.',
+  mirrors_dropped_total: 'Requests not copied, because the mirror had no room or was out.',
   telemetry_dropped_total: 'Records and spans lost to full buffers or a failing disk.',
   telemetry_skipped_total: 'Records left out by sampling.',
   metric_series_dropped_total: 'Label sets refused because there are too many.',
@@ -65,6 +78,19 @@ export class Metrics {
   setTotal(name: string, value: number, labels?: Labels): void {
     const series = this.#series(name, 'counter', labels)
     if (series !== undefined) series.value = value
+  }
+
+  /** Sets all series of a name: those not given are gone, as what they told of is. */
+  setFamily(kind: 'gauge' | 'counter', name: string, series: readonly LabelledValue[]): void {
+    const known = this.#families.get(name)
+    if (known !== undefined && known.kind === kind) {
+      this.#seriesCount -= known.series.size
+      this.#families.delete(name)
+    }
+    for (const { labels, value } of series) {
+      const found = this.#series(name, kind, labels)
+      if (found !== undefined) found.value = value
+    }
   }
 
   /** @param us Microseconds. */

@@ -5,7 +5,7 @@ import { OtlpExporter, type OtlpOptions } from './otlp-exporter.ts'
 import { boundRecord, boundSpan } from './record-bounds.ts'
 import { SAMPLE_ONE_IN, Sampler } from './sampler.ts'
 import { StoreThread } from './store-thread.ts'
-import type { DecisionRecord, Span, Telemetry, TopRow } from './types.ts'
+import type { DecisionRecord, LabelledValue, Span, Telemetry, TopRow } from './types.ts'
 
 /** Records kept in a second before sampling begins. */
 export const ALLOWS_PER_SECOND_MAX = 200
@@ -157,6 +157,10 @@ class OpenTelemetry implements Telemetry {
 
   setGauge(name: string, value: number, labels?: Readonly<Record<string, string>>): void {
     this.#metrics.setGauge(name, value, labels)
+  }
+
+  setFamily(kind: 'gauge' | 'counter', name: string, series: readonly LabelledValue[]): void {
+    this.#metrics.setFamily(kind, name, series)
   }
 
   count(name: string, labels?: Readonly<Record<string, string>>): void {

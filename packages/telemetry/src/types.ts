@@ -92,11 +92,18 @@ export interface Telemetry {
   top(by: TopKey, sinceMs: number, limit: number): Promise<readonly TopRow[]>
   /** Sets a gauge. `name` without the `ringwall_` prefix, e.g. `ledger_height`. */
   setGauge(name: string, value: number, labels?: Labels): void
+  /** All series of a name, kept elsewhere; those not given are dropped. A counter's name ends in `_total`. */
+  setFamily(kind: 'gauge' | 'counter', name: string, series: readonly LabelledValue[]): void
   /** Adds one to a counter. `name` without the `ringwall_` prefix and the `_total` suffix. */
   count(name: string, labels?: Labels): void
   /** Prometheus text format 0.0.4. */
   metrics(): string
   stop(): Promise<void>
+}
+
+export interface LabelledValue {
+  readonly labels: Labels
+  readonly value: number
 }
 
 export type Labels = Readonly<Record<string, string>>

@@ -37,8 +37,14 @@ function describeStatus(it: NodeStatus): string {
     ),
     [
       'traffic',
-      `${traffic.requests} requests (${traffic.requestsPerSecond}/s): ${traffic.allowed} allowed, ${traffic.denied} denied, ${traffic.throttled} throttled, ${traffic.upstreamErrors} upstream errors`,
+      `${traffic.requests} requests (${traffic.requestsPerSecond}/s): ${traffic.allowed} allowed, ${traffic.denied} denied, ${traffic.throttled} throttled, ${traffic.upstreamErrors} upstream errors, ${traffic.overloaded} overloaded`,
     ],
+    ...it.upstreams
+      .filter(({ state }) => state !== 'up')
+      .map(
+        ({ service, url, state, reason }) =>
+          ['upstream', `${service}: ${url} is ${state}: ${reason ?? 'no reason given'}`] as [string, string],
+      ),
   ]
   return rows.map(([name, value]) => `${name.padEnd(9)}${value}`).join('\n')
 }

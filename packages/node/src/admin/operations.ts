@@ -1,6 +1,7 @@
 /** What the admin API does; its description is `openapi` in `../api/openapi.ts`. */
 import { faultsOf } from '@ringwall/consensus'
 import { type Committed, type FinalBlock, LedgerError } from '@ringwall/ledger'
+import type { ServiceStatus, UpstreamStatus } from '@ringwall/proxy'
 import {
   type Denial,
   diffPolicies,
@@ -235,7 +236,34 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     node.telemetry.setGauge('denials_unconfirmed', node.early.unconfirmed(issuer, nowMs), { issuer })
     if (id !== node.config.id) node.telemetry.setGauge('ledger_peer_muted', muted.includes(id) ? 1 : 0, { peer: id })
   }
+  upstreamMetrics(node)
   return { text: node.telemetry.metrics(), type: 'text/plain; version=0.0.4; charset=utf-8' }
+}
+
+function upstreamMetrics({ proxy, telemetry }: RunningNode): void {
+  const ofUpstreams = (kind: 'gauge' | 'counter', name: string, value: (upstream: UpstreamStatus) => number): void => {
+    const series = proxy.upstreams().map((upstream) => {
+      return { labels: { service: upstream.service, upstream: upstream.url }, value: value(upstream) }
+    })
+    telemetry.setFamily(kind, name, series)
+  }
+  ofUpstreams('gauge', 'upstream_up', ({ healthy }) => (healthy ? 1 : 0))
+  ofUpstreams('gauge', 'upstream_active_requests', ({ active }) => active)
+  ofUpstreams('gauge', 'upstream_pending_requests', ({ pending }) => pending)
+  ofUpstreams('counter', 'upstream_requests_total', ({ requests }) => requests)
+  ofUpstreams('counter', 'upstream_failures_total', ({ failures }) => failures)
+  ofUpstreams('counter', 'upstream_ejections_total', ({ ejections }) => ejections)
+  const ofServices = (name: string, value: (service: ServiceStatus) => number): void => {
+    const series = proxy.services().map((service) => ({ labels: { service: service.service }, value: value(service) }))
+    telemetry.setFamily('counter', name, series)
+  }
+  ofServices('retries_total', ({ retries }) => retries)
+  ofServices('retries_refused_total', ({ retriesRefused }) => retriesRefused)
+  ofServices('overloaded_total', ({ overloaded }) => overloaded)
+  ofServices('hedges_total', ({ hedges }) => hedges)
+  ofServices('hedges_won_total', ({ hedgesWon }) => hedgesWon)
+  ofServices('mirrored_total', ({ mirrored }) => mirrored)
+  ofServices('mirrors_dropped_total', ({ mirrorsDropped }) => mirrorsDropped)
 }
 
 function status(node: RunningNode): unknown {
@@ -270,19 +298,20 @@ function status(node: RunningNode): unknown {
       roundTripMs: link.roundTripMs ?? null,
       clockOffsetMs: link.clockOffsetMs ?? null,
     })),
-    upstreams: node.proxy.upstreams().map(({ service, url, region, healthy, reason }) => ({
-      service,
-      url,
-      region: region ?? null,
-      healthy,
-      reason: reason ?? null,
+    upstreams: node.proxy.upstreams().map((upstream) => ({
+      ...upstream,
+      region: upstream.region ?? null,
+      subset: upstream.subset ?? null,
+      latencyMs: upstream.latencyMs ?? null,
     })),
+    balancing: node.proxy.services(),
     traffic: {
       requests: stats.requests,
       allowed: stats.allowed,
       denied: stats.denied,
       throttled: stats.throttled,
       upstreamErrors: stats.upstreamErrors,
+      overloaded: stats.overloaded,
       ...node.queries.rates(),
     },
   }
