@@ -338,6 +338,17 @@ export function buildProgram(): Command {
     () => async (client) => (await import('./commands/policy.ts')).policySchema(client),
   )
 
+  const api = program.command('api').description('what services declare and what is asked of them: ls')
+  withRing(
+    api
+      .command('ls')
+      .description('declared operations with how often they were asked of this node')
+      .option('--unknown', 'endpoints that no service declares')
+      .addOption(watch()),
+    (_args, options) => async (client, format) =>
+      (await import('./commands/api.ts')).apiList(client, format, options.unknown === true),
+  )
+
   const approve = withRing(
     program
       .command('approve')

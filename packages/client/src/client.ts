@@ -134,6 +134,11 @@ export class RingwallClient {
     return this.#call('events', { query })
   }
 
+  /** What services with an `api` were asked, on this node. */
+  endpoints(): Promise<Answer<'endpoints'>> {
+    return this.#call('endpoints')
+  }
+
   top(query: Query<'top'> = {}): Promise<Answer<'top'>> {
     return this.#call('top', { query })
   }

@@ -1,6 +1,7 @@
 export { type AnyProxyError, ListenFailed, ProxyError, UpstreamBroken, UpstreamTimeout, UpstreamUnreachable } from './errors.ts'
 export { createProxy } from './proxy.ts'
 export {
+  type ApiEvent,
   DEFAULT_LIMITS,
   type DecisionRecord,
   type LoginEvent,

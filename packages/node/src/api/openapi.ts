@@ -140,6 +140,9 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
     ]),
   },
   '/v1/events/stream': { get: stream('eventStream', 'What happens: `event` events.') },
+  '/v1/endpoints': {
+    get: call('endpoints', 'Operations that services declare, and endpoints that none does, as asked of this node.', 'Endpoints'),
+  },
   '/v1/top': {
     get: call('top', 'What was asked most, on this node.', 'Top', [
       query('by', 'What to count.', { type: 'string', enum: ['source', 'path', 'rule', 'service'] }),
