@@ -287,7 +287,7 @@ export function buildProgram(): Command {
     },
   )
 
-  const policy = program.command('policy').description('the policy: show, plan, test, apply, schema')
+  const policy = program.command('policy').description('the policy: show, plan, test, apply, import, schema')
   withRing(
     policy.command('show').description('the policy in force'),
     () => async (client, format) => (await import('./commands/policy.ts')).policyShow(client, format),
@@ -331,6 +331,31 @@ export function buildProgram(): Command {
           dryRun: options.dryRun === true,
         }),
   )
+  policy
+    .command('import')
+    .description('take over what requests of a service look like')
+    .command('openapi')
+    .argument('<file>', 'an OpenAPI 3.0 or 3.1 document, JSON or YAML')
+    .requiredOption('--service <name>', 'whose requests it describes')
+    .addOption(
+      new Option('--mode <mode>', 'refuse what is outside, or only record')
+        .choices(['enforce', 'shadow', 'off'])
+        .default('shadow'),
+    )
+    .addOption(
+      new Option('--unknown-query <what>', 'query parameters that are not declared').choices(['deny', 'pass']).default('deny'),
+    )
+    .option('--policy <file>', 'the policy to change; without it the part is printed')
+    .description('import an OpenAPI document as services.NAME.api')
+    .action(async (file: string, given: Record<string, string | undefined>) => {
+      const { policyImportOpenApi } = await import('./commands/policy-import.ts')
+      policyImportOpenApi(file, {
+        service: given.service as string,
+        mode: given.mode as 'enforce' | 'shadow' | 'off',
+        unknownQuery: given.unknownQuery as 'deny' | 'pass',
+        policy: given.policy,
+      })
+    })
   withRing(
     policy.command('schema').description('the policy’s JSON Schema, for editors'),
     () => async (client) => (await import('./commands/policy.ts')).policySchema(client),
@@ -467,6 +492,17 @@ export function buildProgram(): Command {
       const { ruleExplain } = await import('./commands/rule-trial.ts')
       ruleExplain(options.output as Format, target, trial(options))
     })
+
+  const api = program.command('api').description('what services declare and what is asked of them: ls')
+  withRing(
+    api
+      .command('ls')
+      .description('declared operations with how often they were asked of this node')
+      .option('--unknown', 'endpoints that no service declares')
+      .addOption(watch()),
+    (_args, options) => async (client, format) =>
+      (await import('./commands/api.ts')).apiList(client, format, options.unknown === true),
+  )
 
   const approve = withRing(
     program

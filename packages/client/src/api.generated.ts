@@ -203,6 +203,15 @@ export type NodeEvent = { /** Unix milliseconds. */ readonly atMs: number; reado
 /** Newest first. */
 export type NodeEvents = { readonly events: readonly NodeEvent[] }
 
+/** A declared operation, and how often it was asked of this node. */
+export type OperationActivity = { readonly service: string; /** Method and path as declared. */ readonly operation: string; readonly requests: number; /** Of these, outside of what is declared. */ readonly outside: number; readonly lastAtMs: number | null }
+
+/** An endpoint that is not declared. */
+export type UnknownEndpoint = { readonly service: string; readonly method: string; /** With {} for what looks like an id. */ readonly path: string; readonly requests: number; /** Unix milliseconds. */ readonly firstAtMs: number; /** Unix milliseconds. */ readonly lastAtMs: number; readonly statuses: readonly { readonly status: number; readonly requests: number }[] }
+
+/** What services with an api were asked, on this node. */
+export type Endpoints = { /** Unix milliseconds. */ readonly sinceMs: number; readonly operations: readonly OperationActivity[]; /** Most asked first; at most 500. */ readonly unknown: readonly UnknownEndpoint[]; /** Unknown endpoints that made room for others. */ readonly dropped: number }
+
 /** How often something was asked. `denied` counts all that was not allowed. */
 export type TopRow = { readonly key: string; readonly requests: number; readonly denied: number }
 
@@ -255,6 +264,8 @@ export interface Operations {
   readonly exceptionPropose: { readonly answer: ExceptionProposal; readonly query: undefined; readonly body: ExceptionProposeRequest }
   /** POST /v1/exceptions/replay: What exceptions would let through, of the requests that nodes recorded. */
   readonly exceptionReplay: { readonly answer: ExceptionReplay; readonly query: undefined; readonly body: ExceptionReplayRequest }
+  /** GET /v1/endpoints: Operations that services declare, and endpoints that none does, as asked of this node. */
+  readonly endpoints: { readonly answer: Endpoints; readonly query: undefined; readonly body: undefined }
   /** GET /v1/top: What was asked most, on this node. */
   readonly top: { readonly answer: Top; readonly query: { readonly by?: 'source' | 'path' | 'rule' | 'service'; readonly windowMs?: number; readonly limit?: number }; readonly body: undefined }
 }
@@ -283,5 +294,6 @@ export const OPERATIONS = {
   exceptions: ['GET', '/v1/exceptions'],
   exceptionPropose: ['POST', '/v1/exceptions/propose'],
   exceptionReplay: ['POST', '/v1/exceptions/replay'],
+  endpoints: ['GET', '/v1/endpoints'],
   top: ['GET', '/v1/top'],
 } as const satisfies Record<keyof Operations, readonly [string, string]>

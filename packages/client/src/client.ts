@@ -162,6 +162,11 @@ export class RingwallClient {
     return this.#call('exceptionReplay', { body, timeoutMs: REPLAY_MS })
   }
 
+  /** What services with an `api` were asked, on this node. */
+  endpoints(): Promise<Answer<'endpoints'>> {
+    return this.#call('endpoints')
+  }
+
   top(query: Query<'top'> = {}): Promise<Answer<'top'>> {
     return this.#call('top', { query })
   }

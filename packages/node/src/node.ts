@@ -37,6 +37,7 @@ import { openTelemetry, type Telemetry } from '@ringwall/telemetry'
 import { formatHostPort } from './address.ts'
 import { AdminServer, CONSOLE_DIRECTORY } from './admin/http.ts'
 import { adminOperations } from './admin/operations.ts'
+import { ApiActivity } from './api-activity.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
@@ -79,6 +80,7 @@ export interface RunningNode {
   /** What rules that only watch would do. */
   readonly watch: RuleWatch
   readonly events: EventLog
+  readonly api: ApiActivity
   readonly queries: PeerQueries
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
   ready(): boolean
@@ -171,6 +173,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         `the ring does not list this node, so nobody links to it. If it is new, an operator adds it: ${add}`,
       )
     }
+    const api = new ApiActivity()
+    api.follow(view.policy)
     let stateAt = ledger.state()
     let tokens: TokenVerifier = createTokenVerifier({ issuers: view.policy.issuers })
     let certifiedAtMs = ledger.status().certifiedAtMs
@@ -184,6 +188,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       view = application.view(final.state, final.block.height, final.block.timestampMs)
       if (view.policyVersion !== before.policyVersion) {
         tokens = createTokenVerifier({ issuers: view.policy.issuers })
+        api.follow(view.policy)
         events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)
       }
       if (view.nodes !== before.nodes) void members.follow(view.nodes)
@@ -266,6 +271,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       node: config.id,
       region: self.region,
       explainHeader: config.explainHeader,
+      onApi: (event) => api.observe(event),
       onLogin: (attempt) => {
         if (attempt.failed) logins.failed(attempt)
       },
@@ -372,6 +378,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       archive,
       watch,
       events,
+      api,
       queries: new PeerQueries(fabric),
       ready: () => takesTraffic && certifiedAtMs !== undefined,
       view: () => view,

@@ -829,6 +829,21 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     }
   }
 
+  #reportApi(status: number): void {
+    const { api, route } = this.#judgement ?? {}
+    const { onApi } = this.#context.options
+    if (api === undefined || route === undefined || onApi === undefined) return
+    const { operation, problem } = api
+    // What is not declared is kept by its path, and the path is a part of the request's text.
+    const path = operation === undefined ? detached(withoutQuery(this.#head!.target)) : ''
+    const method = detached(this.#request.method)
+    try {
+      onApi({ service: route.service.name, method, path, operation, rule: problem?.rule, status, atMs: Date.now() })
+    } catch (error) {
+      this.#context.log('warn', `request ${this.#requestId}: reporting to the API’s list failed: ${(error as Error).message}`)
+    }
+  }
+
   #ownDecision(outcome: 'allow' | 'deny', status: number, check: Decision['check'], reason: string): Decision {
     const environment = this.#environment
     const height = environment?.view.height ?? 0
@@ -870,6 +885,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       totalUs: (endMs - this.startMs) * 1_000,
       upstreamUs: this.#upstreamStatus === undefined ? undefined : this.#upstreamHeadMs * 1_000,
     })
+    this.#reportApi(status)
     if (!options.recorder.wants(decision.outcome)) return endMs
     const upstream = this.#upstream
     recordExchange(options.recorder, {

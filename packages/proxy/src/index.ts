@@ -10,6 +10,7 @@ export {
 } from './errors.ts'
 export { createProxy } from './proxy.ts'
 export {
+  type ApiEvent,
   type CertificateFiles,
   type CertificateStatus,
   DEFAULT_LIMITS,

@@ -158,6 +158,22 @@ export interface LoginEvent extends LoginAttempt {
   readonly atMs: number
 }
 
+/** A request to a service that declares an API, when it has ended. */
+export interface ApiEvent {
+  readonly service: string
+  readonly method: string
+  /** Without the query. */
+  readonly path: string
+  /** As declared; undefined: no operation is declared for it. */
+  readonly operation: string | undefined
+  /** What was outside of the API, refused or only watched. */
+  readonly rule: string | undefined
+  /** What the client got. */
+  readonly status: number
+  /** Unix milliseconds. */
+  readonly atMs: number
+}
+
 /** A certificate with its private key, as files in PEM. */
 export interface CertificateFiles {
   /** The server's own certificate first, then those that issued it. */
@@ -207,6 +223,8 @@ export interface ProxyOptions {
   readonly limits?: Partial<ProxyLimits>
   /** Called when a login route has answered. */
   readonly onLogin?: (event: LoginEvent) => void
+  /** Called when a request that was held against its service's API has ended. */
+  readonly onApi?: (event: ApiEvent) => void
   /** Is `X-Forwarded-For` from this address believed? `isTrustedProxy` of `@ringwall/ring` unless given. */
   readonly isTrustedProxy?: (policy: Policy, address: string) => boolean
   readonly log?: (level: 'info' | 'warn', line: string) => void

@@ -97,6 +97,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'POST', path: '/v1/exceptions/propose', run: async (call) => ({ json: await propose(node, call) }) },
     { method: 'POST', path: '/v1/exceptions/replay', run: async (call) => ({ json: await replayed(node, call) }) },
     { method: 'GET', path: '/v1/estimate', run: async (call) => ({ json: await estimate(node, isLocal(call.query)) }) },
+    { method: 'GET', path: '/v1/endpoints', run: () => ({ json: endpoints(node) }) },
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }
@@ -597,6 +598,20 @@ function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'evidence') return `${body.validator} signed two contradicting statements in round ${body.round}: it is out`
   if (body.type === 'tx.approve') return `approve ${body.id.slice(0, 16)}…: ${body.reason}`
   return `deny ${describeSubject(body.subject)} for ${Math.round(body.ttlMs / 1_000)} s: ${body.reason}`
+}
+
+/** What services declare, what of it was asked, and what was asked beyond it. */
+function endpoints(node: RunningNode): unknown {
+  const { api, startedAtMs } = node
+  return {
+    sinceMs: startedAtMs,
+    operations: api.operations(node.view().policy).map(({ lastAtMs, ...rest }) => ({ ...rest, lastAtMs: lastAtMs ?? null })),
+    unknown: api.unknown().map(({ statuses, ...rest }) => ({
+      ...rest,
+      statuses: [...statuses].map(([status, requests]) => ({ status, requests })),
+    })),
+    dropped: api.dropped,
+  }
 }
 
 async function top(node: RunningNode, query: URLSearchParams): Promise<unknown> {

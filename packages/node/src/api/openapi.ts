@@ -168,6 +168,9 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       'ExceptionReplayRequest',
     ),
   },
+  '/v1/endpoints': {
+    get: call('endpoints', 'Operations that services declare, and endpoints that none does, as asked of this node.', 'Endpoints'),
+  },
   '/v1/top': {
     get: call('top', 'What was asked most, on this node.', 'Top', [
       query('by', 'What to count.', { type: 'string', enum: ['source', 'path', 'rule', 'service'] }),

@@ -555,6 +555,28 @@ export const schemas: Readonly<Record<string, Schema>> = {
     node: text,
   }),
   NodeEvents: object('Newest first.', { events: list(ref('NodeEvent')) }),
+  OperationActivity: object('A declared operation, and how often it was asked of this node.', {
+    service: text,
+    operation: described('Method and path as declared.', text),
+    requests: whole,
+    outside: described('Of these, outside of what is declared.', whole),
+    lastAtMs: orNull(ms),
+  }),
+  UnknownEndpoint: object('An endpoint that is not declared.', {
+    service: text,
+    method: text,
+    path: described('With {} for what looks like an id.', text),
+    requests: whole,
+    firstAtMs: ms,
+    lastAtMs: ms,
+    statuses: list(object('How often a status was the answer.', { status: whole, requests: whole })),
+  }),
+  Endpoints: object('What services with an api were asked, on this node.', {
+    sinceMs: ms,
+    operations: list(ref('OperationActivity')),
+    unknown: described('Most asked first; at most 500.', list(ref('UnknownEndpoint'))),
+    dropped: described('Unknown endpoints that made room for others.', whole),
+  }),
   TopRow: object('How often something was asked. `denied` counts all that was not allowed.', {
     key: text,
     requests: whole,

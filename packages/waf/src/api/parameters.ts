@@ -5,6 +5,8 @@ import { type Budget, FILE, mismatch, reachedOn, type SchemaNode, TYPE_BITS, typ
 
 const { OBJECT, ARRAY, NUMBER, STRING, INTEGER, BOOLEAN } = TYPE_BITS
 const ENCODER = new TextEncoder()
+/** Servers read `1e3` as 1 or as 1000 where they want a whole number. */
+const INTEGER_TEXT = /^-?(?:0|[1-9]\d*)$/
 const NUMBER_TEXT = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/
 
 /** How the text of one value becomes a value: by what its schema lets it be. */
@@ -28,7 +30,8 @@ export function textReading(node: SchemaNode): TextReading {
 /** The values that a text can stand for, the most particular first. */
 function candidates(text: string, types: number): readonly Json[] {
   const found: Json[] = []
-  if ((types & (NUMBER | INTEGER)) !== 0 && NUMBER_TEXT.test(text)) {
+  const written = (types & NUMBER) !== 0 ? NUMBER_TEXT : INTEGER_TEXT
+  if ((types & (NUMBER | INTEGER)) !== 0 && written.test(text)) {
     const value = parsed(text)
     if (value !== undefined) found.push(value)
   }
