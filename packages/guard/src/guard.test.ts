@@ -80,6 +80,7 @@ const rules: RuleSet = {
       return { blocked: score >= 5, status: 403, score, matches: [...matches] }
     }
     return {
+      audit: { engine: undefined, parts: undefined, wanted: false, isRelevant: undefined, ruleEngine: 'On', components: [] },
       requestHead: ({ target }) => judge(target, 1),
       requestBody: (body) => judge(new TextDecoder().decode(body), 2),
       responseHead: () => judge('', 2),

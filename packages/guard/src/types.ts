@@ -1,6 +1,6 @@
 /** The words of judgement. Pure: no `node:` import in this package. */
 import type { CompiledRoute, DenialIndex, View } from '@ringwall/ring'
-import type { WafMatch, WafRequest, WafVerdict } from '@ringwall/waf'
+import type { WafMatch, WafRequest, WafTransaction, WafVerdict } from '@ringwall/waf'
 
 export type Outcome = 'allow' | 'deny' | 'challenge' | 'throttle'
 
@@ -94,6 +94,8 @@ export interface WafJudgement {
   readonly route: CompiledRoute
   readonly decision: Decision
   readonly verdict: WafVerdict
+  /** For its `audit`, which is made when it is asked for. */
+  readonly waf: Pick<WafTransaction, 'audit'>
 }
 
 /**

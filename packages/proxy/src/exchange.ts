@@ -561,6 +561,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, Cuttable {
       totalUs: (endMs - this.startMs) * 1_000,
       upstreamUs: this.#upstreamStatus === undefined ? undefined : this.#upstreamHeadMs * 1_000,
     })
+    options.recorder.finished?.(this.#requestId, status)
     if (!options.recorder.wants(decision.outcome)) return endMs
     const upstream = this.#upstream
     recordExchange(options.recorder, {

@@ -23,7 +23,7 @@ const CASES: Record<string, readonly [text: string, lines: readonly string[]]> =
   ],
   'a wrong word': [
     `${SHOP}    waf: { mode: enfroce }\n`,
-    ['6:18: expected enforce, shadow or off, found "enfroce" (did you mean enforce?)'],
+    ['6:18: expected enforce, shadow, learn or off, found "enfroce" (did you mean enforce?)'],
   ],
   'a wrong type': [`${SHOP}    hosts: shop.example\n`, ['6:12: expected a list, found "shop.example"']],
   'a number where text belongs': [`${SHOP}    upstreamTimeout: 30\n`, ['6:22: expected text, found 30']],

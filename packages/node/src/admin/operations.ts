@@ -212,6 +212,9 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     proxy_connections: activeConnections,
     proxy_connections_dropped: droppedConnections,
   }
+  if (node.audit !== undefined) {
+    Object.assign(gauges, { audit_lines_written: node.audit.written, audit_lines_dropped: node.audit.dropped })
+  }
   for (const [name, value] of Object.entries(gauges)) node.telemetry.setGauge(name, value)
   const nowMs = Date.now()
   for (const { id } of node.application.members(node.ledger.state())) {
