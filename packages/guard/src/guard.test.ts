@@ -30,6 +30,7 @@ services:
       - { name: admin, path: /admin, deny: true }
       - { name: static, path: /static, waf: { mode: "off" } }
       - { name: watched, path: /watched, waf: { mode: shadow } }
+      - { name: learned, path: /learned, waf: { mode: learn } }
       - { name: login, path: /login, login: { account: user } }
       - { name: slow, path: /slow, limits: [{ name: few, rate: 2/m }] }
       - { name: keyed, path: /keyed, limits: [{ name: perKey, rate: 1/m, key: ["header:X-Key"] }] }
