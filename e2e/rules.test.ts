@@ -16,6 +16,7 @@ after(async () => {
 
 test('01 matches are added up over the nodes that answer', async () => {
   for (const node of [1, 2, 2, 4]) assert.equal((await ask(ring.traffic(node), ATTACK)).status, 403)
+  await eventually('n3 hears from all', async () => (await ring.client(3).rules()).nodes.length === 4)
   const { rules, nodes } = await ring.client(3).rules()
   assert.deepEqual(nodes.toSorted(), ['n1', 'n2', 'n3', 'n4'])
   assert.equal(rules.find(({ id }) => id === 140_001)?.hits, 4)

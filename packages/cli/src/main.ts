@@ -361,7 +361,7 @@ export function buildProgram(): Command {
     () => async (client) => (await import('./commands/policy.ts')).policySchema(client),
   )
 
-  const rule = program.command('rule').description('rules of the WAF: ls, show, test, explain, except, estimate')
+  const rule = program.command('rule').description('rules of the WAF: ls, show, test, explain, except, estimate, install')
   const local = (): Option => new Option('--local', 'counts of the asked node only, not of all that answer')
   withRing(
     rule
@@ -452,6 +452,27 @@ export function buildProgram(): Command {
         dryRun: options.dryRun === true,
       }),
   )
+
+  rule
+    .command('install')
+    .argument('<set>', 'crs')
+    .description('install the OWASP Core Rule Set from a release archive whose checksum you name')
+    .requiredOption('--version <version>', 'such as 4.7.0')
+    .requiredOption('--sha256 <hex>', 'of the archive, from the project’s release notes')
+    .option('--from <file|url>', 'a .tar.gz of the release (default: the project’s own)')
+    .option('--to <dir>', 'a new folder (default: ./crs-VERSION)')
+    .addOption(dryRun())
+    .addOption(new Option('-o, --output <format>', FORMATS.join(', ')).default('table').argParser(parseFormat))
+    .action(async (set: string, options: Record<string, unknown>) => {
+      const { ruleInstall } = await import('./commands/rule-install.ts')
+      await ruleInstall(options.output as Format, set, {
+        version: options.version as string,
+        sha256: options.sha256 as string,
+        from: options.from as string | undefined,
+        to: options.to as string | undefined,
+        dryRun: options.dryRun === true,
+      })
+    })
 
   const onRequest = (command: Command): Command =>
     command

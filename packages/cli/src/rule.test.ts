@@ -247,3 +247,22 @@ test('a route that learns lets all pass, calls nothing refused, and rule estimat
   const [after] = (await at.client.estimate()).routes.filter(({ label }) => label === 'app notes')
   assert.deepEqual([after?.requests, after?.refused], [1, 0])
 })
+
+test('a request that its head refused says that its body is not known', async () => {
+  const { id, status } = await at.ask('/post', { method: 'POST', body: 'q=1', headers: { 'user-agent': 'sqlmap/1.7' } })
+  assert.equal(status, 403)
+  const told = await at.run('rule', 'except', id, '--reason', 'our own scanner', '--dry-run')
+  assert.equal(told.code, 0, told.stderr)
+  assert.match(told.stderr, /does not look at REQUEST_HEADERS:user-agent on \/post/i)
+  assert.match(told.stderr, /refused before its body was read/)
+})
+
+test('rule install refuses wrong usage and what does not match its checksum', async () => {
+  writeFileSync(join(at.folder, 'crs.tar.gz'), 'no archive')
+  const install = (...args: readonly string[]) => runCli(['rule', 'install', ...args], {}, at.folder)
+  assert.equal((await install('crs', '--version', '4.7.0')).code, 2)
+  assert.equal((await install('base', '--version', '4.7.0', '--sha256', 'a'.repeat(64))).code, 2)
+  const other = await install('crs', '--version', '4.7.0', '--sha256', 'a'.repeat(64), '--from', 'crs.tar.gz')
+  assert.equal(other.code, 1)
+  assert.match(other.stderr, /crs\.tar\.gz: its SHA-256 is [0-9a-f]{64}, not a{64}; nothing was installed/)
+})

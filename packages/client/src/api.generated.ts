@@ -162,7 +162,7 @@ export type ExceptionProposeRequest = { readonly requestId: string; /** Wider th
 export type ProposedException = { readonly rule: number; readonly service: string; readonly route?: string; readonly path?: string; readonly variable: string; /** Of the rule. */ readonly message: string }
 
 /** The narrowest exceptions with which a recorded request would pass. */
-export type ExceptionProposal = { readonly method: string; readonly path: string; readonly service: string | null; readonly route: string | null; /** Whether the rules refuse it now. */ readonly refused: boolean; readonly exceptions: readonly ProposedException[]; /** With these exceptions. */ readonly passes: boolean; /** Rules that would still match. */ readonly remaining: readonly number[] }
+export type ExceptionProposal = { readonly method: string; readonly path: string; readonly service: string | null; readonly route: string | null; /** Whether the rules refuse it now. */ readonly refused: boolean; /** False when it was refused before its body was read. */ readonly bodySeen: boolean; readonly exceptions: readonly ProposedException[]; /** With these exceptions. */ readonly passes: boolean; /** Rules that would still match. */ readonly remaining: readonly number[] }
 
 /** Which exceptions to try. */
 export type ExceptionReplayRequest = { readonly exceptions: readonly ExceptionScope[] }

@@ -30,6 +30,7 @@ services:
       - { name: admin, path: /admin, deny: true }
       - { name: static, path: /static, waf: { mode: "off" } }
       - { name: watched, path: /watched, waf: { mode: shadow } }
+      - { name: learned, path: /learned, waf: { mode: learn } }
       - { name: login, path: /login, login: { account: user } }
       - { name: slow, path: /slow, limits: [{ name: few, rate: 2/m }] }
       - { name: keyed, path: /keyed, limits: [{ name: perKey, rate: 1/m, key: ["header:X-Key"] }] }
@@ -80,6 +81,7 @@ const rules: RuleSet = {
       return { blocked: score >= 5, status: 403, score, matches: [...matches] }
     }
     return {
+      audit: { engine: undefined, parts: undefined, wanted: false, isRelevant: undefined, ruleEngine: 'On', components: [] },
       requestHead: ({ target }) => judge(target, 1),
       requestBody: (body) => judge(new TextDecoder().decode(body), 2),
       // A slice for each 1,000 bytes.

@@ -422,17 +422,12 @@ function objectionOf({ name, retryAfterS, budget }: LimitRefusal): Objection {
 const NO_BODY = new Uint8Array(0)
 
 /** Nobody who watches can change what was decided, not by failing either. */
-function testify(
-  witness: WafWitness,
-  { request, route, decision, verdict }: RequestJudgement,
-  body: Uint8Array,
-  truncated: boolean,
-  nowMs: number,
-): void {
-  if (route === undefined || decision === undefined || verdict === undefined) return
+function testify(witness: WafWitness, judgement: RequestJudgement, body: Uint8Array, truncated: boolean, nowMs: number): void {
+  const { request, route, decision, verdict, waf } = judgement
+  if (route === undefined || decision === undefined || verdict === undefined || waf === undefined) return
   try {
     const seen = body.length > route.bodyBytesMax ? body.subarray(0, route.bodyBytesMax) : body
-    witness({ request, route, decision, verdict }, seen, truncated || seen.length < body.length, nowMs)
+    witness({ request, route, decision, verdict, waf }, seen, truncated || seen.length < body.length, nowMs)
   } catch {
     // The request was judged: that is what counts.
   }

@@ -1,6 +1,6 @@
 /** The words of judgement. Pure: no `node:` import in this package. */
 import type { CompiledRoute, DenialIndex, View } from '@ringwall/ring'
-import type { WafMatch, WafRequest, WafResponse, WafVerdict } from '@ringwall/waf'
+import type { WafMatch, WafRequest, WafResponse, WafTransaction, WafVerdict } from '@ringwall/waf'
 import type { ApiProblem } from '@ringwall/waf/api'
 import type { Budget } from './ring-limiter.ts'
 
@@ -114,6 +114,8 @@ export interface WafJudgement {
   readonly route: CompiledRoute
   readonly decision: Decision
   readonly verdict: WafVerdict
+  /** For its `audit`, which is made when it is asked for. */
+  readonly waf: Pick<WafTransaction, 'audit'>
 }
 
 /**

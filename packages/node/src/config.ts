@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path'
 import { type Document, LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
 import { type HostPort, parseHostPort } from './address.ts'
+import type { AuditOptions } from './audit-log.ts'
 import { StartError } from './errors.ts'
 import { parseListeners, type TrafficListener } from './listeners.ts'
 
@@ -23,6 +24,19 @@ const Schema = z.strictObject({
   explainHeader: z.boolean().default(false),
   /** Rule sets beside `base`: a name and the folder that holds its `.conf` files. */
   rules: z.record(z.string().regex(/^[a-z0-9-]{1,64}$/), z.string()).default({}),
+  /** An audit log in ModSecurity's JSON format. */
+  audit: z
+    .strictObject({
+      file: z.string().min(1),
+      engine: z.enum(['On', 'RelevantOnly']).optional(),
+      parts: z
+        .string()
+        .regex(/^A[B-K]*Z$/, 'expected letters from A to K that begin with A and end in Z, such as ABCFHZ')
+        .optional(),
+      relevantStatus: z.string().max(200).refine(isPattern, 'expected a regular expression').optional(),
+      bytesWaiting: z.int().min(65_536).max(268_435_456).default(8_388_608),
+    })
+    .optional(),
   requests: z
     .strictObject({
       /** Memory for requests that rules matched, to judge them again; 0 keeps none. */
@@ -60,6 +74,7 @@ export interface NodeConfig {
   readonly rules: Readonly<Record<string, string>>
   readonly otlp: { readonly endpoint: string; readonly headers: Readonly<Record<string, string>> } | undefined
   readonly requestBytesKept: number
+  readonly audit: AuditOptions | undefined
   readonly roundMs: number
   readonly heartbeatMs: number
   readonly snapshotBlocks: number
@@ -103,6 +118,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     rules: Object.fromEntries(Object.entries(data.rules).map(([name, path]) => [name, at(path)])),
     otlp: data.otlp,
     requestBytesKept: data.requests.bytesKept,
+    audit: data.audit === undefined ? undefined : auditOptions(data.audit, at(data.audit.file)),
     ...data.consensus,
     snapshotBlocks: data.ledger.snapshotBlocks,
     keepBlocks: data.ledger.keepBlocks,
@@ -116,6 +132,26 @@ function positionOf(document: Document, path: readonly (string | number)[]): num
     if (node?.range !== undefined) return node.range[0]
   }
   return 0
+}
+
+function isPattern(text: string): boolean {
+  try {
+    new RegExp(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function auditOptions(audit: NonNullable<z.output<typeof Schema>['audit']>, file: string): AuditOptions {
+  const { engine, parts, relevantStatus, bytesWaiting } = audit
+  return {
+    file,
+    engine,
+    parts,
+    relevantStatus: relevantStatus === undefined ? undefined : new RegExp(relevantStatus),
+    bytesWaiting,
+  }
 }
 
 /** Aliases have no use in so small a document, and can make a small file large. */

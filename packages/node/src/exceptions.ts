@@ -31,6 +31,8 @@ export interface Proposal {
   /** Whether the rules refuse the request now. */
   readonly refused: boolean
   readonly exceptions: (ExceptionScope & { readonly message: string })[]
+  /** False when it was refused before its body was read: what rules say of that is not known. */
+  readonly bodySeen: boolean
   /** Whether it would pass with these exceptions. */
   readonly passes: boolean
   /** Rules that would still match, of those that are reported. */
@@ -117,6 +119,7 @@ export async function proposeExceptions(
     path: request.path,
     service: route?.service.name ?? null,
     route: route?.route?.name ?? null,
+    bodySeen: isBodySeen(archived),
   }
   if (route === undefined || !first.blocked)
     return { ...told, refused: false, exceptions: [], passes: true, remaining: reportedIn(first) }
@@ -163,6 +166,14 @@ export async function proposeExceptions(
     passes: !last.blocked,
     remaining: reportedIn(last),
   }
+}
+
+function isBodySeen({ request, body }: ArchivedRequest): boolean {
+  if (body.length > 0) return true
+  return !request.headers.some(([name, value]) => {
+    const lower = name.toLowerCase()
+    return lower === 'transfer-encoding' || (lower === 'content-length' && !/^0*$/.test(value.trim()))
+  })
 }
 
 function reportedIn({ findings }: Replayed): number[] {

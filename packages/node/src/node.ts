@@ -38,6 +38,7 @@ import { formatHostPort } from './address.ts'
 import { AdminServer, CONSOLE_DIRECTORY } from './admin/http.ts'
 import { adminOperations } from './admin/operations.ts'
 import { ApiActivity } from './api-activity.ts'
+import { AuditLog } from './audit-log.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
@@ -79,6 +80,7 @@ export interface RunningNode {
   readonly archive: RequestArchive
   /** What rules that only watch would do. */
   readonly watch: RuleWatch
+  readonly audit: AuditLog | undefined
   readonly events: EventLog
   readonly api: ApiActivity
   readonly queries: PeerQueries
@@ -245,6 +247,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
 
     const archive = new RequestArchive(config.requestBytesKept)
     const watch = new RuleWatch()
+    const audit = await openAudit(config, ring, log)
+    if (audit !== undefined) closers.push(() => audit.stop())
     const timing = new RuleTiming()
     const environment = (): GuardEnvironment => ({
       view,
@@ -264,10 +268,11 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         witness: (judged, body, truncated, nowMs) => {
           if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
           watch.observe(judged, nowMs)
+          audit?.judged(judged, body, nowMs)
         },
       }),
       environment,
-      recorder: proxyRecorder(telemetry),
+      recorder: proxyRecorder(telemetry, audit),
       node: config.id,
       region: self.region,
       explainHeader: config.explainHeader,
@@ -377,6 +382,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       early,
       archive,
       watch,
+      audit,
       events,
       api,
       queries: new PeerQueries(fabric),
@@ -410,6 +416,19 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     await closeAll()
     throw error
   }
+}
+
+async function openAudit(
+  config: NodeConfig,
+  ring: string,
+  log: (level: 'info' | 'warn', line: string) => void,
+): Promise<AuditLog | undefined> {
+  if (config.audit === undefined) return undefined
+  const audit = new AuditLog(config.audit, { ring, node: config.id, listen: config.listen.traffic, log })
+  await audit.start().catch((cause: Error) => {
+    throw new StartError('CONFIG_INVALID', `audit.file: ${cause.message}`, { cause })
+  })
+  return audit
 }
 
 /** The statement of the transaction with this id. */

@@ -134,6 +134,7 @@ const ProposalAnswer = z
     service: text.nullable(),
     route: text.nullable(),
     refused: z.boolean(),
+    bodySeen: z.boolean(),
     exceptions: z.array(Scope.extend({ message: wideText })).max(64),
     passes: z.boolean(),
     remaining: z.array(count).max(1_000),

@@ -2,8 +2,9 @@
 import type { DecisionRecord, Recorder } from '@ringwall/proxy'
 import { childOf, formatTraceparent, newTrace, parseTraceparent, requestId, type Telemetry } from '@ringwall/telemetry'
 import { MASKED, maskSecrets } from '@ringwall/waf'
+import type { AuditLog } from './audit-log.ts'
 
-export function proxyRecorder(telemetry: Telemetry): Recorder {
+export function proxyRecorder(telemetry: Telemetry, audit: Pick<AuditLog, 'finished'> | undefined): Recorder {
   return {
     parseTraceparent,
     newTrace,
@@ -14,6 +15,7 @@ export function proxyRecorder(telemetry: Telemetry): Recorder {
     recordDecision: (record) => telemetry.recordDecision(withoutSecrets(record)),
     recordSpan: (span) => telemetry.recordSpan(span),
     observeRequest: (measure) => telemetry.observeRequest(measure),
+    ...(audit === undefined ? {} : { finished: (requestId, status) => audit.finished(requestId, status) }),
   }
 }
 

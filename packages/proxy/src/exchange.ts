@@ -886,6 +886,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       upstreamUs: this.#upstreamStatus === undefined ? undefined : this.#upstreamHeadMs * 1_000,
     })
     this.#reportApi(status)
+    options.recorder.finished?.(this.#requestId, status)
     if (!options.recorder.wants(decision.outcome)) return endMs
     const upstream = this.#upstream
     recordExchange(options.recorder, {

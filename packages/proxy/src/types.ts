@@ -89,6 +89,8 @@ export interface Recorder extends Tracer {
   recordSpan(span: Span): void
   /** Every request, recorded or not. */
   observeRequest(measure: RequestMeasure): void
+  /** Every request, at its end. `status` is what the client got. */
+  finished?(requestId: string, status: number): void
 }
 
 /** Bounds on what the network can make the proxy hold. */

@@ -58,6 +58,7 @@ export const compile: RuleCompiler = (sources) => {
         get work() {
           return work
         },
+        audit: { engine: undefined, parts: undefined, wanted: false, isRelevant: undefined, ruleEngine: 'On', components: [] },
         requestHead: () => verdict,
         requestBody: (body) => {
           work += body.length

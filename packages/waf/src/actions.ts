@@ -20,6 +20,7 @@ export interface Actions {
   status: number | undefined
   disruption: Disruption | 'block' | undefined
   log: boolean | undefined
+  audit: boolean | undefined
   chain: boolean
   capture: boolean
   multiMatch: boolean
@@ -63,6 +64,7 @@ export function readActions(nodes: readonly ActionNode[], around: ActionSurround
     status: undefined,
     disruption: undefined,
     log: undefined,
+    audit: undefined,
     chain: false,
     capture: false,
     multiMatch: false,
@@ -209,8 +211,8 @@ const ACTIONS: ReadonlyMap<string, ActionReader> = new Map<string, ActionReader>
   // For audit logs and people: checked, without effect on a verdict.
   ['maturity', (_, node) => void checked(node, /^[0-9]$/, 'a number from 0 to 9')],
   ['accuracy', (_, node) => void checked(node, /^[0-9]$/, 'a number from 0 to 9')],
-  ['auditlog', accept],
-  ['noauditlog', accept],
+  ['auditlog', (actions) => void (actions.audit = true)],
+  ['noauditlog', (actions) => void (actions.audit = false)],
   ['sanitisearg', accept],
   ['sanitisematched', accept],
   ['sanitisematchedbytes', accept],

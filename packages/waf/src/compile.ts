@@ -387,6 +387,7 @@ class Builder {
       tags: actions.tags,
       at: pending.at,
       log: actions.log ?? defaults?.log ?? true,
+      audit: actions.audit ?? actions.log ?? defaults?.audit ?? defaults?.log ?? true,
       disruption: (disruption === 'block' ? 'deny' : disruption) as Disruption,
       status: actions.status ?? defaults?.status ?? 403,
       links,
@@ -460,6 +461,9 @@ function description(rule: PendingRule, index: number): RuleDescription {
     line: Number(at.slice(colon + 1)),
     disruption: wanted === 'block' ? (defaults?.disruption ?? 'pass') : wanted,
     status: actions.status ?? defaults?.status ?? 403,
+    level: actions.level,
+    rev: actions.rev,
+    ver: actions.ver,
     links: links.map((link) => told(link, defaults)),
   }
 }

@@ -220,13 +220,22 @@ export function ctl(span: Span, compileTarget: (node: TargetNode) => Target): Ef
         run.responseBodyLimit = limit
       }
     }
-    case 'auditengine':
-      choose(['On', 'Off', 'RelevantOnly'])
-      return () => {}
-    case 'auditlogparts':
-      if (!/^[+-]?[A-KZ]+$/.test(value.text))
-        value.fail(0, `the parts ${value.text}`, 'letters from A to K, and Z', 'Correct it.')
-      return () => {}
+    case 'auditengine': {
+      const mode = choose(['On', 'Off', 'RelevantOnly'])
+      return (run) => {
+        run.auditEngine = mode
+      }
+    }
+    case 'auditlogparts': {
+      const match = /^([+-]?)([A-KZ]+)$/.exec(value.text)
+      if (match === null) return value.fail(0, `the parts ${value.text}`, 'letters from A to K, and Z', 'Correct it.')
+      const letters = match[2]!
+      const sign = match[1]!
+      return (run) => {
+        const kept = [...(run.auditParts ?? '')].filter((letter) => !letters.includes(letter)).join('')
+        run.auditParts = sign === '+' ? kept + letters : sign === '-' ? kept : letters
+      }
+    }
     default:
       return span.fail(
         0,

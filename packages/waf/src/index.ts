@@ -21,6 +21,7 @@ export type {
   RuleSet,
   RuleSource,
   TargetExclusion,
+  WafAudit,
   WafEnvironment,
   WafExamination,
   WafMatch,

@@ -62,6 +62,8 @@ export interface RuleRun {
   /** Variables that some rules do not look at for the rest of this request. */
   readonly removedTargets: RemovedTarget[]
   engine: EngineMode
+  auditEngine: 'On' | 'Off' | 'RelevantOnly' | undefined
+  auditParts: string | undefined
   requestBodyAccess: boolean
   requestBodyLimit: number
   requestBodyProcessor: 'URLENCODED' | 'MULTIPART' | 'JSON' | 'XML' | undefined
@@ -106,6 +108,8 @@ export interface CompiledRule {
   readonly tags: readonly string[]
   readonly at: string
   readonly log: boolean
+  /** A match makes the request one for the audit log. */
+  readonly audit: boolean
   readonly disruption: Disruption
   readonly status: number
   readonly links: readonly Link[]

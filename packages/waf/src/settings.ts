@@ -3,6 +3,8 @@
  * this engine does anyway; any other value is refused.
  */
 import { RESPONSE_BODY_BYTES_MAX } from './limits.ts'
+import { OperatorArgumentError } from './operators/operator.ts'
+import { compilePattern } from './operators/rx.ts'
 import type { Span } from './seclang/source-text.ts'
 
 export type EngineMode = 'On' | 'Off' | 'DetectionOnly'
@@ -25,6 +27,10 @@ export interface Settings {
   readonly webAppId: string
   /** Variables that a request's TX begins with. */
   readonly tx: readonly (readonly [name: string, value: string])[]
+  readonly auditEngine: 'On' | 'Off' | 'RelevantOnly' | undefined
+  readonly auditParts: string | undefined
+  readonly auditRelevant: ((status: number) => boolean) | undefined
+  readonly components: readonly string[]
   /** `SecUnicodeMapFile`: what `%uHHHH` stands for, by code point. */
   readonly unicodeMap: ReadonlyMap<number, number> | undefined
   /** `SecHtmlEntities`: which named references `t:htmlEntityDecode` knows. */
@@ -43,6 +49,10 @@ export const DEFAULT_SETTINGS: Settings = {
   argumentSeparator: '&',
   collectionTimeout: 3_600,
   webAppId: 'default',
+  auditEngine: undefined,
+  auditParts: undefined,
+  auditRelevant: undefined,
+  components: [],
   tx: [],
   unicodeMap: undefined,
   htmlEntities: 'Few',
@@ -142,7 +152,10 @@ const SETTERS: ReadonlyMap<string, Setter> = new Map<string, Setter>([
   ],
   // Ours. Few: those of ModSecurity, for which the Core Rule Set's patterns are written.
   ['sechtmlentities', (values, _, __, head) => ({ htmlEntities: choice(values, head, ['Few', 'All']) })],
-  ['seccomponentsignature', text],
+  [
+    'seccomponentsignature',
+    (values, { components }, _, head) => ({ components: [...components, one(values, head, 'one text').text] }),
+  ],
   ['secsensorid', text],
   ['seccookieformat', only('0')],
   ['seccookiev0separator', only(';')],
@@ -156,7 +169,46 @@ const SETTERS: ReadonlyMap<string, Setter> = new Map<string, Setter>([
   ['secstreamoutbodyinspection', only('Off')],
   ['secdisablebackendcompression', only('Off')],
   ['sechashengine', only('Off')],
-  ['secauditengine', only('Off')],
+  [
+    'secauditengine',
+    (values, _, __, head) => ({
+      auditEngine: choice<'On' | 'Off' | 'RelevantOnly'>(values, head, ['On', 'Off', 'RelevantOnly']),
+    }),
+  ],
+  ['secauditlogtype', only('Serial')],
+  ['secauditlogformat', only('JSON')],
+  [
+    'secauditlogparts',
+    (values, _, __, head) => {
+      const value = one(values, head, 'letters')
+      if (!/^A[B-K]*Z$/i.test(value.text))
+        value.fail(
+          0,
+          `the parts ${value.text}`,
+          'letters from A to K that begin with A and end in Z',
+          'Write for example ABCFHZ.',
+        )
+      return { auditParts: value.text.toUpperCase() }
+    },
+  ],
+  [
+    'secauditlogrelevantstatus',
+    (values, _, __, head) => {
+      const value = one(values, head, 'a pattern')
+      const { regex } = statusPattern(value)
+      return { auditRelevant: (status) => regex.test(String(status)) }
+    },
+  ],
+  [
+    'secauditlog',
+    (values, _, __, head) =>
+      one(values, head, 'one file').fail(
+        0,
+        'a file for the audit log',
+        'it in the configuration of the node',
+        'Remove it, and say audit: { file: ... } in node.yaml: a rule set is not to say where nodes write.',
+      ),
+  ],
   ['secuploadkeepfiles', only('Off')],
   ['sectmpsaveuploadedfiles', only('Off')],
   ['secinterceptonerror', only('Off')],
@@ -185,6 +237,15 @@ export function applySetting(settings: Settings, name: string, head: Span, value
     )
   }
   return { ...settings, ...setter!(values, settings, data, head) }
+}
+
+function statusPattern(value: Span): { readonly regex: RegExp } {
+  try {
+    return compilePattern(value.text)
+  } catch (error) {
+    if (error instanceof OperatorArgumentError) return value.fail(error.offset, error.message, error.expected, error.remedy)
+    throw error
+  }
 }
 
 /** One page of a `unicode.mapping` file: a line with the page's number, then pairs `HHHH:HH` up to the next empty line. */

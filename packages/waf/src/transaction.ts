@@ -10,7 +10,16 @@ import type { Settings } from './settings.ts'
 import { type Entry, type ProgramSizes, RequestState } from './state.ts'
 import type { SubjectMemo } from './subject.ts'
 import type { RuleTrace } from './trace.ts'
-import type { RuleFinding, WafEnvironment, WafExamination, WafMatch, WafRequest, WafResponse, WafVerdict } from './types.ts'
+import type {
+  RuleFinding,
+  WafAudit,
+  WafEnvironment,
+  WafExamination,
+  WafMatch,
+  WafRequest,
+  WafResponse,
+  WafVerdict,
+} from './types.ts'
 import { entryLabel } from './variables.ts'
 
 /** What all requests share. */
@@ -45,6 +54,7 @@ export class Transaction implements WafExamination {
   /** Set for the few requests whose rules are timed. */
   readonly #laps: RuleLaps | undefined
   readonly #trace: RuleTrace | undefined
+  #audited = false
   #blocked = false
   #status = 403
   /** Phases up to this one are not run any more: an `allow`. */
@@ -73,6 +83,8 @@ export class Transaction implements WafExamination {
       removedIf: [],
       removedTargets: exclusions.length === 0 ? [] : exclusions.slice(),
       engine: settings.engine,
+      auditEngine: settings.auditEngine,
+      auditParts: settings.auditParts,
       requestBodyAccess: settings.requestBodyAccess,
       requestBodyLimit: settings.requestBodyLimit,
       requestBodyProcessor: undefined,
@@ -84,6 +96,19 @@ export class Transaction implements WafExamination {
   get work(): number {
     // Of building automata, not a word: it depends on what was judged before.
     return this.#requestWork + this.#state.work - this.#state.building
+  }
+
+  get audit(): WafAudit {
+    const { auditEngine, auditParts, engine } = this.#run
+    const { auditRelevant, components } = this.#program.settings
+    return {
+      engine: auditEngine,
+      parts: auditParts,
+      wanted: this.#audited,
+      isRelevant: auditRelevant,
+      ruleEngine: engine,
+      components,
+    }
   }
 
   get findings(): readonly RuleFinding[] {
@@ -223,6 +248,7 @@ export class Transaction implements WafExamination {
       const scoreBefore = trace === undefined ? 0 : this.#score()
       if (!ruleMatches(rule, this.#run, trace)) continue
       if (hits !== undefined) hits[rule.index]! += 1
+      this.#audited ||= rule.audit
       trace?.matched(rule, scoreBefore, this.#score(), state)
       if (rule.level !== undefined && rule.level < state.highestSeverity) state.highestSeverity = rule.level
       if (rule.log) this.#report(rule)

@@ -93,8 +93,24 @@ export interface WafVerdict {
   readonly matches: readonly WafMatch[]
 }
 
+/** What an audit log wants to know of a request, by ModSecurity's directives and actions. */
+export interface WafAudit {
+  /** `SecAuditEngine`, or what a rule's `ctl:auditEngine` made of it; undefined where nobody says. */
+  readonly engine: 'On' | 'Off' | 'RelevantOnly' | undefined
+  /** `SecAuditLogParts` and `ctl:auditLogParts`, letters from A to Z; undefined where nobody says. */
+  readonly parts: string | undefined
+  /** Whether a rule matched that wants to be in it (`auditlog`; `log` without `noauditlog`). */
+  readonly wanted: boolean
+  /** `SecAuditLogRelevantStatus`; undefined where nobody says. */
+  readonly isRelevant: ((status: number) => boolean) | undefined
+  readonly ruleEngine: 'On' | 'Off' | 'DetectionOnly'
+  /** `SecComponentSignature`, of each rule set that has one. */
+  readonly components: readonly string[]
+}
+
 /** One request going through the phases. Not reusable. */
 export interface WafTransaction {
+  readonly audit: WafAudit
   /** Phase 1. */
   requestHead(request: WafRequest): WafVerdict
   /** Phase 2. `body` may be empty; `truncated` says that the proxy stopped at its inspection limit. */
@@ -178,6 +194,10 @@ export interface RuleDescription extends RuleListing {
   /** What it does with the request when it matches. */
   readonly disruption: string
   readonly status: number
+  /** 0 (emergency) to 7 (debug), where the rule says. */
+  readonly level: number | undefined
+  readonly rev: string
+  readonly ver: string
   readonly links: readonly LinkDescription[]
 }
 

@@ -128,6 +128,13 @@ function tell(
         `the request would still be refused: ${proposal.remaining.join(', ')} would match, on what these exceptions do not cover`,
       ),
     )
+  if (!proposal.bodySeen)
+    say(
+      paint(
+        'yellow',
+        'it was refused before its body was read: rules may still object to that; ask again with the request that follows',
+      ),
+    )
   const missing = replay.silent.length === 0 ? '' : `; ${replay.silent.join(', ')} did not answer`
   const late = replay.left === 0 ? '' : `; ${replay.left} were not judged for lack of time`
   say(

@@ -471,6 +471,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
     service: orNull(text),
     route: orNull(text),
     refused: described('Whether the rules refuse it now.', flag),
+    bodySeen: described('False when it was refused before its body was read.', flag),
     exceptions: list(ref('ProposedException')),
     passes: described('With these exceptions.', flag),
     remaining: described('Rules that would still match.', list(whole)),
