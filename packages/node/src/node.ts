@@ -35,7 +35,6 @@ import {
 } from '@ringwall/ring/tx'
 import { lockDirectory } from '@ringwall/store'
 import { openTelemetry, type Telemetry } from '@ringwall/telemetry'
-import { compileRules } from '@ringwall/waf'
 import { formatHostPort } from './address.ts'
 import { AdminServer, CONSOLE_DIRECTORY } from './admin/http.ts'
 import { adminOperations } from './admin/operations.ts'
@@ -48,6 +47,7 @@ import { Members, peerOf } from './members.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
+import { cachingCompiler } from './rule-cache.ts'
 import { loadRuleLibrary } from './rules.ts'
 
 const TICK_MS = 500
@@ -112,7 +112,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       genesis,
       verify: verifySignature,
       hash: sha256Hex,
-      compile: compileRules,
+      compile: cachingCompiler(join(config.data, 'rules')),
       rules,
       judge: judgePolicy,
     })
