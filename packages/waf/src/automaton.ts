@@ -57,30 +57,29 @@ export function buildAutomaton(slots: readonly (readonly string[])[]): Automaton
   })
 
   // Level by level: a row is that of the longest other beginning that the state ends with, but for its own children. States are
-  // stored multiplied by the class count; a state with outputs is stored negative, so that the loop of a scan has one test.
+  // stored multiplied by the class count; a state with outputs is stored negative, so that the loop of a scan has one test. Rows
+  // are in the order of levels: those near the root, where a scan is most of the time, share few pages of memory.
   const table = new Int32Array(stateCount * classCount)
+  const outputs: Int32Array[] = [NO_SLOTS]
   const fails = new Int32Array(stateCount)
   const queue = new Int32Array(stateCount)
   let queued = 1
-  for (let head = 0; head < queued; head += 1) {
-    const state = queue[head]!
-    const row = state * classCount
-    const failRow = fails[state]! * classCount
-    if (state !== 0) table.copyWithin(row, failRow, failRow + classCount)
-    for (let at = children[state]!; at !== 0; at = siblings[at]!) {
+  for (let place = 0; place < queued; place += 1) {
+    const row = place * classCount
+    const failRow = fails[place]! * classCount
+    if (place !== 0) table.copyWithin(row, failRow, failRow + classCount)
+    for (let at = children[queue[place]!]!; at !== 0; at = siblings[at]!) {
       const c = classOf[at]!
-      const fail = state === 0 ? 0 : Math.abs(table[failRow + c]!) / classCount
-      fails[at] = fail
-      const inherited = ends[fail]
-      if (inherited !== undefined) {
-        const own = ends[at]
-        ends[at] = own === undefined ? inherited : [...own, ...inherited.filter((slot) => !own.includes(slot))]
-      }
-      table[row + c] = ends[at] === undefined ? at * classCount : -at * classCount
+      const fail = place === 0 ? 0 : Math.abs(table[failRow + c]!) / classCount
+      const own = ends[at]
+      const inherited = outputs[fail]!
+      const all = own === undefined ? inherited : withOwn(own, inherited)
+      table[row + c] = queued * classCount * (all.length === 0 ? 1 : -1)
+      fails[queued] = fail
+      outputs.push(all)
       queue[queued++] = at
     }
   }
-  const outputs = ends.map((held) => (held === undefined ? NO_SLOTS : Int32Array.from(held)))
   const words = (slots.length + 31) >>> 5
 
   /** The scan in which a state was met last: what it adds to the slots is added once. */
@@ -127,6 +126,10 @@ export function buildAutomaton(slots: readonly (readonly string[])[]): Automaton
 
 function lower(code: number): number {
   return code >= 65 && code <= 90 ? code + 32 : code
+}
+
+function withOwn(own: readonly number[], inherited: Int32Array): Int32Array {
+  return inherited.length === 0 ? Int32Array.from(own) : Int32Array.from(new Set([...own, ...inherited]))
 }
 
 const NO_SLOTS = new Int32Array(0)
