@@ -51,6 +51,7 @@ import { proxyRecorder } from './recorder.ts'
 import { RequestArchive } from './request-archive.ts'
 import { ringApplication } from './ring-application.ts'
 import { RingLimits } from './ring-limits.ts'
+import { cachingCompiler } from './rule-cache.ts'
 import { RuleTiming } from './rule-timing.ts'
 import { RuleWatch } from './rule-watch.ts'
 import { loadRuleLibrary } from './rules.ts'
@@ -119,7 +120,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
   }
   try {
     const rules = loadRuleLibrary(config.rules)
-    const application = ringApplication(genesis, rules)
+    const application = ringApplication(genesis, rules, cachingCompiler(join(config.data, 'rules')))
     const telemetry = await openTelemetry({
       directory: join(config.data, 'traces'),
       node: config.id,
@@ -424,7 +425,7 @@ async function openAudit(
   log: (level: 'info' | 'warn', line: string) => void,
 ): Promise<AuditLog | undefined> {
   if (config.audit === undefined) return undefined
-  const audit = new AuditLog(config.audit, { ring, node: config.id, listen: config.listen.traffic, log })
+  const audit = new AuditLog(config.audit, { ring, node: config.id, listen: config.listen.traffic[0]!, log })
   await audit.start().catch((cause: Error) => {
     throw new StartError('CONFIG_INVALID', `audit.file: ${cause.message}`, { cause })
   })

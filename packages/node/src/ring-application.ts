@@ -1,16 +1,26 @@
 /** The ring's application with the cryptography, the rules and the guard of a node. */
 import { judgePolicy } from '@ringwall/guard'
-import { createRingApplication, type GenesisDocument, type RingApplication, type RuleLibrary } from '@ringwall/ring'
+import {
+  createRingApplication,
+  type GenesisDocument,
+  type RingApplication,
+  type RuleCompiler,
+  type RuleLibrary,
+} from '@ringwall/ring'
 import { compileRules } from '@ringwall/waf'
 import { sha256Hex, verifySignature } from './keys.ts'
 
 /** @throws {GenesisInvalid} When the first policy is not valid with these rules. */
-export function ringApplication(genesis: GenesisDocument, rules: RuleLibrary): RingApplication {
+export function ringApplication(
+  genesis: GenesisDocument,
+  rules: RuleLibrary,
+  compile: RuleCompiler = compileRules,
+): RingApplication {
   return createRingApplication({
     genesis,
     verify: verifySignature,
     hash: sha256Hex,
-    compile: compileRules,
+    compile,
     rules,
     judge: judgePolicy,
   })

@@ -15,11 +15,11 @@ export interface Automaton {
 export function buildAutomaton(slots: readonly (readonly string[])[]): Automaton {
   const classes = new Uint8Array(256)
   let classCount = 1
-  let chars = 1
+  let statesMax = 1
   for (const literals of slots) {
     for (const literal of literals) {
       if (literal === '') throw new Error('an empty literal hits every text')
-      chars += literal.length
+      statesMax += literal.length
       for (let i = 0; i < literal.length; i += 1) {
         const code = lower(literal.charCodeAt(i))
         if (code < 256 && classes[code] === 0) classes[code] = classCount++
@@ -28,72 +28,62 @@ export function buildAutomaton(slots: readonly (readonly string[])[]): Automaton
   }
   for (let code = 65; code <= 90; code += 1) classes[code] = classes[code + 32]!
 
-  // One state a character at most; the table is cut to what is used.
-  let next = new Int32Array(Math.min(chars, 4_096) * classCount).fill(-1)
-  let stateCount = 1
+  // The tree of all literals: children of a state are a list. State 0 is the root, and nobody's child.
+  const children = new Int32Array(statesMax)
+  const siblings = new Int32Array(statesMax)
+  const classOf = new Uint8Array(statesMax)
   const ends: (number[] | undefined)[] = [undefined]
+  const rootChildren = new Int32Array(classCount)
+  let stateCount = 1
+  const child = (parent: number, c: number): number => {
+    if (parent === 0 && rootChildren[c] !== 0) return rootChildren[c]!
+    if (parent !== 0) for (let at = children[parent]!; at !== 0; at = siblings[at]!) if (classOf[at] === c) return at
+    const made = stateCount++
+    if (parent === 0) rootChildren[c] = made
+    siblings[made] = children[parent]!
+    children[parent] = made
+    classOf[made] = c
+    ends.push(undefined)
+    return made
+  }
   slots.forEach((literals, slot) => {
     for (const literal of literals) {
       let state = 0
-      for (let i = 0; i < literal.length; i += 1) {
-        const edge = state * classCount + classes[lower(literal.charCodeAt(i)) & 255]!
-        let target = next[edge]!
-        if (target === -1) {
-          target = stateCount++
-          if (stateCount * classCount > next.length) {
-            const larger = new Int32Array(next.length * 2).fill(-1)
-            larger.set(next)
-            next = larger
-          }
-          next[edge] = target
-          ends.push(undefined)
-        }
-        state = target
-      }
+      for (let i = 0; i < literal.length; i += 1) state = child(state, classes[lower(literal.charCodeAt(i)) & 255]!)
       const held = ends[state]
       if (held === undefined) ends[state] = [slot]
       else if (!held.includes(slot)) held.push(slot)
     }
   })
 
+  // Level by level: a row is that of the longest other beginning that the state ends with, but for its own children. States are
+  // stored multiplied by the class count; a state with outputs is stored negative, so that the loop of a scan has one test. Rows
+  // are in the order of levels: those near the root, where a scan is most of the time, share few pages of memory.
+  const table = new Int32Array(stateCount * classCount)
+  const outputs: Int32Array[] = [NO_SLOTS]
   const fails = new Int32Array(stateCount)
   const queue = new Int32Array(stateCount)
-  let queued = 0
-  for (let c = 0; c < classCount; c += 1) {
-    if (next[c] === -1) next[c] = 0
-    else queue[queued++] = next[c]!
-  }
-  for (let head = 0; head < queued; head += 1) {
-    const state = queue[head]!
-    const fail = fails[state]!
-    const inherited = ends[fail]
-    if (inherited !== undefined) {
-      const own = ends[state]
-      ends[state] = own === undefined ? inherited : [...own, ...inherited.filter((slot) => !own.includes(slot))]
-    }
-    const row = state * classCount
-    const failRow = fail * classCount
-    for (let c = 0; c < classCount; c += 1) {
-      const target = next[row + c]!
-      if (target === -1) next[row + c] = next[failRow + c]!
-      else {
-        fails[target] = next[failRow + c]!
-        queue[queued++] = target
-      }
+  let queued = 1
+  for (let place = 0; place < queued; place += 1) {
+    const row = place * classCount
+    const failRow = fails[place]! * classCount
+    if (place !== 0) table.copyWithin(row, failRow, failRow + classCount)
+    for (let at = children[queue[place]!]!; at !== 0; at = siblings[at]!) {
+      const c = classOf[at]!
+      const fail = place === 0 ? 0 : Math.abs(table[failRow + c]!) / classCount
+      const own = ends[at]
+      const inherited = outputs[fail]!
+      const all = own === undefined ? inherited : withOwn(own, inherited)
+      table[row + c] = queued * classCount * (all.length === 0 ? 1 : -1)
+      fails[queued] = fail
+      outputs.push(all)
+      queue[queued++] = at
     }
   }
-
-  // States are stored multiplied by the class count; a state with outputs is stored negative, so the loop has one test.
-  const table = next.slice(0, stateCount * classCount)
-  for (let i = 0; i < table.length; i += 1) {
-    const state = table[i]!
-    table[i] = ends[state] === undefined ? state * classCount : -state * classCount
-  }
-  const outputs = ends.map((held) => (held === undefined ? NO_SLOTS : Int32Array.from(held)))
   const words = (slots.length + 31) >>> 5
 
   /** The scan in which a state was met last: what it adds to the slots is added once. */
-  const met = new Uint32Array(outputs.length)
+  const met = new Uint32Array(stateCount)
   let scans = 0
 
   return {
@@ -136,6 +126,10 @@ export function buildAutomaton(slots: readonly (readonly string[])[]): Automaton
 
 function lower(code: number): number {
   return code >= 65 && code <= 90 ? code + 32 : code
+}
+
+function withOwn(own: readonly number[], inherited: Int32Array): Int32Array {
+  return inherited.length === 0 ? Int32Array.from(own) : Int32Array.from(new Set([...own, ...inherited]))
 }
 
 const NO_SLOTS = new Int32Array(0)

@@ -38,10 +38,7 @@ export function scratchBytes(length: number): Uint8Array {
 
 /** A string that may hold characters beyond one byte, as its UTF-8 bytes. Byte strings come back as they are. */
 export function toByteText(text: string): string {
-  for (let i = 0; i < text.length; i += 1) {
-    if (text.charCodeAt(i) > 255) return bytesToText(new TextEncoder().encode(text))
-  }
-  return text
+  return /[^\0-\xff]/.test(text) ? bytesToText(new TextEncoder().encode(text)) : text
 }
 
 /** A code point as UTF-8 bytes. Lone surrogates are written as three bytes, so nothing is lost. */

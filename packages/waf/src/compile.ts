@@ -8,7 +8,8 @@ import { type Expandable, parseMacro } from './macro.ts'
 import { unconditionalMatch } from './operators/always.ts'
 import { OPERATORS } from './operators/index.ts'
 import { type CompiledOperator, OperatorArgumentError } from './operators/operator.ts'
-import { compilePattern } from './operators/rx.ts'
+import { compileSelector } from './operators/rx.ts'
+import { type PatternFacts, type Prepared, readPrepared, writePrepared } from './prepared.ts'
 import type { CompiledRule, Disruption, Link, Phase, TxGate } from './rule.ts'
 import { type DirectiveNode, type OperatorNode, parseRules, type RuleSelection, type TargetNode } from './seclang/parse.ts'
 import type { Span } from './seclang/source-text.ts'
@@ -71,6 +72,8 @@ const PHASES: readonly Phase[] = [1, 2, 3, 4, 5]
 /** Variables in which rule sets keep the paranoia level: CRS 3's, then CRS 4's. */
 const PARANOIA_VARIABLES = ['paranoia_level', 'executing_paranoia_level', 'blocking_paranoia_level', 'detection_paranoia_level']
 
+const NO_PATTERNS: Prepared = new Map()
+
 class Builder {
   readonly #data = new Map<string, string>()
   readonly #pending: (PendingRule | { readonly marker: string })[] = []
@@ -82,6 +85,9 @@ class Builder {
   readonly #slots: (readonly string[])[] = []
   readonly #slotOf = new Map<string, number>()
   readonly #operators = new Map<string, CompiledOperator>()
+  readonly #patterns = new Map<string, PatternFacts>()
+  readonly #known: Prepared | undefined
+  readonly #onPrepared: ((bytes: Uint8Array) => void) | undefined
   readonly #around: ActionSurroundings
   /** Numbers of the rules that are kept. */
   readonly #places = new Map<PendingRule, number>()
@@ -93,6 +99,8 @@ class Builder {
 
   constructor(sources: readonly RuleSource[], options: CompileOptions) {
     this.#paranoia = options.paranoia
+    this.#known = options.prepared === undefined ? undefined : readPrepared(options.prepared)
+    this.#onPrepared = options.onPrepared
     for (const { file, text, kind } of sources) if (kind === 'data') this.#data.set(file, text)
     const level = String(options.paranoia)
     this.#settings = { ...DEFAULT_SETTINGS, tx: PARANOIA_VARIABLES.map((name) => [name, level] as const) }
@@ -151,6 +159,7 @@ class Builder {
       tx: new Map(this.#settings.tx),
       sizes: { lists: this.#lists.size, pairs: this.#pairs.size, links: this.#links },
     }
+    if (this.#isUnprepared) this.#onPrepared?.(writePrepared(this.#patterns))
     const all = this.#pending.filter((item): item is PendingRule => 'links' in item)
     const leftOut = all
       .filter((rule) => !this.#isKept(rule))
@@ -332,9 +341,16 @@ class Builder {
     const macro = lower.startsWith('verify') ? parseMacro('') : checkedMacro(argument)
     const data = (file: string): string =>
       this.#dataFile(argument.slice(argument.text.indexOf(file), argument.text.indexOf(file) + file.length))
-    const made = located(argument, () => factory({ text: argument.text, macro, data }))
+    const prepared = { read: this.#known ?? NO_PATTERNS, write: this.#patterns }
+    const made = located(argument, () => factory({ text: argument.text, macro, data, prepared }))
     this.#operators.set(key, made)
     return made
+  }
+
+  /** Some pattern was not among those that are known. */
+  get #isUnprepared(): boolean {
+    for (const source of this.#patterns.keys()) if (this.#known?.has(source) !== true) return true
+    return false
   }
 
   #phase(phase: Phase): readonly CompiledRule[] {
@@ -505,7 +521,7 @@ function compileTarget({ span, collection, selector, count, exclude }: TargetNod
     const wanted = toByteText(selector.span.text).toLowerCase()
     return { ...target, selects: (lower) => lower === wanted, exact: wanted }
   }
-  const { regex } = located(selector.span, () => compilePattern(selector.span.text, true))
+  const regex = located(selector.span, () => compileSelector(selector.span.text))
   return { ...target, selects: (lower) => regex.test(lower) }
 }
 

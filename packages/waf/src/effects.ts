@@ -1,9 +1,11 @@
 /** Actions that change what later rules see: `setvar`, `expirevar`, `initcol`, `ctl` and their like. */
 
+import { toByteText } from './bytes.ts'
 import { COLLECTION_KEY_CHARS_MAX, REMOVED_TARGETS_MAX } from './limits.ts'
 import { type Expandable, parseMacro } from './macro.ts'
 import { integer } from './operators/numbers.ts'
-import { compilePattern } from './operators/rx.ts'
+import { emitPattern } from './regex/emit.ts'
+import { parsePattern } from './regex/syntax.ts'
 import type { CompiledRule, Effect, EffectFacts, RuleRun } from './rule.ts'
 import { parseTargets, type TargetNode } from './seclang/parse.ts'
 import type { Span } from './seclang/source-text.ts'
@@ -285,12 +287,20 @@ export function ruleTest(
 }
 
 function textTest(value: Span): (text: string) => boolean {
+  // Few are ever asked: one that depends on the request is made when it is.
+  let regex: RegExp | undefined
+  return (text) => {
+    regex ??= plainRegex(value.text)
+    return text === value.text || regex.test(text)
+  }
+}
+
+function plainRegex(pattern: string): RegExp {
   try {
-    const { regex } = compilePattern(value.text)
-    return (text) => text === value.text || regex.test(text)
+    return new RegExp(emitPattern(parsePattern(toByteText(pattern))))
   } catch {
     // Not a pattern, such as a message with a bracket: then it is the text itself.
-    return (text) => text.includes(value.text)
+    return new RegExp(pattern.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'))
   }
 }
 

@@ -8,6 +8,7 @@ export interface Expandable {
 export type MacroPart = string | { readonly collection: string; readonly key: string | undefined }
 
 export function parseMacro(text: string): Expandable {
+  if (!text.includes('%{')) return { constant: text, parts: [text] }
   const parts: MacroPart[] = []
   let from = 0
   for (const match of text.matchAll(/%\{([A-Za-z_]+)(?:[.:]([^}]{1,128}))?\}/g)) {

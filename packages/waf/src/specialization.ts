@@ -101,6 +101,8 @@ function runOver(program: Program, tx: ReadonlyMap<string, string>): RuleRun {
     requestBodyProcessor: undefined,
     responseBodyAccess: settings.responseBodyAccess,
     responseBodyLimit: settings.responseBodyLimit,
+    auditEngine: settings.auditEngine,
+    auditParts: settings.auditParts,
   }
 }
 

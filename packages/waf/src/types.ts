@@ -157,6 +157,14 @@ export interface CompileOptions {
    * and its relatives). These variables begin with this value.
    */
   readonly paranoia: 1 | 2 | 3 | 4
+  /**
+   * What `onPrepared` was given when the same sources were compiled with the same paranoia by the same version of this package:
+   * compiling takes a fraction of the time. Bytes that do not fit are not used; that they are the right ones is for the caller
+   * to know, by a hash.
+   */
+  readonly prepared?: Uint8Array
+  /** Called when nothing was prepared that fits, before `compileRules` returns. */
+  readonly onPrepared?: (bytes: Uint8Array) => void
 }
 
 /** One SecRule or SecAction of a chain, as it was written. */

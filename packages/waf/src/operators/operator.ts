@@ -1,4 +1,5 @@
 import type { Expandable } from '../macro.ts'
+import type { PatternFacts } from '../prepared.ts'
 import type { WafEnvironment } from '../types.ts'
 
 /** What an operator may ask of the transaction it runs in. */
@@ -52,6 +53,8 @@ export interface OperatorArgument {
   readonly macro: Expandable
   /** The text of a data file. @throws {RuleSyntaxError} When there is none of this name. */
   readonly data: (name: string) => string
+  /** Facts of patterns, by their texts: those that are known, and those that this compilation has. */
+  readonly prepared?: { readonly read: ReadonlyMap<string, PatternFacts>; readonly write: Map<string, PatternFacts> }
 }
 
 export type OperatorFactory = (argument: OperatorArgument) => CompiledOperator

@@ -13,13 +13,14 @@ import {
   WORK_CHARS_MAX,
 } from '../limits.ts'
 import type { Expandable } from '../macro.ts'
+import type { PatternFacts } from '../prepared.ts'
 import { type LinearMatcher, linearMatcher } from '../regex/dfa.ts'
 import { emitPattern } from '../regex/emit.ts'
 import { requiredLiterals } from '../regex/literals.ts'
 import { type Pattern, PatternSyntaxError, parsePattern } from '../regex/syntax.ts'
 import { type CompiledOperator, OperatorArgumentError, type OperatorContext, type OperatorFactory } from './operator.ts'
 
-/** A pattern ready to run; also what `/regex/` selectors use. */
+/** A pattern ready to run. */
 export interface CompiledPattern {
   readonly regex: RegExp
   /** Has `^` or `$`, so it cannot be run on windows of a text. */
@@ -29,20 +30,36 @@ export interface CompiledPattern {
   linear(): LinearMatcher | null
 }
 
-export function compilePattern(source: string, caseless = false): CompiledPattern {
+/** @param facts What an earlier compilation found out: then the pattern is parsed when it first runs. */
+export function compilePattern(source: string, facts?: PatternFacts): CompiledPattern {
+  let tree: Pattern | undefined
+  const parsed = (): Pattern => (tree ??= parsePattern(toByteText(source)))
+  let linear: LinearMatcher | null | undefined
+  let regex: RegExp | undefined
+  const { anchored, literals } = facts ?? located(() => factsOf(parsed()))
+  return {
+    // Most patterns never need V8.
+    get regex() {
+      return (regex ??= new RegExp(emitPattern(parsed())))
+    },
+    anchored,
+    literals,
+    linear: () => (linear === undefined ? (linear = linearMatcher(parsed()) ?? null) : linear),
+  }
+}
+
+function factsOf(tree: Pattern): PatternFacts {
+  return { anchored: hasEnds(tree), literals: requiredLiterals(tree) }
+}
+
+/** What `/regex/` selectors test names in lower case by. */
+export function compileSelector(source: string): RegExp {
+  return located(() => new RegExp(emitPattern(parsePattern(toByteText(source), true))))
+}
+
+function located<T>(find: () => T): T {
   try {
-    const tree = parsePattern(toByteText(source), caseless)
-    let linear: LinearMatcher | null | undefined
-    let regex: RegExp | undefined
-    return {
-      // Most patterns never need V8.
-      get regex() {
-        return (regex ??= new RegExp(emitPattern(tree)))
-      },
-      anchored: anchored(tree),
-      literals: requiredLiterals(tree),
-      linear: () => (linear === undefined ? (linear = linearMatcher(tree) ?? null) : linear),
-    }
+    return find()
   } catch (error) {
     const offset = error instanceof PatternSyntaxError ? error.offset : 0
     const problem = error instanceof Error ? error.message : 'the pattern cannot be read'
@@ -56,9 +73,10 @@ export function compilePattern(source: string, caseless = false): CompiledPatter
 }
 
 /** `@rx`: a regular expression. */
-export const rx: OperatorFactory = ({ text: source, macro }) => {
+export const rx: OperatorFactory = ({ text: source, macro, prepared }) => {
   if (macro.constant === undefined) return expanding(macro)
-  const pattern = compilePattern(source)
+  const pattern = compilePattern(source, prepared?.read.get(source))
+  prepared?.write.set(source, pattern)
   return { literals: pattern.literals, matches: (text, context) => search(pattern, text, context) }
 }
 
@@ -169,17 +187,17 @@ export function isRegular(node: Pattern): boolean {
   }
 }
 
-function anchored(node: Pattern): boolean {
+function hasEnds(node: Pattern): boolean {
   switch (node.kind) {
     case 'assert':
       return node.what === 'start' || node.what === 'end'
     case 'seq':
     case 'alt':
-      return node.items.some(anchored)
+      return node.items.some(hasEnds)
     case 'repeat':
     case 'group':
     case 'look':
-      return anchored(node.item)
+      return hasEnds(node.item)
     default:
       return false
   }

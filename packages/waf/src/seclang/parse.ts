@@ -187,6 +187,10 @@ function parseOperator(span: Span): OperatorNode {
   return { span, negated, name: 'rx', argument: span.slice(negated ? 1 : 0) }
 }
 
+const COMMA = 44
+const BACKSLASH = 92
+const QUOTE = 39
+
 export function parseActions(span: Span): ActionNode[] {
   const actions: ActionNode[] = []
   const { text } = span
@@ -194,10 +198,11 @@ export function parseActions(span: Span): ActionNode[] {
   while (at <= text.length) {
     let end = at
     let quoted = false
-    while (end < text.length && (quoted || text[end] !== ',')) {
-      if (text[end] === '\\') end += 1
-      else if (text[end] === "'") quoted = !quoted
-      end += 1
+    for (; end < text.length; end += 1) {
+      const code = text.charCodeAt(end)
+      if (code === COMMA && !quoted) break
+      if (code === BACKSLASH) end += 1
+      else if (code === QUOTE) quoted = !quoted
     }
     if (quoted)
       span.fail(text.indexOf("'", at), 'a quote that is not closed', "a closing '", "Close it, or write \\' for a quote inside.")
