@@ -114,6 +114,8 @@ class ScheduledRing {
   /** Certificates and payloads that were looked at already. */
   readonly #certified = new Map<Certificate, number>()
   readonly #truthful = new Set<Uint8Array>()
+  /** Does a liar that is caught have to go? In the other half of the schedules it lies on. */
+  readonly #isShown: boolean
   /** How many nodes showed evidence against a liar. */
   readonly #shown = new Map<number, number>()
   crashes = 0
@@ -129,6 +131,7 @@ class ScheduledRing {
     this.#world = world
     this.#trace = trace
     const changes = world.random.chance(0.5)
+    this.#isShown = world.random.chance(0.5)
     this.#nodes = nodes + (changes ? SPARES : 0)
     const { genesis, application } = applicationFor(nodes, mutation.takesAnySignature)
     this.#ring = genesis.ring
@@ -452,7 +455,7 @@ class ScheduledRing {
     this.#note(`n${node} accuses n${accused}`)
     if (this.#honest.has(accused)) throw new Violation(`n${node} accuses n${accused}, which is honest`)
     const shown = this.#shown.get(accused) ?? 0
-    if (shown >= SHOWN_MAX) return
+    if (!this.#isShown || shown >= SHOWN_MAX) return
     this.#shown.set(accused, shown + 1)
     const { random } = this.#world
     const atMs = Math.floor(EPOCH_MS + this.#world.nowMs) - 2_000

@@ -200,7 +200,7 @@ test('a boundary passed off as an ordinary block, and an ordinary one as a bound
     const change = (at: number, changed: (record: BlockRecord) => BlockRecord) =>
       log.replaceWith(records.map((bytes, i) => (i === at ? encodeBlockRecord(changed(parseBlockRecord(bytes))) : bytes)))
     const boundary = records.findIndex((bytes) => parseBlockRecord(bytes).closing !== undefined)
-    assert.equal(boundary, 1)
+    assert.ok(boundary > 0)
     assert.deepEqual((await verdictOf(ring, 'n1')).problems, [])
     await change(0, (record) => ({ ...record, closing: [] }))
     assert.match((await verdictOf(ring, 'n1')).problems.join(), /passed off as the end of an epoch/)
