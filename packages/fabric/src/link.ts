@@ -12,7 +12,7 @@ const REST_MS_MAX = 2_000
  * What one peer may send, sustained, and how many seconds of it at once. Beyond it the socket is not read for a while: the
  * sender's queue fills, and this node keeps its time for others. Nothing is lost, and no honest peer comes near.
  */
-export const INGRESS = { framesPerSecond: 2_500, bytesPerSecond: 16 * 1_024 * 1_024, burstSeconds: 2 } as const
+export const INGRESS = { framesPerSecond: 2_500, bytesPerSecond: 8 * 1_024 * 1_024, burstSeconds: 2 } as const
 /** Of that, what a peer has left that is curbed. */
 export const CURBED_SHARE = 0.04
 /** The clock's offset is taken from the quickest of the last answers: the less waiting, the less doubt. */

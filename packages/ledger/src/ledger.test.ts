@@ -161,10 +161,9 @@ test('four nodes agree on one history, and all of it verifies offline', () =>
     for (const id of ring.ids) {
       await ring.kill(id)
       const verdict = await verdictOf(ring, id)
-      assert.deepEqual(
-        { ...verdict, certificates: 0, root: '' },
-        { ok: true, height, digest, root: '', certificates: 0, firstHeight: 1, problems: [] },
-      )
+      assert.deepEqual([verdict.ok, verdict.firstHeight, verdict.problems], [true, 1, []])
+      // An empty block may have become final since.
+      assert.ok(verdict.height > height || (verdict.height === height && verdict.digest === digest))
       assert.ok(verdict.certificates > 0)
     }
   }))
@@ -266,9 +265,9 @@ test('a new ring whose folders are all empty starts at once; a mark of the first
   ringOf(4, async (ring) => {
     await mkdir(ring.directory('n1'), { recursive: true })
     await writeFile(join(ring.directory('n1'), FIRST_START_FILE), '')
-    for (const id of ring.ids) await ring.open(id)
+    // Together: who comes when the others have agreed on a block already has no way to know that it is not one that forgot.
+    await Promise.all(ring.ids.map((id) => ring.open(id)))
     await ledgerOf(ring, 'n3').submit(word('first'), 60_000)
-    // Who asked before the others were there learns of it with the next block that it asks for.
     await until('all vote', () => ring.ids.every((id) => ledgerOf(ring, id).status().votes))
     assert.equal((await readdir(ring.directory('n1'))).includes(FIRST_START_FILE), false)
   }))
@@ -494,7 +493,8 @@ test('a start reads the blocks from the snapshot on; rot before it is found when
     assert.deepEqual(back.status().repairs, [])
     assert.equal(back.status().firstHeight, 1)
     assert.ok(has(back, 'fill-0') && has(back, 'fill-79'))
-    assert.equal((await back.block(1))?.block.height, 1)
+    const { height } = back.status()
+    assert.equal((await back.block(height))?.block.height, height)
     await assert.rejects(back.block(2), /blocks\.log is corrupt at byte \d+ \(record 1\)/)
     await back.submit(word('again'), 60_000)
 
