@@ -55,18 +55,38 @@ test('a live process that merely reuses the id of the dead holder does not keep 
   skip: process.platform !== 'linux',
 }, async () => {
   const directory = await freshDirectory()
-  await writeFile(join(directory, 'lock'), JSON.stringify({ pid: process.pid, started: 'another boot:1' }))
+  await writeFile(
+    join(directory, `lock.${process.pid}.0123456789ab`),
+    JSON.stringify({ pid: process.pid, started: 'another boot:1' }),
+  )
   const lock = await lockDirectory(directory)
   assert.equal(lock.takenOver, true)
   await lock.release()
   await rm(directory, { recursive: true })
 })
 
-test('of many starts at once on a stale lock exactly one wins', async () => {
+test('of many starts at once on a stale lock exactly one wins, however slow each of them is', async () => {
   const directory = await freshDirectory()
   await writeFile(join(directory, 'lock'), 'half a li')
   const starts = await Promise.allSettled(Array.from({ length: 12 }, () => lockDirectory(directory)))
   assert.equal(starts.filter(({ status }) => status === 'fulfilled').length, 1)
   for (const start of starts) if (start.status === 'rejected') assert.equal(start.reason.code, 'STORE_LOCKED')
+  await rm(directory, { recursive: true })
+})
+
+test('of many processes that start at once, over the lock of a dead one, one wins, again and again', async () => {
+  const directory = await freshDirectory()
+  for (let round = 0; round < 3; round++) {
+    const children = Array.from({ length: 6 }, () =>
+      spawn(process.execPath, ['--input-type=module', '-e', HOLDER, directory], { stdio: ['ignore', 'pipe', 'ignore'] }),
+    )
+    // Held, or ended because somebody else holds it.
+    const ends = children.map((child) =>
+      Promise.race([once(child.stdout, 'data').then(() => 'held'), once(child, 'exit').then(() => 'refused')]),
+    )
+    assert.deepEqual((await Promise.all(ends)).sort(), ['held', ...Array(5).fill('refused')])
+    for (const child of children) child.kill('SIGKILL')
+    await Promise.all(children.map((child) => ((child.exitCode ?? child.signalCode) === null ? once(child, 'exit') : undefined)))
+  }
   await rm(directory, { recursive: true })
 })

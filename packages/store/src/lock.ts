@@ -1,12 +1,13 @@
 /**
- * One process a directory. The lock is a file that names its holder: process id, when that process started, and the
+ * One process a directory. A lock is a file that names its holder: process id, when that process started, and the
  * boot it ran in, so that a lock left by SIGKILL or a power cut is told from a live one even when the id was reused
  * (in a container it nearly always is).
  */
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { link, readFile, rename, unlink, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { StoreError, StoreLocked } from './errors.ts'
 import { FILE_MODE, makeDirectory } from './files.ts'
@@ -23,54 +24,79 @@ interface Holder {
   readonly started: string
 }
 
-const LOCK_NAME = 'lock'
+/** `lock` alone is what earlier versions wrote. */
+const LOCK_NAME = /^lock(?:\.[0-9a-z.]{1,64})?$/
+const CLAIM_NAME = /^\.lock-claim\.([0-9]{1,10})\.[0-9a-f]{12}$/
 const ATTEMPTS_MAX = 20
+/** A lock that is there so often holds the directory; one that is not was a start at the same moment. */
+const SEEN_MAX = 3
+const WAIT_MS = 20
 
-/** Creates `directory` if need be and holds it. @throws {StoreLocked} Naming the process that works in it. */
+/**
+ * Creates `directory` if need be and holds it.
+ *
+ * Each process has a lock file of its own, and holds the directory when it sees no other live one after its own is there: of two
+ * that start at once, the one that looks last sees the other (Lamport, "A New Solution of Dijkstra's Concurrent Programming
+ * Problem", 1974). Nobody ever removes or replaces a live one's file. Both may see each other: they withdraw and try again.
+ *
+ * @throws {StoreLocked} Naming the process that works in it.
+ */
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   await makeDirectory(directory)
-  const path = join(directory, LOCK_NAME)
-  const own = `${path}.${process.pid}.${randomBytes(6).toString('hex')}`
-  const text = JSON.stringify({ pid: process.pid, started: await startOf(process.pid), nonce: randomBytes(8).toString('hex') })
-  await writeFile(own, text, { mode: FILE_MODE, flag: 'wx' })
+  const text = JSON.stringify({ pid: process.pid, started: await startOf(process.pid) })
+  const seen = new Map<string, number>()
   let takenOver = false
-  try {
-    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-      try {
-        await link(own, path)
-        return { directory, takenOver, release: () => release(path, text) }
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-      }
-      const held = await readText(path)
-      if (held === undefined) continue
-      const holder = parseHolder(held)
-      if (holder !== undefined && (await isAlive(holder))) throw new StoreLocked(directory, holder.pid)
-      takenOver = (await removeStale(path, held)) || takenOver
+  for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
+    let found = await lookAround(directory, undefined)
+    takenOver ||= found.removed
+    if (found.live === undefined) {
+      const nonce = `${process.pid}.${randomBytes(6).toString('hex')}`
+      const own = `lock.${nonce}`
+      const path = join(directory, own)
+      const claim = join(directory, `.lock-claim.${nonce}`)
+      // Whole from the moment it has its name: a part of it would look stale.
+      await writeFile(claim, text, { mode: FILE_MODE, flag: 'wx' })
+      await rename(claim, path)
+      found = await lookAround(directory, own)
+      takenOver ||= found.removed
+      if (found.live === undefined) return { directory, takenOver, release: () => remove(path) }
+      await remove(path)
     }
-  } finally {
-    await unlink(own).catch(() => {})
+    const { name, pid } = found.live
+    const times = (seen.get(name) ?? 0) + 1
+    if (times === SEEN_MAX) throw new StoreLocked(directory, pid)
+    seen.set(name, times)
+    await sleep(WAIT_MS + Math.random() * WAIT_MS * attempt)
   }
   throw new StoreError('STORE_LOCKED', directory, `${directory} is wanted by several processes at once: start one`)
 }
 
-/** Moves the stale lock away. When another process replaced it meanwhile, that one's lock is put back. */
-async function removeStale(path: string, stale: string): Promise<boolean> {
-  const away = `${path}.stale.${randomBytes(6).toString('hex')}`
-  try {
-    await rename(path, away)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
-    throw error
+/** A live lock other than our own, if there is one; stale ones are removed. */
+async function lookAround(
+  directory: string,
+  own: string | undefined,
+): Promise<{ readonly live: { readonly name: string; readonly pid: number } | undefined; readonly removed: boolean }> {
+  let live: { readonly name: string; readonly pid: number } | undefined
+  let removed = false
+  for (const name of await readdir(directory)) {
+    const claim = CLAIM_NAME.exec(name)
+    if (claim !== null && !isRunning(Number(claim[1]))) await remove(join(directory, name))
+    if (!LOCK_NAME.test(name) || name === own) continue
+    const path = join(directory, name)
+    const text = await readText(path)
+    if (text === undefined) continue
+    const holder = parseHolder(text)
+    if (holder !== undefined && (await isAlive(holder))) live = { name, pid: holder.pid }
+    else {
+      await remove(path)
+      removed = true
+    }
   }
-  const moved = await readText(away)
-  if (moved !== undefined && moved !== stale) await link(away, path).catch(() => {})
-  await unlink(away).catch(() => {})
-  return moved === stale
+  return { live, removed }
 }
 
-async function release(path: string, text: string): Promise<void> {
-  if ((await readText(path)) === text) await unlink(path).catch(() => {})
+function remove(path: string): Promise<void> {
+  return unlink(path).catch(() => {})
 }
 
 async function readText(path: string): Promise<string | undefined> {
@@ -94,12 +120,17 @@ function parseHolder(text: string): Holder | undefined {
   }
 }
 
-async function isAlive(holder: Holder): Promise<boolean> {
+function isRunning(pid: number): boolean {
   try {
-    process.kill(holder.pid, 0)
+    process.kill(pid, 0)
+    return true
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
   }
+}
+
+async function isAlive(holder: Holder): Promise<boolean> {
+  if (!isRunning(holder.pid)) return false
   const started = await startOf(holder.pid)
   return started === '' || holder.started === '' || started === holder.started
 }
