@@ -13,8 +13,7 @@ export interface Automaton {
 
 /** @param slots For each slot, literals of which any one sets its bit. None may be empty. */
 export function buildAutomaton(slots: readonly (readonly string[])[]): Automaton {
-  const classes = new Uint8Array(256)
-  let classCount = 1
+  const used = new Uint8Array(256)
   let statesMax = 1
   for (const literals of slots) {
     for (const literal of literals) {
@@ -22,10 +21,18 @@ export function buildAutomaton(slots: readonly (readonly string[])[]): Automaton
       statesMax += literal.length
       for (let i = 0; i < literal.length; i += 1) {
         const code = lower(literal.charCodeAt(i))
-        if (code < 256 && classes[code] === 0) classes[code] = classCount++
+        if (code < 256) used[code] = 1
       }
     }
   }
+  // What texts consist of mostly comes first, so that of a row few lines of the cache are needed.
+  const classes = new Uint8Array(256)
+  let classCount = 1
+  const add = (code: number): void => {
+    if (used[code] === 1 && classes[code] === 0) classes[code] = classCount++
+  }
+  for (let i = 0; i < FREQUENT.length; i += 1) add(FREQUENT.charCodeAt(i))
+  for (let code = 0; code < 256; code += 1) add(code)
   for (let code = 65; code <= 90; code += 1) classes[code] = classes[code + 32]!
 
   // The tree of all literals: children of a state are a list. State 0 is the root, and nobody's child.
@@ -123,6 +130,8 @@ export function buildAutomaton(slots: readonly (readonly string[])[]): Automaton
     },
   }
 }
+
+const FREQUENT = ' etaoinsrhldcumfpgwybvkxjqz0123456789-.,/=_"'
 
 function lower(code: number): number {
   return code >= 65 && code <= 90 ? code + 32 : code

@@ -1,6 +1,6 @@
 /** Whether a rule matches: its links in order, and what they leave behind. */
 import { hasSlot } from './automaton.ts'
-import { WORK_CHARS_MAX } from './limits.ts'
+import { VALUE_WORK, WORK_CHARS_MAX } from './limits.ts'
 import { holds, integer } from './operators/numbers.ts'
 import type { CompiledRule, Link, RemovedTarget, RuleRun, TxGate } from './rule.ts'
 import type { Entry, RequestState } from './state.ts'
@@ -49,6 +49,7 @@ function linkMatches(link: Link, out: readonly RemovedTarget[], run: RuleRun, tr
   const entries = state.gather(list)
   for (let k = 0; k < entries.length; k += 1) {
     const entry = entries[k]!
+    state.work += VALUE_WORK
     if (state.work > WORK_CHARS_MAX) return matched
     if (out.length > 0 && isOut(entry, out)) continue
     const seen = match(link, entry.subject, state)

@@ -7,7 +7,7 @@ import type { MultipartFlag, UploadedFile } from './body/multipart.ts'
 import { bodyProcessor, type ParsedBody } from './body/request-body.ts'
 import { NO_XML, type XmlDocument } from './body/xml.ts'
 import { toByteText } from './bytes.ts'
-import { ARGS_MAX, EXPANDED_CHARS_MAX, HEADERS_MAX, MATCHED_VARS_MAX, TX_VARIABLES_MAX } from './limits.ts'
+import { ARGS_MAX, EXPANDED_CHARS_MAX, HEADERS_MAX, MATCHED_VARS_MAX, PARSER_WORK_FACTOR, TX_VARIABLES_MAX } from './limits.ts'
 import type { Expandable } from './macro.ts'
 import type { OperatorContext } from './operators/operator.ts'
 import type { CompiledRule } from './rule.ts'
@@ -176,6 +176,7 @@ export class RequestState implements OperatorContext {
       const entry = this.#entry('REQUEST_HEADERS', toByteText(name), toByteText(value))
       headers.push(entry)
       if (entry.lower !== 'cookie') continue
+      this.work += entry.subject.text.length * PARSER_WORK_FACTOR
       const { pairs, over } = parseCookies(entry.subject.text)
       if (over) this.over = 'too many cookies'
       for (const [key, text] of pairs) cookies.push(this.#entry('REQUEST_COOKIES', key, text))
@@ -360,7 +361,9 @@ export class RequestState implements OperatorContext {
     if (macro.constant !== undefined) return macro.constant
     let text = ''
     for (const part of macro.parts) {
-      text += typeof part === 'string' ? part : (scalarText(this, part.collection, part.key) ?? '')
+      const piece = typeof part === 'string' ? part : (scalarText(this, part.collection, part.key) ?? '')
+      // Not the whole of a long value: joined, it would be copied to be cut.
+      text += piece.length > EXPANDED_CHARS_MAX ? piece.slice(0, EXPANDED_CHARS_MAX) : piece
       if (text.length > EXPANDED_CHARS_MAX) return text.slice(0, EXPANDED_CHARS_MAX)
     }
     return text

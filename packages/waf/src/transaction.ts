@@ -2,7 +2,15 @@ import type { Automaton } from './automaton.ts'
 import { parseRequestBody } from './body/request-body.ts'
 import { bytesToText } from './bytes.ts'
 import { type RuleCounters, RuleLaps } from './counters.ts'
-import { EXCERPT_CHARS_MAX, LIMIT_RULE_ID, LOG_DATA_CHARS_MAX, MATCHES_MAX, SLICE_WORK_CHARS, WORK_CHARS_MAX } from './limits.ts'
+import {
+  EXCERPT_CHARS_MAX,
+  LIMIT_RULE_ID,
+  LOG_DATA_CHARS_MAX,
+  MATCHES_MAX,
+  PARSER_WORK_FACTOR,
+  SLICE_WORK_CHARS,
+  WORK_CHARS_MAX,
+} from './limits.ts'
 import { cannotMatch, opens, ruleMatches } from './matching.ts'
 import { integer } from './operators/numbers.ts'
 import type { CompiledRule, Phase, RemovedTarget, RuleRun } from './rule.ts'
@@ -147,6 +155,7 @@ export class Transaction implements WafExamination {
       const text = bytesToText(cut ? body.subarray(0, requestBodyLimit) : body)
       const contentType = this.#state.header('content-type') ?? ''
       const { argumentSeparator } = this.#program.settings
+      this.#state.work += text.length * PARSER_WORK_FACTOR
       const parsed = parseRequestBody(text, contentType, truncated || cut, this.#run.requestBodyProcessor, argumentSeparator)
       this.#state.readBody(text, parsed, truncated || cut)
     }
