@@ -336,7 +336,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     if (this.#over) return
     this.#full = error.code === 'PROXY_UPSTREAM_FULL'
     ;(this.#tried ??= []).push(this.#upstream!)
-    this.#context.log('warn', `upstream ${this.#upstream!.url}: ${error.message}`)
+    // Overload is counted: a line for each request would add to it.
+    if (!this.#full) this.#context.log('warn', `upstream ${this.#upstream!.url}: ${error.message}`)
     this.#tryUpstream(false)
   }
 

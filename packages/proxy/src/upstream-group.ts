@@ -156,7 +156,6 @@ export class UpstreamGroup {
   /** Called every so often with monotonic time. */
   sweep(nowMs: number): void {
     this.outliers.sweep(nowMs)
-    this.mirror?.sweep(nowMs)
     // Slow start changes weights.
     this.#even = isEven(this.members)
   }
