@@ -24,7 +24,7 @@ async function paced(count: number, ask: () => Promise<Answer>, middle: () => vo
         answers.push(answer)
         answer.then(
           () => answered++,
-          () => undefined,
+          () => answered++,
         )
       }
       await new Promise((resolve) => setTimeout(resolve, 2))
