@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { formatHostPort } from './address.ts'
+import type { Call } from './admin/http.ts'
+import { adminOperations } from './admin/operations.ts'
 import { freePort } from './free-port.ts'
 import { readOperator, signAsOperator } from './local/operator.ts'
 import { contextFile } from './local/provision.ts'
@@ -69,6 +71,28 @@ test('protect: the upstream is down: 502 with a request id; bad options are one 
   assert.match(response.headers.get('x-request-id') ?? '', /^[0-9A-Za-z-]{16,}$/)
   await assert.rejects(startProtect(protectOptions(data, 'http://127.0.0.1:1', port)), /in use|locked|already/i)
   await assert.rejects(startProtect(protectOptions(data, 'ftp://x', port)), /expected http:\/\/HOST:PORT/)
+})
+
+test('protect: status and metrics tell how the upstream is, and what became of requests', async (t) => {
+  const data = mkdtempSync(join(tmpdir(), 'ringwall-protect-'))
+  t.after(() => rmSync(data, { recursive: true, force: true }))
+  const url = await application(t, 'hello')
+  const node = await startProtect(protectOptions(data, url, await freePort()))
+  t.after(() => node.stop())
+  for (let at = 0; at < 3; at++) await (await get(node)).text()
+  const ask = async (path: string) => {
+    const operation = adminOperations(node).find((each) => each.method === 'GET' && each.path === path)!
+    return operation.run({} as Call)
+  }
+  const { json } = (await ask('/v1/status')) as { json: { upstreams: object[]; balancing: object[] } }
+  const [upstream] = json.upstreams as [{ url: string; state: string; requests: number; latencyMs: number }]
+  assert.deepEqual([upstream.url, upstream.state, upstream.requests], [url, 'up', 3])
+  assert.ok(upstream.latencyMs > 0)
+  const nothing = { retries: 0, retriesRefused: 0, overloaded: 0, hedges: 0, hedgesWon: 0, mirrored: 0, mirrorsDropped: 0 }
+  assert.deepEqual(json.balancing, [{ service: 'app', ...nothing }])
+  const { text } = (await ask('/metrics')) as { text: string }
+  assert.match(text, new RegExp(`^ringwall_upstream_requests_total\\{service="app",upstream="${url}"\\} 3$`, 'm'))
+  assert.match(text, /^ringwall_retries_refused_total\{service="app"\} 0$/m)
 })
 
 test('protect: an answer that tells how the application broke is held back', async (t) => {

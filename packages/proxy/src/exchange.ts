@@ -357,7 +357,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     if (this.#over) return
     this.#full = error.code === 'PROXY_UPSTREAM_FULL'
     ;(this.#tried ??= []).push(this.#upstream!)
-    this.#context.log('warn', `upstream ${this.#upstream!.url}: ${error.message}`)
+    // Overload is counted: a line for each request would add to it.
+    if (!this.#full) this.#context.log('warn', `upstream ${this.#upstream!.url}: ${error.message}`)
     this.#tryUpstream(false)
   }
 
@@ -502,6 +503,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
 
   /** The second upstream's answer is the one that counts. */
   #adopt(hedge: Hedge): void {
+    ;(this.#tried ??= []).push(this.#upstream!)
     this.#upstreamStartMs = hedge.sentAtMs
     this.#upstream = hedge.upstream
     this.#connection = hedge.handTo(this)
@@ -693,29 +695,34 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   onFailure(error: AnyProxyError): void {
     this.#connection = undefined
     if (this.#over) return
-    const head = this.#head!
-    if (error instanceof UpstreamBroken && error.stale && !this.#retriedStale && !this.#streamed && IDEMPOTENT.has(head.method)) {
+    const stale = error instanceof UpstreamBroken && error.stale && !this.#retriedStale
+    const hedged = this.#hedge?.connection !== undefined
+    if (stale && !hedged && !this.#streamed && IDEMPOTENT.has(this.#head!.method)) {
       this.#retriedStale = true
       this.#endHedge()
       if (this.#mayResend()) {
         this.#tryUpstream(true)
         return
       }
-    }
-    if (!this.#failing) this.#group!.outliers.failed(this.#upstream!, error.message)
-    const broken = error instanceof UpstreamBroken || this.#hurried
-    const hedge = this.#hedge
-    if (this.#upstreamStatus === undefined && hedge?.connection !== undefined) {
-      this.#adopt(hedge)
-      return
-    }
-    this.#endHedge()
-    if (this.#upstreamStatus === undefined && broken && this.#repeat(undefined)) return
+    } else if (this.#goesOn(error)) return
     this.#context.counters.upstreamErrors++
     this.#context.log('warn', `upstream ${this.#upstream!.url}: request ${this.#requestId}: ${error.message}`)
     if (this.#answered) {
       this.#cutShort(this.#upstreamStatus!, error.code)
     } else this.#refuse(error.code === 'PROXY_UPSTREAM_TIMEOUT' ? 504 : 502, error.code)
+  }
+
+  /** The upstream has failed. Returns whether another answers in its place. */
+  #goesOn(error: AnyProxyError): boolean {
+    if (!this.#failing) this.#group!.outliers.failed(this.#upstream!, error.message)
+    if (this.#upstreamStatus !== undefined) return false
+    const hedge = this.#hedge
+    if (hedge?.connection !== undefined) {
+      this.#adopt(hedge)
+      return true
+    }
+    this.#endHedge()
+    return (error instanceof UpstreamBroken || this.#hurried) && this.#repeat(undefined)
   }
 
   // To the client.

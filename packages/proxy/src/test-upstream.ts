@@ -32,6 +32,8 @@ interface Answer {
 /** @param port 0: any free one. */
 export async function upstreamProcess(name: string, behaviour: Behaviour = {}, port = 0): Promise<UpstreamProcess> {
   const child = fork(import.meta.filename, [name, String(port)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  // That it cannot be told anything any more, its exit says.
+  child.on('error', () => undefined)
   const ask = (message: object): Promise<Answer> =>
     new Promise((resolve, reject) => {
       const onExit = (): void => reject(new Error(`the upstream ${name} has gone`))

@@ -44,6 +44,17 @@ export function choose<T extends Candidate>(
     if (balance === 'ewma') return cost(other, nowMs) < cost(one, nowMs) ? other : one
     return other.load / other.weight < one.load / one.weight ? other : one
   }
+  return betterOfTwo(balance, from, count, random, nowMs)
+}
+
+/** The better of two different ones, all being drawn alike. @param count At least 2. */
+export function betterOfTwo<T extends Candidate>(
+  balance: Balance,
+  from: readonly T[],
+  count: number,
+  random: () => number,
+  nowMs: number,
+): T {
   const pair = Math.floor(random() * count * (count - 1))
   const at = Math.floor(pair / (count - 1))
   const rest = pair % (count - 1)

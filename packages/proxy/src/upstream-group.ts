@@ -1,7 +1,7 @@
 /** The upstreams of one service, and which of them gets the next request. */
 import type { ServicePolicy } from '@ringwall/ring'
 import type { Upstream } from './upstream.ts'
-import { type Balance, choose } from './upstream-balance.ts'
+import { type Balance, betterOfTwo, choose } from './upstream-balance.ts'
 import { HedgeDelay } from './upstream-hedge.ts'
 import type { Mirror, MirrorCounts } from './upstream-mirror.ts'
 import { Outliers } from './upstream-outliers.ts'
@@ -44,6 +44,8 @@ export class UpstreamGroup {
   readonly #balance: Balance
   readonly #subsets: readonly Subset[]
   readonly #random: () => number
+  /** All have the same weight now. */
+  #even: boolean
   /** The candidates of one choice, for the time of that choice. */
   readonly #candidates: Upstream[] = []
 
@@ -69,6 +71,7 @@ export class UpstreamGroup {
     this.outliers = new Outliers(members, service.outliers)
     this.#balance = service.balance
     this.#random = random
+    this.#even = isEven(members)
     const subset = (weight: number, of: readonly Upstream[]): Subset => ({
       weight,
       near: of.filter(({ terms }) => terms.region === region),
@@ -124,9 +127,10 @@ export class UpstreamGroup {
   }
 
   #fitOf({ near, far }: Subset, tried: readonly Upstream[] | undefined): Picked {
-    const first = near[0]
-    // One upstream is what most services have.
-    if (near.length === 1 && first!.healthy && !first!.saturated && !tried?.includes(first!)) return first!
+    if (tried === undefined) {
+      const quick = this.#quick(near.length === 0 ? far : near)
+      if (quick !== undefined) return quick
+    }
     const picked =
       this.#choose(near, tried, ROOM) ??
       this.#choose(far, tried, ROOM) ??
@@ -135,6 +139,25 @@ export class UpstreamGroup {
     if (picked !== undefined) return picked
     const isFull = (upstream: Upstream): boolean => upstream.healthy && !tried?.includes(upstream)
     return near.some(isFull) || far.some(isFull) ? 'full' : 'none'
+  }
+
+  /** What choosing among all would come to while all is well, without looking at all. */
+  #quick(members: readonly Upstream[]): Upstream | undefined {
+    const count = members.length
+    if (count === 0) return undefined
+    let upstream = members[0]!
+    if (count > 1) {
+      if (!this.#even || this.#balance === 'round-robin') return undefined
+      upstream = betterOfTwo(this.#balance, members, count, this.#random, this.#balance === 'ewma' ? performance.now() : 0)
+    }
+    return upstream.healthy && !upstream.saturated ? upstream : undefined
+  }
+
+  /** Called every so often with monotonic time. */
+  sweep(nowMs: number): void {
+    this.outliers.sweep(nowMs)
+    // Slow start changes weights.
+    this.#even = isEven(this.members)
   }
 
   #unfitOf({ near, far }: Subset, tried: readonly Upstream[] | undefined): Upstream | undefined {
@@ -157,3 +180,7 @@ export class UpstreamGroup {
 const ROOM = (upstream: Upstream): boolean => upstream.healthy && !upstream.saturated
 const WAITING_ROOM = (upstream: Upstream): boolean => upstream.healthy && !upstream.full
 const UNFIT = (upstream: Upstream): boolean => !upstream.healthy && !upstream.full
+
+function isEven(members: readonly Upstream[]): boolean {
+  return members.every(({ weight }) => weight === members[0]!.weight)
+}

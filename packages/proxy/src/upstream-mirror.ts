@@ -3,7 +3,6 @@
  * nothing, and nothing waits for it; what is more than may be under way is not copied.
  */
 import type { ServicePolicy } from '@ringwall/ring'
-import type { AnyProxyError } from './errors.ts'
 import type { ResponseHead } from './response-parser.ts'
 import type { ConnectionWaiter, Upstream } from './upstream.ts'
 import type { ResponseListener, UpstreamConnection } from './upstream-connection.ts'
@@ -40,7 +39,6 @@ export class Mirror {
   readonly #timeoutMs: number
   readonly #counts: MirrorCounts
   readonly #random: () => number
-  readonly #underWay = new Set<Copy>()
 
   constructor(
     upstream: Upstream,
@@ -66,87 +64,55 @@ export class Mirror {
 
   /** @param head The whole header section, marked by `MIRROR_FIELD`. */
   copy(method: string, head: string, body: Buffer | undefined): void {
-    const copy = new Copy(method, head, body, this.#timeoutMs, (sent) => {
-      this.#underWay.delete(copy)
-      if (!sent) this.#counts.mirrorsDropped++
-    })
-    this.#underWay.add(copy)
-    this.#counts.mirrored++
-    this.#upstream.requests++
-    this.#upstream.acquire(copy)
-  }
-
-  /** Called every so often with monotonic time: an answer that never ends must not hold a place for good. */
-  sweep(nowMs: number): void {
-    for (const copy of this.#underWay) if (nowMs - copy.startMs > this.#timeoutMs) copy.end()
+    this.#upstream.acquire(new Copy(method, head, body, this.#timeoutMs, this.#counts))
   }
 }
 
 class Copy implements ConnectionWaiter, ResponseListener {
-  readonly startMs = performance.now()
   readonly #method: string
   readonly #head: string
   readonly #body: Buffer | undefined
   readonly #timeoutMs: number
-  readonly #onOver: (sent: boolean) => void
+  readonly #counts: MirrorCounts
+  readonly cancelled = false
   #connection: UpstreamConnection | undefined
   #bytes = 0
-  #over = false
+  #sentAtMs = 0
 
-  constructor(method: string, head: string, body: Buffer | undefined, timeoutMs: number, onOver: (sent: boolean) => void) {
+  constructor(method: string, head: string, body: Buffer | undefined, timeoutMs: number, counts: MirrorCounts) {
     this.#method = method
     this.#head = head
     this.#body = body
     this.#timeoutMs = timeoutMs
-    this.#onOver = onOver
-  }
-
-  get cancelled(): boolean {
-    return this.#over
+    this.#counts = counts
   }
 
   onConnection(connection: UpstreamConnection): void {
     this.#connection = connection
+    this.#counts.mirrored++
+    this.#sentAtMs = performance.now()
     const sending = { method: this.#method, complete: true, upgrade: false, chunked: false, timeoutMs: this.#timeoutMs }
-    connection.send(this, this.#head, this.#body, sending, performance.now())
+    connection.send(this, this.#head, this.#body, sending, this.#sentAtMs)
   }
 
   onUnreachable(): void {
-    this.#done(false)
+    this.#counts.mirrorsDropped++
   }
 
+  /** An answer that is long, or comes drop by drop, must not hold a place for good; one that is silent is ended by its connection. */
   onBody(bytes: Buffer): void {
     this.#bytes += bytes.length
-    if (this.#bytes > RESPONSE_BYTES_MAX) this.end()
-  }
-
-  onEnd(): void {
-    this.#done(true)
-  }
-
-  onFailure(_error: AnyProxyError): void {
-    this.#done(true)
+    if (this.#bytes > RESPONSE_BYTES_MAX || performance.now() - this.#sentAtMs > this.#timeoutMs) this.#connection?.abandon()
   }
 
   onUpgrade(_head: ResponseHead, wire: Wire): void {
     wire.destroy()
-    this.#done(true)
-  }
-
-  end(): void {
-    this.#connection?.abandon()
-    this.#done(true)
   }
 
   onInterim(): void {}
   onHead(): void {}
+  onEnd(): void {}
   onQuiet(): void {}
   onDrain(): void {}
-
-  #done(sent: boolean): void {
-    if (this.#over) return
-    this.#over = true
-    this.#connection = undefined
-    this.#onOver(sent)
-  }
+  onFailure(): void {}
 }

@@ -136,10 +136,7 @@ export class UpstreamPools {
       upstream.sweep(nowMs)
       if (upstream.drained) this.#upstreams.delete(key)
     }
-    for (const group of this.#groups.values()) {
-      group.outliers.sweep(nowMs)
-      group.mirror?.sweep(nowMs)
-    }
+    for (const group of this.#groups.values()) group.sweep(nowMs)
     this.#check(nowMs)
   }
 

@@ -7,9 +7,10 @@ import { openSocket, rawExchange, until } from './test-ring.ts'
 import { freePort } from './test-upstream.ts'
 
 const PER_SECOND = 1_000
+const IN_FLIGHT_MAX = 400
 
 /** Requests at an even pace, whether or not they are answered: until some are, something happens, and as many follow. */
-async function paced(count: number, ask: () => Promise<Answer>, middle: () => void, sample: () => void): Promise<Answer[]> {
+async function paced(count: number, ask: () => Promise<Answer>, middle: () => void): Promise<Answer[]> {
   const answers: Promise<Answer>[] = []
   let answered = 0
   const phase = async (over: () => boolean): Promise<void> => {
@@ -17,13 +18,13 @@ async function paced(count: number, ask: () => Promise<Answer>, middle: () => vo
     const before = answers.length
     while (!over()) {
       const due = before + ((performance.now() - startMs) / 1_000) * PER_SECOND
-      while (answers.length < due) {
+      // A machine that cannot keep the pace is not buried in requests.
+      while (answers.length < due && answers.length - answered < IN_FLIGHT_MAX) {
         const answer = ask()
         answers.push(answer)
-        sample()
         answer.then(
           () => answered++,
-          () => undefined,
+          () => answered++,
         )
       }
       await new Promise((resolve) => setTimeout(resolve, 2))
@@ -45,25 +46,19 @@ for (const [method, most] of [
     for (const upstream of [dies!, lives!]) await upstream.behave({ delayMs: 15 })
     const { port, proxy } = await proxyFor(t, { upstreams: [{ url: dies!.url }, { url: lives!.url }] })
     const ask = client(t, port, 512)
-    await times(64, () => ask())
-    let inFlight = 0
-    let killed = false
-    const sample = (): void => {
-      if (killed) return
-      const { active, pending } = proxy.upstreams()[0]!
-      inFlight = Math.max(inFlight, active + pending)
-    }
     const answers = await paced(
       1_000,
       () => ask('/', { method, ...(method === 'POST' ? { body: 'x' } : {}) }),
-      () => void dies!.kill().then(() => (killed = true)),
-      sample,
+      () => void dies!.kill(),
     )
     const counts = tally(answers)
     const failed = answers.filter(({ status }) => status !== 200)
-    t.diagnostic(`${JSON.stringify(counts)}, at most ${inFlight} in flight there, ${proxy.services()[0]!.retries} sent again`)
+    // What was sent there and never answered was in flight there when it died, or was noticed to have died.
+    const lost = proxy.upstreams()[0]!.requests - counts.dies!
+    const { retries } = proxy.services()[0]!
+    t.diagnostic(`${JSON.stringify(counts)}, ${lost} in flight there, ${retries} sent again`)
     assert.ok(counts.dies! > 100 && counts.lives! > 100)
-    assert.ok(failed.length <= Math.min(most, inFlight), `${failed.length} failed of ${inFlight}`)
+    assert.ok(failed.length <= Math.min(most, lost), `${failed.length} failed of ${lost}`)
     assert.ok(failed.every(({ status }) => status === 502))
     assert.equal(proxy.stats().upstreamErrors, failed.length)
     assert.equal(proxy.upstreams()[0]!.healthy, false)

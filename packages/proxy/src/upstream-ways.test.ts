@@ -105,7 +105,12 @@ test('a mirror that hangs, floods or is gone delays nothing, and holds no more t
     open++
     socket.on('error', () => undefined).on('close', () => open--)
     socket.on('data', (data) => {
-      if (data.includes('/flood')) socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n${'x'.repeat(2_000_000)}`)
+      if (data.includes('/drip')) {
+        socket.write('HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n')
+        const drops = setInterval(() => socket.write('x'), 50)
+        socket.on('close', () => clearInterval(drops))
+      } else if (data.includes('/flood'))
+        socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n${'x'.repeat(2_000_000)}`)
     })
   }).listen(0, '127.0.0.1')
   await new Promise((resolve) => hanging.once('listening', resolve))
@@ -121,6 +126,8 @@ test('a mirror that hangs, floods or is gone delays nothing, and holds no more t
   await until('the copies to be given up', () => open === 0)
   await ask('/flood')
   await until('the flood to be cut', () => proxy.services()[0]!.mirrored === mirrored + 1 && open === 0)
+  await ask('/drip')
+  await until('the drops to be cut', () => proxy.services()[0]!.mirrored === mirrored + 2 && open === 0)
   hanging.close()
   swap({ ...service, mirror: { url: 'http://127.0.0.1:1' } })
   assert.deepEqual(tally(await inTurn(20, () => ask())), { well: 20 })
