@@ -58,6 +58,15 @@ test('a document of 3.1 loses what only people read, and keeps what requests are
   })
 })
 
+test('the base path is the first server’s, unless another is given', () => {
+  const document = { openapi: '3.1.0', servers: [{ url: '/v1' }, { url: 'https://x.example/v2' }], paths: { '/a': { get: {} } } }
+  const own = importOpenApi(document)
+  assert.deepEqual(Object.keys(own.api!.paths), ['/v1/a'])
+  assert.match(own.notes[0]!.message, /different base paths: \/v1 is taken/)
+  assert.deepEqual(Object.keys(importOpenApi(document, '').api!.paths), ['/a'])
+  assert.deepEqual(importOpenApi(document, '/x').notes, [])
+})
+
 test('3.0 says null, exclusive bounds and references otherwise', () => {
   assert.deepEqual(schemaOf('3.0.3', { type: 'string', nullable: true, enum: ['a'] }).body, {
     type: ['string', 'null'],

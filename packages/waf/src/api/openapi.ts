@@ -51,9 +51,12 @@ const LAXER = new Set(
 const SILENT_FORMATS = new Set(['float', 'double', 'password', 'binary'])
 const FOREIGN_HEADERS = new Set(['accept', 'content-type', 'authorization'])
 
-/** @param document As JSON or YAML gives it. */
-export function importOpenApi(document: unknown): ImportedApi {
-  return new Importer(document).run()
+/**
+ * @param document As JSON or YAML gives it.
+ * @param basePath Takes the place of the servers' base path: `/api/v2`, or empty for none.
+ */
+export function importOpenApi(document: unknown, basePath?: string): ImportedApi {
+  return new Importer(document, basePath).run()
 }
 
 function isPlain(value: unknown): value is Plain {
@@ -102,10 +105,12 @@ class Importer {
   readonly #names = new Map<string, string>()
   readonly #taken = new Set<string>()
   readonly #noted = new Set<string>()
+  readonly #givenBase: string | undefined
   #is30 = false
 
-  constructor(document: unknown) {
+  constructor(document: unknown, basePath: string | undefined) {
     this.#document = document
+    this.#givenBase = basePath
   }
 
   #note(level: ImportNote['level'], path: Path, message: string): void {
@@ -178,6 +183,7 @@ class Importer {
 
   /** The path of the first server; what differs is noted. */
   #basePath(servers: unknown, path: Path): string | undefined {
+    if (this.#givenBase !== undefined) return this.#givenBase
     if (!Array.isArray(servers) || servers.length === 0) return path.length === 1 ? '' : undefined
     const bases = servers.map((server: unknown) => {
       const variables = own(server, 'variables')
