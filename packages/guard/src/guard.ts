@@ -394,7 +394,9 @@ function bodyObjection(
   const { examination } = judgement
   if (examination !== undefined && judgement.apiProblem === undefined) {
     // The beginning of a body says nothing about the whole.
-    const found = cut ? (isOver ? { rule: 'api:body', reason: oversize } : undefined) : examination.body(inspected)
+    const passes = cut && !isOver && examination.takesBody
+    const tooLong = cut && isOver ? { rule: 'api:body', reason: oversize } : undefined
+    const found = passes ? undefined : (tooLong ?? examination.body(inspected))
     const outside = apiObjection(judgement, found)
     if (outside !== undefined) return outside
   }

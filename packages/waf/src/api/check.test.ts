@@ -165,6 +165,39 @@ test('query parameters: types, lists in every style, what is missing, unknown, e
   assert.equal(ruleOfQuery({ schema: integer }, '?other=1&q=x', { unknownQuery: 'pass' }), 'api:query q')
 })
 
+test('a parameter that may be one value or several is either', () => {
+  const either: ApiSchema = { anyOf: [{ type: 'integer' }, { type: 'array', items: { type: 'integer' }, maxItems: 2 }] }
+  for (const [query, rule] of [
+    ['?q=1', undefined],
+    ['?q=1&q=2', undefined],
+    ['?q=1&q=2&q=3', 'api:query q'],
+    ['?q=1&q=x', 'api:query q'],
+    ['?q=x', 'api:query q'],
+  ] as const)
+    assert.equal(ruleOfQuery({ schema: either }, query), rule, query)
+  assert.equal(
+    ruleOfQuery({ schema: { anyOf: [{ type: 'array', items: { type: 'string' } }, { type: 'null' }] } }, '?q=a&q=b'),
+    undefined,
+  )
+  assert.equal(ruleOfQuery({}, '?q=a&q=b'), 'api:query q', 'what says nothing of its type is one value')
+})
+
+test('headers that make another request of it are outside unless declared', () => {
+  const paths: ApiDocument['paths'] = {
+    '/a': { post: {}, put: { parameters: [{ name: 'X-HTTP-Method-Override', in: 'header' }] } },
+  }
+  for (const [request, header, rule] of [
+    ['POST /a', ['X-HTTP-Method-Override', 'DELETE'], 'api:method'],
+    ['POST /a', ['x-method-override', 'DELETE'], 'api:method'],
+    ['POST /a', ['X-HTTP-Method-Override', 'post'], undefined],
+    ['PUT /a', ['X-HTTP-Method-Override', 'DELETE'], undefined],
+    ['POST /a', ['X-Original-URL', '/admin'], 'api:path'],
+    ['POST /a', ['X-Rewrite-Url', '/admin'], 'api:path'],
+    ['POST /a', ['X-Forwarded-For', '192.0.2.1'], undefined],
+  ] as const)
+    assert.equal(ruleFor(paths, request, { headers: [header] }), rule, `${request} ${header}`)
+})
+
 test('declared headers and cookies are held against their schemas; others are nobody’s business', () => {
   const parameters: ApiParameter[] = [
     { name: 'X-Trace', in: 'header', required: true, schema: { type: 'string', format: 'uuid' } },

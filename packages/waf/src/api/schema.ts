@@ -75,7 +75,7 @@ export interface SchemaNode {
 const NONE: readonly never[] = []
 const NO_PROPERTIES: ReadonlyMap<string, SchemaNode> = new Map()
 
-function emptyNode(): SchemaNode {
+export function emptyNode(): SchemaNode {
   return {
     never: false,
     types: undefined,
