@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import type { HeaderField } from '../types.ts'
 import { compileApi } from './check.ts'
 import type { ApiDocument, ApiParameter, ApiSchema } from './types.ts'
@@ -441,4 +442,80 @@ test('alternatives within alternatives end at the budget of work, and refuse', (
   const inverted = checkOf(order({ not: { $ref: '#/schemas/Tree' } }), { schemas })
   const denied = inverted.begin({ method: 'POST', target: '/orders', headers: [JSON_TYPE] })
   assert.equal(denied.body(encoder.encode(`${'{"a":'.repeat(60)}{}${'}'.repeat(60)}`))?.reason, 'checking it takes too much work')
+})
+
+test('property: whatever a request holds, it is within the api or outside for a reason', () => {
+  const check = checkOf(
+    {
+      '/a/{id}': {
+        get: {
+          parameters: [
+            { name: 'id', in: 'path', schema: { type: 'integer' } },
+            { name: 'q', in: 'query', schema: { type: 'array', items: { type: 'boolean' } } },
+          ],
+        },
+      },
+      '/b': {
+        post: {
+          parameters: [
+            { name: 'f', in: 'query', style: 'deepObject', schema: review },
+            { name: 'c', in: 'cookie', schema: { type: 'integer' } },
+          ],
+          requestBody: {
+            content: {
+              'application/json': { schema: review },
+              'application/x-www-form-urlencoded': { schema: review },
+              'multipart/form-data': { schema: review },
+            },
+          },
+        },
+      },
+    },
+    { unknownQuery: 'pass' },
+  )
+  const piece = fc.constantFrom(
+    ...'/?&=%;.[]{}",:+-\\ \r\n',
+    'a',
+    'b',
+    'q',
+    'f',
+    '%2',
+    '%ff',
+    '1',
+    'text',
+    'product',
+    '--x',
+    '\u00e9',
+  )
+  const junk = fc.array(piece, { maxLength: 12 }).map((list) => list.join(''))
+  const type = fc.constantFrom(
+    'application/json',
+    'application/x-www-form-urlencoded',
+    'multipart/form-data; boundary=x',
+    'text/plain',
+    ';',
+  )
+  const rules = /^api:(?:path|method|query|header|cookie|type|body)(?: [!-~]+)?$/
+  fc.assert(
+    fc.property(
+      fc.constantFrom('GET', 'POST', 'X'),
+      fc.constantFrom('/a/1', '/b', '/', ''),
+      junk,
+      type,
+      junk,
+      junk,
+      (method, path, rest, contentType, cookie, body) => {
+        const headers = [
+          ['Content-Type', contentType],
+          ['Cookie', cookie],
+          ['Content-Length', '1'],
+        ] as const
+        const examination = check.begin({ method, target: `${path}${rest}`, headers })
+        const found = examination.problem ?? examination.body(encoder.encode(body))
+        assert.ok(found === undefined || rules.test(found.rule), found?.rule)
+        if (examination.operation === undefined) assert.ok(found !== undefined)
+      },
+    ),
+    { numRuns: 5_000 },
+  )
 })
