@@ -430,6 +430,16 @@ test('what is hostile costs what it is long, and is refused', () => {
   assert.ok(unique.work < items.length * 5, `${unique.work} units`)
 })
 
+test('the work that is told is the same the second time, when automata stand', () => {
+  const check = checkOf(order({ properties: { a: { pattern: '^(?:[a-z]+-)*[0-9]{3}$' } } }))
+  const work = (): number => {
+    const examination = check.begin({ method: 'POST', target: '/orders', headers: [JSON_TYPE] })
+    assert.equal(examination.body(encoder.encode('{"a":"some-long-name-of-nothing-017"}')), undefined)
+    return examination.work
+  }
+  assert.equal(work(), work())
+})
+
 test('alternatives within alternatives end at the budget of work, and refuse', () => {
   // Each level is asked twice for the level below: 2^60 without a budget.
   const schemas: Record<string, ApiSchema> = {

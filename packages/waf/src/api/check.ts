@@ -318,7 +318,8 @@ class Examination implements ApiExamination {
   }
 
   get work(): number {
-    return this.#budget.work
+    // Of building automata, not a word: it depends on what was checked before, and validators must come to one figure.
+    return this.#budget.work - this.#budget.building
   }
 
   body(bytes: Uint8Array): ApiProblem | undefined {
