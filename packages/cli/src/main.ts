@@ -345,6 +345,7 @@ export function buildProgram(): Command {
     .addOption(
       new Option('--unknown-query <what>', 'query parameters that are not declared').choices(['deny', 'pass']).default('deny'),
     )
+    .option('--base-path <path>', 'what paths begin with (default: as the document’s servers say)')
     .option('--policy <file>', 'the policy to change; without it the part is printed')
     .description('import an OpenAPI document as services.NAME.api')
     .action(async (file: string, given: Record<string, string | undefined>) => {
@@ -353,6 +354,7 @@ export function buildProgram(): Command {
         service: given.service as string,
         mode: given.mode as 'enforce' | 'shadow' | 'off',
         unknownQuery: given.unknownQuery as 'deny' | 'pass',
+        basePath: given.basePath,
         policy: given.policy,
       })
     })

@@ -143,6 +143,26 @@ test('a body longer than what is inspected follows waf.oversize', async () => {
   assert.equal((await judge(policy('shadow', off), 'POST /orders', long)).decision!.shadowOutcome, 'deny')
 })
 
+test('a long body where none is declared is refused, whatever waf.oversize says', async () => {
+  const { decision } = await judge(policy('enforce'), 'GET /orders', 'x'.repeat(100))
+  assert.equal(decision!.rule, 'api:body')
+  const environment = environmentOf(policy('enforce'))
+  const guard = createGuard()
+  const headers = [['Transfer-Encoding', 'chunked']] as const
+  const request = {
+    method: 'GET',
+    target: '/orders',
+    httpVersion: '1.1',
+    headers,
+    remoteAddress: '198.51.100.1',
+    host: 'x',
+    path: '/orders',
+  }
+  const head = await guard.head(request, environment)
+  assert.equal(head.decision, undefined, 'chunks may be none')
+  assert.equal(guard.body(head, new Uint8Array(64).fill(120), true, environment).decision!.rule, 'api:body')
+})
+
 test('the tests of a policy name what is outside of the api', () => {
   const tests = `tests:
   - { name: outside, request: { path: /admin }, expect: { outcome: deny, status: 403, rule: "api:path" } }

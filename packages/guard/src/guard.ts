@@ -532,9 +532,9 @@ function apiBodyObjection(judgement: RequestJudgement, { bytes, cut, oversize }:
   judgement.check = 'api'
   const { examination } = judgement
   if (examination === undefined || judgement.apiProblem !== undefined) return undefined
-  if (!cut) return apiObjection(judgement, examination.body(bytes))
+  if (cut && oversize !== undefined) return apiObjection(judgement, { rule: 'api:body', reason: oversize })
   // The beginning of a body says nothing about the whole.
-  return apiObjection(judgement, oversize === undefined ? undefined : { rule: 'api:body', reason: oversize })
+  return apiObjection(judgement, cut && examination.takesBody ? undefined : examination.body(bytes))
 }
 
 type IdentityPolicy = NonNullable<CompiledRoute['service']['identity']>

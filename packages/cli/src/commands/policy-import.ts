@@ -12,6 +12,8 @@ export interface PolicyImportOptions {
   readonly service: string
   readonly mode: 'enforce' | 'shadow' | 'off'
   readonly unknownQuery: 'deny' | 'pass'
+  /** Instead of the servers' own. */
+  readonly basePath: string | undefined
   /** The policy to change; undefined: print the part. */
   readonly policy: string | undefined
 }
@@ -19,7 +21,7 @@ export interface PolicyImportOptions {
 const DOCUMENT_BYTES_MAX = 16_777_216
 
 export function policyImportOpenApi(file: string, options: PolicyImportOptions): void {
-  const { api, notes } = importOpenApi(readDocument(file))
+  const { api, notes } = importOpenApi(readDocument(file), baseOf(options.basePath))
   for (const { level, pointer, message } of notes) {
     process.stderr.write(`${file}: ${level}: ${printable(pointer)}: ${printable(message)}\n`)
   }
@@ -40,6 +42,12 @@ export function policyImportOpenApi(file: string, options: PolicyImportOptions):
   }
   edit(policy, options.service, section)
   process.stderr.write(`${policy}: ${counts}; next: ringwall policy plan ${policy}\n`)
+}
+
+function baseOf(path: string | undefined): string | undefined {
+  if (path === undefined) return undefined
+  if (!/^\/[^?#{}]*$/.test(path)) throw new UsageError(`--base-path ${path}: expected a path that begins with /`)
+  return path.replace(/\/+$/, '')
 }
 
 /** JSON or YAML. */

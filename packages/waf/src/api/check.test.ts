@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import type { HeaderField } from '../types.ts'
 import { compileApi } from './check.ts'
 import type { ApiDocument, ApiParameter, ApiSchema } from './types.ts'
@@ -163,6 +164,39 @@ test('query parameters: types, lists in every style, what is missing, unknown, e
     assert.equal(ruleOfQuery(parameter, query), rule, `${JSON.stringify(parameter)} ${query}`)
   assert.equal(ruleOfQuery({ schema: integer }, '?other=1&q=5', { unknownQuery: 'pass' }), undefined)
   assert.equal(ruleOfQuery({ schema: integer }, '?other=1&q=x', { unknownQuery: 'pass' }), 'api:query q')
+})
+
+test('a parameter that may be one value or several is either', () => {
+  const either: ApiSchema = { anyOf: [{ type: 'integer' }, { type: 'array', items: { type: 'integer' }, maxItems: 2 }] }
+  for (const [query, rule] of [
+    ['?q=1', undefined],
+    ['?q=1&q=2', undefined],
+    ['?q=1&q=2&q=3', 'api:query q'],
+    ['?q=1&q=x', 'api:query q'],
+    ['?q=x', 'api:query q'],
+  ] as const)
+    assert.equal(ruleOfQuery({ schema: either }, query), rule, query)
+  assert.equal(
+    ruleOfQuery({ schema: { anyOf: [{ type: 'array', items: { type: 'string' } }, { type: 'null' }] } }, '?q=a&q=b'),
+    undefined,
+  )
+  assert.equal(ruleOfQuery({}, '?q=a&q=b'), 'api:query q', 'what says nothing of its type is one value')
+})
+
+test('headers that make another request of it are outside unless declared', () => {
+  const paths: ApiDocument['paths'] = {
+    '/a': { post: {}, put: { parameters: [{ name: 'X-HTTP-Method-Override', in: 'header' }] } },
+  }
+  for (const [request, header, rule] of [
+    ['POST /a', ['X-HTTP-Method-Override', 'DELETE'], 'api:method'],
+    ['POST /a', ['x-method-override', 'DELETE'], 'api:method'],
+    ['POST /a', ['X-HTTP-Method-Override', 'post'], undefined],
+    ['PUT /a', ['X-HTTP-Method-Override', 'DELETE'], undefined],
+    ['POST /a', ['X-Original-URL', '/admin'], 'api:path'],
+    ['POST /a', ['X-Rewrite-Url', '/admin'], 'api:path'],
+    ['POST /a', ['X-Forwarded-For', '192.0.2.1'], undefined],
+  ] as const)
+    assert.equal(ruleFor(paths, request, { headers: [header] }), rule, `${request} ${header}`)
 })
 
 test('declared headers and cookies are held against their schemas; others are nobody’s business', () => {
@@ -396,6 +430,16 @@ test('what is hostile costs what it is long, and is refused', () => {
   assert.ok(unique.work < items.length * 5, `${unique.work} units`)
 })
 
+test('the work that is told is the same the second time, when automata stand', () => {
+  const check = checkOf(order({ properties: { a: { pattern: '^(?:[a-z]+-)*[0-9]{3}$' } } }))
+  const work = (): number => {
+    const examination = check.begin({ method: 'POST', target: '/orders', headers: [JSON_TYPE] })
+    assert.equal(examination.body(encoder.encode('{"a":"some-long-name-of-nothing-017"}')), undefined)
+    return examination.work
+  }
+  assert.equal(work(), work())
+})
+
 test('alternatives within alternatives end at the budget of work, and refuse', () => {
   // Each level is asked twice for the level below: 2^60 without a budget.
   const schemas: Record<string, ApiSchema> = {
@@ -408,4 +452,80 @@ test('alternatives within alternatives end at the budget of work, and refuse', (
   const inverted = checkOf(order({ not: { $ref: '#/schemas/Tree' } }), { schemas })
   const denied = inverted.begin({ method: 'POST', target: '/orders', headers: [JSON_TYPE] })
   assert.equal(denied.body(encoder.encode(`${'{"a":'.repeat(60)}{}${'}'.repeat(60)}`))?.reason, 'checking it takes too much work')
+})
+
+test('property: whatever a request holds, it is within the api or outside for a reason', () => {
+  const check = checkOf(
+    {
+      '/a/{id}': {
+        get: {
+          parameters: [
+            { name: 'id', in: 'path', schema: { type: 'integer' } },
+            { name: 'q', in: 'query', schema: { type: 'array', items: { type: 'boolean' } } },
+          ],
+        },
+      },
+      '/b': {
+        post: {
+          parameters: [
+            { name: 'f', in: 'query', style: 'deepObject', schema: review },
+            { name: 'c', in: 'cookie', schema: { type: 'integer' } },
+          ],
+          requestBody: {
+            content: {
+              'application/json': { schema: review },
+              'application/x-www-form-urlencoded': { schema: review },
+              'multipart/form-data': { schema: review },
+            },
+          },
+        },
+      },
+    },
+    { unknownQuery: 'pass' },
+  )
+  const piece = fc.constantFrom(
+    ...'/?&=%;.[]{}",:+-\\ \r\n',
+    'a',
+    'b',
+    'q',
+    'f',
+    '%2',
+    '%ff',
+    '1',
+    'text',
+    'product',
+    '--x',
+    '\u00e9',
+  )
+  const junk = fc.array(piece, { maxLength: 12 }).map((list) => list.join(''))
+  const type = fc.constantFrom(
+    'application/json',
+    'application/x-www-form-urlencoded',
+    'multipart/form-data; boundary=x',
+    'text/plain',
+    ';',
+  )
+  const rules = /^api:(?:path|method|query|header|cookie|type|body)(?: [!-~]+)?$/
+  fc.assert(
+    fc.property(
+      fc.constantFrom('GET', 'POST', 'X'),
+      fc.constantFrom('/a/1', '/b', '/', ''),
+      junk,
+      type,
+      junk,
+      junk,
+      (method, path, rest, contentType, cookie, body) => {
+        const headers = [
+          ['Content-Type', contentType],
+          ['Cookie', cookie],
+          ['Content-Length', '1'],
+        ] as const
+        const examination = check.begin({ method, target: `${path}${rest}`, headers })
+        const found = examination.problem ?? examination.body(encoder.encode(body))
+        assert.ok(found === undefined || rules.test(found.rule), found?.rule)
+        if (examination.operation === undefined) assert.ok(found !== undefined)
+      },
+    ),
+    { numRuns: 5_000 },
+  )
 })

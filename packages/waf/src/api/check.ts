@@ -313,8 +313,13 @@ class Examination implements ApiExamination {
     return this.#operation?.name
   }
 
+  get takesBody(): boolean {
+    return this.#operation !== undefined && this.#operation.bodyTypes.length > 0
+  }
+
   get work(): number {
-    return this.#budget.work
+    // Of building automata, not a word: it depends on what was checked before, and validators must come to one figure.
+    return this.#budget.work - this.#budget.building
   }
 
   body(bytes: Uint8Array): ApiProblem | undefined {
@@ -340,10 +345,32 @@ function headProblem(
     if (reason !== undefined) return problem(`api:path ${parameter.name}`, reason)
   }
   return (
+    overrideProblem(operation, request) ??
     queryProblem(operation, request.target, passesUnknownQuery, budget) ??
     headersProblem(operation, request, budget) ??
     contentProblem(operation, request)
   )
+}
+
+/** By these, frameworks take a request for another than its first line says. */
+const OVERRIDES: ReadonlyMap<string, string> = new Map([
+  ['x-http-method-override', 'api:method'],
+  ['x-http-method', 'api:method'],
+  ['x-method-override', 'api:method'],
+  ['x-original-url', 'api:path'],
+  ['x-rewrite-url', 'api:path'],
+])
+
+function overrideProblem({ headers }: Operation, request: ApiRequest): ApiProblem | undefined {
+  for (const [name, value] of request.headers) {
+    if (name.charCodeAt(1) !== 45) continue
+    const key = name.toLowerCase()
+    const rule = OVERRIDES.get(key)
+    if (rule === undefined || headers.has(key)) continue
+    if (rule === 'api:method' && value.trim().toUpperCase() === request.method) continue
+    return problem(rule, `${key} asks for something else than the request line`)
+  }
+  return undefined
 }
 
 /** @param texts At least one. */
@@ -353,10 +380,16 @@ function valueProblem(
   budget: Budget,
 ): string | undefined {
   if (!reading.isList || separator !== undefined) {
+    if (texts.length > 1 && reading.mayBeList && separator === undefined) return listMismatch(reading, texts, budget)
     if (texts.length > 1) return 'given more than once'
     const text = texts[0]!
     if (text === '' && allowsEmpty) return undefined
-    if (!reading.isList) return textMismatch(reading, text, budget)
+    if (!reading.isList) {
+      const found = textMismatch(reading, text, budget)
+      if (found === undefined || !reading.mayBeList) return found
+      const list = separator === undefined ? [text] : text.split(separator)
+      return listMismatch(reading, list, budget) === undefined ? undefined : found
+    }
     return listMismatch(reading, text === '' ? [] : text.split(separator!), budget)
   }
   return listMismatch(reading, texts, budget)

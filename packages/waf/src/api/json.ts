@@ -14,8 +14,6 @@ export class JsonRefused extends Error {
 
 const DECODER = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y
-/** Anything that ends a run of plain characters. */
-const SPECIAL = /["\\\u0000-\u001f]/g
 const ESCAPES: ReadonlyMap<string, string> = new Map([
   ['"', '"'],
   ['\\', '\\'],
@@ -145,12 +143,10 @@ class Reader {
     const text = this.#text
     let from = this.#at + 1
     let out = ''
-    for (;;) {
-      SPECIAL.lastIndex = from
-      const match = SPECIAL.exec(text)
-      if (match === null) throw new JsonRefused('the body is not JSON')
-      const end = match.index
+    for (let end = from; ; end += 1) {
       const code = text.charCodeAt(end)
+      if (code > 34 && code !== 92) continue
+      if (code === 32 || code === 33) continue
       if (code === 34) {
         this.#at = end + 1
         const value = out === '' ? text.slice(from, end) : out + text.slice(from, end)
@@ -158,6 +154,7 @@ class Reader {
         if (out !== '' && !value.isWellFormed()) throw new JsonRefused('a text holds half a surrogate pair')
         return value
       }
+      if (Number.isNaN(code)) throw new JsonRefused('the body is not JSON')
       if (code !== 92) throw new JsonRefused('a control character stands in a text')
       const kind = text[end + 1] ?? ''
       let piece = ESCAPES.get(kind)
@@ -170,10 +167,32 @@ class Reader {
       }
       out += text.slice(from, end) + piece
       from = end + length
+      end = from - 1
     }
   }
 
+  /** The usual number: a few digits and nothing else. */
+  #shortInteger(): number | undefined {
+    const text = this.#text
+    let at = this.#at
+    let value = 0
+    for (; at < this.#at + 9; at += 1) {
+      const digit = text.charCodeAt(at) - 48
+      if (!(digit >= 0 && digit <= 9)) break
+      value = value * 10 + digit
+    }
+    const length = at - this.#at
+    if (length === 0 || (length > 1 && text.charCodeAt(this.#at) === 48)) return undefined
+    const next = text.charCodeAt(at)
+    // More digits, a point or an exponent.
+    if ((next >= 48 && next <= 57) || next === 46 || next === 69 || next === 101) return undefined
+    this.#at = at
+    return value
+  }
+
   #number(): number {
+    const short = this.#shortInteger()
+    if (short !== undefined) return short
     NUMBER.lastIndex = this.#at
     const match = NUMBER.exec(this.#text)
     if (match === null) throw new JsonRefused('the body is not JSON')

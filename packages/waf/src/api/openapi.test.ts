@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import { type ImportedApi, importOpenApi } from './openapi.ts'
 
 const read = (version: string, more: Record<string, unknown>): ImportedApi =>
@@ -56,6 +57,15 @@ test('a document of 3.1 loses what only people read, and keeps what requests are
     },
     schemas: {},
   })
+})
+
+test('the base path is the first server’s, unless another is given', () => {
+  const document = { openapi: '3.1.0', servers: [{ url: '/v1' }, { url: 'https://x.example/v2' }], paths: { '/a': { get: {} } } }
+  const own = importOpenApi(document)
+  assert.deepEqual(Object.keys(own.api!.paths), ['/v1/a'])
+  assert.match(own.notes[0]!.message, /different base paths: \/v1 is taken/)
+  assert.deepEqual(Object.keys(importOpenApi(document, '').api!.paths), ['/a'])
+  assert.deepEqual(importOpenApi(document, '/x').notes, [])
 })
 
 test('3.0 says null, exclusive bounds and references otherwise', () => {
@@ -220,6 +230,18 @@ test('what lies deep gets a name, so that a policy may hold it', () => {
   assert.ok(depth(body) <= 16 && Object.values(schemas!).every((schema) => depth(schema) <= 16), JSON.stringify(schemas))
 })
 
+test('a chain of references without end is refused in words', () => {
+  const schemas = Object.fromEntries(
+    Array.from({ length: 30_000 }, (_, index) => [
+      `S${index}`,
+      { properties: { next: { $ref: `#/components/schemas/S${index + 1}` } } },
+    ]),
+  )
+  const { api, notes } = read('3.1.0', { paths: post({ $ref: '#/components/schemas/S0' }), components: { schemas } })
+  assert.equal(api, undefined)
+  assert.equal(notes[0]!.level, 'error')
+})
+
 test('what is no document is refused in words, whatever it is', () => {
   for (const document of [
     undefined,
@@ -245,4 +267,82 @@ test('what is no document is refused in words, whatever it is', () => {
   ]) {
     assert.equal(read('3.1.0', { paths }).api, undefined, JSON.stringify(paths))
   }
+})
+
+test('property: whatever a document holds, it is taken over or refused in words', () => {
+  const words = fc.constantFrom(
+    ...[
+      '$ref',
+      'type',
+      'properties',
+      'items',
+      'allOf',
+      'oneOf',
+      'not',
+      'required',
+      'nullable',
+      'minimum',
+      'exclusiveMinimum',
+      'pattern',
+      'format',
+    ],
+    ...[
+      'parameters',
+      'requestBody',
+      'content',
+      'application/json',
+      'schema',
+      'get',
+      'post',
+      'name',
+      'in',
+      'style',
+      'explode',
+      'servers',
+      'url',
+      'enum',
+    ],
+  )
+  const texts = fc.constantFrom(
+    '#',
+    '#/components/schemas/A',
+    '#/paths',
+    'string',
+    'object',
+    'array',
+    'query',
+    'path',
+    'deepObject',
+    '/{a}',
+    '(',
+    '',
+  )
+  const node: fc.Arbitrary<unknown> = fc.letrec<{ node: unknown }>((tie) => ({
+    node: fc.oneof(
+      { maxDepth: 5 },
+      fc.oneof(texts, fc.boolean(), fc.integer(), fc.constant(null)),
+      fc.dictionary(words, tie('node'), { maxKeys: 4 }),
+      fc.array(tie('node'), { maxLength: 3 }),
+    ),
+  })).node
+  fc.assert(
+    fc.property(fc.constantFrom('3.0.3', '3.1.0'), node, node, node, (version, path, schema, more) => {
+      const { api, notes } = importOpenApi({
+        openapi: version,
+        servers: more,
+        paths: {
+          '/a': path,
+          '/{b}': {
+            post: {
+              parameters: [path, { name: 'b', in: 'path', schema }],
+              requestBody: { content: { 'application/json': { schema } } },
+            },
+          },
+        },
+        components: { schemas: { A: schema } },
+      })
+      assert.ok(api !== undefined || notes.some(({ level }) => level === 'error'))
+    }),
+    { numRuns: 2_000 },
+  )
 })

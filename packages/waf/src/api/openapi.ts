@@ -51,13 +51,25 @@ const LAXER = new Set(
 const SILENT_FORMATS = new Set(['float', 'double', 'password', 'binary'])
 const FOREIGN_HEADERS = new Set(['accept', 'content-type', 'authorization'])
 
-/** @param document As JSON or YAML gives it. */
-export function importOpenApi(document: unknown): ImportedApi {
-  return new Importer(document).run()
+/**
+ * @param document As JSON or YAML gives it.
+ * @param basePath Takes the place of the servers' base path: `/api/v2`, or empty for none.
+ */
+export function importOpenApi(document: unknown, basePath?: string): ImportedApi {
+  return new Importer(document, basePath).run()
 }
 
 function isPlain(value: unknown): value is Plain {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isNames(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((name) => typeof name === 'string')
+}
+
+/** For messages, and where only a scalar makes sense. */
+function worded(value: unknown): string {
+  return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? String(value) : 'something else'
 }
 
 function own(value: unknown, key: string): unknown {
@@ -102,10 +114,12 @@ class Importer {
   readonly #names = new Map<string, string>()
   readonly #taken = new Set<string>()
   readonly #noted = new Set<string>()
+  readonly #givenBase: string | undefined
   #is30 = false
 
-  constructor(document: unknown) {
+  constructor(document: unknown, basePath: string | undefined) {
     this.#document = document
+    this.#givenBase = basePath
   }
 
   #note(level: ImportNote['level'], path: Path, message: string): void {
@@ -126,7 +140,14 @@ class Importer {
   }
 
   run(): ImportedApi {
-    const paths = this.#paths()
+    let paths: ApiDocument['paths']
+    try {
+      paths = this.#paths()
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error
+      this.#error([], 'schemas refer to each other in a chain that is too long to be followed')
+      return { api: undefined, notes: this.#notes }
+    }
     if (this.#notes.some(({ level }) => level === 'error')) return { api: undefined, notes: this.#notes }
     const api = { paths, schemas: this.#schemas }
     const compilation = compileApi({ ...api, unknownQuery: 'deny' })
@@ -178,11 +199,12 @@ class Importer {
 
   /** The path of the first server; what differs is noted. */
   #basePath(servers: unknown, path: Path): string | undefined {
+    if (this.#givenBase !== undefined) return this.#givenBase
     if (!Array.isArray(servers) || servers.length === 0) return path.length === 1 ? '' : undefined
     const bases = servers.map((server: unknown) => {
       const variables = own(server, 'variables')
-      const url = String(own(server, 'url') ?? '/').replace(/\{([^{}]+)\}/g, (_, name: string) =>
-        String(own(own(variables, name), 'default') ?? ''),
+      const url = worded(own(server, 'url') ?? '/').replace(/\{([^{}]+)\}/g, (_, name: string) =>
+        worded(own(own(variables, name), 'default') ?? ''),
       )
       const bare = url.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '').replace(/[?#].*$/, '')
       return bare === '' || bare === '/' ? '' : `/${bare.replace(/^\/+|\/+$/g, '')}`
@@ -403,7 +425,7 @@ class Importer {
       // OpenAPI 3.0 section 4.7.23: what stands beside a reference is ignored.
       if (this.#is30) return out
     }
-    const readOnly = new Set([...around.readOnly, ...this.#readOnlyOf(given, 0)])
+    const readOnly = new Set([...around.readOnly, ...this.#readOnlyOf(given, new Set())])
     for (const [key, value] of Object.entries(given)) {
       if (key === '$ref') continue
       const held = this.#keyword(key, value, given, [...path, key], { ...around, readOnly })
@@ -433,8 +455,9 @@ class Importer {
     return { anyOf: [{ type: 'null' }, out] }
   }
 
-  #readOnlyOf(given: Plain, depth: number): readonly string[] {
-    if (depth > 10) return []
+  #readOnlyOf(given: Plain, seen: Set<unknown>): readonly string[] {
+    if (seen.has(given)) return []
+    seen.add(given)
     const own = Object.entries(isPlain(given.properties) ? given.properties : {}).flatMap(([name, property]) => {
       const found = isPlain(property) && typeof property.$ref === 'string' ? this.#at(property.$ref) : property
       return isPlain(found) && found.readOnly === true ? [name] : []
@@ -445,7 +468,7 @@ class Importer {
     ]
     const inner = parts.flatMap((part: unknown) => {
       const found = isPlain(part) && typeof part.$ref === 'string' ? this.#at(part.$ref) : part
-      return isPlain(found) ? this.#readOnlyOf(found, depth + 1) : []
+      return isPlain(found) ? this.#readOnlyOf(found, seen) : []
     })
     return [...own, ...inner]
   }
@@ -462,32 +485,40 @@ class Importer {
       case 'type':
         return this.#types(value, path)
       case 'enum':
+        return Array.isArray(value) && value.length > 0 ? value : this.#error(path, 'expected a list of values')
       case 'const':
+        return value
       case 'multipleOf':
+        return typeof value === 'number' && value > 0 ? value : this.#error(path, 'expected a number above 0')
       case 'minLength':
       case 'maxLength':
       case 'minItems':
       case 'maxItems':
       case 'minProperties':
       case 'maxProperties':
-      case 'dependentRequired':
-        return value
+        return Number.isSafeInteger(value) && (value as number) >= 0 ? value : this.#error(path, 'expected a whole number')
+      case 'dependentRequired': {
+        const isFine = isPlain(value) && Object.values(value).every(isNames)
+        return isFine ? value : this.#error(path, 'expected lists of names')
+      }
       case 'uniqueItems':
         return value === true ? true : undefined
       case 'minimum':
-        return this.#is30 && given.exclusiveMinimum === true ? undefined : value
+        return this.#is30 && given.exclusiveMinimum === true ? undefined : this.#number(value, path)
       case 'maximum':
-        return this.#is30 && given.exclusiveMaximum === true ? undefined : value
+        return this.#is30 && given.exclusiveMaximum === true ? undefined : this.#number(value, path)
       case 'exclusiveMinimum':
-        return typeof value === 'boolean' ? (value ? given.minimum : undefined) : value
+        return typeof value === 'boolean' ? (value ? this.#number(given.minimum, path) : undefined) : this.#number(value, path)
       case 'exclusiveMaximum':
-        return typeof value === 'boolean' ? (value ? given.maximum : undefined) : value
+        return typeof value === 'boolean' ? (value ? this.#number(given.maximum, path) : undefined) : this.#number(value, path)
       case 'format':
         return this.#format(value, path, strict)
       case 'pattern':
         return this.#pattern(value, path, strict)
       case 'required': {
-        const names = Array.isArray(value) ? value.filter((name) => !around.readOnly.has(String(name))) : []
+        // A flag in a schema was how draft 3 said it of one property.
+        if (!isNames(value)) return this.#error(path, 'expected a list of names')
+        const names = value.filter((name) => !around.readOnly.has(name))
         return names.length === 0 ? undefined : names
       }
       case 'items':
@@ -522,6 +553,10 @@ class Importer {
     }
   }
 
+  #number(value: unknown, path: Path): number | undefined {
+    return typeof value === 'number' && Number.isFinite(value) ? value : this.#error(path, 'expected a number')
+  }
+
   #other(key: string, path: Path, strict: boolean): undefined {
     if (SILENT.has(key) || key.startsWith('x-')) return undefined
     if (!LAXER.has(key)) {
@@ -540,7 +575,7 @@ class Importer {
     const types: readonly unknown[] = Array.isArray(value) ? value : [value]
     for (const type of types) {
       if (!(SCHEMA_TYPES as readonly unknown[]).includes(type))
-        this.#error(path, `expected a type of JSON Schema, found ${String(type).slice(0, 40)}`)
+        this.#error(path, `expected a type of JSON Schema, found ${worded(type).slice(0, 40)}`)
     }
     return value
   }
@@ -548,15 +583,16 @@ class Importer {
   #format(value: unknown, path: Path, strict: boolean): Format | undefined {
     const known = FORMATS.find((format) => format === value)
     if (known !== undefined) return known
-    if (SILENT_FORMATS.has(String(value))) return undefined
-    const named = `the format ${String(value).slice(0, 40)}`
+    if (SILENT_FORMATS.has(worded(value))) return undefined
+    const named = `the format ${worded(value).slice(0, 40)}`
     if (strict) return this.#error(path, `${named} is not checked, and leaving it out under not or oneOf would refuse more`)
     this.#warn(path, `${named} is not checked: more is let pass`)
     return undefined
   }
 
   #pattern(value: unknown, path: Path, strict: boolean): string | undefined {
-    const source = String(value)
+    if (typeof value !== 'string') return this.#error(path, 'expected a pattern')
+    const source = value
     try {
       compileTextPattern(source)
       return source

@@ -1,7 +1,7 @@
 /** Parameters of a request as texts, and texts as the values that their schemas speak of (OpenAPI 3.1, section 4.8.12). */
 import { type Json, JsonRefused, parseJson } from './json.ts'
 import { PARAMETER_ITEMS_MAX } from './limits.ts'
-import { type Budget, FILE, mismatch, reachedOn, type SchemaNode, TYPE_BITS, typesOf, wordsOf } from './schema.ts'
+import { type Budget, emptyNode, FILE, mismatch, reachedOn, type SchemaNode, TYPE_BITS, typesOf, wordsOf } from './schema.ts'
 
 const { OBJECT, ARRAY, NUMBER, STRING, INTEGER, BOOLEAN } = TYPE_BITS
 const ENCODER = new TextEncoder()
@@ -15,16 +15,21 @@ export interface TextReading {
   readonly types: number
   /** Of the items, when it may be a list. */
   readonly itemTypes: number
+  readonly mayBeList: boolean
   /** It may be a list and nothing that is written as one text. */
   readonly isList: boolean
 }
+
+const ANYTHING = emptyNode()
 
 export function textReading(node: SchemaNode): TextReading {
   const types = typesOf(node)
   const items = reachedOn(node).flatMap((reached) => (reached.items === undefined ? [] : [reached.items]))
   const itemTypes = items.length === 0 ? -1 : items.reduce((bits, item) => bits | typesOf(item), 0)
-  const isList = (types & ARRAY) !== 0 && (types & (STRING | NUMBER | INTEGER | BOOLEAN)) === 0
-  return { node, types, itemTypes, isList }
+  const mayBeList = (types & ARRAY) !== 0
+  const isList = mayBeList && (types & (STRING | NUMBER | INTEGER | BOOLEAN)) === 0
+  // What says nothing of its type stands for one value.
+  return { node, types, itemTypes, mayBeList: mayBeList && types !== typesOf(ANYTHING), isList }
 }
 
 /** The values that a text can stand for, the most particular first. */
@@ -111,7 +116,7 @@ export class FieldReadings {
     const object = new Map<string, Json>()
     for (const [name, values] of texts) {
       const readings = this.of(name)
-      const list = readings.find(({ isList }) => isList)
+      const list = readings.find(({ isList, mayBeList }) => isList || (mayBeList && values.length > 1))
       if (list !== undefined) {
         if (values.length > PARAMETER_ITEMS_MAX) return name
         object.set(

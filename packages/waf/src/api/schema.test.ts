@@ -148,6 +148,24 @@ test('decimals are multiples as people reckon', () => {
     assert.equal(conforms({ multipleOf: step }, number), expected, `${number} of ${step}`)
 })
 
+test('property: multiples are found by decimals, also where the short way is taken', () => {
+  const places = fc.integer({ min: 0, max: 6 })
+  fc.assert(
+    fc.property(
+      fc.integer({ min: -1_000_000, max: 1_000_000 }),
+      places,
+      fc.integer({ min: 1, max: 500 }),
+      places,
+      (a, m, b, n) => {
+        const most = 10n ** BigInt(Math.max(m, n))
+        const expected = (BigInt(a) * (most / 10n ** BigInt(m))) % (BigInt(b) * (most / 10n ** BigInt(n))) === 0n
+        assert.equal(conforms({ multipleOf: Number(`${b}e-${n}`) }, Number(`${a}e-${m}`)), expected)
+      },
+    ),
+    { numRuns: 5_000 },
+  )
+})
+
 test('whole numbers beyond 2^53 are no integers: readers disagree on which they are', () => {
   assert.ok(conforms({ type: 'integer' }, 2 ** 53 - 1))
   assert.ok(!conforms({ type: 'integer' }, 2 ** 53))

@@ -24,6 +24,13 @@ export function createBudget(): Budget {
   return { work: 0, building: 0, exhausted: false }
 }
 
+/** What numbers must be multiples of: `size`, which is `digits` / `scale` where those are small whole numbers. */
+interface Step {
+  readonly size: number
+  readonly digits: number | undefined
+  readonly scale: number
+}
+
 interface PatternNode {
   readonly pattern: TextPattern
   readonly node: SchemaNode
@@ -37,7 +44,7 @@ export interface SchemaNode {
   types: number | undefined
   ref: SchemaNode | undefined
   values: ReadonlySet<string> | undefined
-  multipleOf: number | undefined
+  multipleOf: Step | undefined
   minimum: number | undefined
   maximum: number | undefined
   exclusiveMinimum: number | undefined
@@ -68,7 +75,7 @@ export interface SchemaNode {
 const NONE: readonly never[] = []
 const NO_PROPERTIES: ReadonlyMap<string, SchemaNode> = new Map()
 
-function emptyNode(): SchemaNode {
+export function emptyNode(): SchemaNode {
   return {
     never: false,
     types: undefined,
@@ -148,7 +155,7 @@ export class SchemaCompiler {
       return
     }
     this.#texts(node, schema, path)
-    node.multipleOf = schema.multipleOf
+    node.multipleOf = schema.multipleOf === undefined ? undefined : stepOf(schema.multipleOf)
     node.minimum = schema.minimum
     node.maximum = schema.maximum
     node.exclusiveMinimum = schema.exclusiveMinimum
@@ -436,17 +443,30 @@ function numberMismatch(node: SchemaNode, value: number, budget: Budget): Mismat
   if (node.exclusiveMaximum !== undefined && value >= node.exclusiveMaximum) {
     return no(`not less than exclusiveMaximum ${node.exclusiveMaximum}`)
   }
-  // Scaling and dividing numbers of up to some 600 digits.
-  if (node.multipleOf !== undefined && spend(budget, 50)) return EXHAUSTED
-  if (node.multipleOf !== undefined && !isMultiple(value, node.multipleOf)) return no(`not a multiple of ${node.multipleOf}`)
+  if (node.multipleOf !== undefined) {
+    // At most: scaling and dividing numbers of up to some 600 digits.
+    if (spend(budget, 50)) return EXHAUSTED
+    if (!isMultiple(value, node.multipleOf)) return no(`not a multiple of ${node.multipleOf.size}`)
+  }
   return node.format === undefined || hasNumberFormat(node.format, value) ? undefined : no(`not of the format ${node.format}`)
 }
 
-/** As decimals, since 0.3 / 0.1 is not 3 in binary: both are scaled to whole numbers by their decimal places. */
-function isMultiple(value: number, step: number): boolean {
-  const [a, b] = [decimal(value), decimal(step)]
+/** As decimals, since 0.3 / 0.1 is not 3 in binary. */
+function isMultiple(value: number, { size, digits, scale }: Step): boolean {
+  if (digits !== undefined) {
+    const scaled = Math.round(value * scale)
+    // A quotient of whole numbers this small is the double that its decimal is read as.
+    if (Number.isSafeInteger(scaled)) return scaled / scale === value && scaled % digits === 0
+  }
+  const [a, b] = [decimal(value), decimal(size)]
   const places = Math.max(a.places, b.places)
   return (a.digits * 10n ** BigInt(places - a.places)) % (b.digits * 10n ** BigInt(places - b.places)) === 0n
+}
+
+function stepOf(size: number): Step {
+  const { digits, places } = decimal(size)
+  const isSmall = places <= 9 && digits <= 1_000_000_000n
+  return { size, digits: isSmall ? Number(digits) : undefined, scale: isSmall ? 10 ** places : 1 }
 }
 
 /** A double's shortest decimal: `digits` / 10^`places`. At most some 330 digits. */

@@ -126,6 +126,8 @@ export interface ApiExamination {
   readonly operation: string | undefined
   /** What is wrong with the head, if anything. */
   readonly problem: ApiProblem | undefined
+  /** Whether a body is declared for it. */
+  readonly takesBody: boolean
   /** Units of work so far: about one a character or a schema applied. */
   readonly work: number
   /** Checks a body that is complete. Once. Not to be asked when the head has a problem. */
