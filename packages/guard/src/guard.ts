@@ -62,6 +62,9 @@ class RequestJudgement implements Judgement {
   check: Check = 'none'
   waf: WafTransaction | undefined
   verdict: WafVerdict | undefined
+  /** Patches in force here, and what they matched. */
+  patches: readonly PatchRun[] = NO_PATCHES
+  patchMatches: readonly WafMatch[] = NO_MATCHES
   /** What the WAF would have done where it only watches. */
   shadowed = false
   /** The view is older than the route tolerates. */
@@ -73,7 +76,7 @@ class RequestJudgement implements Judgement {
 
   get bodyBytesWanted(): number {
     if (this.decision !== undefined || this.route === undefined) return 0
-    const forWaf = this.waf === undefined ? 0 : this.route.bodyBytesMax
+    const forWaf = this.waf === undefined && this.patches.length === 0 ? 0 : this.route.bodyBytesMax
     return this.route.route?.login === undefined ? forWaf : Math.max(forWaf, LOGIN_BODY_BYTES_MAX)
   }
 
@@ -88,6 +91,11 @@ class RequestJudgement implements Judgement {
     return this
   }
 
+  get matches(): readonly WafMatch[] {
+    const own = this.verdict?.matches ?? NO_MATCHES
+    return this.patchMatches.length === 0 ? own : [...own, ...this.patchMatches]
+  }
+
   #decision(outcome: Outcome, status: number, reason: string, environment: GuardEnvironment, more: Partial<Objection>): Decision {
     return {
       outcome,
@@ -100,7 +108,7 @@ class RequestJudgement implements Judgement {
       stale: this.stale,
       provisional: more.provisional ?? false,
       retryAfterS: more.retryAfterS,
-      matches: this.verdict?.matches ?? NO_MATCHES,
+      matches: this.matches,
       wafScore: this.verdict?.score ?? 0,
       shadowOutcome: outcome === 'allow' && this.shadowed ? 'deny' : outcome,
     }
@@ -159,7 +167,8 @@ export function createGuard(options: GuardOptions = {}): Guard {
     if (over !== undefined) return over
 
     judgement.check = 'waf'
-    if (route.rules === undefined) return undefined
+    const patched = patchObjection(judgement, environment)
+    if (patched !== undefined || route.rules === undefined) return patched
     const { stopwatch } = environment
     const known = { clock: () => nowMs, uniqueId: request.requestId ?? '', collections, stopwatch }
     const waf = route.rules.begin(known, exclusionsFor(route, request.path, nowMs))
@@ -271,13 +280,23 @@ export function createGuard(options: GuardOptions = {}): Guard {
 
 const NO_BODY = new Uint8Array(0)
 
+const NO_VERDICT: WafVerdict = { blocked: false, status: 403, score: 0, matches: [] }
+
 /** Nobody who watches can change what was decided, not by failing either. */
 function testify(witness: WafWitness, judgement: RequestJudgement, body: Uint8Array, truncated: boolean, nowMs: number): void {
-  const { request, route, decision, verdict, waf } = judgement
-  if (route === undefined || decision === undefined || verdict === undefined || waf === undefined) return
+  const { request, route, decision, waf, patches } = judgement
+  const { verdict = NO_VERDICT } = judgement
+  if (route === undefined || decision === undefined || (waf === undefined && patches.length === 0)) return
+  const matched = judgement.patchMatches.length > 0 ? patches.find(({ run }) => run.audit.wanted) : undefined
+  const audited = matched?.run ?? waf ?? patches[0]!.run
   try {
     const seen = body.length > route.bodyBytesMax ? body.subarray(0, route.bodyBytesMax) : body
-    witness({ request, route, decision, verdict, waf }, seen, truncated || seen.length < body.length, nowMs)
+    witness(
+      { request, route, decision, verdict: { ...verdict, matches: judgement.matches }, waf: audited },
+      seen,
+      truncated || seen.length < body.length,
+      nowMs,
+    )
   } catch {
     // The request was judged: that is what counts.
   }
@@ -307,13 +326,59 @@ function denial(environment: GuardEnvironment, find: (index: DenialIndex) => Den
 
 const SEVERITIES = ['notice', 'warning', 'error', 'critical'] as const
 
+/** One patch on its way through a request. */
+interface PatchRun {
+  readonly run: WafTransaction
+  readonly enforced: boolean
+}
+
+const NO_PATCHES: readonly PatchRun[] = []
+
+/** Begins the patches that are in force for this route, and asks them about the head. */
+function patchObjection(judgement: RequestJudgement, { nowMs, stopwatch }: GuardEnvironment): Objection | undefined {
+  const { request, route } = judgement
+  if (route === undefined || route.patches.length === 0) return undefined
+  const exclusions = exclusionsFor(route, request.path, nowMs)
+  const known = { clock: () => nowMs, uniqueId: request.requestId ?? '', stopwatch }
+  judgement.patches = route.patches
+    .filter(({ untilMs }) => nowMs < untilMs)
+    .map(({ patch, rules }) => ({ run: rules.begin(known, exclusions), enforced: patch.mode === 'enforce' }))
+  return patchVerdicts(judgement, ({ run }) => run.requestHead(request))
+}
+
+function patchesOnBody(judgement: RequestJudgement, body: Uint8Array, truncated: boolean): Objection | undefined {
+  return patchVerdicts(judgement, ({ run }) => run.requestBody(body, truncated))
+}
+
+/** Every patch is asked, so that all that match are recorded; the first that is enforced decides. */
+function patchVerdicts(judgement: RequestJudgement, ask: (patch: PatchRun) => WafVerdict): Objection | undefined {
+  let objection: Objection | undefined
+  const matches: WafMatch[] = []
+  for (const patch of judgement.patches) {
+    const verdict = ask(patch)
+    matches.push(...verdict.matches)
+    if (!verdict.blocked) continue
+    const [match] = verdict.matches
+    if (patch.enforced)
+      objection ??= {
+        outcome: 'deny',
+        status: verdict.status,
+        reason: match?.message || 'a virtual patch matched',
+        rule: `rule:${match?.ruleId ?? 0}`,
+      }
+    else judgement.shadowed = true
+  }
+  judgement.patchMatches = matches
+  return objection
+}
+
 /** Keeps the verdict; objects when it blocks and the route enforces. */
 function wafObjection(judgement: RequestJudgement, verdict: WafVerdict): Objection | undefined {
   judgement.verdict = verdict
   if (!verdict.blocked) return undefined
   const { wafMode } = judgement.route!
   if (wafMode !== 'enforce') {
-    judgement.shadowed = wafMode === 'shadow'
+    judgement.shadowed ||= wafMode === 'shadow'
     return undefined
   }
   // The gravest match says most; of equals the last, which tipped the scale.
@@ -351,7 +416,7 @@ function bodyObjection(
     }
   }
   judgement.check = 'waf'
-  if (waf === undefined) return undefined
+  if (waf === undefined && judgement.patches.length === 0) return undefined
   const inspected = body.length > route.bodyBytesMax ? body.subarray(0, route.bodyBytesMax) : body
   const cut = truncated || inspected.length < body.length
   if (cut && route.service.waf.oversize === 'deny') {
@@ -362,8 +427,10 @@ function bodyObjection(
         reason: `the body is longer than the ${route.bodyBytesMax} bytes that are inspected`,
       }
     }
-    judgement.shadowed = route.wafMode === 'shadow'
+    judgement.shadowed ||= route.wafMode === 'shadow'
   }
+  const patched = patchesOnBody(judgement, inspected, cut)
+  if (patched !== undefined || waf === undefined) return patched
   waf.requestBody(inspected, cut)
   return wafObjection(judgement, waf.log())
 }

@@ -9,7 +9,7 @@ import {
   type PolicyJudge,
   type RehearsedRequest,
 } from '@ringwall/ring'
-import type { WafRehearsal } from '@ringwall/waf'
+import type { RuleSet, WafRehearsal } from '@ringwall/waf'
 import { createGuard } from './guard.ts'
 import { createRateLimiter } from './rate-limiter.ts'
 import { normalizeRoutingPath } from './routing-path.ts'
@@ -57,14 +57,20 @@ function environmentOf(compiled: CompiledPolicy, { token }: RehearsedRequest, ru
   const { policy } = compiled
   /** Rules that remember nothing, and whose work is counted. */
   const counted = (route: CompiledRoute): CompiledRoute => {
-    const { rules } = route
-    if (rules === undefined) return route
-    const begin: typeof rules.begin = (_, exclusions): WafRehearsal => {
-      const run = rules.rehearse(exclusions)
-      runs.push(run)
-      return run
+    const { rules, patches } = route
+    const apart = (set: RuleSet): RuleSet => {
+      const begin: RuleSet['begin'] = (_, exclusions): WafRehearsal => {
+        const run = set.rehearse(exclusions)
+        runs.push(run)
+        return run
+      }
+      return { ...set, begin }
     }
-    return { ...route, rules: { ...rules, begin } }
+    return {
+      ...route,
+      rules: rules === undefined ? undefined : apart(rules),
+      patches: patches.map((patch) => ({ ...patch, rules: apart(patch.rules) })),
+    }
   }
   const verdict: TokenVerdict =
     token !== undefined && policy.issuers.some(({ issuer }) => issuer === token.issuer)

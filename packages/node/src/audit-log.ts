@@ -1,7 +1,7 @@
 /** The audit log of a node: which requests are in it, when they are over, and where it goes. */
 import { createHash } from 'node:crypto'
 import type { WafJudgement } from '@ringwall/guard'
-import type { WafAudit } from '@ringwall/waf'
+import type { RuleDescription, WafAudit } from '@ringwall/waf'
 import type { HostPort } from './address.ts'
 import { auditEntry } from './audit-entry.ts'
 import { LineWriter } from './line-writer.ts'
@@ -88,8 +88,15 @@ export class AuditLog {
     const engine = this.#options.engine ?? audit.engine ?? 'RelevantOnly'
     const byStatus = this.#options.relevantStatus?.test(String(status)) ?? audit.isRelevant?.(status) ?? false
     if (engine !== 'On' && !audit.wanted && !byStatus) return
-    const { rules, wafMode } = judged.route
-    if (rules === undefined) return
+    const { rules, wafMode, patches } = judged.route
+    const sets = [...(rules === undefined ? [] : [rules]), ...patches.map((patch) => patch.rules)]
+    const describe = (ruleId: number): RuleDescription | undefined => {
+      for (const set of sets) {
+        const found = set.describe(ruleId)
+        if (found !== undefined) return found
+      }
+      return undefined
+    }
     const { host, port } = this.#identity.listen
     const entry = auditEntry({
       request: judged.request,
@@ -98,7 +105,7 @@ export class AuditLog {
       atMs,
       parts,
       matches: judged.verdict.matches,
-      rules,
+      rules: { describe },
       engine:
         audit.ruleEngine === 'Off'
           ? 'Disabled'

@@ -17,12 +17,14 @@ interface Use {
 /** Rule sets of the policy in force, each with all places that use it or a part of it. */
 function setsInUse({ routes }: View): ReadonlyMap<RuleCounters, readonly Use[]> {
   const sets = new Map<RuleCounters, Use[]>()
-  for (const { rules, label, wafMode } of routes) {
-    if (rules === undefined) continue
-    const use = { label, mode: wafMode, rules }
-    const known = sets.get(rules.counters)
-    if (known === undefined) sets.set(rules.counters, [use])
+  const add = (use: Use): void => {
+    const known = sets.get(use.rules.counters)
+    if (known === undefined) sets.set(use.rules.counters, [use])
     else known.push(use)
+  }
+  for (const { rules, label, wafMode, patches } of routes) {
+    if (rules !== undefined) add({ label, mode: wafMode, rules })
+    for (const { patch, rules: own, untilMs } of patches) if (untilMs > Date.now()) add({ label, mode: patch.mode, rules: own })
   }
   return sets
 }

@@ -109,6 +109,7 @@ export function viewOf(policy: Policy, height = 1): View {
         wafMode: 'off',
         bodyBytesMax: BODY_BYTES_MAX,
         exceptions: [],
+        patches: [],
       }
     },
   }

@@ -17,6 +17,7 @@ const NAMED_BY: ReadonlyMap<string, string> = new Map([
   ['issuers', 'issuer'],
   ['tests', 'name'],
   ['exceptions', 'name'],
+  ['patches', 'name'],
 ])
 
 /** Empty when the two mean the same. */
