@@ -53,6 +53,7 @@ test('a patch watches first, then refuses, then goes; each step by the policy', 
   const [row] = (await at.client.rules()).rules.filter(({ id }) => id === 500_001)
   assert.equal(row?.mode, 'enforce')
   assert.ok((row?.hits ?? 0) >= 3)
+  assert.match((await at.run('rule', 'show', '500001')).stdout, /app: enforce[\s\S]*SecRule REQUEST_METHOD/)
 
   assert.equal((await at.run('rule', 'patch', 'rm', 'cve-1', '--yes')).code, 0)
   assert.equal((await at.ask('/report?id=abc')).status, 200)

@@ -73,8 +73,9 @@ export class AuditLog {
     if ((this.#options.engine ?? audit.engine) === 'Off') return
     const id = judged.request.requestId ?? ''
     if (this.#open.size >= OPEN_MAX) {
+      // The oldest: one whose end nobody told must not keep the others out.
+      this.#open.delete(this.#open.keys().next().value as string)
       this.#overflow += 1
-      return
     }
     const parts = this.#options.parts ?? audit.parts ?? PARTS_DEFAULT
     this.#open.set(id, { judged, audit, parts, body: parts.includes('C') ? new Uint8Array(body) : EMPTY, atMs })

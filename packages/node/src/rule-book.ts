@@ -203,6 +203,8 @@ function describeIn(view: View, { id, at }: RuleListing): RuleDescription | unde
 
 /** The rule as it stands in its file, comments right above it included. */
 function sourceOf(node: RunningNode, file: string, line: number, links: readonly LinkDescription[]): string {
+  const patch = node.view().policy.patches.find(({ name }) => file === `patch ${name}`)
+  if (patch !== undefined) return patch.rules.trimEnd()
   const source = [...node.rules.values()].flat().find((one: RuleSource) => one.file === file && one.kind !== 'data')
   if (source === undefined) return ''
   const lines = source.text.split(/\r?\n/)
