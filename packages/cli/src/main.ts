@@ -363,7 +363,7 @@ export function buildProgram(): Command {
     () => async (client) => (await import('./commands/policy.ts')).policySchema(client),
   )
 
-  const rule = program.command('rule').description('rules of the WAF: ls, show, test, explain, except, estimate, install')
+  const rule = program.command('rule').description('rules of the WAF: ls, show, test, explain, except, estimate, patch, install')
   const local = (): Option => new Option('--local', 'counts of the asked node only, not of all that answer')
   withRing(
     rule
@@ -454,6 +454,50 @@ export function buildProgram(): Command {
         dryRun: options.dryRun === true,
       }),
   )
+
+  const patch = withRing(
+    rule
+      .command('patch')
+      .argument('<file>', 'a patch with its tests, as YAML')
+      .description('put a virtual patch into the policy, for a time; or ls, enforce, shadow, rm')
+      .addOption(new Option('--mode <mode>', 'only record, or refuse').choices(['shadow', 'enforce']).default('shadow'))
+      .addOption(new Option('--ttl <duration>', 'for how long, at most 90d').default('30d'))
+      .option('--reason <text>', 'why; required')
+      .option('--owner <name>', 'who answers for it (default: the operator of the context)')
+      .addOption(yes())
+      .addOption(dryRun()),
+    ([file], options) =>
+      async (client) => {
+        const [{ rulePatch }, { readContext }] = await Promise.all([import('./commands/rule-patch.ts'), import('./session.ts')])
+        await rulePatch(client, file as string, {
+          ttlMs: parseTtl(options.ttl as string),
+          reason: (options.reason as string | undefined) ?? '',
+          owner: (options.owner as string | undefined) ?? readContext(options.context as string | undefined).name,
+          mode: options.mode as 'shadow' | 'enforce',
+          yes: options.yes === true,
+          dryRun: options.dryRun === true,
+        })
+      },
+  )
+  withRing(
+    patch.command('ls').description('patches of the policy in force').addOption(watch()),
+    () => async (client, format) => (await import('./commands/rule-patch.ts')).patchList(client, format),
+  )
+  const patchModes = [
+    ['enforce', 'enforce', 'refuse what a patch matches'],
+    ['shadow', 'shadow', 'only record what a patch matches'],
+    ['rm', undefined, 'take a patch out of the policy'],
+  ] as const
+  for (const [name, mode, description] of patchModes)
+    withRing(
+      patch.command(name).argument('<name>').description(description).addOption(yes()).addOption(dryRun()),
+      ([named], options) =>
+        async (client) =>
+          (await import('./commands/rule-patch.ts')).patchChange(client, named as string, mode, {
+            yes: options.yes === true,
+            dryRun: options.dryRun === true,
+          }),
+    )
 
   rule
     .command('install')

@@ -79,6 +79,9 @@ class RequestJudgement implements Judgement {
   examination: ApiExamination | undefined
   /** What is outside of the service's API, refused or only watched. */
   apiProblem: ApiProblem | undefined
+  /** Patches in force here, and what they matched. */
+  patches: readonly PatchRun[] = NO_PATCHES
+  patchMatches: readonly WafMatch[] = NO_MATCHES
   /** The view is older than the route tolerates. */
   stale = false
 
@@ -88,7 +91,8 @@ class RequestJudgement implements Judgement {
 
   get bodyBytesWanted(): number {
     if (this.decision !== undefined || this.route === undefined) return 0
-    const inspected = this.waf === undefined && this.examination === undefined ? 0 : this.route.bodyBytesMax
+    const inspected =
+      this.waf === undefined && this.examination === undefined && this.patches.length === 0 ? 0 : this.route.bodyBytesMax
     return this.route.route?.login === undefined ? inspected : Math.max(inspected, LOGIN_BODY_BYTES_MAX)
   }
 
@@ -126,6 +130,11 @@ class RequestJudgement implements Judgement {
     return this
   }
 
+  get matches(): readonly WafMatch[] {
+    const own = this.verdict?.matches ?? NO_MATCHES
+    return this.patchMatches.length === 0 ? own : [...own, ...this.patchMatches]
+  }
+
   #decision(outcome: Outcome, status: number, reason: string, environment: GuardEnvironment, more: Partial<Objection>): Decision {
     return {
       outcome,
@@ -138,7 +147,7 @@ class RequestJudgement implements Judgement {
       stale: this.stale,
       provisional: more.provisional ?? false,
       retryAfterS: more.retryAfterS,
-      matches: this.verdict?.matches ?? NO_MATCHES,
+      matches: this.matches,
       wafScore: this.verdict?.score ?? 0,
       shadowOutcome: outcome === 'allow' ? (this.shadowed ?? outcome) : outcome,
       ...(more.budget === undefined ? {} : { budget: more.budget }),
@@ -210,7 +219,8 @@ export function createGuard(options: GuardOptions = {}): Guard {
     if (outside !== undefined) return outside
 
     judgement.check = 'waf'
-    if (route!.rules === undefined) return undefined
+    const patched = patchObjection(judgement, { nowMs, stopwatch })
+    if (patched !== undefined || route!.rules === undefined) return patched
     const known = { clock: () => nowMs, uniqueId: request.requestId ?? '', collections, stopwatch }
     const waf = route!.rules.begin(known, exclusionsFor(route!, request.path, nowMs))
     judgement.waf = waf
@@ -341,13 +351,15 @@ export function createGuard(options: GuardOptions = {}): Guard {
             const outside = apiBodyObjection(judgement, part)
             if (outside !== undefined) return decided(outside)
             judgement.check = 'waf'
-            const { waf } = judgement
-            if (waf === undefined) return decided(undefined)
+            const { waf, patches } = judgement
+            if (waf === undefined && patches.length === 0) return decided(undefined)
             if (part.oversize !== undefined) {
               const { wafMode } = judgement.route!
               if (wafMode === 'enforce') return decided({ outcome: 'deny', status: 403, reason: part.oversize })
               if (wafMode === 'shadow') judgement.shadowed = 'deny'
             }
+            const patched = patchesOnBody(judgement, part.bytes, part.cut)
+            if (patched !== undefined || waf === undefined) return decided(patched)
             inspect = waf.requestBodyInSlices(part.bytes, part.cut)
           }
           const verdict = inspect()
@@ -407,7 +419,7 @@ function ofResponse(
     const objection = wafObjection(judgement, verdict)
     if (objection !== undefined) return judgement.object(objection, environment)
     const { decision, shadowed } = judgement
-    const known = decision!.matches.length === verdict.matches.length && decision!.shadowOutcome === (shadowed ?? 'allow')
+    const known = decision!.matches.length === judgement.matches.length && decision!.shadowOutcome === (shadowed ?? 'allow')
     return known ? judgement : judgement.allow(environment)
   } catch {
     return failed(judgement, environment)
@@ -421,13 +433,23 @@ function objectionOf({ name, retryAfterS, budget }: LimitRefusal): Objection {
 
 const NO_BODY = new Uint8Array(0)
 
+const NO_VERDICT: WafVerdict = { blocked: false, status: 403, score: 0, matches: [] }
+
 /** Nobody who watches can change what was decided, not by failing either. */
 function testify(witness: WafWitness, judgement: RequestJudgement, body: Uint8Array, truncated: boolean, nowMs: number): void {
-  const { request, route, decision, verdict, waf } = judgement
-  if (route === undefined || decision === undefined || verdict === undefined || waf === undefined) return
+  const { request, route, decision, waf, patches } = judgement
+  const { verdict = NO_VERDICT } = judgement
+  if (route === undefined || decision === undefined || (waf === undefined && patches.length === 0)) return
+  const matched = judgement.patchMatches.length > 0 ? patches.find(({ run }) => run.audit.wanted) : undefined
+  const audited = matched?.run ?? waf ?? patches[0]!.run
   try {
     const seen = body.length > route.bodyBytesMax ? body.subarray(0, route.bodyBytesMax) : body
-    witness({ request, route, decision, verdict, waf }, seen, truncated || seen.length < body.length, nowMs)
+    witness(
+      { request, route, decision, verdict: { ...verdict, matches: judgement.matches }, waf: audited },
+      seen,
+      truncated || seen.length < body.length,
+      nowMs,
+    )
   } catch {
     // The request was judged: that is what counts.
   }
@@ -456,6 +478,55 @@ function denial(environment: GuardEnvironment, find: (index: DenialIndex) => Den
 }
 
 const SEVERITIES = ['notice', 'warning', 'error', 'critical'] as const
+
+/** One patch on its way through a request. */
+interface PatchRun {
+  readonly run: WafTransaction
+  readonly enforced: boolean
+}
+
+const NO_PATCHES: readonly PatchRun[] = []
+
+/** Begins the patches that are in force for this route, and asks them about the head. */
+function patchObjection(
+  judgement: RequestJudgement,
+  { nowMs, stopwatch }: Pick<GuardEnvironment, 'nowMs' | 'stopwatch'>,
+): Objection | undefined {
+  const { request, route } = judgement
+  if (route === undefined || route.patches.length === 0) return undefined
+  const exclusions = exclusionsFor(route, request.path, nowMs)
+  const known = { clock: () => nowMs, uniqueId: request.requestId ?? '', stopwatch }
+  judgement.patches = route.patches
+    .filter(({ untilMs }) => nowMs < untilMs)
+    .map(({ patch, rules }) => ({ run: rules.begin(known, exclusions), enforced: patch.mode === 'enforce' }))
+  return patchVerdicts(judgement, ({ run }) => run.requestHead(request))
+}
+
+function patchesOnBody(judgement: RequestJudgement, body: Uint8Array, truncated: boolean): Objection | undefined {
+  return patchVerdicts(judgement, ({ run }) => run.requestBody(body, truncated))
+}
+
+/** Every patch is asked, so that all that match are recorded; the first that is enforced decides. */
+function patchVerdicts(judgement: RequestJudgement, ask: (patch: PatchRun) => WafVerdict): Objection | undefined {
+  let objection: Objection | undefined
+  const matches: WafMatch[] = []
+  for (const patch of judgement.patches) {
+    const verdict = ask(patch)
+    matches.push(...verdict.matches)
+    if (!verdict.blocked) continue
+    const [match] = verdict.matches
+    if (patch.enforced)
+      objection ??= {
+        outcome: 'deny',
+        status: verdict.status,
+        reason: match?.message || 'a virtual patch matched',
+        rule: `rule:${match?.ruleId ?? 0}`,
+      }
+    else judgement.shadowed = 'deny'
+  }
+  judgement.patchMatches = matches
+  return objection
+}
 
 /** Keeps the verdict; objects when it blocks and the route enforces. */
 function wafObjection(judgement: RequestJudgement, verdict: WafVerdict): Objection | undefined {

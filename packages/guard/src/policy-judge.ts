@@ -9,6 +9,7 @@ import {
   type PolicyJudge,
   type RehearsedRequest,
 } from '@ringwall/ring'
+import type { RuleSet } from '@ringwall/waf'
 import { createGuard } from './guard.ts'
 import { createRateLimiter } from './rate-limiter.ts'
 import { normalizeRoutingPath } from './routing-path.ts'
@@ -61,15 +62,17 @@ function environmentOf(compiled: CompiledPolicy, { token }: RehearsedRequest, ru
   const { policy } = compiled
   /** Rules that remember nothing; their work and the API's is counted. */
   const counted = (route: CompiledRoute): CompiledRoute => {
-    const { rules, api } = route
+    const { rules, api, patches } = route
     const counting = <T extends Worked>(run: T): T => {
       runs.push(run)
       return run
     }
+    const apart = (set: RuleSet): RuleSet => ({ ...set, begin: (_, exclusions) => counting(set.rehearse(exclusions)) })
     return {
       ...route,
-      rules: rules && { ...rules, begin: (_, exclusions) => counting(rules.rehearse(exclusions)) },
+      rules: rules && apart(rules),
       api: api && { ...api, begin: (asked) => counting(api.begin(asked)) },
+      patches: patches.map((patch) => ({ ...patch, rules: apart(patch.rules) })),
     }
   }
   const verdict: TokenVerdict =

@@ -20,7 +20,8 @@ export interface AuditFacts {
   /** Letters. */
   readonly parts: string
   readonly matches: readonly WafMatch[]
-  readonly rules: RuleSet
+  /** Where rules that matched are described. */
+  readonly rules: Pick<RuleSet, 'describe'>
   readonly engine: 'Enabled' | 'Disabled' | 'DetectionOnly'
   readonly components: readonly string[]
   /** SHA-1 in hex, the same for all entries of a node. */

@@ -276,3 +276,24 @@ async function post(port: number, path: string, fields: readonly HeaderField[], 
     }
   }
 }
+
+test('a request whose end nobody tells costs its own entry, not those of others', async () => {
+  const file = join(folder, 'open.log')
+  const options = { file, engine: 'On', parts: 'AZ', relevantStatus: undefined, bytesWaiting: 1_000_000 } as const
+  const audit = new AuditLog(options, { ring: 'r', node: 'n1', listen: { host: '127.0.0.1', port: 1 }, log: () => {} })
+  await audit.start()
+  const state = { engine: undefined, parts: undefined, wanted: false, isRelevant: undefined, ruleEngine: 'On', components: [] }
+  const judged = (requestId: string) =>
+    ({
+      request: { method: 'GET', target: '/', httpVersion: '1.1', headers: [], remoteAddress: 'x', requestId },
+      route: { wafMode: 'enforce', rules: undefined, patches: [] },
+      verdict: { matches: [] },
+      waf: { audit: state },
+    }) as unknown as Parameters<typeof audit.judged>[0]
+  for (let i = 0; i < 20_001; i += 1) audit.judged(judged(`r${i}`), new Uint8Array(0), 0)
+  audit.finished('r0', 200)
+  audit.finished('r20000', 200)
+  await audit.stop()
+  assert.deepEqual([audit.written, audit.dropped], [1, 1])
+  assert.match(readFileSync(file, 'utf8'), /"unique_id":"r20000"/)
+})

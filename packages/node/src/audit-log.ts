@@ -1,7 +1,7 @@
 /** The audit log of a node: which requests are in it, when they are over, and where it goes. */
 import { createHash } from 'node:crypto'
 import type { WafJudgement } from '@ringwall/guard'
-import type { WafAudit } from '@ringwall/waf'
+import type { RuleDescription, WafAudit } from '@ringwall/waf'
 import type { HostPort } from './address.ts'
 import { auditEntry } from './audit-entry.ts'
 import { LineWriter } from './line-writer.ts'
@@ -73,8 +73,9 @@ export class AuditLog {
     if ((this.#options.engine ?? audit.engine) === 'Off') return
     const id = judged.request.requestId ?? ''
     if (this.#open.size >= OPEN_MAX) {
+      // The oldest: one whose end nobody told must not keep the others out.
+      this.#open.delete(this.#open.keys().next().value as string)
       this.#overflow += 1
-      return
     }
     const parts = this.#options.parts ?? audit.parts ?? PARTS_DEFAULT
     this.#open.set(id, { judged, audit, parts, body: parts.includes('C') ? new Uint8Array(body) : EMPTY, atMs })
@@ -88,8 +89,15 @@ export class AuditLog {
     const engine = this.#options.engine ?? audit.engine ?? 'RelevantOnly'
     const byStatus = this.#options.relevantStatus?.test(String(status)) ?? audit.isRelevant?.(status) ?? false
     if (engine !== 'On' && !audit.wanted && !byStatus) return
-    const { rules, wafMode } = judged.route
-    if (rules === undefined) return
+    const { rules, wafMode, patches } = judged.route
+    const sets = [...(rules === undefined ? [] : [rules]), ...patches.map((patch) => patch.rules)]
+    const describe = (ruleId: number): RuleDescription | undefined => {
+      for (const set of sets) {
+        const found = set.describe(ruleId)
+        if (found !== undefined) return found
+      }
+      return undefined
+    }
     const { host, port } = this.#identity.listen
     const entry = auditEntry({
       request: judged.request,
@@ -98,7 +106,7 @@ export class AuditLog {
       atMs,
       parts,
       matches: judged.verdict.matches,
-      rules,
+      rules: { describe },
       engine:
         audit.ruleEngine === 'Off'
           ? 'Disabled'

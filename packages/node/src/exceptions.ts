@@ -216,7 +216,7 @@ export async function replayExceptions(
   for (const archived of archive.all()) {
     const { request } = archived
     const route = view.route(request.host, request.path, request.method)
-    if (route?.rules === undefined || !exceptions.some((exception) => appliesTo(exception, route, request.path))) continue
+    if (route === undefined || !exceptions.some((exception) => appliesTo(exception, route, request.path))) continue
     if (performance.now() >= deadline) {
       report.left += 1
       continue

@@ -1,7 +1,7 @@
 /** Judges recorded requests again: by the policy in force, and by one with more exceptions. The WAF only: no limits, no denials. */
 import { exclusionsFor } from '@ringwall/guard'
 import type { CompiledException, CompiledRoute, View } from '@ringwall/ring'
-import type { RuleFinding } from '@ringwall/waf'
+import type { RuleFinding, RuleSet } from '@ringwall/waf'
 import type { ArchivedRequest } from './request-archive.ts'
 
 export interface Replayed {
@@ -23,16 +23,31 @@ export function replay(
   more: readonly CompiledException[] = [],
 ): Replayed {
   const route = view.route(request.host, request.path, request.method)
-  if (route?.rules === undefined) return { route, ...NOTHING }
+  if (route === undefined || (route.rules === undefined && route.patches.length === 0)) return { route, ...NOTHING }
   const exclusions = [
     ...(exclusionsFor(route, request.path, nowMs) ?? []),
     ...more.filter((exception) => appliesTo(exception, route, request.path)).map(({ exclusion }) => exclusion),
   ]
-  const run = route.rules.examine({ clock: () => nowMs, uniqueId: requestId }, exclusions)
-  const head = run.requestHead(request)
-  if (!head.blocked) run.requestBody(body.subarray(0, route.bodyBytesMax), truncated)
-  const { blocked, status, score } = run.log()
-  return { route, blocked, status, score, findings: run.findings }
+  const environment = { clock: () => nowMs, uniqueId: requestId }
+  const inspected = body.subarray(0, route.bodyBytesMax)
+  const judged = (rules: RuleSet): Omit<Replayed, 'route'> => {
+    const run = rules.examine(environment, exclusions)
+    const head = run.requestHead(request)
+    if (!head.blocked) run.requestBody(inspected, truncated)
+    return { ...run.log(), findings: run.findings }
+  }
+  const patches = route.patches
+    .filter(({ untilMs }) => nowMs < untilMs)
+    .map(({ patch, rules }) => ({ enforced: patch.mode === 'enforce', ...judged(rules) }))
+  const { blocked, status, score, findings } = route.rules === undefined ? NOTHING : judged(route.rules)
+  const patched = patches.find((one) => one.enforced && one.blocked)
+  return {
+    route,
+    blocked: blocked || patched !== undefined,
+    status: patched?.status ?? status,
+    score,
+    findings: [...patches.flatMap((one) => one.findings), ...findings],
+  }
 }
 
 export function appliesTo({ exception, covers }: CompiledException, { service, route }: CompiledRoute, path: string): boolean {

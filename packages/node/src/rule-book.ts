@@ -17,12 +17,14 @@ interface Use {
 /** Rule sets of the policy in force, each with all places that use it or a part of it. */
 function setsInUse({ routes }: View): ReadonlyMap<RuleCounters, readonly Use[]> {
   const sets = new Map<RuleCounters, Use[]>()
-  for (const { rules, label, wafMode } of routes) {
-    if (rules === undefined) continue
-    const use = { label, mode: wafMode, rules }
-    const known = sets.get(rules.counters)
-    if (known === undefined) sets.set(rules.counters, [use])
+  const add = (use: Use): void => {
+    const known = sets.get(use.rules.counters)
+    if (known === undefined) sets.set(use.rules.counters, [use])
     else known.push(use)
+  }
+  for (const { rules, label, wafMode, patches } of routes) {
+    if (rules !== undefined) add({ label, mode: wafMode, rules })
+    for (const { patch, rules: own, untilMs } of patches) if (untilMs > Date.now()) add({ label, mode: patch.mode, rules: own })
   }
   return sets
 }
@@ -201,6 +203,8 @@ function describeIn(view: View, { id, at }: RuleListing): RuleDescription | unde
 
 /** The rule as it stands in its file, comments right above it included. */
 function sourceOf(node: RunningNode, file: string, line: number, links: readonly LinkDescription[]): string {
+  const patch = node.view().policy.patches.find(({ name }) => file === `patch ${name}`)
+  if (patch !== undefined) return patch.rules.trimEnd()
   const source = [...node.rules.values()].flat().find((one: RuleSource) => one.file === file && one.kind !== 'data')
   if (source === undefined) return ''
   const lines = source.text.split(/\r?\n/)

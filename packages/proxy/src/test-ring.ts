@@ -140,6 +140,7 @@ export function viewOf(policy: Policy, height = 1): View {
         api: undefined,
         apiMode: 'off',
         exceptions: [],
+        patches: [],
       }
     },
   }

@@ -13,7 +13,7 @@ import { denialOf, joinDenials, neededFor, type PolicyReader, type Refusal, refu
 import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
 import { formatProblems, type PolicyProblem, parsePolicyDocument } from './policy-document.ts'
-import { exceptionTimeFaults, policyFitFaults } from './policy-fit.ts'
+import { lapseFaults, policyFitFaults } from './policy-fit.ts'
 import { type PolicyJudge, type Rehearsal, type RuleCost, rehearse, type TestResult } from './rehearsal.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
 import { isValidator, RingState } from './state.ts'
@@ -214,7 +214,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       const compilation = compiled(text)
       if ('problems' in compilation) return compilation.problems
       const { policy } = compilation.compiled
-      const fit = [...policyFitFaults(policy, nodes, operators), ...exceptionTimeFaults(policy, nowMs)]
+      const fit = [...policyFitFaults(policy, nodes, operators), ...lapseFaults(policy, nowMs)]
       const faults = isRehearsed ? [...fit, ...rehearsed(compilation).faults] : fit
       if (faults.length === 0) return []
       const document = parsePolicyDocument(text, 'the policy', () => faults)
@@ -464,7 +464,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         return { policy, problems, tests: [], costs: [] }
       }
       const { faults, tests, costs } = rehearsed(compilation)
-      const fit = [...policyFitFaults(policy, members(state), genesis.operators), ...exceptionTimeFaults(policy, nowMs)]
+      const fit = [...policyFitFaults(policy, members(state), genesis.operators), ...lapseFaults(policy, nowMs)]
       const all = [...fit, ...faults]
       const again = parsePolicyDocument(text, 'the policy', () => all)
       return { policy, problems: again.ok ? [] : again.problems, tests, costs }

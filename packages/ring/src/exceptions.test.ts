@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { compilePolicy } from './policy-compile.ts'
 import { formatProblems, parsePolicyDocument } from './policy-document.ts'
-import { exceptionTimeFaults } from './policy-fit.ts'
+import { lapseFaults } from './policy-fit.ts'
 import { compile } from './test-ring.ts'
 
 const policy = (exceptions: string): string => `version: 1
@@ -50,9 +50,9 @@ test('an exception is refused when it would last more than 90 days; a lapsed one
   assert.ok(document.ok)
   const until = Date.parse('2027-01-31T12:00:00Z')
   const days = 86_400_000
-  assert.match(exceptionTimeFaults(document.policy, until - 90 * days - 1)[0]?.message ?? '', /last 91 days, at most 90/)
-  assert.deepEqual(exceptionTimeFaults(document.policy, until - 90 * days), [])
-  assert.deepEqual(exceptionTimeFaults(document.policy, until + 1), [])
+  assert.match(lapseFaults(document.policy, until - 90 * days - 1)[0]?.message ?? '', /last 91 days, at most 90/)
+  assert.deepEqual(lapseFaults(document.policy, until - 90 * days), [])
+  assert.deepEqual(lapseFaults(document.policy, until + 1), [])
 })
 
 test('an exception belongs to its route and path only', () => {

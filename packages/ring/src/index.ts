@@ -45,6 +45,7 @@ export {
   type IssuerPolicy,
   type LimitPolicy,
   type LoginPolicy,
+  type PatchPolicy,
   type Policy,
   PolicySchema,
   type RewritePolicy,
@@ -103,6 +104,7 @@ export {
 } from './tx.ts'
 export type {
   CompiledException,
+  CompiledPatch,
   CompiledRoute,
   Denial,
   DenialIndex,

@@ -2,10 +2,11 @@
 import { type CompileOptions, compileExclusions, type RuleSet, type RuleSource } from '@ringwall/waf'
 import type { ApiCheck } from '@ringwall/waf/api'
 import { didYouMean } from './did-you-mean.ts'
+import { compilePatch } from './patches.ts'
 import type { ExceptionPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 import { compiledApi } from './policy-api.ts'
 import { untilMs } from './policy-faults.ts'
-import type { CompiledException, CompiledRoute, RuleLibrary } from './types.ts'
+import type { CompiledException, CompiledPatch, CompiledRoute, RuleLibrary } from './types.ts'
 
 /** `compileRules` of `@ringwall/waf`. Throws when the rules do not compile. */
 export type RuleCompiler = (sources: readonly RuleSource[], options: CompileOptions) => RuleSet
@@ -14,6 +15,7 @@ export interface CompiledPolicy {
   readonly policy: Policy
   /** Every choice of rules that some route inspects with, each once; `where` names the first place. */
   readonly inspections: readonly Inspection[]
+  readonly patches: readonly CompiledPatch[]
   /** As `View.routes` says. */
   readonly routes: readonly CompiledRoute[]
   /** As `View.route` says. */
@@ -52,6 +54,25 @@ function compiledOnce(compile: RuleCompiler, library: RuleLibrary, key: string, 
   return rules
 }
 
+const patchSets = new WeakMap<RuleLibrary, Map<string, RuleSet>>()
+const PATCH_SETS_MAX = 200
+const PATCH_DEFAULTS: RuleSource = {
+  file: 'defaults of patches',
+  text: 'SecDefaultAction "phase:1,deny,log,status:403"\nSecDefaultAction "phase:2,deny,log,status:403"\n',
+}
+
+/** Likewise: a patch that stays through many policies keeps its counters. */
+function patchOnce(compile: RuleCompiler, library: RuleLibrary, text: string, file: string): RuleSet {
+  const known = patchSets.get(library) ?? new Map<string, RuleSet>()
+  patchSets.set(library, known)
+  const key = `${file}\n${text}`
+  const rules = known.get(key) ?? compile([PATCH_DEFAULTS, { file, text }], { paranoia: 4 })
+  known.delete(key)
+  known.set(key, rules)
+  if (known.size > PATCH_SETS_MAX) known.delete(known.keys().next().value as string)
+  return rules
+}
+
 interface CompiledService {
   readonly whole: CompiledRoute
   /** Longest path first. */
@@ -78,6 +99,12 @@ export function compilePolicy(policy: Policy, compile: RuleCompiler, library: Ru
   }
 
   const exceptions = policy.exceptions.map(compileException)
+  const patches: CompiledPatch[] = []
+  for (const patch of policy.patches) {
+    const compiled = compilePatch(patch, (text, file) => patchOnce(compile, library, text, file))
+    if (compiled.ok) patches.push(compiled.patch)
+    else problems.push(compiled.problem)
+  }
   const inspections = new Map<string, Inspection>()
   const services = new Map<string, CompiledService>()
   const all: CompiledRoute[] = []
@@ -119,6 +146,9 @@ export function compilePolicy(policy: Policy, compile: RuleCompiler, library: Ru
         exceptions: exceptions.filter(
           ({ exception }) => exception.service === name && (exception.route === undefined || exception.route === route?.name),
         ),
+        patches: patches.filter(
+          ({ patch }) => patch.service === name && (patch.route === undefined || patch.route === route?.name),
+        ),
       }
     }
     const whole = make(undefined)
@@ -145,8 +175,12 @@ export function compilePolicy(policy: Policy, compile: RuleCompiler, library: Ru
     ok: true,
     compiled: {
       policy,
-      inspections: [...inspections.values()],
+      inspections: [
+        ...inspections.values(),
+        ...patches.map(({ patch, rules }) => ({ where: `patch ${patch.name}`, rules, bodyBytesMax: 131_072 })),
+      ],
       routes: all,
+      patches,
       route(host, path, method) {
         // A final dot names the same host (RFC 1034 section 3.1): left on, it would miss the service's own rules.
         const service = serviceOf(host.endsWith('.') ? host.slice(0, -1) : host)

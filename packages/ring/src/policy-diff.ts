@@ -18,6 +18,7 @@ const NAMED_BY: ReadonlyMap<string, string> = new Map([
   ['tests', 'name'],
   ['parameters', 'name'],
   ['exceptions', 'name'],
+  ['patches', 'name'],
 ])
 
 /** Empty when the two mean the same. */

@@ -23,7 +23,8 @@ export function policyFaults(policy: Policy): PolicyFault[] {
   repeated(policy.tests.map(({ name }) => name)).forEach(({ index, value }) => {
     faults.push({ path: ['tests', index, 'name'], message: `the test ${value} occurs twice`, hint: 'give each its own name' })
   })
-  exceptionFaults(policy, faults)
+  temporaryFaults(policy, 'exceptions', 'exception', faults)
+  temporaryFaults(policy, 'patches', 'patch', faults)
   for (const [index, { request }] of policy.tests.entries()) {
     if (parseAddress(request.source) !== undefined) continue
     const message = `expected an IP address, found ${JSON.stringify(request.source)}`
@@ -93,16 +94,23 @@ function apiFaults({ api, routes, waf }: ServicePolicy, at: readonly PropertyKey
   for (const fault of compilation.faults) faults.push({ ...fault, path: [...at, 'api', ...fault.path] })
 }
 
-function exceptionFaults({ exceptions, services }: Policy, faults: PolicyFault[]): void {
-  repeated(exceptions.map(({ name }) => name)).forEach(({ index, value }) => {
-    const path = ['exceptions', index, 'name']
-    faults.push({ path, message: `the exception ${value} occurs twice`, hint: 'give each its own name' })
+/** Of what is about a place of a service, for a time. */
+function temporaryFaults(policy: Policy, key: 'exceptions' | 'patches', word: string, faults: PolicyFault[]): void {
+  const { services } = policy
+  const all: readonly {
+    readonly name: string
+    readonly service: string
+    readonly route?: string | undefined
+    readonly until: string
+  }[] = policy[key]
+  repeated(all.map(({ name }) => name)).forEach(({ index, value }) => {
+    faults.push({ path: [key, index, 'name'], message: `the ${word} ${value} occurs twice`, hint: 'give each its own name' })
   })
-  for (const [index, { service, route, until }] of exceptions.entries()) {
-    const at = ['exceptions', index] as const
+  for (const [index, { service, route, until }] of all.entries()) {
+    const at = [key, index] as const
     const known = Object.hasOwn(services, service) ? services[service]! : undefined
-    const named = (what: string, value: string, all: readonly string[]): void => {
-      const near = didYouMean(value, all)
+    const named = (what: string, value: string, names: readonly string[]): void => {
+      const near = didYouMean(value, names)
       const hint = near === undefined ? 'name one of the policy’s' : `did you mean ${near}?`
       faults.push({ path: [...at, what], message: `there is no ${what} ${value}`, hint })
     }

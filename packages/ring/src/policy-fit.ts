@@ -29,13 +29,19 @@ export function policyFitFaults(policy: Policy, members: readonly RingNode[], op
   return faults
 }
 
-/** Whether exceptions lapse soon enough, seen from when they are agreed on. Those that have lapsed are none any more, and no fault. */
-export function exceptionTimeFaults({ exceptions }: Policy, nowMs: number): PolicyFault[] {
-  return exceptions.flatMap(({ name, until }, index) => {
-    const leftMs = (untilMs(until) ?? 0) - nowMs
-    if (leftMs <= EXCEPTION_TTL_MS_MAX) return []
-    const days = Math.ceil(leftMs / 86_400_000)
-    const message = `the exception ${name} would last ${days} days, at most ${EXCEPTION_TTL_MS_MAX / 86_400_000} are allowed`
-    return [{ path: ['exceptions', index, 'until'], message, hint: 'choose a nearer day: it can be renewed' }]
-  })
+/** Whether exceptions and patches lapse soon enough, seen from when they are agreed on. Those that have lapsed are no fault. */
+export function lapseFaults({ exceptions, patches }: Policy, nowMs: number): PolicyFault[] {
+  const faultsOf = (
+    key: string,
+    word: string,
+    all: readonly { readonly name: string; readonly until: string }[],
+  ): PolicyFault[] =>
+    all.flatMap(({ name, until }, index) => {
+      const leftMs = (untilMs(until) ?? 0) - nowMs
+      if (leftMs <= EXCEPTION_TTL_MS_MAX) return []
+      const days = Math.ceil(leftMs / 86_400_000)
+      const message = `the ${word} ${name} would last ${days} days, at most ${EXCEPTION_TTL_MS_MAX / 86_400_000} are allowed`
+      return [{ path: [key, index, 'until'], message, hint: 'choose a nearer day: it can be renewed' }]
+    })
+  return [...faultsOf('exceptions', 'exception', exceptions), ...faultsOf('patches', 'patch', patches)]
 }

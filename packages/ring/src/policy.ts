@@ -146,6 +146,11 @@ const EXCEPTIONS_MAX = 200
 
 const OneLine = z.string().regex(/^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]+$/u, 'expected one printable line')
 
+const Until = z
+  .string()
+  .regex(/^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$/, 'expected a time such as 2027-01-31T12:00:00Z')
+  .meta({ description: 'When it lapses, UTC; at most 90 days from when it is agreed on.' })
+
 const Exception = z.strictObject({
   name: Name,
   rule: z.int().positive().meta({ description: 'Id of the rule that does not look.' }),
@@ -161,10 +166,7 @@ const Exception = z.strictObject({
     .meta({ description: 'What it does not look at, as reports name it.' }),
   owner: OneLine.max(64).meta({ description: 'Who answers for it.' }),
   reason: OneLine.max(300),
-  until: z
-    .string()
-    .regex(/^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$/, 'expected a time such as 2027-01-31T12:00:00Z')
-    .meta({ description: 'When it lapses, UTC; at most 90 days from when it is agreed on.' }),
+  until: Until,
 })
 
 const Service = z.strictObject({
@@ -207,41 +209,43 @@ const HeaderText = z
   .regex(/^[^\r\n\0]*$/, 'expected one line')
 const TestOutcome = z.enum(['allow', 'deny', 'throttle'])
 
+const TestRequest = z.strictObject({
+  method: z
+    .string()
+    .regex(/^[A-Z]{1,16}$/, 'expected a method in capitals')
+    .default('GET'),
+  host: z.string().min(1).max(253).default('localhost').meta({ description: 'Without a port.' }),
+  path: z
+    .string()
+    .max(8_192)
+    .regex(/^\/[^\s]*$/, 'expected a path that begins with / and has no spaces')
+    .default('/')
+    .meta({
+      description: 'As on the wire, with the query.',
+    }),
+  headers: z
+    .record(HeaderName, z.union([HeaderText, z.array(HeaderText).min(1).max(16)]))
+    .default({})
+    .meta({ description: 'Host, User-Agent and Accept are added unless given.' }),
+  body: z.string().max(65_536).default(''),
+  source: z.string().max(50).default('198.51.100.1').meta({ description: 'The client’s address.' }),
+  token: z
+    .strictObject({
+      issuer: z.string().max(512),
+      subject: z.string().max(256).optional(),
+      claims: z.record(z.string().max(64), z.unknown()).default({}),
+    })
+    .optional()
+    .meta({ description: 'What a bearer token says that verified.' }),
+})
+
 const PolicyTest = z.strictObject({
   name: z
     .string()
     .min(1)
     .max(120)
     .regex(/^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]+$/u, 'expected one printable line'),
-  request: z.strictObject({
-    method: z
-      .string()
-      .regex(/^[A-Z]{1,16}$/, 'expected a method in capitals')
-      .default('GET'),
-    host: z.string().min(1).max(253).default('localhost').meta({ description: 'Without a port.' }),
-    path: z
-      .string()
-      .max(8_192)
-      .regex(/^\/[^\s]*$/, 'expected a path that begins with / and has no spaces')
-      .default('/')
-      .meta({
-        description: 'As on the wire, with the query.',
-      }),
-    headers: z
-      .record(HeaderName, z.union([HeaderText, z.array(HeaderText).min(1).max(16)]))
-      .default({})
-      .meta({ description: 'Host, User-Agent and Accept are added unless given.' }),
-    body: z.string().max(65_536).default(''),
-    source: z.string().max(50).default('198.51.100.1').meta({ description: 'The client’s address.' }),
-    token: z
-      .strictObject({
-        issuer: z.string().max(512),
-        subject: z.string().max(256).optional(),
-        claims: z.record(z.string().max(64), z.unknown()).default({}),
-      })
-      .optional()
-      .meta({ description: 'What a bearer token says that verified.' }),
-  }),
+  request: TestRequest,
   repeat: z.int().min(1).max(1_000).default(1).meta({ description: 'Asked so often at once; the last answer counts.' }),
   expect: z.union([
     TestOutcome,
@@ -266,6 +270,29 @@ const PolicyTest = z.strictObject({
         }),
     }),
   ]),
+})
+
+const PATCHES_MAX = 50
+
+const Patch = z.strictObject({
+  name: Name,
+  service: Name,
+  route: Name.optional().meta({ description: 'Of the service; all of it without.' }),
+  mode: z.enum(['shadow', 'enforce']).default('shadow').meta({ description: 'Record what it matches; refuse it.' }),
+  rules: z.string().min(1).max(8_192).meta({ description: 'SecRule directives that deny. Ids are the patch’s own.' }),
+  tests: z
+    .array(
+      z.strictObject({
+        name: z.string().min(1).max(120),
+        request: TestRequest,
+        expect: z.enum(['match', 'pass']).meta({ description: 'Whether the patch matches it.' }),
+      }),
+    )
+    .min(2)
+    .max(50),
+  owner: OneLine.max(64).meta({ description: 'Who answers for it.' }),
+  reason: OneLine.max(300),
+  until: Until,
 })
 
 /** Types of statements that the policy may make wait for several operators. */
@@ -350,6 +377,11 @@ export const PolicySchema = z.strictObject({
     .max(EXCEPTIONS_MAX)
     .default([])
     .meta({ description: 'Variables that single rules do not look at, for a time. ringwall rule except writes them.' }),
+  patches: z
+    .array(Patch)
+    .max(PATCHES_MAX)
+    .default([])
+    .meta({ description: 'Rules for single holes, for a time, each with its own tests. ringwall rule patch writes them.' }),
   tests: z
     .array(PolicyTest)
     .max(200)
@@ -362,6 +394,7 @@ export type ServicePolicy = z.output<typeof Service>
 export type RoutePolicy = z.output<typeof Route>
 export type LimitPolicy = z.output<typeof Limit>
 export type IssuerPolicy = z.output<typeof Issuer>
+export type PatchPolicy = z.output<typeof Patch>
 export type ExceptionPolicy = z.output<typeof Exception>
 export type PolicyTest = z.output<typeof PolicyTest>
 export type LoginPolicy = z.output<typeof Login>

@@ -5,6 +5,7 @@
  */
 import type { RuleSet, WafRequest } from '@ringwall/waf'
 import { encodeUtf8 } from './encoding.ts'
+import { patchTests } from './patches.ts'
 import type { PolicyTest } from './policy.ts'
 import type { CompiledPolicy, Inspection } from './policy-compile.ts'
 import type { PolicyFault } from './policy-faults.ts'
@@ -78,7 +79,32 @@ export function rehearse(compiled: CompiledPolicy, judge: PolicyJudge): Rehearsa
   const faults: PolicyFault[] = []
   const costs = weigh(compiled, faults)
   const tests = runTests(compiled, judge, faults)
-  return { tests, costs, faults }
+  const patches = runPatchTests(compiled, faults)
+  return { tests: [...tests, ...patches], costs, faults }
+}
+
+/** Each patch alone, as it is, whatever its mode: what it would match. */
+function runPatchTests({ patches }: CompiledPolicy, faults: PolicyFault[]): readonly TestResult[] {
+  let left = TESTS_WORK_MAX
+  return patchTests(patches, faults).flatMap(({ name, path, patch, test }) => {
+    if (left <= 0) return []
+    const request = requestOf(test)
+    let matched = false
+    let crash: string | undefined
+    const run = patch.rules.rehearse()
+    try {
+      matched = run.requestHead(request).blocked || run.requestBody(request.body, false).blocked
+    } catch (error) {
+      crash = error instanceof Error ? error.message.slice(0, 200) : 'no reason given'
+    }
+    left -= run.work + REQUEST_WORK
+    if (left <= 0)
+      faults.push({ path, message: `the tests of patches up to ${name} take more than ${TESTS_WORK_MAX} units of work` })
+    const got = crash === undefined ? (matched ? 'match' : 'pass') : `a crash: ${crash}`
+    const ok = got === test.expect
+    if (!ok) faults.push({ path, message: `the test ${name} fails: expected ${test.expect}, got ${got}` })
+    return [{ name, ok, expected: test.expect, got, work: run.work }]
+  })
 }
 
 function weigh({ policy, inspections }: CompiledPolicy, faults: PolicyFault[]): readonly RuleCost[] {
@@ -171,7 +197,7 @@ function runTest(
   }
 }
 
-function requestOf({ request }: PolicyTest): RehearsedRequest {
+function requestOf({ request }: Pick<PolicyTest, 'request'>): RehearsedRequest {
   const given = Object.entries(request.headers).flatMap(([name, value]) =>
     (typeof value === 'string' ? [value] : value).map((text) => [name, text] as const),
   )

@@ -1,7 +1,7 @@
 /** The words of what the ring agrees on. */
 import type { CompiledExclusions, RuleSet, RuleSource } from '@ringwall/waf'
 import type { ApiCheck } from '@ringwall/waf/api'
-import type { ExceptionPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
+import type { ExceptionPolicy, PatchPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 
 /** Lower-case hex SHA-256 of a signed transaction's canonical body. */
 export type TxId = string
@@ -135,6 +135,16 @@ export interface CompiledRoute {
   readonly apiMode: 'enforce' | 'shadow' | 'off'
   /** Those of the policy that are about this route, lapsed ones too. */
   readonly exceptions: readonly CompiledException[]
+  /** Likewise. They count whatever the mode of the WAF here. */
+  readonly patches: readonly CompiledPatch[]
+}
+
+/** A virtual patch: rules of its own, judged apart from all others. */
+export interface CompiledPatch {
+  readonly patch: PatchPolicy
+  /** Unix milliseconds: in force before. */
+  readonly untilMs: number
+  readonly rules: RuleSet
 }
 
 /** What one rule does not look at in requests to a path. */
