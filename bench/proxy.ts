@@ -8,6 +8,8 @@
  * Three parts: requests a second as fast as they go (wrk); time to the answer at one offered load, the same for all
  * (h2load --h1 --rps, open loop); memory with 10,000 idle connections held, each after one request.
  *
+ * The rows with TLS have one certificate (ECDSA, P-256) and cipher (TLS 1.3, AES-128-GCM) for all, on kept connections.
+ *
  * What is not installed is left out and named. Environment: ROUNDS, SECONDS, CONNECTIONS, and to run less of it
  * CONTENDERS, REQUESTS (regular expressions on their names) and PARTS (`rate,latency,memory`).
  *
@@ -16,10 +18,11 @@
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { generateKeyPairSync, sign } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { connect as connectTls } from 'node:tls'
 import { parseContext, RingwallClient } from '@ringwall/client'
 import { BENCH_REQUESTS, type BenchRequest } from './requests.ts'
 
@@ -46,6 +49,7 @@ interface Contender {
   readonly pid: () => number
   /** Figures of peers only. */
   readonly waf: boolean
+  readonly tls: boolean
 }
 
 const children: ChildProcess[] = []
@@ -184,6 +188,28 @@ function tokenIssuer(): { readonly policy: object; readonly token: string } {
   return { policy: { issuer: 'https://issuer.test', audience: 'bench', algorithms: ['EdDSA'], jwks: { keys } }, token }
 }
 
+/** Self-signed. */
+function certificate(directory: string): { readonly certificate: string; readonly key: string } {
+  const files = { certificate: join(directory, 'bench.pem'), key: join(directory, 'bench.key') }
+  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
+  const made = spawnSync('openssl', [
+    'req',
+    '-x509',
+    ...kind,
+    '-keyout',
+    files.key,
+    '-out',
+    files.certificate,
+    '-days',
+    '2',
+    '-subj',
+    '/CN=bench',
+  ])
+  if (made.status !== 0) throw new Error(`openssl made no certificate: ${made.stderr}`)
+  chmodSync(files.key, 0o600)
+  return files
+}
+
 async function denyMany(data: string): Promise<void> {
   const context = parseContext(readFileSync(join(data, 'operator.json'), 'utf8'))
   const client = new RingwallClient({ baseUrl: context.nodes[0]!.url, operator: context })
@@ -193,10 +219,23 @@ async function denyMany(data: string): Promise<void> {
   }
 }
 
-async function waitFor(port: number): Promise<void> {
+/** One request on a connection that stays. @throws When nothing listens. */
+function openOne({ port, tls, more }: Pick<Contender, 'port' | 'tls' | 'more'>): Promise<Socket> {
+  const fields = more.map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  return new Promise((settle, refuse) => {
+    const place = { port, host: '127.0.0.1' }
+    const socket = tls ? connectTls({ ...place, rejectUnauthorized: false }) : connect(place)
+    socket.on('error', refuse)
+    socket.once('data', () => settle(socket))
+    socket.write(`GET / HTTP/1.1\r\nHost: a\r\n${fields}\r\n`)
+  })
+}
+
+async function waitFor(contender: Contender): Promise<void> {
+  const { port } = contender
   for (let attempt = 0; attempt < 300; attempt += 1) {
     try {
-      await (await fetch(`http://127.0.0.1:${port}/`)).arrayBuffer()
+      ;(await openOne(contender)).destroy()
       return
     } catch {
       await new Promise((wake) => setTimeout(wake, 100))
@@ -221,11 +260,21 @@ interface Round {
 }
 
 /** One round; fails when answers were not 2xx, since refusals are cheaper than answers. */
-function load(wrk: string, script: string, { port, pid }: Contender): Round {
+function load(wrk: string, script: string, { port, pid, tls }: Contender): Round {
   const beforeUs = cpuUs(pid())
   const { stdout } = spawnSync(
     'taskset',
-    ['-c', LOAD_CORE, wrk, '-t1', `-c${CONNECTIONS}`, `-d${SECONDS}s`, '-s', script, `http://127.0.0.1:${port}/`],
+    [
+      '-c',
+      LOAD_CORE,
+      wrk,
+      '-t1',
+      `-c${CONNECTIONS}`,
+      `-d${SECONDS}s`,
+      '-s',
+      script,
+      `${tls ? 'https' : 'http'}://127.0.0.1:${port}/`,
+    ],
     { encoding: 'utf8' },
   )
   if (/Non-2xx/.test(stdout)) throw new Error(`port ${port} refused the benign load:\n${stdout}`)
@@ -278,23 +327,10 @@ function residentKb(pid: number): number {
   return Number(own) + childrenOf(pid).reduce((sum, child) => sum + residentKb(child), 0)
 }
 
-async function openIdle(port: number, more: Contender['more']): Promise<Socket[]> {
-  const fields = more.map(([name, value]) => `${name}: ${value}\r\n`).join('')
+async function openIdle(contender: Contender): Promise<Socket[]> {
   const sockets: Socket[] = []
   for (let at = 0; at < IDLE_CONNECTIONS; at += 100) {
-    await Promise.all(
-      Array.from(
-        { length: 100 },
-        () =>
-          new Promise<void>((settle, refuse) => {
-            const socket = connect(port, '127.0.0.1')
-            sockets.push(socket)
-            socket.on('error', refuse)
-            socket.once('data', () => settle())
-            socket.write(`GET / HTTP/1.1\r\nHost: a\r\n${fields}\r\n`)
-          }),
-      ),
-    )
+    sockets.push(...(await Promise.all(Array.from({ length: 100 }, () => openOne(contender)))))
   }
   return sockets
 }
@@ -348,7 +384,7 @@ function rates(contenders: readonly Contender[], wrk: string, directory: string)
 }
 
 function latencies(contenders: readonly Contender[], h2load: string, directory: string): void {
-  const carrying = contenders.filter(({ waf }) => !waf)
+  const carrying = contenders.filter(({ waf, tls }) => !waf && !tls)
   const found = new Map<Contender, number[][]>(carrying.map((contender) => [contender, []]))
   for (let round = -1; round < ROUNDS; round += 1) {
     for (const contender of carrying) {
@@ -370,10 +406,11 @@ function latencies(contenders: readonly Contender[], h2load: string, directory: 
 async function memory(contenders: readonly Contender[]): Promise<void> {
   say(`\nResident memory with ${IDLE_CONNECTIONS} idle connections, each after one request`)
   say(`  ${'proxy'.padEnd(32)}${'before'.padStart(12)}${'with them'.padStart(12)}${'a connection'.padStart(14)}`)
-  for (const { name, port, pid, more } of contenders) {
+  for (const contender of contenders) {
+    const { name, pid } = contender
     progress(`memory: ${name}`)
     const before = residentKb(pid())
-    const sockets = await openIdle(port, more)
+    const sockets = await openIdle(contender)
     await new Promise((wake) => setTimeout(wake, 2_000))
     const open = sockets.filter((socket) => socket.readyState === 'open').length
     const held = residentKb(pid())
@@ -398,16 +435,33 @@ async function main(): Promise<void> {
     const add = async (
       name: string,
       begin: (port: number) => () => number,
-      { waf = false, more = [] }: { readonly waf?: boolean; readonly more?: Contender['more'] } = {},
+      {
+        waf = false,
+        tls = false,
+        more = [],
+      }: { readonly waf?: boolean; readonly tls?: boolean; readonly more?: Contender['more'] } = {},
     ): Promise<void> => {
       if (!CONTENDERS.test(name)) return
       const port = await freePort()
-      contenders.push({ name, port, more, pid: begin(port), waf })
+      contenders.push({ name, port, more, pid: begin(port), waf, tls })
     }
 
+    const pair = installed('openssl') === undefined ? undefined : certificate(directory)
+    if (pair === undefined) say('openssl is not installed: rows with TLS left out')
     await add('nginx', (port) =>
       start(PROXY_CORE, nginx, ['-c', nginxConfig(directory, 'plain', upstreamPort, nginxProxy(port))]),
     )
+    if (pair !== undefined) {
+      const settings = `ssl_certificate ${pair.certificate}; ssl_certificate_key ${pair.key}; ssl_protocols TLSv1.3; ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256; keepalive_timeout 90s;`
+      await add(
+        'nginx, TLS',
+        (port) => {
+          const server = nginxProxy(port, settings).replace(`127.0.0.1:${port}`, `127.0.0.1:${port} ssl`)
+          return start(PROXY_CORE, nginx, ['-c', nginxConfig(directory, 'tls', upstreamPort, server)])
+        },
+        { tls: true },
+      )
+    }
     const haproxy = installed('haproxy')
     if (haproxy === undefined) say('haproxy is not installed: left out')
     else await add('HAProxy', (port) => start(PROXY_CORE, haproxy, ['-db', '-f', haproxyConfig(directory, port, upstreamPort)]))
@@ -459,6 +513,10 @@ async function main(): Promise<void> {
       return file
     }
     await add('ringwall, plain', (port) => protect(port, ['--config', policyFile('plain', {})]))
+    if (pair !== undefined) {
+      const files = ['--tls-cert', pair.certificate, '--tls-key', pair.key]
+      await add('ringwall, plain, TLS', (port) => protect(port, [...files, '--config', policyFile('tls', {})]), { tls: true })
+    }
     const issuer = tokenIssuer()
     const guarded = policyFile(
       'guarded',
@@ -471,7 +529,7 @@ async function main(): Promise<void> {
     await add('ringwall, base rules', (port) => protect(port, ['--rules', 'base']), { waf: true })
     if (existsSync(CRS)) await add('ringwall, CRS', (port) => protect(port, ['--rules', 'crs']), { waf: true })
     mkdirSync(directory, { recursive: true })
-    for (const { port } of contenders) await waitFor(port)
+    for (const contender of contenders) await waitFor(contender)
     const denying = contenders.find(({ name }) => name === 'ringwall, guard on, WAF off')
     if (denying !== undefined) await denyMany(dataOf(denying.port))
 

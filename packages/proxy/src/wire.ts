@@ -92,7 +92,7 @@ export class Wire {
     const out = this.#out
     this.#out = ''
     socket.cork()
-    socket.write(out, 'latin1')
+    this.#write(out)
     socket.write(copy)
     socket.uncork()
   }
@@ -103,9 +103,15 @@ export class Wire {
     if (this.#out !== '') {
       const out = this.#out
       this.#out = ''
-      if (this.usable) return socket.write(out, 'latin1')
+      if (this.usable) return this.#write(out)
     }
     return !socket.writableNeedDrain
+  }
+
+  /** The TLS engine copies texts more often than bytes. */
+  #write(text: string): boolean {
+    const { socket } = this
+    return 'encrypted' in socket ? socket.write(Buffer.from(text, 'latin1')) : socket.write(text, 'latin1')
   }
 
   /** Writes what waits and ends our half. */
