@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { normalizeRoutingPath } from '@ringwall/guard'
 import fc from 'fast-check'
-import { rewritingOf, rewrittenTarget } from './rewriting.ts'
+import { rewritingOf, rewrittenFields, rewrittenTarget } from './rewriting.ts'
 import { policyOf } from './test-ring.ts'
 
 const of = (rewrite: object) =>
@@ -104,7 +104,12 @@ test('what is rewritten stays under its new prefix, however a server decodes and
 
 test('headers that are set replace what there is of them, in any spelling', () => {
   const { request, response, host } = of({ host: 'inner:80', request: { set: { 'X-Team': 'a b' }, remove: ['X-Debug'] } })
-  assert.deepEqual(request, { dropped: new Set(['x-team', 'x-debug']), added: 'X-Team: a b\r\n' })
+  assert.deepEqual(request, {
+    dropped: new Set(['x-team', 'x-debug']),
+    fields: ['X-Team', 'a b'],
+    added: 'X-Team: a b\r\n',
+  })
+  assert.deepEqual(rewrittenFields(request!, ['X-TEAM', 'c', 'Server', 'x', 'X_Debug', '1']), ['Server', 'x', 'X-Team', 'a b'])
   assert.equal(response, undefined)
   assert.equal(host, 'inner:80')
 })

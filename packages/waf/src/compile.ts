@@ -456,7 +456,11 @@ function ruleSet(compiled: Compiled, excluded: ReadonlySet<number>): RuleSet {
     describe,
     begin: (environment, exclusions) => new Transaction(own(), environment, exclusions ?? NO_EXCLUSIONS),
     rehearse: (exclusions) => new Transaction(apart(), undefined, exclusions ?? NO_EXCLUSIONS),
-    examine: (environment, exclusions) => new Transaction(apart(), environment, exclusions ?? NO_EXCLUSIONS, new RuleTrace()),
+    // With every rule as it was written: also those that are decided once for all requests are to be seen.
+    examine: (environment, exclusions) => {
+      const whole = { ...program, memo: new SubjectMemo(), counters: undefined }
+      return new Transaction(whole, environment, exclusions ?? NO_EXCLUSIONS, new RuleTrace(), excluded)
+    },
     excluding: (ids) => (ids.length === 0 ? ruleSet(compiled, excluded) : ruleSet(compiled, new Set([...excluded, ...ids]))),
   }
 }

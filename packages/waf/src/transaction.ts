@@ -75,6 +75,7 @@ export class Transaction implements WafExamination {
     environment: WafEnvironment | undefined,
     exclusions: readonly RemovedTarget[],
     trace?: RuleTrace,
+    excluded: Iterable<number> = [],
   ) {
     this.#trace = trace
     this.#program = program
@@ -87,7 +88,7 @@ export class Transaction implements WafExamination {
     this.#state = new RequestState(program.memo, program.automaton, settings, program.sizes, environment, program.tx)
     this.#run = {
       state: this.#state,
-      removed: [],
+      removed: Array.from(excluded, (id) => [id, id] as const),
       removedIf: [],
       removedTargets: exclusions.length === 0 ? [] : exclusions.slice(),
       engine: settings.engine,
