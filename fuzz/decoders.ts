@@ -84,6 +84,7 @@ import { formatTraceparent, parseTraceparent, parseTracestate } from '../package
 import { parseCookies } from '../packages/waf/src/body/cookies.ts'
 import { parseRequestBody } from '../packages/waf/src/body/request-body.ts'
 import { bytesToText } from '../packages/waf/src/bytes.ts'
+import { LISTENER_DECODERS } from './listener-decoders.ts'
 import type { Material } from './mutator.ts'
 
 export interface Decoder extends Material {
@@ -963,4 +964,5 @@ export const DECODERS: readonly Decoder[] = [
   eventStream,
   nodeConfig,
   rules,
+  ...LISTENER_DECODERS,
 ]
