@@ -41,7 +41,7 @@ import type {
 import { genesisBlock, makeBlock, NULLIFICATIONS_MAX, PAYLOAD_BYTES_MAX } from './wire.ts'
 
 /** Votes and proposals for rounds further ahead are dropped: a certificate takes us there. */
-const ROUNDS_AHEAD_MAX = 64
+export const ROUNDS_AHEAD_MAX = 64
 /** Timeouts double with each nullified round in a row, up to 2 to this power of `roundMs`. */
 const BACKOFF_MAX = 3
 /** Bodies that are kept without being final. */
