@@ -2,7 +2,7 @@
 import { leaderOf, type ProposalHead, ROUNDS_AHEAD_MAX } from '@ringwall/consensus'
 
 /** Times that a leader's proposals of one round are looked at: it says it again when a timer runs out, and a second one is evidence. */
-const OFFERS_MAX = 8
+const OFFERS_MAX = 3
 /** Rounds whose offers are counted; with more, counting begins anew. */
 const ROUNDS_MAX = 1_024
 /** Bytes of refused proposals that weigh as much as one lie. */
