@@ -4,6 +4,7 @@ import { buildAutomaton } from './automaton.ts'
 import { toByteText } from './bytes.ts'
 import { createCounters, type RuleCounters } from './counters.ts'
 import { checkedMacro, idRange, ruleTest } from './effects.ts'
+import { gatedRuns } from './gated-runs.ts'
 import { type Expandable, parseMacro } from './macro.ts'
 import { unconditionalMatch } from './operators/always.ts'
 import { OPERATORS } from './operators/index.ts'
@@ -31,7 +32,7 @@ import type {
   RuleSet,
   RuleSource,
 } from './types.ts'
-import { type Target, type TargetList, targetList, VARIABLES, xmlQuery } from './variables.ts'
+import { SOURCES, type Target, type TargetList, targetList, VARIABLES, xmlQuery } from './variables.ts'
 
 /**
  * Compiles rule files, in the order given, into one rule set.
@@ -152,6 +153,7 @@ class Builder {
     const counters = createCounters(rules.length)
     const program: Program = {
       phases,
+      runs: phases.map(gatedRuns),
       counters,
       automaton: buildAutomaton(this.#slots),
       memo: new SubjectMemo(),
@@ -407,6 +409,7 @@ class Builder {
       disruption: (disruption === 'block' ? 'deny' : disruption) as Disruption,
       status: actions.status ?? defaults?.status ?? 403,
       links,
+      sources: links[0]!.list?.sources ?? SOURCES.always,
       skipTo,
     }
   }
