@@ -6,6 +6,7 @@ import {
   createDenialIndex,
   type Denial,
   type DenialSubject,
+  NO_SIGNING_KEY_VIEW,
   parsePolicyDocument,
   subjectId,
   type View,
@@ -138,6 +139,7 @@ const view: View = {
   operators: [],
   nodes: [],
   epoch: 0,
+  signingKey: NO_SIGNING_KEY_VIEW,
   routes: compilation.compiled.routes,
   route,
 }
