@@ -54,12 +54,15 @@ import { RingLimits } from './ring-limits.ts'
 import { cachingCompiler } from './rule-cache.ts'
 import { RuleTiming } from './rule-timing.ts'
 import { RuleWatch } from './rule-watch.ts'
+import { KeyHolder } from './signing/key-holder.ts'
+import { Seal } from './signing/sealed-file.ts'
 import { loadRuleLibrary } from './rules.ts'
 
 const TICK_MS = 500
 const TX_VALID_MS = 60_000
 const OWN_DENIAL_WAIT_MS = 30_000
 const DRAIN_MS = 2_000
+const KEY_TICK_MS = 2_000
 
 export type RingLedger = Ledger<RingState>
 
@@ -196,6 +199,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       }
       if (view.nodes !== before.nodes) void members.follow(view.nodes)
       confirmDenials(final.txs, stateBefore, final.state)
+      if (view.signingKey !== before.signingKey) showKeyFaults(before, view)
+      holder.follow(final.state)
     })
     closers.push(stopBlocks)
 
@@ -330,6 +335,23 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         if (view.nodes.some(({ id }) => id === validator))
           events.add('node', 'warn', `evidence against ${validator} is not agreed on: ${error.message}`)
       })
+    }
+
+    const holder = await KeyHolder.open({
+      self: config.id,
+      directory: join(config.data, 'keys'),
+      seal: new Seal(privateKey, `${ring} ${config.id}`),
+      events,
+      submit: (body) => ledger.submit(signInOwnName(body), OWN_DENIAL_WAIT_MS),
+      onShare: () => {},
+    })
+    closers.push(() => holder.stop())
+    holder.follow(ledger.state())
+    const keyTick = setInterval(() => holder.tick(), KEY_TICK_MS)
+    closers.push(() => clearInterval(keyTick))
+    const showKeyFaults = (before: View, now: View): void => {
+      for (const { party, fault, attempt } of now.signingKey.faults.filter((one) => !before.signingKey.faults.includes(one)))
+        events.add('key', 'warn', `${party} is at fault in ceremony ${attempt} of the signing key: ${fault}`)
     }
 
     const denyInOwnName = (subject: DenialSubject, ttlMs: number, reason: string): void => {

@@ -101,6 +101,7 @@ export {
   publicKeyOf,
   type SigningKey,
   type SigningKeyView,
+  waitingFor,
 } from './signing-key.ts'
 export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
 export {

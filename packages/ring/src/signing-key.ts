@@ -320,7 +320,7 @@ function completed(key: SigningKey, plan: string, board: readonly BoardLine[], m
 }
 
 /** Who has yet to speak in the phase under way. */
-function waitingFor(key: SigningKey, validators: readonly RingNode[]): readonly string[] {
+export function waitingFor(key: SigningKey, validators: readonly RingNode[]): readonly string[] {
   const { ceremony } = key
   if (ceremony === null) return []
   if (ceremony.phase === 'enrolling') {

@@ -226,7 +226,7 @@ function posted(
   if (state.phase === 'done' || state.phase === 'aborted') return nothing(state)
   if (body.length > MESSAGE_BYTES_MAX || attestation.length > ATTESTATION_BYTES_MAX) return nothing(state)
   const { ceremony } = state
-  const message: Attested = { body: body.slice(), attestation: attestation.slice() }
+  const message: Attested = { body: Uint8Array.from(body), attestation: Uint8Array.from(attestation) }
   const dealer = ceremony.dealer(from)
   if (dealer !== undefined && isFor(body, 'dealing', ceremony.id)) return onDealing(state, dealer, message, tools)
   const receiver = ceremony.receiver(from)
