@@ -24,6 +24,7 @@ import { listRules, showRule } from '../rule-book.ts'
 import { estimateOf } from '../rule-watch.ts'
 import { VERSION } from '../version.ts'
 import type { Call, Operation } from './http.ts'
+import { keyOperations } from './key-operations.ts'
 import { ApiProblem } from './problem.ts'
 
 const WAIT_MS_DEFAULT = 15_000
@@ -98,6 +99,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'POST', path: '/v1/exceptions/replay', run: async (call) => ({ json: await replayed(node, call) }) },
     { method: 'GET', path: '/v1/estimate', run: async (call) => ({ json: await estimate(node, isLocal(call.query)) }) },
     { method: 'GET', path: '/v1/endpoints', run: () => ({ json: endpoints(node) }) },
+    ...keyOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }
