@@ -15,8 +15,9 @@ import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-
 import { formatProblems, type PolicyProblem, parsePolicyDocument } from './policy-document.ts'
 import { lapseFaults, policyFitFaults } from './policy-fit.ts'
 import { type PolicyJudge, type Rehearsal, type RuleCost, rehearse, type TestResult } from './rehearsal.ts'
+import { tickedKey, viewOfKey, withKeyStatement } from './signing-key.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
-import { isValidator, RingState } from './state.ts'
+import { RingState } from './state.ts'
 import { encodeTx, idOfSigned, parseIssuer, readTx, type Sha256, subjectId, TX_BYTES_MAX } from './tx.ts'
 import type { Denial, GenesisDocument, RingNode, RuleLibrary, TxContent, TxId, View } from './types.ts'
 import { VerifiedTransactions } from './verified-transactions.ts'
@@ -145,10 +146,10 @@ type Issuer = NonNullable<ReturnType<typeof parseIssuer>>
 /** Lists of nodes stay the same objects until they change. */
 const validatorLists = new WeakMap<readonly RingNode[], RingValidators['validators']>()
 
-function validatorsOf({ nodes, epoch }: RingState): RingValidators {
+function validatorsOf({ validators: nodes, epoch }: RingState): RingValidators {
   let validators = validatorLists.get(nodes)
   if (validators === undefined) {
-    validators = nodes.filter(isValidator).map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) }))
+    validators = nodes.map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) }))
     validatorLists.set(nodes, validators)
   }
   return { epoch, validators }
@@ -295,6 +296,13 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     return undefined
   }
 
+  const keyMeeting = ({ validators }: RingState, { height, timestampMs }: RingBlockContext) => ({
+    ring,
+    validators,
+    height,
+    nowMs: timestampMs,
+  })
+
   const apply = (state: RingState, { id, content, denialId }: Accepted, context: RingBlockContext): RingState => {
     const seen = state.withSeen(id, content.untilMs)
     const { body, issuer } = content
@@ -303,6 +311,10 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       return approved(seen, { ...waiting, approvedBy: [...waiting.approvedBy, issuer].sort() }, context)
     }
     if (body.type === 'evidence') return seen.withoutNode(body.validator)
+    if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
+      const from = parseIssuer(issuer)?.name ?? ''
+      return seen.withSigningKey(withKeyStatement(seen.signingKey, body, from, keyMeeting(seen, context)))
+    }
     if (body.type === 'deny.add') {
       const denial = denialOf(content, context.height, denialId)!
       if (!issuer.startsWith('node:')) return denied(seen, denial, context)
@@ -321,11 +333,13 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     return perform(seen.withApprovals(seen.approvals.without(id)), content, context)
   }
 
-  const perform = (state: RingState, { body }: TxContent, _context: RingBlockContext): RingState => {
+  const perform = (state: RingState, { body }: TxContent, context: RingBlockContext): RingState => {
     if (body.type === 'policy.set') return state.withPolicy(body.policy)
     if (body.type === 'deny.remove') return state.withoutDenial(body.id).withPending(state.pending.without(body.id))
     if (body.type === 'node.add') return state.withNode(body.node)
     if (body.type === 'node.remove') return state.withoutNode(body.id)
+    if (body.type === 'key.refresh' || body.type === 'key.rotate')
+      return state.withSigningKey(withKeyStatement(state.signingKey, body, '', keyMeeting(state, context)))
     return state
   }
 
@@ -351,7 +365,10 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
   }
 
   /** What the block ended is gone before its first transaction, and so for the leader that chooses them. */
-  const opened = (state: RingState, context: RingBlockContext, txCount: number) => state.swept(context.timestampMs, txCount)
+  const opened = (state: RingState, context: RingBlockContext, txCount: number) => {
+    const swept = state.swept(context.timestampMs, txCount)
+    return swept.withSigningKey(tickedKey(swept.signingKey, keyMeeting(swept, context)))
+  }
 
   /** What a transaction means to a state, its signature aside. */
   const weigh = (state: RingState, content: TxContent, nowMs: number): Refusal | undefined => {
@@ -450,6 +467,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         operators: genesis.operators,
         nodes: state.nodes,
         epoch: state.epoch,
+        signingKey: viewOfKey(state.signingKey, state.validators),
         routes,
         route,
       }

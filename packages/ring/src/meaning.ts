@@ -8,6 +8,7 @@ import { corroborationOf, liveStatements, PENDING_DENIALS_MAX, PENDING_PER_ISSUE
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
+import { type KeyRefusalCode, refusalOfKeyStatement } from './signing-key.ts'
 import { DENIALS_MAX, type RingState } from './state.ts'
 import { parseIssuer, subjectId } from './tx.ts'
 import type { Denial, DenialSubject, RingNode, RingOperator, TxBody, TxContent } from './types.ts'
@@ -41,6 +42,7 @@ export type RefusalCode =
   | 'DENIAL_ID_TAKEN'
   | 'NOT_DENIED'
   | NodeRefusalCode
+  | KeyRefusalCode
   | 'APPROVAL_UNKNOWN'
   | 'APPROVAL_REPEATED'
   | 'APPROVALS_FULL'
@@ -90,8 +92,14 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader, verify: Verify
   const { body } = meeting.content
   if (body.type === 'evidence') return refusalOfEvidence(meeting, body, verify)
   if (body.type === 'deny.add') return refusalOfDenial(meeting, body, reader.inForce(meeting.state))
+  if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
+    const { state, issuer } = meeting
+    if (issuer.kind === 'node') return refusalOfKeyStatement(state.signingKey, body, issuer.name, state.validators)
+    return refuse('NOT_ENTITLED', `${body.type} is for the nodes that hold the key; ask for a ceremony with key refresh`)
+  }
   if (meeting.issuer.kind !== 'operator') {
-    return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; a node may only propose deny.add and evidence`)
+    const may = 'a node may only propose deny.add, evidence, and its part in a ceremony of the signing key'
+    return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
   }
   if (body.type === 'tx.approve') return refusalOfApproval(meeting, body, reader)
   return refusalOfStatement(meeting, reader) ?? refusalOfWaiting(meeting, reader)
@@ -104,6 +112,8 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   if (body.type === 'node.add') return refusalOfNodeAddition(meeting, body.node)
   if (body.type === 'node.remove') return refusalOfNodeRemoval(meeting, body.id)
   if (body.type === 'policy.set') return refusalOfPolicy(meeting, body, reader)
+  if (body.type === 'key.refresh' || body.type === 'key.rotate')
+    return refusalOfKeyStatement(meeting.state.signingKey, body, '', meeting.state.validators)
   return refuse('NOT_ENTITLED', `${body.type} is nothing that waits for approvals`)
 }
 

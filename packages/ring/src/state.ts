@@ -11,6 +11,7 @@ import { type PendingDenial, PendingDenials } from './corroboration.ts'
 import { createDenialIndex, DenialTable } from './denial-index.ts'
 import { encodeUtf8 } from './encoding.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
+import { NO_SIGNING_KEY, type SigningKey } from './signing-key.ts'
 import { timeKey } from './time-key.ts'
 import { portableSha256, type Sha256 } from './tx.ts'
 import type { Denial, RingNode, TxId } from './types.ts'
@@ -19,7 +20,7 @@ import type { Denial, RingNode, TxId } from './types.ts'
 export const DENIALS_MAX = 250_000
 /** What one block sweeps beyond twice its transactions. */
 const SWEEP_MAX = 1_000
-const STATE_DOMAIN = 'RINGWALL_STATE_V2\n'
+const STATE_DOMAIN = 'RINGWALL_STATE_V3\n'
 
 /** One slot of quota time: quotas slide by slots of 5 minutes. */
 const SLOT_MS = 300_000
@@ -52,6 +53,7 @@ interface Fields {
   /** Transactions by when they lapse, then id; until then a second one is a replay. */
   readonly seen: MerkleTrie<1>
   readonly usage: ReadonlyMap<string, Usage>
+  readonly signingKey: SigningKey
 }
 
 /** What of a state goes into a snapshot. */
@@ -61,6 +63,7 @@ export interface StateContents {
   readonly nodes: readonly RingNode[]
   readonly retired: readonly RetiredNode[]
   readonly epoch: number
+  readonly signingKey: SigningKey
   readonly denials: readonly Denial[]
   /** In order of id. */
   readonly pending: readonly PendingDenial[]
@@ -87,6 +90,8 @@ export interface StateParts {
   readonly approvals: string
   readonly seen: string
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
+  /** SHA-256 of what is known of the signing key, as canonical JSON. */
+  readonly signingKey: string
 }
 
 /** The commitment to a state, from its parts: lower-case hex. */
@@ -129,12 +134,13 @@ export class RingState {
       approvals: PendingStatements.empty,
       seen: MerkleTrie.empty(),
       usage: new Map(),
+      signingKey: NO_SIGNING_KEY,
     })
   }
 
   /** From contents that are known to be well formed. */
   static from(contents: StateContents): RingState {
-    const { policyText, policyVersion, nodes, retired, epoch } = contents
+    const { policyText, policyVersion, nodes, retired, epoch, signingKey } = contents
     return new RingState({
       policyText,
       policyVersion,
@@ -148,6 +154,7 @@ export class RingState {
       approvals: PendingStatements.from(contents.approvals),
       seen: MerkleTrie.from(contents.seen.map(([untilMs, id]) => [timeKey(untilMs, id), 1])),
       usage: new Map(contents.usage),
+      signingKey,
     })
   }
 
@@ -172,6 +179,15 @@ export class RingState {
   /** 0 at genesis, one more with each change of the validators. */
   get epoch(): number {
     return this.#fields.epoch
+  }
+
+  /** The validators among the nodes: the same list until the nodes change. */
+  get validators(): readonly RingNode[] {
+    return validatorsAmong(this.nodes)
+  }
+
+  get signingKey(): SigningKey {
+    return this.#fields.signingKey
   }
 
   node(id: string): RingNode | undefined {
@@ -258,6 +274,10 @@ export class RingState {
     return approvals === this.#fields.approvals ? this : this.#with({ approvals })
   }
 
+  withSigningKey(signingKey: SigningKey): RingState {
+    return signingKey === this.#fields.signingKey ? this : this.#with({ signingKey })
+  }
+
   withSeen(id: TxId, untilMs: number): RingState {
     return this.#with({ seen: this.#fields.seen.set(timeKey(untilMs, id), 1) })
   }
@@ -331,7 +351,8 @@ export class RingState {
 
   /** What the root is made of: short texts, numbers and the roots of the large parts. */
   parts(hash?: Sha256): StateParts {
-    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage } = this.#fields
+    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage, signingKey } =
+      this.#fields
     return {
       policy: hashOfPolicy(policyText, hash),
       policyVersion,
@@ -343,6 +364,7 @@ export class RingState {
       approvals: approvals.root(hash),
       seen: seen.root(hash),
       usage: sortedUsage(usage),
+      signingKey: hashOfKey(signingKey),
     }
   }
 
@@ -352,13 +374,15 @@ export class RingState {
   }
 
   contents(): StateContents {
-    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage } = this.#fields
+    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage, signingKey } =
+      this.#fields
     return {
       policyText,
       policyVersion,
       nodes,
       retired,
       epoch,
+      signingKey,
       denials: [...denials.entries()].map(([, denial]) => denial),
       pending: pending.contents(),
       approvals: approvals.contents(),
@@ -380,6 +404,18 @@ export function isValidator({ roles }: Pick<RingNode, 'roles'>): boolean {
   return roles.includes('validator')
 }
 
+const validatorLists = new WeakMap<readonly RingNode[], readonly RingNode[]>()
+
+/** Lists of nodes stay the same objects until they change. */
+function validatorsAmong(nodes: readonly RingNode[]): readonly RingNode[] {
+  let validators = validatorLists.get(nodes)
+  if (validators === undefined) {
+    validators = nodes.filter(isValidator)
+    validatorLists.set(nodes, validators)
+  }
+  return validators
+}
+
 /** As in `StateParts.nodes`. */
 export function nodesHash(nodes: readonly RingNode[]): string {
   return hashOfList(nodes)
@@ -393,6 +429,17 @@ function hashOfList(list: readonly (RingNode | RetiredNode)[]): string {
   if (hash === undefined) {
     hash = portableSha256(encodeUtf8(canonicalJson(list)))
     listHashes.set(list, hash)
+  }
+  return hash
+}
+
+const keyHashes = new WeakMap<SigningKey, string>()
+
+function hashOfKey(key: SigningKey): string {
+  let hash = keyHashes.get(key)
+  if (hash === undefined) {
+    hash = portableSha256(encodeUtf8(canonicalJson(key)))
+    keyHashes.set(key, hash)
   }
   return hash
 }

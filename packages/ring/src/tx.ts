@@ -19,7 +19,23 @@ export const TX_BYTES_MAX = 262_144
 export const TX_DOMAIN = 'RINGWALL_TX_V1\n'
 const ACCOUNT_DOMAIN = 'RINGWALL_ACCOUNT_V1\n'
 
+const TX_TYPES: readonly TxBody['type'][] = [
+  'policy.set',
+  'deny.add',
+  'deny.remove',
+  'node.add',
+  'node.remove',
+  'evidence',
+  'key.enrol',
+  'key.deal',
+  'key.answer',
+  'key.refresh',
+  'key.rotate',
+  'tx.approve',
+]
 const REASON_CHARS_MAX = 200
+/** Of 8 KiB, in base64url. */
+const KEY_MESSAGE_CHARS_MAX = 10_923
 const VALUE_CHARS_MAX = 512
 const HASH = /^[0-9a-f]{64}$/
 const DENIAL_ID = /^[0-9a-f]{16}$/
@@ -181,7 +197,24 @@ function parseBody(value: unknown): TxBody {
     const fields = record(value, 'body', ['id', 'reason', 'type'])
     return { id: matching(fields.id, 'body.id', HASH, '64 hex digits'), reason: reason(fields.reason), type }
   }
-  throw new TxMalformed('body.type must be policy.set, deny.add, deny.remove, node.add, node.remove, evidence or tx.approve')
+  if (type === 'key.enrol') {
+    const fields = record(value, 'body', ['attempt', 'encryptionKey', 'type'])
+    const encryptionKey = base64url(fields.encryptionKey, 'body.encryptionKey', 32)
+    return { attempt: whole(fields.attempt, 'body.attempt'), encryptionKey, type }
+  }
+  if (type === 'key.deal' || type === 'key.answer') {
+    const fields = record(value, 'body', ['attempt', 'body', 'type'])
+    return {
+      attempt: whole(fields.attempt, 'body.attempt'),
+      body: base64urlWithin(fields.body, 'body.body', KEY_MESSAGE_CHARS_MAX),
+      type,
+    }
+  }
+  if (type === 'key.refresh' || type === 'key.rotate') {
+    const fields = record(value, 'body', ['reason', 'type'])
+    return { reason: reason(fields.reason), type }
+  }
+  throw new TxMalformed(`body.type must be one of ${TX_TYPES.join(', ')}`)
 }
 
 function parseNode(value: unknown): RingNode {
@@ -276,6 +309,16 @@ function whole(value: unknown, where: string): number {
     throw new TxMalformed(`${where} must be a whole number, 0 or more`)
   }
   return value
+}
+
+function base64urlWithin(value: unknown, where: string, charsMax: number): string {
+  const text = bounded(value, where, 1, charsMax)
+  try {
+    decodeBase64url(text)
+    return text
+  } catch (cause) {
+    throw new TxMalformed(`${where} must be base64url`, { cause })
+  }
 }
 
 function base64url(value: unknown, where: string, bytes: number): string {
