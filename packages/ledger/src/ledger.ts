@@ -125,6 +125,7 @@ export class LedgerShell<S> implements Ledger<S> {
   readonly #inbox: Inbox
   readonly #inboxTxs: Inbox
   #taken = 0
+  #toldWaiting = false
   /** To be sent to all validators at the end of this turn. */
   #spreading: Uint8Array[] = []
   readonly #requests: Inbox
@@ -448,9 +449,14 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#roundTimer = setTimeout(() => this.#post({ kind: 'timeout', round }), afterMs)
   }
 
-  /** Something waits to be ordered. */
+  /** Something waits to be ordered. The voter hears so once a turn, and again after each block. */
   #onWaiting(): void {
     this.#leader.offer()
+    if (this.#toldWaiting) return
+    this.#toldWaiting = true
+    setImmediate(() => {
+      this.#toldWaiting = false
+    })
     this.#post({ kind: 'pending' })
   }
 
@@ -528,6 +534,7 @@ export class LedgerShell<S> implements Ledger<S> {
    */
   #finalize(blocks: readonly Block[], certificate: Certificate, closing?: readonly Block[]): Promise<void> {
     const { chain, blocks: log } = this.#parts
+    this.#toldWaiting = false
     const { fresh, records, obstacle } = advanceOver(chain, blocks, certificate, closing)
     for (const executed of fresh) this.#pool.land(executed)
     if (obstacle?.kind === 'gap') this.#seekAhead()

@@ -114,10 +114,12 @@ function hashOfPolicy(text: string, hash: Sha256 = portableSha256): string {
 
 export class RingState {
   readonly #fields: Fields
+  readonly #isDraft: boolean
   #root: string | undefined
 
-  private constructor(fields: Fields) {
+  private constructor(fields: Fields, isDraft = false) {
     this.#fields = fields
+    this.#isDraft = isDraft
   }
 
   static begin(policyText: string, nodes: readonly RingNode[]): RingState {
@@ -212,8 +214,9 @@ export class RingState {
     return this.#fields.approvals
   }
 
-  hasSeen(id: TxId, untilMs: number): boolean {
-    return this.#fields.seen.get(timeKey(untilMs, id)) !== undefined
+  /** `key` is the `timeKey` of when the transaction lapses and its id. */
+  hasSeen(key: string): boolean {
+    return this.#fields.seen.get(key) !== undefined
   }
 
   /** Denials that the issuer proposed in the last hour; a slot that the hour touches counts whole. */
@@ -278,8 +281,9 @@ export class RingState {
     return signingKey === this.#fields.signingKey ? this : this.#with({ signingKey })
   }
 
-  withSeen(id: TxId, untilMs: number): RingState {
-    return this.#with({ seen: this.#fields.seen.set(timeKey(untilMs, id), 1) })
+  /** `key` as for `hasSeen`. */
+  withSeen(key: string): RingState {
+    return this.#with({ seen: this.#fields.seen.set(key, 1) })
   }
 
   withUsage(issuer: string, nowMs: number): RingState {
@@ -296,8 +300,7 @@ export class RingState {
   swept(nowMs: number, txCount: number): RingState {
     const most = SWEEP_MAX + 2 * txCount
     const held = this.#fields
-    let { table } = held
-    let [denials, expiries, seen] = [held.denials.draft(), held.expiries.draft(), held.seen.draft()]
+    let [denials, expiries, table, seen] = [held.denials.draft(), held.expiries.draft(), held.table.draft(), held.seen.draft()]
     let isChanged = false
     for (let done = 0; done < most; done += 1) {
       const next = expiries.first()
@@ -320,18 +323,20 @@ export class RingState {
   }
 
   /**
-   * For many changes in a row: the states that follow from this one share what they change, so that only the last of them may
-   * be looked at, and is to be `sealed`.
+   * For many changes in a row: each changes this one state in place, which shares with the one that it was made from all that
+   * did not change. It is to be `sealed` before anything but the next change looks at it.
    */
   drafted(): RingState {
-    const { denials, expiries, seen } = this.#fields
-    return this.#with({ denials: denials.draft(), expiries: expiries.draft(), seen: seen.draft() })
+    const { denials, expiries, table, seen } = this.#fields
+    const drafts = { denials: denials.draft(), expiries: expiries.draft(), table: table.draft(), seen: seen.draft() }
+    return new RingState({ ...this.#fields, ...drafts }, true)
   }
 
-  /** The last of the states that began with `drafted`, never to change again. */
+  /** What began with `drafted`, never to change again. */
   sealed(): RingState {
-    const { denials, expiries, seen } = this.#fields
-    return this.#with({ denials: denials.sealed(), expiries: expiries.sealed(), seen: seen.sealed() })
+    const { denials, expiries, table, seen } = this.#fields
+    const sealed = { denials: denials.sealed(), expiries: expiries.sealed(), table: table.sealed(), seen: seen.sealed() }
+    return new RingState({ ...this.#fields, ...sealed })
   }
 
   /** Has it let go of all that time has ended? */
@@ -392,7 +397,9 @@ export class RingState {
   }
 
   #with(changed: Partial<Fields>): RingState {
-    return new RingState({ ...this.#fields, ...changed })
+    if (!this.#isDraft) return new RingState({ ...this.#fields, ...changed })
+    Object.assign(this.#fields, changed)
+    return this
   }
 }
 

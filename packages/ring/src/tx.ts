@@ -7,7 +7,7 @@
  */
 import { sha256 } from '@noble/hashes/sha2.js'
 import { canonicalJson } from './canonical-json.ts'
-import { decodeBase64url, decodeUtf8, encodeBase64url, encodeHex, encodeUtf8 } from './encoding.ts'
+import { decodeBase64url, decodeUtf8, encodeBase64url, encodeHex, encodeUtf8, passingUtf8 } from './encoding.ts'
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
 import type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId } from './types.ts'
 
@@ -17,6 +17,7 @@ export { canonicalJson, decodeBase64url, EncodingInvalid, encodeBase64url, encod
 /** Longest wire form, bytes. A policy of up to about 250 KiB fits. */
 export const TX_BYTES_MAX = 262_144
 export const TX_DOMAIN = 'RINGWALL_TX_V1\n'
+const DOMAIN = encodeUtf8(TX_DOMAIN)
 const ACCOUNT_DOMAIN = 'RINGWALL_ACCOUNT_V1\n'
 
 const TX_TYPES: readonly TxBody['type'][] = [
@@ -81,7 +82,7 @@ export function encodeTx(tx: SignedTx): Uint8Array {
 
 /** Id of the denial of a subject: first 16 hex digits of SHA-256 of its canonical JSON. */
 export function subjectId(subject: DenialSubject, hash: Sha256 = portableSha256): string {
-  return hash(encodeUtf8(canonicalJson(subject))).slice(0, 16)
+  return hash(passingUtf8(canonicalJson(subject))).slice(0, 16)
 }
 
 /**
@@ -133,8 +134,12 @@ export function readTx(bytes: Uint8Array): { readonly tx: SignedTx; readonly sig
     }
     if (again !== text) throw new TxMalformed('it is not canonical JSON (RFC 8785)')
   }
-  const end = text.length - AFTER_CONTENT.length - tx.signature.length - '"}'.length
-  return { tx, signed: encodeUtf8(TX_DOMAIN + text.slice(BEFORE_CONTENT.length, end)) }
+  // What stands around the content is ASCII.
+  const end = bytes.length - AFTER_CONTENT.length - tx.signature.length - '"}'.length
+  const signed = new Uint8Array(DOMAIN.length + end - BEFORE_CONTENT.length)
+  signed.set(DOMAIN)
+  signed.set(bytes.subarray(BEFORE_CONTENT.length, end), DOMAIN.length)
+  return { tx, signed }
 }
 
 /** @throws {TxMalformed} When the value is not exactly the content of a transaction. */
