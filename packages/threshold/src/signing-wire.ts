@@ -44,20 +44,28 @@ export interface SignatureShare {
 /**
  * Checked elements by their bytes. Whether an element is in the subgroup of prime order costs a whole multiplication; what came
  * ahead of time is checked ahead of time, so that signing does not wait for it. Bounded: the oldest go first.
+ *
+ * With `order` unchecked, elements may lie outside the subgroup, which RFC 9591 section 6.1 forbids and a *signer* can do without: others'
+ * elements reach its share only through two hashes (binding factors, challenge), and whoever chooses them chooses those hashes' inputs
+ * anyway; with its own elements and the key in the subgroup, nothing of low order is ever multiplied by a secret. What comes of such
+ * elements is a signature share that does not verify, and their sender named by it, or a good signature of the same message. Coordinators
+ * and judges of evidence check the order: it is they who say whose fault it is.
  */
 export class CommitmentMemo {
   readonly #known = new Map<string, NonceCommitment>()
   readonly #entriesMax: number
+  readonly #order: 'checked' | 'unchecked'
 
-  constructor(entriesMax = 4_096) {
+  constructor(entriesMax = 4_096, order: 'checked' | 'unchecked' = 'checked') {
     this.#entriesMax = entriesMax
+    this.#order = order
   }
 
   decode(hidingBytes: Uint8Array, bindingBytes: Uint8Array): NonceCommitment {
     const name = `${bytesToHex(hidingBytes)}${bytesToHex(bindingBytes)}`
     const known = this.#known.get(name)
     if (known !== undefined) return known
-    return this.#keep(name, decodeCommitment(hidingBytes, bindingBytes))
+    return this.#keep(name, decodeCommitment(hidingBytes, bindingBytes, this.#order))
   }
 
   /** One that was made here, which needs no check. */

@@ -21,11 +21,14 @@ import type { CoordinatorWish, FromThread, ThreadAnswer, ThreadTask, ToThread } 
 const port = parentPort!
 const URGENT: ReadonlySet<ThreadTask['kind']> = new Set(['key', 'share', 'sign', 'begin', 'share-of', 'refused'])
 const DONE: ThreadAnswer = { kind: 'done', wishes: [] }
+const MEMO_ENTRIES = 4_096
 const NO_ATTESTATION = new Uint8Array(0)
 
 interface Key {
   readonly publicKey: PublicKey
-  readonly memo: CommitmentMemo
+  /** Of the coordinator, which says whose fault a bad element is; and of the signers, for which nothing rests on that. */
+  readonly checked: CommitmentMemo
+  readonly unchecked: CommitmentMemo
   readonly coordinator: Coordinator
   share: KeyShare | undefined
   /** By coordinator: each has pairs of its own, so that none can use up another's. */
@@ -60,7 +63,7 @@ function run(): void {
 function prepare(message: ToThread): void {
   const { task } = message
   const held = key
-  if (held === undefined || (task.kind !== 'learn' && task.kind !== 'commitments')) {
+  if (held === undefined || task.kind !== 'commitments') {
     ahead.push(() => finish(message, () => perform(task)))
     return
   }
@@ -107,8 +110,9 @@ function perform(task: ThreadTask): ThreadAnswer {
   if (task.kind === 'key') {
     close()
     const publicKey = PublicKey.decode(task.publicKey)
-    const memo = new CommitmentMemo()
-    key = { publicKey, memo, coordinator: new Coordinator(publicKey, memo), share: undefined, signers: new Map() }
+    const [checked, unchecked] = [new CommitmentMemo(), new CommitmentMemo(MEMO_ENTRIES, 'unchecked')]
+    const coordinator = new Coordinator(publicKey, checked)
+    key = { publicKey, checked, unchecked, coordinator, share: undefined, signers: new Map() }
     return DONE
   }
   if (key === undefined) return { kind: 'refused', reason: 'there is no key' }
@@ -125,16 +129,16 @@ function perform(task: ThreadTask): ThreadAnswer {
     case 'provision': {
       if (task.key !== publicKey.name) return { kind: 'refused', reason: 'the key has changed' }
       const signer = signerFor(key, task.coordinator, task.first)
-      if (signer === undefined) return { kind: 'refused', reason: 'this node holds no share of the key' }
+      const held = key.share
+      if (signer === undefined || held === undefined) return { kind: 'refused', reason: 'this node holds no share of the key' }
       const random = new Uint8Array(randomBytes(task.count * NONCE_RANDOM_BYTES))
       const effects = signer.step({ kind: 'provision', random })
       random.fill(0)
-      return sent(effects)
-    }
-    case 'learn': {
-      const index = publicKey.indexOf(task.from)
-      if (index !== undefined) decodeCommitments(publicKey, index, task.body, key.memo)
-      return DONE
+      const answer = sent(effects)
+      // What was made here needs no check.
+      if (task.isOwn && answer.kind === 'message')
+        for (const made of decodeCommitments(publicKey, held.index, answer.body, key.unchecked).commitments) key.checked.add(made)
+      return answer
     }
     case 'sign': {
       const signer = key.signers.get(task.coordinator)
@@ -156,7 +160,7 @@ function perform(task: ThreadTask): ThreadAnswer {
 function signerFor(held: Key, coordinator: string, first: number): Signer | undefined {
   let signer = held.signers.get(coordinator)
   if (signer === undefined && held.share !== undefined) {
-    signer = new Signer(held.share, first, held.memo)
+    signer = new Signer(held.share, first, held.unchecked)
     held.signers.set(coordinator, signer)
   }
   return signer
