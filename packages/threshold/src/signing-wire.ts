@@ -45,11 +45,11 @@ export interface SignatureShare {
  * Checked elements by their bytes. Whether an element is in the subgroup of prime order costs a whole multiplication; what came
  * ahead of time is checked ahead of time, so that signing does not wait for it. Bounded: the oldest go first.
  *
- * With `order` unchecked, elements may lie outside the subgroup, which RFC 9591 section 6.1 forbids and a *signer* can do without: others'
- * elements reach its share only through two hashes (binding factors, challenge), and whoever chooses them chooses those hashes' inputs
- * anyway; with its own elements and the key in the subgroup, nothing of low order is ever multiplied by a secret. What comes of such
- * elements is a signature share that does not verify, and their sender named by it, or a good signature of the same message. Coordinators
- * and judges of evidence check the order: it is they who say whose fault it is.
+ * With `order` unchecked, elements may lie outside the subgroup, which RFC 9591 section 6.1 forbids and signers and coordinators can do
+ * without. Others' elements reach a signature share only through two hashes (binding factors, challenge), and whoever chooses them
+ * chooses those hashes' inputs anyway; nothing of low order is ever multiplied by a secret. An honest share verifies whatever others
+ * committed to, since all its verification adds up is the signer's own; that of who committed to such elements does not, and names it. Or
+ * low orders cancel out, and the signature is a good one of the message that all agreed to sign.
  */
 export class CommitmentMemo {
   readonly #known = new Map<string, NonceCommitment>()

@@ -285,7 +285,7 @@ test('commitments learnt ahead need no decoding at the request; bad ones are for
   assert.equal(own.size, 3)
 })
 
-test('with elements of low order in another’s commitments, a signer that does not look gives nothing away, and their sender is named', () => {
+test('elements of low order that nobody looked for make a share that does not verify, of who sent them and of nobody else; a stranger agrees', () => {
   const members = [1, 2, 3].map((index) => ({ party: `n${index}`, index }))
   const shares = dealTrusted({ suite: 'ed25519', purpose: 'torsion', epoch: 0, threshold: 2, members }, [7n, 11n])
   const [honest, liar] = shares as [KeyShare, KeyShare, KeyShare]
@@ -304,6 +304,23 @@ test('with elements of low order in another’s commitments, a signer that does 
   const bad = signShare(context, liar, theirs)
   assert.ok(verifyShare(context, 1, good), 'the honest one is not named')
   assert.ok(!verifyShare(context, 2, bad))
+  const request = encodeRequest(honest.publicKey, {
+    message: new Uint8Array([1]),
+    commitments: list.map((commitment, number) => ({ ...commitment, number })),
+  })
+  for (const [index, share, isLiar] of [
+    [1, good, false],
+    [2, bad, true],
+  ] as const) {
+    const body = encodeSignatureShare(honest.publicKey, { request: digestOf(request), index, share })
+    const accusation: Accusation = {
+      party: `n${index}`,
+      fault: 'bad-signature-share',
+      evidence: [{ body, attestation }],
+      subject: request,
+    }
+    assert.equal(verifyKeyAccusation(honest.publicKey, accusation, anybody), isLiar)
+  }
   assert.throws(
     () =>
       aggregate(

@@ -302,7 +302,6 @@ export class SigningService {
       coordinator,
       first,
       count,
-      isOwn: coordinator === this.#options.self,
     })
     return answer.kind === 'message' ? { body: answer.body } : { reason: answer.kind === 'refused' ? answer.reason : 'no answer' }
   }

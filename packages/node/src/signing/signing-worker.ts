@@ -8,7 +8,6 @@ import {
   CommitmentMemo,
   Coordinator,
   type CoordinatorEffect,
-  decodeCommitments,
   KeyShare,
   NONCE_RANDOM_BYTES,
   PublicKey,
@@ -26,9 +25,7 @@ const NO_ATTESTATION = new Uint8Array(0)
 
 interface Key {
   readonly publicKey: PublicKey
-  /** Of the coordinator, which says whose fault a bad element is; and of the signers, for which nothing rests on that. */
-  readonly checked: CommitmentMemo
-  readonly unchecked: CommitmentMemo
+  readonly memo: CommitmentMemo
   readonly coordinator: Coordinator
   share: KeyShare | undefined
   /** By coordinator: each has pairs of its own, so that none can use up another's. */
@@ -110,9 +107,8 @@ function perform(task: ThreadTask): ThreadAnswer {
   if (task.kind === 'key') {
     close()
     const publicKey = PublicKey.decode(task.publicKey)
-    const [checked, unchecked] = [new CommitmentMemo(), new CommitmentMemo(MEMO_ENTRIES, 'unchecked')]
-    const coordinator = new Coordinator(publicKey, checked)
-    key = { publicKey, checked, unchecked, coordinator, share: undefined, signers: new Map() }
+    const memo = new CommitmentMemo(MEMO_ENTRIES, 'unchecked')
+    key = { publicKey, memo, coordinator: new Coordinator(publicKey, memo), share: undefined, signers: new Map() }
     return DONE
   }
   if (key === undefined) return { kind: 'refused', reason: 'there is no key' }
@@ -129,16 +125,11 @@ function perform(task: ThreadTask): ThreadAnswer {
     case 'provision': {
       if (task.key !== publicKey.name) return { kind: 'refused', reason: 'the key has changed' }
       const signer = signerFor(key, task.coordinator, task.first)
-      const held = key.share
-      if (signer === undefined || held === undefined) return { kind: 'refused', reason: 'this node holds no share of the key' }
+      if (signer === undefined) return { kind: 'refused', reason: 'this node holds no share of the key' }
       const random = new Uint8Array(randomBytes(task.count * NONCE_RANDOM_BYTES))
       const effects = signer.step({ kind: 'provision', random })
       random.fill(0)
-      const answer = sent(effects)
-      // What was made here needs no check.
-      if (task.isOwn && answer.kind === 'message')
-        for (const made of decodeCommitments(publicKey, held.index, answer.body, key.unchecked).commitments) key.checked.add(made)
-      return answer
+      return sent(effects)
     }
     case 'sign': {
       const signer = key.signers.get(task.coordinator)
@@ -160,7 +151,7 @@ function perform(task: ThreadTask): ThreadAnswer {
 function signerFor(held: Key, coordinator: string, first: number): Signer | undefined {
   let signer = held.signers.get(coordinator)
   if (signer === undefined && held.share !== undefined) {
-    signer = new Signer(held.share, first, held.unchecked)
+    signer = new Signer(held.share, first, held.memo)
     held.signers.set(coordinator, signer)
   }
   return signer

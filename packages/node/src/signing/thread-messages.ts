@@ -13,8 +13,6 @@ export type ThreadTask =
       readonly coordinator: string
       readonly first: number
       readonly count: number
-      /** This node is that coordinator. */
-      readonly isOwn: boolean
     }
   /** A request that was found rightful. */
   | { readonly kind: 'sign'; readonly coordinator: string; readonly request: Uint8Array }
