@@ -88,6 +88,20 @@ test('04 a revoked token is refused on every node', async () => {
   for (const node of [1, 2, 3, 4])
     await eventually(`n${node} refuses it`, async () => [401, 403].includes(await asked(node, token)))
   assert.match(ring.cli('token', 'show', token, '--node', 'n4').stdout, /not active/)
+  // As any OAuth client: with the token alone, to any node.
+  const held = (await mint(2)).token
+  assert.notEqual(await asked(3, held), 401)
+  const revoke = (body: string): ReturnType<typeof ask> =>
+    ask(ring.base + 1_004, '/v1/tokens/revoke', {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      body,
+    })
+  assert.equal((await revoke(`token=${held}&token_type_hint=access_token`)).status, 200)
+  for (const node of [1, 2, 3, 4])
+    await eventually(`n${node} refuses it`, async () => [401, 403].includes(await asked(node, held)))
+  assert.equal((await revoke('token=nonsense')).status, 200, 'RFC 7009 section 2.2')
+  assert.equal((await revoke('')).status, 400)
 })
 
 test('05 holders killed in the midst of a refresh come to their shares, and the key stays', async () => {
