@@ -7,7 +7,6 @@ export {
   type MintRefusal,
   type MintRefusalCode,
   type MintView,
-  ringIssuer,
   ringJwk,
   verifiesRaw,
 } from './mint-check.ts'

@@ -6,7 +6,7 @@
  * there is nothing to choose.
  */
 import { createPublicKey, hash, verify } from 'node:crypto'
-import type { View } from '@ringwall/ring'
+import { ringIssuer, type View } from '@ringwall/ring'
 import { canonicalJson, decodeBase64url, parseIssuer } from '@ringwall/ring/tx'
 import { type MintRequest, mintSigningBytes, type SignedMintRequest, type SvidWanted, svidProofBytes } from './mint-request.ts'
 import { type Authority, authorityToSign, spiffeId, subjectKey, svidToSign } from './svid.ts'
@@ -41,11 +41,6 @@ export interface Mintable {
 export type MintView = Pick<View, 'ring' | 'operators' | 'nodes' | 'denials' | 'signingKey'>
 
 const refuse = (code: MintRefusalCode, reason: string): MintRefusal => ({ ok: false, code, reason })
-
-/** `iss` of the ring's tokens. */
-export function ringIssuer(ring: string): string {
-  return `urn:ringwall:${ring}`
-}
 
 /** A key of the ring as a JSON Web Key; its id is its thumbprint (RFC 7638). @param key Ed25519, raw, base64url. */
 export function ringJwk(key: string): {

@@ -5,10 +5,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { createDenialIndex, NO_SIGNING_KEY_VIEW } from '@ringwall/ring'
+import { createDenialIndex, NO_SIGNING_KEY_VIEW, ringIssuer } from '@ringwall/ring'
 import fc from 'fast-check'
 import { createLocalJWKSet, jwtVerify } from 'jose'
-import { checkAuthority, checkMint, type MintView, ringIssuer, ringJwk } from './mint-check.ts'
+import { checkAuthority, checkMint, type MintView, ringJwk } from './mint-check.ts'
 import {
   type MintRequest,
   MintRequestInvalid,

@@ -5,9 +5,9 @@
  */
 import { createPublicKey, hash, type KeyObject, verify } from 'node:crypto'
 import type { TokenVerdict, TokenVerifier } from '@ringwall/guard'
-import type { IssuerPolicy } from '@ringwall/ring'
+import { type IssuerPolicy, ringIssuer } from '@ringwall/ring'
 import { type CryptoKey, compactVerify, importJWK, type JWK } from 'jose'
-import { ringIssuer, ringJwk } from './mint-check.ts'
+import { ringJwk } from './mint-check.ts'
 import { parseStrictObject } from './strict-json.ts'
 
 export type TokenRefusal =

@@ -10,6 +10,7 @@ import { createProxy, type Proxy as RequestProxy } from '@ringwall/proxy'
 import {
   type Denial,
   type DenialSubject,
+  denialOf,
   type GenesisDocument,
   genesisHash,
   parseGenesis,
@@ -107,6 +108,8 @@ export interface RunningNode {
    * @throws {LedgerError} As `Ledger.submit`.
    */
   propose(bytes: Uint8Array, waitMs: number): ReturnType<RingLedger['submit']>
+  /** As `propose`, in this node's name. */
+  proposeInOwnName(body: TxBody, waitMs: number): ReturnType<RingLedger['submit']>
   stop(): Promise<void>
 }
 
@@ -245,6 +248,11 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           confirmed.push(id)
           cut(body.subject)
           events.add('denial', 'info', `${what} denied by ${issuer}: ${body.reason}`)
+        } else if (body.type === 'token.revoke') {
+          const denial = denialOf(content, undefined)
+          if (denial === undefined) continue
+          confirmed.push(denial.id)
+          events.add('denial', 'info', `${describeSubject(denial.subject)} ${denial.reason}, shown by ${issuer}`)
         } else if (body.type === 'deny.remove') {
           lifted.push(body.id)
           events.add('denial', 'info', `denial ${body.id} lifted by ${issuer}`)
@@ -432,6 +440,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       certifiedAtMs: () => certifiedAtMs,
       sign: (message) => signMessage(privateKey, message),
       propose,
+      proposeInOwnName: (body, waitMs) => propose(signInOwnName(body), waitMs),
       stop: closeAll,
     }
     node.queries.serve(node)
@@ -550,10 +559,9 @@ function isDenied(view: View, subject: DenialSubject): boolean {
 /** A denial that is enforced already is no fault of the peer that passed it on. */
 function isKnownDenial(view: View, early: EarlyDenials, payload: Uint8Array): boolean {
   try {
-    const { body } = parseTx(payload).content
-    if (body.type !== 'deny.add') return false
-    const id = subjectId(body.subject)
-    return isDenied(view, body.subject) || early.index.list(Date.now()).some((denial) => denial.id === id)
+    const said = denialOf(parseTx(payload).content, undefined)
+    if (said === undefined) return false
+    return isDenied(view, said.subject) || early.index.list(Date.now()).some(({ id }) => id === said.id)
   } catch {
     return false
   }

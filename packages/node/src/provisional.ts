@@ -92,8 +92,9 @@ export class EarlyDenials {
     const checked = this.#application.provisional(state, bytes, nowMs)
     if (!checked.ok) return { kind: 'bad' }
     const { denial } = checked
-    const byNode = denial.issuer.startsWith('node:')
-    const untilMs = parseTx(bytes).content.untilMs
+    const { untilMs, body } = parseTx(bytes).content
+    // Who revokes a token shows it: that takes nobody else's word.
+    const byNode = denial.issuer.startsWith('node:') && body.type === 'deny.add'
     if (!byNode) return this.#enforce(denial, bytes, nowMs, untilMs, true) ? { kind: 'enforced', denial } : { kind: 'known' }
     const spoken = this.#spoken.get(denial.issuer) ?? new Map<string, number>()
     this.#spoken.set(denial.issuer, spoken)

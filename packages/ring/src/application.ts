@@ -331,6 +331,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       return approved(seen, { ...waiting, approvedBy: [...waiting.approvedBy, issuer].sort() }, context)
     }
     if (body.type === 'evidence') return seen.withoutNode(body.validator)
+    if (body.type === 'token.revoke') return denied(seen, denialOf(content, context.height)!, context)
     if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
       const from = parseIssuer(issuer)?.name ?? ''
       return seen.withSigningKey(withKeyStatement(seen.signingKey, body, from, keyMeeting(seen, context)))

@@ -104,6 +104,7 @@ export {
   waitingFor,
 } from './signing-key.ts'
 export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
+export { ringIssuer } from './token-revocation.ts'
 export {
   accountKey,
   canonicalJson,

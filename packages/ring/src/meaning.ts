@@ -10,6 +10,7 @@ import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
 import { type KeyRefusalCode, refusalOfKeyStatement } from './signing-key.ts'
 import { DENIALS_MAX, type RingState } from './state.ts'
+import { isSignedByRing, readRingToken } from './token-revocation.ts'
 import { parseIssuer, subjectId } from './tx.ts'
 import type { Denial, DenialSubject, RingNode, RingOperator, TxBody, TxContent } from './types.ts'
 
@@ -43,6 +44,7 @@ export type RefusalCode =
   | 'NOT_DENIED'
   | NodeRefusalCode
   | KeyRefusalCode
+  | 'TOKEN_UNKNOWN'
   | 'APPROVAL_UNKNOWN'
   | 'APPROVAL_REPEATED'
   | 'APPROVALS_FULL'
@@ -94,13 +96,14 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader, verify: Verify
   const { body } = meeting.content
   if (body.type === 'evidence') return refusalOfEvidence(meeting, body, verify)
   if (body.type === 'deny.add') return refusalOfDenial(meeting, body, reader.inForce(meeting.state))
+  if (body.type === 'token.revoke') return refusalOfRevocation(meeting, body.token, verify)
   if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
     const { state, issuer } = meeting
     if (issuer.kind === 'node') return refusalOfKeyStatement(state.signingKey, body, issuer.name, state.validators)
     return refuse('NOT_ENTITLED', `${body.type} is for the nodes that hold the key; ask for a ceremony with key refresh`)
   }
   if (meeting.issuer.kind !== 'operator') {
-    const may = 'a node may only propose deny.add, evidence, and its part in a ceremony of the signing key'
+    const may = 'a node may only propose deny.add, token.revoke, evidence, and its part in a ceremony of the signing key'
     return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
   }
   if (body.type === 'tx.approve') return refusalOfApproval(meeting, body, reader)
@@ -220,6 +223,16 @@ function refusalOfDenial(
   return undefined
 }
 
+function refusalOfRevocation({ state, content, nowMs }: Meeting, token: string, verify: Verify): Refusal | undefined {
+  const read = readRingToken(content.ring, token)
+  if (read === undefined || !isSignedByRing(token, state.signingKey, verify))
+    return refuse('TOKEN_UNKNOWN', 'this is no token that the ring signed; deny its id or subject as an operator')
+  if (read.overAtMs <= nowMs) return refuse('DENIAL_OVER', 'the token has expired already')
+  if (state.denial(subjectId({ kind: 'token', value: read.id })) === undefined && state.denials.size >= DENIALS_MAX)
+    return refuse('DENIALS_FULL', `the ring holds ${DENIALS_MAX} denials; remove some`)
+  return undefined
+}
+
 /** A node that floods fills its own share only. */
 function isPendingFull(state: RingState, id: string, issuer: string): boolean {
   const waiting = state.pending.get(id)
@@ -295,11 +308,19 @@ function prefixOf(value: string): Prefix | Refusal {
 }
 
 /**
- * The denial that a `deny.add` states, as of a height; undefined height while provisional. It lasts from when it was
+ * The denial that a `deny.add` or a `token.revoke` states, as of a height; undefined height while provisional. It lasts from when it was
  * signed, not from when it was agreed, so that all who hear of it agree on its end. `id` is that of its subject, when known.
  */
 export function denialOf(content: TxContent, height: number | undefined, id?: string): Denial | undefined {
   const { body } = content
+  if (body.type === 'token.revoke') {
+    const read = readRingToken(content.ring, body.token)
+    if (read === undefined) return undefined
+    const subject = { kind: 'token', value: read.id } as const
+    const { atMs: issuedAtMs, issuer } = content
+    const said = { reason: 'revoked by who held it', subject }
+    return { expiresAtMs: read.overAtMs, height, id: subjectId(subject), issuedAtMs, issuer, ...said }
+  }
   if (body.type !== 'deny.add') return undefined
   // Keys in canonical order: so each is hashed without being put in order first.
   return {

@@ -27,6 +27,7 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'node.add',
   'node.remove',
   'evidence',
+  'token.revoke',
   'key.enrol',
   'key.deal',
   'key.answer',
@@ -35,6 +36,8 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'tx.approve',
 ]
 const REASON_CHARS_MAX = 200
+/** A compact JWS of an Ed25519 key, in bounds that no token of the ring exceeds. */
+const RING_TOKEN = /^[A-Za-z0-9_-]{1,512}\.[A-Za-z0-9_-]{1,12000}\.[A-Za-z0-9_-]{86}$/
 /** Of 8 KiB, in base64url. */
 const KEY_MESSAGE_CHARS_MAX = 10_923
 const VALUE_CHARS_MAX = 512
@@ -201,6 +204,10 @@ function parseBody(value: unknown): TxBody {
   if (type === 'tx.approve') {
     const fields = record(value, 'body', ['id', 'reason', 'type'])
     return { id: matching(fields.id, 'body.id', HASH, '64 hex digits'), reason: reason(fields.reason), type }
+  }
+  if (type === 'token.revoke') {
+    const fields = record(value, 'body', ['token', 'type'])
+    return { token: matching(fields.token, 'body.token', RING_TOKEN, 'a token of the ring'), type }
   }
   if (type === 'key.enrol') {
     const fields = record(value, 'body', ['attempt', 'encryptionKey', 'type'])

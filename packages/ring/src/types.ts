@@ -42,6 +42,8 @@ export type TxBody =
   | { readonly type: 'node.add'; readonly node: RingNode; readonly reason: string }
   | { readonly type: 'node.remove'; readonly id: string; readonly reason: string }
   | ({ readonly type: 'evidence' } & EvidenceOfLies)
+  /** Of a node, for whoever showed it a token of the ring. */
+  | { readonly type: 'token.revoke'; readonly token: string }
   /** Of validators in a ceremony, or of operators who want one. */
   | KeyStatement
   /** Of a statement that waits for more operators, by the id of its transaction. */

@@ -604,6 +604,7 @@ function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'tx.approve') return `approve ${body.id.slice(0, 16)}…: ${body.reason}`
   if (body.type === 'key.refresh' || body.type === 'key.rotate')
     return `${body.type === 'key.refresh' ? 'new shares of' : 'a new'} signing key: ${body.reason}`
+  if (body.type === 'token.revoke') return 'a token is revoked by who held it'
   if (body.type === 'key.enrol') return `enrols for ceremony ${body.attempt} of the signing key`
   if (body.type === 'key.deal' || body.type === 'key.answer')
     return `${body.type === 'key.deal' ? 'dealing' : 'answer'} in ceremony ${body.attempt} of the signing key`

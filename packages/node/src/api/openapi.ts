@@ -182,6 +182,15 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       },
     },
   },
+  '/v1/tokens/revoke': {
+    post: {
+      ...open('tokenRevoke', 'Ends a token of the ring, for whoever holds it (RFC 7009).', 'text/plain'),
+      requestBody: {
+        required: true,
+        content: { 'application/x-www-form-urlencoded': { schema: { $ref: '#/components/schemas/TokenForm' } } },
+      },
+    },
+  },
   '/v1/svids': { post: posting(call('svidMint', 'An X.509-SVID, signed by the ring.', 'MintedSvid'), 'MintBody') },
   '/v1/bundle': { get: open('bundle', 'The SPIFFE trust bundle of the ring.', 'application/json') },
   '/.well-known/jwks.json': { get: open('jwks', 'The keys that the ring’s tokens verify with (RFC 7517).', 'application/json') },
