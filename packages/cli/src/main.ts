@@ -106,6 +106,7 @@ export function buildProgram(): Command {
     .option('--explain-header', 'tell clients which rules matched: for trials', false)
     .option('--config <file>', 'a policy, instead of the one made from these options')
     .option('--data <dir>', 'where state stays (default: .ringwall/protect-PORT)')
+    .option('--workers <n>', 'threads that take traffic', whole('--workers', 1, 64), 1)
     .option('--admin <host:port>', 'admin API and console (default: a free port on loopback)')
     .option('--tls-cert <file>', 'take traffic over TLS: the certificate in PEM, then those that issued it')
     .option('--tls-key <file>', 'its private key in PEM, readable by its owner alone')
@@ -133,6 +134,7 @@ export function buildProgram(): Command {
         paranoia: given.paranoia as number,
         mode: given.mode as 'enforce' | 'shadow',
         explainHeader: given.explainHeader === true,
+        workers: given.workers as number,
         config: given.config as string | undefined,
         data: given.data as string | undefined,
         admin: given.admin as string | undefined,

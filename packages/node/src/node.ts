@@ -6,7 +6,7 @@ import { createFabric, type Fabric } from '@ringwall/fabric'
 import { createGuard, createRateLimiter, type GuardEnvironment, type TokenVerifier } from '@ringwall/guard'
 import { createTokenVerifier, verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
-import { createProxy, type Proxy as RequestProxy } from '@ringwall/proxy'
+import { createProxy } from '@ringwall/proxy'
 import {
   type Denial,
   type DenialSubject,
@@ -55,6 +55,7 @@ import { cachingCompiler } from './rule-cache.ts'
 import { RuleTiming } from './rule-timing.ts'
 import { RuleWatch } from './rule-watch.ts'
 import { loadRuleLibrary } from './rules.ts'
+import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 
 const TICK_MS = 500
 const TX_VALID_MS = 60_000
@@ -74,7 +75,9 @@ export interface RunningNode {
   readonly rules: RuleLibrary
   readonly ledger: RingLedger
   readonly fabric: Fabric
-  readonly proxy: RequestProxy
+  readonly proxy: Traffic
+  /** The same, when threads of their own take the traffic. */
+  readonly workers: TrafficWorkers | undefined
   readonly telemetry: Telemetry
   readonly early: EarlyDenials
   /** Requests that rules matched. */
@@ -248,7 +251,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
 
     const archive = new RequestArchive(config.requestBytesKept)
     const watch = new RuleWatch()
-    const audit = await openAudit(config, ring, log)
+    // Workers write it themselves.
+    const audit = config.workers > 1 ? undefined : await openAudit(config, ring, log)
     if (audit !== undefined) closers.push(() => audit.stop())
     const timing = new RuleTiming()
     const environment = (): GuardEnvironment => ({
@@ -261,28 +265,49 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     const limits = new RingLimits({ self: config.id, fabric, view: () => view })
     closers.push(() => limits.stop())
-    const proxy = createProxy({
-      listeners: config.listen.traffic,
-      guard: createGuard({
-        limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
-        shared: limits,
-        witness: (judged, body, truncated, nowMs) => {
-          if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
-          watch.observe(judged, nowMs)
-          audit?.judged(judged, body, nowMs)
+    const workers =
+      config.workers === 1
+        ? undefined
+        : new TrafficWorkers(config.workers, {
+            config,
+            region: self.region,
+            ring,
+            rules,
+            view: () => view,
+            certifiedAtMs: () => certifiedAtMs,
+            early,
+            limits,
+            telemetry,
+            archive,
+            watch,
+            api,
+            onFailedLogin: (attempt) => logins.failed(attempt),
+            log,
+          })
+    const ownProxy = (): Traffic =>
+      createProxy({
+        listeners: config.listen.traffic,
+        guard: createGuard({
+          limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
+          shared: limits,
+          witness: (judged, body, truncated, nowMs) => {
+            if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
+            watch.observe(judged, nowMs)
+            audit?.judged(judged, body, nowMs)
+          },
+        }),
+        environment,
+        recorder: proxyRecorder(telemetry, audit),
+        node: config.id,
+        region: self.region,
+        explainHeader: config.explainHeader,
+        onApi: (event) => api.observe(event),
+        onLogin: (attempt) => {
+          if (attempt.failed) logins.failed(attempt)
         },
-      }),
-      environment,
-      recorder: proxyRecorder(telemetry, audit),
-      node: config.id,
-      region: self.region,
-      explainHeader: config.explainHeader,
-      onApi: (event) => api.observe(event),
-      onLogin: (attempt) => {
-        if (attempt.failed) logins.failed(attempt)
-      },
-      log,
-    })
+        log,
+      })
+    const proxy = workers ?? ownProxy()
     const cut = (subject: DenialSubject): void => {
       if (subject.kind === 'ip' || subject.kind === 'cidr') proxy.cutSource(subject.value)
     }
@@ -379,6 +404,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       ledger,
       fabric,
       proxy,
+      workers,
       telemetry,
       early,
       archive,

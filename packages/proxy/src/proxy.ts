@@ -72,7 +72,7 @@ class HttpProxy implements ProxyContract, Arrivals {
     this.#options = options
     this.#limits = limits
     const log = options.log ?? (() => undefined)
-    this.#listeners = options.listeners.map((listener) => new Listener(listener, log))
+    this.#listeners = options.listeners.map((listener) => new Listener(listener, log, options.ticketSecret))
     this.#pools = new UpstreamPools(limits, options.region, options.log)
     this.#context = {
       options,
@@ -106,7 +106,7 @@ class HttpProxy implements ProxyContract, Arrivals {
     const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
       this.#connected(socket, listener),
     )
-    const { host, port } = listener.options
+    const { host, port, reusePort = false } = listener.options
     return new Promise((resolve, reject) => {
       server.once('error', (error: NodeJS.ErrnoException) => {
         const failed = new ListenFailed(host, port, LISTEN_PROBLEMS[error.code ?? ''] ?? error.message, { cause: error })
@@ -114,7 +114,7 @@ class HttpProxy implements ProxyContract, Arrivals {
         for (const { server: other } of this.#listeners) other?.close()
         reject(failed)
       })
-      server.listen({ host, port, backlog: 1_024 }, () => {
+      server.listen({ host, port, reusePort, backlog: 1_024 }, () => {
         listener.server = server
         server.removeAllListeners('error')
         server.on('error', (error) => this.#context.log('warn', `the listener failed: ${error.message}`))
@@ -273,7 +273,7 @@ class HttpProxy implements ProxyContract, Arrivals {
   #sweep(): void {
     const nowMs = performance.now()
     for (const connection of this.#connections) connection.sweep(nowMs)
-    for (const { certificates } of this.#listeners) certificates?.sweep(nowMs)
+    for (const { certificates } of this.#listeners) certificates?.sweep()
   }
 
   #complainedAtMs = Number.NEGATIVE_INFINITY

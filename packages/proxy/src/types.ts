@@ -1,6 +1,7 @@
 /** The words of the proxy. */
 import type { Guard, GuardEnvironment, LoginAttempt, Outcome } from '@ringwall/guard'
 import type { Policy } from '@ringwall/ring'
+import type { TicketSecret } from './ticket-secret.ts'
 
 /** What a proxy needs of telemetry; the same shapes as there. */
 export interface TraceContext {
@@ -207,6 +208,8 @@ export interface ListenerOptions {
    * taken as they are.
    */
   readonly proxyProtocol?: { readonly from: readonly string[] }
+  /** Others, who say the same, may take connections to the port as well (SO_REUSEPORT): each connection is one's alone. */
+  readonly reusePort?: boolean
   /** Every request is sent to the same address over TLS, at this port. Without `tls`. */
   readonly redirectToTls?: number
 }
@@ -230,6 +233,8 @@ export interface ProxyOptions {
   /** Is `X-Forwarded-For` from this address believed? `isTrustedProxy` of `@ringwall/ring` unless given. */
   readonly isTrustedProxy?: (policy: Policy, address: string) => boolean
   readonly log?: (level: 'info' | 'warn', line: string) => void
+  /** Those who share ports share this, or a client could not resume its TLS session with all of them; one of its own unless given. */
+  readonly ticketSecret?: TicketSecret
 }
 
 /** One certificate of one listener. */

@@ -226,9 +226,8 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     tls_certificate_reloads: proxy.certificatesTaken,
     tls_certificate_reloads_refused: proxy.certificatesRefused,
   }
-  if (node.audit !== undefined) {
-    Object.assign(gauges, { audit_lines_written: node.audit.written, audit_lines_dropped: node.audit.dropped })
-  }
+  const audit = node.audit ?? (node.config.audit === undefined ? undefined : node.workers?.audit())
+  if (audit !== undefined) Object.assign(gauges, { audit_lines_written: audit.written, audit_lines_dropped: audit.dropped })
   for (const [name, value] of Object.entries(gauges)) node.telemetry.setGauge(name, value)
   for (const { certificate, notAfterMs, problem } of node.proxy.certificates()) {
     node.telemetry.setGauge('tls_certificate_not_after_seconds', notAfterMs / 1_000, { certificate })
