@@ -740,15 +740,29 @@ function report(error: unknown): number {
   return 1
 }
 
-/** Whoever reads may stop reading (`| head`), and a disk may be full: neither is a defect to show a stack for. */
+/**
+ * Whoever reads may stop reading (`| head`), and a disk may be full: neither is a defect to show a stack for. What serves goes on
+ * serving: traffic must not end because whoever read its log did.
+ */
 function watchOutput(stream: NodeJS.WriteStream): void {
+  let told = false
   stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (SERVING.has(process.argv[2] ?? '')) {
+      if (!told) process.stderr.write(`ringwall: nobody reads the output (${error.code ?? error.message}); serving goes on\n`)
+      told = true
+      return
+    }
     if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0)
     process.stderr.write(`ringwall: the output cannot be written: ${error.code ?? error.message}\n`)
     process.exit(1)
   })
 }
 
+/** Commands that run until they are stopped, in front of others' traffic. */
+const SERVING: ReadonlySet<string> = new Set(['node', 'protect', 'up'])
+
+/** When the log's reader and the error's are one and have gone. */
+process.stderr.on('error', () => undefined)
 watchOutput(process.stdout)
 const program = buildProgram()
 quiet(program)
