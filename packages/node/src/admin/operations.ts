@@ -215,6 +215,8 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     denials_pending: node.ledger.state().pending.size,
     proxy_connections: proxy.activeConnections,
     proxy_connections_dropped: proxy.droppedConnections,
+    proxy_connections_evicted: proxy.evictedConnections,
+    proxy_requests_shed: proxy.shed,
     proxy_headers_refused: proxy.proxyHeadersRefused,
     http2_errors: proxy.http2Errors,
     http2_floods: proxy.http2Floods,
