@@ -56,6 +56,10 @@ function whole(name: string, least: number, most: number): (text: string) => num
   }
 }
 
+function collect(text: string, texts: readonly string[]): string[] {
+  return [...texts, text]
+}
+
 function collectIds(text: string, ids: readonly number[]): number[] {
   return [...ids, whole('--expect-rule', 1, 999_999_999)(text)]
 }
@@ -587,6 +591,84 @@ export function buildProgram(): Command {
   withRing(
     approve.command('ls').description('what waits for operators').addOption(watch()),
     () => async (client, format) => (await import('./commands/approve.ts')).approvalList(client, format),
+  )
+
+  const key = program.command('key').description('the key that the validators hold together: ls, show, refresh, rotate')
+  withRing(
+    key.command('ls').description('how it stands').addOption(watch()),
+    () => async (client, format) => (await import('./commands/keys.ts')).keyList(client, format),
+  )
+  withRing(
+    key.command('show').argument('[name]', '', 'signing').description('who holds it, since when, who lied'),
+    ([name]) =>
+      async (client, format) =>
+        (await import('./commands/keys.ts')).keyShow(client, format, name as string),
+  )
+  for (const [verb, what] of [
+    ['refresh', 'new shares of the same key: those stolen before are worth nothing'],
+    ['rotate', 'another key; what the former one signed verifies for another hour'],
+  ] as const) {
+    withRing(
+      key.command(verb).description(what).addOption(reason()).addOption(dryRun()),
+      (_args, options) => async (client) =>
+        (await import('./commands/keys.ts')).keyChange(client, verb, options.reason as string, options.dryRun === true),
+    )
+  }
+
+  const token = program.command('token').description('tokens that the ring signs: mint, show, revoke')
+  withRing(
+    token
+      .command('mint')
+      .description('a token of a service, for one audience')
+      .requiredOption('--service <name>', 'whose it is')
+      .requiredOption('--audience <name>', 'the service that is to take it')
+      .option('--ttl <duration>', 'for how long, an hour at most', '5m')
+      .option('--claim <name=value>', 'one more claim; may be given again', collect, [] as string[]),
+    (_args, options) => async (client, format) =>
+      (await import('./commands/tokens.ts')).tokenMint(client, format, {
+        service: options.service as string,
+        audience: options.audience as string,
+        ttlMs: parseTtl(options.ttl as string),
+        claims: options.claim as string[],
+      }),
+  )
+  withRing(
+    token.command('show').argument('<token>').description('whether a token is good now, and what it says'),
+    ([text]) =>
+      async (client, format) =>
+        (await import('./commands/tokens.ts')).tokenShow(client, format, text as string),
+  )
+  withRing(
+    token
+      .command('revoke')
+      .argument('<token|id>')
+      .description('refuse a token everywhere, at once')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([text], options) =>
+      async (client) =>
+        (await import('./commands/tokens.ts')).tokenRevoke(
+          client,
+          text as string,
+          options.reason as string,
+          options.dryRun === true,
+        ),
+  )
+
+  const identity = program.command('identity').description('certificates (X.509-SVIDs) that the ring signs: mint')
+  withRing(
+    identity
+      .command('mint')
+      .argument('<service>')
+      .description('a key and a certificate of a service')
+      .option('--ttl <duration>', 'for how long, a day at most', '1h')
+      .option('--directory <dir>', 'where its files go (default: ./SERVICE)'),
+    ([name], options) =>
+      async (client) =>
+        (await import('./commands/tokens.ts')).identityMint(client, name as string, {
+          directory: (options.directory as string | undefined) ?? (name as string),
+          ttlMs: parseTtl(options.ttl as string),
+        }),
   )
 
   withRing(

@@ -261,7 +261,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
       judgement.check = 'identity'
     }
     if (identity !== undefined) {
-      const objection = identityObjection(identity, verdict)
+      const objection = identityObjection(identity, verdict, service.name)
       if (objection !== undefined) return objection
     }
     if (!service.limits.some(needsSubject) && route?.limits.some(needsSubject) !== true) return undefined
@@ -610,12 +610,15 @@ function apiBodyObjection(judgement: RequestJudgement, { bytes, cut, oversize }:
 
 type IdentityPolicy = NonNullable<CompiledRoute['service']['identity']>
 
-function identityObjection(identity: IdentityPolicy, verdict: TokenVerdict | undefined): Objection | undefined {
+function identityObjection(identity: IdentityPolicy, verdict: TokenVerdict | undefined, service: string): Objection | undefined {
   if (verdict === undefined) {
     return identity.required ? { outcome: 'deny', status: 401, reason: 'a token is required' } : undefined
   }
   if (!verdict.ok) {
     return identity.required ? { outcome: 'deny', status: 401, reason: `the token is not valid: ${verdict.reason}` } : undefined
+  }
+  if (verdict.audience !== undefined && verdict.audience !== service) {
+    return identity.required ? { outcome: 'deny', status: 401, reason: 'the token is for another audience' } : undefined
   }
   if (identity.issuers.length > 0 && !identity.issuers.includes(verdict.issuer)) {
     return identity.required

@@ -55,6 +55,8 @@ export type TokenVerdict =
       readonly subject: string | undefined
       readonly tokenId: string | undefined
       readonly claims: Readonly<Record<string, unknown>>
+      /** The service that it is for, where that is for the guard to see: of the ring’s own tokens. */
+      readonly audience?: string
     }
   | { readonly ok: false; readonly code: string; readonly reason: string }
 

@@ -9,7 +9,7 @@
  * blocks by hash link and certificate, its transactions by the application.
  */
 import type { Block, Certificate, Effect, Evidence, Message, Proposal, Vote, VoterEvent } from '@ringwall/consensus'
-import { decodeMessage, encodeMessage, faultsOf, quorumOf, type Voter } from '@ringwall/consensus'
+import { decodeMessage, encodeMessage, faultsOf, proposalHead, quorumOf, type Voter } from '@ringwall/consensus'
 import { type DirectoryLock, StoreCorrupt } from '@ringwall/store'
 import type { BlockLog } from './block-log.ts'
 import type { BlockRecord } from './block-record.ts'
@@ -29,6 +29,7 @@ import { DEFAULTS, type LedgerOptions } from './options.ts'
 import { Outbox } from './outbox.ts'
 import type { Validator } from './payload.ts'
 import { MUTED_MS, Peers } from './peers.ts'
+import { ProposalOffers } from './proposal-offers.ts'
 import { sha256 } from './scheme.ts'
 import { type Anchor, type Snapshot, type SnapshotFile, writeSnapshot } from './snapshot-file.ts'
 import { Snapshots } from './snapshots.ts'
@@ -112,6 +113,7 @@ export class LedgerShell<S> implements Ledger<S> {
   readonly #parts: LedgerParts<S>
   readonly #application: Application<S>
   #epoch: Epoch
+  readonly #offers = new ProposalOffers()
   #validators: readonly string[] = []
   #voter: Voter | undefined
   #journal: Journal
@@ -123,6 +125,7 @@ export class LedgerShell<S> implements Ledger<S> {
   readonly #inbox: Inbox
   readonly #inboxTxs: Inbox
   #taken = 0
+  #toldWaiting = false
   /** To be sent to all validators at the end of this turn. */
   #spreading: Uint8Array[] = []
   readonly #requests: Inbox
@@ -446,9 +449,14 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#roundTimer = setTimeout(() => this.#post({ kind: 'timeout', round }), afterMs)
   }
 
-  /** Something waits to be ordered. */
+  /** Something waits to be ordered. The voter hears so once a turn, and again after each block. */
   #onWaiting(): void {
     this.#leader.offer()
+    if (this.#toldWaiting) return
+    this.#toldWaiting = true
+    setImmediate(() => {
+      this.#toldWaiting = false
+    })
     this.#post({ kind: 'pending' })
   }
 
@@ -526,6 +534,7 @@ export class LedgerShell<S> implements Ledger<S> {
    */
   #finalize(blocks: readonly Block[], certificate: Certificate, closing?: readonly Block[]): Promise<void> {
     const { chain, blocks: log } = this.#parts
+    this.#toldWaiting = false
     const { fresh, records, obstacle } = advanceOver(chain, blocks, certificate, closing)
     for (const executed of fresh) this.#pool.land(executed)
     if (obstacle?.kind === 'gap') this.#seekAhead()
@@ -592,6 +601,7 @@ export class LedgerShell<S> implements Ledger<S> {
   #enter(epoch: Epoch): void {
     const { options } = this.#parts
     this.#epoch = epoch
+    this.#offers.clear()
     this.#validators = epoch.validators.map(({ id }) => id)
     this.#outbox.clear()
     this.#log(
@@ -778,9 +788,20 @@ export class LedgerShell<S> implements Ledger<S> {
     // Nodes that follow have no voice; one that was a validator may not know yet.
     const signer = this.#validators.indexOf(from)
     if (signer === -1) return
+    const encoded = payload.subarray(1 + EPOCH_BYTES)
+    const head = proposalHead(encoded)
+    if (head !== undefined && this.#voter !== undefined) {
+      const { round, finalizedRound } = this.#voter.status()
+      const at = { validators: this.#validators.length, round, finalRound: finalizedRound }
+      const weight = this.#offers.weigh(head, signer, encoded.length, at)
+      if (weight > 0) {
+        this.#fault(from, 'a proposal that is not its turn, too late, or the same again', weight)
+        return
+      }
+    }
     let message: Message
     try {
-      message = decodeMessage(new Uint8Array(payload.subarray(1 + EPOCH_BYTES)), sha256)
+      message = decodeMessage(encoded, sha256)
     } catch (error) {
       this.#fault(from, (error as Error).message)
       return

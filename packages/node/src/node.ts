@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createFabric, type Fabric } from '@ringwall/fabric'
 import { createGuard, createRateLimiter, type GuardEnvironment, type TokenVerifier } from '@ringwall/guard'
-import { createTokenVerifier, verifyOperatorToken } from '@ringwall/identity'
+import { verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
 import { createProxy } from '@ringwall/proxy'
 import {
@@ -13,6 +13,7 @@ import {
   type GenesisDocument,
   genesisHash,
   parseGenesis,
+  publicKeyOf,
   type RingApplication,
   type RingNode,
   type RingState,
@@ -55,12 +56,18 @@ import { cachingCompiler } from './rule-cache.ts'
 import { RuleTiming } from './rule-timing.ts'
 import { RuleWatch } from './rule-watch.ts'
 import { loadRuleLibrary } from './rules.ts'
+import { KeyHolder } from './signing/key-holder.ts'
+import { NonceNumbers } from './signing/nonce-numbers.ts'
+import { Seal } from './signing/sealed-file.ts'
+import { SigningService } from './signing/signing-service.ts'
+import { sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 
 const TICK_MS = 500
 const TX_VALID_MS = 60_000
 const OWN_DENIAL_WAIT_MS = 30_000
 const DRAIN_MS = 2_000
+const KEY_TICK_MS = 2_000
 
 export type RingLedger = Ledger<RingState>
 
@@ -88,6 +95,10 @@ export interface RunningNode {
   readonly events: EventLog
   readonly api: ApiActivity
   readonly queries: PeerQueries
+  /** Signatures of the ring's key. */
+  readonly signing: SigningService
+  /** As the guard verifies bearer tokens now. */
+  tokens(): TokenVerifier
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
   ready(): boolean
   view(): View
@@ -182,7 +193,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const api = new ApiActivity()
     api.follow(view.policy)
     let stateAt = ledger.state()
-    let tokens: TokenVerifier = createTokenVerifier({ issuers: view.policy.issuers })
+    let tokens = tokensOf(view)
     let certifiedAtMs = ledger.status().certifiedAtMs
     const stopBlocks = ledger.onBlock((final) => {
       // A block that comes late was certified when its timestamp says, but for what clocks may differ by: catching up is not
@@ -193,12 +204,15 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       stateAt = final.state
       view = application.view(final.state, final.block.height, final.block.timestampMs)
       if (view.policyVersion !== before.policyVersion) {
-        tokens = createTokenVerifier({ issuers: view.policy.issuers })
         api.follow(view.policy)
         events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)
       }
       if (view.nodes !== before.nodes) void members.follow(view.nodes)
+      if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view)
       confirmDenials(final.txs, stateBefore, final.state)
+      if (view.signingKey !== before.signingKey) showKeyFaults(before, view)
+      signing.use(publicKeyOf(final.state.signingKey), holder.share)
+      holder.follow(final.state)
     })
     closers.push(stopBlocks)
 
@@ -357,6 +371,31 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       })
     }
 
+    const signing = new SigningService({
+      self: config.id,
+      fabric,
+      view: () => view,
+      numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json')),
+      events,
+    })
+    closers.push(() => signing.stop())
+    const holder = await KeyHolder.open({
+      self: config.id,
+      directory: join(config.data, 'keys'),
+      seal: new Seal(privateKey, `${ring} ${config.id}`),
+      events,
+      submit: (body) => ledger.submit(signInOwnName(body), OWN_DENIAL_WAIT_MS),
+      onShare: (share) => signing.use(publicKeyOf(ledger.state().signingKey), share),
+    })
+    closers.push(() => holder.stop())
+    holder.follow(ledger.state())
+    const keyTick = setInterval(() => holder.tick(), KEY_TICK_MS)
+    closers.push(() => clearInterval(keyTick))
+    const showKeyFaults = (before: View, now: View): void => {
+      for (const { party, fault, attempt } of now.signingKey.faults.filter((one) => !before.signingKey.faults.includes(one)))
+        events.add('key', 'warn', `${party} is at fault in ceremony ${attempt} of the signing key: ${fault}`)
+    }
+
     const denyInOwnName = (subject: DenialSubject, ttlMs: number, reason: string): void => {
       const atMs = Date.now()
       const ownTtlMs = Math.min(ttlMs, view.policy.denials.nodeTtlMax)
@@ -413,6 +452,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       events,
       api,
       queries: new PeerQueries(fabric),
+      signing,
+      tokens: () => tokens,
       ready: () => takesTraffic && certifiedAtMs !== undefined,
       view: () => view,
       certifiedAtMs: () => certifiedAtMs,

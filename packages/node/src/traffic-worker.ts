@@ -4,8 +4,7 @@
  */
 import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
-import { createGuard, createRateLimiter, type GuardEnvironment, type TokenVerifier, type WafJudgement } from '@ringwall/guard'
-import { createTokenVerifier } from '@ringwall/identity'
+import { createGuard, createRateLimiter, type GuardEnvironment, type WafJudgement } from '@ringwall/guard'
 import { type ApiEvent, createProxy, type LoginEvent } from '@ringwall/proxy'
 import { compilePolicy, DenialTable, parsePolicyDocument, type View } from '@ringwall/ring'
 import { RequestFeed } from '@ringwall/telemetry'
@@ -16,6 +15,7 @@ import { countRules } from './rule-book.ts'
 import { cachingCompiler } from './rule-cache.ts'
 import { RuleTiming } from './rule-timing.ts'
 import { RuleSightings } from './rule-watch.ts'
+import { sameKeys, tokensOf } from './token-trust.ts'
 import type { DenialNews, FromWorker, KeptRequest, ToWorker, ViewNews, WorkerNews, WorkerStart } from './worker-messages.ts'
 
 const NEWS_MS = 50
@@ -37,10 +37,11 @@ const compile = cachingCompiler(join(config.data, 'rules'))
 /** @throws When the policy cannot be used here: better none of its traffic than traffic by another. */
 function viewOf(news: ViewNews, denials: DenialTable, before: View | undefined): View {
   const { policyText = before?.policyText ?? '', certifiedAtMs: _certifiedAtMs, ...parts } = news
+  const signingKey = news.signingKey ?? before!.signingKey
   const made =
     before !== undefined && before.policyText === policyText ? before : compiled(policyText, `policy ${news.policyVersion}`)
   const { policy, routes, route } = made
-  return { ring, ...parts, policyText, policy, routes, route, denials }
+  return { ring, ...parts, signingKey, policyText, policy, routes, route, denials }
 }
 
 function compiled(text: string, what: string): Pick<View, 'policy' | 'routes' | 'route'> {
@@ -62,7 +63,7 @@ let early = changed(DenialTable.empty, { added: start.early, dropped: [] })
 let certified = changed(DenialTable.empty, { added: start.certified, dropped: [] })
 let view = viewOf(start.view, certified, undefined)
 let { certifiedAtMs } = start.view
-let tokens: TokenVerifier = createTokenVerifier({ issuers: view.policy.issuers })
+let tokens = tokensOf(view)
 
 const feed = new RequestFeed(start.threads)
 const sightings = new RuleSightings()
@@ -176,10 +177,10 @@ async function stop(graceMs: number): Promise<void> {
 function receive(message: ToWorker): void {
   switch (message.kind) {
     case 'view': {
-      const { policyVersion } = view
+      const before = view
       view = viewOf(message.view, certified, view)
       certifiedAtMs = message.view.certifiedAtMs
-      if (view.policyVersion !== policyVersion) tokens = createTokenVerifier({ issuers: view.policy.issuers })
+      if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view)
       break
     }
     case 'denials':

@@ -141,10 +141,10 @@ export class TrafficWorkers implements Traffic {
     // Denials first: whoever is told of a new view is told of what it refuses.
     this.#syncDenials(view.denials)
     if (view === this.#view && certifiedAtMs === this.#certifiedAtMs) return
-    const policyText = view.policyText === this.#view?.policyText ? undefined : view.policyText
+    const before = this.#view
     this.#view = view
     this.#certifiedAtMs = certifiedAtMs
-    this.#tell({ kind: 'view', view: viewNews(view, policyText, certifiedAtMs) })
+    this.#tell({ kind: 'view', view: viewNews(view, before, certifiedAtMs) })
   }
 
   #syncDenials(denials: DenialIndex): void {
@@ -237,7 +237,7 @@ export class TrafficWorkers implements Traffic {
         rates: this.#rates,
         ticketSecret: this.#ticketSecret,
         listeners: this.#listeners,
-        view: viewNews(view, view.policyText, this.#certifiedAtMs),
+        view: viewNews(view, undefined, this.#certifiedAtMs),
         certified: this.#certified.all,
         early: this.#early.all,
       } satisfies WorkerStart,
@@ -370,9 +370,19 @@ export class TrafficWorkers implements Traffic {
   }
 }
 
-function viewNews(view: View, policyText: string | undefined, certifiedAtMs: number | undefined): ViewNews {
-  const { height, blockTimestampMs, policyVersion, operators, nodes, epoch } = view
-  return { height, blockTimestampMs, policyVersion, operators, nodes, epoch, policyText, certifiedAtMs }
+function viewNews(view: View, before: View | undefined, certifiedAtMs: number | undefined): ViewNews {
+  const { height, blockTimestampMs, policyVersion, policyText, signingKey, operators, nodes, epoch } = view
+  return {
+    height,
+    blockTimestampMs,
+    policyVersion,
+    operators,
+    nodes,
+    epoch,
+    policyText: policyText === before?.policyText ? undefined : policyText,
+    signingKey: signingKey === before?.signingKey ? undefined : signingKey,
+    certifiedAtMs,
+  }
 }
 
 const NO_STATS: ProxyStats = {

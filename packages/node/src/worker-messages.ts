@@ -21,6 +21,7 @@ import type { Sighting } from './rule-watch.ts'
 export interface ViewNews extends Pick<View, 'height' | 'blockTimestampMs' | 'policyVersion' | 'operators' | 'nodes' | 'epoch'> {
   /** Undefined: as before. */
   readonly policyText: string | undefined
+  readonly signingKey: View['signingKey'] | undefined
   readonly certifiedAtMs: number | undefined
 }
 

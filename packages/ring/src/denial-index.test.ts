@@ -135,3 +135,61 @@ test('property: a Merkle trie’s root follows from its contents alone', () => {
     }),
   )
 })
+
+const changes = fc.array(
+  fc.record({
+    value: fc.constantFrom('10.0.0.1', '10.0.0.2', '2001:db8::1', '10.0.0.0/8', '2001:db8::/32', 'one', 'other'),
+    expiresAtMs: fc.option(fc.integer({ min: NOW + 1, max: NOW + 9 }), { nil: undefined }),
+  }),
+  { maxLength: 20 },
+)
+
+test('property: a draft comes to what changes one by one come to, and moves neither what it was made from nor what it became', () => {
+  const changed = (table: DenialTable, all: readonly { value: string; expiresAtMs: number | undefined }[]) => {
+    for (const { value, expiresAtMs } of all) {
+      const kind = value.includes('/') ? 'cidr' : value.includes('.') || value.includes(':') ? 'ip' : 'token'
+      table =
+        expiresAtMs === undefined ? table.without({ kind, value }) : table.with(denial({ kind, value } as const, expiresAtMs))
+    }
+    return table
+  }
+  fc.assert(
+    fc.property(changes, changes, changes, (begun, first, second) => {
+      const base = changed(DenialTable.empty, begun)
+      const before = base.list(NOW)
+      const draft = base.draft()
+      const one = changed(draft, first).sealed()
+      const between = one.list(NOW)
+      const two = changed(one.draft(), second).sealed()
+      assert.deepEqual(base.list(NOW), before)
+      assert.deepEqual(one.list(NOW), between)
+      assert.deepEqual(between, changed(base, first).list(NOW))
+      assert.deepEqual(two.list(NOW), changed(changed(base, first), second).list(NOW))
+      assert.deepEqual([base.size, one.size, two.size], [before.length, between.length, two.list(NOW).length])
+    }),
+  )
+})
+
+test('property: a draft of a map holds what the map would, whatever collides', () => {
+  const steps = fc.array(fc.tuple(fc.nat(40), fc.boolean()), { maxLength: 60 })
+  // Few hashes, most bits of which are the same: leaves are shared, and pushed down.
+  const hash = (key: number) => ((key % 5) << 25) | (key % 2)
+  const changed = (trie: HashTrie<number, number>, all: readonly (readonly [number, boolean])[]) => {
+    for (const [key, isSet] of all) trie = isSet ? trie.set(hash(key), key, key) : trie.delete(hash(key), key)
+    return trie
+  }
+  const held = (trie: HashTrie<number, number>) => [...trie.values()].sort((a, b) => a - b)
+  fc.assert(
+    fc.property(steps, steps, (begun, more) => {
+      const base = changed(
+        HashTrie.empty<number, number>((a, b) => a === b),
+        begun,
+      )
+      const before = held(base)
+      const sealed = changed(base.draft(), more).sealed()
+      assert.deepEqual(held(sealed), held(changed(base, more)))
+      assert.equal(sealed.size, held(sealed).length)
+      assert.deepEqual(held(base), before)
+    }),
+  )
+})

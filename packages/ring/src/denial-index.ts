@@ -40,10 +40,36 @@ function textKey(subject: DenialSubject): string {
 
 export class DenialTable implements DenialIndex {
   static readonly empty: DenialTable = new DenialTable({ v4: [], v6: [], texts: HashTrie.empty(sameText), size: 0 })
-  readonly #parts: Parts
+  #parts: Parts
+  readonly #isDraft: boolean
 
-  private constructor(parts: Parts) {
+  private constructor(parts: Parts, isDraft = false) {
     this.#parts = parts
+    this.#isDraft = isDraft
+  }
+
+  /** The same denials, to be changed in place by `with` and `without`, which answer with the draft itself. */
+  draft(): DenialTable {
+    const { v4, v6, texts, size } = this.#parts
+    const parts = {
+      v4: v4.map((table) => ({ ...table, trie: table.trie.draft() })),
+      v6: v6.map((table) => ({ ...table, trie: table.trie.draft() })),
+      texts: texts.draft(),
+      size,
+    }
+    return new DenialTable(parts, true)
+  }
+
+  /** The denials of a draft, never to change again. */
+  sealed(): DenialTable {
+    if (!this.#isDraft) return this
+    const { v4, v6, texts, size } = this.#parts
+    return new DenialTable({
+      v4: v4.map((table) => ({ ...table, trie: table.trie.sealed() })),
+      v6: v6.map((table) => ({ ...table, trie: table.trie.sealed() })),
+      texts: texts.sealed(),
+      size,
+    })
   }
 
   get size(): number {
@@ -63,31 +89,31 @@ export class DenialTable implements DenialIndex {
     const parts = this.#parts
     if (subject.kind !== 'ip' && subject.kind !== 'cidr') {
       const key = textKey(subject)
-      const hash = hashText(key)
-      const texts = denial === undefined ? parts.texts.delete(hash, key) : parts.texts.set(hash, key, denial)
-      return new DenialTable({ ...parts, texts, size: parts.size + texts.size - parts.texts.size })
+      const before = parts.texts.size
+      const texts = changed(parts.texts, hashText(key), key, denial)
+      return this.#with({ ...parts, texts, size: parts.size + texts.size - before })
     }
     const prefix = parsePrefix(subject.value)
     if (prefix === undefined) return this
     if (prefix.version === 4) {
       const table = parts.v4.find(({ length }) => length === prefix.length) ?? emptyV4(prefix)
+      const before = table.trie.size
       const key = prefix.words[0]!
-      const trie = denial === undefined ? table.trie.delete(mix32(key), key) : table.trie.set(mix32(key), key, denial)
-      return new DenialTable({
-        ...parts,
-        v4: replaced(parts.v4, { ...table, trie }),
-        size: parts.size + trie.size - table.trie.size,
-      })
+      const trie = changed(table.trie, mix32(key), key, denial)
+      return this.#with({ ...parts, v4: replaced(parts.v4, table, { ...table, trie }), size: parts.size + trie.size - before })
     }
     const table = parts.v6.find(({ length }) => length === prefix.length) ?? emptyV6(prefix)
+    const before = table.trie.size
     const [a, b, c, d] = prefix.words as readonly [number, number, number, number]
     const key = { a, b, c, d }
-    const trie = denial === undefined ? table.trie.delete(hashV6(key), key) : table.trie.set(hashV6(key), key, denial)
-    return new DenialTable({
-      ...parts,
-      v6: replaced(parts.v6, { ...table, trie }),
-      size: parts.size + trie.size - table.trie.size,
-    })
+    const trie = changed(table.trie, hashV6(key), key, denial)
+    return this.#with({ ...parts, v6: replaced(parts.v6, table, { ...table, trie }), size: parts.size + trie.size - before })
+  }
+
+  #with(parts: Parts): DenialTable {
+    if (!this.#isDraft) return new DenialTable(parts)
+    this.#parts = parts
+    return this
   }
 
   matchAddress(address: string, nowMs: number): Denial | undefined {
@@ -154,10 +180,17 @@ function emptyV6({ length }: Prefix): V6Table {
   return { length, masks, trie: HashTrie.empty(sameV6) }
 }
 
+function changed<K>(trie: HashTrie<K, Denial>, hash: number, key: K, denial: Denial | undefined): HashTrie<K, Denial> {
+  return denial === undefined ? trie.delete(hash, key) : trie.set(hash, key, denial)
+}
+
+/** With `table` in place of `before`: the same tables when a draft changed its own. */
 function replaced<T extends { readonly length: number; readonly trie: { readonly size: number } }>(
   tables: readonly T[],
+  before: T,
   table: T,
 ): readonly T[] {
+  if (before.trie === table.trie && table.trie.size > 0 && tables.includes(before)) return tables
   const others = tables.filter(({ length }) => length !== table.length)
   return table.trie.size === 0 ? others : [...others, table].sort((a, b) => b.length - a.length)
 }

@@ -68,6 +68,14 @@ export function encodeUtf8(text: string): Uint8Array {
   return ENCODER.encode(text)
 }
 
+const passing = new Uint8Array(8_192)
+
+/** As `encodeUtf8`, for bytes that are read at once: the next call may overwrite them. */
+export function passingUtf8(text: string): Uint8Array {
+  if (text.length * 3 > passing.length) return ENCODER.encode(text)
+  return passing.subarray(0, ENCODER.encodeInto(text, passing).written)
+}
+
 /** @throws {TypeError} When the bytes are not UTF-8. A byte-order mark stays in the text. */
 export function decodeUtf8(bytes: Uint8Array): string {
   return DECODER.decode(bytes)

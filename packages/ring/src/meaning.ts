@@ -8,6 +8,7 @@ import { corroborationOf, liveStatements, PENDING_DENIALS_MAX, PENDING_PER_ISSUE
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
+import { type KeyRefusalCode, refusalOfKeyStatement } from './signing-key.ts'
 import { DENIALS_MAX, type RingState } from './state.ts'
 import { parseIssuer, subjectId } from './tx.ts'
 import type { Denial, DenialSubject, RingNode, RingOperator, TxBody, TxContent } from './types.ts'
@@ -41,6 +42,7 @@ export type RefusalCode =
   | 'DENIAL_ID_TAKEN'
   | 'NOT_DENIED'
   | NodeRefusalCode
+  | KeyRefusalCode
   | 'APPROVAL_UNKNOWN'
   | 'APPROVAL_REPEATED'
   | 'APPROVALS_FULL'
@@ -69,6 +71,8 @@ export interface Meeting {
   readonly issuer: { readonly kind: 'operator' | 'node'; readonly name: string }
   /** `subjectId` of what a `deny.add` denies. */
   readonly denialId: string | undefined
+  /** What its subject came to before, where that is kept. */
+  readonly memo?: SubjectMemo | undefined
   readonly nowMs: number
   /** That the block began in, or the state's own where there is no block. */
   readonly epoch: number
@@ -90,8 +94,14 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader, verify: Verify
   const { body } = meeting.content
   if (body.type === 'evidence') return refusalOfEvidence(meeting, body, verify)
   if (body.type === 'deny.add') return refusalOfDenial(meeting, body, reader.inForce(meeting.state))
+  if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
+    const { state, issuer } = meeting
+    if (issuer.kind === 'node') return refusalOfKeyStatement(state.signingKey, body, issuer.name, state.validators)
+    return refuse('NOT_ENTITLED', `${body.type} is for the nodes that hold the key; ask for a ceremony with key refresh`)
+  }
   if (meeting.issuer.kind !== 'operator') {
-    return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; a node may only propose deny.add and evidence`)
+    const may = 'a node may only propose deny.add, evidence, and its part in a ceremony of the signing key'
+    return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
   }
   if (body.type === 'tx.approve') return refusalOfApproval(meeting, body, reader)
   return refusalOfStatement(meeting, reader) ?? refusalOfWaiting(meeting, reader)
@@ -104,6 +114,8 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   if (body.type === 'node.add') return refusalOfNodeAddition(meeting, body.node)
   if (body.type === 'node.remove') return refusalOfNodeRemoval(meeting, body.id)
   if (body.type === 'policy.set') return refusalOfPolicy(meeting, body, reader)
+  if (body.type === 'key.refresh' || body.type === 'key.rotate')
+    return refusalOfKeyStatement(meeting.state.signingKey, body, '', meeting.state.validators)
   return refuse('NOT_ENTITLED', `${body.type} is nothing that waits for approvals`)
 }
 
@@ -164,7 +176,7 @@ function refusalOfRemoval({ state, nowMs }: Meeting, { id }: Extract<TxBody, { t
 }
 
 function refusalOfDenial(
-  { state, content, issuer, denialId, nowMs, members }: Meeting,
+  { state, content, issuer, denialId, memo, nowMs, members }: Meeting,
   { subject, ttlMs }: Extract<TxBody, { type: 'deny.add' }>,
   policy: Policy,
 ): Refusal | undefined {
@@ -181,7 +193,7 @@ function refusalOfDenial(
   if (byNode && subject.kind !== 'ip' && subject.kind !== 'account') {
     return refuse('NOT_ENTITLED', `a node may deny an ip or an account, not a ${subject.kind}; ask an operator to sign it`)
   }
-  const wrong = judgedSubject(subject, policy)
+  const wrong = judgedSubject(subject, policy, memo)
   if (wrong !== undefined) return wrong
   if (content.atMs + ttlMs <= nowMs) return refuse('DENIAL_OVER', 'the denial would be over already; sign it again')
   if (byNode && state.usedInHour(content.issuer, nowMs) >= nodePerHour) {
@@ -198,8 +210,11 @@ function refusalOfDenial(
   if (before === undefined && state.denials.size >= DENIALS_MAX) {
     return refuse('DENIALS_FULL', `the ring holds ${DENIALS_MAX} denials; remove some, or deny prefixes instead of addresses`)
   }
-  const others = [before?.subject, state.pending.get(id)?.subject]
-  if (others.some((other) => other !== undefined && !sameSubject(other, subject))) {
+  const waiting = state.pending.get(id)?.subject
+  if (
+    (before !== undefined && !sameSubject(before.subject, subject)) ||
+    (waiting !== undefined && !sameSubject(waiting, subject))
+  ) {
     return refuse('DENIAL_ID_TAKEN', 'another subject has this id already; deny a prefix that holds this one')
   }
   return undefined
@@ -221,14 +236,19 @@ function sameSubject(a: DenialSubject, b: DenialSubject): boolean {
   )
 }
 
-/** What a policy made of a subject: a transaction is judged several times, and its subject stays the same object. */
-const judged = new WeakMap<DenialSubject, { readonly policy: Policy; readonly refusal: Refusal | undefined }>()
+/** What a policy made of a subject: a transaction is judged several times. */
+export interface SubjectMemo {
+  policy: Policy | undefined
+  refusal: Refusal | undefined
+}
 
-function judgedSubject(subject: DenialSubject, policy: Policy): Refusal | undefined {
-  const known = judged.get(subject)
-  if (known?.policy === policy) return known.refusal
+function judgedSubject(subject: DenialSubject, policy: Policy, memo: SubjectMemo | undefined): Refusal | undefined {
+  if (memo?.policy === policy) return memo.refusal
   const refusal = refusalOfSubject(subject, policy)
-  judged.set(subject, { policy, refusal })
+  if (memo !== undefined) {
+    memo.policy = policy
+    memo.refusal = refusal
+  }
   return refusal
 }
 

@@ -7,7 +7,7 @@
  */
 import { sha256 } from '@noble/hashes/sha2.js'
 import { canonicalJson } from './canonical-json.ts'
-import { decodeHex, encodeHex, encodeUtf8 } from './encoding.ts'
+import { decodeHex, encodeHex, passingUtf8 } from './encoding.ts'
 import type { Sha256 } from './tx.ts'
 
 const LEAF_MAX = 8
@@ -71,7 +71,7 @@ class Branch<V> {
 type Part<V> = Leaf<V> | Branch<V>
 
 export class MerkleTrie<V> {
-  readonly #root: Part<V>
+  #root: Part<V>
   readonly #owner: Owner
 
   private constructor(root: Part<V>, owner?: Owner) {
@@ -102,10 +102,13 @@ export class MerkleTrie<V> {
   get(key: string): V | undefined {
     let part: Part<V> | undefined = this.#root
     for (let depth = 0; part instanceof Branch; depth += 1) part = part.children[digit(key, depth)]
-    return part?.entries.find((held) => held.key === key)?.value
+    if (part === undefined) return undefined
+    const { entries } = part
+    for (let at = 0; at < entries.length; at += 1) if (entries[at]!.key === key) return entries[at]!.value
+    return undefined
   }
 
-  /** The same contents, from which `set` and `delete` make drafts again. A draft that was changed is not to be used any more. */
+  /** The same contents, to be changed in place by `set` and `delete`, which answer with the draft itself. */
   draft(): MerkleTrie<V> {
     return new MerkleTrie(this.#root, {})
   }
@@ -116,12 +119,18 @@ export class MerkleTrie<V> {
   }
 
   set(key: string, value: V): MerkleTrie<V> {
-    return new MerkleTrie(put(this.#root, 0, new Entry(key, value), this.#owner), this.#owner)
+    return this.#with(put(this.#root, 0, new Entry(key, value), this.#owner))
   }
 
   delete(key: string): MerkleTrie<V> {
     if (this.get(key) === undefined) return this
-    return new MerkleTrie(drop(this.#root, 0, key, this.#owner) ?? new Leaf<V>([]), this.#owner)
+    return this.#with(drop(this.#root, 0, key, this.#owner) ?? new Leaf<V>([]))
+  }
+
+  #with(root: Part<V>): MerkleTrie<V> {
+    if (this.#owner === undefined) return new MerkleTrie(root)
+    this.#root = root
+    return this
   }
 
   /** The entry with the smallest key. */
@@ -213,6 +222,9 @@ const LEAF_MARK = 0x4c
 const BRANCH_MARK = 0x42
 const HASH_BYTES = 32
 
+/** What is about to be hashed, so that nothing is allocated for it: a branch of 16 is the largest. */
+const scratch = new Uint8Array(1 + 16 * (1 + HASH_BYTES))
+
 /** Entries, leaves and branches hash under different first bytes: none can pass for another. */
 function hashOf<V>(part: Part<V>, sha: Hash): Uint8Array {
   if (part.hash !== undefined) return part.hash
@@ -223,19 +235,21 @@ function hashOf<V>(part: Part<V>, sha: Hash): Uint8Array {
     )
     return part.hash
   }
-  let count = 0
-  for (const child of part.children) if (child !== undefined) count += 1
-  const bytes = new Uint8Array(1 + count * (1 + HASH_BYTES))
-  bytes[0] = BRANCH_MARK
+  // First those of the children: all are written to the same place.
+  for (let at = 0; at < part.children.length; at += 1) {
+    const child = part.children[at]
+    if (child !== undefined && child.hash === undefined) hashOf(child, sha)
+  }
+  scratch[0] = BRANCH_MARK
   let to = 1
   for (let at = 0; at < part.children.length; at += 1) {
     const child = part.children[at]
     if (child === undefined) continue
-    bytes[to] = at
-    bytes.set(hashOf(child, sha), to + 1)
+    scratch[to] = at
+    scratch.set(child.hash!, to + 1)
     to += 1 + HASH_BYTES
   }
-  part.hash = sha(bytes)
+  part.hash = sha(scratch.subarray(0, to))
   return part.hash
 }
 
@@ -244,15 +258,16 @@ function hashOfEntry<V>(entry: Entry<V>, sha: Hash): Uint8Array {
   return entry.hash
 }
 
+/** To be hashed at once: the next call may overwrite it. */
 function entryBytes(key: string, value: unknown): Uint8Array {
-  return encodeUtf8(`E${canonicalJson([key, value])}`)
+  // Keys are hex digits, which need no escapes.
+  return passingUtf8(`E["${key}",${canonicalJson(value)}]`)
 }
 
 function hashOfLeaf(entries: readonly Uint8Array[], sha: Hash): Uint8Array {
-  const bytes = new Uint8Array(1 + entries.length * HASH_BYTES)
-  bytes[0] = LEAF_MARK
-  entries.forEach((hash, index) => void bytes.set(hash, 1 + index * HASH_BYTES))
-  return sha(bytes)
+  scratch[0] = LEAF_MARK
+  for (let at = 0; at < entries.length; at += 1) scratch.set(entries[at]!, 1 + at * HASH_BYTES)
+  return sha(scratch.subarray(0, 1 + entries.length * HASH_BYTES))
 }
 
 function hashOfBranch(children: readonly (readonly [digit: number, hash: Uint8Array])[]): Uint8Array {

@@ -7,7 +7,7 @@
  */
 import { sha256 } from '@noble/hashes/sha2.js'
 import { canonicalJson } from './canonical-json.ts'
-import { decodeBase64url, decodeUtf8, encodeBase64url, encodeHex, encodeUtf8 } from './encoding.ts'
+import { decodeBase64url, decodeUtf8, encodeBase64url, encodeHex, encodeUtf8, passingUtf8 } from './encoding.ts'
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
 import type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId } from './types.ts'
 
@@ -17,9 +17,26 @@ export { canonicalJson, decodeBase64url, EncodingInvalid, encodeBase64url, encod
 /** Longest wire form, bytes. A policy of up to about 250 KiB fits. */
 export const TX_BYTES_MAX = 262_144
 export const TX_DOMAIN = 'RINGWALL_TX_V1\n'
+const DOMAIN = encodeUtf8(TX_DOMAIN)
 const ACCOUNT_DOMAIN = 'RINGWALL_ACCOUNT_V1\n'
 
+const TX_TYPES: readonly TxBody['type'][] = [
+  'policy.set',
+  'deny.add',
+  'deny.remove',
+  'node.add',
+  'node.remove',
+  'evidence',
+  'key.enrol',
+  'key.deal',
+  'key.answer',
+  'key.refresh',
+  'key.rotate',
+  'tx.approve',
+]
 const REASON_CHARS_MAX = 200
+/** Of 8 KiB, in base64url. */
+const KEY_MESSAGE_CHARS_MAX = 10_923
 const VALUE_CHARS_MAX = 512
 const HASH = /^[0-9a-f]{64}$/
 const DENIAL_ID = /^[0-9a-f]{16}$/
@@ -65,7 +82,7 @@ export function encodeTx(tx: SignedTx): Uint8Array {
 
 /** Id of the denial of a subject: first 16 hex digits of SHA-256 of its canonical JSON. */
 export function subjectId(subject: DenialSubject, hash: Sha256 = portableSha256): string {
-  return hash(encodeUtf8(canonicalJson(subject))).slice(0, 16)
+  return hash(passingUtf8(canonicalJson(subject))).slice(0, 16)
 }
 
 /**
@@ -117,8 +134,12 @@ export function readTx(bytes: Uint8Array): { readonly tx: SignedTx; readonly sig
     }
     if (again !== text) throw new TxMalformed('it is not canonical JSON (RFC 8785)')
   }
-  const end = text.length - AFTER_CONTENT.length - tx.signature.length - '"}'.length
-  return { tx, signed: encodeUtf8(TX_DOMAIN + text.slice(BEFORE_CONTENT.length, end)) }
+  // What stands around the content is ASCII.
+  const end = bytes.length - AFTER_CONTENT.length - tx.signature.length - '"}'.length
+  const signed = new Uint8Array(DOMAIN.length + end - BEFORE_CONTENT.length)
+  signed.set(DOMAIN)
+  signed.set(bytes.subarray(BEFORE_CONTENT.length, end), DOMAIN.length)
+  return { tx, signed }
 }
 
 /** @throws {TxMalformed} When the value is not exactly the content of a transaction. */
@@ -181,7 +202,24 @@ function parseBody(value: unknown): TxBody {
     const fields = record(value, 'body', ['id', 'reason', 'type'])
     return { id: matching(fields.id, 'body.id', HASH, '64 hex digits'), reason: reason(fields.reason), type }
   }
-  throw new TxMalformed('body.type must be policy.set, deny.add, deny.remove, node.add, node.remove, evidence or tx.approve')
+  if (type === 'key.enrol') {
+    const fields = record(value, 'body', ['attempt', 'encryptionKey', 'type'])
+    const encryptionKey = base64url(fields.encryptionKey, 'body.encryptionKey', 32)
+    return { attempt: whole(fields.attempt, 'body.attempt'), encryptionKey, type }
+  }
+  if (type === 'key.deal' || type === 'key.answer') {
+    const fields = record(value, 'body', ['attempt', 'body', 'type'])
+    return {
+      attempt: whole(fields.attempt, 'body.attempt'),
+      body: base64urlWithin(fields.body, 'body.body', KEY_MESSAGE_CHARS_MAX),
+      type,
+    }
+  }
+  if (type === 'key.refresh' || type === 'key.rotate') {
+    const fields = record(value, 'body', ['reason', 'type'])
+    return { reason: reason(fields.reason), type }
+  }
+  throw new TxMalformed(`body.type must be one of ${TX_TYPES.join(', ')}`)
 }
 
 function parseNode(value: unknown): RingNode {
@@ -276,6 +314,16 @@ function whole(value: unknown, where: string): number {
     throw new TxMalformed(`${where} must be a whole number, 0 or more`)
   }
   return value
+}
+
+function base64urlWithin(value: unknown, where: string, charsMax: number): string {
+  const text = bounded(value, where, 1, charsMax)
+  try {
+    decodeBase64url(text)
+    return text
+  } catch (cause) {
+    throw new TxMalformed(`${where} must be base64url`, { cause })
+  }
 }
 
 function base64url(value: unknown, where: string, bytes: number): string {

@@ -95,11 +95,14 @@ export class Coordinator {
   step(event: CoordinatorEvent): readonly CoordinatorEffect[] {
     switch (event.kind) {
       case 'commitments':
-        return this.#onCommitments(event.from, { body: event.body.slice(), attestation: event.attestation.slice() })
+        return this.#onCommitments(event.from, {
+          body: Uint8Array.from(event.body),
+          attestation: Uint8Array.from(event.attestation),
+        })
       case 'sign':
         return this.#begin(event.session, event.message)
       case 'share':
-        return this.#onShare(event.from, { body: event.body.slice(), attestation: event.attestation.slice() })
+        return this.#onShare(event.from, { body: Uint8Array.from(event.body), attestation: Uint8Array.from(event.attestation) })
       case 'refused':
         return this.#onRefused(event.session, event.from)
       case 'timeout':
@@ -145,7 +148,7 @@ export class Coordinator {
       fail('THRESHOLD_LIMIT', `${message.length} bytes, at most ${SIGNED_BYTES_MAX} are signed`)
     const session: Session = {
       name,
-      message: message.slice(),
+      message: Uint8Array.from(message),
       excluded: new Set(),
       request: NO_SUBJECT,
       digest: '',

@@ -78,7 +78,7 @@ function groupOf<P extends NoblePoint<P>>(name: SuiteName, Point: Constructor<P>
       }
       if (point.is0()) fail('THRESHOLD_ELEMENT', 'the identity is not accepted')
       if (!point.isTorsionFree()) fail('THRESHOLD_ELEMENT', 'an element outside the subgroup of prime order')
-      encodings.set(wrap(point), bytes.slice())
+      encodings.set(wrap(point), Uint8Array.from(bytes))
       return wrap(point)
     },
     encode(value) {

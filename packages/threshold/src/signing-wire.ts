@@ -104,6 +104,38 @@ export function decodeCommitments(publicKey: PublicKey, from: number, body: Uint
   return { index, first, commitments: encoded.map(([hiding, binding]) => memo.decode(hiding, binding)) }
 }
 
+/**
+ * A batch as batches of one pair each, in its order. The form only: its elements are not looked at, so that whoever checks many can do so
+ * one at a time.
+ *
+ * @throws {ThresholdError}
+ */
+export function splitCommitments(publicKey: PublicKey, body: Uint8Array): readonly Uint8Array[] {
+  const reader = new Reader('commitments', body)
+  assertKey(reader, publicKey)
+  const index = reader.index()
+  const first = reader.u32()
+  const count = reader.count(1, BATCH_MAX)
+  if (first + count - 1 > NUMBER_MAX) fail('THRESHOLD_LIMIT', 'numbers beyond 2^32')
+  const pairs = Array.from({ length: count }, () => reader.fixed(2 * ELEMENT_BYTES))
+  reader.end()
+  return pairs.map((pair, i) =>
+    new Writer('commitments', publicKey.id)
+      .index(index)
+      .u32(first + i)
+      .u8(1)
+      .fixed(pair)
+      .done(),
+  )
+}
+
+/** What a request asks to have signed; nothing else in it is looked at. @throws {ThresholdError} */
+export function requestedMessage(publicKey: PublicKey, body: Uint8Array): Uint8Array {
+  const reader = new Reader('request', body)
+  assertKey(reader, publicKey)
+  return reader.bytes(SIGNED_BYTES_MAX)
+}
+
 export function encodeRequest(publicKey: PublicKey, { message, commitments }: SigningRequest): Uint8Array {
   const writer = new Writer('request', publicKey.id).bytes(message, SIGNED_BYTES_MAX).u8(commitments.length)
   for (const { index, number, hidingBytes, bindingBytes } of commitments)

@@ -24,6 +24,7 @@ import { listRules, showRule } from '../rule-book.ts'
 import { estimateOf } from '../rule-watch.ts'
 import { VERSION } from '../version.ts'
 import type { Call, Operation } from './http.ts'
+import { keyOperations } from './key-operations.ts'
 import { ApiProblem } from './problem.ts'
 
 const WAIT_MS_DEFAULT = 15_000
@@ -98,6 +99,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'POST', path: '/v1/exceptions/replay', run: async (call) => ({ json: await replayed(node, call) }) },
     { method: 'GET', path: '/v1/estimate', run: async (call) => ({ json: await estimate(node, isLocal(call.query)) }) },
     { method: 'GET', path: '/v1/endpoints', run: () => ({ json: endpoints(node) }) },
+    ...keyOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }
@@ -601,6 +603,11 @@ function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'node.remove') return `${body.id} leaves: ${body.reason}`
   if (body.type === 'evidence') return `${body.validator} signed two contradicting statements in round ${body.round}: it is out`
   if (body.type === 'tx.approve') return `approve ${body.id.slice(0, 16)}…: ${body.reason}`
+  if (body.type === 'key.refresh' || body.type === 'key.rotate')
+    return `${body.type === 'key.refresh' ? 'new shares of' : 'a new'} signing key: ${body.reason}`
+  if (body.type === 'key.enrol') return `enrols for ceremony ${body.attempt} of the signing key`
+  if (body.type === 'key.deal' || body.type === 'key.answer')
+    return `${body.type === 'key.deal' ? 'dealing' : 'answer'} in ceremony ${body.attempt} of the signing key`
   return `deny ${describeSubject(body.subject)} for ${Math.round(body.ttlMs / 1_000)} s: ${body.reason}`
 }
 
