@@ -110,6 +110,7 @@ export function buildProgram(): Command {
     .option('--explain-header', 'tell clients which rules matched: for trials', false)
     .option('--config <file>', 'a policy, instead of the one made from these options')
     .option('--data <dir>', 'where state stays (default: .ringwall/protect-PORT)')
+    .option('--workers <n>', 'threads that take traffic', whole('--workers', 1, 64), 1)
     .option('--admin <host:port>', 'admin API and console (default: a free port on loopback)')
     .option('--tls-cert <file>', 'take traffic over TLS: the certificate in PEM, then those that issued it')
     .option('--tls-key <file>', 'its private key in PEM, readable by its owner alone')
@@ -137,6 +138,7 @@ export function buildProgram(): Command {
         paranoia: given.paranoia as number,
         mode: given.mode as 'enforce' | 'shadow',
         explainHeader: given.explainHeader === true,
+        workers: given.workers as number,
         config: given.config as string | undefined,
         data: given.data as string | undefined,
         admin: given.admin as string | undefined,
@@ -820,15 +822,29 @@ function report(error: unknown): number {
   return 1
 }
 
-/** Whoever reads may stop reading (`| head`), and a disk may be full: neither is a defect to show a stack for. */
+/**
+ * Whoever reads may stop reading (`| head`), and a disk may be full: neither is a defect to show a stack for. What serves goes on
+ * serving: traffic must not end because whoever read its log did.
+ */
 function watchOutput(stream: NodeJS.WriteStream): void {
+  let told = false
   stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (SERVING.has(process.argv[2] ?? '')) {
+      if (!told) process.stderr.write(`ringwall: nobody reads the output (${error.code ?? error.message}); serving goes on\n`)
+      told = true
+      return
+    }
     if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0)
     process.stderr.write(`ringwall: the output cannot be written: ${error.code ?? error.message}\n`)
     process.exit(1)
   })
 }
 
+/** Commands that run until they are stopped, in front of others' traffic. */
+const SERVING: ReadonlySet<string> = new Set(['node', 'protect', 'up'])
+
+/** When the log's reader and the error's are one and have gone. */
+process.stderr.on('error', () => undefined)
 watchOutput(process.stdout)
 const program = buildProgram()
 quiet(program)

@@ -4,9 +4,9 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createFabric, type Fabric } from '@ringwall/fabric'
 import { createGuard, createRateLimiter, type GuardEnvironment, type TokenVerifier } from '@ringwall/guard'
-import { createTokenVerifier, verifyOperatorToken } from '@ringwall/identity'
+import { verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
-import { createProxy, type Proxy as RequestProxy } from '@ringwall/proxy'
+import { createProxy } from '@ringwall/proxy'
 import {
   type Denial,
   type DenialSubject,
@@ -61,6 +61,8 @@ import { KeyHolder } from './signing/key-holder.ts'
 import { NonceNumbers } from './signing/nonce-numbers.ts'
 import { Seal } from './signing/sealed-file.ts'
 import { SigningService } from './signing/signing-service.ts'
+import { sameKeys, tokensOf } from './token-trust.ts'
+import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 
 const TICK_MS = 500
 const TX_VALID_MS = 60_000
@@ -81,7 +83,9 @@ export interface RunningNode {
   readonly rules: RuleLibrary
   readonly ledger: RingLedger
   readonly fabric: Fabric
-  readonly proxy: RequestProxy
+  readonly proxy: Traffic
+  /** The same, when threads of their own take the traffic. */
+  readonly workers: TrafficWorkers | undefined
   readonly telemetry: Telemetry
   readonly early: EarlyDenials
   /** Requests that rules matched. */
@@ -269,7 +273,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
 
     const archive = new RequestArchive(config.requestBytesKept)
     const watch = new RuleWatch()
-    const audit = await openAudit(config, ring, log)
+    // Workers write it themselves.
+    const audit = config.workers > 1 ? undefined : await openAudit(config, ring, log)
     if (audit !== undefined) closers.push(() => audit.stop())
     const timing = new RuleTiming()
     const environment = (): GuardEnvironment => ({
@@ -282,28 +287,49 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     const limits = new RingLimits({ self: config.id, fabric, view: () => view })
     closers.push(() => limits.stop())
-    const proxy = createProxy({
-      listeners: config.listen.traffic,
-      guard: createGuard({
-        limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
-        shared: limits,
-        witness: (judged, body, truncated, nowMs) => {
-          if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
-          watch.observe(judged, nowMs)
-          audit?.judged(judged, body, nowMs)
+    const workers =
+      config.workers === 1
+        ? undefined
+        : new TrafficWorkers(config.workers, {
+            config,
+            region: self.region,
+            ring,
+            rules,
+            view: () => view,
+            certifiedAtMs: () => certifiedAtMs,
+            early,
+            limits,
+            telemetry,
+            archive,
+            watch,
+            api,
+            onFailedLogin: (attempt) => logins.failed(attempt),
+            log,
+          })
+    const ownProxy = (): Traffic =>
+      createProxy({
+        listeners: config.listen.traffic,
+        guard: createGuard({
+          limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
+          shared: limits,
+          witness: (judged, body, truncated, nowMs) => {
+            if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
+            watch.observe(judged, nowMs)
+            audit?.judged(judged, body, nowMs)
+          },
+        }),
+        environment,
+        recorder: proxyRecorder(telemetry, audit),
+        node: config.id,
+        region: self.region,
+        explainHeader: config.explainHeader,
+        onApi: (event) => api.observe(event),
+        onLogin: (attempt) => {
+          if (attempt.failed) logins.failed(attempt)
         },
-      }),
-      environment,
-      recorder: proxyRecorder(telemetry, audit),
-      node: config.id,
-      region: self.region,
-      explainHeader: config.explainHeader,
-      onApi: (event) => api.observe(event),
-      onLogin: (attempt) => {
-        if (attempt.failed) logins.failed(attempt)
-      },
-      log,
-    })
+        log,
+      })
+    const proxy = workers ?? ownProxy()
     const cut = (subject: DenialSubject): void => {
       if (subject.kind === 'ip' || subject.kind === 'cidr') proxy.cutSource(subject.value)
     }
@@ -425,6 +451,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       ledger,
       fabric,
       proxy,
+      workers,
       telemetry,
       early,
       archive,
@@ -523,17 +550,6 @@ function ownEntry(genesis: GenesisDocument, config: NodeConfig, publicKey: Uint8
 
 function statementOf({ kind, digest, signature }: EvidenceStatement): SignedStatement {
   return { kind, digest: digest ?? null, signature: encodeBase64url(signature) }
-}
-
-/** Of the issuers that the policy trusts, and of the ring. */
-function tokensOf({ ring, policy, signingKey }: View): TokenVerifier {
-  const { key, former } = signingKey
-  const keys = [...(key === undefined ? [] : [key]), ...former.map((one) => one.key)]
-  return createTokenVerifier({ issuers: policy.issuers, ring: { ring, keys } })
-}
-
-function sameKeys(a: View, b: View): boolean {
-  return a.signingKey.key === b.signingKey.key && a.signingKey.former === b.signingKey.former
 }
 
 function viewOf(application: RingApplication, ledger: RingLedger): View {

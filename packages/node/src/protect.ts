@@ -35,6 +35,8 @@ export interface ProtectOptions {
   readonly proxyProtocolFrom?: readonly string[]
   /** Where plain HTTP is answered with a redirect to TLS. */
   readonly redirectFrom?: string | undefined
+  /** Threads that take traffic; 1 unless given. */
+  readonly workers?: number
 }
 
 const APPLY_MS_MAX = 10_000
@@ -154,7 +156,7 @@ function resolveRules(given: string): NamedRules {
 
 function extraSettings(options: ProtectOptions, rules: readonly NamedRules[]): string {
   const folders = Object.fromEntries(rules.flatMap(({ name, folder }) => (folder === undefined ? [] : [[name, folder]])))
-  return stringify({ explainHeader: options.explainHeader, rules: folders }).trimEnd()
+  return stringify({ explainHeader: options.explainHeader, workers: options.workers ?? 1, rules: folders }).trimEnd()
 }
 
 function wantedPolicy(options: ProtectOptions, rules: readonly NamedRules[]): { readonly text: string; readonly file: string } {

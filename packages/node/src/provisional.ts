@@ -66,6 +66,8 @@ export class EarlyDenials {
   #liveSinceMs: number | undefined
   /** What guards look things up in: what was heard, and what this node found itself. */
   readonly enforced: DenialIndex
+  /** Counts changes of it. */
+  changes = 0
 
   constructor(application: RingApplication) {
     this.#application = application
@@ -120,6 +122,7 @@ export class EarlyDenials {
   /** Without a quorum nothing can be confirmed: it then stands until its transaction can no longer be agreed. */
   #enforce(denial: Denial, bytes: Uint8Array, nowMs: number, untilMs: number, isEnough: boolean): boolean {
     if (!this.index.add(denial, nowMs, untilMs - nowMs)) return false
+    this.changes += 1
     this.#held.set(denial.id, {
       arrivedAtMs: nowMs,
       statements: new Map([[denial.issuer, Uint8Array.from(bytes)]]),
@@ -137,6 +140,7 @@ export class EarlyDenials {
     if (this.#own.size >= OWN_MAX) return false
     this.#own.set(denial.id, denial)
     this.#ownTable = this.#ownTable.with(denial)
+    this.changes += 1
     return true
   }
 
@@ -181,7 +185,7 @@ export class EarlyDenials {
   tick(nowMs: number, certifiedAtMs: number | undefined): void {
     const live = certifiedAtMs !== undefined && nowMs - certifiedAtMs <= QUORUM_SILENT_MS
     this.#liveSinceMs = live ? (this.#liveSinceMs ?? nowMs) : undefined
-    this.index.expire(nowMs)
+    if (this.index.expire(nowMs) > 0) this.changes += 1
     const standing = new Set(this.index.list(nowMs).map(({ id }) => id))
     for (const [id, held] of this.#held) {
       if (!standing.has(id)) {
@@ -217,10 +221,12 @@ export class EarlyDenials {
     if (own === undefined) return
     this.#own.delete(id)
     this.#ownTable = this.#ownTable.without(own.subject)
+    this.changes += 1
   }
 
   #settle(id: string): void {
     this.index.confirm(id)
     this.#held.delete(id)
+    this.changes += 1
   }
 }

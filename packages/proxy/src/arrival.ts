@@ -66,6 +66,11 @@ export class Arrival implements Connection {
     return this.#over
   }
 
+  /** There are few of them at most, and the oldest goes anyway. */
+  expendable(): boolean {
+    return false
+  }
+
   sweep(nowMs: number): void {
     if (nowMs >= this.#deadlineMs) this.#fail()
   }

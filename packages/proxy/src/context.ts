@@ -1,6 +1,7 @@
 /** What all exchanges of one proxy share. */
 import type { Policy } from '@ringwall/ring'
 import type { HeadBounds } from './head-scanner.ts'
+import type { SourceShedding } from './shedding.ts'
 import type { ProxyLimits, ProxyOptions } from './types.ts'
 import type { UpstreamPools } from './upstream-pools.ts'
 
@@ -14,6 +15,8 @@ export interface Connection {
   /** Of the other end. */
   readonly address: string
   readonly gone: boolean
+  /** Nothing is under way but waiting for the client, for longer than one that means it would take. */
+  expendable(nowMs: number): boolean
   /** Called every so often with monotonic milliseconds. */
   sweep(nowMs: number): void
   /** Ends it when nothing is under way; otherwise what is under way will. */
@@ -30,8 +33,10 @@ export interface Counters {
   malformed: number
   upstreamErrors: number
   overloaded: number
+  shed: number
   clientAborts: number
   droppedConnections: number
+  evictedConnections: number
   tlsHandshakes: number
   tlsResumed: number
   tlsFailed: number
@@ -50,6 +55,7 @@ export interface Context {
   readonly pools: UpstreamPools
   readonly counters: Counters
   readonly sources: Sources
+  readonly shedding: SourceShedding
   readonly isTrustedProxy: (policy: Policy, address: string) => boolean
   /** Set once the proxy stops: connections end with the response under way. */
   stopping: boolean

@@ -1,6 +1,8 @@
 /** The listener: opens, bounds and closes connections. */
+import { randomInt } from 'node:crypto'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import { sourceKey } from '@ringwall/guard'
 import { isTrustedProxy, parseAddress, parsePrefix, prefixContains } from '@ringwall/ring'
 import { Arrival, type Arrivals } from './arrival.ts'
 import { ClientConnection } from './client-connection.ts'
@@ -8,6 +10,7 @@ import { type Connection, type Context, type Counters, Sources } from './context
 import { ListenFailed } from './errors.ts'
 import { H2Connection } from './h2-connection.ts'
 import { Listener } from './listener.ts'
+import { SourceShedding } from './shedding.ts'
 import { socketAddress } from './source-address.ts'
 import {
   type CertificateStatus,
@@ -26,6 +29,9 @@ import { readingIntoShared } from './wire.ts'
 const COMPLAIN_EVERY_MS = 10_000
 /** No method of HTTP/1.1 begins so (RFC 9113 section 3.4). */
 const H2_START = Buffer.from('PRI ', 'latin1')
+/** Connections looked at to make room for one. */
+const ROOM_LOOKS_MAX = 64
+const LATENESS_MS = 50
 const SWEEP_MS_MIN = 50
 const SWEEP_MS_MAX = 1_000
 
@@ -51,8 +57,10 @@ class HttpProxy implements ProxyContract, Arrivals {
     malformed: 0,
     upstreamErrors: 0,
     overloaded: 0,
+    shed: 0,
     clientAborts: 0,
     droppedConnections: 0,
+    evictedConnections: 0,
     tlsHandshakes: 0,
     tlsResumed: 0,
     tlsFailed: 0,
@@ -63,7 +71,12 @@ class HttpProxy implements ProxyContract, Arrivals {
     activeRequests: 0,
     activeTunnels: 0,
   }
+  readonly #bySource = new Map<string, number>()
+  /** Goes round all connections, oldest first, as room is needed. */
+  #room: Iterator<Connection> | undefined
   #sweeper: NodeJS.Timeout | undefined
+  #lateness: NodeJS.Timeout | undefined
+  #dueMs = 0
   #stopping: Promise<void> | undefined
   #drained: (() => void) | undefined
 
@@ -72,7 +85,7 @@ class HttpProxy implements ProxyContract, Arrivals {
     this.#options = options
     this.#limits = limits
     const log = options.log ?? (() => undefined)
-    this.#listeners = options.listeners.map((listener) => new Listener(listener, log))
+    this.#listeners = options.listeners.map((listener) => new Listener(listener, log, options.ticketSecret))
     this.#pools = new UpstreamPools(limits, options.region, options.log)
     this.#context = {
       options,
@@ -86,6 +99,7 @@ class HttpProxy implements ProxyContract, Arrivals {
       pools: this.#pools,
       counters: this.#counters,
       sources: new Sources(),
+      shedding: new SourceShedding(randomInt(2 ** 32)),
       isTrustedProxy: options.isTrustedProxy ?? isTrustedProxy,
       log,
     }
@@ -97,6 +111,8 @@ class HttpProxy implements ProxyContract, Arrivals {
     for (const { certificates } of this.#listeners) certificates?.watch()
     this.#pools.start()
     this.#sweeper = setInterval(() => this.#sweep(), sweepMs(this.#limits))
+    this.#dueMs = performance.now() + LATENESS_MS
+    this.#lateness = setInterval(() => this.#look(), LATENESS_MS)
     this.#pools.follow(this.#options.environment().view.policy)
     return bound
   }
@@ -106,7 +122,7 @@ class HttpProxy implements ProxyContract, Arrivals {
     const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
       this.#connected(socket, listener),
     )
-    const { host, port } = listener.options
+    const { host, port, reusePort = false } = listener.options
     return new Promise((resolve, reject) => {
       server.once('error', (error: NodeJS.ErrnoException) => {
         const failed = new ListenFailed(host, port, LISTEN_PROBLEMS[error.code ?? ''] ?? error.message, { cause: error })
@@ -114,7 +130,7 @@ class HttpProxy implements ProxyContract, Arrivals {
         for (const { server: other } of this.#listeners) other?.close()
         reject(failed)
       })
-      server.listen({ host, port, backlog: 1_024 }, () => {
+      server.listen({ host, port, reusePort, backlog: 1_024 }, () => {
         listener.server = server
         server.removeAllListeners('error')
         server.on('error', (error) => this.#context.log('warn', `the listener failed: ${error.message}`))
@@ -178,17 +194,17 @@ class HttpProxy implements ProxyContract, Arrivals {
   }
 
   #connected(socket: Socket, listener: Listener): void {
-    if (this.#connections.size >= this.#limits.connectionsMax) {
+    if (this.#connections.size >= this.#limits.connectionsMax && !this.#makeRoom()) {
       socket.destroy()
       this.#complain()
       return
     }
     const address = socketAddress(socket.remoteAddress)
-    if (this.#isDropped(address)) {
+    const announced = listener.announces(address)
+    if (announced ? this.#isDropped(address) : !this.admits(address)) {
       socket.resetAndDestroy()
       return
     }
-    const announced = listener.announces(address)
     if (announced || listener.secure || listener.options.http2 === true)
       this.#arrived(new Arrival(this.#context, listener, socket, address, announced, this))
     else this.#speakHttp(listener, socket, address, undefined)
@@ -204,7 +220,38 @@ class HttpProxy implements ProxyContract, Arrivals {
   }
 
   admits(source: string): boolean {
-    return !this.#isDropped(source)
+    return !this.#isDropped(source) && !this.#hasTooMany(source)
+  }
+
+  #hasTooMany(address: string): boolean {
+    if ((this.#bySource.get(sourceKey(address)) ?? 0) < this.#limits.connectionsPerSourceMax) return false
+    if (this.#context.isTrustedProxy(this.#options.environment().view.policy, address)) return false
+    this.#counters.droppedConnections++
+    return true
+  }
+
+  /** Closes a connection that waits for its client, were there one: what slow clients hold must not keep others out. */
+  #makeRoom(): boolean {
+    const nowMs = performance.now()
+    for (let looks = 0; looks < ROOM_LOOKS_MAX; looks++) {
+      this.#room ??= this.#connections.values()
+      const { value, done } = this.#room.next()
+      if (done === true) {
+        this.#room = undefined
+        continue
+      }
+      if (value.gone || !value.expendable(nowMs)) continue
+      this.#counters.evictedConnections++
+      value.destroy()
+      return true
+    }
+    return false
+  }
+
+  #opened(connection: Connection): void {
+    this.#connections.add(connection)
+    const key = sourceKey(connection.address)
+    this.#bySource.set(key, (this.#bySource.get(key) ?? 0) + 1)
   }
 
   onPlain({ listener, address }: Arrival, socket: Socket, rest: Buffer): void {
@@ -214,7 +261,7 @@ class HttpProxy implements ProxyContract, Arrivals {
     }
     const own = readingIntoShared(socket)
     const connection = new H2Connection(this.#context, listener, own ?? socket, address, undefined, own === undefined, this.#gone)
-    this.#connections.add(connection)
+    this.#opened(connection)
     connection.onBytes(rest)
     if (own === undefined) socket.resume()
   }
@@ -222,15 +269,15 @@ class HttpProxy implements ProxyContract, Arrivals {
   onSecured(arrival: Arrival, socket: TLSSocket): void {
     const { listener, address, ja4 } = arrival
     if (socket.alpnProtocol === 'h2') {
-      this.#connections.add(new H2Connection(this.#context, listener, socket, address, ja4, true, this.#gone))
+      this.#opened(new H2Connection(this.#context, listener, socket, address, ja4, true, this.#gone))
       return
     }
-    this.#connections.add(new ClientConnection(this.#context, listener, socket, address, ja4, true, this.#gone))
+    this.#opened(new ClientConnection(this.#context, listener, socket, address, ja4, true, this.#gone))
   }
 
   onGone(arrival: Arrival): void {
     this.#arrivals.delete(arrival)
-    this.#gone(arrival)
+    this.#forget(arrival)
   }
 
   /** @param rest What it has said already. */
@@ -238,7 +285,7 @@ class HttpProxy implements ProxyContract, Arrivals {
     const own = readingIntoShared(socket)
     const streams = own === undefined
     const connection = new ClientConnection(this.#context, listener, own ?? socket, address, undefined, streams, this.#gone)
-    this.#connections.add(connection)
+    this.#opened(connection)
     if (rest !== undefined && rest.length > 0) connection.onBytes(rest)
     if (streams) socket.resume()
   }
@@ -266,6 +313,16 @@ class HttpProxy implements ProxyContract, Arrivals {
   }
 
   readonly #gone = (connection: Connection): void => {
+    // Told of its end more than once, it counts once.
+    if (!this.#connections.has(connection)) return
+    const key = sourceKey(connection.address)
+    const left = (this.#bySource.get(key) ?? 1) - 1
+    if (left > 0) this.#bySource.set(key, left)
+    else this.#bySource.delete(key)
+    this.#forget(connection)
+  }
+
+  #forget(connection: Connection): void {
     this.#connections.delete(connection)
     if (this.#connections.size === 0) this.#drained?.()
   }
@@ -273,7 +330,14 @@ class HttpProxy implements ProxyContract, Arrivals {
   #sweep(): void {
     const nowMs = performance.now()
     for (const connection of this.#connections) connection.sweep(nowMs)
-    for (const { certificates } of this.#listeners) certificates?.sweep(nowMs)
+    for (const { certificates } of this.#listeners) certificates?.sweep()
+  }
+
+  /** How late the event loop is says whether there is time for all. */
+  #look(): void {
+    const nowMs = performance.now()
+    this.#context.shedding.tick(Math.max(0, nowMs - this.#dueMs), nowMs)
+    this.#dueMs = nowMs + LATENESS_MS
   }
 
   #complainedAtMs = Number.NEGATIVE_INFINITY
@@ -304,6 +368,7 @@ class HttpProxy implements ProxyContract, Arrivals {
       clearTimeout(cut)
     }
     clearInterval(this.#sweeper)
+    clearInterval(this.#lateness)
     this.#pools.stop()
   }
 }

@@ -217,6 +217,8 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     denials_pending: node.ledger.state().pending.size,
     proxy_connections: proxy.activeConnections,
     proxy_connections_dropped: proxy.droppedConnections,
+    proxy_connections_evicted: proxy.evictedConnections,
+    proxy_requests_shed: proxy.shed,
     proxy_headers_refused: proxy.proxyHeadersRefused,
     http2_errors: proxy.http2Errors,
     http2_floods: proxy.http2Floods,
@@ -228,9 +230,8 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     tls_certificate_reloads: proxy.certificatesTaken,
     tls_certificate_reloads_refused: proxy.certificatesRefused,
   }
-  if (node.audit !== undefined) {
-    Object.assign(gauges, { audit_lines_written: node.audit.written, audit_lines_dropped: node.audit.dropped })
-  }
+  const audit = node.audit ?? (node.config.audit === undefined ? undefined : node.workers?.audit())
+  if (audit !== undefined) Object.assign(gauges, { audit_lines_written: audit.written, audit_lines_dropped: audit.dropped })
   for (const [name, value] of Object.entries(gauges)) node.telemetry.setGauge(name, value)
   for (const { certificate, notAfterMs, problem } of node.proxy.certificates()) {
     node.telemetry.setGauge('tls_certificate_not_after_seconds', notAfterMs / 1_000, { certificate })
