@@ -6,7 +6,7 @@
 import { hash } from 'node:crypto'
 import type { TokenVerdict, TokenVerifier } from '@ringwall/guard'
 import type { IssuerPolicy } from '@ringwall/ring'
-import { type CryptoKey, compactVerify, importJWK, type JWK } from 'jose'
+import { type CryptoKey, calculateJwkThumbprint, compactVerify, importJWK, type JWK } from 'jose'
 import { parseStrictObject } from './strict-json.ts'
 
 export type TokenRefusal =
@@ -61,6 +61,7 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
 class IssuerTokens implements TokenVerifier {
   readonly #issuers: ReadonlyMap<string, IssuerPolicy>
   readonly #keys = new Map<JWK, Promise<CryptoKey | Uint8Array>>()
+  readonly #thumbprints = new Map<JWK, Promise<string>>()
   readonly #remembered = new Map<string, Remembered>()
   readonly #entriesMax: number
   readonly #toleranceS: number
@@ -121,15 +122,39 @@ class IssuerTokens implements TokenVerifier {
     }
     const audience = Array.isArray(claims.aud) ? (claims.aud as unknown[]) : [claims.aud]
     if (!audience.includes(issuer.audience)) return refused('TOKEN_AUDIENCE', 'the token is for another audience')
-    const { exp, nbf, sub, jti } = claims
+    const { exp, nbf, iat, sub, jti, sid, device_id: deviceId } = claims
     if (typeof exp !== 'number' || !Number.isFinite(exp)) return refused('TOKEN_NO_EXPIRY', 'the token has no expiry')
     if (nbf !== undefined && (typeof nbf !== 'number' || !Number.isFinite(nbf)))
       return refused('TOKEN_MALFORMED', 'nbf is no number')
-    if ((sub !== undefined && typeof sub !== 'string') || (jti !== undefined && typeof jti !== 'string')) {
-      return refused('TOKEN_MALFORMED', 'sub and jti are strings')
+    if (iat !== undefined && (typeof iat !== 'number' || !Number.isFinite(iat)))
+      return refused('TOKEN_MALFORMED', 'iat is no number')
+    // What a token can be denied by must be readable, or it could not be denied.
+    if (!isTextOrNothing(sub) || !isTextOrNothing(jti) || !isTextOrNothing(sid) || !isTextOrNothing(deviceId)) {
+      return refused('TOKEN_MALFORMED', 'sub, jti, sid and device_id are strings')
     }
-    const verdict: Accepted = { ok: true, issuer: issuer.issuer, subject: sub, tokenId: jti, claims }
+    const bound = await boundKeys(claims.cnf)
+    if (bound === undefined) return refused('TOKEN_MALFORMED', 'cnf is no confirmation that can be read')
+    const verdict: Accepted = {
+      ok: true,
+      issuer: issuer.issuer,
+      subject: sub,
+      tokenId: jti,
+      sessionId: sid,
+      deviceId,
+      keys: [...new Set([await this.#thumbprint(key), ...bound])],
+      issuedAtMs: iat === undefined ? undefined : iat * 1_000,
+      claims,
+    }
     return { kind: 'accepted', verdict, notBeforeS: nbf ?? Number.NEGATIVE_INFINITY, expiresS: exp }
+  }
+
+  #thumbprint(key: JWK): Promise<string> {
+    let thumbprint = this.#thumbprints.get(key)
+    if (thumbprint === undefined) {
+      thumbprint = calculateJwkThumbprint(key)
+      this.#thumbprints.set(key, thumbprint)
+    }
+    return thumbprint
   }
 
   #import(key: JWK, algorithm: Algorithm): Promise<CryptoKey | Uint8Array> {
@@ -142,6 +167,31 @@ class IssuerTokens implements TokenVerifier {
       this.#keys.set(key, imported)
     }
     return imported
+  }
+}
+
+function isTextOrNothing(value: unknown): value is string | undefined {
+  return value === undefined || typeof value === 'string'
+}
+
+const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/
+
+/** Thumbprints of what the token is bound to (RFC 7800 section 3, RFC 9449, RFC 8705); undefined when `cnf` cannot be read. */
+async function boundKeys(cnf: unknown): Promise<readonly string[] | undefined> {
+  if (cnf === undefined) return []
+  if (typeof cnf !== 'object' || cnf === null || Array.isArray(cnf)) return undefined
+  const { jkt, jwk, 'x5t#S256': x5t } = cnf as Readonly<Record<string, unknown>>
+  const bound: string[] = []
+  for (const thumbprint of [jkt, x5t]) {
+    if (thumbprint === undefined) continue
+    if (typeof thumbprint !== 'string' || !THUMBPRINT.test(thumbprint)) return undefined
+    bound.push(thumbprint)
+  }
+  if (jwk === undefined) return bound
+  try {
+    return [...bound, await calculateJwkThumbprint(jwk as JWK)]
+  } catch {
+    return undefined
   }
 }
 

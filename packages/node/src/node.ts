@@ -12,6 +12,7 @@ import {
   type DenialSubject,
   type GenesisDocument,
   genesisHash,
+  isCredentialSubject,
   parseGenesis,
   type RingApplication,
   type RingNode,
@@ -200,7 +201,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     closers.push(stopBlocks)
 
     const confirmDenials = (txs: readonly Uint8Array[], before: RingState, state: RingState): void => {
-      const confirmed: string[] = []
+      const confirmed: Denial[] = []
       const lifted: string[] = []
       for (const bytes of txs) {
         const { content } = parseTx(bytes)
@@ -223,13 +224,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         if (body.type === 'deny.add') {
           const id = subjectId(body.subject)
           const what = describeSubject(body.subject)
-          if (state.denial(id) === undefined) {
+          const certain = state.denial(id)
+          if (certain === undefined) {
             const { nodes } = application.corroboration(state)
             const said = state.pending.get(id)?.statements.length ?? 0
             events.add('denial', 'info', `${what}: ${issuer} says ${body.reason}; ${said} of ${nodes} nodes say so`)
             continue
           }
-          confirmed.push(id)
+          confirmed.push(certain)
           cut(body.subject)
           events.add('denial', 'info', `${what} denied by ${issuer}: ${body.reason}`)
         } else if (body.type === 'deny.remove') {
@@ -285,6 +287,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     const cut = (subject: DenialSubject): void => {
       if (subject.kind === 'ip' || subject.kind === 'cidr') proxy.cutSource(subject.value)
+      else if (isCredentialSubject(subject)) {
+        const count = proxy.cutCredential(subject)
+        if (count > 0) events.add('denial', 'info', `${describeSubject(subject)}: ${count} open requests and WebSockets ended`)
+      }
     }
 
     /** A denial that another node passes on. Answers whether it is worth passing on further. */
@@ -482,14 +488,16 @@ function viewOf(application: RingApplication, ledger: RingLedger): View {
 }
 
 export function describeSubject(subject: DenialSubject): string {
-  return subject.kind === 'account'
-    ? `account ${subject.value.slice(0, 8)}… of ${subject.service}`
-    : `${subject.kind} ${subject.value}`
+  if (subject.kind === 'account') return `account ${subject.value.slice(0, 8)}… of ${subject.service}`
+  const of = 'issuer' in subject && subject.issuer !== undefined ? ` of ${subject.issuer}` : ''
+  if (subject.kind !== 'issued-before') return `${subject.kind} ${subject.value}${of}`
+  const whose = subject.subject === undefined ? 'everything' : `everything of the subject ${subject.subject}`
+  return `${whose}${of} issued before ${subject.value}`
 }
 
 function currentDenial(view: View, subject: DenialSubject): Denial | undefined {
   const id = subjectId(subject)
-  return view.denials.list(Date.now()).find((denial) => denial.id === id)
+  return view.denials.find(id, Date.now())
 }
 
 function isDenied(view: View, subject: DenialSubject): boolean {
@@ -502,7 +510,7 @@ function isKnownDenial(view: View, early: EarlyDenials, payload: Uint8Array): bo
     const { body } = parseTx(payload).content
     if (body.type !== 'deny.add') return false
     const id = subjectId(body.subject)
-    return isDenied(view, body.subject) || early.index.list(Date.now()).some((denial) => denial.id === id)
+    return isDenied(view, body.subject) || early.index.find(id, Date.now()) !== undefined
   } catch {
     return false
   }

@@ -4,7 +4,9 @@
  */
 import { formatAddress, formatPrefix, isSource, type Prefix, parseAddress, parsePrefix, parsePrefixLoosely } from './address.ts'
 import { approvalsNeeded, isApprovable } from './approvals.ts'
+import { canonicalJson } from './canonical-json.ts'
 import { corroborationOf, liveStatements, PENDING_DENIALS_MAX, PENDING_PER_ISSUER_MAX } from './corroboration.ts'
+import { isCredentialSubject, joinSubjects } from './credential.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
@@ -32,6 +34,7 @@ export type RefusalCode =
   | 'TTL_OUT_OF_RANGE'
   | 'DENIAL_OVER'
   | 'SUBJECT_INVALID'
+  | 'TOKEN_ISSUER_UNKNOWN'
   | 'PREFIX_TOO_WIDE'
   | 'SUBJECT_SAFE'
   | 'SERVICE_UNKNOWN'
@@ -181,7 +184,7 @@ function refusalOfDenial(
   if (byNode && subject.kind !== 'ip' && subject.kind !== 'account') {
     return refuse('NOT_ENTITLED', `a node may deny an ip or an account, not a ${subject.kind}; ask an operator to sign it`)
   }
-  const wrong = judgedSubject(subject, policy)
+  const wrong = judgedSubject(subject, policy) ?? refusalOfMoment(subject, content.atMs)
   if (wrong !== undefined) return wrong
   if (content.atMs + ttlMs <= nowMs) return refuse('DENIAL_OVER', 'the denial would be over already; sign it again')
   if (byNode && state.usedInHour(content.issuer, nowMs) >= nodePerHour) {
@@ -213,12 +216,16 @@ function isPendingFull(state: RingState, id: string, issuer: string): boolean {
   return waiting === undefined && state.pending.size >= PENDING_DENIALS_MAX
 }
 
+/** But for the moment of `issued-before`, of which the later stands. */
 function sameSubject(a: DenialSubject, b: DenialSubject): boolean {
-  return (
-    a.kind === b.kind &&
-    a.value === b.value &&
-    (a.kind === 'account' ? a.service : '') === (b.kind === 'account' ? b.service : '')
-  )
+  const text = ({ value, ...scope }: DenialSubject) => canonicalJson(scope.kind === 'issued-before' ? scope : { ...scope, value })
+  return a === b || text(a) === text(b)
+}
+
+/** What is yet to be issued must not be denied by a date: it would lock everybody out until then. */
+function refusalOfMoment(subject: DenialSubject, atMs: number): Refusal | undefined {
+  if (subject.kind !== 'issued-before' || Date.parse(subject.value) <= atMs) return undefined
+  return refuse('SUBJECT_INVALID', `${subject.value} is after this was signed; name a moment that has passed`)
 }
 
 /** What a policy made of a subject: a transaction is judged several times, and its subject stays the same object. */
@@ -237,7 +244,15 @@ function refusalOfSubject(subject: DenialSubject, policy: Policy): Refusal | und
     if (Object.hasOwn(policy.services, subject.service)) return undefined
     return refuse('SERVICE_UNKNOWN', `the policy has no service ${subject.service}; name one of its services`)
   }
-  if (subject.kind !== 'ip' && subject.kind !== 'cidr') return undefined
+  if (isCredentialSubject(subject)) {
+    const issuer = subject.kind === 'issuer' ? subject.value : subject.kind === 'key' ? undefined : subject.issuer
+    if (issuer === undefined || policy.issuers.some((known) => known.issuer === issuer)) return undefined
+    const known = policy.issuers.map((one) => one.issuer).join(', ') || 'none'
+    return refuse(
+      'TOKEN_ISSUER_UNKNOWN',
+      `the policy believes no tokens of ${issuer}; it believes those of: ${known.slice(0, 300)}`,
+    )
+  }
   const prefix = subject.kind === 'ip' ? addressOf(subject.value) : prefixOf(subject.value)
   if ('code' in prefix) return prefix
   const least = prefix.version === 4 ? policy.denials.prefixMinV4 : policy.denials.prefixMinV6
@@ -303,6 +318,7 @@ export function joinDenials(a: Denial, b: Denial): Denial {
   const [left, right] = [rank(a), rank(b)]
   const at = left.findIndex((value, index) => value !== right[index])
   const stays = at < 0 || left[at]! > right[at]! ? a : b
+  const subject = joinSubjects(a.subject, b.subject)
   const height = Math.min(a.height ?? Number.POSITIVE_INFINITY, b.height ?? Number.POSITIVE_INFINITY)
-  return { ...stays, height: height === Number.POSITIVE_INFINITY ? undefined : height }
+  return { ...stays, subject, height: height === Number.POSITIVE_INFINITY ? undefined : height }
 }

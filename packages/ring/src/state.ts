@@ -8,7 +8,7 @@
 import { type PendingStatement, PendingStatements } from './approvals.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { type PendingDenial, PendingDenials } from './corroboration.ts'
-import { createDenialIndex, DenialTable } from './denial-index.ts'
+import { DenialLookup, DenialSlots, type HashSeed } from './denial-index.ts'
 import { encodeUtf8 } from './encoding.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
 import { timeKey } from './time-key.ts'
@@ -44,7 +44,8 @@ interface Fields {
   readonly denials: MerkleTrie<Denial>
   /** Denials by when they expire, then id: what to sweep next. */
   readonly expiries: MerkleTrie<Denial>
-  readonly table: DenialTable
+  /** Where the denials are found by what they are about. */
+  readonly slots: DenialSlots
   /** What single nodes say, until enough say the same. */
   readonly pending: PendingDenials
   /** What operators proposed, until enough have approved it. */
@@ -110,12 +111,14 @@ function hashOfPolicy(text: string, hash: Sha256 = portableSha256): string {
 export class RingState {
   readonly #fields: Fields
   #root: string | undefined
+  #lookup: DenialLookup | undefined
 
   private constructor(fields: Fields) {
     this.#fields = fields
   }
 
-  static begin(policyText: string, nodes: readonly RingNode[]): RingState {
+  /** @param seed Of the index of the denials: unknown to others. It changes nothing that nodes agree on. */
+  static begin(policyText: string, nodes: readonly RingNode[], seed?: HashSeed): RingState {
     return new RingState({
       policyText,
       policyVersion: 1,
@@ -124,7 +127,7 @@ export class RingState {
       epoch: 0,
       denials: MerkleTrie.empty(),
       expiries: MerkleTrie.empty(),
-      table: DenialTable.empty,
+      slots: DenialSlots.empty(seed),
       pending: PendingDenials.empty,
       approvals: PendingStatements.empty,
       seen: MerkleTrie.empty(),
@@ -133,7 +136,7 @@ export class RingState {
   }
 
   /** From contents that are known to be well formed. */
-  static from(contents: StateContents): RingState {
+  static from(contents: StateContents, seed?: HashSeed): RingState {
     const { policyText, policyVersion, nodes, retired, epoch } = contents
     return new RingState({
       policyText,
@@ -143,7 +146,7 @@ export class RingState {
       epoch,
       denials: MerkleTrie.from(contents.denials.map((denial) => [denial.id, denial])),
       expiries: MerkleTrie.from(contents.denials.map((denial) => [timeKey(denial.expiresAtMs, denial.id), denial])),
-      table: createDenialIndex(contents.denials),
+      slots: contents.denials.reduce((slots, denial) => slots.with(denial), DenialSlots.empty(seed)),
       pending: PendingDenials.from(contents.pending),
       approvals: PendingStatements.from(contents.approvals),
       seen: MerkleTrie.from(contents.seen.map(([untilMs, id]) => [timeKey(untilMs, id), 1])),
@@ -178,8 +181,15 @@ export class RingState {
     return this.#fields.nodes.find((node) => node.id === id)
   }
 
-  get denials(): DenialTable {
-    return this.#fields.table
+  get denials(): DenialLookup {
+    if (this.#lookup === undefined) {
+      const { slots, denials } = this.#fields
+      const all = function* (): Generator<Denial> {
+        for (const [, denial] of denials.entries()) yield denial
+      }
+      this.#lookup = new DenialLookup(slots, { get: (id) => denials.get(id), all })
+    }
+    return this.#lookup
   }
 
   denial(id: string): Denial | undefined {
@@ -229,24 +239,24 @@ export class RingState {
 
   /** Replaces the denial of the same id. */
   withDenial(denial: Denial): RingState {
-    const { denials, expiries, table } = this.#fields
+    const { denials, expiries, slots } = this.#fields
     const before = denials.get(denial.id)
     const cleared = before === undefined ? expiries : expiries.delete(timeKey(before.expiresAtMs, before.id))
     return this.#with({
       denials: denials.set(denial.id, denial),
       expiries: cleared.set(timeKey(denial.expiresAtMs, denial.id), denial),
-      table: table.with(denial),
+      slots: slots.with(denial),
     })
   }
 
   withoutDenial(id: string): RingState {
-    const { denials, expiries, table } = this.#fields
+    const { denials, expiries, slots } = this.#fields
     const before = denials.get(id)
     if (before === undefined) return this
     return this.#with({
       denials: denials.delete(id),
       expiries: expiries.delete(timeKey(before.expiresAtMs, id)),
-      table: table.without(before.subject),
+      slots: slots.without(before.subject, id),
     })
   }
 
@@ -276,7 +286,7 @@ export class RingState {
   swept(nowMs: number, txCount: number): RingState {
     const most = SWEEP_MAX + 2 * txCount
     const held = this.#fields
-    let { table } = held
+    let { slots } = held
     let [denials, expiries, seen] = [held.denials.draft(), held.expiries.draft(), held.seen.draft()]
     let isChanged = false
     for (let done = 0; done < most; done += 1) {
@@ -285,7 +295,7 @@ export class RingState {
       const [key, denial] = next
       expiries = expiries.delete(key)
       denials = denials.delete(denial.id)
-      table = table.without(denial.subject)
+      slots = slots.without(denial.subject, denial.id)
       isChanged = true
     }
     const before = timeKey(nowMs, '')
@@ -295,7 +305,7 @@ export class RingState {
       seen = seen.delete(next[0])
       isChanged = true
     }
-    const swept = isChanged ? this.#with({ denials, expiries, table, seen }).sealed() : this
+    const swept = isChanged ? this.#with({ denials, expiries, slots, seen }).sealed() : this
     return swept.withPending(held.pending.swept(nowMs, most)).withApprovals(held.approvals.swept(nowMs))
   }
 
