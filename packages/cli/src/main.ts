@@ -64,6 +64,15 @@ function collectIds(text: string, ids: readonly number[]): number[] {
   return [...ids, whole('--expect-rule', 1, 999_999_999)(text)]
 }
 
+function revocation(options: Record<string, unknown>) {
+  return {
+    ttlMs: parseTtl(options.ttl as string),
+    reason: options.reason as string,
+    issuer: options.issuer as string | undefined,
+    dryRun: options.dryRun === true,
+  }
+}
+
 export function buildProgram(): Command {
   const program = new Command('ringwall').description('One security layer for everything a team runs.').showHelpAfterError(false)
   program.version(manifest.version, '-V, --version', 'print the version')
@@ -245,22 +254,22 @@ export function buildProgram(): Command {
   withRing(
     deny
       .command('add')
-      .argument('<kind>', 'ip, cidr, token, subject, account')
-      .argument('<value>')
+      .argument('<kind>', 'ip, cidr, token, subject, session, device, key, issuer, issued-before, account')
+      .argument('<value>', 'of issued-before now or a time; of key a thumbprint, or with --issuer a key id')
       .description('deny everywhere, at once')
       .addOption(new Option('--ttl <duration>', 'for how long').default('1h'))
       .option('--service <name>', 'of an account')
+      .option('--issuer <issuer>', 'of tokens: of this issuer alone')
+      .option('--subject <sub>', 'of issued-before: whose tokens')
       .addOption(reason())
       .addOption(dryRun()),
     ([kind, value], options) =>
       async (client) => {
         const { denyAdd } = await import('./commands/deny.ts')
-        const service = options.service as string | undefined
         await denyAdd(client, kind as string, value as string, {
-          ttlMs: parseTtl(options.ttl as string),
-          reason: options.reason as string,
-          service,
-          dryRun: options.dryRun === true,
+          ...revocation(options),
+          service: options.service as string | undefined,
+          subject: options.subject as string | undefined,
         })
       },
   )
@@ -291,6 +300,44 @@ export function buildProgram(): Command {
       const { denyList, denyPending } = await import('./commands/deny.ts')
       return (options.pending === true ? denyPending : denyList)(client, format)
     },
+  )
+
+  const revoking = (command: Command): Command =>
+    command
+      .addOption(new Option('--ttl <duration>', 'for how long: longer than its tokens live').default('24h'))
+      .option('--issuer <issuer>', 'of this issuer alone')
+      .addOption(reason())
+      .addOption(dryRun())
+  withRing(
+    revoking(
+      program
+        .command('session')
+        .description('sessions that tokens belong to: revoke')
+        .command('revoke')
+        .argument('<sid>', 'as in the claim sid')
+        .description('end a session everywhere, open connections too'),
+    ),
+    ([sid], options) =>
+      async (client) =>
+        (await import('./commands/deny.ts')).denyAdd(client, 'session', sid as string, revocation(options)),
+  )
+  withRing(
+    revoking(
+      program
+        .command('identity')
+        .description('who tokens are about: revoke')
+        .command('revoke')
+        .argument('<sub>', 'as in the claim sub')
+        .option('--issued-before <time>', 'only what was issued before: now, or a time; who signs in again gets in')
+        .description('end everything of a subject everywhere, open connections too'),
+    ),
+    ([sub], options) =>
+      async (client) => {
+        const { denyAdd } = await import('./commands/deny.ts')
+        const { issuedBefore } = options as { readonly issuedBefore?: string }
+        if (issuedBefore === undefined) await denyAdd(client, 'subject', sub as string, revocation(options))
+        else await denyAdd(client, 'issued-before', issuedBefore, { ...revocation(options), subject: sub as string })
+      },
   )
 
   const policy = program.command('policy').description('the policy: show, plan, test, apply, import, schema')

@@ -114,7 +114,7 @@ export type Approvals = { readonly approvals: readonly PendingApproval[] }
 /** Enforced provisionally, waiting for a quorum. */
 export type Waiting = { readonly id: string; readonly provisional: boolean; readonly waiting: string }
 
-export type DenialSubject = { readonly kind: 'ip'; readonly value: string } | { readonly kind: 'cidr'; readonly value: string } | { readonly kind: 'token'; readonly value: string } | { readonly kind: 'subject'; readonly value: string } | { readonly kind: 'account'; readonly service: string; readonly value: string }
+export type DenialSubject = { readonly kind: 'ip'; readonly value: string } | { readonly kind: 'cidr'; readonly value: string } | { readonly kind: 'token' | 'subject' | 'session' | 'device'; readonly issuer?: string; readonly value: string } | { readonly kind: 'key'; readonly value: string } | { readonly kind: 'issuer'; readonly value: string } | { readonly kind: 'issued-before'; readonly issuer?: string; readonly subject?: string; /** As `2027-01-31T12:00:00.000Z`. */ readonly value: string } | { readonly kind: 'account'; readonly service: string; readonly value: string }
 
 /** What is denied, why, by whom, until when. */
 export type Denial = { readonly id: string; readonly subject: DenialSubject; readonly reason: string; readonly issuer: string; /** The nodes that said so, when it took several. */ readonly statedBy?: readonly string[]; /** Unix milliseconds. */ readonly issuedAtMs: number; /** Unix milliseconds. */ readonly expiresAtMs: number; readonly height: number | null; readonly provisional: boolean }

@@ -126,7 +126,11 @@ const DENIED = [
   denial({ kind: 'subject', value: 'mallory' }),
   denial({ kind: 'account', service: 'shop', value: accountKey(RING, 'shop', 'victim') }),
 ]
-const GOSSIPED = [denial({ kind: 'ip', value: '203.0.113.8' }), denial({ kind: 'subject', value: 'trudy' })]
+const GOSSIPED = [
+  denial({ kind: 'ip', value: '203.0.113.8' }),
+  denial({ kind: 'subject', value: 'trudy' }),
+  denial({ kind: 'session', value: 'session-of-eve', issuer: 'https://id.example' }),
+]
 
 const view: View = {
   ring: RING,
@@ -151,7 +155,8 @@ function verify(token: string): TokenVerdict {
   if (token === 'bad' || subject === undefined) return { ok: false, code: 'SIGNATURE', reason: 'the signature does not verify' }
   const claims = { role: subject === 'guest' ? ['visitor'] : ['customer', 'reader'] }
   const bound = audience === undefined ? {} : { audience }
-  return { ok: true, issuer: `https://${issuer}.example`, subject, tokenId, claims, ...bound }
+  const session = { sessionId: `session-of-${subject}` }
+  return { ok: true, issuer: `https://${issuer}.example`, subject, tokenId, claims, ...session, ...bound }
 }
 
 const ENVIRONMENT: GuardEnvironment = {
@@ -258,6 +263,8 @@ const OUTCOMES: readonly (readonly [name: string, request: GuardRequest, outcome
   ['a denied token', request('/account', bearer('alice.stolen')), `403 denial ${TOKEN}`],
   ['a denied token where none is needed', request('/', bearer('alice.stolen')), `403 denial ${TOKEN}`],
   ['a denied subject where no token is needed', request('/', bearer('mallory.1')), `403 denial ${SUBJECT}`],
+  ['a session denied by gossip', request('/', bearer('eve.1')), `403 denial denial:${GOSSIPED[2]!.id}`],
+  ['a session of that name with another issuer', request('/', bearer('eve.1.partner')), '200 none'],
   ['an invalid token where none is needed', request('/', bearer('bad')), '200 none'],
   ['a denied account, form', request('/login', { method: 'POST' }), `403 denial ${ACCOUNT}`, { body: 'pw=x&user=%20Victim' }],
   ['a denied account, second value', request('/login'), `403 denial ${ACCOUNT}`, { body: 'user=bob&user=victim' }],
@@ -564,4 +571,35 @@ test('a stale view: closed refuses and says when to come back, open judges on an
   assert.equal(fresh.stale, false)
   const denied = await decide(request('/strict', { remoteAddress: '203.0.113.7' }), stale)
   assert.deepEqual([denied.check, denied.stale], ['denial', false], 'denials do not grow old')
+})
+
+test('what was allowed is judged again when its token or its source is denied, also by what is kept of it', async () => {
+  const guard = createGuard()
+  const allowed = await judge(request('/', bearer('alice.1')), { guard })
+  assert.equal(allowed.decision?.outcome, 'allow')
+  assert.equal(allowed.credential?.subject, 'alice')
+  const kept = guard.lasting(allowed)
+  assert.equal(JSON.stringify(kept.decision), JSON.stringify(allowed.decision))
+  const now = (subject?: DenialSubject): GuardEnvironment => ({
+    ...ENVIRONMENT,
+    provisional: createDenialIndex(subject === undefined ? [] : [denial(subject)]),
+  })
+  for (const judgement of [allowed, kept]) {
+    assert.equal(guard.review(judgement, now()), undefined)
+    assert.equal(guard.review(judgement, now({ kind: 'subject', value: 'bob' })), undefined)
+    for (const subject of [
+      { kind: 'subject', value: 'alice' },
+      { kind: 'session', value: 'session-of-alice', issuer: 'https://id.example' },
+      { kind: 'issuer', value: 'https://id.example' },
+      { kind: 'ip', value: '198.51.100.1' },
+    ] as const) {
+      const decision = guard.review(judgement, now(subject))
+      assert.deepEqual(
+        [decision?.outcome, decision?.status, decision?.rule, decision?.provisional],
+        ['deny', 403, `denial:${subjectId(subject)}`, true],
+      )
+    }
+  }
+  const refused = await judge(request('/', bearer('mallory.1')), { guard })
+  assert.equal(guard.review(refused, now({ kind: 'subject', value: 'mallory' })), undefined, 'it is over already')
 })

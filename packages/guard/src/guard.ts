@@ -7,7 +7,7 @@
  * Pure and total: time and view are arguments, and a check that fails unexpectedly refuses the request with status 500
  * rather than letting it pass. Synchronous, unless the token verifier is not.
  */
-import { accountKey, type CompiledRoute, type Denial, type DenialIndex } from '@ringwall/ring'
+import { accountKey, type CompiledRoute, type Credential, type Denial, type DenialIndex } from '@ringwall/ring'
 import {
   type CompiledExclusions,
   createCollectionStore,
@@ -66,6 +66,7 @@ class RequestJudgement implements Judgement {
   route: CompiledRoute | undefined
   decision: Decision | undefined
   login: LoginAttempt | undefined
+  credential: Credential | undefined
   /** The check being made: named when it fails unexpectedly. */
   check: Check = 'none'
   waf: WafTransaction | undefined
@@ -251,12 +252,10 @@ export function createGuard(options: GuardOptions = {}): Guard {
     const { nowMs } = environment
     let subject: string | undefined
     if (verdict?.ok === true) {
-      const { tokenId } = verdict
       subject = verdict.subject
+      judgement.credential = verdict
       judgement.check = 'denial'
-      const denied =
-        (tokenId === undefined ? undefined : denial(environment, (index) => index.matchToken(tokenId, nowMs))) ??
-        (subject === undefined ? undefined : denial(environment, (index) => index.matchSubject(subject!, nowMs)))
+      const denied = denial(environment, (index) => index.matchCredential(verdict, nowMs))
       if (denied !== undefined) return denied
       judgement.check = 'identity'
     }
@@ -391,6 +390,36 @@ export function createGuard(options: GuardOptions = {}): Guard {
       return judged
     },
 
+    review(judgement, environment) {
+      if (!(judgement instanceof RequestJudgement) || (judgement.decision?.outcome ?? 'allow') !== 'allow') return undefined
+      const again = new RequestJudgement(judgement.request)
+      again.route = judgement.route
+      again.check = 'denial'
+      const { nowMs } = environment
+      const { credential, request } = judgement
+      const objection =
+        denial(environment, (index) => index.matchAddress(request.remoteAddress, nowMs)) ??
+        (credential === undefined ? undefined : denial(environment, (index) => index.matchCredential(credential, nowMs)))
+      return objection === undefined ? undefined : again.object(objection, environment).decision
+    },
+
+    lasting({ request, credential, decision }: RequestJudgement) {
+      const { method, target, remoteAddress, host, path } = request
+      const kept = {
+        method,
+        target: detached(target),
+        httpVersion: '',
+        headers: [],
+        remoteAddress,
+        host: detached(host),
+        path: detached(path),
+      }
+      const lasting = new RequestJudgement(kept)
+      lasting.credential = credential
+      lasting.decision = decision
+      return lasting
+    },
+
     answered(judgement, status, nowMs) {
       if (judgement instanceof RequestJudgement && judgement.charges !== undefined)
         chargeAnswer(limiters, judgement.charges, status, nowMs)
@@ -429,6 +458,13 @@ function ofResponse(
 function objectionOf({ name, retryAfterS, budget }: LimitRefusal): Objection {
   const reason = `the limit ${name} is used up`
   return { outcome: 'throttle', status: 429, reason, rule: `limit:${name}`, retryAfterS, budget }
+}
+
+const [encoder, decoder] = [new TextEncoder(), new TextDecoder()]
+
+/** A copy: the text may be a part of all that the client sent, which it would keep from being let go. */
+function detached(text: string): string {
+  return decoder.decode(encoder.encode(text))
 }
 
 const NO_BODY = new Uint8Array(0)

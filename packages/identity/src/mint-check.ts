@@ -107,7 +107,7 @@ export function checkMint({ request, signature }: SignedMintRequest, view: MintV
   if (asker.kind === 'operator' && want.type === 'svid' && want.of === 'node')
     return refuse('MINT_NOT_ENTITLED', 'only the node itself may have its certificate')
   const id = want.type === 'token' ? spiffeId(ring, 'service', want.service) : spiffeId(ring, want.of, want.name)
-  const denied = view.denials.matchSubject(id, nowMs)
+  const denied = view.denials.matchCredential({ issuer: ringIssuer(ring), subject: id, issuedAtMs: atMs }, nowMs)
   if (denied !== undefined) return refuse('MINT_DENIED', `${id} is denied by ${denied.issuer}: ${denied.reason}`)
   if (want.type === 'token') return { ok: true, message: tokenToSign(request, authority, signed) }
   return checkSvid(request, want, authority, signed)

@@ -45,7 +45,10 @@ test('a ledger is verified, backed up beside its running node, and restored; a c
     ['a block less', (folder: string) => cut(join(folder, 'blocks.log'), 0.7)],
     ['no manifest', (folder: string) => rmSync(join(folder, 'backup.json'))],
     ['another ring', (folder: string) => edit(join(folder, 'backup.json'), saved.ring, 'ab'.repeat(32))],
-    ['a height that is not there', (folder: string) => edit(join(folder, 'backup.json'), `"height": ${saved.height}`, '"height": 500')],
+    [
+      'a height that is not there',
+      (folder: string) => edit(join(folder, 'backup.json'), `"height": ${saved.height}`, '"height": 500'),
+    ],
   ] as const) {
     const bad = join(root, name)
     cpSync(backup, bad, { recursive: true })

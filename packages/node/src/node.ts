@@ -13,6 +13,7 @@ import {
   denialOf,
   type GenesisDocument,
   genesisHash,
+  isCredentialSubject,
   parseGenesis,
   publicKeyOf,
   type RingApplication,
@@ -220,7 +221,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     closers.push(stopBlocks)
 
     const confirmDenials = (txs: readonly Uint8Array[], before: RingState, state: RingState): void => {
-      const confirmed: string[] = []
+      const confirmed: Denial[] = []
       const lifted: string[] = []
       for (const bytes of txs) {
         const { content } = parseTx(bytes)
@@ -243,19 +244,21 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         if (body.type === 'deny.add') {
           const id = subjectId(body.subject)
           const what = describeSubject(body.subject)
-          if (state.denial(id) === undefined) {
+          const certain = state.denial(id)
+          if (certain === undefined) {
             const { nodes } = application.corroboration(state)
             const said = state.pending.get(id)?.statements.length ?? 0
             events.add('denial', 'info', `${what}: ${issuer} says ${body.reason}; ${said} of ${nodes} nodes say so`)
             continue
           }
-          confirmed.push(id)
+          confirmed.push(certain)
           cut(body.subject)
           events.add('denial', 'info', `${what} denied by ${issuer}: ${body.reason}`)
         } else if (body.type === 'token.revoke') {
           const denial = denialOf(content, undefined)
           if (denial === undefined) continue
-          confirmed.push(denial.id)
+          confirmed.push(state.denial(denial.id) ?? denial)
+          cut(denial.subject)
           events.add('denial', 'info', `${describeSubject(denial.subject)} ${denial.reason}, shown by ${issuer}`)
         } else if (body.type === 'deny.remove') {
           lifted.push(body.id)
@@ -332,6 +335,11 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const proxy = workers ?? ownProxy()
     const cut = (subject: DenialSubject): void => {
       if (subject.kind === 'ip' || subject.kind === 'cidr') proxy.cutSource(subject.value)
+      else if (isCredentialSubject(subject)) {
+        const count = proxy.cutCredential(subject)
+        if (count !== undefined && count > 0)
+          events.add('denial', 'info', `${describeSubject(subject)}: ${count} open requests and WebSockets ended`)
+      }
     }
 
     /** A denial that another node passes on. Answers whether it is worth passing on further. */
@@ -558,14 +566,16 @@ function viewOf(application: RingApplication, ledger: RingLedger): View {
 }
 
 export function describeSubject(subject: DenialSubject): string {
-  return subject.kind === 'account'
-    ? `account ${subject.value.slice(0, 8)}… of ${subject.service}`
-    : `${subject.kind} ${subject.value}`
+  if (subject.kind === 'account') return `account ${subject.value.slice(0, 8)}… of ${subject.service}`
+  const of = 'issuer' in subject && subject.issuer !== undefined ? ` of ${subject.issuer}` : ''
+  if (subject.kind !== 'issued-before') return `${subject.kind} ${subject.value}${of}`
+  const whose = subject.subject === undefined ? 'everything' : `everything of the subject ${subject.subject}`
+  return `${whose}${of} issued before ${subject.value}`
 }
 
 function currentDenial(view: View, subject: DenialSubject): Denial | undefined {
   const id = subjectId(subject)
-  return view.denials.list(Date.now()).find((denial) => denial.id === id)
+  return view.denials.find(id, Date.now())
 }
 
 function isDenied(view: View, subject: DenialSubject): boolean {
@@ -577,7 +587,7 @@ function isKnownDenial(view: View, early: EarlyDenials, payload: Uint8Array): bo
   try {
     const said = denialOf(parseTx(payload).content, undefined)
     if (said === undefined) return false
-    return isDenied(view, said.subject) || early.index.list(Date.now()).some(({ id }) => id === said.id)
+    return isDenied(view, said.subject) || early.index.find(said.id, Date.now()) !== undefined
   } catch {
     return false
   }

@@ -1,4 +1,5 @@
 /** The ring's application with the cryptography, the rules and the guard of a node. */
+import { randomInt } from 'node:crypto'
 import { judgePolicy } from '@ringwall/guard'
 import {
   createRingApplication,
@@ -20,6 +21,7 @@ export function ringApplication(
     genesis,
     verify: verifySignature,
     hash: sha256Hex,
+    hashSeed: [randomInt(2 ** 32), randomInt(2 ** 32)],
     compile,
     rules,
     judge: judgePolicy,

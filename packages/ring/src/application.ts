@@ -6,6 +6,7 @@
  */
 import { type PendingStatement, signersOf } from './approvals.ts'
 import { type Corroboration, corroborationOf, denialOfStatements, withStatement } from './corroboration.ts'
+import type { HashSeed } from './denial-index.ts'
 import { decodeBase64url, encodeBase64url } from './encoding.ts'
 import { GenesisInvalid, TxMalformed } from './errors.ts'
 import { genesisHash } from './genesis.ts'
@@ -50,6 +51,8 @@ export interface RingApplicationOptions {
   readonly verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
   /** The portable one unless given. */
   readonly hash?: Sha256
+  /** Random: keeps others from choosing what falls together in the index of denials. */
+  readonly hashSeed?: HashSeed
   /** `compileRules` of `@ringwall/waf`. */
   readonly compile: RuleCompiler
   readonly rules: RuleLibrary
@@ -219,7 +222,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     },
   }
 
-  const first = RingState.begin(genesis.policy, genesis.nodes)
+  const first = RingState.begin(genesis.policy, genesis.nodes, options.hashSeed)
   // Its tests are not run: rules that were updated since must not keep a ring from starting.
   const firstMeeting = { members: members(first), operators: genesis.operators, nowMs: genesis.createdAtMs }
   const firstProblems = reader.problems(genesis.policy, firstMeeting, false)
@@ -473,7 +476,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     },
     root: (state) => state.root(options.hash),
     snapshot: (state) => encodeSnapshot(ring, state),
-    restore: (snapshot) => parseSnapshot(ring, snapshot, options.hash),
+    restore: (snapshot) => parseSnapshot(ring, snapshot, options.hash, options.hashSeed),
     validators: (state) => validatorsOf(state),
     view(state, height, blockTimestampMs) {
       const { policy, route, routes } = inForce(state)

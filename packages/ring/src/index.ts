@@ -31,7 +31,14 @@ export {
   type PendingDenial,
   type Statement,
 } from './corroboration.ts'
-export { createDenialIndex, DenialTable } from './denial-index.ts'
+export {
+  CREDENTIAL_KINDS,
+  type Credential,
+  type CredentialSubject,
+  coversCredential,
+  isCredentialSubject,
+} from './credential.ts'
+export { createDenialIndex, DenialTable, type HashSeed } from './denial-index.ts'
 export { type AnyRingError, GenesisInvalid, SnapshotInvalid } from './errors.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 export { denialOf, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'

@@ -219,6 +219,7 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     proxy_connections_dropped: proxy.droppedConnections,
     proxy_connections_evicted: proxy.evictedConnections,
     proxy_requests_shed: proxy.shed,
+    proxy_streams_cut: proxy.streamsCut,
     proxy_headers_refused: proxy.proxyHeadersRefused,
     http2_errors: proxy.http2Errors,
     http2_floods: proxy.http2Floods,
@@ -462,7 +463,7 @@ function isProvisional(node: RunningNode, { content }: SignedTx): boolean {
 }
 
 function isHeldEarly(node: RunningNode, id: string): boolean {
-  return node.early.enforced.list(Date.now()).some((denial) => denial.id === id)
+  return node.early.enforced.find(id, Date.now()) !== undefined
 }
 
 function denials(node: RunningNode): readonly unknown[] {
@@ -536,8 +537,8 @@ async function explain(node: RunningNode, requestId: string): Promise<unknown> {
   if (found === undefined) throw noDecision(requestId)
   const denialId = /^denial:(.+)$/.exec(found.decision?.rule ?? '')?.[1]
   const nowMs = Date.now()
-  const all = [...node.view().denials.list(nowMs), ...node.early.enforced.list(nowMs)]
-  const denial = all.find(({ id }) => id === denialId)
+  const denial =
+    denialId === undefined ? undefined : (node.view().denials.find(denialId, nowMs) ?? node.early.enforced.find(denialId, nowMs))
   return {
     ...found,
     denial: denial === undefined ? null : { ...denial, height: denial.height ?? null, provisional: denial.height === undefined },

@@ -320,8 +320,22 @@ export const schemas: Readonly<Record<string, Schema>> = {
     oneOf: [
       object('One address.', { kind: { const: 'ip' }, value: text }),
       object('A prefix.', { kind: { const: 'cidr' }, value: text }),
-      object('A token, by its jti.', { kind: { const: 'token' }, value: text }),
-      object('A subject, by its sub.', { kind: { const: 'subject' }, value: text }),
+      object(
+        'Tokens: one by its jti, those of a subject, a session (sid) or a device (device_id); of one issuer where it is named.',
+        {
+          kind: choice('token', 'subject', 'session', 'device'),
+          'issuer?': text,
+          value: text,
+        },
+      ),
+      object('Tokens that a key signed or is bound to, by its thumbprint (RFC 7638).', { kind: { const: 'key' }, value: text }),
+      object('All tokens of an issuer.', { kind: { const: 'issuer' }, value: text }),
+      object('Tokens issued before a moment: all, of an issuer, of a subject.', {
+        kind: { const: 'issued-before' },
+        'issuer?': text,
+        'subject?': text,
+        value: described('As `2027-01-31T12:00:00.000Z`.', text),
+      }),
       object('An account, hashed.', { kind: { const: 'account' }, service: text, value: text }),
     ],
   },
