@@ -34,7 +34,7 @@ export type NodeSummary = { readonly id: string; readonly region: string; readon
 export type Nodes = { readonly nodes: readonly NodeSummary[] }
 
 /** One thing that is well or is not. */
-export type CheckFinding = { readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic'; readonly level: 'ok' | 'warn' | 'bad'; readonly what: string; readonly fix: string | null }
+export type CheckFinding = { readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic' | 'key'; readonly level: 'ok' | 'warn' | 'bad'; readonly what: string; readonly fix: string | null }
 
 /** What is well and what is not. */
 export type Check = { readonly findings: readonly CheckFinding[] }

@@ -190,7 +190,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
   }),
   Nodes: object('All nodes of the ring.', { nodes: list(ref('NodeSummary')) }),
   CheckFinding: object('One thing that is well or is not.', {
-    group: choice('ring', 'ledger', 'links', 'clock', 'policy', 'upstreams', 'certificates', 'storage', 'traffic'),
+    group: choice('ring', 'ledger', 'links', 'clock', 'policy', 'upstreams', 'certificates', 'storage', 'traffic', 'key'),
     level: choice('ok', 'warn', 'bad'),
     what: text,
     fix: orNull(text),

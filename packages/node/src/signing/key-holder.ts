@@ -27,7 +27,7 @@ import type { EventLog } from '../events.ts'
 import { eraseFile, type Seal } from './sealed-file.ts'
 
 /** A message that was not agreed on by then is said again. */
-const AGAIN_MS = 10_000
+const AGAIN_MS = 3_000
 const SHARE = 'share'
 const SEED_FILE = /^ceremony-([0-9]{1,9})\.sealed$/
 /** Public work that the rounds of one ceremony share. */

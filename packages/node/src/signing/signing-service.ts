@@ -29,9 +29,9 @@ import type { CoordinatorWish, ThreadAnswer } from './thread-messages.ts'
 const MINTS_MAX = 512
 const ASKED_BYTES_MAX = 16_384
 const ANSWER_MS_MAX = 3_000
-/** Signers may be busy with a hand-over of the key, for a second or so. */
-const TRIES_MAX = 6
-const PAUSE_MS = 50
+/** Signers may be busy with a hand-over of the key for some seconds. */
+const TRIES_MAX = 12
+const PAUSE_MS = { first: 50, most: 800 } as const
 /** Pairs of each signer kept in stock: few while nothing is minted, more with what is. */
 const STOCK_IDLE = 4
 const STOCK_MAX = 96
@@ -116,6 +116,11 @@ export class SigningService {
     return this.#publicKey
   }
 
+  /** Does this node hold a share of the key in force? */
+  get holdsShare(): boolean {
+    return this.#share !== undefined
+  }
+
   get faults(): readonly SigningFault[] {
     return this.#faults
   }
@@ -154,7 +159,7 @@ export class SigningService {
     const reasons: string[] = []
     try {
       for (let tries = 0; tries < TRIES_MAX && !this.#stopped; tries += 1) {
-        if (tries > 0) await delay(PAUSE_MS * 2 ** (tries - 1))
+        if (tries > 0) await delay(Math.min(PAUSE_MS.most, PAUSE_MS.first * 2 ** (tries - 1)))
         if (!this.#isStocked(1)) await this.#restock(Math.max(2, Math.min(BATCH_MAX, this.#minting)))
         const leftMs = deadline - this.#now()
         if (leftMs <= 0) break
