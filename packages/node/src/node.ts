@@ -3,7 +3,15 @@ import { randomInt } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createFabric, type Fabric } from '@ringwall/fabric'
-import { createGuard, createRateLimiter, type GuardEnvironment, type TokenVerifier } from '@ringwall/guard'
+import {
+  createGuard,
+  createRateLimiter,
+  type Decision,
+  type GuardEnvironment,
+  type GuardRequest,
+  type TokenVerdict,
+  type TokenVerifier,
+} from '@ringwall/guard'
 import { createTokenVerifier, verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
 import { createProxy, type Proxy as RequestProxy } from '@ringwall/proxy'
@@ -90,6 +98,8 @@ export interface RunningNode {
   ready(): boolean
   view(): View
   certifiedAtMs(): number | undefined
+  /** What the guard says to somebody who asks for something, but for limits, API and WAF. */
+  access(request: GuardRequest, verdict: TokenVerdict | undefined): Decision
   /** Ed25519, by this node's key. */
   sign(message: Uint8Array): Uint8Array
   /**
@@ -182,6 +192,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     let stateAt = ledger.state()
     let tokens: TokenVerifier = createTokenVerifier({ issuers: view.policy.issuers })
     let certifiedAtMs = ledger.status().certifiedAtMs
+    let serving: RequestProxy | undefined
     const stopBlocks = ledger.onBlock((final) => {
       // A block that comes late was certified when its timestamp says, but for what clocks may differ by: catching up is not
       // being up to date.
@@ -194,6 +205,11 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         tokens = createTokenVerifier({ issuers: view.policy.issuers })
         api.follow(view.policy)
         events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)
+      }
+      if (view.policyVersion !== before.policyVersion) {
+        void serving?.reviewAll().then((count) => {
+          if (count > 0) events.add('policy', 'info', `${count} open requests and WebSockets ended: policy ${view.policyVersion}`)
+        })
       }
       if (view.nodes !== before.nodes) void members.follow(view.nodes)
       confirmDenials(final.txs, stateBefore, final.state)
@@ -263,17 +279,18 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     const limits = new RingLimits({ self: config.id, fabric, view: () => view })
     closers.push(() => limits.stop())
+    const guard = createGuard({
+      limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
+      shared: limits,
+      witness: (judged, body, truncated, nowMs) => {
+        if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
+        watch.observe(judged, nowMs)
+        audit?.judged(judged, body, nowMs)
+      },
+    })
     const proxy = createProxy({
       listeners: config.listen.traffic,
-      guard: createGuard({
-        limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
-        shared: limits,
-        witness: (judged, body, truncated, nowMs) => {
-          if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
-          watch.observe(judged, nowMs)
-          audit?.judged(judged, body, nowMs)
-        },
-      }),
+      guard,
       environment,
       recorder: proxyRecorder(telemetry, audit),
       node: config.id,
@@ -285,6 +302,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       },
       log,
     })
+    serving = proxy
     const cut = (subject: DenialSubject): void => {
       if (subject.kind === 'ip' || subject.kind === 'cidr') proxy.cutSource(subject.value)
       else if (isCredentialSubject(subject)) {
@@ -396,6 +414,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       ready: () => takesTraffic && certifiedAtMs !== undefined,
       view: () => view,
       certifiedAtMs: () => certifiedAtMs,
+      access: (request, verdict) => guard.access(request, verdict, environment()),
       sign: (message) => signMessage(privateKey, message),
       propose,
       stop: closeAll,
