@@ -340,6 +340,32 @@ export function buildProgram(): Command {
       },
   )
 
+  const several = (text: string, all: readonly string[]): string[] => [...all, text]
+  withRing(
+    program
+      .command('can')
+      .argument('<principal>', 'SUBJECT, ISSUER#SUBJECT, or anonymous')
+      .argument('<action>', 'a method in capitals, or the action that a route names')
+      .argument('<resource>', 'SERVICE, SERVICE/PATH, or a URL')
+      .description('whether somebody may do something, as a request would be told')
+      .option('--explain', 'who, what, by which policy, at which height, on which node', false)
+      .option('--claim <name=value>', 'what the token says; a value may be JSON; repeatable', several, [])
+      .option('--group <name>', 'in its claim groups; repeatable', several, [])
+      .option('--role <name>', 'in its claim roles; repeatable', several, [])
+      .option('--source <address>', 'where the request comes from'),
+    ([principal, action, resource], options) =>
+      async (client, format) => {
+        const { can } = await import('./commands/can.ts')
+        await can(client, format, principal as string, action as string, resource as string, {
+          explain: options.explain === true,
+          claims: options.claim as string[],
+          groups: options.group as string[],
+          roles: options.role as string[],
+          source: options.source as string | undefined,
+        })
+      },
+  )
+
   const policy = program.command('policy').description('the policy: show, plan, test, apply, import, schema')
   withRing(
     policy.command('show').description('the policy in force'),

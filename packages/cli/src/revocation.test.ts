@@ -1,84 +1,36 @@
 /** Tokens revoked by the command line: refused at once, and what they have open is cut. */
 import assert from 'node:assert/strict'
-import { createHash, generateKeyPairSync, sign } from 'node:crypto'
-import type { IncomingMessage } from 'node:http'
-import type { Duplex } from 'node:stream'
+import { createHash } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { startTestNode, type TestNode } from './test-node.ts'
+import { bearer, ISSUER, issuerYaml, openWebSocket, token, webSocketEcho } from './test-tokens.ts'
 
-const keys = { k1: generateKeyPairSync('ed25519'), k2: generateKeyPairSync('ed25519') }
-const [A, B] = ['https://a.example', 'https://b.example']
-const jwk = (kid: keyof typeof keys) => ({ ...keys[kid].publicKey.export({ format: 'jwk' }), kid })
-const issuerOf = (issuer: string) =>
-  `  - { issuer: "${issuer}", audience: app, algorithms: [EdDSA], jwks: ${JSON.stringify({ keys: [jwk('k1'), jwk('k2')] })} }\n`
-
-function token(claims: object, kid: keyof typeof keys = 'k1'): string {
-  const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
-  const nowS = Math.floor(Date.now() / 1_000)
-  const all = { iss: A, aud: 'app', iat: nowS - 10, exp: nowS + 600, ...claims }
-  const text = `${part({ alg: 'EdDSA', kid })}.${part(all)}`
-  return `${text}.${sign(null, Buffer.from(text), keys[kid].privateKey).toString('base64url')}`
-}
-
-/** A WebSocket server (RFC 6455): answers the handshake, and every text of less than 126 bytes with the same text. */
-function echo(request: IncomingMessage, socket: Duplex): void {
-  const accept = createHash('sha1').update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
-  socket.write(
-    `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept.digest('base64')}\r\n\r\n`,
-  )
-  socket.on('error', () => undefined)
-  socket.on('data', (frame: Buffer) => {
-    if ((frame[0]! & 0x0f) !== 1) return
-    const length = frame[1]! & 0x7f
-    const mask = frame.subarray(2, 6)
-    const text = Buffer.from(frame.subarray(6, 6 + length).map((byte, at) => byte ^ mask[at % 4]!))
-    socket.write(Buffer.concat([Buffer.from([0x81, length]), text]))
-  })
-}
+const [A, B] = [ISSUER, 'https://b.example']
 
 let ring: TestNode
 before(async () => {
-  ring = await startTestNode(`issuers:\n${issuerOf(A)}${issuerOf(B)}`, echo)
+  ring = await startTestNode(issuerYaml([A, B]), webSocketEcho)
 })
 after(() => ring.stop())
 
-const bearer = (text: string) => ({ authorization: `Bearer ${text}` })
 const ask = (text: string) => ring.ask('/', { headers: bearer(text) })
 const statusOf = async (text: string): Promise<number> => (await ask(text)).status
 
-interface Open {
-  readonly socket: WebSocket
-  readonly closed: Promise<void>
-  isOpen(): boolean
-}
-
-/** Opened by this token, and seen to carry a message there and back. */
-async function open(text: string): Promise<Open> {
-  // Node's client takes header fields; the DOM's type does not know.
-  const Client = WebSocket as unknown as new (url: string, options: object) => WebSocket
-  const socket = new Client(`ws://127.0.0.1:${ring.port}/chat`, { headers: bearer(text) })
-  const closed = new Promise<void>((resolve) => socket.addEventListener('close', () => resolve()))
-  await new Promise<void>((resolve, reject) => {
-    socket.addEventListener('error', () => reject(new Error('the WebSocket did not open')))
-    socket.addEventListener('open', () => socket.send('hello'))
-    socket.addEventListener('message', ({ data }) => (data === 'hello' ? resolve() : reject(new Error(`got ${data}`))))
-  })
-  return { socket, closed, isOpen: () => socket.readyState === WebSocket.OPEN }
-}
+const open = (text: string) => openWebSocket(ring.port, text)
 
 test('a session that is revoked loses its open WebSocket, and explain says by what; another session keeps its own', async () => {
   const [mine, other] = [token({ sub: 'alice', sid: 's-1' }), token({ sub: 'alice', sid: 's-2' })]
   const [cut, kept] = [await open(mine), await open(other)]
   const told = await ring.run('session', 'revoke', 's-1', '--issuer', A, '--reason', 'laptop stolen')
   assert.equal(told.code, 0, told.stderr)
-  assert.match(told.stderr, /denied session s-1 of https:\/\/a\.example for 1d?.*certified at height/)
+  assert.match(told.stderr, /denied session s-1 of https:\/\/id\.example for 1d?.*certified at height/)
   await cut.closed
   assert.ok(kept.isOpen())
   kept.socket.close()
   const refused = await ask(mine)
   assert.equal(refused.status, 403)
   const why = await ring.run('explain', refused.id)
-  assert.match(why.stdout, /denial {4}[0-9a-f]{16} of session s-1 of https:\/\/a\.example, by operator:\S+: laptop stolen/)
+  assert.match(why.stdout, /denial {4}[0-9a-f]{16} of session s-1 of https:\/\/id\.example, by operator:\S+: laptop stolen/)
   assert.equal(await statusOf(other), 200)
   const { decisions } = await ring.client.decisions({ outcome: 'deny' })
   const ended = decisions.find(({ path }) => path === '/chat')
@@ -108,7 +60,7 @@ test('each kind is refused, and nothing else with it', async () => {
   }
   const listed = await ring.run('deny', 'ls')
   assert.match(listed.stdout, /issued-before +\S+Z dave/)
-  assert.match(listed.stdout, /subject +carol \(https:\/\/a\.example\)/)
+  assert.match(listed.stdout, /subject +carol \(https:\/\/id\.example\)/)
 })
 
 test('identity revoke with a moment lets in who signs in again; an issuer takes all of its own with it', async () => {

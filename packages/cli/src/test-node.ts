@@ -21,6 +21,10 @@ export interface TestNode {
   readonly node: RunningNode
   readonly client: RingwallClient
   readonly folder: string
+  /** The operator’s context file. */
+  contextText(): string
+  /** Of the application behind it. */
+  readonly upstream: string
   /** Where it takes traffic. */
   readonly port: number
   /** A request of its own connection; the status and the request's id. */
@@ -81,6 +85,8 @@ export async function startTestNode(
     node,
     client,
     folder,
+    upstream: url,
+    contextText: () => readFileSync(context, 'utf8'),
     port,
     async ask(path, options = {}) {
       const response = await fetch(`http://127.0.0.1:${port}${path}`, options)

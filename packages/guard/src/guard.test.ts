@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
+  type Authorizer,
   accountKey,
   compilePolicy,
   createDenialIndex,
@@ -602,4 +603,85 @@ test('what was allowed is judged again when its token or its source is denied, a
   }
   const refused = await judge(request('/', bearer('mallory.1')), { guard })
   assert.equal(guard.review(refused, now({ kind: 'subject', value: 'mallory' })), undefined, 'it is over already')
+})
+
+/** Lets in who is named in the path: `/alice/…` is alice’s. `/broken` cannot be evaluated. */
+const named: Authorizer = {
+  decide: ({ principal, path, action, method }) => {
+    if (path === '/broken') return { allowed: false, policies: [], failed: ['p9'] }
+    if (principal === undefined) return { allowed: path === '/', policies: [], failed: [] }
+    const allowed = path.startsWith(`/${principal.subject}/`) && (action ?? method) !== 'DELETE'
+    return { allowed, policies: allowed ? ['own'] : path.startsWith('/closed') ? ['closed', 'late'] : [], failed: [] }
+  },
+}
+
+test('authorization: nobody known gets 401, somebody known 403, each with the policy that decided', async () => {
+  const parsed = parsePolicyDocument(POLICY)
+  assert.ok(parsed.ok)
+  const shop = (host: string, path: string, method: string) => {
+    const found = compilation.compiled.route(host, path, method)
+    return found === undefined ? undefined : { ...found, authorizer: named }
+  }
+  const environment = { view: { ...view, route: shop } }
+  const cases: readonly (readonly [GuardRequest, string, RegExp])[] = [
+    [request('/'), '200 none', /nothing objected/],
+    [request('/alice/1'), '401 authorization authorization:default', /no policy of shop permits it/],
+    [request('/alice/1', bearer('alice.1')), '200 none', /nothing objected/],
+    [request('/bob/1', bearer('alice.1')), '403 authorization authorization:default', /no policy of shop permits it/],
+    [
+      request('/closed', bearer('alice.1')),
+      '403 authorization authorization:closed',
+      /policy closed \(and late\) of shop forbids/,
+    ],
+    [request('/broken', bearer('alice.1')), '403 authorization authorization:default', /could not be evaluated: p9/],
+    [request('/alice/1', { ...bearer('alice.1'), method: 'DELETE' }), '403 authorization authorization:default', /no policy/],
+    // The server behind may resolve it otherwise.
+    [request('/alice/..;x/bob/1', bearer('alice.1')), '403 authorization authorization:default', /no policy/],
+    [
+      request('/bob/%2e%2e/alice/1', bearer('alice.1')),
+      '403 authorization authorization:default',
+      /reads otherwise, too: no policy of shop/,
+    ],
+    [request('/alice/1', bearer('alice.stolen')), `403 denial ${TOKEN}`, /seen attacking/],
+    // An issuer whose tokens this route does not take says nothing about who it is.
+    [request('/account/x', bearer('guest.1')), '403 identity', /claim role/],
+  ]
+  const guard = createGuard()
+  for (const [asked, outcome, reason] of cases) {
+    const judgement = await judge(asked, { guard, environment })
+    assert.equal(brief(judgement.decision!), outcome, asked.target)
+    assert.match(judgement.decision!.reason, reason)
+    // Asked without a request, it is the same.
+    const { headers } = asked
+    const token = headers.length === 0 ? undefined : verify(headers[0]![1].replace('Bearer ', ''))
+    const access = guard.access(asked, token, { ...ENVIRONMENT, ...environment })
+    assert.deepEqual([brief(access), access.reason], [outcome, judgement.decision!.reason])
+  }
+})
+
+test('what is under way ends when the policy lets it in no more, its service goes, or its issuer is believed no more', async () => {
+  const guard = createGuard()
+  const open = guard.lasting(await judge(request('/alice/1', bearer('alice.1')), { guard }))
+  const under = (changes: Partial<View>): string => {
+    const decision = guard.review(open, { ...ENVIRONMENT, view: { ...view, ...changes } })
+    return decision === undefined ? 'goes on' : brief(decision)
+  }
+  const within = (authorizer: Authorizer) => ({
+    route: (host: string, path: string, method: string) => {
+      const found = compilation.compiled.route(host, path, method)
+      return found === undefined ? undefined : { ...found, authorizer }
+    },
+  })
+  assert.equal(under({}), 'goes on')
+  assert.equal(under(within(named)), 'goes on')
+  const nobody: Authorizer = { decide: () => ({ allowed: false, policies: ['lockdown'], failed: [] }) }
+  assert.equal(under(within(nobody)), '403 authorization authorization:lockdown')
+  const broken: Authorizer = {
+    decide: () => {
+      throw new Error('engine')
+    },
+  }
+  assert.equal(under(within(broken)), '500 authorization')
+  assert.equal(under({ route: () => undefined }), '404 route')
+  assert.equal(under({ ...within(named), policy: { ...policy, issuers: [] } }), '401 authorization authorization:default')
 })

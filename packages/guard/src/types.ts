@@ -7,7 +7,7 @@ import type { Budget } from './ring-limiter.ts'
 export type Outcome = 'allow' | 'deny' | 'challenge' | 'throttle'
 
 /** Which check decided. */
-export type Check = 'denial' | 'route' | 'limit' | 'api' | 'waf' | 'identity' | 'staleness' | 'none'
+export type Check = 'denial' | 'route' | 'limit' | 'api' | 'waf' | 'identity' | 'authorization' | 'staleness' | 'none'
 
 /** A judgement with its reason. `reason` is for operators; clients see only the status and the request id. */
 export interface Decision {
@@ -16,7 +16,7 @@ export interface Decision {
   readonly status: number
   readonly check: Check
   readonly reason: string
-  /** `denial:ID`, `limit:NAME`, `rule:ID`, `view:stale`, `api:path` and the like (also where the API only watches), or undefined. */
+  /** `denial:ID`, `limit:NAME`, `rule:ID`, `view:stale`, `authorization:POLICY` (`authorization:default`: nothing permits it), `api:path` and the like (also where the API only watches), or undefined. */
   readonly rule: string | undefined
   /** Ledger height of the view that judged. */
   readonly height: number
@@ -127,8 +127,14 @@ export interface WafJudgement {
 export type WafWitness = (judged: WafJudgement, body: Uint8Array, truncated: boolean, nowMs: number) => void
 
 export interface Guard {
-  /** Checks that need no body: denials, route, staleness, rate limits, API, WAF phase 1, identity. */
+  /** Checks that need no body: denials, route, staleness, rate limits, API, WAF phase 1, identity, authorization. */
   head(request: GuardRequest, environment: GuardEnvironment): Judgement | Promise<Judgement>
+  /**
+   * Whether somebody may do something: what `head` says of the same request but for limits, API and WAF.
+   *
+   * @param verdict Of the token; undefined: there is none.
+   */
+  access(request: GuardRequest, verdict: TokenVerdict | undefined, environment: GuardEnvironment): Decision
   /** Checks of the body: denied accounts, API, WAF phase 2. Sets the decision. `body` may be empty. */
   body(judgement: Judgement, body: Uint8Array, truncated: boolean, environment: GuardEnvironment): Judgement
   /**
@@ -147,7 +153,8 @@ export interface Guard {
   responseBody(judgement: Judgement, body: Uint8Array, truncated: boolean, environment: GuardEnvironment): Judgement
   /**
    * Judges again what may have changed since a request was allowed and is still under way, such as a WebSocket: whether its source
-   * and its token are denied. Undefined when nothing objects.
+   * and its token are denied, whether its service is still there, wants another identity or does not let it in. Undefined when nothing
+   * objects.
    */
   review(judgement: Judgement, environment: GuardEnvironment): Decision | undefined
   /** What `review` needs of a judgement, and nothing else: to be kept for as long as a WebSocket is open. */

@@ -3,7 +3,15 @@ import { randomInt } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createFabric, type Fabric } from '@ringwall/fabric'
-import { createGuard, createRateLimiter, type GuardEnvironment, type TokenVerifier } from '@ringwall/guard'
+import {
+  createGuard,
+  createRateLimiter,
+  type Decision,
+  type GuardEnvironment,
+  type GuardRequest,
+  type TokenVerdict,
+  type TokenVerifier,
+} from '@ringwall/guard'
 import { verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
 import { createProxy } from '@ringwall/proxy'
@@ -105,6 +113,8 @@ export interface RunningNode {
   ready(): boolean
   view(): View
   certifiedAtMs(): number | undefined
+  /** What the guard says to somebody who asks for something, but for limits, API and WAF. */
+  access(request: GuardRequest, verdict: TokenVerdict | undefined): Decision
   /** Ed25519, by this node's key. */
   sign(message: Uint8Array): Uint8Array
   /**
@@ -199,6 +209,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     let stateAt = ledger.state()
     let tokens = tokensOf(view)
     let certifiedAtMs = ledger.status().certifiedAtMs
+    let serving: Traffic | undefined
     const stopBlocks = ledger.onBlock((final) => {
       // A block that comes late was certified when its timestamp says, but for what clocks may differ by: catching up is not
       // being up to date.
@@ -210,6 +221,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (view.policyVersion !== before.policyVersion) {
         api.follow(view.policy)
         events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)
+      }
+      if (view.policyVersion !== before.policyVersion) {
+        void serving?.reviewAll().then((count) => {
+          if (count !== undefined && count > 0)
+            events.add('policy', 'info', `${count} open requests and WebSockets ended: policy ${view.policyVersion}`)
+        })
       }
       if (view.nodes !== before.nodes) void members.follow(view.nodes)
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view)
@@ -290,6 +307,15 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     const limits = new RingLimits({ self: config.id, fabric, view: () => view })
     closers.push(() => limits.stop())
+    const guard = createGuard({
+      limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
+      shared: limits,
+      witness: (judged, body, truncated, nowMs) => {
+        if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
+        watch.observe(judged, nowMs)
+        audit?.judged(judged, body, nowMs)
+      },
+    })
     const workers =
       config.workers === 1
         ? undefined
@@ -312,15 +338,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const ownProxy = (): Traffic =>
       createProxy({
         listeners: config.listen.traffic,
-        guard: createGuard({
-          limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
-          shared: limits,
-          witness: (judged, body, truncated, nowMs) => {
-            if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
-            watch.observe(judged, nowMs)
-            audit?.judged(judged, body, nowMs)
-          },
-        }),
+        guard,
         environment,
         recorder: proxyRecorder(telemetry, audit),
         node: config.id,
@@ -333,6 +351,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         log,
       })
     const proxy = workers ?? ownProxy()
+    serving = proxy
     const cut = (subject: DenialSubject): void => {
       if (subject.kind === 'ip' || subject.kind === 'cidr') proxy.cutSource(subject.value)
       else if (isCredentialSubject(subject)) {
@@ -473,6 +492,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       ready: () => takesTraffic && certifiedAtMs !== undefined,
       view: () => view,
       certifiedAtMs: () => certifiedAtMs,
+      access: (request, verdict) => guard.access(request, verdict, environment()),
       sign: (message) => signMessage(privateKey, message),
       propose,
       proposeInOwnName: (body, waitMs) => propose(signInOwnName(body), waitMs),

@@ -1,6 +1,7 @@
 /** The ring's application with the cryptography, the rules and the guard of a node. */
 import { randomInt } from 'node:crypto'
 import { judgePolicy } from '@ringwall/guard'
+import { compileAuthorization } from '@ringwall/identity'
 import {
   createRingApplication,
   type GenesisDocument,
@@ -25,5 +26,6 @@ export function ringApplication(
     compile,
     rules,
     judge: judgePolicy,
+    authorization: compileAuthorization,
   })
 }

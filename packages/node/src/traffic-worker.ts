@@ -5,6 +5,7 @@
 import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { createGuard, createRateLimiter, type GuardEnvironment, type WafJudgement } from '@ringwall/guard'
+import { compileAuthorization } from '@ringwall/identity'
 import { type ApiEvent, createProxy, type LoginEvent } from '@ringwall/proxy'
 import { compilePolicy, DenialTable, isCredentialSubject, parsePolicyDocument, type View } from '@ringwall/ring'
 import { RequestFeed } from '@ringwall/telemetry'
@@ -49,7 +50,7 @@ function viewOf(news: ViewNews, denials: DenialTable, before: View | undefined):
 function compiled(text: string, what: string): Pick<View, 'policy' | 'routes' | 'route'> {
   const document = parsePolicyDocument(text)
   if (!document.ok) throw new Error(`${what} is not valid in a worker`)
-  const compilation = compilePolicy(document.policy, compile, start.rules)
+  const compilation = compilePolicy(document.policy, compile, start.rules, compileAuthorization)
   if (!compilation.ok) throw new Error(`${what} cannot be compiled in a worker: ${compilation.problems[0]}`)
   return compilation.compiled
 }

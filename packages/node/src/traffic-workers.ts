@@ -80,8 +80,8 @@ export interface Traffic extends Omit<RequestProxy, 'cutSource' | 'cutCredential
   cutSource(source: string): void
   /** Ends what a denied token has open. How many that were, where it is known at once. */
   cutCredential(subject: DenialSubject): number | undefined
-  /** Judges again what is under way. */
-  reviewAll(): void
+  /** Judges again what is under way. How much of it ended, where that is known. */
+  reviewAll(): Promise<number | undefined>
 }
 
 export class TrafficWorkers implements Traffic {
@@ -222,9 +222,10 @@ export class TrafficWorkers implements Traffic {
     this.sync()
   }
 
-  reviewAll(): void {
+  reviewAll(): Promise<undefined> {
     this.sync()
     this.#tell({ kind: 'review' })
+    return Promise.resolve(undefined)
   }
 
   /** Ends a worker at once, as a crash would. */

@@ -65,7 +65,7 @@ export interface Context {
   readonly counters: Counters
   readonly sources: Sources
   readonly shedding: SourceShedding
-  /** What a token allowed. Bounded by the connections and the streams on each, which are. */
+  /** What a token or a policy of access allowed. Bounded by the connections and the streams on each, which are. */
   readonly standing: Set<Standing>
   readonly isTrustedProxy: (policy: Policy, address: string) => boolean
   /** Set once the proxy stops: connections end with the response under way. */

@@ -166,7 +166,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
 
   /** A token that was denied while it was verified: nothing was open yet that could have been cut. */
   #again(judgement: Judgement): Judgement {
-    if (judgement.decision !== undefined || judgement.credential === undefined) return judgement
+    if (judgement.decision !== undefined || !isReviewed(judgement)) return judgement
     const { guard, environment } = this.#context.options
     const decision = guard.review(judgement, environment())
     return decision === undefined
@@ -203,7 +203,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       this.#decided(judgement)
       return
     }
-    if (judgement.credential !== undefined) this.#context.standing.add(this)
+    if (isReviewed(judgement)) this.#context.standing.add(this)
     const { contentLength } = this.#head!
     this.#bodyWanted = judgement.bodyBytesWanted
     if (this.#bodyWanted <= 0 || contentLength === 0 || this.#head!.upgrade) this.#judgeBody(EMPTY, false, this.#guardStartMs)
@@ -981,9 +981,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   /** What is kept of the request while its WebSocket is open, where that is to be judged again. */
   #lasting(): Standing | undefined {
     const { guard, recorder } = this.#context.options
-    const { credential, decision } = this.#judgement!
-    if (credential === undefined) return undefined
-    const observed = this.#observed(decision!, 101, 0, undefined)
+    if (!isReviewed(this.#judgement!)) return undefined
+    const observed = this.#observed(this.#judgement!.decision!, 101, 0, undefined)
     return {
       judgement: guard.lasting(this.#judgement!),
       end: (ended) =>
@@ -996,6 +995,11 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
         }),
     }
   }
+}
+
+/** Rests it on something that may change while it is under way? */
+function isReviewed({ credential, route }: Judgement): boolean {
+  return credential !== undefined || route?.authorizer !== undefined
 }
 
 /** Would change what was already decided from the head (RFC 9110 section 6.5.1). */

@@ -97,6 +97,7 @@ export function testGuard(seen: GuardRequest[] = []): Guard {
       return { ...judgement, decision: decide(environment, changes), responseWanted: false }
     },
     review: () => undefined,
+    access: (_request, _verdict, environment) => decide(environment, {}),
     lasting: (judgement) => judgement,
     answered() {},
     end() {},
@@ -142,6 +143,7 @@ export function viewOf(policy: Policy, height = 1): View {
         bodyBytesMax: BODY_BYTES_MAX,
         api: undefined,
         apiMode: 'off',
+        authorizer: undefined,
         exceptions: [],
         patches: [],
       }

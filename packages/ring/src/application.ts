@@ -4,7 +4,9 @@
  *
  * All methods are deterministic and total: whatever the bytes, the answer is a refusal and not an exception.
  */
+
 import { type PendingStatement, signersOf } from './approvals.ts'
+import { type AuthorizationCompiler, authorizationFaults } from './authorization.ts'
 import { type Corroboration, corroborationOf, denialOfStatements, withStatement } from './corroboration.ts'
 import type { HashSeed } from './denial-index.ts'
 import { decodeBase64url, encodeBase64url } from './encoding.ts'
@@ -56,6 +58,8 @@ export interface RingApplicationOptions {
   /** `compileRules` of `@ringwall/waf`. */
   readonly compile: RuleCompiler
   readonly rules: RuleLibrary
+  /** Evaluates what services say about who may do what. Without it a policy that does so is refused. */
+  readonly authorization?: AuthorizationCompiler
   /** `judgePolicy` of `@ringwall/guard`: a policy’s own tests are run before it is voted for. */
   readonly judge: PolicyJudge
 }
@@ -497,7 +501,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       }
     },
     review(state, text, nowMs) {
-      const document = parsePolicyDocument(text)
+      const document = parsePolicyDocument(text, 'the policy', (policy) => authorizationFaults(policy, options.authorization))
       if (!document.ok) return { policy: undefined, problems: document.problems, tests: [], costs: [] }
       const { policy } = document
       const compilation = compiled(text)
@@ -534,9 +538,9 @@ function sameContext(a: RingBlockContext, b: RingBlockContext): boolean {
   return a.height === b.height && a.timestampMs === b.timestampMs && a.proposer === b.proposer && a.certified === b.certified
 }
 
-function compileText(text: string, { compile, rules }: RingApplicationOptions): Compilation {
-  const document = parsePolicyDocument(text)
+function compileText(text: string, { compile, rules, authorization }: RingApplicationOptions): Compilation {
+  const document = parsePolicyDocument(text, 'the policy', (policy) => authorizationFaults(policy, authorization))
   if (!document.ok) return { problems: formatProblems(document.problems, 'ringwall.yaml').split('\n') }
-  const compilation = compilePolicy(document.policy, compile, rules)
+  const compilation = compilePolicy(document.policy, compile, rules, authorization)
   return compilation.ok ? { compiled: compilation.compiled } : { problems: compilation.problems }
 }

@@ -21,6 +21,15 @@ export {
   TX_SKEW_MS_MAX,
 } from './application.ts'
 export { APPROVALS_MAX, APPROVALS_PER_OPERATOR_MAX, type PendingStatement } from './approvals.ts'
+export type {
+  AccessAnswer,
+  AccessQuestion,
+  AuthorizationCompilation,
+  AuthorizationCompiler,
+  AuthorizationFault,
+  AuthorizedService,
+  Authorizer,
+} from './authorization.ts'
 export {
   type Corroboration,
   corroborationOf,
@@ -47,6 +56,7 @@ export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export {
   APPROVABLE_TYPES,
   type ApprovableType,
+  CEDAR_CHARS_MAX,
   EXCEPTION_TTL_MS_MAX,
   type ExceptionPolicy,
   type IssuerPolicy,

@@ -1,6 +1,7 @@
 /** The words of what the ring agrees on. */
 import type { CompiledExclusions, RuleSet, RuleSource } from '@ringwall/waf'
 import type { ApiCheck } from '@ringwall/waf/api'
+import type { Authorizer } from './authorization.ts'
 import type { Credential } from './credential.ts'
 import type { ExceptionPolicy, PatchPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 import type { KeyStatement, SigningKeyView } from './signing-key.ts'
@@ -150,6 +151,8 @@ export interface CompiledRoute {
   /** Undefined where requests are not held against the service’s API. */
   readonly api: ApiCheck | undefined
   readonly apiMode: 'enforce' | 'shadow' | 'off'
+  /** Undefined where the service says nothing about who may do what. */
+  readonly authorizer: Authorizer | undefined
   /** Those of the policy that are about this route, lapsed ones too. */
   readonly exceptions: readonly CompiledException[]
   /** Likewise. They count whatever the mode of the WAF here. */

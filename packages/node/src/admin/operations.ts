@@ -14,6 +14,7 @@ import {
 } from '@ringwall/ring'
 import { encodeTx, parseTx, type SignedTx, subjectId, type TxContent, TxMalformed, txId } from '@ringwall/ring/tx'
 import { z } from 'zod'
+import { AccessBody, EvaluationBody, EvaluationsBody, evaluate, evaluateAll, judgeAccess } from '../access.ts'
 import { formatHostPort } from '../address.ts'
 import { openapi } from '../api/openapi.ts'
 import { checkNode } from '../check.ts'
@@ -45,6 +46,17 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'POST', path: '/v1/policy/plan', run: async (call) => ({ json: await plan(node, call) }) },
     { method: 'POST', path: '/v1/transactions', run: (call) => submit(node, call) },
     { method: 'POST', path: '/v1/transactions/rehearsal', run: async (call) => ({ json: rehearsal(node, await call.body()) }) },
+    { method: 'POST', path: '/v1/access', run: async (call) => ({ json: access(node, await call.body()) }) },
+    {
+      method: 'POST',
+      path: '/access/v1/evaluation',
+      run: async (call) => ({ json: evaluate(node, parseBody(EvaluationBody, await call.body())) }),
+    },
+    {
+      method: 'POST',
+      path: '/access/v1/evaluations',
+      run: async (call) => ({ json: evaluateAll(node, parseBody(EvaluationsBody, await call.body())) }),
+    },
     { method: 'GET', path: '/v1/approvals', run: () => ({ json: { approvals: approvals(node) } }) },
     { method: 'GET', path: '/v1/denials', run: () => ({ json: { denials: denials(node), pending: pendingDenials(node) } }) },
     {
@@ -423,6 +435,28 @@ function rehearsal(node: RunningNode, given: unknown): unknown {
   const result = node.application.rehearse(node.ledger.state(), content as unknown as TxContent, Date.now())
   if (!result.ok) throw new ApiProblem(422, result.code, result.reason)
   return { height }
+}
+
+function access(node: RunningNode, body: unknown): unknown {
+  const { allowed, decision, service, route, principal, method, action, path } = judgeAccess(node, parseBody(AccessBody, body))
+  const { status, check, rule, reason, height, provisional } = decision
+  return {
+    allowed,
+    status,
+    check,
+    rule: rule ?? null,
+    reason,
+    height,
+    provisional,
+    node: node.config.id,
+    policyVersion: node.view().policyVersion,
+    service: service ?? null,
+    route: route ?? null,
+    principal,
+    method,
+    action,
+    path,
+  }
 }
 
 /** What still waits for approvals, though its transaction is final. */
