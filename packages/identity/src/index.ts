@@ -1,3 +1,4 @@
+export { compileAuthorization, POLICIES_MAX, userId } from './cedar-authorizer.ts'
 export {
   authorityOf,
   checkAuthority,

@@ -125,7 +125,7 @@ export function checkMint({ request, signature }: SignedMintRequest, view: MintV
   )
     return refuse('MINT_NOT_ENTITLED', 'a service may have tokens and certificates of itself, and of nobody else')
   const id = want.type === 'token' ? spiffeId(ring, 'service', want.service) : spiffeId(ring, want.of, want.name)
-  const denied = view.denials.matchSubject(id, nowMs)
+  const denied = view.denials.matchCredential({ issuer: ringIssuer(ring), subject: id, issuedAtMs: atMs }, nowMs)
   if (denied !== undefined) return refuse('MINT_DENIED', `${id} is denied by ${denied.issuer}: ${denied.reason}`)
   if (want.type === 'token') return { ok: true, message: tokenToSign(request, authority, signed) }
   return checkSvid(request, want, authority, signed)

@@ -88,6 +88,11 @@ test('the node’s verifier takes a token of the ring at once, remembers it, and
   const verdict = verifier.verify(token, NOW)
   assert.ok(!(verdict instanceof Promise) && verdict.ok)
   assert.deepEqual([verdict.audience, verdict.subject], ['shop', spiffeId(RING, 'service', 'billing')])
+  assert.deepEqual(
+    [verdict.keys, verdict.issuedAtMs],
+    [[ringJwk(raw(ringKey.publicKey)).kid], NOW - (NOW % 1_000)],
+    'what it can be denied by beside its subject and its id',
+  )
   assert.equal(verifier.verify(token, NOW + 1), verdict)
   const late = verifier.verify(token, NOW + 400_000)
   assert.ok(!(late instanceof Promise) && !late.ok && late.code === 'TOKEN_EXPIRED')

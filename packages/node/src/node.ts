@@ -3,7 +3,15 @@ import { randomInt } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createFabric, type Fabric } from '@ringwall/fabric'
-import { createGuard, createRateLimiter, type GuardEnvironment, type TokenVerifier } from '@ringwall/guard'
+import {
+  createGuard,
+  createRateLimiter,
+  type Decision,
+  type GuardEnvironment,
+  type GuardRequest,
+  type TokenVerdict,
+  type TokenVerifier,
+} from '@ringwall/guard'
 import { verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
 import { createProxy } from '@ringwall/proxy'
@@ -13,6 +21,7 @@ import {
   denialOf,
   type GenesisDocument,
   genesisHash,
+  isCredentialSubject,
   parseGenesis,
   publicKeyOf,
   type RingApplication,
@@ -104,6 +113,8 @@ export interface RunningNode {
   ready(): boolean
   view(): View
   certifiedAtMs(): number | undefined
+  /** What the guard says to somebody who asks for something, but for limits, API and WAF. */
+  access(request: GuardRequest, verdict: TokenVerdict | undefined): Decision
   /** Ed25519, by this node's key. */
   sign(message: Uint8Array): Uint8Array
   /**
@@ -198,6 +209,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     let stateAt = ledger.state()
     let tokens = tokensOf(view)
     let certifiedAtMs = ledger.status().certifiedAtMs
+    let serving: Traffic | undefined
     const stopBlocks = ledger.onBlock((final) => {
       // A block that comes late was certified when its timestamp says, but for what clocks may differ by: catching up is not
       // being up to date.
@@ -210,6 +222,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         api.follow(view.policy)
         events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)
       }
+      if (view.policyVersion !== before.policyVersion) {
+        void serving?.reviewAll().then((count) => {
+          if (count !== undefined && count > 0)
+            events.add('policy', 'info', `${count} open requests and WebSockets ended: policy ${view.policyVersion}`)
+        })
+      }
       if (view.nodes !== before.nodes) void members.follow(view.nodes)
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view)
       confirmDenials(final.txs, stateBefore, final.state)
@@ -220,7 +238,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     closers.push(stopBlocks)
 
     const confirmDenials = (txs: readonly Uint8Array[], before: RingState, state: RingState): void => {
-      const confirmed: string[] = []
+      const confirmed: Denial[] = []
       const lifted: string[] = []
       for (const bytes of txs) {
         const { content } = parseTx(bytes)
@@ -243,19 +261,21 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         if (body.type === 'deny.add') {
           const id = subjectId(body.subject)
           const what = describeSubject(body.subject)
-          if (state.denial(id) === undefined) {
+          const certain = state.denial(id)
+          if (certain === undefined) {
             const { nodes } = application.corroboration(state)
             const said = state.pending.get(id)?.statements.length ?? 0
             events.add('denial', 'info', `${what}: ${issuer} says ${body.reason}; ${said} of ${nodes} nodes say so`)
             continue
           }
-          confirmed.push(id)
+          confirmed.push(certain)
           cut(body.subject)
           events.add('denial', 'info', `${what} denied by ${issuer}: ${body.reason}`)
         } else if (body.type === 'token.revoke') {
           const denial = denialOf(content, undefined)
           if (denial === undefined) continue
-          confirmed.push(denial.id)
+          confirmed.push(state.denial(denial.id) ?? denial)
+          cut(denial.subject)
           events.add('denial', 'info', `${describeSubject(denial.subject)} ${denial.reason}, shown by ${issuer}`)
         } else if (body.type === 'deny.remove') {
           lifted.push(body.id)
@@ -287,6 +307,15 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     const limits = new RingLimits({ self: config.id, fabric, view: () => view })
     closers.push(() => limits.stop())
+    const guard = createGuard({
+      limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
+      shared: limits,
+      witness: (judged, body, truncated, nowMs) => {
+        if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
+        watch.observe(judged, nowMs)
+        audit?.judged(judged, body, nowMs)
+      },
+    })
     const workers =
       config.workers === 1
         ? undefined
@@ -309,15 +338,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const ownProxy = (): Traffic =>
       createProxy({
         listeners: config.listen.traffic,
-        guard: createGuard({
-          limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
-          shared: limits,
-          witness: (judged, body, truncated, nowMs) => {
-            if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
-            watch.observe(judged, nowMs)
-            audit?.judged(judged, body, nowMs)
-          },
-        }),
+        guard,
         environment,
         recorder: proxyRecorder(telemetry, audit),
         node: config.id,
@@ -330,8 +351,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         log,
       })
     const proxy = workers ?? ownProxy()
+    serving = proxy
     const cut = (subject: DenialSubject): void => {
       if (subject.kind === 'ip' || subject.kind === 'cidr') proxy.cutSource(subject.value)
+      else if (isCredentialSubject(subject)) {
+        const count = proxy.cutCredential(subject)
+        if (count !== undefined && count > 0)
+          events.add('denial', 'info', `${describeSubject(subject)}: ${count} open requests and WebSockets ended`)
+      }
     }
 
     /** A denial that another node passes on. Answers whether it is worth passing on further. */
@@ -465,6 +492,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       ready: () => takesTraffic && certifiedAtMs !== undefined,
       view: () => view,
       certifiedAtMs: () => certifiedAtMs,
+      access: (request, verdict) => guard.access(request, verdict, environment()),
       sign: (message) => signMessage(privateKey, message),
       propose,
       proposeInOwnName: (body, waitMs) => propose(signInOwnName(body), waitMs),
@@ -558,14 +586,16 @@ function viewOf(application: RingApplication, ledger: RingLedger): View {
 }
 
 export function describeSubject(subject: DenialSubject): string {
-  return subject.kind === 'account'
-    ? `account ${subject.value.slice(0, 8)}… of ${subject.service}`
-    : `${subject.kind} ${subject.value}`
+  if (subject.kind === 'account') return `account ${subject.value.slice(0, 8)}… of ${subject.service}`
+  const of = 'issuer' in subject && subject.issuer !== undefined ? ` of ${subject.issuer}` : ''
+  if (subject.kind !== 'issued-before') return `${subject.kind} ${subject.value}${of}`
+  const whose = subject.subject === undefined ? 'everything' : `everything of the subject ${subject.subject}`
+  return `${whose}${of} issued before ${subject.value}`
 }
 
 function currentDenial(view: View, subject: DenialSubject): Denial | undefined {
   const id = subjectId(subject)
-  return view.denials.list(Date.now()).find((denial) => denial.id === id)
+  return view.denials.find(id, Date.now())
 }
 
 function isDenied(view: View, subject: DenialSubject): boolean {
@@ -577,7 +607,7 @@ function isKnownDenial(view: View, early: EarlyDenials, payload: Uint8Array): bo
   try {
     const said = denialOf(parseTx(payload).content, undefined)
     if (said === undefined) return false
-    return isDenied(view, said.subject) || early.index.list(Date.now()).some(({ id }) => id === said.id)
+    return isDenied(view, said.subject) || early.index.find(said.id, Date.now()) !== undefined
   } catch {
     return false
   }

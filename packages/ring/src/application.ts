@@ -4,8 +4,11 @@
  *
  * All methods are deterministic and total: whatever the bytes, the answer is a refusal and not an exception.
  */
+
 import { type PendingStatement, signersOf } from './approvals.ts'
+import { type AuthorizationCompiler, authorizationFaults } from './authorization.ts'
 import { type Corroboration, corroborationOf, denialOfStatements, withStatement } from './corroboration.ts'
+import type { HashSeed } from './denial-index.ts'
 import { decodeBase64url, encodeBase64url } from './encoding.ts'
 import { GenesisInvalid, TxMalformed } from './errors.ts'
 import { genesisHash } from './genesis.ts'
@@ -50,9 +53,13 @@ export interface RingApplicationOptions {
   readonly verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
   /** The portable one unless given. */
   readonly hash?: Sha256
+  /** Random: keeps others from choosing what falls together in the index of denials. */
+  readonly hashSeed?: HashSeed
   /** `compileRules` of `@ringwall/waf`. */
   readonly compile: RuleCompiler
   readonly rules: RuleLibrary
+  /** Evaluates what services say about who may do what. Without it a policy that does so is refused. */
+  readonly authorization?: AuthorizationCompiler
   /** `judgePolicy` of `@ringwall/guard`: a policy’s own tests are run before it is voted for. */
   readonly judge: PolicyJudge
 }
@@ -219,7 +226,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     },
   }
 
-  const first = RingState.begin(genesis.policy, genesis.nodes)
+  const first = RingState.begin(genesis.policy, genesis.nodes, options.hashSeed)
   // Its tests are not run: rules that were updated since must not keep a ring from starting.
   const firstMeeting = { members: members(first), operators: genesis.operators, nowMs: genesis.createdAtMs }
   const firstProblems = reader.problems(genesis.policy, firstMeeting, false)
@@ -476,7 +483,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     },
     root: (state) => state.root(options.hash),
     snapshot: (state) => encodeSnapshot(ring, state),
-    restore: (snapshot) => parseSnapshot(ring, snapshot, options.hash),
+    restore: (snapshot) => parseSnapshot(ring, snapshot, options.hash, options.hashSeed),
     validators: (state) => validatorsOf(state),
     view(state, height, blockTimestampMs) {
       const { policy, route, routes } = inForce(state)
@@ -497,7 +504,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       }
     },
     review(state, text, nowMs) {
-      const document = parsePolicyDocument(text)
+      const document = parsePolicyDocument(text, 'the policy', (policy) => authorizationFaults(policy, options.authorization))
       if (!document.ok) return { policy: undefined, problems: document.problems, tests: [], costs: [] }
       const { policy } = document
       const compilation = compiled(text)
@@ -534,9 +541,9 @@ function sameContext(a: RingBlockContext, b: RingBlockContext): boolean {
   return a.height === b.height && a.timestampMs === b.timestampMs && a.proposer === b.proposer && a.certified === b.certified
 }
 
-function compileText(text: string, { compile, rules }: RingApplicationOptions): Compilation {
-  const document = parsePolicyDocument(text)
+function compileText(text: string, { compile, rules, authorization }: RingApplicationOptions): Compilation {
+  const document = parsePolicyDocument(text, 'the policy', (policy) => authorizationFaults(policy, authorization))
   if (!document.ok) return { problems: formatProblems(document.problems, 'ringwall.yaml').split('\n') }
-  const compilation = compilePolicy(document.policy, compile, rules)
+  const compilation = compilePolicy(document.policy, compile, rules, authorization)
   return compilation.ok ? { compiled: compilation.compiled } : { problems: compilation.problems }
 }

@@ -450,9 +450,10 @@ test('who shows a token of the ring ends it, early and for good; nobody ends one
     assert.equal(ring.codeOf(first, revoke(bad)), code, bad.slice(0, 40))
   ring.block(tx)
   const { denials } = ring.app.view(ring.state, ring.height, ring.nowMs)
-  assert.equal(denials.matchToken(jti, ring.nowMs)?.issuer, 'node:n1')
-  assert.equal(denials.matchToken(jti, ring.nowMs + 359_000)?.expiresAtMs, ring.nowMs + 360_000)
-  assert.equal(denials.matchToken(jti, ring.nowMs + 360_000), undefined)
+  const shown = { issuer: 'urn:ringwall:r', tokenId: jti }
+  assert.equal(denials.matchCredential(shown, ring.nowMs)?.issuer, 'node:n1')
+  assert.equal(denials.matchCredential(shown, ring.nowMs + 359_000)?.expiresAtMs, ring.nowMs + 360_000)
+  assert.equal(denials.matchCredential(shown, ring.nowMs + 360_000), undefined)
 })
 
 test('a token of a key that was replaced is ended by who shows it, as long as it is taken', () => {

@@ -205,12 +205,8 @@ async function revoke(node: RunningNode, call: Call): Promise<Answer> {
   return done
 }
 
-function isDenied(node: RunningNode, { tokenId, subject }: Accepted, nowMs: number): boolean {
-  return [node.view().denials, node.early.enforced].some(
-    (denials) =>
-      (tokenId !== undefined && denials.matchToken(tokenId, nowMs) !== undefined) ||
-      (subject !== undefined && denials.matchSubject(subject, nowMs) !== undefined),
-  )
+function isDenied(node: RunningNode, verdict: Accepted, nowMs: number): boolean {
+  return [node.view().denials, node.early.enforced].some((denials) => denials.matchCredential(verdict, nowMs) !== undefined)
 }
 
 /** RFC 7662: of the ring's tokens and of those that the policy's issuers made. What is not good is not active, and nothing more is said. */

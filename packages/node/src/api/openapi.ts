@@ -108,6 +108,18 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       'RehearsalRequest',
     ),
   },
+  '/v1/access': {
+    post: posting(call('access', 'Whether a principal may do something, as a request would be told.', 'Access'), 'AccessRequest'),
+  },
+  '/access/v1/evaluation': {
+    post: posting(call('evaluation', 'Access evaluation of AuthZEN 1.0.', 'Evaluation'), 'EvaluationRequest'),
+  },
+  '/access/v1/evaluations': {
+    post: posting(
+      call('evaluations', 'Access evaluations of AuthZEN 1.0, several at once.', 'Evaluations'),
+      'EvaluationsRequest',
+    ),
+  },
   '/v1/approvals': { get: call('approvals', 'What waits for more operators to approve it.', 'Approvals') },
   '/v1/denials': { get: call('denials', 'Denials in force here, provisional ones first.', 'Denials') },
   '/v1/decisions': {
