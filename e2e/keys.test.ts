@@ -3,7 +3,8 @@
  * mint nothing, and the key outlives the killing of its holders in the midst of a ceremony. Steps build on one another, in order.
  */
 import assert from 'node:assert/strict'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -104,7 +105,39 @@ test('04 a revoked token is refused on every node', async () => {
   assert.equal((await revoke('')).status, 400)
 })
 
-test('05 holders killed in the midst of a refresh come to their shares, and the key stays', async () => {
+test('05 a service renews its certificate and has tokens made by itself, until it is denied; openssl verifies', async () => {
+  const directory = join(ring.data, 'billing')
+  const at = (node: number): string => `http://127.0.0.1:${ring.base + 1_000 + node}`
+  const minted = ring.cli('identity', 'mint', 'billing', '--directory', directory)
+  assert.equal(minted.code, 0, minted.stderr)
+  const certificate = (): string => readFileSync(join(directory, 'certificate.pem'), 'utf8')
+  const first = certificate()
+  const own = ring.cliAlone('identity', 'token', directory, '--audience', 'shop', '--node', at(2))
+  assert.equal(own.code, 0, own.stderr)
+  assert.notEqual(await asked(3, own.stdout.trim()), 401)
+  // The first node is none: the second is asked.
+  const kept = ring.cliAlone('identity', 'keep', directory, '--once', '--node', 'http://127.0.0.1:9', '--node', at(4))
+  assert.equal(kept.code, 0, kept.stderr)
+  assert.notEqual(certificate(), first)
+  const openssl = spawnSync('openssl', ['verify', '-x509_strict', '-CAfile', 'bundle.pem', 'certificate.pem'], { cwd: directory })
+  if (openssl.error === undefined) assert.equal(openssl.status, 0, openssl.stderr.toString())
+  // A crash between the files of a renewal: the key is the new one, the certificate still the old.
+  renameSync(join(directory, 'certificate.pem'), join(directory, 'certificate.pem.new'))
+  writeFileSync(join(directory, 'certificate.pem'), first)
+  assert.equal(ring.cliAlone('identity', 'keep', directory, '--once', '--node', at(1)).code, 0)
+  const subject = minted.stdout.trim()
+  assert.equal(ring.cli('deny', 'add', 'subject', subject, '--ttl', '10m').code, 0)
+  await eventually('nothing is signed for it', () => {
+    const refused = ring.cliAlone('identity', 'keep', directory, '--once', '--node', at(3))
+    return refused.code === 1 && /is denied by operator:local/.test(refused.stderr)
+  })
+  assert.equal(ring.cli('deny', 'rm', subject).code, 0)
+  const wrong = ring.cliAlone('identity', 'keep', ring.data, '--once', '--node', at(3))
+  assert.equal(wrong.code, 2)
+  assert.match(wrong.stderr, /certificate\.pem: cannot be read; an operator makes it/)
+})
+
+test('06 holders killed in the midst of a refresh come to their shares, and the key stays', async () => {
   const { keyId } = await keyOf(3)
   for (const [round, waitMs] of [0, 150, 400].entries()) {
     await ring.client(3).keyRefresh(`round ${round}`)
@@ -127,7 +160,7 @@ test('05 holders killed in the midst of a refresh come to their shares, and the 
   assert.deepEqual(lies, [], 'who was killed is no liar')
 })
 
-test('06 another key: what the former one signed is still taken, and new tokens are of the new one', async () => {
+test('07 another key: what the former one signed is still taken, and new tokens are of the new one', async () => {
   const before = (await mint(2)).token
   const { keyId } = await keyOf(2)
   const rotated = ring.cli('key', 'rotate', '--reason', 'exercise')

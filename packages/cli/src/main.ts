@@ -323,7 +323,7 @@ export function buildProgram(): Command {
   )
   const identity = program
     .command('identity')
-    .description('who tokens are about, and certificates (X.509-SVIDs) that the ring signs: revoke, mint')
+    .description('who tokens are about, and certificates (X.509-SVIDs) of services: revoke, mint, keep, token')
   withRing(
     revoking(
       identity
@@ -738,11 +738,32 @@ export function buildProgram(): Command {
       .option('--directory <dir>', 'where its files go (default: ./SERVICE)'),
     ([name], options) =>
       async (client) =>
-        (await import('./commands/tokens.ts')).identityMint(client, name as string, {
+        (await import('./commands/identity.ts')).identityMint(client, name as string, {
           directory: (options.directory as string | undefined) ?? (name as string),
           ttlMs: parseTtl(options.ttl as string),
         }),
   )
+  const nodesToAsk = (): Option =>
+    new Option('--node <url>', 'a node’s admin API; may be given again').argParser(collect).default([])
+  identity
+    .command('keep')
+    .argument('<directory>', 'as ringwall identity mint wrote it')
+    .description('renew a service’s certificate at half of its life, as the service; needs no operator')
+    .addOption(nodesToAsk())
+    .option('--once', 'now, and end')
+    .action(async (directory: string, { node: nodes, once }: { node: string[]; once?: true }) =>
+      (await import('./commands/identity.ts')).identityKeep(directory, nodes, once === true),
+    )
+  identity
+    .command('token')
+    .argument('<directory>', 'as ringwall identity mint wrote it')
+    .description('a token of the service itself, for one audience; needs no operator')
+    .requiredOption('--audience <name>', 'the service that is to take it')
+    .option('--ttl <duration>', 'for how long, an hour at most', '5m')
+    .addOption(nodesToAsk())
+    .action(async (directory: string, { node: nodes, audience, ttl }: { node: string[]; audience: string; ttl: string }) =>
+      (await import('./commands/identity.ts')).identityToken(directory, nodes, { audience, ttlMs: parseTtl(ttl) }),
+    )
 
   withRing(
     program

@@ -1,5 +1,5 @@
 /** The admin API as methods. Shapes come from its OpenAPI document; requests are signed in with the operator's key. */
-import type { MintRequest } from '@ringwall/identity/mint-request'
+import type { MintRequest, SignedMintRequest } from '@ringwall/identity/mint-request'
 import type { DenialSubject, RingNode, SignedTx, TxBody } from '@ringwall/ring/tx'
 import { type AccessRequest, type Decision, type NodeEvent, OPERATIONS, type Operations } from './api.generated.ts'
 import { type OperatorCredentials, OperatorSigner } from './context.ts'
@@ -193,6 +193,16 @@ export class RingwallClient {
   /** A token of a service. The request is signed with the operator's key: every holder of the ring's key checks that. */
   async tokenMint(want: Extract<MintRequest['want'], { type: 'token' }>): Promise<Answer<'tokenMint'>> {
     return this.#call('tokenMint', { body: { request: await this.#asked(want) } })
+  }
+
+  /** As `tokenMint`, of a service that signed the request itself. Needs no operator. */
+  tokenMintSigned(request: SignedMintRequest): Promise<Answer<'tokenMint'>> {
+    return this.#call('tokenMint', { body: { request } })
+  }
+
+  /** As `svidMint`, likewise: so a service renews its certificate. */
+  svidMintSigned(request: SignedMintRequest): Promise<Answer<'svidMint'>> {
+    return this.#call('svidMint', { body: { request } })
   }
 
   /** An X.509-SVID of a service. */

@@ -77,7 +77,7 @@ const TICK_MS = 500
 const TX_VALID_MS = 60_000
 const OWN_DENIAL_WAIT_MS = 30_000
 const DRAIN_MS = 2_000
-const KEY_TICK_MS = 2_000
+const KEY_TICK_MS = 500
 
 export type RingLedger = Ledger<RingState>
 

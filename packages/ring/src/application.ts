@@ -330,6 +330,10 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     nowMs: timestampMs,
   })
 
+  /** Ceremonies begin and end with blocks, and with what makes them due: an idle ring makes no block for seconds. */
+  const ticked = (state: RingState, context: RingBlockContext): RingState =>
+    state.withSigningKey(tickedKey(state.signingKey, keyMeeting(state, context)))
+
   const apply = (state: RingState, { id, content, denialId, seenKey }: Accepted, context: RingBlockContext): RingState => {
     const seen = state.withSeen(seenKey)
     const { body, issuer } = content
@@ -337,7 +341,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       const waiting = seen.approvals.get(body.id, context.timestampMs)!
       return approved(seen, { ...waiting, approvedBy: [...waiting.approvedBy, issuer].sort() }, context)
     }
-    if (body.type === 'evidence') return seen.withoutNode(body.validator)
+    if (body.type === 'evidence') return ticked(seen.withoutNode(body.validator), context)
     if (body.type === 'token.revoke') return denied(seen, denialOf(content, context.height)!, context)
     if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
       const from = parseIssuer(issuer)?.name ?? ''
@@ -364,10 +368,10 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
   const perform = (state: RingState, { body }: TxContent, context: RingBlockContext): RingState => {
     if (body.type === 'policy.set') return state.withPolicy(body.policy)
     if (body.type === 'deny.remove') return state.withoutDenial(body.id).withPending(state.pending.without(body.id))
-    if (body.type === 'node.add') return state.withNode(body.node)
-    if (body.type === 'node.remove') return state.withoutNode(body.id)
+    if (body.type === 'node.add') return ticked(state.withNode(body.node), context)
+    if (body.type === 'node.remove') return ticked(state.withoutNode(body.id), context)
     if (body.type === 'key.refresh' || body.type === 'key.rotate')
-      return state.withSigningKey(withKeyStatement(state.signingKey, body, '', keyMeeting(state, context)))
+      return ticked(state.withSigningKey(withKeyStatement(state.signingKey, body, '', keyMeeting(state, context))), context)
     return state
   }
 
@@ -394,8 +398,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
 
   /** What the block ended is gone before its first transaction, and so for the leader that chooses them. */
   const opened = (state: RingState, context: RingBlockContext, txCount: number) => {
-    const swept = state.swept(context.timestampMs, txCount)
-    return swept.withSigningKey(tickedKey(swept.signingKey, keyMeeting(swept, context)))
+    return ticked(state.swept(context.timestampMs, txCount), context)
   }
 
   /** What a transaction means to a state, its signature aside. */

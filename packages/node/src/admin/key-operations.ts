@@ -28,10 +28,11 @@ export function keyOperations(node: RunningNode): readonly Operation[] {
   const authority = new AuthorityCertificate(node)
   return [
     { method: 'GET', path: '/v1/keys', run: () => ({ json: { keys: [signingKey(node)] } }) },
-    { method: 'POST', path: '/v1/tokens', run: async (call) => ({ json: await mintToken(node, call) }) },
+    // Open: each request is signed by who may ask, and every holder of the key checks that.
+    { method: 'POST', path: '/v1/tokens', open: true, run: async (call) => ({ json: await mintToken(node, call) }) },
     { method: 'POST', path: '/v1/tokens/introspect', run: async (call) => ({ json: await introspect(node, call) }) },
     { method: 'POST', path: '/v1/tokens/revoke', open: true, run: async (call) => revoke(node, call) },
-    { method: 'POST', path: '/v1/svids', run: async (call) => ({ json: await mintSvid(node, call, authority) }) },
+    { method: 'POST', path: '/v1/svids', open: true, run: async (call) => ({ json: await mintSvid(node, call, authority) }) },
     { method: 'GET', path: '/v1/bundle', open: true, run: async () => ({ json: await bundle(node, authority) }) },
     { method: 'GET', path: '/.well-known/jwks.json', open: true, run: () => ({ json: { keys: jwks(node) } }) },
     { method: 'GET', path: '/.well-known/oauth-authorization-server', open: true, run: () => ({ json: discovery(node) }) },

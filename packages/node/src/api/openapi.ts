@@ -184,7 +184,9 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
     get: call('endpoints', 'Operations that services declare, and endpoints that none does, as asked of this node.', 'Endpoints'),
   },
   '/v1/keys': { get: call('keys', 'The key that the validators hold together.', 'Keys') },
-  '/v1/tokens': { post: posting(call('tokenMint', 'A token, signed by the ring.', 'MintedToken'), 'MintBody') },
+  '/v1/tokens': {
+    post: { ...posting(call('tokenMint', 'A token, signed by the ring.', 'MintedToken'), 'MintBody'), security: [] },
+  },
   '/v1/tokens/introspect': {
     post: {
       ...call('tokenIntrospect', 'Whether a token is good now, and what it says (RFC 7662).', 'Introspection'),
@@ -203,7 +205,9 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       },
     },
   },
-  '/v1/svids': { post: posting(call('svidMint', 'An X.509-SVID, signed by the ring.', 'MintedSvid'), 'MintBody') },
+  '/v1/svids': {
+    post: { ...posting(call('svidMint', 'An X.509-SVID, signed by the ring.', 'MintedSvid'), 'MintBody'), security: [] },
+  },
   '/v1/bundle': { get: open('bundle', 'The SPIFFE trust bundle of the ring.', 'application/json') },
   '/.well-known/jwks.json': { get: open('jwks', 'The keys that the ring’s tokens verify with (RFC 7517).', 'application/json') },
   '/.well-known/oauth-authorization-server': {

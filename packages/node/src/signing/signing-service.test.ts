@@ -3,6 +3,7 @@ import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto'
 import { after, type TestContext, test } from 'node:test'
 import { createDenialIndex } from '@ringwall/ring'
 import { encodeRequest, type KeyShare } from '@ringwall/threshold'
+import fc from 'fast-check'
 import { MintRefused, SigningError } from './signing-service.ts'
 import { type Member, Signers } from './test-signers.ts'
 
@@ -152,6 +153,17 @@ test('a holder signs no bytes but those that the request comes to, and answers n
   assert.match(await ask('n1', { mint }, Buffer.alloc(3)), /^-/)
   for (const payload of [Buffer.alloc(0), Buffer.from('x'), Buffer.alloc(34, 'c'), Buffer.alloc(6, 255)])
     assert.match(Buffer.from((await second.handler?.('n1', payload)) ?? []).toString(), /^-/)
+})
+
+test('property: no bytes make a holder throw, hang or sign', async () => {
+  const [, second] = shared.members as [Member, Member]
+  await fc.assert(
+    fc.asyncProperty(fc.constantFrom(...'cs?'), fc.uint8Array({ maxLength: 200 }), async (first, rest) => {
+      const payload = Buffer.concat([Buffer.from(first), rest])
+      assert.match(Buffer.from((await second.handler?.('n1', payload)) ?? []).toString('latin1'), /^-/)
+    }),
+    { numRuns: 300 },
+  )
 })
 
 test('many at once are all made', async () => {

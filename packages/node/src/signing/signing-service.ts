@@ -152,8 +152,6 @@ export class SigningService {
     if (!checked.ok) throw new MintRefused(checked)
     this.#minting += 1
     this.#recent += 1
-    // A Buffer would take all of the memory that it is a part of to the thread.
-    const message = Uint8Array.from(checked.message)
     const bytes = Buffer.from(JSON.stringify(asked))
     const deadline = this.#now() + timeoutMs
     const reasons: string[] = []
@@ -163,6 +161,11 @@ export class SigningService {
         if (!this.#isStocked(1)) await this.#restock(Math.max(2, Math.min(BATCH_MAX, this.#minting)))
         const leftMs = deadline - this.#now()
         if (leftMs <= 0) break
+        // Anew with each try: another key makes other bytes of the same request.
+        const again = this.#check(asked)
+        if (!again.ok) throw new MintRefused(again)
+        // A Buffer would take all of the memory that it is a part of to the thread.
+        const message = Uint8Array.from(again.message)
         const signature = await this.#sign(message, bytes, leftMs, reasons)
         if (signature !== undefined) return { message, signature }
       }

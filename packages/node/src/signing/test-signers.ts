@@ -93,7 +93,7 @@ export class Signers {
   tokenRequest(changes: Partial<MintRequest> = {}, want: Partial<MintRequest['want']> = {}): MintRequest {
     const token = { type: 'token', service: 'billing', audience: 'shop', ttlS: 300, claims: {}, ...want } as MintRequest['want']
     const nonce = randomBytes(16).toString('base64url')
-    return { ring: RING, issuer: 'operator:ada', atMs: Date.now(), nonce, want: token, ...changes }
+    return { ring: RING, issuer: 'operator:ada', certificate: '', atMs: Date.now(), nonce, want: token, ...changes }
   }
 
   signed(request: MintRequest, by: KeyObject = this.operator): SignedMintRequest {
