@@ -321,11 +321,12 @@ export function buildProgram(): Command {
       async (client) =>
         (await import('./commands/deny.ts')).denyAdd(client, 'session', sid as string, revocation(options)),
   )
+  const identity = program
+    .command('identity')
+    .description('who tokens are about, and certificates (X.509-SVIDs) of services: revoke, mint, keep, token')
   withRing(
     revoking(
-      program
-        .command('identity')
-        .description('who tokens are about: revoke')
+      identity
         .command('revoke')
         .argument('<sub>', 'as in the claim sub')
         .option('--issued-before <time>', 'only what was issued before: now, or a time; who signs in again gets in')
@@ -728,7 +729,6 @@ export function buildProgram(): Command {
         ),
   )
 
-  const identity = program.command('identity').description('certificates (X.509-SVIDs) of services: mint, keep, token')
   withRing(
     identity
       .command('mint')

@@ -1,6 +1,7 @@
 /**
- * Cedar policies of one service, ready to be asked: checked against the service's schema, with decisions remembered by what the
- * policies read of a request.
+ * Cedar policies of one service, ready to be asked: checked against the service's schema. What each policy says is remembered by what
+ * that policy reads of a request: few kinds of requests, however many there are of all of them together. The engine is asked when one
+ * of them has not met a kind yet, and then says it of all.
  *
  * Principals are `User::"ISSUER#SUBJECT"`, in the Groups and Roles that the token names, or `Anonymous::"anonymous"`. The resource is a
  * Path in its Route and Service. What no policy permits is refused; a policy that forbids and fails to evaluate forbids.
@@ -32,8 +33,9 @@ import { type Actions, actionsOf, type ClaimType, OTHER_METHOD, schemaOf, type T
 export const POLICIES_MAX = 500
 const DEPTH_MAX = 50
 const FAULTS_MAX = 20
-/** Decisions remembered for a service, and the longest description of a request that one is remembered for. */
-const REMEMBERED_MAX = 4_096
+/** What is remembered of what policies said, for a service and at least for each, and the longest key that it is kept under. */
+const WORDS_MAX = 16_384
+const WORDS_MIN = 64
 const KEY_CHARS_MAX = 2_000
 /** Texts of a token's claim of groups or roles that are looked at. */
 const PARENTS_MAX = 1_000
@@ -148,6 +150,20 @@ function parsePolicies(
 
 type Claims = Readonly<Record<string, ClaimType>>
 
+/** What one policy says of a request: it applies, it does not, or it cannot be evaluated. */
+type Word = 'applies' | 'does not' | 'fails'
+
+interface KnownPolicy {
+  readonly id: string
+  readonly forbids: boolean
+  readonly json: CedarPolicy
+  readonly reads: Reads
+  /** Of the declared claims, those that it reads. */
+  readonly claimNames: readonly string[]
+  /** By what it reads of a request; the one that was of use last goes last. */
+  readonly words: Map<string, Word>
+}
+
 class CedarAuthorizer implements Authorizer {
   readonly #service: string
   readonly #claims: Claims
@@ -155,40 +171,59 @@ class CedarAuthorizer implements Authorizer {
   readonly #groups: string
   readonly #roles: string
   readonly #actions: Actions
+  readonly #policies: readonly KnownPolicy[]
+  /** All as if they permitted: then the engine tells of every one whether it applies. */
   readonly #set: PolicySet
-  readonly #forbidding: ReadonlySet<string>
+  /** What any of them reads. */
   readonly #reads: Reads
-  readonly #remembered = new Map<string, AccessAnswer>()
+  readonly #wordsMax: number
 
   constructor({ name, authorization, actions }: AuthorizedService, policies: readonly ParsedPolicy[]) {
+    const claimNamesOf = ({ everyClaim, claims }: Reads): readonly string[] =>
+      Object.keys(authorization.claims).filter((claim) => everyClaim || claims.has(claim))
     this.#service = name
     this.#claims = authorization.claims
     this.#groups = authorization.groups
     this.#roles = authorization.roles
     this.#actions = actionsOf({ actions })
-    this.#set = new PolicySet(Object.fromEntries(policies.map(({ id, text }) => [id, text])))
-    this.#forbidding = new Set(policies.filter(({ json }) => json.effect === 'forbid').map(({ id }) => id))
+    this.#set = new PolicySet(Object.fromEntries(policies.map(({ id, json }) => [id, { ...json, effect: 'permit' }])))
     this.#reads = readsOf(policies.map(({ json }) => json))
-    const { everyClaim, claims } = this.#reads
-    this.#claimNames = Object.keys(authorization.claims).filter((claim) => everyClaim || claims.has(claim))
+    this.#claimNames = claimNamesOf(this.#reads)
+    this.#policies = policies.map(({ id, json }) => {
+      const reads = readsOf([json])
+      return { id, forbids: json.effect === 'forbid', json, reads, claimNames: claimNamesOf(reads), words: new Map() }
+    })
+    this.#wordsMax = Math.max(WORDS_MIN, Math.floor(WORDS_MAX / Math.max(1, policies.length)))
   }
 
   decide(question: AccessQuestion): AccessAnswer {
     const facts = this.#factsOf(question)
-    const key = this.#keyOf(question, facts)
-    const known = this.#remembered.get(key)
-    if (known !== undefined) {
-      // The one that was of use last goes last.
-      this.#remembered.delete(key)
-      this.#remembered.set(key, known)
-      return known
+    let permits: string[] | undefined
+    let forbids: string[] | undefined
+    let failed: string[] | undefined
+    let evaluated: ReadonlyMap<string, Word> | undefined
+    for (const policy of this.#policies) {
+      if (!isInScope(policy.json, facts, this.#actions)) continue
+      const key = this.#keyOf(policy, question, facts)
+      let word = policy.words.get(key)
+      if (word === undefined) {
+        // Asked once, for all of them.
+        evaluated ??= this.#evaluate(question, facts)
+        if (evaluated === undefined) return ENGINE_FAILED
+        word = evaluated.get(policy.id) ?? 'does not'
+      } else policy.words.delete(key)
+      if (key.length <= KEY_CHARS_MAX) policy.words.set(key, word)
+      if (policy.words.size > this.#wordsMax) policy.words.delete(policy.words.keys().next().value as string)
+      if (word === 'fails') (failed ??= []).push(policy.id)
+      // What forbids and cannot be evaluated forbids.
+      if (policy.forbids && word !== 'does not') (forbids ??= []).push(policy.id)
+      else if (!policy.forbids && word === 'applies') (permits ??= []).push(policy.id)
     }
-    const answer = this.#evaluate(question, facts)
-    if (key.length <= KEY_CHARS_MAX) {
-      this.#remembered.set(key, answer)
-      if (this.#remembered.size > REMEMBERED_MAX) this.#remembered.delete(this.#remembered.keys().next().value as string)
+    return {
+      allowed: forbids === undefined && permits !== undefined,
+      policies: forbids ?? permits ?? NONE,
+      failed: failed ?? NONE,
     }
-    return answer
   }
 
   #factsOf({ principal, method, action, nowMs, remoteAddress }: AccessQuestion): Facts {
@@ -206,27 +241,23 @@ class CedarAuthorizer implements Authorizer {
     }
   }
 
-  /** Two requests with one key are decided alike: it holds everything that the policies read. */
-  #keyOf({ principal, route, method, path, host }: AccessQuestion, facts: Facts): string {
-    const reads = this.#reads
-    let key = facts.action
+  /** A policy whose scope holds says the same of two requests with one key: it has everything that the policy reads. */
+  #keyOf({ reads, claimNames }: KnownPolicy, { principal, route, method, path, host }: AccessQuestion, facts: Facts): string {
+    let key = reads.action ? facts.action : ''
     if (facts.user === undefined) key += '\nA'
     else {
       key += reads.everyUser || reads.users.has(facts.user) ? `\nU${JSON.stringify(facts.user)}` : '\nU'
-      if (reads.issuer) key += `\nI${JSON.stringify(principal!.issuer)}`
-      if (reads.subject) key += `\nS${JSON.stringify(principal!.subject ?? '')}`
-      if (facts.groups.length > 0) key += `\nG${JSON.stringify(facts.groups)}`
-      if (facts.roles.length > 0) key += `\nR${JSON.stringify(facts.roles)}`
-      if (this.#claimNames.length > 0) key += `\nC${JSON.stringify(facts.claims)}`
+      key += textKey(reads.issuer, principal!.issuer)
+      key += textKey(reads.subject, principal!.subject ?? '')
+      key += parentsKey(reads.groups, reads.everyGroup, facts.groups)
+      key += parentsKey(reads.roles, reads.everyGroup, facts.roles)
+      for (const name of claimNames) key += claimKey(reads, name, facts.claims[name])
     }
     if (reads.route) key += `\nr${route ?? ''}`
     if (reads.method) key += `\nm${method}`
     key += textKey(reads.path, path)
     key += textKey(reads.host, host)
-    if (facts.address !== undefined) {
-      if (reads.source) key += `\n${formatAddress(facts.address)}`
-      else for (const prefix of reads.prefixes.values()) key += prefixContains(prefix, facts.address) ? '1' : '0'
-    } else key += '\n-'
+    if (reads.source || reads.prefixes.size > 0) key += addressKey(reads, facts.address)
     const { time } = facts
     if (time !== undefined) {
       for (const field of reads.time) key += `\nt${timeField(field, time)}`
@@ -235,44 +266,56 @@ class CedarAuthorizer implements Authorizer {
     return key
   }
 
-  #evaluate(question: AccessQuestion, facts: Facts): AccessAnswer {
+  /** Of every policy that does not simply not apply; undefined when the engine fails. */
+  #evaluate(question: AccessQuestion, facts: Facts): ReadonlyMap<string, Word> | undefined {
     const action = { type: 'Action', id: facts.action }
     const principal = facts.user === undefined ? { type: 'Anonymous', id: 'anonymous' } : { type: 'User', id: facts.user }
+    const reads = this.#reads
     const resource = { type: 'Path', id: `${this.#service}${question.path}` }
-    const service = { type: 'Service', id: this.#service }
     const group = this.#actions.get(facts.action)
-    const entities: CedarEntity[] = [
-      { uid: action, attrs: {}, parents: group === undefined ? [] : [{ type: 'Action', id: group }] },
-      this.#path(question, resource, service),
-    ]
-    if (question.route !== undefined) entities.push({ uid: { type: 'Route', id: question.route }, attrs: {}, parents: [service] })
+    // Each entity and attribute costs the engine more than a policy does: it is told what policies read.
+    const entities: CedarEntity[] = [this.#path(question, resource)]
+    if (reads.actionGroups && group !== undefined)
+      entities.push({ uid: action, attrs: {}, parents: [{ type: 'Action', id: group }] })
     if (facts.user !== undefined) {
       const { issuer, subject } = question.principal!
+      const attrs: Record<string, CedarValue> = {}
+      if (isRead(reads.issuer)) attrs.issuer = issuer
+      if (isRead(reads.subject)) attrs.subject = subject ?? ''
+      if (reads.principalClaims) attrs.claims = facts.claims
       const parents = [...facts.groups.map((id) => ({ type: 'Group', id })), ...facts.roles.map((id) => ({ type: 'Role', id }))]
-      entities.push({ uid: principal, attrs: { issuer, subject: subject ?? '', claims: facts.claims }, parents })
+      entities.push({ uid: principal, attrs, parents })
     }
     try {
       const answer = isAuthorized(this.#set, { principal, action, resource, entities, context: this.#context(question, facts) })
-      if (answer.type === 'failure') return ENGINE_FAILED
-      const { decision, diagnostics } = answer.response
-      const failed = diagnostics.errors.map(({ policyId }) => policyId).sort()
-      const forbidding = failed.filter((id) => this.#forbidding.has(id))
-      if (decision === 'allow' && forbidding.length > 0) return { allowed: false, policies: forbidding, failed }
-      return { allowed: decision === 'allow', policies: diagnostics.reason.toSorted(), failed }
+      if (answer.type === 'failure') return undefined
+      const { reason, errors } = answer.response.diagnostics
+      const words = new Map<string, Word>(reason.map((id) => [id, 'applies']))
+      for (const { policyId } of errors) words.set(policyId, 'fails')
+      return words
     } catch (error) {
-      if (error instanceof CedarFailed) return ENGINE_FAILED
+      if (error instanceof CedarFailed) return undefined
       throw error
     }
   }
 
-  #path({ path, host, route }: AccessQuestion, uid: CedarEntity['uid'], service: CedarEntity['uid']): CedarEntity {
-    const attrs = { service: this.#service, path, host, ...(route === undefined ? {} : { route }) }
-    return { uid, attrs, parents: [service, ...(route === undefined ? [] : [{ type: 'Route', id: route }])] }
+  #path({ path, host, route }: AccessQuestion, uid: CedarEntity['uid']): CedarEntity {
+    const reads = this.#reads
+    const attrs: Record<string, CedarValue> = { service: this.#service }
+    if (isRead(reads.path)) attrs.path = path
+    if (isRead(reads.host)) attrs.host = host
+    if (reads.route && route !== undefined) attrs.route = route
+    const parents: CedarEntity['parents'] = []
+    if (reads.service) parents.push({ type: 'Service', id: this.#service })
+    if (reads.route && route !== undefined) parents.push({ type: 'Route', id: route })
+    return { uid, attrs, parents }
   }
 
   #context({ method }: AccessQuestion, { address, time, claims }: Facts): Record<string, CedarValue> {
     const reads = this.#reads
-    const context: Record<string, CedarValue> = { method, claims }
+    const context: Record<string, CedarValue> = {}
+    if (reads.method) context.method = method
+    if (reads.contextClaims) context.claims = claims
     // A source that is no address has no place in a range: what reads it fails, and permits nothing.
     if (address !== undefined) context.source = { __extn: { fn: 'ip', arg: formatAddress(address) } }
     if (time !== undefined) {
@@ -281,6 +324,35 @@ class CedarAuthorizer implements Authorizer {
     }
     return context
   }
+}
+
+/** Does what stands before `when` hold? Of the resource nothing is said here: it is among what policies read. */
+function isInScope({ principal, action }: CedarPolicy, facts: Facts, actions: Actions): boolean {
+  if (action.op !== 'All') {
+    const entities = 'entities' in action ? action.entities : 'entity' in action ? [action.entity] : []
+    const group = action.op === 'in' ? actions.get(facts.action) : undefined
+    if (!entities.some((entity) => idOf(entity) === facts.action || (group !== undefined && idOf(entity) === group))) return false
+  }
+  if (principal.op === 'is') {
+    if (principal.entity_type !== (facts.user === undefined ? 'Anonymous' : 'User')) return false
+    return principal.in === undefined || !('entity' in principal.in) || isPrincipalIn(principal.in.entity, facts)
+  }
+  return principal.op === 'All' || !('entity' in principal) || isPrincipalIn(principal.entity, facts)
+}
+
+type Uid = CedarEntity['uid']
+
+function idOf(uid: Uid): string {
+  return '__entity' in uid ? uid.__entity.id : uid.id
+}
+
+/** The principal itself, or a group or role that it is in. */
+function isPrincipalIn(uid: Uid, { user, groups, roles }: Facts): boolean {
+  const { type, id } = '__entity' in uid ? uid.__entity : uid
+  if (type === 'Group') return groups.includes(id)
+  if (type === 'Role') return roles.includes(id)
+  if (type === 'User') return user === id
+  return type === 'Anonymous' && user === undefined && id === 'anonymous'
 }
 
 const ENGINE_FAILED: AccessAnswer = { allowed: false, policies: [], failed: ['engine'] }
@@ -335,6 +407,36 @@ function claimsOf(
       kept[name] = value as string[]
   }
   return kept
+}
+
+function isRead({ whole, patterns, equals }: TextReads): boolean {
+  return whole || patterns.size > 0 || equals.size > 0
+}
+
+function parentsKey(named: ReadonlySet<string>, all: boolean, held: readonly string[]): string {
+  if (all) return `\n${JSON.stringify(held)}`
+  if (named.size === 0) return ''
+  let key = '\n'
+  for (const id of named) key += held.includes(id) ? '1' : '0'
+  return key
+}
+
+function addressKey({ source, prefixes }: Reads, address: Facts['address']): string {
+  if (address === undefined) return '\n-'
+  if (source) return `\n${formatAddress(address)}`
+  let key = '\n'
+  for (const prefix of prefixes.values()) key += prefixContains(prefix, address) ? '1' : '0'
+  return key
+}
+
+/** A claim as far as it is read. */
+function claimKey(reads: Reads, name: string, value: CedarValue | undefined): string {
+  const how = reads.everyClaim ? undefined : reads.claims.get(name)
+  if (value === undefined) return '\n-'
+  if (how === undefined || how.whole || !Array.isArray(value)) return `\n${JSON.stringify(value)}`
+  let key = '\n+'
+  for (const text of how.contained) key += value.includes(text) ? '1' : '0'
+  return key
 }
 
 function textKey({ whole, patterns, equals }: TextReads, text: string): string {

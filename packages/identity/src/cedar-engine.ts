@@ -21,10 +21,10 @@ const SLOTS = 1_024
 
 /** One set of policies, ready to be asked; by id. */
 export class PolicySet {
-  readonly policies: Readonly<Record<string, string>>
+  readonly policies: Record<string, CedarPolicy>
   slot = -1
   engine: Cedar | undefined
-  constructor(policies: Readonly<Record<string, string>>) {
+  constructor(policies: Record<string, CedarPolicy>) {
     this.policies = policies
   }
 }

@@ -16,6 +16,12 @@ export interface TextReads {
   readonly equals: Set<string>
 }
 
+/** How a claim is read: only whether a set contains certain texts, or in some other way. */
+export interface ClaimReads {
+  whole: boolean
+  readonly contained: Set<string>
+}
+
 export interface Reads {
   readonly path: TextReads
   readonly host: TextReads
@@ -25,14 +31,24 @@ export interface Reads {
   /** Users that are named, or every one in its own right. */
   readonly users: Set<string>
   everyUser: boolean
-  issuer: boolean
-  subject: boolean
+  readonly issuer: TextReads
+  readonly subject: TextReads
   readonly groups: Set<string>
   readonly roles: Set<string>
   everyGroup: boolean
-  readonly claims: Set<string>
+  /** By name. */
+  readonly claims: Map<string, ClaimReads>
   everyClaim: boolean
+  /** Whether claims are read of the principal, and of the context. */
+  principalClaims: boolean
+  contextClaims: boolean
+  /** The action, beyond what the scope says of it. */
+  action: boolean
+  /** The groups that actions are in. */
+  actionGroups: boolean
   route: boolean
+  /** The Service that a Path is in. */
+  service: boolean
   method: boolean
   readonly time: Set<TimeField>
   now: boolean
@@ -40,7 +56,8 @@ export interface Reads {
 
 export function readsOf(policies: readonly CedarPolicy[]): Reads {
   const reads = nothing()
-  for (const { principal, resource, conditions } of policies) {
+  for (const { principal, action, resource, conditions } of policies) {
+    if (action.op === 'in') reads.actionGroups = true
     if (principal.op === '==' && 'entity' in principal) mention(reads, 'principal', principal.entity)
     if (principal.op === 'in' && 'entity' in principal) mention(reads, 'principal', principal.entity)
     if (principal.op === 'is' && principal.in !== undefined && 'entity' in principal.in)
@@ -63,14 +80,19 @@ function nothing(): Reads {
     prefixes: new Map(),
     users: new Set(),
     everyUser: false,
-    issuer: false,
-    subject: false,
+    issuer: text(),
+    subject: text(),
     groups: new Set(),
     roles: new Set(),
     everyGroup: false,
-    claims: new Set(),
+    claims: new Map(),
     everyClaim: false,
+    principalClaims: false,
+    contextClaims: false,
+    action: false,
+    actionGroups: false,
     route: false,
+    service: false,
     method: false,
     time: new Set(),
     now: false,
@@ -182,7 +204,16 @@ function visitSpecial(reads: Reads, operator: string, operands: unknown): boolea
   if (operator === 'has' && chain !== undefined) {
     const attributes = Array.isArray(attr) ? (attr as unknown[]) : [attr]
     if (!attributes.every((name) => typeof name === 'string')) return false
-    read(reads, [...chain, ...(attributes as string[])])
+    const whole: Chain = [...chain, ...(attributes as string[])]
+    // Whether a claim is there shows in what is noted of it in any case.
+    if (claimOf(reads, whole) === undefined) read(reads, whole)
+    return true
+  }
+  if (operator === 'contains' && chain !== undefined) {
+    const literal = textOf(right)
+    const claim = literal === undefined ? undefined : claimOf(reads, chain)
+    if (claim === undefined || literal === undefined) return false
+    claim.contained.add(literal)
     return true
   }
   if (operator === 'like' && chain !== undefined) {
@@ -227,8 +258,25 @@ function visitRange(reads: Reads, operands: readonly unknown[]): boolean {
 }
 
 function textReads(reads: Reads, chain: Chain): TextReads | undefined {
-  const name = chain.join('.')
-  return name === 'resource.path' ? reads.path : name === 'resource.host' ? reads.host : undefined
+  const name = chain.length === 2 ? chain.join('.') : ''
+  if (name === 'resource.path') return reads.path
+  if (name === 'resource.host') return reads.host
+  if (name === 'principal.subject') return reads.subject
+  return name === 'principal.issuer' ? reads.issuer : undefined
+}
+
+/** Notes that a claim is read, of principal or context; undefined when the chain is none. */
+function claimOf(reads: Reads, [variable, attribute, name, ...more]: Chain): ClaimReads | undefined {
+  if (attribute !== 'claims' || name === undefined || more.length > 0) return undefined
+  if (variable === 'principal') reads.principalClaims = true
+  else if (variable === 'context') reads.contextClaims = true
+  else return undefined
+  let claim = reads.claims.get(name)
+  if (claim === undefined) {
+    claim = { whole: false, contained: new Set() }
+    reads.claims.set(name, claim)
+  }
+  return claim
 }
 
 function patternOf(pattern: unknown): Pattern | undefined {
@@ -247,11 +295,15 @@ function patternOf(pattern: unknown): Pattern | undefined {
 function mention(reads: Reads, variable: string, entity: unknown): void {
   const fields = fieldsOf(entity)
   const { type, id } = fieldsOf(fields?.__entity) ?? fields ?? {}
-  if (variable === 'action') return
+  if (variable === 'action') {
+    reads.action = true
+    reads.actionGroups = true
+    return
+  }
   if (typeof type !== 'string' || typeof id !== 'string') readAll(reads)
   else if (variable === 'resource') {
     if (type === 'Path') reads.path.whole = true
-    // All of a service's requests are about that service.
+    else if (type === 'Service') reads.service = true
     else reads.route = true
   } else if (variable !== 'principal') readAll(reads)
   else if (type === 'User') reads.users.add(id)
@@ -260,7 +312,11 @@ function mention(reads: Reads, variable: string, entity: unknown): void {
 }
 
 function read(reads: Reads, [variable, first, second, ...more]: Chain): void {
-  if (variable === 'action') return
+  if (variable === 'action') {
+    reads.action = true
+    reads.actionGroups = true
+    return
+  }
   if (variable === 'principal') readPrincipal(reads, first, second)
   else if (variable === 'resource') readResource(reads, first)
   else if (variable === 'context') readContext(reads, first, second)
@@ -269,18 +325,24 @@ function read(reads: Reads, [variable, first, second, ...more]: Chain): void {
 }
 
 function readPrincipal(reads: Reads, attribute: string | undefined, claim: string | undefined): void {
-  if (attribute === 'issuer') reads.issuer = true
-  else if (attribute === 'subject') reads.subject = true
-  else if (attribute === 'claims') readClaim(reads, claim)
+  if (attribute === 'issuer') reads.issuer.whole = true
+  else if (attribute === 'subject') reads.subject.whole = true
+  else if (attribute === 'claims') readClaim(reads, 'principal', claim)
   else {
     reads.everyUser = true
     reads.everyGroup = true
   }
 }
 
-function readClaim(reads: Reads, claim: string | undefined): void {
-  if (claim === undefined) reads.everyClaim = true
-  else reads.claims.add(claim)
+function readClaim(reads: Reads, variable: 'principal' | 'context', name: string | undefined): void {
+  if (name === undefined) {
+    reads.everyClaim = true
+    reads.principalClaims = true
+    reads.contextClaims = true
+    return
+  }
+  const claim = claimOf(reads, [variable, 'claims', name])
+  if (claim !== undefined) claim.whole = true
 }
 
 function readResource(reads: Reads, attribute: string | undefined): void {
@@ -290,6 +352,7 @@ function readResource(reads: Reads, attribute: string | undefined): void {
   else if (attribute === 'host') reads.host.whole = true
   else {
     reads.route = true
+    reads.service = true
     reads.path.whole = true
     reads.host.whole = true
   }
@@ -299,7 +362,7 @@ function readContext(reads: Reads, attribute: string | undefined, part: string |
   if (attribute === 'source') reads.source = true
   else if (attribute === 'now') reads.now = true
   else if (attribute === 'method') reads.method = true
-  else if (attribute === 'claims') readClaim(reads, part)
+  else if (attribute === 'claims') readClaim(reads, 'context', part)
   else if (attribute === 'time') {
     const field = TIME_FIELDS.find((known) => known === part)
     for (const known of field === undefined ? TIME_FIELDS : [field]) reads.time.add(known)
@@ -307,15 +370,18 @@ function readContext(reads: Reads, attribute: string | undefined, part: string |
     reads.source = true
     reads.now = true
     reads.method = true
-    reads.everyClaim = true
+    readClaim(reads, 'context', undefined)
     for (const known of TIME_FIELDS) reads.time.add(known)
   }
 }
 
 function readAll(reads: Reads): void {
+  reads.action = true
+  reads.actionGroups = true
   readPrincipal(reads, undefined, undefined)
-  reads.issuer = true
-  reads.subject = true
+  reads.issuer.whole = true
+  reads.subject.whole = true
+  readClaim(reads, 'principal', undefined)
   readResource(reads, undefined)
   readContext(reads, undefined, undefined)
 }

@@ -103,6 +103,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     context.counters.activeRequests++
   }
 
+  get source(): string {
+    return this.#source
+  }
+
   /** Whether the client has gone, or the request ended some other way. */
   get cancelled(): boolean {
     return this.#over
@@ -747,6 +751,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     if (this.#answered) {
       this.#cutShort(this.#upstreamStatus!, error.code)
     } else this.#refuse(error.code === 'PROXY_UPSTREAM_TIMEOUT' ? 504 : 502, error.code)
+  }
+
+  onReclaimed(): void {
+    this.#cutShort(this.#upstreamStatus ?? 499, 'the client reads too slowly, and others wait for the upstream')
   }
 
   /** The upstream has failed. Returns whether another answers in its place. */

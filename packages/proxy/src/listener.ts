@@ -13,7 +13,8 @@ export class Listener {
   /** Field lines of every response. */
   readonly ownFields: readonly string[]
   readonly #balancers: readonly Prefix[]
-  server: Server | undefined
+  /** All on the one port. */
+  servers: readonly Server[] = []
   /** As bound. */
   port: number
 

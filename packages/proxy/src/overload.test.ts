@@ -8,11 +8,13 @@ import { openSocket, testProxy, until, upstreamServer, viewOf } from './test-rin
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
 
 /** From another address of this machine. */
-async function openFrom(localAddress: string, port: number): Promise<Socket> {
+function openFrom(localAddress: string, port: number): Promise<Socket> {
   const socket = connect({ host: '127.0.0.1', port, localAddress })
-  socket.on('error', () => undefined)
-  await once(socket, 'connect')
-  return socket
+  // A reset may come before the word that it is connected.
+  return new Promise((settle) => {
+    socket.once('connect', () => settle(socket))
+    socket.on('error', () => settle(socket))
+  })
 }
 
 async function asks(socket: Socket): Promise<string> {
@@ -125,6 +127,30 @@ test('while the event loop is late, the source that asks most is refused and put
   await until('it to be served again', () => served.includes(' 200 '))
   clearInterval(again)
   for (const socket of [...greedy, modest]) socket.destroy()
+  await proxy.stop(100)
+  upstream.close()
+})
+
+test('clients that do not read hold an upstream’s last connections for a second only, and other sources come first', async () => {
+  const upstream = await upstreamServer((request, response) => {
+    // More than sockets take on their own.
+    response.end(request.url === '/long' ? Buffer.alloc(16 * 1_024 * 1_024, 'x') : 'ok')
+  })
+  const service = { upstreams: [{ url: upstream.url }], circuit: { connections: 3, pending: 50 } }
+  const { proxy, port } = await testProxy({ shop: service })
+  const slow = await Promise.all(Array.from({ length: 12 }, () => openFrom('127.0.0.2', port)))
+  for (const socket of slow) {
+    socket.pause()
+    socket.write('GET /long HTTP/1.1\r\nHost: a\r\n\r\n')
+  }
+  await until('all connections to be held', () => proxy.upstreams()[0]!.active === 3 && proxy.upstreams()[0]!.pending === 9)
+  const modest = await openFrom('127.0.0.3', port)
+  assert.match(await asks(modest), /^HTTP\/1\.1 200 /)
+  // It came last, and did not wait for the nine before it.
+  assert.ok(proxy.upstreams()[0]!.pending > 0)
+  // Its answer is cut off for the client, and no fault of the upstream's.
+  assert.deepEqual([proxy.upstreams()[0]!.failures, proxy.stats().upstreamErrors], [0, 0])
+  for (const socket of [...slow, modest]) socket.destroy()
   await proxy.stop(100)
   upstream.close()
 })

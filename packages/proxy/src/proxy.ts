@@ -1,6 +1,6 @@
 /** The listener: opens, bounds and closes connections. */
 import { randomInt } from 'node:crypto'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { type GuardEnvironment, type Judgement, sourceKey } from '@ringwall/guard'
 import { coversCredential, type DenialSubject, isTrustedProxy, parseAddress, parsePrefix, prefixContains } from '@ringwall/ring'
@@ -10,7 +10,7 @@ import { type Connection, type Context, type Counters, Sources, type Standing } 
 import { ListenFailed } from './errors.ts'
 import { H2Connection } from './h2-connection.ts'
 import { Listener } from './listener.ts'
-import { SourceShedding } from './shedding.ts'
+import { LATE_MS_MAX, SourceShedding } from './shedding.ts'
 import { socketAddress } from './source-address.ts'
 import {
   type CertificateStatus,
@@ -29,6 +29,11 @@ import { readingIntoShared } from './wire.ts'
 const COMPLAIN_EVERY_MS = 10_000
 /** No method of HTTP/1.1 begins so (RFC 9113 section 3.4). */
 const H2_START = Buffer.from('PRI ', 'latin1')
+/** Listening sockets, of all ports together unless there are many. */
+const ACCEPTORS = 64
+const ACCEPTORS_MIN = 4
+/** Linux deals connections out over sockets that share a port; elsewhere it is not the same, or not at all. */
+const SHARES_PORTS = process.platform === 'linux'
 /** Connections looked at to make room for one. */
 const ROOM_LOOKS_MAX = 64
 const LATENESS_MS = 50
@@ -80,6 +85,7 @@ class HttpProxy implements ProxyContract, Arrivals {
   #sweeper: NodeJS.Timeout | undefined
   #lateness: NodeJS.Timeout | undefined
   #dueMs = 0
+  #overloadedBefore = 0
   #stopping: Promise<void> | undefined
   #drained: (() => void) | undefined
 
@@ -121,26 +127,47 @@ class HttpProxy implements ProxyContract, Arrivals {
     return bound
   }
 
-  #listen(listener: Listener): Promise<{ readonly host: string; readonly port: number }> {
+  /**
+   * The event loop accepts one connection a turn from each listening socket, and turns are long when there is much to do: with one
+   * socket, new clients would wait for seconds. Where ports can be shared, several sockets take connections to this one.
+   */
+  async #listen(listener: Listener): Promise<{ readonly host: string; readonly port: number }> {
+    const { host, reusePort = false } = listener.options
+    try {
+      const first = await this.#serve(listener, listener.options.port, reusePort)
+      const { address, port } = first.address() as AddressInfo
+      listener.servers = [first]
+      listener.port = port
+      if (SHARES_PORTS) {
+        // The first alone tells whether the port is free; shared, it could be another program's as well.
+        if (!reusePort) {
+          await new Promise<void>((resolve) => first.close(() => resolve()))
+          listener.servers = []
+        }
+        const wanted = Math.max(ACCEPTORS_MIN, Math.floor(ACCEPTORS / this.#listeners.length))
+        while (listener.servers.length < wanted) listener.servers = [...listener.servers, await this.#serve(listener, port, true)]
+      }
+      return { host: address, port }
+    } catch (cause) {
+      const error = cause as NodeJS.ErrnoException
+      // What listens already would keep the port, and the process, for nobody.
+      for (const { servers } of this.#listeners) for (const server of servers) server.close()
+      const why = LISTEN_PROBLEMS[error.code ?? ''] ?? error.message
+      throw new ListenFailed(host, listener.options.port, why, { cause })
+    }
+  }
+
+  #serve(listener: Listener, port: number, reusePort: boolean): Promise<Server> {
     // Half-open: a client that ends its half is told from one that broke off, and hears our answer out.
     const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
       this.#connected(socket, listener),
     )
-    const { host, port, reusePort = false } = listener.options
     return new Promise((resolve, reject) => {
-      server.once('error', (error: NodeJS.ErrnoException) => {
-        const failed = new ListenFailed(host, port, LISTEN_PROBLEMS[error.code ?? ''] ?? error.message, { cause: error })
-        // What listens already would keep the port, and the process, for nobody.
-        for (const { server: other } of this.#listeners) other?.close()
-        reject(failed)
-      })
-      server.listen({ host, port, reusePort, backlog: 1_024 }, () => {
-        listener.server = server
+      server.once('error', reject)
+      server.listen({ host: listener.options.host, port, reusePort, backlog: 1_024 }, () => {
         server.removeAllListeners('error')
         server.on('error', (error) => this.#context.log('warn', `the listener failed: ${error.message}`))
-        const bound = server.address() as AddressInfo
-        listener.port = bound.port
-        resolve({ host: bound.address, port: bound.port })
+        resolve(server)
       })
     })
   }
@@ -369,10 +396,14 @@ class HttpProxy implements ProxyContract, Arrivals {
     for (const { certificates } of this.#listeners) certificates?.sweep()
   }
 
-  /** How late the event loop is says whether there is time for all. */
+  /** How late the event loop is, and whether upstreams are full, says whether there is time for all. */
   #look(): void {
     const nowMs = performance.now()
-    this.#context.shedding.tick(Math.max(0, nowMs - this.#dueMs), nowMs)
+    const { overloaded } = this.#counters
+    const isFull = overloaded !== this.#overloadedBefore
+    this.#overloadedBefore = overloaded
+    // Requests refused because upstreams are full tell the same as lateness: somebody asks for more than there is.
+    this.#context.shedding.tick(Math.max(isFull ? LATE_MS_MAX + 1 : 0, nowMs - this.#dueMs), nowMs)
     this.#dueMs = nowMs + LATENESS_MS
   }
 
@@ -385,7 +416,7 @@ class HttpProxy implements ProxyContract, Arrivals {
   }
 
   async #stop(graceMs: number): Promise<void> {
-    const servers = this.#listeners.flatMap(({ server }) => server ?? [])
+    const servers = this.#listeners.flatMap((listener) => listener.servers)
     for (const { certificates } of this.#listeners) certificates?.close()
     if (servers.length > 0) {
       const closed = Promise.all(servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))))

@@ -2,7 +2,7 @@
  * Which sources go without an answer while there is too little time for all. Pure: time comes in.
  *
  * The event loop being late says that there is too little. Then a bound on requests a second of one source is found: lowered step by
- * step while the loop stays late, raised again while it does not, and gone once it has room to spare. So those who ask most are
+ * step while the loop stays late, raised again slowly while it does not, and gone once it has refused nobody for a while. So those who ask most are
  * refused first, and who asks little is served as long as the others can be told from it. Requests are counted in two tables by
  * two hashes, of which the smaller count holds: sources that share a place in both are rare, and nothing grows with their number.
  */
@@ -16,7 +16,12 @@ const LATE_TICKS = 3
 /** Nobody is refused for asking this little. */
 const PER_SECOND_MIN = 50
 const LOWER = 0.7
-const RAISE = 1.1
+/** A fifth in a good second: whoever was put to rest comes back at once, and must not find everything open. */
+const RAISE = 1.01
+/** Who has asked within this time may ask again, also when nothing gets through at the moment. */
+const COMPANY_MS = 60_000
+/** A bound that has refused nobody for so long is gone. */
+const IDLE_MS = 10_000
 const WINDOW_MS = 1_000
 
 export class SourceShedding {
@@ -29,9 +34,13 @@ export class SourceShedding {
   #perSecondMax = Number.POSITIVE_INFINITY
   #most = 0
   #mostBefore = 0
-  #all = 0
-  #allBefore = 0
+  /** Whose requests are most, by its place; whether others asked, and when last. */
+  #mostPlace = -1
+  #others = false
+  #othersAtMs = Number.NEGATIVE_INFINITY
   #lateTicks = 0
+  #refused = false
+  #refusedAtMs = 0
 
   /** @param seed A random 32-bit number, so that nobody knows who shares a place with whom. */
   constructor(seed: number) {
@@ -48,10 +57,14 @@ export class SourceShedding {
     const other = PLACES + this.#place(source, ~this.#seed)
     const counts = this.#counts
     const count = Math.min(++counts[one]!, ++counts[other]!)
-    this.#all++
-    if (count > this.#most) this.#most = count
+    if (count > this.#most) {
+      this.#most = count
+      this.#mostPlace = one
+    } else if (one !== this.#mostPlace) this.#others = true
     if (this.#perSecondMax === Number.POSITIVE_INFINITY) return true
-    return Math.max(count, Math.min(this.#before[one]!, this.#before[other]!)) <= this.#perSecondMax
+    if (Math.max(count, Math.min(this.#before[one]!, this.#before[other]!)) <= this.#perSecondMax) return true
+    this.#refused = true
+    return false
   }
 
   /** Called a few times a second. @param lateMs How late the event loop was. @param nowMs Monotonic. */
@@ -62,21 +75,23 @@ export class SourceShedding {
       this.#before = this.#counts
       this.#counts = oldest.fill(0)
       this.#mostBefore = this.#most
-      this.#allBefore = this.#all
       this.#most = 0
-      this.#all = 0
     }
+    if (this.#others) this.#othersAtMs = nowMs
+    this.#others = false
     const most = Math.max(this.#most, this.#mostBefore)
+    if (this.#refused) this.#refusedAtMs = nowMs
     this.#lateTicks = lateMs > LATE_MS_MAX ? this.#lateTicks + 1 : 0
     if (this.#lateTicks >= LATE_TICKS) {
       // Nobody would gain by it.
-      const isAlone = this.#most >= this.#all && this.#mostBefore >= this.#allBefore
+      const isAlone = nowMs - this.#othersAtMs > COMPANY_MS
       if (!isAlone)
         this.#perSecondMax = Math.max(PER_SECOND_MIN, LOWER * Math.min(this.#perSecondMax, Math.max(most, PER_SECOND_MIN)))
     } else if (lateMs < LATE_MS_WELL && this.#perSecondMax !== Number.POSITIVE_INFINITY) {
-      this.#perSecondMax *= RAISE
-      if (this.#perSecondMax > most * 2) this.#perSecondMax = Number.POSITIVE_INFINITY
+      if (this.#refused) this.#perSecondMax *= RAISE
+      else if (nowMs - this.#refusedAtMs > IDLE_MS) this.#perSecondMax = Number.POSITIVE_INFINITY
     }
+    this.#refused = false
   }
 
   #place(text: string, seed: number): number {
