@@ -111,6 +111,11 @@ export interface RunningNode {
    * @throws {LedgerError} As `Ledger.submit`.
    */
   propose(bytes: Uint8Array, waitMs: number): ReturnType<RingLedger['submit']>
+  /**
+   * Lets go of everything but the traffic, which is served on by the last view: another process may start with the same data and take
+   * traffic on the same ports, then this one is to be stopped.
+   */
+  handOver(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -129,8 +134,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
   const events = new EventLog(config.id)
   const log = (level: 'info' | 'warn', line: string): void => events.add('node', level, line)
   const closers: (() => Promise<void> | void)[] = [() => lock.release()]
-  const closeAll = async (): Promise<void> => {
+  /** Of what traffic cannot do without. */
+  const serving: (() => Promise<void> | void)[] = []
+  const handOver = async (): Promise<void> => {
     for (const close of closers.splice(0).reverse()) await close()
+  }
+  const closeAll = async (): Promise<void> => {
+    for (const close of serving.splice(0).reverse()) await close()
+    await handOver()
   }
   try {
     const rules = loadRuleLibrary(config.rules)
@@ -267,7 +278,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const watch = new RuleWatch()
     // Workers write it themselves.
     const audit = config.workers > 1 ? undefined : await openAudit(config, ring, log)
-    if (audit !== undefined) closers.push(() => audit.stop())
+    if (audit !== undefined) serving.push(() => audit.stop())
     const timing = new RuleTiming()
     const environment = (): GuardEnvironment => ({
       view,
@@ -278,7 +289,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       stopwatch: timing.next(),
     })
     const limits = new RingLimits({ self: config.id, fabric, view: () => view })
-    closers.push(() => limits.stop())
+    serving.push(() => limits.stop())
     const workers =
       config.workers === 1
         ? undefined
@@ -300,7 +311,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           })
     const ownProxy = (): Traffic =>
       createProxy({
-        listeners: config.listen.traffic,
+        listeners: config.takeOver ? config.listen.traffic.map((one) => ({ ...one, reusePort: true })) : config.listen.traffic,
         guard: createGuard({
           limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
           shared: limits,
@@ -459,6 +470,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       certifiedAtMs: () => certifiedAtMs,
       sign: (message) => signMessage(privateKey, message),
       propose,
+      handOver: async () => {
+        takesTraffic = false
+        await handOver()
+      },
       stop: closeAll,
     }
     node.queries.serve(node)
@@ -476,7 +491,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     closers.push(() => admin.stop())
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()
-    closers.push(() => proxy.stop(DRAIN_MS))
+    serving.push(() => proxy.stop(DRAIN_MS))
     takesTraffic = true
     events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)
     return node
