@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test'
 import { type ConnectionOptions, connect, type PeerCertificate, type TLSSocket } from 'node:tls'
 import { makePair, pairFiles, temporaryFolder, writePair } from './test-certificates.ts'
 import { rawExchange as exchange, testProxy, until, upstreamServer } from './test-ring.ts'
+import { newTicketSecret, type TicketSecret } from './ticket-secret.ts'
 import type { ProxyLimits, TlsOptions } from './types.ts'
 
 /** All connections here are closed in the end: nothing hurries. */
@@ -16,7 +17,7 @@ const TLS: Omit<TlsOptions, 'certificates'> = { unknownNames: 'first', minVersio
 /** A proxy over TLS in front of an upstream that says what it got. */
 async function secureProxy(
   t: TestContext,
-  options: { tls?: Partial<TlsOptions>; limits?: Partial<ProxyLimits>; policy?: object } = {},
+  options: { tls?: Partial<TlsOptions>; limits?: Partial<ProxyLimits>; policy?: object; ticketSecret?: TicketSecret } = {},
 ) {
   const folder = temporaryFolder(t)
   const upstream = await upstreamServer((request, response) => {
@@ -34,6 +35,7 @@ async function secureProxy(
     {
       listeners: [{ host: '127.0.0.1', port: 0, tls: { ...TLS, ...options.tls, certificates } }],
       ...(options.limits === undefined ? {} : { limits: options.limits }),
+      ...(options.ticketSecret === undefined ? {} : { ticketSecret: options.ticketSecret }),
     },
     options.policy,
   )
@@ -175,6 +177,27 @@ test('unknown names are refused when so configured, with the alert that says why
   await assert.rejects(open(port, { servername: '' }), /unrecognized name/)
   assert.match((await ask(port)).text, /200/)
   assert.match((await ask(port, { servername: 'a.example.org' })).text, /200/)
+})
+
+test('those who share a secret resume each other’s sessions, others do not', async (t) => {
+  const ticketSecret = newTicketSecret()
+  const [one, other, stranger] = [
+    await secureProxy(t, { ticketSecret }),
+    await secureProxy(t, { ticketSecret }),
+    await secureProxy(t),
+  ]
+  for (const maxVersion of ['TLSv1.3', 'TLSv1.2'] as const) {
+    const first = await open(one.port, { maxVersion })
+    const sessions: Buffer[] = maxVersion === 'TLSv1.2' ? [first.getSession()!] : []
+    first.on('session', (session: Buffer) => sessions.push(session))
+    first.resume()
+    first.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    await until('a ticket', () => sessions.length > 0)
+    first.destroy()
+    const session = sessions[0]!
+    assert.equal((await ask(other.port, { maxVersion, session })).resumed, true)
+    assert.equal((await ask(stranger.port, { maxVersion, session })).resumed, false)
+  }
 })
 
 test('a session is resumed by its ticket; the certificate’s files may have changed in between', async (t) => {
