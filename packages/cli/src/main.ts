@@ -64,6 +64,15 @@ function collectIds(text: string, ids: readonly number[]): number[] {
   return [...ids, whole('--expect-rule', 1, 999_999_999)(text)]
 }
 
+function revocation(options: Record<string, unknown>) {
+  return {
+    ttlMs: parseTtl(options.ttl as string),
+    reason: options.reason as string,
+    issuer: options.issuer as string | undefined,
+    dryRun: options.dryRun === true,
+  }
+}
+
 export function buildProgram(): Command {
   const program = new Command('ringwall').description('One security layer for everything a team runs.').showHelpAfterError(false)
   program.version(manifest.version, '-V, --version', 'print the version')
@@ -248,22 +257,22 @@ export function buildProgram(): Command {
   withRing(
     deny
       .command('add')
-      .argument('<kind>', 'ip, cidr, token, subject, account')
-      .argument('<value>')
+      .argument('<kind>', 'ip, cidr, token, subject, session, device, key, issuer, issued-before, account')
+      .argument('<value>', 'of issued-before now or a time; of key a thumbprint, or with --issuer a key id')
       .description('deny everywhere, at once')
       .addOption(new Option('--ttl <duration>', 'for how long').default('1h'))
       .option('--service <name>', 'of an account')
+      .option('--issuer <issuer>', 'of tokens: of this issuer alone')
+      .option('--subject <sub>', 'of issued-before: whose tokens')
       .addOption(reason())
       .addOption(dryRun()),
     ([kind, value], options) =>
       async (client) => {
         const { denyAdd } = await import('./commands/deny.ts')
-        const service = options.service as string | undefined
         await denyAdd(client, kind as string, value as string, {
-          ttlMs: parseTtl(options.ttl as string),
-          reason: options.reason as string,
-          service,
-          dryRun: options.dryRun === true,
+          ...revocation(options),
+          service: options.service as string | undefined,
+          subject: options.subject as string | undefined,
         })
       },
   )
@@ -294,6 +303,71 @@ export function buildProgram(): Command {
       const { denyList, denyPending } = await import('./commands/deny.ts')
       return (options.pending === true ? denyPending : denyList)(client, format)
     },
+  )
+
+  const revoking = (command: Command): Command =>
+    command
+      .addOption(new Option('--ttl <duration>', 'for how long: longer than its tokens live').default('24h'))
+      .option('--issuer <issuer>', 'of this issuer alone')
+      .addOption(reason())
+      .addOption(dryRun())
+  withRing(
+    revoking(
+      program
+        .command('session')
+        .description('sessions that tokens belong to: revoke')
+        .command('revoke')
+        .argument('<sid>', 'as in the claim sid')
+        .description('end a session everywhere, open connections too'),
+    ),
+    ([sid], options) =>
+      async (client) =>
+        (await import('./commands/deny.ts')).denyAdd(client, 'session', sid as string, revocation(options)),
+  )
+  const identity = program
+    .command('identity')
+    .description('who tokens are about, and certificates (X.509-SVIDs) of services: revoke, mint, keep, token')
+  withRing(
+    revoking(
+      identity
+        .command('revoke')
+        .argument('<sub>', 'as in the claim sub')
+        .option('--issued-before <time>', 'only what was issued before: now, or a time; who signs in again gets in')
+        .description('end everything of a subject everywhere, open connections too'),
+    ),
+    ([sub], options) =>
+      async (client) => {
+        const { denyAdd } = await import('./commands/deny.ts')
+        const { issuedBefore } = options as { readonly issuedBefore?: string }
+        if (issuedBefore === undefined) await denyAdd(client, 'subject', sub as string, revocation(options))
+        else await denyAdd(client, 'issued-before', issuedBefore, { ...revocation(options), subject: sub as string })
+      },
+  )
+
+  const several = (text: string, all: readonly string[]): string[] => [...all, text]
+  withRing(
+    program
+      .command('can')
+      .argument('<principal>', 'SUBJECT, ISSUER#SUBJECT, or anonymous')
+      .argument('<action>', 'a method in capitals, or the action that a route names')
+      .argument('<resource>', 'SERVICE, SERVICE/PATH, or a URL')
+      .description('whether somebody may do something, as a request would be told')
+      .option('--explain', 'who, what, by which policy, at which height, on which node', false)
+      .option('--claim <name=value>', 'what the token says; a value may be JSON; repeatable', several, [])
+      .option('--group <name>', 'in its claim groups; repeatable', several, [])
+      .option('--role <name>', 'in its claim roles; repeatable', several, [])
+      .option('--source <address>', 'where the request comes from'),
+    ([principal, action, resource], options) =>
+      async (client, format) => {
+        const { can } = await import('./commands/can.ts')
+        await can(client, format, principal as string, action as string, resource as string, {
+          explain: options.explain === true,
+          claims: options.claim as string[],
+          groups: options.group as string[],
+          roles: options.role as string[],
+          source: options.source as string | undefined,
+        })
+      },
   )
 
   const policy = program.command('policy').description('the policy: show, plan, test, apply, import, schema')
@@ -658,7 +732,6 @@ export function buildProgram(): Command {
         ),
   )
 
-  const identity = program.command('identity').description('certificates (X.509-SVIDs) that the ring signs: mint')
   withRing(
     identity
       .command('mint')
@@ -668,11 +741,32 @@ export function buildProgram(): Command {
       .option('--directory <dir>', 'where its files go (default: ./SERVICE)'),
     ([name], options) =>
       async (client) =>
-        (await import('./commands/tokens.ts')).identityMint(client, name as string, {
+        (await import('./commands/identity.ts')).identityMint(client, name as string, {
           directory: (options.directory as string | undefined) ?? (name as string),
           ttlMs: parseTtl(options.ttl as string),
         }),
   )
+  const nodesToAsk = (): Option =>
+    new Option('--node <url>', 'a node’s admin API; may be given again').argParser(collect).default([])
+  identity
+    .command('keep')
+    .argument('<directory>', 'as ringwall identity mint wrote it')
+    .description('renew a service’s certificate at half of its life, as the service; needs no operator')
+    .addOption(nodesToAsk())
+    .option('--once', 'now, and end')
+    .action(async (directory: string, { node: nodes, once }: { node: string[]; once?: true }) =>
+      (await import('./commands/identity.ts')).identityKeep(directory, nodes, once === true),
+    )
+  identity
+    .command('token')
+    .argument('<directory>', 'as ringwall identity mint wrote it')
+    .description('a token of the service itself, for one audience; needs no operator')
+    .requiredOption('--audience <name>', 'the service that is to take it')
+    .option('--ttl <duration>', 'for how long, an hour at most', '5m')
+    .addOption(nodesToAsk())
+    .action(async (directory: string, { node: nodes, audience, ttl }: { node: string[]; audience: string; ttl: string }) =>
+      (await import('./commands/identity.ts')).identityToken(directory, nodes, { audience, ttlMs: parseTtl(ttl) }),
+    )
 
   withRing(
     program

@@ -1,7 +1,7 @@
 /** The admin API as methods. Shapes come from its OpenAPI document; requests are signed in with the operator's key. */
-import type { MintRequest } from '@ringwall/identity/mint-request'
+import type { MintRequest, SignedMintRequest } from '@ringwall/identity/mint-request'
 import type { DenialSubject, RingNode, SignedTx, TxBody } from '@ringwall/ring/tx'
-import { type Decision, type NodeEvent, OPERATIONS, type Operations } from './api.generated.ts'
+import { type AccessRequest, type Decision, type NodeEvent, OPERATIONS, type Operations } from './api.generated.ts'
 import { type OperatorCredentials, OperatorSigner } from './context.ts'
 import { ApiError, NodeUnreachable } from './errors.ts'
 import { EventStreamParser } from './event-stream.ts'
@@ -78,6 +78,11 @@ export class RingwallClient {
   /** @param expectVersion Of the policy that the plan was made against: another one in force refuses it. */
   policyApply(text: string, expectVersion: number, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
     return this.submit({ type: 'policy.set', policy: text, expectVersion }, options)
+  }
+
+  /** Whether somebody may do something, as a request would be told. */
+  access(question: AccessRequest): Promise<Answer<'access'>> {
+    return this.#call('access', { body: question })
   }
 
   denials(): Promise<Answer<'denials'>> {
@@ -188,6 +193,16 @@ export class RingwallClient {
   /** A token of a service. The request is signed with the operator's key: every holder of the ring's key checks that. */
   async tokenMint(want: Extract<MintRequest['want'], { type: 'token' }>): Promise<Answer<'tokenMint'>> {
     return this.#call('tokenMint', { body: { request: await this.#asked(want) } })
+  }
+
+  /** As `tokenMint`, of a service that signed the request itself. Needs no operator. */
+  tokenMintSigned(request: SignedMintRequest): Promise<Answer<'tokenMint'>> {
+    return this.#call('tokenMint', { body: { request } })
+  }
+
+  /** As `svidMint`, likewise: so a service renews its certificate. */
+  svidMintSigned(request: SignedMintRequest): Promise<Answer<'svidMint'>> {
+    return this.#call('svidMint', { body: { request } })
   }
 
   /** An X.509-SVID of a service. */

@@ -107,7 +107,7 @@ export class OperatorSigner {
   async mintRequest(want: MintRequest['want']): Promise<SignedMintRequest> {
     const { ring, name } = this.#credentials
     const nonce = encodeBase64url(crypto.getRandomValues(new Uint8Array(16)))
-    const request = { ring, issuer: `operator:${name}`, atMs: Date.now(), nonce, want }
+    const request = { ring, issuer: `operator:${name}`, certificate: '', atMs: Date.now(), nonce, want }
     return { request, signature: await this.#sign(mintSigningBytes(request)) }
   }
 

@@ -1,3 +1,4 @@
+export { compileAuthorization, POLICIES_MAX, userId } from './cedar-authorizer.ts'
 export {
   authorityOf,
   checkAuthority,
@@ -7,7 +8,6 @@ export {
   type MintRefusal,
   type MintRefusalCode,
   type MintView,
-  ringIssuer,
   ringJwk,
   verifiesRaw,
 } from './mint-check.ts'

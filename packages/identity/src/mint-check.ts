@@ -2,13 +2,21 @@
  * Who may have what signed by the ring's key, and the bytes to sign. Each holder of a share asks this of its own view before it signs:
  * what a coordinator says is not believed, and no bytes are signed that were not made here.
  *
- * Operators may ask for tokens and SVIDs of services; nodes for SVIDs of themselves; anybody for the ring's own certificate, in which
+ * Operators may ask for tokens and SVIDs of services; services that have an SVID for more, and for tokens, of themselves; nodes for SVIDs of
+ * themselves; anybody for the ring's own certificate, in which
  * there is nothing to choose.
  */
-import { createPublicKey, hash, verify } from 'node:crypto'
-import type { View } from '@ringwall/ring'
-import { canonicalJson, decodeBase64url, parseIssuer } from '@ringwall/ring/tx'
-import { type MintRequest, mintSigningBytes, type SignedMintRequest, type SvidWanted, svidProofBytes } from './mint-request.ts'
+import { createPublicKey, hash, verify, X509Certificate } from 'node:crypto'
+import { ringIssuer, type View } from '@ringwall/ring'
+import { canonicalJson, decodeBase64url } from '@ringwall/ring/tx'
+import {
+  type MintRequest,
+  mintSigningBytes,
+  parseAsker,
+  type SignedMintRequest,
+  type SvidWanted,
+  svidProofBytes,
+} from './mint-request.ts'
 import { type Authority, authorityToSign, spiffeId, subjectKey, svidToSign } from './svid.ts'
 
 /** How old a request may be, and how far ahead its signer's clock. */
@@ -24,6 +32,7 @@ export type MintRefusalCode =
   | 'MINT_DENIED'
   | 'MINT_KEY'
   | 'MINT_PROOF'
+  | 'MINT_CERTIFICATE'
 
 export interface MintRefusal {
   readonly ok: false
@@ -41,11 +50,6 @@ export interface Mintable {
 export type MintView = Pick<View, 'ring' | 'operators' | 'nodes' | 'denials' | 'signingKey'>
 
 const refuse = (code: MintRefusalCode, reason: string): MintRefusal => ({ ok: false, code, reason })
-
-/** `iss` of the ring's tokens. */
-export function ringIssuer(ring: string): string {
-  return `urn:ringwall:${ring}`
-}
 
 /** A key of the ring as a JSON Web Key; its id is its thumbprint (RFC 7638). @param key Ed25519, raw, base64url. */
 export function ringJwk(key: string): {
@@ -98,24 +102,70 @@ export function checkMint({ request, signature }: SignedMintRequest, view: MintV
       `it was signed ${s} s ago by this node’s clock, ${MINT_REQUEST_MS_MAX / 1_000} s are allowed: sign anew, or set the clock`,
     )
   }
-  const asker = parseIssuer(issuer)
-  const key =
-    asker?.kind === 'operator'
-      ? view.operators.find(({ name }) => name === asker.name)?.publicKey
-      : view.nodes.find(({ id }) => id === asker?.name)?.publicKey
-  if (asker === undefined || key === undefined)
-    return refuse('MINT_ISSUER_UNKNOWN', `${issuer} is none of this ring’s operators and nodes`)
+  const asker = parseAsker(issuer)
+  if (asker === undefined) return unknown(issuer)
   const signed = mintSigningBytes(request)
-  if (!verifiesRaw(key, signed, signature)) return refuse('MINT_SIGNATURE', `the request is not signed by ${issuer}’s key`)
+  const untrue = asker.kind === 'service' ? serviceRefusal(request, asker.name, view, nowMs, signed, signature) : undefined
+  if (untrue !== undefined) return untrue
+  if (asker.kind !== 'service') {
+    const key =
+      asker.kind === 'operator'
+        ? view.operators.find(({ name }) => name === asker.name)?.publicKey
+        : view.nodes.find(({ id }) => id === asker.name)?.publicKey
+    if (key === undefined) return unknown(issuer)
+    if (!verifiesRaw(key, signed, signature)) return refuse('MINT_SIGNATURE', `the request is not signed by ${issuer}’s key`)
+  }
   if (asker.kind === 'node' && !(want.type === 'svid' && want.of === 'node' && want.name === asker.name))
     return refuse('MINT_NOT_ENTITLED', 'a node may have a certificate of itself, and nothing else; ask as an operator')
   if (asker.kind === 'operator' && want.type === 'svid' && want.of === 'node')
     return refuse('MINT_NOT_ENTITLED', 'only the node itself may have its certificate')
+  if (
+    asker.kind === 'service' &&
+    !(want.type === 'token' ? want.service === asker.name : want.of === 'service' && want.name === asker.name)
+  )
+    return refuse('MINT_NOT_ENTITLED', 'a service may have tokens and certificates of itself, and of nobody else')
   const id = want.type === 'token' ? spiffeId(ring, 'service', want.service) : spiffeId(ring, want.of, want.name)
-  const denied = view.denials.matchSubject(id, nowMs)
+  const denied = view.denials.matchCredential({ issuer: ringIssuer(ring), subject: id, issuedAtMs: atMs }, nowMs)
   if (denied !== undefined) return refuse('MINT_DENIED', `${id} is denied by ${denied.issuer}: ${denied.reason}`)
   if (want.type === 'token') return { ok: true, message: tokenToSign(request, authority, signed) }
   return checkSvid(request, want, authority, signed)
+}
+
+function unknown(issuer: string): MintRefusal {
+  return refuse('MINT_ISSUER_UNKNOWN', `${issuer} is none of this ring’s operators and nodes`)
+}
+
+/** A service is who holds the key of a certificate that the ring made for it, and that is good now. */
+function serviceRefusal(
+  { ring, certificate }: MintRequest,
+  name: string,
+  { signingKey }: MintView,
+  nowMs: number,
+  signed: Uint8Array,
+  signature: string,
+): MintRefusal | undefined {
+  const der = decodeBase64url(certificate)
+  let shown: X509Certificate
+  try {
+    shown = new X509Certificate(der)
+  } catch {
+    return refuse('MINT_CERTIFICATE', 'the certificate cannot be read')
+  }
+  const keys = [...(signingKey.key === undefined ? [] : [signingKey.key]), ...signingKey.former.map((one) => one.key)]
+  const isOurs = keys.some((key) => shown.verify(createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: key }, format: 'jwk' })))
+  if (
+    !isOurs ||
+    shown.ca ||
+    shown.subjectAltName !== `URI:${spiffeId(ring, 'service', name)}` ||
+    Buffer.compare(shown.raw, der) !== 0
+  )
+    return refuse('MINT_CERTIFICATE', `the certificate is none that the ring made for the service ${name}`)
+  if (nowMs < Date.parse(shown.validFrom) || nowMs > Date.parse(shown.validTo))
+    return refuse('MINT_CERTIFICATE', 'the certificate is not good now: an operator gives the service a new one')
+  const spki = shown.publicKey.export({ format: 'der', type: 'spki' })
+  return verifiesSpki(spki, signed, decodeBase64url(signature))
+    ? undefined
+    : refuse('MINT_SIGNATURE', 'the request is not signed by the certificate’s key')
 }
 
 function checkSvid(request: MintRequest, want: SvidWanted, authority: Authority, signed: Uint8Array): Mintable | MintRefusal {

@@ -15,6 +15,9 @@ export const TOKEN_TTL_S_MAX = 3_600
 export const SVID_TTL_S_DEFAULT = 3_600
 export const SVID_TTL_S_MAX = 86_400
 export const CLAIMS_MAX = 16
+/** The ring makes none that is longer. */
+const CERTIFICATE_BYTES_MAX = 1_024
+const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/
 
 export interface TokenWanted {
   readonly type: 'token'
@@ -40,8 +43,10 @@ export interface SvidWanted {
 
 export interface MintRequest {
   readonly ring: string
-  /** `operator:NAME` or `node:ID`. */
+  /** `operator:NAME`, `node:ID` or `service:NAME`. */
   readonly issuer: string
+  /** Of a service: its X.509-SVID, DER, base64url, whose key signs the request. Empty for others. */
+  readonly certificate: string
   readonly atMs: number
   /** 16 random bytes, base64url. */
   readonly nonce: string
@@ -50,8 +55,19 @@ export interface MintRequest {
 
 export interface SignedMintRequest {
   readonly request: MintRequest
-  /** Ed25519 over `mintSigningBytes`, base64url. */
+  /** Over `mintSigningBytes`, base64url: Ed25519, or ECDSA in DER with SHA-256 by a service's P-256 key. */
   readonly signature: string
+}
+
+/** Who asks. Undefined for anything else. */
+export function parseAsker(issuer: string):
+  | {
+      readonly kind: 'operator' | 'node' | 'service'
+      readonly name: string
+    }
+  | undefined {
+  const name = /^service:(.+)$/.exec(issuer)?.[1]
+  return name !== undefined && NAME.test(name) ? { kind: 'service', name } : parseIssuer(issuer)
 }
 
 export class MintRequestInvalid extends Error {
@@ -71,7 +87,6 @@ export function svidProofBytes(ring: string, { of, name, publicKey }: Pick<SvidW
 }
 
 const HASH = /^[0-9a-f]{64}$/
-const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/
 /** Printable ASCII without blanks, as in a URI. */
 const AUDIENCE = /^[\x21-\x7e]{1,256}$/
 const CLAIM = /^[a-z][a-z0-9_]{0,31}$/
@@ -81,14 +96,18 @@ const RESERVED = new Set(['iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'jti', 'cnf'
 /** @throws {MintRequestInvalid} Saying which member is wrong, and what is expected. */
 export function parseSignedMintRequest(value: unknown): SignedMintRequest {
   const { request, signature } = record(value, 'the request', ['request', 'signature'])
-  return { request: parseMintRequest(request), signature: bytes(signature, 'signature', 64, 64) }
+  return { request: parseMintRequest(request), signature: bytes(signature, 'signature', 64, 80) }
 }
 
 /** @throws {MintRequestInvalid} */
 export function parseMintRequest(value: unknown): MintRequest {
-  const { atMs, issuer, nonce, ring, want } = record(value, 'request', ['atMs', 'issuer', 'nonce', 'ring', 'want'])
-  if (typeof issuer !== 'string' || parseIssuer(issuer) === undefined) fail('request.issuer', 'operator:NAME or node:ID')
+  const fields = record(value, 'request', ['atMs', 'certificate', 'issuer', 'nonce', 'ring', 'want'])
+  const { atMs, issuer, nonce, ring, want } = fields
+  if (typeof issuer !== 'string' || parseAsker(issuer) === undefined)
+    fail('request.issuer', 'operator:NAME, node:ID or service:NAME')
+  const isService = issuer.startsWith('service:')
   return {
+    certificate: bytes(fields.certificate, 'request.certificate', isService ? 1 : 0, isService ? CERTIFICATE_BYTES_MAX : 0),
     atMs: whole(atMs, 'request.atMs', 0, Number.MAX_SAFE_INTEGER),
     issuer,
     nonce: bytes(nonce, 'request.nonce', 16, 16),

@@ -5,10 +5,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { createDenialIndex, NO_SIGNING_KEY_VIEW } from '@ringwall/ring'
+import { createDenialIndex, NO_SIGNING_KEY_VIEW, ringIssuer } from '@ringwall/ring'
 import fc from 'fast-check'
 import { createLocalJWKSet, jwtVerify } from 'jose'
-import { checkAuthority, checkMint, type MintView, ringIssuer, ringJwk } from './mint-check.ts'
+import { checkAuthority, checkMint, type MintView, ringJwk } from './mint-check.ts'
 import {
   type MintRequest,
   MintRequestInvalid,
@@ -38,7 +38,7 @@ const view: MintView = {
 function request(want: Partial<MintRequest['want']> = {}, changes: Partial<MintRequest> = {}): MintRequest {
   const token = { type: 'token', service: 'billing', audience: 'shop', ttlS: 300, claims: { scope: 'read' }, ...want }
   const nonce = randomBytes(16).toString('base64url')
-  return { ring: RING, issuer: 'operator:ada', atMs: NOW, nonce, want: token as MintRequest['want'], ...changes }
+  return { ring: RING, issuer: 'operator:ada', certificate: '', atMs: NOW, nonce, want: token as MintRequest['want'], ...changes }
 }
 
 const signed = (asked: MintRequest, by: KeyObject = operator.privateKey): SignedMintRequest => ({
@@ -88,6 +88,11 @@ test('the node’s verifier takes a token of the ring at once, remembers it, and
   const verdict = verifier.verify(token, NOW)
   assert.ok(!(verdict instanceof Promise) && verdict.ok)
   assert.deepEqual([verdict.audience, verdict.subject], ['shop', spiffeId(RING, 'service', 'billing')])
+  assert.deepEqual(
+    [verdict.keys, verdict.issuedAtMs],
+    [[ringJwk(raw(ringKey.publicKey)).kid], NOW - (NOW % 1_000)],
+    'what it can be denied by beside its subject and its id',
+  )
   assert.equal(verifier.verify(token, NOW + 1), verdict)
   const late = verifier.verify(token, NOW + 400_000)
   assert.ok(!(late instanceof Promise) && !late.ok && late.code === 'TOKEN_EXPIRED')
@@ -228,4 +233,70 @@ test('property: a request that was read is written the same; anything else is re
       MintRequestInvalid,
       JSON.stringify(change),
     )
+})
+
+test('a service with a certificate has tokens and certificates of itself made, until it is over, denied, or not its own', () => {
+  const codeOf = (asked: SignedMintRequest, nowMs = NOW, of: MintView = view): string => {
+    const checked = checkMint(asked, of, nowMs)
+    return checked.ok ? 'ok' : checked.code
+  }
+  for (const type of ['ed25519', 'ec'] as const) {
+    const pair = type === 'ec' ? generateKeyPairSync('ec', { namedCurve: 'P-256' }) : generateKeyPairSync('ed25519')
+    const spki = pair.publicKey.export({ format: 'der', type: 'spki' }).toString('base64url')
+    const digest = type === 'ec' ? 'sha256' : null
+    const proof = sign(digest, svidProofBytes(RING, { of: 'service', name: 'billing', publicKey: spki }), pair.privateKey)
+    const want = {
+      type: 'svid',
+      of: 'service',
+      name: 'billing',
+      publicKey: spki,
+      proof: proof.toString('base64url'),
+      ttlS: 3_600,
+    } as const
+    const first = mint(signed(request({}, { want })))
+    const certificate = Buffer.from(certificateOf(first, sign(null, first, ringKey.privateKey)))
+    const by = (asked: MintRequest, shown = certificate, key = pair.privateKey): SignedMintRequest => {
+      const whole = { ...asked, issuer: 'service:billing', certificate: shown.toString('base64url') }
+      return { request: whole, signature: sign(digest, mintSigningBytes(whole), key).toString('base64url') }
+    }
+    assert.doesNotThrow(() => parseSignedMintRequest(JSON.parse(JSON.stringify(by(request())))))
+    const next = svidRequest('service', 'billing')
+    assert.equal(codeOf(by(request())), 'ok')
+    assert.equal(codeOf(by(next)), 'ok')
+    const later = NOW + 3_500_000
+    assert.equal(codeOf(by({ ...next, atMs: later }), later), 'ok', 'as long as it is good')
+    assert.equal(codeOf(by({ ...next, atMs: later + 200_000 }), later + 200_000), 'MINT_CERTIFICATE')
+    assert.equal(codeOf(by(request({ service: 'shop' } as never))), 'MINT_NOT_ENTITLED')
+    assert.equal(codeOf(by(svidRequest('service', 'shop'))), 'MINT_NOT_ENTITLED')
+    assert.equal(codeOf(by({ ...svidRequest('node', 'n1') })), 'MINT_NOT_ENTITLED')
+    const thief = generateKeyPairSync('ed25519').privateKey
+    assert.equal(
+      codeOf(by(request(), certificate, type === 'ec' ? generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey : thief)),
+      'MINT_SIGNATURE',
+    )
+    const foreign = Buffer.from(certificateOf(first, sign(null, first, thief)))
+    assert.equal(codeOf(by(request(), foreign)), 'MINT_CERTIFICATE')
+    assert.equal(codeOf(by(request(), certificate.subarray(0, -1))), 'MINT_CERTIFICATE')
+    assert.equal(codeOf(by(request(), Buffer.concat([certificate, Buffer.alloc(1)]))), 'MINT_CERTIFICATE')
+    const ca = checkAuthority(view)
+    assert.ok(ca.ok)
+    assert.equal(
+      codeOf(by(request(), Buffer.from(certificateOf(ca.message, sign(null, ca.message, ringKey.privateKey))))),
+      'MINT_CERTIFICATE',
+    )
+    const id = spiffeId(RING, 'service', 'billing')
+    const subject = { kind: 'subject', value: id } as const
+    const denial = {
+      id: '0'.repeat(16),
+      subject,
+      reason: 'gone',
+      issuer: 'operator:ada',
+      issuedAtMs: NOW,
+      expiresAtMs: NOW + 1_000,
+      height: 1,
+    }
+    assert.equal(codeOf(by(next), NOW, { ...view, denials: createDenialIndex([denial]) }), 'MINT_DENIED')
+  }
+  const shown = signed(request({}, { issuer: 'operator:ada', certificate: 'AAAA' }))
+  assert.throws(() => parseSignedMintRequest(shown), /certificate/, 'an operator shows none')
 })

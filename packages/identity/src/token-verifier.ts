@@ -5,9 +5,9 @@
  */
 import { createPublicKey, hash, type KeyObject, verify } from 'node:crypto'
 import type { TokenVerdict, TokenVerifier } from '@ringwall/guard'
-import type { IssuerPolicy } from '@ringwall/ring'
-import { type CryptoKey, compactVerify, importJWK, type JWK } from 'jose'
-import { ringIssuer, ringJwk } from './mint-check.ts'
+import { type IssuerPolicy, ringIssuer } from '@ringwall/ring'
+import { type CryptoKey, calculateJwkThumbprint, compactVerify, importJWK, type JWK } from 'jose'
+import { ringJwk } from './mint-check.ts'
 import { parseStrictObject } from './strict-json.ts'
 
 export type TokenRefusal =
@@ -64,6 +64,7 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
 class IssuerTokens implements TokenVerifier {
   readonly #issuers: ReadonlyMap<string, IssuerPolicy>
   readonly #keys = new Map<JWK, Promise<CryptoKey | Uint8Array>>()
+  readonly #thumbprints = new Map<JWK, Promise<string>>()
   readonly #remembered = new Map<string, Remembered>()
   readonly #entriesMax: number
   readonly #toleranceS: number
@@ -135,7 +136,23 @@ class IssuerTokens implements TokenVerifier {
     const { exp, sub, jti } = claims
     if (typeof exp !== 'number' || typeof sub !== 'string' || typeof jti !== 'string' || typeof claims.aud !== 'string')
       return refused('TOKEN_MALFORMED', 'the ring’s tokens have exp, sub, jti and aud')
-    const verdict: Accepted = { ok: true, issuer: this.#ring, subject: sub, tokenId: jti, claims, audience: claims.aud }
+    const { sid, device_id: deviceId, iat, cnf } = claims
+    const bound = thumbprintsIn(cnf)
+    if (!isTextOrNothing(sid) || !isTextOrNothing(deviceId) || typeof iat !== 'number' || bound === undefined || hasJwk(cnf))
+      return refused('TOKEN_MALFORMED', 'what the token can be denied by cannot be read')
+    const verdict: Accepted = {
+      ok: true,
+      issuer: this.#ring,
+      subject: sub,
+      tokenId: jti,
+      sessionId: sid,
+      deviceId,
+      // The id of a key of the ring is its thumbprint.
+      keys: [header.kid as string, ...bound],
+      issuedAtMs: iat * 1_000,
+      claims,
+      audience: claims.aud,
+    }
     return { kind: 'accepted', verdict, notBeforeS: Number.NEGATIVE_INFINITY, expiresS: exp }
   }
 
@@ -164,15 +181,39 @@ class IssuerTokens implements TokenVerifier {
     }
     const audience = Array.isArray(claims.aud) ? (claims.aud as unknown[]) : [claims.aud]
     if (!audience.includes(issuer.audience)) return refused('TOKEN_AUDIENCE', 'the token is for another audience')
-    const { exp, nbf, sub, jti } = claims
+    const { exp, nbf, iat, sub, jti, sid, device_id: deviceId } = claims
     if (typeof exp !== 'number' || !Number.isFinite(exp)) return refused('TOKEN_NO_EXPIRY', 'the token has no expiry')
     if (nbf !== undefined && (typeof nbf !== 'number' || !Number.isFinite(nbf)))
       return refused('TOKEN_MALFORMED', 'nbf is no number')
-    if ((sub !== undefined && typeof sub !== 'string') || (jti !== undefined && typeof jti !== 'string')) {
-      return refused('TOKEN_MALFORMED', 'sub and jti are strings')
+    if (iat !== undefined && (typeof iat !== 'number' || !Number.isFinite(iat)))
+      return refused('TOKEN_MALFORMED', 'iat is no number')
+    // What a token can be denied by must be readable, or it could not be denied.
+    if (!isTextOrNothing(sub) || !isTextOrNothing(jti) || !isTextOrNothing(sid) || !isTextOrNothing(deviceId)) {
+      return refused('TOKEN_MALFORMED', 'sub, jti, sid and device_id are strings')
     }
-    const verdict: Accepted = { ok: true, issuer: issuer.issuer, subject: sub, tokenId: jti, claims }
+    const bound = await boundKeys(claims.cnf)
+    if (bound === undefined) return refused('TOKEN_MALFORMED', 'cnf is no confirmation that can be read')
+    const verdict: Accepted = {
+      ok: true,
+      issuer: issuer.issuer,
+      subject: sub,
+      tokenId: jti,
+      sessionId: sid,
+      deviceId,
+      keys: [...new Set([await this.#thumbprint(key), ...bound])],
+      issuedAtMs: iat === undefined ? undefined : iat * 1_000,
+      claims,
+    }
     return { kind: 'accepted', verdict, notBeforeS: nbf ?? Number.NEGATIVE_INFINITY, expiresS: exp }
+  }
+
+  #thumbprint(key: JWK): Promise<string> {
+    let thumbprint = this.#thumbprints.get(key)
+    if (thumbprint === undefined) {
+      thumbprint = calculateJwkThumbprint(key)
+      this.#thumbprints.set(key, thumbprint)
+    }
+    return thumbprint
   }
 
   #import(key: JWK, algorithm: Algorithm): Promise<CryptoKey | Uint8Array> {
@@ -192,6 +233,41 @@ class IssuerTokens implements TokenVerifier {
 function decodeSignature(text: string): Buffer | undefined {
   const bytes = Buffer.from(text, 'base64url')
   return bytes.length === 64 && bytes.toString('base64url') === text ? bytes : undefined
+}
+
+function isTextOrNothing(value: unknown): value is string | undefined {
+  return value === undefined || typeof value === 'string'
+}
+
+const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/
+
+/** Thumbprints of what the token is bound to (RFC 7800 section 3, RFC 9449, RFC 8705); undefined when `cnf` cannot be read. */
+async function boundKeys(cnf: unknown): Promise<readonly string[] | undefined> {
+  const bound = thumbprintsIn(cnf)
+  if (bound === undefined || !hasJwk(cnf)) return bound
+  try {
+    return [...bound, await calculateJwkThumbprint((cnf as { readonly jwk: JWK }).jwk)]
+  } catch {
+    return undefined
+  }
+}
+
+function hasJwk(cnf: unknown): boolean {
+  return typeof cnf === 'object' && cnf !== null && 'jwk' in cnf
+}
+
+/** Those that stand there as such. */
+function thumbprintsIn(cnf: unknown): readonly string[] | undefined {
+  if (cnf === undefined) return []
+  if (typeof cnf !== 'object' || cnf === null || Array.isArray(cnf)) return undefined
+  const { jkt, 'x5t#S256': x5t } = cnf as Readonly<Record<string, unknown>>
+  const bound: string[] = []
+  for (const thumbprint of [jkt, x5t]) {
+    if (thumbprint === undefined) continue
+    if (typeof thumbprint !== 'string' || !THUMBPRINT.test(thumbprint)) return undefined
+    bound.push(thumbprint)
+  }
+  return bound
 }
 
 function parseToken(token: string): Parsed | undefined {

@@ -70,6 +70,8 @@ const SLICE_MS = 4
 /** While votes wait, one message of so many is a transaction. */
 const TURN_OF_TXS = 8
 const EVIDENCE_MAX = 64
+/** Certificates sent to all that are not sent to one again: of the last rounds. */
+const TOLD_MAX = 4
 const FETCHES_MAX = 64
 const SNAPSHOT_BLOCKS = 10_000
 const SNAPSHOT_BYTES: number = 64 * 1024 * 1024
@@ -126,6 +128,8 @@ export class LedgerShell<S> implements Ledger<S> {
   readonly #inboxTxs: Inbox
   #taken = 0
   #toldWaiting = false
+  /** The certificates that were sent to all last, and whose links took them. */
+  #toldAll: { readonly certificate: Certificate; readonly given: Set<string> }[] = []
   /** To be sent to all validators at the end of this turn. */
   #spreading: Uint8Array[] = []
   readonly #requests: Inbox
@@ -257,6 +261,7 @@ export class LedgerShell<S> implements Ledger<S> {
     fabric.onRequest('sync', (from, payload) => this.#answer(from, payload))
     fabric.onLink(({ id, connected }) => {
       this.#peers.refresh()
+      for (const { given } of this.#toldAll) given.delete(id)
       if (connected) this.#greet(id)
     })
     if (hasConflict(this.#parts.options.directory)) {
@@ -427,9 +432,20 @@ export class LedgerShell<S> implements Ledger<S> {
 
   #send(to: 'all' | number, message: Message): void {
     if (this.#stopped !== undefined || this.#isSilenced(message)) return
-    const bytes = Buffer.concat([Buffer.from([TAG.voter]), u32(this.#epoch.number), encodeMessage(message)])
+    const certificate = message.kind === 'certificate' ? message.certificate : undefined
     const peers = to === 'all' ? this.#validators : [this.#validators[to] ?? '']
-    for (const peer of peers) if (this.#peers.has(peer)) this.#parts.options.fabric.send(peer, 'consensus', bytes)
+    if (to !== 'all' && certificate !== undefined && this.#isOnItsWay(certificate, peers[0] as string)) return
+    const bytes = Buffer.concat([Buffer.from([TAG.voter]), u32(this.#epoch.number), encodeMessage(message)])
+    const given = new Set<string>()
+    for (const peer of peers) {
+      if (this.#peers.has(peer) && this.#parts.options.fabric.send(peer, 'consensus', bytes)) given.add(peer)
+    }
+    if (to === 'all' && certificate !== undefined) this.#toldAll = [...this.#toldAll.slice(1 - TOLD_MAX), { certificate, given }]
+  }
+
+  /** A late vote is answered with the certificate that ended its round; whose link has it already needs no second one. */
+  #isOnItsWay(certificate: Certificate, peer: string): boolean {
+    return this.#toldAll.some((told) => told.certificate === certificate && told.given.has(peer))
   }
 
   #isSilenced(message: Message): boolean {

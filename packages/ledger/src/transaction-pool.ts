@@ -83,8 +83,9 @@ export class TransactionPool<S> {
     }
     const committed = submissions.wait(id, startedMs, timeoutMs, () => late(timeoutMs))
     if (added === 'added') {
-      spread([own])
+      // A leader puts its block together before others are given work.
       onWaiting()
+      spread([own])
     }
     return committed
   }

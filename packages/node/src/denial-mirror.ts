@@ -18,7 +18,7 @@ export class DenialMirror {
     const known = this.#known
     const next = new Map(now.map((denial) => [denial.id, denial]))
     const added = now.filter((denial) => known.get(denial.id) !== denial)
-    const dropped = [...known.values()].filter(({ id }) => !next.has(id)).map(({ subject }) => subject)
+    const dropped = [...known.values()].filter(({ id }) => !next.has(id)).map(({ id, subject }) => ({ id, subject }))
     this.#known = next
     return added.length === 0 && dropped.length === 0 ? undefined : { added, dropped }
   }

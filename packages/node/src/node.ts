@@ -3,15 +3,25 @@ import { randomInt } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createFabric, type Fabric } from '@ringwall/fabric'
-import { createGuard, createRateLimiter, type GuardEnvironment, type TokenVerifier } from '@ringwall/guard'
+import {
+  createGuard,
+  createRateLimiter,
+  type Decision,
+  type GuardEnvironment,
+  type GuardRequest,
+  type TokenVerdict,
+  type TokenVerifier,
+} from '@ringwall/guard'
 import { verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
 import { createProxy } from '@ringwall/proxy'
 import {
   type Denial,
   type DenialSubject,
+  denialOf,
   type GenesisDocument,
   genesisHash,
+  isCredentialSubject,
   parseGenesis,
   publicKeyOf,
   type RingApplication,
@@ -67,7 +77,7 @@ const TICK_MS = 500
 const TX_VALID_MS = 60_000
 const OWN_DENIAL_WAIT_MS = 30_000
 const DRAIN_MS = 2_000
-const KEY_TICK_MS = 2_000
+const KEY_TICK_MS = 500
 
 export type RingLedger = Ledger<RingState>
 
@@ -103,6 +113,8 @@ export interface RunningNode {
   ready(): boolean
   view(): View
   certifiedAtMs(): number | undefined
+  /** What the guard says to somebody who asks for something, but for limits, API and WAF. */
+  access(request: GuardRequest, verdict: TokenVerdict | undefined): Decision
   /** Ed25519, by this node's key. */
   sign(message: Uint8Array): Uint8Array
   /**
@@ -116,6 +128,8 @@ export interface RunningNode {
    * traffic on the same ports, then this one is to be stopped.
    */
   handOver(): Promise<void>
+  /** As `propose`, in this node's name. */
+  proposeInOwnName(body: TxBody, waitMs: number): ReturnType<RingLedger['submit']>
   stop(): Promise<void>
 }
 
@@ -135,12 +149,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
   const log = (level: 'info' | 'warn', line: string): void => events.add('node', level, line)
   const closers: (() => Promise<void> | void)[] = [() => lock.release()]
   /** Of what traffic cannot do without. */
-  const serving: (() => Promise<void> | void)[] = []
+  const served: (() => Promise<void> | void)[] = []
   const handOver = async (): Promise<void> => {
     for (const close of closers.splice(0).reverse()) await close()
   }
   const closeAll = async (): Promise<void> => {
-    for (const close of serving.splice(0).reverse()) await close()
+    for (const close of served.splice(0).reverse()) await close()
     await handOver()
   }
   try {
@@ -206,6 +220,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     let stateAt = ledger.state()
     let tokens = tokensOf(view)
     let certifiedAtMs = ledger.status().certifiedAtMs
+    let serving: Traffic | undefined
     const stopBlocks = ledger.onBlock((final) => {
       // A block that comes late was certified when its timestamp says, but for what clocks may differ by: catching up is not
       // being up to date.
@@ -218,6 +233,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         api.follow(view.policy)
         events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)
       }
+      if (view.policyVersion !== before.policyVersion) {
+        void serving?.reviewAll().then((count) => {
+          if (count !== undefined && count > 0)
+            events.add('policy', 'info', `${count} open requests and WebSockets ended: policy ${view.policyVersion}`)
+        })
+      }
       if (view.nodes !== before.nodes) void members.follow(view.nodes)
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view)
       confirmDenials(final.txs, stateBefore, final.state)
@@ -228,7 +249,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     closers.push(stopBlocks)
 
     const confirmDenials = (txs: readonly Uint8Array[], before: RingState, state: RingState): void => {
-      const confirmed: string[] = []
+      const confirmed: Denial[] = []
       const lifted: string[] = []
       for (const bytes of txs) {
         const { content } = parseTx(bytes)
@@ -251,15 +272,22 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         if (body.type === 'deny.add') {
           const id = subjectId(body.subject)
           const what = describeSubject(body.subject)
-          if (state.denial(id) === undefined) {
+          const certain = state.denial(id)
+          if (certain === undefined) {
             const { nodes } = application.corroboration(state)
             const said = state.pending.get(id)?.statements.length ?? 0
             events.add('denial', 'info', `${what}: ${issuer} says ${body.reason}; ${said} of ${nodes} nodes say so`)
             continue
           }
-          confirmed.push(id)
+          confirmed.push(certain)
           cut(body.subject)
           events.add('denial', 'info', `${what} denied by ${issuer}: ${body.reason}`)
+        } else if (body.type === 'token.revoke') {
+          const denial = denialOf(content, undefined)
+          if (denial === undefined) continue
+          confirmed.push(state.denial(denial.id) ?? denial)
+          cut(denial.subject)
+          events.add('denial', 'info', `${describeSubject(denial.subject)} ${denial.reason}, shown by ${issuer}`)
         } else if (body.type === 'deny.remove') {
           lifted.push(body.id)
           events.add('denial', 'info', `denial ${body.id} lifted by ${issuer}`)
@@ -278,7 +306,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const watch = new RuleWatch()
     // Workers write it themselves.
     const audit = config.workers > 1 ? undefined : await openAudit(config, ring, log)
-    if (audit !== undefined) serving.push(() => audit.stop())
+    if (audit !== undefined) served.push(() => audit.stop())
     const timing = new RuleTiming()
     const environment = (): GuardEnvironment => ({
       view,
@@ -289,7 +317,16 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       stopwatch: timing.next(),
     })
     const limits = new RingLimits({ self: config.id, fabric, view: () => view })
-    serving.push(() => limits.stop())
+    served.push(() => limits.stop())
+    const guard = createGuard({
+      limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
+      shared: limits,
+      witness: (judged, body, truncated, nowMs) => {
+        if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
+        watch.observe(judged, nowMs)
+        audit?.judged(judged, body, nowMs)
+      },
+    })
     const workers =
       config.workers === 1
         ? undefined
@@ -312,15 +349,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const ownProxy = (): Traffic =>
       createProxy({
         listeners: config.takeOver ? config.listen.traffic.map((one) => ({ ...one, reusePort: true })) : config.listen.traffic,
-        guard: createGuard({
-          limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
-          shared: limits,
-          witness: (judged, body, truncated, nowMs) => {
-            if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
-            watch.observe(judged, nowMs)
-            audit?.judged(judged, body, nowMs)
-          },
-        }),
+        guard,
         environment,
         recorder: proxyRecorder(telemetry, audit),
         node: config.id,
@@ -333,8 +362,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         log,
       })
     const proxy = workers ?? ownProxy()
+    serving = proxy
     const cut = (subject: DenialSubject): void => {
       if (subject.kind === 'ip' || subject.kind === 'cidr') proxy.cutSource(subject.value)
+      else if (isCredentialSubject(subject)) {
+        const count = proxy.cutCredential(subject)
+        if (count !== undefined && count > 0)
+          events.add('denial', 'info', `${describeSubject(subject)}: ${count} open requests and WebSockets ended`)
+      }
     }
 
     /** A denial that another node passes on. Answers whether it is worth passing on further. */
@@ -468,12 +503,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       ready: () => takesTraffic && certifiedAtMs !== undefined,
       view: () => view,
       certifiedAtMs: () => certifiedAtMs,
+      access: (request, verdict) => guard.access(request, verdict, environment()),
       sign: (message) => signMessage(privateKey, message),
       propose,
       handOver: async () => {
         takesTraffic = false
         await handOver()
       },
+      proposeInOwnName: (body, waitMs) => propose(signInOwnName(body), waitMs),
       stop: closeAll,
     }
     node.queries.serve(node)
@@ -491,7 +528,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     closers.push(() => admin.stop())
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()
-    serving.push(() => proxy.stop(DRAIN_MS))
+    served.push(() => proxy.stop(DRAIN_MS))
     takesTraffic = true
     events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)
     return node
@@ -564,14 +601,16 @@ function viewOf(application: RingApplication, ledger: RingLedger): View {
 }
 
 export function describeSubject(subject: DenialSubject): string {
-  return subject.kind === 'account'
-    ? `account ${subject.value.slice(0, 8)}… of ${subject.service}`
-    : `${subject.kind} ${subject.value}`
+  if (subject.kind === 'account') return `account ${subject.value.slice(0, 8)}… of ${subject.service}`
+  const of = 'issuer' in subject && subject.issuer !== undefined ? ` of ${subject.issuer}` : ''
+  if (subject.kind !== 'issued-before') return `${subject.kind} ${subject.value}${of}`
+  const whose = subject.subject === undefined ? 'everything' : `everything of the subject ${subject.subject}`
+  return `${whose}${of} issued before ${subject.value}`
 }
 
 function currentDenial(view: View, subject: DenialSubject): Denial | undefined {
   const id = subjectId(subject)
-  return view.denials.list(Date.now()).find((denial) => denial.id === id)
+  return view.denials.find(id, Date.now())
 }
 
 function isDenied(view: View, subject: DenialSubject): boolean {
@@ -581,10 +620,9 @@ function isDenied(view: View, subject: DenialSubject): boolean {
 /** A denial that is enforced already is no fault of the peer that passed it on. */
 function isKnownDenial(view: View, early: EarlyDenials, payload: Uint8Array): boolean {
   try {
-    const { body } = parseTx(payload).content
-    if (body.type !== 'deny.add') return false
-    const id = subjectId(body.subject)
-    return isDenied(view, body.subject) || early.index.list(Date.now()).some((denial) => denial.id === id)
+    const said = denialOf(parseTx(payload).content, undefined)
+    if (said === undefined) return false
+    return isDenied(view, said.subject) || early.index.find(said.id, Date.now()) !== undefined
   } catch {
     return false
   }

@@ -5,8 +5,9 @@
 import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { createGuard, createRateLimiter, type GuardEnvironment, type WafJudgement } from '@ringwall/guard'
+import { compileAuthorization } from '@ringwall/identity'
 import { type ApiEvent, createProxy, type LoginEvent } from '@ringwall/proxy'
-import { compilePolicy, DenialTable, parsePolicyDocument, type View } from '@ringwall/ring'
+import { compilePolicy, DenialTable, isCredentialSubject, parsePolicyDocument, type View } from '@ringwall/ring'
 import { RequestFeed } from '@ringwall/telemetry'
 import { AuditLog } from './audit-log.ts'
 import { proxyRecorder } from './recorder.ts'
@@ -25,6 +26,8 @@ const KEPT_WAITING_MAX = 100
 const SIGHTINGS_WAITING_MAX = 5_000
 const EVENTS_WAITING_MAX = 5_000
 const LINES_WAITING_MAX = 200
+/** More new denials than this, and everything under way is judged again instead. */
+const CUT_ONE_BY_ONE_MAX = 64
 
 const port = parentPort!
 const start = workerData as WorkerStart
@@ -47,14 +50,14 @@ function viewOf(news: ViewNews, denials: DenialTable, before: View | undefined):
 function compiled(text: string, what: string): Pick<View, 'policy' | 'routes' | 'route'> {
   const document = parsePolicyDocument(text)
   if (!document.ok) throw new Error(`${what} is not valid in a worker`)
-  const compilation = compilePolicy(document.policy, compile, start.rules)
+  const compilation = compilePolicy(document.policy, compile, start.rules, compileAuthorization)
   if (!compilation.ok) throw new Error(`${what} cannot be compiled in a worker: ${compilation.problems[0]}`)
   return compilation.compiled
 }
 
 function changed(table: DenialTable, { added, dropped }: DenialNews): DenialTable {
   let next = table
-  for (const subject of dropped) next = next.without(subject)
+  for (const { id, subject } of dropped) next = next.without(subject, id)
   for (const denial of added) next = next.with(denial)
   return next
 }
@@ -174,6 +177,13 @@ async function stop(graceMs: number): Promise<void> {
   port.close()
 }
 
+/** What a token that is denied now has open ends. */
+function cutDenied({ added }: DenialNews): void {
+  const subjects = added.map(({ subject }) => subject).filter(isCredentialSubject)
+  if (subjects.length > CUT_ONE_BY_ONE_MAX) void proxy.reviewAll()
+  else for (const subject of subjects) proxy.cutCredential(subject)
+}
+
 function receive(message: ToWorker): void {
   switch (message.kind) {
     case 'view': {
@@ -189,6 +199,10 @@ function receive(message: ToWorker): void {
         certified = changed(certified, message.news)
         view = { ...view, denials: certified }
       }
+      cutDenied(message.news)
+      break
+    case 'review':
+      void proxy.reviewAll()
       break
     case 'cut':
       proxy.cutSource(message.source)

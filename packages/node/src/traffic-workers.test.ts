@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { generateKeyPairSync, sign } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, type IncomingMessage, request } from 'node:http'
@@ -138,6 +139,44 @@ test('a denial and a lift reach every worker, and cut what the denied has open',
   const [denial] = node.view().denials.list(Date.now())
   await node.propose(sign({ type: 'deny.remove', id: denial!.id, reason: 'test' }), 5_000)
   await until(async () => (await repeated(12, () => get())).every(({ status }) => status === 200))
+})
+
+test('a session that is denied loses what it has open at every worker; another keeps its own', async (t) => {
+  const keys = generateKeyPairSync('ed25519')
+  const jwk = { ...keys.publicKey.export({ format: 'jwk' }), kid: 'k1' }
+  const issuers = [{ issuer: 'https://id.example', audience: 'app', algorithms: ['EdDSA'], jwks: { keys: [jwk] } }]
+  const token = (sid: string): string => {
+    const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+    const nowS = Math.floor(Date.now() / 1_000)
+    const claims = { iss: 'https://id.example', aud: 'app', sub: 'ada', sid, iat: nowS, exp: nowS + 600 }
+    const text = `${part({ alg: 'EdDSA', kid: 'k1' })}.${part(claims)}`
+    return `${text}.${sign(null, Buffer.from(text), keys.privateKey).toString('base64url')}`
+  }
+  const {
+    node,
+    port,
+    sign: signed,
+    get,
+  } = await site(t, (_, response) => void response.write('a part'), {
+    issuers,
+    service: { identity: { required: true } },
+  })
+  const opened = async (sid: string) => {
+    const socket = connect(port, '127.0.0.1')
+    t.after(() => socket.destroy())
+    socket.on('error', () => {})
+    socket.write(`GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${token(sid)}\r\n\r\n`)
+    const [data] = (await once(socket, 'data')) as [Buffer]
+    assert.match(String(data), /^HTTP\/1.1 200 /)
+    return { socket, closed: once(socket, 'close') }
+  }
+  const [stolen, own] = [await repeated(8, () => opened('stolen')), await repeated(8, () => opened('own'))]
+  const subject = { kind: 'session', value: 'stolen' } as const
+  await node.propose(signed({ type: 'deny.add', subject, ttlMs: 60_000, reason: 'test' }), 5_000)
+  await Promise.all(stolen.map(({ closed }) => closed))
+  assert.deepEqual(new Set(own.map(({ socket }) => socket.destroyed)), new Set([false]))
+  const again = await repeated(12, () => get('/', { headers: { authorization: `Bearer ${token('stolen')}` } }))
+  assert.deepEqual(new Set(again.map(({ status }) => status)), new Set([403]))
 })
 
 test('another policy is in force in all workers, without a request lost', async (t) => {

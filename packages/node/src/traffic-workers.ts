@@ -16,7 +16,7 @@ import {
   type ServiceStatus,
   type UpstreamStatus,
 } from '@ringwall/proxy'
-import type { DenialIndex, RuleLibrary, View } from '@ringwall/ring'
+import type { DenialIndex, DenialSubject, RuleLibrary, View } from '@ringwall/ring'
 import type { Telemetry } from '@ringwall/telemetry'
 import type { ApiActivity } from './api-activity.ts'
 import type { NodeConfig } from './config.ts'
@@ -75,9 +75,13 @@ interface Slot {
 }
 
 /** What a node needs of whoever takes its traffic. */
-export interface Traffic extends Omit<RequestProxy, 'cutSource'> {
+export interface Traffic extends Omit<RequestProxy, 'cutSource' | 'cutCredential' | 'reviewAll'> {
   /** Closes what a denied source has open. */
   cutSource(source: string): void
+  /** Ends what a denied token has open. How many that were, where it is known at once. */
+  cutCredential(subject: DenialSubject): number | undefined
+  /** Judges again what is under way. How much of it ended, where that is known. */
+  reviewAll(): Promise<number | undefined>
 }
 
 export class TrafficWorkers implements Traffic {
@@ -211,6 +215,17 @@ export class TrafficWorkers implements Traffic {
     // The denial before the cut, or what is cut comes back in.
     this.sync()
     this.#tell({ kind: 'cut', source })
+  }
+
+  /** Workers end what a token has open when they learn of its denial. */
+  cutCredential(): undefined {
+    this.sync()
+  }
+
+  reviewAll(): Promise<undefined> {
+    this.sync()
+    this.#tell({ kind: 'review' })
+    return Promise.resolve(undefined)
   }
 
   /** Ends a worker at once, as a crash would. */
@@ -411,6 +426,7 @@ const NO_STATS: ProxyStats = {
   activeConnections: 0,
   activeRequests: 0,
   activeTunnels: 0,
+  streamsCut: 0,
 }
 
 function addStats(

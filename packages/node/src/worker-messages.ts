@@ -10,7 +10,7 @@ import type {
   TicketSecret,
   UpstreamStatus,
 } from '@ringwall/proxy'
-import type { Denial, DenialSubject, RuleLibrary, View } from '@ringwall/ring'
+import type { Denial, RuleLibrary, View } from '@ringwall/ring'
 import type { RequestNews } from '@ringwall/telemetry'
 import type { HeaderField } from '@ringwall/waf'
 import type { NodeConfig } from './config.ts'
@@ -27,7 +27,7 @@ export interface ViewNews extends Pick<View, 'height' | 'blockTimestampMs' | 'po
 
 export interface DenialNews {
   readonly added: readonly Denial[]
-  readonly dropped: readonly DenialSubject[]
+  readonly dropped: readonly Pick<Denial, 'id' | 'subject'>[]
 }
 
 /** What a worker begins with. */
@@ -53,6 +53,8 @@ export type ToWorker =
   | { readonly kind: 'view'; readonly view: ViewNews }
   | { readonly kind: 'denials'; readonly of: 'certified' | 'early'; readonly news: DenialNews }
   | { readonly kind: 'cut'; readonly source: string }
+  /** Judge again what is under way. */
+  | { readonly kind: 'review' }
   | { readonly kind: 'certificates' }
   /** Answers to `takes`: number and milliseconds to wait. */
   | { readonly kind: 'taken'; readonly answers: readonly (readonly [id: number, waitMs: number])[] }

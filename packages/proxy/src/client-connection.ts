@@ -267,7 +267,7 @@ export class ClientConnection implements Connection, Client, WireHandler {
     this.#rests = true
   }
 
-  switchProtocols(head: ResponseHead, own: readonly string[], { wire, rest, source }: UpstreamEnd, nowMs: number): void {
+  switchProtocols(head: ResponseHead, own: readonly string[], end: UpstreamEnd, nowMs: number): void {
     const text = responseHeadText(101, 'Switching Protocols', head.rawHeaders, nowMs, this.listener.ownFields)
     this.wire.text(`${text}connection: upgrade\r\nupgrade: websocket\r\n${fieldLines(own)}\r\n`)
     const fromClient = this.#rest
@@ -278,10 +278,11 @@ export class ClientConnection implements Connection, Client, WireHandler {
     const onClientClosed = (): void => this.onClose()
     this.#tunnel = openTunnel(this.#context, {
       client: this.wire,
-      upstream: wire,
-      source,
+      upstream: end.wire,
+      source: end.source,
+      standing: end.standing,
       fromClient,
-      fromUpstream: rest,
+      fromUpstream: end.rest,
       onClientClosed,
     })
   }

@@ -1,4 +1,5 @@
 /** The client's side of one exchange, which HTTP/1.1 and HTTP/2 each have in their own way. */
+import type { Standing } from './context.ts'
 import type { Listener } from './listener.ts'
 import type { RequestHead } from './request-head.ts'
 import type { ResponseHead } from './response-parser.ts'
@@ -57,4 +58,6 @@ export interface UpstreamEnd {
   readonly rest: Buffer
   /** On whose behalf. */
   readonly source: string
+  /** Where it is to be judged again. */
+  readonly standing: Standing | undefined
 }

@@ -1,4 +1,5 @@
 /** What all exchanges of one proxy share. */
+import type { Decision, Judgement } from '@ringwall/guard'
 import type { Policy } from '@ringwall/ring'
 import type { HeadBounds } from './head-scanner.ts'
 import type { SourceShedding } from './shedding.ts'
@@ -8,6 +9,13 @@ import type { UpstreamPools } from './upstream-pools.ts'
 /** Something a denied source has open. */
 export interface Cuttable {
   cut(): void
+}
+
+/** Something under way that was allowed, and that is judged again when what it rests on has changed. */
+export interface Standing {
+  readonly judgement: Judgement
+  /** It is allowed no more. */
+  end(decision: Decision): void
 }
 
 /** Something that a client has open, whatever it speaks. */
@@ -46,6 +54,7 @@ export interface Counters {
   http2Floods: number
   activeRequests: number
   activeTunnels: number
+  streamsCut: number
 }
 
 export interface Context {
@@ -56,6 +65,8 @@ export interface Context {
   readonly counters: Counters
   readonly sources: Sources
   readonly shedding: SourceShedding
+  /** What a token or a policy of access allowed. Bounded by the connections and the streams on each, which are. */
+  readonly standing: Set<Standing>
   readonly isTrustedProxy: (policy: Policy, address: string) => boolean
   /** Set once the proxy stops: connections end with the response under way. */
   stopping: boolean

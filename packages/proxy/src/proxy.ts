@@ -2,11 +2,11 @@
 import { randomInt } from 'node:crypto'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import { sourceKey } from '@ringwall/guard'
-import { isTrustedProxy, parseAddress, parsePrefix, prefixContains } from '@ringwall/ring'
+import { type GuardEnvironment, type Judgement, sourceKey } from '@ringwall/guard'
+import { coversCredential, type DenialSubject, isTrustedProxy, parseAddress, parsePrefix, prefixContains } from '@ringwall/ring'
 import { Arrival, type Arrivals } from './arrival.ts'
 import { ClientConnection } from './client-connection.ts'
-import { type Connection, type Context, type Counters, Sources } from './context.ts'
+import { type Connection, type Context, type Counters, Sources, type Standing } from './context.ts'
 import { ListenFailed } from './errors.ts'
 import { H2Connection } from './h2-connection.ts'
 import { Listener } from './listener.ts'
@@ -38,6 +38,8 @@ const SHARES_PORTS = process.platform === 'linux'
 const ROOM_LOOKS_MAX = 64
 const LATENESS_MS = 50
 const SWEEP_MS_MIN = 50
+/** What is judged again at once, before others have their turn. */
+const REVIEW_SLICE = 200
 const SWEEP_MS_MAX = 1_000
 
 export function createProxy(options: ProxyOptions): ProxyContract {
@@ -75,6 +77,7 @@ class HttpProxy implements ProxyContract, Arrivals {
     http2Floods: 0,
     activeRequests: 0,
     activeTunnels: 0,
+    streamsCut: 0,
   }
   readonly #bySource = new Map<string, number>()
   /** Goes round all connections, oldest first, as room is needed. */
@@ -106,6 +109,7 @@ class HttpProxy implements ProxyContract, Arrivals {
       counters: this.#counters,
       sources: new Sources(),
       shedding: new SourceShedding(randomInt(2 ** 32)),
+      standing: new Set(),
       isTrustedProxy: options.isTrustedProxy ?? isTrustedProxy,
       log,
     }
@@ -218,6 +222,38 @@ class HttpProxy implements ProxyContract, Arrivals {
       count++
     }
     return count
+  }
+
+  cutCredential(subject: DenialSubject): number {
+    return this.#review([...this.#context.standing], (judgement) => {
+      const { credential } = judgement
+      return credential !== undefined && coversCredential(subject, credential)
+    })
+  }
+
+  async reviewAll(): Promise<number> {
+    const all = [...this.#context.standing]
+    let count = 0
+    for (let at = 0; at < all.length; at += REVIEW_SLICE) {
+      count += this.#review(all.slice(at, at + REVIEW_SLICE), () => true)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    return count
+  }
+
+  #review(all: readonly Standing[], concerns: (judgement: Judgement) => boolean): number {
+    const { options, counters, standing } = this.#context
+    const before = counters.streamsCut
+    let environment: GuardEnvironment | undefined
+    for (const one of all) {
+      if (!standing.has(one) || !concerns(one.judgement)) continue
+      environment ??= options.environment()
+      const decision = options.guard.review(one.judgement, environment)
+      if (decision === undefined) continue
+      counters.streamsCut++
+      one.end(decision)
+    }
+    return counters.streamsCut - before
   }
 
   #connected(socket: Socket, listener: Listener): void {

@@ -1,6 +1,6 @@
 /** The words of the proxy. */
 import type { Guard, GuardEnvironment, LoginAttempt, Outcome } from '@ringwall/guard'
-import type { Policy } from '@ringwall/ring'
+import type { DenialSubject, Policy } from '@ringwall/ring'
 import type { TicketSecret } from './ticket-secret.ts'
 
 /** What a proxy needs of telemetry; the same shapes as there. */
@@ -290,6 +290,8 @@ export interface ProxyStats {
   readonly activeConnections: number
   readonly activeRequests: number
   readonly activeTunnels: number
+  /** Requests and WebSockets under way that were ended because their token was denied, or the policy changed. */
+  readonly streamsCut: number
 }
 
 export interface UpstreamStatus {
@@ -350,4 +352,8 @@ export interface Proxy {
    * @param source An address or a CIDR prefix.
    */
   cutSource(source: string): number
+  /** Ends what tokens have open that this denial, already in force, is about. Returns how many requests and WebSockets. */
+  cutCredential(subject: DenialSubject): number
+  /** Judges all that is open by the policy in force now, and ends what it does not allow. Returns how many. */
+  reviewAll(): Promise<number>
 }

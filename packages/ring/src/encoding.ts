@@ -52,13 +52,11 @@ export function encodeHex(bytes: Uint8Array): string {
 const NIBBLE_BY_CODE = new Uint8Array(128)
 for (let value = 0; value < 16; value += 1) NIBBLE_BY_CODE[value.toString(16).charCodeAt(0)] = value
 
-/** Of lower-case hex that is known to be such: nothing is checked. */
-export function decodeHex(text: string): Uint8Array {
-  const bytes = new Uint8Array(text.length >>> 1)
-  for (let at = 0; at < bytes.length; at += 1) {
-    bytes[at] = (NIBBLE_BY_CODE[text.charCodeAt(2 * at)]! << 4) | NIBBLE_BY_CODE[text.charCodeAt(2 * at + 1)]!
+/** Writes the bytes of lower-case hex that is known to be such, from `to` on: nothing is checked. */
+export function decodeHexInto(text: string, bytes: Uint8Array, to: number): void {
+  for (let at = 0; at < text.length; at += 2) {
+    bytes[to + (at >>> 1)] = (NIBBLE_BY_CODE[text.charCodeAt(at)]! << 4) | NIBBLE_BY_CODE[text.charCodeAt(at + 1)]!
   }
-  return bytes
 }
 
 const ENCODER = new TextEncoder()

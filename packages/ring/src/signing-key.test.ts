@@ -180,18 +180,27 @@ class Ring {
   }
 
   signs(...parties: readonly Party[]): boolean {
+    const message = Buffer.from('a message')
+    return verified(this.groupKey, message, this.sign(message, ...parties))
+  }
+
+  sign(message: Uint8Array, ...parties: readonly Party[]): Uint8Array {
     const publicKey = publicKeyOf(this.key)
     assert.ok(publicKey !== undefined)
     const signers = parties.map(({ share }) => share as KeyShare).sort((a, b) => a.index - b.index)
     const pairs = signers.map(({ secret }) => new NoncePair(randomBytes(64), secret))
-    const message = Buffer.from('a message')
-    const context = signingContext(
-      publicKey,
-      message,
-      pairs.map(({ commitment }, i) => ({ ...commitment, index: signers[i]!.index })),
-    )
+    const list = pairs.map(({ commitment }, i) => ({ ...commitment, index: signers[i]!.index }))
+    const context = signingContext(publicKey, message, list)
     const shares = new Map(signers.map((share, i) => [share.index, signShare(context, share, pairs[i] as NoncePair)]))
-    return verified(this.groupKey, message, aggregate(context, shares))
+    return aggregate(context, shares)
+  }
+
+  token(claims: object = {}, ...parties: readonly Party[]): string {
+    const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+    const own = { iss: `urn:ringwall:${this.app.ring}`, jti: 'ab'.repeat(16), exp: this.nowMs / 1_000 + 300, ...claims }
+    const signed = `${part({ alg: 'EdDSA' })}.${part(own)}`
+    const signature = this.sign(Buffer.from(signed), ...(parties.length === 0 ? this.parties.slice(0, 3) : parties))
+    return `${signed}.${Buffer.from(signature).toString('base64url')}`
   }
 }
 
@@ -411,4 +420,47 @@ test('a snapshot with a key that cannot be read is refused', () => {
   const spoilt = text.replace(`"publicKey":"${publicKey}"`, `"publicKey":"${publicKey?.slice(0, -8)}"`)
   assert.notEqual(spoilt, text)
   assert.throws(() => ring.app.restore(Buffer.from(spoilt)), /signing key/)
+})
+
+test('who shows a token of the ring ends it, early and for good; nobody ends one that it cannot show', () => {
+  const ring = new Ring(4)
+  ring.generate()
+  const [first] = ring.parties as [Party]
+  const revoke = (token: string): TxBody => ({ type: 'token.revoke', token })
+  const token = ring.token()
+  const jti = 'ab'.repeat(16)
+  const tx = ring.tx(first, revoke(token))
+  const early = ring.app.provisional(ring.state, tx, ring.nowMs)
+  assert.ok(early.ok)
+  assert.deepEqual(early.denial.subject, { kind: 'token', value: jti })
+  const foreign = generateKeyPairSync('ed25519').privateKey
+  const [head, body, signature] = token.split('.') as [string, string, string]
+  const forged = sign(null, Buffer.from(`${head}.${body}`), foreign).toString('base64url')
+  for (const [bad, code] of [
+    [`${head}.${body}.${forged}`, 'TOKEN_UNKNOWN'],
+    [`${head}.${Buffer.from('{"jti":"x"}').toString('base64url')}.${signature}`, 'TOKEN_UNKNOWN'],
+    [`${head}.AAAA.${signature}`, 'TOKEN_UNKNOWN'],
+    [ring.token({ iss: 'urn:ringwall:other' }), 'TOKEN_UNKNOWN'],
+    [ring.token({ jti: 'anything else' }), 'TOKEN_UNKNOWN'],
+    [ring.token({ exp: 'never' }), 'TOKEN_UNKNOWN'],
+    [ring.token({ exp: 1e300 }), 'TOKEN_UNKNOWN'],
+    [ring.token({ exp: ring.nowMs / 1_000 - 61 }), 'DENIAL_OVER'],
+    [`${head}.${body}`, 'TX_MALFORMED'],
+  ] as const)
+    assert.equal(ring.codeOf(first, revoke(bad)), code, bad.slice(0, 40))
+  ring.block(tx)
+  const { denials } = ring.app.view(ring.state, ring.height, ring.nowMs)
+  const shown = { issuer: 'urn:ringwall:r', tokenId: jti }
+  assert.equal(denials.matchCredential(shown, ring.nowMs)?.issuer, 'node:n1')
+  assert.equal(denials.matchCredential(shown, ring.nowMs + 359_000)?.expiresAtMs, ring.nowMs + 360_000)
+  assert.equal(denials.matchCredential(shown, ring.nowMs + 360_000), undefined)
+})
+
+test('a token of a key that was replaced is ended by who shows it, as long as it is taken', () => {
+  const ring = new Ring(4)
+  ring.generate()
+  const token = ring.token()
+  ring.block(ring.tx('ada', { type: 'key.rotate', reason: 'suspected' }))
+  ring.generate()
+  assert.equal(ring.codeOf(ring.parties[0] as Party, { type: 'token.revoke', token }), 'ok')
 })

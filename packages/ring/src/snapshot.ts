@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { APPROVALS_MAX, type PendingStatement } from './approvals.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { PENDING_DENIALS_MAX, type PendingDenial } from './corroboration.ts'
+import type { HashSeed } from './denial-index.ts'
 import { decodeUtf8, encodeUtf8, equalBytes } from './encoding.ts'
 import { SnapshotInvalid } from './errors.ts'
 import { Node } from './genesis.ts'
@@ -92,7 +93,7 @@ export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8
 }
 
 /** By the portable hash unless given another. @throws {SnapshotInvalid} When the bytes are not one snapshot of this ring in its one spelling. */
-export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256): RingState {
+export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, seed?: HashSeed): RingState {
   if (bytes.length > SNAPSHOT_BYTES_MAX) throw new SnapshotInvalid(`larger than ${SNAPSHOT_BYTES_MAX} bytes`)
   const lines = new Lines(bytes)
   const header = lines.next(Header)
@@ -105,7 +106,7 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256): R
   const fault = signingKeyFault(signingKey)
   if (fault !== undefined) throw new SnapshotInvalid(`the signing key: ${fault}`)
   const contents = { policyText, policyVersion, nodes, retired, epoch, usage, signingKey, denials, pending, approvals, seen }
-  const state = RingState.from(contents)
+  const state = RingState.from(contents, seed)
   // One spelling: no entry twice, none out of order, nothing after the last.
   let at = 0
   for (const piece of encodeSnapshot(ring, state)) {

@@ -8,7 +8,7 @@
 import { type PendingStatement, PendingStatements } from './approvals.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { type PendingDenial, PendingDenials } from './corroboration.ts'
-import { createDenialIndex, DenialTable } from './denial-index.ts'
+import { DenialLookup, DenialSlots, type HashSeed } from './denial-index.ts'
 import { encodeUtf8 } from './encoding.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
 import { NO_SIGNING_KEY, type SigningKey } from './signing-key.ts'
@@ -45,7 +45,8 @@ interface Fields {
   readonly denials: MerkleTrie<Denial>
   /** Denials by when they expire, then id: what to sweep next. */
   readonly expiries: MerkleTrie<Denial>
-  readonly table: DenialTable
+  /** Where the denials are found by what they are about. */
+  readonly slots: DenialSlots
   /** What single nodes say, until enough say the same. */
   readonly pending: PendingDenials
   /** What operators proposed, until enough have approved it. */
@@ -116,13 +117,15 @@ export class RingState {
   readonly #fields: Fields
   readonly #isDraft: boolean
   #root: string | undefined
+  #lookup: DenialLookup | undefined
 
   private constructor(fields: Fields, isDraft = false) {
     this.#fields = fields
     this.#isDraft = isDraft
   }
 
-  static begin(policyText: string, nodes: readonly RingNode[]): RingState {
+  /** @param seed Of the index of the denials: unknown to others. It changes nothing that nodes agree on. */
+  static begin(policyText: string, nodes: readonly RingNode[], seed?: HashSeed): RingState {
     return new RingState({
       policyText,
       policyVersion: 1,
@@ -131,7 +134,7 @@ export class RingState {
       epoch: 0,
       denials: MerkleTrie.empty(),
       expiries: MerkleTrie.empty(),
-      table: DenialTable.empty,
+      slots: DenialSlots.empty(seed),
       pending: PendingDenials.empty,
       approvals: PendingStatements.empty,
       seen: MerkleTrie.empty(),
@@ -141,7 +144,7 @@ export class RingState {
   }
 
   /** From contents that are known to be well formed. */
-  static from(contents: StateContents): RingState {
+  static from(contents: StateContents, seed?: HashSeed): RingState {
     const { policyText, policyVersion, nodes, retired, epoch, signingKey } = contents
     return new RingState({
       policyText,
@@ -151,7 +154,7 @@ export class RingState {
       epoch,
       denials: MerkleTrie.from(contents.denials.map((denial) => [denial.id, denial])),
       expiries: MerkleTrie.from(contents.denials.map((denial) => [timeKey(denial.expiresAtMs, denial.id), denial])),
-      table: createDenialIndex(contents.denials),
+      slots: contents.denials.reduce((slots, denial) => slots.with(denial), DenialSlots.empty(seed)),
       pending: PendingDenials.from(contents.pending),
       approvals: PendingStatements.from(contents.approvals),
       seen: MerkleTrie.from(contents.seen.map(([untilMs, id]) => [timeKey(untilMs, id), 1])),
@@ -196,8 +199,16 @@ export class RingState {
     return this.#fields.nodes.find((node) => node.id === id)
   }
 
-  get denials(): DenialTable {
-    return this.#fields.table
+  get denials(): DenialLookup {
+    if (this.#lookup !== undefined) return this.#lookup
+    const { slots, denials } = this.#fields
+    const all = function* (): Generator<Denial> {
+      for (const [, denial] of denials.entries()) yield denial
+    }
+    const lookup = new DenialLookup(slots, { get: (id) => denials.get(id), all })
+    // The parts of a draft may be others after its next change.
+    if (!this.#isDraft) this.#lookup = lookup
+    return lookup
   }
 
   denial(id: string): Denial | undefined {
@@ -248,24 +259,24 @@ export class RingState {
 
   /** Replaces the denial of the same id. */
   withDenial(denial: Denial): RingState {
-    const { denials, expiries, table } = this.#fields
+    const { denials, expiries, slots } = this.#fields
     const before = denials.get(denial.id)
     const cleared = before === undefined ? expiries : expiries.delete(timeKey(before.expiresAtMs, before.id))
     return this.#with({
       denials: denials.set(denial.id, denial),
       expiries: cleared.set(timeKey(denial.expiresAtMs, denial.id), denial),
-      table: table.with(denial),
+      slots: slots.with(denial),
     })
   }
 
   withoutDenial(id: string): RingState {
-    const { denials, expiries, table } = this.#fields
+    const { denials, expiries, slots } = this.#fields
     const before = denials.get(id)
     if (before === undefined) return this
     return this.#with({
       denials: denials.delete(id),
       expiries: expiries.delete(timeKey(before.expiresAtMs, id)),
-      table: table.without(before.subject),
+      slots: slots.without(before.subject, id),
     })
   }
 
@@ -300,7 +311,7 @@ export class RingState {
   swept(nowMs: number, txCount: number): RingState {
     const most = SWEEP_MAX + 2 * txCount
     const held = this.#fields
-    let [denials, expiries, table, seen] = [held.denials.draft(), held.expiries.draft(), held.table.draft(), held.seen.draft()]
+    let [denials, expiries, slots, seen] = [held.denials.draft(), held.expiries.draft(), held.slots.draft(), held.seen.draft()]
     let isChanged = false
     for (let done = 0; done < most; done += 1) {
       const next = expiries.first()
@@ -308,7 +319,7 @@ export class RingState {
       const [key, denial] = next
       expiries = expiries.delete(key)
       denials = denials.delete(denial.id)
-      table = table.without(denial.subject)
+      slots = slots.without(denial.subject, denial.id)
       isChanged = true
     }
     const before = timeKey(nowMs, '')
@@ -318,7 +329,7 @@ export class RingState {
       seen = seen.delete(next[0])
       isChanged = true
     }
-    const swept = isChanged ? this.#with({ denials, expiries, table, seen }).sealed() : this
+    const swept = isChanged ? this.#with({ denials, expiries, slots, seen }).sealed() : this
     return swept.withPending(held.pending.swept(nowMs, most)).withApprovals(held.approvals.swept(nowMs))
   }
 
@@ -327,15 +338,15 @@ export class RingState {
    * did not change. It is to be `sealed` before anything but the next change looks at it.
    */
   drafted(): RingState {
-    const { denials, expiries, table, seen } = this.#fields
-    const drafts = { denials: denials.draft(), expiries: expiries.draft(), table: table.draft(), seen: seen.draft() }
+    const { denials, expiries, slots, seen } = this.#fields
+    const drafts = { denials: denials.draft(), expiries: expiries.draft(), slots: slots.draft(), seen: seen.draft() }
     return new RingState({ ...this.#fields, ...drafts }, true)
   }
 
   /** What began with `drafted`, never to change again. */
   sealed(): RingState {
-    const { denials, expiries, table, seen } = this.#fields
-    const sealed = { denials: denials.sealed(), expiries: expiries.sealed(), table: table.sealed(), seen: seen.sealed() }
+    const { denials, expiries, slots, seen } = this.#fields
+    const sealed = { denials: denials.sealed(), expiries: expiries.sealed(), slots: slots.sealed(), seen: seen.sealed() }
     return new RingState({ ...this.#fields, ...sealed })
   }
 

@@ -44,20 +44,28 @@ export interface SignatureShare {
 /**
  * Checked elements by their bytes. Whether an element is in the subgroup of prime order costs a whole multiplication; what came
  * ahead of time is checked ahead of time, so that signing does not wait for it. Bounded: the oldest go first.
+ *
+ * With `order` unchecked, elements may lie outside the subgroup, which RFC 9591 section 6.1 forbids and signers and coordinators can do
+ * without. Others' elements reach a signature share only through two hashes (binding factors, challenge), and whoever chooses them
+ * chooses those hashes' inputs anyway; nothing of low order is ever multiplied by a secret. An honest share verifies whatever others
+ * committed to, since all its verification adds up is the signer's own; that of who committed to such elements does not, and names it. Or
+ * low orders cancel out, and the signature is a good one of the message that all agreed to sign.
  */
 export class CommitmentMemo {
   readonly #known = new Map<string, NonceCommitment>()
   readonly #entriesMax: number
+  readonly #order: 'checked' | 'unchecked'
 
-  constructor(entriesMax = 4_096) {
+  constructor(entriesMax = 4_096, order: 'checked' | 'unchecked' = 'checked') {
     this.#entriesMax = entriesMax
+    this.#order = order
   }
 
   decode(hidingBytes: Uint8Array, bindingBytes: Uint8Array): NonceCommitment {
     const name = `${bytesToHex(hidingBytes)}${bytesToHex(bindingBytes)}`
     const known = this.#known.get(name)
     if (known !== undefined) return known
-    return this.#keep(name, decodeCommitment(hidingBytes, bindingBytes))
+    return this.#keep(name, decodeCommitment(hidingBytes, bindingBytes, this.#order))
   }
 
   /** One that was made here, which needs no check. */

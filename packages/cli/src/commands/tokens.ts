@@ -1,12 +1,9 @@
-/** Tokens and certificates that the ring signs. */
-import { createPublicKey, generateKeyPairSync, sign } from 'node:crypto'
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+/** Tokens that the ring signs, as operators ask for them. */
 import type { RingwallClient } from '@ringwall/client'
-import { svidProofBytes, TOKEN_TTL_S_MAX } from '@ringwall/identity/mint-request'
+import { TOKEN_TTL_S_MAX } from '@ringwall/identity/mint-request'
 import { UsageError } from '../errors.ts'
 import { duration, printable, time } from '../format.ts'
-import { type Format, printOne, write } from '../output.ts'
+import { type Format, printOne } from '../output.ts'
 
 /** Clocks may differ by so much: a denial outlives its token. */
 const SKEW_MS = 60_000
@@ -87,29 +84,4 @@ export async function tokenRevoke(client: RingwallClient, given: string, reason:
   const answer = await client.denyAdd(subject, ttlMs, reason)
   const how = 'height' in answer ? `certified at height ${answer.height} in ${duration(answer.elapsedMs)}` : answer.waiting
   process.stderr.write(`revoked ${printable(id)} for ${duration(ttlMs)}; ${how}\n`)
-}
-
-/** Makes a key, has the ring certify it, and writes both. */
-export async function identityMint(
-  client: RingwallClient,
-  name: string,
-  options: { readonly directory: string; readonly ttlMs: number },
-): Promise<void> {
-  const { privateKey } = generateKeyPairSync('ed25519')
-  const publicKey = createPublicKey(privateKey).export({ format: 'der', type: 'spki' }).toString('base64url')
-  const { ring } = await client.status()
-  const proof = sign(null, svidProofBytes(ring, { of: 'service', name, publicKey }), privateKey).toString('base64url')
-  const ttlS = Math.round(options.ttlMs / 1_000)
-  const minted = await client.svidMint({ type: 'svid', of: 'service', name, publicKey, proof, ttlS })
-  mkdirSync(options.directory, { recursive: true, mode: 0o700 })
-  const files = [
-    ['key.pem', privateKey.export({ format: 'pem', type: 'pkcs8' }).toString()],
-    ['certificate.pem', minted.certificate],
-    ['bundle.pem', minted.authority],
-  ] as const
-  for (const [file, text] of files) writeFileSync(join(options.directory, file), text, { mode: 0o600 })
-  write(`spiffe://${ring}/service/${name}`)
-  process.stderr.write(
-    `wrote ${files.map(([file]) => file).join(', ')} to ${options.directory}; good until ${time(minted.expiresAtMs)}\n`,
-  )
 }

@@ -1,21 +1,26 @@
 /** What the admin API does with the ring's signing key: shows it, and has tokens and certificates made. */
+import type { TokenVerdict } from '@ringwall/guard'
 import {
   authorityOf,
   certificateOf,
   certificatePem,
   MintRequestInvalid,
   parseSignedMintRequest,
-  ringIssuer,
   ringJwk,
   type SignedMintRequest,
 } from '@ringwall/identity'
+import { LedgerError } from '@ringwall/ledger'
+import { ringIssuer } from '@ringwall/ring'
 import { z } from 'zod'
 import type { RunningNode } from '../node.ts'
 import { type Asked, MintRefused, SigningError } from '../signing/signing-service.ts'
-import type { Call, Operation } from './http.ts'
+import type { Answer, Call, Operation } from './http.ts'
 import { ApiProblem } from './problem.ts'
 
 const MINT_MS_MAX = 8_000
+const REVOKE_MS_MAX = 5_000
+
+type Accepted = Extract<TokenVerdict, { ok: true }>
 /** How often who trusts the ring should look for new keys, seconds. */
 const REFRESH_HINT_S = 300
 
@@ -23,9 +28,11 @@ export function keyOperations(node: RunningNode): readonly Operation[] {
   const authority = new AuthorityCertificate(node)
   return [
     { method: 'GET', path: '/v1/keys', run: () => ({ json: { keys: [signingKey(node)] } }) },
-    { method: 'POST', path: '/v1/tokens', run: async (call) => ({ json: await mintToken(node, call) }) },
+    // Open: each request is signed by who may ask, and every holder of the key checks that.
+    { method: 'POST', path: '/v1/tokens', open: true, run: async (call) => ({ json: await mintToken(node, call) }) },
     { method: 'POST', path: '/v1/tokens/introspect', run: async (call) => ({ json: await introspect(node, call) }) },
-    { method: 'POST', path: '/v1/svids', run: async (call) => ({ json: await mintSvid(node, call, authority) }) },
+    { method: 'POST', path: '/v1/tokens/revoke', open: true, run: async (call) => revoke(node, call) },
+    { method: 'POST', path: '/v1/svids', open: true, run: async (call) => ({ json: await mintSvid(node, call, authority) }) },
     { method: 'GET', path: '/v1/bundle', open: true, run: async () => ({ json: await bundle(node, authority) }) },
     { method: 'GET', path: '/.well-known/jwks.json', open: true, run: () => ({ json: { keys: jwks(node) } }) },
     { method: 'GET', path: '/.well-known/oauth-authorization-server', open: true, run: () => ({ json: discovery(node) }) },
@@ -72,6 +79,8 @@ function discovery(node: RunningNode): unknown {
     jwks_uri: '/.well-known/jwks.json',
     token_endpoint: '/v1/tokens',
     introspection_endpoint: '/v1/tokens/introspect',
+    revocation_endpoint: '/v1/tokens/revoke',
+    revocation_endpoint_auth_methods_supported: ['none'],
     response_types_supported: ['token'],
     grant_types_supported: [],
     subject_types_supported: ['public'],
@@ -174,6 +183,32 @@ async function bundle(node: RunningNode, authority: AuthorityCertificate): Promi
   }
 }
 
+/**
+ * RFC 7009, for whoever holds a token of the ring: it is denied everywhere. What is no such token, or none any more, is answered
+ * likewise (section 2.2).
+ */
+async function revoke(node: RunningNode, call: Call): Promise<Answer> {
+  const token = (await call.form()).get('token')
+  if (token === null || token === '') throw new ApiProblem(400, 'BAD_FORM', 'expected the field `token`')
+  const nowMs = Date.now()
+  const verdict = await node.tokens().verify(token, nowMs)
+  const done = { text: '', type: 'text/plain; charset=utf-8' }
+  if (!verdict.ok || verdict.tokenId === undefined || verdict.issuer !== ringIssuer(node.ring)) return done
+  if (isDenied(node, verdict, nowMs)) return done
+  try {
+    await node.proposeInOwnName({ type: 'token.revoke', token }, REVOKE_MS_MAX)
+  } catch (error) {
+    if (!(error instanceof LedgerError)) throw error
+    // Enforced everywhere by gossip, and agreed on when the others are back.
+    if (error.code !== 'NO_QUORUM') throw new ApiProblem(503, error.code, error.message)
+  }
+  return done
+}
+
+function isDenied(node: RunningNode, verdict: Accepted, nowMs: number): boolean {
+  return [node.view().denials, node.early.enforced].some((denials) => denials.matchCredential(verdict, nowMs) !== undefined)
+}
+
 /** RFC 7662: of the ring's tokens and of those that the policy's issuers made. What is not good is not active, and nothing more is said. */
 async function introspect(node: RunningNode, call: Call): Promise<unknown> {
   const token = (await call.form()).get('token')
@@ -181,11 +216,5 @@ async function introspect(node: RunningNode, call: Call): Promise<unknown> {
   const nowMs = Date.now()
   const verdict = await node.tokens().verify(token, nowMs)
   if (!verdict.ok) return { active: false }
-  const { tokenId, subject, claims } = verdict
-  const isDenied = [node.view().denials, node.early.enforced].some(
-    (denials) =>
-      (tokenId !== undefined && denials.matchToken(tokenId, nowMs) !== undefined) ||
-      (subject !== undefined && denials.matchSubject(subject, nowMs) !== undefined),
-  )
-  return isDenied ? { active: false } : { ...claims, active: true, token_type: 'Bearer' }
+  return isDenied(node, verdict, nowMs) ? { active: false } : { ...verdict.claims, active: true, token_type: 'Bearer' }
 }

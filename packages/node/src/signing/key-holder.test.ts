@@ -13,7 +13,7 @@ import {
   type TxBody,
 } from '@ringwall/ring'
 import { encodeBase64url, encodeTx, signingBytes } from '@ringwall/ring/tx'
-import type { KeyShare } from '@ringwall/threshold'
+import { edwards, type KeyShare, lagrangeAtZero, ORDER } from '@ringwall/threshold'
 import { randomNonce } from '../keys.ts'
 import { ringApplication } from '../ring-application.ts'
 import { loadRuleLibrary } from '../rules.ts'
@@ -147,6 +147,14 @@ test('four holders make a key from what the state says; a restart finds the shar
     const text = someone.said.join('\n')
     assert.ok(!text.includes(Buffer.from(secret).toString('hex')) && !text.includes(Buffer.from(secret).toString('base64url')))
   }
+  // Two of the three that it takes make another key: whoever reads two nodes has nothing.
+  const shares = board.people.map(({ share }) => share as KeyShare)
+  const made = (held: readonly KeyShare[]): boolean => {
+    const weights = lagrangeAtZero(held.map(({ index }) => index))
+    const secret = held.reduce((sum, share, i) => (sum + (weights[i] as bigint) * share.secret.reveal()) % ORDER, 0n)
+    return edwards.equals(edwards.multiplyBase(secret), (held[0] as KeyShare).publicKey.element)
+  }
+  assert.ok(made(shares.slice(0, 3)) && made(shares.slice(1)) && !made(shares.slice(0, 2)) && !made(shares.slice(2)))
   const [first] = board.people as [Someone]
   const before = first.share?.secret.reveal()
   board.kill(first)

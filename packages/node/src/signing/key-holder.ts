@@ -26,8 +26,8 @@ import {
 import type { EventLog } from '../events.ts'
 import { eraseFile, type Seal } from './sealed-file.ts'
 
-/** A message that was not agreed on by then is said again. */
-const AGAIN_MS = 10_000
+/** A message that was not agreed on by then is said again: a leader that had not seen the phase begin has dropped it. */
+const AGAIN_MS = 1_000
 const SHARE = 'share'
 const SEED_FILE = /^ceremony-([0-9]{1,9})\.sealed$/
 /** Public work that the rounds of one ceremony share. */

@@ -1,17 +1,25 @@
 import assert from 'node:assert/strict'
 import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto'
-import { type TestContext, test } from 'node:test'
+import { after, type TestContext, test } from 'node:test'
 import { createDenialIndex } from '@ringwall/ring'
 import { encodeRequest, type KeyShare } from '@ringwall/threshold'
+import fc from 'fast-check'
 import { MintRefused, SigningError } from './signing-service.ts'
 import { type Member, Signers } from './test-signers.ts'
 
-const WAIT_MS = 10_000
+/** Threads start slowly on a busy machine. */
+const WAIT_MS = 60_000
 
-function begin(t: TestContext, count?: number, threshold?: number): Signers & { readonly members: [Member, ...Member[]] } {
-  const signers = new Signers(count, threshold)
+type Ring = Signers & { readonly members: [Member, ...Member[]] }
+
+/** Where nothing is broken, tests share one. */
+const shared = new Signers() as Ring
+after(() => shared.stop())
+
+function begin(t: TestContext): Ring {
+  const signers = new Signers() as Ring
   t.after(() => signers.stop())
-  return signers as Signers & { readonly members: [Member, ...Member[]] }
+  return signers
 }
 
 function verified(signers: Signers, { message, signature }: { message: Uint8Array; signature: Uint8Array }): boolean {
@@ -53,8 +61,8 @@ test('fewer than the threshold sign nothing', async (t) => {
   })
 })
 
-test('one request makes one token, however often it is shown and by whomever', async (t) => {
-  const signers = begin(t)
+test('one request makes one token, however often it is shown and by whomever', async () => {
+  const signers = shared
   const mint = signers.signed(signers.tokenRequest())
   const messages = await Promise.all(
     signers.members.map(async ({ service }) => Buffer.from((await service.mint({ mint }, WAIT_MS)).message).toString()),
@@ -125,8 +133,8 @@ test('what nobody may have is refused by the asked node and by every holder, wha
   }
 })
 
-test('a holder signs no bytes but those that the request comes to, and answers nothing to strangers and garbage', async (t) => {
-  const signers = begin(t)
+test('a holder signs no bytes but those that the request comes to, and answers nothing to strangers and garbage', async () => {
+  const signers = shared
   const [, second] = signers.members as [Member, Member]
   const ask = async (from: string, asked: unknown, request: Uint8Array): Promise<string> => {
     const text = Buffer.from(typeof asked === 'string' ? asked : JSON.stringify(asked))
@@ -147,8 +155,19 @@ test('a holder signs no bytes but those that the request comes to, and answers n
     assert.match(Buffer.from((await second.handler?.('n1', payload)) ?? []).toString(), /^-/)
 })
 
-test('many at once are all made', async (t) => {
-  const signers = begin(t)
+test('property: no bytes make a holder throw, hang or sign', async () => {
+  const [, second] = shared.members as [Member, Member]
+  await fc.assert(
+    fc.asyncProperty(fc.constantFrom(...'cs?'), fc.uint8Array({ maxLength: 200 }), async (first, rest) => {
+      const payload = Buffer.concat([Buffer.from(first), rest])
+      assert.match(Buffer.from((await second.handler?.('n1', payload)) ?? []).toString('latin1'), /^-/)
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('many at once are all made', async () => {
+  const signers = shared
   const [first, second] = signers.members as [Member, Member]
   const mints = Array.from({ length: 12 }, (_, i) =>
     (i % 2 === 0 ? first : second).service.mint({ mint: signers.signed(signers.tokenRequest()) }, 30_000),

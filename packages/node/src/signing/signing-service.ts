@@ -6,7 +6,6 @@
  *
  *     'c' key(32) count(1)               request: commitments, please; answer: '+' and them, or '-' and why not
  *     's' length(4) asked request        request: a signature share; `asked` is JSON; answer likewise
- *     'l' length(1) signer commitments   message: commitments that a later request will name
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Fabric } from '@ringwall/fabric'
@@ -30,9 +29,9 @@ import type { CoordinatorWish, ThreadAnswer } from './thread-messages.ts'
 const MINTS_MAX = 512
 const ASKED_BYTES_MAX = 16_384
 const ANSWER_MS_MAX = 3_000
-/** Signers may be busy with a hand-over of the key, for a second or so. */
-const TRIES_MAX = 6
-const PAUSE_MS = 50
+/** Signers may be busy with a hand-over of the key for some seconds. */
+const TRIES_MAX = 12
+const PAUSE_MS = { first: 50, most: 800 } as const
 /** Pairs of each signer kept in stock: few while nothing is minted, more with what is. */
 const STOCK_IDLE = 4
 const STOCK_MAX = 96
@@ -41,8 +40,6 @@ const RESTOCK_EVERY_MS = 500
 /** What a coordinator may ask for within ten seconds; about five times what a machine can use. */
 const PAIRS_PER_WINDOW = 2_048
 const WINDOW_MS = 10_000
-/** Batches of one sender that wait to be learnt. */
-const LEARNING_MAX = 32
 const REASONS_MAX = 8
 
 /** What is asked of the key: what somebody signed for, or the ring's own certificate. */
@@ -61,7 +58,7 @@ export class SigningError extends Error {
 
 export interface SigningServiceOptions {
   readonly self: string
-  readonly fabric: Pick<Fabric, 'send' | 'request' | 'onMessage' | 'onRequest'>
+  readonly fabric: Pick<Fabric, 'request' | 'onRequest'>
   readonly view: () => View
   readonly numbers: NonceNumbers
   readonly events: Pick<EventLog, 'add'>
@@ -92,7 +89,6 @@ export class SigningService {
   /** Of this epoch. */
   readonly #accused = new Set<string>()
   readonly #given = new Map<string, { sinceMs: number; pairs: number }>()
-  readonly #learning = new Map<string, number>()
   readonly #timer: NodeJS.Timeout
   #publicKey: PublicKey | undefined
   #share: KeyShare | undefined
@@ -111,7 +107,6 @@ export class SigningService {
       this.#stock = stock
     })
     options.fabric.onRequest('signing', (from, payload) => this.#answer(from, payload))
-    options.fabric.onMessage('signing', (from, payload) => this.#learn(from, payload))
     this.#timer = setInterval(() => this.#tend(), RESTOCK_EVERY_MS)
     this.#timer.unref()
   }
@@ -119,6 +114,11 @@ export class SigningService {
   /** The key in force; undefined as long as there is none. */
   get publicKey(): PublicKey | undefined {
     return this.#publicKey
+  }
+
+  /** Does this node hold a share of the key in force? */
+  get holdsShare(): boolean {
+    return this.#share !== undefined
   }
 
   get faults(): readonly SigningFault[] {
@@ -152,17 +152,20 @@ export class SigningService {
     if (!checked.ok) throw new MintRefused(checked)
     this.#minting += 1
     this.#recent += 1
-    // A Buffer would take all of the memory that it is a part of to the thread.
-    const message = Uint8Array.from(checked.message)
     const bytes = Buffer.from(JSON.stringify(asked))
     const deadline = this.#now() + timeoutMs
     const reasons: string[] = []
     try {
       for (let tries = 0; tries < TRIES_MAX && !this.#stopped; tries += 1) {
-        if (tries > 0) await delay(PAUSE_MS * 2 ** (tries - 1))
+        if (tries > 0) await delay(Math.min(PAUSE_MS.most, PAUSE_MS.first * 2 ** (tries - 1)))
         if (!this.#isStocked(1)) await this.#restock(Math.max(2, Math.min(BATCH_MAX, this.#minting)))
         const leftMs = deadline - this.#now()
         if (leftMs <= 0) break
+        // Anew with each try: another key makes other bytes of the same request.
+        const again = this.#check(asked)
+        if (!again.ok) throw new MintRefused(again)
+        // A Buffer would take all of the memory that it is a part of to the thread.
+        const message = Uint8Array.from(again.message)
         const signature = await this.#sign(message, bytes, leftMs, reasons)
         if (signature !== undefined) return { message, signature }
       }
@@ -301,7 +304,13 @@ export class SigningService {
     this.#given.set(coordinator, window)
     const first = await this.#options.numbers.take(key, coordinator, count)
     if (first === undefined) return { reason: 'no numbers are left: ringwall key refresh makes new ones' }
-    const answer = await this.#thread.run({ kind: 'provision', key, coordinator, first, count })
+    const answer = await this.#thread.run({
+      kind: 'provision',
+      key,
+      coordinator,
+      first,
+      count,
+    })
     return answer.kind === 'message' ? { body: answer.body } : { reason: answer.kind === 'refused' ? answer.reason : 'no answer' }
   }
 
@@ -323,21 +332,6 @@ export class SigningService {
     if (Buffer.compare(wanted, checked.message) !== 0) return { reason: 'what is to be signed is not what the request asks for' }
     const answer = await this.#thread.run({ kind: 'sign', coordinator, request: new Uint8Array(request) })
     return answer.kind === 'message' ? { body: answer.body } : { reason: answer.kind === 'refused' ? answer.reason : 'no answer' }
-  }
-
-  #learn(from: string, payload: Uint8Array): void {
-    const length = payload[1] ?? 0
-    if (payload[0] !== 'l'.charCodeAt(0) || payload.length < 2 + length || this.#share === undefined) return
-    const learning = this.#learning.get(from) ?? 0
-    if (learning >= LEARNING_MAX) return
-    this.#learning.set(from, learning + 1)
-    const signer = Buffer.from(payload.subarray(2, 2 + length)).toString('latin1')
-    const done = (): void => {
-      const left = (this.#learning.get(from) ?? 1) - 1
-      if (left === 0) this.#learning.delete(from)
-      else this.#learning.set(from, left)
-    }
-    this.#thread.run({ kind: 'learn', from: signer, body: Uint8Array.from(payload.subarray(2 + length)) }).then(done, done)
   }
 
   // The coordinator's stock.
@@ -373,7 +367,6 @@ export class SigningService {
         const count = Math.max(1, Math.min(most, this.#target - (this.#stock[party] ?? 0)))
         const body = await this.#fetch(publicKey, party, count)
         if (body === undefined || this.#publicKey?.name !== publicKey.name) return
-        this.#spread(publicKey, party, body)
         await this.#thread.run({ kind: 'commitments', from: party, body }).then(
           (answer) => this.#fulfil(answer),
           () => {},
@@ -395,14 +388,6 @@ export class SigningService {
       // Out of reach: others sign.
       return undefined
     }
-  }
-
-  /** The other signers check the commitments before a request names them, so that it is answered sooner. */
-  #spread(publicKey: PublicKey, signer: string, body: Uint8Array): void {
-    const name = Buffer.from(signer, 'latin1')
-    const payload = Buffer.concat([Buffer.from('l'), Uint8Array.of(name.length), name, body])
-    for (const { party } of publicKey.members)
-      if (party !== signer && party !== this.#options.self) this.#options.fabric.send(party, 'signing', payload)
   }
 }
 

@@ -8,7 +8,6 @@ import {
   CommitmentMemo,
   Coordinator,
   type CoordinatorEffect,
-  decodeCommitments,
   KeyShare,
   NONCE_RANDOM_BYTES,
   PublicKey,
@@ -21,6 +20,7 @@ import type { CoordinatorWish, FromThread, ThreadAnswer, ThreadTask, ToThread } 
 const port = parentPort!
 const URGENT: ReadonlySet<ThreadTask['kind']> = new Set(['key', 'share', 'sign', 'begin', 'share-of', 'refused'])
 const DONE: ThreadAnswer = { kind: 'done', wishes: [] }
+const MEMO_ENTRIES = 4_096
 const NO_ATTESTATION = new Uint8Array(0)
 
 interface Key {
@@ -60,7 +60,7 @@ function run(): void {
 function prepare(message: ToThread): void {
   const { task } = message
   const held = key
-  if (held === undefined || (task.kind !== 'learn' && task.kind !== 'commitments')) {
+  if (held === undefined || task.kind !== 'commitments') {
     ahead.push(() => finish(message, () => perform(task)))
     return
   }
@@ -107,7 +107,7 @@ function perform(task: ThreadTask): ThreadAnswer {
   if (task.kind === 'key') {
     close()
     const publicKey = PublicKey.decode(task.publicKey)
-    const memo = new CommitmentMemo()
+    const memo = new CommitmentMemo(MEMO_ENTRIES, 'unchecked')
     key = { publicKey, memo, coordinator: new Coordinator(publicKey, memo), share: undefined, signers: new Map() }
     return DONE
   }
@@ -130,11 +130,6 @@ function perform(task: ThreadTask): ThreadAnswer {
       const effects = signer.step({ kind: 'provision', random })
       random.fill(0)
       return sent(effects)
-    }
-    case 'learn': {
-      const index = publicKey.indexOf(task.from)
-      if (index !== undefined) decodeCommitments(publicKey, index, task.body, key.memo)
-      return DONE
     }
     case 'sign': {
       const signer = key.signers.get(task.coordinator)

@@ -65,7 +65,6 @@ export class Signers {
       if (other === undefined || other.isDown) throw new Error('no link')
       return other
     }
-    let learn: ((from: string, payload: Uint8Array) => void) | undefined
     const held: { handler: Handler | undefined } = { handler: undefined }
     const service = new SigningService({
       self: id,
@@ -73,29 +72,18 @@ export class Signers {
       numbers: new NonceNumbers(join(this.#directory, id, 'nonces.json')),
       events: { add: (_kind, _level, line) => said.push(line) },
       fabric: {
-        send: (to, _channel, payload) => {
-          const other = this.members.find((member) => member.id === to)
-          if (other !== undefined && !other.isDown) this.#learners.get(to)?.(id, payload.slice())
-          return true
-        },
         request: async (to, _channel, payload) => {
           const answer = await (find(to).handler as Handler)(id, payload.slice())
           return this.tamper(to, id, answer)
-        },
-        onMessage: (_channel, handler) => {
-          learn = handler
         },
         onRequest: (_channel, handler) => {
           held.handler = handler
         },
       },
     })
-    if (learn !== undefined) this.#learners.set(id, learn)
     this.members.push({ id, key, service, said, handler: held.handler, isDown: false })
     service.use(share.publicKey, share)
   }
-
-  readonly #learners = new Map<string, (from: string, payload: Uint8Array) => void>()
 
   async stop(): Promise<void> {
     for (const { service } of this.members) await service.stop()
@@ -105,7 +93,7 @@ export class Signers {
   tokenRequest(changes: Partial<MintRequest> = {}, want: Partial<MintRequest['want']> = {}): MintRequest {
     const token = { type: 'token', service: 'billing', audience: 'shop', ttlS: 300, claims: {}, ...want } as MintRequest['want']
     const nonce = randomBytes(16).toString('base64url')
-    return { ring: RING, issuer: 'operator:ada', atMs: Date.now(), nonce, want: token, ...changes }
+    return { ring: RING, issuer: 'operator:ada', certificate: '', atMs: Date.now(), nonce, want: token, ...changes }
   }
 
   signed(request: MintRequest, by: KeyObject = this.operator): SignedMintRequest {

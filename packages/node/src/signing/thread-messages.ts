@@ -14,8 +14,6 @@ export type ThreadTask =
       readonly first: number
       readonly count: number
     }
-  /** Commitments of another signer, to be checked before they are named in a request. */
-  | { readonly kind: 'learn'; readonly from: string; readonly body: Uint8Array }
   /** A request that was found rightful. */
   | { readonly kind: 'sign'; readonly coordinator: string; readonly request: Uint8Array }
   /** Commitments for this node as a coordinator. */
