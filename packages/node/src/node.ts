@@ -64,6 +64,7 @@ import { cachingCompiler } from './rule-cache.ts'
 import { RuleTiming } from './rule-timing.ts'
 import { RuleWatch } from './rule-watch.ts'
 import { loadRuleLibrary } from './rules.ts'
+import { describeSubject } from './subject-text.ts'
 
 const TICK_MS = 500
 const TX_VALID_MS = 60_000
@@ -504,14 +505,6 @@ function statementOf({ kind, digest, signature }: EvidenceStatement): SignedStat
 function viewOf(application: RingApplication, ledger: RingLedger): View {
   const { height, timestampMs } = ledger.status()
   return application.view(ledger.state(), height, timestampMs)
-}
-
-export function describeSubject(subject: DenialSubject): string {
-  if (subject.kind === 'account') return `account ${subject.value.slice(0, 8)}… of ${subject.service}`
-  const of = 'issuer' in subject && subject.issuer !== undefined ? ` of ${subject.issuer}` : ''
-  if (subject.kind !== 'issued-before') return `${subject.kind} ${subject.value}${of}`
-  const whose = subject.subject === undefined ? 'everything' : `everything of the subject ${subject.subject}`
-  return `${whose}${of} issued before ${subject.value}`
 }
 
 function currentDenial(view: View, subject: DenialSubject): Denial | undefined {

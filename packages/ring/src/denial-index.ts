@@ -9,7 +9,7 @@
 import { maskOf, type Prefix, parsePrefix, scanAddress, scanned } from './address.ts'
 import { type Credential, coversCredential } from './credential.ts'
 import { HashTrie, hashText, mix32 } from './hash-trie.ts'
-import { IdIndex, seekNear } from './id-index.ts'
+import { type Entry, IdIndex, seekNear } from './id-index.ts'
 import type { Denial, DenialIndex, DenialSubject } from './types.ts'
 
 interface V6Key {
@@ -106,6 +106,23 @@ export class DenialSlots {
 
   static empty(seed: HashSeed = NO_SEED): DenialSlots {
     return new DenialSlots({ seed, v4: [], v6: [], ids: IdIndex.empty, counts: NO_COUNTS, size: 0 })
+  }
+
+  /** All at once: much faster for many. @param denials Each of a subject of its own. */
+  static from(denials: readonly Denial[], seed: HashSeed = NO_SEED): DenialSlots {
+    let addresses = DenialSlots.empty(seed)
+    const counts = [...NO_COUNTS]
+    const entries: Entry[] = []
+    for (const denial of denials) {
+      const { subject, id } = denial
+      if (subject.kind === 'ip' || subject.kind === 'cidr') addresses = addresses.with(denial)
+      else {
+        counts[hashSubject(seed, subject)]! += 1
+        entries.push({ high, low, idHigh: wordOf(id, 0), idLow: wordOf(id, 8) })
+      }
+    }
+    const ids = IdIndex.from(entries)
+    return new DenialSlots({ ...addresses.parts, ids, counts, size: addresses.size + ids.size })
   }
 
   get size(): number {
