@@ -4,13 +4,20 @@ import { Failure } from './app.tsx'
 import { duration } from './format.ts'
 import { useNow, usePolled } from './polling.ts'
 
+/** What is denied, in words. */
+function subjectText(subject: Denial['subject']): string {
+  const of = 'issuer' in subject && subject.issuer !== undefined ? ` of ${subject.issuer}` : ''
+  if (subject.kind !== 'issued-before') return `${subject.kind} ${subject.value}${of}`
+  return `${subject.subject === undefined ? 'all tokens' : `tokens of ${subject.subject}`}${of} issued before ${subject.value}`
+}
+
 export function Denials({ client }: { readonly client: RingwallClient }) {
   const denials = usePolled(() => client.denials(), 1_000)
   const now = useNow(1_000)
   const [error, setError] = useState<string>()
   const [said, setSaid] = useState('')
   const remove = (denial: Denial): void => {
-    if (!confirm(`Lift the denial of ${denial.subject.kind} ${denial.subject.value} on all nodes?`)) return
+    if (!confirm(`Lift the denial of ${subjectText(denial.subject)} on all nodes?`)) return
     setError(undefined)
     setSaid('')
     client.denyRemove(denial.id, 'from the console').then(
@@ -63,9 +70,7 @@ export function Denials({ client }: { readonly client: RingwallClient }) {
             <tbody>
               {list.map((denial) => (
                 <tr key={denial.id}>
-                  <td className="path">
-                    {denial.subject.kind} {denial.subject.value}
-                  </td>
+                  <td className="path">{subjectText(denial.subject)}</td>
                   <td className={denial.provisional ? 'warn' : 'good'}>
                     {denial.provisional ? 'provisional' : `certified at ${denial.height}`}
                   </td>

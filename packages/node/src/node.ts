@@ -70,6 +70,7 @@ import { KeyHolder } from './signing/key-holder.ts'
 import { NonceNumbers } from './signing/nonce-numbers.ts'
 import { Seal } from './signing/sealed-file.ts'
 import { SigningService } from './signing/signing-service.ts'
+import { describeSubject } from './subject-text.ts'
 import { sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 
@@ -598,14 +599,6 @@ function statementOf({ kind, digest, signature }: EvidenceStatement): SignedStat
 function viewOf(application: RingApplication, ledger: RingLedger): View {
   const { height, timestampMs } = ledger.status()
   return application.view(ledger.state(), height, timestampMs)
-}
-
-export function describeSubject(subject: DenialSubject): string {
-  if (subject.kind === 'account') return `account ${subject.value.slice(0, 8)}… of ${subject.service}`
-  const of = 'issuer' in subject && subject.issuer !== undefined ? ` of ${subject.issuer}` : ''
-  if (subject.kind !== 'issued-before') return `${subject.kind} ${subject.value}${of}`
-  const whose = subject.subject === undefined ? 'everything' : `everything of the subject ${subject.subject}`
-  return `${whose}${of} issued before ${subject.value}`
 }
 
 function currentDenial(view: View, subject: DenialSubject): Denial | undefined {

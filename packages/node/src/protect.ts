@@ -1,7 +1,7 @@
 /** `ringwall protect URL`: a ring of one in front of one application. The same node, with n = 1. */
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { basename, resolve } from 'node:path'
-import { parsePrefix } from '@ringwall/ring'
+import { PolicyFileInvalid, parsePrefix } from '@ringwall/ring'
 import { stringify } from 'yaml'
 import { formatHostPort, type HostPort, parseHostPort } from './address.ts'
 import { readNodeConfig } from './config.ts'
@@ -12,6 +12,7 @@ import { readOperator, signAsOperator } from './local/operator.ts'
 import { contextFile, isProvisioned, type LocalNode, provisionRing, refreshContext, writeNodeConfigs } from './local/provision.ts'
 import { plainPolicy } from './local/up.ts'
 import { type RunningNode, startNode } from './node.ts'
+import { readPolicyFile } from './policy-file.ts'
 import { findCrs } from './rules.ts'
 import { untilAskedToStop } from './run-node.ts'
 
@@ -164,8 +165,9 @@ function extraSettings(options: ProtectOptions, rules: readonly NamedRules[]): s
 function wantedPolicy(options: ProtectOptions, rules: readonly NamedRules[]): { readonly text: string; readonly file: string } {
   if (options.config !== undefined) {
     try {
-      return { text: readFileSync(options.config, 'utf8'), file: options.config }
+      return { text: readPolicyFile(options.config).text, file: options.config }
     } catch (cause) {
+      if (cause instanceof PolicyFileInvalid) throw new StartError('CONFIG_INVALID', cause.message, { cause })
       throw new StartError('CONFIG_INVALID', `${options.config}: the policy file cannot be read`, { cause })
     }
   }

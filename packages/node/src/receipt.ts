@@ -8,6 +8,7 @@
 import { type Malformed, verifyStateProof } from '@ringwall/ledger'
 import {
   canonicalJson,
+  type DenialSubject,
   type GenesisDocument,
   genesisHash,
   nodesHash,
@@ -22,6 +23,7 @@ import { z } from 'zod'
 import { Decision, type DecisionOfNode } from './decision-schema.ts'
 import { verifySignature } from './keys.ts'
 import type { RunningNode } from './node.ts'
+import { describeSubject } from './subject-text.ts'
 
 const DOMAIN = 'RINGWALL_RECEIPT_V1\n'
 const FILE_CHARS_MAX = 64 * 1_048_576
@@ -181,9 +183,8 @@ export function verifyReceipt(text: string, genesis: GenesisDocument): ReceiptVe
 
 /** Says what the proven denial is about; the subject's form was checked by the ring. */
 function subjectLine({ id, subject, issuer, reason }: { id: string; subject: unknown; issuer: string; reason: string }): string {
-  const { kind, value } = subject as { kind: string; value: string }
-  const own = subjectId(subject as Parameters<typeof subjectId>[0]) === id
-  return `${own ? `${kind} ${value}` : id}, by ${issuer}: ${reason}`
+  const own = subject as DenialSubject
+  return `${subjectId(own) === id ? describeSubject(own) : id}, by ${issuer}: ${reason}`
 }
 
 function parseReceipt(text: string): Receipt {

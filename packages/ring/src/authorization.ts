@@ -61,8 +61,12 @@ const NO_ENGINE: AuthorizationCompilation = {
   faults: [{ message: 'nothing here evaluates authorization policies', line: 1, column: 1 }],
 }
 
-/** A policy is looked at several times before it is in force. */
-const compiled = new WeakMap<ServicePolicy, AuthorizationCompilation>()
+/**
+ * Compiled policies by what they are made of, the latest last: a policy is looked at several times before it is in force, and most
+ * changes leave most services as they were. A pure function remembered.
+ */
+const remembered = new WeakMap<AuthorizationCompiler, Map<string, AuthorizationCompilation>>()
+const REMEMBERED_MAX = 512
 
 /** Undefined for a service without authorization. */
 export function compiledAuthorization(
@@ -73,12 +77,15 @@ export function compiledAuthorization(
   const { authorization, routes } = service
   if (authorization === undefined) return undefined
   if (compile === undefined) return NO_ENGINE
-  let compilation = compiled.get(service)
-  if (compilation === undefined) {
-    const actions = routes.flatMap(({ action, methods }) => (action === undefined ? [] : [{ name: action, methods }]))
-    compilation = compile({ name, authorization, actions })
-    compiled.set(service, compilation)
-  }
+  const actions = routes.flatMap(({ action, methods }) => (action === undefined ? [] : [{ name: action, methods }]))
+  const asked = { name, authorization, actions }
+  const known = remembered.get(compile) ?? new Map<string, AuthorizationCompilation>()
+  remembered.set(compile, known)
+  const key = JSON.stringify(asked)
+  const compilation = known.get(key) ?? compile(asked)
+  known.delete(key)
+  known.set(key, compilation)
+  if (known.size > REMEMBERED_MAX) known.delete(known.keys().next().value as string)
   return compilation
 }
 

@@ -9,7 +9,7 @@
 import { maskOf, type Prefix, parsePrefix, scanAddress, scanned } from './address.ts'
 import { type Credential, coversCredential } from './credential.ts'
 import { HashTrie, hashText, mix32 } from './hash-trie.ts'
-import { IdIndex, seekNear } from './id-index.ts'
+import { type Entry, IdIndex, seekNear } from './id-index.ts'
 import type { Denial, DenialIndex, DenialSubject } from './types.ts'
 
 interface V6Key {
@@ -110,6 +110,23 @@ export class DenialSlots {
     return new DenialSlots({ seed, v4: [], v6: [], ids: IdIndex.empty, counts: NO_COUNTS, size: 0 })
   }
 
+  /** All at once: much faster for many. @param denials Each of a subject of its own. */
+  static from(denials: readonly Denial[], seed: HashSeed = NO_SEED): DenialSlots {
+    let addresses = DenialSlots.empty(seed).draft()
+    const counts = [...NO_COUNTS]
+    const entries: Entry[] = []
+    for (const denial of denials) {
+      const { subject, id } = denial
+      if (subject.kind === 'ip' || subject.kind === 'cidr') addresses = addresses.with(denial)
+      else {
+        counts[hashSubject(seed, subject)]! += 1
+        entries.push({ high, low, idHigh: wordOf(id, 0), idLow: wordOf(id, 8) })
+      }
+    }
+    const ids = IdIndex.from(entries)
+    return new DenialSlots({ ...addresses.sealed().parts, ids, counts, size: addresses.size + ids.size })
+  }
+
   /** The same slots, to be changed in place by `with` and `without`, which answer with the draft itself. */
   draft(): DenialSlots {
     const { v4, v6 } = this.parts
@@ -163,8 +180,8 @@ export class DenialSlots {
       const key = prefix.words[0]!
       const trie = changed(table.trie, mix32(key), key, denial)
       if (trie === table.trie && trie.size > 0) {
-        const { v4, v6, texts, size } = parts
-        return this.#with({ v4, v6, texts, size: size + trie.size - before })
+        const { seed, v4, v6, ids, counts, size } = parts
+        return this.#with({ seed, v4, v6, ids, counts, size: size + trie.size - before })
       }
       return this.#with({ ...parts, v4: replaced(parts.v4, table, { ...table, trie }), size: parts.size + trie.size - before })
     }

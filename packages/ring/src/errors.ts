@@ -1,6 +1,6 @@
 /** Errors of the ring. Switch on `code`: it is stable, the message is for people. */
 export abstract class RingError extends Error {
-  abstract readonly code: 'TX_MALFORMED' | 'GENESIS_INVALID' | 'SNAPSHOT_INVALID' | 'ENCODING_INVALID'
+  abstract readonly code: 'TX_MALFORMED' | 'GENESIS_INVALID' | 'SNAPSHOT_INVALID' | 'ENCODING_INVALID' | 'POLICY_FILE_INVALID'
 }
 
 /** Bytes that are not one canonical signed transaction. */
@@ -42,4 +42,10 @@ export class EncodingInvalid extends RingError {
   readonly code = 'ENCODING_INVALID'
 }
 
-export type AnyRingError = TxMalformed | GenesisInvalid | SnapshotInvalid | EncodingInvalid
+/** A file that a policy names and that cannot be put into it. The message is one line that says where, and what to do. */
+export class PolicyFileInvalid extends RingError {
+  override readonly name = 'PolicyFileInvalid'
+  readonly code = 'POLICY_FILE_INVALID'
+}
+
+export type AnyRingError = TxMalformed | GenesisInvalid | SnapshotInvalid | EncodingInvalid | PolicyFileInvalid

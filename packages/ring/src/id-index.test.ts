@@ -1,14 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { IdIndex, seek, seekNear } from './id-index.ts'
-
-interface Entry {
-  readonly high: number
-  readonly low: number
-  readonly idHigh: number
-  readonly idLow: number
-}
+import { type Entry, IdIndex, seek, seekNear } from './id-index.ts'
 
 const keyOf = ({ high, low, idHigh, idLow }: Entry): string => [high, low, idHigh, idLow].join()
 
@@ -50,6 +43,7 @@ test('property: holds what a map holds, with hashes that meet; an index made bef
         before.push([index, new Map(plain)])
       }
       for (const [held, wanted] of before) same(held, wanted)
+      same(IdIndex.from([...plain.values(), ...plain.values()]), plain)
     }),
     { numRuns: 60 },
   )
@@ -69,6 +63,7 @@ test('tens of thousands of entries are divided and joined again, also where all 
       plain.set(keyOf(make(at)), make(at))
     }
     same(index, plain)
+    same(IdIndex.from([...plain.values()].reverse()), plain)
     assert.equal(index.with(make(7)), index, 'what is there already changes nothing')
     assert.equal(index.without({ ...make(7), idHigh: 9 }), index, 'what is not there cannot be taken out')
     const whole = index

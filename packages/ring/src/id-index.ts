@@ -39,7 +39,8 @@ class Branch {
 
 type Part = Bucket | Branch
 
-interface Entry {
+/** Words as signed. */
+export interface Entry {
   readonly high: number
   readonly low: number
   readonly idHigh: number
@@ -52,6 +53,22 @@ export class IdIndex {
 
   private constructor(root: Part) {
     this.#root = root
+  }
+
+  /** All at once, as if put in one by one: much faster for many. */
+  static from(entries: readonly Entry[]): IdIndex {
+    const sorted = entries.toSorted((a, b) => a.high - b.high || a.low - b.low || a.idHigh - b.idHigh || a.idLow - b.idLow)
+    const all = new Int32Array(sorted.length * 4)
+    let at = 0
+    for (const { high, low, idHigh, idLow } of sorted) {
+      if (at > 0 && all[at - 4] === high && all[at - 3] === low && all[at - 2] === idHigh && all[at - 1] === idLow) continue
+      all[at] = high
+      all[at + 1] = low
+      all[at + 2] = idHigh
+      all[at + 3] = idLow
+      at += 4
+    }
+    return new IdIndex(shaped(all.slice(0, at), 0))
   }
 
   get size(): number {
@@ -154,17 +171,22 @@ function put(part: Part, depth: number, entry: Entry): Part {
   next[at + 2] = entry.idHigh
   next[at + 3] = entry.idLow
   next.set(part.subarray(at), at + 4)
-  return next.length >>> 2 > BUCKET_MAX && depth < SHIFTS.length ? divided(next, depth) : next
+  return shaped(next, depth)
+}
+
+/** A bucket when the entries are few, else a branch of such. */
+function shaped(bucket: Bucket, depth: number): Part {
+  return bucket.length >>> 2 > BUCKET_MAX && depth < SHIFTS.length ? divided(bucket, depth) : bucket
 }
 
 /** Entries are in order of the hash, so that each branch takes a run of them. */
 function divided(bucket: Bucket, depth: number): Branch {
-  const parts: Bucket[] = new Array(WIDTH).fill(NOTHING)
+  const parts: Part[] = new Array(WIDTH).fill(NOTHING)
   for (let from = 0; from < bucket.length; ) {
     const digit = digitOf(bucket[from]!, depth)
     let to = from
     while (to < bucket.length && digitOf(bucket[to]!, depth) === digit) to += 4
-    parts[digit] = bucket.slice(from, to)
+    parts[digit] = shaped(bucket.slice(from, to), depth + 1)
     from = to
   }
   return new Branch(parts, bucket.length >>> 2)

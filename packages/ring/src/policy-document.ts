@@ -206,8 +206,12 @@ function placeOf(
   if (within === undefined || !isScalar(node) || node.type !== 'BLOCK_LITERAL' || node.range == null)
     return at(offsetOf(document, path, onKey))
   const begin = text.indexOf('\n', node.range[0]) + 1
-  const first = /^(?:[ ]*\r?\n)*( *)/.exec(text.slice(begin, node.range[1]))
-  return { line: at(begin).line + within.line - 1, column: within.column + (first?.[1]?.length ?? 0) }
+  // The header says how far the text is set in, beyond its key; else its first line does.
+  const stated = /^\|[+-]?([1-9])/.exec(text.slice(node.range[0], begin))?.[1]
+  const key = at(offsetOf(document, path, true)).column - 1
+  const first = /^(?:[ ]*\r?\n)*( *)/.exec(text.slice(begin, node.range[1]))?.[1]
+  const indent = stated === undefined ? (first?.length ?? 0) : key + Number(stated)
+  return { line: at(begin).line + within.line - 1, column: within.column + indent }
 }
 
 function pointer(path: Path): string {

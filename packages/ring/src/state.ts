@@ -154,7 +154,7 @@ export class RingState {
       epoch,
       denials: MerkleTrie.from(contents.denials.map((denial) => [denial.id, denial])),
       expiries: MerkleTrie.from(contents.denials.map((denial) => [timeKey(denial.expiresAtMs, denial.id), denial])),
-      slots: contents.denials.reduce((slots, denial) => slots.with(denial), DenialSlots.empty(seed)),
+      slots: DenialSlots.from(contents.denials, seed),
       pending: PendingDenials.from(contents.pending),
       approvals: PendingStatements.from(contents.approvals),
       seen: MerkleTrie.from(contents.seen.map(([untilMs, id]) => [timeKey(untilMs, id), 1])),

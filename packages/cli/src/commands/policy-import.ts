@@ -1,7 +1,8 @@
 /** `policy import openapi`: puts an OpenAPI document's requests into a policy, as `services.NAME.api`. */
 import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
-import { formatProblems, POLICY_BYTES_MAX, parsePolicyDocument } from '@ringwall/ring'
+import { besides } from '@ringwall/node/policy-file'
+import { formatProblems, POLICY_BYTES_MAX, PolicyFileInvalid, parsePolicyDocument, policyText } from '@ringwall/ring'
 import { importOpenApi } from '@ringwall/waf/api'
 import { Document, isCollection, isMap, isNode, isScalar, parseDocument, visit } from 'yaml'
 import { QuietFailure, UsageError } from '../errors.ts'
@@ -98,7 +99,7 @@ function edit(file: string, service: string, section: unknown): void {
       `${file}: with this api it has ${bytes} bytes, at most ${POLICY_BYTES_MAX} are agreed on: import a part of it`,
     )
   }
-  const parsed = parsePolicyDocument(changed, file)
+  const parsed = parsePolicyDocument(wholeText(file, changed), file)
   if (!parsed.ok) {
     process.stderr.write(`${formatProblems(parsed.problems, `${file} as it would be`)}\nnothing was changed\n`)
     throw new QuietFailure()
@@ -111,6 +112,16 @@ function edit(file: string, service: string, section: unknown): void {
     process.stderr.write(
       `note: bodies of ${service} longer than ${waf.bodyBytesMax} bytes pass unchecked; waf.oversize: deny refuses them\n`,
     )
+  }
+}
+
+/** With the files that it names put into it. */
+function wholeText(file: string, source: string): string {
+  try {
+    return policyText(file, source, besides(file)).text
+  } catch (error) {
+    if (error instanceof PolicyFileInvalid) throw new UsageError(error.message)
+    throw error
   }
 }
 

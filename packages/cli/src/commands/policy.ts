@@ -1,11 +1,11 @@
 /** The policy: show, plan, apply, schema. */
-import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline/promises'
 import type { PolicyChange, PolicyPlan, PolicyProblem, RingwallClient } from '@ringwall/client'
+import { readPolicyFile } from '@ringwall/node/policy-file'
+import { PolicyFileInvalid, type PolicyText } from '@ringwall/ring'
 import { QuietFailure, UsageError } from '../errors.ts'
 import { duration, paint, printable } from '../format.ts'
 import { type Format, printOne, write } from '../output.ts'
-import { type PolicyText, policyText } from './policy-text.ts'
 import { tellWaiting } from './waiting.ts'
 
 export const DEFAULT_FILE = 'ringwall.yaml'
@@ -21,13 +21,12 @@ export async function policySchema(client: RingwallClient): Promise<void> {
 }
 
 function read(file: string): PolicyText {
-  let source: string
   try {
-    source = readFileSync(file, 'utf8')
-  } catch {
+    return readPolicyFile(file)
+  } catch (error) {
+    if (error instanceof PolicyFileInvalid) throw new UsageError(error.message)
     throw new UsageError(`${file}: the policy cannot be read; ringwall policy show > ${DEFAULT_FILE} writes the one in force`)
   }
-  return policyText(file, source)
 }
 
 /** As `refuseProblems`, each by the file that has it. */

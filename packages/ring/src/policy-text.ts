@@ -1,13 +1,10 @@
 /**
- * A policy as it is proposed: one text. Cedar policies that stand in a file of their own (`authorization: { file: shop.cedar }` of a
- * service) are put in its place, and what is wrong is told by the file and line that people wrote it in.
+ * A policy as it is proposed: one text. Cedar policies that stand in a file of their own (`authorization.file` of a service) are put in
+ * its place, and what is wrong is told by the file and line that people wrote it in. Who calls reads the files.
  */
-import { readFileSync, statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import type { PolicyProblem } from '@ringwall/client'
-import { CEDAR_CHARS_MAX } from '@ringwall/ring'
 import { isMap, isScalar, LineCounter, parseDocument } from 'yaml'
-import { UsageError } from '../errors.ts'
+import { PolicyFileInvalid } from './errors.ts'
+import type { PolicyProblem } from './policy-document.ts'
 
 /** Where a line of the whole text comes from; `indent` is what was put before it. */
 interface Origin {
@@ -33,8 +30,11 @@ interface Inclusion {
   readonly file: string
 }
 
-/** @throws {UsageError} When a file cannot be read, or stands where it cannot be put. */
-export function policyText(file: string, source: string): PolicyText {
+/** Reads a file that a policy names, from where the policy stands. @throws {PolicyFileInvalid} */
+export type ReadPolicyFile = (name: string) => { readonly file: string; readonly text: string }
+
+/** @throws {PolicyFileInvalid} When a file cannot be read, or is named where it cannot be put. */
+export function policyText(file: string, source: string, readFile: ReadPolicyFile): PolicyText {
   const inclusions = new Map(inclusionsOf(file, source).map((inclusion) => [inclusion.line, inclusion]))
   if (inclusions.size === 0) return { text: source, placeOf: (problem) => ({ file, ...problem }) }
   const lines: string[] = []
@@ -46,9 +46,9 @@ export function policyText(file: string, source: string): PolicyText {
       lines.push(line)
       continue
     }
-    const named = join(dirname(file), inclusion.file)
+    const { file: named, text: found } = readFile(inclusion.file)
     const indent = inclusion.column - 1 + 2
-    const included = readCedar(named).replace(/\r\n/g, '\n').replace(/\n+$/, '')
+    const included = found.replace(/\r\n/g, '\n').replace(/\n+$/, '')
     lines.push(`${line.slice(0, inclusion.column - 1)}policies: ${included === '' ? '""' : '|2'}`)
     if (included === '') continue
     for (const [at, text] of included.split('\n').entries()) {
@@ -80,21 +80,10 @@ function inclusionsOf(file: string, source: string): readonly Inclusion[] {
     const { line, col } = counter.linePos(pair.key.range?.[0] ?? 0)
     const where = `${file}:${line}:${col}: services.${String(key)}.authorization.file`
     if (typeof pair.value.value !== 'string' || pair.value.value === '')
-      throw new UsageError(`${where}: expected the name of a file`)
-    if (authorization.has('policies')) throw new UsageError(`${where}: keep policies or file, not both`)
+      throw new PolicyFileInvalid(`${where}: expected the name of a file`)
+    if (authorization.has('policies')) throw new PolicyFileInvalid(`${where}: keep policies or file, not both`)
     if (authorization.flow === true || (value as { flow?: boolean }).flow === true)
-      throw new UsageError(`${where}: give file a line of its own, without braces around it`)
+      throw new PolicyFileInvalid(`${where}: give file a line of its own, without braces around it`)
     return [{ line, column: col, file: pair.value.value }]
   })
-}
-
-function readCedar(file: string): string {
-  try {
-    // A character has at most four bytes.
-    if (statSync(file).size > CEDAR_CHARS_MAX * 4) throw new UsageError(`${file}: longer than ${CEDAR_CHARS_MAX} characters`)
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    if (error instanceof UsageError) throw error
-    throw new UsageError(`${file}: the Cedar policies cannot be read; the name is taken from where the policy stands`)
-  }
 }
