@@ -160,3 +160,29 @@ for (const [name, args] of MODES) {
     assert.equal(afterwards.good, afterwards.asked)
   })
 }
+
+const wrk = spawnSync('sh', ['-c', 'command -v wrk'], { encoding: 'utf8' }).stdout.trim() !== ''
+
+test('a flood of requests from one source: others are served', {
+  skip: wrk ? skip : 'wrk is not installed (on Debian: apt-get install wrk); nothing was tested',
+  timeout: 60_000,
+}, async (t) => {
+  // All that fit at once, each asking again as soon as it has an answer: many times what the node can carry.
+  const flood = spawn('wrk', ['-t1', '-c1000', `-d${SECONDS + 4}s`, `http://127.0.0.1:${port}/long`], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  let said = ''
+  flood.stdout.on('data', (chunk: Buffer) => {
+    said += String(chunk)
+  })
+  const ended = once(flood, 'exit')
+  await sleep(2_000)
+  const { good, asked, p99Ms } = await normalClient(() => flood.exitCode !== null)
+  await ended
+  const refused = /Non-2xx or 3xx responses: ([0-9]+)/.exec(said)?.[1] ?? '0'
+  const all = /([0-9]+) requests in/.exec(said)?.[1] ?? '0'
+  t.diagnostic(
+    `after 2 s: ${good} of ${asked} answered, p99 ${p99Ms.toFixed(1)} ms; ${refused} of the flood's ${all} requests were refused`,
+  )
+  assert.ok(good >= asked * 0.99, `${good} of ${asked} were answered`)
+})

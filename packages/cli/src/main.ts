@@ -119,6 +119,7 @@ export function buildProgram(): Command {
     .option('--explain-header', 'tell clients which rules matched: for trials', false)
     .option('--config <file>', 'a policy, instead of the one made from these options')
     .option('--data <dir>', 'where state stays (default: .ringwall/protect-PORT)')
+    .option('--take-over', 'serve beside a process with the same data, which was sent SIGUSR2', false)
     .option('--workers <n>', 'threads that take traffic', whole('--workers', 1, 64), 1)
     .option('--admin <host:port>', 'admin API and console (default: a free port on loopback)')
     .option('--tls-cert <file>', 'take traffic over TLS: the certificate in PEM, then those that issued it')
@@ -148,6 +149,7 @@ export function buildProgram(): Command {
         mode: given.mode as 'enforce' | 'shadow',
         explainHeader: given.explainHeader === true,
         workers: given.workers as number,
+        takeOver: given.takeOver === true,
         config: given.config as string | undefined,
         data: given.data as string | undefined,
         admin: given.admin as string | undefined,
@@ -161,11 +163,12 @@ export function buildProgram(): Command {
     .command('node')
     .description('run one node of a ring; or ls, show, init, add, rm')
     .option('--config <file>', 'the node’s configuration: node.yaml')
-    .action(async ({ config }: { config?: string }) => {
+    .option('--take-over', 'serve beside a process of the same node, which was sent SIGUSR2', false)
+    .action(async ({ config, takeOver }: { config?: string; takeOver: boolean }) => {
       if (config === undefined)
         throw new UsageError('name the node’s configuration: ringwall node --config FILE; or ls, show, init, add, rm')
       const { runNode } = await import('@ringwall/node')
-      process.exitCode = await runNode(config)
+      process.exitCode = await runNode(config, takeOver)
     })
   withRing(
     node.command('ls').description('all nodes of the ring').addOption(watch()),

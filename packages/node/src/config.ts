@@ -75,6 +75,8 @@ export interface NodeConfig {
   /** At least one for traffic. */
   readonly listen: { readonly traffic: readonly TrafficListener[]; readonly admin: HostPort; readonly fabric: HostPort }
   readonly explainHeader: boolean
+  /** Another process of this node serves its ports, and is about to end. */
+  readonly takeOver?: boolean
   /** Threads that take traffic. */
   readonly workers: number
   readonly rules: Readonly<Record<string, string>>

@@ -123,6 +123,11 @@ export interface RunningNode {
    * @throws {LedgerError} As `Ledger.submit`.
    */
   propose(bytes: Uint8Array, waitMs: number): ReturnType<RingLedger['submit']>
+  /**
+   * Lets go of everything but the traffic, which is served on by the last view: another process may start with the same data and take
+   * traffic on the same ports, then this one is to be stopped.
+   */
+  handOver(): Promise<void>
   /** As `propose`, in this node's name. */
   proposeInOwnName(body: TxBody, waitMs: number): ReturnType<RingLedger['submit']>
   stop(): Promise<void>
@@ -143,8 +148,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
   const events = new EventLog(config.id)
   const log = (level: 'info' | 'warn', line: string): void => events.add('node', level, line)
   const closers: (() => Promise<void> | void)[] = [() => lock.release()]
-  const closeAll = async (): Promise<void> => {
+  /** Of what traffic cannot do without. */
+  const served: (() => Promise<void> | void)[] = []
+  const handOver = async (): Promise<void> => {
     for (const close of closers.splice(0).reverse()) await close()
+  }
+  const closeAll = async (): Promise<void> => {
+    for (const close of served.splice(0).reverse()) await close()
+    await handOver()
   }
   try {
     const rules = loadRuleLibrary(config.rules)
@@ -295,7 +306,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const watch = new RuleWatch()
     // Workers write it themselves.
     const audit = config.workers > 1 ? undefined : await openAudit(config, ring, log)
-    if (audit !== undefined) closers.push(() => audit.stop())
+    if (audit !== undefined) served.push(() => audit.stop())
     const timing = new RuleTiming()
     const environment = (): GuardEnvironment => ({
       view,
@@ -306,7 +317,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       stopwatch: timing.next(),
     })
     const limits = new RingLimits({ self: config.id, fabric, view: () => view })
-    closers.push(() => limits.stop())
+    served.push(() => limits.stop())
     const guard = createGuard({
       limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
       shared: limits,
@@ -337,7 +348,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           })
     const ownProxy = (): Traffic =>
       createProxy({
-        listeners: config.listen.traffic,
+        listeners: config.takeOver ? config.listen.traffic.map((one) => ({ ...one, reusePort: true })) : config.listen.traffic,
         guard,
         environment,
         recorder: proxyRecorder(telemetry, audit),
@@ -495,6 +506,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       access: (request, verdict) => guard.access(request, verdict, environment()),
       sign: (message) => signMessage(privateKey, message),
       propose,
+      handOver: async () => {
+        takesTraffic = false
+        await handOver()
+      },
       proposeInOwnName: (body, waitMs) => propose(signInOwnName(body), waitMs),
       stop: closeAll,
     }
@@ -513,7 +528,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     closers.push(() => admin.stop())
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()
-    closers.push(() => proxy.stop(DRAIN_MS))
+    served.push(() => proxy.stop(DRAIN_MS))
     takesTraffic = true
     events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)
     return node

@@ -37,6 +37,8 @@ export interface ProtectOptions {
   readonly redirectFrom?: string | undefined
   /** Threads that take traffic; 1 unless given. */
   readonly workers?: number
+  /** Another process with the same data serves these ports, and is about to end. */
+  readonly takeOver?: boolean
 }
 
 const APPLY_MS_MAX = 10_000
@@ -55,7 +57,7 @@ export async function runProtect(options: ProtectOptions): Promise<number> {
       '',
     ].join('\n'),
   )
-  await untilAskedToStop(() => node.proxy.reloadCertificates())
+  await untilAskedToStop(node)
   await node.stop()
   return 0
 }
@@ -109,7 +111,7 @@ export async function startProtect(options: ProtectOptions): Promise<RunningNode
   writeNodeConfigs(data, [local], extraSettings(options, rules))
   refreshContext(data, [local])
   const config = readNodeConfig(local.configFile)
-  const node = await startNode({ ...config, listen: { ...config.listen, admin } })
+  const node = await startNode({ ...config, takeOver: options.takeOver ?? false, listen: { ...config.listen, admin } })
   try {
     await enforcePolicy(node, data, policy.text, options.config !== undefined)
     return node

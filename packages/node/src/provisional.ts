@@ -154,6 +154,7 @@ export class EarlyDenials {
   confirm(denials: Iterable<Denial>): void {
     for (const { id, subject } of denials) {
       if (this.index.confirm(id, subject)) this.#held.delete(id)
+      this.changes += 1
       for (const marks of this.#marks.values()) marks.delete(id)
       for (const spoken of this.#spoken.values()) spoken.delete(id)
     }

@@ -277,9 +277,19 @@ class HttpProxy implements ProxyContract, Arrivals {
     this.#connections.add(arrival)
     this.#arrivals.add(arrival)
     if (this.#arrivals.size <= this.#limits.handshakesMax) return
-    const [oldest] = this.#arrivals
     this.#counters.tlsDropped++
-    oldest!.destroy()
+    this.#oldestArrival().destroy()
+  }
+
+  /** Of those that have said nothing, if there are: whoever means it has said what it wants before long. */
+  #oldestArrival(): Arrival {
+    let looks = 0
+    for (const one of this.#arrivals) {
+      if (one.silent) return one
+      if (++looks === ROOM_LOOKS_MAX) break
+    }
+    const [oldest] = this.#arrivals
+    return oldest!
   }
 
   admits(source: string): boolean {

@@ -213,7 +213,14 @@ let written: Wire[] = []
 function writeDue(): void {
   const wires = due
   due = written
-  for (const wire of wires) wire.writeDue()
+  for (const wire of wires) {
+    try {
+      wire.writeDue()
+    } catch {
+      // One that cannot be written to must not keep the others waiting.
+      wire.socket.destroy()
+    }
+  }
   wires.length = 0
   written = wires
 }
