@@ -17,7 +17,7 @@ import {
   type SvidWanted,
   svidProofBytes,
 } from './mint-request.ts'
-import { type Authority, authorityToSign, spiffeId, subjectKey, svidToSign } from './svid.ts'
+import { type Authority, authorityToSign, SVID_BACKDATED_MS, spiffeId, subjectKey, svidToSign } from './svid.ts'
 
 /** How old a request may be, and how far ahead its signer's clock. */
 export const MINT_REQUEST_MS_MAX = 60_000
@@ -139,7 +139,7 @@ function unknown(issuer: string): MintRefusal {
 function serviceRefusal(
   { ring, certificate }: MintRequest,
   name: string,
-  { signingKey }: MintView,
+  { signingKey, denials }: MintView,
   nowMs: number,
   signed: Uint8Array,
   signature: string,
@@ -152,16 +152,18 @@ function serviceRefusal(
     return refuse('MINT_CERTIFICATE', 'the certificate cannot be read')
   }
   const keys = [...(signingKey.key === undefined ? [] : [signingKey.key]), ...signingKey.former.map((one) => one.key)]
-  const isOurs = keys.some((key) => shown.verify(createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: key }, format: 'jwk' })))
-  if (
-    !isOurs ||
-    shown.ca ||
-    shown.subjectAltName !== `URI:${spiffeId(ring, 'service', name)}` ||
-    Buffer.compare(shown.raw, der) !== 0
-  )
+  const by = keys.find((key) => shown.verify(createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: key }, format: 'jwk' })))
+  const id = spiffeId(ring, 'service', name)
+  if (by === undefined || shown.ca || shown.subjectAltName !== `URI:${id}` || Buffer.compare(shown.raw, der) !== 0)
     return refuse('MINT_CERTIFICATE', `the certificate is none that the ring made for the service ${name}`)
   if (nowMs < Date.parse(shown.validFrom) || nowMs > Date.parse(shown.validTo))
     return refuse('MINT_CERTIFICATE', 'the certificate is not good now: an operator gives the service a new one')
+  // By its thumbprint too (RFC 8705 section 3.1), and by when it was made: a stolen certificate must not renew itself past that.
+  const thumbprint = Buffer.from(hash('sha256', der, 'buffer')).toString('base64url')
+  const issuedAtMs = Date.parse(shown.validFrom) + SVID_BACKDATED_MS
+  const credential = { issuer: ringIssuer(ring), subject: id, keys: [ringKeyId(by), thumbprint], issuedAtMs }
+  const denied = denials.matchCredential(credential, nowMs)
+  if (denied !== undefined) return refuse('MINT_DENIED', `the certificate is denied by ${denied.issuer}: ${denied.reason}`)
   const spki = shown.publicKey.export({ format: 'der', type: 'spki' })
   return verifiesSpki(spki, signed, decodeBase64url(signature))
     ? undefined

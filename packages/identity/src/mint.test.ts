@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign, X509Certificate } from 'node:crypto'
+import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign, X509Certificate } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -285,17 +285,23 @@ test('a service with a certificate has tokens and certificates of itself made, u
       'MINT_CERTIFICATE',
     )
     const id = spiffeId(RING, 'service', 'billing')
-    const subject = { kind: 'subject', value: id } as const
-    const denial = {
-      id: '0'.repeat(16),
-      subject,
-      reason: 'gone',
-      issuer: 'operator:ada',
-      issuedAtMs: NOW,
-      expiresAtMs: NOW + 1_000,
-      height: 1,
+    const thumbprint = createHash('sha256').update(certificate).digest('base64url')
+    for (const subject of [
+      { kind: 'subject', value: id },
+      { kind: 'key', value: thumbprint },
+      { kind: 'issued-before', subject: id, value: new Date(NOW + 1_000).toISOString() },
+    ] as const) {
+      const said = { reason: 'gone', issuer: 'operator:ada', issuedAtMs: NOW, expiresAtMs: NOW + 600_000, height: 1 }
+      const denials = createDenialIndex([{ id: '0'.repeat(16), subject, ...said }])
+      const at = NOW + 2_000
+      assert.equal(codeOf(by({ ...next, atMs: at }), at, { ...view, denials }), 'MINT_DENIED', subject.kind)
+      const fresh = signed({ ...svidRequest('service', 'billing'), atMs: at })
+      assert.equal(
+        codeOf(fresh, at, { ...view, denials }),
+        subject.kind === 'subject' ? 'MINT_DENIED' : 'ok',
+        'an operator gives another',
+      )
     }
-    assert.equal(codeOf(by(next), NOW, { ...view, denials: createDenialIndex([denial]) }), 'MINT_DENIED')
   }
   const shown = signed(request({}, { issuer: 'operator:ada', certificate: 'AAAA' }))
   assert.throws(() => parseSignedMintRequest(shown), /certificate/, 'an operator shows none')

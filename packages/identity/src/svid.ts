@@ -6,7 +6,7 @@ import { hash } from 'node:crypto'
 import { bits, boolean, explicit, implicit, integer, objectId, octets, sequence, set, time, utf8Text } from './der.ts'
 
 /** Clocks of those who verify may be behind by so much. */
-const BACKDATED_MS = 60_000
+export const SVID_BACKDATED_MS = 60_000
 const CA_BACKDATED_MS = 3_600_000
 const CA_VALID_MS = 10 * 365 * 86_400_000
 const KEY_ID_BYTES = 20
@@ -119,7 +119,7 @@ export function svidToSign({ ring, key }: Authority, { of, name, publicKey, atMs
     serialOf(digest(seed)),
     ED25519,
     nameOf(ring),
-    sequence(time(atMs - BACKDATED_MS), time(atMs + ttlS * 1_000)),
+    sequence(time(atMs - SVID_BACKDATED_MS), time(atMs + ttlS * 1_000)),
     nameOf(`${of} ${name}`.slice(0, 64)),
     publicKey,
     explicit(

@@ -19,6 +19,7 @@ import type { Chain, Executed, Execution } from './chain.ts'
 import { CONFLICT_FILE, hasConflict, keepConflict } from './conflict.ts'
 import { type Epoch, type Epochs, isAlone, voterFor } from './epochs.ts'
 import { LedgerError } from './errors.ts'
+import { EVIDENCE_FILE, EVIDENCE_MAX, readEvidence, writeEvidence } from './evidence-file.ts'
 import { advanceOver, handOverSteps } from './hand-over.ts'
 import { History } from './history.ts'
 import { Inbox } from './inbox.ts'
@@ -38,7 +39,7 @@ import type { Submissions } from './submissions.ts'
 import { encodeRequest, encodeStatus, parseBlockAnswer, parseRequest, parseStatus, type TipStatus } from './sync-codec.ts'
 import { SyncServer } from './sync-server.ts'
 import { TransactionPool } from './transaction-pool.ts'
-import type { Application, Committed, EvidenceStatement, FinalBlock, Ledger, LedgerStatus } from './types.ts'
+import type { Application, Committed, EvidenceStatement, FinalBlock, Ledger, LedgerEvidence, LedgerStatus } from './types.ts'
 
 /** A proposer's clock may be ahead of this node's by so much. */
 const AHEAD_MS_MAX = 5000
@@ -69,7 +70,8 @@ const INBOX_TXS = {
 const SLICE_MS = 4
 /** While votes wait, one message of so many is a transaction. */
 const TURN_OF_TXS = 8
-const EVIDENCE_MAX = 64
+/** How often a lie is shown again, while its validator is one: what showed it may have lapsed without a quorum. */
+const SHOWN_EVERY_MS = 30_000
 /** Certificates sent to all that are not sent to one again: of the last rounds. */
 const TOLD_MAX = 4
 const FETCHES_MAX = 64
@@ -166,6 +168,10 @@ export class LedgerShell<S> implements Ledger<S> {
   #earlyBytes = 0
   #handlers = new Set<(block: FinalBlock<S>) => void>()
   #evidence: { readonly validator: string; readonly kind: 'votes' | 'proposals'; readonly round: number }[] = []
+  /** What is to be shown until its validator is gone; on disk, too. */
+  #lies: readonly LedgerEvidence[] = []
+  #keeping: Promise<void> = Promise.resolve()
+  #shownAtMs = Number.NEGATIVE_INFINITY
   #silentThroughRound: number
   #asleep: boolean
   /** Peers that say that nothing is final yet. */
@@ -270,6 +276,7 @@ export class LedgerShell<S> implements Ledger<S> {
       )
       return
     }
+    this.#recallLies()
     const syncMs = this.#parts.options.syncMs ?? DEFAULTS.syncMs
     this.#tick = setInterval(() => this.#onTick(), syncMs)
     for (const id of this.#peers.connected()) this.#greet(id)
@@ -350,6 +357,7 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#quiet()
     if (this.#stopped !== undefined) this.#parts.submissions.failAll(this.#stopped)
     await this.#settling
+    await this.#keeping
     await this.#snapshots.stop()
     await this.#journal.close()
     await this.#parts.blocks.close()
@@ -529,7 +537,57 @@ export class LedgerShell<S> implements Ledger<S> {
     if (!this.#name(evidence.validator, evidence.kind, round)) return
     const statements = { first: statementOf(evidence.first), second: statementOf(evidence.second) }
     const validator = this.#validators[evidence.validator] ?? ''
-    this.#parts.options.onEvidence?.({ validator, epoch: this.#epoch.number, round, ...statements })
+    const lie = { validator, epoch: this.#epoch.number, round, ...statements }
+    this.#keepLies([...this.#lies, lie].slice(-EVIDENCE_MAX))
+    this.#shownAtMs = performance.now()
+    this.#keeping.then(() => this.#show(lie))
+  }
+
+  #show(lie: LedgerEvidence): void {
+    if (this.#stopped !== undefined) return
+    try {
+      this.#parts.options.onEvidence?.(lie)
+    } catch (error) {
+      this.#log('warn', `evidence against ${lie.validator} cannot be shown: ${(error as Error).message}`)
+    }
+  }
+
+  /** What this node could prove before it was stopped, it still can. */
+  #recallLies(): void {
+    try {
+      this.#lies = readEvidence(this.#parts.options.directory)
+    } catch (error) {
+      this.#log('warn', `${(error as Error).message}: what it proved is not shown again`)
+    }
+    this.#evidence = this.#lies.map(({ validator, round, first }) => ({
+      validator,
+      kind: first.kind === 'proposal' ? 'proposals' : 'votes',
+      round,
+    }))
+  }
+
+  #keepLies(lies: readonly LedgerEvidence[]): void {
+    this.#lies = lies
+    const { directory } = this.#parts.options
+    this.#keeping = this.#keeping
+      .then(() => writeEvidence(directory, lies))
+      .catch((error: Error) => this.#log('warn', `${EVIDENCE_FILE} cannot be written: ${error.message}`))
+  }
+
+  /** Again and again, in new transactions, until the ring has let go of those who lied. */
+  #showLies(): void {
+    const atMs = performance.now()
+    if (this.#lies.length === 0 || atMs < this.#shownAtMs + SHOWN_EVERY_MS) return
+    this.#shownAtMs = atMs
+    const isGone = ({ validator, epoch }: LedgerEvidence) => epoch < this.#epoch.number && !this.#validators.includes(validator)
+    if (this.#lies.some(isGone)) this.#keepLies(this.#lies.filter((lie) => !isGone(lie)))
+    const shown = new Set<string>()
+    for (const lie of this.#lies) {
+      // One is enough to be let go for.
+      if (shown.has(lie.validator) || !this.#validators.includes(lie.validator)) continue
+      shown.add(lie.validator)
+      this.#show(lie)
+    }
   }
 
   /** False when that was known. */
@@ -903,6 +961,7 @@ export class LedgerShell<S> implements Ledger<S> {
     for (const id of this.#peers.connected()) void this.#exchange(id)
     this.#pool.recheck()
     if (this.#pool.resend()) this.#onWaiting()
+    this.#showLies()
   }
 
   #greet(id: string): void {

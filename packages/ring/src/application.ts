@@ -144,6 +144,20 @@ type Compilation = Compiled | { readonly problems: readonly string[] }
 
 type Accepted = Pick<VerifiedTransaction, 'id' | 'content' | 'denialId' | 'seenKey'>
 
+/** Keys that were decoded last: few, as the ring has few issuers. */
+const decodedKeys = new Map<string, Uint8Array>()
+const DECODED_MAX = 1_024
+
+function keyBytes(text: string): Uint8Array {
+  let bytes = decodedKeys.get(text)
+  if (bytes === undefined) {
+    bytes = decodeBase64url(text)
+    if (decodedKeys.size >= DECODED_MAX) decodedKeys.clear()
+    decodedKeys.set(text, bytes)
+  }
+  return bytes
+}
+
 type Issuer = NonNullable<ReturnType<typeof parseIssuer>>
 
 /** Lists of nodes stay the same objects until they change. */
@@ -299,7 +313,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     const denialId = content.body.type === 'deny.add' ? subjectId(content.body.subject, options.hash) : undefined
     const admitted = new VerifiedTransaction(id, content, issuer, denialId)
     if (state.hasSeen(admitted.seenKey)) return REPLAYED
-    if (!options.verify(decodeBase64url(key), signed, decodeBase64url(tx.signature))) {
+    if (!options.verify(keyBytes(key), signed, decodeBase64url(tx.signature))) {
       return {
         code: 'SIGNATURE_INVALID',
         reason: `the signature is not by ${content.issuer}’s key; sign with the key that the ring knows`,
@@ -468,8 +482,8 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       if (txs.length === 0) return { ok: true, state: next, results: [] }
       next = next.drafted()
       const results: RingTxResult[] = []
-      for (const [index, tx] of txs.entries()) {
-        const accepted = accept(next, tx, context.timestampMs, state.epoch, context.certified)
+      for (let index = 0; index < txs.length; index += 1) {
+        const accepted = accept(next, txs[index]!, context.timestampMs, state.epoch, context.certified)
         if ('code' in accepted) {
           return {
             ok: false,

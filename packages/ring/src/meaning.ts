@@ -308,7 +308,8 @@ function refusalOfSubject(subject: DenialSubject, policy: Policy, ring: string):
 function addressOf(value: string): Prefix | Refusal {
   const address = parseAddress(value)
   if (address === undefined) return refuse('SUBJECT_INVALID', `${value} is no IP address`)
-  const canonical = formatAddress(address)
+  // Four octets in dotted decimal have one spelling that parses; an IPv4 address in IPv6 form is none of it.
+  const canonical = address.version === 4 && !value.includes(':') ? value : formatAddress(address)
   if (canonical !== value) return refuse('SUBJECT_INVALID', `${value} must be written as ${canonical}`)
   return { ...address, length: address.words.length * 32 }
 }

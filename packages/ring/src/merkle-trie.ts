@@ -6,7 +6,7 @@
  * Many changes that nobody looks at in between are made on a draft: it changes in place what it made itself, and nothing else.
  */
 import { canonicalJson } from './canonical-json.ts'
-import { decodeHexInto, passingUtf8 } from './encoding.ts'
+import { decodeHexInto, passingUtf8, Scratch } from './encoding.ts'
 import { portableSha256, type Sha256 } from './tx.ts'
 
 const LEAF_MAX = 8
@@ -189,10 +189,15 @@ function put<V>(part: Part<V> | undefined, depth: number, entry: Entry<V>, owner
 /** A leaf when the entries are few, else a branch of such. */
 function shaped<V>(entries: readonly Entry<V>[], depth: number, owner: Owner): Part<V> {
   if (entries.length <= LEAF_MAX) return new Leaf(entries)
-  const groups: Entry<V>[][] = Array.from({ length: 16 }, () => [])
-  for (const entry of entries) groups[digit(entry.key, depth)]!.push(entry)
+  const groups: (Entry<V>[] | undefined)[] = Array.from({ length: 16 })
+  for (const entry of entries) {
+    const at = digit(entry.key, depth)
+    const group = groups[at]
+    if (group === undefined) groups[at] = [entry]
+    else group.push(entry)
+  }
   return new Branch(
-    groups.map((group) => (group.length === 0 ? undefined : shaped(group, depth + 1, owner))),
+    groups.map((group) => (group === undefined ? undefined : shaped(group, depth + 1, owner))),
     entries.length,
     owner,
   )
@@ -218,7 +223,7 @@ const BRANCH_MARK = 0x42
 const HASH_BYTES = 32
 
 /** What is about to be hashed, so that nothing is allocated for it: a branch of 16 is the largest. */
-const scratch = new Uint8Array(1 + 16 * (1 + HASH_BYTES))
+const scratch = new Scratch(1 + 16 * (1 + HASH_BYTES))
 
 /**
  * Entries, leaves and branches hash under different first bytes: none can pass for another. Hashes are kept as they are
@@ -230,9 +235,9 @@ function hashOf<V>(part: Part<V>, sha: Sha256): string {
   if (part instanceof Leaf) {
     const { entries } = part
     for (let at = 0; at < entries.length; at += 1) hashOfEntry(entries[at]!, sha)
-    scratch[0] = LEAF_MARK
-    for (let at = 0; at < entries.length; at += 1) decodeHexInto(entries[at]!.hash!, scratch, 1 + at * HASH_BYTES)
-    part.hash = sha(scratch.subarray(0, 1 + entries.length * HASH_BYTES))
+    scratch.bytes[0] = LEAF_MARK
+    for (let at = 0; at < entries.length; at += 1) decodeHexInto(entries[at]!.hash!, scratch.bytes, 1 + at * HASH_BYTES)
+    part.hash = sha(scratch.first(1 + entries.length * HASH_BYTES))
     return part.hash
   }
   const { children } = part
@@ -240,16 +245,16 @@ function hashOf<V>(part: Part<V>, sha: Sha256): string {
     const child = children[at]
     if (child !== undefined) hashOf(child, sha)
   }
-  scratch[0] = BRANCH_MARK
+  scratch.bytes[0] = BRANCH_MARK
   let to = 1
   for (let at = 0; at < children.length; at += 1) {
     const child = children[at]
     if (child === undefined) continue
-    scratch[to] = at
-    decodeHexInto(child.hash!, scratch, to + 1)
+    scratch.bytes[to] = at
+    decodeHexInto(child.hash!, scratch.bytes, to + 1)
     to += 1 + HASH_BYTES
   }
-  part.hash = sha(scratch.subarray(0, to))
+  part.hash = sha(scratch.first(to))
   return part.hash
 }
 
@@ -268,25 +273,25 @@ function entryBytes(key: string, value: unknown): Uint8Array {
 export function verifyMerkleProof(root: string, key: string, value: unknown, { leaf, branches }: MerkleProof): boolean {
   const entry = portableSha256(entryBytes(key, value))
   if (leaf.length > LEAF_MAX || !leaf.includes(entry) || branches.length > key.length) return false
-  scratch[0] = LEAF_MARK
+  scratch.bytes[0] = LEAF_MARK
   leaf.forEach((hash, at) => void writeHash(hash, 1 + at * HASH_BYTES))
-  let hash = portableSha256(scratch.subarray(0, 1 + leaf.length * HASH_BYTES))
+  let hash = portableSha256(scratch.first(1 + leaf.length * HASH_BYTES))
   for (let depth = branches.length - 1; depth >= 0; depth -= 1) {
     const children = branches[depth]!
     const own = hash
     if (children.length > 16 || !children.some(([at, held]) => at === digit(key, depth) && held === own)) return false
-    scratch[0] = BRANCH_MARK
+    scratch.bytes[0] = BRANCH_MARK
     children.forEach(([at, held], index) => {
-      scratch[1 + index * (1 + HASH_BYTES)] = at
+      scratch.bytes[1 + index * (1 + HASH_BYTES)] = at
       writeHash(held, 2 + index * (1 + HASH_BYTES))
     })
-    hash = portableSha256(scratch.subarray(0, 1 + children.length * (1 + HASH_BYTES)))
+    hash = portableSha256(scratch.first(1 + children.length * (1 + HASH_BYTES)))
   }
   return hash === root
 }
 
 /** 32 bytes of `scratch`; all zero for what is no hash, which no entry has. */
 function writeHash(text: string, to: number): void {
-  if (/^[0-9a-f]{64}$/.test(text)) decodeHexInto(text, scratch, to)
-  else scratch.fill(0, to, to + HASH_BYTES)
+  if (/^[0-9a-f]{64}$/.test(text)) decodeHexInto(text, scratch.bytes, to)
+  else scratch.bytes.fill(0, to, to + HASH_BYTES)
 }

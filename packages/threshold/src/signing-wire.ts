@@ -10,7 +10,7 @@
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
 import { fail } from './errors.ts'
-import { decodeCommitment, type NonceCommitment, type SignerCommitment } from './frost.ts'
+import { decodeCommitment, type NonceCommitment, type SignerCommitment, type SigningContext } from './frost.ts'
 import { ELEMENT_BYTES } from './group.ts'
 import type { PublicKey } from './key.ts'
 import type { Scalar } from './scalar.ts'
@@ -21,6 +21,8 @@ export const SIGNED_BYTES_MAX = 65_536
 /** Pairs in one message of commitments. */
 export const BATCH_MAX = 128
 const NUMBER_MAX = 2 ** 32 - 1
+/** Of signatures under way. */
+const CONTEXTS_MAX = 256
 
 export interface CommitmentBatch {
   readonly index: number
@@ -53,6 +55,7 @@ export interface SignatureShare {
  */
 export class CommitmentMemo {
   readonly #known = new Map<string, NonceCommitment>()
+  readonly #contexts = new Map<string, SigningContext>()
   readonly #entriesMax: number
   readonly #order: 'checked' | 'unchecked'
 
@@ -77,6 +80,20 @@ export class CommitmentMemo {
     if (this.#known.size >= this.#entriesMax) this.#known.delete(this.#known.keys().next().value as string)
     this.#known.set(name, commitment)
     return commitment
+  }
+
+  /**
+   * What the shares of one request have in common, made once for signer and coordinator of one process. `request` is its digest, which binds
+   * key, message and list.
+   */
+  contextOf(request: string, make: () => SigningContext): SigningContext {
+    let context = this.#contexts.get(request)
+    if (context === undefined) {
+      context = make()
+      if (this.#contexts.size >= CONTEXTS_MAX) this.#contexts.delete(this.#contexts.keys().next().value as string)
+      this.#contexts.set(request, context)
+    }
+    return context
   }
 
   get size(): number {

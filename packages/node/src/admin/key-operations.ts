@@ -126,7 +126,7 @@ async function mintToken(node: RunningNode, call: Call): Promise<unknown> {
     exp: number
   }
   const { jti, sub, aud, exp } = claims
-  node.events.add('key', 'info', `token ${jti} of ${sub} for ${aud}, asked for by ${mint.request.issuer}`)
+  tellOperators(node, `token ${jti} of ${sub} for ${aud}`, mint.request.issuer)
   const token = `${signed}.${Buffer.from(signature).toString('base64url')}`
   return { token, id: jti, subject: sub, audience: aud, expiresAtMs: exp * 1_000 }
 }
@@ -136,12 +136,17 @@ async function mintSvid(node: RunningNode, call: Call, authority: AuthorityCerti
   const { want, atMs, issuer } = mint.request
   if (want.type !== 'svid') throw new ApiProblem(400, 'MINT_REQUEST_INVALID', 'want.type must be svid here')
   const [{ message, signature }, above] = await Promise.all([minted(node, { mint }), authority.certificate()])
-  node.events.add('key', 'info', `certificate of ${want.of} ${want.name}, asked for by ${issuer}`)
+  tellOperators(node, `certificate of ${want.of} ${want.name}`, issuer)
   return {
     certificate: certificatePem(certificateOf(message, signature)),
     authority: certificatePem(above),
     expiresAtMs: atMs + want.ttlS * 1_000,
   }
+}
+
+/** What services ask for themselves, all the time, is counted (`/metrics`) and not told. */
+function tellOperators(node: RunningNode, what: string, issuer: string): void {
+  if (issuer.startsWith('operator:')) node.events.add('key', 'info', `${what}, asked for by ${issuer}`)
 }
 
 /** The ring's own certificate, signed once a key: whoever signs it, it says the same. */

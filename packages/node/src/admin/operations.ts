@@ -240,6 +240,10 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     tls_handshakes_failed: proxy.tlsFailed,
     tls_handshakes_dropped: proxy.tlsDropped,
     tls_handshakes_open: proxy.activeHandshakes,
+    key_signatures_coordinated: node.signing.counts.coordinated,
+    key_signatures_failed: node.signing.counts.failed,
+    key_shares_given: node.signing.counts.shares,
+    key_shares_refused: node.signing.counts.refused,
     tls_certificate_reloads: proxy.certificatesTaken,
     tls_certificate_reloads_refused: proxy.certificatesRefused,
   }

@@ -61,6 +61,8 @@ export class KeyHolder {
   readonly #options: KeyHolderOptions
   readonly #memo = new DealingMemo(MEMO_ENTRIES)
   #held: HeldShare | undefined
+  /** Name of the key of which this node has no share: looked into once. */
+  #without = ''
   #state: RingState | undefined
   #working: Promise<void> | undefined
   #again = false
@@ -154,6 +156,7 @@ export class KeyHolder {
   async #collect({ signingKey }: RingState): Promise<void> {
     const publicKey = publicKeyOf(signingKey)
     if (publicKey === undefined || signingKey.last === null) return
+    if (this.#without === publicKey.name) return
     if (this.#held !== undefined && sameKey(this.#held.share.publicKey, publicKey)) return
     const plan = Ceremony.decode(decodeBase64url(signingKey.last.plan))
     const { attempt } = plan
@@ -174,6 +177,7 @@ export class KeyHolder {
       await eraseFile(this.#shareFile)
       this.#take(undefined)
     }
+    if (share === undefined) this.#without = publicKey.name
     await this.#eraseSeeds(attempt)
   }
 

@@ -86,6 +86,8 @@ export class SigningService {
   readonly #thread: SigningThread
   readonly #sessions = new Map<string, Session>()
   readonly #faults: SigningFault[] = []
+  /** Since this node started. `shares` and `refused`: as a holder. */
+  readonly counts = { coordinated: 0, failed: 0, shares: 0, refused: 0 }
   /** Of this epoch. */
   readonly #accused = new Set<string>()
   readonly #given = new Map<string, { sinceMs: number; pairs: number }>()
@@ -167,12 +169,16 @@ export class SigningService {
         // A Buffer would take all of the memory that it is a part of to the thread.
         const message = Uint8Array.from(again.message)
         const signature = await this.#sign(message, bytes, leftMs, reasons)
-        if (signature !== undefined) return { message, signature }
+        if (signature !== undefined) {
+          this.counts.coordinated += 1
+          return { message, signature }
+        }
       }
     } finally {
       this.#minting -= 1
       if (this.#target > STOCK_IDLE && !this.#isStocked(this.#target / 2)) void this.#restock(BATCH_MAX)
     }
+    this.counts.failed += 1
     const { threshold } = this.#publicKey
     const why = [...new Set(reasons)].slice(-REASONS_MAX).join('; ')
     if (this.#now() >= deadline) throw new SigningError('SIGNING_TIMEOUT', `no ${threshold} holders signed in time: ${why}`)
@@ -289,6 +295,7 @@ export class SigningService {
     } catch (error) {
       answer = { reason: (error as Error).message }
     }
+    if (bytes[0] === 's'.charCodeAt(0)) this.counts['body' in answer ? 'shares' : 'refused'] += 1
     return 'body' in answer ? Buffer.concat([Buffer.from('+'), answer.body]) : Buffer.from(`-${answer.reason.slice(0, 500)}`)
   }
 
