@@ -1,10 +1,11 @@
 /** A real node in front of a small application, and the command line beside it, for tests. */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import type { Duplex } from 'node:stream'
 import { parseContext, RingwallClient } from '@ringwall/client'
 import { type RunningNode, startProtect } from '@ringwall/node'
 
@@ -20,6 +21,12 @@ export interface TestNode {
   readonly node: RunningNode
   readonly client: RingwallClient
   readonly folder: string
+  /** The operator’s context file. */
+  contextText(): string
+  /** Of the application behind it. */
+  readonly upstream: string
+  /** Where it takes traffic. */
+  readonly port: number
   /** A request of its own connection; the status and the request's id. */
   ask(path: string, options?: RequestInit): Promise<{ readonly status: number; readonly id: string }>
   run(...args: readonly string[]): Promise<Told>
@@ -41,12 +48,16 @@ export function runCli(args: readonly string[], env: Readonly<Record<string, str
 }
 
 /** @param policy Of the service `app`, from `waf:` on, with its indent; the base rules enforced unless given. */
-export async function startTestNode(more = ''): Promise<TestNode> {
+export async function startTestNode(
+  more = '',
+  onUpgrade?: (request: IncomingMessage, socket: Duplex) => void,
+): Promise<TestNode> {
   const folder = mkdtempSync(join(tmpdir(), 'ringwall-rule-'))
   const application: Server = createServer((request, response) => {
     request.resume()
     response.end('hello')
   })
+  if (onUpgrade !== undefined) application.on('upgrade', onUpgrade)
   await new Promise<void>((settle) => application.listen(0, '127.0.0.1', settle))
   const port = await freePort()
   const url = `http://127.0.0.1:${(application.address() as AddressInfo).port}`
@@ -74,6 +85,9 @@ export async function startTestNode(more = ''): Promise<TestNode> {
     node,
     client,
     folder,
+    upstream: url,
+    contextText: () => readFileSync(context, 'utf8'),
+    port,
     async ask(path, options = {}) {
       const response = await fetch(`http://127.0.0.1:${port}${path}`, options)
       await response.arrayBuffer()

@@ -34,7 +34,7 @@ export type NodeSummary = { readonly id: string; readonly region: string; readon
 export type Nodes = { readonly nodes: readonly NodeSummary[] }
 
 /** One thing that is well or is not. */
-export type CheckFinding = { readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic'; readonly level: 'ok' | 'warn' | 'bad'; readonly what: string; readonly fix: string | null }
+export type CheckFinding = { readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic' | 'key'; readonly level: 'ok' | 'warn' | 'bad'; readonly what: string; readonly fix: string | null }
 
 /** What is well and what is not. */
 export type Check = { readonly findings: readonly CheckFinding[] }
@@ -63,6 +63,36 @@ export type PlanRequest = { /** YAML. */ readonly text: string }
 /** A signed transaction. */
 export type TransactionRequest = { /** `{content, signature}`; the signature is Ed25519 over `RINGWALL_TX_V1`, a newline and the content as canonical JSON (RFC 8785). */ readonly tx: object; /** How long to wait for finality. */ readonly waitMs?: number }
 
+/** The ring’s keys. */
+export type Keys = { readonly keys: readonly Key[] }
+
+/** A key that the validators hold together. */
+export type Key = { readonly name: string; /** `none`: a ring of one validator has none. */ readonly state: 'none' | 'forming' | 'ready'; /** Thumbprint (RFC 7638); `kid` of tokens. */ readonly keyId: string | null; /** Ed25519, raw, base64url. */ readonly publicKey: string | null; /** How many holders it takes to sign. */ readonly threshold: number; readonly holders: readonly string[]; /** Hand-overs and refreshes of this key. */ readonly handOvers: number; readonly madeAtMs: number | null; readonly ceremony: KeyCeremony | null; /** What operators asked for. */ readonly asked: 'nothing' | 'refresh' | 'replace'; readonly faults: readonly KeyFault[]; readonly former: readonly FormerKey[] }
+
+/** A ceremony under way. */
+export type KeyCeremony = { readonly attempt: number; readonly phase: 'enrolling' | 'dealing' | 'answering'; readonly waitingFor: readonly string[] }
+
+/** Who lied with the key, and how. */
+export type KeyFault = { readonly party: string; readonly fault: string; /** In a ceremony: of the block that showed it. */ readonly height: number | null; readonly ceremony: number | null; /** In a signature: who saw it. */ readonly node: string | null }
+
+/** A key that was replaced. */
+export type FormerKey = { readonly keyId: string; /** It verifies until then. */ readonly untilMs: number }
+
+/** What is asked of the key. */
+export type MintBody = { /** `request` and `signature`: see docs/keys.md. */ readonly request: object }
+
+/** A token. */
+export type MintedToken = { readonly token: string; /** `jti`. */ readonly id: string; readonly subject: string; readonly audience: string; /** Unix milliseconds. */ readonly expiresAtMs: number }
+
+/** A certificate and the one above it, PEM. */
+export type MintedSvid = { readonly certificate: string; readonly authority: string; /** Unix milliseconds. */ readonly expiresAtMs: number }
+
+/** As RFC 7662 and RFC 7009 have it. */
+export type TokenForm = { readonly token: string; readonly token_type_hint?: string }
+
+/** The claims, when it is active (RFC 7662). */
+export type Introspection = { readonly active: boolean }
+
 /** A statement that nobody has signed. */
 export type RehearsalRequest = { /** As in `tx` of a transaction, without its signature. */ readonly content: object }
 
@@ -84,7 +114,7 @@ export type Approvals = { readonly approvals: readonly PendingApproval[] }
 /** Enforced provisionally, waiting for a quorum. */
 export type Waiting = { readonly id: string; readonly provisional: boolean; readonly waiting: string }
 
-export type DenialSubject = { readonly kind: 'ip'; readonly value: string } | { readonly kind: 'cidr'; readonly value: string } | { readonly kind: 'token'; readonly value: string } | { readonly kind: 'subject'; readonly value: string } | { readonly kind: 'account'; readonly service: string; readonly value: string }
+export type DenialSubject = { readonly kind: 'ip'; readonly value: string } | { readonly kind: 'cidr'; readonly value: string } | { readonly kind: 'token' | 'subject' | 'session' | 'device'; readonly issuer?: string; readonly value: string } | { readonly kind: 'key'; readonly value: string } | { readonly kind: 'issuer'; readonly value: string } | { readonly kind: 'issued-before'; readonly issuer?: string; readonly subject?: string; /** As `2027-01-31T12:00:00.000Z`. */ readonly value: string } | { readonly kind: 'account'; readonly service: string; readonly value: string }
 
 /** What is denied, why, by whom, until when. */
 export type Denial = { readonly id: string; readonly subject: DenialSubject; readonly reason: string; readonly issuer: string; /** The nodes that said so, when it took several. */ readonly statedBy?: readonly string[]; /** Unix milliseconds. */ readonly issuedAtMs: number; /** Unix milliseconds. */ readonly expiresAtMs: number; readonly height: number | null; readonly provisional: boolean }
@@ -97,6 +127,24 @@ export type PendingDenial = { readonly id: string; readonly subject: DenialSubje
 
 /** All denials in force here, and what waits for more nodes to say so. */
 export type Denials = { readonly denials: readonly Denial[]; readonly pending: readonly PendingDenial[] }
+
+/** Who wants to do what. */
+export type AccessRequest = { /** Whom a token is about, and what else it says; null: nobody known. The issuer may be left out where there is one. */ readonly principal: { readonly issuer?: string; readonly subject: string; readonly claims?: object } | null; /** A method, or the action that a route names. */ readonly action: string; /** Or a host. */ readonly service?: string; readonly host?: string; /** As in a request, without the query. */ readonly path: string; /** The client’s address. */ readonly source?: string }
+
+/** What a request would be told, but for limits, API and WAF. */
+export type Access = { readonly allowed: boolean; readonly status: number; /** Which check decided. */ readonly check: string; /** `authorization:POLICY`, `denial:ID` and the like. */ readonly rule: string | null; readonly reason: string; /** Of the ledger, when it was judged. */ readonly height: number; readonly provisional: boolean; readonly node: string; readonly policyVersion: number; readonly service: string | null; readonly route: string | null; readonly principal: string; readonly method: string; readonly action: string; readonly path: string }
+
+/** Of AuthZEN: subject `user` or `anonymous`, resource `path` (`SERVICE/PATH`) or `service`. */
+export type EvaluationRequest = { readonly subject: object; readonly action: object; readonly resource: object; readonly context?: object }
+
+/** Of AuthZEN. */
+export type Evaluation = { readonly decision: boolean; readonly context?: object }
+
+/** Of AuthZEN: what stands outside of the list holds for all in it. */
+export type EvaluationsRequest = { readonly subject?: object; readonly action?: object; readonly resource?: object; readonly context?: object; readonly evaluations?: readonly object[]; readonly options?: object }
+
+/** Of AuthZEN, in the order of the request; one decision where there was no list. */
+export type Evaluations = { readonly evaluations?: readonly Evaluation[]; readonly decision?: boolean; readonly context?: object }
 
 /** A rule that matched, and where. */
 export type RuleMatch = { readonly ruleId: number; readonly message: string; readonly severity: string; readonly variable: string; readonly excerpt: string }
@@ -234,6 +282,12 @@ export interface Operations {
   readonly submitSigned: { readonly answer: Committed | Waiting; readonly query: undefined; readonly body: TransactionRequest }
   /** POST /v1/transactions/rehearsal: Says what the ring would say to a statement, before it is signed. */
   readonly rehearse: { readonly answer: Rehearsed; readonly query: undefined; readonly body: RehearsalRequest }
+  /** POST /v1/access: Whether a principal may do something, as a request would be told. */
+  readonly access: { readonly answer: Access; readonly query: undefined; readonly body: AccessRequest }
+  /** POST /access/v1/evaluation: Access evaluation of AuthZEN 1.0. */
+  readonly evaluation: { readonly answer: Evaluation; readonly query: undefined; readonly body: EvaluationRequest }
+  /** POST /access/v1/evaluations: Access evaluations of AuthZEN 1.0, several at once. */
+  readonly evaluations: { readonly answer: Evaluations; readonly query: undefined; readonly body: EvaluationsRequest }
   /** GET /v1/approvals: What waits for more operators to approve it. */
   readonly approvals: { readonly answer: Approvals; readonly query: undefined; readonly body: undefined }
   /** GET /v1/denials: Denials in force here, provisional ones first. */
@@ -266,6 +320,14 @@ export interface Operations {
   readonly exceptionReplay: { readonly answer: ExceptionReplay; readonly query: undefined; readonly body: ExceptionReplayRequest }
   /** GET /v1/endpoints: Operations that services declare, and endpoints that none does, as asked of this node. */
   readonly endpoints: { readonly answer: Endpoints; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/keys: The key that the validators hold together. */
+  readonly keys: { readonly answer: Keys; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/tokens: A token, signed by the ring. */
+  readonly tokenMint: { readonly answer: MintedToken; readonly query: undefined; readonly body: MintBody }
+  /** POST /v1/tokens/introspect: Whether a token is good now, and what it says (RFC 7662). */
+  readonly tokenIntrospect: { readonly answer: Introspection; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/svids: An X.509-SVID, signed by the ring. */
+  readonly svidMint: { readonly answer: MintedSvid; readonly query: undefined; readonly body: MintBody }
   /** GET /v1/top: What was asked most, on this node. */
   readonly top: { readonly answer: Top; readonly query: { readonly by?: 'source' | 'path' | 'rule' | 'service'; readonly windowMs?: number; readonly limit?: number }; readonly body: undefined }
 }
@@ -279,6 +341,9 @@ export const OPERATIONS = {
   policyPlan: ['POST', '/v1/policy/plan'],
   submitSigned: ['POST', '/v1/transactions'],
   rehearse: ['POST', '/v1/transactions/rehearsal'],
+  access: ['POST', '/v1/access'],
+  evaluation: ['POST', '/access/v1/evaluation'],
+  evaluations: ['POST', '/access/v1/evaluations'],
   approvals: ['GET', '/v1/approvals'],
   denials: ['GET', '/v1/denials'],
   decisions: ['GET', '/v1/decisions'],
@@ -295,5 +360,9 @@ export const OPERATIONS = {
   exceptionPropose: ['POST', '/v1/exceptions/propose'],
   exceptionReplay: ['POST', '/v1/exceptions/replay'],
   endpoints: ['GET', '/v1/endpoints'],
+  keys: ['GET', '/v1/keys'],
+  tokenMint: ['POST', '/v1/tokens'],
+  tokenIntrospect: ['POST', '/v1/tokens/introspect'],
+  svidMint: ['POST', '/v1/svids'],
   top: ['GET', '/v1/top'],
 } as const satisfies Record<keyof Operations, readonly [string, string]>

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
+  type Authorizer,
   accountKey,
   compilePolicy,
   createDenialIndex,
   type Denial,
   type DenialSubject,
+  NO_SIGNING_KEY_VIEW,
   parsePolicyDocument,
   subjectId,
   type View,
@@ -125,7 +127,11 @@ const DENIED = [
   denial({ kind: 'subject', value: 'mallory' }),
   denial({ kind: 'account', service: 'shop', value: accountKey(RING, 'shop', 'victim') }),
 ]
-const GOSSIPED = [denial({ kind: 'ip', value: '203.0.113.8' }), denial({ kind: 'subject', value: 'trudy' })]
+const GOSSIPED = [
+  denial({ kind: 'ip', value: '203.0.113.8' }),
+  denial({ kind: 'subject', value: 'trudy' }),
+  denial({ kind: 'session', value: 'session-of-eve', issuer: 'https://id.example' }),
+]
 
 const view: View = {
   ring: RING,
@@ -138,17 +144,20 @@ const view: View = {
   operators: [],
   nodes: [],
   epoch: 0,
+  signingKey: NO_SIGNING_KEY_VIEW,
   routes: compilation.compiled.routes,
   route,
 }
 
-/** Tokens are `SUBJECT.ID.ISSUER` in clear; `bad` is invalid, `crash` throws. */
+/** Tokens are `SUBJECT.ID.ISSUER.AUDIENCE` in clear; `bad` is invalid, `crash` throws. */
 function verify(token: string): TokenVerdict {
   if (token === 'crash') throw new Error('verifier crashed')
-  const [subject, tokenId, issuer = 'id'] = token.split('.')
+  const [subject, tokenId, issuer = 'id', audience] = token.split('.')
   if (token === 'bad' || subject === undefined) return { ok: false, code: 'SIGNATURE', reason: 'the signature does not verify' }
   const claims = { role: subject === 'guest' ? ['visitor'] : ['customer', 'reader'] }
-  return { ok: true, issuer: `https://${issuer}.example`, subject, tokenId, claims }
+  const bound = audience === undefined ? {} : { audience }
+  const session = { sessionId: `session-of-${subject}` }
+  return { ok: true, issuer: `https://${issuer}.example`, subject, tokenId, claims, ...session, ...bound }
 }
 
 const ENVIRONMENT: GuardEnvironment = {
@@ -239,6 +248,8 @@ const OUTCOMES: readonly (readonly [name: string, request: GuardRequest, outcome
   ['a good token', request('/account', bearer('alice.1')), '200 none'],
   ['a token without the claim', request('/account', bearer('guest.1')), '403 identity'],
   ['a token of an issuer not taken here', request('/partner', bearer('alice.1')), '401 identity'],
+  ['a token of the ring for this service', request('/account', bearer('alice.1.id.shop')), '200 none'],
+  ['a token of the ring for another service', request('/account', bearer('alice.1.id.bank')), '401 identity'],
   ['a token of the issuer taken here', request('/partner', bearer('alice.1.partner')), '200 none'],
   [
     'two Authorization fields',
@@ -253,6 +264,8 @@ const OUTCOMES: readonly (readonly [name: string, request: GuardRequest, outcome
   ['a denied token', request('/account', bearer('alice.stolen')), `403 denial ${TOKEN}`],
   ['a denied token where none is needed', request('/', bearer('alice.stolen')), `403 denial ${TOKEN}`],
   ['a denied subject where no token is needed', request('/', bearer('mallory.1')), `403 denial ${SUBJECT}`],
+  ['a session denied by gossip', request('/', bearer('eve.1')), `403 denial denial:${GOSSIPED[2]!.id}`],
+  ['a session of that name with another issuer', request('/', bearer('eve.1.partner')), '200 none'],
   ['an invalid token where none is needed', request('/', bearer('bad')), '200 none'],
   ['a denied account, form', request('/login', { method: 'POST' }), `403 denial ${ACCOUNT}`, { body: 'pw=x&user=%20Victim' }],
   ['a denied account, second value', request('/login'), `403 denial ${ACCOUNT}`, { body: 'user=bob&user=victim' }],
@@ -559,4 +572,116 @@ test('a stale view: closed refuses and says when to come back, open judges on an
   assert.equal(fresh.stale, false)
   const denied = await decide(request('/strict', { remoteAddress: '203.0.113.7' }), stale)
   assert.deepEqual([denied.check, denied.stale], ['denial', false], 'denials do not grow old')
+})
+
+test('what was allowed is judged again when its token or its source is denied, also by what is kept of it', async () => {
+  const guard = createGuard()
+  const allowed = await judge(request('/', bearer('alice.1')), { guard })
+  assert.equal(allowed.decision?.outcome, 'allow')
+  assert.equal(allowed.credential?.subject, 'alice')
+  const kept = guard.lasting(allowed)
+  assert.equal(JSON.stringify(kept.decision), JSON.stringify(allowed.decision))
+  const now = (subject?: DenialSubject): GuardEnvironment => ({
+    ...ENVIRONMENT,
+    provisional: createDenialIndex(subject === undefined ? [] : [denial(subject)]),
+  })
+  for (const judgement of [allowed, kept]) {
+    assert.equal(guard.review(judgement, now()), undefined)
+    assert.equal(guard.review(judgement, now({ kind: 'subject', value: 'bob' })), undefined)
+    for (const subject of [
+      { kind: 'subject', value: 'alice' },
+      { kind: 'session', value: 'session-of-alice', issuer: 'https://id.example' },
+      { kind: 'issuer', value: 'https://id.example' },
+      { kind: 'ip', value: '198.51.100.1' },
+    ] as const) {
+      const decision = guard.review(judgement, now(subject))
+      assert.deepEqual(
+        [decision?.outcome, decision?.status, decision?.rule, decision?.provisional],
+        ['deny', 403, `denial:${subjectId(subject)}`, true],
+      )
+    }
+  }
+  const refused = await judge(request('/', bearer('mallory.1')), { guard })
+  assert.equal(guard.review(refused, now({ kind: 'subject', value: 'mallory' })), undefined, 'it is over already')
+})
+
+/** Lets in who is named in the path: `/alice/…` is alice’s. `/broken` cannot be evaluated. */
+const named: Authorizer = {
+  decide: ({ principal, path, action, method }) => {
+    if (path === '/broken') return { allowed: false, policies: [], failed: ['p9'] }
+    if (principal === undefined) return { allowed: path === '/', policies: [], failed: [] }
+    const allowed = path.startsWith(`/${principal.subject}/`) && (action ?? method) !== 'DELETE'
+    return { allowed, policies: allowed ? ['own'] : path.startsWith('/closed') ? ['closed', 'late'] : [], failed: [] }
+  },
+}
+
+test('authorization: nobody known gets 401, somebody known 403, each with the policy that decided', async () => {
+  const parsed = parsePolicyDocument(POLICY)
+  assert.ok(parsed.ok)
+  const shop = (host: string, path: string, method: string) => {
+    const found = compilation.compiled.route(host, path, method)
+    return found === undefined ? undefined : { ...found, authorizer: named }
+  }
+  const environment = { view: { ...view, route: shop } }
+  const cases: readonly (readonly [GuardRequest, string, RegExp])[] = [
+    [request('/'), '200 none', /nothing objected/],
+    [request('/alice/1'), '401 authorization authorization:default', /no policy of shop permits it/],
+    [request('/alice/1', bearer('alice.1')), '200 none', /nothing objected/],
+    [request('/bob/1', bearer('alice.1')), '403 authorization authorization:default', /no policy of shop permits it/],
+    [
+      request('/closed', bearer('alice.1')),
+      '403 authorization authorization:closed',
+      /policy closed \(and late\) of shop forbids/,
+    ],
+    [request('/broken', bearer('alice.1')), '403 authorization authorization:default', /could not be evaluated: p9/],
+    [request('/alice/1', { ...bearer('alice.1'), method: 'DELETE' }), '403 authorization authorization:default', /no policy/],
+    // The server behind may resolve it otherwise.
+    [request('/alice/..;x/bob/1', bearer('alice.1')), '403 authorization authorization:default', /no policy/],
+    [
+      request('/bob/%2e%2e/alice/1', bearer('alice.1')),
+      '403 authorization authorization:default',
+      /reads otherwise, too: no policy of shop/,
+    ],
+    [request('/alice/1', bearer('alice.stolen')), `403 denial ${TOKEN}`, /seen attacking/],
+    // An issuer whose tokens this route does not take says nothing about who it is.
+    [request('/account/x', bearer('guest.1')), '403 identity', /claim role/],
+  ]
+  const guard = createGuard()
+  for (const [asked, outcome, reason] of cases) {
+    const judgement = await judge(asked, { guard, environment })
+    assert.equal(brief(judgement.decision!), outcome, asked.target)
+    assert.match(judgement.decision!.reason, reason)
+    // Asked without a request, it is the same.
+    const { headers } = asked
+    const token = headers.length === 0 ? undefined : verify(headers[0]![1].replace('Bearer ', ''))
+    const access = guard.access(asked, token, { ...ENVIRONMENT, ...environment })
+    assert.deepEqual([brief(access), access.reason], [outcome, judgement.decision!.reason])
+  }
+})
+
+test('what is under way ends when the policy lets it in no more, its service goes, or its issuer is believed no more', async () => {
+  const guard = createGuard()
+  const open = guard.lasting(await judge(request('/alice/1', bearer('alice.1')), { guard }))
+  const under = (changes: Partial<View>): string => {
+    const decision = guard.review(open, { ...ENVIRONMENT, view: { ...view, ...changes } })
+    return decision === undefined ? 'goes on' : brief(decision)
+  }
+  const within = (authorizer: Authorizer) => ({
+    route: (host: string, path: string, method: string) => {
+      const found = compilation.compiled.route(host, path, method)
+      return found === undefined ? undefined : { ...found, authorizer }
+    },
+  })
+  assert.equal(under({}), 'goes on')
+  assert.equal(under(within(named)), 'goes on')
+  const nobody: Authorizer = { decide: () => ({ allowed: false, policies: ['lockdown'], failed: [] }) }
+  assert.equal(under(within(nobody)), '403 authorization authorization:lockdown')
+  const broken: Authorizer = {
+    decide: () => {
+      throw new Error('engine')
+    },
+  }
+  assert.equal(under(within(broken)), '500 authorization')
+  assert.equal(under({ route: () => undefined }), '404 route')
+  assert.equal(under({ ...within(named), policy: { ...policy, issuers: [] } }), '401 authorization authorization:default')
 })

@@ -1,13 +1,13 @@
 /**
  * Judges one request against one view. Cheapest checks first; the first that objects ends it: denied source, route,
- * staleness, rate limits, the service's API, WAF, identity, limits by subject, and with the body denied accounts, the API and
+ * staleness, rate limits, the service's API, WAF, identity, authorization, limits by subject, and with the body denied accounts, the API and
  * the WAF's second phase. The API stands before the WAF: it costs a few microseconds, and it refuses what parsers read
  * differently before the WAF's parsers read it.
  *
  * Pure and total: time and view are arguments, and a check that fails unexpectedly refuses the request with status 500
  * rather than letting it pass. Synchronous, unless the token verifier is not.
  */
-import { accountKey, type CompiledRoute, type Denial, type DenialIndex } from '@ringwall/ring'
+import { type AccessAnswer, accountKey, type CompiledRoute, type Denial, type DenialIndex, ringIssuer } from '@ringwall/ring'
 import {
   type CompiledExclusions,
   createCollectionStore,
@@ -49,6 +49,9 @@ const STALE_RETRY_S = 5
 
 const NO_MATCHES: readonly WafMatch[] = []
 
+/** A token that verified. */
+type TokenCredential = Extract<TokenVerdict, { readonly ok: true }>
+
 /** What a check that objects says. */
 interface Objection {
   readonly outcome: Exclude<Outcome, 'allow'>
@@ -66,6 +69,7 @@ class RequestJudgement implements Judgement {
   route: CompiledRoute | undefined
   decision: Decision | undefined
   login: LoginAttempt | undefined
+  credential: TokenCredential | undefined
   /** The check being made: named when it fails unexpectedly. */
   check: Check = 'none'
   waf: WafTransaction | undefined
@@ -176,24 +180,9 @@ export function createGuard(options: GuardOptions = {}): Guard {
   const collections = createCollectionStore()
 
   const beforeLimits = (judgement: RequestJudgement, environment: GuardEnvironment): Objection | undefined => {
-    const { request } = judgement
-    const { view, nowMs } = environment
-    judgement.check = 'denial'
-    const denied = denial(environment, (index) => index.matchAddress(request.remoteAddress, nowMs))
-    if (denied !== undefined) return denied
-
-    judgement.check = 'route'
-    const route = view.route(request.host, request.path, request.method)
-    if (route === undefined) return { outcome: 'deny', status: 404, reason: 'no service answers to this host' }
-    judgement.route = route
-    if (route.route?.deny === true) return { outcome: 'deny', status: 403, reason: `the route ${route.route.name} is closed` }
-    // Whoever made `path` may have read the target otherwise than the server behind will.
-    for (const path of readingsOf(request.target)) {
-      const other = view.route(request.host, path, request.method)
-      if (other !== undefined && other.route !== route.route) {
-        return { outcome: 'deny', status: 403, reason: `the path reads as ${route.label} and as ${other.label}` }
-      }
-    }
+    const objection = sourceObjection(judgement, environment) ?? routeObjection(judgement, environment)
+    if (objection !== undefined) return objection
+    const route = judgement.route!
 
     judgement.check = 'staleness'
     const { max, beyond } = route.route?.staleness ?? route.service.staleness
@@ -245,25 +234,11 @@ export function createGuard(options: GuardOptions = {}): Guard {
     environment: GuardEnvironment,
     verdict: TokenVerdict | undefined,
   ): Objection | undefined | Promise<Objection | undefined> => {
-    judgement.check = 'identity'
     const { service, route } = judgement.route!
-    const identity = route?.identity ?? service.identity
     const { nowMs } = environment
-    let subject: string | undefined
-    if (verdict?.ok === true) {
-      const { tokenId } = verdict
-      subject = verdict.subject
-      judgement.check = 'denial'
-      const denied =
-        (tokenId === undefined ? undefined : denial(environment, (index) => index.matchToken(tokenId, nowMs))) ??
-        (subject === undefined ? undefined : denial(environment, (index) => index.matchSubject(subject!, nowMs)))
-      if (denied !== undefined) return denied
-      judgement.check = 'identity'
-    }
-    if (identity !== undefined) {
-      const objection = identityObjection(identity, verdict)
-      if (objection !== undefined) return objection
-    }
+    const objection = accessObjection(judgement, environment, verdict)
+    if (objection !== undefined) return objection
+    const subject = verdict?.ok === true ? verdict.subject : undefined
     if (!service.limits.some(needsSubject) && route?.limits.some(needsSubject) !== true) return undefined
     // Two issuers may each have a subject of one name.
     const drawer = verdict?.ok === true && subject !== undefined ? `${verdict.issuer}\n${subject}` : undefined
@@ -295,6 +270,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
     const { request } = judgement
     const { service, route } = judgement.route!
     const identity = route?.identity ?? service.identity
+    // Without issuers no token is believed: nothing is to be verified.
     if (environment.view.policy.issuers.length === 0 && identity === undefined) return settle(judgement, environment, undefined)
     const bearer = bearerToken(request.headers)
     if (bearer.kind === 'none') return settle(judgement, environment, undefined)
@@ -391,6 +367,46 @@ export function createGuard(options: GuardOptions = {}): Guard {
       return judged
     },
 
+    review(judgement, environment) {
+      if (!(judgement instanceof RequestJudgement) || (judgement.decision?.outcome ?? 'allow') !== 'allow') return undefined
+      const again = new RequestJudgement(judgement.request)
+      try {
+        const objection = sourceObjection(again, environment) ?? routeObjection(again, environment)
+        const standing = objection ?? accessObjection(again, environment, believed(judgement.credential, environment))
+        return standing === undefined ? undefined : again.object(standing, environment).decision
+      } catch {
+        return failed(again, environment).decision
+      }
+    },
+
+    access(request, verdict, environment) {
+      const judgement = new RequestJudgement(request)
+      try {
+        const early = beforeLimits(judgement, environment)
+        const objection = early ?? accessObjection(judgement, environment, verdict)
+        return (objection === undefined ? judgement.allow(environment) : judgement.object(objection, environment)).decision!
+      } catch {
+        return failed(judgement, environment).decision!
+      }
+    },
+
+    lasting({ request, credential, decision }: RequestJudgement) {
+      const { method, target, remoteAddress, host, path } = request
+      const kept = {
+        method,
+        target: detached(target),
+        httpVersion: '',
+        headers: [],
+        remoteAddress,
+        host: detached(host),
+        path: detached(path),
+      }
+      const lasting = new RequestJudgement(kept)
+      lasting.credential = credential
+      lasting.decision = decision
+      return lasting
+    },
+
     answered(judgement, status, nowMs) {
       if (judgement instanceof RequestJudgement && judgement.charges !== undefined)
         chargeAnswer(limiters, judgement.charges, status, nowMs)
@@ -429,6 +445,13 @@ function ofResponse(
 function objectionOf({ name, retryAfterS, budget }: LimitRefusal): Objection {
   const reason = `the limit ${name} is used up`
   return { outcome: 'throttle', status: 429, reason, rule: `limit:${name}`, retryAfterS, budget }
+}
+
+const [encoder, decoder] = [new TextEncoder(), new TextDecoder()]
+
+/** A copy: the text may be a part of all that the client sent, which it would keep from being let go. */
+function detached(text: string): string {
+  return decoder.decode(encoder.encode(text))
 }
 
 const NO_BODY = new Uint8Array(0)
@@ -608,14 +631,110 @@ function apiBodyObjection(judgement: RequestJudgement, { bytes, cut, oversize }:
   return apiObjection(judgement, cut && examination.takesBody ? undefined : examination.body(bytes))
 }
 
+function sourceObjection(judgement: RequestJudgement, environment: GuardEnvironment): Objection | undefined {
+  judgement.check = 'denial'
+  return denial(environment, (index) => index.matchAddress(judgement.request.remoteAddress, environment.nowMs))
+}
+
+/** Finds the route. */
+function routeObjection(judgement: RequestJudgement, { view }: GuardEnvironment): Objection | undefined {
+  const { request } = judgement
+  judgement.check = 'route'
+  const route = view.route(request.host, request.path, request.method)
+  if (route === undefined) return { outcome: 'deny', status: 404, reason: 'no service answers to this host' }
+  judgement.route = route
+  if (route.route?.deny === true) return { outcome: 'deny', status: 403, reason: `the route ${route.route.name} is closed` }
+  // Whoever made `path` may have read the target otherwise than the server behind will.
+  for (const path of readingsOf(request.target)) {
+    const other = view.route(request.host, path, request.method)
+    if (other !== undefined && other.route !== route.route) {
+      return { outcome: 'deny', status: 403, reason: `the path reads as ${route.label} and as ${other.label}` }
+    }
+  }
+  return undefined
+}
+
+/** A token that was believed when it came, by the policy in force now. */
+function believed(credential: TokenCredential | undefined, { view }: GuardEnvironment): TokenVerdict | undefined {
+  if (credential === undefined || credential.issuer === ringIssuer(view.ring)) return credential
+  if (view.policy.issuers.some(({ issuer }) => issuer === credential.issuer)) return credential
+  return { ok: false, code: 'TOKEN_ISSUER_UNKNOWN', reason: 'the policy trusts no such issuer any more' }
+}
+
+/** Who it is, whether that is denied, and whether they may. */
+function accessObjection(
+  judgement: RequestJudgement,
+  environment: GuardEnvironment,
+  verdict: TokenVerdict | undefined,
+): Objection | undefined {
+  const { service, route, authorizer } = judgement.route!
+  const identity = route?.identity ?? service.identity
+  const { nowMs } = environment
+  if (verdict?.ok === true) {
+    judgement.credential = verdict
+    judgement.check = 'denial'
+    const denied = denial(environment, (index) => index.matchCredential(verdict, nowMs))
+    if (denied !== undefined) return denied
+  }
+  judgement.check = 'identity'
+  const objection = identity === undefined ? undefined : identityObjection(identity, verdict, service.name)
+  if (objection !== undefined || authorizer === undefined) return objection
+  judgement.check = 'authorization'
+  // Where an issuer’s tokens are not taken, they say nothing about who it is.
+  const taken =
+    verdict?.ok === true &&
+    (verdict.audience === undefined || verdict.audience === service.name) &&
+    (identity === undefined || identity.issuers.length === 0 || identity.issuers.includes(verdict.issuer))
+  const principal = taken ? verdict : undefined
+  const { request } = judgement
+  const question = {
+    principal,
+    method: request.method,
+    action: route?.action,
+    route: route?.name,
+    host: request.host,
+    remoteAddress: request.remoteAddress,
+    nowMs,
+  }
+  const own = authorizationObjection(judgement.route!, authorizer.decide({ ...question, path: request.path }), principal)
+  if (own !== undefined) return own
+  // What the server behind may read must be allowed as well, or a spelling would be a way round.
+  for (const path of readingsOf(request.target)) {
+    if (path === request.path) continue
+    const other = authorizationObjection(judgement.route!, authorizer.decide({ ...question, path }), principal)
+    if (other !== undefined) return { ...other, reason: `the path reads otherwise, too: ${other.reason}` }
+  }
+  return undefined
+}
+
+function authorizationObjection(
+  { service }: CompiledRoute,
+  { allowed, policies, failed }: AccessAnswer,
+  principal: TokenCredential | undefined,
+): Objection | undefined {
+  if (allowed) return undefined
+  const broken = failed.length === 0 ? '' : `; could not be evaluated: ${failed.slice(0, 5).join(', ')}`
+  const [first, ...more] = policies
+  const others = more.length === 0 ? '' : ` (and ${more.slice(0, 5).join(', ')})`
+  const reason =
+    first === undefined
+      ? `no policy of ${service.name} permits it${broken}`
+      : `the policy ${first}${others} of ${service.name} forbids it${broken}`
+  // Who is not known may become so.
+  return { outcome: 'deny', status: principal === undefined ? 401 : 403, reason, rule: `authorization:${first ?? 'default'}` }
+}
+
 type IdentityPolicy = NonNullable<CompiledRoute['service']['identity']>
 
-function identityObjection(identity: IdentityPolicy, verdict: TokenVerdict | undefined): Objection | undefined {
+function identityObjection(identity: IdentityPolicy, verdict: TokenVerdict | undefined, service: string): Objection | undefined {
   if (verdict === undefined) {
     return identity.required ? { outcome: 'deny', status: 401, reason: 'a token is required' } : undefined
   }
   if (!verdict.ok) {
     return identity.required ? { outcome: 'deny', status: 401, reason: `the token is not valid: ${verdict.reason}` } : undefined
+  }
+  if (verdict.audience !== undefined && verdict.audience !== service) {
+    return identity.required ? { outcome: 'deny', status: 401, reason: 'the token is for another audience' } : undefined
   }
   if (identity.issuers.length > 0 && !identity.issuers.includes(verdict.issuer)) {
     return identity.required

@@ -1,5 +1,5 @@
 /** The words of judgement. Pure: no `node:` import in this package. */
-import type { CompiledRoute, DenialIndex, View } from '@ringwall/ring'
+import type { CompiledRoute, Credential, DenialIndex, View } from '@ringwall/ring'
 import type { WafMatch, WafRequest, WafResponse, WafTransaction, WafVerdict } from '@ringwall/waf'
 import type { ApiProblem } from '@ringwall/waf/api'
 import type { Budget } from './ring-limiter.ts'
@@ -7,7 +7,7 @@ import type { Budget } from './ring-limiter.ts'
 export type Outcome = 'allow' | 'deny' | 'challenge' | 'throttle'
 
 /** Which check decided. */
-export type Check = 'denial' | 'route' | 'limit' | 'api' | 'waf' | 'identity' | 'staleness' | 'none'
+export type Check = 'denial' | 'route' | 'limit' | 'api' | 'waf' | 'identity' | 'authorization' | 'staleness' | 'none'
 
 /** A judgement with its reason. `reason` is for operators; clients see only the status and the request id. */
 export interface Decision {
@@ -16,7 +16,7 @@ export interface Decision {
   readonly status: number
   readonly check: Check
   readonly reason: string
-  /** `denial:ID`, `limit:NAME`, `rule:ID`, `view:stale`, `api:path` and the like (also where the API only watches), or undefined. */
+  /** `denial:ID`, `limit:NAME`, `rule:ID`, `view:stale`, `authorization:POLICY` (`authorization:default`: nothing permits it), `api:path` and the like (also where the API only watches), or undefined. */
   readonly rule: string | undefined
   /** Ledger height of the view that judged. */
   readonly height: number
@@ -49,13 +49,12 @@ export interface GuardRequest extends WafRequest {
 }
 
 export type TokenVerdict =
-  | {
+  | (Credential & {
       readonly ok: true
-      readonly issuer: string
-      readonly subject: string | undefined
-      readonly tokenId: string | undefined
       readonly claims: Readonly<Record<string, unknown>>
-    }
+      /** The service that it is for, where that is for the guard to see: of the ring’s own tokens. */
+      readonly audience?: string
+    })
   | { readonly ok: false; readonly code: string; readonly reason: string }
 
 /** Verifies bearer tokens against the issuers that the policy trusts. A known token is answered at once. */
@@ -98,6 +97,8 @@ export interface Judgement {
   readonly decision: Decision | undefined
   /** Bytes of body that the remaining checks want to see; 0 when none. */
   readonly bodyBytesWanted: number
+  /** Of the token that came with the request and verified. */
+  readonly credential?: Credential | undefined
   /** Set once the body was seen on a route declared as login. */
   readonly login: LoginAttempt | undefined
   /** Undefined where the service declares no API, and until that is looked at. */
@@ -126,8 +127,14 @@ export interface WafJudgement {
 export type WafWitness = (judged: WafJudgement, body: Uint8Array, truncated: boolean, nowMs: number) => void
 
 export interface Guard {
-  /** Checks that need no body: denials, route, staleness, rate limits, API, WAF phase 1, identity. */
+  /** Checks that need no body: denials, route, staleness, rate limits, API, WAF phase 1, identity, authorization. */
   head(request: GuardRequest, environment: GuardEnvironment): Judgement | Promise<Judgement>
+  /**
+   * Whether somebody may do something: what `head` says of the same request but for limits, API and WAF.
+   *
+   * @param verdict Of the token; undefined: there is none.
+   */
+  access(request: GuardRequest, verdict: TokenVerdict | undefined, environment: GuardEnvironment): Decision
   /** Checks of the body: denied accounts, API, WAF phase 2. Sets the decision. `body` may be empty. */
   body(judgement: Judgement, body: Uint8Array, truncated: boolean, environment: GuardEnvironment): Judgement
   /**
@@ -144,6 +151,14 @@ export interface Guard {
   responseHead(judgement: Judgement, response: WafResponse, environment: GuardEnvironment): Judgement
   /** WAF phases 4 and 5, once, after `responseHead`. `body` may be empty; `truncated`: more of it follows, or may. */
   responseBody(judgement: Judgement, body: Uint8Array, truncated: boolean, environment: GuardEnvironment): Judgement
+  /**
+   * Judges again what may have changed since a request was allowed and is still under way, such as a WebSocket: whether its source
+   * and its token are denied, whether its service is still there, wants another identity or does not let it in. Undefined when nothing
+   * objects.
+   */
+  review(judgement: Judgement, environment: GuardEnvironment): Decision | undefined
+  /** What `review` needs of a judgement, and nothing else: to be kept for as long as a WebSocket is open. */
+  lasting(judgement: Judgement): Judgement
   /** What the application answered: some limits count by it. */
   answered(judgement: Judgement, status: number, nowMs: number): void
   /** For a request that was allowed and whose response was not judged to its end, whatever the reason: WAF phase 5. */

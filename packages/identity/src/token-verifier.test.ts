@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { createHmac, generateKeyPairSync, sign } from 'node:crypto'
+import { createHash, createHmac, generateKeyPairSync, sign } from 'node:crypto'
 import { test } from 'node:test'
 import type { TokenVerdict } from '@ringwall/guard'
 import type { IssuerPolicy } from '@ringwall/ring'
@@ -46,6 +46,22 @@ test('a good token is accepted, and the second time at once', async () => {
   )
 })
 
+test('what a token can be denied by is read from it: session, device, issuing time, keys', async () => {
+  const thumbprint = createHash('sha256')
+    .update(JSON.stringify({ crv: 'Ed25519', kty: 'OKP', x: publicJwk.x }))
+    .digest('base64url')
+  const [jkt, x5t] = ['key of the client', 'its certificate'].map((text) => createHash('sha256').update(text).digest('base64url'))
+  const jwk = other.publicKey.export({ format: 'jwk' })
+  const cnf = { jkt, 'x5t#S256': x5t, jwk }
+  const verdict = await check(token({ ...CLAIMS, sid: 's1', device_id: 'd1', iat: NOW_S - 5, cnf }))
+  assert.ok(verdict.ok)
+  assert.deepEqual([verdict.sessionId, verdict.deviceId, verdict.issuedAtMs], ['s1', 'd1', NOW_MS - 5_000])
+  const bound = createHash('sha256')
+    .update(JSON.stringify({ crv: 'Ed25519', kty: 'OKP', x: jwk.x }))
+    .digest('base64url')
+  assert.deepEqual(verdict.keys, [thumbprint, jkt, x5t, bound])
+})
+
 const hmacKey = Buffer.from(publicJwk.x as string, 'base64url')
 const confused = (() => {
   const signed = `${part({ alg: 'HS256', kid: 'k1' })}.${part(CLAIMS)}`
@@ -85,6 +101,12 @@ const bad: readonly [string, string, string][] = [
   ],
   ['claims that are no object', token('[]'), 'TOKEN_MALFORMED'],
   ['a numeric subject', token({ ...CLAIMS, sub: 7 }), 'TOKEN_MALFORMED'],
+  ['a session that is no text', token({ ...CLAIMS, sid: 7 }), 'TOKEN_MALFORMED'],
+  ['a device that is no text', token({ ...CLAIMS, device_id: ['d'] }), 'TOKEN_MALFORMED'],
+  ['an issuing time that is no number', token({ ...CLAIMS, iat: '1' }), 'TOKEN_MALFORMED'],
+  ['a confirmation that is no object', token({ ...CLAIMS, cnf: 'x' }), 'TOKEN_MALFORMED'],
+  ['a thumbprint that is none', token({ ...CLAIMS, cnf: { jkt: 'x' } }), 'TOKEN_MALFORMED'],
+  ['a key to be bound to that is none', token({ ...CLAIMS, cnf: { jwk: { kty: 'OKP' } } }), 'TOKEN_MALFORMED'],
   ['five parts (JWE)', 'a.b.c.d.e', 'TOKEN_MALFORMED'],
   ['more than 8 KiB', token({ ...CLAIMS, pad: 'x'.repeat(9_000) }), 'TOKEN_TOO_LONG'],
 ]

@@ -9,7 +9,7 @@
  * blocks by hash link and certificate, its transactions by the application.
  */
 import type { Block, Certificate, Effect, Evidence, Message, Proposal, Vote, VoterEvent } from '@ringwall/consensus'
-import { decodeMessage, encodeMessage, faultsOf, quorumOf, type Voter } from '@ringwall/consensus'
+import { decodeMessage, encodeMessage, faultsOf, proposalHead, quorumOf, type Voter } from '@ringwall/consensus'
 import { type DirectoryLock, StoreCorrupt } from '@ringwall/store'
 import type { BlockLog } from './block-log.ts'
 import type { BlockRecord } from './block-record.ts'
@@ -30,6 +30,7 @@ import { DEFAULTS, type LedgerOptions } from './options.ts'
 import { Outbox } from './outbox.ts'
 import type { Validator } from './payload.ts'
 import { MUTED_MS, Peers } from './peers.ts'
+import { ProposalOffers } from './proposal-offers.ts'
 import { sha256 } from './scheme.ts'
 import { type Anchor, type Snapshot, type SnapshotFile, writeSnapshot } from './snapshot-file.ts'
 import { Snapshots } from './snapshots.ts'
@@ -116,6 +117,7 @@ export class LedgerShell<S> implements Ledger<S> {
   readonly #parts: LedgerParts<S>
   readonly #application: Application<S>
   #epoch: Epoch
+  readonly #offers = new ProposalOffers()
   #validators: readonly string[] = []
   #voter: Voter | undefined
   #journal: Journal
@@ -673,6 +675,7 @@ export class LedgerShell<S> implements Ledger<S> {
   #enter(epoch: Epoch): void {
     const { options } = this.#parts
     this.#epoch = epoch
+    this.#offers.clear()
     this.#validators = epoch.validators.map(({ id }) => id)
     this.#outbox.clear()
     this.#log(
@@ -859,9 +862,20 @@ export class LedgerShell<S> implements Ledger<S> {
     // Nodes that follow have no voice; one that was a validator may not know yet.
     const signer = this.#validators.indexOf(from)
     if (signer === -1) return
+    const encoded = payload.subarray(1 + EPOCH_BYTES)
+    const head = proposalHead(encoded)
+    if (head !== undefined && this.#voter !== undefined) {
+      const { round, finalizedRound } = this.#voter.status()
+      const at = { validators: this.#validators.length, round, finalRound: finalizedRound }
+      const weight = this.#offers.weigh(head, signer, encoded.length, at)
+      if (weight > 0) {
+        this.#fault(from, 'a proposal that is not its turn, too late, or the same again', weight)
+        return
+      }
+    }
     let message: Message
     try {
-      message = decodeMessage(new Uint8Array(payload.subarray(1 + EPOCH_BYTES)), sha256)
+      message = decodeMessage(encoded, sha256)
     } catch (error) {
       this.#fault(from, (error as Error).message)
       return

@@ -96,7 +96,8 @@ test('a confirmed one leaves the provisional table: the view has it now', () => 
   const early = new EarlyDenials(application)
   const nowMs = Date.now()
   const denial = early.take(state, signAsOperator(operator, deny), nowMs)
-  early.confirm([denial?.id ?? ''])
+  assert.ok(denial)
+  early.confirm([denial])
   assert.equal(holds(early, nowMs), false)
   assert.deepEqual(early.transactions(), [])
 })
@@ -152,10 +153,43 @@ test('a node with too many that nobody confirmed is enforced early no more; one 
   assert.equal(early.unconfirmed('node:n1', nowMs), UNCONFIRMED_MAX)
   assert.equal(early.hear(state, said('n1', deny, 60_000, nowMs), nowMs).kind, 'told')
   assert.equal(holds(early, nowMs), false)
-  early.confirm([subjectId({ kind: 'ip', value: '203.0.113.100' })])
+  const known = { kind: 'ip', value: '203.0.113.100' } as const
+  const times = { issuedAtMs: nowMs, expiresAtMs: nowMs + 60_000, height: 1 }
+  early.confirm([{ id: subjectId(known), subject: known, issuer: 'node:n1', reason: 'test', ...times }])
   assert.equal(early.unconfirmed('node:n1', nowMs), UNCONFIRMED_MAX - 1)
   assert.equal(early.hear(state, said('n1', denyOf('203.0.113.9'), 60_000, nowMs), nowMs).kind, 'enforced')
   assert.equal(early.unconfirmed('node:n1', nowMs + 3_600_000), 0)
+})
+
+test('everything before a moment: the first block that confirms an earlier moment leaves the later one in force', () => {
+  const early = new EarlyDenials(application)
+  const nowMs = Date.now()
+  const before = (ms: number): TxBody => {
+    const value = new Date(ms).toISOString()
+    return { type: 'deny.add', subject: { kind: 'issued-before', value, subject: 'bob' }, ttlMs: 600_000, reason: 'test' }
+  }
+  const denied = (issuedAtMs: number): boolean =>
+    early.enforced.matchCredential({ issuer: 'https://id.example', subject: 'bob', issuedAtMs }, nowMs) !== undefined
+  const first = early.take(state, signAsOperator(operator, before(nowMs - 5_000)), nowMs)
+  assert.deepEqual([denied(nowMs - 5_001), denied(nowMs - 3_000)], [true, false])
+  // Signed later, by the operator's clock.
+  const atMs = Date.now() + 10
+  const content = {
+    ring: operator.ring,
+    issuer: 'operator:ada',
+    atMs,
+    untilMs: atMs + 60_000,
+    nonce: randomNonce(),
+    body: before(nowMs - 1_000),
+  }
+  const signature = encodeBase64url(signMessage(operator.privateKey, signingBytes(content)))
+  early.take(state, encodeTx({ content, signature }), nowMs)
+  assert.equal(denied(nowMs - 3_000), true)
+  assert.ok(first)
+  early.confirm([{ ...first, height: 1 }])
+  assert.equal(denied(nowMs - 3_000), true, 'the block has the earlier moment only')
+  early.confirm([{ ...first, subject: { ...first.subject, value: new Date(nowMs - 1_000).toISOString() }, height: 2 }])
+  assert.equal(denied(nowMs - 3_000), false, 'the view has it now')
 })
 
 test('what a node found by itself it enforces by itself for the whole time, until an operator lifts it', () => {

@@ -1,5 +1,7 @@
 /** The ring's application with the cryptography, the rules and the guard of a node. */
+import { randomInt } from 'node:crypto'
 import { judgePolicy } from '@ringwall/guard'
+import { compileAuthorization } from '@ringwall/identity'
 import {
   createRingApplication,
   type GenesisDocument,
@@ -20,8 +22,10 @@ export function ringApplication(
     genesis,
     verify: verifySignature,
     hash: sha256Hex,
+    hashSeed: [randomInt(2 ** 32), randomInt(2 ** 32)],
     compile,
     rules,
     judge: judgePolicy,
+    authorization: compileAuthorization,
   })
 }

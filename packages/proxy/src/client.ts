@@ -1,4 +1,5 @@
 /** The client's side of one exchange, which HTTP/1.1 and HTTP/2 each have in their own way. */
+import type { Standing } from './context.ts'
 import type { Listener } from './listener.ts'
 import type { RequestHead } from './request-head.ts'
 import type { ResponseHead } from './response-parser.ts'
@@ -34,6 +35,8 @@ export interface Client {
   refuse(refusal: OwnResponse, head: RequestHead | undefined, nowMs: () => number): void
   /** What follows is no HTTP: 101 and a tunnel. */
   switchProtocols(head: ResponseHead, own: readonly string[], ends: UpstreamEnd, nowMs: number): void
+  /** Takes nothing more for a while once the response is out, as far as that holds up nobody else. */
+  rest(): void
   /** Cuts the response off: the client must not take what it got for a whole one. */
   destroy(): void
 }
@@ -55,4 +58,6 @@ export interface UpstreamEnd {
   readonly rest: Buffer
   /** On whose behalf. */
   readonly source: string
+  /** Where it is to be judged again. */
+  readonly standing: Standing | undefined
 }

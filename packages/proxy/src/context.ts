@@ -1,6 +1,8 @@
 /** What all exchanges of one proxy share. */
+import type { Decision, Judgement } from '@ringwall/guard'
 import type { Policy } from '@ringwall/ring'
 import type { HeadBounds } from './head-scanner.ts'
+import type { SourceShedding } from './shedding.ts'
 import type { ProxyLimits, ProxyOptions } from './types.ts'
 import type { UpstreamPools } from './upstream-pools.ts'
 
@@ -9,11 +11,20 @@ export interface Cuttable {
   cut(): void
 }
 
+/** Something under way that was allowed, and that is judged again when what it rests on has changed. */
+export interface Standing {
+  readonly judgement: Judgement
+  /** It is allowed no more. */
+  end(decision: Decision): void
+}
+
 /** Something that a client has open, whatever it speaks. */
 export interface Connection {
   /** Of the other end. */
   readonly address: string
   readonly gone: boolean
+  /** Nothing is under way but waiting for the client, for longer than one that means it would take. */
+  expendable(nowMs: number): boolean
   /** Called every so often with monotonic milliseconds. */
   sweep(nowMs: number): void
   /** Ends it when nothing is under way; otherwise what is under way will. */
@@ -30,8 +41,10 @@ export interface Counters {
   malformed: number
   upstreamErrors: number
   overloaded: number
+  shed: number
   clientAborts: number
   droppedConnections: number
+  evictedConnections: number
   tlsHandshakes: number
   tlsResumed: number
   tlsFailed: number
@@ -41,6 +54,7 @@ export interface Counters {
   http2Floods: number
   activeRequests: number
   activeTunnels: number
+  streamsCut: number
 }
 
 export interface Context {
@@ -50,6 +64,9 @@ export interface Context {
   readonly pools: UpstreamPools
   readonly counters: Counters
   readonly sources: Sources
+  readonly shedding: SourceShedding
+  /** What a token or a policy of access allowed. Bounded by the connections and the streams on each, which are. */
+  readonly standing: Set<Standing>
   readonly isTrustedProxy: (policy: Policy, address: string) => boolean
   /** Set once the proxy stops: connections end with the response under way. */
   stopping: boolean

@@ -5,18 +5,18 @@
  * the body, upstream, guard on the response where rules ask for it, response. What the guard has not allowed never reaches an
  * upstream, not a byte of it.
  */
-import type { Decision, GuardEnvironment, GuardRequest, Judgement } from '@ringwall/guard'
+import { type Decision, type GuardEnvironment, type GuardRequest, type Judgement, sourceKey } from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
 import type { HeaderField } from '@ringwall/waf'
 import type { Client } from './client.ts'
-import type { Context, Cuttable } from './context.ts'
+import type { Context, Cuttable, Standing } from './context.ts'
 import { decodedBody } from './decoded-body.ts'
 import { type AnyProxyError, UpstreamBroken, type UpstreamFull, type UpstreamUnreachable } from './errors.ts'
 import { requestHeadText } from './forward-head.ts'
 import { detached } from './header-names.ts'
 import { HeldBody } from './held-body.ts'
 import { HeldResponse } from './held-response.ts'
-import { recordExchange } from './recording.ts'
+import { type Observed, recordExchange } from './recording.ts'
 import { refusal } from './refusal.ts'
 import type { RequestHead } from './request-head.ts'
 import type { RawRequest } from './request-parser.ts'
@@ -38,7 +38,7 @@ const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT'
 /** What a client is told to wait when all upstreams are full. */
 const OVERLOADED_RETRY_AFTER_S = 1
 
-export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner, Cuttable {
+export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner, Cuttable, Standing {
   readonly #context: Context
   readonly #client: Client
   readonly #request: RawRequest
@@ -103,6 +103,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     context.counters.activeRequests++
   }
 
+  get source(): string {
+    return this.#source
+  }
+
   /** Whether the client has gone, or the request ended some other way. */
   get cancelled(): boolean {
     return this.#over
@@ -132,6 +136,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       const { policy } = environment.view
       pools.follow(policy)
       this.#settleSource(head, (address) => this.#context.isTrustedProxy(policy, address))
+      if (!this.#context.shedding.admits(sourceKey(this.#source))) {
+        this.#shed()
+        return
+      }
       this.#beginTrace(head)
       this.#guardStartMs = this.startMs
       judging = options.guard.head(this.#guardRequest(head), environment)
@@ -142,7 +150,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     if (judging instanceof Promise) {
       judging
         .then(
-          (judgement) => this.#headJudged(judgement),
+          (judgement) => this.#headJudged(this.#again(judgement)),
           (error: unknown) => this.#guardFailed(error),
         )
         .catch((error: Error) => {
@@ -150,6 +158,38 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
           this.#client.destroy()
         })
     } else this.#headJudged(judging)
+  }
+
+  /** The source asks most, and there is too little time for all. */
+  #shed(): void {
+    this.#context.counters.shed++
+    this.#judgement = this.#ownJudgement('deny', 503, 'shed: this source asks most while the node is overloaded')
+    if (this.#source === this.#client.address) this.#client.rest()
+    this.#refuse(503, undefined, OVERLOADED_RETRY_AFTER_S)
+  }
+
+  /** A token that was denied while it was verified: nothing was open yet that could have been cut. */
+  #again(judgement: Judgement): Judgement {
+    if (judgement.decision !== undefined || !isReviewed(judgement)) return judgement
+    const { guard, environment } = this.#context.options
+    const decision = guard.review(judgement, environment())
+    return decision === undefined
+      ? judgement
+      : { ...this.#ownJudgement('deny', decision.status, ''), route: judgement.route, decision }
+  }
+
+  get judgement(): Judgement {
+    return this.#judgement!
+  }
+
+  /** What allowed it does so no more. */
+  end(decision: Decision): void {
+    if (this.#over) return
+    const before = this.#judgement!
+    if (before.responseWanted) this.#context.options.guard.end(before)
+    this.#judgement = { ...this.#ownJudgement('deny', decision.status, ''), decision }
+    if (this.#answered) this.#cutShort(decision.status, 'cut')
+    else this.#refuse(decision.status, undefined)
   }
 
   /** The source has been denied: whatever this is, it ends now. */
@@ -167,6 +207,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       this.#decided(judgement)
       return
     }
+    if (isReviewed(judgement)) this.#context.standing.add(this)
     const { contentLength } = this.#head!
     this.#bodyWanted = judgement.bodyBytesWanted
     if (this.#bodyWanted <= 0 || contentLength === 0 || this.#head!.upgrade) this.#judgeBody(EMPTY, false, this.#guardStartMs)
@@ -687,7 +728,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#upstreamStatus = head.status
     this.#upstreamHeadMs = performance.now() - this.#upstreamStartMs
     this.#group!.outliers.succeeded(this.#upstream!)
-    const ends = { wire: upstream, rest, source: this.#source }
+    const ends = { wire: upstream, rest, source: this.#source, standing: this.#lasting() }
     this.#client.switchProtocols(this.#rewritten(head), this.#ownFields(), ends, this.#environment!.nowMs)
     this.#finish(101, undefined)
   }
@@ -710,6 +751,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     if (this.#answered) {
       this.#cutShort(this.#upstreamStatus!, error.code)
     } else this.#refuse(error.code === 'PROXY_UPSTREAM_TIMEOUT' ? 504 : 502, error.code)
+  }
+
+  onReclaimed(): void {
+    this.#cutShort(this.#upstreamStatus ?? 499, 'the client reads too slowly, and others wait for the upstream')
   }
 
   /** The upstream has failed. Returns whether another answers in its place. */
@@ -874,8 +919,9 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#over = true
     this.#heldResponse?.stop()
     if (this.#judgement?.responseWanted === true) this.#context.options.guard.end(this.#judgement)
-    const { counters, options, sources } = this.#context
+    const { counters, options, sources, standing } = this.#context
     counters.activeRequests--
+    standing.delete(this)
     if (this.#source !== this.#client.address) sources.delete(this.#source, this)
     const decision = this.#judgement?.decision ?? this.#ownDecision('deny', status, 'none', 'never judged')
     if (decision.outcome === 'allow') counters.allowed++
@@ -895,8 +941,16 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#reportApi(status)
     options.recorder.finished?.(this.#requestId, status)
     if (!options.recorder.wants(decision.outcome)) return endMs
+    recordExchange(options.recorder, this.#observed(decision, status, endMs, error))
+    return endMs
+  }
+
+  /** Nothing of it holds the request's text. */
+  #observed(decision: Decision, status: number, endMs: number, error: string | undefined): Observed {
+    const { options } = this.#context
+    const route = this.#judgement?.route
     const upstream = this.#upstream
-    recordExchange(options.recorder, {
+    return {
       requestId: this.#requestId,
       node: options.node,
       region: options.region,
@@ -929,9 +983,31 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
               status: this.#upstreamStatus,
             },
       error,
-    })
-    return endMs
+    }
   }
+
+  /** What is kept of the request while its WebSocket is open, where that is to be judged again. */
+  #lasting(): Standing | undefined {
+    const { guard, recorder } = this.#context.options
+    if (!isReviewed(this.#judgement!)) return undefined
+    const observed = this.#observed(this.#judgement!.decision!, 101, 0, undefined)
+    return {
+      judgement: guard.lasting(this.#judgement!),
+      end: (ended) =>
+        recordExchange(recorder, {
+          ...observed,
+          decision: ended,
+          status: ended.status,
+          endMs: performance.now(),
+          error: 'cut',
+        }),
+    }
+  }
+}
+
+/** Rests it on something that may change while it is under way? */
+function isReviewed({ credential, route }: Judgement): boolean {
+  return credential !== undefined || route?.authorizer !== undefined
 }
 
 /** Would change what was already decided from the head (RFC 9110 section 6.5.1). */

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import type { Decision, Guard, GuardEnvironment, GuardRequest, Judgement } from '@ringwall/guard'
-import { type Policy, PolicySchema, type View } from '@ringwall/ring'
+import { NO_SIGNING_KEY_VIEW, type Policy, PolicySchema, type View } from '@ringwall/ring'
 import { createProxy } from './proxy.ts'
 import type { DecisionRecord, ProxyOptions, Recorder, RequestMeasure, Span } from './types.ts'
 
@@ -96,6 +96,9 @@ export function testGuard(seen: GuardRequest[] = []): Guard {
         : { reason: `${truncated}` }
       return { ...judgement, decision: decide(environment, changes), responseWanted: false }
     },
+    review: () => undefined,
+    access: (_request, _verdict, environment) => decide(environment, {}),
+    lasting: (judgement) => judgement,
     answered() {},
     end() {},
     // Every hundred bytes are a slice.
@@ -112,7 +115,7 @@ export function policyOf(services: Readonly<Record<string, unknown>>, rest: obje
 
 /** A view whose routes are the first service whose host fits; routes by longest path. */
 export function viewOf(policy: Policy, height = 1): View {
-  const nothing = { size: 0, matchAddress: none, matchToken: none, matchSubject: none, matchAccount: none, list: () => [] }
+  const nothing = { size: 0, matchAddress: none, matchCredential: none, matchAccount: none, find: none, list: () => [] }
   const services = Object.entries(policy.services).map(([name, service]) => ({ ...service, name }))
   return {
     ring: 'test',
@@ -125,6 +128,7 @@ export function viewOf(policy: Policy, height = 1): View {
     operators: [],
     nodes: [],
     epoch: 0,
+    signingKey: NO_SIGNING_KEY_VIEW,
     routes: [],
     route(host, path) {
       const service = services.find(({ hosts }) => hosts.includes('*') || hosts.includes(host))
@@ -139,6 +143,7 @@ export function viewOf(policy: Policy, height = 1): View {
         bodyBytesMax: BODY_BYTES_MAX,
         api: undefined,
         apiMode: 'off',
+        authorizer: undefined,
         exceptions: [],
         patches: [],
       }

@@ -1,5 +1,6 @@
 /** A WebSocket after its upgrade: two sockets, each copied to the other, with one idle limit. */
-import type { Context, Cuttable } from './context.ts'
+import type { Decision, Judgement } from '@ringwall/guard'
+import type { Context, Cuttable, Standing } from './context.ts'
 import type { Wire, WireHandler } from './wire.ts'
 
 const HALF_OPEN_MS_MAX = 2_000
@@ -8,6 +9,7 @@ export interface TunnelEnds {
   readonly client: Wire
   readonly upstream: Wire
   readonly source: string
+  readonly standing: Standing | undefined
   /** What either side had already said. */
   readonly fromClient: Buffer | undefined
   readonly fromUpstream: Buffer
@@ -19,7 +21,7 @@ export function openTunnel(context: Context, ends: TunnelEnds): Tunnel {
   return new Tunnel(context, ends)
 }
 
-export class Tunnel implements Cuttable {
+export class Tunnel implements Cuttable, Standing {
   readonly #context: Context
   readonly #ends: TunnelEnds
   #activeAtMs = performance.now()
@@ -32,6 +34,7 @@ export class Tunnel implements Cuttable {
     const { client, upstream } = ends
     context.counters.activeTunnels++
     context.sources.add(ends.source, this)
+    if (ends.standing !== undefined) context.standing.add(this)
     client.handler = new TunnelSide(this, client, upstream, ends.onClientClosed)
     upstream.handler = new TunnelSide(this, upstream, client, undefined)
     if (ends.fromUpstream.length > 0) client.bytes(ends.fromUpstream)
@@ -42,6 +45,15 @@ export class Tunnel implements Cuttable {
     upstream.resume()
     // Either side may have gone while the other was being opened.
     if (!client.usable || !upstream.usable) this.close()
+  }
+
+  get judgement(): Judgement {
+    return this.#ends.standing!.judgement
+  }
+
+  end(decision: Decision): void {
+    this.#ends.standing!.end(decision)
+    this.close()
   }
 
   cut(): void {
@@ -56,6 +68,7 @@ export class Tunnel implements Cuttable {
     this.#open = false
     this.#context.counters.activeTunnels--
     this.#context.sources.delete(source, this)
+    this.#context.standing.delete(this)
   }
 
   active(): void {

@@ -34,6 +34,58 @@ const remove = (id: string): TxBody => ({ type: 'deny.remove', id, reason: 'over
 const denied = run(app.initial(), [signedBytes(ring, 'operator:ada', deny(ip('10.0.0.9')))])
 const ACCOUNT: DenialSubject = { kind: 'account', service: 'shop', value: '0'.repeat(32) }
 
+const MOMENT = new Date(NOW - 1).toISOString()
+const REVOCATIONS: readonly DenialSubject[] = [
+  { kind: 'token', value: 'x' },
+  { kind: 'session', value: 'x' },
+  { kind: 'session', value: 'x', issuer: 'https://id.example' },
+  { kind: 'device', value: 'x' },
+  { kind: 'key', value: 'A'.repeat(43) },
+  { kind: 'issuer', value: 'https://id.example' },
+  { kind: 'issued-before', value: MOMENT },
+  { kind: 'issued-before', value: MOMENT, subject: 'alice' },
+  { kind: 'issued-before', value: MOMENT, issuer: 'https://id.example', subject: 'alice' },
+]
+
+test('revocations of every kind go through a snapshot with one root, and are found again', () => {
+  const trusting = begin(`${POLICY}issuers: [{ issuer: "https://id.example", audience: shop, jwks: { keys: [{ kty: OKP }] } }]\n`)
+  const txs = REVOCATIONS.map((subject) => signedBytes(trusting.ring, 'operator:ada', deny(subject)))
+  const result = trusting.execute(trusting.initial(), txs, context)
+  assert.ok(result.ok, JSON.stringify(result))
+  const { state } = result
+  assert.equal(state.denials.size, REVOCATIONS.length)
+  const pieces = [...trusting.snapshot(state)]
+  const restored = trusting.restore(Buffer.concat(pieces))
+  assert.equal(trusting.root(restored), trusting.root(state))
+  const others = { issuer: 'https://id.example', issuedAtMs: NOW }
+  assert.equal(restored.denials.matchCredential({ ...others, issuer: 'https://b.example' }, NOW), undefined)
+  for (const token of [{ sessionId: 'x' }, { deviceId: 'x' }, { keys: ['A'.repeat(43)] }, { tokenId: 'x' }])
+    assert.ok(restored.denials.matchCredential({ ...others, issuer: 'https://b.example', ...token }, NOW))
+  assert.ok(restored.denials.matchCredential(others, NOW))
+  const later = trusting.execute(state, [], { ...context, height: 2, timestampMs: NOW + 60_001 })
+  assert.ok(later.ok)
+  assert.equal(later.state.denials.size, 0, 'what is over is swept from the index, too')
+})
+
+test('the moment of issued-before only ever grows, and one denial of a scope stands', () => {
+  const before = (ms: number, ttlMs: number, atMs = NOW): Uint8Array => {
+    const subject: DenialSubject = { kind: 'issued-before', value: new Date(ms).toISOString(), subject: 'alice' }
+    return signedBytes(ring, 'operator:ada', deny(subject, ttlMs), { atMs })
+  }
+  const [wide, late] = [before(NOW - 9_000, 60_000), before(NOW - 1_000, 30_000, NOW - 500)]
+  for (const order of [
+    [wide, late],
+    [late, wide],
+  ]) {
+    const { denials } = run(app.initial(), order)
+    assert.equal(denials.size, 1)
+    const [standing] = denials.list(NOW)
+    assert.deepEqual([standing?.subject.value, standing?.expiresAtMs], [new Date(NOW - 1_000).toISOString(), NOW + 60_000])
+    const of = (issuedAtMs: number) => denials.matchCredential({ issuer: 'i', subject: 'alice', issuedAtMs }, NOW) !== undefined
+    assert.deepEqual([of(NOW - 1_001), of(NOW - 1_000)], [true, false])
+  }
+})
+
 test('authority: who may propose what', () => {
   const cases: readonly (readonly ['operator:ada' | 'node:n1', TxBody, string])[] = [
     ['operator:ada', setPolicy(POLICY), 'ok'],
@@ -46,6 +98,14 @@ test('authority: who may propose what', () => {
     ['node:n1', deny({ kind: 'cidr', value: '10.0.0.0/24' }), 'NOT_ENTITLED'],
     ['node:n1', deny({ kind: 'token', value: 'x' }), 'NOT_ENTITLED'],
     ['node:n1', deny({ kind: 'subject', value: 'x' }), 'NOT_ENTITLED'],
+    ...REVOCATIONS.flatMap(
+      (subject) =>
+        [
+          ['node:n1', deny(subject), 'NOT_ENTITLED'],
+          ['operator:ada', deny(subject), 'issuer' in subject || subject.kind === 'issuer' ? 'TOKEN_ISSUER_UNKNOWN' : 'ok'],
+        ] as const,
+    ),
+    ['operator:ada', deny({ kind: 'issued-before', value: new Date(NOW + 1).toISOString() }), 'SUBJECT_INVALID'],
     ['operator:ada', deny({ kind: 'cidr', value: '10.0.0.0/24' }), 'ok'],
     ['operator:ada', deny({ kind: 'token', value: 'x' }), 'ok'],
     ['operator:ada', deny({ kind: 'subject', value: 'x' }), 'ok'],
@@ -146,7 +206,7 @@ test('a transaction counts once, and is forgotten only when it could no longer b
   assert.equal(codeOf(atEnd, tx, NOW + 60_000), 'TX_REPLAYED')
   const later = run(atEnd, [], NOW + 60_001)
   assert.equal(codeOf(later, tx, NOW + 60_001), 'TX_LAPSED')
-  assert.equal(app.root(later), app.root(app.initial()))
+  assert.equal(app.root(later), app.root(run(run(app.initial(), []), [], NOW + 60_001)))
 })
 
 test('policy: it must parse, compile and be made against the version in force', () => {

@@ -4,8 +4,11 @@
  *
  * All methods are deterministic and total: whatever the bytes, the answer is a refusal and not an exception.
  */
+
 import { type PendingStatement, signersOf } from './approvals.ts'
+import { type AuthorizationCompiler, authorizationFaults } from './authorization.ts'
 import { type Corroboration, corroborationOf, denialOfStatements, withStatement } from './corroboration.ts'
+import type { HashSeed } from './denial-index.ts'
 import { decodeBase64url, encodeBase64url } from './encoding.ts'
 import { GenesisInvalid, TxMalformed } from './errors.ts'
 import { genesisHash } from './genesis.ts'
@@ -15,8 +18,9 @@ import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-
 import { formatProblems, type PolicyProblem, parsePolicyDocument } from './policy-document.ts'
 import { lapseFaults, policyFitFaults } from './policy-fit.ts'
 import { type PolicyJudge, type Rehearsal, type RuleCost, rehearse, type TestResult } from './rehearsal.ts'
+import { tickedKey, viewOfKey, withKeyStatement } from './signing-key.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
-import { isValidator, RingState } from './state.ts'
+import { RingState } from './state.ts'
 import { encodeTx, idOfSigned, parseIssuer, readTx, type Sha256, subjectId, TX_BYTES_MAX } from './tx.ts'
 import type { Denial, GenesisDocument, RingNode, RuleLibrary, TxContent, TxId, View } from './types.ts'
 import { VerifiedTransaction, VerifiedTransactions } from './verified-transactions.ts'
@@ -49,9 +53,13 @@ export interface RingApplicationOptions {
   readonly verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
   /** The portable one unless given. */
   readonly hash?: Sha256
+  /** Random: keeps others from choosing what falls together in the index of denials. */
+  readonly hashSeed?: HashSeed
   /** `compileRules` of `@ringwall/waf`. */
   readonly compile: RuleCompiler
   readonly rules: RuleLibrary
+  /** Evaluates what services say about who may do what. Without it a policy that does so is refused. */
+  readonly authorization?: AuthorizationCompiler
   /** `judgePolicy` of `@ringwall/guard`: a policy’s own tests are run before it is voted for. */
   readonly judge: PolicyJudge
 }
@@ -155,10 +163,10 @@ type Issuer = NonNullable<ReturnType<typeof parseIssuer>>
 /** Lists of nodes stay the same objects until they change. */
 const validatorLists = new WeakMap<readonly RingNode[], RingValidators['validators']>()
 
-function validatorsOf({ nodes, epoch }: RingState): RingValidators {
+function validatorsOf({ validators: nodes, epoch }: RingState): RingValidators {
   let validators = validatorLists.get(nodes)
   if (validators === undefined) {
-    validators = nodes.filter(isValidator).map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) }))
+    validators = nodes.map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) }))
     validatorLists.set(nodes, validators)
   }
   return { epoch, validators }
@@ -232,7 +240,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     },
   }
 
-  const first = RingState.begin(genesis.policy, genesis.nodes)
+  const first = RingState.begin(genesis.policy, genesis.nodes, options.hashSeed)
   // Its tests are not run: rules that were updated since must not keep a ring from starting.
   const firstMeeting = { members: members(first), operators: genesis.operators, nowMs: genesis.createdAtMs }
   const firstProblems = reader.problems(genesis.policy, firstMeeting, false)
@@ -329,6 +337,17 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     return undefined
   }
 
+  const keyMeeting = ({ validators }: RingState, { height, timestampMs }: RingBlockContext) => ({
+    ring,
+    validators,
+    height,
+    nowMs: timestampMs,
+  })
+
+  /** Ceremonies begin and end with blocks, and with what makes them due: an idle ring makes no block for seconds. */
+  const ticked = (state: RingState, context: RingBlockContext): RingState =>
+    state.withSigningKey(tickedKey(state.signingKey, keyMeeting(state, context)))
+
   const apply = (state: RingState, { id, content, denialId, seenKey }: Accepted, context: RingBlockContext): RingState => {
     const seen = state.withSeen(seenKey)
     const { body, issuer } = content
@@ -336,7 +355,12 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       const waiting = seen.approvals.get(body.id, context.timestampMs)!
       return approved(seen, { ...waiting, approvedBy: [...waiting.approvedBy, issuer].sort() }, context)
     }
-    if (body.type === 'evidence') return seen.withoutNode(body.validator)
+    if (body.type === 'evidence') return ticked(seen.withoutNode(body.validator), context)
+    if (body.type === 'token.revoke') return denied(seen, denialOf(content, context.height)!, context)
+    if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
+      const from = parseIssuer(issuer)?.name ?? ''
+      return seen.withSigningKey(withKeyStatement(seen.signingKey, body, from, keyMeeting(seen, context)))
+    }
     if (body.type === 'deny.add') {
       const denial = denialOf(content, context.height, denialId)!
       if (!issuer.startsWith('node:')) return denied(seen, denial, context)
@@ -355,11 +379,13 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     return perform(seen.withApprovals(seen.approvals.without(id)), content, context)
   }
 
-  const perform = (state: RingState, { body }: TxContent, _context: RingBlockContext): RingState => {
+  const perform = (state: RingState, { body }: TxContent, context: RingBlockContext): RingState => {
     if (body.type === 'policy.set') return state.withPolicy(body.policy)
     if (body.type === 'deny.remove') return state.withoutDenial(body.id).withPending(state.pending.without(body.id))
-    if (body.type === 'node.add') return state.withNode(body.node)
-    if (body.type === 'node.remove') return state.withoutNode(body.id)
+    if (body.type === 'node.add') return ticked(state.withNode(body.node), context)
+    if (body.type === 'node.remove') return ticked(state.withoutNode(body.id), context)
+    if (body.type === 'key.refresh' || body.type === 'key.rotate')
+      return ticked(state.withSigningKey(withKeyStatement(state.signingKey, body, '', keyMeeting(state, context))), context)
     return state
   }
 
@@ -385,7 +411,9 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
   }
 
   /** What the block ended is gone before its first transaction, and so for the leader that chooses them. */
-  const opened = (state: RingState, context: RingBlockContext, txCount: number) => state.swept(context.timestampMs, txCount)
+  const opened = (state: RingState, context: RingBlockContext, txCount: number) => {
+    return ticked(state.swept(context.timestampMs, txCount), context)
+  }
 
   /** What a transaction means to a state, its signature aside. */
   const weigh = (state: RingState, content: TxContent, nowMs: number): Refusal | undefined => {
@@ -469,7 +497,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     },
     root: (state) => state.root(options.hash),
     snapshot: (state) => encodeSnapshot(ring, state),
-    restore: (snapshot) => parseSnapshot(ring, snapshot, options.hash),
+    restore: (snapshot) => parseSnapshot(ring, snapshot, options.hash, options.hashSeed),
     validators: (state) => validatorsOf(state),
     view(state, height, blockTimestampMs) {
       const { policy, route, routes } = inForce(state)
@@ -484,12 +512,13 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         operators: genesis.operators,
         nodes: state.nodes,
         epoch: state.epoch,
+        signingKey: viewOfKey(state.signingKey, state.validators),
         routes,
         route,
       }
     },
     review(state, text, nowMs) {
-      const document = parsePolicyDocument(text)
+      const document = parsePolicyDocument(text, 'the policy', (policy) => authorizationFaults(policy, options.authorization))
       if (!document.ok) return { policy: undefined, problems: document.problems, tests: [], costs: [] }
       const { policy } = document
       const compilation = compiled(text)
@@ -526,9 +555,9 @@ function sameContext(a: RingBlockContext, b: RingBlockContext): boolean {
   return a.height === b.height && a.timestampMs === b.timestampMs && a.proposer === b.proposer && a.certified === b.certified
 }
 
-function compileText(text: string, { compile, rules }: RingApplicationOptions): Compilation {
-  const document = parsePolicyDocument(text)
+function compileText(text: string, { compile, rules, authorization }: RingApplicationOptions): Compilation {
+  const document = parsePolicyDocument(text, 'the policy', (policy) => authorizationFaults(policy, authorization))
   if (!document.ok) return { problems: formatProblems(document.problems, 'ringwall.yaml').split('\n') }
-  const compilation = compilePolicy(document.policy, compile, rules)
+  const compilation = compilePolicy(document.policy, compile, rules, authorization)
   return compilation.ok ? { compiled: compilation.compiled } : { problems: compilation.problems }
 }

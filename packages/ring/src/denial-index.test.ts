@@ -2,8 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { formatPrefix, type Prefix, parseAddress, parsePrefix, parsePrefixLoosely, prefixContains } from './address.ts'
-import { createDenialIndex, DenialTable } from './denial-index.ts'
+import { type Credential, coversCredential } from './credential.ts'
+import { createDenialIndex, DenialLookup, DenialSlots, DenialTable } from './denial-index.ts'
 import { HashTrie } from './hash-trie.ts'
+import { joinDenials } from './meaning.ts'
 import { MerkleTrie } from './merkle-trie.ts'
 import { subjectId } from './tx.ts'
 import type { Denial, DenialSubject } from './types.ts'
@@ -36,16 +38,93 @@ test('tokens, subjects and accounts of the same text are kept apart', () => {
     denial({ kind: 'token', value: 'x' }),
     denial({ kind: 'account', service: 'shop', value: 'x' }),
   ])
-  assert.ok(index.matchToken('x', NOW))
-  assert.equal(index.matchSubject('x', NOW), undefined)
+  assert.ok(index.matchCredential({ issuer: 'i', tokenId: 'x' }, NOW))
+  assert.equal(index.matchCredential({ issuer: 'i', subject: 'x' }, NOW), undefined)
   assert.ok(index.matchAccount('shop', 'x', NOW))
   assert.equal(index.matchAccount('blog', 'x', NOW), undefined)
-  assert.equal(index.matchToken('x', NOW + 1), undefined)
+  assert.equal(index.matchCredential({ issuer: 'i', tokenId: 'x' }, NOW + 1), undefined)
 })
+
+/** Few names, so that they meet. */
+const name = fc.constantFrom('a', 'b', '', 'x'.repeat(300), 'ünï', 'a\n')
+const named = fc.constantFrom('a', 'b', 'x'.repeat(300), 'ünï', 'a\n')
+const scope = fc.record({ issuer: named }, { requiredKeys: [] })
+const moment = fc.integer({ min: 0, max: 4 }).map((at) => new Date(at * 1_000).toISOString())
+const credentialSubject: fc.Arbitrary<DenialSubject> = fc.oneof(
+  fc
+    .tuple(fc.constantFrom('token', 'subject', 'session', 'device'), named, scope)
+    .map(([kind, value, of]) => ({ kind, value, ...of }) as const),
+  fc.tuple(fc.constantFrom('key', 'issuer'), named).map(([kind, value]) => ({ kind, value }) as const),
+  fc
+    .tuple(moment, fc.record({ issuer: named, subject: named }, { requiredKeys: [] }))
+    .map(([value, of]) => ({ kind: 'issued-before', value, ...of }) as const),
+)
+const credential: fc.Arbitrary<Credential> = fc.record(
+  {
+    issuer: name,
+    subject: name,
+    tokenId: name,
+    sessionId: name,
+    deviceId: name,
+    keys: fc.array(name, { maxLength: 3 }),
+    issuedAtMs: fc.integer({ min: 0, max: 5_000 }),
+  },
+  { requiredKeys: ['issuer'] },
+)
+
+test('property: a token is denied exactly when a denial in force covers it, whatever came and went before', () => {
+  const step = fc.tuple(fc.boolean(), credentialSubject, fc.boolean())
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), fc.array(credential, { minLength: 1, maxLength: 20 }), (steps, tokens) => {
+      const plain = new Map<string, Denial>()
+      let table = DenialTable.empty
+      for (const [add, subject, isOver] of steps) {
+        const entry = denial(subject, isOver ? NOW : NOW + 1)
+        table = add ? table.with(entry) : table.without(subject, entry.id)
+        if (add) plain.set(entry.id, entry)
+        else plain.delete(entry.id)
+      }
+      assert.equal(table.size, plain.size)
+      const standing = [...plain.values()].filter(({ expiresAtMs }) => expiresAtMs > NOW)
+      for (const token of tokens) {
+        const found = table.matchCredential(token, NOW)
+        const covering = standing.filter(({ subject }) => coversCredential(subject, token))
+        if (found === undefined) assert.deepEqual(covering, [])
+        else assert.ok(covering.includes(found))
+      }
+      for (const { id } of standing) assert.ok(table.find(id, NOW))
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('a subject of one issuer is not the subject of another that has the same name', () => {
+  const index = createDenialIndex([
+    denial({ kind: 'subject', value: 'alice', issuer: 'https://a.example' }),
+    denial({ kind: 'issued-before', value: new Date(5_000).toISOString(), subject: 'bob', issuer: 'https://a.example' }),
+  ])
+  const of = (issuer: string, subject: string, issuedAtMs?: number) =>
+    index.matchCredential({ issuer: `https://${issuer}.example`, subject, issuedAtMs }, NOW) !== undefined
+  assert.deepEqual([of('a', 'alice'), of('b', 'alice')], [true, false])
+  assert.deepEqual([of('a', 'bob', 4_999), of('a', 'bob', 5_000), of('b', 'bob', 4_999)], [true, false, false])
+  assert.ok(of('a', 'bob'), 'a token that does not say when it was issued cannot show that it is newer')
+})
+
+test('a later moment takes the place of an earlier, in either order, and has the same id', () => {
+  const [early, late] = [
+    denial({ kind: 'issued-before', value: iso(1_000) }),
+    denial({ kind: 'issued-before', value: iso(2_000) }),
+  ]
+  assert.equal(early.id, late.id)
+  for (const joined of [joinDenials(early, late), joinDenials(late, early)]) assert.equal(joined.subject.value, iso(2_000))
+  assert.notEqual(early.id, denial({ kind: 'issued-before', value: iso(1_000), subject: 'alice' }).id)
+})
+
+const iso = (ms: number): string => new Date(ms).toISOString()
 
 test('an older index does not change when a newer one is made from it', () => {
   const older = createDenialIndex([ip('10.0.0.1')])
-  const newer = older.with(ip('10.0.0.2')).without({ kind: 'ip', value: '10.0.0.1' })
+  const newer = older.with(ip('10.0.0.2')).without(ip('10.0.0.1').subject, ip('10.0.0.1').id)
   assert.deepEqual([older.size, newer.size], [1, 1])
   assert.ok(older.matchAddress('10.0.0.1', NOW))
   assert.equal(newer.matchAddress('10.0.0.1', NOW), undefined)
@@ -82,7 +161,7 @@ test('property: after any changes the index lists what a plain map holds', () =>
       let table = DenialTable.empty
       for (const [add, number] of steps) {
         const entry = number % 2 === 0 ? ip(`10.0.0.${number}`) : denial({ kind: 'token', value: String(number) })
-        table = add ? table.with(entry) : table.without(entry.subject)
+        table = add ? table.with(entry) : table.without(entry.subject, entry.id)
         if (add) plain.set(entry.id, entry)
         else plain.delete(entry.id)
       }
@@ -145,27 +224,47 @@ const changes = fc.array(
 )
 
 test('property: a draft comes to what changes one by one come to, and moves neither what it was made from nor what it became', () => {
-  const changed = (table: DenialTable, all: readonly { value: string; expiresAtMs: number | undefined }[]) => {
+  /** Slots, and the denials that they are about, as the ring's state keeps them. */
+  type Held = { readonly slots: DenialSlots; readonly kept: ReadonlyMap<string, Denial> }
+  const none: Held = { slots: DenialSlots.empty(), kept: new Map() }
+  const changed = ({ slots, kept }: Held, all: readonly { value: string; expiresAtMs: number | undefined }[]): Held => {
+    const next = new Map(kept)
     for (const { value, expiresAtMs } of all) {
       const kind = value.includes('/') ? 'cidr' : value.includes('.') || value.includes(':') ? 'ip' : 'token'
-      table =
-        expiresAtMs === undefined ? table.without({ kind, value }) : table.with(denial({ kind, value } as const, expiresAtMs))
+      const made = denial({ kind, value } as const, expiresAtMs ?? NOW)
+      if (expiresAtMs !== undefined) {
+        slots = slots.with(made)
+        next.set(made.id, made)
+      } else if (next.delete(made.id)) slots = slots.without(made.subject, made.id)
     }
-    return table
+    return { slots, kept: next }
+  }
+  const drafted = ({ slots, kept }: Held): Held => ({ slots: slots.draft(), kept })
+  const sealed = ({ slots, kept }: Held): Held => ({ slots: slots.sealed(), kept })
+  /** What is found, by all that was ever denied. */
+  const found = ({ slots, kept }: Held): readonly unknown[] => {
+    const lookup = new DenialLookup(slots, { get: (id) => kept.get(id), all: () => kept.values() })
+    return [
+      ...['10.0.0.1', '10.0.0.2', '10.9.9.9', '2001:db8::1', '2001:db8::2'].map((address) => lookup.matchAddress(address, NOW)),
+      ...['one', 'other'].map((tokenId) => lookup.matchCredential({ issuer: 'i', tokenId }, NOW)),
+      lookup.size,
+    ]
   }
   fc.assert(
     fc.property(changes, changes, changes, (begun, first, second) => {
-      const base = changed(DenialTable.empty, begun)
-      const before = base.list(NOW)
-      const draft = base.draft()
-      const one = changed(draft, first).sealed()
-      const between = one.list(NOW)
-      const two = changed(one.draft(), second).sealed()
-      assert.deepEqual(base.list(NOW), before)
-      assert.deepEqual(one.list(NOW), between)
-      assert.deepEqual(between, changed(base, first).list(NOW))
-      assert.deepEqual(two.list(NOW), changed(changed(base, first), second).list(NOW))
-      assert.deepEqual([base.size, one.size, two.size], [before.length, between.length, two.list(NOW).length])
+      const base = changed(none, begun)
+      const before = found(base)
+      const one = sealed(changed(drafted(base), first))
+      const between = found(one)
+      const two = sealed(changed(drafted(one), second))
+      assert.deepEqual(found(base), before)
+      assert.deepEqual(found(one), between)
+      assert.deepEqual(between, found(changed(base, first)))
+      assert.deepEqual(found(two), found(changed(changed(base, first), second)))
+      assert.deepEqual(
+        [base, one, two].map(({ slots }) => slots.size),
+        [base, one, two].map(({ kept }) => kept.size),
+      )
     }),
   )
 })

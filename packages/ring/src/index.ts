@@ -21,6 +21,15 @@ export {
   TX_SKEW_MS_MAX,
 } from './application.ts'
 export { APPROVALS_MAX, APPROVALS_PER_OPERATOR_MAX, type PendingStatement } from './approvals.ts'
+export type {
+  AccessAnswer,
+  AccessQuestion,
+  AuthorizationCompilation,
+  AuthorizationCompiler,
+  AuthorizationFault,
+  AuthorizedService,
+  Authorizer,
+} from './authorization.ts'
 export {
   type Corroboration,
   corroborationOf,
@@ -31,7 +40,14 @@ export {
   type PendingDenial,
   type Statement,
 } from './corroboration.ts'
-export { createDenialIndex, DenialTable } from './denial-index.ts'
+export {
+  CREDENTIAL_KINDS,
+  type Credential,
+  type CredentialSubject,
+  coversCredential,
+  isCredentialSubject,
+} from './credential.ts'
+export { createDenialIndex, DenialTable, type HashSeed } from './denial-index.ts'
 export { type AnyRingError, GenesisInvalid, SnapshotInvalid } from './errors.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 export { denialOf, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
@@ -40,6 +56,7 @@ export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export {
   APPROVABLE_TYPES,
   type ApprovableType,
+  CEDAR_CHARS_MAX,
   EXCEPTION_TTL_MS_MAX,
   type ExceptionPolicy,
   type IssuerPolicy,
@@ -84,7 +101,27 @@ export {
   type TestResult,
 } from './rehearsal.ts'
 export { SAMPLE_CLASSES, SAMPLE_REQUESTS, type SampleClass } from './sample-requests.ts'
+export {
+  type BoardLine,
+  boardEvent,
+  FORMER_KEY_MS,
+  KEY_MESSAGE_BYTES_MAX,
+  KEY_PARTIES_MAX,
+  KEY_PHASE_MS,
+  KEY_REST_MS,
+  type KeyCeremony,
+  type KeyFault,
+  type KeyRefusalCode,
+  type KeyStatement,
+  NO_SIGNING_KEY_VIEW,
+  planOf,
+  publicKeyOf,
+  type SigningKey,
+  type SigningKeyView,
+  waitingFor,
+} from './signing-key.ts'
 export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
+export { ringIssuer } from './token-revocation.ts'
 export {
   accountKey,
   canonicalJson,

@@ -4,11 +4,15 @@
  */
 import { formatAddress, formatPrefix, isSource, type Prefix, parseAddress, parsePrefix, parsePrefixLoosely } from './address.ts'
 import { approvalsNeeded, isApprovable } from './approvals.ts'
+import { canonicalJson } from './canonical-json.ts'
 import { corroborationOf, liveStatements, PENDING_DENIALS_MAX, PENDING_PER_ISSUER_MAX } from './corroboration.ts'
+import { isCredentialSubject, joinSubjects } from './credential.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
+import { type KeyRefusalCode, refusalOfKeyStatement } from './signing-key.ts'
 import { DENIALS_MAX, type RingState } from './state.ts'
+import { isSignedByRing, readRingToken, ringIssuer } from './token-revocation.ts'
 import { parseIssuer, subjectId } from './tx.ts'
 import type { Denial, DenialSubject, RingNode, RingOperator, TxBody, TxContent } from './types.ts'
 
@@ -32,6 +36,7 @@ export type RefusalCode =
   | 'TTL_OUT_OF_RANGE'
   | 'DENIAL_OVER'
   | 'SUBJECT_INVALID'
+  | 'TOKEN_ISSUER_UNKNOWN'
   | 'PREFIX_TOO_WIDE'
   | 'SUBJECT_SAFE'
   | 'SERVICE_UNKNOWN'
@@ -41,6 +46,8 @@ export type RefusalCode =
   | 'DENIAL_ID_TAKEN'
   | 'NOT_DENIED'
   | NodeRefusalCode
+  | KeyRefusalCode
+  | 'TOKEN_UNKNOWN'
   | 'APPROVAL_UNKNOWN'
   | 'APPROVAL_REPEATED'
   | 'APPROVALS_FULL'
@@ -92,8 +99,15 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader, verify: Verify
   const { body } = meeting.content
   if (body.type === 'evidence') return refusalOfEvidence(meeting, body, verify)
   if (body.type === 'deny.add') return refusalOfDenial(meeting, body, reader.inForce(meeting.state))
+  if (body.type === 'token.revoke') return refusalOfRevocation(meeting, body.token, verify)
+  if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
+    const { state, issuer } = meeting
+    if (issuer.kind === 'node') return refusalOfKeyStatement(state.signingKey, body, issuer.name, state.validators)
+    return refuse('NOT_ENTITLED', `${body.type} is for the nodes that hold the key; ask for a ceremony with key refresh`)
+  }
   if (meeting.issuer.kind !== 'operator') {
-    return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; a node may only propose deny.add and evidence`)
+    const may = 'a node may only propose deny.add, token.revoke, evidence, and its part in a ceremony of the signing key'
+    return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
   }
   if (body.type === 'tx.approve') return refusalOfApproval(meeting, body, reader)
   return refusalOfStatement(meeting, reader) ?? refusalOfWaiting(meeting, reader)
@@ -106,6 +120,8 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   if (body.type === 'node.add') return refusalOfNodeAddition(meeting, body.node)
   if (body.type === 'node.remove') return refusalOfNodeRemoval(meeting, body.id)
   if (body.type === 'policy.set') return refusalOfPolicy(meeting, body, reader)
+  if (body.type === 'key.refresh' || body.type === 'key.rotate')
+    return refusalOfKeyStatement(meeting.state.signingKey, body, '', meeting.state.validators)
   return refuse('NOT_ENTITLED', `${body.type} is nothing that waits for approvals`)
 }
 
@@ -183,7 +199,7 @@ function refusalOfDenial(
   if (byNode && subject.kind !== 'ip' && subject.kind !== 'account') {
     return refuse('NOT_ENTITLED', `a node may deny an ip or an account, not a ${subject.kind}; ask an operator to sign it`)
   }
-  const wrong = judgedSubject(subject, policy, memo)
+  const wrong = judgedSubject(subject, policy, content.ring, memo) ?? refusalOfMoment(subject, content.atMs)
   if (wrong !== undefined) return wrong
   if (content.atMs + ttlMs <= nowMs) return refuse('DENIAL_OVER', 'the denial would be over already; sign it again')
   if (byNode && state.usedInHour(content.issuer, nowMs) >= nodePerHour) {
@@ -210,6 +226,16 @@ function refusalOfDenial(
   return undefined
 }
 
+function refusalOfRevocation({ state, content, nowMs }: Meeting, token: string, verify: Verify): Refusal | undefined {
+  const read = readRingToken(content.ring, token)
+  if (read === undefined || !isSignedByRing(token, state.signingKey, verify))
+    return refuse('TOKEN_UNKNOWN', 'this is no token that the ring signed; deny its id or subject as an operator')
+  if (read.overAtMs <= nowMs) return refuse('DENIAL_OVER', 'the token has expired already')
+  if (state.denial(subjectId({ kind: 'token', value: read.id })) === undefined && state.denials.size >= DENIALS_MAX)
+    return refuse('DENIALS_FULL', `the ring holds ${DENIALS_MAX} denials; remove some`)
+  return undefined
+}
+
 /** A node that floods fills its own share only. */
 function isPendingFull(state: RingState, id: string, issuer: string): boolean {
   const waiting = state.pending.get(id)
@@ -218,12 +244,16 @@ function isPendingFull(state: RingState, id: string, issuer: string): boolean {
   return waiting === undefined && state.pending.size >= PENDING_DENIALS_MAX
 }
 
+/** But for the moment of `issued-before`, of which the later stands. */
 function sameSubject(a: DenialSubject, b: DenialSubject): boolean {
-  return (
-    a.kind === b.kind &&
-    a.value === b.value &&
-    (a.kind === 'account' ? a.service : '') === (b.kind === 'account' ? b.service : '')
-  )
+  const text = ({ value, ...scope }: DenialSubject) => canonicalJson(scope.kind === 'issued-before' ? scope : { ...scope, value })
+  return a === b || text(a) === text(b)
+}
+
+/** What is yet to be issued must not be denied by a date: it would lock everybody out until then. */
+function refusalOfMoment(subject: DenialSubject, atMs: number): Refusal | undefined {
+  if (subject.kind !== 'issued-before' || Date.parse(subject.value) <= atMs) return undefined
+  return refuse('SUBJECT_INVALID', `${subject.value} is after this was signed; name a moment that has passed`)
 }
 
 /** What a policy made of a subject: a transaction is judged several times. */
@@ -232,9 +262,9 @@ export interface SubjectMemo {
   refusal: Refusal | undefined
 }
 
-function judgedSubject(subject: DenialSubject, policy: Policy, memo: SubjectMemo | undefined): Refusal | undefined {
+function judgedSubject(subject: DenialSubject, policy: Policy, ring: string, memo: SubjectMemo | undefined): Refusal | undefined {
   if (memo?.policy === policy) return memo.refusal
-  const refusal = refusalOfSubject(subject, policy)
+  const refusal = refusalOfSubject(subject, policy, ring)
   if (memo !== undefined) {
     memo.policy = policy
     memo.refusal = refusal
@@ -242,12 +272,21 @@ function judgedSubject(subject: DenialSubject, policy: Policy, memo: SubjectMemo
   return refusal
 }
 
-function refusalOfSubject(subject: DenialSubject, policy: Policy): Refusal | undefined {
+function refusalOfSubject(subject: DenialSubject, policy: Policy, ring: string): Refusal | undefined {
   if (subject.kind === 'account') {
     if (Object.hasOwn(policy.services, subject.service)) return undefined
     return refuse('SERVICE_UNKNOWN', `the policy has no service ${subject.service}; name one of its services`)
   }
-  if (subject.kind !== 'ip' && subject.kind !== 'cidr') return undefined
+  if (isCredentialSubject(subject)) {
+    const issuer = subject.kind === 'issuer' ? subject.value : subject.kind === 'key' ? undefined : subject.issuer
+    if (issuer === undefined || issuer === ringIssuer(ring) || policy.issuers.some((known) => known.issuer === issuer))
+      return undefined
+    const known = policy.issuers.map((one) => one.issuer).join(', ') || 'none'
+    return refuse(
+      'TOKEN_ISSUER_UNKNOWN',
+      `the policy believes no tokens of ${issuer}; it believes those of: ${known.slice(0, 300)}`,
+    )
+  }
   const prefix = subject.kind === 'ip' ? addressOf(subject.value) : prefixOf(subject.value)
   if ('code' in prefix) return prefix
   const least = prefix.version === 4 ? policy.denials.prefixMinV4 : policy.denials.prefixMinV6
@@ -286,11 +325,19 @@ function prefixOf(value: string): Prefix | Refusal {
 }
 
 /**
- * The denial that a `deny.add` states, as of a height; undefined height while provisional. It lasts from when it was
+ * The denial that a `deny.add` or a `token.revoke` states, as of a height; undefined height while provisional. It lasts from when it was
  * signed, not from when it was agreed, so that all who hear of it agree on its end. `id` is that of its subject, when known.
  */
 export function denialOf(content: TxContent, height: number | undefined, id?: string): Denial | undefined {
   const { body } = content
+  if (body.type === 'token.revoke') {
+    const read = readRingToken(content.ring, body.token)
+    if (read === undefined) return undefined
+    const subject = { kind: 'token', value: read.id } as const
+    const { atMs: issuedAtMs, issuer } = content
+    const said = { reason: 'revoked by who held it', subject }
+    return { expiresAtMs: read.overAtMs, height, id: subjectId(subject), issuedAtMs, issuer, ...said }
+  }
   if (body.type !== 'deny.add') return undefined
   // Keys in canonical order: so each is hashed without being put in order first.
   return {
@@ -314,6 +361,7 @@ export function joinDenials(a: Denial, b: Denial): Denial {
   const [left, right] = [rank(a), rank(b)]
   const at = left.findIndex((value, index) => value !== right[index])
   const stays = at < 0 || left[at]! > right[at]! ? a : b
+  const subject = joinSubjects(a.subject, b.subject)
   const height = Math.min(a.height ?? Number.POSITIVE_INFINITY, b.height ?? Number.POSITIVE_INFINITY)
-  return { ...stays, height: height === Number.POSITIVE_INFINITY ? undefined : height }
+  return { ...stays, subject, height: height === Number.POSITIVE_INFINITY ? undefined : height }
 }

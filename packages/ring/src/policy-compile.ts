@@ -1,6 +1,7 @@
 /** Makes a policy ready for use: hosts and routes become tables, names of rule sets become compiled rules. Pure. */
 import { type CompileOptions, compileExclusions, type RuleSet, type RuleSource } from '@ringwall/waf'
 import type { ApiCheck } from '@ringwall/waf/api'
+import { type AuthorizationCompiler, compiledAuthorization } from './authorization.ts'
 import { didYouMean } from './did-you-mean.ts'
 import { compilePatch } from './patches.ts'
 import type { ExceptionPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
@@ -80,7 +81,12 @@ interface CompiledService {
 }
 
 /** Total: problems of rules come back as sentences. Equal choices of rules are compiled once. */
-export function compilePolicy(policy: Policy, compile: RuleCompiler, library: RuleLibrary): PolicyCompilation {
+export function compilePolicy(
+  policy: Policy,
+  compile: RuleCompiler,
+  library: RuleLibrary,
+  authorization?: AuthorizationCompiler,
+): PolicyCompilation {
   const problems: string[] = []
   const failed = new Set<string>()
 
@@ -124,6 +130,9 @@ export function compilePolicy(policy: Policy, compile: RuleCompiler, library: Ru
       if (compilation.ok) api = compilation.check
       else problems.push(...compilation.faults.map(({ path, message }) => `${[where, 'api', ...path].join('.')}: ${message}`))
     }
+    const access = compiledAuthorization(name, servicePolicy, authorization)
+    if (access?.ok === false) problems.push(...access.faults.map(({ message }) => `${where}.authorization.policies: ${message}`))
+    const authorizer = access?.ok === true ? access.authorizer : undefined
     const make = (route: RoutePolicy | undefined): CompiledRoute => {
       const apiMode = api === undefined ? 'off' : (route?.api?.mode ?? service.api?.mode ?? 'off')
       const wafMode = route?.waf?.mode ?? service.waf.mode
@@ -143,6 +152,7 @@ export function compilePolicy(policy: Policy, compile: RuleCompiler, library: Ru
         bodyBytesMax: service.waf.bodyBytesMax,
         api: apiMode === 'off' ? undefined : api,
         apiMode,
+        authorizer,
         exceptions: exceptions.filter(
           ({ exception }) => exception.service === name && (exception.route === undefined || exception.route === route?.name),
         ),

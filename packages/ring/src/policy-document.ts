@@ -99,8 +99,8 @@ function read(text: string, whole: (message: string, hint?: string) => PolicyDoc
   const faults = parsed.success ? faultsIn(parsed.data, more) : parsed.error.issues.flatMap((issue) => explain(issue, value))
   if (parsed.success && faults.length === 0) return { ok: true, policy: parsed.data }
   return refused(
-    faults.map(({ path, onKey, message, hint }) => ({
-      ...at(offsetOf(document, path, onKey === true)),
+    faults.map(({ path, onKey, message, hint, within }) => ({
+      ...placeOf(document, text, path, onKey === true, within, at),
       path: pointer(path),
       message,
       ...(hint === undefined ? {} : { hint }),
@@ -189,6 +189,25 @@ function offsetOf(document: Document, path: Path, onKey: boolean): number {
     node = valueNode
   }
   return offset
+}
+
+type Place = { readonly line: number; readonly column: number }
+
+/** In a literal block each line of the text is a line of the document; elsewhere the text's own place has to do. */
+function placeOf(
+  document: Document,
+  text: string,
+  path: Path,
+  onKey: boolean,
+  within: Place | undefined,
+  at: (offset: number) => Place,
+): Place {
+  const node = within === undefined ? undefined : document.getIn(path, true)
+  if (within === undefined || !isScalar(node) || node.type !== 'BLOCK_LITERAL' || node.range == null)
+    return at(offsetOf(document, path, onKey))
+  const begin = text.indexOf('\n', node.range[0]) + 1
+  const first = /^(?:[ ]*\r?\n)*( *)/.exec(text.slice(begin, node.range[1]))
+  return { line: at(begin).line + within.line - 1, column: within.column + (first?.[1]?.length ?? 0) }
 }
 
 function pointer(path: Path): string {

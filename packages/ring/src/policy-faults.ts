@@ -10,6 +10,8 @@ export interface PolicyFault {
   readonly path: readonly PropertyKey[]
   /** The key itself is at fault, not its value. */
   readonly onKey?: boolean
+  /** Line and column, from 1, within the text that stands there. */
+  readonly within?: { readonly line: number; readonly column: number }
   readonly message: string
   readonly hint?: string
 }
@@ -43,6 +45,13 @@ export function policyFaults(policy: Policy): PolicyFault[] {
   repeated(policy.issuers.map(({ issuer }) => issuer)).forEach(({ index, value }) => {
     faults.push({ path: ['issuers', index, 'issuer'], message: `the issuer ${value} occurs twice`, hint: 'keep one of the two' })
   })
+  if (Object.values(policy.services).some(({ authorization }) => authorization !== undefined)) {
+    for (const [index, { issuer }] of policy.issuers.entries()) {
+      if (!issuer.includes('#')) continue
+      const message = `the issuer ${issuer} has a # in it, which parts issuer and subject in the names of principals`
+      faults.push({ path: ['issuers', index, 'issuer'], message, hint: 'authorization needs issuers without it' })
+    }
+  }
   const hosts = new Map<string, string>()
   for (const [name, service] of Object.entries(policy.services)) {
     const at = ['services', name] as const
@@ -72,6 +81,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
     issuerFaults(policy, service.identity?.issuers ?? [], [...at, 'identity', 'issuers'], faults)
     routeFaults(policy, service.routes, [...at, 'routes'], faults)
     apiFaults(service, at, faults)
+    actionFaults(service, at, faults)
   }
   return faults
 }
@@ -165,6 +175,19 @@ function issuerFaults(policy: Policy, names: readonly string[], at: readonly Pro
     const near = didYouMean(name, known)
     const hint = near === undefined ? 'list it under issuers' : `did you mean ${near}?`
     faults.push({ path: [...at, index], message: `the issuer ${name} is not in issuers`, hint })
+  }
+}
+
+function actionFaults({ authorization, routes }: ServicePolicy, at: readonly PropertyKey[], faults: PolicyFault[]): void {
+  for (const [index, { name, action }] of routes.entries()) {
+    if (action === undefined) continue
+    const path = [...at, 'routes', index, 'action']
+    if (authorization === undefined) {
+      const message = `the route ${name} names an action, and the service has no authorization`
+      faults.push({ path, message, hint: 'write the service’s authorization, or leave the action out' })
+    } else if (action === 'read' || action === 'write') {
+      faults.push({ path, message: `${action} is a group of actions`, hint: 'name the action otherwise' })
+    }
   }
 }
 

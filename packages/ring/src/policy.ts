@@ -132,6 +132,31 @@ const Route = z.strictObject({
   staleness: Staleness.optional(),
   rewrite: Rewrite.optional().meta({ description: 'In place of the service’s.' }),
   deny: z.boolean().default(false).meta({ description: 'Refuse this route altogether.' }),
+  action: z
+    .string()
+    .regex(/^[a-z][A-Za-z0-9_-]{0,63}$/, 'expected a name such as refund')
+    .optional()
+    .meta({ description: 'What requests to this route do, for authorization; the method unless given.' }),
+})
+
+/** Longest text of a service's Cedar policies, UTF-16 code units. */
+export const CEDAR_CHARS_MAX = 65_536
+
+const ClaimName = z
+  .string()
+  .max(64)
+  .regex(/^(?!__)[^\p{Cc}\p{Cs}]+$/u, 'expected the name of a claim, without __ before it')
+
+const Authorization = z.strictObject({
+  policies: z.string().max(CEDAR_CHARS_MAX).meta({ description: 'Cedar policies. What none of them permits is refused.' }),
+  claims: z
+    .record(ClaimName, z.enum(['String', 'Long', 'Boolean', 'Set<String>']))
+    .default({})
+    .meta({
+      description: 'Claims of the token that policies may read, and their types. A claim of another type counts as absent.',
+    }),
+  groups: ClaimName.default('groups').meta({ description: 'The claim whose texts are the Groups that a User is in.' }),
+  roles: ClaimName.default('roles').meta({ description: 'The claim whose texts are the Roles that a User is in.' }),
 })
 
 const Api = ApiContract.extend({
@@ -181,6 +206,7 @@ const Service = z.strictObject({
   api: Api.optional(),
   limits: z.array(Limit).max(16).default([]),
   identity: Identity.optional(),
+  authorization: Authorization.optional().meta({ description: 'Who may do what with this service.' }),
   staleness: Staleness.default({ max: 3_600_000, beyond: 'open' }),
   upstreamTimeout: Duration.default(30_000),
   ...upstreamKeys,
@@ -259,14 +285,14 @@ const PolicyTest = z.strictObject({
             .string()
             .max(256)
             .regex(
-              /^(limit:[a-z0-9-]{1,63}|rule:[1-9][0-9]{0,8}|api:[ -~]{1,240})$/,
-              'expected a rule’s id, limit:NAME or what api names, such as api:query page',
+              /^(limit:[a-z0-9-]{1,63}|rule:[1-9][0-9]{0,8}|api:[ -~]{1,240}|authorization:[ -~]{1,128})$/,
+              'expected a rule’s id, limit:NAME, authorization:POLICY or what api names, such as api:query page',
             ),
         ])
         .optional()
         .meta({
           description:
-            'A rule of the WAF that matched, by its id; the limit that is used up, as limit:NAME; or what is outside of the api, as api:path.',
+            'A rule of the WAF that matched, by its id; the limit that is used up, as limit:NAME; what is outside of the api, as api:path; or the policy that forbids it, as authorization:ID, authorization:default where none permits.',
         }),
     }),
   ]),

@@ -5,6 +5,7 @@
  *
  * Who calls `add` has checked the signature and the issuer's authority.
  */
+import { type Credential, joinSubjects } from './credential.ts'
 import { DenialTable } from './denial-index.ts'
 import type { Denial, DenialIndex, DenialSubject } from './types.ts'
 
@@ -57,22 +58,31 @@ export class ProvisionalDenials implements DenialIndex {
     if (before?.issuer !== denial.issuer && own >= this.#perIssuerMax) return false
     if (before !== undefined) this.#forget(denial.id, before)
     const lapsesAtMs = Math.min(denial.expiresAtMs, nowMs + lapseMs)
-    const { subject, issuer, issuedAtMs } = denial
+    const { issuer, issuedAtMs } = denial
+    // Said again with an earlier moment: what the later one covers stays covered.
+    const subject = before === undefined ? denial.subject : joinSubjects(denial.subject, before.subject)
     this.#held.set(denial.id, { subject, issuer, issuedAtMs, lapsesAtMs, forgottenAtMs: nowMs + MEMORY_MS })
     this.#byIssuer.set(issuer, (this.#byIssuer.get(issuer) ?? 0) + 1)
-    this.#table = this.#table.with({ ...denial, height: undefined, expiresAtMs: lapsesAtMs })
+    this.#table = this.#table.with({ ...denial, subject, height: undefined, expiresAtMs: lapsesAtMs })
     return true
   }
 
-  /** The denial is in a certified view now, or was removed by one. */
-  confirm(id: string): void {
+  /**
+   * The denial is in a certified view now, or was removed by one.
+   *
+   * @param certified As it is in the view. What is held stays where it covers more.
+   * @returns Whether nothing is held of it any more.
+   */
+  confirm(id: string, certified?: DenialSubject): boolean {
     const held = this.#held.get(id)
-    if (held === undefined) return
+    if (held === undefined) return true
+    if (certified !== undefined && joinSubjects(certified, held.subject) !== certified) return false
     this.#forget(id, held)
-    this.#table = this.#table.without(held.subject)
+    this.#table = this.#table.without(held.subject, id)
     this.#confirmed.delete(id)
     this.#confirmed.set(id, held)
     if (this.#confirmed.size > this.#entriesMax) this.#confirmed.delete(this.#confirmed.keys().next().value!)
+    return true
   }
 
   /** Sweeps what has lapsed. Call about once a second; lookups heed the time anyway. @returns how many lapsed now. */
@@ -80,7 +90,7 @@ export class ProvisionalDenials implements DenialIndex {
     let lapsed = 0
     for (const [id, held] of this.#held) {
       if (held.lapsesAtMs <= nowMs) {
-        const table = this.#table.without(held.subject)
+        const table = this.#table.without(held.subject, id)
         if (table.size !== this.#table.size) lapsed += 1
         this.#table = table
       }
@@ -101,16 +111,16 @@ export class ProvisionalDenials implements DenialIndex {
     return this.#table.matchAddress(address, nowMs)
   }
 
-  matchToken(jti: string, nowMs: number): Denial | undefined {
-    return this.#table.matchToken(jti, nowMs)
-  }
-
-  matchSubject(sub: string, nowMs: number): Denial | undefined {
-    return this.#table.matchSubject(sub, nowMs)
+  matchCredential(credential: Credential, nowMs: number): Denial | undefined {
+    return this.#table.matchCredential(credential, nowMs)
   }
 
   matchAccount(service: string, key: string, nowMs: number): Denial | undefined {
     return this.#table.matchAccount(service, key, nowMs)
+  }
+
+  find(id: string, nowMs: number): Denial | undefined {
+    return this.#table.find(id, nowMs)
   }
 
   list(nowMs: number): readonly Denial[] {

@@ -8,9 +8,10 @@
 import { type PendingStatement, PendingStatements } from './approvals.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { type PendingDenial, PendingDenials } from './corroboration.ts'
-import { createDenialIndex, DenialTable } from './denial-index.ts'
+import { DenialLookup, DenialSlots, type HashSeed } from './denial-index.ts'
 import { encodeUtf8 } from './encoding.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
+import { NO_SIGNING_KEY, type SigningKey } from './signing-key.ts'
 import { timeKey } from './time-key.ts'
 import { portableSha256, type Sha256 } from './tx.ts'
 import type { Denial, RingNode, TxId } from './types.ts'
@@ -19,7 +20,7 @@ import type { Denial, RingNode, TxId } from './types.ts'
 export const DENIALS_MAX = 250_000
 /** What one block sweeps beyond twice its transactions. */
 const SWEEP_MAX = 1_000
-const STATE_DOMAIN = 'RINGWALL_STATE_V2\n'
+const STATE_DOMAIN = 'RINGWALL_STATE_V3\n'
 
 /** One slot of quota time: quotas slide by slots of 5 minutes. */
 const SLOT_MS = 300_000
@@ -44,7 +45,8 @@ interface Fields {
   readonly denials: MerkleTrie<Denial>
   /** Denials by when they expire, then id: what to sweep next. */
   readonly expiries: MerkleTrie<Denial>
-  readonly table: DenialTable
+  /** Where the denials are found by what they are about. */
+  readonly slots: DenialSlots
   /** What single nodes say, until enough say the same. */
   readonly pending: PendingDenials
   /** What operators proposed, until enough have approved it. */
@@ -52,6 +54,7 @@ interface Fields {
   /** Transactions by when they lapse, then id; until then a second one is a replay. */
   readonly seen: MerkleTrie<1>
   readonly usage: ReadonlyMap<string, Usage>
+  readonly signingKey: SigningKey
 }
 
 /** What of a state goes into a snapshot. */
@@ -61,6 +64,7 @@ export interface StateContents {
   readonly nodes: readonly RingNode[]
   readonly retired: readonly RetiredNode[]
   readonly epoch: number
+  readonly signingKey: SigningKey
   readonly denials: readonly Denial[]
   /** In order of id. */
   readonly pending: readonly PendingDenial[]
@@ -87,6 +91,8 @@ export interface StateParts {
   readonly approvals: string
   readonly seen: string
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
+  /** SHA-256 of what is known of the signing key, as canonical JSON. */
+  readonly signingKey: string
 }
 
 /** The commitment to a state, from its parts: lower-case hex. */
@@ -111,13 +117,15 @@ export class RingState {
   readonly #fields: Fields
   readonly #isDraft: boolean
   #root: string | undefined
+  #lookup: DenialLookup | undefined
 
   private constructor(fields: Fields, isDraft = false) {
     this.#fields = fields
     this.#isDraft = isDraft
   }
 
-  static begin(policyText: string, nodes: readonly RingNode[]): RingState {
+  /** @param seed Of the index of the denials: unknown to others. It changes nothing that nodes agree on. */
+  static begin(policyText: string, nodes: readonly RingNode[], seed?: HashSeed): RingState {
     return new RingState({
       policyText,
       policyVersion: 1,
@@ -126,17 +134,18 @@ export class RingState {
       epoch: 0,
       denials: MerkleTrie.empty(),
       expiries: MerkleTrie.empty(),
-      table: DenialTable.empty,
+      slots: DenialSlots.empty(seed),
       pending: PendingDenials.empty,
       approvals: PendingStatements.empty,
       seen: MerkleTrie.empty(),
       usage: new Map(),
+      signingKey: NO_SIGNING_KEY,
     })
   }
 
   /** From contents that are known to be well formed. */
-  static from(contents: StateContents): RingState {
-    const { policyText, policyVersion, nodes, retired, epoch } = contents
+  static from(contents: StateContents, seed?: HashSeed): RingState {
+    const { policyText, policyVersion, nodes, retired, epoch, signingKey } = contents
     return new RingState({
       policyText,
       policyVersion,
@@ -145,11 +154,12 @@ export class RingState {
       epoch,
       denials: MerkleTrie.from(contents.denials.map((denial) => [denial.id, denial])),
       expiries: MerkleTrie.from(contents.denials.map((denial) => [timeKey(denial.expiresAtMs, denial.id), denial])),
-      table: createDenialIndex(contents.denials),
+      slots: contents.denials.reduce((slots, denial) => slots.with(denial), DenialSlots.empty(seed)),
       pending: PendingDenials.from(contents.pending),
       approvals: PendingStatements.from(contents.approvals),
       seen: MerkleTrie.from(contents.seen.map(([untilMs, id]) => [timeKey(untilMs, id), 1])),
       usage: new Map(contents.usage),
+      signingKey,
     })
   }
 
@@ -176,12 +186,29 @@ export class RingState {
     return this.#fields.epoch
   }
 
+  /** The validators among the nodes: the same list until the nodes change. */
+  get validators(): readonly RingNode[] {
+    return validatorsAmong(this.nodes)
+  }
+
+  get signingKey(): SigningKey {
+    return this.#fields.signingKey
+  }
+
   node(id: string): RingNode | undefined {
     return this.#fields.nodes.find((node) => node.id === id)
   }
 
-  get denials(): DenialTable {
-    return this.#fields.table
+  get denials(): DenialLookup {
+    if (this.#lookup !== undefined) return this.#lookup
+    const { slots, denials } = this.#fields
+    const all = function* (): Generator<Denial> {
+      for (const [, denial] of denials.entries()) yield denial
+    }
+    const lookup = new DenialLookup(slots, { get: (id) => denials.get(id), all })
+    // The parts of a draft may be others after its next change.
+    if (!this.#isDraft) this.#lookup = lookup
+    return lookup
   }
 
   denial(id: string): Denial | undefined {
@@ -232,24 +259,24 @@ export class RingState {
 
   /** Replaces the denial of the same id. */
   withDenial(denial: Denial): RingState {
-    const { denials, expiries, table } = this.#fields
+    const { denials, expiries, slots } = this.#fields
     const before = denials.get(denial.id)
     const cleared = before === undefined ? expiries : expiries.delete(timeKey(before.expiresAtMs, before.id))
     return this.#with({
       denials: denials.set(denial.id, denial),
       expiries: cleared.set(timeKey(denial.expiresAtMs, denial.id), denial),
-      table: table.with(denial),
+      slots: slots.with(denial),
     })
   }
 
   withoutDenial(id: string): RingState {
-    const { denials, expiries, table } = this.#fields
+    const { denials, expiries, slots } = this.#fields
     const before = denials.get(id)
     if (before === undefined) return this
     return this.#with({
       denials: denials.delete(id),
       expiries: expiries.delete(timeKey(before.expiresAtMs, id)),
-      table: table.without(before.subject),
+      slots: slots.without(before.subject, id),
     })
   }
 
@@ -259,6 +286,10 @@ export class RingState {
 
   withApprovals(approvals: PendingStatements): RingState {
     return approvals === this.#fields.approvals ? this : this.#with({ approvals })
+  }
+
+  withSigningKey(signingKey: SigningKey): RingState {
+    return signingKey === this.#fields.signingKey ? this : this.#with({ signingKey })
   }
 
   /** `key` as for `hasSeen`. */
@@ -280,7 +311,7 @@ export class RingState {
   swept(nowMs: number, txCount: number): RingState {
     const most = SWEEP_MAX + 2 * txCount
     const held = this.#fields
-    let [denials, expiries, table, seen] = [held.denials.draft(), held.expiries.draft(), held.table.draft(), held.seen.draft()]
+    let [denials, expiries, slots, seen] = [held.denials.draft(), held.expiries.draft(), held.slots.draft(), held.seen.draft()]
     let isChanged = false
     for (let done = 0; done < most; done += 1) {
       const next = expiries.first()
@@ -288,7 +319,7 @@ export class RingState {
       const [key, denial] = next
       expiries = expiries.delete(key)
       denials = denials.delete(denial.id)
-      table = table.without(denial.subject)
+      slots = slots.without(denial.subject, denial.id)
       isChanged = true
     }
     const before = timeKey(nowMs, '')
@@ -298,7 +329,7 @@ export class RingState {
       seen = seen.delete(next[0])
       isChanged = true
     }
-    const swept = isChanged ? this.#with({ denials, expiries, table, seen }).sealed() : this
+    const swept = isChanged ? this.#with({ denials, expiries, slots, seen }).sealed() : this
     return swept.withPending(held.pending.swept(nowMs, most)).withApprovals(held.approvals.swept(nowMs))
   }
 
@@ -307,15 +338,15 @@ export class RingState {
    * did not change. It is to be `sealed` before anything but the next change looks at it.
    */
   drafted(): RingState {
-    const { denials, expiries, table, seen } = this.#fields
-    const drafts = { denials: denials.draft(), expiries: expiries.draft(), table: table.draft(), seen: seen.draft() }
+    const { denials, expiries, slots, seen } = this.#fields
+    const drafts = { denials: denials.draft(), expiries: expiries.draft(), slots: slots.draft(), seen: seen.draft() }
     return new RingState({ ...this.#fields, ...drafts }, true)
   }
 
   /** What began with `drafted`, never to change again. */
   sealed(): RingState {
-    const { denials, expiries, table, seen } = this.#fields
-    const sealed = { denials: denials.sealed(), expiries: expiries.sealed(), table: table.sealed(), seen: seen.sealed() }
+    const { denials, expiries, slots, seen } = this.#fields
+    const sealed = { denials: denials.sealed(), expiries: expiries.sealed(), slots: slots.sealed(), seen: seen.sealed() }
     return new RingState({ ...this.#fields, ...sealed })
   }
 
@@ -336,7 +367,8 @@ export class RingState {
 
   /** What the root is made of: short texts, numbers and the roots of the large parts. */
   parts(hash?: Sha256): StateParts {
-    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage } = this.#fields
+    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage, signingKey } =
+      this.#fields
     return {
       policy: hashOfPolicy(policyText, hash),
       policyVersion,
@@ -348,6 +380,7 @@ export class RingState {
       approvals: approvals.root(hash),
       seen: seen.root(hash),
       usage: sortedUsage(usage),
+      signingKey: hashOfKey(signingKey),
     }
   }
 
@@ -357,13 +390,15 @@ export class RingState {
   }
 
   contents(): StateContents {
-    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage } = this.#fields
+    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage, signingKey } =
+      this.#fields
     return {
       policyText,
       policyVersion,
       nodes,
       retired,
       epoch,
+      signingKey,
       denials: [...denials.entries()].map(([, denial]) => denial),
       pending: pending.contents(),
       approvals: approvals.contents(),
@@ -387,6 +422,18 @@ export function isValidator({ roles }: Pick<RingNode, 'roles'>): boolean {
   return roles.includes('validator')
 }
 
+const validatorLists = new WeakMap<readonly RingNode[], readonly RingNode[]>()
+
+/** Lists of nodes stay the same objects until they change. */
+function validatorsAmong(nodes: readonly RingNode[]): readonly RingNode[] {
+  let validators = validatorLists.get(nodes)
+  if (validators === undefined) {
+    validators = nodes.filter(isValidator)
+    validatorLists.set(nodes, validators)
+  }
+  return validators
+}
+
 /** As in `StateParts.nodes`. */
 export function nodesHash(nodes: readonly RingNode[]): string {
   return hashOfList(nodes)
@@ -400,6 +447,17 @@ function hashOfList(list: readonly (RingNode | RetiredNode)[]): string {
   if (hash === undefined) {
     hash = portableSha256(encodeUtf8(canonicalJson(list)))
     listHashes.set(list, hash)
+  }
+  return hash
+}
+
+const keyHashes = new WeakMap<SigningKey, string>()
+
+function hashOfKey(key: SigningKey): string {
+  let hash = keyHashes.get(key)
+  if (hash === undefined) {
+    hash = portableSha256(encodeUtf8(canonicalJson(key)))
+    keyHashes.set(key, hash)
   }
   return hash
 }

@@ -29,7 +29,27 @@ export const TX_DOMAIN = 'RINGWALL_TX_V1\n'
 const DOMAIN = encodeUtf8(TX_DOMAIN)
 const ACCOUNT_DOMAIN = 'RINGWALL_ACCOUNT_V1\n'
 
+const TX_TYPES: readonly TxBody['type'][] = [
+  'policy.set',
+  'deny.add',
+  'deny.remove',
+  'node.add',
+  'node.remove',
+  'evidence',
+  'token.revoke',
+  'key.enrol',
+  'key.deal',
+  'key.answer',
+  'key.refresh',
+  'key.rotate',
+  'tx.approve',
+]
 const REASON_CHARS_MAX = 200
+/** A compact JWS of an Ed25519 key, in bounds that no token of the ring exceeds. */
+const RING_TOKEN = /^[A-Za-z0-9_-]{1,512}\.[A-Za-z0-9_-]{1,12000}\.[A-Za-z0-9_-]{86}$/
+/** Of 8 KiB, in base64url. */
+const KEY_MESSAGE_CHARS_MAX = 10_923
+const MOMENT = 'a moment such as 2027-01-31T12:00:00.000Z'
 const VALUE_CHARS_MAX = 512
 const HASH = /^[0-9a-f]{64}$/
 const DENIAL_ID = /^[0-9a-f]{16}$/
@@ -73,9 +93,13 @@ export function encodeTx(tx: SignedTx): Uint8Array {
   return encodeUtf8(canonicalJson({ content: tx.content, signature: tx.signature }))
 }
 
-/** Id of the denial of a subject: first 16 hex digits of SHA-256 of its canonical JSON. */
+/**
+ * Id of the denial of a subject: first 16 hex digits of SHA-256 of its canonical JSON; of `issued-before` without the moment, so
+ * that a later one takes the place of an earlier.
+ */
 export function subjectId(subject: DenialSubject, hash: Sha256 = portableSha256): string {
-  return hash(passingUtf8(canonicalJson(subject))).slice(0, 16)
+  const { value, ...scope } = subject
+  return hash(passingUtf8(canonicalJson(subject.kind === 'issued-before' ? scope : { ...scope, value }))).slice(0, 16)
 }
 
 /**
@@ -201,7 +225,28 @@ function parseBody(value: unknown): TxBody {
     const fields = record(value, 'body', ['id', 'reason', 'type'])
     return { id: matching(fields.id, 'body.id', HASH, '64 hex digits'), reason: reason(fields.reason), type }
   }
-  throw new TxMalformed('body.type must be policy.set, deny.add, deny.remove, node.add, node.remove, evidence or tx.approve')
+  if (type === 'token.revoke') {
+    const fields = record(value, 'body', ['token', 'type'])
+    return { token: matching(fields.token, 'body.token', RING_TOKEN, 'a token of the ring'), type }
+  }
+  if (type === 'key.enrol') {
+    const fields = record(value, 'body', ['attempt', 'encryptionKey', 'type'])
+    const encryptionKey = base64url(fields.encryptionKey, 'body.encryptionKey', 32)
+    return { attempt: whole(fields.attempt, 'body.attempt'), encryptionKey, type }
+  }
+  if (type === 'key.deal' || type === 'key.answer') {
+    const fields = record(value, 'body', ['attempt', 'body', 'type'])
+    return {
+      attempt: whole(fields.attempt, 'body.attempt'),
+      body: base64urlWithin(fields.body, 'body.body', KEY_MESSAGE_CHARS_MAX),
+      type,
+    }
+  }
+  if (type === 'key.refresh' || type === 'key.rotate') {
+    const fields = record(value, 'body', ['reason', 'type'])
+    return { reason: reason(fields.reason), type }
+  }
+  throw new TxMalformed(`body.type must be one of ${TX_TYPES.join(', ')}`)
 }
 
 function parseNode(value: unknown): RingNode {
@@ -251,24 +296,55 @@ export function parseSubject(value: unknown): DenialSubject {
       value: matching(fields.value, 'subject.value', ACCOUNT_KEY, '32 hex digits, as accountKey gives them'),
     }
   }
-  if (kind === 'ip' || kind === 'cidr' || kind === 'token' || kind === 'subject') {
+  if (kind === 'ip' || kind === 'cidr') {
     const fields = record(value, 'subject', ['kind', 'value'])
-    return {
-      kind,
-      value: printable(fields.value, 'subject.value', 1, kind === 'ip' || kind === 'cidr' ? 50 : VALUE_CHARS_MAX),
-    }
+    return { kind, value: printable(fields.value, 'subject.value', 1, 50) }
   }
-  throw new TxMalformed('subject.kind must be ip, cidr, token, subject or account')
+  if (kind === 'token' || kind === 'subject' || kind === 'session' || kind === 'device') {
+    const fields = record(value, 'subject', ['kind', 'value'], ['issuer'])
+    return { ...scopeOf(fields, 'issuer'), kind, value: printable(fields.value, 'subject.value', 1, VALUE_CHARS_MAX) }
+  }
+  if (kind === 'key') {
+    const fields = record(value, 'subject', ['kind', 'value'])
+    return { kind, value: base64url(fields.value, 'subject.value', 32) }
+  }
+  if (kind === 'issuer') {
+    const fields = record(value, 'subject', ['kind', 'value'])
+    return { kind, value: printable(fields.value, 'subject.value', 1, VALUE_CHARS_MAX) }
+  }
+  if (kind === 'issued-before') {
+    const fields = record(value, 'subject', ['kind', 'value'], ['issuer', 'subject'])
+    return { ...scopeOf(fields, 'issuer'), kind, ...scopeOf(fields, 'subject'), value: moment(fields.value, 'subject.value') }
+  }
+  throw new TxMalformed('subject.kind must be ip, cidr, token, subject, session, device, key, issuer, issued-before or account')
 }
 
-function record(value: unknown, where: string, keys: readonly string[]): Record<string, unknown> {
+function scopeOf<K extends 'issuer' | 'subject'>(fields: Record<string, unknown>, key: K): Partial<Readonly<Record<K, string>>> {
+  if (!Object.hasOwn(fields, key)) return {}
+  return { [key]: printable(fields[key], `subject.${key}`, 1, VALUE_CHARS_MAX) } as Partial<Readonly<Record<K, string>>>
+}
+
+/** One spelling: `2027-01-31T12:00:00.000Z`. */
+function moment(value: unknown, where: string): string {
+  const text = matching(value, where, /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$/, MOMENT)
+  const ms = Date.parse(text)
+  if (Number.isNaN(ms) || new Date(ms).toISOString() !== text) throw new TxMalformed(`${where} must be ${MOMENT}`)
+  return text
+}
+
+function record(
+  value: unknown,
+  where: string,
+  keys: readonly string[],
+  optional: readonly string[] = [],
+): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new TxMalformed(`${where} must be an object`)
   let count = 0
   for (const key in value) {
-    if (!keys.includes(key)) throw new TxMalformed(`${where} has a key that is not known`)
-    count += 1
+    if (keys.includes(key)) count += 1
+    else if (!optional.includes(key)) throw new TxMalformed(`${where} has a key that is not known`)
   }
-  // All are known and none comes twice: with as many as there are to be, none is missing.
+  // None comes twice: with as many as there are to be, none is missing.
   if (count !== keys.length)
     for (const key of keys) if (!Object.hasOwn(value, key)) throw new TxMalformed(`${where}.${key} is missing`)
   return value as Record<string, unknown>
@@ -302,6 +378,16 @@ function whole(value: unknown, where: string): number {
     throw new TxMalformed(`${where} must be a whole number, 0 or more`)
   }
   return value
+}
+
+function base64urlWithin(value: unknown, where: string, charsMax: number): string {
+  const text = bounded(value, where, 1, charsMax)
+  try {
+    decodeBase64url(text)
+    return text
+  } catch (cause) {
+    throw new TxMalformed(`${where} must be base64url`, { cause })
+  }
 }
 
 function base64url(value: unknown, where: string, bytes: number): string {

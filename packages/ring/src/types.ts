@@ -1,20 +1,32 @@
 /** The words of what the ring agrees on. */
 import type { CompiledExclusions, RuleSet, RuleSource } from '@ringwall/waf'
 import type { ApiCheck } from '@ringwall/waf/api'
+import type { Authorizer } from './authorization.ts'
+import type { Credential } from './credential.ts'
 import type { ExceptionPolicy, PatchPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
+import type { KeyStatement, SigningKeyView } from './signing-key.ts'
 
 /** Lower-case hex SHA-256 of a signed transaction's canonical body. */
 export type TxId = string
 
 /**
- * What a denial is about. `ip` is one address, `cidr` a prefix, `token` a JWT's `jti`, `subject` a JWT's `sub`, and
- * `account` the name typed into a login form, as `accountKey` hashes it: names themselves never reach the ledger.
+ * What a denial is about. `ip` is one address, `cidr` a prefix, and `account` the name typed into a login form, as `accountKey`
+ * hashes it: names themselves never reach the ledger. The rest is about tokens, by what `Credential` says of them: `token` is a
+ * `jti`, `session` a `sid`, `key` a thumbprint, `issuer` everything of an issuer. `issued-before` is everything that was issued
+ * before a moment (UTC, as `toISOString` writes it): of a subject, of an issuer, or of all; there is one for each of these, and the
+ * latest moment stands. `issuer` beside another kind: of that issuer alone.
  */
 export type DenialSubject =
   | { readonly kind: 'ip'; readonly value: string }
   | { readonly kind: 'cidr'; readonly value: string }
-  | { readonly kind: 'token'; readonly value: string }
-  | { readonly kind: 'subject'; readonly value: string }
+  | {
+      readonly kind: 'token' | 'subject' | 'session' | 'device'
+      readonly issuer?: string
+      readonly value: string
+    }
+  | { readonly kind: 'key'; readonly value: string }
+  | { readonly kind: 'issuer'; readonly value: string }
+  | { readonly kind: 'issued-before'; readonly issuer?: string; readonly subject?: string; readonly value: string }
   | { readonly kind: 'account'; readonly service: string; readonly value: string }
 
 /** A denial as it stands. `id` is derived from the subject: denying twice extends, it does not add. */
@@ -41,6 +53,10 @@ export type TxBody =
   | { readonly type: 'node.add'; readonly node: RingNode; readonly reason: string }
   | { readonly type: 'node.remove'; readonly id: string; readonly reason: string }
   | ({ readonly type: 'evidence' } & EvidenceOfLies)
+  /** Of a node, for whoever showed it a token of the ring. */
+  | { readonly type: 'token.revoke'; readonly token: string }
+  /** Of validators in a ceremony, or of operators who want one. */
+  | KeyStatement
   /** Of a statement that waits for more operators, by the id of its transaction. */
   | { readonly type: 'tx.approve'; readonly id: TxId; readonly reason: string }
 
@@ -112,9 +128,11 @@ export interface DenialIndex {
   readonly size: number
   /** `address` is textual IPv4 or IPv6 (RFC 5952 or any other spelling); the most specific, unexpired denial. */
   matchAddress(address: string, nowMs: number): Denial | undefined
-  matchToken(jti: string, nowMs: number): Denial | undefined
-  matchSubject(sub: string, nowMs: number): Denial | undefined
+  /** Of a token that verified: the first denial that is about it. */
+  matchCredential(credential: Credential, nowMs: number): Denial | undefined
   matchAccount(service: string, key: string, nowMs: number): Denial | undefined
+  /** The unexpired denial with this id. */
+  find(id: string, nowMs: number): Denial | undefined
   /** All unexpired, newest first. */
   list(nowMs: number): readonly Denial[]
 }
@@ -133,6 +151,8 @@ export interface CompiledRoute {
   /** Undefined where requests are not held against the service’s API. */
   readonly api: ApiCheck | undefined
   readonly apiMode: 'enforce' | 'shadow' | 'off'
+  /** Undefined where the service says nothing about who may do what. */
+  readonly authorizer: Authorizer | undefined
   /** Those of the policy that are about this route, lapsed ones too. */
   readonly exceptions: readonly CompiledException[]
   /** Likewise. They count whatever the mode of the WAF here. */
@@ -171,6 +191,8 @@ export interface View {
   readonly nodes: readonly RingNode[]
   /** Counts changes of the validators. */
   readonly epoch: number
+  /** The key that the validators hold together. */
+  readonly signingKey: SigningKeyView
   /** Every route of every service, and each service as a whole. */
   readonly routes: readonly CompiledRoute[]
   /** By Host (without port, lower case) and path; undefined when no service answers to it. */

@@ -1,23 +1,30 @@
 /** Denials: add, remove, list. */
+import { createHash } from 'node:crypto'
 import type { Denial, PendingDenial, RingwallClient } from '@ringwall/client'
-import { accountKey, type DenialSubject } from '@ringwall/ring/tx'
+import { parsePolicyDocument } from '@ringwall/ring'
+import { accountKey, canonicalJson, type DenialSubject } from '@ringwall/ring/tx'
 import { UsageError } from '../errors.ts'
 import { duration, paint, printable } from '../format.ts'
 import { type Format, printList } from '../output.ts'
 import { tellWaiting } from './waiting.ts'
 
-export const KINDS = ['ip', 'cidr', 'token', 'subject', 'account'] as const
+export const KINDS = ['ip', 'cidr', 'token', 'subject', 'session', 'device', 'key', 'issuer', 'issued-before', 'account'] as const
 
 export interface DenyAddOptions {
   readonly ttlMs: number
   readonly reason: string
-  readonly service: string | undefined
+  /** Of an account. */
+  readonly service?: string | undefined
+  /** Of a token’s `iss`: what is denied is that issuer’s alone. */
+  readonly issuer?: string | undefined
+  /** Whose tokens, of `issued-before`. */
+  readonly subject?: string | undefined
   readonly dryRun: boolean
 }
 
 export async function denyAdd(client: RingwallClient, kind: string, value: string, options: DenyAddOptions): Promise<void> {
-  const subject = await subjectOf(client, kind, value, options.service)
-  const what = `${kind} ${value} for ${duration(options.ttlMs)}`
+  const subject = await subjectOf(client, kind, value, options)
+  const what = `${kind === 'account' ? `account ${value}` : subjectText(subject)} for ${duration(options.ttlMs)}`
   if (options.dryRun) {
     await client.rehearse({ type: 'deny.add', subject, ttlMs: options.ttlMs, reason: options.reason })
     process.stderr.write(`would deny ${what}: ${options.reason}\n`)
@@ -33,14 +40,66 @@ async function subjectOf(
   client: RingwallClient,
   kind: string,
   value: string,
-  service: string | undefined,
+  { service, issuer, subject }: DenyAddOptions,
 ): Promise<DenialSubject> {
   const known = KINDS.find((one) => one === kind)
   if (known === undefined) throw new UsageError(`${kind} cannot be denied; expected one of ${KINDS.join(', ')}`)
+  const misplaced = (name: string): UsageError => new UsageError(`${name} says nothing about ${kind}; leave it out`)
+  if (service !== undefined && known !== 'account') throw misplaced('--service')
+  if (subject !== undefined && known !== 'issued-before') throw misplaced('--subject')
+  const of = issuer === undefined ? {} : { issuer }
+  if (known === 'token' || known === 'subject' || known === 'session' || known === 'device') return { kind: known, value, ...of }
+  if (known === 'issued-before') {
+    return { kind: known, value: momentOf(value), ...of, ...(subject === undefined ? {} : { subject }) }
+  }
+  if (known === 'key') return { kind: known, value: await thumbprintOf(client, value, issuer) }
+  if (issuer !== undefined) throw misplaced('--issuer')
   if (known !== 'account') return { kind: known, value }
   if (service === undefined) throw new UsageError('an account belongs to a service: --service NAME')
   const { ring } = await client.status()
   return { kind: 'account', service, value: accountKey(ring, service, value) }
+}
+
+/** `now`, or a time with its zone. */
+function momentOf(text: string): string {
+  if (text === 'now') return new Date().toISOString()
+  const ms = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2})$/.test(text) ? Date.parse(text) : Number.NaN
+  if (Number.isNaN(ms)) throw new UsageError(`${text}: expected now, or a time with its zone such as 2027-01-31T12:00:00Z`)
+  return new Date(ms).toISOString()
+}
+
+/** A thumbprint as it is; a `kid` of an issuer that the policy lists, as the thumbprint of that key (RFC 7638). */
+async function thumbprintOf(client: RingwallClient, value: string, issuer: string | undefined): Promise<string> {
+  if (issuer === undefined) {
+    if (/^[A-Za-z0-9_-]{43}$/.test(value)) return value
+    throw new UsageError(`${value} is no thumbprint (43 characters, RFC 7638); a key id belongs to an issuer: --issuer ISSUER`)
+  }
+  const { text } = await client.policy()
+  const document = parsePolicyDocument(text)
+  const known = document.ok ? document.policy.issuers.find((one) => one.issuer === issuer) : undefined
+  const key = known?.jwks.keys.find(({ kid }) => kid === value)
+  if (key === undefined) throw new UsageError(`the policy has no key ${value} of the issuer ${issuer}`)
+  const { kty, crv, x, y, n, e } = key as Readonly<Record<string, unknown>>
+  const members = kty === 'RSA' ? { e, kty, n } : kty === 'EC' ? { crv, kty, x, y } : { crv, kty, x }
+  return createHash('sha256').update(canonicalJson(members)).digest('base64url')
+}
+
+/** What is denied, in words. */
+export function subjectText(subject: Denial['subject']): string {
+  if (subject.kind === 'account') return `account ${subject.service}/${subject.value}`
+  const of = 'issuer' in subject && subject.issuer !== undefined ? ` of ${subject.issuer}` : ''
+  if (subject.kind !== 'issued-before') return `${subject.kind} ${subject.value}${of}`
+  return `${subject.subject === undefined ? 'all tokens' : `tokens of ${subject.subject}`}${of} issued before ${subject.value}`
+}
+
+/** What stands beside the kind in a list. */
+function subjectCell(subject: Denial['subject']): string {
+  if (subject.kind === 'account') return printable(`${subject.service}/${subject.value}`)
+  const scope = [
+    ...('subject' in subject && subject.subject !== undefined ? [subject.subject] : []),
+    ...('issuer' in subject && subject.issuer !== undefined ? [`(${subject.issuer})`] : []),
+  ]
+  return printable([subject.value, ...scope].join(' '))
 }
 
 /** @param target A denial's id, or what is denied. */
@@ -50,13 +109,13 @@ export async function denyRemove(client: RingwallClient, target: string, reason:
   if (found === undefined) throw new UsageError(`nothing denies ${target}; ringwall deny ls lists what is denied`)
   if (dryRun) {
     await client.rehearse({ type: 'deny.remove', id: found.id, reason })
-    process.stderr.write(`would lift the denial of ${found.subject.kind} ${found.subject.value}\n`)
+    process.stderr.write(`would lift the denial of ${printable(subjectText(found.subject))}\n`)
     return
   }
   const answer = await client.denyRemove(found.id, reason)
   if ('height' in answer && tellWaiting(answer)) return
   process.stderr.write(
-    `lifted the denial of ${found.subject.kind} ${found.subject.value}${'height' in answer ? ` at height ${answer.height}` : ''}\n`,
+    `lifted the denial of ${printable(subjectText(found.subject))}${'height' in answer ? ` at height ${answer.height}` : ''}\n`,
   )
 }
 
@@ -71,7 +130,7 @@ export async function denyPending(client: RingwallClient, format: Format): Promi
       { title: 'KIND', value: ({ subject }) => subject.kind },
       {
         title: 'SUBJECT',
-        value: ({ subject }) => printable('service' in subject ? `${subject.service}/${subject.value}` : subject.value),
+        value: ({ subject }) => subjectCell(subject),
       },
       {
         title: 'SAID BY',
@@ -101,7 +160,7 @@ export async function denyList(client: RingwallClient, format: Format): Promise<
       { title: 'KIND', value: ({ subject }) => subject.kind },
       {
         title: 'SUBJECT',
-        value: ({ subject }) => printable('service' in subject ? `${subject.service}/${subject.value}` : subject.value),
+        value: ({ subject }) => subjectCell(subject),
       },
       { title: 'ENDS IN', value: ({ expiresAtMs }) => duration(expiresAtMs - Date.now()) },
       {

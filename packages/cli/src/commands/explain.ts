@@ -2,6 +2,7 @@
 import type { Decision, Explanation, RingwallClient, Span } from '@ringwall/client'
 import { duration, paint, printable, time } from '../format.ts'
 import { type Format, printOne } from '../output.ts'
+import { subjectText } from './deny.ts'
 import { findingLines } from './findings.ts'
 
 const BAR = 32
@@ -26,7 +27,7 @@ function describe({ decision, spans, denial, again }: Explanation): string {
   if (shadowOutcome !== outcome) lines.push(`  shadow    would have been ${shadowOutcome} in enforce mode`)
   if (denial !== null)
     lines.push(
-      `  denial    ${denial.id} by ${denial.issuer}: ${printable(denial.reason)}; ends in ${duration(denial.expiresAtMs - Date.now())}`,
+      `  denial    ${denial.id} of ${printable(subjectText(denial.subject))}, by ${denial.issuer}: ${printable(denial.reason)}; ends in ${duration(denial.expiresAtMs - Date.now())}`,
     )
   if (again !== null && again.policyVersionThen === again.policyVersionNow && again.findings.length > 0)
     lines.push('', `rules that matched (score ${again.score}):`, ...again.findings.flatMap(findingLines))

@@ -5,6 +5,7 @@ import type { PolicyChange, PolicyPlan, PolicyProblem, RingwallClient } from '@r
 import { QuietFailure, UsageError } from '../errors.ts'
 import { duration, paint, printable } from '../format.ts'
 import { type Format, printOne, write } from '../output.ts'
+import { type PolicyText, policyText } from './policy-text.ts'
 import { tellWaiting } from './waiting.ts'
 
 export const DEFAULT_FILE = 'ringwall.yaml'
@@ -19,19 +20,32 @@ export async function policySchema(client: RingwallClient): Promise<void> {
   write(JSON.stringify(await client.policySchema(), undefined, 2))
 }
 
-function read(file: string): string {
+function read(file: string): PolicyText {
+  let source: string
   try {
-    return readFileSync(file, 'utf8')
+    source = readFileSync(file, 'utf8')
   } catch {
     throw new UsageError(`${file}: the policy cannot be read; ringwall policy show > ${DEFAULT_FILE} writes the one in force`)
   }
+  return policyText(file, source)
+}
+
+/** As `refuseProblems`, each by the file that has it. */
+function refuseText(policy: PolicyText, problems: readonly PolicyProblem[]): never {
+  for (const problem of problems) {
+    const { file, line, column } = policy.placeOf(problem)
+    process.stderr.write(problemLine(file, { ...problem, line, column }))
+  }
+  throw new QuietFailure()
+}
+
+function problemLine(file: string, { line, column, message, hint }: PolicyProblem): string {
+  return `${file}:${line}:${column}: ${printable(message)}${hint === null ? '' : ` (${printable(hint)})`}\n`
 }
 
 /** Prints what is wrong, a line each, and fails. */
 export function refuseProblems(file: string, problems: readonly PolicyProblem[]): never {
-  for (const { line, column, message, hint } of problems) {
-    process.stderr.write(`${file}:${line}:${column}: ${printable(message)}${hint === null ? '' : ` (${hint})`}\n`)
-  }
+  for (const problem of problems) process.stderr.write(problemLine(file, problem))
   throw new QuietFailure()
 }
 
@@ -54,15 +68,17 @@ function describePlan(plan: PolicyPlan): string {
 
 /** @param exitCode Fail when there are differences, for scripts. */
 export async function policyPlan(client: RingwallClient, format: Format, file: string, exitCode: boolean): Promise<void> {
-  const plan = await client.policyPlan(read(file))
-  if (!plan.valid) refuseProblems(file, plan.problems)
+  const wanted = read(file)
+  const plan = await client.policyPlan(wanted.text)
+  if (!plan.valid) refuseText(wanted, plan.problems)
   printOne(format, plan, describePlan, String(plan.version))
   if (exitCode && plan.changes.length > 0) throw new QuietFailure()
 }
 
 /** Runs the policy's own tests, as validators do before they vote. Exit code 1 when one fails or the policy is not valid. */
 export async function policyTest(client: RingwallClient, format: Format, file: string): Promise<void> {
-  const plan = await client.policyPlan(read(file))
+  const wanted = read(file)
+  const plan = await client.policyPlan(wanted.text)
   const { tests, costs } = plan
   if (format === 'table' || format === 'wide') {
     for (const { name, ok, expected, got } of tests) {
@@ -75,7 +91,7 @@ export async function policyTest(client: RingwallClient, format: Format, file: s
     const passed = tests.filter(({ ok }) => ok).length
     process.stderr.write(tests.length === 0 ? 'the policy has no tests\n' : `${passed} of ${tests.length} tests pass\n`)
   } else printOne(format, { valid: plan.valid, tests, costs }, () => '', String(plan.version))
-  if (!plan.valid) refuseProblems(file, plan.problems)
+  if (!plan.valid) refuseText(wanted, plan.problems)
 }
 
 export async function policyApply(
@@ -83,9 +99,10 @@ export async function policyApply(
   file: string,
   options: { readonly yes: boolean; readonly dryRun: boolean; readonly against: number | undefined },
 ): Promise<void> {
-  const text = read(file)
+  const wanted = read(file)
+  const { text } = wanted
   const plan = await client.policyPlan(text)
-  if (!plan.valid) refuseProblems(file, plan.problems)
+  if (!plan.valid) refuseText(wanted, plan.problems)
   process.stderr.write(`${describePlan(plan)}\n`)
   if (options.against !== undefined && options.against !== plan.version) {
     process.stderr.write(`policy ${plan.version} is in force, not ${options.against}: plan again\n`)

@@ -14,6 +14,7 @@ import {
 } from '@ringwall/ring'
 import { encodeTx, parseTx, type SignedTx, subjectId, type TxContent, TxMalformed, txId } from '@ringwall/ring/tx'
 import { z } from 'zod'
+import { AccessBody, EvaluationBody, EvaluationsBody, evaluate, evaluateAll, judgeAccess } from '../access.ts'
 import { formatHostPort } from '../address.ts'
 import { openapi } from '../api/openapi.ts'
 import { checkNode } from '../check.ts'
@@ -24,6 +25,7 @@ import { listRules, showRule } from '../rule-book.ts'
 import { estimateOf } from '../rule-watch.ts'
 import { VERSION } from '../version.ts'
 import type { Call, Operation } from './http.ts'
+import { keyOperations } from './key-operations.ts'
 import { ApiProblem } from './problem.ts'
 
 const WAIT_MS_DEFAULT = 15_000
@@ -44,6 +46,17 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'POST', path: '/v1/policy/plan', run: async (call) => ({ json: await plan(node, call) }) },
     { method: 'POST', path: '/v1/transactions', run: (call) => submit(node, call) },
     { method: 'POST', path: '/v1/transactions/rehearsal', run: async (call) => ({ json: rehearsal(node, await call.body()) }) },
+    { method: 'POST', path: '/v1/access', run: async (call) => ({ json: access(node, await call.body()) }) },
+    {
+      method: 'POST',
+      path: '/access/v1/evaluation',
+      run: async (call) => ({ json: evaluate(node, parseBody(EvaluationBody, await call.body())) }),
+    },
+    {
+      method: 'POST',
+      path: '/access/v1/evaluations',
+      run: async (call) => ({ json: evaluateAll(node, parseBody(EvaluationsBody, await call.body())) }),
+    },
     { method: 'GET', path: '/v1/approvals', run: () => ({ json: { approvals: approvals(node) } }) },
     { method: 'GET', path: '/v1/denials', run: () => ({ json: { denials: denials(node), pending: pendingDenials(node) } }) },
     {
@@ -98,6 +111,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'POST', path: '/v1/exceptions/replay', run: async (call) => ({ json: await replayed(node, call) }) },
     { method: 'GET', path: '/v1/estimate', run: async (call) => ({ json: await estimate(node, isLocal(call.query)) }) },
     { method: 'GET', path: '/v1/endpoints', run: () => ({ json: endpoints(node) }) },
+    ...keyOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }
@@ -215,6 +229,9 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     denials_pending: node.ledger.state().pending.size,
     proxy_connections: proxy.activeConnections,
     proxy_connections_dropped: proxy.droppedConnections,
+    proxy_connections_evicted: proxy.evictedConnections,
+    proxy_requests_shed: proxy.shed,
+    proxy_streams_cut: proxy.streamsCut,
     proxy_headers_refused: proxy.proxyHeadersRefused,
     http2_errors: proxy.http2Errors,
     http2_floods: proxy.http2Floods,
@@ -223,12 +240,15 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     tls_handshakes_failed: proxy.tlsFailed,
     tls_handshakes_dropped: proxy.tlsDropped,
     tls_handshakes_open: proxy.activeHandshakes,
+    key_signatures_coordinated: node.signing.counts.coordinated,
+    key_signatures_failed: node.signing.counts.failed,
+    key_shares_given: node.signing.counts.shares,
+    key_shares_refused: node.signing.counts.refused,
     tls_certificate_reloads: proxy.certificatesTaken,
     tls_certificate_reloads_refused: proxy.certificatesRefused,
   }
-  if (node.audit !== undefined) {
-    Object.assign(gauges, { audit_lines_written: node.audit.written, audit_lines_dropped: node.audit.dropped })
-  }
+  const audit = node.audit ?? (node.config.audit === undefined ? undefined : node.workers?.audit())
+  if (audit !== undefined) Object.assign(gauges, { audit_lines_written: audit.written, audit_lines_dropped: audit.dropped })
   for (const [name, value] of Object.entries(gauges)) node.telemetry.setGauge(name, value)
   for (const { certificate, notAfterMs, problem } of node.proxy.certificates()) {
     node.telemetry.setGauge('tls_certificate_not_after_seconds', notAfterMs / 1_000, { certificate })
@@ -421,6 +441,28 @@ function rehearsal(node: RunningNode, given: unknown): unknown {
   return { height }
 }
 
+function access(node: RunningNode, body: unknown): unknown {
+  const { allowed, decision, service, route, principal, method, action, path } = judgeAccess(node, parseBody(AccessBody, body))
+  const { status, check, rule, reason, height, provisional } = decision
+  return {
+    allowed,
+    status,
+    check,
+    rule: rule ?? null,
+    reason,
+    height,
+    provisional,
+    node: node.config.id,
+    policyVersion: node.view().policyVersion,
+    service: service ?? null,
+    route: route ?? null,
+    principal,
+    method,
+    action,
+    path,
+  }
+}
+
 /** What still waits for approvals, though its transaction is final. */
 function waitingFor(node: RunningNode, id: string): unknown {
   const found = node.application.approvals(node.ledger.state(), Date.now()).find((waiting) => waiting.id === id)
@@ -459,7 +501,7 @@ function isProvisional(node: RunningNode, { content }: SignedTx): boolean {
 }
 
 function isHeldEarly(node: RunningNode, id: string): boolean {
-  return node.early.enforced.list(Date.now()).some((denial) => denial.id === id)
+  return node.early.enforced.find(id, Date.now()) !== undefined
 }
 
 function denials(node: RunningNode): readonly unknown[] {
@@ -533,8 +575,8 @@ async function explain(node: RunningNode, requestId: string): Promise<unknown> {
   if (found === undefined) throw noDecision(requestId)
   const denialId = /^denial:(.+)$/.exec(found.decision?.rule ?? '')?.[1]
   const nowMs = Date.now()
-  const all = [...node.view().denials.list(nowMs), ...node.early.enforced.list(nowMs)]
-  const denial = all.find(({ id }) => id === denialId)
+  const denial =
+    denialId === undefined ? undefined : (node.view().denials.find(denialId, nowMs) ?? node.early.enforced.find(denialId, nowMs))
   return {
     ...found,
     denial: denial === undefined ? null : { ...denial, height: denial.height ?? null, provisional: denial.height === undefined },
@@ -600,6 +642,12 @@ function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'node.remove') return `${body.id} leaves: ${body.reason}`
   if (body.type === 'evidence') return `${body.validator} signed two contradicting statements in round ${body.round}: it is out`
   if (body.type === 'tx.approve') return `approve ${body.id.slice(0, 16)}…: ${body.reason}`
+  if (body.type === 'key.refresh' || body.type === 'key.rotate')
+    return `${body.type === 'key.refresh' ? 'new shares of' : 'a new'} signing key: ${body.reason}`
+  if (body.type === 'token.revoke') return 'a token is revoked by who held it'
+  if (body.type === 'key.enrol') return `enrols for ceremony ${body.attempt} of the signing key`
+  if (body.type === 'key.deal' || body.type === 'key.answer')
+    return `${body.type === 'key.deal' ? 'dealing' : 'answer'} in ceremony ${body.attempt} of the signing key`
   return `deny ${describeSubject(body.subject)} for ${Math.round(body.ttlMs / 1_000)} s: ${body.reason}`
 }
 

@@ -46,6 +46,13 @@ const outcome = choice('allow', 'deny', 'challenge', 'throttle')
 const exceptionScope = { rule: whole, service: text, 'route?': text, 'path?': text, variable: text }
 const ruleException = { name: text, ...exceptionScope, owner: text, reason: text, until: text }
 
+const evaluation = {
+  subject: { type: 'object' },
+  action: { type: 'object' },
+  resource: { type: 'object' },
+  'context?': { type: 'object' },
+}
+
 const ruleRow = {
   id: whole,
   at: described('`file:line`, on the node that was asked.', text),
@@ -190,7 +197,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
   }),
   Nodes: object('All nodes of the ring.', { nodes: list(ref('NodeSummary')) }),
   CheckFinding: object('One thing that is well or is not.', {
-    group: choice('ring', 'ledger', 'links', 'clock', 'policy', 'upstreams', 'certificates', 'storage', 'traffic'),
+    group: choice('ring', 'ledger', 'links', 'clock', 'policy', 'upstreams', 'certificates', 'storage', 'traffic', 'key'),
     level: choice('ok', 'warn', 'bad'),
     what: text,
     fix: orNull(text),
@@ -239,6 +246,53 @@ export const schemas: Readonly<Record<string, Schema>> = {
     ),
     'waitMs?': described('How long to wait for finality.', { type: 'integer', minimum: 0, maximum: 60_000 }),
   }),
+  Keys: object('The ring’s keys.', { keys: list(ref('Key')) }),
+  Key: object('A key that the validators hold together.', {
+    name: text,
+    state: described('`none`: a ring of one validator has none.', choice('none', 'forming', 'ready')),
+    keyId: described('Thumbprint (RFC 7638); `kid` of tokens.', orNull(text)),
+    publicKey: described('Ed25519, raw, base64url.', orNull(text)),
+    threshold: described('How many holders it takes to sign.', whole),
+    holders: list(text),
+    handOvers: described('Hand-overs and refreshes of this key.', whole),
+    madeAtMs: orNull(ms),
+    ceremony: orNull(ref('KeyCeremony')),
+    asked: described('What operators asked for.', choice('nothing', 'refresh', 'replace')),
+    faults: list(ref('KeyFault')),
+    former: list(ref('FormerKey')),
+  }),
+  KeyCeremony: object('A ceremony under way.', {
+    attempt: whole,
+    phase: choice('enrolling', 'dealing', 'answering'),
+    waitingFor: list(text),
+  }),
+  KeyFault: object('Who lied with the key, and how.', {
+    party: text,
+    fault: text,
+    height: described('In a ceremony: of the block that showed it.', orNull(whole)),
+    ceremony: orNull(whole),
+    node: described('In a signature: who saw it.', orNull(text)),
+  }),
+  FormerKey: object('A key that was replaced.', { keyId: text, untilMs: described('It verifies until then.', ms) }),
+  MintBody: object('What is asked of the key.', {
+    request: described('`request` and `signature`: see docs/keys.md.', { type: 'object' }),
+  }),
+  MintedToken: object('A token.', {
+    token: text,
+    id: described('`jti`.', text),
+    subject: text,
+    audience: text,
+    expiresAtMs: ms,
+  }),
+  MintedSvid: object('A certificate and the one above it, PEM.', { certificate: text, authority: text, expiresAtMs: ms }),
+  TokenForm: object('As RFC 7662 and RFC 7009 have it.', { token: text, 'token_type_hint?': text }),
+  Introspection: {
+    type: 'object',
+    description: 'The claims, when it is active (RFC 7662).',
+    properties: { active: flag },
+    required: ['active'],
+    additionalProperties: true,
+  },
   RehearsalRequest: object('A statement that nobody has signed.', {
     content: described('As in `tx` of a transaction, without its signature.', { type: 'object' }),
   }),
@@ -273,8 +327,22 @@ export const schemas: Readonly<Record<string, Schema>> = {
     oneOf: [
       object('One address.', { kind: { const: 'ip' }, value: text }),
       object('A prefix.', { kind: { const: 'cidr' }, value: text }),
-      object('A token, by its jti.', { kind: { const: 'token' }, value: text }),
-      object('A subject, by its sub.', { kind: { const: 'subject' }, value: text }),
+      object(
+        'Tokens: one by its jti, those of a subject, a session (sid) or a device (device_id); of one issuer where it is named.',
+        {
+          kind: choice('token', 'subject', 'session', 'device'),
+          'issuer?': text,
+          value: text,
+        },
+      ),
+      object('Tokens that a key signed or is bound to, by its thumbprint (RFC 7638).', { kind: { const: 'key' }, value: text }),
+      object('All tokens of an issuer.', { kind: { const: 'issuer' }, value: text }),
+      object('Tokens issued before a moment: all, of an issuer, of a subject.', {
+        kind: { const: 'issued-before' },
+        'issuer?': text,
+        'subject?': text,
+        value: described('As `2027-01-31T12:00:00.000Z`.', text),
+      }),
       object('An account, hashed.', { kind: { const: 'account' }, service: text, value: text }),
     ],
   },
@@ -306,6 +374,49 @@ export const schemas: Readonly<Record<string, Schema>> = {
   Denials: object('All denials in force here, and what waits for more nodes to say so.', {
     denials: list(ref('Denial')),
     pending: list(ref('PendingDenial')),
+  }),
+  AccessRequest: object('Who wants to do what.', {
+    principal: described(
+      'Whom a token is about, and what else it says; null: nobody known. The issuer may be left out where there is one.',
+      orNull(object('A subject.', { 'issuer?': text, subject: text, 'claims?': { type: 'object' } })),
+    ),
+    action: described('A method, or the action that a route names.', text),
+    'service?': described('Or a host.', text),
+    'host?': text,
+    path: described('As in a request, without the query.', text),
+    'source?': described('The client’s address.', text),
+  }),
+  Access: object('What a request would be told, but for limits, API and WAF.', {
+    allowed: flag,
+    status: whole,
+    check: described('Which check decided.', text),
+    rule: described('`authorization:POLICY`, `denial:ID` and the like.', orNull(text)),
+    reason: text,
+    height: described('Of the ledger, when it was judged.', whole),
+    provisional: flag,
+    node: text,
+    policyVersion: whole,
+    service: orNull(text),
+    route: orNull(text),
+    principal: text,
+    method: text,
+    action: text,
+    path: text,
+  }),
+  EvaluationRequest: object(
+    'Of AuthZEN: subject `user` or `anonymous`, resource `path` (`SERVICE/PATH`) or `service`.',
+    evaluation,
+  ),
+  Evaluation: object('Of AuthZEN.', { decision: flag, 'context?': { type: 'object' } }),
+  EvaluationsRequest: object('Of AuthZEN: what stands outside of the list holds for all in it.', {
+    ...Object.fromEntries(Object.entries(evaluation).map(([name, schema]) => [name.replace(/\??$/, '?'), schema])),
+    'evaluations?': list({ type: 'object' }),
+    'options?': { type: 'object' },
+  }),
+  Evaluations: object('Of AuthZEN, in the order of the request; one decision where there was no list.', {
+    'evaluations?': list(ref('Evaluation')),
+    'decision?': flag,
+    'context?': { type: 'object' },
   }),
   RuleMatch: object('A rule that matched, and where.', {
     ruleId: whole,
