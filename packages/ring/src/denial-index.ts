@@ -179,10 +179,7 @@ export class DenialSlots {
       const before = table.trie.size
       const key = prefix.words[0]!
       const trie = changed(table.trie, mix32(key), key, denial)
-      if (trie === table.trie && trie.size > 0) {
-        const { seed, v4, v6, ids, counts, size } = parts
-        return this.#with({ seed, v4, v6, ids, counts, size: size + trie.size - before })
-      }
+      if (trie === table.trie && trie.size > 0) return this.#with({ ...parts, size: parts.size + trie.size - before })
       return this.#with({ ...parts, v4: replaced(parts.v4, table, { ...table, trie }), size: parts.size + trie.size - before })
     }
     const table = parts.v6.find(({ length }) => length === prefix.length) ?? emptyV6(prefix)
