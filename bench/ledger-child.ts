@@ -1,4 +1,5 @@
 /** One validator of `bench/ledger.ts`, with the real application: submits denials as it is told, and says when each is final. */
+import { generateKeyPairSync, sign, verify } from 'node:crypto'
 import { joinRing, type NodeConfig, openNode } from './test-ring.ts'
 
 /** `inFlight` at a time, with a pause of `everyMs` after each. */
@@ -31,6 +32,20 @@ const cpuMsSince = (before?: NodeJS.CpuUsage): number => {
   return (user + system) / 1_000
 }
 
+/** A busy machine takes long over all that is in flight; that is a slow result, and no failure. */
+const SUBMIT_MS = 300_000
+const CHECKS = 500
+
+/** CPU of one check of a signature over so many bytes, now, beside whatever else runs; microseconds. */
+function checkUs(bytes: number): number {
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519')
+  const message = new Uint8Array(bytes)
+  const signature = sign(null, message, privateKey)
+  const before = process.cpuUsage()
+  for (let done = 0; done < CHECKS; done += 1) verify(null, message, publicKey, signature)
+  return (cpuMsSince(before) * 1_000) / CHECKS
+}
+
 const config = JSON.parse(process.argv[2] ?? '') as NodeConfig
 const member = joinRing(config)
 const ledger = await openNode(config, member)
@@ -58,12 +73,13 @@ process.on('message', async (order: BenchOrder | 'stop' | 'status') => {
     while (next < txs.length) {
       const tx = txs[next++] as Uint8Array
       const at = performance.now()
-      await ledger.submit(tx, 60_000)
+      await ledger.submit(tx, SUBMIT_MS)
       times.push(performance.now() - at)
       if (order.everyMs > 0) await new Promise((wake) => setTimeout(wake, order.everyMs))
     }
   }
   await Promise.all(Array.from({ length: order.inFlight }, lane))
   const ms = performance.now() - began
-  process.send?.({ kind: 'done', times, ms, bytes, cpuMs: cpuMsSince(cpuBefore) })
+  const cpuMs = cpuMsSince(cpuBefore)
+  process.send?.({ kind: 'done', times, ms, bytes, cpuMs, checkUs: checkUs(bytes) })
 })

@@ -5,13 +5,16 @@
  * CPU time a request (all threads and processes of the proxy, user and system) is told beside the rate: it hardly heeds what
  * else runs on the machine, and its inverse is what a core of its own could carry.
  *
- * Three parts: requests a second as fast as they go (wrk); time to the answer at one offered load, the same for all
- * (h2load --h1 --rps, open loop); memory with 10,000 idle connections held, each after one request.
+ * Four parts: requests a second as fast as they go (wrk); time to the answer at one offered load, the same for all
+ * (h2load --h1 --rps, open loop); memory with 10,000 idle connections held, each after one request; and one worker beside two,
+ * both cores free to either, 32 connections each. The load and the upstream need one of the two cores then, so that requests a second say
+ * little: what counts is CPU time a request. Two cores carry `2 x (CPU of one worker's request) / (CPU of two workers')` times what one does,
+ * as long as nothing but CPU is short.
  *
  * The rows with TLS have one certificate (ECDSA, P-256) and cipher (TLS 1.3, AES-128-GCM) for all, on kept connections.
  *
  * What is not installed is left out and named. Environment: ROUNDS, SECONDS, CONNECTIONS, and to run less of it
- * CONTENDERS, REQUESTS (regular expressions on their names) and PARTS (`rate,latency,memory`).
+ * CONTENDERS, REQUESTS (regular expressions on their names) and PARTS (`rate,latency,memory,workers`).
  *
  * Needs Linux with two cores and Debian's nginx, wrk and nghttp2-client; takes haproxy, caddy,
  * libnginx-mod-http-modsecurity and modsecurity-crs when they are there.
@@ -33,7 +36,7 @@ const ROUNDS = Number(process.env.ROUNDS ?? 5)
 const SECONDS = Number(process.env.SECONDS ?? 4)
 const CONTENDERS = new RegExp(process.env.CONTENDERS ?? '')
 const REQUESTS = new RegExp(process.env.REQUESTS ?? '')
-const PARTS = (process.env.PARTS ?? 'rate,latency,memory').split(',')
+const PARTS = (process.env.PARTS ?? 'rate,latency,memory,workers').split(',')
 /** Requests a second that everything but the WAFs can carry on one core, on a machine that does other things besides. */
 const OFFERED = Number(process.env.OFFERED ?? 1_000)
 const IDLE_CONNECTIONS = 10_000
@@ -50,6 +53,8 @@ interface Contender {
   /** Figures of peers only. */
   readonly waf: boolean
   readonly tls: boolean
+  /** Threads that take traffic, in the part about these. */
+  readonly workers?: number
 }
 
 const children: ChildProcess[] = []
@@ -260,7 +265,7 @@ interface Round {
 }
 
 /** One round; fails when answers were not 2xx, since refusals are cheaper than answers. */
-function load(wrk: string, script: string, { port, pid, tls }: Contender): Round {
+function load(wrk: string, script: string, { port, pid, tls, workers = 1 }: Contender): Round {
   const beforeUs = cpuUs(pid())
   const { stdout } = spawnSync(
     'taskset',
@@ -269,7 +274,7 @@ function load(wrk: string, script: string, { port, pid, tls }: Contender): Round
       LOAD_CORE,
       wrk,
       '-t1',
-      `-c${CONNECTIONS}`,
+      `-c${CONNECTIONS * workers}`,
       `-d${SECONDS}s`,
       '-s',
       script,
@@ -403,6 +408,32 @@ function latencies(contenders: readonly Contender[], h2load: string, directory: 
   }
 }
 
+function workers(contenders: readonly Contender[], wrk: string, directory: string): void {
+  const file = join(directory, 'workers.lua')
+  writeFileSync(file, wrkScript(BENCH_REQUESTS[0]!, []))
+  const found = new Map<Contender, Round[]>(contenders.map((contender) => [contender, []]))
+  // Every thread compiles for itself: twice the rounds to warm up.
+  for (let round = -2; round < ROUNDS; round += 1) {
+    for (const contender of contenders) {
+      progress(`workers: round ${round + 1}/${ROUNDS} ${contender.name}`)
+      const measured = load(wrk, file, contender)
+      if (round >= 0) found.get(contender)!.push(measured)
+    }
+  }
+  progress('')
+  say(
+    `\nK1 with one worker and with two, both cores free to either (median of ${ROUNDS} rounds of ${SECONDS} s, 32 connections a worker)`,
+  )
+  say(`  ${'proxy'.padEnd(32)}${['requests/s', 'CPU us', 'carries'].map((head) => head.padStart(14)).join('')}`)
+  const cpuOf = (contender: Contender): number => median(found.get(contender)!.map((each) => each.cpuUs))
+  for (const contender of contenders) {
+    const rate = median(found.get(contender)!.map((each) => each.rate))
+    const carries = ((contender.workers ?? 1) * cpuOf(contenders[0]!)) / cpuOf(contender)
+    const cells = [rate.toFixed(0), cpuOf(contender).toFixed(1), `${carries.toFixed(2)} x`]
+    say(`  ${contender.name.padEnd(32)}${cells.map((cell) => cell.padStart(14)).join('')}`)
+  }
+}
+
 async function memory(contenders: readonly Contender[]): Promise<void> {
   say(`\nResident memory with ${IDLE_CONNECTIONS} idle connections, each after one request`)
   say(`  ${'proxy'.padEnd(32)}${'before'.padStart(12)}${'with them'.padStart(12)}${'a connection'.padStart(14)}`)
@@ -492,8 +523,8 @@ async function main(): Promise<void> {
     const cli = resolve(import.meta.dirname, '../packages/cli/src/main.ts')
     const dataOf = (port: number): string => join(directory, `data-${port}`)
     const profiling = process.env.CPU_PROF === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${process.env.CPU_PROF}`]
-    const protect = (port: number, more: readonly string[]): (() => number) =>
-      start(PROXY_CORE, process.execPath, [
+    const protect = (port: number, more: readonly string[], cores = PROXY_CORE): (() => number) =>
+      start(cores, process.execPath, [
         '--disable-warning=ExperimentalWarning',
         ...profiling,
         cli,
@@ -530,6 +561,15 @@ async function main(): Promise<void> {
     if (existsSync(CRS)) await add('ringwall, CRS', (port) => protect(port, ['--rules', 'crs']), { waf: true })
     mkdirSync(directory, { recursive: true })
     for (const contender of contenders) await waitFor(contender)
+    const sharing: Contender[] = []
+    for (const count of PARTS.includes('workers') ? [1, 2] : []) {
+      const port = await freePort()
+      const args = ['--workers', String(count), '--config', policyFile(`workers-${count}`, {})]
+      const pid = protect(port, args, `${PROXY_CORE},${LOAD_CORE}`)
+      const name = `ringwall, plain, ${count} worker${count === 1 ? '' : 's'}`
+      sharing.push({ name, port, more: [], pid, waf: false, tls: false, workers: count })
+    }
+    for (const contender of sharing) await waitFor(contender)
     const denying = contenders.find(({ name }) => name === 'ringwall, guard on, WAF off')
     if (denying !== undefined) await denyMany(dataOf(denying.port))
 
@@ -540,6 +580,7 @@ async function main(): Promise<void> {
       else latencies(contenders, h2load, directory)
     }
     if (PARTS.includes('memory')) await memory(contenders)
+    if (sharing.length > 0) workers(sharing, wrk, directory)
   } finally {
     for (const child of children) child.kill('SIGTERM')
     await Promise.all(

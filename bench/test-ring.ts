@@ -6,7 +6,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createFabric, type Fabric } from '@ringwall/fabric'
 import { FIRST_START_FILE, type Ledger, openLedger } from '@ringwall/ledger'
-import { type GenesisDocument, genesisHash, type RingApplication, type RingState } from '@ringwall/ring'
+import { type GenesisDocument, genesisHash, type RingApplication, type RingState, TX_LIFETIME_MS_MAX } from '@ringwall/ring'
 import { decodeBase64url } from '@ringwall/ring/tx'
 import { type LocalOperator, signAsOperator } from '../packages/node/src/local/operator.ts'
 import { plainPolicy } from '../packages/node/src/local/up.ts'
@@ -100,7 +100,8 @@ export function joinRing(config: NodeConfig): RingMember {
     deny: (n, ttlMs = 600_000, atMs = Date.now()) => {
       const value = `10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}`
       const subject = { kind: 'ip', value } as const
-      return signAsOperator(operator, { type: 'deny.add', subject, ttlMs, reason: 'measured by the bench' }, atMs)
+      const body = { type: 'deny.add', subject, ttlMs, reason: 'measured by the bench' } as const
+      return signAsOperator(operator, body, atMs, TX_LIFETIME_MS_MAX)
     },
   }
 }

@@ -24,7 +24,6 @@ const SIZES = [4, 5, 6, 7, 8, 9, 10] as const
 await simulate<Rows>({
   name: 'consensus',
   url: import.meta.url,
-  sources: ['sim', 'packages/consensus/src', 'packages/ledger/src', 'packages/ring/src'],
   unit: 'schedules',
   count: { option: 'seeds', default: 10_000 },
   size: { option: 'nodes', least: 1, most: 64 },

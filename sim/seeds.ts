@@ -3,9 +3,11 @@
  * it was, as long as the code is the same (`--fresh` begins again). A failure prints its seed and the command that replays it.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
 
@@ -25,8 +27,6 @@ export interface Simulation<Totals> {
   readonly name: string
   /** The module that calls `simulate`: workers run it too. */
   readonly url: string
-  /** Folders, from the root, of every source that a seed executes: figures of other code are not added up with this one's. */
-  readonly sources: readonly string[]
   /** What a seed makes, in the plural. */
   readonly unit: string
   /** The option that says how many seeds, and how many there are without it. */
@@ -127,7 +127,7 @@ async function main<Totals>(simulation: Simulation<Totals>): Promise<void> {
   const workers = whole('workers', 1, 256)
   const root = resolve(import.meta.dirname, '..')
   const file = join(root, '.cache', `sim-${simulation.name}.json`)
-  const key = `${sourceHash(root, simulation.sources)} ${start} ${size ?? 'mixed'}`
+  const key = `${sourceHash(simulation.url)} ${start} ${size ?? 'mixed'}`
   const progress = (values.fresh === true ? undefined : readProgress<Totals>(file, key)) ?? {
     key,
     next: start,
@@ -142,13 +142,23 @@ async function main<Totals>(simulation: Simulation<Totals>): Promise<void> {
   process.exitCode = progress.failures.length === 0 ? 0 : 1
 }
 
-function sourceHash(root: string, folders: readonly string[]): string {
-  const hash = createHash('sha256')
-  for (const folder of folders) {
-    for (const name of readdirSync(join(root, folder)).sort()) {
-      if (name.endsWith('.ts') && !name.endsWith('.test.ts')) hash.update(readFileSync(join(root, folder, name)))
+const IMPORT = /^(?:import|export)\s(?!type\b)[^'"()=;]*['"]([^'"]+)['"]/gm
+
+/** Of every module of ours that a seed executes: figures of other code are not added up with this one's. */
+function sourceHash(url: string): string {
+  const found = new Map<string, string>()
+  const follow = (file: string): void => {
+    if (found.has(file)) return
+    const text = readFileSync(file, 'utf8')
+    found.set(file, text)
+    const { resolve: find } = createRequire(file)
+    for (const [, name = ''] of text.matchAll(IMPORT)) {
+      if (name.startsWith('.') || name.startsWith('@ringwall/')) follow(find(name))
     }
   }
+  follow(fileURLToPath(url))
+  const hash = createHash('sha256')
+  for (const file of [...found.keys()].sort()) hash.update(found.get(file) as string)
   return hash.digest('hex').slice(0, 16)
 }
 

@@ -74,7 +74,7 @@ const IN_THE_PACKAGE: readonly SourceMutant[] = [
     'ceremony.previous === undefined || stand.length === 0',
     'true',
   ),
-  one('points of low order are let in', 'group.ts', 'if (!point.isTorsionFree())', 'if (false)'),
+  one('points of low order are let in', 'group.ts', 'if (!bare(value).isTorsionFree())', 'if (false)'),
   one('the identity is let in', 'group.ts', "if (point.is0()) fail('THRESHOLD_ELEMENT', 'the identity is not accepted')", ''),
   one(
     'scalars have many spellings',

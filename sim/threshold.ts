@@ -20,7 +20,6 @@ interface Totals {
 await simulate<Totals>({
   name: 'threshold',
   url: import.meta.url,
-  sources: ['sim', 'sim/threshold', 'packages/threshold/src'],
   unit: 'runs',
   count: { option: 'runs', default: 200 },
   size: { option: 'parties', least: 2, most: 16 },

@@ -56,6 +56,10 @@ function whole(name: string, least: number, most: number): (text: string) => num
   }
 }
 
+function collect(text: string, texts: readonly string[]): string[] {
+  return [...texts, text]
+}
+
 function collectIds(text: string, ids: readonly number[]): number[] {
   return [...ids, whole('--expect-rule', 1, 999_999_999)(text)]
 }
@@ -115,6 +119,8 @@ export function buildProgram(): Command {
     .option('--explain-header', 'tell clients which rules matched: for trials', false)
     .option('--config <file>', 'a policy, instead of the one made from these options')
     .option('--data <dir>', 'where state stays (default: .ringwall/protect-PORT)')
+    .option('--take-over', 'serve beside a process with the same data, which was sent SIGUSR2', false)
+    .option('--workers <n>', 'threads that take traffic', whole('--workers', 1, 64), 1)
     .option('--admin <host:port>', 'admin API and console (default: a free port on loopback)')
     .option('--tls-cert <file>', 'take traffic over TLS: the certificate in PEM, then those that issued it')
     .option('--tls-key <file>', 'its private key in PEM, readable by its owner alone')
@@ -142,6 +148,8 @@ export function buildProgram(): Command {
         paranoia: given.paranoia as number,
         mode: given.mode as 'enforce' | 'shadow',
         explainHeader: given.explainHeader === true,
+        workers: given.workers as number,
+        takeOver: given.takeOver === true,
         config: given.config as string | undefined,
         data: given.data as string | undefined,
         admin: given.admin as string | undefined,
@@ -155,11 +163,12 @@ export function buildProgram(): Command {
     .command('node')
     .description('run one node of a ring; or ls, show, init, add, rm')
     .option('--config <file>', 'the node’s configuration: node.yaml')
-    .action(async ({ config }: { config?: string }) => {
+    .option('--take-over', 'serve beside a process of the same node, which was sent SIGUSR2', false)
+    .action(async ({ config, takeOver }: { config?: string; takeOver: boolean }) => {
       if (config === undefined)
         throw new UsageError('name the node’s configuration: ringwall node --config FILE; or ls, show, init, add, rm')
       const { runNode } = await import('@ringwall/node')
-      process.exitCode = await runNode(config)
+      process.exitCode = await runNode(config, takeOver)
     })
   withRing(
     node.command('ls').description('all nodes of the ring').addOption(watch()),
@@ -315,11 +324,12 @@ export function buildProgram(): Command {
       async (client) =>
         (await import('./commands/deny.ts')).denyAdd(client, 'session', sid as string, revocation(options)),
   )
+  const identity = program
+    .command('identity')
+    .description('who tokens are about, and certificates (X.509-SVIDs) of services: revoke, mint, keep, token')
   withRing(
     revoking(
-      program
-        .command('identity')
-        .description('who tokens are about: revoke')
+      identity
         .command('revoke')
         .argument('<sub>', 'as in the claim sub')
         .option('--issued-before <time>', 'only what was issued before: now, or a time; who signs in again gets in')
@@ -660,6 +670,104 @@ export function buildProgram(): Command {
     () => async (client, format) => (await import('./commands/approve.ts')).approvalList(client, format),
   )
 
+  const key = program.command('key').description('the key that the validators hold together: ls, show, refresh, rotate')
+  withRing(
+    key.command('ls').description('how it stands').addOption(watch()),
+    () => async (client, format) => (await import('./commands/keys.ts')).keyList(client, format),
+  )
+  withRing(
+    key.command('show').argument('[name]', '', 'signing').description('who holds it, since when, who lied'),
+    ([name]) =>
+      async (client, format) =>
+        (await import('./commands/keys.ts')).keyShow(client, format, name as string),
+  )
+  for (const [verb, what] of [
+    ['refresh', 'new shares of the same key: those stolen before are worth nothing'],
+    ['rotate', 'another key; what the former one signed verifies for another hour'],
+  ] as const) {
+    withRing(
+      key.command(verb).description(what).addOption(reason()).addOption(dryRun()),
+      (_args, options) => async (client) =>
+        (await import('./commands/keys.ts')).keyChange(client, verb, options.reason as string, options.dryRun === true),
+    )
+  }
+
+  const token = program.command('token').description('tokens that the ring signs: mint, show, revoke')
+  withRing(
+    token
+      .command('mint')
+      .description('a token of a service, for one audience')
+      .requiredOption('--service <name>', 'whose it is')
+      .requiredOption('--audience <name>', 'the service that is to take it')
+      .option('--ttl <duration>', 'for how long, an hour at most', '5m')
+      .option('--claim <name=value>', 'one more claim; may be given again', collect, [] as string[]),
+    (_args, options) => async (client, format) =>
+      (await import('./commands/tokens.ts')).tokenMint(client, format, {
+        service: options.service as string,
+        audience: options.audience as string,
+        ttlMs: parseTtl(options.ttl as string),
+        claims: options.claim as string[],
+      }),
+  )
+  withRing(
+    token.command('show').argument('<token>').description('whether a token is good now, and what it says'),
+    ([text]) =>
+      async (client, format) =>
+        (await import('./commands/tokens.ts')).tokenShow(client, format, text as string),
+  )
+  withRing(
+    token
+      .command('revoke')
+      .argument('<token|id>')
+      .description('refuse a token everywhere, at once')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([text], options) =>
+      async (client) =>
+        (await import('./commands/tokens.ts')).tokenRevoke(
+          client,
+          text as string,
+          options.reason as string,
+          options.dryRun === true,
+        ),
+  )
+
+  withRing(
+    identity
+      .command('mint')
+      .argument('<service>')
+      .description('a key and a certificate of a service')
+      .option('--ttl <duration>', 'for how long, a day at most', '1h')
+      .option('--directory <dir>', 'where its files go (default: ./SERVICE)'),
+    ([name], options) =>
+      async (client) =>
+        (await import('./commands/identity.ts')).identityMint(client, name as string, {
+          directory: (options.directory as string | undefined) ?? (name as string),
+          ttlMs: parseTtl(options.ttl as string),
+        }),
+  )
+  const nodesToAsk = (): Option =>
+    new Option('--node <url>', 'a node’s admin API; may be given again').argParser(collect).default([])
+  identity
+    .command('keep')
+    .argument('<directory>', 'as ringwall identity mint wrote it')
+    .description('renew a service’s certificate at half of its life, as the service; needs no operator')
+    .addOption(nodesToAsk())
+    .option('--once', 'now, and end')
+    .action(async (directory: string, { node: nodes, once }: { node: string[]; once?: true }) =>
+      (await import('./commands/identity.ts')).identityKeep(directory, nodes, once === true),
+    )
+  identity
+    .command('token')
+    .argument('<directory>', 'as ringwall identity mint wrote it')
+    .description('a token of the service itself, for one audience; needs no operator')
+    .requiredOption('--audience <name>', 'the service that is to take it')
+    .option('--ttl <duration>', 'for how long, an hour at most', '5m')
+    .addOption(nodesToAsk())
+    .action(async (directory: string, { node: nodes, audience, ttl }: { node: string[]; audience: string; ttl: string }) =>
+      (await import('./commands/identity.ts')).identityToken(directory, nodes, { audience, ttlMs: parseTtl(ttl) }),
+    )
+
   withRing(
     program
       .command('explain')
@@ -811,15 +919,29 @@ function report(error: unknown): number {
   return 1
 }
 
-/** Whoever reads may stop reading (`| head`), and a disk may be full: neither is a defect to show a stack for. */
+/**
+ * Whoever reads may stop reading (`| head`), and a disk may be full: neither is a defect to show a stack for. What serves goes on
+ * serving: traffic must not end because whoever read its log did.
+ */
 function watchOutput(stream: NodeJS.WriteStream): void {
+  let told = false
   stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (SERVING.has(process.argv[2] ?? '')) {
+      if (!told) process.stderr.write(`ringwall: nobody reads the output (${error.code ?? error.message}); serving goes on\n`)
+      told = true
+      return
+    }
     if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0)
     process.stderr.write(`ringwall: the output cannot be written: ${error.code ?? error.message}\n`)
     process.exit(1)
   })
 }
 
+/** Commands that run until they are stopped, in front of others' traffic. */
+const SERVING: ReadonlySet<string> = new Set(['node', 'protect', 'up'])
+
+/** When the log's reader and the error's are one and have gone. */
+process.stderr.on('error', () => undefined)
 watchOutput(process.stdout)
 const program = buildProgram()
 quiet(program)

@@ -34,7 +34,7 @@ export type NodeSummary = { readonly id: string; readonly region: string; readon
 export type Nodes = { readonly nodes: readonly NodeSummary[] }
 
 /** One thing that is well or is not. */
-export type CheckFinding = { readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic'; readonly level: 'ok' | 'warn' | 'bad'; readonly what: string; readonly fix: string | null }
+export type CheckFinding = { readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic' | 'key'; readonly level: 'ok' | 'warn' | 'bad'; readonly what: string; readonly fix: string | null }
 
 /** What is well and what is not. */
 export type Check = { readonly findings: readonly CheckFinding[] }
@@ -62,6 +62,36 @@ export type PlanRequest = { /** YAML. */ readonly text: string }
 
 /** A signed transaction. */
 export type TransactionRequest = { /** `{content, signature}`; the signature is Ed25519 over `RINGWALL_TX_V1`, a newline and the content as canonical JSON (RFC 8785). */ readonly tx: object; /** How long to wait for finality. */ readonly waitMs?: number }
+
+/** The ring’s keys. */
+export type Keys = { readonly keys: readonly Key[] }
+
+/** A key that the validators hold together. */
+export type Key = { readonly name: string; /** `none`: a ring of one validator has none. */ readonly state: 'none' | 'forming' | 'ready'; /** Thumbprint (RFC 7638); `kid` of tokens. */ readonly keyId: string | null; /** Ed25519, raw, base64url. */ readonly publicKey: string | null; /** How many holders it takes to sign. */ readonly threshold: number; readonly holders: readonly string[]; /** Hand-overs and refreshes of this key. */ readonly handOvers: number; readonly madeAtMs: number | null; readonly ceremony: KeyCeremony | null; /** What operators asked for. */ readonly asked: 'nothing' | 'refresh' | 'replace'; readonly faults: readonly KeyFault[]; readonly former: readonly FormerKey[] }
+
+/** A ceremony under way. */
+export type KeyCeremony = { readonly attempt: number; readonly phase: 'enrolling' | 'dealing' | 'answering'; readonly waitingFor: readonly string[] }
+
+/** Who lied with the key, and how. */
+export type KeyFault = { readonly party: string; readonly fault: string; /** In a ceremony: of the block that showed it. */ readonly height: number | null; readonly ceremony: number | null; /** In a signature: who saw it. */ readonly node: string | null }
+
+/** A key that was replaced. */
+export type FormerKey = { readonly keyId: string; /** It verifies until then. */ readonly untilMs: number }
+
+/** What is asked of the key. */
+export type MintBody = { /** `request` and `signature`: see docs/keys.md. */ readonly request: object }
+
+/** A token. */
+export type MintedToken = { readonly token: string; /** `jti`. */ readonly id: string; readonly subject: string; readonly audience: string; /** Unix milliseconds. */ readonly expiresAtMs: number }
+
+/** A certificate and the one above it, PEM. */
+export type MintedSvid = { readonly certificate: string; readonly authority: string; /** Unix milliseconds. */ readonly expiresAtMs: number }
+
+/** As RFC 7662 and RFC 7009 have it. */
+export type TokenForm = { readonly token: string; readonly token_type_hint?: string }
+
+/** The claims, when it is active (RFC 7662). */
+export type Introspection = { readonly active: boolean }
 
 /** A statement that nobody has signed. */
 export type RehearsalRequest = { /** As in `tx` of a transaction, without its signature. */ readonly content: object }
@@ -290,6 +320,14 @@ export interface Operations {
   readonly exceptionReplay: { readonly answer: ExceptionReplay; readonly query: undefined; readonly body: ExceptionReplayRequest }
   /** GET /v1/endpoints: Operations that services declare, and endpoints that none does, as asked of this node. */
   readonly endpoints: { readonly answer: Endpoints; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/keys: The key that the validators hold together. */
+  readonly keys: { readonly answer: Keys; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/tokens: A token, signed by the ring. */
+  readonly tokenMint: { readonly answer: MintedToken; readonly query: undefined; readonly body: MintBody }
+  /** POST /v1/tokens/introspect: Whether a token is good now, and what it says (RFC 7662). */
+  readonly tokenIntrospect: { readonly answer: Introspection; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/svids: An X.509-SVID, signed by the ring. */
+  readonly svidMint: { readonly answer: MintedSvid; readonly query: undefined; readonly body: MintBody }
   /** GET /v1/top: What was asked most, on this node. */
   readonly top: { readonly answer: Top; readonly query: { readonly by?: 'source' | 'path' | 'rule' | 'service'; readonly windowMs?: number; readonly limit?: number }; readonly body: undefined }
 }
@@ -322,5 +360,9 @@ export const OPERATIONS = {
   exceptionPropose: ['POST', '/v1/exceptions/propose'],
   exceptionReplay: ['POST', '/v1/exceptions/replay'],
   endpoints: ['GET', '/v1/endpoints'],
+  keys: ['GET', '/v1/keys'],
+  tokenMint: ['POST', '/v1/tokens'],
+  tokenIntrospect: ['POST', '/v1/tokens/introspect'],
+  svidMint: ['POST', '/v1/svids'],
   top: ['GET', '/v1/top'],
 } as const satisfies Record<keyof Operations, readonly [string, string]>

@@ -1,4 +1,5 @@
 /** The admin API as methods. Shapes come from its OpenAPI document; requests are signed in with the operator's key. */
+import type { MintRequest, SignedMintRequest } from '@ringwall/identity/mint-request'
 import type { DenialSubject, RingNode, SignedTx, TxBody } from '@ringwall/ring/tx'
 import { type AccessRequest, type Decision, type NodeEvent, OPERATIONS, type Operations } from './api.generated.ts'
 import { type OperatorCredentials, OperatorSigner } from './context.ts'
@@ -32,6 +33,8 @@ interface Call {
   readonly parameters?: Readonly<Record<string, string>>
   readonly query?: Readonly<Record<string, unknown>> | undefined
   readonly body?: unknown
+  /** Fields of a form, in place of a JSON body. */
+  readonly form?: Readonly<Record<string, string>>
   readonly timeoutMs?: number
 }
 
@@ -172,6 +175,51 @@ export class RingwallClient {
     return this.#call('endpoints')
   }
 
+  /** The key that the validators hold together. */
+  keys(): Promise<Answer<'keys'>> {
+    return this.#call('keys')
+  }
+
+  /** New shares of the signing key. */
+  keyRefresh(reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
+    return this.submit({ type: 'key.refresh', reason }, options)
+  }
+
+  /** Another signing key. */
+  keyRotate(reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
+    return this.submit({ type: 'key.rotate', reason }, options)
+  }
+
+  /** A token of a service. The request is signed with the operator's key: every holder of the ring's key checks that. */
+  async tokenMint(want: Extract<MintRequest['want'], { type: 'token' }>): Promise<Answer<'tokenMint'>> {
+    return this.#call('tokenMint', { body: { request: await this.#asked(want) } })
+  }
+
+  /** As `tokenMint`, of a service that signed the request itself. Needs no operator. */
+  tokenMintSigned(request: SignedMintRequest): Promise<Answer<'tokenMint'>> {
+    return this.#call('tokenMint', { body: { request } })
+  }
+
+  /** As `svidMint`, likewise: so a service renews its certificate. */
+  svidMintSigned(request: SignedMintRequest): Promise<Answer<'svidMint'>> {
+    return this.#call('svidMint', { body: { request } })
+  }
+
+  /** An X.509-SVID of a service. */
+  async svidMint(want: Extract<MintRequest['want'], { type: 'svid' }>): Promise<Answer<'svidMint'>> {
+    return this.#call('svidMint', { body: { request: await this.#asked(want) } })
+  }
+
+  /** Whether a token is good now, and what it says. */
+  tokenIntrospect(token: string): Promise<Answer<'tokenIntrospect'>> {
+    return this.#call('tokenIntrospect', { form: { token } })
+  }
+
+  #asked(want: MintRequest['want']): ReturnType<OperatorSigner['mintRequest']> {
+    if (this.#signer === undefined) throw new ApiError(401, 'NO_OPERATOR', 'an operator’s key is needed to ask')
+    return this.#signer.mintRequest(want)
+  }
+
   top(query: Query<'top'> = {}): Promise<Answer<'top'>> {
     return this.#call('top', { query })
   }
@@ -217,18 +265,25 @@ export class RingwallClient {
     return (await response.json()) as Answer<N>
   }
 
-  async #request(method: string, path: string, { query = {}, body, timeoutMs }: Call, signal?: AbortSignal): Promise<Response> {
+  async #request(
+    method: string,
+    path: string,
+    { query = {}, body, form, timeoutMs }: Call,
+    signal?: AbortSignal,
+  ): Promise<Response> {
     const url = new URL(`${this.baseUrl}${path}`)
     for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, String(value))
     const headers = new Headers({ accept: 'application/json' })
     if (this.#signer !== undefined) headers.set('authorization', `Bearer ${await this.#signer.token()}`)
     if (body !== undefined) headers.set('content-type', 'application/json')
+    if (form !== undefined) headers.set('content-type', 'application/x-www-form-urlencoded')
     const send = (): Promise<Response> =>
       this.#fetch(url, {
         method,
         headers,
         signal: signal ?? AbortSignal.timeout(timeoutMs ?? this.#timeoutMs),
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        ...(form === undefined ? {} : { body: new URLSearchParams(form).toString() }),
       })
     let response: Response
     try {

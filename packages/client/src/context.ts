@@ -1,4 +1,5 @@
 /** The operator's context: which ring, as whom, where its nodes are. Runs in browsers too. */
+import { type MintRequest, mintSigningBytes, type SignedMintRequest } from '@ringwall/identity/mint-request'
 import { encodeBase64url, type SignedTx, signingBytes, type TxBody, type TxContent } from '@ringwall/ring/tx'
 import { ContextInvalid } from './errors.ts'
 
@@ -100,6 +101,14 @@ export class OperatorSigner {
     const atMs = Date.now()
     const nonce = encodeBase64url(crypto.getRandomValues(new Uint8Array(16)))
     return { ring, issuer: `operator:${name}`, atMs, untilMs: atMs + TX_VALID_MS, nonce, body }
+  }
+
+  /** What is asked of the ring's signing key, in the operator's name: good for a minute. */
+  async mintRequest(want: MintRequest['want']): Promise<SignedMintRequest> {
+    const { ring, name } = this.#credentials
+    const nonce = encodeBase64url(crypto.getRandomValues(new Uint8Array(16)))
+    const request = { ring, issuer: `operator:${name}`, certificate: '', atMs: Date.now(), nonce, want }
+    return { request, signature: await this.#sign(mintSigningBytes(request)) }
   }
 
   async transaction(body: TxBody): Promise<SignedTx> {

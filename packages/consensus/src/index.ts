@@ -16,7 +16,7 @@ export type {
   VoterConfig,
   VoterEvent,
 } from './types.ts'
-export { Voter, type VoterStatus } from './voter.ts'
+export { ROUNDS_AHEAD_MAX, Voter, type VoterStatus } from './voter.ts'
 export {
   blockDigest,
   decodeBlock,
@@ -31,4 +31,6 @@ export {
   makeBlock,
   NULLIFICATIONS_MAX,
   PAYLOAD_BYTES_MAX,
+  type ProposalHead,
+  proposalHead,
 } from './wire.ts'

@@ -327,6 +327,64 @@ test('a leader of whom nothing was heard for two rotations is not waited for; on
   assert.ok(!one.votes('nullify').some(({ round }) => round === 19))
 })
 
+/** Rounds of the leader `index` of four, from the first on, and whether this validator gave up on them at once. */
+function givenUp(one: Bench, index: number, turns: number, play: (round: number) => void): readonly boolean[] {
+  return Array.from({ length: turns }, (_, turn) => {
+    const round = index + 4 * turn
+    while (one.voter.status().round < round) play(one.voter.status().round)
+    const atOnce = one.votes('nullify').some((each) => each.round === round)
+    // It is heard of in each of its turns: silence is not what makes it skipped.
+    one.hear(index, { kind: 'vote', vote: vote('nullify', round, undefined, index) })
+    return atOnce
+  })
+}
+
+/** A block of everybody but `bad`; the rounds of those end without one. */
+function playWithout(one: Bench, bad: readonly number[]): (round: number) => void {
+  return (round) => {
+    if (bad.includes(round % 4)) {
+      one.do({ kind: 'timeout', round })
+      for (const signer of [1, 2]) one.hear(signer, { kind: 'vote', vote: vote('nullify', round, undefined, signer) })
+      return
+    }
+    const digest = createHash('sha256').update(String(round)).digest('hex') as Digest
+    one.hear(round % 4 || 1, { kind: 'certificate', certificate: certificate('notarize', round, digest, [0, 1, 2]) })
+  }
+}
+
+test('a leader that talks and never leads to a block is waited for in ever fewer rotations, never in none', () => {
+  const one = bench()
+  const turns = givenUp(one, 3, 48, playWithout(one, [3]))
+  assert.equal(turns[0], false, 'the first time it is waited for')
+  const waited = turns.flatMap((atOnce, turn) => (atOnce ? [] : [turn]))
+  assert.deepEqual(waited, [0, 2, 4, 8, 16, 32], 'every second rotation, every fourth, up to every sixteenth, the same for all')
+})
+
+test('one block of a leader that was given up on makes it waited for again in each rotation', () => {
+  const one = bench()
+  givenUp(one, 3, 16, playWithout(one, [3]))
+  const round = one.voter.status().round
+  assert.equal(round % 4, 3)
+  const digest = 'cd'.repeat(32) as Digest
+  one.hear(1, { kind: 'certificate', certificate: certificate('notarize', round, digest, [0, 1, 2]) })
+  const play = playWithout(one, [])
+  for (let turn = 0; turn < 4; turn += 1) {
+    do play(one.voter.status().round)
+    while (one.voter.status().round % 4 !== 3)
+    const at = one.voter.status().round
+    assert.ok(!one.votes('nullify').some((each) => each.round === at), `round ${at} was given up on`)
+  }
+})
+
+test('when more than f leaders come to nothing it is the network that is slow, and each is waited for', () => {
+  const one = bench()
+  const turns = givenUp(one, 3, 24, playWithout(one, [2, 3]))
+  assert.ok(
+    turns.every((atOnce) => !atOnce),
+    'a rotation was given up on',
+  )
+})
+
 test('the timer follows what rounds take, within bounds, and grows when leaders that are waited for fail', () => {
   const made = new Voter(config(4, 0), schemeOf(0), genesisBlock(RING))
   let nowMs = 0

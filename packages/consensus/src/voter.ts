@@ -41,7 +41,7 @@ import type {
 import { genesisBlock, makeBlock, NULLIFICATIONS_MAX, PAYLOAD_BYTES_MAX } from './wire.ts'
 
 /** Votes and proposals for rounds further ahead are dropped: a certificate takes us there. */
-const ROUNDS_AHEAD_MAX = 64
+export const ROUNDS_AHEAD_MAX = 64
 /** Timeouts double with each nullified round in a row, up to 2 to this power of `roundMs`. */
 const BACKOFF_MAX = 3
 /** Bodies that are kept without being final. */
@@ -52,6 +52,8 @@ const RESENT_ROUNDS = 16
 const SHARED_ROUNDS = 32
 /** A leader of whom nothing was heard for this many rotations is not waited for. */
 const SILENT_ROTATIONS = 2
+/** A leader whose rounds came to nothing is waited for in every second rotation, then in every fourth, up to 2 to this power. */
+const MISSES_MAX = 4
 /** A round may take so many times what the slowest of the last ones took, and not less than this share of `roundMs`. */
 const PACE_FACTOR = 3
 const PACE_SHARE_MIN = 0.25
@@ -116,6 +118,8 @@ export class Voter {
   #paces: number[] = []
   /** By validator: the round in which something was last heard from it. */
   readonly #heard: number[]
+  /** By validator: its last rounds in a row for which this one waited in vain, at most `MISSES_MAX`. */
+  readonly #misses: number[]
   #work = false
   #idle = true
   #proposeOn: Block | undefined
@@ -136,6 +140,7 @@ export class Voter {
     this.#blocks.set(base.digest, base)
     this.#round = base.round + 1
     this.#heard = Array.from({ length: config.validators }, () => this.#round)
+    this.#misses = Array.from({ length: config.validators }, () => 0)
   }
 
   /**
@@ -258,6 +263,7 @@ export class Voter {
 
   /** `because` is the certificate that lets us in; undefined only for round 1. */
   #enter(round: number, because: Certificate | undefined): void {
+    const left = this.#round
     this.#round = round
     this.#entered = because
     this.#timeouts = 0
@@ -265,7 +271,10 @@ export class Voter {
     const nullified = because?.kind === 'nullify'
     this.#nullifiedInARow = nullified ? this.#nullifiedInARow + 1 : 0
     if (!nullified) this.#waitedInARow = 0
-    else if (!this.#isSilent(leaderOf(because.round, this.#config.validators))) this.#waitedInARow += 1
+    else if (!this.#isSkipped(because.round)) {
+      this.#waitedInARow += 1
+      if (because.round === left) this.#miss(leaderOf(left, this.#config.validators))
+    }
     this.#idle = !this.#work
     this.#busySinceMs = this.#work ? this.#nowMs : undefined
     this.#setTimer()
@@ -278,12 +287,34 @@ export class Voter {
     const next = known?.notarization ?? known?.nullification
     if (next !== undefined && this.#round === round) this.#advance(next)
     // Alone this costs nothing: others who heard of the leader go on without this vote.
-    else if (this.#round === round && this.#isSilent(leaderOf(round, this.#config.validators))) this.#nullify(round)
+    else if (this.#round === round && this.#isSkipped(round)) this.#nullify(round)
+  }
+
+  /** Is the leader of `round` one that is not waited for? */
+  #isSkipped(round: number): boolean {
+    const leader = leaderOf(round, this.#config.validators)
+    return this.#isSilent(leader) || this.#isSpared(round, leader)
   }
 
   #isSilent(validator: number): boolean {
     if (validator === this.#config.self) return false
     return this.#round - (this.#heard[validator] ?? 0) > SILENT_ROTATIONS * this.#config.validators
+  }
+
+  /**
+   * Whoever talks and yet never leads to a block would cost a timer in each rotation. The rotations in which it is waited for are
+   * the same for all, and those of many misses among those of few: one that means well leads again as soon as it can.
+   * More than f such leaders are not all liars: then it is the network that is slow, and each is waited for.
+   */
+  #isSpared(round: number, leader: number): boolean {
+    const misses = this.#misses[leader] ?? 0
+    if (misses === 0 || Math.floor(round / this.#config.validators) % 2 ** misses === 0) return false
+    return this.#misses.filter((each) => each > 0).length <= this.#faults
+  }
+
+  #miss(leader: number): void {
+    if (leader === this.#config.self) return
+    this.#misses[leader] = Math.min(MISSES_MAX, (this.#misses[leader] ?? 0) + 1)
   }
 
   /** The slowest of the last two rotations counts: leaders are near and far. */
@@ -521,6 +552,7 @@ export class Voter {
 
   #onNotarized(certificate: Certificate): void {
     const { round } = certificate
+    this.#misses[leaderOf(round, this.#config.validators)] = 0
     const digest = certificate.digest as Digest
     const proposed = this.#rounds.get(round)?.proposal?.block
     if (proposed?.digest === digest) this.#hold(proposed)

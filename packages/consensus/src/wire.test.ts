@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { WireError } from './errors.ts'
 import type { Certificate, Digest, Message, Proposal, Vote, VoteKind } from './types.ts'
-import { decodeBlock, decodeMessage, encodeBlock, encodeMessage, genesisBlock, makeBlock } from './wire.ts'
+import { decodeBlock, decodeMessage, encodeBlock, encodeMessage, genesisBlock, makeBlock, proposalHead } from './wire.ts'
 
 const bytes = (max: number) => fc.uint8Array({ maxLength: max })
 const digest = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((raw) => Buffer.from(raw).toString('hex') as Digest)
@@ -52,6 +52,16 @@ test('property: a hash that is passed in gives the digests that the portable one
     fc.property(message, (value) =>
       assert.deepEqual(decodeMessage(encodeMessage(value), hash), decodeMessage(encodeMessage(value))),
     ),
+  )
+})
+
+test('property: the head of a proposal says what its block says; other messages, and cut ones, have none', () => {
+  fc.assert(
+    fc.property(message, fc.nat({ max: 50 }), (value, length) => {
+      const { round: at, proposer } = value.kind === 'proposal' ? value.proposal.block : { round: 0, proposer: 0 }
+      assert.deepEqual(proposalHead(encodeMessage(value)), value.kind === 'proposal' ? { round: at, proposer } : undefined)
+      assert.equal(proposalHead(encodeMessage(value).subarray(0, length)), undefined)
+    }),
   )
 })
 

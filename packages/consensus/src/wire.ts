@@ -18,6 +18,8 @@ export const SIGNERS_MAX = 1_024
 export const NULLIFICATIONS_MAX = 1_024
 const SIGNATURE_BYTES_MAX = 255
 const DIGEST_BYTES = 32
+/** Of a block, up to its proposer. */
+const HEAD_BYTES = 8 + 8 + DIGEST_BYTES + 2
 
 const KINDS: readonly VoteKind[] = ['notarize', 'nullify', 'finalize']
 const TAGS = { proposal: 1, vote: 2, certificate: 3 } as const
@@ -322,6 +324,26 @@ export function encodeMessage(message: Message): Uint8Array {
 /** @throws {WireError} */
 export function decodeMessage(bytes: Uint8Array, hash?: Hash): Message {
   return decodeWhole(bytes, readMessage, hash)
+}
+
+/** What a proposal says first. */
+export interface ProposalHead {
+  readonly round: number
+  readonly proposer: number
+}
+
+/** The head of a message that is a proposal, without decoding the block; undefined when it is another message, or none. */
+export function proposalHead(bytes: Uint8Array): ProposalHead | undefined {
+  if (bytes[0] !== TAGS.proposal) return undefined
+  try {
+    const reader = new Reader(bytes.subarray(1, 1 + HEAD_BYTES), portableHash)
+    const round = reader.u64()
+    reader.u64()
+    reader.bytes(DIGEST_BYTES)
+    return { round, proposer: reader.u16() }
+  } catch {
+    return undefined
+  }
 }
 
 export function encodeJournalRecord(record: JournalRecord): Uint8Array {

@@ -7,7 +7,7 @@ import { encodeFrame, type Frame, FrameParser } from './frames.ts'
 const frame: fc.Arbitrary<Frame> = fc.record(
   {
     kind: fc.constantFrom('message', 'request', 'answer', 'gossip', 'ping'),
-    channel: fc.constantFrom('consensus', 'gossip', 'sync', 'signals', 'query', 'limits'),
+    channel: fc.constantFrom('consensus', 'gossip', 'sync', 'signals', 'query', 'limits', 'signing'),
     id: fc.nat({ max: 0x7fff_ffff }),
     payload: fc.uint8Array({ maxLength: 60 }),
   },
@@ -52,4 +52,14 @@ test('property: garbage gives frames or a FabricError, nothing else', () => {
       }
     }),
   )
+})
+
+test('a large payload is taken as it was read, and a small one does not keep alive what was read with it', () => {
+  const large = encodeFrame({ kind: 'message', channel: 'consensus', id: 0, payload: new Uint8Array(500_000).fill(7) })
+  const small = encodeFrame({ kind: 'message', channel: 'consensus', id: 0, payload: new Uint8Array(40).fill(8) })
+  const [first, second] = new FrameParser().push(Buffer.concat([large, small]))
+  assert.deepEqual([first?.payload.length, first?.payload.every((byte) => byte === 7)], [500_000, true])
+  assert.deepEqual([...(second?.payload ?? [])], new Array(40).fill(8))
+  assert.ok((first?.payload.buffer.byteLength ?? 0) > 500_000)
+  assert.equal(second?.payload.buffer.byteLength, 40)
 })

@@ -15,7 +15,7 @@ const HEAD_BYTES = 6
 const KINDS = ['hello', 'message', 'request', 'answer', 'failure', 'gossip', 'ping', 'pong'] as const
 export type FrameKind = (typeof KINDS)[number]
 
-const CHANNELS: readonly Channel[] = ['consensus', 'gossip', 'sync', 'signals', 'query', 'limits']
+const CHANNELS: readonly Channel[] = ['consensus', 'gossip', 'sync', 'signals', 'query', 'limits', 'signing']
 
 export interface Frame {
   readonly kind: FrameKind
@@ -32,6 +32,12 @@ export function encodeFrame({ kind, channel, id, payload }: Frame): Buffer {
   bytes.writeUInt32BE(id, 6)
   bytes.set(payload, 10)
   return bytes
+}
+
+/** A large payload is not copied; a small one is, so that it does not keep alive all that was read with it. */
+function own(bytes: Buffer): Uint8Array {
+  if (2 * bytes.length < bytes.buffer.byteLength) return new Uint8Array(bytes)
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
 export class FrameParser {
@@ -59,7 +65,7 @@ export class FrameParser {
       const channel = CHANNELS[body[5] as number]
       if (kind === undefined || channel === undefined)
         throw new FabricError('FABRIC_FRAME', 'a frame of an unknown kind or channel')
-      frames.push({ kind, channel, id: body.readUInt32BE(6), payload: new Uint8Array(body.subarray(10)) })
+      frames.push({ kind, channel, id: body.readUInt32BE(6), payload: own(body.subarray(4 + HEAD_BYTES)) })
     }
   }
 

@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type CompiledPolicy, compilePolicy, createDenialIndex, parsePolicyDocument, rehearse, type View } from '@ringwall/ring'
+import {
+  type CompiledPolicy,
+  compilePolicy,
+  createDenialIndex,
+  NO_SIGNING_KEY_VIEW,
+  parsePolicyDocument,
+  rehearse,
+  type View,
+} from '@ringwall/ring'
 import { compileRules } from '@ringwall/waf'
 import { createGuard } from './guard.ts'
 import { judgePolicy } from './policy-judge.ts'
@@ -52,6 +60,7 @@ function environmentOf({ policy: held, routes, route }: CompiledPolicy): GuardEn
     operators: [],
     nodes: [],
     epoch: 0,
+    signingKey: NO_SIGNING_KEY_VIEW,
     routes,
     route,
   }

@@ -7,6 +7,7 @@ import {
   createDenialIndex,
   type Denial,
   type DenialSubject,
+  NO_SIGNING_KEY_VIEW,
   parsePolicyDocument,
   subjectId,
   type View,
@@ -143,17 +144,20 @@ const view: View = {
   operators: [],
   nodes: [],
   epoch: 0,
+  signingKey: NO_SIGNING_KEY_VIEW,
   routes: compilation.compiled.routes,
   route,
 }
 
-/** Tokens are `SUBJECT.ID.ISSUER` in clear; `bad` is invalid, `crash` throws. */
+/** Tokens are `SUBJECT.ID.ISSUER.AUDIENCE` in clear; `bad` is invalid, `crash` throws. */
 function verify(token: string): TokenVerdict {
   if (token === 'crash') throw new Error('verifier crashed')
-  const [subject, tokenId, issuer = 'id'] = token.split('.')
+  const [subject, tokenId, issuer = 'id', audience] = token.split('.')
   if (token === 'bad' || subject === undefined) return { ok: false, code: 'SIGNATURE', reason: 'the signature does not verify' }
   const claims = { role: subject === 'guest' ? ['visitor'] : ['customer', 'reader'] }
-  return { ok: true, issuer: `https://${issuer}.example`, subject, tokenId, sessionId: `session-of-${subject}`, claims }
+  const bound = audience === undefined ? {} : { audience }
+  const session = { sessionId: `session-of-${subject}` }
+  return { ok: true, issuer: `https://${issuer}.example`, subject, tokenId, claims, ...session, ...bound }
 }
 
 const ENVIRONMENT: GuardEnvironment = {
@@ -244,6 +248,8 @@ const OUTCOMES: readonly (readonly [name: string, request: GuardRequest, outcome
   ['a good token', request('/account', bearer('alice.1')), '200 none'],
   ['a token without the claim', request('/account', bearer('guest.1')), '403 identity'],
   ['a token of an issuer not taken here', request('/partner', bearer('alice.1')), '401 identity'],
+  ['a token of the ring for this service', request('/account', bearer('alice.1.id.shop')), '200 none'],
+  ['a token of the ring for another service', request('/account', bearer('alice.1.id.bank')), '401 identity'],
   ['a token of the issuer taken here', request('/partner', bearer('alice.1.partner')), '200 none'],
   [
     'two Authorization fields',

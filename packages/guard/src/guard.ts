@@ -7,7 +7,7 @@
  * Pure and total: time and view are arguments, and a check that fails unexpectedly refuses the request with status 500
  * rather than letting it pass. Synchronous, unless the token verifier is not.
  */
-import { type AccessAnswer, accountKey, type CompiledRoute, type Denial, type DenialIndex } from '@ringwall/ring'
+import { type AccessAnswer, accountKey, type CompiledRoute, type Denial, type DenialIndex, ringIssuer } from '@ringwall/ring'
 import {
   type CompiledExclusions,
   createCollectionStore,
@@ -656,7 +656,8 @@ function routeObjection(judgement: RequestJudgement, { view }: GuardEnvironment)
 
 /** A token that was believed when it came, by the policy in force now. */
 function believed(credential: TokenCredential | undefined, { view }: GuardEnvironment): TokenVerdict | undefined {
-  if (credential === undefined || view.policy.issuers.some(({ issuer }) => issuer === credential.issuer)) return credential
+  if (credential === undefined || credential.issuer === ringIssuer(view.ring)) return credential
+  if (view.policy.issuers.some(({ issuer }) => issuer === credential.issuer)) return credential
   return { ok: false, code: 'TOKEN_ISSUER_UNKNOWN', reason: 'the policy trusts no such issuer any more' }
 }
 
@@ -676,13 +677,15 @@ function accessObjection(
     if (denied !== undefined) return denied
   }
   judgement.check = 'identity'
-  const objection = identity === undefined ? undefined : identityObjection(identity, verdict)
+  const objection = identity === undefined ? undefined : identityObjection(identity, verdict, service.name)
   if (objection !== undefined || authorizer === undefined) return objection
   judgement.check = 'authorization'
   // Where an issuer’s tokens are not taken, they say nothing about who it is.
   const taken =
-    identity === undefined || identity.issuers.length === 0 || (verdict?.ok === true && identity.issuers.includes(verdict.issuer))
-  const principal = verdict?.ok === true && taken ? verdict : undefined
+    verdict?.ok === true &&
+    (verdict.audience === undefined || verdict.audience === service.name) &&
+    (identity === undefined || identity.issuers.length === 0 || identity.issuers.includes(verdict.issuer))
+  const principal = taken ? verdict : undefined
   const { request } = judgement
   const question = {
     principal,
@@ -723,12 +726,15 @@ function authorizationObjection(
 
 type IdentityPolicy = NonNullable<CompiledRoute['service']['identity']>
 
-function identityObjection(identity: IdentityPolicy, verdict: TokenVerdict | undefined): Objection | undefined {
+function identityObjection(identity: IdentityPolicy, verdict: TokenVerdict | undefined, service: string): Objection | undefined {
   if (verdict === undefined) {
     return identity.required ? { outcome: 'deny', status: 401, reason: 'a token is required' } : undefined
   }
   if (!verdict.ok) {
     return identity.required ? { outcome: 'deny', status: 401, reason: `the token is not valid: ${verdict.reason}` } : undefined
+  }
+  if (verdict.audience !== undefined && verdict.audience !== service) {
+    return identity.required ? { outcome: 'deny', status: 401, reason: 'the token is for another audience' } : undefined
   }
   if (identity.issuers.length > 0 && !identity.issuers.includes(verdict.issuer)) {
     return identity.required

@@ -1,8 +1,8 @@
 export { createGuard, exclusionsFor, type GuardOptions, isBlocked, loginFailed, viewAgeMs } from './guard.ts'
-export { budgetOf, type SharedLimiter } from './limits.ts'
+export { budgetOf, type SharedLimiter, sourceKey } from './limits.ts'
 export { LOGIN_BODY_BYTES_MAX } from './login-names.ts'
 export { judgePolicy } from './policy-judge.ts'
-export { createRateLimiter, type RateLimiter, type RateLimiterOptions } from './rate-limiter.ts'
+export { createRateLimiter, type RateLimiter, type RateLimiterOptions, sharedRateMemory } from './rate-limiter.ts'
 export { ASKS_MAX, type Budget, type LimitMessage, RingLimiter, type RingLimiterOptions } from './ring-limiter.ts'
 export { normalizeRoutingPath, readingsOf } from './routing-path.ts'
 export type {

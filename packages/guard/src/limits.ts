@@ -33,7 +33,15 @@ export interface Charge {
 
 interface Drawing {
   readonly limit: LimitPolicy
-  readonly scope: string
+  /** Of service, or service and route, and of the limit: what a key begins with. */
+  readonly drawer: string
+  readonly budget: Budget
+}
+
+/** Of one route: what is drawn on before it is known who asks, and after. */
+interface RouteDrawings {
+  readonly before: readonly Drawing[]
+  readonly after: readonly Drawing[]
 }
 
 /** Limits that draw on the subject of a token wait until it is known. */
@@ -41,17 +49,26 @@ export function needsSubject({ key }: LimitPolicy): boolean {
   return key.includes('subject')
 }
 
-/** The service's limits, then the route's. */
-function drawings({ service, route }: CompiledRoute, afterIdentity: boolean): readonly Drawing[] {
-  if (service.limits.length === 0 && (route === undefined || route.limits.length === 0)) return NONE
-  const all: Drawing[] = []
-  for (const limit of service.limits) if (needsSubject(limit) === afterIdentity) all.push({ limit, scope: service.name })
-  for (const limit of route?.limits ?? [])
-    if (needsSubject(limit) === afterIdentity) all.push({ limit, scope: `${service.name}/${route!.name}` })
-  return all
-}
-
 const NONE: readonly Drawing[] = []
+const known = new WeakMap<CompiledRoute, RouteDrawings>()
+
+/** The service's limits, then the route's. Compiled routes do not change: made once for each. */
+function drawings(compiled: CompiledRoute, afterIdentity: boolean): readonly Drawing[] {
+  const { service, route } = compiled
+  if (service.limits.length === 0 && (route === undefined || route.limits.length === 0)) return NONE
+  let found = known.get(compiled)
+  if (found === undefined) {
+    const of = (scope: string, limits: readonly LimitPolicy[]): Drawing[] =>
+      limits.map((limit) => ({ limit, drawer: `${scope}\n${limit.name}\n`, budget: budget(limit) }))
+    const all = [...of(service.name, service.limits), ...of(`${service.name}/${route?.name ?? ''}`, route?.limits ?? [])]
+    found = {
+      before: all.filter(({ limit }) => !needsSubject(limit)),
+      after: all.filter(({ limit }) => needsSubject(limit)),
+    }
+    known.set(compiled, found)
+  }
+  return afterIdentity ? found.after : found.before
+}
 
 /** The limit that a budget's key is of, as `take` of a limiter got it: by name of service, or service and route, and its own. */
 export function budgetOf(
@@ -82,31 +99,50 @@ export function takeLimits(
   subject: string | undefined,
   afterIdentity: boolean,
   nowMs: number,
-  noted: { shadow(refusal: LimitRefusal): void; charge(charge: Charge): void },
+  noted: Noted,
 ): LimitRefusal | undefined | Promise<LimitRefusal | undefined> {
-  const all = drawings(route, afterIdentity)
-  const from = (start: number): LimitRefusal | undefined | Promise<LimitRefusal | undefined> => {
-    for (let at = start; at < all.length; at += 1) {
-      const { limit, scope } = all[at]!
-      const key = `${scope}\n${limit.name}\n${limit.key.map((part) => keyPart(part, request, subject)).join('\n')}`
-      const of = budget(limit)
-      const judge = (waitMs: number): LimitRefusal | undefined => {
-        if (waitMs <= 0) return undefined
-        const retryAfterS = Math.max(1, Math.ceil(waitMs / 1_000))
-        const refusal = { name: limit.name, retryAfterS, budget: of, shadow: limit.mode === 'shadow' }
-        if (!refusal.shadow) return refusal
-        noted.shadow(refusal)
-        return undefined
-      }
-      if (limit.status !== undefined) noted.charge({ status: limit.status, key, budget: of })
-      const taken = take(limiters, limit, key, of, nowMs)
-      if (typeof taken !== 'number') return taken.then((waitMs) => judge(waitMs) ?? from(at + 1))
-      const refusal = judge(taken)
-      if (refusal !== undefined) return refusal
+  return takeFrom(0, drawings(route, afterIdentity), limiters, request, subject, nowMs, noted)
+}
+
+interface Noted {
+  shadow(refusal: LimitRefusal): void
+  charge(charge: Charge): void
+}
+
+function takeFrom(
+  start: number,
+  all: readonly Drawing[],
+  limiters: Limiters,
+  request: GuardRequest,
+  subject: string | undefined,
+  nowMs: number,
+  noted: Noted,
+): LimitRefusal | undefined | Promise<LimitRefusal | undefined> {
+  for (let at = start; at < all.length; at += 1) {
+    const { limit, drawer, budget: of } = all[at]!
+    let key = drawer
+    for (let part = 0; part < limit.key.length; part += 1)
+      key += part === 0 ? keyPart(limit.key[part]!, request, subject) : `\n${keyPart(limit.key[part]!, request, subject)}`
+    if (limit.status !== undefined) noted.charge({ status: limit.status, key, budget: of })
+    const taken = take(limiters, limit, key, of, nowMs)
+    if (typeof taken !== 'number') {
+      return taken.then(
+        (waitMs) => judge(waitMs, limit, of, noted) ?? takeFrom(at + 1, all, limiters, request, subject, nowMs, noted),
+      )
     }
-    return undefined
+    const refusal = judge(taken, limit, of, noted)
+    if (refusal !== undefined) return refusal
   }
-  return from(0)
+  return undefined
+}
+
+function judge(waitMs: number, limit: LimitPolicy, of: Budget, noted: Noted): LimitRefusal | undefined {
+  if (waitMs <= 0) return undefined
+  const retryAfterS = Math.max(1, Math.ceil(waitMs / 1_000))
+  const refusal = { name: limit.name, retryAfterS, budget: of, shadow: limit.mode === 'shadow' }
+  if (!refusal.shadow) return refusal
+  noted.shadow(refusal)
+  return undefined
 }
 
 function take({ own, shared }: Limiters, limit: LimitPolicy, key: string, of: Budget, nowMs: number): number | Promise<number> {

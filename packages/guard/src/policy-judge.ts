@@ -6,6 +6,7 @@ import {
   type CompiledPolicy,
   type CompiledRoute,
   createDenialIndex,
+  NO_SIGNING_KEY_VIEW,
   type PolicyJudge,
   type RehearsedRequest,
 } from '@ringwall/ring'
@@ -91,6 +92,7 @@ function environmentOf(compiled: CompiledPolicy, { token }: RehearsedRequest, ru
       operators: [],
       nodes: [],
       epoch: 0,
+      signingKey: NO_SIGNING_KEY_VIEW,
       routes: compiled.routes,
       route: (host, path, method) => {
         const found = compiled.route(host, path, method)

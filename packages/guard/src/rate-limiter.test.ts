@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { Worker } from 'node:worker_threads'
 import fc from 'fast-check'
-import { createRateLimiter } from './rate-limiter.ts'
+import { createRateLimiter, sharedRateMemory } from './rate-limiter.ts'
 
 test('the burst fits, the next one waits exactly one interval', () => {
   const limiter = createRateLimiter()
@@ -68,6 +69,66 @@ test('property: over any schedule no window lets through more than its burst and
           assert.ok(end - start + 1 <= allowed)
         }
       })
+    }),
+  )
+})
+
+/** Draws from every key in turn, as often as it is told, and answers what fitted. */
+const DRAWING = `
+import { parentPort, workerData } from 'node:worker_threads'
+import { createRateLimiter } from ${JSON.stringify(import.meta.resolve('./rate-limiter.ts'))}
+const { memory, keys, times } = workerData
+const limiter = createRateLimiter({}, memory)
+const fitted = new Array(keys).fill(0)
+for (let time = 0; time < times; time += 1)
+  for (let key = 0; key < keys; key += 1)
+    if (limiter.take('key ' + key, 500, 3_600_000, 500, 1_790_000_000_000) === 0) fitted[key] += 1
+parentPort.postMessage(fitted)
+`
+
+test('threads that share a table let through together what one would', async () => {
+  const [threads, keys, times] = [4, 40, 400]
+  const memory = sharedRateMemory({ entriesMax: 1_024, seed: 7 })
+  const each = await Promise.all(
+    Array.from({ length: threads }, async () => {
+      const url = new URL(`data:text/javascript,${encodeURIComponent(DRAWING)}`)
+      const worker = new Worker(url, { workerData: { memory, keys, times } })
+      return new Promise<number[]>((settle, refuse) => {
+        worker.on('message', settle)
+        worker.on('error', refuse)
+      })
+    }),
+  )
+  for (let key = 0; key < keys; key += 1) {
+    const together = each.reduce((sum, fitted) => sum + fitted[key]!, 0)
+    assert.equal(together, 500, `key ${key}`)
+  }
+  assert.equal(createRateLimiter({}, memory).size, keys)
+})
+
+test('a lock that nobody gives back stops nobody', () => {
+  const memory = sharedRateMemory({ entriesMax: 8 })
+  const limiter = createRateLimiter({}, memory)
+  assert.equal(limiter.take('k', 1, 1_000, 1, 0), 0)
+  // One set, and its lock is the last word: whoever held it has ended.
+  new Int32Array(memory, memory.byteLength - 8, 1)[0] = 1
+  assert.equal(limiter.take('k', 1, 1_000, 1, 0), 1_000)
+  assert.equal(limiter.take('k', 1, 1_000, 1, 1_000), 0)
+})
+
+test('property: shared memory decides as a table of its own does', () => {
+  const call = fc.record({ key: fc.constantFrom('a', 'b', 'c', 'd'), afterMs: fc.nat(2_000), takes: fc.boolean() })
+  fc.assert(
+    fc.property(fc.array(call, { maxLength: 60 }), fc.integer(), (calls, seed) => {
+      const own = createRateLimiter({ entriesMax: 16, seed })
+      const shared = createRateLimiter({}, sharedRateMemory({ entriesMax: 16, seed }))
+      let nowMs = 1_790_000_000_000
+      for (const { key, afterMs, takes } of calls) {
+        nowMs += afterMs
+        const act = takes ? 'take' : 'peek'
+        assert.equal(shared[act](key, 5, 10_000, 3, nowMs), own[act](key, 5, 10_000, 3, nowMs))
+      }
+      assert.equal(shared.size, own.size)
     }),
   )
 })

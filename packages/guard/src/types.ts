@@ -49,7 +49,12 @@ export interface GuardRequest extends WafRequest {
 }
 
 export type TokenVerdict =
-  | (Credential & { readonly ok: true; readonly claims: Readonly<Record<string, unknown>> })
+  | (Credential & {
+      readonly ok: true
+      readonly claims: Readonly<Record<string, unknown>>
+      /** The service that it is for, where that is for the guard to see: of the ring’s own tokens. */
+      readonly audience?: string
+    })
   | { readonly ok: false; readonly code: string; readonly reason: string }
 
 /** Verifies bearer tokens against the issuers that the policy trusts. A known token is answered at once. */

@@ -1,3 +1,40 @@
 export { compileAuthorization, POLICIES_MAX, userId } from './cedar-authorizer.ts'
+export {
+  authorityOf,
+  checkAuthority,
+  checkMint,
+  MINT_REQUEST_MS_MAX,
+  type Mintable,
+  type MintRefusal,
+  type MintRefusalCode,
+  type MintView,
+  ringJwk,
+  verifiesRaw,
+} from './mint-check.ts'
+export {
+  type MintRequest,
+  MintRequestInvalid,
+  mintSigningBytes,
+  parseMintRequest,
+  parseSignedMintRequest,
+  type SignedMintRequest,
+  SVID_TTL_S_DEFAULT,
+  SVID_TTL_S_MAX,
+  type SvidWanted,
+  svidProofBytes,
+  TOKEN_TTL_S_DEFAULT,
+  TOKEN_TTL_S_MAX,
+  type TokenWanted,
+} from './mint-request.ts'
 export { type OperatorVerdict, verifyOperatorToken } from './operator-token.ts'
+export {
+  type Authority,
+  authorityToSign,
+  certificateOf,
+  certificatePem,
+  type Svid,
+  spiffeId,
+  subjectKey,
+  svidToSign,
+} from './svid.ts'
 export { createTokenVerifier, type TokenRefusal, type TokenVerifierOptions } from './token-verifier.ts'

@@ -3,10 +3,11 @@
  * trusts, after the advice of RFC 8725: algorithms are the issuer's, never the token's; keys are the policy's, never the
  * token's; issuer, audience and expiry are required.
  */
-import { hash } from 'node:crypto'
+import { createPublicKey, hash, type KeyObject, verify } from 'node:crypto'
 import type { TokenVerdict, TokenVerifier } from '@ringwall/guard'
-import type { IssuerPolicy } from '@ringwall/ring'
+import { type IssuerPolicy, ringIssuer } from '@ringwall/ring'
 import { type CryptoKey, calculateJwkThumbprint, compactVerify, importJWK, type JWK } from 'jose'
+import { ringJwk } from './mint-check.ts'
 import { parseStrictObject } from './strict-json.ts'
 
 export type TokenRefusal =
@@ -24,6 +25,8 @@ export type TokenRefusal =
 
 export interface TokenVerifierOptions {
   readonly issuers: readonly IssuerPolicy[]
+  /** Takes tokens of the ring as well. Whether the audience is this service is for the guard to see, which knows the service. */
+  readonly ring?: { readonly ring: string; readonly keys: readonly string[] }
   /** Tokens whose answers are remembered; 10,000 unless given. */
   readonly cacheEntriesMax?: number
   /** How far clocks may differ; 30 unless given. */
@@ -65,8 +68,16 @@ class IssuerTokens implements TokenVerifier {
   readonly #remembered = new Map<string, Remembered>()
   readonly #entriesMax: number
   readonly #toleranceS: number
+  readonly #ring: string | undefined
+  /** By key id. */
+  readonly #ringKeys = new Map<string, KeyObject>()
 
-  constructor({ issuers, cacheEntriesMax, clockToleranceS }: TokenVerifierOptions) {
+  constructor({ issuers, cacheEntriesMax, clockToleranceS, ring }: TokenVerifierOptions) {
+    this.#ring = ring === undefined ? undefined : ringIssuer(ring.ring)
+    for (const key of ring?.keys ?? []) {
+      const { kid, kty, crv, x } = ringJwk(key)
+      this.#ringKeys.set(kid, createPublicKey({ key: { kty, crv, x }, format: 'jwk' }))
+    }
     this.#issuers = new Map(issuers.map((issuer) => [issuer.issuer, issuer]))
     this.#entriesMax = cacheEntriesMax ?? CACHE_ENTRIES_MAX
     this.#toleranceS = clockToleranceS ?? CLOCK_TOLERANCE_S
@@ -78,6 +89,11 @@ class IssuerTokens implements TokenVerifier {
     const known = this.#remembered.get(name)
     if (known?.kind === 'accepted') return this.#inTime(known, nowMs)
     if (known?.kind === 'refused' && nowMs < known.untilMs) return known.verdict
+    const own = this.#examineOwn(token, nowMs)
+    if (own !== undefined) {
+      this.#remember(name, own)
+      return own.kind === 'accepted' ? this.#inTime(own, nowMs) : own.verdict
+    }
     return this.#examine(token, nowMs).then((result) => {
       this.#remember(name, result.kind === 'refused' ? { ...result, untilMs: nowMs + REFUSAL_MS } : result)
       return result.kind === 'accepted' ? this.#inTime(result, nowMs) : result.verdict
@@ -95,6 +111,49 @@ class IssuerTokens implements TokenVerifier {
     if (nowS >= expiresS + this.#toleranceS) return refuse('TOKEN_EXPIRED', 'the token has expired')
     if (nowS < notBeforeS - this.#toleranceS) return refuse('TOKEN_NOT_YET', 'the token is not valid yet')
     return verdict
+  }
+
+  /** A token of the ring itself, at once; undefined for any other. */
+  #examineOwn(token: string, nowMs: number): Remembered | undefined {
+    if (this.#ring === undefined) return undefined
+    const parsed = parseToken(token)
+    if (parsed === undefined || parsed.claims.iss !== this.#ring) return undefined
+    const refused = (code: TokenRefusal, reason: string): Remembered => ({
+      kind: 'refused',
+      verdict: refuse(code, reason),
+      untilMs: nowMs + REFUSAL_MS,
+    })
+    const { header, claims } = parsed
+    if ('crit' in header || 'b64' in header)
+      return refused('TOKEN_CRITICAL', 'the token demands an extension that is not supported')
+    if (header.alg !== 'EdDSA') return refused('TOKEN_ALGORITHM', 'the ring signs with EdDSA')
+    const key = typeof header.kid === 'string' ? this.#ringKeys.get(header.kid) : undefined
+    if (key === undefined) return refused('TOKEN_KEY_UNKNOWN', 'the ring has no such key (any more)')
+    const at = token.lastIndexOf('.')
+    const signature = decodeSignature(token.slice(at + 1))
+    if (signature === undefined || !verify(null, Buffer.from(token.slice(0, at)), key, signature))
+      return refused('TOKEN_SIGNATURE', 'the signature does not verify')
+    const { exp, sub, jti } = claims
+    if (typeof exp !== 'number' || typeof sub !== 'string' || typeof jti !== 'string' || typeof claims.aud !== 'string')
+      return refused('TOKEN_MALFORMED', 'the ring’s tokens have exp, sub, jti and aud')
+    const { sid, device_id: deviceId, iat, cnf } = claims
+    const bound = thumbprintsIn(cnf)
+    if (!isTextOrNothing(sid) || !isTextOrNothing(deviceId) || typeof iat !== 'number' || bound === undefined || hasJwk(cnf))
+      return refused('TOKEN_MALFORMED', 'what the token can be denied by cannot be read')
+    const verdict: Accepted = {
+      ok: true,
+      issuer: this.#ring,
+      subject: sub,
+      tokenId: jti,
+      sessionId: sid,
+      deviceId,
+      // The id of a key of the ring is its thumbprint.
+      keys: [header.kid as string, ...bound],
+      issuedAtMs: iat * 1_000,
+      claims,
+      audience: claims.aud,
+    }
+    return { kind: 'accepted', verdict, notBeforeS: Number.NEGATIVE_INFINITY, expiresS: exp }
   }
 
   async #examine(token: string, nowMs: number): Promise<Remembered> {
@@ -170,6 +229,12 @@ class IssuerTokens implements TokenVerifier {
   }
 }
 
+/** One spelling only: base64url ignores spare bits, and a token must not have two forms. */
+function decodeSignature(text: string): Buffer | undefined {
+  const bytes = Buffer.from(text, 'base64url')
+  return bytes.length === 64 && bytes.toString('base64url') === text ? bytes : undefined
+}
+
 function isTextOrNothing(value: unknown): value is string | undefined {
   return value === undefined || typeof value === 'string'
 }
@@ -178,21 +243,31 @@ const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/
 
 /** Thumbprints of what the token is bound to (RFC 7800 section 3, RFC 9449, RFC 8705); undefined when `cnf` cannot be read. */
 async function boundKeys(cnf: unknown): Promise<readonly string[] | undefined> {
+  const bound = thumbprintsIn(cnf)
+  if (bound === undefined || !hasJwk(cnf)) return bound
+  try {
+    return [...bound, await calculateJwkThumbprint((cnf as { readonly jwk: JWK }).jwk)]
+  } catch {
+    return undefined
+  }
+}
+
+function hasJwk(cnf: unknown): boolean {
+  return typeof cnf === 'object' && cnf !== null && 'jwk' in cnf
+}
+
+/** Those that stand there as such. */
+function thumbprintsIn(cnf: unknown): readonly string[] | undefined {
   if (cnf === undefined) return []
   if (typeof cnf !== 'object' || cnf === null || Array.isArray(cnf)) return undefined
-  const { jkt, jwk, 'x5t#S256': x5t } = cnf as Readonly<Record<string, unknown>>
+  const { jkt, 'x5t#S256': x5t } = cnf as Readonly<Record<string, unknown>>
   const bound: string[] = []
   for (const thumbprint of [jkt, x5t]) {
     if (thumbprint === undefined) continue
     if (typeof thumbprint !== 'string' || !THUMBPRINT.test(thumbprint)) return undefined
     bound.push(thumbprint)
   }
-  if (jwk === undefined) return bound
-  try {
-    return [...bound, await calculateJwkThumbprint(jwk as JWK)]
-  } catch {
-    return undefined
-  }
+  return bound
 }
 
 function parseToken(token: string): Parsed | undefined {

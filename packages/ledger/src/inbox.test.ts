@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import { Inbox } from './inbox.ts'
 
 const limits = { queuedMax: 10, queuedBytesMax: 100, perSecond: 10, bytesPerSecond: 1000, burstSeconds: 2 }
@@ -56,4 +57,26 @@ test('who leaves takes its messages along, and comes back with an empty queue', 
   assert.equal(inbox.waiting, 1)
   assert.equal(inbox.take()?.from, 'q')
   assert.equal(inbox.take(), undefined)
+})
+
+test('property: what one peer sends comes out in order, once, however sending and taking alternate', () => {
+  fc.assert(
+    fc.property(fc.array(fc.boolean(), { maxLength: 300 }), (pushes) => {
+      const inbox = new Inbox({ ...limits, queuedMax: 40, perSecond: 1000 })
+      inbox.add('p')
+      let [sent, taken] = [0, 0]
+      for (const isPush of pushes) {
+        if (isPush) {
+          const fits = sent - taken < 40
+          assert.equal(inbox.push('p', Uint8Array.of(sent & 255), 1), fits)
+          if (fits) sent += 1
+        } else {
+          const next = inbox.take()?.message
+          assert.deepEqual(next, taken === sent ? undefined : Uint8Array.of(taken & 255))
+          if (next !== undefined) taken += 1
+        }
+        assert.equal(inbox.waiting, sent - taken)
+      }
+    }),
+  )
 })

@@ -13,12 +13,21 @@ export interface InboxLimits {
 }
 
 interface Queue {
-  readonly messages: Uint8Array[]
+  messages: Uint8Array[]
+  /** Of `messages`, so many were taken. */
+  taken: number
   bytes: number
   tokens: number
   byteTokens: number
   refilledAtMs: number
   dropped: number
+}
+
+/** In the place of a message that was taken. */
+const NONE = new Uint8Array(0)
+
+function waitingIn({ messages, taken }: Queue): number {
+  return messages.length - taken
 }
 
 export class Inbox {
@@ -36,12 +45,13 @@ export class Inbox {
     if (this.#queues.has(peer)) return
     const { perSecond, bytesPerSecond, burstSeconds } = this.#limits
     const [tokens, byteTokens] = [perSecond * burstSeconds, bytesPerSecond * burstSeconds]
-    this.#queues.set(peer, { messages: [], bytes: 0, tokens, byteTokens, refilledAtMs: 0, dropped: 0 })
+    this.#queues.set(peer, { messages: [], taken: 0, bytes: 0, tokens, byteTokens, refilledAtMs: 0, dropped: 0 })
     this.#ring.push(peer)
   }
 
   remove(peer: string): void {
-    this.#waiting -= this.#queues.get(peer)?.messages.length ?? 0
+    const queue = this.#queues.get(peer)
+    if (queue !== undefined) this.#waiting -= waitingIn(queue)
     this.#queues.delete(peer)
     this.#ring = this.#ring.filter((id) => id !== peer)
   }
@@ -59,7 +69,7 @@ export class Inbox {
     queue.refilledAtMs = nowMs
     queue.tokens = Math.min(queue.tokens + seconds * perSecond, perSecond * burstSeconds)
     queue.byteTokens = Math.min(queue.byteTokens + seconds * bytesPerSecond, bytesPerSecond * burstSeconds)
-    const fits = queue.messages.length < queuedMax && queue.bytes + message.length <= queuedBytesMax
+    const fits = waitingIn(queue) < queuedMax && queue.bytes + message.length <= queuedBytesMax
     if (!fits || queue.tokens < 1 || queue.byteTokens < message.length) {
       queue.dropped += 1
       return false
@@ -79,8 +89,15 @@ export class Inbox {
       if (from === undefined) return undefined
       this.#ring.push(from)
       const queue = this.#queues.get(from)
-      const message = queue?.messages.shift()
+      const message = queue?.messages[queue.taken]
       if (queue === undefined || message === undefined) continue
+      queue.messages[queue.taken] = NONE
+      queue.taken += 1
+      // Now and then: to move all that follow for each message would cost more the more there are.
+      if (queue.taken * 2 >= queue.messages.length) {
+        queue.messages = queue.messages.slice(queue.taken)
+        queue.taken = 0
+      }
       queue.bytes -= message.length
       this.#waiting -= 1
       return { from, message }

@@ -283,6 +283,31 @@ test('messages lost and late delay the ring and do not stop it', () =>
     await until('all have all', () => ledgers.every((ledger) => values.every((value) => has(ledger, value))))
   }))
 
+test('what ended a round is told to each peer once, however many votes come late; again over a link that was cut', () =>
+  ringOf(4, async (ring) => {
+    const told = new Map<string, number>()
+    ring.network.tamper = (from, to, channel, payload) => {
+      // The voter's, and a certificate.
+      if (channel !== 'consensus' || payload[0] !== 0 || payload[5] !== 3) return payload
+      const name = `${from} ${to} ${Buffer.from(payload).toString('base64')}`
+      told.set(name, (told.get(name) ?? 0) + 1)
+      return payload
+    }
+    // Long rounds: what is said again when one runs out is another matter.
+    const ledgers = await Promise.all(ring.ids.map((id) => ring.open(id, { roundMs: 20_000 })))
+    for (let i = 0; i < 12; i++) await ledgers[i % 4]!.submit(word(`word-${i}`), 60_000)
+    assert.ok(told.size > 12)
+    assert.deepEqual(
+      [...told].filter(([, count]) => count > 1),
+      [],
+    )
+    ring.network.cut('n1', 'n2')
+    await ledgers[2]!.submit(word('while-cut'), 60_000)
+    ring.network.heal()
+    for (let i = 0; i < 4; i++) await ledgers[i]!.submit(word(`healed-${i}`), 60_000)
+    await until('all have all', () => ledgers.every((ledger) => has(ledger, 'healed-3')))
+  }))
+
 test('a validator that floods garbage and invalid transactions stops nobody, and is named in the log', () =>
   ringOf(4, async (ring) => {
     const ledgers = await ring.openAll()

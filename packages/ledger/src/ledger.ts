@@ -9,7 +9,7 @@
  * blocks by hash link and certificate, its transactions by the application.
  */
 import type { Block, Certificate, Effect, Evidence, Message, Proposal, Vote, VoterEvent } from '@ringwall/consensus'
-import { decodeMessage, encodeMessage, faultsOf, quorumOf, type Voter } from '@ringwall/consensus'
+import { decodeMessage, encodeMessage, faultsOf, proposalHead, quorumOf, type Voter } from '@ringwall/consensus'
 import { type DirectoryLock, StoreCorrupt } from '@ringwall/store'
 import type { BlockLog } from './block-log.ts'
 import type { BlockRecord } from './block-record.ts'
@@ -19,6 +19,7 @@ import type { Chain, Executed, Execution } from './chain.ts'
 import { CONFLICT_FILE, hasConflict, keepConflict } from './conflict.ts'
 import { type Epoch, type Epochs, isAlone, voterFor } from './epochs.ts'
 import { LedgerError } from './errors.ts'
+import { EVIDENCE_FILE, EVIDENCE_MAX, readEvidence, writeEvidence } from './evidence-file.ts'
 import { advanceOver, handOverSteps } from './hand-over.ts'
 import { History } from './history.ts'
 import { Inbox } from './inbox.ts'
@@ -29,6 +30,7 @@ import { DEFAULTS, type LedgerOptions } from './options.ts'
 import { Outbox } from './outbox.ts'
 import type { Validator } from './payload.ts'
 import { MUTED_MS, Peers } from './peers.ts'
+import { ProposalOffers } from './proposal-offers.ts'
 import { sha256 } from './scheme.ts'
 import { type Anchor, type Snapshot, type SnapshotFile, writeSnapshot } from './snapshot-file.ts'
 import { Snapshots } from './snapshots.ts'
@@ -37,7 +39,7 @@ import type { Submissions } from './submissions.ts'
 import { encodeRequest, encodeStatus, parseBlockAnswer, parseRequest, parseStatus, type TipStatus } from './sync-codec.ts'
 import { SyncServer } from './sync-server.ts'
 import { TransactionPool } from './transaction-pool.ts'
-import type { Application, Committed, EvidenceStatement, FinalBlock, Ledger, LedgerStatus } from './types.ts'
+import type { Application, Committed, EvidenceStatement, FinalBlock, Ledger, LedgerEvidence, LedgerStatus } from './types.ts'
 
 /** A proposer's clock may be ahead of this node's by so much. */
 const AHEAD_MS_MAX = 5000
@@ -68,7 +70,10 @@ const INBOX_TXS = {
 const SLICE_MS = 4
 /** While votes wait, one message of so many is a transaction. */
 const TURN_OF_TXS = 8
-const EVIDENCE_MAX = 64
+/** How often a lie is shown again, while its validator is one: what showed it may have lapsed without a quorum. */
+const SHOWN_EVERY_MS = 30_000
+/** Certificates sent to all that are not sent to one again: of the last rounds. */
+const TOLD_MAX = 4
 const FETCHES_MAX = 64
 const SNAPSHOT_BLOCKS = 10_000
 const SNAPSHOT_BYTES: number = 64 * 1024 * 1024
@@ -112,6 +117,7 @@ export class LedgerShell<S> implements Ledger<S> {
   readonly #parts: LedgerParts<S>
   readonly #application: Application<S>
   #epoch: Epoch
+  readonly #offers = new ProposalOffers()
   #validators: readonly string[] = []
   #voter: Voter | undefined
   #journal: Journal
@@ -123,6 +129,9 @@ export class LedgerShell<S> implements Ledger<S> {
   readonly #inbox: Inbox
   readonly #inboxTxs: Inbox
   #taken = 0
+  #toldWaiting = false
+  /** The certificates that were sent to all last, and whose links took them. */
+  #toldAll: { readonly certificate: Certificate; readonly given: Set<string> }[] = []
   /** To be sent to all validators at the end of this turn. */
   #spreading: Uint8Array[] = []
   readonly #requests: Inbox
@@ -159,6 +168,10 @@ export class LedgerShell<S> implements Ledger<S> {
   #earlyBytes = 0
   #handlers = new Set<(block: FinalBlock<S>) => void>()
   #evidence: { readonly validator: string; readonly kind: 'votes' | 'proposals'; readonly round: number }[] = []
+  /** What is to be shown until its validator is gone; on disk, too. */
+  #lies: readonly LedgerEvidence[] = []
+  #keeping: Promise<void> = Promise.resolve()
+  #shownAtMs = Number.NEGATIVE_INFINITY
   #silentThroughRound: number
   #asleep: boolean
   /** Peers that say that nothing is final yet. */
@@ -254,6 +267,7 @@ export class LedgerShell<S> implements Ledger<S> {
     fabric.onRequest('sync', (from, payload) => this.#answer(from, payload))
     fabric.onLink(({ id, connected }) => {
       this.#peers.refresh()
+      for (const { given } of this.#toldAll) given.delete(id)
       if (connected) this.#greet(id)
     })
     if (hasConflict(this.#parts.options.directory)) {
@@ -262,6 +276,7 @@ export class LedgerShell<S> implements Ledger<S> {
       )
       return
     }
+    this.#recallLies()
     const syncMs = this.#parts.options.syncMs ?? DEFAULTS.syncMs
     this.#tick = setInterval(() => this.#onTick(), syncMs)
     for (const id of this.#peers.connected()) this.#greet(id)
@@ -342,6 +357,7 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#quiet()
     if (this.#stopped !== undefined) this.#parts.submissions.failAll(this.#stopped)
     await this.#settling
+    await this.#keeping
     await this.#snapshots.stop()
     await this.#journal.close()
     await this.#parts.blocks.close()
@@ -424,9 +440,20 @@ export class LedgerShell<S> implements Ledger<S> {
 
   #send(to: 'all' | number, message: Message): void {
     if (this.#stopped !== undefined || this.#isSilenced(message)) return
-    const bytes = Buffer.concat([Buffer.from([TAG.voter]), u32(this.#epoch.number), encodeMessage(message)])
+    const certificate = message.kind === 'certificate' ? message.certificate : undefined
     const peers = to === 'all' ? this.#validators : [this.#validators[to] ?? '']
-    for (const peer of peers) if (this.#peers.has(peer)) this.#parts.options.fabric.send(peer, 'consensus', bytes)
+    if (to !== 'all' && certificate !== undefined && this.#isOnItsWay(certificate, peers[0] as string)) return
+    const bytes = Buffer.concat([Buffer.from([TAG.voter]), u32(this.#epoch.number), encodeMessage(message)])
+    const given = new Set<string>()
+    for (const peer of peers) {
+      if (this.#peers.has(peer) && this.#parts.options.fabric.send(peer, 'consensus', bytes)) given.add(peer)
+    }
+    if (to === 'all' && certificate !== undefined) this.#toldAll = [...this.#toldAll.slice(1 - TOLD_MAX), { certificate, given }]
+  }
+
+  /** A late vote is answered with the certificate that ended its round; whose link has it already needs no second one. */
+  #isOnItsWay(certificate: Certificate, peer: string): boolean {
+    return this.#toldAll.some((told) => told.certificate === certificate && told.given.has(peer))
   }
 
   #isSilenced(message: Message): boolean {
@@ -446,9 +473,14 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#roundTimer = setTimeout(() => this.#post({ kind: 'timeout', round }), afterMs)
   }
 
-  /** Something waits to be ordered. */
+  /** Something waits to be ordered. The voter hears so once a turn, and again after each block. */
   #onWaiting(): void {
     this.#leader.offer()
+    if (this.#toldWaiting) return
+    this.#toldWaiting = true
+    setImmediate(() => {
+      this.#toldWaiting = false
+    })
     this.#post({ kind: 'pending' })
   }
 
@@ -505,7 +537,57 @@ export class LedgerShell<S> implements Ledger<S> {
     if (!this.#name(evidence.validator, evidence.kind, round)) return
     const statements = { first: statementOf(evidence.first), second: statementOf(evidence.second) }
     const validator = this.#validators[evidence.validator] ?? ''
-    this.#parts.options.onEvidence?.({ validator, epoch: this.#epoch.number, round, ...statements })
+    const lie = { validator, epoch: this.#epoch.number, round, ...statements }
+    this.#keepLies([...this.#lies, lie].slice(-EVIDENCE_MAX))
+    this.#shownAtMs = performance.now()
+    this.#keeping.then(() => this.#show(lie))
+  }
+
+  #show(lie: LedgerEvidence): void {
+    if (this.#stopped !== undefined) return
+    try {
+      this.#parts.options.onEvidence?.(lie)
+    } catch (error) {
+      this.#log('warn', `evidence against ${lie.validator} cannot be shown: ${(error as Error).message}`)
+    }
+  }
+
+  /** What this node could prove before it was stopped, it still can. */
+  #recallLies(): void {
+    try {
+      this.#lies = readEvidence(this.#parts.options.directory)
+    } catch (error) {
+      this.#log('warn', `${(error as Error).message}: what it proved is not shown again`)
+    }
+    this.#evidence = this.#lies.map(({ validator, round, first }) => ({
+      validator,
+      kind: first.kind === 'proposal' ? 'proposals' : 'votes',
+      round,
+    }))
+  }
+
+  #keepLies(lies: readonly LedgerEvidence[]): void {
+    this.#lies = lies
+    const { directory } = this.#parts.options
+    this.#keeping = this.#keeping
+      .then(() => writeEvidence(directory, lies))
+      .catch((error: Error) => this.#log('warn', `${EVIDENCE_FILE} cannot be written: ${error.message}`))
+  }
+
+  /** Again and again, in new transactions, until the ring has let go of those who lied. */
+  #showLies(): void {
+    const atMs = performance.now()
+    if (this.#lies.length === 0 || atMs < this.#shownAtMs + SHOWN_EVERY_MS) return
+    this.#shownAtMs = atMs
+    const isGone = ({ validator, epoch }: LedgerEvidence) => epoch < this.#epoch.number && !this.#validators.includes(validator)
+    if (this.#lies.some(isGone)) this.#keepLies(this.#lies.filter((lie) => !isGone(lie)))
+    const shown = new Set<string>()
+    for (const lie of this.#lies) {
+      // One is enough to be let go for.
+      if (shown.has(lie.validator) || !this.#validators.includes(lie.validator)) continue
+      shown.add(lie.validator)
+      this.#show(lie)
+    }
   }
 
   /** False when that was known. */
@@ -526,6 +608,7 @@ export class LedgerShell<S> implements Ledger<S> {
    */
   #finalize(blocks: readonly Block[], certificate: Certificate, closing?: readonly Block[]): Promise<void> {
     const { chain, blocks: log } = this.#parts
+    this.#toldWaiting = false
     const { fresh, records, obstacle } = advanceOver(chain, blocks, certificate, closing)
     for (const executed of fresh) this.#pool.land(executed)
     if (obstacle?.kind === 'gap') this.#seekAhead()
@@ -592,6 +675,7 @@ export class LedgerShell<S> implements Ledger<S> {
   #enter(epoch: Epoch): void {
     const { options } = this.#parts
     this.#epoch = epoch
+    this.#offers.clear()
     this.#validators = epoch.validators.map(({ id }) => id)
     this.#outbox.clear()
     this.#log(
@@ -778,9 +862,20 @@ export class LedgerShell<S> implements Ledger<S> {
     // Nodes that follow have no voice; one that was a validator may not know yet.
     const signer = this.#validators.indexOf(from)
     if (signer === -1) return
+    const encoded = payload.subarray(1 + EPOCH_BYTES)
+    const head = proposalHead(encoded)
+    if (head !== undefined && this.#voter !== undefined) {
+      const { round, finalizedRound } = this.#voter.status()
+      const at = { validators: this.#validators.length, round, finalRound: finalizedRound }
+      const weight = this.#offers.weigh(head, signer, encoded.length, at)
+      if (weight > 0) {
+        this.#fault(from, 'a proposal that is not its turn, too late, or the same again', weight)
+        return
+      }
+    }
     let message: Message
     try {
-      message = decodeMessage(new Uint8Array(payload.subarray(1 + EPOCH_BYTES)), sha256)
+      message = decodeMessage(encoded, sha256)
     } catch (error) {
       this.#fault(from, (error as Error).message)
       return
@@ -866,6 +961,7 @@ export class LedgerShell<S> implements Ledger<S> {
     for (const id of this.#peers.connected()) void this.#exchange(id)
     this.#pool.recheck()
     if (this.#pool.resend()) this.#onWaiting()
+    this.#showLies()
   }
 
   #greet(id: string): void {

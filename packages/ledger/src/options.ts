@@ -32,7 +32,10 @@ export interface LedgerOptions<S> {
   readonly snapshotBlocks?: number
   /** Blocks kept on disk before the tip, once two snapshots stand after older ones; all unless given. */
   readonly keepBlocks?: number
-  /** Met once for each lie that is found: it can be shown to anybody. */
+  /**
+   * Met when a lie is found, and again now and then, also after a restart, while its validator is one: it can be shown to
+   * anybody.
+   */
   readonly onEvidence?: (evidence: LedgerEvidence) => void
   readonly mempoolCountMax?: number
   readonly mempoolBytesMax?: number

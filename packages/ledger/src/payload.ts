@@ -76,7 +76,8 @@ function readPayload(payload: Uint8Array): Payload {
     if (txs.length === PAYLOAD_TXS_MAX) throw new Malformed(`more than ${PAYLOAD_TXS_MAX} transactions`)
     const tx = reader.sized(TX_BYTES_MAX)
     if (tx.length === 0) throw new Malformed('an empty transaction')
-    txs.push(new Uint8Array(tx))
+    // A view: payloads are never written to, and live as long as their transactions are needed.
+    txs.push(new Uint8Array(tx.buffer, tx.byteOffset, tx.length))
   }
   return next === undefined ? { root, txs } : { root, next, txs }
 }

@@ -3,28 +3,35 @@
  *
  *     message = (transaction (sized))+
  */
-import { Malformed, Reader, sized } from './bytes.ts'
+import { Malformed, Reader } from './bytes.ts'
 import { TX_BYTES_MAX } from './payload.ts'
 
 /** Bytes after which no further transaction is added to a message. */
 const MESSAGE_BYTES_SOFT: number = 64 * 1024
+const LENGTH_BYTES = 4
 /** Transactions in one message. */
 export const MESSAGE_TXS_MAX = 512
 
 /** The messages that hold `txs`, in order. */
 export function encodeTransactions(txs: readonly Uint8Array[]): readonly Uint8Array[] {
   const messages: Uint8Array[] = []
-  let parts: Uint8Array[] = []
-  let bytes = 0
-  for (const tx of txs) {
-    parts.push(sized(tx))
-    bytes += tx.length
-    if (bytes < MESSAGE_BYTES_SOFT && parts.length < MESSAGE_TXS_MAX) continue
-    messages.push(Buffer.concat(parts))
-    parts = []
-    bytes = 0
+  for (let from = 0; from < txs.length; ) {
+    let to = from
+    let bytes = 0
+    while (to < txs.length && to - from < MESSAGE_TXS_MAX && bytes < MESSAGE_BYTES_SOFT) {
+      bytes += (txs[to] as Uint8Array).length
+      to += 1
+    }
+    const message = Buffer.allocUnsafe(bytes + LENGTH_BYTES * (to - from))
+    let at = 0
+    for (const tx of txs.slice(from, to)) {
+      at = message.writeUInt32BE(tx.length, at)
+      message.set(tx, at)
+      at += tx.length
+    }
+    messages.push(message)
+    from = to
   }
-  if (parts.length > 0) messages.push(Buffer.concat(parts))
   return messages
 }
 

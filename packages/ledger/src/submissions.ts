@@ -61,8 +61,9 @@ export class Submissions {
     for (const id of [...this.#waiters.keys()]) this.fail(id, error)
   }
 
-  #take(id: TxId): readonly Waiter[] {
-    const waiters = [...(this.#waiters.get(id) ?? [])]
+  #take(id: TxId): Iterable<Waiter> {
+    const waiters = this.#waiters.get(id)
+    if (waiters === undefined) return []
     this.#waiters.delete(id)
     for (const { timer } of waiters) clearTimeout(timer)
     return waiters

@@ -63,13 +63,15 @@ export class TransactionPool<S> {
     const { application, submissions, state, now, spread, onWaiting, late } = this.#ports
     const startedMs = performance.now()
     const own = Uint8Array.from(tx)
-    const settled = submissions.settled(sha256(own))
-    if (settled !== undefined) return { ...settled, elapsedMs: 0 }
     if (own.length === 0 || own.length > TX_BYTES_MAX) {
       throw refused('TX_SIZE', `it has ${own.length} bytes: 1 to ${TX_BYTES_MAX} are allowed`)
     }
     const checked = application.check(state(), own, now())
-    if (!checked.ok) throw refused(checked.code, checked.reason)
+    if (!checked.ok) {
+      const settled = submissions.settled(sha256(own))
+      if (settled !== undefined) return { ...settled, elapsedMs: 0 }
+      throw refused(checked.code, checked.reason)
+    }
     const { id } = checked
     const landing = this.#landing.has(id)
     const added = landing ? 'known' : this.#mempool.add({ id, tx: own, addedAtMs: startedMs, local: true, sentAtMs: startedMs })
@@ -81,8 +83,9 @@ export class TransactionPool<S> {
     }
     const committed = submissions.wait(id, startedMs, timeoutMs, () => late(timeoutMs))
     if (added === 'added') {
-      spread([own])
+      // A leader puts its block together before others are given work.
       onWaiting()
+      spread([own])
     }
     return committed
   }
@@ -90,13 +93,11 @@ export class TransactionPool<S> {
   /** From a peer; 1 to `TX_BYTES_MAX` bytes. */
   receive(from: string, tx: Uint8Array): void {
     const { application, submissions, state, now, onWaiting, lie, unwelcome } = this.#ports
-    if (submissions.settled(sha256(tx)) !== undefined) {
-      unwelcome(from, FINAL_WEIGHT)
-      return
-    }
     const checked = application.check(state(), tx, now())
     if (!checked.ok) {
-      if (checked.hopeless === true) lie(from, `a transaction that no node may pass on (${checked.code})`)
+      // What is final is refused by every state since: only then is it worth a look.
+      if (submissions.settled(sha256(tx)) !== undefined) unwelcome(from, FINAL_WEIGHT)
+      else if (checked.hopeless === true) lie(from, `a transaction that no node may pass on (${checked.code})`)
       else unwelcome(from, REFUSED_WEIGHT)
       return
     }

@@ -20,6 +20,9 @@ interface Facts {
   readonly mode?: string
   readonly policyProblem?: string
   readonly exceptions?: readonly { readonly name: string; readonly owner: string; readonly until: string }[]
+  readonly key?: object
+  readonly holdsShare?: boolean
+  readonly liars?: readonly string[]
   readonly unconfirmed?: readonly { readonly issuer: string; readonly count: number }[]
 }
 
@@ -58,7 +61,12 @@ function nodeWith(facts: Facts): RunningNode {
     early: { unconfirmedByIssuer: () => unconfirmed },
     certifiedAtMs: () => Date.now() - certifiedAgoMs,
     fabric: { links: () => links },
-    view: () => ({ policyVersion: 3, policy: { services: { shop: { waf: { mode } } }, exceptions } }),
+    view: () => ({
+      nodes: ['n1', 'n2', 'n3', 'n4'].map((id) => ({ id })),
+      signingKey: { key: 'k', threshold: 3, holders: ['n1', 'n2', 'n3', 'n4'], faults: [], ...facts.key },
+      policyVersion: 3,
+      policy: { services: { shop: { waf: { mode } } }, exceptions },
+    }),
     proxy: {
       upstreams: () => [
         { service: 'shop', url: 'http://127.0.0.1:3000', ...upstream },
@@ -66,7 +74,8 @@ function nodeWith(facts: Facts): RunningNode {
       ],
       certificates: () => [],
     },
-    config: { data: tmpdir(), explainHeader: false },
+    signing: { holdsShare: facts.holdsShare ?? true, faults: (facts.liars ?? []).map((party) => ({ party })) },
+    config: { id: 'n1', data: tmpdir(), explainHeader: false },
   } as unknown as RunningNode
 }
 
@@ -81,7 +90,7 @@ test('a sound node has a good line in every group and nothing to fix', async () 
   const findings = await checkNode(nodeWith({ links }))
   assert.deepEqual(
     new Set(findings.map(({ group }) => group)),
-    new Set(['ring', 'ledger', 'links', 'clock', 'policy', 'upstreams', 'storage']),
+    new Set(['ring', 'ledger', 'links', 'clock', 'key', 'policy', 'upstreams', 'storage']),
   )
   for (const { group, level, fix } of findings) if (group !== 'storage') assert.deepEqual([level, fix], ['ok', null], group)
 })
@@ -126,6 +135,11 @@ test('each thing that is not well is one line with a fix', async () => {
       'warn',
       /shop: http:\/\/127\.0\.0\.1:3000 ejected: answers 503, 5 failures in a row; others carry its share/,
     ],
+    [{ key: { key: undefined, ceremony: { waitingFor: ['n3'] } } }, 'key', 'warn', /is being made; it waits for n3/],
+    [{ key: { ceremony: { waitingFor: ['n4'] } } }, 'key', 'warn', /is being handed on; it waits for n4/],
+    [{ holdsShare: false }, 'key', 'warn', /no share of the signing key/],
+    [{ liars: ['n2'] }, 'key', 'bad', /n2 lied with its part of the signing key/],
+    [{ key: { faults: [{ party: 'n3', fault: 'bad-share' }] } }, 'key', 'bad', /n3 lied/],
     [{ halted: 'two certificates contradict each other' }, 'ledger', 'bad', /two certificates contradict/],
     [
       { policyProblem: 'the test x fails: expected deny, got allow' },

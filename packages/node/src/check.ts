@@ -6,7 +6,7 @@ import type { RunningNode } from './node.ts'
 import { UNCONFIRMED_MAX } from './provisional.ts'
 
 export interface CheckFinding {
-  readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic'
+  readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic' | 'key'
   readonly level: 'ok' | 'warn' | 'bad'
   readonly what: string
   readonly fix: string | null
@@ -28,6 +28,7 @@ export async function checkNode(node: RunningNode): Promise<readonly CheckFindin
     ...checkRing(node),
     ...checkLedger(node),
     ...checkLinks(node),
+    ...checkKey(node),
     ...checkPolicy(node),
     ...checkUpstreams(node),
     ...checkCertificates(node.proxy.certificates(), Date.now()),
@@ -118,6 +119,42 @@ function checkLedger(node: RunningNode): readonly CheckFinding[] {
   if (mempool > 0) findings.push({ group: 'ledger', level: 'warn', what: `${mempool} transactions wait to be agreed`, fix: null })
   for (const line of repairs)
     findings.push({ group: 'ledger', level: 'warn', what: line, fix: 'check the disk: smartctl -a DEVICE' })
+  return findings
+}
+
+/** Nothing in a ring of one, which has no such key. */
+function checkKey(node: RunningNode): readonly CheckFinding[] {
+  const { key, threshold, holders, ceremony, faults } = node.view().signingKey
+  if (key === undefined && ceremony === undefined) return []
+  const findings: CheckFinding[] = []
+  const waits =
+    ceremony === undefined || ceremony.waitingFor.length === 0 ? '' : `; it waits for ${ceremony.waitingFor.join(', ')}`
+  if (key === undefined) {
+    const what = `the signing key is being made${waits}`
+    findings.push({ group: 'key', level: 'warn', what, fix: 'nothing, when the ring is new; else bring those back' })
+  } else if (holders.includes(node.config.id) && !node.signing.holdsShare) {
+    findings.push({
+      group: 'key',
+      level: 'warn',
+      what: 'this node has no share of the signing key, and signs nothing with the others',
+      fix: 'nothing, while a ceremony ends; else: ringwall key refresh',
+    })
+  } else findings.push(ok('key', `the signing key stands: ${threshold} of ${holders.length} sign`))
+  if (key !== undefined && ceremony !== undefined && waits !== '')
+    findings.push({ group: 'key', level: 'warn', what: `the signing key is being handed on${waits}`, fix: 'bring those back' })
+  const liars = new Set(
+    [...faults.filter(({ fault }) => !fault.startsWith('silent')), ...node.signing.faults].map(({ party }) => party),
+  )
+  const members = new Set(node.view().nodes.map(({ id }) => id))
+  for (const party of liars) {
+    if (!members.has(party)) continue
+    findings.push({
+      group: 'key',
+      level: 'bad',
+      what: `${party} lied with its part of the signing key: it is faulty or taken over`,
+      fix: `look at it with ringwall key show, and let it go: ringwall node rm ${party}`,
+    })
+  }
   return findings
 }
 

@@ -8,6 +8,8 @@ import type { AuditOptions } from './audit-log.ts'
 import { StartError } from './errors.ts'
 import { parseListeners, type TrafficListener } from './listeners.ts'
 
+export const WORKERS_MAX = 64
+
 const Schema = z.strictObject({
   format: z.literal('ringwall/node/1'),
   id: z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/),
@@ -22,6 +24,8 @@ const Schema = z.strictObject({
   listen: z.strictObject({ traffic: z.unknown(), admin: z.string(), fabric: z.string() }),
   /** Sets `x-ringwall-rules` and `x-ringwall-decision` on responses. Tells clients why: for trials, not production. */
   explainHeader: z.boolean().default(false),
+  /** Threads that take traffic; 1: the node's own. */
+  workers: z.int().min(1).max(WORKERS_MAX).default(1),
   /** Rule sets beside `base`: a name and the folder that holds its `.conf` files. */
   rules: z.record(z.string().regex(/^[a-z0-9-]{1,64}$/), z.string()).default({}),
   /** An audit log in ModSecurity's JSON format. */
@@ -71,6 +75,10 @@ export interface NodeConfig {
   /** At least one for traffic. */
   readonly listen: { readonly traffic: readonly TrafficListener[]; readonly admin: HostPort; readonly fabric: HostPort }
   readonly explainHeader: boolean
+  /** Another process of this node serves its ports, and is about to end. */
+  readonly takeOver?: boolean
+  /** Threads that take traffic. */
+  readonly workers: number
   readonly rules: Readonly<Record<string, string>>
   readonly otlp: { readonly endpoint: string; readonly headers: Readonly<Record<string, string>> } | undefined
   readonly requestBytesKept: number
@@ -115,6 +123,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
       fabric: parseHostPort(data.listen.fabric, `${file}: listen.fabric`),
     },
     explainHeader: data.explainHeader,
+    workers: data.workers,
     rules: Object.fromEntries(Object.entries(data.rules).map(([name, path]) => [name, at(path)])),
     otlp: data.otlp,
     requestBytesKept: data.requests.bytesKept,

@@ -1,6 +1,6 @@
 /** What happened on this node, for people: the last 1,000 lines, and whoever listens. */
 
-export type EventKind = 'block' | 'denial' | 'policy' | 'link' | 'finding' | 'approval' | 'upstream' | 'ledger' | 'node'
+export type EventKind = 'block' | 'denial' | 'policy' | 'link' | 'finding' | 'approval' | 'upstream' | 'ledger' | 'node' | 'key'
 
 export interface NodeEvent {
   readonly atMs: number

@@ -17,6 +17,7 @@ test('a ledger is verified, backed up beside its running node, and restored; a c
   const port = await freePort()
   const start = () => startProtect(protectOptions(data, 'http://127.0.0.1:9', port))
   let node = await start()
+  t.after(() => node.stop())
   const operator = readOperator(contextFile(data))
   const deny = (value: string) =>
     signAsOperator(operator, { type: 'deny.add', subject: { kind: 'ip', value }, ttlMs: 600_000, reason: 'test' })
@@ -25,15 +26,17 @@ test('a ledger is verified, backed up beside its running node, and restored; a c
   const config = join(data, 'n1', 'node.yaml')
   const backup = join(root, 'backup')
   const saved = await backupLedger(config, backup)
-  assert.deepEqual([saved.ok, saved.height], [true, 5])
+  // A slow machine certifies an empty block now and then.
+  assert.ok(saved.ok && saved.height >= 5, `height ${saved.height}`)
   await assert.rejects(backupLedger(config, backup), /is there already/)
   await node.propose(deny('203.0.113.6'), 5_000)
   await node.stop()
 
   const whole = await verifyLedgerFiles(config, undefined)
-  assert.deepEqual([whole.ok, whole.height, whole.problems], [true, 6, []])
+  assert.deepEqual([whole.ok, whole.problems], [true, []])
+  assert.ok(whole.height > saved.height)
   const old = await verifyLedgerFiles(config, backup)
-  assert.deepEqual([old.ok, old.height, old.digest], [true, 5, saved.digest])
+  assert.deepEqual([old.ok, old.height, old.digest], [true, saved.height, saved.digest])
 
   await assert.rejects(restoreLedger(config, backup), /holds a ledger; move it away first/)
   renameSync(join(data, 'n1', 'ledger'), join(root, 'away'))
@@ -42,7 +45,10 @@ test('a ledger is verified, backed up beside its running node, and restored; a c
     ['a block less', (folder: string) => cut(join(folder, 'blocks.log'), 0.7)],
     ['no manifest', (folder: string) => rmSync(join(folder, 'backup.json'))],
     ['another ring', (folder: string) => edit(join(folder, 'backup.json'), saved.ring, 'ab'.repeat(32))],
-    ['a height that is not there', (folder: string) => edit(join(folder, 'backup.json'), '"height": 5', '"height": 50')],
+    [
+      'a height that is not there',
+      (folder: string) => edit(join(folder, 'backup.json'), `"height": ${saved.height}`, '"height": 500'),
+    ],
   ] as const) {
     const bad = join(root, name)
     cpSync(backup, bad, { recursive: true })
@@ -51,10 +57,9 @@ test('a ledger is verified, backed up beside its running node, and restored; a c
     assert.equal(existsSync(join(data, 'n1', 'ledger', 'blocks.log')), false)
   }
 
-  assert.equal((await restoreLedger(config, backup)).height, 5)
+  assert.equal((await restoreLedger(config, backup)).height, saved.height)
   node = await start()
-  t.after(() => node.stop())
-  assert.equal(node.view().height, 5)
+  assert.equal(node.view().height, saved.height)
   assert.ok(node.view().denials.matchAddress('203.0.113.5', Date.now()))
   assert.equal(node.view().denials.matchAddress('203.0.113.6', Date.now()), undefined)
 })

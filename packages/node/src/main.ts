@@ -6,4 +6,7 @@ if (flag !== '--config' || file === undefined) {
   process.stderr.write('usage: main.ts --config FILE\n')
   process.exit(2)
 }
+// Traffic must not end because whoever read the log did.
+process.stdout.on('error', () => undefined)
+process.stderr.on('error', () => undefined)
 process.exit(await runNode(file))

@@ -12,16 +12,18 @@ import {
   type TokenVerdict,
   type TokenVerifier,
 } from '@ringwall/guard'
-import { createTokenVerifier, verifyOperatorToken } from '@ringwall/identity'
+import { verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
-import { createProxy, type Proxy as RequestProxy } from '@ringwall/proxy'
+import { createProxy } from '@ringwall/proxy'
 import {
   type Denial,
   type DenialSubject,
+  denialOf,
   type GenesisDocument,
   genesisHash,
   isCredentialSubject,
   parseGenesis,
+  publicKeyOf,
   type RingApplication,
   type RingNode,
   type RingState,
@@ -64,12 +66,19 @@ import { cachingCompiler } from './rule-cache.ts'
 import { RuleTiming } from './rule-timing.ts'
 import { RuleWatch } from './rule-watch.ts'
 import { loadRuleLibrary } from './rules.ts'
+import { KeyHolder } from './signing/key-holder.ts'
+import { NonceNumbers } from './signing/nonce-numbers.ts'
+import { Seal } from './signing/sealed-file.ts'
+import { SigningService } from './signing/signing-service.ts'
 import { describeSubject } from './subject-text.ts'
+import { sameKeys, tokensOf } from './token-trust.ts'
+import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 
 const TICK_MS = 500
 const TX_VALID_MS = 60_000
 const OWN_DENIAL_WAIT_MS = 30_000
 const DRAIN_MS = 2_000
+const KEY_TICK_MS = 500
 
 export type RingLedger = Ledger<RingState>
 
@@ -84,7 +93,9 @@ export interface RunningNode {
   readonly rules: RuleLibrary
   readonly ledger: RingLedger
   readonly fabric: Fabric
-  readonly proxy: RequestProxy
+  readonly proxy: Traffic
+  /** The same, when threads of their own take the traffic. */
+  readonly workers: TrafficWorkers | undefined
   readonly telemetry: Telemetry
   readonly early: EarlyDenials
   /** Requests that rules matched. */
@@ -95,6 +106,10 @@ export interface RunningNode {
   readonly events: EventLog
   readonly api: ApiActivity
   readonly queries: PeerQueries
+  /** Signatures of the ring's key. */
+  readonly signing: SigningService
+  /** As the guard verifies bearer tokens now. */
+  tokens(): TokenVerifier
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
   ready(): boolean
   view(): View
@@ -109,6 +124,13 @@ export interface RunningNode {
    * @throws {LedgerError} As `Ledger.submit`.
    */
   propose(bytes: Uint8Array, waitMs: number): ReturnType<RingLedger['submit']>
+  /**
+   * Lets go of everything but the traffic, which is served on by the last view: another process may start with the same data and take
+   * traffic on the same ports, then this one is to be stopped.
+   */
+  handOver(): Promise<void>
+  /** As `propose`, in this node's name. */
+  proposeInOwnName(body: TxBody, waitMs: number): ReturnType<RingLedger['submit']>
   stop(): Promise<void>
 }
 
@@ -127,8 +149,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
   const events = new EventLog(config.id)
   const log = (level: 'info' | 'warn', line: string): void => events.add('node', level, line)
   const closers: (() => Promise<void> | void)[] = [() => lock.release()]
-  const closeAll = async (): Promise<void> => {
+  /** Of what traffic cannot do without. */
+  const served: (() => Promise<void> | void)[] = []
+  const handOver = async (): Promise<void> => {
     for (const close of closers.splice(0).reverse()) await close()
+  }
+  const closeAll = async (): Promise<void> => {
+    for (const close of served.splice(0).reverse()) await close()
+    await handOver()
   }
   try {
     const rules = loadRuleLibrary(config.rules)
@@ -191,9 +219,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const api = new ApiActivity()
     api.follow(view.policy)
     let stateAt = ledger.state()
-    let tokens: TokenVerifier = createTokenVerifier({ issuers: view.policy.issuers })
+    let tokens = tokensOf(view)
     let certifiedAtMs = ledger.status().certifiedAtMs
-    let serving: RequestProxy | undefined
+    let serving: Traffic | undefined
     const stopBlocks = ledger.onBlock((final) => {
       // A block that comes late was certified when its timestamp says, but for what clocks may differ by: catching up is not
       // being up to date.
@@ -203,17 +231,21 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       stateAt = final.state
       view = application.view(final.state, final.block.height, final.block.timestampMs)
       if (view.policyVersion !== before.policyVersion) {
-        tokens = createTokenVerifier({ issuers: view.policy.issuers })
         api.follow(view.policy)
         events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)
       }
       if (view.policyVersion !== before.policyVersion) {
         void serving?.reviewAll().then((count) => {
-          if (count > 0) events.add('policy', 'info', `${count} open requests and WebSockets ended: policy ${view.policyVersion}`)
+          if (count !== undefined && count > 0)
+            events.add('policy', 'info', `${count} open requests and WebSockets ended: policy ${view.policyVersion}`)
         })
       }
       if (view.nodes !== before.nodes) void members.follow(view.nodes)
+      if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view)
       confirmDenials(final.txs, stateBefore, final.state)
+      if (view.signingKey !== before.signingKey) showKeyFaults(before, view)
+      signing.use(publicKeyOf(final.state.signingKey), holder.share)
+      holder.follow(final.state)
     })
     closers.push(stopBlocks)
 
@@ -251,6 +283,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           confirmed.push(certain)
           cut(body.subject)
           events.add('denial', 'info', `${what} denied by ${issuer}: ${body.reason}`)
+        } else if (body.type === 'token.revoke') {
+          const denial = denialOf(content, undefined)
+          if (denial === undefined) continue
+          confirmed.push(state.denial(denial.id) ?? denial)
+          cut(denial.subject)
+          events.add('denial', 'info', `${describeSubject(denial.subject)} ${denial.reason}, shown by ${issuer}`)
         } else if (body.type === 'deny.remove') {
           lifted.push(body.id)
           events.add('denial', 'info', `denial ${body.id} lifted by ${issuer}`)
@@ -267,8 +305,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
 
     const archive = new RequestArchive(config.requestBytesKept)
     const watch = new RuleWatch()
-    const audit = await openAudit(config, ring, log)
-    if (audit !== undefined) closers.push(() => audit.stop())
+    // Workers write it themselves.
+    const audit = config.workers > 1 ? undefined : await openAudit(config, ring, log)
+    if (audit !== undefined) served.push(() => audit.stop())
     const timing = new RuleTiming()
     const environment = (): GuardEnvironment => ({
       view,
@@ -279,7 +318,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       stopwatch: timing.next(),
     })
     const limits = new RingLimits({ self: config.id, fabric, view: () => view })
-    closers.push(() => limits.stop())
+    served.push(() => limits.stop())
     const guard = createGuard({
       limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
       shared: limits,
@@ -289,20 +328,41 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         audit?.judged(judged, body, nowMs)
       },
     })
-    const proxy = createProxy({
-      listeners: config.listen.traffic,
-      guard,
-      environment,
-      recorder: proxyRecorder(telemetry, audit),
-      node: config.id,
-      region: self.region,
-      explainHeader: config.explainHeader,
-      onApi: (event) => api.observe(event),
-      onLogin: (attempt) => {
-        if (attempt.failed) logins.failed(attempt)
-      },
-      log,
-    })
+    const workers =
+      config.workers === 1
+        ? undefined
+        : new TrafficWorkers(config.workers, {
+            config,
+            region: self.region,
+            ring,
+            rules,
+            view: () => view,
+            certifiedAtMs: () => certifiedAtMs,
+            early,
+            limits,
+            telemetry,
+            archive,
+            watch,
+            api,
+            onFailedLogin: (attempt) => logins.failed(attempt),
+            log,
+          })
+    const ownProxy = (): Traffic =>
+      createProxy({
+        listeners: config.takeOver ? config.listen.traffic.map((one) => ({ ...one, reusePort: true })) : config.listen.traffic,
+        guard,
+        environment,
+        recorder: proxyRecorder(telemetry, audit),
+        node: config.id,
+        region: self.region,
+        explainHeader: config.explainHeader,
+        onApi: (event) => api.observe(event),
+        onLogin: (attempt) => {
+          if (attempt.failed) logins.failed(attempt)
+        },
+        log,
+      })
+    const proxy = workers ?? ownProxy()
     serving = proxy
     /** About tokens, to be cut together: many denials may come in one message or block. */
     let revoked: DenialSubject[] = []
@@ -310,7 +370,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       const subjects = revoked
       revoked = []
       const count = proxy.cutCredentials(subjects)
-      if (count === 0) return
+      if (count === undefined || count === 0) return
       const more = subjects.length === 1 ? '' : ` and ${subjects.length - 1} more`
       const what = `${describeSubject(subjects[0]!)}${more}`
       events.add('denial', 'info', `${what}: ${count} open requests and WebSockets ended`)
@@ -365,6 +425,31 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       })
     }
 
+    const signing = new SigningService({
+      self: config.id,
+      fabric,
+      view: () => view,
+      numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json')),
+      events,
+    })
+    closers.push(() => signing.stop())
+    const holder = await KeyHolder.open({
+      self: config.id,
+      directory: join(config.data, 'keys'),
+      seal: new Seal(privateKey, `${ring} ${config.id}`),
+      events,
+      submit: (body) => ledger.submit(signInOwnName(body), OWN_DENIAL_WAIT_MS),
+      onShare: (share) => signing.use(publicKeyOf(ledger.state().signingKey), share),
+    })
+    closers.push(() => holder.stop())
+    holder.follow(ledger.state())
+    const keyTick = setInterval(() => holder.tick(), KEY_TICK_MS)
+    closers.push(() => clearInterval(keyTick))
+    const showKeyFaults = (before: View, now: View): void => {
+      for (const { party, fault, attempt } of now.signingKey.faults.filter((one) => !before.signingKey.faults.includes(one)))
+        events.add('key', 'warn', `${party} is at fault in ceremony ${attempt} of the signing key: ${fault}`)
+    }
+
     const denyInOwnName = (subject: DenialSubject, ttlMs: number, reason: string): void => {
       const atMs = Date.now()
       const ownTtlMs = Math.min(ttlMs, view.policy.denials.nodeTtlMax)
@@ -412,6 +497,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       ledger,
       fabric,
       proxy,
+      workers,
       telemetry,
       early,
       archive,
@@ -420,12 +506,19 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       events,
       api,
       queries: new PeerQueries(fabric),
+      signing,
+      tokens: () => tokens,
       ready: () => takesTraffic && certifiedAtMs !== undefined,
       view: () => view,
       certifiedAtMs: () => certifiedAtMs,
       access: (request, verdict) => guard.access(request, verdict, environment()),
       sign: (message) => signMessage(privateKey, message),
       propose,
+      handOver: async () => {
+        takesTraffic = false
+        await handOver()
+      },
+      proposeInOwnName: (body, waitMs) => propose(signInOwnName(body), waitMs),
       stop: closeAll,
     }
     node.queries.serve(node)
@@ -443,7 +536,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     closers.push(() => admin.stop())
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()
-    closers.push(() => proxy.stop(DRAIN_MS))
+    served.push(() => proxy.stop(DRAIN_MS))
     takesTraffic = true
     events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)
     return node
@@ -527,10 +620,9 @@ function isDenied(view: View, subject: DenialSubject): boolean {
 /** A denial that is enforced already is no fault of the peer that passed it on. */
 function isKnownDenial(view: View, early: EarlyDenials, payload: Uint8Array): boolean {
   try {
-    const { body } = parseTx(payload).content
-    if (body.type !== 'deny.add') return false
-    const id = subjectId(body.subject)
-    return isDenied(view, body.subject) || early.index.find(id, Date.now()) !== undefined
+    const said = denialOf(parseTx(payload).content, undefined)
+    if (said === undefined) return false
+    return isDenied(view, said.subject) || early.index.find(said.id, Date.now()) !== undefined
   } catch {
     return false
   }

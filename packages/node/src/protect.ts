@@ -36,6 +36,10 @@ export interface ProtectOptions {
   readonly proxyProtocolFrom?: readonly string[]
   /** Where plain HTTP is answered with a redirect to TLS. */
   readonly redirectFrom?: string | undefined
+  /** Threads that take traffic; 1 unless given. */
+  readonly workers?: number
+  /** Another process with the same data serves these ports, and is about to end. */
+  readonly takeOver?: boolean
 }
 
 const APPLY_MS_MAX = 10_000
@@ -54,7 +58,7 @@ export async function runProtect(options: ProtectOptions): Promise<number> {
       '',
     ].join('\n'),
   )
-  await untilAskedToStop(() => node.proxy.reloadCertificates())
+  await untilAskedToStop(node)
   await node.stop()
   return 0
 }
@@ -108,7 +112,7 @@ export async function startProtect(options: ProtectOptions): Promise<RunningNode
   writeNodeConfigs(data, [local], extraSettings(options, rules))
   refreshContext(data, [local])
   const config = readNodeConfig(local.configFile)
-  const node = await startNode({ ...config, listen: { ...config.listen, admin } })
+  const node = await startNode({ ...config, takeOver: options.takeOver ?? false, listen: { ...config.listen, admin } })
   try {
     await enforcePolicy(node, data, policy.text, options.config !== undefined)
     return node
@@ -155,7 +159,7 @@ function resolveRules(given: string): NamedRules {
 
 function extraSettings(options: ProtectOptions, rules: readonly NamedRules[]): string {
   const folders = Object.fromEntries(rules.flatMap(({ name, folder }) => (folder === undefined ? [] : [[name, folder]])))
-  return stringify({ explainHeader: options.explainHeader, rules: folders }).trimEnd()
+  return stringify({ explainHeader: options.explainHeader, workers: options.workers ?? 1, rules: folders }).trimEnd()
 }
 
 function wantedPolicy(options: ProtectOptions, rules: readonly NamedRules[]): { readonly text: string; readonly file: string } {

@@ -66,6 +66,8 @@ export class EarlyDenials {
   #liveSinceMs: number | undefined
   /** What guards look things up in: what was heard, and what this node found itself. */
   readonly enforced: DenialIndex
+  /** Counts changes of it. */
+  changes = 0
 
   constructor(application: RingApplication) {
     this.#application = application
@@ -93,8 +95,9 @@ export class EarlyDenials {
     const checked = this.#application.provisional(state, bytes, nowMs)
     if (!checked.ok) return { kind: 'bad' }
     const { denial } = checked
-    const byNode = denial.issuer.startsWith('node:')
-    const untilMs = parseTx(bytes).content.untilMs
+    const { untilMs, body } = parseTx(bytes).content
+    // Who revokes a token shows it: that takes nobody else's word.
+    const byNode = denial.issuer.startsWith('node:') && body.type === 'deny.add'
     if (!byNode) return this.#enforce(denial, bytes, nowMs, untilMs, true) ? { kind: 'enforced', denial } : { kind: 'known' }
     const spoken = this.#spoken.get(denial.issuer) ?? new Map<string, number>()
     this.#spoken.set(denial.issuer, spoken)
@@ -120,6 +123,7 @@ export class EarlyDenials {
   /** Without a quorum nothing can be confirmed: it then stands until its transaction can no longer be agreed. */
   #enforce(denial: Denial, bytes: Uint8Array, nowMs: number, untilMs: number, isEnough: boolean): boolean {
     if (!this.index.add(denial, nowMs, untilMs - nowMs)) return false
+    this.changes += 1
     this.#held.set(denial.id, {
       arrivedAtMs: nowMs,
       statements: new Map([[denial.issuer, Uint8Array.from(bytes)]]),
@@ -137,6 +141,7 @@ export class EarlyDenials {
     if (this.#own.size >= OWN_MAX) return false
     this.#own.set(denial.id, denial)
     this.#ownTable = this.#ownTable.with(denial)
+    this.changes += 1
     return true
   }
 
@@ -149,6 +154,7 @@ export class EarlyDenials {
   confirm(denials: Iterable<Denial>): void {
     for (const { id, subject } of denials) {
       if (this.index.confirm(id, subject)) this.#held.delete(id)
+      this.changes += 1
       for (const marks of this.#marks.values()) marks.delete(id)
       for (const spoken of this.#spoken.values()) spoken.delete(id)
     }
@@ -181,7 +187,7 @@ export class EarlyDenials {
   tick(nowMs: number, certifiedAtMs: number | undefined): void {
     const live = certifiedAtMs !== undefined && nowMs - certifiedAtMs <= QUORUM_SILENT_MS
     this.#liveSinceMs = live ? (this.#liveSinceMs ?? nowMs) : undefined
-    this.index.expire(nowMs)
+    if (this.index.expire(nowMs) > 0) this.changes += 1
     const standing = new Set(this.index.list(nowMs).map(({ id }) => id))
     for (const [id, held] of this.#held) {
       if (!standing.has(id)) {
@@ -217,10 +223,12 @@ export class EarlyDenials {
     if (own === undefined) return
     this.#own.delete(id)
     this.#ownTable = this.#ownTable.without(own.subject, id)
+    this.changes += 1
   }
 
   #settle(id: string): void {
     this.index.confirm(id)
     this.#held.delete(id)
+    this.changes += 1
   }
 }

@@ -4,7 +4,9 @@ import { childOf, formatTraceparent, newTrace, parseTraceparent, requestId, type
 import { MASKED, maskSecrets } from '@ringwall/waf'
 import type { AuditLog } from './audit-log.ts'
 
-export function proxyRecorder(telemetry: Telemetry, audit: Pick<AuditLog, 'finished'> | undefined): Recorder {
+export type RequestTelemetry = Pick<Telemetry, 'wants' | 'recordDecision' | 'recordSpan' | 'observeRequest'>
+
+export function proxyRecorder(telemetry: RequestTelemetry, audit: Pick<AuditLog, 'finished'> | undefined): Recorder {
   return {
     parseTraceparent,
     newTrace,

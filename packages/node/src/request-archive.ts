@@ -62,7 +62,13 @@ export class RequestArchive {
     return this.#bytes
   }
 
-  add({ request }: WafJudgement, body: Uint8Array, truncated: boolean, policyVersion: number, nowMs: number): void {
+  add(
+    { request }: Pick<WafJudgement, 'request'>,
+    body: Uint8Array,
+    truncated: boolean,
+    policyVersion: number,
+    nowMs: number,
+  ): void {
     const id = request.requestId
     if (id === undefined || id === '' || this.#entries.has(id) || this.#bytesMax === 0) return
     const second = Math.floor(nowMs / 1_000)

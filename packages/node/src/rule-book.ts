@@ -30,10 +30,27 @@ function setsInUse({ routes }: View): ReadonlyMap<RuleCounters, readonly Use[]> 
 }
 
 export function ruleCountsOf(node: RunningNode): RuleCounts {
+  const own = countRules(node.view(), node.startedAtMs)
+  return node.workers === undefined ? own : summed([own, ...node.workers.ruleCounts()], node.startedAtMs)
+}
+
+/** Of threads of one node. */
+function summed(counts: readonly RuleCounts[], startedAtMs: number): RuleCounts {
+  const sum = (of: (one: RuleCounts) => number): number => counts.reduce((left, one) => left + of(one), 0)
+  return {
+    startedAtMs,
+    requests: sum(({ requests }) => requests),
+    timedRequests: sum(({ timedRequests }) => timedRequests),
+    rules: [...merged(counts)].map(([id, [hits, timed, micros, most]]) => [id, hits, timed, micros, most]),
+  }
+}
+
+/** What the rules of a view did on this thread. */
+export function countRules(view: View, startedAtMs: number): RuleCounts {
   const byId = new Map<number, [number, number, number, number, number]>()
   let requests = 0
   let timedRequests = 0
-  for (const [counters, uses] of setsInUse(node.view())) {
+  for (const [counters, uses] of setsInUse(view)) {
     requests += counters.requests
     timedRequests += counters.timedRequests
     for (const { id, index } of uses[0]!.rules.all) {
@@ -43,7 +60,7 @@ export function ruleCountsOf(node: RunningNode): RuleCounts {
       byId.set(id, [id, h + hits[index]!, t + timed[index]!, m + round(micros[index]!), most])
     }
   }
-  return { startedAtMs: node.startedAtMs, requests, timedRequests, rules: [...byId.values()] }
+  return { startedAtMs, requests, timedRequests, rules: [...byId.values()] }
 }
 
 function round(us: number): number {

@@ -40,32 +40,28 @@ export const WatchReportShape: z.ZodType<WatchReport> = z.strictObject({
 /** Variables that rules make for themselves. */
 const MADE = /^(?:TX|MATCHED_VAR|RULE|IP|GLOBAL|SESSION|USER|RESOURCE)\b|^$/
 
-export class RuleWatch {
-  readonly #watch = new FalsePositiveWatch()
+/** What is told of one request. */
+export type Sighting = JudgedRequest
+
+/** Tells of requests on routes that learn or shadow. */
+export class RuleSightings {
   readonly #choices = new WeakMap<CompiledRoute, string>()
 
-  observe({ request, route, verdict }: WafJudgement, nowMs: number): void {
-    if (route.wafMode !== 'shadow' && route.wafMode !== 'learn') return
+  of({ request, route, verdict }: WafJudgement): Sighting | undefined {
+    if (route.wafMode !== 'shadow' && route.wafMode !== 'learn') return undefined
     const matches = verdict.blocked
       ? verdict.matches
           .filter(({ variable }) => !MADE.test(variable))
           .map(({ ruleId, variable }) => ({ ruleId, variable: own(variable) }))
       : NO_MATCHES
-    this.#watch.observe(
-      {
-        label: route.label,
-        choice: this.#choice(route),
-        client: own(request.remoteAddress),
-        requestId: request.requestId ?? '',
-        refused: verdict.blocked,
-        matches,
-      },
-      nowMs,
-    )
-  }
-
-  report(): WatchReport {
-    return this.#watch.report()
+    return {
+      label: route.label,
+      choice: this.#choice(route),
+      client: own(request.remoteAddress),
+      requestId: request.requestId ?? '',
+      refused: verdict.blocked,
+      matches,
+    }
   }
 
   #choice(route: CompiledRoute): string {
@@ -76,6 +72,24 @@ export class RuleWatch {
     const made = JSON.stringify([rules, paranoia, exclude, route.route?.waf?.exclude ?? [], exceptions])
     this.#choices.set(route, made)
     return made
+  }
+}
+
+export class RuleWatch {
+  readonly #watch = new FalsePositiveWatch()
+  readonly #sightings = new RuleSightings()
+
+  observe(judged: WafJudgement, nowMs: number): void {
+    const sighting = this.#sightings.of(judged)
+    if (sighting !== undefined) this.add(sighting, nowMs)
+  }
+
+  add(sighting: Sighting, nowMs: number): void {
+    this.#watch.observe(sighting, nowMs)
+  }
+
+  report(): WatchReport {
+    return this.#watch.report()
   }
 }
 

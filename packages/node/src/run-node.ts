@@ -1,15 +1,15 @@
 /** Runs one node in the foreground until a signal, or until the ring that started it is gone. */
 import { readNodeConfig } from './config.ts'
 import { StartError } from './errors.ts'
-import { startNode } from './node.ts'
+import { type RunningNode, startNode } from './node.ts'
 
 const STOP_MS_MAX = 6_000
 
 /** @returns The exit code. Failures to start are one line on stderr, without a stack. */
-export async function runNode(configFile: string): Promise<number> {
+export async function runNode(configFile: string, takeOver = false): Promise<number> {
   try {
-    const node = await startNode(readNodeConfig(configFile))
-    await untilAskedToStop(() => node.proxy.reloadCertificates())
+    const node = await startNode({ ...readNodeConfig(configFile), takeOver })
+    await untilAskedToStop(node)
     const timer = setTimeout(() => process.exit(1), STOP_MS_MAX)
     await node.stop()
     clearTimeout(timer)
@@ -24,14 +24,21 @@ export async function runNode(configFile: string): Promise<number> {
 
 /**
  * Until SIGINT or SIGTERM, or until the parent that holds our IPC channel ends. SIGHUP is the end, too, for who runs on a
- * terminal, which has hung up; service managers send it to have files read again.
+ * terminal, which has hung up; service managers send it to have files read again. SIGUSR2 lets go of the data for another process.
  */
-export function untilAskedToStop(reload: () => void): Promise<void> {
+export function untilAskedToStop(node: Pick<RunningNode, 'proxy' | 'handOver' | 'events'>): Promise<void> {
   return new Promise((settle) => {
+    process.once('SIGUSR2', () => {
+      const done = 'handed over: another process may start with this data (--take-over); SIGTERM ends this one'
+      node.handOver().then(
+        () => node.events.add('node', 'info', done),
+        (error: Error) => node.events.add('node', 'bad', `handing over failed: ${error.message}`),
+      )
+    })
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => settle())
     process.on('SIGHUP', () => {
       if (process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY) settle()
-      else reload()
+      else node.proxy.reloadCertificates()
     })
     if (process.connected) process.once('disconnect', () => settle())
   })

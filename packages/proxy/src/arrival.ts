@@ -66,6 +66,16 @@ export class Arrival implements Connection {
     return this.#over
   }
 
+  /** It has not said a word yet. */
+  get silent(): boolean {
+    return this.#held.length === 0 && this.#secured === undefined
+  }
+
+  /** There are few of them at most, and the oldest goes anyway. */
+  expendable(): boolean {
+    return false
+  }
+
   sweep(nowMs: number): void {
     if (nowMs >= this.#deadlineMs) this.#fail()
   }

@@ -2,11 +2,12 @@
  * The certificates of one listener: read from files, checked, chosen by the name that a client asks for, and read again when
  * the files change. A pair that does not hold together is refused, and the one before it stays.
  */
-import { constants, createPrivateKey, hash, type KeyObject, randomBytes, X509Certificate } from 'node:crypto'
+import { constants, createPrivateKey, hash, type KeyObject, X509Certificate } from 'node:crypto'
 import { closeSync, type FSWatcher, fstatSync, openSync, readFileSync, statSync, watch } from 'node:fs'
 import { dirname } from 'node:path'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { TlsFilesInvalid } from './errors.ts'
+import { currentTicketSecret, newTicketSecret, type TicketSecret, ticketKeys } from './ticket-secret.ts'
 import type { CertificateFiles, CertificateStatus, TlsOptions } from './types.ts'
 
 /** Forward secrecy and authenticated encryption only; the first three are TLS 1.3's. */
@@ -29,8 +30,6 @@ const FILE_BYTES_MAX = 1_048_576
 const RSA_BITS_MIN = 2_048
 /** Read or written by others, or written by the group. */
 const MODE_REFUSED = 0o027
-const TICKET_KEY_BYTES = 48
-const TICKET_KEYS_MS = 6 * 3_600_000
 const SESSION_S = 3_600
 /** Writers replace two files one after the other: what does not fit together is looked at once more before it is told. */
 const SETTLE_MS = 300
@@ -62,8 +61,8 @@ export class Certificates {
   readonly #log: (level: 'info' | 'warn', line: string) => void
   readonly #slots: readonly Slot[]
   #byName: ReadonlyMap<string, Pair> = new Map()
-  #ticketKeys = randomBytes(TICKET_KEY_BYTES)
-  #ticketKeysAtMs = performance.now()
+  #ticketSecret: TicketSecret
+  #ticketKeys: Buffer
   #watchers: FSWatcher[] = []
   #settling: NodeJS.Timeout | undefined
   #polling: NodeJS.Timeout | undefined
@@ -71,9 +70,15 @@ export class Certificates {
   #reloadsRefused = 0
 
   /** @throws {TlsFilesInvalid} Naming the file and what to do. */
-  constructor(options: TlsOptions, log: (level: 'info' | 'warn', line: string) => void) {
+  constructor(
+    options: TlsOptions,
+    log: (level: 'info' | 'warn', line: string) => void,
+    ticketSecret: TicketSecret = newTicketSecret(),
+  ) {
     this.#options = options
     this.#log = log
+    this.#ticketSecret = currentTicketSecret(ticketSecret)
+    this.#ticketKeys = ticketKeys(this.#ticketSecret)
     this.#slots = options.certificates.map((files, at) => {
       const pair = this.#read(files, at === 0)
       return { files, pair, problem: undefined, stamp: stampOf(files) }
@@ -142,11 +147,12 @@ export class Certificates {
     this.#reload(true)
   }
 
-  /** New keys for session tickets every so often: a key that leaks opens no more than that. */
-  sweep(nowMs: number): void {
-    if (nowMs - this.#ticketKeysAtMs < TICKET_KEYS_MS) return
-    this.#ticketKeysAtMs = nowMs
-    this.#ticketKeys = randomBytes(TICKET_KEY_BYTES)
+  /** New keys for session tickets every so often, at the same time for all who share the secret. */
+  sweep(): void {
+    const secret = currentTicketSecret(this.#ticketSecret)
+    if (secret === this.#ticketSecret) return
+    this.#ticketSecret = secret
+    this.#ticketKeys = ticketKeys(secret)
     for (const { pair } of this.#slots) pair.context = this.#context(pair.certificate, pair.key)
   }
 

@@ -31,6 +31,12 @@ const EXCHANGING = 2
 const DRAINING = 3
 const CLOSING = 4
 const DETACHED = 5
+const RESTING = 6
+
+/** How long a client that asks too much is not read from. */
+const REST_MS = 1_000
+/** A client that means it says what it wants soon after it has connected. */
+const HASTE_MS = 1_000
 
 /** How a response's end is told (RFC 9112 section 6.3). */
 const BY_HEAD = 0
@@ -59,6 +65,7 @@ export class ClientConnection implements Connection, Client, WireHandler {
   /** Of the response under way. */
   #framing = BY_HEAD
   #keepAlive = false
+  #rests = false
   #drainedBytes = 0
   /** Monotonic milliseconds: when the phase has lasted too long. */
   #deadlineMs: number
@@ -108,7 +115,7 @@ export class ClientConnection implements Connection, Client, WireHandler {
   onDrain(): void {
     this.#stalledSinceMs = NEVER
     if (this.#exchange !== undefined) this.#exchange.onClientDrain()
-    else if (this.#phase !== DETACHED) this.#goOn()
+    else if (this.#phase !== DETACHED && this.#phase !== RESTING) this.#goOn()
   }
 
   onHalfClose(): void {
@@ -132,7 +139,14 @@ export class ClientConnection implements Connection, Client, WireHandler {
   }
 
   get idle(): boolean {
-    return this.#phase === WAITING && this.#parser.idle
+    return (this.#phase === WAITING || this.#phase === RESTING) && this.#parser.idle
+  }
+
+  expendable(nowMs: number): boolean {
+    const { headersMsMax } = this.#context.limits
+    if (this.#phase === WAITING && this.#requests > 0) return true
+    // The deadline says since when: of a first head since the connection's beginning, of others since their first byte.
+    return (this.#phase === WAITING || this.#phase === IN_HEAD) && nowMs - (this.#deadlineMs - headersMsMax) > HASTE_MS
   }
 
   sweep(nowMs: number): void {
@@ -146,7 +160,11 @@ export class ClientConnection implements Connection, Client, WireHandler {
       return
     }
     if (nowMs < this.#deadlineMs) return
-    if (this.#phase === IN_HEAD) this.#refuse(408)
+    if (this.#phase === RESTING) {
+      this.#phase = WAITING
+      this.#deadlineMs = nowMs + limits.keepAliveMsMax
+      this.#goOn()
+    } else if (this.#phase === IN_HEAD) this.#refuse(408)
     else if (this.#phase === EXCHANGING) {
       this.#deadlineMs = NEVER
       this.#exchange?.onRequestLate()
@@ -245,6 +263,10 @@ export class ClientConnection implements Connection, Client, WireHandler {
     this.#finished(keepAlive, nowMs())
   }
 
+  rest(): void {
+    this.#rests = true
+  }
+
   switchProtocols(head: ResponseHead, own: readonly string[], end: UpstreamEnd, nowMs: number): void {
     const text = responseHeadText(101, 'Switching Protocols', head.rawHeaders, nowMs, this.listener.ownFields)
     this.wire.text(`${text}connection: upgrade\r\nupgrade: websocket\r\n${fieldLines(own)}\r\n`)
@@ -285,7 +307,12 @@ export class ClientConnection implements Connection, Client, WireHandler {
       this.#phase = DRAINING
       this.#deadlineMs = nowMs + DRAIN_MS_MAX
     }
-    this.#goOn()
+    if (this.#rests && this.#phase === WAITING) {
+      this.#phase = RESTING
+      this.#deadlineMs = nowMs + REST_MS
+      this.#pause()
+    } else this.#goOn()
+    this.#rests = false
   }
 
   destroy(): void {
@@ -317,7 +344,8 @@ export class ClientConnection implements Connection, Client, WireHandler {
     for (;;) {
       if (this.#phase === CLOSING || this.wire.socket.destroyed) break
       // A client that does not read its answers gets no more of them.
-      const held = this.#exchange === undefined ? this.#stalledSinceMs !== NEVER : parser.done || !this.#flowing
+      const held =
+        this.#phase === RESTING || (this.#exchange === undefined ? this.#stalledSinceMs !== NEVER : parser.done || !this.#flowing)
       if (held) {
         if (at < bytes.length) this.#keep(bytes, at)
         break

@@ -35,6 +35,8 @@ export interface Client {
   refuse(refusal: OwnResponse, head: RequestHead | undefined, nowMs: () => number): void
   /** What follows is no HTTP: 101 and a tunnel. */
   switchProtocols(head: ResponseHead, own: readonly string[], ends: UpstreamEnd, nowMs: number): void
+  /** Takes nothing more for a while once the response is out, as far as that holds up nobody else. */
+  rest(): void
   /** Cuts the response off: the client must not take what it got for a whole one. */
   destroy(): void
 }

@@ -2,6 +2,7 @@
 import type { Decision, Judgement } from '@ringwall/guard'
 import type { Policy } from '@ringwall/ring'
 import type { HeadBounds } from './head-scanner.ts'
+import type { SourceShedding } from './shedding.ts'
 import type { ProxyLimits, ProxyOptions } from './types.ts'
 import type { UpstreamPools } from './upstream-pools.ts'
 
@@ -22,6 +23,8 @@ export interface Connection {
   /** Of the other end. */
   readonly address: string
   readonly gone: boolean
+  /** Nothing is under way but waiting for the client, for longer than one that means it would take. */
+  expendable(nowMs: number): boolean
   /** Called every so often with monotonic milliseconds. */
   sweep(nowMs: number): void
   /** Ends it when nothing is under way; otherwise what is under way will. */
@@ -38,8 +41,10 @@ export interface Counters {
   malformed: number
   upstreamErrors: number
   overloaded: number
+  shed: number
   clientAborts: number
   droppedConnections: number
+  evictedConnections: number
   tlsHandshakes: number
   tlsResumed: number
   tlsFailed: number
@@ -59,6 +64,7 @@ export interface Context {
   readonly pools: UpstreamPools
   readonly counters: Counters
   readonly sources: Sources
+  readonly shedding: SourceShedding
   /** What a token or a policy of access allowed. Bounded by the connections and the streams on each, which are. */
   readonly standing: Set<Standing>
   readonly isTrustedProxy: (policy: Policy, address: string) => boolean

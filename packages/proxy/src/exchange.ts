@@ -5,7 +5,7 @@
  * the body, upstream, guard on the response where rules ask for it, response. What the guard has not allowed never reaches an
  * upstream, not a byte of it.
  */
-import type { Decision, GuardEnvironment, GuardRequest, Judgement } from '@ringwall/guard'
+import { type Decision, type GuardEnvironment, type GuardRequest, type Judgement, sourceKey } from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
 import type { HeaderField } from '@ringwall/waf'
 import type { Client } from './client.ts'
@@ -103,6 +103,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     context.counters.activeRequests++
   }
 
+  get source(): string {
+    return this.#source
+  }
+
   /** Whether the client has gone, or the request ended some other way. */
   get cancelled(): boolean {
     return this.#over
@@ -132,6 +136,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       const { policy } = environment.view
       pools.follow(policy)
       this.#settleSource(head, (address) => this.#context.isTrustedProxy(policy, address))
+      if (!this.#context.shedding.admits(sourceKey(this.#source))) {
+        this.#shed()
+        return
+      }
       this.#beginTrace(head)
       this.#guardStartMs = this.startMs
       judging = options.guard.head(this.#guardRequest(head), environment)
@@ -150,6 +158,14 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
           this.#client.destroy()
         })
     } else this.#headJudged(judging)
+  }
+
+  /** The source asks most, and there is too little time for all. */
+  #shed(): void {
+    this.#context.counters.shed++
+    this.#judgement = this.#ownJudgement('deny', 503, 'shed: this source asks most while the node is overloaded')
+    if (this.#source === this.#client.address) this.#client.rest()
+    this.#refuse(503, undefined, OVERLOADED_RETRY_AFTER_S)
   }
 
   /** A token that was denied while it was verified: nothing was open yet that could have been cut. */
@@ -735,6 +751,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     if (this.#answered) {
       this.#cutShort(this.#upstreamStatus!, error.code)
     } else this.#refuse(error.code === 'PROXY_UPSTREAM_TIMEOUT' ? 504 : 502, error.code)
+  }
+
+  onReclaimed(): void {
+    this.#cutShort(this.#upstreamStatus ?? 499, 'the client reads too slowly, and others wait for the upstream')
   }
 
   /** The upstream has failed. Returns whether another answers in its place. */

@@ -217,6 +217,10 @@ export class H2Connection implements Connection, WireHandler {
     return this.wire.socket.destroyed
   }
 
+  expendable(): boolean {
+    return this.#streams.size === 0
+  }
+
   close(): void {
     this.#leave(NO_ERROR)
     if (this.#streams.size === 0) this.#close()

@@ -245,6 +245,9 @@ export class H2Stream implements Client {
     this.#connection.flush()
   }
 
+  /** Other streams of the connection may be others' requests. */
+  rest(): void {}
+
   refuse({ status, fields, body }: OwnResponse, _head: RequestHead | undefined, nowMs: () => number): void {
     this.#localEnded = body === ''
     const all = ['date', httpDate(Date.now()), ...fields]

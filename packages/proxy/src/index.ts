@@ -9,6 +9,7 @@ export {
   UpstreamUnreachable,
 } from './errors.ts'
 export { createProxy } from './proxy.ts'
+export { currentTicketSecret, newTicketSecret, type TicketSecret } from './ticket-secret.ts'
 export {
   type ApiEvent,
   type CertificateFiles,

@@ -2,6 +2,7 @@
 import type { Server } from 'node:net'
 import { type Prefix, parseAddress, parsePrefix, prefixContains } from '@ringwall/ring'
 import { Certificates } from './certificates.ts'
+import type { TicketSecret } from './ticket-secret.ts'
 import type { ListenerOptions } from './types.ts'
 
 export class Listener {
@@ -12,16 +13,17 @@ export class Listener {
   /** Field lines of every response. */
   readonly ownFields: readonly string[]
   readonly #balancers: readonly Prefix[]
-  server: Server | undefined
+  /** All on the one port. */
+  servers: readonly Server[] = []
   /** As bound. */
   port: number
 
   /** @throws {TlsFilesInvalid} */
-  constructor(options: ListenerOptions, log: (level: 'info' | 'warn', line: string) => void) {
+  constructor(options: ListenerOptions, log: (level: 'info' | 'warn', line: string) => void, ticketSecret?: TicketSecret) {
     this.options = options
     this.port = options.port
     this.protocols = options.http2 === true ? ['h2', 'http/1.1'] : ['http/1.1']
-    this.certificates = options.tls === undefined ? undefined : new Certificates(options.tls, log)
+    this.certificates = options.tls === undefined ? undefined : new Certificates(options.tls, log, ticketSecret)
     this.#balancers = (options.proxyProtocol?.from ?? []).map((text) => {
       const prefix = parsePrefix(text)
       if (prefix === undefined) throw new TypeError(`${text} is no prefix`)

@@ -1,7 +1,8 @@
 /** The listener: opens, bounds and closes connections. */
-import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { randomInt } from 'node:crypto'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import type { GuardEnvironment, Judgement } from '@ringwall/guard'
+import { type GuardEnvironment, type Judgement, sourceKey } from '@ringwall/guard'
 import {
   type Credential,
   coversCredential,
@@ -17,6 +18,7 @@ import { type Connection, type Context, type Counters, Sources, type Standing } 
 import { ListenFailed } from './errors.ts'
 import { H2Connection } from './h2-connection.ts'
 import { Listener } from './listener.ts'
+import { LATE_MS_MAX, SourceShedding } from './shedding.ts'
 import { socketAddress } from './source-address.ts'
 import {
   type CertificateStatus,
@@ -35,6 +37,14 @@ import { readingIntoShared } from './wire.ts'
 const COMPLAIN_EVERY_MS = 10_000
 /** No method of HTTP/1.1 begins so (RFC 9113 section 3.4). */
 const H2_START = Buffer.from('PRI ', 'latin1')
+/** Listening sockets, of all ports together unless there are many. */
+const ACCEPTORS = 64
+const ACCEPTORS_MIN = 4
+/** Linux deals connections out over sockets that share a port; elsewhere it is not the same, or not at all. */
+const SHARES_PORTS = process.platform === 'linux'
+/** Connections looked at to make room for one. */
+const ROOM_LOOKS_MAX = 64
+const LATENESS_MS = 50
 const SWEEP_MS_MIN = 50
 /** What is judged again at once, before others have their turn. */
 const REVIEW_SLICE = 200
@@ -64,8 +74,10 @@ class HttpProxy implements ProxyContract, Arrivals {
     malformed: 0,
     upstreamErrors: 0,
     overloaded: 0,
+    shed: 0,
     clientAborts: 0,
     droppedConnections: 0,
+    evictedConnections: 0,
     tlsHandshakes: 0,
     tlsResumed: 0,
     tlsFailed: 0,
@@ -77,7 +89,13 @@ class HttpProxy implements ProxyContract, Arrivals {
     activeTunnels: 0,
     streamsCut: 0,
   }
+  readonly #bySource = new Map<string, number>()
+  /** Goes round all connections, oldest first, as room is needed. */
+  #room: Iterator<Connection> | undefined
   #sweeper: NodeJS.Timeout | undefined
+  #lateness: NodeJS.Timeout | undefined
+  #dueMs = 0
+  #overloadedBefore = 0
   #stopping: Promise<void> | undefined
   #drained: (() => void) | undefined
 
@@ -86,7 +104,7 @@ class HttpProxy implements ProxyContract, Arrivals {
     this.#options = options
     this.#limits = limits
     const log = options.log ?? (() => undefined)
-    this.#listeners = options.listeners.map((listener) => new Listener(listener, log))
+    this.#listeners = options.listeners.map((listener) => new Listener(listener, log, options.ticketSecret))
     this.#pools = new UpstreamPools(limits, options.region, options.log)
     this.#context = {
       options,
@@ -100,6 +118,7 @@ class HttpProxy implements ProxyContract, Arrivals {
       pools: this.#pools,
       counters: this.#counters,
       sources: new Sources(),
+      shedding: new SourceShedding(randomInt(2 ** 32)),
       standing: new Set(),
       isTrustedProxy: options.isTrustedProxy ?? isTrustedProxy,
       log,
@@ -112,30 +131,53 @@ class HttpProxy implements ProxyContract, Arrivals {
     for (const { certificates } of this.#listeners) certificates?.watch()
     this.#pools.start()
     this.#sweeper = setInterval(() => this.#sweep(), sweepMs(this.#limits))
+    this.#dueMs = performance.now() + LATENESS_MS
+    this.#lateness = setInterval(() => this.#look(), LATENESS_MS)
     this.#pools.follow(this.#options.environment().view.policy)
     return bound
   }
 
-  #listen(listener: Listener): Promise<{ readonly host: string; readonly port: number }> {
+  /**
+   * The event loop accepts one connection a turn from each listening socket, and turns are long when there is much to do: with one
+   * socket, new clients would wait for seconds. Where ports can be shared, several sockets take connections to this one.
+   */
+  async #listen(listener: Listener): Promise<{ readonly host: string; readonly port: number }> {
+    const { host, reusePort = false } = listener.options
+    try {
+      const first = await this.#serve(listener, listener.options.port, reusePort)
+      const { address, port } = first.address() as AddressInfo
+      listener.servers = [first]
+      listener.port = port
+      if (SHARES_PORTS) {
+        // The first alone tells whether the port is free; shared, it could be another program's as well.
+        if (!reusePort) {
+          await new Promise<void>((resolve) => first.close(() => resolve()))
+          listener.servers = []
+        }
+        const wanted = Math.max(ACCEPTORS_MIN, Math.floor(ACCEPTORS / this.#listeners.length))
+        while (listener.servers.length < wanted) listener.servers = [...listener.servers, await this.#serve(listener, port, true)]
+      }
+      return { host: address, port }
+    } catch (cause) {
+      const error = cause as NodeJS.ErrnoException
+      // What listens already would keep the port, and the process, for nobody.
+      for (const { servers } of this.#listeners) for (const server of servers) server.close()
+      const why = LISTEN_PROBLEMS[error.code ?? ''] ?? error.message
+      throw new ListenFailed(host, listener.options.port, why, { cause })
+    }
+  }
+
+  #serve(listener: Listener, port: number, reusePort: boolean): Promise<Server> {
     // Half-open: a client that ends its half is told from one that broke off, and hears our answer out.
     const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
       this.#connected(socket, listener),
     )
-    const { host, port } = listener.options
     return new Promise((resolve, reject) => {
-      server.once('error', (error: NodeJS.ErrnoException) => {
-        const failed = new ListenFailed(host, port, LISTEN_PROBLEMS[error.code ?? ''] ?? error.message, { cause: error })
-        // What listens already would keep the port, and the process, for nobody.
-        for (const { server: other } of this.#listeners) other?.close()
-        reject(failed)
-      })
-      server.listen({ host, port, backlog: 1_024 }, () => {
-        listener.server = server
+      server.once('error', reject)
+      server.listen({ host: listener.options.host, port, reusePort, backlog: 1_024 }, () => {
         server.removeAllListeners('error')
         server.on('error', (error) => this.#context.log('warn', `the listener failed: ${error.message}`))
-        const bound = server.address() as AddressInfo
-        listener.port = bound.port
-        resolve({ host: bound.address, port: bound.port })
+        resolve(server)
       })
     })
   }
@@ -227,17 +269,17 @@ class HttpProxy implements ProxyContract, Arrivals {
   }
 
   #connected(socket: Socket, listener: Listener): void {
-    if (this.#connections.size >= this.#limits.connectionsMax) {
+    if (this.#connections.size >= this.#limits.connectionsMax && !this.#makeRoom()) {
       socket.destroy()
       this.#complain()
       return
     }
     const address = socketAddress(socket.remoteAddress)
-    if (this.#isDropped(address)) {
+    const announced = listener.announces(address)
+    if (announced ? this.#isDropped(address) : !this.admits(address)) {
       socket.resetAndDestroy()
       return
     }
-    const announced = listener.announces(address)
     if (announced || listener.secure || listener.options.http2 === true)
       this.#arrived(new Arrival(this.#context, listener, socket, address, announced, this))
     else this.#speakHttp(listener, socket, address, undefined)
@@ -247,13 +289,54 @@ class HttpProxy implements ProxyContract, Arrivals {
     this.#connections.add(arrival)
     this.#arrivals.add(arrival)
     if (this.#arrivals.size <= this.#limits.handshakesMax) return
-    const [oldest] = this.#arrivals
     this.#counters.tlsDropped++
-    oldest!.destroy()
+    this.#oldestArrival().destroy()
+  }
+
+  /** Of those that have said nothing, if there are: whoever means it has said what it wants before long. */
+  #oldestArrival(): Arrival {
+    let looks = 0
+    for (const one of this.#arrivals) {
+      if (one.silent) return one
+      if (++looks === ROOM_LOOKS_MAX) break
+    }
+    const [oldest] = this.#arrivals
+    return oldest!
   }
 
   admits(source: string): boolean {
-    return !this.#isDropped(source)
+    return !this.#isDropped(source) && !this.#hasTooMany(source)
+  }
+
+  #hasTooMany(address: string): boolean {
+    if ((this.#bySource.get(sourceKey(address)) ?? 0) < this.#limits.connectionsPerSourceMax) return false
+    if (this.#context.isTrustedProxy(this.#options.environment().view.policy, address)) return false
+    this.#counters.droppedConnections++
+    return true
+  }
+
+  /** Closes a connection that waits for its client, were there one: what slow clients hold must not keep others out. */
+  #makeRoom(): boolean {
+    const nowMs = performance.now()
+    for (let looks = 0; looks < ROOM_LOOKS_MAX; looks++) {
+      this.#room ??= this.#connections.values()
+      const { value, done } = this.#room.next()
+      if (done === true) {
+        this.#room = undefined
+        continue
+      }
+      if (value.gone || !value.expendable(nowMs)) continue
+      this.#counters.evictedConnections++
+      value.destroy()
+      return true
+    }
+    return false
+  }
+
+  #opened(connection: Connection): void {
+    this.#connections.add(connection)
+    const key = sourceKey(connection.address)
+    this.#bySource.set(key, (this.#bySource.get(key) ?? 0) + 1)
   }
 
   onPlain({ listener, address }: Arrival, socket: Socket, rest: Buffer): void {
@@ -263,7 +346,7 @@ class HttpProxy implements ProxyContract, Arrivals {
     }
     const own = readingIntoShared(socket)
     const connection = new H2Connection(this.#context, listener, own ?? socket, address, undefined, own === undefined, this.#gone)
-    this.#connections.add(connection)
+    this.#opened(connection)
     connection.onBytes(rest)
     if (own === undefined) socket.resume()
   }
@@ -271,15 +354,15 @@ class HttpProxy implements ProxyContract, Arrivals {
   onSecured(arrival: Arrival, socket: TLSSocket): void {
     const { listener, address, ja4 } = arrival
     if (socket.alpnProtocol === 'h2') {
-      this.#connections.add(new H2Connection(this.#context, listener, socket, address, ja4, true, this.#gone))
+      this.#opened(new H2Connection(this.#context, listener, socket, address, ja4, true, this.#gone))
       return
     }
-    this.#connections.add(new ClientConnection(this.#context, listener, socket, address, ja4, true, this.#gone))
+    this.#opened(new ClientConnection(this.#context, listener, socket, address, ja4, true, this.#gone))
   }
 
   onGone(arrival: Arrival): void {
     this.#arrivals.delete(arrival)
-    this.#gone(arrival)
+    this.#forget(arrival)
   }
 
   /** @param rest What it has said already. */
@@ -287,7 +370,7 @@ class HttpProxy implements ProxyContract, Arrivals {
     const own = readingIntoShared(socket)
     const streams = own === undefined
     const connection = new ClientConnection(this.#context, listener, own ?? socket, address, undefined, streams, this.#gone)
-    this.#connections.add(connection)
+    this.#opened(connection)
     if (rest !== undefined && rest.length > 0) connection.onBytes(rest)
     if (streams) socket.resume()
   }
@@ -315,6 +398,16 @@ class HttpProxy implements ProxyContract, Arrivals {
   }
 
   readonly #gone = (connection: Connection): void => {
+    // Told of its end more than once, it counts once.
+    if (!this.#connections.has(connection)) return
+    const key = sourceKey(connection.address)
+    const left = (this.#bySource.get(key) ?? 1) - 1
+    if (left > 0) this.#bySource.set(key, left)
+    else this.#bySource.delete(key)
+    this.#forget(connection)
+  }
+
+  #forget(connection: Connection): void {
     this.#connections.delete(connection)
     if (this.#connections.size === 0) this.#drained?.()
   }
@@ -322,7 +415,18 @@ class HttpProxy implements ProxyContract, Arrivals {
   #sweep(): void {
     const nowMs = performance.now()
     for (const connection of this.#connections) connection.sweep(nowMs)
-    for (const { certificates } of this.#listeners) certificates?.sweep(nowMs)
+    for (const { certificates } of this.#listeners) certificates?.sweep()
+  }
+
+  /** How late the event loop is, and whether upstreams are full, says whether there is time for all. */
+  #look(): void {
+    const nowMs = performance.now()
+    const { overloaded } = this.#counters
+    const isFull = overloaded !== this.#overloadedBefore
+    this.#overloadedBefore = overloaded
+    // Requests refused because upstreams are full tell the same as lateness: somebody asks for more than there is.
+    this.#context.shedding.tick(Math.max(isFull ? LATE_MS_MAX + 1 : 0, nowMs - this.#dueMs), nowMs)
+    this.#dueMs = nowMs + LATENESS_MS
   }
 
   #complainedAtMs = Number.NEGATIVE_INFINITY
@@ -334,7 +438,7 @@ class HttpProxy implements ProxyContract, Arrivals {
   }
 
   async #stop(graceMs: number): Promise<void> {
-    const servers = this.#listeners.flatMap(({ server }) => server ?? [])
+    const servers = this.#listeners.flatMap((listener) => listener.servers)
     for (const { certificates } of this.#listeners) certificates?.close()
     if (servers.length > 0) {
       const closed = Promise.all(servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))))
@@ -353,6 +457,7 @@ class HttpProxy implements ProxyContract, Arrivals {
       clearTimeout(cut)
     }
     clearInterval(this.#sweeper)
+    clearInterval(this.#lateness)
     this.#pools.stop()
   }
 }

@@ -16,6 +16,7 @@ import {
   scanHead,
   TOO_MANY_FIELDS,
 } from './head-scanner.ts'
+import { latin1 } from './latin1.ts'
 import { type HeadRefused, parseRequestHead, type RequestHead } from './request-head.ts'
 
 /** What `read` came upon. */
@@ -224,7 +225,7 @@ export class RequestParser {
       if (end === LINE_TOO_LONG) return this.#refuse('the request line is too long', 414)
       return this.#refuse(end === TOO_MANY_FIELDS ? 'too many headers' : 'the header section is too long', 431)
     }
-    const text = section.toString('latin1', from, end)
+    const text = latin1(section, from, end)
     const line = REQUEST_LINE.exec(firstLine(text))
     if (line === null) return this.#refuse('request line', 400)
     this.at = before === 0 ? end : this.at + end - before

@@ -6,6 +6,7 @@
  */
 import { fieldsOf, firstLine, type HeadBounds, INCOMPLETE, MALFORMED, scanHead } from './head-scanner.ts'
 import { lowerName } from './header-names.ts'
+import { latin1 } from './latin1.ts'
 
 export interface ResponseHead {
   readonly status: number
@@ -92,7 +93,7 @@ export class ResponseParser {
           const end = scanHead(bytes, at, bytes.length, this.#bounds)
           if (end === INCOMPLETE) return this.#hold(bytes, at, this.#bounds.bytesMax, 'header')
           if (end < 0) return end === MALFORMED ? 'its header is malformed' : 'its header is too long'
-          const outcome = this.#head(bytes.toString('latin1', at, end))
+          const outcome = this.#head(latin1(bytes, at, end))
           if (typeof outcome === 'string') return outcome
           at = end
           if (outcome !== undefined) {

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import type { Decision, Guard, GuardEnvironment, GuardRequest, Judgement } from '@ringwall/guard'
-import { type Policy, PolicySchema, type View } from '@ringwall/ring'
+import { NO_SIGNING_KEY_VIEW, type Policy, PolicySchema, type View } from '@ringwall/ring'
 import { createProxy } from './proxy.ts'
 import type { DecisionRecord, ProxyOptions, Recorder, RequestMeasure, Span } from './types.ts'
 
@@ -128,6 +128,7 @@ export function viewOf(policy: Policy, height = 1): View {
     operators: [],
     nodes: [],
     epoch: 0,
+    signingKey: NO_SIGNING_KEY_VIEW,
     routes: [],
     route(host, path) {
       const service = services.find(({ hosts }) => hosts.includes('*') || hosts.includes(host))

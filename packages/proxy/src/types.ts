@@ -1,6 +1,7 @@
 /** The words of the proxy. */
 import type { Guard, GuardEnvironment, LoginAttempt, Outcome } from '@ringwall/guard'
 import type { DenialSubject, Policy } from '@ringwall/ring'
+import type { TicketSecret } from './ticket-secret.ts'
 
 /** What a proxy needs of telemetry; the same shapes as there. */
 export interface TraceContext {
@@ -95,8 +96,10 @@ export interface Recorder extends Tracer {
 
 /** Bounds on what the network can make the proxy hold. */
 export interface ProxyLimits {
-  /** Open connections; more are closed at once. */
+  /** Open connections; past it the one that has waited longest for its client goes for the new one. */
   readonly connectionsMax: number
+  /** Of one IPv4 address, or one /64 of IPv6, unless it is a trusted proxy. */
+  readonly connectionsPerSourceMax: number
   /** New connections of denied sources that get their 403 in one second; more are dropped without a word. */
   readonly deniedConnectionsPerSecondMax: number
   /** Connections that have not said yet what they want over TLS; past it the oldest goes for the newest. */
@@ -131,6 +134,7 @@ export interface ProxyLimits {
 
 export const DEFAULT_LIMITS: ProxyLimits = {
   connectionsMax: 16_384,
+  connectionsPerSourceMax: 4_096,
   deniedConnectionsPerSecondMax: 100,
   handshakesMax: 2_048,
   handshakeMsMax: 8_000,
@@ -207,6 +211,8 @@ export interface ListenerOptions {
    * taken as they are.
    */
   readonly proxyProtocol?: { readonly from: readonly string[] }
+  /** Others, who say the same, may take connections to the port as well (SO_REUSEPORT): each connection is one's alone. */
+  readonly reusePort?: boolean
   /** Every request is sent to the same address over TLS, at this port. Without `tls`. */
   readonly redirectToTls?: number
 }
@@ -230,6 +236,8 @@ export interface ProxyOptions {
   /** Is `X-Forwarded-For` from this address believed? `isTrustedProxy` of `@ringwall/ring` unless given. */
   readonly isTrustedProxy?: (policy: Policy, address: string) => boolean
   readonly log?: (level: 'info' | 'warn', line: string) => void
+  /** Those who share ports share this, or a client could not resume its TLS session with all of them; one of its own unless given. */
+  readonly ticketSecret?: TicketSecret
 }
 
 /** One certificate of one listener. */
@@ -257,9 +265,13 @@ export interface ProxyStats {
   readonly upstreamErrors: number
   /** Requests answered 503, because their upstreams carry as many as they may. */
   readonly overloaded: number
+  /** Requests answered 503 because their sources asked most while there was too little time for all. */
+  readonly shed: number
   readonly clientAborts: number
-  /** Connections of denied sources that were dropped before they said anything. */
+  /** Connections of denied sources, and of those with too many, that were dropped before they said anything. */
   readonly droppedConnections: number
+  /** Connections that waited for their client, closed to make room for others. */
+  readonly evictedConnections: number
   /** TLS handshakes that were completed; `tlsResumed` of them by a ticket. */
   readonly tlsHandshakes: number
   readonly tlsResumed: number

@@ -6,6 +6,8 @@ import { Wire, type WireHandler } from './wire.ts'
 
 /** Whoever waits for a response. */
 export interface ResponseListener {
+  /** On whose behalf; undefined: our own. */
+  readonly source?: string
   onInterim(head: ResponseHead): void
   onHead(head: ResponseHead): void
   onBody(bytes: Buffer): void
@@ -16,6 +18,8 @@ export interface ResponseListener {
   /** The upstream takes more of the request's body. */
   onDrain(): void
   onFailure(error: AnyProxyError): void
+  /** Others wait for the connection, which has been held up for long: it is to be given up. */
+  onReclaimed?(): void
 }
 
 /** How a request goes out. */
@@ -74,6 +78,7 @@ export class UpstreamConnection implements ResponseEvents, WireHandler {
   #reusable = true
   #gone = false
   #paused = false
+  #pausedAtMs = 0
   #timeoutMs = 0
   /** Monotonic milliseconds: of the last byte either way, or of becoming idle. */
   activeAtMs = performance.now()
@@ -86,6 +91,11 @@ export class UpstreamConnection implements ResponseEvents, WireHandler {
     // Made with `READ_INTO_SHARED`.
     this.#wire = new Wire(socket, this, false)
     socket.setNoDelay(true)
+  }
+
+  /** On whose behalf it is in use. */
+  get source(): string | undefined {
+    return this.#listener?.source
   }
 
   get usable(): boolean {
@@ -133,6 +143,7 @@ export class UpstreamConnection implements ResponseEvents, WireHandler {
   }
 
   pause(): void {
+    if (!this.#paused) this.#pausedAtMs = performance.now()
     this.#paused = true
     this.#wire.pause()
   }
@@ -160,6 +171,14 @@ export class UpstreamConnection implements ResponseEvents, WireHandler {
   discard(head: ResponseHead): void {
     if (head.bodyBytes !== undefined && head.bodyBytes > DISCARDED_BYTES_MAX) this.abandon()
     else this.#listener = new Discarding(this)
+  }
+
+  /** Ends the request if its client has not taken what there is of the response for so long. Returns whether it did. */
+  reclaim(nowMs: number, pausedMsMin: number): boolean {
+    const listener = this.#listener
+    if (!this.#paused || nowMs - this.#pausedAtMs < pausedMsMin || listener?.onReclaimed === undefined) return false
+    listener.onReclaimed()
+    return true
   }
 
   /** Somebody else listens to the response from here on. */

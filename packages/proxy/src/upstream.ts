@@ -18,6 +18,8 @@ import { READ_INTO_SHARED } from './wire.ts'
 const FAILURES_UNTIL_OUT = 2
 const OUT_MS_MIN = 1_000
 const OUT_MS_MAX = 30_000
+/** How long a client may hold a connection without reading, while others wait for one. */
+const HELD_MS_MAX = 1_000
 /** How fast a slow answer is forgotten. */
 const LATENCY_DECAY_MS = 10_000
 /** The share that slow start begins with. */
@@ -27,6 +29,8 @@ export type UpstreamState = 'up' | 'starting' | 'down' | 'ejected'
 
 /** Whoever wants a connection. */
 export interface ConnectionWaiter {
+  /** On whose behalf; undefined: our own. */
+  readonly source?: string
   readonly cancelled: boolean
   onConnection(connection: UpstreamConnection): void
   onUnreachable(error: UpstreamUnreachable | UpstreamFull): void
@@ -49,6 +53,8 @@ export class Upstream implements ConnectionOwner, Candidate {
   readonly #connections = new Set<UpstreamConnection>()
   readonly #connecting = new Set<Socket>()
   #waiting: Waiting[] = []
+  /** Connections in use by source, as of a moment ago; kept only while requests wait for one. */
+  #crowd: Map<string, number> | undefined
   #draining = false
   #failures = 0
   #outUntilMs = 0
@@ -218,12 +224,26 @@ export class Upstream implements ConnectionOwner, Candidate {
       const late = this.#waiting.shift()!
       if (!late.waiter.cancelled) late.waiter.onUnreachable(new UpstreamFull('no connection became free in time'))
     }
+    this.#crowd = undefined
+    if (this.#waiting.length > 0 && this.#connections.size >= this.#terms.connectionsMax) {
+      this.#reclaim(nowMs)
+      this.#crowd = this.#usersOf()
+    }
     if (this.#connectsFail && nowMs >= this.#outUntilMs) this.probe()
     if (this.#ejectedUntilMs !== 0 && nowMs >= this.#ejectedUntilMs) {
       this.#ejectedUntilMs = 0
       this.#settle()
     }
     if (this.#ramping) this.#ramp(nowMs)
+  }
+
+  /** What slow readers hold must not keep others out. */
+  #reclaim(nowMs: number): void {
+    let wanted = this.#waiting.length
+    for (const connection of [...this.#connections]) {
+      if (wanted === 0) return
+      if (connection.reclaim(nowMs, HELD_MS_MAX)) wanted--
+    }
   }
 
   /** A TCP connect and nothing more: tells whether somebody listens. */
@@ -352,11 +372,31 @@ export class Upstream implements ConnectionOwner, Candidate {
     })
   }
 
+  /** The one that has waited longest, of the source that has the fewest connections already where there is a crowd. */
   #nextWaiter(): ConnectionWaiter | undefined {
+    const crowd = this.#crowd
+    if (crowd !== undefined && this.#waiting.length > 1) {
+      this.#waiting = this.#waiting.filter(({ waiter }) => !waiter.cancelled)
+      let [best, fewest] = [0, Number.POSITIVE_INFINITY]
+      for (const [at, { waiter }] of this.#waiting.entries()) {
+        const held = crowd.get(waiter.source ?? '') ?? 0
+        if (held < fewest) [best, fewest] = [at, held]
+      }
+      const [chosen] = this.#waiting.splice(best, 1)
+      const source = chosen?.waiter.source ?? ''
+      crowd.set(source, (crowd.get(source) ?? 0) + 1)
+      return chosen?.waiter
+    }
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
       if (!next.waiter.cancelled) return next.waiter
     }
     return undefined
+  }
+
+  #usersOf(): Map<string, number> {
+    const users = new Map<string, number>()
+    for (const { source } of this.#connections) if (source !== undefined) users.set(source, (users.get(source) ?? 0) + 1)
+    return users
   }
 
   #dropIdle(): void {

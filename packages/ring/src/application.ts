@@ -12,17 +12,18 @@ import type { HashSeed } from './denial-index.ts'
 import { decodeBase64url, encodeBase64url } from './encoding.ts'
 import { GenesisInvalid, TxMalformed } from './errors.ts'
 import { genesisHash } from './genesis.ts'
-import { denialOf, joinDenials, neededFor, type PolicyReader, type Refusal, refusalOf } from './meaning.ts'
+import { denialOf, joinDenials, type Meeting, neededFor, type PolicyReader, type Refusal, refusalOf } from './meaning.ts'
 import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
 import { formatProblems, type PolicyProblem, parsePolicyDocument } from './policy-document.ts'
 import { lapseFaults, policyFitFaults } from './policy-fit.ts'
 import { type PolicyJudge, type Rehearsal, type RuleCost, rehearse, type TestResult } from './rehearsal.ts'
+import { tickedKey, viewOfKey, withKeyStatement } from './signing-key.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
-import { isValidator, RingState } from './state.ts'
+import { RingState } from './state.ts'
 import { encodeTx, idOfSigned, parseIssuer, readTx, type Sha256, subjectId, TX_BYTES_MAX } from './tx.ts'
 import type { Denial, GenesisDocument, RingNode, RuleLibrary, TxContent, TxId, View } from './types.ts'
-import { VerifiedTransactions } from './verified-transactions.ts'
+import { VerifiedTransaction, VerifiedTransactions } from './verified-transactions.ts'
 
 /** How long a transaction may live, from signing to lapsing. */
 export const TX_LIFETIME_MS_MAX = 600_000
@@ -141,10 +142,20 @@ interface Compiled {
 
 type Compilation = Compiled | { readonly problems: readonly string[] }
 
-interface Accepted {
-  readonly id: TxId
-  readonly content: TxContent
-  readonly denialId: string | undefined
+type Accepted = Pick<VerifiedTransaction, 'id' | 'content' | 'denialId' | 'seenKey'>
+
+/** Keys that were decoded last: few, as the ring has few issuers. */
+const decodedKeys = new Map<string, Uint8Array>()
+const DECODED_MAX = 1_024
+
+function keyBytes(text: string): Uint8Array {
+  let bytes = decodedKeys.get(text)
+  if (bytes === undefined) {
+    bytes = decodeBase64url(text)
+    if (decodedKeys.size >= DECODED_MAX) decodedKeys.clear()
+    decodedKeys.set(text, bytes)
+  }
+  return bytes
 }
 
 type Issuer = NonNullable<ReturnType<typeof parseIssuer>>
@@ -152,10 +163,10 @@ type Issuer = NonNullable<ReturnType<typeof parseIssuer>>
 /** Lists of nodes stay the same objects until they change. */
 const validatorLists = new WeakMap<readonly RingNode[], RingValidators['validators']>()
 
-function validatorsOf({ nodes, epoch }: RingState): RingValidators {
+function validatorsOf({ validators: nodes, epoch }: RingState): RingValidators {
   let validators = validatorLists.get(nodes)
   if (validators === undefined) {
-    validators = nodes.filter(isValidator).map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) }))
+    validators = nodes.map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) }))
     validatorLists.set(nodes, validators)
   }
   return { epoch, validators }
@@ -244,48 +255,72 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     readonly isCertified: boolean
   }
 
-  const meaning = (state: RingState, found: Omit<Accepted, 'id'> & { readonly issuer: Issuer }, now: Circumstances) => {
-    const { content, issuer, denialId } = found
-    const ringOf = { members: members(state), operators: genesis.operators, operatorKeys }
-    return refusalOf({ state, content, issuer, denialId, ...now, ...ringOf }, reader, options.verify)
-  }
+  /** Written out: it is made for each transaction, several times. */
+  const meaning = (
+    state: RingState,
+    { content, issuer, denialId, memo }: Pick<VerifiedTransaction, 'content' | 'issuer' | 'denialId'> & Pick<Meeting, 'memo'>,
+    { nowMs, epoch, isCertified }: Circumstances,
+  ) =>
+    refusalOf(
+      {
+        state,
+        content,
+        issuer,
+        denialId,
+        memo,
+        nowMs,
+        epoch,
+        operatorKeys,
+        isCertified,
+        members: state.nodes,
+        operators: genesis.operators,
+      },
+      reader,
+      options.verify,
+    )
 
   /** Every check, cheap ones first. */
   const accept = (state: RingState, bytes: Uint8Array, nowMs: number, epoch: number, isCertified = false): Accepted | Refusal => {
-    const now = { nowMs, epoch, isCertified }
     try {
       const known = verified.get(bytes)
-      if (known !== undefined) {
-        const { id, content, issuer, denialId } = known
-        const timely = envelopeRefusal(content, nowMs)
-        if (timely !== undefined) return timely
-        if (state.hasSeen(id, content.untilMs)) return REPLAYED
-        // Its signature is good for ever, since keys are never used twice; its issuer may be gone.
-        if (keyOf(state, issuer) === undefined) return unknownIssuer(content)
-        return meaning(state, { content, issuer, denialId }, now) ?? { id, content, denialId }
-      }
-      const { tx, signed } = readTx(bytes)
-      const { content } = tx
-      const timely = envelopeRefusal(content, nowMs)
-      if (timely !== undefined) return timely
-      const issuer = parseIssuer(content.issuer)
-      const key = issuer === undefined ? undefined : keyOf(state, issuer)
-      if (issuer === undefined || key === undefined) return unknownIssuer(content)
-      const id = idOfSigned(signed, options.hash)
-      if (state.hasSeen(id, content.untilMs)) return REPLAYED
-      if (!options.verify(decodeBase64url(key), signed, decodeBase64url(tx.signature))) {
-        return {
-          code: 'SIGNATURE_INVALID',
-          reason: `the signature is not by ${content.issuer}’s key; sign with the key that the ring knows`,
-        }
-      }
-      const denialId = content.body.type === 'deny.add' ? subjectId(content.body.subject, options.hash) : undefined
-      verified.set(bytes, { id, content, issuer, denialId })
-      return meaning(state, { content, issuer, denialId }, now) ?? { id, content, denialId }
+      const accepted = known === undefined ? admit(state, bytes, nowMs) : again(state, known, nowMs)
+      return 'code' in accepted ? accepted : (meaning(state, accepted, { nowMs, epoch, isCertified }) ?? accepted)
     } catch (error) {
       if (error instanceof TxMalformed) return { code: 'TX_MALFORMED', reason: error.reason }
       return { code: 'INTERNAL', reason: 'checking this transaction failed; it is refused. Report it with the transaction' }
     }
+  }
+
+  /** One whose signature is known to be good. */
+  const again = (state: RingState, known: VerifiedTransaction, nowMs: number): VerifiedTransaction | Refusal => {
+    const timely = envelopeRefusal(known.content, nowMs)
+    if (timely !== undefined) return timely
+    if (state.hasSeen(known.seenKey)) return REPLAYED
+    // Its signature is good for ever, since keys are never used twice; its issuer may be gone.
+    return keyOf(state, known.issuer) === undefined ? unknownIssuer(known.content) : known
+  }
+
+  /** @throws {TxMalformed} */
+  const admit = (state: RingState, bytes: Uint8Array, nowMs: number): VerifiedTransaction | Refusal => {
+    const { tx, signed } = readTx(bytes)
+    const { content } = tx
+    const timely = envelopeRefusal(content, nowMs)
+    if (timely !== undefined) return timely
+    const issuer = parseIssuer(content.issuer)
+    const key = issuer === undefined ? undefined : keyOf(state, issuer)
+    if (issuer === undefined || key === undefined) return unknownIssuer(content)
+    const id = idOfSigned(signed, options.hash)
+    const denialId = content.body.type === 'deny.add' ? subjectId(content.body.subject, options.hash) : undefined
+    const admitted = new VerifiedTransaction(id, content, issuer, denialId)
+    if (state.hasSeen(admitted.seenKey)) return REPLAYED
+    if (!options.verify(keyBytes(key), signed, decodeBase64url(tx.signature))) {
+      return {
+        code: 'SIGNATURE_INVALID',
+        reason: `the signature is not by ${content.issuer}’s key; sign with the key that the ring knows`,
+      }
+    }
+    verified.set(bytes, admitted)
+    return admitted
   }
 
   const envelopeRefusal = ({ ring: named, atMs, untilMs }: TxContent, nowMs: number): Refusal | undefined => {
@@ -302,14 +337,30 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     return undefined
   }
 
-  const apply = (state: RingState, { id, content, denialId }: Accepted, context: RingBlockContext): RingState => {
-    const seen = state.withSeen(id, content.untilMs)
+  const keyMeeting = ({ validators }: RingState, { height, timestampMs }: RingBlockContext) => ({
+    ring,
+    validators,
+    height,
+    nowMs: timestampMs,
+  })
+
+  /** Ceremonies begin and end with blocks, and with what makes them due: an idle ring makes no block for seconds. */
+  const ticked = (state: RingState, context: RingBlockContext): RingState =>
+    state.withSigningKey(tickedKey(state.signingKey, keyMeeting(state, context)))
+
+  const apply = (state: RingState, { id, content, denialId, seenKey }: Accepted, context: RingBlockContext): RingState => {
+    const seen = state.withSeen(seenKey)
     const { body, issuer } = content
     if (body.type === 'tx.approve') {
       const waiting = seen.approvals.get(body.id, context.timestampMs)!
       return approved(seen, { ...waiting, approvedBy: [...waiting.approvedBy, issuer].sort() }, context)
     }
-    if (body.type === 'evidence') return seen.withoutNode(body.validator)
+    if (body.type === 'evidence') return ticked(seen.withoutNode(body.validator), context)
+    if (body.type === 'token.revoke') return denied(seen, denialOf(content, context.height)!, context)
+    if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
+      const from = parseIssuer(issuer)?.name ?? ''
+      return seen.withSigningKey(withKeyStatement(seen.signingKey, body, from, keyMeeting(seen, context)))
+    }
     if (body.type === 'deny.add') {
       const denial = denialOf(content, context.height, denialId)!
       if (!issuer.startsWith('node:')) return denied(seen, denial, context)
@@ -328,11 +379,13 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     return perform(seen.withApprovals(seen.approvals.without(id)), content, context)
   }
 
-  const perform = (state: RingState, { body }: TxContent, _context: RingBlockContext): RingState => {
+  const perform = (state: RingState, { body }: TxContent, context: RingBlockContext): RingState => {
     if (body.type === 'policy.set') return state.withPolicy(body.policy)
     if (body.type === 'deny.remove') return state.withoutDenial(body.id).withPending(state.pending.without(body.id))
-    if (body.type === 'node.add') return state.withNode(body.node)
-    if (body.type === 'node.remove') return state.withoutNode(body.id)
+    if (body.type === 'node.add') return ticked(state.withNode(body.node), context)
+    if (body.type === 'node.remove') return ticked(state.withoutNode(body.id), context)
+    if (body.type === 'key.refresh' || body.type === 'key.rotate')
+      return ticked(state.withSigningKey(withKeyStatement(state.signingKey, body, '', keyMeeting(state, context))), context)
     return state
   }
 
@@ -358,7 +411,9 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
   }
 
   /** What the block ended is gone before its first transaction, and so for the leader that chooses them. */
-  const opened = (state: RingState, context: RingBlockContext, txCount: number) => state.swept(context.timestampMs, txCount)
+  const opened = (state: RingState, context: RingBlockContext, txCount: number) => {
+    return ticked(state.swept(context.timestampMs, txCount), context)
+  }
 
   /** What a transaction means to a state, its signature aside. */
   const weigh = (state: RingState, content: TxContent, nowMs: number): Refusal | undefined => {
@@ -427,8 +482,8 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       if (txs.length === 0) return { ok: true, state: next, results: [] }
       next = next.drafted()
       const results: RingTxResult[] = []
-      for (const [index, tx] of txs.entries()) {
-        const accepted = accept(next, tx, context.timestampMs, state.epoch, context.certified)
+      for (let index = 0; index < txs.length; index += 1) {
+        const accepted = accept(next, txs[index]!, context.timestampMs, state.epoch, context.certified)
         if ('code' in accepted) {
           return {
             ok: false,
@@ -457,6 +512,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         operators: genesis.operators,
         nodes: state.nodes,
         epoch: state.epoch,
+        signingKey: viewOfKey(state.signingKey, state.validators),
         routes,
         route,
       }

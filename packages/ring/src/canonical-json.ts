@@ -34,7 +34,7 @@ function isCanonical(value: unknown, depth: number): boolean {
   const fields = value as Record<string, unknown>
   if ('toJSON' in fields) return false
   let before: string | undefined
-  for (const key of Object.keys(fields)) {
+  for (const key in fields) {
     const held = fields[key]
     if (held === undefined) continue
     if ((before !== undefined && before >= key) || !key.isWellFormed() || !isCanonical(held, depth + 1)) return false

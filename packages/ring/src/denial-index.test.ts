@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { formatPrefix, type Prefix, parseAddress, parsePrefix, parsePrefixLoosely, prefixContains } from './address.ts'
 import { type Credential, coversCredential } from './credential.ts'
-import { createDenialIndex, DenialTable } from './denial-index.ts'
+import { createDenialIndex, DenialLookup, DenialSlots, DenialTable } from './denial-index.ts'
 import { HashTrie } from './hash-trie.ts'
 import { joinDenials } from './meaning.ts'
 import { MerkleTrie } from './merkle-trie.ts'
@@ -211,6 +211,84 @@ test('property: a Merkle trie’s root follows from its contents alone', () => {
       for (const [key, value] of sorted.toReversed()) again = again.set(key, value)
       assert.equal(again.root(), trie.root())
       if (sorted.length > 0) assert.notEqual(again.set(sorted[0]![0], 99).root(), trie.root())
+    }),
+  )
+})
+
+const changes = fc.array(
+  fc.record({
+    value: fc.constantFrom('10.0.0.1', '10.0.0.2', '2001:db8::1', '10.0.0.0/8', '2001:db8::/32', 'one', 'other'),
+    expiresAtMs: fc.option(fc.integer({ min: NOW + 1, max: NOW + 9 }), { nil: undefined }),
+  }),
+  { maxLength: 20 },
+)
+
+test('property: a draft comes to what changes one by one come to, and moves neither what it was made from nor what it became', () => {
+  /** Slots, and the denials that they are about, as the ring's state keeps them. */
+  type Held = { readonly slots: DenialSlots; readonly kept: ReadonlyMap<string, Denial> }
+  const none: Held = { slots: DenialSlots.empty(), kept: new Map() }
+  const changed = ({ slots, kept }: Held, all: readonly { value: string; expiresAtMs: number | undefined }[]): Held => {
+    const next = new Map(kept)
+    for (const { value, expiresAtMs } of all) {
+      const kind = value.includes('/') ? 'cidr' : value.includes('.') || value.includes(':') ? 'ip' : 'token'
+      const made = denial({ kind, value } as const, expiresAtMs ?? NOW)
+      if (expiresAtMs !== undefined) {
+        slots = slots.with(made)
+        next.set(made.id, made)
+      } else if (next.delete(made.id)) slots = slots.without(made.subject, made.id)
+    }
+    return { slots, kept: next }
+  }
+  const drafted = ({ slots, kept }: Held): Held => ({ slots: slots.draft(), kept })
+  const sealed = ({ slots, kept }: Held): Held => ({ slots: slots.sealed(), kept })
+  /** What is found, by all that was ever denied. */
+  const found = ({ slots, kept }: Held): readonly unknown[] => {
+    const lookup = new DenialLookup(slots, { get: (id) => kept.get(id), all: () => kept.values() })
+    return [
+      ...['10.0.0.1', '10.0.0.2', '10.9.9.9', '2001:db8::1', '2001:db8::2'].map((address) => lookup.matchAddress(address, NOW)),
+      ...['one', 'other'].map((tokenId) => lookup.matchCredential({ issuer: 'i', tokenId }, NOW)),
+      lookup.size,
+    ]
+  }
+  fc.assert(
+    fc.property(changes, changes, changes, (begun, first, second) => {
+      const base = changed(none, begun)
+      const before = found(base)
+      const one = sealed(changed(drafted(base), first))
+      const between = found(one)
+      const two = sealed(changed(drafted(one), second))
+      assert.deepEqual(found(base), before)
+      assert.deepEqual(found(one), between)
+      assert.deepEqual(between, found(changed(base, first)))
+      assert.deepEqual(found(two), found(changed(changed(base, first), second)))
+      assert.deepEqual(
+        [base, one, two].map(({ slots }) => slots.size),
+        [base, one, two].map(({ kept }) => kept.size),
+      )
+    }),
+  )
+})
+
+test('property: a draft of a map holds what the map would, whatever collides', () => {
+  const steps = fc.array(fc.tuple(fc.nat(40), fc.boolean()), { maxLength: 60 })
+  // Few hashes, most bits of which are the same: leaves are shared, and pushed down.
+  const hash = (key: number) => ((key % 5) << 25) | (key % 2)
+  const changed = (trie: HashTrie<number, number>, all: readonly (readonly [number, boolean])[]) => {
+    for (const [key, isSet] of all) trie = isSet ? trie.set(hash(key), key, key) : trie.delete(hash(key), key)
+    return trie
+  }
+  const held = (trie: HashTrie<number, number>) => [...trie.values()].sort((a, b) => a - b)
+  fc.assert(
+    fc.property(steps, steps, (begun, more) => {
+      const base = changed(
+        HashTrie.empty<number, number>((a, b) => a === b),
+        begun,
+      )
+      const before = held(base)
+      const sealed = changed(base.draft(), more).sealed()
+      assert.deepEqual(held(sealed), held(changed(base, more)))
+      assert.equal(sealed.size, held(sealed).length)
+      assert.deepEqual(held(base), before)
     }),
   )
 })

@@ -98,10 +98,12 @@ const NO_COUNTS: readonly number[] = SHELVES.map(() => 0)
 
 /** Where denials are found, without those that are found by text. */
 export class DenialSlots {
-  readonly parts: Parts
+  parts: Parts
+  readonly #isDraft: boolean
 
-  private constructor(parts: Parts) {
+  private constructor(parts: Parts, isDraft = false) {
     this.parts = parts
+    this.#isDraft = isDraft
   }
 
   static empty(seed: HashSeed = NO_SEED): DenialSlots {
@@ -123,6 +125,27 @@ export class DenialSlots {
     }
     const ids = IdIndex.from(entries)
     return new DenialSlots({ ...addresses.parts, ids, counts, size: addresses.size + ids.size })
+  }
+
+  /** The same slots, to be changed in place by `with` and `without`, which answer with the draft itself. */
+  draft(): DenialSlots {
+    const { v4, v6 } = this.parts
+    const drafts = {
+      v4: v4.map((table) => ({ ...table, trie: table.trie.draft() })),
+      v6: v6.map((table) => ({ ...table, trie: table.trie.draft() })),
+    }
+    return new DenialSlots({ ...this.parts, ...drafts }, true)
+  }
+
+  /** The slots of a draft, never to change again. */
+  sealed(): DenialSlots {
+    if (!this.#isDraft) return this
+    const { v4, v6 } = this.parts
+    const sealed = {
+      v4: v4.map((table) => ({ ...table, trie: table.trie.sealed() })),
+      v6: v6.map((table) => ({ ...table, trie: table.trie.sealed() })),
+    }
+    return new DenialSlots({ ...this.parts, ...sealed })
   }
 
   get size(): number {
@@ -147,23 +170,30 @@ export class DenialSlots {
       if (ids === parts.ids) return this
       const more = denial === undefined ? -1 : 1
       const counts = parts.counts.with(shelf, parts.counts[shelf]! + more)
-      return new DenialSlots({ ...parts, ids, counts, size: parts.size + more })
+      return this.#with({ ...parts, ids, counts, size: parts.size + more })
     }
     const prefix = parsePrefix(subject.value)
     if (prefix === undefined) return this
     if (prefix.version === 4) {
       const table = parts.v4.find(({ length }) => length === prefix.length) ?? emptyV4(prefix)
+      const before = table.trie.size
       const key = prefix.words[0]!
-      const trie = denial === undefined ? table.trie.delete(mix32(key), key) : table.trie.set(mix32(key), key, denial)
-      const size = parts.size + trie.size - table.trie.size
-      return new DenialSlots({ ...parts, v4: replaced(parts.v4, { ...table, trie }), size })
+      const trie = changed(table.trie, mix32(key), key, denial)
+      if (trie === table.trie && trie.size > 0) return this.#with({ ...parts, size: parts.size + trie.size - before })
+      return this.#with({ ...parts, v4: replaced(parts.v4, table, { ...table, trie }), size: parts.size + trie.size - before })
     }
     const table = parts.v6.find(({ length }) => length === prefix.length) ?? emptyV6(prefix)
+    const before = table.trie.size
     const [a, b, c, d] = prefix.words as readonly [number, number, number, number]
     const key = { a, b, c, d }
-    const trie = denial === undefined ? table.trie.delete(hashV6(key), key) : table.trie.set(hashV6(key), key, denial)
-    const size = parts.size + trie.size - table.trie.size
-    return new DenialSlots({ ...parts, v6: replaced(parts.v6, { ...table, trie }), size })
+    const trie = changed(table.trie, hashV6(key), key, denial)
+    return this.#with({ ...parts, v6: replaced(parts.v6, table, { ...table, trie }), size: parts.size + trie.size - before })
+  }
+
+  #with(parts: Parts): DenialSlots {
+    if (!this.#isDraft) return new DenialSlots(parts)
+    this.parts = parts
+    return this
   }
 }
 
@@ -355,10 +385,17 @@ function emptyV6({ length }: Prefix): V6Table {
   return { length, masks, trie: HashTrie.empty(sameV6) }
 }
 
+function changed<K>(trie: HashTrie<K, Denial>, hash: number, key: K, denial: Denial | undefined): HashTrie<K, Denial> {
+  return denial === undefined ? trie.delete(hash, key) : trie.set(hash, key, denial)
+}
+
+/** With `table` in place of `before`: the same tables when a draft changed its own. */
 function replaced<T extends { readonly length: number; readonly trie: { readonly size: number } }>(
   tables: readonly T[],
+  before: T,
   table: T,
 ): readonly T[] {
+  if (before.trie === table.trie && table.trie.size > 0 && tables.includes(before)) return tables
   const others = tables.filter(({ length }) => length !== table.length)
   return table.trie.size === 0 ? others : [...others, table].sort((a, b) => b.length - a.length)
 }

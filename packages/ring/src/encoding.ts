@@ -40,6 +40,19 @@ export function decodeBase64url(text: string): Uint8Array {
   return bytes
 }
 
+/** Is it what `encodeBase64url` makes of so many bytes? Nothing is decoded for it. */
+export function isBase64url(text: string, bytes: number): boolean {
+  if (text.length !== Math.ceil((bytes * 4) / 3)) return false
+  let last = 0
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at)
+    last = code < 128 ? VALUE_BY_CODE[code]! : -1
+    if (last < 0) return false
+  }
+  const spare = (text.length * 6) % 8
+  return (last & ((1 << spare) - 1)) === 0
+}
+
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
 /** Lower-case hex. */
@@ -52,13 +65,11 @@ export function encodeHex(bytes: Uint8Array): string {
 const NIBBLE_BY_CODE = new Uint8Array(128)
 for (let value = 0; value < 16; value += 1) NIBBLE_BY_CODE[value.toString(16).charCodeAt(0)] = value
 
-/** Of lower-case hex that is known to be such: nothing is checked. */
-export function decodeHex(text: string): Uint8Array {
-  const bytes = new Uint8Array(text.length >>> 1)
-  for (let at = 0; at < bytes.length; at += 1) {
-    bytes[at] = (NIBBLE_BY_CODE[text.charCodeAt(2 * at)]! << 4) | NIBBLE_BY_CODE[text.charCodeAt(2 * at + 1)]!
+/** Writes the bytes of lower-case hex that is known to be such, from `to` on: nothing is checked. */
+export function decodeHexInto(text: string, bytes: Uint8Array, to: number): void {
+  for (let at = 0; at < text.length; at += 2) {
+    bytes[to + (at >>> 1)] = (NIBBLE_BY_CODE[text.charCodeAt(at)]! << 4) | NIBBLE_BY_CODE[text.charCodeAt(at + 1)]!
   }
-  return bytes
 }
 
 const ENCODER = new TextEncoder()
@@ -66,6 +77,34 @@ const DECODER = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 export function encodeUtf8(text: string): Uint8Array {
   return ENCODER.encode(text)
+}
+
+/** Bytes that are used over and over; `first(n)` is the first `n` of them, the same object each time. */
+export class Scratch {
+  readonly bytes: Uint8Array
+  readonly #views: (Uint8Array | undefined)[]
+
+  constructor(length: number) {
+    this.bytes = new Uint8Array(length)
+    this.#views = Array.from({ length: length + 1 })
+  }
+
+  first(length: number): Uint8Array {
+    let view = this.#views[length]
+    if (view === undefined) {
+      view = this.bytes.subarray(0, length)
+      this.#views[length] = view
+    }
+    return view
+  }
+}
+
+const passing = new Scratch(2_048)
+
+/** As `encodeUtf8`, for bytes that are read at once: the next call may overwrite them. */
+export function passingUtf8(text: string): Uint8Array {
+  if (text.length * 3 > passing.bytes.length) return ENCODER.encode(text)
+  return passing.first(ENCODER.encodeInto(text, passing.bytes).written)
 }
 
 /** @throws {TypeError} When the bytes are not UTF-8. A byte-order mark stays in the text. */

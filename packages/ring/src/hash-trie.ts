@@ -10,12 +10,33 @@ interface Entry<K, V> {
   readonly value: V
 }
 
+/** Of one draft: what it made carries it, and may be changed in place by that draft alone. */
+type Owner = object | undefined
+
 class Branch<K, V> {
-  readonly bitmap: number
-  readonly slots: readonly Slot<K, V>[]
-  constructor(bitmap: number, slots: readonly Slot<K, V>[]) {
+  bitmap: number
+  readonly slots: Slot<K, V>[]
+  readonly owner: Owner
+  constructor(bitmap: number, slots: Slot<K, V>[], owner: Owner) {
     this.bitmap = bitmap
     this.slots = slots
+    this.owner = owner
+  }
+
+  /** With another slot in place of the one at `at`: this branch itself when it is the draft's own. */
+  with(at: number, slot: Slot<K, V>, owner: Owner): Branch<K, V> {
+    if (owner === undefined || owner !== this.owner) return new Branch(this.bitmap, this.slots.with(at, slot), owner)
+    this.slots[at] = slot
+    return this
+  }
+
+  /** With a slot more, which becomes the one at `at`. */
+  grown(bit: number, at: number, slot: Slot<K, V>, owner: Owner): Branch<K, V> {
+    if (owner === undefined || owner !== this.owner)
+      return new Branch(this.bitmap | bit, this.slots.toSpliced(at, 0, slot), owner)
+    this.bitmap |= bit
+    this.slots.splice(at, 0, slot)
+    return this
   }
 }
 
@@ -29,7 +50,7 @@ class Leaf<K, V> {
 
 type Slot<K, V> = Branch<K, V> | Leaf<K, V>
 
-const EMPTY: Branch<never, never> = new Branch(0, [])
+const EMPTY: Branch<never, never> = new Branch(0, [], undefined)
 
 function bitCount(bits: number): number {
   let count = bits - ((bits >>> 1) & 0x55555555)
@@ -39,18 +60,34 @@ function bitCount(bits: number): number {
 
 /** `hash` is any 32-bit integer derived from the key; `same` says whether two keys are one. */
 export class HashTrie<K, V> {
-  readonly size: number
-  readonly #root: Branch<K, V>
+  #size: number
+  #root: Branch<K, V>
   readonly #same: (a: K, b: K) => boolean
+  readonly #owner: Owner
 
-  private constructor(root: Branch<K, V>, size: number, same: (a: K, b: K) => boolean) {
+  private constructor(root: Branch<K, V>, size: number, same: (a: K, b: K) => boolean, owner?: Owner) {
     this.#root = root
-    this.size = size
+    this.#size = size
     this.#same = same
+    this.#owner = owner
   }
 
   static empty<K, V>(same: (a: K, b: K) => boolean): HashTrie<K, V> {
     return new HashTrie<K, V>(EMPTY, 0, same)
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  /** The same contents, to be changed in place by `set` and `delete`, which answer with the draft itself. */
+  draft(): HashTrie<K, V> {
+    return new HashTrie(this.#root, this.#size, this.#same, {})
+  }
+
+  /** The contents of a draft, never to change again. */
+  sealed(): HashTrie<K, V> {
+    return this.#owner === undefined ? this : new HashTrie(this.#root, this.#size, this.#same)
   }
 
   get(hash: number, key: K): V | undefined {
@@ -70,12 +107,19 @@ export class HashTrie<K, V> {
 
   set(hash: number, key: K, value: V): HashTrie<K, V> {
     const grown = this.get(hash, key) === undefined ? 1 : 0
-    return new HashTrie(this.#put(this.#root, 0, { hash, key, value }), this.size + grown, this.#same)
+    return this.#with(this.#put(this.#root, 0, { hash, key, value }), this.#size + grown)
   }
 
   delete(hash: number, key: K): HashTrie<K, V> {
     if (this.get(hash, key) === undefined) return this
-    return new HashTrie(this.#drop(this.#root, 0, hash, key) ?? EMPTY, this.size - 1, this.#same)
+    return this.#with(this.#drop(this.#root, 0, hash, key) ?? EMPTY, this.#size - 1)
+  }
+
+  #with(root: Branch<K, V>, size: number): HashTrie<K, V> {
+    if (this.#owner === undefined) return new HashTrie(root, size, this.#same)
+    this.#root = root
+    this.#size = size
+    return this
   }
 
   *values(): Generator<V> {
@@ -89,7 +133,7 @@ export class HashTrie<K, V> {
   #put(branch: Branch<K, V>, shift: number, entry: Entry<K, V>): Branch<K, V> {
     const bit = 1 << ((entry.hash >>> shift) & 31)
     const at = bitCount(branch.bitmap & (bit - 1))
-    if ((branch.bitmap & bit) === 0) return new Branch(branch.bitmap | bit, branch.slots.toSpliced(at, 0, new Leaf([entry])))
+    if ((branch.bitmap & bit) === 0) return branch.grown(bit, at, new Leaf([entry]), this.#owner)
     const slot = branch.slots[at]!
     let next: Slot<K, V>
     if (slot instanceof Branch) next = this.#put(slot, shift + 5, entry)
@@ -97,10 +141,10 @@ export class HashTrie<K, V> {
       next = new Leaf([...slot.entries.filter(({ key }) => !this.#same(key, entry.key)), entry])
     } else {
       // Two hashes meet: push the older leaf one level down, then try again there.
-      const older = new Branch<K, V>(1 << ((slot.entries[0]!.hash >>> (shift + 5)) & 31), [slot])
+      const older = new Branch<K, V>(1 << ((slot.entries[0]!.hash >>> (shift + 5)) & 31), [slot], this.#owner)
       next = this.#put(older, shift + 5, entry)
     }
-    return new Branch(branch.bitmap, branch.slots.with(at, next))
+    return branch.with(at, next, this.#owner)
   }
 
   #drop(branch: Branch<K, V>, shift: number, hash: number, key: K): Branch<K, V> | undefined {
@@ -113,9 +157,9 @@ export class HashTrie<K, V> {
       const entries = slot.entries.filter((entry) => !this.#same(entry.key, key))
       next = entries.length === 0 ? undefined : new Leaf(entries)
     }
-    if (next !== undefined) return new Branch(branch.bitmap, branch.slots.with(at, next))
+    if (next !== undefined) return branch.with(at, next, this.#owner)
     const bitmap = branch.bitmap & ~bit
-    return bitmap === 0 ? undefined : new Branch(bitmap, branch.slots.toSpliced(at, 1))
+    return bitmap === 0 ? undefined : new Branch(bitmap, branch.slots.toSpliced(at, 1), this.#owner)
   }
 }
 

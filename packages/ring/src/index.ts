@@ -102,7 +102,27 @@ export {
   type TestResult,
 } from './rehearsal.ts'
 export { SAMPLE_CLASSES, SAMPLE_REQUESTS, type SampleClass } from './sample-requests.ts'
+export {
+  type BoardLine,
+  boardEvent,
+  FORMER_KEY_MS,
+  KEY_MESSAGE_BYTES_MAX,
+  KEY_PARTIES_MAX,
+  KEY_PHASE_MS,
+  KEY_REST_MS,
+  type KeyCeremony,
+  type KeyFault,
+  type KeyRefusalCode,
+  type KeyStatement,
+  NO_SIGNING_KEY_VIEW,
+  planOf,
+  publicKeyOf,
+  type SigningKey,
+  type SigningKeyView,
+  waitingFor,
+} from './signing-key.ts'
 export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
+export { ringIssuer } from './token-revocation.ts'
 export {
   accountKey,
   canonicalJson,

@@ -10,7 +10,9 @@ import { isCredentialSubject, joinSubjects } from './credential.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
+import { type KeyRefusalCode, refusalOfKeyStatement } from './signing-key.ts'
 import { DENIALS_MAX, type RingState } from './state.ts'
+import { isSignedByRing, readRingToken, ringIssuer } from './token-revocation.ts'
 import { parseIssuer, subjectId } from './tx.ts'
 import type { Denial, DenialSubject, RingNode, RingOperator, TxBody, TxContent } from './types.ts'
 
@@ -44,6 +46,8 @@ export type RefusalCode =
   | 'DENIAL_ID_TAKEN'
   | 'NOT_DENIED'
   | NodeRefusalCode
+  | KeyRefusalCode
+  | 'TOKEN_UNKNOWN'
   | 'APPROVAL_UNKNOWN'
   | 'APPROVAL_REPEATED'
   | 'APPROVALS_FULL'
@@ -72,6 +76,8 @@ export interface Meeting {
   readonly issuer: { readonly kind: 'operator' | 'node'; readonly name: string }
   /** `subjectId` of what a `deny.add` denies. */
   readonly denialId: string | undefined
+  /** What its subject came to before, where that is kept. */
+  readonly memo?: SubjectMemo | undefined
   readonly nowMs: number
   /** That the block began in, or the state's own where there is no block. */
   readonly epoch: number
@@ -93,8 +99,15 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader, verify: Verify
   const { body } = meeting.content
   if (body.type === 'evidence') return refusalOfEvidence(meeting, body, verify)
   if (body.type === 'deny.add') return refusalOfDenial(meeting, body, reader.inForce(meeting.state))
+  if (body.type === 'token.revoke') return refusalOfRevocation(meeting, body.token, verify)
+  if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
+    const { state, issuer } = meeting
+    if (issuer.kind === 'node') return refusalOfKeyStatement(state.signingKey, body, issuer.name, state.validators)
+    return refuse('NOT_ENTITLED', `${body.type} is for the nodes that hold the key; ask for a ceremony with key refresh`)
+  }
   if (meeting.issuer.kind !== 'operator') {
-    return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; a node may only propose deny.add and evidence`)
+    const may = 'a node may only propose deny.add, token.revoke, evidence, and its part in a ceremony of the signing key'
+    return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
   }
   if (body.type === 'tx.approve') return refusalOfApproval(meeting, body, reader)
   return refusalOfStatement(meeting, reader) ?? refusalOfWaiting(meeting, reader)
@@ -107,6 +120,8 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   if (body.type === 'node.add') return refusalOfNodeAddition(meeting, body.node)
   if (body.type === 'node.remove') return refusalOfNodeRemoval(meeting, body.id)
   if (body.type === 'policy.set') return refusalOfPolicy(meeting, body, reader)
+  if (body.type === 'key.refresh' || body.type === 'key.rotate')
+    return refusalOfKeyStatement(meeting.state.signingKey, body, '', meeting.state.validators)
   return refuse('NOT_ENTITLED', `${body.type} is nothing that waits for approvals`)
 }
 
@@ -167,7 +182,7 @@ function refusalOfRemoval({ state, nowMs }: Meeting, { id }: Extract<TxBody, { t
 }
 
 function refusalOfDenial(
-  { state, content, issuer, denialId, nowMs, members }: Meeting,
+  { state, content, issuer, denialId, memo, nowMs, members }: Meeting,
   { subject, ttlMs }: Extract<TxBody, { type: 'deny.add' }>,
   policy: Policy,
 ): Refusal | undefined {
@@ -184,7 +199,7 @@ function refusalOfDenial(
   if (byNode && subject.kind !== 'ip' && subject.kind !== 'account') {
     return refuse('NOT_ENTITLED', `a node may deny an ip or an account, not a ${subject.kind}; ask an operator to sign it`)
   }
-  const wrong = judgedSubject(subject, policy) ?? refusalOfMoment(subject, content.atMs)
+  const wrong = judgedSubject(subject, policy, content.ring, memo) ?? refusalOfMoment(subject, content.atMs)
   if (wrong !== undefined) return wrong
   if (content.atMs + ttlMs <= nowMs) return refuse('DENIAL_OVER', 'the denial would be over already; sign it again')
   if (byNode && state.usedInHour(content.issuer, nowMs) >= nodePerHour) {
@@ -201,10 +216,23 @@ function refusalOfDenial(
   if (before === undefined && state.denials.size >= DENIALS_MAX) {
     return refuse('DENIALS_FULL', `the ring holds ${DENIALS_MAX} denials; remove some, or deny prefixes instead of addresses`)
   }
-  const others = [before?.subject, state.pending.get(id)?.subject]
-  if (others.some((other) => other !== undefined && !sameSubject(other, subject))) {
+  const waiting = state.pending.get(id)?.subject
+  if (
+    (before !== undefined && !sameSubject(before.subject, subject)) ||
+    (waiting !== undefined && !sameSubject(waiting, subject))
+  ) {
     return refuse('DENIAL_ID_TAKEN', 'another subject has this id already; deny a prefix that holds this one')
   }
+  return undefined
+}
+
+function refusalOfRevocation({ state, content, nowMs }: Meeting, token: string, verify: Verify): Refusal | undefined {
+  const read = readRingToken(content.ring, token)
+  if (read === undefined || !isSignedByRing(token, state.signingKey, verify))
+    return refuse('TOKEN_UNKNOWN', 'this is no token that the ring signed; deny its id or subject as an operator')
+  if (read.overAtMs <= nowMs) return refuse('DENIAL_OVER', 'the token has expired already')
+  if (state.denial(subjectId({ kind: 'token', value: read.id })) === undefined && state.denials.size >= DENIALS_MAX)
+    return refuse('DENIALS_FULL', `the ring holds ${DENIALS_MAX} denials; remove some`)
   return undefined
 }
 
@@ -228,25 +256,31 @@ function refusalOfMoment(subject: DenialSubject, atMs: number): Refusal | undefi
   return refuse('SUBJECT_INVALID', `${subject.value} is after this was signed; name a moment that has passed`)
 }
 
-/** What a policy made of a subject: a transaction is judged several times, and its subject stays the same object. */
-const judged = new WeakMap<DenialSubject, { readonly policy: Policy; readonly refusal: Refusal | undefined }>()
+/** What a policy made of a subject: a transaction is judged several times. */
+export interface SubjectMemo {
+  policy: Policy | undefined
+  refusal: Refusal | undefined
+}
 
-function judgedSubject(subject: DenialSubject, policy: Policy): Refusal | undefined {
-  const known = judged.get(subject)
-  if (known?.policy === policy) return known.refusal
-  const refusal = refusalOfSubject(subject, policy)
-  judged.set(subject, { policy, refusal })
+function judgedSubject(subject: DenialSubject, policy: Policy, ring: string, memo: SubjectMemo | undefined): Refusal | undefined {
+  if (memo?.policy === policy) return memo.refusal
+  const refusal = refusalOfSubject(subject, policy, ring)
+  if (memo !== undefined) {
+    memo.policy = policy
+    memo.refusal = refusal
+  }
   return refusal
 }
 
-function refusalOfSubject(subject: DenialSubject, policy: Policy): Refusal | undefined {
+function refusalOfSubject(subject: DenialSubject, policy: Policy, ring: string): Refusal | undefined {
   if (subject.kind === 'account') {
     if (Object.hasOwn(policy.services, subject.service)) return undefined
     return refuse('SERVICE_UNKNOWN', `the policy has no service ${subject.service}; name one of its services`)
   }
   if (isCredentialSubject(subject)) {
     const issuer = subject.kind === 'issuer' ? subject.value : subject.kind === 'key' ? undefined : subject.issuer
-    if (issuer === undefined || policy.issuers.some((known) => known.issuer === issuer)) return undefined
+    if (issuer === undefined || issuer === ringIssuer(ring) || policy.issuers.some((known) => known.issuer === issuer))
+      return undefined
     const known = policy.issuers.map((one) => one.issuer).join(', ') || 'none'
     return refuse(
       'TOKEN_ISSUER_UNKNOWN',
@@ -274,7 +308,8 @@ function refusalOfSubject(subject: DenialSubject, policy: Policy): Refusal | und
 function addressOf(value: string): Prefix | Refusal {
   const address = parseAddress(value)
   if (address === undefined) return refuse('SUBJECT_INVALID', `${value} is no IP address`)
-  const canonical = formatAddress(address)
+  // Four octets in dotted decimal have one spelling that parses; an IPv4 address in IPv6 form is none of it.
+  const canonical = address.version === 4 && !value.includes(':') ? value : formatAddress(address)
   if (canonical !== value) return refuse('SUBJECT_INVALID', `${value} must be written as ${canonical}`)
   return { ...address, length: address.words.length * 32 }
 }
@@ -290,11 +325,19 @@ function prefixOf(value: string): Prefix | Refusal {
 }
 
 /**
- * The denial that a `deny.add` states, as of a height; undefined height while provisional. It lasts from when it was
+ * The denial that a `deny.add` or a `token.revoke` states, as of a height; undefined height while provisional. It lasts from when it was
  * signed, not from when it was agreed, so that all who hear of it agree on its end. `id` is that of its subject, when known.
  */
 export function denialOf(content: TxContent, height: number | undefined, id?: string): Denial | undefined {
   const { body } = content
+  if (body.type === 'token.revoke') {
+    const read = readRingToken(content.ring, body.token)
+    if (read === undefined) return undefined
+    const subject = { kind: 'token', value: read.id } as const
+    const { atMs: issuedAtMs, issuer } = content
+    const said = { reason: 'revoked by who held it', subject }
+    return { expiresAtMs: read.overAtMs, height, id: subjectId(subject), issuedAtMs, issuer, ...said }
+  }
   if (body.type !== 'deny.add') return undefined
   // Keys in canonical order: so each is hashed without being put in order first.
   return {

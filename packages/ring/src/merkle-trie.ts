@@ -5,10 +5,9 @@
  *
  * Many changes that nobody looks at in between are made on a draft: it changes in place what it made itself, and nothing else.
  */
-import { sha256 } from '@noble/hashes/sha2.js'
 import { canonicalJson } from './canonical-json.ts'
-import { decodeHex, encodeHex, encodeUtf8 } from './encoding.ts'
-import type { Sha256 } from './tx.ts'
+import { decodeHexInto, passingUtf8, Scratch } from './encoding.ts'
+import { portableSha256, type Sha256 } from './tx.ts'
 
 const LEAF_MAX = 8
 
@@ -16,7 +15,7 @@ const LEAF_MAX = 8
 class Entry<V> {
   readonly key: string
   readonly value: V
-  hash: Uint8Array | undefined
+  hash: string | undefined
   constructor(key: string, value: V) {
     this.key = key
     this.value = value
@@ -34,7 +33,7 @@ export interface MerkleProof {
 
 class Leaf<V> {
   readonly entries: readonly Entry<V>[]
-  hash: Uint8Array | undefined
+  hash: string | undefined
   constructor(entries: readonly Entry<V>[]) {
     this.entries = entries
   }
@@ -50,7 +49,7 @@ class Branch<V> {
   /** 16, by the key's digit at this depth. */
   readonly children: (Part<V> | undefined)[]
   size: number
-  hash: Uint8Array | undefined
+  hash: string | undefined
   readonly #owner: Owner
   constructor(children: (Part<V> | undefined)[], size: number, owner: Owner) {
     this.children = children
@@ -71,7 +70,7 @@ class Branch<V> {
 type Part<V> = Leaf<V> | Branch<V>
 
 export class MerkleTrie<V> {
-  readonly #root: Part<V>
+  #root: Part<V>
   readonly #owner: Owner
 
   private constructor(root: Part<V>, owner?: Owner) {
@@ -102,10 +101,13 @@ export class MerkleTrie<V> {
   get(key: string): V | undefined {
     let part: Part<V> | undefined = this.#root
     for (let depth = 0; part instanceof Branch; depth += 1) part = part.children[digit(key, depth)]
-    return part?.entries.find((held) => held.key === key)?.value
+    if (part === undefined) return undefined
+    const { entries } = part
+    for (let at = 0; at < entries.length; at += 1) if (entries[at]!.key === key) return entries[at]!.value
+    return undefined
   }
 
-  /** The same contents, from which `set` and `delete` make drafts again. A draft that was changed is not to be used any more. */
+  /** The same contents, to be changed in place by `set` and `delete`, which answer with the draft itself. */
   draft(): MerkleTrie<V> {
     return new MerkleTrie(this.#root, {})
   }
@@ -116,12 +118,18 @@ export class MerkleTrie<V> {
   }
 
   set(key: string, value: V): MerkleTrie<V> {
-    return new MerkleTrie(put(this.#root, 0, new Entry(key, value), this.#owner), this.#owner)
+    return this.#with(put(this.#root, 0, new Entry(key, value), this.#owner))
   }
 
   delete(key: string): MerkleTrie<V> {
     if (this.get(key) === undefined) return this
-    return new MerkleTrie(drop(this.#root, 0, key, this.#owner) ?? new Leaf<V>([]), this.#owner)
+    return this.#with(drop(this.#root, 0, key, this.#owner) ?? new Leaf<V>([]))
+  }
+
+  #with(root: Part<V>): MerkleTrie<V> {
+    if (this.#owner === undefined) return new MerkleTrie(root)
+    this.#root = root
+    return this
   }
 
   /** The entry with the smallest key. */
@@ -143,23 +151,19 @@ export class MerkleTrie<V> {
     let part: Part<V> | undefined = this.#root
     for (let depth = 0; part instanceof Branch; depth += 1) {
       branches.push(
-        part.children.flatMap((child, at) => (child === undefined ? [] : [[at, encodeHex(hashOf(child, portable))] as const])),
+        part.children.flatMap((child, at) => (child === undefined ? [] : [[at, hashOf(child, portableSha256)] as const])),
       )
       part = part.children[digit(key, depth)]
     }
     if (part?.entries.some((held) => held.key === key) !== true) return undefined
-    return { leaf: part.entries.map((entry) => encodeHex(hashOfEntry(entry, portable))), branches }
+    return { leaf: part.entries.map((entry) => hashOfEntry(entry, portableSha256)), branches }
   }
 
   /** Lower-case hex SHA-256 over the contents; values are taken as canonical JSON. By the portable hash unless given another. */
-  root(hash?: Sha256): string {
-    return encodeHex(hashOf(this.#root, hash === undefined ? portable : (bytes) => decodeHex(hash(bytes))))
+  root(hash: Sha256 = portableSha256): string {
+    return hashOf(this.#root, hash)
   }
 }
-
-type Hash = (bytes: Uint8Array) => Uint8Array
-
-const portable: Hash = sha256
 
 function digit(key: string, depth: number): number {
   const code = key.charCodeAt(depth)
@@ -185,10 +189,15 @@ function put<V>(part: Part<V> | undefined, depth: number, entry: Entry<V>, owner
 /** A leaf when the entries are few, else a branch of such. */
 function shaped<V>(entries: readonly Entry<V>[], depth: number, owner: Owner): Part<V> {
   if (entries.length <= LEAF_MAX) return new Leaf(entries)
-  const groups: Entry<V>[][] = Array.from({ length: 16 }, () => [])
-  for (const entry of entries) groups[digit(entry.key, depth)]!.push(entry)
+  const groups: (Entry<V>[] | undefined)[] = Array.from({ length: 16 })
+  for (const entry of entries) {
+    const at = digit(entry.key, depth)
+    const group = groups[at]
+    if (group === undefined) groups[at] = [entry]
+    else group.push(entry)
+  }
   return new Branch(
-    groups.map((group) => (group.length === 0 ? undefined : shaped(group, depth + 1, owner))),
+    groups.map((group) => (group === undefined ? undefined : shaped(group, depth + 1, owner))),
     entries.length,
     owner,
   )
@@ -213,73 +222,76 @@ const LEAF_MARK = 0x4c
 const BRANCH_MARK = 0x42
 const HASH_BYTES = 32
 
-/** Entries, leaves and branches hash under different first bytes: none can pass for another. */
-function hashOf<V>(part: Part<V>, sha: Hash): Uint8Array {
+/** What is about to be hashed, so that nothing is allocated for it: a branch of 16 is the largest. */
+const scratch = new Scratch(1 + 16 * (1 + HASH_BYTES))
+
+/**
+ * Entries, leaves and branches hash under different first bytes: none can pass for another. Hashes are kept as they are
+ * written, in lower-case hex: a short text takes a third of the memory of an array of bytes.
+ */
+function hashOf<V>(part: Part<V>, sha: Sha256): string {
   if (part.hash !== undefined) return part.hash
+  // First those of the children: all are written to the same place.
   if (part instanceof Leaf) {
-    part.hash = hashOfLeaf(
-      part.entries.map((entry) => hashOfEntry(entry, sha)),
-      sha,
-    )
+    const { entries } = part
+    for (let at = 0; at < entries.length; at += 1) hashOfEntry(entries[at]!, sha)
+    scratch.bytes[0] = LEAF_MARK
+    for (let at = 0; at < entries.length; at += 1) decodeHexInto(entries[at]!.hash!, scratch.bytes, 1 + at * HASH_BYTES)
+    part.hash = sha(scratch.first(1 + entries.length * HASH_BYTES))
     return part.hash
   }
-  let count = 0
-  for (const child of part.children) if (child !== undefined) count += 1
-  const bytes = new Uint8Array(1 + count * (1 + HASH_BYTES))
-  bytes[0] = BRANCH_MARK
+  const { children } = part
+  for (let at = 0; at < children.length; at += 1) {
+    const child = children[at]
+    if (child !== undefined) hashOf(child, sha)
+  }
+  scratch.bytes[0] = BRANCH_MARK
   let to = 1
-  for (let at = 0; at < part.children.length; at += 1) {
-    const child = part.children[at]
+  for (let at = 0; at < children.length; at += 1) {
+    const child = children[at]
     if (child === undefined) continue
-    bytes[to] = at
-    bytes.set(hashOf(child, sha), to + 1)
+    scratch.bytes[to] = at
+    decodeHexInto(child.hash!, scratch.bytes, to + 1)
     to += 1 + HASH_BYTES
   }
-  part.hash = sha(bytes)
+  part.hash = sha(scratch.first(to))
   return part.hash
 }
 
-function hashOfEntry<V>(entry: Entry<V>, sha: Hash): Uint8Array {
+function hashOfEntry<V>(entry: Entry<V>, sha: Sha256): string {
   entry.hash ??= sha(entryBytes(entry.key, entry.value))
   return entry.hash
 }
 
+/** To be hashed at once: the next call may overwrite it. */
 function entryBytes(key: string, value: unknown): Uint8Array {
-  return encodeUtf8(`E${canonicalJson([key, value])}`)
-}
-
-function hashOfLeaf(entries: readonly Uint8Array[], sha: Hash): Uint8Array {
-  const bytes = new Uint8Array(1 + entries.length * HASH_BYTES)
-  bytes[0] = LEAF_MARK
-  entries.forEach((hash, index) => void bytes.set(hash, 1 + index * HASH_BYTES))
-  return sha(bytes)
-}
-
-function hashOfBranch(children: readonly (readonly [digit: number, hash: Uint8Array])[]): Uint8Array {
-  const bytes = new Uint8Array(1 + children.length * (1 + HASH_BYTES))
-  bytes[0] = BRANCH_MARK
-  children.forEach(([at, hash], index) => {
-    bytes[1 + index * 33] = at
-    bytes.set(hash, 2 + index * 33)
-  })
-  return portable(bytes)
+  // Keys are hex digits, which need no escapes.
+  return passingUtf8(`E["${key}",${canonicalJson(value)}]`)
 }
 
 /** Is `value` what a trie with this root holds under `key`? False also for a proof that is none. */
 export function verifyMerkleProof(root: string, key: string, value: unknown, { leaf, branches }: MerkleProof): boolean {
-  const entry = encodeHex(portable(entryBytes(key, value)))
+  const entry = portableSha256(entryBytes(key, value))
   if (leaf.length > LEAF_MAX || !leaf.includes(entry) || branches.length > key.length) return false
-  let hash = hashOfLeaf(leaf.map(decodeHash), portable)
+  scratch.bytes[0] = LEAF_MARK
+  leaf.forEach((hash, at) => void writeHash(hash, 1 + at * HASH_BYTES))
+  let hash = portableSha256(scratch.first(1 + leaf.length * HASH_BYTES))
   for (let depth = branches.length - 1; depth >= 0; depth -= 1) {
     const children = branches[depth]!
-    const own = encodeHex(hash)
+    const own = hash
     if (children.length > 16 || !children.some(([at, held]) => at === digit(key, depth) && held === own)) return false
-    hash = hashOfBranch(children.map(([at, held]) => [at, decodeHash(held)] as const))
+    scratch.bytes[0] = BRANCH_MARK
+    children.forEach(([at, held], index) => {
+      scratch.bytes[1 + index * (1 + HASH_BYTES)] = at
+      writeHash(held, 2 + index * (1 + HASH_BYTES))
+    })
+    hash = portableSha256(scratch.first(1 + children.length * (1 + HASH_BYTES)))
   }
-  return encodeHex(hash) === root
+  return hash === root
 }
 
-/** 32 bytes; all zero for what is no hash, which no entry has. */
-function decodeHash(text: string): Uint8Array {
-  return /^[0-9a-f]{64}$/.test(text) ? decodeHex(text) : new Uint8Array(HASH_BYTES)
+/** 32 bytes of `scratch`; all zero for what is no hash, which no entry has. */
+function writeHash(text: string, to: number): void {
+  if (/^[0-9a-f]{64}$/.test(text)) decodeHexInto(text, scratch.bytes, to)
+  else scratch.bytes.fill(0, to, to + HASH_BYTES)
 }

@@ -11,6 +11,7 @@ import { type PendingDenial, PendingDenials } from './corroboration.ts'
 import { DenialLookup, DenialSlots, type HashSeed } from './denial-index.ts'
 import { encodeUtf8 } from './encoding.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
+import { NO_SIGNING_KEY, type SigningKey } from './signing-key.ts'
 import { timeKey } from './time-key.ts'
 import { portableSha256, type Sha256 } from './tx.ts'
 import type { Denial, RingNode, TxId } from './types.ts'
@@ -19,7 +20,7 @@ import type { Denial, RingNode, TxId } from './types.ts'
 export const DENIALS_MAX = 250_000
 /** What one block sweeps beyond twice its transactions. */
 const SWEEP_MAX = 1_000
-const STATE_DOMAIN = 'RINGWALL_STATE_V2\n'
+const STATE_DOMAIN = 'RINGWALL_STATE_V3\n'
 
 /** One slot of quota time: quotas slide by slots of 5 minutes. */
 const SLOT_MS = 300_000
@@ -53,6 +54,7 @@ interface Fields {
   /** Transactions by when they lapse, then id; until then a second one is a replay. */
   readonly seen: MerkleTrie<1>
   readonly usage: ReadonlyMap<string, Usage>
+  readonly signingKey: SigningKey
 }
 
 /** What of a state goes into a snapshot. */
@@ -62,6 +64,7 @@ export interface StateContents {
   readonly nodes: readonly RingNode[]
   readonly retired: readonly RetiredNode[]
   readonly epoch: number
+  readonly signingKey: SigningKey
   readonly denials: readonly Denial[]
   /** In order of id. */
   readonly pending: readonly PendingDenial[]
@@ -88,6 +91,8 @@ export interface StateParts {
   readonly approvals: string
   readonly seen: string
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
+  /** SHA-256 of what is known of the signing key, as canonical JSON. */
+  readonly signingKey: string
 }
 
 /** The commitment to a state, from its parts: lower-case hex. */
@@ -110,11 +115,13 @@ function hashOfPolicy(text: string, hash: Sha256 = portableSha256): string {
 
 export class RingState {
   readonly #fields: Fields
+  readonly #isDraft: boolean
   #root: string | undefined
   #lookup: DenialLookup | undefined
 
-  private constructor(fields: Fields) {
+  private constructor(fields: Fields, isDraft = false) {
     this.#fields = fields
+    this.#isDraft = isDraft
   }
 
   /** @param seed Of the index of the denials: unknown to others. It changes nothing that nodes agree on. */
@@ -132,12 +139,13 @@ export class RingState {
       approvals: PendingStatements.empty,
       seen: MerkleTrie.empty(),
       usage: new Map(),
+      signingKey: NO_SIGNING_KEY,
     })
   }
 
   /** From contents that are known to be well formed. */
   static from(contents: StateContents, seed?: HashSeed): RingState {
-    const { policyText, policyVersion, nodes, retired, epoch } = contents
+    const { policyText, policyVersion, nodes, retired, epoch, signingKey } = contents
     return new RingState({
       policyText,
       policyVersion,
@@ -151,6 +159,7 @@ export class RingState {
       approvals: PendingStatements.from(contents.approvals),
       seen: MerkleTrie.from(contents.seen.map(([untilMs, id]) => [timeKey(untilMs, id), 1])),
       usage: new Map(contents.usage),
+      signingKey,
     })
   }
 
@@ -177,19 +186,29 @@ export class RingState {
     return this.#fields.epoch
   }
 
+  /** The validators among the nodes: the same list until the nodes change. */
+  get validators(): readonly RingNode[] {
+    return validatorsAmong(this.nodes)
+  }
+
+  get signingKey(): SigningKey {
+    return this.#fields.signingKey
+  }
+
   node(id: string): RingNode | undefined {
     return this.#fields.nodes.find((node) => node.id === id)
   }
 
   get denials(): DenialLookup {
-    if (this.#lookup === undefined) {
-      const { slots, denials } = this.#fields
-      const all = function* (): Generator<Denial> {
-        for (const [, denial] of denials.entries()) yield denial
-      }
-      this.#lookup = new DenialLookup(slots, { get: (id) => denials.get(id), all })
+    if (this.#lookup !== undefined) return this.#lookup
+    const { slots, denials } = this.#fields
+    const all = function* (): Generator<Denial> {
+      for (const [, denial] of denials.entries()) yield denial
     }
-    return this.#lookup
+    const lookup = new DenialLookup(slots, { get: (id) => denials.get(id), all })
+    // The parts of a draft may be others after its next change.
+    if (!this.#isDraft) this.#lookup = lookup
+    return lookup
   }
 
   denial(id: string): Denial | undefined {
@@ -206,8 +225,9 @@ export class RingState {
     return this.#fields.approvals
   }
 
-  hasSeen(id: TxId, untilMs: number): boolean {
-    return this.#fields.seen.get(timeKey(untilMs, id)) !== undefined
+  /** `key` is the `timeKey` of when the transaction lapses and its id. */
+  hasSeen(key: string): boolean {
+    return this.#fields.seen.get(key) !== undefined
   }
 
   /** Denials that the issuer proposed in the last hour; a slot that the hour touches counts whole. */
@@ -268,8 +288,13 @@ export class RingState {
     return approvals === this.#fields.approvals ? this : this.#with({ approvals })
   }
 
-  withSeen(id: TxId, untilMs: number): RingState {
-    return this.#with({ seen: this.#fields.seen.set(timeKey(untilMs, id), 1) })
+  withSigningKey(signingKey: SigningKey): RingState {
+    return signingKey === this.#fields.signingKey ? this : this.#with({ signingKey })
+  }
+
+  /** `key` as for `hasSeen`. */
+  withSeen(key: string): RingState {
+    return this.#with({ seen: this.#fields.seen.set(key, 1) })
   }
 
   withUsage(issuer: string, nowMs: number): RingState {
@@ -286,8 +311,7 @@ export class RingState {
   swept(nowMs: number, txCount: number): RingState {
     const most = SWEEP_MAX + 2 * txCount
     const held = this.#fields
-    let { slots } = held
-    let [denials, expiries, seen] = [held.denials.draft(), held.expiries.draft(), held.seen.draft()]
+    let [denials, expiries, slots, seen] = [held.denials.draft(), held.expiries.draft(), held.slots.draft(), held.seen.draft()]
     let isChanged = false
     for (let done = 0; done < most; done += 1) {
       const next = expiries.first()
@@ -310,18 +334,20 @@ export class RingState {
   }
 
   /**
-   * For many changes in a row: the states that follow from this one share what they change, so that only the last of them may
-   * be looked at, and is to be `sealed`.
+   * For many changes in a row: each changes this one state in place, which shares with the one that it was made from all that
+   * did not change. It is to be `sealed` before anything but the next change looks at it.
    */
   drafted(): RingState {
-    const { denials, expiries, seen } = this.#fields
-    return this.#with({ denials: denials.draft(), expiries: expiries.draft(), seen: seen.draft() })
+    const { denials, expiries, slots, seen } = this.#fields
+    const drafts = { denials: denials.draft(), expiries: expiries.draft(), slots: slots.draft(), seen: seen.draft() }
+    return new RingState({ ...this.#fields, ...drafts }, true)
   }
 
-  /** The last of the states that began with `drafted`, never to change again. */
+  /** What began with `drafted`, never to change again. */
   sealed(): RingState {
-    const { denials, expiries, seen } = this.#fields
-    return this.#with({ denials: denials.sealed(), expiries: expiries.sealed(), seen: seen.sealed() })
+    const { denials, expiries, slots, seen } = this.#fields
+    const sealed = { denials: denials.sealed(), expiries: expiries.sealed(), slots: slots.sealed(), seen: seen.sealed() }
+    return new RingState({ ...this.#fields, ...sealed })
   }
 
   /** Has it let go of all that time has ended? */
@@ -341,7 +367,8 @@ export class RingState {
 
   /** What the root is made of: short texts, numbers and the roots of the large parts. */
   parts(hash?: Sha256): StateParts {
-    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage } = this.#fields
+    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage, signingKey } =
+      this.#fields
     return {
       policy: hashOfPolicy(policyText, hash),
       policyVersion,
@@ -353,6 +380,7 @@ export class RingState {
       approvals: approvals.root(hash),
       seen: seen.root(hash),
       usage: sortedUsage(usage),
+      signingKey: hashOfKey(signingKey),
     }
   }
 
@@ -362,13 +390,15 @@ export class RingState {
   }
 
   contents(): StateContents {
-    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage } = this.#fields
+    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage, signingKey } =
+      this.#fields
     return {
       policyText,
       policyVersion,
       nodes,
       retired,
       epoch,
+      signingKey,
       denials: [...denials.entries()].map(([, denial]) => denial),
       pending: pending.contents(),
       approvals: approvals.contents(),
@@ -378,7 +408,9 @@ export class RingState {
   }
 
   #with(changed: Partial<Fields>): RingState {
-    return new RingState({ ...this.#fields, ...changed })
+    if (!this.#isDraft) return new RingState({ ...this.#fields, ...changed })
+    Object.assign(this.#fields, changed)
+    return this
   }
 }
 
@@ -388,6 +420,18 @@ function sortedUsage(usage: ReadonlyMap<string, Usage>): (readonly [string, Usag
 
 export function isValidator({ roles }: Pick<RingNode, 'roles'>): boolean {
   return roles.includes('validator')
+}
+
+const validatorLists = new WeakMap<readonly RingNode[], readonly RingNode[]>()
+
+/** Lists of nodes stay the same objects until they change. */
+function validatorsAmong(nodes: readonly RingNode[]): readonly RingNode[] {
+  let validators = validatorLists.get(nodes)
+  if (validators === undefined) {
+    validators = nodes.filter(isValidator)
+    validatorLists.set(nodes, validators)
+  }
+  return validators
 }
 
 /** As in `StateParts.nodes`. */
@@ -403,6 +447,17 @@ function hashOfList(list: readonly (RingNode | RetiredNode)[]): string {
   if (hash === undefined) {
     hash = portableSha256(encodeUtf8(canonicalJson(list)))
     listHashes.set(list, hash)
+  }
+  return hash
+}
+
+const keyHashes = new WeakMap<SigningKey, string>()
+
+function hashOfKey(key: SigningKey): string {
+  let hash = keyHashes.get(key)
+  if (hash === undefined) {
+    hash = portableSha256(encodeUtf8(canonicalJson(key)))
+    keyHashes.set(key, hash)
   }
   return hash
 }

@@ -62,6 +62,17 @@ const bodies = fc.oneof(
     first: statement,
     second: statement,
   }),
+  fc.record({ type: fc.constant('key.enrol' as const), attempt: fc.nat(), encryptionKey: key }),
+  fc.record({
+    type: fc.constantFrom('key.deal' as const, 'key.answer' as const),
+    attempt: fc.nat(),
+    body: fc.uint8Array({ minLength: 1, maxLength: 600 }).map(encodeBase64url),
+  }),
+  fc.record({ type: fc.constantFrom('key.refresh' as const, 'key.rotate' as const), reason: line }),
+  fc.record({
+    type: fc.constant('token.revoke' as const),
+    token: fc.tuple(bytesIn64(30), bytesIn64(90), bytesIn64(64)).map((parts) => parts.join('.')),
+  }),
   fc.record({ type: fc.constant('tx.approve' as const), id: fc.constant('0'.repeat(64)), reason: line }),
 ) satisfies fc.Arbitrary<TxBody>
 

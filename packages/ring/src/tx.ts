@@ -7,7 +7,16 @@
  */
 import { sha256 } from '@noble/hashes/sha2.js'
 import { canonicalJson } from './canonical-json.ts'
-import { decodeBase64url, decodeUtf8, encodeBase64url, encodeHex, encodeUtf8 } from './encoding.ts'
+import {
+  decodeBase64url,
+  decodeUtf8,
+  encodeBase64url,
+  encodeHex,
+  encodeUtf8,
+  isBase64url,
+  passingUtf8,
+  Scratch,
+} from './encoding.ts'
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
 import type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId } from './types.ts'
 
@@ -17,9 +26,29 @@ export { canonicalJson, decodeBase64url, EncodingInvalid, encodeBase64url, encod
 /** Longest wire form, bytes. A policy of up to about 250 KiB fits. */
 export const TX_BYTES_MAX = 262_144
 export const TX_DOMAIN = 'RINGWALL_TX_V1\n'
+const DOMAIN = encodeUtf8(TX_DOMAIN)
 const ACCOUNT_DOMAIN = 'RINGWALL_ACCOUNT_V1\n'
 
+const TX_TYPES: readonly TxBody['type'][] = [
+  'policy.set',
+  'deny.add',
+  'deny.remove',
+  'node.add',
+  'node.remove',
+  'evidence',
+  'token.revoke',
+  'key.enrol',
+  'key.deal',
+  'key.answer',
+  'key.refresh',
+  'key.rotate',
+  'tx.approve',
+]
 const REASON_CHARS_MAX = 200
+/** A compact JWS of an Ed25519 key, in bounds that no token of the ring exceeds. */
+const RING_TOKEN = /^[A-Za-z0-9_-]{1,512}\.[A-Za-z0-9_-]{1,12000}\.[A-Za-z0-9_-]{86}$/
+/** Of 8 KiB, in base64url. */
+const KEY_MESSAGE_CHARS_MAX = 10_923
 const MOMENT = 'a moment such as 2027-01-31T12:00:00.000Z'
 const VALUE_CHARS_MAX = 512
 const HASH = /^[0-9a-f]{64}$/
@@ -70,7 +99,7 @@ export function encodeTx(tx: SignedTx): Uint8Array {
  */
 export function subjectId(subject: DenialSubject, hash: Sha256 = portableSha256): string {
   const { value, ...scope } = subject
-  return hash(encodeUtf8(canonicalJson(subject.kind === 'issued-before' ? scope : { ...scope, value }))).slice(0, 16)
+  return hash(passingUtf8(canonicalJson(subject.kind === 'issued-before' ? scope : { ...scope, value }))).slice(0, 16)
 }
 
 /**
@@ -95,7 +124,12 @@ export function parseTx(bytes: Uint8Array): SignedTx {
 const BEFORE_CONTENT = '{"content":'
 const AFTER_CONTENT = ',"signature":"'
 
-/** As `parseTx`, with what was signed: the wire form holds it already, so nothing is encoded again. @throws {TxMalformed} */
+const signing = new Scratch(1_024)
+
+/**
+ * As `parseTx`, with what was signed, to be read at once: the next call may overwrite it. The wire form holds it already, so
+ * nothing is encoded again. @throws {TxMalformed}
+ */
 export function readTx(bytes: Uint8Array): { readonly tx: SignedTx; readonly signed: Uint8Array } {
   if (bytes.length > TX_BYTES_MAX) throw new TxMalformed(`${bytes.length} bytes, at most ${TX_BYTES_MAX} are allowed`)
   let text: string
@@ -122,8 +156,13 @@ export function readTx(bytes: Uint8Array): { readonly tx: SignedTx; readonly sig
     }
     if (again !== text) throw new TxMalformed('it is not canonical JSON (RFC 8785)')
   }
-  const end = text.length - AFTER_CONTENT.length - tx.signature.length - '"}'.length
-  return { tx, signed: encodeUtf8(TX_DOMAIN + text.slice(BEFORE_CONTENT.length, end)) }
+  // What stands around the content is ASCII.
+  const end = bytes.length - AFTER_CONTENT.length - tx.signature.length - '"}'.length
+  const length = DOMAIN.length + end - BEFORE_CONTENT.length
+  const signed = length <= signing.bytes.length ? signing.first(length) : new Uint8Array(length)
+  signed.set(DOMAIN)
+  signed.set(bytes.subarray(BEFORE_CONTENT.length, end), DOMAIN.length)
+  return { tx, signed }
 }
 
 /** @throws {TxMalformed} When the value is not exactly the content of a transaction. */
@@ -186,7 +225,28 @@ function parseBody(value: unknown): TxBody {
     const fields = record(value, 'body', ['id', 'reason', 'type'])
     return { id: matching(fields.id, 'body.id', HASH, '64 hex digits'), reason: reason(fields.reason), type }
   }
-  throw new TxMalformed('body.type must be policy.set, deny.add, deny.remove, node.add, node.remove, evidence or tx.approve')
+  if (type === 'token.revoke') {
+    const fields = record(value, 'body', ['token', 'type'])
+    return { token: matching(fields.token, 'body.token', RING_TOKEN, 'a token of the ring'), type }
+  }
+  if (type === 'key.enrol') {
+    const fields = record(value, 'body', ['attempt', 'encryptionKey', 'type'])
+    const encryptionKey = base64url(fields.encryptionKey, 'body.encryptionKey', 32)
+    return { attempt: whole(fields.attempt, 'body.attempt'), encryptionKey, type }
+  }
+  if (type === 'key.deal' || type === 'key.answer') {
+    const fields = record(value, 'body', ['attempt', 'body', 'type'])
+    return {
+      attempt: whole(fields.attempt, 'body.attempt'),
+      body: base64urlWithin(fields.body, 'body.body', KEY_MESSAGE_CHARS_MAX),
+      type,
+    }
+  }
+  if (type === 'key.refresh' || type === 'key.rotate') {
+    const fields = record(value, 'body', ['reason', 'type'])
+    return { reason: reason(fields.reason), type }
+  }
+  throw new TxMalformed(`body.type must be one of ${TX_TYPES.join(', ')}`)
 }
 
 function parseNode(value: unknown): RingNode {
@@ -279,9 +339,14 @@ function record(
   optional: readonly string[] = [],
 ): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new TxMalformed(`${where} must be an object`)
-  for (const key of Object.keys(value))
-    if (!keys.includes(key) && !optional.includes(key)) throw new TxMalformed(`${where} has a key that is not known`)
-  for (const key of keys) if (!Object.hasOwn(value, key)) throw new TxMalformed(`${where}.${key} is missing`)
+  let count = 0
+  for (const key in value) {
+    if (keys.includes(key)) count += 1
+    else if (!optional.includes(key)) throw new TxMalformed(`${where} has a key that is not known`)
+  }
+  // None comes twice: with as many as there are to be, none is missing.
+  if (count !== keys.length)
+    for (const key of keys) if (!Object.hasOwn(value, key)) throw new TxMalformed(`${where}.${key} is missing`)
   return value as Record<string, unknown>
 }
 
@@ -315,13 +380,17 @@ function whole(value: unknown, where: string): number {
   return value
 }
 
-function base64url(value: unknown, where: string, bytes: number): string {
-  const expected = `${where} must be ${bytes} bytes in base64url`
-  if (typeof value !== 'string' || value.length > bytes * 2) throw new TxMalformed(expected)
+function base64urlWithin(value: unknown, where: string, charsMax: number): string {
+  const text = bounded(value, where, 1, charsMax)
   try {
-    if (decodeBase64url(value).length === bytes) return value
+    decodeBase64url(text)
+    return text
   } catch (cause) {
-    throw new TxMalformed(expected, { cause })
+    throw new TxMalformed(`${where} must be base64url`, { cause })
   }
-  throw new TxMalformed(expected)
+}
+
+function base64url(value: unknown, where: string, bytes: number): string {
+  if (typeof value === 'string' && isBase64url(value, bytes)) return value
+  throw new TxMalformed(`${where} must be ${bytes} bytes in base64url`)
 }

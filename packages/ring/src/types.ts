@@ -4,6 +4,7 @@ import type { ApiCheck } from '@ringwall/waf/api'
 import type { Authorizer } from './authorization.ts'
 import type { Credential } from './credential.ts'
 import type { ExceptionPolicy, PatchPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
+import type { KeyStatement, SigningKeyView } from './signing-key.ts'
 
 /** Lower-case hex SHA-256 of a signed transaction's canonical body. */
 export type TxId = string
@@ -52,6 +53,10 @@ export type TxBody =
   | { readonly type: 'node.add'; readonly node: RingNode; readonly reason: string }
   | { readonly type: 'node.remove'; readonly id: string; readonly reason: string }
   | ({ readonly type: 'evidence' } & EvidenceOfLies)
+  /** Of a node, for whoever showed it a token of the ring. */
+  | { readonly type: 'token.revoke'; readonly token: string }
+  /** Of validators in a ceremony, or of operators who want one. */
+  | KeyStatement
   /** Of a statement that waits for more operators, by the id of its transaction. */
   | { readonly type: 'tx.approve'; readonly id: TxId; readonly reason: string }
 
@@ -186,6 +191,8 @@ export interface View {
   readonly nodes: readonly RingNode[]
   /** Counts changes of the validators. */
   readonly epoch: number
+  /** The key that the validators hold together. */
+  readonly signingKey: SigningKeyView
   /** Every route of every service, and each service as a whole. */
   readonly routes: readonly CompiledRoute[]
   /** By Host (without port, lower case) and path; undefined when no service answers to it. */

@@ -3,14 +3,33 @@
  * when its block is judged, and after each block that it waits for. Only what an issuer of the genesis signed gets in.
  */
 import { equalBytes } from './encoding.ts'
+import type { SubjectMemo } from './meaning.ts'
+import { timeKey } from './time-key.ts'
 import type { TxContent, TxId } from './types.ts'
 
-export interface VerifiedTransaction {
+export class VerifiedTransaction {
   readonly id: TxId
   readonly content: TxContent
   readonly issuer: { readonly kind: 'operator' | 'node'; readonly name: string }
   /** Of the denial that it adds; undefined for other statements. */
   readonly denialId: string | undefined
+  /** Its place among the transactions seen. */
+  readonly seenKey: string
+  /** What its subject came to when it was last judged. */
+  readonly memo: SubjectMemo = { policy: undefined, refusal: undefined }
+
+  constructor(
+    id: TxId,
+    content: TxContent,
+    issuer: { readonly kind: 'operator' | 'node'; readonly name: string },
+    denialId: string | undefined,
+  ) {
+    this.id = id
+    this.content = content
+    this.issuer = issuer
+    this.denialId = denialId
+    this.seenKey = timeKey(content.untilMs, id)
+  }
 }
 
 interface Entry {
@@ -22,8 +41,8 @@ const BYTES_MAX = 4_096
 const GENERATION = 8_192
 
 export class VerifiedTransactions {
-  #young = new Map<string, Entry>()
-  #old = new Map<string, Entry>()
+  #young = new Map<number, Entry>()
+  #old = new Map<number, Entry>()
 
   get(bytes: Uint8Array): VerifiedTransaction | undefined {
     if (bytes.length > BYTES_MAX) return undefined
@@ -43,12 +62,14 @@ export class VerifiedTransactions {
   }
 }
 
-/** The wire form ends with half of the signature in so many characters, then a quote and a brace. */
-const KEY_BYTES = 43
+/** The wire form ends with the signature, a quote and a brace. */
+const KEY_BYTES = 20
 const END_BYTES = 2
 
-/** Part of the signature, each byte as one character. Signatures that share it share a place, and the later one has it. */
-function keyOf(bytes: Uint8Array): string {
+/** 30 bits of the signature's end. Signatures that share it share a place, and the later one has it. */
+function keyOf(bytes: Uint8Array): number {
   const end = bytes.length - END_BYTES
-  return String.fromCharCode.apply(null, bytes.subarray(Math.max(0, end - KEY_BYTES), end) as unknown as number[])
+  let key = 0
+  for (let at = Math.max(0, end - KEY_BYTES); at < end; at += 1) key = Math.imul(key ^ bytes[at]!, 0x01000193)
+  return (key ^ (key >>> 15)) & 0x3fffffff
 }

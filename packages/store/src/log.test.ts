@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -63,6 +63,42 @@ test('many appends at once keep their order and each is on disk when it resolves
     await contents(log),
     Array.from({ length: 200 }, (_, i) => `${i}`),
   )
+  await log.close()
+})
+
+test('what is appended in one turn is on disk at one moment', async () => {
+  const log = await openLog(freshPath())
+  const first = log.append([text('block')])
+  const second = log.append([text('vote')])
+  await first
+  assert.equal(log.length, 2)
+  await second
+  await log.close()
+})
+
+test('the file is written through to the disk, whatever took its place', { skip: process.platform !== 'linux' }, async () => {
+  const O_DSYNC = 0o10000
+  const path = freshPath()
+  const log = await openLog(path)
+  const flags = async (): Promise<number[]> => {
+    const found: number[] = []
+    for (const fd of await readdir('/proc/self/fd')) {
+      if ((await readlink(`/proc/self/fd/${fd}`).catch(() => '')) !== path) continue
+      found.push(Number.parseInt(/^flags:\t(\d+)/m.exec(await readFile(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '0', 8))
+    }
+    return found
+  }
+  const assertSynced = async () =>
+    assert.deepEqual(
+      (await flags()).map((held) => held & O_DSYNC),
+      [O_DSYNC],
+    )
+  await assertSynced()
+  await log.append(['a', 'b', 'c'].map(text))
+  await log.dropFirst(1)
+  await assertSynced()
+  await log.replaceWith([text('d')])
+  await assertSynced()
   await log.close()
 })
 

@@ -1,14 +1,14 @@
 /** Counters, gauges and histograms of our own, written as Prometheus text (exposition format 0.0.4). */
-import type { LabelledValue, Labels, RequestMeasure } from './types.ts'
+import type { DurationCounts, LabelledValue, Labels, RequestCounts, RequestMeasure } from './types.ts'
 
 /** Series of one registry. Past it, new label sets are dropped and counted: a label must not become a memory leak. */
 export const SERIES_MAX = 4_096
 const LABEL_VALUE_LENGTH_MAX = 128
 const PREFIX = 'ringwall_'
 
-const DURATION_BOUNDS_US = [
+export const DURATION_BOUNDS_US: readonly number[] = [
   5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000, 30_000_000,
-] as const
+]
 
 const HELP: Readonly<Record<string, string>> = {
   requests_total: 'Requests by outcome, deciding check and service.',
@@ -109,19 +109,36 @@ export class Metrics {
       observe(last.series, request)
       return
     }
-    const key = `${request.outcome}|${request.check}|${service}`
-    let found = this.#requests.get(key)
-    if (found === undefined) {
-      const requests = this.#series('requests_total', 'counter', { outcome: request.outcome, check: request.check, service })
-      const guard = this.#series('guard_microseconds', 'histogram', { outcome: request.outcome })
-      const total = this.#series('request_microseconds', 'histogram', { service })
-      const upstream = this.#series('upstream_microseconds', 'histogram', { service })
-      if (requests === undefined || guard === undefined || total === undefined || upstream === undefined) return
-      found = { requests, guard, total, upstream }
-      this.#requests.set(key, found)
-    }
+    const found = this.#seriesOf(request.outcome, request.check, service)
+    if (found === undefined) return
     this.#lastRequest = { outcome: request.outcome, check: request.check, service, series: found }
     observe(found, request)
+  }
+
+  observeRequests(counts: readonly RequestCounts[]): void {
+    for (const { outcome, check, service = '', requests, stale, guard, total, upstream } of counts) {
+      if (stale > 0) this.count('stale_decisions', { outcome, service }, stale)
+      const found = this.#seriesOf(outcome, check, service)
+      if (found === undefined) continue
+      found.requests.value += requests
+      add(found.guard, guard)
+      add(found.total, total)
+      add(found.upstream, upstream)
+    }
+  }
+
+  #seriesOf(outcome: string, check: string, service: string): RequestSeries | undefined {
+    const key = `${outcome}|${check}|${service}`
+    const known = this.#requests.get(key)
+    if (known !== undefined) return known
+    const requests = this.#series('requests_total', 'counter', { outcome, check, service })
+    const guard = this.#series('guard_microseconds', 'histogram', { outcome })
+    const total = this.#series('request_microseconds', 'histogram', { service })
+    const upstream = this.#series('upstream_microseconds', 'histogram', { service })
+    if (requests === undefined || guard === undefined || total === undefined || upstream === undefined) return undefined
+    const found = { requests, guard, total, upstream }
+    this.#requests.set(key, found)
+    return found
   }
 
   /** The exposition, families in order of name. */
@@ -172,11 +189,26 @@ function observe(series: RequestSeries, request: RequestMeasure): void {
   if (request.upstreamUs !== undefined) record(series.upstream, request.upstreamUs)
 }
 
-function record(series: Series, us: number): void {
-  const buckets = series.buckets!
+function add(series: Series, { buckets, sum }: DurationCounts): void {
+  const own = series.buckets!
+  for (let at = 0; at < own.length; at++) {
+    const count = buckets[at] ?? 0
+    own[at]! += count
+    series.observations += count
+  }
+  series.value += sum
+}
+
+/** Which of the histograms' buckets, the last being for what lies above all bounds. */
+export function durationBucket(us: number): number {
   let at = 0
   while (at < DURATION_BOUNDS_US.length && us > DURATION_BOUNDS_US[at]!) at++
-  buckets[at]!++
+  return at
+}
+
+function record(series: Series, us: number): void {
+  const buckets = series.buckets!
+  buckets[durationBucket(us)]!++
   series.value += us
   series.observations++
 }

@@ -44,5 +44,8 @@ function encodeFive(bytes: Uint8Array, at: number): string {
 }
 
 function encodeTwenty(bits: number): string {
-  return ALPHABET[bits >> 15]! + ALPHABET[(bits >> 10) & 31]! + ALPHABET[(bits >> 5) & 31]! + ALPHABET[bits & 31]!
+  return PAIRS[bits >> 10]! + PAIRS[bits & 1_023]!
 }
+
+/** All pairs of digits, in order. */
+const PAIRS: readonly string[] = Array.from({ length: 1_024 }, (_, bits) => ALPHABET[bits >> 5]! + ALPHABET[bits & 31]!)

@@ -97,7 +97,10 @@ class OpenTelemetry implements Telemetry {
 
   recordDecision(record: DecisionRecord): void {
     const weight = this.#sampler(record.outcome).take(Date.now())
-    if (weight === 0) return
+    if (weight > 0) this.recordSampled(record, weight)
+  }
+
+  recordSampled(record: DecisionRecord, weight: number): void {
     const bounded = boundRecord(record)
     this.#thread.record({ record: bounded, weight })
     for (const listener of this.#listeners) {
@@ -127,6 +130,10 @@ class OpenTelemetry implements Telemetry {
 
   observeRequest(request: Parameters<Telemetry['observeRequest']>[0]): void {
     this.#metrics.observeRequest(request)
+  }
+
+  observeRequests(counts: Parameters<Telemetry['observeRequests']>[0]): void {
+    this.#metrics.observeRequests(counts)
   }
 
   async decision(requestId: string): Promise<DecisionRecord | undefined> {
@@ -163,8 +170,8 @@ class OpenTelemetry implements Telemetry {
     this.#metrics.setFamily(kind, name, series)
   }
 
-  count(name: string, labels?: Readonly<Record<string, string>>): void {
-    this.#metrics.count(name, labels)
+  count(name: string, labels?: Readonly<Record<string, string>>, by = 1): void {
+    this.#metrics.count(name, labels, by)
   }
 
   metrics(): string {

@@ -74,6 +74,8 @@ export interface DecisionFilter {
 export interface Telemetry {
   /** Never blocks, never throws: full buffers drop the oldest allows first and count what they dropped. */
   recordDecision(record: DecisionRecord): void
+  /** One that a sampler of the caller's own chose. @param weight How many requests it stands for. */
+  recordSampled(record: DecisionRecord, weight: number): void
   recordSpan(span: Span): void
   /** Flushes first, so that what was just recorded is found. */
   decision(requestId: string): Promise<DecisionRecord | undefined>
@@ -88,14 +90,16 @@ export interface Telemetry {
   wants(outcome: DecisionRecord['outcome']): boolean
   /** Counts one request in the metrics, whether or not its record is kept. Times are microseconds. */
   observeRequest(request: RequestMeasure): void
+  /** The same for many that were counted elsewhere. */
+  observeRequests(counts: readonly RequestCounts[]): void
   /** What was asked most, by what was recorded; allows past the rate kept are estimated from a sample. */
   top(by: TopKey, sinceMs: number, limit: number): Promise<readonly TopRow[]>
   /** Sets a gauge. `name` without the `ringwall_` prefix, e.g. `ledger_height`. */
   setGauge(name: string, value: number, labels?: Labels): void
   /** All series of a name, kept elsewhere; those not given are dropped. A counter's name ends in `_total`. */
   setFamily(kind: 'gauge' | 'counter', name: string, series: readonly LabelledValue[]): void
-  /** Adds one to a counter. `name` without the `ringwall_` prefix and the `_total` suffix. */
-  count(name: string, labels?: Labels): void
+  /** Adds one, or `by`, to a counter. `name` without the `ringwall_` prefix and the `_total` suffix. */
+  count(name: string, labels?: Labels, by?: number): void
   /** Prometheus text format 0.0.4. */
   metrics(): string
   stop(): Promise<void>
@@ -118,6 +122,24 @@ export interface RequestMeasure {
   readonly totalUs: number
   /** Until the upstream's response head; undefined when none was asked. */
   readonly upstreamUs: number | undefined
+}
+
+/** Requests of one kind, counted. */
+export interface RequestCounts {
+  readonly outcome: DecisionRecord['outcome']
+  readonly check: string
+  readonly service: string | undefined
+  readonly requests: number
+  readonly stale: number
+  readonly guard: DurationCounts
+  readonly total: DurationCounts
+  readonly upstream: DurationCounts
+}
+
+/** Microseconds: a count for each bound of the histograms, and their sum. */
+export interface DurationCounts {
+  readonly buckets: readonly number[]
+  readonly sum: number
 }
 
 export type TopKey = 'source' | 'path' | 'rule' | 'service'

@@ -106,7 +106,7 @@ export function verifyCapsule(publicKey: PublicKey, body: Uint8Array): Capsule {
   reader.end()
   if (!verifyEquality(capsuleStatement(publicKey, label, u, uBar), proof))
     fail('THRESHOLD_PROOF', "the capsule's proof does not verify: it was changed, or not made for this key and label")
-  return { label, u, uBar, digest: sha256(body), body: body.slice() }
+  return { label, u, uBar, digest: sha256(body), body: Uint8Array.from(body) }
 }
 
 /**

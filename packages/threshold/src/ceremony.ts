@@ -121,6 +121,10 @@ export function beginCeremony(ceremony: Ceremony, self: Party): CeremonyState {
   assertParty(self)
   if (ceremony.dealer(self) === undefined && ceremony.receiver(self) === undefined)
     fail('THRESHOLD_CONFIG', `${self} takes no part in this ceremony`)
+  return startOf(ceremony, self)
+}
+
+function startOf(ceremony: Ceremony, self: Party): CeremonyState {
   return {
     ceremony,
     self,
@@ -135,6 +139,21 @@ export function beginCeremony(ceremony: Ceremony, self: Party): CeremonyState {
     accused: new Set(),
     opened: new Map(),
   }
+}
+
+/** Nobody's name: the parties of a ring begin with a letter or a digit. */
+const OBSERVER: Party = '~'
+
+/**
+ * The ceremony as somebody sees it who takes no part: folds the board to the same key and the same accusations, posts nothing and
+ * gets no share. Such a state has no durable form: fold the board again.
+ *
+ * @throws {ThresholdError} THRESHOLD_CONFIG when a party is named `~`.
+ */
+export function observeCeremony(ceremony: Ceremony): CeremonyState {
+  if (ceremony.dealer(OBSERVER) !== undefined || ceremony.receiver(OBSERVER) !== undefined)
+    fail('THRESHOLD_CONFIG', `no party is named ${OBSERVER}: that is who only looks on`)
+  return startOf(ceremony, OBSERVER)
 }
 
 /** @throws {ThresholdError} Only for wrong arguments of the caller; what others send never throws. */
@@ -207,7 +226,7 @@ function posted(
   if (state.phase === 'done' || state.phase === 'aborted') return nothing(state)
   if (body.length > MESSAGE_BYTES_MAX || attestation.length > ATTESTATION_BYTES_MAX) return nothing(state)
   const { ceremony } = state
-  const message: Attested = { body: body.slice(), attestation: attestation.slice() }
+  const message: Attested = { body: Uint8Array.from(body), attestation: Uint8Array.from(attestation) }
   const dealer = ceremony.dealer(from)
   if (dealer !== undefined && isFor(body, 'dealing', ceremony.id)) return onDealing(state, dealer, message, tools)
   const receiver = ceremony.receiver(from)

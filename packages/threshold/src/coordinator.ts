@@ -9,7 +9,14 @@
 import { bytesToHex } from '@noble/hashes/utils.js'
 import { type Accusation, type Fault, NO_SUBJECT } from './blame.ts'
 import { fail, type ThresholdCode, ThresholdError } from './errors.ts'
-import { aggregate, type NonceCommitment, type SigningContext, signingContext, verifyShare } from './frost.ts'
+import {
+  aggregate,
+  type NonceCommitment,
+  type SignerCommitment,
+  type SigningContext,
+  signingContext,
+  verifyShare,
+} from './frost.ts'
 import type { PublicKey } from './key.ts'
 import type { Scalar } from './scalar.ts'
 import {
@@ -59,7 +66,7 @@ interface Session {
   readonly excluded: Set<Party>
   request: Uint8Array
   digest: string
-  context: SigningContext | undefined
+  list: readonly SignerCommitment[]
   asked: readonly { readonly party: Party; readonly index: number }[]
   readonly shares: Map<number, { readonly share: Scalar; readonly message: Attested }>
 }
@@ -95,11 +102,14 @@ export class Coordinator {
   step(event: CoordinatorEvent): readonly CoordinatorEffect[] {
     switch (event.kind) {
       case 'commitments':
-        return this.#onCommitments(event.from, { body: event.body.slice(), attestation: event.attestation.slice() })
+        return this.#onCommitments(event.from, {
+          body: Uint8Array.from(event.body),
+          attestation: Uint8Array.from(event.attestation),
+        })
       case 'sign':
         return this.#begin(event.session, event.message)
       case 'share':
-        return this.#onShare(event.from, { body: event.body.slice(), attestation: event.attestation.slice() })
+        return this.#onShare(event.from, { body: Uint8Array.from(event.body), attestation: Uint8Array.from(event.attestation) })
       case 'refused':
         return this.#onRefused(event.session, event.from)
       case 'timeout':
@@ -145,11 +155,11 @@ export class Coordinator {
       fail('THRESHOLD_LIMIT', `${message.length} bytes, at most ${SIGNED_BYTES_MAX} are signed`)
     const session: Session = {
       name,
-      message: message.slice(),
+      message: Uint8Array.from(message),
       excluded: new Set(),
       request: NO_SUBJECT,
       digest: '',
-      context: undefined,
+      list: [],
       asked: [],
       shares: new Map(),
     }
@@ -186,7 +196,7 @@ export class Coordinator {
     })
     session.request = encodeRequest(this.#publicKey, { message: session.message, commitments })
     session.digest = bytesToHex(digestOf(session.request))
-    session.context = signingContext(this.#publicKey, session.message, commitments)
+    session.list = commitments
     session.asked = chosen
     session.shares.clear()
     this.#byDigest.set(session.digest, session)
@@ -217,7 +227,7 @@ export class Coordinator {
   #aggregate(session: Session): readonly CoordinatorEffect[] {
     const shares = new Map([...session.shares].map(([index, { share }]) => [index, share]))
     try {
-      const signature = aggregate(session.context as SigningContext, shares)
+      const signature = aggregate(this.#contextOf(session), shares)
       this.#end(session)
       return [{ kind: 'signature', session: session.name, signature }]
     } catch (error) {
@@ -231,9 +241,14 @@ export class Coordinator {
     }
   }
 
+  /** Made when shares are there: signers do not wait for it. */
+  #contextOf({ digest, message, list }: Session): SigningContext {
+    return this.#memo.contextOf(digest, () => signingContext(this.#publicKey, message, list))
+  }
+
   /** Before what is there is let go of, whoever sent a bad share is named by it. */
   #askAgain(session: Session): readonly CoordinatorEffect[] {
-    const { context } = session
+    const context = session.shares.size === 0 ? undefined : this.#contextOf(session)
     const bad = [...session.shares].filter(([index, { share }]) => context !== undefined && !verifyShare(context, index, share))
     const effects = bad.map(([index, { message }]) =>
       this.#accuse(this.#publicKey.partyOf(index) as Party, 'bad-signature-share', [message], session.request),

@@ -84,9 +84,14 @@ export class NoncePair {
   }
 }
 
-/** @throws {ThresholdError} THRESHOLD_ELEMENT. */
-export function decodeCommitment(hidingBytes: Uint8Array, bindingBytes: Uint8Array): NonceCommitment {
-  return { hiding: edwards.decode(hidingBytes), binding: edwards.decode(bindingBytes), hidingBytes, bindingBytes }
+/** @param order Whether its elements must be of prime order: see `CommitmentMemo`. @throws {ThresholdError} THRESHOLD_ELEMENT. */
+export function decodeCommitment(
+  hidingBytes: Uint8Array,
+  bindingBytes: Uint8Array,
+  order: 'checked' | 'unchecked' = 'checked',
+): NonceCommitment {
+  const decode = (bytes: Uint8Array): Element => (order === 'checked' ? edwards.decode(bytes) : edwards.decodeOfAnyOrder(bytes))
+  return { hiding: decode(hidingBytes), binding: decode(bindingBytes), hidingBytes, bindingBytes }
 }
 
 /** What all shares of one signature have in common; the same for whoever has the same message and list. */

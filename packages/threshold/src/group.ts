@@ -27,6 +27,11 @@ export interface Group {
   readonly identity: Element
   /** The one spelling of an element that is not the identity and has prime order. @throws {ThresholdError} THRESHOLD_ELEMENT. */
   decode(bytes: Uint8Array): Element
+  /**
+   * As `decode`, but the element may be outside the subgroup of prime order (its sum with one of low order): without that check it costs
+   * a tenth. Only where nothing rests on it: see `CommitmentMemo`. @throws {ThresholdError} THRESHOLD_ELEMENT.
+   */
+  decodeOfAnyOrder(bytes: Uint8Array): Element
   encode(value: Element): Uint8Array
   equals(a: Element, b: Element): boolean
   isIdentity(value: Element): boolean
@@ -64,23 +69,29 @@ function groupOf<P extends NoblePoint<P>>(name: SuiteName, Point: Constructor<P>
   const bare = (value: Element): P => value as unknown as P
   // Elements do not change, and encoding one costs a square root or an inversion: each is encoded once.
   const encodings = new WeakMap<Element, Uint8Array>()
+  const decodeOfAnyOrder = (bytes: Uint8Array): Element => {
+    if (bytes.length !== ELEMENT_BYTES) fail('THRESHOLD_ELEMENT', `an element has ${ELEMENT_BYTES} bytes, not ${bytes.length}`)
+    let point: P
+    try {
+      point = Point.fromBytes(bytes)
+    } catch {
+      return fail('THRESHOLD_ELEMENT', `not a canonical encoding of an element of ${name}`)
+    }
+    if (point.is0()) fail('THRESHOLD_ELEMENT', 'the identity is not accepted')
+    const value = wrap(point)
+    encodings.set(value, Uint8Array.from(bytes))
+    return value
+  }
   return {
     name,
     base: wrap(Point.BASE),
     identity: wrap(Point.ZERO),
     decode(bytes) {
-      if (bytes.length !== ELEMENT_BYTES) fail('THRESHOLD_ELEMENT', `an element has ${ELEMENT_BYTES} bytes, not ${bytes.length}`)
-      let point: P
-      try {
-        point = Point.fromBytes(bytes)
-      } catch {
-        return fail('THRESHOLD_ELEMENT', `not a canonical encoding of an element of ${name}`)
-      }
-      if (point.is0()) fail('THRESHOLD_ELEMENT', 'the identity is not accepted')
-      if (!point.isTorsionFree()) fail('THRESHOLD_ELEMENT', 'an element outside the subgroup of prime order')
-      encodings.set(wrap(point), bytes.slice())
-      return wrap(point)
+      const value = decodeOfAnyOrder(bytes)
+      if (!bare(value).isTorsionFree()) fail('THRESHOLD_ELEMENT', 'an element outside the subgroup of prime order')
+      return value
     },
+    decodeOfAnyOrder,
     encode(value) {
       const known = encodings.get(value)
       if (known !== undefined) return known.slice()

@@ -30,6 +30,7 @@ export {
   type CeremonyTools,
   decodeState,
   encodeState,
+  observeCeremony,
   type Phase,
   type Step,
   step,
@@ -69,8 +70,10 @@ export {
   encodeCommitments,
   encodeRequest,
   encodeSignatureShare,
+  requestedMessage,
   SIGNED_BYTES_MAX,
   type SignatureShare,
   type SigningRequest,
+  splitCommitments,
 } from './signing-wire.ts'
-export { ATTESTATION_BYTES_MAX, type Attested, MESSAGE_BYTES_MAX, PARTIES_MAX, type Party } from './wire.ts'
+export { ATTESTATION_BYTES_MAX, type Attested, isFor, MESSAGE_BYTES_MAX, PARTIES_MAX, type Party } from './wire.ts'

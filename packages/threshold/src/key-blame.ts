@@ -6,7 +6,7 @@ import { ThresholdError } from './errors.ts'
 import { signingContext, verifyShare } from './frost.ts'
 import type { PublicKey } from './key.ts'
 import { CommitmentMemo, decodeCommitments, decodeRequest, decodeSignatureShare, digestOf } from './signing-wire.ts'
-import { isFor, type MessageType, sameBytes } from './wire.ts'
+import { isFor, type MessageType, PARTIES_MAX, sameBytes } from './wire.ts'
 
 function proves(publicKey: PublicKey, { party, fault, evidence, subject }: Accusation, attests: Attests): boolean {
   const index = publicKey.indexOf(party)
@@ -37,7 +37,8 @@ function proves(publicKey: PublicKey, { party, fault, evidence, subject }: Accus
     case 'bad-signature-share': {
       const { request, share } = decodeSignatureShare(publicKey, index, own.body)
       if (!sameBytes(request, digestOf(subject))) return false
-      const { message, commitments } = decodeRequest(publicKey, subject, memo)
+      // As the coordinator may have read it: a share that does not verify is one whatever the order of others' elements.
+      const { message, commitments } = decodeRequest(publicKey, subject, new CommitmentMemo(PARTIES_MAX, 'unchecked'))
       return !verifyShare(signingContext(publicKey, message, commitments), index, share)
     }
     case 'bad-partial': {

@@ -100,6 +100,17 @@ test('a secret is a copy: what it was made from may be wiped, and what it reveal
   assert.equal(secret.reveal(), value)
 })
 
+test('bytes given as a Buffer, whose slice shares memory, are copied as well', () => {
+  const bytes = Buffer.from(share.encodeSecret())
+  const again = KeyShare.decode(bytes)
+  bytes.fill(0)
+  assert.equal(again.secret.reveal(), share.secret.reveal())
+  const buffer = Buffer.from(again.secret.revealBytes())
+  const secret = Secret.fromBytes(buffer)
+  buffer.fill(0)
+  assert.equal(secret.reveal(), share.secret.reveal())
+})
+
 test('structured cloning, as between workers, does not carry a secret', () => {
   assert.deepEqual(structuredClone(Secret.fromScalar(value)), {})
 })

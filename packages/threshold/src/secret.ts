@@ -19,7 +19,8 @@ export class Secret {
   /** @param bytes 32 bytes, a canonical scalar; copied. @throws {ThresholdError} */
   static fromBytes(bytes: Uint8Array): Secret {
     decodeScalar(bytes)
-    return new Secret(bytes.slice())
+    // Not `slice`: that of Node's Buffer shares the memory, and the caller wipes its copy.
+    return new Secret(Uint8Array.from(bytes))
   }
 
   static fromScalar(value: Scalar): Secret {

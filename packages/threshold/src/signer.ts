@@ -14,6 +14,7 @@
  * `persist` is the number that the next pair gets. It stands before the `send` it permits: a signer that gave one number to two
  * pairs would be taken for an equivocator.
  */
+import { bytesToHex } from '@noble/hashes/utils.js'
 import { fail, type ThresholdCode, ThresholdError } from './errors.ts'
 import { NONCE_RANDOM_BYTES, NoncePair, signingContext, signShare } from './frost.ts'
 import type { KeyShare } from './key.ts'
@@ -132,9 +133,11 @@ export class Signer {
     try {
       const decoded = decodeRequest(publicKey, request, this.#memo)
       pair = this.#take(decoded)
-      const context = signingContext(publicKey, decoded.message, decoded.commitments)
+      const { message, commitments } = decoded
+      const digest = digestOf(request)
+      const context = this.#memo.contextOf(bytesToHex(digest), () => signingContext(publicKey, message, commitments))
       const share = signShare(context, this.#share, pair)
-      return [{ kind: 'send', body: encodeSignatureShare(publicKey, { request: digestOf(request), index, share }) }]
+      return [{ kind: 'send', body: encodeSignatureShare(publicKey, { request: digest, index, share }) }]
     } catch (error) {
       pair?.wipe()
       if (!(error instanceof ThresholdError)) throw error

@@ -10,7 +10,7 @@
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
 import { fail } from './errors.ts'
-import { decodeCommitment, type NonceCommitment, type SignerCommitment } from './frost.ts'
+import { decodeCommitment, type NonceCommitment, type SignerCommitment, type SigningContext } from './frost.ts'
 import { ELEMENT_BYTES } from './group.ts'
 import type { PublicKey } from './key.ts'
 import type { Scalar } from './scalar.ts'
@@ -21,6 +21,8 @@ export const SIGNED_BYTES_MAX = 65_536
 /** Pairs in one message of commitments. */
 export const BATCH_MAX = 128
 const NUMBER_MAX = 2 ** 32 - 1
+/** Of signatures under way. */
+const CONTEXTS_MAX = 256
 
 export interface CommitmentBatch {
   readonly index: number
@@ -44,20 +46,29 @@ export interface SignatureShare {
 /**
  * Checked elements by their bytes. Whether an element is in the subgroup of prime order costs a whole multiplication; what came
  * ahead of time is checked ahead of time, so that signing does not wait for it. Bounded: the oldest go first.
+ *
+ * With `order` unchecked, elements may lie outside the subgroup, which RFC 9591 section 6.1 forbids and signers and coordinators can do
+ * without. Others' elements reach a signature share only through two hashes (binding factors, challenge), and whoever chooses them
+ * chooses those hashes' inputs anyway; nothing of low order is ever multiplied by a secret. An honest share verifies whatever others
+ * committed to, since all its verification adds up is the signer's own; that of who committed to such elements does not, and names it. Or
+ * low orders cancel out, and the signature is a good one of the message that all agreed to sign.
  */
 export class CommitmentMemo {
   readonly #known = new Map<string, NonceCommitment>()
+  readonly #contexts = new Map<string, SigningContext>()
   readonly #entriesMax: number
+  readonly #order: 'checked' | 'unchecked'
 
-  constructor(entriesMax = 4_096) {
+  constructor(entriesMax = 4_096, order: 'checked' | 'unchecked' = 'checked') {
     this.#entriesMax = entriesMax
+    this.#order = order
   }
 
   decode(hidingBytes: Uint8Array, bindingBytes: Uint8Array): NonceCommitment {
     const name = `${bytesToHex(hidingBytes)}${bytesToHex(bindingBytes)}`
     const known = this.#known.get(name)
     if (known !== undefined) return known
-    return this.#keep(name, decodeCommitment(hidingBytes, bindingBytes))
+    return this.#keep(name, decodeCommitment(hidingBytes, bindingBytes, this.#order))
   }
 
   /** One that was made here, which needs no check. */
@@ -69,6 +80,20 @@ export class CommitmentMemo {
     if (this.#known.size >= this.#entriesMax) this.#known.delete(this.#known.keys().next().value as string)
     this.#known.set(name, commitment)
     return commitment
+  }
+
+  /**
+   * What the shares of one request have in common, made once for signer and coordinator of one process. `request` is its digest, which binds
+   * key, message and list.
+   */
+  contextOf(request: string, make: () => SigningContext): SigningContext {
+    let context = this.#contexts.get(request)
+    if (context === undefined) {
+      context = make()
+      if (this.#contexts.size >= CONTEXTS_MAX) this.#contexts.delete(this.#contexts.keys().next().value as string)
+      this.#contexts.set(request, context)
+    }
+    return context
   }
 
   get size(): number {
@@ -102,6 +127,38 @@ export function decodeCommitments(publicKey: PublicKey, from: number, body: Uint
   const encoded = Array.from({ length: count }, () => [reader.fixed(ELEMENT_BYTES), reader.fixed(ELEMENT_BYTES)] as const)
   reader.end()
   return { index, first, commitments: encoded.map(([hiding, binding]) => memo.decode(hiding, binding)) }
+}
+
+/**
+ * A batch as batches of one pair each, in its order. The form only: its elements are not looked at, so that whoever checks many can do so
+ * one at a time.
+ *
+ * @throws {ThresholdError}
+ */
+export function splitCommitments(publicKey: PublicKey, body: Uint8Array): readonly Uint8Array[] {
+  const reader = new Reader('commitments', body)
+  assertKey(reader, publicKey)
+  const index = reader.index()
+  const first = reader.u32()
+  const count = reader.count(1, BATCH_MAX)
+  if (first + count - 1 > NUMBER_MAX) fail('THRESHOLD_LIMIT', 'numbers beyond 2^32')
+  const pairs = Array.from({ length: count }, () => reader.fixed(2 * ELEMENT_BYTES))
+  reader.end()
+  return pairs.map((pair, i) =>
+    new Writer('commitments', publicKey.id)
+      .index(index)
+      .u32(first + i)
+      .u8(1)
+      .fixed(pair)
+      .done(),
+  )
+}
+
+/** What a request asks to have signed; nothing else in it is looked at. @throws {ThresholdError} */
+export function requestedMessage(publicKey: PublicKey, body: Uint8Array): Uint8Array {
+  const reader = new Reader('request', body)
+  assertKey(reader, publicKey)
+  return reader.bytes(SIGNED_BYTES_MAX)
 }
 
 export function encodeRequest(publicKey: PublicKey, { message, commitments }: SigningRequest): Uint8Array {

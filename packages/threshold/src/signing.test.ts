@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict'
 import { createPublicKey, randomBytes, verify } from 'node:crypto'
 import { test } from 'node:test'
+import { ed25519 } from '@noble/curves/ed25519.js'
 import { type Accusation, decodeAccusation, encodeAccusation } from './blame.ts'
 import { Coordinator, type CoordinatorEffect } from './coordinator.ts'
 import { ThresholdError } from './errors.ts'
-import { NoncePair } from './frost.ts'
+import { aggregate, decodeCommitment, NoncePair, signingContext, signShare, verifyShare } from './frost.ts'
 import { dealTrusted, type KeyShare } from './key.ts'
 import { verifyKeyAccusation } from './key-blame.ts'
 import { hashToScalar } from './scalar.ts'
@@ -19,6 +20,8 @@ import {
   encodeCommitments,
   encodeRequest,
   encodeSignatureShare,
+  requestedMessage,
+  splitCommitments,
 } from './signing-wire.ts'
 
 const members = [1, 2, 3, 4].map((index) => ({ party: `node-${index}`, index }))
@@ -280,4 +283,69 @@ test('commitments learnt ahead need no decoding at the request; bad ones are for
     assert.deepEqual(signer.step({ kind: 'learn', from: 2, body: bad }), [])
   assert.deepEqual(signer.step({ kind: 'learn', from: 3, body }), [], 'in the name of another')
   assert.equal(own.size, 3)
+})
+
+test('elements of low order that nobody looked for make a share that does not verify, of who sent them and of nobody else; a stranger agrees', () => {
+  const members = [1, 2, 3].map((index) => ({ party: `n${index}`, index }))
+  const shares = dealTrusted({ suite: 'ed25519', purpose: 'torsion', epoch: 0, threshold: 2, members }, [7n, 11n])
+  const [honest, liar] = shares as [KeyShare, KeyShare, KeyShare]
+  // A point of order eight, and the sum of the liar's own with it.
+  const low = ed25519.Point.fromHex('26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05')
+  const pairs = [honest, liar].map(({ secret }) => new NoncePair(new Uint8Array(randomBytes(64)), secret))
+  const [own, theirs] = pairs as [NoncePair, NoncePair]
+  const bent = ed25519.Point.fromBytes(theirs.commitment.hidingBytes).add(low).toBytes()
+  assert.throws(() => decodeCommitment(bent, theirs.commitment.bindingBytes), { code: 'THRESHOLD_ELEMENT' })
+  const list = [
+    { index: 1, ...own.commitment },
+    { index: 2, ...decodeCommitment(bent, theirs.commitment.bindingBytes, 'unchecked') },
+  ]
+  const context = signingContext(honest.publicKey, new Uint8Array([1]), list)
+  const good = signShare(context, honest, own)
+  const bad = signShare(context, liar, theirs)
+  assert.ok(verifyShare(context, 1, good), 'the honest one is not named')
+  assert.ok(!verifyShare(context, 2, bad))
+  const request = encodeRequest(honest.publicKey, {
+    message: new Uint8Array([1]),
+    commitments: list.map((commitment, number) => ({ ...commitment, number })),
+  })
+  for (const [index, share, isLiar] of [
+    [1, good, false],
+    [2, bad, true],
+  ] as const) {
+    const body = encodeSignatureShare(honest.publicKey, { request: digestOf(request), index, share })
+    const accusation: Accusation = {
+      party: `n${index}`,
+      fault: 'bad-signature-share',
+      evidence: [{ body, attestation }],
+      subject: request,
+    }
+    assert.equal(verifyKeyAccusation(honest.publicKey, accusation, anybody), isLiar)
+  }
+  assert.throws(
+    () =>
+      aggregate(
+        context,
+        new Map([
+          [1, good],
+          [2, bad],
+        ]),
+      ),
+    { culprits: [2] },
+  )
+})
+
+test('a batch of commitments splits into batches of one, which say the same; the message of a request is read alone', () => {
+  const signer = new Signer(shares[1] as KeyShare, 40)
+  const batch = send(signer, 3)
+  const whole = decodeCommitments(publicKey, 2, batch, memo)
+  const parts = splitCommitments(publicKey, batch).map((body) => decodeCommitments(publicKey, 2, body, memo))
+  assert.deepEqual(
+    parts.map(({ first, commitments }) => [first, ...commitments]),
+    whole.commitments.map((commitment, i) => [40 + i, commitment]),
+  )
+  for (const bad of [batch.subarray(0, -1), Buffer.concat([batch, Buffer.alloc(1)]), new Uint8Array(0)])
+    assert.throws(() => splitCommitments(publicKey, bad), ThresholdError)
+  const message = new Uint8Array([1, 2, 3])
+  assert.deepEqual(requestedMessage(publicKey, encodeRequest(publicKey, { message, commitments: [] })), message)
+  assert.throws(() => requestedMessage(publicKey, batch), ThresholdError)
 })

@@ -100,7 +100,7 @@ export class Writer {
 
   /** Of a length that the format fixes. */
   fixed(value: Uint8Array): this {
-    this.#parts.push(value.slice())
+    this.#parts.push(Uint8Array.from(value))
     return this
   }
 
@@ -151,7 +151,8 @@ export class Reader {
     const opening = openingOf(bytes)
     if (opening === undefined) fail('THRESHOLD_CONTEXT', `not a ${type}: its opening is missing`)
     if (opening.type !== MESSAGE_TYPES[type]) fail('THRESHOLD_CONTEXT', `not a ${type}, but a message of type ${opening.type}`)
-    this.#bytes = bytes
+    // Node's Buffer has a `slice` that shares memory: what is read here must not change with the caller's.
+    this.#bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.context = opening.context
   }
 

@@ -67,7 +67,10 @@ export function buildAutomaton(slots: readonly (readonly string[])[]): Automaton
   // stored multiplied by the class count; a state with outputs is stored negative, so that the loop of a scan has one test. Rows
   // are in the order of levels: those near the root, where a scan is most of the time, share few pages of memory.
   const table = new Int32Array(stateCount * classCount)
-  const outputs: Int32Array[] = [NO_SLOTS]
+  /** Slots of the states that have any: `hits` from one place to another. A state without literals of its own shares its longest end's. */
+  const hits: number[] = []
+  const hitsFrom = new Int32Array(stateCount)
+  const hitsTo = new Int32Array(stateCount)
   const fails = new Int32Array(stateCount)
   const queue = new Int32Array(stateCount)
   let queued = 1
@@ -79,14 +82,21 @@ export function buildAutomaton(slots: readonly (readonly string[])[]): Automaton
       const c = classOf[at]!
       const fail = place === 0 ? 0 : Math.abs(table[failRow + c]!) / classCount
       const own = ends[at]
-      const inherited = outputs[fail]!
-      const all = own === undefined ? inherited : withOwn(own, inherited)
-      table[row + c] = queued * classCount * (all.length === 0 ? 1 : -1)
+      if (own === undefined) {
+        hitsFrom[queued] = hitsFrom[fail]!
+        hitsTo[queued] = hitsTo[fail]!
+      } else {
+        hitsFrom[queued] = hits.length
+        for (const slot of own) hits.push(slot)
+        for (let k = hitsFrom[fail]!; k < hitsTo[fail]!; k += 1) if (!own.includes(hits[k]!)) hits.push(hits[k]!)
+        hitsTo[queued] = hits.length
+      }
+      table[row + c] = queued * classCount * (hitsFrom[queued] === hitsTo[queued] ? 1 : -1)
       fails[queued] = fail
-      outputs.push(all)
       queue[queued++] = at
     }
   }
+  const slotOf = Int32Array.from(hits)
   const words = (slots.length + 31) >>> 5
 
   /** The scan in which a state was met last: what it adds to the slots is added once. */
@@ -110,9 +120,9 @@ export function buildAutomaton(slots: readonly (readonly string[])[]): Automaton
           if (met[number] === scans) continue
           met[number] = scans
           found ??= new Uint32Array(words)
-          const hits = outputs[number]!
-          for (let k = 0; k < hits.length; k += 1) {
-            const slot = hits[k]!
+          const to = hitsTo[number]!
+          for (let k = hitsFrom[number]!; k < to; k += 1) {
+            const slot = slotOf[k]!
             found[slot >>> 5]! |= 1 << (slot & 31)
           }
         }
@@ -124,7 +134,7 @@ export function buildAutomaton(slots: readonly (readonly string[])[]): Automaton
       for (let i = 0; i < text.length; i += 1) {
         const code = text.charCodeAt(i)
         state = table[state + (code < 256 ? classes[code]! : 0)]!
-        if (state < 0) return outputs[-state / classCount]![0]!
+        if (state < 0) return slotOf[hitsFrom[-state / classCount]!]!
       }
       return -1
     },
@@ -136,12 +146,6 @@ const FREQUENT = ' etaoinsrhldcumfpgwybvkxjqz0123456789-.,/=_"'
 function lower(code: number): number {
   return code >= 65 && code <= 90 ? code + 32 : code
 }
-
-function withOwn(own: readonly number[], inherited: Int32Array): Int32Array {
-  return inherited.length === 0 ? Int32Array.from(own) : Int32Array.from(new Set([...own, ...inherited]))
-}
-
-const NO_SLOTS = new Int32Array(0)
 
 /** What a scan without any hit returns. */
 export const NOTHING_FOUND: Uint32Array = new Uint32Array(0)

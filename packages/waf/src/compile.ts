@@ -4,6 +4,7 @@ import { buildAutomaton } from './automaton.ts'
 import { toByteText } from './bytes.ts'
 import { createCounters, type RuleCounters } from './counters.ts'
 import { checkedMacro, idRange, ruleTest } from './effects.ts'
+import { gatedRuns } from './gated-runs.ts'
 import { type Expandable, parseMacro } from './macro.ts'
 import { unconditionalMatch } from './operators/always.ts'
 import { OPERATORS } from './operators/index.ts'
@@ -31,7 +32,7 @@ import type {
   RuleSet,
   RuleSource,
 } from './types.ts'
-import { type Target, type TargetList, targetList, VARIABLES, xmlQuery } from './variables.ts'
+import { SOURCES, type Target, type TargetList, targetList, VARIABLES, xmlQuery } from './variables.ts'
 
 /**
  * Compiles rule files, in the order given, into one rule set.
@@ -80,6 +81,7 @@ class Builder {
   readonly #byId = new Map<number, PendingRule>()
   readonly #defaults = new Map<Phase, Actions>()
   readonly #lists = new Map<string, TargetList>()
+  readonly #targets = new Map<string, Target>()
   readonly #chains = new Map<string, TransformationChain>()
   readonly #pairs = new Map<string, PairOfListAndChain>()
   readonly #slots: (readonly string[])[] = []
@@ -104,7 +106,7 @@ class Builder {
     for (const { file, text, kind } of sources) if (kind === 'data') this.#data.set(file, text)
     const level = String(options.paranoia)
     this.#settings = { ...DEFAULT_SETTINGS, tx: PARANOIA_VARIABLES.map((name) => [name, level] as const) }
-    this.#around = { compileTarget, collectionTimeout: () => this.#settings.collectionTimeout }
+    this.#around = { compileTarget: (node) => this.#target(node), collectionTimeout: () => this.#settings.collectionTimeout }
   }
 
   add(node: DirectiveNode): void {
@@ -152,6 +154,7 @@ class Builder {
     const counters = createCounters(rules.length)
     const program: Program = {
       phases,
+      runs: phases.map(gatedRuns),
       counters,
       automaton: buildAutomaton(this.#slots),
       memo: new SubjectMemo(),
@@ -242,7 +245,7 @@ class Builder {
     this.#open = actions.chain ? { pending, span: node.span } : undefined
     // Checked where they stand, compiled when nothing can change them any more.
     const targets = node.kind === 'action' ? [] : node.targets
-    for (const target of targets) compileTarget(target)
+    for (const target of targets) this.#target(target)
     if (node.kind === 'rule') this.#operator(node.operator)
     pending.links.push({ node, actions, targets })
     if (node.kind === 'rule') included(targets)
@@ -261,7 +264,7 @@ class Builder {
   }
 
   #retarget({ by, value, targets }: Extract<DirectiveNode, { kind: 'retarget' }>): void {
-    for (const target of targets) compileTarget(target)
+    for (const target of targets) this.#target(target)
     for (const rule of this.#select(by, value)) {
       const head = rule.links[0]!
       if (head.node.kind === 'rule') head.targets = [...head.targets, ...targets]
@@ -327,7 +330,24 @@ class Builder {
 
   #list(nodes: readonly TargetNode[]): TargetList {
     const key = nodes.map(({ span }) => span.text).join('|')
-    return numbered(this.#lists, key, (index) => targetList(index, nodes.map(compileTarget)))
+    return numbered(this.#lists, key, (index) =>
+      targetList(
+        index,
+        nodes.map((node) => this.#target(node)),
+      ),
+    )
+  }
+
+  /** Rule sets name the same variables again and again. */
+  #target(node: TargetNode): Target {
+    const { collection, selector, count, exclude } = node
+    const selected = selector === undefined ? '' : `${selector.regex ? '/' : ':'}${selector.span.text}`
+    const key = `${exclude ? '!' : ''}${count ? '&' : ''}${collection}${selected}`
+    const known = this.#targets.get(key)
+    if (known !== undefined) return known
+    const made = compileTarget(node)
+    this.#targets.set(key, made)
+    return made
   }
 
   #operator({ span, name, argument }: OperatorNode): CompiledOperator {
@@ -407,6 +427,7 @@ class Builder {
       disruption: (disruption === 'block' ? 'deny' : disruption) as Disruption,
       status: actions.status ?? defaults?.status ?? 403,
       links,
+      sources: links[0]!.list?.sources ?? SOURCES.always,
       skipTo,
     }
   }

@@ -29,6 +29,7 @@ export function checkedMacro(span: Span): Expandable {
 }
 
 const PERSISTENT = 'IP|GLOBAL|RESOURCE|SESSION|USER'
+const SETVAR = new RegExp(`^(!?)(TX|${PERSISTENT})[.:]([^=]+?)(?:=([+-]?)([\\s\\S]*))?$`, 'i')
 
 /** A named value in a collection that rules may write to. */
 interface Cell {
@@ -56,7 +57,7 @@ function cell(collection: string, name: Expandable): Cell {
 
 /** `tx.name=value`, `tx.name=+3`, `tx.name=-3`, `tx.name` (sets 1), `!tx.name` (removes); likewise the persistent collections. */
 export function setvar(span: Span): Effect {
-  const match = new RegExp(`^(!?)(TX|${PERSISTENT})[.:]([^=]+?)(?:=([+-]?)([\\s\\S]*))?$`, 'i').exec(span.text)
+  const match = SETVAR.exec(span.text)
   if (match === null)
     return span.fail(
       0,

@@ -67,10 +67,11 @@ export function cannotMatch(link: Link, state: RequestState): boolean {
   return link.pair !== undefined && !hasSlot(state.foundIn(link.pair), link.slot)
 }
 
-export function opens({ name, counted, relation, to, negated }: TxGate, { tx }: Pick<RequestState, 'tx'>): boolean {
-  if (counted) return holds(relation, tx.has(name) ? 1 : 0, to) !== negated
+export function opens({ name, counted, relation, to, toName, negated }: TxGate, { tx }: Pick<RequestState, 'tx'>): boolean {
   const value = tx.get(name)
-  return value !== undefined && holds(relation, integer(value), to) !== negated
+  if (value === undefined && !counted) return false
+  const other = toName === undefined ? to : integer(tx.get(toName) ?? '')
+  return holds(relation, counted ? (value === undefined ? 0 : 1) : integer(value ?? ''), other) !== negated
 }
 
 function isOut(entry: Entry, out: readonly RemovedTarget[]): boolean {

@@ -86,6 +86,8 @@ export interface TxGate {
   readonly counted: boolean
   readonly relation: Relation
   readonly to: number
+  /** The variable of TX that holds what to compare with, in place of `to`. */
+  readonly toName: string | undefined
   readonly negated: boolean
 }
 
@@ -113,6 +115,8 @@ export interface CompiledRule {
   readonly disruption: Disruption
   readonly status: number
   readonly links: readonly Link[]
+  /** Of `SOURCES`: without any of these in a request, its first link has nothing to look at. */
+  readonly sources: number
   /** Where to go on after a match: an index into the rules of the phase. */
   readonly skipTo: number | undefined
 }

@@ -18,7 +18,7 @@ import { trim } from './transformations/blanks.ts'
 import { percentDecode } from './transformations/url-decode.ts'
 import { TxTable } from './tx-table.ts'
 import type { PersistentCollection, WafEnvironment, WafRequest, WafResponse } from './types.ts'
-import { scalarText, type TargetList } from './variables.ts'
+import { HEADER_SOURCES, SOURCES, scalarText, type TargetList } from './variables.ts'
 
 /** One value that rules look at. */
 export interface Entry {
@@ -112,6 +112,9 @@ export class RequestState implements OperatorContext {
   highestSeverity = 255
 
   readonly sizes: ProgramSizes
+  /** Of `SOURCES`: what this request has any of. */
+  present: number = SOURCES.always
+  #headerSources = 0
   /** Something was read that variables hold. */
   #isNew = true
   #once: (readonly Entry[] | undefined)[] = []
@@ -175,6 +178,7 @@ export class RequestState implements OperatorContext {
       }
       const entry = this.#entry('REQUEST_HEADERS', toByteText(name), toByteText(value))
       headers.push(entry)
+      this.#headerSources |= HEADER_SOURCES.get(entry.lower) ?? 0
       if (entry.lower !== 'cookie') continue
       this.work += entry.subject.text.length * PARSER_WORK_FACTOR
       const { pairs, over } = parseCookies(entry.subject.text)
@@ -293,12 +297,14 @@ export class RequestState implements OperatorContext {
 
   /** The values of a list of variables; gathered once a phase unless rules can change them. */
   gather(list: TargetList): readonly Entry[] {
+    if ((list.sources & this.present) === 0) return NONE
     if (list.volatile) return list.gather(this)
     return (this.#gathered[list.index] ??= list.gather(this))
   }
 
   /** Which literals occur in any value of a list, transformed by a chain. `pair` numbers the two together. */
   foundIn(pair: PairOfListAndChain): Uint32Array {
+    if ((pair.list.sources & this.present) === 0) return NOTHING_FOUND
     const known = this.#found[pair.index]
     if (known !== undefined) return known
     let all = NOTHING_FOUND
@@ -322,9 +328,24 @@ export class RequestState implements OperatorContext {
   beginPhase(): void {
     if (!this.#isNew) return
     this.#isNew = false
+    this.present = this.#sources()
     this.#once = []
     this.#gathered = new Array(this.sizes.lists)
     this.#found = new Array(this.sizes.pairs)
+  }
+
+  #sources(): number {
+    const { always, args, cookies, files, partHeaders, unparsed, xml } = SOURCES
+    return (
+      always |
+      this.#headerSources |
+      (this.argsGet.length + this.argsPost.length + this.argsArrays.length > 0 ? args : 0) |
+      (this.cookies.length > 0 ? cookies : 0) |
+      (this.uploads.length > 0 ? files : 0) |
+      (this.partHeaders.length > 0 ? partHeaders : 0) |
+      (this.unparsed.length > 0 ? unparsed : 0) |
+      (this.xml === NO_XML ? 0 : xml)
+    )
   }
 
   beginRule(rule: CompiledRule): void {

@@ -2,6 +2,7 @@ import type { Automaton } from './automaton.ts'
 import { parseRequestBody } from './body/request-body.ts'
 import { bytesToText } from './bytes.ts'
 import { type RuleCounters, RuleLaps } from './counters.ts'
+import { type GatedRun, isQuiet } from './gated-runs.ts'
 import {
   EXCERPT_CHARS_MAX,
   LIMIT_RULE_ID,
@@ -34,6 +35,8 @@ import { entryLabel } from './variables.ts'
 export interface Program {
   /** Rules by phase, the first phase first. */
   readonly phases: readonly (readonly CompiledRule[])[]
+  /** Of each phase. */
+  readonly runs: readonly (readonly (GatedRun | undefined)[])[]
   readonly automaton: Automaton
   readonly memo: SubjectMemo
   readonly settings: Settings
@@ -246,13 +249,22 @@ export class Transaction implements WafExamination {
     const hits = this.#counters?.hits
     const trace = this.#trace
     const rules = this.#program.phases[phase - 1]!
+    const runs = this.#program.runs[phase - 1]!
+    // What is timed or taken in slices goes rule by rule.
+    const mayJump = laps === undefined && pauseAt === Number.POSITIVE_INFINITY
     for (let i = from; i < rules.length; i += 1) {
       if (this.#run.engine === 'Off') return OVER
       if (this.#isOver()) break
       if (state.work >= pauseAt) return i
+      const run = runs[i]
+      if (run !== undefined && mayJump && isQuiet(run, state)) {
+        i = run.end - 1
+        continue
+      }
       const rule = rules[i]!
       const { gate } = rule
       if (laps !== undefined) laps.next(rule.index)
+      if ((rule.sources & state.present) === 0) continue
       if (gate === undefined ? cannotMatch(rule.links[0]!, state) : !opens(gate, state)) continue
       if (this.#isRemoved(rule)) continue
       const scoreBefore = trace === undefined ? 0 : this.#score()

@@ -54,28 +54,39 @@ export class TxTable {
       const value = this.get(name)
       if (value !== undefined) (found ??= []).push([name, value])
     }
-    for (const [name, value] of this.#own)
-      if (!this.#base.has(name) && selection.selects(name)) (found ??= []).push([name, value])
+    for (const [name, value] of this.#own) if (!this.#base.has(name) && selection.has(name)) (found ??= []).push([name, value])
     return found ?? NOTHING
   }
 }
 
 const NOTHING: readonly (readonly [string, string])[] = []
 
-/** Names by a test; which of the shared ones pass is found out once. */
+/** Names whose answer is remembered; rules name variables after what a request holds, too. */
+const NAMES_MAX = 256
+
+/** Names by a test; which of the shared ones pass, and of the first others, is found out once. */
 export class NameSelection {
-  readonly selects: (name: string) => boolean
+  readonly #known = new Map<string, boolean>()
+  readonly #selects: (name: string) => boolean
   #base: ReadonlyMap<string, string> | undefined
   #names: readonly string[] = []
 
   constructor(selects: (name: string) => boolean) {
-    this.selects = selects
+    this.#selects = selects
+  }
+
+  has(name: string): boolean {
+    const known = this.#known.get(name)
+    if (known !== undefined) return known
+    const selected = this.#selects(name)
+    if (this.#known.size < NAMES_MAX) this.#known.set(name, selected)
+    return selected
   }
 
   namesIn(base: ReadonlyMap<string, string>): readonly string[] {
     if (this.#base !== base) {
       this.#base = base
-      this.#names = [...base.keys()].filter(this.selects)
+      this.#names = [...base.keys()].filter(this.#selects)
     }
     return this.#names
   }

@@ -18,6 +18,64 @@ interface Variable {
 
 type Read = (state: RequestState) => readonly Entry[]
 
+/** What many requests have none of; a list of variables that come of nothing else is empty for them. Bits of `RequestState.present`. */
+export const SOURCES = { always: 1, args: 2, cookies: 4, files: 8, partHeaders: 16, unparsed: 32, xml: 64 } as const
+
+const SOURCE_OF: Readonly<Record<string, number>> = {
+  ARGS: SOURCES.args,
+  ARGS_NAMES: SOURCES.args,
+  ARGS_GET: SOURCES.args,
+  ARGS_GET_NAMES: SOURCES.args,
+  ARGS_POST: SOURCES.args,
+  ARGS_POST_NAMES: SOURCES.args,
+  FILES: SOURCES.files,
+  FILES_NAMES: SOURCES.files,
+  FILES_SIZES: SOURCES.files,
+  FILES_TMP_CONTENT: SOURCES.files,
+  MULTIPART_FILENAME: SOURCES.files,
+  MULTIPART_NAME: SOURCES.files,
+  MULTIPART_PART_HEADERS: SOURCES.partHeaders,
+  REQUEST_COOKIES: SOURCES.cookies,
+  REQUEST_COOKIES_NAMES: SOURCES.cookies,
+  UNPARSED_BODY: SOURCES.unparsed,
+  XML: SOURCES.xml,
+}
+
+/** Bits of single header fields that rules ask for and many requests are without; names in lower case. */
+export const HEADER_SOURCES: ReadonlyMap<string, number> = new Map(
+  [
+    'accept',
+    'accept-charset',
+    'accept-encoding',
+    'authorization',
+    'connection',
+    'content-encoding',
+    'content-length',
+    'content-type',
+    'cookie',
+    'expect',
+    'host',
+    'if',
+    'proxy',
+    'range',
+    'referer',
+    'request-range',
+    'transfer-encoding',
+    'user-agent',
+    'x-filename',
+    'x-file-name',
+    'x_filename',
+    'x-up-devcap-post-charset',
+    'x.filename',
+  ].map((name, i) => [name, SOURCES.xml << (i + 1)]),
+)
+
+function sourceOf({ collection: name, count, exact }: Target): number {
+  if (count) return SOURCES.always
+  if (name === 'REQUEST_HEADERS') return HEADER_SOURCES.get(exact ?? '') ?? SOURCES.always
+  return SOURCE_OF[name] ?? SOURCES.always
+}
+
 let slots = 0
 
 /** Reads once a phase: rules cannot change it while they run. */
@@ -273,6 +331,8 @@ export function scalarText(state: RequestState, name: string, key: string | unde
 export interface TargetList {
   readonly index: number
   readonly volatile: boolean
+  /** Of `SOURCES`: without any of these in a request there is nothing to gather. */
+  readonly sources: number
   gather(state: RequestState): readonly Entry[]
   /** The members of `TX` that it reads, where it reads nothing else. */
   readonly txNames: readonly string[] | undefined
@@ -300,13 +360,16 @@ export function xmlQuery(expression: string): XmlQuery | undefined {
 
 export function targetList(index: number, targets: readonly Target[]): TargetList {
   const excluded = targets.filter(({ exclude }) => exclude)
-  const readers = targets.filter(({ exclude }) => !exclude).map((target) => reader(target, excluded))
+  const included = targets.filter(({ exclude }) => !exclude)
+  const readers = included.map((target) => reader(target, excluded))
+  const sources = included.map(sourceOf)
   const single = readers.length === 1 ? readers[0]! : undefined
   const only = targets.length === 1 ? targets[0]! : undefined
   return {
     index,
     volatile: targets.some(({ collection: name }) => VARIABLES.get(name)!.volatile),
-    gather: single ?? ((state) => joined(readers, state)),
+    sources: sources.reduce((all, source) => all | source, 0),
+    gather: single ?? ((state) => joined(readers, sources, state)),
     txNames: targets.every(isMemberOfTx) ? targets.map(({ exact }) => exact!) : undefined,
     txName: only?.collection === 'TX' ? only.exact : undefined,
     txCounted: only?.count ?? false,
@@ -317,11 +380,12 @@ function isMemberOfTx({ collection: name, exact, exclude }: Target): boolean {
   return name === 'TX' && exact !== undefined && !exclude
 }
 
-function joined(readers: readonly Read[], state: RequestState): readonly Entry[] {
+function joined(readers: readonly Read[], sources: readonly number[], state: RequestState): readonly Entry[] {
   let out: readonly Entry[] = NOTHING
   let own: Entry[] | undefined
-  for (const read of readers) {
-    const entries = read(state)
+  for (let i = 0; i < readers.length; i += 1) {
+    if ((sources[i]! & state.present) === 0) continue
+    const entries = readers[i]!(state)
     if (entries.length === 0) continue
     if (out.length === 0) {
       out = entries
@@ -331,6 +395,18 @@ function joined(readers: readonly Read[], state: RequestState): readonly Entry[]
     for (const entry of entries) own.push(entry)
   }
   return out
+}
+
+/** Members of one name: mostly there is none, or one. */
+function ofName(entries: readonly Entry[], name: string): readonly Entry[] {
+  let found: Entry[] | undefined
+  for (let i = 0; i < entries.length; i += 1) {
+    const entry = entries[i]!
+    if (entry.lower !== name) continue
+    if (found === undefined) found = [entry]
+    else found.push(entry)
+  }
+  return found ?? NOTHING
 }
 
 /** One variable less what is excluded from it. */
@@ -357,6 +433,7 @@ function reader({ collection: name, count, selects, exact, query }: Target, excl
     const selected = some(selects)
     return count ? (state) => counted(state, selected(state).length) : selected
   }
+  if (exact !== undefined && removed.length === 0 && !count && query === undefined) return (state) => ofName(read(state), exact)
   if (selects === undefined && removed.length === 0) return count ? (state) => counted(state, read(state).length) : read
   return (state) => {
     const all = read(state)

@@ -35,6 +35,8 @@ export interface Call {
   readonly operator: string
   /** The parsed JSON body. @throws {ApiProblem} 400, 413 or 415. */
   body(): Promise<unknown>
+  /** The fields of a form (application/x-www-form-urlencoded). @throws {ApiProblem} 400, 413 or 415. */
+  form(): Promise<URLSearchParams>
 }
 
 /** What an operation answers: a JSON value, text of a type, or a stream of server-sent events. */
@@ -126,6 +128,7 @@ export class AdminServer {
         query: url.searchParams,
         operator,
         body: () => readJson(request),
+        form: () => readForm(request),
       })
       this.#answer(request, response, answer)
     } catch (error) {
@@ -242,10 +245,26 @@ function decodeParameter(text: string): string {
   }
 }
 
+async function readForm(request: IncomingMessage): Promise<URLSearchParams> {
+  if (!/^application\/x-www-form-urlencoded(;|$)/i.test(request.headers['content-type'] ?? '')) {
+    throw new ApiProblem(415, 'CONTENT_TYPE', 'expected content-type: application/x-www-form-urlencoded')
+  }
+  return new URLSearchParams(await readText(request))
+}
+
 async function readJson(request: IncomingMessage): Promise<unknown> {
   if (!/^application\/json(;|$)/i.test(request.headers['content-type'] ?? '')) {
     throw new ApiProblem(415, 'CONTENT_TYPE', 'expected content-type: application/json')
   }
+  const text = await readText(request)
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new ApiProblem(400, 'BAD_JSON', 'the body is no JSON')
+  }
+}
+
+async function readText(request: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = []
   let bytes = 0
   for await (const chunk of request as AsyncIterable<Buffer>) {
@@ -253,11 +272,7 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
     if (bytes > BODY_BYTES_MAX) throw new ApiProblem(413, 'TOO_LARGE', `a body may have ${BODY_BYTES_MAX} bytes`)
     chunks.push(chunk)
   }
-  try {
-    return JSON.parse(Buffer.concat(chunks).toString('utf8'))
-  } catch {
-    throw new ApiProblem(400, 'BAD_JSON', 'the body is no JSON')
-  }
+  return Buffer.concat(chunks).toString('utf8')
 }
 
 function sendProblem(response: ServerResponse, error: unknown): void {

@@ -26,6 +26,7 @@ import { estimateOf } from '../rule-watch.ts'
 import { describeSubject } from '../subject-text.ts'
 import { VERSION } from '../version.ts'
 import type { Call, Operation } from './http.ts'
+import { keyOperations } from './key-operations.ts'
 import { ApiProblem } from './problem.ts'
 
 const WAIT_MS_DEFAULT = 15_000
@@ -111,6 +112,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'POST', path: '/v1/exceptions/replay', run: async (call) => ({ json: await replayed(node, call) }) },
     { method: 'GET', path: '/v1/estimate', run: async (call) => ({ json: await estimate(node, isLocal(call.query)) }) },
     { method: 'GET', path: '/v1/endpoints', run: () => ({ json: endpoints(node) }) },
+    ...keyOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }
@@ -228,6 +230,8 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     denials_pending: node.ledger.state().pending.size,
     proxy_connections: proxy.activeConnections,
     proxy_connections_dropped: proxy.droppedConnections,
+    proxy_connections_evicted: proxy.evictedConnections,
+    proxy_requests_shed: proxy.shed,
     proxy_streams_cut: proxy.streamsCut,
     proxy_headers_refused: proxy.proxyHeadersRefused,
     http2_errors: proxy.http2Errors,
@@ -237,12 +241,15 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     tls_handshakes_failed: proxy.tlsFailed,
     tls_handshakes_dropped: proxy.tlsDropped,
     tls_handshakes_open: proxy.activeHandshakes,
+    key_signatures_coordinated: node.signing.counts.coordinated,
+    key_signatures_failed: node.signing.counts.failed,
+    key_shares_given: node.signing.counts.shares,
+    key_shares_refused: node.signing.counts.refused,
     tls_certificate_reloads: proxy.certificatesTaken,
     tls_certificate_reloads_refused: proxy.certificatesRefused,
   }
-  if (node.audit !== undefined) {
-    Object.assign(gauges, { audit_lines_written: node.audit.written, audit_lines_dropped: node.audit.dropped })
-  }
+  const audit = node.audit ?? (node.config.audit === undefined ? undefined : node.workers?.audit())
+  if (audit !== undefined) Object.assign(gauges, { audit_lines_written: audit.written, audit_lines_dropped: audit.dropped })
   for (const [name, value] of Object.entries(gauges)) node.telemetry.setGauge(name, value)
   for (const { certificate, notAfterMs, problem } of node.proxy.certificates()) {
     node.telemetry.setGauge('tls_certificate_not_after_seconds', notAfterMs / 1_000, { certificate })
@@ -636,6 +643,12 @@ function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'node.remove') return `${body.id} leaves: ${body.reason}`
   if (body.type === 'evidence') return `${body.validator} signed two contradicting statements in round ${body.round}: it is out`
   if (body.type === 'tx.approve') return `approve ${body.id.slice(0, 16)}…: ${body.reason}`
+  if (body.type === 'key.refresh' || body.type === 'key.rotate')
+    return `${body.type === 'key.refresh' ? 'new shares of' : 'a new'} signing key: ${body.reason}`
+  if (body.type === 'token.revoke') return 'a token is revoked by who held it'
+  if (body.type === 'key.enrol') return `enrols for ceremony ${body.attempt} of the signing key`
+  if (body.type === 'key.deal' || body.type === 'key.answer')
+    return `${body.type === 'key.deal' ? 'dealing' : 'answer'} in ceremony ${body.attempt} of the signing key`
   return `deny ${describeSubject(body.subject)} for ${Math.round(body.ttlMs / 1_000)} s: ${body.reason}`
 }
 

@@ -183,6 +183,39 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
   '/v1/endpoints': {
     get: call('endpoints', 'Operations that services declare, and endpoints that none does, as asked of this node.', 'Endpoints'),
   },
+  '/v1/keys': { get: call('keys', 'The key that the validators hold together.', 'Keys') },
+  '/v1/tokens': {
+    post: { ...posting(call('tokenMint', 'A token, signed by the ring.', 'MintedToken'), 'MintBody'), security: [] },
+  },
+  '/v1/tokens/introspect': {
+    post: {
+      ...call('tokenIntrospect', 'Whether a token is good now, and what it says (RFC 7662).', 'Introspection'),
+      requestBody: {
+        required: true,
+        content: { 'application/x-www-form-urlencoded': { schema: { $ref: '#/components/schemas/TokenForm' } } },
+      },
+    },
+  },
+  '/v1/tokens/revoke': {
+    post: {
+      ...open('tokenRevoke', 'Ends a token of the ring, for whoever holds it (RFC 7009).', 'text/plain'),
+      requestBody: {
+        required: true,
+        content: { 'application/x-www-form-urlencoded': { schema: { $ref: '#/components/schemas/TokenForm' } } },
+      },
+    },
+  },
+  '/v1/svids': {
+    post: { ...posting(call('svidMint', 'An X.509-SVID, signed by the ring.', 'MintedSvid'), 'MintBody'), security: [] },
+  },
+  '/v1/bundle': { get: open('bundle', 'The SPIFFE trust bundle of the ring.', 'application/json') },
+  '/.well-known/jwks.json': { get: open('jwks', 'The keys that the ring’s tokens verify with (RFC 7517).', 'application/json') },
+  '/.well-known/oauth-authorization-server': {
+    get: open('discovery', 'The ring as an issuer of tokens (RFC 8414).', 'application/json'),
+  },
+  '/.well-known/openid-configuration': {
+    get: open('openidConfiguration', 'The same, where OpenID Connect looks for it.', 'application/json'),
+  },
   '/v1/top': {
     get: call('top', 'What was asked most, on this node.', 'Top', [
       query('by', 'What to count.', { type: 'string', enum: ['source', 'path', 'rule', 'service'] }),

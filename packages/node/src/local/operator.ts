@@ -33,13 +33,18 @@ export function readOperator(file: string): LocalOperator {
   }
 }
 
-/** A signed transaction in the operator's name, encoded; `atMs` is Unix milliseconds. */
-export function signAsOperator(operator: LocalOperator, body: TxBody, atMs: number = Date.now()): Uint8Array {
+/** A signed transaction in the operator's name, encoded, to be agreed on within `validMs`; `atMs` is Unix milliseconds. */
+export function signAsOperator(
+  operator: LocalOperator,
+  body: TxBody,
+  atMs: number = Date.now(),
+  validMs: number = TX_VALID_MS,
+): Uint8Array {
   const content = {
     ring: operator.ring,
     issuer: `operator:${operator.name}`,
     atMs,
-    untilMs: atMs + TX_VALID_MS,
+    untilMs: atMs + validMs,
     nonce: randomNonce(),
     body,
   }

@@ -28,8 +28,10 @@ export function holds(relation: Relation, value: number, to: number): boolean {
 function comparing(relation: Relation): OperatorFactory {
   return ({ macro }) => {
     const to = macro.constant === undefined ? undefined : integer(macro.constant)
+    const [part, ...more] = macro.parts
+    const toName = typeof part === 'object' && part.collection === 'TX' && more.length === 0 ? part.key : undefined
     return {
-      comparison: to === undefined ? undefined : { relation, to },
+      comparison: to === undefined && toName === undefined ? undefined : { relation, to: to ?? 0, toName },
       matches(text, context) {
         const matched = holds(relation, integer(text), to ?? integer(context.expand(macro)))
         if (matched && context.capturing) context.capture(0, text)

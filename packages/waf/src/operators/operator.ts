@@ -30,8 +30,8 @@ export interface CompiledOperator {
   readonly exact?: boolean
   /** Depends on more than the text: macros, or what the caller knows. */
   readonly impure?: boolean
-  /** Compares the number that a text begins with to this one, when that is all it does. */
-  readonly comparison?: { readonly relation: Relation; readonly to: number } | undefined
+  /** Compares the number that a text begins with to this one, or to the one that the variable of TX holds, when that is all it does. */
+  readonly comparison?: { readonly relation: Relation; readonly to: number; readonly toName: string | undefined } | undefined
 }
 
 /** Thrown by an operator that cannot be made from its argument; the compiler adds the place. */

@@ -128,7 +128,7 @@ export function parseTargets(span: Span): TargetNode[] {
       at += 1
     }
     const nameStart = at
-    while (at < text.length && /[A-Za-z0-9_]/.test(text[at]!)) at += 1
+    while (at < text.length && isWord(text.charCodeAt(at))) at += 1
     if (at === nameStart) span.fail(at, 'a variable is missing', 'the name of a variable', 'Separate variables by |.')
     const collection = text.slice(nameStart, at).toUpperCase()
     let selector: TargetNode['selector']
@@ -146,6 +146,11 @@ export function parseTargets(span: Span): TargetNode[] {
     at += 1
   }
   return targets
+}
+
+/** Of names: letters, digits, `_`. */
+function isWord(code: number): boolean {
+  return (code >= 97 && code <= 122) || (code >= 65 && code <= 90) || (code >= 48 && code <= 57) || code === 95
 }
 
 function pathEnd(span: Span, from: number): number {

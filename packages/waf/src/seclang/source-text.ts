@@ -28,8 +28,8 @@ export class Span {
   trim(): Span {
     let from = 0
     let to = this.text.length
-    while (from < to && /\s/.test(this.text[from]!)) from += 1
-    while (to > from && /\s/.test(this.text[to - 1]!)) to -= 1
+    while (from < to && isSpace(this.text, from)) from += 1
+    while (to > from && isSpace(this.text, to - 1)) to -= 1
     return from === 0 && to === this.text.length ? this : this.slice(from, to)
   }
 
@@ -146,6 +146,12 @@ function* logicalLines(source: RuleSource): Generator<Span> {
 }
 
 const BACKSLASH = 92
+
+/** As `\s`. */
+function isSpace(text: string, at: number): boolean {
+  const code = text.charCodeAt(at)
+  return code < 128 ? code === 32 || (code >= 9 && code <= 13) : /\s/.test(text[at]!)
+}
 
 function isBlank(code: number): boolean {
   return code === 32 || code === 9

@@ -1,0 +1,77 @@
+/** The ring's signing key: how it stands, new shares, another key. */
+import type { Key, RingwallClient } from '@ringwall/client'
+import { UsageError } from '../errors.ts'
+import { duration, printable, time } from '../format.ts'
+import { type Format, printList, printOne } from '../output.ts'
+import { tellWaiting } from './waiting.ts'
+
+const KEY_ID_CHARS_SHOWN = 16
+
+export async function keyList(client: RingwallClient, format: Format): Promise<void> {
+  const { keys } = await client.keys()
+  printList<Key>(
+    format,
+    keys,
+    [
+      { title: 'NAME', value: ({ name }) => name },
+      { title: 'STATE', value: stateOf },
+      { title: 'KEY', value: ({ keyId }) => keyId?.slice(0, KEY_ID_CHARS_SHOWN) ?? '-' },
+      { title: 'SIGN', value: ({ threshold, holders }) => (threshold === 0 ? '-' : `${threshold} of ${holders.length}`) },
+      { title: 'HAND-OVERS', value: ({ handOvers }) => handOvers },
+      { title: 'FAULTS', value: ({ faults }) => faults.length },
+      { title: 'HOLDERS', value: ({ holders }) => holders.join(' '), wide: true },
+    ],
+    ({ name }) => name,
+    'the ring has no keys',
+  )
+}
+
+function stateOf({ state, ceremony }: Key): string {
+  if (state === 'none') return 'none: a ring of one'
+  return ceremony === null ? state : `${state}, ${ceremony.phase}`
+}
+
+export async function keyShow(client: RingwallClient, format: Format, name: string): Promise<void> {
+  const { keys } = await client.keys()
+  const key = keys.find((one) => one.name === name)
+  if (key === undefined) throw new UsageError(`no key ${name}; there is ${keys.map((one) => one.name).join(', ')}`)
+  printOne(format, key, describe, key.name)
+}
+
+function describe(key: Key): string {
+  const { ceremony, former } = key
+  const lines = [
+    `${key.name}: ${stateOf(key)}`,
+    `  key id       ${key.keyId ?? '-'}`,
+    `  public key   ${key.publicKey ?? '-'} (Ed25519)`,
+    `  signed by    ${key.threshold === 0 ? '-' : `${key.threshold} of ${key.holders.join(', ')}`}`,
+    `  made         ${key.madeAtMs === null ? '-' : time(key.madeAtMs)}; ${key.handOvers} hand-overs and refreshes since`,
+  ]
+  if (ceremony !== null)
+    lines.push(`  ceremony     ${ceremony.attempt}, ${ceremony.phase}; waits for ${ceremony.waitingFor.join(', ') || 'nobody'}`)
+  if (key.asked !== 'nothing') lines.push(`  asked for    ${key.asked}`)
+  for (const { keyId, untilMs } of former)
+    lines.push(`  former       ${keyId}, verifies for another ${duration(untilMs - Date.now())}`)
+  for (const { party, fault, ceremony: attempt, node } of key.faults)
+    lines.push(
+      `  fault        ${printable(party)}: ${fault} ${attempt === null ? `in a signature, seen by ${node}` : `in ceremony ${attempt}`}`,
+    )
+  return lines.join('\n')
+}
+
+export async function keyChange(
+  client: RingwallClient,
+  what: 'refresh' | 'rotate',
+  reason: string,
+  dryRun: boolean,
+): Promise<void> {
+  const comes = what === 'refresh' ? 'new shares of the signing key' : 'another signing key'
+  if (dryRun) {
+    await client.rehearse({ type: what === 'refresh' ? 'key.refresh' : 'key.rotate', reason })
+    process.stderr.write(`would ask for ${comes}\n`)
+    return
+  }
+  const answer = await (what === 'refresh' ? client.keyRefresh(reason) : client.keyRotate(reason))
+  if (!('height' in answer) || tellWaiting(answer)) return
+  process.stderr.write(`asked for ${comes} at height ${answer.height}; ringwall key ls shows how it stands\n`)
+}

@@ -1,0 +1,191 @@
+/**
+ * What is asked of the ring's signing key: a token, or an X.509-SVID. Whoever may have it signs the request with a key that the ring
+ * knows; every holder of a share checks that by itself (`mint-check.ts`). Safe for browsers: the console can ask.
+ *
+ * All that is signed follows from the request: one request makes one token or certificate, however often it is shown.
+ */
+import { canonicalJson, decodeBase64url, EncodingInvalid, parseIssuer } from '@ringwall/ring/tx'
+
+const DOMAIN = 'RINGWALL_MINT_V1\n'
+const PROOF_DOMAIN = 'RINGWALL_SVID_PROOF_V1\n'
+
+export const TOKEN_TTL_S_DEFAULT = 300
+/** As long as a key that was replaced still verifies. */
+export const TOKEN_TTL_S_MAX = 3_600
+export const SVID_TTL_S_DEFAULT = 3_600
+export const SVID_TTL_S_MAX = 86_400
+export const CLAIMS_MAX = 16
+/** The ring makes none that is longer. */
+const CERTIFICATE_BYTES_MAX = 1_024
+const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/
+
+export interface TokenWanted {
+  readonly type: 'token'
+  /** Name of the service that is to have it. */
+  readonly service: string
+  /** Who is to take it: the name of a service of this ring, or anybody outside. */
+  readonly audience: string
+  readonly ttlS: number
+  /** More claims, as text. */
+  readonly claims: Readonly<Record<string, string>>
+}
+
+export interface SvidWanted {
+  readonly type: 'svid'
+  readonly of: 'node' | 'service'
+  readonly name: string
+  /** SubjectPublicKeyInfo in DER (Ed25519 or P-256), base64url. */
+  readonly publicKey: string
+  /** By that key, over `svidProofBytes`, base64url: ECDSA in DER with SHA-256. */
+  readonly proof: string
+  readonly ttlS: number
+}
+
+export interface MintRequest {
+  readonly ring: string
+  /** `operator:NAME`, `node:ID` or `service:NAME`. */
+  readonly issuer: string
+  /** Of a service: its X.509-SVID, DER, base64url, whose key signs the request. Empty for others. */
+  readonly certificate: string
+  readonly atMs: number
+  /** 16 random bytes, base64url. */
+  readonly nonce: string
+  readonly want: TokenWanted | SvidWanted
+}
+
+export interface SignedMintRequest {
+  readonly request: MintRequest
+  /** Over `mintSigningBytes`, base64url: Ed25519, or ECDSA in DER with SHA-256 by a service's P-256 key. */
+  readonly signature: string
+}
+
+/** Who asks. Undefined for anything else. */
+export function parseAsker(issuer: string):
+  | {
+      readonly kind: 'operator' | 'node' | 'service'
+      readonly name: string
+    }
+  | undefined {
+  const name = /^service:(.+)$/.exec(issuer)?.[1]
+  return name !== undefined && NAME.test(name) ? { kind: 'service', name } : parseIssuer(issuer)
+}
+
+export class MintRequestInvalid extends Error {
+  override readonly name = 'MintRequestInvalid'
+  readonly code = 'MINT_REQUEST_INVALID'
+}
+
+const utf8 = new TextEncoder()
+
+export function mintSigningBytes(request: MintRequest): Uint8Array {
+  return utf8.encode(DOMAIN + canonicalJson(request))
+}
+
+/** What the key of an SVID signs, to show that whoever asks holds it. */
+export function svidProofBytes(ring: string, { of, name, publicKey }: Pick<SvidWanted, 'of' | 'name' | 'publicKey'>): Uint8Array {
+  return utf8.encode(PROOF_DOMAIN + canonicalJson({ ring, of, name, publicKey }))
+}
+
+const HASH = /^[0-9a-f]{64}$/
+/** Printable ASCII without blanks, as in a URI. */
+const AUDIENCE = /^[\x21-\x7e]{1,256}$/
+const CLAIM = /^[a-z][a-z0-9_]{0,31}$/
+const CLAIM_VALUE = /^[\x20-\x7e]{0,256}$/
+const RESERVED = new Set(['iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'jti', 'cnf', 'act', 'azp', 'sid'])
+
+/** @throws {MintRequestInvalid} Saying which member is wrong, and what is expected. */
+export function parseSignedMintRequest(value: unknown): SignedMintRequest {
+  const { request, signature } = record(value, 'the request', ['request', 'signature'])
+  return { request: parseMintRequest(request), signature: bytes(signature, 'signature', 64, 80) }
+}
+
+/** @throws {MintRequestInvalid} */
+export function parseMintRequest(value: unknown): MintRequest {
+  const fields = record(value, 'request', ['atMs', 'certificate', 'issuer', 'nonce', 'ring', 'want'])
+  const { atMs, issuer, nonce, ring, want } = fields
+  if (typeof issuer !== 'string' || parseAsker(issuer) === undefined)
+    fail('request.issuer', 'operator:NAME, node:ID or service:NAME')
+  const isService = issuer.startsWith('service:')
+  return {
+    certificate: bytes(fields.certificate, 'request.certificate', isService ? 1 : 0, isService ? CERTIFICATE_BYTES_MAX : 0),
+    atMs: whole(atMs, 'request.atMs', 0, Number.MAX_SAFE_INTEGER),
+    issuer,
+    nonce: bytes(nonce, 'request.nonce', 16, 16),
+    ring: text(ring, 'request.ring', HASH, '64 hex digits'),
+    want: parseWanted(want),
+  }
+}
+
+function parseWanted(value: unknown): MintRequest['want'] {
+  const type = typeof value === 'object' && value !== null && 'type' in value ? value.type : undefined
+  if (type === 'token') {
+    const fields = record(value, 'want', ['audience', 'claims', 'service', 'ttlS', 'type'])
+    return {
+      audience: text(fields.audience, 'want.audience', AUDIENCE, '1 to 256 printable characters without blanks'),
+      claims: parseClaims(fields.claims),
+      service: text(fields.service, 'want.service', NAME, 'the name of a service'),
+      ttlS: whole(fields.ttlS, 'want.ttlS', 1, TOKEN_TTL_S_MAX),
+      type,
+    }
+  }
+  if (type === 'svid') {
+    const fields = record(value, 'want', ['name', 'of', 'proof', 'publicKey', 'ttlS', 'type'])
+    if (fields.of !== 'node' && fields.of !== 'service') fail('want.of', 'node or service')
+    return {
+      name: text(fields.name, 'want.name', NAME, 'the name of a node or a service'),
+      of: fields.of,
+      proof: bytes(fields.proof, 'want.proof', 8, 80),
+      publicKey: bytes(fields.publicKey, 'want.publicKey', 44, 91),
+      ttlS: whole(fields.ttlS, 'want.ttlS', 60, SVID_TTL_S_MAX),
+      type,
+    }
+  }
+  return fail('want.type', 'token or svid')
+}
+
+function parseClaims(value: unknown): Readonly<Record<string, string>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) fail('want.claims', 'an object of texts')
+  const entries = Object.entries(value)
+  if (entries.length > CLAIMS_MAX) fail('want.claims', `at most ${CLAIMS_MAX} claims`)
+  for (const [name, held] of entries) {
+    if (!CLAIM.test(name) || RESERVED.has(name))
+      fail('want.claims', 'lower-case names that no standard gives a meaning of its own')
+    text(held, `want.claims.${name}`, CLAIM_VALUE, 'up to 256 printable characters')
+  }
+  return Object.fromEntries(entries) as Record<string, string>
+}
+
+function fail(where: string, expected: string): never {
+  throw new MintRequestInvalid(`${where} must be ${expected}`)
+}
+
+function record(value: unknown, where: string, keys: readonly string[]): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) fail(where, 'an object')
+  const held = Object.keys(value)
+  if (held.length !== keys.length || !keys.every((key) => Object.hasOwn(value, key)))
+    fail(where, `an object of ${keys.join(', ')} and nothing else`)
+  return value as Record<string, unknown>
+}
+
+function whole(value: unknown, where: string, least: number, most: number): number {
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < least || value > most)
+    fail(where, `a whole number from ${least} to ${most}`)
+  return value
+}
+
+function text(value: unknown, where: string, pattern: RegExp, expected: string): string {
+  if (typeof value !== 'string' || !pattern.test(value)) fail(where, expected)
+  return value
+}
+
+function bytes(value: unknown, where: string, least: number, most: number): string {
+  const expected = least === most ? `${least} bytes in base64url` : `${least} to ${most} bytes in base64url`
+  if (typeof value !== 'string' || value.length > most * 2) fail(where, expected)
+  try {
+    const { length } = decodeBase64url(value)
+    if (length >= least && length <= most) return value
+  } catch (error) {
+    if (!(error instanceof EncodingInvalid)) throw error
+  }
+  return fail(where, expected)
+}

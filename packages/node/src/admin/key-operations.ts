@@ -1,0 +1,225 @@
+/** What the admin API does with the ring's signing key: shows it, and has tokens and certificates made. */
+import type { TokenVerdict } from '@ringwall/guard'
+import {
+  authorityOf,
+  certificateOf,
+  certificatePem,
+  MintRequestInvalid,
+  parseSignedMintRequest,
+  ringJwk,
+  type SignedMintRequest,
+} from '@ringwall/identity'
+import { LedgerError } from '@ringwall/ledger'
+import { ringIssuer } from '@ringwall/ring'
+import { z } from 'zod'
+import type { RunningNode } from '../node.ts'
+import { type Asked, MintRefused, SigningError } from '../signing/signing-service.ts'
+import type { Answer, Call, Operation } from './http.ts'
+import { ApiProblem } from './problem.ts'
+
+const MINT_MS_MAX = 8_000
+const REVOKE_MS_MAX = 5_000
+
+type Accepted = Extract<TokenVerdict, { ok: true }>
+/** How often who trusts the ring should look for new keys, seconds. */
+const REFRESH_HINT_S = 300
+
+export function keyOperations(node: RunningNode): readonly Operation[] {
+  const authority = new AuthorityCertificate(node)
+  return [
+    { method: 'GET', path: '/v1/keys', run: () => ({ json: { keys: [signingKey(node)] } }) },
+    // Open: each request is signed by who may ask, and every holder of the key checks that.
+    { method: 'POST', path: '/v1/tokens', open: true, run: async (call) => ({ json: await mintToken(node, call) }) },
+    { method: 'POST', path: '/v1/tokens/introspect', run: async (call) => ({ json: await introspect(node, call) }) },
+    { method: 'POST', path: '/v1/tokens/revoke', open: true, run: async (call) => revoke(node, call) },
+    { method: 'POST', path: '/v1/svids', open: true, run: async (call) => ({ json: await mintSvid(node, call, authority) }) },
+    { method: 'GET', path: '/v1/bundle', open: true, run: async () => ({ json: await bundle(node, authority) }) },
+    { method: 'GET', path: '/.well-known/jwks.json', open: true, run: () => ({ json: { keys: jwks(node) } }) },
+    { method: 'GET', path: '/.well-known/oauth-authorization-server', open: true, run: () => ({ json: discovery(node) }) },
+    { method: 'GET', path: '/.well-known/openid-configuration', open: true, run: () => ({ json: discovery(node) }) },
+  ]
+}
+
+function signingKey(node: RunningNode): unknown {
+  const { key, epoch, threshold, holders, madeAtMs, ceremony, asked, faults, former } = node.view().signingKey
+  const state =
+    key !== undefined
+      ? 'ready'
+      : node.view().nodes.filter(({ roles }) => roles.includes('validator')).length < 2
+        ? 'none'
+        : 'forming'
+  return {
+    name: 'signing',
+    state,
+    keyId: key === undefined ? null : ringJwk(key).kid,
+    publicKey: key ?? null,
+    threshold,
+    holders,
+    handOvers: epoch,
+    madeAtMs: key === undefined ? null : madeAtMs,
+    ceremony: ceremony ?? null,
+    asked,
+    faults: [
+      ...faults.map(({ party, fault, height, attempt }) => ({ party, fault, height, ceremony: attempt, node: null })),
+      ...node.signing.faults.map(({ party, fault }) => ({ party, fault, height: null, ceremony: null, node: node.config.id })),
+    ],
+    former: former.map(({ key: other, untilMs }) => ({ keyId: ringJwk(other).kid, untilMs })),
+  }
+}
+
+function jwks(node: RunningNode): readonly ReturnType<typeof ringJwk>[] {
+  const { key, former } = node.view().signingKey
+  return [...(key === undefined ? [] : [key]), ...former.map((one) => one.key)].map(ringJwk)
+}
+
+/** RFC 8414, as far as the ring has it. The issuer is the ring, not the node that answers: every node answers the same. */
+function discovery(node: RunningNode): unknown {
+  return {
+    issuer: ringIssuer(node.ring),
+    jwks_uri: '/.well-known/jwks.json',
+    token_endpoint: '/v1/tokens',
+    introspection_endpoint: '/v1/tokens/introspect',
+    revocation_endpoint: '/v1/tokens/revoke',
+    revocation_endpoint_auth_methods_supported: ['none'],
+    response_types_supported: ['token'],
+    grant_types_supported: [],
+    subject_types_supported: ['public'],
+    id_token_signing_alg_values_supported: ['EdDSA'],
+    token_endpoint_auth_signing_alg_values_supported: ['EdDSA'],
+  }
+}
+
+const Body = z.strictObject({ request: z.unknown() })
+
+async function requestIn(call: Call, type: 'token' | 'svid'): Promise<SignedMintRequest> {
+  const parsed = Body.safeParse(await call.body())
+  if (!parsed.success) throw new ApiProblem(400, 'BAD_BODY', 'expected an object with `request`: what is asked for, signed')
+  try {
+    const signed = parseSignedMintRequest(parsed.data.request)
+    if (signed.request.want.type === type) return signed
+  } catch (error) {
+    if (!(error instanceof MintRequestInvalid)) throw error
+    throw new ApiProblem(400, error.code, error.message)
+  }
+  throw new ApiProblem(400, 'MINT_REQUEST_INVALID', `want.type must be ${type} here`)
+}
+
+/** @throws {ApiProblem} */
+async function minted(node: RunningNode, asked: Asked): ReturnType<RunningNode['signing']['mint']> {
+  try {
+    return await node.signing.mint(asked, MINT_MS_MAX)
+  } catch (error) {
+    if (error instanceof MintRefused) throw new ApiProblem(error.code === 'MINT_NO_KEY' ? 503 : 422, error.code, error.message)
+    if (error instanceof SigningError) throw new ApiProblem(503, error.code, error.message)
+    throw error
+  }
+}
+
+async function mintToken(node: RunningNode, call: Call): Promise<unknown> {
+  const mint = await requestIn(call, 'token')
+  const { message, signature } = await minted(node, { mint })
+  const signed = Buffer.from(message).toString()
+  const claims = JSON.parse(Buffer.from(signed.split('.')[1] as string, 'base64url').toString()) as {
+    jti: string
+    sub: string
+    aud: string
+    exp: number
+  }
+  const { jti, sub, aud, exp } = claims
+  tellOperators(node, `token ${jti} of ${sub} for ${aud}`, mint.request.issuer)
+  const token = `${signed}.${Buffer.from(signature).toString('base64url')}`
+  return { token, id: jti, subject: sub, audience: aud, expiresAtMs: exp * 1_000 }
+}
+
+async function mintSvid(node: RunningNode, call: Call, authority: AuthorityCertificate): Promise<unknown> {
+  const mint = await requestIn(call, 'svid')
+  const { want, atMs, issuer } = mint.request
+  if (want.type !== 'svid') throw new ApiProblem(400, 'MINT_REQUEST_INVALID', 'want.type must be svid here')
+  const [{ message, signature }, above] = await Promise.all([minted(node, { mint }), authority.certificate()])
+  tellOperators(node, `certificate of ${want.of} ${want.name}`, issuer)
+  return {
+    certificate: certificatePem(certificateOf(message, signature)),
+    authority: certificatePem(above),
+    expiresAtMs: atMs + want.ttlS * 1_000,
+  }
+}
+
+/** What services ask for themselves, all the time, is counted (`/metrics`) and not told. */
+function tellOperators(node: RunningNode, what: string, issuer: string): void {
+  if (issuer.startsWith('operator:')) node.events.add('key', 'info', `${what}, asked for by ${issuer}`)
+}
+
+/** The ring's own certificate, signed once a key: whoever signs it, it says the same. */
+class AuthorityCertificate {
+  readonly #node: RunningNode
+  #held: { readonly key: string | undefined; readonly certificate: Promise<Uint8Array> } | undefined
+
+  constructor(node: RunningNode) {
+    this.#node = node
+  }
+
+  certificate(): Promise<Uint8Array> {
+    const { key } = this.#node.view().signingKey
+    const before = this.#held
+    if (before !== undefined && before.key === key && key !== undefined) return before.certificate
+    const certificate = minted(this.#node, { authority: true }).then(({ message, signature }) =>
+      certificateOf(message, signature),
+    )
+    const held = { key, certificate }
+    this.#held = held
+    certificate.catch(() => {
+      if (this.#held === held) this.#held = undefined
+    })
+    return certificate
+  }
+}
+
+/** The trust bundle in the form of the SPIFFE bundle endpoint: certificates for X.509-SVIDs, keys for JWT-SVIDs. */
+async function bundle(node: RunningNode, authority: AuthorityCertificate): Promise<unknown> {
+  const own = authorityOf(node.view())
+  if (own === undefined)
+    throw new ApiProblem(503, 'MINT_NO_KEY', 'the ring has no signing key (yet): ringwall key ls shows how it stands')
+  const certificate = Buffer.from(await authority.certificate()).toString('base64')
+  const { kty, crv, x } = ringJwk(Buffer.from(own.key).toString('base64url'))
+  return {
+    keys: [{ kty, crv, x, use: 'x509-svid', x5c: [certificate] }, ...jwks(node).map((held) => ({ ...held, use: 'jwt-svid' }))],
+    spiffe_sequence: own.madeAtMs,
+    spiffe_refresh_hint: REFRESH_HINT_S,
+  }
+}
+
+/**
+ * RFC 7009, for whoever holds a token of the ring: it is denied everywhere. What is no such token, or none any more, is answered
+ * likewise (section 2.2).
+ */
+async function revoke(node: RunningNode, call: Call): Promise<Answer> {
+  const token = (await call.form()).get('token')
+  if (token === null || token === '') throw new ApiProblem(400, 'BAD_FORM', 'expected the field `token`')
+  const nowMs = Date.now()
+  const verdict = await node.tokens().verify(token, nowMs)
+  const done = { text: '', type: 'text/plain; charset=utf-8' }
+  if (!verdict.ok || verdict.tokenId === undefined || verdict.issuer !== ringIssuer(node.ring)) return done
+  if (isDenied(node, verdict, nowMs)) return done
+  try {
+    await node.proposeInOwnName({ type: 'token.revoke', token }, REVOKE_MS_MAX)
+  } catch (error) {
+    if (!(error instanceof LedgerError)) throw error
+    // Enforced everywhere by gossip, and agreed on when the others are back.
+    if (error.code !== 'NO_QUORUM') throw new ApiProblem(503, error.code, error.message)
+  }
+  return done
+}
+
+function isDenied(node: RunningNode, verdict: Accepted, nowMs: number): boolean {
+  return [node.view().denials, node.early.enforced].some((denials) => denials.matchCredential(verdict, nowMs) !== undefined)
+}
+
+/** RFC 7662: of the ring's tokens and of those that the policy's issuers made. What is not good is not active, and nothing more is said. */
+async function introspect(node: RunningNode, call: Call): Promise<unknown> {
+  const token = (await call.form()).get('token')
+  if (token === null || token === '') throw new ApiProblem(400, 'BAD_FORM', 'expected the field `token`')
+  const nowMs = Date.now()
+  const verdict = await node.tokens().verify(token, nowMs)
+  if (!verdict.ok) return { active: false }
+  return isDenied(node, verdict, nowMs) ? { active: false } : { ...verdict.claims, active: true, token_type: 'Bearer' }
+}

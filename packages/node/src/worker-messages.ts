@@ -1,0 +1,109 @@
+/** What a node and its traffic workers say to each other. All of it is plain data: it is copied between threads. */
+import type { Budget } from '@ringwall/guard'
+import type {
+  ApiEvent,
+  CertificateStatus,
+  ListenerOptions,
+  LoginEvent,
+  ProxyStats,
+  ServiceStatus,
+  TicketSecret,
+  UpstreamStatus,
+} from '@ringwall/proxy'
+import type { Denial, RuleLibrary, View } from '@ringwall/ring'
+import type { RequestNews } from '@ringwall/telemetry'
+import type { HeaderField } from '@ringwall/waf'
+import type { NodeConfig } from './config.ts'
+import type { RuleCounts } from './queries.ts'
+import type { Sighting } from './rule-watch.ts'
+
+/** A view but for what has a message of its own, or is made of the policy's text. */
+export interface ViewNews extends Pick<View, 'height' | 'blockTimestampMs' | 'policyVersion' | 'operators' | 'nodes' | 'epoch'> {
+  /** Undefined: as before. */
+  readonly policyText: string | undefined
+  readonly signingKey: View['signingKey'] | undefined
+  readonly certifiedAtMs: number | undefined
+}
+
+export interface DenialNews {
+  readonly added: readonly Denial[]
+  readonly dropped: readonly Pick<Denial, 'id' | 'subject'>[]
+}
+
+/** What a worker begins with. */
+export interface WorkerStart {
+  readonly config: NodeConfig
+  readonly region: string
+  readonly ring: string
+  readonly rules: RuleLibrary
+  /** From 1. */
+  readonly number: number
+  readonly threads: number
+  /** The budgets of rate limits. */
+  readonly rates: SharedArrayBuffer
+  readonly ticketSecret: TicketSecret
+  /** With the ports that the first worker got. */
+  readonly listeners: readonly ListenerOptions[]
+  readonly view: ViewNews
+  readonly certified: readonly Denial[]
+  readonly early: readonly Denial[]
+}
+
+export type ToWorker =
+  | { readonly kind: 'view'; readonly view: ViewNews }
+  | { readonly kind: 'denials'; readonly of: 'certified' | 'early'; readonly news: DenialNews }
+  | { readonly kind: 'cut'; readonly source: string }
+  /** Judge again what is under way. */
+  | { readonly kind: 'review' }
+  | { readonly kind: 'certificates' }
+  /** Answers to `takes`: number and milliseconds to wait. */
+  | { readonly kind: 'taken'; readonly answers: readonly (readonly [id: number, waitMs: number])[] }
+  | { readonly kind: 'stop'; readonly graceMs: number }
+
+/** A request that rules matched. */
+export interface KeptRequest {
+  readonly request: {
+    readonly method: string
+    readonly target: string
+    readonly httpVersion: string
+    readonly protocol?: string
+    readonly headers: readonly HeaderField[]
+    readonly remoteAddress: string
+    readonly host: string
+    readonly path: string
+    readonly requestId: string
+  }
+  readonly body: Uint8Array
+  readonly truncated: boolean
+  readonly policyVersion: number
+  readonly atMs: number
+}
+
+export interface Take {
+  readonly id: number
+  readonly key: string
+  readonly budget: Budget
+}
+
+export interface WorkerNews {
+  readonly kind: 'news'
+  readonly stats: ProxyStats
+  readonly upstreams: readonly UpstreamStatus[]
+  readonly services: readonly ServiceStatus[]
+  readonly certificates: readonly CertificateStatus[]
+  readonly requests: RequestNews | undefined
+  readonly logins: readonly LoginEvent[]
+  readonly api: readonly ApiEvent[]
+  readonly kept: readonly KeptRequest[]
+  readonly sightings: readonly { readonly sighting: Sighting; readonly atMs: number }[]
+  readonly lines: readonly { readonly level: 'info' | 'warn'; readonly line: string }[]
+  readonly audit: { readonly written: number; readonly dropped: number } | undefined
+  /** Every second or so. */
+  readonly ruleCounts: RuleCounts | undefined
+}
+
+export type FromWorker =
+  | { readonly kind: 'listening'; readonly bound: readonly { readonly host: string; readonly port: number }[] }
+  | { readonly kind: 'failed'; readonly message: string }
+  | { readonly kind: 'takes'; readonly takes: readonly Take[] }
+  | WorkerNews

@@ -1,0 +1,105 @@
+/**
+ * Which sources go without an answer while there is too little time for all. Pure: time comes in.
+ *
+ * The event loop being late says that there is too little. Then a bound on requests a second of one source is found: lowered step by
+ * step while the loop stays late, raised again slowly while it does not, and gone once it has refused nobody for a while. So those who ask most are
+ * refused first, and who asks little is served as long as the others can be told from it. Requests are counted in two tables by
+ * two hashes, of which the smaller count holds: sources that share a place in both are rare, and nothing grows with their number.
+ */
+
+const PLACES = 8_192
+/** How late the loop may be: about what people notice. */
+export const LATE_MS_MAX = 50
+const LATE_MS_WELL = 15
+/** Late once is a compilation, or another program; late so often in a row is too much work. */
+const LATE_TICKS = 3
+/** Nobody is refused for asking this little. */
+const PER_SECOND_MIN = 50
+const LOWER = 0.7
+/** A fifth in a good second: whoever was put to rest comes back at once, and must not find everything open. */
+const RAISE = 1.01
+/** Who has asked within this time may ask again, also when nothing gets through at the moment. */
+const COMPANY_MS = 60_000
+/** A bound that has refused nobody for so long is gone. */
+const IDLE_MS = 10_000
+const WINDOW_MS = 1_000
+
+export class SourceShedding {
+  readonly #seed: number
+  /** Of this second and the one before, both tables one after the other. */
+  #counts = new Uint32Array(2 * PLACES)
+  #before = new Uint32Array(2 * PLACES)
+  #windowEndsMs = Number.NEGATIVE_INFINITY
+  /** Requests a second of one source; Infinity: all are served. */
+  #perSecondMax = Number.POSITIVE_INFINITY
+  #most = 0
+  #mostBefore = 0
+  /** Whose requests are most, by its place; whether others asked, and when last. */
+  #mostPlace = -1
+  #others = false
+  #othersAtMs = Number.NEGATIVE_INFINITY
+  #lateTicks = 0
+  #refused = false
+  #refusedAtMs = 0
+
+  /** @param seed A random 32-bit number, so that nobody knows who shares a place with whom. */
+  constructor(seed: number) {
+    this.#seed = seed | 0
+  }
+
+  get perSecondMax(): number {
+    return this.#perSecondMax
+  }
+
+  /** Counts a request. Returns whether it is to be served. @param source An address. */
+  admits(source: string): boolean {
+    const one = this.#place(source, this.#seed)
+    const other = PLACES + this.#place(source, ~this.#seed)
+    const counts = this.#counts
+    const count = Math.min(++counts[one]!, ++counts[other]!)
+    if (count > this.#most) {
+      this.#most = count
+      this.#mostPlace = one
+    } else if (one !== this.#mostPlace) this.#others = true
+    if (this.#perSecondMax === Number.POSITIVE_INFINITY) return true
+    if (Math.max(count, Math.min(this.#before[one]!, this.#before[other]!)) <= this.#perSecondMax) return true
+    this.#refused = true
+    return false
+  }
+
+  /** Called a few times a second. @param lateMs How late the event loop was. @param nowMs Monotonic. */
+  tick(lateMs: number, nowMs: number): void {
+    if (nowMs >= this.#windowEndsMs) {
+      this.#windowEndsMs = nowMs + WINDOW_MS
+      const oldest = this.#before
+      this.#before = this.#counts
+      this.#counts = oldest.fill(0)
+      this.#mostBefore = this.#most
+      this.#most = 0
+    }
+    if (this.#others) this.#othersAtMs = nowMs
+    this.#others = false
+    const most = Math.max(this.#most, this.#mostBefore)
+    if (this.#refused) this.#refusedAtMs = nowMs
+    this.#lateTicks = lateMs > LATE_MS_MAX ? this.#lateTicks + 1 : 0
+    if (this.#lateTicks >= LATE_TICKS) {
+      // Nobody would gain by it.
+      const isAlone = nowMs - this.#othersAtMs > COMPANY_MS
+      if (!isAlone)
+        this.#perSecondMax = Math.max(PER_SECOND_MIN, LOWER * Math.min(this.#perSecondMax, Math.max(most, PER_SECOND_MIN)))
+    } else if (lateMs < LATE_MS_WELL && this.#perSecondMax !== Number.POSITIVE_INFINITY) {
+      if (this.#refused) this.#perSecondMax *= RAISE
+      else if (nowMs - this.#refusedAtMs > IDLE_MS) this.#perSecondMax = Number.POSITIVE_INFINITY
+    }
+    this.#refused = false
+  }
+
+  #place(text: string, seed: number): number {
+    let hash = seed
+    for (let at = 0; at < text.length; at += 1) {
+      hash = Math.imul(hash ^ text.charCodeAt(at), 0x5bd1e995)
+      hash ^= hash >>> 15
+    }
+    return (hash ^ (hash >>> 13)) & (PLACES - 1)
+  }
+}
