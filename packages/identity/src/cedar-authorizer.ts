@@ -34,9 +34,9 @@ export const POLICIES_MAX = 500
 const DEPTH_MAX = 50
 const FAULTS_MAX = 20
 /** What is remembered of what policies said, for a service and at least for each, and the longest key that it is kept under. */
-const WORDS_MAX = 16_384
+const WORDS_MAX = 8_192
 const WORDS_MIN = 64
-const KEY_CHARS_MAX = 2_000
+const KEY_CHARS_MAX = 256
 /** Texts of a token's claim of groups or roles that are looked at. */
 const PARENTS_MAX = 1_000
 const ID = /^[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,99}$/

@@ -364,13 +364,20 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       })
     const proxy = workers ?? ownProxy()
     serving = proxy
+    /** About tokens, to be cut together: many denials may come in one message or block. */
+    let revoked: DenialSubject[] = []
+    const cutRevoked = (): void => {
+      const subjects = revoked
+      revoked = []
+      const count = proxy.cutCredentials(subjects)
+      if (count === undefined || count === 0) return
+      const more = subjects.length === 1 ? '' : ` and ${subjects.length - 1} more`
+      const what = `${describeSubject(subjects[0]!)}${more}`
+      events.add('denial', 'info', `${what}: ${count} open requests and WebSockets ended`)
+    }
     const cut = (subject: DenialSubject): void => {
       if (subject.kind === 'ip' || subject.kind === 'cidr') proxy.cutSource(subject.value)
-      else if (isCredentialSubject(subject)) {
-        const count = proxy.cutCredential(subject)
-        if (count !== undefined && count > 0)
-          events.add('denial', 'info', `${describeSubject(subject)}: ${count} open requests and WebSockets ended`)
-      }
+      else if (isCredentialSubject(subject) && revoked.push(subject) === 1) setImmediate(cutRevoked)
     }
 
     /** A denial that another node passes on. Answers whether it is worth passing on further. */

@@ -26,8 +26,6 @@ const KEPT_WAITING_MAX = 100
 const SIGHTINGS_WAITING_MAX = 5_000
 const EVENTS_WAITING_MAX = 5_000
 const LINES_WAITING_MAX = 200
-/** More new denials than this, and everything under way is judged again instead. */
-const CUT_ONE_BY_ONE_MAX = 64
 
 const port = parentPort!
 const start = workerData as WorkerStart
@@ -180,8 +178,7 @@ async function stop(graceMs: number): Promise<void> {
 /** What a token that is denied now has open ends. */
 function cutDenied({ added }: DenialNews): void {
   const subjects = added.map(({ subject }) => subject).filter(isCredentialSubject)
-  if (subjects.length > CUT_ONE_BY_ONE_MAX) void proxy.reviewAll()
-  else for (const subject of subjects) proxy.cutCredential(subject)
+  if (subjects.length > 0) proxy.cutCredentials(subjects)
 }
 
 function receive(message: ToWorker): void {

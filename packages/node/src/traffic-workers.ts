@@ -75,11 +75,11 @@ interface Slot {
 }
 
 /** What a node needs of whoever takes its traffic. */
-export interface Traffic extends Omit<RequestProxy, 'cutSource' | 'cutCredential' | 'reviewAll'> {
+export interface Traffic extends Omit<RequestProxy, 'cutSource' | 'cutCredentials' | 'reviewAll'> {
   /** Closes what a denied source has open. */
   cutSource(source: string): void
-  /** Ends what a denied token has open. How many that were, where it is known at once. */
-  cutCredential(subject: DenialSubject): number | undefined
+  /** Ends what denied tokens have open. How many that were, where it is known at once. */
+  cutCredentials(subjects: readonly DenialSubject[]): number | undefined
   /** Judges again what is under way. How much of it ended, where that is known. */
   reviewAll(): Promise<number | undefined>
 }
@@ -218,7 +218,7 @@ export class TrafficWorkers implements Traffic {
   }
 
   /** Workers end what a token has open when they learn of its denial. */
-  cutCredential(): undefined {
+  cutCredentials(): undefined {
     this.sync()
   }
 

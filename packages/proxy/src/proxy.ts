@@ -3,7 +3,15 @@ import { randomInt } from 'node:crypto'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { type GuardEnvironment, type Judgement, sourceKey } from '@ringwall/guard'
-import { coversCredential, type DenialSubject, isTrustedProxy, parseAddress, parsePrefix, prefixContains } from '@ringwall/ring'
+import {
+  type Credential,
+  coversCredential,
+  type DenialSubject,
+  isTrustedProxy,
+  parseAddress,
+  parsePrefix,
+  prefixContains,
+} from '@ringwall/ring'
 import { Arrival, type Arrivals } from './arrival.ts'
 import { ClientConnection } from './client-connection.ts'
 import { type Connection, type Context, type Counters, Sources, type Standing } from './context.ts'
@@ -42,6 +50,8 @@ const LATENESS_MS = 50
 const SWEEP_MS_MIN = 50
 /** What is judged again at once, before others have their turn. */
 const REVIEW_SLICE = 200
+/** Denials that each open token is compared with. */
+const COMPARED_MAX = 16
 const SWEEP_MS_MAX = 1_000
 
 export function createProxy(options: ProxyOptions): ProxyContract {
@@ -229,11 +239,13 @@ class HttpProxy implements ProxyContract, Arrivals {
     return count
   }
 
-  cutCredential(subject: DenialSubject): number {
-    return this.#review([...this.#context.standing], (judgement) => {
-      const { credential } = judgement
-      return credential !== undefined && coversCredential(subject, credential)
-    })
+  cutCredentials(subjects: readonly DenialSubject[]): number {
+    // Comparing with many takes longer than looking each token up in what is denied.
+    const isCovered =
+      subjects.length > COMPARED_MAX
+        ? () => true
+        : (credential: Credential) => subjects.some((subject) => coversCredential(subject, credential))
+    return this.#review([...this.#context.standing], ({ credential }) => credential !== undefined && isCovered(credential))
   }
 
   async reviewAll(): Promise<number> {

@@ -352,8 +352,8 @@ export interface Proxy {
    * @param source An address or a CIDR prefix.
    */
   cutSource(source: string): number
-  /** Ends what tokens have open that this denial, already in force, is about. Returns how many requests and WebSockets. */
-  cutCredential(subject: DenialSubject): number
+  /** Ends what tokens have open that these denials, already in force, are about. Returns how many requests and WebSockets. */
+  cutCredentials(subjects: readonly DenialSubject[]): number
   /** Judges all that is open by the policy in force now, and ends what it does not allow. Returns how many. */
   reviewAll(): Promise<number>
 }

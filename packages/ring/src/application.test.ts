@@ -67,6 +67,33 @@ test('revocations of every kind go through a snapshot with one root, and are fou
   assert.equal(later.state.denials.size, 0, 'what is over is swept from the index, too')
 })
 
+test('a block of addresses and tokens: each is found, whatever came before or after it', () => {
+  const subjects: readonly DenialSubject[] = [
+    ip('10.0.0.1'),
+    { kind: 'token', value: 'a' },
+    ip('10.0.0.2'),
+    ip('2001:db8::1'),
+    { kind: 'session', value: 'b' },
+    ip('10.0.0.3'),
+    ip('2001:db8::2'),
+    ACCOUNT,
+  ]
+  const first = run(
+    app.initial(),
+    subjects.map((subject) => signedBytes(ring, 'operator:ada', deny(subject))),
+  )
+  const second = run(first, [signedBytes(ring, 'operator:ada', deny(ip('10.0.0.4')))], NOW, 2)
+  for (const { denials } of [first, second]) {
+    for (const address of ['10.0.0.1', '10.0.0.2', '10.0.0.3', '2001:db8::1', '2001:db8::2'])
+      assert.ok(denials.matchAddress(address, NOW), address)
+    assert.ok(denials.matchCredential({ issuer: 'i', tokenId: 'a' }, NOW))
+    assert.ok(denials.matchCredential({ issuer: 'i', sessionId: 'b' }, NOW))
+    assert.ok(denials.matchAccount('shop', ACCOUNT.value, NOW))
+  }
+  assert.deepEqual([first.denials.size, second.denials.size], [subjects.length, subjects.length + 1])
+  assert.equal(first.denials.matchAddress('10.0.0.4', NOW), undefined)
+})
+
 test('the moment of issued-before only ever grows, and one denial of a scope stands', () => {
   const before = (ms: number, ttlMs: number, atMs = NOW): Uint8Array => {
     const subject: DenialSubject = { kind: 'issued-before', value: new Date(ms).toISOString(), subject: 'alice' }

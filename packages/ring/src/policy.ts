@@ -147,7 +147,7 @@ const ClaimName = z
   .max(64)
   .regex(/^(?!__)[^\p{Cc}\p{Cs}]+$/u, 'expected the name of a claim, without __ before it')
 
-const Authorization = z.strictObject({
+export const Authorization = z.strictObject({
   policies: z.string().max(CEDAR_CHARS_MAX).meta({ description: 'Cedar policies. What none of them permits is refused.' }),
   claims: z
     .record(ClaimName, z.enum(['String', 'Long', 'Boolean', 'Set<String>']))
@@ -206,7 +206,7 @@ const Service = z.strictObject({
   api: Api.optional(),
   limits: z.array(Limit).max(16).default([]),
   identity: Identity.optional(),
-  authorization: Authorization.optional().meta({ description: 'Who may do what with this service.' }),
+  authorization: Authorization.optional(),
   staleness: Staleness.default({ max: 3_600_000, beyond: 'open' }),
   upstreamTimeout: Duration.default(30_000),
   ...upstreamKeys,
