@@ -1,11 +1,12 @@
 /**
  * SIGKILL at any moment loses nothing that was acknowledged.
  *
- *     node e2e/crash.ts --kills 1000 [--nodes 4] [--data DIR]
+ *     node e2e/crash.ts --kills 1000 [--nodes 4] [--spares 2] [--data DIR]
  *
  * Starts validators (a ring of one, or one process a node over real links) that submit transactions without pause,
  * kills one at a random moment, starts it again, and checks that each transaction it acknowledged is on its disk.
- * Ends by verifying every hash, link, certificate and execution offline. Exit 0: nothing lost; 1: something was.
+ * With spares, validators are added and let go all the while. Ends by verifying every hash, link, certificate and
+ * execution offline. Exit 0: nothing lost; 1: something was.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -17,21 +18,26 @@ const { values } = parseArgs({
   options: {
     kills: { type: 'string', default: '1000' },
     nodes: { type: 'string', default: '1' },
+    spares: { type: 'string', default: '0' },
     data: { type: 'string' },
   },
 })
 const kills = Number(values.kills)
 const nodes = Number(values.nodes)
-if (!Number.isSafeInteger(kills) || kills < 1 || !Number.isSafeInteger(nodes) || nodes < 1 || nodes > 16) {
-  console.error('usage: node e2e/crash.ts [--kills 1..] [--nodes 1..16] [--data DIR]')
+const spares = Number(values.spares)
+const isWithin = (value: number, least: number, most: number) => Number.isSafeInteger(value) && value >= least && value <= most
+if (!isWithin(kills, 1, 1_000_000) || !isWithin(nodes, 1, 16) || !isWithin(spares, 0, 16)) {
+  console.error('usage: node e2e/crash.ts [--kills 1..] [--nodes 1..16] [--spares 0..16] [--data DIR]')
   process.exit(2)
 }
 const directory = values.data ?? (await mkdtemp(join(tmpdir(), 'ringwall-crash-')))
 const startedMs = performance.now()
 const progress = (line: string) => console.log(`${Math.round((performance.now() - startedMs) / 1000)} s  ${line}`)
-const summary = await runCrashes({ directory, kills, nodes, random: Math.random, progress })
-const { acknowledged, lost, restarts, height, problems } = summary
-console.log(`kills=${summary.kills} restarts=${restarts} acknowledged=${acknowledged} height=${height} lost=${lost.length}`)
+const summary = await runCrashes({ directory, kills, nodes, spares, random: Math.random, progress })
+const { acknowledged, changes, lost, restarts, height, problems } = summary
+console.log(
+  `kills=${summary.kills} restarts=${restarts} acknowledged=${acknowledged} changes=${changes} height=${height} lost=${lost.length}`,
+)
 for (const id of lost.slice(0, 20)) console.log(`lost ${id}`)
 for (const problem of problems) console.log(`problem ${problem}`)
 const good = lost.length === 0 && problems.length === 0

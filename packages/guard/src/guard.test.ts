@@ -40,6 +40,7 @@ services:
       - { name: lenient, path: /lenient, staleness: { max: 10s, beyond: open } }
       - { name: account, path: /account, identity: { claims: { role: customer } } }
       - { name: partner, path: /partner, identity: { issuers: ["https://partner.example"] } }
+      - { name: inside, path: /inside, identity: { issuers: [ring] } }
       - { name: mine, path: /mine, identity: {}, limits: [{ name: perSubject, rate: 1/m, key: [subject] }] }
   strictBodies:
     hosts: [strict.example]
@@ -249,6 +250,9 @@ const OUTCOMES: readonly (readonly [name: string, request: GuardRequest, outcome
   ['a token without the claim', request('/account', bearer('guest.1')), '403 identity'],
   ['a token of an issuer not taken here', request('/partner', bearer('alice.1')), '401 identity'],
   ['a token of the ring for this service', request('/account', bearer('alice.1.id.shop')), '200 none'],
+  ['a token of the ring where only those are taken', request('/inside', bearer('alice.1.id.shop')), '200 none'],
+  ['a token of another issuer there', request('/inside', bearer('alice.1')), '401 identity'],
+  ['a token of the ring where another issuer is named', request('/partner', bearer('alice.1.id.shop')), '401 identity'],
   ['a token of the ring for another service', request('/account', bearer('alice.1.id.bank')), '401 identity'],
   ['a token of the issuer taken here', request('/partner', bearer('alice.1.partner')), '200 none'],
   [

@@ -684,7 +684,7 @@ function accessObjection(
   const taken =
     verdict?.ok === true &&
     (verdict.audience === undefined || verdict.audience === service.name) &&
-    (identity === undefined || identity.issuers.length === 0 || identity.issuers.includes(verdict.issuer))
+    (identity === undefined || isTaken(identity, verdict))
   const principal = taken ? verdict : undefined
   const { request } = judgement
   const question = {
@@ -726,6 +726,11 @@ function authorizationObjection(
 
 type IdentityPolicy = NonNullable<CompiledRoute['service']['identity']>
 
+/** The ring’s own tokens, which alone are bound to a service, go by the name `ring`. */
+function isTaken({ issuers }: IdentityPolicy, { issuer, audience }: Extract<TokenVerdict, { ok: true }>): boolean {
+  return issuers.length === 0 || issuers.includes(issuer) || (audience !== undefined && issuers.includes('ring'))
+}
+
 function identityObjection(identity: IdentityPolicy, verdict: TokenVerdict | undefined, service: string): Objection | undefined {
   if (verdict === undefined) {
     return identity.required ? { outcome: 'deny', status: 401, reason: 'a token is required' } : undefined
@@ -736,7 +741,7 @@ function identityObjection(identity: IdentityPolicy, verdict: TokenVerdict | und
   if (verdict.audience !== undefined && verdict.audience !== service) {
     return identity.required ? { outcome: 'deny', status: 401, reason: 'the token is for another audience' } : undefined
   }
-  if (identity.issuers.length > 0 && !identity.issuers.includes(verdict.issuer)) {
+  if (!isTaken(identity, verdict)) {
     return identity.required
       ? { outcome: 'deny', status: 401, reason: `tokens of ${verdict.issuer} are not taken here` }
       : undefined

@@ -10,6 +10,7 @@ import type { Fabric, Peer } from '@ringwall/fabric'
 import { LedgerError } from './errors.ts'
 import { openLedger } from './open.ts'
 import type { LedgerFabric } from './options.ts'
+import type { Validator } from './payload.ts'
 import type { Application } from './types.ts'
 
 export interface CrashChildConfig {
@@ -20,6 +21,8 @@ export interface CrashChildConfig {
   readonly ring: string
   /** In order of the genesis; `publicKey` raw, base64; `port` 0 in a ring of one. */
   readonly validators: readonly { readonly id: string; readonly publicKey: string; readonly port: number }[]
+  /** Of these, the first so many are validators at genesis; the others may be added. */
+  readonly members: number
   /** Ids that must be on disk. */
   readonly expect: readonly string[]
   /** Goes into the names of transactions, so that no two runs submit the same. */
@@ -29,20 +32,48 @@ export interface CrashChildConfig {
 export interface Tally {
   readonly count: number
   readonly root: string
+  readonly epoch: number
+  /** Ids of the validators. */
+  readonly set: readonly string[]
 }
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
+const CHANGE = /^(plus|minus)-(n[0-9]+)-/
 
-/** Counts transactions and hashes them in order; `onTx` meets each that is executed. */
-export function tallyApplication(onTx: (id: string) => void): Application<Tally> {
+/**
+ * Counts transactions and hashes them in order; `onTx` meets each that is executed. `plus-ID-…` and `minus-ID-…` change the
+ * validators, one a block: among `all`, of whom the first `members` begin and so many at least stay.
+ */
+export function tallyApplication(onTx: (id: string) => void, all: readonly Validator[], members: number): Application<Tally> {
+  const changed = (set: readonly string[], id: string): readonly string[] | undefined => {
+    const [, change, who = ''] = CHANGE.exec(id) ?? []
+    if (change === undefined) return set
+    if (change === 'plus') return set.includes(who) || all.every((one) => one.id !== who) ? undefined : [...set, who]
+    return set.includes(who) && set.length > members ? set.filter((one) => one !== who) : undefined
+  }
+  /** What is left of `txs` when only those that may follow one another stay. */
+  const chosen = ({ set }: Tally, txs: readonly Uint8Array[]) => {
+    let now = set
+    const stay = txs.filter((tx) => {
+      const next = changed(now, text(tx))
+      // The ring hands over at the end of a block: one change in each.
+      if (next === undefined || (next !== now && now !== set)) return false
+      now = next
+      return true
+    })
+    return { stay, set: now }
+  }
   return {
-    initial: () => ({ count: 0, root: '00'.repeat(32) }),
-    check(_state, tx) {
+    initial: () => ({ count: 0, root: '00'.repeat(32), epoch: 0, set: all.slice(0, members).map(({ id }) => id) }),
+    check({ set }, tx) {
       const id = text(tx)
-      return /^[a-z0-9-]{1,64}$/.test(id) ? { ok: true, id } : { ok: false, code: 'FORM', reason: 'not a name' }
+      if (!/^[a-z0-9-]{1,64}$/.test(id)) return { ok: false, code: 'FORM', reason: 'not a name' }
+      return changed(set, id) === undefined ? { ok: false, code: 'CHANGE', reason: 'it changes nothing' } : { ok: true, id }
     },
-    prepare: (_state, candidates) => candidates,
+    prepare: (state, candidates) => chosen(state, candidates).stay,
     execute(state, txs) {
+      const { stay, set } = chosen(state, txs)
+      if (stay.length !== txs.length) return { ok: false, reason: 'a change that may not follow' }
       const ids = txs.map(text)
       const hash = createHash('sha256').update(state.root)
       for (const id of ids) {
@@ -50,11 +81,17 @@ export function tallyApplication(onTx: (id: string) => void): Application<Tally>
         onTx(id)
       }
       const root = ids.length === 0 ? state.root : hash.digest('hex')
-      return { ok: true, state: { count: state.count + ids.length, root }, results: ids.map((id) => ({ id, ok: true })) }
+      const epoch = state.epoch + (set === state.set ? 0 : 1)
+      return {
+        ok: true,
+        state: { count: state.count + ids.length, root, epoch, set },
+        results: ids.map((id) => ({ id, ok: true })),
+      }
     },
     root: (state) => state.root,
     snapshot: (state) => [new TextEncoder().encode(JSON.stringify(state))],
     restore: (snapshot) => JSON.parse(text(snapshot)) as Tally,
+    validators: ({ epoch, set }) => ({ epoch, validators: set.map((id) => all.find((one) => one.id === id) as Validator) }),
   }
 }
 
@@ -70,6 +107,8 @@ export const NOBODY: LedgerFabric = {
 }
 
 const SUBMITTERS = 4
+/** One transaction of so many changes the validators, where there is anybody to add. */
+const CHANGE_EVERY = 12
 const say = (line: string) => writeSync(1, `${line}\n`)
 
 async function main(): Promise<void> {
@@ -81,8 +120,8 @@ async function main(): Promise<void> {
   const fabric = config.validators.length === 1 ? undefined : await openFabric(config, privateKey)
   const ledger = await openLedger({
     directory: config.directory,
-    application: tallyApplication((id) => seen.add(id)),
-    genesis: { ring: config.ring, validators },
+    application: tallyApplication((id) => seen.add(id), validators, config.members),
+    genesis: { ring: config.ring, validators: validators.slice(0, config.members) },
     self: config.self,
     privateKey,
     fabric: fabric ?? NOBODY,
@@ -96,7 +135,8 @@ async function main(): Promise<void> {
   let stopping = false
   const submitters = Array.from({ length: SUBMITTERS }, async (_, lane) => {
     for (let n = 0; !stopping; n++) {
-      const id = `${config.self}-${config.run}-${lane}-${n}`
+      const name = `${config.self}-${config.run}-${lane}-${n}`
+      const id = lane === 0 && n % CHANGE_EVERY === 1 ? changeOf(ledger.state(), config, name) : name
       try {
         await ledger.submit(new TextEncoder().encode(id), 20_000)
         say(`ack ${id}`)
@@ -112,6 +152,14 @@ async function main(): Promise<void> {
   await Promise.all(submitters)
   await fabric?.stop()
   process.exit(0)
+}
+
+/** Somebody joins or leaves. */
+function changeOf({ set }: Tally, { validators, members }: CrashChildConfig, name: string): string {
+  const spare = validators.filter(({ id }) => !set.includes(id))
+  const any = <T>(from: readonly T[]): T => from[Math.floor(Math.random() * from.length)] as T
+  if (spare.length > 0 && (set.length === members || Math.random() < 0.5)) return `plus-${any(spare).id}-${name}`
+  return set.length > members ? `minus-${any(set)}-${name}` : name
 }
 
 async function openFabric(config: CrashChildConfig, privateKey: ReturnType<typeof createPrivateKey>): Promise<Fabric> {

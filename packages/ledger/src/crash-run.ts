@@ -5,10 +5,12 @@
 import { spawn } from 'node:child_process'
 import { createHash, generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type CrashChildConfig, tallyApplication } from './crash-child.ts'
+import { FIRST_START_FILE } from './marks.ts'
 import type { Genesis } from './types.ts'
 import { verifyLedgerDirectory } from './verify-directory.ts'
 
@@ -16,6 +18,8 @@ export interface CrashRunOptions {
   readonly directory: string
   readonly kills: number
   readonly nodes: number
+  /** Nodes that are no validators at first: validators are added and let go all the while when there are any. */
+  readonly spares?: number
   /** Uniform in [0, 1). */
   readonly random: () => number
   readonly progress: (line: string) => void
@@ -25,6 +29,8 @@ export interface CrashSummary {
   readonly kills: number
   readonly restarts: number
   readonly acknowledged: number
+  /** Of these, changes of the validators. */
+  readonly changes: number
   readonly lost: readonly string[]
   readonly height: number
   readonly problems: readonly string[]
@@ -45,8 +51,8 @@ const PROGRESS_MS_MAX = 10_000
 const PROGRESS_LOOK_MS = 20
 
 export async function runCrashes(options: CrashRunOptions): Promise<CrashSummary> {
-  const { nodes, kills, random, progress } = options
-  const ports = nodes === 1 ? [0] : await freePorts(nodes)
+  const { nodes, spares = 0, kills, random, progress } = options
+  const ports = nodes + spares === 1 ? [0] : await freePorts(nodes + spares)
   const validators: Validator[] = ports.map((port, i) => {
     const { publicKey, privateKey } = generateKeyPairSync('ed25519')
     return {
@@ -57,7 +63,11 @@ export async function runCrashes(options: CrashRunOptions): Promise<CrashSummary
     }
   })
   const ring = createHash('sha256').update(options.directory).digest('hex')
-  const children = validators.map((validator) => new Child(validator, options.directory, ring, validators))
+  const children = validators.map((validator) => new Child(validator, options.directory, ring, validators, nodes))
+  for (const { directory } of spares === 0 ? [] : children) {
+    await mkdir(directory, { recursive: true })
+    await writeFile(join(directory, FIRST_START_FILE), '')
+  }
   try {
     for (const child of children) child.start()
     await Promise.all(children.map((child) => child.ready()))
@@ -81,7 +91,7 @@ export async function runCrashes(options: CrashRunOptions): Promise<CrashSummary
   } finally {
     await Promise.all(children.map((child) => child.kill()))
   }
-  return summarize(children, validators, ring)
+  return summarize(children, validators, ring, nodes)
 }
 
 /**
@@ -95,17 +105,20 @@ async function someProgress(children: readonly Child[]): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, PROGRESS_LOOK_MS))
 }
 
-async function summarize(children: readonly Child[], validators: readonly Validator[], ring: string): Promise<CrashSummary> {
-  const genesis: Genesis = {
-    ring,
-    validators: validators.map(({ id, publicKey }) => ({ id, publicKey: Buffer.from(publicKey, 'base64') })),
-  }
+async function summarize(
+  children: readonly Child[],
+  validators: readonly Validator[],
+  ring: string,
+  members: number,
+): Promise<CrashSummary> {
+  const all = validators.map(({ id, publicKey }) => ({ id, publicKey: Buffer.from(publicKey, 'base64') }))
+  const genesis: Genesis = { ring, validators: all.slice(0, members) }
   const lost = new Set<string>()
   const problems: string[] = []
   let height = 0
   for (const child of children) {
     const seen = new Set<string>()
-    const application = tallyApplication((id) => seen.add(id))
+    const application = tallyApplication((id) => seen.add(id), all, members)
     const verdict = await verifyLedgerDirectory({ directory: child.directory, application, genesis })
     problems.push(...verdict.problems)
     height = Math.max(height, verdict.height)
@@ -115,7 +128,8 @@ async function summarize(children: readonly Child[], validators: readonly Valida
   const kills = children.reduce((sum, child) => sum + child.kills, 0)
   const restarts = children.reduce((sum, child) => sum + child.starts - 1, 0)
   const acknowledged = children.reduce((sum, child) => sum + child.acknowledged.length, 0)
-  return { kills, restarts, acknowledged, lost: [...lost], height, problems }
+  const changes = children.flatMap((child) => child.acknowledged).filter((id) => /^(plus|minus)-/.test(id)).length
+  return { kills, restarts, acknowledged, changes, lost: [...lost], height, problems }
 }
 
 class Child {
@@ -127,17 +141,19 @@ class Child {
   readonly #validator: Validator
   readonly #ring: string
   readonly #validators: readonly Validator[]
+  readonly #members: number
   /** Acknowledged and not yet found on disk by a later start. */
   #unchecked: string[] = []
   #process: ReturnType<typeof spawn> | undefined
   #closed: Promise<unknown> = Promise.resolve()
   #ready: Promise<void> = Promise.resolve()
 
-  constructor(validator: Validator, root: string, ring: string, validators: readonly Validator[]) {
+  constructor(validator: Validator, root: string, ring: string, validators: readonly Validator[], members: number) {
     this.directory = join(root, validator.id)
     this.#validator = validator
     this.#ring = ring
     this.#validators = validators
+    this.#members = members
   }
 
   start(): void {
@@ -151,6 +167,7 @@ class Child {
       privateKey: this.#validator.privateKey,
       ring: this.#ring,
       validators: this.#validators.map(({ id, publicKey, port }) => ({ id, publicKey, port })),
+      members: this.#members,
       expect,
       run: this.starts,
     }

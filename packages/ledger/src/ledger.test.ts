@@ -283,6 +283,22 @@ test('messages lost and late delay the ring and do not stop it', () =>
     await until('all have all', () => ledgers.every((ledger) => values.every((value) => has(ledger, value))))
   }))
 
+test('a transaction that comes again has its answer again, also where the application would take it twice', () =>
+  ringOf(1, async (ring) => {
+    const application = {
+      ...ring.application,
+      check: (_state: Words, tx: Uint8Array) => ({ ok: true, id: Buffer.from(tx).toString() }) as const,
+    }
+    const ledger = await ring.open('n1', { application })
+    const { height } = await ledger.submit(word('once'), 60_000)
+    assert.equal((await ledger.submit(word('once'), 60_000)).height, height)
+    assert.equal(ledger.status().height, height)
+    assert.equal(ledger.status().mempool, 0)
+    await ring.kill('n1')
+    const again = await ring.open('n1', { application })
+    assert.equal((await again.submit(word('once'), 60_000)).height, height)
+  }))
+
 test('what ended a round is told to each peer once, however many votes come late; again over a link that was cut', () =>
   ringOf(4, async (ring) => {
     const told = new Map<string, number>()
@@ -504,6 +520,7 @@ test('a start reads the blocks from the snapshot on; rot before it is found when
     const [first] = ledgers as [Ledger<Words>]
     await fill(first, 0, 80)
     await until('n3 has a snapshot', () => ledgerOf(ring, 'n3').status().snapshotHeight >= 30)
+    await until('n3 has all', () => has(ledgerOf(ring, 'n3'), 'fill-79'))
     await ring.kill('n3')
     const path = join(ring.directory('n3'), 'blocks.log')
     const bytes = await readFile(path)

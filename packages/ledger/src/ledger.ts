@@ -1229,7 +1229,8 @@ export class LedgerShell<S> implements Ledger<S> {
 }
 
 function statementOf(statement: Vote | Proposal): EvidenceStatement {
-  const { signature } = statement
+  // A copy: it outlives the message that it came in.
+  const signature = Uint8Array.from(statement.signature)
   if ('block' in statement) return { kind: 'proposal', digest: statement.block.digest, signature }
   return { kind: statement.kind, digest: statement.digest, signature }
 }

@@ -21,6 +21,7 @@ const SETTLED_MAX = 65_536
 export class Submissions {
   readonly #waiters = new Map<TxId, Set<Waiter>>()
   readonly #settled = new Map<string, Settled>()
+  readonly #settledById = new Map<TxId, Settled>()
   readonly #monotonicMs: () => number
 
   constructor(monotonicMs: () => number) {
@@ -30,6 +31,10 @@ export class Submissions {
   /** `key` is a hash of the transaction's bytes. */
   settled(key: string): Settled | undefined {
     return this.#settled.get(key)
+  }
+
+  settledAs(id: TxId): Settled | undefined {
+    return this.#settledById.get(id)
   }
 
   wait(id: TxId, startedMs: number, timeoutMs: number, onTimeout: () => Error): Promise<Committed> {
@@ -46,8 +51,8 @@ export class Submissions {
 
   /** The transaction is final and on disk. */
   settle(key: string, settled: Settled): void {
-    this.#settled.set(key, settled)
-    if (this.#settled.size > SETTLED_MAX) for (const oldest of this.#settled.keys()) if (this.#settled.delete(oldest)) break
+    remember(this.#settled, key, settled)
+    remember(this.#settledById, settled.id, settled)
     for (const waiter of this.#take(settled.id)) {
       waiter.resolve({ ...settled, elapsedMs: this.#monotonicMs() - waiter.startedMs })
     }
@@ -74,4 +79,9 @@ export class Submissions {
     waiters?.delete(waiter)
     if (waiters?.size === 0) this.#waiters.delete(id)
   }
+}
+
+function remember(late: Map<string, Settled>, name: string, settled: Settled): void {
+  late.set(name, settled)
+  if (late.size > SETTLED_MAX) late.delete(late.keys().next().value as string)
 }

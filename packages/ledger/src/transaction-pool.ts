@@ -73,6 +73,8 @@ export class TransactionPool<S> {
       throw refused(checked.code, checked.reason)
     }
     const { id } = checked
+    const final = submissions.settledAs(id)
+    if (final !== undefined) return { ...final, elapsedMs: 0 }
     const landing = this.#landing.has(id)
     const added = landing ? 'known' : this.#mempool.add({ id, tx: own, addedAtMs: startedMs, local: true, sentAtMs: startedMs })
     if (added === 'full') {
@@ -95,10 +97,14 @@ export class TransactionPool<S> {
     const { application, submissions, state, now, onWaiting, lie, unwelcome } = this.#ports
     const checked = application.check(state(), tx, now())
     if (!checked.ok) {
-      // What is final is refused by every state since: only then is it worth a look.
+      // Most applications refuse what is final.
       if (submissions.settled(sha256(tx)) !== undefined) unwelcome(from, FINAL_WEIGHT)
       else if (checked.hopeless === true) lie(from, `a transaction that no node may pass on (${checked.code})`)
       else unwelcome(from, REFUSED_WEIGHT)
+      return
+    }
+    if (submissions.settledAs(checked.id) !== undefined) {
+      unwelcome(from, FINAL_WEIGHT)
       return
     }
     if (this.#landing.has(checked.id)) return

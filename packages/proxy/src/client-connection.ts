@@ -219,7 +219,8 @@ export class ClientConnection implements Connection, Client, WireHandler {
 
   respond(head: ResponseHead, request: RequestHead, own: readonly string[], nowMs: number): void {
     const modern = this.#parser.request!.httpVersion === '1.1'
-    let text = responseHeadText(head.status, head.statusText, head.rawHeaders, nowMs, this.listener.ownFields)
+    const { status, statusText, rawHeaders, section } = head
+    let text = responseHeadText(status, statusText, rawHeaders, nowMs, this.listener.ownFields, section)
     text += fieldLines(own)
     this.#framing = BY_HEAD
     if (request.method === 'HEAD' || head.status === 304) {

@@ -1,4 +1,5 @@
 /** The two heads that pass through us, rewritten: request to upstream, response to client. Pure. */
+import type { Section } from './head-scanner.ts'
 import { connectionTokens, detached, HOP_BY_HOP, lowerName } from './header-names.ts'
 import type { RequestHead } from './request-head.ts'
 import { foldedName, type HeaderRewriting } from './rewriting.ts'
@@ -47,6 +48,8 @@ export interface Forwarding {
   readonly host: string
   readonly rewriting: HeaderRewriting | undefined
   readonly rawHeaders: readonly string[]
+  /** Their lines as received. */
+  readonly section?: Section | undefined
   /** Bytes of body; undefined: chunked. */
   readonly bodyBytes: number | undefined
   readonly source: string
@@ -64,11 +67,9 @@ export function requestHeadText(forwarding: Forwarding): string {
   let text = `${head.method} ${forwarding.target} HTTP/1.1\r\nhost: ${forwarding.host}\r\n`
   const named = head.connectionNames
   const rewritten = forwarding.rewriting?.dropped
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at]!
-    if (isDropped(name) || named?.includes(name.toLowerCase()) || rewritten?.has(foldedName(name))) continue
-    text += `${name}: ${rawHeaders[at + 1]!}\r\n`
-  }
+  text += keptLines(rawHeaders, forwarding.section, (name) => {
+    return !isDropped(name) && named?.includes(name.toLowerCase()) !== true && rewritten?.has(foldedName(name)) !== true
+  })
   if (head.upgrade) text += 'connection: upgrade\r\nupgrade: websocket\r\n'
   else if (forwarding.bodyBytes === undefined) text += 'transfer-encoding: chunked\r\n'
   else if (forwarding.bodyBytes > 0 || !BODYLESS.has(head.method)) text += `content-length: ${forwarding.bodyBytes}\r\n`
@@ -80,6 +81,27 @@ export function requestHeadText(forwarding: Forwarding): string {
   if (forwarding.tracestate !== undefined) text += `tracestate: ${forwarding.tracestate}\r\n`
   if (forwarding.rewriting !== undefined) text += forwarding.rewriting.added
   return `${text}\r\n`
+}
+
+/** The lines of those that are kept: in one piece what stays together, where it came as we would write it. */
+function keptLines(rawHeaders: readonly string[], section: Section | undefined, keeps: (name: string) => boolean): string {
+  let lines = ''
+  if (section === undefined || section.fields !== rawHeaders) {
+    for (let at = 0; at < rawHeaders.length; at += 2) {
+      const name = rawHeaders[at]!
+      if (keeps(name)) lines += `${name}: ${rawHeaders[at + 1]!}\r\n`
+    }
+    return lines
+  }
+  const { text, starts } = section
+  const count = rawHeaders.length / 2
+  let from = 0
+  for (let at = 0; at < count; at++) {
+    if (keeps(rawHeaders[at * 2]!)) continue
+    if (at > from) lines += text.slice(starts[from], starts[at])
+    from = at + 1
+  }
+  return count > from ? lines + text.slice(starts[from], starts[count]) : lines
 }
 
 /** Methods whose requests need no `Content-Length: 0` (RFC 9110 section 8.6). */
@@ -120,16 +142,15 @@ export function responseHeadText(
   rawHeaders: readonly string[],
   nowMs: number,
   own: readonly string[] = NONE,
+  section?: Section,
 ): string {
   let text = `HTTP/1.1 ${status} ${statusText}\r\n`
   const { named, dated } = overview(rawHeaders)
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at]!
+  text += keptLines(rawHeaders, section, (name) => {
     const kind = responseKind(name)
-    if (kind === TRANSPORT_SECURITY && own.length > 0) continue
-    if (kind === LEFT_OUT || kind === CONNECTION || named?.includes(name.toLowerCase())) continue
-    text += `${name}: ${rawHeaders[at + 1]!}\r\n`
-  }
+    if (kind === TRANSPORT_SECURITY && own.length > 0) return false
+    return kind !== LEFT_OUT && kind !== CONNECTION && named?.includes(name.toLowerCase()) !== true
+  })
   return dated || status < 200 ? text : `${text}date: ${httpDate(nowMs)}\r\n`
 }
 

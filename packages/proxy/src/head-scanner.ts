@@ -100,3 +100,30 @@ export function fieldsOf(text: string): string[] {
   }
   return fields
 }
+
+/** The lines of fields as they came, where each is as we would write it: `name: value`, CR LF. */
+export interface Section {
+  /** Names and values in turn, of which these are the lines. */
+  readonly fields: readonly string[]
+  readonly text: string
+  /** Where each line begins in `text`, and where the last one ends. */
+  readonly starts: readonly number[]
+}
+
+/** Of the section scanned last; undefined where a line is written otherwise. @param fields Of `fieldsOf(text)`. */
+export function sectionOf(text: string, fields: readonly string[]): Section | undefined {
+  const starts: number[] = new Array(fieldCount + 1)
+  let end = 0
+  for (let at = 0; at < fieldCount; at++) {
+    const slot = at * 4
+    const nameEnd = bounds[slot + 1]!
+    if ((at > 0 && bounds[slot] !== end) || bounds[slot + 2] !== nameEnd + 2 || text.charCodeAt(nameEnd + 1) !== 32)
+      return undefined
+    starts[at] = bounds[slot]!
+    end = bounds[slot + 3]! + 2
+  }
+  // The empty line follows at once, or the last value has blanks after it.
+  if (fieldCount === 0 || end + 2 !== text.length) return undefined
+  starts[fieldCount] = end
+  return { fields, text, starts }
+}

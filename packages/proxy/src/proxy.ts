@@ -40,6 +40,8 @@ const H2_START = Buffer.from('PRI ', 'latin1')
 /** Listening sockets, of all ports together unless there are many. */
 const ACCEPTORS = 64
 const ACCEPTORS_MIN = 4
+/** How long a socket may go on being busy when the proxy stops. */
+const DRAIN_TURNS_MAX = 200
 /** Linux deals connections out over sockets that share a port; elsewhere it is not the same, or not at all. */
 const SHARES_PORTS = process.platform === 'linux'
 /** Connections looked at to make room for one. */
@@ -90,6 +92,8 @@ class HttpProxy implements ProxyContract, Arrivals {
     streamsCut: 0,
   }
   readonly #bySource = new Map<string, number>()
+  /** Listening sockets by which somebody came since it was last cleared. */
+  readonly #accepted = new Set<Server>()
   /** Goes round all connections, oldest first, as room is needed. */
   #room: Iterator<Connection> | undefined
   #sweeper: NodeJS.Timeout | undefined
@@ -169,9 +173,10 @@ class HttpProxy implements ProxyContract, Arrivals {
 
   #serve(listener: Listener, port: number, reusePort: boolean): Promise<Server> {
     // Half-open: a client that ends its half is told from one that broke off, and hears our answer out.
-    const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
-      this.#connected(socket, listener),
-    )
+    const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => {
+      this.#accepted.add(server)
+      this.#connected(socket, listener)
+    })
     return new Promise((resolve, reject) => {
       server.once('error', reject)
       server.listen({ host: listener.options.host, port, reusePort, backlog: 1_024 }, () => {
@@ -437,17 +442,33 @@ class HttpProxy implements ProxyContract, Arrivals {
     this.#context.log('warn', `${this.#limits.connectionsMax} connections are open: new ones are refused`)
   }
 
+  /**
+   * Closes the listening sockets, each after a turn in which nobody came by it: what the kernel has set up and nobody has accepted
+   * is reset when its socket closes.
+   */
+  async #drain(servers: readonly Server[]): Promise<void> {
+    let open = servers
+    for (let turn = 0; open.length > 0; turn++) {
+      this.#accepted.clear()
+      // To the end of the next turn, when all sockets have been looked at.
+      await new Promise((resolve) => setImmediate(resolve))
+      await new Promise((resolve) => setImmediate(resolve))
+      const busy = turn < DRAIN_TURNS_MAX ? open.filter((server) => this.#accepted.has(server)) : []
+      for (const server of open) if (!busy.includes(server)) server.close()
+      open = busy
+    }
+  }
+
   async #stop(graceMs: number): Promise<void> {
     const servers = this.#listeners.flatMap((listener) => listener.servers)
     for (const { certificates } of this.#listeners) certificates?.close()
     if (servers.length > 0) {
-      const closed = Promise.all(servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))))
+      await this.#drain(servers)
       this.#context.stopping = true
       for (const connection of this.#connections) connection.close()
       const cut = setTimeout(() => {
         for (const connection of this.#connections) connection.destroy()
       }, graceMs)
-      await closed
       // The server counts no connection whose handle was taken over.
       if (this.#connections.size > 0) {
         await new Promise<void>((resolve) => {

@@ -13,7 +13,9 @@ import {
   INCOMPLETE,
   LINE_TOO_LONG,
   MALFORMED,
+  type Section,
   scanHead,
+  sectionOf,
   TOO_MANY_FIELDS,
 } from './head-scanner.ts'
 import { latin1 } from './latin1.ts'
@@ -40,6 +42,7 @@ export interface RawRequest {
   /** Names and values in turn, without the white space around them. */
   readonly rawHeaders: readonly string[]
   readonly head: RequestHead | HeadRefused
+  readonly section?: Section | undefined
 }
 
 export interface RequestProblem {
@@ -236,7 +239,7 @@ export class RequestParser {
     const url = line[2]!
     const httpVersion = line[3] === '1' ? '1.1' : '1.0'
     const head = parseRequestHead(method, url, httpVersion, rawHeaders)
-    this.request = { method, url, httpVersion, rawHeaders, head }
+    this.request = { method, url, httpVersion, rawHeaders, head, section: sectionOf(text, rawHeaders) }
     if ('refused' in head) this.#state = BROKEN
     else if (head.contentLength === 0) this.#state = DONE
     else if (head.contentLength === undefined) {

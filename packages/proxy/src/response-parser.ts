@@ -4,7 +4,7 @@
  * Strict (RFC 9112): CR LF line ends only, no folded lines, no Transfer-Encoding beside Content-Length, chunked as the
  * only coding. An upstream that is ambiguous could be read in two ways by our client: it is refused instead.
  */
-import { fieldsOf, firstLine, type HeadBounds, INCOMPLETE, MALFORMED, scanHead } from './head-scanner.ts'
+import { fieldsOf, firstLine, type HeadBounds, INCOMPLETE, MALFORMED, type Section, scanHead, sectionOf } from './head-scanner.ts'
 import { lowerName } from './header-names.ts'
 import { latin1 } from './latin1.ts'
 
@@ -21,6 +21,7 @@ export interface ResponseHead {
   /** `Content-Length` as given: of the body that a response to HEAD or a 304 leaves out, too. */
   readonly contentLength: string | undefined
   readonly upgrade: boolean
+  readonly section?: Section | undefined
 }
 
 export interface ResponseEvents {
@@ -260,6 +261,7 @@ export class ResponseParser {
       status,
       statusText,
       rawHeaders,
+      section: sectionOf(text, rawHeaders),
       keepAlive,
       keepAliveS,
       bodyBytes,

@@ -112,7 +112,7 @@ export class DenialSlots {
 
   /** All at once: much faster for many. @param denials Each of a subject of its own. */
   static from(denials: readonly Denial[], seed: HashSeed = NO_SEED): DenialSlots {
-    let addresses = DenialSlots.empty(seed)
+    let addresses = DenialSlots.empty(seed).draft()
     const counts = [...NO_COUNTS]
     const entries: Entry[] = []
     for (const denial of denials) {
@@ -124,7 +124,7 @@ export class DenialSlots {
       }
     }
     const ids = IdIndex.from(entries)
-    return new DenialSlots({ ...addresses.parts, ids, counts, size: addresses.size + ids.size })
+    return new DenialSlots({ ...addresses.sealed().parts, ids, counts, size: addresses.size + ids.size })
   }
 
   /** The same slots, to be changed in place by `with` and `without`, which answer with the draft itself. */

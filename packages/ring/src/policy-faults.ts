@@ -171,8 +171,8 @@ function limitFaults(limits: readonly LimitPolicy[], at: readonly PropertyKey[],
 function issuerFaults(policy: Policy, names: readonly string[], at: readonly PropertyKey[], faults: PolicyFault[]): void {
   const known = policy.issuers.map(({ issuer }) => issuer)
   for (const [index, name] of names.entries()) {
-    if (known.includes(name)) continue
-    const near = didYouMean(name, known)
+    if (known.includes(name) || name === 'ring') continue
+    const near = didYouMean(name, [...known, 'ring'])
     const hint = near === undefined ? 'list it under issuers' : `did you mean ${near}?`
     faults.push({ path: [...at, index], message: `the issuer ${name} is not in issuers`, hint })
   }

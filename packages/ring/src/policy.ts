@@ -87,7 +87,7 @@ const Identity = z.strictObject({
     .array(z.string().max(512))
     .max(16)
     .default([])
-    .meta({ description: 'Which of the trusted issuers; all when empty.' }),
+    .meta({ description: 'Which of the trusted issuers, `ring` for the ring itself; all when empty.' }),
   claims: z
     .record(z.string().max(64), z.union([z.string(), z.number(), z.boolean()]))
     .default({})

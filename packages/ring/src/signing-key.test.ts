@@ -15,6 +15,7 @@ import {
   signShare,
   step,
 } from '@ringwall/threshold'
+import fc from 'fast-check'
 import { createRingApplication, type RingApplication } from './application.ts'
 import { parseGenesis } from './genesis.ts'
 import { boardEvent, KEY_PHASE_MS, KEY_REST_MS, planOf, publicKeyOf, type SigningKey } from './signing-key.ts'
@@ -270,6 +271,38 @@ test('a dealer that lies is named in the state, and the others make the key with
   ring.speak(...ring.parties)
   ring.collect(...ring.parties)
   assert.ok(ring.signs(...honest))
+})
+
+test('property: whatever a party posts behind a right opening, blocks are executed, nobody else is named, and the others make the key', () => {
+  const begun = new Ring(4)
+  begun.block()
+  begun.enrol(...begun.parties)
+  const [liar, ...honest] = begun.parties as [Party, ...Party[]]
+  const OPENING = 37
+  const spoilt = (good: Uint8Array, at: number, noise: Uint8Array): Uint8Array => {
+    const from = OPENING + (at % (good.length - OPENING))
+    return Buffer.concat([good.subarray(0, from), noise, good.subarray(from + noise.length)])
+  }
+  const enrolled = begun.state
+  fc.assert(
+    fc.property(fc.nat(10_000), fc.uint8Array({ minLength: 1, maxLength: 60 }), fc.boolean(), (at, noise, isDealing) => {
+      begun.state = enrolled
+      if (!isDealing) begun.speak(liar)
+      else {
+        const deal = begun.message(liar) as Extract<TxBody, { type: 'key.deal' }>
+        begun.block(begun.tx(liar, { ...deal, body: encodeBase64url(spoilt(decodeBase64url(deal.body), at, noise)) }))
+      }
+      begun.speak(...honest)
+      const answer = begun.message(liar) as Extract<TxBody, { type: 'key.answer' }>
+      const body = isDealing ? answer.body : encodeBase64url(spoilt(decodeBase64url(answer.body), at, noise))
+      begun.block(begun.tx(liar, { ...answer, body }))
+      begun.speak(...honest)
+      assert.ok(begun.key.faults.every(({ party }) => party === 'n1'))
+      begun.collect(...honest)
+      assert.ok(begun.signs(...honest))
+    }),
+    { numRuns: 4 },
+  )
 })
 
 test('a false complaint names the complainer', () => {
