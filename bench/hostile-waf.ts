@@ -192,6 +192,27 @@ function* shapes(): Generator<Hostile> {
   }
 }
 
+/** Texts in which a pattern's match comes late, or begins with what it looks like: what captured is asked of V8's matcher. */
+function* lateMatches(): Generator<Hostile> {
+  const unit = 'daTA:,2;%CHArs '
+  for (const [begin, chars, middle] of [
+    ['', 0, 'daTA:'],
+    ['a', 60_000, ' data:'],
+    ['data ', 60_000, ' data:'],
+    ['javascript:', 80_000, '= data:'],
+    ['@i m', 60_000, ' data:'],
+    ['a', 80_000, ','],
+    ['base64 charset <', 80_000, ','],
+  ] as const) {
+    const text = `${chars === 80_000 && middle === ',' ? 'data:' : ''}${filled(begin === '' ? 'a' : begin, chars)}${middle}${filled(unit, BODY_BYTES_MAX)}`
+    yield {
+      name: `a late match of rule 941170 after ${JSON.stringify(begin)}, in a form`,
+      headers: [form],
+      body: latin1(`q=${encodeURIComponent(text.slice(0, BODY_BYTES_MAX))}`.slice(0, BODY_BYTES_MAX)),
+    }
+  }
+}
+
 /** @param samples Texts a pattern. */
 function* nearMissesOf(sources: readonly RuleSource[], samples: number): Generator<Hostile> {
   for (const { id, tree } of patternsOf(sources)) {
@@ -320,7 +341,7 @@ async function measure(name: string, sources: readonly RuleSource[]): Promise<bo
   const slowest: Measured[] = []
   const uncounted: Measured[] = []
   const longest: Measured[] = []
-  for (const inputs of [shapes(), nearMissesOf(sources, samples)]) {
+  for (const inputs of [shapes(), lateMatches(), nearMissesOf(sources, samples)]) {
     for (const input of inputs) {
       // Making an input is a turn of its own: the delay that counts is the one that judging adds.
       await turn()

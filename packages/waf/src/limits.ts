@@ -47,6 +47,9 @@ export const IRREGULAR_WORK_FACTOR = 64
 /** Characters before and behind the end of a match in which its captures are looked for. */
 export const CAPTURE_CHARS_MAX = 4_096
 
+/** How far from the beginning a match may end for an anchored pattern (`^`, `$`) to be shown the text from there. */
+export const ANCHORED_CAPTURE_CHARS_MAX = 32_768
+
 /** Characters of a value that an anchored pattern (`^`, `$`) sees; the rest is not part of the run. */
 export const ANCHORED_CHARS_MAX = 131_072
 

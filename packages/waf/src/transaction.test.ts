@@ -186,3 +186,12 @@ test('a body judged in slices gives the verdict of the whole, and a long one tak
     assert.deepEqual(sliced.log(), whole.log())
   }
 })
+
+test('what a long value captures is found near its match, also by a pattern that may stand at the beginning', () => {
+  const rules = compile(`SecRule ARGS "@rx (?:^|\\W)data:([a-z]*)," "id:1,phase:2,pass,capture,log,logdata:'%{TX.1}'"`)
+  const said = (q: string) => send(rules, { body: `q=${q}`, headers: [['Content-Type', 'application/x-www-form-urlencoded']] })
+  for (const before of [0, 1, 4_000, 32_000, 60_000]) {
+    const { matches } = said(`${'a'.repeat(before)}${before === 0 ? '' : '%20'}data:found,${'data:other, '.repeat(2_000)}`)
+    assert.equal(matches[0]?.data, 'found', `after ${before} characters`)
+  }
+})

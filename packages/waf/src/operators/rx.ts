@@ -1,5 +1,6 @@
 import { toByteText } from '../bytes.ts'
 import {
+  ANCHORED_CAPTURE_CHARS_MAX,
   ANCHORED_CHARS_MAX,
   CAPTURE_CHARS_MAX,
   IRREGULAR_OVERLAP_CHARS,
@@ -92,10 +93,9 @@ function search(pattern: CompiledPattern, text: string, context: OperatorContext
   if (end < 0) return false
   if (!linear.exact) return backtrack(pattern, text, context, linear)
   if (!context.capturing) return true
-  // A long text is seen around the match only, unless the pattern speaks of its ends.
-  const near = pattern.anchored
-    ? text.slice(0, ANCHORED_CHARS_MAX)
-    : text.slice(Math.max(0, end - CAPTURE_CHARS_MAX), end + CAPTURE_CHARS_MAX)
+  // A long text is seen around the match only; from its beginning when that is not far and the pattern may speak of it.
+  const from = pattern.anchored && end <= ANCHORED_CAPTURE_CHARS_MAX ? 0 : Math.max(0, end - CAPTURE_CHARS_MAX)
+  const near = text.slice(from, end + CAPTURE_CHARS_MAX)
   context.work += near.length * PATTERN_WORK_FACTOR
   if (!captured(pattern.regex.exec(near), context)) {
     context.capture(0, '')
