@@ -13,11 +13,11 @@ import {
   beginCeremony,
   Ceremony,
   type CeremonyEffect,
+  CeremonyMemo,
   type CeremonyState,
   CommitmentMemo,
   Coordinator,
   type CoordinatorEffect,
-  DealingMemo,
   decodeAccusation,
   decodeRequest,
   decodeState,
@@ -143,7 +143,7 @@ function verifiesInNode(signature: Uint8Array, message: Uint8Array, publicKey: U
 class World {
   readonly random: Random
   readonly options: RunOptions
-  readonly memo = new DealingMemo()
+  readonly memo = new CeremonyMemo()
   readonly points = new CommitmentMemo()
   readonly lies: Record<string, { told: number; named: number }> = {}
   readonly counts = { ceremonies: 0, signatures: 0, openings: 0, crashes: 0 }
@@ -227,7 +227,7 @@ function runCeremony(world: World, ceremony: Ceremony, nodes: readonly Node[], l
   const lied = new Map<string, readonly Uint8Array[]>()
   const hasty = random.chance(0.04)
   const rushing = random.chance(0.6)
-  const tools = (seat: Seat): { encryptionKey: Secret; memo: DealingMemo } => ({ encryptionKey: seat.secret, memo: world.memo })
+  const tools = (seat: Seat): { encryptionKey: Secret; memo: CeremonyMemo } => ({ encryptionKey: seat.secret, memo: world.memo })
   world.trace(
     `ceremony ${ceremony.previous === undefined ? 'generates' : 'reshares'}: dealers ${ceremony.dealers.length}, receivers ${ceremony.receivers.length}, threshold ${ceremony.threshold}${hasty ? ', closed hastily' : ''}`,
   )

@@ -30,13 +30,14 @@ export {
   type CeremonyTools,
   decodeState,
   encodeState,
+  foreseeKey,
   observeCeremony,
   type Phase,
   type Step,
   step,
 } from './ceremony.ts'
 export { Coordinator, type CoordinatorEffect, type CoordinatorEvent, SESSIONS_MAX, STOCKED_MAX } from './coordinator.ts'
-export { type Dealing, DealingMemo, SEED_BYTES, verifyDealing } from './dealing.ts'
+export { type Dealing, SEED_BYTES, verifyDealing } from './dealing.ts'
 export { type ThresholdCode, ThresholdError } from './errors.ts'
 export {
   aggregate,
@@ -54,6 +55,7 @@ export {
 export { ELEMENT_BYTES, type Element, edwards, type Group, groupNamed, ristretto, type SuiteName } from './group.ts'
 export { dealTrusted, KeyShare, type Member, PublicKey, type PublicKeyParts, THRESHOLD_MIN } from './key.ts'
 export { verifyKeyAccusation } from './key-blame.ts'
+export { CeremonyMemo, type Finding } from './memo.ts'
 export { OPENINGS_MAX, Opener, type OpenerEffect, type OpenerEvent } from './opener.ts'
 export { Ceremony, type CeremonyParts, makeEncryptionKey, type Receiver } from './plan.ts'
 export { decodeScalar, encodeScalar, IDENTIFIER_MAX, lagrangeAtZero, ORDER, type Scalar } from './scalar.ts'
