@@ -19,6 +19,7 @@ import {
   Coordinator,
   type CoordinatorEffect,
   decodeAccusation,
+  decodeCommitments,
   decodeRequest,
   decodeState,
   digestOf,
@@ -33,6 +34,7 @@ import {
   type Member,
   makeEncryptionKey,
   makePartial,
+  type NonceCommitment,
   Opener,
   ORDER,
   type Party,
@@ -672,7 +674,8 @@ function hostileRequests(world: World, publicKey: PublicKey, party: Party, signe
   const base = signer.step({ kind: 'provision', random: world.bytes(64) }).find(({ kind }) => kind === 'send')
   const body = (base as { body: Uint8Array }).body
   const number = new DataView(body.buffer, body.byteOffset).getUint32(39)
-  const own = { index, number, ...world.points.decode(body.slice(44, 76), body.slice(76, 108)) }
+  const [commitment] = decodeCommitments(publicKey, index, body, world.points).commitments
+  const own = { index, number, ...(commitment as NonceCommitment) }
   const repeated = Array.from({ length: publicKey.threshold }, () => own)
   const zero = encodeRequest(publicKey, { message: world.bytes(4), commitments: [own] })
   // The identifier of the first entry, by its place: opening, length, message, count.
@@ -687,8 +690,10 @@ function hostileRequests(world: World, publicKey: PublicKey, party: Party, signe
       number,
       hiding: own.binding,
       hidingBytes: own.bindingBytes,
+      hidingX: own.bindingX,
       binding: own.hiding,
       bindingBytes: own.hidingBytes,
+      bindingX: own.hidingX,
     }))
   const bodies = [
     encodeRequest(publicKey, { message: world.bytes(4), commitments: swapped }),

@@ -6,9 +6,9 @@
  * themselves; anybody for the ring's own certificate, in which
  * there is nothing to choose.
  */
-import { createPublicKey, hash, verify, X509Certificate } from 'node:crypto'
+import { createPublicKey, hash, X509Certificate } from 'node:crypto'
 import { ringIssuer, type View } from '@ringwall/ring'
-import { canonicalJson, decodeBase64url } from '@ringwall/ring/tx'
+import { canonicalJson, decodeBase64url, EncodingInvalid } from '@ringwall/ring/tx'
 import {
   type MintRequest,
   mintSigningBytes,
@@ -17,6 +17,7 @@ import {
   type SvidWanted,
   svidProofBytes,
 } from './mint-request.ts'
+import { verifiesEd25519, verifiesSpki } from './signature-memo.ts'
 import { type Authority, authorityToSign, SVID_BACKDATED_MS, spiffeId, subjectKey, svidToSign } from './svid.ts'
 
 /** How old a request may be, and how far ahead its signer's clock. */
@@ -198,21 +199,12 @@ function tokenToSign({ ring, atMs, want }: MintRequest, { key }: Authority, sign
   return Buffer.from(`${part(header)}.${part(claims)}`)
 }
 
-/** @param key Ed25519, raw, base64url. */
+/** @param key Ed25519, raw, base64url. False for anything malformed. */
 export function verifiesRaw(key: string, message: Uint8Array, signature: string): boolean {
   try {
-    const publicKey = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: key }, format: 'jwk' })
-    return verify(null, message, publicKey, decodeBase64url(signature))
-  } catch {
-    return false
-  }
-}
-
-function verifiesSpki(spki: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
-  try {
-    const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
-    return verify(key.asymmetricKeyType === 'ed25519' ? null : 'sha256', message, key, signature)
-  } catch {
-    return false
+    return verifiesEd25519(decodeBase64url(key), message, decodeBase64url(signature))
+  } catch (error) {
+    if (error instanceof EncodingInvalid) return false
+    throw error
   }
 }

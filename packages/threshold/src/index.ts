@@ -36,23 +36,43 @@ export {
   type Step,
   step,
 } from './ceremony.ts'
-export { Coordinator, type CoordinatorEffect, type CoordinatorEvent, SESSIONS_MAX, STOCKED_MAX } from './coordinator.ts'
+export {
+  Coordinator,
+  type CoordinatorEffect,
+  type CoordinatorEvent,
+  type CoordinatorOptions,
+  SESSIONS_MAX,
+  STOCKED_MAX,
+} from './coordinator.ts'
 export { type Dealing, SEED_BYTES, verifyDealing } from './dealing.ts'
 export { type ThresholdCode, ThresholdError } from './errors.ts'
 export {
   aggregate,
   decodeCommitment,
+  type EncodedCommitment,
   NONCE_RANDOM_BYTES,
   type NonceCommitment,
+  type NonceMaker,
   NoncePair,
   SIGNATURE_BYTES,
+  type SignatureVerifier,
   type SignerCommitment,
   type SigningContext,
   signingContext,
   signShare,
   verifyShare,
 } from './frost.ts'
-export { ELEMENT_BYTES, type Element, edwards, type Group, groupNamed, ristretto, type SuiteName } from './group.ts'
+export {
+  decodeWithX,
+  ELEMENT_BYTES,
+  type Element,
+  edwards,
+  encodeX,
+  type Group,
+  groupNamed,
+  ristretto,
+  type SuiteName,
+} from './group.ts'
 export { dealTrusted, KeyShare, type Member, PublicKey, type PublicKeyParts, THRESHOLD_MIN } from './key.ts'
 export { verifyKeyAccusation } from './key-blame.ts'
 export { CeremonyMemo, type Finding } from './memo.ts'

@@ -106,7 +106,7 @@ export class SigningService {
   constructor(options: SigningServiceOptions) {
     this.#options = options
     this.#now = options.now ?? Date.now
-    this.#thread = new SigningThread((stock) => {
+    this.#thread = new SigningThread(options.self, (stock) => {
       this.#stock = stock
     })
     options.fabric.onRequest('signing', (from, payload) => this.#answer(from, payload))

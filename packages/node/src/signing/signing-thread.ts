@@ -18,6 +18,7 @@ interface Waiting {
 
 export class SigningThread {
   readonly #waiting = new Map<number, Waiting>()
+  readonly #self: string
   readonly #onStock: (stock: Readonly<Record<string, number>>) => void
   #worker: Worker | undefined
   #nextId = 1
@@ -25,7 +26,9 @@ export class SigningThread {
   #share: NodeShare | undefined
   #stopped = false
 
-  constructor(onStock: (stock: Readonly<Record<string, number>>) => void) {
+  /** @param self The node's name. */
+  constructor(self: string, onStock: (stock: Readonly<Record<string, number>>) => void) {
+    this.#self = self
     this.#onStock = onStock
   }
 
@@ -54,7 +57,7 @@ export class SigningThread {
   }
 
   #start(): void {
-    const worker = new Worker(new URL('./signing-worker.ts', import.meta.url))
+    const worker = new Worker(new URL('./signing-worker.ts', import.meta.url), { workerData: { self: this.#self } })
     worker.unref()
     this.#worker = worker
     worker.on('message', ({ id, answer, stock }: FromThread) => {
