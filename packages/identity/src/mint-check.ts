@@ -181,11 +181,17 @@ function checkSvid(request: MintRequest, want: SvidWanted, authority: Authority,
   return { ok: true, message: svidToSign(authority, { of, name, publicKey, ttlS, atMs: request.atMs, seed: signed }) }
 }
 
+const encoded = (value: unknown): string => Buffer.from(canonicalJson(value)).toString('base64url')
+
+/** The header of every token that the ring signs with the key of this id. */
+export function ringHeader(kid: string): string {
+  return encoded({ alg: 'EdDSA', kid, typ: 'JWT' })
+}
+
 /** Header and claims of a token as they are signed (RFC 7515 section 5.1). */
 function tokenToSign({ ring, atMs, want }: MintRequest, { key }: Authority, signed: Uint8Array): Uint8Array {
   if (want.type !== 'token') throw new Error('bug: no token is wanted')
   const iat = Math.floor(atMs / 1_000)
-  const header = { alg: 'EdDSA', kid: ringKeyId(Buffer.from(key).toString('base64url')), typ: 'JWT' }
   const claims = {
     ...want.claims,
     aud: want.audience,
@@ -195,8 +201,7 @@ function tokenToSign({ ring, atMs, want }: MintRequest, { key }: Authority, sign
     jti: hash('sha256', signed, 'hex').slice(0, 32),
     sub: spiffeId(ring, 'service', want.service),
   }
-  const part = (value: unknown): string => Buffer.from(canonicalJson(value)).toString('base64url')
-  return Buffer.from(`${part(header)}.${part(claims)}`)
+  return Buffer.from(`${ringHeader(ringKeyId(Buffer.from(key).toString('base64url')))}.${encoded(claims)}`)
 }
 
 /** @param key Ed25519, raw, base64url. False for anything malformed. */
