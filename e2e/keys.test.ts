@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { createHash, randomUUID } from 'node:crypto'
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { get } from 'node:https'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -19,7 +20,8 @@ import {
   jwtVerify,
   SignJWT,
 } from 'jose'
-import { ask, eventually, TestRing } from './local-ring.ts'
+import { pairFiles, temporaryFolder } from '../packages/proxy/src/test-certificates.ts'
+import { ask, eventually, freePorts, TestRing } from './local-ring.ts'
 
 let ring: TestRing
 let token = ''
@@ -222,4 +224,41 @@ test('08 another key: what the former one signed is still taken, and new tokens 
     const log = readFileSync(join(ring.data, `n${node}`, 'output.log'), 'utf8')
     for (const text of [token, before, later]) assert.ok(!log.includes(text), 'no token in a log')
   }
+})
+
+test('09 a token bound to a service’s certificate is taken from whoever shows that one over TLS', async (t) => {
+  const file = join(ring.data, 'n2', 'node.yaml')
+  const tlsPort = await freePorts(1)
+  const { certificate, key } = await pairFiles(temporaryFolder(t), ['localhost'])
+  const text = readFileSync(file, 'utf8')
+  const tls = `{address: "127.0.0.1:${tlsPort}", tls: {certificate: ${certificate}, key: ${key}, clientCertificates: ask}}`
+  const changed = text.replace(/^( +traffic: )(.+)$/m, (_line, name: string, address: string) => `${name}[${address}, ${tls}]`)
+  assert.notEqual(changed, text)
+  writeFileSync(file, changed)
+  await ring.kill(2)
+  await ring.restart(2)
+
+  const identity = (name: string): { cert: string; key: string } => {
+    const made = ring.cli('identity', 'mint', name, '--directory', join(ring.data, name))
+    assert.equal(made.code, 0, made.stderr)
+    const read = (what: string): string => readFileSync(join(ring.data, name, what), 'utf8')
+    return { cert: read('certificate.pem'), key: read('key.pem') }
+  }
+  const [own, other] = [identity('mailer'), identity('printer')]
+  const minted = ring.cli(
+    ...['token', 'mint', '--service', 'mailer', '--audience', 'shop'],
+    ...['--bound-certificate', join(ring.data, 'mailer', 'certificate.pem')],
+  )
+  assert.equal(minted.code, 0, minted.stderr)
+  const bound = minted.stdout.trim()
+  const overTls = (shown: { cert?: string; key?: string }): Promise<number> =>
+    new Promise((settle, refuse) => {
+      const headers = { authorization: `Bearer ${bound}` }
+      const options = { port: tlsPort, path: '/private/x', rejectUnauthorized: false, agent: false, headers, ...shown } as const
+      get(options, (response) => response.resume().on('end', () => settle(response.statusCode ?? 0))).on('error', refuse)
+    })
+  assert.notEqual(await overTls(own), 401)
+  assert.equal(await overTls(other), 401, 'another service’s certificate')
+  assert.equal(await overTls({}), 401, 'none')
+  assert.equal(await asked(3, bound), 401, 'over a plain connection')
 })

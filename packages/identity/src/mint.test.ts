@@ -106,14 +106,20 @@ test('a token is bound to what the request says, and to nothing else', () => {
     const parsed = parseSignedMintRequest(JSON.parse(JSON.stringify(signed(bound))))
     const checked = checkMint(parsed, view, NOW)
     assert.ok(checked.ok)
-    const claims = JSON.parse(Buffer.from(Buffer.from(checked.message).toString().split('.')[1] as string, 'base64url').toString())
+    const claims = JSON.parse(
+      Buffer.from(Buffer.from(checked.message).toString().split('.')[1] as string, 'base64url').toString(),
+    )
     assert.deepEqual(claims.cnf, cnf)
   }
   const bad = [null, {}, 'key', [], { jwk: {} }, { jkt: thumbprint, more: 1 }, { jkt: `${thumbprint}A` }, { jkt: 7 }, { jkt: '' }]
   for (const cnf of bad) {
     const asked = signed(request())
     const want = { ...asked.request.want, cnf }
-    assert.throws(() => parseSignedMintRequest({ ...asked, request: { ...asked.request, want } }), /want\.cnf/, JSON.stringify(cnf))
+    assert.throws(
+      () => parseSignedMintRequest({ ...asked, request: { ...asked.request, want } }),
+      /want\.cnf/,
+      JSON.stringify(cnf),
+    )
   }
 })
 

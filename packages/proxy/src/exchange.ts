@@ -1045,6 +1045,7 @@ class JudgedRequest implements GuardRequest {
   readonly requestId: string
   readonly serverPort: number
   readonly ja4: string | undefined
+  readonly clientCertificate: string | undefined
   readonly #rawHeaders: readonly string[]
   #headers: readonly HeaderField[] | undefined
 
@@ -1058,6 +1059,7 @@ class JudgedRequest implements GuardRequest {
     this.requestId = requestId
     this.serverPort = client.listener.port
     this.ja4 = client.ja4
+    this.clientCertificate = client.clientCertificate
     this.#rawHeaders = request.rawHeaders
   }
 
