@@ -86,8 +86,12 @@ const badListeners: readonly [string, string, RegExp][] = [
   [
     'preload of too little',
     '{address: "a:1", tls: {certificate: a, key: b, hsts: {preload: true}}}',
-    '{address: "a:1", tls: {certificate: a, key: b, clientCertificates: require}}',
     /preload needs includeSubdomains/,
+  ],
+  [
+    'client certificates in a way that there is not',
+    '{address: "a:1", tls: {certificate: a, key: b, clientCertificates: require}}',
+    /clientCertificates/,
   ],
   [
     'a redirect beside TLS',
