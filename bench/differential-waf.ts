@@ -6,14 +6,16 @@
  *
  * Needs Debian's nginx and libnginx-mod-http-modsecurity. Exits with 1 when a difference has no known cause.
  */
+
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { connect, createServer, type Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { compileRules } from '../packages/waf/src/index.ts'
 import { type CorpusCase, loadCorpus } from '../packages/waf/src/test-corpus.ts'
 import { baseRuleSources, type Sent } from '../packages/waf/src/test-requests.ts'
+import { freePort } from '../tools/free-ports.ts'
 
 const option = (name: string, otherwise: string): string => {
   const at = process.argv.indexOf(name)
@@ -118,15 +120,6 @@ function wire(one: Case, n: number): { target: string; headers: [string, string]
     ['X-Number', String(n)],
   ]
   return { target, headers, method: one.sent.method ?? (body.length > 0 ? 'POST' : 'GET'), body }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
-  const address = server.address()
-  await new Promise((done) => server.close(done))
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
 }
 
 function nginxFiles(directory: string, port: number, upstream: number): string {

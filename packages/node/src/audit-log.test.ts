@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, request as httpRequest } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { request as httpRequest } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { createGuard, type GuardEnvironment, type GuardRequest } from '@ringwall/guard'
 import { compilePolicy, createDenialIndex, parsePolicyDocument, type View } from '@ringwall/ring'
 import { compileRules, type HeaderField } from '@ringwall/waf'
+import { freePort } from '../../../tools/free-ports.ts'
 import { asctime } from './audit-entry.ts'
 import { AuditLog, type AuditOptions } from './audit-log.ts'
 
@@ -246,16 +246,6 @@ test('an entry is as libmodsecurity writes it for the same rules and request', {
     nginx.kill('SIGKILL')
   }
 })
-
-function freePort(): Promise<number> {
-  return new Promise((settle) => {
-    const server = createServer()
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => settle(port))
-    })
-  })
-}
 
 async function post(port: number, path: string, fields: readonly HeaderField[], body: string): Promise<void> {
   for (let attempt = 0; ; attempt += 1) {
