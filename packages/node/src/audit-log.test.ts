@@ -33,7 +33,7 @@ interface Audited {
     string,
     unknown
   >
-  readonly response: { readonly http_code: number }
+  readonly response: { readonly http_code: number; readonly headers?: Record<string, string> }
   readonly producer: Record<string, unknown>
   readonly messages: readonly { readonly message: string; readonly details: Record<string, unknown> }[]
 }
@@ -99,7 +99,7 @@ async function audited(
     }
     const judged = guard.body(await guard.head(asked, environment), bytes, false, environment)
     bytes.fill(0)
-    audit.finished(`n1-${at}`, status ?? judged.decision!.status)
+    audit.finished(`n1-${at}`, status ?? judged.decision!.status, ['Content-Type', 'text/plain', 'Set-Cookie', 'id=1'])
   }
   await audit.stop()
   return readFileSync(file, 'utf8')
@@ -161,6 +161,9 @@ test('parts choose what is in an entry, and a rule may take some out', async () 
   const [whole] = await audited({ engine: 'On', parts: 'ABCHZ' }, [{ target: '/a', body: 'x=1' }])
   assert.deepEqual(Object.keys(whole!.request), ['method', 'http_version', 'uri', 'body', 'headers'])
   assert.equal(whole?.request.body, 'x=1')
+  assert.equal(whole?.response.headers, undefined)
+  const [answered] = await audited({ engine: 'On', parts: 'AFZ' }, [{ target: '/a' }])
+  assert.deepEqual(answered?.response.headers, { 'Content-Type': 'text/plain', 'Set-Cookie': '[masked]' })
   const [bare] = await audited({ engine: 'On', parts: 'AZ' }, [{ target: '/a', body: 'x=1' }])
   assert.deepEqual(Object.keys(bare!.request), ['method', 'http_version', 'uri'])
   const [less] = await audited({}, [{ target: '/a?less=1', body: 'x=1' }], `SecAuditEngine On\nSecAuditLogParts ABCZ\n${RULES}`)
@@ -281,8 +284,8 @@ test('a request whose end nobody tells costs its own entry, not those of others'
       waf: { audit: state },
     }) as unknown as Parameters<typeof audit.judged>[0]
   for (let i = 0; i < 20_001; i += 1) audit.judged(judged(`r${i}`), new Uint8Array(0), 0)
-  audit.finished('r0', 200)
-  audit.finished('r20000', 200)
+  audit.finished('r0', 200, [])
+  audit.finished('r20000', 200, [])
   await audit.stop()
   assert.deepEqual([audit.written, audit.dropped], [1, 1])
   assert.match(readFileSync(file, 'utf8'), /"unique_id":"r20000"/)

@@ -32,6 +32,7 @@ import { MIRROR_FIELD } from './upstream-mirror.ts'
 import type { Wire } from './wire.ts'
 
 const EMPTY = new Uint8Array(0)
+const NO_FIELDS: readonly (readonly string[])[] = []
 /** May be sent twice (RFC 9110 section 9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 
@@ -46,6 +47,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   readonly startMs: number = performance.now()
   readonly #requestId: string
   #head: RequestHead | undefined
+  /** Of the response to the client, in parts. */
+  #responseFields: readonly (readonly string[])[] = NO_FIELDS
   #source: string
   #chain = ''
   #proto: 'http' | 'https'
@@ -669,7 +672,9 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const isNew = sticky !== undefined && this.#upstream !== this.#wanted
     const cookie = isNew ? sticky.cookie(this.#upstream!, this.#proto === 'https') : undefined
     const own = cookie === undefined ? this.#ownFields() : [...this.#ownFields(), 'set-cookie', cookie]
-    this.#client.respond(this.#rewritten(head), this.#head!, own, this.#environment!.nowMs)
+    const rewritten = this.#rewritten(head)
+    this.#responseFields = [rewritten.rawHeaders, own]
+    this.#client.respond(rewritten, this.#head!, own, this.#environment!.nowMs)
     this.#answered = true
   }
 
@@ -730,7 +735,9 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#upstreamHeadMs = performance.now() - this.#upstreamStartMs
     this.#group!.outliers.succeeded(this.#upstream!)
     const ends = { wire: upstream, rest, source: this.#source, standing: this.#lasting() }
-    this.#client.switchProtocols(this.#rewritten(head), this.#ownFields(), ends, this.#environment!.nowMs)
+    const [rewritten, own] = [this.#rewritten(head), this.#ownFields()]
+    this.#responseFields = [rewritten.rawHeaders, own]
+    this.#client.switchProtocols(rewritten, own, ends, this.#environment!.nowMs)
     this.#finish(101, undefined)
   }
 
@@ -794,6 +801,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     })
     const fields = [...headers, ...this.#client.listener.ownFields, ...this.#explanation()]
     this.#answered = true
+    this.#responseFields = [fields]
     const own = { status, fields, body: this.#request.method === 'HEAD' ? '' : body, continued: this.#continued }
     this.#client.refuse(own, head, () => this.#finish(status, error))
   }
@@ -940,7 +948,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       upstreamUs: this.#upstreamStatus === undefined ? undefined : this.#upstreamHeadMs * 1_000,
     })
     this.#reportApi(status)
-    options.recorder.finished?.(this.#requestId, status)
+    options.recorder.finished?.(this.#requestId, status, this.#responseFields.flat())
     if (!options.recorder.wants(decision.outcome)) return endMs
     recordExchange(options.recorder, this.#observed(decision, status, endMs, error))
     return endMs
