@@ -195,6 +195,23 @@ const ANCHORED: ReadonlySet<number> = new Set(
     .map((rule) => Number(/id:(\d+)/.exec(rule)?.[1] ?? 0)),
 )
 
+/** Rules that read the path without its dots. */
+const READS_PATH: ReadonlySet<number> = new Set(
+  shared
+    .split('\n')
+    .filter((rule) => rule.includes('t:normalizePath'))
+    .map((rule) => Number(/id:(\d+)/.exec(rule)?.[1] ?? 0)),
+)
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** Known differences: the cause of a difference in one rule, or nothing. */
 function cause(id: number, oursHas: boolean, { target, body, headers }: ReturnType<typeof wire>): string | undefined {
   const type = headers.find(([name]) => name === 'Content-Type')?.[1] ?? ''
@@ -205,6 +222,9 @@ function cause(id: number, oursHas: boolean, { target, body, headers }: ReturnTy
   if (/^\s*[{[]/.test(text) && !type.includes('json') && oursHas) return 'JSON under another type: read as JSON here only'
   if (type.includes('json') && id === 135011) return 'REQUEST_BODY of a JSON request: kept here, empty there'
   if (type.includes('json') && /\\u0*[0-9a-f]*|\\[bfnrt/]/i.test(text)) return 'escapes in JSON'
+  if (type.includes('json') && !oursHas && !isJson(text))
+    return 'malformed JSON: what could be read is in ARGS there, all of it in UNPARSED_BODY here, which is none of their variables'
+  if (READS_PATH.has(id) && /\w\.{1,2}(?:[/?]|$)/.test(target)) return 'normalizePath: a name that ends in dots is cut there'
   if (id === 110006 && oursHas) return 'a body that its type does not fit: more is refused here'
   if (id === 110013) return 'multipart that readers differ on'
   if (type.includes('multipart')) return 'multipart: parts that readers take apart differently'
