@@ -14,7 +14,7 @@ import { WireError } from './errors.ts'
 import type { Block, Certificate, Digest, JournalRecord, Message, Proposal, Vote, VoteKind } from './types.ts'
 
 export const PAYLOAD_BYTES_MAX: number = 4 * 1_024 * 1_024
-export const SIGNERS_MAX = 1_024
+const SIGNERS_MAX = 1_024
 export const NULLIFICATIONS_MAX = 1_024
 const SIGNATURE_BYTES_MAX = 255
 const DIGEST_BYTES = 32

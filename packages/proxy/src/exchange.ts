@@ -5,7 +5,7 @@
  * the body, upstream, guard on the response where rules ask for it, response. What the guard has not allowed never reaches an
  * upstream, not a byte of it.
  */
-import { type Decision, type GuardEnvironment, type GuardRequest, type Judgement, sourceKey } from '@ringwall/guard'
+import { type Decision, type GuardEnvironment, type GuardRequest, type Judgement, loginFailed, sourceKey } from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
 import type { HeaderField } from '@ringwall/waf'
 import type { Client } from './client.ts'
@@ -882,7 +882,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const login = this.#judgement!.login
     const { onLogin } = this.#context.options
     if (login === undefined || onLogin === undefined) return
-    const failed = this.#judgement!.route?.route?.login?.failure.includes(status) ?? false
+    const failed = loginFailed(this.#judgement!, status)
     try {
       onLogin({ service: login.service, account: login.account, source: this.#source, failed, atMs: Date.now() })
     } catch (error) {

@@ -61,7 +61,6 @@ export {
   type ExceptionPolicy,
   type IssuerPolicy,
   type LimitPolicy,
-  type LoginPolicy,
   type PatchPolicy,
   type Policy,
   PolicySchema,

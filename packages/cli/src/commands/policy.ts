@@ -8,7 +8,7 @@ import { duration, paint, printable } from '../format.ts'
 import { type Format, printOne, write } from '../output.ts'
 import { tellWaiting } from './waiting.ts'
 
-export const DEFAULT_FILE = 'ringwall.yaml'
+const DEFAULT_FILE = 'ringwall.yaml'
 
 export async function policyShow(client: RingwallClient, format: Format): Promise<void> {
   const policy = await client.policy()
