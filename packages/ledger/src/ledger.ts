@@ -75,6 +75,8 @@ const SHOWN_EVERY_MS = 30_000
 /** Certificates sent to all that are not sent to one again: of the last rounds. */
 const TOLD_MAX = 4
 const FETCHES_MAX = 64
+/** Of blocks that are fetched at once: more are a node catching up, which has no time to lose. */
+const FORESEEN_BLOCKS_MAX = 16
 const SNAPSHOT_BLOCKS = 10_000
 const SNAPSHOT_BYTES: number = 64 * 1024 * 1024
 /** Blocks behind from which on a snapshot is asked for: by a node without a ledger, and by one that has a part of it. */
@@ -502,6 +504,35 @@ export class LedgerShell<S> implements Ledger<S> {
       this.#post({ kind: 'verified', digest: block.digest, valid: false })
       return
     }
+    const foreseen = this.#foresee([block])
+    if (foreseen === undefined) {
+      this.#execute(block)
+      return
+    }
+    const epoch = this.#epoch
+    void foreseen.then(() => {
+      if (this.#stopped === undefined && !this.#handingOver && this.#epoch === epoch) this.#execute(block)
+    })
+  }
+
+  /** What these blocks would make the application compute, on the newest state that is visible; undefined when that is nothing. */
+  #foresee(blocks: readonly Block[]): Promise<void> | undefined {
+    const { foresee } = this.#application
+    if (foresee === undefined || blocks.length > FORESEEN_BLOCKS_MAX) return undefined
+    const txs = blocks.flatMap((block) => {
+      try {
+        return this.#parts.chain.txsOf(block)
+      } catch {
+        // Malformed: for `execute` to say.
+        return []
+      }
+    })
+    return foresee.call(this.#application, this.#visible.state, txs)
+  }
+
+  #execute(block: Block): void {
+    const { chain } = this.#parts
+    const proposer = this.#validators[block.proposer] ?? '?'
     const execution = chain.execute(block.digest)
     if (execution.kind === 'unknown') {
       this.#unjudged = [...this.#unjudged.slice(-8), block]
@@ -1117,6 +1148,12 @@ export class LedgerShell<S> implements Ledger<S> {
     const last = records.at(-1)
     if (this.#handingOver) await this.#settling
     if (last === undefined || this.#stopped !== undefined) return
+    const foreseen = this.#foresee(records.map(({ block }) => block))
+    if (foreseen !== undefined) {
+      await foreseen
+      if (this.#handingOver) await this.#settling
+      if (this.#stopped !== undefined) return
+    }
     // Only the last one's was verified; it proves those before it.
     const done = this.#finalize(
       records.map(({ block }) => block),

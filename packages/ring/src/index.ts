@@ -104,7 +104,9 @@ export { SAMPLE_CLASSES, SAMPLE_REQUESTS, type SampleClass } from './sample-requ
 export {
   type BoardLine,
   boardEvent,
+  type CeremonyMessage,
   FORMER_KEY_MS,
+  isCeremonyWork,
   KEY_MESSAGE_BYTES_MAX,
   KEY_PARTIES_MAX,
   KEY_PHASE_MS,
@@ -113,6 +115,8 @@ export {
   type KeyFault,
   type KeyRefusalCode,
   type KeyStatement,
+  lastPlanOf,
+  learnCeremonyFindings,
   NO_SIGNING_KEY_VIEW,
   planOf,
   publicKeyOf,
