@@ -1,5 +1,5 @@
 /** Whose budget a request draws on. */
-import { type CompiledRoute, formatAddress, type LimitPolicy, parseAddress } from '@ringwall/ring'
+import { type CompiledRoute, formatAddress, formatPrefix, type LimitPolicy, parseAddress } from '@ringwall/ring'
 import type { RateLimiter } from './rate-limiter.ts'
 import type { Budget } from './ring-limiter.ts'
 import type { GuardRequest } from './types.ts'
@@ -187,6 +187,28 @@ export function sourceKey(address: string): string {
   const parsed = parseAddress(address.split('%', 1)[0]!)
   if (parsed === undefined) return address
   return parsed.version === 4 ? formatAddress(parsed) : `${parsed.words[0]}:${parsed.words[1]}`
+}
+
+/** A source, and the network that it is of, as denials have them; undefined: `key` is none that `sourceKey` makes of an address. */
+export interface SourceSubject {
+  readonly source: { readonly kind: 'ip' | 'cidr'; readonly value: string }
+  /** The /24 or /48. */
+  readonly network: string
+}
+
+export function subjectOfSource(key: string): SourceSubject | undefined {
+  const halves = /^([0-9]{1,10}):([0-9]{1,10})$/.exec(key)
+  if (halves === null) {
+    const address = parseAddress(key)
+    if (address === undefined || address.version !== 4) return undefined
+    const network = formatPrefix({ version: 4, words: [(address.words[0]! & 0xffffff00) >>> 0], length: 24 })
+    return { source: { kind: 'ip', value: formatAddress(address) }, network }
+  }
+  const [high, low] = [Number(halves[1]), Number(halves[2])]
+  if (high > 0xffffffff || low > 0xffffffff) return undefined
+  const source = formatPrefix({ version: 6, words: [high, low, 0, 0], length: 64 })
+  const network = formatPrefix({ version: 6, words: [high, (low & 0xffff0000) >>> 0, 0, 0], length: 48 })
+  return { source: { kind: 'cidr', value: source }, network }
 }
 
 /** The /24 of an IPv4 address, the /48 of an IPv6 address: what is handed out to one site (RFC 6177). */

@@ -248,6 +248,10 @@ export class H2Stream implements Client {
   /** Other streams of the connection may be others' requests. */
   rest(): void {}
 
+  get insists(): boolean {
+    return false
+  }
+
   refuse({ status, fields, body }: OwnResponse, _head: RequestHead | undefined, nowMs: () => number): void {
     this.#localEnded = body === ''
     const all = ['date', httpDate(Date.now()), ...fields]
