@@ -101,7 +101,7 @@ export function takeLimits(
   nowMs: number,
   noted: Noted,
 ): LimitRefusal | undefined | Promise<LimitRefusal | undefined> {
-  return takeFrom(0, drawings(route, afterIdentity), limiters, request, subject, nowMs, noted)
+  return takeFrom(0, drawings(route, afterIdentity), limiters, request, subject, route.route?.name, nowMs, noted)
 }
 
 interface Noted {
@@ -115,6 +115,7 @@ function takeFrom(
   limiters: Limiters,
   request: GuardRequest,
   subject: string | undefined,
+  route: string | undefined,
   nowMs: number,
   noted: Noted,
 ): LimitRefusal | undefined | Promise<LimitRefusal | undefined> {
@@ -122,12 +123,12 @@ function takeFrom(
     const { limit, drawer, budget: of } = all[at]!
     let key = drawer
     for (let part = 0; part < limit.key.length; part += 1)
-      key += part === 0 ? keyPart(limit.key[part]!, request, subject) : `\n${keyPart(limit.key[part]!, request, subject)}`
+      key += `${part === 0 ? '' : '\n'}${keyPart(limit.key[part]!, request, subject, route)}`
     if (limit.status !== undefined) noted.charge({ status: limit.status, key, budget: of })
     const taken = take(limiters, limit, key, of, nowMs)
     if (typeof taken !== 'number') {
       return taken.then(
-        (waitMs) => judge(waitMs, limit, of, noted) ?? takeFrom(at + 1, all, limiters, request, subject, nowMs, noted),
+        (waitMs) => judge(waitMs, limit, of, noted) ?? takeFrom(at + 1, all, limiters, request, subject, route, nowMs, noted),
       )
     }
     const refusal = judge(taken, limit, of, noted)
@@ -158,13 +159,17 @@ export function chargeAnswer({ own }: Limiters, charges: readonly Charge[], stat
   }
 }
 
-function keyPart(part: string, request: GuardRequest, subject: string | undefined): string {
+function keyPart(part: string, request: GuardRequest, subject: string | undefined, route: string | undefined): string {
   if (part === 'ip') return sourceKey(request.remoteAddress)
   if (part === 'network') return networkKey(request.remoteAddress)
   // Without a token the source stands in, or all who have none would share one budget.
   if (part === 'subject') return subject === undefined ? `-${sourceKey(request.remoteAddress)}` : `+${subject}`
   if (part === 'host') return request.host
   if (part === 'method') return request.method
+  if (part === 'route') return route ?? ''
+  // Who has none is told from others by the source: one budget for all of them would let one use it up.
+  if (part === 'ja4') return request.ja4 === undefined ? `-${sourceKey(request.remoteAddress)}` : `+${request.ja4}`
+  if (part === 'http2') return request.http2 === undefined ? `-${sourceKey(request.remoteAddress)}` : `+${request.http2}`
   if (part === 'path') return JSON.stringify(request.path)
   const isCookie = part.startsWith('cookie:')
   const name = isCookie ? 'cookie' : part.slice('header:'.length).toLowerCase()

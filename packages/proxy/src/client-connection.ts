@@ -272,6 +272,10 @@ export class ClientConnection implements Connection, Client, WireHandler {
     this.#rests = true
   }
 
+  get http2(): undefined {
+    return undefined
+  }
+
   get insists(): boolean {
     return this.#exchange !== undefined && this.#exchange.startMs - this.#restOverMs < INSISTS_MS
   }

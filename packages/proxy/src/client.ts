@@ -10,6 +10,8 @@ export interface Client {
   readonly address: string
   /** Fingerprint of its TLS. */
   readonly ja4: string | undefined
+  /** Fingerprint of its HTTP/2. */
+  readonly http2: string | undefined
   readonly listener: Listener
   /** Whether the request has been read whole. */
   readonly requestComplete: boolean

@@ -1048,6 +1048,7 @@ class JudgedRequest implements GuardRequest {
   readonly requestId: string
   readonly serverPort: number
   readonly ja4: string | undefined
+  readonly http2: string | undefined
   readonly #rawHeaders: readonly string[]
   #headers: readonly HeaderField[] | undefined
 
@@ -1061,6 +1062,7 @@ class JudgedRequest implements GuardRequest {
     this.requestId = requestId
     this.serverPort = client.listener.port
     this.ja4 = client.ja4
+    this.http2 = client.http2
     this.#rawHeaders = request.rawHeaders
   }
 

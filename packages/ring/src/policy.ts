@@ -18,12 +18,12 @@ const Limit = z
     key: z
       .array(
         z.union([
-          z.enum(['ip', 'network', 'subject', 'host', 'method', 'path']),
+          z.enum(['ip', 'network', 'ja4', 'http2', 'subject', 'host', 'method', 'path', 'route']),
           z
             .string()
             .regex(
               /^(?:header:[A-Za-z0-9-]{1,64}|cookie:[!#$%&'*+.^_`|~A-Za-z0-9-]{1,64})$/,
-              'expected ip, network, subject, host, method, path, header:NAME or cookie:NAME',
+              'expected ip, network, ja4, http2, subject, host, method, path, route, header:NAME or cookie:NAME',
             ),
         ]),
       )
@@ -32,7 +32,7 @@ const Limit = z
       .default(['ip'])
       .meta({
         description:
-          'What shares one budget: ip, network (/24 of IPv4, /48 of IPv6), subject (of the token), host, method, path, header:NAME, cookie:NAME, or a mix.',
+          'What shares one budget: ip, network (/24 of IPv4, /48 of IPv6), ja4 (fingerprint of TLS), http2 (of HTTP/2), subject (of the token), host, method, path, route, header:NAME, cookie:NAME, or a mix.',
       }),
     rate: Rate,
     burst: z
