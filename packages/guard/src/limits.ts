@@ -155,7 +155,7 @@ function take({ own, shared }: Limiters, limit: LimitPolicy, key: string, of: Bu
 /** Counts a request by what it was answered with. */
 export function chargeAnswer({ own }: Limiters, charges: readonly Charge[], status: number, nowMs: number): void {
   for (const { status: counted, key, budget: of } of charges) {
-    if (counted.includes(status)) own.take(key, of.count, of.windowMs, of.burst, nowMs)
+    if (counted.includes(status)) own.charge(key, of.count, of.windowMs, of.burst, nowMs)
   }
 }
 
