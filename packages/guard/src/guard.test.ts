@@ -35,6 +35,8 @@ services:
       - { name: learned, path: /learned, waf: { mode: learn } }
       - { name: login, path: /login, login: { account: user } }
       - { name: slow, path: /slow, limits: [{ name: few, rate: 2/m }] }
+      - { name: tls, path: /tls, limits: [{ name: by-tls, rate: 1/m, key: [ja4] }] }
+      - { name: frames, path: /frames, limits: [{ name: by-frames, rate: 1/m, key: [http2] }] }
       - { name: keyed, path: /keyed, limits: [{ name: perKey, rate: 1/m, key: ["header:X-Key"] }] }
       - { name: strict, path: /strict, staleness: { max: 10s, beyond: closed } }
       - { name: lenient, path: /lenient, staleness: { max: 10s, beyond: open } }
@@ -465,6 +467,23 @@ test('one /64 of IPv6 shares a budget, two do not', async () => {
     statuses.push((await decide(request('/slow', { remoteAddress }), { guard })).status)
   }
   assert.deepEqual(statuses, [200, 200, 429, 200])
+})
+
+test('limits by fingerprint hold a library to one budget from whatever address; who shows none is told apart by the address', async () => {
+  const guard = createGuard()
+  const asks = async (target: string, remoteAddress: string, of: object): Promise<number> =>
+    (await decide(request(target, { remoteAddress, ...of }), { guard })).status
+  for (const [target, one, other] of [
+    ['/tls', { ja4: 't13d1516h2_8daaf6152771_b186095e22b6' }, { ja4: 't13d1517h2_8daaf6152771_b0da82dd1658' }],
+    ['/frames', { http2: '1:65536|00|0|m,a,s,p' }, { http2: '1:65536|00|0|m,p,a,s' }],
+  ] as const) {
+    assert.equal(await asks(target, '198.51.100.1', one), 200)
+    for (let at = 2; at < 20; at += 1) assert.equal(await asks(target, `198.51.100.${at}`, one), 429)
+    assert.equal(await asks(target, '198.51.100.1', other), 200)
+    assert.equal(await asks(target, '198.51.100.1', {}), 200)
+    assert.equal(await asks(target, '198.51.100.1', {}), 429)
+    assert.equal(await asks(target, '198.51.100.2', {}), 200)
+  }
 })
 
 test('limits by header and by subject count apart', async () => {

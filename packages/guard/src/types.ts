@@ -46,6 +46,8 @@ export interface GuardRequest extends WafRequest {
   readonly requestId?: string
   /** JA4 fingerprint of the client's TLS; undefined without TLS. */
   readonly ja4?: string | undefined
+  /** Fingerprint of the client's HTTP/2; undefined over HTTP/1.1. */
+  readonly http2?: string | undefined
 }
 
 export type TokenVerdict =

@@ -5,6 +5,7 @@
  */
 import { randomInt } from 'node:crypto'
 import { Worker } from 'node:worker_threads'
+import type { FloodReading } from '@ringwall/detect'
 import { type SharedLimiter, sharedRateMemory } from '@ringwall/guard'
 import {
   type CertificateStatus,
@@ -59,6 +60,8 @@ export interface TrafficWorkersOptions {
   readonly watch: RuleWatch
   readonly api: ApiActivity
   readonly onFailedLogin: (attempt: LoginEvent) => void
+  /** @param thread From 0. */
+  readonly onFlood: (reading: FloodReading, thread: number) => void
   readonly log: (level: 'info' | 'warn', line: string) => void
 }
 
@@ -335,7 +338,7 @@ export class TrafficWorkers implements Traffic {
   }
 
   #learn(slot: Slot, news: WorkerNews): void {
-    const { telemetry, archive, watch, api, onFailedLogin, log } = this.#options
+    const { telemetry, archive, watch, api, onFailedLogin, onFlood, log } = this.#options
     slot.news = news
     slot.ruleCounts = news.ruleCounts ?? slot.ruleCounts
     const { requests } = news
@@ -350,6 +353,7 @@ export class TrafficWorkers implements Traffic {
     for (const { sighting, atMs } of news.sightings) watch.add(sighting, atMs)
     for (const event of news.api) api.observe(event)
     for (const attempt of news.logins) onFailedLogin(attempt)
+    for (const reading of news.floods) onFlood(reading, slot.number - 1)
     for (const { level, line } of news.lines) log(level, line)
   }
 

@@ -139,7 +139,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       const { policy } = environment.view
       pools.follow(policy)
       this.#settleSource(head, (address) => this.#context.isTrustedProxy(policy, address))
-      if (!this.#context.shedding.admits(sourceKey(this.#source))) {
+      const source = sourceKey(this.#source)
+      const isShed = !this.#context.shedding.admits(source)
+      options.meter?.asked(source, this.#client.ja4, isShed, this.#client.insists)
+      if (isShed) {
         this.#shed()
         return
       }
@@ -167,7 +170,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   #shed(): void {
     this.#context.counters.shed++
     this.#judgement = this.#ownJudgement('deny', 503, 'shed: this source asks most while the node is overloaded')
-    if (this.#source === this.#client.address) this.#client.rest()
+    if (this.#source === this.#client.address && this.#context.shedding.rests) this.#client.rest()
     this.#refuse(503, undefined, OVERLOADED_RETRY_AFTER_S)
   }
 
@@ -1053,6 +1056,7 @@ class JudgedRequest implements GuardRequest {
   readonly requestId: string
   readonly serverPort: number
   readonly ja4: string | undefined
+  readonly http2: string | undefined
   readonly #rawHeaders: readonly string[]
   #headers: readonly HeaderField[] | undefined
 
@@ -1066,6 +1070,7 @@ class JudgedRequest implements GuardRequest {
     this.requestId = requestId
     this.serverPort = client.listener.port
     this.ja4 = client.ja4
+    this.http2 = client.http2
     this.#rawHeaders = request.rawHeaders
   }
 

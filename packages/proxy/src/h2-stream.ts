@@ -164,6 +164,10 @@ export class H2Stream implements Client {
     return this.#connection.ja4
   }
 
+  get http2(): string | undefined {
+    return this.#connection.fingerprint.text
+  }
+
   get listener(): Listener {
     return this.#connection.listener
   }
@@ -247,6 +251,10 @@ export class H2Stream implements Client {
 
   /** Other streams of the connection may be others' requests. */
   rest(): void {}
+
+  get insists(): boolean {
+    return false
+  }
 
   refuse({ status, fields, body }: OwnResponse, _head: RequestHead | undefined, nowMs: () => number): void {
     this.#localEnded = body === ''

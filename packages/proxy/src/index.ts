@@ -25,6 +25,7 @@ export {
   type Recorder,
   type RequestMeasure,
   type ServiceStatus,
+  type SourceMeter,
   type Span,
   type TlsOptions,
   type TraceContext,

@@ -157,6 +157,16 @@ export const DEFAULT_LIMITS: ProxyLimits = {
   responseHoldMsMax: 1_000,
 }
 
+/** Told who asks how much. Nothing here may block or throw. Sources are as `sourceKey` of `@ringwall/guard` has them. */
+export interface SourceMeter {
+  /** A request. @param insisted Refused before, it asked on at once. */
+  asked(source: string, ja4: string | undefined, isRefused: boolean, insisted: boolean): void
+  /** A connection of a denied source that was dropped. */
+  knocked(source: string): void
+  /** Called a few times a second. @param pressed Whether there is too little time for all. @param nowMs Monotonic. */
+  look(pressed: boolean, nowMs: number, connectionsOf: (source: string) => number | undefined): void
+}
+
 export interface LoginEvent extends LoginAttempt {
   readonly source: string
   readonly failed: boolean
@@ -229,6 +239,8 @@ export interface ProxyOptions {
   /** Adds `x-ringwall-rules` and `x-ringwall-decision` to responses. Tells attackers what matched: for testing. */
   readonly explainHeader: boolean
   readonly limits?: Partial<ProxyLimits>
+  /** Told who asks how much, unless nobody wants to know. */
+  readonly meter?: SourceMeter
   /** Called when a login route has answered. */
   readonly onLogin?: (event: LoginEvent) => void
   /** Called when a request that was held against its service's API has ended. */

@@ -120,6 +120,8 @@ export interface RingApplication {
   ): readonly (PendingStatement & { readonly signedBy: readonly string[]; readonly needed: number })[]
   /** What it takes before a denial that nodes sign holds on all nodes. */
   corroboration(state: RingState): Corroboration
+  /** How long other nodes enforce what a single one says. */
+  aloneMs(state: RingState): number
   /** The nodes of the ring. */
   members(state: RingState): readonly RingNode[]
   /**
@@ -538,6 +540,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       }))
     },
     corroboration: (state) => corroborationOf(inForce(state).policy, members(state)),
+    aloneMs: (state) => inForce(state).policy.denials.corroboration.alone,
     members,
     provisional(state, tx, nowMs) {
       const accepted = accept(state, tx, nowMs, state.epoch)
