@@ -13,6 +13,8 @@ import { type AccessRequest, parseContext, RingwallClient } from '@ringwall/clie
 import { compileAuthorization } from '@ringwall/identity'
 import { startProtect } from '@ringwall/node'
 import { type AccessQuestion, type Authorizer, parsePolicyDocument } from '@ringwall/ring'
+import { protectOptions } from '../packages/node/src/test-protect.ts'
+import { freePort } from '../tools/free-ports.ts'
 
 const SERVICES = 50
 const ISSUER = 'https://id.example'
@@ -177,25 +179,9 @@ async function agreement(asked: readonly Asked[], people: readonly Person[]): Pr
   const folder = mkdtempSync(join(tmpdir(), 'ringwall-bench-'))
   const config = join(folder, 'ringwall.yaml')
   writeFileSync(config, policyText(url))
-  const probe = createServer()
-  const port = await new Promise<number>((resolve) => {
-    probe.listen(0, '127.0.0.1', () => {
-      const { port: free } = probe.address() as AddressInfo
-      probe.close(() => resolve(free))
-    })
-  })
   const data = join(folder, 'data')
-  const node = await startProtect({
-    url,
-    listen: `127.0.0.1:${port}`,
-    rules: ['base'],
-    paranoia: 1,
-    mode: 'enforce',
-    explainHeader: false,
-    config,
-    data,
-    admin: undefined,
-  })
+  const port = await freePort()
+  const node = await startProtect(protectOptions(data, url, port, { config }))
   const operator = parseContext(readFileSync(join(data, 'operator.json'), 'utf8'))
   const client = new RingwallClient({ baseUrl: operator.nodes[0]!.url, operator })
   const agent = new Agent({ keepAlive: true, maxSockets: IN_FLIGHT })

@@ -12,4 +12,7 @@ export {
   type RouteEstimate,
   type WatchReport,
 } from './false-positives.ts'
+export { FloodMeter, type FloodReading, INSISTED_DEMAND, type SourceReading } from './flood-meter.ts'
+export { type FloodFinding, type FloodLimits, Floods, type FloodsOptions } from './floods.ts'
+export { Tallies, type Tally } from './tallies.ts'
 export type { FailedLogin, FailedLoginLimits, Finding } from './types.ts'

@@ -1,5 +1,5 @@
-export { createGuard, exclusionsFor, type GuardOptions, isBlocked, loginFailed, viewAgeMs } from './guard.ts'
-export { budgetOf, type SharedLimiter, sourceKey } from './limits.ts'
+export { createGuard, exclusionsFor, type GuardOptions, loginFailed, viewAgeMs } from './guard.ts'
+export { budgetOf, type SharedLimiter, type SourceSubject, sourceKey, subjectOfSource } from './limits.ts'
 export { LOGIN_BODY_BYTES_MAX } from './login-names.ts'
 export { judgePolicy } from './policy-judge.ts'
 export { createRateLimiter, type RateLimiter, type RateLimiterOptions, sharedRateMemory } from './rate-limiter.ts'

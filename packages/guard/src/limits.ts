@@ -1,5 +1,5 @@
 /** Whose budget a request draws on. */
-import { type CompiledRoute, formatAddress, type LimitPolicy, parseAddress } from '@ringwall/ring'
+import { type CompiledRoute, formatAddress, formatPrefix, type LimitPolicy, parseAddress } from '@ringwall/ring'
 import type { RateLimiter } from './rate-limiter.ts'
 import type { Budget } from './ring-limiter.ts'
 import type { GuardRequest } from './types.ts'
@@ -101,7 +101,7 @@ export function takeLimits(
   nowMs: number,
   noted: Noted,
 ): LimitRefusal | undefined | Promise<LimitRefusal | undefined> {
-  return takeFrom(0, drawings(route, afterIdentity), limiters, request, subject, nowMs, noted)
+  return takeFrom(0, drawings(route, afterIdentity), limiters, request, subject, route.route?.name, nowMs, noted)
 }
 
 interface Noted {
@@ -115,6 +115,7 @@ function takeFrom(
   limiters: Limiters,
   request: GuardRequest,
   subject: string | undefined,
+  route: string | undefined,
   nowMs: number,
   noted: Noted,
 ): LimitRefusal | undefined | Promise<LimitRefusal | undefined> {
@@ -122,12 +123,12 @@ function takeFrom(
     const { limit, drawer, budget: of } = all[at]!
     let key = drawer
     for (let part = 0; part < limit.key.length; part += 1)
-      key += part === 0 ? keyPart(limit.key[part]!, request, subject) : `\n${keyPart(limit.key[part]!, request, subject)}`
+      key += `${part === 0 ? '' : '\n'}${keyPart(limit.key[part]!, request, subject, route)}`
     if (limit.status !== undefined) noted.charge({ status: limit.status, key, budget: of })
     const taken = take(limiters, limit, key, of, nowMs)
     if (typeof taken !== 'number') {
       return taken.then(
-        (waitMs) => judge(waitMs, limit, of, noted) ?? takeFrom(at + 1, all, limiters, request, subject, nowMs, noted),
+        (waitMs) => judge(waitMs, limit, of, noted) ?? takeFrom(at + 1, all, limiters, request, subject, route, nowMs, noted),
       )
     }
     const refusal = judge(taken, limit, of, noted)
@@ -154,17 +155,21 @@ function take({ own, shared }: Limiters, limit: LimitPolicy, key: string, of: Bu
 /** Counts a request by what it was answered with. */
 export function chargeAnswer({ own }: Limiters, charges: readonly Charge[], status: number, nowMs: number): void {
   for (const { status: counted, key, budget: of } of charges) {
-    if (counted.includes(status)) own.take(key, of.count, of.windowMs, of.burst, nowMs)
+    if (counted.includes(status)) own.charge(key, of.count, of.windowMs, of.burst, nowMs)
   }
 }
 
-function keyPart(part: string, request: GuardRequest, subject: string | undefined): string {
+function keyPart(part: string, request: GuardRequest, subject: string | undefined, route: string | undefined): string {
   if (part === 'ip') return sourceKey(request.remoteAddress)
   if (part === 'network') return networkKey(request.remoteAddress)
   // Without a token the source stands in, or all who have none would share one budget.
   if (part === 'subject') return subject === undefined ? `-${sourceKey(request.remoteAddress)}` : `+${subject}`
   if (part === 'host') return request.host
   if (part === 'method') return request.method
+  if (part === 'route') return route ?? ''
+  // Who has none is told from others by the source: one budget for all of them would let one use it up.
+  if (part === 'ja4') return request.ja4 === undefined ? `-${sourceKey(request.remoteAddress)}` : `+${request.ja4}`
+  if (part === 'http2') return request.http2 === undefined ? `-${sourceKey(request.remoteAddress)}` : `+${request.http2}`
   if (part === 'path') return JSON.stringify(request.path)
   const isCookie = part.startsWith('cookie:')
   const name = isCookie ? 'cookie' : part.slice('header:'.length).toLowerCase()
@@ -187,6 +192,28 @@ export function sourceKey(address: string): string {
   const parsed = parseAddress(address.split('%', 1)[0]!)
   if (parsed === undefined) return address
   return parsed.version === 4 ? formatAddress(parsed) : `${parsed.words[0]}:${parsed.words[1]}`
+}
+
+/** A source, and the network that it is of, as denials have them; undefined: `key` is none that `sourceKey` makes of an address. */
+export interface SourceSubject {
+  readonly source: { readonly kind: 'ip' | 'cidr'; readonly value: string }
+  /** The /24 or /48. */
+  readonly network: string
+}
+
+export function subjectOfSource(key: string): SourceSubject | undefined {
+  const halves = /^([0-9]{1,10}):([0-9]{1,10})$/.exec(key)
+  if (halves === null) {
+    const address = parseAddress(key)
+    if (address === undefined || address.version !== 4) return undefined
+    const network = formatPrefix({ version: 4, words: [(address.words[0]! & 0xffffff00) >>> 0], length: 24 })
+    return { source: { kind: 'ip', value: formatAddress(address) }, network }
+  }
+  const [high, low] = [Number(halves[1]), Number(halves[2])]
+  if (high > 0xffffffff || low > 0xffffffff) return undefined
+  const source = formatPrefix({ version: 6, words: [high, low, 0, 0], length: 64 })
+  const network = formatPrefix({ version: 6, words: [high, (low & 0xffff0000) >>> 0, 0, 0], length: 48 })
+  return { source: { kind: 'cidr', value: source }, network }
 }
 
 /** The /24 of an IPv4 address, the /48 of an IPv6 address: what is handed out to one site (RFC 6177). */

@@ -28,6 +28,46 @@ test('a burst of one spaces requests evenly', () => {
   )
 })
 
+test('what is charged though it does not fit is owed, up to a whole budget', () => {
+  const limiter = createRateLimiter()
+  const peek = (nowMs: number) => limiter.peek('k', 10, 1_000, 5, nowMs)
+  const charge = (count: number, nowMs: number) => {
+    for (let at = 0; at < count; at += 1) limiter.charge('k', 10, 1_000, 5, nowMs)
+  }
+  assert.equal(peek(1_000), 0)
+  charge(5, 1_000)
+  assert.equal(peek(1_000), 100)
+  charge(3, 1_000)
+  assert.equal(peek(1_000), 400)
+  assert.equal(peek(1_399), 1)
+  assert.equal(peek(1_400), 0)
+  charge(1_000, 1_400)
+  assert.equal(peek(1_400), 600)
+})
+
+test('property: however many are let in at once and counted later, what passes stays within the rate, one lot a budget', () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 40 }),
+      fc.integer({ min: 40, max: 80 }),
+      fc.integer({ min: 1, max: 20 }),
+      (atOnce, burst, rounds) => {
+        const limiter = createRateLimiter()
+        const [count, windowMs, stepMs] = [10, 1_000, 10]
+        let passed = 0
+        const endMs = rounds * 1_000
+        for (let nowMs = 0; nowMs < endMs; nowMs += stepMs) {
+          if (limiter.peek('k', count, windowMs, burst, nowMs) > 0) continue
+          // All of a lot looked before any of it counts.
+          passed += atOnce
+          for (let at = 0; at < atOnce; at += 1) limiter.charge('k', count, windowMs, burst, nowMs)
+        }
+        assert.ok(passed <= burst + (count * endMs) / windowMs + atOnce, `${passed}`)
+      },
+    ),
+  )
+})
+
 test('keys have budgets of their own', () => {
   const limiter = createRateLimiter()
   assert.equal(limiter.take('a', 1, 1_000, 1, 0), 0)

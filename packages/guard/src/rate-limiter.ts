@@ -16,8 +16,13 @@ export interface RateLimiter {
    * @returns 0 when it fits, else milliseconds until the next one does; then nothing is taken.
    */
   take(key: string, count: number, windowMs: number, burst: number, nowMs: number): number
-  /** What `take` would say; takes nothing. */
+  /** Milliseconds until one fits, 0 for now, where `charge` counts; takes nothing. */
   peek(key: string, count: number, windowMs: number, burst: number, nowMs: number): number
+  /**
+   * Takes one, fit or not: what is counted only when it is over may have been let in with others at once. What is too much is owed, up
+   * to as much as a whole budget.
+   */
+  charge(key: string, count: number, windowMs: number, burst: number, nowMs: number): void
   /** Keys remembered. */
   readonly size: number
 }
@@ -40,6 +45,12 @@ const LOCK_BYTES = 8
 const SPINS_MAX = 200
 const WAITS_MAX = 20
 const WAIT_MS = 1
+
+/** What a draw does: `take` if it fits, only look, or take whether it fits or not. */
+const TAKE = 0
+const PEEK = 1
+const CHARGE = 2
+type Draw = typeof TAKE | typeof PEEK | typeof CHARGE
 
 interface Table {
   readonly sets: number
@@ -133,28 +144,33 @@ export function createRateLimiter(options: RateLimiterOptions = {}, memory?: Sha
     return victim
   }
 
-  const drawFrom = (set: number, count: number, windowMs: number, burst: number, nowMs: number, takes: boolean): number => {
+  const drawFrom = (set: number, count: number, windowMs: number, burst: number, nowMs: number, kind: Draw): number => {
     const now = Math.floor(nowMs * US_PER_MS)
     const interval = Math.max(1, Math.floor((windowMs * US_PER_MS) / count))
     const tolerance = interval * (burst - 1)
-    const slot = slotOf(set * WAYS, now, takes)
+    const slot = slotOf(set * WAYS, now, kind !== PEEK)
     if (slot < 0) return 0
     // A clock set back, or a limit made stricter, must not lock a key out for longer than its whole budget.
-    const arrival = Math.min(Math.max(arrivals[slot]!, now), now + tolerance + interval)
+    const budget = tolerance + interval
+    const arrival = Math.min(Math.max(arrivals[slot]!, now), now + (kind === TAKE ? budget : 2 * budget))
+    if (kind === CHARGE) {
+      arrivals[slot] = Math.min(arrival + interval, now + 2 * budget)
+      return 0
+    }
     const excess = arrival - now - tolerance
     if (excess > 0) {
       arrivals[slot] = arrival
       return Math.max(1, Math.ceil(excess / US_PER_MS))
     }
-    if (takes) arrivals[slot] = arrival + interval
+    if (kind === TAKE) arrivals[slot] = arrival + interval
     return 0
   }
 
-  const draw = (key: string, count: number, windowMs: number, burst: number, nowMs: number, takes: boolean): number => {
+  const draw = (key: string, count: number, windowMs: number, burst: number, nowMs: number, kind: Draw): number => {
     const set = hash(key)
-    if (locks === undefined) return drawFrom(set, count, windowMs, burst, nowMs, takes)
+    if (locks === undefined) return drawFrom(set, count, windowMs, burst, nowMs, kind)
     lock(locks, set)
-    const waitMs = drawFrom(set, count, windowMs, burst, nowMs, takes)
+    const waitMs = drawFrom(set, count, windowMs, burst, nowMs, kind)
     Atomics.store(locks, set, 0)
     return waitMs
   }
@@ -163,7 +179,10 @@ export function createRateLimiter(options: RateLimiterOptions = {}, memory?: Sha
     get size() {
       return Atomics.load(size, 0)
     },
-    take: (key, count, windowMs, burst, nowMs) => draw(key, count, windowMs, burst, nowMs, true),
-    peek: (key, count, windowMs, burst, nowMs) => draw(key, count, windowMs, burst, nowMs, false),
+    take: (key, count, windowMs, burst, nowMs) => draw(key, count, windowMs, burst, nowMs, TAKE),
+    peek: (key, count, windowMs, burst, nowMs) => draw(key, count, windowMs, burst, nowMs, PEEK),
+    charge: (key, count, windowMs, burst, nowMs) => {
+      draw(key, count, windowMs, burst, nowMs, CHARGE)
+    },
   }
 }

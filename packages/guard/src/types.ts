@@ -48,6 +48,8 @@ export interface GuardRequest extends WafRequest {
   readonly ja4?: string | undefined
   /** SHA-256 of the client's certificate, base64url, where TLS asked for one and it was shown. */
   readonly clientCertificate?: string | undefined
+  /** Fingerprint of the client's HTTP/2; undefined over HTTP/1.1. */
+  readonly http2?: string | undefined
 }
 
 export type TokenVerdict =

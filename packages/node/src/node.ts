@@ -53,6 +53,7 @@ import { AuditLog } from './audit-log.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
+import { FloodWatch } from './floods.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
@@ -71,6 +72,7 @@ import { KeyHolder } from './signing/key-holder.ts'
 import { NonceNumbers } from './signing/nonce-numbers.ts'
 import { Seal } from './signing/sealed-file.ts'
 import { SigningService } from './signing/signing-service.ts'
+import { sourceMeter } from './source-meter.ts'
 import { describeSubject } from './subject-text.ts'
 import { sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
@@ -349,6 +351,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             watch,
             api,
             onFailedLogin: (attempt) => logins.failed(attempt),
+            onFlood: (reading, thread) => floods.observe(reading, performance.now(), thread),
             log,
           })
     const ownProxy = (): Traffic =>
@@ -364,6 +367,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         onLogin: (attempt) => {
           if (attempt.failed) logins.failed(attempt)
         },
+        meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
         log,
       })
     const proxy = workers ?? ownProxy()
@@ -463,10 +467,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       const body: TxBody = { type: 'deny.add', subject, ttlMs: ownTtlMs, reason }
       const bytes = signInOwnName(body)
       const checked = application.provisional(ledger.state(), bytes, atMs)
+      const own = checked.ok ? checked.denial : isFull(checked.code) ? denialOf(parseTx(bytes).content, undefined) : undefined
       // What this node saw itself it needs nobody’s leave to refuse, for as long as its statement waits in the state: so long
       // an operator can lift it.
       const ownUntilMs = Math.min(atMs + ownTtlMs, atMs + application.corroboration(ledger.state()).withinMs)
-      if (checked.ok && early.keepOwn({ ...checked.denial, expiresAtMs: ownUntilMs })) cut(subject)
+      if (own !== undefined && early.keepOwn({ ...own, expiresAtMs: ownUntilMs })) cut(subject)
+      if (own !== undefined && !checked.ok) return
       propose(bytes, OWN_DENIAL_WAIT_MS).catch((error: Error) => {
         const waiting = error instanceof LedgerError && error.code === 'NO_QUORUM'
         events.add(
@@ -486,6 +492,11 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       onFinding: (finding) => events.add('finding', 'warn', finding.reason),
     })
     closers.push(() => logins.stop())
+    const floods = new FloodWatch({
+      view: () => view,
+      deny: denyInOwnName,
+      say: (line) => events.add('finding', 'warn', line),
+    })
 
     const tick = setInterval(() => early.tick(Date.now(), certifiedAtMs), TICK_MS)
     closers.push(() => clearInterval(tick))
@@ -616,6 +627,11 @@ function viewOf(application: RingApplication, ledger: RingLedger): View {
 function currentDenial(view: View, subject: DenialSubject): Denial | undefined {
   const id = subjectId(subject)
   return view.denials.find(id, Date.now())
+}
+
+/** Nothing is wrong with the denial but that the ring takes no more of them. */
+function isFull(code: string): boolean {
+  return code === 'QUOTA_EXCEEDED' || code === 'PENDING_FULL' || code === 'DENIALS_FULL'
 }
 
 function isDenied(view: View, subject: DenialSubject): boolean {

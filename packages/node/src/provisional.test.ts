@@ -109,6 +109,8 @@ function said(node: string, body: TxBody = deny, lifeMs = 60_000, atMs = Date.no
   return encodeTx({ content, signature: encodeBase64url(signMessage(privateKey, signingBytes(content))) })
 }
 const denyOf = (value: string): TxBody => ({ ...deny, subject: { kind: 'ip', value } })
+const floodOf = (value: string): TxBody => ({ ...deny, reason: 'flood: 900 requests a second', subject: { kind: 'ip', value } })
+const networkOf = (value: string): TxBody => ({ ...deny, subject: { kind: 'cidr', value } })
 
 test('what one node says holds ten seconds, whether or not there is a quorum, and names it when nobody confirms', () => {
   for (const isQuorumLive of [true, false]) {
@@ -203,4 +205,23 @@ test('what a node found by itself it enforces by itself for the whole time, unti
   assert.equal(enforced(nowMs + 600_001), false)
   early.lift([subjectId(subject)])
   assert.deepEqual([enforced(later), early.enforced.size], [false, 0])
+})
+
+test('floods that one node meets and nobody confirms are not held against it; other denials are', () => {
+  const early = new EarlyDenials(application)
+  const nowMs = Date.now()
+  for (let at = 0; at < 5; at += 1) early.hear(state, said('n1', floodOf(`203.0.113.${at + 1}`)), nowMs)
+  for (let at = 0; at < 3; at += 1) early.hear(state, said('n2', denyOf(`198.51.100.${at + 1}`)), nowMs)
+  const later = pass(early, nowMs, 12, true)
+  assert.equal(early.index.matchAddress('203.0.113.1', later), undefined)
+  assert.deepEqual(early.unconfirmedByIssuer(later), [{ issuer: 'node:n2', count: 3 }])
+})
+
+test('a network takes the word of as many nodes as a denial; the /64 that one IPv6 source has does not', () => {
+  const early = new EarlyDenials(application)
+  const nowMs = Date.now()
+  assert.equal(early.hear(state, said('n1', networkOf('203.0.113.0/24')), nowMs).kind, 'told')
+  assert.equal(holds(early, nowMs), false)
+  assert.equal(early.hear(state, said('n1', networkOf('2001:db8:1:2::/64')), nowMs).kind, 'enforced')
+  assert.notEqual(early.index.matchAddress('2001:db8:1:2:3::1', nowMs), undefined)
 })

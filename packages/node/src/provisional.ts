@@ -3,18 +3,22 @@
  * confirms it. This file decides which gossiped transactions count, and for how long.
  *
  * - An operator’s denial stands while no quorum could confirm it.
- * - A node’s stands ten seconds at most, unless as many nodes have said so as the policy asks for. Said again by the same node
+ * - A node’s stands for `denials.corroboration.alone` of the policy, ten seconds unless it says so, unless as many nodes have said so as the policy asks for. Said again by the same node
  *   it does nothing: one liar cannot keep it alive.
- * - What lapses though a quorum was there to confirm it is counted against its signers. A node with too many of these is
- *   no longer enforced early; the ledger still takes its word for what it is.
+ * - What lapses though a quorum was there to confirm it is counted against its signers, but for floods: one that meets a single
+ *   node is confirmed by nobody. A node with too many of these is no longer enforced early; the ledger still takes its word for what it is.
+ * - A network wider than one source takes the word of as many nodes as the policy asks for.
  * - What this node found by itself it enforces itself, confirmed or not: its own traffic it may judge alone.
  */
 import {
   type Denial,
   type DenialIndex,
+  type DenialSubject,
   DenialTable,
   isCorroborated,
+  isFloodDenial,
   ProvisionalDenials,
+  parsePrefix,
   type RingApplication,
   type RingState,
 } from '@ringwall/ring'
@@ -42,6 +46,19 @@ interface Held {
   readonly statements: Map<string, Uint8Array>
   /** Enough nodes have said so, or an operator has. */
   isEnough: boolean
+  /** Held against its signers if nobody confirms it. */
+  readonly counts: boolean
+  /** How long it stands while it is not enough. */
+  readonly aloneMs: number
+}
+
+/** Whoever has one address of an IPv6 /64 has them all. */
+const SOURCE_BITS_V6 = 64
+
+function isOneSource(subject: DenialSubject): boolean {
+  if (subject.kind !== 'cidr') return true
+  const prefix = parsePrefix(subject.value)
+  return prefix?.version === 6 && prefix.length >= SOURCE_BITS_V6
 }
 
 /** What became of a gossiped transaction: enforced now; news that is not enforced but worth telling; known; no valid denial. */
@@ -98,7 +115,9 @@ export class EarlyDenials {
     const { untilMs, body } = parseTx(bytes).content
     // Who revokes a token shows it: that takes nobody else's word.
     const byNode = denial.issuer.startsWith('node:') && body.type === 'deny.add'
-    if (!byNode) return this.#enforce(denial, bytes, nowMs, untilMs, true) ? { kind: 'enforced', denial } : { kind: 'known' }
+    const aloneMs = this.#application.aloneMs(state)
+    if (!byNode)
+      return this.#enforce(denial, bytes, nowMs, untilMs, true, aloneMs) ? { kind: 'enforced', denial } : { kind: 'known' }
     const spoken = this.#spoken.get(denial.issuer) ?? new Map<string, number>()
     this.#spoken.set(denial.issuer, spoken)
     if ((spoken.get(denial.id) ?? 0) > nowMs || spoken.size >= SPOKEN_PER_ISSUER_MAX) return { kind: 'known' }
@@ -111,7 +130,10 @@ export class EarlyDenials {
     }
     if (this.unconfirmed(denial.issuer, nowMs) >= UNCONFIRMED_MAX) return { kind: 'told', denial }
     const isEnough = this.#isEnough(state, [denial.issuer])
-    return this.#enforce(denial, bytes, nowMs, untilMs, isEnough) ? { kind: 'enforced', denial } : { kind: 'told', denial }
+    if (!isEnough && !isOneSource(denial.subject)) return { kind: 'told', denial }
+    return this.#enforce(denial, bytes, nowMs, untilMs, isEnough, aloneMs)
+      ? { kind: 'enforced', denial }
+      : { kind: 'told', denial }
   }
 
   /** As `hear`. @returns The denial when it is news and now enforced. */
@@ -121,13 +143,15 @@ export class EarlyDenials {
   }
 
   /** Without a quorum nothing can be confirmed: it then stands until its transaction can no longer be agreed. */
-  #enforce(denial: Denial, bytes: Uint8Array, nowMs: number, untilMs: number, isEnough: boolean): boolean {
+  #enforce(denial: Denial, bytes: Uint8Array, nowMs: number, untilMs: number, isEnough: boolean, aloneMs: number): boolean {
     if (!this.index.add(denial, nowMs, untilMs - nowMs)) return false
     this.changes += 1
     this.#held.set(denial.id, {
       arrivedAtMs: nowMs,
       statements: new Map([[denial.issuer, Uint8Array.from(bytes)]]),
       isEnough,
+      counts: !isFloodDenial(denial),
+      aloneMs,
     })
     return true
   }
@@ -192,14 +216,14 @@ export class EarlyDenials {
     for (const [id, held] of this.#held) {
       if (!standing.has(id)) {
         // Signed for a moment only: it held as long, and nobody confirmed it.
-        if (live) for (const issuer of held.statements.keys()) this.#mark(issuer, id, nowMs)
+        if (live && held.counts) for (const issuer of held.statements.keys()) this.#mark(issuer, id, nowMs)
         this.#held.delete(id)
         continue
       }
       const liveMs = this.#liveSinceMs === undefined ? 0 : nowMs - Math.max(held.arrivedAtMs, this.#liveSinceMs)
-      const isOver = liveMs >= LAPSE_MS || (!held.isEnough && nowMs - held.arrivedAtMs >= LAPSE_MS)
+      const isOver = held.isEnough ? liveMs >= LAPSE_MS : nowMs - held.arrivedAtMs >= held.aloneMs
       if (!isOver) continue
-      if (liveMs >= CONFIRM_MS) for (const issuer of held.statements.keys()) this.#mark(issuer, id, nowMs)
+      if (liveMs >= CONFIRM_MS && held.counts) for (const issuer of held.statements.keys()) this.#mark(issuer, id, nowMs)
       this.#settle(id)
     }
     for (const spoken of this.#spoken.values()) {

@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
+import type { FloodReading } from '@ringwall/detect'
 import { createGuard, createRateLimiter, type GuardEnvironment, type WafJudgement } from '@ringwall/guard'
 import { compileAuthorization } from '@ringwall/identity'
 import { type ApiEvent, createProxy, type LoginEvent } from '@ringwall/proxy'
@@ -16,6 +17,7 @@ import { countRules } from './rule-book.ts'
 import { cachingCompiler } from './rule-cache.ts'
 import { RuleTiming } from './rule-timing.ts'
 import { RuleSightings } from './rule-watch.ts'
+import { sourceMeter } from './source-meter.ts'
 import { sameKeys, tokensOf } from './token-trust.ts'
 import type { DenialNews, FromWorker, KeptRequest, ToWorker, ViewNews, WorkerNews, WorkerStart } from './worker-messages.ts'
 
@@ -26,6 +28,7 @@ const KEPT_WAITING_MAX = 100
 const SIGHTINGS_WAITING_MAX = 5_000
 const EVENTS_WAITING_MAX = 5_000
 const LINES_WAITING_MAX = 200
+const READINGS_WAITING_MAX = 20
 
 const port = parentPort!
 const start = workerData as WorkerStart
@@ -72,6 +75,7 @@ const limits = new RemoteLimits((takes) => say({ kind: 'takes', takes }))
 const timing = new RuleTiming()
 
 let logins: LoginEvent[] = []
+let floods: FloodReading[] = []
 let api: ApiEvent[] = []
 let kept: KeptRequest[] = []
 let seen: { readonly sighting: NonNullable<ReturnType<RuleSightings['of']>>; readonly atMs: number }[] = []
@@ -128,6 +132,9 @@ const proxy = createProxy({
   onLogin: (attempt) => {
     if (attempt.failed && logins.length < EVENTS_WAITING_MAX) logins.push(attempt)
   },
+  meter: sourceMeter((reading) => {
+    if (floods.length < READINGS_WAITING_MAX) floods.push(reading)
+  }),
   log,
 })
 
@@ -146,6 +153,7 @@ function tell(nowMs: number): void {
     certificates: proxy.certificates(),
     requests: feed.news(),
     logins,
+    floods,
     api,
     kept,
     sightings: seen,
@@ -154,6 +162,7 @@ function tell(nowMs: number): void {
     ruleCounts: isCounted ? countRules(view, startedAtMs) : undefined,
   }
   logins = []
+  floods = []
   api = []
   kept = []
   seen = []
@@ -163,7 +172,7 @@ function tell(nowMs: number): void {
 
 function look(): void {
   const nowMs = performance.now()
-  const waits = logins.length + api.length + kept.length + seen.length + lines.length > 0 || feed.waiting
+  const waits = logins.length + floods.length + api.length + kept.length + seen.length + lines.length > 0 || feed.waiting
   if (waits || nowMs - toldAtMs >= NEWS_MS_MAX) tell(nowMs)
 }
 

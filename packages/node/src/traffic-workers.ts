@@ -5,11 +5,13 @@
  */
 import { randomInt } from 'node:crypto'
 import { Worker } from 'node:worker_threads'
+import type { FloodReading } from '@ringwall/detect'
 import { type SharedLimiter, sharedRateMemory } from '@ringwall/guard'
 import {
   type CertificateStatus,
   currentTicketSecret,
   type ListenerOptions,
+  NO_STATS,
   newTicketSecret,
   type ProxyStats,
   type Proxy as RequestProxy,
@@ -59,6 +61,8 @@ export interface TrafficWorkersOptions {
   readonly watch: RuleWatch
   readonly api: ApiActivity
   readonly onFailedLogin: (attempt: LoginEvent) => void
+  /** @param thread From 0. */
+  readonly onFlood: (reading: FloodReading, thread: number) => void
   readonly log: (level: 'info' | 'warn', line: string) => void
 }
 
@@ -335,7 +339,7 @@ export class TrafficWorkers implements Traffic {
   }
 
   #learn(slot: Slot, news: WorkerNews): void {
-    const { telemetry, archive, watch, api, onFailedLogin, log } = this.#options
+    const { telemetry, archive, watch, api, onFailedLogin, onFlood, log } = this.#options
     slot.news = news
     slot.ruleCounts = news.ruleCounts ?? slot.ruleCounts
     const { requests } = news
@@ -350,6 +354,7 @@ export class TrafficWorkers implements Traffic {
     for (const { sighting, atMs } of news.sightings) watch.add(sighting, atMs)
     for (const event of news.api) api.observe(event)
     for (const attempt of news.logins) onFailedLogin(attempt)
+    for (const reading of news.floods) onFlood(reading, slot.number - 1)
     for (const { level, line } of news.lines) log(level, line)
   }
 
@@ -398,35 +403,6 @@ function viewNews(view: View, before: View | undefined, certifiedAtMs: number | 
     signingKey: signingKey === before?.signingKey ? undefined : signingKey,
     certifiedAtMs,
   }
-}
-
-const NO_STATS: ProxyStats = {
-  requests: 0,
-  allowed: 0,
-  denied: 0,
-  challenged: 0,
-  throttled: 0,
-  malformed: 0,
-  upstreamErrors: 0,
-  overloaded: 0,
-  shed: 0,
-  clientAborts: 0,
-  droppedConnections: 0,
-  evictedConnections: 0,
-  tlsHandshakes: 0,
-  tlsResumed: 0,
-  tlsFailed: 0,
-  tlsDropped: 0,
-  proxyHeadersRefused: 0,
-  http2Errors: 0,
-  http2Floods: 0,
-  certificatesTaken: 0,
-  certificatesRefused: 0,
-  activeHandshakes: 0,
-  activeConnections: 0,
-  activeRequests: 0,
-  activeTunnels: 0,
-  streamsCut: 0,
 }
 
 function addStats(

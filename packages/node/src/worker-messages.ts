@@ -1,4 +1,5 @@
 /** What a node and its traffic workers say to each other. All of it is plain data: it is copied between threads. */
+import type { FloodReading } from '@ringwall/detect'
 import type { Budget } from '@ringwall/guard'
 import type {
   ApiEvent,
@@ -93,6 +94,7 @@ export interface WorkerNews {
   readonly certificates: readonly CertificateStatus[]
   readonly requests: RequestNews | undefined
   readonly logins: readonly LoginEvent[]
+  readonly floods: readonly FloodReading[]
   readonly api: readonly ApiEvent[]
   readonly kept: readonly KeptRequest[]
   readonly sightings: readonly { readonly sighting: Sighting; readonly atMs: number }[]

@@ -85,7 +85,10 @@ test('denied sources hear why at a human pace; a flood of their connections is d
   const upstream = await upstreamServer((_request, response) => response.end('ok'))
   const limits = { deniedConnectionsPerSecondMax: 3 }
   const { proxy, port, state } = await testProxy({ shop: { upstreams: [{ url: upstream.url }] } }, { limits })
-  const denials = { ...state.view.denials, matchAddress: () => ({ id: 'd' }) as Denial }
+  const denials = {
+    ...state.view.denials,
+    matchAddress: () => ({ id: 'd', issuer: 'operator:ada', reason: 'flood: he said' }) as Denial,
+  }
   state.view = { ...state.view, denials }
   const answers = await Promise.all(Array.from({ length: 40 }, () => rawExchange(port, GET, 200)))
   const heard = answers.filter(({ text }) => text !== '').length
@@ -97,6 +100,25 @@ test('denied sources hear why at a human pace; a flood of their connections is d
   state.view = { ...viewOf({ ...state.view.policy, trustedProxies: ['127.0.0.1/32'] }), denials }
   await rawExchange(port, GET, 100)
   assert.equal(proxy.stats().droppedConnections, droppedConnections)
+  await proxy.stop(100)
+  upstream.close()
+})
+
+test('a source that is denied for flooding is dropped at the door, each time; told whoever counts', async () => {
+  const upstream = await upstreamServer((_request, response) => response.end('ok'))
+  const knocks: string[] = []
+  const meter = { asked: () => undefined, knocked: (source: string) => knocks.push(source), look: () => undefined }
+  const { proxy, port, state } = await testProxy({ shop: { upstreams: [{ url: upstream.url }] } }, { meter })
+  const denial = { id: 'd', issuer: 'node:n1', reason: 'flood: 900 requests a second' } as Denial
+  state.view = { ...state.view, denials: { ...state.view.denials, matchAddress: () => denial } }
+  const answers = await Promise.all(Array.from({ length: 10 }, () => rawExchange(port, GET, 200)))
+  assert.deepEqual(new Set(answers.map(({ text }) => text)), new Set(['']))
+  assert.equal(proxy.stats().droppedConnections, 10)
+  assert.equal(proxy.stats().requests, 0)
+  assert.deepEqual(
+    knocks,
+    Array.from({ length: 10 }, () => '127.0.0.1'),
+  )
   await proxy.stop(100)
   upstream.close()
 })

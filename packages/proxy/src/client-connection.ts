@@ -35,6 +35,8 @@ const RESTING = 6
 
 /** How long a client that asks too much is not read from. */
 const REST_MS = 1_000
+/** Who asks so soon after a rest had been waiting for its end. */
+const INSISTS_MS = 300
 /** A client that means it says what it wants soon after it has connected. */
 const HASTE_MS = 1_000
 
@@ -67,6 +69,7 @@ export class ClientConnection implements Connection, Client, WireHandler {
   #framing = BY_HEAD
   #keepAlive = false
   #rests = false
+  #restOverMs = Number.NEGATIVE_INFINITY
   #drainedBytes = 0
   /** Monotonic milliseconds: when the phase has lasted too long. */
   #deadlineMs: number
@@ -165,6 +168,7 @@ export class ClientConnection implements Connection, Client, WireHandler {
     if (this.#phase === RESTING) {
       this.#phase = WAITING
       this.#deadlineMs = nowMs + limits.keepAliveMsMax
+      this.#restOverMs = nowMs
       this.#goOn()
     } else if (this.#phase === IN_HEAD) this.#refuse(408)
     else if (this.#phase === EXCHANGING) {
@@ -268,6 +272,14 @@ export class ClientConnection implements Connection, Client, WireHandler {
 
   rest(): void {
     this.#rests = true
+  }
+
+  get http2(): undefined {
+    return undefined
+  }
+
+  get insists(): boolean {
+    return this.#exchange !== undefined && this.#exchange.startMs - this.#restOverMs < INSISTS_MS
   }
 
   switchProtocols(head: ResponseHead, own: readonly string[], end: UpstreamEnd, nowMs: number): void {

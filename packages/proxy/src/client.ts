@@ -18,6 +18,8 @@ export interface Client {
   readonly ja4: string | undefined
   /** SHA-256 of the certificate that it showed, base64url. */
   readonly clientCertificate: string | undefined
+  /** Fingerprint of its HTTP/2. */
+  readonly http2: string | undefined
   readonly listener: Listener
   /** Whether the request has been read whole. */
   readonly requestComplete: boolean
@@ -45,6 +47,8 @@ export interface Client {
   switchProtocols(head: ResponseHead, own: readonly string[], ends: UpstreamEnd, nowMs: number): void
   /** Takes nothing more for a while once the response is out, as far as that holds up nobody else. */
   rest(): void
+  /** It was given a rest, and asked on as soon as that was over: more waits than is seen of it. */
+  readonly insists: boolean
   /** Cuts the response off: the client must not take what it got for a whole one. */
   destroy(): void
 }

@@ -21,6 +21,7 @@ import {
   STREAM_WINDOW,
   WINDOW_MAX,
 } from './h2-codes.ts'
+import { H2Fingerprint } from './h2-fingerprint.ts'
 import { areTrailers, requestOf } from './h2-request.ts'
 import { H2Stream } from './h2-stream.ts'
 import { HeldBody } from './held-body.ts'
@@ -115,6 +116,7 @@ export class H2Connection implements Connection, WireHandler {
   readonly #closed: (connection: H2Connection) => void
   readonly #streams = new Map<number, H2Stream>()
   readonly #decoder = new HpackDecoder()
+  readonly fingerprint = new H2Fingerprint()
   readonly #idleFrames = new Budget(IDLE_FRAMES_MAX, IDLE_FRAMES_PER_MS)
   readonly #resets = new Budget(RESETS_MAX, RESETS_PER_MS)
   readonly #resetByUs = new Set<number>()
@@ -431,6 +433,7 @@ export class H2Connection implements Connection, WireHandler {
           this.#fail(FRAME_SIZE_ERROR)
           return
         }
+        this.fingerprint.priority(id, payload)
         break
       case PUSH_PROMISE:
         this.#fail(PROTOCOL_ERROR)
@@ -542,6 +545,7 @@ export class H2Connection implements Connection, WireHandler {
       if (this.#idle(COST_OF_FAULT)) this.#reset(id, REFUSED_STREAM)
       return
     }
+    this.fingerprint.request(list.fields)
     const { requestLineBytesMax } = this.context.limits
     let request: RawRequest | string = list.tooLong ? TOO_LONG : requestOf(list.fields, ends, { requestLineBytesMax })
     if (typeof request === 'string') {
@@ -613,6 +617,7 @@ export class H2Connection implements Connection, WireHandler {
       this.#fail(ENHANCE_YOUR_CALM)
       return
     }
+    this.fingerprint.settings(payload)
     for (let at = 0; at < payload.length; at += 6) {
       const value = payload.readUInt32BE(at + 2)
       switch (payload.readUInt16BE(at)) {
@@ -673,6 +678,7 @@ export class H2Connection implements Connection, WireHandler {
         this.#fail(PROTOCOL_ERROR)
         return
       }
+      this.fingerprint.window(increment)
       this.#sendWindow += increment
       if (this.#sendWindow > WINDOW_MAX) {
         this.#fail(FLOW_CONTROL_ERROR)

@@ -168,6 +168,10 @@ export class H2Stream implements Client {
     return this.#connection.clientCertificate
   }
 
+  get http2(): string | undefined {
+    return this.#connection.fingerprint.text
+  }
+
   get listener(): Listener {
     return this.#connection.listener
   }
@@ -251,6 +255,10 @@ export class H2Stream implements Client {
 
   /** Other streams of the connection may be others' requests. */
   rest(): void {}
+
+  get insists(): boolean {
+    return false
+  }
 
   refuse({ status, fields, body }: OwnResponse, _head: RequestHead | undefined, nowMs: () => number): void {
     this.#localEnded = body === ''

@@ -1,3 +1,4 @@
+export { NO_STATS } from './context.ts'
 export {
   type AnyProxyError,
   ListenFailed,
@@ -25,6 +26,7 @@ export {
   type Recorder,
   type RequestMeasure,
   type ServiceStatus,
+  type SourceMeter,
   type Span,
   type TlsOptions,
   type TraceContext,

@@ -7,14 +7,16 @@ import {
   type Credential,
   coversCredential,
   type DenialSubject,
+  isFloodDenial,
   isTrustedProxy,
   parseAddress,
   parsePrefix,
   prefixContains,
 } from '@ringwall/ring'
+import { filterConnections } from './accept-filter.ts'
 import { Arrival, type Arrivals } from './arrival.ts'
 import { ClientConnection } from './client-connection.ts'
-import { type Connection, type Context, type Counters, Sources, type Standing } from './context.ts'
+import { type Connection, type Context, type Counters, NO_STATS, Sources, type Standing } from './context.ts'
 import { ListenFailed } from './errors.ts'
 import { H2Connection } from './h2-connection.ts'
 import { Listener } from './listener.ts'
@@ -67,30 +69,7 @@ class HttpProxy implements ProxyContract, Arrivals {
   readonly #connections = new Set<Connection>()
   /** In the order in which they came. */
   readonly #arrivals = new Set<Arrival>()
-  readonly #counters: Counters = {
-    requests: 0,
-    allowed: 0,
-    denied: 0,
-    challenged: 0,
-    throttled: 0,
-    malformed: 0,
-    upstreamErrors: 0,
-    overloaded: 0,
-    shed: 0,
-    clientAborts: 0,
-    droppedConnections: 0,
-    evictedConnections: 0,
-    tlsHandshakes: 0,
-    tlsResumed: 0,
-    tlsFailed: 0,
-    tlsDropped: 0,
-    proxyHeadersRefused: 0,
-    http2Errors: 0,
-    http2Floods: 0,
-    activeRequests: 0,
-    activeTunnels: 0,
-    streamsCut: 0,
-  }
+  readonly #counters: Counters = { ...NO_STATS }
   readonly #bySource = new Map<string, number>()
   /** Listening sockets by which somebody came since it was last cleared. */
   readonly #accepted = new Set<Server>()
@@ -100,6 +79,8 @@ class HttpProxy implements ProxyContract, Arrivals {
   #lateness: NodeJS.Timeout | undefined
   #dueMs = 0
   #overloadedBefore = 0
+  #droppedBefore = 0
+  #requestsBefore = 0
   #stopping: Promise<void> | undefined
   #drained: (() => void) | undefined
 
@@ -175,12 +156,19 @@ class HttpProxy implements ProxyContract, Arrivals {
     // Half-open: a client that ends its half is told from one that broke off, and hears our answer out.
     const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => {
       this.#accepted.add(server)
-      this.#connected(socket, listener)
+      if (!isFiltered && this.#isKeptOut(socketAddress(socket.remoteAddress), listener)) socket.resetAndDestroy()
+      else this.#connected(socket, listener)
     })
+    let isFiltered = false
     return new Promise((resolve, reject) => {
       server.once('error', reject)
       server.listen({ host: listener.options.host, port, reusePort, backlog: 1_024 }, () => {
         server.removeAllListeners('error')
+        isFiltered = filterConnections(server, (address) => {
+          const isKeptOut = this.#isKeptOut(socketAddress(address), listener)
+          if (isKeptOut) this.#accepted.add(server)
+          return isKeptOut
+        })
         server.on('error', (error) => this.#context.log('warn', `the listener failed: ${error.message}`))
         resolve(server)
       })
@@ -281,10 +269,6 @@ class HttpProxy implements ProxyContract, Arrivals {
     }
     const address = socketAddress(socket.remoteAddress)
     const announced = listener.announces(address)
-    if (announced ? this.#isDropped(address) : !this.admits(address)) {
-      socket.resetAndDestroy()
-      return
-    }
     if (announced || listener.secure || listener.options.http2 === true)
       this.#arrived(new Arrival(this.#context, listener, socket, address, announced, this))
     else this.#speakHttp(listener, socket, address, undefined)
@@ -309,6 +293,10 @@ class HttpProxy implements ProxyContract, Arrivals {
     return oldest!
   }
 
+  #isKeptOut(address: string, listener: Listener): boolean {
+    return listener.announces(address) ? this.#isDropped(address) : !this.admits(address)
+  }
+
   admits(source: string): boolean {
     return !this.#isDropped(source) && !this.#hasTooMany(source)
   }
@@ -317,6 +305,7 @@ class HttpProxy implements ProxyContract, Arrivals {
     if ((this.#bySource.get(sourceKey(address)) ?? 0) < this.#limits.connectionsPerSourceMax) return false
     if (this.#context.isTrustedProxy(this.#options.environment().view.policy, address)) return false
     this.#counters.droppedConnections++
+    this.#options.meter?.asked(sourceKey(address), undefined, true, false)
     return true
   }
 
@@ -385,7 +374,7 @@ class HttpProxy implements ProxyContract, Arrivals {
 
   /**
    * A denied source learns so, with a request id, as long as it asks at a human pace. A flood of its connections ends here,
-   * before anything is read or kept.
+   * before anything is read or kept, and so does each connection of a source that is denied for flooding.
    */
   #isDropped(address: string): boolean {
     const { view, provisional, nowMs } = this.#options.environment()
@@ -397,8 +386,9 @@ class HttpProxy implements ProxyContract, Arrivals {
       this.#deniedSecond = second
       this.#deniedInSecond = 0
     }
-    if (++this.#deniedInSecond <= this.#limits.deniedConnectionsPerSecondMax) return false
+    if (!isFloodDenial(denied) && ++this.#deniedInSecond <= this.#limits.deniedConnectionsPerSecondMax) return false
     this.#counters.droppedConnections++
+    this.#options.meter?.knocked(sourceKey(address))
     return true
   }
 
@@ -417,6 +407,8 @@ class HttpProxy implements ProxyContract, Arrivals {
     if (this.#connections.size === 0) this.#drained?.()
   }
 
+  readonly #connectionsOf = (source: string): number | undefined => this.#bySource.get(source)
+
   #sweep(): void {
     const nowMs = performance.now()
     for (const connection of this.#connections) connection.sweep(nowMs)
@@ -426,11 +418,17 @@ class HttpProxy implements ProxyContract, Arrivals {
   /** How late the event loop is, and whether upstreams are full, says whether there is time for all. */
   #look(): void {
     const nowMs = performance.now()
-    const { overloaded } = this.#counters
+    const { overloaded, droppedConnections, requests } = this.#counters
     const isFull = overloaded !== this.#overloadedBefore
     this.#overloadedBefore = overloaded
+    const dropped = droppedConnections - this.#droppedBefore
+    this.#droppedBefore = droppedConnections
+    const asked = requests - this.#requestsBefore
+    this.#requestsBefore = requests
     // Requests refused because upstreams are full tell the same as lateness: somebody asks for more than there is.
-    this.#context.shedding.tick(Math.max(isFull ? LATE_MS_MAX + 1 : 0, nowMs - this.#dueMs), nowMs)
+    const { shedding } = this.#context
+    shedding.tick(Math.max(isFull ? LATE_MS_MAX + 1 : 0, nowMs - this.#dueMs), nowMs, dropped > asked)
+    this.#options.meter?.look(shedding.pressed, nowMs, this.#connectionsOf)
     this.#dueMs = nowMs + LATENESS_MS
   }
 

@@ -84,27 +84,22 @@ test('late once or twice is no overload', () => {
   assert.equal(shedding.perSecondMax, Number.POSITIVE_INFINITY)
 })
 
-test('property: who asks less than 50 a second is never refused, however late the loop is', () => {
+test('property: who asks less than 10 a second is never refused, however late the loop is', () => {
   fc.assert(
-    fc.property(
-      fc.integer(),
-      fc.integer({ min: 1, max: 49 }),
-      fc.array(fc.nat(5_000), { maxLength: 40 }),
-      (seed, asks, lates) => {
-        const shedding = new SourceShedding(seed)
-        let nowMs = 0
-        for (const lateMs of lates) {
-          // One window at most between two ticks of this pace, so that asks stay below the least bound.
-          for (let each = 0; each < 500; each++) shedding.admits('203.0.113.9')
-          for (let each = 0; each < asks; each++) {
-            const isServed = shedding.admits('192.0.2.1')
-            if (!isServed && !sharesPlaces(seed)) return false
-          }
-          shedding.tick(lateMs, (nowMs += 1_000))
+    fc.property(fc.integer(), fc.integer({ min: 1, max: 9 }), fc.array(fc.nat(5_000), { maxLength: 40 }), (seed, asks, lates) => {
+      const shedding = new SourceShedding(seed)
+      let nowMs = 0
+      for (const lateMs of lates) {
+        // One window at most between two ticks of this pace, so that asks stay below the least bound.
+        for (let each = 0; each < 500; each++) shedding.admits('203.0.113.9')
+        for (let each = 0; each < asks; each++) {
+          const isServed = shedding.admits('192.0.2.1')
+          if (!isServed && !sharesPlaces(seed)) return false
         }
-        return true
-      },
-    ),
+        shedding.tick(lateMs, (nowMs += 1_000))
+      }
+      return true
+    }),
   )
 })
 

@@ -3,7 +3,8 @@
  *
  * The event loop being late says that there is too little. Then a bound on requests a second of one source is found: lowered step by
  * step while the loop stays late, raised again slowly while it does not, and gone once it has refused nobody for a while. So those who ask most are
- * refused first, and who asks little is served as long as the others can be told from it. Requests are counted in two tables by
+ * refused first, and who asks little is served as long as the others can be told from it. How much a source asks shows only when it is refused: until then no more
+ * of it is seen than there is time for. Requests are counted in two tables by
  * two hashes, of which the smaller count holds: sources that share a place in both are rare, and nothing grows with their number.
  */
 
@@ -13,11 +14,16 @@ export const LATE_MS_MAX = 50
 const LATE_MS_WELL = 15
 /** Late once is a compilation, or another program; late so often in a row is too much work. */
 const LATE_TICKS = 3
-/** Nobody is refused for asking this little. */
+/** Nobody is refused for asking this little, unless the loop stays late all the same; nor then for asking less than the other. */
 const PER_SECOND_MIN = 50
+const PER_SECOND_LEAST = 10
+const VERY_LATE_TICKS = 4
 const LOWER = 0.7
 /** A fifth in a good second: whoever was put to rest comes back at once, and must not find everything open. */
 const RAISE = 1.01
+const RAISE_BELOW_MIN = 1.05
+/** Whoever is refused gets no rest before: what it asks is to be seen. */
+const SHOWN_MS = 1_500
 /** Who has asked within this time may ask again, also when nothing gets through at the moment. */
 const COMPANY_MS = 60_000
 /** A bound that has refused nobody for so long is gone. */
@@ -41,6 +47,8 @@ export class SourceShedding {
   #lateTicks = 0
   #refused = false
   #refusedAtMs = 0
+  #boundAtMs = 0
+  #nowMs = 0
 
   /** @param seed A random 32-bit number, so that nobody knows who shares a place with whom. */
   constructor(seed: number) {
@@ -49,6 +57,16 @@ export class SourceShedding {
 
   get perSecondMax(): number {
     return this.#perSecondMax
+  }
+
+  /** There is too little time for all, or looks like it. */
+  get pressed(): boolean {
+    return this.#lateTicks > 0 || this.#perSecondMax !== Number.POSITIVE_INFINITY
+  }
+
+  /** Whoever is refused is to be given a rest. */
+  get rests(): boolean {
+    return this.#nowMs - this.#boundAtMs >= SHOWN_MS
   }
 
   /** Counts a request. Returns whether it is to be served. @param source An address. */
@@ -67,8 +85,12 @@ export class SourceShedding {
     return false
   }
 
-  /** Called a few times a second. @param lateMs How late the event loop was. @param nowMs Monotonic. */
-  tick(lateMs: number, nowMs: number): void {
+  /**
+   * Called a few times a second. @param lateMs How late the event loop was. @param nowMs Monotonic.
+   * @param isKnocked Most of what there is to do is to drop connections: refusing those who ask little would not help.
+   */
+  tick(lateMs: number, nowMs: number, isKnocked = false): void {
+    this.#nowMs = nowMs
     if (nowMs >= this.#windowEndsMs) {
       this.#windowEndsMs = nowMs + WINDOW_MS
       const oldest = this.#before
@@ -85,8 +107,14 @@ export class SourceShedding {
     if (this.#lateTicks >= LATE_TICKS) {
       // Nobody would gain by it.
       const isAlone = nowMs - this.#othersAtMs > COMPANY_MS
-      if (!isAlone)
-        this.#perSecondMax = Math.max(PER_SECOND_MIN, LOWER * Math.min(this.#perSecondMax, Math.max(most, PER_SECOND_MIN)))
+      if (!isAlone) {
+        const least = this.#lateTicks >= VERY_LATE_TICKS && !isKnocked ? PER_SECOND_LEAST : PER_SECOND_MIN
+        if (this.#perSecondMax === Number.POSITIVE_INFINITY) this.#boundAtMs = nowMs
+        this.#perSecondMax = Math.max(least, LOWER * Math.min(this.#perSecondMax, Math.max(most, least)))
+      }
+    } else if (this.#perSecondMax < PER_SECOND_MIN) {
+      // As soon as it is less than very late: those who ask little are not what there is too little time for.
+      if (lateMs <= LATE_MS_MAX) this.#perSecondMax *= RAISE_BELOW_MIN
     } else if (lateMs < LATE_MS_WELL && this.#perSecondMax !== Number.POSITIVE_INFINITY) {
       if (this.#refused) this.#perSecondMax *= RAISE
       else if (nowMs - this.#refusedAtMs > IDLE_MS) this.#perSecondMax = Number.POSITIVE_INFINITY

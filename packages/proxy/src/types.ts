@@ -90,8 +90,8 @@ export interface Recorder extends Tracer {
   recordSpan(span: Span): void
   /** Every request, recorded or not. */
   observeRequest(measure: RequestMeasure): void
-  /** Every request, at its end. `status` is what the client got. */
-  finished?(requestId: string, status: number): void
+  /** Every request, at its end. `status` and `fields` (names and values in turn; none when no response began) are what the client got. */
+  finished?(requestId: string, status: number, fields: readonly string[]): void
 }
 
 /** Bounds on what the network can make the proxy hold. */
@@ -155,6 +155,16 @@ export const DEFAULT_LIMITS: ProxyLimits = {
   upstreamIdleMsMax: 4_000,
   upstreamHeaderBytesMax: 65_536,
   responseHoldMsMax: 1_000,
+}
+
+/** Told who asks how much. Nothing here may block or throw. Sources are as `sourceKey` of `@ringwall/guard` has them. */
+export interface SourceMeter {
+  /** A request. @param insisted Refused before, it asked on at once. */
+  asked(source: string, ja4: string | undefined, isRefused: boolean, insisted: boolean): void
+  /** A connection of a denied source that was dropped. */
+  knocked(source: string): void
+  /** Called a few times a second. @param pressed Whether there is too little time for all. @param nowMs Monotonic. */
+  look(pressed: boolean, nowMs: number, connectionsOf: (source: string) => number | undefined): void
 }
 
 export interface LoginEvent extends LoginAttempt {
@@ -234,6 +244,8 @@ export interface ProxyOptions {
   /** Adds `x-ringwall-rules` and `x-ringwall-decision` to responses. Tells attackers what matched: for testing. */
   readonly explainHeader: boolean
   readonly limits?: Partial<ProxyLimits>
+  /** Told who asks how much, unless nobody wants to know. */
+  readonly meter?: SourceMeter
   /** Called when a login route has answered. */
   readonly onLogin?: (event: LoginEvent) => void
   /** Called when a request that was held against its service's API has ended. */

@@ -122,7 +122,10 @@ test('authority: who may propose what', () => {
     ['operator:ada', remove('0000000000000000'), 'NOT_DENIED'],
     ['node:n1', deny(ip('10.0.0.1')), 'ok'],
     ['node:n1', deny(ACCOUNT), 'ok'],
-    ['node:n1', deny({ kind: 'cidr', value: '10.0.0.0/24' }), 'NOT_ENTITLED'],
+    ['node:n1', deny({ kind: 'cidr', value: '10.0.0.0/24' }), 'ok'],
+    ['node:n1', deny({ kind: 'cidr', value: '10.0.0.0/23' }), 'PREFIX_TOO_WIDE'],
+    ['node:n1', deny({ kind: 'cidr', value: '2001:db8:1::/48' }), 'ok'],
+    ['node:n1', deny({ kind: 'cidr', value: '2001:db8::/47' }), 'PREFIX_TOO_WIDE'],
     ['node:n1', deny({ kind: 'token', value: 'x' }), 'NOT_ENTITLED'],
     ['node:n1', deny({ kind: 'subject', value: 'x' }), 'NOT_ENTITLED'],
     ...REVOCATIONS.flatMap(

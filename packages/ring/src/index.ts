@@ -49,6 +49,7 @@ export {
 } from './credential.ts'
 export { createDenialIndex, DenialTable, type HashSeed } from './denial-index.ts'
 export { type AnyRingError, GenesisInvalid, PolicyFileInvalid, SnapshotInvalid } from './errors.ts'
+export { FLOOD_REASON, isFloodDenial } from './flood-denial.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 export { denialOf, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
 export { type MerkleProof, verifyMerkleProof } from './merkle-trie.ts'
@@ -61,7 +62,6 @@ export {
   type ExceptionPolicy,
   type IssuerPolicy,
   type LimitPolicy,
-  type LoginPolicy,
   type PatchPolicy,
   type Policy,
   PolicySchema,
@@ -88,7 +88,7 @@ export {
 export { policyJsonSchema } from './policy-json-schema.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'
-export { isTrustedProxy } from './prefix-set.ts'
+export { isTrustedProxy, prefixSetOf } from './prefix-set.ts'
 export { ProvisionalDenials } from './provisional-denials.ts'
 export {
   type PolicyJudge,

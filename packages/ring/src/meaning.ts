@@ -196,10 +196,16 @@ function refusalOfDenial(
       `${who} may deny for 1 s to ${most / 1_000} s, not ${ttlMs / 1_000} s; see denials in the policy`,
     )
   }
-  if (byNode && subject.kind !== 'ip' && subject.kind !== 'account') {
-    return refuse('NOT_ENTITLED', `a node may deny an ip or an account, not a ${subject.kind}; ask an operator to sign it`)
+  if (byNode && subject.kind !== 'ip' && subject.kind !== 'cidr' && subject.kind !== 'account') {
+    return refuse(
+      'NOT_ENTITLED',
+      `a node may deny an ip, a cidr or an account, not a ${subject.kind}; ask an operator to sign it`,
+    )
   }
-  const wrong = judgedSubject(subject, policy, content.ring, memo) ?? refusalOfMoment(subject, content.atMs)
+  const wrong =
+    judgedSubject(subject, policy, content.ring, memo) ??
+    refusalOfMoment(subject, content.atMs) ??
+    (byNode ? refusalOfNodePrefix(subject, policy) : undefined)
   if (wrong !== undefined) return wrong
   if (content.atMs + ttlMs <= nowMs) return refuse('DENIAL_OVER', 'the denial would be over already; sign it again')
   if (byNode && state.usedInHour(content.issuer, nowMs) >= nodePerHour) {
@@ -234,6 +240,17 @@ function refusalOfRevocation({ state, content, nowMs }: Meeting, token: string, 
   if (state.denial(subjectId({ kind: 'token', value: read.id })) === undefined && state.denials.size >= DENIALS_MAX)
     return refuse('DENIALS_FULL', `the ring holds ${DENIALS_MAX} denials; remove some`)
   return undefined
+}
+
+function refusalOfNodePrefix(subject: DenialSubject, { denials }: Policy): Refusal | undefined {
+  const prefix = subject.kind === 'cidr' ? parsePrefix(subject.value) : undefined
+  if (prefix === undefined) return undefined
+  const least = prefix.version === 4 ? denials.nodePrefixMinV4 : denials.nodePrefixMinV6
+  if (prefix.length >= least) return undefined
+  return refuse(
+    'PREFIX_TOO_WIDE',
+    `/${prefix.length} is too wide for a node: at least /${least} for IPv${prefix.version}; see denials in the policy`,
+  )
 }
 
 /** A node that floods fills its own share only. */

@@ -37,7 +37,11 @@ export function policyFaults(policy: Policy): PolicyFault[] {
     const message = `expected 1m to 7d, found ${waits / 1_000} s`
     faults.push({ path: ['operators', 'within'], message, hint: 'the default is 24h' })
   }
-  const { within } = policy.denials.corroboration
+  const { within, alone } = policy.denials.corroboration
+  if (alone < 1_000 || alone > 60_000) {
+    const message = `expected 1s to 1m, found ${alone / 1_000} s`
+    faults.push({ path: ['denials', 'corroboration', 'alone'], message, hint: 'the default is 10s' })
+  }
   if (within < 10_000 || within > 3_600_000) {
     const message = `expected 10s to 1h, found ${within / 1_000} s`
     faults.push({ path: ['denials', 'corroboration', 'within'], message, hint: 'the default is 10m' })

@@ -18,12 +18,12 @@ const Limit = z
     key: z
       .array(
         z.union([
-          z.enum(['ip', 'network', 'subject', 'host', 'method', 'path']),
+          z.enum(['ip', 'network', 'ja4', 'http2', 'subject', 'host', 'method', 'path', 'route']),
           z
             .string()
             .regex(
               /^(?:header:[A-Za-z0-9-]{1,64}|cookie:[!#$%&'*+.^_`|~A-Za-z0-9-]{1,64})$/,
-              'expected ip, network, subject, host, method, path, header:NAME or cookie:NAME',
+              'expected ip, network, ja4, http2, subject, host, method, path, route, header:NAME or cookie:NAME',
             ),
         ]),
       )
@@ -32,7 +32,7 @@ const Limit = z
       .default(['ip'])
       .meta({
         description:
-          'What shares one budget: ip, network (/24 of IPv4, /48 of IPv6), subject (of the token), host, method, path, header:NAME, cookie:NAME, or a mix.',
+          'What shares one budget: ip, network (/24 of IPv4, /48 of IPv6), ja4 (fingerprint of TLS), http2 (of HTTP/2), subject (of the token), host, method, path, route, header:NAME, cookie:NAME, or a mix.',
       }),
     rate: Rate,
     burst: z
@@ -350,8 +350,27 @@ export const PolicySchema = z.strictObject({
           denyFor: Duration.default(900_000),
         })
         .optional(),
+      floods: z
+        .strictObject({
+          mode: z
+            .enum(['enforce', 'shadow', 'off'])
+            .default('enforce')
+            .meta({ description: 'shadow: says whom it would deny, and denies nobody.' }),
+          perSource: z
+            .int()
+            .min(1)
+            .max(1_000_000)
+            .default(100)
+            .meta({ description: 'Requests a second of one source that are never a flood, however much the node has to do.' }),
+          denyFor: Duration.default(60_000).meta({
+            description: 'The first time; each further time within the hour four times as long.',
+          }),
+          denyForMax: Duration.default(600_000),
+        })
+        .prefault({})
+        .meta({ description: 'Sources that ask far more than others of a node that has too little time for all.' }),
     })
-    .default({}),
+    .prefault({}),
   denials: z
     .strictObject({
       safe: z.array(AddressOrPrefix).max(1_000).default([]).meta({ description: 'Sources that nobody can deny.' }),
@@ -371,9 +390,24 @@ export const PolicySchema = z.strictObject({
           }),
           regions: z.int().min(1).max(1_000).default(1).meta({ description: 'In how many regions these nodes must be.' }),
           within: Duration.default(600_000).meta({ description: 'How long a node’s statement waits for others: 10s to 1h.' }),
+          alone: Duration.default(10_000).meta({
+            description: 'How long other nodes enforce what a single one says of one source, waiting for others: 1s to 1m.',
+          }),
         })
         .prefault({})
         .meta({ description: 'What it takes before what nodes deny by themselves holds on all nodes.' }),
+      nodePrefixMinV4: z
+        .int()
+        .min(1)
+        .max(32)
+        .default(24)
+        .meta({ description: 'Widest IPv4 prefix that nodes may deny; 32: addresses only.' }),
+      nodePrefixMinV6: z
+        .int()
+        .min(1)
+        .max(128)
+        .default(48)
+        .meta({ description: 'Widest IPv6 prefix that nodes may deny. One source is a /64.' }),
       prefixMinV4: z.int().min(1).max(32).default(16).meta({ description: 'Widest IPv4 prefix that may be denied.' }),
       prefixMinV6: z.int().min(1).max(128).default(32).meta({ description: 'Widest IPv6 prefix that may be denied.' }),
     })
@@ -423,6 +457,5 @@ export type IssuerPolicy = z.output<typeof Issuer>
 export type PatchPolicy = z.output<typeof Patch>
 export type ExceptionPolicy = z.output<typeof Exception>
 export type PolicyTest = z.output<typeof PolicyTest>
-export type LoginPolicy = z.output<typeof Login>
 export type UpstreamPolicy = z.output<typeof Upstream>
 export type RewritePolicy = z.output<typeof Rewrite>

@@ -200,7 +200,7 @@ export function boardEvent(line: BoardLine): Extract<CeremonyEvent, { kind: 'pos
 }
 
 /** Of the ring's validators, those who hold shares. */
-export function keyParties(validators: readonly RingNode[]): readonly RingNode[] {
+function keyParties(validators: readonly RingNode[]): readonly RingNode[] {
   return validators.slice(0, KEY_PARTIES_MAX)
 }
 
