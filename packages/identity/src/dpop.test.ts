@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict'
 import { createHash, generateKeyPairSync, type KeyObject, randomUUID, sign } from 'node:crypto'
+import { once } from 'node:events'
 import { test } from 'node:test'
+import { Worker } from 'node:worker_threads'
 import type { Presentation, TokenVerdict } from '@ringwall/guard'
 import { ringIssuer } from '@ringwall/ring'
 import fc from 'fast-check'
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK, type JWTPayload, SignJWT } from 'jose'
 import { DPOP_ALGORITHMS } from './dpop.ts'
 import { ringHeader, ringJwk } from './mint-check.ts'
-import { ProofReplays } from './proof-replays.ts'
+import { ProofReplays, sharedProofMemory } from './proof-replays.ts'
 import { createTokenVerifier } from './token-verifier.ts'
 
 const NOW = 1_800_000_000_000
@@ -303,20 +305,44 @@ test('property: no changed proof passes, and none makes the verifier throw', asy
   )
 })
 
-test('what was seen is remembered for the whole window, and forgotten after two; memory is bounded, and so is each key’s part', () => {
-  const replays = new ProofReplays(1_000, 10, 4)
-  assert.equal(replays.take('a', '1', 0), 'fresh')
-  assert.equal(replays.take('b', '1', 0), 'fresh', 'of another key')
-  for (const at of [0, 500, 999, 1_000, 1_500, 1_999]) assert.equal(replays.take('a', '1', at), 'replayed', String(at))
-  assert.equal(replays.take('a', '1', 4_000), 'fresh')
-  for (const id of ['2', '3', '4']) assert.equal(replays.take('a', id, 4_000), 'fresh')
-  assert.equal(replays.take('a', '5', 4_000), 'full', 'this key has its part')
-  for (const key of 'cdefgh') assert.equal(replays.take(key, '1', 4_000), 'fresh')
-  assert.equal(replays.take('i', '1', 4_000), 'full')
-  assert.equal(replays.take('a', '1', 4_000), 'replayed')
-  assert.ok(replays.size <= 20)
+test('what was seen is remembered for the whole window, and forgotten soon after; each key has its part, and the table its size', () => {
+  const replays = new ProofReplays(10_000, sharedProofMemory(1), 4)
+  assert.equal(replays.take('a', '1', NOW), 'fresh')
+  assert.equal(replays.take('b', '1', NOW), 'fresh', 'of another key')
+  for (const ms of [0, 500, 9_999, 10_000, 10_900]) assert.equal(replays.take('a', '1', NOW + ms), 'replayed', String(ms))
   // A clock that is put back forgets nothing.
-  assert.equal(replays.take('a', '1', 3_000), 'replayed')
-  assert.equal(replays.take('a', '1', 3_900), 'replayed')
-  assert.equal(replays.take('a', '6', 10_000), 'fresh')
+  assert.equal(replays.take('a', '1', NOW - 3_600_000), 'replayed')
+  const later = NOW + 12_000
+  for (const id of ['1', '2', '3', '4']) assert.equal(replays.take('a', id, later), 'fresh')
+  assert.equal(replays.take('a', '5', later), 'full', 'this key has its part')
+  for (let i = 0; i < 12; i += 1) assert.equal(replays.take(`key ${i}`, '1', later), 'fresh')
+  assert.equal(replays.take('one more', '1', later), 'full', 'sixteen in one bucket')
+  assert.equal(replays.take('a', '4', later), 'replayed')
+  assert.equal(replays.take('a', '5', later + 12_000), 'fresh')
+})
+
+test('threads that share the memory take a proof once among them, also at once', async () => {
+  const memory = sharedProofMemory(64)
+  const program = `
+    import { parentPort, workerData } from 'node:worker_threads'
+    import { ProofReplays } from ${JSON.stringify(new URL('./proof-replays.ts', import.meta.url).href)}
+    const replays = new ProofReplays(60_000, workerData.memory)
+    const gate = new Int32Array(workerData.gate)
+    parentPort.postMessage('ready')
+    Atomics.wait(gate, 0, 0)
+    const taken = []
+    for (let i = 0; i < 400; i += 1) if (replays.take('key', String(i), ${NOW}) === 'fresh') taken.push(i)
+    parentPort.postMessage(taken)`
+  const gate = new SharedArrayBuffer(4)
+  const workers = [1, 2, 3].map(
+    () => new Worker(new URL(`data:text/javascript,${encodeURIComponent(program)}`), { workerData: { memory, gate } }),
+  )
+  await Promise.all(workers.map((worker) => once(worker, 'message')))
+  const answers = workers.map((worker) => once(worker, 'message') as Promise<[number[]]>)
+  Atomics.store(new Int32Array(gate), 0, 1)
+  Atomics.notify(new Int32Array(gate), 0)
+  const taken = (await Promise.all(answers)).flatMap(([list]) => list)
+  await Promise.all(workers.map((worker) => worker.terminate()))
+  assert.equal(new Set(taken).size, taken.length, 'none was taken twice')
+  assert.ok(taken.length > 300)
 })

@@ -29,7 +29,7 @@ export {
   type TokenWanted,
 } from './mint-request.ts'
 export { type OperatorVerdict, verifyOperatorToken } from './operator-token.ts'
-export { ProofReplays } from './proof-replays.ts'
+export { type ProofReplays, sharedProofMemory } from './proof-replays.ts'
 export {
   type Authority,
   authorityToSign,

@@ -76,9 +76,9 @@ interface Parsed {
 
 const refuse = (code: TokenRefusal, reason: string): TokenVerdict => ({ ok: false, code, reason })
 
-/** For as long as a proof may be shown. */
-export function createProofReplays(): ProofReplays {
-  return new ProofReplays(PROOF_AGE_MS_MAX + PROOF_AHEAD_MS_MAX)
+/** For as long as a proof may be shown. @param memory Of `sharedProofMemory`; of its own unless given. */
+export function createProofReplays(memory?: SharedArrayBuffer): ProofReplays {
+  return new ProofReplays(PROOF_AGE_MS_MAX + PROOF_AHEAD_MS_MAX, memory)
 }
 
 /** Verifies against `issuers` until it is replaced: a changed policy makes a new one, with an empty memory. */
