@@ -3,6 +3,7 @@
  * the first of their kind and later ones; and whether the proxy of a real node and `ringwall can` (the admin API behind it) say the
  * same of N generated requests, 10,000 unless given. Times are wall clock, of single decisions; the mean is CPU time.
  */
+
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, createServer, request } from 'node:http'
@@ -15,12 +16,12 @@ import { startProtect } from '@ringwall/node'
 import { type AccessQuestion, type Authorizer, parsePolicyDocument } from '@ringwall/ring'
 import { protectOptions } from '../packages/node/src/test-protect.ts'
 import { freePort } from '../tools/free-ports.ts'
+import { readOptions, whole } from '../tools/options.ts'
 
 const SERVICES = 50
 const ISSUER = 'https://id.example'
 const key = generateKeyPairSync('ed25519')
-const at = process.argv.indexOf('--requests')
-const REQUESTS = at < 0 ? 10_000 : Number(process.argv[at + 1])
+const { requests: REQUESTS } = readOptions({ requests: whole(10_000) })
 const IN_FLIGHT = 8
 
 /** The same numbers each run (mulberry32). */

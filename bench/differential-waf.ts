@@ -16,15 +16,11 @@ import { compileRules } from '../packages/waf/src/index.ts'
 import { type CorpusCase, loadCorpus } from '../packages/waf/src/test-corpus.ts'
 import { baseRuleSources, type Sent } from '../packages/waf/src/test-requests.ts'
 import { freePort } from '../tools/free-ports.ts'
+import { readOptions, whole } from '../tools/options.ts'
 
-const option = (name: string, otherwise: string): string => {
-  const at = process.argv.indexOf(name)
-  return at < 0 ? otherwise : (process.argv[at + 1] ?? otherwise)
-}
-const COUNT = Number(option('--requests', '10000'))
-const show = Number(option('--show', '3'))
+const { requests: COUNT, show, seed } = readOptions({ requests: whole(10_000), show: whole(3, 0), seed: whole(88_172_645) })
 
-let state = Number(option('--seed', '88172645')) >>> 0 || 1
+let state = seed
 /** xorshift32 (Marsaglia 2003). */
 function random(below: number): number {
   state ^= state << 13
