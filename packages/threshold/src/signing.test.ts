@@ -349,3 +349,20 @@ test('a batch of commitments splits into batches of one, which say the same; the
   assert.deepEqual(requestedMessage(publicKey, encodeRequest(publicKey, { message, commitments: [] })), message)
   assert.throws(() => requestedMessage(publicKey, batch), ThresholdError)
 })
+
+test('commitments in a form of another version are nobody’s fault', () => {
+  const [, share] = dealTrusted(parts, [3n, 4n, 5n]) as [KeyShare, KeyShare]
+  const coordinator = new Coordinator(share.publicKey)
+  const [, effect] = new Signer(share, 0).step({ kind: 'provision', random: randomBytes(64) })
+  assert.ok(effect?.kind === 'send')
+  const party = share.publicKey.partyOf(share.index) as string
+  for (const type of [3, 4, 14, 99]) {
+    const body = effect.body.slice()
+    body[4] = type
+    assert.deepEqual(coordinator.step({ kind: 'commitments', from: party, body, attestation: new Uint8Array(0) }), [])
+  }
+  assert.equal(coordinator.accused.size, 0)
+  assert.equal(coordinator.stockOf(party), 0)
+  coordinator.step({ kind: 'commitments', from: party, body: effect.body, attestation: new Uint8Array(0) })
+  assert.equal(coordinator.stockOf(party), 1)
+})

@@ -11,11 +11,12 @@ import { fail } from './errors.ts'
 import { ELEMENT_BYTES, type Element, type Group, type SuiteName } from './group.ts'
 import { assertIdentifier, decodeScalar, encodeScalar, type Scalar } from './scalar.ts'
 
+/** A form that changes gets another number, so that whoever knows one form only takes the other for nobody's fault. 3 and 4 are taken. */
 export const MESSAGE_TYPES = {
   dealing: 1,
   answer: 2,
-  commitments: 3,
-  request: 4,
+  commitments: 13,
+  request: 14,
   signatureShare: 5,
   capsule: 6,
   partial: 7,
