@@ -3,6 +3,7 @@
  * the first of their kind and later ones; and whether the proxy of a real node and `ringwall can` (the admin API behind it) say the
  * same of N generated requests, 10,000 unless given. Times are wall clock, of single decisions; the mean is CPU time.
  */
+
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, createServer, request } from 'node:http'
@@ -13,12 +14,14 @@ import { type AccessRequest, parseContext, RingwallClient } from '@ringwall/clie
 import { compileAuthorization } from '@ringwall/identity'
 import { startProtect } from '@ringwall/node'
 import { type AccessQuestion, type Authorizer, parsePolicyDocument } from '@ringwall/ring'
+import { protectOptions } from '../packages/node/src/test-protect.ts'
+import { freePort } from '../tools/free-ports.ts'
+import { readOptions, whole } from '../tools/options.ts'
 
 const SERVICES = 50
 const ISSUER = 'https://id.example'
 const key = generateKeyPairSync('ed25519')
-const at = process.argv.indexOf('--requests')
-const REQUESTS = at < 0 ? 10_000 : Number(process.argv[at + 1])
+const { requests: REQUESTS } = readOptions({ requests: whole(10_000) })
 const IN_FLIGHT = 8
 
 /** The same numbers each run (mulberry32). */
@@ -177,25 +180,9 @@ async function agreement(asked: readonly Asked[], people: readonly Person[]): Pr
   const folder = mkdtempSync(join(tmpdir(), 'ringwall-bench-'))
   const config = join(folder, 'ringwall.yaml')
   writeFileSync(config, policyText(url))
-  const probe = createServer()
-  const port = await new Promise<number>((resolve) => {
-    probe.listen(0, '127.0.0.1', () => {
-      const { port: free } = probe.address() as AddressInfo
-      probe.close(() => resolve(free))
-    })
-  })
   const data = join(folder, 'data')
-  const node = await startProtect({
-    url,
-    listen: `127.0.0.1:${port}`,
-    rules: ['base'],
-    paranoia: 1,
-    mode: 'enforce',
-    explainHeader: false,
-    config,
-    data,
-    admin: undefined,
-  })
+  const port = await freePort()
+  const node = await startProtect(protectOptions(data, url, port, { config }))
   const operator = parseContext(readFileSync(join(data, 'operator.json'), 'utf8'))
   const client = new RingwallClient({ baseUrl: operator.nodes[0]!.url, operator })
   const agent = new Agent({ keepAlive: true, maxSockets: IN_FLIGHT })

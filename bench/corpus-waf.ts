@@ -8,18 +8,21 @@
  *   --file FILE  instead of the corpus: a file of payloads, one a line, every line taken for an attack
  *   --text FILE  instead of the corpus: a file of texts, one a line, every line taken for honest
  */
+
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { compileRules } from '../packages/waf/src/index.ts'
 import { placed } from '../packages/waf/src/test-corpus.ts'
 import { type ClassCount, countClasses } from '../packages/waf/src/test-corpus-table.ts'
 import { baseRuleSources, send } from '../packages/waf/src/test-requests.ts'
+import { flag, readOptions, text } from '../tools/options.ts'
 
-const option = (name: string): string | undefined => {
-  const at = process.argv.indexOf(name)
-  return at < 0 ? undefined : process.argv[at + 1]
-}
-const folder = option('--rules')
+const {
+  rules: folder,
+  file: payloads,
+  text: texts,
+  wrong: showWrong,
+} = readOptions({ rules: text(undefined), file: text(undefined), text: text(undefined), wrong: flag() })
 const sources =
   folder === undefined
     ? baseRuleSources()
@@ -28,7 +31,6 @@ const sources =
         .sort()
         .map((file) => ({ file, text: readFileSync(join(folder, file), 'utf8') }))
 const rules = compileRules(sources, { paranoia: 1 })
-const showWrong = process.argv.includes('--wrong')
 
 const percent = (part: number, whole: number, digits: number): string =>
   whole === 0 ? '' : `${((100 * part) / whole).toFixed(digits)} %`
@@ -70,8 +72,6 @@ function measure(file: string, hostile: boolean): void {
   if (showWrong) printWrong([{ class: 'text', requests: cases.length, blocked: 0, wrong }])
 }
 
-const payloads = option('--file')
-const texts = option('--text')
 if (payloads !== undefined) measure(payloads, true)
 else if (texts !== undefined) measure(texts, false)
 else {

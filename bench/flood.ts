@@ -3,12 +3,13 @@
  * and disks: three honest ones, to which transactions are offered at a fixed rate, and one that has a true key, votes for
  * nothing, and sends one kind of message as fast as it can. `--kinds a,b`, `--rounds N`, `--seconds N`, `--rate N`.
  */
+
 import { type ChildProcess, fork, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+import { endUsage, readOptions, text, whole } from '../tools/options.ts'
 import type { OfferOrder, OfferResult } from './flood-honest.ts'
 import type { FloodKind, FloodOrder, FloodResult } from './flood-hostile.ts'
 import { type NodeConfig, newRing, quantile } from './test-ring.ts'
@@ -61,18 +62,11 @@ function joined(parts: readonly Part[]): Part {
 const fresh = (): Part => ({ times: [], failed: 0, cpuMs: 0, sent: 0, sentBytes: 0, seconds: 0, rssBytes: 0 })
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      kinds: { type: 'string', default: '' },
-      rounds: { type: 'string', default: '3' },
-      seconds: { type: 'string', default: '3' },
-      rate: { type: 'string', default: '150' },
-    },
-  })
-  const wanted = values.kinds.split(',')
+  const options = readOptions({ kinds: text(''), rounds: whole(3), seconds: whole(3), rate: whole(150) })
+  const wanted = options.kinds.split(',')
   const kinds = KINDS.filter((kind) => wanted.some((part) => kind.includes(part)))
-  if (kinds.length === 0) throw new Error(`no kind of flood has a name with ${values.kinds} in it: ${KINDS.join(', ')}`)
-  const [rounds, seconds, rate] = [Number(values.rounds), Number(values.seconds), Number(values.rate)]
+  if (kinds.length === 0) endUsage(`--kinds ${options.kinds}: expected parts of ${KINDS.join(', ')}`)
+  const { rounds, seconds, rate } = options
   const lastCore = cpus().length - 1
   const canPin = process.platform === 'linux' && lastCore > 0 && spawnSync('taskset', ['-V'], { stdio: 'ignore' }).status === 0
   const cores = canPin

@@ -13,12 +13,13 @@
  *   --seed N        another sequence of texts
  *   --work          prints where a unit of counted work costs most time, instead of the slowest requests
  */
+
 import { resolve } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import { compileRules, type HeaderField, type RuleSet, type RuleSource } from '@ringwall/waf'
 import { loadRuleLibrary } from '../packages/node/src/rules.ts'
+import { flag, readArguments, whole } from '../tools/options.ts'
 import { filled, nearMisses, patternsOf, seededRandom } from './hostile-texts.ts'
 import { BENCH_REQUESTS } from './requests.ts'
 
@@ -27,15 +28,8 @@ const CPU_MS_MAX = 50
 const DELAY_MS_MAX = 20
 const GROWTH_BYTES_MAX = 256 * 1_048_576
 
-const { values, positionals } = parseArgs({
-  options: {
-    samples: { type: 'string' },
-    seed: { type: 'string', default: '2654435769' },
-    work: { type: 'boolean', default: false },
-  },
-  allowPositionals: true,
-})
-const random = seededRandom(Number(values.seed))
+const { options, words } = readArguments({ samples: whole(undefined), seed: whole(2_654_435_769), work: flag() })
+const random = seededRandom(options.seed)
 
 interface Hostile {
   readonly name: string
@@ -318,7 +312,7 @@ async function again(rules: RuleSet, one: Measured): Promise<Measured> {
 
 async function measure(name: string, sources: readonly RuleSource[]): Promise<boolean> {
   const rules = compileRules(sources, { paranoia: 4 })
-  const samples = Number(values.samples ?? (name === 'base' ? 4 : 2))
+  const samples = options.samples ?? (name === 'base' ? 4 : 2)
   const honest = BENCH_REQUESTS.map(({ body, ...rest }) => ({ ...rest, ...(body === '' ? {} : { body: encoder.encode(body) }) }))
   // Compiled code and pools first: what counts is a request, not the first one of a process.
   let warm = 0
@@ -351,15 +345,15 @@ async function measure(name: string, sources: readonly RuleSource[]): Promise<bo
       if (tried % 50 === 0) peak = Math.max(peak, process.memoryUsage().rss)
       keep(slowest, measured, ({ cpuMs }) => cpuMs)
       keep(longest, measured, ({ longestMs }) => longestMs)
-      if (values.work && measured.cpuMs > 4) keep(uncounted, measured, ({ cpuMs, work }) => cpuMs / work)
+      if (options.work && measured.cpuMs > 4) keep(uncounted, measured, ({ cpuMs, work }) => cpuMs / work)
     }
   }
   delay.disable()
   clearInterval(ticking)
   await judgingHonest
   const repeated: Measured[] = []
-  for (const one of values.work ? uncounted : slowest) repeated.push(await again(rules, one))
-  repeated.sort((a, b) => (values.work ? b.cpuMs / b.work - a.cpuMs / a.work : b.cpuMs - a.cpuMs))
+  for (const one of options.work ? uncounted : slowest) repeated.push(await again(rules, one))
+  repeated.sort((a, b) => (options.work ? b.cpuMs / b.work - a.cpuMs / a.work : b.cpuMs - a.cpuMs))
   let pieceMs = 0
   for (const one of longest) pieceMs = Math.max(pieceMs, (await again(rules, one)).longestMs)
   const worst = Math.max(...repeated.map(({ cpuMs }) => cpuMs))
@@ -386,7 +380,7 @@ async function measure(name: string, sources: readonly RuleSource[]): Promise<bo
 }
 
 const library = loadRuleLibrary({})
-const wanted = positionals.length > 0 ? positionals : ['base', ...(library.has('crs') ? ['crs'] : [])]
+const wanted = words.length > 0 ? words : ['base', ...(library.has('crs') ? ['crs'] : [])]
 for (const name of wanted) {
   const sources = library.get(name) ?? loadRuleLibrary({ named: resolve(name) }).get('named')!
   if (!(await measure(name, sources))) process.exitCode = 1

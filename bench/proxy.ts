@@ -19,14 +19,16 @@
  * Needs Linux with two cores and Debian's nginx, wrk and nghttp2-client; takes haproxy, caddy,
  * libnginx-mod-http-modsecurity and modsecurity-crs when they are there.
  */
+
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { connect as connectTls } from 'node:tls'
 import { parseContext, RingwallClient } from '@ringwall/client'
+import { freePort } from '../tools/free-ports.ts'
 import { BENCH_REQUESTS, type BenchRequest } from './requests.ts'
 
 const PROXY_CORE = '0'
@@ -68,15 +70,6 @@ function need(program: string, packageName: string): string {
   const found = installed(program)
   if (found === undefined) throw new Error(`${program} is missing; on Debian: apt-get install ${packageName}`)
   return found
-}
-
-function freePort(): Promise<number> {
-  return new Promise((settle) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => settle(port))
-    })
-  })
 }
 
 function start(core: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): () => number {

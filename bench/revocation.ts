@@ -3,18 +3,19 @@
  * and what else is looked up by text: memory (heap and typed arrays, after garbage collection, with and without the state that holds
  * the denials themselves), CPU of a lookup, and of one change on top of all that is there. CPU time, not the clock.
  */
+
 import { createHash, randomInt } from 'node:crypto'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { type Credential, type Denial, type DenialSubject, RingState } from '@ringwall/ring'
 import { subjectId } from '@ringwall/ring/tx'
 import { DenialLookup, DenialSlots } from '../packages/ring/src/denial-index.ts'
+import { readOptions, whole } from '../tools/options.ts'
 
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void
 
-const at = process.argv.indexOf('--count')
-const COUNT = at < 0 ? 1_000_000 : Number(process.argv[at + 1])
+const { count: COUNT } = readOptions({ count: whole(1_000_000) })
 const NOW = 1_800_000_000_000
 const SEED = [randomInt(2 ** 32), randomInt(2 ** 32)] as const
 const ISSUER = 'https://id.example'

@@ -1,8 +1,7 @@
 /** A ring for benches: four validators on this machine, each a process of its own, with real links, disks and application. */
+
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
-import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createFabric, type Fabric } from '@ringwall/fabric'
 import { FIRST_START_FILE, type Ledger, openLedger } from '@ringwall/ledger'
@@ -12,6 +11,7 @@ import { type LocalOperator, signAsOperator } from '../packages/node/src/local/o
 import { plainPolicy } from '../packages/node/src/local/up.ts'
 import { ringApplication } from '../packages/node/src/ring-application.ts'
 import { loadRuleLibrary } from '../packages/node/src/rules.ts'
+import { freePorts } from '../tools/free-ports.ts'
 
 export interface NodeConfig {
   readonly id: string
@@ -25,19 +25,6 @@ export interface NodeConfig {
 
 const pkcs8 = (key: KeyObject): string => key.export({ format: 'der', type: 'pkcs8' }).toString('base64')
 const raw = (key: KeyObject): string => key.export({ format: 'jwk' }).x as string
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1')
-      await once(server, 'listening')
-      return server
-    }),
-  )
-  const ports = servers.map((server) => (server.address() as { port: number }).port)
-  for (const server of servers) server.close()
-  return ports
-}
 
 /** What each node of a new ring is started with. Folders are below `root`. */
 export async function newRing(root: string, nodes: number, roundMs: number): Promise<readonly NodeConfig[]> {

@@ -8,29 +8,20 @@
  * With spares, validators are added and let go all the while. Ends by verifying every hash, link, certificate and
  * execution offline. Exit 0: nothing lost; 1: something was.
  */
+
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { runCrashes } from '../packages/ledger/src/crash-run.ts'
+import { readOptions, text, whole } from '../tools/options.ts'
 
-const { values } = parseArgs({
-  options: {
-    kills: { type: 'string', default: '1000' },
-    nodes: { type: 'string', default: '1' },
-    spares: { type: 'string', default: '0' },
-    data: { type: 'string' },
-  },
+const { kills, nodes, spares, data } = readOptions({
+  kills: whole(1_000, 1, 1_000_000),
+  nodes: whole(1, 1, 16),
+  spares: whole(0, 0, 16),
+  data: text(undefined),
 })
-const kills = Number(values.kills)
-const nodes = Number(values.nodes)
-const spares = Number(values.spares)
-const isWithin = (value: number, least: number, most: number) => Number.isSafeInteger(value) && value >= least && value <= most
-if (!isWithin(kills, 1, 1_000_000) || !isWithin(nodes, 1, 16) || !isWithin(spares, 0, 16)) {
-  console.error('usage: node e2e/crash.ts [--kills 1..] [--nodes 1..16] [--spares 0..16] [--data DIR]')
-  process.exit(2)
-}
-const directory = values.data ?? (await mkdtemp(join(tmpdir(), 'ringwall-crash-')))
+const directory = data ?? (await mkdtemp(join(tmpdir(), 'ringwall-crash-')))
 const startedMs = performance.now()
 const progress = (line: string) => console.log(`${Math.round((performance.now() - startedMs) / 1000)} s  ${line}`)
 const summary = await runCrashes({ directory, kills, nodes, spares, random: Math.random, progress })
@@ -41,6 +32,6 @@ console.log(
 for (const id of lost.slice(0, 20)) console.log(`lost ${id}`)
 for (const problem of problems) console.log(`problem ${problem}`)
 const good = lost.length === 0 && problems.length === 0
-if (good && values.data === undefined) await rm(directory, { recursive: true })
+if (good && data === undefined) await rm(directory, { recursive: true })
 else if (!good) console.log(`the directories are kept in ${directory}`)
 process.exit(good ? 0 : 1)

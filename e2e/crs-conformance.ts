@@ -2,29 +2,21 @@
  * `npm run conformance:crs -- --crs DIR --tests DIR`: the Core Rule Set's own regression tests over the engine, with the rules
  * as they are and the settings that CRS's `tests/regression/README.md` asks for. No overrides and no list of tests to pass over.
  */
-import { parseArgs } from 'node:util'
+
 import { compileRules } from '@ringwall/waf'
 import { boundPatternTime, findCrs, readCrs } from '../packages/node/src/rules.ts'
+import { endUsage, flag, readOptions, text } from '../tools/options.ts'
 import { runThrough } from './crs/front.ts'
 import { judgeFtw, readFtwCases } from './crs/ftw.ts'
 import { CRS_TEST_SETUP } from './crs/setup.ts'
 
-const { values } = parseArgs({
-  options: {
-    crs: { type: 'string' },
-    tests: { type: 'string' },
-    verbose: { type: 'boolean', default: false },
-    only: { type: 'string' },
-  },
-})
-const crs = findCrs(values.crs)
-if (values.tests === undefined) {
-  process.stderr.write('conformance:crs: name the folder of the tests: --tests DIR (tests/regression/tests of coreruleset)\n')
-  process.exit(2)
-}
+const options = readOptions({ crs: text(undefined), tests: text(undefined), verbose: flag(), only: text(undefined) })
+const crs = findCrs(options.crs)
+const { tests } = options
+if (tests === undefined) endUsage('name the folder of the tests: --tests DIR (tests/regression/tests of coreruleset)')
 boundPatternTime()
 const rules = compileRules(readCrs(crs, [CRS_TEST_SETUP]), { paranoia: 4 })
-const cases = readFtwCases(values.tests).filter(({ title }) => values.only === undefined || title.startsWith(values.only))
+const cases = readFtwCases(tests).filter(({ title }) => options.only === undefined || title.startsWith(options.only))
 const failures: string[] = []
 let slowestMs = 0
 let slowest = ''
@@ -39,7 +31,7 @@ for (const { title, file, backend, stages } of cases) {
       slowest = title
     }
     const problem = judgeFtw(expected, outcome)
-    if (values.verbose) process.stdout.write(`${request.toString('latin1')}\n${String(outcome.status)}\n${outcome.log}\n`)
+    if (options.verbose) process.stdout.write(`${request.toString('latin1')}\n${String(outcome.status)}\n${outcome.log}\n`)
     if (problem === undefined) continue
     failures.push(`${title}${stages.length > 1 ? ` stage ${i + 1}` : ''} (${file}): ${problem}`)
     break

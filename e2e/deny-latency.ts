@@ -4,12 +4,14 @@
  *
  * Two figures: from the call of the admin API, and from the start of the command line's process.
  */
+
 import { spawn } from 'node:child_process'
 import { Agent, request } from 'node:http'
 import { join } from 'node:path'
+import { readOptions, whole } from '../tools/options.ts'
 import { CLI, TestRing } from './local-ring.ts'
 
-const repetitions = Number(process.argv[2] ?? 100)
+const { count: repetitions } = readOptions({ count: whole(100) })
 const NODES = [1, 2, 3, 4]
 const agent = new Agent({ keepAlive: true, maxSockets: 8 })
 

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { request } from 'node:http'
-import { createServer } from 'node:net'
+import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -59,24 +59,38 @@ export async function eventually(what: string, probe: () => Promise<boolean> | b
   throw new Error(`${what}: not within ${msMax} ms (${reason})`)
 }
 
-/** A base such that all ports of a ring of `nodes` are free. */
+/** Rings on one machine at most, so that the ports of no two meet: each has a hundred of every third thousand, and of its neighbours. */
+const RINGS_MAX = 60
+/** Beside a base: held while this process lives, so that rings which start at the same time have bases of their own. */
+const CLAIM = 99
+
+/** A base such that all ports of a ring of `nodes` are free, and no other test takes it while this process lives. */
 export async function freePorts(nodes: number): Promise<number> {
-  for (let attempt = 0; attempt < 50; attempt += 1) {
+  const first = Math.floor(Math.random() * RINGS_MAX)
+  for (let attempt = 0; attempt < RINGS_MAX; attempt += 1) {
+    const slot = (first + attempt) % RINGS_MAX
     // Below the ports that the kernel hands to connections.
-    const base = 12_000 + Math.floor(Math.random() * 190) * 100
+    const base = 13_000 + 3_000 * Math.floor(slot / 10) + 100 * (slot % 10)
+    const claim = await listening(base + CLAIM)
+    if (claim === undefined) continue
     const ports = [base + 10, ...Array.from({ length: nodes }, (_, i) => [base + i + 1, base + 1_001 + i, base - 999 + i]).flat()]
-    const free = await Promise.all(
-      ports.map(
-        (port) =>
-          new Promise<boolean>((settle) => {
-            const server = createServer().once('error', () => settle(false))
-            server.listen(port, '127.0.0.1', () => server.close(() => settle(true)))
-          }),
-      ),
-    )
-    if (free.every(Boolean)) return base
+    const held = await Promise.all(ports.map(listening))
+    for (const server of held) server?.close()
+    if (held.every((server) => server !== undefined)) {
+      claim.unref()
+      return base
+    }
+    claim.close()
   }
   throw new Error('no free ports for a ring')
+}
+
+/** Undefined when something else listens there. */
+function listening(port: number): Promise<Server | undefined> {
+  return new Promise((settle) => {
+    const server = createServer().once('error', () => settle(undefined))
+    server.listen(port, '127.0.0.1', () => settle(server))
+  })
 }
 
 export class TestRing {

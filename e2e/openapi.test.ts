@@ -2,17 +2,17 @@
  * The demo shop behind `ringwall protect`, with its OpenAPI document imported: every honest request of it passes, deviations are
  * refused before they reach it, and what it does not declare is listed.
  */
+
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { after, before, test } from 'node:test'
+import { freePort } from '../tools/free-ports.ts'
 
 const ROOT = resolve(import.meta.dirname, '..')
 const CLI = join(ROOT, 'packages/cli/src/main.ts')
@@ -24,14 +24,6 @@ let shopPort = 0
 let port = 0
 
 const wait = (ms: number): Promise<void> => new Promise((settle) => setTimeout(settle, ms))
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port: free } = probe.address() as AddressInfo
-  probe.close()
-  return free
-}
 
 /** Until it says so. */
 async function start(says: string, ...args: readonly string[]): Promise<void> {

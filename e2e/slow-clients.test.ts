@@ -3,16 +3,17 @@
  * ranges. A normal client from another address asks all the while; what it sees is printed beside what it saw before. SECONDS in the
  * environment says how long each attack lasts.
  */
+
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
-import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { freePort } from '../tools/free-ports.ts'
 import { CLI } from './local-ring.ts'
 
 const CONNECTIONS_WANTED = 5_000
@@ -43,15 +44,6 @@ const server = require('node:http').createServer((asked, response) => {
 })
 server.listen(0, '127.0.0.1', () => console.log(server.address().port))
 `
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port: free } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return free
-}
 
 before(async () => {
   if (!installed) return

@@ -1,4 +1,5 @@
 /** TLS and HTTP/2 from the outside: real processes, with curl, OpenSSL, h2load and Chromium as clients. What is not installed is skipped. */
+
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -8,6 +9,7 @@ import type { AddressInfo } from 'node:net'
 import { join, resolve } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { makePair, pairFiles, temporaryFolder, writePair } from '../packages/proxy/src/test-certificates.ts'
+import { freePort } from '../tools/free-ports.ts'
 
 const CLI = resolve(import.meta.dirname, '../packages/cli/src/main.ts')
 const without = (program: string, ...args: string[]): string | false =>
@@ -32,14 +34,6 @@ async function application(t: TestContext): Promise<string> {
     server.close()
   })
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as AddressInfo
-  probe.close()
-  return port
 }
 
 interface Protected {

@@ -3,14 +3,15 @@
  * is not there and one lies. Prints how long a denial takes to be enforced on every honest node, and to be final; then how long
  * the ring stands still when a node that leads is killed. Linux, root, and iproute2. `--count N` denials, 100 unless given.
  */
+
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import { parseContext, RingwallClient } from '@ringwall/client'
+import { readOptions, whole } from '../tools/options.ts'
 import { APP_PORT, address, buildNetwork, HOST, NODE_MAIN, nameOf, status, tearDown, whyNot, writeRing } from './namespaces.ts'
 
 const NODES = [1, 2, 3, 4, 5, 6, 7] as const
@@ -25,8 +26,7 @@ const FLAGS = ['--disable-warning=ExperimentalWarning']
 
 const oneWayMs = (from: number, to: number): number => (ROUND_TRIP_MS[[REGIONS[from], REGIONS[to]].sort().join('')] ?? 0) / 2
 
-const { values } = parseArgs({ options: { count: { type: 'string', default: '100' } } })
-const COUNT = Number(values.count)
+const { count: COUNT } = readOptions({ count: whole(100) })
 
 const quantile = (list: readonly number[], q: number): number => {
   const sorted = [...list].sort((a, b) => a - b)

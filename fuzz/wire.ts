@@ -5,9 +5,10 @@
  *
  * `--decoder NAME` runs those whose name contains NAME; `--decoder NAME --seed N` repeats one input and prints it.
  */
+
 import { availableParallelism } from 'node:os'
-import { parseArgs } from 'node:util'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import { endUsage, readOptions, text, whole } from '../tools/options.ts'
 import { DECODERS } from './decoders.ts'
 import { inputOf } from './mutator.ts'
 import { runDecoder, type Tally } from './run.ts'
@@ -36,23 +37,21 @@ else {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      inputs: { type: 'string', default: '1000000' },
-      start: { type: 'string', default: '1' },
-      decoder: { type: 'string', default: '' },
-      seed: { type: 'string' },
-      workers: { type: 'string', default: String(availableParallelism()) },
-    },
+  const options = readOptions({
+    inputs: whole(1_000_000),
+    start: whole(1),
+    decoder: text(''),
+    seed: whole(undefined, 0),
+    workers: whole(availableParallelism(), 1, 256),
   })
   const chosen = DECODERS.map((decoder, index) => ({ decoder, index })).filter(({ decoder }) =>
-    decoder.name.includes(values.decoder),
+    decoder.name.includes(options.decoder),
   )
   if (chosen.length === 0)
-    throw new Error(`no decoder’s name contains ${values.decoder}: ${DECODERS.map(({ name }) => name).join(', ')}`)
-  if (values.seed !== undefined) {
+    endUsage(`--decoder ${options.decoder}: expected a part of one of ${DECODERS.map(({ name }) => name).join(', ')}`)
+  if (options.seed !== undefined) {
     for (const { decoder } of chosen) {
-      const seed = Number(values.seed)
+      const seed = options.seed
       const input = inputOf(seed, decoder)
       process.stdout.write(`${decoder.name}, seed ${seed}, ${input.length} bytes: ${Buffer.from(input).toString('base64')}\n`)
       const { faults, accepted, worstMs } = await runDecoder(decoder, seed, 1)
@@ -60,19 +59,18 @@ async function main(): Promise<void> {
     }
     return
   }
-  const start = Number(values.start)
   const shares = chosen.reduce((sum, { decoder }) => sum + decoder.weight, 0)
   const jobs: Job[] = []
   for (const { decoder, index } of chosen) {
-    const inputs = Math.max(1, Math.round((Number(values.inputs) * decoder.weight) / shares))
+    const inputs = Math.max(1, Math.round((options.inputs * decoder.weight) / shares))
     const batch = Math.max(50, Math.round(BATCH * decoder.weight))
     for (let done = 0; done < inputs; done += batch) {
-      jobs.push({ decoder: index, from: start + done, count: Math.min(batch, inputs - done) })
+      jobs.push({ decoder: index, from: options.start + done, count: Math.min(batch, inputs - done) })
     }
   }
   const tallies = new Map<string, Tally>()
   const began = performance.now()
-  await Promise.all(Array.from({ length: Number(values.workers) }, () => work(jobs, tallies)))
+  await Promise.all(Array.from({ length: options.workers }, () => work(jobs, tallies)))
   const seconds = (performance.now() - began) / 1_000
   print(tallies, seconds)
 }

@@ -2,8 +2,9 @@
  * `npm run sim:mutants`: faults planted in the voter, in what changes the validators and in the shell, one at a time (`planted.ts`); the
  * checkers of the simulation have to find each.
  */
+
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+import { readOptions, text, whole } from '../tools/options.ts'
 import { huntAll, one, type ShellMutant, type SourceMutant } from './planted.ts'
 import type { Mutation } from './validator.ts'
 
@@ -110,16 +111,16 @@ const IN_THE_SHELL: readonly ShellMutant<Mutation>[] = [
   { name: 'an epoch is spoken in before its first block is on disk', mutation: { speaksBeforeBoundary: true } },
 ]
 
-const { values } = parseArgs({ options: { seeds: { type: 'string', default: '15000' }, only: { type: 'string' } } })
+const { seeds, only } = readOptions({ seeds: whole(15_000), only: text(undefined) })
 
 await huntAll<Mutation>({
   inPackages: [...IN_THE_VOTER, ...IN_THE_EPOCHS],
   inTheShell: IN_THE_SHELL,
   packages: ['consensus', 'ledger', 'ring'],
-  only: values.only,
+  only,
   script: (sim, mutation) => `
     import { runSchedule } from ${JSON.stringify(join(sim, 'schedule.ts'))}
-    for (let seed = 1; seed <= ${Number(values.seeds)}; seed += 1) {
+    for (let seed = 1; seed <= ${seeds}; seed += 1) {
       const { violation } = runSchedule(seed, { nodes: 4 + (seed % 2) * 3, mutation: ${mutation} })
       if (violation !== undefined) { console.log(JSON.stringify({ seed, violation })); break }
     }`,

@@ -2,14 +2,15 @@
  * A simulation over many seeds: in workers, summed up in the order of seeds, and resumable. A run that is interrupted goes on where
  * it was, as long as the code is the same (`--fresh` begins again). A failure prints its seed and the command that replays it.
  */
+
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
+import { flag, readOptions, whole } from '../tools/options.ts'
 
 /** What one seed came to. */
 export interface Outcome<Totals> {
@@ -95,40 +96,26 @@ function runBatch<Totals>(simulation: Simulation<Totals>, { from, count, size }:
 
 async function main<Totals>(simulation: Simulation<Totals>): Promise<void> {
   const { count, size: sizes } = simulation
-  const { values } = parseArgs({
-    options: {
-      [count.option]: { type: 'string', default: String(count.default) },
-      [sizes.option]: { type: 'string' },
-      start: { type: 'string', default: '1' },
-      seed: { type: 'string' },
-      workers: { type: 'string', default: String(availableParallelism()) },
-      fresh: { type: 'boolean', default: false },
-    },
+  const { start, seed, workers, fresh, ...named } = readOptions({
+    [count.option]: whole(count.default, 1, 2 ** 32),
+    [sizes.option]: whole(undefined, sizes.least, sizes.most),
+    start: whole(1, 0, SEED_MAX),
+    seed: whole(undefined, 0, SEED_MAX),
+    workers: whole(availableParallelism(), 1, 256),
+    fresh: flag(),
   })
-  const given = (option: string): string | undefined => {
-    const value = values[option]
-    return typeof value === 'string' ? value : undefined
-  }
-  const whole = (option: string, least: number, most: number): number => {
-    const value = Number(given(option))
-    if (Number.isSafeInteger(value) && value >= least && value <= most) return value
-    process.stderr.write(`sim: --${option} ${given(option)}: expected a whole number from ${least} to ${most}\n`)
-    process.exit(2)
-  }
-  const size = given(sizes.option) === undefined ? undefined : whole(sizes.option, sizes.least, sizes.most)
-  if (given('seed') !== undefined) {
-    const outcome = simulation.run(whole('seed', 0, SEED_MAX), size, (line) => process.stdout.write(`${line}\n`))
+  const size = named[sizes.option] as number | undefined
+  if (seed !== undefined) {
+    const outcome = simulation.run(seed, size, (line) => process.stdout.write(`${line}\n`))
     process.stdout.write(`${JSON.stringify(outcome)}\n`)
     process.exitCode = outcome.violation === undefined ? 0 : 1
     return
   }
-  const start = whole('start', 0, SEED_MAX)
-  const end = start + whole(count.option, 1, 2 ** 32)
-  const workers = whole('workers', 1, 256)
+  const end = start + (named[count.option] as number)
   const root = resolve(import.meta.dirname, '..')
   const file = join(root, '.cache', `sim-${simulation.name}.json`)
   const key = `${sourceHash(simulation.url)} ${start} ${size ?? 'mixed'}`
-  const progress = (values.fresh === true ? undefined : readProgress<Totals>(file, key)) ?? {
+  const progress = (fresh ? undefined : readProgress<Totals>(file, key)) ?? {
     key,
     next: start,
     seconds: 0,

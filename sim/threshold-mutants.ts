@@ -2,8 +2,9 @@
  * `npm run sim:threshold-mutants`: faults planted in `packages/threshold`, one at a time, and in the shell of the simulation (`planted.ts`);
  * its checkers have to find each.
  */
+
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+import { readOptions, text, whole } from '../tools/options.ts'
 import { huntAll, one as oneIn, type ShellMutant, type SourceMutant } from './planted.ts'
 import type { Mutation } from './threshold/run.ts'
 
@@ -167,19 +168,17 @@ const IN_THE_SHELL: readonly ShellMutant<Mutation>[] = [
   { name: 'a restarted signer counts its nonces from zero', mutation: { forgetsJournal: true } },
 ]
 
-const { values } = parseArgs({
-  options: { runs: { type: 'string', default: '400' }, only: { type: 'string' }, parties: { type: 'string', default: '4' } },
-})
+const { runs, only, parties } = readOptions({ runs: whole(400), only: text(undefined), parties: whole(4, 4, 32) })
 
 await huntAll<Mutation>({
   inPackages: IN_THE_PACKAGE,
   inTheShell: IN_THE_SHELL,
   packages: ['threshold'],
-  only: values.only,
+  only,
   script: (sim, mutation) => `
     import { runThreshold } from ${JSON.stringify(join(sim, 'threshold', 'run.ts'))}
-    for (let seed = 1; seed <= ${Number(values.runs)}; seed += 1) {
-      const { violation } = runThreshold(seed, { parties: ${Number(values.parties)} + (seed % 2), mutation: ${mutation} })
+    for (let seed = 1; seed <= ${runs}; seed += 1) {
+      const { violation } = runThreshold(seed, { parties: ${parties} + (seed % 2), mutation: ${mutation} })
       if (violation !== undefined) { console.log(JSON.stringify({ seed, violation })); break }
     }`,
 })

@@ -13,12 +13,13 @@ import {
   beginCeremony,
   Ceremony,
   type CeremonyEffect,
+  CeremonyMemo,
   type CeremonyState,
   CommitmentMemo,
   Coordinator,
   type CoordinatorEffect,
-  DealingMemo,
   decodeAccusation,
+  decodeCommitments,
   decodeRequest,
   decodeState,
   digestOf,
@@ -33,6 +34,7 @@ import {
   type Member,
   makeEncryptionKey,
   makePartial,
+  type NonceCommitment,
   Opener,
   ORDER,
   type Party,
@@ -143,7 +145,7 @@ function verifiesInNode(signature: Uint8Array, message: Uint8Array, publicKey: U
 class World {
   readonly random: Random
   readonly options: RunOptions
-  readonly memo = new DealingMemo()
+  readonly memo = new CeremonyMemo()
   readonly points = new CommitmentMemo()
   readonly lies: Record<string, { told: number; named: number }> = {}
   readonly counts = { ceremonies: 0, signatures: 0, openings: 0, crashes: 0 }
@@ -227,7 +229,7 @@ function runCeremony(world: World, ceremony: Ceremony, nodes: readonly Node[], l
   const lied = new Map<string, readonly Uint8Array[]>()
   const hasty = random.chance(0.04)
   const rushing = random.chance(0.6)
-  const tools = (seat: Seat): { encryptionKey: Secret; memo: DealingMemo } => ({ encryptionKey: seat.secret, memo: world.memo })
+  const tools = (seat: Seat): { encryptionKey: Secret; memo: CeremonyMemo } => ({ encryptionKey: seat.secret, memo: world.memo })
   world.trace(
     `ceremony ${ceremony.previous === undefined ? 'generates' : 'reshares'}: dealers ${ceremony.dealers.length}, receivers ${ceremony.receivers.length}, threshold ${ceremony.threshold}${hasty ? ', closed hastily' : ''}`,
   )
@@ -672,7 +674,8 @@ function hostileRequests(world: World, publicKey: PublicKey, party: Party, signe
   const base = signer.step({ kind: 'provision', random: world.bytes(64) }).find(({ kind }) => kind === 'send')
   const body = (base as { body: Uint8Array }).body
   const number = new DataView(body.buffer, body.byteOffset).getUint32(39)
-  const own = { index, number, ...world.points.decode(body.slice(44, 76), body.slice(76, 108)) }
+  const [commitment] = decodeCommitments(publicKey, index, body, world.points).commitments
+  const own = { index, number, ...(commitment as NonceCommitment) }
   const repeated = Array.from({ length: publicKey.threshold }, () => own)
   const zero = encodeRequest(publicKey, { message: world.bytes(4), commitments: [own] })
   // The identifier of the first entry, by its place: opening, length, message, count.
@@ -687,8 +690,10 @@ function hostileRequests(world: World, publicKey: PublicKey, party: Party, signe
       number,
       hiding: own.binding,
       hidingBytes: own.bindingBytes,
+      hidingX: own.bindingX,
       binding: own.hiding,
       bindingBytes: own.hidingBytes,
+      bindingX: own.hidingX,
     }))
   const bodies = [
     encodeRequest(publicKey, { message: world.bytes(4), commitments: swapped }),

@@ -2,17 +2,17 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { duration, parseTtl, printable } from './format.ts'
 import { table } from './output.ts'
+import { RINGWALL } from './test-command.ts'
 
-const BIN = resolve(import.meta.dirname, '../bin/ringwall.mjs')
 const empty = mkdtempSync(join(tmpdir(), 'ringwall-cli-'))
 
 function run(...args: readonly string[]): { readonly code: number | null; readonly stdout: string; readonly stderr: string } {
   const env = { ...process.env, RINGWALL_CONTEXT: '' }
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', BIN, ...args], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...RINGWALL, ...args], {
     encoding: 'utf8',
     cwd: empty,
     env,
@@ -120,7 +120,7 @@ test('tables: numbers stand right, colours do not count as width', () => {
 test('a reader that stops reading, and a full disk, end a command without a stack', {
   skip: process.platform === 'win32',
 }, () => {
-  const command = `'${process.execPath}' --disable-warning=ExperimentalWarning '${BIN}' completion bash`
+  const command = `'${process.execPath}' ${RINGWALL.map((word) => `'${word}'`).join(' ')} completion bash`
   const closed = spawnSync('sh', ['-c', `(sleep 0.3; ${command}) | true`], { encoding: 'utf8', cwd: empty })
   assert.equal(closed.stderr, '')
   const full = spawnSync('sh', ['-c', `test -e /dev/full || exit 0; ${command} > /dev/full`], { encoding: 'utf8', cwd: empty })

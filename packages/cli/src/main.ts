@@ -73,7 +73,7 @@ function revocation(options: Record<string, unknown>) {
   }
 }
 
-export function buildProgram(): Command {
+function buildProgram(): Command {
   const program = new Command('ringwall').description('One security layer for everything a team runs.').showHelpAfterError(false)
   program.version(manifest.version, '-V, --version', 'print the version')
   program.configureHelp({ sortSubcommands: false }).helpCommand(false)

@@ -3,21 +3,12 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { type AddressInfo, createServer as createTcpServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { test } from 'node:test'
-
-const BIN = resolve(import.meta.dirname, '../bin/ringwall.mjs')
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
+import { freePort } from '../../../tools/free-ports.ts'
+import { RINGWALL } from './test-command.ts'
 
 test('protect serves on when nobody reads its output any more, says so once, and ends well', async (t) => {
   const data = mkdtempSync(join(tmpdir(), 'ringwall-cli-output-'))
@@ -26,7 +17,7 @@ test('protect serves on when nobody reads its output any more, says so once, and
   await once(upstream, 'listening')
   const port = await freePort()
   const url = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`
-  const args = ['--disable-warning=ExperimentalWarning', BIN, 'protect', url, '--listen', `127.0.0.1:${port}`, '--data', data]
+  const args = [...RINGWALL, 'protect', url, '--listen', `127.0.0.1:${port}`, '--data', data]
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
   t.after(() => child.kill('SIGKILL'))
   const exited = once(child, 'exit') as Promise<[number | null, string | null]>

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { parsePolicyDocument } from '@ringwall/ring'
+import { RINGWALL } from './test-command.ts'
 
-const BIN = resolve(import.meta.dirname, '../bin/ringwall.mjs')
 const directory = mkdtempSync(join(tmpdir(), 'ringwall-import-'))
 const document = join(directory, 'openapi.json')
 const paths = {
@@ -22,19 +22,7 @@ function importInto(
   writeFileSync(file, policy)
   const { status, stderr } = spawnSync(
     process.execPath,
-    [
-      '--disable-warning=ExperimentalWarning',
-      BIN,
-      'policy',
-      'import',
-      'openapi',
-      document,
-      '--service',
-      'shop',
-      '--policy',
-      file,
-      ...more,
-    ],
+    [...RINGWALL, 'policy', 'import', 'openapi', document, '--service', 'shop', '--policy', file, ...more],
     { encoding: 'utf8' },
   )
   return { code: status, text: readFileSync(file, 'utf8'), stderr }

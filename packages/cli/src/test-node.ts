@@ -1,15 +1,16 @@
 /** A real node in front of a small application, and the command line beside it, for tests. */
+
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { parseContext, RingwallClient } from '@ringwall/client'
 import { type RunningNode, startProtect } from '@ringwall/node'
-
-const BIN = resolve(import.meta.dirname, '../bin/ringwall.mjs')
+import { freePort } from '../../../tools/free-ports.ts'
+import { RINGWALL } from './test-command.ts'
 
 export interface Told {
   readonly code: number | null
@@ -35,7 +36,7 @@ export interface TestNode {
 
 export function runCli(args: readonly string[], env: Readonly<Record<string, string>> = {}, cwd = tmpdir()): Promise<Told> {
   return new Promise((settle) => {
-    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', BIN, ...args], {
+    const child = spawn(process.execPath, [...RINGWALL, ...args], {
       cwd,
       env: { ...process.env, NO_COLOR: '1', ...env },
     })
@@ -100,14 +101,4 @@ export async function startTestNode(
       rmSync(folder, { recursive: true, force: true })
     },
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((settle) => {
-    const server = createServer()
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => settle(port))
-    })
-  })
 }

@@ -14,12 +14,10 @@ import { WireError } from './errors.ts'
 import type { Block, Certificate, Digest, JournalRecord, Message, Proposal, Vote, VoteKind } from './types.ts'
 
 export const PAYLOAD_BYTES_MAX: number = 4 * 1_024 * 1_024
-export const SIGNERS_MAX = 1_024
+const SIGNERS_MAX = 1_024
 export const NULLIFICATIONS_MAX = 1_024
 const SIGNATURE_BYTES_MAX = 255
 const DIGEST_BYTES = 32
-/** Of a block, up to its proposer. */
-const HEAD_BYTES = 8 + 8 + DIGEST_BYTES + 2
 
 const KINDS: readonly VoteKind[] = ['notarize', 'nullify', 'finalize']
 const TAGS = { proposal: 1, vote: 2, certificate: 3 } as const
@@ -173,17 +171,22 @@ function digestOf(encoded: Uint8Array, hash: Hash = portableHash): Digest {
   return hash(named) as Digest
 }
 
-function readBlock(reader: Reader): Block {
-  const start = reader.at
+/** What a block says first. */
+function readBlockHead(reader: Reader): Pick<Block, 'round' | 'height' | 'parent' | 'proposer'> {
   const round = reader.u64()
   const height = reader.u64()
   const parent = bytesToHex(reader.bytes(DIGEST_BYTES)) as Digest
-  const proposer = reader.u16()
+  return { round, height, parent, proposer: reader.u16() }
+}
+
+function readBlock(reader: Reader): Block {
+  const start = reader.at
+  const head = readBlockHead(reader)
   const timestampMs = reader.u64()
   const length = reader.u32()
   if (length > PAYLOAD_BYTES_MAX) throw new WireError('WIRE_LIMIT', `a payload of ${length} bytes`)
   const payload = reader.bytes(length)
-  return { round, height, parent, proposer, timestampMs, payload, digest: digestOf(reader.since(start), reader.hash) }
+  return { ...head, timestampMs, payload, digest: digestOf(reader.since(start), reader.hash) }
 }
 
 /** A block with its digest: SHA-256 over `RINGWALL_BLOCK_V1\n` and the encoding. */
@@ -336,11 +339,8 @@ export interface ProposalHead {
 export function proposalHead(bytes: Uint8Array): ProposalHead | undefined {
   if (bytes[0] !== TAGS.proposal) return undefined
   try {
-    const reader = new Reader(bytes.subarray(1, 1 + HEAD_BYTES), portableHash)
-    const round = reader.u64()
-    reader.u64()
-    reader.bytes(DIGEST_BYTES)
-    return { round, proposer: reader.u16() }
+    const { round, proposer } = readBlockHead(new Reader(bytes.subarray(1), portableHash))
+    return { round, proposer }
   } catch {
     return undefined
   }

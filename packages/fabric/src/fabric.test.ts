@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
-import { connect as connectTcp, createServer } from 'node:net'
+import { connect as connectTcp } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
+import { freePort } from '../../../tools/free-ports.ts'
 import { createFabric, type MeshOptions } from './fabric.ts'
 import { CURBED_SHARE, INGRESS } from './link.ts'
 import type { Fabric, Peer } from './types.ts'
@@ -11,15 +12,6 @@ import type { Fabric, Peer } from './types.ts'
 interface Member {
   readonly peer: Peer
   readonly privateKey: KeyObject
-}
-
-function freePort(): Promise<number> {
-  return new Promise((settle) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => settle(port))
-    })
-  })
 }
 
 async function member(id: string): Promise<Member> {

@@ -758,8 +758,3 @@ function identityObjection(identity: IdentityPolicy, verdict: TokenVerdict | und
 export function loginFailed(judgement: Judgement, responseStatus: number): boolean {
   return judgement.login !== undefined && judgement.route?.route?.login?.failure.includes(responseStatus) === true
 }
-
-/** May the request not go on? True as long as nothing is decided. */
-export function isBlocked({ decision }: Judgement): boolean {
-  return decision?.outcome !== 'allow'
-}

@@ -1,4 +1,4 @@
-export { createGuard, exclusionsFor, type GuardOptions, isBlocked, loginFailed, viewAgeMs } from './guard.ts'
+export { createGuard, exclusionsFor, type GuardOptions, loginFailed, viewAgeMs } from './guard.ts'
 export { budgetOf, type SharedLimiter, type SourceSubject, sourceKey, subjectOfSource } from './limits.ts'
 export { LOGIN_BODY_BYTES_MAX } from './login-names.ts'
 export { judgePolicy } from './policy-judge.ts'

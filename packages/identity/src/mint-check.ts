@@ -6,9 +6,9 @@
  * themselves; anybody for the ring's own certificate, in which
  * there is nothing to choose.
  */
-import { createPublicKey, hash, verify, X509Certificate } from 'node:crypto'
+import { createPublicKey, hash, X509Certificate } from 'node:crypto'
 import { ringIssuer, type View } from '@ringwall/ring'
-import { canonicalJson, decodeBase64url } from '@ringwall/ring/tx'
+import { canonicalJson, decodeBase64url, EncodingInvalid } from '@ringwall/ring/tx'
 import {
   type MintRequest,
   mintSigningBytes,
@@ -17,6 +17,7 @@ import {
   type SvidWanted,
   svidProofBytes,
 } from './mint-request.ts'
+import { verifiesEd25519, verifiesSpki } from './signature-memo.ts'
 import { type Authority, authorityToSign, SVID_BACKDATED_MS, spiffeId, subjectKey, svidToSign } from './svid.ts'
 
 /** How old a request may be, and how far ahead its signer's clock. */
@@ -180,11 +181,17 @@ function checkSvid(request: MintRequest, want: SvidWanted, authority: Authority,
   return { ok: true, message: svidToSign(authority, { of, name, publicKey, ttlS, atMs: request.atMs, seed: signed }) }
 }
 
+const encoded = (value: unknown): string => Buffer.from(canonicalJson(value)).toString('base64url')
+
+/** The header of every token that the ring signs with the key of this id. */
+export function ringHeader(kid: string): string {
+  return encoded({ alg: 'EdDSA', kid, typ: 'JWT' })
+}
+
 /** Header and claims of a token as they are signed (RFC 7515 section 5.1). */
 function tokenToSign({ ring, atMs, want }: MintRequest, { key }: Authority, signed: Uint8Array): Uint8Array {
   if (want.type !== 'token') throw new Error('bug: no token is wanted')
   const iat = Math.floor(atMs / 1_000)
-  const header = { alg: 'EdDSA', kid: ringKeyId(Buffer.from(key).toString('base64url')), typ: 'JWT' }
   const claims = {
     ...want.claims,
     aud: want.audience,
@@ -194,25 +201,15 @@ function tokenToSign({ ring, atMs, want }: MintRequest, { key }: Authority, sign
     jti: hash('sha256', signed, 'hex').slice(0, 32),
     sub: spiffeId(ring, 'service', want.service),
   }
-  const part = (value: unknown): string => Buffer.from(canonicalJson(value)).toString('base64url')
-  return Buffer.from(`${part(header)}.${part(claims)}`)
+  return Buffer.from(`${ringHeader(ringKeyId(Buffer.from(key).toString('base64url')))}.${encoded(claims)}`)
 }
 
-/** @param key Ed25519, raw, base64url. */
+/** @param key Ed25519, raw, base64url. False for anything malformed. */
 export function verifiesRaw(key: string, message: Uint8Array, signature: string): boolean {
   try {
-    const publicKey = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: key }, format: 'jwk' })
-    return verify(null, message, publicKey, decodeBase64url(signature))
-  } catch {
-    return false
-  }
-}
-
-function verifiesSpki(spki: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
-  try {
-    const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
-    return verify(key.asymmetricKeyType === 'ed25519' ? null : 'sha256', message, key, signature)
-  } catch {
-    return false
+    return verifiesEd25519(decodeBase64url(key), message, decodeBase64url(signature))
+  } catch (error) {
+    if (error instanceof EncodingInvalid) return false
+    throw error
   }
 }

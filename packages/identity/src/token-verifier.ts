@@ -7,7 +7,7 @@ import { createPublicKey, hash, type KeyObject, verify } from 'node:crypto'
 import type { TokenVerdict, TokenVerifier } from '@ringwall/guard'
 import { type IssuerPolicy, ringIssuer } from '@ringwall/ring'
 import { type CryptoKey, calculateJwkThumbprint, compactVerify, importJWK, type JWK } from 'jose'
-import { ringJwk } from './mint-check.ts'
+import { ringHeader, ringJwk } from './mint-check.ts'
 import { parseStrictObject } from './strict-json.ts'
 
 export type TokenRefusal =
@@ -71,12 +71,16 @@ class IssuerTokens implements TokenVerifier {
   readonly #ring: string | undefined
   /** By key id. */
   readonly #ringKeys = new Map<string, KeyObject>()
+  /** By the header as the ring spells it: whose signature follows on one of these was made by the ring, claims included. */
+  readonly #ringHeaders = new Map<string, { readonly kid: string; readonly key: KeyObject }>()
 
   constructor({ issuers, cacheEntriesMax, clockToleranceS, ring }: TokenVerifierOptions) {
     this.#ring = ring === undefined ? undefined : ringIssuer(ring.ring)
     for (const key of ring?.keys ?? []) {
       const { kid, kty, crv, x } = ringJwk(key)
-      this.#ringKeys.set(kid, createPublicKey({ key: { kty, crv, x }, format: 'jwk' }))
+      const imported = createPublicKey({ key: { kty, crv, x }, format: 'jwk' })
+      this.#ringKeys.set(kid, imported)
+      this.#ringHeaders.set(ringHeader(kid), { kid, key: imported })
     }
     this.#issuers = new Map(issuers.map((issuer) => [issuer.issuer, issuer]))
     this.#entriesMax = cacheEntriesMax ?? CACHE_ENTRIES_MAX
@@ -89,7 +93,8 @@ class IssuerTokens implements TokenVerifier {
     const known = this.#remembered.get(name)
     if (known?.kind === 'accepted') return this.#inTime(known, nowMs)
     if (known?.kind === 'refused' && nowMs < known.untilMs) return known.verdict
-    const own = this.#examineOwn(token, nowMs)
+    const minted = this.#examineMinted(token, nowMs)
+    const own = minted === undefined || minted === 'unsigned' ? this.#examineOwn(token, nowMs, minted) : minted
     if (own !== undefined) {
       this.#remember(name, own)
       return own.kind === 'accepted' ? this.#inTime(own, nowMs) : own.verdict
@@ -113,8 +118,27 @@ class IssuerTokens implements TokenVerifier {
     return verdict
   }
 
-  /** A token of the ring itself, at once; undefined for any other. */
-  #examineOwn(token: string, nowMs: number): Remembered | undefined {
+  /**
+   * A token that the ring signed under the header that it writes. Its claims are then the ring's own too, spelled as it spells them, so that they
+   * need no search for doubles. Undefined for any other; `unsigned` for one under such a header that the ring did not sign.
+   */
+  #examineMinted(token: string, nowMs: number): Remembered | 'unsigned' | undefined {
+    const afterHeader = token.indexOf('.')
+    const by = this.#ringHeaders.get(token.slice(0, afterHeader))
+    if (by === undefined) return undefined
+    const at = token.lastIndexOf('.')
+    const signature = decodeSignature(token.slice(at + 1))
+    if (signature === undefined || !verify(null, Buffer.from(token.slice(0, at)), by.key, signature)) return 'unsigned'
+    try {
+      const claims = JSON.parse(Buffer.from(token.slice(afterHeader + 1, at), 'base64url').toString('utf8')) as Parsed['claims']
+      return claims.iss === this.#ring ? this.#acceptedOwn(claims, by.kid, nowMs) : undefined
+    } catch {
+      return undefined
+    }
+  }
+
+  /** A token of the ring itself, at once; undefined for any other. @param known That the ring did not sign it, where that was looked at. */
+  #examineOwn(token: string, nowMs: number, known: 'unsigned' | undefined): Remembered | undefined {
     if (this.#ring === undefined) return undefined
     const parsed = parseToken(token)
     if (parsed === undefined || parsed.claims.iss !== this.#ring) return undefined
@@ -130,9 +154,19 @@ class IssuerTokens implements TokenVerifier {
     const key = typeof header.kid === 'string' ? this.#ringKeys.get(header.kid) : undefined
     if (key === undefined) return refused('TOKEN_KEY_UNKNOWN', 'the ring has no such key (any more)')
     const at = token.lastIndexOf('.')
-    const signature = decodeSignature(token.slice(at + 1))
+    const signature = known === 'unsigned' ? undefined : decodeSignature(token.slice(at + 1))
     if (signature === undefined || !verify(null, Buffer.from(token.slice(0, at)), key, signature))
       return refused('TOKEN_SIGNATURE', 'the signature does not verify')
+    return this.#acceptedOwn(claims, header.kid as string, nowMs)
+  }
+
+  /** What claims that the ring signed with the key `kid` come to. */
+  #acceptedOwn(claims: Parsed['claims'], kid: string, nowMs: number): Remembered {
+    const refused = (code: TokenRefusal, reason: string): Remembered => ({
+      kind: 'refused',
+      verdict: refuse(code, reason),
+      untilMs: nowMs + REFUSAL_MS,
+    })
     const { exp, sub, jti } = claims
     if (typeof exp !== 'number' || typeof sub !== 'string' || typeof jti !== 'string' || typeof claims.aud !== 'string')
       return refused('TOKEN_MALFORMED', 'the ring’s tokens have exp, sub, jti and aud')
@@ -142,13 +176,13 @@ class IssuerTokens implements TokenVerifier {
       return refused('TOKEN_MALFORMED', 'what the token can be denied by cannot be read')
     const verdict: Accepted = {
       ok: true,
-      issuer: this.#ring,
+      issuer: this.#ring as string,
       subject: sub,
       tokenId: jti,
       sessionId: sid,
       deviceId,
       // The id of a key of the ring is its thumbprint.
-      keys: [header.kid as string, ...bound],
+      keys: [kid, ...bound],
       issuedAtMs: iat * 1_000,
       claims,
       audience: claims.aud,

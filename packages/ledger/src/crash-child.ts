@@ -96,7 +96,7 @@ export function tallyApplication(onTx: (id: string) => void, all: readonly Valid
 }
 
 /** What a ring of one has for a fabric. */
-export const NOBODY: LedgerFabric = {
+const NOBODY: LedgerFabric = {
   send: () => false,
   curb() {},
   request: () => Promise.reject(new Error('there is nobody')),

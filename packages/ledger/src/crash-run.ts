@@ -2,13 +2,14 @@
  * Kills validators with SIGKILL at random moments, starts them again, and checks that what they acknowledged is on
  * their disks. Used by the package's own test, with few kills, and by `e2e/crash.ts`, with many.
  */
+
 import { spawn } from 'node:child_process'
 import { createHash, generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { freePorts } from '../../../tools/free-ports.ts'
 import { type CrashChildConfig, tallyApplication } from './crash-child.ts'
 import { FIRST_START_FILE } from './marks.ts'
 import type { Genesis } from './types.ts'
@@ -213,17 +214,4 @@ class Child {
     this.#process?.stdin?.write('stop\n')
     await this.#closed
   }
-}
-
-async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1')
-      await once(server, 'listening')
-      return server
-    }),
-  )
-  const ports = servers.map((server) => (server.address() as { port: number }).port)
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
-  return ports
 }

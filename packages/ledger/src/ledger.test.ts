@@ -586,3 +586,47 @@ test('a snapshot that no quorum certified is not believed', () =>
       await other.close()
     }
   }))
+
+test('what an application foresees is executed once it has, with others’ transactions and others’ blocks', () =>
+  ringOf(4, async (ring) => {
+    const early: string[] = []
+    const asked = new Set<string>()
+    await Promise.all(
+      ring.ids.map((id) => {
+        const foreseen = new Set<string>()
+        const wordsIn = (txs: readonly Uint8Array[]) => txs.map((tx) => Buffer.from(tx).toString())
+        return ring.open(id, {
+          application: {
+            ...ring.application,
+            foresee: (_state, txs) => {
+              const fresh = wordsIn(txs).filter((text) => text.startsWith('slow') && !foreseen.has(text))
+              if (fresh.length === 0) return undefined
+              asked.add(id)
+              return new Promise((settle) => {
+                setTimeout(() => {
+                  for (const text of fresh) foreseen.add(text)
+                  settle()
+                }, 40)
+              })
+            },
+            execute: (state, txs, context) => {
+              // Whoever submitted it knows what it submitted.
+              for (const text of wordsIn(txs))
+                if (text.startsWith('slow') && !text.endsWith(id) && !foreseen.has(text)) early.push(`${id} ${text}`)
+              return ring.application.execute(state, txs, context)
+            },
+          },
+        })
+      }),
+    )
+    const [first, second] = ring.ids as [string, string]
+    await Promise.all([
+      ledgerOf(ring, first).submit(word(`slow-one-${first}`), 60_000),
+      ledgerOf(ring, second).submit(word(`slow-two-${second}`), 60_000),
+      ledgerOf(ring, second).submit(word('quick'), 60_000),
+    ])
+    const all = [`slow-one-${first}`, `slow-two-${second}`, 'quick']
+    await until('all have all', () => ring.ids.every((id) => all.every((value) => has(ledgerOf(ring, id), value))))
+    assert.deepEqual(early, [])
+    assert.equal(asked.size, 4)
+  }))

@@ -8,9 +8,11 @@
  * A peer may send anything: its messages wait in its own bounded queue, its statements are verified by the voter, its
  * blocks by hash link and certificate, its transactions by the application.
  */
-import type { Block, Certificate, Effect, Evidence, Message, Proposal, Vote, VoterEvent } from '@ringwall/consensus'
+
+import type { Block, Certificate, Effect, Message, VoterEvent } from '@ringwall/consensus'
 import { decodeMessage, encodeMessage, faultsOf, proposalHead, quorumOf, type Voter } from '@ringwall/consensus'
 import { type DirectoryLock, StoreCorrupt } from '@ringwall/store'
+import { Accusations, type Accused } from './accusations.ts'
 import type { BlockLog } from './block-log.ts'
 import type { BlockRecord } from './block-record.ts'
 import { Malformed, u32 } from './bytes.ts'
@@ -19,7 +21,6 @@ import type { Chain, Executed, Execution } from './chain.ts'
 import { CONFLICT_FILE, hasConflict, keepConflict } from './conflict.ts'
 import { type Epoch, type Epochs, isAlone, voterFor } from './epochs.ts'
 import { LedgerError } from './errors.ts'
-import { EVIDENCE_FILE, EVIDENCE_MAX, readEvidence, writeEvidence } from './evidence-file.ts'
 import { advanceOver, handOverSteps } from './hand-over.ts'
 import { History } from './history.ts'
 import { Inbox } from './inbox.ts'
@@ -39,7 +40,7 @@ import type { Submissions } from './submissions.ts'
 import { encodeRequest, encodeStatus, parseBlockAnswer, parseRequest, parseStatus, type TipStatus } from './sync-codec.ts'
 import { SyncServer } from './sync-server.ts'
 import { TransactionPool } from './transaction-pool.ts'
-import type { Application, Committed, EvidenceStatement, FinalBlock, Ledger, LedgerEvidence, LedgerStatus } from './types.ts'
+import type { Application, Committed, FinalBlock, Ledger, LedgerStatus } from './types.ts'
 
 /** A proposer's clock may be ahead of this node's by so much. */
 const AHEAD_MS_MAX = 5000
@@ -70,11 +71,11 @@ const INBOX_TXS = {
 const SLICE_MS = 4
 /** While votes wait, one message of so many is a transaction. */
 const TURN_OF_TXS = 8
-/** How often a lie is shown again, while its validator is one: what showed it may have lapsed without a quorum. */
-const SHOWN_EVERY_MS = 30_000
 /** Certificates sent to all that are not sent to one again: of the last rounds. */
 const TOLD_MAX = 4
 const FETCHES_MAX = 64
+/** Of blocks that are fetched at once: more are a node catching up, which has no time to lose. */
+const FORESEEN_BLOCKS_MAX = 16
 const SNAPSHOT_BLOCKS = 10_000
 const SNAPSHOT_BYTES: number = 64 * 1024 * 1024
 /** Blocks behind from which on a snapshot is asked for: by a node without a ledger, and by one that has a part of it. */
@@ -167,11 +168,7 @@ export class LedgerShell<S> implements Ledger<S> {
   #early: { readonly from: string; readonly payload: Uint8Array }[] = []
   #earlyBytes = 0
   #handlers = new Set<(block: FinalBlock<S>) => void>()
-  #evidence: { readonly validator: string; readonly kind: 'votes' | 'proposals'; readonly round: number }[] = []
-  /** What is to be shown until its validator is gone; on disk, too. */
-  #lies: readonly LedgerEvidence[] = []
-  #keeping: Promise<void> = Promise.resolve()
-  #shownAtMs = Number.NEGATIVE_INFINITY
+  readonly #accusations: Accusations
   #silentThroughRound: number
   #asleep: boolean
   /** Peers that say that nothing is final yet. */
@@ -194,6 +191,12 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#log = options.log ?? (() => {})
     this.#openedAtMs = this.#now()
     this.#peers = new Peers(() => options.fabric.links())
+    this.#accusations = new Accusations({
+      directory: options.directory,
+      show: options.onEvidence,
+      isStopped: () => this.#stopped !== undefined,
+      log: this.#log,
+    })
     this.#inbox = new Inbox(INBOX)
     this.#inboxTxs = new Inbox(INBOX_TXS)
     this.#requests = new Inbox(REQUESTS)
@@ -276,7 +279,7 @@ export class LedgerShell<S> implements Ledger<S> {
       )
       return
     }
-    this.#recallLies()
+    this.#accusations.recall()
     const syncMs = this.#parts.options.syncMs ?? DEFAULTS.syncMs
     this.#tick = setInterval(() => this.#onTick(), syncMs)
     for (const id of this.#peers.connected()) this.#greet(id)
@@ -305,7 +308,7 @@ export class LedgerShell<S> implements Ledger<S> {
       firstHeight: this.#parts.blocks.first,
       bytes: this.#parts.blocks.bytes,
       snapshotHeight: this.#snapshots.latest?.height ?? 0,
-      evidence: [...this.#evidence],
+      evidence: this.#accusations.named,
       muted: this.#peers.muted(performance.now()),
       repairs: this.#parts.repairs,
       halted: this.#stopped?.code === 'LEDGER_HALTED' ? this.#stopped.message : undefined,
@@ -357,7 +360,7 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#quiet()
     if (this.#stopped !== undefined) this.#parts.submissions.failAll(this.#stopped)
     await this.#settling
-    await this.#keeping
+    await this.#accusations.kept()
     await this.#snapshots.stop()
     await this.#journal.close()
     await this.#parts.blocks.close()
@@ -429,7 +432,7 @@ export class LedgerShell<S> implements Ledger<S> {
     else if (effect.kind === 'verify') this.#judge(effect.block, effect.parent)
     else if (effect.kind === 'finalized') this.#finalize(effect.blocks, effect.certificate)
     else if (effect.kind === 'fetch') void this.#fetch(effect.digest, effect.from)
-    else this.#accuse(effect.evidence)
+    else this.#accusations.accuse(effect.evidence, this.#accused)
   }
 
   #persist(effect: Extract<Effect, { kind: 'persist' }>): void {
@@ -502,6 +505,35 @@ export class LedgerShell<S> implements Ledger<S> {
       this.#post({ kind: 'verified', digest: block.digest, valid: false })
       return
     }
+    const foreseen = this.#foresee([block])
+    if (foreseen === undefined) {
+      this.#execute(block)
+      return
+    }
+    const epoch = this.#epoch
+    void foreseen.then(() => {
+      if (this.#stopped === undefined && !this.#handingOver && this.#epoch === epoch) this.#execute(block)
+    })
+  }
+
+  /** What these blocks would make the application compute, on the newest state that is visible; undefined when that is nothing. */
+  #foresee(blocks: readonly Block[]): Promise<void> | undefined {
+    const { foresee } = this.#application
+    if (foresee === undefined || blocks.length > FORESEEN_BLOCKS_MAX) return undefined
+    const txs = blocks.flatMap((block) => {
+      try {
+        return this.#parts.chain.txsOf(block)
+      } catch {
+        // Malformed: for `execute` to say.
+        return []
+      }
+    })
+    return foresee.call(this.#application, this.#visible.state, txs)
+  }
+
+  #execute(block: Block): void {
+    const { chain } = this.#parts
+    const proposer = this.#validators[block.proposer] ?? '?'
     const execution = chain.execute(block.digest)
     if (execution.kind === 'unknown') {
       this.#unjudged = [...this.#unjudged.slice(-8), block]
@@ -532,72 +564,9 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#leader.offer()
   }
 
-  #accuse(evidence: Evidence): void {
-    const round = evidenceRound(evidence)
-    if (!this.#name(evidence.validator, evidence.kind, round)) return
-    const statements = { first: statementOf(evidence.first), second: statementOf(evidence.second) }
-    const validator = this.#validators[evidence.validator] ?? ''
-    const lie = { validator, epoch: this.#epoch.number, round, ...statements }
-    this.#keepLies([...this.#lies, lie].slice(-EVIDENCE_MAX))
-    this.#shownAtMs = performance.now()
-    this.#keeping.then(() => this.#show(lie))
-  }
-
-  #show(lie: LedgerEvidence): void {
-    if (this.#stopped !== undefined) return
-    try {
-      this.#parts.options.onEvidence?.(lie)
-    } catch (error) {
-      this.#log('warn', `evidence against ${lie.validator} cannot be shown: ${(error as Error).message}`)
-    }
-  }
-
-  /** What this node could prove before it was stopped, it still can. */
-  #recallLies(): void {
-    try {
-      this.#lies = readEvidence(this.#parts.options.directory)
-    } catch (error) {
-      this.#log('warn', `${(error as Error).message}: what it proved is not shown again`)
-    }
-    this.#evidence = this.#lies.map(({ validator, round, first }) => ({
-      validator,
-      kind: first.kind === 'proposal' ? 'proposals' : 'votes',
-      round,
-    }))
-  }
-
-  #keepLies(lies: readonly LedgerEvidence[]): void {
-    this.#lies = lies
-    const { directory } = this.#parts.options
-    this.#keeping = this.#keeping
-      .then(() => writeEvidence(directory, lies))
-      .catch((error: Error) => this.#log('warn', `${EVIDENCE_FILE} cannot be written: ${error.message}`))
-  }
-
-  /** Again and again, in new transactions, until the ring has let go of those who lied. */
-  #showLies(): void {
-    const atMs = performance.now()
-    if (this.#lies.length === 0 || atMs < this.#shownAtMs + SHOWN_EVERY_MS) return
-    this.#shownAtMs = atMs
-    const isGone = ({ validator, epoch }: LedgerEvidence) => epoch < this.#epoch.number && !this.#validators.includes(validator)
-    if (this.#lies.some(isGone)) this.#keepLies(this.#lies.filter((lie) => !isGone(lie)))
-    const shown = new Set<string>()
-    for (const lie of this.#lies) {
-      // One is enough to be let go for.
-      if (shown.has(lie.validator) || !this.#validators.includes(lie.validator)) continue
-      shown.add(lie.validator)
-      this.#show(lie)
-    }
-  }
-
-  /** False when that was known. */
-  #name(validator: number, kind: Evidence['kind'], round: number): boolean {
-    const name = this.#validators[validator] ?? `validator ${validator}`
-    if (this.#evidence.length >= EVIDENCE_MAX) return false
-    if (this.#evidence.some((known) => known.validator === name && known.kind === kind && known.round === round)) return false
-    this.#evidence.push({ validator: name, kind, round })
-    this.#log('warn', `${name} signed two contradicting ${kind} in round ${round}: it is faulty or compromised`)
-    return true
+  /** Who agrees now, for those who look for whoever is gone. */
+  get #accused(): Accused {
+    return { epoch: this.#epoch.number, validators: this.#validators }
   }
 
   // Final blocks
@@ -961,7 +930,7 @@ export class LedgerShell<S> implements Ledger<S> {
     for (const id of this.#peers.connected()) void this.#exchange(id)
     this.#pool.recheck()
     if (this.#pool.resend()) this.#onWaiting()
-    this.#showLies()
+    this.#accusations.showAgain(this.#accused)
   }
 
   #greet(id: string): void {
@@ -1117,6 +1086,12 @@ export class LedgerShell<S> implements Ledger<S> {
     const last = records.at(-1)
     if (this.#handingOver) await this.#settling
     if (last === undefined || this.#stopped !== undefined) return
+    const foreseen = this.#foresee(records.map(({ block }) => block))
+    if (foreseen !== undefined) {
+      await foreseen
+      if (this.#handingOver) await this.#settling
+      if (this.#stopped !== undefined) return
+    }
     // Only the last one's was verified; it proves those before it.
     const done = this.#finalize(
       records.map(({ block }) => block),
@@ -1208,7 +1183,9 @@ export class LedgerShell<S> implements Ledger<S> {
       const ours = new Set(own.signatures.map(({ signer }) => signer))
       const both = certificate.signatures.filter(({ signer }) => ours.has(signer)).map(({ signer }) => signer)
       const isOneRound = own.round === certificate.round && own.kind === certificate.kind && own.digest !== certificate.digest
-      if (isOneRound) for (const signer of both) this.#name(signer, 'votes', certificate.round)
+      if (isOneRound)
+        for (const signer of both)
+          this.#accusations.name(this.#validators[signer] ?? `validator ${signer}`, 'votes', certificate.round)
       const names = both.map((signer) => this.#validators[signer] ?? `validator ${signer}`)
       const conflict = {
         height,
@@ -1226,15 +1203,4 @@ export class LedgerShell<S> implements Ledger<S> {
       `two certificates contradict each other at or after height ${height} (the other one from ${source}): more than a third of the validators lie`,
     )
   }
-}
-
-function statementOf(statement: Vote | Proposal): EvidenceStatement {
-  // A copy: it outlives the message that it came in.
-  const signature = Uint8Array.from(statement.signature)
-  if ('block' in statement) return { kind: 'proposal', digest: statement.block.digest, signature }
-  return { kind: statement.kind, digest: statement.digest, signature }
-}
-
-function evidenceRound(evidence: Extract<Effect, { kind: 'evidence' }>['evidence']): number {
-  return evidence.kind === 'votes' ? evidence.first.round : evidence.first.block.round
 }

@@ -7,12 +7,13 @@
  * Checked: one history everywhere, nothing acknowledged is lost, nobody honest is accused, every folder verifies offline, and
  * the ring goes on once the network is whole.
  */
+
 import assert from 'node:assert/strict'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import { faultsOf } from '@ringwall/consensus'
+import { readOptions, whole } from '../../../tools/options.ts'
 import { FIRST_START_FILE } from './marks.ts'
 import { TestRing, until, type Words, word } from './test-ring.ts'
 import type { Ledger } from './types.ts'
@@ -152,9 +153,8 @@ export async function runMembership(seed: number, trace: (line: string) => void 
 }
 
 if (import.meta.main) {
-  const { values } = parseArgs({ options: { seeds: { type: 'string', default: '20' }, first: { type: 'string', default: '1' } } })
-  const first = Number(values.first)
-  for (let seed = first; seed < first + Number(values.seeds); seed++) {
+  const { seeds, first } = readOptions({ seeds: whole(20), first: whole(1) })
+  for (let seed = first; seed < first + seeds; seed++) {
     const lines: string[] = []
     try {
       const { epochs, height, acknowledged } = await runMembership(seed, (line) => lines.push(line))

@@ -18,7 +18,7 @@ import { Malformed, Reader, sized, u8, u16 } from './bytes.ts'
 export const TX_BYTES_MAX: number = 256 * 1024
 export const PAYLOAD_BYTES_MAX: number = 512 * 1024
 export const PAYLOAD_TXS_MAX = 4096
-export const VALIDATORS_MAX = 512
+const VALIDATORS_MAX = 512
 const FORMAT = { ordinary: 2, boundary: 3 } as const
 const ROOT_BYTES = 32
 const ROOT = /^[0-9a-f]{64}$/

@@ -100,7 +100,7 @@ function breath(): Promise<void> {
 }
 
 /** @throws {Malformed} When the file is not a whole snapshot. Who signed its certificate is not checked here. */
-export async function readSnapshot(path: string): Promise<ReadSnapshot> {
+async function readSnapshot(path: string): Promise<ReadSnapshot> {
   const handle = await open(path, constants.O_RDONLY)
   let bytes: Buffer
   try {

@@ -11,7 +11,7 @@ import type { Submissions } from './submissions.ts'
 import type { Application, Committed } from './types.ts'
 
 export interface TransactionPoolPorts<S> {
-  readonly application: Pick<Application<S>, 'check'>
+  readonly application: Pick<Application<S>, 'check' | 'foresee'>
   readonly submissions: Submissions
   readonly countMax: number
   readonly bytesMax: number
@@ -94,7 +94,7 @@ export class TransactionPool<S> {
 
   /** From a peer; 1 to `TX_BYTES_MAX` bytes. */
   receive(from: string, tx: Uint8Array): void {
-    const { application, submissions, state, now, onWaiting, lie, unwelcome } = this.#ports
+    const { application, submissions, state, now, lie, unwelcome } = this.#ports
     const checked = application.check(state(), tx, now())
     if (!checked.ok) {
       // Most applications refuse what is final.
@@ -107,10 +107,18 @@ export class TransactionPool<S> {
       unwelcome(from, FINAL_WEIGHT)
       return
     }
-    if (this.#landing.has(checked.id)) return
+    // It waits where no leader chooses it: a block would compute what is being computed beside.
+    const foreseen = application.foresee?.(state(), [tx])
+    if (foreseen === undefined) this.#admit(checked.id, tx)
+    else void foreseen.then(() => this.#admit(checked.id, tx))
+  }
+
+  #admit(id: string, tx: Uint8Array): void {
+    // Final meanwhile, or about to be.
+    if (this.#landing.has(id) || this.#ports.submissions.settledAs(id) !== undefined) return
     const atMs = performance.now()
-    const added = this.#mempool.add({ id: checked.id, tx, addedAtMs: atMs, local: false, sentAtMs: atMs })
-    if (added === 'added') onWaiting()
+    const added = this.#mempool.add({ id, tx, addedAtMs: atMs, local: false, sentAtMs: atMs })
+    if (added === 'added') this.#ports.onWaiting()
   }
 
   /** As `Mempool.candidates`. */

@@ -63,6 +63,11 @@ export interface Application<S> {
    * unchanged otherwise. Those of the genesis for ever, in epoch 0, when there is no such method.
    */
   validators?(state: S): ValidatorSet
+  /**
+   * Does beside, ahead of time, what `execute` would have to compute for these transactions on a state near this one. `execute` comes to the
+   * same without it, later. Undefined when there is nothing to do. Resolves before long, and never rejects.
+   */
+  foresee?(state: S, txs: readonly Uint8Array[]): Promise<void> | undefined
 }
 
 export interface ValidatorSet {

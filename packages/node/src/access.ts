@@ -10,7 +10,7 @@ import { ApiProblem } from './admin/problem.ts'
 import type { RunningNode } from './node.ts'
 
 /** Of a batch. */
-export const EVALUATIONS_MAX = 500
+const EVALUATIONS_MAX = 500
 const METHOD = /^[A-Z]{1,16}$/
 /** Documentation addresses (RFC 5737): in no range of anybody’s. */
 const NOWHERE = '192.0.2.1'

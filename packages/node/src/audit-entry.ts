@@ -3,10 +3,10 @@
  * version 3.0.9 writes for the same request, which `audit-log.test.ts` compares where it is installed.
  *
  * Not as there: `reference` (offsets into buffers of its own) is empty; a header field that occurs twice is one name with both values,
- * since most readers of JSON keep the last of two; credentials are masked; responses have their status only.
+ * since most readers of JSON keep the last of two; credentials are masked; there is no part E, the body of the response.
  */
 import type { GuardRequest } from '@ringwall/guard'
-import { MASKED, maskSecrets, type RuleSet, type WafMatch } from '@ringwall/waf'
+import { type HeaderField, MASKED, maskSecrets, type RuleSet, type WafMatch } from '@ringwall/waf'
 
 const PARAMETER_CHARS_MAX = 200
 const VALUE_CHARS_MAX = 100
@@ -16,6 +16,8 @@ export interface AuditFacts {
   readonly request: GuardRequest
   readonly body: Uint8Array
   readonly status: number
+  /** Of the response: names and values in turn. */
+  readonly fields: readonly string[]
   readonly atMs: number
   /** Letters. */
   readonly parts: string
@@ -32,7 +34,7 @@ export interface AuditFacts {
 }
 
 export function auditEntry(facts: AuditFacts): unknown {
-  const { request, body, status, parts, atMs } = facts
+  const { request, body, status, fields, parts, atMs } = facts
   const has = (letter: string): boolean => parts.includes(letter)
   return {
     transaction: {
@@ -48,9 +50,9 @@ export function auditEntry(facts: AuditFacts): unknown {
         http_version: Number(request.httpVersion) || 0,
         uri: maskSecrets('REQUEST_URI', request.target),
         ...(has('C') ? { body: maskSecrets('REQUEST_BODY', textOf(body)) } : {}),
-        ...(has('B') ? { headers: headersOf(request) } : {}),
+        ...(has('B') ? { headers: headersOf('REQUEST_HEADERS', request.headers) } : {}),
       },
-      response: { http_code: status, ...(has('F') ? { headers: {} } : {}) },
+      response: { http_code: status, ...(has('F') ? { headers: headersOf('RESPONSE_HEADERS', pairs(fields)) } : {}) },
       ...(has('H')
         ? {
             producer: {
@@ -70,10 +72,14 @@ function textOf(body: Uint8Array): string {
   return Buffer.from(body.buffer, body.byteOffset, Math.min(body.length, BODY_CHARS_MAX)).toString('utf8')
 }
 
-function headersOf({ headers }: GuardRequest): Readonly<Record<string, string>> {
+function pairs(list: readonly string[]): readonly HeaderField[] {
+  return Array.from({ length: list.length / 2 }, (_, at) => [list[2 * at]!, list[2 * at + 1]!])
+}
+
+function headersOf(collection: string, headers: readonly HeaderField[]): Readonly<Record<string, string>> {
   const fields = new Map<string, string>()
   for (const [name, value] of headers) {
-    const masked = maskSecrets(`REQUEST_HEADERS:${name}`, value)
+    const masked = maskSecrets(`${collection}:${name}`, value)
     const held = fields.get(name)
     fields.set(name, held === undefined ? masked : `${held}, ${masked}`)
   }

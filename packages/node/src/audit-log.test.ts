@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, request as httpRequest } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { request as httpRequest } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { createGuard, type GuardEnvironment, type GuardRequest } from '@ringwall/guard'
 import { compilePolicy, createDenialIndex, parsePolicyDocument, type View } from '@ringwall/ring'
 import { compileRules, type HeaderField } from '@ringwall/waf'
+import { freePort } from '../../../tools/free-ports.ts'
 import { asctime } from './audit-entry.ts'
 import { AuditLog, type AuditOptions } from './audit-log.ts'
 
@@ -33,7 +33,7 @@ interface Audited {
     string,
     unknown
   >
-  readonly response: { readonly http_code: number }
+  readonly response: { readonly http_code: number; readonly headers?: Record<string, string> }
   readonly producer: Record<string, unknown>
   readonly messages: readonly { readonly message: string; readonly details: Record<string, unknown> }[]
 }
@@ -99,7 +99,7 @@ async function audited(
     }
     const judged = guard.body(await guard.head(asked, environment), bytes, false, environment)
     bytes.fill(0)
-    audit.finished(`n1-${at}`, status ?? judged.decision!.status)
+    audit.finished(`n1-${at}`, status ?? judged.decision!.status, ['Content-Type', 'text/plain', 'Set-Cookie', 'id=1'])
   }
   await audit.stop()
   return readFileSync(file, 'utf8')
@@ -161,6 +161,9 @@ test('parts choose what is in an entry, and a rule may take some out', async () 
   const [whole] = await audited({ engine: 'On', parts: 'ABCHZ' }, [{ target: '/a', body: 'x=1' }])
   assert.deepEqual(Object.keys(whole!.request), ['method', 'http_version', 'uri', 'body', 'headers'])
   assert.equal(whole?.request.body, 'x=1')
+  assert.equal(whole?.response.headers, undefined)
+  const [answered] = await audited({ engine: 'On', parts: 'AFZ' }, [{ target: '/a' }])
+  assert.deepEqual(answered?.response.headers, { 'Content-Type': 'text/plain', 'Set-Cookie': '[masked]' })
   const [bare] = await audited({ engine: 'On', parts: 'AZ' }, [{ target: '/a', body: 'x=1' }])
   assert.deepEqual(Object.keys(bare!.request), ['method', 'http_version', 'uri'])
   const [less] = await audited({}, [{ target: '/a?less=1', body: 'x=1' }], `SecAuditEngine On\nSecAuditLogParts ABCZ\n${RULES}`)
@@ -247,16 +250,6 @@ test('an entry is as libmodsecurity writes it for the same rules and request', {
   }
 })
 
-function freePort(): Promise<number> {
-  return new Promise((settle) => {
-    const server = createServer()
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => settle(port))
-    })
-  })
-}
-
 async function post(port: number, path: string, fields: readonly HeaderField[], body: string): Promise<void> {
   for (let attempt = 0; ; attempt += 1) {
     try {
@@ -291,8 +284,8 @@ test('a request whose end nobody tells costs its own entry, not those of others'
       waf: { audit: state },
     }) as unknown as Parameters<typeof audit.judged>[0]
   for (let i = 0; i < 20_001; i += 1) audit.judged(judged(`r${i}`), new Uint8Array(0), 0)
-  audit.finished('r0', 200)
-  audit.finished('r20000', 200)
+  audit.finished('r0', 200, [])
+  audit.finished('r20000', 200, [])
   await audit.stop()
   assert.deepEqual([audit.written, audit.dropped], [1, 1])
   assert.match(readFileSync(file, 'utf8'), /"unique_id":"r20000"/)

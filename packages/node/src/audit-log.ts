@@ -81,7 +81,8 @@ export class AuditLog {
     this.#open.set(id, { judged, audit, parts, body: parts.includes('C') ? new Uint8Array(body) : EMPTY, atMs })
   }
 
-  finished(requestId: string, status: number): void {
+  /** @param fields Of the response: names and values in turn. */
+  finished(requestId: string, status: number, fields: readonly string[]): void {
     const open = this.#open.get(requestId)
     if (open === undefined) return
     this.#open.delete(requestId)
@@ -103,6 +104,7 @@ export class AuditLog {
       request: judged.request,
       body,
       status,
+      fields,
       atMs,
       parts,
       matches: judged.verdict.matches,

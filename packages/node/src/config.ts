@@ -8,7 +8,7 @@ import type { AuditOptions } from './audit-log.ts'
 import { StartError } from './errors.ts'
 import { parseListeners, type TrafficListener } from './listeners.ts'
 
-export const WORKERS_MAX = 64
+const WORKERS_MAX = 64
 
 const Schema = z.strictObject({
   format: z.literal('ringwall/node/1'),

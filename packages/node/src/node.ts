@@ -67,6 +67,7 @@ import { cachingCompiler } from './rule-cache.ts'
 import { RuleTiming } from './rule-timing.ts'
 import { RuleWatch } from './rule-watch.ts'
 import { loadRuleLibrary } from './rules.ts'
+import { Foresight } from './signing/foresight.ts'
 import { KeyHolder } from './signing/key-holder.ts'
 import { NonceNumbers } from './signing/nonce-numbers.ts'
 import { Seal } from './signing/sealed-file.ts'
@@ -162,6 +163,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
   }
   try {
     const rules = loadRuleLibrary(config.rules)
+    const foresight = new Foresight()
+    closers.push(() => foresight.thread.stop())
     const application = ringApplication(genesis, rules, cachingCompiler(join(config.data, 'rules')))
     const telemetry = await openTelemetry({
       directory: join(config.data, 'traces'),
@@ -190,7 +193,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const validators = genesis.nodes.filter(({ roles }) => roles.includes('validator'))
     const ledger = await openLedger<RingState>({
       directory: join(config.data, 'ledger'),
-      application,
+      application: { ...application, foresee: (state, txs) => foresight.foresee(state, txs) },
       genesis: { ring, validators: validators.map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) })) },
       self: config.id,
       privateKey,
@@ -248,6 +251,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (view.signingKey !== before.signingKey) showKeyFaults(before, view)
       signing.use(publicKeyOf(final.state.signingKey), holder.share)
       holder.follow(final.state)
+      foresight.follow(final.state)
     })
     closers.push(stopBlocks)
 
@@ -442,6 +446,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       directory: join(config.data, 'keys'),
       seal: new Seal(privateKey, `${ring} ${config.id}`),
       events,
+      thread: foresight.thread,
       submit: (body) => ledger.submit(signInOwnName(body), OWN_DENIAL_WAIT_MS),
       onShare: (share) => signing.use(publicKeyOf(ledger.state().signingKey), share),
     })

@@ -17,7 +17,7 @@ export function proxyRecorder(telemetry: RequestTelemetry, audit: Pick<AuditLog,
     recordDecision: (record) => telemetry.recordDecision(withoutSecrets(record)),
     recordSpan: (span) => telemetry.recordSpan(span),
     observeRequest: (measure) => telemetry.observeRequest(measure),
-    ...(audit === undefined ? {} : { finished: (requestId, status) => audit.finished(requestId, status) }),
+    ...(audit === undefined ? {} : { finished: (requestId, status, fields) => audit.finished(requestId, status, fields) }),
   }
 }
 

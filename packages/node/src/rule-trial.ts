@@ -6,7 +6,7 @@ import { type ShownFinding, shownFindings } from './rule-findings.ts'
 import { boundPatternTime, readNamedRules } from './rules.ts'
 import { readYaml, type YamlReading } from './yaml-file.ts'
 
-export const TRIAL_BODY_BYTES_MAX = 1_048_576
+const TRIAL_BODY_BYTES_MAX = 1_048_576
 const CASES_MAX = 10_000
 
 export interface TrialRequest {

@@ -11,6 +11,7 @@ import {
   type CertificateStatus,
   currentTicketSecret,
   type ListenerOptions,
+  NO_STATS,
   newTicketSecret,
   type ProxyStats,
   type Proxy as RequestProxy,
@@ -402,35 +403,6 @@ function viewNews(view: View, before: View | undefined, certifiedAtMs: number | 
     signingKey: signingKey === before?.signingKey ? undefined : signingKey,
     certifiedAtMs,
   }
-}
-
-const NO_STATS: ProxyStats = {
-  requests: 0,
-  allowed: 0,
-  denied: 0,
-  challenged: 0,
-  throttled: 0,
-  malformed: 0,
-  upstreamErrors: 0,
-  overloaded: 0,
-  shed: 0,
-  clientAborts: 0,
-  droppedConnections: 0,
-  evictedConnections: 0,
-  tlsHandshakes: 0,
-  tlsResumed: 0,
-  tlsFailed: 0,
-  tlsDropped: 0,
-  proxyHeadersRefused: 0,
-  http2Errors: 0,
-  http2Floods: 0,
-  certificatesTaken: 0,
-  certificatesRefused: 0,
-  activeHandshakes: 0,
-  activeConnections: 0,
-  activeRequests: 0,
-  activeTunnels: 0,
-  streamsCut: 0,
 }
 
 function addStats(

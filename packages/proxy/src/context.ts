@@ -3,7 +3,7 @@ import type { Decision, Judgement } from '@ringwall/guard'
 import type { Policy } from '@ringwall/ring'
 import type { HeadBounds } from './head-scanner.ts'
 import type { SourceShedding } from './shedding.ts'
-import type { ProxyLimits, ProxyOptions } from './types.ts'
+import type { ProxyLimits, ProxyOptions, ProxyStats } from './types.ts'
 import type { UpstreamPools } from './upstream-pools.ts'
 
 /** Something a denied source has open. */
@@ -32,29 +32,42 @@ export interface Connection {
   destroy(): void
 }
 
-export interface Counters {
-  requests: number
-  allowed: number
-  denied: number
-  challenged: number
-  throttled: number
-  malformed: number
-  upstreamErrors: number
-  overloaded: number
-  shed: number
-  clientAborts: number
-  droppedConnections: number
-  evictedConnections: number
-  tlsHandshakes: number
-  tlsResumed: number
-  tlsFailed: number
-  tlsDropped: number
-  proxyHeadersRefused: number
-  http2Errors: number
-  http2Floods: number
-  activeRequests: number
-  activeTunnels: number
-  streamsCut: number
+/** What is counted as it happens; the rest is asked for. */
+export type Counters = {
+  -readonly [name in Exclude<
+    keyof ProxyStats,
+    'activeConnections' | 'activeHandshakes' | 'certificatesTaken' | 'certificatesRefused'
+  >]: number
+}
+
+/** Before anything happened. */
+export const NO_STATS: ProxyStats = {
+  requests: 0,
+  allowed: 0,
+  denied: 0,
+  challenged: 0,
+  throttled: 0,
+  malformed: 0,
+  upstreamErrors: 0,
+  overloaded: 0,
+  shed: 0,
+  clientAborts: 0,
+  droppedConnections: 0,
+  evictedConnections: 0,
+  tlsHandshakes: 0,
+  tlsResumed: 0,
+  tlsFailed: 0,
+  tlsDropped: 0,
+  proxyHeadersRefused: 0,
+  http2Errors: 0,
+  http2Floods: 0,
+  certificatesTaken: 0,
+  certificatesRefused: 0,
+  activeHandshakes: 0,
+  activeConnections: 0,
+  activeRequests: 0,
+  activeTunnels: 0,
+  streamsCut: 0,
 }
 
 export interface Context {

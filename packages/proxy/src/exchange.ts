@@ -5,7 +5,7 @@
  * the body, upstream, guard on the response where rules ask for it, response. What the guard has not allowed never reaches an
  * upstream, not a byte of it.
  */
-import { type Decision, type GuardEnvironment, type GuardRequest, type Judgement, sourceKey } from '@ringwall/guard'
+import { type Decision, type GuardEnvironment, type GuardRequest, type Judgement, loginFailed, sourceKey } from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
 import type { HeaderField } from '@ringwall/waf'
 import type { Client } from './client.ts'
@@ -32,6 +32,7 @@ import { MIRROR_FIELD } from './upstream-mirror.ts'
 import type { Wire } from './wire.ts'
 
 const EMPTY = new Uint8Array(0)
+const NO_FIELDS: readonly (readonly string[])[] = []
 /** May be sent twice (RFC 9110 section 9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 
@@ -46,6 +47,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   readonly startMs: number = performance.now()
   readonly #requestId: string
   #head: RequestHead | undefined
+  /** Of the response to the client, in parts. */
+  #responseFields: readonly (readonly string[])[] = NO_FIELDS
   #source: string
   #chain = ''
   #proto: 'http' | 'https'
@@ -672,7 +675,9 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const isNew = sticky !== undefined && this.#upstream !== this.#wanted
     const cookie = isNew ? sticky.cookie(this.#upstream!, this.#proto === 'https') : undefined
     const own = cookie === undefined ? this.#ownFields() : [...this.#ownFields(), 'set-cookie', cookie]
-    this.#client.respond(this.#rewritten(head), this.#head!, own, this.#environment!.nowMs)
+    const rewritten = this.#rewritten(head)
+    this.#responseFields = [rewritten.rawHeaders, own]
+    this.#client.respond(rewritten, this.#head!, own, this.#environment!.nowMs)
     this.#answered = true
   }
 
@@ -733,7 +738,9 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#upstreamHeadMs = performance.now() - this.#upstreamStartMs
     this.#group!.outliers.succeeded(this.#upstream!)
     const ends = { wire: upstream, rest, source: this.#source, standing: this.#lasting() }
-    this.#client.switchProtocols(this.#rewritten(head), this.#ownFields(), ends, this.#environment!.nowMs)
+    const [rewritten, own] = [this.#rewritten(head), this.#ownFields()]
+    this.#responseFields = [rewritten.rawHeaders, own]
+    this.#client.switchProtocols(rewritten, own, ends, this.#environment!.nowMs)
     this.#finish(101, undefined)
   }
 
@@ -797,6 +804,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     })
     const fields = [...headers, ...this.#client.listener.ownFields, ...this.#explanation()]
     this.#answered = true
+    this.#responseFields = [fields]
     const own = { status, fields, body: this.#request.method === 'HEAD' ? '' : body, continued: this.#continued }
     this.#client.refuse(own, head, () => this.#finish(status, error))
   }
@@ -877,7 +885,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const login = this.#judgement!.login
     const { onLogin } = this.#context.options
     if (login === undefined || onLogin === undefined) return
-    const failed = this.#judgement!.route?.route?.login?.failure.includes(status) ?? false
+    const failed = loginFailed(this.#judgement!, status)
     try {
       onLogin({ service: login.service, account: login.account, source: this.#source, failed, atMs: Date.now() })
     } catch (error) {
@@ -943,7 +951,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       upstreamUs: this.#upstreamStatus === undefined ? undefined : this.#upstreamHeadMs * 1_000,
     })
     this.#reportApi(status)
-    options.recorder.finished?.(this.#requestId, status)
+    options.recorder.finished?.(this.#requestId, status, this.#responseFields.flat())
     if (!options.recorder.wants(decision.outcome)) return endMs
     recordExchange(options.recorder, this.#observed(decision, status, endMs, error))
     return endMs

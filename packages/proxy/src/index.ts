@@ -1,3 +1,4 @@
+export { NO_STATS } from './context.ts'
 export {
   type AnyProxyError,
   ListenFailed,

@@ -16,7 +16,7 @@ import {
 import { filterConnections } from './accept-filter.ts'
 import { Arrival, type Arrivals } from './arrival.ts'
 import { ClientConnection } from './client-connection.ts'
-import { type Connection, type Context, type Counters, Sources, type Standing } from './context.ts'
+import { type Connection, type Context, type Counters, NO_STATS, Sources, type Standing } from './context.ts'
 import { ListenFailed } from './errors.ts'
 import { H2Connection } from './h2-connection.ts'
 import { Listener } from './listener.ts'
@@ -69,30 +69,7 @@ class HttpProxy implements ProxyContract, Arrivals {
   readonly #connections = new Set<Connection>()
   /** In the order in which they came. */
   readonly #arrivals = new Set<Arrival>()
-  readonly #counters: Counters = {
-    requests: 0,
-    allowed: 0,
-    denied: 0,
-    challenged: 0,
-    throttled: 0,
-    malformed: 0,
-    upstreamErrors: 0,
-    overloaded: 0,
-    shed: 0,
-    clientAborts: 0,
-    droppedConnections: 0,
-    evictedConnections: 0,
-    tlsHandshakes: 0,
-    tlsResumed: 0,
-    tlsFailed: 0,
-    tlsDropped: 0,
-    proxyHeadersRefused: 0,
-    http2Errors: 0,
-    http2Floods: 0,
-    activeRequests: 0,
-    activeTunnels: 0,
-    streamsCut: 0,
-  }
+  readonly #counters: Counters = { ...NO_STATS }
   readonly #bySource = new Map<string, number>()
   /** Listening sockets by which somebody came since it was last cleared. */
   readonly #accepted = new Set<Server>()

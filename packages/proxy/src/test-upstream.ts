@@ -2,9 +2,10 @@
  * For tests: an upstream in a process of its own, that can be killed. Its name comes back in `x-upstream`, and how long it
  * waits, what it answers to health checks and to everything else may be changed while it runs.
  */
+
 import { type ChildProcess, fork } from 'node:child_process'
 import { createServer, type IncomingMessage } from 'node:http'
-import { type AddressInfo, createServer as createNetServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 
 interface Behaviour {
   readonly delayMs?: number
@@ -68,16 +69,6 @@ function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
     }
     child.once('exit', () => resolve())
     child.kill(signal)
-  })
-}
-
-/** A port that was free a moment ago, for an upstream that goes and comes back. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createNetServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => resolve(port))
-    })
   })
 }
 

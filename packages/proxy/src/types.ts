@@ -90,8 +90,8 @@ export interface Recorder extends Tracer {
   recordSpan(span: Span): void
   /** Every request, recorded or not. */
   observeRequest(measure: RequestMeasure): void
-  /** Every request, at its end. `status` is what the client got. */
-  finished?(requestId: string, status: number): void
+  /** Every request, at its end. `status` and `fields` (names and values in turn; none when no response began) are what the client got. */
+  finished?(requestId: string, status: number, fields: readonly string[]): void
 }
 
 /** Bounds on what the network can make the proxy hold. */

@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict'
 import { type AddressInfo, createServer } from 'node:net'
 import { test } from 'node:test'
+import { freePort } from '../../../tools/free-ports.ts'
 import { client, inTurn, proxyFor, tally, times, upstreams } from './test-load.ts'
 import { until } from './test-ring.ts'
-import { freePort, type UpstreamProcess, upstreamProcess } from './test-upstream.ts'
+import { type UpstreamProcess, upstreamProcess } from './test-upstream.ts'
 
 test('requests are spread by weight over three processes', async (t) => {
   const [a, b, c] = await upstreams(t, 'a', 'b', 'c')

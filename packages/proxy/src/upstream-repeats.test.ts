@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
+import { freePort } from '../../../tools/free-ports.ts'
 import { type Answer, client, inTurn, proxyFor, tally, times, upstreams } from './test-load.ts'
 import { openSocket, rawExchange, until } from './test-ring.ts'
-import { freePort } from './test-upstream.ts'
 
 const PER_SECOND = 1_000
 const IN_FLIGHT_MAX = 400

@@ -4,7 +4,6 @@
  *
  * All methods are deterministic and total: whatever the bytes, the answer is a refusal and not an exception.
  */
-
 import { type PendingStatement, signersOf } from './approvals.ts'
 import { type AuthorizationCompiler, authorizationFaults } from './authorization.ts'
 import { type Corroboration, corroborationOf, denialOfStatements, withStatement } from './corroboration.ts'
@@ -413,9 +412,8 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
   }
 
   /** What the block ended is gone before its first transaction, and so for the leader that chooses them. */
-  const opened = (state: RingState, context: RingBlockContext, txCount: number) => {
-    return ticked(state.swept(context.timestampMs, txCount), context)
-  }
+  const opened = (state: RingState, context: RingBlockContext, txCount: number): RingState =>
+    ticked(state.swept(context.timestampMs, txCount), context)
 
   /** What a transaction means to a state, its signature aside. */
   const weigh = (state: RingState, content: TxContent, nowMs: number): Refusal | undefined => {

@@ -52,7 +52,7 @@ const NUMBERS = Object.fromEntries(SHELVES.map((shelf, number) => [shelf, number
 
 /** Two words keep attackers from choosing what falls together; whoever keeps an index draws them. */
 export type HashSeed = readonly [number, number]
-export const NO_SEED: HashSeed = [0x243f6a88, 0x85a308d3]
+const NO_SEED: HashSeed = [0x243f6a88, 0x85a308d3]
 
 /** Of the last `hashText64`. Small integers, which are kept without allocating. */
 let high = 0

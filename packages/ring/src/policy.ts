@@ -457,6 +457,5 @@ export type IssuerPolicy = z.output<typeof Issuer>
 export type PatchPolicy = z.output<typeof Patch>
 export type ExceptionPolicy = z.output<typeof Exception>
 export type PolicyTest = z.output<typeof PolicyTest>
-export type LoginPolicy = z.output<typeof Login>
 export type UpstreamPolicy = z.output<typeof Upstream>
 export type RewritePolicy = z.output<typeof Rewrite>

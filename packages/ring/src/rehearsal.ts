@@ -16,7 +16,7 @@ export const TESTS_WORK_MAX = 64_000_000
 /** Requests of all tests together, repeats included. */
 export const TEST_REQUESTS_MAX = 5_000
 /** Work of weighing all choices of rules together: about half a second of one core. */
-export const WEIGHING_WORK_MAX = 128_000_000
+const WEIGHING_WORK_MAX = 128_000_000
 /** What a request costs beside its rules. */
 const REQUEST_WORK = 1_000
 

@@ -16,10 +16,11 @@ import {
   Ceremony,
   type CeremonyEffect,
   type CeremonyEvent,
+  CeremonyMemo,
   type CeremonyState,
-  DealingMemo,
   type Element,
   type Fault,
+  type Finding,
   isFor,
   observeCeremony,
   PublicKey,
@@ -146,20 +147,50 @@ export interface SigningKeyView {
   readonly former: readonly FormerKey[]
 }
 
-const publicKeys = new WeakMap<SigningKey, PublicKey>()
+/** By their text: the one in force, that of a state before, those of snapshots. */
+const publicKeys = new Map<string, PublicKey>()
+const PUBLIC_KEYS_MAX = 16
 const folded = new WeakMap<KeyCeremony, CeremonyState>()
 /** Shares public work between the states of one process. */
-const dealings = new DealingMemo()
+const memo = new CeremonyMemo()
+/** That of whoever folds a board: it only looks on. */
+const TOOLS = { encryptionKey: undefined, memo }
+
+/**
+ * What another thread of this program found out about messages of a ceremony. Nothing depends on it but how long it takes to come to the
+ * same state.
+ */
+export function learnCeremonyFindings(findings: readonly Finding[]): void {
+  memo.learn(findings)
+}
+
+/** Would these messages of the ceremony under way, each with its sender, have to be looked at here first? */
+export function isCeremonyWork({ ceremony }: SigningKey, messages: readonly CeremonyMessage[]): boolean {
+  if (ceremony === null || ceremony.phase === 'enrolling') return false
+  const { ceremony: plan, phase } = fold(ceremony)
+  return messages.some(({ from, body }) => {
+    // An answer may hold complaints, and the last one makes the key.
+    if (phase !== 'dealing') return true
+    const dealer = plan.dealer(from)
+    return dealer !== undefined && !memo.knows(plan, dealer.index, body)
+  })
+}
+
+export interface CeremonyMessage {
+  readonly from: string
+  readonly body: Uint8Array
+}
 
 /** The key in all its parts; undefined until there is one. */
 export function publicKeyOf(key: SigningKey): PublicKey | undefined {
   if (key.publicKey === null) return undefined
-  let found = publicKeys.get(key)
-  if (found === undefined) {
-    found = PublicKey.decode(decodeBase64url(key.publicKey))
-    publicKeys.set(key, found)
-  }
-  return found
+  return publicKeys.get(key.publicKey) ?? keepPublicKey(key.publicKey, PublicKey.decode(decodeBase64url(key.publicKey)))
+}
+
+function keepPublicKey(text: string, publicKey: PublicKey): PublicKey {
+  if (publicKeys.size >= PUBLIC_KEYS_MAX) publicKeys.delete(publicKeys.keys().next().value as string)
+  publicKeys.set(text, publicKey)
+  return publicKey
 }
 
 /** The board as the ceremony takes it. */
@@ -169,7 +200,7 @@ export function boardEvent(line: BoardLine): Extract<CeremonyEvent, { kind: 'pos
 }
 
 /** Of the ring's validators, those who hold shares. */
-export function keyParties(validators: readonly RingNode[]): readonly RingNode[] {
+function keyParties(validators: readonly RingNode[]): readonly RingNode[] {
   return validators.slice(0, KEY_PARTIES_MAX)
 }
 
@@ -203,11 +234,30 @@ function isWorthwhile(key: SigningKey, parties: readonly RingNode[], enrolled: R
   return [...enrolled].some((id) => !holders.has(id)) || [...holders].some((id) => !names.has(id))
 }
 
+/** By their text: of the ceremony under way, and of the one before. */
+const plans = new Map<string, Ceremony>()
+const PLANS_MAX = 8
+
+function planNamed(text: string): Ceremony {
+  return plans.get(text) ?? keepPlan(text, Ceremony.decode(decodeBase64url(text)))
+}
+
+function keepPlan(text: string, plan: Ceremony): Ceremony {
+  if (plans.size >= PLANS_MAX) plans.delete(plans.keys().next().value as string)
+  plans.set(text, plan)
+  return plan
+}
+
+/** Of the ceremony that made the key in force. */
+export function lastPlanOf({ last }: SigningKey): Ceremony | undefined {
+  return last === null ? undefined : planNamed(last.plan)
+}
+
 function fold(ceremony: KeyCeremony): CeremonyState {
   let state = folded.get(ceremony)
   if (state === undefined) {
-    state = observeCeremony(Ceremony.decode(decodeBase64url(ceremony.plan)))
-    for (const line of ceremony.board) state = step(state, boardEvent(line), { encryptionKey: undefined, memo: dealings }).state
+    state = observeCeremony(planNamed(ceremony.plan))
+    for (const line of ceremony.board) state = step(state, boardEvent(line), TOOLS).state
     folded.set(ceremony, state)
   }
   return state
@@ -264,7 +314,9 @@ function dealt(key: SigningKey, { ring, validators, nowMs }: KeyMeeting): Signin
     receivers,
     previous: key.asked === 'replace' ? undefined : publicKeyOf(key),
   })
-  return { ...key, ceremony: { ...ceremony, phase: 'dealing', plan: encodeBase64url(plan.encode()), sinceMs: nowMs } }
+  const text = encodeBase64url(plan.encode())
+  keepPlan(text, plan)
+  return { ...key, ceremony: { ...ceremony, phase: 'dealing', plan: text, sinceMs: nowMs } }
 }
 
 /** @throws {ThresholdError} When it is none. */
@@ -280,7 +332,7 @@ function ended(key: SigningKey, nowMs: number): SigningKey {
 function onBoard(key: SigningKey, line: BoardLine, meeting: KeyMeeting): SigningKey {
   const { nowMs, height } = meeting
   const before = key.ceremony as KeyCeremony
-  const { state, effects } = step(fold(before), boardEvent(line), { encryptionKey: undefined, memo: dealings })
+  const { state, effects } = step(fold(before), boardEvent(line), TOOLS)
   const board = [...before.board, line]
   const faults = faultsOf(effects, meeting).map(([party, fault]) => ({ attempt: before.attempt, fault, height, party }))
   const next: SigningKey = faults.length === 0 ? key : { ...key, faults: [...key.faults, ...faults].slice(-FAULTS_MAX) }
@@ -313,6 +365,7 @@ function onwards(key: SigningKey, meeting: KeyMeeting): SigningKey {
 function completed(key: SigningKey, plan: string, board: readonly BoardLine[], made: PublicKey, nowMs: number): SigningKey {
   const before = publicKeyOf(key)
   const publicKey = encodeBase64url(made.encode())
+  keepPublicKey(publicKey, made)
   const done = { ...key, ceremony: null, last: { board, plan }, publicKey, notBeforeMs: nowMs }
   if (before !== undefined && made.epoch > 0) return { ...done, asked: key.asked === 'replace' ? 'replace' : 'nothing' }
   const gone = before === undefined ? [] : [{ key: encodeBase64url(before.groupKey), untilMs: nowMs + FORMER_KEY_MS }]

@@ -25,7 +25,7 @@ export { canonicalJson, decodeBase64url, EncodingInvalid, encodeBase64url, encod
 
 /** Longest wire form, bytes. A policy of up to about 250 KiB fits. */
 export const TX_BYTES_MAX = 262_144
-export const TX_DOMAIN = 'RINGWALL_TX_V1\n'
+const TX_DOMAIN = 'RINGWALL_TX_V1\n'
 const DOMAIN = encodeUtf8(TX_DOMAIN)
 const ACCOUNT_DOMAIN = 'RINGWALL_ACCOUNT_V1\n'
 

@@ -39,10 +39,13 @@ interface Entry {
 
 const BYTES_MAX = 4_096
 const GENERATION = 8_192
+/** Copies are cut from pieces of this size: all of a generation go at once, and one allocation for each would cost more than the copy. */
+const PIECE_BYTES = 64 * 1_024
 
 export class VerifiedTransactions {
   #young = new Map<number, Entry>()
   #old = new Map<number, Entry>()
+  #piece = new Uint8Array(0)
 
   get(bytes: Uint8Array): VerifiedTransaction | undefined {
     if (bytes.length > BYTES_MAX) return undefined
@@ -57,8 +60,18 @@ export class VerifiedTransactions {
     if (this.#young.size >= GENERATION) {
       this.#old = this.#young
       this.#young = new Map()
+      this.#piece = new Uint8Array(0)
     }
-    this.#young.set(keyOf(bytes), { bytes: bytes.slice(), transaction })
+    this.#young.set(keyOf(bytes), { bytes: this.#copy(bytes), transaction })
+  }
+
+  #copy(bytes: Uint8Array): Uint8Array {
+    const { length } = bytes
+    if (this.#piece.length < length) this.#piece = new Uint8Array(PIECE_BYTES)
+    const copy = this.#piece.subarray(0, length)
+    this.#piece = this.#piece.subarray(length)
+    copy.set(bytes)
+    return copy
   }
 }
 

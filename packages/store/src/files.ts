@@ -4,7 +4,7 @@ import { constants, copyFile, mkdir, open, rename, unlink } from 'node:fs/promis
 import { dirname } from 'node:path'
 
 export const FILE_MODE = 0o600
-export const DIRECTORY_MODE = 0o700
+const DIRECTORY_MODE = 0o700
 /** More files set aside than this, and something is wrong that a person must look at. */
 const ASIDE_MAX = 1000
 

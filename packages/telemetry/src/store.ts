@@ -9,7 +9,7 @@ import type { Weighed } from './decision-buffer.ts'
 import { type DecisionRow, decisionRow, type SpanRow, spanRows } from './store-rows.ts'
 import type { DecisionFilter, DecisionRecord, Span, TopKey, TopRow } from './types.ts'
 
-export const SCHEMA_VERSION = 1
+const SCHEMA_VERSION = 1
 export const DATABASE_FILE = 'telemetry.db'
 const QUERY_ROWS_MAX = 1_000
 const SPANS_PER_DECISION_MAX = 4

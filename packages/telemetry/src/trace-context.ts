@@ -13,8 +13,8 @@ const TRACEPARENT_LENGTH_MAX = 256
 const ZERO_TRACE = '0'.repeat(32)
 const ZERO_SPAN = '0'.repeat(16)
 
-export const TRACESTATE_LENGTH_MAX = 512
-export const TRACESTATE_MEMBERS_MAX = 32
+const TRACESTATE_LENGTH_MAX = 512
+const TRACESTATE_MEMBERS_MAX = 32
 const MEMBER_KEY = /^[a-z0-9][a-z0-9_\-*/]{0,255}(?:@[a-z0-9][a-z0-9_\-*/]{0,13})?$/
 const MEMBER_VALUE = /^[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]$/
 

@@ -22,20 +22,11 @@
 import { sha256 } from '@noble/hashes/sha2.js'
 import { concatBytes } from '@noble/hashes/utils.js'
 import { type Accusation, type Fault, NO_SUBJECT } from './blame.ts'
-import {
-  type Answer,
-  type Dealing,
-  DealingMemo,
-  decodeAnswer,
-  encodeAnswer,
-  judgeComplaint,
-  makeComplaint,
-  makeDealing,
-  openShare,
-} from './dealing.ts'
+import { type Answer, type Dealing, decodeAnswer, encodeAnswer, makeComplaint, makeDealing, openShare } from './dealing.ts'
 import { fail, ThresholdError } from './errors.ts'
 import { type Element, groupNamed } from './group.ts'
 import { KeyShare, type Member, PublicKey } from './key.ts'
+import { CeremonyMemo } from './memo.ts'
 import { Ceremony, type Receiver } from './plan.ts'
 import { add, lagrangeAtZero, multiply, type Scalar } from './scalar.ts'
 import { Secret } from './secret.ts'
@@ -109,7 +100,7 @@ export interface CeremonyTools {
   /** The secret of this party's encryption key; undefined for one that receives nothing. */
   readonly encryptionKey: Secret | undefined
   /** Shares public work between parties of one process. */
-  readonly memo?: DealingMemo
+  readonly memo?: CeremonyMemo
 }
 
 export interface Step {
@@ -246,7 +237,7 @@ function onDealing(state: CeremonyState, { party, index }: Member, message: Atte
   let next: CeremonyState
   const effects: CeremonyEffect[] = []
   try {
-    const dealing = (tools.memo ?? new DealingMemo(1)).verify(state.ceremony, index, message.body)
+    const dealing = (tools.memo ?? new CeremonyMemo(1)).verify(state.ceremony, index, message.body)
     next = { ...state, dealings: new Map(state.dealings).set(index, { dealing, message }) }
   } catch (error) {
     if (!(error instanceof ThresholdError)) throw error
@@ -329,7 +320,8 @@ function onAnswer(state: CeremonyState, receiver: Receiver, message: Attested, t
       name(receiver.party, 'wrong-transcript', [message])
       continue
     }
-    const verdict = judgeComplaint(state.ceremony, accused.dealing, receiver, complaint)
+    const memo = tools.memo ?? new CeremonyMemo(1)
+    const verdict = memo.judge(state.ceremony, accused.dealing, accused.message.body, receiver, complaint)
     if (verdict === 'dealer') {
       if (next.disqualified.has(dealer.index)) continue
       name(dealer.party, 'bad-share', [accused.message, message])
@@ -365,11 +357,7 @@ function finish(state: CeremonyState, tools: CeremonyTools): Step {
   const stand = standing(state)
   const receiver = ceremony.receiver(state.self)
   if (receiver !== undefined) encryptionKeyOf(tools)
-  const weights: readonly Scalar[] =
-    ceremony.previous === undefined || stand.length === 0
-      ? stand.map(() => 1n)
-      : lagrangeAtZero(stand.map(({ dealing }) => dealing.dealer))
-  const publicKey = stand.length < ceremony.dealingsNeeded ? undefined : keyOf(ceremony, stand, weights)
+  const publicKey = madeKey(state, tools)
   if (publicKey === undefined) {
     for (const share of state.opened.values()) share.wipe()
     return {
@@ -377,6 +365,7 @@ function finish(state: CeremonyState, tools: CeremonyTools): Step {
       effects: [{ kind: 'persist' }, { kind: 'abort', culprits: [...state.accused].sort() }],
     }
   }
+  const weights = weightsOf(ceremony, stand)
   const secrets = stand.map(({ dealing }) => state.opened.get(dealing.dealer))
   let share: KeyShare | undefined
   if (receiver !== undefined && secrets.every((secret) => secret !== undefined)) {
@@ -388,6 +377,29 @@ function finish(state: CeremonyState, tools: CeremonyTools): Step {
     state: { ...state, phase: 'done', opened: new Map() },
     effects: [{ kind: 'persist' }, { kind: 'complete', publicKey, share }],
   }
+}
+
+/** How much each dealing that stands counts for: all alike in a key generation, and so that they interpolate in a resharing. */
+function weightsOf(ceremony: Ceremony, stand: readonly HeldDealing[]): readonly Scalar[] {
+  return ceremony.previous === undefined || stand.length === 0
+    ? stand.map(() => 1n)
+    : lagrangeAtZero(stand.map(({ dealing }) => dealing.dealer))
+}
+
+/** Undefined when what stands makes none. */
+function madeKey(state: CeremonyState, { memo }: CeremonyTools): PublicKey | undefined {
+  const { ceremony } = state
+  const stand = standing(state)
+  if (stand.length < ceremony.dealingsNeeded) return undefined
+  const make = (): PublicKey | undefined => keyOf(ceremony, stand, weightsOf(ceremony, stand))
+  return memo === undefined ? make() : memo.key(ceremony, standingBodies(stand), make)
+}
+
+const standingBodies = (stand: readonly HeldDealing[]): readonly Uint8Array[] => stand.map(({ message }) => message.body)
+
+/** Makes the key that the ceremony comes to if nobody is disqualified any more, for the memo: the end is then at hand at once. */
+export function foreseeKey(state: CeremonyState, tools: CeremonyTools): void {
+  if (state.phase === 'answering') madeKey(state, tools)
 }
 
 /**

@@ -12,6 +12,7 @@ import { fail, type ThresholdCode, ThresholdError } from './errors.ts'
 import {
   aggregate,
   type NonceCommitment,
+  type SignatureVerifier,
   type SignerCommitment,
   type SigningContext,
   signingContext,
@@ -75,19 +76,28 @@ export const SESSIONS_MAX = 1_024
 /** Pairs kept of one signer. */
 export const STOCKED_MAX = 512
 
+export interface CoordinatorOptions {
+  /** Who asks: of those that could sign it is asked first, as its share costs least. */
+  readonly self?: Party
+  /** As for `aggregate`. */
+  readonly verify?: SignatureVerifier
+}
+
 export class Coordinator {
   readonly #publicKey: PublicKey
   readonly #memo: CommitmentMemo
+  readonly #options: CoordinatorOptions
   readonly #stock = new Map<Party, Map<number, Stocked>>()
   readonly #highest = new Map<Party, number>()
   readonly #accused = new Set<Party>()
   readonly #sessions = new Map<string, Session>()
   readonly #byDigest = new Map<string, Session>()
 
-  constructor(publicKey: PublicKey, memo: CommitmentMemo = new CommitmentMemo()) {
+  constructor(publicKey: PublicKey, memo: CommitmentMemo = new CommitmentMemo(), options: CoordinatorOptions = {}) {
     if (publicKey.suite !== 'ed25519') fail('THRESHOLD_CONFIG', `a key of ${publicKey.suite} does not sign`)
     this.#publicKey = publicKey
     this.#memo = memo
+    this.#options = options
   }
 
   get accused(): ReadonlySet<Party> {
@@ -175,11 +185,13 @@ export class Coordinator {
   /** Asks those with the most commitments left, so that stocks run down evenly. Each pair is asked for once. */
   #ask(session: Session): readonly CoordinatorEffect[] {
     const { members, threshold } = this.#publicKey
+    const { self } = this.#options
+    const preference = ({ party }: { readonly party: Party }): number => (party === self ? STOCKED_MAX + 1 : this.stockOf(party))
     this.#byDigest.delete(session.digest)
     const willing = members.filter(({ party }) => !this.#accused.has(party) && !session.excluded.has(party))
     const chosen = willing
       .filter(({ party }) => this.stockOf(party) > 0)
-      .sort((a, b) => this.stockOf(b.party) - this.stockOf(a.party) || a.index - b.index)
+      .sort((a, b) => preference(b) - preference(a) || a.index - b.index)
       .slice(0, threshold)
       .sort((a, b) => a.index - b.index)
     if (chosen.length < threshold) {
@@ -227,7 +239,7 @@ export class Coordinator {
   #aggregate(session: Session): readonly CoordinatorEffect[] {
     const shares = new Map([...session.shares].map(([index, { share }]) => [index, share]))
     try {
-      const signature = aggregate(this.#contextOf(session), shares)
+      const signature = aggregate(this.#contextOf(session), shares, this.#options.verify)
       this.#end(session)
       return [{ kind: 'signature', session: session.name, signature }]
     } catch (error) {

@@ -15,8 +15,8 @@
  * decrypts that one share and sees who lies. S_j opens nothing else, as the dealer has shown that it knows e: otherwise a liar
  * could deal under an honest dealer's E, and the complaint would open the honest dealer's share.
  */
-import { fail, ThresholdError } from './errors.ts'
-import { type Element, type Group, groupNamed, ristretto } from './group.ts'
+import { fail } from './errors.ts'
+import { ELEMENT_BYTES, type Element, type Group, groupNamed, ristretto } from './group.ts'
 import type { Ceremony, Receiver } from './plan.ts'
 import {
   type EqualityProof,
@@ -137,6 +137,30 @@ export function verifyDealing(ceremony: Ceremony, from: number, body: Uint8Array
   return { dealer, commitments, ephemeral, ciphertexts }
 }
 
+/** A dealing that was verified: nothing is checked again, and its elements are decoded once they are asked for. */
+export function provenDealing(ceremony: Ceremony, body: Uint8Array): Dealing {
+  const group = groupNamed(ceremony.suite)
+  const reader = new Reader('dealing', body)
+  const dealer = reader.index()
+  const encoded = Array.from({ length: reader.u8() }, () => reader.fixed(ELEMENT_BYTES))
+  const encodedEphemeral = reader.fixed(ELEMENT_BYTES)
+  const ciphertexts = Array.from({ length: reader.u8() }, () => reader.scalar())
+  let commitments: readonly Element[] | undefined
+  let ephemeral: Element | undefined
+  return {
+    dealer,
+    ciphertexts,
+    get commitments() {
+      commitments ??= encoded.map((bytes) => group.decodeOfAnyOrder(bytes))
+      return commitments
+    },
+    get ephemeral() {
+      ephemeral ??= ristretto.decode(encodedEphemeral)
+      return ephemeral
+    },
+  }
+}
+
 function shareFrom(ceremony: Ceremony, dealing: Dealing, receiver: Receiver, sharedPoint: Element): Scalar {
   const ciphertext = dealing.ciphertexts[ceremony.receivers.indexOf(receiver)] as Scalar
   return subtract(ciphertext, maskOf(ceremony, dealing.dealer, dealing.ephemeral, receiver, sharedPoint))
@@ -193,12 +217,9 @@ export function makeComplaint(ceremony: Ceremony, dealing: Dealing, receiver: Re
 }
 
 /** Who of the two lied, as anybody sees it. `unproven`: the complaint opens nothing, which is the receiver's fault as well. */
-export function judgeComplaint(
-  ceremony: Ceremony,
-  dealing: Dealing,
-  receiver: Receiver,
-  complaint: Complaint,
-): 'dealer' | 'receiver' | 'unproven' {
+export type Verdict = 'dealer' | 'receiver' | 'unproven'
+
+export function judgeComplaint(ceremony: Ceremony, dealing: Dealing, receiver: Receiver, complaint: Complaint): Verdict {
   const statement = complaintStatement(ceremony, dealing, receiver, complaint.sharedPoint)
   if (!verifyEquality(statement, complaint.proof)) return 'unproven'
   const share = shareFrom(ceremony, dealing, receiver, complaint.sharedPoint)
@@ -230,33 +251,4 @@ export function decodeAnswer(ceremony: Ceremony, from: number, body: Uint8Array)
   })
   reader.end()
   return { receiver, transcript, complaints }
-}
-
-/**
- * Remembers the dealings that were found good, and why others were not, so that one process with several parties, or a second look
- * at the same bytes, does the public work once. Bounded: the oldest go first.
- */
-export class DealingMemo {
-  readonly #known = new Map<string, Dealing | ThresholdError>()
-  readonly #entriesMax: number
-
-  constructor(entriesMax = 256) {
-    this.#entriesMax = entriesMax
-  }
-
-  verify(ceremony: Ceremony, from: number, body: Uint8Array): Dealing {
-    const name = `${ceremony.name} ${from} ${ceremony.digest(body)}`
-    const known = this.#known.get(name)
-    if (known instanceof ThresholdError) throw known
-    if (known !== undefined) return known
-    if (this.#known.size >= this.#entriesMax) this.#known.delete(this.#known.keys().next().value as string)
-    try {
-      const dealing = verifyDealing(ceremony, from, body)
-      this.#known.set(name, dealing)
-      return dealing
-    } catch (error) {
-      if (error instanceof ThresholdError) this.#known.set(name, error)
-      throw error
-    }
-  }
 }

@@ -7,7 +7,7 @@
 import { sha512 } from '@noble/hashes/sha2.js'
 import { concatBytes, utf8ToBytes } from '@noble/hashes/utils.js'
 import { fail, ThresholdError } from './errors.ts'
-import { type Element, edwards } from './group.ts'
+import { decodeWithX, type Element, edwards, encodeX } from './group.ts'
 import type { KeyShare, PublicKey } from './key.ts'
 import { add, assertIdentifiers, encodeScalar, lagrangeAtZero, multiply, negate, reduceWide, type Scalar } from './scalar.ts'
 import { Secret } from './secret.ts'
@@ -31,11 +31,48 @@ export interface NonceCommitment {
   readonly binding: Element
   readonly hidingBytes: Uint8Array
   readonly bindingBytes: Uint8Array
+  /** `encodeX` of the elements. */
+  readonly hidingX: Uint8Array
+  readonly bindingX: Uint8Array
+}
+
+/** A commitment as it is sent: section 3.1's encodings, each with its x coordinate. */
+export type EncodedCommitment = Pick<NonceCommitment, 'hidingBytes' | 'hidingX' | 'bindingBytes' | 'bindingX'>
+
+/** @throws {ThresholdError} THRESHOLD_ELEMENT when these are no encodings of elements. */
+export function withX(hidingBytes: Uint8Array, bindingBytes: Uint8Array): EncodedCommitment {
+  const x = (bytes: Uint8Array): Uint8Array => encodeX(edwards.decodeOfAnyOrder(bytes))
+  return { hidingBytes, hidingX: x(hidingBytes), bindingBytes, bindingX: x(bindingBytes) }
+}
+
+function commitmentOf(hiding: Element, binding: Element): NonceCommitment {
+  return {
+    hiding,
+    binding,
+    hidingBytes: edwards.encode(hiding),
+    bindingBytes: edwards.encode(binding),
+    hidingX: encodeX(hiding),
+    bindingX: encodeX(binding),
+  }
 }
 
 /** One signer's entry in the commitment list of a signature. */
 export interface SignerCommitment extends NonceCommitment {
   readonly index: number
+}
+
+/**
+ * Makes one nonce and its commitment. It must be as good as section 4.1's: a scalar that nobody can tell from a uniform one, from fresh
+ * randomness and the share, so that bad randomness alone does not give it away.
+ *
+ * @param random 32 secret random bytes. @param secret The share, 32 bytes.
+ */
+export type NonceMaker = (random: Uint8Array, secret: Uint8Array) => { readonly nonce: Scalar; readonly commitment: Element }
+
+/** Section 4.1, nonce_generate. */
+const makeNonce: NonceMaker = (random, secret) => {
+  const nonce = H3(random, secret)
+  return { nonce, commitment: edwards.multiplyBase(nonce) }
 }
 
 /** Good for one signature share. `take` hands the scalars out once and wipes them. */
@@ -49,22 +86,16 @@ export class NoncePair {
    *
    * @param random 64 secret random bytes, used for nothing else.
    */
-  constructor(random: Uint8Array, share: Secret) {
+  constructor(random: Uint8Array, share: Secret, make: NonceMaker = makeNonce) {
     if (random.length !== NONCE_RANDOM_BYTES)
       fail('THRESHOLD_VALUE', `a pair of nonces takes ${NONCE_RANDOM_BYTES} random bytes, not ${random.length}`)
     const secret = share.revealBytes()
-    const hiding = H3(random.subarray(0, 32), secret)
-    const binding = H3(random.subarray(32), secret)
+    const hiding = make(random.subarray(0, 32), secret)
+    const binding = make(random.subarray(32), secret)
     secret.fill(0)
-    this.#hiding = Secret.fromScalar(hiding)
-    this.#binding = Secret.fromScalar(binding)
-    const [hidingPoint, bindingPoint] = [edwards.multiplyBase(hiding), edwards.multiplyBase(binding)]
-    this.commitment = {
-      hiding: hidingPoint,
-      binding: bindingPoint,
-      hidingBytes: edwards.encode(hidingPoint),
-      bindingBytes: edwards.encode(bindingPoint),
-    }
+    this.#hiding = Secret.fromScalar(hiding.nonce)
+    this.#binding = Secret.fromScalar(binding.nonce)
+    this.commitment = commitmentOf(hiding.commitment, binding.commitment)
   }
 
   /** @throws {ThresholdError} THRESHOLD_WIPED the second time. */
@@ -86,17 +117,21 @@ export class NoncePair {
 
 /** @param order Whether its elements must be of prime order: see `CommitmentMemo`. @throws {ThresholdError} THRESHOLD_ELEMENT. */
 export function decodeCommitment(
-  hidingBytes: Uint8Array,
-  bindingBytes: Uint8Array,
+  { hidingBytes, hidingX, bindingBytes, bindingX }: EncodedCommitment,
   order: 'checked' | 'unchecked' = 'checked',
 ): NonceCommitment {
-  const decode = (bytes: Uint8Array): Element => (order === 'checked' ? edwards.decode(bytes) : edwards.decodeOfAnyOrder(bytes))
-  return { hiding: decode(hidingBytes), binding: decode(bindingBytes), hidingBytes, bindingBytes }
+  const decode = (bytes: Uint8Array, x: Uint8Array): Element => {
+    const value = decodeWithX(bytes, x)
+    return order === 'checked' ? edwards.assertPrimeOrder(value) : value
+  }
+  const hiding = decode(hidingBytes, hidingX)
+  return { hiding, binding: decode(bindingBytes, bindingX), hidingBytes, hidingX, bindingBytes, bindingX }
 }
 
 /** What all shares of one signature have in common; the same for whoever has the same message and list. */
 export interface SigningContext {
   readonly publicKey: PublicKey
+  readonly message: Uint8Array
   readonly commitments: readonly SignerCommitment[]
   readonly bindingFactors: readonly Scalar[]
   readonly lagrange: readonly Scalar[]
@@ -142,7 +177,7 @@ export function signingContext(
   if (edwards.isIdentity(groupCommitment)) fail('THRESHOLD_ELEMENT', 'the nonces cancel out')
   const groupCommitmentBytes = edwards.encode(groupCommitment)
   const challenge = H2(groupCommitmentBytes, publicKey.groupKey, message)
-  return { publicKey, commitments, bindingFactors, lagrange, groupCommitment, groupCommitmentBytes, challenge }
+  return { publicKey, message, commitments, bindingFactors, lagrange, groupCommitment, groupCommitmentBytes, challenge }
 }
 
 function placeOf({ commitments }: SigningContext, index: number): number {
@@ -177,14 +212,22 @@ function verifyGroupSignature({ publicKey, groupCommitment, challenge }: Signing
   return edwards.equals(expected, groupCommitment)
 }
 
+/** RFC 8032's verification by somebody faster; never throws. */
+export type SignatureVerifier = (groupKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
+
 /**
  * Section 5.3. The sum is checked, not each share; only when it does not verify are the shares looked at one by one.
  *
  * @param shares By signer, exactly those of the list.
+ * @param verify Asked first; when it says no, the sum is looked at here before anybody is blamed.
  * @returns 64 bytes, R and z.
  * @throws {ThresholdError} THRESHOLD_SHARE with the identifiers of all who sent a bad share; THRESHOLD_SHORT.
  */
-export function aggregate(context: SigningContext, shares: ReadonlyMap<number, Scalar>): Uint8Array {
+export function aggregate(
+  context: SigningContext,
+  shares: ReadonlyMap<number, Scalar>,
+  verify: SignatureVerifier = () => false,
+): Uint8Array {
   let response = 0n
   for (const { index } of context.commitments) {
     const share = shares.get(index)
@@ -192,7 +235,9 @@ export function aggregate(context: SigningContext, shares: ReadonlyMap<number, S
     response = add(response, share)
   }
   if (shares.size !== context.commitments.length) fail('THRESHOLD_IDENTIFIER', 'shares of signers that are not in the list')
-  if (verifyGroupSignature(context, response)) return concatBytes(context.groupCommitmentBytes, encodeScalar(response))
+  const signature = concatBytes(context.groupCommitmentBytes, encodeScalar(response))
+  if (verify(context.publicKey.groupKey, context.message, signature)) return signature
+  if (verifyGroupSignature(context, response)) return signature
   const culprits = [...shares].filter(([index, share]) => !verifyShare(context, index, share)).map(([index]) => index)
   throw new ThresholdError('THRESHOLD_SHARE', `${culprits.length} signature shares do not verify`, culprits)
 }

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { ed25519 } from '@noble/curves/ed25519.js'
 import fc from 'fast-check'
 import { ThresholdError } from './errors.ts'
-import { type Element, edwards, type Group, independentGenerator, ristretto } from './group.ts'
+import { decodeWithX, type Element, edwards, encodeX, type Group, independentGenerator, ristretto } from './group.ts'
 import {
   assertIdentifiers,
   decodeScalar,
@@ -177,4 +177,44 @@ test('the second generator is another one, and the same at every start', () => {
   assert.ok(ristretto.equals(one, independentGenerator('a')))
   assert.equal(ristretto.equals(one, independentGenerator('b')), false)
   assert.equal(ristretto.equals(one, ristretto.base), false)
+})
+
+test('an element with its x coordinate reads back, and with any other is refused', () => {
+  fc.assert(
+    fc.property(fc.bigInt({ min: 1n, max: ORDER - 1n }), fc.nat({ max: 511 }), (secret, bit) => {
+      const element = edwards.multiplyBase(secret)
+      const [bytes, x] = [edwards.encode(element), encodeX(element)]
+      const back = decodeWithX(bytes, x)
+      assert.ok(edwards.equals(back, element))
+      assert.deepEqual([edwards.encode(back), encodeX(back)], [bytes, x])
+      const both = Uint8Array.from([...bytes, ...x])
+      both[bit >> 3] = (both[bit >> 3] as number) ^ (1 << (bit & 7))
+      assert.throws(() => decodeWithX(both.subarray(0, 32), both.subarray(32)), { code: 'THRESHOLD_ELEMENT' })
+      // The negated element has the other x, and the same y.
+      assert.throws(() => decodeWithX(bytes, encodeX(edwards.negate(element))), { code: 'THRESHOLD_ELEMENT' })
+    }),
+    { numRuns: 50 },
+  )
+})
+
+test('x coordinates and encodings beyond the field, of the identity, and of the wrong length are refused; low order is for the caller to refuse', () => {
+  const field = 2n ** 255n - 19n
+  const le = (value: bigint): Uint8Array => Uint8Array.from({ length: 32 }, (_, i) => Number((value >> BigInt(8 * i)) & 255n))
+  const refused = (bytes: Uint8Array, x: Uint8Array): void =>
+    assert.throws(() => decodeWithX(bytes, x), { code: 'THRESHOLD_ELEMENT' })
+  refused(le(1n), le(0n))
+  refused(le(field + 1n), le(0n))
+  const element = edwards.multiplyBase(5n)
+  const [bytes, x] = [edwards.encode(element), encodeX(element)]
+  const xNumber = x.reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n)
+  if (xNumber + field < 2n ** 256n) refused(bytes, le(xNumber + field))
+  refused(bytes.subarray(1), x)
+  refused(bytes, x.subarray(1))
+  // Minus one, of order two: its x is zero, which has one sign.
+  const minusOne = le(field - 1n)
+  assert.throws(() => edwards.assertPrimeOrder(decodeWithX(minusOne, le(0n))), { code: 'THRESHOLD_ELEMENT' })
+  refused(
+    minusOne.map((byte, i) => (i === 31 ? byte | 128 : byte)),
+    le(0n),
+  )
 })

@@ -9,7 +9,7 @@ import { mulAddUnsafe } from '@noble/curves/abstract/curve.js'
 import { ed25519, ristretto255, ristretto255_hasher } from '@noble/curves/ed25519.js'
 import { utf8ToBytes } from '@noble/hashes/utils.js'
 import { fail } from './errors.ts'
-import { ORDER, type Scalar } from './scalar.ts'
+import { littleEndian, ORDER, type Scalar, toLittleEndian } from './scalar.ts'
 
 export type SuiteName = 'ed25519' | 'ristretto255'
 
@@ -32,7 +32,11 @@ export interface Group {
    * a tenth. Only where nothing rests on it: see `CommitmentMemo`. @throws {ThresholdError} THRESHOLD_ELEMENT.
    */
   decodeOfAnyOrder(bytes: Uint8Array): Element
+  /** The element itself. @throws {ThresholdError} THRESHOLD_ELEMENT when it is outside the subgroup of prime order. */
+  assertPrimeOrder(value: Element): Element
   encode(value: Element): Uint8Array
+  /** Remembers the encoding of an element, which is the caller's to know. */
+  known(value: Element, encoding: Uint8Array): Element
   equals(a: Element, b: Element): boolean
   isIdentity(value: Element): boolean
   add(a: Element, b: Element): Element
@@ -82,15 +86,19 @@ function groupOf<P extends NoblePoint<P>>(name: SuiteName, Point: Constructor<P>
     encodings.set(value, Uint8Array.from(bytes))
     return value
   }
+  const assertPrimeOrder = (value: Element): Element => {
+    if (!bare(value).isTorsionFree()) fail('THRESHOLD_ELEMENT', 'an element outside the subgroup of prime order')
+    return value
+  }
   return {
     name,
     base: wrap(Point.BASE),
     identity: wrap(Point.ZERO),
     decode(bytes) {
       const value = decodeOfAnyOrder(bytes)
-      if (!bare(value).isTorsionFree()) fail('THRESHOLD_ELEMENT', 'an element outside the subgroup of prime order')
-      return value
+      return assertPrimeOrder(value)
     },
+    assertPrimeOrder,
     decodeOfAnyOrder,
     encode(value) {
       const known = encodings.get(value)
@@ -99,6 +107,10 @@ function groupOf<P extends NoblePoint<P>>(name: SuiteName, Point: Constructor<P>
       const bytes = bare(value).toBytes()
       encodings.set(value, bytes)
       return bytes.slice()
+    },
+    known(value, encoding) {
+      encodings.set(value, Uint8Array.from(encoding))
+      return value
     },
     equals: (a, b) => bare(a).equals(bare(b)),
     isIdentity: (value) => bare(value).is0(),
@@ -125,6 +137,41 @@ function groupOf<P extends NoblePoint<P>>(name: SuiteName, Point: Constructor<P>
 }
 
 export const edwards: Group = groupOf('ed25519', ed25519.Point)
+
+const ED25519_POINT = ed25519.Point
+const FIELD = ED25519_POINT.Fp.ORDER
+type Ed25519Point = typeof ED25519_POINT.BASE
+
+/** The x coordinate, 32 bytes, little-endian: with it, whoever decodes the element computes no square root. */
+export function encodeX(value: Element): Uint8Array {
+  return toLittleEndian((value as unknown as Ed25519Point).toAffine().x)
+}
+
+/**
+ * As `edwards.decodeOfAnyOrder`, where the x coordinate came along: it is checked to be the one that the encoding stands for, at a tenth of
+ * what finding it costs.
+ *
+ * @throws {ThresholdError} THRESHOLD_ELEMENT.
+ */
+export function decodeWithX(bytes: Uint8Array, xBytes: Uint8Array): Element {
+  if (bytes.length !== ELEMENT_BYTES || xBytes.length !== ELEMENT_BYTES)
+    fail('THRESHOLD_ELEMENT', `an element and its x coordinate have ${ELEMENT_BYTES} bytes each`)
+  const sign = (bytes[31] as number) >> 7
+  const y = littleEndian(bytes) & ((1n << 255n) - 1n)
+  const x = littleEndian(xBytes)
+  // One spelling: both below the field's order, and the sign bit that of x (RFC 8032 section 5.1.2). Zero has no sign.
+  if (x >= FIELD || y >= FIELD || Number(x & 1n) !== sign)
+    fail('THRESHOLD_ELEMENT', 'the x coordinate is not that of the element')
+  const point = ED25519_POINT.fromAffine({ x, y })
+  try {
+    // On the curve, and not the identity.
+    point.assertValidity()
+  } catch {
+    fail('THRESHOLD_ELEMENT', 'the x coordinate is not that of the element')
+  }
+  return edwards.known(point as unknown as Element, bytes)
+}
+
 export const ristretto: Group = groupOf('ristretto255', ristretto255.Point)
 
 export function groupNamed(name: SuiteName): Group {

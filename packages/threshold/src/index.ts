@@ -30,30 +30,52 @@ export {
   type CeremonyTools,
   decodeState,
   encodeState,
+  foreseeKey,
   observeCeremony,
   type Phase,
   type Step,
   step,
 } from './ceremony.ts'
-export { Coordinator, type CoordinatorEffect, type CoordinatorEvent, SESSIONS_MAX, STOCKED_MAX } from './coordinator.ts'
-export { type Dealing, DealingMemo, SEED_BYTES, verifyDealing } from './dealing.ts'
+export {
+  Coordinator,
+  type CoordinatorEffect,
+  type CoordinatorEvent,
+  type CoordinatorOptions,
+  SESSIONS_MAX,
+  STOCKED_MAX,
+} from './coordinator.ts'
+export { type Dealing, SEED_BYTES, verifyDealing } from './dealing.ts'
 export { type ThresholdCode, ThresholdError } from './errors.ts'
 export {
   aggregate,
   decodeCommitment,
+  type EncodedCommitment,
   NONCE_RANDOM_BYTES,
   type NonceCommitment,
+  type NonceMaker,
   NoncePair,
   SIGNATURE_BYTES,
+  type SignatureVerifier,
   type SignerCommitment,
   type SigningContext,
   signingContext,
   signShare,
   verifyShare,
 } from './frost.ts'
-export { ELEMENT_BYTES, type Element, edwards, type Group, groupNamed, ristretto, type SuiteName } from './group.ts'
+export {
+  decodeWithX,
+  ELEMENT_BYTES,
+  type Element,
+  edwards,
+  encodeX,
+  type Group,
+  groupNamed,
+  ristretto,
+  type SuiteName,
+} from './group.ts'
 export { dealTrusted, KeyShare, type Member, PublicKey, type PublicKeyParts, THRESHOLD_MIN } from './key.ts'
 export { verifyKeyAccusation } from './key-blame.ts'
+export { CeremonyMemo, type Finding } from './memo.ts'
 export { OPENINGS_MAX, Opener, type OpenerEffect, type OpenerEvent } from './opener.ts'
 export { Ceremony, type CeremonyParts, makeEncryptionKey, type Receiver } from './plan.ts'
 export { decodeScalar, encodeScalar, IDENTIFIER_MAX, lagrangeAtZero, ORDER, type Scalar } from './scalar.ts'

@@ -8,7 +8,7 @@
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
 import { fail } from './errors.ts'
-import { type Element, type Group, groupNamed, type SuiteName } from './group.ts'
+import { ELEMENT_BYTES, type Element, type Group, groupNamed, type SuiteName } from './group.ts'
 import { assertIdentifiers, evaluate, powersOf } from './scalar.ts'
 import { Secret } from './secret.ts'
 import { assertParty, assertPurpose, CONTEXT_BYTES, PARTIES_MAX, type Party, Reader, sameBytes, Writer } from './wire.ts'
@@ -126,8 +126,12 @@ export class PublicKey implements PublicKeyParts {
     return this.#encoded.slice()
   }
 
-  /** @throws {ThresholdError} */
-  static decode(bytes: Uint8Array): PublicKey {
+  /**
+   * @param order Unchecked only for what this program encoded itself: elements are then not looked at for their order, which is nearly all
+   * that decoding costs.
+   * @throws {ThresholdError}
+   */
+  static decode(bytes: Uint8Array, order: 'checked' | 'unchecked' = 'checked'): PublicKey {
     const reader = new Reader('publicKey', bytes)
     if (reader.context.some((byte) => byte !== 0)) fail('THRESHOLD_VALUE', 'a public key has no context')
     const suite = reader.suite()
@@ -139,7 +143,8 @@ export class PublicKey implements PublicKeyParts {
       index: reader.index(),
     }))
     const threshold = reader.count(THRESHOLD_MIN, members.length)
-    const commitments = Array.from({ length: threshold }, () => reader.element(group))
+    const decode = order === 'checked' ? group.decode : group.decodeOfAnyOrder
+    const commitments = Array.from({ length: threshold }, () => decode(reader.fixed(ELEMENT_BYTES)))
     reader.end()
     return new PublicKey({ suite, purpose, epoch, threshold, members, commitments })
   }

@@ -21,7 +21,7 @@ export const subtract = (a: Scalar, b: Scalar): Scalar => Fn.sub(a, b)
 export const multiply = (a: Scalar, b: Scalar): Scalar => Fn.mul(a, b)
 export const negate = (a: Scalar): Scalar => Fn.neg(a)
 
-function littleEndian(bytes: Uint8Array): bigint {
+export function littleEndian(bytes: Uint8Array): bigint {
   let value = 0n
   for (let i = bytes.length - 1; i >= 0; i -= 1) value = (value << 8n) | BigInt(bytes[i] as number)
   return value
@@ -30,6 +30,11 @@ function littleEndian(bytes: Uint8Array): bigint {
 /** 32 bytes, little-endian (RFC 9591 section 6.1, SerializeScalar). */
 export function encodeScalar(value: Scalar): Uint8Array {
   if (value < 0n || value >= ORDER) fail('THRESHOLD_SCALAR', 'a scalar is from 0 to the order less 1')
+  return toLittleEndian(value)
+}
+
+/** 32 bytes. */
+export function toLittleEndian(value: bigint): Uint8Array {
   const bytes = new Uint8Array(SCALAR_BYTES)
   let rest = value
   for (let i = 0; i < SCALAR_BYTES; i += 1) {

@@ -1,16 +1,23 @@
 /**
  * What signers and a coordinator say to each other.
  *
- *     commitments    = opening(key) index(2) first(4) count(1) (hiding(32) binding(32))*
- *     request        = opening(key) length(4) message count(1) (index(2) number(4) hiding(32) binding(32))*
+ *     commitments    = opening(key) index(2) first(4) count(1) (hiding hidingX(32) binding bindingX(32))*
+ *     request        = opening(key) length(4) message count(1) (index(2) number(4) hiding hidingX(32) binding bindingX(32))*
  *     signatureShare = opening(key) request(32) index(2) share(32)
  *
+ * `hiding` and `binding` are elements, 32 bytes each, with their x coordinates: finding these takes a square root each, checking them does not.
  * `number` counts a signer's pairs of nonces within an epoch; a share names the SHA-256 of its request.
  */
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
 import { fail } from './errors.ts'
-import { decodeCommitment, type NonceCommitment, type SignerCommitment, type SigningContext } from './frost.ts'
+import {
+  decodeCommitment,
+  type EncodedCommitment,
+  type NonceCommitment,
+  type SignerCommitment,
+  type SigningContext,
+} from './frost.ts'
 import { ELEMENT_BYTES } from './group.ts'
 import type { PublicKey } from './key.ts'
 import type { Scalar } from './scalar.ts'
@@ -64,16 +71,16 @@ export class CommitmentMemo {
     this.#order = order
   }
 
-  decode(hidingBytes: Uint8Array, bindingBytes: Uint8Array): NonceCommitment {
-    const name = `${bytesToHex(hidingBytes)}${bytesToHex(bindingBytes)}`
+  decode(encoded: EncodedCommitment): NonceCommitment {
+    const name = nameOf(encoded)
     const known = this.#known.get(name)
     if (known !== undefined) return known
-    return this.#keep(name, decodeCommitment(hidingBytes, bindingBytes, this.#order))
+    return this.#keep(name, decodeCommitment(encoded, this.#order))
   }
 
   /** One that was made here, which needs no check. */
   add(commitment: NonceCommitment): void {
-    this.#keep(`${bytesToHex(commitment.hidingBytes)}${bytesToHex(commitment.bindingBytes)}`, commitment)
+    this.#keep(nameOf(commitment), commitment)
   }
 
   #keep(name: string, commitment: NonceCommitment): NonceCommitment {
@@ -101,6 +108,23 @@ export class CommitmentMemo {
   }
 }
 
+function nameOf({ hidingBytes, hidingX, bindingBytes, bindingX }: EncodedCommitment): string {
+  return [hidingBytes, hidingX, bindingBytes, bindingX].map(bytesToHex).join('')
+}
+
+function writeCommitment(writer: Writer, { hidingBytes, hidingX, bindingBytes, bindingX }: EncodedCommitment): void {
+  writer.fixed(hidingBytes).fixed(hidingX).fixed(bindingBytes).fixed(bindingX)
+}
+
+function readCommitment(reader: Reader): EncodedCommitment {
+  return {
+    hidingBytes: reader.fixed(ELEMENT_BYTES),
+    hidingX: reader.fixed(ELEMENT_BYTES),
+    bindingBytes: reader.fixed(ELEMENT_BYTES),
+    bindingX: reader.fixed(ELEMENT_BYTES),
+  }
+}
+
 export function digestOf(request: Uint8Array): Uint8Array {
   return sha256(request)
 }
@@ -111,7 +135,7 @@ function assertKey(reader: Reader, publicKey: PublicKey): void {
 
 export function encodeCommitments(publicKey: PublicKey, { index, first, commitments }: CommitmentBatch): Uint8Array {
   const writer = new Writer('commitments', publicKey.id).index(index).u32(first).u8(commitments.length)
-  for (const { hidingBytes, bindingBytes } of commitments) writer.fixed(hidingBytes).fixed(bindingBytes)
+  for (const commitment of commitments) writeCommitment(writer, commitment)
   return writer.done()
 }
 
@@ -124,9 +148,9 @@ export function decodeCommitments(publicKey: PublicKey, from: number, body: Uint
   const first = reader.u32()
   const count = reader.count(1, BATCH_MAX)
   if (first + count - 1 > NUMBER_MAX) fail('THRESHOLD_LIMIT', 'numbers beyond 2^32')
-  const encoded = Array.from({ length: count }, () => [reader.fixed(ELEMENT_BYTES), reader.fixed(ELEMENT_BYTES)] as const)
+  const encoded = Array.from({ length: count }, () => readCommitment(reader))
   reader.end()
-  return { index, first, commitments: encoded.map(([hiding, binding]) => memo.decode(hiding, binding)) }
+  return { index, first, commitments: encoded.map((commitment) => memo.decode(commitment)) }
 }
 
 /**
@@ -142,7 +166,7 @@ export function splitCommitments(publicKey: PublicKey, body: Uint8Array): readon
   const first = reader.u32()
   const count = reader.count(1, BATCH_MAX)
   if (first + count - 1 > NUMBER_MAX) fail('THRESHOLD_LIMIT', 'numbers beyond 2^32')
-  const pairs = Array.from({ length: count }, () => reader.fixed(2 * ELEMENT_BYTES))
+  const pairs = Array.from({ length: count }, () => reader.fixed(4 * ELEMENT_BYTES))
   reader.end()
   return pairs.map((pair, i) =>
     new Writer('commitments', publicKey.id)
@@ -163,8 +187,10 @@ export function requestedMessage(publicKey: PublicKey, body: Uint8Array): Uint8A
 
 export function encodeRequest(publicKey: PublicKey, { message, commitments }: SigningRequest): Uint8Array {
   const writer = new Writer('request', publicKey.id).bytes(message, SIGNED_BYTES_MAX).u8(commitments.length)
-  for (const { index, number, hidingBytes, bindingBytes } of commitments)
-    writer.index(index).u32(number).fixed(hidingBytes).fixed(bindingBytes)
+  for (const commitment of commitments) {
+    writer.index(commitment.index).u32(commitment.number)
+    writeCommitment(writer, commitment)
+  }
   return writer.done()
 }
 
@@ -176,11 +202,10 @@ export function decodeRequest(publicKey: PublicKey, body: Uint8Array, memo: Comm
   const entries = Array.from({ length: reader.count(1, PARTIES_MAX) }, () => ({
     index: reader.index(),
     number: reader.u32(),
-    hiding: reader.fixed(ELEMENT_BYTES),
-    binding: reader.fixed(ELEMENT_BYTES),
+    encoded: readCommitment(reader),
   }))
   reader.end()
-  const commitments = entries.map(({ index, number, hiding, binding }) => ({ index, number, ...memo.decode(hiding, binding) }))
+  const commitments = entries.map(({ index, number, encoded }) => ({ index, number, ...memo.decode(encoded) }))
   return { message, commitments }
 }
 

@@ -66,8 +66,3 @@ export function hexValues(text: string, from: number, digits: number): number {
   }
   return value
 }
-
-/** What `%20`, `\t`, `\n`, `\v`, `\f`, `\r` and a plain blank have in common (C's isspace). */
-export function isSpaceCode(code: number): boolean {
-  return code === 32 || (code >= 9 && code <= 13)
-}

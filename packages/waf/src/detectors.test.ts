@@ -191,8 +191,10 @@ judges(
       "-1' OR 3+64-64-1=0+0+0+1 -- ",
       'id,(select sleep(3))',
     ],
+    ...["' || password || '", '" | type %A%\\b.ini | "', "x'||user||'y", '/a/*/*/2 union all/b'],
   ],
   [
+    ...['"*very* *important*"', "'a' || b || 'c'", 'local 12 union all-hands', '/* 3 */ union all sets', '5" | 10" | 12"'],
     ...[
       "O'Brien",
       'SELECT name FROM a UNION SELECT name FROM b ORDER BY name',

@@ -35,7 +35,7 @@ export function isSecretVariable(variable: string): boolean {
   if (NO_VALUES.test(collection)) return false
   const name = colon < 0 ? '' : variable.slice(colon + 1).toLowerCase()
   if (collection === 'REQUEST_COOKIES') return true
-  if (collection === 'REQUEST_HEADERS' && SECRET_HEADERS.has(name)) return true
+  if ((collection === 'REQUEST_HEADERS' || collection === 'RESPONSE_HEADERS') && SECRET_HEADERS.has(name)) return true
   return colon >= 0 && SECRET_NAME.test(name)
 }
 

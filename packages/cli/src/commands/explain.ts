@@ -53,7 +53,7 @@ function micros(us: number): string {
 }
 
 /** The spans as a tree, each with a bar where it lies in the whole. Spans whose parent is not here are roots. */
-export function drawSpans(spans: readonly Span[]): readonly string[] {
+function drawSpans(spans: readonly Span[]): readonly string[] {
   const ids = new Set(spans.map(({ spanId }) => spanId))
   const children = Map.groupBy(spans, ({ parentSpanId }) =>
     parentSpanId !== undefined && ids.has(parentSpanId) ? parentSpanId : '',

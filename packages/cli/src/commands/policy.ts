@@ -8,7 +8,7 @@ import { duration, paint, printable } from '../format.ts'
 import { type Format, printOne, write } from '../output.ts'
 import { tellWaiting } from './waiting.ts'
 
-export const DEFAULT_FILE = 'ringwall.yaml'
+const DEFAULT_FILE = 'ringwall.yaml'
 
 export async function policyShow(client: RingwallClient, format: Format): Promise<void> {
   const policy = await client.policy()
@@ -112,17 +112,35 @@ export async function policyApply(
     await client.rehearse({ type: 'policy.set', policy: text, expectVersion: plan.version })
     return
   }
-  if (!options.yes && !(await confirmed())) {
+  await applyConfirmed(client, text, plan.version, options.yes)
+}
+
+/**
+ * Applies it when people say so, and tells how it went.
+ *
+ * @param version In force, on which it builds.
+ * @param done What was done, for the line that says so.
+ * @throws {QuietFailure} When they say no.
+ */
+export async function applyConfirmed(
+  client: RingwallClient,
+  text: string,
+  version: number,
+  yes: boolean,
+  done?: string,
+): Promise<void> {
+  if (!yes && !(await confirmed())) {
     process.stderr.write('nothing was changed\n')
     throw new QuietFailure()
   }
-  const answer = await client.policyApply(text, plan.version)
-  if ('height' in answer && !tellWaiting(answer))
-    process.stderr.write(`policy ${plan.version + 1} is agreed at height ${answer.height}, in ${duration(answer.elapsedMs)}\n`)
+  const answer = await client.policyApply(text, version)
+  if (!('height' in answer) || tellWaiting(answer)) return
+  const before = done === undefined ? '' : `${done}; `
+  process.stderr.write(`${before}policy ${version + 1} is agreed at height ${answer.height}, in ${duration(answer.elapsedMs)}\n`)
 }
 
 /** Asks on the terminal. @throws {UsageError} Where there is none. */
-export async function confirmed(): Promise<boolean> {
+async function confirmed(): Promise<boolean> {
   if (process.stdin.isTTY !== true) throw new UsageError('not a terminal: say --yes to apply without being asked')
   const asker = createInterface({ input: process.stdin, output: process.stderr })
   try {

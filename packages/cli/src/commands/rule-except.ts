@@ -6,8 +6,7 @@ import { duration, paint, printable, time } from '../format.ts'
 import { type Format, printList, printOne } from '../output.ts'
 import { type Exception, withExceptions, withoutExceptions } from './exception-text.ts'
 import { findingLines } from './findings.ts'
-import { changeLine, confirmed, refuseProblems } from './policy.ts'
-import { tellWaiting } from './waiting.ts'
+import { applyConfirmed, changeLine, refuseProblems } from './policy.ts'
 
 const SHOWN_MAX = 10
 /** As the ring allows; said here so that the mistake is found before anything is asked. */
@@ -69,13 +68,7 @@ export async function ruleExcept(
     process.stderr.write('nothing was changed\n')
     return
   }
-  if (!options.yes && !(await confirmed())) {
-    process.stderr.write('nothing was changed\n')
-    throw new QuietFailure()
-  }
-  const answer = await client.policyApply(edited, version)
-  if ('height' in answer && !tellWaiting(answer))
-    process.stderr.write(`excepted until ${until}; policy ${version + 1} is agreed at height ${answer.height}\n`)
+  await applyConfirmed(client, edited, version, options.yes, `excepted until ${until}`)
 }
 
 function covers(wanted: string, path: string): boolean {
@@ -213,11 +206,5 @@ export async function exceptionRemove(
     process.stderr.write('nothing was changed\n')
     return
   }
-  if (!options.yes && !(await confirmed())) {
-    process.stderr.write('nothing was changed\n')
-    throw new QuietFailure()
-  }
-  const answer = await client.policyApply(edited, version)
-  if ('height' in answer && !tellWaiting(answer))
-    process.stderr.write(`removed ${out.join(', ')}; policy ${version + 1} is agreed at height ${answer.height}\n`)
+  await applyConfirmed(client, edited, version, options.yes, `removed ${out.join(', ')}`)
 }

@@ -2,11 +2,10 @@
 import { readFileSync } from 'node:fs'
 import type { RingwallClient } from '@ringwall/client'
 import { isMap, isSeq, parse, parseDocument } from 'yaml'
-import { QuietFailure, UsageError } from '../errors.ts'
+import { UsageError } from '../errors.ts'
 import { duration, paint, printable } from '../format.ts'
 import { type Format, printList } from '../output.ts'
-import { changeLine, confirmed, refuseProblems } from './policy.ts'
-import { tellWaiting } from './waiting.ts'
+import { applyConfirmed, changeLine, refuseProblems } from './policy.ts'
 
 const TTL_MS_MAX = 90 * 86_400_000
 
@@ -130,13 +129,7 @@ async function change(
     process.stderr.write('nothing was changed\n')
     return
   }
-  if (!options.yes && !(await confirmed())) {
-    process.stderr.write('nothing was changed\n')
-    throw new QuietFailure()
-  }
-  const answer = await client.policyApply(edited, version)
-  if ('height' in answer && !tellWaiting(answer))
-    process.stderr.write(`${done}; policy ${version + 1} is agreed at height ${answer.height}\n`)
+  await applyConfirmed(client, edited, version, options.yes, done)
 }
 
 function edited(text: string, edit: (patches: Plain[]) => Plain[]): string {

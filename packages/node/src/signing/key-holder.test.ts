@@ -13,11 +13,14 @@ import {
   type TxBody,
 } from '@ringwall/ring'
 import { encodeBase64url, encodeTx, signingBytes } from '@ringwall/ring/tx'
-import { edwards, type KeyShare, lagrangeAtZero, ORDER } from '@ringwall/threshold'
+import { edwards, KeyShare, lagrangeAtZero, ORDER } from '@ringwall/threshold'
 import { randomNonce } from '../keys.ts'
 import { ringApplication } from '../ring-application.ts'
 import { loadRuleLibrary } from '../rules.ts'
+import type { CeremonyTask } from './ceremony-messages.ts'
+import { CeremonyThread, CeremonyThreadGone } from './ceremony-thread.ts'
 import { KeyHolder } from './key-holder.ts'
+import type { NodeShare } from './node-share.ts'
 import { Seal } from './sealed-file.ts'
 
 const NOW = Date.now()
@@ -27,9 +30,14 @@ interface Someone {
   readonly key: KeyObject
   readonly directory: string
   holder: KeyHolder | undefined
-  share: KeyShare | undefined
+  share: NodeShare | undefined
   /** Notices for people. */
   readonly said: string[]
+}
+
+/** The share as the signing thread has it. */
+function taken({ share }: Someone): KeyShare {
+  return KeyShare.decode((share as NodeShare).copy())
 }
 
 /** A ledger in one object: a block whenever a test says so, with all that was submitted since. */
@@ -38,16 +46,23 @@ class Board {
   readonly people: Someone[]
   readonly #operator = generateKeyPairSync('ed25519').privateKey
   readonly #directory: string
+  /** One for all: each holder of a ring has its own. */
+  readonly thread = new CeremonyThread(() => {})
   #pending: Uint8Array[] = []
   state: RingState
   height = 0
   nowMs = NOW
   /** Called before a statement is taken: a test may have its sender die there. */
   onSubmit: (from: Someone, body: TxBody) => void = () => {}
+  /** Called before a thread gets a task: a test may have it throw, as a thread that died. */
+  onTask: (from: Someone, task: CeremonyTask) => void = () => {}
 
   constructor(t: TestContext, count: number) {
     this.#directory = mkdtempSync(join(tmpdir(), 'ringwall-holder-'))
-    t.after(() => rmSync(this.#directory, { recursive: true, force: true }))
+    t.after(async () => {
+      await this.thread.stop()
+      rmSync(this.#directory, { recursive: true, force: true })
+    })
     this.people = Array.from({ length: count }, (_, i) => this.someone(`n${i + 1}`))
     const genesis: GenesisDocument = parseGenesis(
       JSON.stringify({
@@ -82,6 +97,13 @@ class Board {
         submit: async (body) => {
           this.onSubmit(someone, body)
           if (someone.holder === holder) this.submit(`node:${someone.id}`, someone.key, body)
+        },
+        thread: {
+          warm: () => this.thread.warm(),
+          run: (task) => {
+            this.onTask(someone, task)
+            return this.thread.run(task)
+          },
         },
         onShare: (share) => {
           someone.share = share
@@ -129,7 +151,7 @@ class Board {
 
   isHeldBy(...people: readonly Someone[]): boolean {
     const name = publicKeyOf(this.state.signingKey)?.name
-    return name !== undefined && people.every(({ share }) => share?.publicKey.name === name)
+    return name !== undefined && people.every(({ share }) => share?.keyName === name)
   }
 }
 
@@ -142,13 +164,13 @@ test('four holders make a key from what the state says; a restart finds the shar
     assert.deepEqual(readdirSync(someone.directory), ['share.sealed'], 'seeds are erased')
     const file = join(someone.directory, 'share.sealed')
     assert.equal(statSync(file).mode & 0o777, 0o600)
-    const secret = someone.share?.secret.revealBytes() as Uint8Array
+    const secret = taken(someone).secret.revealBytes()
     assert.equal(readFileSync(file).indexOf(Buffer.from(secret)), -1)
     const text = someone.said.join('\n')
     assert.ok(!text.includes(Buffer.from(secret).toString('hex')) && !text.includes(Buffer.from(secret).toString('base64url')))
   }
   // Two of the three that it takes make another key: whoever reads two nodes has nothing.
-  const shares = board.people.map(({ share }) => share as KeyShare)
+  const shares = board.people.map(taken)
   const made = (held: readonly KeyShare[]): boolean => {
     const weights = lagrangeAtZero(held.map(({ index }) => index))
     const secret = held.reduce((sum, share, i) => (sum + (weights[i] as bigint) * share.secret.reveal()) % ORDER, 0n)
@@ -156,10 +178,10 @@ test('four holders make a key from what the state says; a restart finds the shar
   }
   assert.ok(made(shares.slice(0, 3)) && made(shares.slice(1)) && !made(shares.slice(0, 2)) && !made(shares.slice(2)))
   const [first] = board.people as [Someone]
-  const before = first.share?.secret.reveal()
+  const before = taken(first).secret.reveal()
   board.kill(first)
   await board.start(first)
-  assert.equal((first.share as KeyShare | undefined)?.secret.reveal(), before)
+  assert.equal(taken(first).secret.reveal(), before)
 })
 
 test('killed before and after each statement, all come to the key, nobody is named, and each says the same again', async (t) => {
@@ -199,6 +221,27 @@ test('killed between the end of a ceremony and the share on disk, it comes to it
   await board.until(() => board.isHeldBy(...board.people))
 })
 
+test('a thread that dies over each task once costs time and nothing else: no share is erased, nobody is named', async (t) => {
+  const board = new Board(t, 4)
+  await board.start(...board.people)
+  const died = new Set<string>()
+  board.onTask = ({ id }, { kind }) => {
+    const what = `${id} ${kind} ${board.state.signingKey.attempts}`
+    if (died.has(what)) return
+    died.add(what)
+    throw new CeremonyThreadGone('the ceremony thread ended')
+  }
+  await board.until(() => board.isHeldBy(...board.people))
+  const groupKey = publicKeyOf(board.state.signingKey)?.groupKey
+  board.ask({ type: 'key.refresh', reason: 'monthly' })
+  await board.until(() => board.state.signingKey.attempts === 2 && board.state.signingKey.ceremony === null)
+  await board.until(() => board.isHeldBy(...board.people))
+  assert.deepEqual(publicKeyOf(board.state.signingKey)?.groupKey, groupKey)
+  assert.equal(died.size, 2 * 4 * 4, 'of two ceremonies, four nodes: enrolling, dealing, answering, opening')
+  assert.deepEqual(board.state.signingKey.faults, [])
+  assert.match(board.people[0]?.said.join('\n') ?? '', /the ceremony thread ended/)
+})
+
 test('a refresh leaves neither the old share nor a seed behind; an old file does not pass for the new one', async (t) => {
   const board = new Board(t, 4)
   await board.start(...board.people)
@@ -207,12 +250,12 @@ test('a refresh leaves neither the old share nor a seed behind; an old file does
   const file = join(first.directory, 'share.sealed')
   const old = readFileSync(file)
   const groupKey = publicKeyOf(board.state.signingKey)?.groupKey
-  const before = first.share as KeyShare
+  const before = first.share as NodeShare
   board.ask({ type: 'key.refresh', reason: 'monthly' })
   await board.until(() => board.state.signingKey.attempts === 2 && board.state.signingKey.ceremony === null)
   await board.until(() => board.isHeldBy(...board.people))
   assert.deepEqual(publicKeyOf(board.state.signingKey)?.groupKey, groupKey)
-  assert.ok(before.secret.wiped)
+  assert.ok(before.wiped)
   assert.deepEqual(readdirSync(first.directory), ['share.sealed'])
   assert.notDeepEqual(readFileSync(file), old)
   // A disk from a backup: its share is of no use, and the next refresh gives a new one.

@@ -5,33 +5,35 @@
  * ceremony: the encryption key and the dealing are functions of it. It is on disk before anything that depends on it is sent; what is
  * said again after a crash is the same to the byte. A share is on disk before the one that it replaces, and the seed that it was
  * opened with, are erased.
+ *
+ * The arithmetic runs in the ceremony thread. When that dies nothing is said and nothing erased: the next look at the state asks again.
  */
 import { hkdfSync, randomBytes } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { boardEvent, planOf, publicKeyOf, type RingState, type TxBody, waitingFor } from '@ringwall/ring'
-import { decodeBase64url, encodeBase64url } from '@ringwall/ring/tx'
-import { makeDirectory } from '@ringwall/store'
 import {
-  beginCeremony,
-  Ceremony,
-  type CeremonyState,
-  DealingMemo,
-  KeyShare,
-  makeEncryptionKey,
-  type PublicKey,
-  ristretto,
-  step,
-} from '@ringwall/threshold'
+  boardEvent,
+  type KeyCeremony,
+  lastPlanOf,
+  planOf,
+  publicKeyOf,
+  type RingState,
+  type TxBody,
+  waitingFor,
+} from '@ringwall/ring'
+import { encodeBase64url } from '@ringwall/ring/tx'
+import { makeDirectory } from '@ringwall/store'
+import type { Ceremony, PublicKey } from '@ringwall/threshold'
 import type { EventLog } from '../events.ts'
+import type { CeremonyOutcome, CeremonyTask } from './ceremony-messages.ts'
+import type { CeremonyThread } from './ceremony-thread.ts'
+import { NodeShare } from './node-share.ts'
 import { eraseFile, type Seal } from './sealed-file.ts'
 
 /** A message that was not agreed on by then is said again: a leader that had not seen the phase begin has dropped it. */
 const AGAIN_MS = 1_000
 const SHARE = 'share'
 const SEED_FILE = /^ceremony-([0-9]{1,9})\.sealed$/
-/** Public work that the rounds of one ceremony share. */
-const MEMO_ENTRIES = 128
 
 type CeremonyBody = Extract<TxBody, { type: 'key.enrol' | 'key.deal' | 'key.answer' }>
 
@@ -41,15 +43,16 @@ export interface KeyHolderOptions {
   readonly directory: string
   readonly seal: Seal
   readonly events: Pick<EventLog, 'add'>
+  readonly thread: Pick<CeremonyThread, 'run' | 'warm'>
   /** Signs the statement in this node's name and hands it to the ledger. Settles when it is agreed on. */
   readonly submit: (body: CeremonyBody) => Promise<unknown>
   /** The share in force; undefined when there is none, or none any more. Called once each. */
-  readonly onShare: (share: KeyShare | undefined) => void
+  readonly onShare: (share: NodeShare | undefined) => void
 }
 
 interface HeldShare {
   readonly attempt: number
-  readonly share: KeyShare
+  readonly share: NodeShare
 }
 
 /** What is derived from a ceremony's seed. */
@@ -59,7 +62,6 @@ function drawn(seed: Uint8Array, what: 'encryption' | 'dealing'): Uint8Array {
 
 export class KeyHolder {
   readonly #options: KeyHolderOptions
-  readonly #memo = new DealingMemo(MEMO_ENTRIES)
   #held: HeldShare | undefined
   /** Name of the key of which this node has no share: looked into once. */
   #without = ''
@@ -67,7 +69,12 @@ export class KeyHolder {
   #working: Promise<void> | undefined
   #again = false
   #stopped = false
-  #posted = { what: '', atMs: 0 }
+  /** What was said last; the same is said again without making it anew. */
+  #posted: { readonly what: string; readonly body: CeremonyBody | undefined; readonly atMs: number } = {
+    what: '',
+    body: undefined,
+    atMs: 0,
+  }
   #noted = ''
 
   private constructor(options: KeyHolderOptions) {
@@ -86,7 +93,7 @@ export class KeyHolder {
     return holder
   }
 
-  get share(): KeyShare | undefined {
+  get share(): NodeShare | undefined {
     return this.#held?.share
   }
 
@@ -157,12 +164,12 @@ export class KeyHolder {
     const publicKey = publicKeyOf(signingKey)
     if (publicKey === undefined || signingKey.last === null) return
     if (this.#without === publicKey.name) return
-    if (this.#held !== undefined && sameKey(this.#held.share.publicKey, publicKey)) return
-    const plan = Ceremony.decode(decodeBase64url(signingKey.last.plan))
+    if (this.#held !== undefined && this.#held.share.keyName === publicKey.name) return
+    const plan = lastPlanOf(signingKey) as Ceremony
     const { attempt } = plan
     // A ledger that was put back in time is behind this share: it catches up.
     if (this.#held !== undefined && this.#held.attempt > attempt) return
-    const share = await this.#openShare(plan, signingKey.last.board.map(boardEvent))
+    const share = await this.#openShare(plan, publicKey, signingKey.last.board.map(boardEvent))
     if (share !== undefined) {
       const bytes = encodeHeld({ attempt, share })
       await this.#options.seal.write(this.#shareFile, SHARE, bytes)
@@ -185,38 +192,36 @@ export class KeyHolder {
     const before = this.#held
     this.#held = held
     this.#options.onShare(held?.share)
-    before?.share.secret.wipe()
+    before?.share.wipe()
   }
 
-  async #openShare(plan: Ceremony, board: readonly ReturnType<typeof boardEvent>[]): Promise<KeyShare | undefined> {
-    const { self } = this.#options
-    const receiver = plan.receiver(self)
-    if (receiver === undefined) return undefined
+  /** Undefined when there is none to come to. @throws When it could not be found out. */
+  async #openShare(
+    plan: Ceremony,
+    publicKey: PublicKey,
+    board: readonly ReturnType<typeof boardEvent>[],
+  ): Promise<NodeShare | undefined> {
+    const { self, thread } = this.#options
+    if (plan.receiver(self) === undefined) return undefined
     const seed = await this.#seed(plan.attempt)
-    const encryption = seed === undefined ? undefined : makeEncryptionKey(drawn(seed, 'encryption'))
+    const outcome =
+      seed === undefined
+        ? ({ kind: 'none', why: 'stranger' } as const)
+        : await thread.run({ kind: 'open', plan: plan.encode(), self, encryption: drawn(seed, 'encryption'), board })
     seed?.fill(0)
-    if (encryption === undefined || !ristretto.equals(encryption.publicKey, receiver.encryptionKey)) {
-      this.#note(
-        'warn',
-        'the ring has handed a share of the signing key to this node, and the secret to open it is gone: ask for new ones with ringwall key refresh',
-      )
-      return undefined
+    if (outcome.kind === 'share') {
+      const share = new NodeShare(publicKey.name, outcome.share)
+      outcome.share.fill(0)
+      return share
     }
-    const tools = { encryptionKey: encryption.secret, memo: this.#memo }
-    let state = beginCeremony(plan, self)
-    let share: KeyShare | undefined
-    for (const event of board) {
-      const next = step(state, event, tools)
-      state = next.state
-      for (const effect of next.effects) if (effect.kind === 'complete') share = effect.share
-    }
-    encryption.secret.wipe()
-    if (share === undefined)
-      this.#note(
-        'warn',
-        'a dealer gave this node a bad share, and its complaint came too late: ringwall key refresh makes new ones',
-      )
-    return share
+    if (outcome.kind !== 'none') throw new Error(failureOf(outcome))
+    this.#note(
+      'warn',
+      outcome.why === 'stranger'
+        ? 'the ring has handed a share of the signing key to this node, and the secret to open it is gone: ask for new ones with ringwall key refresh'
+        : 'a dealer gave this node a bad share, and its complaint came too late: ringwall key refresh makes new ones',
+    )
+    return undefined
   }
 
   async #seed(attempt: number): Promise<Uint8Array | undefined> {
@@ -243,75 +248,76 @@ export class KeyHolder {
 
   /** Says what the ceremony under way waits for this node to say. */
   async #speak(state: RingState): Promise<void> {
-    const body = await this.#next(state)
+    const { signingKey, validators } = state
+    const { ceremony } = signingKey
+    if (ceremony === null) return
+    const { attempt, phase } = ceremony
+    if (!waitingFor(signingKey, validators).includes(this.#options.self)) {
+      // Soon there is something to do.
+      if (phase === 'enrolling') this.#options.thread.warm()
+      return
+    }
+    const what = `${phase} ${attempt}`
+    const said = this.#posted.what === what ? this.#posted : undefined
+    if (said !== undefined && Date.now() < said.atMs + AGAIN_MS) return
+    const body = said?.body ?? (await this.#next(signingKey))
     if (body === undefined || this.#stopped) return
-    const what = `${body.type} ${body.attempt}`
-    const nowMs = Date.now()
-    if (this.#posted.what === what && nowMs < this.#posted.atMs + AGAIN_MS) return
-    this.#posted = { what, atMs: nowMs }
+    this.#posted = { what, body, atMs: Date.now() }
     // Whether it was agreed on is for the next state to show.
     this.#options.submit(body).catch(() => {})
   }
 
-  async #next({ signingKey, validators }: RingState): Promise<CeremonyBody | undefined> {
-    const { ceremony } = signingKey
-    if (ceremony === null) return undefined
-    const { attempt, phase } = ceremony
-    if (!waitingFor(signingKey, validators).includes(this.#options.self)) return undefined
+  async #next(signingKey: RingState['signingKey']): Promise<CeremonyBody | undefined> {
+    const { attempt, phase, board } = signingKey.ceremony as KeyCeremony
     if (phase === 'enrolling') {
       const seed = await this.#seedOf(attempt)
-      const { publicKey, secret } = makeEncryptionKey(drawn(seed, 'encryption'))
-      secret.wipe()
+      const encryptionKey = await this.#said({ kind: 'enrol', encryption: drawn(seed, 'encryption') })
       seed.fill(0)
-      return { type: 'key.enrol', attempt, encryptionKey: encodeBase64url(ristretto.encode(publicKey)) }
+      return encryptionKey === undefined ? undefined : { type: 'key.enrol', attempt, encryptionKey }
     }
     const plan = planOf(signingKey)
     if (plan === undefined) return undefined
-    return phase === 'dealing' ? this.#dealing(plan) : this.#answer(plan, ceremony.board.map(boardEvent))
+    const type = phase === 'dealing' ? 'key.deal' : 'key.answer'
+    const body = phase === 'dealing' ? await this.#dealing(plan) : await this.#answer(plan, board.map(boardEvent))
+    return body === undefined ? undefined : { type, attempt, body }
   }
 
-  async #dealing(plan: Ceremony): Promise<CeremonyBody | undefined> {
+  async #dealing(plan: Ceremony): Promise<string | undefined> {
     const { self } = this.#options
-    const dealer = plan.dealer(self)
-    if (dealer === undefined) return undefined
+    if (plan.dealer(self) === undefined) return undefined
     const share = plan.previous === undefined ? undefined : this.#held?.share
-    if (plan.previous !== undefined && (share === undefined || !sameKey(share.publicKey, plan.previous))) return undefined
+    if (plan.previous !== undefined && share?.keyName !== plan.previous.name) return undefined
     const seed = await this.#seedOf(plan.attempt)
     const dealing = drawn(seed, 'dealing')
-    const { effects } = step(beginCeremony(plan, self), { kind: 'begin', seed: dealing, share }, { encryptionKey: undefined })
     seed.fill(0)
-    dealing.fill(0)
-    const post = effects.find((effect) => effect.kind === 'post')
-    return post === undefined ? undefined : { type: 'key.deal', attempt: plan.attempt, body: encodeBase64url(post.body) }
+    return this.#said({ kind: 'deal', plan: plan.encode(), self, dealing, share: share?.copy() })
   }
 
-  async #answer(plan: Ceremony, board: readonly ReturnType<typeof boardEvent>[]): Promise<CeremonyBody | undefined> {
+  async #answer(plan: Ceremony, board: readonly ReturnType<typeof boardEvent>[]): Promise<string | undefined> {
     const { self } = this.#options
-    const receiver = plan.receiver(self)
-    const seed = receiver === undefined ? undefined : await this.#seed(plan.attempt)
-    if (receiver === undefined || seed === undefined) return undefined
-    const { secret, publicKey } = makeEncryptionKey(drawn(seed, 'encryption'))
+    const seed = plan.receiver(self) === undefined ? undefined : await this.#seed(plan.attempt)
+    if (seed === undefined) return undefined
+    const encryption = drawn(seed, 'encryption')
     seed.fill(0)
-    // Not what this node enrolled with, as after a lost disk: it cannot tell a bad share from its own loss, and so accuses nobody.
-    if (!ristretto.equals(publicKey, receiver.encryptionKey)) return undefined
-    const tools = { encryptionKey: secret, memo: this.#memo }
-    let state: CeremonyState = beginCeremony(plan, self)
-    for (const event of board) state = step(state, event, tools).state
-    const { effects } = step(state, { kind: 'resume' }, tools)
-    for (const opened of state.opened.values()) opened.wipe()
-    secret.wipe()
-    const post = effects.find((effect) => effect.kind === 'post')
-    return post === undefined ? undefined : { type: 'key.answer', attempt: plan.attempt, body: encodeBase64url(post.body) }
+    return this.#said({ kind: 'answer', plan: plan.encode(), self, encryption, board })
+  }
+
+  /** What the thread makes of it, base64url; undefined when there is nothing to say. @throws When it could not be made. */
+  async #said(task: CeremonyTask): Promise<string | undefined> {
+    const outcome = await this.#options.thread.run(task)
+    if (outcome.kind === 'none') return undefined
+    if (outcome.kind !== 'said') throw new Error(failureOf(outcome))
+    return outcome.body === undefined ? undefined : encodeBase64url(outcome.body)
   }
 }
 
-function sameKey(a: PublicKey, b: PublicKey): boolean {
-  return a.name === b.name
+function failureOf(outcome: CeremonyOutcome): string {
+  return outcome.kind === 'failed' ? outcome.reason : `bug: an outcome of the wrong kind, ${outcome.kind}`
 }
 
 /** attempt(4), then the share with its key. In the clear: to be sealed. */
 function encodeHeld({ attempt, share }: HeldShare): Uint8Array {
-  const secret = share.encodeSecret()
+  const secret = share.copy()
   const bytes = new Uint8Array(4 + secret.length)
   new DataView(bytes.buffer).setUint32(0, attempt)
   bytes.set(secret, 4)
@@ -321,5 +327,5 @@ function encodeHeld({ attempt, share }: HeldShare): Uint8Array {
 
 function decodeHeld(bytes: Uint8Array): HeldShare {
   const attempt = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0)
-  return { attempt, share: KeyShare.decode(bytes.subarray(4)) }
+  return { attempt, share: NodeShare.decode(bytes.subarray(4)) }
 }

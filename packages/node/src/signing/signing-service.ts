@@ -19,8 +19,9 @@ import {
   type SignedMintRequest,
 } from '@ringwall/identity'
 import type { View } from '@ringwall/ring'
-import { type Fault, type KeyShare, type PublicKey, requestedMessage, ThresholdError } from '@ringwall/threshold'
+import { type Fault, type PublicKey, requestedMessage, ThresholdError } from '@ringwall/threshold'
 import type { EventLog } from '../events.ts'
+import type { NodeShare } from './node-share.ts'
 import type { NonceNumbers } from './nonce-numbers.ts'
 import { SigningThread } from './signing-thread.ts'
 import type { CoordinatorWish, ThreadAnswer } from './thread-messages.ts'
@@ -93,7 +94,7 @@ export class SigningService {
   readonly #given = new Map<string, { sinceMs: number; pairs: number }>()
   readonly #timer: NodeJS.Timeout
   #publicKey: PublicKey | undefined
-  #share: KeyShare | undefined
+  #share: NodeShare | undefined
   #stock: Readonly<Record<string, number>> = {}
   #restocking: Promise<void> | undefined
   #minting = 0
@@ -105,7 +106,7 @@ export class SigningService {
   constructor(options: SigningServiceOptions) {
     this.#options = options
     this.#now = options.now ?? Date.now
-    this.#thread = new SigningThread((stock) => {
+    this.#thread = new SigningThread(options.self, (stock) => {
       this.#stock = stock
     })
     options.fabric.onRequest('signing', (from, payload) => this.#answer(from, payload))
@@ -128,9 +129,9 @@ export class SigningService {
   }
 
   /** The key as of the newest block, and this node's share; one of another epoch is not used. */
-  use(publicKey: PublicKey | undefined, share: KeyShare | undefined): void {
+  use(publicKey: PublicKey | undefined, share: NodeShare | undefined): void {
     if (publicKey === undefined) return
-    const fitting = share?.publicKey.name === publicKey.name ? share : undefined
+    const fitting = share?.keyName === publicKey.name ? share : undefined
     if (this.#publicKey?.name === publicKey.name && this.#share === fitting) return
     this.#publicKey = publicKey
     this.#share = fitting

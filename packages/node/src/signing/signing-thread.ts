@@ -1,6 +1,7 @@
 /** The signing thread as its node sees it: tasks in, answers out, a bounded number under way. Starts anew when it dies. */
 import { Worker } from 'node:worker_threads'
-import type { KeyShare, PublicKey } from '@ringwall/threshold'
+import type { PublicKey } from '@ringwall/threshold'
+import type { NodeShare } from './node-share.ts'
 import type { FromThread, ThreadAnswer, ThreadTask } from './thread-messages.ts'
 
 const TASKS_MAX = 1_024
@@ -17,19 +18,22 @@ interface Waiting {
 
 export class SigningThread {
   readonly #waiting = new Map<number, Waiting>()
+  readonly #self: string
   readonly #onStock: (stock: Readonly<Record<string, number>>) => void
   #worker: Worker | undefined
   #nextId = 1
   #publicKey: PublicKey | undefined
-  #share: KeyShare | undefined
+  #share: NodeShare | undefined
   #stopped = false
 
-  constructor(onStock: (stock: Readonly<Record<string, number>>) => void) {
+  /** @param self The node's name. */
+  constructor(self: string, onStock: (stock: Readonly<Record<string, number>>) => void) {
+    this.#self = self
     this.#onStock = onStock
   }
 
   /** The key in force, and this node's share of it, if it has one. */
-  use(publicKey: PublicKey, share: KeyShare | undefined): void {
+  use(publicKey: PublicKey, share: NodeShare | undefined): void {
     this.#publicKey = publicKey
     this.#share = share
     if (this.#worker === undefined) this.#start()
@@ -53,7 +57,7 @@ export class SigningThread {
   }
 
   #start(): void {
-    const worker = new Worker(new URL('./signing-worker.ts', import.meta.url))
+    const worker = new Worker(new URL('./signing-worker.ts', import.meta.url), { workerData: { self: this.#self } })
     worker.unref()
     this.#worker = worker
     worker.on('message', ({ id, answer, stock }: FromThread) => {
@@ -74,19 +78,19 @@ export class SigningThread {
 
   #tellKey(): void {
     if (this.#publicKey === undefined) return
-    const share = this.#share?.encodeSecret()
+    const share = this.#share?.copy()
     const ignore = (): void => {}
     this.#post({ kind: 'key', publicKey: this.#publicKey.encode() }).catch(ignore)
-    this.#post({ kind: 'share', share }).catch(ignore)
-    share?.fill(0)
+    this.#post({ kind: 'share', share }, share === undefined ? [] : [share.buffer as ArrayBuffer]).catch(ignore)
   }
 
-  #post(task: ThreadTask): Promise<ThreadAnswer> {
+  /** @param moved Secrets: they are in the thread then, and no longer here. */
+  #post(task: ThreadTask, moved: readonly ArrayBuffer[] = []): Promise<ThreadAnswer> {
     return new Promise((settle, refuse) => {
       const id = this.#nextId
       this.#nextId += 1
       this.#waiting.set(id, { settle, refuse })
-      this.#worker?.postMessage({ id, task })
+      this.#worker?.postMessage({ id, task }, moved)
     })
   }
 

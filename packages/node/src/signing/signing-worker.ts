@@ -3,7 +3,7 @@
  * in between. It decides nothing: what may be signed was decided before it is asked.
  */
 import { randomBytes } from 'node:crypto'
-import { parentPort } from 'node:worker_threads'
+import { parentPort, workerData } from 'node:worker_threads'
 import {
   CommitmentMemo,
   Coordinator,
@@ -15,9 +15,14 @@ import {
   splitCommitments,
   ThresholdError,
 } from '@ringwall/threshold'
+import { verifySignature } from '../keys.ts'
+import { nativeNonceMaker } from './nonce-maker.ts'
 import type { CoordinatorWish, FromThread, ThreadAnswer, ThreadTask, ToThread } from './thread-messages.ts'
 
 const port = parentPort!
+/** Its node's name. */
+const { self } = workerData as { readonly self: string }
+const makeNonce = nativeNonceMaker()
 const URGENT: ReadonlySet<ThreadTask['kind']> = new Set(['key', 'share', 'sign', 'begin', 'share-of', 'refused'])
 const DONE: ThreadAnswer = { kind: 'done', wishes: [] }
 const MEMO_ENTRIES = 4_096
@@ -108,7 +113,13 @@ function perform(task: ThreadTask): ThreadAnswer {
     close()
     const publicKey = PublicKey.decode(task.publicKey)
     const memo = new CommitmentMemo(MEMO_ENTRIES, 'unchecked')
-    key = { publicKey, memo, coordinator: new Coordinator(publicKey, memo), share: undefined, signers: new Map() }
+    key = {
+      publicKey,
+      memo,
+      coordinator: new Coordinator(publicKey, memo, { self, verify: verifySignature }),
+      share: undefined,
+      signers: new Map(),
+    }
     return DONE
   }
   if (key === undefined) return { kind: 'refused', reason: 'there is no key' }
@@ -151,7 +162,7 @@ function perform(task: ThreadTask): ThreadAnswer {
 function signerFor(held: Key, coordinator: string, first: number): Signer | undefined {
   let signer = held.signers.get(coordinator)
   if (signer === undefined && held.share !== undefined) {
-    signer = new Signer(held.share, first, held.memo)
+    signer = new Signer(held.share, first, held.memo, makeNonce)
     held.signers.set(coordinator, signer)
   }
   return signer

@@ -7,6 +7,7 @@ import { type MintRequest, mintSigningBytes, type SignedMintRequest, type SvidWa
 import { createDenialIndex, type Denial, NO_SIGNING_KEY_VIEW, type View } from '@ringwall/ring'
 import { encodeBase64url } from '@ringwall/ring/tx'
 import { dealTrusted, type KeyShare, ORDER } from '@ringwall/threshold'
+import { NodeShare } from './node-share.ts'
 import { NonceNumbers } from './nonce-numbers.ts'
 import { SigningService } from './signing-service.ts'
 
@@ -82,7 +83,7 @@ export class Signers {
       },
     })
     this.members.push({ id, key, service, said, handler: held.handler, isDown: false })
-    service.use(share.publicKey, share)
+    service.use(share.publicKey, NodeShare.decode(share.encodeSecret()))
   }
 
   async stop(): Promise<void> {

@@ -133,7 +133,7 @@ function setOf(ranges: Ranges): Pattern {
 }
 
 /** @throws {PatternRefused} In words, for what is malformed, and for what has no linear time. */
-export function parseEcmaPattern(source: string): Pattern {
+function parseEcmaPattern(source: string): Pattern {
   const at = { index: 0 }
   const points = Array.from(source)
   let depth = 0

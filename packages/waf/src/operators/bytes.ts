@@ -34,7 +34,7 @@ export const validateUtf8Encoding: OperatorFactory = () => ({
   },
 })
 
-export function isUtf8(text: string): boolean {
+function isUtf8(text: string): boolean {
   for (let i = 0; i < text.length; i += 1) {
     const lead = text.charCodeAt(i)
     if (lead < 0x80) continue

@@ -171,7 +171,7 @@ function captured(match: RegExpExecArray | null, context: OperatorContext): bool
 }
 
 /** Has neither look-around nor back-references, so V8's automaton can take it over (`boundPatternTime`). */
-export function isRegular(node: Pattern): boolean {
+function isRegular(node: Pattern): boolean {
   switch (node.kind) {
     case 'look':
     case 'backref':

@@ -38,7 +38,7 @@ function verifying(test: (digits: readonly number[]) => boolean): OperatorFactor
   }
 }
 
-export function isCardNumber(digits: readonly number[]): boolean {
+function isCardNumber(digits: readonly number[]): boolean {
   if (digits.length < 12 || digits.length > 19) return false
   let sum = 0
   for (let i = 0; i < digits.length; i += 1) {
@@ -48,7 +48,7 @@ export function isCardNumber(digits: readonly number[]): boolean {
   return sum % 10 === 0
 }
 
-export function isCpf(digits: readonly number[]): boolean {
+function isCpf(digits: readonly number[]): boolean {
   if (digits.length !== 11 || digits.every((digit) => digit === digits[0])) return false
   const check = (count: number): number => {
     let sum = 0
@@ -59,14 +59,14 @@ export function isCpf(digits: readonly number[]): boolean {
   return check(9) === digits[9] && check(10) === digits[10]
 }
 
-export function isSsn(digits: readonly number[]): boolean {
+function isSsn(digits: readonly number[]): boolean {
   if (digits.length !== 9) return false
   const number = (from: number, to: number): number => Number(digits.slice(from, to).join(''))
   const area = number(0, 3)
   return area > 0 && area !== 666 && area < 900 && number(3, 5) > 0 && number(5, 9) > 0
 }
 
-export function isSvnr(digits: readonly number[]): boolean {
+function isSvnr(digits: readonly number[]): boolean {
   if (digits.length !== 10) return false
   const weights = [3, 7, 9, 0, 5, 8, 4, 2, 1, 6]
   const sum = weights.reduce((total, weight, i) => total + weight * digits[i]!, 0)

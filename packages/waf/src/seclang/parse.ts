@@ -196,7 +196,7 @@ const COMMA = 44
 const BACKSLASH = 92
 const QUOTE = 39
 
-export function parseActions(span: Span): ActionNode[] {
+function parseActions(span: Span): ActionNode[] {
   const actions: ActionNode[] = []
   const { text } = span
   let at = 0

@@ -90,15 +90,20 @@ const BARE: readonly (readonly [name: string, shape: RegExp])[] = [
   ['comment after statement', /^n\)*;+C$|^n\)+C$|^Dw{0,3};C$/],
 ]
 
+/** A number with a condition that is true or false, and nothing else but what ends the statement. */
+const CONSTANT_CONDITION =
+  /^\s{0,8}['"]?\d{1,12}['")]{0,4}\s{1,8}(?:or|and|x?or|\|\||&&)\s{1,8}(?:not\s{1,8})?(?:true|false)\s{0,8}(?:$|--|#|\/\*)/i
+/** A string that is ended, something that is joined to it, and a string begun for what follows: `' || password || '`. */
+const JOINED_INTO_STRING = /^[^'"]*(['"])\s*\|\|?[^'"|]+(?:\|\|?[^'"|]+)*\|\|?\s*\1\w*$/
+/** A comment is of no use before a number, but to hide from filters where a path or a word ends: a `UNION` that follows tells. */
+const UNION_BEHIND_COMMENT = /\*\/\s{0,8}\d{1,12}\s{1,8}union\s{1,8}(?:all|distinct)\b/i
+
 /** The name of the shape that makes a value an injection, or nothing. */
 export function sqlInjectionShape(text: string): string | undefined {
   const value = plainQuotes(text)
-  if (
-    /^\s{0,8}['"]?\d{1,12}['")]{0,4}\s{1,8}(?:or|and|x?or|\|\||&&)\s{1,8}(?:not\s{1,8})?(?:true|false)\s{0,8}(?:$|--|#|\/\*)/i.test(
-      value,
-    )
-  )
-    return 'condition'
+  if (CONSTANT_CONDITION.test(value)) return 'condition'
+  if (value.includes('|') && JOINED_INTO_STRING.test(value)) return 'joined into a string'
+  if (value.includes('*/') && UNION_BEHIND_COMMENT.test(value)) return 'union'
   const bare = judge(foldTokens(sqlTokens(value, 0)), BARE)
   if (bare !== undefined) return bare
   for (const quote of ["'", '"']) {
