@@ -62,6 +62,7 @@ export interface FloodResult {
 const NORMAL = Array.from({ length: 8 }, (_, at) => `127.0.0.${at + 11}`)
 const PAUSE_MS = 40
 const PATIENCE_MS = 5_000
+const CAPACITY_TRIES = 4
 
 /** From addresses in many networks, as those of a botnet are. */
 const floodSource = (at: number): string => `127.1.${at}.1`
@@ -191,13 +192,18 @@ export async function flood(ring: TestRing, plan: FloodPlan): Promise<FloodResul
   try {
     const port = ring.traffic(1)
     const common = { port, request: REQUEST }
-    clients.begin({ ...common, sources: ['127.0.0.2'], connectionsPerSource: 32, perSecond: undefined })
-    await sleep(plan.capacityMs / 4)
-    await clients.report()
-    const measuredFrom = performance.now()
-    await sleep(plan.capacityMs)
-    const { good } = await clients.stop()
-    const capacityPerSecond = (good * 1_000) / (performance.now() - measuredFrom)
+    let capacityPerSecond = 0
+    for (let tries = 0; tries < CAPACITY_TRIES; tries += 1) {
+      clients.begin({ ...common, sources: [`127.0.0.${2 + tries}`], connectionsPerSource: 16, perSecond: undefined })
+      await sleep(plan.capacityMs / 4)
+      await clients.report()
+      const measuredFrom = performance.now()
+      await sleep(plan.capacityMs)
+      const { good, refused } = await clients.stop()
+      capacityPerSecond = Math.max(capacityPerSecond, (good * 1_000) / (performance.now() - measuredFrom))
+      // A machine that is busy otherwise may have the node shed what it could carry.
+      if (refused <= 0.01 * good) break
+    }
 
     const answers: Answer[] = []
     let over = false

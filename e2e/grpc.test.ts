@@ -3,12 +3,12 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import type * as Grpc from '@grpc/grpc-js'
 import { makePair } from '../packages/proxy/src/test-certificates.ts'
+import { freePort } from '../tools/free-ports.ts'
 import { CLI } from './local-ring.ts'
 
 const grpc: typeof Grpc | undefined = await import('@grpc/grpc-js').catch(() => undefined)
@@ -124,15 +124,6 @@ after(async () => {
   server?.forceShutdown()
   if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
 })
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as AddressInfo
-  probe.close()
-  await once(probe, 'close')
-  return port
-}
 
 interface Outcome {
   readonly error: Grpc.ServiceError | null

@@ -5,10 +5,11 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
-import { type AddressInfo, createServer as createTcpServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { freePort } from '../tools/free-ports.ts'
 import { CLI } from './local-ring.ts'
 
 let folder: string
@@ -75,11 +76,7 @@ before(async () => {
   upstream = echoServer()
   await once(upstream, 'listening')
   folder = mkdtempSync(join(tmpdir(), 'ringwall-websocket-'))
-  const probe = createTcpServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  port = (probe.address() as AddressInfo).port
-  probe.close()
-  await once(probe, 'close')
+  port = await freePort()
   const url = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`
   node = spawn(
     process.execPath,
