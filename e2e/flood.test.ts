@@ -9,9 +9,9 @@ const PLAN: FloodPlan = {
   sources: 20,
   connectionsPerSource: 12,
   times: 10,
-  capacityMs: 1_000,
+  capacityMs: 600,
   idleMs: 500,
-  floodMs: 7_000,
+  floodMs: 6_500,
 }
 
 let ring: TestRing

@@ -1,23 +1,21 @@
 /** `npm run e2e:flood`: a flood at ten times what a node carries. `--nodes`, `--sources`, `--seconds`, `--times`. */
-import { parseArgs } from 'node:util'
+import { readOptions, whole } from '../tools/options.ts'
 import { flood, startRing, table } from './flood-scene.ts'
 
-const { values } = parseArgs({
-  options: {
-    nodes: { type: 'string', default: '4' },
-    sources: { type: 'string', default: '40' },
-    seconds: { type: 'string', default: '20' },
-    times: { type: 'string', default: '10' },
-  },
+const options = readOptions({
+  nodes: whole(4, 2, 9),
+  sources: whole(40, 1, 250),
+  seconds: whole(20, 6, 3_600),
+  times: whole(10, 1, 100),
 })
 const plan = {
-  nodes: Number(values.nodes),
-  sources: Number(values.sources),
+  nodes: options.nodes,
+  sources: options.sources,
   connectionsPerSource: 8,
-  times: Number(values.times),
+  times: options.times,
   capacityMs: 4_000,
   idleMs: 4_000,
-  floodMs: Number(values.seconds) * 1_000,
+  floodMs: options.seconds * 1_000,
 }
 const { ring, stop } = await startRing(plan.nodes)
 try {

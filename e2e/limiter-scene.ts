@@ -7,10 +7,10 @@ import { generateKeyPairSync, sign } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { OutgoingHttpHeaders } from 'node:http2'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { makePair } from '../packages/proxy/src/test-certificates.ts'
+import { freePort } from '../tools/free-ports.ts'
 import type { ProgramOrder, ProgramReport } from './limiter-clients.ts'
 import { CLI } from './local-ring.ts'
 
@@ -203,15 +203,6 @@ export class LimiterScene {
     }
     rmSync(this.#folder, { recursive: true, force: true })
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** Requests of the attack that reached the application. */

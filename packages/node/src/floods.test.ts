@@ -11,12 +11,16 @@ function watch(more = '') {
   assert.ok(document.ok)
   const denied: [DenialSubject, number, string][] = []
   const lines: string[] = []
+  const counted = { named: 0 }
   const floods = new FloodWatch({
     view: () => ({ policy: document.policy }) as View,
     deny: (subject, ttlMs, reason) => denied.push([subject, ttlMs, reason]),
     say: (line) => lines.push(line),
+    count: (named) => {
+      counted.named += named
+    },
   })
-  return { floods, denied, lines }
+  return { floods, denied, lines, counted }
 }
 
 /** What a thread tells in a tenth of a second of a flood from these sources, of which it serves one in a hundred requests. */
@@ -38,7 +42,7 @@ function flood(floods: FloodWatch, sources: readonly string[], seconds = 2): voi
 }
 
 test('a finding becomes a denial: of an address, of the /64 of an IPv6 source; for a minute, with the reason', () => {
-  const { floods, denied, lines } = watch()
+  const { floods, denied, lines, counted } = watch()
   const [high, low] = [0x20010db8, 0x00010002]
   flood(floods, ['203.0.113.7', `${high}:${low}`])
   assert.deepEqual(
@@ -50,6 +54,7 @@ test('a finding becomes a denial: of an address, of the /64 of an IPv6 source; f
   )
   assert.match(denied[0]![2], /^flood: [0-9]+ requests a second while the node is overloaded \(confidence 0\.[0-9]+\)$/)
   assert.equal(lines.length, 1)
+  assert.equal(counted.named, 2)
   assert.match(lines[0]!, /^flood: ip 203\.0\.113\.7, cidr 2001:db8:1:2::\/64 denied; the first: /)
 })
 

@@ -12,14 +12,14 @@ export interface FloodWatchOptions {
   /** Denies in this node's name. */
   readonly deny: (subject: DenialSubject, ttlMs: number, reason: string) => void
   readonly say: (line: string) => void
+  /** So many sources and networks more were named. */
+  readonly count: (named: number) => void
 }
 
 export class FloodWatch {
   readonly #options: FloodWatchOptions
   #detector: Floods | undefined
   #settings = ''
-  /** Sources and networks named since the start. */
-  named = 0
 
   constructor(options: FloodWatchOptions) {
     this.#options = options
@@ -63,12 +63,12 @@ export class FloodWatch {
       }
       const subject = subjectOf(finding)
       if (subject === undefined) continue
-      this.named += 1
       denied.push(describeSubject(subject))
       if (reason === '') reason = finding.reason
       if (!isShadow) this.#options.deny(subject, finding.denyForMs, `${FLOOD_REASON}${finding.reason}`)
     }
     if (denied.length === 0) return
+    this.#options.count(denied.length)
     const who = denied.slice(0, NAMED_MAX).join(', ')
     const more = denied.length > NAMED_MAX ? ` and ${denied.length - NAMED_MAX} more` : ''
     this.#options.say(`${FLOOD_REASON}${who}${more} ${isShadow ? 'would be denied' : 'denied'}; the first: ${reason}`)

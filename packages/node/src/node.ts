@@ -497,6 +497,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       view: () => view,
       deny: denyInOwnName,
       say: (line) => events.add('finding', 'warn', line),
+      count: (named) => telemetry.count('flood_sources_total', {}, named),
     })
 
     const tick = setInterval(() => early.tick(Date.now(), certifiedAtMs), TICK_MS)

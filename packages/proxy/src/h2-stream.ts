@@ -185,6 +185,7 @@ export class H2Stream implements Client {
     this.#requestDeadlineMs = Math.min(this.#requestDeadlineMs, performance.now() + msMax)
     this.#bodyAwaited()
     this.#deliver()
+    this.#connection.flush()
   }
 
   pauseBody(): void {
@@ -198,6 +199,8 @@ export class H2Stream implements Client {
     this.#flowing = true
     this.#bodyAwaited()
     this.#deliver()
+    // Whoever takes more does so at a time of its own: what the client may send now must not wait for its next word.
+    this.#connection.flush()
   }
 
   extendBody(): void {

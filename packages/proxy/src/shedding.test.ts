@@ -56,6 +56,43 @@ test('one source alone is served as far as it goes: nobody would gain', () => {
   assert.equal(served.get('203.0.113.9'), 18_000)
 })
 
+test('a flood whose sources each ask less than the usual bound is refused all the same, and who asks little is not', () => {
+  const demand = new Map<string, number>()
+  // As much of each as a node lets itself be asked that serves whoever comes.
+  for (let at = 0; at < 60; at++) demand.set(`203.0.113.${at}`, 40)
+  for (let at = 0; at < 10; at++) demand.set(`192.0.2.${at}`, 4)
+  const served = run(800, demand, 10)
+  for (let at = 0; at < 10; at++) assert.ok((served.get(`192.0.2.${at}`) ?? 0) >= 8, `192.0.2.${at}`)
+  const flood = [...served].filter(([source]) => source.startsWith('203')).reduce((sum, [, count]) => sum + count, 0)
+  assert.ok(flood < 2 * 1_200, `${flood} of the flood were served in two seconds`)
+})
+
+test('a loop that stays late because of something else has nobody bound to less than the usual', () => {
+  const shedding = new SourceShedding(1)
+  let nowMs = 0
+  for (let tick = 0; tick < 200; tick++) {
+    for (let each = 0; each < 100; each++) shedding.admits('203.0.113.9')
+    shedding.admits('192.0.2.1')
+    shedding.tick(200, (nowMs += TICK_MS))
+  }
+  assert.equal(shedding.perSecondMax, 50)
+})
+
+test('while connections are dropped by the thousand, who asks little is not what there is too little time for', () => {
+  const shedding = new SourceShedding(1)
+  let nowMs = 0
+  const late = (isKnocked: boolean): void => {
+    for (let tick = 0; tick < 40; tick++) {
+      for (let source = 0; source < 20; source++) shedding.admits(`192.0.2.${source}`)
+      shedding.tick(200, (nowMs += TICK_MS), isKnocked)
+    }
+  }
+  late(false)
+  assert.ok(shedding.perSecondMax < 50, String(shedding.perSecondMax))
+  late(true)
+  assert.equal(shedding.perSecondMax, 50)
+})
+
 test('once the flood is over, everybody is served again', () => {
   const shedding = new SourceShedding(1)
   let nowMs = 0

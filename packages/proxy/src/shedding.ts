@@ -14,10 +14,11 @@ export const LATE_MS_MAX = 50
 const LATE_MS_WELL = 15
 /** Late once is a compilation, or another program; late so often in a row is too much work. */
 const LATE_TICKS = 3
-/** Nobody is refused for asking this little, unless the loop stays late all the same; nor then for asking less than the other. */
+/** Nobody is refused for asking this little, unless hardly anybody asks more and the loop stays late; nor then for asking less than the other. */
 const PER_SECOND_MIN = 50
 const PER_SECOND_LEAST = 10
 const VERY_LATE_TICKS = 4
+const REFUSED_SHARE_ENOUGH = 0.5
 const LOWER = 0.7
 /** A fifth in a good second: whoever was put to rest comes back at once, and must not find everything open. */
 const RAISE = 1.01
@@ -48,6 +49,9 @@ export class SourceShedding {
   #refused = false
   #refusedAtMs = 0
   #boundAtMs = 0
+  /** Since the last tick. */
+  #asks = 0
+  #refusals = 0
   #nowMs = 0
 
   /** @param seed A random 32-bit number, so that nobody knows who shares a place with whom. */
@@ -75,6 +79,7 @@ export class SourceShedding {
     const other = PLACES + this.#place(source, ~this.#seed)
     const counts = this.#counts
     const count = Math.min(++counts[one]!, ++counts[other]!)
+    this.#asks++
     if (count > this.#most) {
       this.#most = count
       this.#mostPlace = one
@@ -82,6 +87,7 @@ export class SourceShedding {
     if (this.#perSecondMax === Number.POSITIVE_INFINITY) return true
     if (Math.max(count, Math.min(this.#before[one]!, this.#before[other]!)) <= this.#perSecondMax) return true
     this.#refused = true
+    this.#refusals++
     return false
   }
 
@@ -108,7 +114,7 @@ export class SourceShedding {
       // Nobody would gain by it.
       const isAlone = nowMs - this.#othersAtMs > COMPANY_MS
       if (!isAlone) {
-        const least = this.#lateTicks >= VERY_LATE_TICKS && !isKnocked ? PER_SECOND_LEAST : PER_SECOND_MIN
+        const least = this.#least(isKnocked)
         if (this.#perSecondMax === Number.POSITIVE_INFINITY) this.#boundAtMs = nowMs
         this.#perSecondMax = Math.max(least, LOWER * Math.min(this.#perSecondMax, Math.max(most, least)))
       }
@@ -120,6 +126,17 @@ export class SourceShedding {
       else if (nowMs - this.#refusedAtMs > IDLE_MS) this.#perSecondMax = Number.POSITIVE_INFINITY
     }
     this.#refused = false
+    this.#asks = 0
+    this.#refusals = 0
+  }
+
+  /** How low the bound may go now. */
+  #least(isKnocked: boolean): number {
+    if (isKnocked) return PER_SECOND_MIN
+    // As long as the bound refuses much, it is not too high: refusing those who ask less would hardly help.
+    const refusesMuch = this.#refusals >= REFUSED_SHARE_ENOUGH * this.#asks
+    if (this.#lateTicks >= VERY_LATE_TICKS && !refusesMuch) return PER_SECOND_LEAST
+    return Math.min(PER_SECOND_MIN, this.#perSecondMax)
   }
 
   #place(text: string, seed: number): number {

@@ -1,4 +1,4 @@
-/** One connection to an upstream, carrying one request at a time. */
+/** One connection to an upstream, carrying one request at a time: what there is of it in any version of HTTP, and HTTP/1.1. */
 import type { Socket } from 'node:net'
 import { type AnyProxyError, UpstreamBroken, UpstreamTimeout } from './errors.ts'
 import { type ResponseEvents, type ResponseHead, ResponseParser } from './response-parser.ts'
@@ -38,6 +38,41 @@ export interface ConnectionOwner {
   onGone(connection: UpstreamConnection): void
 }
 
+/** A connection, whatever it speaks. */
+export interface UpstreamConnection {
+  /** Monotonic milliseconds: of the last byte either way, or of becoming idle. */
+  readonly activeAtMs: number
+  /** How long the upstream keeps an idle connection, as far as it said. */
+  readonly idleMsMax: number
+  /** On whose behalf it is in use. */
+  readonly source: string | undefined
+  readonly usable: boolean
+  /**
+   * Begins a request. `head` is the whole header section as HTTP/1.1 writes it, `body` what is there of the body. More of it follows by
+   * `write`, unless `complete`. Returns whether there is room for more.
+   */
+  send(listener: ResponseListener, head: string, body: Buffer | undefined, request: Sending, nowMs: number): boolean
+  /** More of the body, as one chunk or as it is. Returns whether there is room for more; `onDrain` follows when not. */
+  write(bytes: Buffer, chunked: boolean): boolean
+  /** The request's body has been written whole. */
+  complete(chunked: boolean): void
+  pause(): void
+  resume(): void
+  destroy(): void
+  /** Stops caring for the response: the connection cannot be used again. */
+  abandon(): void
+  /** Its listener hears no more of the response. The connection is used again if reading the rest away is little to do. */
+  discard(head: ResponseHead): void
+  /** Ends the request if its client has not taken what there is of the response for so long. Returns whether it did. */
+  reclaim(nowMs: number, pausedMsMin: number): boolean
+  /** Somebody else listens to the response from here on. */
+  handTo(listener: ResponseListener): void
+  /** How long the upstream may be silent from here on. */
+  limitSilence(ms: number): void
+  /** Ends the request when its upstream has been silent for too long. */
+  sweep(nowMs: number): void
+}
+
 const DISCARDED_BYTES_MAX = 65_536
 
 /** Reads away what nobody wants, as long as it is little. */
@@ -66,7 +101,7 @@ class Discarding implements ResponseListener {
   onFailure(): void {}
 }
 
-export class UpstreamConnection implements ResponseEvents, WireHandler {
+export class Http1UpstreamConnection implements UpstreamConnection, ResponseEvents, WireHandler {
   readonly #wire: Wire
   readonly #owner: ConnectionOwner
   readonly #parser: ResponseParser
@@ -80,9 +115,7 @@ export class UpstreamConnection implements ResponseEvents, WireHandler {
   #paused = false
   #pausedAtMs = 0
   #timeoutMs = 0
-  /** Monotonic milliseconds: of the last byte either way, or of becoming idle. */
   activeAtMs = performance.now()
-  /** How long the upstream keeps an idle connection, as far as it said. */
   idleMsMax = Number.POSITIVE_INFINITY
 
   constructor(socket: Socket, headerBytesMax: number, owner: ConnectionOwner) {
@@ -93,7 +126,6 @@ export class UpstreamConnection implements ResponseEvents, WireHandler {
     socket.setNoDelay(true)
   }
 
-  /** On whose behalf it is in use. */
   get source(): string | undefined {
     return this.#listener?.source
   }
@@ -102,10 +134,6 @@ export class UpstreamConnection implements ResponseEvents, WireHandler {
     return !this.#gone && this.#wire.usable
   }
 
-  /**
-   * Begins a request. `head` is the whole header section, `body` what is there of the body. More of it follows by
-   * `write`, unless `complete`. Returns whether there is room for more.
-   */
   send(listener: ResponseListener, head: string, body: Buffer | undefined, request: Sending, nowMs: number): boolean {
     this.#listener = listener
     this.#bytesSeen = false
@@ -120,7 +148,6 @@ export class UpstreamConnection implements ResponseEvents, WireHandler {
     return this.#wire.flush()
   }
 
-  /** More of the body, as one chunk or as it is. Returns whether there is room for more; `onDrain` follows when not. */
   write(bytes: Buffer, chunked: boolean): boolean {
     this.activeAtMs = performance.now()
     this.#body(bytes, chunked)
@@ -133,7 +160,6 @@ export class UpstreamConnection implements ResponseEvents, WireHandler {
     if (chunked) this.#wire.text('\r\n')
   }
 
-  /** The request's body has been written whole. */
   complete(chunked: boolean): void {
     if (chunked) {
       this.#wire.text('0\r\n\r\n')
@@ -158,22 +184,16 @@ export class UpstreamConnection implements ResponseEvents, WireHandler {
     this.#wire.destroy()
   }
 
-  /** Stops caring for the response: the connection cannot be used again. */
   abandon(): void {
     this.#listener = undefined
     this.#wire.destroy()
   }
 
-  /**
-   * Reads the rest of a response away, as long as that is little, so that the connection can be used again. Its listener hears
-   * no more of it.
-   */
   discard(head: ResponseHead): void {
     if (head.bodyBytes !== undefined && head.bodyBytes > DISCARDED_BYTES_MAX) this.abandon()
     else this.#listener = new Discarding(this)
   }
 
-  /** Ends the request if its client has not taken what there is of the response for so long. Returns whether it did. */
   reclaim(nowMs: number, pausedMsMin: number): boolean {
     const listener = this.#listener
     if (!this.#paused || nowMs - this.#pausedAtMs < pausedMsMin || listener?.onReclaimed === undefined) return false
@@ -181,17 +201,14 @@ export class UpstreamConnection implements ResponseEvents, WireHandler {
     return true
   }
 
-  /** Somebody else listens to the response from here on. */
   handTo(listener: ResponseListener): void {
     if (this.#listener !== undefined) this.#listener = listener
   }
 
-  /** How long the upstream may be silent from here on. */
   limitSilence(ms: number): void {
     this.#timeoutMs = ms
   }
 
-  /** Ends the request when its upstream has been silent for too long. */
   sweep(nowMs: number): void {
     if (this.#listener === undefined || this.#paused || nowMs - this.activeAtMs < this.#timeoutMs) return
     this.#fail(new UpstreamTimeout(`the upstream was silent for ${this.#timeoutMs} ms`))

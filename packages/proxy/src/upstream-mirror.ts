@@ -18,6 +18,7 @@ type MirrorPolicy = NonNullable<ServicePolicy['mirror']>
 export function mirrorTerms({ concurrency }: MirrorPolicy): UpstreamTerms {
   return {
     weight: 1,
+    http2: false,
     region: undefined,
     subset: undefined,
     connectionsMax: concurrency,

@@ -3,6 +3,8 @@ import type { ServicePolicy, UpstreamPolicy } from '@ringwall/ring'
 
 export interface UpstreamTerms {
   readonly weight: number
+  /** It speaks HTTP/2; HTTP/1.1 unless so. */
+  readonly http2: boolean
   readonly region: string | undefined
   readonly subset: string | undefined
   readonly connectionsMax: number
@@ -11,10 +13,11 @@ export interface UpstreamTerms {
   readonly health: ServicePolicy['health']
 }
 
-export function termsOf(service: ServicePolicy, { weight, region, subset }: UpstreamPolicy): UpstreamTerms {
+export function termsOf(service: ServicePolicy, { weight, http2, region, subset }: UpstreamPolicy): UpstreamTerms {
   const { circuit, slowStart, health } = service
   return {
     weight,
+    http2,
     region,
     subset,
     connectionsMax: circuit.connections,

@@ -7,11 +7,12 @@
  * asks it all the same when no other upstream is left.
  */
 import { connect, isIP, type Socket } from 'node:net'
-import { connect as connectTls } from 'node:tls'
+import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { UpstreamFull, UpstreamUnreachable } from './errors.ts'
 import type { ProxyLimits } from './types.ts'
 import { type Candidate, PeakLatency } from './upstream-balance.ts'
-import { type ConnectionOwner, UpstreamConnection } from './upstream-connection.ts'
+import { type ConnectionOwner, Http1UpstreamConnection, type UpstreamConnection } from './upstream-connection.ts'
+import { Http2UpstreamConnection } from './upstream-http2.ts'
 import type { UpstreamTerms } from './upstream-terms.ts'
 import { READ_INTO_SHARED } from './wire.ts'
 
@@ -344,8 +345,14 @@ export class Upstream implements ConnectionOwner, Candidate {
   #connect(): void {
     if (this.#connections.size + this.#connecting.size >= this.#terms.connectionsMax) return
     const startMs = performance.now()
-    const place = { host: this.#host, port: this.#port, onread: READ_INTO_SHARED }
-    const secure = { ...place, ALPNProtocols: ['http/1.1'], ...(isIP(this.#host) === 0 ? { servername: this.#host } : {}) }
+    const { http2 } = this.#terms
+    const address = { host: this.#host, port: this.#port }
+    const place = http2 ? address : { ...address, onread: READ_INTO_SHARED }
+    const secure = {
+      ...place,
+      ALPNProtocols: [http2 ? 'h2' : 'http/1.1'],
+      ...(isIP(this.#host) === 0 ? { servername: this.#host } : {}),
+    }
     const socket = this.#secure ? connectTls(secure) : connect(place)
     this.#connecting.add(socket)
     const failed = (error: Error): void => {
@@ -364,9 +371,16 @@ export class Upstream implements ConnectionOwner, Candidate {
     })
     socket.once(this.#secure ? 'secureConnect' : 'connect', () => {
       clearTimeout(timer)
+      if (http2 && this.#secure && (socket as TLSSocket).alpnProtocol !== 'h2') {
+        failed(new Error('it does not speak HTTP/2'))
+        return
+      }
       if (!this.#connecting.delete(socket)) return
       this.#succeeded(startMs)
-      const connection = new UpstreamConnection(socket, this.#limits.upstreamHeaderBytesMax, this)
+      const { upstreamHeaderBytesMax } = this.#limits
+      const connection = http2
+        ? new Http2UpstreamConnection(socket, this.#secure, upstreamHeaderBytesMax, this)
+        : new Http1UpstreamConnection(socket, upstreamHeaderBytesMax, this)
       this.#connections.add(connection)
       this.onFree(connection)
     })

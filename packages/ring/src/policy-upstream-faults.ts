@@ -16,6 +16,15 @@ export function upstreamFaults(service: ServicePolicy, at: Place, faults: Policy
   if (health !== undefined) {
     bounds(health.interval, 100, HOUR_MS, [...at, 'health', 'interval'], faults)
     bounds(health.timeout, 10, MINUTE_MS, [...at, 'health', 'timeout'], faults)
+    if (upstreams.some(({ http2 }) => http2)) {
+      const message = 'checks ask over HTTP/1.1, and an upstream of this service speaks HTTP/2'
+      faults.push({
+        path: [...at, 'health'],
+        onKey: true,
+        message,
+        hint: 'leave health out: answers and connects are watched anyway',
+      })
+    }
   }
   bounds(outliers.ejectFor, 100, HOUR_MS, [...at, 'outliers', 'ejectFor'], faults)
   bounds(outliers.ejectForMax, outliers.ejectFor, DAY_MS, [...at, 'outliers', 'ejectForMax'], faults)

@@ -20,6 +20,9 @@ export const Upstream = z.strictObject({
   region: Name.optional().meta({ description: 'Nodes prefer upstreams of their own region.' }),
   weight: z.int().min(1).max(1_000).default(1).meta({ description: 'Its share of requests, against the weights of the others.' }),
   subset: Name.optional().meta({ description: 'The part of the service that it is of, for split.' }),
+  http2: z.boolean().default(false).meta({
+    description: 'It speaks HTTP/2, as gRPC needs: over https by ALPN, over http by prior knowledge.',
+  }),
 })
 
 const Health = z.strictObject({

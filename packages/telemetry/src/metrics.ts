@@ -29,6 +29,7 @@ const HELP: Readonly<Record<string, string>> = {
   hedges_won_total: 'Requests that the second upstream answered first.',
   mirrored_total: 'Requests copied to the mirror.',
   mirrors_dropped_total: 'Requests not copied, because the mirror had no room or was out.',
+  flood_sources_total: 'Sources and networks found to flood this node.',
   telemetry_dropped_total: 'Records and spans lost to full buffers or a failing disk.',
   telemetry_skipped_total: 'Records left out by sampling.',
   metric_series_dropped_total: 'Label sets refused because there are too many.',
