@@ -1,8 +1,8 @@
 /**
  * `npm run bench:waf [-- base|crs|DIR ...]`: CPU of the engine alone, with the base rules and the Core Rule Set if it is
  * installed, or with the rule sets named: the time to load the rules in a new process, without and with what an earlier start left,
- * and the four kinds of request of `bench:proxy` (for CRS beside libmodsecurity with the same rules, where `cc` and its headers are
- * installed), with the 99th percentile of the time that one takes. What crafted requests cost is for `hostile:waf`.
+ * and the four kinds of request of `bench:proxy` (for CRS beside libmodsecurity and Coraza with the same rules, where `cc` and the former's
+ * headers are installed, and Go), with the 99th percentile of the time that one takes. What crafted requests cost is for `hostile:waf`.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -82,9 +82,16 @@ function buildModsecurity(directory: string): string | undefined {
   return status === 0 ? program : undefined
 }
 
-/** The same rules for libmodsecurity: CRS as it is installed, JSON bodies parsed as its recommended configuration has them. */
-function modsecurityRules(directory: string, { setup, files }: CrsInstallation): string {
-  const file = join(directory, 'modsecurity.conf')
+/** `undefined` where Go is missing, or its modules cannot be had. */
+function buildCoraza(directory: string): string | undefined {
+  const program = join(directory, 'coraza')
+  const { status } = spawnSync('go', ['build', '-o', program, '.'], { cwd: join(import.meta.dirname, 'coraza'), stdio: 'ignore' })
+  return status === 0 ? program : undefined
+}
+
+/** The same rules for the others: CRS as it is installed, JSON bodies parsed as their recommended configurations have them. */
+function peerRules(directory: string, { setup, files }: CrsInstallation): string {
+  const file = join(directory, 'rules.conf')
   const lines = [
     'SecRuleEngine On',
     'SecRequestBodyAccess On',
@@ -99,15 +106,21 @@ function modsecurityRules(directory: string, { setup, files }: CrsInstallation):
   return file
 }
 
-function modsecurityMicroseconds(program: string, rules: string, { method, target, headers, body }: BenchRequest): number {
-  const fields = headersOf(headers, Buffer.byteLength(body)).map(([name, value]) => `${name}\t${value}`)
+interface Peer {
+  readonly name: string
+  readonly program: string
+}
+
+function peerMicroseconds({ name, program }: Peer, rules: string, { method, target, headers, body }: BenchRequest): number {
+  const fields = headersOf(headers, Buffer.byteLength(body)).map(([field, value]) => `${field}\t${value}`)
   const { stdout, stderr } = spawnSync(program, [rules, '200'], {
     input: [method, target, ...fields, '', body].join('\n'),
     encoding: 'utf8',
+    env: { ...process.env, GOMAXPROCS: '1' },
   })
   const micros = Number.parseFloat(stdout)
-  if (Number.isNaN(micros)) throw new Error(`libmodsecurity: ${stderr}`)
-  if (stdout.trim().endsWith('1')) throw new Error('libmodsecurity refuses the request; the figure would be that of a refusal')
+  if (Number.isNaN(micros)) throw new Error(`${name}: ${stderr}`)
+  if (stdout.trim().endsWith('1')) throw new Error(`${name} refuses the request; the figure would be that of a refusal`)
   return micros
 }
 
@@ -124,11 +137,26 @@ function p99Microseconds(run: () => void): number {
   return Math.min(...rounds)
 }
 
+const PEERS = [
+  ['libmodsecurity', buildModsecurity],
+  ['Coraza', buildCoraza],
+] as const
+
 function kinds(rules: RuleSet, crs: CrsInstallation | undefined): void {
   const directory = mkdtempSync(join(tmpdir(), 'ringwall-bench-waf-'))
-  const program = crs === undefined ? undefined : buildModsecurity(directory)
-  const config = crs === undefined ? '' : modsecurityRules(directory, crs)
-  const beside = program === undefined ? '' : `${'libmodsecurity'.padStart(16)}${'times'.padStart(8)}`
+  const peers: Peer[] = []
+  const config = crs === undefined ? '' : peerRules(directory, crs)
+  for (const [peer, build] of crs === undefined ? [] : PEERS) {
+    const program = build(directory)
+    if (program === undefined) {
+      process.stdout.write(`${peer} could not be built here, and is left out\n`)
+      continue
+    }
+    const { status, stderr } = spawnSync(program, [config, '1'], { input: 'GET\n/\nHost\ta\n\n', encoding: 'utf8' })
+    if (status === 0) peers.push({ name: peer, program })
+    else process.stdout.write(`${peer} does not load these rules, and is left out: ${stderr.trim().split('\n')[0]}\n`)
+  }
+  const beside = peers.map((peer) => `${peer.name.padStart(16)}${'times'.padStart(8)}`).join('')
   process.stdout.write(
     `${'request'.padEnd(28)}${'µs CPU'.padStart(10)}${'requests/s'.padStart(12)}${'p99, µs'.padStart(10)}${beside}\n`,
   )
@@ -147,8 +175,8 @@ function kinds(rules: RuleSet, crs: CrsInstallation | undefined): void {
     line += p99Microseconds(() => void judge(rules, method, target, headers, bytes))
       .toFixed(0)
       .padStart(10)
-    if (program !== undefined) {
-      const theirs = modsecurityMicroseconds(program, config, request)
+    for (const peer of peers) {
+      const theirs = peerMicroseconds(peer, config, request)
       line += `${theirs.toFixed(0).padStart(16)}${(theirs / micros).toFixed(1).padStart(8)}`
     }
     process.stdout.write(`${line}\n`)

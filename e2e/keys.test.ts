@@ -4,13 +4,24 @@
  */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { createHash, randomUUID } from 'node:crypto'
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { get } from 'node:https'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Key } from '@ringwall/client'
-import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from 'jose'
-import { ask, eventually, TestRing } from './local-ring.ts'
+import {
+  calculateJwkThumbprint,
+  createLocalJWKSet,
+  exportJWK,
+  generateKeyPair,
+  type JSONWebKeySet,
+  jwtVerify,
+  SignJWT,
+} from 'jose'
+import { pairFiles, temporaryFolder } from '../packages/proxy/src/test-certificates.ts'
+import { ask, eventually, freePorts, TestRing } from './local-ring.ts'
 
 let ring: TestRing
 let token = ''
@@ -83,7 +94,41 @@ test('03 with the node that minted killed, its token is taken and others mint; w
   await eventually('n1 mints again', async () => (await mint(1)).token !== '', 30_000)
 })
 
-test('04 a revoked token is refused on every node', async () => {
+test('04 a token bound to a key is taken with a proof by it, once, and with nothing else', async () => {
+  const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true })
+  const jwk = await exportJWK(publicKey)
+  const minted = ring.cli(
+    ...['token', 'mint', '--service', 'billing', '--audience', 'shop', '--dpop-key', await calculateJwkThumbprint(jwk)],
+  )
+  assert.equal(minted.code, 0, minted.stderr)
+  const bound = minted.stdout.trim()
+  const ath = createHash('sha256').update(bound).digest('base64url')
+  const proof = (node: number): Promise<string> =>
+    new SignJWT({ htm: 'GET', htu: `http://127.0.0.1:${ring.traffic(node)}/private/x`, ath })
+      .setProtectedHeader({ typ: 'dpop+jwt', alg: 'ES256', jwk })
+      .setJti(randomUUID())
+      .setIssuedAt()
+      .sign(privateKey)
+  const shown = async (node: number, headers: Record<string, string>): Promise<number> =>
+    (await ask(ring.traffic(node), '/private/x', { headers })).status
+  for (const node of [2, 3]) {
+    const dpop = await proof(node)
+    assert.notEqual(await shown(node, { authorization: `DPoP ${bound}`, dpop }), 401)
+    assert.equal(await shown(node, { authorization: `DPoP ${bound}`, dpop }), 401, 'the same again')
+    assert.equal(await shown(node, { authorization: `DPoP ${bound}` }), 401, 'without a proof')
+    assert.equal(
+      await shown(node, { authorization: `DPoP ${bound}`, dpop: await proof(node === 2 ? 3 : 2) }),
+      401,
+      'for another node',
+    )
+  }
+  assert.equal(await asked(2, bound), 401, 'as a bearer’s')
+  const refused = ring.cli('token', 'mint', '--service', 'billing', '--audience', 'shop', '--dpop-key', 'x')
+  assert.equal(refused.code, 2)
+  assert.match(refused.stderr, /--dpop-key x: expected a thumbprint/)
+})
+
+test('05 a revoked token is refused on every node', async () => {
   const revoked = ring.cli('token', 'revoke', token)
   assert.equal(revoked.code, 0, revoked.stderr)
   for (const node of [1, 2, 3, 4])
@@ -105,7 +150,7 @@ test('04 a revoked token is refused on every node', async () => {
   assert.equal((await revoke('')).status, 400)
 })
 
-test('05 a service renews its certificate and has tokens made by itself, until it is denied; openssl verifies', async () => {
+test('06 a service renews its certificate and has tokens made by itself, until it is denied; openssl verifies', async () => {
   const directory = join(ring.data, 'billing')
   const at = (node: number): string => `http://127.0.0.1:${ring.base + 1_000 + node}`
   const minted = ring.cli('identity', 'mint', 'billing', '--directory', directory)
@@ -137,7 +182,7 @@ test('05 a service renews its certificate and has tokens made by itself, until i
   assert.match(wrong.stderr, /certificate\.pem: cannot be read; an operator makes it/)
 })
 
-test('06 holders killed in the midst of a refresh come to their shares, and the key stays', async () => {
+test('07 holders killed in the midst of a refresh come to their shares, and the key stays', async () => {
   const { keyId } = await keyOf(3)
   for (const [round, waitMs] of [0, 150, 400].entries()) {
     await ring.client(3).keyRefresh(`round ${round}`)
@@ -160,7 +205,7 @@ test('06 holders killed in the midst of a refresh come to their shares, and the 
   assert.deepEqual(lies, [], 'who was killed is no liar')
 })
 
-test('07 another key: what the former one signed is still taken, and new tokens are of the new one', async () => {
+test('08 another key: what the former one signed is still taken, and new tokens are of the new one', async () => {
   const before = (await mint(2)).token
   const { keyId } = await keyOf(2)
   const rotated = ring.cli('key', 'rotate', '--reason', 'exercise')
@@ -179,4 +224,41 @@ test('07 another key: what the former one signed is still taken, and new tokens 
     const log = readFileSync(join(ring.data, `n${node}`, 'output.log'), 'utf8')
     for (const text of [token, before, later]) assert.ok(!log.includes(text), 'no token in a log')
   }
+})
+
+test('09 a token bound to a service’s certificate is taken from whoever shows that one over TLS', async (t) => {
+  const file = join(ring.data, 'n2', 'node.yaml')
+  const tlsPort = await freePorts(1)
+  const { certificate, key } = await pairFiles(temporaryFolder(t), ['localhost'])
+  const text = readFileSync(file, 'utf8')
+  const tls = `{address: "127.0.0.1:${tlsPort}", tls: {certificate: ${certificate}, key: ${key}, clientCertificates: ask}}`
+  const changed = text.replace(/^( +traffic: )(.+)$/m, (_line, name: string, address: string) => `${name}[${address}, ${tls}]`)
+  assert.notEqual(changed, text)
+  writeFileSync(file, changed)
+  await ring.kill(2)
+  await ring.restart(2)
+
+  const identity = (name: string): { cert: string; key: string } => {
+    const made = ring.cli('identity', 'mint', name, '--directory', join(ring.data, name))
+    assert.equal(made.code, 0, made.stderr)
+    const read = (what: string): string => readFileSync(join(ring.data, name, what), 'utf8')
+    return { cert: read('certificate.pem'), key: read('key.pem') }
+  }
+  const [own, other] = [identity('mailer'), identity('printer')]
+  const minted = ring.cli(
+    ...['token', 'mint', '--service', 'mailer', '--audience', 'shop'],
+    ...['--bound-certificate', join(ring.data, 'mailer', 'certificate.pem')],
+  )
+  assert.equal(minted.code, 0, minted.stderr)
+  const bound = minted.stdout.trim()
+  const overTls = (shown: { cert?: string; key?: string }): Promise<number> =>
+    new Promise((settle, refuse) => {
+      const headers = { authorization: `Bearer ${bound}` }
+      const options = { port: tlsPort, path: '/private/x', rejectUnauthorized: false, agent: false, headers, ...shown } as const
+      get(options, (response) => response.resume().on('end', () => settle(response.statusCode ?? 0))).on('error', refuse)
+    })
+  assert.notEqual(await overTls(own), 401)
+  assert.equal(await overTls(other), 401, 'another service’s certificate')
+  assert.equal(await overTls({}), 401, 'none')
+  assert.equal(await asked(3, bound), 401, 'over a plain connection')
 })

@@ -700,9 +700,13 @@ function buildProgram(): Command {
       .requiredOption('--service <name>', 'whose it is')
       .requiredOption('--audience <name>', 'the service that is to take it')
       .option('--ttl <duration>', 'for how long, an hour at most', '5m')
-      .option('--claim <name=value>', 'one more claim; may be given again', collect, [] as string[]),
+      .option('--claim <name=value>', 'one more claim; may be given again', collect, [] as string[])
+      .option('--dpop-key <thumbprint>', 'bind it to a key (RFC 7638, SHA-256): each request then needs a proof by it')
+      .option('--bound-certificate <file>', 'bind it to a client certificate (PEM)'),
     (_args, options) => async (client, format) =>
       (await import('./commands/tokens.ts')).tokenMint(client, format, {
+        key: options.dpopKey as string | undefined,
+        certificate: options.boundCertificate as string | undefined,
         service: options.service as string,
         audience: options.audience as string,
         ttlMs: parseTtl(options.ttl as string),

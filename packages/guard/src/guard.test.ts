@@ -16,7 +16,7 @@ import { createCounters, type HeaderField, type RuleSet, type WafMatch, type Waf
 import fc from 'fast-check'
 import { createGuard, loginFailed } from './guard.ts'
 import { normalizeRoutingPath } from './routing-path.ts'
-import type { Decision, Guard, GuardEnvironment, GuardRequest, Judgement, TokenVerdict } from './types.ts'
+import type { Decision, Guard, GuardEnvironment, GuardRequest, Judgement, Presentation, TokenVerdict } from './types.ts'
 
 const NOW = 1_800_000_000_000
 const RING = 'f'.repeat(64)
@@ -561,6 +561,39 @@ test('head answers at once unless the verifier does not, and nothing is allowed 
   const later = createGuard().head(request('/account', bearer('alice.1')), { ...ENVIRONMENT, tokens })
   assert.ok(later instanceof Promise)
   assert.equal((await later).decision, undefined)
+})
+
+test('the verifier hears how a token comes: its scheme, the proofs, what is asked for and over what', () => {
+  const seen: unknown[] = []
+  const tokens = {
+    verify: (token: string, _nowMs: number, shown?: Presentation) => {
+      seen.push(shown)
+      return verify(token)
+    },
+  }
+  const environment = { ...ENVIRONMENT, tokens }
+  const asked = (headers: GuardRequest['headers'], more: Partial<GuardRequest> = {}): unknown => {
+    createGuard().head(request('/account?x=1', { headers, ...more }), environment)
+    return seen.pop()
+  }
+  const plain = { method: 'GET', target: '/account?x=1', host: 'shop.example', isSecure: false, certificate: undefined }
+  assert.deepEqual(asked([['Authorization', 'Bearer alice.1']]), { ...plain, scheme: 'Bearer', proofs: [] })
+  const headers = [
+    ['Host', 'Shop.example:8443'],
+    ['authorization', 'dpop alice.1'],
+    ['DPoP', ' one '],
+    ['dpop', 'two'],
+    ['DPoP-Nonce', 'no proof'],
+  ] as const
+  assert.deepEqual(asked(headers, { ja4: 't13d', clientCertificate: 'thumbprint' }), {
+    ...plain,
+    scheme: 'DPoP',
+    proofs: ['one', 'two'],
+    host: 'Shop.example:8443',
+    isSecure: true,
+    certificate: 'thumbprint',
+  })
+  assert.equal(asked([['Authorization', 'DPoPx alice.1']]), undefined)
 })
 
 const anyHeader = fc.tuple(

@@ -16,7 +16,7 @@ import {
   type WafVerdict,
 } from '@ringwall/waf'
 import type { ApiExamination, ApiProblem } from '@ringwall/waf/api'
-import { bearerToken } from './bearer.ts'
+import { bearerToken, presentationOf } from './bearer.ts'
 import { type Charge, chargeAnswer, type LimitRefusal, needsSubject, release, type SharedLimiter, takeLimits } from './limits.ts'
 import { LOGIN_BODY_BYTES_MAX, loginNames } from './login-names.ts'
 import { createRateLimiter, type RateLimiter } from './rate-limiter.ts'
@@ -281,7 +281,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
     const bearer = bearerToken(request.headers)
     if (bearer.kind === 'none') return settle(judgement, environment, undefined)
     if (bearer.kind === 'malformed') return settle(judgement, environment, MALFORMED)
-    const verdict = environment.tokens.verify(bearer.token, environment.nowMs)
+    const verdict = environment.tokens.verify(bearer.token, environment.nowMs, presentationOf(request, bearer.scheme))
     if (!(verdict instanceof Promise)) return settle(judgement, environment, verdict)
     return verdict.then(
       (settled) => settle(judgement, environment, settled),

@@ -15,6 +15,7 @@ export type {
   Judgement,
   LoginAttempt,
   Outcome,
+  Presentation,
   TokenVerdict,
   TokenVerifier,
   WafJudgement,

@@ -46,6 +46,8 @@ export interface GuardRequest extends WafRequest {
   readonly requestId?: string
   /** JA4 fingerprint of the client's TLS; undefined without TLS. */
   readonly ja4?: string | undefined
+  /** SHA-256 of the client's certificate, base64url, where TLS asked for one and it was shown. */
+  readonly clientCertificate?: string | undefined
   /** Fingerprint of the client's HTTP/2; undefined over HTTP/1.1. */
   readonly http2?: string | undefined
 }
@@ -59,9 +61,27 @@ export type TokenVerdict =
     })
   | { readonly ok: false; readonly code: string; readonly reason: string }
 
+/** How a token comes: what one that is bound to a key or a certificate is held to. */
+export interface Presentation {
+  /** Of the Authorization field. */
+  readonly scheme: 'Bearer' | 'DPoP'
+  /** The values of the DPoP fields (RFC 9449 section 4.1). */
+  readonly proofs: readonly string[]
+  readonly method: string
+  /** As the request has it. */
+  readonly target: string
+  /** The host asked for, with its port where that is not the scheme's own. */
+  readonly host: string
+  /** Whether the connection is TLS here. */
+  readonly isSecure: boolean
+  /** SHA-256 of the certificate that the client showed and holds the key of, base64url (RFC 8705 section 3.1). */
+  readonly certificate: string | undefined
+}
+
 /** Verifies bearer tokens against the issuers that the policy trusts. A known token is answered at once. */
 export interface TokenVerifier {
-  verify(token: string, nowMs: number): TokenVerdict | Promise<TokenVerdict>
+  /** @param shown Undefined where nobody presents it: what it is bound to is not looked at then. */
+  verify(token: string, nowMs: number, shown?: Presentation): TokenVerdict | Promise<TokenVerdict>
 }
 
 /** What judging needs beside the request; `now` is read once a request. */

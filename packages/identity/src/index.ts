@@ -1,4 +1,5 @@
 export { compileAuthorization, POLICIES_MAX, userId } from './cedar-authorizer.ts'
+export { DPOP_ALGORITHMS, PROOF_AGE_MS_MAX, type ProofRefusalCode } from './dpop.ts'
 export {
   authorityOf,
   checkAuthority,
@@ -24,9 +25,11 @@ export {
   svidProofBytes,
   TOKEN_TTL_S_DEFAULT,
   TOKEN_TTL_S_MAX,
+  type TokenConfirmation,
   type TokenWanted,
 } from './mint-request.ts'
 export { type OperatorVerdict, verifyOperatorToken } from './operator-token.ts'
+export { type ProofReplays, sharedProofMemory } from './proof-replays.ts'
 export {
   type Authority,
   authorityToSign,
@@ -37,4 +40,4 @@ export {
   subjectKey,
   svidToSign,
 } from './svid.ts'
-export { createTokenVerifier, type TokenRefusal, type TokenVerifierOptions } from './token-verifier.ts'
+export { createProofReplays, createTokenVerifier, type TokenRefusal, type TokenVerifierOptions } from './token-verifier.ts'

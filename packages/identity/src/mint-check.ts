@@ -195,6 +195,7 @@ function tokenToSign({ ring, atMs, want }: MintRequest, { key }: Authority, sign
   const claims = {
     ...want.claims,
     aud: want.audience,
+    ...(want.cnf === undefined ? {} : { cnf: want.cnf }),
     exp: iat + want.ttlS,
     iat,
     iss: ringIssuer(ring),

@@ -28,6 +28,16 @@ export interface TokenWanted {
   readonly ttlS: number
   /** More claims, as text. */
   readonly claims: Readonly<Record<string, string>>
+  /** What whoever presents it has to show; a bearer token without. */
+  readonly cnf?: TokenConfirmation
+}
+
+/** What a token is bound to (RFC 7800): SHA-256, base64url, one of the two or both. */
+export interface TokenConfirmation {
+  /** The thumbprint (RFC 7638) of a key: each request comes with a proof by it (RFC 9449). */
+  readonly jkt?: string
+  /** Of the client's certificate in DER (RFC 8705). */
+  readonly 'x5t#S256'?: string
 }
 
 export interface SvidWanted {
@@ -119,8 +129,10 @@ export function parseMintRequest(value: unknown): MintRequest {
 function parseWanted(value: unknown): MintRequest['want'] {
   const type = typeof value === 'object' && value !== null && 'type' in value ? value.type : undefined
   if (type === 'token') {
-    const fields = record(value, 'want', ['audience', 'claims', 'service', 'ttlS', 'type'])
+    const isBound = 'cnf' in (value as object)
+    const fields = record(value, 'want', ['audience', 'claims', ...(isBound ? ['cnf'] : []), 'service', 'ttlS', 'type'])
     return {
+      ...(isBound ? { cnf: parseConfirmation(fields.cnf) } : {}),
       audience: text(fields.audience, 'want.audience', AUDIENCE, '1 to 256 printable characters without blanks'),
       claims: parseClaims(fields.claims),
       service: text(fields.service, 'want.service', NAME, 'the name of a service'),
@@ -141,6 +153,13 @@ function parseWanted(value: unknown): MintRequest['want'] {
     }
   }
   return fail('want.type', 'token or svid')
+}
+
+function parseConfirmation(value: unknown): TokenConfirmation {
+  const names = ['jkt', 'x5t#S256'].filter((name) => typeof value === 'object' && value !== null && Object.hasOwn(value, name))
+  if (names.length === 0) fail('want.cnf', 'an object of jkt, x5t#S256 or both')
+  const held = record(value, 'want.cnf', names)
+  return Object.fromEntries(names.map((name) => [name, bytes(held[name], `want.cnf.${name}`, 32, 32)]))
 }
 
 function parseClaims(value: unknown): Readonly<Record<string, string>> {

@@ -98,6 +98,31 @@ test('the node’s verifier takes a token of the ring at once, remembers it, and
   assert.ok(!(late instanceof Promise) && !late.ok && late.code === 'TOKEN_EXPIRED')
 })
 
+test('a token is bound to what the request says, and to nothing else', () => {
+  const thumbprint = 'A'.repeat(43)
+  for (const cnf of [{ jkt: thumbprint }, { 'x5t#S256': thumbprint }, { jkt: thumbprint, 'x5t#S256': thumbprint }]) {
+    const asked = request()
+    const bound = { ...asked, want: { ...asked.want, cnf } } as MintRequest
+    const parsed = parseSignedMintRequest(JSON.parse(JSON.stringify(signed(bound))))
+    const checked = checkMint(parsed, view, NOW)
+    assert.ok(checked.ok)
+    const claims = JSON.parse(
+      Buffer.from(Buffer.from(checked.message).toString().split('.')[1] as string, 'base64url').toString(),
+    )
+    assert.deepEqual(claims.cnf, cnf)
+  }
+  const bad = [null, {}, 'key', [], { jwk: {} }, { jkt: thumbprint, more: 1 }, { jkt: `${thumbprint}A` }, { jkt: 7 }, { jkt: '' }]
+  for (const cnf of bad) {
+    const asked = signed(request())
+    const want = { ...asked.request.want, cnf }
+    assert.throws(
+      () => parseSignedMintRequest({ ...asked, request: { ...asked.request, want } }),
+      /want\.cnf/,
+      JSON.stringify(cnf),
+    )
+  }
+})
+
 test('a token of the ring that is forged, or says it is signed in another way, is refused', async () => {
   const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
   const good = tokenOf()

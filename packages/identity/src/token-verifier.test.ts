@@ -50,16 +50,18 @@ test('what a token can be denied by is read from it: session, device, issuing ti
   const thumbprint = createHash('sha256')
     .update(JSON.stringify({ crv: 'Ed25519', kty: 'OKP', x: publicJwk.x }))
     .digest('base64url')
-  const [jkt, x5t] = ['key of the client', 'its certificate'].map((text) => createHash('sha256').update(text).digest('base64url'))
   const jwk = other.publicKey.export({ format: 'jwk' })
-  const cnf = { jkt, 'x5t#S256': x5t, jwk }
-  const verdict = await check(token({ ...CLAIMS, sid: 's1', device_id: 'd1', iat: NOW_S - 5, cnf }))
-  assert.ok(verdict.ok)
-  assert.deepEqual([verdict.sessionId, verdict.deviceId, verdict.issuedAtMs], ['s1', 'd1', NOW_MS - 5_000])
-  const bound = createHash('sha256')
+  const jkt = createHash('sha256')
     .update(JSON.stringify({ crv: 'Ed25519', kty: 'OKP', x: jwk.x }))
     .digest('base64url')
-  assert.deepEqual(verdict.keys, [thumbprint, jkt, x5t, bound])
+  const x5t = createHash('sha256').update('the certificate of the client').digest('base64url')
+  const cnf = { jkt, 'x5t#S256': x5t }
+  for (const confirmed of [cnf, { ...cnf, jwk }, { 'x5t#S256': x5t, jwk }]) {
+    const verdict = await check(token({ ...CLAIMS, sid: 's1', device_id: 'd1', iat: NOW_S - 5, cnf: confirmed }))
+    assert.ok(verdict.ok)
+    assert.deepEqual([verdict.sessionId, verdict.deviceId, verdict.issuedAtMs], ['s1', 'd1', NOW_MS - 5_000])
+    assert.deepEqual(verdict.keys, [thumbprint, jkt, x5t])
+  }
 })
 
 const hmacKey = Buffer.from(publicJwk.x as string, 'base64url')
@@ -105,6 +107,11 @@ const bad: readonly [string, string, string][] = [
   ['a device that is no text', token({ ...CLAIMS, device_id: ['d'] }), 'TOKEN_MALFORMED'],
   ['an issuing time that is no number', token({ ...CLAIMS, iat: '1' }), 'TOKEN_MALFORMED'],
   ['a confirmation that is no object', token({ ...CLAIMS, cnf: 'x' }), 'TOKEN_MALFORMED'],
+  [
+    'a key and the thumbprint of another',
+    token({ ...CLAIMS, cnf: { jkt: 'A'.repeat(43), jwk: other.publicKey.export({ format: 'jwk' }) } }),
+    'TOKEN_MALFORMED',
+  ],
   ['a thumbprint that is none', token({ ...CLAIMS, cnf: { jkt: 'x' } }), 'TOKEN_MALFORMED'],
   ['a key to be bound to that is none', token({ ...CLAIMS, cnf: { jwk: { kty: 'OKP' } } }), 'TOKEN_MALFORMED'],
   ['five parts (JWE)', 'a.b.c.d.e', 'TOKEN_MALFORMED'],

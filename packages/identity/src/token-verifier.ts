@@ -4,10 +4,12 @@
  * token's; issuer, audience and expiry are required.
  */
 import { createPublicKey, hash, type KeyObject, verify } from 'node:crypto'
-import type { TokenVerdict, TokenVerifier } from '@ringwall/guard'
+import type { Presentation, TokenVerdict, TokenVerifier } from '@ringwall/guard'
 import { type IssuerPolicy, ringIssuer } from '@ringwall/ring'
 import { type CryptoKey, calculateJwkThumbprint, compactVerify, importJWK, type JWK } from 'jose'
+import { PROOF_AGE_MS_MAX, PROOF_AHEAD_MS_MAX, type ProofRefusalCode, proofRefusal } from './dpop.ts'
 import { ringHeader, ringJwk } from './mint-check.ts'
+import { ProofReplays } from './proof-replays.ts'
 import { parseStrictObject } from './strict-json.ts'
 
 export type TokenRefusal =
@@ -22,6 +24,9 @@ export type TokenRefusal =
   | 'TOKEN_EXPIRED'
   | 'TOKEN_NOT_YET'
   | 'TOKEN_NO_EXPIRY'
+  | 'TOKEN_NOT_BOUND'
+  | 'TOKEN_CERTIFICATE'
+  | ProofRefusalCode
 
 export interface TokenVerifierOptions {
   readonly issuers: readonly IssuerPolicy[]
@@ -29,6 +34,8 @@ export interface TokenVerifierOptions {
   readonly ring?: { readonly ring: string; readonly keys: readonly string[] }
   /** Tokens whose answers are remembered; 10,000 unless given. */
   readonly cacheEntriesMax?: number
+  /** The proofs that were seen: those of the verifier before this one, so that none serves twice. Its own unless given. */
+  readonly replays?: ProofReplays
   /** How far clocks may differ; 30 unless given. */
   readonly clockToleranceS?: number
 }
@@ -45,8 +52,21 @@ const CURVES: Readonly<Record<string, string>> = { EdDSA: 'Ed25519', ES256: 'P-2
 type Algorithm = keyof typeof KEY_TYPES
 
 type Accepted = Extract<TokenVerdict, { ok: true }>
+
+/** What a token is bound to: thumbprints of a key (RFC 9449 section 6.1) and of a certificate (RFC 8705 section 3.1). */
+interface Binding {
+  readonly key: string | undefined
+  readonly certificate: string | undefined
+}
+
 type Remembered =
-  | { readonly kind: 'accepted'; readonly verdict: Accepted; readonly notBeforeS: number; readonly expiresS: number }
+  | {
+      readonly kind: 'accepted'
+      readonly verdict: Accepted
+      readonly binding: Binding
+      readonly notBeforeS: number
+      readonly expiresS: number
+    }
   | { readonly kind: 'refused'; readonly verdict: TokenVerdict; readonly untilMs: number }
 
 interface Parsed {
@@ -55,6 +75,11 @@ interface Parsed {
 }
 
 const refuse = (code: TokenRefusal, reason: string): TokenVerdict => ({ ok: false, code, reason })
+
+/** For as long as a proof may be shown. @param memory Of `sharedProofMemory`; of its own unless given. */
+export function createProofReplays(memory?: SharedArrayBuffer): ProofReplays {
+  return new ProofReplays(PROOF_AGE_MS_MAX + PROOF_AHEAD_MS_MAX, memory)
+}
 
 /** Verifies against `issuers` until it is replaced: a changed policy makes a new one, with an empty memory. */
 export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifier {
@@ -69,12 +94,14 @@ class IssuerTokens implements TokenVerifier {
   readonly #entriesMax: number
   readonly #toleranceS: number
   readonly #ring: string | undefined
+  readonly #replays: ProofReplays
   /** By key id. */
   readonly #ringKeys = new Map<string, KeyObject>()
   /** By the header as the ring spells it: whose signature follows on one of these was made by the ring, claims included. */
   readonly #ringHeaders = new Map<string, { readonly kid: string; readonly key: KeyObject }>()
 
-  constructor({ issuers, cacheEntriesMax, clockToleranceS, ring }: TokenVerifierOptions) {
+  constructor({ issuers, cacheEntriesMax, clockToleranceS, ring, replays }: TokenVerifierOptions) {
+    this.#replays = replays ?? createProofReplays()
     this.#ring = ring === undefined ? undefined : ringIssuer(ring.ring)
     for (const key of ring?.keys ?? []) {
       const { kid, kty, crv, x } = ringJwk(key)
@@ -87,22 +114,43 @@ class IssuerTokens implements TokenVerifier {
     this.#toleranceS = clockToleranceS ?? CLOCK_TOLERANCE_S
   }
 
-  verify(token: string, nowMs: number): TokenVerdict | Promise<TokenVerdict> {
+  verify(token: string, nowMs: number, shown?: Presentation): TokenVerdict | Promise<TokenVerdict> {
     if (token.length > TOKEN_CHARS_MAX) return refuse('TOKEN_TOO_LONG', `a token has at most ${TOKEN_CHARS_MAX} characters`)
     const name = hash('sha256', token, 'base64')
     const known = this.#remembered.get(name)
-    if (known?.kind === 'accepted') return this.#inTime(known, nowMs)
-    if (known?.kind === 'refused' && nowMs < known.untilMs) return known.verdict
+    if (known?.kind === 'accepted' || (known?.kind === 'refused' && nowMs < known.untilMs))
+      return this.#verdict(known, token, nowMs, shown)
     const minted = this.#examineMinted(token, nowMs)
     const own = minted === undefined || minted === 'unsigned' ? this.#examineOwn(token, nowMs, minted) : minted
     if (own !== undefined) {
       this.#remember(name, own)
-      return own.kind === 'accepted' ? this.#inTime(own, nowMs) : own.verdict
+      return this.#verdict(own, token, nowMs, shown)
     }
     return this.#examine(token, nowMs).then((result) => {
       this.#remember(name, result.kind === 'refused' ? { ...result, untilMs: nowMs + REFUSAL_MS } : result)
-      return result.kind === 'accepted' ? this.#inTime(result, nowMs) : result.verdict
+      return this.#verdict(result, token, nowMs, shown)
     })
+  }
+
+  /** What is known of the token, at this time and from whom shows it. */
+  #verdict(known: Remembered, token: string, nowMs: number, shown: Presentation | undefined): TokenVerdict {
+    if (known.kind === 'refused') return known.verdict
+    const verdict = this.#inTime(known, nowMs)
+    return verdict.ok && shown !== undefined ? (this.#bindingRefusal(known.binding, token, nowMs, shown) ?? verdict) : verdict
+  }
+
+  /** Whoever shows a bound token has to show what it is bound to. */
+  #bindingRefusal({ key, certificate }: Binding, token: string, nowMs: number, shown: Presentation): TokenVerdict | undefined {
+    if (certificate !== undefined && certificate !== shown.certificate)
+      return shown.certificate === undefined
+        ? refuse('TOKEN_CERTIFICATE', 'the token is bound to a certificate, and the client showed none')
+        : refuse('TOKEN_CERTIFICATE', 'the token is bound to another certificate than the client showed')
+    if (key === undefined)
+      return shown.scheme === 'DPoP'
+        ? refuse('TOKEN_NOT_BOUND', 'the token is bound to no key: it comes as Authorization: Bearer')
+        : undefined
+    const refusal = proofRefusal(token, key, shown, nowMs, this.#replays)
+    return refusal === undefined ? undefined : refuse(refusal.code, refusal.reason)
   }
 
   #remember(name: string, entry: Remembered): void {
@@ -171,8 +219,8 @@ class IssuerTokens implements TokenVerifier {
     if (typeof exp !== 'number' || typeof sub !== 'string' || typeof jti !== 'string' || typeof claims.aud !== 'string')
       return refused('TOKEN_MALFORMED', 'the ring’s tokens have exp, sub, jti and aud')
     const { sid, device_id: deviceId, iat, cnf } = claims
-    const bound = thumbprintsIn(cnf)
-    if (!isTextOrNothing(sid) || !isTextOrNothing(deviceId) || typeof iat !== 'number' || bound === undefined || hasJwk(cnf))
+    const binding = bindingIn(cnf)
+    if (!isTextOrNothing(sid) || !isTextOrNothing(deviceId) || typeof iat !== 'number' || binding === undefined || hasJwk(cnf))
       return refused('TOKEN_MALFORMED', 'what the token can be denied by cannot be read')
     const verdict: Accepted = {
       ok: true,
@@ -182,12 +230,12 @@ class IssuerTokens implements TokenVerifier {
       sessionId: sid,
       deviceId,
       // The id of a key of the ring is its thumbprint.
-      keys: [kid, ...bound],
+      keys: [kid, ...thumbprintsOf(binding)],
       issuedAtMs: iat * 1_000,
       claims,
       audience: claims.aud,
     }
-    return { kind: 'accepted', verdict, notBeforeS: Number.NEGATIVE_INFINITY, expiresS: exp }
+    return { kind: 'accepted', verdict, binding, notBeforeS: Number.NEGATIVE_INFINITY, expiresS: exp }
   }
 
   async #examine(token: string, nowMs: number): Promise<Remembered> {
@@ -225,8 +273,8 @@ class IssuerTokens implements TokenVerifier {
     if (!isTextOrNothing(sub) || !isTextOrNothing(jti) || !isTextOrNothing(sid) || !isTextOrNothing(deviceId)) {
       return refused('TOKEN_MALFORMED', 'sub, jti, sid and device_id are strings')
     }
-    const bound = await boundKeys(claims.cnf)
-    if (bound === undefined) return refused('TOKEN_MALFORMED', 'cnf is no confirmation that can be read')
+    const binding = await fullBindingIn(claims.cnf)
+    if (binding === undefined) return refused('TOKEN_MALFORMED', 'cnf is no confirmation that can be read')
     const verdict: Accepted = {
       ok: true,
       issuer: issuer.issuer,
@@ -234,11 +282,11 @@ class IssuerTokens implements TokenVerifier {
       tokenId: jti,
       sessionId: sid,
       deviceId,
-      keys: [...new Set([await this.#thumbprint(key), ...bound])],
+      keys: [...new Set([await this.#thumbprint(key), ...thumbprintsOf(binding)])],
       issuedAtMs: iat === undefined ? undefined : iat * 1_000,
       claims,
     }
-    return { kind: 'accepted', verdict, notBeforeS: nbf ?? Number.NEGATIVE_INFINITY, expiresS: exp }
+    return { kind: 'accepted', verdict, binding, notBeforeS: nbf ?? Number.NEGATIVE_INFINITY, expiresS: exp }
   }
 
   #thumbprint(key: JWK): Promise<string> {
@@ -275,12 +323,16 @@ function isTextOrNothing(value: unknown): value is string | undefined {
 
 const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/
 
-/** Thumbprints of what the token is bound to (RFC 7800 section 3, RFC 9449, RFC 8705); undefined when `cnf` cannot be read. */
-async function boundKeys(cnf: unknown): Promise<readonly string[] | undefined> {
-  const bound = thumbprintsIn(cnf)
-  if (bound === undefined || !hasJwk(cnf)) return bound
+/**
+ * What the token is bound to (RFC 7800 section 3, RFC 9449, RFC 8705), a key that stands there whole by its thumbprint; undefined when `cnf` cannot be
+ * read, or names two keys.
+ */
+async function fullBindingIn(cnf: unknown): Promise<Binding | undefined> {
+  const binding = bindingIn(cnf)
+  if (binding === undefined || !hasJwk(cnf)) return binding
   try {
-    return [...bound, await calculateJwkThumbprint((cnf as { readonly jwk: JWK }).jwk)]
+    const key = await calculateJwkThumbprint((cnf as { readonly jwk: JWK }).jwk)
+    return binding.key === undefined || binding.key === key ? { ...binding, key } : undefined
   } catch {
     return undefined
   }
@@ -290,18 +342,18 @@ function hasJwk(cnf: unknown): boolean {
   return typeof cnf === 'object' && cnf !== null && 'jwk' in cnf
 }
 
-/** Those that stand there as such. */
-function thumbprintsIn(cnf: unknown): readonly string[] | undefined {
-  if (cnf === undefined) return []
+function thumbprintsOf({ key, certificate }: Binding): readonly string[] {
+  return [key, certificate].filter((thumbprint) => thumbprint !== undefined)
+}
+
+/** By the thumbprints that stand there as such. */
+function bindingIn(cnf: unknown): Binding | undefined {
+  if (cnf === undefined) return { key: undefined, certificate: undefined }
   if (typeof cnf !== 'object' || cnf === null || Array.isArray(cnf)) return undefined
   const { jkt, 'x5t#S256': x5t } = cnf as Readonly<Record<string, unknown>>
-  const bound: string[] = []
-  for (const thumbprint of [jkt, x5t]) {
-    if (thumbprint === undefined) continue
-    if (typeof thumbprint !== 'string' || !THUMBPRINT.test(thumbprint)) return undefined
-    bound.push(thumbprint)
-  }
-  return bound
+  const isRead = (value: unknown): value is string | undefined =>
+    value === undefined || (typeof value === 'string' && THUMBPRINT.test(value))
+  return isRead(jkt) && isRead(x5t) ? { key: jkt, certificate: x5t } : undefined
 }
 
 function parseToken(token: string): Parsed | undefined {

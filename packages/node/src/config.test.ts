@@ -47,6 +47,7 @@ test('listeners: one address, one listener, or a list; files are relative to the
         unknownNames: refuse
         minVersion: "1.3"
         hsts: {maxAgeDays: 730, includeSubdomains: true, preload: true}
+        clientCertificates: ask
     - {address: "0.0.0.0:80", redirectToTls: true}
     - {address: "0.0.0.0:81", redirectToTls: 8443, proxyProtocol: {from: [10.0.0.0/8, "2001:db8::1"]}}
     - 0.0.0.0:82`
@@ -55,6 +56,7 @@ test('listeners: one address, one listener, or a list; files are relative to the
   assert.equal(first!.tls!.certificates[1]!.key, '/etc/ringwall/b.key')
   assert.equal(first!.tls!.hsts, 'max-age=63072000; includeSubDomains; preload')
   assert.equal(first!.tls!.minVersion, 'TLSv1.3')
+  assert.equal(first!.tls!.clientCertificates, 'ask')
   assert.equal(second!.redirectToTls, 443)
   assert.equal(third!.redirectToTls, 8443)
   assert.deepEqual(third!.proxyProtocol, { from: ['10.0.0.0/8', '2001:db8::1'] })
@@ -85,6 +87,11 @@ const badListeners: readonly [string, string, RegExp][] = [
     'preload of too little',
     '{address: "a:1", tls: {certificate: a, key: b, hsts: {preload: true}}}',
     /preload needs includeSubdomains/,
+  ],
+  [
+    'client certificates in a way that there is not',
+    '{address: "a:1", tls: {certificate: a, key: b, clientCertificates: require}}',
+    /clientCertificates/,
   ],
   [
     'a redirect beside TLS',

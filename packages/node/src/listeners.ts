@@ -47,6 +47,7 @@ const Tls = z
     unknownNames: z.enum(['first', 'refuse']).default('first'),
     minVersion: z.enum(['1.2', '1.3'], 'expected "1.2" or "1.3", in quotes').default('1.2'),
     hsts: Hsts.optional(),
+    clientCertificates: z.enum(['none', 'ask']).default('none'),
   })
   .superRefine(({ certificate, key, certificates }, context) => {
     const problem = (message: string, path: (string | number)[] = []): void => context.addIssue({ code: 'custom', message, path })
@@ -150,6 +151,7 @@ function tlsOptions(tls: z.output<typeof Tls>, directory: string): TlsOptions {
   const { hsts } = tls
   return {
     certificates,
+    ...(tls.clientCertificates === 'ask' ? { clientCertificates: 'ask' as const } : {}),
     unknownNames: tls.unknownNames,
     minVersion: tls.minVersion === '1.3' ? 'TLSv1.3' : 'TLSv1.2',
     hsts:

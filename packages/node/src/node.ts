@@ -12,7 +12,7 @@ import {
   type TokenVerdict,
   type TokenVerifier,
 } from '@ringwall/guard'
-import { verifyOperatorToken } from '@ringwall/identity'
+import { createProofReplays, verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
 import { createProxy } from '@ringwall/proxy'
 import {
@@ -224,7 +224,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const api = new ApiActivity()
     api.follow(view.policy)
     let stateAt = ledger.state()
-    let tokens = tokensOf(view)
+    const replays = createProofReplays()
+    let tokens = tokensOf(view, replays)
     let certifiedAtMs = ledger.status().certifiedAtMs
     let serving: Traffic | undefined
     const stopBlocks = ledger.onBlock((final) => {
@@ -246,7 +247,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         })
       }
       if (view.nodes !== before.nodes) void members.follow(view.nodes)
-      if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view)
+      if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
       confirmDenials(final.txs, stateBefore, final.state)
       if (view.signingKey !== before.signingKey) showKeyFaults(before, view)
       signing.use(publicKeyOf(final.state.signingKey), holder.share)

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { FloodReading } from '@ringwall/detect'
 import { createGuard, createRateLimiter, type GuardEnvironment, type WafJudgement } from '@ringwall/guard'
-import { compileAuthorization } from '@ringwall/identity'
+import { compileAuthorization, createProofReplays } from '@ringwall/identity'
 import { type ApiEvent, createProxy, type LoginEvent } from '@ringwall/proxy'
 import { compilePolicy, DenialTable, isCredentialSubject, parsePolicyDocument, type View } from '@ringwall/ring'
 import { RequestFeed } from '@ringwall/telemetry'
@@ -67,7 +67,8 @@ let early = changed(DenialTable.empty, { added: start.early, dropped: [] })
 let certified = changed(DenialTable.empty, { added: start.certified, dropped: [] })
 let view = viewOf(start.view, certified, undefined)
 let { certifiedAtMs } = start.view
-let tokens = tokensOf(view)
+const replays = createProofReplays(start.proofs)
+let tokens = tokensOf(view, replays)
 
 const feed = new RequestFeed(start.threads)
 const sightings = new RuleSightings()
@@ -196,7 +197,7 @@ function receive(message: ToWorker): void {
       const before = view
       view = viewOf(message.view, certified, view)
       certifiedAtMs = message.view.certifiedAtMs
-      if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view)
+      if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
       break
     }
     case 'denials':

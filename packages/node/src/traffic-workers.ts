@@ -7,6 +7,7 @@ import { randomInt } from 'node:crypto'
 import { Worker } from 'node:worker_threads'
 import type { FloodReading } from '@ringwall/detect'
 import { type SharedLimiter, sharedRateMemory } from '@ringwall/guard'
+import { sharedProofMemory } from '@ringwall/identity'
 import {
   type CertificateStatus,
   currentTicketSecret,
@@ -92,6 +93,7 @@ export class TrafficWorkers implements Traffic {
   readonly #options: TrafficWorkersOptions
   readonly #slots: readonly Slot[]
   readonly #rates = sharedRateMemory({ seed: randomInt(2 ** 32) })
+  readonly #proofs = sharedProofMemory()
   readonly #certified = new DenialMirror()
   readonly #early = new DenialMirror()
   /** Of workers that have ended. */
@@ -254,6 +256,7 @@ export class TrafficWorkers implements Traffic {
         number: slot.number,
         threads: this.#slots.length,
         rates: this.#rates,
+        proofs: this.#proofs,
         ticketSecret: this.#ticketSecret,
         listeners: this.#listeners,
         view: viewNews(view, undefined, this.#certifiedAtMs),

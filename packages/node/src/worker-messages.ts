@@ -42,6 +42,8 @@ export interface WorkerStart {
   readonly threads: number
   /** The budgets of rate limits. */
   readonly rates: SharedArrayBuffer
+  /** Of tokens’ keys, that were seen. */
+  readonly proofs: SharedArrayBuffer
   readonly ticketSecret: TicketSecret
   /** With the ports that the first worker got. */
   readonly listeners: readonly ListenerOptions[]

@@ -5,6 +5,7 @@
  * Bounded: an arrival holds at most one header and one ClientHello, has one deadline for all of it, and is the first to go when there are too
  * many: a client that means it is done within a round trip or two, and so is never among the oldest.
  */
+import { hash } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { ALERT_UNRECOGNIZED_NAME, HELLO_BYTES_MAX, readClientHello } from './client-hello.ts'
@@ -35,6 +36,8 @@ export class Arrival implements Connection {
   readonly listener: Listener
   /** Known once the ClientHello is. */
   ja4: string | undefined
+  /** SHA-256 of the certificate that the client showed, base64url; known once the handshake is done. */
+  clientCertificate: string | undefined
   readonly #context: Context
   readonly #arrivals: Arrivals
   readonly #socket: Socket
@@ -173,7 +176,15 @@ export class Arrival implements Connection {
     socket.off('end', this.#onEnd)
     // The engine takes what was read already from the socket's own buffer.
     socket.unshift(Buffer.from(bytes))
-    const secured = new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: this.listener.protocols })
+    const asks = this.listener.options.tls?.clientCertificates === 'ask'
+    const secured = new TLSSocket(socket, {
+      isServer: true,
+      secureContext,
+      ALPNProtocols: this.listener.protocols,
+      requestCert: asks,
+      // By whomever it is issued: see `TlsOptions.clientCertificates`.
+      rejectUnauthorized: false,
+    })
     this.#secured = secured
     secured.on('error', ignore)
     secured.on('_tlsError', onTlsError)
@@ -182,6 +193,9 @@ export class Arrival implements Connection {
       const { counters } = this.#context
       counters.tlsHandshakes++
       if (secured.isSessionReused()) counters.tlsResumed++
+      // That of the first handshake, where a session is resumed.
+      const shown = asks ? secured.getPeerX509Certificate() : undefined
+      if (shown !== undefined) this.clientCertificate = hash('sha256', shown.raw, 'base64url')
       socket.off('close', this.#onClose)
       this.#end()
       this.#arrivals.onSecured(this, secured)

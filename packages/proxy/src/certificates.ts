@@ -265,7 +265,7 @@ export class Certificates {
     return createSecureContext({
       cert,
       key,
-      // None: clients are not asked for certificates.
+      // None: where clients are asked for certificates, it is not for who issued them.
       ca: [],
       minVersion: this.#options.minVersion,
       ciphers: CIPHERS,

@@ -5,7 +5,7 @@
  * calls `sweep` every so often; no connection has a timer of its own.
  */
 import type { Socket } from 'node:net'
-import type { Client, OwnResponse, UpstreamEnd } from './client.ts'
+import type { Client, OwnResponse, ShownInTls, UpstreamEnd } from './client.ts'
 import type { Connection, Context } from './context.ts'
 import { Exchange } from './exchange.ts'
 import { responseHeadText } from './forward-head.ts'
@@ -50,6 +50,7 @@ export class ClientConnection implements Connection, Client, WireHandler {
   readonly address: string
   /** Of the client's TLS. */
   readonly ja4: string | undefined
+  readonly clientCertificate: string | undefined
   readonly listener: Listener
   readonly #context: Context
   readonly #parser: RequestParser
@@ -84,7 +85,7 @@ export class ClientConnection implements Connection, Client, WireHandler {
     listener: Listener,
     socket: Socket,
     address: string,
-    ja4: string | undefined,
+    { ja4, clientCertificate }: ShownInTls,
     streams: boolean,
     closed: (connection: ClientConnection) => void,
   ) {
@@ -92,6 +93,7 @@ export class ClientConnection implements Connection, Client, WireHandler {
     this.listener = listener
     this.address = address
     this.ja4 = ja4
+    this.clientCertificate = clientCertificate
     this.#closed = closed
     this.#parser = new RequestParser(context.headBounds)
     this.#deadlineMs = performance.now() + context.limits.headersMsMax

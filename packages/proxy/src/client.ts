@@ -5,11 +5,19 @@ import type { RequestHead } from './request-head.ts'
 import type { ResponseHead } from './response-parser.ts'
 import type { Wire } from './wire.ts'
 
+/** What a client's TLS shows of it; nothing of one that comes without. */
+export interface ShownInTls {
+  readonly ja4?: string | undefined
+  readonly clientCertificate?: string | undefined
+}
+
 export interface Client {
   /** Of the connection's other end. */
   readonly address: string
   /** Fingerprint of its TLS. */
   readonly ja4: string | undefined
+  /** SHA-256 of the certificate that it showed, base64url. */
+  readonly clientCertificate: string | undefined
   /** Fingerprint of its HTTP/2. */
   readonly http2: string | undefined
   readonly listener: Listener

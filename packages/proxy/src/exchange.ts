@@ -1071,6 +1071,7 @@ class JudgedRequest implements GuardRequest {
   readonly requestId: string
   readonly serverPort: number
   readonly ja4: string | undefined
+  readonly clientCertificate: string | undefined
   readonly http2: string | undefined
   readonly #rawHeaders: readonly string[]
   #headers: readonly HeaderField[] | undefined
@@ -1085,6 +1086,7 @@ class JudgedRequest implements GuardRequest {
     this.requestId = requestId
     this.serverPort = client.listener.port
     this.ja4 = client.ja4
+    this.clientCertificate = client.clientCertificate
     this.http2 = client.http2
     this.#rawHeaders = request.rawHeaders
   }

@@ -7,6 +7,7 @@
  * for requests that it takes back (rapid reset). Who overdraws either is told to calm down, and cut.
  */
 import type { Socket } from 'node:net'
+import type { ShownInTls } from './client.ts'
 import type { Connection, Context } from './context.ts'
 import {
   COMPRESSION_ERROR,
@@ -109,6 +110,7 @@ export class H2Connection implements Connection, WireHandler {
   readonly wire: Wire
   readonly address: string
   readonly ja4: string | undefined
+  readonly clientCertificate: string | undefined
   readonly listener: Listener
   readonly context: Context
   readonly #closed: (connection: H2Connection) => void
@@ -150,7 +152,7 @@ export class H2Connection implements Connection, WireHandler {
     listener: Listener,
     socket: Socket,
     address: string,
-    ja4: string | undefined,
+    { ja4, clientCertificate }: ShownInTls,
     streams: boolean,
     closed: (connection: H2Connection) => void,
   ) {
@@ -158,6 +160,7 @@ export class H2Connection implements Connection, WireHandler {
     this.listener = listener
     this.address = address
     this.ja4 = ja4
+    this.clientCertificate = clientCertificate
     this.#closed = closed
     this.#deadlineMs = performance.now() + context.limits.headersMsMax
     this.wire = new Wire(socket, this, streams)

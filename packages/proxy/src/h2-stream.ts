@@ -164,6 +164,10 @@ export class H2Stream implements Client {
     return this.#connection.ja4
   }
 
+  get clientCertificate(): string | undefined {
+    return this.#connection.clientCertificate
+  }
+
   get http2(): string | undefined {
     return this.#connection.fingerprint.text
   }

@@ -47,7 +47,7 @@ test('requests on one kept connection pass, each with its own request id, over k
 for (const [path, status, header] of [
   ['/denied?q=1', 403, undefined],
   ['/limited', 429, ['retry-after', '3']],
-  ['/private', 401, ['www-authenticate', 'Bearer']],
+  ['/private', 401, ['www-authenticate', 'Bearer, DPoP algs="EdDSA ES256 ES384"']],
   ['/broken', 503, undefined],
 ] as const) {
   test(`${path} is refused with ${status}, a request id and nothing of the reason; the upstream sees nothing`, async () => {

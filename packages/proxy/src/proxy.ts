@@ -339,19 +339,19 @@ class HttpProxy implements ProxyContract, Arrivals {
       return
     }
     const own = readingIntoShared(socket)
-    const connection = new H2Connection(this.#context, listener, own ?? socket, address, undefined, own === undefined, this.#gone)
+    const connection = new H2Connection(this.#context, listener, own ?? socket, address, {}, own === undefined, this.#gone)
     this.#opened(connection)
     connection.onBytes(rest)
     if (own === undefined) socket.resume()
   }
 
   onSecured(arrival: Arrival, socket: TLSSocket): void {
-    const { listener, address, ja4 } = arrival
+    const { listener, address } = arrival
     if (socket.alpnProtocol === 'h2') {
-      this.#opened(new H2Connection(this.#context, listener, socket, address, ja4, true, this.#gone))
+      this.#opened(new H2Connection(this.#context, listener, socket, address, arrival, true, this.#gone))
       return
     }
-    this.#opened(new ClientConnection(this.#context, listener, socket, address, ja4, true, this.#gone))
+    this.#opened(new ClientConnection(this.#context, listener, socket, address, arrival, true, this.#gone))
   }
 
   onGone(arrival: Arrival): void {
@@ -363,7 +363,7 @@ class HttpProxy implements ProxyContract, Arrivals {
   #speakHttp(listener: Listener, socket: Socket, address: string, rest: Buffer | undefined): void {
     const own = readingIntoShared(socket)
     const streams = own === undefined
-    const connection = new ClientConnection(this.#context, listener, own ?? socket, address, undefined, streams, this.#gone)
+    const connection = new ClientConnection(this.#context, listener, own ?? socket, address, {}, streams, this.#gone)
     this.#opened(connection)
     if (rest !== undefined && rest.length > 0) connection.onBytes(rest)
     if (streams) socket.resume()

@@ -3,6 +3,9 @@ import { STATUS_CODES } from 'node:http'
 import type { Budget } from '@ringwall/guard'
 import { httpDate } from './forward-head.ts'
 
+/** Both ways in which a token comes (RFC 6750 section 3, RFC 9449 section 7.1). */
+const CHALLENGE = 'Bearer, DPoP algs="EdDSA ES256 ES384"'
+
 export interface Refusal {
   /** Names and values in turn. */
   readonly headers: readonly string[]
@@ -49,7 +52,7 @@ export function refusal(
       headers.push('ratelimit', `"limit";r=0;t=${seconds}`)
     }
   }
-  if (status === 401) headers.push('www-authenticate', 'Bearer')
+  if (status === 401) headers.push('www-authenticate', CHALLENGE)
   return { headers, body }
 }
 

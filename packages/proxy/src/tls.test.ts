@@ -1,5 +1,6 @@
 /** TLS in front of the proxy, with node:tls as the client. Sections are those of RFC 8446 unless named. */
 import assert from 'node:assert/strict'
+import { createHash, X509Certificate } from 'node:crypto'
 import { chmodSync, writeFileSync } from 'node:fs'
 import { connect as connectPlain } from 'node:net'
 import { type TestContext, test } from 'node:test'
@@ -220,6 +221,42 @@ test('a session is resumed by its ticket; the certificate’s files may have cha
   }
   assert.ok(proxy.stats().tlsResumed >= 4)
   assert.equal(proxy.stats().certificatesTaken, 2)
+})
+
+test('a client that is asked for a certificate may show one of anybody’s, and the guard hears which; resumed sessions keep it', async (t) => {
+  const folder = temporaryFolder(t)
+  const files = await pairFiles(folder, ['localhost'])
+  const { port, seen } = await secureProxy(t, { tls: { certificates: [files], clientCertificates: 'ask' } })
+  const own = await makePair(['client'])
+  const expired = await makePair(['client'], { days: -1 })
+  const thumbprint = ({ certificate }: { certificate: string }): string =>
+    createHash('sha256').update(new X509Certificate(certificate).raw).digest('base64url')
+  const met = (): string | undefined => seen.at(-1)?.clientCertificate
+  for (const maxVersion of ['TLSv1.3', 'TLSv1.2'] as const) {
+    assert.match((await ask(port, { maxVersion })).text, / 200 /)
+    assert.equal(met(), undefined)
+    for (const pair of [own, expired]) {
+      assert.match((await ask(port, { maxVersion, cert: pair.certificate, key: pair.key })).text, / 200 /)
+      assert.equal(met(), thumbprint(pair))
+    }
+    const first = await open(port, { maxVersion, cert: own.certificate, key: own.key })
+    const sessions: Buffer[] = maxVersion === 'TLSv1.2' ? [first.getSession()!] : []
+    first.on('session', (session) => sessions.push(session))
+    first.resume()
+    first.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    await until('a ticket', () => sessions.length > 0)
+    first.destroy()
+    // Who resumes was there at the first handshake, and shows nothing again.
+    assert.equal((await ask(port, { maxVersion, session: sessions[0]! })).resumed, true)
+    assert.equal(met(), thumbprint(own))
+  }
+})
+
+test('a client that is not asked for a certificate shows none', async (t) => {
+  const { port, seen } = await secureProxy(t)
+  const own = await makePair(['client'])
+  assert.match((await ask(port, { cert: own.certificate, key: own.key })).text, / 200 /)
+  assert.equal(seen[0]?.clientCertificate, undefined)
 })
 
 test('who says nothing, or too slowly, is cut when the handshake’s time is up', async (t) => {

@@ -207,6 +207,11 @@ export interface TlsOptions {
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
   /** `Strict-Transport-Security` of every response (RFC 6797); undefined: whatever the upstream says. */
   readonly hsts: string | undefined
+  /**
+   * Asks clients for certificates, which they may have or not. Whoever shows one has shown that it holds its key; who issued it, and until when, is not
+   * looked at: a token that is bound to it says that it is the one (RFC 8705 section 3).
+   */
+  readonly clientCertificates?: 'ask'
 }
 
 export interface ListenerOptions {

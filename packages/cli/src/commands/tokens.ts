@@ -1,6 +1,8 @@
 /** Tokens that the ring signs, as operators ask for them. */
+import { hash, X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import type { RingwallClient } from '@ringwall/client'
-import { TOKEN_TTL_S_MAX } from '@ringwall/identity/mint-request'
+import { TOKEN_TTL_S_MAX, type TokenConfirmation } from '@ringwall/identity/mint-request'
 import { UsageError } from '../errors.ts'
 import { duration, printable, time } from '../format.ts'
 import { type Format, printOne } from '../output.ts'
@@ -15,6 +17,26 @@ export interface TokenOptions {
   readonly ttlMs: number
   /** `name=value`. */
   readonly claims: readonly string[]
+  /** Thumbprint of the key that it is bound to. */
+  readonly key?: string | undefined
+  /** PEM file of the certificate that it is bound to. */
+  readonly certificate?: string | undefined
+}
+
+const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/
+
+/** What the token is bound to; undefined for nothing. */
+function confirmationOf({ key, certificate }: TokenOptions): TokenConfirmation | undefined {
+  if (key !== undefined && !THUMBPRINT.test(key))
+    throw new UsageError(`--dpop-key ${printable(key)}: expected a thumbprint (RFC 7638, SHA-256 in base64url: 43 characters)`)
+  if (certificate === undefined) return key === undefined ? undefined : { jkt: key }
+  let der: Buffer
+  try {
+    der = new X509Certificate(readFileSync(certificate)).raw
+  } catch (error) {
+    throw new UsageError(`--bound-certificate ${printable(certificate)}: ${(error as Error).message}`)
+  }
+  return { ...(key === undefined ? {} : { jkt: key }), 'x5t#S256': hash('sha256', der, 'base64url') }
 }
 
 export async function tokenMint(client: RingwallClient, format: Format, options: TokenOptions): Promise<void> {
@@ -26,7 +48,9 @@ export async function tokenMint(client: RingwallClient, format: Format, options:
       return [text.slice(0, at), text.slice(at + 1)]
     }),
   )
-  const minted = await client.tokenMint({ type: 'token', service, audience, ttlS: Math.round(ttlMs / 1_000), claims })
+  const cnf = confirmationOf(options)
+  const bound = cnf === undefined ? {} : { cnf }
+  const minted = await client.tokenMint({ type: 'token', service, audience, ttlS: Math.round(ttlMs / 1_000), claims, ...bound })
   // The token alone on stdout: it is what scripts want.
   printOne(format, minted, ({ token }) => token, minted.id)
   process.stderr.write(`token ${minted.id} of ${minted.subject} for ${minted.audience}, until ${time(minted.expiresAtMs)}\n`)

@@ -4,6 +4,7 @@ import {
   authorityOf,
   certificateOf,
   certificatePem,
+  DPOP_ALGORITHMS,
   MintRequestInvalid,
   parseSignedMintRequest,
   ringJwk,
@@ -86,6 +87,7 @@ function discovery(node: RunningNode): unknown {
     subject_types_supported: ['public'],
     id_token_signing_alg_values_supported: ['EdDSA'],
     token_endpoint_auth_signing_alg_values_supported: ['EdDSA'],
+    dpop_signing_alg_values_supported: DPOP_ALGORITHMS,
   }
 }
 
