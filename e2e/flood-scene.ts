@@ -12,14 +12,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ClientsOrder, ClientsReport } from './flood-clients.ts'
 import { eventually, TestRing } from './local-ring.ts'
 
-const UPSTREAM = `
+export const UPSTREAM = `
 const server = require('node:http').createServer((asked, response) => { asked.resume(); response.end('hello') })
 server.listen(0, '127.0.0.1', () => console.log(server.address().port))
 `
 /** What everybody asks for: many arguments, so that inspecting them is most of the work. */
 const QUERY = Array.from({ length: 40 }, (_, at) => `field${at}=a+value+of+some+words+number+${at}+as+forms+have+them`).join('&')
 const PATH = `/search?${QUERY}`
-const REQUEST = `GET ${PATH} HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept: */*\r\n\r\n`
+export const REQUEST = `GET ${PATH} HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept: */*\r\n\r\n`
 
 export interface FloodPlan {
   readonly nodes: number
@@ -69,9 +69,9 @@ const STEADY = 1.3
 const ALONE = '127.0.0.1'
 
 /** From addresses in many networks, as those of a botnet are. */
-const floodSource = (at: number): string => `127.1.${at}.1`
+export const floodSource = (at: number): string => `127.1.${at}.1`
 
-class Clients {
+export class Clients {
   readonly #child: ChildProcess
   private constructor(child: ChildProcess) {
     this.#child = child
@@ -150,7 +150,7 @@ function seen(answers: readonly Answer[], fromMs: number, toMs: number): Seen {
 }
 
 /** One request on a connection of its own: what became of it. */
-function knock(port: number, source: string): Promise<'passed' | 'refused' | 'dropped'> {
+export function knock(port: number, source: string): Promise<'passed' | 'refused' | 'dropped'> {
   return new Promise((settle) => {
     let said = ''
     const socket = connect({ host: '127.0.0.1', port, localAddress: source }, () =>

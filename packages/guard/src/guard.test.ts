@@ -35,6 +35,8 @@ services:
       - { name: learned, path: /learned, waf: { mode: learn } }
       - { name: login, path: /login, login: { account: user } }
       - { name: slow, path: /slow, limits: [{ name: few, rate: 2/m }] }
+      - { name: busy, path: /busy, limits: [{ name: at-once, concurrency: 2 }] }
+      - { name: observed, path: /observed, limits: [{ name: at-once, concurrency: 1, mode: shadow }, { name: few, rate: 2/m }] }
       - { name: tls, path: /tls, limits: [{ name: by-tls, rate: 1/m, key: [ja4] }] }
       - { name: frames, path: /frames, limits: [{ name: by-frames, rate: 1/m, key: [http2] }] }
       - { name: keyed, path: /keyed, limits: [{ name: perKey, rate: 1/m, key: ["header:X-Key"] }] }
@@ -467,6 +469,44 @@ test('one /64 of IPv6 shares a budget, two do not', async () => {
     statuses.push((await decide(request('/slow', { remoteAddress }), { guard })).status)
   }
   assert.deepEqual(statuses, [200, 200, 429, 200])
+})
+
+test('so many of one source may be under way at once; one that is over makes room, however often that is said', async () => {
+  const guard = createGuard()
+  const ask = async (target: string, remoteAddress = '198.51.100.1') =>
+    await guard.head(request(target, { remoteAddress }), ENVIRONMENT)
+  const first = await ask('/busy')
+  const second = await ask('/busy')
+  assert.deepEqual([first.decision, second.decision], [undefined, undefined])
+  const third = await ask('/busy')
+  assert.equal(third.decision?.status, 429)
+  assert.equal(third.decision?.rule, 'limit:at-once')
+  assert.equal(third.decision?.retryAfterS, 1)
+  assert.equal(third.decision?.budget, undefined)
+  assert.equal((await ask('/busy', '198.51.100.2')).decision, undefined)
+  guard.release(third)
+  assert.equal((await ask('/busy')).decision?.status, 429, 'what was refused held nothing')
+  guard.release(first)
+  guard.release(first)
+  assert.equal((await ask('/busy')).decision, undefined)
+  assert.equal((await ask('/busy')).decision?.status, 429)
+  guard.release(second)
+  assert.equal((await ask('/busy')).decision, undefined)
+})
+
+test('a limit on what is under way that only watches says so; what another limit refuses is given back, too', async () => {
+  const guard = createGuard()
+  const ask = async () => await guard.head(request('/observed'), ENVIRONMENT)
+  const [first, second, third] = [await ask(), await ask(), await ask()]
+  assert.equal(third.decision?.rule, 'limit:few')
+  for (const one of [first, second]) guard.body(one, new Uint8Array(0), false, ENVIRONMENT)
+  assert.equal(first.decision?.shadowOutcome, 'allow')
+  assert.equal(second.decision?.shadowOutcome, 'throttle')
+  for (const one of [first, second, third]) guard.release(one)
+  const later = { ...ENVIRONMENT, nowMs: ENVIRONMENT.nowMs + 3_600_000 }
+  const again = await guard.head(request('/observed'), later)
+  guard.body(again, new Uint8Array(0), false, later)
+  assert.equal(again.decision?.shadowOutcome, 'allow')
 })
 
 test('limits by fingerprint hold a library to one budget from whatever address; who shows none is told apart by the address', async () => {

@@ -17,7 +17,7 @@ import {
 } from '@ringwall/waf'
 import type { ApiExamination, ApiProblem } from '@ringwall/waf/api'
 import { bearerToken, presentationOf } from './bearer.ts'
-import { type Charge, chargeAnswer, type LimitRefusal, needsSubject, type SharedLimiter, takeLimits } from './limits.ts'
+import { type Charge, chargeAnswer, type LimitRefusal, needsSubject, release, type SharedLimiter, takeLimits } from './limits.ts'
 import { LOGIN_BODY_BYTES_MAX, loginNames } from './login-names.ts'
 import { createRateLimiter, type RateLimiter } from './rate-limiter.ts'
 import type { Budget } from './ring-limiter.ts'
@@ -79,6 +79,8 @@ class RequestJudgement implements Judgement {
   shadowReason: string | undefined
   /** What the answer is counted by. */
   charges: Charge[] | undefined
+  /** By which keys it is under way. */
+  lent: string[] | undefined
   responseWanted = false
   examination: ApiExamination | undefined
   /** What is outside of the service's API, refused or only watched. */
@@ -112,6 +114,10 @@ class RequestJudgement implements Judgement {
   shadow({ name }: LimitRefusal): void {
     this.shadowed ??= 'throttle'
     this.shadowReason ??= `nothing objected; the limit ${name} is used up, and only watches`
+  }
+
+  lend(key: string): void {
+    ;(this.lent ??= []).push(key)
   }
 
   charge(charge: Charge): void {
@@ -165,7 +171,7 @@ export function viewAgeMs({ nowMs, certifiedAtMs, view }: GuardEnvironment): num
 }
 
 export function createGuard(options: GuardOptions = {}): Guard {
-  const limiters = { own: options.limiter ?? createRateLimiter(), shared: options.shared }
+  const limiters = { own: options.limiter ?? createRateLimiter(), shared: options.shared, open: new Map<string, number>() }
   const { witness } = options
   const tell = (judgement: RequestJudgement, body: Uint8Array, truncated: boolean, nowMs: number): void => {
     if (witness !== undefined) testify(witness, judgement, body, truncated, nowMs)
@@ -407,6 +413,12 @@ export function createGuard(options: GuardOptions = {}): Guard {
       return lasting
     },
 
+    release(judgement) {
+      if (!(judgement instanceof RequestJudgement) || judgement.lent === undefined) return
+      release(limiters, judgement.lent)
+      judgement.lent = undefined
+    },
+
     answered(judgement, status, nowMs) {
       if (judgement instanceof RequestJudgement && judgement.charges !== undefined)
         chargeAnswer(limiters, judgement.charges, status, nowMs)
@@ -444,7 +456,8 @@ function ofResponse(
 
 function objectionOf({ name, retryAfterS, budget }: LimitRefusal): Objection {
   const reason = `the limit ${name} is used up`
-  return { outcome: 'throttle', status: 429, reason, rule: `limit:${name}`, retryAfterS, budget }
+  const throttled = { outcome: 'throttle', status: 429, reason, rule: `limit:${name}`, retryAfterS } as const
+  return budget === undefined ? throttled : { ...throttled, budget }
 }
 
 const [encoder, decoder] = [new TextEncoder(), new TextDecoder()]

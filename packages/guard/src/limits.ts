@@ -14,12 +14,15 @@ export interface SharedLimiter {
 export interface Limiters {
   readonly own: RateLimiter
   readonly shared: SharedLimiter | undefined
+  /** Requests under way, by key; none of 0. Bounded by the requests, which are. */
+  readonly open: Map<string, number>
 }
 
 export interface LimitRefusal {
   readonly name: string
   readonly retryAfterS: number
-  readonly budget: Budget
+  /** Undefined: it is about what is under way. */
+  readonly budget: Budget | undefined
   /** The limit only watches. */
   readonly shadow: boolean
 }
@@ -35,7 +38,7 @@ interface Drawing {
   readonly limit: LimitPolicy
   /** Of service, or service and route, and of the limit: what a key begins with. */
   readonly drawer: string
-  readonly budget: Budget
+  readonly budget: Budget | undefined
 }
 
 /** Of one route: what is drawn on before it is known who asks, and after. */
@@ -81,8 +84,9 @@ export function budgetOf(
   return limit === undefined ? undefined : budget(limit)
 }
 
-function budget({ rate, burst }: LimitPolicy): Budget {
-  return { count: rate.count, windowMs: rate.windowMs, burst: burst ?? rate.count }
+/** Undefined where requests under way are counted. */
+function budget({ rate, burst }: LimitPolicy): Budget | undefined {
+  return rate && { count: rate.count, windowMs: rate.windowMs, burst: burst ?? rate.count }
 }
 
 /**
@@ -106,6 +110,8 @@ export function takeLimits(
 
 interface Noted {
   shadow(refusal: LimitRefusal): void
+  /** It is under way by this key until `release`. */
+  lend(key: string): void
   charge(charge: Charge): void
 }
 
@@ -124,6 +130,11 @@ function takeFrom(
     let key = drawer
     for (let part = 0; part < limit.key.length; part += 1)
       key += `${part === 0 ? '' : '\n'}${keyPart(limit.key[part]!, request, subject, route)}`
+    if (of === undefined) {
+      const refusal = lend(limiters.open, limit, key, noted)
+      if (refusal !== undefined) return refusal
+      continue
+    }
     if (limit.status !== undefined) noted.charge({ status: limit.status, key, budget: of })
     const taken = take(limiters, limit, key, of, nowMs)
     if (typeof taken !== 'number') {
@@ -135,6 +146,30 @@ function takeFrom(
     if (refusal !== undefined) return refusal
   }
   return undefined
+}
+
+/** When one of those under way will be over is not known. */
+const CONCURRENCY_RETRY_S = 1
+
+function lend(open: Map<string, number>, limit: LimitPolicy, key: string, noted: Noted): LimitRefusal | undefined {
+  const count = open.get(key) ?? 0
+  if (count >= limit.concurrency!) {
+    const refusal = { name: limit.name, retryAfterS: CONCURRENCY_RETRY_S, budget: undefined, shadow: limit.mode === 'shadow' }
+    if (!refusal.shadow) return refusal
+    noted.shadow(refusal)
+  }
+  open.set(key, count + 1)
+  noted.lend(key)
+  return undefined
+}
+
+/** Requests by these keys are over. */
+export function release({ open }: Limiters, keys: readonly string[]): void {
+  for (const key of keys) {
+    const left = (open.get(key) ?? 1) - 1
+    if (left > 0) open.set(key, left)
+    else open.delete(key)
+  }
 }
 
 function judge(waitMs: number, limit: LimitPolicy, of: Budget, noted: Noted): LimitRefusal | undefined {

@@ -181,6 +181,8 @@ export interface Guard {
   review(judgement: Judgement, environment: GuardEnvironment): Decision | undefined
   /** What `review` needs of a judgement, and nothing else: to be kept for as long as a WebSocket is open. */
   lasting(judgement: Judgement): Judgement
+  /** It is under way no more, whatever became of it: to be told once of every judgement that `head` gave. */
+  release(judgement: Judgement): void
   /** What the application answered: some limits count by it. */
   answered(judgement: Judgement, status: number, nowMs: number): void
   /** For a request that was allowed and whose response was not judged to its end, whatever the reason: WAF phase 5. */

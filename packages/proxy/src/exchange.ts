@@ -54,6 +54,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   #proto: 'http' | 'https'
   #environment: GuardEnvironment | undefined
   #judgement: Judgement | undefined
+  /** As the guard gave it, to be given back. */
+  #lent: Judgement | undefined
   #span: TraceContext | undefined
   #parentSpanId: string | undefined
   #guardStartMs = 0
@@ -156,14 +158,26 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     if (judging instanceof Promise) {
       judging
         .then(
-          (judgement) => this.#headJudged(this.#again(judgement)),
+          (judgement) => {
+            this.#borrow(judgement)
+            this.#headJudged(this.#again(judgement))
+          },
           (error: unknown) => this.#guardFailed(error),
         )
         .catch((error: Error) => {
           this.#context.log('warn', `request ${this.#requestId} failed: ${error.message}`)
           this.#client.destroy()
         })
-    } else this.#headJudged(judging)
+    } else {
+      this.#borrow(judging)
+      this.#headJudged(judging)
+    }
+  }
+
+  #borrow(judgement: Judgement): void {
+    // Its client may have left while it was judged.
+    if (this.#over) this.#context.options.guard.release(judgement)
+    else this.#lent = judgement
   }
 
   /** The source asks most, and there is too little time for all. */
@@ -931,6 +945,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#over = true
     this.#heldResponse?.stop()
     if (this.#judgement?.responseWanted === true) this.#context.options.guard.end(this.#judgement)
+    if (this.#lent !== undefined) this.#context.options.guard.release(this.#lent)
     const { counters, options, sources, standing } = this.#context
     counters.activeRequests--
     standing.delete(this)

@@ -34,7 +34,13 @@ const Limit = z
         description:
           'What shares one budget: ip, network (/24 of IPv4, /48 of IPv6), ja4 (fingerprint of TLS), http2 (of HTTP/2), subject (of the token), host, method, path, route, header:NAME, cookie:NAME, or a mix.',
       }),
-    rate: Rate,
+    rate: Rate.optional().meta({ description: 'Such as 100/s, 20/m or 1000/h; either this or concurrency.' }),
+    concurrency: z
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .optional()
+      .meta({ description: 'In place of rate: how many requests may be under way at once, counted by each node for itself.' }),
     burst: z
       .int()
       .min(1)
@@ -60,6 +66,17 @@ const Limit = z
     path: ['status'],
     error: 'counting by status is done by each node for itself: leave out scope: ring',
   })
+  .refine(({ rate, concurrency }) => (rate === undefined) !== (concurrency === undefined), {
+    error: 'expected either rate or concurrency',
+  })
+  .refine(
+    ({ concurrency, scope, status, burst }) =>
+      concurrency === undefined || (scope === 'node' && status === undefined && burst === undefined),
+    {
+      path: ['concurrency'],
+      error: 'what is under way is counted by each node, as it is: leave out burst, status and scope: ring',
+    },
+  )
 
 const Waf = z.strictObject({
   mode: WafMode.default('enforce'),
