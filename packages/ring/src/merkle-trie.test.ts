@@ -37,6 +37,19 @@ test('property: built at once or one by one, the trie is the same', () => {
   )
 })
 
+test('property: what was set is found, and nothing else, also where keys differ in their last digit alone', () => {
+  const dense = fc.uniqueArray(fc.stringMatching(/^[0-3][0-9a-f]$/), { maxLength: 64 })
+  fc.assert(
+    fc.property(dense, (held) => {
+      const trie = trieOf(held)
+      for (let number = 0; number < 256; number += 1) {
+        const key = number.toString(16).padStart(2, '0')
+        assert.deepEqual(trie.get(key), held.includes(key) ? { of: key } : undefined)
+      }
+    }),
+  )
+})
+
 test('property: changes made on a draft come to what they come to one by one, and leave what the draft was made of alone', () => {
   const key = fc.stringMatching(/^[0-3]{4}$/)
   const changes = fc.array(fc.tuple(key, fc.option(fc.nat(), { nil: undefined })), { maxLength: 120 })
