@@ -97,8 +97,12 @@ test('02 a fifth node joins under load: it follows, then votes, and takes traffi
 test('03 an edge joins: it has no vote, enforces what is agreed, and proposes through the others', async () => {
   const { traffic, admin } = await joinRing('e1', 'edge')
   assert.equal(await epochOf(1), 2)
-  const status = JSON.parse(ring.cli('status', '--node', `http://${admin}`, '-o', 'json').stdout)
-  assert.deepEqual([status.ledger.role, status.ledger.validators, status.roles], ['follower', 4, ['edge']])
+  // It may serve before it has applied the block that made it a member.
+  await eventually('e1 follows', () => {
+    const status = JSON.parse(ring.cli('status', '--node', `http://${admin}`, '-o', 'json').stdout)
+    assert.deepEqual([status.ledger.role, status.ledger.validators, status.roles], ['follower', 4, ['edge']])
+    return true
+  })
   const from = (address: string) => ({ headers: { 'x-forwarded-for': address } })
   const ban = ring.cli('deny', 'add', 'ip', '203.0.113.77', '--reason', 'e2e', '--node', `http://${admin}`)
   assert.equal(ban.code, 0, ban.stderr)

@@ -1,6 +1,6 @@
 /** Tokens revoked by the command line: refused at once, and what they have open is cut. */
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
+import { createHash, generateKeyPairSync, randomUUID, sign } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { startTestNode, type TestNode } from './test-node.ts'
 import { bearer, ISSUER, issuerYaml, openWebSocket, token, webSocketEcho } from './test-tokens.ts'
@@ -15,6 +15,28 @@ after(() => ring.stop())
 
 const ask = (text: string) => ring.ask('/', { headers: bearer(text) })
 const statusOf = async (text: string): Promise<number> => (await ask(text)).status
+
+/** A device's key, and what a request shows of it (RFC 9449). */
+const device = generateKeyPairSync('ed25519')
+const deviceJwk = device.publicKey.export({ format: 'jwk' })
+const DEVICE_KEY = createHash('sha256')
+  .update(JSON.stringify({ crv: 'Ed25519', kty: 'OKP', x: deviceJwk.x }))
+  .digest('base64url')
+
+async function statusWithProof(text: string): Promise<number> {
+  const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const ath = createHash('sha256').update(text).digest('base64url')
+  const claims = {
+    htm: 'GET',
+    htu: `http://127.0.0.1:${ring.port}/`,
+    jti: randomUUID(),
+    iat: Math.floor(Date.now() / 1_000),
+    ath,
+  }
+  const signed = `${part({ typ: 'dpop+jwt', alg: 'EdDSA', jwk: deviceJwk })}.${part(claims)}`
+  const proof = `${signed}.${sign(null, Buffer.from(signed), device.privateKey).toString('base64url')}`
+  return (await ring.ask('/', { headers: { authorization: `DPoP ${text}`, dpop: proof } })).status
+}
 
 const open = (text: string) => openWebSocket(ring.port, text)
 
@@ -38,13 +60,11 @@ test('a session that is revoked loses its open WebSocket, and explain says by wh
 })
 
 test('each kind is refused, and nothing else with it', async () => {
-  const cnf = { cnf: { jkt: createHash('sha256').update('a device key').digest('base64url') } }
   const cases: readonly (readonly [args: readonly string[], denied: string, kept: string])[] = [
     [['token', 'j-1'], token({ sub: 'c', jti: 'j-1' }), token({ sub: 'c', jti: 'j-2' })],
     [['subject', 'carol', '--issuer', A], token({ sub: 'carol' }), token({ sub: 'carol', iss: B })],
     [['session', 's-9'], token({ sub: 'c', sid: 's-9' }), token({ sub: 'c', sid: 's-8' })],
     [['device', 'd-1'], token({ sub: 'c', device_id: 'd-1' }), token({ sub: 'c', device_id: 'd-2' })],
-    [['key', cnf.cnf.jkt], token({ sub: 'c', ...cnf }), token({ sub: 'c' })],
     [['key', 'k2', '--issuer', B], token({ sub: 'c', iss: B }, 'k2'), token({ sub: 'c', iss: B }, 'k1')],
     [
       ['issued-before', new Date(Date.now() - 60_000).toISOString(), '--subject', 'dave'],
@@ -58,6 +78,10 @@ test('each kind is refused, and nothing else with it', async () => {
     assert.equal(told.code, 0, told.stderr)
     assert.deepEqual([await statusOf(denied), await statusOf(kept)], [403, 200], `after: ${args[0]}`)
   }
+  const bound = token({ sub: 'c', cnf: { jkt: DEVICE_KEY } })
+  assert.deepEqual([await statusWithProof(bound), await statusOf(token({ sub: 'c' }))], [200, 200])
+  assert.equal((await ring.run('deny', 'add', 'key', DEVICE_KEY)).code, 0)
+  assert.deepEqual([await statusWithProof(bound), await statusOf(token({ sub: 'c' }))], [403, 200], 'the key of a device')
   const listed = await ring.run('deny', 'ls')
   assert.match(listed.stdout, /issued-before +\S+Z dave/)
   assert.match(listed.stdout, /subject +carol \(https:\/\/id\.example\)/)
