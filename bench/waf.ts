@@ -137,6 +137,10 @@ function p99Microseconds(run: () => void): number {
   return Math.min(...rounds)
 }
 
+/** Of a thousand requests each: V8 compiles what is hot up to about the fifteenth, on threads whose CPU counts. */
+const WARM_ROUNDS = 16
+const ROUNDS = 15
+
 const PEERS = [
   ['libmodsecurity', buildModsecurity],
   ['Coraza', buildCoraza],
@@ -165,12 +169,13 @@ function kinds(rules: RuleSet, crs: CrsInstallation | undefined): void {
     const bytes = new TextEncoder().encode(body)
     if (judge(rules, method, target, headers, bytes)) throw new Error(`${name} is refused; the figure would be that of a refusal`)
     const perRound = 1_000
-    const rounds = Array.from({ length: 9 }, () =>
+    const rounds = Array.from({ length: WARM_ROUNDS + ROUNDS }, () =>
       cpuMicroseconds(() => {
         for (let i = 0; i < perRound; i += 1) judge(rules, method, target, headers, bytes)
       }),
     )
-    const micros = (rounds.slice(2).sort((a, b) => a - b)[3] as number) / perRound
+    const measured = rounds.slice(WARM_ROUNDS).sort((a, b) => a - b)
+    const micros = (measured[Math.floor(ROUNDS / 2)] as number) / perRound
     let line = `${name.padEnd(28)}${micros.toFixed(0).padStart(10)}${(1_000_000 / micros).toFixed(0).padStart(12)}`
     line += p99Microseconds(() => void judge(rules, method, target, headers, bytes))
       .toFixed(0)
