@@ -9,7 +9,8 @@ import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '../tools/free-ports.ts'
 import { Clients, type FloodPlan, flood, floodSource, knock, REQUEST, startRing, table, UPSTREAM } from './flood-scene.ts'
-import { CLI, eventually, type TestRing } from './local-ring.ts'
+import { eventually, type TestRing } from './local-ring.ts'
+import { startProtect } from './program.ts'
 
 const PLAN: FloodPlan = {
   nodes: 2,
@@ -55,37 +56,16 @@ test('with several workers, what each sees of a source is one: the flood is drop
   const policy = join(folder, 'policy.yaml')
   writeFileSync(policy, JSON.stringify({ version: 1, services: { app: { upstreams: [{ url }] } } }))
   const port = await freePort()
-  const args = [
-    'protect',
-    url,
-    '--listen',
-    `127.0.0.1:${port}`,
-    '--workers',
-    '2',
-    '--config',
-    policy,
-    '--data',
-    join(folder, 'ring'),
-  ]
-  const node = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', CLI, ...args], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const node = await startProtect(url, port, join(folder, 'ring'), '--workers', '2', '--config', policy)
   const clients = await Clients.start()
   let over = false
   t.after(async () => {
     over = true
     await clients.end()
-    const ended = once(node, 'exit')
-    node.kill('SIGTERM')
-    await ended
+    await node.end()
     upstream.kill('SIGKILL')
     rmSync(folder, { recursive: true, force: true })
   })
-  let out = ''
-  node.stdout.on('data', (chunk: Buffer) => {
-    out += String(chunk)
-  })
-  await eventually('the node to be ready', () => out.includes('ready in'))
   // A source alone is no flood: somebody else asks all the while.
   const company = (async () => {
     while (!over) {
