@@ -670,25 +670,37 @@ function buildProgram(): Command {
     () => async (client, format) => (await import('./commands/approve.ts')).approvalList(client, format),
   )
 
-  const key = program.command('key').description('the key that the validators hold together: ls, show, refresh, rotate')
+  const key = program.command('key').description('the keys that the validators hold together: ls, show, refresh, rotate')
   withRing(
-    key.command('ls').description('how it stands').addOption(watch()),
+    key.command('ls').description('how they stand').addOption(watch()),
     () => async (client, format) => (await import('./commands/keys.ts')).keyList(client, format),
   )
   withRing(
-    key.command('show').argument('[name]', '', 'signing').description('who holds it, since when, who lied'),
+    key.command('show').argument('[name]', 'signing or sealing; both without').description('who holds it, since when, who lied'),
     ([name]) =>
       async (client, format) =>
-        (await import('./commands/keys.ts')).keyShow(client, format, name as string),
+        (await import('./commands/keys.ts')).keyShow(client, format, name),
   )
   for (const [verb, what] of [
     ['refresh', 'new shares of the same key: those stolen before are worth nothing'],
-    ['rotate', 'another key; what the former one signed verifies for another hour'],
+    ['rotate', 'another key; what a former signing key signed verifies for another hour'],
   ] as const) {
     withRing(
-      key.command(verb).description(what).addOption(reason()).addOption(dryRun()),
-      (_args, options) => async (client) =>
-        (await import('./commands/keys.ts')).keyChange(client, verb, options.reason as string, options.dryRun === true),
+      key
+        .command(verb)
+        .argument('[name]', 'signing or sealing', 'signing')
+        .description(what)
+        .addOption(reason())
+        .addOption(dryRun()),
+      ([name], options) =>
+        async (client) =>
+          (await import('./commands/keys.ts')).keyChange(
+            client,
+            verb,
+            name as string,
+            options.reason as string,
+            options.dryRun === true,
+          ),
     )
   }
 

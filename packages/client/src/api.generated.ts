@@ -67,13 +67,13 @@ export type TransactionRequest = { /** `{content, signature}`; the signature is 
 export type Keys = { readonly keys: readonly Key[] }
 
 /** A key that the validators hold together. */
-export type Key = { readonly name: string; /** `none`: a ring of one validator has none. */ readonly state: 'none' | 'forming' | 'ready'; /** Thumbprint (RFC 7638); `kid` of tokens. */ readonly keyId: string | null; /** Ed25519, raw, base64url. */ readonly publicKey: string | null; /** How many holders it takes to sign. */ readonly threshold: number; readonly holders: readonly string[]; /** Hand-overs and refreshes of this key. */ readonly handOvers: number; readonly madeAtMs: number | null; readonly ceremony: KeyCeremony | null; /** What operators asked for. */ readonly asked: 'nothing' | 'refresh' | 'replace'; readonly faults: readonly KeyFault[]; readonly former: readonly FormerKey[] }
+export type Key = { readonly name: string; /** `none`: a ring of one validator has none, and no sealing key while the policy keeps the vault closed. */ readonly state: 'none' | 'forming' | 'ready'; /** Of the signing key its thumbprint (RFC 7638), `kid` of tokens; of the sealing key SHA-256 in base64url. */ readonly keyId: string | null; /** Ed25519; of the sealing key an element of ristretto255; raw, base64url. */ readonly publicKey: string | null; /** How many holders it takes to sign or to open. */ readonly threshold: number; readonly holders: readonly string[]; /** Hand-overs and refreshes of this key. */ readonly handOvers: number; readonly madeAtMs: number | null; readonly ceremony: KeyCeremony | null; /** What operators asked for. */ readonly asked: 'nothing' | 'refresh' | 'replace'; readonly faults: readonly KeyFault[]; readonly former: readonly FormerKey[] }
 
 /** A ceremony under way. */
 export type KeyCeremony = { readonly attempt: number; readonly phase: 'enrolling' | 'dealing' | 'answering'; readonly waitingFor: readonly string[] }
 
 /** Who lied with the key, and how. */
-export type KeyFault = { readonly party: string; readonly fault: string; /** In a ceremony: of the block that showed it. */ readonly height: number | null; readonly ceremony: number | null; /** In a signature: who saw it. */ readonly node: string | null }
+export type KeyFault = { readonly party: string; readonly fault: string; /** In a ceremony: of the block that showed it. */ readonly height: number | null; readonly ceremony: number | null; /** In a signature or an opening: who saw it. */ readonly node: string | null }
 
 /** A key that was replaced. */
 export type FormerKey = { readonly keyId: string; /** It verifies until then. */ readonly untilMs: number }

@@ -175,19 +175,25 @@ export class RingwallClient {
     return this.#call('endpoints')
   }
 
-  /** The key that the validators hold together. */
+  /** The keys that the validators hold together. */
   keys(): Promise<Answer<'keys'>> {
     return this.#call('keys')
   }
 
-  /** New shares of the signing key. */
-  keyRefresh(reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
-    return this.submit({ type: 'key.refresh', reason }, options)
+  /** New shares of a key. */
+  keyRefresh(
+    reason: string,
+    { key = 'signing', ...options }: SubmitOptions & { readonly key?: 'signing' | 'sealing' } = {},
+  ): Promise<Answer<'submitSigned'>> {
+    return this.submit({ type: 'key.refresh', key, reason }, options)
   }
 
-  /** Another signing key. */
-  keyRotate(reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
-    return this.submit({ type: 'key.rotate', reason }, options)
+  /** Another key. */
+  keyRotate(
+    reason: string,
+    { key = 'signing', ...options }: SubmitOptions & { readonly key?: 'signing' | 'sealing' } = {},
+  ): Promise<Answer<'submitSigned'>> {
+    return this.submit({ type: 'key.rotate', key, reason }, options)
   }
 
   /** A token of a service. The request is signed with the operator's key: every holder of the ring's key checks that. */

@@ -101,7 +101,6 @@ export {
   TESTS_WORK_MAX,
   type TestResult,
 } from './rehearsal.ts'
-export { SAMPLE_CLASSES, SAMPLE_REQUESTS, type SampleClass } from './sample-requests.ts'
 export {
   type BoardLine,
   boardEvent,
@@ -109,11 +108,13 @@ export {
   FORMER_KEY_MS,
   isCeremonyWork,
   KEY_MESSAGE_BYTES_MAX,
+  KEY_NAMES,
   KEY_PARTIES_MAX,
   KEY_PHASE_MS,
   KEY_REST_MS,
   type KeyCeremony,
   type KeyFault,
+  type KeyName,
   type KeyRefusalCode,
   type KeyStatement,
   lastPlanOf,
@@ -121,10 +122,12 @@ export {
   NO_SIGNING_KEY_VIEW,
   planOf,
   publicKeyOf,
-  type SigningKey,
-  type SigningKeyView,
+  type RingKey,
+  type RingKeyView,
+  viewOfKey,
   waitingFor,
-} from './signing-key.ts'
+} from './ring-key.ts'
+export { SAMPLE_CLASSES, SAMPLE_REQUESTS, type SampleClass } from './sample-requests.ts'
 export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
 export { ringIssuer } from './token-revocation.ts'
 export {

@@ -10,7 +10,7 @@ import { isCredentialSubject, joinSubjects } from './credential.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
-import { type KeyRefusalCode, refusalOfKeyStatement } from './signing-key.ts'
+import { type KeyRefusalCode, refusalOfKeyStatement } from './ring-key.ts'
 import { DENIALS_MAX, type RingState } from './state.ts'
 import { isSignedByRing, readRingToken, ringIssuer } from './token-revocation.ts'
 import { parseIssuer, subjectId } from './tx.ts'
@@ -102,11 +102,11 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader, verify: Verify
   if (body.type === 'token.revoke') return refusalOfRevocation(meeting, body.token, verify)
   if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
     const { state, issuer } = meeting
-    if (issuer.kind === 'node') return refusalOfKeyStatement(state.signingKey, body, issuer.name, state.validators)
+    if (issuer.kind === 'node') return refusalOfKeyStatement(state.key(body.key), body, issuer.name, state.validators)
     return refuse('NOT_ENTITLED', `${body.type} is for the nodes that hold the key; ask for a ceremony with key refresh`)
   }
   if (meeting.issuer.kind !== 'operator') {
-    const may = 'a node may only propose deny.add, token.revoke, evidence, and its part in a ceremony of the signing key'
+    const may = 'a node may only propose deny.add, token.revoke, evidence, and its part in the ceremonies of keys'
     return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
   }
   if (body.type === 'tx.approve') return refusalOfApproval(meeting, body, reader)
@@ -121,7 +121,7 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   if (body.type === 'node.remove') return refusalOfNodeRemoval(meeting, body.id)
   if (body.type === 'policy.set') return refusalOfPolicy(meeting, body, reader)
   if (body.type === 'key.refresh' || body.type === 'key.rotate')
-    return refusalOfKeyStatement(meeting.state.signingKey, body, '', meeting.state.validators)
+    return refusalOfKeyStatement(meeting.state.key(body.key), body, '', meeting.state.validators)
   return refuse('NOT_ENTITLED', `${body.type} is nothing that waits for approvals`)
 }
 

@@ -8,7 +8,7 @@ import { decodeUtf8, encodeUtf8, equalBytes } from './encoding.ts'
 import { SnapshotInvalid } from './errors.ts'
 import { Node } from './genesis.ts'
 import { RETIRED_MAX } from './nodes.ts'
-import { SigningKeyShape, signingKeyFault } from './signing-key-shape.ts'
+import { RingKeyShape, ringKeyFault } from './ring-key-shape.ts'
 import { DENIALS_MAX, RingState } from './state.ts'
 import { parseContent, parseSubject, type Sha256, subjectId, txId } from './tx.ts'
 import type { Denial, DenialSubject } from './types.ts'
@@ -17,7 +17,7 @@ import type { Denial, DenialSubject } from './types.ts'
 const SNAPSHOT_BYTES_MAX = 268_435_456
 /** Transactions of ten minutes. */
 const SEEN_MAX = 2_000_000
-const FORMAT = 'ringwall/state/4'
+const FORMAT = 'ringwall/state/5'
 
 /** Entries in one piece: between pieces the caller may let others have their turn. */
 const PIECE_ENTRIES = 1_000
@@ -35,7 +35,8 @@ const Header = z.strictObject({
   nodes: z.array(Node).min(1).max(1_000),
   retired: z.array(z.strictObject({ id: z.string().max(63), publicKey: z.string().length(43) })).max(RETIRED_MAX),
   epoch: z.int().min(0),
-  signingKey: SigningKeyShape,
+  signingKey: RingKeyShape,
+  sealingKey: RingKeyShape,
   usage: z.array(z.tuple([z.string().max(80), z.array(z.tuple([z.int().min(0), z.int().min(1)])).max(13)])).max(2_000),
   denials: z.int().min(0).max(DENIALS_MAX),
   pending: z.int().min(0).max(PENDING_DENIALS_MAX),
@@ -102,10 +103,16 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
   const pending = Array.from({ length: header.pending }, () => parsePending(lines.next(PendingLine), hash))
   const approvals = Array.from({ length: header.approvals }, () => parseApproval(lines.next(ApprovalLine)))
   const seen = Array.from({ length: header.seen }, () => lines.next(SeenLine))
-  const { policyText, policyVersion, nodes, retired, epoch, usage, signingKey } = header
-  const fault = signingKeyFault(signingKey)
-  if (fault !== undefined) throw new SnapshotInvalid(`the signing key: ${fault}`)
-  const contents = { policyText, policyVersion, nodes, retired, epoch, usage, signingKey, denials, pending, approvals, seen }
+  const { signingKey, sealingKey, policyText, policyVersion, nodes, retired, epoch, usage } = header
+  for (const [name, key] of [
+    ['signing', signingKey],
+    ['sealing', sealingKey],
+  ] as const) {
+    const fault = ringKeyFault(key)
+    if (fault !== undefined) throw new SnapshotInvalid(`the ${name} key: ${fault}`)
+  }
+  const keys = { signingKey, sealingKey }
+  const contents = { policyText, policyVersion, nodes, retired, epoch, usage, ...keys, denials, pending, approvals, seen }
   const state = RingState.from(contents, seed)
   // One spelling: no entry twice, none out of order, nothing after the last.
   let at = 0

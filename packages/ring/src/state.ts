@@ -11,7 +11,7 @@ import { type PendingDenial, PendingDenials } from './corroboration.ts'
 import { DenialLookup, DenialSlots, type HashSeed } from './denial-index.ts'
 import { encodeUtf8 } from './encoding.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
-import { NO_SIGNING_KEY, type SigningKey } from './signing-key.ts'
+import { type KeyName, NO_RING_KEY, type RingKey } from './ring-key.ts'
 import { timeKey } from './time-key.ts'
 import { portableSha256, type Sha256 } from './tx.ts'
 import type { Denial, RingNode, TxId } from './types.ts'
@@ -20,7 +20,7 @@ import type { Denial, RingNode, TxId } from './types.ts'
 export const DENIALS_MAX = 250_000
 /** What one block sweeps beyond twice its transactions. */
 const SWEEP_MAX = 1_000
-const STATE_DOMAIN = 'RINGWALL_STATE_V3\n'
+const STATE_DOMAIN = 'RINGWALL_STATE_V4\n'
 
 /** One slot of quota time: quotas slide by slots of 5 minutes. */
 const SLOT_MS = 300_000
@@ -54,7 +54,8 @@ interface Fields {
   /** Transactions by when they lapse, then id; until then a second one is a replay. */
   readonly seen: MerkleTrie<1>
   readonly usage: ReadonlyMap<string, Usage>
-  readonly signingKey: SigningKey
+  readonly signingKey: RingKey
+  readonly sealingKey: RingKey
 }
 
 /** What of a state goes into a snapshot. */
@@ -64,7 +65,8 @@ export interface StateContents {
   readonly nodes: readonly RingNode[]
   readonly retired: readonly RetiredNode[]
   readonly epoch: number
-  readonly signingKey: SigningKey
+  readonly signingKey: RingKey
+  readonly sealingKey: RingKey
   readonly denials: readonly Denial[]
   /** In order of id. */
   readonly pending: readonly PendingDenial[]
@@ -91,8 +93,9 @@ export interface StateParts {
   readonly approvals: string
   readonly seen: string
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
-  /** SHA-256 of what is known of the signing key, as canonical JSON. */
+  /** SHA-256 of what is known of the keys, as canonical JSON. */
   readonly signingKey: string
+  readonly sealingKey: string
 }
 
 /** The commitment to a state, from its parts: lower-case hex. */
@@ -139,13 +142,14 @@ export class RingState {
       approvals: PendingStatements.empty,
       seen: MerkleTrie.empty(),
       usage: new Map(),
-      signingKey: NO_SIGNING_KEY,
+      signingKey: NO_RING_KEY,
+      sealingKey: NO_RING_KEY,
     })
   }
 
   /** From contents that are known to be well formed. */
   static from(contents: StateContents, seed?: HashSeed): RingState {
-    const { policyText, policyVersion, nodes, retired, epoch, signingKey } = contents
+    const { policyText, policyVersion, nodes, retired, epoch, signingKey, sealingKey } = contents
     return new RingState({
       policyText,
       policyVersion,
@@ -160,6 +164,7 @@ export class RingState {
       seen: MerkleTrie.from(contents.seen.map(([untilMs, id]) => [timeKey(untilMs, id), 1])),
       usage: new Map(contents.usage),
       signingKey,
+      sealingKey,
     })
   }
 
@@ -191,8 +196,16 @@ export class RingState {
     return validatorsAmong(this.nodes)
   }
 
-  get signingKey(): SigningKey {
+  get signingKey(): RingKey {
     return this.#fields.signingKey
+  }
+
+  get sealingKey(): RingKey {
+    return this.#fields.sealingKey
+  }
+
+  key(name: KeyName): RingKey {
+    return name === 'signing' ? this.signingKey : this.sealingKey
   }
 
   node(id: string): RingNode | undefined {
@@ -288,8 +301,9 @@ export class RingState {
     return approvals === this.#fields.approvals ? this : this.#with({ approvals })
   }
 
-  withSigningKey(signingKey: SigningKey): RingState {
-    return signingKey === this.#fields.signingKey ? this : this.#with({ signingKey })
+  withKey(name: KeyName, key: RingKey): RingState {
+    if (key === this.key(name)) return this
+    return this.#with(name === 'signing' ? { signingKey: key } : { sealingKey: key })
   }
 
   /** `key` as for `hasSeen`. */
@@ -367,7 +381,7 @@ export class RingState {
 
   /** What the root is made of: short texts, numbers and the roots of the large parts. */
   parts(hash?: Sha256): StateParts {
-    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage, signingKey } =
+    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage, signingKey, sealingKey } =
       this.#fields
     return {
       policy: hashOfPolicy(policyText, hash),
@@ -381,6 +395,7 @@ export class RingState {
       seen: seen.root(hash),
       usage: sortedUsage(usage),
       signingKey: hashOfKey(signingKey),
+      sealingKey: hashOfKey(sealingKey),
     }
   }
 
@@ -390,7 +405,7 @@ export class RingState {
   }
 
   contents(): StateContents {
-    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage, signingKey } =
+    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage, signingKey, sealingKey } =
       this.#fields
     return {
       policyText,
@@ -399,6 +414,7 @@ export class RingState {
       retired,
       epoch,
       signingKey,
+      sealingKey,
       denials: [...denials.entries()].map(([, denial]) => denial),
       pending: pending.contents(),
       approvals: approvals.contents(),
@@ -451,9 +467,9 @@ function hashOfList(list: readonly (RingNode | RetiredNode)[]): string {
   return hash
 }
 
-const keyHashes = new WeakMap<SigningKey, string>()
+const keyHashes = new WeakMap<RingKey, string>()
 
-function hashOfKey(key: SigningKey): string {
+function hashOfKey(key: RingKey): string {
   let hash = keyHashes.get(key)
   if (hash === undefined) {
     hash = portableSha256(encodeUtf8(canonicalJson(key)))

@@ -21,6 +21,7 @@ const { ring } = begin()
 const line = fc.string({ minLength: 1, maxLength: 100 }).filter((text) => text.trim() !== '')
 const bytesIn64 = (length: number) => fc.uint8Array({ minLength: length, maxLength: length }).map(encodeBase64url)
 const key = bytesIn64(32)
+const keyName = fc.constantFrom('signing' as const, 'sealing' as const)
 const statement = fc.oneof(
   fc.record({ kind: fc.constant('nullify' as const), digest: fc.constant(null), signature: bytesIn64(64) }),
   fc.record({
@@ -62,13 +63,14 @@ const bodies = fc.oneof(
     first: statement,
     second: statement,
   }),
-  fc.record({ type: fc.constant('key.enrol' as const), attempt: fc.nat(), encryptionKey: key }),
+  fc.record({ type: fc.constant('key.enrol' as const), key: keyName, attempt: fc.nat(), encryptionKey: key }),
   fc.record({
     type: fc.constantFrom('key.deal' as const, 'key.answer' as const),
+    key: keyName,
     attempt: fc.nat(),
     body: fc.uint8Array({ minLength: 1, maxLength: 600 }).map(encodeBase64url),
   }),
-  fc.record({ type: fc.constantFrom('key.refresh' as const, 'key.rotate' as const), reason: line }),
+  fc.record({ type: fc.constantFrom('key.refresh' as const, 'key.rotate' as const), key: keyName, reason: line }),
   fc.record({
     type: fc.constant('token.revoke' as const),
     token: fc.tuple(bytesIn64(30), bytesIn64(90), bytesIn64(64)).map((parts) => parts.join('.')),

@@ -230,23 +230,29 @@ function parseBody(value: unknown): TxBody {
     return { token: matching(fields.token, 'body.token', RING_TOKEN, 'a token of the ring'), type }
   }
   if (type === 'key.enrol') {
-    const fields = record(value, 'body', ['attempt', 'encryptionKey', 'type'])
+    const fields = record(value, 'body', ['attempt', 'encryptionKey', 'key', 'type'])
     const encryptionKey = base64url(fields.encryptionKey, 'body.encryptionKey', 32)
-    return { attempt: whole(fields.attempt, 'body.attempt'), encryptionKey, type }
+    return { attempt: whole(fields.attempt, 'body.attempt'), encryptionKey, key: keyName(fields.key), type }
   }
   if (type === 'key.deal' || type === 'key.answer') {
-    const fields = record(value, 'body', ['attempt', 'body', 'type'])
+    const fields = record(value, 'body', ['attempt', 'body', 'key', 'type'])
     return {
       attempt: whole(fields.attempt, 'body.attempt'),
       body: base64urlWithin(fields.body, 'body.body', KEY_MESSAGE_CHARS_MAX),
+      key: keyName(fields.key),
       type,
     }
   }
   if (type === 'key.refresh' || type === 'key.rotate') {
-    const fields = record(value, 'body', ['reason', 'type'])
-    return { reason: reason(fields.reason), type }
+    const fields = record(value, 'body', ['key', 'reason', 'type'])
+    return { key: keyName(fields.key), reason: reason(fields.reason), type }
   }
   throw new TxMalformed(`body.type must be one of ${TX_TYPES.join(', ')}`)
+}
+
+function keyName(value: unknown): 'signing' | 'sealing' {
+  if (value === 'signing' || value === 'sealing') return value
+  throw new TxMalformed('body.key must be signing or sealing')
 }
 
 function parseNode(value: unknown): RingNode {

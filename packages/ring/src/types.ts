@@ -4,7 +4,7 @@ import type { ApiCheck } from '@ringwall/waf/api'
 import type { Authorizer } from './authorization.ts'
 import type { Credential } from './credential.ts'
 import type { ExceptionPolicy, PatchPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
-import type { KeyStatement, SigningKeyView } from './signing-key.ts'
+import type { KeyStatement, RingKeyView } from './ring-key.ts'
 
 /** Lower-case hex SHA-256 of a signed transaction's canonical body. */
 export type TxId = string
@@ -192,7 +192,7 @@ export interface View {
   /** Counts changes of the validators. */
   readonly epoch: number
   /** The key that the validators hold together. */
-  readonly signingKey: SigningKeyView
+  readonly signingKey: RingKeyView
   /** Every route of every service, and each service as a whole. */
   readonly routes: readonly CompiledRoute[]
   /** By Host (without port, lower case) and path; undefined when no service answers to it. */

@@ -644,11 +644,11 @@ function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'evidence') return `${body.validator} signed two contradicting statements in round ${body.round}: it is out`
   if (body.type === 'tx.approve') return `approve ${body.id.slice(0, 16)}…: ${body.reason}`
   if (body.type === 'key.refresh' || body.type === 'key.rotate')
-    return `${body.type === 'key.refresh' ? 'new shares of' : 'a new'} signing key: ${body.reason}`
+    return `${body.type === 'key.refresh' ? 'new shares of the' : 'a new'} ${body.key} key: ${body.reason}`
   if (body.type === 'token.revoke') return 'a token is revoked by who held it'
-  if (body.type === 'key.enrol') return `enrols for ceremony ${body.attempt} of the signing key`
+  if (body.type === 'key.enrol') return `enrols for ceremony ${body.attempt} of the ${body.key} key`
   if (body.type === 'key.deal' || body.type === 'key.answer')
-    return `${body.type === 'key.deal' ? 'dealing' : 'answer'} in ceremony ${body.attempt} of the signing key`
+    return `${body.type === 'key.deal' ? 'dealing' : 'answer'} in ceremony ${body.attempt} of the ${body.key} key`
   return `deny ${describeSubject(body.subject)} for ${Math.round(body.ttlMs / 1_000)} s: ${body.reason}`
 }
 

@@ -249,10 +249,16 @@ export const schemas: Readonly<Record<string, Schema>> = {
   Keys: object('The ring’s keys.', { keys: list(ref('Key')) }),
   Key: object('A key that the validators hold together.', {
     name: text,
-    state: described('`none`: a ring of one validator has none.', choice('none', 'forming', 'ready')),
-    keyId: described('Thumbprint (RFC 7638); `kid` of tokens.', orNull(text)),
-    publicKey: described('Ed25519, raw, base64url.', orNull(text)),
-    threshold: described('How many holders it takes to sign.', whole),
+    state: described(
+      '`none`: a ring of one validator has none, and no sealing key while the policy keeps the vault closed.',
+      choice('none', 'forming', 'ready'),
+    ),
+    keyId: described(
+      'Of the signing key its thumbprint (RFC 7638), `kid` of tokens; of the sealing key SHA-256 in base64url.',
+      orNull(text),
+    ),
+    publicKey: described('Ed25519; of the sealing key an element of ristretto255; raw, base64url.', orNull(text)),
+    threshold: described('How many holders it takes to sign or to open.', whole),
     holders: list(text),
     handOvers: described('Hand-overs and refreshes of this key.', whole),
     madeAtMs: orNull(ms),
@@ -271,7 +277,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
     fault: text,
     height: described('In a ceremony: of the block that showed it.', orNull(whole)),
     ceremony: orNull(whole),
-    node: described('In a signature: who saw it.', orNull(text)),
+    node: described('In a signature or an opening: who saw it.', orNull(text)),
   }),
   FormerKey: object('A key that was replaced.', { keyId: text, untilMs: described('It verifies until then.', ms) }),
   MintBody: object('What is asked of the key.', {
