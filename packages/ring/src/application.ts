@@ -31,6 +31,7 @@ import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
 import { RingState } from './state.ts'
 import { encodeTx, idOfSigned, parseIssuer, readTx, type Sha256, subjectId, TX_BYTES_MAX } from './tx.ts'
 import type { Denial, GenesisDocument, RingNode, RuleLibrary, TxContent, TxId, View } from './types.ts'
+import { withVaultStatement } from './vault-statements.ts'
 import { VerifiedTransaction, VerifiedTransactions } from './verified-transactions.ts'
 
 /** How long a transaction may live, from signing to lapsing. */
@@ -384,6 +385,8 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       const from = parseIssuer(issuer)?.name ?? ''
       return withStatementOfKey(seen, body, from, context)
     }
+    if (body.type === 'vault.put' || body.type === 'vault.delete')
+      return seen.withVault(withVaultStatement(seen.vault, content, body, context.timestampMs))
     if (body.type === 'deny.add') {
       const denial = denialOf(content, context.height, denialId)!
       if (!issuer.startsWith('node:')) return denied(seen, denial, context)

@@ -1,13 +1,9 @@
 /** Who may do what with the vault, as the policy says it: a rule a path, all that match add up, and what no rule grants is refused. */
 import { z } from 'zod'
+import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 
 const RULES_MAX = 256
 const WHO_MAX = 64
-
-/** Of a secret: parts of letters, digits, `.`, `_` and `-`, with `/` between them. */
-export const SECRET_NAME: RegExp = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,62}(\/[A-Za-z0-9_][A-Za-z0-9._-]{0,62}){0,7}$/
-export const SECRET_NAME_CHARS_MAX = 200
-export const SECRET_NAME_EXPECTED = '1 to 8 parts of letters, digits, ., _ and -, with / between them; at most 200 characters'
 
 const Who = z
   .string()

@@ -526,7 +526,10 @@ test('the sealing key is made once the policy opens the vault, after the signing
   ring.name = 'sealing'
   ring.generate()
   const publicKey = publicKeyOf(ring.key) as PublicKey
-  assert.deepEqual([publicKey.suite, publicKey.threshold, publicKey.purpose], ['ristretto255', 3, `ringwall sealing ${ring.app.ring}`])
+  assert.deepEqual(
+    [publicKey.suite, publicKey.threshold, publicKey.purpose],
+    ['ristretto255', 3, `ringwall sealing ${ring.app.ring}`],
+  )
   const { capsule: body, key } = encapsulate(publicKey, Buffer.from('label'), randomBytes(32))
   const opens = (...parties: readonly Party[]): boolean => {
     const now = publicKeyOf(ring.key) as PublicKey

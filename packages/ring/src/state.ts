@@ -15,6 +15,7 @@ import { type KeyName, NO_RING_KEY, type RingKey } from './ring-key.ts'
 import { timeKey } from './time-key.ts'
 import { portableSha256, type Sha256 } from './tx.ts'
 import type { Denial, RingNode, TxId } from './types.ts'
+import { type SecretContents, VaultSecrets } from './vault-secrets.ts'
 
 /** Denials that a ring holds at most, expired ones not yet swept included. */
 export const DENIALS_MAX = 250_000
@@ -56,6 +57,7 @@ interface Fields {
   readonly usage: ReadonlyMap<string, Usage>
   readonly signingKey: RingKey
   readonly sealingKey: RingKey
+  readonly vault: VaultSecrets
 }
 
 /** What of a state goes into a snapshot. */
@@ -72,6 +74,8 @@ export interface StateContents {
   readonly pending: readonly PendingDenial[]
   /** In order of id. */
   readonly approvals: readonly PendingStatement[]
+  /** In order of name. */
+  readonly vault: readonly SecretContents[]
   /** Until when, and id. */
   readonly seen: readonly (readonly [untilMs: number, id: TxId])[]
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
@@ -96,6 +100,8 @@ export interface StateParts {
   /** SHA-256 of what is known of the keys, as canonical JSON. */
   readonly signingKey: string
   readonly sealingKey: string
+  /** Roots of what is known of secrets, and of their sealed bytes. */
+  readonly vault: { readonly secrets: string; readonly bodies: string }
 }
 
 /** The commitment to a state, from its parts: lower-case hex. */
@@ -144,6 +150,7 @@ export class RingState {
       usage: new Map(),
       signingKey: NO_RING_KEY,
       sealingKey: NO_RING_KEY,
+      vault: VaultSecrets.empty,
     })
   }
 
@@ -165,6 +172,7 @@ export class RingState {
       usage: new Map(contents.usage),
       signingKey,
       sealingKey,
+      vault: VaultSecrets.from(contents.vault),
     })
   }
 
@@ -202,6 +210,11 @@ export class RingState {
 
   get sealingKey(): RingKey {
     return this.#fields.sealingKey
+  }
+
+  /** Secrets, sealed. */
+  get vault(): VaultSecrets {
+    return this.#fields.vault
   }
 
   key(name: KeyName): RingKey {
@@ -306,6 +319,10 @@ export class RingState {
     return this.#with(name === 'signing' ? { signingKey: key } : { sealingKey: key })
   }
 
+  withVault(vault: VaultSecrets): RingState {
+    return vault === this.#fields.vault ? this : this.#with({ vault })
+  }
+
   /** `key` as for `hasSeen`. */
   withSeen(key: string): RingState {
     return this.#with({ seen: this.#fields.seen.set(key, 1) })
@@ -344,7 +361,10 @@ export class RingState {
       isChanged = true
     }
     const swept = isChanged ? this.#with({ denials, expiries, slots, seen }).sealed() : this
-    return swept.withPending(held.pending.swept(nowMs, most)).withApprovals(held.approvals.swept(nowMs))
+    return swept
+      .withPending(held.pending.swept(nowMs, most))
+      .withApprovals(held.approvals.swept(nowMs))
+      .withVault(held.vault.swept(nowMs, most))
   }
 
   /**
@@ -366,11 +386,11 @@ export class RingState {
 
   /** Has it let go of all that time has ended? */
   isSwept(nowMs: number): boolean {
-    const { expiries, seen, pending, approvals } = this.#fields
+    const { expiries, seen, pending, approvals, vault } = this.#fields
     const [next, seenNext] = [expiries.first(), seen.first()]
     if (next !== undefined && next[1].expiresAtMs <= nowMs) return false
     if (seenNext !== undefined && seenNext[0] < timeKey(nowMs, '')) return false
-    return pending.swept(nowMs, 1) === pending && approvals.swept(nowMs) === approvals
+    return pending.swept(nowMs, 1) === pending && approvals.swept(nowMs) === approvals && vault.swept(nowMs, 1) === vault
   }
 
   /** Lower-case hex. Computed once a state; unchanged parts keep their hashes. By the portable hash unless given another. */
@@ -381,8 +401,21 @@ export class RingState {
 
   /** What the root is made of: short texts, numbers and the roots of the large parts. */
   parts(hash?: Sha256): StateParts {
-    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage, signingKey, sealingKey } =
-      this.#fields
+    const {
+      policyText,
+      policyVersion,
+      nodes,
+      retired,
+      epoch,
+      denials,
+      pending,
+      approvals,
+      seen,
+      usage,
+      signingKey,
+      sealingKey,
+      vault,
+    } = this.#fields
     return {
       policy: hashOfPolicy(policyText, hash),
       policyVersion,
@@ -396,6 +429,7 @@ export class RingState {
       usage: sortedUsage(usage),
       signingKey: hashOfKey(signingKey),
       sealingKey: hashOfKey(sealingKey),
+      vault: vault.root(hash),
     }
   }
 
@@ -405,8 +439,21 @@ export class RingState {
   }
 
   contents(): StateContents {
-    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage, signingKey, sealingKey } =
-      this.#fields
+    const {
+      policyText,
+      policyVersion,
+      nodes,
+      retired,
+      epoch,
+      denials,
+      pending,
+      approvals,
+      seen,
+      usage,
+      signingKey,
+      sealingKey,
+      vault,
+    } = this.#fields
     return {
       policyText,
       policyVersion,
@@ -418,6 +465,7 @@ export class RingState {
       denials: [...denials.entries()].map(([, denial]) => denial),
       pending: pending.contents(),
       approvals: approvals.contents(),
+      vault: vault.contents(),
       seen: [...seen.entries()].map(([key]) => [Number.parseInt(key.slice(0, 14), 16), key.slice(14)] as const),
       usage: sortedUsage(usage),
     }

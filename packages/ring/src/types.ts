@@ -5,6 +5,7 @@ import type { Authorizer } from './authorization.ts'
 import type { Credential } from './credential.ts'
 import type { ExceptionPolicy, PatchPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 import type { KeyStatement, RingKeyView } from './ring-key.ts'
+import type { VaultStatement } from './vault-statements.ts'
 
 /** Lower-case hex SHA-256 of a signed transaction's canonical body. */
 export type TxId = string
@@ -57,6 +58,8 @@ export type TxBody =
   | { readonly type: 'token.revoke'; readonly token: string }
   /** Of validators in a ceremony, or of operators who want one. */
   | KeyStatement
+  /** Of operators, about secrets. */
+  | VaultStatement
   /** Of a statement that waits for more operators, by the id of its transaction. */
   | { readonly type: 'tx.approve'; readonly id: TxId; readonly reason: string }
 
