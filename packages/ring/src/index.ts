@@ -179,7 +179,7 @@ export {
   type SecretEnd,
   type SecretVersion,
   VAULT_BYTES_MAX,
-  type VaultSecrets,
+  VaultSecrets,
 } from './vault-secrets.ts'
 export {
   SECRET_CAPSULE_BYTES_MAX,

@@ -96,6 +96,24 @@ export function encapsulate(
  * @throws {ThresholdError} THRESHOLD_PROOF, or what is wrong with the form.
  */
 export function verifyCapsule(publicKey: PublicKey, body: Uint8Array): Capsule {
+  const { capsule, proof } = readParts(publicKey, body)
+  if (!verifyEquality(capsuleStatement(publicKey, capsule.label, capsule.u, capsule.uBar), proof))
+    fail('THRESHOLD_PROOF', "the capsule's proof does not verify: it was changed, or not made for this key and label")
+  return capsule
+}
+
+/**
+ * As `verifyCapsule`, but for the proof: where it was verified before, and where an authenticated encryption under the capsule's key will
+ * tell. Nobody's share may touch what nobody verified. @throws {ThresholdError}
+ */
+export function readCapsule(publicKey: PublicKey, body: Uint8Array): Capsule {
+  return readParts(publicKey, body).capsule
+}
+
+function readParts(
+  publicKey: PublicKey,
+  body: Uint8Array,
+): { readonly capsule: Capsule; readonly proof: ReturnType<typeof readEquality> } {
   assertSealing(publicKey)
   const reader = new Reader('capsule', body)
   if (!sameBytes(reader.context, keyContext(publicKey))) fail('THRESHOLD_CONTEXT', 'a capsule of another key')
@@ -104,9 +122,7 @@ export function verifyCapsule(publicKey: PublicKey, body: Uint8Array): Capsule {
   const uBar = reader.element(ristretto)
   const proof = readEquality(reader)
   reader.end()
-  if (!verifyEquality(capsuleStatement(publicKey, label, u, uBar), proof))
-    fail('THRESHOLD_PROOF', "the capsule's proof does not verify: it was changed, or not made for this key and label")
-  return { label, u, uBar, digest: sha256(body), body: Uint8Array.from(body) }
+  return { capsule: { label, u, uBar, digest: sha256(body), body: Uint8Array.from(body) }, proof }
 }
 
 /**
@@ -140,6 +156,33 @@ export function makePartial({ publicKey, index, secret }: KeyShare, capsule: Cap
   const z = add(nonce, multiply(partialChallenge(publicKey, capsule, { index, value, a, b }), x))
   const writer = new Writer('partial', publicKey.id).fixed(capsule.digest).index(index)
   return writer.element(ristretto, value).element(ristretto, a).element(ristretto, b).scalar(z).done()
+}
+
+/** D = x_i u alone, 32 bytes: a third of what a partial decryption with its proof costs. What is said of `makePartial` is said of this. */
+export function makeBarePartial({ publicKey, secret }: KeyShare, capsule: Capsule): Uint8Array {
+  assertSealing(publicKey)
+  return ristretto.encode(ristretto.multiply(capsule.u, secret.reveal()))
+}
+
+/** A partial decryption without its proof. */
+export interface BarePartial {
+  readonly index: number
+  /** 32 bytes. */
+  readonly value: Uint8Array
+}
+
+/**
+ * The capsule's key if all of these are right, and some other key if one is not: the authenticated encryption under it says which. Then, to
+ * learn who lied, have the proofs (`makePartial`, `openCapsule`).
+ *
+ * @throws {ThresholdError} THRESHOLD_SHORT; THRESHOLD_ELEMENT, THRESHOLD_IDENTIFIER for what nobody honest sends.
+ */
+export function combineUnproven(publicKey: PublicKey, capsule: Capsule, partials: readonly BarePartial[]): Uint8Array {
+  if (partials.length < publicKey.threshold)
+    fail('THRESHOLD_SHORT', `${partials.length} partial decryptions, the threshold is ${publicKey.threshold}`)
+  const weights = lagrangeAtZero(partials.map(({ index }) => index))
+  const values = partials.map(({ value }) => ristretto.decode(value))
+  return keyFrom(publicKey, capsule, ristretto.combine(values, weights))
 }
 
 /** The form; `verifyPartials` checks the proof. @throws {ThresholdError} */
