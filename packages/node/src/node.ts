@@ -79,6 +79,8 @@ import { sourceMeter } from './source-meter.ts'
 import { describeSubject } from './subject-text.ts'
 import { sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
+import { OpeningLog } from './vault/opening-log.ts'
+import { VaultService } from './vault/vault-service.ts'
 
 const TICK_MS = 500
 const TX_VALID_MS = 60_000
@@ -114,6 +116,10 @@ export interface RunningNode {
   readonly queries: PeerQueries
   /** Signatures of the ring's key. */
   readonly signing: SigningService
+  /** Openings of secrets. */
+  readonly vault: VaultService
+  /** Those with this node's share. */
+  readonly openings: OpeningLog
   /** As the guard verifies bearer tokens now. */
   tokens(): TokenVerifier
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
@@ -255,6 +261,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       showKeyFaults(stateBefore, final.state)
       signing.use(publicKeyOf(final.state.signingKey), signingHolder.share)
       signingHolder.follow(final.state)
+      vault.use(publicKeyOf(final.state.sealingKey), sealingHolder.share)
       sealingHolder.follow(final.state)
       foresight.follow(final.state)
     })
@@ -467,7 +474,20 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     }
     const keys = join(config.data, 'keys')
     const signingHolder = await openHolder('signing', keys, (share) => signing.use(publicKeyOf(ledger.state().signingKey), share))
-    const sealingHolder = await openHolder('sealing', join(keys, 'sealing'), () => {})
+    const openings = await OpeningLog.open(join(config.data, 'vault', 'openings.log'))
+    closers.push(() => openings.close())
+    const vault = new VaultService({
+      self: config.id,
+      fabric,
+      view: () => view,
+      state: () => ledger.state(),
+      sign: (message) => signMessage(privateKey, message),
+      log: openings,
+    })
+    closers.push(() => vault.stop())
+    const sealingHolder = await openHolder('sealing', join(keys, 'sealing'), (share) =>
+      vault.use(publicKeyOf(ledger.state().sealingKey), share),
+    )
     const keyTick = setInterval(() => {
       signingHolder.tick()
       sealingHolder.tick()
@@ -547,6 +567,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       api,
       queries: new PeerQueries(fabric),
       signing,
+      vault,
+      openings,
       tokens: () => tokens,
       ready: () => takesTraffic && certifiedAtMs !== undefined,
       view: () => view,

@@ -28,6 +28,7 @@ import { VERSION } from '../version.ts'
 import type { Call, Operation } from './http.ts'
 import { keyOperations } from './key-operations.ts'
 import { ApiProblem } from './problem.ts'
+import { vaultOperations } from './vault-operations.ts'
 
 const WAIT_MS_DEFAULT = 15_000
 const WAIT_MS_MAX = 60_000
@@ -113,6 +114,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'GET', path: '/v1/estimate', run: async (call) => ({ json: await estimate(node, isLocal(call.query)) }) },
     { method: 'GET', path: '/v1/endpoints', run: () => ({ json: endpoints(node) }) },
     ...keyOperations(node),
+    ...vaultOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }
@@ -245,6 +247,10 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     key_signatures_failed: node.signing.counts.failed,
     key_shares_given: node.signing.counts.shares,
     key_shares_refused: node.signing.counts.refused,
+    vault_openings_passed_on: node.vault.counts.passedOn,
+    vault_openings_short: node.vault.counts.short,
+    vault_partials_given: node.vault.counts.opened,
+    vault_partials_refused: node.vault.counts.refused,
     tls_certificate_reloads: proxy.certificatesTaken,
     tls_certificate_reloads_refused: proxy.certificatesRefused,
   }

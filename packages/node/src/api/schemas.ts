@@ -280,6 +280,56 @@ export const schemas: Readonly<Record<string, Schema>> = {
     node: described('In a signature or an opening: who saw it.', orNull(text)),
   }),
   FormerKey: object('A key that was replaced.', { keyId: text, untilMs: described('It verifies until then.', ms) }),
+  VaultFacts: object('What readers and writers of secrets need to know of the ring. Ask several nodes: one may lie.', {
+    ring: text,
+    height: whole,
+    publicKey: described('The sealing key with its holders, base64url; null while there is none.', orNull(text)),
+    nodes: list(object('A holder.', { id: text, publicKey: described('Ed25519, raw, base64url.', text) })),
+  }),
+  VaultSecrets: object('Secrets that the operator may read or write.', { secrets: list(ref('VaultSecret')) }),
+  VaultSecret: object('A secret, without what is in it.', {
+    name: text,
+    version: described('The newest.', whole),
+    state: described('Of the newest version.', choice('live', 'deleted', 'expired', 'superseded')),
+    sealedAtMs: ms,
+    expiresAtMs: orNull(ms),
+    by: text,
+    live: described('Versions that may be opened.', whole),
+    mayRead: flag,
+    mayWrite: flag,
+  }),
+  VaultHistory: object('Versions of a secret, newest first.', {
+    name: text,
+    versions: list(
+      object('A version.', {
+        version: whole,
+        state: choice('live', 'deleted', 'expired', 'superseded'),
+        sealedAtMs: ms,
+        expiresAtMs: orNull(ms),
+        by: text,
+        endedAtMs: orNull(ms),
+      }),
+    ),
+    openings: described('With this node’s share, newest first.', list(ref('VaultOpening'))),
+  }),
+  VaultOpening: object('An opening as a holder recorded it before it answered.', {
+    atMs: ms,
+    issuer: text,
+    version: whole,
+    request: described('SHA-256 of what the asker signed, base64url: the same on all holders.', text),
+    coordinator: text,
+  }),
+  VaultOpenBody: object('What is asked of the holders.', {
+    request: described('`request` and `signature`: see docs/vault.md.', { type: 'object' }),
+  }),
+  VaultAnswers: object('What holders answer. Only the asker can read it.', {
+    replies: list(object('Of one holder.', { party: text, reply: described('Base64url.', text) })),
+    bodies: described(
+      'Of what was asked for, in its order; base64url.',
+      list(object('Sealed bytes.', { capsule: text, ciphertext: text })),
+    ),
+    refusals: list(object('Of a holder that did not open.', { party: text, reason: text })),
+  }),
   MintBody: object('What is asked of the key.', {
     request: described('`request` and `signature`: see docs/keys.md.', { type: 'object' }),
   }),
