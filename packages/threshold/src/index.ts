@@ -21,6 +21,7 @@ export {
   makePartial,
   openCapsule,
   type Partial,
+  type ReadCapsule,
   readCapsule,
   verifyCapsule,
   verifyPartial,

@@ -5,7 +5,15 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { SealedBody } from '@ringwall/ring'
-import { combineUnproven, decodePartial, type PublicKey, readCapsule, ThresholdError, verifyPartial } from '@ringwall/threshold'
+import {
+  combineUnproven,
+  decodePartial,
+  type PublicKey,
+  readCapsule,
+  ThresholdError,
+  verifyCapsule,
+  verifyPartial,
+} from '@ringwall/threshold'
 import { VaultError } from './errors.ts'
 import { type OpenRequest, openSigningBytes, type SecretWanted, type SignedOpenRequest } from './open-request.ts'
 import { bodyDigest, ReplyKey, requestDigest } from './reply.ts'
@@ -142,7 +150,7 @@ export class Opening {
         const label = readSecretLabel(capsule.label)
         if (label === undefined || label.ring !== ring || label.name !== name || label.version !== version)
           throw new VaultError('VAULT_CORRUPT', `${name}: its capsule is of something else`)
-        const values = this.#request.proven ? proven(publicKey, capsule, agreeing, liars) : bare(agreeing)
+        const values = this.#request.proven ? proven(publicKey, given, agreeing, liars) : bare(agreeing)
         const key = combineUnproven(publicKey, capsule, values.slice(0, publicKey.threshold))
         const secret = unsealSecret(key, capsule.label, Buffer.from(given.ciphertext, 'base64url'))
         key.fill(0)
@@ -174,10 +182,12 @@ function bare(claims: readonly Claim[]): readonly Value[] {
 /** Those whose proof verifies; who sent another is added to `liars`. */
 function proven(
   publicKey: PublicKey,
-  capsule: ReturnType<typeof readCapsule>,
+  { capsule: body }: SealedBody,
   claims: readonly Claim[],
   liars: Set<string>,
 ): readonly Value[] {
+  // Everybody voted for it: whose proof is looked at here are the holders.
+  const capsule = verifyCapsule(publicKey, Buffer.from(body, 'base64url'))
   return claims.flatMap(({ party, index, partial }) => {
     try {
       const decoded = decodePartial(publicKey, index, partial)

@@ -68,6 +68,21 @@ function publicKeyOf(raw: Uint8Array): KeyObject {
   return createPublicKey({ key: Buffer.concat([SPKI_X25519, raw]), format: 'der', type: 'spki' })
 }
 
+/** Halves of holders, which they use for some time: to take one in costs as much as to use it. */
+const ephemerals = new Map<string, KeyObject>()
+const EPHEMERALS_MAX = 64
+
+function ephemeralOf(raw: Buffer): KeyObject {
+  const name = raw.toString('latin1')
+  let key = ephemerals.get(name)
+  if (key === undefined) {
+    key = publicKeyOf(raw)
+    if (ephemerals.size >= EPHEMERALS_MAX) ephemerals.delete(ephemerals.keys().next().value as string)
+    ephemerals.set(name, key)
+  }
+  return key
+}
+
 /** A pair for one request: its private half never leaves the asker. */
 export class ReplyKey {
   readonly #privateKey: KeyObject
@@ -95,7 +110,7 @@ export class ReplyKey {
     const sealed = bytes.subarray(0, -SIGNATURE_BYTES)
     if (!verify(signedBytes(digest, party, sealed), bytes.subarray(-SIGNATURE_BYTES))) return malformed(party)
     try {
-      const publicKey = publicKeyOf(sealed.subarray(0, EPHEMERAL_BYTES))
+      const publicKey = ephemeralOf(sealed.subarray(0, EPHEMERAL_BYTES))
       const key = replyKey(diffieHellman({ privateKey: this.#privateKey, publicKey }), digest, party)
       const nonce = sealed.subarray(EPHEMERAL_BYTES, EPHEMERAL_BYTES + NONCE_BYTES)
       const decipher = createDecipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES }).setAuthTag(sealed.subarray(-TAG_BYTES))
@@ -124,6 +139,7 @@ export class ReplyMaker {
   readonly #party: string
   readonly #sign: (message: Uint8Array) => Uint8Array
   #pair = generateKeyPairSync('x25519')
+  #raw: Buffer = rawKey(this.#pair.publicKey)
   #uses = 0
 
   constructor(party: string, sign: (message: Uint8Array) => Uint8Array) {
@@ -134,7 +150,10 @@ export class ReplyMaker {
   /** @param replyTo Base64url. @throws {VaultError} VAULT_MALFORMED when that is no key. */
   make(content: ReplyContent, replyTo: string, digest: Uint8Array): Uint8Array {
     this.#uses += 1
-    if (this.#uses % USES_MAX === 0) this.#pair = generateKeyPairSync('x25519')
+    if (this.#uses % USES_MAX === 0) {
+      this.#pair = generateKeyPairSync('x25519')
+      this.#raw = rawKey(this.#pair.publicKey)
+    }
     let shared: Buffer
     try {
       shared = diffieHellman({ privateKey: this.#pair.privateKey, publicKey: publicKeyOf(Buffer.from(replyTo, 'base64url')) })
@@ -144,7 +163,7 @@ export class ReplyMaker {
     const nonce = randomBytes(NONCE_BYTES)
     const cipher = createCipheriv(CIPHER, replyKey(shared, digest, this.#party), nonce)
     const plain = encodeContent(content)
-    const parts = [rawKey(this.#pair.publicKey), nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()]
+    const parts = [this.#raw, nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()]
     const sealed = Buffer.concat(parts)
     return Buffer.concat([sealed, this.#sign(signedBytes(digest, this.#party, sealed))])
   }

@@ -2,7 +2,16 @@
 import { generateKeyPairSync, type KeyObject, randomBytes, sign, verify } from 'node:crypto'
 import { parsePolicyDocument, type RingState, type SecretLabel, VaultSecrets } from '@ringwall/ring'
 import { encodeBase64url } from '@ringwall/ring/tx'
-import { dealTrusted, type KeyShare, makeBarePartial, makePartial, ORDER, type PublicKey, readCapsule } from '@ringwall/threshold'
+import {
+  dealTrusted,
+  type KeyShare,
+  makeBarePartial,
+  makePartial,
+  ORDER,
+  type PublicKey,
+  readCapsule,
+  verifyCapsule,
+} from '@ringwall/threshold'
 import { checkOpen, type OpenView } from './open-check.ts'
 import { openSigningBytes, type SignedOpenRequest } from './open-request.ts'
 import type { AskNode, OpenAnswer, Reader, VaultFacts } from './opening.ts'
@@ -107,8 +116,10 @@ export class Holders {
     if (!checked.ok) return checked.reason
     const { proven, replyTo } = signed.request
     const openings = checked.secrets.map(({ version, body }) => {
-      const capsule = readCapsule(this.publicKey, Buffer.from(body.capsule, 'base64url'))
-      const partial = proven ? makePartial(holder.share, capsule) : makeBarePartial(holder.share, capsule)
+      const capsule = Buffer.from(body.capsule, 'base64url')
+      const partial = proven
+        ? makePartial(holder.share, verifyCapsule(this.publicKey, capsule))
+        : makeBarePartial(holder.share, readCapsule(this.publicKey, capsule))
       return holder.lie({ version, body: bodyDigest(body), partial }, proven)
     })
     const content = { epoch: this.publicKey.id, index: holder.share.index, openings }

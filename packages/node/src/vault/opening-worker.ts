@@ -1,6 +1,6 @@
 /** The thread that has this node's share of the sealing key, and does the arithmetic of openings: a millisecond each. It decides nothing. */
 import { parentPort } from 'node:worker_threads'
-import { KeyShare, makeBarePartial, makePartial, readCapsule } from '@ringwall/threshold'
+import { KeyShare, makeBarePartial, makePartial, readCapsule, verifyCapsule } from '@ringwall/threshold'
 import type { FromOpeningThread, OpeningAnswer, OpeningTask, ToOpeningThread } from './opening-messages.ts'
 
 const port = parentPort!
@@ -25,6 +25,9 @@ function perform(task: OpeningTask): OpeningAnswer {
   }
   const held = share
   if (held === undefined) return { kind: 'failed', reason: 'this node holds no share of the sealing key' }
-  const make = task.proven ? makePartial : makeBarePartial
-  return { kind: 'opened', partials: task.capsules.map((body) => make(held, readCapsule(held.publicKey, body))) }
+  const { publicKey } = held
+  const partials = task.capsules.map((body) =>
+    task.proven ? makePartial(held, verifyCapsule(publicKey, body)) : makeBarePartial(held, readCapsule(publicKey, body)),
+  )
+  return { kind: 'opened', partials }
 }
