@@ -25,6 +25,15 @@ const CANARIES = 24
 const NODES = [1, 2, 3, 4] as const
 const READ_BYTES = 1024 * 1024
 const PAGE_BYTES = 4_096
+const NOTHING = Buffer.alloc(READ_BYTES)
+/** How every canary begins, in each form that is looked for. */
+const BEGINNING = 'canary-'
+const MARKS = [
+  Buffer.from(BEGINNING),
+  Buffer.from(Buffer.from(BEGINNING).toString('hex')),
+  Buffer.from(Buffer.from(BEGINNING).toString('base64').slice(0, 9)),
+  Buffer.from(BEGINNING, 'utf16le'),
+]
 /** A share with its key has some 700 bytes in a ring of four. */
 const SHARE_BYTES_MAX = 20_000
 const SHARE_OPENING = Buffer.concat([Buffer.from('RWT1'), Buffer.of(9)])
@@ -57,7 +66,8 @@ class Sack {
   /** Goes through bytes of disk or memory. */
   search(bytes: Buffer): void {
     this.bytes += bytes.length
-    for (const canary of this.#canaries) {
+    const isNear = MARKS.some((mark) => bytes.includes(mark))
+    for (const canary of isNear ? this.#canaries : []) {
       const plain = Buffer.from(canary)
       // Without its last characters, which depend on what follows; UTF-16 is how programs hold text.
       const forms = [plain, plain.toString('hex'), plain.toString('base64').slice(0, 40), Buffer.from(canary, 'utf16le')]
@@ -66,8 +76,8 @@ class Sack {
     for (let at = bytes.indexOf(SHARE_OPENING); at >= 0; at = bytes.indexOf(SHARE_OPENING, at + 1))
       this.#share(bytes.subarray(at))
     if (!bytes.includes('"ciphertext":"')) return
-    const text = bytes.toString('latin1')
-    for (const [, capsule, ciphertext] of [...text.matchAll(PUT), ...text.matchAll(HELD)])
+    const found = bytes.toString('latin1')
+    for (const [, capsule, ciphertext] of [...found.matchAll(PUT), ...found.matchAll(HELD)])
       this.sealed.add(`${capsule} ${ciphertext}`)
   }
 
@@ -141,7 +151,7 @@ function robMemory(sack: Sack, pid: number): void {
         } catch {
           // Guard pages and the like.
         }
-        if (read > 0) sack.search(buffer.subarray(0, read))
+        if (read > 0 && !NOTHING.subarray(0, read).equals(buffer.subarray(0, read))) sack.search(buffer.subarray(0, read))
         if (read < buffer.length || at + read >= to) break
         at += read - overlap
       }
@@ -246,7 +256,7 @@ try {
   const { ring: name } = await ring.client(1).status()
   const secrets = Array.from(
     { length: CANARIES },
-    (_, i) => [`shop/canary${i}`, `canary-${randomBytes(24).toString('hex')}`] as const,
+    (_, i) => [`shop/canary${i}`, `${BEGINNING}${randomBytes(24).toString('hex')}`] as const,
   )
   const canaries = secrets.map(([, canary]) => canary)
   for (const [path, canary] of secrets) await vault.put(path, canary, 0)
