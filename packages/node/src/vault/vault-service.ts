@@ -36,8 +36,11 @@ const ANSWER_MS_MAX = 3_000
 const HEIGHT_BYTES = 6
 /** How long a holder waits for a block that the coordinator has, how often it looks, and how many wait at a time. */
 const BEHIND = { msMax: 600, everyMs: 15, waitersMax: 64 } as const
-/** A holder that has not answered by then has another one asked beside it. */
-const HEDGE_MS = 250
+/**
+ * A holder that has not answered by then has another one asked beside it. Where much is under way it is likely that all are slow, and asking more
+ * of them would make them slower: then they have longer.
+ */
+const HEDGE = { ms: 250, busyMs: 1_500, busyFrom: 6 } as const
 /** Requests that are remembered until nobody takes them any more, so that each serves once. */
 const SEEN_MAX = 65_536
 /** Secrets that one asker may have opened within ten seconds, those with proofs counted thrice. */
@@ -190,7 +193,7 @@ export class VaultService {
         })
       }
       const timer = setTimeout(end, ANSWER_MS_MAX)
-      const hedge = setInterval(next, HEDGE_MS)
+      const hedge = setInterval(next, this.#passingOn < HEDGE.busyFrom ? HEDGE.ms : HEDGE.busyMs)
       for (let i = 0; i < needed; i += 1) next()
     })
   }
