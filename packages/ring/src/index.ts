@@ -88,6 +88,15 @@ export {
 export { policyJsonSchema } from './policy-json-schema.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'
+export {
+  mayAttest,
+  servicesOf,
+  type UnixFacts,
+  type UnixSelectorPolicy,
+  type WorkloadPolicy,
+  type WorkloadsPolicy,
+  workloadOf,
+} from './policy-workloads.ts'
 export { isTrustedProxy, prefixSetOf } from './prefix-set.ts'
 export { ProvisionalDenials } from './provisional-denials.ts'
 export {

@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { ApiContract } from './policy-api.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
+import { Workloads } from './policy-workloads.ts'
 
 const WafMode = z
   .enum(['enforce', 'shadow', 'learn', 'off'])
@@ -449,6 +450,7 @@ export const PolicySchema = z.strictObject({
     })
     .prefault({})
     .meta({ description: 'The most work, in units, that the rules may do on a fixed sample request of each class.' }),
+  workloads: Workloads,
   exceptions: z
     .array(Exception)
     .max(EXCEPTIONS_MAX)
