@@ -76,6 +76,7 @@ import { sourceMeter } from './source-meter.ts'
 import { describeSubject } from './subject-text.ts'
 import { sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
+import { WorkloadApi } from './workloads/workload-api.ts'
 
 const TICK_MS = 500
 const TX_VALID_MS = 60_000
@@ -111,6 +112,8 @@ export interface RunningNode {
   readonly queries: PeerQueries
   /** Signatures of the ring's key. */
   readonly signing: SigningService
+  /** For the programs on this machine. */
+  readonly workloads: WorkloadApi | undefined
   /** As the guard verifies bearer tokens now. */
   tokens(): TokenVerifier
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
@@ -228,6 +231,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     let tokens = tokensOf(view, replays)
     let certifiedAtMs = ledger.status().certifiedAtMs
     let serving: Traffic | undefined
+    let workloads: WorkloadApi | undefined
     const stopBlocks = ledger.onBlock((final) => {
       // A block that comes late was certified when its timestamp says, but for what clocks may differ by: catching up is not
       // being up to date.
@@ -250,6 +254,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
       confirmDenials(final.txs, stateBefore, final.state)
       if (view.signingKey !== before.signingKey) showKeyFaults(before, view)
+      if (view.policyVersion !== before.policyVersion || view.nodes !== before.nodes || view.signingKey !== before.signingKey)
+        workloads?.review()
       signing.use(publicKeyOf(final.state.signingKey), holder.share)
       holder.follow(final.state)
       foresight.follow(final.state)
@@ -378,6 +384,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const cutRevoked = (): void => {
       const subjects = revoked
       revoked = []
+      workloads?.review()
       const count = proxy.cutCredentials(subjects)
       if (count === undefined || count === 0) return
       const more = subjects.length === 1 ? '' : ` and ${subjects.length - 1} more`
@@ -504,6 +511,16 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     closers.push(() => clearInterval(tick))
 
     let takesTraffic = false
+    if (config.workloadSocket !== undefined)
+      workloads = new WorkloadApi({
+        self: config.id,
+        socket: config.workloadSocket,
+        view: () => view,
+        denied: (of) => view.denials.matchCredential(of, Date.now()) ?? early.enforced.matchCredential(of, Date.now()),
+        sign: (message) => signMessage(privateKey, message),
+        mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
+        say: (level, line) => events.add('key', level, line),
+      })
     const node: RunningNode = {
       config,
       region: self.region,
@@ -525,6 +542,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       api,
       queries: new PeerQueries(fabric),
       signing,
+      workloads,
       tokens: () => tokens,
       ready: () => takesTraffic && certifiedAtMs !== undefined,
       view: () => view,
@@ -552,6 +570,11 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     closers.push(() => fabric.stop())
     await admin.start()
     closers.push(() => admin.stop())
+    if (workloads !== undefined) {
+      const started = workloads
+      await started.start()
+      closers.push(() => started.stop())
+    }
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()
     served.push(() => proxy.stop(DRAIN_MS))
