@@ -56,6 +56,8 @@ const Schema = z.strictObject({
       heartbeatMs: z.int().min(100).max(60_000).default(2_000),
     })
     .prefault({}),
+  /** SPIFFE certificates for the programs on this machine. */
+  workloadApi: z.strictObject({ socket: z.string().min(1) }).optional(),
   ledger: z
     .strictObject({
       /** Blocks between two snapshots of the state. */
@@ -83,6 +85,8 @@ export interface NodeConfig {
   readonly otlp: { readonly endpoint: string; readonly headers: Readonly<Record<string, string>> } | undefined
   readonly requestBytesKept: number
   readonly audit: AuditOptions | undefined
+  /** Path of the Workload API's socket; undefined: there is none. */
+  readonly workloadSocket?: string | undefined
   readonly roundMs: number
   readonly heartbeatMs: number
   readonly snapshotBlocks: number
@@ -128,6 +132,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     otlp: data.otlp,
     requestBytesKept: data.requests.bytesKept,
     audit: data.audit === undefined ? undefined : auditOptions(data.audit, at(data.audit.file)),
+    workloadSocket: data.workloadApi === undefined ? undefined : at(data.workloadApi.socket),
     ...data.consensus,
     snapshotBlocks: data.ledger.snapshotBlocks,
     keepBlocks: data.ledger.keepBlocks,

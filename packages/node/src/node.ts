@@ -81,6 +81,7 @@ import { sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 import { OpeningLog } from './vault/opening-log.ts'
 import { VaultService } from './vault/vault-service.ts'
+import { WorkloadApi } from './workloads/workload-api.ts'
 
 const TICK_MS = 500
 const TX_VALID_MS = 60_000
@@ -120,6 +121,8 @@ export interface RunningNode {
   readonly vault: VaultService
   /** Those with this node's share. */
   readonly openings: OpeningLog
+  /** For the programs on this machine. */
+  readonly workloads: WorkloadApi | undefined
   /** As the guard verifies bearer tokens now. */
   tokens(): TokenVerifier
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
@@ -237,6 +240,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     let tokens = tokensOf(view, replays)
     let certifiedAtMs = ledger.status().certifiedAtMs
     let serving: Traffic | undefined
+    let workloads: WorkloadApi | undefined
     const stopBlocks = ledger.onBlock((final) => {
       // A block that comes late was certified when its timestamp says, but for what clocks may differ by: catching up is not
       // being up to date.
@@ -258,6 +262,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (view.nodes !== before.nodes) void members.follow(view.nodes)
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
       confirmDenials(final.txs, stateBefore, final.state)
+      if (view.policyVersion !== before.policyVersion || view.nodes !== before.nodes || view.signingKey !== before.signingKey)
+        workloads?.review()
       showKeyFaults(stateBefore, final.state)
       signing.use(publicKeyOf(final.state.signingKey), signingHolder.share)
       signingHolder.follow(final.state)
@@ -389,6 +395,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const cutRevoked = (): void => {
       const subjects = revoked
       revoked = []
+      workloads?.review()
       const count = proxy.cutCredentials(subjects)
       if (count === undefined || count === 0) return
       const more = subjects.length === 1 ? '' : ` and ${subjects.length - 1} more`
@@ -546,6 +553,16 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     closers.push(() => clearInterval(tick))
 
     let takesTraffic = false
+    if (config.workloadSocket !== undefined)
+      workloads = new WorkloadApi({
+        self: config.id,
+        socket: config.workloadSocket,
+        view: () => view,
+        denied: (of) => view.denials.matchCredential(of, Date.now()) ?? early.enforced.matchCredential(of, Date.now()),
+        sign: (message) => signMessage(privateKey, message),
+        mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
+        say: (level, line) => events.add('key', level, line),
+      })
     const node: RunningNode = {
       config,
       region: self.region,
@@ -569,6 +586,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       signing,
       vault,
       openings,
+      workloads,
       tokens: () => tokens,
       ready: () => takesTraffic && certifiedAtMs !== undefined,
       view: () => view,
@@ -596,6 +614,11 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     closers.push(() => fabric.stop())
     await admin.start()
     closers.push(() => admin.stop())
+    if (workloads !== undefined) {
+      const started = workloads
+      await started.start()
+      closers.push(() => started.stop())
+    }
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()
     served.push(() => proxy.stop(DRAIN_MS))

@@ -89,6 +89,15 @@ export { policyJsonSchema } from './policy-json-schema.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'
 export { isVaultOpen, mayUseVault, type VaultAction, type VaultAsker, type VaultPolicy } from './policy-vault.ts'
+export {
+  mayAttest,
+  servicesOf,
+  type UnixFacts,
+  type UnixSelectorPolicy,
+  type WorkloadPolicy,
+  type WorkloadsPolicy,
+  workloadOf,
+} from './policy-workloads.ts'
 export { isTrustedProxy, prefixSetOf } from './prefix-set.ts'
 export { ProvisionalDenials } from './provisional-denials.ts'
 export {

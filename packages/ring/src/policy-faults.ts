@@ -4,6 +4,7 @@ import { didYouMean } from './did-you-mean.ts'
 import type { LimitPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 import { compiledApi } from './policy-api.ts'
 import { upstreamFaults } from './policy-upstream-faults.ts'
+import { workloadFaults } from './policy-workloads.ts'
 
 /** One fault, by its place in the document. */
 export interface PolicyFault {
@@ -56,6 +57,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
       faults.push({ path: ['issuers', index, 'issuer'], message, hint: 'authorization needs issuers without it' })
     }
   }
+  faults.push(...workloadFaults(policy))
   const hosts = new Map<string, string>()
   for (const [name, service] of Object.entries(policy.services)) {
     const at = ['services', name] as const

@@ -7,6 +7,7 @@ import { ApiContract } from './policy-api.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
 import { Vault } from './policy-vault.ts'
+import { Workloads } from './policy-workloads.ts'
 
 const WafMode = z
   .enum(['enforce', 'shadow', 'learn', 'off'])
@@ -450,6 +451,7 @@ export const PolicySchema = z.strictObject({
     })
     .prefault({})
     .meta({ description: 'The most work, in units, that the rules may do on a fixed sample request of each class.' }),
+  workloads: Workloads,
   exceptions: z
     .array(Exception)
     .max(EXCEPTIONS_MAX)

@@ -254,6 +254,15 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     tls_certificate_reloads: proxy.certificatesTaken,
     tls_certificate_reloads_refused: proxy.certificatesRefused,
   }
+  const workloads = node.workloads?.figures()
+  if (workloads !== undefined)
+    Object.assign(gauges, {
+      workload_connections: workloads.connections,
+      workload_calls: workloads.calls,
+      workload_connections_refused: workloads.refused,
+      workload_certificates_issued: workloads.issued,
+      workload_certificates_failed: workloads.failed,
+    })
   const audit = node.audit ?? (node.config.audit === undefined ? undefined : node.workers?.audit())
   if (audit !== undefined) Object.assign(gauges, { audit_lines_written: audit.written, audit_lines_dropped: audit.dropped })
   for (const [name, value] of Object.entries(gauges)) node.telemetry.setGauge(name, value)
