@@ -128,6 +128,15 @@ export type PendingDenial = { readonly id: string; readonly subject: DenialSubje
 /** All denials in force here, and what waits for more nodes to say so. */
 export type Denials = { readonly denials: readonly Denial[]; readonly pending: readonly PendingDenial[] }
 
+/** Who asked with the key of a bouncer, on a node, last. */
+export type BouncerPull = { readonly node: string; /** Its address. */ readonly source: string; /** What it says it is (User-Agent). */ readonly agent: string; /** Whether it pulls changes, or looks addresses up. */ readonly kind: 'stream' | 'lookup'; /** Unix milliseconds. */ readonly lastMs: number; /** Changes that it has not been told of; null for one that looks up. */ readonly behind: number | null }
+
+/** A program that enforces denials elsewhere. */
+export type Bouncer = { readonly name: string; readonly pulls: readonly BouncerPull[] }
+
+/** As the policy lists them. */
+export type Bouncers = { readonly bouncers: readonly Bouncer[]; /** Nodes that did not answer. */ readonly silent: readonly string[] }
+
 /** Who wants to do what. */
 export type AccessRequest = { /** Whom a token is about, and what else it says; null: nobody known. The issuer may be left out where there is one. */ readonly principal: { readonly issuer?: string; readonly subject: string; readonly claims?: object } | null; /** A method, or the action that a route names. */ readonly action: string; /** Or a host. */ readonly service?: string; readonly host?: string; /** As in a request, without the query. */ readonly path: string; /** The client’s address. */ readonly source?: string }
 
@@ -298,6 +307,8 @@ export interface Operations {
   readonly explain: { readonly answer: Explanation; readonly query: undefined; readonly body: undefined }
   /** GET /v1/decisions/{requestId}/receipt: One decision with proof of what it rested on, to be verified offline. */
   readonly receipt: { readonly answer: Receipt; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/bouncers: Programs that enforce denials elsewhere, and when each last asked. */
+  readonly bouncers: { readonly answer: Bouncers; readonly query: undefined; readonly body: undefined }
   /** GET /v1/traces/{traceId}: The spans of a trace, of all nodes that answer. */
   readonly trace: { readonly answer: Trace; readonly query: undefined; readonly body: undefined }
   /** GET /v1/ledger: Final blocks, newest first. */
@@ -349,6 +360,7 @@ export const OPERATIONS = {
   decisions: ['GET', '/v1/decisions'],
   explain: ['GET', '/v1/decisions/{requestId}'],
   receipt: ['GET', '/v1/decisions/{requestId}/receipt'],
+  bouncers: ['GET', '/v1/bouncers'],
   trace: ['GET', '/v1/traces/{traceId}'],
   ledger: ['GET', '/v1/ledger'],
   block: ['GET', '/v1/ledger/{height}'],

@@ -89,6 +89,11 @@ export class RingwallClient {
     return this.#call('denials')
   }
 
+  /** Programs that enforce denials elsewhere, and when each last asked. */
+  bouncers(): Promise<Answer<'bouncers'>> {
+    return this.#call('bouncers')
+  }
+
   denyAdd(subject: DenialSubject, ttlMs: number, reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
     return this.submit({ type: 'deny.add', subject, ttlMs, reason }, options)
   }

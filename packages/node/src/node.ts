@@ -50,6 +50,7 @@ import { AdminServer, CONSOLE_DIRECTORY } from './admin/http.ts'
 import { adminOperations } from './admin/operations.ts'
 import { ApiActivity } from './api-activity.ts'
 import { AuditLog } from './audit-log.ts'
+import { Bouncers } from './bouncers/bouncers.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
@@ -111,6 +112,8 @@ export interface RunningNode {
   readonly queries: PeerQueries
   /** Signatures of the ring's key. */
   readonly signing: SigningService
+  /** Programs that enforce its denials elsewhere. */
+  readonly bouncers: Bouncers
   /** As the guard verifies bearer tokens now. */
   tokens(): TokenVerifier
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
@@ -228,10 +231,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     let tokens = tokensOf(view, replays)
     let certifiedAtMs = ledger.status().certifiedAtMs
     let serving: Traffic | undefined
+    let blocksWithNews = 0
     const stopBlocks = ledger.onBlock((final) => {
       // A block that comes late was certified when its timestamp says, but for what clocks may differ by: catching up is not
       // being up to date.
       certifiedAtMs = Math.min(Date.now(), final.block.timestampMs + TX_SKEW_MS_MAX)
+      if (final.txs.length > 0) blocksWithNews += 1
       const before = view
       const stateBefore = stateAt
       stateAt = final.state
@@ -525,6 +530,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       api,
       queries: new PeerQueries(fabric),
       signing,
+      bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
       tokens: () => tokens,
       ready: () => takesTraffic && certifiedAtMs !== undefined,
       view: () => view,
@@ -546,6 +552,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       listen: config.listen.admin,
       operations: adminOperations(node),
       consoleDirectory: CONSOLE_DIRECTORY,
+      ownerOf: (key) => node.bouncers.ownerOf(key),
       signIn: (token) => verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() }),
     })
     await fabric.start()

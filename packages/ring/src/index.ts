@@ -5,6 +5,7 @@ export {
   type Prefix,
   parseAddress,
   parsePrefix,
+  parsePrefixLoosely,
   prefixContains,
   prefixesOverlap,
 } from './address.ts'

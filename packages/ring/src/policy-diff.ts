@@ -19,6 +19,7 @@ const NAMED_BY: ReadonlyMap<string, string> = new Map([
   ['parameters', 'name'],
   ['exceptions', 'name'],
   ['patches', 'name'],
+  ['bouncers', 'name'],
 ])
 
 /** Empty when the two mean the same. */

@@ -25,6 +25,14 @@ export function policyFaults(policy: Policy): PolicyFault[] {
   repeated(policy.tests.map(({ name }) => name)).forEach(({ index, value }) => {
     faults.push({ path: ['tests', index, 'name'], message: `the test ${value} occurs twice`, hint: 'give each its own name' })
   })
+  const { bouncers } = policy
+  repeated(bouncers.map(({ name }) => name)).forEach(({ index, value }) => {
+    faults.push({ path: ['bouncers', index, 'name'], message: `the bouncer ${value} occurs twice`, hint: 'keep one of the two' })
+  })
+  repeated(bouncers.map(({ keyHash }) => keyHash)).forEach(({ index }) => {
+    const message = 'two bouncers have the same key'
+    faults.push({ path: ['bouncers', index, 'keyHash'], message, hint: 'give each its own: ringwall bouncer add makes one' })
+  })
   temporaryFaults(policy, 'exceptions', 'exception', faults)
   temporaryFaults(policy, 'patches', 'patch', faults)
   for (const [index, { request }] of policy.tests.entries()) {

@@ -459,6 +459,19 @@ export const PolicySchema = z.strictObject({
     .max(PATCHES_MAX)
     .default([])
     .meta({ description: 'Rules for single holes, for a time, each with its own tests. ringwall rule patch writes them.' }),
+  bouncers: z
+    .array(
+      z.strictObject({
+        name: Name,
+        keyHash: z
+          .string()
+          .regex(/^sha256:[0-9a-f]{64}$/, 'expected sha256: and 64 hex digits, as ringwall bouncer add writes it')
+          .meta({ description: 'SHA-256 of its key.' }),
+      }),
+    )
+    .max(100)
+    .default([])
+    .meta({ description: 'Programs that enforce denials elsewhere (CrowdSec bouncers). ringwall bouncer add writes them.' }),
   tests: z
     .array(PolicyTest)
     .max(200)

@@ -25,6 +25,7 @@ import { listRules, showRule } from '../rule-book.ts'
 import { estimateOf } from '../rule-watch.ts'
 import { describeSubject } from '../subject-text.ts'
 import { VERSION } from '../version.ts'
+import { bouncerOperations } from './bouncer-operations.ts'
 import type { Call, Operation } from './http.ts'
 import { keyOperations } from './key-operations.ts'
 import { ApiProblem } from './problem.ts'
@@ -113,6 +114,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'GET', path: '/v1/estimate', run: async (call) => ({ json: await estimate(node, isLocal(call.query)) }) },
     { method: 'GET', path: '/v1/endpoints', run: () => ({ json: endpoints(node) }) },
     ...keyOperations(node),
+    ...bouncerOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }

@@ -375,6 +375,19 @@ export const schemas: Readonly<Record<string, Schema>> = {
     denials: list(ref('Denial')),
     pending: list(ref('PendingDenial')),
   }),
+  BouncerPull: object('Who asked with the key of a bouncer, on a node, last.', {
+    node: text,
+    source: described('Its address.', text),
+    agent: described('What it says it is (User-Agent).', text),
+    kind: described('Whether it pulls changes, or looks addresses up.', choice('stream', 'lookup')),
+    lastMs: ms,
+    behind: described('Changes that it has not been told of; null for one that looks up.', orNull(number)),
+  }),
+  Bouncer: object('A program that enforces denials elsewhere.', { name: text, pulls: list(ref('BouncerPull')) }),
+  Bouncers: object('As the policy lists them.', {
+    bouncers: list(ref('Bouncer')),
+    silent: described('Nodes that did not answer.', list(text)),
+  }),
   AccessRequest: object('Who wants to do what.', {
     principal: described(
       'Whom a token is about, and what else it says; null: nobody known. The issuer may be left out where there is one.',
