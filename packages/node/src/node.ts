@@ -304,6 +304,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         } else if (body.type === 'deny.remove') {
           lifted.push(body.id)
           events.add('denial', 'info', `denial ${body.id} lifted by ${issuer}`)
+        } else if (body.type === 'deny.withdraw') {
+          const isGone = state.denial(body.id) === undefined && state.pending.get(body.id) === undefined
+          if (isGone) lifted.push(body.id)
+          events.add(
+            'denial',
+            'info',
+            `${issuer} takes back its word on ${body.id}${isGone ? ', and it is lifted' : ''}: ${body.reason}`,
+          )
         } else if (body.type === 'node.add') events.add('node', 'info', `${body.node.id} joins, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.remove') events.add('node', 'warn', `${body.id} leaves, by ${issuer}: ${body.reason}`)
         else if (body.type === 'evidence') {

@@ -641,6 +641,7 @@ async function block(node: RunningNode, text: string): Promise<unknown> {
 function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'policy.set') return `policy version ${body.expectVersion + 1}, ${body.policy.length} characters`
   if (body.type === 'deny.remove') return `lift ${body.id}: ${body.reason}`
+  if (body.type === 'deny.withdraw') return `no longer says ${body.id}: ${body.reason}`
   if (body.type === 'node.add') return `${body.node.id} joins as ${body.node.roles.join(' and ')}: ${body.reason}`
   if (body.type === 'node.remove') return `${body.id} leaves: ${body.reason}`
   if (body.type === 'evidence') return `${body.validator} signed two contradicting statements in round ${body.round}: it is out`

@@ -352,6 +352,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
     reason: text,
     issuer: text,
     'statedBy?': described('The nodes that said so, when it took several.', list(text)),
+    'operatorToo?': described('An operator denied it as well, for not as long.', flag),
     issuedAtMs: ms,
     expiresAtMs: ms,
     height: orNull(whole),
