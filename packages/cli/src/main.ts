@@ -329,6 +329,16 @@ function buildProgram(): Command {
     () => async (client, format) => (await import('./commands/bouncer.ts')).bouncerList(client, format),
   )
 
+  withRing(
+    program
+      .command('feed')
+      .description('decisions of others that a node takes in: ls')
+      .command('ls')
+      .description('how each feed of the node stands')
+      .addOption(watch()),
+    () => async (client, format) => (await import('./commands/feed.ts')).feedList(client, format),
+  )
+
   const revoking = (command: Command): Command =>
     command
       .addOption(new Option('--ttl <duration>', 'for how long: longer than its tokens live').default('24h'))

@@ -128,6 +128,12 @@ export type PendingDenial = { readonly id: string; readonly subject: DenialSubje
 /** All denials in force here, and what waits for more nodes to say so. */
 export type Denials = { readonly denials: readonly Denial[]; readonly pending: readonly PendingDenial[] }
 
+/** Decisions of others that the node takes in. */
+export type Feed = { readonly name: string; readonly url: string; /** When it last answered, Unix milliseconds. */ readonly lastMs: number | null; /** Why it does not answer, or not as expected. */ readonly problem: string | null; /** Decisions that the node says. */ readonly held: number; /** That the policy does not let a node say, or too many. */ readonly refused: number; /** Of kinds that are no denials of addresses. */ readonly leftOut: number }
+
+/** As the node’s configuration lists them. */
+export type Feeds = { readonly feeds: readonly Feed[] }
+
 /** Who asked with the key of a bouncer, on a node, last. */
 export type BouncerPull = { readonly node: string; /** Its address. */ readonly source: string; /** What it says it is (User-Agent). */ readonly agent: string; /** Whether it pulls changes, or looks addresses up. */ readonly kind: 'stream' | 'lookup'; /** Unix milliseconds. */ readonly lastMs: number; /** Changes that it has not been told of; null for one that looks up. */ readonly behind: number | null }
 
@@ -307,6 +313,8 @@ export interface Operations {
   readonly explain: { readonly answer: Explanation; readonly query: undefined; readonly body: undefined }
   /** GET /v1/decisions/{requestId}/receipt: One decision with proof of what it rested on, to be verified offline. */
   readonly receipt: { readonly answer: Receipt; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/feeds: Whose decisions this node takes in, and how it stands. */
+  readonly feeds: { readonly answer: Feeds; readonly query: undefined; readonly body: undefined }
   /** GET /v1/bouncers: Programs that enforce denials elsewhere, and when each last asked. */
   readonly bouncers: { readonly answer: Bouncers; readonly query: undefined; readonly body: undefined }
   /** GET /v1/traces/{traceId}: The spans of a trace, of all nodes that answer. */
@@ -360,6 +368,7 @@ export const OPERATIONS = {
   decisions: ['GET', '/v1/decisions'],
   explain: ['GET', '/v1/decisions/{requestId}'],
   receipt: ['GET', '/v1/decisions/{requestId}/receipt'],
+  feeds: ['GET', '/v1/feeds'],
   bouncers: ['GET', '/v1/bouncers'],
   trace: ['GET', '/v1/traces/{traceId}'],
   ledger: ['GET', '/v1/ledger'],

@@ -89,6 +89,11 @@ export class RingwallClient {
     return this.#call('denials')
   }
 
+  /** Whose decisions the node takes in. */
+  feeds(): Promise<Answer<'feeds'>> {
+    return this.#call('feeds')
+  }
+
   /** Programs that enforce denials elsewhere, and when each last asked. */
   bouncers(): Promise<Answer<'bouncers'>> {
     return this.#call('bouncers')

@@ -54,6 +54,8 @@ import { Bouncers } from './bouncers/bouncers.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
+import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
+import { openFeed } from './feeds/feed-config.ts'
 import { FloodWatch } from './floods.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LoginWatch } from './logins.ts'
@@ -114,6 +116,8 @@ export interface RunningNode {
   readonly signing: SigningService
   /** Programs that enforce its denials elsewhere. */
   readonly bouncers: Bouncers
+  /** Whose decisions it takes in. */
+  feeds(): readonly FeedStatus[]
   /** As the guard verifies bearer tokens now. */
   tokens(): TokenVerifier
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
@@ -513,6 +517,34 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       count: (named) => telemetry.count('flood_sources_total', {}, named),
     })
 
+    /** What it said for this reason, and for no other, it says no longer. */
+    const withdrawInOwnName = (subject: DenialSubject, reason: string, why: string): void => {
+      const id = subjectId(subject)
+      const self = `node:${config.id}`
+      const said = ledger
+        .state()
+        .pending.get(id)
+        ?.statements.find(({ issuer }) => issuer === self)
+      if (said !== undefined && said.reason !== reason) return
+      early.forgetOwn(id, reason)
+      const standing = view.denials.find(id, Date.now())
+      const isOurs = standing !== undefined && (standing.statedBy?.includes(self) ?? standing.issuer === self)
+      if (said === undefined && !isOurs) return
+      ledger.submit(signInOwnName({ type: 'deny.withdraw', id, reason: why }), OWN_DENIAL_WAIT_MS).catch((error: Error) => {
+        events.add('denial', 'warn', `the word on ${describeSubject(subject)} is not taken back, and lapses: ${error.message}`)
+      })
+    }
+    const feeds = config.feeds.map(
+      (settings) =>
+        new CrowdsecFeed({
+          config: openFeed(settings),
+          view: () => view,
+          deny: denyInOwnName,
+          withdraw: withdrawInOwnName,
+          log,
+        }),
+    )
+
     const tick = setInterval(() => early.tick(Date.now(), certifiedAtMs), TICK_MS)
     closers.push(() => clearInterval(tick))
 
@@ -539,6 +571,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       queries: new PeerQueries(fabric),
       signing,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
+      feeds: () => feeds.map((feed) => feed.status()),
       tokens: () => tokens,
       ready: () => takesTraffic && certifiedAtMs !== undefined,
       view: () => view,
@@ -571,6 +604,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     await proxy.start()
     served.push(() => proxy.stop(DRAIN_MS))
     takesTraffic = true
+    for (const feed of feeds) {
+      feed.start()
+      closers.push(() => feed.stop())
+    }
     events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)
     return node
   } catch (error) {

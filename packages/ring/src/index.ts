@@ -2,6 +2,7 @@ export {
   type Address,
   formatAddress,
   formatPrefix,
+  isSource,
   type Prefix,
   parseAddress,
   parsePrefix,

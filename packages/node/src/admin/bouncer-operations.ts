@@ -20,6 +20,7 @@ export function bouncerOperations(node: RunningNode): readonly Operation[] {
   return [
     { method: 'GET', path: '/v1/decisions', byKey: true, run: (call) => decisions(node, call) },
     { method: 'GET', path: '/v1/decisions/stream', byKey: true, run: (call) => stream(node, call) },
+    { method: 'GET', path: '/v1/feeds', run: () => ({ json: { feeds: node.feeds() } }) },
     { method: 'GET', path: '/v1/bouncers', run: async () => ({ json: await bouncers(node) }) },
   ]
 }

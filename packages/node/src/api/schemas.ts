@@ -376,6 +376,16 @@ export const schemas: Readonly<Record<string, Schema>> = {
     denials: list(ref('Denial')),
     pending: list(ref('PendingDenial')),
   }),
+  Feed: object('Decisions of others that the node takes in.', {
+    name: text,
+    url: text,
+    lastMs: described('When it last answered, Unix milliseconds.', orNull(number)),
+    problem: described('Why it does not answer, or not as expected.', orNull(text)),
+    held: described('Decisions that the node says.', whole),
+    refused: described('That the policy does not let a node say, or too many.', whole),
+    leftOut: described('Of kinds that are no denials of addresses.', whole),
+  }),
+  Feeds: object('As the node’s configuration lists them.', { feeds: list(ref('Feed')) }),
   BouncerPull: object('Who asked with the key of a bouncer, on a node, last.', {
     node: text,
     source: described('Its address.', text),
