@@ -339,6 +339,16 @@ function buildProgram(): Command {
     () => async (client, format) => (await import('./commands/feed.ts')).feedList(client, format),
   )
 
+  withRing(
+    program
+      .command('indicator')
+      .description('addresses that others call bad, as a node loaded them: ls')
+      .command('ls')
+      .description('sets, how many each holds, and what was left out')
+      .addOption(watch()),
+    () => async (client, format) => (await import('./commands/feed.ts')).indicatorList(client, format),
+  )
+
   const revoking = (command: Command): Command =>
     command
       .addOption(new Option('--ttl <duration>', 'for how long: longer than its tokens live').default('24h'))

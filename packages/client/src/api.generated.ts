@@ -131,8 +131,14 @@ export type Denials = { readonly denials: readonly Denial[]; readonly pending: r
 /** Decisions of others that the node takes in. */
 export type Feed = { readonly name: string; readonly url: string; /** When it last answered, Unix milliseconds. */ readonly lastMs: number | null; /** Why it does not answer, or not as expected. */ readonly problem: string | null; /** Decisions that the node says. */ readonly held: number; /** That the policy does not let a node say, or too many. */ readonly refused: number; /** Of kinds that are no denials of addresses. */ readonly leftOut: number }
 
+/** What is in the files and was not taken in. */
+export type LeftOut = { readonly kind: string; readonly count: number }
+
+/** Addresses that others call bad, as the node loaded them. */
+export type IndicatorSet = { readonly name: string; readonly path: string; readonly format: 'list' | 'stix' | 'misp'; /** Indicators that it holds. */ readonly size: number; /** Of its tables. */ readonly bytes: number; /** Unix milliseconds. */ readonly loadedMs: number | null; /** Why it was not loaded, or not again. */ readonly problem: string | null; readonly files: number; /** Over when it was loaded. */ readonly expired: number; /** About the same prefix as another. */ readonly repeated: number; /** Beyond the most that it may hold. */ readonly full: number; readonly leftOut: readonly LeftOut[] }
+
 /** As the node’s configuration lists them. */
-export type Feeds = { readonly feeds: readonly Feed[] }
+export type Feeds = { readonly feeds: readonly Feed[]; readonly indicators: readonly IndicatorSet[] }
 
 /** Who asked with the key of a bouncer, on a node, last. */
 export type BouncerPull = { readonly node: string; /** Its address. */ readonly source: string; /** What it says it is (User-Agent). */ readonly agent: string; /** Whether it pulls changes, or looks addresses up. */ readonly kind: 'stream' | 'lookup'; /** Unix milliseconds. */ readonly lastMs: number; /** Changes that it has not been told of; null for one that looks up. */ readonly behind: number | null }

@@ -8,6 +8,7 @@ import type { AuditOptions } from './audit-log.ts'
 import { StartError } from './errors.ts'
 import type { FeedSettings } from './feeds/feed-config.ts'
 import { feedUrlFault } from './feeds/feed-url.ts'
+import type { IndicatorSettings } from './indicators/indicator-loader.ts'
 import { parseListeners, type TrafficListener } from './listeners.ts'
 
 const WORKERS_MAX = 64
@@ -72,6 +73,21 @@ const Schema = z.strictObject({
     )
     .max(8)
     .default([]),
+  /** Files of addresses that others call bad; the policy says what is done with them. */
+  indicators: z
+    .array(
+      z.strictObject({
+        name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/),
+        path: z.string().min(1),
+        format: z.enum(['list', 'stix', 'misp']),
+        confidence: z.int().min(0).max(100).default(50),
+        ttlDays: z.int().min(1).max(3_650).optional(),
+        indicatorsMax: z.int().min(1).max(5_000_000).default(1_000_000),
+      }),
+    )
+    .max(16)
+    .refine((all) => new Set(all.map(({ name }) => name)).size === all.length, 'expected names that differ')
+    .default([]),
   requests: z
     .strictObject({
       /** Memory for requests that rules matched, to judge them again; 0 keeps none. */
@@ -113,6 +129,7 @@ export interface NodeConfig {
   readonly rules: Readonly<Record<string, string>>
   readonly otlp: { readonly endpoint: string; readonly headers: Readonly<Record<string, string>> } | undefined
   readonly requestBytesKept: number
+  readonly indicators: readonly IndicatorSettings[]
   readonly feeds: readonly FeedSettings[]
   readonly audit: AuditOptions | undefined
   readonly roundMs: number
@@ -159,6 +176,11 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     rules: Object.fromEntries(Object.entries(data.rules).map(([name, path]) => [name, at(path)])),
     otlp: data.otlp,
     requestBytesKept: data.requests.bytesKept,
+    indicators: data.indicators.map(({ ttlDays, path, ...rest }) => ({
+      ...rest,
+      path: at(path),
+      ttlMs: ttlDays === undefined ? undefined : ttlDays * 86_400_000,
+    })),
     feeds: data.feeds.map((feed) => ({ ...feed, key: at(feed.key), ca: feed.ca === undefined ? undefined : at(feed.ca) })),
     audit: data.audit === undefined ? undefined : auditOptions(data.audit, at(data.audit.file)),
     ...data.consensus,

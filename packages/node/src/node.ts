@@ -57,6 +57,7 @@ import { EventLog } from './events.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
 import { FloodWatch } from './floods.ts'
+import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
@@ -118,6 +119,8 @@ export interface RunningNode {
   readonly bouncers: Bouncers
   /** Whose decisions it takes in. */
   feeds(): readonly FeedStatus[]
+  /** Sets of indicators that it loaded. */
+  indicators(): readonly IndicatorStatus[]
   /** As the guard verifies bearer tokens now. */
   tokens(): TokenVerifier
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
@@ -333,8 +336,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const audit = config.workers > 1 ? undefined : await openAudit(config, ring, log)
     if (audit !== undefined) served.push(() => audit.stop())
     const timing = new RuleTiming()
+    const indicators = new IndicatorStore(config.indicators, log)
+    served.push(() => indicators.stop())
+    await indicators.start()
     const environment = (): GuardEnvironment => ({
       view,
+      indicators: indicators.sets,
       provisional: early.enforced,
       tokens,
       nowMs: Date.now(),
@@ -363,6 +370,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             view: () => view,
             certifiedAtMs: () => certifiedAtMs,
             early,
+            indicators,
             limits,
             telemetry,
             archive,
@@ -571,6 +579,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       queries: new PeerQueries(fabric),
       signing,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
+      indicators: () => indicators.status(),
       feeds: () => feeds.map((feed) => feed.status()),
       tokens: () => tokens,
       ready: () => takesTraffic && certifiedAtMs !== undefined,

@@ -20,6 +20,7 @@ const NAMED_BY: ReadonlyMap<string, string> = new Map([
   ['exceptions', 'name'],
   ['patches', 'name'],
   ['bouncers', 'name'],
+  ['indicators', 'set'],
 ])
 
 /** Empty when the two mean the same. */

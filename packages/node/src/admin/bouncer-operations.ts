@@ -20,7 +20,7 @@ export function bouncerOperations(node: RunningNode): readonly Operation[] {
   return [
     { method: 'GET', path: '/v1/decisions', byKey: true, run: (call) => decisions(node, call) },
     { method: 'GET', path: '/v1/decisions/stream', byKey: true, run: (call) => stream(node, call) },
-    { method: 'GET', path: '/v1/feeds', run: () => ({ json: { feeds: node.feeds() } }) },
+    { method: 'GET', path: '/v1/feeds', run: () => ({ json: { feeds: node.feeds(), indicators: indicators(node) } }) },
     { method: 'GET', path: '/v1/bouncers', run: async () => ({ json: await bouncers(node) }) },
   ]
 }
@@ -95,6 +95,12 @@ export function filterOf(query: URLSearchParams): DecisionFilter | string {
     ...(scenariosWith === undefined ? {} : { scenariosWith: lower(scenariosWith) }),
     ...(scenariosWithout === undefined ? {} : { scenariosWithout: lower(scenariosWithout) }),
   }
+}
+
+function indicators(node: RunningNode): readonly unknown[] {
+  return node
+    .indicators()
+    .map(({ leftOut, ...rest }) => ({ ...rest, leftOut: leftOut.map(([kind, count]) => ({ kind, count })) }))
 }
 
 /** All that the policy lists, each with who last asked with its key, on which node. */
