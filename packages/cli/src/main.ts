@@ -313,6 +313,50 @@ function buildProgram(): Command {
     },
   )
 
+  const bouncer = program
+    .command('bouncer')
+    .description('programs elsewhere that enforce denials (CrowdSec bouncers): add, ls, rm')
+  const changing = (command: Command): Command => command.option('-y, --yes', 'do not ask', false).addOption(dryRun())
+  withRing(
+    changing(bouncer.command('add').argument('<name>').description('let a bouncer ask for denials: prints its key, once')),
+    ([name], { yes, dryRun: dry }) =>
+      async (client) =>
+        (await import('./commands/bouncer.ts')).bouncerAdd(client, name as string, { yes: yes === true, dryRun: dry === true }),
+  )
+  withRing(
+    changing(bouncer.command('rm').alias('remove').argument('<name>').description('take its key back')),
+    ([name], { yes, dryRun: dry }) =>
+      async (client) =>
+        (await import('./commands/bouncer.ts')).bouncerRemove(client, name as string, {
+          yes: yes === true,
+          dryRun: dry === true,
+        }),
+  )
+  withRing(
+    bouncer.command('ls').description('all of them, and when each last asked').addOption(watch()),
+    () => async (client, format) => (await import('./commands/bouncer.ts')).bouncerList(client, format),
+  )
+
+  withRing(
+    program
+      .command('feed')
+      .description('decisions of others that a node takes in: ls')
+      .command('ls')
+      .description('how each feed of the node stands')
+      .addOption(watch()),
+    () => async (client, format) => (await import('./commands/feed.ts')).feedList(client, format),
+  )
+
+  withRing(
+    program
+      .command('indicator')
+      .description('addresses that others call bad, as a node loaded them: ls')
+      .command('ls')
+      .description('sets, how many each holds, and what was left out')
+      .addOption(watch()),
+    () => async (client, format) => (await import('./commands/feed.ts')).indicatorList(client, format),
+  )
+
   const revoking = (command: Command): Command =>
     command
       .addOption(new Option('--ttl <duration>', 'for how long: longer than its tokens live').default('24h'))

@@ -17,6 +17,7 @@ import {
 } from '@ringwall/waf'
 import type { ApiExamination, ApiProblem } from '@ringwall/waf/api'
 import { bearerToken, presentationOf } from './bearer.ts'
+import { judgeIndicators } from './indicators.ts'
 import { type Charge, chargeAnswer, type LimitRefusal, needsSubject, release, type SharedLimiter, takeLimits } from './limits.ts'
 import { LOGIN_BODY_BYTES_MAX, loginNames } from './login-names.ts'
 import { createRateLimiter, type RateLimiter } from './rate-limiter.ts'
@@ -295,6 +296,8 @@ export function createGuard(options: GuardOptions = {}): Guard {
       try {
         const early = beforeLimits(judgement, environment)
         if (early !== undefined) return judgement.object(early, environment)
+        const listed = indicatorObjection(judgement, environment, limiters.own)
+        if (listed !== undefined) return judgement.object(listed, environment)
         const over = limitObjection(judgement, undefined, false, environment.nowMs)
         if (over === undefined) return afterLimits(judgement, environment)
         if (!(over instanceof Promise)) return judgement.object(over, environment)
@@ -389,7 +392,8 @@ export function createGuard(options: GuardOptions = {}): Guard {
       const judgement = new RequestJudgement(request)
       try {
         const early = beforeLimits(judgement, environment)
-        const objection = early ?? accessObjection(judgement, environment, verdict)
+        const objection =
+          early ?? indicatorObjection(judgement, environment, undefined) ?? accessObjection(judgement, environment, verdict)
         return (objection === undefined ? judgement.allow(environment) : judgement.object(objection, environment)).decision!
       } catch {
         return failed(judgement, environment).decision!
@@ -647,6 +651,24 @@ function apiBodyObjection(judgement: RequestJudgement, { bytes, cut, oversize }:
 function sourceObjection(judgement: RequestJudgement, environment: GuardEnvironment): Objection | undefined {
   judgement.check = 'denial'
   return denial(environment, (index) => index.matchAddress(judgement.request.remoteAddress, environment.nowMs))
+}
+
+/** What lists of others say of the source. */
+function indicatorObjection(
+  judgement: RequestJudgement,
+  { view, indicators, nowMs }: GuardEnvironment,
+  limiter: RateLimiter | undefined,
+): Objection | undefined {
+  if (indicators === undefined || view.policy.indicators.length === 0) return undefined
+  judgement.check = 'denial'
+  const verdict = judgeIndicators(view.policy, indicators, judgement.request.remoteAddress, limiter, nowMs)
+  if (verdict === undefined) return undefined
+  const { mode, reason, rule, retryAfterS } = verdict
+  if (mode === 'deny') return { outcome: 'deny', status: 403, reason, rule }
+  if (mode === 'limit') return { outcome: 'throttle', status: 429, reason, rule, retryAfterS }
+  judgement.shadowed ??= 'deny'
+  judgement.shadowReason ??= `nothing objected; ${reason}, which only watches`
+  return undefined
 }
 
 /** Finds the route. */

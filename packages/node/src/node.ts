@@ -52,10 +52,14 @@ import { AdminServer, CONSOLE_DIRECTORY } from './admin/http.ts'
 import { adminOperations } from './admin/operations.ts'
 import { ApiActivity } from './api-activity.ts'
 import { AuditLog } from './audit-log.ts'
+import { Bouncers } from './bouncers/bouncers.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
+import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
+import { openFeed } from './feeds/feed-config.ts'
 import { FloodWatch } from './floods.ts'
+import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
@@ -123,6 +127,12 @@ export interface RunningNode {
   readonly openings: OpeningLog
   /** For the programs on this machine. */
   readonly workloads: WorkloadApi | undefined
+  /** Programs that enforce its denials elsewhere. */
+  readonly bouncers: Bouncers
+  /** Whose decisions it takes in. */
+  feeds(): readonly FeedStatus[]
+  /** Sets of indicators that it loaded. */
+  indicators(): readonly IndicatorStatus[]
   /** As the guard verifies bearer tokens now. */
   tokens(): TokenVerifier
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
@@ -241,10 +251,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     let certifiedAtMs = ledger.status().certifiedAtMs
     let serving: Traffic | undefined
     let workloads: WorkloadApi | undefined
+    let blocksWithNews = 0
     const stopBlocks = ledger.onBlock((final) => {
       // A block that comes late was certified when its timestamp says, but for what clocks may differ by: catching up is not
       // being up to date.
       certifiedAtMs = Math.min(Date.now(), final.block.timestampMs + TX_SKEW_MS_MAX)
+      if (final.txs.length > 0) blocksWithNews += 1
       const before = view
       const stateBefore = stateAt
       stateAt = final.state
@@ -316,6 +328,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         } else if (body.type === 'deny.remove') {
           lifted.push(body.id)
           events.add('denial', 'info', `denial ${body.id} lifted by ${issuer}`)
+        } else if (body.type === 'deny.withdraw') {
+          const isGone = state.denial(body.id) === undefined && state.pending.get(body.id) === undefined
+          if (isGone) lifted.push(body.id)
+          events.add(
+            'denial',
+            'info',
+            `${issuer} takes back its word on ${body.id}${isGone ? ', and it is lifted' : ''}: ${body.reason}`,
+          )
         } else if (body.type === 'node.add') events.add('node', 'info', `${body.node.id} joins, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.remove') events.add('node', 'warn', `${body.id} leaves, by ${issuer}: ${body.reason}`)
         else if (body.type === 'evidence') {
@@ -333,8 +353,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const audit = config.workers > 1 ? undefined : await openAudit(config, ring, log)
     if (audit !== undefined) served.push(() => audit.stop())
     const timing = new RuleTiming()
+    const indicators = new IndicatorStore(config.indicators, log)
+    served.push(() => indicators.stop())
+    await indicators.start()
     const environment = (): GuardEnvironment => ({
       view,
+      indicators: indicators.sets,
       provisional: early.enforced,
       tokens,
       nowMs: Date.now(),
@@ -363,6 +387,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             view: () => view,
             certifiedAtMs: () => certifiedAtMs,
             early,
+            indicators,
             limits,
             telemetry,
             archive,
@@ -549,6 +574,34 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       count: (named) => telemetry.count('flood_sources_total', {}, named),
     })
 
+    /** What it said for this reason, and for no other, it says no longer. */
+    const withdrawInOwnName = (subject: DenialSubject, reason: string, why: string): void => {
+      const id = subjectId(subject)
+      const self = `node:${config.id}`
+      const said = ledger
+        .state()
+        .pending.get(id)
+        ?.statements.find(({ issuer }) => issuer === self)
+      if (said !== undefined && said.reason !== reason) return
+      early.forgetOwn(id, reason)
+      const standing = view.denials.find(id, Date.now())
+      const isOurs = standing !== undefined && (standing.statedBy?.includes(self) ?? standing.issuer === self)
+      if (said === undefined && !isOurs) return
+      ledger.submit(signInOwnName({ type: 'deny.withdraw', id, reason: why }), OWN_DENIAL_WAIT_MS).catch((error: Error) => {
+        events.add('denial', 'warn', `the word on ${describeSubject(subject)} is not taken back, and lapses: ${error.message}`)
+      })
+    }
+    const feeds = config.feeds.map(
+      (settings) =>
+        new CrowdsecFeed({
+          config: openFeed(settings),
+          view: () => view,
+          deny: denyInOwnName,
+          withdraw: withdrawInOwnName,
+          log,
+        }),
+    )
+
     const tick = setInterval(() => early.tick(Date.now(), certifiedAtMs), TICK_MS)
     closers.push(() => clearInterval(tick))
 
@@ -587,6 +640,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       vault,
       openings,
       workloads,
+      bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
+      indicators: () => indicators.status(),
+      feeds: () => feeds.map((feed) => feed.status()),
       tokens: () => tokens,
       ready: () => takesTraffic && certifiedAtMs !== undefined,
       view: () => view,
@@ -608,6 +664,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       listen: config.listen.admin,
       operations: adminOperations(node),
       consoleDirectory: CONSOLE_DIRECTORY,
+      ownerOf: (key) => node.bouncers.ownerOf(key),
       signIn: (token) => verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() }),
     })
     await fabric.start()
@@ -623,6 +680,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     await proxy.start()
     served.push(() => proxy.stop(DRAIN_MS))
     takesTraffic = true
+    for (const feed of feeds) {
+      feed.start()
+      closers.push(() => feed.stop())
+    }
     events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)
     return node
   } catch (error) {

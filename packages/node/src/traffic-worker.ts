@@ -11,6 +11,7 @@ import { type ApiEvent, createProxy, type LoginEvent } from '@ringwall/proxy'
 import { compilePolicy, DenialTable, isCredentialSubject, parsePolicyDocument, type View } from '@ringwall/ring'
 import { RequestFeed } from '@ringwall/telemetry'
 import { AuditLog } from './audit-log.ts'
+import { IndicatorSets } from './indicators/indicator-store.ts'
 import { proxyRecorder } from './recorder.ts'
 import { RemoteLimits } from './remote-limits.ts'
 import { countRules } from './rule-book.ts'
@@ -65,6 +66,7 @@ function changed(table: DenialTable, { added, dropped }: DenialNews): DenialTabl
 
 let early = changed(DenialTable.empty, { added: start.early, dropped: [] })
 let certified = changed(DenialTable.empty, { added: start.certified, dropped: [] })
+const indicators = new IndicatorSets(start.indicators)
 let view = viewOf(start.view, certified, undefined)
 let { certifiedAtMs } = start.view
 const replays = createProofReplays(start.proofs)
@@ -94,6 +96,7 @@ const audit =
 const environment = (): GuardEnvironment => ({
   view,
   provisional: early,
+  indicators,
   tokens,
   nowMs: Date.now(),
   certifiedAtMs,
@@ -207,6 +210,9 @@ function receive(message: ToWorker): void {
         view = { ...view, denials: certified }
       }
       cutDenied(message.news)
+      break
+    case 'indicators':
+      indicators.use(message.shared)
       break
     case 'review':
       void proxy.reviewAll()

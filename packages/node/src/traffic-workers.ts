@@ -25,6 +25,7 @@ import type { ApiActivity } from './api-activity.ts'
 import type { NodeConfig } from './config.ts'
 import { DenialMirror } from './denial-mirror.ts'
 import { StartError } from './errors.ts'
+import type { IndicatorStore } from './indicators/indicator-store.ts'
 import type { LoginEvent } from './logins.ts'
 import type { EarlyDenials } from './provisional.ts'
 import type { RuleCounts } from './queries.ts'
@@ -58,6 +59,7 @@ export interface TrafficWorkersOptions {
   readonly early: Pick<EarlyDenials, 'enforced' | 'changes'>
   readonly limits: SharedLimiter
   readonly telemetry: Telemetry
+  readonly indicators: IndicatorStore
   readonly archive: RequestArchive
   readonly watch: RuleWatch
   readonly api: ApiActivity
@@ -129,6 +131,7 @@ export class TrafficWorkers implements Traffic {
   /** @throws {StartError} When the first worker cannot begin, for the reason that it gives. */
   async start(): Promise<readonly { readonly host: string; readonly port: number }[]> {
     this.sync()
+    this.#options.indicators.onChange((shared) => this.#tell({ kind: 'indicators', shared }))
     const [first, ...rest] = this.#slots
     const bound = await this.#begin(first!)
     // A port of 0 is any, and the same one for all of them.
@@ -262,6 +265,7 @@ export class TrafficWorkers implements Traffic {
         view: viewNews(view, undefined, this.#certifiedAtMs),
         certified: this.#certified.all,
         early: this.#early.all,
+        indicators: this.#options.indicators.shared(),
       } satisfies WorkerStart,
     })
     slot.worker = worker

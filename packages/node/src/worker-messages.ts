@@ -15,6 +15,7 @@ import type { Denial, RuleLibrary, View } from '@ringwall/ring'
 import type { RequestNews } from '@ringwall/telemetry'
 import type { HeaderField } from '@ringwall/waf'
 import type { NodeConfig } from './config.ts'
+import type { SharedIndicators } from './indicators/indicator-store.ts'
 import type { RuleCounts } from './queries.ts'
 import type { Sighting } from './rule-watch.ts'
 
@@ -50,11 +51,13 @@ export interface WorkerStart {
   readonly view: ViewNews
   readonly certified: readonly Denial[]
   readonly early: readonly Denial[]
+  readonly indicators: SharedIndicators
 }
 
 export type ToWorker =
   | { readonly kind: 'view'; readonly view: ViewNews }
   | { readonly kind: 'denials'; readonly of: 'certified' | 'early'; readonly news: DenialNews }
+  | { readonly kind: 'indicators'; readonly shared: SharedIndicators }
   | { readonly kind: 'cut'; readonly source: string }
   /** Judge again what is under way. */
   | { readonly kind: 'review' }

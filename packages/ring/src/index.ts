@@ -2,9 +2,11 @@ export {
   type Address,
   formatAddress,
   formatPrefix,
+  isSource,
   type Prefix,
   parseAddress,
   parsePrefix,
+  parsePrefixLoosely,
   prefixContains,
   prefixesOverlap,
 } from './address.ts'

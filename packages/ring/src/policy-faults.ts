@@ -26,6 +26,19 @@ export function policyFaults(policy: Policy): PolicyFault[] {
   repeated(policy.tests.map(({ name }) => name)).forEach(({ index, value }) => {
     faults.push({ path: ['tests', index, 'name'], message: `the test ${value} occurs twice`, hint: 'give each its own name' })
   })
+  for (const [index, { mode, rate }] of policy.indicators.entries()) {
+    if ((mode === 'limit') === (rate !== undefined)) continue
+    const message = mode === 'limit' ? 'a limit needs a rate' : `${mode} has no rate`
+    faults.push({ path: ['indicators', index, 'mode'], message, hint: 'write mode: limit with rate: 10/m' })
+  }
+  const { bouncers } = policy
+  repeated(bouncers.map(({ name }) => name)).forEach(({ index, value }) => {
+    faults.push({ path: ['bouncers', index, 'name'], message: `the bouncer ${value} occurs twice`, hint: 'keep one of the two' })
+  })
+  repeated(bouncers.map(({ keyHash }) => keyHash)).forEach(({ index }) => {
+    const message = 'two bouncers have the same key'
+    faults.push({ path: ['bouncers', index, 'keyHash'], message, hint: 'give each its own: ringwall bouncer add makes one' })
+  })
   temporaryFaults(policy, 'exceptions', 'exception', faults)
   temporaryFaults(policy, 'patches', 'patch', faults)
   for (const [index, { request }] of policy.tests.entries()) {

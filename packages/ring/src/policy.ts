@@ -463,6 +463,34 @@ export const PolicySchema = z.strictObject({
     .default([])
     .meta({ description: 'Rules for single holes, for a time, each with its own tests. ringwall rule patch writes them.' }),
   vault: Vault.prefault({}).meta({ description: 'Who may read and write which secrets.' }),
+  indicators: z
+    .array(
+      z.strictObject({
+        set: Name.meta({ description: 'As node.yaml names it.' }),
+        mode: z
+          .enum(['shadow', 'deny', 'limit'])
+          .default('shadow')
+          .meta({ description: 'Record what would be refused; refuse; hold each source to a rate.' }),
+        confidenceMin: z.int().min(0).max(100).default(0),
+        rate: Rate.optional().meta({ description: 'Of limit: such as 10/m, for each address, or IPv6 /64.' }),
+      }),
+    )
+    .max(16)
+    .default([])
+    .meta({ description: 'What is done with sources that sets of indicators name; the first that refuses ends it.' }),
+  bouncers: z
+    .array(
+      z.strictObject({
+        name: Name,
+        keyHash: z
+          .string()
+          .regex(/^sha256:[0-9a-f]{64}$/, 'expected sha256: and 64 hex digits, as ringwall bouncer add writes it')
+          .meta({ description: 'SHA-256 of its key.' }),
+      }),
+    )
+    .max(100)
+    .default([])
+    .meta({ description: 'Programs that enforce denials elsewhere (CrowdSec bouncers). ringwall bouncer add writes them.' }),
   tests: z
     .array(PolicyTest)
     .max(200)
