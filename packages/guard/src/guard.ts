@@ -17,6 +17,17 @@ import {
 } from '@ringwall/waf'
 import type { ApiExamination, ApiProblem } from '@ringwall/waf/api'
 import { bearerToken, presentationOf } from './bearer.ts'
+import {
+  bindingOf,
+  type ChallengeTerms,
+  challenges,
+  type GrantedPass,
+  isChallenged,
+  type Passes,
+  passOf,
+  solutionOf,
+  termsOf,
+} from './challenge.ts'
 import { type Charge, chargeAnswer, type LimitRefusal, needsSubject, release, type SharedLimiter, takeLimits } from './limits.ts'
 import { LOGIN_BODY_BYTES_MAX, loginNames } from './login-names.ts'
 import { createRateLimiter, type RateLimiter } from './rate-limiter.ts'
@@ -42,6 +53,8 @@ export interface GuardOptions {
   /** Counts for all nodes where a limit says so; each node for itself unless given. */
   readonly shared?: SharedLimiter
   readonly witness?: WafWitness
+  /** Opens passes; without it nobody has any. */
+  readonly passes?: Passes
 }
 
 /** When a client may ask again: a ring whose quorum is back certifies a block within some seconds. */
@@ -69,13 +82,15 @@ class RequestJudgement implements Judgement {
   route: CompiledRoute | undefined
   decision: Decision | undefined
   login: LoginAttempt | undefined
+  challenge: ChallengeTerms | undefined
+  granted: GrantedPass | undefined
   credential: TokenCredential | undefined
   /** The check being made: named when it fails unexpectedly. */
   check: Check = 'none'
   waf: WafTransaction | undefined
   verdict: WafVerdict | undefined
   /** What would have been done where a check only watches. */
-  shadowed: 'deny' | 'throttle' | undefined
+  shadowed: 'deny' | 'challenge' | 'throttle' | undefined
   shadowReason: string | undefined
   /** What the answer is counted by. */
   charges: Charge[] | undefined
@@ -91,8 +106,24 @@ class RequestJudgement implements Judgement {
   /** The view is older than the route tolerates. */
   stale = false
 
-  constructor(request: GuardRequest) {
+  readonly #passes: Passes | undefined
+  readonly #nowMs: number
+  #pass: string | undefined
+  #passSought = false
+
+  constructor(request: GuardRequest, passes?: Passes, nowMs = 0) {
     this.request = request
+    this.#passes = passes
+    this.#nowMs = nowMs
+  }
+
+  /** Looked for once, when somebody asks. */
+  get pass(): string | undefined {
+    if (!this.#passSought) {
+      this.#passSought = true
+      this.#pass = passOf(this.#passes, this.request, this.route!.service.name, this.#nowMs)
+    }
+    return this.#pass
   }
 
   get bodyBytesWanted(): number {
@@ -111,8 +142,8 @@ class RequestJudgement implements Judgement {
     return this.responseWanted ? this.waf!.responseBytesWanted : 0
   }
 
-  shadow({ name }: LimitRefusal): void {
-    this.shadowed ??= 'throttle'
+  shadow({ name, action }: LimitRefusal): void {
+    this.shadowed ??= action
     this.shadowReason ??= `nothing objected; the limit ${name} is used up, and only watches`
   }
 
@@ -126,6 +157,7 @@ class RequestJudgement implements Judgement {
 
   object(objection: Objection, environment: GuardEnvironment): this {
     this.responseWanted = false
+    if (objection.outcome === 'challenge') this.challenge ??= termsOf(this.route!.service, this.request)
     this.decision = this.#decision(objection.outcome, objection.status, objection.reason, environment, objection)
     return this
   }
@@ -172,7 +204,7 @@ export function viewAgeMs({ nowMs, certifiedAtMs, view }: GuardEnvironment): num
 
 export function createGuard(options: GuardOptions = {}): Guard {
   const limiters = { own: options.limiter ?? createRateLimiter(), shared: options.shared, open: new Map<string, number>() }
-  const { witness } = options
+  const { witness, passes } = options
   const tell = (judgement: RequestJudgement, body: Uint8Array, truncated: boolean, nowMs: number): void => {
     if (witness !== undefined) testify(witness, judgement, body, truncated, nowMs)
   }
@@ -186,7 +218,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
   const collections = createCollectionStore()
 
   const beforeLimits = (judgement: RequestJudgement, environment: GuardEnvironment): Objection | undefined => {
-    const objection = sourceObjection(judgement, environment) ?? routeObjection(judgement, environment)
+    const objection = routeObjection(judgement, environment)
     if (objection !== undefined) return objection
     const route = judgement.route!
 
@@ -202,8 +234,30 @@ export function createGuard(options: GuardOptions = {}): Guard {
         retryAfterS: STALE_RETRY_S,
       }
     }
-
     return undefined
+  }
+
+  const challengeObjection = (judgement: RequestJudgement): Objection | undefined => {
+    judgement.check = 'challenge'
+    const { request, route } = judgement
+    if (!isChallenged(route!, request.pressed) || judgement.pass !== undefined) return undefined
+    const reason = request.pressed === true ? 'no pass is shown, and there is too little time for all' : 'no pass is shown'
+    return { outcome: 'challenge', status: 403, reason }
+  }
+
+  /** Somebody brings a proof of work. Undefined: nobody does. */
+  const redeemed = (judgement: RequestJudgement, { view, nowMs }: GuardEnvironment): Objection | undefined => {
+    const { request } = judgement
+    const solution = passes === undefined ? undefined : solutionOf(request)
+    if (solution === undefined) return undefined
+    const route = view.route(request.host, request.path, request.method)
+    if (route === undefined || !challenges(route.service)) return undefined
+    judgement.route = route
+    judgement.check = 'challenge'
+    const answer = passes!.redeem(solution, bindingOf(route.service.name, request), nowMs)
+    if ('refused' in answer) return { outcome: 'deny', status: 403, reason: answer.refused }
+    judgement.granted = answer
+    return { outcome: 'challenge', status: 200, reason: 'a proof of work was brought, and a pass given for it' }
   }
 
   const apiAndWafHead = (judgement: RequestJudgement, { nowMs, stopwatch }: GuardEnvironment): Objection | undefined => {
@@ -291,9 +345,13 @@ export function createGuard(options: GuardOptions = {}): Guard {
 
   return {
     head(request, environment) {
-      const judgement = new RequestJudgement(request)
+      const judgement = new RequestJudgement(request, passes, environment.nowMs)
       try {
-        const early = beforeLimits(judgement, environment)
+        const early =
+          sourceObjection(judgement, environment) ??
+          redeemed(judgement, environment) ??
+          beforeLimits(judgement, environment) ??
+          challengeObjection(judgement)
         if (early !== undefined) return judgement.object(early, environment)
         const over = limitObjection(judgement, undefined, false, environment.nowMs)
         if (over === undefined) return afterLimits(judgement, environment)
@@ -388,7 +446,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
     access(request, verdict, environment) {
       const judgement = new RequestJudgement(request)
       try {
-        const early = beforeLimits(judgement, environment)
+        const early = sourceObjection(judgement, environment) ?? beforeLimits(judgement, environment)
         const objection = early ?? accessObjection(judgement, environment, verdict)
         return (objection === undefined ? judgement.allow(environment) : judgement.object(objection, environment)).decision!
       } catch {
@@ -454,9 +512,11 @@ function ofResponse(
   }
 }
 
-function objectionOf({ name, retryAfterS, budget }: LimitRefusal): Objection {
+function objectionOf({ name, retryAfterS, budget, action }: LimitRefusal): Objection {
   const reason = `the limit ${name} is used up`
-  const throttled = { outcome: 'throttle', status: 429, reason, rule: `limit:${name}`, retryAfterS } as const
+  const rule = `limit:${name}`
+  if (action === 'deny') return { outcome: 'deny', status: 403, reason, rule }
+  const throttled = { outcome: action, status: 429, reason, rule, retryAfterS } as const
   return budget === undefined ? throttled : { ...throttled, budget }
 }
 

@@ -1,3 +1,12 @@
+export {
+  bindingOf,
+  CHALLENGE_PATH,
+  type ChallengeTerms,
+  type GrantedPass,
+  PASS_COOKIE,
+  type Passes,
+  SOLUTION_FIELD,
+} from './challenge.ts'
 export { createGuard, exclusionsFor, type GuardOptions, loginFailed, viewAgeMs } from './guard.ts'
 export { budgetOf, type SharedLimiter, type SourceSubject, sourceKey, subjectOfSource } from './limits.ts'
 export { LOGIN_BODY_BYTES_MAX } from './login-names.ts'

@@ -25,6 +25,7 @@ export interface LimitRefusal {
   readonly budget: Budget | undefined
   /** The limit only watches. */
   readonly shadow: boolean
+  readonly action: 'throttle' | 'challenge' | 'deny'
 }
 
 /** A request that counts if it is answered with one of these. */
@@ -109,6 +110,8 @@ export function takeLimits(
 }
 
 interface Noted {
+  /** Id of the pass that the request shows; undefined: none that is good. Asked where it makes a difference. */
+  readonly pass: string | undefined
   shadow(refusal: LimitRefusal): void
   /** It is under way by this key until `release`. */
   lend(key: string): void
@@ -130,8 +133,11 @@ function takeFrom(
     let key = drawer
     for (let part = 0; part < limit.key.length; part += 1)
       key += `${part === 0 ? '' : '\n'}${keyPart(limit.key[part]!, request, subject, route)}`
+    // Whoever has done the work draws on a budget of their own, and beyond it waits like anybody.
+    const pass = limit.action === 'challenge' ? noted.pass : undefined
+    if (pass !== undefined) key += `\npass ${pass}`
     if (of === undefined) {
-      const refusal = lend(limiters.open, limit, key, noted)
+      const refusal = lend(limiters.open, limit, key, pass !== undefined, noted)
       if (refusal !== undefined) return refusal
       continue
     }
@@ -139,10 +145,12 @@ function takeFrom(
     const taken = take(limiters, limit, key, of, nowMs)
     if (typeof taken !== 'number') {
       return taken.then(
-        (waitMs) => judge(waitMs, limit, of, noted) ?? takeFrom(at + 1, all, limiters, request, subject, route, nowMs, noted),
+        (waitMs) =>
+          judge(waitMs, limit, of, pass !== undefined, noted) ??
+          takeFrom(at + 1, all, limiters, request, subject, route, nowMs, noted),
       )
     }
-    const refusal = judge(taken, limit, of, noted)
+    const refusal = judge(taken, limit, of, pass !== undefined, noted)
     if (refusal !== undefined) return refusal
   }
   return undefined
@@ -151,10 +159,16 @@ function takeFrom(
 /** When one of those under way will be over is not known. */
 const CONCURRENCY_RETRY_S = 1
 
-function lend(open: Map<string, number>, limit: LimitPolicy, key: string, noted: Noted): LimitRefusal | undefined {
+function lend(
+  open: Map<string, number>,
+  limit: LimitPolicy,
+  key: string,
+  passed: boolean,
+  noted: Noted,
+): LimitRefusal | undefined {
   const count = open.get(key) ?? 0
   if (count >= limit.concurrency!) {
-    const refusal = { name: limit.name, retryAfterS: CONCURRENCY_RETRY_S, budget: undefined, shadow: limit.mode === 'shadow' }
+    const refusal = refusalBy(limit, CONCURRENCY_RETRY_S, undefined, passed)
     if (!refusal.shadow) return refusal
     noted.shadow(refusal)
   }
@@ -172,13 +186,19 @@ export function release({ open }: Limiters, keys: readonly string[]): void {
   }
 }
 
-function judge(waitMs: number, limit: LimitPolicy, of: Budget, noted: Noted): LimitRefusal | undefined {
+function judge(waitMs: number, limit: LimitPolicy, of: Budget, passed: boolean, noted: Noted): LimitRefusal | undefined {
   if (waitMs <= 0) return undefined
   const retryAfterS = Math.max(1, Math.ceil(waitMs / 1_000))
-  const refusal = { name: limit.name, retryAfterS, budget: of, shadow: limit.mode === 'shadow' }
+  const refusal = refusalBy(limit, retryAfterS, of, passed)
   if (!refusal.shadow) return refusal
   noted.shadow(refusal)
   return undefined
+}
+
+/** @param passed The budget that is used up is that of a pass: to do the work again would not help. */
+function refusalBy(limit: LimitPolicy, retryAfterS: number, budget: Budget | undefined, passed: boolean): LimitRefusal {
+  const { name, mode, action } = limit
+  return { name, retryAfterS, budget, shadow: mode === 'shadow', action: passed ? 'throttle' : action }
 }
 
 function take({ own, shared }: Limiters, limit: LimitPolicy, key: string, of: Budget, nowMs: number): number | Promise<number> {
@@ -213,7 +233,7 @@ function keyPart(part: string, request: GuardRequest, subject: string | undefine
 }
 
 /** The values of a cookie (RFC 6265 section 4.2.1); all of them, since an application may read any. */
-function cookieValues(fields: readonly string[], name: string): readonly string[] {
+export function cookieValues(fields: readonly string[], name: string): readonly string[] {
   return fields
     .flatMap((field) => field.split(';'))
     .map((pair) => pair.trim())
@@ -252,7 +272,7 @@ export function subjectOfSource(key: string): SourceSubject | undefined {
 }
 
 /** The /24 of an IPv4 address, the /48 of an IPv6 address: what is handed out to one site (RFC 6177). */
-function networkKey(address: string): string {
+export function networkKey(address: string): string {
   const parsed = parseAddress(address.split('%', 1)[0]!)
   if (parsed === undefined) return address
   if (parsed.version === 4) return formatAddress(parsed).replace(/\.[0-9]+$/, '')

@@ -2,12 +2,23 @@
 import type { CompiledRoute, Credential, DenialIndex, View } from '@ringwall/ring'
 import type { WafMatch, WafRequest, WafResponse, WafTransaction, WafVerdict } from '@ringwall/waf'
 import type { ApiProblem } from '@ringwall/waf/api'
+import type { ChallengeTerms, GrantedPass } from './challenge.ts'
 import type { Budget } from './ring-limiter.ts'
 
 export type Outcome = 'allow' | 'deny' | 'challenge' | 'throttle'
 
 /** Which check decided. */
-export type Check = 'denial' | 'route' | 'limit' | 'api' | 'waf' | 'identity' | 'authorization' | 'staleness' | 'none'
+export type Check =
+  | 'denial'
+  | 'route'
+  | 'challenge'
+  | 'limit'
+  | 'api'
+  | 'waf'
+  | 'identity'
+  | 'authorization'
+  | 'staleness'
+  | 'none'
 
 /** A judgement with its reason. `reason` is for operators; clients see only the status and the request id. */
 export interface Decision {
@@ -50,6 +61,8 @@ export interface GuardRequest extends WafRequest {
   readonly clientCertificate?: string | undefined
   /** Fingerprint of the client's HTTP/2; undefined over HTTP/1.1. */
   readonly http2?: string | undefined
+  /** There is too little time for all who ask. */
+  readonly pressed?: boolean | undefined
 }
 
 export type TokenVerdict =
@@ -121,6 +134,10 @@ export interface Judgement {
   readonly bodyBytesWanted: number
   /** Of the token that came with the request and verified. */
   readonly credential?: Credential | undefined
+  /** Where the decision is to challenge: what whoever does the work gets. */
+  readonly challenge?: ChallengeTerms | undefined
+  /** For whoever did it: the pass, to be kept by the client. */
+  readonly granted?: GrantedPass | undefined
   /** Set once the body was seen on a route declared as login. */
   readonly login: LoginAttempt | undefined
   /** Undefined where the service declares no API, and until that is looked at. */

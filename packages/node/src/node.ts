@@ -14,7 +14,7 @@ import {
 } from '@ringwall/guard'
 import { createProofReplays, verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
-import { createProxy } from '@ringwall/proxy'
+import { Challenges, createProxy } from '@ringwall/proxy'
 import {
   type Denial,
   type DenialSubject,
@@ -57,6 +57,7 @@ import { FloodWatch } from './floods.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
+import { PassKeys, usePassKeys } from './pass-keys.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
@@ -326,9 +327,11 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     const limits = new RingLimits({ self: config.id, fabric, view: () => view })
     served.push(() => limits.stop())
+    const challenges = new Challenges()
     const guard = createGuard({
       limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
       shared: limits,
+      passes: challenges,
       witness: (judged, body, truncated, nowMs) => {
         if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
         watch.observe(judged, nowMs)
@@ -369,10 +372,20 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           if (attempt.failed) logins.failed(attempt)
         },
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
+        challenges,
         log,
       })
     const proxy = workers ?? ownProxy()
     serving = proxy
+    const passKeys = new PassKeys({
+      fabric,
+      view: () => view,
+      onKeys: (keys) => {
+        usePassKeys(challenges, keys)
+        workers?.usePassKeys(keys)
+      },
+    })
+    served.push(() => passKeys.stop())
     /** About tokens, to be cut together: many denials may come in one message or block. */
     let revoked: DenialSubject[] = []
     const cutRevoked = (): void => {
@@ -405,8 +418,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (hear(payload) === 'news') fabric.gossip(payload)
     })
     fabric.onLink(({ id, connected }) => {
-      if (connected) for (const bytes of early.transactions()) fabric.send(id, 'gossip', bytes)
-      else limits.lost(id)
+      if (connected) {
+        for (const bytes of early.transactions()) fabric.send(id, 'gossip', bytes)
+        passKeys.tell(id)
+      } else limits.lost(id)
     })
 
     const propose = (bytes: Uint8Array, waitMs: number): ReturnType<RingLedger['submit']> => {

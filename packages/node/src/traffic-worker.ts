@@ -7,10 +7,11 @@ import { parentPort, workerData } from 'node:worker_threads'
 import type { FloodReading } from '@ringwall/detect'
 import { createGuard, createRateLimiter, type GuardEnvironment, type WafJudgement } from '@ringwall/guard'
 import { compileAuthorization, createProofReplays } from '@ringwall/identity'
-import { type ApiEvent, createProxy, type LoginEvent } from '@ringwall/proxy'
+import { type ApiEvent, Challenges, createProxy, type LoginEvent } from '@ringwall/proxy'
 import { compilePolicy, DenialTable, isCredentialSubject, parsePolicyDocument, type View } from '@ringwall/ring'
 import { RequestFeed } from '@ringwall/telemetry'
 import { AuditLog } from './audit-log.ts'
+import { usePassKeys } from './pass-keys.ts'
 import { proxyRecorder } from './recorder.ts'
 import { RemoteLimits } from './remote-limits.ts'
 import { countRules } from './rule-book.ts'
@@ -109,11 +110,15 @@ function keep({ request }: WafJudgement, body: Uint8Array, truncated: boolean, a
   kept.push({ request: whole, body: Uint8Array.from(body), truncated, policyVersion: view.policyVersion, atMs })
 }
 
+const challenges = new Challenges()
+usePassKeys(challenges, start.passKeys)
+
 const proxy = createProxy({
   listeners: start.listeners,
   guard: createGuard({
     limiter: createRateLimiter({}, start.rates),
     shared: limits,
+    passes: challenges,
     witness: (judged, body, truncated, nowMs) => {
       if (judged.verdict.matches.length > 0) keep(judged, body, truncated, nowMs)
       const sighting = sightings.of(judged)
@@ -127,6 +132,7 @@ const proxy = createProxy({
   region,
   explainHeader: config.explainHeader,
   ticketSecret: start.ticketSecret,
+  challenges,
   onApi: (event) => {
     if (api.length < EVENTS_WAITING_MAX) api.push(event)
   },
@@ -213,6 +219,9 @@ function receive(message: ToWorker): void {
       break
     case 'cut':
       proxy.cutSource(message.source)
+      break
+    case 'passKeys':
+      usePassKeys(challenges, message.keys)
       break
     case 'certificates':
       proxy.reloadCertificates()

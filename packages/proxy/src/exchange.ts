@@ -8,6 +8,7 @@
 import { type Decision, type GuardEnvironment, type GuardRequest, type Judgement, loginFailed, sourceKey } from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
 import type { HeaderField } from '@ringwall/waf'
+import { challengeAnswer, passAnswer } from './challenge-page.ts'
 import type { Client } from './client.ts'
 import type { Context, Cuttable, Standing } from './context.ts'
 import { decodedBody } from './decoded-body.ts'
@@ -17,7 +18,7 @@ import { detached } from './header-names.ts'
 import { HeldBody } from './held-body.ts'
 import { HeldResponse } from './held-response.ts'
 import { type Observed, recordExchange } from './recording.ts'
-import { refusal } from './refusal.ts'
+import { type Refusal, refusal } from './refusal.ts'
 import type { RequestHead } from './request-head.ts'
 import type { RawRequest } from './request-parser.ts'
 import type { ResponseHead } from './response-parser.ts'
@@ -809,18 +810,38 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#judging = false
     this.#dropUpstream()
     const head = this.#head
-    const { headers, body } = refusal(status, this.#requestId, {
-      jsonWanted: head?.jsonWanted ?? false,
-      retryAfterS,
-      budget: this.#judgement?.decision?.budget,
-      location,
-      code: this.#judgement?.decision?.check === 'staleness' ? 'view-stale' : undefined,
-    })
+    const { headers, body } =
+      this.#challengeAnswer(status, retryAfterS) ??
+      refusal(status, this.#requestId, {
+        jsonWanted: head?.jsonWanted ?? false,
+        retryAfterS,
+        budget: this.#judgement?.decision?.budget,
+        location,
+        code: this.#judgement?.decision?.check === 'staleness' ? 'view-stale' : undefined,
+      })
     const fields = [...headers, ...this.#client.listener.ownFields, ...this.#explanation()]
     this.#answered = true
     this.#responseFields = [fields]
     const own = { status, fields, body: this.#request.method === 'HEAD' ? '' : body, continued: this.#continued }
     this.#client.refuse(own, head, () => this.#finish(status, error))
+  }
+
+  /** A challenge, or the pass for one that was done; undefined: it is about neither. */
+  #challengeAnswer(status: number, retryAfterS: number | undefined): Refusal | undefined {
+    const { decision, challenge, granted } = this.#judgement ?? {}
+    const { challenges } = this.#context.options
+    if (decision?.outcome !== 'challenge' || decision.status !== status) return undefined
+    if (granted !== undefined) return passAnswer(granted, this.#requestId, this.#proto === 'https')
+    if (challenge === undefined || challenges === undefined) return undefined
+    return challengeAnswer({
+      status,
+      requestId: this.#requestId,
+      method: this.#request.method,
+      rawHeaders: this.#request.rawHeaders,
+      retryAfterS,
+      difficulty: challenge.difficulty,
+      issue: () => challenges.issue(challenge, this.#environment!.nowMs),
+    })
   }
 
   /** Part of the response is out: only cutting the connection tells the client that it is not whole. */
@@ -892,7 +913,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   #guardRequest(head: RequestHead): GuardRequest {
-    return new JudgedRequest(this.#request, head, this.#source, this.#requestId, this.#client)
+    return new JudgedRequest(this.#request, head, this.#source, this.#requestId, this.#client, this.#context.shedding.bounds)
   }
 
   #reportLogin(status: number): void {
@@ -1073,10 +1094,18 @@ class JudgedRequest implements GuardRequest {
   readonly ja4: string | undefined
   readonly clientCertificate: string | undefined
   readonly http2: string | undefined
+  readonly pressed: boolean
   readonly #rawHeaders: readonly string[]
   #headers: readonly HeaderField[] | undefined
 
-  constructor(request: RawRequest, head: RequestHead, remoteAddress: string, requestId: string, client: Client) {
+  constructor(
+    request: RawRequest,
+    head: RequestHead,
+    remoteAddress: string,
+    requestId: string,
+    client: Client,
+    pressed: boolean,
+  ) {
     this.method = head.method
     this.target = head.target
     this.httpVersion = request.httpVersion
@@ -1088,6 +1117,7 @@ class JudgedRequest implements GuardRequest {
     this.ja4 = client.ja4
     this.clientCertificate = client.clientCertificate
     this.http2 = client.http2
+    this.pressed = pressed
     this.#rawHeaders = request.rawHeaders
   }
 

@@ -1,7 +1,7 @@
 /** What is wrong with a policy though its shape is right: addresses, names used twice, references to nothing. */
 import { formatPrefix, parseAddress, parsePrefix, parsePrefixLoosely } from './address.ts'
 import { didYouMean } from './did-you-mean.ts'
-import type { LimitPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
+import { type LimitPolicy, PASS_MS_MAX, PASS_MS_MIN, type Policy, type RoutePolicy, type ServicePolicy } from './policy.ts'
 import { compiledApi } from './policy-api.ts'
 import { upstreamFaults } from './policy-upstream-faults.ts'
 
@@ -82,6 +82,11 @@ export function policyFaults(policy: Policy): PolicyFault[] {
     })
     upstreamFaults(service, at, faults)
     limitFaults(service.limits, [...at, 'limits'], faults)
+    const { passFor } = service.challenge
+    if (passFor < PASS_MS_MIN || passFor > PASS_MS_MAX) {
+      const message = `expected 5s to 24h, found ${passFor / 1_000} s`
+      faults.push({ path: [...at, 'challenge', 'passFor'], message, hint: 'the default is 1h' })
+    }
     issuerFaults(policy, service.identity?.issuers ?? [], [...at, 'identity', 'issuers'], faults)
     routeFaults(policy, service.routes, [...at, 'routes'], faults)
     apiFaults(service, at, faults)

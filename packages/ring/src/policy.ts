@@ -61,6 +61,10 @@ const Limit = z
       .max(16)
       .optional()
       .meta({ description: 'Only requests that are answered with one of these count, such as failed logins.' }),
+    action: z.enum(['throttle', 'challenge', 'deny']).default('throttle').meta({
+      description:
+        'What becomes of requests beyond it: 429, a proof of work that gives whoever does it a budget of their own, or 403.',
+    }),
   })
   .refine(({ scope, status }) => scope === 'node' || status === undefined, {
     path: ['status'],
@@ -130,6 +134,28 @@ const Staleness = z.strictObject({
 
 const ApiMode = z.enum(['enforce', 'shadow', 'off'])
 
+const ChallengeWhen = z
+  .enum(['always', 'overload', 'never'])
+  .meta({ description: 'Who shows no pass is challenged: always, while there is too little time for all, or only by a limit.' })
+
+/** Zero bits that the hash of a proof of work begins with: what browsers do in a blink, and what takes them minutes. */
+export const DIFFICULTY_MIN = 1
+export const DIFFICULTY_MAX = 22
+export const PASS_MS_MIN = 5_000
+export const PASS_MS_MAX = 86_400_000
+
+const Challenge = z
+  .strictObject({
+    when: ChallengeWhen.default('never'),
+    difficulty: z.int().min(DIFFICULTY_MIN).max(DIFFICULTY_MAX).default(16).meta({
+      description: 'Zero bits that the hash is to begin with: each more doubles the work.',
+    }),
+    passFor: Duration.default(3_600_000).meta({
+      description: 'How long a pass lasts from when its challenge was made: 5s to 24h.',
+    }),
+  })
+  .meta({ description: 'A proof of work for browsers.' })
+
 const Route = z.strictObject({
   name: Name,
   path: Path.meta({ description: 'Matches this path and everything below it; the longest match wins.' }),
@@ -149,6 +175,7 @@ const Route = z.strictObject({
   staleness: Staleness.optional(),
   rewrite: Rewrite.optional().meta({ description: 'In place of the service’s.' }),
   deny: z.boolean().default(false).meta({ description: 'Refuse this route altogether.' }),
+  challenge: ChallengeWhen.optional(),
   action: z
     .string()
     .regex(/^[a-z][A-Za-z0-9_-]{0,63}$/, 'expected a name such as refund')
@@ -222,6 +249,7 @@ const Service = z.strictObject({
   waf: Waf.prefault({}),
   api: Api.optional(),
   limits: z.array(Limit).max(16).default([]),
+  challenge: Challenge.prefault({}),
   identity: Identity.optional(),
   authorization: Authorization.optional(),
   staleness: Staleness.default({ max: 3_600_000, beyond: 'open' }),
@@ -250,7 +278,7 @@ const HeaderText = z
   .string()
   .max(4_096)
   .regex(/^[^\r\n\0]*$/, 'expected one line')
-const TestOutcome = z.enum(['allow', 'deny', 'throttle'])
+const TestOutcome = z.enum(['allow', 'deny', 'challenge', 'throttle'])
 
 const TestRequest = z.strictObject({
   method: z
@@ -469,6 +497,7 @@ export const PolicySchema = z.strictObject({
 export type Policy = z.output<typeof PolicySchema>
 export type ServicePolicy = z.output<typeof Service>
 export type RoutePolicy = z.output<typeof Route>
+export type ChallengePolicy = z.output<typeof Challenge>
 export type LimitPolicy = z.output<typeof Limit>
 export type IssuerPolicy = z.output<typeof Issuer>
 export type PatchPolicy = z.output<typeof Patch>
