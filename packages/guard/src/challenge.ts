@@ -89,6 +89,11 @@ export function challenges(service: ServicePolicy): boolean {
   return found
 }
 
+/** The page itself is asked for, as by an application whose own requests were challenged. */
+export function isVisit({ method, target }: GuardRequest): boolean {
+  return target === CHALLENGE_PATH && (method === 'GET' || method === 'HEAD')
+}
+
 /** The proof that a request brings; undefined: it is not one that does. */
 export function solutionOf({ method, target, headers }: GuardRequest): string | undefined {
   if (target !== CHALLENGE_PATH || method !== 'POST') return undefined

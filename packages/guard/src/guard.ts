@@ -11,6 +11,7 @@ import { type AccessAnswer, accountKey, type CompiledRoute, type Denial, type De
 import {
   type CompiledExclusions,
   createCollectionStore,
+  MASKED,
   type WafMatch,
   type WafTransaction,
   type WafVerdict,
@@ -23,18 +24,31 @@ import {
   challenges,
   type GrantedPass,
   isChallenged,
+  isVisit,
   type Passes,
   passOf,
   solutionOf,
   termsOf,
 } from './challenge.ts'
-import { type Charge, chargeAnswer, type LimitRefusal, needsSubject, release, type SharedLimiter, takeLimits } from './limits.ts'
-import { LOGIN_BODY_BYTES_MAX, loginNames } from './login-names.ts'
+import {
+  type Asker,
+  type Charge,
+  chargeAnswer,
+  type LimitPhase,
+  type LimitRefusal,
+  needsAccount,
+  needsSubject,
+  release,
+  type SharedLimiter,
+  takeLimits,
+} from './limits.ts'
+import { isField, LOGIN_BODY_BYTES_MAX, loginNames } from './login-names.ts'
 import { createRateLimiter, type RateLimiter } from './rate-limiter.ts'
 import type { Budget } from './ring-limiter.ts'
 import { readingsOf } from './routing-path.ts'
 import type {
   ApiVerdict,
+  Breaches,
   Check,
   Decision,
   Guard,
@@ -55,6 +69,9 @@ export interface GuardOptions {
   readonly witness?: WafWitness
   /** Opens passes; without it nobody has any. */
   readonly passes?: Passes
+  readonly breaches?: Breaches
+  /** Accounts remembered beside what asked about them; 65,536 unless given. */
+  readonly pairsMax?: number
 }
 
 /** When a client may ask again: a ring whose quorum is back certifies a block within some seconds. */
@@ -84,6 +101,10 @@ class RequestJudgement implements Judgement {
   login: LoginAttempt | undefined
   challenge: ChallengeTerms | undefined
   granted: GrantedPass | undefined
+  /** `accountKey` of the name that the body gives. */
+  account: string | undefined
+  /** The body holds a password that is known from breaches. */
+  breached = false
   credential: TokenCredential | undefined
   /** The check being made: named when it fails unexpectedly. */
   check: Check = 'none'
@@ -130,7 +151,7 @@ class RequestJudgement implements Judgement {
     if (this.decision !== undefined || this.route === undefined) return 0
     const inspected =
       this.waf === undefined && this.examination === undefined && this.patches.length === 0 ? 0 : this.route.bodyBytesMax
-    return this.route.route?.login === undefined ? inspected : Math.max(inspected, LOGIN_BODY_BYTES_MAX)
+    return accountsOf(this.route) === undefined ? inspected : Math.max(inspected, LOGIN_BODY_BYTES_MAX)
   }
 
   get api(): ApiVerdict | undefined {
@@ -174,7 +195,9 @@ class RequestJudgement implements Judgement {
 
   get matches(): readonly WafMatch[] {
     const own = this.verdict?.matches ?? NO_MATCHES
-    return this.patchMatches.length === 0 ? own : [...own, ...this.patchMatches]
+    const all = this.patchMatches.length === 0 ? own : [...own, ...this.patchMatches]
+    const password = all.length === 0 || this.route === undefined ? undefined : accountsOf(this.route)?.password
+    return password === undefined ? all : withoutPassword(all, password)
   }
 
   #decision(outcome: Outcome, status: number, reason: string, environment: GuardEnvironment, more: Partial<Objection>): Decision {
@@ -203,8 +226,13 @@ export function viewAgeMs({ nowMs, certifiedAtMs, view }: GuardEnvironment): num
 }
 
 export function createGuard(options: GuardOptions = {}): Guard {
-  const limiters = { own: options.limiter ?? createRateLimiter(), shared: options.shared, open: new Map<string, number>() }
-  const { witness, passes } = options
+  const limiters = {
+    own: options.limiter ?? createRateLimiter(),
+    pairs: createRateLimiter(options.pairsMax === undefined ? {} : { entriesMax: options.pairsMax }),
+    shared: options.shared,
+    open: new Map<string, number>(),
+  }
+  const { witness, passes, breaches } = options
   const tell = (judgement: RequestJudgement, body: Uint8Array, truncated: boolean, nowMs: number): void => {
     if (witness !== undefined) testify(witness, judgement, body, truncated, nowMs)
   }
@@ -249,11 +277,12 @@ export function createGuard(options: GuardOptions = {}): Guard {
   const redeemed = (judgement: RequestJudgement, { view, nowMs }: GuardEnvironment): Objection | undefined => {
     const { request } = judgement
     const solution = passes === undefined ? undefined : solutionOf(request)
-    if (solution === undefined) return undefined
+    if (solution === undefined && (passes === undefined || !isVisit(request))) return undefined
     const route = view.route(request.host, request.path, request.method)
     if (route === undefined || !challenges(route.service)) return undefined
     judgement.route = route
     judgement.check = 'challenge'
+    if (solution === undefined) return { outcome: 'challenge', status: 403, reason: 'the challenge was asked for' }
     const answer = passes!.redeem(solution, bindingOf(route.service.name, request), nowMs)
     if ('refused' in answer) return { outcome: 'deny', status: 403, reason: answer.refused }
     judgement.granted = answer
@@ -279,12 +308,12 @@ export function createGuard(options: GuardOptions = {}): Guard {
 
   const limitObjection = (
     judgement: RequestJudgement,
-    subject: string | undefined,
-    afterIdentity: boolean,
+    phase: LimitPhase,
     nowMs: number,
+    asker?: Asker,
   ): Objection | undefined | Promise<Objection | undefined> => {
     judgement.check = 'limit'
-    const over = takeLimits(limiters, judgement.route!, judgement.request, subject, afterIdentity, nowMs, judgement)
+    const over = takeLimits(limiters, judgement.route!, judgement.request, asker, phase, nowMs, judgement)
     if (over instanceof Promise) return over.then((refusal) => refusal && objectionOf(refusal))
     return over && objectionOf(over)
   }
@@ -298,11 +327,24 @@ export function createGuard(options: GuardOptions = {}): Guard {
     const { nowMs } = environment
     const objection = accessObjection(judgement, environment, verdict)
     if (objection !== undefined) return objection
-    const subject = verdict?.ok === true ? verdict.subject : undefined
     if (!service.limits.some(needsSubject) && route?.limits.some(needsSubject) !== true) return undefined
-    // Two issuers may each have a subject of one name.
-    const drawer = verdict?.ok === true && subject !== undefined ? `${verdict.issuer}\n${subject}` : undefined
-    return limitObjection(judgement, drawer, true, nowMs)
+    return limitObjection(judgement, 'identity', nowMs, askerOf(judgement))
+  }
+
+  /** What is about the account that the body names. */
+  const accountObjection = (
+    judgement: RequestJudgement,
+    body: Uint8Array,
+    truncated: boolean,
+    environment: GuardEnvironment,
+  ): Objection | undefined | Promise<Objection | undefined> => {
+    const objection = loginObjection(judgement, body, truncated, environment)
+    const declared = accountsOf(judgement.route!)
+    if (objection !== undefined || declared === undefined) return objection
+    const breached = (over: Objection | undefined): Objection | undefined | Promise<Objection | undefined> =>
+      over ?? breachObjection(judgement, breaches, declared, body)
+    const over = limitObjection(judgement, 'body', environment.nowMs, askerOf(judgement))
+    return over instanceof Promise ? over.then(breached) : breached(over)
   }
 
   /** The end of `head`, when the token's verdict is known. */
@@ -353,7 +395,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
           beforeLimits(judgement, environment) ??
           challengeObjection(judgement)
         if (early !== undefined) return judgement.object(early, environment)
-        const over = limitObjection(judgement, undefined, false, environment.nowMs)
+        const over = limitObjection(judgement, 'head', environment.nowMs)
         if (over === undefined) return afterLimits(judgement, environment)
         if (!(over instanceof Promise)) return judgement.object(over, environment)
         return over
@@ -368,6 +410,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
       const slice = this.bodyInSlices(judgement, body, truncated, environment)
       for (;;) {
         const judged = slice()
+        if (judged instanceof Promise) throw new TypeError('something has to be waited for: judge in slices')
         if (judged !== undefined) return judged
       }
     },
@@ -375,6 +418,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
     bodyInSlices(judgement, body, truncated, environment) {
       if (!(judgement instanceof RequestJudgement)) throw new TypeError('the judgement is not one of this guard’s')
       let inspect: (() => WafVerdict | undefined) | undefined
+      let accountsJudged = false
       const decided = (objection: Objection | undefined): Judgement => {
         if (objection === undefined) judgement.allow(environment)
         else judgement.object(objection, environment)
@@ -385,7 +429,18 @@ export function createGuard(options: GuardOptions = {}): Guard {
         if (judgement.decision !== undefined) return judgement
         try {
           if (inspect === undefined) {
-            const objection = loginObjection(judgement, body, truncated, environment)
+            const objection = accountsJudged ? undefined : accountObjection(judgement, body, truncated, environment)
+            accountsJudged = true
+            if (objection instanceof Promise) {
+              return objection.then(
+                (late) => {
+                  if (late !== undefined) decided(late)
+                },
+                () => {
+                  failed(judgement, environment)
+                },
+              )
+            }
             if (objection !== undefined) return decided(objection)
             const part = inspectedPart(judgement, body, truncated)
             const outside = apiBodyObjection(judgement, part)
@@ -651,7 +706,7 @@ function apiObjection(judgement: RequestJudgement, found: ApiProblem | undefined
   return undefined
 }
 
-/** Whom a login is for must not be denied. Notes what the login looked like. */
+/** Whom a login or a sign-up is for must not be denied. Notes what it looked like. */
 function loginObjection(
   judgement: RequestJudgement,
   body: Uint8Array,
@@ -659,23 +714,74 @@ function loginObjection(
   environment: GuardEnvironment,
 ): Objection | undefined {
   const route = judgement.route!
-  const login = route.route?.login
-  if (login === undefined) return undefined
+  const declared = accountsOf(route)
+  if (declared === undefined) return undefined
   judgement.check = 'denial'
   const service = route.service.name
-  const names = truncated ? undefined : loginNames(judgement.request.headers, body, login.account)
+  const names = truncated ? undefined : loginNames(judgement.request.headers, body, declared.account)
   // Whom it is for must be known: a denied account must not get in behind padding or among many others.
   if (names === undefined) {
     const reason = truncated ? `a login of more than ${body.length} bytes is not read` : 'a login that names many accounts'
     return { outcome: 'deny', status: truncated ? 413 : 400, reason }
   }
-  const accounts = names.map((name) => accountKey(environment.view.ring, service, name))
-  judgement.login = { service, account: accounts[0] }
+  const accounts = [...new Set(names.map((name) => accountKey(environment.view.ring, service, name)))]
+  ;[judgement.account] = accounts
+  if (route.route!.login !== undefined) judgement.login = { service, account: accounts[0] }
   for (const account of accounts) {
     const denied = denial(environment, (index) => index.matchAccount(service, account, environment.nowMs))
     if (denied !== undefined) return denied
   }
+  // Which of them the server takes is not known: an attacker’s own would stand for the one that is tried.
+  if (accounts.length > 1 && route.route!.limits.some(needsAccount))
+    return { outcome: 'deny', status: 400, reason: 'a login that names several accounts' }
   return undefined
+}
+
+/** Names that the policy alone knows for a password's. A message may quote what matched. */
+function withoutPassword(matches: readonly WafMatch[], field: string): readonly WafMatch[] {
+  const own = matches.filter(({ variable }) => isField(variable.slice(variable.indexOf(':') + 1), field))
+  const secrets = own.map(({ excerpt }) => excerpt).filter((excerpt) => excerpt.length >= 4)
+  if (own.length === 0) return matches
+  const masked = (text: string): string => secrets.reduce((left, secret) => left.replaceAll(secret, MASKED), text)
+  return matches.map((match) => ({
+    ...match,
+    message: masked(match.message),
+    excerpt: own.includes(match) ? MASKED : masked(match.excerpt),
+  }))
+}
+
+type Accounts = NonNullable<NonNullable<CompiledRoute['route']>['signup']>
+
+function accountsOf({ route }: CompiledRoute): Accounts | undefined {
+  return route?.login ?? route?.signup
+}
+
+function askerOf({ credential, account }: RequestJudgement): Asker {
+  const { issuer, subject } = credential ?? {}
+  // Two issuers may each have a subject of one name.
+  return { subject: subject === undefined ? undefined : `${issuer}\n${subject}`, account }
+}
+
+/** A promise where the list is not in memory. What is not found out in time is not breached. */
+function breachObjection(
+  judgement: RequestJudgement,
+  breaches: Breaches | undefined,
+  { password, breached: action }: Accounts,
+  body: Uint8Array,
+): Objection | undefined | Promise<Objection | undefined> {
+  if (breaches === undefined || password === undefined || body.length === 0) return undefined
+  judgement.check = 'account'
+  // Many of them are refused as many accounts are: any may be the one that counts.
+  const given = loginNames(judgement.request.headers, body, password, (value) => value)
+  if (given === undefined) return { outcome: 'deny', status: 400, reason: 'a login with many passwords' }
+  const said = (any: boolean): Objection | undefined => {
+    judgement.breached = any
+    if (!any || action === 'pass' || (action === 'challenge' && judgement.pass !== undefined)) return undefined
+    return { outcome: action, status: 403, reason: 'the password is known from breaches', rule: 'password:breached' }
+  }
+  const answers = given.map((one) => breaches.has(one))
+  if (answers.every((answer) => typeof answer === 'boolean')) return said(answers.includes(true))
+  return Promise.all(answers).then((all) => said(all.includes(true)))
 }
 
 interface InspectedPart {

@@ -16,6 +16,7 @@ export { ASKS_MAX, type Budget, type LimitMessage, RingLimiter, type RingLimiter
 export { normalizeRoutingPath, readingsOf } from './routing-path.ts'
 export type {
   ApiVerdict,
+  Breaches,
   Check,
   Decision,
   Guard,

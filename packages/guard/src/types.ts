@@ -13,6 +13,7 @@ export type Check =
   | 'route'
   | 'challenge'
   | 'limit'
+  | 'account'
   | 'api'
   | 'waf'
   | 'identity'
@@ -97,6 +98,12 @@ export interface TokenVerifier {
   verify(token: string, nowMs: number, shown?: Presentation): TokenVerdict | Promise<TokenVerdict>
 }
 
+/** Passwords known from breaches. What is asked is kept nowhere. */
+export interface Breaches {
+  /** A promise where it is to be read first; it does not fail: what cannot be found out is false. */
+  has(password: string): boolean | Promise<boolean>
+}
+
 /** What judging needs beside the request; `now` is read once a request. */
 export interface GuardEnvironment {
   readonly view: View
@@ -138,6 +145,8 @@ export interface Judgement {
   readonly challenge?: ChallengeTerms | undefined
   /** For whoever did it: the pass, to be kept by the client. */
   readonly granted?: GrantedPass | undefined
+  /** The body holds a password that is known from breaches: the upstream is to be told. */
+  readonly breached?: boolean | undefined
   /** Set once the body was seen on a route declared as login. */
   readonly login: LoginAttempt | undefined
   /** Undefined where the service declares no API, and until that is looked at. */
@@ -178,14 +187,14 @@ export interface Guard {
   body(judgement: Judgement, body: Uint8Array, truncated: boolean, environment: GuardEnvironment): Judgement
   /**
    * The same a slice at a time, so that a long inspection does not hold up other requests: each call of the result does some
-   * milliseconds of it and returns nothing while there is more.
+   * milliseconds of it and returns nothing while there is more, or what has to be waited for before the next.
    */
   bodyInSlices(
     judgement: Judgement,
     body: Uint8Array,
     truncated: boolean,
     environment: GuardEnvironment,
-  ): () => Judgement | undefined
+  ): () => Judgement | undefined | Promise<void>
   /** WAF phase 3, where `responseWanted`. Sets another decision when the response is not to be let out. */
   responseHead(judgement: Judgement, response: WafResponse, environment: GuardEnvironment): Judgement
   /** WAF phases 4 and 5, once, after `responseHead`. `body` may be empty; `truncated`: more of it follows, or may. */

@@ -47,6 +47,8 @@ const Schema = z.strictObject({
       bytesKept: z.int().min(0).max(1_073_741_824).default(16_777_216),
     })
     .prefault({}),
+  /** SHA-1 hashes of passwords known from breaches: a folder of ranges, or one file. */
+  breachedPasswords: z.string().min(1).optional(),
   otlp: z
     .strictObject({ endpoint: z.string().regex(/^https?:\/\//), headers: z.record(z.string(), z.string()).default({}) })
     .optional(),
@@ -82,6 +84,7 @@ export interface NodeConfig {
   readonly rules: Readonly<Record<string, string>>
   readonly otlp: { readonly endpoint: string; readonly headers: Readonly<Record<string, string>> } | undefined
   readonly requestBytesKept: number
+  readonly breachedPasswords?: string | undefined
   readonly audit: AuditOptions | undefined
   readonly roundMs: number
   readonly heartbeatMs: number
@@ -127,6 +130,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     rules: Object.fromEntries(Object.entries(data.rules).map(([name, path]) => [name, at(path)])),
     otlp: data.otlp,
     requestBytesKept: data.requests.bytesKept,
+    breachedPasswords: data.breachedPasswords === undefined ? undefined : at(data.breachedPasswords),
     audit: data.audit === undefined ? undefined : auditOptions(data.audit, at(data.audit.file)),
     ...data.consensus,
     snapshotBlocks: data.ledger.snapshotBlocks,

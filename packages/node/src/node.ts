@@ -50,6 +50,7 @@ import { AdminServer, CONSOLE_DIRECTORY } from './admin/http.ts'
 import { adminOperations } from './admin/operations.ts'
 import { ApiActivity } from './api-activity.ts'
 import { AuditLog } from './audit-log.ts'
+import { openBreaches } from './breached-passwords.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
@@ -328,10 +329,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const limits = new RingLimits({ self: config.id, fabric, view: () => view })
     served.push(() => limits.stop())
     const challenges = new Challenges()
+    // Workers open it for themselves: here it is seen whether they can.
+    const breaches = await openBreaches(config, log)
+    if (breaches !== undefined) served.push(() => breaches.close())
     const guard = createGuard({
       limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
       shared: limits,
       passes: challenges,
+      ...(breaches === undefined ? {} : { breaches }),
       witness: (judged, body, truncated, nowMs) => {
         if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
         watch.observe(judged, nowMs)

@@ -11,6 +11,7 @@ import { type ApiEvent, Challenges, createProxy, type LoginEvent } from '@ringwa
 import { compilePolicy, DenialTable, isCredentialSubject, parsePolicyDocument, type View } from '@ringwall/ring'
 import { RequestFeed } from '@ringwall/telemetry'
 import { AuditLog } from './audit-log.ts'
+import { openBreaches } from './breached-passwords.ts'
 import { usePassKeys } from './pass-keys.ts'
 import { proxyRecorder } from './recorder.ts'
 import { RemoteLimits } from './remote-limits.ts'
@@ -110,6 +111,7 @@ function keep({ request }: WafJudgement, body: Uint8Array, truncated: boolean, a
   kept.push({ request: whole, body: Uint8Array.from(body), truncated, policyVersion: view.policyVersion, atMs })
 }
 
+const breaches = await openBreaches(config, log)
 const challenges = new Challenges()
 usePassKeys(challenges, start.passKeys)
 
@@ -119,6 +121,7 @@ const proxy = createProxy({
     limiter: createRateLimiter({}, start.rates),
     shared: limits,
     passes: challenges,
+    ...(breaches === undefined ? {} : { breaches }),
     witness: (judged, body, truncated, nowMs) => {
       if (judged.verdict.matches.length > 0) keep(judged, body, truncated, nowMs)
       const sighting = sightings.of(judged)

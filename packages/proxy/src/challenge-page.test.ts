@@ -8,6 +8,7 @@ const asked = (method: string, ...rawHeaders: string[]) =>
     status: 429,
     requestId: 'n1-1',
     method,
+    target: '/a',
     rawHeaders,
     retryAfterS: 2.2,
     difficulty: 12,
@@ -28,7 +29,7 @@ test('the page’s own policy names its script and style by hash, and its length
   }
   assert.equal(field(headers, 'content-length'), String(Buffer.byteLength(body)))
   assert.equal(field(headers, 'retry-after'), '3')
-  assert.match(body, /data-challenge="CHALLENGE" data-bits="12" data-resend="no"/)
+  assert.match(body, /data-challenge="CHALLENGE" data-bits="12" data-asker="page"/)
   assert.doesNotMatch(body, / on[a-z]+=|style=|src=|href=/)
 })
 

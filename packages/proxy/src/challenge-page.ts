@@ -35,7 +35,8 @@ const offer=(text)=>{end(text);again.hidden=false}
 const key='ringwall challenge',recent=()=>{try{return Date.now()-Number(sessionStorage.getItem(key))<15000}catch{return false}}
 const done=()=>{
 try{sessionStorage.setItem(key,String(Date.now()))}catch{}
-if(page.resend==='yes'){end('Done. What you sent has not arrived yet: go back and send it again.');again.textContent='Go back';again.onclick=()=>{history.back()};again.hidden=false;again.focus()}
+if(page.asker==='visit')end('Done. Go back to where you came from, and try again.')
+else if(page.asker==='form'){end('Done. What you sent has not arrived yet: go back and send it again.');again.textContent='Go back';again.onclick=()=>{history.back()};again.hidden=false;again.focus()}
 else{end('Done. Loading the page.');location.reload()}
 }
 const work=()=>{
@@ -62,7 +63,7 @@ return w
 }
 if(!globalThis.crypto||!crypto.subtle)end('This check needs a secure connection: open this page with https.')
 else if(!navigator.cookieEnabled)offer('This check needs cookies: allow them for this site, then try again.')
-else if(page.resend!=='yes'&&recent())offer('The check was done, but this browser did not keep the result: allow cookies for this site, then try again.')
+else if(page.asker==='page'&&recent())offer('The check was done, but this browser did not keep the result: allow cookies for this site, then try again.')
 else work()
 `
 
@@ -94,6 +95,7 @@ export interface Challenged {
   readonly status: number
   readonly requestId: string
   readonly method: string
+  readonly target: string
   /** Names and values in turn. */
   readonly rawHeaders: readonly string[]
   readonly retryAfterS: number | undefined
@@ -110,11 +112,11 @@ export function challengeAnswer(challenged: Challenged): Refusal {
   if (retryAfterS !== undefined) headers.push('retry-after', String(Math.max(1, Math.ceil(retryAfterS))))
   if (asker === 'program') {
     const title = STATUS_CODES[status] ?? 'Error'
-    const detail = 'A proof of work is asked for, which browsers do. Open this address in a browser.'
+    const detail = `A proof of work is asked for, which browsers do. Open ${CHALLENGE_PATH} in a browser, then ask again.`
     const body = `${JSON.stringify({ type: 'about:blank', title, status, detail, requestId, code: 'challenge' })}\n`
     return { headers: ['content-type', 'application/problem+json', 'content-length', String(body.length), ...headers], body }
   }
-  const body = pageText(challenged.issue(), challenged.difficulty, requestId, asker === 'form')
+  const body = pageText(challenged.issue(), challenged.difficulty, requestId, asker)
   headers.push('content-security-policy', POLICY, 'referrer-policy', 'same-origin', 'x-robots-tag', 'noindex')
   return { headers: ['content-type', 'text/html; charset=utf-8', 'content-length', String(body.length), ...headers], body }
 }
@@ -127,10 +129,11 @@ export function passAnswer({ pass, forS }: GrantedPass, requestId: string, secur
   return { headers: [...headers, 'x-request-id', requestId, 'set-cookie', cookie], body }
 }
 
-type Asker = 'page' | 'form' | 'program'
+/** `visit`: of the page for its own sake; whatever was challenged waits elsewhere. */
+type Asker = 'page' | 'visit' | 'form' | 'program'
 
 /** A form that a browser sends says that it navigates (Fetch Metadata); whoever does not say so gets no page for anything but GET. */
-function askerOf({ method, rawHeaders }: Challenged): Asker {
+function askerOf({ method, target, rawHeaders }: Challenged): Asker {
   let [accepts, mode] = [false, '']
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at]!.toLowerCase()
@@ -138,12 +141,15 @@ function askerOf({ method, rawHeaders }: Challenged): Asker {
     else if (name === 'sec-fetch-mode') mode = rawHeaders[at + 1]!
   }
   if (!accepts) return 'program'
-  if (method === 'GET' || method === 'HEAD') return mode === '' || mode === 'navigate' ? 'page' : 'program'
+  if (method === 'GET' || method === 'HEAD') {
+    if (mode !== '' && mode !== 'navigate') return 'program'
+    return target === CHALLENGE_PATH ? 'visit' : 'page'
+  }
   return mode === 'navigate' ? 'form' : 'program'
 }
 
 /** All of it ASCII: as long in bytes as in characters. Nothing of the request is in it but what we made ourselves. */
-function pageText(challenge: string, difficulty: number, requestId: string, resend: boolean): string {
+function pageText(challenge: string, difficulty: number, requestId: string, asker: Asker): string {
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -152,7 +158,7 @@ function pageText(challenge: string, difficulty: number, requestId: string, rese
 <title>One moment, please</title>
 <style>${STYLE}</style>
 </head>
-<body data-challenge="${challenge}" data-bits="${difficulty}" data-resend="${resend ? 'yes' : 'no'}">
+<body data-challenge="${challenge}" data-bits="${difficulty}" data-asker="${asker}">
 <main>
 <h1>One moment, please</h1>
 <p>This site is asked for more than it can answer, or protects itself from programs. Your browser shows that it is none by a short calculation, then you go on. Nothing is sent to anybody else.</p>

@@ -5,7 +5,15 @@
  * the body, upstream, guard on the response where rules ask for it, response. What the guard has not allowed never reaches an
  * upstream, not a byte of it.
  */
-import { type Decision, type GuardEnvironment, type GuardRequest, type Judgement, loginFailed, sourceKey } from '@ringwall/guard'
+import {
+  type Decision,
+  type Guard,
+  type GuardEnvironment,
+  type GuardRequest,
+  type Judgement,
+  loginFailed,
+  sourceKey,
+} from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
 import type { HeaderField } from '@ringwall/waf'
 import { challengeAnswer, passAnswer } from './challenge-page.ts'
@@ -312,7 +320,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
 
   /** @param startMs Since when the guard has been at it: waiting for the body is not counted. */
   #judgeBody(body: Uint8Array, truncated: boolean, startMs: number): void {
-    let slice: () => Judgement | undefined
+    let slice: ReturnType<Guard['bodyInSlices']>
     try {
       slice = this.#context.options.guard.bodyInSlices(this.#judgement!, body, truncated, this.#environment!)
     } catch (error) {
@@ -323,8 +331,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   /** A long inspection gives other requests their turn: nothing of this one goes on meanwhile. */
-  #judgeSlice(slice: () => Judgement | undefined, startMs: number): void {
-    let judgement: Judgement | undefined
+  #judgeSlice(slice: ReturnType<Guard['bodyInSlices']>, startMs: number): void {
+    let judgement: ReturnType<typeof slice>
     try {
       judgement = slice()
     } catch (error) {
@@ -332,8 +340,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       return
     }
     this.#guardMs += performance.now() - startMs
-    if (judgement === undefined) {
-      setImmediate(() => {
+    if (judgement === undefined || judgement instanceof Promise) {
+      const goOn = (): void => {
         if (this.#over) return
         try {
           this.#judgeSlice(slice, performance.now())
@@ -341,7 +349,9 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
           this.#context.log('warn', `request ${this.#requestId} failed: ${(error as Error).message}`)
           this.#client.destroy()
         }
-      })
+      }
+      if (judgement === undefined) setImmediate(goOn)
+      else void judgement.then(goOn, (error: unknown) => this.#guardFailed(error))
       return
     }
     this.#judgement = judgement
@@ -484,6 +494,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       requestId: this.#requestId,
       traceparent: recorder.formatTraceparent(span),
       tracestate: span.traceState,
+      breached: this.#judgement!.breached === true,
     })
     const body = held === undefined || held.length === 0 ? undefined : held.bytes
     const chunked = !complete && head.contentLength === undefined
@@ -817,7 +828,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
         retryAfterS,
         budget: this.#judgement?.decision?.budget,
         location,
-        code: this.#judgement?.decision?.check === 'staleness' ? 'view-stale' : undefined,
+        code: codeOf(this.#judgement?.decision),
       })
     const fields = [...headers, ...this.#client.listener.ownFields, ...this.#explanation()]
     this.#answered = true
@@ -837,6 +848,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       status,
       requestId: this.#requestId,
       method: this.#request.method,
+      target: this.#head?.target ?? '',
       rawHeaders: this.#request.rawHeaders,
       retryAfterS,
       difficulty: challenge.difficulty,
@@ -1051,6 +1063,12 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
         }),
     }
   }
+}
+
+/** What a client may know of why: the ring's own state, and what its user is to mend. */
+function codeOf(decision: Decision | undefined): string | undefined {
+  if (decision?.check === 'staleness') return 'view-stale'
+  return decision?.outcome === 'deny' && decision.rule === 'password:breached' ? 'password-breached' : undefined
 }
 
 /** Rests it on something that may change while it is under way? */

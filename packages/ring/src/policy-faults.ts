@@ -82,6 +82,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
     })
     upstreamFaults(service, at, faults)
     limitFaults(service.limits, [...at, 'limits'], faults)
+    accountFaults(service, at, faults)
     const { passFor } = service.challenge
     if (passFor < PASS_MS_MIN || passFor > PASS_MS_MAX) {
       const message = `expected 5s to 24h, found ${passFor / 1_000} s`
@@ -175,6 +176,35 @@ function limitFaults(limits: readonly LimitPolicy[], at: readonly PropertyKey[],
   repeated(limits.map(({ name }) => name)).forEach(({ index, value }) => {
     faults.push({ path: [...at, index, 'name'], message: `the limit ${value} occurs twice`, hint: 'give each its own name' })
   })
+}
+
+/** Accounts are known where a route says which field names them. */
+function accountFaults({ limits, routes }: ServicePolicy, at: readonly PropertyKey[], faults: PolicyFault[]): void {
+  const needs = ({ key, count }: LimitPolicy): boolean => key.includes('account') || count === 'accounts'
+  const find = (list: readonly LimitPolicy[], path: readonly PropertyKey[]): void => {
+    for (const [index, limit] of list.entries()) {
+      if (!needs(limit)) continue
+      const message = `the limit ${limit.name} is about accounts, and nothing here says where they are named`
+      faults.push({ path: [...path, 'limits', index], message, hint: 'put it into a route with login or signup' })
+    }
+  }
+  find(limits, at)
+  for (const [index, { name, limits: own, login, signup }] of routes.entries()) {
+    const path = [...at, 'routes', index]
+    if (login === undefined && signup === undefined) find(own, path)
+    if (login !== undefined && signup !== undefined) {
+      const message = `the route ${name} has both login and signup`
+      faults.push({ path: [...path, 'signup'], message, hint: 'keep one of the two, or make two routes by method' })
+    }
+    for (const [key, declared] of [
+      ['login', login],
+      ['signup', signup],
+    ] as const) {
+      if (declared === undefined || declared.breached === 'pass' || declared.password !== undefined) continue
+      const message = `what becomes of breached passwords is said, and not which field holds the password`
+      faults.push({ path: [...path, key, 'breached'], message, hint: 'name it: password: FIELD' })
+    }
+  }
 }
 
 function issuerFaults(policy: Policy, names: readonly string[], at: readonly PropertyKey[], faults: PolicyFault[]): void {

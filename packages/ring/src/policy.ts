@@ -18,12 +18,12 @@ const Limit = z
     key: z
       .array(
         z.union([
-          z.enum(['ip', 'network', 'ja4', 'http2', 'subject', 'host', 'method', 'path', 'route']),
+          z.enum(['ip', 'network', 'ja4', 'http2', 'subject', 'account', 'host', 'method', 'path', 'route']),
           z
             .string()
             .regex(
               /^(?:header:[A-Za-z0-9-]{1,64}|cookie:[!#$%&'*+.^_`|~A-Za-z0-9-]{1,64})$/,
-              'expected ip, network, ja4, http2, subject, host, method, path, route, header:NAME or cookie:NAME',
+              'expected ip, network, ja4, http2, subject, account, host, method, path, route, header:NAME or cookie:NAME',
             ),
         ]),
       )
@@ -32,7 +32,7 @@ const Limit = z
       .default(['ip'])
       .meta({
         description:
-          'What shares one budget: ip, network (/24 of IPv4, /48 of IPv6), ja4 (fingerprint of TLS), http2 (of HTTP/2), subject (of the token), host, method, path, route, header:NAME, cookie:NAME, or a mix.',
+          'What shares one budget: ip, network (/24 of IPv4, /48 of IPv6), ja4 (fingerprint of TLS), http2 (of HTTP/2), subject (of the token), account (that a login or sign-up names), host, method, path, route, header:NAME, cookie:NAME, or a mix.',
       }),
     rate: Rate.optional().meta({ description: 'Such as 100/s, 20/m or 1000/h; either this or concurrency.' }),
     concurrency: z
@@ -61,6 +61,14 @@ const Limit = z
       .max(16)
       .optional()
       .meta({ description: 'Only requests that are answered with one of these count, such as failed logins.' }),
+    count: z.enum(['requests', 'accounts']).default('requests').meta({
+      description:
+        'accounts: of all requests that name one account, one counts within the window; on routes with login or signup.',
+    }),
+    forgive: z.int().min(1).max(100).optional().meta({
+      description:
+        'How many counts each answer with another status takes back: with 1, what counts is how many more fail than succeed.',
+    }),
     action: z.enum(['throttle', 'challenge', 'deny']).default('throttle').meta({
       description:
         'What becomes of requests beyond it: 429, a proof of work that gives whoever does it a budget of their own, or 403.',
@@ -69,6 +77,14 @@ const Limit = z
   .refine(({ scope, status }) => scope === 'node' || status === undefined, {
     path: ['status'],
     error: 'counting by status is done by each node for itself: leave out scope: ring',
+  })
+  .refine(({ forgive, status }) => forgive === undefined || status !== undefined, {
+    path: ['forgive'],
+    error: 'answers take back what answers counted: name the status that counts',
+  })
+  .refine(({ concurrency, count, key }) => concurrency === undefined || (count === 'requests' && !key.includes('account')), {
+    path: ['concurrency'],
+    error: 'accounts are known once the body is there: limit them by rate',
   })
   .refine(({ rate, concurrency }) => (rate === undefined) !== (concurrency === undefined), {
     error: 'expected either rate or concurrency',
@@ -115,8 +131,20 @@ const Identity = z.strictObject({
     .meta({ description: 'Claims that must be equal, or arrays that must contain the value.' }),
 })
 
-const Login = z.strictObject({
+const accountKeys = {
   account: z.string().min(1).max(64).meta({ description: 'Name of the form or JSON field that holds the account’s name.' }),
+  password: z.string().min(1).max(64).optional().meta({
+    description: 'Name of the field that holds the password: looked for in the list of breached ones that the nodes have.',
+  }),
+  breached: z.enum(['pass', 'challenge', 'deny']).default('pass').meta({
+    description: 'What becomes of a breached password. The upstream is told in any case: ringwall-password: breached.',
+  }),
+}
+
+const Signup = z.strictObject(accountKeys)
+
+const Login = z.strictObject({
+  ...accountKeys,
   failure: z
     .array(z.int().min(100).max(599))
     .min(1)
@@ -172,6 +200,7 @@ const Route = z.strictObject({
   limits: z.array(Limit).max(16).default([]),
   identity: Identity.optional(),
   login: Login.optional(),
+  signup: Signup.optional().meta({ description: 'Requests to this route make accounts.' }),
   staleness: Staleness.optional(),
   rewrite: Rewrite.optional().meta({ description: 'In place of the service’s.' }),
   deny: z.boolean().default(false).meta({ description: 'Refuse this route altogether.' }),
