@@ -122,6 +122,12 @@ function buildProgram(): Command {
     .option('--take-over', 'serve beside a process with the same data, which was sent SIGUSR2', false)
     .option('--workers <n>', 'threads that take traffic', whole('--workers', 1, 64), 1)
     .option('--breached-passwords <path>', 'SHA-1 ranges of Have I Been Pwned: a folder, or one file of hashes')
+    .option(
+      '--places <file>',
+      'an MMDB file that knows countries or autonomous systems of addresses; repeatable',
+      (file: string, files: string[]) => [...files, file],
+      [],
+    )
     .option('--admin <host:port>', 'admin API and console (default: a free port on loopback)')
     .option('--tls-cert <file>', 'take traffic over TLS: the certificate in PEM, then those that issued it')
     .option('--tls-key <file>', 'its private key in PEM, readable by its owner alone')
@@ -158,6 +164,7 @@ function buildProgram(): Command {
         proxyProtocolFrom: given.proxyProtocolFrom as string[],
         redirectFrom: given.redirectFrom as string | undefined,
         breachedPasswords: given.breachedPasswords as string | undefined,
+        places: given.places as string[],
       })
     })
 

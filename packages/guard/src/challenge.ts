@@ -2,7 +2,7 @@
  * Proof of work for browsers, as far as it is judgement: who is challenged, who shows a pass, whose pass it is. How challenges and
  * passes are sealed is not known here.
  */
-import type { CompiledRoute, LimitPolicy, ServicePolicy } from '@ringwall/ring'
+import type { CompiledRoute, RoutePolicy, ServicePolicy } from '@ringwall/ring'
 import { cookieValues, networkKey } from './limits.ts'
 import type { GuardRequest } from './types.ts'
 
@@ -72,14 +72,17 @@ export function isChallenged({ service, route }: CompiledRoute, pressed: boolean
   return when === 'always' || (when === 'overload' && pressed === true)
 }
 
+type ChallengingPart = Pick<RoutePolicy, 'limits' | 'sources'> & Partial<Pick<RoutePolicy, 'login' | 'signup'>>
+
 const challenging = new WeakMap<ServicePolicy, boolean>()
 
 /** Whether anything of this service challenges: only then is a path of it ours. */
 export function challenges(service: ServicePolicy): boolean {
   let found = challenging.get(service)
   if (found === undefined) {
-    const byLimit = ({ limits }: { readonly limits: readonly LimitPolicy[] }): boolean =>
-      limits.some(({ action }) => action === 'challenge')
+    const byLimit = ({ limits, sources, login, signup }: ChallengingPart): boolean =>
+      limits.some(({ action }) => action === 'challenge') ||
+      [sources?.action, login?.breached, signup?.breached].includes('challenge')
     found =
       service.challenge.when !== 'never' ||
       byLimit(service) ||

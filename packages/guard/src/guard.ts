@@ -46,6 +46,7 @@ import { isField, LOGIN_BODY_BYTES_MAX, loginNames } from './login-names.ts'
 import { createRateLimiter, type RateLimiter } from './rate-limiter.ts'
 import type { Budget } from './ring-limiter.ts'
 import { readingsOf } from './routing-path.ts'
+import { NOWHERE, type Place, type Places, refusedSource, type Source } from './sources.ts'
 import type {
   ApiVerdict,
   Breaches,
@@ -70,6 +71,8 @@ export interface GuardOptions {
   /** Opens passes; without it nobody has any. */
   readonly passes?: Passes
   readonly breaches?: Breaches
+  /** Without it nobody is anywhere. */
+  readonly places?: Places
   /** Accounts remembered beside what asked about them; 65,536 unless given. */
   readonly pairsMax?: number
 }
@@ -128,14 +131,31 @@ class RequestJudgement implements Judgement {
   stale = false
 
   readonly #passes: Passes | undefined
+  readonly #places: Places | undefined
   readonly #nowMs: number
+  #place: Place | undefined
   #pass: string | undefined
   #passSought = false
 
-  constructor(request: GuardRequest, passes?: Passes, nowMs = 0) {
+  constructor(request: GuardRequest, places: Places | undefined, passes?: Passes, nowMs = 0) {
     this.request = request
+    this.#places = places
     this.#passes = passes
     this.#nowMs = nowMs
+  }
+
+  /** Of limits and lists of sources. */
+  get source(): Source {
+    return this
+  }
+
+  get address(): string {
+    return this.request.remoteAddress
+  }
+
+  get place(): Place {
+    this.#place ??= this.#places?.of(this.request.remoteAddress) ?? NOWHERE
+    return this.#place
   }
 
   /** Looked for once, when somebody asks. */
@@ -232,7 +252,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
     shared: options.shared,
     open: new Map<string, number>(),
   }
-  const { witness, passes, breaches } = options
+  const { witness, passes, breaches, places } = options
   const tell = (judgement: RequestJudgement, body: Uint8Array, truncated: boolean, nowMs: number): void => {
     if (witness !== undefined) testify(witness, judgement, body, truncated, nowMs)
   }
@@ -246,7 +266,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
   const collections = createCollectionStore()
 
   const beforeLimits = (judgement: RequestJudgement, environment: GuardEnvironment): Objection | undefined => {
-    const objection = routeObjection(judgement, environment)
+    const objection = routeObjection(judgement, environment) ?? placeObjection(judgement)
     if (objection !== undefined) return objection
     const route = judgement.route!
 
@@ -265,9 +285,19 @@ export function createGuard(options: GuardOptions = {}): Guard {
     return undefined
   }
 
+  /** Whose requests the route takes. A challenge stops those who come, not what is under way, and not who may. */
+  const placeObjection = (judgement: RequestJudgement): Objection | undefined => {
+    judgement.check = 'source'
+    const refused = refusedSource(judgement.route!, judgement.source)
+    return refused?.action === 'deny' ? { outcome: 'deny', status: 403, reason: refused.reason, rule: refused.rule } : undefined
+  }
+
   const challengeObjection = (judgement: RequestJudgement): Objection | undefined => {
     judgement.check = 'challenge'
     const { request, route } = judgement
+    const refused = refusedSource(route!, judgement.source)
+    if (refused?.action === 'challenge' && judgement.pass === undefined)
+      return { outcome: 'challenge', status: 403, reason: refused.reason, rule: refused.rule }
     if (!isChallenged(route!, request.pressed) || judgement.pass !== undefined) return undefined
     const reason = request.pressed === true ? 'no pass is shown, and there is too little time for all' : 'no pass is shown'
     return { outcome: 'challenge', status: 403, reason }
@@ -387,7 +417,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
 
   return {
     head(request, environment) {
-      const judgement = new RequestJudgement(request, passes, environment.nowMs)
+      const judgement = new RequestJudgement(request, places, passes, environment.nowMs)
       try {
         const early =
           sourceObjection(judgement, environment) ??
@@ -488,9 +518,9 @@ export function createGuard(options: GuardOptions = {}): Guard {
 
     review(judgement, environment) {
       if (!(judgement instanceof RequestJudgement) || (judgement.decision?.outcome ?? 'allow') !== 'allow') return undefined
-      const again = new RequestJudgement(judgement.request)
+      const again = new RequestJudgement(judgement.request, places)
       try {
-        const objection = sourceObjection(again, environment) ?? routeObjection(again, environment)
+        const objection = sourceObjection(again, environment) ?? routeObjection(again, environment) ?? placeObjection(again)
         const standing = objection ?? accessObjection(again, environment, believed(judgement.credential, environment))
         return standing === undefined ? undefined : again.object(standing, environment).decision
       } catch {
@@ -499,7 +529,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
     },
 
     access(request, verdict, environment) {
-      const judgement = new RequestJudgement(request)
+      const judgement = new RequestJudgement(request, places)
       try {
         const early = sourceObjection(judgement, environment) ?? beforeLimits(judgement, environment)
         const objection = early ?? accessObjection(judgement, environment, verdict)
@@ -520,7 +550,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
         host: detached(host),
         path: detached(path),
       }
-      const lasting = new RequestJudgement(kept)
+      const lasting = new RequestJudgement(kept, places)
       lasting.credential = credential
       lasting.decision = decision
       return lasting

@@ -14,6 +14,7 @@ export { judgePolicy } from './policy-judge.ts'
 export { createRateLimiter, type RateLimiter, type RateLimiterOptions, sharedRateMemory } from './rate-limiter.ts'
 export { ASKS_MAX, type Budget, type LimitMessage, RingLimiter, type RingLimiterOptions } from './ring-limiter.ts'
 export { normalizeRoutingPath, readingsOf } from './routing-path.ts'
+export { NOWHERE, type Place, type Places } from './sources.ts'
 export type {
   ApiVerdict,
   Breaches,

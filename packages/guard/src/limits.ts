@@ -1,7 +1,16 @@
 /** Whose budget a request draws on. */
-import { type CompiledRoute, formatAddress, formatPrefix, type LimitPolicy, parseAddress } from '@ringwall/ring'
+import {
+  type CompiledRoute,
+  formatAddress,
+  formatPrefix,
+  type LimitPolicy,
+  NO_ASN,
+  NO_COUNTRY,
+  parseAddress,
+} from '@ringwall/ring'
 import type { RateLimiter } from './rate-limiter.ts'
 import type { Budget } from './ring-limiter.ts'
+import { isAmong, type Source } from './sources.ts'
 import type { GuardRequest } from './types.ts'
 
 /** What counts for all nodes together. */
@@ -137,6 +146,8 @@ export function takeLimits(
 interface Noted {
   /** Id of the pass that the request shows; undefined: none that is good. Asked where it makes a difference. */
   readonly pass: string | undefined
+  /** Where it comes from. */
+  readonly source: Source
   shadow(refusal: LimitRefusal): void
   /** It is under way by this key until `release`. */
   lend(key: string): void
@@ -155,9 +166,11 @@ function takeFrom(
 ): LimitRefusal | undefined | Promise<LimitRefusal | undefined> {
   for (let at = start; at < all.length; at += 1) {
     const { limit, drawer, budget: of } = all[at]!
+    if (limit.from !== undefined && !isAmong(limit.from, noted.source)) continue
+    if (limit.except !== undefined && isAmong(limit.except, noted.source)) continue
     let key = drawer
     for (let part = 0; part < limit.key.length; part += 1)
-      key += `${part === 0 ? '' : '\n'}${keyPart(limit.key[part]!, request, asker, route)}`
+      key += `${part === 0 ? '' : '\n'}${keyPart(limit.key[part]!, request, asker, route, noted)}`
     // Whoever has done the work draws on a budget of their own, and beyond it waits like anybody.
     const pass = limit.action === 'challenge' ? noted.pass : undefined
     if (pass !== undefined) key += `\npass ${pass}`
@@ -257,9 +270,19 @@ export function chargeAnswer(limiters: Limiters, charges: readonly Charge[], sta
   }
 }
 
-function keyPart(part: string, request: GuardRequest, { subject, account }: Asker, route: string | undefined): string {
+function keyPart(
+  part: string,
+  request: GuardRequest,
+  { subject, account }: Asker,
+  route: string | undefined,
+  { source }: Noted,
+): string {
   if (part === 'ip') return sourceKey(request.remoteAddress)
   if (part === 'network') return networkKey(request.remoteAddress)
+  // What no file knows is told apart by its network.
+  if (part === 'asn') return source.place.asn === NO_ASN ? `-${networkKey(request.remoteAddress)}` : `+${source.place.asn}`
+  if (part === 'country')
+    return source.place.country === NO_COUNTRY ? `-${networkKey(request.remoteAddress)}` : `+${source.place.country}`
   // Without a token the source stands in, or all who have none would share one budget.
   if (part === 'subject') return subject === undefined ? `-${sourceKey(request.remoteAddress)}` : `+${subject}`
   if (part === 'account') return account === undefined ? `-${sourceKey(request.remoteAddress)}` : `+${account}`

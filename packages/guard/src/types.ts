@@ -11,6 +11,7 @@ export type Outcome = 'allow' | 'deny' | 'challenge' | 'throttle'
 export type Check =
   | 'denial'
   | 'route'
+  | 'source'
   | 'challenge'
   | 'limit'
   | 'account'

@@ -49,6 +49,8 @@ const Schema = z.strictObject({
     .prefault({}),
   /** SHA-1 hashes of passwords known from breaches: a folder of ranges, or one file. */
   breachedPasswords: z.string().min(1).optional(),
+  /** MMDB files that know countries or autonomous systems of addresses. */
+  places: z.array(z.string().min(1)).max(8).optional(),
   otlp: z
     .strictObject({ endpoint: z.string().regex(/^https?:\/\//), headers: z.record(z.string(), z.string()).default({}) })
     .optional(),
@@ -85,6 +87,7 @@ export interface NodeConfig {
   readonly otlp: { readonly endpoint: string; readonly headers: Readonly<Record<string, string>> } | undefined
   readonly requestBytesKept: number
   readonly breachedPasswords?: string | undefined
+  readonly places?: readonly string[] | undefined
   readonly audit: AuditOptions | undefined
   readonly roundMs: number
   readonly heartbeatMs: number
@@ -131,6 +134,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     otlp: data.otlp,
     requestBytesKept: data.requests.bytesKept,
     breachedPasswords: data.breachedPasswords === undefined ? undefined : at(data.breachedPasswords),
+    places: data.places?.map(at),
     audit: data.audit === undefined ? undefined : auditOptions(data.audit, at(data.audit.file)),
     ...data.consensus,
     snapshotBlocks: data.ledger.snapshotBlocks,

@@ -59,6 +59,7 @@ import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.t
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
 import { PassKeys, usePassKeys } from './pass-keys.ts'
+import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
@@ -332,11 +333,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     // Workers open it for themselves: here it is seen whether they can.
     const breaches = await openBreaches(config, log)
     if (breaches !== undefined) served.push(() => breaches.close())
+    const places = await openPlaces(config, log)
+    if (places !== undefined) served.push(() => places.stop())
     const guard = createGuard({
       limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
       shared: limits,
       passes: challenges,
       ...(breaches === undefined ? {} : { breaches }),
+      ...(places === undefined ? {} : { places }),
       witness: (judged, body, truncated, nowMs) => {
         if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
         watch.observe(judged, nowMs)

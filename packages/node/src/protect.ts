@@ -40,6 +40,8 @@ export interface ProtectOptions {
   readonly workers?: number
   /** Passwords known from breaches: `breachedPasswords` in `node.yaml`. */
   readonly breachedPasswords?: string | undefined
+  /** MMDB files: `places` in `node.yaml`. */
+  readonly places?: readonly string[]
   /** Another process with the same data serves these ports, and is about to end. */
   readonly takeOver?: boolean
 }
@@ -161,8 +163,11 @@ function resolveRules(given: string): NamedRules {
 
 function extraSettings(options: ProtectOptions, rules: readonly NamedRules[]): string {
   const folders = Object.fromEntries(rules.flatMap(({ name, folder }) => (folder === undefined ? [] : [[name, folder]])))
-  const { explainHeader, workers = 1, breachedPasswords } = options
-  const files = breachedPasswords === undefined ? {} : { breachedPasswords: resolve(breachedPasswords) }
+  const { explainHeader, workers = 1, breachedPasswords, places = [] } = options
+  const files = {
+    ...(breachedPasswords === undefined ? {} : { breachedPasswords: resolve(breachedPasswords) }),
+    ...(places.length === 0 ? {} : { places: places.map((file) => resolve(file)) }),
+  }
   return stringify({ explainHeader, workers, rules: folders, ...files }).trimEnd()
 }
 

@@ -13,6 +13,7 @@ import { RequestFeed } from '@ringwall/telemetry'
 import { AuditLog } from './audit-log.ts'
 import { openBreaches } from './breached-passwords.ts'
 import { usePassKeys } from './pass-keys.ts'
+import { openPlaces } from './places.ts'
 import { proxyRecorder } from './recorder.ts'
 import { RemoteLimits } from './remote-limits.ts'
 import { countRules } from './rule-book.ts'
@@ -112,6 +113,8 @@ function keep({ request }: WafJudgement, body: Uint8Array, truncated: boolean, a
 }
 
 const breaches = await openBreaches(config, log)
+// What it has to say of its files the node says: it follows them, too.
+const places = await openPlaces(config, () => {})
 const challenges = new Challenges()
 usePassKeys(challenges, start.passKeys)
 
@@ -122,6 +125,7 @@ const proxy = createProxy({
     shared: limits,
     passes: challenges,
     ...(breaches === undefined ? {} : { breaches }),
+    ...(places === undefined ? {} : { places }),
     witness: (judged, body, truncated, nowMs) => {
       if (judged.verdict.matches.length > 0) keep(judged, body, truncated, nowMs)
       const sighting = sightings.of(judged)

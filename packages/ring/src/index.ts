@@ -63,6 +63,8 @@ export {
   type ExceptionPolicy,
   type IssuerPolicy,
   type LimitPolicy,
+  NO_ASN,
+  NO_COUNTRY,
   PASS_MS_MAX,
   type PatchPolicy,
   type Policy,
@@ -70,6 +72,7 @@ export {
   type RewritePolicy,
   type RoutePolicy,
   type ServicePolicy,
+  type SourceSetPolicy,
   type UpstreamPolicy,
 } from './policy.ts'
 export {

@@ -83,6 +83,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
     upstreamFaults(service, at, faults)
     limitFaults(service.limits, [...at, 'limits'], faults)
     accountFaults(service, at, faults)
+    sourceFaults(service, at, faults)
     const { passFor } = service.challenge
     if (passFor < PASS_MS_MIN || passFor > PASS_MS_MAX) {
       const message = `expected 5s to 24h, found ${passFor / 1_000} s`
@@ -176,6 +177,18 @@ function limitFaults(limits: readonly LimitPolicy[], at: readonly PropertyKey[],
   repeated(limits.map(({ name }) => name)).forEach(({ index, value }) => {
     faults.push({ path: [...at, index, 'name'], message: `the limit ${value} occurs twice`, hint: 'give each its own name' })
   })
+}
+
+function sourceFaults({ sources, limits, routes }: ServicePolicy, at: readonly PropertyKey[], faults: PolicyFault[]): void {
+  const look = (part: Pick<RoutePolicy, 'sources' | 'limits'>, path: readonly PropertyKey[]): void => {
+    for (const key of ['allow', 'deny'] as const)
+      prefixFaults(part.sources?.[key]?.prefixes ?? [], [...path, 'sources', key, 'prefixes'], faults)
+    for (const [index, limit] of part.limits.entries())
+      for (const key of ['from', 'except'] as const)
+        prefixFaults(limit[key]?.prefixes ?? [], [...path, 'limits', index, key, 'prefixes'], faults)
+  }
+  look({ sources, limits }, at)
+  for (const [index, route] of routes.entries()) look(route, [...at, 'routes', index])
 }
 
 /** Accounts are known where a route says which field names them. */

@@ -12,18 +12,50 @@ const WafMode = z
   .meta({ description: 'Refuse; only record what would be refused; only record what matches; do nothing.' })
 const AddressOrPrefix = z.string().max(50).meta({ description: 'An IP address or CIDR prefix.' })
 
+/** What an address counts as that no file of the node knows: of no country, of no autonomous system. */
+export const NO_COUNTRY = 'ZZ'
+export const NO_ASN = 0
+
+const Country = z
+  .string()
+  .regex(/^[A-Z]{2}$/, 'expected two capitals such as SE (ISO 3166-1), ZZ for unknown')
+  .meta({ description: 'ISO 3166-1 alpha-2; ZZ: not known.' })
+const Asn = z.int().min(0).max(4_294_967_295).meta({ description: 'Number of an autonomous system; 0: not known.' })
+
+const SourceSet = z
+  .strictObject({
+    countries: z.array(Country).max(300).default([]),
+    asns: z.array(Asn).max(1_000).default([]),
+    prefixes: z.array(AddressOrPrefix).max(1_000).default([]),
+  })
+  .refine(({ countries, asns, prefixes }) => countries.length + asns.length + prefixes.length > 0, {
+    error: 'expected countries, asns or prefixes',
+  })
+  .meta({ description: 'Sources in any of these. Countries and autonomous systems are as the files of each node say.' })
+
+const Sources = z
+  .strictObject({
+    allow: SourceSet.optional().meta({ description: 'No others, unless absent.' }),
+    deny: SourceSet.optional(),
+    action: z
+      .enum(['deny', 'challenge'])
+      .default('deny')
+      .meta({ description: 'What becomes of the others: 403, or a proof of work.' }),
+  })
+  .refine(({ allow, deny }) => allow !== undefined || deny !== undefined, { error: 'expected allow or deny' })
+
 const Limit = z
   .strictObject({
     name: Name,
     key: z
       .array(
         z.union([
-          z.enum(['ip', 'network', 'ja4', 'http2', 'subject', 'account', 'host', 'method', 'path', 'route']),
+          z.enum(['ip', 'network', 'asn', 'country', 'ja4', 'http2', 'subject', 'account', 'host', 'method', 'path', 'route']),
           z
             .string()
             .regex(
               /^(?:header:[A-Za-z0-9-]{1,64}|cookie:[!#$%&'*+.^_`|~A-Za-z0-9-]{1,64})$/,
-              'expected ip, network, ja4, http2, subject, account, host, method, path, route, header:NAME or cookie:NAME',
+              'expected ip, network, asn, country, ja4, http2, subject, account, host, method, path, route, header:NAME or cookie:NAME',
             ),
         ]),
       )
@@ -32,7 +64,7 @@ const Limit = z
       .default(['ip'])
       .meta({
         description:
-          'What shares one budget: ip, network (/24 of IPv4, /48 of IPv6), ja4 (fingerprint of TLS), http2 (of HTTP/2), subject (of the token), account (that a login or sign-up names), host, method, path, route, header:NAME, cookie:NAME, or a mix.',
+          'What shares one budget: ip, network (/24 of IPv4, /48 of IPv6), asn (autonomous system), country, ja4 (fingerprint of TLS), http2 (of HTTP/2), subject (of the token), account (that a login or sign-up names), host, method, path, route, header:NAME, cookie:NAME, or a mix.',
       }),
     rate: Rate.optional().meta({ description: 'Such as 100/s, 20/m or 1000/h; either this or concurrency.' }),
     concurrency: z
@@ -61,6 +93,8 @@ const Limit = z
       .max(16)
       .optional()
       .meta({ description: 'Only requests that are answered with one of these count, such as failed logins.' }),
+    from: SourceSet.optional().meta({ description: 'Only requests from these are limited.' }),
+    except: SourceSet.optional().meta({ description: 'Requests from these are not.' }),
     count: z.enum(['requests', 'accounts']).default('requests').meta({
       description:
         'accounts: of all requests that name one account, one counts within the window; on routes with login or signup.',
@@ -205,6 +239,7 @@ const Route = z.strictObject({
   rewrite: Rewrite.optional().meta({ description: 'In place of the service’s.' }),
   deny: z.boolean().default(false).meta({ description: 'Refuse this route altogether.' }),
   challenge: ChallengeWhen.optional(),
+  sources: Sources.optional().meta({ description: 'In place of the service’s.' }),
   action: z
     .string()
     .regex(/^[a-z][A-Za-z0-9_-]{0,63}$/, 'expected a name such as refund')
@@ -279,6 +314,7 @@ const Service = z.strictObject({
   api: Api.optional(),
   limits: z.array(Limit).max(16).default([]),
   challenge: Challenge.prefault({}),
+  sources: Sources.optional().meta({ description: 'Whose requests are taken.' }),
   identity: Identity.optional(),
   authorization: Authorization.optional(),
   staleness: Staleness.default({ max: 3_600_000, beyond: 'open' }),
@@ -329,6 +365,8 @@ const TestRequest = z.strictObject({
     .meta({ description: 'Host, User-Agent and Accept are added unless given.' }),
   body: z.string().max(65_536).default(''),
   source: z.string().max(50).default('198.51.100.1').meta({ description: 'The client’s address.' }),
+  country: Country.default(NO_COUNTRY).meta({ description: 'Where that is.' }),
+  asn: Asn.default(NO_ASN).meta({ description: 'And in which autonomous system.' }),
   token: z
     .strictObject({
       issuer: z.string().max(512),
@@ -527,6 +565,7 @@ export type Policy = z.output<typeof PolicySchema>
 export type ServicePolicy = z.output<typeof Service>
 export type RoutePolicy = z.output<typeof Route>
 export type ChallengePolicy = z.output<typeof Challenge>
+export type SourceSetPolicy = z.output<typeof SourceSet>
 export type LimitPolicy = z.output<typeof Limit>
 export type IssuerPolicy = z.output<typeof Issuer>
 export type PatchPolicy = z.output<typeof Patch>
