@@ -29,10 +29,12 @@ before(async () => {
     upstreams: [{ url }],
     waf: { mode: 'off' },
     sources: { deny: { countries: ['KP'] } },
+    pretenders: 'deny',
     limits: [{ name: 'hosting', key: ['asn'], rate: '5/h', from: { asns: [64_500] } }],
   }
+  const bots = { example: { userAgent: 'ExampleBot', prefixes: ['192.0.2.64/26'] } }
   const tests = [{ name: 'far away', request: { country: 'KP' }, expect: 'deny' }]
-  writeFileSync(policy, JSON.stringify({ version: 1, trustedProxies: ['127.0.0.0/8'], services: { app }, tests }))
+  writeFileSync(policy, JSON.stringify({ version: 1, trustedProxies: ['127.0.0.0/8'], services: { app }, bots, tests }))
   port = await freePort()
   const args = ['protect', url, '--listen', `127.0.0.1:${port}`, '--data', join(folder, 'ring'), '--config', policy]
   const files = ['--places', countries, '--places', systems, '--workers', '2']
@@ -60,8 +62,15 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-const from = async (source: string): Promise<number> =>
-  (await ask(port, '/', { headers: { 'x-forwarded-for': source, connection: 'close' } })).status
+const from = async (source: string, headers: Record<string, string> = {}): Promise<number> =>
+  (await ask(port, '/', { headers: { 'x-forwarded-for': source, connection: 'close', ...headers } })).status
+
+test('who says that it is a bot and is elsewhere is refused; the bot is not', async () => {
+  const agent = { 'user-agent': 'Mozilla/5.0 (compatible; ExampleBot/2.1)' }
+  assert.equal(await from('192.0.2.70', agent), 200)
+  assert.equal(await from('192.0.2.7', agent), 403)
+  assert.equal(await from('192.0.2.7'), 200)
+})
 
 test('a country that is denied is refused, a system has one budget, the rest goes on', async () => {
   for (let at = 0; at < 8; at++) {

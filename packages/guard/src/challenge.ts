@@ -85,6 +85,7 @@ export function challenges(service: ServicePolicy): boolean {
       [sources?.action, login?.breached, signup?.breached].includes('challenge')
     found =
       service.challenge.when !== 'never' ||
+      service.pretenders === 'challenge' ||
       byLimit(service) ||
       service.routes.some((route) => (route.challenge ?? 'never') !== 'never' || byLimit(route))
     challenging.set(service, found)

@@ -18,6 +18,7 @@ import {
 } from '@ringwall/waf'
 import type { ApiExamination, ApiProblem } from '@ringwall/waf/api'
 import { bearerToken, presentationOf } from './bearer.ts'
+import { type BotClaim, type BotNames, botClaim } from './bots.ts'
 import {
   bindingOf,
   type ChallengeTerms,
@@ -73,6 +74,8 @@ export interface GuardOptions {
   readonly breaches?: Breaches
   /** Without it nobody is anywhere. */
   readonly places?: Places
+  /** Without it nobody is found out by name. */
+  readonly botNames?: BotNames
   /** Accounts remembered beside what asked about them; 65,536 unless given. */
   readonly pairsMax?: number
 }
@@ -104,6 +107,7 @@ class RequestJudgement implements Judgement {
   login: LoginAttempt | undefined
   challenge: ChallengeTerms | undefined
   granted: GrantedPass | undefined
+  bot: BotClaim | undefined
   /** `accountKey` of the name that the body gives. */
   account: string | undefined
   /** The body holds a password that is known from breaches. */
@@ -158,8 +162,9 @@ class RequestJudgement implements Judgement {
     return this.#place
   }
 
-  /** Looked for once, when somebody asks. */
+  /** Looked for once, when somebody asks. Whoever is a bot that is welcome needs none: all of it have one budget. */
   get pass(): string | undefined {
+    if (this.bot?.standing === 'verified') return `bot ${this.bot.name}`
     if (!this.#passSought) {
       this.#passSought = true
       this.#pass = passOf(this.#passes, this.request, this.route!.service.name, this.#nowMs)
@@ -252,7 +257,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
     shared: options.shared,
     open: new Map<string, number>(),
   }
-  const { witness, passes, breaches, places } = options
+  const { witness, passes, breaches, places, botNames } = options
   const tell = (judgement: RequestJudgement, body: Uint8Array, truncated: boolean, nowMs: number): void => {
     if (witness !== undefined) testify(witness, judgement, body, truncated, nowMs)
   }
@@ -301,6 +306,17 @@ export function createGuard(options: GuardOptions = {}): Guard {
     if (!isChallenged(route!, request.pressed) || judgement.pass !== undefined) return undefined
     const reason = request.pressed === true ? 'no pass is shown, and there is too little time for all' : 'no pass is shown'
     return { outcome: 'challenge', status: 403, reason }
+  }
+
+  const botObjection = (judgement: RequestJudgement, { view }: GuardEnvironment): Objection | undefined => {
+    judgement.check = 'source'
+    const bot = botClaim(view.policy.bots, judgement.request, botNames)
+    judgement.bot = bot
+    const { pretenders } = judgement.route!.service
+    if (bot?.standing !== 'pretender' || pretenders === 'pass') return undefined
+    if (pretenders === 'challenge' && judgement.pass !== undefined) return undefined
+    const reason = `says that it is ${bot.name}, from an address that is not of it`
+    return { outcome: pretenders, status: 403, reason, rule: `bot:${bot.name}` }
   }
 
   /** Somebody brings a proof of work. Undefined: nobody does. */
@@ -423,6 +439,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
           sourceObjection(judgement, environment) ??
           redeemed(judgement, environment) ??
           beforeLimits(judgement, environment) ??
+          botObjection(judgement, environment) ??
           challengeObjection(judgement)
         if (early !== undefined) return judgement.object(early, environment)
         const over = limitObjection(judgement, 'head', environment.nowMs)

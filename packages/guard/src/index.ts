@@ -1,3 +1,4 @@
+export type { BotNames, BotStanding } from './bots.ts'
 export {
   bindingOf,
   CHALLENGE_PATH,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { compilePolicy, createDenialIndex, NO_SIGNING_KEY_VIEW, parsePolicyDocument, type View } from '@ringwall/ring'
+import type { BotNames } from './bots.ts'
 import { createGuard } from './guard.ts'
 import { judgePolicy } from './policy-judge.ts'
 import { NOWHERE, type Place } from './sources.ts'
@@ -14,8 +15,8 @@ const PLACES: Readonly<Record<string, Place>> = {
   '198.51.100.8': { country: 'NO', asn: 64_502 },
 }
 
-function compiled(service: string) {
-  const text = `version: 1\nservices:\n  shop:\n    upstreams: [{ url: "http://127.0.0.1:1" }]\n    waf: { mode: "off", rules: [] }\n${service}`
+function compiled(service: string, more = '') {
+  const text = `version: 1\nservices:\n  shop:\n    upstreams: [{ url: "http://127.0.0.1:1" }]\n    waf: { mode: "off", rules: [] }\n${service}${more}`
   const document = parsePolicyDocument(text)
   if (!document.ok) return { problems: document.problems.map(({ path, message }) => `${path} ${message}`).join('\n') }
   const compilation = compilePolicy(
@@ -29,10 +30,13 @@ function compiled(service: string) {
   return compilation.compiled
 }
 
-function asker(service: string): (source: string, path?: string) => Decision {
-  const made = compiled(service)
+function asker(service: string, more = '', botNames?: BotNames): (source: string, path?: string, agent?: string) => Decision {
+  const made = compiled(service, more)
   assert.ok('policy' in made, JSON.stringify(made))
-  const guard = createGuard({ places: { of: (address) => PLACES[address] ?? NOWHERE } })
+  const guard = createGuard({
+    ...(botNames === undefined ? {} : { botNames }),
+    places: { of: (address) => PLACES[address] ?? NOWHERE },
+  })
   const view: View = {
     ring: 'f'.repeat(64),
     height: 1,
@@ -55,13 +59,13 @@ function asker(service: string): (source: string, path?: string) => Decision {
     nowMs: NOW,
     certifiedAtMs: NOW,
   }
-  return (source, path = '/') => {
+  return (source, path = '/', agent) => {
     const request = {
       method: 'GET',
       target: path,
       path,
       httpVersion: '1.1',
-      headers: [],
+      headers: agent === undefined ? [] : [['User-Agent', agent] as const],
       remoteAddress: source,
       host: 'shop.example',
     }
@@ -137,6 +141,39 @@ test('the policy’s own tests say where a request comes from', () => {
   const ask = (country: string, asn: number): string =>
     judge({ ...request, body: new Uint8Array(0), token: undefined, place: { country, asn } }).outcome
   assert.deepEqual([ask('SE', 0), ask('NO', 64_500), ask('NO', 0), ask('ZZ', 0)], ['allow', 'allow', 'deny', 'deny'])
+})
+
+const BOTS = `bots:
+  example: { userAgent: ExampleBot, prefixes: [192.0.2.0/24] }
+  named: { userAgent: NamedBot, domains: [named.example] }
+`
+const NAMES: BotNames = {
+  standing: (_, address) => (address === '203.0.113.50' ? 'verified' : address === '203.0.113.51' ? 'pretender' : 'unknown'),
+}
+const EXAMPLE = 'Mozilla/5.0 (compatible; examplebot/2.1; +http://example.com/bot)'
+const NAMED = 'NamedBot/1.0'
+
+test('a bot where its own addresses are is not challenged; one that only says so is refused, one not yet known is like anybody', () => {
+  const ask = asker('    challenge: { when: always }\n    pretenders: deny\n', BOTS, NAMES)
+  assert.equal(ask('192.0.2.7', '/', EXAMPLE).outcome, 'allow')
+  const pretender = ask('198.51.100.7', '/', EXAMPLE)
+  assert.deepEqual([pretender.outcome, pretender.status, pretender.rule], ['deny', 403, 'bot:example'])
+  assert.equal(ask('203.0.113.50', '/', NAMED).outcome, 'allow')
+  assert.equal(ask('203.0.113.51', '/', NAMED).outcome, 'deny')
+  assert.equal(ask('203.0.113.52', '/', NAMED).outcome, 'challenge')
+  assert.equal(ask('192.0.2.7', '/', 'curl/8').outcome, 'challenge')
+  assert.equal(ask('192.0.2.7').outcome, 'challenge')
+  assert.equal(asker('    pretenders: deny\n', BOTS)('203.0.113.50', '/', NAMED).outcome, 'allow', 'nobody finds out here')
+})
+
+test('pretenders pass or are challenged where the policy says so; a bot has one budget of limits that challenge', () => {
+  assert.equal(asker('', BOTS)('198.51.100.7', '/', EXAMPLE).outcome, 'allow')
+  assert.equal(asker('    pretenders: challenge\n', BOTS)('198.51.100.7', '/', EXAMPLE).outcome, 'challenge')
+  const ask = asker('    limits: [{ name: few, rate: 2/m, key: [method], action: challenge }]\n', BOTS)
+  const outcomes = (...given: readonly (readonly [string, string])[]): string =>
+    given.map(([source, agent]) => ask(source, '/', agent).outcome).join(' ')
+  assert.equal(outcomes(['8.8.8.8', 'curl'], ['8.8.8.8', 'curl'], ['8.8.8.8', 'curl']), 'allow allow challenge')
+  assert.equal(outcomes(['192.0.2.1', EXAMPLE], ['192.0.2.2', EXAMPLE], ['192.0.2.3', EXAMPLE]), 'allow allow throttle')
 })
 
 test('what is no country, system or prefix is refused in the policy', () => {

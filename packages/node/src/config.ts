@@ -51,6 +51,11 @@ const Schema = z.strictObject({
   breachedPasswords: z.string().min(1).optional(),
   /** MMDB files that know countries or autonomous systems of addresses. */
   places: z.array(z.string().min(1)).max(8).optional(),
+  /** Who is asked for the names of bots; the system's resolvers unless given. */
+  dnsServers: z
+    .array(z.string().regex(/^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\])(:\d{1,5})?$/, 'expected ADDRESS or ADDRESS:PORT'))
+    .max(8)
+    .optional(),
   otlp: z
     .strictObject({ endpoint: z.string().regex(/^https?:\/\//), headers: z.record(z.string(), z.string()).default({}) })
     .optional(),
@@ -88,6 +93,7 @@ export interface NodeConfig {
   readonly requestBytesKept: number
   readonly breachedPasswords?: string | undefined
   readonly places?: readonly string[] | undefined
+  readonly dnsServers?: readonly string[] | undefined
   readonly audit: AuditOptions | undefined
   readonly roundMs: number
   readonly heartbeatMs: number
@@ -135,6 +141,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     requestBytesKept: data.requests.bytesKept,
     breachedPasswords: data.breachedPasswords === undefined ? undefined : at(data.breachedPasswords),
     places: data.places?.map(at),
+    dnsServers: data.dnsServers,
     audit: data.audit === undefined ? undefined : auditOptions(data.audit, at(data.audit.file)),
     ...data.consensus,
     snapshotBlocks: data.ledger.snapshotBlocks,

@@ -50,6 +50,7 @@ import { AdminServer, CONSOLE_DIRECTORY } from './admin/http.ts'
 import { adminOperations } from './admin/operations.ts'
 import { ApiActivity } from './api-activity.ts'
 import { AuditLog } from './audit-log.ts'
+import { BotNames } from './bot-names.ts'
 import { openBreaches } from './breached-passwords.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
 import { StartError } from './errors.ts'
@@ -335,12 +336,15 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     if (breaches !== undefined) served.push(() => breaches.close())
     const places = await openPlaces(config, log)
     if (places !== undefined) served.push(() => places.stop())
+    const botNames = new BotNames({ servers: config.dnsServers })
+    served.push(() => botNames.stop())
     const guard = createGuard({
       limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
       shared: limits,
       passes: challenges,
       ...(breaches === undefined ? {} : { breaches }),
       ...(places === undefined ? {} : { places }),
+      botNames,
       witness: (judged, body, truncated, nowMs) => {
         if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
         watch.observe(judged, nowMs)

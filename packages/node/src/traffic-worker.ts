@@ -11,6 +11,7 @@ import { type ApiEvent, Challenges, createProxy, type LoginEvent } from '@ringwa
 import { compilePolicy, DenialTable, isCredentialSubject, parsePolicyDocument, type View } from '@ringwall/ring'
 import { RequestFeed } from '@ringwall/telemetry'
 import { AuditLog } from './audit-log.ts'
+import { BotNames } from './bot-names.ts'
 import { openBreaches } from './breached-passwords.ts'
 import { usePassKeys } from './pass-keys.ts'
 import { openPlaces } from './places.ts'
@@ -126,6 +127,7 @@ const proxy = createProxy({
     passes: challenges,
     ...(breaches === undefined ? {} : { breaches }),
     ...(places === undefined ? {} : { places }),
+    botNames: new BotNames({ servers: config.dnsServers }),
     witness: (judged, body, truncated, nowMs) => {
       if (judged.verdict.matches.length > 0) keep(judged, body, truncated, nowMs)
       const sighting = sightings.of(judged)

@@ -57,6 +57,7 @@ export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export {
   APPROVABLE_TYPES,
   type ApprovableType,
+  type BotPolicy,
   CEDAR_CHARS_MAX,
   type ChallengePolicy,
   EXCEPTION_TTL_MS_MAX,

@@ -22,6 +22,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
   const faults: PolicyFault[] = []
   prefixFaults(policy.trustedProxies, ['trustedProxies'], faults)
   prefixFaults(policy.denials.safe, ['denials', 'safe'], faults)
+  for (const [name, { prefixes }] of Object.entries(policy.bots)) prefixFaults(prefixes, ['bots', name, 'prefixes'], faults)
   repeated(policy.tests.map(({ name }) => name)).forEach(({ index, value }) => {
     faults.push({ path: ['tests', index, 'name'], message: `the test ${value} occurs twice`, hint: 'give each its own name' })
   })

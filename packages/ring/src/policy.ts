@@ -302,6 +302,26 @@ const Exception = z.strictObject({
   until: Until,
 })
 
+const DomainName = z
+  .string()
+  .max(253)
+  .regex(/^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+$/, 'expected a domain in lower case, such as googlebot.com')
+
+const Bot = z
+  .strictObject({
+    userAgent: z
+      .string()
+      .min(3)
+      .max(64)
+      .regex(/^[ -~]+$/)
+      .meta({ description: 'What its User-Agent holds, in any case.' }),
+    domains: z.array(DomainName).max(16).default([]).meta({
+      description: 'Its addresses have names in these, and the names these addresses: forward-confirmed reverse DNS.',
+    }),
+    prefixes: z.array(AddressOrPrefix).max(2_000).default([]).meta({ description: 'Its addresses, as it publishes them.' }),
+  })
+  .refine(({ domains, prefixes }) => domains.length + prefixes.length > 0, { error: 'expected domains or prefixes' })
+
 const Service = z.strictObject({
   hosts: z
     .array(z.string().min(1).max(253))
@@ -315,6 +335,9 @@ const Service = z.strictObject({
   limits: z.array(Limit).max(16).default([]),
   challenge: Challenge.prefault({}),
   sources: Sources.optional().meta({ description: 'Whose requests are taken.' }),
+  pretenders: z.enum(['pass', 'challenge', 'deny']).default('pass').meta({
+    description: 'What becomes of those who say that they are one of bots, from an address that is not its own.',
+  }),
   identity: Identity.optional(),
   authorization: Authorization.optional(),
   staleness: Staleness.default({ max: 3_600_000, beyond: 'open' }),
@@ -451,6 +474,10 @@ export const PolicySchema = z.strictObject({
   version: z.literal(1).meta({ description: 'Version of this format.' }),
   services: z.record(Name, Service).meta({ description: 'What is protected, by name.' }),
   trustedProxies: z.array(AddressOrPrefix).max(256).default([]).meta({ description: 'Whose X-Forwarded-For is believed.' }),
+  bots: z
+    .record(Name, Bot)
+    .default({})
+    .meta({ description: 'Programs that are welcome: where theirs is, they are not challenged.' }),
   issuers: z.array(Issuer).max(16).default([]).meta({ description: 'Whose tokens are believed.' }),
   detectors: z
     .strictObject({
@@ -565,6 +592,7 @@ export type Policy = z.output<typeof PolicySchema>
 export type ServicePolicy = z.output<typeof Service>
 export type RoutePolicy = z.output<typeof Route>
 export type ChallengePolicy = z.output<typeof Challenge>
+export type BotPolicy = z.output<typeof Bot>
 export type SourceSetPolicy = z.output<typeof SourceSet>
 export type LimitPolicy = z.output<typeof Limit>
 export type IssuerPolicy = z.output<typeof Issuer>
