@@ -262,7 +262,7 @@ function buildProgram(): Command {
     () => async (client, format) => (await import('./commands/ring.ts')).check(client, format),
   )
 
-  const deny = program.command('deny').description('denials: add, rm, ls')
+  const deny = program.command('deny').description('denials: add, rm, ls, export')
   withRing(
     deny
       .command('add')
@@ -312,6 +312,15 @@ function buildProgram(): Command {
       const { denyList, denyPending } = await import('./commands/deny.ts')
       return (options.pending === true ? denyPending : denyList)(client, format)
     },
+  )
+
+  withRing(
+    deny
+      .command('export')
+      .description('denied addresses for the kernel to drop: a script for nft -f')
+      .addOption(new Option('--format <format>', 'of what').choices(['nftables']).default('nftables'))
+      .option('--ports <list>', 'TCP ports of the traffic, or all for whatever these sources send', '80,443'),
+    (_args, options) => async (client) => (await import('./commands/deny.ts')).denyExport(client, options.ports as string),
   )
 
   const revoking = (command: Command): Command =>
