@@ -7,6 +7,7 @@ import { after, test } from 'node:test'
 import { parseAddress, parsePrefix, prefixContains } from '@ringwall/ring'
 import fc from 'fast-check'
 import { type DeniedPrefix, nftablesScript } from './commands/nftables.ts'
+import { startTestNode } from './test-node.ts'
 
 const NOW = 1_800_000_000_000
 const folder = mkdtempSync(join(tmpdir(), 'ringwall-nft-'))
@@ -125,4 +126,45 @@ test('property: whatever is denied, nft takes it', { skip }, () => {
     }),
     { numRuns: 40 },
   )
+})
+
+/** Connects from each address to a port of its own, within a network of its own. */
+const CONNECT = `
+const net = require('node:net')
+const server = net.createServer((socket) => socket.end()).listen(8080, '127.0.0.1', async () => {
+  const from = (localAddress) => new Promise((settle) => {
+    const socket = net.connect({ port: 8080, host: '127.0.0.1', localAddress, timeout: 700 })
+    socket.on('connect', () => { socket.destroy(); settle('in') })
+    socket.on('timeout', () => { socket.destroy(); settle('out') })
+    socket.on('error', () => settle('error'))
+  })
+  console.log((await Promise.all(process.argv.slice(1).map(from))).join(' '))
+  server.close()
+})
+`
+
+test('the command prints what is certain, and the kernel drops it and nothing else', { skip }, async (t) => {
+  const node = await startTestNode()
+  t.after(() => node.stop())
+  for (const [kind, value] of [
+    ['ip', '127.0.0.7'],
+    ['cidr', '127.1.2.0/24'],
+    ['token', 'T-1'],
+  ] as const)
+    assert.equal((await node.run('deny', 'add', kind, value, '--ttl', '10m')).code, 0)
+  const wrong = await node.run('deny', 'export', '--ports', '80,https')
+  assert.deepEqual([wrong.code, wrong.stdout], [2, ''])
+  assert.match(wrong.stderr, /--ports 80,https: expected ports such as 80,443, or all/)
+  const { code, stdout, stderr } = await node.run('deny', 'export', '--ports', '8080')
+  assert.equal(code, 0, stderr)
+  assert.equal(elements(stdout).length, 2)
+  const file = join(folder, 'kernel.nft')
+  writeFileSync(file, stdout)
+  const sources = ['127.0.0.7', '127.1.2.99', '127.0.0.8', '127.1.3.1']
+  const shell = 'ip link set lo up && nft -f "$1" && nft -f "$1" && shift && exec "$@"'
+  const flags = process.getuid?.() === 0 ? '-n' : '-rn'
+  const run = spawnSync('unshare', [flags, 'sh', '-c', shell, 'sh', file, process.execPath, '-e', CONNECT, ...sources], {
+    encoding: 'utf8',
+  })
+  assert.equal(run.stdout.trim(), 'out out in in', run.stderr)
 })
