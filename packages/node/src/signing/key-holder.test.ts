@@ -18,10 +18,11 @@ import { randomNonce } from '../keys.ts'
 import { ringApplication } from '../ring-application.ts'
 import { loadRuleLibrary } from '../rules.ts'
 import type { CeremonyTask } from './ceremony-messages.ts'
-import { CeremonyThread, CeremonyThreadGone } from './ceremony-thread.ts'
+import { CeremonyThread } from './ceremony-thread.ts'
 import { KeyHolder } from './key-holder.ts'
 import type { NodeShare } from './node-share.ts'
 import { Seal } from './sealed-file.ts'
+import { ThreadGone } from './task-thread.ts'
 
 const NOW = Date.now()
 
@@ -229,7 +230,7 @@ test('a thread that dies over each task once costs time and nothing else: no sha
     const what = `${id} ${kind} ${board.state.signingKey.attempts}`
     if (died.has(what)) return
     died.add(what)
-    throw new CeremonyThreadGone('the ceremony thread ended')
+    throw new ThreadGone('the ceremony thread ended')
   }
   await board.until(() => board.isHeldBy(...board.people))
   const groupKey = publicKeyOf(board.state.signingKey)?.groupKey
