@@ -4,12 +4,18 @@
  */
 import assert from 'node:assert/strict'
 import { hash } from 'node:crypto'
+import { once } from 'node:events'
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { type Browser, chromium, type Page } from 'playwright-core'
+import { pairFiles, temporaryFolder } from '../packages/proxy/src/test-certificates.ts'
+import { freePort } from '../tools/free-ports.ts'
 import { ask, eventually, type Reply, TestRing } from './local-ring.ts'
+import { type Program, startProtect } from './program.ts'
 
 const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
 const skip = CHROMIUM === undefined ? 'no Chromium on this machine (Debian: apt-get install chromium)' : false
@@ -265,4 +271,51 @@ test('a pass that is over is refused', async () => {
   await eventually('the pass is over', async () => (await get(2, { ...mine, cookie })).status === 403)
   assert.ok(performance.now() - startMs > BRIEF_MS - 1_100, 'not before')
   assert.equal((await get(1, { ...mine, cookie })).status, 403)
+})
+
+test('over TLS and HTTP/2: the pass is kept from plain HTTP, and holds on another connection, after a restart too', {
+  skip,
+}, async (t) => {
+  const folder = temporaryFolder(t)
+  const files = await pairFiles(folder, ['localhost'])
+  const application = createServer((_, response) => response.setHeader('content-type', 'text/html').end('<title>hello</title>'))
+  application.listen(0, '127.0.0.1')
+  await once(application, 'listening')
+  t.after(() => {
+    application.closeAllConnections()
+    application.close()
+  })
+  const url = `http://127.0.0.1:${(application.address() as AddressInfo).port}`
+  const policy = join(folder, 'policy.yaml')
+  const challenge = { when: 'always', difficulty: 8 }
+  writeFileSync(
+    policy,
+    JSON.stringify({ version: 1, services: { app: { upstreams: [{ url }], waf: { mode: 'off' }, challenge } } }),
+  )
+  const port = await freePort()
+  const start = (): Promise<Program> =>
+    startProtect(url, port, join(folder, 'data'), '--tls-cert', files.certificate, '--tls-key', files.key, '--config', policy)
+  let node = await start()
+  t.after(() => node.end())
+  const context = await browser!.newContext({ ignoreHTTPSErrors: true })
+  const page = await context.newPage()
+  const statuses: number[] = []
+  page.on('response', (response) => {
+    if (response.request().isNavigationRequest()) statuses.push(response.status())
+  })
+  await page.goto(`https://localhost:${port}/`)
+  await eventually('the page is there', () => statuses.length === 2)
+  await page.waitForLoadState()
+  assert.deepEqual(statuses, [403, 200])
+  assert.equal(await page.evaluate("performance.getEntriesByType('navigation')[0].nextHopProtocol"), 'h2')
+  const [pass] = (await context.cookies()).filter(({ name }) => name === 'ringwall_pass')
+  assert.deepEqual([pass?.secure, pass?.httpOnly], [true, true])
+  await node.end()
+  node = await start()
+  // The same context resumes its session: another JA4.
+  assert.equal((await page.goto(`https://localhost:${port}/again`))?.status(), 200)
+  const other = await browser!.newContext({ ignoreHTTPSErrors: true, storageState: await context.storageState() })
+  assert.equal((await (await other.newPage()).goto(`https://localhost:${port}/other`))?.status(), 200)
+  await other.close()
+  await context.close()
 })

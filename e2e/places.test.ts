@@ -1,6 +1,5 @@
 /** Countries and autonomous systems from files, told from outside of a real process with two threads. */
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -10,12 +9,13 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { mmdb } from '../packages/node/src/test-mmdb.ts'
 import { freePort } from '../tools/free-ports.ts'
-import { ask, CLI, eventually } from './local-ring.ts'
+import { ask, eventually } from './local-ring.ts'
+import { type Program, startProtect } from './program.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ringwall-places-'))
 const [countries, systems] = [join(folder, 'country.mmdb'), join(folder, 'asn.mmdb')]
 const application = createServer((_, response) => response.end('hello'))
-let node: ChildProcess | undefined
+let node: Program | undefined
 let port = 0
 
 before(async () => {
@@ -36,27 +36,12 @@ before(async () => {
   const tests = [{ name: 'far away', request: { country: 'KP' }, expect: 'deny' }]
   writeFileSync(policy, JSON.stringify({ version: 1, trustedProxies: ['127.0.0.0/8'], services: { app }, bots, tests }))
   port = await freePort()
-  const args = ['protect', url, '--listen', `127.0.0.1:${port}`, '--data', join(folder, 'ring'), '--config', policy]
-  const files = ['--places', countries, '--places', systems, '--workers', '2']
-  node = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', CLI, ...args, ...files], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  let out = ''
-  await new Promise<void>((settle, refuse) => {
-    node!.stdout!.on('data', (chunk: Buffer) => {
-      out += String(chunk)
-      if (out.includes('ready in')) settle()
-    })
-    node!.once('exit', (code) => refuse(new Error(`ringwall protect ended with ${code}: ${out}`)))
-  })
+  const files = ['--places', countries, '--places', systems]
+  node = await startProtect(url, port, join(folder, 'ring'), '--config', policy, ...files, '--workers', '2')
 })
 
 after(async () => {
-  if (node !== undefined) {
-    const ended = once(node, 'exit')
-    node.kill('SIGTERM')
-    await ended
-  }
+  await node?.end()
   application.closeAllConnections()
   application.close()
   rmSync(folder, { recursive: true, force: true })

@@ -390,9 +390,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       })
     const proxy = workers ?? ownProxy()
     serving = proxy
-    const passKeys = new PassKeys({
+    const passKeys = await PassKeys.open({
       fabric,
       view: () => view,
+      file: join(config.data, 'pass-keys'),
+      seal: new Seal(privateKey, `${ring} ${config.id}`),
+      log: (line) => log('warn', line),
       onKeys: (keys) => {
         usePassKeys(challenges, keys)
         workers?.usePassKeys(keys)

@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { generateKeyPairSync } from 'node:crypto'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
 import type { Fabric } from '@ringwall/fabric'
 import type { PassKey } from '@ringwall/proxy'
 import type { View } from '@ringwall/ring'
 import fc from 'fast-check'
 import { decodePassKeys, encodePassKeys, PassKeys } from './pass-keys.ts'
+import { Seal } from './signing/sealed-file.ts'
 
 const key = fc.record(
   {
@@ -45,7 +50,46 @@ test('property: other bytes are refused whole, without a throw', () => {
   assert.equal(decodePassKeys(Buffer.from(JSON.stringify([good])))?.length, 1)
 })
 
-test('keys are learned from members alone, kept through a restart of theirs, and bounded', (t) => {
+const folder = mkdtempSync(join(tmpdir(), 'ringwall-pass-keys-'))
+after(() => rmSync(folder, { recursive: true, force: true }))
+const quiet: Pick<Fabric, 'send' | 'broadcast' | 'onMessage'> = { send: () => true, broadcast: () => {}, onMessage: () => {} }
+const newSeal = (): Seal => new Seal(generateKeyPairSync('ed25519').privateKey, 'ring n1')
+
+async function written(file: string): Promise<void> {
+  while (!existsSync(file)) await new Promise((settle) => setTimeout(settle, 5))
+}
+
+test('a node that starts again opens what it sealed before; the file is of no use without the node’s key', async (t) => {
+  const file = join(folder, 'restart')
+  const seal = newSeal()
+  const view = (): View => ({ nodes: [{ id: 'n1' }] }) as unknown as View
+  const lines: string[] = []
+  const start = async (by: Seal): Promise<readonly PassKey[]> => {
+    const passKeys = await PassKeys.open({
+      fabric: quiet,
+      view,
+      onKeys: () => {},
+      file,
+      seal: by,
+      log: (line) => lines.push(line),
+    })
+    t.after(() => passKeys.stop())
+    return passKeys.keys
+  }
+  const [first] = await start(seal)
+  await written(file)
+  const text = readFileSync(file)
+  for (const form of ['base64url', 'hex', 'latin1'] as const)
+    assert.ok(!text.includes(Buffer.from(first!.bytes).toString(form)), form)
+  const [again] = await start(seal)
+  assert.deepEqual([again!.id, Buffer.from(again!.bytes)], [first!.id, Buffer.from(first!.bytes)])
+  assert.deepEqual(lines, [])
+  const [other] = await start(newSeal())
+  assert.notEqual(other!.id, first!.id)
+  assert.match(lines[0]!, /restart is begun anew: /)
+})
+
+test('keys are learned from members alone, kept through a restart of theirs, and bounded', async (t) => {
   let hear: (from: string, payload: Uint8Array) => void = () => {}
   let keys: readonly PassKey[] = []
   const fabric: Pick<Fabric, 'send' | 'broadcast' | 'onMessage'> = {
@@ -56,7 +100,16 @@ test('keys are learned from members alone, kept through a restart of theirs, and
     },
   }
   const nodes = ['n1', 'n2'].map((id) => ({ id }))
-  const passKeys = new PassKeys({ fabric, view: () => ({ nodes }) as unknown as View, onKeys: (all) => (keys = all) })
+  const passKeys = await PassKeys.open({
+    fabric,
+    view: () => ({ nodes }) as unknown as View,
+    onKeys: (all) => {
+      keys = all
+    },
+    file: join(folder, 'members'),
+    seal: newSeal(),
+    log: () => {},
+  })
   t.after(() => passKeys.stop())
   assert.equal(keys.length, 1)
   const [own] = keys

@@ -1,6 +1,7 @@
 /**
  * The keys of passes, among nodes: each makes its own and tells the others over their links, so that a proof of work that was brought to
- * one node is believed by all. Kept in memory alone. A node that the ring lets go takes what it sealed with it.
+ * one node is believed by all. On disk they are sealed by the node's own key: a node that starts again opens what it sealed before. One that the
+ * ring lets go takes what it sealed with it.
  */
 import type { Fabric } from '@ringwall/fabric'
 import {
@@ -13,6 +14,7 @@ import {
   type PassKey,
 } from '@ringwall/proxy'
 import type { View } from '@ringwall/ring'
+import type { Seal } from './signing/sealed-file.ts'
 
 const TICK_MS = 1_000
 /** Also when nothing has changed: what a link lost is made up for. */
@@ -21,11 +23,18 @@ const MESSAGE_BYTES_MAX = 8_192
 const KEY_ID = new RegExp(`^[0-9a-f]{${PASS_KEY_ID_BYTES * 2}}$`)
 const KEY = /^[A-Za-z0-9_-]{43}$/
 
+/** Of the file, within its seal. */
+const SEALED_NAME = 'pass-keys'
+
 export interface PassKeysOptions {
   readonly fabric: Pick<Fabric, 'send' | 'broadcast' | 'onMessage'>
   readonly view: () => View
   /** All that may be opened by, the one to seal with first. */
   readonly onKeys: (keys: readonly PassKey[]) => void
+  /** Where its own keys stay. */
+  readonly file: string
+  readonly seal: Pick<Seal, 'read' | 'write'>
+  readonly log: (line: string) => void
 }
 
 export class PassKeys {
@@ -35,9 +44,22 @@ export class PassKeys {
   readonly #others = new Map<string, readonly PassKey[]>()
   #toldAtMs = Number.NEGATIVE_INFINITY
 
-  constructor(options: PassKeysOptions) {
+  /** A file that cannot be opened is begun anew: those whose pass was sealed by its keys do some work again. */
+  static async open(options: PassKeysOptions): Promise<PassKeys> {
+    let kept: readonly PassKey[] | undefined
+    try {
+      const bytes = await options.seal.read(options.file, SEALED_NAME)
+      kept = bytes === undefined ? undefined : decodePassKeys(bytes)
+    } catch (error) {
+      options.log(`${options.file} is begun anew: ${(error as Error).message}`)
+    }
+    return new PassKeys(options, kept ?? [])
+  }
+
+  private constructor(options: PassKeysOptions, kept: readonly PassKey[]) {
     this.#options = options
-    this.#own = currentPassKeys([], Date.now())
+    this.#own = currentPassKeys(livingPassKeys(kept, Date.now()), Date.now())
+    if (this.#own !== kept) this.#write()
     options.fabric.onMessage('passes', (from, payload) => this.#heard(from, payload))
     this.#timer = setInterval(() => this.#tick(), TICK_MS)
     this.#timer.unref()
@@ -61,7 +83,10 @@ export class PassKeys {
     const nowMs = Date.now()
     const own = currentPassKeys(this.#own, nowMs)
     let changed = own !== this.#own
-    this.#own = own
+    if (changed) {
+      this.#own = own
+      this.#write()
+    }
     const members = new Set(this.#options.view().nodes.map(({ id }) => id))
     for (const [id, keys] of this.#others) {
       const living = members.has(id) ? livingPassKeys(keys, nowMs) : []
@@ -75,6 +100,13 @@ export class PassKeys {
     if (!changed && atMs - this.#toldAtMs < TELL_MS) return
     this.#toldAtMs = atMs
     this.#options.fabric.broadcast('passes', encodePassKeys(own))
+  }
+
+  #write(): void {
+    const { seal, file, log } = this.#options
+    seal
+      .write(file, SEALED_NAME, encodePassKeys(this.#own))
+      .catch((error: Error) => log(`${file} cannot be written: ${error.message}`))
   }
 
   /** One that starts anew has forgotten what it sealed with before; the others have not. */

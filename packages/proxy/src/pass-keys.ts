@@ -1,6 +1,6 @@
 /**
  * Keys that challenges and passes are sealed with. Each node makes its own, a new one every hour, and the others of its ring open by it:
- * no key is for long, none is anybody's but in memory, and whose node leaves, what it sealed is worth nothing.
+ * no key is for long, and when a node leaves, what it sealed is worth nothing.
  */
 import { randomBytes } from 'node:crypto'
 import { PASS_MS_MAX } from '@ringwall/ring'
