@@ -94,6 +94,15 @@ const Schema = z.strictObject({
       bytesKept: z.int().min(0).max(1_073_741_824).default(16_777_216),
     })
     .prefault({}),
+  /** SHA-1 hashes of passwords known from breaches: a folder of ranges, or one file. */
+  breachedPasswords: z.string().min(1).optional(),
+  /** MMDB files that know countries or autonomous systems of addresses. */
+  places: z.array(z.string().min(1)).max(8).optional(),
+  /** Who is asked for the names of bots; the system's resolvers unless given. */
+  dnsServers: z
+    .array(z.string().regex(/^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\])(:\d{1,5})?$/, 'expected ADDRESS or ADDRESS:PORT'))
+    .max(8)
+    .optional(),
   otlp: z
     .strictObject({ endpoint: z.string().regex(/^https?:\/\//), headers: z.record(z.string(), z.string()).default({}) })
     .optional(),
@@ -133,6 +142,9 @@ export interface NodeConfig {
   readonly requestBytesKept: number
   readonly indicators: readonly IndicatorSettings[]
   readonly feeds: readonly FeedSettings[]
+  readonly breachedPasswords?: string | undefined
+  readonly places?: readonly string[] | undefined
+  readonly dnsServers?: readonly string[] | undefined
   readonly audit: AuditOptions | undefined
   /** Path of the Workload API's socket; undefined: there is none. */
   readonly workloadSocket?: string | undefined
@@ -186,6 +198,9 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
       ttlMs: ttlDays === undefined ? undefined : ttlDays * 86_400_000,
     })),
     feeds: data.feeds.map((feed) => ({ ...feed, key: at(feed.key), ca: feed.ca === undefined ? undefined : at(feed.ca) })),
+    breachedPasswords: data.breachedPasswords === undefined ? undefined : at(data.breachedPasswords),
+    places: data.places?.map(at),
+    dnsServers: data.dnsServers,
     audit: data.audit === undefined ? undefined : auditOptions(data.audit, at(data.audit.file)),
     workloadSocket: data.workloadApi === undefined ? undefined : at(data.workloadApi.socket),
     ...data.consensus,

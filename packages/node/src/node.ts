@@ -14,7 +14,7 @@ import {
 } from '@ringwall/guard'
 import { createProofReplays, verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
-import { createProxy } from '@ringwall/proxy'
+import { Challenges, createProxy } from '@ringwall/proxy'
 import {
   type Denial,
   type DenialSubject,
@@ -52,7 +52,9 @@ import { AdminServer, CONSOLE_DIRECTORY } from './admin/http.ts'
 import { adminOperations } from './admin/operations.ts'
 import { ApiActivity } from './api-activity.ts'
 import { AuditLog } from './audit-log.ts'
+import { BotNames } from './bot-names.ts'
 import { Bouncers } from './bouncers/bouncers.ts'
+import { openBreaches } from './breached-passwords.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
@@ -63,6 +65,8 @@ import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-sto
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
+import { PassKeys, usePassKeys } from './pass-keys.ts'
+import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
@@ -367,9 +371,21 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     const limits = new RingLimits({ self: config.id, fabric, view: () => view })
     served.push(() => limits.stop())
+    const challenges = new Challenges()
+    // Workers open it for themselves: here it is seen whether they can.
+    const breaches = await openBreaches(config, log)
+    if (breaches !== undefined) served.push(() => breaches.close())
+    const places = await openPlaces(config, log)
+    if (places !== undefined) served.push(() => places.stop())
+    const botNames = new BotNames({ servers: config.dnsServers })
+    served.push(() => botNames.stop())
     const guard = createGuard({
       limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
       shared: limits,
+      passes: challenges,
+      ...(breaches === undefined ? {} : { breaches }),
+      ...(places === undefined ? {} : { places }),
+      botNames,
       witness: (judged, body, truncated, nowMs) => {
         if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
         watch.observe(judged, nowMs)
@@ -411,10 +427,23 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           if (attempt.failed) logins.failed(attempt)
         },
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
+        challenges,
         log,
       })
     const proxy = workers ?? ownProxy()
     serving = proxy
+    const passKeys = await PassKeys.open({
+      fabric,
+      view: () => view,
+      file: join(config.data, 'pass-keys'),
+      seal: new Seal(privateKey, `${ring} ${config.id}`),
+      log: (line) => log('warn', line),
+      onKeys: (keys) => {
+        usePassKeys(challenges, keys)
+        workers?.usePassKeys(keys)
+      },
+    })
+    served.push(() => passKeys.stop())
     /** About tokens, to be cut together: many denials may come in one message or block. */
     let revoked: DenialSubject[] = []
     const cutRevoked = (): void => {
@@ -448,8 +477,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (hear(payload) === 'news') fabric.gossip(payload)
     })
     fabric.onLink(({ id, connected }) => {
-      if (connected) for (const bytes of early.transactions()) fabric.send(id, 'gossip', bytes)
-      else limits.lost(id)
+      if (connected) {
+        for (const bytes of early.transactions()) fabric.send(id, 'gossip', bytes)
+        passKeys.tell(id)
+      } else limits.lost(id)
     })
 
     const propose = (bytes: Uint8Array, waitMs: number): ReturnType<RingLedger['submit']> => {

@@ -14,6 +14,7 @@ import {
   type ListenerOptions,
   NO_STATS,
   newTicketSecret,
+  type PassKey,
   type ProxyStats,
   type Proxy as RequestProxy,
   type ServiceStatus,
@@ -102,6 +103,7 @@ export class TrafficWorkers implements Traffic {
   readonly #before: { -readonly [name in keyof ProxyStats]?: number } = {}
   #listeners: readonly ListenerOptions[]
   #ticketSecret = newTicketSecret()
+  #passKeys: readonly PassKey[] = []
   #view: View | undefined
   #denials: DenialIndex | undefined
   #certifiedAtMs: number | undefined
@@ -220,6 +222,11 @@ export class TrafficWorkers implements Traffic {
     this.#tell({ kind: 'certificates' })
   }
 
+  usePassKeys(keys: readonly PassKey[]): void {
+    this.#passKeys = keys
+    this.#tell({ kind: 'passKeys', keys })
+  }
+
   cutSource(source: string): void {
     // The denial before the cut, or what is cut comes back in.
     this.sync()
@@ -261,6 +268,7 @@ export class TrafficWorkers implements Traffic {
         rates: this.#rates,
         proofs: this.#proofs,
         ticketSecret: this.#ticketSecret,
+        passKeys: this.#passKeys,
         listeners: this.#listeners,
         view: viewNews(view, undefined, this.#certifiedAtMs),
         certified: this.#certified.all,

@@ -6,6 +6,7 @@ import type {
   CertificateStatus,
   ListenerOptions,
   LoginEvent,
+  PassKey,
   ProxyStats,
   ServiceStatus,
   TicketSecret,
@@ -46,6 +47,7 @@ export interface WorkerStart {
   /** Of tokens’ keys, that were seen. */
   readonly proofs: SharedArrayBuffer
   readonly ticketSecret: TicketSecret
+  readonly passKeys: readonly PassKey[]
   /** With the ports that the first worker got. */
   readonly listeners: readonly ListenerOptions[]
   readonly view: ViewNews
@@ -62,6 +64,7 @@ export type ToWorker =
   /** Judge again what is under way. */
   | { readonly kind: 'review' }
   | { readonly kind: 'certificates' }
+  | { readonly kind: 'passKeys'; readonly keys: readonly PassKey[] }
   /** Answers to `takes`: number and milliseconds to wait. */
   | { readonly kind: 'taken'; readonly answers: readonly (readonly [id: number, waitMs: number])[] }
   | { readonly kind: 'stop'; readonly graceMs: number }

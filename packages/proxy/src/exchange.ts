@@ -5,9 +5,18 @@
  * the body, upstream, guard on the response where rules ask for it, response. What the guard has not allowed never reaches an
  * upstream, not a byte of it.
  */
-import { type Decision, type GuardEnvironment, type GuardRequest, type Judgement, loginFailed, sourceKey } from '@ringwall/guard'
+import {
+  type Decision,
+  type Guard,
+  type GuardEnvironment,
+  type GuardRequest,
+  type Judgement,
+  loginFailed,
+  sourceKey,
+} from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
 import type { HeaderField } from '@ringwall/waf'
+import { challengeAnswer, passAnswer } from './challenge-page.ts'
 import type { Client } from './client.ts'
 import type { Context, Cuttable, Standing } from './context.ts'
 import { decodedBody } from './decoded-body.ts'
@@ -17,7 +26,7 @@ import { detached } from './header-names.ts'
 import { HeldBody } from './held-body.ts'
 import { HeldResponse } from './held-response.ts'
 import { type Observed, recordExchange } from './recording.ts'
-import { refusal } from './refusal.ts'
+import { type Refusal, refusal } from './refusal.ts'
 import type { RequestHead } from './request-head.ts'
 import type { RawRequest } from './request-parser.ts'
 import type { ResponseHead } from './response-parser.ts'
@@ -311,7 +320,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
 
   /** @param startMs Since when the guard has been at it: waiting for the body is not counted. */
   #judgeBody(body: Uint8Array, truncated: boolean, startMs: number): void {
-    let slice: () => Judgement | undefined
+    let slice: ReturnType<Guard['bodyInSlices']>
     try {
       slice = this.#context.options.guard.bodyInSlices(this.#judgement!, body, truncated, this.#environment!)
     } catch (error) {
@@ -322,8 +331,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   /** A long inspection gives other requests their turn: nothing of this one goes on meanwhile. */
-  #judgeSlice(slice: () => Judgement | undefined, startMs: number): void {
-    let judgement: Judgement | undefined
+  #judgeSlice(slice: ReturnType<Guard['bodyInSlices']>, startMs: number): void {
+    let judgement: ReturnType<typeof slice>
     try {
       judgement = slice()
     } catch (error) {
@@ -331,8 +340,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       return
     }
     this.#guardMs += performance.now() - startMs
-    if (judgement === undefined) {
-      setImmediate(() => {
+    if (judgement === undefined || judgement instanceof Promise) {
+      const goOn = (): void => {
         if (this.#over) return
         try {
           this.#judgeSlice(slice, performance.now())
@@ -340,7 +349,9 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
           this.#context.log('warn', `request ${this.#requestId} failed: ${(error as Error).message}`)
           this.#client.destroy()
         }
-      })
+      }
+      if (judgement === undefined) setImmediate(goOn)
+      else void judgement.then(goOn, (error: unknown) => this.#guardFailed(error))
       return
     }
     this.#judgement = judgement
@@ -483,6 +494,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       requestId: this.#requestId,
       traceparent: recorder.formatTraceparent(span),
       tracestate: span.traceState,
+      breached: this.#judgement!.breached === true,
     })
     const body = held === undefined || held.length === 0 ? undefined : held.bytes
     const chunked = !complete && head.contentLength === undefined
@@ -809,18 +821,39 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#judging = false
     this.#dropUpstream()
     const head = this.#head
-    const { headers, body } = refusal(status, this.#requestId, {
-      jsonWanted: head?.jsonWanted ?? false,
-      retryAfterS,
-      budget: this.#judgement?.decision?.budget,
-      location,
-      code: this.#judgement?.decision?.check === 'staleness' ? 'view-stale' : undefined,
-    })
+    const { headers, body } =
+      this.#challengeAnswer(status, retryAfterS) ??
+      refusal(status, this.#requestId, {
+        jsonWanted: head?.jsonWanted ?? false,
+        retryAfterS,
+        budget: this.#judgement?.decision?.budget,
+        location,
+        code: codeOf(this.#judgement?.decision),
+      })
     const fields = [...headers, ...this.#client.listener.ownFields, ...this.#explanation()]
     this.#answered = true
     this.#responseFields = [fields]
     const own = { status, fields, body: this.#request.method === 'HEAD' ? '' : body, continued: this.#continued }
     this.#client.refuse(own, head, () => this.#finish(status, error))
+  }
+
+  /** A challenge, or the pass for one that was done; undefined: it is about neither. */
+  #challengeAnswer(status: number, retryAfterS: number | undefined): Refusal | undefined {
+    const { decision, challenge, granted } = this.#judgement ?? {}
+    const { challenges } = this.#context.options
+    if (decision?.outcome !== 'challenge' || decision.status !== status) return undefined
+    if (granted !== undefined) return passAnswer(granted, this.#requestId, this.#proto === 'https')
+    if (challenge === undefined || challenges === undefined) return undefined
+    return challengeAnswer({
+      status,
+      requestId: this.#requestId,
+      method: this.#request.method,
+      target: this.#head?.target ?? '',
+      rawHeaders: this.#request.rawHeaders,
+      retryAfterS,
+      difficulty: challenge.difficulty,
+      issue: () => challenges.issue(challenge, this.#environment!.nowMs),
+    })
   }
 
   /** Part of the response is out: only cutting the connection tells the client that it is not whole. */
@@ -892,7 +925,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   #guardRequest(head: RequestHead): GuardRequest {
-    return new JudgedRequest(this.#request, head, this.#source, this.#requestId, this.#client)
+    return new JudgedRequest(this.#request, head, this.#source, this.#requestId, this.#client, this.#context.shedding.bounds)
   }
 
   #reportLogin(status: number): void {
@@ -1032,6 +1065,12 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 }
 
+/** What a client may know of why: the ring's own state, and what its user is to mend. */
+function codeOf(decision: Decision | undefined): string | undefined {
+  if (decision?.check === 'staleness') return 'view-stale'
+  return decision?.outcome === 'deny' && decision.rule === 'password:breached' ? 'password-breached' : undefined
+}
+
 /** Rests it on something that may change while it is under way? */
 function isReviewed({ credential, route }: Judgement): boolean {
   return credential !== undefined || route?.authorizer !== undefined
@@ -1073,10 +1112,18 @@ class JudgedRequest implements GuardRequest {
   readonly ja4: string | undefined
   readonly clientCertificate: string | undefined
   readonly http2: string | undefined
+  readonly pressed: boolean
   readonly #rawHeaders: readonly string[]
   #headers: readonly HeaderField[] | undefined
 
-  constructor(request: RawRequest, head: RequestHead, remoteAddress: string, requestId: string, client: Client) {
+  constructor(
+    request: RawRequest,
+    head: RequestHead,
+    remoteAddress: string,
+    requestId: string,
+    client: Client,
+    pressed: boolean,
+  ) {
     this.method = head.method
     this.target = head.target
     this.httpVersion = request.httpVersion
@@ -1088,6 +1135,7 @@ class JudgedRequest implements GuardRequest {
     this.ja4 = client.ja4
     this.clientCertificate = client.clientCertificate
     this.http2 = client.http2
+    this.pressed = pressed
     this.#rawHeaders = request.rawHeaders
   }
 

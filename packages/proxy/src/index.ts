@@ -1,3 +1,4 @@
+export { Challenges } from './challenges.ts'
 export { NO_STATS } from './context.ts'
 export {
   type AnyProxyError,
@@ -9,6 +10,14 @@ export {
   UpstreamTimeout,
   UpstreamUnreachable,
 } from './errors.ts'
+export {
+  currentPassKeys,
+  livingPassKeys,
+  PASS_KEY_BYTES,
+  PASS_KEY_ID_BYTES,
+  PASS_KEYS_MAX,
+  type PassKey,
+} from './pass-keys.ts'
 export { createProxy } from './proxy.ts'
 export { currentTicketSecret, newTicketSecret, type TicketSecret } from './ticket-secret.ts'
 export {

@@ -1,6 +1,7 @@
 /** The words of the proxy. */
 import type { Guard, GuardEnvironment, LoginAttempt, Outcome } from '@ringwall/guard'
 import type { DenialSubject, Policy } from '@ringwall/ring'
+import type { Challenges } from './challenges.ts'
 import type { TicketSecret } from './ticket-secret.ts'
 
 /** What a proxy needs of telemetry; the same shapes as there. */
@@ -253,6 +254,8 @@ export interface ProxyOptions {
   /** Is `X-Forwarded-For` from this address believed? `isTrustedProxy` of `@ringwall/ring` unless given. */
   readonly isTrustedProxy?: (policy: Policy, address: string) => boolean
   readonly log?: (level: 'info' | 'warn', line: string) => void
+  /** Makes challenges; the guard opens their passes by the same. Without it, whoever is challenged is refused. */
+  readonly challenges?: Challenges
   /** Those who share ports share this, or a client could not resume its TLS session with all of them; one of its own unless given. */
   readonly ticketSecret?: TicketSecret
 }

@@ -59,17 +59,23 @@ export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export {
   APPROVABLE_TYPES,
   type ApprovableType,
+  type BotPolicy,
   CEDAR_CHARS_MAX,
+  type ChallengePolicy,
   EXCEPTION_TTL_MS_MAX,
   type ExceptionPolicy,
   type IssuerPolicy,
   type LimitPolicy,
+  NO_ASN,
+  NO_COUNTRY,
+  PASS_MS_MAX,
   type PatchPolicy,
   type Policy,
   PolicySchema,
   type RewritePolicy,
   type RoutePolicy,
   type ServicePolicy,
+  type SourceSetPolicy,
   type UpstreamPolicy,
 } from './policy.ts'
 export {
