@@ -47,6 +47,12 @@ const Schema = z.strictObject({
       bytesKept: z.int().min(0).max(1_073_741_824).default(16_777_216),
     })
     .prefault({}),
+  cache: z
+    .strictObject({
+      /** Memory for answers of upstreams, in all threads together; 0 keeps none, whatever the policy says. */
+      bytesMax: z.int().min(0).max(68_719_476_736).default(67_108_864),
+    })
+    .prefault({}),
   otlp: z
     .strictObject({ endpoint: z.string().regex(/^https?:\/\//), headers: z.record(z.string(), z.string()).default({}) })
     .optional(),
@@ -82,6 +88,8 @@ export interface NodeConfig {
   readonly rules: Readonly<Record<string, string>>
   readonly otlp: { readonly endpoint: string; readonly headers: Readonly<Record<string, string>> } | undefined
   readonly requestBytesKept: number
+  /** For answers of upstreams, where the policy wants them kept. */
+  readonly cacheBytes: number
   readonly audit: AuditOptions | undefined
   readonly roundMs: number
   readonly heartbeatMs: number
@@ -127,6 +135,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     rules: Object.fromEntries(Object.entries(data.rules).map(([name, path]) => [name, at(path)])),
     otlp: data.otlp,
     requestBytesKept: data.requests.bytesKept,
+    cacheBytes: data.cache.bytesMax,
     audit: data.audit === undefined ? undefined : auditOptions(data.audit, at(data.audit.file)),
     ...data.consensus,
     snapshotBlocks: data.ledger.snapshotBlocks,

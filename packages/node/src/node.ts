@@ -364,6 +364,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         node: config.id,
         region: self.region,
         explainHeader: config.explainHeader,
+        cacheBytes: config.cacheBytes,
         onApi: (event) => api.observe(event),
         onLogin: (attempt) => {
           if (attempt.failed) logins.failed(attempt)

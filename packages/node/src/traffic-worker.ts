@@ -127,6 +127,9 @@ const proxy = createProxy({
   region,
   explainHeader: config.explainHeader,
   ticketSecret: start.ticketSecret,
+  // Each thread keeps its own.
+  cacheBytes: Math.floor(config.cacheBytes / start.threads),
+  onInvalidate: (keys) => say({ kind: 'changed', keys }),
   onApi: (event) => {
     if (api.length < EVENTS_WAITING_MAX) api.push(event)
   },
@@ -152,6 +155,7 @@ function tell(nowMs: number): void {
     upstreams: proxy.upstreams(),
     services: proxy.services(),
     certificates: proxy.certificates(),
+    cache: proxy.cache(),
     requests: feed.news(),
     logins,
     floods,
@@ -216,6 +220,9 @@ function receive(message: ToWorker): void {
       break
     case 'certificates':
       proxy.reloadCertificates()
+      break
+    case 'invalidate':
+      proxy.invalidate(message.keys)
       break
     case 'taken':
       limits.answered(message.answers)

@@ -9,6 +9,7 @@ import type { FloodReading } from '@ringwall/detect'
 import { type SharedLimiter, sharedRateMemory } from '@ringwall/guard'
 import { sharedProofMemory } from '@ringwall/identity'
 import {
+  type CacheStatus,
   type CertificateStatus,
   currentTicketSecret,
   type ListenerOptions,
@@ -200,6 +201,34 @@ export class TrafficWorkers implements Traffic {
     return this.#slots.find(({ news }) => news !== undefined)?.news?.certificates ?? []
   }
 
+  cache(): CacheStatus {
+    const all = this.#slots.flatMap(({ news }) => news?.cache ?? [])
+    const sum = (of: (status: CacheStatus) => number): number => all.reduce((total, status) => total + of(status), 0)
+    return {
+      entries: sum(({ entries }) => entries),
+      bytes: sum(({ bytes }) => bytes),
+      bytesMax: sum(({ bytesMax }) => bytesMax),
+      evictions: sum(({ evictions }) => evictions),
+      services: merged(
+        all.map(({ services }) => services),
+        ({ service }) => service,
+        (one, other) => ({
+          service: one.service,
+          hits: one.hits + other.hits,
+          stale: one.stale + other.stale,
+          revalidated: one.revalidated + other.revalidated,
+          misses: one.misses + other.misses,
+          collapsed: one.collapsed + other.collapsed,
+          bytes: one.bytes + other.bytes,
+        }),
+      ),
+    }
+  }
+
+  invalidate(keys: readonly string[]): void {
+    this.#tell({ kind: 'invalidate', keys })
+  }
+
   ruleCounts(): readonly RuleCounts[] {
     return this.#slots.flatMap(({ ruleCounts }) => ruleCounts ?? [])
   }
@@ -243,6 +272,12 @@ export class TrafficWorkers implements Traffic {
     for (const { worker } of this.#slots) worker?.postMessage(message)
   }
 
+  #others(worker: Worker, keys: readonly string[]): void {
+    for (const slot of this.#slots) {
+      if (slot.worker !== worker) slot.worker?.postMessage({ kind: 'invalidate', keys } satisfies ToWorker)
+    }
+  }
+
   #begin(slot: Slot): Promise<readonly { readonly host: string; readonly port: number }[]> {
     const { config, region, ring, rules, log } = this.#options
     const view = this.#view!
@@ -282,6 +317,7 @@ export class TrafficWorkers implements Traffic {
           settle(message.bound)
         } else if (message.kind === 'failed') failure = message.message
         else if (message.kind === 'takes') this.#take(worker, message.takes)
+        else if (message.kind === 'changed') this.#others(worker, message.keys)
         else this.#learn(slot, message)
       })
       worker.on('error', (error) => {

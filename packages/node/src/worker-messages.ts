@@ -3,6 +3,7 @@ import type { FloodReading } from '@ringwall/detect'
 import type { Budget } from '@ringwall/guard'
 import type {
   ApiEvent,
+  CacheStatus,
   CertificateStatus,
   ListenerOptions,
   LoginEvent,
@@ -59,6 +60,8 @@ export type ToWorker =
   /** Judge again what is under way. */
   | { readonly kind: 'review' }
   | { readonly kind: 'certificates' }
+  /** Answers that are not to be kept any more. */
+  | { readonly kind: 'invalidate'; readonly keys: readonly string[] }
   /** Answers to `takes`: number and milliseconds to wait. */
   | { readonly kind: 'taken'; readonly answers: readonly (readonly [id: number, waitMs: number])[] }
   | { readonly kind: 'stop'; readonly graceMs: number }
@@ -94,6 +97,7 @@ export interface WorkerNews {
   readonly upstreams: readonly UpstreamStatus[]
   readonly services: readonly ServiceStatus[]
   readonly certificates: readonly CertificateStatus[]
+  readonly cache: CacheStatus
   readonly requests: RequestNews | undefined
   readonly logins: readonly LoginEvent[]
   readonly floods: readonly FloodReading[]
@@ -110,4 +114,6 @@ export type FromWorker =
   | { readonly kind: 'listening'; readonly bound: readonly { readonly host: string; readonly port: number }[] }
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'takes'; readonly takes: readonly Take[] }
+  /** Told of at once: the others are to drop it, too. */
+  | { readonly kind: 'changed'; readonly keys: readonly string[] }
   | WorkerNews

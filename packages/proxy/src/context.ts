@@ -2,6 +2,7 @@
 import type { Decision, Judgement } from '@ringwall/guard'
 import type { Policy } from '@ringwall/ring'
 import type { HeadBounds } from './head-scanner.ts'
+import type { ResponseCache } from './response-cache.ts'
 import type { SourceShedding } from './shedding.ts'
 import type { ProxyLimits, ProxyOptions, ProxyStats } from './types.ts'
 import type { UpstreamPools } from './upstream-pools.ts'
@@ -75,6 +76,7 @@ export interface Context {
   readonly limits: ProxyLimits
   readonly headBounds: HeadBounds
   readonly pools: UpstreamPools
+  readonly cache: ResponseCache
   readonly counters: Counters
   readonly sources: Sources
   readonly shedding: SourceShedding

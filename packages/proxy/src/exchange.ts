@@ -8,6 +8,7 @@
 import { type Decision, type GuardEnvironment, type GuardRequest, type Judgement, loginFailed, sourceKey } from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
 import type { HeaderField } from '@ringwall/waf'
+import { cacheRequest } from './cache-terms.ts'
 import type { Client } from './client.ts'
 import type { Context, Cuttable, Standing } from './context.ts'
 import { decodedBody } from './decoded-body.ts'
@@ -20,6 +21,7 @@ import { type Observed, recordExchange } from './recording.ts'
 import { refusal } from './refusal.ts'
 import type { RequestHead } from './request-head.ts'
 import type { RawRequest } from './request-parser.ts'
+import { type CachedAnswer, CacheTurn } from './response-cache.ts'
 import type { ResponseHead } from './response-parser.ts'
 import { type Rewriting, rewritingOf, rewrittenFields, rewrittenTarget } from './rewriting.ts'
 import { sourceOf } from './source-address.ts'
@@ -35,6 +37,11 @@ const EMPTY = new Uint8Array(0)
 const NO_FIELDS: readonly (readonly string[])[] = []
 /** May be sent twice (RFC 9110 section 9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
+
+/** What there is methods for that change nothing (RFC 9110 section 9.2.1). */
+const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
+/** Of a kept body, sent in one go. */
+const CACHED_PART_BYTES = 65_536
 
 /** What a client is told to wait when all upstreams are full. */
 const OVERLOADED_RETRY_AFTER_S = 1
@@ -90,6 +97,11 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   #interim = false
   /** Its status counts as a failure of the upstream. */
   #failing = false
+  #turn: CacheTurn | undefined
+  #turnTimer: NodeJS.Timeout | undefined
+  /** The answer that is kept, as far as it has not been sent yet. */
+  #cachedRest: Buffer | undefined
+  #cachedStatus = 200
   /** The response, while its beginning is judged. */
   #heldResponse: HeldResponse | undefined
   #continued = false
@@ -140,6 +152,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       this.#environment = environment
       const { policy } = environment.view
       pools.follow(policy)
+      this.#context.cache.follow(policy)
       this.#settleSource(head, (address) => this.#context.isTrustedProxy(policy, address))
       const source = sourceKey(this.#source)
       const isShed = !this.#context.shedding.admits(source)
@@ -290,6 +303,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   onClientDrain(): void {
+    if (this.#cachedRest !== undefined) {
+      this.#sendCachedRest()
+      return
+    }
     if (!this.#upstreamPaused) return
     this.#upstreamPaused = false
     this.#connection?.resume()
@@ -358,10 +375,79 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       this.#refuse(502, 'no upstream for this service')
       return
     }
-    this.#group.budget.request(this.startMs)
     const rewrite = route!.route?.rewrite ?? route!.service.rewrite
     if (rewrite !== undefined && !this.#rewrite(rewrite)) return
-    this.#wanted = this.#group.sticky?.wanted(this.#request.rawHeaders)
+    const cache = route!.route?.cache ?? route!.service.cache
+    if (cache !== undefined && cache.mode === 'on' && this.#context.cache.store.bytesMax > 0) {
+      const hasCredential = this.#judgement!.credential !== undefined
+      const request = cacheRequest(this.#head!, this.#request.rawHeaders, this.#proto, hasCredential, cache)
+      if (request !== undefined) {
+        const counts = this.#context.cache.countsOf(route!.service.name)
+        const resume = (): void => this.#askCache()
+        this.#turn = new CacheTurn(
+          this.#context.cache,
+          request,
+          this.#head!.method,
+          cache,
+          route!.label,
+          counts,
+          this.startMs,
+          resume,
+        )
+        this.#askCache()
+        return
+      }
+    }
+    this.#toUpstream()
+  }
+
+  /** What is kept may answer; the guard has let the request pass before. */
+  #askCache(): void {
+    clearTimeout(this.#turnTimer)
+    if (this.#over) return
+    const step = this.#turn!.look(performance.now())
+    if (step.kind === 'answer') this.#sendCached(step.answer)
+    else if (step.kind === 'unavailable') this.#refuse(504, undefined)
+    else if (step.kind === 'forward') this.#toUpstream()
+    else {
+      this.#turnTimer = setTimeout(() => {
+        if (this.#over) return
+        this.#turn!.hurry()
+        this.#toUpstream()
+      }, step.ms)
+    }
+  }
+
+  /** In place of what the upstream might say. */
+  #sendCached({ head, body, own }: CachedAnswer): void {
+    const fields = [...this.#ownFields(), ...own]
+    this.#cachedStatus = head.status
+    this.#context.options.guard.answered(this.#judgement!, head.status, this.#environment!.nowMs)
+    this.#responseFields = [head.rawHeaders, fields]
+    this.#client.respond(head, this.#head!, fields, this.#environment!.nowMs)
+    this.#answered = true
+    this.#cachedRest = body
+    this.#sendCachedRest()
+  }
+
+  /** As fast as the client takes it: what is kept is not copied for a client that does not read. */
+  #sendCachedRest(): void {
+    while (this.#cachedRest !== undefined && !this.#over) {
+      const rest = this.#cachedRest
+      if (rest.length === 0) {
+        this.#cachedRest = undefined
+        this.#client.end([], this.#finish(this.#cachedStatus, undefined))
+        return
+      }
+      this.#cachedRest = rest.subarray(CACHED_PART_BYTES)
+      this.#client.send(rest.subarray(0, CACHED_PART_BYTES))
+      if (!this.#client.flush()) return
+    }
+  }
+
+  #toUpstream(): void {
+    this.#group!.budget.request(this.startMs)
+    this.#wanted = this.#group!.sticky?.wanted(this.#request.rawHeaders)
     this.#tryUpstream(false)
   }
 
@@ -403,6 +489,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   #refuseUnsent(full: boolean): void {
+    if (this.#sentStale()) return
     const { counters } = this.#context
     if (full) {
       counters.overloaded++
@@ -473,7 +560,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       head,
       target: this.#target ?? head.target,
       host: this.#rewriting?.host ?? head.authority,
-      rewriting: this.#rewriting?.request,
+      rewriting: this.#turn === undefined ? this.#rewriting?.request : this.#turn.changes(this.#rewriting?.request),
       rawHeaders: this.#request.rawHeaders,
       section: this.#request.section,
       bodyBytes: complete ? (held?.length ?? 0) : head.contentLength,
@@ -610,10 +697,36 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       }
     }
     this.#upstreamStatus = head.status
+    if (this.#turn !== undefined && this.#isAnsweredInstead(head, nowMs)) return
+    if (!SAFE.has(this.#head!.method) && !this.#context.cache.isEmpty)
+      this.#context.cache.changed(this.#head!.authority, this.#head!.target, head)
     if (this.#hurried) this.#connection?.limitSilence(service.upstreamTimeout)
     this.#reportLogin(head.status)
     this.#context.options.guard.answered(this.#judgement!, head.status, this.#environment!.nowMs)
     if (!this.#judgement!.responseWanted || this.#passes(head)) this.#sendHead(head)
+  }
+
+  /** Whether what is kept stands in for the upstream's answer. */
+  #isAnsweredInstead(head: ResponseHead, nowMs: number): boolean {
+    const instead = this.#turn!.instead(this.#rewritten(head), nowMs, Date.now(), this.#upstreamHeadMs)
+    if (instead === undefined) return false
+    this.#connection?.discard(head)
+    this.#connection = undefined
+    if (!this.#failing) this.#group!.outliers.succeeded(this.#upstream!)
+    if (instead === 'again') {
+      this.#upstreamStatus = undefined
+      this.#tryUpstream(false)
+    } else this.#sendCached(instead)
+    return true
+  }
+
+  /** What is kept may do when the upstream fails. */
+  #sentStale(): boolean {
+    const answer = this.#over ? undefined : this.#turn?.inTrouble(performance.now())
+    if (answer === undefined) return false
+    this.#dropUpstream()
+    this.#sendCached(answer)
+    return true
   }
 
   /** Whether the response may go on now: it may have to wait for its body, or have been refused. */
@@ -688,8 +801,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const { sticky } = this.#group!
     const isNew = sticky !== undefined && this.#upstream !== this.#wanted
     const cookie = isNew ? sticky.cookie(this.#upstream!, this.#proto === 'https') : undefined
-    const own = cookie === undefined ? this.#ownFields() : [...this.#ownFields(), 'set-cookie', cookie]
+    let own = cookie === undefined ? this.#ownFields() : [...this.#ownFields(), 'set-cookie', cookie]
     const rewritten = this.#rewritten(head)
+    if (this.#turn !== undefined)
+      own = [...own, ...this.#turn.begins(rewritten, performance.now(), Date.now(), this.#upstreamHeadMs)]
     this.#responseFields = [rewritten.rawHeaders, own]
     this.#client.respond(rewritten, this.#head!, own, this.#environment!.nowMs)
     this.#answered = true
@@ -704,8 +819,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   onBody(bytes: Buffer): void {
     if (this.#over) return
     const held = this.#heldResponse
-    if (held === undefined) this.#client.send(bytes)
-    else {
+    if (held === undefined) {
+      this.#turn?.add(bytes)
+      this.#client.send(bytes)
+    } else {
       held.body.add(bytes, held.head.bodyBytes ?? Number.POSITIVE_INFINITY)
       if (held.full) this.#inspectHeld(held, true)
     }
@@ -721,7 +838,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       return
     }
     // Also the head, when its body takes its time: server-sent events begin with nothing.
-    if (this.#over || this.#client.flush() || this.#upstreamPaused) return
+    if (this.#over || this.#client.flush() || this.#upstreamPaused || this.#turn?.keeps === true) return
     this.#upstreamPaused = true
     this.#connection?.pause()
   }
@@ -739,6 +856,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   #sendEnd(trailers: readonly string[]): void {
+    this.#turn?.complete(performance.now())
     this.#client.end(keptTrailers(trailers), this.#finish(this.#upstreamStatus!, undefined))
   }
 
@@ -773,6 +891,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     } else if (this.#goesOn(error)) return
     this.#context.counters.upstreamErrors++
     this.#context.log('warn', `upstream ${this.#upstream!.url}: request ${this.#requestId}: ${error.message}`)
+    if (!this.#answered && this.#sentStale()) return
     if (this.#answered) {
       this.#cutShort(this.#upstreamStatus!, error.code)
     } else this.#refuse(error.code === 'PROXY_UPSTREAM_TIMEOUT' ? 504 : 502, error.code)
@@ -944,6 +1063,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     if (this.#over) return endMs
     this.#over = true
     this.#heldResponse?.stop()
+    clearTimeout(this.#turnTimer)
+    this.#turn?.stop(endMs)
     if (this.#judgement?.responseWanted === true) this.#context.options.guard.end(this.#judgement)
     if (this.#lent !== undefined) this.#context.options.guard.release(this.#lent)
     const { counters, options, sources, standing } = this.#context

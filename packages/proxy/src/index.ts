@@ -10,6 +10,7 @@ export {
   UpstreamUnreachable,
 } from './errors.ts'
 export { createProxy } from './proxy.ts'
+export type { CacheCounts, CacheStatus } from './response-cache.ts'
 export { currentTicketSecret, newTicketSecret, type TicketSecret } from './ticket-secret.ts'
 export {
   type ApiEvent,

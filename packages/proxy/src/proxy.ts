@@ -20,6 +20,7 @@ import { type Connection, type Context, type Counters, NO_STATS, Sources, type S
 import { ListenFailed } from './errors.ts'
 import { H2Connection } from './h2-connection.ts'
 import { Listener } from './listener.ts'
+import { type CacheStatus, ResponseCache } from './response-cache.ts'
 import { LATE_MS_MAX, SourceShedding } from './shedding.ts'
 import { socketAddress } from './source-address.ts'
 import {
@@ -55,6 +56,7 @@ const REVIEW_SLICE = 200
 /** Denials that each open token is compared with. */
 const COMPARED_MAX = 16
 const SWEEP_MS_MAX = 1_000
+const CACHE_BYTES = 67_108_864
 
 export function createProxy(options: ProxyOptions): ProxyContract {
   return new HttpProxy(options)
@@ -101,6 +103,7 @@ class HttpProxy implements ProxyContract, Arrivals {
       },
       stopping: false,
       pools: this.#pools,
+      cache: new ResponseCache(options.cacheBytes ?? CACHE_BYTES, options.onInvalidate),
       counters: this.#counters,
       sources: new Sources(),
       shedding: new SourceShedding(randomInt(2 ** 32)),
@@ -201,6 +204,14 @@ class HttpProxy implements ProxyContract, Arrivals {
 
   certificates(): readonly CertificateStatus[] {
     return this.#listeners.flatMap(({ certificates }) => certificates?.status() ?? [])
+  }
+
+  cache(): CacheStatus {
+    return this.#context.cache.status()
+  }
+
+  invalidate(keys: readonly string[]): void {
+    this.#context.cache.invalidate(keys)
   }
 
   reloadCertificates(): void {

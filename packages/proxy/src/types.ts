@@ -1,6 +1,7 @@
 /** The words of the proxy. */
 import type { Guard, GuardEnvironment, LoginAttempt, Outcome } from '@ringwall/guard'
 import type { DenialSubject, Policy } from '@ringwall/ring'
+import type { CacheStatus } from './response-cache.ts'
 import type { TicketSecret } from './ticket-secret.ts'
 
 /** What a proxy needs of telemetry; the same shapes as there. */
@@ -250,6 +251,10 @@ export interface ProxyOptions {
   readonly onLogin?: (event: LoginEvent) => void
   /** Called when a request that was held against its service's API has ended. */
   readonly onApi?: (event: ApiEvent) => void
+  /** Bytes for answers that are kept, where the policy wants some to be; 64 MiB unless given, 0: none. */
+  readonly cacheBytes?: number
+  /** Told of what a request has changed, by the keys of `Proxy.invalidate`: other proxies of the node may keep it, too. */
+  readonly onInvalidate?: (keys: readonly string[]) => void
   /** Is `X-Forwarded-For` from this address believed? `isTrustedProxy` of `@ringwall/ring` unless given. */
   readonly isTrustedProxy?: (policy: Policy, address: string) => boolean
   readonly log?: (level: 'info' | 'warn', line: string) => void
@@ -361,6 +366,9 @@ export interface Proxy {
   upstreams(): readonly UpstreamStatus[]
   services(): readonly ServiceStatus[]
   certificates(): readonly CertificateStatus[]
+  cache(): CacheStatus
+  /** Forgets answers that are kept. */
+  invalidate(keys: readonly string[]): void
   /** Reads the files of certificates again, which happens by itself when they change. */
   reloadCertificates(): void
   /**

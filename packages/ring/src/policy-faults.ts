@@ -3,6 +3,7 @@ import { formatPrefix, parseAddress, parsePrefix, parsePrefixLoosely } from './a
 import { didYouMean } from './did-you-mean.ts'
 import type { LimitPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 import { compiledApi } from './policy-api.ts'
+import { cacheFaults } from './policy-delivery.ts'
 import { upstreamFaults } from './policy-upstream-faults.ts'
 
 /** One fault, by its place in the document. */
@@ -81,6 +82,8 @@ export function policyFaults(policy: Policy): PolicyFault[] {
       })
     })
     upstreamFaults(service, at, faults)
+    cacheFaults(service.cache, at, faults)
+    for (const [index, { cache }] of service.routes.entries()) cacheFaults(cache, [...at, 'routes', index], faults)
     limitFaults(service.limits, [...at, 'limits'], faults)
     issuerFaults(policy, service.identity?.issuers ?? [], [...at, 'identity', 'issuers'], faults)
     routeFaults(policy, service.routes, [...at, 'routes'], faults)

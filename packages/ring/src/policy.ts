@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { ApiContract } from './policy-api.ts'
+import { Cache } from './policy-delivery.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
 
@@ -148,6 +149,7 @@ const Route = z.strictObject({
   login: Login.optional(),
   staleness: Staleness.optional(),
   rewrite: Rewrite.optional().meta({ description: 'In place of the service’s.' }),
+  cache: Cache.optional().meta({ description: 'In place of the service’s.' }),
   deny: z.boolean().default(false).meta({ description: 'Refuse this route altogether.' }),
   action: z
     .string()
@@ -227,6 +229,7 @@ const Service = z.strictObject({
   staleness: Staleness.default({ max: 3_600_000, beyond: 'open' }),
   upstreamTimeout: Duration.default(30_000),
   ...upstreamKeys,
+  cache: Cache.optional().meta({ description: 'Keep answers that may be kept, and answer from them.' }),
   routes: z.array(Route).max(1_000).default([]),
 })
 

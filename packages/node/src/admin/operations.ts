@@ -1,7 +1,7 @@
 /** What the admin API does; its description is `openapi` in `../api/openapi.ts`. */
 import { faultsOf } from '@ringwall/consensus'
 import { type Committed, type FinalBlock, LedgerError } from '@ringwall/ledger'
-import type { ServiceStatus, UpstreamStatus } from '@ringwall/proxy'
+import type { CacheCounts, ServiceStatus, UpstreamStatus } from '@ringwall/proxy'
 import {
   type Denial,
   diffPolicies,
@@ -262,6 +262,7 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     if (id !== node.config.id) node.telemetry.setGauge('ledger_peer_muted', muted.includes(id) ? 1 : 0, { peer: id })
   }
   upstreamMetrics(node)
+  cacheMetrics(node)
   return { text: node.telemetry.metrics(), type: 'text/plain; version=0.0.4; charset=utf-8' }
 }
 
@@ -289,6 +290,24 @@ function upstreamMetrics({ proxy, telemetry }: RunningNode): void {
   ofServices('hedges_won_total', ({ hedgesWon }) => hedgesWon)
   ofServices('mirrored_total', ({ mirrored }) => mirrored)
   ofServices('mirrors_dropped_total', ({ mirrorsDropped }) => mirrorsDropped)
+}
+
+function cacheMetrics({ proxy, telemetry }: RunningNode): void {
+  const { entries, bytes, bytesMax, evictions, services } = proxy.cache()
+  telemetry.setGauge('cache_entries', entries)
+  telemetry.setGauge('cache_bytes', bytes)
+  telemetry.setGauge('cache_bytes_max', bytesMax)
+  telemetry.setFamily('counter', 'cache_evictions_total', [{ labels: {}, value: evictions }])
+  const ofServices = (name: string, value: (counts: CacheCounts) => number): void => {
+    const series = services.map((counts) => ({ labels: { service: counts.service }, value: value(counts) }))
+    telemetry.setFamily('counter', name, series)
+  }
+  ofServices('cache_hits_total', ({ hits }) => hits)
+  ofServices('cache_stale_hits_total', ({ stale }) => stale)
+  ofServices('cache_revalidated_total', ({ revalidated }) => revalidated)
+  ofServices('cache_misses_total', ({ misses }) => misses)
+  ofServices('cache_collapsed_total', ({ collapsed }) => collapsed)
+  ofServices('cache_sent_bytes_total', ({ bytes: sent }) => sent)
 }
 
 function status(node: RunningNode): unknown {
