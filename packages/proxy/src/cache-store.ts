@@ -28,6 +28,8 @@ export interface Stored {
   atMs: number
   /** Beside its body and head: forms of it made later. */
   extraBytes: number
+  /** Its body, compressed, by coding; or on the way there. */
+  forms?: Map<string, Buffer | Promise<Buffer | undefined>>
   /** Answers under way that read from it: its bytes are in use until they have ended. */
   readers: number
   state: 'once' | 'often' | 'gone'

@@ -8,8 +8,10 @@
 import { type Decision, type GuardEnvironment, type GuardRequest, type Judgement, loginFailed, sourceKey } from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
 import type { HeaderField } from '@ringwall/waf'
+import { valuesOf } from './cache-control.ts'
 import { cacheRequest } from './cache-terms.ts'
 import type { Client } from './client.ts'
+import { type Compressing, compressedHead, compressing, type Encoder, type EncoderOwner } from './compression.ts'
 import type { Context, Cuttable, Standing } from './context.ts'
 import { decodedBody } from './decoded-body.ts'
 import { type AnyProxyError, UpstreamBroken, type UpstreamFull, type UpstreamUnreachable } from './errors.ts'
@@ -46,7 +48,7 @@ const CACHED_PART_BYTES = 65_536
 /** What a client is told to wait when all upstreams are full. */
 const OVERLOADED_RETRY_AFTER_S = 1
 
-export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner, Cuttable, Standing {
+export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner, EncoderOwner, Cuttable, Standing {
   readonly #context: Context
   readonly #client: Client
   readonly #request: RawRequest
@@ -102,6 +104,9 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   /** The answer that is kept, as far as it has not been sent yet. */
   #cachedRest: Buffer | undefined
   #cachedStatus = 200
+  /** Compresses the answer on its way to the client. */
+  #encoder: Encoder | undefined
+  #trailers: readonly string[] = []
   /** The response, while its beginning is judged. */
   #heldResponse: HeldResponse | undefined
   #continued = false
@@ -303,11 +308,12 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   onClientDrain(): void {
+    this.#encoder?.resume()
     if (this.#cachedRest !== undefined) {
       this.#sendCachedRest()
       return
     }
-    if (!this.#upstreamPaused) return
+    if (!this.#upstreamPaused || this.#encoder !== undefined) return
     this.#upstreamPaused = false
     this.#connection?.resume()
   }
@@ -419,7 +425,33 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   /** In place of what the upstream might say. */
-  #sendCached({ head, body, own }: CachedAnswer): void {
+  #sendCached(answer: CachedAnswer): void {
+    const { head, stored, body } = answer
+    // What a 304 stands for is what would have been sent otherwise.
+    const { status, fields: rawHeaders } = stored
+    const contentLength = String(stored.body.length)
+    const form = this.#compressing(head.status === 304 ? { ...head, status, rawHeaders, contentLength } : head)
+    if (form === undefined || head.status === 304 || this.#head!.method === 'HEAD') {
+      this.#sendKept(form === undefined ? answer : { ...answer, head: compressedHead(head, form) })
+      return
+    }
+    const isWhole = head.status === stored.status && body.length === stored.body.length && body.length > 0
+    const { compressor, cache } = this.#context
+    const made = form.coding === undefined || !isWhole ? undefined : compressor.kept(cache.store, stored, form.coding)
+    const send = (bytes: Buffer | undefined): void => {
+      if (this.#over) return
+      if (bytes === undefined) this.#sendKept({ ...answer, head: compressedHead(head, { coding: undefined }) })
+      else this.#sendKept({ ...answer, head: compressedHead(head, form, bytes.length), body: bytes })
+    }
+    if (made instanceof Promise) {
+      made.then(send).catch((error: Error) => {
+        this.#context.log('warn', `request ${this.#requestId} failed: ${error.message}`)
+        this.#client.destroy()
+      })
+    } else send(made)
+  }
+
+  #sendKept({ head, body, own }: CachedAnswer): void {
     const fields = [...this.#ownFields(), ...own]
     this.#cachedStatus = head.status
     this.#context.options.guard.answered(this.#judgement!, head.status, this.#environment!.nowMs)
@@ -805,9 +837,55 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const rewritten = this.#rewritten(head)
     if (this.#turn !== undefined)
       own = [...own, ...this.#turn.begins(rewritten, performance.now(), Date.now(), this.#upstreamHeadMs)]
-    this.#responseFields = [rewritten.rawHeaders, own]
-    this.#client.respond(rewritten, this.#head!, own, this.#environment!.nowMs)
+    const out = this.#compressed(rewritten)
+    this.#responseFields = [out.rawHeaders, own]
+    this.#client.respond(out, this.#head!, own, this.#environment!.nowMs)
     this.#answered = true
+  }
+
+  /** Undefined: it goes out as it is, whatever the client likes. */
+  #compressing(head: ResponseHead): Compressing | undefined {
+    const { route, credential } = this.#judgement!
+    const policy = route!.route?.compress ?? route!.service.compress
+    return policy && compressing(head, this.#request.rawHeaders, credential !== undefined, policy)
+  }
+
+  /** The head of the answer as the client gets it; its body is compressed from here on, where it says so. */
+  #compressed(head: ResponseHead): ResponseHead {
+    const form = this.#compressing(head)
+    if (form === undefined) return head
+    const isBodyless = this.#head!.method === 'HEAD' || head.bodyBytes === 0
+    const { compressor } = this.#context
+    if (form.coding === undefined || (!isBodyless && !compressor.hasRoom)) return compressedHead(head, { coding: undefined })
+    if (!isBodyless) {
+      const isLive = valuesOf(head.rawHeaders, 'content-type').some((type) => type.toLowerCase().startsWith('text/event-stream'))
+      this.#encoder = compressor.encoder(form.coding, isLive, this)
+      return compressedHead(head, form)
+    }
+    return this.#head!.method === 'HEAD'
+      ? { ...compressedHead(head, form), bodyBytes: 0 }
+      : compressedHead(head, { coding: undefined })
+  }
+
+  onEncoded(bytes: Buffer): void {
+    this.#context.counters.compressedBytesOut += bytes.length
+    this.#client.send(bytes)
+    if (!this.#client.flush()) this.#encoder!.pause()
+  }
+
+  onEncoderDrain(): void {
+    if (!this.#upstreamPaused) return
+    this.#upstreamPaused = false
+    this.#connection?.resume()
+  }
+
+  onEncoderEnd(): void {
+    this.#client.end(keptTrailers(this.#trailers), this.#finish(this.#upstreamStatus!, undefined))
+  }
+
+  onEncoderFailure(message: string): void {
+    this.#context.log('warn', `request ${this.#requestId}: compressing failed: ${message}`)
+    this.#cutShort(this.#upstreamStatus!, 'compressing failed')
   }
 
   /** As the policy wants it changed. */
@@ -821,11 +899,19 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const held = this.#heldResponse
     if (held === undefined) {
       this.#turn?.add(bytes)
-      this.#client.send(bytes)
+      if (this.#encoder === undefined) this.#client.send(bytes)
+      else this.#encode(bytes)
     } else {
       held.body.add(bytes, held.head.bodyBytes ?? Number.POSITIVE_INFINITY)
       if (held.full) this.#inspectHeld(held, true)
     }
+  }
+
+  #encode(bytes: Buffer): void {
+    this.#context.counters.compressedBytesIn += bytes.length
+    if (this.#encoder!.write(bytes) || this.#upstreamPaused || this.#turn?.keeps === true) return
+    this.#upstreamPaused = true
+    this.#connection?.pause()
   }
 
   onQuiet(): void {
@@ -837,8 +923,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       })
       return
     }
+    this.#encoder?.quiet()
     // Also the head, when its body takes its time: server-sent events begin with nothing.
     if (this.#over || this.#client.flush() || this.#upstreamPaused || this.#turn?.keeps === true) return
+    if (this.#encoder !== undefined) return
     this.#upstreamPaused = true
     this.#connection?.pause()
   }
@@ -857,6 +945,11 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
 
   #sendEnd(trailers: readonly string[]): void {
     this.#turn?.complete(performance.now())
+    if (this.#encoder !== undefined) {
+      this.#trailers = trailers
+      this.#encoder.end()
+      return
+    }
     this.#client.end(keptTrailers(trailers), this.#finish(this.#upstreamStatus!, undefined))
   }
 
@@ -1065,6 +1158,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#heldResponse?.stop()
     clearTimeout(this.#turnTimer)
     this.#turn?.stop(endMs)
+    this.#encoder?.destroy()
     if (this.#judgement?.responseWanted === true) this.#context.options.guard.end(this.#judgement)
     if (this.#lent !== undefined) this.#context.options.guard.release(this.#lent)
     const { counters, options, sources, standing } = this.#context

@@ -16,6 +16,7 @@ import {
 import { filterConnections } from './accept-filter.ts'
 import { Arrival, type Arrivals } from './arrival.ts'
 import { ClientConnection } from './client-connection.ts'
+import { Compressor } from './compression.ts'
 import { type Connection, type Context, type Counters, NO_STATS, Sources, type Standing } from './context.ts'
 import { ListenFailed } from './errors.ts'
 import { H2Connection } from './h2-connection.ts'
@@ -106,6 +107,7 @@ class HttpProxy implements ProxyContract, Arrivals {
       cache: new ResponseCache(options.cacheBytes ?? CACHE_BYTES, options.onInvalidate),
       counters: this.#counters,
       sources: new Sources(),
+      compressor: new Compressor(this.#counters),
       shedding: new SourceShedding(randomInt(2 ** 32)),
       standing: new Set(),
       isTrustedProxy: options.isTrustedProxy ?? isTrustedProxy,

@@ -306,6 +306,11 @@ export interface ProxyStats {
   /** HTTP/2 connections ended because what they sent is not HTTP/2; or because they sent too much of what does nothing. */
   readonly http2Errors: number
   readonly http2Floods: number
+  /** Answers compressed as they came; those that were not for lack of room; and bytes before and after. */
+  readonly compressed: number
+  readonly compressionSkipped: number
+  readonly compressedBytesIn: number
+  readonly compressedBytesOut: number
   readonly certificatesTaken: number
   readonly certificatesRefused: number
   readonly activeHandshakes: number

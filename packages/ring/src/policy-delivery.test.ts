@@ -18,6 +18,11 @@ const CASES: Record<string, readonly [text: string, line: string]> = {
     '6:30: Authorization cannot be ignored: what it lets in is not everybody’s',
   ],
   'a key unknown': ['cache: { ttlmax: 1h }', '6:14: ttlmax is not known in services.shop.cache (did you mean ttlMax?)'],
+  'a coding that browsers do not know': ['compress: { codings: [lzma] }', '6:27: expected br, zstd or gzip, found "lzma"'],
+  'a type that is none': [
+    'compress: { types: [html] }',
+    '6:25: expected a media type in lower case, such as text/html, text/* or application/*+json, found "html"',
+  ],
   'a fault in a route': [
     'routes: [{ name: a, path: /a, cache: { ttlMax: 400d } }]',
     '6:52: expected 1s to 365d, found 34560000 s',

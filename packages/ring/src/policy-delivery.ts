@@ -33,6 +33,51 @@ export const Cache = z.strictObject({
     .meta({ description: 'Headers of requests that change no answer, beside those that browsers send of themselves.' }),
 })
 
+const MediaType = z
+  .string()
+  .max(100)
+  .regex(
+    /^[a-z0-9!#$&^_.+-]+\/(?:\*|[a-z0-9!#$&^_.+-]+|\*\+[a-z0-9]+)$/,
+    'expected a media type in lower case, such as text/html, text/* or application/*+json',
+  )
+
+export const Compression = z.strictObject({
+  mode: z.enum(['on', 'off']).default('on').meta({ description: 'off: answers go out as they came.' }),
+  codings: z
+    .array(z.enum(['br', 'zstd', 'gzip']))
+    .min(1)
+    .max(3)
+    .default(['br', 'zstd', 'gzip'])
+    .meta({ description: 'Of codings that the client likes equally, the first.' }),
+  bytesMin: z
+    .int()
+    .min(0)
+    .max(1_048_576)
+    .default(1_024)
+    .meta({ description: 'Shorter answers, where they say how long they are, go out as they are.' }),
+  types: z
+    .array(MediaType)
+    .min(1)
+    .max(64)
+    .default([
+      'text/*',
+      'application/json',
+      'application/*+json',
+      'application/javascript',
+      'application/xml',
+      'application/*+xml',
+      'application/wasm',
+      'image/svg+xml',
+      'font/ttf',
+      'font/otf',
+    ]),
+  credentials: z.enum(['refuse', 'allow']).default('refuse').meta({
+    description:
+      'refuse: what sets cookies, or answers a request with cookies or Authorization, is left as it is unless it says public or s-maxage: its length could tell its secrets (BREACH).',
+  }),
+})
+
+export type CompressionPolicy = z.output<typeof Compression>
 export type CachePolicy = z.output<typeof Cache>
 
 type Place = readonly PropertyKey[]

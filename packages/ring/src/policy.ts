@@ -4,7 +4,7 @@
  */
 import { z } from 'zod'
 import { ApiContract } from './policy-api.ts'
-import { Cache } from './policy-delivery.ts'
+import { Cache, Compression } from './policy-delivery.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
 
@@ -150,6 +150,7 @@ const Route = z.strictObject({
   staleness: Staleness.optional(),
   rewrite: Rewrite.optional().meta({ description: 'In place of the service’s.' }),
   cache: Cache.optional().meta({ description: 'In place of the service’s.' }),
+  compress: Compression.optional().meta({ description: 'In place of the service’s.' }),
   deny: z.boolean().default(false).meta({ description: 'Refuse this route altogether.' }),
   action: z
     .string()
@@ -230,6 +231,7 @@ const Service = z.strictObject({
   upstreamTimeout: Duration.default(30_000),
   ...upstreamKeys,
   cache: Cache.optional().meta({ description: 'Keep answers that may be kept, and answer from them.' }),
+  compress: Compression.optional().meta({ description: 'Compress answers that upstreams send as they are.' }),
   routes: z.array(Route).max(1_000).default([]),
 })
 

@@ -245,6 +245,10 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     key_signatures_failed: node.signing.counts.failed,
     key_shares_given: node.signing.counts.shares,
     key_shares_refused: node.signing.counts.refused,
+    compressed_answers: proxy.compressed,
+    compression_skipped: proxy.compressionSkipped,
+    compression_bytes_in: proxy.compressedBytesIn,
+    compression_bytes_out: proxy.compressedBytesOut,
     tls_certificate_reloads: proxy.certificatesTaken,
     tls_certificate_reloads_refused: proxy.certificatesRefused,
   }
