@@ -10,6 +10,7 @@ import { compileAuthorization, createProofReplays } from '@ringwall/identity'
 import { type ApiEvent, createProxy, type LoginEvent } from '@ringwall/proxy'
 import { compilePolicy, DenialTable, isCredentialSubject, parsePolicyDocument, type View } from '@ringwall/ring'
 import { RequestFeed } from '@ringwall/telemetry'
+import { unsealer } from './acme/unseal.ts'
 import { AuditLog } from './audit-log.ts'
 import { proxyRecorder } from './recorder.ts'
 import { RemoteLimits } from './remote-limits.ts'
@@ -127,6 +128,7 @@ const proxy = createProxy({
   region,
   explainHeader: config.explainHeader,
   ticketSecret: start.ticketSecret,
+  ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id) }),
   // Each thread keeps its own.
   cacheBytes: Math.floor(config.cacheBytes / start.threads),
   onInvalidate: (keys) => say({ kind: 'changed', keys }),
@@ -141,6 +143,8 @@ const proxy = createProxy({
   }),
   log,
 })
+
+proxy.answerAcme(start.acme)
 
 let toldAtMs = 0
 let countedAtMs = 0
@@ -220,6 +224,9 @@ function receive(message: ToWorker): void {
       break
     case 'certificates':
       proxy.reloadCertificates()
+      break
+    case 'acme':
+      proxy.answerAcme(message.all)
       break
     case 'invalidate':
       proxy.invalidate(message.keys)

@@ -9,6 +9,7 @@ import type { FloodReading } from '@ringwall/detect'
 import { type SharedLimiter, sharedRateMemory } from '@ringwall/guard'
 import { sharedProofMemory } from '@ringwall/identity'
 import {
+  type AcmeAnswer,
   type CacheStatus,
   type CertificateStatus,
   currentTicketSecret,
@@ -101,6 +102,7 @@ export class TrafficWorkers implements Traffic {
   readonly #before: { -readonly [name in keyof ProxyStats]?: number } = {}
   #listeners: readonly ListenerOptions[]
   #ticketSecret = newTicketSecret()
+  #acme: readonly AcmeAnswer[] = []
   #view: View | undefined
   #denials: DenialIndex | undefined
   #certifiedAtMs: number | undefined
@@ -225,6 +227,11 @@ export class TrafficWorkers implements Traffic {
     }
   }
 
+  answerAcme(all: readonly AcmeAnswer[]): void {
+    this.#acme = all
+    this.#tell({ kind: 'acme', all })
+  }
+
   invalidate(keys: readonly string[]): void {
     this.#tell({ kind: 'invalidate', keys })
   }
@@ -293,6 +300,7 @@ export class TrafficWorkers implements Traffic {
         rates: this.#rates,
         proofs: this.#proofs,
         ticketSecret: this.#ticketSecret,
+        acme: this.#acme,
         listeners: this.#listeners,
         view: viewNews(view, undefined, this.#certifiedAtMs),
         certified: this.#certified.all,

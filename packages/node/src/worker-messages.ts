@@ -2,6 +2,7 @@
 import type { FloodReading } from '@ringwall/detect'
 import type { Budget } from '@ringwall/guard'
 import type {
+  AcmeAnswer,
   ApiEvent,
   CacheStatus,
   CertificateStatus,
@@ -46,6 +47,7 @@ export interface WorkerStart {
   /** Of tokens’ keys, that were seen. */
   readonly proofs: SharedArrayBuffer
   readonly ticketSecret: TicketSecret
+  readonly acme: readonly AcmeAnswer[]
   /** With the ports that the first worker got. */
   readonly listeners: readonly ListenerOptions[]
   readonly view: ViewNews
@@ -60,6 +62,8 @@ export type ToWorker =
   /** Judge again what is under way. */
   | { readonly kind: 'review' }
   | { readonly kind: 'certificates' }
+  /** What ACME servers are to find. */
+  | { readonly kind: 'acme'; readonly all: readonly AcmeAnswer[] }
   /** Answers that are not to be kept any more. */
   | { readonly kind: 'invalidate'; readonly keys: readonly string[] }
   /** Answers to `takes`: number and milliseconds to wait. */

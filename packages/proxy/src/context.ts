@@ -1,6 +1,7 @@
 /** What all exchanges of one proxy share. */
 import type { Decision, Judgement } from '@ringwall/guard'
 import type { Policy } from '@ringwall/ring'
+import type { AcmeAnswers } from './acme-answers.ts'
 import type { Compressor } from './compression.ts'
 import type { HeadBounds } from './head-scanner.ts'
 import type { ResponseCache } from './response-cache.ts'
@@ -83,6 +84,7 @@ export interface Context {
   readonly pools: UpstreamPools
   readonly cache: ResponseCache
   readonly compressor: Compressor
+  readonly acme: AcmeAnswers
   readonly counters: Counters
   readonly sources: Sources
   readonly shedding: SourceShedding

@@ -142,6 +142,11 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       return
     }
     this.#head = head
+    const proof = this.#client.listener.secure ? undefined : this.#context.acme.text(head.host, head.target)
+    if (proof !== undefined && (head.method === 'GET' || head.method === 'HEAD')) {
+      this.#showProof(head, proof)
+      return
+    }
     const { redirectToTls } = this.#client.listener.options
     if (redirectToTls !== undefined) {
       this.#redirect(head, redirectToTls)
@@ -1008,6 +1013,23 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   // To the client.
+
+  /** To an ACME server that verifies this name just now (RFC 8555 section 8.3). */
+  #showProof(head: RequestHead, text: string): void {
+    this.#judgement = this.#ownJudgement('allow', 200, 'proof for an ACME server')
+    const fields = [
+      'content-type',
+      'application/octet-stream',
+      'content-length',
+      String(text.length),
+      'cache-control',
+      'no-store',
+    ]
+    this.#answered = true
+    this.#responseFields = [fields]
+    const own = { status: 200, fields, body: head.method === 'HEAD' ? '' : text, continued: false }
+    this.#client.refuse(own, head, () => this.#finish(200, undefined))
+  }
 
   /** The same, over TLS. The method and the body are kept (RFC 9110 section 15.4.9). */
   #redirect({ authority, host, target }: RequestHead, port: number): void {

@@ -1,3 +1,4 @@
+export type { AcmeAnswer } from './acme-answers.ts'
 export { NO_STATS } from './context.ts'
 export {
   type AnyProxyError,
@@ -32,5 +33,6 @@ export {
   type TlsOptions,
   type TraceContext,
   type Tracer,
+  type Unseal,
   type UpstreamStatus,
 } from './types.ts'

@@ -14,6 +14,7 @@ import {
   prefixContains,
 } from '@ringwall/ring'
 import { filterConnections } from './accept-filter.ts'
+import { type AcmeAnswer, AcmeAnswers } from './acme-answers.ts'
 import { Arrival, type Arrivals } from './arrival.ts'
 import { ClientConnection } from './client-connection.ts'
 import { Compressor } from './compression.ts'
@@ -92,7 +93,7 @@ class HttpProxy implements ProxyContract, Arrivals {
     this.#options = options
     this.#limits = limits
     const log = options.log ?? (() => undefined)
-    this.#listeners = options.listeners.map((listener) => new Listener(listener, log, options.ticketSecret))
+    this.#listeners = options.listeners.map((listener) => new Listener(listener, log, options.ticketSecret, options.unseal))
     this.#pools = new UpstreamPools(limits, options.region, options.log)
     this.#context = {
       options,
@@ -108,6 +109,7 @@ class HttpProxy implements ProxyContract, Arrivals {
       counters: this.#counters,
       sources: new Sources(),
       compressor: new Compressor(this.#counters),
+      acme: new AcmeAnswers(),
       shedding: new SourceShedding(randomInt(2 ** 32)),
       standing: new Set(),
       isTrustedProxy: options.isTrustedProxy ?? isTrustedProxy,
@@ -214,6 +216,10 @@ class HttpProxy implements ProxyContract, Arrivals {
 
   invalidate(keys: readonly string[]): void {
     this.#context.cache.invalidate(keys)
+  }
+
+  answerAcme(all: readonly AcmeAnswer[]): void {
+    this.#context.acme.set(all)
   }
 
   reloadCertificates(): void {
