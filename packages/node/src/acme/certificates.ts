@@ -18,7 +18,7 @@ import { certificateRequest, isPlaceholder, placeholder, renewalName } from './x
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
 /** After failures in a row; Let's Encrypt counts five of a name in an hour. */
-const BACKOFF_MS = [MINUTE_MS, 5 * MINUTE_MS, 15 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS] as const
+const BACKOFF_MS = [MINUTE_MS / 4, 5 * MINUTE_MS, 20 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS] as const
 /** Of the lifetime, where the server does not say when to renew. */
 const RENEW_AFTER = 2 / 3
 /** Several nodes do not ask at the same moment. */
