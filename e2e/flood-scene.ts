@@ -29,6 +29,8 @@ export interface FloodPlan {
   readonly capacityMs: number
   readonly idleMs: number
   readonly floodMs: number
+  /** The flood goes on for so long if the second node has not dropped all its sources sooner. */
+  readonly floodMsMax?: number
 }
 
 export interface Seen {
@@ -247,6 +249,7 @@ export async function flood(ring: TestRing, plan: FloodPlan): Promise<FloodResul
     const first = await clients.report()
     const servedFrom = performance.now()
     await sleep(plan.floodMs - 5_000)
+    while (drops.size < sources.length && performance.now() - startMs < (plan.floodMsMax ?? 0)) await sleep(100)
     const last = await clients.report()
     const endMs = performance.now()
     const { denials: denied } = await ring.client(1).denials()

@@ -1,6 +1,5 @@
 /** gRPC through a node: its own client over TLS in front, its own server over HTTP/2 behind. */
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,7 +8,7 @@ import { after, before, test } from 'node:test'
 import type * as Grpc from '@grpc/grpc-js'
 import { makePair } from '../packages/proxy/src/test-certificates.ts'
 import { freePort } from '../tools/free-ports.ts'
-import { CLI } from './local-ring.ts'
+import { type Program, startProtect } from './program.ts'
 
 const grpc: typeof Grpc | undefined = await import('@grpc/grpc-js').catch(() => undefined)
 const skip = grpc === undefined ? '@grpc/grpc-js is not installed (npm ci); nothing was tested' : false
@@ -36,7 +35,7 @@ const SERVICE = {
 }
 
 let folder: string
-let node: ChildProcess
+let node: Program | undefined
 let server: Grpc.Server
 let client: Grpc.Client
 let cancelled = 0
@@ -94,20 +93,7 @@ before(async () => {
   // Calls that talk both ways do not end before they are answered: there is nothing to inspect as a whole.
   writeFileSync(policy, JSON.stringify({ version: 1, services: { app: { upstreams, waf: { mode: 'off' }, routes } } }))
   const port = await freePort()
-  const args = ['protect', url, '--listen', `127.0.0.1:${port}`, '--tls-cert', certificate, '--tls-key', key]
-  node = spawn(
-    process.execPath,
-    ['--disable-warning=ExperimentalWarning', CLI, ...args, '--data', join(folder, 'ring'), '--config', policy],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  )
-  let out = ''
-  await new Promise<void>((settle, refuse) => {
-    node.stdout!.on('data', (chunk: Buffer) => {
-      out += String(chunk)
-      if (out.includes('ready in')) settle()
-    })
-    node.once('exit', (code) => refuse(new Error(`ringwall protect ended with ${code}: ${out}`)))
-  })
+  node = await startProtect(url, port, join(folder, 'ring'), '--tls-cert', certificate, '--tls-key', key, '--config', policy)
   client = new Client(`127.0.0.1:${port}`, credentials.createSsl(Buffer.from(pair.certificate)), {
     'grpc.ssl_target_name_override': 'localhost',
     'grpc.max_receive_message_length': -1,
@@ -117,10 +103,7 @@ before(async () => {
 after(async () => {
   if (grpc === undefined) return
   client?.close()
-  if (node !== undefined && node.exitCode === null) {
-    node.kill('SIGTERM')
-    await once(node, 'exit')
-  }
+  await node?.end()
   server?.forceShutdown()
   if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
 })

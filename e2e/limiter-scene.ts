@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { makePair } from '../packages/proxy/src/test-certificates.ts'
 import { freePort } from '../tools/free-ports.ts'
 import type { ProgramOrder, ProgramReport } from './limiter-clients.ts'
-import { CLI } from './local-ring.ts'
+import { startProtect } from './program.ts'
 
 /** Of every limit here: what is left over for people. */
 export const PER_SECOND = 300
@@ -142,25 +142,22 @@ export class LimiterScene {
       }),
     )
     const port = await freePort()
-    const args = ['protect', url, '--listen', `127.0.0.1:${port}`, '--tls-cert', certificate, '--tls-key', key]
-    const node = spawn(
-      process.execPath,
-      ['--disable-warning=ExperimentalWarning', CLI, ...args, '--data', join(folder, 'ring'), '--config', policy],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
+    const node = await startProtect(
+      url,
+      port,
+      join(folder, 'ring'),
+      '--tls-cert',
+      certificate,
+      '--tls-key',
+      key,
+      '--config',
+      policy,
     )
-    let out = ''
-    await new Promise<void>((settle, refuse) => {
-      node.stdout.on('data', (chunk: Buffer) => {
-        out += String(chunk)
-        if (out.includes('ready in')) settle()
-      })
-      node.once('exit', (code) => refuse(new Error(`ringwall protect ended with ${code}: ${out}`)))
-    })
     const clients = [0, 1].map(() =>
       fork(join(import.meta.dirname, 'limiter-clients.ts'), { execArgv: ['--disable-warning=ExperimentalWarning'] }),
     )
     await Promise.all(clients.map((client) => once(client, 'message')))
-    return new LimiterScene(folder, port, [node, upstream], clients)
+    return new LimiterScene(folder, port, [node.process, upstream], clients)
   }
 
   async #play(which: 0 | 1, order: ProgramOrder): Promise<ProgramReport> {

@@ -4,8 +4,7 @@
  */
 
 import assert from 'node:assert/strict'
-import { spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
+import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -13,6 +12,7 @@ import { join, resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { after, before, test } from 'node:test'
 import { freePort } from '../tools/free-ports.ts'
+import { type Program, startProgram, startProtect } from './program.ts'
 
 const ROOT = resolve(import.meta.dirname, '..')
 const CLI = join(ROOT, 'packages/cli/src/main.ts')
@@ -25,22 +25,8 @@ let port = 0
 
 const wait = (ms: number): Promise<void> => new Promise((settle) => setTimeout(settle, ms))
 
-/** Until it says so. */
-async function start(says: string, ...args: readonly string[]): Promise<void> {
-  const child = spawn(process.execPath, [...args], { stdio: ['ignore', 'pipe', 'inherit'] })
-  ended.push(async () => {
-    child.kill('SIGTERM')
-    if (child.exitCode === null) await once(child, 'exit')
-  })
-  let said = ''
-  await new Promise<void>((settle) => {
-    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-      said += chunk
-      if (said.includes(says)) settle()
-    })
-    child.once('exit', () => settle())
-  })
-  assert.ok(said.includes(says), said)
+async function start(starting: Promise<Program>): Promise<void> {
+  ended.push((await starting).end)
 }
 
 function ringwall(...args: readonly string[]): {
@@ -58,14 +44,8 @@ const policyOf = (service: string): string =>
 before(async () => {
   shopPort = await freePort()
   port = await freePort()
-  await start(
-    'listens on',
-    join(ROOT, 'examples/shop/src/main.ts'),
-    '--port',
-    String(shopPort),
-    '--data',
-    join(directory, 'shop'),
-  )
+  const shop = ['--port', String(shopPort), '--data', join(directory, 'shop')]
+  await start(startProgram(join(ROOT, 'examples/shop/src/main.ts'), shop, 'listens on'))
   writeFileSync(policyFile, policyOf('    waf: { oversize: deny }'))
   const imported = ringwall(
     'policy',
@@ -84,18 +64,7 @@ before(async () => {
     [0, true],
     imported.stderr,
   )
-  await start(
-    'ready in',
-    CLI,
-    'protect',
-    `http://127.0.0.1:${shopPort}`,
-    '--listen',
-    `127.0.0.1:${port}`,
-    '--data',
-    join(directory, 'data'),
-    '--config',
-    policyFile,
-  )
+  await start(startProtect(`http://127.0.0.1:${shopPort}`, port, join(directory, 'data'), '--config', policyFile))
 })
 
 after(async () => {

@@ -14,7 +14,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '../tools/free-ports.ts'
-import { CLI } from './local-ring.ts'
+import { type Program, startProtect } from './program.ts'
 
 const CONNECTIONS_WANTED = 5_000
 /** Of one attack. */
@@ -32,7 +32,7 @@ function connectionsPossible(): number {
 
 let data: string
 let port: number
-let node: ChildProcess
+let node: Program
 let upstream: ChildProcess
 
 /** Apart from us, who measure. */
@@ -55,22 +55,12 @@ before(async () => {
   const policy = join(data, 'policy.yaml')
   // Two sources share loopback's address space: bounds by source are what keeps the attacker from taking all connections.
   writeFileSync(policy, JSON.stringify({ version: 1, services: { app: { upstreams: [{ url }], waf: { rules: ['base'] } } } }))
-  const args = [CLI, 'protect', url, '--listen', `127.0.0.1:${port}`, '--data', join(data, 'ring'), '--config', policy]
-  node = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
-  let out = ''
-  for await (const chunk of node.stdout!) {
-    out += String(chunk)
-    if (out.includes('ready in')) break
-  }
-  assert.match(out, /ready in/)
+  node = await startProtect(url, port, join(data, 'ring'), '--config', policy)
 })
 
 after(async () => {
   if (!installed) return
-  if (node.exitCode === null) {
-    node.kill('SIGTERM')
-    await once(node, 'exit')
-  }
+  await node.end()
   upstream.kill('SIGKILL')
   rmSync(data, { recursive: true, force: true })
 })
@@ -112,7 +102,7 @@ async function normalClient(over: () => boolean): Promise<Seen> {
 }
 
 function residentMb(): number {
-  return Number(/VmRSS:\s+([0-9]+)/.exec(readFileSync(`/proc/${node.pid}/status`, 'utf8'))?.[1] ?? 0) / 1_024
+  return Number(/VmRSS:\s+([0-9]+)/.exec(readFileSync(`/proc/${node.process.pid}/status`, 'utf8'))?.[1] ?? 0) / 1_024
 }
 
 const MODES: readonly (readonly [name: string, args: readonly string[]])[] = [

@@ -6,11 +6,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
+import { startProtect } from './program.ts'
 
-const CLI = resolve(import.meta.dirname, '../packages/cli/src/main.ts')
 const isInstalled = spawnSync('sqlmap', ['--version']).status === 0
 
 /** Pastes what it is asked for into its statement, as one should not. */
@@ -42,27 +42,11 @@ async function protect(t: TestContext, upstream: number): Promise<number> {
   await once(probe, 'listening')
   const { port } = probe.address() as AddressInfo
   probe.close()
-  const node = spawn(process.execPath, [
-    CLI,
-    'protect',
-    `http://127.0.0.1:${upstream}`,
-    '--listen',
-    `127.0.0.1:${port}`,
-    '--data',
-    data,
-  ])
+  const node = await startProtect(`http://127.0.0.1:${upstream}`, port, data)
   t.after(async () => {
-    node.kill('SIGTERM')
-    await once(node, 'exit')
+    await node.end()
     rmSync(data, { recursive: true, force: true })
   })
-  let said = ''
-  for await (const chunk of node.stdout) {
-    said += String(chunk)
-    if (said.includes('ready in')) break
-  }
-  node.stdout.resume()
-  assert.match(said, /ready in/)
   return port
 }
 

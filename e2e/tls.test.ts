@@ -1,7 +1,7 @@
 /** TLS and HTTP/2 from the outside: real processes, with curl, OpenSSL, h2load and Chromium as clients. What is not installed is skipped. */
 
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -10,6 +10,7 @@ import { join, resolve } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { makePair, pairFiles, temporaryFolder, writePair } from '../packages/proxy/src/test-certificates.ts'
 import { freePort } from '../tools/free-ports.ts'
+import { type Program, startProtect } from './program.ts'
 
 const CLI = resolve(import.meta.dirname, '../packages/cli/src/main.ts')
 const without = (program: string, ...args: string[]): string | false =>
@@ -42,50 +43,30 @@ interface Protected {
   readonly admin: number
   readonly folder: string
   readonly files: { readonly certificate: string; readonly key: string }
-  readonly node: ChildProcess
+  readonly node: Program
 }
 
 async function protect(t: TestContext, ...more: string[]): Promise<Protected> {
   const folder = temporaryFolder(t)
   const files = await pairFiles(folder, ['localhost'])
   const [port, plain, admin] = [await freePort(), await freePort(), await freePort()]
-  const node = spawn(
-    process.execPath,
-    [
-      CLI,
-      'protect',
-      await application(t),
-      '--listen',
-      `127.0.0.1:${port}`,
-      '--tls-cert',
-      files.certificate,
-      '--tls-key',
-      files.key,
-      '--hsts',
-      '--redirect-from',
-      `127.0.0.1:${plain}`,
-      '--admin',
-      `127.0.0.1:${admin}`,
-      '--data',
-      join(folder, 'data'),
-      ...more,
-    ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
+  const node = await startProtect(
+    await application(t),
+    port,
+    join(folder, 'data'),
+    '--tls-cert',
+    files.certificate,
+    '--tls-key',
+    files.key,
+    '--hsts',
+    '--redirect-from',
+    `127.0.0.1:${plain}`,
+    '--admin',
+    `127.0.0.1:${admin}`,
+    ...more,
   )
-  t.after(async () => {
-    node.kill('SIGTERM')
-    if (node.exitCode === null) await once(node, 'exit')
-  })
-  // Read on for good: a node that nobody listens to ends.
-  let said = ''
-  await new Promise<void>((settle) => {
-    node.stdout!.on('data', (chunk) => {
-      said += String(chunk)
-      if (said.includes('ready in')) settle()
-    })
-    node.once('exit', () => settle())
-  })
-  assert.match(said, /protects on https:\/\//)
+  t.after(() => node.end())
+  assert.match(node.said(), /protects on https:\/\//)
   return { port, plain, admin, folder, files, node }
 }
 
@@ -194,7 +175,7 @@ test('certificates are replaced under load, by watching and by SIGHUP: no reques
   for (let round = 1; round <= 4; round++) {
     await new Promise((wake) => setTimeout(wake, 400))
     writePair(folder, 'localhost', await makePair(['localhost']))
-    if (round % 2 === 0) node.kill('SIGHUP')
+    if (round % 2 === 0) node.process.kill('SIGHUP')
     await takenUp(round)
   }
   for (const said of await Promise.all(loads)) {

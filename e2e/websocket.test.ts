@@ -1,6 +1,5 @@
 /** WebSockets through a node, with the platform's own client. */
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -10,10 +9,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { freePort } from '../tools/free-ports.ts'
-import { CLI } from './local-ring.ts'
+import { type Program, startProtect } from './program.ts'
 
 let folder: string
-let node: ChildProcess
+let node: Program | undefined
 let upstream: Server
 let port: number
 let handshakes = 0
@@ -77,36 +76,11 @@ before(async () => {
   await once(upstream, 'listening')
   folder = mkdtempSync(join(tmpdir(), 'ringwall-websocket-'))
   port = await freePort()
-  const url = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`
-  node = spawn(
-    process.execPath,
-    [
-      '--disable-warning=ExperimentalWarning',
-      CLI,
-      'protect',
-      url,
-      '--listen',
-      `127.0.0.1:${port}`,
-      '--data',
-      join(folder, 'ring'),
-    ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  )
-  let out = ''
-  await new Promise<void>((settle, refuse) => {
-    node.stdout!.on('data', (chunk: Buffer) => {
-      out += String(chunk)
-      if (out.includes('ready in')) settle()
-    })
-    node.once('exit', (code) => refuse(new Error(`ringwall protect ended with ${code}: ${out}`)))
-  })
+  node = await startProtect(`http://127.0.0.1:${(upstream.address() as AddressInfo).port}`, port, join(folder, 'ring'))
 })
 
 after(async () => {
-  if (node !== undefined && node.exitCode === null) {
-    node.kill('SIGTERM')
-    await once(node, 'exit')
-  }
+  await node?.end()
   upstream?.closeAllConnections()
   upstream?.close()
   if (folder !== undefined) rmSync(folder, { recursive: true, force: true })

@@ -1,8 +1,7 @@
-/** One connection to an upstream, carrying one request at a time: what there is of it in any version of HTTP, and HTTP/1.1. */
-import type { Socket } from 'node:net'
+/** One connection to an upstream, carrying one request at a time: what there is of it in any version of HTTP. */
 import { type AnyProxyError, UpstreamBroken, UpstreamTimeout } from './errors.ts'
-import { type ResponseEvents, type ResponseHead, ResponseParser } from './response-parser.ts'
-import { Wire, type WireHandler } from './wire.ts'
+import type { ResponseHead } from './response-parser.ts'
+import type { Wire } from './wire.ts'
 
 /** Whoever waits for a response. */
 export interface ResponseListener {
@@ -73,136 +72,73 @@ export interface UpstreamConnection {
   sweep(nowMs: number): void
 }
 
-const DISCARDED_BYTES_MAX = 65_536
-
-/** Reads away what nobody wants, as long as it is little. */
-class Discarding implements ResponseListener {
-  readonly #connection: UpstreamConnection
-  #bytes = 0
-
-  constructor(connection: UpstreamConnection) {
-    this.#connection = connection
-  }
-
-  onBody(bytes: Buffer): void {
-    this.#bytes += bytes.length
-    if (this.#bytes > DISCARDED_BYTES_MAX) this.#connection.abandon()
-  }
-
-  onUpgrade(_head: ResponseHead, wire: Wire): void {
-    wire.destroy()
-  }
-
-  onInterim(): void {}
-  onHead(): void {}
-  onEnd(): void {}
-  onQuiet(): void {}
-  onDrain(): void {}
-  onFailure(): void {}
-}
-
-export class Http1UpstreamConnection implements UpstreamConnection, ResponseEvents, WireHandler {
-  readonly #wire: Wire
-  readonly #owner: ConnectionOwner
-  readonly #parser: ResponseParser
-  #listener: ResponseListener | undefined
+/** What connections have in common: who listens, how long the upstream was silent, and for how long nobody read. */
+export abstract class OneRequestConnection implements UpstreamConnection {
+  protected readonly owner: ConnectionOwner
+  protected listener: ResponseListener | undefined
   /** Requests carried before the one under way. */
-  #carried = 0
-  #bytesSeen = false
-  #requestWritten = false
-  #reusable = true
-  #gone = false
-  #paused = false
+  protected carried = 0
+  protected requestWritten = false
+  protected gone = false
+  protected paused = false
   #pausedAtMs = 0
   #timeoutMs = 0
   activeAtMs = performance.now()
   idleMsMax = Number.POSITIVE_INFINITY
 
-  constructor(socket: Socket, headerBytesMax: number, owner: ConnectionOwner) {
-    this.#owner = owner
-    this.#parser = new ResponseParser(headerBytesMax, this)
-    // Made with `READ_INTO_SHARED`.
-    this.#wire = new Wire(socket, this, false)
-    socket.setNoDelay(true)
+  constructor(owner: ConnectionOwner) {
+    this.owner = owner
   }
+
+  abstract get usable(): boolean
+  abstract send(listener: ResponseListener, head: string, body: Buffer | undefined, request: Sending, nowMs: number): boolean
+  abstract write(bytes: Buffer, chunked: boolean): boolean
+  abstract complete(chunked: boolean): void
+  abstract destroy(): void
+  abstract discard(head: ResponseHead): void
+  protected abstract stopReading(): void
+  protected abstract goOnReading(): void
+  /** Whether a connection that was kept broke before anything came of the answer: the upstream may never have seen the request. */
+  protected abstract get untouched(): boolean
 
   get source(): string | undefined {
-    return this.#listener?.source
+    return this.listener?.source
   }
 
-  get usable(): boolean {
-    return !this.#gone && this.#wire.usable
-  }
-
-  send(listener: ResponseListener, head: string, body: Buffer | undefined, request: Sending, nowMs: number): boolean {
-    this.#listener = listener
-    this.#bytesSeen = false
-    this.#requestWritten = request.complete
-    this.#reusable = true
-    this.#paused = false
+  protected begin(listener: ResponseListener, request: Sending, nowMs: number): void {
+    this.listener = listener
+    this.requestWritten = request.complete
+    this.paused = false
     this.#timeoutMs = request.timeoutMs
     this.activeAtMs = nowMs
-    this.#parser.begin(request.method, request.upgrade)
-    this.#wire.text(head)
-    if (body !== undefined) this.#body(body, request.chunked)
-    return this.#wire.flush()
-  }
-
-  write(bytes: Buffer, chunked: boolean): boolean {
-    this.activeAtMs = performance.now()
-    this.#body(bytes, chunked)
-    return this.#wire.flush()
-  }
-
-  #body(bytes: Buffer, chunked: boolean): void {
-    if (chunked) this.#wire.text(`${bytes.length.toString(16)}\r\n`)
-    this.#wire.bytes(bytes)
-    if (chunked) this.#wire.text('\r\n')
-  }
-
-  complete(chunked: boolean): void {
-    if (chunked) {
-      this.#wire.text('0\r\n\r\n')
-      this.#wire.flush()
-    }
-    this.#requestWritten = true
   }
 
   pause(): void {
-    if (!this.#paused) this.#pausedAtMs = performance.now()
-    this.#paused = true
-    this.#wire.pause()
+    if (!this.paused) this.#pausedAtMs = performance.now()
+    this.paused = true
+    this.stopReading()
   }
 
   resume(): void {
-    this.#paused = false
+    this.paused = false
     this.activeAtMs = performance.now()
-    this.#wire.resume()
-  }
-
-  destroy(): void {
-    this.#wire.destroy()
+    this.goOnReading()
   }
 
   abandon(): void {
-    this.#listener = undefined
-    this.#wire.destroy()
-  }
-
-  discard(head: ResponseHead): void {
-    if (head.bodyBytes !== undefined && head.bodyBytes > DISCARDED_BYTES_MAX) this.abandon()
-    else this.#listener = new Discarding(this)
+    this.listener = undefined
+    this.destroy()
   }
 
   reclaim(nowMs: number, pausedMsMin: number): boolean {
-    const listener = this.#listener
-    if (!this.#paused || nowMs - this.#pausedAtMs < pausedMsMin || listener?.onReclaimed === undefined) return false
+    const { listener } = this
+    if (!this.paused || nowMs - this.#pausedAtMs < pausedMsMin || listener?.onReclaimed === undefined) return false
     listener.onReclaimed()
     return true
   }
 
   handTo(listener: ResponseListener): void {
-    if (this.#listener !== undefined) this.#listener = listener
+    if (this.listener !== undefined) this.listener = listener
   }
 
   limitSilence(ms: number): void {
@@ -210,97 +146,21 @@ export class Http1UpstreamConnection implements UpstreamConnection, ResponseEven
   }
 
   sweep(nowMs: number): void {
-    if (this.#listener === undefined || this.#paused || nowMs - this.activeAtMs < this.#timeoutMs) return
-    this.#fail(new UpstreamTimeout(`the upstream was silent for ${this.#timeoutMs} ms`))
-  }
-
-  onInterim(head: ResponseHead): void {
-    this.#listener?.onInterim(head)
-  }
-
-  onHead(head: ResponseHead): void {
-    this.#reusable = head.keepAlive
-    if (head.keepAliveS !== undefined) this.idleMsMax = Math.max(0, head.keepAliveS * 1_000 - 1_000)
-    this.#listener?.onHead(head)
-  }
-
-  onBody(bytes: Buffer): void {
-    this.#listener?.onBody(bytes)
-  }
-
-  onEnd(trailers: readonly string[]): void {
-    const listener = this.#listener
-    this.#listener = undefined
-    listener?.onEnd(trailers)
-  }
-
-  onUpgrade(head: ResponseHead, rest: Buffer): void {
-    const listener = this.#listener
-    this.#listener = undefined
-    // A tunnel has its own bound; it is no request's connection any more.
-    this.#gone = true
-    this.#owner.onGone(this)
-    listener?.onUpgrade(head, this.#wire, rest)
-  }
-
-  onDrain(): void {
-    this.#listener?.onDrain()
-  }
-
-  onBytes(bytes: Buffer): void {
-    this.activeAtMs = performance.now()
-    // Nobody asked: a late part of an earlier response must never become the next one's.
-    if (this.#listener === undefined) {
-      this.#wire.destroy()
-      return
-    }
-    this.#bytesSeen = true
-    let problem: string | undefined
-    try {
-      problem = this.#parser.push(bytes)
-    } catch (error) {
-      // Whatever the response did to us, it does to this request alone.
-      problem = `passing its response on failed: ${(error as Error).message}`
-    }
-    if (problem !== undefined) {
-      if (this.#listener === undefined) this.#wire.destroy()
-      else this.#fail(new UpstreamBroken(problem))
-      return
-    }
-    if (this.#parser.done) this.#free()
-    else this.#listener?.onQuiet()
-  }
-
-  #free(): void {
-    if (this.#gone) return
-    if (!this.#reusable || !this.#requestWritten || !this.usable) {
-      this.#wire.destroy()
-      return
-    }
-    // The response's end may have paused nothing, but a slow client may have left it paused.
-    if (this.#paused) this.resume()
-    this.#carried++
-    this.#owner.onFree(this)
-  }
-
-  onHalfClose(): void {
-    if (this.#listener === undefined) return
-    const problem = this.#parser.close()
-    if (problem !== undefined) this.#fail(new UpstreamBroken(problem, this.#carried > 0 && !this.#bytesSeen))
+    if (this.listener === undefined || this.paused || nowMs - this.activeAtMs < this.#timeoutMs) return
+    this.fail(new UpstreamTimeout(`the upstream was silent for ${this.#timeoutMs} ms`))
   }
 
   onClose(): void {
-    if (this.#gone) return
-    this.#gone = true
-    this.#owner.onGone(this)
-    if (this.#listener === undefined) return
-    this.#fail(new UpstreamBroken('it broke the connection', this.#carried > 0 && !this.#bytesSeen))
+    if (this.gone) return
+    this.gone = true
+    this.owner.onGone(this)
+    if (this.listener !== undefined) this.fail(new UpstreamBroken('it broke the connection', this.untouched))
   }
 
-  #fail(error: AnyProxyError): void {
-    const listener = this.#listener
-    this.#listener = undefined
-    this.#wire.destroy()
+  protected fail(error: AnyProxyError): void {
+    const { listener } = this
+    this.listener = undefined
+    this.destroy()
     listener?.onFailure(error)
   }
 }

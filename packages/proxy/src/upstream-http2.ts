@@ -5,9 +5,9 @@
  */
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants, type OutgoingHttpHeaders } from 'node:http2'
 import type { Socket } from 'node:net'
-import { type AnyProxyError, UpstreamBroken, UpstreamTimeout } from './errors.ts'
+import { UpstreamBroken } from './errors.ts'
 import type { ResponseHead } from './response-parser.ts'
-import type { ConnectionOwner, ResponseListener, Sending, UpstreamConnection } from './upstream-connection.ts'
+import { type ConnectionOwner, OneRequestConnection, type ResponseListener, type Sending } from './upstream-connection.ts'
 
 /** Of HTTP/1.1 connections. `te: trailers` stays: gRPC wants it. */
 const LEFT_OUT: ReadonlySet<string> = new Set(['connection', 'transfer-encoding', 'host', 'upgrade', 'keep-alive'])
@@ -17,25 +17,15 @@ const WINDOW_BYTES = 262_144
 /** RFC 9113 section 6.5.2. */
 const FIELD_OVERHEAD = 32
 
-export class Http2UpstreamConnection implements UpstreamConnection {
+export class Http2UpstreamConnection extends OneRequestConnection {
   readonly #session: ClientHttp2Session
-  readonly #owner: ConnectionOwner
   readonly #secure: boolean
-  #listener: ResponseListener | undefined
   #stream: ClientHttp2Stream | undefined
-  #carried = 0
   #answered = false
-  #requestWritten = false
-  #gone = false
-  #paused = false
-  #pausedAtMs = 0
-  #timeoutMs = 0
-  activeAtMs = performance.now()
-  readonly idleMsMax: number = Number.POSITIVE_INFINITY
 
   /** @param socket Connected, and secured where `secure`. */
   constructor(socket: Socket, secure: boolean, headerBytesMax: number, owner: ConnectionOwner) {
-    this.#owner = owner
+    super(owner)
     this.#secure = secure
     socket.setNoDelay(true)
     // The authority of requests is what they say themselves.
@@ -46,28 +36,24 @@ export class Http2UpstreamConnection implements UpstreamConnection {
     this.#session = session
     session.on('error', ignore)
     session.once('connect', () => session.setLocalWindowSize(WINDOW_BYTES))
-    session.on('close', () => this.#closed())
+    session.on('close', () => this.onClose())
     session.on('goaway', () => {
       // What is under way may end; nothing new.
-      if (this.#listener === undefined) session.destroy()
+      if (this.listener === undefined) session.destroy()
     })
   }
 
-  get source(): string | undefined {
-    return this.#listener?.source
+  get usable(): boolean {
+    return !this.gone && !this.#session.closed && !this.#session.destroyed
   }
 
-  get usable(): boolean {
-    return !this.#gone && !this.#session.closed && !this.#session.destroyed
+  protected get untouched(): boolean {
+    return this.carried > 0 && !this.#answered
   }
 
   send(listener: ResponseListener, head: string, body: Buffer | undefined, request: Sending, nowMs: number): boolean {
-    this.#listener = listener
+    this.begin(listener, request, nowMs)
     this.#answered = false
-    this.#requestWritten = request.complete
-    this.#paused = false
-    this.#timeoutMs = request.timeoutMs
-    this.activeAtMs = nowMs
     if (request.upgrade) {
       this.#failSoon('WebSockets go to upstreams over HTTP/1.1')
       return true
@@ -91,14 +77,14 @@ export class Http2UpstreamConnection implements UpstreamConnection {
   #listen(stream: ClientHttp2Stream, method: string): void {
     let trailers: readonly string[] = []
     const guarded = (step: (listener: ResponseListener) => void): void => {
-      const listener = this.#listener
+      const listener = this.listener
       if (stream !== this.#stream || listener === undefined) return
       this.activeAtMs = performance.now()
       try {
         step(listener)
       } catch (error) {
         // Whatever the response did to us, it does to this request alone.
-        this.#fail(new UpstreamBroken(`passing its response on failed: ${(error as Error).message}`))
+        this.fail(new UpstreamBroken(`passing its response on failed: ${(error as Error).message}`))
       }
     }
     // Types lack the third argument: names and values as received.
@@ -110,7 +96,7 @@ export class Http2UpstreamConnection implements UpstreamConnection {
       guarded((listener) => {
         this.#answered = true
         listener.onHead(responseHead(raw, (flags & END_STREAM) !== 0, method))
-        if (this.#listener !== undefined) this.#listener.onQuiet()
+        if (this.listener !== undefined) this.listener.onQuiet()
       })
     })
     events.on('trailers', (_, _flags, raw) => {
@@ -119,7 +105,7 @@ export class Http2UpstreamConnection implements UpstreamConnection {
     stream.on('data', (bytes: Buffer) =>
       guarded((listener) => {
         listener.onBody(bytes)
-        this.#listener?.onQuiet()
+        this.listener?.onQuiet()
       }),
     )
     stream.on('drain', () => guarded((listener) => listener.onDrain()))
@@ -127,19 +113,19 @@ export class Http2UpstreamConnection implements UpstreamConnection {
       // Of a stream that broke, too.
       if (stream.rstCode !== constants.NGHTTP2_NO_ERROR || stream.aborted || !this.#answered) return
       guarded((listener) => {
-        this.#listener = undefined
+        this.listener = undefined
         listener.onEnd(trailers)
         this.#free(stream)
       })
     })
     stream.on('error', ignore)
     stream.on('close', () => {
-      if (stream !== this.#stream || this.#listener === undefined) return
+      if (stream !== this.#stream || this.listener === undefined) return
       const { rstCode } = stream
       const why = rstCode === constants.NGHTTP2_NO_ERROR ? 'it broke the connection' : `it reset the stream with code ${rstCode}`
       // A server that goes away refuses what it has not begun (section 8.7).
-      const untouched = rstCode === constants.NGHTTP2_REFUSED_STREAM || rstCode === constants.NGHTTP2_NO_ERROR
-      this.#fail(new UpstreamBroken(why, this.#carried > 0 && !this.#answered && untouched))
+      const isRefused = rstCode === constants.NGHTTP2_REFUSED_STREAM || rstCode === constants.NGHTTP2_NO_ERROR
+      this.fail(new UpstreamBroken(why, this.untouched && isRefused))
     })
   }
 
@@ -149,19 +135,15 @@ export class Http2UpstreamConnection implements UpstreamConnection {
   }
 
   complete(): void {
-    this.#requestWritten = true
+    this.requestWritten = true
     this.#stream?.end()
   }
 
-  pause(): void {
-    if (!this.#paused) this.#pausedAtMs = performance.now()
-    this.#paused = true
+  protected stopReading(): void {
     this.#stream?.pause()
   }
 
-  resume(): void {
-    this.#paused = false
-    this.activeAtMs = performance.now()
+  protected goOnReading(): void {
     this.#stream?.resume()
   }
 
@@ -169,66 +151,26 @@ export class Http2UpstreamConnection implements UpstreamConnection {
     this.#session.destroy()
   }
 
-  abandon(): void {
-    this.#listener = undefined
-    this.destroy()
-  }
-
   discard(): void {
     this.abandon()
   }
 
-  reclaim(nowMs: number, pausedMsMin: number): boolean {
-    const listener = this.#listener
-    if (!this.#paused || nowMs - this.#pausedAtMs < pausedMsMin || listener?.onReclaimed === undefined) return false
-    listener.onReclaimed()
-    return true
-  }
-
-  handTo(listener: ResponseListener): void {
-    if (this.#listener !== undefined) this.#listener = listener
-  }
-
-  limitSilence(ms: number): void {
-    this.#timeoutMs = ms
-  }
-
-  sweep(nowMs: number): void {
-    if (this.#listener === undefined || this.#paused || nowMs - this.activeAtMs < this.#timeoutMs) return
-    this.#fail(new UpstreamTimeout(`the upstream was silent for ${this.#timeoutMs} ms`))
-  }
-
   #free(stream: ClientHttp2Stream): void {
-    if (this.#gone) return
+    if (this.gone) return
     this.#stream = undefined
-    if (!this.#requestWritten || !this.usable) {
+    if (!this.requestWritten || !this.usable) {
       stream.close(constants.NGHTTP2_NO_ERROR)
       this.#session.destroy()
       return
     }
-    this.#carried++
+    this.carried++
     this.activeAtMs = performance.now()
-    this.#owner.onFree(this)
-  }
-
-  #closed(): void {
-    if (this.#gone) return
-    this.#gone = true
-    this.#owner.onGone(this)
-    if (this.#listener === undefined) return
-    this.#fail(new UpstreamBroken('it broke the connection', this.#carried > 0 && !this.#answered))
+    this.owner.onFree(this)
   }
 
   /** Whoever sends has not got this connection back yet. */
   #failSoon(why: string): void {
-    setImmediate(() => this.#fail(new UpstreamBroken(why)))
-  }
-
-  #fail(error: AnyProxyError): void {
-    const listener = this.#listener
-    this.#listener = undefined
-    this.#session.destroy()
-    listener?.onFailure(error)
+    setImmediate(() => this.fail(new UpstreamBroken(why)))
   }
 }
 

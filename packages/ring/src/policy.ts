@@ -7,6 +7,7 @@ import { ApiContract } from './policy-api.ts'
 import { Cache, Compression } from './policy-delivery.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
+import { Vault } from './policy-vault.ts'
 
 const WafMode = z
   .enum(['enforce', 'shadow', 'learn', 'off'])
@@ -464,6 +465,7 @@ export const PolicySchema = z.strictObject({
     .max(PATCHES_MAX)
     .default([])
     .meta({ description: 'Rules for single holes, for a time, each with its own tests. ringwall rule patch writes them.' }),
+  vault: Vault.prefault({}).meta({ description: 'Who may read and write which secrets.' }),
   tests: z
     .array(PolicyTest)
     .max(200)

@@ -52,7 +52,7 @@ export interface ToCeremonyThread {
 
 export interface FromCeremonyThread {
   readonly id: number
-  readonly outcome: CeremonyOutcome
+  readonly answer: CeremonyOutcome
   /** What was found out on the way, for the ring to learn. */
   readonly findings: readonly Finding[]
 }

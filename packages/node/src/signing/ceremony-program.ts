@@ -23,11 +23,11 @@ const memo = new CeremonyMemo()
 let lastPlan: Ceremony | undefined
 
 port.on('message', ({ id, task }: ToCeremonyThread) => {
-  let outcome: CeremonyOutcome
+  let answer: CeremonyOutcome
   try {
-    outcome = perform(task)
+    answer = perform(task)
   } catch (error) {
-    outcome = { kind: 'failed', reason: (error as Error).message }
+    answer = { kind: 'failed', reason: (error as Error).message }
   } finally {
     if ('encryption' in task) task.encryption.fill(0)
     if (task.kind === 'deal') {
@@ -35,8 +35,8 @@ port.on('message', ({ id, task }: ToCeremonyThread) => {
       task.share?.fill(0)
     }
   }
-  const message: FromCeremonyThread = { id, outcome, findings: memo.takeFindings() }
-  port.postMessage(message, outcome.kind === 'share' ? [outcome.share.buffer as ArrayBuffer] : [])
+  const message: FromCeremonyThread = { id, answer, findings: memo.takeFindings() }
+  port.postMessage(message, answer.kind === 'share' ? [answer.share.buffer as ArrayBuffer] : [])
 })
 
 function perform(task: CeremonyTask): CeremonyOutcome {

@@ -3,7 +3,8 @@ import { randomBytes } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Ceremony, type Finding, makeEncryptionKey, ristretto } from '@ringwall/threshold'
-import { CeremonyThread, CeremonyThreadGone } from './ceremony-thread.ts'
+import { CeremonyThread } from './ceremony-thread.ts'
+import { ThreadGone } from './task-thread.ts'
 
 /** A thread that dies over whatever it is given. */
 const DYING = new URL(
@@ -91,7 +92,7 @@ test('whoever waits when the thread dies is told why, and the next task starts a
   const enrol = () => one.run({ kind: 'enrol', encryption: new Uint8Array(32) })
   for (let i = 0; i < 2; i += 1) {
     await assert.rejects(Promise.all([enrol(), enrol()]), (error) => {
-      assert.ok(error instanceof CeremonyThreadGone)
+      assert.ok(error instanceof ThreadGone)
       assert.match(error.message, /the ceremony thread ended: out of memory/)
       return true
     })

@@ -18,10 +18,11 @@ import { randomNonce } from '../keys.ts'
 import { ringApplication } from '../ring-application.ts'
 import { loadRuleLibrary } from '../rules.ts'
 import type { CeremonyTask } from './ceremony-messages.ts'
-import { CeremonyThread, CeremonyThreadGone } from './ceremony-thread.ts'
+import { CeremonyThread } from './ceremony-thread.ts'
 import { KeyHolder } from './key-holder.ts'
 import type { NodeShare } from './node-share.ts'
 import { Seal } from './sealed-file.ts'
+import { ThreadGone } from './task-thread.ts'
 
 const NOW = Date.now()
 
@@ -91,6 +92,7 @@ class Board {
     for (const someone of people) {
       const holder = await KeyHolder.open({
         self: someone.id,
+        key: 'signing',
         directory: someone.directory,
         seal: new Seal(someone.key, `${this.app.ring} ${someone.id}`),
         events: { add: (_kind, _level, line) => someone.said.push(line) },
@@ -229,11 +231,11 @@ test('a thread that dies over each task once costs time and nothing else: no sha
     const what = `${id} ${kind} ${board.state.signingKey.attempts}`
     if (died.has(what)) return
     died.add(what)
-    throw new CeremonyThreadGone('the ceremony thread ended')
+    throw new ThreadGone('the ceremony thread ended')
   }
   await board.until(() => board.isHeldBy(...board.people))
   const groupKey = publicKeyOf(board.state.signingKey)?.groupKey
-  board.ask({ type: 'key.refresh', reason: 'monthly' })
+  board.ask({ type: 'key.refresh', key: 'signing', reason: 'monthly' })
   await board.until(() => board.state.signingKey.attempts === 2 && board.state.signingKey.ceremony === null)
   await board.until(() => board.isHeldBy(...board.people))
   assert.deepEqual(publicKeyOf(board.state.signingKey)?.groupKey, groupKey)
@@ -251,7 +253,7 @@ test('a refresh leaves neither the old share nor a seed behind; an old file does
   const old = readFileSync(file)
   const groupKey = publicKeyOf(board.state.signingKey)?.groupKey
   const before = first.share as NodeShare
-  board.ask({ type: 'key.refresh', reason: 'monthly' })
+  board.ask({ type: 'key.refresh', key: 'signing', reason: 'monthly' })
   await board.until(() => board.state.signingKey.attempts === 2 && board.state.signingKey.ceremony === null)
   await board.until(() => board.isHeldBy(...board.people))
   assert.deepEqual(publicKeyOf(board.state.signingKey)?.groupKey, groupKey)
@@ -265,7 +267,7 @@ test('a refresh leaves neither the old share nor a seed behind; an old file does
   await board.block()
   assert.equal(first.share, undefined)
   assert.match(first.said.join('\n'), /key refresh/)
-  board.ask({ type: 'key.refresh', reason: 'n1 lost its share' })
+  board.ask({ type: 'key.refresh', key: 'signing', reason: 'n1 lost its share' })
   await board.until(() => board.state.signingKey.attempts === 3 && board.state.signingKey.ceremony === null, 5_000)
   await board.until(() => board.isHeldBy(first, ...others))
 })

@@ -1,27 +1,36 @@
 import { RuleSyntaxError, type SourcePosition } from '../errors.ts'
 import type { RuleSource } from '../types.ts'
 
+/**
+ * Where the stretches came from that a text was put together of: stretch i begins at `starts[i]` in the text, and at `places[i]` in
+ * the file, or in the text of `base`. Positions are worked out when somebody asks, which is when something is wrong.
+ */
+interface Origin {
+  readonly starts: readonly number[]
+  readonly places: readonly number[]
+  readonly base: Span | undefined
+}
+
 /** A stretch of text out of a rule file that knows, for each of its characters, where it came from. */
 export class Span {
   readonly text: string
   readonly #source: RuleSource
   readonly #from: number
-  readonly #places: Int32Array | undefined
+  readonly #origin: Origin | undefined
 
   /**
-   * @param from Where the text begins: in the file, or among `places`.
-   * @param places Where characters came from, for text that is not a stretch of the file as it stands; one place more than
-   * characters, so that the position behind the last is known too. Parts of a text share it.
+   * @param from Where the text begins: in the file, or in the text that `origin` tells about.
+   * @param origin For text that is not a stretch of the file as it stands. Parts of a text share it.
    */
-  constructor(text: string, source: RuleSource, from: number, places?: Int32Array) {
+  constructor(text: string, source: RuleSource, from: number, origin?: Origin) {
     this.text = text
     this.#source = source
     this.#from = from
-    this.#places = places
+    this.#origin = origin
   }
 
   slice(from: number, to: number = this.text.length): Span {
-    return new Span(this.text.slice(from, to), this.#source, this.#from + from, this.#places)
+    return new Span(this.text.slice(from, to), this.#source, this.#from + from, this.#origin)
   }
 
   /** Without blanks at both ends. */
@@ -48,11 +57,13 @@ export class Span {
     const { text } = this
     let next = text.indexOf(found)
     if (next < 0) return this
-    const places = new Int32Array(text.length + 1)
+    const starts: number[] = []
+    const places: number[] = []
     let kept = ''
     let from = 0
     const keep = (to: number): void => {
-      for (let i = from; i < to; i += 1) places[kept.length + i - from] = this.#place(i)
+      starts.push(kept.length)
+      places.push(from)
       kept += text.slice(from, to)
     }
     for (; next >= 0; next = text.indexOf(found, next + found.length)) {
@@ -60,31 +71,40 @@ export class Span {
       from = next + high
     }
     keep(text.length)
-    places[kept.length] = this.#place(text.length)
-    return new Span(kept, this.#source, 0, places)
+    return new Span(kept, this.#source, 0, { starts, places, base: this })
   }
 
   #place(index: number): number {
     const at = this.#from + Math.min(index, this.text.length)
-    return this.#places === undefined ? at : this.#places[at]!
+    if (this.#origin === undefined) return at
+    const { starts, places, base } = this.#origin
+    const stretch = lastAtMost(starts, at)
+    const place = places[stretch]! + at - starts[stretch]!
+    return base === undefined ? place : base.#place(place)
   }
 
   at(index = 0): SourcePosition {
     const offset = this.#place(index)
     const starts = lineStarts(this.#source)
-    let low = 0
-    let high = starts.length
-    while (high - low > 1) {
-      const middle = (low + high) >> 1
-      if (starts[middle]! <= offset) low = middle
-      else high = middle
-    }
-    return { file: this.#source.file, line: low + 1, column: offset - starts[low]! + 1 }
+    const line = lastAtMost(starts, offset)
+    return { file: this.#source.file, line: line + 1, column: offset - starts[line]! + 1 }
   }
 
   fail(index: number, problem: string, expected: string, remedy: string): never {
     throw new RuleSyntaxError(this.at(index), problem, expected, remedy)
   }
+}
+
+/** The index of the last of rising numbers, of which the first is 0, that is not above `bound`. */
+function lastAtMost(rising: readonly number[], bound: number): number {
+  let low = 0
+  let high = rising.length
+  while (high - low > 1) {
+    const middle = (low + high) >> 1
+    if (rising[middle]! <= bound) low = middle
+    else high = middle
+  }
+  return low
 }
 
 const knownStarts = new WeakMap<RuleSource, readonly number[]>()
@@ -164,16 +184,15 @@ function isComment(text: string, from: number, to: number): boolean {
 }
 
 function joined(parts: readonly (readonly [number, number])[], source: RuleSource): Span {
-  const size = parts.reduce((sum, [from, to]) => sum + to - from, 0)
-  const places = new Int32Array(size + 1)
+  const starts: number[] = []
+  const places: number[] = []
   let text = ''
-  let at = 0
   for (const [from, to] of parts) {
+    starts.push(text.length)
+    places.push(from)
     text += source.text.slice(from, to)
-    for (let i = from; i < to; i += 1) places[at++] = i
   }
-  places[size] = parts.at(-1)![1]
-  return new Span(text, source, 0, places)
+  return new Span(text, source, 0, { starts, places, base: undefined })
 }
 
 function splitWords(line: Span, apache: boolean): Span[] {

@@ -25,15 +25,16 @@ function fromText(text: string): string | undefined {
   let at = text.indexOf('<')
   if (at < 0) return undefined
   const reader = new AttributeReader(text)
+  const elements = new ActiveElements(text)
   for (; at >= 0; at = text.indexOf('<', at + 1)) {
-    const found = tag(text, at + 1, reader)
+    const found = tag(text, at + 1, reader, elements)
     if (found !== undefined) return found
   }
   return undefined
 }
 
 /** Reads a tag after its `<`. */
-function tag(text: string, from: number, reader: AttributeReader): string | undefined {
+function tag(text: string, from: number, reader: AttributeReader, elements: ActiveElements): string | undefined {
   let start = from
   while (start < from + 2 && isBlank(text.charCodeAt(start))) start += 1
   const closing = text.charCodeAt(start) === SLASH
@@ -48,43 +49,99 @@ function tag(text: string, from: number, reader: AttributeReader): string | unde
     .slice(start, end)
     .toLowerCase()
     .replace(/^[a-z]{1,10}:/, '')
+  // Behaviours of old browsers; FXML imports classes by the same word.
+  if (name === '?import' && /^[^>]{0,300}implementation\s{0,4}=/i.test(text.slice(end, end + 320))) return '<?import>'
   if (declares)
     return name.startsWith('!entity') || name.startsWith('!attlist') || name.startsWith('![if') ? `<${name}` : undefined
   // `<T>` of generics and `a<b` of arithmetic are no elements; `<script` without an end still is.
-  if (ACTIVE_ELEMENTS.has(name) && /^(?:$|[\s/>\0<(])/.test(text.slice(end, end + 1)) && isActive(name, text, end))
+  if (ACTIVE_ELEMENTS.has(name) && /^(?:$|[\s/>\0<(])/.test(text.slice(end, end + 1)) && elements.has(name, end))
     return `<${name}>`
   return reader.read(end)
 }
 
-/** Whether an element does something where it stands: its name alone, in a sentence about it, does nothing. */
-function isActive(name: string, text: string, end: number): boolean {
-  const rest = text.slice(end, end + 600)
-  const close = rest.indexOf('>')
-  const inside = close < 0 ? rest : rest.slice(0, close)
-  const after = close < 0 ? '' : rest.slice(close + 1)
-  switch (name) {
-    case 'script':
-      // With nothing behind it, in it or after it, it is the beginning of one.
-      return (
-        /[=:]/.test(inside) ||
-        after.trim() === '' ||
-        /^[^<]{0,400}(?:[(=`;[]|<\/script|\/\/|\/\*)|^\s{0,8}<|<\/script/i.test(after)
-      )
-    case 'style':
-      return (
-        /[\s/]on\w{2,}\s{0,4}=/i.test(inside) ||
-        /@import|expression\s{0,4}\(|javascript:|-moz-binding|behavior\s{0,4}:|url\s{0,4}\(\s{0,4}['"]?\s{0,4}(?:javascript|data:text|(?:https?:)?\/\/)|<(?:img|svg|script)/i.test(
-          after,
+/** Characters behind an element's name that tell whether it does something. */
+const ELEMENT_CHARS_MAX = 600
+
+const ASSIGNMENT = /\w\s{0,4}=/g
+const HANDLER_ATTRIBUTE = /[\s/]on\w{2,}\s{0,4}=/gi
+const STYLE_THAT_RUNS =
+  /@import|expression\s{0,4}\(|javascript:|-moz-binding|behavior\s{0,4}:|url\s{0,4}\(\s{0,4}['"]?\s{0,4}(?:javascript|data:text|(?:https?:)?\/\/)|<(?:img|svg|script)/gi
+const LINK_THAT_LOADS =
+  /href\s{0,4}=\s{0,4}['"]?\s{0,4}(?:javascript:|data:|(?:https?:)?\/\/)|[\s/]on\w{2,}\s{0,4}=|rel\s{0,4}=\s{0,4}['"]?import/gi
+const REFRESH = /http-equiv/gi
+const END_OF_SCRIPT = /<\/script/gi
+
+/**
+ * Whether elements do something where they stand: their name alone, in a sentence about one, does nothing. What may lie behind many
+ * of them is looked for once, not once an element: asked about in the order of the text.
+ */
+class ActiveElements {
+  readonly #text: string
+  #assignment: NextMatch | undefined
+  #handler: NextMatch | undefined
+  #style: NextMatch | undefined
+  #link: NextMatch | undefined
+  #refresh: NextMatch | undefined
+  #endOfScript: NextMatch | undefined
+
+  constructor(text: string) {
+    this.#text = text
+  }
+
+  /** @param from Where its name ends. */
+  has(name: string, from: number): boolean {
+    const text = this.#text
+    const end = Math.min(from + ELEMENT_CHARS_MAX, text.length)
+    const close = text.slice(from, end).indexOf('>')
+    const tagEnd = close < 0 ? end : from + close
+    const after = Math.min(tagEnd + 1, end)
+    switch (name) {
+      case 'script':
+        // With nothing behind it, in it or after it, it is the beginning of one.
+        return (
+          /[=:]/.test(text.slice(from, tagEnd)) ||
+          text.slice(after, end).trim() === '' ||
+          /^(?:[^<]{0,400}(?:[(=`;[]|<\/script|\/\/|\/\*)|\s{0,8}<)/i.test(text.slice(after, end)) ||
+          (this.#endOfScript ??= new NextMatch(END_OF_SCRIPT, text)).isWithin(after, end)
         )
-      )
-    case 'meta':
-      return /http-equiv/i.test(inside)
-    case 'link':
-      return /href\s{0,4}=\s{0,4}['"]?\s{0,4}(?:javascript:|data:|(?:https?:)?\/\/)|[\s/]on\w{2,}\s{0,4}=|rel\s{0,4}=\s{0,4}['"]?import/i.test(
-        inside,
-      )
-    default:
-      return /[\w]\s{0,4}=/.test(inside)
+      case 'style':
+        return (
+          (this.#handler ??= new NextMatch(HANDLER_ATTRIBUTE, text)).isWithin(from, tagEnd) ||
+          (this.#style ??= new NextMatch(STYLE_THAT_RUNS, text)).isWithin(after, end)
+        )
+      case 'meta':
+        return (this.#refresh ??= new NextMatch(REFRESH, text)).isWithin(from, tagEnd)
+      case 'link':
+        return (this.#link ??= new NextMatch(LINK_THAT_LOADS, text)).isWithin(from, tagEnd)
+      default:
+        return (this.#assignment ??= new NextMatch(ASSIGNMENT, text)).isWithin(from, tagEnd)
+    }
+  }
+}
+
+/** Where a pattern, none of whose matches lies within another, matches next: asked from rising positions, it passes over the text once. */
+class NextMatch {
+  readonly #pattern: RegExp
+  readonly #text: string
+  #searchedFrom = 0
+  #start = -1
+  #end = -1
+
+  /** @param pattern Global. */
+  constructor(pattern: RegExp, text: string) {
+    this.#pattern = pattern
+    this.#text = text
+  }
+
+  isWithin(from: number, to: number): boolean {
+    if (from > this.#start || from < this.#searchedFrom) {
+      this.#pattern.lastIndex = from
+      const found = this.#pattern.exec(this.#text)
+      this.#searchedFrom = from
+      this.#start = found === null ? Number.POSITIVE_INFINITY : found.index
+      this.#end = found === null ? Number.POSITIVE_INFINITY : found.index + found[0].length
+    }
+    return this.#end <= to
   }
 }
 
@@ -284,8 +341,11 @@ function isHandler(name: string): boolean {
 function runsAsUrl(value: string): boolean {
   const head = value.slice(0, 300)
   if (!/^[\s\0-\x20]{0,20}[jvdJVD&\\%]/.test(head)) return false
-  const url = htmlEntityDecode(head).replace(/[\0-\x20]+/g, '')
+  const decoded = htmlEntityDecode(head)
+  const url = decoded.replace(/[\0-\x20]+/g, '')
   if (/^(?:javascript|vbscript|livescript):/i.test(url)) {
+    // Nobody writes the name of a scheme in references but to hide it.
+    if (decoded !== head && !/^\s{0,20}\w{1,20}\s{0,4}:/.test(head)) return true
     const code = url.slice(url.indexOf(':') + 1)
     // `JavaScript: the good parts (2008)`: words with blanks between them are a title.
     if (
