@@ -305,3 +305,42 @@ test('HTTP/2 clients get what is kept, whole and in parts', async () => {
   session.close()
   await ring.close()
 })
+
+test('what a 304 tells one client with credentials is not told to others', async () => {
+  const ring = await cachingProxy((_request, response, count) => {
+    if (count === 1) response.writeHead(200, { 'cache-control': 'public, max-age=1', age: '9', etag: '"a"', 'x-a': '1' }).end('x')
+    else
+      response
+        .writeHead(304, {
+          'cache-control': 'public, max-age=60',
+          etag: '"a"',
+          'x-a': 'for alice',
+          'x-user': 'alice',
+          'set-cookie': 'alice=1',
+        })
+        .end()
+  })
+  await ring.get()
+  const alice = await ring.get('/a', { headers: { cookie: 'id=alice' } })
+  assert.deepEqual([alice.status, alice.text], [200, 'x'])
+  const bob = await ring.get()
+  assert.match(bob.cache, /hit/)
+  assert.deepEqual(
+    [bob.headers['x-a'], bob.headers['x-user'], bob.headers['set-cookie'], ring.seen.length],
+    ['1', undefined, undefined, 2],
+  )
+  await ring.close()
+})
+
+test('an unusual request neither asks about what is kept nor drives it out', async () => {
+  const ring = await cachingProxy((request, response, count) => {
+    if (count === 1) response.writeHead(200, { 'cache-control': 'max-age=1', age: '9', etag: '"a"' }).end('x')
+    else if (request.headers['if-none-match'] !== undefined)
+      response.writeHead(304, { 'cache-control': 'max-age=60', etag: '"a"' }).end()
+    else response.writeHead(200, { 'cache-control': 'max-age=60' }).end('other')
+  })
+  await ring.get()
+  assert.equal((await ring.get('/a', { headers: { 'x-odd': '1' } })).text, 'other')
+  assert.deepEqual([(await ring.get()).text, (await ring.get()).text, ring.seen.length], ['x', 'x', 3])
+  await ring.close()
+})

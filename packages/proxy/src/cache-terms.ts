@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto'
 import type { CachePolicy } from '@ringwall/ring'
 import { type Directives, dateOf, directivesOf, secondsIn, valuesOf } from './cache-control.ts'
 import { isDropped } from './forward-head.ts'
+import { detached } from './header-names.ts'
 import type { RequestHead } from './request-head.ts'
 
 const KEY_CHARS_MAX = 4_096
@@ -264,7 +265,7 @@ function varyOf(rawHeaders: readonly string[]): readonly string[] | undefined {
       const name = part.trim().toLowerCase()
       if (name === '') continue
       if (!/^[!#$%&'+.^_`|~0-9a-z-]{1,64}$/.test(name) || names.size === VARY_NAMES_MAX) return undefined
-      names.add(name)
+      names.add(detached(name))
     }
   }
   // Whoever sends it in another form than asked for forgets to say that this depends on the request.

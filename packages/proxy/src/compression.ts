@@ -20,8 +20,8 @@ import type { ResponseHead } from './response-parser.ts'
 
 export type Coding = CompressionPolicy['codings'][number]
 
-/** Answers that are compressed at a time: each holds a window of what it has seen. More go out as they are. */
-const ENCODERS_MAX = 256
+/** Answers that are compressed at a time: each takes a megabyte or so. More go out as they are. */
+const ENCODERS_MAX = 128
 /** Of whole bodies that are kept: they take a thread of the pool each, and are short. */
 const WHOLES_MAX = 4
 /** What has come is sent on, though more would compress better, when nothing more comes for so long. */

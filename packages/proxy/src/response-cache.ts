@@ -11,6 +11,7 @@ import { valuesOf } from './cache-control.ts'
 import { CacheStore, type Stored } from './cache-store.ts'
 import { type AnswerHead, type CacheRequest, keepingTerms, resourceKey, variantOf } from './cache-terms.ts'
 import { responseFields } from './forward-head.ts'
+import { detached } from './header-names.ts'
 import { HeldBody } from './held-body.ts'
 import type { ResponseHead } from './response-parser.ts'
 import type { HeaderRewriting } from './rewriting.ts'
@@ -21,7 +22,7 @@ const WAITERS_MAX = 1_024
 const WAITS_MAX = 3
 /** For how long nobody waits for what turned out not to be kept. */
 const PASSED_MS = 10_000
-const PASSED_MAX = 4_096
+const PASSED_MAX = 1_024
 /** Of the budget, for bodies that are on their way. */
 const ARRIVING_SHARE = 0.25
 
@@ -298,7 +299,8 @@ export class CacheTurn {
     if (isShared) this.#fill = this.#cache.begin(key, name)
     const known = this.#known
     if (known !== undefined) this.#hold(known)
-    this.#asks = isShared && known !== undefined && validators(known).length > 0
+    // What an unusual request is told is not everybody's.
+    this.#asks = isShared && this.#request.uncommon.length === 0 && known !== undefined && validators(known).length > 0
     return { kind: 'forward' }
   }
 
@@ -411,7 +413,9 @@ export class CacheTurn {
       this.#known = undefined
       return 'again'
     }
-    const fields = freshened(known.fields, responseFields(304, head.rawHeaders, unixMs, NO_FIELDS))
+    const { hasAuthorization, hasCookies } = this.#request
+    const isPersonal = hasAuthorization || hasCookies
+    const fields = freshened(known.fields, responseFields(304, head.rawHeaders, unixMs, NO_FIELDS), isPersonal)
     const dated = [...fields, ...valuesOf(head.rawHeaders, 'age').flatMap((age) => ['age', age])]
     const terms = keepingTerms({ status: known.status, rawHeaders: dated }, this.#request, this.#policy, unixMs, delayMs)
     known.atMs = nowMs
@@ -448,7 +452,7 @@ export class CacheTurn {
       return ['cache-status', how]
     }
     const fields = kept(responseFields(status, rawHeaders, unixMs, NO_FIELDS))
-    this.#keeping = { variant, status, statusText, fields, terms }
+    this.#keeping = { variant, status, statusText: detached(statusText), fields, terms }
     this.#bodyBytes = bodyBytes
     this.#body = new HeldBody()
     return ['cache-status', `${how}; stored`]
@@ -527,8 +531,7 @@ function isDelimited({ bodyBytes, keepAlive, rawHeaders }: ResponseHead): boolea
 function kept(fields: readonly string[]): string[] {
   const left: string[] = []
   for (let at = 0; at < fields.length; at += 2)
-    if (fields[at] !== 'age' && fields[at] !== 'set-cookie')
-      left.push(Buffer.from(fields[at]!, 'latin1').toString('latin1'), Buffer.from(fields[at + 1]!, 'latin1').toString('latin1'))
+    if (fields[at] !== 'age' && fields[at] !== 'set-cookie') left.push(detached(fields[at]!), detached(fields[at + 1]!))
   return left
 }
 
@@ -542,11 +545,15 @@ const BODYS_OWN: ReadonlySet<string> = new Set([
   'age',
 ])
 
-function freshened(before: readonly string[], news: readonly string[]): string[] {
+/** What one client's 304 may say for all. */
+const EVERYBODYS: ReadonlySet<string> = new Set(['cache-control', 'date', 'etag', 'expires', 'last-modified', 'vary'])
+
+/** @param isPersonal The answer is to a request with credentials. */
+function freshened(before: readonly string[], news: readonly string[], isPersonal: boolean): string[] {
   const replaced = new Set<string>()
   const added: string[] = []
   for (let at = 0; at < news.length; at += 2) {
-    if (BODYS_OWN.has(news[at]!)) continue
+    if (BODYS_OWN.has(news[at]!) || (isPersonal && !EVERYBODYS.has(news[at]!))) continue
     replaced.add(news[at]!)
     added.push(news[at]!, news[at + 1]!)
   }
