@@ -47,6 +47,9 @@ import {
 } from '@ringwall/ring/tx'
 import { lockDirectory } from '@ringwall/store'
 import { openTelemetry, type Telemetry } from '@ringwall/telemetry'
+import { AcmeCertificates } from './acme/certificates.ts'
+import { Proofs } from './acme/proofs.ts'
+import { unsealer } from './acme/unseal.ts'
 import { formatHostPort } from './address.ts'
 import { AdminServer, CONSOLE_DIRECTORY } from './admin/http.ts'
 import { adminOperations } from './admin/operations.ts'
@@ -120,6 +123,8 @@ export interface RunningNode {
   /** What rules that only watch would do. */
   readonly watch: RuleWatch
   readonly audit: AuditLog | undefined
+  /** Certificates that it gets for itself. */
+  readonly acme: AcmeCertificates | undefined
   readonly events: EventLog
   readonly api: ApiActivity
   readonly queries: PeerQueries
@@ -392,6 +397,21 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         audit?.judged(judged, body, nowMs)
       },
     })
+    const seal = new Seal(privateKey, `${ring} ${config.id}`)
+    // Also of a node that gets none itself: a validation of another's may meet it.
+    const proofs = new Proofs(config.id, fabric, (all) => serving?.answerAcme(all))
+    closers.push(() => proofs.stop())
+    const acme =
+      config.acme === undefined
+        ? undefined
+        : await AcmeCertificates.open({
+            config: config.acme,
+            folder: join(config.data, 'acme'),
+            seal,
+            proofs,
+            say: (level, line) => events.add('node', level, line),
+          })
+    if (acme !== undefined) closers.push(() => acme.stop())
     const workers =
       config.workers === 1
         ? undefined
@@ -422,6 +442,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         node: config.id,
         region: self.region,
         explainHeader: config.explainHeader,
+        cacheBytes: config.cacheBytes,
+        ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id) }),
         onApi: (event) => api.observe(event),
         onLogin: (attempt) => {
           if (attempt.failed) logins.failed(attempt)
@@ -525,7 +547,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         self: config.id,
         key,
         directory,
-        seal: new Seal(privateKey, `${ring} ${config.id}`),
+        seal,
         events,
         thread: foresight.thread,
         submit: (body) => ledger.submit(signInOwnName(body), OWN_DENIAL_WAIT_MS),
@@ -664,6 +686,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       archive,
       watch,
       audit,
+      acme,
       events,
       api,
       queries: new PeerQueries(fabric),
@@ -715,6 +738,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       feed.start()
       closers.push(() => feed.stop())
     }
+    acme?.start()
     events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)
     return node
   } catch (error) {

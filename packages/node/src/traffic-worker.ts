@@ -10,6 +10,7 @@ import { compileAuthorization, createProofReplays } from '@ringwall/identity'
 import { type ApiEvent, Challenges, createProxy, type LoginEvent } from '@ringwall/proxy'
 import { compilePolicy, DenialTable, isCredentialSubject, parsePolicyDocument, type View } from '@ringwall/ring'
 import { RequestFeed } from '@ringwall/telemetry'
+import { unsealer } from './acme/unseal.ts'
 import { AuditLog } from './audit-log.ts'
 import { BotNames } from './bot-names.ts'
 import { openBreaches } from './breached-passwords.ts'
@@ -145,6 +146,10 @@ const proxy = createProxy({
   explainHeader: config.explainHeader,
   ticketSecret: start.ticketSecret,
   challenges,
+  ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id) }),
+  // Each thread keeps its own.
+  cacheBytes: Math.floor(config.cacheBytes / start.threads),
+  onInvalidate: (keys) => say({ kind: 'changed', keys }),
   onApi: (event) => {
     if (api.length < EVENTS_WAITING_MAX) api.push(event)
   },
@@ -156,6 +161,8 @@ const proxy = createProxy({
   }),
   log,
 })
+
+proxy.answerAcme(start.acme)
 
 let toldAtMs = 0
 let countedAtMs = 0
@@ -170,6 +177,7 @@ function tell(nowMs: number): void {
     upstreams: proxy.upstreams(),
     services: proxy.services(),
     certificates: proxy.certificates(),
+    cache: proxy.cache(),
     requests: feed.news(),
     logins,
     floods,
@@ -240,6 +248,12 @@ function receive(message: ToWorker): void {
       break
     case 'certificates':
       proxy.reloadCertificates()
+      break
+    case 'acme':
+      proxy.answerAcme(message.all)
+      break
+    case 'invalidate':
+      proxy.invalidate(message.keys)
       break
     case 'taken':
       limits.answered(message.answers)

@@ -2,7 +2,9 @@
 import type { FloodReading } from '@ringwall/detect'
 import type { Budget } from '@ringwall/guard'
 import type {
+  AcmeAnswer,
   ApiEvent,
+  CacheStatus,
   CertificateStatus,
   ListenerOptions,
   LoginEvent,
@@ -48,6 +50,7 @@ export interface WorkerStart {
   readonly proofs: SharedArrayBuffer
   readonly ticketSecret: TicketSecret
   readonly passKeys: readonly PassKey[]
+  readonly acme: readonly AcmeAnswer[]
   /** With the ports that the first worker got. */
   readonly listeners: readonly ListenerOptions[]
   readonly view: ViewNews
@@ -65,6 +68,10 @@ export type ToWorker =
   | { readonly kind: 'review' }
   | { readonly kind: 'certificates' }
   | { readonly kind: 'passKeys'; readonly keys: readonly PassKey[] }
+  /** What ACME servers are to find. */
+  | { readonly kind: 'acme'; readonly all: readonly AcmeAnswer[] }
+  /** Answers that are not to be kept any more. */
+  | { readonly kind: 'invalidate'; readonly keys: readonly string[] }
   /** Answers to `takes`: number and milliseconds to wait. */
   | { readonly kind: 'taken'; readonly answers: readonly (readonly [id: number, waitMs: number])[] }
   | { readonly kind: 'stop'; readonly graceMs: number }
@@ -100,6 +107,7 @@ export interface WorkerNews {
   readonly upstreams: readonly UpstreamStatus[]
   readonly services: readonly ServiceStatus[]
   readonly certificates: readonly CertificateStatus[]
+  readonly cache: CacheStatus
   readonly requests: RequestNews | undefined
   readonly logins: readonly LoginEvent[]
   readonly floods: readonly FloodReading[]
@@ -116,4 +124,6 @@ export type FromWorker =
   | { readonly kind: 'listening'; readonly bound: readonly { readonly host: string; readonly port: number }[] }
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'takes'; readonly takes: readonly Take[] }
+  /** Told of at once: the others are to drop it, too. */
+  | { readonly kind: 'changed'; readonly keys: readonly string[] }
   | WorkerNews

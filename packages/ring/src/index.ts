@@ -85,6 +85,7 @@ export {
   type PolicyCompilation,
   type RuleCompiler,
 } from './policy-compile.ts'
+export type { CachePolicy, CompressionPolicy } from './policy-delivery.ts'
 export { diffPolicies, type PolicyChange } from './policy-diff.ts'
 export {
   formatProblems,

@@ -3,6 +3,7 @@ import { formatPrefix, parseAddress, parsePrefix, parsePrefixLoosely } from './a
 import { didYouMean } from './did-you-mean.ts'
 import { type LimitPolicy, PASS_MS_MAX, PASS_MS_MIN, type Policy, type RoutePolicy, type ServicePolicy } from './policy.ts'
 import { compiledApi } from './policy-api.ts'
+import { cacheFaults } from './policy-delivery.ts'
 import { upstreamFaults } from './policy-upstream-faults.ts'
 import { workloadFaults } from './policy-workloads.ts'
 
@@ -97,6 +98,8 @@ export function policyFaults(policy: Policy): PolicyFault[] {
       })
     })
     upstreamFaults(service, at, faults)
+    cacheFaults(service.cache, at, faults)
+    for (const [index, { cache }] of service.routes.entries()) cacheFaults(cache, [...at, 'routes', index], faults)
     limitFaults(service.limits, [...at, 'limits'], faults)
     accountFaults(service, at, faults)
     sourceFaults(service, at, faults)

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { ApiContract } from './policy-api.ts'
+import { Cache, Compression } from './policy-delivery.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
 import { Vault } from './policy-vault.ts'
@@ -239,6 +240,8 @@ const Route = z.strictObject({
   signup: Signup.optional().meta({ description: 'Requests to this route make accounts.' }),
   staleness: Staleness.optional(),
   rewrite: Rewrite.optional().meta({ description: 'In place of the service’s.' }),
+  cache: Cache.optional().meta({ description: 'In place of the service’s.' }),
+  compress: Compression.optional().meta({ description: 'In place of the service’s.' }),
   deny: z.boolean().default(false).meta({ description: 'Refuse this route altogether.' }),
   challenge: ChallengeWhen.optional(),
   sources: Sources.optional().meta({ description: 'In place of the service’s.' }),
@@ -345,6 +348,8 @@ const Service = z.strictObject({
   staleness: Staleness.default({ max: 3_600_000, beyond: 'open' }),
   upstreamTimeout: Duration.default(30_000),
   ...upstreamKeys,
+  cache: Cache.optional().meta({ description: 'Keep answers that may be kept, and answer from them.' }),
+  compress: Compression.optional().meta({ description: 'Compress answers that upstreams send as they are.' }),
   routes: z.array(Route).max(1_000).default([]),
 })
 
