@@ -67,16 +67,37 @@ export type TransactionRequest = { /** `{content, signature}`; the signature is 
 export type Keys = { readonly keys: readonly Key[] }
 
 /** A key that the validators hold together. */
-export type Key = { readonly name: string; /** `none`: a ring of one validator has none. */ readonly state: 'none' | 'forming' | 'ready'; /** Thumbprint (RFC 7638); `kid` of tokens. */ readonly keyId: string | null; /** Ed25519, raw, base64url. */ readonly publicKey: string | null; /** How many holders it takes to sign. */ readonly threshold: number; readonly holders: readonly string[]; /** Hand-overs and refreshes of this key. */ readonly handOvers: number; readonly madeAtMs: number | null; readonly ceremony: KeyCeremony | null; /** What operators asked for. */ readonly asked: 'nothing' | 'refresh' | 'replace'; readonly faults: readonly KeyFault[]; readonly former: readonly FormerKey[] }
+export type Key = { readonly name: string; /** `none`: a ring of one validator has none, and no sealing key while the policy keeps the vault closed. */ readonly state: 'none' | 'forming' | 'ready'; /** Of the signing key its thumbprint (RFC 7638), `kid` of tokens; of the sealing key SHA-256 in base64url. */ readonly keyId: string | null; /** Ed25519; of the sealing key an element of ristretto255; raw, base64url. */ readonly publicKey: string | null; /** How many holders it takes to sign or to open. */ readonly threshold: number; readonly holders: readonly string[]; /** Hand-overs and refreshes of this key. */ readonly handOvers: number; readonly madeAtMs: number | null; readonly ceremony: KeyCeremony | null; /** What operators asked for. */ readonly asked: 'nothing' | 'refresh' | 'replace'; readonly faults: readonly KeyFault[]; readonly former: readonly FormerKey[] }
 
 /** A ceremony under way. */
 export type KeyCeremony = { readonly attempt: number; readonly phase: 'enrolling' | 'dealing' | 'answering'; readonly waitingFor: readonly string[] }
 
 /** Who lied with the key, and how. */
-export type KeyFault = { readonly party: string; readonly fault: string; /** In a ceremony: of the block that showed it. */ readonly height: number | null; readonly ceremony: number | null; /** In a signature: who saw it. */ readonly node: string | null }
+export type KeyFault = { readonly party: string; readonly fault: string; /** In a ceremony: of the block that showed it. */ readonly height: number | null; readonly ceremony: number | null; /** In a signature or an opening: who saw it. */ readonly node: string | null }
 
 /** A key that was replaced. */
 export type FormerKey = { readonly keyId: string; /** It verifies until then. */ readonly untilMs: number }
+
+/** What readers and writers of secrets need to know of the ring. Ask several nodes: one may lie. */
+export type VaultFacts = { readonly ring: string; readonly height: number; /** The sealing key with its holders, base64url; null while there is none. */ readonly publicKey: string | null; readonly nodes: readonly { readonly id: string; /** Ed25519, raw, base64url. */ readonly publicKey: string }[] }
+
+/** Secrets that the operator may read or write. */
+export type VaultSecrets = { readonly secrets: readonly VaultSecret[] }
+
+/** A secret, without what is in it. */
+export type VaultSecret = { readonly name: string; /** The newest. */ readonly version: number; /** Of the newest version. */ readonly state: 'live' | 'deleted' | 'expired' | 'superseded'; /** Unix milliseconds. */ readonly sealedAtMs: number; readonly expiresAtMs: number | null; readonly by: string; /** Versions that may be opened. */ readonly live: number; readonly mayRead: boolean; readonly mayWrite: boolean }
+
+/** Versions of a secret, newest first. */
+export type VaultHistory = { readonly name: string; readonly versions: readonly { readonly version: number; readonly state: 'live' | 'deleted' | 'expired' | 'superseded'; /** Unix milliseconds. */ readonly sealedAtMs: number; readonly expiresAtMs: number | null; readonly by: string; readonly endedAtMs: number | null }[]; /** With this node’s share, newest first. */ readonly openings: readonly VaultOpening[] }
+
+/** An opening as a holder recorded it before it answered. */
+export type VaultOpening = { /** Unix milliseconds. */ readonly atMs: number; readonly issuer: string; readonly version: number; /** SHA-256 of what the asker signed, base64url: the same on all holders. */ readonly request: string; readonly coordinator: string }
+
+/** What is asked of the holders. */
+export type VaultOpenBody = { /** `request` and `signature`: see docs/vault.md. */ readonly request: object }
+
+/** What holders answer. Only the asker can read it. */
+export type VaultAnswers = { readonly replies: readonly { readonly party: string; /** Base64url. */ readonly reply: string }[]; /** Of what was asked for, in its order; base64url. */ readonly bodies: readonly { readonly capsule: string; readonly ciphertext: string }[]; readonly refusals: readonly { readonly party: string; readonly reason: string }[] }
 
 /** What is asked of the key. */
 export type MintBody = { /** `request` and `signature`: see docs/keys.md. */ readonly request: object }
@@ -117,7 +138,7 @@ export type Waiting = { readonly id: string; readonly provisional: boolean; read
 export type DenialSubject = { readonly kind: 'ip'; readonly value: string } | { readonly kind: 'cidr'; readonly value: string } | { readonly kind: 'token' | 'subject' | 'session' | 'device'; readonly issuer?: string; readonly value: string } | { readonly kind: 'key'; readonly value: string } | { readonly kind: 'issuer'; readonly value: string } | { readonly kind: 'issued-before'; readonly issuer?: string; readonly subject?: string; /** As `2027-01-31T12:00:00.000Z`. */ readonly value: string } | { readonly kind: 'account'; readonly service: string; readonly value: string }
 
 /** What is denied, why, by whom, until when. */
-export type Denial = { readonly id: string; readonly subject: DenialSubject; readonly reason: string; readonly issuer: string; /** The nodes that said so, when it took several. */ readonly statedBy?: readonly string[]; /** Unix milliseconds. */ readonly issuedAtMs: number; /** Unix milliseconds. */ readonly expiresAtMs: number; readonly height: number | null; readonly provisional: boolean }
+export type Denial = { readonly id: string; readonly subject: DenialSubject; readonly reason: string; readonly issuer: string; /** The nodes that said so, when it took several. */ readonly statedBy?: readonly string[]; /** An operator denied it as well, for not as long. */ readonly operatorToo?: boolean; /** Unix milliseconds. */ readonly issuedAtMs: number; /** Unix milliseconds. */ readonly expiresAtMs: number; readonly height: number | null; readonly provisional: boolean }
 
 /** What one node says; it counts until it lapses. */
 export type Statement = { readonly issuer: string; readonly reason: string; /** Unix milliseconds. */ readonly issuedAtMs: number; /** Unix milliseconds. */ readonly expiresAtMs: number; /** Unix milliseconds. */ readonly lapsesAtMs: number }
@@ -127,6 +148,27 @@ export type PendingDenial = { readonly id: string; readonly subject: DenialSubje
 
 /** All denials in force here, and what waits for more nodes to say so. */
 export type Denials = { readonly denials: readonly Denial[]; readonly pending: readonly PendingDenial[] }
+
+/** Decisions of others that the node takes in. */
+export type Feed = { readonly name: string; readonly url: string; /** When it last answered, Unix milliseconds. */ readonly lastMs: number | null; /** Why it does not answer, or not as expected. */ readonly problem: string | null; /** Decisions that the node says. */ readonly held: number; /** That the policy does not let a node say, or too many. */ readonly refused: number; /** Of kinds that are no denials of addresses. */ readonly leftOut: number }
+
+/** What is in the files and was not taken in. */
+export type LeftOut = { readonly kind: string; readonly count: number }
+
+/** Addresses that others call bad, as the node loaded them. */
+export type IndicatorSet = { readonly name: string; readonly path: string; readonly format: 'list' | 'stix' | 'misp'; /** Indicators that it holds. */ readonly size: number; /** Of its tables. */ readonly bytes: number; /** Unix milliseconds. */ readonly loadedMs: number | null; /** Why it was not loaded, or not again. */ readonly problem: string | null; readonly files: number; /** Over when it was loaded. */ readonly expired: number; /** About the same prefix as another. */ readonly repeated: number; /** Beyond the most that it may hold. */ readonly full: number; readonly leftOut: readonly LeftOut[] }
+
+/** As the node’s configuration lists them. */
+export type Feeds = { readonly feeds: readonly Feed[]; readonly indicators: readonly IndicatorSet[] }
+
+/** Who asked with the key of a bouncer, on a node, last. */
+export type BouncerPull = { readonly node: string; /** Its address. */ readonly source: string; /** What it says it is (User-Agent). */ readonly agent: string; /** Whether it pulls changes, or looks addresses up. */ readonly kind: 'stream' | 'lookup'; /** Unix milliseconds. */ readonly lastMs: number; /** Changes that it has not been told of; null for one that looks up. */ readonly behind: number | null }
+
+/** A program that enforces denials elsewhere. */
+export type Bouncer = { readonly name: string; readonly pulls: readonly BouncerPull[] }
+
+/** As the policy lists them. */
+export type Bouncers = { readonly bouncers: readonly Bouncer[]; /** Nodes that did not answer. */ readonly silent: readonly string[] }
 
 /** Who wants to do what. */
 export type AccessRequest = { /** Whom a token is about, and what else it says; null: nobody known. The issuer may be left out where there is one. */ readonly principal: { readonly issuer?: string; readonly subject: string; readonly claims?: object } | null; /** A method, or the action that a route names. */ readonly action: string; /** Or a host. */ readonly service?: string; readonly host?: string; /** As in a request, without the query. */ readonly path: string; /** The client’s address. */ readonly source?: string }
@@ -298,6 +340,10 @@ export interface Operations {
   readonly explain: { readonly answer: Explanation; readonly query: undefined; readonly body: undefined }
   /** GET /v1/decisions/{requestId}/receipt: One decision with proof of what it rested on, to be verified offline. */
   readonly receipt: { readonly answer: Receipt; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/feeds: Whose decisions this node takes in, and how it stands. */
+  readonly feeds: { readonly answer: Feeds; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/bouncers: Programs that enforce denials elsewhere, and when each last asked. */
+  readonly bouncers: { readonly answer: Bouncers; readonly query: undefined; readonly body: undefined }
   /** GET /v1/traces/{traceId}: The spans of a trace, of all nodes that answer. */
   readonly trace: { readonly answer: Trace; readonly query: undefined; readonly body: undefined }
   /** GET /v1/ledger: Final blocks, newest first. */
@@ -328,6 +374,14 @@ export interface Operations {
   readonly tokenIntrospect: { readonly answer: Introspection; readonly query: undefined; readonly body: undefined }
   /** POST /v1/svids: An X.509-SVID, signed by the ring. */
   readonly svidMint: { readonly answer: MintedSvid; readonly query: undefined; readonly body: MintBody }
+  /** GET /v1/vault: The sealing key and its holders. */
+  readonly vaultFacts: { readonly answer: VaultFacts; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/vault/open: Has secrets opened for whoever signed the request. */
+  readonly vaultOpen: { readonly answer: VaultAnswers; readonly query: undefined; readonly body: VaultOpenBody }
+  /** GET /v1/vault/secrets: Secrets that the operator may read or write. */
+  readonly vaultSecrets: { readonly answer: VaultSecrets; readonly query: { readonly path?: string }; readonly body: undefined }
+  /** GET /v1/vault/history: Versions of a secret, and openings with this node’s share. */
+  readonly vaultHistory: { readonly answer: VaultHistory; readonly query: { readonly name?: string }; readonly body: undefined }
   /** GET /v1/top: What was asked most, on this node. */
   readonly top: { readonly answer: Top; readonly query: { readonly by?: 'source' | 'path' | 'rule' | 'service'; readonly windowMs?: number; readonly limit?: number }; readonly body: undefined }
 }
@@ -349,6 +403,8 @@ export const OPERATIONS = {
   decisions: ['GET', '/v1/decisions'],
   explain: ['GET', '/v1/decisions/{requestId}'],
   receipt: ['GET', '/v1/decisions/{requestId}/receipt'],
+  feeds: ['GET', '/v1/feeds'],
+  bouncers: ['GET', '/v1/bouncers'],
   trace: ['GET', '/v1/traces/{traceId}'],
   ledger: ['GET', '/v1/ledger'],
   block: ['GET', '/v1/ledger/{height}'],
@@ -364,5 +420,9 @@ export const OPERATIONS = {
   tokenMint: ['POST', '/v1/tokens'],
   tokenIntrospect: ['POST', '/v1/tokens/introspect'],
   svidMint: ['POST', '/v1/svids'],
+  vaultFacts: ['GET', '/v1/vault'],
+  vaultOpen: ['POST', '/v1/vault/open'],
+  vaultSecrets: ['GET', '/v1/vault/secrets'],
+  vaultHistory: ['GET', '/v1/vault/history'],
   top: ['GET', '/v1/top'],
 } as const satisfies Record<keyof Operations, readonly [string, string]>

@@ -31,6 +31,7 @@ import {
   solutionOf,
   termsOf,
 } from './challenge.ts'
+import { judgeIndicators } from './indicators.ts'
 import {
   type Asker,
   type Charge,
@@ -442,6 +443,8 @@ export function createGuard(options: GuardOptions = {}): Guard {
           botObjection(judgement, environment) ??
           challengeObjection(judgement)
         if (early !== undefined) return judgement.object(early, environment)
+        const listed = indicatorObjection(judgement, environment, limiters.own)
+        if (listed !== undefined) return judgement.object(listed, environment)
         const over = limitObjection(judgement, 'head', environment.nowMs)
         if (over === undefined) return afterLimits(judgement, environment)
         if (!(over instanceof Promise)) return judgement.object(over, environment)
@@ -549,7 +552,8 @@ export function createGuard(options: GuardOptions = {}): Guard {
       const judgement = new RequestJudgement(request, places)
       try {
         const early = sourceObjection(judgement, environment) ?? beforeLimits(judgement, environment)
-        const objection = early ?? accessObjection(judgement, environment, verdict)
+        const objection =
+          early ?? indicatorObjection(judgement, environment, undefined) ?? accessObjection(judgement, environment, verdict)
         return (objection === undefined ? judgement.allow(environment) : judgement.object(objection, environment)).decision!
       } catch {
         return failed(judgement, environment).decision!
@@ -860,6 +864,24 @@ function apiBodyObjection(judgement: RequestJudgement, { bytes, cut, oversize }:
 function sourceObjection(judgement: RequestJudgement, environment: GuardEnvironment): Objection | undefined {
   judgement.check = 'denial'
   return denial(environment, (index) => index.matchAddress(judgement.request.remoteAddress, environment.nowMs))
+}
+
+/** What lists of others say of the source. */
+function indicatorObjection(
+  judgement: RequestJudgement,
+  { view, indicators, nowMs }: GuardEnvironment,
+  limiter: RateLimiter | undefined,
+): Objection | undefined {
+  if (indicators === undefined || view.policy.indicators.length === 0) return undefined
+  judgement.check = 'denial'
+  const verdict = judgeIndicators(view.policy, indicators, judgement.request.remoteAddress, limiter, nowMs)
+  if (verdict === undefined) return undefined
+  const { mode, reason, rule, retryAfterS } = verdict
+  if (mode === 'deny') return { outcome: 'deny', status: 403, reason, rule }
+  if (mode === 'limit') return { outcome: 'throttle', status: 429, reason, rule, retryAfterS }
+  judgement.shadowed ??= 'deny'
+  judgement.shadowReason ??= `nothing objected; ${reason}, which only watches`
+  return undefined
 }
 
 /** Finds the route. */

@@ -3,6 +3,7 @@ import type { CompiledRoute, Credential, DenialIndex, View } from '@ringwall/rin
 import type { WafMatch, WafRequest, WafResponse, WafTransaction, WafVerdict } from '@ringwall/waf'
 import type { ApiProblem } from '@ringwall/waf/api'
 import type { ChallengeTerms, GrantedPass } from './challenge.ts'
+import type { Indicators } from './indicators.ts'
 import type { Budget } from './ring-limiter.ts'
 
 export type Outcome = 'allow' | 'deny' | 'challenge' | 'throttle'
@@ -114,6 +115,8 @@ export interface GuardEnvironment {
   readonly nowMs: number
   /** When the last block became final here; undefined: never since start. */
   readonly certifiedAtMs: number | undefined
+  /** Sets that the node loaded. */
+  readonly indicators?: Indicators | undefined
   /** Monotonic microseconds. Given for a sample of requests: the rules of the WAF are timed one by one. */
   readonly stopwatch?: (() => number) | undefined
 }

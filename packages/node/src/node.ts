@@ -22,6 +22,8 @@ import {
   type GenesisDocument,
   genesisHash,
   isCredentialSubject,
+  KEY_NAMES,
+  type KeyName,
   parseGenesis,
   publicKeyOf,
   type RingApplication,
@@ -45,17 +47,24 @@ import {
 } from '@ringwall/ring/tx'
 import { lockDirectory } from '@ringwall/store'
 import { openTelemetry, type Telemetry } from '@ringwall/telemetry'
+import { AcmeCertificates } from './acme/certificates.ts'
+import { Proofs } from './acme/proofs.ts'
+import { unsealer } from './acme/unseal.ts'
 import { formatHostPort } from './address.ts'
 import { AdminServer, CONSOLE_DIRECTORY } from './admin/http.ts'
 import { adminOperations } from './admin/operations.ts'
 import { ApiActivity } from './api-activity.ts'
 import { AuditLog } from './audit-log.ts'
 import { BotNames } from './bot-names.ts'
+import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
+import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
+import { openFeed } from './feeds/feed-config.ts'
 import { FloodWatch } from './floods.ts'
+import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
@@ -73,6 +82,7 @@ import { RuleWatch } from './rule-watch.ts'
 import { loadRuleLibrary } from './rules.ts'
 import { Foresight } from './signing/foresight.ts'
 import { KeyHolder } from './signing/key-holder.ts'
+import type { NodeShare } from './signing/node-share.ts'
 import { NonceNumbers } from './signing/nonce-numbers.ts'
 import { Seal } from './signing/sealed-file.ts'
 import { SigningService } from './signing/signing-service.ts'
@@ -80,6 +90,9 @@ import { sourceMeter } from './source-meter.ts'
 import { describeSubject } from './subject-text.ts'
 import { sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
+import { OpeningLog } from './vault/opening-log.ts'
+import { VaultService } from './vault/vault-service.ts'
+import { WorkloadApi } from './workloads/workload-api.ts'
 
 const TICK_MS = 500
 const TX_VALID_MS = 60_000
@@ -110,11 +123,25 @@ export interface RunningNode {
   /** What rules that only watch would do. */
   readonly watch: RuleWatch
   readonly audit: AuditLog | undefined
+  /** Certificates that it gets for itself. */
+  readonly acme: AcmeCertificates | undefined
   readonly events: EventLog
   readonly api: ApiActivity
   readonly queries: PeerQueries
   /** Signatures of the ring's key. */
   readonly signing: SigningService
+  /** Openings of secrets. */
+  readonly vault: VaultService
+  /** Those with this node's share. */
+  readonly openings: OpeningLog
+  /** For the programs on this machine. */
+  readonly workloads: WorkloadApi | undefined
+  /** Programs that enforce its denials elsewhere. */
+  readonly bouncers: Bouncers
+  /** Whose decisions it takes in. */
+  feeds(): readonly FeedStatus[]
+  /** Sets of indicators that it loaded. */
+  indicators(): readonly IndicatorStatus[]
   /** As the guard verifies bearer tokens now. */
   tokens(): TokenVerifier
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
@@ -232,10 +259,13 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     let tokens = tokensOf(view, replays)
     let certifiedAtMs = ledger.status().certifiedAtMs
     let serving: Traffic | undefined
+    let workloads: WorkloadApi | undefined
+    let blocksWithNews = 0
     const stopBlocks = ledger.onBlock((final) => {
       // A block that comes late was certified when its timestamp says, but for what clocks may differ by: catching up is not
       // being up to date.
       certifiedAtMs = Math.min(Date.now(), final.block.timestampMs + TX_SKEW_MS_MAX)
+      if (final.txs.length > 0) blocksWithNews += 1
       const before = view
       const stateBefore = stateAt
       stateAt = final.state
@@ -253,9 +283,13 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (view.nodes !== before.nodes) void members.follow(view.nodes)
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
       confirmDenials(final.txs, stateBefore, final.state)
-      if (view.signingKey !== before.signingKey) showKeyFaults(before, view)
-      signing.use(publicKeyOf(final.state.signingKey), holder.share)
-      holder.follow(final.state)
+      if (view.policyVersion !== before.policyVersion || view.nodes !== before.nodes || view.signingKey !== before.signingKey)
+        workloads?.review()
+      showKeyFaults(stateBefore, final.state)
+      signing.use(publicKeyOf(final.state.signingKey), signingHolder.share)
+      signingHolder.follow(final.state)
+      vault.use(publicKeyOf(final.state.sealingKey), sealingHolder.share)
+      sealingHolder.follow(final.state)
       foresight.follow(final.state)
     })
     closers.push(stopBlocks)
@@ -303,6 +337,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         } else if (body.type === 'deny.remove') {
           lifted.push(body.id)
           events.add('denial', 'info', `denial ${body.id} lifted by ${issuer}`)
+        } else if (body.type === 'deny.withdraw') {
+          const isGone = state.denial(body.id) === undefined && state.pending.get(body.id) === undefined
+          if (isGone) lifted.push(body.id)
+          events.add(
+            'denial',
+            'info',
+            `${issuer} takes back its word on ${body.id}${isGone ? ', and it is lifted' : ''}: ${body.reason}`,
+          )
         } else if (body.type === 'node.add') events.add('node', 'info', `${body.node.id} joins, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.remove') events.add('node', 'warn', `${body.id} leaves, by ${issuer}: ${body.reason}`)
         else if (body.type === 'evidence') {
@@ -320,8 +362,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const audit = config.workers > 1 ? undefined : await openAudit(config, ring, log)
     if (audit !== undefined) served.push(() => audit.stop())
     const timing = new RuleTiming()
+    const indicators = new IndicatorStore(config.indicators, log)
+    served.push(() => indicators.stop())
+    await indicators.start()
     const environment = (): GuardEnvironment => ({
       view,
+      indicators: indicators.sets,
       provisional: early.enforced,
       tokens,
       nowMs: Date.now(),
@@ -351,6 +397,21 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         audit?.judged(judged, body, nowMs)
       },
     })
+    const seal = new Seal(privateKey, `${ring} ${config.id}`)
+    // Also of a node that gets none itself: a validation of another's may meet it.
+    const proofs = new Proofs(config.id, fabric, (all) => serving?.answerAcme(all))
+    closers.push(() => proofs.stop())
+    const acme =
+      config.acme === undefined
+        ? undefined
+        : await AcmeCertificates.open({
+            config: config.acme,
+            folder: join(config.data, 'acme'),
+            seal,
+            proofs,
+            say: (level, line) => events.add('node', level, line),
+          })
+    if (acme !== undefined) closers.push(() => acme.stop())
     const workers =
       config.workers === 1
         ? undefined
@@ -362,6 +423,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             view: () => view,
             certifiedAtMs: () => certifiedAtMs,
             early,
+            indicators,
             limits,
             telemetry,
             archive,
@@ -380,6 +442,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         node: config.id,
         region: self.region,
         explainHeader: config.explainHeader,
+        cacheBytes: config.cacheBytes,
+        ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id) }),
         onApi: (event) => api.observe(event),
         onLogin: (attempt) => {
           if (attempt.failed) logins.failed(attempt)
@@ -407,6 +471,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const cutRevoked = (): void => {
       const subjects = revoked
       revoked = []
+      workloads?.review()
       const count = proxy.cutCredentials(subjects)
       if (count === undefined || count === 0) return
       const more = subjects.length === 1 ? '' : ` and ${subjects.length - 1} more`
@@ -473,22 +538,53 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       events,
     })
     closers.push(() => signing.stop())
-    const holder = await KeyHolder.open({
+    const openHolder = async (
+      key: KeyName,
+      directory: string,
+      onShare: (share: NodeShare | undefined) => void,
+    ): Promise<KeyHolder> => {
+      const holder = await KeyHolder.open({
+        self: config.id,
+        key,
+        directory,
+        seal,
+        events,
+        thread: foresight.thread,
+        submit: (body) => ledger.submit(signInOwnName(body), OWN_DENIAL_WAIT_MS),
+        onShare,
+      })
+      closers.push(() => holder.stop())
+      holder.follow(ledger.state())
+      return holder
+    }
+    const keys = join(config.data, 'keys')
+    const signingHolder = await openHolder('signing', keys, (share) => signing.use(publicKeyOf(ledger.state().signingKey), share))
+    const openings = await OpeningLog.open(join(config.data, 'vault', 'openings.log'))
+    closers.push(() => openings.close())
+    const vault = new VaultService({
       self: config.id,
-      directory: join(config.data, 'keys'),
-      seal: new Seal(privateKey, `${ring} ${config.id}`),
-      events,
-      thread: foresight.thread,
-      submit: (body) => ledger.submit(signInOwnName(body), OWN_DENIAL_WAIT_MS),
-      onShare: (share) => signing.use(publicKeyOf(ledger.state().signingKey), share),
+      fabric,
+      view: () => view,
+      state: () => ledger.state(),
+      sign: (message) => signMessage(privateKey, message),
+      log: openings,
     })
-    closers.push(() => holder.stop())
-    holder.follow(ledger.state())
-    const keyTick = setInterval(() => holder.tick(), KEY_TICK_MS)
+    closers.push(() => vault.stop())
+    const sealingHolder = await openHolder('sealing', join(keys, 'sealing'), (share) =>
+      vault.use(publicKeyOf(ledger.state().sealingKey), share),
+    )
+    const keyTick = setInterval(() => {
+      signingHolder.tick()
+      sealingHolder.tick()
+    }, KEY_TICK_MS)
     closers.push(() => clearInterval(keyTick))
-    const showKeyFaults = (before: View, now: View): void => {
-      for (const { party, fault, attempt } of now.signingKey.faults.filter((one) => !before.signingKey.faults.includes(one)))
-        events.add('key', 'warn', `${party} is at fault in ceremony ${attempt} of the signing key: ${fault}`)
+    const showKeyFaults = (before: RingState, now: RingState): void => {
+      for (const name of KEY_NAMES) {
+        const known = before.key(name).faults
+        if (now.key(name).faults === known) continue
+        for (const { party, fault, attempt } of now.key(name).faults.filter((one) => !known.includes(one)))
+          events.add('key', 'warn', `${party} is at fault in ceremony ${attempt} of the ${name} key: ${fault}`)
+      }
     }
 
     const denyInOwnName = (subject: DenialSubject, ttlMs: number, reason: string): void => {
@@ -531,10 +627,48 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       count: (named) => telemetry.count('flood_sources_total', {}, named),
     })
 
+    /** What it said for this reason, and for no other, it says no longer. */
+    const withdrawInOwnName = (subject: DenialSubject, reason: string, why: string): void => {
+      const id = subjectId(subject)
+      const self = `node:${config.id}`
+      const said = ledger
+        .state()
+        .pending.get(id)
+        ?.statements.find(({ issuer }) => issuer === self)
+      if (said !== undefined && said.reason !== reason) return
+      early.forgetOwn(id, reason)
+      const standing = view.denials.find(id, Date.now())
+      const isOurs = standing !== undefined && (standing.statedBy?.includes(self) ?? standing.issuer === self)
+      if (said === undefined && !isOurs) return
+      ledger.submit(signInOwnName({ type: 'deny.withdraw', id, reason: why }), OWN_DENIAL_WAIT_MS).catch((error: Error) => {
+        events.add('denial', 'warn', `the word on ${describeSubject(subject)} is not taken back, and lapses: ${error.message}`)
+      })
+    }
+    const feeds = config.feeds.map(
+      (settings) =>
+        new CrowdsecFeed({
+          config: openFeed(settings),
+          view: () => view,
+          deny: denyInOwnName,
+          withdraw: withdrawInOwnName,
+          log,
+        }),
+    )
+
     const tick = setInterval(() => early.tick(Date.now(), certifiedAtMs), TICK_MS)
     closers.push(() => clearInterval(tick))
 
     let takesTraffic = false
+    if (config.workloadSocket !== undefined)
+      workloads = new WorkloadApi({
+        self: config.id,
+        socket: config.workloadSocket,
+        view: () => view,
+        denied: (of) => view.denials.matchCredential(of, Date.now()) ?? early.enforced.matchCredential(of, Date.now()),
+        sign: (message) => signMessage(privateKey, message),
+        mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
+        say: (level, line) => events.add('key', level, line),
+      })
     const node: RunningNode = {
       config,
       region: self.region,
@@ -552,10 +686,17 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       archive,
       watch,
       audit,
+      acme,
       events,
       api,
       queries: new PeerQueries(fabric),
       signing,
+      vault,
+      openings,
+      workloads,
+      bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
+      indicators: () => indicators.status(),
+      feeds: () => feeds.map((feed) => feed.status()),
       tokens: () => tokens,
       ready: () => takesTraffic && certifiedAtMs !== undefined,
       view: () => view,
@@ -577,16 +718,27 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       listen: config.listen.admin,
       operations: adminOperations(node),
       consoleDirectory: CONSOLE_DIRECTORY,
+      ownerOf: (key) => node.bouncers.ownerOf(key),
       signIn: (token) => verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() }),
     })
     await fabric.start()
     closers.push(() => fabric.stop())
     await admin.start()
     closers.push(() => admin.stop())
+    if (workloads !== undefined) {
+      const started = workloads
+      await started.start()
+      closers.push(() => started.stop())
+    }
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()
     served.push(() => proxy.stop(DRAIN_MS))
     takesTraffic = true
+    for (const feed of feeds) {
+      feed.start()
+      closers.push(() => feed.stop())
+    }
+    acme?.start()
     events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)
     return node
   } catch (error) {

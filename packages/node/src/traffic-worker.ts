@@ -10,9 +10,11 @@ import { compileAuthorization, createProofReplays } from '@ringwall/identity'
 import { type ApiEvent, Challenges, createProxy, type LoginEvent } from '@ringwall/proxy'
 import { compilePolicy, DenialTable, isCredentialSubject, parsePolicyDocument, type View } from '@ringwall/ring'
 import { RequestFeed } from '@ringwall/telemetry'
+import { unsealer } from './acme/unseal.ts'
 import { AuditLog } from './audit-log.ts'
 import { BotNames } from './bot-names.ts'
 import { openBreaches } from './breached-passwords.ts'
+import { IndicatorSets } from './indicators/indicator-store.ts'
 import { usePassKeys } from './pass-keys.ts'
 import { openPlaces } from './places.ts'
 import { proxyRecorder } from './recorder.ts'
@@ -69,6 +71,7 @@ function changed(table: DenialTable, { added, dropped }: DenialNews): DenialTabl
 
 let early = changed(DenialTable.empty, { added: start.early, dropped: [] })
 let certified = changed(DenialTable.empty, { added: start.certified, dropped: [] })
+const indicators = new IndicatorSets(start.indicators)
 let view = viewOf(start.view, certified, undefined)
 let { certifiedAtMs } = start.view
 const replays = createProofReplays(start.proofs)
@@ -98,6 +101,7 @@ const audit =
 const environment = (): GuardEnvironment => ({
   view,
   provisional: early,
+  indicators,
   tokens,
   nowMs: Date.now(),
   certifiedAtMs,
@@ -142,6 +146,10 @@ const proxy = createProxy({
   explainHeader: config.explainHeader,
   ticketSecret: start.ticketSecret,
   challenges,
+  ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id) }),
+  // Each thread keeps its own.
+  cacheBytes: Math.floor(config.cacheBytes / start.threads),
+  onInvalidate: (keys) => say({ kind: 'changed', keys }),
   onApi: (event) => {
     if (api.length < EVENTS_WAITING_MAX) api.push(event)
   },
@@ -153,6 +161,8 @@ const proxy = createProxy({
   }),
   log,
 })
+
+proxy.answerAcme(start.acme)
 
 let toldAtMs = 0
 let countedAtMs = 0
@@ -167,6 +177,7 @@ function tell(nowMs: number): void {
     upstreams: proxy.upstreams(),
     services: proxy.services(),
     certificates: proxy.certificates(),
+    cache: proxy.cache(),
     requests: feed.news(),
     logins,
     floods,
@@ -223,6 +234,9 @@ function receive(message: ToWorker): void {
       }
       cutDenied(message.news)
       break
+    case 'indicators':
+      indicators.use(message.shared)
+      break
     case 'review':
       void proxy.reviewAll()
       break
@@ -234,6 +248,12 @@ function receive(message: ToWorker): void {
       break
     case 'certificates':
       proxy.reloadCertificates()
+      break
+    case 'acme':
+      proxy.answerAcme(message.all)
+      break
+    case 'invalidate':
+      proxy.invalidate(message.keys)
       break
     case 'taken':
       limits.answered(message.answers)

@@ -30,7 +30,7 @@ const DROPPED_MAX = 2_048
 const dropped = new Map<string, boolean>()
 
 /** Whether a request header stays behind; remembered by its spelling. */
-function isDropped(name: string): boolean {
+export function isDropped(name: string): boolean {
   const found = dropped.get(name)
   if (found !== undefined) return found
   const lower = lowerName(name)

@@ -1,3 +1,4 @@
+export type { AcmeAnswer } from './acme-answers.ts'
 export { Challenges } from './challenges.ts'
 export { NO_STATS } from './context.ts'
 export {
@@ -19,6 +20,7 @@ export {
   type PassKey,
 } from './pass-keys.ts'
 export { createProxy } from './proxy.ts'
+export type { CacheCounts, CacheStatus } from './response-cache.ts'
 export { currentTicketSecret, newTicketSecret, type TicketSecret } from './ticket-secret.ts'
 export {
   type ApiEvent,
@@ -40,5 +42,6 @@ export {
   type TlsOptions,
   type TraceContext,
   type Tracer,
+  type Unseal,
   type UpstreamStatus,
 } from './types.ts'

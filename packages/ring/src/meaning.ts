@@ -10,11 +10,12 @@ import { isCredentialSubject, joinSubjects } from './credential.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
-import { type KeyRefusalCode, refusalOfKeyStatement } from './signing-key.ts'
+import { type KeyRefusalCode, refusalOfKeyStatement } from './ring-key.ts'
 import { DENIALS_MAX, type RingState } from './state.ts'
 import { isSignedByRing, readRingToken, ringIssuer } from './token-revocation.ts'
 import { parseIssuer, subjectId } from './tx.ts'
 import type { Denial, DenialSubject, RingNode, RingOperator, TxBody, TxContent } from './types.ts'
+import { refusalOfVaultStatement, type VaultRefusalCode } from './vault-statements.ts'
 
 /** Longest policy text, bytes of UTF-8: leaves room for the rest of a transaction of 256 KiB. */
 export const POLICY_BYTES_MAX = 245_760
@@ -47,6 +48,8 @@ export type RefusalCode =
   | 'NOT_DENIED'
   | NodeRefusalCode
   | KeyRefusalCode
+  | 'KEY_IN_USE'
+  | VaultRefusalCode
   | 'TOKEN_UNKNOWN'
   | 'APPROVAL_UNKNOWN'
   | 'APPROVAL_REPEATED'
@@ -99,15 +102,20 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader, verify: Verify
   const { body } = meeting.content
   if (body.type === 'evidence') return refusalOfEvidence(meeting, body, verify)
   if (body.type === 'deny.add') return refusalOfDenial(meeting, body, reader.inForce(meeting.state))
+  if (body.type === 'deny.withdraw') return refusalOfWithdrawal(meeting, body.id)
   if (body.type === 'token.revoke') return refusalOfRevocation(meeting, body.token, verify)
   if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
     const { state, issuer } = meeting
-    if (issuer.kind === 'node') return refusalOfKeyStatement(state.signingKey, body, issuer.name, state.validators)
+    if (issuer.kind === 'node') return refusalOfKeyStatement(state.key(body.key), body, issuer.name, state.validators)
     return refuse('NOT_ENTITLED', `${body.type} is for the nodes that hold the key; ask for a ceremony with key refresh`)
   }
   if (meeting.issuer.kind !== 'operator') {
-    const may = 'a node may only propose deny.add, token.revoke, evidence, and its part in a ceremony of the signing key'
+    const may = 'a node may only propose deny.add, deny.withdraw, token.revoke, evidence, and its part in the ceremonies of keys'
     return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
+  }
+  if (body.type === 'vault.put' || body.type === 'vault.delete') {
+    const { state, content, issuer, nowMs } = meeting
+    return refusalOfVaultStatement(state, content, body, issuer.name, reader.inForce(state), nowMs)
   }
   if (body.type === 'tx.approve') return refusalOfApproval(meeting, body, reader)
   return refusalOfStatement(meeting, reader) ?? refusalOfWaiting(meeting, reader)
@@ -120,8 +128,15 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   if (body.type === 'node.add') return refusalOfNodeAddition(meeting, body.node)
   if (body.type === 'node.remove') return refusalOfNodeRemoval(meeting, body.id)
   if (body.type === 'policy.set') return refusalOfPolicy(meeting, body, reader)
+  if (body.type === 'key.rotate' && body.key === 'sealing' && meeting.state.vault.sealed > 0) {
+    const held = `${meeting.state.vault.sealed} versions of secrets are sealed to it`
+    return refuse(
+      'KEY_IN_USE',
+      `${held}, and nothing else opens them: delete them first, or make new shares with key refresh sealing`,
+    )
+  }
   if (body.type === 'key.refresh' || body.type === 'key.rotate')
-    return refusalOfKeyStatement(meeting.state.signingKey, body, '', meeting.state.validators)
+    return refusalOfKeyStatement(meeting.state.key(body.key), body, '', meeting.state.validators)
   return refuse('NOT_ENTITLED', `${body.type} is nothing that waits for approvals`)
 }
 
@@ -179,6 +194,34 @@ function refusalOfRemoval({ state, nowMs }: Meeting, { id }: Extract<TxBody, { t
   const pending = state.pending.get(id)
   if (pending !== undefined && liveStatements(pending, nowMs).length > 0) return undefined
   return refuse('NOT_DENIED', `no denial ${id} is in force; list the denials to find its id`)
+}
+
+/** What a node said it may take back; what an operator said it may not. */
+function refusalOfWithdrawal({ state, content, issuer, nowMs }: Meeting, id: string): Refusal | undefined {
+  if (issuer.kind !== 'node')
+    return refuse('NOT_ENTITLED', 'deny.withdraw is for nodes; an operator lifts a denial with deny.remove')
+  const isPending = state.pending.get(id)?.statements.some((one) => one.issuer === content.issuer) === true
+  const denial = state.denial(id)
+  const isStanding = denial !== undefined && denial.expiresAtMs > nowMs && speakersOf(denial).includes(content.issuer)
+  return isPending || isStanding
+    ? undefined
+    : refuse('NOT_DENIED', `${content.issuer} says nothing about ${id} that it could take back`)
+}
+
+function speakersOf({ issuer, statedBy }: Denial): readonly string[] {
+  return statedBy ?? (issuer.startsWith('node:') ? [issuer] : [])
+}
+
+/**
+ * A denial when a node takes back its word: it stands for as long as one of those who made it does not, since what several nodes agreed on
+ * no single one undoes; and where an operator denied it as well. Undefined when nobody is left.
+ */
+export function withoutWordOf(denial: Denial, node: string): Denial | undefined {
+  const speakers = speakersOf(denial)
+  if (!speakers.includes(node)) return denial
+  const left = speakers.filter((one) => one !== node)
+  if (left.length > 0) return { ...denial, statedBy: left }
+  return denial.operatorToo === true ? denial : undefined
 }
 
 function refusalOfDenial(
@@ -375,10 +418,24 @@ export function denialOf(content: TxContent, height: number | undefined, id?: st
 export function joinDenials(a: Denial, b: Denial): Denial {
   const rank = ({ expiresAtMs, issuedAtMs, issuer, reason, statedBy = [] }: Denial) =>
     [expiresAtMs, issuedAtMs, issuer, reason, statedBy.length, statedBy.join()] as const
+  const isByOperator = ({ issuer, operatorToo }: Denial) => operatorToo === true || issuer.startsWith('operator:')
   const [left, right] = [rank(a), rank(b)]
   const at = left.findIndex((value, index) => value !== right[index])
   const stays = at < 0 || left[at]! > right[at]! ? a : b
   const subject = joinSubjects(a.subject, b.subject)
   const height = Math.min(a.height ?? Number.POSITIVE_INFINITY, b.height ?? Number.POSITIVE_INFINITY)
-  return { ...stays, subject, height: height === Number.POSITIVE_INFINITY ? undefined : height }
+  const { expiresAtMs, id, issuedAtMs, issuer, reason, statedBy } = stays
+  const isHeld = !issuer.startsWith('operator:') && (isByOperator(a) || isByOperator(b))
+  // Keys in canonical order, as in `denialOf`.
+  return {
+    expiresAtMs,
+    height: height === Number.POSITIVE_INFINITY ? undefined : height,
+    id,
+    issuedAtMs,
+    issuer,
+    ...(isHeld ? { operatorToo: true } : {}),
+    reason,
+    ...(statedBy === undefined ? {} : { statedBy }),
+    subject,
+  }
 }

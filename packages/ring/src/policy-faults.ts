@@ -3,7 +3,9 @@ import { formatPrefix, parseAddress, parsePrefix, parsePrefixLoosely } from './a
 import { didYouMean } from './did-you-mean.ts'
 import { type LimitPolicy, PASS_MS_MAX, PASS_MS_MIN, type Policy, type RoutePolicy, type ServicePolicy } from './policy.ts'
 import { compiledApi } from './policy-api.ts'
+import { cacheFaults } from './policy-delivery.ts'
 import { upstreamFaults } from './policy-upstream-faults.ts'
+import { workloadFaults } from './policy-workloads.ts'
 
 /** One fault, by its place in the document. */
 export interface PolicyFault {
@@ -25,6 +27,19 @@ export function policyFaults(policy: Policy): PolicyFault[] {
   for (const [name, { prefixes }] of Object.entries(policy.bots)) prefixFaults(prefixes, ['bots', name, 'prefixes'], faults)
   repeated(policy.tests.map(({ name }) => name)).forEach(({ index, value }) => {
     faults.push({ path: ['tests', index, 'name'], message: `the test ${value} occurs twice`, hint: 'give each its own name' })
+  })
+  for (const [index, { mode, rate }] of policy.indicators.entries()) {
+    if ((mode === 'limit') === (rate !== undefined)) continue
+    const message = mode === 'limit' ? 'a limit needs a rate' : `${mode} has no rate`
+    faults.push({ path: ['indicators', index, 'mode'], message, hint: 'write mode: limit with rate: 10/m' })
+  }
+  const { bouncers } = policy
+  repeated(bouncers.map(({ name }) => name)).forEach(({ index, value }) => {
+    faults.push({ path: ['bouncers', index, 'name'], message: `the bouncer ${value} occurs twice`, hint: 'keep one of the two' })
+  })
+  repeated(bouncers.map(({ keyHash }) => keyHash)).forEach(({ index }) => {
+    const message = 'two bouncers have the same key'
+    faults.push({ path: ['bouncers', index, 'keyHash'], message, hint: 'give each its own: ringwall bouncer add makes one' })
   })
   temporaryFaults(policy, 'exceptions', 'exception', faults)
   temporaryFaults(policy, 'patches', 'patch', faults)
@@ -57,6 +72,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
       faults.push({ path: ['issuers', index, 'issuer'], message, hint: 'authorization needs issuers without it' })
     }
   }
+  faults.push(...workloadFaults(policy))
   const hosts = new Map<string, string>()
   for (const [name, service] of Object.entries(policy.services)) {
     const at = ['services', name] as const
@@ -82,6 +98,8 @@ export function policyFaults(policy: Policy): PolicyFault[] {
       })
     })
     upstreamFaults(service, at, faults)
+    cacheFaults(service.cache, at, faults)
+    for (const [index, { cache }] of service.routes.entries()) cacheFaults(cache, [...at, 'routes', index], faults)
     limitFaults(service.limits, [...at, 'limits'], faults)
     accountFaults(service, at, faults)
     sourceFaults(service, at, faults)

@@ -4,8 +4,11 @@
  */
 import { z } from 'zod'
 import { ApiContract } from './policy-api.ts'
+import { Cache, Compression } from './policy-delivery.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
+import { Vault } from './policy-vault.ts'
+import { Workloads } from './policy-workloads.ts'
 
 const WafMode = z
   .enum(['enforce', 'shadow', 'learn', 'off'])
@@ -237,6 +240,8 @@ const Route = z.strictObject({
   signup: Signup.optional().meta({ description: 'Requests to this route make accounts.' }),
   staleness: Staleness.optional(),
   rewrite: Rewrite.optional().meta({ description: 'In place of the service’s.' }),
+  cache: Cache.optional().meta({ description: 'In place of the service’s.' }),
+  compress: Compression.optional().meta({ description: 'In place of the service’s.' }),
   deny: z.boolean().default(false).meta({ description: 'Refuse this route altogether.' }),
   challenge: ChallengeWhen.optional(),
   sources: Sources.optional().meta({ description: 'In place of the service’s.' }),
@@ -343,6 +348,8 @@ const Service = z.strictObject({
   staleness: Staleness.default({ max: 3_600_000, beyond: 'open' }),
   upstreamTimeout: Duration.default(30_000),
   ...upstreamKeys,
+  cache: Cache.optional().meta({ description: 'Keep answers that may be kept, and answer from them.' }),
+  compress: Compression.optional().meta({ description: 'Compress answers that upstreams send as they are.' }),
   routes: z.array(Route).max(1_000).default([]),
 })
 
@@ -571,6 +578,7 @@ export const PolicySchema = z.strictObject({
     })
     .prefault({})
     .meta({ description: 'The most work, in units, that the rules may do on a fixed sample request of each class.' }),
+  workloads: Workloads,
   exceptions: z
     .array(Exception)
     .max(EXCEPTIONS_MAX)
@@ -581,6 +589,35 @@ export const PolicySchema = z.strictObject({
     .max(PATCHES_MAX)
     .default([])
     .meta({ description: 'Rules for single holes, for a time, each with its own tests. ringwall rule patch writes them.' }),
+  vault: Vault.prefault({}).meta({ description: 'Who may read and write which secrets.' }),
+  indicators: z
+    .array(
+      z.strictObject({
+        set: Name.meta({ description: 'As node.yaml names it.' }),
+        mode: z
+          .enum(['shadow', 'deny', 'limit'])
+          .default('shadow')
+          .meta({ description: 'Record what would be refused; refuse; hold each source to a rate.' }),
+        confidenceMin: z.int().min(0).max(100).default(0),
+        rate: Rate.optional().meta({ description: 'Of limit: such as 10/m, for each address, or IPv6 /64.' }),
+      }),
+    )
+    .max(16)
+    .default([])
+    .meta({ description: 'What is done with sources that sets of indicators name; the first that refuses ends it.' }),
+  bouncers: z
+    .array(
+      z.strictObject({
+        name: Name,
+        keyHash: z
+          .string()
+          .regex(/^sha256:[0-9a-f]{64}$/, 'expected sha256: and 64 hex digits, as ringwall bouncer add writes it')
+          .meta({ description: 'SHA-256 of its key.' }),
+      }),
+    )
+    .max(100)
+    .default([])
+    .meta({ description: 'Programs that enforce denials elsewhere (CrowdSec bouncers). ringwall bouncer add writes them.' }),
   tests: z
     .array(PolicyTest)
     .max(200)

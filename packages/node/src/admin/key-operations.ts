@@ -1,4 +1,5 @@
-/** What the admin API does with the ring's signing key: shows it, and has tokens and certificates made. */
+/** What the admin API does with the ring's keys: shows them, and has tokens and certificates made. */
+import { hash } from 'node:crypto'
 import type { TokenVerdict } from '@ringwall/guard'
 import {
   authorityOf,
@@ -11,9 +12,10 @@ import {
   type SignedMintRequest,
 } from '@ringwall/identity'
 import { LedgerError } from '@ringwall/ledger'
-import { ringIssuer } from '@ringwall/ring'
+import { KEY_NAMES, type KeyName, ringIssuer, viewOfKey } from '@ringwall/ring'
 import { z } from 'zod'
 import type { RunningNode } from '../node.ts'
+import { AuthorityCertificates } from '../signing/authority-certificates.ts'
 import { type Asked, MintRefused, SigningError } from '../signing/signing-service.ts'
 import type { Answer, Call, Operation } from './http.ts'
 import { ApiProblem } from './problem.ts'
@@ -26,9 +28,9 @@ type Accepted = Extract<TokenVerdict, { ok: true }>
 const REFRESH_HINT_S = 300
 
 export function keyOperations(node: RunningNode): readonly Operation[] {
-  const authority = new AuthorityCertificate(node)
+  const authority = new AuthorityCertificates({ view: node.view, sign: () => minted(node, { authority: true }) })
   return [
-    { method: 'GET', path: '/v1/keys', run: () => ({ json: { keys: [signingKey(node)] } }) },
+    { method: 'GET', path: '/v1/keys', run: () => ({ json: { keys: KEY_NAMES.map((name) => keyNamed(node, name)) } }) },
     // Open: each request is signed by who may ask, and every holder of the key checks that.
     { method: 'POST', path: '/v1/tokens', open: true, run: async (call) => ({ json: await mintToken(node, call) }) },
     { method: 'POST', path: '/v1/tokens/introspect', run: async (call) => ({ json: await introspect(node, call) }) },
@@ -41,18 +43,22 @@ export function keyOperations(node: RunningNode): readonly Operation[] {
   ]
 }
 
-function signingKey(node: RunningNode): unknown {
-  const { key, epoch, threshold, holders, madeAtMs, ceremony, asked, faults, former } = node.view().signingKey
+function keyNamed(node: RunningNode, name: KeyName): unknown {
+  const held = node.ledger.state()
+  const view = name === 'signing' ? node.view().signingKey : viewOfKey(held.sealingKey, held.validators)
+  const { key, epoch, threshold, holders, madeAtMs, ceremony, asked, faults, former } = view
   const state =
     key !== undefined
       ? 'ready'
       : node.view().nodes.filter(({ roles }) => roles.includes('validator')).length < 2
         ? 'none'
-        : 'forming'
+        : name === 'sealing' && ceremony === undefined
+          ? 'none'
+          : 'forming'
   return {
-    name: 'signing',
+    name,
     state,
-    keyId: key === undefined ? null : ringJwk(key).kid,
+    keyId: key === undefined ? null : name === 'signing' ? ringJwk(key).kid : sealingKeyId(key),
     publicKey: key ?? null,
     threshold,
     holders,
@@ -62,10 +68,21 @@ function signingKey(node: RunningNode): unknown {
     asked,
     faults: [
       ...faults.map(({ party, fault, height, attempt }) => ({ party, fault, height, ceremony: attempt, node: null })),
-      ...node.signing.faults.map(({ party, fault }) => ({ party, fault, height: null, ceremony: null, node: node.config.id })),
+      ...(name === 'signing' ? node.signing.faults : []).map(({ party, fault }) => ({
+        party,
+        fault,
+        height: null,
+        ceremony: null,
+        node: node.config.id,
+      })),
     ],
     former: former.map(({ key: other, untilMs }) => ({ keyId: ringJwk(other).kid, untilMs })),
   }
+}
+
+/** Of a key that no JSON Web Key describes: SHA-256 of the element, base64url. */
+function sealingKeyId(key: string): string {
+  return hash('sha256', Buffer.from(key, 'base64url'), 'base64url')
 }
 
 function jwks(node: RunningNode): readonly ReturnType<typeof ringJwk>[] {
@@ -133,11 +150,11 @@ async function mintToken(node: RunningNode, call: Call): Promise<unknown> {
   return { token, id: jti, subject: sub, audience: aud, expiresAtMs: exp * 1_000 }
 }
 
-async function mintSvid(node: RunningNode, call: Call, authority: AuthorityCertificate): Promise<unknown> {
+async function mintSvid(node: RunningNode, call: Call, authority: AuthorityCertificates): Promise<unknown> {
   const mint = await requestIn(call, 'svid')
   const { want, atMs, issuer } = mint.request
   if (want.type !== 'svid') throw new ApiProblem(400, 'MINT_REQUEST_INVALID', 'want.type must be svid here')
-  const [{ message, signature }, above] = await Promise.all([minted(node, { mint }), authority.certificate()])
+  const [{ message, signature }, above] = await Promise.all([minted(node, { mint }), authority.current()])
   tellOperators(node, `certificate of ${want.of} ${want.name}`, issuer)
   return {
     certificate: certificatePem(certificateOf(message, signature)),
@@ -151,40 +168,20 @@ function tellOperators(node: RunningNode, what: string, issuer: string): void {
   if (issuer.startsWith('operator:')) node.events.add('key', 'info', `${what}, asked for by ${issuer}`)
 }
 
-/** The ring's own certificate, signed once a key: whoever signs it, it says the same. */
-class AuthorityCertificate {
-  readonly #node: RunningNode
-  #held: { readonly key: string | undefined; readonly certificate: Promise<Uint8Array> } | undefined
-
-  constructor(node: RunningNode) {
-    this.#node = node
-  }
-
-  certificate(): Promise<Uint8Array> {
-    const { key } = this.#node.view().signingKey
-    const before = this.#held
-    if (before !== undefined && before.key === key && key !== undefined) return before.certificate
-    const certificate = minted(this.#node, { authority: true }).then(({ message, signature }) =>
-      certificateOf(message, signature),
-    )
-    const held = { key, certificate }
-    this.#held = held
-    certificate.catch(() => {
-      if (this.#held === held) this.#held = undefined
-    })
-    return certificate
-  }
-}
-
 /** The trust bundle in the form of the SPIFFE bundle endpoint: certificates for X.509-SVIDs, keys for JWT-SVIDs. */
-async function bundle(node: RunningNode, authority: AuthorityCertificate): Promise<unknown> {
+async function bundle(node: RunningNode, authority: AuthorityCertificates): Promise<unknown> {
   const own = authorityOf(node.view())
   if (own === undefined)
     throw new ApiProblem(503, 'MINT_NO_KEY', 'the ring has no signing key (yet): ringwall key ls shows how it stands')
-  const certificate = Buffer.from(await authority.certificate()).toString('base64')
-  const { kty, crv, x } = ringJwk(Buffer.from(own.key).toString('base64url'))
+  await authority.current()
+  const known = authority.known()
+  if (known === undefined) throw new ApiProblem(503, 'SIGNING_BUSY', 'the ring’s key is being replaced: ask again')
+  const x509 = known.map(({ key, certificate }) => {
+    const { kty, crv, x } = ringJwk(key)
+    return { kty, crv, x, use: 'x509-svid', x5c: [Buffer.from(certificate).toString('base64')] }
+  })
   return {
-    keys: [{ kty, crv, x, use: 'x509-svid', x5c: [certificate] }, ...jwks(node).map((held) => ({ ...held, use: 'jwt-svid' }))],
+    keys: [...x509, ...jwks(node).map((held) => ({ ...held, use: 'jwt-svid' }))],
     spiffe_sequence: own.madeAtMs,
     spiffe_refresh_hint: REFRESH_HINT_S,
   }

@@ -1,7 +1,7 @@
 /** What the admin API does; its description is `openapi` in `../api/openapi.ts`. */
 import { faultsOf } from '@ringwall/consensus'
 import { type Committed, type FinalBlock, LedgerError } from '@ringwall/ledger'
-import type { ServiceStatus, UpstreamStatus } from '@ringwall/proxy'
+import type { CacheCounts, ServiceStatus, UpstreamStatus } from '@ringwall/proxy'
 import {
   type Denial,
   diffPolicies,
@@ -25,9 +25,11 @@ import { listRules, showRule } from '../rule-book.ts'
 import { estimateOf } from '../rule-watch.ts'
 import { describeSubject } from '../subject-text.ts'
 import { VERSION } from '../version.ts'
+import { bouncerOperations } from './bouncer-operations.ts'
 import type { Call, Operation } from './http.ts'
 import { keyOperations } from './key-operations.ts'
 import { ApiProblem } from './problem.ts'
+import { vaultOperations } from './vault-operations.ts'
 
 const WAIT_MS_DEFAULT = 15_000
 const WAIT_MS_MAX = 60_000
@@ -113,6 +115,8 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'GET', path: '/v1/estimate', run: async (call) => ({ json: await estimate(node, isLocal(call.query)) }) },
     { method: 'GET', path: '/v1/endpoints', run: () => ({ json: endpoints(node) }) },
     ...keyOperations(node),
+    ...vaultOperations(node),
+    ...bouncerOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }
@@ -245,11 +249,29 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     key_signatures_failed: node.signing.counts.failed,
     key_shares_given: node.signing.counts.shares,
     key_shares_refused: node.signing.counts.refused,
+    vault_openings_passed_on: node.vault.counts.passedOn,
+    vault_openings_short: node.vault.counts.short,
+    vault_partials_given: node.vault.counts.opened,
+    vault_partials_refused: node.vault.counts.refused,
+    compressed_answers: proxy.compressed,
+    compression_skipped: proxy.compressionSkipped,
+    compression_bytes_in: proxy.compressedBytesIn,
+    compression_bytes_out: proxy.compressedBytesOut,
     tls_certificate_reloads: proxy.certificatesTaken,
     tls_certificate_reloads_refused: proxy.certificatesRefused,
   }
+  const workloads = node.workloads?.figures()
+  if (workloads !== undefined)
+    Object.assign(gauges, {
+      workload_connections: workloads.connections,
+      workload_calls: workloads.calls,
+      workload_connections_refused: workloads.refused,
+      workload_certificates_issued: workloads.issued,
+      workload_certificates_failed: workloads.failed,
+    })
   const audit = node.audit ?? (node.config.audit === undefined ? undefined : node.workers?.audit())
   if (audit !== undefined) Object.assign(gauges, { audit_lines_written: audit.written, audit_lines_dropped: audit.dropped })
+  if (node.acme !== undefined) Object.assign(gauges, { acme_obtained: node.acme.obtained, acme_failures: node.acme.failed })
   for (const [name, value] of Object.entries(gauges)) node.telemetry.setGauge(name, value)
   for (const { certificate, notAfterMs, problem } of node.proxy.certificates()) {
     node.telemetry.setGauge('tls_certificate_not_after_seconds', notAfterMs / 1_000, { certificate })
@@ -262,6 +284,7 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     if (id !== node.config.id) node.telemetry.setGauge('ledger_peer_muted', muted.includes(id) ? 1 : 0, { peer: id })
   }
   upstreamMetrics(node)
+  cacheMetrics(node)
   return { text: node.telemetry.metrics(), type: 'text/plain; version=0.0.4; charset=utf-8' }
 }
 
@@ -289,6 +312,24 @@ function upstreamMetrics({ proxy, telemetry }: RunningNode): void {
   ofServices('hedges_won_total', ({ hedgesWon }) => hedgesWon)
   ofServices('mirrored_total', ({ mirrored }) => mirrored)
   ofServices('mirrors_dropped_total', ({ mirrorsDropped }) => mirrorsDropped)
+}
+
+function cacheMetrics({ proxy, telemetry }: RunningNode): void {
+  const { entries, bytes, bytesMax, evictions, services } = proxy.cache()
+  telemetry.setGauge('cache_entries', entries)
+  telemetry.setGauge('cache_bytes', bytes)
+  telemetry.setGauge('cache_bytes_max', bytesMax)
+  telemetry.setFamily('counter', 'cache_evictions_total', [{ labels: {}, value: evictions }])
+  const ofServices = (name: string, value: (counts: CacheCounts) => number): void => {
+    const series = services.map((counts) => ({ labels: { service: counts.service }, value: value(counts) }))
+    telemetry.setFamily('counter', name, series)
+  }
+  ofServices('cache_hits_total', ({ hits }) => hits)
+  ofServices('cache_stale_hits_total', ({ stale }) => stale)
+  ofServices('cache_revalidated_total', ({ revalidated }) => revalidated)
+  ofServices('cache_misses_total', ({ misses }) => misses)
+  ofServices('cache_collapsed_total', ({ collapsed }) => collapsed)
+  ofServices('cache_sent_bytes_total', ({ bytes: sent }) => sent)
 }
 
 function status(node: RunningNode): unknown {
@@ -639,16 +680,20 @@ async function block(node: RunningNode, text: string): Promise<unknown> {
 function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'policy.set') return `policy version ${body.expectVersion + 1}, ${body.policy.length} characters`
   if (body.type === 'deny.remove') return `lift ${body.id}: ${body.reason}`
+  if (body.type === 'deny.withdraw') return `no longer says ${body.id}: ${body.reason}`
   if (body.type === 'node.add') return `${body.node.id} joins as ${body.node.roles.join(' and ')}: ${body.reason}`
   if (body.type === 'node.remove') return `${body.id} leaves: ${body.reason}`
   if (body.type === 'evidence') return `${body.validator} signed two contradicting statements in round ${body.round}: it is out`
   if (body.type === 'tx.approve') return `approve ${body.id.slice(0, 16)}…: ${body.reason}`
   if (body.type === 'key.refresh' || body.type === 'key.rotate')
-    return `${body.type === 'key.refresh' ? 'new shares of' : 'a new'} signing key: ${body.reason}`
+    return `${body.type === 'key.refresh' ? 'new shares of the' : 'a new'} ${body.key} key: ${body.reason}`
   if (body.type === 'token.revoke') return 'a token is revoked by who held it'
-  if (body.type === 'key.enrol') return `enrols for ceremony ${body.attempt} of the signing key`
+  if (body.type === 'key.enrol') return `enrols for ceremony ${body.attempt} of the ${body.key} key`
   if (body.type === 'key.deal' || body.type === 'key.answer')
-    return `${body.type === 'key.deal' ? 'dealing' : 'answer'} in ceremony ${body.attempt} of the signing key`
+    return `${body.type === 'key.deal' ? 'dealing' : 'answer'} in ceremony ${body.attempt} of the ${body.key} key`
+  if (body.type === 'vault.put') return `secret ${body.name}, version ${body.expectVersion + 1}`
+  if (body.type === 'vault.delete')
+    return `secret ${body.name}, ${body.versions.length === 0 ? 'all versions' : `version ${body.versions.join(', ')}`} deleted: ${body.reason}`
   return `deny ${describeSubject(body.subject)} for ${Math.round(body.ttlMs / 1_000)} s: ${body.reason}`
 }
 
