@@ -1,11 +1,11 @@
 /**
- * Judges one request against one view. Cheapest checks first; the first that objects ends it: denied source, route,
- * staleness, rate limits, the service's API, WAF, identity, authorization, limits by subject, and with the body denied accounts, the API and
- * the WAF's second phase. The API stands before the WAF: it costs a few microseconds, and it refuses what parsers read
+ * Judges one request against one view. Cheapest checks first; the first that objects ends it: denied source, route, where the source is,
+ * staleness, bots, challenge, rate limits, the service's API, WAF, identity, authorization, limits by subject, and with the body denied
+ * accounts, limits about accounts, passwords, the API and the WAF's second phase. The API stands before the WAF: it costs a few microseconds, and it refuses what parsers read
  * differently before the WAF's parsers read it.
  *
  * Pure and total: time and view are arguments, and a check that fails unexpectedly refuses the request with status 500
- * rather than letting it pass. Synchronous, unless the token verifier is not.
+ * rather than letting it pass. Synchronous, unless the token verifier, another node's count or the list of passwords is not.
  */
 import { type AccessAnswer, accountKey, type CompiledRoute, type Denial, type DenialIndex, ringIssuer } from '@ringwall/ring'
 import {
