@@ -25,8 +25,9 @@ import {
   VaultError,
 } from '@ringwall/vault'
 import type { NodeShare } from '../signing/node-share.ts'
+import { ThreadGone } from '../signing/task-thread.ts'
 import type { OpeningLog } from './opening-log.ts'
-import { OpeningThread, OpeningThreadGone } from './opening-thread.ts'
+import { OpeningThread } from './opening-thread.ts'
 
 /** Of a request on its way: 64 names of 200 characters, and a certificate. */
 const REQUEST_BYTES_MAX = 32_768
@@ -270,7 +271,7 @@ export class VaultService {
       }))
       return { reply: this.#maker.make({ epoch: publicKey.id, index, openings }, request.replyTo, digest) }
     } catch (error) {
-      if (error instanceof OpeningThreadGone || error instanceof VaultError) return { reason: error.message }
+      if (error instanceof ThreadGone || error instanceof VaultError) return { reason: error.message }
       return { reason: 'the opening could not be recorded' }
     }
   }
