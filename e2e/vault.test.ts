@@ -1,11 +1,11 @@
 /** The vault on a real ring of four processes. Steps build on one another, in order. */
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { CLI, eventually, TestRing } from './local-ring.ts'
+import { CLI, eventually, freePorts, TestRing } from './local-ring.ts'
 import { openVault, VaultClient } from './vault-client.ts'
 
 const SECRET = 'correct horse battery staple'
@@ -156,4 +156,32 @@ test('08 what is deleted or has expired nobody opens, at any node, while the led
   await assert.rejects(ring.client(1).rehearse({ type: 'key.rotate', key: 'sealing', reason: 'suspected' }), {
     code: 'KEY_IN_USE',
   })
+})
+
+test('09 a validator that joins gets a share of both keys, one that leaves keeps none that counts, and what was sealed before opens', async (t) => {
+  const base = await freePorts(1)
+  const place = ['--genesis', join(ring.data, 'genesis.json'), '--region', 'eu-west', '--directory', join(ring.data, 'n5')]
+  const [fabric, admin] = [`127.0.0.1:${base + 10}`, `127.0.0.1:${base + 1_001}`]
+  const init = ['node', 'init', 'n5', ...place, '--fabric', fabric, '--traffic', `127.0.0.1:${base + 1}`, '--admin', admin]
+  const publicKey = good(ring.cliAlone(...init)).trim()
+  const argv = ['--disable-warning=ExperimentalWarning', CLI, 'node', '--config', join(ring.data, 'n5', 'node.yaml')]
+  const child = spawn(process.execPath, argv, { stdio: 'ignore' })
+  t.after(() => child.kill('SIGKILL'))
+  const client = ring.client(1)
+  const before = (await client.keys()).keys.map((key) => key.publicKey)
+  const holds = async (...holders: readonly string[]): Promise<boolean> =>
+    (await client.keys()).keys.every((key) => key.holders.join() === holders.join() && key.ceremony === null)
+  const roles = ['validator', 'edge'] as const
+  await client.nodeAdd({ id: 'n5', region: 'eu-west', address: fabric, publicKey, roles }, 'grows', { waitMs: 30_000 })
+  await eventually('five hold both keys', () => holds('n1', 'n2', 'n3', 'n4', 'n5'), 40_000)
+  assert.equal((await new VaultClient(ring, `http://${admin}`).read('shop/run/web-key')).toString(), '!')
+  await client.nodeRemove('n4', 'old', { waitMs: 30_000 })
+  await eventually('the other four hold both keys', () => holds('n1', 'n2', 'n3', 'n5'), 40_000)
+  assert.equal((await new VaultClient(ring).read('shop/run/web-key')).toString(), '!')
+  assert.deepEqual(
+    (await client.keys()).keys.map((key) => key.publicKey),
+    before,
+  )
+  const shares = join(ring.data, 'n4', 'keys', 'sealing')
+  await eventually('n4 erases its share', () => readdirSync(shares).length === 0)
 })
