@@ -9,6 +9,7 @@ import { UsageError } from '../errors.ts'
 import { duration, printable, time } from '../format.ts'
 import { type Format, printList, printOne } from '../output.ts'
 import { agreedFacts, readSecrets, type VaultSession } from './vault-session.ts'
+import { tellWaiting } from './waiting.ts'
 
 /** Others may put at the same time. */
 const TRIES = 5
@@ -174,6 +175,7 @@ export async function vaultRemove(client: RingwallClient, name: string, options:
     return
   }
   const answer = await client.submit(body)
+  if ('height' in answer && tellWaiting(answer)) return
   const height = 'height' in answer ? ` at height ${answer.height}` : ''
   process.stderr.write(`deleted ${what}${height}: nobody opens it any more\n`)
 }
