@@ -2,7 +2,13 @@
 import { join } from 'node:path'
 import { encodeBase64url } from '@ringwall/ring/tx'
 import { openSecrets, sealSecret, type VaultFacts } from '@ringwall/vault'
-import { agreedFacts, operatorSession, type VaultSession, waysToAsk } from '../packages/cli/src/commands/vault-session.ts'
+import {
+  agreedFacts,
+  operatorSession,
+  readSecrets,
+  type VaultSession,
+  waysToAsk,
+} from '../packages/cli/src/commands/vault-session.ts'
 import { eventually, type TestRing } from './local-ring.ts'
 
 export const VAULT_RULES = `
@@ -55,14 +61,14 @@ export class VaultClient {
       await this.facts(),
       this.session.reader,
       [{ name, version }],
-      waysToAsk(this.session).slice(0, 1),
+      waysToAsk(this.session.clients.slice(0, 1)),
     )
     return Buffer.from(secrets[0]!.secret)
   }
 
-  /** With new facts: shares may have changed. */
-  async getAnew(name: string): Promise<Buffer> {
-    this.#facts = undefined
-    return this.get(name)
+  /** As the command line does: by way of any node, and again while the key is handed on. */
+  async read(name: string): Promise<Buffer> {
+    const { secrets } = await readSecrets(this.session, [{ name, version: 0 }])
+    return Buffer.from(secrets[0]!.secret)
   }
 }

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { tmpdir } from 'node:os'
 import { test } from 'node:test'
+import { NO_RING_KEY } from '@ringwall/ring'
+import { encodeBase64url } from '@ringwall/ring/tx'
+import { dealTrusted, type KeyShare } from '@ringwall/threshold'
 import { type CheckFinding, checkCertificates, checkNode } from './check.ts'
 import type { RunningNode } from './node.ts'
 
@@ -22,9 +25,15 @@ interface Facts {
   readonly exceptions?: readonly { readonly name: string; readonly owner: string; readonly until: string }[]
   readonly key?: object
   readonly holdsShare?: boolean
+  /** Whether the ring has a sealing key, and this node a share of it. */
+  readonly sealing?: 'held' | 'lost'
   readonly liars?: readonly string[]
   readonly unconfirmed?: readonly { readonly issuer: string; readonly count: number }[]
 }
+
+const MEMBERS = [1, 2].map((index) => ({ party: `n${index}`, index }))
+const DEALT = dealTrusted({ suite: 'ristretto255', purpose: 'tests', epoch: 0, threshold: 2, members: MEMBERS }, [5n, 6n])
+const SEALING_KEY = { ...NO_RING_KEY, publicKey: encodeBase64url((DEALT[0] as KeyShare).publicKey.encode()) }
 
 /** As much of a node as `check` looks at. */
 function nodeWith(facts: Facts): RunningNode {
@@ -41,7 +50,7 @@ function nodeWith(facts: Facts): RunningNode {
   return {
     application: { review: () => ({ tests: [], problems: policyProblem === undefined ? [] : [{ message: policyProblem }] }) },
     ledger: {
-      state: () => undefined,
+      state: () => ({ sealingKey: facts.sealing === undefined ? NO_RING_KEY : SEALING_KEY, validators: [] }),
       status: () => ({
         validators: 4,
         quorum: 3,
@@ -74,6 +83,7 @@ function nodeWith(facts: Facts): RunningNode {
       ],
       certificates: () => [],
     },
+    vault: { holdsShare: facts.sealing !== 'lost' },
     signing: { holdsShare: facts.holdsShare ?? true, faults: (facts.liars ?? []).map((party) => ({ party })) },
     config: { id: 'n1', data: tmpdir(), explainHeader: false },
   } as unknown as RunningNode
@@ -87,7 +97,7 @@ async function finding(facts: Facts, group: CheckFinding['group'], level: CheckF
 
 test('a sound node has a good line in every group and nothing to fix', async () => {
   const links = [{ id: 'n2', connected: true, roundTripMs: 1.2, clockOffsetMs: 3 }]
-  const findings = await checkNode(nodeWith({ links }))
+  const findings = await checkNode(nodeWith({ links, sealing: 'held' }))
   assert.deepEqual(
     new Set(findings.map(({ group }) => group)),
     new Set(['ring', 'ledger', 'links', 'clock', 'key', 'policy', 'upstreams', 'storage']),
@@ -138,6 +148,7 @@ test('each thing that is not well is one line with a fix', async () => {
     [{ key: { key: undefined, ceremony: { waitingFor: ['n3'] } } }, 'key', 'warn', /is being made; it waits for n3/],
     [{ key: { ceremony: { waitingFor: ['n4'] } } }, 'key', 'warn', /is being handed on; it waits for n4/],
     [{ holdsShare: false }, 'key', 'warn', /no share of the signing key/],
+    [{ sealing: 'lost' }, 'key', 'warn', /no share of the sealing key, and opens nothing/],
     [{ liars: ['n2'] }, 'key', 'bad', /n2 lied with its part of the signing key/],
     [{ key: { faults: [{ party: 'n3', fault: 'bad-share' }] } }, 'key', 'bad', /n3 lied/],
     [{ halted: 'two certificates contradict each other' }, 'ledger', 'bad', /two certificates contradict/],

@@ -2,6 +2,7 @@
 import { statfs } from 'node:fs/promises'
 import { faultsOf } from '@ringwall/consensus'
 import type { CertificateStatus } from '@ringwall/proxy'
+import { KEY_NAMES, type KeyName, viewOfKey } from '@ringwall/ring'
 import type { RunningNode } from './node.ts'
 import { UNCONFIRMED_MAX } from './provisional.ts'
 
@@ -28,7 +29,7 @@ export async function checkNode(node: RunningNode): Promise<readonly CheckFindin
     ...checkRing(node),
     ...checkLedger(node),
     ...checkLinks(node),
-    ...checkKey(node),
+    ...KEY_NAMES.flatMap((name) => checkKey(node, name)),
     ...checkPolicy(node),
     ...checkUpstreams(node),
     ...checkCertificates(node.proxy.certificates(), Date.now()),
@@ -123,28 +124,34 @@ function checkLedger(node: RunningNode): readonly CheckFinding[] {
   return findings
 }
 
-/** Nothing in a ring of one, which has no such key. */
-function checkKey(node: RunningNode): readonly CheckFinding[] {
-  const { key, threshold, holders, ceremony, faults } = node.view().signingKey
+/** Nothing in a ring of one, which has no such key, and of the sealing key none while the vault was never opened. */
+function checkKey(node: RunningNode, name: KeyName): readonly CheckFinding[] {
+  const state = node.ledger.state()
+  const { key, threshold, holders, ceremony, faults } =
+    name === 'signing' ? node.view().signingKey : viewOfKey(state.sealingKey, state.validators)
+  const holdsShare = name === 'signing' ? node.signing.holdsShare : node.vault.holdsShare
+  const verb = name === 'signing' ? 'sign' : 'open'
   if (key === undefined && ceremony === undefined) return []
   const findings: CheckFinding[] = []
   const waits =
     ceremony === undefined || ceremony.waitingFor.length === 0 ? '' : `; it waits for ${ceremony.waitingFor.join(', ')}`
   if (key === undefined) {
-    const what = `the signing key is being made${waits}`
+    const what = `the ${name} key is being made${waits}`
     findings.push({ group: 'key', level: 'warn', what, fix: 'nothing, when the ring is new; else bring those back' })
-  } else if (holders.includes(node.config.id) && !node.signing.holdsShare) {
+  } else if (holders.includes(node.config.id) && !holdsShare) {
     findings.push({
       group: 'key',
       level: 'warn',
-      what: 'this node has no share of the signing key, and signs nothing with the others',
-      fix: 'nothing, while a ceremony ends; else: ringwall key refresh',
+      what: `this node has no share of the ${name} key, and ${verb}s nothing with the others`,
+      fix: `nothing, while a ceremony ends; else: ringwall key refresh ${name}`,
     })
-  } else findings.push(ok('key', `the signing key stands: ${threshold} of ${holders.length} sign`))
+  } else findings.push(ok('key', `the ${name} key stands: ${threshold} of ${holders.length} ${verb}`))
   if (key !== undefined && ceremony !== undefined && waits !== '')
-    findings.push({ group: 'key', level: 'warn', what: `the signing key is being handed on${waits}`, fix: 'bring those back' })
+    findings.push({ group: 'key', level: 'warn', what: `the ${name} key is being handed on${waits}`, fix: 'bring those back' })
   const liars = new Set(
-    [...faults.filter(({ fault }) => !fault.startsWith('silent')), ...node.signing.faults].map(({ party }) => party),
+    [...faults.filter(({ fault }) => !fault.startsWith('silent')), ...(name === 'signing' ? node.signing.faults : [])].map(
+      ({ party }) => party,
+    ),
   )
   const members = new Set(node.view().nodes.map(({ id }) => id))
   for (const party of liars) {
@@ -152,8 +159,8 @@ function checkKey(node: RunningNode): readonly CheckFinding[] {
     findings.push({
       group: 'key',
       level: 'bad',
-      what: `${party} lied with its part of the signing key: it is faulty or taken over`,
-      fix: `look at it with ringwall key show, and let it go: ringwall node rm ${party}`,
+      what: `${party} lied with its part of the ${name} key: it is faulty or taken over`,
+      fix: `look at it with ringwall key show ${name}, and let it go: ringwall node rm ${party}`,
     })
   }
   return findings

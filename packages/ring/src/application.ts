@@ -394,8 +394,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       const from = parseIssuer(issuer)?.name ?? ''
       return withStatementOfKey(seen, body, from, context)
     }
-    if (body.type === 'vault.put' || body.type === 'vault.delete')
-      return seen.withVault(withVaultStatement(seen.vault, content, body, context.timestampMs))
+    if (body.type === 'vault.put') return seen.withVault(withVaultStatement(seen.vault, content, body, context.timestampMs))
     if (body.type === 'deny.withdraw') return withdrawn(seen, body.id, issuer)
     if (body.type === 'deny.add') {
       const denial = denialOf(content, context.height, denialId)!
@@ -415,7 +414,9 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     return perform(seen.withApprovals(seen.approvals.without(id)), content, context)
   }
 
-  const perform = (state: RingState, { body }: TxContent, context: RingBlockContext): RingState => {
+  const perform = (state: RingState, content: TxContent, context: RingBlockContext): RingState => {
+    const { body } = content
+    if (body.type === 'vault.delete') return state.withVault(withVaultStatement(state.vault, content, body, context.timestampMs))
     if (body.type === 'policy.set') return ticked(state.withPolicy(body.policy), context)
     if (body.type === 'deny.remove') return state.withoutDenial(body.id).withPending(state.pending.without(body.id))
     if (body.type === 'node.add') return ticked(state.withNode(body.node), context)

@@ -138,6 +138,7 @@ export {
   type KeyStatement,
   lastPlanOf,
   learnCeremonyFindings,
+  NO_RING_KEY,
   NO_SIGNING_KEY_VIEW,
   planOf,
   publicKeyOf,

@@ -15,7 +15,7 @@ import { DENIALS_MAX, type RingState } from './state.ts'
 import { isSignedByRing, readRingToken, ringIssuer } from './token-revocation.ts'
 import { parseIssuer, subjectId } from './tx.ts'
 import type { Denial, DenialSubject, RingNode, RingOperator, TxBody, TxContent } from './types.ts'
-import { refusalOfVaultStatement, type VaultRefusalCode } from './vault-statements.ts'
+import { refusalOfVaultStatement, type VaultRefusalCode, type VaultStatement } from './vault-statements.ts'
 
 /** Longest policy text, bytes of UTF-8: leaves room for the rest of a transaction of 256 KiB. */
 export const POLICY_BYTES_MAX = 245_760
@@ -113,10 +113,7 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader, verify: Verify
     const may = 'a node may only propose deny.add, deny.withdraw, token.revoke, evidence, and its part in the ceremonies of keys'
     return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
   }
-  if (body.type === 'vault.put' || body.type === 'vault.delete') {
-    const { state, content, issuer, nowMs } = meeting
-    return refusalOfVaultStatement(state, content, body, issuer.name, reader.inForce(state), nowMs)
-  }
+  if (body.type === 'vault.put') return refusalOfVault(meeting, body, reader)
   if (body.type === 'tx.approve') return refusalOfApproval(meeting, body, reader)
   return refusalOfStatement(meeting, reader) ?? refusalOfWaiting(meeting, reader)
 }
@@ -128,6 +125,7 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   if (body.type === 'node.add') return refusalOfNodeAddition(meeting, body.node)
   if (body.type === 'node.remove') return refusalOfNodeRemoval(meeting, body.id)
   if (body.type === 'policy.set') return refusalOfPolicy(meeting, body, reader)
+  if (body.type === 'vault.delete') return refusalOfVault(meeting, body, reader)
   if (body.type === 'key.rotate' && body.key === 'sealing' && meeting.state.vault.sealed > 0) {
     const held = `${meeting.state.vault.sealed} versions of secrets are sealed to it`
     return refuse(
@@ -138,6 +136,14 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   if (body.type === 'key.refresh' || body.type === 'key.rotate')
     return refusalOfKeyStatement(meeting.state.key(body.key), body, '', meeting.state.validators)
   return refuse('NOT_ENTITLED', `${body.type} is nothing that waits for approvals`)
+}
+
+function refusalOfVault(
+  { state, content, issuer, nowMs }: Meeting,
+  body: VaultStatement,
+  reader: PolicyReader,
+): Refusal | undefined {
+  return refusalOfVaultStatement(state, content, body, issuer.name, reader.inForce(state), nowMs)
 }
 
 /** How many operators must have signed the statement, by the policy in force. */

@@ -22,8 +22,9 @@ const SNAPSHOT_BYTES_MAX = 268_435_456
 const SEEN_MAX = 2_000_000
 const FORMAT = 'ringwall/state/5'
 
-/** Entries in one piece: between pieces the caller may let others have their turn. */
+/** Entries in one piece: between pieces the caller may let others have their turn. A secret may have some 220 KB. */
 const PIECE_ENTRIES = 1_000
+const PIECE_SECRETS = 8
 
 const Ms = z.int().min(0)
 const Sealed = (bytesMax: number) =>
@@ -124,8 +125,9 @@ export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8
   }
   yield encodeUtf8(`${canonicalJson({ format: FORMAT, ring, ...rest, ...counts })}\n`)
   for (const entries of [denials, pending, approvals, vault, seen]) {
-    for (let at = 0; at < entries.length; at += PIECE_ENTRIES) {
-      const lines = entries.slice(at, at + PIECE_ENTRIES).map((entry) => `${canonicalJson(entry)}\n`)
+    const count = entries === vault ? PIECE_SECRETS : PIECE_ENTRIES
+    for (let at = 0; at < entries.length; at += count) {
+      const lines = entries.slice(at, at + count).map((entry) => `${canonicalJson(entry)}\n`)
       yield encodeUtf8(lines.join(''))
     }
   }

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import { dealTrusted, encapsulate, type KeyShare, type PublicKey } from '@ringwall/threshold'
+import type { RingApplication } from './application.ts'
 import { NO_RING_KEY } from './ring-key.ts'
 import type { RingState } from './state.ts'
-import { begin, NOW, POLICY, signedBytes } from './test-ring.ts'
-import { encodeBase64url } from './tx.ts'
+import { begin, NOW, POLICY, signed, signedBytes } from './test-ring.ts'
+import { encodeBase64url, encodeTx, txId } from './tx.ts'
 import type { TxBody } from './types.ts'
 import { secretLabel } from './vault-label.ts'
 
@@ -24,13 +25,14 @@ const share = (): PublicKey => {
 }
 
 class Vault {
-  readonly app = begin(VAULT)
+  readonly app: RingApplication
   readonly publicKey = share()
   state: RingState
   nowMs = NOW
   height = 0
 
-  constructor() {
+  constructor(policy = VAULT) {
+    this.app = begin(policy)
     const key = { ...NO_RING_KEY, publicKey: encodeBase64url(this.publicKey.encode()), attempts: 1 }
     this.state = this.app.initial().withKey('sealing', key)
   }
@@ -163,4 +165,22 @@ test('a policy that names operators whom the ring has not is refused, with those
   const policy = VAULT.replace('write: [operator:ada]', 'write: [operator:dora]')
   const refused = check(initial(), signedBytes(ring, 'operator:ada', { type: 'policy.set', policy, expectVersion: 1 }), NOW)
   assert.ok(!refused.ok && /no operator dora/.test(refused.reason), JSON.stringify(refused))
+})
+
+test('where the policy asks for two operators, what one deletes opens until another one who may has approved it', () => {
+  const policy = `${VAULT}    - path: shop
+      write: [operator:bob]
+operators:
+  approvals:
+    vault.delete: 2
+`
+  const vault = new Vault(policy)
+  vault.block(vault.tx(vault.put('shop/db', 0)))
+  const gone = signed(vault.app.ring, 'operator:ada', { type: 'vault.delete', name: 'shop/db', versions: [], reason: 'leaked' })
+  vault.block(encodeTx(gone))
+  assert.notEqual(vault.state.vault.body('shop/db', 1, NOW), undefined)
+  const approve: TxBody = { type: 'tx.approve', id: txId(gone.content), reason: 'seen' }
+  assert.equal(vault.codeOf(approve), 'APPROVAL_REPEATED')
+  vault.block(vault.tx(approve, 'operator:bob'))
+  assert.equal(vault.state.vault.body('shop/db', 1, NOW), undefined)
 })

@@ -1,3 +1,4 @@
+export { ErasureCode, isShard, SHARDS_MAX, type ShardProof, ShardTree } from './erasure.ts'
 export { VaultError, type VaultErrorCode } from './errors.ts'
 export {
   checkOpen,

@@ -4,14 +4,22 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { type VaultFacts as Facts, NodeUnreachable, RingwallClient } from '@ringwall/client'
 import { decodeBase64url, EncodingInvalid } from '@ringwall/ring/tx'
 import { PublicKey, ThresholdError } from '@ringwall/threshold'
-import { type AskNode, type Reader, VaultError, type VaultFacts } from '@ringwall/vault'
+import {
+  type AskNode,
+  type OpenedSecrets,
+  openSecrets,
+  type Reader,
+  type SecretWanted,
+  VaultError,
+  type VaultFacts,
+} from '@ringwall/vault'
 import { UsageError } from '../errors.ts'
 import { readContext, type SessionOptions } from '../session.ts'
 import { nodeUrls, readIdentity, signIdentity } from './identity.ts'
 
-/** A hand-over of the key reaches nodes one after the other. */
-const TRIES = 4
-const PAUSE_MS = 300
+/** A hand-over of the key reaches nodes one after the other, and takes holders a moment. */
+const TRIES = 8
+const PAUSE_MS = 400
 
 export interface VaultSession {
   readonly ring: string
@@ -61,13 +69,17 @@ function quorumOf(count: number): number {
  * What more than two thirds of the named nodes say of the sealing key and its holders.
  * @throws {VaultError} VAULT_TRUST when they do not agree; {NodeUnreachable} when too few answer.
  */
-export async function agreedFacts({ clients, ring }: VaultSession): Promise<VaultFacts> {
+export async function agreedFacts({
+  clients,
+  ring,
+}: VaultSession): Promise<VaultFacts & { readonly answering: readonly RingwallClient[] }> {
   const needed = quorumOf(clients.length)
   let reason: Error = new VaultError('VAULT_TRUST', 'no node was asked')
   for (let tries = 0; tries < TRIES; tries += 1) {
     if (tries > 0) await delay(PAUSE_MS)
     const answers = await Promise.allSettled(clients.map((client) => client.vaultFacts()))
     const heard = answers.flatMap((answer) => (answer.status === 'fulfilled' && answer.value.ring === ring ? [answer.value] : []))
+    const answering = clients.filter((_, at) => answers[at]?.status === 'fulfilled')
     if (heard.length < needed) {
       const why = answers.flatMap((answer) => (answer.status === 'rejected' ? [(answer.reason as Error).message] : []))
       reason = new NodeUnreachable(
@@ -78,7 +90,7 @@ export async function agreedFacts({ clients, ring }: VaultSession): Promise<Vaul
     }
     const groups = [...Map.groupBy(heard, (facts) => JSON.stringify([facts.publicKey, facts.nodes])).values()]
     const agreeing = groups.find((group) => group.length >= needed)?.[0]
-    if (agreeing !== undefined) return parseFacts(agreeing)
+    if (agreeing !== undefined) return { ...parseFacts(agreeing), answering }
     reason = new VaultError(
       'VAULT_TRUST',
       'the named nodes contradict one another about the sealing key; see ringwall key show sealing',
@@ -112,6 +124,20 @@ function parseFacts({ ring, publicKey, nodes }: Facts): VaultFacts {
   }
 }
 
-export function waysToAsk({ clients }: VaultSession): readonly AskNode[] {
+export function waysToAsk(clients: readonly RingwallClient[]): readonly AskNode[] {
   return clients.map((client) => (request) => client.vaultOpen(request))
+}
+
+/** Opens secrets; asks again, with what the ring then says, while holders are busy with a hand-over of the key. */
+export async function readSecrets(session: VaultSession, wanted: readonly SecretWanted[]): Promise<OpenedSecrets> {
+  for (let tries = 1; ; tries += 1) {
+    const facts = await agreedFacts(session)
+    try {
+      return await openSecrets(facts, session.reader, wanted, waysToAsk(facts.answering))
+    } catch (error) {
+      const mayPass = error instanceof VaultError && (error.code === 'VAULT_SHORT' || error.code === 'VAULT_CORRUPT')
+      if (!mayPass || tries >= TRIES) throw error
+      await delay(PAUSE_MS)
+    }
+  }
 }

@@ -4,11 +4,12 @@ import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { ApiError, type RingwallClient, type VaultSecret } from '@ringwall/client'
 import { encodeBase64url } from '@ringwall/ring/tx'
-import { type OpenedSecret, openSecrets, SECRET_BYTES_MAX, type SecretWanted, sealSecret, VaultError } from '@ringwall/vault'
+import { type OpenedSecret, SECRET_BYTES_MAX, type SecretWanted, sealSecret, VaultError } from '@ringwall/vault'
 import { UsageError } from '../errors.ts'
 import { duration, printable, time } from '../format.ts'
 import { type Format, printList, printOne } from '../output.ts'
-import { agreedFacts, type VaultSession, waysToAsk } from './vault-session.ts'
+import { agreedFacts, readSecrets, type VaultSession } from './vault-session.ts'
+import { tellWaiting } from './waiting.ts'
 
 /** Others may put at the same time. */
 const TRIES = 5
@@ -40,8 +41,8 @@ function readSecret({ file }: PutOptions): Buffer {
 
 export async function vaultPut(session: VaultSession, format: Format, name: string, options: PutOptions): Promise<void> {
   const secret = readSecret(options)
-  const [client] = session.clients
   const facts = await agreedFacts(session)
+  const client = facts.answering[0] as RingwallClient
   for (let tries = 1; ; tries += 1) {
     const expectVersion = options.cas ?? (await newestVersion(client, name))
     const atMs = Date.now()
@@ -77,8 +78,7 @@ async function newestVersion(client: RingwallClient, name: string): Promise<numb
 
 /** Says who lied, if anybody did. */
 async function opened(session: VaultSession, wanted: readonly SecretWanted[]): Promise<readonly OpenedSecret[]> {
-  const facts = await agreedFacts(session)
-  const { secrets, liars } = await openSecrets(facts, session.reader, wanted, waysToAsk(session))
+  const { secrets, liars } = await readSecrets(session, wanted)
   for (const party of liars)
     process.stderr.write(`ringwall: ${printable(party)} answered with a wrong partial decryption: it is faulty or taken over\n`)
   return secrets
@@ -175,6 +175,7 @@ export async function vaultRemove(client: RingwallClient, name: string, options:
     return
   }
   const answer = await client.submit(body)
+  if ('height' in answer && tellWaiting(answer)) return
   const height = 'height' in answer ? ` at height ${answer.height}` : ''
   process.stderr.write(`deleted ${what}${height}: nobody opens it any more\n`)
 }
@@ -190,7 +191,8 @@ export interface RunOptions {
 export async function vaultRun(session: VaultSession, command: readonly string[], options: RunOptions): Promise<void> {
   const wanted = new Map<string, string>()
   if (options.from !== undefined) {
-    const { secrets } = await session.clients[0].vaultSecrets({ path: options.from })
+    const { answering } = await agreedFacts(session)
+    const { secrets } = await (answering[0] as RingwallClient).vaultSecrets({ path: options.from })
     for (const { name, state, mayRead } of secrets) {
       const rest = name.slice(options.from.length + 1)
       if (state === 'live' && mayRead && rest !== '' && !rest.includes('/')) wanted.set(variableOf(rest), name)

@@ -173,3 +173,18 @@ test('a node without a share passes requests on, and one that gets new shares an
   vaults.member('n2').service.use(undefined, undefined)
   await assert.rejects(open(vaults, 'shop/db'), /n2: this node holds no share of the sealing key/)
 })
+
+test('a request is remembered for as long as it would be taken, also when the asker’s clock is ahead', async (t) => {
+  const vaults = begin(t, 'shop/db')
+  const nowMs = Date.now()
+  vaults.now = () => nowMs + 50_000
+  const signed = await request(vaults, false, 'shop/db')
+  vaults.now = () => nowMs
+  const holder = vaults.member('n2')
+  const said = async (): Promise<string> => Buffer.from(await holder.handler('n1', payload(signed))).toString('latin1', 0, 30)
+  assert.match(await said(), /^\+/)
+  vaults.now = () => nowMs + 109_000
+  assert.match(await said(), /^-OPEN_REPLAYED/)
+  vaults.now = () => nowMs + 111_000
+  assert.match(await said(), /^-OPEN_STALE/)
+})

@@ -25,8 +25,9 @@ import {
   VaultError,
 } from '@ringwall/vault'
 import type { NodeShare } from '../signing/node-share.ts'
+import { ThreadGone } from '../signing/task-thread.ts'
 import type { OpeningLog } from './opening-log.ts'
-import { OpeningThread, OpeningThreadGone } from './opening-thread.ts'
+import { OpeningThread } from './opening-thread.ts'
 
 /** Of a request on its way: 64 names of 200 characters, and a certificate. */
 const REQUEST_BYTES_MAX = 32_768
@@ -41,10 +42,11 @@ const BEHIND = { msMax: 600, everyMs: 15, waitersMax: 64 } as const
  * of them would make them slower: then they have longer.
  */
 const HEDGE = { ms: 250, busyMs: 1_500, busyFrom: 6 } as const
-/** Requests that are remembered until nobody takes them any more, so that each serves once. */
-const SEEN_MAX = 65_536
+/** Requests that are remembered until nobody takes them any more, so that each serves once: more than eight askers can make. */
+const SEEN_MAX = 131_072
 /** Secrets that one asker may have opened within ten seconds, those with proofs counted thrice. */
 const SECRETS_PER_WINDOW = 6_000
+const REQUESTS_PER_WINDOW = 2_500
 const WINDOW_MS = 10_000
 const ASKERS_MAX = 4_096
 /** Partial decryptions that are kept for some time: hardly more telling than the share itself, and gone with its epoch. */
@@ -79,9 +81,9 @@ export class VaultService {
   readonly #now: () => number
   readonly #thread = new OpeningThread()
   readonly #maker: ReplyMaker
-  /** By digest, when it was taken; oldest first. */
+  /** By digest, until when it would be taken; about in that order. */
   readonly #seen = new Map<string, number>()
-  readonly #asked = new Map<string, { sinceMs: number; secrets: number }>()
+  readonly #asked = new Map<string, { sinceMs: number; secrets: number; requests: number }>()
   readonly #kept = new Map<string, { readonly partial: Uint8Array; readonly untilMs: number }>()
   /** Since this node started. `opened` and `refused`: as a holder. */
   readonly counts = { passedOn: 0, short: 0, opened: 0, refused: 0 }
@@ -254,7 +256,7 @@ export class VaultService {
     const { request } = signed
     const digest = requestDigest(openSigningBytes(request))
     const name = Buffer.from(digest).toString('base64url')
-    const busy = this.#refusalOfLoad(name, request.issuer, checked.secrets.length * (request.proven ? 3 : 1))
+    const busy = this.#refusalOfLoad(name, request, checked.secrets.length * (request.proven ? 3 : 1))
     if (busy !== undefined) return { reason: busy }
     const secrets = checked.secrets.map((one) => [one.name, one.version] as [string, number])
     const record = { atMs: this.#now(), issuer: request.issuer, request: name, coordinator, secrets }
@@ -270,28 +272,32 @@ export class VaultService {
       }))
       return { reply: this.#maker.make({ epoch: publicKey.id, index, openings }, request.replyTo, digest) }
     } catch (error) {
-      if (error instanceof OpeningThreadGone || error instanceof VaultError) return { reason: error.message }
+      if (error instanceof ThreadGone || error instanceof VaultError) return { reason: error.message }
       return { reason: 'the opening could not be recorded' }
     }
   }
 
   /** Why nothing more is done for this asker now; undefined when it is counted. */
-  #refusalOfLoad(digest: string, issuer: string, secrets: number): string | undefined {
+  #refusalOfLoad(digest: string, { issuer, atMs }: SignedOpenRequest['request'], secrets: number): string | undefined {
     const nowMs = this.#now()
-    for (const [held, atMs] of this.#seen) {
-      if (atMs > nowMs - 2 * OPEN_REQUEST_MS_MAX) break
+    for (const [held, untilMs] of this.#seen) {
+      if (untilMs >= nowMs) break
       this.#seen.delete(held)
     }
     if (this.#seen.has(digest)) return 'OPEN_REPLAYED: this request was answered already; sign another one'
-    if (this.#seen.size >= SEEN_MAX) return 'OPEN_BUSY: too many requests within two minutes; later'
+    if (this.#seen.size >= SEEN_MAX) return 'OPEN_BUSY: too many requests within a minute; later'
     const before = this.#asked.get(issuer)
-    const window = before === undefined || nowMs >= before.sinceMs + WINDOW_MS ? { sinceMs: nowMs, secrets: 0 } : before
+    const window =
+      before === undefined || nowMs >= before.sinceMs + WINDOW_MS ? { sinceMs: nowMs, secrets: 0, requests: 0 } : before
     if (window.secrets + secrets > SECRETS_PER_WINDOW)
       return `OPEN_BUSY: ${issuer} has had ${window.secrets} secrets opened within ten seconds; later`
+    if (window.requests >= REQUESTS_PER_WINDOW)
+      return `OPEN_BUSY: ${issuer} has asked ${window.requests} times within ten seconds; later, or for more secrets at a time`
     if (before === undefined && this.#asked.size >= ASKERS_MAX) this.#asked.delete(this.#asked.keys().next().value as string)
     window.secrets += secrets
+    window.requests += 1
     this.#asked.set(issuer, window)
-    this.#seen.set(digest, nowMs)
+    this.#seen.set(digest, atMs + OPEN_REQUEST_MS_MAX)
     return undefined
   }
 
