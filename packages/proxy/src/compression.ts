@@ -3,14 +3,17 @@
 import {
   type BrotliCompress,
   brotliCompress,
+  brotliCompressSync,
   constants,
   createBrotliCompress,
   createGzip,
   createZstdCompress,
   type Gzip,
   gzip,
+  gzipSync,
   type ZstdCompress,
   zstdCompress,
+  zstdCompressSync,
 } from 'node:zlib'
 import type { CompressionPolicy } from '@ringwall/ring'
 import { directivesOf, valuesOf } from './cache-control.ts'
@@ -24,6 +27,11 @@ export type Coding = CompressionPolicy['codings'][number]
 const ENCODERS_MAX = 128
 /** Of whole bodies that are kept: they take a thread of the pool each, and are short. */
 const WHOLES_MAX = 4
+/**
+ * Bodies up to this length that say so, or that come in one piece, are compressed in one go once they are whole: as a stream each would
+ * cost twice as much.
+ */
+export const SMALL_BYTES_MAX = 32_768
 /** What has come is sent on, though more would compress better, when nothing more comes for so long. */
 const QUIET_MS = 10
 const MEMBERS_MAX = 64
@@ -241,6 +249,17 @@ export class Compressor {
     this.#encoders++
     this.#counters.compressed++
     return new Encoder(coding, isLive, owner, () => this.#encoders--)
+  }
+
+  /** Undefined: it would be no shorter. @param body At most `SMALL_BYTES_MAX`. */
+  small(coding: Coding, body: Buffer): Buffer | undefined {
+    const packed =
+      coding === 'br' ? brotliCompressSync(body, BROTLI) : coding === 'zstd' ? zstdCompressSync(body, ZSTD) : gzipSync(body, GZIP)
+    if (packed.length >= body.length) return undefined
+    this.#counters.compressed++
+    this.#counters.compressedBytesIn += body.length
+    this.#counters.compressedBytesOut += packed.length
+    return packed
   }
 
   /** The kept body in that form, which is kept with it; undefined: as it is, this time. */

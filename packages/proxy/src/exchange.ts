@@ -11,7 +11,7 @@ import type { HeaderField } from '@ringwall/waf'
 import { valuesOf } from './cache-control.ts'
 import { cacheRequest } from './cache-terms.ts'
 import type { Client } from './client.ts'
-import { type Compressing, compressedHead, compressing, type Encoder, type EncoderOwner } from './compression.ts'
+import { type Compressing, compressedHead, compressing, type Encoder, type EncoderOwner, SMALL_BYTES_MAX } from './compression.ts'
 import type { Context, Cuttable, Standing } from './context.ts'
 import { decodedBody } from './decoded-body.ts'
 import { type AnyProxyError, UpstreamBroken, type UpstreamFull, type UpstreamUnreachable } from './errors.ts'
@@ -107,6 +107,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   /** Compresses the answer on its way to the client. */
   #encoder: Encoder | undefined
   #trailers: readonly string[] = []
+  /** An answer that is compressed when all of it has come. */
+  #small: SmallAnswer | undefined
   /** The response, while its beginning is judged. */
   #heldResponse: HeldResponse | undefined
   #continued = false
@@ -842,10 +844,40 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const rewritten = this.#rewritten(head)
     if (this.#turn !== undefined)
       own = [...own, ...this.#turn.begins(rewritten, performance.now(), Date.now(), this.#upstreamHeadMs)]
-    const out = this.#compressed(rewritten)
-    this.#responseFields = [out.rawHeaders, own]
-    this.#client.respond(out, this.#head!, own, this.#environment!.nowMs)
+    const form = this.#compressing(rewritten)
+    if (form?.coding !== undefined && maybeSmall(rewritten) && this.#head!.method !== 'HEAD') {
+      this.#small = { head: rewritten, own, form, body: new HeldBody() }
+      return
+    }
+    this.#beginResponse(form === undefined ? rewritten : this.#compressed(rewritten, form), own)
+  }
+
+  #beginResponse(head: ResponseHead, own: readonly string[]): void {
+    this.#responseFields = [head.rawHeaders, own]
+    this.#client.respond(head, this.#head!, own, this.#environment!.nowMs)
     this.#answered = true
+  }
+
+  /** There is more of it, who knows how much and when. */
+  #streamSmall({ head, own, form, body }: SmallAnswer): void {
+    this.#small = undefined
+    this.#beginResponse(this.#compressed(head, form), own)
+    if (body.length === 0) return
+    if (this.#encoder === undefined) this.#client.send(body.bytes)
+    else this.#encode(body.bytes)
+  }
+
+  /** All of a small body is here. @param isTrailed Trailers follow, and need chunks before them. */
+  #sendSmall({ head, own, form, body }: SmallAnswer, isTrailed: boolean): void {
+    const { bytes } = body
+    const packed = this.#context.compressor.small(form.coding!, bytes)
+    if (packed === undefined) {
+      this.#beginResponse(compressedHead(head, { coding: undefined }), own)
+      if (bytes.length > 0) this.#client.send(bytes)
+      return
+    }
+    this.#beginResponse(compressedHead(head, form, isTrailed ? undefined : packed.length), own)
+    this.#client.send(packed)
   }
 
   /** Undefined: it goes out as it is, whatever the client likes. */
@@ -856,9 +888,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   /** The head of the answer as the client gets it; its body is compressed from here on, where it says so. */
-  #compressed(head: ResponseHead): ResponseHead {
-    const form = this.#compressing(head)
-    if (form === undefined) return head
+  #compressed(head: ResponseHead, form: Compressing): ResponseHead {
     const isBodyless = this.#head!.method === 'HEAD' || head.bodyBytes === 0
     const { compressor } = this.#context
     if (form.coding === undefined || (!isBodyless && !compressor.hasRoom)) return compressedHead(head, { coding: undefined })
@@ -904,7 +934,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const held = this.#heldResponse
     if (held === undefined) {
       this.#turn?.add(bytes)
-      if (this.#encoder === undefined) this.#client.send(bytes)
+      const small = this.#small
+      if (small !== undefined && small.body.length + bytes.length > SMALL_BYTES_MAX) this.#streamSmall(small)
+      if (this.#small !== undefined) this.#small.body.add(bytes, this.#small.head.bodyBytes ?? Number.POSITIVE_INFINITY)
+      else if (this.#encoder === undefined) this.#client.send(bytes)
       else this.#encode(bytes)
     } else {
       held.body.add(bytes, held.head.bodyBytes ?? Number.POSITIVE_INFINITY)
@@ -928,6 +961,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       })
       return
     }
+    if (this.#small !== undefined && this.#small.head.bodyBytes === undefined) this.#streamSmall(this.#small)
     this.#encoder?.quiet()
     // Also the head, when its body takes its time: server-sent events begin with nothing.
     if (this.#over || this.#client.flush() || this.#upstreamPaused || this.#turn?.keeps === true) return
@@ -950,6 +984,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
 
   #sendEnd(trailers: readonly string[]): void {
     this.#turn?.complete(performance.now())
+    if (this.#small !== undefined) this.#sendSmall(this.#small, trailers.length > 0)
     if (this.#encoder !== undefined) {
       this.#trailers = trailers
       this.#encoder.end()
@@ -1267,6 +1302,17 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
         }),
     }
   }
+}
+
+interface SmallAnswer {
+  readonly head: ResponseHead
+  readonly own: readonly string[]
+  readonly form: Compressing
+  readonly body: HeldBody
+}
+
+function maybeSmall({ bodyBytes }: ResponseHead): boolean {
+  return bodyBytes === undefined || (bodyBytes > 0 && bodyBytes <= SMALL_BYTES_MAX)
 }
 
 /** Rests it on something that may change while it is under way? */
