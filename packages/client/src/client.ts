@@ -1,7 +1,7 @@
 /** The admin API as methods. Shapes come from its OpenAPI document; requests are signed in with the operator's key. */
 import type { MintRequest, SignedMintRequest } from '@ringwall/identity/mint-request'
 import type { DenialSubject, RingNode, SignedTx, TxBody } from '@ringwall/ring/tx'
-import type { SignedOpenRequest } from '@ringwall/vault'
+import type { SignedOpenRequest } from '@ringwall/vault/open-request'
 import { type AccessRequest, type Decision, type NodeEvent, OPERATIONS, type Operations } from './api.generated.ts'
 import { type OperatorCredentials, OperatorSigner } from './context.ts'
 import { ApiError, NodeUnreachable } from './errors.ts'
@@ -88,6 +88,16 @@ export class RingwallClient {
 
   denials(): Promise<Answer<'denials'>> {
     return this.#call('denials')
+  }
+
+  /** Whose decisions the node takes in. */
+  feeds(): Promise<Answer<'feeds'>> {
+    return this.#call('feeds')
+  }
+
+  /** Programs that enforce denials elsewhere, and when each last asked. */
+  bouncers(): Promise<Answer<'bouncers'>> {
+    return this.#call('bouncers')
   }
 
   denyAdd(subject: DenialSubject, ttlMs: number, reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {

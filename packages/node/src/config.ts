@@ -7,6 +7,9 @@ import { type AcmeConfig, certificateFile } from './acme/certificates.ts'
 import { type HostPort, parseHostPort } from './address.ts'
 import type { AuditOptions } from './audit-log.ts'
 import { StartError } from './errors.ts'
+import type { FeedSettings } from './feeds/feed-config.ts'
+import { feedUrlFault } from './feeds/feed-url.ts'
+import type { IndicatorSettings } from './indicators/indicator-loader.ts'
 import { parseListeners, type TrafficListener } from './listeners.ts'
 
 const WORKERS_MAX = 64
@@ -42,12 +45,65 @@ const Schema = z.strictObject({
       bytesWaiting: z.int().min(65_536).max(268_435_456).default(8_388_608),
     })
     .optional(),
+  /** Decisions of others that this node takes in. */
+  feeds: z
+    .array(
+      z.strictObject({
+        kind: z.literal('crowdsec'),
+        name: z.string().regex(/^[a-z0-9-]{1,32}$/),
+        /** Of the local API. */
+        url: z
+          .string()
+          .max(500)
+          .superRefine((text, context) => {
+            const fault = feedUrlFault(text)
+            if (fault !== undefined) context.addIssue(fault)
+          }),
+        /** File that holds the key of a bouncer there. */
+        key: z.string().min(1),
+        /** PEM file of the authority that its certificate is from; the platform’s unless given. */
+        ca: z.string().min(1).optional(),
+        origins: z
+          .array(z.string().regex(/^[\w:-]{1,64}$/))
+          .min(1)
+          .max(20)
+          .default(['crowdsec', 'cscli']),
+        everyMs: z.int().min(1_000).max(3_600_000).default(10_000),
+        decisionsMax: z.int().min(1).max(10_000).default(1_000),
+      }),
+    )
+    .max(8)
+    .default([]),
+  /** Files of addresses that others call bad; the policy says what is done with them. */
+  indicators: z
+    .array(
+      z.strictObject({
+        name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/),
+        path: z.string().min(1),
+        format: z.enum(['list', 'stix', 'misp']),
+        confidence: z.int().min(0).max(100).default(50),
+        ttlDays: z.int().min(1).max(3_650).optional(),
+        indicatorsMax: z.int().min(1).max(5_000_000).default(1_000_000),
+      }),
+    )
+    .max(16)
+    .refine((all) => new Set(all.map(({ name }) => name)).size === all.length, 'expected names that differ')
+    .default([]),
   requests: z
     .strictObject({
       /** Memory for requests that rules matched, to judge them again; 0 keeps none. */
       bytesKept: z.int().min(0).max(1_073_741_824).default(16_777_216),
     })
     .prefault({}),
+  /** SHA-1 hashes of passwords known from breaches: a folder of ranges, or one file. */
+  breachedPasswords: z.string().min(1).optional(),
+  /** MMDB files that know countries or autonomous systems of addresses. */
+  places: z.array(z.string().min(1)).max(8).optional(),
+  /** Who is asked for the names of bots; the system's resolvers unless given. */
+  dnsServers: z
+    .array(z.string().regex(/^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\])(:\d{1,5})?$/, 'expected ADDRESS or ADDRESS:PORT'))
+    .max(8)
+    .optional(),
   /** Certificates for public names, for listeners that say `tls.acme`. */
   acme: z
     .strictObject({
@@ -86,6 +142,8 @@ const Schema = z.strictObject({
       heartbeatMs: z.int().min(100).max(60_000).default(2_000),
     })
     .prefault({}),
+  /** SPIFFE certificates for the programs on this machine. */
+  workloadApi: z.strictObject({ socket: z.string().min(1) }).optional(),
   ledger: z
     .strictObject({
       /** Blocks between two snapshots of the state. */
@@ -112,10 +170,17 @@ export interface NodeConfig {
   readonly rules: Readonly<Record<string, string>>
   readonly otlp: { readonly endpoint: string; readonly headers: Readonly<Record<string, string>> } | undefined
   readonly requestBytesKept: number
+  readonly indicators: readonly IndicatorSettings[]
+  readonly feeds: readonly FeedSettings[]
+  readonly breachedPasswords?: string | undefined
+  readonly places?: readonly string[] | undefined
+  readonly dnsServers?: readonly string[] | undefined
   /** For answers of upstreams, where the policy wants them kept. */
   readonly cacheBytes: number
   readonly acme: AcmeConfig | undefined
   readonly audit: AuditOptions | undefined
+  /** Path of the Workload API's socket; undefined: there is none. */
+  readonly workloadSocket?: string | undefined
   readonly roundMs: number
   readonly heartbeatMs: number
   readonly snapshotBlocks: number
@@ -166,6 +231,15 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     rules: Object.fromEntries(Object.entries(data.rules).map(([name, path]) => [name, at(path)])),
     otlp: data.otlp,
     requestBytesKept: data.requests.bytesKept,
+    indicators: data.indicators.map(({ ttlDays, path, ...rest }) => ({
+      ...rest,
+      path: at(path),
+      ttlMs: ttlDays === undefined ? undefined : ttlDays * 86_400_000,
+    })),
+    feeds: data.feeds.map((feed) => ({ ...feed, key: at(feed.key), ca: feed.ca === undefined ? undefined : at(feed.ca) })),
+    breachedPasswords: data.breachedPasswords === undefined ? undefined : at(data.breachedPasswords),
+    places: data.places?.map(at),
+    dnsServers: data.dnsServers,
     cacheBytes: data.cache.bytesMax,
     acme: data.acme && {
       directory: data.acme.directory,
@@ -179,6 +253,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
       certificates: wanted,
     },
     audit: data.audit === undefined ? undefined : auditOptions(data.audit, at(data.audit.file)),
+    workloadSocket: data.workloadApi === undefined ? undefined : at(data.workloadApi.socket),
     ...data.consensus,
     snapshotBlocks: data.ledger.snapshotBlocks,
     keepBlocks: data.ledger.keepBlocks,

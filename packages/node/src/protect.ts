@@ -40,6 +40,10 @@ export interface ProtectOptions {
   readonly redirectFrom?: string | undefined
   /** Threads that take traffic; 1 unless given. */
   readonly workers?: number
+  /** Passwords known from breaches: `breachedPasswords` in `node.yaml`. */
+  readonly breachedPasswords?: string | undefined
+  /** MMDB files: `places` in `node.yaml`. */
+  readonly places?: readonly string[]
   /** Another process with the same data serves these ports, and is about to end. */
   readonly takeOver?: boolean
 }
@@ -175,13 +179,13 @@ function resolveRules(given: string): NamedRules {
 
 function extraSettings(options: ProtectOptions, rules: readonly NamedRules[]): string {
   const folders = Object.fromEntries(rules.flatMap(({ name, folder }) => (folder === undefined ? [] : [[name, folder]])))
-  const { acme, explainHeader, workers = 1 } = options
-  return stringify({
-    explainHeader,
-    workers,
-    rules: folders,
-    ...(acme === undefined ? {} : { acme: acmeSettings(acme) }),
-  }).trimEnd()
+  const { acme, explainHeader, workers = 1, breachedPasswords, places = [] } = options
+  const files = {
+    ...(breachedPasswords === undefined ? {} : { breachedPasswords: resolve(breachedPasswords) }),
+    ...(places.length === 0 ? {} : { places: places.map((file) => resolve(file)) }),
+  }
+  const settings = acme === undefined ? {} : { acme: acmeSettings(acme) }
+  return stringify({ explainHeader, workers, rules: folders, ...files, ...settings }).trimEnd()
 }
 
 function acmeSettings({ agreed, contact, directory, roots }: ProtectAcme): object {

@@ -16,6 +16,7 @@ import {
   type ListenerOptions,
   NO_STATS,
   newTicketSecret,
+  type PassKey,
   type ProxyStats,
   type Proxy as RequestProxy,
   type ServiceStatus,
@@ -27,6 +28,7 @@ import type { ApiActivity } from './api-activity.ts'
 import type { NodeConfig } from './config.ts'
 import { DenialMirror } from './denial-mirror.ts'
 import { StartError } from './errors.ts'
+import type { IndicatorStore } from './indicators/indicator-store.ts'
 import type { LoginEvent } from './logins.ts'
 import type { EarlyDenials } from './provisional.ts'
 import type { RuleCounts } from './queries.ts'
@@ -60,6 +62,7 @@ export interface TrafficWorkersOptions {
   readonly early: Pick<EarlyDenials, 'enforced' | 'changes'>
   readonly limits: SharedLimiter
   readonly telemetry: Telemetry
+  readonly indicators: IndicatorStore
   readonly archive: RequestArchive
   readonly watch: RuleWatch
   readonly api: ApiActivity
@@ -102,6 +105,7 @@ export class TrafficWorkers implements Traffic {
   readonly #before: { -readonly [name in keyof ProxyStats]?: number } = {}
   #listeners: readonly ListenerOptions[]
   #ticketSecret = newTicketSecret()
+  #passKeys: readonly PassKey[] = []
   #acme: readonly AcmeAnswer[] = []
   #view: View | undefined
   #denials: DenialIndex | undefined
@@ -132,6 +136,7 @@ export class TrafficWorkers implements Traffic {
   /** @throws {StartError} When the first worker cannot begin, for the reason that it gives. */
   async start(): Promise<readonly { readonly host: string; readonly port: number }[]> {
     this.sync()
+    this.#options.indicators.onChange((shared) => this.#tell({ kind: 'indicators', shared }))
     const [first, ...rest] = this.#slots
     const bound = await this.#begin(first!)
     // A port of 0 is any, and the same one for all of them.
@@ -253,6 +258,11 @@ export class TrafficWorkers implements Traffic {
     this.#tell({ kind: 'certificates' })
   }
 
+  usePassKeys(keys: readonly PassKey[]): void {
+    this.#passKeys = keys
+    this.#tell({ kind: 'passKeys', keys })
+  }
+
   cutSource(source: string): void {
     // The denial before the cut, or what is cut comes back in.
     this.sync()
@@ -300,11 +310,13 @@ export class TrafficWorkers implements Traffic {
         rates: this.#rates,
         proofs: this.#proofs,
         ticketSecret: this.#ticketSecret,
+        passKeys: this.#passKeys,
         acme: this.#acme,
         listeners: this.#listeners,
         view: viewNews(view, undefined, this.#certifiedAtMs),
         certified: this.#certified.all,
         early: this.#early.all,
+        indicators: this.#options.indicators.shared(),
       } satisfies WorkerStart,
     })
     slot.worker = worker

@@ -8,6 +8,7 @@ import type {
   CertificateStatus,
   ListenerOptions,
   LoginEvent,
+  PassKey,
   ProxyStats,
   ServiceStatus,
   TicketSecret,
@@ -17,6 +18,7 @@ import type { Denial, RuleLibrary, View } from '@ringwall/ring'
 import type { RequestNews } from '@ringwall/telemetry'
 import type { HeaderField } from '@ringwall/waf'
 import type { NodeConfig } from './config.ts'
+import type { SharedIndicators } from './indicators/indicator-store.ts'
 import type { RuleCounts } from './queries.ts'
 import type { Sighting } from './rule-watch.ts'
 
@@ -47,21 +49,25 @@ export interface WorkerStart {
   /** Of tokens’ keys, that were seen. */
   readonly proofs: SharedArrayBuffer
   readonly ticketSecret: TicketSecret
+  readonly passKeys: readonly PassKey[]
   readonly acme: readonly AcmeAnswer[]
   /** With the ports that the first worker got. */
   readonly listeners: readonly ListenerOptions[]
   readonly view: ViewNews
   readonly certified: readonly Denial[]
   readonly early: readonly Denial[]
+  readonly indicators: SharedIndicators
 }
 
 export type ToWorker =
   | { readonly kind: 'view'; readonly view: ViewNews }
   | { readonly kind: 'denials'; readonly of: 'certified' | 'early'; readonly news: DenialNews }
+  | { readonly kind: 'indicators'; readonly shared: SharedIndicators }
   | { readonly kind: 'cut'; readonly source: string }
   /** Judge again what is under way. */
   | { readonly kind: 'review' }
   | { readonly kind: 'certificates' }
+  | { readonly kind: 'passKeys'; readonly keys: readonly PassKey[] }
   /** What ACME servers are to find. */
   | { readonly kind: 'acme'; readonly all: readonly AcmeAnswer[] }
   /** Answers that are not to be kept any more. */

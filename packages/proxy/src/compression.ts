@@ -18,6 +18,7 @@ import {
 import type { CompressionPolicy } from '@ringwall/ring'
 import { directivesOf, valuesOf } from './cache-control.ts'
 import type { CacheStore, Stored } from './cache-store.ts'
+import { hasOtherCookie } from './cache-terms.ts'
 import type { Counters } from './context.ts'
 import type { ResponseHead } from './response-parser.ts'
 
@@ -80,13 +81,14 @@ export interface Compressing {
 /**
  * Undefined when it goes out as it is, whatever the client likes.
  *
- * @param request Its fields. @param hasCredential A token came with it.
+ * @param request Its fields. @param hasCredential A token came with it. @param ownCookies Names of cookies that are ours.
  */
 export function compressing(
   head: ResponseHead,
   request: readonly string[],
   hasCredential: boolean,
   policy: CompressionPolicy,
+  ownCookies: readonly string[] = [],
 ): Compressing | undefined {
   const { status, rawHeaders } = head
   if (policy.mode === 'off' || status < 200 || status === 204 || status === 205 || status === 206 || status === 304)
@@ -101,16 +103,13 @@ export function compressing(
   if (controls.has('no-transform') || directivesOf(valuesOf(request, 'cache-control')).has('no-transform')) return undefined
   if (policy.credentials === 'refuse' && !controls.has('public') && !controls.has('s-maxage')) {
     if (valuesOf(rawHeaders, 'set-cookie').length > 0) return undefined
-    if (hasCredential || hasField(request, 'cookie') || hasField(request, 'authorization')) return AS_IT_IS
+    const hasCookie = valuesOf(request, 'cookie').some((value) => hasOtherCookie(value, ownCookies))
+    if (hasCredential || hasCookie || valuesOf(request, 'authorization').length > 0) return AS_IT_IS
   }
   return { coding: wantedCoding(request, policy.codings) }
 }
 
 const AS_IT_IS: Compressing = { coding: undefined }
-
-function hasField(fields: readonly string[], name: string): boolean {
-  return valuesOf(fields, name).length > 0
-}
 
 function isCompressible(contentType: string, types: readonly string[]): boolean {
   const end = contentType.indexOf(';')

@@ -5,11 +5,21 @@
  * the body, upstream, guard on the response where rules ask for it, response. What the guard has not allowed never reaches an
  * upstream, not a byte of it.
  */
-import { type Decision, type GuardEnvironment, type GuardRequest, type Judgement, loginFailed, sourceKey } from '@ringwall/guard'
+import {
+  type Decision,
+  type Guard,
+  type GuardEnvironment,
+  type GuardRequest,
+  type Judgement,
+  loginFailed,
+  PASS_COOKIE,
+  sourceKey,
+} from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
 import type { HeaderField } from '@ringwall/waf'
 import { valuesOf } from './cache-control.ts'
 import { cacheRequest } from './cache-terms.ts'
+import { challengeAnswer, passAnswer } from './challenge-page.ts'
 import type { Client } from './client.ts'
 import { type Compressing, compressedHead, compressing, type Encoder, type EncoderOwner, SMALL_BYTES_MAX } from './compression.ts'
 import type { Context, Cuttable, Standing } from './context.ts'
@@ -20,7 +30,7 @@ import { detached } from './header-names.ts'
 import { HeldBody } from './held-body.ts'
 import { HeldResponse } from './held-response.ts'
 import { type Observed, recordExchange } from './recording.ts'
-import { refusal } from './refusal.ts'
+import { type Refusal, refusal } from './refusal.ts'
 import type { RequestHead } from './request-head.ts'
 import type { RawRequest } from './request-parser.ts'
 import { type CachedAnswer, CacheTurn } from './response-cache.ts'
@@ -341,7 +351,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
 
   /** @param startMs Since when the guard has been at it: waiting for the body is not counted. */
   #judgeBody(body: Uint8Array, truncated: boolean, startMs: number): void {
-    let slice: () => Judgement | undefined
+    let slice: ReturnType<Guard['bodyInSlices']>
     try {
       slice = this.#context.options.guard.bodyInSlices(this.#judgement!, body, truncated, this.#environment!)
     } catch (error) {
@@ -352,8 +362,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   /** A long inspection gives other requests their turn: nothing of this one goes on meanwhile. */
-  #judgeSlice(slice: () => Judgement | undefined, startMs: number): void {
-    let judgement: Judgement | undefined
+  #judgeSlice(slice: ReturnType<Guard['bodyInSlices']>, startMs: number): void {
+    let judgement: ReturnType<typeof slice>
     try {
       judgement = slice()
     } catch (error) {
@@ -361,8 +371,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       return
     }
     this.#guardMs += performance.now() - startMs
-    if (judgement === undefined) {
-      setImmediate(() => {
+    if (judgement === undefined || judgement instanceof Promise) {
+      const goOn = (): void => {
         if (this.#over) return
         try {
           this.#judgeSlice(slice, performance.now())
@@ -370,7 +380,9 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
           this.#context.log('warn', `request ${this.#requestId} failed: ${(error as Error).message}`)
           this.#client.destroy()
         }
-      })
+      }
+      if (judgement === undefined) setImmediate(goOn)
+      else void judgement.then(goOn, (error: unknown) => this.#guardFailed(error))
       return
     }
     this.#judgement = judgement
@@ -393,7 +405,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const cache = route!.route?.cache ?? route!.service.cache
     if (cache !== undefined && cache.mode === 'on' && this.#context.cache.store.bytesMax > 0) {
       const hasCredential = this.#judgement!.credential !== undefined
-      const request = cacheRequest(this.#head!, this.#request.rawHeaders, this.#proto, hasCredential, cache)
+      const request = cacheRequest(this.#head!, this.#request.rawHeaders, this.#proto, hasCredential, cache, this.#ownCookies)
       if (request !== undefined) {
         const counts = this.#context.cache.countsOf(route!.service.name)
         const resume = (): void => this.#askCache()
@@ -412,6 +424,12 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       }
     }
     this.#toUpstream()
+  }
+
+  /** Cookies that we gave the client ourselves: no answer depends on them. */
+  get #ownCookies(): readonly string[] {
+    const { sticky } = this.#judgement!.route!.service
+    return sticky === undefined ? PASS_ONLY : [PASS_COOKIE, sticky.cookie]
   }
 
   /** What is kept may answer; the guard has let the request pass before. */
@@ -609,6 +627,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       requestId: this.#requestId,
       traceparent: recorder.formatTraceparent(span),
       tracestate: span.traceState,
+      breached: this.#judgement!.breached === true,
     })
     const body = held === undefined || held.length === 0 ? undefined : held.bytes
     const chunked = !complete && head.contentLength === undefined
@@ -884,7 +903,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   #compressing(head: ResponseHead): Compressing | undefined {
     const { route, credential } = this.#judgement!
     const policy = route!.route?.compress ?? route!.service.compress
-    return policy && compressing(head, this.#request.rawHeaders, credential !== undefined, policy)
+    return policy && compressing(head, this.#request.rawHeaders, credential !== undefined, policy, this.#ownCookies)
   }
 
   /** The head of the answer as the client gets it; its body is compressed from here on, where it says so. */
@@ -1078,18 +1097,39 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#judging = false
     this.#dropUpstream()
     const head = this.#head
-    const { headers, body } = refusal(status, this.#requestId, {
-      jsonWanted: head?.jsonWanted ?? false,
-      retryAfterS,
-      budget: this.#judgement?.decision?.budget,
-      location,
-      code: this.#judgement?.decision?.check === 'staleness' ? 'view-stale' : undefined,
-    })
+    const { headers, body } =
+      this.#challengeAnswer(status, retryAfterS) ??
+      refusal(status, this.#requestId, {
+        jsonWanted: head?.jsonWanted ?? false,
+        retryAfterS,
+        budget: this.#judgement?.decision?.budget,
+        location,
+        code: codeOf(this.#judgement?.decision),
+      })
     const fields = [...headers, ...this.#client.listener.ownFields, ...this.#explanation()]
     this.#answered = true
     this.#responseFields = [fields]
     const own = { status, fields, body: this.#request.method === 'HEAD' ? '' : body, continued: this.#continued }
     this.#client.refuse(own, head, () => this.#finish(status, error))
+  }
+
+  /** A challenge, or the pass for one that was done; undefined: it is about neither. */
+  #challengeAnswer(status: number, retryAfterS: number | undefined): Refusal | undefined {
+    const { decision, challenge, granted } = this.#judgement ?? {}
+    const { challenges } = this.#context.options
+    if (decision?.outcome !== 'challenge' || decision.status !== status) return undefined
+    if (granted !== undefined) return passAnswer(granted, this.#requestId, this.#proto === 'https')
+    if (challenge === undefined || challenges === undefined) return undefined
+    return challengeAnswer({
+      status,
+      requestId: this.#requestId,
+      method: this.#request.method,
+      target: this.#head?.target ?? '',
+      rawHeaders: this.#request.rawHeaders,
+      retryAfterS,
+      difficulty: challenge.difficulty,
+      issue: () => challenges.issue(challenge, this.#environment!.nowMs),
+    })
   }
 
   /** Part of the response is out: only cutting the connection tells the client that it is not whole. */
@@ -1161,7 +1201,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   #guardRequest(head: RequestHead): GuardRequest {
-    return new JudgedRequest(this.#request, head, this.#source, this.#requestId, this.#client)
+    return new JudgedRequest(this.#request, head, this.#source, this.#requestId, this.#client, this.#context.shedding.bounds)
   }
 
   #reportLogin(status: number): void {
@@ -1304,6 +1344,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 }
 
+const PASS_ONLY: readonly string[] = [PASS_COOKIE]
+
 interface SmallAnswer {
   readonly head: ResponseHead
   readonly own: readonly string[]
@@ -1313,6 +1355,12 @@ interface SmallAnswer {
 
 function maybeSmall({ bodyBytes }: ResponseHead): boolean {
   return bodyBytes === undefined || (bodyBytes > 0 && bodyBytes <= SMALL_BYTES_MAX)
+}
+
+/** What a client may know of why: the ring's own state, and what its user is to mend. */
+function codeOf(decision: Decision | undefined): string | undefined {
+  if (decision?.check === 'staleness') return 'view-stale'
+  return decision?.outcome === 'deny' && decision.rule === 'password:breached' ? 'password-breached' : undefined
 }
 
 /** Rests it on something that may change while it is under way? */
@@ -1356,10 +1404,18 @@ class JudgedRequest implements GuardRequest {
   readonly ja4: string | undefined
   readonly clientCertificate: string | undefined
   readonly http2: string | undefined
+  readonly pressed: boolean
   readonly #rawHeaders: readonly string[]
   #headers: readonly HeaderField[] | undefined
 
-  constructor(request: RawRequest, head: RequestHead, remoteAddress: string, requestId: string, client: Client) {
+  constructor(
+    request: RawRequest,
+    head: RequestHead,
+    remoteAddress: string,
+    requestId: string,
+    client: Client,
+    pressed: boolean,
+  ) {
     this.method = head.method
     this.target = head.target
     this.httpVersion = request.httpVersion
@@ -1371,6 +1427,7 @@ class JudgedRequest implements GuardRequest {
     this.ja4 = client.ja4
     this.clientCertificate = client.clientCertificate
     this.http2 = client.http2
+    this.pressed = pressed
     this.#rawHeaders = request.rawHeaders
   }
 

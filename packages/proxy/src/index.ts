@@ -1,4 +1,5 @@
 export type { AcmeAnswer } from './acme-answers.ts'
+export { Challenges } from './challenges.ts'
 export { NO_STATS } from './context.ts'
 export {
   type AnyProxyError,
@@ -10,6 +11,14 @@ export {
   UpstreamTimeout,
   UpstreamUnreachable,
 } from './errors.ts'
+export {
+  currentPassKeys,
+  livingPassKeys,
+  PASS_KEY_BYTES,
+  PASS_KEY_ID_BYTES,
+  PASS_KEYS_MAX,
+  type PassKey,
+} from './pass-keys.ts'
 export { createProxy } from './proxy.ts'
 export type { CacheCounts, CacheStatus } from './response-cache.ts'
 export { currentTicketSecret, newTicketSecret, type TicketSecret } from './ticket-secret.ts'

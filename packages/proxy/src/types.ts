@@ -2,6 +2,7 @@
 import type { Guard, GuardEnvironment, LoginAttempt, Outcome } from '@ringwall/guard'
 import type { DenialSubject, Policy } from '@ringwall/ring'
 import type { AcmeAnswer } from './acme-answers.ts'
+import type { Challenges } from './challenges.ts'
 import type { CacheStatus } from './response-cache.ts'
 import type { TicketSecret } from './ticket-secret.ts'
 
@@ -264,6 +265,8 @@ export interface ProxyOptions {
   /** Is `X-Forwarded-For` from this address believed? `isTrustedProxy` of `@ringwall/ring` unless given. */
   readonly isTrustedProxy?: (policy: Policy, address: string) => boolean
   readonly log?: (level: 'info' | 'warn', line: string) => void
+  /** Makes challenges; the guard opens their passes by the same. Without it, whoever is challenged is refused. */
+  readonly challenges?: Challenges
   /** Those who share ports share this, or a client could not resume its TLS session with all of them; one of its own unless given. */
   readonly ticketSecret?: TicketSecret
 }

@@ -25,6 +25,7 @@ import { listRules, showRule } from '../rule-book.ts'
 import { estimateOf } from '../rule-watch.ts'
 import { describeSubject } from '../subject-text.ts'
 import { VERSION } from '../version.ts'
+import { bouncerOperations } from './bouncer-operations.ts'
 import type { Call, Operation } from './http.ts'
 import { keyOperations } from './key-operations.ts'
 import { ApiProblem } from './problem.ts'
@@ -115,6 +116,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'GET', path: '/v1/endpoints', run: () => ({ json: endpoints(node) }) },
     ...keyOperations(node),
     ...vaultOperations(node),
+    ...bouncerOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }
@@ -258,6 +260,15 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     tls_certificate_reloads: proxy.certificatesTaken,
     tls_certificate_reloads_refused: proxy.certificatesRefused,
   }
+  const workloads = node.workloads?.figures()
+  if (workloads !== undefined)
+    Object.assign(gauges, {
+      workload_connections: workloads.connections,
+      workload_calls: workloads.calls,
+      workload_connections_refused: workloads.refused,
+      workload_certificates_issued: workloads.issued,
+      workload_certificates_failed: workloads.failed,
+    })
   const audit = node.audit ?? (node.config.audit === undefined ? undefined : node.workers?.audit())
   if (audit !== undefined) Object.assign(gauges, { audit_lines_written: audit.written, audit_lines_dropped: audit.dropped })
   if (node.acme !== undefined) Object.assign(gauges, { acme_obtained: node.acme.obtained, acme_failures: node.acme.failed })
@@ -669,6 +680,7 @@ async function block(node: RunningNode, text: string): Promise<unknown> {
 function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'policy.set') return `policy version ${body.expectVersion + 1}, ${body.policy.length} characters`
   if (body.type === 'deny.remove') return `lift ${body.id}: ${body.reason}`
+  if (body.type === 'deny.withdraw') return `no longer says ${body.id}: ${body.reason}`
   if (body.type === 'node.add') return `${body.node.id} joins as ${body.node.roles.join(' and ')}: ${body.reason}`
   if (body.type === 'node.remove') return `${body.id} leaves: ${body.reason}`
   if (body.type === 'evidence') return `${body.validator} signed two contradicting statements in round ${body.round}: it is out`
