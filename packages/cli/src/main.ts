@@ -139,6 +139,16 @@ function buildProgram(): Command {
     .option('--admin <host:port>', 'admin API and console (default: a free port on loopback)')
     .option('--tls-cert <file>', 'take traffic over TLS: the certificate in PEM, then those that issued it')
     .option('--tls-key <file>', 'its private key in PEM, readable by its owner alone')
+    .option(
+      '--acme <name>',
+      'take traffic over TLS with a certificate for this public name, got and renewed by ACME; repeatable',
+      (name: string, names: string[]) => [...names, name],
+      [],
+    )
+    .option('--acme-agree', 'agree to the terms of service of who issues it', false)
+    .option('--acme-contact <mail>', 'where to tell of trouble with it')
+    .option('--acme-directory <url>', 'another ACME server than Let’s Encrypt')
+    .option('--acme-roots <file>', 'who vouches for that server, in PEM')
     .option('--hsts', 'tell browsers to come by TLS only, for a year', false)
     .option('--redirect-from <host:port>', 'where plain HTTP is answered with a redirect to TLS')
     .option(
@@ -154,7 +164,11 @@ function buildProgram(): Command {
         throw new UsageError(
           `--tls-${certificate === undefined ? 'cert' : 'key'} is missing: TLS needs a certificate and its key`,
         )
-      if (certificate === undefined && given.hsts === true) throw new UsageError('--hsts needs --tls-cert and --tls-key')
+      const names = given.acme as string[]
+      if (certificate !== undefined && names.length > 0)
+        throw new UsageError('--acme takes the place of --tls-cert and --tls-key; a node.yaml may have both')
+      if (certificate === undefined && names.length === 0 && given.hsts === true)
+        throw new UsageError('--hsts needs --tls-cert and --tls-key, or --acme')
       const rules = (given.rules as string[]).length === 0 ? ['base'] : (given.rules as string[])
       process.exitCode = await runProtect({
         url,
@@ -169,6 +183,17 @@ function buildProgram(): Command {
         data: given.data as string | undefined,
         admin: given.admin as string | undefined,
         tls: certificate === undefined || key === undefined ? undefined : { certificate, key, hsts: given.hsts === true },
+        acme:
+          names.length === 0
+            ? undefined
+            : {
+                names,
+                agreed: given.acmeAgree === true,
+                contact: given.acmeContact as string | undefined,
+                directory: given.acmeDirectory as string | undefined,
+                roots: given.acmeRoots as string | undefined,
+                hsts: given.hsts === true,
+              },
         proxyProtocolFrom: given.proxyProtocolFrom as string[],
         redirectFrom: given.redirectFrom as string | undefined,
         breachedPasswords: given.breachedPasswords as string | undefined,

@@ -3,9 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { connect } from 'node:tls'
 import { formatHostPort } from './address.ts'
 import type { Call } from './admin/http.ts'
 import { adminOperations } from './admin/operations.ts'
+import { checkNode } from './check.ts'
 import { freePort } from './free-port.ts'
 import { readOperator, signAsOperator } from './local/operator.ts'
 import { contextFile } from './local/provision.ts'
@@ -106,4 +108,42 @@ test('protect: an answer that tells how the application broke is held back', asy
   const response = await get(node)
   assert.equal(response.status, 403)
   assert.doesNotMatch(await response.text(), /ORA/)
+})
+
+test('protect: with a name for ACME it serves at once, by a placeholder, and says why there is nothing better yet', async (t) => {
+  const data = mkdtempSync(join(tmpdir(), 'ringwall-protect-'))
+  t.after(() => rmSync(data, { recursive: true, force: true }))
+  const [port, plain, url] = [await freePort(), await freePort(), await application(t, 'fine')]
+  const acme = {
+    names: ['www.example.org'],
+    agreed: true,
+    contact: 'ops@example.org',
+    directory: 'https://127.0.0.1:1/directory',
+    roots: undefined,
+    hsts: true,
+  }
+  const more = { acme, redirectFrom: `127.0.0.1:${plain}` }
+  await assert.rejects(
+    startProtect(protectOptions(data, url, port, { ...more, acme: { ...acme, agreed: false } })),
+    /--acme needs --acme-agree/,
+  )
+  const node = await startProtect(protectOptions(data, url, port, more))
+  assert.equal((await fetch(`http://127.0.0.1:${plain}/`, { redirect: 'manual' })).status, 308)
+  const shown = await new Promise<string | undefined>((settle, refuse) => {
+    const socket = connect({ port, host: '127.0.0.1', servername: 'www.example.org', rejectUnauthorized: false }, () => {
+      settle(socket.getPeerX509Certificate()?.subjectAltName)
+      socket.destroy()
+    })
+    socket.on('error', refuse)
+  })
+  assert.equal(shown, 'DNS:www.example.org')
+  const deadline = performance.now() + 5_000
+  while (node.acme!.failed === 0 && performance.now() < deadline) await new Promise((settle) => setTimeout(settle, 10))
+  const findings = await checkNode(node)
+  const about = findings.filter(({ group }) => group === 'certificates').map(({ what }) => what)
+  assert.ok(
+    about.some((what) => /^no new certificate for www\.example\.org: 127\.0\.0\.1:1\/directory: ECONNREFUSED/.test(what)),
+    about.join('; '),
+  )
+  await node.stop()
 })

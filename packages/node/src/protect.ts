@@ -32,6 +32,8 @@ export interface ProtectOptions {
   readonly admin: string | undefined
   /** The certificate (PEM, with those that issued it) and its key. */
   readonly tls?: { readonly certificate: string; readonly key: string; readonly hsts: boolean } | undefined
+  /** In place of `tls`: certificates that the node gets for itself. */
+  readonly acme?: ProtectAcme | undefined
   /** Balancers that speak the PROXY protocol. */
   readonly proxyProtocolFrom?: readonly string[]
   /** Where plain HTTP is answered with a redirect to TLS. */
@@ -46,6 +48,18 @@ export interface ProtectOptions {
   readonly takeOver?: boolean
 }
 
+export interface ProtectAcme {
+  readonly names: readonly string[]
+  /** Whether the server's terms of service are agreed to. */
+  readonly agreed: boolean
+  readonly contact: string | undefined
+  /** The server's; Let's Encrypt's unless given. */
+  readonly directory: string | undefined
+  /** PEM file of who vouches for the server. */
+  readonly roots: string | undefined
+  readonly hsts: boolean
+}
+
 const APPLY_MS_MAX = 10_000
 
 /** Runs until a signal. @returns The exit code. @throws {StartError} And what `startNode` throws. */
@@ -56,7 +70,7 @@ export async function runProtect(options: ProtectOptions): Promise<number> {
   const first = traffic[0] as HostPort
   process.stdout.write(
     [
-      `Ringwall protects on ${options.tls === undefined ? 'http' : 'https'}://${formatHostPort(first)}; policy ${node.view().policyVersion}: ${describePolicy(node)}`,
+      `Ringwall protects on ${options.tls === undefined && options.acme === undefined ? 'http' : 'https'}://${formatHostPort(first)}; policy ${node.view().policyVersion}: ${describePolicy(node)}`,
       `  admin API and console http://${formatHostPort(admin)}; operator's context ${contextFile(dataOf(options))}`,
       `ready in ${((performance.now() - began) / 1_000).toFixed(2)} s`,
       '',
@@ -127,18 +141,20 @@ export async function startProtect(options: ProtectOptions): Promise<RunningNode
 }
 
 /** What `listen.traffic` in `node.yaml` is to say. */
-function wantedListeners({ listen, tls, redirectFrom, proxyProtocolFrom = [] }: ProtectOptions): readonly object[] {
+function wantedListeners({ listen, tls, acme, redirectFrom, proxyProtocolFrom = [] }: ProtectOptions): readonly object[] {
   const wrong = proxyProtocolFrom.find((text) => parsePrefix(text) === undefined)
   if (wrong !== undefined)
     throw new StartError('CONFIG_INVALID', `--proxy-protocol-from ${wrong}: expected an address or a prefix, such as 10.0.0.0/8`)
   const common = proxyProtocolFrom.length === 0 ? {} : { proxyProtocol: { from: proxyProtocolFrom } }
-  if (tls === undefined) {
+  if (tls === undefined && acme === undefined) {
     if (redirectFrom !== undefined)
-      throw new StartError('CONFIG_INVALID', '--redirect-from needs --tls-cert and --tls-key: it redirects to TLS')
+      throw new StartError('CONFIG_INVALID', '--redirect-from needs --tls-cert and --tls-key, or --acme: it redirects to TLS')
     return [{ address: listen, ...common }]
   }
-  const certificate = resolve(tls.certificate)
-  const secure = { ...common, address: listen, tls: { certificate, key: resolve(tls.key), ...(tls.hsts ? { hsts: {} } : {}) } }
+  const files = tls === undefined ? {} : { certificate: resolve(tls.certificate), key: resolve(tls.key) }
+  const names = acme === undefined ? {} : { acme: acme.names }
+  const hsts = (tls ?? acme)!.hsts ? { hsts: {} } : {}
+  const secure = { ...common, address: listen, tls: { ...files, ...names, ...hsts } }
   if (redirectFrom === undefined) return [secure]
   parseHostPort(redirectFrom, '--redirect-from')
   return [secure, { ...common, address: redirectFrom, redirectToTls: parseHostPort(listen, '--listen').port }]
@@ -163,12 +179,27 @@ function resolveRules(given: string): NamedRules {
 
 function extraSettings(options: ProtectOptions, rules: readonly NamedRules[]): string {
   const folders = Object.fromEntries(rules.flatMap(({ name, folder }) => (folder === undefined ? [] : [[name, folder]])))
-  const { explainHeader, workers = 1, breachedPasswords, places = [] } = options
+  const { acme, explainHeader, workers = 1, breachedPasswords, places = [] } = options
   const files = {
     ...(breachedPasswords === undefined ? {} : { breachedPasswords: resolve(breachedPasswords) }),
     ...(places.length === 0 ? {} : { places: places.map((file) => resolve(file)) }),
   }
-  return stringify({ explainHeader, workers, rules: folders, ...files }).trimEnd()
+  const settings = acme === undefined ? {} : { acme: acmeSettings(acme) }
+  return stringify({ explainHeader, workers, rules: folders, ...files, ...settings }).trimEnd()
+}
+
+function acmeSettings({ agreed, contact, directory, roots }: ProtectAcme): object {
+  if (!agreed)
+    throw new StartError(
+      'CONFIG_INVALID',
+      '--acme needs --acme-agree: the certificate authority’s terms of service are for you to agree to',
+    )
+  return {
+    agreeToTerms: true,
+    ...(contact === undefined ? {} : { contact }),
+    ...(directory === undefined ? {} : { directory }),
+    ...(roots === undefined ? {} : { roots: resolve(roots) }),
+  }
 }
 
 function wantedPolicy(options: ProtectOptions, rules: readonly NamedRules[]): { readonly text: string; readonly file: string } {

@@ -344,3 +344,16 @@ test('an unusual request neither asks about what is kept nor drives it out', asy
   assert.deepEqual([(await ring.get()).text, (await ring.get()).text, ring.seen.length], ['x', 'x', 3])
   await ring.close()
 })
+
+test('cookies that we gave the client ourselves are no credentials, alone; beside others they are', async () => {
+  const ring = await cachingProxy(
+    (_request, response) => response.writeHead(200, FRESH).end('x'),
+    {},
+    { sticky: { cookie: 'seat' } },
+  )
+  await ring.get('/a', { headers: { cookie: 'ringwall_pass=x; seat=y' } })
+  assert.match((await ring.get('/a', { headers: { cookie: 'seat=z' } })).cache, /hit/)
+  assert.doesNotMatch((await ring.get('/a', { headers: { cookie: 'seat=z; sid=1' } })).cache, /hit/)
+  assert.doesNotMatch((await ring.get('/a', { headers: { cookie: 'sid' } })).cache, /hit/)
+  await ring.close()
+})

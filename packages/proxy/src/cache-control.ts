@@ -13,8 +13,13 @@ const DIGITS = /^[0-9]+$/
 /** @param values Of all lines of the field, in order. */
 export function directivesOf(values: readonly string[]): Directives {
   const found = new Map<string, string | undefined>()
-  const text = values.join(',')
-  if (text.length > CHARS_MAX) return new Map([['no-store', undefined]])
+  if (values.reduce((sum, { length }) => sum + length, 0) > CHARS_MAX) return new Map([['no-store', undefined]])
+  // Each by itself: a quote that one leaves open hides nothing in the next.
+  for (const text of values) readInto(found, text)
+  return found
+}
+
+function readInto(found: Map<string, string | undefined>, text: string): void {
   let at = 0
   while (at < text.length) {
     while (text[at] === ' ' || text[at] === '\t') at++
@@ -40,7 +45,6 @@ export function directivesOf(values: readonly string[]): Directives {
     if (name !== undefined && text.slice(rest, end).trim() !== '' && found.get(name) !== undefined) found.set(name, '')
     at = end + 1
   }
-  return found
 }
 
 /** Of a directive that is there twice, what keeps for less long (section 4.2.1). */

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { CachePolicy } from '@ringwall/ring'
 import fc from 'fast-check'
 import { directivesOf, parseDate, secondsIn } from './cache-control.ts'
 import { CacheStore, type Stored, sizeOf } from './cache-store.ts'
+import { type CacheRequest, cacheRequest, keepingTerms, variantOf } from './cache-terms.ts'
+import { parseRequestHead } from './request-head.ts'
 
 const terms = {
   lifetimeMs: 1,
@@ -119,3 +122,73 @@ test('dates in each of the three forms, and nothing else', () => {
   ])
     assert.equal(parseDate(text), undefined, text)
 })
+
+const KEEPING: CachePolicy = {
+  mode: 'on',
+  objectBytesMax: 1e6,
+  ttl: 60_000,
+  ttlMax: 1e9,
+  wait: 0,
+  cookies: 'heed',
+  setCookie: 'refuse',
+  ignoreHeaders: [],
+}
+
+test('property: however it is written, what is private, not to be stored, or sets a cookie is never kept', () => {
+  const spelled = (word: string) =>
+    fc
+      .tuple(fc.boolean(), fc.constantFrom('', ' ', '\t', ' ,, '), fc.constantFrom('', ' ', '="x-a, max-age=9"'))
+      .map(([isUpper, before, after]) => `${before}${isUpper ? word.toUpperCase() : word}${after}`)
+  const other = fc.constantFrom(
+    'public',
+    'max-age=60',
+    's-maxage=60',
+    'must-revalidate',
+    'immutable',
+    'ext="private, no-store"',
+    'x=y;z',
+    '"',
+  )
+  fc.assert(
+    fc.property(
+      fc.array(other, { maxLength: 4 }),
+      fc.oneof(spelled('private'), spelled('no-store')),
+      fc.nat(4),
+      fc.boolean(),
+      (others, word, at, inLines) => {
+        const all = [...others.slice(0, at), word, ...others.slice(at)]
+        // A text that is not closed takes the rest of its line with it.
+        fc.pre(inLines || !others.some((text) => (text.match(/"/g)?.length ?? 0) === 1))
+        const lines = inLines ? all : [all.join(',')]
+        const rawHeaders = lines.flatMap((line) => ['Cache-Control', line])
+        const request = cacheRequestOf([])
+        assert.equal(keepingTerms({ status: 200, rawHeaders }, request, KEEPING, 0, 0), undefined, rawHeaders.join('|'))
+      },
+    ),
+  )
+  const plain = { status: 200, rawHeaders: ['cache-control', 'public, max-age=60'] }
+  assert.ok(keepingTerms(plain, cacheRequestOf([]), KEEPING, 0, 0) !== undefined)
+  const withCookie = { status: 200, rawHeaders: [...plain.rawHeaders, 'Set-Cookie', 'a=b'] }
+  assert.equal(keepingTerms(withCookie, cacheRequestOf([]), KEEPING, 0, 0), undefined)
+})
+
+test('property: requests that differ in a field that is named by Vary never share an answer', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'grapheme-ascii' }), fc.string({ unit: 'grapheme-ascii' }), (one, other) => {
+      const folded = (text: string): string =>
+        text
+          .split(',')
+          .map((part) => part.trim().replace(/[ \t]+/g, ' '))
+          .join(',')
+      fc.pre(folded(one) !== folded(other))
+      assert.notEqual(variantOf(cacheRequestOf(['x-a', one]), ['x-a']), variantOf(cacheRequestOf(['x-a', other]), ['x-a']))
+    }),
+  )
+  assert.notEqual(variantOf(cacheRequestOf(['x-a', '']), ['x-a']), variantOf(cacheRequestOf([]), ['x-a']))
+})
+
+function cacheRequestOf(rawHeaders: readonly string[]): CacheRequest {
+  const head = parseRequestHead('GET', '/', '1.1', ['host', 'a.example', ...rawHeaders])
+  assert.ok(!('refused' in head))
+  return cacheRequest(head, rawHeaders, 'https', false, KEEPING)!
+}

@@ -82,7 +82,7 @@ export interface CacheRequest {
 /**
  * Undefined when the cache has nothing to do with the request.
  *
- * @param proto As the upstream is told.
+ * @param proto As the upstream is told. @param ownCookies Names of cookies that are ours, and change no answer.
  */
 export function cacheRequest(
   head: RequestHead,
@@ -90,6 +90,7 @@ export function cacheRequest(
   proto: 'http' | 'https',
   hasCredential: boolean,
   policy: CachePolicy,
+  ownCookies: readonly string[] = [],
 ): CacheRequest | undefined {
   const { method, authority, target } = head
   if ((method !== 'GET' && method !== 'HEAD') || head.upgrade || head.contentLength !== 0) return undefined
@@ -103,7 +104,7 @@ export function cacheRequest(
     const name = rawHeaders[at]!.toLowerCase()
     const value = rawHeaders[at + 1]!
     if (name === 'authorization') hasAuthorization = true
-    else if (name === 'cookie') hasCookies = policy.cookies === 'heed'
+    else if (name === 'cookie') hasCookies ||= policy.cookies === 'heed' && hasOtherCookie(value, ownCookies)
     else if (name === 'range') hasRange = true
     else if (name === 'if-none-match' || name === 'if-modified-since') isConditional = true
     // Only the origin can say (RFC 9111 section 4.3.2).
@@ -136,6 +137,15 @@ export function cacheRequest(
 }
 
 const NONE: Directives = new Map()
+
+/** Whether there is a cookie beside those, in the value of one `Cookie` line. */
+export function hasOtherCookie(value: string, own: readonly string[]): boolean {
+  return value.split(';').some((pair) => {
+    const at = pair.indexOf('=')
+    const name = (at < 0 ? pair : pair.slice(0, at)).trim()
+    return !own.includes(name) && pair.trim() !== ''
+  })
+}
 
 function isIgnored({ ignoreHeaders }: CachePolicy, name: string): boolean {
   return ignoreHeaders.some((each) => each.toLowerCase() === name)

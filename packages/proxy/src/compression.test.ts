@@ -390,3 +390,22 @@ test('103 Early Hints pass on, over HTTP/1.1 and HTTP/2, before the answer', asy
   session.close()
   await ring.close()
 })
+
+test('a small answer that does not become shorter goes out as it is; one that breaks off is refused before anything is out', async () => {
+  const noise = randomBytes(2_000)
+  const ring = await compressing((request, response) => {
+    response.writeHead(200, { ...html, 'content-length': 2_000 })
+    if (request.url === '/a') response.end(noise)
+    else {
+      response.write('half')
+      setTimeout(() => response.destroy(), 30)
+    }
+  })
+  const answer = await ring.get('/a', accepting('br'))
+  assert.deepEqual(
+    [answer.headers['content-encoding'], answer.headers.vary, answer.body.equals(noise)],
+    [undefined, 'accept-encoding', true],
+  )
+  assert.equal((await ring.get('/b', accepting('br'))).status, 502)
+  await ring.close()
+})

@@ -3,18 +3,22 @@
 import {
   type BrotliCompress,
   brotliCompress,
+  brotliCompressSync,
   constants,
   createBrotliCompress,
   createGzip,
   createZstdCompress,
   type Gzip,
   gzip,
+  gzipSync,
   type ZstdCompress,
   zstdCompress,
+  zstdCompressSync,
 } from 'node:zlib'
 import type { CompressionPolicy } from '@ringwall/ring'
 import { directivesOf, valuesOf } from './cache-control.ts'
 import type { CacheStore, Stored } from './cache-store.ts'
+import { hasOtherCookie } from './cache-terms.ts'
 import type { Counters } from './context.ts'
 import type { ResponseHead } from './response-parser.ts'
 
@@ -24,6 +28,11 @@ export type Coding = CompressionPolicy['codings'][number]
 const ENCODERS_MAX = 128
 /** Of whole bodies that are kept: they take a thread of the pool each, and are short. */
 const WHOLES_MAX = 4
+/**
+ * Bodies up to this length that say so, or that come in one piece, are compressed in one go once they are whole: as a stream each would
+ * cost twice as much.
+ */
+export const SMALL_BYTES_MAX = 32_768
 /** What has come is sent on, though more would compress better, when nothing more comes for so long. */
 const QUIET_MS = 10
 const MEMBERS_MAX = 64
@@ -72,13 +81,14 @@ export interface Compressing {
 /**
  * Undefined when it goes out as it is, whatever the client likes.
  *
- * @param request Its fields. @param hasCredential A token came with it.
+ * @param request Its fields. @param hasCredential A token came with it. @param ownCookies Names of cookies that are ours.
  */
 export function compressing(
   head: ResponseHead,
   request: readonly string[],
   hasCredential: boolean,
   policy: CompressionPolicy,
+  ownCookies: readonly string[] = [],
 ): Compressing | undefined {
   const { status, rawHeaders } = head
   if (policy.mode === 'off' || status < 200 || status === 204 || status === 205 || status === 206 || status === 304)
@@ -93,16 +103,13 @@ export function compressing(
   if (controls.has('no-transform') || directivesOf(valuesOf(request, 'cache-control')).has('no-transform')) return undefined
   if (policy.credentials === 'refuse' && !controls.has('public') && !controls.has('s-maxage')) {
     if (valuesOf(rawHeaders, 'set-cookie').length > 0) return undefined
-    if (hasCredential || hasField(request, 'cookie') || hasField(request, 'authorization')) return AS_IT_IS
+    const hasCookie = valuesOf(request, 'cookie').some((value) => hasOtherCookie(value, ownCookies))
+    if (hasCredential || hasCookie || valuesOf(request, 'authorization').length > 0) return AS_IT_IS
   }
   return { coding: wantedCoding(request, policy.codings) }
 }
 
 const AS_IT_IS: Compressing = { coding: undefined }
-
-function hasField(fields: readonly string[], name: string): boolean {
-  return valuesOf(fields, name).length > 0
-}
 
 function isCompressible(contentType: string, types: readonly string[]): boolean {
   const end = contentType.indexOf(';')
@@ -241,6 +248,17 @@ export class Compressor {
     this.#encoders++
     this.#counters.compressed++
     return new Encoder(coding, isLive, owner, () => this.#encoders--)
+  }
+
+  /** Undefined: it would be no shorter. @param body At most `SMALL_BYTES_MAX`. */
+  small(coding: Coding, body: Buffer): Buffer | undefined {
+    const packed =
+      coding === 'br' ? brotliCompressSync(body, BROTLI) : coding === 'zstd' ? zstdCompressSync(body, ZSTD) : gzipSync(body, GZIP)
+    if (packed.length >= body.length) return undefined
+    this.#counters.compressed++
+    this.#counters.compressedBytesIn += body.length
+    this.#counters.compressedBytesOut += packed.length
+    return packed
   }
 
   /** The kept body in that form, which is kept with it; undefined: as it is, this time. */

@@ -12,6 +12,7 @@ import {
   type GuardRequest,
   type Judgement,
   loginFailed,
+  PASS_COOKIE,
   sourceKey,
 } from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
@@ -20,7 +21,7 @@ import { valuesOf } from './cache-control.ts'
 import { cacheRequest } from './cache-terms.ts'
 import { challengeAnswer, passAnswer } from './challenge-page.ts'
 import type { Client } from './client.ts'
-import { type Compressing, compressedHead, compressing, type Encoder, type EncoderOwner } from './compression.ts'
+import { type Compressing, compressedHead, compressing, type Encoder, type EncoderOwner, SMALL_BYTES_MAX } from './compression.ts'
 import type { Context, Cuttable, Standing } from './context.ts'
 import { decodedBody } from './decoded-body.ts'
 import { type AnyProxyError, UpstreamBroken, type UpstreamFull, type UpstreamUnreachable } from './errors.ts'
@@ -116,6 +117,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   /** Compresses the answer on its way to the client. */
   #encoder: Encoder | undefined
   #trailers: readonly string[] = []
+  /** An answer that is compressed when all of it has come. */
+  #small: SmallAnswer | undefined
   /** The response, while its beginning is judged. */
   #heldResponse: HeldResponse | undefined
   #continued = false
@@ -402,7 +405,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const cache = route!.route?.cache ?? route!.service.cache
     if (cache !== undefined && cache.mode === 'on' && this.#context.cache.store.bytesMax > 0) {
       const hasCredential = this.#judgement!.credential !== undefined
-      const request = cacheRequest(this.#head!, this.#request.rawHeaders, this.#proto, hasCredential, cache)
+      const request = cacheRequest(this.#head!, this.#request.rawHeaders, this.#proto, hasCredential, cache, this.#ownCookies)
       if (request !== undefined) {
         const counts = this.#context.cache.countsOf(route!.service.name)
         const resume = (): void => this.#askCache()
@@ -421,6 +424,12 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       }
     }
     this.#toUpstream()
+  }
+
+  /** Cookies that we gave the client ourselves: no answer depends on them. */
+  get #ownCookies(): readonly string[] {
+    const { sticky } = this.#judgement!.route!.service
+    return sticky === undefined ? PASS_ONLY : [PASS_COOKIE, sticky.cookie]
   }
 
   /** What is kept may answer; the guard has let the request pass before. */
@@ -854,23 +863,51 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const rewritten = this.#rewritten(head)
     if (this.#turn !== undefined)
       own = [...own, ...this.#turn.begins(rewritten, performance.now(), Date.now(), this.#upstreamHeadMs)]
-    const out = this.#compressed(rewritten)
-    this.#responseFields = [out.rawHeaders, own]
-    this.#client.respond(out, this.#head!, own, this.#environment!.nowMs)
+    const form = this.#compressing(rewritten)
+    if (form?.coding !== undefined && maybeSmall(rewritten) && this.#head!.method !== 'HEAD') {
+      this.#small = { head: rewritten, own, form, body: new HeldBody() }
+      return
+    }
+    this.#beginResponse(form === undefined ? rewritten : this.#compressed(rewritten, form), own)
+  }
+
+  #beginResponse(head: ResponseHead, own: readonly string[]): void {
+    this.#responseFields = [head.rawHeaders, own]
+    this.#client.respond(head, this.#head!, own, this.#environment!.nowMs)
     this.#answered = true
+  }
+
+  /** There is more of it, who knows how much and when. */
+  #streamSmall({ head, own, form, body }: SmallAnswer): void {
+    this.#small = undefined
+    this.#beginResponse(this.#compressed(head, form), own)
+    if (body.length === 0) return
+    if (this.#encoder === undefined) this.#client.send(body.bytes)
+    else this.#encode(body.bytes)
+  }
+
+  /** All of a small body is here. @param isTrailed Trailers follow, and need chunks before them. */
+  #sendSmall({ head, own, form, body }: SmallAnswer, isTrailed: boolean): void {
+    const { bytes } = body
+    const packed = this.#context.compressor.small(form.coding!, bytes)
+    if (packed === undefined) {
+      this.#beginResponse(compressedHead(head, { coding: undefined }), own)
+      if (bytes.length > 0) this.#client.send(bytes)
+      return
+    }
+    this.#beginResponse(compressedHead(head, form, isTrailed ? undefined : packed.length), own)
+    this.#client.send(packed)
   }
 
   /** Undefined: it goes out as it is, whatever the client likes. */
   #compressing(head: ResponseHead): Compressing | undefined {
     const { route, credential } = this.#judgement!
     const policy = route!.route?.compress ?? route!.service.compress
-    return policy && compressing(head, this.#request.rawHeaders, credential !== undefined, policy)
+    return policy && compressing(head, this.#request.rawHeaders, credential !== undefined, policy, this.#ownCookies)
   }
 
   /** The head of the answer as the client gets it; its body is compressed from here on, where it says so. */
-  #compressed(head: ResponseHead): ResponseHead {
-    const form = this.#compressing(head)
-    if (form === undefined) return head
+  #compressed(head: ResponseHead, form: Compressing): ResponseHead {
     const isBodyless = this.#head!.method === 'HEAD' || head.bodyBytes === 0
     const { compressor } = this.#context
     if (form.coding === undefined || (!isBodyless && !compressor.hasRoom)) return compressedHead(head, { coding: undefined })
@@ -916,7 +953,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const held = this.#heldResponse
     if (held === undefined) {
       this.#turn?.add(bytes)
-      if (this.#encoder === undefined) this.#client.send(bytes)
+      const small = this.#small
+      if (small !== undefined && small.body.length + bytes.length > SMALL_BYTES_MAX) this.#streamSmall(small)
+      if (this.#small !== undefined) this.#small.body.add(bytes, this.#small.head.bodyBytes ?? Number.POSITIVE_INFINITY)
+      else if (this.#encoder === undefined) this.#client.send(bytes)
       else this.#encode(bytes)
     } else {
       held.body.add(bytes, held.head.bodyBytes ?? Number.POSITIVE_INFINITY)
@@ -940,6 +980,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       })
       return
     }
+    if (this.#small !== undefined && this.#small.head.bodyBytes === undefined) this.#streamSmall(this.#small)
     this.#encoder?.quiet()
     // Also the head, when its body takes its time: server-sent events begin with nothing.
     if (this.#over || this.#client.flush() || this.#upstreamPaused || this.#turn?.keeps === true) return
@@ -962,6 +1003,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
 
   #sendEnd(trailers: readonly string[]): void {
     this.#turn?.complete(performance.now())
+    if (this.#small !== undefined) this.#sendSmall(this.#small, trailers.length > 0)
     if (this.#encoder !== undefined) {
       this.#trailers = trailers
       this.#encoder.end()
@@ -1300,6 +1342,19 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
         }),
     }
   }
+}
+
+const PASS_ONLY: readonly string[] = [PASS_COOKIE]
+
+interface SmallAnswer {
+  readonly head: ResponseHead
+  readonly own: readonly string[]
+  readonly form: Compressing
+  readonly body: HeldBody
+}
+
+function maybeSmall({ bodyBytes }: ResponseHead): boolean {
+  return bodyBytes === undefined || (bodyBytes > 0 && bodyBytes <= SMALL_BYTES_MAX)
 }
 
 /** What a client may know of why: the ring's own state, and what its user is to mend. */
