@@ -46,7 +46,7 @@ import { MIRROR_FIELD } from './upstream-mirror.ts'
 import type { Wire } from './wire.ts'
 
 const EMPTY = new Uint8Array(0)
-const NO_FIELDS: readonly (readonly string[])[] = []
+const NO_FIELDS: readonly string[] = []
 /** May be sent twice (RFC 9110 section 9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 
@@ -67,7 +67,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   readonly #requestId: string
   #head: RequestHead | undefined
   /** Of the response to the client, in parts. */
-  #responseFields: readonly (readonly string[])[] = NO_FIELDS
+  #responseFields: readonly [readonly string[], readonly string[]] | undefined
   #source: string
   #chain = ''
   #proto: 'http' | 'https'
@@ -476,11 +476,16 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     } else send(made)
   }
 
+  /** Kept for whoever asks what was answered, if anybody does. */
+  #sends(fields: readonly string[], more: readonly string[] = NO_FIELDS): void {
+    if (this.#context.options.recorder.finished !== undefined) this.#responseFields = [fields, more]
+  }
+
   #sendKept({ head, body, own }: CachedAnswer): void {
     const fields = [...this.#ownFields(), ...own]
     this.#cachedStatus = head.status
     this.#context.options.guard.answered(this.#judgement!, head.status, this.#environment!.nowMs)
-    this.#responseFields = [head.rawHeaders, fields]
+    this.#sends(head.rawHeaders, fields)
     this.#client.respond(head, this.#head!, fields, this.#environment!.nowMs)
     this.#answered = true
     this.#cachedRest = body
@@ -872,7 +877,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   #beginResponse(head: ResponseHead, own: readonly string[]): void {
-    this.#responseFields = [head.rawHeaders, own]
+    this.#sends(head.rawHeaders, own)
     this.#client.respond(head, this.#head!, own, this.#environment!.nowMs)
     this.#answered = true
   }
@@ -1023,7 +1028,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#group!.outliers.succeeded(this.#upstream!)
     const ends = { wire: upstream, rest, source: this.#source, standing: this.#lasting() }
     const [rewritten, own] = [this.#rewritten(head), this.#ownFields()]
-    this.#responseFields = [rewritten.rawHeaders, own]
+    this.#sends(rewritten.rawHeaders, own)
     this.#client.switchProtocols(rewritten, own, ends, this.#environment!.nowMs)
     this.#finish(101, undefined)
   }
@@ -1080,7 +1085,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       'no-store',
     ]
     this.#answered = true
-    this.#responseFields = [fields]
+    this.#sends(fields)
     const own = { status: 200, fields, body: head.method === 'HEAD' ? '' : text, continued: false }
     this.#client.refuse(own, head, () => this.#finish(200, undefined))
   }
@@ -1108,7 +1113,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       })
     const fields = [...headers, ...this.#client.listener.ownFields, ...this.#explanation()]
     this.#answered = true
-    this.#responseFields = [fields]
+    this.#sends(fields)
     const own = { status, fields, body: this.#request.method === 'HEAD' ? '' : body, continued: this.#continued }
     this.#client.refuse(own, head, () => this.#finish(status, error))
   }
@@ -1278,7 +1283,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       upstreamUs: this.#upstreamStatus === undefined ? undefined : this.#upstreamHeadMs * 1_000,
     })
     this.#reportApi(status)
-    options.recorder.finished?.(this.#requestId, status, this.#responseFields.flat())
+    options.recorder.finished?.(this.#requestId, status, this.#responseFields?.flat() ?? NO_FIELDS)
     if (!options.recorder.wants(decision.outcome)) return endMs
     recordExchange(options.recorder, this.#observed(decision, status, endMs, error))
     return endMs
