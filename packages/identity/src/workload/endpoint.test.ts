@@ -34,13 +34,14 @@ function temporary(t: TestContext): string {
   return folder
 }
 
-async function scene(t: TestContext, onBegin: (begun: Begun) => void = () => {}): Promise<Scene> {
+async function scene(t: TestContext, onBegin: (begun: Begun) => void = () => {}, requestMsMax = 10_000): Promise<Scene> {
   const socket = join(temporary(t), 'api.sock')
   const begun: Begun[] = []
   const said: string[] = []
   const endpoint = new WorkloadEndpoint({
     socket,
     log: (line) => said.push(line),
+    requestMsMax,
     service: {
       begin: (call, program, answer) => {
         const one: Begun = { call, program, answer, isDone: false }
@@ -213,6 +214,53 @@ test('calls above the bound of a connection are refused, those that end make roo
   session.destroy()
   while (begun.some(({ isDone }) => !isDone)) await new Promise((wake) => setTimeout(wake, 5))
   while (endpoint.connections > 0) await new Promise((wake) => setTimeout(wake, 5))
+})
+
+test('a request that never ends is not waited for, nor one that goes on after its answer', { skip }, async (t) => {
+  const { socket, begun } = await scene(t, () => {}, 50)
+  const session = client(t, socket)
+  const silent = session.request(HEADERS)
+  assert.equal((await answered(silent)).status, INVALID)
+  const endless = session.request({ ...HEADERS, ':path': '/none' })
+  const pump = setInterval(() => endless.write(Buffer.alloc(10_000)), 5)
+  t.after(() => clearInterval(pump))
+  assert.equal((await answered(endless)).status, UNKNOWN)
+  assert.equal(begun.length, 0)
+})
+
+test('one user has so many connections and no more, and those that close make room', { skip }, async (t) => {
+  const { socket, endpoint, said } = await scene(t)
+  const sessions = Array.from({ length: 70 }, () => client(t, socket))
+  const closed = new Set<number>()
+  for (const [i, session] of sessions.entries()) session.on('close', () => closed.add(i))
+  while (endpoint.connections < 64 || closed.size < 6) await new Promise((wake) => setTimeout(wake, 10))
+  assert.deepEqual([endpoint.connections, closed.size], [64, 6])
+  assert.deepEqual(
+    said.filter((line) => line.includes('64 connections already')).length,
+    1,
+    'told once, however often it is tried',
+  )
+  for (const session of sessions) session.destroy()
+  while (endpoint.connections > 0) await new Promise((wake) => setTimeout(wake, 5))
+  const session = client(t, socket)
+  await once(session, 'remoteSettings')
+})
+
+test('calls that are made and given up at once, by the thousand, leave nothing behind', { skip }, async (t) => {
+  const { socket, endpoint, begun } = await scene(t, ({ answer }) => answer.send(Buffer.alloc(1_000)))
+  const session = client(t, socket)
+  await once(session, 'remoteSettings')
+  for (let i = 0; i < 3_000 && !session.destroyed; i += 1) {
+    const stream = session.request(HEADERS)
+    stream.on('error', () => {})
+    stream.end(framed(new Uint8Array(0)))
+    stream.close(8)
+    if (i % 100 === 0) await new Promise((wake) => setImmediate(wake))
+  }
+  session.destroy()
+  while (endpoint.connections > 0 || begun.some(({ isDone }) => !isDone)) await new Promise((wake) => setTimeout(wake, 5))
+  const { status } = await call(client(t, socket), { ':path': '/none' })
+  assert.equal(status, UNKNOWN, 'others are served')
 })
 
 test('bytes that are no HTTP/2 end their own connection and no other', { skip }, async (t) => {
