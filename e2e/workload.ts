@@ -174,9 +174,7 @@ workloads:
   assert.notEqual(serialOf(late), serialOf(renewed))
   report('without holders enough the stream keeps what it has, and is renewed when they are back', since(beganMs))
   // On a busy machine a node takes longer than others are given.
-  await ring
-    .restart(4)
-    .catch(() => eventually('n4 is back', async () => (await ring.client(4).status()).pid > 0, UPDATE_MS_MAX))
+  await ring.restart(4).catch(() => eventually('n4 is back', async () => (await ring.client(4).status()).pid > 0, UPDATE_MS_MAX))
 
   const before = shop.lines.length
   const rotated = ring.cli('key', 'rotate', '--reason', 'a test')
