@@ -109,20 +109,15 @@ export function checkMint({ request, signature }: SignedMintRequest, view: MintV
   const asker = parseAsker(issuer)
   if (asker === undefined) return unknown(issuer)
   const signed = mintSigningBytes(request)
-  const untrue = asker.kind === 'service' ? serviceRefusal(request, asker.name, view, nowMs, signed, signature) : undefined
+  const untrue = askerRefusal(request, signed, signature, view, nowMs)
   if (untrue !== undefined) return untrue
-  if (asker.kind !== 'service') {
-    const key =
-      asker.kind === 'operator'
-        ? view.operators.find(({ name }) => name === asker.name)?.publicKey
-        : view.nodes.find(({ id }) => id === asker.name)?.publicKey
-    if (key === undefined) return unknown(issuer)
-    if (!verifiesRaw(key, signed, signature)) return refuse('MINT_SIGNATURE', `the request is not signed by ${issuer}’s key`)
-  }
   if (asker.kind === 'node') {
     const untold = nodeRefusal(asker.name, want, view, nowMs, atMs)
     if (untold !== undefined) return untold
   }
+  const attestedBy = asker.kind === 'service' && want.type === 'svid' ? nodeNamedIn(request.certificate) : undefined
+  if (attestedBy !== undefined)
+    return refuse('MINT_NOT_ENTITLED', `the certificate is of a workload of the node ${attestedBy}, which renews it`)
   if (asker.kind === 'operator' && want.type === 'svid' && want.of === 'node')
     return refuse('MINT_NOT_ENTITLED', 'only the node itself may have its certificate')
   if (
@@ -162,13 +157,48 @@ function deniedNode(node: string, { ring, denials }: MintView, nowMs: number, is
   return denied === undefined ? undefined : refuse('MINT_DENIED', `${subject} is denied by ${denied.issuer}: ${denied.reason}`)
 }
 
+/** Who says to ask, and shows it with a signature. */
+export interface AskerClaim {
+  readonly ring: string
+  /** `operator:NAME`, `node:ID` or `service:NAME`. */
+  readonly issuer: string
+  /** Of a service: its X.509-SVID, DER, base64url. */
+  readonly certificate: string
+}
+
+/** Undefined when `signed` is signed by the issuer, who is one of the ring and not denied. */
+export function askerRefusal(
+  claim: AskerClaim,
+  signed: Uint8Array,
+  signature: string,
+  view: MintView,
+  nowMs: number,
+): MintRefusal | undefined {
+  const { issuer } = claim
+  const asker = parseAsker(issuer)
+  if (asker === undefined) return unknown(issuer)
+  if (asker.kind === 'service') return serviceRefusal(claim, asker.name, view, nowMs, signed, signature)
+  const key =
+    asker.kind === 'operator'
+      ? view.operators.find(({ name }) => name === asker.name)?.publicKey
+      : view.nodes.find(({ id }) => id === asker.name)?.publicKey
+  if (key === undefined) return unknown(issuer)
+  if (verifiesRaw(key, signed, signature)) return undefined
+  return refuse('MINT_SIGNATURE', `the request is not signed by ${issuer}’s key`)
+}
+
 function unknown(issuer: string): MintRefusal {
   return refuse('MINT_ISSUER_UNKNOWN', `${issuer} is none of this ring’s operators and nodes`)
 }
 
+/** @param certificate Looked at already. */
+function nodeNamedIn(certificate: string): string | undefined {
+  return attestingNode(new X509Certificate(decodeBase64url(certificate)).subject)
+}
+
 /** A service is who holds the key of a certificate that the ring made for it, and that is good now. */
 function serviceRefusal(
-  { ring, certificate, want }: MintRequest,
+  { ring, certificate }: AskerClaim,
   name: string,
   view: MintView,
   nowMs: number,
@@ -198,8 +228,6 @@ function serviceRefusal(
   if (denied !== undefined) return refuse('MINT_DENIED', `the certificate is denied by ${denied.issuer}: ${denied.reason}`)
   const node = attestingNode(shown.subject)
   if (node !== undefined) {
-    if (want.type === 'svid')
-      return refuse('MINT_NOT_ENTITLED', `the certificate is of a workload of the node ${node}, which renews it`)
     if (!view.nodes.some(({ id }) => id === node) || !mayAttest(view.policy, node, name))
       return refuse('MINT_NOT_ENTITLED', `the policy’s workloads do not give ${name} to the node ${node} any more`)
     const refused = deniedNode(node, view, nowMs, issuedAtMs)

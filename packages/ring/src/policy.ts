@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { ApiContract } from './policy-api.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
+import { Vault } from './policy-vault.ts'
 import { Workloads } from './policy-workloads.ts'
 
 const WafMode = z
@@ -461,6 +462,7 @@ export const PolicySchema = z.strictObject({
     .max(PATCHES_MAX)
     .default([])
     .meta({ description: 'Rules for single holes, for a time, each with its own tests. ringwall rule patch writes them.' }),
+  vault: Vault.prefault({}).meta({ description: 'Who may read and write which secrets.' }),
   tests: z
     .array(PolicyTest)
     .max(200)
