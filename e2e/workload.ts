@@ -157,6 +157,9 @@ workloads:
     seconds: 120,
   })
   await said(shop, 'the bundle is watched', is('bundle'))
+  const listed = ring.cli('workload', 'ls', '--node', 'n1')
+  assert.match(listed.stdout, new RegExp(`^shop +${shop.child.pid} \\(user ${SHOP}\\) +\\S+`, 'm'), listed.stdout + listed.stderr)
+  report('ringwall workload ls shows the process')
   let beganMs = performance.now()
   let count = shop.lines.length
   const renewed = await said(shop, 'it is renewed', is('update'), count)

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { test } from 'node:test'
 import { type CheckFinding, checkCertificates, checkNode } from './check.ts'
 import type { RunningNode } from './node.ts'
+import type { WorkloadStanding } from './workloads/workload-api.ts'
 
 interface Facts {
   readonly reachable?: readonly string[]
@@ -21,6 +22,9 @@ interface Facts {
   readonly policyProblem?: string
   readonly exceptions?: readonly { readonly name: string; readonly owner: string; readonly until: string }[]
   readonly key?: object
+  readonly workloads?: Readonly<Record<string, { readonly nodes: readonly string[] }>>
+  /** As its Workload API says; without one, it has none. */
+  readonly standing?: readonly WorkloadStanding[]
   readonly holdsShare?: boolean
   readonly liars?: readonly string[]
   readonly unconfirmed?: readonly { readonly issuer: string; readonly count: number }[]
@@ -65,7 +69,7 @@ function nodeWith(facts: Facts): RunningNode {
       nodes: ['n1', 'n2', 'n3', 'n4'].map((id) => ({ id })),
       signingKey: { key: 'k', threshold: 3, holders: ['n1', 'n2', 'n3', 'n4'], faults: [], ...facts.key },
       policyVersion: 3,
-      policy: { services: { shop: { waf: { mode } } }, exceptions },
+      policy: { services: { shop: { waf: { mode } } }, exceptions, workloads: facts.workloads ?? {} },
     }),
     proxy: {
       upstreams: () => [
@@ -76,7 +80,13 @@ function nodeWith(facts: Facts): RunningNode {
     },
     signing: { holdsShare: facts.holdsShare ?? true, faults: (facts.liars ?? []).map((party) => ({ party })) },
     config: { id: 'n1', data: tmpdir(), explainHeader: false },
+    workloads: facts.standing === undefined ? undefined : { standing: () => facts.standing },
   } as unknown as RunningNode
+}
+
+function standing({ expiresAtMs }: Pick<WorkloadStanding, 'expiresAtMs'>): WorkloadStanding {
+  const programs = [{ pid: 7, uid: 1_000 }]
+  return { service: 'billing', spiffeId: 'spiffe://x/service/billing', expiresAtMs, reason: 'two of three', programs }
 }
 
 async function finding(facts: Facts, group: CheckFinding['group'], level: CheckFinding['level']): Promise<CheckFinding> {
@@ -138,6 +148,19 @@ test('each thing that is not well is one line with a fix', async () => {
     [{ key: { key: undefined, ceremony: { waitingFor: ['n3'] } } }, 'key', 'warn', /is being made; it waits for n3/],
     [{ key: { ceremony: { waitingFor: ['n4'] } } }, 'key', 'warn', /is being handed on; it waits for n4/],
     [{ holdsShare: false }, 'key', 'warn', /no share of the signing key/],
+    [{ workloads: { billing: { nodes: ['n1'] } } }, 'key', 'warn', /gives this node the workloads billing, and it serves no/],
+    [
+      { workloads: { billing: { nodes: ['n1'] } }, standing: [standing({ expiresAtMs: 1_800_000_000_000 })] },
+      'key',
+      'warn',
+      /billing is not renewed, good until 2027-01-15T08:00:00\.000Z: two of three/,
+    ],
+    [
+      { workloads: { billing: { nodes: ['n1'] } }, standing: [standing({ expiresAtMs: null })] },
+      'key',
+      'bad',
+      /programs of billing have no certificate: two of three/,
+    ],
     [{ liars: ['n2'] }, 'key', 'bad', /n2 lied with its part of the signing key/],
     [{ key: { faults: [{ party: 'n3', fault: 'bad-share' }] } }, 'key', 'bad', /n3 lied/],
     [{ halted: 'two certificates contradict each other' }, 'ledger', 'bad', /two certificates contradict/],

@@ -4,6 +4,7 @@ import { faultsOf } from '@ringwall/consensus'
 import type { CertificateStatus } from '@ringwall/proxy'
 import type { RunningNode } from './node.ts'
 import { UNCONFIRMED_MAX } from './provisional.ts'
+import { checkWorkloads } from './workloads/check-workloads.ts'
 
 export interface CheckFinding {
   readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic' | 'key'
@@ -29,6 +30,7 @@ export async function checkNode(node: RunningNode): Promise<readonly CheckFindin
     ...checkLedger(node),
     ...checkLinks(node),
     ...checkKey(node),
+    ...checkWorkloads(node),
     ...checkPolicy(node),
     ...checkUpstreams(node),
     ...checkCertificates(node.proxy.certificates(), Date.now()),

@@ -6,7 +6,7 @@ import { type ClientHttp2Session, connect } from 'node:http2'
 import { connect as connectSocket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { after, type TestContext, test } from 'node:test'
 import { spiffeId } from '@ringwall/identity'
 import { createDenialIndex, type UnixSelectorPolicy, type View } from '@ringwall/ring'
 import { StartError } from '../errors.ts'
@@ -17,6 +17,11 @@ import { WorkloadApi } from './workload-api.ts'
 const isLinux = process.platform === 'linux' && (process.arch === 'x64' || process.arch === 'arm64')
 const skip = isLinux ? false : 'the Workload API needs Linux'
 const own = process.geteuid?.() ?? -1
+
+// Its threads take a while to start: one for all tests, each of which begins with the same view.
+const signers = new Signers(2, 2)
+const { view } = signers
+after(() => signers.stop())
 
 interface Scene {
   readonly signers: Signers
@@ -29,8 +34,7 @@ interface Scene {
 }
 
 async function scene(t: TestContext): Promise<Scene> {
-  const signers = new Signers(2, 2)
-  t.after(() => signers.stop())
+  signers.view = view
   const folder = mkdtempSync(join(tmpdir(), 'ringwall-workload-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
   const [{ key, service }] = signers.members as [Member]
@@ -131,6 +135,12 @@ test('a program gets the certificate of its service at once, and anew when the p
   assert.ok(svids.messages[0]?.includes(idOf('billing')))
   assert.ok(bundles.messages[0]?.includes(`spiffe://${RING}`))
   assert.ok(it.said.some((line) => line === `process ${process.pid} of user ${own} is billing`))
+  const [billing, ...others] = it.api.standing()
+  assert.deepEqual(
+    [billing?.service, billing?.spiffeId, billing?.reason, billing?.programs, others],
+    ['billing', idOf('billing'), null, [{ pid: process.pid, uid: own }], []],
+  )
+  assert.ok((billing?.expiresAtMs ?? 0) > Date.now())
   it.policy({ billing: [{ uid: own }], shop: [{ uid: own, path: process.execPath }], other: [{ uid: own + 1 }] })
   await until('the second comes', () => svids.messages.length === 2)
   const latest = svids.messages[1] as Buffer
@@ -143,6 +153,12 @@ test('a program gets the certificate of its service at once, and anew when the p
   await until('both are over', () => svids.status !== undefined && bundles.status !== undefined)
   assert.deepEqual([svids.status?.[0], bundles.status?.[0]], [7, 7])
   assert.match(svids.status?.[1] ?? '', /no workload .* fits this program/)
+  const strangers = it.said.filter((line) => line.includes('fits no workload'))
+  assert.equal(strangers.length, 1, 'told once, though two calls ended')
+  assert.ok(strangers[0]?.includes(`user ${own}, group ${process.getegid?.()}, ${JSON.stringify(process.execPath)}`))
+  assert.deepEqual(it.api.standing(), [
+    { service: 'other', spiffeId: idOf('other'), expiresAtMs: null, reason: null, programs: [] },
+  ])
 })
 
 test('a denied service loses its calls at once, and so does a node that is denied', { skip }, async (t) => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { type TestContext, test } from 'node:test'
+import { after, test } from 'node:test'
 import { spiffeId } from '@ringwall/identity'
 import { createDenialIndex, type DenialSubject } from '@ringwall/ring'
 import { signMessage } from '../keys.ts'
@@ -8,6 +8,11 @@ import { type Member, RING, Signers } from '../signing/test-signers.ts'
 import { WorkloadIdentities } from './workload-identities.ts'
 
 const MINUTE = 60_000
+
+// Its threads take a while to start: one for all tests, each of which begins with the same view.
+const signers = new Signers(2, 2)
+const { view } = signers
+after(() => signers.stop())
 
 interface Scene {
   readonly signers: Signers
@@ -20,12 +25,10 @@ interface Scene {
 }
 
 /** Node n1, of a ring whose key three of four hold. */
-function scene(t: TestContext, ttl = 10 * MINUTE, mayMint: () => void = () => {}): Scene {
-  const signers = new Signers(2, 2)
-  t.after(() => signers.stop())
+function scene(ttl = 10 * MINUTE, mayMint: () => void = () => {}): Scene {
   signers.view = {
-    ...signers.view,
-    policy: { ...signers.view.policy, workloads: { billing: { nodes: ['n1'], unix: [{ uid: 1_000 }], ttl } } },
+    ...view,
+    policy: { ...view.policy, workloads: { billing: { nodes: ['n1'], unix: [{ uid: 1_000 }], ttl } } },
   }
   const [{ key, service }] = signers.members as [Member]
   const said: string[] = []
@@ -66,9 +69,9 @@ const deny = (subject: DenialSubject) =>
     },
   ])
 
-test('one certificate serves all programs of a service, with a key of its own, signed by the ring for this node', async (t) => {
-  const it = scene(t)
-  const { identities, signers } = it
+test('one certificate serves all programs of a service, with a key of its own, signed by the ring for this node', async () => {
+  const it = scene()
+  const { identities } = it
   const releases = [1, 2, 3].map(() =>
     identities.hold('billing', () => {
       it.changes += 1
@@ -93,9 +96,9 @@ test('one certificate serves all programs of a service, with a key of its own, s
   assert.equal(it.mints, 1)
 })
 
-test('at half of its life it is renewed; what cannot be renewed serves on, and is tried ever more rarely', async (t) => {
+test('at half of its life it is renewed; what cannot be renewed serves on, and is tried ever more rarely', async () => {
   let isCut = false
-  const it = scene(t, 10 * MINUTE, () => {
+  const it = scene(10 * MINUTE, () => {
     if (isCut) throw new Error('two of three holders answer')
   })
   const { identities } = it
@@ -125,8 +128,8 @@ test('at half of its life it is renewed; what cannot be renewed serves on, and i
   assert.equal(identities.identity('billing'), undefined, 'to its end')
 })
 
-test('the ring’s refusal is not gone round: a service that is another node’s gets nothing here', async (t) => {
-  const it = scene(t)
+test('the ring’s refusal is not gone round: a service that is another node’s gets nothing here', async () => {
+  const it = scene()
   const { policy } = it.signers.view
   const elsewhere = { nodes: ['n2'], unix: [{ uid: 1_000 }], ttl: 10 * MINUTE }
   it.signers.view = { ...it.signers.view, policy: { ...policy, workloads: { billing: elsewhere } } }
@@ -139,9 +142,9 @@ test('the ring’s refusal is not gone round: a service that is another node’s
   assert.equal(it.identities.counts.failed, 1)
 })
 
-test('a certificate that was denied is not given out: at once another one is made, unless the service is denied itself', async (t) => {
-  const it = scene(t)
-  const { identities, signers } = it
+test('a certificate that was denied is not given out: at once another one is made, unless the service is denied itself', async () => {
+  const it = scene()
+  const { identities } = it
   identities.hold('billing', () => {
     it.changes += 1
   })
@@ -160,8 +163,8 @@ test('a certificate that was denied is not given out: at once another one is mad
   assert.match(identities.reason('billing') ?? '', /is denied by operator:ada/)
 })
 
-test('a clock that goes back has a new one made: nobody would take one that begins tomorrow', async (t) => {
-  const it = scene(t)
+test('a clock that goes back has a new one made: nobody would take one that begins tomorrow', async () => {
+  const it = scene()
   it.identities.hold('billing', () => {
     it.changes += 1
   })
@@ -170,8 +173,8 @@ test('a clock that goes back has a new one made: nobody would take one that begi
   assert.equal(it.identities.identity('billing'), undefined)
 })
 
-test('holders look for themselves: a share is not given to a node that has no workload of the service, whatever it says', async (t) => {
-  const { signers } = scene(t)
+test('holders look for themselves: a share is not given to a node that has no workload of the service, whatever it says', async () => {
+  scene()
   const [{ service, key }, second] = signers.members as [Member, Member]
   const { request } = signers.svidRequest('service', 'shop', 'node:n1')
   // As a node would that was changed to ask anyway: straight to a holder, with commitments that it gave.
