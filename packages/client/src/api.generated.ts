@@ -144,7 +144,7 @@ export type Waiting = { readonly id: string; readonly provisional: boolean; read
 export type DenialSubject = { readonly kind: 'ip'; readonly value: string } | { readonly kind: 'cidr'; readonly value: string } | { readonly kind: 'token' | 'subject' | 'session' | 'device'; readonly issuer?: string; readonly value: string } | { readonly kind: 'key'; readonly value: string } | { readonly kind: 'issuer'; readonly value: string } | { readonly kind: 'issued-before'; readonly issuer?: string; readonly subject?: string; /** As `2027-01-31T12:00:00.000Z`. */ readonly value: string } | { readonly kind: 'account'; readonly service: string; readonly value: string }
 
 /** What is denied, why, by whom, until when. */
-export type Denial = { readonly id: string; readonly subject: DenialSubject; readonly reason: string; readonly issuer: string; /** The nodes that said so, when it took several. */ readonly statedBy?: readonly string[]; /** Unix milliseconds. */ readonly issuedAtMs: number; /** Unix milliseconds. */ readonly expiresAtMs: number; readonly height: number | null; readonly provisional: boolean }
+export type Denial = { readonly id: string; readonly subject: DenialSubject; readonly reason: string; readonly issuer: string; /** The nodes that said so, when it took several. */ readonly statedBy?: readonly string[]; /** An operator denied it as well, for not as long. */ readonly operatorToo?: boolean; /** Unix milliseconds. */ readonly issuedAtMs: number; /** Unix milliseconds. */ readonly expiresAtMs: number; readonly height: number | null; readonly provisional: boolean }
 
 /** What one node says; it counts until it lapses. */
 export type Statement = { readonly issuer: string; readonly reason: string; /** Unix milliseconds. */ readonly issuedAtMs: number; /** Unix milliseconds. */ readonly expiresAtMs: number; /** Unix milliseconds. */ readonly lapsesAtMs: number }
@@ -154,6 +154,27 @@ export type PendingDenial = { readonly id: string; readonly subject: DenialSubje
 
 /** All denials in force here, and what waits for more nodes to say so. */
 export type Denials = { readonly denials: readonly Denial[]; readonly pending: readonly PendingDenial[] }
+
+/** Decisions of others that the node takes in. */
+export type Feed = { readonly name: string; readonly url: string; /** When it last answered, Unix milliseconds. */ readonly lastMs: number | null; /** Why it does not answer, or not as expected. */ readonly problem: string | null; /** Decisions that the node says. */ readonly held: number; /** That the policy does not let a node say, or too many. */ readonly refused: number; /** Of kinds that are no denials of addresses. */ readonly leftOut: number }
+
+/** What is in the files and was not taken in. */
+export type LeftOut = { readonly kind: string; readonly count: number }
+
+/** Addresses that others call bad, as the node loaded them. */
+export type IndicatorSet = { readonly name: string; readonly path: string; readonly format: 'list' | 'stix' | 'misp'; /** Indicators that it holds. */ readonly size: number; /** Of its tables. */ readonly bytes: number; /** Unix milliseconds. */ readonly loadedMs: number | null; /** Why it was not loaded, or not again. */ readonly problem: string | null; readonly files: number; /** Over when it was loaded. */ readonly expired: number; /** About the same prefix as another. */ readonly repeated: number; /** Beyond the most that it may hold. */ readonly full: number; readonly leftOut: readonly LeftOut[] }
+
+/** As the node’s configuration lists them. */
+export type Feeds = { readonly feeds: readonly Feed[]; readonly indicators: readonly IndicatorSet[] }
+
+/** Who asked with the key of a bouncer, on a node, last. */
+export type BouncerPull = { readonly node: string; /** Its address. */ readonly source: string; /** What it says it is (User-Agent). */ readonly agent: string; /** Whether it pulls changes, or looks addresses up. */ readonly kind: 'stream' | 'lookup'; /** Unix milliseconds. */ readonly lastMs: number; /** Changes that it has not been told of; null for one that looks up. */ readonly behind: number | null }
+
+/** A program that enforces denials elsewhere. */
+export type Bouncer = { readonly name: string; readonly pulls: readonly BouncerPull[] }
+
+/** As the policy lists them. */
+export type Bouncers = { readonly bouncers: readonly Bouncer[]; /** Nodes that did not answer. */ readonly silent: readonly string[] }
 
 /** Who wants to do what. */
 export type AccessRequest = { /** Whom a token is about, and what else it says; null: nobody known. The issuer may be left out where there is one. */ readonly principal: { readonly issuer?: string; readonly subject: string; readonly claims?: object } | null; /** A method, or the action that a route names. */ readonly action: string; /** Or a host. */ readonly service?: string; readonly host?: string; /** As in a request, without the query. */ readonly path: string; /** The client’s address. */ readonly source?: string }
@@ -325,6 +346,10 @@ export interface Operations {
   readonly explain: { readonly answer: Explanation; readonly query: undefined; readonly body: undefined }
   /** GET /v1/decisions/{requestId}/receipt: One decision with proof of what it rested on, to be verified offline. */
   readonly receipt: { readonly answer: Receipt; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/feeds: Whose decisions this node takes in, and how it stands. */
+  readonly feeds: { readonly answer: Feeds; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/bouncers: Programs that enforce denials elsewhere, and when each last asked. */
+  readonly bouncers: { readonly answer: Bouncers; readonly query: undefined; readonly body: undefined }
   /** GET /v1/traces/{traceId}: The spans of a trace, of all nodes that answer. */
   readonly trace: { readonly answer: Trace; readonly query: undefined; readonly body: undefined }
   /** GET /v1/ledger: Final blocks, newest first. */
@@ -386,6 +411,8 @@ export const OPERATIONS = {
   decisions: ['GET', '/v1/decisions'],
   explain: ['GET', '/v1/decisions/{requestId}'],
   receipt: ['GET', '/v1/decisions/{requestId}/receipt'],
+  feeds: ['GET', '/v1/feeds'],
+  bouncers: ['GET', '/v1/bouncers'],
   trace: ['GET', '/v1/traces/{traceId}'],
   ledger: ['GET', '/v1/ledger'],
   block: ['GET', '/v1/ledger/{height}'],

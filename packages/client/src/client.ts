@@ -90,6 +90,16 @@ export class RingwallClient {
     return this.#call('denials')
   }
 
+  /** Whose decisions the node takes in. */
+  feeds(): Promise<Answer<'feeds'>> {
+    return this.#call('feeds')
+  }
+
+  /** Programs that enforce denials elsewhere, and when each last asked. */
+  bouncers(): Promise<Answer<'bouncers'>> {
+    return this.#call('bouncers')
+  }
+
   denyAdd(subject: DenialSubject, ttlMs: number, reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
     return this.submit({ type: 'deny.add', subject, ttlMs, reason }, options)
   }

@@ -14,5 +14,13 @@ export {
 } from './false-positives.ts'
 export { FloodMeter, type FloodReading, INSISTED_DEMAND, type SourceReading } from './flood-meter.ts'
 export { type FloodFinding, type FloodLimits, Floods, type FloodsOptions } from './floods.ts'
+export {
+  IndicatorFileInvalid,
+  IndicatorList,
+  type IndicatorSink,
+  readMispEvent,
+  readStixBundle,
+} from './indicators/indicator-files.ts'
+export { IndicatorBuilder, type IndicatorMatch, type IndicatorParts, IndicatorSet } from './indicators/indicator-set.ts'
 export { Tallies, type Tally } from './tallies.ts'
 export type { FailedLogin, FailedLoginLimits, Finding } from './types.ts'

@@ -115,9 +115,6 @@ export function checkMint({ request, signature }: SignedMintRequest, view: MintV
     const untold = nodeRefusal(asker.name, want, view, nowMs, atMs)
     if (untold !== undefined) return untold
   }
-  const attestedBy = asker.kind === 'service' && want.type === 'svid' ? nodeNamedIn(request.certificate) : undefined
-  if (attestedBy !== undefined)
-    return refuse('MINT_NOT_ENTITLED', `the certificate is of a workload of the node ${attestedBy}, which renews it`)
   if (asker.kind === 'operator' && want.type === 'svid' && want.of === 'node')
     return refuse('MINT_NOT_ENTITLED', 'only the node itself may have its certificate')
   if (
@@ -164,6 +161,8 @@ export interface AskerClaim {
   readonly issuer: string
   /** Of a service: its X.509-SVID, DER, base64url. */
   readonly certificate: string
+  /** What the key of the ring is to sign, if that is what it asks for. */
+  readonly want?: MintRequest['want']
 }
 
 /** Undefined when `signed` is signed by the issuer, who is one of the ring and not denied. */
@@ -191,14 +190,9 @@ function unknown(issuer: string): MintRefusal {
   return refuse('MINT_ISSUER_UNKNOWN', `${issuer} is none of this ring’s operators and nodes`)
 }
 
-/** @param certificate Looked at already. */
-function nodeNamedIn(certificate: string): string | undefined {
-  return attestingNode(new X509Certificate(decodeBase64url(certificate)).subject)
-}
-
 /** A service is who holds the key of a certificate that the ring made for it, and that is good now. */
 function serviceRefusal(
-  { ring, certificate }: AskerClaim,
+  { ring, certificate, want }: AskerClaim,
   name: string,
   view: MintView,
   nowMs: number,
@@ -228,6 +222,8 @@ function serviceRefusal(
   if (denied !== undefined) return refuse('MINT_DENIED', `the certificate is denied by ${denied.issuer}: ${denied.reason}`)
   const node = attestingNode(shown.subject)
   if (node !== undefined) {
+    if (want?.type === 'svid')
+      return refuse('MINT_NOT_ENTITLED', `the certificate is of a workload of the node ${node}, which renews it`)
     if (!view.nodes.some(({ id }) => id === node) || !mayAttest(view.policy, node, name))
       return refuse('MINT_NOT_ENTITLED', `the policy’s workloads do not give ${name} to the node ${node} any more`)
     const refused = deniedNode(node, view, nowMs, issuedAtMs)

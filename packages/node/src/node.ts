@@ -14,7 +14,7 @@ import {
 } from '@ringwall/guard'
 import { createProofReplays, verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
-import { createProxy } from '@ringwall/proxy'
+import { Challenges, createProxy } from '@ringwall/proxy'
 import {
   type Denial,
   type DenialSubject,
@@ -47,18 +47,29 @@ import {
 } from '@ringwall/ring/tx'
 import { lockDirectory } from '@ringwall/store'
 import { openTelemetry, type Telemetry } from '@ringwall/telemetry'
+import { AcmeCertificates } from './acme/certificates.ts'
+import { Proofs } from './acme/proofs.ts'
+import { unsealer } from './acme/unseal.ts'
 import { formatHostPort } from './address.ts'
 import { AdminServer, CONSOLE_DIRECTORY } from './admin/http.ts'
 import { adminOperations } from './admin/operations.ts'
 import { ApiActivity } from './api-activity.ts'
 import { AuditLog } from './audit-log.ts'
+import { BotNames } from './bot-names.ts'
+import { Bouncers } from './bouncers/bouncers.ts'
+import { openBreaches } from './breached-passwords.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
+import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
+import { openFeed } from './feeds/feed-config.ts'
 import { FloodWatch } from './floods.ts'
+import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
+import { PassKeys, usePassKeys } from './pass-keys.ts'
+import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
@@ -112,17 +123,25 @@ export interface RunningNode {
   /** What rules that only watch would do. */
   readonly watch: RuleWatch
   readonly audit: AuditLog | undefined
+  /** Certificates that it gets for itself. */
+  readonly acme: AcmeCertificates | undefined
   readonly events: EventLog
   readonly api: ApiActivity
   readonly queries: PeerQueries
   /** Signatures of the ring's key. */
   readonly signing: SigningService
-  /** For the programs on this machine. */
-  readonly workloads: WorkloadApi | undefined
   /** Openings of secrets. */
   readonly vault: VaultService
   /** Those with this node's share. */
   readonly openings: OpeningLog
+  /** For the programs on this machine. */
+  readonly workloads: WorkloadApi | undefined
+  /** Programs that enforce its denials elsewhere. */
+  readonly bouncers: Bouncers
+  /** Whose decisions it takes in. */
+  feeds(): readonly FeedStatus[]
+  /** Sets of indicators that it loaded. */
+  indicators(): readonly IndicatorStatus[]
   /** As the guard verifies bearer tokens now. */
   tokens(): TokenVerifier
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
@@ -241,10 +260,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     let certifiedAtMs = ledger.status().certifiedAtMs
     let serving: Traffic | undefined
     let workloads: WorkloadApi | undefined
+    let blocksWithNews = 0
     const stopBlocks = ledger.onBlock((final) => {
       // A block that comes late was certified when its timestamp says, but for what clocks may differ by: catching up is not
       // being up to date.
       certifiedAtMs = Math.min(Date.now(), final.block.timestampMs + TX_SKEW_MS_MAX)
+      if (final.txs.length > 0) blocksWithNews += 1
       const before = view
       const stateBefore = stateAt
       stateAt = final.state
@@ -262,13 +283,13 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (view.nodes !== before.nodes) void members.follow(view.nodes)
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
       confirmDenials(final.txs, stateBefore, final.state)
+      if (view.policyVersion !== before.policyVersion || view.nodes !== before.nodes || view.signingKey !== before.signingKey)
+        workloads?.review()
       showKeyFaults(stateBefore, final.state)
       signing.use(publicKeyOf(final.state.signingKey), signingHolder.share)
       signingHolder.follow(final.state)
       vault.use(publicKeyOf(final.state.sealingKey), sealingHolder.share)
       sealingHolder.follow(final.state)
-      if (view.policyVersion !== before.policyVersion || view.nodes !== before.nodes || view.signingKey !== before.signingKey)
-        workloads?.review()
       foresight.follow(final.state)
     })
     closers.push(stopBlocks)
@@ -316,6 +337,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         } else if (body.type === 'deny.remove') {
           lifted.push(body.id)
           events.add('denial', 'info', `denial ${body.id} lifted by ${issuer}`)
+        } else if (body.type === 'deny.withdraw') {
+          const isGone = state.denial(body.id) === undefined && state.pending.get(body.id) === undefined
+          if (isGone) lifted.push(body.id)
+          events.add(
+            'denial',
+            'info',
+            `${issuer} takes back its word on ${body.id}${isGone ? ', and it is lifted' : ''}: ${body.reason}`,
+          )
         } else if (body.type === 'node.add') events.add('node', 'info', `${body.node.id} joins, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.remove') events.add('node', 'warn', `${body.id} leaves, by ${issuer}: ${body.reason}`)
         else if (body.type === 'evidence') {
@@ -333,8 +362,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const audit = config.workers > 1 ? undefined : await openAudit(config, ring, log)
     if (audit !== undefined) served.push(() => audit.stop())
     const timing = new RuleTiming()
+    const indicators = new IndicatorStore(config.indicators, log)
+    served.push(() => indicators.stop())
+    await indicators.start()
     const environment = (): GuardEnvironment => ({
       view,
+      indicators: indicators.sets,
       provisional: early.enforced,
       tokens,
       nowMs: Date.now(),
@@ -343,15 +376,42 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     const limits = new RingLimits({ self: config.id, fabric, view: () => view })
     served.push(() => limits.stop())
+    const challenges = new Challenges()
+    // Workers open it for themselves: here it is seen whether they can.
+    const breaches = await openBreaches(config, log)
+    if (breaches !== undefined) served.push(() => breaches.close())
+    const places = await openPlaces(config, log)
+    if (places !== undefined) served.push(() => places.stop())
+    const botNames = new BotNames({ servers: config.dnsServers })
+    served.push(() => botNames.stop())
     const guard = createGuard({
       limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
       shared: limits,
+      passes: challenges,
+      ...(breaches === undefined ? {} : { breaches }),
+      ...(places === undefined ? {} : { places }),
+      botNames,
       witness: (judged, body, truncated, nowMs) => {
         if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
         watch.observe(judged, nowMs)
         audit?.judged(judged, body, nowMs)
       },
     })
+    const seal = new Seal(privateKey, `${ring} ${config.id}`)
+    // Also of a node that gets none itself: a validation of another's may meet it.
+    const proofs = new Proofs(config.id, fabric, (all) => serving?.answerAcme(all))
+    closers.push(() => proofs.stop())
+    const acme =
+      config.acme === undefined
+        ? undefined
+        : await AcmeCertificates.open({
+            config: config.acme,
+            folder: join(config.data, 'acme'),
+            seal,
+            proofs,
+            say: (level, line) => events.add('node', level, line),
+          })
+    if (acme !== undefined) closers.push(() => acme.stop())
     const workers =
       config.workers === 1
         ? undefined
@@ -363,6 +423,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             view: () => view,
             certifiedAtMs: () => certifiedAtMs,
             early,
+            indicators,
             limits,
             telemetry,
             archive,
@@ -381,15 +442,30 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         node: config.id,
         region: self.region,
         explainHeader: config.explainHeader,
+        cacheBytes: config.cacheBytes,
+        ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id) }),
         onApi: (event) => api.observe(event),
         onLogin: (attempt) => {
           if (attempt.failed) logins.failed(attempt)
         },
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
+        challenges,
         log,
       })
     const proxy = workers ?? ownProxy()
     serving = proxy
+    const passKeys = await PassKeys.open({
+      fabric,
+      view: () => view,
+      file: join(config.data, 'pass-keys'),
+      seal: new Seal(privateKey, `${ring} ${config.id}`),
+      log: (line) => log('warn', line),
+      onKeys: (keys) => {
+        usePassKeys(challenges, keys)
+        workers?.usePassKeys(keys)
+      },
+    })
+    served.push(() => passKeys.stop())
     /** About tokens, to be cut together: many denials may come in one message or block. */
     let revoked: DenialSubject[] = []
     const cutRevoked = (): void => {
@@ -423,8 +499,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (hear(payload) === 'news') fabric.gossip(payload)
     })
     fabric.onLink(({ id, connected }) => {
-      if (connected) for (const bytes of early.transactions()) fabric.send(id, 'gossip', bytes)
-      else limits.lost(id)
+      if (connected) {
+        for (const bytes of early.transactions()) fabric.send(id, 'gossip', bytes)
+        passKeys.tell(id)
+      } else limits.lost(id)
     })
 
     const propose = (bytes: Uint8Array, waitMs: number): ReturnType<RingLedger['submit']> => {
@@ -469,7 +547,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         self: config.id,
         key,
         directory,
-        seal: new Seal(privateKey, `${ring} ${config.id}`),
+        seal,
         events,
         thread: foresight.thread,
         submit: (body) => ledger.submit(signInOwnName(body), OWN_DENIAL_WAIT_MS),
@@ -549,6 +627,34 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       count: (named) => telemetry.count('flood_sources_total', {}, named),
     })
 
+    /** What it said for this reason, and for no other, it says no longer. */
+    const withdrawInOwnName = (subject: DenialSubject, reason: string, why: string): void => {
+      const id = subjectId(subject)
+      const self = `node:${config.id}`
+      const said = ledger
+        .state()
+        .pending.get(id)
+        ?.statements.find(({ issuer }) => issuer === self)
+      if (said !== undefined && said.reason !== reason) return
+      early.forgetOwn(id, reason)
+      const standing = view.denials.find(id, Date.now())
+      const isOurs = standing !== undefined && (standing.statedBy?.includes(self) ?? standing.issuer === self)
+      if (said === undefined && !isOurs) return
+      ledger.submit(signInOwnName({ type: 'deny.withdraw', id, reason: why }), OWN_DENIAL_WAIT_MS).catch((error: Error) => {
+        events.add('denial', 'warn', `the word on ${describeSubject(subject)} is not taken back, and lapses: ${error.message}`)
+      })
+    }
+    const feeds = config.feeds.map(
+      (settings) =>
+        new CrowdsecFeed({
+          config: openFeed(settings),
+          view: () => view,
+          deny: denyInOwnName,
+          withdraw: withdrawInOwnName,
+          log,
+        }),
+    )
+
     const tick = setInterval(() => early.tick(Date.now(), certifiedAtMs), TICK_MS)
     closers.push(() => clearInterval(tick))
 
@@ -580,13 +686,17 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       archive,
       watch,
       audit,
+      acme,
       events,
       api,
       queries: new PeerQueries(fabric),
       signing,
-      workloads,
       vault,
       openings,
+      workloads,
+      bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
+      indicators: () => indicators.status(),
+      feeds: () => feeds.map((feed) => feed.status()),
       tokens: () => tokens,
       ready: () => takesTraffic && certifiedAtMs !== undefined,
       view: () => view,
@@ -608,6 +718,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       listen: config.listen.admin,
       operations: adminOperations(node),
       consoleDirectory: CONSOLE_DIRECTORY,
+      ownerOf: (key) => node.bouncers.ownerOf(key),
       signIn: (token) => verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() }),
     })
     await fabric.start()
@@ -623,6 +734,11 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     await proxy.start()
     served.push(() => proxy.stop(DRAIN_MS))
     takesTraffic = true
+    for (const feed of feeds) {
+      feed.start()
+      closers.push(() => feed.stop())
+    }
+    acme?.start()
     events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)
     return node
   } catch (error) {

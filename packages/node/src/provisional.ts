@@ -242,6 +242,11 @@ export class EarlyDenials {
     if (marks.size < MARKS_PER_ISSUER_MAX) marks.set(id, nowMs)
   }
 
+  /** @param reason Only what was found for it. */
+  forgetOwn(id: string, reason: string): void {
+    if (this.#own.get(id)?.reason === reason) this.#forgetOwn(id)
+  }
+
   #forgetOwn(id: string): void {
     const own = this.#own.get(id)
     if (own === undefined) return

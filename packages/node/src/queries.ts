@@ -6,6 +6,7 @@ import { LedgerError } from '@ringwall/ledger'
 import { type DecisionRecord, nodeOfRequestId } from '@ringwall/telemetry'
 import { z } from 'zod'
 import { formatHostPort } from './address.ts'
+import { PULLERS_MAX } from './bouncers/bouncers.ts'
 import { Decision } from './decision-schema.ts'
 import { type ExceptionScope, proposeExceptions, replayExceptions } from './exceptions.ts'
 import type { RunningNode } from './node.ts'
@@ -39,6 +40,7 @@ const Question = z.discriminatedUnion('ask', [
   z.strictObject({ ask: z.literal('receipt'), requestId: z.string().max(128) }),
   z.strictObject({ ask: z.literal('rule-counts') }),
   z.strictObject({ ask: z.literal('watch') }),
+  z.strictObject({ ask: z.literal('pullers') }),
   z.strictObject({
     ask: z.literal('except'),
     requestId: z.string().max(128),
@@ -161,6 +163,21 @@ const ReplayAnswer = z.strictObject({
     .max(200),
 })
 export type ReplayAnswer = z.output<typeof ReplayAnswer>
+
+/** Bouncers that asked a node. */
+const Pullers = z
+  .array(
+    z.strictObject({
+      name: text,
+      source: text,
+      agent: text,
+      kind: z.enum(['stream', 'lookup']),
+      lastMs: count,
+      behind: count.nullable(),
+    }),
+  )
+  .max(PULLERS_MAX)
+export type Pullers = z.output<typeof Pullers>
 
 const DecisionAnswer = z.strictObject({
   decision: Decision.nullable(),
@@ -309,6 +326,18 @@ export class PeerQueries {
     return new Map(answers.map((answer, at) => [ids[at]!, answer.status === 'fulfilled' ? answer.value : undefined]))
   }
 
+  /** Bouncers that asked, by node; `undefined` for one that does not answer. */
+  async pullers(): Promise<ReadonlyMap<string, Pullers | undefined>> {
+    const node = this.#node as RunningNode
+    const ids = node.view().nodes.map(({ id }) => id)
+    const answers = await Promise.allSettled(
+      ids.map(async (id) =>
+        Pullers.parse(id === node.config.id ? node.bouncers.pullers() : await this.#ask(id, { ask: 'pullers' })),
+      ),
+    )
+    return new Map(answers.map((answer, at) => [ids[at]!, answer.status === 'fulfilled' ? answer.value : undefined]))
+  }
+
   /** The narrowest exceptions that a recorded request needs, from the node that holds it. */
   async proposeExceptions(
     requestId: string,
@@ -369,6 +398,7 @@ export class PeerQueries {
     const { telemetry } = this.#node as RunningNode
     if (question.ask === 'summary') return this.summary()
     if (question.ask === 'rule-counts') return ruleCountsOf(this.#node as RunningNode)
+    if (question.ask === 'pullers') return (this.#node as RunningNode).bouncers.pullers()
     if (question.ask === 'watch') return (this.#node as RunningNode).watch.report()
     if (question.ask === 'except') {
       const node = this.#node as RunningNode

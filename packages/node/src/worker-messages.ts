@@ -2,10 +2,13 @@
 import type { FloodReading } from '@ringwall/detect'
 import type { Budget } from '@ringwall/guard'
 import type {
+  AcmeAnswer,
   ApiEvent,
+  CacheStatus,
   CertificateStatus,
   ListenerOptions,
   LoginEvent,
+  PassKey,
   ProxyStats,
   ServiceStatus,
   TicketSecret,
@@ -15,6 +18,7 @@ import type { Denial, RuleLibrary, View } from '@ringwall/ring'
 import type { RequestNews } from '@ringwall/telemetry'
 import type { HeaderField } from '@ringwall/waf'
 import type { NodeConfig } from './config.ts'
+import type { SharedIndicators } from './indicators/indicator-store.ts'
 import type { RuleCounts } from './queries.ts'
 import type { Sighting } from './rule-watch.ts'
 
@@ -45,20 +49,29 @@ export interface WorkerStart {
   /** Of tokens’ keys, that were seen. */
   readonly proofs: SharedArrayBuffer
   readonly ticketSecret: TicketSecret
+  readonly passKeys: readonly PassKey[]
+  readonly acme: readonly AcmeAnswer[]
   /** With the ports that the first worker got. */
   readonly listeners: readonly ListenerOptions[]
   readonly view: ViewNews
   readonly certified: readonly Denial[]
   readonly early: readonly Denial[]
+  readonly indicators: SharedIndicators
 }
 
 export type ToWorker =
   | { readonly kind: 'view'; readonly view: ViewNews }
   | { readonly kind: 'denials'; readonly of: 'certified' | 'early'; readonly news: DenialNews }
+  | { readonly kind: 'indicators'; readonly shared: SharedIndicators }
   | { readonly kind: 'cut'; readonly source: string }
   /** Judge again what is under way. */
   | { readonly kind: 'review' }
   | { readonly kind: 'certificates' }
+  | { readonly kind: 'passKeys'; readonly keys: readonly PassKey[] }
+  /** What ACME servers are to find. */
+  | { readonly kind: 'acme'; readonly all: readonly AcmeAnswer[] }
+  /** Answers that are not to be kept any more. */
+  | { readonly kind: 'invalidate'; readonly keys: readonly string[] }
   /** Answers to `takes`: number and milliseconds to wait. */
   | { readonly kind: 'taken'; readonly answers: readonly (readonly [id: number, waitMs: number])[] }
   | { readonly kind: 'stop'; readonly graceMs: number }
@@ -94,6 +107,7 @@ export interface WorkerNews {
   readonly upstreams: readonly UpstreamStatus[]
   readonly services: readonly ServiceStatus[]
   readonly certificates: readonly CertificateStatus[]
+  readonly cache: CacheStatus
   readonly requests: RequestNews | undefined
   readonly logins: readonly LoginEvent[]
   readonly floods: readonly FloodReading[]
@@ -110,4 +124,6 @@ export type FromWorker =
   | { readonly kind: 'listening'; readonly bound: readonly { readonly host: string; readonly port: number }[] }
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'takes'; readonly takes: readonly Take[] }
+  /** Told of at once: the others are to drop it, too. */
+  | { readonly kind: 'changed'; readonly keys: readonly string[] }
   | WorkerNews

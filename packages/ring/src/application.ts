@@ -11,7 +11,16 @@ import type { HashSeed } from './denial-index.ts'
 import { decodeBase64url, encodeBase64url } from './encoding.ts'
 import { GenesisInvalid, TxMalformed } from './errors.ts'
 import { genesisHash } from './genesis.ts'
-import { denialOf, joinDenials, type Meeting, neededFor, type PolicyReader, type Refusal, refusalOf } from './meaning.ts'
+import {
+  denialOf,
+  joinDenials,
+  type Meeting,
+  neededFor,
+  type PolicyReader,
+  type Refusal,
+  refusalOf,
+  withoutWordOf,
+} from './meaning.ts'
 import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
 import { formatProblems, type PolicyProblem, parsePolicyDocument } from './policy-document.ts'
@@ -387,6 +396,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     }
     if (body.type === 'vault.put' || body.type === 'vault.delete')
       return seen.withVault(withVaultStatement(seen.vault, content, body, context.timestampMs))
+    if (body.type === 'deny.withdraw') return withdrawn(seen, body.id, issuer)
     if (body.type === 'deny.add') {
       const denial = denialOf(content, context.height, denialId)!
       if (!issuer.startsWith('node:')) return denied(seen, denial, context)
@@ -434,6 +444,18 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     const next = seen.withPending(seen.pending.with(pending))
     const agreed = denialOfStatements(pending, need, nodes, context.timestampMs, context.height)
     return agreed === undefined ? next : denied(next, agreed, context)
+  }
+
+  const withdrawn = (seen: RingState, id: string, issuer: string): RingState => {
+    const pending = seen.pending.get(id)
+    const statements = pending?.statements.filter((one) => one.issuer !== issuer) ?? []
+    const others = seen.pending.without(id)
+    const next =
+      pending === undefined ? seen : seen.withPending(statements.length === 0 ? others : others.with({ ...pending, statements }))
+    const denial = seen.denial(id)
+    const left = denial === undefined ? undefined : withoutWordOf(denial, issuer)
+    if (denial === undefined || left === denial) return next
+    return left === undefined ? next.withoutDenial(id) : next.withDenial(left)
   }
 
   /** What the block ended is gone before its first transaction, and so for the leader that chooses them. */

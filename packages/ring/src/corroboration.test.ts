@@ -74,6 +74,52 @@ test('a statement that lapsed counts no more, swept or not, and leaves nothing b
   assert.equal(run(late, [], NOW + 20_000, 3, own).pending.size, 0)
 })
 
+const withdraw = (value: string): TxBody => ({ type: 'deny.withdraw', id: subjectId(ip(value)), reason: 'over' })
+const refusedAs = (state: RingState, tx: Uint8Array): string => {
+  const checked = app.check(state, tx, NOW)
+  return checked.ok ? '' : checked.code
+}
+
+test('a node takes back its own word: a denial of several stands until all of them have', () => {
+  const both = run(app.initial(), [byN1(deny('10.0.0.1')), byN2(deny('10.0.0.1'))])
+  const one = run(both, [byN1(withdraw('10.0.0.1'))], NOW, 2)
+  assert.deepEqual(one.denial(subjectId(ip('10.0.0.1')))?.statedBy, ['node:n2'])
+  assert.equal(refusedAs(one, byN1(withdraw('10.0.0.1'), NOW - 1)), 'NOT_DENIED', 'it has taken it back already')
+  const none = run(one, [byN2(withdraw('10.0.0.1'))], NOW, 3)
+  assert.equal(isDenied(none, '10.0.0.1'), false)
+  assert.equal(none.pending.size, 0)
+  assert.deepEqual(
+    app.restore(Buffer.concat([...app.snapshot(one)])).denial(subjectId(ip('10.0.0.1'))),
+    one.denial(subjectId(ip('10.0.0.1'))),
+  )
+})
+
+test('a word that waits is taken back, and counts no more', () => {
+  const waiting = run(app.initial(), [byN1(deny('10.0.0.1')), byN1(withdraw('10.0.0.1'))])
+  assert.equal(waiting.pending.size, 0)
+  assert.equal(isDenied(run(waiting, [byN2(deny('10.0.0.1'))], NOW, 2), '10.0.0.1'), false)
+})
+
+test('no node takes back what an operator denied, though nodes denied it for longer; nor the word of another node', () => {
+  const operator = signedBytes(ring, 'operator:ada', deny('10.0.0.1', 10_000))
+  for (const order of [
+    [operator, byN1(deny('10.0.0.1')), byN2(deny('10.0.0.1'))],
+    [byN1(deny('10.0.0.1')), byN2(deny('10.0.0.1')), operator],
+  ]) {
+    const state = run(app.initial(), order)
+    assert.equal(state.denial(subjectId(ip('10.0.0.1')))?.operatorToo, true)
+    const left = run(state, [byN1(withdraw('10.0.0.1')), byN2(withdraw('10.0.0.1'))], NOW, 2)
+    assert.ok(isDenied(left, '10.0.0.1'))
+    const restored = app.restore(Buffer.concat([...app.snapshot(left)]))
+    assert.equal(app.root(restored), app.root(left))
+  }
+  const alone = run(app.initial(), [operator])
+  assert.equal(refusedAs(alone, byN1(withdraw('10.0.0.1'))), 'NOT_DENIED')
+  const others = run(app.initial(), [byN2(deny('10.0.0.1'))])
+  assert.equal(refusedAs(others, byN1(withdraw('10.0.0.1'))), 'NOT_DENIED')
+  assert.equal(refusedAs(others, signedBytes(ring, 'operator:ada', withdraw('10.0.0.1'))), 'NOT_ENTITLED')
+})
+
 test('an operator who lifts a denial also takes back the words that made it', () => {
   const id = subjectId(ip('10.0.0.1'))
   const lift = (): Uint8Array => signedBytes(ring, 'operator:ada', { type: 'deny.remove', id, reason: 'mistaken' })

@@ -2,9 +2,11 @@ export {
   type Address,
   formatAddress,
   formatPrefix,
+  isSource,
   type Prefix,
   parseAddress,
   parsePrefix,
+  parsePrefixLoosely,
   prefixContains,
   prefixesOverlap,
 } from './address.ts'
@@ -57,17 +59,23 @@ export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export {
   APPROVABLE_TYPES,
   type ApprovableType,
+  type BotPolicy,
   CEDAR_CHARS_MAX,
+  type ChallengePolicy,
   EXCEPTION_TTL_MS_MAX,
   type ExceptionPolicy,
   type IssuerPolicy,
   type LimitPolicy,
+  NO_ASN,
+  NO_COUNTRY,
+  PASS_MS_MAX,
   type PatchPolicy,
   type Policy,
   PolicySchema,
   type RewritePolicy,
   type RoutePolicy,
   type ServicePolicy,
+  type SourceSetPolicy,
   type UpstreamPolicy,
 } from './policy.ts'
 export {
@@ -77,6 +85,7 @@ export {
   type PolicyCompilation,
   type RuleCompiler,
 } from './policy-compile.ts'
+export type { CachePolicy, CompressionPolicy } from './policy-delivery.ts'
 export { diffPolicies, type PolicyChange } from './policy-diff.ts'
 export {
   formatProblems,

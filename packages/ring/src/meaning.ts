@@ -102,6 +102,7 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader, verify: Verify
   const { body } = meeting.content
   if (body.type === 'evidence') return refusalOfEvidence(meeting, body, verify)
   if (body.type === 'deny.add') return refusalOfDenial(meeting, body, reader.inForce(meeting.state))
+  if (body.type === 'deny.withdraw') return refusalOfWithdrawal(meeting, body.id)
   if (body.type === 'token.revoke') return refusalOfRevocation(meeting, body.token, verify)
   if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
     const { state, issuer } = meeting
@@ -109,7 +110,7 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader, verify: Verify
     return refuse('NOT_ENTITLED', `${body.type} is for the nodes that hold the key; ask for a ceremony with key refresh`)
   }
   if (meeting.issuer.kind !== 'operator') {
-    const may = 'a node may only propose deny.add, token.revoke, evidence, and its part in the ceremonies of keys'
+    const may = 'a node may only propose deny.add, deny.withdraw, token.revoke, evidence, and its part in the ceremonies of keys'
     return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
   }
   if (body.type === 'vault.put' || body.type === 'vault.delete') {
@@ -193,6 +194,34 @@ function refusalOfRemoval({ state, nowMs }: Meeting, { id }: Extract<TxBody, { t
   const pending = state.pending.get(id)
   if (pending !== undefined && liveStatements(pending, nowMs).length > 0) return undefined
   return refuse('NOT_DENIED', `no denial ${id} is in force; list the denials to find its id`)
+}
+
+/** What a node said it may take back; what an operator said it may not. */
+function refusalOfWithdrawal({ state, content, issuer, nowMs }: Meeting, id: string): Refusal | undefined {
+  if (issuer.kind !== 'node')
+    return refuse('NOT_ENTITLED', 'deny.withdraw is for nodes; an operator lifts a denial with deny.remove')
+  const isPending = state.pending.get(id)?.statements.some((one) => one.issuer === content.issuer) === true
+  const denial = state.denial(id)
+  const isStanding = denial !== undefined && denial.expiresAtMs > nowMs && speakersOf(denial).includes(content.issuer)
+  return isPending || isStanding
+    ? undefined
+    : refuse('NOT_DENIED', `${content.issuer} says nothing about ${id} that it could take back`)
+}
+
+function speakersOf({ issuer, statedBy }: Denial): readonly string[] {
+  return statedBy ?? (issuer.startsWith('node:') ? [issuer] : [])
+}
+
+/**
+ * A denial when a node takes back its word: it stands for as long as one of those who made it does not, since what several nodes agreed on
+ * no single one undoes; and where an operator denied it as well. Undefined when nobody is left.
+ */
+export function withoutWordOf(denial: Denial, node: string): Denial | undefined {
+  const speakers = speakersOf(denial)
+  if (!speakers.includes(node)) return denial
+  const left = speakers.filter((one) => one !== node)
+  if (left.length > 0) return { ...denial, statedBy: left }
+  return denial.operatorToo === true ? denial : undefined
 }
 
 function refusalOfDenial(
@@ -389,10 +418,24 @@ export function denialOf(content: TxContent, height: number | undefined, id?: st
 export function joinDenials(a: Denial, b: Denial): Denial {
   const rank = ({ expiresAtMs, issuedAtMs, issuer, reason, statedBy = [] }: Denial) =>
     [expiresAtMs, issuedAtMs, issuer, reason, statedBy.length, statedBy.join()] as const
+  const isByOperator = ({ issuer, operatorToo }: Denial) => operatorToo === true || issuer.startsWith('operator:')
   const [left, right] = [rank(a), rank(b)]
   const at = left.findIndex((value, index) => value !== right[index])
   const stays = at < 0 || left[at]! > right[at]! ? a : b
   const subject = joinSubjects(a.subject, b.subject)
   const height = Math.min(a.height ?? Number.POSITIVE_INFINITY, b.height ?? Number.POSITIVE_INFINITY)
-  return { ...stays, subject, height: height === Number.POSITIVE_INFINITY ? undefined : height }
+  const { expiresAtMs, id, issuedAtMs, issuer, reason, statedBy } = stays
+  const isHeld = !issuer.startsWith('operator:') && (isByOperator(a) || isByOperator(b))
+  // Keys in canonical order, as in `denialOf`.
+  return {
+    expiresAtMs,
+    height: height === Number.POSITIVE_INFINITY ? undefined : height,
+    id,
+    issuedAtMs,
+    issuer,
+    ...(isHeld ? { operatorToo: true } : {}),
+    reason,
+    ...(statedBy === undefined ? {} : { statedBy }),
+    subject,
+  }
 }

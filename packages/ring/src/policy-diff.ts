@@ -19,6 +19,8 @@ const NAMED_BY: ReadonlyMap<string, string> = new Map([
   ['parameters', 'name'],
   ['exceptions', 'name'],
   ['patches', 'name'],
+  ['bouncers', 'name'],
+  ['indicators', 'set'],
 ])
 
 /** Empty when the two mean the same. */

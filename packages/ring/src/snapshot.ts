@@ -57,6 +57,7 @@ const DenialLine = z.strictObject({
   subject: z.unknown(),
   reason: z.string().min(1).max(200),
   issuer: z.string().max(80),
+  operatorToo: z.literal(true).optional(),
   statedBy: z.array(Issuer).min(1).max(1_000).optional(),
   issuedAtMs: Ms,
   expiresAtMs: Ms,
@@ -191,11 +192,12 @@ class Lines {
 
 /** Keys in canonical order, as in `denialOf`. */
 function parseDenial(line: z.output<typeof DenialLine>, hash: Sha256 | undefined): Denial {
-  const { expiresAtMs, height, id, issuedAtMs, issuer, reason, statedBy } = line
+  const { expiresAtMs, height, id, issuedAtMs, issuer, operatorToo, reason, statedBy } = line
+  const too = operatorToo === undefined ? {} : { operatorToo }
   const subject = subjectOf(id, line.subject, hash)
-  if (statedBy === undefined) return { expiresAtMs, height, id, issuedAtMs, issuer, reason, subject }
+  if (statedBy === undefined) return { expiresAtMs, height, id, issuedAtMs, issuer, ...too, reason, subject }
   if (!isAscending(statedBy)) throw new SnapshotInvalid(`the denial ${id} names its nodes out of order`)
-  return { expiresAtMs, height, id, issuedAtMs, issuer, reason, statedBy, subject }
+  return { expiresAtMs, height, id, issuedAtMs, issuer, ...too, reason, statedBy, subject }
 }
 
 function parsePending({ id, subject, statements }: z.output<typeof PendingLine>, hash: Sha256 | undefined): PendingDenial {

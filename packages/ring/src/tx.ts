@@ -34,6 +34,7 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'policy.set',
   'deny.add',
   'deny.remove',
+  'deny.withdraw',
   'node.add',
   'node.remove',
   'evidence',
@@ -205,7 +206,7 @@ function parseBody(value: unknown): TxBody {
       type,
     }
   }
-  if (type === 'deny.remove') {
+  if (type === 'deny.remove' || type === 'deny.withdraw') {
     const fields = record(value, 'body', ['id', 'reason', 'type'])
     return { id: matching(fields.id, 'body.id', DENIAL_ID, '16 hex digits'), reason: reason(fields.reason), type }
   }

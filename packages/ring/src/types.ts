@@ -39,6 +39,8 @@ export interface Denial {
   readonly issuer: string
   /** The nodes that said so, in order, when it took several; `issuer` is the one whose word decided how long it lasts. */
   readonly statedBy?: readonly string[]
+  /** An operator denied it as well, for not as long: no node takes that back. */
+  readonly operatorToo?: true
   /** Unix milliseconds. */
   readonly issuedAtMs: number
   readonly expiresAtMs: number
@@ -51,6 +53,8 @@ export type TxBody =
   | { readonly type: 'policy.set'; readonly policy: string; readonly expectVersion: number }
   | { readonly type: 'deny.add'; readonly subject: DenialSubject; readonly ttlMs: number; readonly reason: string }
   | { readonly type: 'deny.remove'; readonly id: string; readonly reason: string }
+  /** Of a node, that no longer says so: see `withoutWordOf`. */
+  | { readonly type: 'deny.withdraw'; readonly id: string; readonly reason: string }
   | { readonly type: 'node.add'; readonly node: RingNode; readonly reason: string }
   | { readonly type: 'node.remove'; readonly id: string; readonly reason: string }
   | ({ readonly type: 'evidence' } & EvidenceOfLies)

@@ -16,6 +16,14 @@ const OPERATIONS: readonly Operation[] = [
   { method: 'GET', path: '/v1/who/{name}', run: (call) => ({ json: { operator: call.operator, name: call.parameters.name } }) },
   { method: 'POST', path: '/v1/echo', run: async (call) => ({ json: await call.body() }) },
   { method: 'GET', path: '/v1/fail', run: () => Promise.reject(new Error('secret detail')) },
+  { method: 'GET', path: '/v1/twice', run: () => ({ text: 'operator', type: 'text/plain' }) },
+  { method: 'GET', path: '/v1/twice', byKey: true, run: (call) => ({ text: call.operator, type: 'text/plain' }) },
+  {
+    method: 'GET',
+    path: '/v1/pieces',
+    byKey: true,
+    run: () => ({ type: 'text/plain', pieces: Array.from({ length: 1_000 }, () => 'x'.repeat(1_000)) }),
+  },
   { method: 'GET', path: '/v1/refuse', run: () => Promise.reject(new ApiProblem(422, 'NO', 'because')) },
 ]
 
@@ -51,6 +59,7 @@ before(async () => {
     listen: { host: '127.0.0.1', port },
     operations: OPERATIONS,
     consoleDirectory: dist,
+    ownerOf: (key) => (key === 'key' ? 'bouncer' : undefined),
     signIn: (token) => (token === 'good' ? { ok: true, operator: 'ada' } : { ok: false, reason: 'unknown key' }),
   })
   await server.start()
@@ -64,6 +73,23 @@ test('an operation behind sign-in answers the operator, and refuses a missing an
   assert.equal(bad.status, 401)
   assert.equal(JSON.parse(bad.text).code, 'BAD_TOKEN')
   assert.equal((await ask('GET', '/v1/who/x', { authorization: '' })).status, 401)
+})
+
+test('a path may be one thing for operators and another for who brings a key; neither credential opens what is the other’s', async () => {
+  assert.equal((await ask('GET', '/v1/twice')).text, 'operator')
+  assert.equal((await ask('GET', '/v1/twice', { 'x-api-key': 'key' })).text, 'bouncer')
+  const unknown = await ask('GET', '/v1/twice', { 'x-api-key': 'other' })
+  assert.deepEqual([unknown.status, JSON.parse(unknown.text)], [403, { message: 'access forbidden' }])
+  assert.equal((await ask('GET', '/v1/who/x', { authorization: '', 'x-api-key': 'key' })).status, 401)
+  assert.equal((await ask('GET', '/v1/pieces')).status, 404)
+  assert.equal((await ask('GET', '/v1/twice', { host: 'node.example', 'x-api-key': 'key' })).text, 'bouncer')
+  assert.equal((await ask('GET', '/v1/who/x', { host: 'evil.example', 'x-api-key': 'key' })).status, 403)
+})
+
+test('an answer in pieces arrives whole, and HEAD has none of it', async () => {
+  assert.equal((await ask('GET', '/v1/pieces', { 'x-api-key': 'key' })).text.length, 1_000_000)
+  const head = await ask('HEAD', '/v1/pieces', { 'x-api-key': 'key' })
+  assert.deepEqual([head.status, head.text], [200, ''])
 })
 
 test('a request under a foreign name (DNS rebinding) is refused, also for open operations', async () => {
@@ -114,6 +140,7 @@ test('a port in use is one clear error', async () => {
     listen: { host: '127.0.0.1', port },
     operations: [],
     consoleDirectory: '/nowhere',
+    ownerOf: () => undefined,
     signIn: () => ({ ok: false, reason: '' }),
   })
   await assert.rejects(second.start(), new RegExp(`127\\.0\\.0\\.1:${port} .*in use`))

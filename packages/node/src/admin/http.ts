@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs'
 import { realpath, stat } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { extname, join, resolve, sep } from 'node:path'
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { HostPort } from '../address.ts'
 import { formatHostPort } from '../address.ts'
@@ -12,6 +13,9 @@ import { ApiProblem } from './problem.ts'
 const BODY_BYTES_MAX = 1_048_576
 const CONNECTIONS_MAX = 256
 const STREAMS_MAX = 64
+const STALLED_MS_MAX = 15_000
+/** As CrowdSec's local API says it. */
+const KEY_UNKNOWN: Answer = { status: 403, json: { message: 'access forbidden' } }
 
 const CONTENT_TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
@@ -29,10 +33,15 @@ const CONSOLE_POLICY =
 
 /** One call, with its path parameters and query. */
 export interface Call {
+  /** As asked: HEAD goes by GET. */
+  readonly method: string
   readonly parameters: Readonly<Record<string, string>>
   readonly query: URLSearchParams
-  /** Name of the operator who signed the bearer token; empty on open operations. */
+  /** Name of the operator who signed the bearer token, or of who has the key; empty on open operations. */
   readonly operator: string
+  /** The address that asks, and what it says it is. */
+  readonly source: string
+  readonly agent: string
   /** The parsed JSON body. @throws {ApiProblem} 400, 413 or 415. */
   body(): Promise<unknown>
   /** The fields of a form (application/x-www-form-urlencoded). @throws {ApiProblem} 400, 413 or 415. */
@@ -43,6 +52,8 @@ export interface Call {
 export type Answer =
   | { readonly status?: number; readonly json: unknown }
   | { readonly text: string; readonly type: string; readonly status?: number }
+  /** Text in pieces, each made when the one before is on its way. Nothing is made for HEAD. */
+  | { readonly pieces: Iterable<string>; readonly type: string }
   | { readonly subscribe: (emit: (event: string, data: unknown) => void) => () => void }
 
 export interface Operation {
@@ -50,6 +61,8 @@ export interface Operation {
   /** With `{name}` for parameters, as in OpenAPI. */
   readonly path: string
   readonly open?: true
+  /** For who brings a key in `X-Api-Key`; another operation may have the same path for operators. */
+  readonly byKey?: true
   run(call: Call): Answer | Promise<Answer>
 }
 
@@ -59,6 +72,8 @@ export interface AdminOptions {
   readonly consoleDirectory: string
   /** Verifies a bearer token; the operator's name, or why not. */
   signIn(token: string): { readonly ok: true; readonly operator: string } | { readonly ok: false; readonly reason: string }
+  /** Whose key it is. */
+  ownerOf(key: string): string | undefined
 }
 
 interface Route {
@@ -118,15 +133,22 @@ export class AdminServer {
     response.setHeader('x-content-type-options', 'nosniff')
     response.setHeader('cache-control', 'no-store')
     try {
-      this.#refuseForeignHost(request)
       const url = requestUrl(request.url)
-      const found = this.#find(request.method ?? '', url.pathname)
+      const key = request.headers['x-api-key']
+      const byKey = typeof key === 'string' ? this.#find(request.method ?? '', url.pathname, true) : undefined
+      // A page elsewhere has no key: who brings one may call this listener by any name.
+      if (byKey === undefined) this.#refuseForeignHost(request)
+      const found = byKey ?? this.#find(request.method ?? '', url.pathname, false)
       if (found === undefined) return await this.#serveConsole(request, url.pathname, response)
-      const operator = found.operation.open === true ? '' : this.#operator(request)
+      const operator = byKey !== undefined ? this.#options.ownerOf(key as string) : this.#operator(request, found.operation)
+      if (operator === undefined) return this.#answer(request, response, KEY_UNKNOWN)
       const answer = await found.operation.run({
+        method: request.method ?? '',
         parameters: found.parameters,
         query: url.searchParams,
         operator,
+        source: request.socket.remoteAddress ?? '',
+        agent: request.headers['user-agent'] ?? '',
         body: () => readJson(request),
         form: () => readForm(request),
       })
@@ -152,10 +174,11 @@ export class AdminServer {
   #find(
     method: string,
     path: string,
+    byKey: boolean,
   ): { readonly operation: Operation; readonly parameters: Readonly<Record<string, string>> } | undefined {
     let allowed = ''
     for (const { operation, pattern, names } of this.#routes) {
-      const match = pattern.exec(path)
+      const match = (operation.byKey === true) === byKey ? pattern.exec(path) : null
       if (match === null) continue
       if (operation.method === method || (operation.method === 'GET' && method === 'HEAD')) {
         const parameters = Object.fromEntries(names.map((name, index) => [name, decodeParameter(match[index + 1] as string)]))
@@ -164,11 +187,13 @@ export class AdminServer {
       allowed = operation.method
     }
     if (allowed !== '') throw new ApiProblem(405, 'METHOD', `${path} takes ${allowed}`)
-    if (path.startsWith('/v1/')) throw new ApiProblem(404, 'NO_OPERATION', `${path} is no operation; /openapi.json lists them`)
+    if (path.startsWith('/v1/') && !byKey)
+      throw new ApiProblem(404, 'NO_OPERATION', `${path} is no operation; /openapi.json lists them`)
     return undefined
   }
 
-  #operator(request: IncomingMessage): string {
+  #operator(request: IncomingMessage, { open }: Operation): string {
+    if (open === true) return ''
     const match = /^Bearer ([A-Za-z0-9._-]{1,4096})$/i.exec(request.headers.authorization ?? '')
     if (match === null) throw new ApiProblem(401, 'NO_TOKEN', 'sign in with an operator’s key: Authorization: Bearer TOKEN')
     const verdict = this.#options.signIn(match[1] as string)
@@ -179,6 +204,14 @@ export class AdminServer {
   #answer(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
     if ('subscribe' in answer) {
       this.#stream(request, response, answer.subscribe)
+      return
+    }
+    if ('pieces' in answer) {
+      response.writeHead(200, { 'content-type': answer.type })
+      if (request.method === 'HEAD') response.end()
+      else void pipeline(Readable.from(answer.pieces, { highWaterMark: 1 }), response).catch(() => response.destroy())
+      // Who does not read on is let go of, with what was made for it.
+      response.setTimeout(STALLED_MS_MAX, () => response.destroy())
       return
     }
     const [text, type] = 'json' in answer ? [JSON.stringify(answer.json), 'application/json'] : [answer.text, answer.type]

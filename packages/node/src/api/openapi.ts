@@ -141,6 +141,8 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       path('requestId', 'As in the response’s x-request-id.'),
     ]),
   },
+  '/v1/feeds': { get: call('feeds', 'Whose decisions this node takes in, and how it stands.', 'Feeds') },
+  '/v1/bouncers': { get: call('bouncers', 'Programs that enforce denials elsewhere, and when each last asked.', 'Bouncers') },
   '/v1/traces/{traceId}': {
     get: call('trace', 'The spans of a trace, of all nodes that answer.', 'Trace', [path('traceId', '32 hex digits.')]),
   },
