@@ -32,6 +32,8 @@ const MINUTE_MS = 60_000
 export interface WorkloadApiOptions extends Pick<WorkloadIdentitiesOptions, 'self' | 'view' | 'sign' | 'denied' | 'say'> {
   /** Path of the socket. */
   readonly socket: string
+  /** Where the ring's certificates outlive this process. */
+  readonly authoritiesFile?: string
   readonly mint: (asked: Asked, timeoutMs: number) => Promise<{ readonly message: Uint8Array; readonly signature: Uint8Array }>
 }
 
@@ -71,7 +73,11 @@ export class WorkloadApi {
     this.#options = options
     const { mint, say } = options
     this.#identities = new WorkloadIdentities({ ...options, mint: (asked) => mint({ mint: asked }, MINT_MS_MAX) })
-    this.#authorities = new AuthorityCertificates({ view: options.view, sign: () => mint({ authority: true }, MINT_MS_MAX) })
+    this.#authorities = new AuthorityCertificates({
+      view: options.view,
+      sign: () => mint({ authority: true }, MINT_MS_MAX),
+      ...(options.authoritiesFile === undefined ? {} : { file: options.authoritiesFile }),
+    })
     this.#endpoint = new WorkloadEndpoint({
       socket: options.socket,
       log: (line) => say('warn', line),
