@@ -92,7 +92,10 @@ const report = (what: string, figure = ''): void =>
   void process.stdout.write(`ok   ${what}${figure === '' ? '' : `: ${figure}`}\n`)
 const since = (beganMs: number): string => `${Math.round(performance.now() - beganMs)} ms`
 
-const ring = await TestRing.start()
+const ring = await TestRing.start().catch((error: Error) => {
+  rmSync(place, { recursive: true, force: true })
+  throw error
+})
 try {
   const client = ring.client(1)
   await eventually('there is a key', async () => (await client.keys()).keys[0]?.state === 'ready', 60_000)
