@@ -765,6 +765,12 @@ function buildProgram(): Command {
     () => async (client, format) => (await import('./commands/approve.ts')).approvalList(client, format),
   )
 
+  const workload = program.command('workload').description('programs that get certificates from the node on their machine: ls')
+  withRing(
+    workload.command('ls').description('of the node that answers; --node asks another').addOption(watch()),
+    () => async (client, format) => (await import('./commands/workloads.ts')).workloadList(client, format),
+  )
+
   const key = program.command('key').description('the keys that the validators hold together: ls, show, refresh, rotate')
   withRing(
     key.command('ls').description('how they stand').addOption(watch()),

@@ -69,6 +69,12 @@ export type Keys = { readonly keys: readonly Key[] }
 /** A key that the validators hold together. */
 export type Key = { readonly name: string; /** `none`: a ring of one validator has none, and no sealing key while the policy keeps the vault closed. */ readonly state: 'none' | 'forming' | 'ready'; /** Of the signing key its thumbprint (RFC 7638), `kid` of tokens; of the sealing key SHA-256 in base64url. */ readonly keyId: string | null; /** Ed25519; of the sealing key an element of ristretto255; raw, base64url. */ readonly publicKey: string | null; /** How many holders it takes to sign or to open. */ readonly threshold: number; readonly holders: readonly string[]; /** Hand-overs and refreshes of this key. */ readonly handOvers: number; readonly madeAtMs: number | null; readonly ceremony: KeyCeremony | null; /** What operators asked for. */ readonly asked: 'nothing' | 'refresh' | 'replace'; readonly faults: readonly KeyFault[]; readonly former: readonly FormerKey[] }
 
+/** Services that the policy gives the node that was asked, for programs on its machine. */
+export type Workloads = { readonly node: string; /** Whether it serves the Workload API. */ readonly served: boolean; readonly workloads: readonly WorkloadStanding[] }
+
+/** How one of them stands there. */
+export type WorkloadStanding = { readonly service: string; readonly spiffeId: string; /** Of its certificate there, Unix milliseconds; null while there is none. */ readonly expiresAtMs: number | null; /** Why the ring did not sign the last time; null when it did. */ readonly reason: string | null; /** Processes with an open call. */ readonly programs: readonly { readonly pid: number; readonly uid: number }[] }
+
 /** A ceremony under way. */
 export type KeyCeremony = { readonly attempt: number; readonly phase: 'enrolling' | 'dealing' | 'answering'; readonly waitingFor: readonly string[] }
 
@@ -368,6 +374,8 @@ export interface Operations {
   readonly endpoints: { readonly answer: Endpoints; readonly query: undefined; readonly body: undefined }
   /** GET /v1/keys: The key that the validators hold together. */
   readonly keys: { readonly answer: Keys; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/workloads: Programs on the machine of the node, and the services that they are. */
+  readonly workloads: { readonly answer: Workloads; readonly query: undefined; readonly body: undefined }
   /** POST /v1/tokens: A token, signed by the ring. */
   readonly tokenMint: { readonly answer: MintedToken; readonly query: undefined; readonly body: MintBody }
   /** POST /v1/tokens/introspect: Whether a token is good now, and what it says (RFC 7662). */
@@ -417,6 +425,7 @@ export const OPERATIONS = {
   exceptionReplay: ['POST', '/v1/exceptions/replay'],
   endpoints: ['GET', '/v1/endpoints'],
   keys: ['GET', '/v1/keys'],
+  workloads: ['GET', '/v1/workloads'],
   tokenMint: ['POST', '/v1/tokens'],
   tokenIntrospect: ['POST', '/v1/tokens/introspect'],
   svidMint: ['POST', '/v1/svids'],

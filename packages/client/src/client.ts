@@ -191,6 +191,11 @@ export class RingwallClient {
     return this.#call('keys')
   }
 
+  /** Programs on the machine of the node that answers, and the services that they are. */
+  workloads(): Promise<Answer<'workloads'>> {
+    return this.#call('workloads')
+  }
+
   /** New shares of a key. */
   keyRefresh(
     reason: string,

@@ -6,6 +6,7 @@ import { encodeBase64url } from '@ringwall/ring/tx'
 import { dealTrusted, type KeyShare } from '@ringwall/threshold'
 import { type CheckFinding, checkCertificates, checkNode } from './check.ts'
 import type { RunningNode } from './node.ts'
+import type { WorkloadStanding } from './workloads/workload-api.ts'
 
 interface Facts {
   readonly reachable?: readonly string[]
@@ -24,6 +25,9 @@ interface Facts {
   readonly policyProblem?: string
   readonly exceptions?: readonly { readonly name: string; readonly owner: string; readonly until: string }[]
   readonly key?: object
+  readonly workloads?: Readonly<Record<string, { readonly nodes: readonly string[] }>>
+  /** As its Workload API says; without one, it has none. */
+  readonly standing?: readonly WorkloadStanding[]
   readonly holdsShare?: boolean
   /** Whether the ring has a sealing key, and this node a share of it. */
   readonly sealing?: 'held' | 'lost'
@@ -74,7 +78,7 @@ function nodeWith(facts: Facts): RunningNode {
       nodes: ['n1', 'n2', 'n3', 'n4'].map((id) => ({ id })),
       signingKey: { key: 'k', threshold: 3, holders: ['n1', 'n2', 'n3', 'n4'], faults: [], ...facts.key },
       policyVersion: 3,
-      policy: { services: { shop: { waf: { mode } } }, exceptions },
+      policy: { services: { shop: { waf: { mode } } }, exceptions, workloads: facts.workloads ?? {} },
     }),
     proxy: {
       upstreams: () => [
@@ -86,7 +90,13 @@ function nodeWith(facts: Facts): RunningNode {
     vault: { holdsShare: facts.sealing !== 'lost' },
     signing: { holdsShare: facts.holdsShare ?? true, faults: (facts.liars ?? []).map((party) => ({ party })) },
     config: { id: 'n1', data: tmpdir(), explainHeader: false },
+    workloads: facts.standing === undefined ? undefined : { standing: () => facts.standing },
   } as unknown as RunningNode
+}
+
+function standing({ expiresAtMs }: Pick<WorkloadStanding, 'expiresAtMs'>): WorkloadStanding {
+  const programs = [{ pid: 7, uid: 1_000 }]
+  return { service: 'billing', spiffeId: 'spiffe://x/service/billing', expiresAtMs, reason: 'two of three', programs }
 }
 
 async function finding(facts: Facts, group: CheckFinding['group'], level: CheckFinding['level']): Promise<CheckFinding> {
@@ -149,6 +159,19 @@ test('each thing that is not well is one line with a fix', async () => {
     [{ key: { ceremony: { waitingFor: ['n4'] } } }, 'key', 'warn', /is being handed on; it waits for n4/],
     [{ holdsShare: false }, 'key', 'warn', /no share of the signing key/],
     [{ sealing: 'lost' }, 'key', 'warn', /no share of the sealing key, and opens nothing/],
+    [{ workloads: { billing: { nodes: ['n1'] } } }, 'key', 'warn', /gives this node the workloads billing, and it serves no/],
+    [
+      { workloads: { billing: { nodes: ['n1'] } }, standing: [standing({ expiresAtMs: 1_800_000_000_000 })] },
+      'key',
+      'warn',
+      /billing is not renewed, good until 2027-01-15T08:00:00\.000Z: two of three/,
+    ],
+    [
+      { workloads: { billing: { nodes: ['n1'] } }, standing: [standing({ expiresAtMs: null })] },
+      'key',
+      'bad',
+      /programs of billing have no certificate: two of three/,
+    ],
     [{ liars: ['n2'] }, 'key', 'bad', /n2 lied with its part of the signing key/],
     [{ key: { faults: [{ party: 'n3', fault: 'bad-share' }] } }, 'key', 'bad', /n3 lied/],
     [{ halted: 'two certificates contradict each other' }, 'ledger', 'bad', /two certificates contradict/],

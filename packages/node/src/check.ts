@@ -5,6 +5,7 @@ import type { CertificateStatus } from '@ringwall/proxy'
 import { KEY_NAMES, type KeyName, viewOfKey } from '@ringwall/ring'
 import type { RunningNode } from './node.ts'
 import { UNCONFIRMED_MAX } from './provisional.ts'
+import { checkWorkloads } from './workloads/check-workloads.ts'
 
 export interface CheckFinding {
   readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic' | 'key'
@@ -30,6 +31,7 @@ export async function checkNode(node: RunningNode): Promise<readonly CheckFindin
     ...checkLedger(node),
     ...checkLinks(node),
     ...KEY_NAMES.flatMap((name) => checkKey(node, name)),
+    ...checkWorkloads(node),
     ...checkPolicy(node),
     ...checkUpstreams(node),
     ...checkCertificates(node.proxy.certificates(), Date.now()),

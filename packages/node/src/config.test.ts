@@ -22,6 +22,16 @@ test('a good configuration has absolute paths, parsed addresses and defaults', (
   assert.equal(config.heartbeatMs, 2_000)
 })
 
+test('the socket of the Workload API is relative to the configuration, and there is none unless it is named', () => {
+  const file = '/etc/ringwall/n1/node.yaml'
+  assert.equal(parseNodeConfig(GOOD, file).workloadSocket, undefined)
+  const parse = (text: string) => parseNodeConfig(`${GOOD}workloadApi: ${text}\n`, file).workloadSocket
+  assert.equal(parse('{ socket: ../api.sock }'), '/etc/ringwall/api.sock')
+  assert.equal(parse('{ socket: /run/ringwall/api.sock }'), '/run/ringwall/api.sock')
+  for (const bad of ['{}', '/run/api.sock', '{ socket: 7 }', '{ socket: "" }', '{ socket: /run/api.sock, mode: 7 }'])
+    assert.throws(() => parse(bad), /node\.yaml:\d+:\d+: workloadApi/, bad)
+})
+
 const listening = (traffic: string): string => GOOD.replace('127.0.0.1:8081', traffic)
 
 test('listeners: one address, one listener, or a list; files are relative to the configuration', () => {

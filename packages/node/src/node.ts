@@ -663,6 +663,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       workloads = new WorkloadApi({
         self: config.id,
         socket: config.workloadSocket,
+        authoritiesFile: join(config.data, 'keys', 'authorities.json'),
         view: () => view,
         denied: (of) => view.denials.matchCredential(of, Date.now()) ?? early.enforced.matchCredential(of, Date.now()),
         sign: (message) => signMessage(privateKey, message),

@@ -81,6 +81,7 @@ test('what is wrong with workloads is told by its place', () => {
     ['{ nodes: [n1], unix: [{ path: /bin/x }] }', /^\/workloads\/billing\/unix\/0\/uid: .*missing/],
     ['{ nodes: [n1], unix: [{ uid: -1 }] }', /^\/workloads\/billing\/unix\/0\/uid: /],
     ['{ nodes: [n1], unix: [{ uid: 4294967295 }] }', /^\/workloads\/billing\/unix\/0\/uid: /],
+    ['{ nodes: [n1], unix: [{ uid: 65534 }] }', /^\/workloads\/billing\/unix\/0\/uid: 65534 is nobody in particular/],
     ['{ nodes: [n1], unix: [{ uid: root }] }', /^\/workloads\/billing\/unix\/0\/uid: /],
     ['{ nodes: [n1], unix: [{ uid: 1, path: bin/x }] }', /^\/workloads\/billing\/unix\/0\/path: expected an absolute path/],
     [

@@ -11,6 +11,8 @@ export const WORKLOADS_MAX = 1_000
 const TTL_MS_MIN = 60_000
 const TTL_MS_MAX = 86_400_000
 const ID_MAX = 4_294_967_294
+/** Whom the kernel names in place of users that a namespace has no number for (user_namespaces(7)). */
+const UID_OVERFLOW = 65_534
 
 const UnixId = z.int().min(0).max(ID_MAX)
 
@@ -111,6 +113,10 @@ export function workloadFaults({ workloads }: WorkloadsPolicy): PolicyFault[] {
       if (seen.has(key))
         faults.push({ path: [...at, 'unix', index], message: 'this program is named twice', hint: 'keep one of the two' })
       seen.add(key)
+      if (uid === UID_OVERFLOW) {
+        const message = `${UID_OVERFLOW} is nobody in particular: whoever has no number of its own`
+        faults.push({ path: [...at, 'unix', index, 'uid'], message, hint: 'give the service a user of its own' })
+      }
       if (path?.split('/').some((part, depth) => depth > 0 && (part === '' || part === '.' || part === '..'))) {
         const hint = 'write it as the machine names it, without .., // or a final /'
         faults.push({ path: [...at, 'unix', index, 'path'], message: `${JSON.stringify(path)} is no path of a binary`, hint })

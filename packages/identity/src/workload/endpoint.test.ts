@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, type OutgoingHttpHeaders } from 'node:http2'
 import { connect as connectSocket, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import fc from 'fast-check'
 import { type CallAnswer, EndpointRefused, type WorkloadCall, WorkloadEndpoint } from './endpoint.ts'
 import { framed, GRPC_STATUS } from './grpc.ts'
 import { peerCredentialsLack } from './peer-credentials.ts'
@@ -34,13 +35,14 @@ function temporary(t: TestContext): string {
   return folder
 }
 
-async function scene(t: TestContext, onBegin: (begun: Begun) => void = () => {}): Promise<Scene> {
+async function scene(t: TestContext, onBegin: (begun: Begun) => void = () => {}, requestMsMax = 10_000): Promise<Scene> {
   const socket = join(temporary(t), 'api.sock')
   const begun: Begun[] = []
   const said: string[] = []
   const endpoint = new WorkloadEndpoint({
     socket,
     log: (line) => said.push(line),
+    requestMsMax,
     service: {
       begin: (call, program, answer) => {
         const one: Begun = { call, program, answer, isDone: false }
@@ -215,6 +217,53 @@ test('calls above the bound of a connection are refused, those that end make roo
   while (endpoint.connections > 0) await new Promise((wake) => setTimeout(wake, 5))
 })
 
+test('a request that never ends is not waited for, nor one that goes on after its answer', { skip }, async (t) => {
+  const { socket, begun } = await scene(t, () => {}, 50)
+  const session = client(t, socket)
+  const silent = session.request(HEADERS)
+  assert.equal((await answered(silent)).status, INVALID)
+  const endless = session.request({ ...HEADERS, ':path': '/none' })
+  const pump = setInterval(() => endless.write(Buffer.alloc(10_000)), 5)
+  t.after(() => clearInterval(pump))
+  assert.equal((await answered(endless)).status, UNKNOWN)
+  assert.equal(begun.length, 0)
+})
+
+test('one user has so many connections and no more, and those that close make room', { skip }, async (t) => {
+  const { socket, endpoint, said } = await scene(t)
+  const sessions = Array.from({ length: 70 }, () => client(t, socket))
+  const closed = new Set<number>()
+  for (const [i, session] of sessions.entries()) session.on('close', () => closed.add(i))
+  while (endpoint.connections < 64 || closed.size < 6) await new Promise((wake) => setTimeout(wake, 10))
+  assert.deepEqual([endpoint.connections, closed.size], [64, 6])
+  assert.deepEqual(
+    said.filter((line) => line.includes('64 connections already')).length,
+    1,
+    'told once, however often it is tried',
+  )
+  for (const session of sessions) session.destroy()
+  while (endpoint.connections > 0) await new Promise((wake) => setTimeout(wake, 5))
+  const session = client(t, socket)
+  await once(session, 'remoteSettings')
+})
+
+test('calls that are made and given up at once, by the thousand, leave nothing behind', { skip }, async (t) => {
+  const { socket, endpoint, begun } = await scene(t, ({ answer }) => answer.send(Buffer.alloc(1_000)))
+  const session = client(t, socket)
+  await once(session, 'remoteSettings')
+  for (let i = 0; i < 3_000 && !session.destroyed; i += 1) {
+    const stream = session.request(HEADERS)
+    stream.on('error', () => {})
+    stream.end(framed(new Uint8Array(0)))
+    stream.close(8)
+    if (i % 100 === 0) await new Promise((wake) => setImmediate(wake))
+  }
+  session.destroy()
+  while (endpoint.connections > 0 || begun.some(({ isDone }) => !isDone)) await new Promise((wake) => setTimeout(wake, 5))
+  const { status } = await call(client(t, socket), { ':path': '/none' })
+  assert.equal(status, UNKNOWN, 'others are served')
+})
+
 test('bytes that are no HTTP/2 end their own connection and no other', { skip }, async (t) => {
   const { socket, begun } = await scene(t, ({ answer }) => answer.end(GRPC_STATUS.UNAVAILABLE, 'later'))
   for (const bytes of [
@@ -232,6 +281,41 @@ test('bytes that are no HTTP/2 end their own connection and no other', { skip },
   assert.equal(begun.length, 1)
 })
 
+test('property: whatever frames come after the preface, the endpoint serves on and holds nothing of them', {
+  skip,
+}, async (t) => {
+  const { socket, endpoint, begun } = await scene(t, ({ answer }) => answer.send(Buffer.alloc(100)))
+  const preface = Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0])])
+  const frame = fc
+    .tuple(
+      fc.integer({ min: 0, max: 11 }),
+      fc.nat(255),
+      fc.constantFrom(0, 1, 2, 3, 0x7f_ff_ff_ff),
+      fc.uint8Array({ maxLength: 200 }),
+    )
+    .map(([type, flags, stream, payload]) => {
+      const head = Buffer.alloc(9)
+      head.writeUIntBE(payload.length, 0, 3)
+      head[3] = type
+      head[4] = flags
+      head.writeUInt32BE(stream, 5)
+      return Buffer.concat([head, payload])
+    })
+  await fc.assert(
+    fc.asyncProperty(fc.array(frame, { maxLength: 20 }), async (frames) => {
+      const raw = connectSocket(socket)
+      raw.on('error', () => {})
+      raw.resume()
+      raw.end(Buffer.concat([preface, ...frames]))
+      await once(raw, 'close')
+    }),
+    { numRuns: 40 },
+  )
+  while (endpoint.connections > 0) await new Promise((wake) => setTimeout(wake, 5))
+  assert.ok(begun.every(({ isDone }) => isDone))
+  assert.equal((await call(client(t, socket), { ':path': '/none' })).status, UNKNOWN)
+})
+
 test('the program is the one that connected: another user’s is known by its user, and one that becomes another is not it any more', {
   skip: skip || process.geteuid?.() !== 0 ? 'needs root, and a kernel that can be asked' : false,
 }, async (t) => {
@@ -243,6 +327,7 @@ test('the program is the one that connected: another user’s is known by its us
     const stream = session.request(${JSON.stringify(HEADERS)})
     stream.on('error', () => {})
     stream.end(Buffer.alloc(5))
+    process.on('SIGUSR2', () => process.execve('/bin/sleep', ['sleep', '60'], {}))
     setInterval(() => {}, 1000)`
   const child = spawn(process.execPath, ['-e', script], { uid: 65_534, gid: 65_533, stdio: 'ignore' })
   t.after(() => child.kill('SIGKILL'))
@@ -251,6 +336,10 @@ test('the program is the one that connected: another user’s is known by its us
   const facts = await program.facts(false)
   assert.deepEqual([program.peer.pid, facts.uid, facts.gid, facts.path], [child.pid, 65_534, 65_533, process.execPath])
   assert.equal(await program.isThere(), true)
+  child.kill('SIGUSR2')
+  while (readlinkSync(`/proc/${child.pid}/exe`) === process.execPath) await new Promise((wake) => setTimeout(wake, 5))
+  assert.equal(await program.isThere(), false, 'the same process, with another program')
+  assert.equal((await program.facts(true)).sha256, undefined, 'whose hash is not that of the one that connected')
   child.kill('SIGKILL')
   await once(child, 'exit')
   assert.equal(await program.isThere(), false)

@@ -6,7 +6,13 @@
  * The JWT-SVID profile is answered with UNIMPLEMENTED: it takes RSA and ECDSA alone, and the ring's key is Ed25519.
  */
 import { chmodSync, lstatSync, statSync, unlinkSync } from 'node:fs'
-import { type IncomingHttpHeaders, performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
+import {
+  constants,
+  type IncomingHttpHeaders,
+  performServerHandshake,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { framed, GRPC_STATUS, GrpcFault, type GrpcStatus, percentEncoded, RequestMessage } from './grpc.ts'
@@ -54,6 +60,8 @@ export interface WorkloadEndpointOptions {
   readonly service: WorkloadService
   /** What went wrong with a connection, for people; the same not too often. */
   readonly log: (line: string) => void
+  /** How long a request may take to come; 10 s unless given. */
+  readonly requestMsMax?: number
 }
 
 const SERVICE = '/SpiffeWorkloadAPI/'
@@ -210,11 +218,16 @@ export class WorkloadEndpoint {
   #answer(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, program: Program): void {
     this.counts.calls += 1
     const answer = new StreamAnswer(stream)
+    // Whoever goes on sending, or does not begin, is not listened to for ever, answered or not.
+    const timer = setTimeout(() => {
+      answer.end(GRPC_STATUS.INVALID_ARGUMENT, 'the request did not come')
+      stream.close(constants.NGHTTP2_CANCEL)
+    }, this.#options.requestMsMax ?? REQUEST_MS_MAX)
+    stream.once('end', () => clearTimeout(timer))
+    stream.once('close', () => clearTimeout(timer))
     try {
       const call = callOf(headers)
       const request = new RequestMessage(REQUEST_BYTES_MAX)
-      const timer = setTimeout(() => answer.end(GRPC_STATUS.INVALID_ARGUMENT, 'the request did not come'), REQUEST_MS_MAX)
-      stream.once('close', () => clearTimeout(timer))
       const refuse = (error: unknown): void => {
         if (!(error instanceof GrpcFault)) throw error
         answer.end(error.code, error.message)
@@ -227,7 +240,6 @@ export class WorkloadEndpoint {
         }
       })
       stream.once('end', () => {
-        clearTimeout(timer)
         if (answer.isOver) return
         try {
           if (!isMessage(request.end())) throw new GrpcFault(GRPC_STATUS.INVALID_ARGUMENT, 'the request is no message')

@@ -42,8 +42,9 @@ const HELPERS = [
 const ANSWER = /^(\d{1,10}) (\d{1,10}) (\d{1,10})$/
 const ANSWER_MS_MAX = 3_000
 const WAITING_MAX = 128
-/** Between two: whoever connects all the time takes a part of one processor, not all of it. */
-const PAUSE_MS = 10
+/** So many at once, when a machine starts; then so often: whoever connects all the time takes a part of one processor, not all of it. */
+const BURST = 64
+const EVERY_MS = 50
 /** Of the node's own threads are served first. */
 const NICE = 10
 
@@ -68,6 +69,8 @@ function helper(): (typeof HELPERS)[number] | undefined {
 export class PeerInquiry {
   #waiting = 0
   #last: Promise<unknown> = Promise.resolve()
+  /** When the budget is whole again, by `performance.now()`. */
+  #wholeAtMs = 0
 
   /** @param socket Accepted, and not read from yet. @throws {PeerUnknown} */
   of(socket: Socket): Promise<PeerCredentials> {
@@ -78,8 +81,15 @@ export class PeerInquiry {
       .finally(() => {
         this.#waiting -= 1
       })
-    this.#last = asked.catch(() => {}).then(() => delay(PAUSE_MS))
+    this.#last = asked.catch(() => {}).then(() => this.#rest())
     return asked
+  }
+
+  async #rest(): Promise<void> {
+    const nowMs = performance.now()
+    this.#wholeAtMs = Math.max(this.#wholeAtMs, nowMs) + EVERY_MS
+    const overMs = this.#wholeAtMs - nowMs - BURST * EVERY_MS
+    if (overMs > 0) await delay(overMs)
   }
 }
 

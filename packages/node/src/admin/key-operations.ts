@@ -31,6 +31,7 @@ export function keyOperations(node: RunningNode): readonly Operation[] {
   const authority = new AuthorityCertificates({ view: node.view, sign: () => minted(node, { authority: true }) })
   return [
     { method: 'GET', path: '/v1/keys', run: () => ({ json: { keys: KEY_NAMES.map((name) => keyNamed(node, name)) } }) },
+    { method: 'GET', path: '/v1/workloads', run: () => ({ json: workloads(node) }) },
     // Open: each request is signed by who may ask, and every holder of the key checks that.
     { method: 'POST', path: '/v1/tokens', open: true, run: async (call) => ({ json: await mintToken(node, call) }) },
     { method: 'POST', path: '/v1/tokens/introspect', run: async (call) => ({ json: await introspect(node, call) }) },
@@ -88,6 +89,10 @@ function sealingKeyId(key: string): string {
 function jwks(node: RunningNode): readonly ReturnType<typeof ringJwk>[] {
   const { key, former } = node.view().signingKey
   return [...(key === undefined ? [] : [key]), ...former.map((one) => one.key)].map(ringJwk)
+}
+
+function workloads({ config, workloads: api }: RunningNode): unknown {
+  return { node: config.id, served: api !== undefined, workloads: api?.standing() ?? [] }
 }
 
 /** RFC 8414, as far as the ring has it. The issuer is the ring, not the node that answers: every node answers the same. */

@@ -267,6 +267,18 @@ export const schemas: Readonly<Record<string, Schema>> = {
     faults: list(ref('KeyFault')),
     former: list(ref('FormerKey')),
   }),
+  Workloads: object('Services that the policy gives the node that was asked, for programs on its machine.', {
+    node: text,
+    served: described('Whether it serves the Workload API.', flag),
+    workloads: list(ref('WorkloadStanding')),
+  }),
+  WorkloadStanding: object('How one of them stands there.', {
+    service: text,
+    spiffeId: text,
+    expiresAtMs: described('Of its certificate there, Unix milliseconds; null while there is none.', orNull(number)),
+    reason: described('Why the ring did not sign the last time; null when it did.', orNull(text)),
+    programs: described('Processes with an open call.', list(object('A process.', { pid: whole, uid: whole }))),
+  }),
   KeyCeremony: object('A ceremony under way.', {
     attempt: whole,
     phase: choice('enrolling', 'dealing', 'answering'),

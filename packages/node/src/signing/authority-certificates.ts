@@ -2,13 +2,20 @@
  * The ring's own certificates: of the key in force, signed once a key, since whoever signs it, it says the same; and of keys that were replaced and
  * still verify, as far as this node had them made while they were in force.
  */
+import { createPublicKey, X509Certificate } from 'node:crypto'
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { certificateOf } from '@ringwall/identity'
 import type { View } from '@ringwall/ring'
+import { z } from 'zod'
+
+const Kept = z.array(z.strictObject({ key: z.string().length(43), certificate: z.base64().max(4_096) })).max(16)
 
 export interface AuthorityCertificatesOptions {
   readonly view: () => Pick<View, 'signingKey'>
   /** Has the ring sign its own certificate. */
   readonly sign: () => Promise<{ readonly message: Uint8Array; readonly signature: Uint8Array }>
+  /** Where they outlive this process: nobody signs that of a former key again. There is nothing secret in it. */
+  readonly file?: string
 }
 
 export interface AuthorityCertificate {
@@ -25,6 +32,7 @@ export class AuthorityCertificates {
 
   constructor(options: AuthorityCertificatesOptions) {
     this.#options = options
+    for (const { key, certificate } of keptIn(options.file)) this.#made.set(key, certificate)
   }
 
   /** Of the key in force, DER. @throws As `sign` does. */
@@ -37,7 +45,11 @@ export class AuthorityCertificates {
     const certificate = this.#options.sign().then(({ message, signature }) => {
       const der = certificateOf(message, signature)
       // Another key came into force meanwhile: whose certificate this is nobody knows here.
-      if (key !== undefined && this.#options.view().signingKey.key === key) this.#made.set(key, der)
+      if (key !== undefined && this.#options.view().signingKey.key === key) {
+        this.#made.set(key, der)
+        this.known()
+        this.#keep()
+      }
       return der
     })
     const making = { key, certificate }
@@ -60,5 +72,32 @@ export class AuthorityCertificates {
       const certificate = this.#made.get(name)
       return certificate === undefined ? [] : [{ key: name, certificate }]
     })
+  }
+
+  #keep(): void {
+    const { file } = this.#options
+    if (file === undefined) return
+    const kept = [...this.#made].map(([key, der]) => ({ key, certificate: Buffer.from(der).toString('base64') }))
+    try {
+      writeFileSync(`${file}.new`, `${JSON.stringify(kept)}\n`, { mode: 0o600 })
+      renameSync(`${file}.new`, file)
+    } catch {
+      // They serve as long as this process lives; `ringwall check` tells of a disk that takes nothing.
+    }
+  }
+}
+
+/** Those that are what they say, whoever wrote the file: each is signed by its own key. */
+function keptIn(file: string | undefined): readonly AuthorityCertificate[] {
+  if (file === undefined) return []
+  try {
+    return Kept.parse(JSON.parse(readFileSync(file, 'utf8'))).flatMap(({ key, certificate }) => {
+      const der = Buffer.from(certificate, 'base64')
+      const signer = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: key }, format: 'jwk' })
+      const read = new X509Certificate(der)
+      return read.ca && read.raw.equals(der) && read.verify(signer) && read.checkIssued(read) ? [{ key, certificate: der }] : []
+    })
+  } catch {
+    return []
   }
 }

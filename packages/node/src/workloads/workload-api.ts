@@ -14,7 +14,7 @@ import {
   type WorkloadCall,
   WorkloadEndpoint,
 } from '@ringwall/identity/workload'
-import { ringIssuer, servicesOf, type UnixFacts, type View } from '@ringwall/ring'
+import { mayAttest, ringIssuer, servicesOf, type UnixFacts, type View } from '@ringwall/ring'
 import { StartError } from '../errors.ts'
 import { AuthorityCertificates } from '../signing/authority-certificates.ts'
 import type { Asked } from '../signing/signing-service.ts'
@@ -25,11 +25,28 @@ const TICK_MS = 1_000
 const MINT_MS_MAX = 15_000
 const BUNDLE_RETRY_MS = { first: 1_000, most: 30_000 } as const
 const TOLD_MAX = 1_024
+/** Programs that fit nothing, told of in a minute: whoever asks for ever fills no log. */
+const STRANGERS_PER_MINUTE = 10
+const MINUTE_MS = 60_000
 
 export interface WorkloadApiOptions extends Pick<WorkloadIdentitiesOptions, 'self' | 'view' | 'sign' | 'denied' | 'say'> {
   /** Path of the socket. */
   readonly socket: string
+  /** Where the ring's certificates outlive this process. */
+  readonly authoritiesFile?: string
   readonly mint: (asked: Asked, timeoutMs: number) => Promise<{ readonly message: Uint8Array; readonly signature: Uint8Array }>
+}
+
+/** How a service that the policy gives this node stands here. */
+export interface WorkloadStanding {
+  readonly service: string
+  readonly spiffeId: string
+  /** Unix milliseconds; null while there is no certificate. */
+  readonly expiresAtMs: number | null
+  /** Why the ring did not sign the last time that it was asked; null when it did. */
+  readonly reason: string | null
+  /** Programs with an open call. */
+  readonly programs: readonly { readonly pid: number; readonly uid: number }[]
 }
 
 export class WorkloadApi {
@@ -40,6 +57,7 @@ export class WorkloadApi {
   readonly #calls = new Set<OpenCall>()
   /** Processes of which people were told what they are. */
   readonly #told = new Set<string>()
+  #strangers: { readonly sinceMs: number; readonly told: Set<string> } = { sinceMs: 0, told: new Set() }
   #timer: NodeJS.Timeout | undefined
   #bundle: { isMaking: boolean; failures: number; dueMs: number; reason: string | undefined } = {
     isMaking: false,
@@ -55,7 +73,11 @@ export class WorkloadApi {
     this.#options = options
     const { mint, say } = options
     this.#identities = new WorkloadIdentities({ ...options, mint: (asked) => mint({ mint: asked }, MINT_MS_MAX) })
-    this.#authorities = new AuthorityCertificates({ view: options.view, sign: () => mint({ authority: true }, MINT_MS_MAX) })
+    this.#authorities = new AuthorityCertificates({
+      view: options.view,
+      sign: () => mint({ authority: true }, MINT_MS_MAX),
+      ...(options.authoritiesFile === undefined ? {} : { file: options.authoritiesFile }),
+    })
     this.#endpoint = new WorkloadEndpoint({
       socket: options.socket,
       log: (line) => say('warn', line),
@@ -77,6 +99,26 @@ export class WorkloadApi {
   figures(): Readonly<Record<'connections' | 'calls' | 'refused' | 'issued' | 'failed', number>> {
     const { connections, counts } = this.#endpoint
     return { connections, ...counts, ...this.#identities.counts }
+  }
+
+  /** By name. */
+  standing(): readonly WorkloadStanding[] {
+    const { view, self } = this.#options
+    const { policy, ring } = view()
+    return Object.keys(policy.workloads)
+      .filter((service) => mayAttest(policy, self, service))
+      .sort()
+      .map((service) => {
+        const calls = [...this.#calls].filter((call) => call.services.includes(service))
+        const programs = new Map(calls.map(({ program: { peer } }) => [peer.pid, { pid: peer.pid, uid: peer.uid }]))
+        return {
+          service,
+          spiffeId: spiffeId(ring, 'service', service),
+          expiresAtMs: this.#identities.identity(service)?.expiresAtMs ?? null,
+          reason: this.#identities.reason(service) ?? null,
+          programs: [...programs.values()],
+        }
+      })
   }
 
   /** @throws {StartError} Saying what is missing, or what is wrong with the path. */
@@ -114,6 +156,7 @@ export class WorkloadApi {
       bundle: () => this.#known(),
       bundleReason: () => (this.#bundle.isMaking ? undefined : (this.#bundle.reason ?? 'the ring has no certificate yet')),
       onServed: (program, services) => this.#tell(program, services),
+      onStranger: (program, facts) => this.#tellStranger(program, facts),
     }
   }
 
@@ -163,6 +206,19 @@ export class WorkloadApi {
     this.#options.say('info', line)
   }
 
+  /** For whoever wonders why a program gets nothing. */
+  #tellStranger({ peer: { pid } }: Program, { uid, gid, path }: UnixFacts): void {
+    const nowMs = Date.now()
+    if (nowMs >= this.#strangers.sinceMs + MINUTE_MS) this.#strangers = { sinceMs: nowMs, told: new Set() }
+    const { told } = this.#strangers
+    // What a file is called anybody may choose.
+    const binary = path === undefined ? 'a binary that this node does not see' : JSON.stringify(path.slice(0, 200))
+    const who = `user ${uid}, group ${gid}, ${binary}`
+    if (told.has(who) || told.size >= STRANGERS_PER_MINUTE) return
+    told.add(who)
+    this.#options.say('info', `process ${pid} fits no workload of this node: ${who.replaceAll(/[^\x20-\x7e]/g, '?')}`)
+  }
+
   /** Binaries of other users' programs are for root to see. */
   #warnOfBlindness(): void {
     if (this.#cannotSee || process.geteuid?.() === 0) return
@@ -191,13 +247,16 @@ interface CallContext {
   /** Why there is none; undefined while it is being made. */
   readonly bundleReason: () => string | undefined
   readonly onServed: (program: Program, services: readonly string[]) => void
+  readonly onStranger: (program: Program, facts: UnixFacts) => void
 }
 
 /** One call of one program, open until one side ends it. */
 class OpenCall {
   readonly #about: CallContext
   readonly #call: WorkloadCall
-  readonly #program: Program
+  readonly program: Program
+  /** That it is, as far as it was looked at. */
+  services: readonly string[] = []
   readonly #answer: CallAnswer
   readonly #leases = new Map<string, () => void>()
   #facts: { readonly policyVersion: number; readonly facts: UnixFacts } | undefined
@@ -209,12 +268,13 @@ class OpenCall {
   constructor(about: CallContext, call: WorkloadCall, program: Program, answer: CallAnswer) {
     this.#about = about
     this.#call = call
-    this.#program = program
+    this.program = program
     this.#answer = answer
   }
 
   close(): void {
     this.#isOver = true
+    this.services = []
     for (const release of this.#leases.values()) release()
     this.#leases.clear()
   }
@@ -259,7 +319,9 @@ class OpenCall {
     const named = servicesOf(policy, self, facts)
     const isMember = nodes.some(({ id }) => id === self) && !isDenied(spiffeId(ring, 'node', self))
     const services = isMember ? named.filter((name) => !isDenied(spiffeId(ring, 'service', name))) : []
+    this.services = services
     if (services.length > 0) return services
+    if (named.length === 0) this.#about.onStranger(this.program, facts)
     const why =
       named.length === 0
         ? 'no workload of the ring’s policy on this node fits this program'
@@ -274,11 +336,11 @@ class OpenCall {
     const { view, self, identities, bundle, bundleReason } = this.#about
     const { policy, policyVersion, ring } = view()
     if (this.#facts?.policyVersion !== policyVersion) {
-      const { uid } = this.#program.peer
+      const { uid } = this.program.peer
       const withHash = Object.values(policy.workloads).some(
         ({ nodes, unix }) => nodes.includes(self) && unix.some((one) => one.uid === uid && one.sha256 !== undefined),
       )
-      this.#facts = { policyVersion, facts: await this.#program.facts(withHash) }
+      this.#facts = { policyVersion, facts: await this.program.facts(withHash) }
       if (view().policyVersion !== policyVersion) {
         this.#again = true
         return
@@ -331,14 +393,14 @@ class OpenCall {
 
   async #send(services: readonly string[], state: string, encode: () => Uint8Array): Promise<void> {
     if (state === this.#sent) return
-    if (!(await this.#program.isThere())) {
+    if (!(await this.program.isThere())) {
       this.end(GRPC_STATUS.PERMISSION_DENIED, 'the process that connected is gone, or runs another program now')
       return
     }
     // A denial may have come meanwhile.
     if (this.#isOver || this.#again) return
     this.#answer.send(encode())
-    if (this.#sent === undefined) this.#about.onServed(this.#program, services)
+    if (this.#sent === undefined) this.#about.onServed(this.program, services)
     this.#sent = state
   }
 }
