@@ -12,6 +12,14 @@ interface Globals {
   readonly output: Format
 }
 
+/** Of those verbs of the vault that services have, too. */
+interface VaultGlobals {
+  readonly context?: string
+  readonly identity?: string
+  readonly node: readonly string[]
+  readonly output: Format
+}
+
 /** Opens a session and runs; with `--watch`, again and again. */
 type Run = (client: RingwallClient, format: Format) => Promise<void>
 
@@ -714,25 +722,37 @@ function buildProgram(): Command {
     () => async (client, format) => (await import('./commands/approve.ts')).approvalList(client, format),
   )
 
-  const key = program.command('key').description('the key that the validators hold together: ls, show, refresh, rotate')
+  const key = program.command('key').description('the keys that the validators hold together: ls, show, refresh, rotate')
   withRing(
-    key.command('ls').description('how it stands').addOption(watch()),
+    key.command('ls').description('how they stand').addOption(watch()),
     () => async (client, format) => (await import('./commands/keys.ts')).keyList(client, format),
   )
   withRing(
-    key.command('show').argument('[name]', '', 'signing').description('who holds it, since when, who lied'),
+    key.command('show').argument('[name]', 'signing or sealing; both without').description('who holds it, since when, who lied'),
     ([name]) =>
       async (client, format) =>
-        (await import('./commands/keys.ts')).keyShow(client, format, name as string),
+        (await import('./commands/keys.ts')).keyShow(client, format, name),
   )
   for (const [verb, what] of [
     ['refresh', 'new shares of the same key: those stolen before are worth nothing'],
-    ['rotate', 'another key; what the former one signed verifies for another hour'],
+    ['rotate', 'another key; what a former signing key signed verifies for another hour'],
   ] as const) {
     withRing(
-      key.command(verb).description(what).addOption(reason()).addOption(dryRun()),
-      (_args, options) => async (client) =>
-        (await import('./commands/keys.ts')).keyChange(client, verb, options.reason as string, options.dryRun === true),
+      key
+        .command(verb)
+        .argument('[name]', 'signing or sealing', 'signing')
+        .description(what)
+        .addOption(reason())
+        .addOption(dryRun()),
+      ([name], options) =>
+        async (client) =>
+          (await import('./commands/keys.ts')).keyChange(
+            client,
+            verb,
+            name as string,
+            options.reason as string,
+            options.dryRun === true,
+          ),
     )
   }
 
@@ -815,6 +835,97 @@ function buildProgram(): Command {
     .action(async (directory: string, { node: nodes, audience, ttl }: { node: string[]; audience: string; ttl: string }) =>
       (await import('./commands/identity.ts')).identityToken(directory, nodes, { audience, ttlMs: parseTtl(ttl) }),
     )
+
+  const vault = program.command('vault').description('secrets, sealed to the ring: put, get, ls, rm, history, run')
+  const contextFile = (): Option => new Option('--context <file>', 'the operator’s context')
+  const formatted = (): Option => new Option('-o, --output <format>', FORMATS.join(', ')).default('table').argParser(parseFormat)
+  const service = (): Option =>
+    new Option('--identity <dir>', 'as the service whose certificate ringwall identity mint wrote there')
+  /** A service names its nodes by URL, an operator has them in the context. */
+  const vaultSession = async ({ identity: directory, context, node }: VaultGlobals) => {
+    const { operatorSession, serviceSession } = await import('./commands/vault-session.ts')
+    if (directory !== undefined) return serviceSession(directory, node)
+    return operatorSession({ ...(context === undefined ? {} : { context }), ...(node[0] === undefined ? {} : { node: node[0] }) })
+  }
+  vault
+    .command('put')
+    .argument('<name>', 'such as shop/db-password')
+    .description('another version of a secret: from standard input, or a file')
+    .option('--file <file>', 'its bytes, as they are')
+    .option('--ttl <duration>', 'nobody opens it afterwards')
+    .option('--cas <version>', 'only if this version is the newest; 0: only if there is none', whole('--cas', 0, 999_999_999))
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .addOption(formatted())
+    .action(async (name: string, options: VaultGlobals & { file?: string; ttl?: string; cas?: number }) => {
+      const { vaultPut } = await import('./commands/vault.ts')
+      const ttlMs = options.ttl === undefined ? 0 : parseTtl(options.ttl)
+      const { file, cas } = options
+      await vaultPut(await vaultSession(options), options.output, name, { file, ttlMs, cas })
+    })
+  vault
+    .command('get')
+    .argument('<name>')
+    .description('open a secret: its bytes on standard output')
+    .option('--version <n>', 'not the newest', whole('--version', 1, 999_999_999))
+    .addOption(service())
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .addOption(formatted())
+    .action(async (name: string, options: VaultGlobals & { version?: number }) => {
+      const { vaultGet } = await import('./commands/vault.ts')
+      await vaultGet(await vaultSession(options), options.output, name, options.version ?? 0)
+    })
+  withRing(
+    vault
+      .command('ls')
+      .argument('[path]', 'those of this name and below it')
+      .description('what secrets there are')
+      .addOption(watch()),
+    ([path]) =>
+      async (client, format) =>
+        (await import('./commands/vault.ts')).vaultList(client, format, path),
+  )
+  withRing(
+    vault.command('history').argument('<name>').description('its versions, and who had it opened'),
+    ([name]) =>
+      async (client, format) =>
+        (await import('./commands/vault.ts')).vaultHistory(client, format, name as string),
+  )
+  withRing(
+    vault
+      .command('rm')
+      .argument('<name>')
+      .description('delete a secret, for ever: nobody opens it any more')
+      .option('--version <n>', 'this version only; may be given again', (text: string, held: readonly number[] | undefined) => [
+        ...(held ?? []),
+        whole('--version', 1, 999_999_999)(text),
+      ])
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([name], options) =>
+      async (client) =>
+        (await import('./commands/vault.ts')).vaultRemove(client, name as string, {
+          versions: (options.version as readonly number[] | undefined) ?? [],
+          reason: options.reason as string,
+          dryRun: options.dryRun === true,
+        }),
+  )
+  vault
+    .command('run')
+    .argument('<command...>', 'the program and its arguments, after --')
+    .description('run a program with secrets in its environment')
+    .option('--env <variable=secret>', 'may be given again', collect, [])
+    .option('--from <path>', 'all secrets directly below it: db-password becomes DB_PASSWORD; for operators')
+    .addOption(service())
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .passThroughOptions()
+    .action(async (command: string[], options: VaultGlobals & { env: string[]; from?: string }) => {
+      const { vaultRun } = await import('./commands/vault.ts')
+      const { env, from } = options
+      await vaultRun(await vaultSession(options), command, { env, from })
+    })
 
   withRing(
     program

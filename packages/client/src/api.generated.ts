@@ -67,16 +67,37 @@ export type TransactionRequest = { /** `{content, signature}`; the signature is 
 export type Keys = { readonly keys: readonly Key[] }
 
 /** A key that the validators hold together. */
-export type Key = { readonly name: string; /** `none`: a ring of one validator has none. */ readonly state: 'none' | 'forming' | 'ready'; /** Thumbprint (RFC 7638); `kid` of tokens. */ readonly keyId: string | null; /** Ed25519, raw, base64url. */ readonly publicKey: string | null; /** How many holders it takes to sign. */ readonly threshold: number; readonly holders: readonly string[]; /** Hand-overs and refreshes of this key. */ readonly handOvers: number; readonly madeAtMs: number | null; readonly ceremony: KeyCeremony | null; /** What operators asked for. */ readonly asked: 'nothing' | 'refresh' | 'replace'; readonly faults: readonly KeyFault[]; readonly former: readonly FormerKey[] }
+export type Key = { readonly name: string; /** `none`: a ring of one validator has none, and no sealing key while the policy keeps the vault closed. */ readonly state: 'none' | 'forming' | 'ready'; /** Of the signing key its thumbprint (RFC 7638), `kid` of tokens; of the sealing key SHA-256 in base64url. */ readonly keyId: string | null; /** Ed25519; of the sealing key an element of ristretto255; raw, base64url. */ readonly publicKey: string | null; /** How many holders it takes to sign or to open. */ readonly threshold: number; readonly holders: readonly string[]; /** Hand-overs and refreshes of this key. */ readonly handOvers: number; readonly madeAtMs: number | null; readonly ceremony: KeyCeremony | null; /** What operators asked for. */ readonly asked: 'nothing' | 'refresh' | 'replace'; readonly faults: readonly KeyFault[]; readonly former: readonly FormerKey[] }
 
 /** A ceremony under way. */
 export type KeyCeremony = { readonly attempt: number; readonly phase: 'enrolling' | 'dealing' | 'answering'; readonly waitingFor: readonly string[] }
 
 /** Who lied with the key, and how. */
-export type KeyFault = { readonly party: string; readonly fault: string; /** In a ceremony: of the block that showed it. */ readonly height: number | null; readonly ceremony: number | null; /** In a signature: who saw it. */ readonly node: string | null }
+export type KeyFault = { readonly party: string; readonly fault: string; /** In a ceremony: of the block that showed it. */ readonly height: number | null; readonly ceremony: number | null; /** In a signature or an opening: who saw it. */ readonly node: string | null }
 
 /** A key that was replaced. */
 export type FormerKey = { readonly keyId: string; /** It verifies until then. */ readonly untilMs: number }
+
+/** What readers and writers of secrets need to know of the ring. Ask several nodes: one may lie. */
+export type VaultFacts = { readonly ring: string; readonly height: number; /** The sealing key with its holders, base64url; null while there is none. */ readonly publicKey: string | null; readonly nodes: readonly { readonly id: string; /** Ed25519, raw, base64url. */ readonly publicKey: string }[] }
+
+/** Secrets that the operator may read or write. */
+export type VaultSecrets = { readonly secrets: readonly VaultSecret[] }
+
+/** A secret, without what is in it. */
+export type VaultSecret = { readonly name: string; /** The newest. */ readonly version: number; /** Of the newest version. */ readonly state: 'live' | 'deleted' | 'expired' | 'superseded'; /** Unix milliseconds. */ readonly sealedAtMs: number; readonly expiresAtMs: number | null; readonly by: string; /** Versions that may be opened. */ readonly live: number; readonly mayRead: boolean; readonly mayWrite: boolean }
+
+/** Versions of a secret, newest first. */
+export type VaultHistory = { readonly name: string; readonly versions: readonly { readonly version: number; readonly state: 'live' | 'deleted' | 'expired' | 'superseded'; /** Unix milliseconds. */ readonly sealedAtMs: number; readonly expiresAtMs: number | null; readonly by: string; readonly endedAtMs: number | null }[]; /** With this node’s share, newest first. */ readonly openings: readonly VaultOpening[] }
+
+/** An opening as a holder recorded it before it answered. */
+export type VaultOpening = { /** Unix milliseconds. */ readonly atMs: number; readonly issuer: string; readonly version: number; /** SHA-256 of what the asker signed, base64url: the same on all holders. */ readonly request: string; readonly coordinator: string }
+
+/** What is asked of the holders. */
+export type VaultOpenBody = { /** `request` and `signature`: see docs/vault.md. */ readonly request: object }
+
+/** What holders answer. Only the asker can read it. */
+export type VaultAnswers = { readonly replies: readonly { readonly party: string; /** Base64url. */ readonly reply: string }[]; /** Of what was asked for, in its order; base64url. */ readonly bodies: readonly { readonly capsule: string; readonly ciphertext: string }[]; readonly refusals: readonly { readonly party: string; readonly reason: string }[] }
 
 /** What is asked of the key. */
 export type MintBody = { /** `request` and `signature`: see docs/keys.md. */ readonly request: object }
@@ -353,6 +374,14 @@ export interface Operations {
   readonly tokenIntrospect: { readonly answer: Introspection; readonly query: undefined; readonly body: undefined }
   /** POST /v1/svids: An X.509-SVID, signed by the ring. */
   readonly svidMint: { readonly answer: MintedSvid; readonly query: undefined; readonly body: MintBody }
+  /** GET /v1/vault: The sealing key and its holders. */
+  readonly vaultFacts: { readonly answer: VaultFacts; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/vault/open: Has secrets opened for whoever signed the request. */
+  readonly vaultOpen: { readonly answer: VaultAnswers; readonly query: undefined; readonly body: VaultOpenBody }
+  /** GET /v1/vault/secrets: Secrets that the operator may read or write. */
+  readonly vaultSecrets: { readonly answer: VaultSecrets; readonly query: { readonly path?: string }; readonly body: undefined }
+  /** GET /v1/vault/history: Versions of a secret, and openings with this node’s share. */
+  readonly vaultHistory: { readonly answer: VaultHistory; readonly query: { readonly name?: string }; readonly body: undefined }
   /** GET /v1/top: What was asked most, on this node. */
   readonly top: { readonly answer: Top; readonly query: { readonly by?: 'source' | 'path' | 'rule' | 'service'; readonly windowMs?: number; readonly limit?: number }; readonly body: undefined }
 }
@@ -391,5 +420,9 @@ export const OPERATIONS = {
   tokenMint: ['POST', '/v1/tokens'],
   tokenIntrospect: ['POST', '/v1/tokens/introspect'],
   svidMint: ['POST', '/v1/svids'],
+  vaultFacts: ['GET', '/v1/vault'],
+  vaultOpen: ['POST', '/v1/vault/open'],
+  vaultSecrets: ['GET', '/v1/vault/secrets'],
+  vaultHistory: ['GET', '/v1/vault/history'],
   top: ['GET', '/v1/top'],
 } as const satisfies Record<keyof Operations, readonly [string, string]>

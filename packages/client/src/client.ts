@@ -1,6 +1,7 @@
 /** The admin API as methods. Shapes come from its OpenAPI document; requests are signed in with the operator's key. */
 import type { MintRequest, SignedMintRequest } from '@ringwall/identity/mint-request'
 import type { DenialSubject, RingNode, SignedTx, TxBody } from '@ringwall/ring/tx'
+import type { SignedOpenRequest } from '@ringwall/vault'
 import { type AccessRequest, type Decision, type NodeEvent, OPERATIONS, type Operations } from './api.generated.ts'
 import { type OperatorCredentials, OperatorSigner } from './context.ts'
 import { ApiError, NodeUnreachable } from './errors.ts'
@@ -185,19 +186,25 @@ export class RingwallClient {
     return this.#call('endpoints')
   }
 
-  /** The key that the validators hold together. */
+  /** The keys that the validators hold together. */
   keys(): Promise<Answer<'keys'>> {
     return this.#call('keys')
   }
 
-  /** New shares of the signing key. */
-  keyRefresh(reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
-    return this.submit({ type: 'key.refresh', reason }, options)
+  /** New shares of a key. */
+  keyRefresh(
+    reason: string,
+    { key = 'signing', ...options }: SubmitOptions & { readonly key?: 'signing' | 'sealing' } = {},
+  ): Promise<Answer<'submitSigned'>> {
+    return this.submit({ type: 'key.refresh', key, reason }, options)
   }
 
-  /** Another signing key. */
-  keyRotate(reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
-    return this.submit({ type: 'key.rotate', reason }, options)
+  /** Another key. */
+  keyRotate(
+    reason: string,
+    { key = 'signing', ...options }: SubmitOptions & { readonly key?: 'signing' | 'sealing' } = {},
+  ): Promise<Answer<'submitSigned'>> {
+    return this.submit({ type: 'key.rotate', key, reason }, options)
   }
 
   /** A token of a service. The request is signed with the operator's key: every holder of the ring's key checks that. */
@@ -230,6 +237,32 @@ export class RingwallClient {
     return this.#signer.mintRequest(want)
   }
 
+  /** What the vault's readers and writers need to know of the ring. Open. */
+  vaultFacts(): Promise<Answer<'vaultFacts'>> {
+    return this.#call('vaultFacts')
+  }
+
+  /** Secrets that this operator may read or write, without what is in them. */
+  vaultSecrets(query: Query<'vaultSecrets'> = {}): Promise<Answer<'vaultSecrets'>> {
+    return this.#call('vaultSecrets', { query })
+  }
+
+  /** Versions of a secret, and who had it opened with this node's share. */
+  vaultHistory(query: Query<'vaultHistory'>): Promise<Answer<'vaultHistory'>> {
+    return this.#call('vaultHistory', { query })
+  }
+
+  /** Answers of holders, which only the asker can read. Needs no operator: the request is signed by who may ask. */
+  vaultOpen(request: SignedOpenRequest): Promise<Answer<'vaultOpen'>> {
+    return this.#call('vaultOpen', { body: { request } })
+  }
+
+  /** Signs a request to open secrets with the operator's key; base64url. */
+  signOpening(signed: Uint8Array): Promise<string> {
+    if (this.#signer === undefined) throw new ApiError(401, 'NO_OPERATOR', 'an operator’s key is needed to ask')
+    return this.#signer.signOpening(signed)
+  }
+
   top(query: Query<'top'> = {}): Promise<Answer<'top'>> {
     return this.#call('top', { query })
   }
@@ -249,9 +282,12 @@ export class RingwallClient {
    * @returns When it is final; for a denial without a quorum, that it is enforced provisionally.
    * @throws {ApiError} With the ring's code and reason when refused; `NO_QUORUM` when it waits.
    */
-  async submit(body: TxBody, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
+  async submit(
+    body: TxBody,
+    { atMs, ...options }: SubmitOptions & { readonly atMs?: number } = {},
+  ): Promise<Answer<'submitSigned'>> {
     if (this.#signer === undefined) throw new ApiError(401, 'NO_OPERATOR', 'an operator’s key is needed to propose')
-    return this.submitSigned(await this.#signer.transaction(body), options)
+    return this.submitSigned(await this.#signer.transaction(body, atMs), options)
   }
 
   /**

@@ -96,9 +96,8 @@ export class OperatorSigner {
   }
 
   /** A statement in the operator's name, valid for ten minutes. */
-  statement(body: TxBody): TxContent {
+  statement(body: TxBody, atMs: number = Date.now()): TxContent {
     const { ring, name } = this.#credentials
-    const atMs = Date.now()
     const nonce = encodeBase64url(crypto.getRandomValues(new Uint8Array(16)))
     return { ring, issuer: `operator:${name}`, atMs, untilMs: atMs + TX_VALID_MS, nonce, body }
   }
@@ -111,8 +110,14 @@ export class OperatorSigner {
     return { request, signature: await this.#sign(mintSigningBytes(request)) }
   }
 
-  async transaction(body: TxBody): Promise<SignedTx> {
-    const content = this.statement(body)
+  /** What is asked of the holders of the sealing key, by `openSigningBytes` of `@ringwall/vault`; base64url. */
+  signOpening(signed: Uint8Array): Promise<string> {
+    return this.#sign(signed)
+  }
+
+  /** @param atMs When it is stated, where that is part of what is stated. */
+  async transaction(body: TxBody, atMs?: number): Promise<SignedTx> {
+    const content = this.statement(body, atMs)
     return { content, signature: await this.#sign(signingBytes(content)) }
   }
 }

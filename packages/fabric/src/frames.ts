@@ -15,7 +15,7 @@ const HEAD_BYTES = 6
 const KINDS = ['hello', 'message', 'request', 'answer', 'failure', 'gossip', 'ping', 'pong'] as const
 export type FrameKind = (typeof KINDS)[number]
 
-const CHANNELS: readonly Channel[] = ['consensus', 'gossip', 'sync', 'signals', 'query', 'limits', 'signing']
+const CHANNELS: readonly Channel[] = ['consensus', 'gossip', 'sync', 'signals', 'query', 'limits', 'signing', 'vault']
 
 export interface Frame {
   readonly kind: FrameKind

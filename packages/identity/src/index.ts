@@ -1,6 +1,8 @@
 export { compileAuthorization, POLICIES_MAX, userId } from './cedar-authorizer.ts'
 export { DPOP_ALGORITHMS, PROOF_AGE_MS_MAX, type ProofRefusalCode } from './dpop.ts'
 export {
+  type AskerClaim,
+  askerRefusal,
   authorityOf,
   checkAuthority,
   checkMint,

@@ -106,16 +106,8 @@ export function checkMint({ request, signature }: SignedMintRequest, view: MintV
   const asker = parseAsker(issuer)
   if (asker === undefined) return unknown(issuer)
   const signed = mintSigningBytes(request)
-  const untrue = asker.kind === 'service' ? serviceRefusal(request, asker.name, view, nowMs, signed, signature) : undefined
+  const untrue = askerRefusal(request, signed, signature, view, nowMs)
   if (untrue !== undefined) return untrue
-  if (asker.kind !== 'service') {
-    const key =
-      asker.kind === 'operator'
-        ? view.operators.find(({ name }) => name === asker.name)?.publicKey
-        : view.nodes.find(({ id }) => id === asker.name)?.publicKey
-    if (key === undefined) return unknown(issuer)
-    if (!verifiesRaw(key, signed, signature)) return refuse('MINT_SIGNATURE', `the request is not signed by ${issuer}’s key`)
-  }
   if (asker.kind === 'node' && !(want.type === 'svid' && want.of === 'node' && want.name === asker.name))
     return refuse('MINT_NOT_ENTITLED', 'a node may have a certificate of itself, and nothing else; ask as an operator')
   if (asker.kind === 'operator' && want.type === 'svid' && want.of === 'node')
@@ -132,13 +124,43 @@ export function checkMint({ request, signature }: SignedMintRequest, view: MintV
   return checkSvid(request, want, authority, signed)
 }
 
+/** Who says to ask, and shows it with a signature. */
+export interface AskerClaim {
+  readonly ring: string
+  /** `operator:NAME`, `node:ID` or `service:NAME`. */
+  readonly issuer: string
+  /** Of a service: its X.509-SVID, DER, base64url. */
+  readonly certificate: string
+}
+
+/** Undefined when `signed` is signed by the issuer, who is one of the ring and not denied. */
+export function askerRefusal(
+  claim: AskerClaim,
+  signed: Uint8Array,
+  signature: string,
+  view: MintView,
+  nowMs: number,
+): MintRefusal | undefined {
+  const { issuer } = claim
+  const asker = parseAsker(issuer)
+  if (asker === undefined) return unknown(issuer)
+  if (asker.kind === 'service') return serviceRefusal(claim, asker.name, view, nowMs, signed, signature)
+  const key =
+    asker.kind === 'operator'
+      ? view.operators.find(({ name }) => name === asker.name)?.publicKey
+      : view.nodes.find(({ id }) => id === asker.name)?.publicKey
+  if (key === undefined) return unknown(issuer)
+  if (verifiesRaw(key, signed, signature)) return undefined
+  return refuse('MINT_SIGNATURE', `the request is not signed by ${issuer}’s key`)
+}
+
 function unknown(issuer: string): MintRefusal {
   return refuse('MINT_ISSUER_UNKNOWN', `${issuer} is none of this ring’s operators and nodes`)
 }
 
 /** A service is who holds the key of a certificate that the ring made for it, and that is good now. */
 function serviceRefusal(
-  { ring, certificate }: MintRequest,
+  { ring, certificate }: AskerClaim,
   name: string,
   { signingKey, denials }: MintView,
   nowMs: number,

@@ -22,6 +22,8 @@ import {
   type GenesisDocument,
   genesisHash,
   isCredentialSubject,
+  KEY_NAMES,
+  type KeyName,
   parseGenesis,
   publicKeyOf,
   type RingApplication,
@@ -73,6 +75,7 @@ import { RuleWatch } from './rule-watch.ts'
 import { loadRuleLibrary } from './rules.ts'
 import { Foresight } from './signing/foresight.ts'
 import { KeyHolder } from './signing/key-holder.ts'
+import type { NodeShare } from './signing/node-share.ts'
 import { NonceNumbers } from './signing/nonce-numbers.ts'
 import { Seal } from './signing/sealed-file.ts'
 import { SigningService } from './signing/signing-service.ts'
@@ -80,6 +83,8 @@ import { sourceMeter } from './source-meter.ts'
 import { describeSubject } from './subject-text.ts'
 import { sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
+import { OpeningLog } from './vault/opening-log.ts'
+import { VaultService } from './vault/vault-service.ts'
 
 const TICK_MS = 500
 const TX_VALID_MS = 60_000
@@ -121,6 +126,10 @@ export interface RunningNode {
   feeds(): readonly FeedStatus[]
   /** Sets of indicators that it loaded. */
   indicators(): readonly IndicatorStatus[]
+  /** Openings of secrets. */
+  readonly vault: VaultService
+  /** Those with this node's share. */
+  readonly openings: OpeningLog
   /** As the guard verifies bearer tokens now. */
   tokens(): TokenVerifier
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
@@ -261,9 +270,11 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (view.nodes !== before.nodes) void members.follow(view.nodes)
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
       confirmDenials(final.txs, stateBefore, final.state)
-      if (view.signingKey !== before.signingKey) showKeyFaults(before, view)
-      signing.use(publicKeyOf(final.state.signingKey), holder.share)
-      holder.follow(final.state)
+      showKeyFaults(stateBefore, final.state)
+      signing.use(publicKeyOf(final.state.signingKey), signingHolder.share)
+      signingHolder.follow(final.state)
+      vault.use(publicKeyOf(final.state.sealingKey), sealingHolder.share)
+      sealingHolder.follow(final.state)
       foresight.follow(final.state)
     })
     closers.push(stopBlocks)
@@ -467,22 +478,53 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       events,
     })
     closers.push(() => signing.stop())
-    const holder = await KeyHolder.open({
+    const openHolder = async (
+      key: KeyName,
+      directory: string,
+      onShare: (share: NodeShare | undefined) => void,
+    ): Promise<KeyHolder> => {
+      const holder = await KeyHolder.open({
+        self: config.id,
+        key,
+        directory,
+        seal: new Seal(privateKey, `${ring} ${config.id}`),
+        events,
+        thread: foresight.thread,
+        submit: (body) => ledger.submit(signInOwnName(body), OWN_DENIAL_WAIT_MS),
+        onShare,
+      })
+      closers.push(() => holder.stop())
+      holder.follow(ledger.state())
+      return holder
+    }
+    const keys = join(config.data, 'keys')
+    const signingHolder = await openHolder('signing', keys, (share) => signing.use(publicKeyOf(ledger.state().signingKey), share))
+    const openings = await OpeningLog.open(join(config.data, 'vault', 'openings.log'))
+    closers.push(() => openings.close())
+    const vault = new VaultService({
       self: config.id,
-      directory: join(config.data, 'keys'),
-      seal: new Seal(privateKey, `${ring} ${config.id}`),
-      events,
-      thread: foresight.thread,
-      submit: (body) => ledger.submit(signInOwnName(body), OWN_DENIAL_WAIT_MS),
-      onShare: (share) => signing.use(publicKeyOf(ledger.state().signingKey), share),
+      fabric,
+      view: () => view,
+      state: () => ledger.state(),
+      sign: (message) => signMessage(privateKey, message),
+      log: openings,
     })
-    closers.push(() => holder.stop())
-    holder.follow(ledger.state())
-    const keyTick = setInterval(() => holder.tick(), KEY_TICK_MS)
+    closers.push(() => vault.stop())
+    const sealingHolder = await openHolder('sealing', join(keys, 'sealing'), (share) =>
+      vault.use(publicKeyOf(ledger.state().sealingKey), share),
+    )
+    const keyTick = setInterval(() => {
+      signingHolder.tick()
+      sealingHolder.tick()
+    }, KEY_TICK_MS)
     closers.push(() => clearInterval(keyTick))
-    const showKeyFaults = (before: View, now: View): void => {
-      for (const { party, fault, attempt } of now.signingKey.faults.filter((one) => !before.signingKey.faults.includes(one)))
-        events.add('key', 'warn', `${party} is at fault in ceremony ${attempt} of the signing key: ${fault}`)
+    const showKeyFaults = (before: RingState, now: RingState): void => {
+      for (const name of KEY_NAMES) {
+        const known = before.key(name).faults
+        if (now.key(name).faults === known) continue
+        for (const { party, fault, attempt } of now.key(name).faults.filter((one) => !known.includes(one)))
+          events.add('key', 'warn', `${party} is at fault in ceremony ${attempt} of the ${name} key: ${fault}`)
+      }
     }
 
     const denyInOwnName = (subject: DenialSubject, ttlMs: number, reason: string): void => {
@@ -581,6 +623,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
       indicators: () => indicators.status(),
       feeds: () => feeds.map((feed) => feed.status()),
+      vault,
+      openings,
       tokens: () => tokens,
       ready: () => takesTraffic && certifiedAtMs !== undefined,
       view: () => view,

@@ -25,12 +25,22 @@ import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
 import { formatProblems, type PolicyProblem, parsePolicyDocument } from './policy-document.ts'
 import { lapseFaults, policyFitFaults } from './policy-fit.ts'
+import { isVaultOpen } from './policy-vault.ts'
 import { type PolicyJudge, type Rehearsal, type RuleCost, rehearse, type TestResult } from './rehearsal.ts'
-import { tickedKey, viewOfKey, withKeyStatement } from './signing-key.ts'
+import {
+  KEY_NAMES,
+  type KeyMeeting,
+  type KeyName,
+  type KeyStatement,
+  tickedKey,
+  viewOfKey,
+  withKeyStatement,
+} from './ring-key.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
 import { RingState } from './state.ts'
 import { encodeTx, idOfSigned, parseIssuer, readTx, type Sha256, subjectId, TX_BYTES_MAX } from './tx.ts'
 import type { Denial, GenesisDocument, RingNode, RuleLibrary, TxContent, TxId, View } from './types.ts'
+import { withVaultStatement } from './vault-statements.ts'
 import { VerifiedTransaction, VerifiedTransactions } from './verified-transactions.ts'
 
 /** How long a transaction may live, from signing to lapsing. */
@@ -347,16 +357,29 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     return undefined
   }
 
-  const keyMeeting = ({ validators }: RingState, { height, timestampMs }: RingBlockContext) => ({
+  const keyMeeting = (name: KeyName, state: RingState, { height, timestampMs }: RingBlockContext): KeyMeeting => ({
+    name,
+    isWanted:
+      name === 'signing' ||
+      state.sealingKey.publicKey !== null ||
+      (state.signingKey.publicKey !== null && isVaultOpen(inForce(state).policy)),
     ring,
-    validators,
+    validators: state.validators,
     height,
     nowMs: timestampMs,
   })
 
   /** Ceremonies begin and end with blocks, and with what makes them due: an idle ring makes no block for seconds. */
   const ticked = (state: RingState, context: RingBlockContext): RingState =>
-    state.withSigningKey(tickedKey(state.signingKey, keyMeeting(state, context)))
+    KEY_NAMES.reduce((next, name) => next.withKey(name, tickedKey(next.key(name), keyMeeting(name, next, context))), state)
+
+  const withStatementOfKey = (state: RingState, body: KeyStatement, from: string, context: RingBlockContext): RingState => {
+    const before = state.key(body.key)
+    const key = withKeyStatement(before, body, from, keyMeeting(body.key, state, context))
+    const next = state.withKey(body.key, key)
+    // What is over may make another ceremony due.
+    return key.publicKey === before.publicKey ? next : ticked(next, context)
+  }
 
   const apply = (state: RingState, { id, content, denialId, seenKey }: Accepted, context: RingBlockContext): RingState => {
     const seen = state.withSeen(seenKey)
@@ -369,9 +392,11 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     if (body.type === 'token.revoke') return denied(seen, denialOf(content, context.height)!, context)
     if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
       const from = parseIssuer(issuer)?.name ?? ''
-      return seen.withSigningKey(withKeyStatement(seen.signingKey, body, from, keyMeeting(seen, context)))
+      return withStatementOfKey(seen, body, from, context)
     }
     if (body.type === 'deny.withdraw') return withdrawn(seen, body.id, issuer)
+    if (body.type === 'vault.put' || body.type === 'vault.delete')
+      return seen.withVault(withVaultStatement(seen.vault, content, body, context.timestampMs))
     if (body.type === 'deny.add') {
       const denial = denialOf(content, context.height, denialId)!
       if (!issuer.startsWith('node:')) return denied(seen, denial, context)
@@ -391,12 +416,12 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
   }
 
   const perform = (state: RingState, { body }: TxContent, context: RingBlockContext): RingState => {
-    if (body.type === 'policy.set') return state.withPolicy(body.policy)
+    if (body.type === 'policy.set') return ticked(state.withPolicy(body.policy), context)
     if (body.type === 'deny.remove') return state.withoutDenial(body.id).withPending(state.pending.without(body.id))
     if (body.type === 'node.add') return ticked(state.withNode(body.node), context)
     if (body.type === 'node.remove') return ticked(state.withoutNode(body.id), context)
     if (body.type === 'key.refresh' || body.type === 'key.rotate')
-      return ticked(state.withSigningKey(withKeyStatement(state.signingKey, body, '', keyMeeting(state, context))), context)
+      return ticked(withStatementOfKey(state, body, '', context), context)
     return state
   }
 

@@ -90,6 +90,7 @@ export {
 export { policyJsonSchema } from './policy-json-schema.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'
+export { isVaultOpen, mayUseVault, type VaultAction, type VaultAsker, type VaultPolicy } from './policy-vault.ts'
 export { isTrustedProxy, prefixSetOf } from './prefix-set.ts'
 export { ProvisionalDenials } from './provisional-denials.ts'
 export {
@@ -103,7 +104,6 @@ export {
   TESTS_WORK_MAX,
   type TestResult,
 } from './rehearsal.ts'
-export { SAMPLE_CLASSES, SAMPLE_REQUESTS, type SampleClass } from './sample-requests.ts'
 export {
   type BoardLine,
   boardEvent,
@@ -111,11 +111,13 @@ export {
   FORMER_KEY_MS,
   isCeremonyWork,
   KEY_MESSAGE_BYTES_MAX,
+  KEY_NAMES,
   KEY_PARTIES_MAX,
   KEY_PHASE_MS,
   KEY_REST_MS,
   type KeyCeremony,
   type KeyFault,
+  type KeyName,
   type KeyRefusalCode,
   type KeyStatement,
   lastPlanOf,
@@ -123,10 +125,13 @@ export {
   NO_SIGNING_KEY_VIEW,
   planOf,
   publicKeyOf,
-  type SigningKey,
-  type SigningKeyView,
+  type RingKey,
+  type RingKeyView,
+  viewOfKey,
   waitingFor,
-} from './signing-key.ts'
+} from './ring-key.ts'
+export { SAMPLE_CLASSES, SAMPLE_REQUESTS, type SampleClass } from './sample-requests.ts'
+export { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
 export { ringIssuer } from './token-revocation.ts'
 export {
@@ -165,3 +170,23 @@ export type {
   TxId,
   View,
 } from './types.ts'
+export { type SecretLabel, secretLabel } from './vault-label.ts'
+export {
+  isLive,
+  SECRET_HISTORY_MAX,
+  SECRET_VERSIONS_MAX,
+  SECRETS_MAX,
+  type SealedBody,
+  type Secret,
+  type SecretEnd,
+  type SecretVersion,
+  VAULT_BYTES_MAX,
+  VaultSecrets,
+} from './vault-secrets.ts'
+export {
+  SECRET_CAPSULE_BYTES_MAX,
+  SECRET_CIPHERTEXT_BYTES_MAX,
+  SECRET_TTL_MS_MAX,
+  type VaultRefusalCode,
+  type VaultStatement,
+} from './vault-statements.ts'

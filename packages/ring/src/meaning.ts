@@ -10,11 +10,12 @@ import { isCredentialSubject, joinSubjects } from './credential.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
-import { type KeyRefusalCode, refusalOfKeyStatement } from './signing-key.ts'
+import { type KeyRefusalCode, refusalOfKeyStatement } from './ring-key.ts'
 import { DENIALS_MAX, type RingState } from './state.ts'
 import { isSignedByRing, readRingToken, ringIssuer } from './token-revocation.ts'
 import { parseIssuer, subjectId } from './tx.ts'
 import type { Denial, DenialSubject, RingNode, RingOperator, TxBody, TxContent } from './types.ts'
+import { refusalOfVaultStatement, type VaultRefusalCode } from './vault-statements.ts'
 
 /** Longest policy text, bytes of UTF-8: leaves room for the rest of a transaction of 256 KiB. */
 export const POLICY_BYTES_MAX = 245_760
@@ -47,6 +48,8 @@ export type RefusalCode =
   | 'NOT_DENIED'
   | NodeRefusalCode
   | KeyRefusalCode
+  | 'KEY_IN_USE'
+  | VaultRefusalCode
   | 'TOKEN_UNKNOWN'
   | 'APPROVAL_UNKNOWN'
   | 'APPROVAL_REPEATED'
@@ -103,13 +106,16 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader, verify: Verify
   if (body.type === 'token.revoke') return refusalOfRevocation(meeting, body.token, verify)
   if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
     const { state, issuer } = meeting
-    if (issuer.kind === 'node') return refusalOfKeyStatement(state.signingKey, body, issuer.name, state.validators)
+    if (issuer.kind === 'node') return refusalOfKeyStatement(state.key(body.key), body, issuer.name, state.validators)
     return refuse('NOT_ENTITLED', `${body.type} is for the nodes that hold the key; ask for a ceremony with key refresh`)
   }
   if (meeting.issuer.kind !== 'operator') {
-    const may =
-      'a node may only propose deny.add, deny.withdraw, token.revoke, evidence, and its part in a ceremony of the signing key'
+    const may = 'a node may only propose deny.add, deny.withdraw, token.revoke, evidence, and its part in the ceremonies of keys'
     return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
+  }
+  if (body.type === 'vault.put' || body.type === 'vault.delete') {
+    const { state, content, issuer, nowMs } = meeting
+    return refusalOfVaultStatement(state, content, body, issuer.name, reader.inForce(state), nowMs)
   }
   if (body.type === 'tx.approve') return refusalOfApproval(meeting, body, reader)
   return refusalOfStatement(meeting, reader) ?? refusalOfWaiting(meeting, reader)
@@ -122,8 +128,15 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   if (body.type === 'node.add') return refusalOfNodeAddition(meeting, body.node)
   if (body.type === 'node.remove') return refusalOfNodeRemoval(meeting, body.id)
   if (body.type === 'policy.set') return refusalOfPolicy(meeting, body, reader)
+  if (body.type === 'key.rotate' && body.key === 'sealing' && meeting.state.vault.sealed > 0) {
+    const held = `${meeting.state.vault.sealed} versions of secrets are sealed to it`
+    return refuse(
+      'KEY_IN_USE',
+      `${held}, and nothing else opens them: delete them first, or make new shares with key refresh sealing`,
+    )
+  }
   if (body.type === 'key.refresh' || body.type === 'key.rotate')
-    return refusalOfKeyStatement(meeting.state.signingKey, body, '', meeting.state.validators)
+    return refusalOfKeyStatement(meeting.state.key(body.key), body, '', meeting.state.validators)
   return refuse('NOT_ENTITLED', `${body.type} is nothing that waits for approvals`)
 }
 

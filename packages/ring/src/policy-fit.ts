@@ -20,6 +20,14 @@ export function policyFitFaults(policy: Policy, members: readonly RingNode[], op
     const message = `${nodes} nodes cannot be in ${regions} regions`
     faults.push({ path: [...at, 'regions'], message, hint: 'ask for at least as many nodes as regions' })
   }
+  const names = new Set(operators.map(({ name }) => `operator:${name}`))
+  for (const [index, rule] of policy.vault.rules.entries())
+    for (const action of ['read', 'write'] as const)
+      for (const [place, who] of rule[action].entries()) {
+        if (!who.startsWith('operator:') || who === 'operator:*' || names.has(who)) continue
+        const message = `the ring has no operator ${who.slice('operator:'.length)}`
+        faults.push({ path: ['vault', 'rules', index, action, place], message, hint: `known here: ${[...names].join(', ')}` })
+      }
   for (const type of APPROVABLE_TYPES) {
     const needed = policy.operators.approvals[type]
     if (needed <= Math.max(1, operators.length)) continue

@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { ApiContract } from './policy-api.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
+import { Vault } from './policy-vault.ts'
 
 const WafMode = z
   .enum(['enforce', 'shadow', 'learn', 'off'])
@@ -487,6 +488,7 @@ export const PolicySchema = z.strictObject({
     .max(100)
     .default([])
     .meta({ description: 'Programs that enforce denials elsewhere (CrowdSec bouncers). ringwall bouncer add writes them.' }),
+  vault: Vault.prefault({}).meta({ description: 'Who may read and write which secrets.' }),
   tests: z
     .array(PolicyTest)
     .max(200)

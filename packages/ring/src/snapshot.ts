@@ -8,21 +8,29 @@ import { decodeUtf8, encodeUtf8, equalBytes } from './encoding.ts'
 import { SnapshotInvalid } from './errors.ts'
 import { Node } from './genesis.ts'
 import { RETIRED_MAX } from './nodes.ts'
-import { SigningKeyShape, signingKeyFault } from './signing-key-shape.ts'
+import { RingKeyShape, ringKeyFault } from './ring-key-shape.ts'
+import { SECRET_NAME, SECRET_NAME_CHARS_MAX } from './secret-name.ts'
 import { DENIALS_MAX, RingState } from './state.ts'
 import { parseContent, parseSubject, type Sha256, subjectId, txId } from './tx.ts'
 import type { Denial, DenialSubject } from './types.ts'
+import { SECRET_ENDS, SECRET_HISTORY_MAX, SECRET_VERSIONS_MAX, SECRETS_MAX } from './vault-secrets.ts'
+import { SECRET_CAPSULE_BYTES_MAX, SECRET_CIPHERTEXT_BYTES_MAX } from './vault-statements.ts'
 
 /** Largest snapshot read, bytes. */
 const SNAPSHOT_BYTES_MAX = 268_435_456
 /** Transactions of ten minutes. */
 const SEEN_MAX = 2_000_000
-const FORMAT = 'ringwall/state/4'
+const FORMAT = 'ringwall/state/5'
 
 /** Entries in one piece: between pieces the caller may let others have their turn. */
 const PIECE_ENTRIES = 1_000
 
 const Ms = z.int().min(0)
+const Sealed = (bytesMax: number) =>
+  z
+    .string()
+    .regex(/^[A-Za-z0-9_-]+$/)
+    .max(Math.ceil((bytesMax * 4) / 3))
 const Issuer = z
   .string()
   .regex(/^node:/)
@@ -35,11 +43,13 @@ const Header = z.strictObject({
   nodes: z.array(Node).min(1).max(1_000),
   retired: z.array(z.strictObject({ id: z.string().max(63), publicKey: z.string().length(43) })).max(RETIRED_MAX),
   epoch: z.int().min(0),
-  signingKey: SigningKeyShape,
+  signingKey: RingKeyShape,
+  sealingKey: RingKeyShape,
   usage: z.array(z.tuple([z.string().max(80), z.array(z.tuple([z.int().min(0), z.int().min(1)])).max(13)])).max(2_000),
   denials: z.int().min(0).max(DENIALS_MAX),
   pending: z.int().min(0).max(PENDING_DENIALS_MAX),
   approvals: z.int().min(0).max(APPROVALS_MAX),
+  vault: z.int().min(0).max(SECRETS_MAX),
   seen: z.int().min(0).max(SEEN_MAX),
 })
 const DenialLine = z.strictObject({
@@ -78,14 +88,42 @@ const ApprovalLine = z.strictObject({
     .max(1_000),
   lapsesAtMs: Ms,
 })
+const SecretLine = z
+  .strictObject({
+    name: z.string().max(SECRET_NAME_CHARS_MAX).regex(SECRET_NAME),
+    versions: z
+      .array(
+        z.strictObject({
+          version: z.int().min(1),
+          by: z.string().max(80),
+          sealedAtMs: Ms,
+          expiresAtMs: Ms,
+          end: z.strictObject({ atMs: Ms, why: z.enum(SECRET_ENDS) }).nullable(),
+        }),
+      )
+      .min(1)
+      .max(SECRET_HISTORY_MAX + SECRET_VERSIONS_MAX),
+    bodies: z
+      .array(z.strictObject({ capsule: Sealed(SECRET_CAPSULE_BYTES_MAX), ciphertext: Sealed(SECRET_CIPHERTEXT_BYTES_MAX) }))
+      .max(SECRET_VERSIONS_MAX),
+  })
+  .refine(({ versions, bodies }) => versions.filter(({ end }) => end === null).length === bodies.length, {
+    error: 'not as many sealed bodies as versions that have not ended',
+  })
 const SeenLine = z.tuple([Ms, z.string().regex(/^[0-9a-f]{64}$/)])
 
 /** In pieces: lines of canonical JSON, a header and then an entry each, in the order of their keys. */
 export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8Array, void, undefined> {
-  const { denials, pending, approvals, seen, ...rest } = state.contents()
-  const counts = { denials: denials.length, pending: pending.length, approvals: approvals.length, seen: seen.length }
+  const { denials, pending, approvals, vault, seen, ...rest } = state.contents()
+  const counts = {
+    denials: denials.length,
+    pending: pending.length,
+    approvals: approvals.length,
+    vault: vault.length,
+    seen: seen.length,
+  }
   yield encodeUtf8(`${canonicalJson({ format: FORMAT, ring, ...rest, ...counts })}\n`)
-  for (const entries of [denials, pending, approvals, seen]) {
+  for (const entries of [denials, pending, approvals, vault, seen]) {
     for (let at = 0; at < entries.length; at += PIECE_ENTRIES) {
       const lines = entries.slice(at, at + PIECE_ENTRIES).map((entry) => `${canonicalJson(entry)}\n`)
       yield encodeUtf8(lines.join(''))
@@ -102,11 +140,18 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
   const denials = Array.from({ length: header.denials }, () => parseDenial(lines.next(DenialLine), hash))
   const pending = Array.from({ length: header.pending }, () => parsePending(lines.next(PendingLine), hash))
   const approvals = Array.from({ length: header.approvals }, () => parseApproval(lines.next(ApprovalLine)))
+  const vault = Array.from({ length: header.vault }, () => lines.next(SecretLine))
   const seen = Array.from({ length: header.seen }, () => lines.next(SeenLine))
-  const { policyText, policyVersion, nodes, retired, epoch, usage, signingKey } = header
-  const fault = signingKeyFault(signingKey)
-  if (fault !== undefined) throw new SnapshotInvalid(`the signing key: ${fault}`)
-  const contents = { policyText, policyVersion, nodes, retired, epoch, usage, signingKey, denials, pending, approvals, seen }
+  const { signingKey, sealingKey, policyText, policyVersion, nodes, retired, epoch, usage } = header
+  for (const [name, key] of [
+    ['signing', signingKey],
+    ['sealing', sealingKey],
+  ] as const) {
+    const fault = ringKeyFault(key)
+    if (fault !== undefined) throw new SnapshotInvalid(`the ${name} key: ${fault}`)
+  }
+  const keys = { signingKey, sealingKey }
+  const contents = { policyText, policyVersion, nodes, retired, epoch, usage, ...keys, denials, pending, approvals, vault, seen }
   const state = RingState.from(contents, seed)
   // One spelling: no entry twice, none out of order, nothing after the last.
   let at = 0

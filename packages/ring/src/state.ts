@@ -11,16 +11,17 @@ import { type PendingDenial, PendingDenials } from './corroboration.ts'
 import { DenialLookup, DenialSlots, type HashSeed } from './denial-index.ts'
 import { encodeUtf8 } from './encoding.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
-import { NO_SIGNING_KEY, type SigningKey } from './signing-key.ts'
+import { type KeyName, NO_RING_KEY, type RingKey } from './ring-key.ts'
 import { timeKey } from './time-key.ts'
 import { portableSha256, type Sha256 } from './tx.ts'
 import type { Denial, RingNode, TxId } from './types.ts'
+import { type SecretContents, VaultSecrets } from './vault-secrets.ts'
 
 /** Denials that a ring holds at most, expired ones not yet swept included. */
 export const DENIALS_MAX = 250_000
 /** What one block sweeps beyond twice its transactions. */
 const SWEEP_MAX = 1_000
-const STATE_DOMAIN = 'RINGWALL_STATE_V3\n'
+const STATE_DOMAIN = 'RINGWALL_STATE_V4\n'
 
 /** One slot of quota time: quotas slide by slots of 5 minutes. */
 const SLOT_MS = 300_000
@@ -54,7 +55,9 @@ interface Fields {
   /** Transactions by when they lapse, then id; until then a second one is a replay. */
   readonly seen: MerkleTrie<1>
   readonly usage: ReadonlyMap<string, Usage>
-  readonly signingKey: SigningKey
+  readonly signingKey: RingKey
+  readonly sealingKey: RingKey
+  readonly vault: VaultSecrets
 }
 
 /** What of a state goes into a snapshot. */
@@ -64,12 +67,15 @@ export interface StateContents {
   readonly nodes: readonly RingNode[]
   readonly retired: readonly RetiredNode[]
   readonly epoch: number
-  readonly signingKey: SigningKey
+  readonly signingKey: RingKey
+  readonly sealingKey: RingKey
   readonly denials: readonly Denial[]
   /** In order of id. */
   readonly pending: readonly PendingDenial[]
   /** In order of id. */
   readonly approvals: readonly PendingStatement[]
+  /** In order of name. */
+  readonly vault: readonly SecretContents[]
   /** Until when, and id. */
   readonly seen: readonly (readonly [untilMs: number, id: TxId])[]
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
@@ -91,8 +97,11 @@ export interface StateParts {
   readonly approvals: string
   readonly seen: string
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
-  /** SHA-256 of what is known of the signing key, as canonical JSON. */
+  /** SHA-256 of what is known of the keys, as canonical JSON. */
   readonly signingKey: string
+  readonly sealingKey: string
+  /** Roots of what is known of secrets, and of their sealed bytes. */
+  readonly vault: { readonly secrets: string; readonly bodies: string }
 }
 
 /** The commitment to a state, from its parts: lower-case hex. */
@@ -139,13 +148,15 @@ export class RingState {
       approvals: PendingStatements.empty,
       seen: MerkleTrie.empty(),
       usage: new Map(),
-      signingKey: NO_SIGNING_KEY,
+      signingKey: NO_RING_KEY,
+      sealingKey: NO_RING_KEY,
+      vault: VaultSecrets.empty,
     })
   }
 
   /** From contents that are known to be well formed. */
   static from(contents: StateContents, seed?: HashSeed): RingState {
-    const { policyText, policyVersion, nodes, retired, epoch, signingKey } = contents
+    const { policyText, policyVersion, nodes, retired, epoch, signingKey, sealingKey } = contents
     return new RingState({
       policyText,
       policyVersion,
@@ -160,6 +171,8 @@ export class RingState {
       seen: MerkleTrie.from(contents.seen.map(([untilMs, id]) => [timeKey(untilMs, id), 1])),
       usage: new Map(contents.usage),
       signingKey,
+      sealingKey,
+      vault: VaultSecrets.from(contents.vault),
     })
   }
 
@@ -191,8 +204,21 @@ export class RingState {
     return validatorsAmong(this.nodes)
   }
 
-  get signingKey(): SigningKey {
+  get signingKey(): RingKey {
     return this.#fields.signingKey
+  }
+
+  get sealingKey(): RingKey {
+    return this.#fields.sealingKey
+  }
+
+  /** Secrets, sealed. */
+  get vault(): VaultSecrets {
+    return this.#fields.vault
+  }
+
+  key(name: KeyName): RingKey {
+    return name === 'signing' ? this.signingKey : this.sealingKey
   }
 
   node(id: string): RingNode | undefined {
@@ -288,8 +314,13 @@ export class RingState {
     return approvals === this.#fields.approvals ? this : this.#with({ approvals })
   }
 
-  withSigningKey(signingKey: SigningKey): RingState {
-    return signingKey === this.#fields.signingKey ? this : this.#with({ signingKey })
+  withKey(name: KeyName, key: RingKey): RingState {
+    if (key === this.key(name)) return this
+    return this.#with(name === 'signing' ? { signingKey: key } : { sealingKey: key })
+  }
+
+  withVault(vault: VaultSecrets): RingState {
+    return vault === this.#fields.vault ? this : this.#with({ vault })
   }
 
   /** `key` as for `hasSeen`. */
@@ -330,7 +361,10 @@ export class RingState {
       isChanged = true
     }
     const swept = isChanged ? this.#with({ denials, expiries, slots, seen }).sealed() : this
-    return swept.withPending(held.pending.swept(nowMs, most)).withApprovals(held.approvals.swept(nowMs))
+    return swept
+      .withPending(held.pending.swept(nowMs, most))
+      .withApprovals(held.approvals.swept(nowMs))
+      .withVault(held.vault.swept(nowMs, most))
   }
 
   /**
@@ -352,11 +386,11 @@ export class RingState {
 
   /** Has it let go of all that time has ended? */
   isSwept(nowMs: number): boolean {
-    const { expiries, seen, pending, approvals } = this.#fields
+    const { expiries, seen, pending, approvals, vault } = this.#fields
     const [next, seenNext] = [expiries.first(), seen.first()]
     if (next !== undefined && next[1].expiresAtMs <= nowMs) return false
     if (seenNext !== undefined && seenNext[0] < timeKey(nowMs, '')) return false
-    return pending.swept(nowMs, 1) === pending && approvals.swept(nowMs) === approvals
+    return pending.swept(nowMs, 1) === pending && approvals.swept(nowMs) === approvals && vault.swept(nowMs, 1) === vault
   }
 
   /** Lower-case hex. Computed once a state; unchanged parts keep their hashes. By the portable hash unless given another. */
@@ -367,8 +401,21 @@ export class RingState {
 
   /** What the root is made of: short texts, numbers and the roots of the large parts. */
   parts(hash?: Sha256): StateParts {
-    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage, signingKey } =
-      this.#fields
+    const {
+      policyText,
+      policyVersion,
+      nodes,
+      retired,
+      epoch,
+      denials,
+      pending,
+      approvals,
+      seen,
+      usage,
+      signingKey,
+      sealingKey,
+      vault,
+    } = this.#fields
     return {
       policy: hashOfPolicy(policyText, hash),
       policyVersion,
@@ -381,6 +428,8 @@ export class RingState {
       seen: seen.root(hash),
       usage: sortedUsage(usage),
       signingKey: hashOfKey(signingKey),
+      sealingKey: hashOfKey(sealingKey),
+      vault: vault.root(hash),
     }
   }
 
@@ -390,8 +439,21 @@ export class RingState {
   }
 
   contents(): StateContents {
-    const { policyText, policyVersion, nodes, retired, epoch, denials, pending, approvals, seen, usage, signingKey } =
-      this.#fields
+    const {
+      policyText,
+      policyVersion,
+      nodes,
+      retired,
+      epoch,
+      denials,
+      pending,
+      approvals,
+      seen,
+      usage,
+      signingKey,
+      sealingKey,
+      vault,
+    } = this.#fields
     return {
       policyText,
       policyVersion,
@@ -399,9 +461,11 @@ export class RingState {
       retired,
       epoch,
       signingKey,
+      sealingKey,
       denials: [...denials.entries()].map(([, denial]) => denial),
       pending: pending.contents(),
       approvals: approvals.contents(),
+      vault: vault.contents(),
       seen: [...seen.entries()].map(([key]) => [Number.parseInt(key.slice(0, 14), 16), key.slice(14)] as const),
       usage: sortedUsage(usage),
     }
@@ -451,9 +515,9 @@ function hashOfList(list: readonly (RingNode | RetiredNode)[]): string {
   return hash
 }
 
-const keyHashes = new WeakMap<SigningKey, string>()
+const keyHashes = new WeakMap<RingKey, string>()
 
-function hashOfKey(key: SigningKey): string {
+function hashOfKey(key: RingKey): string {
   let hash = keyHashes.get(key)
   if (hash === undefined) {
     hash = portableSha256(encodeUtf8(canonicalJson(key)))

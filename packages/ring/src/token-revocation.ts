@@ -5,8 +5,8 @@
  */
 import { decodeBase64url, decodeUtf8, encodeUtf8 } from './encoding.ts'
 import { EncodingInvalid } from './errors.ts'
-import type { SigningKey } from './signing-key.ts'
-import { publicKeyOf } from './signing-key.ts'
+import type { RingKey } from './ring-key.ts'
+import { publicKeyOf } from './ring-key.ts'
 import { encodeBase64url } from './tx.ts'
 
 /** Clocks of those who verify may be behind by so much: the denial outlives the token. */
@@ -41,7 +41,7 @@ export function readRingToken(ring: string, token: string): RevocableToken | und
 /** Did the ring sign it, with its key or a former one? */
 export function isSignedByRing(
   token: string,
-  key: SigningKey,
+  key: RingKey,
   verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean,
 ): boolean {
   const at = token.lastIndexOf('.')

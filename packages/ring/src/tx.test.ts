@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { SECRET_NAME, SECRET_NAME_CHARS_MAX } from './secret-name.ts'
 import { begin, signed } from './test-ring.ts'
 import {
   accountKey,
@@ -21,6 +22,8 @@ const { ring } = begin()
 const line = fc.string({ minLength: 1, maxLength: 100 }).filter((text) => text.trim() !== '')
 const bytesIn64 = (length: number) => fc.uint8Array({ minLength: length, maxLength: length }).map(encodeBase64url)
 const key = bytesIn64(32)
+const secretName = fc.stringMatching(SECRET_NAME).filter(({ length }) => length <= SECRET_NAME_CHARS_MAX)
+const keyName = fc.constantFrom('signing' as const, 'sealing' as const)
 const statement = fc.oneof(
   fc.record({ kind: fc.constant('nullify' as const), digest: fc.constant(null), signature: bytesIn64(64) }),
   fc.record({
@@ -62,16 +65,31 @@ const bodies = fc.oneof(
     first: statement,
     second: statement,
   }),
-  fc.record({ type: fc.constant('key.enrol' as const), attempt: fc.nat(), encryptionKey: key }),
+  fc.record({ type: fc.constant('key.enrol' as const), key: keyName, attempt: fc.nat(), encryptionKey: key }),
   fc.record({
     type: fc.constantFrom('key.deal' as const, 'key.answer' as const),
+    key: keyName,
     attempt: fc.nat(),
     body: fc.uint8Array({ minLength: 1, maxLength: 600 }).map(encodeBase64url),
   }),
-  fc.record({ type: fc.constantFrom('key.refresh' as const, 'key.rotate' as const), reason: line }),
+  fc.record({ type: fc.constantFrom('key.refresh' as const, 'key.rotate' as const), key: keyName, reason: line }),
   fc.record({
     type: fc.constant('token.revoke' as const),
     token: fc.tuple(bytesIn64(30), bytesIn64(90), bytesIn64(64)).map((parts) => parts.join('.')),
+  }),
+  fc.record({
+    type: fc.constant('vault.put' as const),
+    name: secretName,
+    expectVersion: fc.nat(),
+    ttlMs: fc.nat(),
+    capsule: fc.uint8Array({ minLength: 1, maxLength: 600 }).map(encodeBase64url),
+    ciphertext: fc.uint8Array({ minLength: 1, maxLength: 600 }).map(encodeBase64url),
+  }),
+  fc.record({
+    type: fc.constant('vault.delete' as const),
+    name: secretName,
+    versions: fc.uniqueArray(fc.nat(), { maxLength: 5 }).map((list) => list.sort((a, b) => a - b)),
+    reason: line,
   }),
   fc.record({ type: fc.constant('tx.approve' as const), id: fc.constant('0'.repeat(64)), reason: line }),
 ) satisfies fc.Arbitrary<TxBody>

@@ -18,6 +18,7 @@ import {
   Scratch,
 } from './encoding.ts'
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
+import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 import type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId } from './types.ts'
 
 export type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId }
@@ -43,11 +44,17 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'key.answer',
   'key.refresh',
   'key.rotate',
+  'vault.put',
+  'vault.delete',
   'tx.approve',
 ]
 const REASON_CHARS_MAX = 200
 /** A compact JWS of an Ed25519 key, in bounds that no token of the ring exceeds. */
 const RING_TOKEN = /^[A-Za-z0-9_-]{1,512}\.[A-Za-z0-9_-]{1,12000}\.[A-Za-z0-9_-]{86}$/
+/** As `vault-statements.ts` bounds them in bytes. */
+const CAPSULE_CHARS_MAX = 2_731
+const CIPHERTEXT_CHARS_MAX = 22_187
+const DELETED_VERSIONS_MAX = 64
 /** Of 8 KiB, in base64url. */
 const KEY_MESSAGE_CHARS_MAX = 10_923
 const MOMENT = 'a moment such as 2027-01-31T12:00:00.000Z'
@@ -231,23 +238,59 @@ function parseBody(value: unknown): TxBody {
     return { token: matching(fields.token, 'body.token', RING_TOKEN, 'a token of the ring'), type }
   }
   if (type === 'key.enrol') {
-    const fields = record(value, 'body', ['attempt', 'encryptionKey', 'type'])
+    const fields = record(value, 'body', ['attempt', 'encryptionKey', 'key', 'type'])
     const encryptionKey = base64url(fields.encryptionKey, 'body.encryptionKey', 32)
-    return { attempt: whole(fields.attempt, 'body.attempt'), encryptionKey, type }
+    return { attempt: whole(fields.attempt, 'body.attempt'), encryptionKey, key: keyName(fields.key), type }
   }
   if (type === 'key.deal' || type === 'key.answer') {
-    const fields = record(value, 'body', ['attempt', 'body', 'type'])
+    const fields = record(value, 'body', ['attempt', 'body', 'key', 'type'])
     return {
       attempt: whole(fields.attempt, 'body.attempt'),
       body: base64urlWithin(fields.body, 'body.body', KEY_MESSAGE_CHARS_MAX),
+      key: keyName(fields.key),
       type,
     }
   }
   if (type === 'key.refresh' || type === 'key.rotate') {
-    const fields = record(value, 'body', ['reason', 'type'])
-    return { reason: reason(fields.reason), type }
+    const fields = record(value, 'body', ['key', 'reason', 'type'])
+    return { key: keyName(fields.key), reason: reason(fields.reason), type }
+  }
+  if (type === 'vault.put') {
+    const fields = record(value, 'body', ['capsule', 'ciphertext', 'expectVersion', 'name', 'ttlMs', 'type'])
+    return {
+      capsule: base64urlWithin(fields.capsule, 'body.capsule', CAPSULE_CHARS_MAX),
+      ciphertext: base64urlWithin(fields.ciphertext, 'body.ciphertext', CIPHERTEXT_CHARS_MAX),
+      expectVersion: whole(fields.expectVersion, 'body.expectVersion'),
+      name: secretName(fields.name),
+      ttlMs: whole(fields.ttlMs, 'body.ttlMs'),
+      type,
+    }
+  }
+  if (type === 'vault.delete') {
+    const fields = record(value, 'body', ['name', 'reason', 'type', 'versions'])
+    return { name: secretName(fields.name), reason: reason(fields.reason), type, versions: versions(fields.versions) }
   }
   throw new TxMalformed(`body.type must be one of ${TX_TYPES.join(', ')}`)
+}
+
+function secretName(value: unknown): string {
+  const text = bounded(value, 'body.name', 1, SECRET_NAME_CHARS_MAX)
+  return matching(text, 'body.name', SECRET_NAME, SECRET_NAME_EXPECTED)
+}
+
+/** Ascending: one spelling. */
+function versions(value: unknown): readonly number[] {
+  if (!Array.isArray(value) || value.length > DELETED_VERSIONS_MAX)
+    throw new TxMalformed(`body.versions must be a list of at most ${DELETED_VERSIONS_MAX}`)
+  const list = value.map((one: unknown) => whole(one, 'body.versions'))
+  if (list.some((one, at) => at > 0 && one <= (list[at - 1] as number)))
+    throw new TxMalformed('body.versions must ascend, without repeats')
+  return list
+}
+
+function keyName(value: unknown): 'signing' | 'sealing' {
+  if (value === 'signing' || value === 'sealing') return value
+  throw new TxMalformed('body.key must be signing or sealing')
 }
 
 function parseNode(value: unknown): RingNode {

@@ -4,7 +4,8 @@ import type { ApiCheck } from '@ringwall/waf/api'
 import type { Authorizer } from './authorization.ts'
 import type { Credential } from './credential.ts'
 import type { ExceptionPolicy, PatchPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
-import type { KeyStatement, SigningKeyView } from './signing-key.ts'
+import type { KeyStatement, RingKeyView } from './ring-key.ts'
+import type { VaultStatement } from './vault-statements.ts'
 
 /** Lower-case hex SHA-256 of a signed transaction's canonical body. */
 export type TxId = string
@@ -61,6 +62,8 @@ export type TxBody =
   | { readonly type: 'token.revoke'; readonly token: string }
   /** Of validators in a ceremony, or of operators who want one. */
   | KeyStatement
+  /** Of operators, about secrets. */
+  | VaultStatement
   /** Of a statement that waits for more operators, by the id of its transaction. */
   | { readonly type: 'tx.approve'; readonly id: TxId; readonly reason: string }
 
@@ -196,7 +199,7 @@ export interface View {
   /** Counts changes of the validators. */
   readonly epoch: number
   /** The key that the validators hold together. */
-  readonly signingKey: SigningKeyView
+  readonly signingKey: RingKeyView
   /** Every route of every service, and each service as a whole. */
   readonly routes: readonly CompiledRoute[]
   /** By Host (without port, lower case) and path; undefined when no service answers to it. */

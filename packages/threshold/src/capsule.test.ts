@@ -6,12 +6,15 @@ import fc from 'fast-check'
 import { decodeAccusation, encodeAccusation } from './blame.ts'
 import {
   type Capsule,
+  combineUnproven,
   decodePartial,
   encapsulate,
   LABEL_BYTES_MAX,
+  makeBarePartial,
   makePartial,
   openCapsule,
   type Partial,
+  readCapsule,
   verifyCapsule,
   verifyPartial,
   verifyPartials,
@@ -173,4 +176,29 @@ test('the opener says who was silent, and refuses a changed capsule before anybo
   const changed = capsule.body.slice()
   changed[60] = (changed[60] as number) ^ 1
   assert.throws(() => opener.step({ kind: 'open', capsule: changed }), ThresholdError)
+})
+
+test('partials without proofs come to the same key in any company of enough, and to another with one that is wrong', () => {
+  const { capsule, key } = sealed()
+  const read = readCapsule(publicKey, capsule.body)
+  const bare = shares.map((share) => ({ index: share.index, value: makeBarePartial(share, read) }))
+  for (const company of [bare.slice(0, 3), bare.slice(2), [bare[4]!, bare[0]!, bare[2]!, bare[1]!], bare])
+    assert.deepEqual(combineUnproven(publicKey, read, company), key)
+  const wrong = [{ index: 1, value: bare[1]!.value }, bare[1]!, bare[2]!]
+  assert.notDeepEqual(combineUnproven(publicKey, read, wrong), key)
+  assert.throws(() => combineUnproven(publicKey, read, bare.slice(0, 2)), codeOf('THRESHOLD_SHORT'))
+  assert.throws(() => combineUnproven(publicKey, read, [bare[0]!, bare[0]!, bare[1]!]), codeOf('THRESHOLD_IDENTIFIER'))
+  const none = { index: 3, value: new Uint8Array(32) }
+  assert.throws(() => combineUnproven(publicKey, read, [bare[0]!, bare[1]!, none]), codeOf('THRESHOLD_ELEMENT'))
+})
+
+test('a capsule is read without its proof as it is with it, and a changed proof shows only where it is looked at', () => {
+  const { capsule } = sealed()
+  assert.deepEqual(readCapsule(publicKey, capsule.body).digest, capsule.digest)
+  const changed = capsule.body.slice()
+  changed[changed.length - 1] = (changed[changed.length - 1] as number) ^ 1
+  assert.throws(() => verifyCapsule(publicKey, changed), codeOf('THRESHOLD_PROOF'))
+  assert.deepEqual(readCapsule(publicKey, changed).u, ristretto.encode(capsule.u))
+  assert.throws(() => readCapsule(publicKey, capsule.body.slice(0, -1)), codeOf('THRESHOLD_TRUNCATED'))
+  assert.throws(() => readCapsule(publicKey, Buffer.concat([capsule.body, Buffer.alloc(1)])), codeOf('THRESHOLD_TRAILING'))
 })

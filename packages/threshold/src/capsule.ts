@@ -16,13 +16,15 @@
  */
 import { sha256 } from '@noble/hashes/sha2.js'
 import { fail, ThresholdError } from './errors.ts'
-import { type Element, independentGenerator, ristretto } from './group.ts'
+import { ELEMENT_BYTES, type Element, independentGenerator, ristretto } from './group.ts'
 import type { KeyShare, PublicKey } from './key.ts'
 import { type EqualityStatement, proveEquality, readEquality, verifyEquality, writeEquality } from './proof.ts'
 import { add, encodeScalar, hashParts, hashToScalar, lagrangeAtZero, multiply, negate, type Scalar } from './scalar.ts'
 import { MESSAGE_BYTES_MAX, Reader, sameBytes, Writer } from './wire.ts'
 
 export const LABEL_BYTES_MAX = 1_024
+/** A proof of equality: challenge and response. */
+const EQUALITY_BYTES = 64
 export const CAPSULE_KEY_BYTES = 32
 
 let generator: Element | undefined
@@ -62,7 +64,11 @@ function capsuleStatement(publicKey: PublicKey, label: Uint8Array, u: Element, u
 }
 
 function keyFrom(publicKey: PublicKey, { label, u, uBar }: Omit<Capsule, 'digest' | 'body'>, shared: Element): Uint8Array {
-  const parts = [publicKey.groupKey, label, ristretto.encode(u), ristretto.encode(uBar), ristretto.encode(shared)]
+  return keyFromBytes(publicKey, { label, u: ristretto.encode(u), uBar: ristretto.encode(uBar) }, shared)
+}
+
+function keyFromBytes(publicKey: PublicKey, { label, u, uBar }: Omit<ReadCapsule, 'digest'>, shared: Element): Uint8Array {
+  const parts = [publicKey.groupKey, label, u, uBar, ristretto.encode(shared)]
   return hashParts('RINGWALL_THRESHOLD_CAPSULE_KEY_V1', parts).slice(0, CAPSULE_KEY_BYTES)
 }
 
@@ -109,6 +115,31 @@ export function verifyCapsule(publicKey: PublicKey, body: Uint8Array): Capsule {
   return { label, u, uBar, digest: sha256(body), body: Uint8Array.from(body) }
 }
 
+/** A capsule whose proof was not looked at; its elements are not decoded yet, which is most of what reading it would cost. */
+export interface ReadCapsule {
+  readonly label: Uint8Array
+  /** 32 bytes each. */
+  readonly u: Uint8Array
+  readonly uBar: Uint8Array
+  readonly digest: Uint8Array
+}
+
+/**
+ * The form, and not the proof: where that was verified before, and where an authenticated encryption under the capsule's key will tell.
+ * Nobody's share may touch what nobody verified. @throws {ThresholdError}
+ */
+export function readCapsule(publicKey: PublicKey, body: Uint8Array): ReadCapsule {
+  assertSealing(publicKey)
+  const reader = new Reader('capsule', body)
+  if (!sameBytes(reader.context, keyContext(publicKey))) fail('THRESHOLD_CONTEXT', 'a capsule of another key')
+  const label = reader.bytes(LABEL_BYTES_MAX)
+  const u = reader.fixed(ELEMENT_BYTES)
+  const uBar = reader.fixed(ELEMENT_BYTES)
+  reader.fixed(EQUALITY_BYTES)
+  reader.end()
+  return { label, u, uBar, digest: sha256(body) }
+}
+
 /**
  * D = x_i u, with the proof (a, b, z) of Chaum and Pedersen that its logarithm to u is that of the verification share to G. The form
  * with commitments, not with the challenge, since that is what many can be checked of at once.
@@ -140,6 +171,33 @@ export function makePartial({ publicKey, index, secret }: KeyShare, capsule: Cap
   const z = add(nonce, multiply(partialChallenge(publicKey, capsule, { index, value, a, b }), x))
   const writer = new Writer('partial', publicKey.id).fixed(capsule.digest).index(index)
   return writer.element(ristretto, value).element(ristretto, a).element(ristretto, b).scalar(z).done()
+}
+
+/** D = x_i u alone, 32 bytes: a third of what a partial decryption with its proof costs. What is said of `makePartial` is said of this. */
+export function makeBarePartial({ publicKey, secret }: KeyShare, { u }: Pick<ReadCapsule, 'u'>): Uint8Array {
+  assertSealing(publicKey)
+  return ristretto.encode(ristretto.multiply(ristretto.decode(u), secret.reveal()))
+}
+
+/** A partial decryption without its proof. */
+export interface BarePartial {
+  readonly index: number
+  /** 32 bytes. */
+  readonly value: Uint8Array
+}
+
+/**
+ * The capsule's key if all of these are right, and some other key if one is not: the authenticated encryption under it says which. Then, to
+ * learn who lied, have the proofs (`makePartial`, `openCapsule`).
+ *
+ * @throws {ThresholdError} THRESHOLD_SHORT; THRESHOLD_ELEMENT, THRESHOLD_IDENTIFIER for what nobody honest sends.
+ */
+export function combineUnproven(publicKey: PublicKey, capsule: ReadCapsule, partials: readonly BarePartial[]): Uint8Array {
+  if (partials.length < publicKey.threshold)
+    fail('THRESHOLD_SHORT', `${partials.length} partial decryptions, the threshold is ${publicKey.threshold}`)
+  const weights = lagrangeAtZero(partials.map(({ index }) => index))
+  const values = partials.map(({ value }) => ristretto.decode(value))
+  return keyFromBytes(publicKey, capsule, ristretto.combine(values, weights))
 }
 
 /** The form; `verifyPartials` checks the proof. @throws {ThresholdError} */

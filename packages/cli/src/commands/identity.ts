@@ -76,7 +76,7 @@ export async function identityMint(
   process.stderr.write(`wrote ${files} to ${options.directory}; good until ${time(minted.expiresAtMs)}\n`)
 }
 
-interface Identity {
+export interface Identity {
   readonly ring: string
   readonly name: string
   readonly key: KeyObject
@@ -84,7 +84,7 @@ interface Identity {
 }
 
 /** @throws {UsageError} Saying which file is wrong. */
-function readIdentity(directory: string): Identity {
+export function readIdentity(directory: string): Identity {
   finishWriting(directory)
   const read = <T>(file: string, parse: (text: string) => T, expected: string): T => {
     const path = join(directory, file)
@@ -119,20 +119,28 @@ function signedBy({ ring, name, key, certificate }: Identity, want: MintRequest[
     nonce: randomBytes(16).toString('base64url'),
     want,
   }
+  return { request, signature: signIdentity({ key }, mintSigningBytes(request)) }
+}
+
+/** By the certificate's key, base64url. */
+export function signIdentity({ key }: Pick<Identity, 'key'>, message: Uint8Array): string {
   const digest = key.asymmetricKeyType === 'ed25519' ? null : 'sha256'
-  return { request, signature: sign(digest, mintSigningBytes(request), key).toString('base64url') }
+  return sign(digest, message, key).toString('base64url')
+}
+
+/** @throws {UsageError} When there is none, or one is no URL. */
+export function nodeUrls(nodes: readonly string[]): readonly string[] {
+  if (nodes.length === 0) throw new UsageError('name a node to ask: --node http://HOST:PORT of its admin API; may be given again')
+  for (const baseUrl of nodes) {
+    if (!URL.canParse(baseUrl)) throw new UsageError(`--node ${baseUrl}: expected a URL such as http://127.0.0.1:9081`)
+  }
+  return nodes
 }
 
 /** Of the nodes, the first that answers. */
 async function fromAny<T>(nodes: readonly string[], ask: (client: RingwallClient) => Promise<T>): Promise<T> {
-  const [first] = nodes
-  if (first === undefined)
-    throw new UsageError('name a node to ask: --node http://HOST:PORT of its admin API; may be given again')
-  for (const baseUrl of nodes) {
-    if (!URL.canParse(baseUrl)) throw new UsageError(`--node ${baseUrl}: expected a URL such as http://127.0.0.1:9081`)
-  }
   let reason: unknown
-  for (const baseUrl of nodes) {
+  for (const baseUrl of nodeUrls(nodes)) {
     try {
       return await ask(new RingwallClient({ baseUrl }))
     } catch (error) {

@@ -1,8 +1,8 @@
-/** The ring's signing key: how it stands, new shares, another key. */
+/** The ring's keys: how they stands, new shares, another key. */
 import type { Key, RingwallClient } from '@ringwall/client'
 import { UsageError } from '../errors.ts'
 import { duration, printable, time } from '../format.ts'
-import { type Format, printList, printOne } from '../output.ts'
+import { type Format, printList, printOne, write } from '../output.ts'
 import { tellWaiting } from './waiting.ts'
 
 const KEY_ID_CHARS_SHOWN = 16
@@ -16,7 +16,7 @@ export async function keyList(client: RingwallClient, format: Format): Promise<v
       { title: 'NAME', value: ({ name }) => name },
       { title: 'STATE', value: stateOf },
       { title: 'KEY', value: ({ keyId }) => keyId?.slice(0, KEY_ID_CHARS_SHOWN) ?? '-' },
-      { title: 'SIGN', value: ({ threshold, holders }) => (threshold === 0 ? '-' : `${threshold} of ${holders.length}`) },
+      { title: 'NEEDS', value: ({ threshold, holders }) => (threshold === 0 ? '-' : `${threshold} of ${holders.length}`) },
       { title: 'HAND-OVERS', value: ({ handOvers }) => handOvers },
       { title: 'FAULTS', value: ({ faults }) => faults.length },
       { title: 'HOLDERS', value: ({ holders }) => holders.join(' '), wide: true },
@@ -26,13 +26,18 @@ export async function keyList(client: RingwallClient, format: Format): Promise<v
   )
 }
 
-function stateOf({ state, ceremony }: Key): string {
-  if (state === 'none') return 'none: a ring of one'
+function stateOf({ name, state, ceremony }: Key): string {
+  if (state === 'none') return name === 'signing' ? 'none: a ring of one' : 'none: the vault was never opened'
   return ceremony === null ? state : `${state}, ${ceremony.phase}`
 }
 
-export async function keyShow(client: RingwallClient, format: Format, name: string): Promise<void> {
+export async function keyShow(client: RingwallClient, format: Format, name: string | undefined): Promise<void> {
   const { keys } = await client.keys()
+  if (name === undefined) {
+    if (format === 'table' || format === 'wide') write(keys.map(describe).join('\n'))
+    else printList<Key>(format, keys, [], ({ name: one }) => one, 'the ring has no keys')
+    return
+  }
   const key = keys.find((one) => one.name === name)
   if (key === undefined) throw new UsageError(`no key ${name}; there is ${keys.map((one) => one.name).join(', ')}`)
   printOne(format, key, describe, key.name)
@@ -43,8 +48,8 @@ function describe(key: Key): string {
   const lines = [
     `${key.name}: ${stateOf(key)}`,
     `  key id       ${key.keyId ?? '-'}`,
-    `  public key   ${key.publicKey ?? '-'} (Ed25519)`,
-    `  signed by    ${key.threshold === 0 ? '-' : `${key.threshold} of ${key.holders.join(', ')}`}`,
+    `  public key   ${key.publicKey ?? '-'} (${key.name === 'signing' ? 'Ed25519' : 'ristretto255'})`,
+    `  ${key.name === 'signing' ? 'signed by   ' : 'opened by   '} ${key.threshold === 0 ? '-' : `${key.threshold} of ${key.holders.join(', ')}`}`,
     `  made         ${key.madeAtMs === null ? '-' : time(key.madeAtMs)}; ${key.handOvers} hand-overs and refreshes since`,
   ]
   if (ceremony !== null)
@@ -54,7 +59,7 @@ function describe(key: Key): string {
     lines.push(`  former       ${keyId}, verifies for another ${duration(untilMs - Date.now())}`)
   for (const { party, fault, ceremony: attempt, node } of key.faults)
     lines.push(
-      `  fault        ${printable(party)}: ${fault} ${attempt === null ? `in a signature, seen by ${node}` : `in ceremony ${attempt}`}`,
+      `  fault        ${printable(party)}: ${fault} ${attempt === null ? `in ${key.name === 'signing' ? 'a signature' : 'an opening'}, seen by ${node}` : `in ceremony ${attempt}`}`,
     )
   return lines.join('\n')
 }
@@ -62,16 +67,18 @@ function describe(key: Key): string {
 export async function keyChange(
   client: RingwallClient,
   what: 'refresh' | 'rotate',
+  name: string,
   reason: string,
   dryRun: boolean,
 ): Promise<void> {
-  const comes = what === 'refresh' ? 'new shares of the signing key' : 'another signing key'
+  if (name !== 'signing' && name !== 'sealing') throw new UsageError(`no key ${printable(name)}; there is signing, sealing`)
+  const comes = what === 'refresh' ? `new shares of the ${name} key` : `another ${name} key`
   if (dryRun) {
-    await client.rehearse({ type: what === 'refresh' ? 'key.refresh' : 'key.rotate', reason })
+    await client.rehearse({ type: what === 'refresh' ? 'key.refresh' : 'key.rotate', key: name, reason })
     process.stderr.write(`would ask for ${comes}\n`)
     return
   }
-  const answer = await (what === 'refresh' ? client.keyRefresh(reason) : client.keyRotate(reason))
+  const answer = await (what === 'refresh' ? client.keyRefresh(reason, { key: name }) : client.keyRotate(reason, { key: name }))
   if (!('height' in answer) || tellWaiting(answer)) return
   process.stderr.write(`asked for ${comes} at height ${answer.height}; ringwall key ls shows how it stands\n`)
 }

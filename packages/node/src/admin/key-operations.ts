@@ -1,4 +1,5 @@
-/** What the admin API does with the ring's signing key: shows it, and has tokens and certificates made. */
+/** What the admin API does with the ring's keys: shows them, and has tokens and certificates made. */
+import { hash } from 'node:crypto'
 import type { TokenVerdict } from '@ringwall/guard'
 import {
   authorityOf,
@@ -11,7 +12,7 @@ import {
   type SignedMintRequest,
 } from '@ringwall/identity'
 import { LedgerError } from '@ringwall/ledger'
-import { ringIssuer } from '@ringwall/ring'
+import { KEY_NAMES, type KeyName, ringIssuer, viewOfKey } from '@ringwall/ring'
 import { z } from 'zod'
 import type { RunningNode } from '../node.ts'
 import { type Asked, MintRefused, SigningError } from '../signing/signing-service.ts'
@@ -28,7 +29,7 @@ const REFRESH_HINT_S = 300
 export function keyOperations(node: RunningNode): readonly Operation[] {
   const authority = new AuthorityCertificate(node)
   return [
-    { method: 'GET', path: '/v1/keys', run: () => ({ json: { keys: [signingKey(node)] } }) },
+    { method: 'GET', path: '/v1/keys', run: () => ({ json: { keys: KEY_NAMES.map((name) => keyNamed(node, name)) } }) },
     // Open: each request is signed by who may ask, and every holder of the key checks that.
     { method: 'POST', path: '/v1/tokens', open: true, run: async (call) => ({ json: await mintToken(node, call) }) },
     { method: 'POST', path: '/v1/tokens/introspect', run: async (call) => ({ json: await introspect(node, call) }) },
@@ -41,18 +42,22 @@ export function keyOperations(node: RunningNode): readonly Operation[] {
   ]
 }
 
-function signingKey(node: RunningNode): unknown {
-  const { key, epoch, threshold, holders, madeAtMs, ceremony, asked, faults, former } = node.view().signingKey
+function keyNamed(node: RunningNode, name: KeyName): unknown {
+  const held = node.ledger.state()
+  const view = name === 'signing' ? node.view().signingKey : viewOfKey(held.sealingKey, held.validators)
+  const { key, epoch, threshold, holders, madeAtMs, ceremony, asked, faults, former } = view
   const state =
     key !== undefined
       ? 'ready'
       : node.view().nodes.filter(({ roles }) => roles.includes('validator')).length < 2
         ? 'none'
-        : 'forming'
+        : name === 'sealing' && ceremony === undefined
+          ? 'none'
+          : 'forming'
   return {
-    name: 'signing',
+    name,
     state,
-    keyId: key === undefined ? null : ringJwk(key).kid,
+    keyId: key === undefined ? null : name === 'signing' ? ringJwk(key).kid : sealingKeyId(key),
     publicKey: key ?? null,
     threshold,
     holders,
@@ -62,10 +67,21 @@ function signingKey(node: RunningNode): unknown {
     asked,
     faults: [
       ...faults.map(({ party, fault, height, attempt }) => ({ party, fault, height, ceremony: attempt, node: null })),
-      ...node.signing.faults.map(({ party, fault }) => ({ party, fault, height: null, ceremony: null, node: node.config.id })),
+      ...(name === 'signing' ? node.signing.faults : []).map(({ party, fault }) => ({
+        party,
+        fault,
+        height: null,
+        ceremony: null,
+        node: node.config.id,
+      })),
     ],
     former: former.map(({ key: other, untilMs }) => ({ keyId: ringJwk(other).kid, untilMs })),
   }
+}
+
+/** Of a key that no JSON Web Key describes: SHA-256 of the element, base64url. */
+function sealingKeyId(key: string): string {
+  return hash('sha256', Buffer.from(key, 'base64url'), 'base64url')
 }
 
 function jwks(node: RunningNode): readonly ReturnType<typeof ringJwk>[] {

@@ -29,6 +29,7 @@ import { bouncerOperations } from './bouncer-operations.ts'
 import type { Call, Operation } from './http.ts'
 import { keyOperations } from './key-operations.ts'
 import { ApiProblem } from './problem.ts'
+import { vaultOperations } from './vault-operations.ts'
 
 const WAIT_MS_DEFAULT = 15_000
 const WAIT_MS_MAX = 60_000
@@ -115,6 +116,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'GET', path: '/v1/endpoints', run: () => ({ json: endpoints(node) }) },
     ...keyOperations(node),
     ...bouncerOperations(node),
+    ...vaultOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }
@@ -247,6 +249,10 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     key_signatures_failed: node.signing.counts.failed,
     key_shares_given: node.signing.counts.shares,
     key_shares_refused: node.signing.counts.refused,
+    vault_openings_passed_on: node.vault.counts.passedOn,
+    vault_openings_short: node.vault.counts.short,
+    vault_partials_given: node.vault.counts.opened,
+    vault_partials_refused: node.vault.counts.refused,
     tls_certificate_reloads: proxy.certificatesTaken,
     tls_certificate_reloads_refused: proxy.certificatesRefused,
   }
@@ -647,11 +653,14 @@ function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'evidence') return `${body.validator} signed two contradicting statements in round ${body.round}: it is out`
   if (body.type === 'tx.approve') return `approve ${body.id.slice(0, 16)}…: ${body.reason}`
   if (body.type === 'key.refresh' || body.type === 'key.rotate')
-    return `${body.type === 'key.refresh' ? 'new shares of' : 'a new'} signing key: ${body.reason}`
+    return `${body.type === 'key.refresh' ? 'new shares of the' : 'a new'} ${body.key} key: ${body.reason}`
   if (body.type === 'token.revoke') return 'a token is revoked by who held it'
-  if (body.type === 'key.enrol') return `enrols for ceremony ${body.attempt} of the signing key`
+  if (body.type === 'key.enrol') return `enrols for ceremony ${body.attempt} of the ${body.key} key`
   if (body.type === 'key.deal' || body.type === 'key.answer')
-    return `${body.type === 'key.deal' ? 'dealing' : 'answer'} in ceremony ${body.attempt} of the signing key`
+    return `${body.type === 'key.deal' ? 'dealing' : 'answer'} in ceremony ${body.attempt} of the ${body.key} key`
+  if (body.type === 'vault.put') return `secret ${body.name}, version ${body.expectVersion + 1}`
+  if (body.type === 'vault.delete')
+    return `secret ${body.name}, ${body.versions.length === 0 ? 'all versions' : `version ${body.versions.join(', ')}`} deleted: ${body.reason}`
   return `deny ${describeSubject(body.subject)} for ${Math.round(body.ttlMs / 1_000)} s: ${body.reason}`
 }
 

@@ -210,6 +210,25 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
   '/v1/svids': {
     post: { ...posting(call('svidMint', 'An X.509-SVID, signed by the ring.', 'MintedSvid'), 'MintBody'), security: [] },
   },
+  '/v1/vault': {
+    get: { ...call('vaultFacts', 'The sealing key and its holders.', 'VaultFacts'), security: [] },
+  },
+  '/v1/vault/open': {
+    post: {
+      ...posting(call('vaultOpen', 'Has secrets opened for whoever signed the request.', 'VaultAnswers'), 'VaultOpenBody'),
+      security: [],
+    },
+  },
+  '/v1/vault/secrets': {
+    get: call('vaultSecrets', 'Secrets that the operator may read or write.', 'VaultSecrets', [
+      query('path', 'Those of this name and below it.', { type: 'string' }),
+    ]),
+  },
+  '/v1/vault/history': {
+    get: call('vaultHistory', 'Versions of a secret, and openings with this node’s share.', 'VaultHistory', [
+      query('name', 'The secret.', { type: 'string' }),
+    ]),
+  },
   '/v1/bundle': { get: open('bundle', 'The SPIFFE trust bundle of the ring.', 'application/json') },
   '/.well-known/jwks.json': { get: open('jwks', 'The keys that the ring’s tokens verify with (RFC 7517).', 'application/json') },
   '/.well-known/oauth-authorization-server': {

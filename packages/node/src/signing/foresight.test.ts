@@ -53,10 +53,15 @@ test('what a block will hold is looked at beside, and the ring comes to its key 
     foresight.follow(state)
   }
   block()
-  assert.equal(foresight.foresee(state, [tx(0, { type: 'key.refresh', reason: 'none of these' })]), undefined)
+  assert.equal(foresight.foresee(state, [tx(0, { type: 'key.refresh', key: 'signing', reason: 'none of these' })]), undefined)
   block(
     ...nodes.map(({ encryption }, at) =>
-      tx(at, { type: 'key.enrol', attempt: 1, encryptionKey: encodeBase64url(ristretto.encode(encryption.publicKey)) }),
+      tx(at, {
+        type: 'key.enrol',
+        key: 'signing',
+        attempt: 1,
+        encryptionKey: encodeBase64url(ristretto.encode(encryption.publicKey)),
+      }),
     ),
   )
   const plan = planOf(state.signingKey) as Ceremony
@@ -71,9 +76,14 @@ test('what a block will hold is looked at beside, and the ring comes to its key 
   // One of them is none, and has to be looked at as well.
   const [first] = messages as [{ from: string; body: Uint8Array }, ...unknown[]]
   first.body = first.body.map((byte, i) => (i === first.body.length - 1 ? byte ^ 1 : byte))
-  const deals = messages.map(({ body }, at) => tx(at, { type: 'key.deal', attempt: 1, body: encodeBase64url(body) }))
+  const deals = messages.map(({ body }, at) =>
+    tx(at, { type: 'key.deal', key: 'signing', attempt: 1, body: encodeBase64url(body) }),
+  )
   assert.ok(isCeremonyWork(state.signingKey, messages))
-  assert.equal(foresight.foresee(state, [tx(0, { type: 'key.deal', attempt: 7, body: encodeBase64url(first.body) })]), undefined)
+  assert.equal(
+    foresight.foresee(state, [tx(0, { type: 'key.deal', key: 'signing', attempt: 7, body: encodeBase64url(first.body) })]),
+    undefined,
+  )
   const foreseen = foresight.foresee(state, [Buffer.from('"type":"key.deal" and no transaction'), ...deals])
   assert.ok(foreseen instanceof Promise)
   await foreseen
@@ -91,7 +101,7 @@ test('what a block will hold is looked at beside, and the ring comes to its key 
     const tools = { encryptionKey: encryption.secret }
     const all = board.reduce((before, event) => step(before, event, tools).state, beginCeremony(plan, id))
     const body = step(all, { kind: 'resume' }, tools).effects.find((effect) => effect.kind === 'post')?.body as Uint8Array
-    return tx(at, { type: 'key.answer', attempt: 1, body: encodeBase64url(body) })
+    return tx(at, { type: 'key.answer', key: 'signing', attempt: 1, body: encodeBase64url(body) })
   })
   // Without a thread nothing waits, and the state is the same.
   await foresight.thread.stop()

@@ -5,10 +5,13 @@
 import {
   boardEvent,
   isCeremonyWork,
+  KEY_NAMES,
+  type KeyName,
   learnCeremonyFindings,
   parseIssuer,
   parseTx,
   planOf,
+  type RingKey,
   type RingState,
   TxMalformed,
 } from '@ringwall/ring'
@@ -24,29 +27,36 @@ const MARKS = ['"type":"key.deal"', '"type":"key.answer"'].map((mark) => Buffer.
 
 export class Foresight {
   readonly thread: CeremonyThread = new CeremonyThread(learnCeremonyFindings)
-  #seen = ''
+  readonly #seen: Record<KeyName, string> = { signing: '', sealing: '' }
 
   /** As `foresee` of the ledger's applications. */
   foresee(state: RingState, txs: readonly Uint8Array[]): Promise<void> | undefined {
-    const { ceremony } = state.signingKey
+    const looks = KEY_NAMES.flatMap((name) => this.#foreseeOf(name, state.key(name), txs) ?? [])
+    return looks.length === 0 ? undefined : Promise.all(looks).then(() => undefined)
+  }
+
+  #foreseeOf(name: KeyName, key: RingKey, txs: readonly Uint8Array[]): Promise<void> | undefined {
+    const { ceremony } = key
     if (ceremony === null || ceremony.phase === 'enrolling') return undefined
-    const next = txs.flatMap((tx) => messageIn(tx, ceremony.attempt))
-    if (!isCeremonyWork(state.signingKey, next)) return undefined
-    return this.#look(state, next)
+    const next = txs.flatMap((tx) => messageIn(tx, name, ceremony.attempt))
+    return isCeremonyWork(key, next) ? this.#look(key, next) : undefined
   }
 
-  /** The state as of the newest block: the key is made ahead once all have dealt. */
+  /** The state as of the newest block: a key is made ahead once all have dealt. */
   follow(state: RingState): void {
-    const { ceremony } = state.signingKey
-    const seen = ceremony === null ? '' : `${ceremony.attempt} ${ceremony.phase} ${ceremony.board.length}`
-    if (seen === this.#seen) return
-    this.#seen = seen
-    if (ceremony?.phase === 'answering') void this.#look(state, [])
+    for (const name of KEY_NAMES) {
+      const key = state.key(name)
+      const { ceremony } = key
+      const seen = ceremony === null ? '' : `${ceremony.attempt} ${ceremony.phase} ${ceremony.board.length}`
+      if (seen === this.#seen[name]) continue
+      this.#seen[name] = seen
+      if (ceremony?.phase === 'answering') void this.#look(key, [])
+    }
   }
 
-  #look({ signingKey }: RingState, next: readonly BoardEvent[]): Promise<void> | undefined {
-    const plan = planOf(signingKey)?.encode()
-    const board = signingKey.ceremony?.board.map(boardEvent)
+  #look(key: RingKey, next: readonly BoardEvent[]): Promise<void> | undefined {
+    const plan = planOf(key)?.encode()
+    const board = key.ceremony?.board.map(boardEvent)
     if (plan === undefined || board === undefined) return undefined
     const { promise, resolve } = Promise.withResolvers<void>()
     const timer = setTimeout(resolve, WAIT_MS_MAX)
@@ -60,12 +70,12 @@ export class Foresight {
 }
 
 /** The message of a ceremony in a transaction, if it is one; its signature is others' to check. */
-function messageIn(tx: Uint8Array, attempt: number): readonly Extract<BoardEvent, { kind: 'posted' }>[] {
+function messageIn(tx: Uint8Array, key: KeyName, attempt: number): readonly Extract<BoardEvent, { kind: 'posted' }>[] {
   const bytes = Buffer.from(tx.buffer, tx.byteOffset, tx.byteLength)
   if (!MARKS.some((mark) => bytes.includes(mark))) return []
   try {
     const { body, issuer } = parseTx(tx).content
-    if ((body.type !== 'key.deal' && body.type !== 'key.answer') || body.attempt !== attempt) return []
+    if ((body.type !== 'key.deal' && body.type !== 'key.answer') || body.key !== key || body.attempt !== attempt) return []
     const from = parseIssuer(issuer)?.name ?? ''
     return [{ kind: 'posted', from, body: decodeBase64url(body.body), attestation: NO_ATTESTATION }]
   } catch (error) {

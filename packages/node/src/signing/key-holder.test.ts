@@ -92,6 +92,7 @@ class Board {
     for (const someone of people) {
       const holder = await KeyHolder.open({
         self: someone.id,
+        key: 'signing',
         directory: someone.directory,
         seal: new Seal(someone.key, `${this.app.ring} ${someone.id}`),
         events: { add: (_kind, _level, line) => someone.said.push(line) },
@@ -234,7 +235,7 @@ test('a thread that dies over each task once costs time and nothing else: no sha
   }
   await board.until(() => board.isHeldBy(...board.people))
   const groupKey = publicKeyOf(board.state.signingKey)?.groupKey
-  board.ask({ type: 'key.refresh', reason: 'monthly' })
+  board.ask({ type: 'key.refresh', key: 'signing', reason: 'monthly' })
   await board.until(() => board.state.signingKey.attempts === 2 && board.state.signingKey.ceremony === null)
   await board.until(() => board.isHeldBy(...board.people))
   assert.deepEqual(publicKeyOf(board.state.signingKey)?.groupKey, groupKey)
@@ -252,7 +253,7 @@ test('a refresh leaves neither the old share nor a seed behind; an old file does
   const old = readFileSync(file)
   const groupKey = publicKeyOf(board.state.signingKey)?.groupKey
   const before = first.share as NodeShare
-  board.ask({ type: 'key.refresh', reason: 'monthly' })
+  board.ask({ type: 'key.refresh', key: 'signing', reason: 'monthly' })
   await board.until(() => board.state.signingKey.attempts === 2 && board.state.signingKey.ceremony === null)
   await board.until(() => board.isHeldBy(...board.people))
   assert.deepEqual(publicKeyOf(board.state.signingKey)?.groupKey, groupKey)
@@ -266,7 +267,7 @@ test('a refresh leaves neither the old share nor a seed behind; an old file does
   await board.block()
   assert.equal(first.share, undefined)
   assert.match(first.said.join('\n'), /key refresh/)
-  board.ask({ type: 'key.refresh', reason: 'n1 lost its share' })
+  board.ask({ type: 'key.refresh', key: 'signing', reason: 'n1 lost its share' })
   await board.until(() => board.state.signingKey.attempts === 3 && board.state.signingKey.ceremony === null, 5_000)
   await board.until(() => board.isHeldBy(first, ...others))
 })

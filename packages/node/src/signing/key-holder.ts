@@ -1,5 +1,5 @@
 /**
- * This node's part in the ceremonies of the ring's signing key: reads from the ring's state what is to be said next, and says it.
+ * This node's part in the ceremonies of one of the ring's keys: reads from the ring's state what is to be said next, and says it.
  *
  * The ledger is the board, and the state holds all of it that matters, so nothing of a ceremony is kept here but one secret seed a
  * ceremony: the encryption key and the dealing are functions of it. It is on disk before anything that depends on it is sent; what is
@@ -14,9 +14,11 @@ import { join } from 'node:path'
 import {
   boardEvent,
   type KeyCeremony,
+  type KeyName,
   lastPlanOf,
   planOf,
   publicKeyOf,
+  type RingKey,
   type RingState,
   type TxBody,
   waitingFor,
@@ -32,13 +34,13 @@ import { eraseFile, type Seal } from './sealed-file.ts'
 
 /** A message that was not agreed on by then is said again: a leader that had not seen the phase begin has dropped it. */
 const AGAIN_MS = 1_000
-const SHARE = 'share'
 const SEED_FILE = /^ceremony-([0-9]{1,9})\.sealed$/
 
 type CeremonyBody = Extract<TxBody, { type: 'key.enrol' | 'key.deal' | 'key.answer' }>
 
 export interface KeyHolderOptions {
   readonly self: string
+  readonly key: KeyName
   /** The holder's own. */
   readonly directory: string
   readonly seal: Seal
@@ -84,7 +86,7 @@ export class KeyHolder {
   /** @throws {StartError} `KEY_INVALID` when what is on disk does not open. */
   static async open(options: KeyHolderOptions): Promise<KeyHolder> {
     const holder = new KeyHolder(options)
-    const bytes = await options.seal.read(holder.#shareFile, SHARE)
+    const bytes = await options.seal.read(holder.#shareFile, holder.#sealedName('share'))
     if (bytes !== undefined) {
       holder.#held = decodeHeld(bytes)
       bytes.fill(0)
@@ -95,6 +97,12 @@ export class KeyHolder {
 
   get share(): NodeShare | undefined {
     return this.#held?.share
+  }
+
+  /** One key's file does not pass for another's. */
+  #sealedName(what: string): string {
+    const { key } = this.#options
+    return key === 'signing' ? what : `${key} ${what}`
   }
 
   get #shareFile(): string {
@@ -148,7 +156,7 @@ export class KeyHolder {
       await this.#collect(state)
       await this.#speak(state)
     } catch (error) {
-      this.#note('warn', `the signing key: ${(error as Error).message}`)
+      this.#note('warn', `the ${this.#options.key} key: ${(error as Error).message}`)
     }
   }
 
@@ -160,25 +168,26 @@ export class KeyHolder {
   }
 
   /** Comes to the share of the key in force, from the transcript of the ceremony that made it. */
-  async #collect({ signingKey }: RingState): Promise<void> {
-    const publicKey = publicKeyOf(signingKey)
-    if (publicKey === undefined || signingKey.last === null) return
+  async #collect(state: RingState): Promise<void> {
+    const key = state.key(this.#options.key)
+    const publicKey = publicKeyOf(key)
+    if (publicKey === undefined || key.last === null) return
     if (this.#without === publicKey.name) return
     if (this.#held !== undefined && this.#held.share.keyName === publicKey.name) return
-    const plan = lastPlanOf(signingKey) as Ceremony
+    const plan = lastPlanOf(key) as Ceremony
     const { attempt } = plan
     // A ledger that was put back in time is behind this share: it catches up.
     if (this.#held !== undefined && this.#held.attempt > attempt) return
-    const share = await this.#openShare(plan, publicKey, signingKey.last.board.map(boardEvent))
+    const share = await this.#openShare(plan, publicKey, key.last.board.map(boardEvent))
     if (share !== undefined) {
       const bytes = encodeHeld({ attempt, share })
-      await this.#options.seal.write(this.#shareFile, SHARE, bytes)
+      await this.#options.seal.write(this.#shareFile, this.#sealedName('share'), bytes)
       bytes.fill(0)
       this.#take({ attempt, share })
       const { threshold, members, epoch } = publicKey
       this.#note(
         'info',
-        `holds a share of the signing key, ${threshold} of ${members.length} sign${epoch === 0 ? '' : `; hand-over ${epoch}`}`,
+        `holds a share of the ${this.#options.key} key, ${threshold} of ${members.length} ${this.#options.key === 'signing' ? 'sign' : 'open'}${epoch === 0 ? '' : `; hand-over ${epoch}`}`,
       )
     } else if (this.#held !== undefined) {
       await eraseFile(this.#shareFile)
@@ -201,7 +210,7 @@ export class KeyHolder {
     publicKey: PublicKey,
     board: readonly ReturnType<typeof boardEvent>[],
   ): Promise<NodeShare | undefined> {
-    const { self, thread } = this.#options
+    const { self, thread, key: name } = this.#options
     if (plan.receiver(self) === undefined) return undefined
     const seed = await this.#seed(plan.attempt)
     const outcome =
@@ -218,14 +227,14 @@ export class KeyHolder {
     this.#note(
       'warn',
       outcome.why === 'stranger'
-        ? 'the ring has handed a share of the signing key to this node, and the secret to open it is gone: ask for new ones with ringwall key refresh'
-        : 'a dealer gave this node a bad share, and its complaint came too late: ringwall key refresh makes new ones',
+        ? `the ring has handed a share of the ${name} key to this node, and the secret to open it is gone: ask for new ones with ringwall key refresh ${name}`
+        : `a dealer gave this node a bad share of the ${name} key, and its complaint came too late: ringwall key refresh ${name} makes new ones`,
     )
     return undefined
   }
 
   async #seed(attempt: number): Promise<Uint8Array | undefined> {
-    return this.#options.seal.read(this.#seedFile(attempt), `ceremony ${attempt}`)
+    return this.#options.seal.read(this.#seedFile(attempt), this.#sealedName(`ceremony ${attempt}`))
   }
 
   /** On disk before anybody hears what was made with it. */
@@ -234,7 +243,7 @@ export class KeyHolder {
     if (held !== undefined) return held
     const seed = new Uint8Array(randomBytes(32))
     await makeDirectory(this.#options.directory)
-    await this.#options.seal.write(this.#seedFile(attempt), `ceremony ${attempt}`, seed)
+    await this.#options.seal.write(this.#seedFile(attempt), this.#sealedName(`ceremony ${attempt}`), seed)
     return seed
   }
 
@@ -248,11 +257,12 @@ export class KeyHolder {
 
   /** Says what the ceremony under way waits for this node to say. */
   async #speak(state: RingState): Promise<void> {
-    const { signingKey, validators } = state
-    const { ceremony } = signingKey
+    const { validators } = state
+    const key = state.key(this.#options.key)
+    const { ceremony } = key
     if (ceremony === null) return
     const { attempt, phase } = ceremony
-    if (!waitingFor(signingKey, validators).includes(this.#options.self)) {
+    if (!waitingFor(key, validators).includes(this.#options.self)) {
       // Soon there is something to do.
       if (phase === 'enrolling') this.#options.thread.warm()
       return
@@ -260,26 +270,27 @@ export class KeyHolder {
     const what = `${phase} ${attempt}`
     const said = this.#posted.what === what ? this.#posted : undefined
     if (said !== undefined && Date.now() < said.atMs + AGAIN_MS) return
-    const body = said?.body ?? (await this.#next(signingKey))
+    const body = said?.body ?? (await this.#next(key))
     if (body === undefined || this.#stopped) return
     this.#posted = { what, body, atMs: Date.now() }
     // Whether it was agreed on is for the next state to show.
     this.#options.submit(body).catch(() => {})
   }
 
-  async #next(signingKey: RingState['signingKey']): Promise<CeremonyBody | undefined> {
-    const { attempt, phase, board } = signingKey.ceremony as KeyCeremony
+  async #next(held: RingKey): Promise<CeremonyBody | undefined> {
+    const { attempt, phase, board } = held.ceremony as KeyCeremony
+    const { key } = this.#options
     if (phase === 'enrolling') {
       const seed = await this.#seedOf(attempt)
       const encryptionKey = await this.#said({ kind: 'enrol', encryption: drawn(seed, 'encryption') })
       seed.fill(0)
-      return encryptionKey === undefined ? undefined : { type: 'key.enrol', attempt, encryptionKey }
+      return encryptionKey === undefined ? undefined : { type: 'key.enrol', key, attempt, encryptionKey }
     }
-    const plan = planOf(signingKey)
+    const plan = planOf(held)
     if (plan === undefined) return undefined
     const type = phase === 'dealing' ? 'key.deal' : 'key.answer'
     const body = phase === 'dealing' ? await this.#dealing(plan) : await this.#answer(plan, board.map(boardEvent))
-    return body === undefined ? undefined : { type, attempt, body }
+    return body === undefined ? undefined : { type, key, attempt, body }
   }
 
   async #dealing(plan: Ceremony): Promise<string | undefined> {

@@ -1,7 +1,7 @@
 import { KeyShare } from '@ringwall/threshold'
 
 /**
- * This node's share of the signing key, as it is handed to the threads that compute with it: the node's own thread does not take it apart.
+ * This node's share of a key of the ring, as it is handed to the threads that compute with it: the node's own thread does not take it apart.
  * Prints and serialises as nothing.
  */
 export class NodeShare {

@@ -63,7 +63,7 @@ export function shellCommand(value: string): string | undefined {
     const length = separatorLength(text, at, code)
     const next = text.charCodeAt(at + 1)
     // Of a run of separators the last one is in front of the command.
-    if (length === 0 || (length === 1 && (next === code || (isBlank(code) && isBlank(next))))) {
+    if (length === 0 || (length === 1 && (next === code || (isNewline(code) && isNewline(next))))) {
       context.pass(code)
       continue
     }
@@ -185,6 +185,8 @@ class Context {
         : before === BEFORE.operand && (strength >= SURE || (strength >= WEAK && alone && command.name !== 'last'))
     }
     if (substitution) {
+      // A line of Markdown quotes a command, or lists it.
+      if (mark === '`' && strength < SURE && LISTED.test(text.slice(0, at))) return false
       if (mark === '`' && before === BEFORE.start && text.indexOf('`', at + 1) < 0) return false
       const attached = at > 0 && !isBlank(text.charCodeAt(at - 1))
       if (before === BEFORE.start) return strength >= SURE || !isProse(text, command.end + 1)
@@ -217,6 +219,8 @@ class Context {
   }
 }
 
+const LISTED = /^\s{0,8}(?:[>*+-]|\d{1,3}[.)])\s{1,4}$/
+
 /** First words of command lines as documentation shows them. */
 const DOCUMENTED: ReadonlySet<string> = new Set(
   'npm npx yarn pnpm git cd sudo docker kubectl make cmake brew apt apt-get pip pip3 cargo go mvn gradle dotnet composer bundle rails python python3 node ./configure run mkdir export source run use type try open first then and copy from cmd rustup conda helm terraform ansible systemctl journalctl tar'.split(
@@ -228,6 +232,10 @@ function isBlank(code: number): boolean {
   return code === 32 || (code >= 9 && code <= 13) || code === 0xa0
 }
 
+function isNewline(code: number): boolean {
+  return code === 10 || code === 13
+}
+
 function nextAfter(text: string, from: number): string {
   let at = from
   while (at < text.length && at < from + 64 && (isBlank(text.charCodeAt(at)) || text[at] === '\0')) at += 1
@@ -236,7 +244,7 @@ function nextAfter(text: string, from: number): string {
 
 /** Words follow, as in a sentence. */
 function isProse(text: string, from: number): boolean {
-  return /^[\s,.:)`]{0,4}\s[A-Za-z]{2,20}(?:\s|$|[,.])/.test(text.slice(from, from + 40))
+  return /^[\s,.:)`]{0,4}\s(?:[-\u2013]\s)?[A-Za-z]{1,20}(?:\s|$|[,.])/.test(text.slice(from, from + 40))
 }
 
 /** What commands that are certain consist of. */
@@ -368,8 +376,14 @@ function readCommand(text: string, from: number): Command {
   }
   push()
   if (sliced && words.length > 0) return { strength: SURE, name: words[0]!, end: at }
-  return judge(words, hidden, redirected, at)
+  const command = judge(words, hidden, redirected, at)
+  // What is printed into a program that turns it round or runs it is no greeting.
+  return command.strength < LIKELY && /^(?:echo|printf)$/.test(words[0] ?? '') && DECODED.test(text.slice(at, at + 24))
+    ? { strength: LIKELY, name: words[0]!, end: at }
+    : command
 }
+
+const DECODED = /^\|\s{0,4}(?:rev|base64|base32|xxd|tr|(?:ba|z|da)?sh|perl|python[23]?)(?![\w-])/
 
 const PATH_OF_COMMAND = /^(?:\/(?:usr\/)?(?:local\/)?s?bin\/|%(?:systemroot|windir|comspec)%|[a-z]:\\windows\\system32\\)/i
 /** Files that are read to show that one can. */

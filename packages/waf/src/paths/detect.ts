@@ -52,6 +52,15 @@ export const PATH_LITERALS: readonly string[] = [
     '.bash_history',
     'wp-config',
     '/library/',
+    'php.ini',
+    'httpd.conf',
+    'my.cnf',
+    'my.ini',
+    '_log',
+    '.log',
+    'unattend',
+    '\xf8\x80',
+    '\xfc\x80',
   ],
 ]
 
@@ -76,7 +85,7 @@ export function strayPath(text: string): string | undefined {
 function unescapeLayers(text: string): string {
   let now = text
   for (let layer = 0; layer < LAYERS_MAX; layer += 1) {
-    if (!/%|0x[25]|[\xc0\xc1\xe0\xe2\xe3\xef\xf0]/i.test(now)) return now
+    if (!/%|0x[25]|[\xc0\xc1\xe0\xe2\xe3\xef\xf0\xf8\xfc]/i.test(now)) return now
     const next = now
       .replace(/%u(?:00|ff)?([0-9a-f]{2})([0-9a-f]{2})?/gi, (all, high: string, low: string | undefined) => wide(all, high, low))
       .replace(/%(?:c0%(?:2e|ae|6e|4e|fe)|e0%[48c]0%[26a]e|e0%80%ae|f0%80%80%ae|ef%bc%8e)/gi, '.')
@@ -89,9 +98,12 @@ function unescapeLayers(text: string): string {
       .replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
       .replace(/0x2e/gi, '.')
       .replace(/0x(?:2f|5c)/gi, '/')
-      .replace(/\xc0[\xae\x2e\xfe]|\xe0[\x80\x40]\xae|\xf0\x80\x80\xae|\xef\xbc\x8e|\xe3\x80\x82|\xe2\x80\xa4/g, '.')
       .replace(
-        /\xc0[\xaf\x2f]|\xc1[\x9c\x1c\xaf]|\xe0[\x80\x40]\xaf|\xf0\x80\x80\xaf|\xef\xbc[\x8f\xbc]|\xe2\x88[\x95\x96]|\xe2\x81\x84/g,
+        /\xc0[\xae\x2e\xfe\x6e\xee]|\xe0[\x80\x40]\xae|\xf0\x80\x80\xae|\xf8\x80\x80\x80\xae|\xfc\x80\x80\x80\x80\xae|\xef\xbc\x8e|\xe3\x80\x82|\xe2\x80\xa4/g,
+        '.',
+      )
+      .replace(
+        /\xc0[\xaf\x2f\x6f\xef]|\xc1[\x9c\x1c\xaf]|\xe0[\x80\x40]\xaf|\xf0\x80\x80\xaf|\xf8\x80\x80\x80\xaf|\xfc\x80\x80\x80\x80\xaf|\xef\xbc[\x8f\xbc]|\xe2\x88[\x95\x96]|\xe2\x81\x84/g,
         '/',
       )
     if (next === now) return now
@@ -135,26 +147,30 @@ const SYSTEM =
   /^(?:file:\/{0,3}(?:localhost)?)?~?\/*(?:\/{1,4}|^)(?:etc\/[\w.*?-]|e\?c\/|proc\/(?:self|\d{1,7}|version|cmdline|mounts|net|cpuinfo|meminfo|sched_debug|partitions|stat|uptime|filesystems|modules|devices|config|sys)\b|sys\/class|dev\/(?:u?random|zero|null|mem|sd[a-z]|tcp)|var\/(?:log|mail|spool|run|lib|backups|cache|adm|db|apache2?|www\/[\w./-]{0,60}\.(?:php|conf|ini|inc|py|rb|env|htpasswd))|root\/|home\/[\w.-]{1,32}\/\.|boot\/|run\/secrets|usr\/(?:local\/)?(?:etc|apache2?|nginx|tomcat\d?|php\d?|lib\/(?:php|cgi)|share\/(?:tomcat|doc)|pkg|home|lib\/(?:security|cron))\/|opt\/[\w.-]{1,32}\/[\w./-]{0,60}(?:conf|xml|ini|env|log|cfg|properties|passwd)|srv\/[\w./-]{0,60}\.(?:ht|env|conf)|tmp\/(?:sess_|phpinfo)|private\/(?:etc|var)|users\/[\w.-]{1,32}\/\.|apache2?\/|logs?\/(?:access|error)|usr\/local\/[\w.-]{1,32}\/(?:conf|logs?)|library\/webserver|system\/library|data\/data\/)/i
 
 const WINDOWS =
-  /^(?:file:\/{0,3}|\\\\[?.]\\|\\\\[\w.-]{1,60}\\[a-z]\$)?\/*(?:[a-z]:[/\\]{0,4}(?:windows|winnt|boot\.ini|inetpub|logs?[/\\]|appserv|opt[/\\]|home\d?[/\\]|\$recycle|nginx|program ?files|programdata|xampp|wamp|users[/\\](?:administrator|public|default|all users)|documents and settings|sysprep|autoexec|pagefile|mysql|php\d?[/\\]|apache|tomcat|nginx|system volume)|%(?:systemroot|windir|systemdrive|programfiles|comspec|userprofile|appdata)%[/\\]|[/\\]{0,2}(?:windows|winnt)[/\\]+(?:system|win\.ini|repair|debug|panther|iis)|[/\\]{1,2}(?:boot|win)\.ini$)/i
+  /^(?:file:\/{0,3}|\\\\[?.]\\|\\\\[\w.:-]{1,60}\\[a-z]\$)?\/*(?:[a-z]:[/\\]{0,4}(?:windows|winnt|boot\.ini|inetpub|logs?[/\\]|appserv|opt[/\\]|home\d?[/\\]|\$recycle|nginx|program ?files|programdata|xampp|wamp|users[/\\](?:administrator|public|default|all users)|documents and settings|sysprep|autoexec|pagefile|mysql|php\d?[/\\]|apache|tomcat|nginx|system volume|unattend)|%(?:systemroot|windir|systemdrive|programfiles|comspec|userprofile|appdata)%[/\\]|[/\\]{0,2}(?:windows|winnt)[/\\]+(?:system|win\.ini|repair|debug|panther|iis)|[/\\]{1,2}(?:boot|win)\.ini$)/i
 
 const OFFERED_NEVER =
   /^(?:[/\\]{0,2}[\w./\\-]{0,60})?(?:(?:^|[/\\])(?:web-inf|meta-inf)[/\\]|(?:^|[/\\])(?:web\.config|win\.ini|boot\.ini|\.htpasswd|\.bash_history|\.git[/\\]config|wp-config\.php|id_rsa|authorized_keys)[\0%.#?]{0,40}$)/i
+
+/** Settings and logs of servers, wherever they were installed. */
+const SERVER_FILE = /^[/\\][\w./\\ -]{0,120}[/\\](?:php\.ini|httpd\.conf|my\.(?:cnf|ini)|(?:access|error)[._]log)$/i
 
 function systemFile(path: string): string | undefined {
   const local = path.replace(/\0.*$/s, '')
   const walked = local.replace(/[/\\]+(?:\.[/\\]+)*/g, (slashes) => slashes[0]!)
   for (const form of [local, local.replaceAll('\\', '/'), walked.replace(/\/[^/.][^/]{0,60}\/\.\.(?=\/)/g, '')]) {
-    if (SYSTEM.test(form)) return 'file of a Unix system'
+    if (SYSTEM.test(form) || SERVER_FILE.test(form)) return 'file of a Unix system'
     if (WINDOWS.test(form)) return 'file of Windows'
     if (OFFERED_NEVER.test(form)) return 'file that is never offered'
   }
   if (/^~[\w-]{0,32}\/\.(?:ssh|aws|bash|git|env|my\.cnf|netrc|kube|docker|gnupg|config)/.test(local)) return 'file of a user'
-  if (/^\\\\[\w.-]{1,60}\\[\w$.-]{1,40}(?:\\|$)/.test(local) && /[a-z]\$|\.(?:php\d?|dll|exe|dtd|txt|aspx?)$/i.test(local))
+  if (/^\\\\[\w.:-]{1,60}\\[\w$.-]{1,40}(?:\\|$)/.test(local) && /[a-z]\$|\.(?:php\d?|dll|exe|dtd|txt|aspx?)$/i.test(local))
     return 'share of another host'
   return undefined
 }
 
-const DRIVE_WITH_BLANKS = /^[a-z]:[/\\]{1,4}documents and settings[/\\][\w./\\ -]{1,80}$/i
+const DRIVE_WITH_BLANKS =
+  /^[a-z]:[/\\]{1,4}(?:documents and settings[/\\][\w./\\ -]{1,80}|(?:program files(?: \(x86\))?|xampp)[/\\][\w./\\() -]{1,120}\.(?:ini|conf|log|xml|cnf|err|config|dat))$/i
 /** Files that are read to show that one can, whatever stands for the slash. */
 const PRIZED =
   /etc[^\w\s]{1,4}(?:\w{2}[^\w\s])?(?:passwd|shadow|hosts|group|issue)|win\.ini|boot\.ini|system32|proc[/\\]self|web\.config|\.env\b|wp-config/gi
@@ -166,7 +182,9 @@ const DOTS_BETWEEN_ESCAPES = /(?:\.\.(?:%\w{2,5}|[^\w\s.,!?]){1,10}){3}/
 /** Traversal to a known file inside of anything. */
 function insideText(plain: string): string | undefined {
   if (!plain.includes('..')) return undefined
-  if (DOTS_BETWEEN_ESCAPES.test(plain)) return 'climbs'
+  // Slashes alone are the path that a line of code imports.
+  const escaped = DOTS_BETWEEN_ESCAPES.exec(plain)
+  if (escaped !== null && /[^./]/.test(escaped[0])) return 'climbs'
   let looked = 0
   for (const found of plain.matchAll(PRIZED)) {
     if (DOTS_BEFORE.test(plain.slice(Math.max(0, found.index - 104), found.index))) return 'climbs to a file of the system'

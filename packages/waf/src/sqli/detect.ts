@@ -81,11 +81,11 @@ const BARE: readonly (readonly [name: string, shape: RegExp])[] = [
   ['second statement', /^[nswvfg]?\)*;+\(*(?:D|W|E[nvfFg(aA]|Ew[,M(C])/],
   [
     'query as operand',
-    /^[nsvw]\)*k?[oa]\(+E(?!w\))|^[nvw]\)*k?[oa]\(*(?:cw|F)|^[nsvw],\(+[Ec]|^[nsv]\)*\(+E[^;]*M|^[nsv]\)+Mw.{0,6}o/,
+    /^[nsvw]\)*k?[oa]\(+E(?!w\))|^[nv]\)*k?[oa]\(*(?:cw|F)|^w\)*k?[oa]\(*(?:cw[ns(]|F)|^[nsvw],\(+[Ec]|^[nsv]\)*\(+E[^;]*M|^[nsv]\)+Mw.{0,6}o/,
   ],
   ['query as value', /^\(+EA?[^w;]{0,30}[MF]|^\(*EA?(?:F|v)|^\(+E[^;]{1,30}M[^;]{1,12}\)$|^\(*c(?:w\(*(?:non|E)|F)/],
   ['delay', /^\(*F\)*(?:$|C|a)|^[lp]k*\(*F\)*(?:$|[CR;)l])|^[lp]k*nC|^B\(*F|^[nsvfgw]?\)*W|^[nsvfg]\)*F/],
-  ['sort or group', /^[nsv]\)*B(?:n(?:,n)*(?:$|[CRH])|[wfg](?:,[nwfg])*C|\(*[cEFf])|^(?:w,)?w?(?:B\(?[nw],?)?F$/],
+  ['sort or group', /^[nsv]\)*B(?:n(?:,n)*(?:$|[CRH])|[wfg](?:,[nwfg])*C|\(*[cEFf])|^(?:w,w?)?(?:w?B\(?[nw],?)?F$/],
   ['having or limit', /^[nsvw]?\)*Hnon|^[nsv]\)*B[nw,]{1,20}H|^[nsv]\)*Ln(?:,n)*[CF]/],
   ['comment after statement', /^n\)*;+C$|^n\)+C$|^Dw{0,3};C$/],
 ]
@@ -93,6 +93,9 @@ const BARE: readonly (readonly [name: string, shape: RegExp])[] = [
 /** A number with a condition that is true or false, and nothing else but what ends the statement. */
 const CONSTANT_CONDITION =
   /^\s{0,8}['"]?\d{1,12}['")]{0,4}\s{1,8}(?:or|and|x?or|\|\||&&)\s{1,8}(?:not\s{1,8})?(?:true|false)\s{0,8}(?:$|--|#|\/\*)/i
+/** A name compared with itself, behind an operand or as what follows one, and nothing else but what ends the statement. */
+const SAME_NAMES =
+  /^\s{0,8}(?:['"]?[\w-]{1,40}['")]{0,4}\s{1,8}|['"]\)?\s{0,8}|\s{1,8})(?:or|and|xor|\|\||&&)\s{1,8}(?:not\s{1,8})?\(?([a-z_]\w{0,20})\s{0,4}(?:=|like)\s{0,4}\1\)?\s{0,8}(?:$|--|#|\/\*|;)/i
 /** A string that is ended, something that is joined to it, and a string begun for what follows: `' || password || '`. */
 const JOINED_INTO_STRING = /^[^'"]*(['"])\s*\|\|?[^'"|]+(?:\|\|?[^'"|]+)*\|\|?\s*\1\w*$/
 /** A comment is of no use before a number, but to hide from filters where a path or a word ends: a `UNION` that follows tells. */
@@ -101,13 +104,13 @@ const UNION_BEHIND_COMMENT = /\*\/\s{0,8}\d{1,12}\s{1,8}union\s{1,8}(?:all|disti
 /** The name of the shape that makes a value an injection, or nothing. */
 export function sqlInjectionShape(text: string): string | undefined {
   const value = plainQuotes(text)
-  if (CONSTANT_CONDITION.test(value)) return 'condition'
+  if (CONSTANT_CONDITION.test(value) || SAME_NAMES.test(value)) return 'condition'
   if (value.includes('|') && JOINED_INTO_STRING.test(value)) return 'joined into a string'
   if (value.includes('*/') && UNION_BEHIND_COMMENT.test(value)) return 'union'
   const bare = judge(foldTokens(sqlTokens(value, 0)), BARE)
   if (bare !== undefined) return bare
   for (const quote of ["'", '"']) {
-    const at = value.indexOf(quote)
+    const at = firstClosing(value, quote)
     if (at < 0) continue
     const tokens = `s${foldTokens(sqlTokens(value, at + 1))}`
     const shape =
@@ -115,6 +118,16 @@ export function sqlInjectionShape(text: string): string | undefined {
     if (shape !== undefined) return shape
   }
   return undefined
+}
+
+/** Where a string would end: at the first quote that does not begin a word for a command line, as in `unknown option '--fit'`. */
+function firstClosing(value: string, quote: string): number {
+  let at = value.indexOf(quote)
+  while (at > 0 && /^[\s(,[{=]['"]--(?:[A-Za-z]|['"])/.test(value.slice(at - 1, at + 4))) {
+    const end = value.indexOf(quote, at + 1)
+    at = end < 0 ? -1 : value.indexOf(quote, end + 1)
+  }
+  return at
 }
 
 /** Full-width and modifier apostrophes: some programs on the way map them to the ASCII one. */

@@ -49,6 +49,8 @@ function tag(text: string, from: number, reader: AttributeReader, elements: Acti
     .slice(start, end)
     .toLowerCase()
     .replace(/^[a-z]{1,10}:/, '')
+  // Behaviours of old browsers; FXML imports classes by the same word.
+  if (name === '?import' && /^[^>]{0,300}implementation\s{0,4}=/i.test(text.slice(end, end + 320))) return '<?import>'
   if (declares)
     return name.startsWith('!entity') || name.startsWith('!attlist') || name.startsWith('![if') ? `<${name}` : undefined
   // `<T>` of generics and `a<b` of arithmetic are no elements; `<script` without an end still is.
@@ -339,8 +341,11 @@ function isHandler(name: string): boolean {
 function runsAsUrl(value: string): boolean {
   const head = value.slice(0, 300)
   if (!/^[\s\0-\x20]{0,20}[jvdJVD&\\%]/.test(head)) return false
-  const url = htmlEntityDecode(head).replace(/[\0-\x20]+/g, '')
+  const decoded = htmlEntityDecode(head)
+  const url = decoded.replace(/[\0-\x20]+/g, '')
   if (/^(?:javascript|vbscript|livescript):/i.test(url)) {
+    // Nobody writes the name of a scheme in references but to hide it.
+    if (decoded !== head && !/^\s{0,20}\w{1,20}\s{0,4}:/.test(head)) return true
     const code = url.slice(url.indexOf(':') + 1)
     // `JavaScript: the good parts (2008)`: words with blanks between them are a title.
     if (

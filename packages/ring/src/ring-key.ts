@@ -1,6 +1,7 @@
 /**
- * The ring's signing key, which its validators make and hand on together: what the ledger knows of it. `@ringwall/threshold` has the
- * ceremony; the ledger is its board. Everybody folds the same transactions, and so comes to the same key and the same accusations.
+ * A key of the ring, which its validators make and hand on together: what the ledger knows of it. There are two: the signing key, and the
+ * sealing key of the vault. `@ringwall/threshold` has the ceremony; the ledger is its board. Everybody folds the same transactions, and so
+ * comes to the same key and the same accusations.
  *
  * A ceremony has three phases. Validators *enrol*: each names a fresh key that its shares are encrypted to. The old holders, or in a
  * first ceremony the enrolled, *deal*. Who enrolled *answers*. A phase ends when all who can speak have spoken, or after some time of the
@@ -8,6 +9,9 @@
  *
  * The threshold is the quorum of the validators: who can sign together could agree on anything together as well, and whenever the
  * ring agrees it can sign. A ring of one has no such key: a share of one is the whole key.
+ *
+ * The signing key is due from the beginning. The sealing key is due once the policy opens the vault, and then begins with the signing key
+ * there: a ring that only signs does no work for it, and one that starts is not kept waiting.
  *
  * Pure and total: what comes from others is checked and refused, or accepted and held against its sender.
  */
@@ -25,12 +29,20 @@ import {
   observeCeremony,
   PublicKey,
   ristretto,
+  type SuiteName,
   step,
   THRESHOLD_MIN,
   ThresholdError,
 } from '@ringwall/threshold'
 import { decodeBase64url, encodeBase64url } from './encoding.ts'
 import type { RingNode } from './types.ts'
+
+/** The keys that a ring holds together. */
+export const KEY_NAMES = ['signing', 'sealing'] as const
+export type KeyName = (typeof KEY_NAMES)[number]
+
+/** What signatures verify with anywhere; what capsules are opened with. */
+const SUITES: Readonly<Record<KeyName, SuiteName>> = { signing: 'ed25519', sealing: 'ristretto255' }
 
 /** Validators that hold shares: the first so many, in the order of the ring. */
 export const KEY_PARTIES_MAX = 31
@@ -70,14 +82,14 @@ export interface KeyFault {
   readonly party: string
 }
 
-/** A key that was replaced. */
+/** A signing key that was replaced. */
 export interface FormerKey {
   /** Ed25519, raw, base64url. */
   readonly key: string
   readonly untilMs: number
 }
 
-export interface SigningKey {
+export interface RingKey {
   /** What operators asked for. */
   readonly asked: 'nothing' | 'refresh' | 'replace'
   /** Ceremonies begun so far. */
@@ -96,7 +108,7 @@ export interface SigningKey {
   readonly publicKey: string | null
 }
 
-export const NO_SIGNING_KEY: SigningKey = {
+export const NO_RING_KEY: RingKey = {
   asked: 'nothing',
   attempts: 0,
   ceremony: null,
@@ -109,7 +121,7 @@ export const NO_SIGNING_KEY: SigningKey = {
 }
 
 /** Of a ring without validators enough. */
-export const NO_SIGNING_KEY_VIEW: SigningKeyView = {
+export const NO_SIGNING_KEY_VIEW: RingKeyView = {
   key: undefined,
   epoch: 0,
   threshold: 0,
@@ -123,6 +135,9 @@ export const NO_SIGNING_KEY_VIEW: SigningKeyView = {
 
 /** What a step needs to know beside the key. */
 export interface KeyMeeting {
+  readonly name: KeyName
+  /** May the first key of this name be made? Once there is one it is handed on, whatever else. */
+  readonly isWanted: boolean
   readonly ring: string
   readonly validators: readonly RingNode[]
   readonly height: number
@@ -130,8 +145,8 @@ export interface KeyMeeting {
 }
 
 /** What everybody may know of the key. */
-export interface SigningKeyView {
-  /** Ed25519, raw, base64url. Undefined until there is one. */
+export interface RingKeyView {
+  /** Ed25519, or an element of ristretto255; raw, base64url. Undefined until there is one. */
   readonly key: string | undefined
   /** Hand-overs and refreshes of this key. */
   readonly epoch: number
@@ -142,7 +157,7 @@ export interface SigningKeyView {
   readonly ceremony:
     | { readonly attempt: number; readonly phase: KeyCeremony['phase']; readonly waitingFor: readonly string[] }
     | undefined
-  readonly asked: SigningKey['asked']
+  readonly asked: RingKey['asked']
   readonly faults: readonly KeyFault[]
   readonly former: readonly FormerKey[]
 }
@@ -165,7 +180,7 @@ export function learnCeremonyFindings(findings: readonly Finding[]): void {
 }
 
 /** Would these messages of the ceremony under way, each with its sender, have to be looked at here first? */
-export function isCeremonyWork({ ceremony }: SigningKey, messages: readonly CeremonyMessage[]): boolean {
+export function isCeremonyWork({ ceremony }: RingKey, messages: readonly CeremonyMessage[]): boolean {
   if (ceremony === null || ceremony.phase === 'enrolling') return false
   const { ceremony: plan, phase } = fold(ceremony)
   return messages.some(({ from, body }) => {
@@ -182,7 +197,7 @@ export interface CeremonyMessage {
 }
 
 /** The key in all its parts; undefined until there is one. */
-export function publicKeyOf(key: SigningKey): PublicKey | undefined {
+export function publicKeyOf(key: RingKey): PublicKey | undefined {
   if (key.publicKey === null) return undefined
   return publicKeys.get(key.publicKey) ?? keepPublicKey(key.publicKey, PublicKey.decode(decodeBase64url(key.publicKey)))
 }
@@ -213,7 +228,7 @@ function namesOf(list: readonly { readonly id: string }[]): ReadonlySet<string> 
 }
 
 /** Is there anything to make or to hand on? */
-function isDue(key: SigningKey, parties: readonly RingNode[]): boolean {
+function isDue(key: RingKey, parties: readonly RingNode[]): boolean {
   if (parties.length < THRESHOLD_MIN) return false
   const held = publicKeyOf(key)
   if (held === undefined || key.asked !== 'nothing') return true
@@ -226,7 +241,7 @@ function isDue(key: SigningKey, parties: readonly RingNode[]): boolean {
  * Would a ceremony with those who have enrolled change anything? Where one validator stays away, the others do not hand the key
  * on to themselves over and over.
  */
-function isWorthwhile(key: SigningKey, parties: readonly RingNode[], enrolled: ReadonlySet<string>): boolean {
+function isWorthwhile(key: RingKey, parties: readonly RingNode[], enrolled: ReadonlySet<string>): boolean {
   const held = publicKeyOf(key)
   if (held === undefined || key.asked !== 'nothing' || held.threshold !== thresholdFor(parties.length)) return true
   const names = namesOf(parties)
@@ -249,7 +264,7 @@ function keepPlan(text: string, plan: Ceremony): Ceremony {
 }
 
 /** Of the ceremony that made the key in force. */
-export function lastPlanOf({ last }: SigningKey): Ceremony | undefined {
+export function lastPlanOf({ last }: RingKey): Ceremony | undefined {
   return last === null ? undefined : planNamed(last.plan)
 }
 
@@ -264,18 +279,19 @@ function fold(ceremony: KeyCeremony): CeremonyState {
 }
 
 /** The plan of the ceremony under way; undefined while parties enrol, and when there is none. */
-export function planOf(key: SigningKey): Ceremony | undefined {
+export function planOf(key: RingKey): Ceremony | undefined {
   return key.ceremony === null || key.ceremony.phase === 'enrolling' ? undefined : fold(key.ceremony).ceremony
 }
 
 /** What time has brought: before a block's first transaction. The same object when nothing. */
-export function tickedKey(key: SigningKey, meeting: KeyMeeting): SigningKey {
+export function tickedKey(key: RingKey, meeting: KeyMeeting): RingKey {
   const { nowMs } = meeting
   const parties = keyParties(meeting.validators)
   let next = key
   if (next.former.some(({ untilMs }) => untilMs <= nowMs))
     next = { ...next, former: next.former.filter(({ untilMs }) => untilMs > nowMs) }
   if (next.ceremony === null) {
+    if (next.publicKey === null && !meeting.isWanted) return next
     if (nowMs < next.notBeforeMs || !isDue(next, parties)) return next
     const attempts = next.attempts + 1
     const ceremony = { attempt: attempts, board: [], enrolled: [], phase: 'enrolling', plan: '', sinceMs: nowMs } as const
@@ -295,7 +311,7 @@ export function tickedKey(key: SigningKey, meeting: KeyMeeting): SigningKey {
 }
 
 /** Ends the enrolment when it is time to. */
-function dealt(key: SigningKey, { ring, validators, nowMs }: KeyMeeting): SigningKey {
+function dealt(key: RingKey, { name, ring, validators, nowMs }: KeyMeeting): RingKey {
   const ceremony = key.ceremony as KeyCeremony
   const parties = keyParties(validators)
   const enrolled = new Map(ceremony.enrolled)
@@ -307,8 +323,8 @@ function dealt(key: SigningKey, { ring, validators, nowMs }: KeyMeeting): Signin
     .filter(({ id }) => enrolled.has(id))
     .map(({ id }, at) => ({ party: id, index: at + 1, encryptionKey: encryptionKeyOf(enrolled.get(id) as string) }))
   const plan = new Ceremony({
-    suite: 'ed25519',
-    purpose: `ringwall signing ${ring}`,
+    suite: SUITES[name],
+    purpose: `ringwall ${name} ${ring}`,
     attempt: ceremony.attempt,
     threshold: thresholdFor(parties.length),
     receivers,
@@ -324,21 +340,21 @@ function encryptionKeyOf(text: string): Element {
   return ristretto.decode(decodeBase64url(text))
 }
 
-function ended(key: SigningKey, nowMs: number): SigningKey {
+function ended(key: RingKey, nowMs: number): RingKey {
   return { ...key, ceremony: null, notBeforeMs: nowMs + KEY_REST_MS }
 }
 
 /** Adds a line to the board and does what follows from it. */
-function onBoard(key: SigningKey, line: BoardLine, meeting: KeyMeeting): SigningKey {
+function onBoard(key: RingKey, line: BoardLine, meeting: KeyMeeting): RingKey {
   const { nowMs, height } = meeting
   const before = key.ceremony as KeyCeremony
   const { state, effects } = step(fold(before), boardEvent(line), TOOLS)
   const board = [...before.board, line]
   const faults = faultsOf(effects, meeting).map(([party, fault]) => ({ attempt: before.attempt, fault, height, party }))
-  const next: SigningKey = faults.length === 0 ? key : { ...key, faults: [...key.faults, ...faults].slice(-FAULTS_MAX) }
+  const next: RingKey = faults.length === 0 ? key : { ...key, faults: [...key.faults, ...faults].slice(-FAULTS_MAX) }
   if (effects.some(({ kind }) => kind === 'abort')) return ended(next, nowMs)
   const complete = effects.find((effect) => effect.kind === 'complete')
-  if (complete !== undefined) return completed(next, before.plan, board, complete.publicKey, nowMs)
+  if (complete !== undefined) return completed(next, before.plan, board, complete.publicKey, meeting)
   const phase = state.phase === 'answering' ? 'answering' : 'dealing'
   const ceremony = { ...before, board, phase, sinceMs: phase === before.phase ? before.sinceMs : nowMs } as const
   folded.set(ceremony, state)
@@ -356,24 +372,32 @@ function faultsOf(effects: readonly CeremonyEffect[], { validators }: KeyMeeting
 }
 
 /** Those who are gone are not waited for. */
-function onwards(key: SigningKey, meeting: KeyMeeting): SigningKey {
+function onwards(key: RingKey, meeting: KeyMeeting): RingKey {
   const ceremony = key.ceremony as KeyCeremony
   if (ceremony.phase !== 'dealing' || waitingFor(key, meeting.validators).length > 0) return key
   return onBoard(key, { close: 'dealing' }, meeting)
 }
 
-function completed(key: SigningKey, plan: string, board: readonly BoardLine[], made: PublicKey, nowMs: number): SigningKey {
+function completed(
+  key: RingKey,
+  plan: string,
+  board: readonly BoardLine[],
+  made: PublicKey,
+  { name, nowMs }: KeyMeeting,
+): RingKey {
   const before = publicKeyOf(key)
   const publicKey = encodeBase64url(made.encode())
   keepPublicKey(publicKey, made)
   const done = { ...key, ceremony: null, last: { board, plan }, publicKey, notBeforeMs: nowMs }
   if (before !== undefined && made.epoch > 0) return { ...done, asked: key.asked === 'replace' ? 'replace' : 'nothing' }
-  const gone = before === undefined ? [] : [{ key: encodeBase64url(before.groupKey), untilMs: nowMs + FORMER_KEY_MS }]
+  // What was sealed to a former key opens with it alone, and its shares are gone.
+  const gone =
+    before === undefined || name !== 'signing' ? [] : [{ key: encodeBase64url(before.groupKey), untilMs: nowMs + FORMER_KEY_MS }]
   return { ...done, asked: 'nothing', former: [...key.former, ...gone].slice(-FORMER_MAX), madeAtMs: nowMs }
 }
 
 /** Who has yet to speak in the phase under way. */
-export function waitingFor(key: SigningKey, validators: readonly RingNode[]): readonly string[] {
+export function waitingFor(key: RingKey, validators: readonly RingNode[]): readonly string[] {
   const { ceremony } = key
   if (ceremony === null) return []
   if (ceremony.phase === 'enrolling') {
@@ -394,26 +418,28 @@ type KeyRefusal = { readonly code: KeyRefusalCode; readonly reason: string }
 
 const refuse = (code: KeyRefusalCode, reason: string): KeyRefusal => ({ code, reason })
 
-/** The statements about the key: of nodes, in a ceremony, and of operators. */
+/** The statements about a key: of nodes, in a ceremony, and of operators. */
 export type KeyStatement =
-  | { readonly type: 'key.enrol'; readonly attempt: number; readonly encryptionKey: string }
-  | { readonly type: 'key.deal'; readonly attempt: number; readonly body: string }
-  | { readonly type: 'key.answer'; readonly attempt: number; readonly body: string }
-  | { readonly type: 'key.refresh'; readonly reason: string }
-  | { readonly type: 'key.rotate'; readonly reason: string }
+  | { readonly type: 'key.enrol'; readonly key: KeyName; readonly attempt: number; readonly encryptionKey: string }
+  | { readonly type: 'key.deal'; readonly key: KeyName; readonly attempt: number; readonly body: string }
+  | { readonly type: 'key.answer'; readonly key: KeyName; readonly attempt: number; readonly body: string }
+  | { readonly type: 'key.refresh'; readonly key: KeyName; readonly reason: string }
+  | { readonly type: 'key.rotate'; readonly key: KeyName; readonly reason: string }
 
 const PHASES = { 'key.enrol': 'enrolling', 'key.deal': 'dealing', 'key.answer': 'answering' } as const
 
 /** @param from The node that signed it; empty for an operator. */
 export function refusalOfKeyStatement(
-  key: SigningKey,
+  key: RingKey,
   statement: KeyStatement,
   from: string,
   validators: readonly RingNode[],
 ): KeyRefusal | undefined {
   if (statement.type === 'key.refresh' || statement.type === 'key.rotate') {
     if (keyParties(validators).length < THRESHOLD_MIN)
-      return refuse('KEY_NONE', 'a ring of one validator has no signing key; add validators first')
+      return refuse('KEY_NONE', `a ring of one validator has no ${statement.key} key; add validators first`)
+    if (statement.key === 'sealing' && key.publicKey === null)
+      return refuse('KEY_NONE', 'the ring has no sealing key yet; it makes one when the policy opens the vault')
     const asked = statement.type === 'key.refresh' ? 'refresh' : 'replace'
     return key.asked === asked ? refuse('KEY_REPEATED', 'this is asked for already; see its state with key ls') : undefined
   }
@@ -451,7 +477,7 @@ function isElement(text: string): boolean {
 }
 
 /** Applies a statement that was not refused. */
-export function withKeyStatement(key: SigningKey, statement: KeyStatement, from: string, meeting: KeyMeeting): SigningKey {
+export function withKeyStatement(key: RingKey, statement: KeyStatement, from: string, meeting: KeyMeeting): RingKey {
   if (statement.type === 'key.refresh') return { ...key, asked: key.asked === 'replace' ? 'replace' : 'refresh' }
   if (statement.type === 'key.rotate') return { ...key, asked: 'replace' }
   const ceremony = key.ceremony as KeyCeremony
@@ -460,15 +486,15 @@ export function withKeyStatement(key: SigningKey, statement: KeyStatement, from:
   return dealt({ ...key, ceremony: { ...ceremony, enrolled } }, meeting)
 }
 
-const views = new WeakMap<SigningKey, { readonly nodes: readonly RingNode[]; readonly view: SigningKeyView }>()
+const views = new WeakMap<RingKey, { readonly nodes: readonly RingNode[]; readonly view: RingKeyView }>()
 
 /** @param validators A list that stays the same object until it changes. */
-export function viewOfKey(key: SigningKey, validators: readonly RingNode[]): SigningKeyView {
+export function viewOfKey(key: RingKey, validators: readonly RingNode[]): RingKeyView {
   const known = views.get(key)
   if (known?.nodes === validators) return known.view
   const held = publicKeyOf(key)
   const { ceremony, asked, faults, former, madeAtMs } = key
-  const view: SigningKeyView = {
+  const view: RingKeyView = {
     key: held === undefined ? undefined : encodeBase64url(held.groupKey),
     epoch: held?.epoch ?? 0,
     threshold: held?.threshold ?? 0,

@@ -7,18 +7,24 @@ import {
   Ceremony,
   type CeremonyEffect,
   type CeremonyState,
+  decodePartial,
+  encapsulate,
   type KeyShare,
   makeEncryptionKey,
+  makePartial,
   NoncePair,
+  openCapsule,
+  type PublicKey,
   ristretto,
   signingContext,
   signShare,
   step,
+  verifyCapsule,
 } from '@ringwall/threshold'
 import fc from 'fast-check'
 import { createRingApplication, type RingApplication } from './application.ts'
 import { parseGenesis } from './genesis.ts'
-import { boardEvent, KEY_PHASE_MS, KEY_REST_MS, planOf, publicKeyOf, type SigningKey } from './signing-key.ts'
+import { boardEvent, KEY_PHASE_MS, KEY_REST_MS, type KeyName, planOf, publicKeyOf, type RingKey } from './ring-key.ts'
 import type { RingState } from './state.ts'
 import { compile, judge, NOW, POLICY, rules } from './test-ring.ts'
 import { decodeBase64url, encodeBase64url, encodeTx, signingBytes } from './tx.ts'
@@ -43,9 +49,11 @@ class Ring {
   state: RingState
   nowMs = NOW
   height = 0
+  /** The key that the ring is at work on. */
+  name: KeyName = 'signing'
   #nonce = 0
 
-  constructor(count: number) {
+  constructor(count: number, policy: string = POLICY) {
     this.parties = Array.from({ length: count }, (_, i) => this.party(`n${i + 1}`))
     const genesis = parseGenesis(
       JSON.stringify({
@@ -53,7 +61,7 @@ class Ring {
         createdAtMs: NOW - 1_000,
         nodes: this.parties.map((party) => this.entry(party)),
         operators: [{ name: 'ada', publicKey: this.operator.publicKey.export({ format: 'jwk' }).x }],
-        policy: POLICY,
+        policy,
       }),
     )
     this.app = createRingApplication({ genesis, compile, rules, judge, verify: verified })
@@ -69,8 +77,8 @@ class Ring {
     return { id, region: 'eu', address: '127.0.0.1:1', publicKey, roles: ['validator'] }
   }
 
-  get key(): SigningKey {
-    return this.state.signingKey
+  get key(): RingKey {
+    return this.state.key(this.name)
   }
 
   tx(by: Party | 'ada', body: TxBody): Uint8Array {
@@ -118,6 +126,7 @@ class Ring {
     const attempt = this.key.ceremony?.attempt ?? 0
     const body = (party: Party): TxBody => ({
       type: 'key.enrol',
+      key: this.name,
       attempt,
       encryptionKey: encodeBase64url(ristretto.encode(this.encryption(party).publicKey)),
     })
@@ -146,11 +155,11 @@ class Ring {
     if (state.phase === 'dealing') {
       const { effects } = step(state, { kind: 'begin', seed: party.seed, share: party.share }, tools)
       const post = effects.find(({ kind }) => kind === 'post') as Extract<CeremonyEffect, { kind: 'post' }>
-      return { type: 'key.deal', attempt, body: encodeBase64url(post.body) }
+      return { type: 'key.deal', key: this.name, attempt, body: encodeBase64url(post.body) }
     }
     const { effects } = step(state, { kind: 'resume' }, tools)
     const post = effects.find(({ kind }) => kind === 'post') as Extract<CeremonyEffect, { kind: 'post' }>
-    return { type: 'key.answer', attempt, body: encodeBase64url(post.body) }
+    return { type: 'key.answer', key: this.name, attempt, body: encodeBase64url(post.body) }
   }
 
   speak(...parties: readonly Party[]): void {
@@ -222,7 +231,7 @@ test('a ring of one has no key, and none can be asked for; with a second validat
   const ring = new Ring(1)
   ring.pass(KEY_PHASE_MS)
   assert.equal(ring.key.ceremony, null)
-  assert.equal(ring.codeOf('ada', { type: 'key.refresh', reason: 'now' }), 'KEY_NONE')
+  assert.equal(ring.codeOf('ada', { type: 'key.refresh', key: 'signing', reason: 'now' }), 'KEY_NONE')
   const second = ring.party('n2')
   ring.block(ring.tx('ada', { type: 'node.add', node: ring.entry(second), reason: 'two' }))
   ring.parties.push(second)
@@ -234,7 +243,12 @@ test('a message of the wrong time, ceremony, party or form is refused, and a sec
   const ring = new Ring(4)
   const [first, second, third, fourth] = ring.parties as [Party, Party, Party, Party]
   const key = (party: Party): string => encodeBase64url(ristretto.encode(ring.encryption(party).publicKey))
-  const enrol = (party: Party, attempt = 1, encryptionKey = key(party)): TxBody => ({ type: 'key.enrol', attempt, encryptionKey })
+  const enrol = (party: Party, attempt = 1, encryptionKey = key(party)): TxBody => ({
+    type: 'key.enrol',
+    key: 'signing',
+    attempt,
+    encryptionKey,
+  })
   assert.equal(ring.codeOf(first, enrol(first)), 'KEY_PHASE', 'nothing has begun')
   ring.block()
   assert.equal(ring.codeOf('ada', enrol(first)), 'NOT_ENTITLED')
@@ -425,15 +439,15 @@ test('a refresh makes shares that do not fit the old ones, a rotation another ke
   ring.generate()
   const { groupKey } = ring
   const before = ring.parties.map(({ share }) => share)
-  ring.block(ring.tx('ada', { type: 'key.refresh', reason: 'monthly' }))
-  assert.equal(ring.codeOf('ada', { type: 'key.refresh', reason: 'again' }), 'KEY_REPEATED')
+  ring.block(ring.tx('ada', { type: 'key.refresh', key: 'signing', reason: 'monthly' }))
+  assert.equal(ring.codeOf('ada', { type: 'key.refresh', key: 'signing', reason: 'again' }), 'KEY_REPEATED')
   ring.generate()
   assert.deepEqual(ring.groupKey, groupKey)
   assert.ok(ring.signs(...ring.parties.slice(0, 3)))
   assert.ok(ring.parties.every(({ share }, i) => share?.secret.reveal() !== before[i]?.secret.reveal()))
   ring.pass(1)
   assert.equal(ring.key.ceremony, null)
-  ring.block(ring.tx('ada', { type: 'key.rotate', reason: 'suspected' }))
+  ring.block(ring.tx('ada', { type: 'key.rotate', key: 'signing', reason: 'suspected' }))
   ring.generate()
   assert.notDeepEqual(ring.groupKey, groupKey)
   assert.ok(ring.signs(...ring.parties.slice(0, 3)))
@@ -493,7 +507,75 @@ test('a token of a key that was replaced is ended by who shows it, as long as it
   const ring = new Ring(4)
   ring.generate()
   const token = ring.token()
-  ring.block(ring.tx('ada', { type: 'key.rotate', reason: 'suspected' }))
+  ring.block(ring.tx('ada', { type: 'key.rotate', key: 'signing', reason: 'suspected' }))
   ring.generate()
   assert.equal(ring.codeOf(ring.parties[0] as Party, { type: 'token.revoke', token }), 'ok')
+})
+
+const OPEN_VAULT = `${POLICY}\nvault:\n  rules:\n    - path: '*'\n      read: [operator:ada]\n`
+
+test('the sealing key is made once the policy opens the vault, after the signing key, and is handed on by the same ceremonies', () => {
+  const ring = new Ring(4)
+  ring.generate()
+  ring.pass(KEY_PHASE_MS)
+  assert.equal(ring.state.key('sealing').ceremony, null, 'a closed vault needs no key')
+  assert.equal(ring.codeOf('ada', { type: 'key.refresh', key: 'sealing', reason: 'none yet' }), 'KEY_NONE')
+  ring.block(ring.tx('ada', { type: 'policy.set', policy: OPEN_VAULT, expectVersion: 1 }))
+  assert.equal(ring.state.sealingKey.ceremony?.phase, 'enrolling')
+  const signing = publicKeyOf(ring.key)?.groupKey
+  ring.name = 'sealing'
+  ring.generate()
+  const publicKey = publicKeyOf(ring.key) as PublicKey
+  assert.deepEqual(
+    [publicKey.suite, publicKey.threshold, publicKey.purpose],
+    ['ristretto255', 3, `ringwall sealing ${ring.app.ring}`],
+  )
+  const { capsule: body, key } = encapsulate(publicKey, Buffer.from('label'), randomBytes(32))
+  const opens = (...parties: readonly Party[]): boolean => {
+    const now = publicKeyOf(ring.key) as PublicKey
+    const capsule = verifyCapsule(now, body)
+    const partials = parties.map(({ share }) => {
+      assert.ok(share !== undefined)
+      return decodePartial(now, share.index, makePartial(share, capsule))
+    })
+    return Buffer.compare(openCapsule(now, capsule, partials), key) === 0
+  }
+  assert.ok(opens(...ring.parties.slice(0, 3)) && opens(...ring.parties.slice(1)))
+  const { groupKey } = ring
+  ring.block(ring.tx('ada', { type: 'key.refresh', key: 'sealing', reason: 'monthly' }))
+  ring.generate()
+  assert.deepEqual(ring.groupKey, groupKey)
+  const fifth = ring.party('n5')
+  ring.block(ring.tx('ada', { type: 'node.add', node: ring.entry(fifth), reason: 'five' }))
+  ring.parties.push(fifth)
+  ring.block()
+  ring.enrol(...ring.parties)
+  ring.speak(...ring.parties.slice(0, 4))
+  ring.speak(...ring.parties)
+  ring.collect(...ring.parties)
+  assert.deepEqual(ring.groupKey, groupKey, 'what is sealed stays open to its readers')
+  assert.ok(opens(...ring.parties.slice(1)))
+  assert.deepEqual(publicKeyOf(ring.state.signingKey)?.groupKey, signing)
+  assert.equal(ring.state.signingKey.ceremony?.phase, 'enrolling', 'the other key waits for its own ceremony')
+})
+
+test('a ring that begins with an open vault makes its signing key first, and begins with the sealing key in the same block', () => {
+  const ring = new Ring(4, OPEN_VAULT)
+  ring.block()
+  assert.deepEqual([ring.state.signingKey.ceremony?.phase, ring.state.sealingKey.ceremony], ['enrolling', null])
+  ring.enrol(...ring.parties)
+  ring.speak(...ring.parties)
+  ring.speak(...ring.parties)
+  assert.deepEqual([ring.state.signingKey.ceremony, ring.state.sealingKey.ceremony?.phase], [null, 'enrolling'])
+})
+
+test('what is said in the ceremony of one key is nothing to the other', () => {
+  const ring = new Ring(4, OPEN_VAULT)
+  ring.generate()
+  ring.name = 'sealing'
+  ring.enrol(...ring.parties)
+  const [first] = ring.parties as [Party]
+  const deal = ring.message(first) as Extract<TxBody, { type: 'key.deal' }>
+  assert.equal(ring.codeOf(first, deal), 'ok')
+  assert.equal(ring.codeOf(first, { ...deal, key: 'signing' }), 'KEY_PHASE')
 })

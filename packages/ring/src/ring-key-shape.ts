@@ -1,9 +1,9 @@
-/** The signing key as a snapshot holds it: its shape, and whether what is encoded in it can be read. */
+/** A key of the ring as a snapshot holds it: its shape, and whether what is encoded in it can be read. */
 import { Ceremony, FAULTS, MESSAGE_BYTES_MAX, PublicKey, ristretto, ThresholdError } from '@ringwall/threshold'
 import { z } from 'zod'
 import { decodeBase64url } from './encoding.ts'
 import { EncodingInvalid } from './errors.ts'
-import { KEY_MESSAGE_BYTES_MAX, KEY_PARTIES_MAX, type SigningKey } from './signing-key.ts'
+import { KEY_MESSAGE_BYTES_MAX, KEY_PARTIES_MAX, type RingKey } from './ring-key.ts'
 
 const BASE64URL = /^[A-Za-z0-9_-]*$/
 const Ms = z.int().min(0)
@@ -21,7 +21,7 @@ const Line = z.union([
 const Board = z.array(Line).max(4 * KEY_PARTIES_MAX + 2)
 const Plan = Bytes(MESSAGE_BYTES_MAX)
 
-export const SigningKeyShape: z.ZodType<SigningKey> = z.strictObject({
+export const RingKeyShape: z.ZodType<RingKey> = z.strictObject({
   asked: z.enum(['nothing', 'refresh', 'replace']),
   attempts: z.int().min(0),
   ceremony: z
@@ -43,7 +43,7 @@ export const SigningKeyShape: z.ZodType<SigningKey> = z.strictObject({
 })
 
 /** What in it cannot be read; undefined when all can. */
-export function signingKeyFault({ publicKey, ceremony, last }: SigningKey): string | undefined {
+export function ringKeyFault({ publicKey, ceremony, last }: RingKey): string | undefined {
   try {
     if (publicKey !== null) PublicKey.decode(decodeBase64url(publicKey))
     for (const [, key] of ceremony?.enrolled ?? []) ristretto.decode(decodeBase64url(key))

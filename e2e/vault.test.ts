@@ -1,0 +1,149 @@
+/** The vault on a real ring of four processes. Steps build on one another, in order. */
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { CLI, eventually, TestRing } from './local-ring.ts'
+import { openVault, VaultClient } from './vault-client.ts'
+
+const SECRET = 'correct horse battery staple'
+let ring: TestRing
+let folder: string
+let vault: VaultClient
+
+type Run = ReturnType<TestRing['cli']>
+
+/** The command line, with something on standard input. */
+function cli(args: readonly string[], input: string = ''): Run {
+  const env = { ...process.env, NO_COLOR: '1', RINGWALL_CONTEXT: join(ring.data, 'operator.json') }
+  const argv = ['--disable-warning=ExperimentalWarning', CLI, 'vault', ...args]
+  const run = spawnSync(process.execPath, argv, { input, env, encoding: 'utf8', timeout: 60_000 })
+  return { code: run.status ?? -1, stdout: run.stdout, stderr: run.stderr }
+}
+
+function good(run: Run): string {
+  assert.equal(run.code, 0, run.stderr)
+  return run.stdout
+}
+
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'ringwall-vault-'))
+  ring = await TestRing.start()
+})
+after(async () => {
+  await ring?.destroy()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+test('01 a closed vault says how it is opened; then the ring makes its sealing key, and every node has a share under its own seal', async () => {
+  assert.match(cli(['get', 'shop/db']).stderr, /vault\.rules/)
+  await openVault(ring)
+  assert.match(good(ring.cli('key', 'show')), /signing: ready[\s\S]*sealing: ready/)
+  for (const node of [1, 2, 3, 4]) {
+    const share = join(ring.data, `n${node}`, 'keys', 'sealing', 'share.sealed')
+    await eventually('its share', () => statSync(share).isFile())
+    assert.equal(statSync(share).mode & 0o777, 0o600)
+  }
+  vault = new VaultClient(ring)
+})
+
+test('02 secrets are put and read at any node, counted in versions, and set only after the version that was seen', async () => {
+  assert.equal(good(cli(['put', 'shop/db'], `${SECRET}\n`)), 'shop/db version 1\n')
+  for (const node of ['n1', 'n2', 'n3', 'n4']) {
+    const there = new VaultClient(ring, node)
+    await eventually(`${node} has it`, async () => (await there.get('shop/db')).toString() === SECRET)
+  }
+  await vault.put('shop/db', 'another', 1)
+  await assert.rejects(vault.put('shop/db', 'too late', 1), { code: 'VAULT_CONFLICT' })
+  assert.equal(good(cli(['get', 'shop/db'])), 'another')
+  assert.equal((await vault.get('shop/db', 1)).toString(), SECRET)
+  assert.match(good(cli(['ls'])), /shop\/db +2 +live/)
+})
+
+test('03 who may not read is refused, who may only write reads nothing', async () => {
+  await vault.put('write-only/key', SECRET, 0)
+  await assert.rejects(vault.get('write-only/key'), /lets operator:\w+ read write-only\/key/)
+  await assert.rejects(vault.put('elsewhere', SECRET, 0), { code: 'VAULT_NOT_ENTITLED' })
+})
+
+test('04 a program gets secrets in its environment, and its exit code is passed on', async () => {
+  await vault.put('shop/run/web-key', '!', 0)
+  const script = 'process.stdout.write(process.env.DB + process.env.WEB_KEY); process.exit(7)'
+  const run = cli(['run', '--env', 'DB=shop/db', '--from', 'shop/run', '--', process.execPath, '-e', script])
+  assert.deepEqual([run.code, run.stdout, run.stderr], [7, 'another!', ''])
+})
+
+test('05 a service reads with its certificate what the policy lets it, and nothing once it is denied', async () => {
+  const directory = join(folder, 'shop')
+  good(ring.cli('identity', 'mint', 'shop', '--directory', directory))
+  const nodes = [1, 2, 3, 4].flatMap((node) => ['--node', ring.client(node).baseUrl])
+  const get = (name: string): Run => cli(['get', name, '--identity', directory, ...nodes])
+  assert.equal(good(get('shop/db')), 'another')
+  assert.match(get('write-only/key').stderr, /lets service:shop read/)
+  const { ring: name } = await ring.client(1).status()
+  const subject = { kind: 'subject', value: `spiffe://${name}/service/shop` } as const
+  await ring.client(1).submit({ type: 'deny.add', subject, ttlMs: 600_000, reason: 'stolen' })
+  await eventually('it is refused', () => /denied/.test(get('shop/db').stderr))
+})
+
+test('06 one holder away keeps nobody from a secret; restarted it answers again; new shares open what was sealed before', async () => {
+  await ring.kill(4)
+  assert.equal((await vault.get('shop/db')).toString(), 'another')
+  await ring.restart(4)
+  const client = ring.client(1)
+  const before = (await client.keys()).keys[1]
+  await client.keyRefresh('monthly', { key: 'sealing' })
+  await eventually('new shares', async () => {
+    const now = (await client.keys()).keys[1]
+    return now?.handOvers === (before?.handOvers ?? 0) + 1 && now.ceremony === null
+  })
+  await eventually('it opens', async () => (await vault.getAnew('shop/db')).toString() === 'another')
+  assert.equal((await client.keys()).keys[1]?.publicKey, before?.publicKey)
+})
+
+test('07 every opening is on the record of at least three nodes, and nothing on any disk holds the secret', async () => {
+  const heard = await Promise.all(
+    [1, 2, 3, 4].map(async (node) => (await ring.client(node).vaultHistory({ name: 'shop/db' })).openings),
+  )
+  const requests = new Map<string, number>()
+  for (const openings of heard) for (const { request } of openings) requests.set(request, (requests.get(request) ?? 0) + 1)
+  // What two nodes recorded came to nothing: a third one had not heard of the secret yet.
+  assert.ok([...requests.values()].filter((count) => count >= 3).length >= 10, JSON.stringify([...requests.values()]))
+  const files = readdirSync(ring.data, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+  assert.ok(files.length > 20)
+  for (const file of files) {
+    const bytes = readFileSync(join(file.parentPath, file.name))
+    assert.equal(bytes.indexOf(SECRET), -1, file.name)
+    assert.equal(bytes.indexOf(Buffer.from(SECRET).toString('base64url').slice(0, 30)), -1, file.name)
+  }
+})
+
+test('08 what is deleted or has expired nobody opens, at any node, while the ledger still holds the block that it came with', async () => {
+  assert.match(cli(['rm', 'shop/db', '--dry-run']).stderr, /would delete all versions of shop\/db, for ever/)
+  good(cli(['rm', 'shop/db', '--version', '1', '--reason', 'rotated']))
+  await assert.rejects(vault.get('shop/db', 1), /version 1 of shop\/db is deleted/)
+  assert.equal((await vault.get('shop/db')).toString(), 'another')
+  await ring.client(1).submit({ type: 'vault.delete', name: 'shop/db', versions: [], reason: 'gone' })
+  for (const node of ['n1', 'n2', 'n3', 'n4']) {
+    const there = new VaultClient(ring, node)
+    await eventually(node, () =>
+      there.get('shop/db').then(
+        () => false,
+        (error: Error) => /is deleted/.test(error.message),
+      ),
+    )
+  }
+  assert.match(good(cli(['history', 'shop/db'])), /version 2 {2}deleted[\s\S]*version 1 {2}deleted/)
+  await vault.put('shop/short', SECRET, 0, 1_500)
+  await eventually('it has expired', () =>
+    vault.get('shop/short').then(
+      () => false,
+      (error: Error) => /expired/.test(error.message),
+    ),
+  )
+  await assert.rejects(ring.client(1).rehearse({ type: 'key.rotate', key: 'sealing', reason: 'suspected' }), {
+    code: 'KEY_IN_USE',
+  })
+})

@@ -1,0 +1,117 @@
+/** Who uses the vault, by which nodes, and what several of them agree on about the ring's sealing key: one of them may lie. */
+import { createPublicKey, type KeyObject, verify } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import { type VaultFacts as Facts, NodeUnreachable, RingwallClient } from '@ringwall/client'
+import { decodeBase64url, EncodingInvalid } from '@ringwall/ring/tx'
+import { PublicKey, ThresholdError } from '@ringwall/threshold'
+import { type AskNode, type Reader, VaultError, type VaultFacts } from '@ringwall/vault'
+import { UsageError } from '../errors.ts'
+import { readContext, type SessionOptions } from '../session.ts'
+import { nodeUrls, readIdentity, signIdentity } from './identity.ts'
+
+/** A hand-over of the key reaches nodes one after the other. */
+const TRIES = 4
+const PAUSE_MS = 300
+
+export interface VaultSession {
+  readonly ring: string
+  /** Those that were named, the preferred one first. */
+  readonly clients: readonly [RingwallClient, ...RingwallClient[]]
+  readonly reader: Reader
+}
+
+/** An operator, by the nodes of its context; `--node` comes first. */
+export function operatorSession(options: SessionOptions): VaultSession {
+  const context = readContext(options.context)
+  const { node } = options
+  const named = context.nodes.find(({ id }) => id === node)?.url ?? (node !== undefined && URL.canParse(node) ? node : undefined)
+  if (node !== undefined && named === undefined)
+    throw new UsageError(`--node ${node}: the context lists ${context.nodes.map(({ id }) => id).join(', ')}; a URL works too`)
+  const urls = context.nodes.map(({ url }) => url).filter((url) => url !== named)
+  const [first, ...others] = (named === undefined ? urls : [named, ...urls]).map(
+    (baseUrl) => new RingwallClient({ baseUrl, operator: context }),
+  )
+  if (first === undefined) throw new UsageError('the context lists no node')
+  const sign = (message: Uint8Array): Promise<string> => first.signOpening(message)
+  return {
+    ring: context.ring,
+    clients: [first, ...others],
+    reader: { issuer: `operator:${context.name}`, certificate: '', sign },
+  }
+}
+
+/** A service, by its certificate and the nodes it is told. */
+export function serviceSession(directory: string, nodes: readonly string[]): VaultSession {
+  const identity = readIdentity(directory)
+  const [first, ...others] = nodeUrls(nodes).map((baseUrl) => new RingwallClient({ baseUrl })) as [
+    RingwallClient,
+    ...RingwallClient[],
+  ]
+  const certificate = identity.certificate.raw.toString('base64url')
+  const sign = async (message: Uint8Array): Promise<string> => signIdentity(identity, message)
+  return { ring: identity.ring, clients: [first, ...others], reader: { issuer: `service:${identity.name}`, certificate, sign } }
+}
+
+/** Of so many, how many may not all lie: more than two thirds. */
+function quorumOf(count: number): number {
+  return count - Math.floor((count - 1) / 3)
+}
+
+/**
+ * What more than two thirds of the named nodes say of the sealing key and its holders.
+ * @throws {VaultError} VAULT_TRUST when they do not agree; {NodeUnreachable} when too few answer.
+ */
+export async function agreedFacts({ clients, ring }: VaultSession): Promise<VaultFacts> {
+  const needed = quorumOf(clients.length)
+  let reason: Error = new VaultError('VAULT_TRUST', 'no node was asked')
+  for (let tries = 0; tries < TRIES; tries += 1) {
+    if (tries > 0) await delay(PAUSE_MS)
+    const answers = await Promise.allSettled(clients.map((client) => client.vaultFacts()))
+    const heard = answers.flatMap((answer) => (answer.status === 'fulfilled' && answer.value.ring === ring ? [answer.value] : []))
+    if (heard.length < needed) {
+      const why = answers.flatMap((answer) => (answer.status === 'rejected' ? [(answer.reason as Error).message] : []))
+      reason = new NodeUnreachable(
+        `the vault: ${needed} of ${clients.length} named nodes are to agree on the sealing key, ${heard.length} answer for this ring`,
+        why.join('; ') || 'others are of another ring',
+      )
+      continue
+    }
+    const groups = [...Map.groupBy(heard, (facts) => JSON.stringify([facts.publicKey, facts.nodes])).values()]
+    const agreeing = groups.find((group) => group.length >= needed)?.[0]
+    if (agreeing !== undefined) return parseFacts(agreeing)
+    reason = new VaultError(
+      'VAULT_TRUST',
+      'the named nodes contradict one another about the sealing key; see ringwall key show sealing',
+    )
+  }
+  throw reason
+}
+
+/** @throws {VaultError} */
+function parseFacts({ ring, publicKey, nodes }: Facts): VaultFacts {
+  if (publicKey === null)
+    throw new VaultError(
+      'VAULT_TRUST',
+      'the ring has no sealing key: it makes one when the policy opens the vault (vault.rules); see ringwall key ls',
+    )
+  const keys = new Map<string, KeyObject>()
+  for (const { id, publicKey: x } of nodes)
+    keys.set(id, createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' }))
+  try {
+    return {
+      ring,
+      publicKey: PublicKey.decode(decodeBase64url(publicKey)),
+      verify: (party, message, signature) => {
+        const key = keys.get(party)
+        return key !== undefined && verify(null, message, key, signature)
+      },
+    }
+  } catch (error) {
+    if (!(error instanceof ThresholdError) && !(error instanceof EncodingInvalid)) throw error
+    throw new VaultError('VAULT_TRUST', `the sealing key cannot be read: ${error.message}`)
+  }
+}
+
+export function waysToAsk({ clients }: VaultSession): readonly AskNode[] {
+  return clients.map((client) => (request) => client.vaultOpen(request))
+}

@@ -1,0 +1,61 @@
+/** Who may do what with the vault, as the policy says it: a rule a path, all that match add up, and what no rule grants is refused. */
+import { z } from 'zod'
+import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
+
+const RULES_MAX = 256
+const WHO_MAX = 64
+
+const Who = z
+  .string()
+  .regex(
+    /^(operator:(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,62})|service:[a-z0-9][a-z0-9._-]{0,62})$/,
+    'expected operator:NAME, operator:* or service:NAME',
+  )
+
+const Rule = z.strictObject({
+  path: z
+    .string()
+    .max(SECRET_NAME_CHARS_MAX)
+    .refine((text) => text === '*' || SECRET_NAME.test(text), { error: `expected * or ${SECRET_NAME_EXPECTED}` })
+    .meta({ description: 'The secret of this name and all below it; * is every secret.' }),
+  read: z
+    .array(Who)
+    .max(WHO_MAX)
+    .default([])
+    .meta({ description: 'Who may open them: operator:NAME, operator:* or service:NAME.' }),
+  write: z.array(Who).max(WHO_MAX).default([]).meta({ description: 'Who may put and delete them. Services only read.' }),
+})
+
+export const Vault = z.strictObject({
+  rules: z.array(Rule).max(RULES_MAX).default([]).meta({ description: 'Without any the vault is closed.' }),
+})
+
+export type VaultPolicy = z.output<typeof Vault>
+export type VaultAction = 'read' | 'write'
+
+/** Who asks something of the vault. */
+export interface VaultAsker {
+  readonly kind: 'operator' | 'service'
+  readonly name: string
+}
+
+function covers(path: string, name: string): boolean {
+  return path === '*' || name === path || (name.startsWith(path) && name[path.length] === '/')
+}
+
+/** May this one do this with the secret of this name? */
+export function mayUseVault(
+  { rules }: VaultPolicy,
+  { kind, name: asker }: VaultAsker,
+  action: VaultAction,
+  name: string,
+): boolean {
+  const who = `${kind}:${asker}`
+  return rules.some(
+    (rule) => covers(rule.path, name) && rule[action].some((one) => one === who || (kind === 'operator' && one === 'operator:*')),
+  )
+}
+
+export function isVaultOpen({ vault }: { readonly vault: VaultPolicy }): boolean {
+  return vault.rules.length > 0
+}

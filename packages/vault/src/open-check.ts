@@ -1,0 +1,85 @@
+/**
+ * Whether somebody may have secrets opened. Each holder of the sealing key asks this of its own view before its share touches a capsule: what a
+ * coordinator says is not believed, and no capsule is opened but those of the state, which every validator verified before it voted.
+ */
+import { isVaultOpen, mayUseVault, type Policy, publicKeyOf, type RingState, type SealedBody } from '@ringwall/ring'
+import { openSigningBytes, type SignedOpenRequest } from './open-request.ts'
+
+/** How old a request may be, and how far ahead its signer's clock. */
+export const OPEN_REQUEST_MS_MAX = 60_000
+
+export type OpenRefusalCode =
+  | 'OPEN_OTHER_RING'
+  | 'OPEN_STALE'
+  | 'OPEN_CLOSED'
+  | 'OPEN_ISSUER'
+  | 'OPEN_NOT_ENTITLED'
+  | 'OPEN_UNKNOWN'
+  | 'OPEN_ENDED'
+
+export interface OpenRefusal {
+  readonly ok: false
+  readonly code: OpenRefusalCode
+  readonly reason: string
+}
+
+export interface Openable {
+  readonly name: string
+  readonly version: number
+  readonly body: SealedBody
+}
+
+export interface OpenView {
+  readonly ring: string
+  readonly policy: Policy
+  readonly state: Pick<RingState, 'vault' | 'sealingKey'>
+  /**
+   * Is the signature that of the issuer's key, and the issuer one of the ring, not denied? What is wrong; undefined when all is good.
+   * @param signed What the signature is over.
+   */
+  askerFault(request: SignedOpenRequest['request'], signed: Uint8Array, signature: string, nowMs: number): string | undefined
+}
+
+const refuse = (code: OpenRefusalCode, reason: string): OpenRefusal => ({ ok: false, code, reason })
+
+/** All that is asked for, or why not: a request is granted whole. */
+export function checkOpen(
+  { request, signature }: SignedOpenRequest,
+  view: OpenView,
+  nowMs: number,
+): { readonly ok: true; readonly secrets: readonly Openable[] } | OpenRefusal {
+  const { ring, issuer, atMs } = request
+  const { policy, state } = view
+  if (ring !== view.ring)
+    return refuse('OPEN_OTHER_RING', `it is for the ring ${ring.slice(0, 12)}, this is ${view.ring.slice(0, 12)}`)
+  if (Math.abs(nowMs - atMs) > OPEN_REQUEST_MS_MAX) {
+    const s = Math.round((nowMs - atMs) / 1_000)
+    return refuse('OPEN_STALE', `it was signed ${s} s ago by this node’s clock, ${OPEN_REQUEST_MS_MAX / 1_000} s are allowed`)
+  }
+  if (!isVaultOpen(policy)) return refuse('OPEN_CLOSED', 'the policy has no rules for the vault: add vault.rules to it')
+  if (publicKeyOf(state.sealingKey) === undefined)
+    return refuse('OPEN_CLOSED', 'the ring has no sealing key yet: ringwall key ls shows how it stands')
+  const fault = view.askerFault(request, openSigningBytes(request), signature, nowMs)
+  if (fault !== undefined) return refuse('OPEN_ISSUER', fault)
+  const [kind, asker] = issuer.split(':') as ['operator' | 'service', string]
+  // Rights first: who may not read a name learns nothing of it.
+  for (const { name } of request.secrets) {
+    if (mayUseVault(policy.vault, { kind, name: asker }, 'read', name)) continue
+    return refuse('OPEN_NOT_ENTITLED', `no rule of the policy (vault.rules) lets ${issuer} read ${name}`)
+  }
+  const secrets: Openable[] = []
+  for (const { name, version: asked } of request.secrets) {
+    const versions = state.vault.get(name)?.versions ?? []
+    const version = asked === 0 ? versions.at(-1)?.version : asked
+    const known = versions.find((one) => one.version === version)
+    if (known === undefined) return refuse('OPEN_UNKNOWN', `there is no ${asked === 0 ? '' : `version ${asked} of `}${name}`)
+    const body = state.vault.body(name, known.version, nowMs)
+    if (body === undefined)
+      return refuse(
+        'OPEN_ENDED',
+        `version ${known.version} of ${name} is ${known.end?.why ?? 'expired'}: nobody opens it any more`,
+      )
+    secrets.push({ name, version: known.version, body })
+  }
+  return { ok: true, secrets }
+}

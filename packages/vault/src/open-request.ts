@@ -1,0 +1,121 @@
+/**
+ * What is asked of the holders of the sealing key: secrets, opened for whoever holds the private half of a one-time key. Who asks signs it with
+ * a key that the ring knows; every holder checks that by itself (`open-check.ts`).
+ */
+import {
+  canonicalJson,
+  decodeBase64url,
+  EncodingInvalid,
+  SECRET_NAME,
+  SECRET_NAME_CHARS_MAX,
+  SECRET_NAME_EXPECTED,
+} from '@ringwall/ring'
+import { VaultError } from './errors.ts'
+
+const DOMAIN = 'RINGWALL_OPEN_V1\n'
+/** Secrets that one request may ask for. */
+export const OPEN_SECRETS_MAX = 64
+const CERTIFICATE_BYTES_MAX = 1_024
+const ISSUER = /^(operator:[A-Za-z0-9][A-Za-z0-9._-]{0,62}|service:[a-z0-9][a-z0-9._-]{0,62})$/
+const HASH = /^[0-9a-f]{64}$/
+
+export interface SecretWanted {
+  readonly name: string
+  /** 0: the newest, as each holder sees it. */
+  readonly version: number
+}
+
+export interface OpenRequest {
+  readonly ring: string
+  /** `operator:NAME` or `service:NAME`. */
+  readonly issuer: string
+  /** Of a service: its X.509-SVID, DER, base64url, whose key signs the request. Empty for operators. */
+  readonly certificate: string
+  readonly atMs: number
+  /** 16 random bytes, base64url. */
+  readonly nonce: string
+  /** X25519, raw, base64url: the answers are encrypted to it. For this request only. */
+  readonly replyTo: string
+  /** With proofs: after an opening that did not come out right. */
+  readonly proven: boolean
+  readonly secrets: readonly SecretWanted[]
+}
+
+export interface SignedOpenRequest {
+  readonly request: OpenRequest
+  /** Over `openSigningBytes`, base64url: Ed25519, or ECDSA in DER with SHA-256 by a service's P-256 key. */
+  readonly signature: string
+}
+
+export function openSigningBytes(request: OpenRequest): Uint8Array {
+  return new TextEncoder().encode(DOMAIN + canonicalJson(request))
+}
+
+/** @throws {VaultError} VAULT_MALFORMED, saying which member is wrong, and what is expected. */
+export function parseSignedOpenRequest(value: unknown): SignedOpenRequest {
+  const { request, signature } = record(value, 'the request', ['request', 'signature'])
+  const fields = record(request, 'request', ['atMs', 'certificate', 'issuer', 'nonce', 'proven', 'replyTo', 'ring', 'secrets'])
+  const issuer = text(fields.issuer, 'request.issuer', ISSUER, 'operator:NAME or service:NAME')
+  const isService = issuer.startsWith('service:')
+  if (typeof fields.proven !== 'boolean') fail('request.proven', 'true or false')
+  const { secrets } = fields
+  if (!Array.isArray(secrets) || secrets.length === 0 || secrets.length > OPEN_SECRETS_MAX)
+    fail('request.secrets', `a list of 1 to ${OPEN_SECRETS_MAX}`)
+  const wanted = secrets.map((one: unknown, at) => parseWanted(one, `request.secrets[${at}]`))
+  if (new Set(wanted.map(({ name, version }) => `${name} ${version}`)).size !== wanted.length)
+    fail('request.secrets', 'a list that names nothing twice')
+  return {
+    request: {
+      atMs: whole(fields.atMs, 'request.atMs'),
+      certificate: bytes(fields.certificate, 'request.certificate', isService ? 1 : 0, isService ? CERTIFICATE_BYTES_MAX : 0),
+      issuer,
+      nonce: bytes(fields.nonce, 'request.nonce', 16, 16),
+      proven: fields.proven,
+      replyTo: bytes(fields.replyTo, 'request.replyTo', 32, 32),
+      ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
+      secrets: wanted,
+    },
+    signature: bytes(signature, 'signature', 64, 80),
+  }
+}
+
+function parseWanted(value: unknown, where: string): SecretWanted {
+  const fields = record(value, where, ['name', 'version'])
+  const name = text(fields.name, `${where}.name`, SECRET_NAME, SECRET_NAME_EXPECTED)
+  if (name.length > SECRET_NAME_CHARS_MAX) fail(`${where}.name`, SECRET_NAME_EXPECTED)
+  return { name, version: whole(fields.version, `${where}.version`) }
+}
+
+function fail(where: string, expected: string): never {
+  throw new VaultError('VAULT_MALFORMED', `${where} must be ${expected}`)
+}
+
+function record(value: unknown, where: string, keys: readonly string[]): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) fail(where, 'an object')
+  const held = Object.keys(value)
+  if (held.length !== keys.length || !keys.every((key) => Object.hasOwn(value, key)))
+    fail(where, `an object of ${keys.join(', ')} and nothing else`)
+  return value as Record<string, unknown>
+}
+
+function whole(value: unknown, where: string): number {
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) fail(where, 'a whole number, 0 or more')
+  return value
+}
+
+function text(value: unknown, where: string, pattern: RegExp, expected: string): string {
+  if (typeof value !== 'string' || !pattern.test(value)) fail(where, expected)
+  return value
+}
+
+function bytes(value: unknown, where: string, least: number, most: number): string {
+  const expected = least === most ? `${least} bytes in base64url` : `${least} to ${most} bytes in base64url`
+  if (typeof value !== 'string' || value.length > most * 2) fail(where, expected)
+  try {
+    const { length } = decodeBase64url(value)
+    if (length >= least && length <= most) return value
+  } catch (error) {
+    if (!(error instanceof EncodingInvalid)) throw error
+  }
+  return fail(where, expected)
+}
