@@ -83,3 +83,4 @@ for (const id of ['n2', 'n3', 'n4', 'n5']) {
   }
 }
 process.stdout.write(`memory::merge/nodes=4 summaries=${told}: ${(mergeUs / 1e3 / told).toFixed(1)} ms each, ${grown()}\n`)
+if (own.accounts !== accounts) throw new Error(`${accounts - own.accounts} accounts were forgotten`)

@@ -166,6 +166,20 @@ test('property: joining is associative, commutative and idempotent', () => {
   )
 })
 
+test('property: joining all at once is what joining one by one is', () => {
+  fc.assert(
+    fc.property(fc.array(cell), fc.array(cell, { maxLength: 80 }), fc.integer({ min: 1, max: 100 }), (a, b, max) => {
+      const shown = (set: SourceSet) =>
+        set.cells().map(({ words, failedMin, goodMin }) => [...words, Math.max(failedMin, goodMin)])
+      const others = setOf(b, 1_000).cells()
+      const joined = setOf(a, max)
+      joined.join(others)
+      assert.deepEqual(shown(joined), shown(setOf([...a, ...others], max)))
+      if (max >= 62) assert.deepEqual(joined.cells(), setOf([...a, ...others], max).cells())
+    }),
+  )
+})
+
 test('property: where there are too many, the same stay in every order, as late as they were', () => {
   fc.assert(
     fc.property(

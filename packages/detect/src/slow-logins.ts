@@ -156,11 +156,12 @@ export class SlowLogins {
         account.others.set(node, set)
       }
       const before = set.size
-      for (const { words, failedMin, goodMin } of cells) {
-        if (Math.max(failedMin, goodMin) < oldest || Math.max(failedMin, goodMin) > newest) continue
-        if (!set.has(words) && (this.#told.get(node) ?? 0) >= TOLD_CELLS_MAX) continue
-        set.raise(words, failedMin, goodMin)
-      }
+      const room = TOLD_CELLS_MAX - (this.#told.get(node) ?? 0)
+      const timely = cells.filter(({ failedMin, goodMin }) => {
+        const at = Math.max(failedMin, goodMin)
+        return at >= oldest && at <= newest
+      })
+      set.join(room >= timely.length ? timely : timely.filter(({ words }) => set.has(words)))
       this.#countTold(node, set.size - before)
       return this.#judge(key, account, nowMs)
     })

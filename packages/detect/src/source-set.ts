@@ -53,6 +53,34 @@ export class SourceSet {
     return this.size <= this.#max || this.#dropOldest() !== at
   }
 
+  /** Adds all of another set at once. @param others In order of address, each once. */
+  join(others: readonly SourceCell[]): void {
+    const cells = this.#cells
+    const joined = new Uint32Array(cells.length + others.length * CELL)
+    let [from, to] = [0, 0]
+    for (const {
+      words: [high, low],
+      failedMin,
+      goodMin,
+    } of others) {
+      while (from < cells.length && (cells[from]! < high || (cells[from] === high && cells[from + 1]! < low))) {
+        for (let word = 0; word < CELL; word += 1) joined[to + word] = cells[from + word]!
+        from += CELL
+        to += CELL
+      }
+      const isKnown = from < cells.length && cells[from] === high && cells[from + 1] === low
+      joined[to] = high
+      joined[to + 1] = low
+      joined[to + 2] = isKnown ? Math.max(cells[from + 2]!, failedMin) : failedMin
+      joined[to + 3] = isKnown ? Math.max(cells[from + 3]!, goodMin) : goodMin
+      if (isKnown) from += CELL
+      to += CELL
+    }
+    joined.set(cells.subarray(from), to)
+    this.#cells = joined.slice(0, to + cells.length - from)
+    while (this.size > this.#max) this.#dropOldest()
+  }
+
   /** Of equals in time the lowest address. Where it stood. */
   #dropOldest(): number {
     const cells = this.#cells

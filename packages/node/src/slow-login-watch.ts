@@ -9,6 +9,7 @@ import type { LoginEvent } from '@ringwall/proxy'
 import { type DenialSubject, formatAddress, formatPrefix, parseAddress, type View } from '@ringwall/ring'
 
 const SUMMARY_MS = 5_000
+const HEARD_MS_MIN = 1_000
 const EXPIRE_MS = 600_000
 const KEEP_MS = 600_000
 /** A finding comes again after a day, or a third of the window. */
@@ -45,6 +46,8 @@ export class SlowLoginWatch {
   #detector: SlowLogins | undefined
   #settings = ''
   #timers: readonly NodeJS.Timeout[] = []
+  /** When each node was last heard. Nodes of the ring: few. */
+  readonly #heardMs = new Map<string, number>()
   #keeping: Promise<void> = Promise.resolve()
 
   constructor(options: SlowLoginWatchOptions) {
@@ -72,7 +75,11 @@ export class SlowLoginWatch {
     this.#conclude(this.#current()?.observe({ service, source, account, failed, atMs }) ?? [])
   }
 
+  /** Of each node one summary in a while: whoever sends more of them has the rest passed over, and is heard again. */
   merge(from: string, payload: Uint8Array): void {
+    const nowMs = performance.now()
+    if (nowMs - (this.#heardMs.get(from) ?? Number.NEGATIVE_INFINITY) < HEARD_MS_MIN) return
+    this.#heardMs.set(from, nowMs)
     try {
       this.#conclude(this.#current()?.merge(from, payload, Date.now()) ?? [])
     } catch {
