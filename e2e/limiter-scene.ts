@@ -9,6 +9,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { OutgoingHttpHeaders } from 'node:http2'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { mmdb } from '../packages/node/src/test-mmdb.ts'
 import { makePair } from '../packages/proxy/src/test-certificates.ts'
 import { freePort } from '../tools/free-ports.ts'
 import type { ProgramOrder, ProgramReport } from './limiter-clients.ts'
@@ -43,6 +44,8 @@ const anywhere = (at: number): OutgoingHttpHeaders => ({ 'x-forwarded-for': addr
 export const CASES: readonly LimiterCase[] = [
   { name: 'ip', key: ['ip'], attack: () => ({ 'x-forwarded-for': '203.0.113.9' }) },
   { name: 'network', key: ['network'], attack: (at) => ({ 'x-forwarded-for': `203.0.113.${at % 256}` }) },
+  { name: 'asn', key: ['asn'], attack: anywhere },
+  { name: 'country', key: ['country'], attack: anywhere },
   { name: 'ja4', key: ['ja4'], program: OTHER_TLS, attack: anywhere },
   { name: 'http2', key: ['http2'], program: OTHER_HTTP2, attack: anywhere },
   { name: 'header', key: ['header:x-api-key'], attack: (at) => ({ ...anywhere(at), 'x-api-key': 'stolen' }) },
@@ -141,6 +144,14 @@ export class LimiterScene {
         services: { app: { upstreams: [{ url }], waf: { mode: 'off' }, routes } },
       }),
     )
+    const places = join(folder, 'places.mmdb')
+    writeFileSync(
+      places,
+      mmdb('Test', [
+        ['10.0.0.0/8', { country_code: 'KP', asn: 'AS64500' }],
+        ['192.0.2.0/24', { country_code: 'SE', asn: 'AS64501' }],
+      ]),
+    )
     const port = await freePort()
     const node = await startProtect(
       url,
@@ -152,6 +163,8 @@ export class LimiterScene {
       key,
       '--config',
       policy,
+      '--places',
+      places,
     )
     const clients = [0, 1].map(() =>
       fork(join(import.meta.dirname, 'limiter-clients.ts'), { execArgv: ['--disable-warning=ExperimentalWarning'] }),

@@ -129,6 +129,13 @@ function buildProgram(): Command {
     .option('--data <dir>', 'where state stays (default: .ringwall/protect-PORT)')
     .option('--take-over', 'serve beside a process with the same data, which was sent SIGUSR2', false)
     .option('--workers <n>', 'threads that take traffic', whole('--workers', 1, 64), 1)
+    .option('--breached-passwords <path>', 'SHA-1 ranges of Have I Been Pwned: a folder, or one file of hashes')
+    .option(
+      '--places <file>',
+      'an MMDB file that knows countries or autonomous systems of addresses; repeatable',
+      (file: string, files: string[]) => [...files, file],
+      [],
+    )
     .option('--admin <host:port>', 'admin API and console (default: a free port on loopback)')
     .option('--tls-cert <file>', 'take traffic over TLS: the certificate in PEM, then those that issued it')
     .option('--tls-key <file>', 'its private key in PEM, readable by its owner alone')
@@ -164,6 +171,8 @@ function buildProgram(): Command {
         tls: certificate === undefined || key === undefined ? undefined : { certificate, key, hsts: given.hsts === true },
         proxyProtocolFrom: given.proxyProtocolFrom as string[],
         redirectFrom: given.redirectFrom as string | undefined,
+        breachedPasswords: given.breachedPasswords as string | undefined,
+        places: given.places as string[],
       })
     })
 
@@ -261,7 +270,7 @@ function buildProgram(): Command {
     () => async (client, format) => (await import('./commands/ring.ts')).check(client, format),
   )
 
-  const deny = program.command('deny').description('denials: add, rm, ls')
+  const deny = program.command('deny').description('denials: add, rm, ls, export')
   withRing(
     deny
       .command('add')
@@ -311,6 +320,15 @@ function buildProgram(): Command {
       const { denyList, denyPending } = await import('./commands/deny.ts')
       return (options.pending === true ? denyPending : denyList)(client, format)
     },
+  )
+
+  withRing(
+    deny
+      .command('export')
+      .description('denied addresses for the kernel to drop: a script for nft -f')
+      .addOption(new Option('--format <format>', 'of what').choices(['nftables']).default('nftables'))
+      .option('--ports <list>', 'TCP ports of the traffic, or all for whatever these sources send', '80,443'),
+    (_args, options) => async (client) => (await import('./commands/deny.ts')).denyExport(client, options.ports as string),
   )
 
   const bouncer = program

@@ -7,7 +7,7 @@ import { encodeFrame, type Frame, FrameParser } from './frames.ts'
 const frame: fc.Arbitrary<Frame> = fc.record(
   {
     kind: fc.constantFrom('message', 'request', 'answer', 'gossip', 'ping'),
-    channel: fc.constantFrom('consensus', 'gossip', 'sync', 'signals', 'query', 'limits', 'signing', 'vault'),
+    channel: fc.constantFrom('consensus', 'gossip', 'sync', 'signals', 'query', 'limits', 'signing', 'vault', 'acme'),
     id: fc.nat({ max: 0x7fff_ffff }),
     payload: fc.uint8Array({ maxLength: 60 }),
   },

@@ -15,7 +15,18 @@ const HEAD_BYTES = 6
 const KINDS = ['hello', 'message', 'request', 'answer', 'failure', 'gossip', 'ping', 'pong'] as const
 export type FrameKind = (typeof KINDS)[number]
 
-const CHANNELS: readonly Channel[] = ['consensus', 'gossip', 'sync', 'signals', 'query', 'limits', 'signing', 'vault']
+const CHANNELS: readonly Channel[] = [
+  'consensus',
+  'gossip',
+  'sync',
+  'signals',
+  'query',
+  'limits',
+  'signing',
+  'vault',
+  'passes',
+  'acme',
+]
 
 export interface Frame {
   readonly kind: FrameKind

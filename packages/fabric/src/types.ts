@@ -5,7 +5,7 @@ import type { KeyObject } from 'node:crypto'
 export type NodeId = string
 
 /** What separates users of a link from one another: one byte on the wire. */
-export type Channel = 'consensus' | 'gossip' | 'sync' | 'signals' | 'query' | 'limits' | 'signing' | 'vault'
+export type Channel = 'consensus' | 'gossip' | 'sync' | 'signals' | 'query' | 'limits' | 'signing' | 'vault' | 'passes' | 'acme'
 
 /** A peer as the ring knows it. A peer is who holds `publicKey`, not who answers at `host`. */
 export interface Peer {

@@ -11,20 +11,47 @@ import { type AccessAnswer, accountKey, type CompiledRoute, type Denial, type De
 import {
   type CompiledExclusions,
   createCollectionStore,
+  MASKED,
   type WafMatch,
   type WafTransaction,
   type WafVerdict,
 } from '@ringwall/waf'
 import type { ApiExamination, ApiProblem } from '@ringwall/waf/api'
 import { bearerToken, presentationOf } from './bearer.ts'
+import { type BotClaim, type BotNames, botClaim } from './bots.ts'
+import {
+  bindingOf,
+  type ChallengeTerms,
+  challenges,
+  type GrantedPass,
+  isChallenged,
+  isVisit,
+  type Passes,
+  passOf,
+  solutionOf,
+  termsOf,
+} from './challenge.ts'
 import { judgeIndicators } from './indicators.ts'
-import { type Charge, chargeAnswer, type LimitRefusal, needsSubject, release, type SharedLimiter, takeLimits } from './limits.ts'
-import { LOGIN_BODY_BYTES_MAX, loginNames } from './login-names.ts'
+import {
+  type Asker,
+  type Charge,
+  chargeAnswer,
+  type LimitPhase,
+  type LimitRefusal,
+  needsAccount,
+  needsSubject,
+  release,
+  type SharedLimiter,
+  takeLimits,
+} from './limits.ts'
+import { isField, LOGIN_BODY_BYTES_MAX, loginNames } from './login-names.ts'
 import { createRateLimiter, type RateLimiter } from './rate-limiter.ts'
 import type { Budget } from './ring-limiter.ts'
 import { readingsOf } from './routing-path.ts'
+import { NOWHERE, type Place, type Places, refusedSource, type Source } from './sources.ts'
 import type {
   ApiVerdict,
+  Breaches,
   Check,
   Decision,
   Guard,
@@ -43,6 +70,15 @@ export interface GuardOptions {
   /** Counts for all nodes where a limit says so; each node for itself unless given. */
   readonly shared?: SharedLimiter
   readonly witness?: WafWitness
+  /** Opens passes; without it nobody has any. */
+  readonly passes?: Passes
+  readonly breaches?: Breaches
+  /** Without it nobody is anywhere. */
+  readonly places?: Places
+  /** Without it nobody is found out by name. */
+  readonly botNames?: BotNames
+  /** Accounts remembered beside what asked about them; 65,536 unless given. */
+  readonly pairsMax?: number
 }
 
 /** When a client may ask again: a ring whose quorum is back certifies a block within some seconds. */
@@ -70,13 +106,20 @@ class RequestJudgement implements Judgement {
   route: CompiledRoute | undefined
   decision: Decision | undefined
   login: LoginAttempt | undefined
+  challenge: ChallengeTerms | undefined
+  granted: GrantedPass | undefined
+  bot: BotClaim | undefined
+  /** `accountKey` of the name that the body gives. */
+  account: string | undefined
+  /** The body holds a password that is known from breaches. */
+  breached = false
   credential: TokenCredential | undefined
   /** The check being made: named when it fails unexpectedly. */
   check: Check = 'none'
   waf: WafTransaction | undefined
   verdict: WafVerdict | undefined
   /** What would have been done where a check only watches. */
-  shadowed: 'deny' | 'throttle' | undefined
+  shadowed: 'deny' | 'challenge' | 'throttle' | undefined
   shadowReason: string | undefined
   /** What the answer is counted by. */
   charges: Charge[] | undefined
@@ -92,15 +135,49 @@ class RequestJudgement implements Judgement {
   /** The view is older than the route tolerates. */
   stale = false
 
-  constructor(request: GuardRequest) {
+  readonly #passes: Passes | undefined
+  readonly #places: Places | undefined
+  readonly #nowMs: number
+  #place: Place | undefined
+  #pass: string | undefined
+  #passSought = false
+
+  constructor(request: GuardRequest, places: Places | undefined, passes?: Passes, nowMs = 0) {
     this.request = request
+    this.#places = places
+    this.#passes = passes
+    this.#nowMs = nowMs
+  }
+
+  /** Of limits and lists of sources. */
+  get source(): Source {
+    return this
+  }
+
+  get address(): string {
+    return this.request.remoteAddress
+  }
+
+  get place(): Place {
+    this.#place ??= this.#places?.of(this.request.remoteAddress) ?? NOWHERE
+    return this.#place
+  }
+
+  /** Looked for once, when somebody asks. Whoever is a bot that is welcome needs none: all of it have one budget. */
+  get pass(): string | undefined {
+    if (this.bot?.standing === 'verified') return `bot ${this.bot.name}`
+    if (!this.#passSought) {
+      this.#passSought = true
+      this.#pass = passOf(this.#passes, this.request, this.route!.service.name, this.#nowMs)
+    }
+    return this.#pass
   }
 
   get bodyBytesWanted(): number {
     if (this.decision !== undefined || this.route === undefined) return 0
     const inspected =
       this.waf === undefined && this.examination === undefined && this.patches.length === 0 ? 0 : this.route.bodyBytesMax
-    return this.route.route?.login === undefined ? inspected : Math.max(inspected, LOGIN_BODY_BYTES_MAX)
+    return accountsOf(this.route) === undefined ? inspected : Math.max(inspected, LOGIN_BODY_BYTES_MAX)
   }
 
   get api(): ApiVerdict | undefined {
@@ -112,8 +189,8 @@ class RequestJudgement implements Judgement {
     return this.responseWanted ? this.waf!.responseBytesWanted : 0
   }
 
-  shadow({ name }: LimitRefusal): void {
-    this.shadowed ??= 'throttle'
+  shadow({ name, action }: LimitRefusal): void {
+    this.shadowed ??= action
     this.shadowReason ??= `nothing objected; the limit ${name} is used up, and only watches`
   }
 
@@ -127,6 +204,7 @@ class RequestJudgement implements Judgement {
 
   object(objection: Objection, environment: GuardEnvironment): this {
     this.responseWanted = false
+    if (objection.outcome === 'challenge') this.challenge ??= termsOf(this.route!.service, this.request)
     this.decision = this.#decision(objection.outcome, objection.status, objection.reason, environment, objection)
     return this
   }
@@ -143,7 +221,9 @@ class RequestJudgement implements Judgement {
 
   get matches(): readonly WafMatch[] {
     const own = this.verdict?.matches ?? NO_MATCHES
-    return this.patchMatches.length === 0 ? own : [...own, ...this.patchMatches]
+    const all = this.patchMatches.length === 0 ? own : [...own, ...this.patchMatches]
+    const password = all.length === 0 || this.route === undefined ? undefined : accountsOf(this.route)?.password
+    return password === undefined ? all : withoutPassword(all, password)
   }
 
   #decision(outcome: Outcome, status: number, reason: string, environment: GuardEnvironment, more: Partial<Objection>): Decision {
@@ -172,8 +252,13 @@ export function viewAgeMs({ nowMs, certifiedAtMs, view }: GuardEnvironment): num
 }
 
 export function createGuard(options: GuardOptions = {}): Guard {
-  const limiters = { own: options.limiter ?? createRateLimiter(), shared: options.shared, open: new Map<string, number>() }
-  const { witness } = options
+  const limiters = {
+    own: options.limiter ?? createRateLimiter(),
+    pairs: createRateLimiter(options.pairsMax === undefined ? {} : { entriesMax: options.pairsMax }),
+    shared: options.shared,
+    open: new Map<string, number>(),
+  }
+  const { witness, passes, breaches, places, botNames } = options
   const tell = (judgement: RequestJudgement, body: Uint8Array, truncated: boolean, nowMs: number): void => {
     if (witness !== undefined) testify(witness, judgement, body, truncated, nowMs)
   }
@@ -187,7 +272,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
   const collections = createCollectionStore()
 
   const beforeLimits = (judgement: RequestJudgement, environment: GuardEnvironment): Objection | undefined => {
-    const objection = sourceObjection(judgement, environment) ?? routeObjection(judgement, environment)
+    const objection = routeObjection(judgement, environment) ?? placeObjection(judgement)
     if (objection !== undefined) return objection
     const route = judgement.route!
 
@@ -203,8 +288,52 @@ export function createGuard(options: GuardOptions = {}): Guard {
         retryAfterS: STALE_RETRY_S,
       }
     }
-
     return undefined
+  }
+
+  /** Whose requests the route takes. A challenge stops those who come, not what is under way, and not who may. */
+  const placeObjection = (judgement: RequestJudgement): Objection | undefined => {
+    judgement.check = 'source'
+    const refused = refusedSource(judgement.route!, judgement.source)
+    return refused?.action === 'deny' ? { outcome: 'deny', status: 403, reason: refused.reason, rule: refused.rule } : undefined
+  }
+
+  const challengeObjection = (judgement: RequestJudgement): Objection | undefined => {
+    judgement.check = 'challenge'
+    const { request, route } = judgement
+    const refused = refusedSource(route!, judgement.source)
+    if (refused?.action === 'challenge' && judgement.pass === undefined)
+      return { outcome: 'challenge', status: 403, reason: refused.reason, rule: refused.rule }
+    if (!isChallenged(route!, request.pressed) || judgement.pass !== undefined) return undefined
+    const reason = request.pressed === true ? 'no pass is shown, and there is too little time for all' : 'no pass is shown'
+    return { outcome: 'challenge', status: 403, reason }
+  }
+
+  const botObjection = (judgement: RequestJudgement, { view }: GuardEnvironment): Objection | undefined => {
+    judgement.check = 'source'
+    const bot = botClaim(view.policy.bots, judgement.request, botNames)
+    judgement.bot = bot
+    const { pretenders } = judgement.route!.service
+    if (bot?.standing !== 'pretender' || pretenders === 'pass') return undefined
+    if (pretenders === 'challenge' && judgement.pass !== undefined) return undefined
+    const reason = `says that it is ${bot.name}, from an address that is not of it`
+    return { outcome: pretenders, status: 403, reason, rule: `bot:${bot.name}` }
+  }
+
+  /** Somebody brings a proof of work. Undefined: nobody does. */
+  const redeemed = (judgement: RequestJudgement, { view, nowMs }: GuardEnvironment): Objection | undefined => {
+    const { request } = judgement
+    const solution = passes === undefined ? undefined : solutionOf(request)
+    if (solution === undefined && (passes === undefined || !isVisit(request))) return undefined
+    const route = view.route(request.host, request.path, request.method)
+    if (route === undefined || !challenges(route.service)) return undefined
+    judgement.route = route
+    judgement.check = 'challenge'
+    if (solution === undefined) return { outcome: 'challenge', status: 403, reason: 'the challenge was asked for' }
+    const answer = passes!.redeem(solution, bindingOf(route.service.name, request), nowMs)
+    if ('refused' in answer) return { outcome: 'deny', status: 403, reason: answer.refused }
+    judgement.granted = answer
+    return { outcome: 'challenge', status: 200, reason: 'a proof of work was brought, and a pass given for it' }
   }
 
   const apiAndWafHead = (judgement: RequestJudgement, { nowMs, stopwatch }: GuardEnvironment): Objection | undefined => {
@@ -226,12 +355,12 @@ export function createGuard(options: GuardOptions = {}): Guard {
 
   const limitObjection = (
     judgement: RequestJudgement,
-    subject: string | undefined,
-    afterIdentity: boolean,
+    phase: LimitPhase,
     nowMs: number,
+    asker?: Asker,
   ): Objection | undefined | Promise<Objection | undefined> => {
     judgement.check = 'limit'
-    const over = takeLimits(limiters, judgement.route!, judgement.request, subject, afterIdentity, nowMs, judgement)
+    const over = takeLimits(limiters, judgement.route!, judgement.request, asker, phase, nowMs, judgement)
     if (over instanceof Promise) return over.then((refusal) => refusal && objectionOf(refusal))
     return over && objectionOf(over)
   }
@@ -245,11 +374,24 @@ export function createGuard(options: GuardOptions = {}): Guard {
     const { nowMs } = environment
     const objection = accessObjection(judgement, environment, verdict)
     if (objection !== undefined) return objection
-    const subject = verdict?.ok === true ? verdict.subject : undefined
     if (!service.limits.some(needsSubject) && route?.limits.some(needsSubject) !== true) return undefined
-    // Two issuers may each have a subject of one name.
-    const drawer = verdict?.ok === true && subject !== undefined ? `${verdict.issuer}\n${subject}` : undefined
-    return limitObjection(judgement, drawer, true, nowMs)
+    return limitObjection(judgement, 'identity', nowMs, askerOf(judgement))
+  }
+
+  /** What is about the account that the body names. */
+  const accountObjection = (
+    judgement: RequestJudgement,
+    body: Uint8Array,
+    truncated: boolean,
+    environment: GuardEnvironment,
+  ): Objection | undefined | Promise<Objection | undefined> => {
+    const objection = loginObjection(judgement, body, truncated, environment)
+    const declared = accountsOf(judgement.route!)
+    if (objection !== undefined || declared === undefined) return objection
+    const breached = (over: Objection | undefined): Objection | undefined | Promise<Objection | undefined> =>
+      over ?? breachObjection(judgement, breaches, declared, body)
+    const over = limitObjection(judgement, 'body', environment.nowMs, askerOf(judgement))
+    return over instanceof Promise ? over.then(breached) : breached(over)
   }
 
   /** The end of `head`, when the token's verdict is known. */
@@ -292,13 +434,18 @@ export function createGuard(options: GuardOptions = {}): Guard {
 
   return {
     head(request, environment) {
-      const judgement = new RequestJudgement(request)
+      const judgement = new RequestJudgement(request, places, passes, environment.nowMs)
       try {
-        const early = beforeLimits(judgement, environment)
+        const early =
+          sourceObjection(judgement, environment) ??
+          redeemed(judgement, environment) ??
+          beforeLimits(judgement, environment) ??
+          botObjection(judgement, environment) ??
+          challengeObjection(judgement)
         if (early !== undefined) return judgement.object(early, environment)
         const listed = indicatorObjection(judgement, environment, limiters.own)
         if (listed !== undefined) return judgement.object(listed, environment)
-        const over = limitObjection(judgement, undefined, false, environment.nowMs)
+        const over = limitObjection(judgement, 'head', environment.nowMs)
         if (over === undefined) return afterLimits(judgement, environment)
         if (!(over instanceof Promise)) return judgement.object(over, environment)
         return over
@@ -313,6 +460,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
       const slice = this.bodyInSlices(judgement, body, truncated, environment)
       for (;;) {
         const judged = slice()
+        if (judged instanceof Promise) throw new TypeError('something has to be waited for: judge in slices')
         if (judged !== undefined) return judged
       }
     },
@@ -320,6 +468,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
     bodyInSlices(judgement, body, truncated, environment) {
       if (!(judgement instanceof RequestJudgement)) throw new TypeError('the judgement is not one of this guard’s')
       let inspect: (() => WafVerdict | undefined) | undefined
+      let accountsJudged = false
       const decided = (objection: Objection | undefined): Judgement => {
         if (objection === undefined) judgement.allow(environment)
         else judgement.object(objection, environment)
@@ -330,7 +479,18 @@ export function createGuard(options: GuardOptions = {}): Guard {
         if (judgement.decision !== undefined) return judgement
         try {
           if (inspect === undefined) {
-            const objection = loginObjection(judgement, body, truncated, environment)
+            const objection = accountsJudged ? undefined : accountObjection(judgement, body, truncated, environment)
+            accountsJudged = true
+            if (objection instanceof Promise) {
+              return objection.then(
+                (late) => {
+                  if (late !== undefined) decided(late)
+                },
+                () => {
+                  failed(judgement, environment)
+                },
+              )
+            }
             if (objection !== undefined) return decided(objection)
             const part = inspectedPart(judgement, body, truncated)
             const outside = apiBodyObjection(judgement, part)
@@ -378,9 +538,9 @@ export function createGuard(options: GuardOptions = {}): Guard {
 
     review(judgement, environment) {
       if (!(judgement instanceof RequestJudgement) || (judgement.decision?.outcome ?? 'allow') !== 'allow') return undefined
-      const again = new RequestJudgement(judgement.request)
+      const again = new RequestJudgement(judgement.request, places)
       try {
-        const objection = sourceObjection(again, environment) ?? routeObjection(again, environment)
+        const objection = sourceObjection(again, environment) ?? routeObjection(again, environment) ?? placeObjection(again)
         const standing = objection ?? accessObjection(again, environment, believed(judgement.credential, environment))
         return standing === undefined ? undefined : again.object(standing, environment).decision
       } catch {
@@ -389,9 +549,9 @@ export function createGuard(options: GuardOptions = {}): Guard {
     },
 
     access(request, verdict, environment) {
-      const judgement = new RequestJudgement(request)
+      const judgement = new RequestJudgement(request, places)
       try {
-        const early = beforeLimits(judgement, environment)
+        const early = sourceObjection(judgement, environment) ?? beforeLimits(judgement, environment)
         const objection =
           early ?? indicatorObjection(judgement, environment, undefined) ?? accessObjection(judgement, environment, verdict)
         return (objection === undefined ? judgement.allow(environment) : judgement.object(objection, environment)).decision!
@@ -411,7 +571,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
         host: detached(host),
         path: detached(path),
       }
-      const lasting = new RequestJudgement(kept)
+      const lasting = new RequestJudgement(kept, places)
       lasting.credential = credential
       lasting.decision = decision
       return lasting
@@ -458,9 +618,11 @@ function ofResponse(
   }
 }
 
-function objectionOf({ name, retryAfterS, budget }: LimitRefusal): Objection {
+function objectionOf({ name, retryAfterS, budget, action }: LimitRefusal): Objection {
   const reason = `the limit ${name} is used up`
-  const throttled = { outcome: 'throttle', status: 429, reason, rule: `limit:${name}`, retryAfterS } as const
+  const rule = `limit:${name}`
+  if (action === 'deny') return { outcome: 'deny', status: 403, reason, rule }
+  const throttled = { outcome: action, status: 429, reason, rule, retryAfterS } as const
   return budget === undefined ? throttled : { ...throttled, budget }
 }
 
@@ -595,7 +757,7 @@ function apiObjection(judgement: RequestJudgement, found: ApiProblem | undefined
   return undefined
 }
 
-/** Whom a login is for must not be denied. Notes what the login looked like. */
+/** Whom a login or a sign-up is for must not be denied. Notes what it looked like. */
 function loginObjection(
   judgement: RequestJudgement,
   body: Uint8Array,
@@ -603,23 +765,74 @@ function loginObjection(
   environment: GuardEnvironment,
 ): Objection | undefined {
   const route = judgement.route!
-  const login = route.route?.login
-  if (login === undefined) return undefined
+  const declared = accountsOf(route)
+  if (declared === undefined) return undefined
   judgement.check = 'denial'
   const service = route.service.name
-  const names = truncated ? undefined : loginNames(judgement.request.headers, body, login.account)
+  const names = truncated ? undefined : loginNames(judgement.request.headers, body, declared.account)
   // Whom it is for must be known: a denied account must not get in behind padding or among many others.
   if (names === undefined) {
     const reason = truncated ? `a login of more than ${body.length} bytes is not read` : 'a login that names many accounts'
     return { outcome: 'deny', status: truncated ? 413 : 400, reason }
   }
-  const accounts = names.map((name) => accountKey(environment.view.ring, service, name))
-  judgement.login = { service, account: accounts[0] }
+  const accounts = [...new Set(names.map((name) => accountKey(environment.view.ring, service, name)))]
+  ;[judgement.account] = accounts
+  if (route.route!.login !== undefined) judgement.login = { service, account: accounts[0] }
   for (const account of accounts) {
     const denied = denial(environment, (index) => index.matchAccount(service, account, environment.nowMs))
     if (denied !== undefined) return denied
   }
+  // Which of them the server takes is not known: an attacker’s own would stand for the one that is tried.
+  if (accounts.length > 1 && route.route!.limits.some(needsAccount))
+    return { outcome: 'deny', status: 400, reason: 'a login that names several accounts' }
   return undefined
+}
+
+/** Names that the policy alone knows for a password's. A message may quote what matched. */
+function withoutPassword(matches: readonly WafMatch[], field: string): readonly WafMatch[] {
+  const own = matches.filter(({ variable }) => isField(variable.slice(variable.indexOf(':') + 1), field))
+  const secrets = own.map(({ excerpt }) => excerpt).filter((excerpt) => excerpt.length >= 4)
+  if (own.length === 0) return matches
+  const masked = (text: string): string => secrets.reduce((left, secret) => left.replaceAll(secret, MASKED), text)
+  return matches.map((match) => ({
+    ...match,
+    message: masked(match.message),
+    excerpt: own.includes(match) ? MASKED : masked(match.excerpt),
+  }))
+}
+
+type Accounts = NonNullable<NonNullable<CompiledRoute['route']>['signup']>
+
+function accountsOf({ route }: CompiledRoute): Accounts | undefined {
+  return route?.login ?? route?.signup
+}
+
+function askerOf({ credential, account }: RequestJudgement): Asker {
+  const { issuer, subject } = credential ?? {}
+  // Two issuers may each have a subject of one name.
+  return { subject: subject === undefined ? undefined : `${issuer}\n${subject}`, account }
+}
+
+/** A promise where the list is not in memory. What is not found out in time is not breached. */
+function breachObjection(
+  judgement: RequestJudgement,
+  breaches: Breaches | undefined,
+  { password, breached: action }: Accounts,
+  body: Uint8Array,
+): Objection | undefined | Promise<Objection | undefined> {
+  if (breaches === undefined || password === undefined || body.length === 0) return undefined
+  judgement.check = 'account'
+  // Many of them are refused as many accounts are: any may be the one that counts.
+  const given = loginNames(judgement.request.headers, body, password, (value) => value)
+  if (given === undefined) return { outcome: 'deny', status: 400, reason: 'a login with many passwords' }
+  const said = (any: boolean): Objection | undefined => {
+    judgement.breached = any
+    if (!any || action === 'pass' || (action === 'challenge' && judgement.pass !== undefined)) return undefined
+    return { outcome: action, status: 403, reason: 'the password is known from breaches', rule: 'password:breached' }
+  }
+  const answers = given.map((one) => breaches.has(one))
+  if (answers.every((answer) => typeof answer === 'boolean')) return said(answers.includes(true))
+  return Promise.all(answers).then((all) => said(all.includes(true)))
 }
 
 interface InspectedPart {

@@ -1,3 +1,13 @@
+export type { BotNames, BotStanding } from './bots.ts'
+export {
+  bindingOf,
+  CHALLENGE_PATH,
+  type ChallengeTerms,
+  type GrantedPass,
+  PASS_COOKIE,
+  type Passes,
+  SOLUTION_FIELD,
+} from './challenge.ts'
 export { createGuard, exclusionsFor, type GuardOptions, loginFailed, viewAgeMs } from './guard.ts'
 export type { Indicators } from './indicators.ts'
 export { budgetOf, type SharedLimiter, type SourceSubject, sourceKey, subjectOfSource } from './limits.ts'
@@ -6,8 +16,10 @@ export { judgePolicy } from './policy-judge.ts'
 export { createRateLimiter, type RateLimiter, type RateLimiterOptions, sharedRateMemory } from './rate-limiter.ts'
 export { ASKS_MAX, type Budget, type LimitMessage, RingLimiter, type RingLimiterOptions } from './ring-limiter.ts'
 export { normalizeRoutingPath, readingsOf } from './routing-path.ts'
+export { NOWHERE, type Place, type Places } from './sources.ts'
 export type {
   ApiVerdict,
+  Breaches,
   Check,
   Decision,
   Guard,

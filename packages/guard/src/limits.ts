@@ -1,7 +1,16 @@
 /** Whose budget a request draws on. */
-import { type CompiledRoute, formatAddress, formatPrefix, type LimitPolicy, parseAddress } from '@ringwall/ring'
+import {
+  type CompiledRoute,
+  formatAddress,
+  formatPrefix,
+  type LimitPolicy,
+  NO_ASN,
+  NO_COUNTRY,
+  parseAddress,
+} from '@ringwall/ring'
 import type { RateLimiter } from './rate-limiter.ts'
 import type { Budget } from './ring-limiter.ts'
+import { isAmong, type Source } from './sources.ts'
 import type { GuardRequest } from './types.ts'
 
 /** What counts for all nodes together. */
@@ -13,6 +22,8 @@ export interface SharedLimiter {
 /** Who counts. */
 export interface Limiters {
   readonly own: RateLimiter
+  /** Which accounts a key has been asked about; each thread for itself. */
+  readonly pairs: RateLimiter
   readonly shared: SharedLimiter | undefined
   /** Requests under way, by key; none of 0. Bounded by the requests, which are. */
   readonly open: Map<string, number>
@@ -25,6 +36,7 @@ export interface LimitRefusal {
   readonly budget: Budget | undefined
   /** The limit only watches. */
   readonly shadow: boolean
+  readonly action: 'throttle' | 'challenge' | 'deny'
 }
 
 /** A request that counts if it is answered with one of these. */
@@ -32,7 +44,21 @@ export interface Charge {
   readonly status: readonly number[]
   readonly key: string
   readonly budget: Budget
+  /** Of one account one request counts. */
+  readonly account: string | undefined
+  /** What an answer with another status takes back. */
+  readonly forgive: number
 }
+
+/** Whose request it is, as far as it is known. */
+export interface Asker {
+  /** Of the token. */
+  readonly subject: string | undefined
+  /** Named in the body. */
+  readonly account: string | undefined
+}
+
+const NOBODY: Asker = { subject: undefined, account: undefined }
 
 interface Drawing {
   readonly limit: LimitPolicy
@@ -41,22 +67,31 @@ interface Drawing {
   readonly budget: Budget | undefined
 }
 
-/** Of one route: what is drawn on before it is known who asks, and after. */
+/** Of one route: what is drawn on before it is known who asks, after, and when the account is known. */
 interface RouteDrawings {
-  readonly before: readonly Drawing[]
-  readonly after: readonly Drawing[]
+  readonly head: readonly Drawing[]
+  readonly identity: readonly Drawing[]
+  readonly body: readonly Drawing[]
 }
 
+/** When a limit is drawn on: as soon as what it needs to know is known. */
+export type LimitPhase = keyof RouteDrawings
+
 /** Limits that draw on the subject of a token wait until it is known. */
-export function needsSubject({ key }: LimitPolicy): boolean {
-  return key.includes('subject')
+export function needsSubject(limit: LimitPolicy): boolean {
+  return limit.key.includes('subject') && !needsAccount(limit)
+}
+
+/** Limits about accounts wait for the body. */
+export function needsAccount({ key, count }: LimitPolicy): boolean {
+  return count === 'accounts' || key.includes('account')
 }
 
 const NONE: readonly Drawing[] = []
 const known = new WeakMap<CompiledRoute, RouteDrawings>()
 
 /** The service's limits, then the route's. Compiled routes do not change: made once for each. */
-function drawings(compiled: CompiledRoute, afterIdentity: boolean): readonly Drawing[] {
+function drawings(compiled: CompiledRoute, phase: LimitPhase): readonly Drawing[] {
   const { service, route } = compiled
   if (service.limits.length === 0 && (route === undefined || route.limits.length === 0)) return NONE
   let found = known.get(compiled)
@@ -65,12 +100,13 @@ function drawings(compiled: CompiledRoute, afterIdentity: boolean): readonly Dra
       limits.map((limit) => ({ limit, drawer: `${scope}\n${limit.name}\n`, budget: budget(limit) }))
     const all = [...of(service.name, service.limits), ...of(`${service.name}/${route?.name ?? ''}`, route?.limits ?? [])]
     found = {
-      before: all.filter(({ limit }) => !needsSubject(limit)),
-      after: all.filter(({ limit }) => needsSubject(limit)),
+      head: all.filter(({ limit }) => !needsSubject(limit) && !needsAccount(limit)),
+      identity: all.filter(({ limit }) => needsSubject(limit)),
+      body: all.filter(({ limit }) => needsAccount(limit)),
     }
     known.set(compiled, found)
   }
-  return afterIdentity ? found.after : found.before
+  return found[phase]
 }
 
 /** The limit that a budget's key is of, as `take` of a limiter got it: by name of service, or service and route, and its own. */
@@ -92,7 +128,6 @@ function budget({ rate, burst }: LimitPolicy): Budget | undefined {
 /**
  * Takes from each limit in turn; the first that is used up ends it, unless it only watches.
  *
- * @param subject Undefined before identity is known, and for requests without a token.
  * @param noted Called for limits that only watch and would have refused, and for those that count by the answer.
  * @returns A promise where another node has to be asked.
  */
@@ -100,15 +135,19 @@ export function takeLimits(
   limiters: Limiters,
   route: CompiledRoute,
   request: GuardRequest,
-  subject: string | undefined,
-  afterIdentity: boolean,
+  asker: Asker | undefined,
+  phase: LimitPhase,
   nowMs: number,
   noted: Noted,
 ): LimitRefusal | undefined | Promise<LimitRefusal | undefined> {
-  return takeFrom(0, drawings(route, afterIdentity), limiters, request, subject, route.route?.name, nowMs, noted)
+  return takeFrom(0, drawings(route, phase), limiters, request, asker ?? NOBODY, route.route?.name, nowMs, noted)
 }
 
 interface Noted {
+  /** Id of the pass that the request shows; undefined: none that is good. Asked where it makes a difference. */
+  readonly pass: string | undefined
+  /** Where it comes from. */
+  readonly source: Source
   shadow(refusal: LimitRefusal): void
   /** It is under way by this key until `release`. */
   lend(key: string): void
@@ -120,29 +159,39 @@ function takeFrom(
   all: readonly Drawing[],
   limiters: Limiters,
   request: GuardRequest,
-  subject: string | undefined,
+  asker: Asker,
   route: string | undefined,
   nowMs: number,
   noted: Noted,
 ): LimitRefusal | undefined | Promise<LimitRefusal | undefined> {
   for (let at = start; at < all.length; at += 1) {
     const { limit, drawer, budget: of } = all[at]!
+    if (limit.from !== undefined && !isAmong(limit.from, noted.source)) continue
+    if (limit.except !== undefined && isAmong(limit.except, noted.source)) continue
     let key = drawer
     for (let part = 0; part < limit.key.length; part += 1)
-      key += `${part === 0 ? '' : '\n'}${keyPart(limit.key[part]!, request, subject, route)}`
+      key += `${part === 0 ? '' : '\n'}${keyPart(limit.key[part]!, request, asker, route, noted)}`
+    // Whoever has done the work draws on a budget of their own, and beyond it waits like anybody.
+    const pass = limit.action === 'challenge' ? noted.pass : undefined
+    if (pass !== undefined) key += `\npass ${pass}`
     if (of === undefined) {
-      const refusal = lend(limiters.open, limit, key, noted)
+      const refusal = lend(limiters.open, limit, key, pass !== undefined, noted)
       if (refusal !== undefined) return refusal
       continue
     }
-    if (limit.status !== undefined) noted.charge({ status: limit.status, key, budget: of })
+    const account = limit.count === 'accounts' ? (asker.account ?? '') : undefined
+    if (limit.status !== undefined) noted.charge({ status: limit.status, key, budget: of, account, forgive: limit.forgive ?? 0 })
+    else if (account !== undefined && isKnown(limiters, key, of, account, nowMs)) continue
     const taken = take(limiters, limit, key, of, nowMs)
-    if (typeof taken !== 'number') {
-      return taken.then(
-        (waitMs) => judge(waitMs, limit, of, noted) ?? takeFrom(at + 1, all, limiters, request, subject, route, nowMs, noted),
-      )
+    const judged = (waitMs: number): LimitRefusal | undefined => {
+      // One that is refused has not been asked about: or the second try would pass.
+      if (account !== undefined && limit.status === undefined && waitMs <= 0) remember(limiters, key, of, account, nowMs)
+      return judge(waitMs, limit, of, pass !== undefined, noted)
     }
-    const refusal = judge(taken, limit, of, noted)
+    if (typeof taken !== 'number') {
+      return taken.then((waitMs) => judged(waitMs) ?? takeFrom(at + 1, all, limiters, request, asker, route, nowMs, noted))
+    }
+    const refusal = judged(taken)
     if (refusal !== undefined) return refusal
   }
   return undefined
@@ -151,10 +200,16 @@ function takeFrom(
 /** When one of those under way will be over is not known. */
 const CONCURRENCY_RETRY_S = 1
 
-function lend(open: Map<string, number>, limit: LimitPolicy, key: string, noted: Noted): LimitRefusal | undefined {
+function lend(
+  open: Map<string, number>,
+  limit: LimitPolicy,
+  key: string,
+  passed: boolean,
+  noted: Noted,
+): LimitRefusal | undefined {
   const count = open.get(key) ?? 0
   if (count >= limit.concurrency!) {
-    const refusal = { name: limit.name, retryAfterS: CONCURRENCY_RETRY_S, budget: undefined, shadow: limit.mode === 'shadow' }
+    const refusal = refusalBy(limit, CONCURRENCY_RETRY_S, undefined, passed)
     if (!refusal.shadow) return refusal
     noted.shadow(refusal)
   }
@@ -172,13 +227,28 @@ export function release({ open }: Limiters, keys: readonly string[]): void {
   }
 }
 
-function judge(waitMs: number, limit: LimitPolicy, of: Budget, noted: Noted): LimitRefusal | undefined {
+function judge(waitMs: number, limit: LimitPolicy, of: Budget, passed: boolean, noted: Noted): LimitRefusal | undefined {
   if (waitMs <= 0) return undefined
   const retryAfterS = Math.max(1, Math.ceil(waitMs / 1_000))
-  const refusal = { name: limit.name, retryAfterS, budget: of, shadow: limit.mode === 'shadow' }
+  const refusal = refusalBy(limit, retryAfterS, of, passed)
   if (!refusal.shadow) return refusal
   noted.shadow(refusal)
   return undefined
+}
+
+/** @param passed The budget that is used up is that of a pass: to do the work again would not help. */
+function refusalBy(limit: LimitPolicy, retryAfterS: number, budget: Budget | undefined, passed: boolean): LimitRefusal {
+  const { name, mode, action } = limit
+  return { name, retryAfterS, budget, shadow: mode === 'shadow', action: passed ? 'throttle' : action }
+}
+
+function isKnown({ pairs }: Limiters, key: string, { windowMs }: Budget, account: string, nowMs: number): boolean {
+  return pairs.peek(`${key}\n${account}`, 1, windowMs, 1, nowMs) > 0
+}
+
+/** Returns whether that is new within the window. */
+function remember({ pairs }: Limiters, key: string, { windowMs }: Budget, account: string, nowMs: number): boolean {
+  return pairs.take(`${key}\n${account}`, 1, windowMs, 1, nowMs) === 0
 }
 
 function take({ own, shared }: Limiters, limit: LimitPolicy, key: string, of: Budget, nowMs: number): number | Promise<number> {
@@ -188,17 +258,34 @@ function take({ own, shared }: Limiters, limit: LimitPolicy, key: string, of: Bu
 }
 
 /** Counts a request by what it was answered with. */
-export function chargeAnswer({ own }: Limiters, charges: readonly Charge[], status: number, nowMs: number): void {
-  for (const { status: counted, key, budget: of } of charges) {
-    if (counted.includes(status)) own.charge(key, of.count, of.windowMs, of.burst, nowMs)
+export function chargeAnswer(limiters: Limiters, charges: readonly Charge[], status: number, nowMs: number): void {
+  const { own } = limiters
+  for (const { status: counted, key, budget: of, account, forgive } of charges) {
+    const counts = counted.includes(status)
+    if (!counts && forgive === 0) continue
+    // Succeeding with one account again and again takes nothing back either.
+    if (account !== undefined && !remember(limiters, key, of, `${counts ? '-' : '+'}${account}`, nowMs)) continue
+    if (counts) own.charge(key, of.count, of.windowMs, of.burst, nowMs)
+    else own.refund(key, of.count, of.windowMs, of.burst, nowMs, forgive)
   }
 }
 
-function keyPart(part: string, request: GuardRequest, subject: string | undefined, route: string | undefined): string {
+function keyPart(
+  part: string,
+  request: GuardRequest,
+  { subject, account }: Asker,
+  route: string | undefined,
+  { source }: Noted,
+): string {
   if (part === 'ip') return sourceKey(request.remoteAddress)
   if (part === 'network') return networkKey(request.remoteAddress)
+  // What no file knows is told apart by its network.
+  if (part === 'asn') return source.place.asn === NO_ASN ? `-${networkKey(request.remoteAddress)}` : `+${source.place.asn}`
+  if (part === 'country')
+    return source.place.country === NO_COUNTRY ? `-${networkKey(request.remoteAddress)}` : `+${source.place.country}`
   // Without a token the source stands in, or all who have none would share one budget.
   if (part === 'subject') return subject === undefined ? `-${sourceKey(request.remoteAddress)}` : `+${subject}`
+  if (part === 'account') return account === undefined ? `-${sourceKey(request.remoteAddress)}` : `+${account}`
   if (part === 'host') return request.host
   if (part === 'method') return request.method
   if (part === 'route') return route ?? ''
@@ -213,7 +300,7 @@ function keyPart(part: string, request: GuardRequest, subject: string | undefine
 }
 
 /** The values of a cookie (RFC 6265 section 4.2.1); all of them, since an application may read any. */
-function cookieValues(fields: readonly string[], name: string): readonly string[] {
+export function cookieValues(fields: readonly string[], name: string): readonly string[] {
   return fields
     .flatMap((field) => field.split(';'))
     .map((pair) => pair.trim())
@@ -252,7 +339,7 @@ export function subjectOfSource(key: string): SourceSubject | undefined {
 }
 
 /** The /24 of an IPv4 address, the /48 of an IPv6 address: what is handed out to one site (RFC 6177). */
-function networkKey(address: string): string {
+export function networkKey(address: string): string {
   const parsed = parseAddress(address.split('%', 1)[0]!)
   if (parsed === undefined) return address
   if (parsed.version === 4) return formatAddress(parsed).replace(/\.[0-9]+$/, '')

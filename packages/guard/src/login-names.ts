@@ -11,15 +11,23 @@ const NAME_CHARS_MAX = 512
 /**
  * All different values of the field, wherever a server may find it: which of several it takes differs. Empty when the
  * body names none; undefined when it names more than any honest login does.
+ *
+ * @param kept What of a value counts; empty for nothing.
  */
-export function loginNames(headers: readonly HeaderField[], body: Uint8Array, field: string): readonly string[] | undefined {
+export function loginNames(
+  headers: readonly HeaderField[],
+  body: Uint8Array,
+  field: string,
+  kept: (value: string) => string = (value) => (value.trim() === '' ? '' : value.slice(0, NAME_CHARS_MAX)),
+): readonly string[] | undefined {
   const type = headers.find(([name]) => name.toLowerCase() === 'content-type')?.[1] ?? ''
   const names = new Set<string>()
   // Under a type that says nothing some servers read a form all the same.
   for (const as of FORM_OR_KNOWN.test(type) ? [type] : [type, FORM]) {
-    for (const [name, value] of requestFields(body, as)) {
-      if (!isField(name, field) || value.trim() === '') continue
-      names.add(value.slice(0, NAME_CHARS_MAX))
+    for (const [name, text] of requestFields(body, as)) {
+      const value = isField(name, field) ? kept(text) : ''
+      if (value === '') continue
+      names.add(value)
       if (names.size > NAMES_MAX) return undefined
     }
   }
@@ -27,7 +35,7 @@ export function loginNames(headers: readonly HeaderField[], body: Uint8Array, fi
 }
 
 /** `user`, `user[]` and `user[0]` as forms spell lists; `json.user` and `json.user.0` as JSON is taken apart. */
-function isField(name: string, field: string): boolean {
+export function isField(name: string, field: string): boolean {
   const plain = name.startsWith('json.') ? name.slice('json.'.length) : name
   if (!plain.startsWith(field)) return false
   return /^(?:$|\[\d{0,4}\]$|\.\d{1,4}$)/.test(plain.slice(field.length))

@@ -14,6 +14,7 @@ import type { RuleSet } from '@ringwall/waf'
 import { createGuard } from './guard.ts'
 import { createRateLimiter } from './rate-limiter.ts'
 import { normalizeRoutingPath } from './routing-path.ts'
+import { NOWHERE } from './sources.ts'
 import type { GuardEnvironment, TokenVerdict } from './types.ts'
 
 const NOW_MS = 1_700_000_000_000
@@ -30,8 +31,14 @@ const TOKEN = 'rehearsed'
 const NO_DENIALS = createDenialIndex([])
 
 export const judgePolicy: PolicyJudge = (compiled) => {
-  const guard = createGuard({ limiter: createRateLimiter({ entriesMax: LIMITS_MAX }) })
+  let place = NOWHERE
+  const guard = createGuard({
+    limiter: createRateLimiter({ entriesMax: LIMITS_MAX }),
+    pairsMax: LIMITS_MAX,
+    places: { of: () => place },
+  })
   return (request) => {
+    place = request.place ?? NOWHERE
     const routing = normalizeRoutingPath(request.target)
     if (routing === undefined) {
       return {

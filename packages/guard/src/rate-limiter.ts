@@ -23,6 +23,8 @@ export interface RateLimiter {
    * to as much as a whole budget.
    */
   charge(key: string, count: number, windowMs: number, burst: number, nowMs: number): void
+  /** Gives so many back, up to a whole budget. */
+  refund(key: string, count: number, windowMs: number, burst: number, nowMs: number, times: number): void
   /** Keys remembered. */
   readonly size: number
 }
@@ -46,11 +48,12 @@ const SPINS_MAX = 200
 const WAITS_MAX = 20
 const WAIT_MS = 1
 
-/** What a draw does: `take` if it fits, only look, or take whether it fits or not. */
+/** What a draw does: `take` if it fits, only look, take whether it fits or not, or give back. */
 const TAKE = 0
 const PEEK = 1
 const CHARGE = 2
-type Draw = typeof TAKE | typeof PEEK | typeof CHARGE
+const REFUND = 3
+type Draw = typeof TAKE | typeof PEEK | typeof CHARGE | typeof REFUND
 
 interface Table {
   readonly sets: number
@@ -144,17 +147,29 @@ export function createRateLimiter(options: RateLimiterOptions = {}, memory?: Sha
     return victim
   }
 
-  const drawFrom = (set: number, count: number, windowMs: number, burst: number, nowMs: number, kind: Draw): number => {
+  const drawFrom = (
+    set: number,
+    count: number,
+    windowMs: number,
+    burst: number,
+    nowMs: number,
+    kind: Draw,
+    times: number,
+  ): number => {
     const now = Math.floor(nowMs * US_PER_MS)
     const interval = Math.max(1, Math.floor((windowMs * US_PER_MS) / count))
     const tolerance = interval * (burst - 1)
-    const slot = slotOf(set * WAYS, now, kind !== PEEK)
+    const slot = slotOf(set * WAYS, now, kind === TAKE || kind === CHARGE)
     if (slot < 0) return 0
     // A clock set back, or a limit made stricter, must not lock a key out for longer than its whole budget.
     const budget = tolerance + interval
     const arrival = Math.min(Math.max(arrivals[slot]!, now), now + (kind === TAKE ? budget : 2 * budget))
     if (kind === CHARGE) {
       arrivals[slot] = Math.min(arrival + interval, now + 2 * budget)
+      return 0
+    }
+    if (kind === REFUND) {
+      arrivals[slot] = Math.max(now, arrival - interval * times)
       return 0
     }
     const excess = arrival - now - tolerance
@@ -166,11 +181,11 @@ export function createRateLimiter(options: RateLimiterOptions = {}, memory?: Sha
     return 0
   }
 
-  const draw = (key: string, count: number, windowMs: number, burst: number, nowMs: number, kind: Draw): number => {
+  const draw = (key: string, count: number, windowMs: number, burst: number, nowMs: number, kind: Draw, times = 1): number => {
     const set = hash(key)
-    if (locks === undefined) return drawFrom(set, count, windowMs, burst, nowMs, kind)
+    if (locks === undefined) return drawFrom(set, count, windowMs, burst, nowMs, kind, times)
     lock(locks, set)
-    const waitMs = drawFrom(set, count, windowMs, burst, nowMs, kind)
+    const waitMs = drawFrom(set, count, windowMs, burst, nowMs, kind, times)
     Atomics.store(locks, set, 0)
     return waitMs
   }
@@ -183,6 +198,9 @@ export function createRateLimiter(options: RateLimiterOptions = {}, memory?: Sha
     peek: (key, count, windowMs, burst, nowMs) => draw(key, count, windowMs, burst, nowMs, PEEK),
     charge: (key, count, windowMs, burst, nowMs) => {
       draw(key, count, windowMs, burst, nowMs, CHARGE)
+    },
+    refund: (key, count, windowMs, burst, nowMs, times) => {
+      draw(key, count, windowMs, burst, nowMs, REFUND, times)
     },
   }
 }

@@ -2,13 +2,26 @@
 import type { CompiledRoute, Credential, DenialIndex, View } from '@ringwall/ring'
 import type { WafMatch, WafRequest, WafResponse, WafTransaction, WafVerdict } from '@ringwall/waf'
 import type { ApiProblem } from '@ringwall/waf/api'
+import type { ChallengeTerms, GrantedPass } from './challenge.ts'
 import type { Indicators } from './indicators.ts'
 import type { Budget } from './ring-limiter.ts'
 
 export type Outcome = 'allow' | 'deny' | 'challenge' | 'throttle'
 
 /** Which check decided. */
-export type Check = 'denial' | 'route' | 'limit' | 'api' | 'waf' | 'identity' | 'authorization' | 'staleness' | 'none'
+export type Check =
+  | 'denial'
+  | 'route'
+  | 'source'
+  | 'challenge'
+  | 'limit'
+  | 'account'
+  | 'api'
+  | 'waf'
+  | 'identity'
+  | 'authorization'
+  | 'staleness'
+  | 'none'
 
 /** A judgement with its reason. `reason` is for operators; clients see only the status and the request id. */
 export interface Decision {
@@ -51,6 +64,8 @@ export interface GuardRequest extends WafRequest {
   readonly clientCertificate?: string | undefined
   /** Fingerprint of the client's HTTP/2; undefined over HTTP/1.1. */
   readonly http2?: string | undefined
+  /** There is too little time for all who ask. */
+  readonly pressed?: boolean | undefined
 }
 
 export type TokenVerdict =
@@ -83,6 +98,12 @@ export interface Presentation {
 export interface TokenVerifier {
   /** @param shown Undefined where nobody presents it: what it is bound to is not looked at then. */
   verify(token: string, nowMs: number, shown?: Presentation): TokenVerdict | Promise<TokenVerdict>
+}
+
+/** Passwords known from breaches. What is asked is kept nowhere. */
+export interface Breaches {
+  /** A promise where it is to be read first; it does not fail: what cannot be found out is false. */
+  has(password: string): boolean | Promise<boolean>
 }
 
 /** What judging needs beside the request; `now` is read once a request. */
@@ -124,6 +145,12 @@ export interface Judgement {
   readonly bodyBytesWanted: number
   /** Of the token that came with the request and verified. */
   readonly credential?: Credential | undefined
+  /** Where the decision is to challenge: what whoever does the work gets. */
+  readonly challenge?: ChallengeTerms | undefined
+  /** For whoever did it: the pass, to be kept by the client. */
+  readonly granted?: GrantedPass | undefined
+  /** The body holds a password that is known from breaches: the upstream is to be told. */
+  readonly breached?: boolean | undefined
   /** Set once the body was seen on a route declared as login. */
   readonly login: LoginAttempt | undefined
   /** Undefined where the service declares no API, and until that is looked at. */
@@ -164,14 +191,14 @@ export interface Guard {
   body(judgement: Judgement, body: Uint8Array, truncated: boolean, environment: GuardEnvironment): Judgement
   /**
    * The same a slice at a time, so that a long inspection does not hold up other requests: each call of the result does some
-   * milliseconds of it and returns nothing while there is more.
+   * milliseconds of it and returns nothing while there is more, or what has to be waited for before the next.
    */
   bodyInSlices(
     judgement: Judgement,
     body: Uint8Array,
     truncated: boolean,
     environment: GuardEnvironment,
-  ): () => Judgement | undefined
+  ): () => Judgement | undefined | Promise<void>
   /** WAF phase 3, where `responseWanted`. Sets another decision when the response is not to be let out. */
   responseHead(judgement: Judgement, response: WafResponse, environment: GuardEnvironment): Judgement
   /** WAF phases 4 and 5, once, after `responseHead`. `body` may be empty; `truncated`: more of it follows, or may. */

@@ -1,4 +1,5 @@
 export { compileAuthorization, POLICIES_MAX, userId } from './cedar-authorizer.ts'
+export * as der from './der.ts'
 export { DPOP_ALGORITHMS, PROOF_AGE_MS_MAX, type ProofRefusalCode } from './dpop.ts'
 export {
   type AskerClaim,

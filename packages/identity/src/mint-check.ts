@@ -3,11 +3,12 @@
  * what a coordinator says is not believed, and no bytes are signed that were not made here.
  *
  * Operators may ask for tokens and SVIDs of services; services that have an SVID for more, and for tokens, of themselves; nodes for SVIDs of
- * themselves; anybody for the ring's own certificate, in which
- * there is nothing to choose.
+ * themselves, and of the services that the policy says they have workloads of; anybody for the ring's own certificate, in which there is
+ * nothing to choose. An SVID that a node asked for names it, and is worth something here only as long as that node may have it: it renews
+ * nothing, so that what a stolen node took with it ends.
  */
 import { createPublicKey, hash, X509Certificate } from 'node:crypto'
-import { ringIssuer, type View } from '@ringwall/ring'
+import { mayAttest, ringIssuer, type View, type WorkloadsPolicy, workloadOf } from '@ringwall/ring'
 import { canonicalJson, decodeBase64url, EncodingInvalid } from '@ringwall/ring/tx'
 import {
   type MintRequest,
@@ -18,7 +19,7 @@ import {
   svidProofBytes,
 } from './mint-request.ts'
 import { verifiesEd25519, verifiesSpki } from './signature-memo.ts'
-import { type Authority, authorityToSign, SVID_BACKDATED_MS, spiffeId, subjectKey, svidToSign } from './svid.ts'
+import { type Authority, attestingNode, authorityToSign, SVID_BACKDATED_MS, spiffeId, subjectKey, svidToSign } from './svid.ts'
 
 /** How old a request may be, and how far ahead its signer's clock. */
 export const MINT_REQUEST_MS_MAX = 60_000
@@ -48,7 +49,9 @@ export interface Mintable {
 }
 
 /** Of the view, what minting looks at. */
-export type MintView = Pick<View, 'ring' | 'operators' | 'nodes' | 'denials' | 'signingKey'>
+export type MintView = Pick<View, 'ring' | 'operators' | 'nodes' | 'denials' | 'signingKey'> & {
+  readonly policy: WorkloadsPolicy
+}
 
 const refuse = (code: MintRefusalCode, reason: string): MintRefusal => ({ ok: false, code, reason })
 
@@ -108,8 +111,10 @@ export function checkMint({ request, signature }: SignedMintRequest, view: MintV
   const signed = mintSigningBytes(request)
   const untrue = askerRefusal(request, signed, signature, view, nowMs)
   if (untrue !== undefined) return untrue
-  if (asker.kind === 'node' && !(want.type === 'svid' && want.of === 'node' && want.name === asker.name))
-    return refuse('MINT_NOT_ENTITLED', 'a node may have a certificate of itself, and nothing else; ask as an operator')
+  if (asker.kind === 'node') {
+    const untold = nodeRefusal(asker.name, want, view, nowMs, atMs)
+    if (untold !== undefined) return untold
+  }
   if (asker.kind === 'operator' && want.type === 'svid' && want.of === 'node')
     return refuse('MINT_NOT_ENTITLED', 'only the node itself may have its certificate')
   if (
@@ -121,7 +126,32 @@ export function checkMint({ request, signature }: SignedMintRequest, view: MintV
   const denied = view.denials.matchCredential({ issuer: ringIssuer(ring), subject: id, issuedAtMs: atMs }, nowMs)
   if (denied !== undefined) return refuse('MINT_DENIED', `${id} is denied by ${denied.issuer}: ${denied.reason}`)
   if (want.type === 'token') return { ok: true, message: tokenToSign(request, authority, signed) }
-  return checkSvid(request, want, authority, signed)
+  return checkSvid(request, want, authority, signed, asker.kind === 'node' && want.of === 'service' ? asker.name : undefined)
+}
+
+/** A node speaks for itself, and for the workloads that the policy gives it. */
+function nodeRefusal(
+  node: string,
+  want: MintRequest['want'],
+  view: MintView,
+  nowMs: number,
+  atMs: number,
+): MintRefusal | undefined {
+  if (want.type === 'svid' && want.of === 'node' && want.name === node) return undefined
+  if (want.type !== 'svid' || want.of !== 'service')
+    return refuse('MINT_NOT_ENTITLED', 'a node may have certificates of itself and of its workloads, and nothing else')
+  const workload = workloadOf(view.policy, want.name)
+  if (workload === undefined || !mayAttest(view.policy, node, want.name))
+    return refuse('MINT_NOT_ENTITLED', `the policy’s workloads do not give ${want.name} to the node ${node}`)
+  if (want.ttlS * 1_000 > workload.ttl)
+    return refuse('MINT_NOT_ENTITLED', `certificates of ${want.name} are good for ${workload.ttl / 1_000} s at most`)
+  return deniedNode(node, view, nowMs, atMs)
+}
+
+function deniedNode(node: string, { ring, denials }: MintView, nowMs: number, issuedAtMs: number): MintRefusal | undefined {
+  const subject = spiffeId(ring, 'node', node)
+  const denied = denials.matchCredential({ issuer: ringIssuer(ring), subject, issuedAtMs }, nowMs)
+  return denied === undefined ? undefined : refuse('MINT_DENIED', `${subject} is denied by ${denied.issuer}: ${denied.reason}`)
 }
 
 /** Who says to ask, and shows it with a signature. */
@@ -131,6 +161,8 @@ export interface AskerClaim {
   readonly issuer: string
   /** Of a service: its X.509-SVID, DER, base64url. */
   readonly certificate: string
+  /** What the key of the ring is to sign, if that is what it asks for. */
+  readonly want?: MintRequest['want']
 }
 
 /** Undefined when `signed` is signed by the issuer, who is one of the ring and not denied. */
@@ -160,13 +192,14 @@ function unknown(issuer: string): MintRefusal {
 
 /** A service is who holds the key of a certificate that the ring made for it, and that is good now. */
 function serviceRefusal(
-  { ring, certificate }: AskerClaim,
+  { ring, certificate, want }: AskerClaim,
   name: string,
-  { signingKey, denials }: MintView,
+  view: MintView,
   nowMs: number,
   signed: Uint8Array,
   signature: string,
 ): MintRefusal | undefined {
+  const { signingKey, denials } = view
   const der = decodeBase64url(certificate)
   let shown: X509Certificate
   try {
@@ -187,20 +220,36 @@ function serviceRefusal(
   const credential = { issuer: ringIssuer(ring), subject: id, keys: [ringKeyId(by), thumbprint], issuedAtMs }
   const denied = denials.matchCredential(credential, nowMs)
   if (denied !== undefined) return refuse('MINT_DENIED', `the certificate is denied by ${denied.issuer}: ${denied.reason}`)
+  const node = attestingNode(shown.subject)
+  if (node !== undefined) {
+    if (want?.type === 'svid')
+      return refuse('MINT_NOT_ENTITLED', `the certificate is of a workload of the node ${node}, which renews it`)
+    if (!view.nodes.some(({ id }) => id === node) || !mayAttest(view.policy, node, name))
+      return refuse('MINT_NOT_ENTITLED', `the policy’s workloads do not give ${name} to the node ${node} any more`)
+    const refused = deniedNode(node, view, nowMs, issuedAtMs)
+    if (refused !== undefined) return refused
+  }
   const spki = shown.publicKey.export({ format: 'der', type: 'spki' })
   return verifiesSpki(spki, signed, decodeBase64url(signature))
     ? undefined
     : refuse('MINT_SIGNATURE', 'the request is not signed by the certificate’s key')
 }
 
-function checkSvid(request: MintRequest, want: SvidWanted, authority: Authority, signed: Uint8Array): Mintable | MintRefusal {
+function checkSvid(
+  request: MintRequest,
+  want: SvidWanted,
+  authority: Authority,
+  signed: Uint8Array,
+  attestedBy: string | undefined,
+): Mintable | MintRefusal {
   const { of, name, ttlS } = want
   const publicKey = decodeBase64url(want.publicKey)
   if (subjectKey(publicKey) === undefined)
     return refuse('MINT_KEY', 'publicKey must be an Ed25519 or P-256 key, as SubjectPublicKeyInfo in DER')
   if (!verifiesSpki(publicKey, svidProofBytes(request.ring, want), decodeBase64url(want.proof)))
     return refuse('MINT_PROOF', 'the proof that the key is held does not verify')
-  return { ok: true, message: svidToSign(authority, { of, name, publicKey, ttlS, atMs: request.atMs, seed: signed }) }
+  const svid = { of, name, publicKey, ttlS, atMs: request.atMs, seed: signed }
+  return { ok: true, message: svidToSign(authority, attestedBy === undefined ? svid : { ...svid, attestedBy }) }
 }
 
 const encoded = (value: unknown): string => Buffer.from(canonicalJson(value)).toString('base64url')

@@ -32,6 +32,7 @@ const view: MintView = {
   operators: [{ name: 'ada', publicKey: raw(operator.publicKey) }],
   nodes: [{ id: 'n1', region: 'eu', address: '127.0.0.1:1', publicKey: raw(node.publicKey), roles: ['validator'] }],
   denials: createDenialIndex([]),
+  policy: { workloads: {} },
   signingKey: { ...NO_SIGNING_KEY_VIEW, key: raw(ringKey.publicKey), madeAtMs: NOW - 86_400_000 },
 }
 

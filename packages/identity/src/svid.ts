@@ -15,6 +15,7 @@ const SERIAL_BYTES = 16
 const ED25519 = sequence(objectId('1.3.101.112'))
 const COMMON_NAME = objectId('2.5.4.3')
 const ORGANIZATION = objectId('2.5.4.10')
+const ORGANIZATIONAL_UNIT = objectId('2.5.4.11')
 const SUBJECT_KEY_ID = objectId('2.5.29.14')
 const KEY_USAGE = objectId('2.5.29.15')
 const ALTERNATIVE_NAME = objectId('2.5.29.17')
@@ -49,8 +50,17 @@ function digest(...parts: readonly Uint8Array[]): Uint8Array {
 /** RFC 7093 section 2, method 1, over the key's bits. */
 const keyId = (key: Uint8Array): Uint8Array => digest(key).subarray(0, KEY_ID_BYTES)
 
-function nameOf(common: string): Uint8Array {
-  return sequence(set(sequence(ORGANIZATION, utf8Text('Ringwall'))), set(sequence(COMMON_NAME, utf8Text(common))))
+function nameOf(common: string, unit?: string): Uint8Array {
+  return sequence(
+    set(sequence(ORGANIZATION, utf8Text('Ringwall'))),
+    ...(unit === undefined ? [] : [set(sequence(ORGANIZATIONAL_UNIT, utf8Text(unit)))]),
+    set(sequence(COMMON_NAME, utf8Text(common))),
+  )
+}
+
+/** The node that asked for the certificate of one of its workloads; undefined when somebody else did. @param subject As node:crypto has it. */
+export function attestingNode(subject: string): string | undefined {
+  return /^OU=node ([a-z0-9-]{1,32})$/m.exec(subject)?.[1]
 }
 
 function extension(id: Uint8Array, value: Uint8Array, isCritical = false): Uint8Array {
@@ -99,6 +109,8 @@ export interface Svid {
   readonly ttlS: number
   /** What it was made from: makes its serial number. */
   readonly seed: Uint8Array
+  /** Of a service: the node that says that a program on its machine is that service. The certificate names it. */
+  readonly attestedBy?: string
 }
 
 /** The raw key of a SubjectPublicKeyInfo that an SVID may be of; undefined for any other. */
@@ -111,7 +123,7 @@ export function subjectKey(spki: Uint8Array): Uint8Array | undefined {
 }
 
 /** The TBSCertificate (RFC 5280 section 4.1) of an SVID. @throws {RangeError} For a key that `subjectKey` does not know. */
-export function svidToSign({ ring, key }: Authority, { of, name, publicKey, atMs, ttlS, seed }: Svid): Uint8Array {
+export function svidToSign({ ring, key }: Authority, { of, name, publicKey, atMs, ttlS, seed, attestedBy }: Svid): Uint8Array {
   const own = subjectKey(publicKey)
   if (own === undefined) throw new RangeError('an SVID is of an Ed25519 or a P-256 key')
   return sequence(
@@ -120,7 +132,7 @@ export function svidToSign({ ring, key }: Authority, { of, name, publicKey, atMs
     ED25519,
     nameOf(ring),
     sequence(time(atMs - SVID_BACKDATED_MS), time(atMs + ttlS * 1_000)),
-    nameOf(`${of} ${name}`.slice(0, 64)),
+    nameOf(`${of} ${name}`.slice(0, 64), attestedBy === undefined ? undefined : `node ${attestedBy}`),
     publicKey,
     explicit(
       3,

@@ -32,6 +32,7 @@ export async function checkNode(node: RunningNode): Promise<readonly CheckFindin
     ...checkPolicy(node),
     ...checkUpstreams(node),
     ...checkCertificates(node.proxy.certificates(), Date.now()),
+    ...checkAcme(node),
     ...(await checkStorage(node)),
   ]
 }
@@ -286,6 +287,15 @@ export function checkCertificates(certificates: readonly CertificateStatus[], no
       })
     else findings.push(ok('certificates', `${what}: valid until ${until}`))
     return findings
+  })
+}
+
+function checkAcme({ acme }: RunningNode): readonly CheckFinding[] {
+  return (acme?.status() ?? []).flatMap(({ names, problem, dueMs }) => {
+    if (problem === undefined) return []
+    const what = `no new certificate for ${names.join(', ')}: ${problem}`
+    const fix = `see that the name leads here, ports 80 and 443 from outside; tried again at ${new Date(dueMs).toISOString().slice(0, 19)}Z`
+    return [{ group: 'certificates', level: 'warn', what, fix } as const]
   })
 }
 

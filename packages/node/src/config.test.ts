@@ -73,6 +73,9 @@ const badListeners: readonly [string, string, RegExp][] = [
   ['a certificate without its key', '{address: "a:1", tls: {certificate: a}}', /listen\.traffic\.tls: needs certificate and key/],
   ['both forms', '{address: "a:1", tls: {certificate: a, key: b, certificates: [{certificate: a, key: b}]}}', /has both/],
   ['TLS 1.1', '{address: "a:1", tls: {certificate: a, key: b, minVersion: "1.1"}}', /minVersion: expected "1\.2" or "1\.3"/],
+  ['acme without acme', '{address: "a:1", tls: {acme: [www.example.org]}}', /tls\.acme needs acme: \{ agreeToTerms: true \}/],
+  ['a wildcard by acme', '{address: "a:1", tls: {acme: ["*.example.org"]}}', /a wildcard needs a proof in DNS/],
+  ['a name twice by acme', '{address: "a:1", tls: {acme: [a.b, a.b]}}', /names a host twice/],
   [
     'a host name that is none',
     '{address: "a:1", tls: {certificates: [{certificate: a, key: b, names: ["a*.b"]}]}}',
@@ -133,4 +136,33 @@ test('addresses: names, IPv4 and bracketed IPv6 are taken, anything else is refu
   assert.deepEqual(parseHostPort('localhost:0', 'x'), { host: 'localhost', port: 0 })
   for (const text of ['8080', '127.0.0.1', '::1:80', 'a:b', 'a:80:80', '', 'host:99999'])
     assert.throws(() => parseHostPort(text, '--listen'), /--listen/)
+})
+
+test('certificates by ACME are files of the node’s own, beside given ones', () => {
+  const text = (acme: string, tls: string): string =>
+    `format: ringwall/node/1\nid: n1\ndata: d\ngenesis: g\nkey: k\nlisten: {traffic: {address: "a:1", tls: ${tls}}, admin: "a:2", fabric: "a:3"}\n${acme}`
+  const { acme, listen } = parseNodeConfig(
+    text('acme: {agreeToTerms: true, externalAccount: {id: x, keyFile: eab}}', '{certificate: c, key: k, acme: [a.b, c.d]}'),
+    '/etc/node.yaml',
+  )
+  const [given, own] = listen.traffic[0]!.tls!.certificates
+  assert.equal(given!.certificate, '/etc/c')
+  assert.deepEqual([own!.certificate === own!.key, own!.names], [true, ['a.b', 'c.d']])
+  assert.match(own!.key, /^\/etc\/d\/acme\/a\.b-[0-9a-f]{12}\.pem$/)
+  assert.deepEqual(acme!.certificates, [{ names: ['a.b', 'c.d'], file: own!.key }])
+  assert.deepEqual(
+    [acme!.directory, acme!.challenges, acme!.external],
+    ['https://acme-v02.api.letsencrypt.org/directory', ['tls-alpn-01', 'http-01'], { id: 'x', keyFile: '/etc/eab' }],
+  )
+  for (const [given, message] of [
+    ['acme: {}', /node\.yaml:7:7: acme\.agreeToTerms: must be true/],
+    ['acme: {agreeToTerms: true, directory: "http://a/"}', /acme\.directory: expected the https address/],
+    ['acme: {agreeToTerms: true, contact: nobody}', /acme\.contact: expected one mail address/],
+    ['acme: {agreeToTerms: true, challenges: [dns-01]}', /acme\.challenges\.0/],
+  ] as const)
+    assert.throws(() => parseNodeConfig(text(given, '{acme: [a.b]}'), '/etc/node.yaml'), message)
+  assert.throws(
+    () => parseNodeConfig(text('acme: {agreeToTerms: true}', '{certificate: c, key: k}'), 'node.yaml'),
+    /acme: no listener wants a certificate/,
+  )
 })

@@ -1,8 +1,9 @@
 /** The configuration of one node: `node.yaml`. Paths in it are relative to the file. */
 import { readFileSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { type Document, LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
+import { type AcmeConfig, certificateFile } from './acme/certificates.ts'
 import { type HostPort, parseHostPort } from './address.ts'
 import type { AuditOptions } from './audit-log.ts'
 import { StartError } from './errors.ts'
@@ -94,6 +95,44 @@ const Schema = z.strictObject({
       bytesKept: z.int().min(0).max(1_073_741_824).default(16_777_216),
     })
     .prefault({}),
+  /** SHA-1 hashes of passwords known from breaches: a folder of ranges, or one file. */
+  breachedPasswords: z.string().min(1).optional(),
+  /** MMDB files that know countries or autonomous systems of addresses. */
+  places: z.array(z.string().min(1)).max(8).optional(),
+  /** Who is asked for the names of bots; the system's resolvers unless given. */
+  dnsServers: z
+    .array(z.string().regex(/^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\])(:\d{1,5})?$/, 'expected ADDRESS or ADDRESS:PORT'))
+    .max(8)
+    .optional(),
+  /** Certificates for public names, for listeners that say `tls.acme`. */
+  acme: z
+    .strictObject({
+      directory: z
+        .string()
+        .max(2_048)
+        .regex(/^https:\/\/[^\s]+$/, 'expected the https address of an ACME directory')
+        .default('https://acme-v02.api.letsencrypt.org/directory'),
+      contact: z
+        .string()
+        .max(254)
+        .regex(/^[^\s@,?]+@[^\s@,?]+$/, 'expected one mail address')
+        .optional(),
+      agreeToTerms: z.literal(true, 'must be true: the server’s terms of service are for you to agree to'),
+      challenges: z
+        .array(z.enum(['tls-alpn-01', 'http-01']))
+        .min(1)
+        .max(2)
+        .default(['tls-alpn-01', 'http-01']),
+      externalAccount: z.strictObject({ id: z.string().min(1).max(1_024), keyFile: z.string().min(1) }).optional(),
+      roots: z.string().min(1).optional(),
+    })
+    .optional(),
+  cache: z
+    .strictObject({
+      /** Memory for answers of upstreams, in all threads together; 0 keeps none, whatever the policy says. */
+      bytesMax: z.int().min(0).max(68_719_476_736).default(67_108_864),
+    })
+    .prefault({}),
   otlp: z
     .strictObject({ endpoint: z.string().regex(/^https?:\/\//), headers: z.record(z.string(), z.string()).default({}) })
     .optional(),
@@ -103,6 +142,8 @@ const Schema = z.strictObject({
       heartbeatMs: z.int().min(100).max(60_000).default(2_000),
     })
     .prefault({}),
+  /** SPIFFE certificates for the programs on this machine. */
+  workloadApi: z.strictObject({ socket: z.string().min(1) }).optional(),
   ledger: z
     .strictObject({
       /** Blocks between two snapshots of the state. */
@@ -131,7 +172,15 @@ export interface NodeConfig {
   readonly requestBytesKept: number
   readonly indicators: readonly IndicatorSettings[]
   readonly feeds: readonly FeedSettings[]
+  readonly breachedPasswords?: string | undefined
+  readonly places?: readonly string[] | undefined
+  readonly dnsServers?: readonly string[] | undefined
+  /** For answers of upstreams, where the policy wants them kept. */
+  readonly cacheBytes: number
+  readonly acme: AcmeConfig | undefined
   readonly audit: AuditOptions | undefined
+  /** Path of the Workload API's socket; undefined: there is none. */
+  readonly workloadSocket?: string | undefined
   readonly roundMs: number
   readonly heartbeatMs: number
   readonly snapshotBlocks: number
@@ -158,8 +207,14 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
   if (!parsed.success) return refuse(parsed.error.issues)
   const { data } = parsed
   const at = (path: string): string => resolve(dirname(file), path)
-  const { listeners, issues } = parseListeners(data.listen.traffic, dirname(file), `${file}: listen.traffic`)
+  const acmeFolder = join(at(data.data), 'acme')
+  const acmeFile = (names: readonly string[]): string => certificateFile(acmeFolder, data.acme?.directory ?? '', names)
+  const { listeners, issues, wanted } = parseListeners(data.listen.traffic, dirname(file), `${file}: listen.traffic`, acmeFile)
   if (issues.length > 0) return refuse(issues.map(({ path, message }) => ({ path: ['listen', 'traffic', ...path], message })))
+  if (wanted.length > 0 && data.acme === undefined)
+    return refuse([{ path: ['listen', 'traffic'], message: 'tls.acme needs acme: { agreeToTerms: true } beside listen' }])
+  if (wanted.length === 0 && data.acme !== undefined)
+    return refuse([{ path: ['acme'], message: 'no listener wants a certificate: name hosts in its tls.acme' }])
   return {
     id: data.id,
     data: at(data.data),
@@ -182,7 +237,23 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
       ttlMs: ttlDays === undefined ? undefined : ttlDays * 86_400_000,
     })),
     feeds: data.feeds.map((feed) => ({ ...feed, key: at(feed.key), ca: feed.ca === undefined ? undefined : at(feed.ca) })),
+    breachedPasswords: data.breachedPasswords === undefined ? undefined : at(data.breachedPasswords),
+    places: data.places?.map(at),
+    dnsServers: data.dnsServers,
+    cacheBytes: data.cache.bytesMax,
+    acme: data.acme && {
+      directory: data.acme.directory,
+      contact: data.acme.contact,
+      challenges: data.acme.challenges,
+      external: data.acme.externalAccount && {
+        id: data.acme.externalAccount.id,
+        keyFile: at(data.acme.externalAccount.keyFile),
+      },
+      rootsFile: data.acme.roots === undefined ? undefined : at(data.acme.roots),
+      certificates: wanted,
+    },
     audit: data.audit === undefined ? undefined : auditOptions(data.audit, at(data.audit.file)),
+    workloadSocket: data.workloadApi === undefined ? undefined : at(data.workloadApi.socket),
     ...data.consensus,
     snapshotBlocks: data.ledger.snapshotBlocks,
     keepBlocks: data.ledger.keepBlocks,

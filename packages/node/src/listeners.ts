@@ -10,6 +10,8 @@ export type TrafficListener = HostPort & ListenerOptions
 
 const LISTENERS_MAX = 64
 const CERTIFICATES_MAX = 1_000
+/** Of one certificate, as Let's Encrypt has it. */
+const ACME_NAMES_MAX = 100
 const PREFIXES_MAX = 256
 const DAY_S = 86_400
 /** What browsers' preload lists ask for. */
@@ -44,18 +46,25 @@ const Tls = z
     certificate: File.optional(),
     key: File.optional(),
     certificates: z.array(Pair).min(1).max(CERTIFICATES_MAX).optional(),
+    acme: z
+      .array(HostName.refine((name) => !name.startsWith('*.'), 'a wildcard needs a proof in DNS, which nodes do not have'))
+      .min(1)
+      .max(ACME_NAMES_MAX)
+      .optional(),
     unknownNames: z.enum(['first', 'refuse']).default('first'),
     minVersion: z.enum(['1.2', '1.3'], 'expected "1.2" or "1.3", in quotes').default('1.2'),
     hsts: Hsts.optional(),
     clientCertificates: z.enum(['none', 'ask']).default('none'),
   })
-  .superRefine(({ certificate, key, certificates }, context) => {
+  .superRefine(({ certificate, key, certificates, acme }, context) => {
     const problem = (message: string, path: (string | number)[] = []): void => context.addIssue({ code: 'custom', message, path })
-    if (certificates === undefined && (certificate === undefined || key === undefined))
-      problem('needs certificate and key, or a list of certificates')
+    const isGiven = certificate !== undefined || key !== undefined
+    if (certificates === undefined && (certificate === undefined || key === undefined) && (acme === undefined || isGiven))
+      problem('needs certificate and key, a list of certificates, or acme')
     if (certificates !== undefined && (certificate !== undefined || key !== undefined))
       problem('has both certificates and certificate or key; put the pair into the list')
-    const named = new Set<string>()
+    const named = new Set<string>(acme)
+    if (acme !== undefined && named.size < acme.length) problem('names a host twice', ['acme'])
     for (const [at, { names }] of (certificates ?? []).entries()) {
       for (const name of names ?? []) {
         if (named.has(name)) problem(`${name} is given to two certificates`, ['certificates', at, 'names'])
@@ -87,6 +96,12 @@ export interface ListenerIssue {
   readonly message: string
 }
 
+/** A certificate that the node gets for itself. */
+export interface WantedCertificate {
+  readonly names: readonly string[]
+  readonly file: string
+}
+
 /**
  * @param value Of `listen.traffic`, not yet trusted.
  * @param directory Which relative files are in.
@@ -97,15 +112,21 @@ export function parseListeners(
   value: unknown,
   directory: string,
   where: string,
-): { readonly listeners: readonly TrafficListener[]; readonly issues: readonly ListenerIssue[] } {
+  acmeFile: (names: readonly string[]) => string,
+): {
+  readonly listeners: readonly TrafficListener[]
+  readonly issues: readonly ListenerIssue[]
+  readonly wanted: readonly WantedCertificate[]
+} {
   const isList = Array.isArray(value)
   const entries: readonly unknown[] = isList ? value : [value]
   const issues: ListenerIssue[] = []
   if (entries.length === 0 || entries.length > LISTENERS_MAX) {
     issues.push({ path: [], message: `expected 1 to ${LISTENERS_MAX} listeners` })
-    return { listeners: [], issues }
+    return { listeners: [], issues, wanted: [] }
   }
   const listeners: TrafficListener[] = []
+  const wanted = new Map<string, WantedCertificate>()
   for (const [at, entry] of entries.entries()) {
     const path = isList ? [at] : []
     if (typeof entry === 'string') {
@@ -119,9 +140,12 @@ export function parseListeners(
       continue
     }
     const { address, tls, http2, redirectToTls, proxyProtocol } = parsed.data
+    const names = tls?.acme
+    const managed = names && { names, file: acmeFile(names) }
+    if (managed !== undefined) wanted.set(managed.file, managed)
     listeners.push({
       ...parseHostPort(address, [where, ...path, 'address'].join('.')),
-      ...(tls === undefined ? {} : { tls: tlsOptions(tls, directory) }),
+      ...(tls === undefined ? {} : { tls: tlsOptions(tls, directory, managed) }),
       // Browsers speak it over TLS alone; without TLS somebody has to want it.
       ...((http2 ?? tls !== undefined) ? { http2: true } : {}),
       ...(proxyProtocol === undefined ? {} : { proxyProtocol }),
@@ -135,19 +159,22 @@ export function parseListeners(
     if (port !== 0 && taken.has(`${host} ${port}`)) issues.push({ path: [], message: `two listeners on ${host}:${port}` })
     taken.add(`${host} ${port}`)
   }
-  return { listeners, issues }
+  return { listeners, issues, wanted: [...wanted.values()] }
 }
 
-function tlsOptions(tls: z.output<typeof Tls>, directory: string): TlsOptions {
+function tlsOptions(tls: z.output<typeof Tls>, directory: string, managed: WantedCertificate | undefined): TlsOptions {
   const at = (file: string): string => resolve(directory, file)
-  const given = tls.certificates ?? [{ certificate: tls.certificate as string, key: tls.key as string }]
-  const certificates = given.map(
+  const one: z.output<typeof Pair>[] = tls.certificate === undefined ? [] : [{ certificate: tls.certificate, key: tls.key! }]
+  const given = tls.certificates ?? one
+  const ofFiles = given.map(
     (pair): CertificateFiles => ({
       certificate: at(pair.certificate),
       key: at(pair.key),
-      ...('names' in pair && pair.names !== undefined ? { names: pair.names } : {}),
+      ...(pair.names === undefined ? {} : { names: pair.names }),
     }),
   )
+  const own = managed && { certificate: managed.file, key: managed.file, names: managed.names }
+  const certificates = own === undefined ? ofFiles : [...ofFiles, own]
   const { hsts } = tls
   return {
     certificates,

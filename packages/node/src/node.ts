@@ -14,7 +14,7 @@ import {
 } from '@ringwall/guard'
 import { createProofReplays, verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
-import { createProxy, type LoginEvent } from '@ringwall/proxy'
+import { Challenges, createProxy, type LoginEvent } from '@ringwall/proxy'
 import {
   type Denial,
   type DenialSubject,
@@ -47,12 +47,17 @@ import {
 } from '@ringwall/ring/tx'
 import { lockDirectory } from '@ringwall/store'
 import { openTelemetry, type Telemetry } from '@ringwall/telemetry'
+import { AcmeCertificates } from './acme/certificates.ts'
+import { Proofs } from './acme/proofs.ts'
+import { unsealer } from './acme/unseal.ts'
 import { formatHostPort } from './address.ts'
 import { AdminServer, CONSOLE_DIRECTORY } from './admin/http.ts'
 import { adminOperations } from './admin/operations.ts'
 import { ApiActivity } from './api-activity.ts'
 import { AuditLog } from './audit-log.ts'
+import { BotNames } from './bot-names.ts'
 import { Bouncers } from './bouncers/bouncers.ts'
+import { openBreaches } from './breached-passwords.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
@@ -63,6 +68,8 @@ import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-sto
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
+import { PassKeys, usePassKeys } from './pass-keys.ts'
+import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
@@ -86,6 +93,7 @@ import { sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 import { OpeningLog } from './vault/opening-log.ts'
 import { VaultService } from './vault/vault-service.ts'
+import { WorkloadApi } from './workloads/workload-api.ts'
 
 const TICK_MS = 500
 const TX_VALID_MS = 60_000
@@ -116,21 +124,25 @@ export interface RunningNode {
   /** What rules that only watch would do. */
   readonly watch: RuleWatch
   readonly audit: AuditLog | undefined
+  /** Certificates that it gets for itself. */
+  readonly acme: AcmeCertificates | undefined
   readonly events: EventLog
   readonly api: ApiActivity
   readonly queries: PeerQueries
   /** Signatures of the ring's key. */
   readonly signing: SigningService
+  /** Openings of secrets. */
+  readonly vault: VaultService
+  /** Those with this node's share. */
+  readonly openings: OpeningLog
+  /** For the programs on this machine. */
+  readonly workloads: WorkloadApi | undefined
   /** Programs that enforce its denials elsewhere. */
   readonly bouncers: Bouncers
   /** Whose decisions it takes in. */
   feeds(): readonly FeedStatus[]
   /** Sets of indicators that it loaded. */
   indicators(): readonly IndicatorStatus[]
-  /** Openings of secrets. */
-  readonly vault: VaultService
-  /** Those with this node's share. */
-  readonly openings: OpeningLog
   /** As the guard verifies bearer tokens now. */
   tokens(): TokenVerifier
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
@@ -248,6 +260,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     let tokens = tokensOf(view, replays)
     let certifiedAtMs = ledger.status().certifiedAtMs
     let serving: Traffic | undefined
+    let workloads: WorkloadApi | undefined
     let blocksWithNews = 0
     const stopBlocks = ledger.onBlock((final) => {
       // A block that comes late was certified when its timestamp says, but for what clocks may differ by: catching up is not
@@ -271,6 +284,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (view.nodes !== before.nodes) void members.follow(view.nodes)
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
       confirmDenials(final.txs, stateBefore, final.state)
+      if (view.policyVersion !== before.policyVersion || view.nodes !== before.nodes || view.signingKey !== before.signingKey)
+        workloads?.review()
       showKeyFaults(stateBefore, final.state)
       signing.use(publicKeyOf(final.state.signingKey), signingHolder.share)
       signingHolder.follow(final.state)
@@ -362,15 +377,42 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     const limits = new RingLimits({ self: config.id, fabric, view: () => view })
     served.push(() => limits.stop())
+    const challenges = new Challenges()
+    // Workers open it for themselves: here it is seen whether they can.
+    const breaches = await openBreaches(config, log)
+    if (breaches !== undefined) served.push(() => breaches.close())
+    const places = await openPlaces(config, log)
+    if (places !== undefined) served.push(() => places.stop())
+    const botNames = new BotNames({ servers: config.dnsServers })
+    served.push(() => botNames.stop())
     const guard = createGuard({
       limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
       shared: limits,
+      passes: challenges,
+      ...(breaches === undefined ? {} : { breaches }),
+      ...(places === undefined ? {} : { places }),
+      botNames,
       witness: (judged, body, truncated, nowMs) => {
         if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
         watch.observe(judged, nowMs)
         audit?.judged(judged, body, nowMs)
       },
     })
+    const seal = new Seal(privateKey, `${ring} ${config.id}`)
+    // Also of a node that gets none itself: a validation of another's may meet it.
+    const proofs = new Proofs(config.id, fabric, (all) => serving?.answerAcme(all))
+    closers.push(() => proofs.stop())
+    const acme =
+      config.acme === undefined
+        ? undefined
+        : await AcmeCertificates.open({
+            config: config.acme,
+            folder: join(config.data, 'acme'),
+            seal,
+            proofs,
+            say: (level, line) => events.add('node', level, line),
+          })
+    if (acme !== undefined) closers.push(() => acme.stop())
     const workers =
       config.workers === 1
         ? undefined
@@ -401,18 +443,34 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         node: config.id,
         region: self.region,
         explainHeader: config.explainHeader,
+        cacheBytes: config.cacheBytes,
+        ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id) }),
         onApi: (event) => api.observe(event),
         onLogin: (attempt) => loggedIn(attempt),
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
+        challenges,
         log,
       })
     const proxy = workers ?? ownProxy()
     serving = proxy
+    const passKeys = await PassKeys.open({
+      fabric,
+      view: () => view,
+      file: join(config.data, 'pass-keys'),
+      seal: new Seal(privateKey, `${ring} ${config.id}`),
+      log: (line) => log('warn', line),
+      onKeys: (keys) => {
+        usePassKeys(challenges, keys)
+        workers?.usePassKeys(keys)
+      },
+    })
+    served.push(() => passKeys.stop())
     /** About tokens, to be cut together: many denials may come in one message or block. */
     let revoked: DenialSubject[] = []
     const cutRevoked = (): void => {
       const subjects = revoked
       revoked = []
+      workloads?.review()
       const count = proxy.cutCredentials(subjects)
       if (count === undefined || count === 0) return
       const more = subjects.length === 1 ? '' : ` and ${subjects.length - 1} more`
@@ -440,8 +498,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (hear(payload) === 'news') fabric.gossip(payload)
     })
     fabric.onLink(({ id, connected }) => {
-      if (connected) for (const bytes of early.transactions()) fabric.send(id, 'gossip', bytes)
-      else limits.lost(id)
+      if (connected) {
+        for (const bytes of early.transactions()) fabric.send(id, 'gossip', bytes)
+        passKeys.tell(id)
+      } else limits.lost(id)
     })
 
     const propose = (bytes: Uint8Array, waitMs: number): ReturnType<RingLedger['submit']> => {
@@ -486,7 +546,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         self: config.id,
         key,
         directory,
-        seal: new Seal(privateKey, `${ring} ${config.id}`),
+        seal,
         events,
         thread: foresight.thread,
         submit: (body) => ledger.submit(signInOwnName(body), OWN_DENIAL_WAIT_MS),
@@ -614,6 +674,16 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     closers.push(() => clearInterval(tick))
 
     let takesTraffic = false
+    if (config.workloadSocket !== undefined)
+      workloads = new WorkloadApi({
+        self: config.id,
+        socket: config.workloadSocket,
+        view: () => view,
+        denied: (of) => view.denials.matchCredential(of, Date.now()) ?? early.enforced.matchCredential(of, Date.now()),
+        sign: (message) => signMessage(privateKey, message),
+        mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
+        say: (level, line) => events.add('key', level, line),
+      })
     const node: RunningNode = {
       config,
       region: self.region,
@@ -631,15 +701,17 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       archive,
       watch,
       audit,
+      acme,
       events,
       api,
       queries: new PeerQueries(fabric),
       signing,
+      vault,
+      openings,
+      workloads,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
       indicators: () => indicators.status(),
       feeds: () => feeds.map((feed) => feed.status()),
-      vault,
-      openings,
       tokens: () => tokens,
       ready: () => takesTraffic && certifiedAtMs !== undefined,
       view: () => view,
@@ -668,6 +740,11 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     closers.push(() => fabric.stop())
     await admin.start()
     closers.push(() => admin.stop())
+    if (workloads !== undefined) {
+      const started = workloads
+      await started.start()
+      closers.push(() => started.stop())
+    }
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()
     served.push(() => proxy.stop(DRAIN_MS))
@@ -676,6 +753,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       feed.start()
       closers.push(() => feed.stop())
     }
+    acme?.start()
     events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)
     return node
   } catch (error) {

@@ -38,6 +38,10 @@ export interface ProtectOptions {
   readonly redirectFrom?: string | undefined
   /** Threads that take traffic; 1 unless given. */
   readonly workers?: number
+  /** Passwords known from breaches: `breachedPasswords` in `node.yaml`. */
+  readonly breachedPasswords?: string | undefined
+  /** MMDB files: `places` in `node.yaml`. */
+  readonly places?: readonly string[]
   /** Another process with the same data serves these ports, and is about to end. */
   readonly takeOver?: boolean
 }
@@ -159,7 +163,12 @@ function resolveRules(given: string): NamedRules {
 
 function extraSettings(options: ProtectOptions, rules: readonly NamedRules[]): string {
   const folders = Object.fromEntries(rules.flatMap(({ name, folder }) => (folder === undefined ? [] : [[name, folder]])))
-  return stringify({ explainHeader: options.explainHeader, workers: options.workers ?? 1, rules: folders }).trimEnd()
+  const { explainHeader, workers = 1, breachedPasswords, places = [] } = options
+  const files = {
+    ...(breachedPasswords === undefined ? {} : { breachedPasswords: resolve(breachedPasswords) }),
+    ...(places.length === 0 ? {} : { places: places.map((file) => resolve(file)) }),
+  }
+  return stringify({ explainHeader, workers, rules: folders, ...files }).trimEnd()
 }
 
 function wantedPolicy(options: ProtectOptions, rules: readonly NamedRules[]): { readonly text: string; readonly file: string } {

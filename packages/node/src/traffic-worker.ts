@@ -7,11 +7,16 @@ import { parentPort, workerData } from 'node:worker_threads'
 import type { FloodReading } from '@ringwall/detect'
 import { createGuard, createRateLimiter, type GuardEnvironment, type WafJudgement } from '@ringwall/guard'
 import { compileAuthorization, createProofReplays } from '@ringwall/identity'
-import { type ApiEvent, createProxy, type LoginEvent } from '@ringwall/proxy'
+import { type ApiEvent, Challenges, createProxy, type LoginEvent } from '@ringwall/proxy'
 import { compilePolicy, DenialTable, isCredentialSubject, parsePolicyDocument, type View } from '@ringwall/ring'
 import { RequestFeed } from '@ringwall/telemetry'
+import { unsealer } from './acme/unseal.ts'
 import { AuditLog } from './audit-log.ts'
+import { BotNames } from './bot-names.ts'
+import { openBreaches } from './breached-passwords.ts'
 import { IndicatorSets } from './indicators/indicator-store.ts'
+import { usePassKeys } from './pass-keys.ts'
+import { openPlaces } from './places.ts'
 import { proxyRecorder } from './recorder.ts'
 import { RemoteLimits } from './remote-limits.ts'
 import { countRules } from './rule-book.ts'
@@ -112,11 +117,21 @@ function keep({ request }: WafJudgement, body: Uint8Array, truncated: boolean, a
   kept.push({ request: whole, body: Uint8Array.from(body), truncated, policyVersion: view.policyVersion, atMs })
 }
 
+const breaches = await openBreaches(config, log)
+// What it has to say of its files the node says: it follows them, too.
+const places = await openPlaces(config, () => {})
+const challenges = new Challenges()
+usePassKeys(challenges, start.passKeys)
+
 const proxy = createProxy({
   listeners: start.listeners,
   guard: createGuard({
     limiter: createRateLimiter({}, start.rates),
     shared: limits,
+    passes: challenges,
+    ...(breaches === undefined ? {} : { breaches }),
+    ...(places === undefined ? {} : { places }),
+    botNames: new BotNames({ servers: config.dnsServers }),
     witness: (judged, body, truncated, nowMs) => {
       if (judged.verdict.matches.length > 0) keep(judged, body, truncated, nowMs)
       const sighting = sightings.of(judged)
@@ -130,6 +145,11 @@ const proxy = createProxy({
   region,
   explainHeader: config.explainHeader,
   ticketSecret: start.ticketSecret,
+  challenges,
+  ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id) }),
+  // Each thread keeps its own.
+  cacheBytes: Math.floor(config.cacheBytes / start.threads),
+  onInvalidate: (keys) => say({ kind: 'changed', keys }),
   onApi: (event) => {
     if (api.length < EVENTS_WAITING_MAX) api.push(event)
   },
@@ -142,6 +162,8 @@ const proxy = createProxy({
   }),
   log,
 })
+
+proxy.answerAcme(start.acme)
 
 let toldAtMs = 0
 let countedAtMs = 0
@@ -156,6 +178,7 @@ function tell(nowMs: number): void {
     upstreams: proxy.upstreams(),
     services: proxy.services(),
     certificates: proxy.certificates(),
+    cache: proxy.cache(),
     requests: feed.news(),
     logins,
     floods,
@@ -221,8 +244,17 @@ function receive(message: ToWorker): void {
     case 'cut':
       proxy.cutSource(message.source)
       break
+    case 'passKeys':
+      usePassKeys(challenges, message.keys)
+      break
     case 'certificates':
       proxy.reloadCertificates()
+      break
+    case 'acme':
+      proxy.answerAcme(message.all)
+      break
+    case 'invalidate':
+      proxy.invalidate(message.keys)
       break
     case 'taken':
       limits.answered(message.answers)

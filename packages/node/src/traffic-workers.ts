@@ -9,12 +9,15 @@ import type { FloodReading } from '@ringwall/detect'
 import { type SharedLimiter, sharedRateMemory } from '@ringwall/guard'
 import { sharedProofMemory } from '@ringwall/identity'
 import {
+  type AcmeAnswer,
+  type CacheStatus,
   type CertificateStatus,
   currentTicketSecret,
   type ListenerOptions,
   type LoginEvent,
   NO_STATS,
   newTicketSecret,
+  type PassKey,
   type ProxyStats,
   type Proxy as RequestProxy,
   type ServiceStatus,
@@ -102,6 +105,8 @@ export class TrafficWorkers implements Traffic {
   readonly #before: { -readonly [name in keyof ProxyStats]?: number } = {}
   #listeners: readonly ListenerOptions[]
   #ticketSecret = newTicketSecret()
+  #passKeys: readonly PassKey[] = []
+  #acme: readonly AcmeAnswer[] = []
   #view: View | undefined
   #denials: DenialIndex | undefined
   #certifiedAtMs: number | undefined
@@ -203,6 +208,39 @@ export class TrafficWorkers implements Traffic {
     return this.#slots.find(({ news }) => news !== undefined)?.news?.certificates ?? []
   }
 
+  cache(): CacheStatus {
+    const all = this.#slots.flatMap(({ news }) => news?.cache ?? [])
+    const sum = (of: (status: CacheStatus) => number): number => all.reduce((total, status) => total + of(status), 0)
+    return {
+      entries: sum(({ entries }) => entries),
+      bytes: sum(({ bytes }) => bytes),
+      bytesMax: sum(({ bytesMax }) => bytesMax),
+      evictions: sum(({ evictions }) => evictions),
+      services: merged(
+        all.map(({ services }) => services),
+        ({ service }) => service,
+        (one, other) => ({
+          service: one.service,
+          hits: one.hits + other.hits,
+          stale: one.stale + other.stale,
+          revalidated: one.revalidated + other.revalidated,
+          misses: one.misses + other.misses,
+          collapsed: one.collapsed + other.collapsed,
+          bytes: one.bytes + other.bytes,
+        }),
+      ),
+    }
+  }
+
+  answerAcme(all: readonly AcmeAnswer[]): void {
+    this.#acme = all
+    this.#tell({ kind: 'acme', all })
+  }
+
+  invalidate(keys: readonly string[]): void {
+    this.#tell({ kind: 'invalidate', keys })
+  }
+
   ruleCounts(): readonly RuleCounts[] {
     return this.#slots.flatMap(({ ruleCounts }) => ruleCounts ?? [])
   }
@@ -218,6 +256,11 @@ export class TrafficWorkers implements Traffic {
 
   reloadCertificates(): void {
     this.#tell({ kind: 'certificates' })
+  }
+
+  usePassKeys(keys: readonly PassKey[]): void {
+    this.#passKeys = keys
+    this.#tell({ kind: 'passKeys', keys })
   }
 
   cutSource(source: string): void {
@@ -246,6 +289,12 @@ export class TrafficWorkers implements Traffic {
     for (const { worker } of this.#slots) worker?.postMessage(message)
   }
 
+  #others(worker: Worker, keys: readonly string[]): void {
+    for (const slot of this.#slots) {
+      if (slot.worker !== worker) slot.worker?.postMessage({ kind: 'invalidate', keys } satisfies ToWorker)
+    }
+  }
+
   #begin(slot: Slot): Promise<readonly { readonly host: string; readonly port: number }[]> {
     const { config, region, ring, rules, log } = this.#options
     const view = this.#view!
@@ -261,6 +310,8 @@ export class TrafficWorkers implements Traffic {
         rates: this.#rates,
         proofs: this.#proofs,
         ticketSecret: this.#ticketSecret,
+        passKeys: this.#passKeys,
+        acme: this.#acme,
         listeners: this.#listeners,
         view: viewNews(view, undefined, this.#certifiedAtMs),
         certified: this.#certified.all,
@@ -286,6 +337,7 @@ export class TrafficWorkers implements Traffic {
           settle(message.bound)
         } else if (message.kind === 'failed') failure = message.message
         else if (message.kind === 'takes') this.#take(worker, message.takes)
+        else if (message.kind === 'changed') this.#others(worker, message.keys)
         else this.#learn(slot, message)
       })
       worker.on('error', (error) => {

@@ -2,10 +2,13 @@
 import type { FloodReading } from '@ringwall/detect'
 import type { Budget } from '@ringwall/guard'
 import type {
+  AcmeAnswer,
   ApiEvent,
+  CacheStatus,
   CertificateStatus,
   ListenerOptions,
   LoginEvent,
+  PassKey,
   ProxyStats,
   ServiceStatus,
   TicketSecret,
@@ -46,6 +49,8 @@ export interface WorkerStart {
   /** Of tokens’ keys, that were seen. */
   readonly proofs: SharedArrayBuffer
   readonly ticketSecret: TicketSecret
+  readonly passKeys: readonly PassKey[]
+  readonly acme: readonly AcmeAnswer[]
   /** With the ports that the first worker got. */
   readonly listeners: readonly ListenerOptions[]
   readonly view: ViewNews
@@ -62,6 +67,11 @@ export type ToWorker =
   /** Judge again what is under way. */
   | { readonly kind: 'review' }
   | { readonly kind: 'certificates' }
+  | { readonly kind: 'passKeys'; readonly keys: readonly PassKey[] }
+  /** What ACME servers are to find. */
+  | { readonly kind: 'acme'; readonly all: readonly AcmeAnswer[] }
+  /** Answers that are not to be kept any more. */
+  | { readonly kind: 'invalidate'; readonly keys: readonly string[] }
   /** Answers to `takes`: number and milliseconds to wait. */
   | { readonly kind: 'taken'; readonly answers: readonly (readonly [id: number, waitMs: number])[] }
   | { readonly kind: 'stop'; readonly graceMs: number }
@@ -97,6 +107,7 @@ export interface WorkerNews {
   readonly upstreams: readonly UpstreamStatus[]
   readonly services: readonly ServiceStatus[]
   readonly certificates: readonly CertificateStatus[]
+  readonly cache: CacheStatus
   readonly requests: RequestNews | undefined
   readonly logins: readonly LoginEvent[]
   readonly floods: readonly FloodReading[]
@@ -113,4 +124,6 @@ export type FromWorker =
   | { readonly kind: 'listening'; readonly bound: readonly { readonly host: string; readonly port: number }[] }
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'takes'; readonly takes: readonly Take[] }
+  /** Told of at once: the others are to drop it, too. */
+  | { readonly kind: 'changed'; readonly keys: readonly string[] }
   | WorkerNews

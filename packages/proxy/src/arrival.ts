@@ -7,7 +7,8 @@
  */
 import { hash } from 'node:crypto'
 import type { Socket } from 'node:net'
-import { TLSSocket } from 'node:tls'
+import { type SecureContext, TLSSocket } from 'node:tls'
+import { ACME_PROTOCOL } from './acme-answers.ts'
 import { ALERT_UNRECOGNIZED_NAME, HELLO_BYTES_MAX, readClientHello } from './client-hello.ts'
 import type { Connection, Context } from './context.ts'
 import { HeldBody } from './held-body.ts'
@@ -165,6 +166,11 @@ export class Arrival implements Connection {
       this.#refuse(reading.alert)
       return
     }
+    const proof = this.#context.acme.contextFor(reading.hello.serverName, reading.hello.alpn)
+    if (proof !== undefined) {
+      this.#prove(proof, bytes)
+      return
+    }
     const secureContext = this.listener.certificates!.contextFor(reading.hello.serverName)
     if (secureContext === undefined) {
       this.#refuse(ALERT_UNRECOGNIZED_NAME)
@@ -199,6 +205,23 @@ export class Arrival implements Connection {
       socket.off('close', this.#onClose)
       this.#end()
       this.#arrivals.onSecured(this, secured)
+    })
+  }
+
+  /** The handshake is all that an ACME server wants to see (RFC 8737 section 3). */
+  #prove(secureContext: SecureContext, bytes: Buffer): void {
+    const socket = this.#socket
+    socket.off('readable', this.#onReadable)
+    socket.off('end', this.#onEnd)
+    socket.unshift(Buffer.from(bytes))
+    const secured = new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: [ACME_PROTOCOL] })
+    this.#secured = secured
+    secured.on('error', ignore)
+    secured.on('_tlsError', onTlsError)
+    secured.once('secure', () => {
+      socket.off('close', this.#onClose)
+      this.#end()
+      secured.destroySoon()
     })
   }
 

@@ -8,7 +8,7 @@ import { dirname } from 'node:path'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { TlsFilesInvalid } from './errors.ts'
 import { currentTicketSecret, newTicketSecret, type TicketSecret, ticketKeys } from './ticket-secret.ts'
-import type { CertificateFiles, CertificateStatus, TlsOptions } from './types.ts'
+import type { CertificateFiles, CertificateStatus, TlsOptions, Unseal } from './types.ts'
 
 /** Forward secrecy and authenticated encryption only; the first three are TLS 1.3's. */
 const CIPHERS = [
@@ -36,6 +36,8 @@ const SETTLE_MS = 300
 const AGAIN_MS = 1_500
 /** Beside the watch, which sees no file behind a link into another folder. */
 const POLL_MS = 30_000
+/** How files begin that this node has sealed. */
+const SEALED = Buffer.from('RWS1')
 const DNS_NAME = /^(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?$/
 
 /** One certificate with its key, as it is in use. */
@@ -61,6 +63,7 @@ export class Certificates {
   readonly #log: (level: 'info' | 'warn', line: string) => void
   readonly #slots: readonly Slot[]
   #byName: ReadonlyMap<string, Pair> = new Map()
+  readonly #unseal: Unseal | undefined
   #ticketSecret: TicketSecret
   #ticketKeys: Buffer
   #watchers: FSWatcher[] = []
@@ -74,8 +77,10 @@ export class Certificates {
     options: TlsOptions,
     log: (level: 'info' | 'warn', line: string) => void,
     ticketSecret: TicketSecret = newTicketSecret(),
+    unseal?: Unseal,
   ) {
     this.#options = options
+    this.#unseal = unseal
     this.#log = log
     this.#ticketSecret = currentTicketSecret(ticketSecret)
     this.#ticketKeys = ticketKeys(this.#ticketSecret)
@@ -225,8 +230,8 @@ export class Certificates {
   }
 
   #read(files: CertificateFiles, isFirst: boolean): Pair {
-    const certificate = readBounded(files.certificate, 'certificate').toString('latin1')
-    const key = readKey(files.key)
+    const certificate = certificatesIn(this.#opened(files.certificate, readBounded(files.certificate, 'certificate')))
+    const key = parsedKey(files.key, this.#opened(files.key, readKey(files.key)))
     const leaf = leafOf(certificate, files.certificate)
     if (!leaf.checkPrivateKey(key.object)) {
       throw new TlsFilesInvalid(
@@ -259,6 +264,13 @@ export class Certificates {
     } catch (error) {
       throw new TlsFilesInvalid(files.certificate, `is refused by OpenSSL: ${(error as Error).message}`)
     }
+  }
+
+  #opened(file: string, bytes: Buffer): string {
+    if (!bytes.subarray(0, SEALED.length).equals(SEALED)) return bytes.toString('latin1')
+    const opened = this.#unseal?.(file, bytes)
+    if (opened === undefined) throw new TlsFilesInvalid(file, 'is sealed, and not by this node’s key')
+    return Buffer.from(opened).toString('latin1')
   }
 
   #context(cert: string, key: string): SecureContext {
@@ -318,13 +330,24 @@ function readBounded(file: string, what: string, check?: (mode: number) => void)
   }
 }
 
-function readKey(file: string): { readonly pem: string; readonly object: KeyObject } {
-  const pem = readBounded(file, 'private key', (mode) => {
+function readKey(file: string): Buffer {
+  return readBounded(file, 'private key', (mode) => {
     if (process.platform === 'win32' || (mode & MODE_REFUSED) === 0) return
     const octal = (mode & 0o777).toString(8).padStart(4, '0')
     const whom = (mode & 0o007) !== 0 ? 'everybody on this machine can get at it' : 'its group can change it'
     throw new TlsFilesInvalid(file, `is a private key with mode ${octal}: ${whom}; run chmod 600 ${file}`)
-  }).toString('latin1')
+  })
+}
+
+/** Those of a file that may have the key as well. */
+function certificatesIn(pem: string): string {
+  if (!pem.includes('PRIVATE KEY')) return pem
+  return (pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []).join('\n')
+}
+
+function parsedKey(file: string, text: string): { readonly pem: string; readonly object: KeyObject } {
+  // Beside certificates it is not where OpenSSL looks first.
+  const pem = /-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]+-----END [A-Z ]*PRIVATE KEY-----/.exec(text)?.[0] ?? text
   if (/ENCRYPTED/.test(pem))
     throw new TlsFilesInvalid(file, 'is an encrypted private key; decrypt it: openssl pkey -in FILE -out FILE')
   try {

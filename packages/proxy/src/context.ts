@@ -1,7 +1,10 @@
 /** What all exchanges of one proxy share. */
 import type { Decision, Judgement } from '@ringwall/guard'
 import type { Policy } from '@ringwall/ring'
+import type { AcmeAnswers } from './acme-answers.ts'
+import type { Compressor } from './compression.ts'
 import type { HeadBounds } from './head-scanner.ts'
+import type { ResponseCache } from './response-cache.ts'
 import type { SourceShedding } from './shedding.ts'
 import type { ProxyLimits, ProxyOptions, ProxyStats } from './types.ts'
 import type { UpstreamPools } from './upstream-pools.ts'
@@ -61,6 +64,10 @@ export const NO_STATS: ProxyStats = {
   proxyHeadersRefused: 0,
   http2Errors: 0,
   http2Floods: 0,
+  compressed: 0,
+  compressionSkipped: 0,
+  compressedBytesIn: 0,
+  compressedBytesOut: 0,
   certificatesTaken: 0,
   certificatesRefused: 0,
   activeHandshakes: 0,
@@ -75,6 +82,9 @@ export interface Context {
   readonly limits: ProxyLimits
   readonly headBounds: HeadBounds
   readonly pools: UpstreamPools
+  readonly cache: ResponseCache
+  readonly compressor: Compressor
+  readonly acme: AcmeAnswers
   readonly counters: Counters
   readonly sources: Sources
   readonly shedding: SourceShedding

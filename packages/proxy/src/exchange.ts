@@ -5,10 +5,22 @@
  * the body, upstream, guard on the response where rules ask for it, response. What the guard has not allowed never reaches an
  * upstream, not a byte of it.
  */
-import { type Decision, type GuardEnvironment, type GuardRequest, type Judgement, loginFailed, sourceKey } from '@ringwall/guard'
+import {
+  type Decision,
+  type Guard,
+  type GuardEnvironment,
+  type GuardRequest,
+  type Judgement,
+  loginFailed,
+  sourceKey,
+} from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
 import type { HeaderField } from '@ringwall/waf'
+import { valuesOf } from './cache-control.ts'
+import { cacheRequest } from './cache-terms.ts'
+import { challengeAnswer, passAnswer } from './challenge-page.ts'
 import type { Client } from './client.ts'
+import { type Compressing, compressedHead, compressing, type Encoder, type EncoderOwner } from './compression.ts'
 import type { Context, Cuttable, Standing } from './context.ts'
 import { decodedBody } from './decoded-body.ts'
 import { type AnyProxyError, UpstreamBroken, type UpstreamFull, type UpstreamUnreachable } from './errors.ts'
@@ -17,9 +29,10 @@ import { detached } from './header-names.ts'
 import { HeldBody } from './held-body.ts'
 import { HeldResponse } from './held-response.ts'
 import { type Observed, recordExchange } from './recording.ts'
-import { refusal } from './refusal.ts'
+import { type Refusal, refusal } from './refusal.ts'
 import type { RequestHead } from './request-head.ts'
 import type { RawRequest } from './request-parser.ts'
+import { type CachedAnswer, CacheTurn } from './response-cache.ts'
 import type { ResponseHead } from './response-parser.ts'
 import { type Rewriting, rewritingOf, rewrittenFields, rewrittenTarget } from './rewriting.ts'
 import { sourceOf } from './source-address.ts'
@@ -36,10 +49,15 @@ const NO_FIELDS: readonly (readonly string[])[] = []
 /** May be sent twice (RFC 9110 section 9.2.2). */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 
+/** What there is methods for that change nothing (RFC 9110 section 9.2.1). */
+const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
+/** Of a kept body, sent in one go. */
+const CACHED_PART_BYTES = 65_536
+
 /** What a client is told to wait when all upstreams are full. */
 const OVERLOADED_RETRY_AFTER_S = 1
 
-export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner, Cuttable, Standing {
+export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner, EncoderOwner, Cuttable, Standing {
   readonly #context: Context
   readonly #client: Client
   readonly #request: RawRequest
@@ -90,6 +108,14 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   #interim = false
   /** Its status counts as a failure of the upstream. */
   #failing = false
+  #turn: CacheTurn | undefined
+  #turnTimer: NodeJS.Timeout | undefined
+  /** The answer that is kept, as far as it has not been sent yet. */
+  #cachedRest: Buffer | undefined
+  #cachedStatus = 200
+  /** Compresses the answer on its way to the client. */
+  #encoder: Encoder | undefined
+  #trailers: readonly string[] = []
   /** The response, while its beginning is judged. */
   #heldResponse: HeldResponse | undefined
   #continued = false
@@ -125,6 +151,11 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       return
     }
     this.#head = head
+    const proof = this.#client.listener.secure ? undefined : this.#context.acme.text(head.host, head.target)
+    if (proof !== undefined && (head.method === 'GET' || head.method === 'HEAD')) {
+      this.#showProof(head, proof)
+      return
+    }
     const { redirectToTls } = this.#client.listener.options
     if (redirectToTls !== undefined) {
       this.#redirect(head, redirectToTls)
@@ -140,6 +171,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       this.#environment = environment
       const { policy } = environment.view
       pools.follow(policy)
+      this.#context.cache.follow(policy)
       this.#settleSource(head, (address) => this.#context.isTrustedProxy(policy, address))
       const source = sourceKey(this.#source)
       const isShed = !this.#context.shedding.admits(source)
@@ -290,7 +322,12 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   onClientDrain(): void {
-    if (!this.#upstreamPaused) return
+    this.#encoder?.resume()
+    if (this.#cachedRest !== undefined) {
+      this.#sendCachedRest()
+      return
+    }
+    if (!this.#upstreamPaused || this.#encoder !== undefined) return
     this.#upstreamPaused = false
     this.#connection?.resume()
   }
@@ -311,7 +348,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
 
   /** @param startMs Since when the guard has been at it: waiting for the body is not counted. */
   #judgeBody(body: Uint8Array, truncated: boolean, startMs: number): void {
-    let slice: () => Judgement | undefined
+    let slice: ReturnType<Guard['bodyInSlices']>
     try {
       slice = this.#context.options.guard.bodyInSlices(this.#judgement!, body, truncated, this.#environment!)
     } catch (error) {
@@ -322,8 +359,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   /** A long inspection gives other requests their turn: nothing of this one goes on meanwhile. */
-  #judgeSlice(slice: () => Judgement | undefined, startMs: number): void {
-    let judgement: Judgement | undefined
+  #judgeSlice(slice: ReturnType<Guard['bodyInSlices']>, startMs: number): void {
+    let judgement: ReturnType<typeof slice>
     try {
       judgement = slice()
     } catch (error) {
@@ -331,8 +368,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       return
     }
     this.#guardMs += performance.now() - startMs
-    if (judgement === undefined) {
-      setImmediate(() => {
+    if (judgement === undefined || judgement instanceof Promise) {
+      const goOn = (): void => {
         if (this.#over) return
         try {
           this.#judgeSlice(slice, performance.now())
@@ -340,7 +377,9 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
           this.#context.log('warn', `request ${this.#requestId} failed: ${(error as Error).message}`)
           this.#client.destroy()
         }
-      })
+      }
+      if (judgement === undefined) setImmediate(goOn)
+      else void judgement.then(goOn, (error: unknown) => this.#guardFailed(error))
       return
     }
     this.#judgement = judgement
@@ -358,10 +397,105 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       this.#refuse(502, 'no upstream for this service')
       return
     }
-    this.#group.budget.request(this.startMs)
     const rewrite = route!.route?.rewrite ?? route!.service.rewrite
     if (rewrite !== undefined && !this.#rewrite(rewrite)) return
-    this.#wanted = this.#group.sticky?.wanted(this.#request.rawHeaders)
+    const cache = route!.route?.cache ?? route!.service.cache
+    if (cache !== undefined && cache.mode === 'on' && this.#context.cache.store.bytesMax > 0) {
+      const hasCredential = this.#judgement!.credential !== undefined
+      const request = cacheRequest(this.#head!, this.#request.rawHeaders, this.#proto, hasCredential, cache)
+      if (request !== undefined) {
+        const counts = this.#context.cache.countsOf(route!.service.name)
+        const resume = (): void => this.#askCache()
+        this.#turn = new CacheTurn(
+          this.#context.cache,
+          request,
+          this.#head!.method,
+          cache,
+          route!.label,
+          counts,
+          this.startMs,
+          resume,
+        )
+        this.#askCache()
+        return
+      }
+    }
+    this.#toUpstream()
+  }
+
+  /** What is kept may answer; the guard has let the request pass before. */
+  #askCache(): void {
+    clearTimeout(this.#turnTimer)
+    if (this.#over) return
+    const step = this.#turn!.look(performance.now())
+    if (step.kind === 'answer') this.#sendCached(step.answer)
+    else if (step.kind === 'unavailable') this.#refuse(504, undefined)
+    else if (step.kind === 'forward') this.#toUpstream()
+    else {
+      this.#turnTimer = setTimeout(() => {
+        if (this.#over) return
+        this.#turn!.hurry()
+        this.#toUpstream()
+      }, step.ms)
+    }
+  }
+
+  /** In place of what the upstream might say. */
+  #sendCached(answer: CachedAnswer): void {
+    const { head, stored, body } = answer
+    // What a 304 stands for is what would have been sent otherwise.
+    const { status, fields: rawHeaders } = stored
+    const contentLength = String(stored.body.length)
+    const form = this.#compressing(head.status === 304 ? { ...head, status, rawHeaders, contentLength } : head)
+    if (form === undefined || head.status === 304 || this.#head!.method === 'HEAD') {
+      this.#sendKept(form === undefined ? answer : { ...answer, head: compressedHead(head, form) })
+      return
+    }
+    const isWhole = head.status === stored.status && body.length === stored.body.length && body.length > 0
+    const { compressor, cache } = this.#context
+    const made = form.coding === undefined || !isWhole ? undefined : compressor.kept(cache.store, stored, form.coding)
+    const send = (bytes: Buffer | undefined): void => {
+      if (this.#over) return
+      if (bytes === undefined) this.#sendKept({ ...answer, head: compressedHead(head, { coding: undefined }) })
+      else this.#sendKept({ ...answer, head: compressedHead(head, form, bytes.length), body: bytes })
+    }
+    if (made instanceof Promise) {
+      made.then(send).catch((error: Error) => {
+        this.#context.log('warn', `request ${this.#requestId} failed: ${error.message}`)
+        this.#client.destroy()
+      })
+    } else send(made)
+  }
+
+  #sendKept({ head, body, own }: CachedAnswer): void {
+    const fields = [...this.#ownFields(), ...own]
+    this.#cachedStatus = head.status
+    this.#context.options.guard.answered(this.#judgement!, head.status, this.#environment!.nowMs)
+    this.#responseFields = [head.rawHeaders, fields]
+    this.#client.respond(head, this.#head!, fields, this.#environment!.nowMs)
+    this.#answered = true
+    this.#cachedRest = body
+    this.#sendCachedRest()
+  }
+
+  /** As fast as the client takes it: what is kept is not copied for a client that does not read. */
+  #sendCachedRest(): void {
+    while (this.#cachedRest !== undefined && !this.#over) {
+      const rest = this.#cachedRest
+      if (rest.length === 0) {
+        this.#cachedRest = undefined
+        this.#client.end([], this.#finish(this.#cachedStatus, undefined))
+        return
+      }
+      this.#cachedRest = rest.subarray(CACHED_PART_BYTES)
+      this.#client.send(rest.subarray(0, CACHED_PART_BYTES))
+      if (!this.#client.flush()) return
+    }
+  }
+
+  #toUpstream(): void {
+    this.#group!.budget.request(this.startMs)
+    this.#wanted = this.#group!.sticky?.wanted(this.#request.rawHeaders)
     this.#tryUpstream(false)
   }
 
@@ -403,6 +537,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   #refuseUnsent(full: boolean): void {
+    if (this.#sentStale()) return
     const { counters } = this.#context
     if (full) {
       counters.overloaded++
@@ -473,7 +608,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       head,
       target: this.#target ?? head.target,
       host: this.#rewriting?.host ?? head.authority,
-      rewriting: this.#rewriting?.request,
+      rewriting: this.#turn === undefined ? this.#rewriting?.request : this.#turn.changes(this.#rewriting?.request),
       rawHeaders: this.#request.rawHeaders,
       section: this.#request.section,
       bodyBytes: complete ? (held?.length ?? 0) : head.contentLength,
@@ -483,6 +618,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       requestId: this.#requestId,
       traceparent: recorder.formatTraceparent(span),
       tracestate: span.traceState,
+      breached: this.#judgement!.breached === true,
     })
     const body = held === undefined || held.length === 0 ? undefined : held.bytes
     const chunked = !complete && head.contentLength === undefined
@@ -610,10 +746,36 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       }
     }
     this.#upstreamStatus = head.status
+    if (this.#turn !== undefined && this.#isAnsweredInstead(head, nowMs)) return
+    if (!SAFE.has(this.#head!.method) && !this.#context.cache.isEmpty)
+      this.#context.cache.changed(this.#head!.authority, this.#head!.target, head)
     if (this.#hurried) this.#connection?.limitSilence(service.upstreamTimeout)
     this.#reportLogin(head.status)
     this.#context.options.guard.answered(this.#judgement!, head.status, this.#environment!.nowMs)
     if (!this.#judgement!.responseWanted || this.#passes(head)) this.#sendHead(head)
+  }
+
+  /** Whether what is kept stands in for the upstream's answer. */
+  #isAnsweredInstead(head: ResponseHead, nowMs: number): boolean {
+    const instead = this.#turn!.instead(this.#rewritten(head), nowMs, Date.now(), this.#upstreamHeadMs)
+    if (instead === undefined) return false
+    this.#connection?.discard(head)
+    this.#connection = undefined
+    if (!this.#failing) this.#group!.outliers.succeeded(this.#upstream!)
+    if (instead === 'again') {
+      this.#upstreamStatus = undefined
+      this.#tryUpstream(false)
+    } else this.#sendCached(instead)
+    return true
+  }
+
+  /** What is kept may do when the upstream fails. */
+  #sentStale(): boolean {
+    const answer = this.#over ? undefined : this.#turn?.inTrouble(performance.now())
+    if (answer === undefined) return false
+    this.#dropUpstream()
+    this.#sendCached(answer)
+    return true
   }
 
   /** Whether the response may go on now: it may have to wait for its body, or have been refused. */
@@ -688,11 +850,59 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const { sticky } = this.#group!
     const isNew = sticky !== undefined && this.#upstream !== this.#wanted
     const cookie = isNew ? sticky.cookie(this.#upstream!, this.#proto === 'https') : undefined
-    const own = cookie === undefined ? this.#ownFields() : [...this.#ownFields(), 'set-cookie', cookie]
+    let own = cookie === undefined ? this.#ownFields() : [...this.#ownFields(), 'set-cookie', cookie]
     const rewritten = this.#rewritten(head)
-    this.#responseFields = [rewritten.rawHeaders, own]
-    this.#client.respond(rewritten, this.#head!, own, this.#environment!.nowMs)
+    if (this.#turn !== undefined)
+      own = [...own, ...this.#turn.begins(rewritten, performance.now(), Date.now(), this.#upstreamHeadMs)]
+    const out = this.#compressed(rewritten)
+    this.#responseFields = [out.rawHeaders, own]
+    this.#client.respond(out, this.#head!, own, this.#environment!.nowMs)
     this.#answered = true
+  }
+
+  /** Undefined: it goes out as it is, whatever the client likes. */
+  #compressing(head: ResponseHead): Compressing | undefined {
+    const { route, credential } = this.#judgement!
+    const policy = route!.route?.compress ?? route!.service.compress
+    return policy && compressing(head, this.#request.rawHeaders, credential !== undefined, policy)
+  }
+
+  /** The head of the answer as the client gets it; its body is compressed from here on, where it says so. */
+  #compressed(head: ResponseHead): ResponseHead {
+    const form = this.#compressing(head)
+    if (form === undefined) return head
+    const isBodyless = this.#head!.method === 'HEAD' || head.bodyBytes === 0
+    const { compressor } = this.#context
+    if (form.coding === undefined || (!isBodyless && !compressor.hasRoom)) return compressedHead(head, { coding: undefined })
+    if (!isBodyless) {
+      const isLive = valuesOf(head.rawHeaders, 'content-type').some((type) => type.toLowerCase().startsWith('text/event-stream'))
+      this.#encoder = compressor.encoder(form.coding, isLive, this)
+      return compressedHead(head, form)
+    }
+    return this.#head!.method === 'HEAD'
+      ? { ...compressedHead(head, form), bodyBytes: 0 }
+      : compressedHead(head, { coding: undefined })
+  }
+
+  onEncoded(bytes: Buffer): void {
+    this.#context.counters.compressedBytesOut += bytes.length
+    this.#client.send(bytes)
+    if (!this.#client.flush()) this.#encoder!.pause()
+  }
+
+  onEncoderDrain(): void {
+    if (!this.#upstreamPaused) return
+    this.#upstreamPaused = false
+    this.#connection?.resume()
+  }
+
+  onEncoderEnd(): void {
+    this.#client.end(keptTrailers(this.#trailers), this.#finish(this.#upstreamStatus!, undefined))
+  }
+
+  onEncoderFailure(message: string): void {
+    this.#context.log('warn', `request ${this.#requestId}: compressing failed: ${message}`)
+    this.#cutShort(this.#upstreamStatus!, 'compressing failed')
   }
 
   /** As the policy wants it changed. */
@@ -704,11 +914,21 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   onBody(bytes: Buffer): void {
     if (this.#over) return
     const held = this.#heldResponse
-    if (held === undefined) this.#client.send(bytes)
-    else {
+    if (held === undefined) {
+      this.#turn?.add(bytes)
+      if (this.#encoder === undefined) this.#client.send(bytes)
+      else this.#encode(bytes)
+    } else {
       held.body.add(bytes, held.head.bodyBytes ?? Number.POSITIVE_INFINITY)
       if (held.full) this.#inspectHeld(held, true)
     }
+  }
+
+  #encode(bytes: Buffer): void {
+    this.#context.counters.compressedBytesIn += bytes.length
+    if (this.#encoder!.write(bytes) || this.#upstreamPaused || this.#turn?.keeps === true) return
+    this.#upstreamPaused = true
+    this.#connection?.pause()
   }
 
   onQuiet(): void {
@@ -720,8 +940,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       })
       return
     }
+    this.#encoder?.quiet()
     // Also the head, when its body takes its time: server-sent events begin with nothing.
-    if (this.#over || this.#client.flush() || this.#upstreamPaused) return
+    if (this.#over || this.#client.flush() || this.#upstreamPaused || this.#turn?.keeps === true) return
+    if (this.#encoder !== undefined) return
     this.#upstreamPaused = true
     this.#connection?.pause()
   }
@@ -739,6 +961,12 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   #sendEnd(trailers: readonly string[]): void {
+    this.#turn?.complete(performance.now())
+    if (this.#encoder !== undefined) {
+      this.#trailers = trailers
+      this.#encoder.end()
+      return
+    }
     this.#client.end(keptTrailers(trailers), this.#finish(this.#upstreamStatus!, undefined))
   }
 
@@ -773,6 +1001,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     } else if (this.#goesOn(error)) return
     this.#context.counters.upstreamErrors++
     this.#context.log('warn', `upstream ${this.#upstream!.url}: request ${this.#requestId}: ${error.message}`)
+    if (!this.#answered && this.#sentStale()) return
     if (this.#answered) {
       this.#cutShort(this.#upstreamStatus!, error.code)
     } else this.#refuse(error.code === 'PROXY_UPSTREAM_TIMEOUT' ? 504 : 502, error.code)
@@ -797,6 +1026,23 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
 
   // To the client.
 
+  /** To an ACME server that verifies this name just now (RFC 8555 section 8.3). */
+  #showProof(head: RequestHead, text: string): void {
+    this.#judgement = this.#ownJudgement('allow', 200, 'proof for an ACME server')
+    const fields = [
+      'content-type',
+      'application/octet-stream',
+      'content-length',
+      String(text.length),
+      'cache-control',
+      'no-store',
+    ]
+    this.#answered = true
+    this.#responseFields = [fields]
+    const own = { status: 200, fields, body: head.method === 'HEAD' ? '' : text, continued: false }
+    this.#client.refuse(own, head, () => this.#finish(200, undefined))
+  }
+
   /** The same, over TLS. The method and the body are kept (RFC 9110 section 15.4.9). */
   #redirect({ authority, host, target }: RequestHead, port: number): void {
     this.#judgement = this.#ownJudgement('allow', 308, 'redirected to TLS')
@@ -809,18 +1055,39 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#judging = false
     this.#dropUpstream()
     const head = this.#head
-    const { headers, body } = refusal(status, this.#requestId, {
-      jsonWanted: head?.jsonWanted ?? false,
-      retryAfterS,
-      budget: this.#judgement?.decision?.budget,
-      location,
-      code: this.#judgement?.decision?.check === 'staleness' ? 'view-stale' : undefined,
-    })
+    const { headers, body } =
+      this.#challengeAnswer(status, retryAfterS) ??
+      refusal(status, this.#requestId, {
+        jsonWanted: head?.jsonWanted ?? false,
+        retryAfterS,
+        budget: this.#judgement?.decision?.budget,
+        location,
+        code: codeOf(this.#judgement?.decision),
+      })
     const fields = [...headers, ...this.#client.listener.ownFields, ...this.#explanation()]
     this.#answered = true
     this.#responseFields = [fields]
     const own = { status, fields, body: this.#request.method === 'HEAD' ? '' : body, continued: this.#continued }
     this.#client.refuse(own, head, () => this.#finish(status, error))
+  }
+
+  /** A challenge, or the pass for one that was done; undefined: it is about neither. */
+  #challengeAnswer(status: number, retryAfterS: number | undefined): Refusal | undefined {
+    const { decision, challenge, granted } = this.#judgement ?? {}
+    const { challenges } = this.#context.options
+    if (decision?.outcome !== 'challenge' || decision.status !== status) return undefined
+    if (granted !== undefined) return passAnswer(granted, this.#requestId, this.#proto === 'https')
+    if (challenge === undefined || challenges === undefined) return undefined
+    return challengeAnswer({
+      status,
+      requestId: this.#requestId,
+      method: this.#request.method,
+      target: this.#head?.target ?? '',
+      rawHeaders: this.#request.rawHeaders,
+      retryAfterS,
+      difficulty: challenge.difficulty,
+      issue: () => challenges.issue(challenge, this.#environment!.nowMs),
+    })
   }
 
   /** Part of the response is out: only cutting the connection tells the client that it is not whole. */
@@ -892,7 +1159,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   #guardRequest(head: RequestHead): GuardRequest {
-    return new JudgedRequest(this.#request, head, this.#source, this.#requestId, this.#client)
+    return new JudgedRequest(this.#request, head, this.#source, this.#requestId, this.#client, this.#context.shedding.bounds)
   }
 
   #reportLogin(status: number): void {
@@ -944,6 +1211,9 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     if (this.#over) return endMs
     this.#over = true
     this.#heldResponse?.stop()
+    clearTimeout(this.#turnTimer)
+    this.#turn?.stop(endMs)
+    this.#encoder?.destroy()
     if (this.#judgement?.responseWanted === true) this.#context.options.guard.end(this.#judgement)
     if (this.#lent !== undefined) this.#context.options.guard.release(this.#lent)
     const { counters, options, sources, standing } = this.#context
@@ -1032,6 +1302,12 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 }
 
+/** What a client may know of why: the ring's own state, and what its user is to mend. */
+function codeOf(decision: Decision | undefined): string | undefined {
+  if (decision?.check === 'staleness') return 'view-stale'
+  return decision?.outcome === 'deny' && decision.rule === 'password:breached' ? 'password-breached' : undefined
+}
+
 /** Rests it on something that may change while it is under way? */
 function isReviewed({ credential, route }: Judgement): boolean {
   return credential !== undefined || route?.authorizer !== undefined
@@ -1073,10 +1349,18 @@ class JudgedRequest implements GuardRequest {
   readonly ja4: string | undefined
   readonly clientCertificate: string | undefined
   readonly http2: string | undefined
+  readonly pressed: boolean
   readonly #rawHeaders: readonly string[]
   #headers: readonly HeaderField[] | undefined
 
-  constructor(request: RawRequest, head: RequestHead, remoteAddress: string, requestId: string, client: Client) {
+  constructor(
+    request: RawRequest,
+    head: RequestHead,
+    remoteAddress: string,
+    requestId: string,
+    client: Client,
+    pressed: boolean,
+  ) {
     this.method = head.method
     this.target = head.target
     this.httpVersion = request.httpVersion
@@ -1088,6 +1372,7 @@ class JudgedRequest implements GuardRequest {
     this.ja4 = client.ja4
     this.clientCertificate = client.clientCertificate
     this.http2 = client.http2
+    this.pressed = pressed
     this.#rawHeaders = request.rawHeaders
   }
 

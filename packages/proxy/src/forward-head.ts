@@ -23,13 +23,14 @@ const OURS: ReadonlySet<string> = new Set([
   'x-request-id',
   'traceparent',
   'tracestate',
+  'ringwall-password',
 ])
 
 const DROPPED_MAX = 2_048
 const dropped = new Map<string, boolean>()
 
 /** Whether a request header stays behind; remembered by its spelling. */
-function isDropped(name: string): boolean {
+export function isDropped(name: string): boolean {
   const found = dropped.get(name)
   if (found !== undefined) return found
   const lower = lowerName(name)
@@ -59,6 +60,8 @@ export interface Forwarding {
   readonly requestId: string
   readonly traceparent: string
   readonly tracestate: string | undefined
+  /** The body holds a password that is known from breaches. */
+  readonly breached?: boolean
 }
 
 /** The whole header section, to be written as latin1. */
@@ -79,6 +82,7 @@ export function requestHeadText(forwarding: Forwarding): string {
   text += `forwarded: for=${source};host="${head.authority}";proto=${forwarding.proto}\r\n`
   text += `x-request-id: ${forwarding.requestId}\r\ntraceparent: ${forwarding.traceparent}\r\n`
   if (forwarding.tracestate !== undefined) text += `tracestate: ${forwarding.tracestate}\r\n`
+  if (forwarding.breached === true) text += 'ringwall-password: breached\r\n'
   if (forwarding.rewriting !== undefined) text += forwarding.rewriting.added
   return `${text}\r\n`
 }

@@ -1,3 +1,5 @@
+export type { AcmeAnswer } from './acme-answers.ts'
+export { Challenges } from './challenges.ts'
 export { NO_STATS } from './context.ts'
 export {
   type AnyProxyError,
@@ -9,7 +11,16 @@ export {
   UpstreamTimeout,
   UpstreamUnreachable,
 } from './errors.ts'
+export {
+  currentPassKeys,
+  livingPassKeys,
+  PASS_KEY_BYTES,
+  PASS_KEY_ID_BYTES,
+  PASS_KEYS_MAX,
+  type PassKey,
+} from './pass-keys.ts'
 export { createProxy } from './proxy.ts'
+export type { CacheCounts, CacheStatus } from './response-cache.ts'
 export { currentTicketSecret, newTicketSecret, type TicketSecret } from './ticket-secret.ts'
 export {
   type ApiEvent,
@@ -31,5 +42,6 @@ export {
   type TlsOptions,
   type TraceContext,
   type Tracer,
+  type Unseal,
   type UpstreamStatus,
 } from './types.ts'

@@ -3,7 +3,7 @@ import type { Server } from 'node:net'
 import { type Prefix, parseAddress, parsePrefix, prefixContains } from '@ringwall/ring'
 import { Certificates } from './certificates.ts'
 import type { TicketSecret } from './ticket-secret.ts'
-import type { ListenerOptions } from './types.ts'
+import type { ListenerOptions, Unseal } from './types.ts'
 
 export class Listener {
   readonly options: ListenerOptions
@@ -19,11 +19,16 @@ export class Listener {
   port: number
 
   /** @throws {TlsFilesInvalid} */
-  constructor(options: ListenerOptions, log: (level: 'info' | 'warn', line: string) => void, ticketSecret?: TicketSecret) {
+  constructor(
+    options: ListenerOptions,
+    log: (level: 'info' | 'warn', line: string) => void,
+    ticketSecret?: TicketSecret,
+    unseal?: Unseal,
+  ) {
     this.options = options
     this.port = options.port
     this.protocols = options.http2 === true ? ['h2', 'http/1.1'] : ['http/1.1']
-    this.certificates = options.tls === undefined ? undefined : new Certificates(options.tls, log, ticketSecret)
+    this.certificates = options.tls === undefined ? undefined : new Certificates(options.tls, log, ticketSecret, unseal)
     this.#balancers = (options.proxyProtocol?.from ?? []).map((text) => {
       const prefix = parsePrefix(text)
       if (prefix === undefined) throw new TypeError(`${text} is no prefix`)

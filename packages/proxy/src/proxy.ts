@@ -14,12 +14,15 @@ import {
   prefixContains,
 } from '@ringwall/ring'
 import { filterConnections } from './accept-filter.ts'
+import { type AcmeAnswer, AcmeAnswers } from './acme-answers.ts'
 import { Arrival, type Arrivals } from './arrival.ts'
 import { ClientConnection } from './client-connection.ts'
+import { Compressor } from './compression.ts'
 import { type Connection, type Context, type Counters, NO_STATS, Sources, type Standing } from './context.ts'
 import { ListenFailed } from './errors.ts'
 import { H2Connection } from './h2-connection.ts'
 import { Listener } from './listener.ts'
+import { type CacheStatus, ResponseCache } from './response-cache.ts'
 import { LATE_MS_MAX, SourceShedding } from './shedding.ts'
 import { socketAddress } from './source-address.ts'
 import {
@@ -55,6 +58,7 @@ const REVIEW_SLICE = 200
 /** Denials that each open token is compared with. */
 const COMPARED_MAX = 16
 const SWEEP_MS_MAX = 1_000
+const CACHE_BYTES = 67_108_864
 
 export function createProxy(options: ProxyOptions): ProxyContract {
   return new HttpProxy(options)
@@ -89,7 +93,7 @@ class HttpProxy implements ProxyContract, Arrivals {
     this.#options = options
     this.#limits = limits
     const log = options.log ?? (() => undefined)
-    this.#listeners = options.listeners.map((listener) => new Listener(listener, log, options.ticketSecret))
+    this.#listeners = options.listeners.map((listener) => new Listener(listener, log, options.ticketSecret, options.unseal))
     this.#pools = new UpstreamPools(limits, options.region, options.log)
     this.#context = {
       options,
@@ -101,8 +105,11 @@ class HttpProxy implements ProxyContract, Arrivals {
       },
       stopping: false,
       pools: this.#pools,
+      cache: new ResponseCache(options.cacheBytes ?? CACHE_BYTES, options.onInvalidate),
       counters: this.#counters,
       sources: new Sources(),
+      compressor: new Compressor(this.#counters),
+      acme: new AcmeAnswers(),
       shedding: new SourceShedding(randomInt(2 ** 32)),
       standing: new Set(),
       isTrustedProxy: options.isTrustedProxy ?? isTrustedProxy,
@@ -201,6 +208,18 @@ class HttpProxy implements ProxyContract, Arrivals {
 
   certificates(): readonly CertificateStatus[] {
     return this.#listeners.flatMap(({ certificates }) => certificates?.status() ?? [])
+  }
+
+  cache(): CacheStatus {
+    return this.#context.cache.status()
+  }
+
+  invalidate(keys: readonly string[]): void {
+    this.#context.cache.invalidate(keys)
+  }
+
+  answerAcme(all: readonly AcmeAnswer[]): void {
+    this.#context.acme.set(all)
   }
 
   reloadCertificates(): void {

@@ -21,7 +21,7 @@ export function refusal(
     readonly retryAfterS?: number | undefined
     /** Of the limit that is used up. */
     readonly budget?: Budget | undefined
-    /** Why, where that is the ring’s own state and no secret: `view-stale`. */
+    /** Why, where that is no secret: `view-stale`, `password-breached`. */
     readonly code?: string | undefined
     /** Of a redirect. */
     readonly location?: string | undefined

@@ -147,3 +147,17 @@ function sharesPlaces(seed: number): boolean {
   for (let tick = 0; tick < 40; tick++) shedding.tick(1_000, 0)
   return !shedding.admits('192.0.2.1')
 }
+
+test('there is a bound while there is too little time for all, and not before or after', () => {
+  const shedding = new SourceShedding(7)
+  const bounds: boolean[] = []
+  for (let tick = 0; tick < 1_200; tick++) {
+    const isFlood = tick >= 100 && tick < 140
+    for (let each = 0; each < (isFlood ? 50 : 1); each++) shedding.admits('203.0.113.9')
+    shedding.admits('192.0.2.1')
+    // Late once is a compilation.
+    shedding.tick(isFlood || tick === 50 ? 400 : 0, tick * TICK_MS)
+    bounds.push(shedding.bounds)
+  }
+  assert.deepEqual([bounds[51], bounds[99], bounds[139], bounds.at(-1)], [false, false, true, false])
+})

@@ -68,6 +68,11 @@ export class SourceShedding {
     return this.#lateTicks > 0 || this.#perSecondMax !== Number.POSITIVE_INFINITY
   }
 
+  /** There has been too little time for all, and who asks most is refused. */
+  get bounds(): boolean {
+    return this.#perSecondMax !== Number.POSITIVE_INFINITY
+  }
+
   /** Whoever is refused is to be given a rest. */
   get rests(): boolean {
     return this.#nowMs - this.#boundAtMs >= SHOWN_MS

@@ -201,23 +201,28 @@ test('those who share a secret resume each other’s sessions, others do not', a
   }
 })
 
+async function ticketOf(port: number, options: Parameters<typeof open>[1] & { readonly maxVersion: string }): Promise<Buffer> {
+  const socket = await open(port, options)
+  // TLS 1.2 has it in the handshake, TLS 1.3 sends it after.
+  const sessions: Buffer[] = options.maxVersion === 'TLSv1.2' ? [socket.getSession()!] : []
+  socket.on('session', (session) => sessions.push(session))
+  socket.resume()
+  socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  await until('a ticket', () => sessions.length > 0)
+  socket.destroy()
+  return sessions[0]!
+}
+
 test('a session is resumed by its ticket; the certificate’s files may have changed in between', async (t) => {
   const folder = temporaryFolder(t)
   const files = await pairFiles(folder, ['localhost'])
   const { port, proxy } = await secureProxy(t, { tls: { certificates: [files] } })
   for (const maxVersion of ['TLSv1.3', 'TLSv1.2'] as const) {
-    const first = await open(port, { maxVersion })
-    // TLS 1.2 has it in the handshake, TLS 1.3 sends it after.
-    const sessions: Buffer[] = maxVersion === 'TLSv1.2' ? [first.getSession()!] : []
-    first.on('session', (session) => sessions.push(session))
-    first.resume()
-    first.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
-    await until('a ticket', () => sessions.length > 0)
-    first.destroy()
-    assert.equal((await ask(port, { maxVersion, session: sessions[0]! })).resumed, true)
+    const session = await ticketOf(port, { maxVersion })
+    assert.equal((await ask(port, { maxVersion, session })).resumed, true)
     writePair(folder, 'localhost', await makePair(['localhost']))
     proxy.reloadCertificates()
-    assert.equal((await ask(port, { maxVersion, session: sessions[0]! })).resumed, true)
+    assert.equal((await ask(port, { maxVersion, session })).resumed, true)
   }
   assert.ok(proxy.stats().tlsResumed >= 4)
   assert.equal(proxy.stats().certificatesTaken, 2)
@@ -239,15 +244,9 @@ test('a client that is asked for a certificate may show one of anybody’s, and 
       assert.match((await ask(port, { maxVersion, cert: pair.certificate, key: pair.key })).text, / 200 /)
       assert.equal(met(), thumbprint(pair))
     }
-    const first = await open(port, { maxVersion, cert: own.certificate, key: own.key })
-    const sessions: Buffer[] = maxVersion === 'TLSv1.2' ? [first.getSession()!] : []
-    first.on('session', (session) => sessions.push(session))
-    first.resume()
-    first.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
-    await until('a ticket', () => sessions.length > 0)
-    first.destroy()
+    const session = await ticketOf(port, { maxVersion, cert: own.certificate, key: own.key })
     // Who resumes was there at the first handshake, and shows nothing again.
-    assert.equal((await ask(port, { maxVersion, session: sessions[0]! })).resumed, true)
+    assert.equal((await ask(port, { maxVersion, session })).resumed, true)
     assert.equal(met(), thumbprint(own))
   }
 })

@@ -1,6 +1,9 @@
 /** The words of the proxy. */
 import type { Guard, GuardEnvironment, LoginAttempt, Outcome } from '@ringwall/guard'
 import type { DenialSubject, Policy } from '@ringwall/ring'
+import type { AcmeAnswer } from './acme-answers.ts'
+import type { Challenges } from './challenges.ts'
+import type { CacheStatus } from './response-cache.ts'
 import type { TicketSecret } from './ticket-secret.ts'
 
 /** What a proxy needs of telemetry; the same shapes as there. */
@@ -190,7 +193,7 @@ export interface ApiEvent {
   readonly atMs: number
 }
 
-/** A certificate with its private key, as files in PEM. */
+/** A certificate with its private key, as files in PEM; both may be in one, and it may be sealed. */
 export interface CertificateFiles {
   /** The server's own certificate first, then those that issued it. */
   readonly certificate: string
@@ -198,6 +201,9 @@ export interface CertificateFiles {
   /** Whom it is for, such as `www.example.org` or `*.example.org`; what the certificate says, unless given. */
   readonly names?: readonly string[]
 }
+
+/** @param file Its path, which says under what name it was sealed. */
+export type Unseal = (file: string, bytes: Uint8Array) => Uint8Array | undefined
 
 export interface TlsOptions {
   /** At least one. */
@@ -250,9 +256,17 @@ export interface ProxyOptions {
   readonly onLogin?: (event: LoginEvent) => void
   /** Called when a request that was held against its service's API has ended. */
   readonly onApi?: (event: ApiEvent) => void
+  /** Opens files of keys and certificates that are sealed; undefined: it cannot. */
+  readonly unseal?: Unseal
+  /** Bytes for answers that are kept, where the policy wants some to be; 64 MiB unless given, 0: none. */
+  readonly cacheBytes?: number
+  /** Told of what a request has changed, by the keys of `Proxy.invalidate`: other proxies of the node may keep it, too. */
+  readonly onInvalidate?: (keys: readonly string[]) => void
   /** Is `X-Forwarded-For` from this address believed? `isTrustedProxy` of `@ringwall/ring` unless given. */
   readonly isTrustedProxy?: (policy: Policy, address: string) => boolean
   readonly log?: (level: 'info' | 'warn', line: string) => void
+  /** Makes challenges; the guard opens their passes by the same. Without it, whoever is challenged is refused. */
+  readonly challenges?: Challenges
   /** Those who share ports share this, or a client could not resume its TLS session with all of them; one of its own unless given. */
   readonly ticketSecret?: TicketSecret
 }
@@ -301,6 +315,11 @@ export interface ProxyStats {
   /** HTTP/2 connections ended because what they sent is not HTTP/2; or because they sent too much of what does nothing. */
   readonly http2Errors: number
   readonly http2Floods: number
+  /** Answers compressed as they came; those that were not for lack of room; and bytes before and after. */
+  readonly compressed: number
+  readonly compressionSkipped: number
+  readonly compressedBytesIn: number
+  readonly compressedBytesOut: number
   readonly certificatesTaken: number
   readonly certificatesRefused: number
   readonly activeHandshakes: number
@@ -361,6 +380,11 @@ export interface Proxy {
   upstreams(): readonly UpstreamStatus[]
   services(): readonly ServiceStatus[]
   certificates(): readonly CertificateStatus[]
+  cache(): CacheStatus
+  /** What ACME servers are to find, in place of what it was before. */
+  answerAcme(all: readonly AcmeAnswer[]): void
+  /** Forgets answers that are kept. */
+  invalidate(keys: readonly string[]): void
   /** Reads the files of certificates again, which happens by itself when they change. */
   reloadCertificates(): void
   /**

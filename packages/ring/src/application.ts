@@ -394,9 +394,9 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       const from = parseIssuer(issuer)?.name ?? ''
       return withStatementOfKey(seen, body, from, context)
     }
-    if (body.type === 'deny.withdraw') return withdrawn(seen, body.id, issuer)
     if (body.type === 'vault.put' || body.type === 'vault.delete')
       return seen.withVault(withVaultStatement(seen.vault, content, body, context.timestampMs))
+    if (body.type === 'deny.withdraw') return withdrawn(seen, body.id, issuer)
     if (body.type === 'deny.add') {
       const denial = denialOf(content, context.height, denialId)!
       if (!issuer.startsWith('node:')) return denied(seen, denial, context)

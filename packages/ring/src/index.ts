@@ -59,17 +59,23 @@ export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export {
   APPROVABLE_TYPES,
   type ApprovableType,
+  type BotPolicy,
   CEDAR_CHARS_MAX,
+  type ChallengePolicy,
   EXCEPTION_TTL_MS_MAX,
   type ExceptionPolicy,
   type IssuerPolicy,
   type LimitPolicy,
+  NO_ASN,
+  NO_COUNTRY,
+  PASS_MS_MAX,
   type PatchPolicy,
   type Policy,
   PolicySchema,
   type RewritePolicy,
   type RoutePolicy,
   type ServicePolicy,
+  type SourceSetPolicy,
   type UpstreamPolicy,
 } from './policy.ts'
 export {
@@ -79,6 +85,7 @@ export {
   type PolicyCompilation,
   type RuleCompiler,
 } from './policy-compile.ts'
+export type { CachePolicy, CompressionPolicy } from './policy-delivery.ts'
 export { diffPolicies, type PolicyChange } from './policy-diff.ts'
 export {
   formatProblems,
@@ -91,6 +98,15 @@ export { policyJsonSchema } from './policy-json-schema.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'
 export { isVaultOpen, mayUseVault, type VaultAction, type VaultAsker, type VaultPolicy } from './policy-vault.ts'
+export {
+  mayAttest,
+  servicesOf,
+  type UnixFacts,
+  type UnixSelectorPolicy,
+  type WorkloadPolicy,
+  type WorkloadsPolicy,
+  workloadOf,
+} from './policy-workloads.ts'
 export { isTrustedProxy, prefixSetOf } from './prefix-set.ts'
 export { ProvisionalDenials } from './provisional-denials.ts'
 export {

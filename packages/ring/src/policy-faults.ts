@@ -1,9 +1,11 @@
 /** What is wrong with a policy though its shape is right: addresses, names used twice, references to nothing. */
 import { formatPrefix, parseAddress, parsePrefix, parsePrefixLoosely } from './address.ts'
 import { didYouMean } from './did-you-mean.ts'
-import type { LimitPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
+import { type LimitPolicy, PASS_MS_MAX, PASS_MS_MIN, type Policy, type RoutePolicy, type ServicePolicy } from './policy.ts'
 import { compiledApi } from './policy-api.ts'
+import { cacheFaults } from './policy-delivery.ts'
 import { upstreamFaults } from './policy-upstream-faults.ts'
+import { workloadFaults } from './policy-workloads.ts'
 
 /** One fault, by its place in the document. */
 export interface PolicyFault {
@@ -22,6 +24,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
   const faults: PolicyFault[] = []
   prefixFaults(policy.trustedProxies, ['trustedProxies'], faults)
   prefixFaults(policy.denials.safe, ['denials', 'safe'], faults)
+  for (const [name, { prefixes }] of Object.entries(policy.bots)) prefixFaults(prefixes, ['bots', name, 'prefixes'], faults)
   repeated(policy.tests.map(({ name }) => name)).forEach(({ index, value }) => {
     faults.push({ path: ['tests', index, 'name'], message: `the test ${value} occurs twice`, hint: 'give each its own name' })
   })
@@ -74,6 +77,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
       faults.push({ path: ['issuers', index, 'issuer'], message, hint: 'authorization needs issuers without it' })
     }
   }
+  faults.push(...workloadFaults(policy))
   const hosts = new Map<string, string>()
   for (const [name, service] of Object.entries(policy.services)) {
     const at = ['services', name] as const
@@ -99,7 +103,16 @@ export function policyFaults(policy: Policy): PolicyFault[] {
       })
     })
     upstreamFaults(service, at, faults)
+    cacheFaults(service.cache, at, faults)
+    for (const [index, { cache }] of service.routes.entries()) cacheFaults(cache, [...at, 'routes', index], faults)
     limitFaults(service.limits, [...at, 'limits'], faults)
+    accountFaults(service, at, faults)
+    sourceFaults(service, at, faults)
+    const { passFor } = service.challenge
+    if (passFor < PASS_MS_MIN || passFor > PASS_MS_MAX) {
+      const message = `expected 5s to 24h, found ${passFor / 1_000} s`
+      faults.push({ path: [...at, 'challenge', 'passFor'], message, hint: 'the default is 1h' })
+    }
     issuerFaults(policy, service.identity?.issuers ?? [], [...at, 'identity', 'issuers'], faults)
     routeFaults(policy, service.routes, [...at, 'routes'], faults)
     apiFaults(service, at, faults)
@@ -188,6 +201,47 @@ function limitFaults(limits: readonly LimitPolicy[], at: readonly PropertyKey[],
   repeated(limits.map(({ name }) => name)).forEach(({ index, value }) => {
     faults.push({ path: [...at, index, 'name'], message: `the limit ${value} occurs twice`, hint: 'give each its own name' })
   })
+}
+
+function sourceFaults({ sources, limits, routes }: ServicePolicy, at: readonly PropertyKey[], faults: PolicyFault[]): void {
+  const look = (part: Pick<RoutePolicy, 'sources' | 'limits'>, path: readonly PropertyKey[]): void => {
+    for (const key of ['allow', 'deny'] as const)
+      prefixFaults(part.sources?.[key]?.prefixes ?? [], [...path, 'sources', key, 'prefixes'], faults)
+    for (const [index, limit] of part.limits.entries())
+      for (const key of ['from', 'except'] as const)
+        prefixFaults(limit[key]?.prefixes ?? [], [...path, 'limits', index, key, 'prefixes'], faults)
+  }
+  look({ sources, limits }, at)
+  for (const [index, route] of routes.entries()) look(route, [...at, 'routes', index])
+}
+
+/** Accounts are known where a route says which field names them. */
+function accountFaults({ limits, routes }: ServicePolicy, at: readonly PropertyKey[], faults: PolicyFault[]): void {
+  const needs = ({ key, count }: LimitPolicy): boolean => key.includes('account') || count === 'accounts'
+  const find = (list: readonly LimitPolicy[], path: readonly PropertyKey[]): void => {
+    for (const [index, limit] of list.entries()) {
+      if (!needs(limit)) continue
+      const message = `the limit ${limit.name} is about accounts, and nothing here says where they are named`
+      faults.push({ path: [...path, 'limits', index], message, hint: 'put it into a route with login or signup' })
+    }
+  }
+  find(limits, at)
+  for (const [index, { name, limits: own, login, signup }] of routes.entries()) {
+    const path = [...at, 'routes', index]
+    if (login === undefined && signup === undefined) find(own, path)
+    if (login !== undefined && signup !== undefined) {
+      const message = `the route ${name} has both login and signup`
+      faults.push({ path: [...path, 'signup'], message, hint: 'keep one of the two, or make two routes by method' })
+    }
+    for (const [key, declared] of [
+      ['login', login],
+      ['signup', signup],
+    ] as const) {
+      if (declared === undefined || declared.breached === 'pass' || declared.password !== undefined) continue
+      const message = `what becomes of breached passwords is said, and not which field holds the password`
+      faults.push({ path: [...path, key, 'breached'], message, hint: 'name it: password: FIELD' })
+    }
+  }
 }
 
 function issuerFaults(policy: Policy, names: readonly string[], at: readonly PropertyKey[], faults: PolicyFault[]): void {

@@ -167,7 +167,7 @@ const REFUSED: ReadonlyMap<string, string> = new Map([
 
 const REQUEST_REFUSED: ReadonlyMap<string, string> = new Map([
   ['host', 'rewrite.host does that'],
-  ...['forwarded', 'x-real-ip', 'traceparent', 'tracestate'].map((name) => [name, OURS] as const),
+  ...['forwarded', 'x-real-ip', 'traceparent', 'tracestate', 'ringwall-password'].map((name) => [name, OURS] as const),
   ...['x-original-url', 'x-rewrite-url'].map(
     (name) => [name, 'upstreams route by it instead of the path that was judged'] as const,
   ),

@@ -4,14 +4,48 @@
  */
 import { z } from 'zod'
 import { ApiContract } from './policy-api.ts'
+import { Cache, Compression } from './policy-delivery.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
 import { Vault } from './policy-vault.ts'
+import { Workloads } from './policy-workloads.ts'
 
 const WafMode = z
   .enum(['enforce', 'shadow', 'learn', 'off'])
   .meta({ description: 'Refuse; only record what would be refused; only record what matches; do nothing.' })
 const AddressOrPrefix = z.string().max(50).meta({ description: 'An IP address or CIDR prefix.' })
+
+/** What an address counts as that no file of the node knows: of no country, of no autonomous system. */
+export const NO_COUNTRY = 'ZZ'
+export const NO_ASN = 0
+
+const Country = z
+  .string()
+  .regex(/^[A-Z]{2}$/, 'expected two capitals such as SE (ISO 3166-1), ZZ for unknown')
+  .meta({ description: 'ISO 3166-1 alpha-2; ZZ: not known.' })
+const Asn = z.int().min(0).max(4_294_967_295).meta({ description: 'Number of an autonomous system; 0: not known.' })
+
+const SourceSet = z
+  .strictObject({
+    countries: z.array(Country).max(300).default([]),
+    asns: z.array(Asn).max(1_000).default([]),
+    prefixes: z.array(AddressOrPrefix).max(1_000).default([]),
+  })
+  .refine(({ countries, asns, prefixes }) => countries.length + asns.length + prefixes.length > 0, {
+    error: 'expected countries, asns or prefixes',
+  })
+  .meta({ description: 'Sources in any of these. Countries and autonomous systems are as the files of each node say.' })
+
+const Sources = z
+  .strictObject({
+    allow: SourceSet.optional().meta({ description: 'No others, unless absent.' }),
+    deny: SourceSet.optional(),
+    action: z
+      .enum(['deny', 'challenge'])
+      .default('deny')
+      .meta({ description: 'What becomes of the others: 403, or a proof of work.' }),
+  })
+  .refine(({ allow, deny }) => allow !== undefined || deny !== undefined, { error: 'expected allow or deny' })
 
 const Limit = z
   .strictObject({
@@ -19,12 +53,12 @@ const Limit = z
     key: z
       .array(
         z.union([
-          z.enum(['ip', 'network', 'ja4', 'http2', 'subject', 'host', 'method', 'path', 'route']),
+          z.enum(['ip', 'network', 'asn', 'country', 'ja4', 'http2', 'subject', 'account', 'host', 'method', 'path', 'route']),
           z
             .string()
             .regex(
               /^(?:header:[A-Za-z0-9-]{1,64}|cookie:[!#$%&'*+.^_`|~A-Za-z0-9-]{1,64})$/,
-              'expected ip, network, ja4, http2, subject, host, method, path, route, header:NAME or cookie:NAME',
+              'expected ip, network, asn, country, ja4, http2, subject, account, host, method, path, route, header:NAME or cookie:NAME',
             ),
         ]),
       )
@@ -33,7 +67,7 @@ const Limit = z
       .default(['ip'])
       .meta({
         description:
-          'What shares one budget: ip, network (/24 of IPv4, /48 of IPv6), ja4 (fingerprint of TLS), http2 (of HTTP/2), subject (of the token), host, method, path, route, header:NAME, cookie:NAME, or a mix.',
+          'What shares one budget: ip, network (/24 of IPv4, /48 of IPv6), asn (autonomous system), country, ja4 (fingerprint of TLS), http2 (of HTTP/2), subject (of the token), account (that a login or sign-up names), host, method, path, route, header:NAME, cookie:NAME, or a mix.',
       }),
     rate: Rate.optional().meta({ description: 'Such as 100/s, 20/m or 1000/h; either this or concurrency.' }),
     concurrency: z
@@ -62,10 +96,32 @@ const Limit = z
       .max(16)
       .optional()
       .meta({ description: 'Only requests that are answered with one of these count, such as failed logins.' }),
+    from: SourceSet.optional().meta({ description: 'Only requests from these are limited.' }),
+    except: SourceSet.optional().meta({ description: 'Requests from these are not.' }),
+    count: z.enum(['requests', 'accounts']).default('requests').meta({
+      description:
+        'accounts: of all requests that name one account, one counts within the window; on routes with login or signup.',
+    }),
+    forgive: z.int().min(1).max(100).optional().meta({
+      description:
+        'How many counts each answer with another status takes back: with 1, what counts is how many more fail than succeed.',
+    }),
+    action: z.enum(['throttle', 'challenge', 'deny']).default('throttle').meta({
+      description:
+        'What becomes of requests beyond it: 429, a proof of work that gives whoever does it a budget of their own, or 403.',
+    }),
   })
   .refine(({ scope, status }) => scope === 'node' || status === undefined, {
     path: ['status'],
     error: 'counting by status is done by each node for itself: leave out scope: ring',
+  })
+  .refine(({ forgive, status }) => forgive === undefined || status !== undefined, {
+    path: ['forgive'],
+    error: 'answers take back what answers counted: name the status that counts',
+  })
+  .refine(({ concurrency, count, key }) => concurrency === undefined || (count === 'requests' && !key.includes('account')), {
+    path: ['concurrency'],
+    error: 'accounts are known once the body is there: limit them by rate',
   })
   .refine(({ rate, concurrency }) => (rate === undefined) !== (concurrency === undefined), {
     error: 'expected either rate or concurrency',
@@ -112,8 +168,20 @@ const Identity = z.strictObject({
     .meta({ description: 'Claims that must be equal, or arrays that must contain the value.' }),
 })
 
-const Login = z.strictObject({
+const accountKeys = {
   account: z.string().min(1).max(64).meta({ description: 'Name of the form or JSON field that holds the account’s name.' }),
+  password: z.string().min(1).max(64).optional().meta({
+    description: 'Name of the field that holds the password: looked for in the list of breached ones that the nodes have.',
+  }),
+  breached: z.enum(['pass', 'challenge', 'deny']).default('pass').meta({
+    description: 'What becomes of a breached password. The upstream is told in any case: ringwall-password: breached.',
+  }),
+}
+
+const Signup = z.strictObject(accountKeys)
+
+const Login = z.strictObject({
+  ...accountKeys,
   failure: z
     .array(z.int().min(100).max(599))
     .min(1)
@@ -131,6 +199,28 @@ const Staleness = z.strictObject({
 
 const ApiMode = z.enum(['enforce', 'shadow', 'off'])
 
+const ChallengeWhen = z
+  .enum(['always', 'overload', 'never'])
+  .meta({ description: 'Who shows no pass is challenged: always, while there is too little time for all, or only by a limit.' })
+
+/** Zero bits that the hash of a proof of work begins with: what browsers do in a blink, and what takes them minutes. */
+export const DIFFICULTY_MIN = 1
+export const DIFFICULTY_MAX = 22
+export const PASS_MS_MIN = 5_000
+export const PASS_MS_MAX = 86_400_000
+
+const Challenge = z
+  .strictObject({
+    when: ChallengeWhen.default('never'),
+    difficulty: z.int().min(DIFFICULTY_MIN).max(DIFFICULTY_MAX).default(16).meta({
+      description: 'Zero bits that the hash is to begin with: each more doubles the work.',
+    }),
+    passFor: Duration.default(3_600_000).meta({
+      description: 'How long a pass lasts from when its challenge was made: 5s to 24h.',
+    }),
+  })
+  .meta({ description: 'A proof of work for browsers.' })
+
 const Route = z.strictObject({
   name: Name,
   path: Path.meta({ description: 'Matches this path and everything below it; the longest match wins.' }),
@@ -147,9 +237,14 @@ const Route = z.strictObject({
   limits: z.array(Limit).max(16).default([]),
   identity: Identity.optional(),
   login: Login.optional(),
+  signup: Signup.optional().meta({ description: 'Requests to this route make accounts.' }),
   staleness: Staleness.optional(),
   rewrite: Rewrite.optional().meta({ description: 'In place of the service’s.' }),
+  cache: Cache.optional().meta({ description: 'In place of the service’s.' }),
+  compress: Compression.optional().meta({ description: 'In place of the service’s.' }),
   deny: z.boolean().default(false).meta({ description: 'Refuse this route altogether.' }),
+  challenge: ChallengeWhen.optional(),
+  sources: Sources.optional().meta({ description: 'In place of the service’s.' }),
   action: z
     .string()
     .regex(/^[a-z][A-Za-z0-9_-]{0,63}$/, 'expected a name such as refund')
@@ -212,6 +307,26 @@ const Exception = z.strictObject({
   until: Until,
 })
 
+const DomainName = z
+  .string()
+  .max(253)
+  .regex(/^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+$/, 'expected a domain in lower case, such as googlebot.com')
+
+const Bot = z
+  .strictObject({
+    userAgent: z
+      .string()
+      .min(3)
+      .max(64)
+      .regex(/^[ -~]+$/)
+      .meta({ description: 'What its User-Agent holds, in any case.' }),
+    domains: z.array(DomainName).max(16).default([]).meta({
+      description: 'Its addresses have names in these, and the names these addresses: forward-confirmed reverse DNS.',
+    }),
+    prefixes: z.array(AddressOrPrefix).max(2_000).default([]).meta({ description: 'Its addresses, as it publishes them.' }),
+  })
+  .refine(({ domains, prefixes }) => domains.length + prefixes.length > 0, { error: 'expected domains or prefixes' })
+
 const Service = z.strictObject({
   hosts: z
     .array(z.string().min(1).max(253))
@@ -223,11 +338,18 @@ const Service = z.strictObject({
   waf: Waf.prefault({}),
   api: Api.optional(),
   limits: z.array(Limit).max(16).default([]),
+  challenge: Challenge.prefault({}),
+  sources: Sources.optional().meta({ description: 'Whose requests are taken.' }),
+  pretenders: z.enum(['pass', 'challenge', 'deny']).default('pass').meta({
+    description: 'What becomes of those who say that they are one of bots, from an address that is not its own.',
+  }),
   identity: Identity.optional(),
   authorization: Authorization.optional(),
   staleness: Staleness.default({ max: 3_600_000, beyond: 'open' }),
   upstreamTimeout: Duration.default(30_000),
   ...upstreamKeys,
+  cache: Cache.optional().meta({ description: 'Keep answers that may be kept, and answer from them.' }),
+  compress: Compression.optional().meta({ description: 'Compress answers that upstreams send as they are.' }),
   routes: z.array(Route).max(1_000).default([]),
 })
 
@@ -251,7 +373,7 @@ const HeaderText = z
   .string()
   .max(4_096)
   .regex(/^[^\r\n\0]*$/, 'expected one line')
-const TestOutcome = z.enum(['allow', 'deny', 'throttle'])
+const TestOutcome = z.enum(['allow', 'deny', 'challenge', 'throttle'])
 
 const TestRequest = z.strictObject({
   method: z
@@ -273,6 +395,8 @@ const TestRequest = z.strictObject({
     .meta({ description: 'Host, User-Agent and Accept are added unless given.' }),
   body: z.string().max(65_536).default(''),
   source: z.string().max(50).default('198.51.100.1').meta({ description: 'The client’s address.' }),
+  country: Country.default(NO_COUNTRY).meta({ description: 'Where that is.' }),
+  asn: Asn.default(NO_ASN).meta({ description: 'And in which autonomous system.' }),
   token: z
     .strictObject({
       issuer: z.string().max(512),
@@ -357,6 +481,10 @@ export const PolicySchema = z.strictObject({
   version: z.literal(1).meta({ description: 'Version of this format.' }),
   services: z.record(Name, Service).meta({ description: 'What is protected, by name.' }),
   trustedProxies: z.array(AddressOrPrefix).max(256).default([]).meta({ description: 'Whose X-Forwarded-For is believed.' }),
+  bots: z
+    .record(Name, Bot)
+    .default({})
+    .meta({ description: 'Programs that are welcome: where theirs is, they are not challenged.' }),
   issuers: z.array(Issuer).max(16).default([]).meta({ description: 'Whose tokens are believed.' }),
   detectors: z
     .strictObject({
@@ -463,6 +591,7 @@ export const PolicySchema = z.strictObject({
     })
     .prefault({})
     .meta({ description: 'The most work, in units, that the rules may do on a fixed sample request of each class.' }),
+  workloads: Workloads,
   exceptions: z
     .array(Exception)
     .max(EXCEPTIONS_MAX)
@@ -473,6 +602,7 @@ export const PolicySchema = z.strictObject({
     .max(PATCHES_MAX)
     .default([])
     .meta({ description: 'Rules for single holes, for a time, each with its own tests. ringwall rule patch writes them.' }),
+  vault: Vault.prefault({}).meta({ description: 'Who may read and write which secrets.' }),
   indicators: z
     .array(
       z.strictObject({
@@ -501,7 +631,6 @@ export const PolicySchema = z.strictObject({
     .max(100)
     .default([])
     .meta({ description: 'Programs that enforce denials elsewhere (CrowdSec bouncers). ringwall bouncer add writes them.' }),
-  vault: Vault.prefault({}).meta({ description: 'Who may read and write which secrets.' }),
   tests: z
     .array(PolicyTest)
     .max(200)
@@ -512,6 +641,9 @@ export const PolicySchema = z.strictObject({
 export type Policy = z.output<typeof PolicySchema>
 export type ServicePolicy = z.output<typeof Service>
 export type RoutePolicy = z.output<typeof Route>
+export type ChallengePolicy = z.output<typeof Challenge>
+export type BotPolicy = z.output<typeof Bot>
+export type SourceSetPolicy = z.output<typeof SourceSet>
 export type LimitPolicy = z.output<typeof Limit>
 export type IssuerPolicy = z.output<typeof Issuer>
 export type PatchPolicy = z.output<typeof Patch>

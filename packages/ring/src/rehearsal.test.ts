@@ -36,7 +36,7 @@ test('a policy whose own tests pass is taken; one that fails is refused, with wh
     ['{ name: x, request: { source: 203.0.113.1 }, expect: { outcome: deny, rule: "limit:few" } }', 'expected deny by limit:few'],
     ['{ name: x, request: {}, expect: throttle }', 'expected throttle, got allow 200'],
     ['{ name: x, request: { path: /crash }, expect: allow }', 'got a crash: the guard failed'],
-    ['{ name: x, request: {}, expect: nothing }', 'expected allow, deny or throttle or a map of keys'],
+    ['{ name: x, request: {}, expect: nothing }', 'expected allow, deny, challenge or throttle or a map of keys'],
     ['{ name: x, request: { source: nowhere }, expect: allow }', 'expected an IP address'],
     ['{ name: x, request: { paht: / }, expect: allow }', 'did you mean path?'],
   ]

@@ -24,6 +24,8 @@ const REQUEST_WORK = 1_000
 export interface RehearsedRequest extends WafRequest {
   readonly host: string
   readonly body: Uint8Array
+  /** Where its source is. */
+  readonly place?: { readonly country: string; readonly asn: number }
   /** What its bearer token says, taken as verified. */
   readonly token:
     | { readonly issuer: string; readonly subject: string | undefined; readonly claims: Readonly<Record<string, unknown>> }
@@ -219,6 +221,7 @@ function requestOf({ request }: Pick<PolicyTest, 'request'>): RehearsedRequest {
     remoteAddress: request.source,
     host: request.host.toLowerCase(),
     body,
+    place: { country: request.country, asn: request.asn },
     token: token === undefined ? undefined : { issuer: token.issuer, subject: token.subject, claims: token.claims },
   }
 }

@@ -6,6 +6,7 @@ import { accountKey, canonicalJson, type DenialSubject } from '@ringwall/ring/tx
 import { UsageError } from '../errors.ts'
 import { duration, paint, printable } from '../format.ts'
 import { type Format, printList } from '../output.ts'
+import { nftablesScript } from './nftables.ts'
 import { tellWaiting } from './waiting.ts'
 
 export const KINDS = ['ip', 'cidr', 'token', 'subject', 'session', 'device', 'key', 'issuer', 'issued-before', 'account'] as const
@@ -173,4 +174,20 @@ export async function denyList(client: RingwallClient, format: Format): Promise<
     ({ id }) => id,
     'nothing is denied',
   )
+}
+
+/**
+ * Addresses and prefixes that are certain to be denied. What is only provisional lapses sooner than a script is run again.
+ *
+ * @param ports Numbers with commas between them, or `all`.
+ */
+export async function denyExport(client: RingwallClient, ports: string): Promise<void> {
+  const numbers = ports === 'all' ? undefined : ports.split(',').map(Number)
+  if (numbers?.some((port) => !Number.isInteger(port) || port < 1 || port > 65_535) === true)
+    throw new UsageError(`--ports ${ports}: expected ports such as 80,443, or all`)
+  const { denials } = await client.denials()
+  const denied = denials.flatMap(({ subject, expiresAtMs, provisional }) =>
+    !provisional && (subject.kind === 'ip' || subject.kind === 'cidr') ? [{ prefix: subject.value, expiresAtMs }] : [],
+  )
+  process.stdout.write(nftablesScript(denied, { nowMs: Date.now(), ports: numbers }))
 }

@@ -15,6 +15,7 @@ import { LedgerError } from '@ringwall/ledger'
 import { KEY_NAMES, type KeyName, ringIssuer, viewOfKey } from '@ringwall/ring'
 import { z } from 'zod'
 import type { RunningNode } from '../node.ts'
+import { AuthorityCertificates } from '../signing/authority-certificates.ts'
 import { type Asked, MintRefused, SigningError } from '../signing/signing-service.ts'
 import type { Answer, Call, Operation } from './http.ts'
 import { ApiProblem } from './problem.ts'
@@ -27,7 +28,7 @@ type Accepted = Extract<TokenVerdict, { ok: true }>
 const REFRESH_HINT_S = 300
 
 export function keyOperations(node: RunningNode): readonly Operation[] {
-  const authority = new AuthorityCertificate(node)
+  const authority = new AuthorityCertificates({ view: node.view, sign: () => minted(node, { authority: true }) })
   return [
     { method: 'GET', path: '/v1/keys', run: () => ({ json: { keys: KEY_NAMES.map((name) => keyNamed(node, name)) } }) },
     // Open: each request is signed by who may ask, and every holder of the key checks that.
@@ -149,11 +150,11 @@ async function mintToken(node: RunningNode, call: Call): Promise<unknown> {
   return { token, id: jti, subject: sub, audience: aud, expiresAtMs: exp * 1_000 }
 }
 
-async function mintSvid(node: RunningNode, call: Call, authority: AuthorityCertificate): Promise<unknown> {
+async function mintSvid(node: RunningNode, call: Call, authority: AuthorityCertificates): Promise<unknown> {
   const mint = await requestIn(call, 'svid')
   const { want, atMs, issuer } = mint.request
   if (want.type !== 'svid') throw new ApiProblem(400, 'MINT_REQUEST_INVALID', 'want.type must be svid here')
-  const [{ message, signature }, above] = await Promise.all([minted(node, { mint }), authority.certificate()])
+  const [{ message, signature }, above] = await Promise.all([minted(node, { mint }), authority.current()])
   tellOperators(node, `certificate of ${want.of} ${want.name}`, issuer)
   return {
     certificate: certificatePem(certificateOf(message, signature)),
@@ -167,40 +168,20 @@ function tellOperators(node: RunningNode, what: string, issuer: string): void {
   if (issuer.startsWith('operator:')) node.events.add('key', 'info', `${what}, asked for by ${issuer}`)
 }
 
-/** The ring's own certificate, signed once a key: whoever signs it, it says the same. */
-class AuthorityCertificate {
-  readonly #node: RunningNode
-  #held: { readonly key: string | undefined; readonly certificate: Promise<Uint8Array> } | undefined
-
-  constructor(node: RunningNode) {
-    this.#node = node
-  }
-
-  certificate(): Promise<Uint8Array> {
-    const { key } = this.#node.view().signingKey
-    const before = this.#held
-    if (before !== undefined && before.key === key && key !== undefined) return before.certificate
-    const certificate = minted(this.#node, { authority: true }).then(({ message, signature }) =>
-      certificateOf(message, signature),
-    )
-    const held = { key, certificate }
-    this.#held = held
-    certificate.catch(() => {
-      if (this.#held === held) this.#held = undefined
-    })
-    return certificate
-  }
-}
-
 /** The trust bundle in the form of the SPIFFE bundle endpoint: certificates for X.509-SVIDs, keys for JWT-SVIDs. */
-async function bundle(node: RunningNode, authority: AuthorityCertificate): Promise<unknown> {
+async function bundle(node: RunningNode, authority: AuthorityCertificates): Promise<unknown> {
   const own = authorityOf(node.view())
   if (own === undefined)
     throw new ApiProblem(503, 'MINT_NO_KEY', 'the ring has no signing key (yet): ringwall key ls shows how it stands')
-  const certificate = Buffer.from(await authority.certificate()).toString('base64')
-  const { kty, crv, x } = ringJwk(Buffer.from(own.key).toString('base64url'))
+  await authority.current()
+  const known = authority.known()
+  if (known === undefined) throw new ApiProblem(503, 'SIGNING_BUSY', 'the ring’s key is being replaced: ask again')
+  const x509 = known.map(({ key, certificate }) => {
+    const { kty, crv, x } = ringJwk(key)
+    return { kty, crv, x, use: 'x509-svid', x5c: [Buffer.from(certificate).toString('base64')] }
+  })
   return {
-    keys: [{ kty, crv, x, use: 'x509-svid', x5c: [certificate] }, ...jwks(node).map((held) => ({ ...held, use: 'jwt-svid' }))],
+    keys: [...x509, ...jwks(node).map((held) => ({ ...held, use: 'jwt-svid' }))],
     spiffe_sequence: own.madeAtMs,
     spiffe_refresh_hint: REFRESH_HINT_S,
   }

@@ -1,7 +1,7 @@
 /** What the admin API does; its description is `openapi` in `../api/openapi.ts`. */
 import { faultsOf } from '@ringwall/consensus'
 import { type Committed, type FinalBlock, LedgerError } from '@ringwall/ledger'
-import type { ServiceStatus, UpstreamStatus } from '@ringwall/proxy'
+import type { CacheCounts, ServiceStatus, UpstreamStatus } from '@ringwall/proxy'
 import {
   type Denial,
   diffPolicies,
@@ -115,8 +115,8 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'GET', path: '/v1/estimate', run: async (call) => ({ json: await estimate(node, isLocal(call.query)) }) },
     { method: 'GET', path: '/v1/endpoints', run: () => ({ json: endpoints(node) }) },
     ...keyOperations(node),
-    ...bouncerOperations(node),
     ...vaultOperations(node),
+    ...bouncerOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }
@@ -253,11 +253,25 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     vault_openings_short: node.vault.counts.short,
     vault_partials_given: node.vault.counts.opened,
     vault_partials_refused: node.vault.counts.refused,
+    compressed_answers: proxy.compressed,
+    compression_skipped: proxy.compressionSkipped,
+    compression_bytes_in: proxy.compressedBytesIn,
+    compression_bytes_out: proxy.compressedBytesOut,
     tls_certificate_reloads: proxy.certificatesTaken,
     tls_certificate_reloads_refused: proxy.certificatesRefused,
   }
+  const workloads = node.workloads?.figures()
+  if (workloads !== undefined)
+    Object.assign(gauges, {
+      workload_connections: workloads.connections,
+      workload_calls: workloads.calls,
+      workload_connections_refused: workloads.refused,
+      workload_certificates_issued: workloads.issued,
+      workload_certificates_failed: workloads.failed,
+    })
   const audit = node.audit ?? (node.config.audit === undefined ? undefined : node.workers?.audit())
   if (audit !== undefined) Object.assign(gauges, { audit_lines_written: audit.written, audit_lines_dropped: audit.dropped })
+  if (node.acme !== undefined) Object.assign(gauges, { acme_obtained: node.acme.obtained, acme_failures: node.acme.failed })
   for (const [name, value] of Object.entries(gauges)) node.telemetry.setGauge(name, value)
   for (const { certificate, notAfterMs, problem } of node.proxy.certificates()) {
     node.telemetry.setGauge('tls_certificate_not_after_seconds', notAfterMs / 1_000, { certificate })
@@ -270,6 +284,7 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     if (id !== node.config.id) node.telemetry.setGauge('ledger_peer_muted', muted.includes(id) ? 1 : 0, { peer: id })
   }
   upstreamMetrics(node)
+  cacheMetrics(node)
   return { text: node.telemetry.metrics(), type: 'text/plain; version=0.0.4; charset=utf-8' }
 }
 
@@ -297,6 +312,24 @@ function upstreamMetrics({ proxy, telemetry }: RunningNode): void {
   ofServices('hedges_won_total', ({ hedgesWon }) => hedgesWon)
   ofServices('mirrored_total', ({ mirrored }) => mirrored)
   ofServices('mirrors_dropped_total', ({ mirrorsDropped }) => mirrorsDropped)
+}
+
+function cacheMetrics({ proxy, telemetry }: RunningNode): void {
+  const { entries, bytes, bytesMax, evictions, services } = proxy.cache()
+  telemetry.setGauge('cache_entries', entries)
+  telemetry.setGauge('cache_bytes', bytes)
+  telemetry.setGauge('cache_bytes_max', bytesMax)
+  telemetry.setFamily('counter', 'cache_evictions_total', [{ labels: {}, value: evictions }])
+  const ofServices = (name: string, value: (counts: CacheCounts) => number): void => {
+    const series = services.map((counts) => ({ labels: { service: counts.service }, value: value(counts) }))
+    telemetry.setFamily('counter', name, series)
+  }
+  ofServices('cache_hits_total', ({ hits }) => hits)
+  ofServices('cache_stale_hits_total', ({ stale }) => stale)
+  ofServices('cache_revalidated_total', ({ revalidated }) => revalidated)
+  ofServices('cache_misses_total', ({ misses }) => misses)
+  ofServices('cache_collapsed_total', ({ collapsed }) => collapsed)
+  ofServices('cache_sent_bytes_total', ({ bytes: sent }) => sent)
 }
 
 function status(node: RunningNode): unknown {

@@ -54,6 +54,7 @@ export class Signers {
         roles: ['validator'],
       })),
       denials: createDenialIndex([]),
+      policy: { workloads: {} },
       signingKey: { ...NO_SIGNING_KEY_VIEW, key: encodeBase64url(publicKey.groupKey), madeAtMs: Date.now() },
     } as unknown as View
     for (const [i, { party, key }] of nodes.entries()) this.#add(party, key, this.shares[i] as KeyShare)

@@ -1,0 +1,5 @@
+export { type CallAnswer, EndpointRefused, type WorkloadCall, WorkloadEndpoint, type WorkloadService } from './endpoint.ts'
+export { GRPC_STATUS, type GrpcStatus } from './grpc.ts'
+export { encodeBundles, encodeSvids, type WorkloadSvid } from './messages.ts'
+export type { PeerCredentials } from './peer-credentials.ts'
+export { Program } from './program.ts'
