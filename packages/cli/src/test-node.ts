@@ -52,11 +52,17 @@ export function runCli(args: readonly string[], env: Readonly<Record<string, str
 export async function startTestNode(
   more = '',
   onUpgrade?: (request: IncomingMessage, socket: Duplex) => void,
+  ofService = '',
 ): Promise<TestNode> {
   const folder = mkdtempSync(join(tmpdir(), 'ringwall-rule-'))
   const application: Server = createServer((request, response) => {
-    request.resume()
-    response.end('hello')
+    request.setEncoding('utf8')
+    let body = ''
+    request.on('data', (text: string) => (body += text))
+    request.on('end', () => {
+      if (request.url === '/login' && !body.endsWith('password=right')) response.statusCode = 401
+      response.end('hello')
+    })
   })
   if (onUpgrade !== undefined) application.on('upgrade', onUpgrade)
   await new Promise<void>((settle) => application.listen(0, '127.0.0.1', settle))
@@ -65,7 +71,7 @@ export async function startTestNode(
   const config = join(folder, 'policy.yaml')
   writeFileSync(
     config,
-    `# kept by every edit\nversion: 1\nservices:\n  app:\n    upstreams: [{ url: "${url}" }]\ntrustedProxies: ["127.0.0.1"]\n${more}`,
+    `# kept by every edit\nversion: 1\nservices:\n  app:\n    upstreams: [{ url: "${url}" }]\n${ofService}trustedProxies: ["127.0.0.1"]\n${more}`,
   )
   const data = join(folder, 'data')
   const node = await startProtect({

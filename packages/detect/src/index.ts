@@ -22,5 +22,8 @@ export {
   readStixBundle,
 } from './indicators/indicator-files.ts'
 export { IndicatorBuilder, type IndicatorMatch, type IndicatorParts, IndicatorSet } from './indicators/indicator-set.ts'
+export { type SlowLoginFinding, SlowLogins } from './slow-logins.ts'
+export type { SourceWords } from './source-set.ts'
+export { SOURCE_SUMMARY_VERSION } from './source-summary.ts'
 export { Tallies, type Tally } from './tallies.ts'
 export type { FailedLogin, FailedLoginLimits, Finding } from './types.ts'

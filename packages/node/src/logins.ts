@@ -1,5 +1,5 @@
 /** Failed logins, counted over the whole ring: feeds the detector, spreads its summaries, turns findings into denials. */
-import { FailedLogins, type Finding } from '@ringwall/detect'
+import { FailedLogins, type Finding, SOURCE_SUMMARY_VERSION } from '@ringwall/detect'
 import type { Fabric } from '@ringwall/fabric'
 import type { DenialSubject, View } from '@ringwall/ring'
 
@@ -19,6 +19,8 @@ export interface LoginWatchOptions {
   /** Proposes a denial in this node's name. */
   readonly deny: (subject: DenialSubject, ttlMs: number, reason: string) => void
   readonly onFinding: (finding: Finding) => void
+  /** Another node's memory of accounts that are attacked slowly. */
+  readonly onSources: (from: string, payload: Uint8Array) => void
 }
 
 export class LoginWatch {
@@ -29,7 +31,10 @@ export class LoginWatch {
 
   constructor(options: LoginWatchOptions) {
     this.#options = options
-    options.fabric.onMessage('signals', (from, payload) => this.#merge(from, payload))
+    options.fabric.onMessage('signals', (from, payload) => {
+      if (payload[0] === SOURCE_SUMMARY_VERSION) options.onSources(from, payload)
+      else this.#merge(from, payload)
+    })
     this.#timer = setInterval(() => this.#spread(), SUMMARY_MS)
     this.#timer.unref()
   }

@@ -14,7 +14,7 @@ import {
 } from '@ringwall/guard'
 import { createProofReplays, verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
-import { Challenges, createProxy } from '@ringwall/proxy'
+import { Challenges, createProxy, type LoginEvent } from '@ringwall/proxy'
 import {
   type Denial,
   type DenialSubject,
@@ -86,6 +86,7 @@ import type { NodeShare } from './signing/node-share.ts'
 import { NonceNumbers } from './signing/nonce-numbers.ts'
 import { Seal } from './signing/sealed-file.ts'
 import { SigningService } from './signing/signing-service.ts'
+import { SlowLoginWatch } from './slow-login-watch.ts'
 import { sourceMeter } from './source-meter.ts'
 import { describeSubject } from './subject-text.ts'
 import { sameKeys, tokensOf } from './token-trust.ts'
@@ -429,7 +430,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             archive,
             watch,
             api,
-            onFailedLogin: (attempt) => logins.failed(attempt),
+            onLogin: (attempt) => loggedIn(attempt),
             onFlood: (reading, thread) => floods.observe(reading, performance.now(), thread),
             log,
           })
@@ -445,9 +446,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         cacheBytes: config.cacheBytes,
         ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id) }),
         onApi: (event) => api.observe(event),
-        onLogin: (attempt) => {
-          if (attempt.failed) logins.failed(attempt)
-        },
+        onLogin: (attempt) => loggedIn(attempt),
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
         challenges,
         log,
@@ -618,8 +617,24 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       view: () => view,
       deny: denyInOwnName,
       onFinding: (finding) => events.add('finding', 'warn', finding.reason),
+      onSources: (from, payload) => slowLogins.merge(from, payload),
     })
     closers.push(() => logins.stop())
+    const slowLogins = new SlowLoginWatch({
+      self: config.id,
+      fabric,
+      view: () => view,
+      file: join(config.data, 'logins.bin'),
+      deny: denyInOwnName,
+      say: (line) => events.add('finding', 'warn', line),
+      log,
+    })
+    await slowLogins.start()
+    closers.push(() => slowLogins.stop())
+    const loggedIn = (attempt: LoginEvent): void => {
+      if (attempt.failed) logins.failed(attempt)
+      slowLogins.observe(attempt)
+    }
     const floods = new FloodWatch({
       view: () => view,
       deny: denyInOwnName,

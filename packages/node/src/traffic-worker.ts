@@ -154,7 +154,8 @@ const proxy = createProxy({
     if (api.length < EVENTS_WAITING_MAX) api.push(event)
   },
   onLogin: (attempt) => {
-    if (attempt.failed && logins.length < EVENTS_WAITING_MAX) logins.push(attempt)
+    const isWanted = attempt.failed || view.policy.detectors.slowLogins !== undefined
+    if (isWanted && logins.length < EVENTS_WAITING_MAX) logins.push(attempt)
   },
   meter: sourceMeter((reading) => {
     if (floods.length < READINGS_WAITING_MAX) floods.push(reading)

@@ -14,6 +14,7 @@ import {
   type CertificateStatus,
   currentTicketSecret,
   type ListenerOptions,
+  type LoginEvent,
   NO_STATS,
   newTicketSecret,
   type PassKey,
@@ -29,7 +30,6 @@ import type { NodeConfig } from './config.ts'
 import { DenialMirror } from './denial-mirror.ts'
 import { StartError } from './errors.ts'
 import type { IndicatorStore } from './indicators/indicator-store.ts'
-import type { LoginEvent } from './logins.ts'
 import type { EarlyDenials } from './provisional.ts'
 import type { RuleCounts } from './queries.ts'
 import type { RequestArchive } from './request-archive.ts'
@@ -66,7 +66,7 @@ export interface TrafficWorkersOptions {
   readonly archive: RequestArchive
   readonly watch: RuleWatch
   readonly api: ApiActivity
-  readonly onFailedLogin: (attempt: LoginEvent) => void
+  readonly onLogin: (attempt: LoginEvent) => void
   /** @param thread From 0. */
   readonly onFlood: (reading: FloodReading, thread: number) => void
   readonly log: (level: 'info' | 'warn', line: string) => void
@@ -398,7 +398,7 @@ export class TrafficWorkers implements Traffic {
   }
 
   #learn(slot: Slot, news: WorkerNews): void {
-    const { telemetry, archive, watch, api, onFailedLogin, onFlood, log } = this.#options
+    const { telemetry, archive, watch, api, onLogin, onFlood, log } = this.#options
     slot.news = news
     slot.ruleCounts = news.ruleCounts ?? slot.ruleCounts
     const { requests } = news
@@ -412,7 +412,7 @@ export class TrafficWorkers implements Traffic {
       archive.add({ request }, body, truncated, policyVersion, atMs)
     for (const { sighting, atMs } of news.sightings) watch.add(sighting, atMs)
     for (const event of news.api) api.observe(event)
-    for (const attempt of news.logins) onFailedLogin(attempt)
+    for (const attempt of news.logins) onLogin(attempt)
     for (const reading of news.floods) onFlood(reading, slot.number - 1)
     for (const { level, line } of news.lines) log(level, line)
   }

@@ -33,6 +33,11 @@ export function policyFaults(policy: Policy): PolicyFault[] {
     const message = mode === 'limit' ? 'a limit needs a rate' : `${mode} has no rate`
     faults.push({ path: ['indicators', index, 'mode'], message, hint: 'write mode: limit with rate: 10/m' })
   }
+  const slowWindow = policy.detectors.slowLogins?.window
+  if (slowWindow !== undefined && (slowWindow < 3_600_000 || slowWindow > 90 * 86_400_000)) {
+    const message = `expected 1h to 90d, found ${slowWindow / 1_000} s`
+    faults.push({ path: ['detectors', 'slowLogins', 'window'], message, hint: 'the default is 3d' })
+  }
   const { bouncers } = policy
   repeated(bouncers.map(({ name }) => name)).forEach(({ index, value }) => {
     faults.push({ path: ['bouncers', index, 'name'], message: `the bouncer ${value} occurs twice`, hint: 'keep one of the two' })

@@ -496,6 +496,19 @@ export const PolicySchema = z.strictObject({
           denyFor: Duration.default(900_000),
         })
         .optional(),
+      slowLogins: z
+        .strictObject({
+          sources: z
+            .int()
+            .min(3)
+            .max(1_000)
+            .default(12)
+            .meta({ description: 'Addresses from which logins to one account failed, and none succeeded, over all nodes.' }),
+          window: Duration.default(3 * 86_400_000).meta({ description: 'Of what time: 1h to 90d.' }),
+          denyFor: Duration.default(3_600_000).meta({ description: 'Each of the addresses that this node saw itself.' }),
+        })
+        .optional()
+        .meta({ description: 'Accounts that many addresses try, each seldom, over days.' }),
       floods: z
         .strictObject({
           mode: z

@@ -1,0 +1,48 @@
+/** A real node: an account that several addresses try, none of them often, is found, and those addresses are refused. */
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { startTestNode, type TestNode } from './test-node.ts'
+
+let node: TestNode
+
+before(async () => {
+  node = await startTestNode(
+    'detectors: { slowLogins: { sources: 4, window: 3d } }\n',
+    undefined,
+    '    routes: [{ name: login, path: /login, login: { account: user, failure: [401] } }]\n',
+  )
+})
+
+after(() => node.stop())
+
+/** A denial cuts what its source has open, and connections are kept: then it is asked again. */
+function login(source: string, user: string, password: string): Promise<{ readonly status: number }> {
+  const once = () =>
+    node.ask('/login', {
+      method: 'POST',
+      headers: { 'x-forwarded-for': source, 'content-type': 'application/x-www-form-urlencoded' },
+      body: `user=${user}&password=${password}`,
+    })
+  return once().catch(once)
+}
+
+const findings = async (): Promise<readonly string[]> =>
+  (await node.client.events({})).events.filter(({ kind }) => kind === 'finding').map(({ what }) => what)
+
+test('an address that gets in after a mistake does not count; the fourth that never does makes a finding with all of them', async () => {
+  for (const source of ['198.51.100.1', '198.51.100.2', '198.51.100.3', '198.51.100.4', '198.51.100.5']) {
+    assert.equal((await login(source, 'bob', 'wrong')).status, 401)
+    assert.equal((await login(source, 'bob', 'right')).status, 200)
+  }
+  for (const source of ['203.0.113.1', '203.0.113.2', '203.0.113.3'])
+    assert.equal((await login(source, 'alice', 'wrong')).status, 401)
+  assert.deepEqual(await findings(), [])
+  // Its denial may come before its answer.
+  await login('203.0.113.4', 'alice', 'wrong')
+  const [found, ...more] = await findings()
+  assert.deepEqual(more, [])
+  for (const source of ['203.0.113.1', '203.0.113.2', '203.0.113.3', '203.0.113.4']) assert.ok(found?.includes(source), found)
+  assert.ok(!found?.includes('198.51.100'), found)
+  assert.equal((await login('203.0.113.2', 'alice', 'wrong')).status, 403)
+  assert.equal((await login('198.51.100.2', 'bob', 'right')).status, 200)
+})
