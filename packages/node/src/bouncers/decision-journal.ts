@@ -25,6 +25,8 @@ interface Held {
   readonly decision: BouncerDecision
   readonly prefix: Prefix
   readonly sequence: number
+  /** When it was last seen in force: a mark is cheaper than a set of all that are. */
+  round: number
 }
 
 /** Of what a bouncer is told. */
@@ -63,6 +65,7 @@ export class DecisionJournal {
   readonly #lengths = { 4: new Map<number, number>(), 6: new Map<number, number>() }
   readonly #goneMax: number
   #sequence = 1
+  #round = 0
   /** Of the last that was forgotten. */
   #forgotten = 0
 
@@ -86,25 +89,25 @@ export class DecisionJournal {
   /** @param denials All that are in force now, each once. @returns When the first of them ends. */
   follow(denials: readonly Denial[]): number {
     let firstEndMs = Number.POSITIVE_INFINITY
-    const standing = new Set<string>()
+    this.#round += 1
     for (const denial of denials) {
       const { subject, id } = denial
       if (subject.kind !== 'ip' && subject.kind !== 'cidr') continue
-      standing.add(id)
       if (denial.expiresAtMs < firstEndMs) firstEndMs = denial.expiresAtMs
       const before = this.#held.get(id)
+      if (before !== undefined) before.round = this.#round
       if (before !== undefined && isSame(before.decision, denial)) continue
       const prefix = parsePrefix(subject.value)
       if (prefix !== undefined) this.#add(denial, prefix, before)
     }
-    for (const [id, held] of this.#held) if (!standing.has(id)) this.#remove(id, held)
+    for (const [id, held] of this.#held) if (held.round !== this.#round) this.#remove(id, held)
     return firstEndMs
   }
 
   #add(denial: Denial, prefix: Prefix, before: Held | undefined): void {
     const { id } = denial
     this.#sequence += 1
-    const held = { decision: decisionOf(denial), prefix, sequence: this.#sequence }
+    const held = { decision: decisionOf(denial), prefix, sequence: this.#sequence, round: this.#round }
     // What is told last stands last.
     this.#held.delete(id)
     this.#held.set(id, held)
