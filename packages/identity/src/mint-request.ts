@@ -4,7 +4,7 @@
  *
  * All that is signed follows from the request: one request makes one token or certificate, however often it is shown.
  */
-import { canonicalJson, decodeBase64url, EncodingInvalid, parseIssuer } from '@ringwall/ring/tx'
+import { canonicalJson, fieldReaders, parseIssuer } from '@ringwall/ring/tx'
 
 const DOMAIN = 'RINGWALL_MINT_V1\n'
 const PROOF_DOMAIN = 'RINGWALL_SVID_PROOF_V1\n'
@@ -178,33 +178,4 @@ function fail(where: string, expected: string): never {
   throw new MintRequestInvalid(`${where} must be ${expected}`)
 }
 
-function record(value: unknown, where: string, keys: readonly string[]): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) fail(where, 'an object')
-  const held = Object.keys(value)
-  if (held.length !== keys.length || !keys.every((key) => Object.hasOwn(value, key)))
-    fail(where, `an object of ${keys.join(', ')} and nothing else`)
-  return value as Record<string, unknown>
-}
-
-function whole(value: unknown, where: string, least: number, most: number): number {
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < least || value > most)
-    fail(where, `a whole number from ${least} to ${most}`)
-  return value
-}
-
-function text(value: unknown, where: string, pattern: RegExp, expected: string): string {
-  if (typeof value !== 'string' || !pattern.test(value)) fail(where, expected)
-  return value
-}
-
-function bytes(value: unknown, where: string, least: number, most: number): string {
-  const expected = least === most ? `${least} bytes in base64url` : `${least} to ${most} bytes in base64url`
-  if (typeof value !== 'string' || value.length > most * 2) fail(where, expected)
-  try {
-    const { length } = decodeBase64url(value)
-    if (length >= least && length <= most) return value
-  } catch (error) {
-    if (!(error instanceof EncodingInvalid)) throw error
-  }
-  return fail(where, expected)
-}
+const { record, whole, text, bytes } = fieldReaders(fail)

@@ -158,6 +158,7 @@ export {
   EncodingInvalid,
   encodeBase64url,
   encodeTx,
+  fieldReaders,
   orderStatements,
   parseIssuer,
   parseTx,

@@ -2,14 +2,7 @@
  * What is asked of the holders of the sealing key: secrets, opened for whoever holds the private half of a one-time key. Who asks signs it with
  * a key that the ring knows; every holder checks that by itself (`open-check.ts`).
  */
-import {
-  canonicalJson,
-  decodeBase64url,
-  EncodingInvalid,
-  SECRET_NAME,
-  SECRET_NAME_CHARS_MAX,
-  SECRET_NAME_EXPECTED,
-} from '@ringwall/ring'
+import { canonicalJson, fieldReaders, SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from '@ringwall/ring'
 import { VaultError } from './errors.ts'
 
 const DOMAIN = 'RINGWALL_OPEN_V1\n'
@@ -66,7 +59,7 @@ export function parseSignedOpenRequest(value: unknown): SignedOpenRequest {
     fail('request.secrets', 'a list that names nothing twice')
   return {
     request: {
-      atMs: whole(fields.atMs, 'request.atMs'),
+      atMs: wholeNumber(fields.atMs, 'request.atMs'),
       certificate: bytes(fields.certificate, 'request.certificate', isService ? 1 : 0, isService ? CERTIFICATE_BYTES_MAX : 0),
       issuer,
       nonce: bytes(fields.nonce, 'request.nonce', 16, 16),
@@ -83,39 +76,15 @@ function parseWanted(value: unknown, where: string): SecretWanted {
   const fields = record(value, where, ['name', 'version'])
   const name = text(fields.name, `${where}.name`, SECRET_NAME, SECRET_NAME_EXPECTED)
   if (name.length > SECRET_NAME_CHARS_MAX) fail(`${where}.name`, SECRET_NAME_EXPECTED)
-  return { name, version: whole(fields.version, `${where}.version`) }
+  return { name, version: wholeNumber(fields.version, `${where}.version`) }
 }
 
 function fail(where: string, expected: string): never {
   throw new VaultError('VAULT_MALFORMED', `${where} must be ${expected}`)
 }
 
-function record(value: unknown, where: string, keys: readonly string[]): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) fail(where, 'an object')
-  const held = Object.keys(value)
-  if (held.length !== keys.length || !keys.every((key) => Object.hasOwn(value, key)))
-    fail(where, `an object of ${keys.join(', ')} and nothing else`)
-  return value as Record<string, unknown>
-}
+const { record, whole, text, bytes } = fieldReaders(fail)
 
-function whole(value: unknown, where: string): number {
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) fail(where, 'a whole number, 0 or more')
-  return value
-}
-
-function text(value: unknown, where: string, pattern: RegExp, expected: string): string {
-  if (typeof value !== 'string' || !pattern.test(value)) fail(where, expected)
-  return value
-}
-
-function bytes(value: unknown, where: string, least: number, most: number): string {
-  const expected = least === most ? `${least} bytes in base64url` : `${least} to ${most} bytes in base64url`
-  if (typeof value !== 'string' || value.length > most * 2) fail(where, expected)
-  try {
-    const { length } = decodeBase64url(value)
-    if (length >= least && length <= most) return value
-  } catch (error) {
-    if (!(error instanceof EncodingInvalid)) throw error
-  }
-  return fail(where, expected)
+function wholeNumber(value: unknown, where: string): number {
+  return whole(value, where, 0, Number.MAX_SAFE_INTEGER, 'a whole number, 0 or more')
 }
