@@ -1,6 +1,6 @@
 /** What ACME needs of X.509: a request for a certificate (RFC 2986), certificates signed by their own key, and the name of one for ARI. P-256 and SHA-256. */
 import { createHash, createPublicKey, type KeyObject, randomBytes, sign, type X509Certificate } from 'node:crypto'
-import { der } from '@ringwall/identity'
+import { certificatePem, der } from '@ringwall/identity'
 
 const { bits, boolean, explicit, implicit, integer, objectId, octets, sequence, set, time, utf8Text } = der
 
@@ -50,15 +50,7 @@ function selfSigned(
     spkiOf(key),
     explicit(3, sequence(alternativeNames(names), ...more)),
   )
-  return pemOf(signed(contents, key))
-}
-
-function pemOf(bytes: Uint8Array): string {
-  const lines =
-    Buffer.from(bytes)
-      .toString('base64')
-      .match(/.{1,64}/g) ?? []
-  return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`
+  return certificatePem(signed(contents, key))
 }
 
 /** Stands where a certificate will be. No client takes it for one. PEM. */
