@@ -401,35 +401,21 @@ export class RingState {
 
   /** What the root is made of: short texts, numbers and the roots of the large parts. */
   parts(hash?: Sha256): StateParts {
-    const {
-      policyText,
-      policyVersion,
-      nodes,
-      retired,
-      epoch,
-      denials,
-      pending,
-      approvals,
-      seen,
-      usage,
-      signingKey,
-      sealingKey,
-      vault,
-    } = this.#fields
+    const fields = this.#fields
     return {
-      policy: hashOfPolicy(policyText, hash),
-      policyVersion,
-      nodes: hashOfList(nodes),
-      retired: hashOfList(retired),
-      epoch,
-      denials: denials.root(hash),
-      pending: pending.root(hash),
-      approvals: approvals.root(hash),
-      seen: seen.root(hash),
-      usage: sortedUsage(usage),
-      signingKey: hashOfKey(signingKey),
-      sealingKey: hashOfKey(sealingKey),
-      vault: vault.root(hash),
+      policy: hashOfPolicy(fields.policyText, hash),
+      policyVersion: fields.policyVersion,
+      nodes: hashOfList(fields.nodes),
+      retired: hashOfList(fields.retired),
+      epoch: fields.epoch,
+      denials: fields.denials.root(hash),
+      pending: fields.pending.root(hash),
+      approvals: fields.approvals.root(hash),
+      seen: fields.seen.root(hash),
+      usage: sortedUsage(fields.usage),
+      signingKey: hashOfKey(fields.signingKey),
+      sealingKey: hashOfKey(fields.sealingKey),
+      vault: fields.vault.root(hash),
     }
   }
 
@@ -439,35 +425,21 @@ export class RingState {
   }
 
   contents(): StateContents {
-    const {
-      policyText,
-      policyVersion,
-      nodes,
-      retired,
-      epoch,
-      denials,
-      pending,
-      approvals,
-      seen,
-      usage,
-      signingKey,
-      sealingKey,
-      vault,
-    } = this.#fields
+    const fields = this.#fields
     return {
-      policyText,
-      policyVersion,
-      nodes,
-      retired,
-      epoch,
-      signingKey,
-      sealingKey,
-      denials: [...denials.entries()].map(([, denial]) => denial),
-      pending: pending.contents(),
-      approvals: approvals.contents(),
-      vault: vault.contents(),
-      seen: [...seen.entries()].map(([key]) => [Number.parseInt(key.slice(0, 14), 16), key.slice(14)] as const),
-      usage: sortedUsage(usage),
+      policyText: fields.policyText,
+      policyVersion: fields.policyVersion,
+      nodes: fields.nodes,
+      retired: fields.retired,
+      epoch: fields.epoch,
+      signingKey: fields.signingKey,
+      sealingKey: fields.sealingKey,
+      denials: [...fields.denials.entries()].map(([, denial]) => denial),
+      pending: fields.pending.contents(),
+      approvals: fields.approvals.contents(),
+      vault: fields.vault.contents(),
+      seen: [...fields.seen.entries()].map(([key]) => [Number.parseInt(key.slice(0, 14), 16), key.slice(14)] as const),
+      usage: sortedUsage(fields.usage),
     }
   }
 
