@@ -21,6 +21,21 @@ export interface ResponseListener {
   onReclaimed?(): void
 }
 
+/** Waits for nothing of a response. */
+export class IndifferentListener implements ResponseListener {
+  onUpgrade(_head: ResponseHead, wire: Wire): void {
+    wire.destroy()
+  }
+
+  onInterim(_head: ResponseHead): void {}
+  onHead(_head: ResponseHead): void {}
+  onBody(_bytes: Buffer): void {}
+  onEnd(_trailers: readonly string[]): void {}
+  onQuiet(): void {}
+  onDrain(): void {}
+  onFailure(_error: AnyProxyError): void {}
+}
+
 /** How a request goes out. */
 export interface Sending {
   readonly method: string

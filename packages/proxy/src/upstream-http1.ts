@@ -4,6 +4,7 @@ import { UpstreamBroken } from './errors.ts'
 import { type ResponseEvents, type ResponseHead, ResponseParser } from './response-parser.ts'
 import {
   type ConnectionOwner,
+  IndifferentListener,
   OneRequestConnection,
   type ResponseListener,
   type Sending,
@@ -14,29 +15,19 @@ import { Wire, type WireHandler } from './wire.ts'
 const DISCARDED_BYTES_MAX = 65_536
 
 /** Reads away what nobody wants, as long as it is little. */
-class Discarding implements ResponseListener {
+class Discarding extends IndifferentListener {
   readonly #connection: UpstreamConnection
   #bytes = 0
 
   constructor(connection: UpstreamConnection) {
+    super()
     this.#connection = connection
   }
 
-  onBody(bytes: Buffer): void {
+  override onBody(bytes: Buffer): void {
     this.#bytes += bytes.length
     if (this.#bytes > DISCARDED_BYTES_MAX) this.#connection.abandon()
   }
-
-  onUpgrade(_head: ResponseHead, wire: Wire): void {
-    wire.destroy()
-  }
-
-  onInterim(): void {}
-  onHead(): void {}
-  onEnd(): void {}
-  onQuiet(): void {}
-  onDrain(): void {}
-  onFailure(): void {}
 }
 
 export class Http1UpstreamConnection extends OneRequestConnection implements ResponseEvents, WireHandler {

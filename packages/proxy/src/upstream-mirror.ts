@@ -3,11 +3,9 @@
  * nothing, and nothing waits for it; what is more than may be under way is not copied.
  */
 import type { ServicePolicy } from '@ringwall/ring'
-import type { ResponseHead } from './response-parser.ts'
 import type { ConnectionWaiter, Upstream } from './upstream.ts'
-import type { ResponseListener, UpstreamConnection } from './upstream-connection.ts'
+import { IndifferentListener, type UpstreamConnection } from './upstream-connection.ts'
 import type { UpstreamTerms } from './upstream-terms.ts'
-import type { Wire } from './wire.ts'
 
 /** Marks a copy, for the upstream to know; a client's own field of this name never passes. */
 export const MIRROR_FIELD = 'x-ringwall-mirror: 1\r\n'
@@ -69,7 +67,7 @@ export class Mirror {
   }
 }
 
-class Copy implements ConnectionWaiter, ResponseListener {
+class Copy extends IndifferentListener implements ConnectionWaiter {
   readonly #method: string
   readonly #head: string
   readonly #body: Buffer | undefined
@@ -81,6 +79,7 @@ class Copy implements ConnectionWaiter, ResponseListener {
   #sentAtMs = 0
 
   constructor(method: string, head: string, body: Buffer | undefined, timeoutMs: number, counts: MirrorCounts) {
+    super()
     this.#method = method
     this.#head = head
     this.#body = body
@@ -101,19 +100,8 @@ class Copy implements ConnectionWaiter, ResponseListener {
   }
 
   /** An answer that is long, or comes drop by drop, must not hold a place for good; one that is silent is ended by its connection. */
-  onBody(bytes: Buffer): void {
+  override onBody(bytes: Buffer): void {
     this.#bytes += bytes.length
     if (this.#bytes > RESPONSE_BYTES_MAX || performance.now() - this.#sentAtMs > this.#timeoutMs) this.#connection?.abandon()
   }
-
-  onUpgrade(_head: ResponseHead, wire: Wire): void {
-    wire.destroy()
-  }
-
-  onInterim(): void {}
-  onHead(): void {}
-  onEnd(): void {}
-  onQuiet(): void {}
-  onDrain(): void {}
-  onFailure(): void {}
 }
