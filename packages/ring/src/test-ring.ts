@@ -1,10 +1,12 @@
 /** A ring with real keys, for this package's tests. */
+import assert from 'node:assert/strict'
 import { generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto'
 import { createCounters, type RuleSet } from '@ringwall/waf'
 import { createRingApplication, type RingApplication, type RingApplicationOptions } from './application.ts'
 import { parseGenesis } from './genesis.ts'
 import type { RuleCompiler } from './policy-compile.ts'
 import type { PolicyJudge } from './rehearsal.ts'
+import type { RingState } from './state.ts'
 import { encodeBase64url, encodeTx, signingBytes } from './tx.ts'
 import type { SignedTx, TxBody, TxContent } from './types.ts'
 
@@ -144,4 +146,25 @@ export function signed(
 
 export function signedBytes(...args: Parameters<typeof signed>): Uint8Array {
   return encodeTx(signed(...args))
+}
+
+/**
+ * One block. What a leader prepares and what the others execute is the same, and so is what a snapshot brings back: with every second height
+ * things go on from that.
+ */
+export function executeAgreed(
+  app: RingApplication,
+  state: RingState,
+  txs: readonly Uint8Array[],
+  context: Parameters<RingApplication['execute']>[2],
+): RingState {
+  const chosen = app.prepare(state, txs, context, 1_000_000)
+  assert.equal(chosen.length, txs.length, 'the leader takes what was given')
+  const own = app.execute(state, chosen, context)
+  const other = app.execute(state, [...txs], context)
+  assert.ok(own.ok && other.ok, JSON.stringify([own, other]))
+  assert.equal(app.root(own.state), app.root(other.state))
+  const restored = app.restore(Buffer.concat([...app.snapshot(other.state)]))
+  assert.equal(app.root(restored), app.root(other.state))
+  return context.height % 2 === 0 ? restored : own.state
 }

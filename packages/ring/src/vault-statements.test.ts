@@ -5,7 +5,7 @@ import { dealTrusted, encapsulate, type KeyShare, type PublicKey } from '@ringwa
 import type { RingApplication } from './application.ts'
 import { NO_RING_KEY } from './ring-key.ts'
 import type { RingState } from './state.ts'
-import { begin, NOW, POLICY, signed, signedBytes } from './test-ring.ts'
+import { begin, executeAgreed, NOW, POLICY, signed, signedBytes } from './test-ring.ts'
 import { encodeBase64url, encodeTx, txId } from './tx.ts'
 import type { TxBody } from './types.ts'
 import { secretLabel } from './vault-label.ts'
@@ -57,16 +57,7 @@ class Vault {
 
   block(...txs: readonly Uint8Array[]): void {
     this.height += 1
-    const context = { height: this.height, timestampMs: this.nowMs, proposer: 'n1' }
-    const chosen = this.app.prepare(this.state, txs, context, 1_000_000)
-    assert.equal(chosen.length, txs.length)
-    const own = this.app.execute(this.state, chosen, context)
-    const other = this.app.execute(this.state, [...txs], context)
-    assert.ok(own.ok && other.ok, JSON.stringify([own, other]))
-    assert.equal(this.app.root(own.state), this.app.root(other.state))
-    const restored = this.app.restore(Buffer.concat([...this.app.snapshot(other.state)]))
-    assert.equal(this.app.root(restored), this.app.root(other.state))
-    this.state = this.height % 2 === 0 ? restored : own.state
+    this.state = executeAgreed(this.app, this.state, txs, { height: this.height, timestampMs: this.nowMs, proposer: 'n1' })
   }
 }
 
