@@ -1,9 +1,10 @@
 /** Limits about accounts, from both sides: those who try many, and people who log in. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { compilePolicy, createDenialIndex, NO_SIGNING_KEY_VIEW, parsePolicyDocument, type View } from '@ringwall/ring'
+import { compilePolicy, createDenialIndex, parsePolicyDocument, type View } from '@ringwall/ring'
 import { createCounters, type RuleSet, type WafVerdict } from '@ringwall/waf'
 import { createGuard, type GuardOptions } from './guard.ts'
+import { viewOf } from './test-view.ts'
 import type { Decision, Guard, GuardEnvironment, GuardRequest, Judgement } from './types.ts'
 
 const NOW = 1_800_000_000_000
@@ -58,24 +59,7 @@ function policyOf(routes: string, waf = '{ mode: "off", rules: [] }'): { readonl
   if (!document.ok) return { problems: document.problems.map(({ path, message }) => `${path} ${message}`).join('\n') }
   const compilation = compilePolicy(document.policy, () => finder, new Map([['base', []]]))
   assert.ok(compilation.ok, JSON.stringify(compilation))
-  const { routes: compiled, route } = compilation.compiled
-  return {
-    view: {
-      ring: 'f'.repeat(64),
-      height: 1,
-      blockTimestampMs: NOW,
-      policyVersion: 1,
-      policy: document.policy,
-      policyText: '',
-      denials: createDenialIndex([]),
-      operators: [],
-      nodes: [],
-      epoch: 0,
-      signingKey: NO_SIGNING_KEY_VIEW,
-      routes: compiled,
-      route,
-    },
-  }
+  return { view: viewOf(compilation.compiled, NOW) }
 }
 
 interface Login {

@@ -1,17 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import {
-  type CompiledPolicy,
-  compilePolicy,
-  createDenialIndex,
-  NO_SIGNING_KEY_VIEW,
-  parsePolicyDocument,
-  rehearse,
-  type View,
-} from '@ringwall/ring'
+import { type CompiledPolicy, compilePolicy, createDenialIndex, parsePolicyDocument, rehearse } from '@ringwall/ring'
 import { compileRules } from '@ringwall/waf'
 import { createGuard } from './guard.ts'
 import { judgePolicy } from './policy-judge.ts'
+import { viewOf } from './test-view.ts'
 import type { Decision, GuardEnvironment, Judgement } from './types.ts'
 
 const RULES = new Map([
@@ -48,22 +41,8 @@ ${tests}`
 const NOW = 1_800_000_000_000
 const NO_DENIALS = createDenialIndex([])
 
-function environmentOf({ policy: held, routes, route }: CompiledPolicy): GuardEnvironment {
-  const view: View = {
-    ring: 'f'.repeat(64),
-    height: 1,
-    blockTimestampMs: NOW,
-    policyVersion: 1,
-    policy: held,
-    policyText: '',
-    denials: NO_DENIALS,
-    operators: [],
-    nodes: [],
-    epoch: 0,
-    signingKey: NO_SIGNING_KEY_VIEW,
-    routes,
-    route,
-  }
+function environmentOf(compiled: CompiledPolicy): GuardEnvironment {
+  const view = viewOf(compiled, NOW)
   const tokens = { verify: () => ({ ok: false, code: 'TOKEN_INVALID', reason: 'none is known' }) as const }
   return { view, provisional: NO_DENIALS, tokens, nowMs: NOW, certifiedAtMs: NOW }
 }

@@ -1,39 +1,18 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { compilePolicy, createDenialIndex, NO_SIGNING_KEY_VIEW, parsePolicyDocument, type View } from '@ringwall/ring'
+import { createDenialIndex, parsePolicyDocument, type View } from '@ringwall/ring'
 import { CHALLENGE_PATH, PASS_COOKIE, type Passes, SOLUTION_FIELD } from './challenge.ts'
 import { createGuard } from './guard.ts'
 import { normalizeRoutingPath } from './routing-path.ts'
+import { compiledWithoutRules, viewOf } from './test-view.ts'
 import type { Guard, GuardEnvironment, GuardRequest, Judgement } from './types.ts'
 
 const NOW = 1_800_000_000_000
 
-function viewOf(services: string): View {
+function viewWith(services: string): View {
   const document = parsePolicyDocument(`version: 1\nservices:\n${services}`)
   assert.ok(document.ok, JSON.stringify(document))
-  const compilation = compilePolicy(
-    document.policy,
-    () => {
-      throw new Error('there are no rules here')
-    },
-    new Map(),
-  )
-  assert.ok(compilation.ok, JSON.stringify(compilation))
-  return {
-    ring: 'f'.repeat(64),
-    height: 1,
-    blockTimestampMs: NOW,
-    policyVersion: 1,
-    policy: document.policy,
-    policyText: '',
-    denials: createDenialIndex([]),
-    operators: [],
-    nodes: [],
-    epoch: 0,
-    signingKey: NO_SIGNING_KEY_VIEW,
-    routes: compilation.compiled.routes,
-    route: compilation.compiled.route,
-  }
+  return viewOf(compiledWithoutRules(document.policy), NOW)
 }
 
 const service = (more: string): string =>
@@ -54,7 +33,7 @@ class Asker {
   readonly #view: View
 
   constructor(services: string, guard: Guard = createGuard({ passes })) {
-    this.#view = viewOf(services)
+    this.#view = viewWith(services)
     this.#guard = guard
   }
 

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { compilePolicy, createDenialIndex, NO_SIGNING_KEY_VIEW, parsePolicyDocument, type View } from '@ringwall/ring'
+import { createDenialIndex, parsePolicyDocument } from '@ringwall/ring'
 import type { BotNames } from './bots.ts'
 import { createGuard } from './guard.ts'
 import { judgePolicy } from './policy-judge.ts'
 import { NOWHERE, type Place } from './sources.ts'
+import { compiledWithoutRules, viewOf } from './test-view.ts'
 import type { Decision, GuardEnvironment } from './types.ts'
 
 const NOW = 1_800_000_000_000
@@ -19,15 +20,7 @@ function compiled(service: string, more = '') {
   const text = `version: 1\nservices:\n  shop:\n    upstreams: [{ url: "http://127.0.0.1:1" }]\n    waf: { mode: "off", rules: [] }\n${service}${more}`
   const document = parsePolicyDocument(text)
   if (!document.ok) return { problems: document.problems.map(({ path, message }) => `${path} ${message}`).join('\n') }
-  const compilation = compilePolicy(
-    document.policy,
-    () => {
-      throw new Error('there are no rules here')
-    },
-    new Map(),
-  )
-  assert.ok(compilation.ok, JSON.stringify(compilation))
-  return compilation.compiled
+  return compiledWithoutRules(document.policy)
 }
 
 function asker(service: string, more = '', botNames?: BotNames): (source: string, path?: string, agent?: string) => Decision {
@@ -37,21 +30,7 @@ function asker(service: string, more = '', botNames?: BotNames): (source: string
     ...(botNames === undefined ? {} : { botNames }),
     places: { of: (address) => PLACES[address] ?? NOWHERE },
   })
-  const view: View = {
-    ring: 'f'.repeat(64),
-    height: 1,
-    blockTimestampMs: NOW,
-    policyVersion: 1,
-    policy: made.policy,
-    policyText: '',
-    denials: createDenialIndex([]),
-    operators: [],
-    nodes: [],
-    epoch: 0,
-    signingKey: NO_SIGNING_KEY_VIEW,
-    routes: made.routes,
-    route: made.route,
-  }
+  const view = viewOf(made, NOW)
   const environment: GuardEnvironment = {
     view,
     provisional: createDenialIndex([]),
