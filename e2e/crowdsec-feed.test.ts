@@ -5,11 +5,10 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { application } from '../packages/node/src/test-protect.ts'
 import { freePort } from '../tools/free-ports.ts'
 import { ask, CLI, eventually } from './local-ring.ts'
 import { startProgram, startProtect } from './program.ts'
@@ -64,10 +63,7 @@ test('what CrowdSec bans is denied by the ring, and is lifted when CrowdSec lift
     (error: Error) => assert.fail(`${error.message}: ${said}`),
   )
 
-  const application = createServer((_, response) => response.end('hello'))
-  await new Promise<void>((settle) => application.listen(0, '127.0.0.1', settle))
-  t.after(() => application.close())
-  const upstream = `http://127.0.0.1:${(application.address() as AddressInfo).port}`
+  const upstream = await application(t, 'hello')
   const policy = join(folder, 'ringwall.yaml')
   writeFileSync(
     policy,

@@ -5,11 +5,10 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { application } from '../packages/node/src/test-protect.ts'
 import { freePort } from '../tools/free-ports.ts'
 import { ask, CLI, eventually } from './local-ring.ts'
 import { startProgram, startProtect } from './program.ts'
@@ -23,10 +22,7 @@ const folderOf = (t: TestContext): string => {
 /** A node whose policy refuses what `refused` lists and watches what `watched` does. */
 async function startNode(t: TestContext, folder: string, sets: string) {
   const [port, adminPort] = [await freePort(), await freePort()]
-  const application = createServer((_, response) => response.end('hello'))
-  await new Promise<void>((settle) => application.listen(0, '127.0.0.1', settle))
-  t.after(() => application.close())
-  const upstream = `http://127.0.0.1:${(application.address() as AddressInfo).port}`
+  const upstream = await application(t, 'hello')
   const policy = join(folder, 'ringwall.yaml')
   writeFileSync(
     policy,
