@@ -75,6 +75,8 @@ judges(
   'strayPath',
   strayPath,
   [
+    // Of the home of whoever runs the machine.
+    ...['.ssh/id_rsa', '.bashrc', '.bash_history', '.aws/credentials'].map((file) => ['', 'root', file].join('/')),
     ...[
       '../../x',
       '..%2f..%2fx',
