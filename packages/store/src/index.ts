@@ -3,6 +3,7 @@ export { StoreCorrupt, StoreError, type StoreErrorCode, StoreLocked } from './er
 export { keepAside, makeDirectory, replaceFile, syncDirectory, writeFileAtomic } from './files.ts'
 export { type DirectoryLock, lockDirectory } from './lock.ts'
 export { type LogFinding, type LogOptions, openLog, type RecordLog } from './log.ts'
+export { copyLog } from './log-copy.ts'
 export { firstRecord, type InspectOptions, inspectLog, type LogInspection } from './log-scan.ts'
 export {
   isSealedFile,

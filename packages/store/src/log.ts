@@ -121,7 +121,7 @@ function temporaryOf(path: string): string {
 }
 
 /** As a new file at `path` is to be written. */
-function freshFormat(path: string, seal: DiskSeal | undefined): RecordFormat {
+export function freshFormat(path: string, seal: DiskSeal | undefined): RecordFormat {
   const key = seal?.current
   return seal === undefined || key === undefined ? PLAIN_RECORDS : SealedRecords.begin(key, seal.nameOf(path))
 }
