@@ -21,11 +21,12 @@ import {
   refusalOf,
   withoutWordOf,
 } from './meaning.ts'
+import { withDisk, withReceipt, withWipe } from './node-disks.ts'
 import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
 import { formatProblems, type PolicyProblem, parsePolicyDocument } from './policy-document.ts'
 import { lapseFaults, policyFitFaults } from './policy-fit.ts'
-import { isVaultOpen } from './policy-vault.ts'
+import { wantsSealingKey } from './policy-vault.ts'
 import { type PolicyJudge, type Rehearsal, type RuleCost, rehearse, type TestResult } from './rehearsal.ts'
 import {
   KEY_NAMES,
@@ -362,7 +363,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     isWanted:
       name === 'signing' ||
       state.sealingKey.publicKey !== null ||
-      (state.signingKey.publicKey !== null && isVaultOpen(inForce(state).policy)),
+      (state.signingKey.publicKey !== null && wantsSealingKey(inForce(state).policy)),
     ring,
     validators: state.validators,
     height,
@@ -388,6 +389,12 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       const waiting = seen.approvals.get(body.id, context.timestampMs)!
       return approved(seen, { ...waiting, approvedBy: [...waiting.approvedBy, issuer].sort() }, context)
     }
+    if (body.type === 'disk.seal') {
+      const { capsule, machine } = body
+      const disk = { id: parseIssuer(issuer)?.name ?? '', capsule, machine, atMs: context.timestampMs }
+      return seen.withDisks(withDisk(seen.disks, disk))
+    }
+    if (body.type === 'node.wiped') return seen.withDisks(withReceipt(seen.disks, body))
     if (body.type === 'evidence') return ticked(seen.withoutNode(body.validator), context)
     if (body.type === 'token.revoke') return denied(seen, denialOf(content, context.height)!, context)
     if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
@@ -421,6 +428,13 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     if (body.type === 'deny.remove') return state.withoutDenial(body.id).withPending(state.pending.without(body.id))
     if (body.type === 'node.add') return ticked(state.withNode(body.node), context)
     if (body.type === 'node.remove') return ticked(state.withoutNode(body.id), context)
+    if (body.type === 'node.wipe') {
+      const { id, reason } = body
+      const publicKey = state.node(id)?.publicKey ?? ''
+      const wipe = { id, publicKey, by: content.issuer, reason, atMs: context.timestampMs, receipt: null }
+      const gone = state.withoutNode(id)
+      return ticked(gone.withDisks(withWipe(gone.disks, wipe)), context)
+    }
     if (body.type === 'key.refresh' || body.type === 'key.rotate')
       return ticked(withStatementOfKey(state, body, '', context), context)
     return state

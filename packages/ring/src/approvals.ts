@@ -37,7 +37,8 @@ export function isApprovable(type: string): type is ApprovableType {
 export function approvalsNeeded(inForce: Policy, body: TxBody, proposed: Policy | undefined): number {
   if (!isApprovable(body.type)) return 1
   const now = inForce.operators.approvals
-  let needed = now[body.type]
+  // To wipe a node is to remove it, and more.
+  let needed = body.type === 'node.wipe' ? Math.max(now['node.wipe'], now['node.remove']) : now[body.type]
   if (proposed === undefined) return needed
   for (const type of APPROVABLE_TYPES) if (proposed.operators.approvals[type] < now[type]) needed = Math.max(needed, now[type])
   return needed

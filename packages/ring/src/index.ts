@@ -50,11 +50,21 @@ export {
   isCredentialSubject,
 } from './credential.ts'
 export { createDenialIndex, DenialTable, type HashSeed } from './denial-index.ts'
+export { type DiskLabel, diskLabel } from './disk-label.ts'
 export { type AnyRingError, GenesisInvalid, PolicyFileInvalid, SnapshotInvalid } from './errors.ts'
 export { FLOOD_REASON, isFloodDenial } from './flood-denial.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 export { denialOf, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
 export { type MerkleProof, verifyMerkleProof } from './merkle-trie.ts'
+export {
+  type DiskRefusalCode,
+  type DiskStatement,
+  type NodeDisk,
+  type NodeDisks,
+  type NodeWipe,
+  type WipeReceipt,
+  wipeReceiptBytes,
+} from './node-disks.ts'
 export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export {
   APPROVABLE_TYPES,

@@ -7,6 +7,7 @@ import { approvalsNeeded, isApprovable } from './approvals.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { corroborationOf, liveStatements, PENDING_DENIALS_MAX, PENDING_PER_ISSUER_MAX } from './corroboration.ts'
 import { isCredentialSubject, joinSubjects } from './credential.ts'
+import { type DiskRefusalCode, refusalOfDiskSeal, refusalOfWipeReceipt } from './node-disks.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
@@ -50,6 +51,7 @@ export type RefusalCode =
   | KeyRefusalCode
   | 'KEY_IN_USE'
   | VaultRefusalCode
+  | DiskRefusalCode
   | 'TOKEN_UNKNOWN'
   | 'APPROVAL_UNKNOWN'
   | 'APPROVAL_REPEATED'
@@ -109,8 +111,15 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader, verify: Verify
     if (issuer.kind === 'node') return refusalOfKeyStatement(state.key(body.key), body, issuer.name, state.validators)
     return refuse('NOT_ENTITLED', `${body.type} is for the nodes that hold the key; ask for a ceremony with key refresh`)
   }
+  if (body.type === 'disk.seal') {
+    const { state, content, issuer } = meeting
+    if (issuer.kind === 'node') return refusalOfDiskSeal(state, content, body, issuer.name)
+    return refuse('NOT_ENTITLED', 'disk.seal is for nodes, each about its own disk')
+  }
+  if (body.type === 'node.wiped') return refusalOfWipeReceipt(meeting.state, meeting.content, body, verify)
   if (meeting.issuer.kind !== 'operator') {
-    const may = 'a node may only propose deny.add, deny.withdraw, token.revoke, evidence, and its part in the ceremonies of keys'
+    const may =
+      'a node may only propose deny.add, deny.withdraw, token.revoke, evidence, what concerns its own disk, and its part in the ceremonies of keys'
     return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
   }
   if (body.type === 'vault.put') return refusalOfVault(meeting, body, reader)
@@ -123,7 +132,7 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   const { body } = meeting.content
   if (body.type === 'deny.remove') return refusalOfRemoval(meeting, body)
   if (body.type === 'node.add') return refusalOfNodeAddition(meeting, body.node)
-  if (body.type === 'node.remove') return refusalOfNodeRemoval(meeting, body.id)
+  if (body.type === 'node.remove' || body.type === 'node.wipe') return refusalOfNodeRemoval(meeting, body.id)
   if (body.type === 'policy.set') return refusalOfPolicy(meeting, body, reader)
   if (body.type === 'vault.delete') return refusalOfVault(meeting, body, reader)
   if (body.type === 'key.rotate' && body.key === 'sealing' && meeting.state.vault.sealed > 0) {

@@ -7,6 +7,7 @@ import type { HashSeed } from './denial-index.ts'
 import { decodeUtf8, encodeUtf8, equalBytes } from './encoding.ts'
 import { SnapshotInvalid } from './errors.ts'
 import { Node } from './genesis.ts'
+import { DisksShape } from './node-disks-shape.ts'
 import { RETIRED_MAX } from './nodes.ts'
 import { RingKeyShape, ringKeyFault } from './ring-key-shape.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX } from './secret-name.ts'
@@ -46,6 +47,7 @@ const Header = z.strictObject({
   epoch: z.int().min(0),
   signingKey: RingKeyShape,
   sealingKey: RingKeyShape,
+  disks: DisksShape.optional(),
   usage: z.array(z.tuple([z.string().max(80), z.array(z.tuple([z.int().min(0), z.int().min(1)])).max(13)])).max(2_000),
   denials: z.int().min(0).max(DENIALS_MAX),
   pending: z.int().min(0).max(PENDING_DENIALS_MAX),
@@ -144,7 +146,7 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
   const approvals = Array.from({ length: header.approvals }, () => parseApproval(lines.next(ApprovalLine)))
   const vault = Array.from({ length: header.vault }, () => lines.next(SecretLine))
   const seen = Array.from({ length: header.seen }, () => lines.next(SeenLine))
-  const { signingKey, sealingKey, policyText, policyVersion, nodes, retired, epoch, usage } = header
+  const { signingKey, sealingKey, disks, policyText, policyVersion, nodes, retired, epoch, usage } = header
   for (const [name, key] of [
     ['signing', signingKey],
     ['sealing', sealingKey],
@@ -153,7 +155,21 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
     if (fault !== undefined) throw new SnapshotInvalid(`the ${name} key: ${fault}`)
   }
   const keys = { signingKey, sealingKey }
-  const contents = { policyText, policyVersion, nodes, retired, epoch, usage, ...keys, denials, pending, approvals, vault, seen }
+  const contents = {
+    ...(disks === undefined ? {} : { disks }),
+    policyText,
+    policyVersion,
+    nodes,
+    retired,
+    epoch,
+    usage,
+    ...keys,
+    denials,
+    pending,
+    approvals,
+    vault,
+    seen,
+  }
   const state = RingState.from(contents, seed)
   // One spelling: no entry twice, none out of order, nothing after the last.
   let at = 0

@@ -11,6 +11,7 @@ import { type PendingDenial, PendingDenials } from './corroboration.ts'
 import { DenialLookup, DenialSlots, type HashSeed } from './denial-index.ts'
 import { encodeUtf8 } from './encoding.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
+import { hashOfDisks, NO_DISKS, type NodeDisks, withoutDisk } from './node-disks.ts'
 import { type KeyName, NO_RING_KEY, type RingKey } from './ring-key.ts'
 import { timeKey } from './time-key.ts'
 import { portableSha256, type Sha256 } from './tx.ts'
@@ -58,6 +59,7 @@ interface Fields {
   readonly signingKey: RingKey
   readonly sealingKey: RingKey
   readonly vault: VaultSecrets
+  readonly disks: NodeDisks
 }
 
 /** What of a state goes into a snapshot. */
@@ -69,6 +71,8 @@ export interface StateContents {
   readonly epoch: number
   readonly signingKey: RingKey
   readonly sealingKey: RingKey
+  /** Absent: none. */
+  readonly disks?: NodeDisks | undefined
   readonly denials: readonly Denial[]
   /** In order of id. */
   readonly pending: readonly PendingDenial[]
@@ -102,6 +106,8 @@ export interface StateParts {
   readonly sealingKey: string
   /** Roots of what is known of secrets, and of their sealed bytes. */
   readonly vault: { readonly secrets: string; readonly bodies: string }
+  /** SHA-256 of what is known of disks, as canonical JSON; absent while there is nothing. */
+  readonly disks?: string
 }
 
 /** The commitment to a state, from its parts: lower-case hex. */
@@ -151,6 +157,7 @@ export class RingState {
       signingKey: NO_RING_KEY,
       sealingKey: NO_RING_KEY,
       vault: VaultSecrets.empty,
+      disks: NO_DISKS,
     })
   }
 
@@ -173,6 +180,7 @@ export class RingState {
       signingKey,
       sealingKey,
       vault: VaultSecrets.from(contents.vault),
+      disks: contents.disks ?? NO_DISKS,
     })
   }
 
@@ -215,6 +223,11 @@ export class RingState {
   /** Secrets, sealed. */
   get vault(): VaultSecrets {
     return this.#fields.vault
+  }
+
+  /** Disks that the ring opens, and nodes that were wiped. */
+  get disks(): NodeDisks {
+    return this.#fields.disks
   }
 
   key(name: KeyName): RingKey {
@@ -279,6 +292,7 @@ export class RingState {
     return this.#with({
       nodes: this.nodes.filter((held) => held !== node),
       retired: [...this.retired, { id, publicKey: node.publicKey }],
+      disks: withoutDisk(this.#fields.disks, id),
       epoch: this.epoch + (isValidator(node) ? 1 : 0),
     })
   }
@@ -321,6 +335,10 @@ export class RingState {
 
   withVault(vault: VaultSecrets): RingState {
     return vault === this.#fields.vault ? this : this.#with({ vault })
+  }
+
+  withDisks(disks: NodeDisks): RingState {
+    return disks === this.#fields.disks ? this : this.#with({ disks })
   }
 
   /** `key` as for `hasSeen`. */
@@ -402,7 +420,9 @@ export class RingState {
   /** What the root is made of: short texts, numbers and the roots of the large parts. */
   parts(hash?: Sha256): StateParts {
     const fields = this.#fields
+    const disks = hashOfDisks(fields.disks)
     return {
+      ...(disks === undefined ? {} : { disks }),
       policy: hashOfPolicy(fields.policyText, hash),
       policyVersion: fields.policyVersion,
       nodes: hashOfList(fields.nodes),
@@ -427,6 +447,7 @@ export class RingState {
   contents(): StateContents {
     const fields = this.#fields
     return {
+      ...(hashOfDisks(fields.disks) === undefined ? {} : { disks: fields.disks }),
       policyText: fields.policyText,
       policyVersion: fields.policyVersion,
       nodes: fields.nodes,
