@@ -208,13 +208,13 @@ function buildProgram(): Command {
 
   const node = program
     .command('node')
-    .description('run one node of a ring; or ls, show, init, add, rm, wipe, disks')
+    .description('run one node of a ring; or ls, show, init, add, rm, wipe, disks, recovery, unlock')
     .option('--config <file>', 'the node’s configuration: node.yaml')
     .option('--take-over', 'serve beside a process of the same node, which was sent SIGUSR2', false)
     .action(async ({ config, takeOver }: { config?: string; takeOver: boolean }) => {
       if (config === undefined)
         throw new UsageError(
-          'name the node’s configuration: ringwall node --config FILE; or ls, show, init, add, rm, wipe, disks',
+          'name the node’s configuration: ringwall node --config FILE; or ls, show, init, add, rm, wipe, disks, recovery, unlock',
         )
       const { runNode } = await import('@ringwall/node')
       process.exitCode = await runNode(config, takeOver)
@@ -308,6 +308,27 @@ function buildProgram(): Command {
         await nodeWipe(client, id as string, { reason: why as string, force: force === true, dryRun: dry === true })
       },
   )
+  node
+    .command('recovery')
+    .description('make a recovery key for disks that the ring opens, and a share of it for each operator')
+    .requiredOption('--operators <n>', 'how many shares', whole('--operators', 2, 16))
+    .requiredOption('--needed <m>', 'how many of them open a disk', whole('--needed', 2, 16))
+    .requiredOption('--directory <dir>', 'where the shares go: a new folder')
+    .action(async (given: { operators: number; needed: number; directory: string }) => {
+      const { makeRecovery } = await import('@ringwall/node')
+      const { recovery } = await import('./commands/node-unlock.ts')
+      recovery(makeRecovery, given)
+    })
+  node
+    .command('unlock')
+    .description('give an operator’s part of opening the disk of a node that waits for it, on its machine')
+    .requiredOption('--config <file>', 'the node’s configuration')
+    .requiredOption('--share <file>', 'the operator’s share; - reads it from standard input')
+    .action(async ({ config, share }: { config: string; share: string }) => {
+      const { unlockNode } = await import('@ringwall/node')
+      const { unlock } = await import('./commands/node-unlock.ts')
+      await unlock(unlockNode, config, share)
+    })
   withRing(
     node.command('disks').description('disks that the ring opens, and nodes that were wiped'),
     () => async (client, format) => (await import('./commands/node-wipe.ts')).nodeDisks(client, format),

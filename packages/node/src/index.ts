@@ -1,6 +1,8 @@
 export { formatHostPort, type HostPort, parseHostPort } from './address.ts'
 export { openapi } from './api/openapi.ts'
 export { type NodeConfig, parseNodeConfig, readNodeConfig } from './config.ts'
+export { makeRecovery } from './disk/recovery.ts'
+export { unlockNode } from './disk/unlock.ts'
 export { StartError } from './errors.ts'
 export { initNode, type NodeInit } from './init-node.ts'
 export { type CrsInstall, type CrsInstalled, installCrs } from './install-crs.ts'

@@ -604,7 +604,16 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const inOwnName = (body: TxBody): Promise<unknown> => ledger.submit(signInOwnName(body), OWN_DENIAL_WAIT_MS)
     const keeper =
       config.diskSeal === 'ring'
-        ? new DiskKeeper({ self: config.id, ring, data: config.data, disk, local, events, submit: inOwnName })
+        ? new DiskKeeper({
+            self: config.id,
+            ring,
+            data: config.data,
+            disk,
+            local,
+            events,
+            recovery: () => view.policy.vault.recovery,
+            submit: inOwnName,
+          })
         : undefined
     closers.push(() => keeper?.stop())
     const sign = (message: Uint8Array): Uint8Array => signMessage(privateKey, message)
