@@ -392,6 +392,25 @@ function buildProgram(): Command {
 
   withRing(
     program
+      .command('cache')
+      .description('answers that nodes keep: purge')
+      .command('purge')
+      .argument('<service>')
+      .argument('[path]', 'with all below it, percent-encoded as in requests', '/')
+      .description('have all nodes forget what they keep of a service')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([service, path], options) =>
+      async (client) =>
+        (await import('./commands/cache.ts')).cachePurge(
+          client,
+          { service: service as string, path: path as string, reason: options.reason as string },
+          options.dryRun === true,
+        ),
+  )
+
+  withRing(
+    program
       .command('indicator')
       .description('addresses that others call bad, as a node loaded them: ls')
       .command('ls')

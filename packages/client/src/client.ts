@@ -112,6 +112,11 @@ export class RingwallClient {
     return this.submit({ type: 'node.add', node, reason }, options)
   }
 
+  /** @param path Percent-encoded: of that path and below it. */
+  cachePurge(service: string, path: string, reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
+    return this.submit({ type: 'cache.purge', service, path, reason }, options)
+  }
+
   nodeRemove(id: string, reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
     return this.submit({ type: 'node.remove', id, reason }, options)
   }

@@ -269,6 +269,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (final.txs.length > 0) blocksWithNews += 1
       const before = view
       const stateBefore = stateAt
+      // After a snapshot nobody knows what the blocks between have had forgotten.
+      if (final.block.height > before.height + 1)
+        for (const service of Object.keys(before.policy.services)) serving?.purge(service, '/')
       stateAt = final.state
       view = application.view(final.state, final.block.height, final.block.timestampMs)
       if (view.policyVersion !== before.policyVersion) {
@@ -346,6 +349,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             'info',
             `${issuer} takes back its word on ${body.id}${isGone ? ', and it is lifted' : ''}: ${body.reason}`,
           )
+        } else if (body.type === 'cache.purge') {
+          serving?.purge(body.service, body.path)
+          events.add('cache', 'info', `${issuer} had the answers of ${body.service}${body.path} forgotten: ${body.reason}`)
         } else if (body.type === 'node.add') events.add('node', 'info', `${body.node.id} joins, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.remove') events.add('node', 'warn', `${body.id} leaves, by ${issuer}: ${body.reason}`)
         else if (body.type === 'evidence') {

@@ -256,6 +256,9 @@ function receive(message: ToWorker): void {
     case 'invalidate':
       proxy.invalidate(message.keys)
       break
+    case 'purge':
+      proxy.purge(message.service, message.path)
+      break
     case 'taken':
       limits.answered(message.answers)
       break

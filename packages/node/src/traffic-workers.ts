@@ -241,6 +241,10 @@ export class TrafficWorkers implements Traffic {
     this.#tell({ kind: 'invalidate', keys })
   }
 
+  purge(service: string, path: string): void {
+    this.#tell({ kind: 'purge', service, path })
+  }
+
   ruleCounts(): readonly RuleCounts[] {
     return this.#slots.flatMap(({ ruleCounts }) => ruleCounts ?? [])
   }

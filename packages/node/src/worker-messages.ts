@@ -72,6 +72,7 @@ export type ToWorker =
   | { readonly kind: 'acme'; readonly all: readonly AcmeAnswer[] }
   /** Answers that are not to be kept any more. */
   | { readonly kind: 'invalidate'; readonly keys: readonly string[] }
+  | { readonly kind: 'purge'; readonly service: string; readonly path: string }
   /** Answers to `takes`: number and milliseconds to wait. */
   | { readonly kind: 'taken'; readonly answers: readonly (readonly [id: number, waitMs: number])[] }
   | { readonly kind: 'stop'; readonly graceMs: number }

@@ -126,6 +126,7 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   if (body.type === 'node.remove') return refusalOfNodeRemoval(meeting, body.id)
   if (body.type === 'policy.set') return refusalOfPolicy(meeting, body, reader)
   if (body.type === 'vault.delete') return refusalOfVault(meeting, body, reader)
+  if (body.type === 'cache.purge') return refusalOfPurge(meeting.state, body.service, reader)
   if (body.type === 'key.rotate' && body.key === 'sealing' && meeting.state.vault.sealed > 0) {
     const held = `${meeting.state.vault.sealed} versions of secrets are sealed to it`
     return refuse(
@@ -136,6 +137,12 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   if (body.type === 'key.refresh' || body.type === 'key.rotate')
     return refusalOfKeyStatement(meeting.state.key(body.key), body, '', meeting.state.validators)
   return refuse('NOT_ENTITLED', `${body.type} is nothing that waits for approvals`)
+}
+
+function refusalOfPurge(state: RingState, service: string, reader: PolicyReader): Refusal | undefined {
+  const { services } = reader.inForce(state)
+  if (Object.hasOwn(services, service)) return undefined
+  return refuse('SERVICE_UNKNOWN', `the policy has no service ${service}; it has ${Object.keys(services).join(', ')}`)
 }
 
 function refusalOfVault(

@@ -47,6 +47,7 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'key.rotate',
   'vault.put',
   'vault.delete',
+  'cache.purge',
   'tx.approve',
 ]
 const REASON_CHARS_MAX = 200
@@ -60,6 +61,10 @@ const DELETED_VERSIONS_MAX = 64
 const KEY_MESSAGE_CHARS_MAX = 10_923
 const MOMENT = 'a moment such as 2027-01-31T12:00:00.000Z'
 const VALUE_CHARS_MAX = 512
+const CACHE_PATH_CHARS_MAX = 1_024
+/** Of a target (RFC 9110 section 7.1), as it is sent. */
+const CACHE_PATH = /^\/[!-~]*$/
+const CACHE_PATH_EXPECTED = 'a path that begins with /, as requests have it: percent-encoded'
 const HASH = /^[0-9a-f]{64}$/
 const DENIAL_ID = /^[0-9a-f]{16}$/
 const ACCOUNT_KEY = /^[0-9a-f]{32}$/
@@ -270,6 +275,15 @@ function parseBody(value: unknown): TxBody {
   if (type === 'vault.delete') {
     const fields = record(value, 'body', ['name', 'reason', 'type', 'versions'])
     return { name: secretName(fields.name), reason: reason(fields.reason), type, versions: versions(fields.versions) }
+  }
+  if (type === 'cache.purge') {
+    const fields = record(value, 'body', ['path', 'reason', 'service', 'type'])
+    return {
+      path: matching(bounded(fields.path, 'body.path', 1, CACHE_PATH_CHARS_MAX), 'body.path', CACHE_PATH, CACHE_PATH_EXPECTED),
+      reason: reason(fields.reason),
+      service: matching(fields.service, 'body.service', SERVICE, 'the name of a service'),
+      type,
+    }
   }
   throw new TxMalformed(`body.type must be one of ${TX_TYPES.join(', ')}`)
 }

@@ -60,6 +60,8 @@ export type TxBody =
   | ({ readonly type: 'evidence' } & EvidenceOfLies)
   /** Of a node, for whoever showed it a token of the ring. */
   | { readonly type: 'token.revoke'; readonly token: string }
+  /** Nodes forget the answers of a service that they keep, those of `path` and below. */
+  | { readonly type: 'cache.purge'; readonly service: string; readonly path: string; readonly reason: string }
   /** Of validators in a ceremony, or of operators who want one. */
   | KeyStatement
   /** Of operators, about secrets. */
