@@ -59,6 +59,8 @@ import { BotNames } from './bot-names.ts'
 import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
+import { type Disk, openDisk, PASSPHRASE_VARIABLE } from './disk/disk.ts'
+import { traceKey } from './disk/trace-key.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
@@ -106,6 +108,7 @@ export type RingLedger = Ledger<RingState>
 /** What the admin API works on. */
 export interface RunningNode {
   readonly config: NodeConfig
+  readonly disk: Disk
   readonly region: string
   readonly ring: string
   readonly startedAtMs: number
@@ -194,12 +197,20 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     await handOver()
   }
   try {
+    const disk = await openDisk({
+      data: config.data,
+      mode: config.diskSeal,
+      local: { privateKey, passphrase: process.env[PASSPHRASE_VARIABLE], context: `${ring} ${config.id}` },
+      release: () => Promise.reject(new StartError('DISK_LOCKED', `${config.data} takes a key of the ring`)),
+      log,
+    })
     const rules = loadRuleLibrary(config.rules)
     const foresight = new Foresight()
     closers.push(() => foresight.thread.stop())
-    const application = ringApplication(genesis, rules, cachingCompiler(join(config.data, 'rules')))
+    const application = ringApplication(genesis, rules, cachingCompiler(join(config.data, 'rules'), disk.seal))
     const telemetry = await openTelemetry({
       directory: join(config.data, 'traces'),
+      seal: await traceKey(config.data, disk.seal),
       node: config.id,
       region: self.region,
       log,
@@ -225,6 +236,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const validators = genesis.nodes.filter(({ roles }) => roles.includes('validator'))
     const ledger = await openLedger<RingState>({
       directory: join(config.data, 'ledger'),
+      seal: disk.seal,
       application: { ...application, foresee: (state, txs) => foresight.foresee(state, txs) },
       genesis: { ring, validators: validators.map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) })) },
       self: config.id,
@@ -404,7 +416,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         audit?.judged(judged, body, nowMs)
       },
     })
-    const seal = new Seal(privateKey, `${ring} ${config.id}`)
+    const seal = new Seal(privateKey, `${ring} ${config.id}`, disk.seal)
     // Also of a node that gets none itself: a validation of another's may meet it.
     const proofs = new Proofs(config.id, fabric, (all) => serving?.answerAcme(all))
     closers.push(() => proofs.stop())
@@ -415,6 +427,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             config: config.acme,
             folder: join(config.data, 'acme'),
             seal,
+            disk: disk.seal,
             proofs,
             say: (level, line) => events.add('node', level, line),
           })
@@ -424,6 +437,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         ? undefined
         : new TrafficWorkers(config.workers, {
             config,
+            disk: disk.options,
             region: self.region,
             ring,
             rules,
@@ -450,7 +464,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         region: self.region,
         explainHeader: config.explainHeader,
         cacheBytes: config.cacheBytes,
-        ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id) }),
+        ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id, disk.options) }),
         onApi: (event) => api.observe(event),
         onLogin: (attempt) => loggedIn(attempt),
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
@@ -463,7 +477,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       fabric,
       view: () => view,
       file: join(config.data, 'pass-keys'),
-      seal: new Seal(privateKey, `${ring} ${config.id}`),
+      seal,
       log: (line) => log('warn', line),
       onKeys: (keys) => {
         usePassKeys(challenges, keys)
@@ -539,7 +553,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       self: config.id,
       fabric,
       view: () => view,
-      numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json')),
+      numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json'), disk.seal),
       events,
     })
     closers.push(() => signing.stop())
@@ -564,7 +578,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     }
     const keys = join(config.data, 'keys')
     const signingHolder = await openHolder('signing', keys, (share) => signing.use(publicKeyOf(ledger.state().signingKey), share))
-    const openings = await OpeningLog.open(join(config.data, 'vault', 'openings.log'))
+    const openings = await OpeningLog.open(join(config.data, 'vault', 'openings.log'), disk.seal)
     closers.push(() => openings.close())
     const vault = new VaultService({
       self: config.id,
@@ -631,11 +645,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       fabric,
       view: () => view,
       file: join(config.data, 'logins.bin'),
+      disk: disk.seal,
       deny: denyInOwnName,
       say: (line) => events.add('finding', 'warn', line),
       log,
     })
     await slowLogins.start()
+    // All that is opened is opened by now.
+    await disk.settled()
     closers.push(() => slowLogins.stop())
     const loggedIn = (attempt: LoginEvent): void => {
       if (attempt.failed) logins.failed(attempt)
@@ -693,6 +710,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       })
     const node: RunningNode = {
       config,
+      disk,
       region: self.region,
       ring,
       startedAtMs,
