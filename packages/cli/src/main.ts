@@ -2,6 +2,7 @@
 import { ApiError, ContextInvalid, NodeUnreachable, type RingwallClient } from '@ringwall/client'
 import { Command, CommanderError, Option } from 'commander'
 import manifest from '../package.json' with { type: 'json' }
+import { addJoining } from './enrolment-program.ts'
 import { QuietFailure, UsageError } from './errors.ts'
 import { parseTtl } from './format.ts'
 import { FORMATS, type Format, parseFormat, write } from './output.ts'
@@ -203,12 +204,14 @@ function buildProgram(): Command {
 
   const node = program
     .command('node')
-    .description('run one node of a ring; or ls, show, init, add, rm')
+    .description('run one node of a ring; or ls, show, invite, join, init, add, rm')
     .option('--config <file>', 'the node’s configuration: node.yaml')
     .option('--take-over', 'serve beside a process of the same node, which was sent SIGUSR2', false)
     .action(async ({ config, takeOver }: { config?: string; takeOver: boolean }) => {
       if (config === undefined)
-        throw new UsageError('name the node’s configuration: ringwall node --config FILE; or ls, show, init, add, rm')
+        throw new UsageError(
+          'name the node’s configuration: ringwall node --config FILE; or ls, show, invite, join, init, add, rm',
+        )
       const { runNode } = await import('@ringwall/node')
       process.exitCode = await runNode(config, takeOver)
     })
@@ -285,6 +288,8 @@ function buildProgram(): Command {
         await nodeRemove(client, id as string, { reason: why as string, force: force === true, dryRun: dry === true })
       },
   )
+
+  addJoining(node, { withRing, reason, dryRun })
 
   withRing(
     program.command('status').description('one node, by itself').addOption(watch()),

@@ -1,6 +1,7 @@
 export { formatHostPort, type HostPort, parseHostPort } from './address.ts'
 export { openapi } from './api/openapi.ts'
 export { type NodeConfig, parseNodeConfig, readNodeConfig } from './config.ts'
+export { runJoin } from './enrolment/run-join.ts'
 export { StartError } from './errors.ts'
 export { initNode, type NodeInit } from './init-node.ts'
 export { type CrsInstall, type CrsInstalled, installCrs } from './install-crs.ts'

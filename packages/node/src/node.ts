@@ -22,6 +22,7 @@ import {
   type GenesisDocument,
   genesisHash,
   isCredentialSubject,
+  isEnrolmentStatement,
   KEY_NAMES,
   type KeyName,
   parseGenesis,
@@ -59,6 +60,8 @@ import { BotNames } from './bot-names.ts'
 import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
+import { NodeReception } from './enrolment/reception.ts'
+import { summarizeEnrolment } from './enrolment/summary.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
@@ -137,6 +140,8 @@ export interface RunningNode {
   readonly openings: OpeningLog
   /** For the programs on this machine. */
   readonly workloads: WorkloadApi | undefined
+  /** Of those who come to join. */
+  readonly reception: NodeReception
   /** Programs that enforce its denials elsewhere. */
   readonly bouncers: Bouncers
   /** Whose decisions it takes in. */
@@ -292,6 +297,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       vault.use(publicKeyOf(final.state.sealingKey), sealingHolder.share)
       sealingHolder.follow(final.state)
       foresight.follow(final.state)
+      if (isLinked) reception.follow(final.state)
     })
     closers.push(stopBlocks)
 
@@ -348,6 +354,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           )
         } else if (body.type === 'node.add') events.add('node', 'info', `${body.node.id} joins, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.remove') events.add('node', 'warn', `${body.id} leaves, by ${issuer}: ${body.reason}`)
+        else if (isEnrolmentStatement(body)) events.add('node', 'info', `${summarizeEnrolment(body)}; by ${issuer}`)
         else if (body.type === 'evidence') {
           const what = `signed two contradicting statements in round ${body.round}`
           events.add('node', 'warn', `${body.validator} is evicted: it ${what}; shown by ${issuer}`)
@@ -518,6 +525,19 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       const content = { ring, issuer: `node:${config.id}`, atMs, untilMs: atMs + TX_VALID_MS, nonce: randomNonce(), body }
       return encodeTx({ content, signature: encodeBase64url(signMessage(privateKey, signingBytes(content))) })
     }
+
+    let isLinked = false
+    const reception = new NodeReception({
+      self: config.id,
+      region: self.region,
+      ring,
+      genesis,
+      application,
+      fabric,
+      events,
+      state: () => ledger.state(),
+      submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
+    })
 
     /** Whoever catches a validator at lying shows it to the ring, which lets it go. Others may have shown it already. */
     const showEvidence = ({ validator, epoch, round, first, second }: LedgerEvidence): void => {
@@ -710,6 +730,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       vault,
       openings,
       workloads,
+      reception,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
       indicators: () => indicators.status(),
       feeds: () => feeds.map((feed) => feed.status()),
@@ -738,6 +759,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       signIn: (token) => verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() }),
     })
     await fabric.start()
+    isLinked = true
+    reception.follow(ledger.state())
     closers.push(() => fabric.stop())
     await admin.start()
     closers.push(() => admin.stop())
