@@ -33,3 +33,24 @@ export class GuestMessageInvalid extends EnrollError {
   override readonly name = 'GuestMessageInvalid'
   readonly code = 'GUEST_MESSAGE'
 }
+
+/** A voucher whose shape, signatures or order does not hold. */
+export class VoucherInvalid extends EnrollError {
+  override readonly name = 'VoucherInvalid'
+  readonly code = 'VOUCHER_INVALID'
+  readonly reason: string
+  constructor(reason: string) {
+    super(`the voucher is not valid: ${reason}`)
+    this.reason = reason
+  }
+}
+
+/** A device folder that no device can start from. */
+export class DeviceInvalid extends EnrollError {
+  override readonly name = 'DeviceInvalid'
+  readonly code: 'DEVICE_INVALID' | 'VOUCHER_OTHER_DEVICE' | 'VOUCHER_NO_RING' | 'VOUCHER_EXPIRED' | 'VOUCHER_SUPERSEDED'
+  constructor(code: DeviceInvalid['code'], reason: string) {
+    super(`${code}: ${reason}`)
+    this.code = code
+  }
+}

@@ -104,6 +104,7 @@ export function serveGuest(
 ): void {
   const reader = new LineReader(REQUEST_BYTES_MAX)
   const life = setTimeout(() => socket.destroy(), LIFE_MS_MAX)
+  life.unref()
   let asked = 0
   let isBusy = false
   socket.setTimeout(IDLE_MS_MAX, () => isBusy || socket.destroy())

@@ -3,7 +3,7 @@
  * may become is what the ring's state says of that key. The node carries their join in, and decides nothing.
  */
 import type { TLSSocket } from 'node:tls'
-import type { Refusal, RingState, TxBody } from '@ringwall/ring'
+import { goneDevice, type Refusal, type RingState, type TxBody } from '@ringwall/ring'
 import { encodeBase64url } from '@ringwall/ring/tx'
 import { type GuestAnswer, serveGuest } from './guest-channel.ts'
 
@@ -57,6 +57,8 @@ export class Reception {
   async answer(guest: string, request: Request): Promise<GuestAnswer> {
     const expected = this.#expected(guest)
     if (expected === undefined) return { error: UNKNOWN }
+    const device = this.#desk.state().enrolment.deviceWithKey(guest)
+    if (device?.status === 'removed' || device?.status === 'transferred') return { error: goneDevice(device) }
     if (request.ask === 'welcome') return { ok: { ...this.#welcome(), ...expected } }
     const body = joinOf(guest, expected, request)
     if (body === undefined)

@@ -300,7 +300,8 @@ function unknownDevice(serial: string): Refusal {
   return refuse('DEVICE_UNKNOWN', `the ring knows no device ${serial}; an operator registers it: ringwall device register`)
 }
 
-function goneDevice({ serial, status }: Device): Refusal {
+/** Of one that is nobody's here any more. */
+export function goneDevice({ serial, status }: Pick<Device, 'serial' | 'status'>): Refusal {
   return status === 'removed'
     ? refuse('DEVICE_REMOVED', `${serial} was removed for good, as one that is lost or stolen; nothing lets it in again`)
     : refuse('DEVICE_TRANSFERRED', `${serial} was given to another owner; ask that owner`)

@@ -63,6 +63,7 @@ export {
   deviceJoinBytes,
   type EnrolmentRefusalCode,
   type EnrolmentStatement,
+  goneDevice,
   invitedBytes,
   type VoucherFacts,
   type VoucherReader,

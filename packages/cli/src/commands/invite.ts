@@ -5,7 +5,7 @@ import type { RingNode } from '@ringwall/ring/tx'
 import { QuietFailure, UsageError } from '../errors.ts'
 import { duration } from '../format.ts'
 import { type Format, printList, write } from '../output.ts'
-import { tellWaiting } from './waiting.ts'
+import { tellWaiting, withCode } from './waiting.ts'
 
 const ROLES = ['validator', 'edge'] as const
 /** A line that a terminal and a person can take. */
@@ -35,12 +35,12 @@ export async function nodeInvite(client: RingwallClient, options: InviteOptions)
   const body = { type: 'node.invite', key, reason, region, roles, ttlMs } as const
   const what = `one node, as ${roles.join(' and ')}${region === null ? '' : ` in ${region}`}, for ${duration(ttlMs)}`
   if (dryRun) {
-    await client.rehearse(body)
+    await withCode(client.rehearse(body))
     process.stderr.write(`would invite ${what}\n`)
     return
   }
   const { ring, peers } = await ringAddresses(client, region)
-  const answer = await client.submit(body)
+  const answer = await withCode(client.submit(body))
   if (!('height' in answer)) throw new QuietFailure()
   write(encodeInvitation({ ring, privateKey, peers }))
   if (tellWaiting(answer)) process.stderr.write('the line is good once that is approved\n')

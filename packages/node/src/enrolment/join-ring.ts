@@ -50,25 +50,27 @@ export async function joinRing(line: string, wishes: JoinWishes): Promise<Joinin
 
 /** @param head Of a device: the newest entry of its voucher. */
 export async function becomeNode(invited: Invited, welcome: Welcome, wishes: JoinWishes, head?: string): Promise<JoiningNode> {
-  const id = wishes.id ?? `n-${randomBytes(4).toString('hex')}`
+  const known = head === undefined ? undefined : brokenOff(wishes.directory)
+  const id = known ?? wishes.id ?? `n-${randomBytes(4).toString('hex')}`
   const directory = wishes.directory ?? id
   const fabric = wishes.fabric ?? formatHostPort({ host: welcome.localAddress.replace(/^::ffff:/, ''), port: FABRIC_PORT })
   const region = wishes.region ?? welcome.region ?? welcome.nodeRegion
   const roles = wishes.roles ?? welcome.roles
-  if (existsSync(directory)) throw new StartError('CONFIG_INVALID', `${directory} is there already; name a folder that is not`)
-  makeFiles(welcome, { id, region, directory, fabric, traffic: wishes.traffic, admin: wishes.admin })
+  if (known === undefined && existsSync(directory))
+    throw new StartError('CONFIG_INVALID', `${directory} is there already; name a folder that is not`)
+  if (known === undefined) makeFiles(welcome, { id, region, directory, fabric, traffic: wishes.traffic, admin: wishes.admin })
   try {
     const config = readNodeConfig(join(directory, 'node.yaml'))
     const own = readPrivateKey(config.key)
     const entry: RingNode = { address: fabric, id, publicKey: encodeBase64url(rawPublicKey(own)), region, roles }
     const wanted: WantedNode = { node: entry, privateKey: own, ...(head === undefined ? {} : { head }) }
     // Whatever the ring has against it is heard before anything is started.
-    await askToJoin(invited, wanted, false)
+    if (known === undefined) await askToJoin(invited, wanted, false)
     const node = await startNode(config)
     // The others wait for a validator from the block on that adds it: by then it listens.
     return { node, directory, entry, joined: joinPatiently(invited, wanted) }
   } catch (error) {
-    rmSync(directory, { recursive: true, force: true })
+    if (known === undefined) rmSync(directory, { recursive: true, force: true })
     throw error
   }
 }
@@ -83,6 +85,12 @@ async function joinPatiently(invited: Invited, wanted: WantedNode): Promise<{ re
       await new Promise((wake) => setTimeout(wake, TRY_AGAIN_MS))
     }
   }
+}
+
+/** The id of a device's node that was made and may have joined: it asks again, as the same. */
+function brokenOff(directory: string | undefined): string | undefined {
+  const file = join(directory ?? '', 'node.yaml')
+  return directory !== undefined && existsSync(file) ? readNodeConfig(file).id : undefined
 }
 
 interface Files {
