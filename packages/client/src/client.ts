@@ -72,6 +72,11 @@ export class RingwallClient {
     return (await this.#request('GET', '/v1/policy/schema', {})).json()
   }
 
+  /** Invitations and devices, and where the nodes are found. */
+  enrolment(): Promise<Answer<'enrolment'>> {
+    return this.#call('enrolment')
+  }
+
   policyPlan(text: string): Promise<Answer<'policyPlan'>> {
     return this.#call('policyPlan', { body: { text } })
   }

@@ -22,6 +22,7 @@ import {
   type GenesisDocument,
   genesisHash,
   isCredentialSubject,
+  isEnrolmentStatement,
   KEY_NAMES,
   type KeyName,
   parseGenesis,
@@ -61,6 +62,8 @@ import { openBreaches } from './breached-passwords.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
 import { type Disk, openDisk, PASSPHRASE_VARIABLE } from './disk/disk.ts'
 import { traceKey } from './disk/trace-key.ts'
+import { NodeReception } from './enrolment/reception.ts'
+import { summarizeEnrolment } from './enrolment/summary.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
@@ -140,6 +143,8 @@ export interface RunningNode {
   readonly openings: OpeningLog
   /** For the programs on this machine. */
   readonly workloads: WorkloadApi | undefined
+  /** Of those who come to join. */
+  readonly reception: NodeReception
   /** Programs that enforce its denials elsewhere. */
   readonly bouncers: Bouncers
   /** Whose decisions it takes in. */
@@ -307,6 +312,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       vault.use(publicKeyOf(final.state.sealingKey), sealingHolder.share)
       sealingHolder.follow(final.state)
       foresight.follow(final.state)
+      if (isLinked) reception.follow(final.state)
     })
     closers.push(stopBlocks)
 
@@ -366,6 +372,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           events.add('cache', 'info', `${issuer} had the answers of ${body.service}${body.path} forgotten: ${body.reason}`)
         } else if (body.type === 'node.add') events.add('node', 'info', `${body.node.id} joins, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.remove') events.add('node', 'warn', `${body.id} leaves, by ${issuer}: ${body.reason}`)
+        else if (isEnrolmentStatement(body)) events.add('node', 'info', `${summarizeEnrolment(body)}; by ${issuer}`)
         else if (body.type === 'evidence') {
           const what = `signed two contradicting statements in round ${body.round}`
           events.add('node', 'warn', `${body.validator} is evicted: it ${what}; shown by ${issuer}`)
@@ -538,6 +545,19 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       const content = { ring, issuer: `node:${config.id}`, atMs, untilMs: atMs + TX_VALID_MS, nonce: randomNonce(), body }
       return encodeTx({ content, signature: encodeBase64url(signMessage(privateKey, signingBytes(content))) })
     }
+
+    let isLinked = false
+    const reception = new NodeReception({
+      self: config.id,
+      region: self.region,
+      ring,
+      genesis,
+      application,
+      fabric,
+      events,
+      state: () => ledger.state(),
+      submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
+    })
 
     /** Whoever catches a validator at lying shows it to the ring, which lets it go. Others may have shown it already. */
     const showEvidence = ({ validator, epoch, round, first, second }: LedgerEvidence): void => {
@@ -734,6 +754,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       vault,
       openings,
       workloads,
+      reception,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
       indicators: () => indicators.status(),
       feeds: () => feeds.map((feed) => feed.status()),
@@ -762,6 +783,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       signIn: (token) => verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() }),
     })
     await fabric.start()
+    isLinked = true
+    reception.follow(ledger.state())
     closers.push(() => fabric.stop())
     await admin.start()
     closers.push(() => admin.stop())

@@ -17,6 +17,7 @@ import {
   passingUtf8,
   Scratch,
 } from './encoding.ts'
+import { ENROLMENT_TYPES, isEnrolmentType, parseEnrolmentStatement, type StatementReaders } from './enrolment-parse.ts'
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 import type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId } from './types.ts'
@@ -49,6 +50,7 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'vault.delete',
   'cache.purge',
   'tx.approve',
+  ...ENROLMENT_TYPES,
 ]
 const REASON_CHARS_MAX = 200
 /** A compact JWS of an Ed25519 key, in bounds that no token of the ring exceeds. */
@@ -285,6 +287,7 @@ function parseBody(value: unknown): TxBody {
       type,
     }
   }
+  if (isEnrolmentType(type)) return parseEnrolmentStatement(value, type, READERS)
   throw new TxMalformed(`body.type must be one of ${TX_TYPES.join(', ')}`)
 }
 
@@ -310,20 +313,23 @@ function keyName(value: unknown): 'signing' | 'sealing' {
 
 function parseNode(value: unknown): RingNode {
   const fields = record(value, 'body.node', ['address', 'id', 'publicKey', 'region', 'roles'])
-  const { roles } = fields
-  if (!Array.isArray(roles) || roles.length === 0 || roles.length > 2 || new Set(roles).size !== roles.length) {
-    throw new TxMalformed('body.node.roles must be validator, edge, or both')
-  }
   return {
     address: matching(fields.address, 'body.node.address', ADDRESS, 'HOST:PORT'),
     id: matching(fields.id, 'body.node.id', NODE_ID, '1 to 32 lower-case letters, digits and hyphens'),
     publicKey: base64url(fields.publicKey, 'body.node.publicKey', 32),
     region: printable(fields.region, 'body.node.region', 1, 63),
-    roles: roles.map((role: unknown) => {
-      if (role === 'validator' || role === 'edge') return role
-      throw new TxMalformed('body.node.roles must be validator, edge, or both')
-    }),
+    roles: parseRoles(fields.roles, 'body.node.roles'),
   }
+}
+
+function parseRoles(roles: unknown, where: string): RingNode['roles'] {
+  if (!Array.isArray(roles) || roles.length === 0 || roles.length > 2 || new Set(roles).size !== roles.length) {
+    throw new TxMalformed(`${where} must be validator, edge, or both`)
+  }
+  return roles.map((role: unknown) => {
+    if (role === 'validator' || role === 'edge') return role
+    throw new TxMalformed(`${where} must be validator, edge, or both`)
+  })
 }
 
 const STATEMENT_KINDS = ['notarize', 'nullify', 'finalize', 'proposal'] as const
@@ -452,4 +458,16 @@ function base64urlWithin(value: unknown, where: string, charsMax: number): strin
 function base64url(value: unknown, where: string, bytes: number): string {
   if (typeof value === 'string' && isBase64url(value, bytes)) return value
   throw new TxMalformed(`${where} must be ${bytes} bytes in base64url`)
+}
+
+const READERS: StatementReaders = {
+  record: (value, where, keys) => record(value, where, keys),
+  whole,
+  base64url,
+  matching,
+  printable,
+  bounded,
+  reason,
+  node: parseNode,
+  roles: parseRoles,
 }

@@ -3,6 +3,7 @@ import type { CompiledExclusions, RuleSet, RuleSource } from '@ringwall/waf'
 import type { ApiCheck } from '@ringwall/waf/api'
 import type { Authorizer } from './authorization.ts'
 import type { Credential } from './credential.ts'
+import type { EnrolmentStatement } from './enrolment-statements.ts'
 import type { ExceptionPolicy, PatchPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 import type { KeyStatement, RingKeyView } from './ring-key.ts'
 import type { VaultStatement } from './vault-statements.ts'
@@ -66,6 +67,8 @@ export type TxBody =
   | KeyStatement
   /** Of operators, about secrets. */
   | VaultStatement
+  /** Of operators about invitations and devices, and of nodes for those who come with one. */
+  | EnrolmentStatement
   /** Of a statement that waits for more operators, by the id of its transaction. */
   | { readonly type: 'tx.approve'; readonly id: TxId; readonly reason: string }
 
