@@ -28,6 +28,7 @@ import {
   type View,
 } from '@ringwall/ring'
 import { encodeBase64url, encodeTx, parseTx, signingBytes, subjectId, type TxBody } from '@ringwall/ring/tx'
+import { DetectionWatch, type EndedRequest, signalOf } from '../../packages/node/src/detection.ts'
 import { rawPublicKey, signMessage } from '../../packages/node/src/keys.ts'
 import { type DenyInOwnName, ownDenials } from '../../packages/node/src/own-denials.ts'
 import { EarlyDenials } from '../../packages/node/src/provisional.ts'
@@ -39,6 +40,7 @@ export const HOST = 'shop.example'
 const SECOND = 1_000
 const TELL_FAILED_MS = 5 * SECOND
 const TELL_SLOW_MS = 300 * SECOND
+const TELL_RULES_MS = 15 * SECOND
 const EXPIRE_MS = 3_600 * SECOND
 const EXPIRE_FAILED_MS = 60 * SECOND
 const DENIED_MAX = 32
@@ -75,6 +77,7 @@ interface SimNode {
   readonly early: EarlyDenials
   readonly failed: FailedLogins | undefined
   readonly slow: SlowLogins | undefined
+  readonly detection: DetectionWatch
   readonly floods: Floods | undefined
   readonly meter: FloodMeter
   readonly deny: DenyInOwnName
@@ -143,6 +146,15 @@ export class SimRing {
     const early = new EarlyDenials(this.#application)
     const longest = Math.min(detectors.floods.denyForMax, denials.nodeTtlMax, denials.corroboration.within)
     const { failedLogins, slowLogins } = detectors
+    const deny = ownDenials({
+      application: this.#application,
+      early,
+      state: () => this.#state,
+      view: () => this.#view,
+      sign: (body, atMs) => this.#sign(key, `node:${id}`, body, atMs),
+      cut: () => {},
+      propose: (bytes) => this.#propose(bytes),
+    })
     return {
       id,
       guard: createGuard({ limiter: createRateLimiter({ seed: at }) }),
@@ -164,6 +176,16 @@ export class SimRing {
               rearmMs: Math.min(86_400_000, slowLogins.window / 3),
               wordsOf: wordsOfSource,
             }),
+      detection: new DetectionWatch({
+        self: id,
+        view: () => this.#view,
+        deny: (...said) => deny(...said),
+        onFinding: ({ atMs, rule, key, sources, reason }) => {
+          const subjects = key.map(([kind, value]) => `${kind === 'source' ? 'ip' : kind}:${value}`)
+          const named = sources.map((source) => `ip:${source}`)
+          this.#options.onFound({ atMs, node: at, detector: rule, subjects: [...subjects, ...named], reason })
+        },
+      }),
       floods:
         detectors.floods.mode === 'off'
           ? undefined
@@ -176,15 +198,7 @@ export class SimRing {
               networkOf: (source) => subjectOfSource(source)?.network,
             }),
       meter: new FloodMeter(),
-      deny: ownDenials({
-        application: this.#application,
-        early,
-        state: () => this.#state,
-        view: () => this.#view,
-        sign: (body, atMs) => this.#sign(key, `node:${id}`, body, atMs),
-        cut: () => {},
-        propose: (bytes) => this.#propose(bytes),
-      }),
+      deny,
       asked: 0,
       lookedMs: 0,
     }
@@ -235,6 +249,7 @@ export class SimRing {
     const isAllowed = decision.outcome === 'allow'
     this.#meter(node, play, isAllowed)
     if (isAllowed && judgement.login !== undefined) this.#login(node, play, judgement)
+    this.#signal(node, play, judgement)
     node.guard.release(judgement)
     return isAllowed ? ALLOWED : { allowed: false, reason: decision.reason }
   }
@@ -245,6 +260,37 @@ export class SimRing {
     if (failed) this.#concludeFailed(node, node.failed?.observe({ service, source, account, atMs }) ?? [], atMs)
     if (account !== undefined)
       this.#concludeSlow(node, node.slow?.observe({ service, source, account, failed, atMs }) ?? [], atMs)
+  }
+
+  #signal(node: SimNode, play: Play, judgement: Judgement): void {
+    const { atMs, source, ja4, method, path, session } = play
+    const { decision, route, login, account } = judgement
+    const isAllowed = decision!.outcome === 'allow'
+    const status = isAllowed ? play.status : decision!.status
+    const ended: EndedRequest = {
+      atMs,
+      service: route?.service.name ?? '',
+      route: route?.route?.name,
+      method,
+      status,
+      bytes: isAllowed ? play.bytes : 0,
+      source,
+      fingerprint: ja4,
+      account,
+      session,
+      path: path.split('?', 1)[0]!,
+      login: login === undefined || !isAllowed ? undefined : loginFailed(judgement, status) ? 'failed' : 'good',
+      signup: isAllowed && route?.route?.signup !== undefined && method === 'POST' && status >= 200 && status < 300,
+    }
+    node.detection.observe({ ...signalOf(ended, this.#application.ring), session })
+  }
+
+  #tellRules(at: number): void {
+    for (const from of this.#nodes) {
+      const summary = from.detection.summary(at)
+      if (summary === undefined) continue
+      for (const to of this.#nodes) if (to !== from) to.detection.merge(from.id, summary, at)
+    }
   }
 
   #found(node: SimNode, atMs: number, detector: string, subjects: readonly string[], reason: string): void {
@@ -298,8 +344,12 @@ export class SimRing {
       for (const { early } of this.#nodes) if (early.enforced.size > 0) early.tick(at, at)
       if (at % TELL_FAILED_MS === 0) this.#tellFailed(at)
       if (at % TELL_SLOW_MS === 0) this.#tellSlow(at)
+      if (at % TELL_RULES_MS === 0) this.#tellRules(at)
       if (at % EXPIRE_MS === 0) {
-        for (const node of this.#nodes) node.slow?.expire(at)
+        for (const node of this.#nodes) {
+          node.slow?.expire(at)
+          node.detection.expire(at)
+        }
         // Blocks come all the time; what is over goes out of the state with them.
         this.#block(at)
       }

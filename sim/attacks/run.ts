@@ -12,6 +12,12 @@ export const SERVICE = 'shop'
 /** A Monday. */
 export const START_MS: number = Date.UTC(2_026, 5, 1)
 
+/** What findings about a whole service may mean. */
+const OF_SERVICE: ReadonlyMap<string, readonly string[]> = new Map([
+  ['stuffing-campaign', ['stuffing-fast', 'stuffing-slow', 'spraying']],
+  ['signups-campaign', ['fake-signups', 'fake-signups-browser']],
+])
+
 export interface RunOptions {
   readonly seed: number
   readonly users: number
@@ -39,7 +45,7 @@ export function run({ seed, users, days, instances, kinds = KINDS, policy = POLI
     policy,
     startMs: START_MS,
     onFound: (found) => {
-      scorer.found(found)
+      scorer.found(found, OF_SERVICE.get(found.detector))
       onFound?.(found)
     },
   })

@@ -4,8 +4,9 @@ import type { AttackKind } from './kinds.ts'
 import type { Found, Outcome } from './ring.ts'
 import { DAY, HOUR, type Play } from './traffic.ts'
 
-/** How long after its end an attack may still be found. */
-const LATE_MS = HOUR
+/** How long after its end an attack may still be found: by what remembers days, and by what sees the whole service. */
+const LATE_MS = 3 * DAY
+const LATE_SERVICE_MS = HOUR
 
 export interface Instance {
   readonly kind: AttackKind
@@ -131,8 +132,8 @@ export class Scorer {
     return blamed
   }
 
-  #isOn({ startMs, endMs }: Instance, atMs: number): boolean {
-    return atMs >= startMs && atMs <= endMs + LATE_MS
+  #isOn({ startMs, endMs }: Instance, atMs: number, lateMs = LATE_MS): boolean {
+    return atMs >= startMs && atMs <= endMs + lateMs
   }
 
   /** @param kinds Of those that a finding about the whole service may mean; whichever is under way is found by it. */
@@ -150,7 +151,8 @@ export class Scorer {
     }
     if (kinds.length > 0) {
       for (const instance of this.#instances.values())
-        if (kinds.includes(instance.kind.name) && this.#isOn(instance, atMs) && instance.plays > 0) meant.add(instance)
+        if (kinds.includes(instance.kind.name) && this.#isOn(instance, atMs, LATE_SERVICE_MS) && instance.plays > 0)
+          meant.add(instance)
     }
     for (const instance of meant) {
       if (instance.foundBy !== undefined) continue

@@ -47,7 +47,9 @@ export interface Play {
 export class Calendar {
   readonly #minutes = new Map<number, Play[]>()
 
-  add(play: Play): void {
+  /** The time may have a fraction, which is dropped. */
+  add(given: Play): void {
+    const play = Number.isInteger(given.atMs) ? given : { ...given, atMs: Math.floor(given.atMs) }
     const minute = Math.floor(play.atMs / MINUTE)
     const plays = this.#minutes.get(minute)
     if (plays === undefined) this.#minutes.set(minute, [play])

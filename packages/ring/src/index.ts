@@ -86,6 +86,7 @@ export {
   type RuleCompiler,
 } from './policy-compile.ts'
 export type { CachePolicy, CompressionPolicy } from './policy-delivery.ts'
+export { type DetectionRulePolicy, detectionRulesOf, STANDARD_DETECTION } from './policy-detection.ts'
 export { diffPolicies, type PolicyChange } from './policy-diff.ts'
 export {
   formatProblems,
