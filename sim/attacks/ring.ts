@@ -18,6 +18,7 @@ import {
   sourceKey,
   subjectOfSource,
 } from '@ringwall/guard'
+import { endedRequest } from '@ringwall/proxy'
 import {
   type Denial,
   type DenialSubject,
@@ -28,7 +29,7 @@ import {
   type View,
 } from '@ringwall/ring'
 import { encodeBase64url, encodeTx, parseTx, signingBytes, subjectId, type TxBody } from '@ringwall/ring/tx'
-import { DetectionWatch, type EndedRequest, signalOf } from '../../packages/node/src/detection.ts'
+import { DetectionWatch, signalOf, sourceText } from '../../packages/node/src/detection.ts'
 import { rawPublicKey, signMessage } from '../../packages/node/src/keys.ts'
 import { type DenyInOwnName, ownDenials } from '../../packages/node/src/own-denials.ts'
 import { EarlyDenials } from '../../packages/node/src/provisional.ts'
@@ -181,8 +182,8 @@ export class SimRing {
         view: () => this.#view,
         deny: (...said) => deny(...said),
         onFinding: ({ atMs, rule, key, sources, reason }) => {
-          const subjects = key.map(([kind, value]) => `${kind === 'source' ? 'ip' : kind}:${value}`)
-          const named = sources.map((source) => `ip:${source}`)
+          const subjects = key.map(([kind, value]) => (kind === 'source' ? `ip:${sourceText(value)}` : `${kind}:${value}`))
+          const named = sources.map((source) => `ip:${sourceText(source)}`)
           this.#options.onFound({ atMs, node: at, detector: rule, subjects: [...subjects, ...named], reason })
         },
       }),
@@ -264,24 +265,19 @@ export class SimRing {
 
   #signal(node: SimNode, play: Play, judgement: Judgement): void {
     const { atMs, source, ja4, method, path, session } = play
-    const { decision, route, login, account } = judgement
-    const isAllowed = decision!.outcome === 'allow'
-    const status = isAllowed ? play.status : decision!.status
-    const ended: EndedRequest = {
+    const isAllowed = judgement.decision!.outcome === 'allow'
+    const facts = {
       atMs,
-      service: route?.service.name ?? '',
-      route: route?.route?.name,
       method,
-      status,
+      path: path.split('?', 1)[0]!,
+      status: isAllowed ? play.status : judgement.decision!.status,
       bytes: isAllowed ? play.bytes : 0,
       source,
       fingerprint: ja4,
-      account,
-      session,
-      path: path.split('?', 1)[0]!,
-      login: login === undefined || !isAllowed ? undefined : loginFailed(judgement, status) ? 'failed' : 'good',
-      signup: isAllowed && route?.route?.signup !== undefined && method === 'POST' && status >= 200 && status < 300,
+      rawHeaders: [],
     }
+    const ended = endedRequest(judgement, facts, this.#view.policy)
+    if (ended === undefined) return
     node.detection.observe({ ...signalOf(ended, this.#application.ring), session })
   }
 

@@ -97,7 +97,7 @@ function half(entriesMax: number): Half {
 function has({ bits }: Half, [first, second]: KnownEntry): boolean {
   const size = bits.length * 32
   for (let at = 0; at < HASHES; at += 1) {
-    const bit = (first + at * (second | 1)) % size
+    const bit = (first + at * oddOf(second)) % size
     if ((bits[bit >>> 5]! & (1 << (bit & 31))) === 0) return false
   }
   return true
@@ -106,8 +106,13 @@ function has({ bits }: Half, [first, second]: KnownEntry): boolean {
 function set(half: Half, [first, second]: KnownEntry): void {
   const size = half.bits.length * 32
   for (let at = 0; at < HASHES; at += 1) {
-    const bit = (first + at * (second | 1)) % size
+    const bit = (first + at * oddOf(second)) % size
     half.bits[bit >>> 5]! |= 1 << (bit & 31)
   }
   half.entries += 1
+}
+
+/** Unsigned, as the first is. */
+function oddOf(hash: number): number {
+  return (hash | 1) >>> 0
 }

@@ -13,7 +13,7 @@ export interface Signal {
   readonly status: number
   /** Of the response's body. */
   readonly bytes: number
-  /** An address; of IPv6 the first 64 bits stand for all. */
+  /** An address, or what stands for the first 64 bits of one of IPv6. */
   readonly source: string
   /** Of the client's TLS. */
   readonly fingerprint: string | undefined

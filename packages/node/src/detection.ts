@@ -4,13 +4,17 @@
  */
 import { hash } from 'node:crypto'
 import { hashText, RuleDetector, type RuleFinding, type Signal } from '@ringwall/detect'
+import type { Fabric } from '@ringwall/fabric'
 import { sourceKey, subjectOfSource } from '@ringwall/guard'
+import type { EndedRequest } from '@ringwall/proxy'
 import { type DenialSubject, type DetectionRulePolicy, detectionRulesOf, prefixSetOf, type View } from '@ringwall/ring'
 
 /** A finding of one key comes again after so long. */
 const REARM_MS = 3_600_000
 /** Denied for one finding: a node may say only so much. */
 const DENIED_MAX = 32
+const SUMMARY_MS = 3_000
+const EXPIRE_MS = 600_000
 const HEARD_MS_MIN = 1_000
 const SESSION_DOMAIN = 'ringwall session 1\n'
 
@@ -28,18 +32,11 @@ export interface DetectionOptions {
   readonly onFinding: (found: Detected) => void
 }
 
-/** A request that has ended, as the proxy saw it. */
-export interface EndedRequest extends Omit<Signal, 'path' | 'session'> {
-  /** Without the query. */
-  readonly path: string
-  /** Of a token or a cookie: whoever has it is the session. */
-  readonly session: string | undefined
-}
-
 /** Without what names anybody. The ring's name is in the hashes, so that those of two rings say nothing about each other. */
-export function signalOf({ path, session, ...rest }: EndedRequest, ring: string): Signal {
+export function signalOf({ path, session, source, ...rest }: EndedRequest, ring: string): Signal {
   return {
     ...rest,
+    source: sourceKey(source),
     path: hashText(path),
     session: session === undefined ? undefined : hash('sha256', `${SESSION_DOMAIN}${ring}\n${session}`).slice(0, 32),
   }
@@ -71,7 +68,7 @@ export class DetectionWatch {
   observe(signal: Signal): void {
     const detector = this.#current()
     // Programs that are welcome walk through everything.
-    if (detector === undefined || this.#welcome.containsText(signal.source)) return
+    if (detector === undefined || this.#welcome.containsText(addressOf(signal.source))) return
     const findings = detector.observe(signal)
     if (findings.length > 0) this.#conclude(findings, signal.atMs)
   }
@@ -120,12 +117,36 @@ export class DetectionWatch {
       if (policy === undefined) continue
       const subjects =
         policy.mode === 'enforce'
-          ? finding.sources.slice(0, DENIED_MAX).flatMap((source) => subjectOfSource(sourceKey(source))?.source ?? [])
+          ? finding.sources.slice(0, DENIED_MAX).flatMap((source) => subjectOfSource(source)?.source ?? [])
           : []
       this.#options.onFinding({ ...finding, atMs, policy, denied: subjects.length > 0 })
       for (const subject of subjects) this.#options.deny(subject, policy.denyFor, denialReason(policy, finding), atMs)
     }
   }
+}
+
+/** Tells the others every few seconds. @returns Ends it. */
+export function followDetection(watch: DetectionWatch, fabric: Pick<Fabric, 'broadcast'>): () => void {
+  const timers = [
+    setInterval(() => {
+      const summary = watch.summary(Date.now())
+      if (summary !== undefined) fabric.broadcast('signals', summary)
+    }, SUMMARY_MS),
+    setInterval(() => watch.expire(Date.now()), EXPIRE_MS),
+  ]
+  for (const timer of timers) timer.unref()
+  return () => {
+    for (const timer of timers) clearInterval(timer)
+  }
+}
+
+/** One line for people. */
+export function describeDetected({ policy, rule, key, sources, reason, denied }: Detected): string {
+  const whose = key.map(([kind, value]) => `${kind} ${kind === 'source' ? sourceText(value) : value}`).join(', ')
+  const technique = policy.attack.length === 0 ? '' : ` (${policy.attack.join(', ')})`
+  const others = sources.filter((source) => !key.some(([, value]) => value === source))
+  const from = others.length === 0 ? '' : `; from ${others.map(sourceText).join(', ')}`
+  return `${rule}${technique}: ${policy.reason}: ${whose}: ${reason}${from}${denied ? '; denied' : ''}`
 }
 
 /** For the ledger: at most what it takes. */
@@ -134,5 +155,15 @@ function denialReason({ name, reason }: DetectionRulePolicy, finding: RuleFindin
 }
 
 function networkOf(source: string): string | undefined {
-  return subjectOfSource(sourceKey(source))?.network
+  return subjectOfSource(source)?.network
+}
+
+/** As denials name it: an address, or a prefix of IPv6. */
+export function sourceText(source: string): string {
+  return subjectOfSource(source)?.source.value ?? source
+}
+
+/** The first address of it. */
+function addressOf(source: string): string {
+  return source.includes(':') ? sourceText(source).split('/', 1)[0]! : source
 }

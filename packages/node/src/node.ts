@@ -2,6 +2,7 @@
 import { randomInt } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { RULE_SUMMARY_VERSION } from '@ringwall/detect'
 import { createFabric, type Fabric } from '@ringwall/fabric'
 import {
   createGuard,
@@ -59,6 +60,7 @@ import { BotNames } from './bot-names.ts'
 import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
+import { DetectionWatch, describeDetected, followDetection, signalOf } from './detection.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
@@ -432,6 +434,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             watch,
             api,
             onLogin: (attempt) => loggedIn(attempt),
+            onSignals: (signals, lost) => {
+              for (const signal of signals) detection.observe(signal)
+              if (lost > 0) telemetry.count('signals_lost_total', {}, lost)
+            },
             onFlood: (reading, thread) => floods.observe(reading, performance.now(), thread),
             log,
           })
@@ -448,6 +454,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id) }),
         onApi: (event) => api.observe(event),
         onLogin: (attempt) => loggedIn(attempt),
+        ended: { wants: () => detection.isOn, take: (request) => detection.observe(signalOf(request, ring)) },
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
         challenges,
         log,
@@ -613,7 +620,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       view: () => view,
       deny: denyInOwnName,
       onFinding: (finding) => events.add('finding', 'warn', finding.reason),
-      onSources: (from, payload) => slowLogins.merge(from, payload),
+      onSources: (from, payload) => {
+        if (payload[0] === RULE_SUMMARY_VERSION) detection.merge(from, payload, Date.now())
+        else slowLogins.merge(from, payload)
+      },
     })
     closers.push(() => logins.stop())
     const slowLogins = new SlowLoginWatch({
@@ -625,6 +635,16 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       say: (line) => events.add('finding', 'warn', line),
       log,
     })
+    const detection = new DetectionWatch({
+      self: config.id,
+      view: () => view,
+      deny: denyNow,
+      onFinding: (found) => {
+        telemetry.count('findings_total', { rule: found.rule }, 1)
+        events.add('finding', 'warn', describeDetected(found))
+      },
+    })
+    closers.push(followDetection(detection, fabric))
     await slowLogins.start()
     closers.push(() => slowLogins.stop())
     const loggedIn = (attempt: LoginEvent): void => {

@@ -25,6 +25,7 @@ import { decodeRuleSummary, encodeRuleSummary, RULE_SUMMARY_KEYS_MAX, type RuleS
 
 const KEYS_MAX = 20_000
 const EVICTED_PARTS = 16
+const CROWDED = 0.75
 const KNOWN_SPAN_MS = 30 * 86_400_000
 const LEARN_MS = 86_400_000
 const KNOWN_MAX = 4_000_000
@@ -163,8 +164,8 @@ export class RuleDetector {
       const hashes = compiled.distinct.map((measure) => this.#hashOf(measure, signal))
       memory.add(signal.atMs, signal.bytes, isAmong, hashes)
       if (compiled.namesSources) memory.addSource(signal.source)
-      if (memory.isNewSlot()) {
-        // The youngest last: insertion order is the order of eviction. Exact to a part of the window.
+      if (memory.isNewSlot() || compiled.keys.size > this.#keysMax * CROWDED) {
+        // The youngest last: insertion order is the order of eviction. While there is room it is exact to a part of the window.
         compiled.keys.delete(key)
         compiled.keys.set(key, memory)
       }
@@ -276,7 +277,7 @@ export class RuleDetector {
       known = { season: new Season(), untilMs: nowMs + compiled.rule.within }
       compiled.seasons.set(key, known)
     }
-    const mean = known.season.usual(nowMs)
+    const mean = greater(known.season.usual(nowMs), known.season.usual(nowMs - compiled.rule.within))
     const limit = mean === undefined ? undefined : Math.max(times * mean, mean + SIGMAS * Math.sqrt(mean + 1))
     if (nowMs >= known.untilMs) {
       known.untilMs = nowMs + compiled.rule.within
@@ -352,6 +353,11 @@ function compile(rule: DetectionRule, keyAt: number): Compiled {
     untold: new Set(),
     seasons: new Map(),
   }
+}
+
+/** A window that begins in a busy hour holds some of that. */
+function greater(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? undefined : Math.max(a, b)
 }
 
 function span(ms: number): string {
