@@ -2,6 +2,7 @@
 import { randomInt } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { RULE_SUMMARY_VERSION } from '@ringwall/detect'
 import { createFabric, type Fabric } from '@ringwall/fabric'
 import {
   createGuard,
@@ -60,6 +61,7 @@ import { BotNames } from './bot-names.ts'
 import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
+import { DetectionWatch, describeDetected, followDetection, signalOf } from './detection.ts'
 import { type Disk, openDisk, PASSPHRASE_VARIABLE } from './disk/disk.ts'
 import { traceKey } from './disk/trace-key.ts'
 import { NodeReception } from './enrolment/reception.ts'
@@ -73,6 +75,7 @@ import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-sto
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
+import { ownDenials } from './own-denials.ts'
 import { PassKeys, usePassKeys } from './pass-keys.ts'
 import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
@@ -458,6 +461,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             watch,
             api,
             onLogin: (attempt) => loggedIn(attempt),
+            onSignals: (signals, lost) => {
+              for (const signal of signals) detection.observe(signal)
+              if (lost > 0) telemetry.count('signals_lost_total', {}, lost)
+            },
             onFlood: (reading, thread) => floods.observe(reading, performance.now(), thread),
             log,
           })
@@ -474,6 +481,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id, disk.options) }),
         onApi: (event) => api.observe(event),
         onLogin: (attempt) => loggedIn(attempt),
+        ended: { wants: () => detection.isOn, take: (request) => detection.observe(signalOf(request, ring)) },
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
         challenges,
         log,
@@ -540,8 +548,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       return ledger.submit(bytes, waitMs)
     }
 
-    const signInOwnName = (body: TxBody): Uint8Array => {
-      const atMs = Date.now()
+    const signInOwnName = (body: TxBody, atMs: number = Date.now()): Uint8Array => {
       const content = { ring, issuer: `node:${config.id}`, atMs, untilMs: atMs + TX_VALID_MS, nonce: randomNonce(), body }
       return encodeTx({ content, signature: encodeBase64url(signMessage(privateKey, signingBytes(content))) })
     }
@@ -626,38 +633,37 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       }
     }
 
-    const denyInOwnName = (subject: DenialSubject, ttlMs: number, reason: string): void => {
-      const atMs = Date.now()
-      const ownTtlMs = Math.min(ttlMs, view.policy.denials.nodeTtlMax)
-      // A denial that others wanted to be short must not keep this node from saying what it saw.
-      if ((currentDenial(view, subject)?.expiresAtMs ?? 0) > atMs + ownTtlMs / 2) return
-      const body: TxBody = { type: 'deny.add', subject, ttlMs: ownTtlMs, reason }
-      const bytes = signInOwnName(body)
-      const checked = application.provisional(ledger.state(), bytes, atMs)
-      const own = checked.ok ? checked.denial : isFull(checked.code) ? denialOf(parseTx(bytes).content, undefined) : undefined
-      // What this node saw itself it needs nobody’s leave to refuse, for as long as its statement waits in the state: so long
-      // an operator can lift it.
-      const ownUntilMs = Math.min(atMs + ownTtlMs, atMs + application.corroboration(ledger.state()).withinMs)
-      if (own !== undefined && early.keepOwn({ ...own, expiresAtMs: ownUntilMs })) cut(subject)
-      if (own !== undefined && !checked.ok) return
-      propose(bytes, OWN_DENIAL_WAIT_MS).catch((error: Error) => {
-        const waiting = error instanceof LedgerError && error.code === 'NO_QUORUM'
-        events.add(
-          'denial',
-          'warn',
-          waiting
-            ? `denial of ${describeSubject(subject)} waits for a quorum: ${error.message}`
-            : `denial of ${describeSubject(subject)} refused: ${error.message}`,
-        )
-      })
-    }
+    const denyNow = ownDenials({
+      application,
+      early,
+      state: () => ledger.state(),
+      view: () => view,
+      sign: signInOwnName,
+      cut,
+      propose: (bytes, subject) =>
+        void propose(bytes, OWN_DENIAL_WAIT_MS).catch((error: Error) => {
+          const waiting = error instanceof LedgerError && error.code === 'NO_QUORUM'
+          events.add(
+            'denial',
+            'warn',
+            waiting
+              ? `denial of ${describeSubject(subject)} waits for a quorum: ${error.message}`
+              : `denial of ${describeSubject(subject)} refused: ${error.message}`,
+          )
+        }),
+    })
+    const denyInOwnName = (subject: DenialSubject, ttlMs: number, reason: string): void =>
+      denyNow(subject, ttlMs, reason, Date.now())
     const logins = new LoginWatch({
       self: config.id,
       fabric,
       view: () => view,
       deny: denyInOwnName,
       onFinding: (finding) => events.add('finding', 'warn', finding.reason),
-      onSources: (from, payload) => slowLogins.merge(from, payload),
+      onSources: (from, payload) => {
+        if (payload[0] === RULE_SUMMARY_VERSION) detection.merge(from, payload, Date.now())
+        else slowLogins.merge(from, payload)
+      },
     })
     closers.push(() => logins.stop())
     const slowLogins = new SlowLoginWatch({
@@ -670,6 +676,16 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       say: (line) => events.add('finding', 'warn', line),
       log,
     })
+    const detection = new DetectionWatch({
+      self: config.id,
+      view: () => view,
+      deny: denyNow,
+      onFinding: (found) => {
+        telemetry.count('findings_total', { rule: found.rule }, 1)
+        events.add('finding', 'warn', describeDetected(found))
+      },
+    })
+    closers.push(followDetection(detection, fabric))
     await slowLogins.start()
     // All that is opened is opened by now.
     await disk.settled()
@@ -875,11 +891,6 @@ function viewOf(application: RingApplication, ledger: RingLedger): View {
 function currentDenial(view: View, subject: DenialSubject): Denial | undefined {
   const id = subjectId(subject)
   return view.denials.find(id, Date.now())
-}
-
-/** Nothing is wrong with the denial but that the ring takes no more of them. */
-function isFull(code: string): boolean {
-  return code === 'QUOTA_EXCEEDED' || code === 'PENDING_FULL' || code === 'DENIALS_FULL'
 }
 
 function isDenied(view: View, subject: DenialSubject): boolean {

@@ -5,7 +5,7 @@
  */
 import { randomInt } from 'node:crypto'
 import { Worker } from 'node:worker_threads'
-import type { FloodReading } from '@ringwall/detect'
+import type { FloodReading, Signal } from '@ringwall/detect'
 import { type SharedLimiter, sharedRateMemory } from '@ringwall/guard'
 import { sharedProofMemory } from '@ringwall/identity'
 import {
@@ -72,6 +72,8 @@ export interface TrafficWorkersOptions {
   readonly onLogin: (attempt: LoginEvent) => void
   /** @param thread From 0. */
   readonly onFlood: (reading: FloodReading, thread: number) => void
+  /** @param lost How many more there were. */
+  readonly onSignals: (signals: readonly Signal[], lost: number) => void
   readonly log: (level: 'info' | 'warn', line: string) => void
 }
 
@@ -406,7 +408,7 @@ export class TrafficWorkers implements Traffic {
   }
 
   #learn(slot: Slot, news: WorkerNews): void {
-    const { telemetry, archive, watch, api, onLogin, onFlood, log } = this.#options
+    const { telemetry, archive, watch, api, onLogin, onFlood, onSignals, log } = this.#options
     slot.news = news
     slot.ruleCounts = news.ruleCounts ?? slot.ruleCounts
     const { requests } = news
@@ -421,6 +423,7 @@ export class TrafficWorkers implements Traffic {
     for (const { sighting, atMs } of news.sightings) watch.add(sighting, atMs)
     for (const event of news.api) api.observe(event)
     for (const attempt of news.logins) onLogin(attempt)
+    if (news.signals.length > 0 || news.signalsLost > 0) onSignals(news.signals, news.signalsLost)
     for (const reading of news.floods) onFlood(reading, slot.number - 1)
     for (const { level, line } of news.lines) log(level, line)
   }

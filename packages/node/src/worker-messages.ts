@@ -1,5 +1,5 @@
 /** What a node and its traffic workers say to each other. All of it is plain data: it is copied between threads. */
-import type { FloodReading } from '@ringwall/detect'
+import type { FloodReading, Signal } from '@ringwall/detect'
 import type { Budget } from '@ringwall/guard'
 import type {
   AcmeAnswer,
@@ -115,6 +115,9 @@ export interface WorkerNews {
   readonly requests: RequestNews | undefined
   readonly logins: readonly LoginEvent[]
   readonly floods: readonly FloodReading[]
+  readonly signals: readonly Signal[]
+  /** Signals that there was no room for. */
+  readonly signalsLost: number
   readonly api: readonly ApiEvent[]
   readonly kept: readonly KeptRequest[]
   readonly sightings: readonly { readonly sighting: Sighting; readonly atMs: number }[]

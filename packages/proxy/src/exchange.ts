@@ -24,6 +24,7 @@ import type { Client } from './client.ts'
 import { type Compressing, compressedHead, compressing, type Encoder, type EncoderOwner, SMALL_BYTES_MAX } from './compression.ts'
 import type { Context, Cuttable, Standing } from './context.ts'
 import { decodedBody } from './decoded-body.ts'
+import { endedRequest } from './ended-request.ts'
 import { type AnyProxyError, UpstreamBroken, type UpstreamFull, type UpstreamUnreachable } from './errors.ts'
 import { requestHeadText } from './forward-head.ts'
 import { detached } from './header-names.ts'
@@ -125,6 +126,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   #answered = false
   #upstreamPaused = false
   #over = false
+  /** Of the response's body. */
+  #bytesOut = 0
 
   constructor(context: Context, client: Client, request: RawRequest) {
     this.#context = context
@@ -476,6 +479,11 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     } else send(made)
   }
 
+  #send(bytes: Buffer): void {
+    this.#bytesOut += bytes.length
+    this.#client.send(bytes)
+  }
+
   /** Kept for whoever asks what was answered, if anybody does. */
   #sends(fields: readonly string[], more: readonly string[] = NO_FIELDS): void {
     if (this.#context.options.recorder.finished !== undefined) this.#responseFields = [fields, more]
@@ -502,7 +510,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
         return
       }
       this.#cachedRest = rest.subarray(CACHED_PART_BYTES)
-      this.#client.send(rest.subarray(0, CACHED_PART_BYTES))
+      this.#send(rest.subarray(0, CACHED_PART_BYTES))
       if (!this.#client.flush()) return
     }
   }
@@ -887,7 +895,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#small = undefined
     this.#beginResponse(this.#compressed(head, form), own)
     if (body.length === 0) return
-    if (this.#encoder === undefined) this.#client.send(body.bytes)
+    if (this.#encoder === undefined) this.#send(body.bytes)
     else this.#encode(body.bytes)
   }
 
@@ -897,11 +905,11 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const packed = this.#context.compressor.small(form.coding!, bytes)
     if (packed === undefined) {
       this.#beginResponse(compressedHead(head, { coding: undefined }), own)
-      if (bytes.length > 0) this.#client.send(bytes)
+      if (bytes.length > 0) this.#send(bytes)
       return
     }
     this.#beginResponse(compressedHead(head, form, isTrailed ? undefined : packed.length), own)
-    this.#client.send(packed)
+    this.#send(packed)
   }
 
   /** Undefined: it goes out as it is, whatever the client likes. */
@@ -928,7 +936,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
 
   onEncoded(bytes: Buffer): void {
     this.#context.counters.compressedBytesOut += bytes.length
-    this.#client.send(bytes)
+    this.#send(bytes)
     if (!this.#client.flush()) this.#encoder!.pause()
   }
 
@@ -961,7 +969,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       const small = this.#small
       if (small !== undefined && small.body.length + bytes.length > SMALL_BYTES_MAX) this.#streamSmall(small)
       if (this.#small !== undefined) this.#small.body.add(bytes, this.#small.head.bodyBytes ?? Number.POSITIVE_INFINITY)
-      else if (this.#encoder === undefined) this.#client.send(bytes)
+      else if (this.#encoder === undefined) this.#send(bytes)
       else this.#encode(bytes)
     } else {
       held.body.add(bytes, held.head.bodyBytes ?? Number.POSITIVE_INFINITY)
@@ -1236,6 +1244,31 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     }
   }
 
+  #reportEnded(status: number): void {
+    const { ended } = this.#context.options
+    const [judgement, environment] = [this.#judgement, this.#environment]
+    if (ended === undefined || judgement === undefined || environment === undefined || !ended.wants()) return
+    try {
+      const request = endedRequest(
+        judgement,
+        {
+          atMs: Date.now(),
+          method: this.#request.method,
+          path: withoutQuery(this.#head!.target),
+          status,
+          bytes: this.#bytesOut,
+          source: this.#source,
+          fingerprint: this.#client.ja4,
+          rawHeaders: this.#request.rawHeaders,
+        },
+        environment.view.policy,
+      )
+      if (request !== undefined) ended.take(request)
+    } catch (error) {
+      this.#context.log('warn', `request ${this.#requestId}: reporting it to detectors failed: ${(error as Error).message}`)
+    }
+  }
+
   #ownDecision(outcome: 'allow' | 'deny', status: number, check: Decision['check'], reason: string): Decision {
     const environment = this.#environment
     const height = environment?.view.height ?? 0
@@ -1283,6 +1316,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       upstreamUs: this.#upstreamStatus === undefined ? undefined : this.#upstreamHeadMs * 1_000,
     })
     this.#reportApi(status)
+    this.#reportEnded(status)
     options.recorder.finished?.(this.#requestId, status, this.#responseFields?.flat() ?? NO_FIELDS)
     if (!options.recorder.wants(decision.outcome)) return endMs
     recordExchange(options.recorder, this.#observed(decision, status, endMs, error))

@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { ApiContract } from './policy-api.ts'
 import { Cache, Compression } from './policy-delivery.ts'
+import { detectionKeys } from './policy-detection.ts'
 import { Devices } from './policy-devices.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
@@ -529,6 +530,7 @@ export const PolicySchema = z.strictObject({
         })
         .prefault({})
         .meta({ description: 'Sources that ask far more than others of a node that has too little time for all.' }),
+      ...detectionKeys,
     })
     .prefault({}),
   denials: z
