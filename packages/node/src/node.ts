@@ -19,6 +19,7 @@ import {
   type Denial,
   type DenialSubject,
   denialOf,
+  denialOfReuse,
   type GenesisDocument,
   genesisHash,
   isCredentialSubject,
@@ -69,6 +70,9 @@ import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.t
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
 import { PassKeys, usePassKeys } from './pass-keys.ts'
+import { LoginForms } from './people/login-forms.ts'
+import { LoginPortal } from './people/login-portal.ts'
+import { Passwords } from './people/passwords.ts'
 import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
@@ -329,6 +333,29 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           confirmed.push(certain)
           cut(body.subject)
           events.add('denial', 'info', `${what} denied by ${issuer}: ${body.reason}`)
+        } else if (body.type === 'person.reset' || body.type === 'person.remove') {
+          const denial = denialOf(content, undefined)
+          if (denial === undefined) continue
+          confirmed.push(state.denial(denial.id) ?? denial)
+          cut(denial.subject)
+          events.add(
+            'person',
+            'info',
+            `${body.name} ${body.type === 'person.reset' ? 'is to enrol anew' : 'is gone'}, by ${issuer}: ${body.reason}`,
+          )
+        } else if (body.type === 'person.put') {
+          events.add('person', 'info', `${body.name}, groups ${body.groups.join(', ') || 'none'}, by ${issuer}: ${body.reason}`)
+        } else if (body.type === 'person.enrol') {
+          events.add('person', 'info', `${body.name} enrolled a ${body.credential.kind} by an invitation, through ${issuer}`)
+        } else if (body.type === 'token.use') {
+          const [use, reuse] = [denialOf(content, undefined), denialOfReuse(content, undefined)]
+          if (use === undefined || reuse === undefined) continue
+          confirmed.push(state.denial(use.id) ?? use)
+          const ended = state.denial(reuse.id)
+          if (ended === undefined || before.denial(reuse.id) !== undefined) continue
+          confirmed.push(ended)
+          cut(ended.subject)
+          events.add('denial', 'warn', `${describeSubject(ended.subject)} is over: ${ended.reason}`)
         } else if (body.type === 'token.revoke') {
           const denial = denialOf(content, undefined)
           if (denial === undefined) continue
@@ -413,6 +440,20 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             say: (level, line) => events.add('node', level, line),
           })
     if (acme !== undefined) closers.push(() => acme.stop())
+    const forms = new LoginForms()
+    const portal = new LoginPortal({
+      ring,
+      view: () => view,
+      people: () => stateAt.people,
+      tokens: () => tokens,
+      isDenied: (of) => [view.denials, early.enforced].some((denials) => denials.matchCredential(of, Date.now()) !== undefined),
+      forms,
+      passwords: new Passwords(),
+      mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
+      propose: (body, waitMs) => propose(signInOwnName(body), waitMs),
+      isBreached: (password) => breaches?.has(password) ?? false,
+      log: (line) => log('warn', line),
+    })
     const workers =
       config.workers === 1
         ? undefined
@@ -429,6 +470,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             telemetry,
             archive,
             watch,
+            portal,
             api,
             onLogin: (attempt) => loggedIn(attempt),
             onFlood: (reading, thread) => floods.observe(reading, performance.now(), thread),
@@ -449,6 +491,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         onLogin: (attempt) => loggedIn(attempt),
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
         challenges,
+        portal,
         log,
       })
     const proxy = workers ?? ownProxy()
@@ -461,6 +504,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       log: (line) => log('warn', line),
       onKeys: (keys) => {
         usePassKeys(challenges, keys)
+        forms.use(keys)
         workers?.usePassKeys(keys)
       },
     })
@@ -533,6 +577,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       self: config.id,
       fabric,
       view: () => view,
+      people: () => stateAt.people,
+      sign: (message) => signMessage(privateKey, message),
       numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json')),
       events,
     })

@@ -4,6 +4,7 @@ import { didYouMean } from './did-you-mean.ts'
 import { type LimitPolicy, PASS_MS_MAX, PASS_MS_MIN, type Policy, type RoutePolicy, type ServicePolicy } from './policy.ts'
 import { compiledApi } from './policy-api.ts'
 import { cacheFaults } from './policy-delivery.ts'
+import { peopleFaults } from './policy-people.ts'
 import { upstreamFaults } from './policy-upstream-faults.ts'
 import { workloadFaults } from './policy-workloads.ts'
 
@@ -107,6 +108,12 @@ export function policyFaults(policy: Policy): PolicyFault[] {
     for (const [index, { cache }] of service.routes.entries()) cacheFaults(cache, [...at, 'routes', index], faults)
     limitFaults(service.limits, [...at, 'limits'], faults)
     accountFaults(service, at, faults)
+    peopleFaults(service.people, at, faults)
+    for (const [index, route] of service.routes.entries()) {
+      if (route.people === undefined || service.people !== undefined) continue
+      const message = `the route ${route.name} speaks of people, and the service does not`
+      faults.push({ path: [...at, 'routes', index, 'people'], message, hint: 'add people: {} to the service' })
+    }
     sourceFaults(service, at, faults)
     const { passFor } = service.challenge
     if (passFor < PASS_MS_MIN || passFor > PASS_MS_MAX) {

@@ -18,10 +18,12 @@ import {
   Scratch,
 } from './encoding.ts'
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
+import { parsePersonStatement } from './person-parsing.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 import type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId } from './types.ts'
 
 export { type FieldReaders, fieldReaders } from './field-readers.ts'
+export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
 export type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId }
 export { canonicalJson, decodeBase64url, EncodingInvalid, encodeBase64url, encodeHex, RingError, TxMalformed }
 
@@ -40,6 +42,7 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'node.remove',
   'evidence',
   'token.revoke',
+  'token.use',
   'key.enrol',
   'key.deal',
   'key.answer',
@@ -47,6 +50,10 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'key.rotate',
   'vault.put',
   'vault.delete',
+  'person.put',
+  'person.reset',
+  'person.remove',
+  'person.enrol',
   'tx.approve',
 ]
 const REASON_CHARS_MAX = 200
@@ -234,7 +241,7 @@ function parseBody(value: unknown): TxBody {
     const fields = record(value, 'body', ['id', 'reason', 'type'])
     return { id: matching(fields.id, 'body.id', HASH, '64 hex digits'), reason: reason(fields.reason), type }
   }
-  if (type === 'token.revoke') {
+  if (type === 'token.revoke' || type === 'token.use') {
     const fields = record(value, 'body', ['token', 'type'])
     return { token: matching(fields.token, 'body.token', RING_TOKEN, 'a token of the ring'), type }
   }
@@ -271,7 +278,13 @@ function parseBody(value: unknown): TxBody {
     const fields = record(value, 'body', ['name', 'reason', 'type', 'versions'])
     return { name: secretName(fields.name), reason: reason(fields.reason), type, versions: versions(fields.versions) }
   }
+  if (type === 'person.put' || type === 'person.reset' || type === 'person.remove' || type === 'person.enrol')
+    return parsePersonStatement(type, value, malformed, reason)
   throw new TxMalformed(`body.type must be one of ${TX_TYPES.join(', ')}`)
+}
+
+function malformed(where: string, expected: string): never {
+  throw new TxMalformed(`${where} must be ${expected}`)
 }
 
 function secretName(value: unknown): string {

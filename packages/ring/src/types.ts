@@ -3,6 +3,7 @@ import type { CompiledExclusions, RuleSet, RuleSource } from '@ringwall/waf'
 import type { ApiCheck } from '@ringwall/waf/api'
 import type { Authorizer } from './authorization.ts'
 import type { Credential } from './credential.ts'
+import type { PersonStatement } from './person-parsing.ts'
 import type { ExceptionPolicy, PatchPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 import type { KeyStatement, RingKeyView } from './ring-key.ts'
 import type { VaultStatement } from './vault-statements.ts'
@@ -62,8 +63,12 @@ export type TxBody =
   | { readonly type: 'token.revoke'; readonly token: string }
   /** Of validators in a ceremony, or of operators who want one. */
   | KeyStatement
+  /** Of a node that redeems a token of the ring that serves once. A second time its session ends. */
+  | { readonly type: 'token.use'; readonly token: string }
   /** Of operators, about secrets. */
   | VaultStatement
+  /** Of operators, about people; of nodes, for those who are invited. */
+  | PersonStatement
   /** Of a statement that waits for more operators, by the id of its transaction. */
   | { readonly type: 'tx.approve'; readonly id: TxId; readonly reason: string }
 
