@@ -146,6 +146,7 @@ function buildProgram(): Command {
       (file: string, files: string[]) => [...files, file],
       [],
     )
+    .option('--login', 'let only people of the ring’s own directory in: ringwall person add', false)
     .option('--admin <host:port>', 'admin API and console (default: a free port on loopback)')
     .option('--tls-cert <file>', 'take traffic over TLS: the certificate in PEM, then those that issued it')
     .option('--tls-key <file>', 'its private key in PEM, readable by its owner alone')
@@ -188,6 +189,7 @@ function buildProgram(): Command {
         mode: given.mode as 'enforce' | 'shadow',
         explainHeader: given.explainHeader === true,
         workers: given.workers as number,
+        login: given.login === true,
         takeOver: given.takeOver === true,
         config: given.config as string | undefined,
         data: given.data as string | undefined,
@@ -939,6 +941,63 @@ function buildProgram(): Command {
     .action(async (directory: string, { node: nodes, audience, ttl }: { node: string[]; audience: string; ttl: string }) =>
       (await import('./commands/identity.ts')).identityToken(directory, nodes, { audience, ttlMs: parseTtl(ttl) }),
     )
+
+  const person = program.command('person').description('people who log in: add, ls, show, rm, reset')
+  const inviting = (command: Command): Command =>
+    command
+      .option('--invite [url]', 'print a link, good once, by which they choose how to log in; of where they will: https://HOST')
+      .addOption(new Option('--ttl <duration>', 'how long the link is good').default('24h'))
+      .addOption(reason())
+      .addOption(dryRun())
+  const invite = (options: Record<string, unknown>) => ({
+    invite: options.invite as string | true | undefined,
+    ttlMs: parseTtl(String(options.ttl ?? '24h')),
+    reason: options.reason as string,
+    dryRun: options.dryRun === true,
+  })
+  withRing(
+    inviting(
+      person
+        .command('add')
+        .argument('<name>')
+        .description('add somebody, or give somebody other groups, or another invitation')
+        .option('--group <name>', 'that they are in; repeatable', several, []),
+    ),
+    ([name], options) =>
+      async (client, format) => {
+        const { personAdd } = await import('./commands/people.ts')
+        await personAdd(client, format, name as string, { ...invite(options), groups: options.group as readonly string[] })
+      },
+  )
+  withRing(
+    person.command('ls').description('everybody, and how they log in').addOption(watch()),
+    () => async (client, format) => (await import('./commands/people.ts')).personList(client, format),
+  )
+  withRing(
+    person.command('show').argument('<name>').description('one person'),
+    ([name]) =>
+      async (client, format) =>
+        (await import('./commands/people.ts')).personShow(client, format, name as string),
+  )
+  withRing(
+    inviting(
+      person.command('reset').argument('<name>').description('forget how somebody logs in, and end their sessions everywhere'),
+    ),
+    ([name], options) =>
+      async (client, format) =>
+        (await import('./commands/people.ts')).personReset(client, format, name as string, invite(options)),
+  )
+  withRing(
+    person
+      .command('rm')
+      .argument('<name>')
+      .description('remove somebody, and end their sessions everywhere')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([name], options) =>
+      async (client, format) =>
+        (await import('./commands/people.ts')).personRemove(client, format, name as string, invite(options)),
+  )
 
   const vault = program.command('vault').description('secrets, sealed to the ring: put, get, ls, rm, history, run')
   const contextFile = (): Option => new Option('--context <file>', 'the operator’s context')

@@ -99,6 +99,12 @@ export type FormerKey = { readonly keyId: string; /** It verifies until then. */
 /** What readers and writers of secrets need to know of the ring. Ask several nodes: one may lie. */
 export type VaultFacts = { readonly ring: string; readonly height: number; /** The sealing key with its holders, base64url; null while there is none. */ readonly publicKey: string | null; readonly nodes: readonly { readonly id: string; /** Ed25519, raw, base64url. */ readonly publicKey: string }[] }
 
+/** People of the ring’s own directory. */
+export type People = { readonly people: readonly Person[] }
+
+/** Somebody who may log in. */
+export type Person = { readonly name: string; readonly groups: readonly string[]; /** How many. */ readonly passkeys: number; /** Whether they have one. */ readonly password: boolean; /** Of an invitation that is open. */ readonly invitedUntilMs: number | null; /** Unix milliseconds: logins of before count for nothing. */ readonly sinceMs: number }
+
 /** Secrets that the operator may read or write. */
 export type VaultSecrets = { readonly secrets: readonly VaultSecret[] }
 
@@ -394,6 +400,8 @@ export interface Operations {
   readonly tokenIntrospect: { readonly answer: Introspection; readonly query: undefined; readonly body: undefined }
   /** POST /v1/svids: An X.509-SVID, signed by the ring. */
   readonly svidMint: { readonly answer: MintedSvid; readonly query: undefined; readonly body: MintBody }
+  /** GET /v1/people: People of the ring’s own directory. */
+  readonly people: { readonly answer: People; readonly query: undefined; readonly body: undefined }
   /** GET /v1/vault: The sealing key and its holders. */
   readonly vaultFacts: { readonly answer: VaultFacts; readonly query: undefined; readonly body: undefined }
   /** POST /v1/vault/open: Has secrets opened for whoever signed the request. */
@@ -443,6 +451,7 @@ export const OPERATIONS = {
   tokenMint: ['POST', '/v1/tokens'],
   tokenIntrospect: ['POST', '/v1/tokens/introspect'],
   svidMint: ['POST', '/v1/svids'],
+  people: ['GET', '/v1/people'],
   vaultFacts: ['GET', '/v1/vault'],
   vaultOpen: ['POST', '/v1/vault/open'],
   vaultSecrets: ['GET', '/v1/vault/secrets'],

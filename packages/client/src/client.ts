@@ -258,6 +258,10 @@ export class RingwallClient {
   }
 
   /** Secrets that this operator may read or write, without what is in them. */
+  people(): Promise<Answer<'people'>> {
+    return this.#call('people')
+  }
+
   vaultSecrets(query: Query<'vaultSecrets'> = {}): Promise<Answer<'vaultSecrets'>> {
     return this.#call('vaultSecrets', { query })
   }

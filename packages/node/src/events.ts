@@ -12,6 +12,7 @@ export type EventKind =
   | 'node'
   | 'key'
   | 'cache'
+  | 'person'
 
 export interface NodeEvent {
   readonly atMs: number

@@ -20,6 +20,7 @@ import {
   type Denial,
   type DenialSubject,
   denialOf,
+  denialOfReuse,
   type GenesisDocument,
   genesisHash,
   isCredentialSubject,
@@ -77,6 +78,9 @@ import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
 import { ownDenials } from './own-denials.ts'
 import { PassKeys, usePassKeys } from './pass-keys.ts'
+import { LoginForms } from './people/login-forms.ts'
+import { LoginPortal } from './people/login-portal.ts'
+import { Passwords } from './people/passwords.ts'
 import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
@@ -353,6 +357,29 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           confirmed.push(certain)
           cut(body.subject)
           events.add('denial', 'info', `${what} denied by ${issuer}: ${body.reason}`)
+        } else if (body.type === 'person.reset' || body.type === 'person.remove') {
+          const denial = denialOf(content, undefined)
+          if (denial === undefined) continue
+          confirmed.push(state.denial(denial.id) ?? denial)
+          cut(denial.subject)
+          events.add(
+            'person',
+            'info',
+            `${body.name} ${body.type === 'person.reset' ? 'is to enrol anew' : 'is gone'}, by ${issuer}: ${body.reason}`,
+          )
+        } else if (body.type === 'person.put') {
+          events.add('person', 'info', `${body.name}, groups ${body.groups.join(', ') || 'none'}, by ${issuer}: ${body.reason}`)
+        } else if (body.type === 'person.enrol') {
+          events.add('person', 'info', `${body.name} enrolled a ${body.credential.kind} by an invitation, through ${issuer}`)
+        } else if (body.type === 'token.use') {
+          const [use, reuse] = [denialOf(content, undefined), denialOfReuse(content, undefined)]
+          if (use === undefined || reuse === undefined) continue
+          confirmed.push(state.denial(use.id) ?? use)
+          const ended = state.denial(reuse.id)
+          if (ended === undefined || before.denial(reuse.id) !== undefined) continue
+          confirmed.push(ended)
+          cut(ended.subject)
+          events.add('denial', 'warn', `${describeSubject(ended.subject)} is over: ${ended.reason}`)
         } else if (body.type === 'token.revoke') {
           const denial = denialOf(content, undefined)
           if (denial === undefined) continue
@@ -442,6 +469,20 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             say: (level, line) => events.add('node', level, line),
           })
     if (acme !== undefined) closers.push(() => acme.stop())
+    const forms = new LoginForms()
+    const portal = new LoginPortal({
+      ring,
+      view: () => view,
+      people: () => stateAt.people,
+      tokens: () => tokens,
+      isDenied: (of) => [view.denials, early.enforced].some((denials) => denials.matchCredential(of, Date.now()) !== undefined),
+      forms,
+      passwords: new Passwords(),
+      mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
+      propose: (body, waitMs) => propose(signInOwnName(body), waitMs),
+      isBreached: (password) => breaches?.has(password) ?? false,
+      log: (line) => log('warn', line),
+    })
     const workers =
       config.workers === 1
         ? undefined
@@ -459,6 +500,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             telemetry,
             archive,
             watch,
+            portal,
             api,
             onLogin: (attempt) => loggedIn(attempt),
             onSignals: (signals, lost) => {
@@ -484,6 +526,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         ended: { wants: () => detection.isOn, take: (request) => detection.observe(signalOf(request, ring)) },
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
         challenges,
+        portal,
         log,
       })
     const proxy = workers ?? ownProxy()
@@ -496,6 +539,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       log: (line) => log('warn', line),
       onKeys: (keys) => {
         usePassKeys(challenges, keys)
+        forms.use(keys)
         workers?.usePassKeys(keys)
       },
     })
@@ -580,6 +624,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       self: config.id,
       fabric,
       view: () => view,
+      people: () => stateAt.people,
+      sign: (message) => signMessage(privateKey, message),
       numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json'), disk.seal),
       events,
     })

@@ -15,6 +15,7 @@ import { GenesisInvalid, TxMalformed } from './errors.ts'
 import { genesisHash } from './genesis.ts'
 import {
   denialOf,
+  denialOfReuse,
   enrolmentMeans,
   joinDenials,
   type Meeting,
@@ -24,6 +25,7 @@ import {
   refusalOf,
   withoutWordOf,
 } from './meaning.ts'
+import { withPersonStatement } from './person-statements.ts'
 import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
 import { formatProblems, type PolicyProblem, parsePolicyDocument } from './policy-document.ts'
@@ -396,6 +398,22 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     }
     if (body.type === 'evidence') return ticked(seen.withoutNode(body.validator), context)
     if (body.type === 'token.revoke') return denied(seen, denialOf(content, context.height)!, context)
+    if (body.type === 'token.use') {
+      const use = denialOf(content, context.height)!
+      const before = seen.denial(use.id)
+      const isFirst = before === undefined || before.expiresAtMs <= context.timestampMs
+      return denied(seen, isFirst ? use : denialOfReuse(content, context.height)!, context)
+    }
+    if (
+      body.type === 'person.put' ||
+      body.type === 'person.reset' ||
+      body.type === 'person.remove' ||
+      body.type === 'person.enrol'
+    ) {
+      const next = seen.withPeople(withPersonStatement(seen.people, body, context.timestampMs))
+      const ended = denialOf(content, context.height)
+      return ended === undefined ? next : denied(next, ended, context)
+    }
     if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
       const from = parseIssuer(issuer)?.name ?? ''
       return withStatementOfKey(seen, body, from, context)

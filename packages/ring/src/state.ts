@@ -12,6 +12,7 @@ import { DenialLookup, DenialSlots, type HashSeed } from './denial-index.ts'
 import { encodeUtf8 } from './encoding.ts'
 import { Enrolment, type EnrolmentContents, type EnrolmentRoots } from './enrolment.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
+import { People, type Person } from './people.ts'
 import { type KeyName, NO_RING_KEY, type RingKey } from './ring-key.ts'
 import { timeKey } from './time-key.ts'
 import { portableSha256, type Sha256 } from './tx.ts'
@@ -22,7 +23,7 @@ import { type SecretContents, VaultSecrets } from './vault-secrets.ts'
 export const DENIALS_MAX = 250_000
 /** What one block sweeps beyond twice its transactions. */
 const SWEEP_MAX = 1_000
-const STATE_DOMAIN = 'RINGWALL_STATE_V4\n'
+const STATE_DOMAIN = 'RINGWALL_STATE_V5\n'
 
 /** One slot of quota time: quotas slide by slots of 5 minutes. */
 const SLOT_MS = 300_000
@@ -60,6 +61,7 @@ interface Fields {
   readonly sealingKey: RingKey
   readonly vault: VaultSecrets
   readonly enrolment: Enrolment
+  readonly people: People
 }
 
 /** What of a state goes into a snapshot. */
@@ -79,6 +81,8 @@ export interface StateContents {
   /** In order of name. */
   readonly vault: readonly SecretContents[]
   readonly enrolment: EnrolmentContents
+  /** In order of name. */
+  readonly people: readonly Person[]
   /** Until when, and id. */
   readonly seen: readonly (readonly [untilMs: number, id: TxId])[]
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
@@ -107,6 +111,8 @@ export interface StateParts {
   readonly vault: { readonly secrets: string; readonly bodies: string }
   /** Roots of invitations and devices; absent while there are none. */
   readonly enrolment?: EnrolmentRoots
+  /** Root of the people, by name. */
+  readonly people: string
 }
 
 /** The commitment to a state, from its parts: lower-case hex. */
@@ -157,6 +163,7 @@ export class RingState {
       sealingKey: NO_RING_KEY,
       vault: VaultSecrets.empty,
       enrolment: Enrolment.empty,
+      people: People.empty,
     })
   }
 
@@ -180,6 +187,7 @@ export class RingState {
       sealingKey,
       vault: VaultSecrets.from(contents.vault),
       enrolment: Enrolment.from(contents.enrolment),
+      people: People.from(contents.people),
     })
   }
 
@@ -227,6 +235,11 @@ export class RingState {
   /** Invitations and devices. */
   get enrolment(): Enrolment {
     return this.#fields.enrolment
+  }
+
+  /** Who may log in. */
+  get people(): People {
+    return this.#fields.people
   }
 
   key(name: KeyName): RingKey {
@@ -339,6 +352,10 @@ export class RingState {
     return enrolment === this.#fields.enrolment ? this : this.#with({ enrolment })
   }
 
+  withPeople(people: People): RingState {
+    return people === this.#fields.people ? this : this.#with({ people })
+  }
+
   /** `key` as for `hasSeen`. */
   withSeen(key: string): RingState {
     return this.#with({ seen: this.#fields.seen.set(key, 1) })
@@ -435,6 +452,7 @@ export class RingState {
       sealingKey: hashOfKey(fields.sealingKey),
       vault: fields.vault.root(hash),
       ...(fields.enrolment.isEmpty ? {} : { enrolment: fields.enrolment.root(hash) }),
+      people: fields.people.root(hash),
     }
   }
 
@@ -458,6 +476,7 @@ export class RingState {
       approvals: fields.approvals.contents(),
       vault: fields.vault.contents(),
       enrolment: fields.enrolment.contents(),
+      people: fields.people.list(),
       seen: [...fields.seen.entries()].map(([key]) => [Number.parseInt(key.slice(0, 14), 16), key.slice(14)] as const),
       usage: sortedUsage(fields.usage),
     }

@@ -19,10 +19,12 @@ import {
 } from './encoding.ts'
 import { ENROLMENT_TYPES, isEnrolmentType, parseEnrolmentStatement, type StatementReaders } from './enrolment-parse.ts'
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
+import { parsePersonStatement } from './person-parsing.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 import type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId } from './types.ts'
 
 export { type FieldReaders, fieldReaders } from './field-readers.ts'
+export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
 export type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId }
 export { canonicalJson, decodeBase64url, EncodingInvalid, encodeBase64url, encodeHex, RingError, TxMalformed }
 
@@ -41,6 +43,7 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'node.remove',
   'evidence',
   'token.revoke',
+  'token.use',
   'key.enrol',
   'key.deal',
   'key.answer',
@@ -49,6 +52,10 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'vault.put',
   'vault.delete',
   'cache.purge',
+  'person.put',
+  'person.reset',
+  'person.remove',
+  'person.enrol',
   'tx.approve',
   ...ENROLMENT_TYPES,
 ]
@@ -241,7 +248,7 @@ function parseBody(value: unknown): TxBody {
     const fields = record(value, 'body', ['id', 'reason', 'type'])
     return { id: matching(fields.id, 'body.id', HASH, '64 hex digits'), reason: reason(fields.reason), type }
   }
-  if (type === 'token.revoke') {
+  if (type === 'token.revoke' || type === 'token.use') {
     const fields = record(value, 'body', ['token', 'type'])
     return { token: matching(fields.token, 'body.token', RING_TOKEN, 'a token of the ring'), type }
   }
@@ -288,7 +295,13 @@ function parseBody(value: unknown): TxBody {
     }
   }
   if (isEnrolmentType(type)) return parseEnrolmentStatement(value, type, READERS)
+  if (type === 'person.put' || type === 'person.reset' || type === 'person.remove' || type === 'person.enrol')
+    return parsePersonStatement(type, value, malformed, reason)
   throw new TxMalformed(`body.type must be one of ${TX_TYPES.join(', ')}`)
+}
+
+function malformed(where: string, expected: string): never {
+  throw new TxMalformed(`${where} must be ${expected}`)
 }
 
 function secretName(value: unknown): string {

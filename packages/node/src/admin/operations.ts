@@ -31,6 +31,7 @@ import { bouncerOperations } from './bouncer-operations.ts'
 import { enrolmentOperations } from './enrolment-operations.ts'
 import type { Call, Operation } from './http.ts'
 import { keyOperations } from './key-operations.ts'
+import { peopleOperations } from './people-operations.ts'
 import { ApiProblem } from './problem.ts'
 import { vaultOperations } from './vault-operations.ts'
 
@@ -119,6 +120,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'GET', path: '/v1/endpoints', run: () => ({ json: endpoints(node) }) },
     ...keyOperations(node),
     ...vaultOperations(node),
+    ...peopleOperations(node),
     ...bouncerOperations(node),
     ...enrolmentOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
@@ -693,6 +695,11 @@ function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'key.refresh' || body.type === 'key.rotate')
     return `${body.type === 'key.refresh' ? 'new shares of the' : 'a new'} ${body.key} key: ${body.reason}`
   if (body.type === 'token.revoke') return 'a token is revoked by who held it'
+  if (body.type === 'token.use') return 'a token that serves once is redeemed'
+  if (body.type === 'person.put') return `person ${body.name}, groups ${body.groups.join(', ') || 'none'}: ${body.reason}`
+  if (body.type === 'person.reset') return `person ${body.name} starts anew: ${body.reason}`
+  if (body.type === 'person.remove') return `person ${body.name} is gone: ${body.reason}`
+  if (body.type === 'person.enrol') return `person ${body.name} has a ${body.credential.kind}`
   if (body.type === 'key.enrol') return `enrols for ceremony ${body.attempt} of the ${body.key} key`
   if (body.type === 'key.deal' || body.type === 'key.answer')
     return `${body.type === 'key.deal' ? 'dealing' : 'answer'} in ceremony ${body.attempt} of the ${body.key} key`

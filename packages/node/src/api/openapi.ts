@@ -213,6 +213,7 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
   '/v1/svids': {
     post: { ...posting(call('svidMint', 'An X.509-SVID, signed by the ring.', 'MintedSvid'), 'MintBody'), security: [] },
   },
+  '/v1/people': { get: call('people', 'People of the ring’s own directory.', 'People') },
   '/v1/vault': {
     get: { ...call('vaultFacts', 'The sealing key and its holders.', 'VaultFacts'), security: [] },
   },

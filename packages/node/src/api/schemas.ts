@@ -337,6 +337,15 @@ export const schemas: Readonly<Record<string, Schema>> = {
     publicKey: described('The sealing key with its holders, base64url; null while there is none.', orNull(text)),
     nodes: list(object('A holder.', { id: text, publicKey: described('Ed25519, raw, base64url.', text) })),
   }),
+  People: object('People of the ring’s own directory.', { people: list(ref('Person')) }),
+  Person: object('Somebody who may log in.', {
+    name: text,
+    groups: list(text),
+    passkeys: described('How many.', whole),
+    password: described('Whether they have one.', flag),
+    invitedUntilMs: described('Of an invitation that is open.', orNull(ms)),
+    sinceMs: described('Unix milliseconds: logins of before count for nothing.', ms),
+  }),
   VaultSecrets: object('Secrets that the operator may read or write.', { secrets: list(ref('VaultSecret')) }),
   VaultSecret: object('A secret, without what is in it.', {
     name: text,

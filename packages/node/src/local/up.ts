@@ -176,6 +176,7 @@ export function plainPolicy(
     rules: ['base'],
     paranoia: 1,
   },
+  login = false,
 ): string {
   return [
     'version: 1',
@@ -187,6 +188,8 @@ export function plainPolicy(
     '    upstreams:',
     `      - url: ${upstream.replace(/\/$/, '')}`,
     `    waf: { mode: ${waf.mode}, rules: [${waf.rules.join(', ')}], paranoia: ${waf.paranoia} }`,
+    ...(login ? ['    people: { login: required }'] : []),
+    ...(login ? ['detectors:', '  failedLogins: {}'] : []),
     'denials:',
     '  safe: [127.0.0.1, "::1"]',
     '',
