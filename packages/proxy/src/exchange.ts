@@ -17,7 +17,7 @@ import {
 } from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
 import type { HeaderField } from '@ringwall/waf'
-import { valuesOf } from './cache-control.ts'
+import { invitesKeeping, valuesOf } from './cache-control.ts'
 import { cacheRequest } from './cache-terms.ts'
 import { challengeAnswer, passAnswer } from './challenge-page.ts'
 import type { Client } from './client.ts'
@@ -558,7 +558,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   #sendKept({ head, body, own }: CachedAnswer): void {
-    const fields = [...this.#ownFields(), ...own]
+    const fields = [...this.#ownFields(true), ...own]
     this.#cachedStatus = head.status
     this.#context.options.guard.answered(this.#judgement!, head.status, this.#environment!.nowMs)
     this.#sends(head.rawHeaders, fields)
@@ -941,7 +941,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const { sticky } = this.#group!
     const isNew = sticky !== undefined && this.#upstream !== this.#wanted
     const cookie = isNew ? sticky.cookie(this.#upstream!, this.#proto === 'https') : undefined
-    let own = cookie === undefined ? this.#ownFields() : [...this.#ownFields(), 'set-cookie', cookie]
+    const standing = this.#ownFields(this.#renewed !== undefined && invitesKeeping(head.rawHeaders))
+    let own = cookie === undefined ? standing : [...standing, 'set-cookie', cookie]
     const rewritten = this.#rewritten(head)
     if (this.#turn !== undefined)
       own = [...own, ...this.#turn.begins(rewritten, performance.now(), Date.now(), this.#upstreamHeadMs)]
@@ -1248,10 +1249,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     }
   }
 
-  /** What we add to a response of the upstream's. */
-  #ownFields(): readonly string[] {
+  /** What we add to a response of the upstream's. @param isForMany Others may get it too: no place for a session. */
+  #ownFields(isForMany = false): readonly string[] {
     const id =
-      this.#renewed === undefined
+      this.#renewed === undefined || isForMany
         ? ['x-request-id', this.#requestId]
         : ['x-request-id', this.#requestId, 'set-cookie', this.#renewed]
     const { ownFields } = this.#client.listener
