@@ -6,7 +6,8 @@ const HOUR_MS = 3_600_000
 const SLOTS = 48
 /** Observations of an hour and those beside it before it is believed. */
 const SEEN_MIN = 3
-const FORGET = 0.04
+/** Of what an hour of the day was, each further one takes so much: half is forgotten in some three days. */
+const FORGET = 0.2
 
 export class Season {
   readonly #means = new Float64Array(SLOTS)
@@ -39,17 +40,18 @@ export class Season {
     return seen < SEEN_MIN ? undefined : most
   }
 
-  /** @param limit What more than it is learned as. */
-  learn(count: number, atMs: number, limit: number): void {
+  /** @param limit What more than it is learned as. @param everyMs How often it is called. */
+  learn(count: number, atMs: number, limit: number, everyMs: number): void {
     const slot = this.#slot(atMs)
     const value = Math.min(count, limit)
+    const least = FORGET * Math.min(1, everyMs / HOUR_MS)
     const before = this.#seen[slot] === 0 ? this.usual(atMs) : undefined
     if (before !== undefined) {
       // A first weekend begins as weekdays are, and not as what happens to come first.
       this.#means[slot] = before
-      this.#seen[slot] = SEEN_MIN - 1
+      this.#seen[slot] = Math.ceil(1 / least)
     }
-    const part = Math.max(FORGET, 1 / (this.#seen[slot]! + 1))
+    const part = Math.max(least, 1 / (this.#seen[slot]! + 1))
     this.#means[slot] = this.#means[slot]! + part * (value - this.#means[slot]!)
     this.#seen[slot]! += 1
   }

@@ -280,8 +280,9 @@ export class RuleDetector {
     const mean = known.season.usual(nowMs)
     const limit = mean === undefined ? undefined : Math.max(times * mean, mean + SIGMAS * Math.sqrt(mean + 1))
     if (nowMs >= known.untilMs) {
-      known.untilMs = nowMs + compiled.rule.within / SLOTS
-      known.season.learn(memory.total('events', nowMs).count, nowMs, limit ?? Number.POSITIVE_INFINITY)
+      const everyMs = compiled.rule.within / SLOTS
+      known.untilMs = nowMs + everyMs
+      known.season.learn(memory.total('events', nowMs).count, nowMs, limit ?? Number.POSITIVE_INFINITY, everyMs)
     }
     return limit ?? 'unknown'
   }
