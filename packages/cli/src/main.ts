@@ -2,6 +2,7 @@
 import { ApiError, ContextInvalid, NodeUnreachable, type RingwallClient } from '@ringwall/client'
 import { Command, CommanderError, Option } from 'commander'
 import manifest from '../package.json' with { type: 'json' }
+import { addDevices, addJoining } from './enrolment-program.ts'
 import { QuietFailure, UsageError } from './errors.ts'
 import { parseTtl } from './format.ts'
 import { FORMATS, type Format, parseFormat, write } from './output.ts'
@@ -10,6 +11,15 @@ interface Globals {
   readonly context?: string
   readonly node?: string
   readonly output: Format
+}
+
+interface NodeGiven {
+  readonly config?: string
+  readonly takeOver: boolean
+  readonly device?: string
+  readonly fabric?: string
+  readonly traffic: string
+  readonly admin: string
 }
 
 /** Of those verbs of the vault that services have, too. */
@@ -203,12 +213,24 @@ function buildProgram(): Command {
 
   const node = program
     .command('node')
-    .description('run one node of a ring; or ls, show, init, add, rm')
+    .description('run one node of a ring; or ls, show, invite, join, init, add, rm')
     .option('--config <file>', 'the node’s configuration: node.yaml')
     .option('--take-over', 'serve beside a process of the same node, which was sent SIGUSR2', false)
-    .action(async ({ config, takeOver }: { config?: string; takeOver: boolean }) => {
+    .option('--device <dir>', 'the folder that ringwall device make wrote: joins its ring by itself, and runs')
+    .option('--fabric <host:port>', 'of a device: where the other nodes reach it')
+    .option('--traffic <host:port>', 'of a device: where it takes traffic', '0.0.0.0:8080')
+    .option('--admin <host:port>', 'of a device: its admin API and console', '127.0.0.1:9080')
+    .action(async ({ config, takeOver, device, fabric, traffic, admin }: NodeGiven) => {
+      if (device !== undefined) {
+        if (config !== undefined) throw new UsageError('--device takes the place of --config')
+        const { runDevice } = await import('@ringwall/node')
+        process.exitCode = await runDevice(device, { fabric, traffic, admin })
+        return
+      }
       if (config === undefined)
-        throw new UsageError('name the node’s configuration: ringwall node --config FILE; or ls, show, init, add, rm')
+        throw new UsageError(
+          'name the node’s configuration: ringwall node --config FILE; or ls, show, invite, join, init, add, rm',
+        )
       const { runNode } = await import('@ringwall/node')
       process.exitCode = await runNode(config, takeOver)
     })
@@ -284,6 +306,20 @@ function buildProgram(): Command {
         const { reason: why, force, dryRun: dry } = options
         await nodeRemove(client, id as string, { reason: why as string, force: force === true, dryRun: dry === true })
       },
+  )
+
+  addJoining(node, { withRing, reason, dryRun })
+  addDevices(
+    program
+      .command('device')
+      .description(
+        'devices that join by what they were made as: ls, show, register, transfer, rm; manufacturer, make, address, ship',
+      ),
+    {
+      withRing,
+      reason,
+      dryRun,
+    },
   )
 
   withRing(
@@ -388,6 +424,25 @@ function buildProgram(): Command {
       .description('how each feed of the node stands')
       .addOption(watch()),
     () => async (client, format) => (await import('./commands/feed.ts')).feedList(client, format),
+  )
+
+  withRing(
+    program
+      .command('cache')
+      .description('answers that nodes keep: purge')
+      .command('purge')
+      .argument('<service>')
+      .argument('[path]', 'with all below it, percent-encoded as in requests', '/')
+      .description('have all nodes forget what they keep of a service')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([service, path], options) =>
+      async (client) =>
+        (await import('./commands/cache.ts')).cachePurge(
+          client,
+          { service: service as string, path: path as string, reason: options.reason as string },
+          options.dryRun === true,
+        ),
   )
 
   withRing(

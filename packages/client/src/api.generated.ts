@@ -33,6 +33,18 @@ export type NodeSummary = { readonly id: string; readonly region: string; readon
 /** All nodes of the ring. */
 export type Nodes = { readonly nodes: readonly NodeSummary[] }
 
+/** Where the others find a node. */
+export type NodeAddress = { readonly id: string; readonly region: string; /** HOST:PORT of its links. */ readonly address: string; /** Ed25519, raw, base64url. */ readonly publicKey: string }
+
+/** A key that lets one node in. */
+export type Invitation = { /** Its public half: Ed25519, raw, base64url. */ readonly key: string; readonly by: string; /** Unix milliseconds. */ readonly expiresAtMs: number; /** The only one that the node may stand in. */ readonly region: string | null; readonly roles: readonly ('validator' | 'edge')[]; readonly state: 'open' | 'used' | 'expired'; /** The node that it let in. */ readonly node: string | null }
+
+/** A device that the ring knows. */
+export type Device = { readonly serial: string; /** That it was made with: Ed25519, raw, base64url. */ readonly key: string; readonly manufacturer: string; /** SHA-256 of the newest entry of its voucher, hex. */ readonly head: string; /** When its voucher expires. */ readonly expiresAtMs: number | null; readonly region: string | null; readonly roles: readonly ('validator' | 'edge')[]; readonly by: string; /** Unix milliseconds. */ readonly registeredAtMs: number; readonly status: 'registered' | 'joined' | 'removed' | 'transferred'; /** The node that it is, or was. */ readonly node: string | null }
+
+/** Who may join, and where. */
+export type Enrolment = { readonly ring: string; readonly height: number; readonly addresses: readonly NodeAddress[]; readonly invitations: readonly Invitation[]; readonly devices: readonly Device[]; /** How many this node sent away since it started, by code. */ readonly refusals: Readonly<Record<string, number>> }
+
 /** One thing that is well or is not. */
 export type CheckFinding = { readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic' | 'key'; readonly level: 'ok' | 'warn' | 'bad'; readonly what: string; readonly fix: string | null }
 
@@ -390,6 +402,8 @@ export interface Operations {
   readonly vaultSecrets: { readonly answer: VaultSecrets; readonly query: { readonly path?: string }; readonly body: undefined }
   /** GET /v1/vault/history: Versions of a secret, and openings with this node’s share. */
   readonly vaultHistory: { readonly answer: VaultHistory; readonly query: { readonly name?: string }; readonly body: undefined }
+  /** GET /v1/enrolment: Invitations and devices, and where the nodes of the ring are found. */
+  readonly enrolment: { readonly answer: Enrolment; readonly query: undefined; readonly body: undefined }
   /** GET /v1/top: What was asked most, on this node. */
   readonly top: { readonly answer: Top; readonly query: { readonly by?: 'source' | 'path' | 'rule' | 'service'; readonly windowMs?: number; readonly limit?: number }; readonly body: undefined }
 }
@@ -433,5 +447,6 @@ export const OPERATIONS = {
   vaultOpen: ['POST', '/v1/vault/open'],
   vaultSecrets: ['GET', '/v1/vault/secrets'],
   vaultHistory: ['GET', '/v1/vault/history'],
+  enrolment: ['GET', '/v1/enrolment'],
   top: ['GET', '/v1/top'],
 } as const satisfies Record<keyof Operations, readonly [string, string]>

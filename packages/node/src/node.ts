@@ -23,6 +23,7 @@ import {
   type GenesisDocument,
   genesisHash,
   isCredentialSubject,
+  isEnrolmentStatement,
   KEY_NAMES,
   type KeyName,
   parseGenesis,
@@ -61,6 +62,10 @@ import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
 import { DetectionWatch, describeDetected, followDetection, signalOf } from './detection.ts'
+import { type Disk, openDisk, PASSPHRASE_VARIABLE } from './disk/disk.ts'
+import { traceKey } from './disk/trace-key.ts'
+import { NodeReception } from './enrolment/reception.ts'
+import { summarizeEnrolment } from './enrolment/summary.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
@@ -109,6 +114,7 @@ export type RingLedger = Ledger<RingState>
 /** What the admin API works on. */
 export interface RunningNode {
   readonly config: NodeConfig
+  readonly disk: Disk
   readonly region: string
   readonly ring: string
   readonly startedAtMs: number
@@ -140,6 +146,8 @@ export interface RunningNode {
   readonly openings: OpeningLog
   /** For the programs on this machine. */
   readonly workloads: WorkloadApi | undefined
+  /** Of those who come to join. */
+  readonly reception: NodeReception
   /** Programs that enforce its denials elsewhere. */
   readonly bouncers: Bouncers
   /** Whose decisions it takes in. */
@@ -197,12 +205,20 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     await handOver()
   }
   try {
+    const disk = await openDisk({
+      data: config.data,
+      mode: config.diskSeal,
+      local: { privateKey, passphrase: process.env[PASSPHRASE_VARIABLE], context: `${ring} ${config.id}` },
+      release: () => Promise.reject(new StartError('DISK_LOCKED', `${config.data} takes a key of the ring`)),
+      log,
+    })
     const rules = loadRuleLibrary(config.rules)
     const foresight = new Foresight()
     closers.push(() => foresight.thread.stop())
-    const application = ringApplication(genesis, rules, cachingCompiler(join(config.data, 'rules')))
+    const application = ringApplication(genesis, rules, cachingCompiler(join(config.data, 'rules'), disk.seal))
     const telemetry = await openTelemetry({
       directory: join(config.data, 'traces'),
+      seal: await traceKey(config.data, disk.seal),
       node: config.id,
       region: self.region,
       log,
@@ -228,6 +244,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const validators = genesis.nodes.filter(({ roles }) => roles.includes('validator'))
     const ledger = await openLedger<RingState>({
       directory: join(config.data, 'ledger'),
+      seal: disk.seal,
       application: { ...application, foresee: (state, txs) => foresight.foresee(state, txs) },
       genesis: { ring, validators: validators.map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) })) },
       self: config.id,
@@ -272,6 +289,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (final.txs.length > 0) blocksWithNews += 1
       const before = view
       const stateBefore = stateAt
+      // After a snapshot nobody knows what the blocks between have had forgotten.
+      if (final.block.height > before.height + 1)
+        for (const service of Object.keys(before.policy.services)) serving?.purge(service, '/')
       stateAt = final.state
       view = application.view(final.state, final.block.height, final.block.timestampMs)
       if (view.policyVersion !== before.policyVersion) {
@@ -295,6 +315,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       vault.use(publicKeyOf(final.state.sealingKey), sealingHolder.share)
       sealingHolder.follow(final.state)
       foresight.follow(final.state)
+      if (isLinked) reception.follow(final.state)
     })
     closers.push(stopBlocks)
 
@@ -349,8 +370,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             'info',
             `${issuer} takes back its word on ${body.id}${isGone ? ', and it is lifted' : ''}: ${body.reason}`,
           )
+        } else if (body.type === 'cache.purge') {
+          serving?.purge(body.service, body.path)
+          events.add('cache', 'info', `${issuer} had the answers of ${body.service}${body.path} forgotten: ${body.reason}`)
         } else if (body.type === 'node.add') events.add('node', 'info', `${body.node.id} joins, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.remove') events.add('node', 'warn', `${body.id} leaves, by ${issuer}: ${body.reason}`)
+        else if (isEnrolmentStatement(body)) events.add('node', 'info', `${summarizeEnrolment(body)}; by ${issuer}`)
         else if (body.type === 'evidence') {
           const what = `signed two contradicting statements in round ${body.round}`
           events.add('node', 'warn', `${body.validator} is evicted: it ${what}; shown by ${issuer}`)
@@ -401,7 +426,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         audit?.judged(judged, body, nowMs)
       },
     })
-    const seal = new Seal(privateKey, `${ring} ${config.id}`)
+    const seal = new Seal(privateKey, `${ring} ${config.id}`, disk.seal)
     // Also of a node that gets none itself: a validation of another's may meet it.
     const proofs = new Proofs(config.id, fabric, (all) => serving?.answerAcme(all))
     closers.push(() => proofs.stop())
@@ -412,6 +437,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             config: config.acme,
             folder: join(config.data, 'acme'),
             seal,
+            disk: disk.seal,
             proofs,
             say: (level, line) => events.add('node', level, line),
           })
@@ -421,6 +447,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         ? undefined
         : new TrafficWorkers(config.workers, {
             config,
+            disk: disk.options,
             region: self.region,
             ring,
             rules,
@@ -451,7 +478,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         region: self.region,
         explainHeader: config.explainHeader,
         cacheBytes: config.cacheBytes,
-        ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id) }),
+        ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id, disk.options) }),
         onApi: (event) => api.observe(event),
         onLogin: (attempt) => loggedIn(attempt),
         ended: { wants: () => detection.isOn, take: (request) => detection.observe(signalOf(request, ring)) },
@@ -465,7 +492,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       fabric,
       view: () => view,
       file: join(config.data, 'pass-keys'),
-      seal: new Seal(privateKey, `${ring} ${config.id}`),
+      seal,
       log: (line) => log('warn', line),
       onKeys: (keys) => {
         usePassKeys(challenges, keys)
@@ -526,6 +553,19 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       return encodeTx({ content, signature: encodeBase64url(signMessage(privateKey, signingBytes(content))) })
     }
 
+    let isLinked = false
+    const reception = new NodeReception({
+      self: config.id,
+      region: self.region,
+      ring,
+      genesis,
+      application,
+      fabric,
+      events,
+      state: () => ledger.state(),
+      submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
+    })
+
     /** Whoever catches a validator at lying shows it to the ring, which lets it go. Others may have shown it already. */
     const showEvidence = ({ validator, epoch, round, first, second }: LedgerEvidence): void => {
       const [a, b] = orderStatements(statementOf(first), statementOf(second))
@@ -540,7 +580,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       self: config.id,
       fabric,
       view: () => view,
-      numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json')),
+      numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json'), disk.seal),
       events,
     })
     closers.push(() => signing.stop())
@@ -565,7 +605,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     }
     const keys = join(config.data, 'keys')
     const signingHolder = await openHolder('signing', keys, (share) => signing.use(publicKeyOf(ledger.state().signingKey), share))
-    const openings = await OpeningLog.open(join(config.data, 'vault', 'openings.log'))
+    const openings = await OpeningLog.open(join(config.data, 'vault', 'openings.log'), disk.seal)
     closers.push(() => openings.close())
     const vault = new VaultService({
       self: config.id,
@@ -631,6 +671,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       fabric,
       view: () => view,
       file: join(config.data, 'logins.bin'),
+      disk: disk.seal,
       deny: denyInOwnName,
       say: (line) => events.add('finding', 'warn', line),
       log,
@@ -646,6 +687,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     closers.push(followDetection(detection, fabric))
     await slowLogins.start()
+    // All that is opened is opened by now.
+    await disk.settled()
     closers.push(() => slowLogins.stop())
     const loggedIn = (attempt: LoginEvent): void => {
       if (attempt.failed) logins.failed(attempt)
@@ -703,6 +746,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       })
     const node: RunningNode = {
       config,
+      disk,
       region: self.region,
       ring,
       startedAtMs,
@@ -726,6 +770,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       vault,
       openings,
       workloads,
+      reception,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
       indicators: () => indicators.status(),
       feeds: () => feeds.map((feed) => feed.status()),
@@ -754,6 +799,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       signIn: (token) => verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() }),
     })
     await fabric.start()
+    isLinked = true
+    reception.follow(ledger.state())
     closers.push(() => fabric.stop())
     await admin.start()
     closers.push(() => admin.stop())

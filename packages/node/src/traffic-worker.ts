@@ -9,6 +9,7 @@ import { createGuard, createRateLimiter, type GuardEnvironment, type WafJudgemen
 import { compileAuthorization, createProofReplays } from '@ringwall/identity'
 import { type ApiEvent, Challenges, createProxy, type LoginEvent } from '@ringwall/proxy'
 import { compilePolicy, DenialTable, detectionRulesOf, isCredentialSubject, parsePolicyDocument, type View } from '@ringwall/ring'
+import { DiskSeal } from '@ringwall/store'
 import { RequestFeed } from '@ringwall/telemetry'
 import { unsealer } from './acme/unseal.ts'
 import { AuditLog } from './audit-log.ts'
@@ -40,11 +41,11 @@ const SIGNALS_WAITING_MAX = 10_000
 
 const port = parentPort!
 const start = workerData as WorkerStart
-const { config, ring, region } = start
+const { config, ring, region, disk } = start
 const say = (message: FromWorker): void => port.postMessage(message)
 const startedAtMs = Date.now()
 
-const compile = cachingCompiler(join(config.data, 'rules'))
+const compile = cachingCompiler(join(config.data, 'rules'), disk === undefined ? undefined : new DiskSeal(disk))
 
 /** @throws When the policy cannot be used here: better none of its traffic than traffic by another. */
 function viewOf(news: ViewNews, denials: DenialTable, before: View | undefined): View {
@@ -151,7 +152,7 @@ const proxy = createProxy({
   explainHeader: config.explainHeader,
   ticketSecret: start.ticketSecret,
   challenges,
-  ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id) }),
+  ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id, disk) }),
   // Each thread keeps its own.
   cacheBytes: Math.floor(config.cacheBytes / start.threads),
   onInvalidate: (keys) => say({ kind: 'changed', keys }),
@@ -273,6 +274,9 @@ function receive(message: ToWorker): void {
       break
     case 'invalidate':
       proxy.invalidate(message.keys)
+      break
+    case 'purge':
+      proxy.purge(message.service, message.path)
       break
     case 'taken':
       limits.answered(message.answers)

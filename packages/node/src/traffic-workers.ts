@@ -24,6 +24,7 @@ import {
   type UpstreamStatus,
 } from '@ringwall/proxy'
 import type { DenialIndex, DenialSubject, RuleLibrary, View } from '@ringwall/ring'
+import type { DiskSealOptions } from '@ringwall/store'
 import type { Telemetry } from '@ringwall/telemetry'
 import type { ApiActivity } from './api-activity.ts'
 import type { NodeConfig } from './config.ts'
@@ -54,6 +55,8 @@ const STOP_MS_MAX = 1_000
 
 export interface TrafficWorkersOptions {
   readonly config: NodeConfig
+  /** Of the node's disk, where it is sealed. */
+  readonly disk: DiskSealOptions | undefined
   readonly region: string
   readonly ring: string
   readonly rules: RuleLibrary
@@ -243,6 +246,10 @@ export class TrafficWorkers implements Traffic {
     this.#tell({ kind: 'invalidate', keys })
   }
 
+  purge(service: string, path: string): void {
+    this.#tell({ kind: 'purge', service, path })
+  }
+
   ruleCounts(): readonly RuleCounts[] {
     return this.#slots.flatMap(({ ruleCounts }) => ruleCounts ?? [])
   }
@@ -298,12 +305,13 @@ export class TrafficWorkers implements Traffic {
   }
 
   #begin(slot: Slot): Promise<readonly { readonly host: string; readonly port: number }[]> {
-    const { config, region, ring, rules, log } = this.#options
+    const { config, disk, region, ring, rules, log } = this.#options
     const view = this.#view!
     this.#ticketSecret = currentTicketSecret(this.#ticketSecret)
     const worker = new Worker(new URL('./traffic-worker.ts', import.meta.url), {
       workerData: {
         config,
+        disk,
         region,
         ring,
         rules,

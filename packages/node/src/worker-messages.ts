@@ -15,6 +15,7 @@ import type {
   UpstreamStatus,
 } from '@ringwall/proxy'
 import type { Denial, RuleLibrary, View } from '@ringwall/ring'
+import type { DiskSealOptions } from '@ringwall/store'
 import type { RequestNews } from '@ringwall/telemetry'
 import type { HeaderField } from '@ringwall/waf'
 import type { NodeConfig } from './config.ts'
@@ -38,6 +39,8 @@ export interface DenialNews {
 /** What a worker begins with. */
 export interface WorkerStart {
   readonly config: NodeConfig
+  /** Opens what lies on the node's disk. */
+  readonly disk: DiskSealOptions | undefined
   readonly region: string
   readonly ring: string
   readonly rules: RuleLibrary
@@ -72,6 +75,7 @@ export type ToWorker =
   | { readonly kind: 'acme'; readonly all: readonly AcmeAnswer[] }
   /** Answers that are not to be kept any more. */
   | { readonly kind: 'invalidate'; readonly keys: readonly string[] }
+  | { readonly kind: 'purge'; readonly service: string; readonly path: string }
   /** Answers to `takes`: number and milliseconds to wait. */
   | { readonly kind: 'taken'; readonly answers: readonly (readonly [id: number, waitMs: number])[] }
   | { readonly kind: 'stop'; readonly graceMs: number }

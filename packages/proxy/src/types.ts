@@ -388,6 +388,8 @@ export interface Proxy {
   answerAcme(all: readonly AcmeAnswer[]): void
   /** Forgets answers that are kept. */
   invalidate(keys: readonly string[]): void
+  /** Forgets what is kept of a service at a path and below it. */
+  purge(service: string, path: string): void
   /** Reads the files of certificates again, which happens by itself when they change. */
   reloadCertificates(): void
   /**

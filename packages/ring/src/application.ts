@@ -9,10 +9,13 @@ import { type AuthorizationCompiler, authorizationFaults } from './authorization
 import { type Corroboration, corroborationOf, denialOfStatements, withStatement } from './corroboration.ts'
 import type { HashSeed } from './denial-index.ts'
 import { decodeBase64url, encodeBase64url } from './encoding.ts'
+import { isEnrolmentStatement } from './enrolment-parse.ts'
+import { type EnrolmentStatement, type VoucherReader, withEnrolmentStatement } from './enrolment-statements.ts'
 import { GenesisInvalid, TxMalformed } from './errors.ts'
 import { genesisHash } from './genesis.ts'
 import {
   denialOf,
+  enrolmentMeans,
   joinDenials,
   type Meeting,
   neededFor,
@@ -78,6 +81,8 @@ export interface RingApplicationOptions {
   readonly rules: RuleLibrary
   /** Evaluates what services say about who may do what. Without it a policy that does so is refused. */
   readonly authorization?: AuthorizationCompiler
+  /** `readVoucher` of `@ringwall/enroll`. Without it no device is registered. */
+  readonly voucher?: VoucherReader
   /** `judgePolicy` of `@ringwall/guard`: a policy’s own tests are run before it is voted for. */
   readonly judge: PolicyJudge
 }
@@ -294,9 +299,10 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         isCertified,
         members: state.nodes,
         operators: genesis.operators,
+        verify: options.verify,
+        voucher: options.voucher,
       },
       reader,
-      options.verify,
     )
 
   /** Every check, cheap ones first. */
@@ -394,6 +400,8 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       const from = parseIssuer(issuer)?.name ?? ''
       return withStatementOfKey(seen, body, from, context)
     }
+    if (body.type === 'node.join' || body.type === 'device.join')
+      return ticked(enrolled(seen, content, body, context).withNode(body.node), context)
     if (body.type === 'vault.put') return seen.withVault(withVaultStatement(seen.vault, content, body, context.timestampMs))
     if (body.type === 'deny.withdraw') return withdrawn(seen, body.id, issuer)
     if (body.type === 'deny.add') {
@@ -421,9 +429,25 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     if (body.type === 'deny.remove') return state.withoutDenial(body.id).withPending(state.pending.without(body.id))
     if (body.type === 'node.add') return ticked(state.withNode(body.node), context)
     if (body.type === 'node.remove') return ticked(state.withoutNode(body.id), context)
+    if (isEnrolmentStatement(body)) {
+      const next = enrolled(state, content, body, context)
+      if (body.type !== 'device.remove' && body.type !== 'device.transfer') return next
+      const node = next.enrolment.device(body.serial)?.node ?? ''
+      return ticked(next.withoutNode(node), context)
+    }
     if (body.type === 'key.refresh' || body.type === 'key.rotate')
       return ticked(withStatementOfKey(state, body, '', context), context)
     return state
+  }
+
+  const enrolled = (
+    state: RingState,
+    content: TxContent,
+    body: EnrolmentStatement,
+    { timestampMs }: RingBlockContext,
+  ): RingState => {
+    const means = enrolmentMeans({ state, verify: options.verify, voucher: options.voucher }, reader)
+    return state.withEnrolment(withEnrolmentStatement(state.enrolment, content, body, timestampMs, means))
   }
 
   const denied = (seen: RingState, denial: Denial, context: RingBlockContext): RingState => {

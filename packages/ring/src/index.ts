@@ -50,6 +50,24 @@ export {
   isCredentialSubject,
 } from './credential.ts'
 export { createDenialIndex, DenialTable, type HashSeed } from './denial-index.ts'
+export {
+  DEVICE_STATUSES,
+  type Device,
+  type DeviceStatus,
+  Enrolment,
+  INVITATION_TTL_MS_MAX,
+  type Invitation,
+} from './enrolment.ts'
+export { isEnrolmentStatement, SERIAL, SERIAL_EXPECTED, VOUCHER_CHARS_MAX } from './enrolment-parse.ts'
+export {
+  deviceJoinBytes,
+  type EnrolmentRefusalCode,
+  type EnrolmentStatement,
+  goneDevice,
+  invitedBytes,
+  type VoucherFacts,
+  type VoucherReader,
+} from './enrolment-statements.ts'
 export { type AnyRingError, GenesisInvalid, PolicyFileInvalid, SnapshotInvalid } from './errors.ts'
 export { FLOOD_REASON, isFloodDenial } from './flood-denial.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
@@ -87,6 +105,7 @@ export {
 } from './policy-compile.ts'
 export type { CachePolicy, CompressionPolicy } from './policy-delivery.ts'
 export { type DetectionRulePolicy, detectionRulesOf, STANDARD_DETECTION } from './policy-detection.ts'
+export type { DevicesPolicy } from './policy-devices.ts'
 export { diffPolicies, type PolicyChange } from './policy-diff.ts'
 export {
   formatProblems,

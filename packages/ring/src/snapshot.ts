@@ -5,6 +5,8 @@ import { canonicalJson } from './canonical-json.ts'
 import { PENDING_DENIALS_MAX, type PendingDenial } from './corroboration.ts'
 import type { HashSeed } from './denial-index.ts'
 import { decodeUtf8, encodeUtf8, equalBytes } from './encoding.ts'
+import { DEVICES_MAX, INVITATIONS_MAX } from './enrolment.ts'
+import { DeviceLine, InvitationLine } from './enrolment-shape.ts'
 import { SnapshotInvalid } from './errors.ts'
 import { Node } from './genesis.ts'
 import { RETIRED_MAX } from './nodes.ts'
@@ -52,6 +54,8 @@ const Header = z.strictObject({
   approvals: z.int().min(0).max(APPROVALS_MAX),
   vault: z.int().min(0).max(SECRETS_MAX),
   seen: z.int().min(0).max(SEEN_MAX),
+  invitations: z.int().min(1).max(INVITATIONS_MAX).optional(),
+  devices: z.int().min(1).max(DEVICES_MAX).optional(),
 })
 const DenialLine = z.strictObject({
   id: z.string().regex(/^[0-9a-f]{16}$/),
@@ -115,16 +119,19 @@ const SeenLine = z.tuple([Ms, z.string().regex(/^[0-9a-f]{64}$/)])
 
 /** In pieces: lines of canonical JSON, a header and then an entry each, in the order of their keys. */
 export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8Array, void, undefined> {
-  const { denials, pending, approvals, vault, seen, ...rest } = state.contents()
+  const { denials, pending, approvals, vault, seen, enrolment, ...rest } = state.contents()
+  const { invitations, devices } = enrolment
   const counts = {
     denials: denials.length,
     pending: pending.length,
     approvals: approvals.length,
     vault: vault.length,
     seen: seen.length,
+    ...(invitations.length === 0 ? {} : { invitations: invitations.length }),
+    ...(devices.length === 0 ? {} : { devices: devices.length }),
   }
   yield encodeUtf8(`${canonicalJson({ format: FORMAT, ring, ...rest, ...counts })}\n`)
-  for (const entries of [denials, pending, approvals, vault, seen]) {
+  for (const entries of [denials, pending, approvals, vault, seen, invitations, devices]) {
     const count = entries === vault ? PIECE_SECRETS : PIECE_ENTRIES
     for (let at = 0; at < entries.length; at += count) {
       const lines = entries.slice(at, at + count).map((entry) => `${canonicalJson(entry)}\n`)
@@ -144,6 +151,9 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
   const approvals = Array.from({ length: header.approvals }, () => parseApproval(lines.next(ApprovalLine)))
   const vault = Array.from({ length: header.vault }, () => lines.next(SecretLine))
   const seen = Array.from({ length: header.seen }, () => lines.next(SeenLine))
+  const invitations = Array.from({ length: header.invitations ?? 0 }, () => lines.next(InvitationLine))
+  const devices = Array.from({ length: header.devices ?? 0 }, () => lines.next(DeviceLine))
+  const enrolment = { invitations, devices }
   const { signingKey, sealingKey, policyText, policyVersion, nodes, retired, epoch, usage } = header
   for (const [name, key] of [
     ['signing', signingKey],
@@ -153,7 +163,8 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
     if (fault !== undefined) throw new SnapshotInvalid(`the ${name} key: ${fault}`)
   }
   const keys = { signingKey, sealingKey }
-  const contents = { policyText, policyVersion, nodes, retired, epoch, usage, ...keys, denials, pending, approvals, vault, seen }
+  const lists = { denials, pending, approvals, vault, seen, enrolment }
+  const contents = { policyText, policyVersion, nodes, retired, epoch, usage, ...keys, ...lists }
   const state = RingState.from(contents, seed)
   // One spelling: no entry twice, none out of order, nothing after the last.
   let at = 0

@@ -10,6 +10,7 @@ import { canonicalJson } from './canonical-json.ts'
 import { type PendingDenial, PendingDenials } from './corroboration.ts'
 import { DenialLookup, DenialSlots, type HashSeed } from './denial-index.ts'
 import { encodeUtf8 } from './encoding.ts'
+import { Enrolment, type EnrolmentContents, type EnrolmentRoots } from './enrolment.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
 import { type KeyName, NO_RING_KEY, type RingKey } from './ring-key.ts'
 import { timeKey } from './time-key.ts'
@@ -58,6 +59,7 @@ interface Fields {
   readonly signingKey: RingKey
   readonly sealingKey: RingKey
   readonly vault: VaultSecrets
+  readonly enrolment: Enrolment
 }
 
 /** What of a state goes into a snapshot. */
@@ -76,6 +78,7 @@ export interface StateContents {
   readonly approvals: readonly PendingStatement[]
   /** In order of name. */
   readonly vault: readonly SecretContents[]
+  readonly enrolment: EnrolmentContents
   /** Until when, and id. */
   readonly seen: readonly (readonly [untilMs: number, id: TxId])[]
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
@@ -102,6 +105,8 @@ export interface StateParts {
   readonly sealingKey: string
   /** Roots of what is known of secrets, and of their sealed bytes. */
   readonly vault: { readonly secrets: string; readonly bodies: string }
+  /** Roots of invitations and devices; absent while there are none. */
+  readonly enrolment?: EnrolmentRoots
 }
 
 /** The commitment to a state, from its parts: lower-case hex. */
@@ -151,6 +156,7 @@ export class RingState {
       signingKey: NO_RING_KEY,
       sealingKey: NO_RING_KEY,
       vault: VaultSecrets.empty,
+      enrolment: Enrolment.empty,
     })
   }
 
@@ -173,6 +179,7 @@ export class RingState {
       signingKey,
       sealingKey,
       vault: VaultSecrets.from(contents.vault),
+      enrolment: Enrolment.from(contents.enrolment),
     })
   }
 
@@ -215,6 +222,11 @@ export class RingState {
   /** Secrets, sealed. */
   get vault(): VaultSecrets {
     return this.#fields.vault
+  }
+
+  /** Invitations and devices. */
+  get enrolment(): Enrolment {
+    return this.#fields.enrolment
   }
 
   key(name: KeyName): RingKey {
@@ -323,6 +335,10 @@ export class RingState {
     return vault === this.#fields.vault ? this : this.#with({ vault })
   }
 
+  withEnrolment(enrolment: Enrolment): RingState {
+    return enrolment === this.#fields.enrolment ? this : this.#with({ enrolment })
+  }
+
   /** `key` as for `hasSeen`. */
   withSeen(key: string): RingState {
     return this.#with({ seen: this.#fields.seen.set(key, 1) })
@@ -365,6 +381,7 @@ export class RingState {
       .withPending(held.pending.swept(nowMs, most))
       .withApprovals(held.approvals.swept(nowMs))
       .withVault(held.vault.swept(nowMs, most))
+      .withEnrolment(held.enrolment.swept(nowMs))
   }
 
   /**
@@ -386,7 +403,8 @@ export class RingState {
 
   /** Has it let go of all that time has ended? */
   isSwept(nowMs: number): boolean {
-    const { expiries, seen, pending, approvals, vault } = this.#fields
+    const { expiries, seen, pending, approvals, vault, enrolment } = this.#fields
+    if (enrolment.swept(nowMs) !== enrolment) return false
     const [next, seenNext] = [expiries.first(), seen.first()]
     if (next !== undefined && next[1].expiresAtMs <= nowMs) return false
     if (seenNext !== undefined && seenNext[0] < timeKey(nowMs, '')) return false
@@ -416,6 +434,7 @@ export class RingState {
       signingKey: hashOfKey(fields.signingKey),
       sealingKey: hashOfKey(fields.sealingKey),
       vault: fields.vault.root(hash),
+      ...(fields.enrolment.isEmpty ? {} : { enrolment: fields.enrolment.root(hash) }),
     }
   }
 
@@ -438,6 +457,7 @@ export class RingState {
       pending: fields.pending.contents(),
       approvals: fields.approvals.contents(),
       vault: fields.vault.contents(),
+      enrolment: fields.enrolment.contents(),
       seen: [...fields.seen.entries()].map(([key]) => [Number.parseInt(key.slice(0, 14), 16), key.slice(14)] as const),
       usage: sortedUsage(fields.usage),
     }

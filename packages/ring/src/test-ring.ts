@@ -115,7 +115,7 @@ export const genesis = parseGenesis(
   }),
 )
 
-export function begin(policy: string = POLICY, more: Pick<RingApplicationOptions, 'hash'> = {}): RingApplication {
+export function begin(policy: string = POLICY, more: Pick<RingApplicationOptions, 'hash' | 'voucher'> = {}): RingApplication {
   return createRingApplication({
     ...more,
     genesis: { ...genesis, policy },

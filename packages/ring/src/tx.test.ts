@@ -91,6 +91,12 @@ const bodies = fc.oneof(
     versions: fc.uniqueArray(fc.nat(), { maxLength: 5 }).map((list) => list.sort((a, b) => a - b)),
     reason: line,
   }),
+  fc.record({
+    type: fc.constant('cache.purge' as const),
+    service: fc.constantFrom('app', 'shop-2'),
+    path: fc.constantFrom('/', '/assets/', '/a%20b?q=1'),
+    reason: line,
+  }),
   fc.record({ type: fc.constant('tx.approve' as const), id: fc.constant('0'.repeat(64)), reason: line }),
 ) satisfies fc.Arbitrary<TxBody>
 

@@ -5,6 +5,7 @@ import type { CacheCounts, ServiceStatus, UpstreamStatus } from '@ringwall/proxy
 import {
   type Denial,
   diffPolicies,
+  isEnrolmentStatement,
   liveStatements,
   type Policy,
   type PolicyChange,
@@ -18,6 +19,7 @@ import { AccessBody, EvaluationBody, EvaluationsBody, evaluate, evaluateAll, jud
 import { formatHostPort } from '../address.ts'
 import { openapi } from '../api/openapi.ts'
 import { checkNode } from '../check.ts'
+import { summarizeEnrolment } from '../enrolment/summary.ts'
 import type { TrafficListener } from '../listeners.ts'
 import type { RunningNode } from '../node.ts'
 import type { ReplayAnswer } from '../queries.ts'
@@ -26,6 +28,7 @@ import { estimateOf } from '../rule-watch.ts'
 import { describeSubject } from '../subject-text.ts'
 import { VERSION } from '../version.ts'
 import { bouncerOperations } from './bouncer-operations.ts'
+import { enrolmentOperations } from './enrolment-operations.ts'
 import type { Call, Operation } from './http.ts'
 import { keyOperations } from './key-operations.ts'
 import { ApiProblem } from './problem.ts'
@@ -117,6 +120,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     ...keyOperations(node),
     ...vaultOperations(node),
     ...bouncerOperations(node),
+    ...enrolmentOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }
@@ -678,6 +682,7 @@ async function block(node: RunningNode, text: string): Promise<unknown> {
 }
 
 function summarize(body: SignedTx['content']['body']): string {
+  if (isEnrolmentStatement(body)) return summarizeEnrolment(body)
   if (body.type === 'policy.set') return `policy version ${body.expectVersion + 1}, ${body.policy.length} characters`
   if (body.type === 'deny.remove') return `lift ${body.id}: ${body.reason}`
   if (body.type === 'deny.withdraw') return `no longer says ${body.id}: ${body.reason}`
@@ -691,6 +696,7 @@ function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'key.enrol') return `enrols for ceremony ${body.attempt} of the ${body.key} key`
   if (body.type === 'key.deal' || body.type === 'key.answer')
     return `${body.type === 'key.deal' ? 'dealing' : 'answer'} in ceremony ${body.attempt} of the ${body.key} key`
+  if (body.type === 'cache.purge') return `forget the answers of ${body.service}${body.path}: ${body.reason}`
   if (body.type === 'vault.put') return `secret ${body.name}, version ${body.expectVersion + 1}`
   if (body.type === 'vault.delete')
     return `secret ${body.name}, ${body.versions.length === 0 ? 'all versions' : `version ${body.versions.join(', ')}`} deleted: ${body.reason}`

@@ -232,6 +232,9 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       query('name', 'The secret.', { type: 'string' }),
     ]),
   },
+  '/v1/enrolment': {
+    get: call('enrolment', 'Invitations and devices, and where the nodes of the ring are found.', 'Enrolment'),
+  },
   '/v1/bundle': { get: open('bundle', 'The SPIFFE trust bundle of the ring.', 'application/json') },
   '/.well-known/jwks.json': { get: open('jwks', 'The keys that the ring’s tokens verify with (RFC 7517).', 'application/json') },
   '/.well-known/oauth-authorization-server': {

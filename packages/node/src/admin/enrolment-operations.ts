@@ -1,0 +1,28 @@
+/** What the admin API shows of invitations and devices, and of where others find the ring. */
+import type { RunningNode } from '../node.ts'
+import type { Operation } from './http.ts'
+
+export function enrolmentOperations(node: RunningNode): readonly Operation[] {
+  return [{ method: 'GET', path: '/v1/enrolment', run: () => ({ json: enrolment(node) }) }]
+}
+
+function enrolment(node: RunningNode): unknown {
+  const state = node.ledger.state()
+  const nowMs = Date.now()
+  return {
+    ring: node.ring,
+    height: node.view().height,
+    addresses: state.nodes.map(({ id, region, address, publicKey }) => ({ id, region, address, publicKey })),
+    invitations: state.enrolment.invitations().map(({ key, by, expiresAtMs, region, roles, used }) => ({
+      key,
+      by,
+      expiresAtMs,
+      region,
+      roles,
+      state: used !== null ? 'used' : expiresAtMs > nowMs ? 'open' : 'expired',
+      node: used?.node ?? null,
+    })),
+    devices: state.enrolment.devices(),
+    refusals: Object.fromEntries(node.reception.refusals),
+  }
+}

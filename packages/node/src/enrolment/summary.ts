@@ -1,0 +1,19 @@
+/** What was said of invitations and devices, in a line for people. */
+import type { EnrolmentStatement } from '@ringwall/ring'
+
+export function summarizeEnrolment(body: EnrolmentStatement): string {
+  switch (body.type) {
+    case 'node.invite':
+      return `invites a node as ${body.roles.join(' and ')}${body.region === null ? '' : ` in ${body.region}`}: ${body.reason}`
+    case 'node.join':
+      return `${body.node.id} joins as ${body.node.roles.join(' and ')}, by invitation`
+    case 'device.register':
+      return `a device may join as ${body.roles.join(' and ')}: ${body.reason}`
+    case 'device.transfer':
+      return `the device ${body.serial} goes to another owner: ${body.reason}`
+    case 'device.remove':
+      return `the device ${body.serial} is removed for good: ${body.reason}`
+    case 'device.join':
+      return `${body.node.id} joins as ${body.node.roles.join(' and ')}: it is the device ${body.serial}`
+  }
+}
