@@ -21,6 +21,7 @@ services:
       - { name: export, path: /api/export }
       - { name: coupon, path: /coupon }
 bots:
+  monitoring: { userAgent: probe, prefixes: [185.10.1.0/24] }
   engines: { userAgent: engine, prefixes: [${CRAWLER_PREFIX}] }
 detectors:
   failedLogins: {}

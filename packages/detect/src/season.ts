@@ -1,12 +1,13 @@
 /**
- * What is usual at this time of the day, of weekdays and weekends apart: for each of 48 hours a mean that forgets (half of it in some three
- * days). What is far above the mean is learned as if it were the limit, so that an attack does not become usual while it lasts.
+ * What is usual at this time of the day, of weekdays and weekends apart: for each of 48 hours a mean that forgets. What is far above it is learned as if it
+ * were the limit, so that an attack does not become usual while it lasts.
  */
 const HOUR_MS = 3_600_000
 const SLOTS = 48
-/** Observations before a slot is believed. */
-const SEEN_MIN = 6
-const FORGET = 0.04
+/** Observations of an hour and those beside it before it is believed. */
+const SEEN_MIN = 3
+/** Of what an hour of the day was, each further one takes so much: half is forgotten in some three days. */
+const FORGET = 0.2
 
 export class Season {
   readonly #means = new Float64Array(SLOTS)
@@ -19,20 +20,38 @@ export class Season {
     return (hours % 24) + (day === 0 || day === 6 ? 24 : 0)
   }
 
-  /** Undefined until enough was seen. A weekday says something about a weekend that was never seen. */
+  /**
+   * The most of this hour and those beside it, as days are not all alike. Undefined until enough was seen; weekdays say something about a
+   * weekend that was never seen.
+   */
   usual(atMs: number): number | undefined {
     const slot = this.#slot(atMs)
-    if (this.#seen[slot]! >= SEEN_MIN) return this.#means[slot]!
-    const other = (slot + 24) % SLOTS
-    if (this.#seen[other]! >= SEEN_MIN) return this.#means[other]!
-    return undefined
+    return this.#around(slot) ?? this.#around((slot + 24) % SLOTS)
   }
 
-  /** @param limit What more than it is learned as. */
-  learn(count: number, atMs: number, limit: number): void {
+  #around(slot: number): number | undefined {
+    if (this.#seen[slot] === 0) return undefined
+    let [seen, most] = [0, 0]
+    for (const hour of [slot % 24, (slot + 1) % 24, (slot + 23) % 24]) {
+      const at = hour + (slot < 24 ? 0 : 24)
+      seen += this.#seen[at]!
+      most = Math.max(most, this.#means[at]!)
+    }
+    return seen < SEEN_MIN ? undefined : most
+  }
+
+  /** @param limit What more than it is learned as. @param everyMs How often it is called. */
+  learn(count: number, atMs: number, limit: number, everyMs: number): void {
     const slot = this.#slot(atMs)
     const value = Math.min(count, limit)
-    const part = Math.max(FORGET, 1 / (this.#seen[slot]! + 1))
+    const least = FORGET * Math.min(1, everyMs / HOUR_MS)
+    const before = this.#seen[slot] === 0 ? this.usual(atMs) : undefined
+    if (before !== undefined) {
+      // A first weekend begins as weekdays are, and not as what happens to come first.
+      this.#means[slot] = before
+      this.#seen[slot] = Math.ceil(1 / least)
+    }
+    const part = Math.max(least, 1 / (this.#seen[slot]! + 1))
     this.#means[slot] = this.#means[slot]! + part * (value - this.#means[slot]!)
     this.#seen[slot]! += 1
   }

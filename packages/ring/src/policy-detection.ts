@@ -43,6 +43,9 @@ const Over = z
   .strictObject({
     events: Count.optional(),
     bytes: z.int().min(1).max(1_000_000_000_000).optional().meta({ description: 'Of responses.' }),
+    beats: Count.optional().meta({
+      description: 'One after the other, each as long after the last as that after the one before: 5 s or more.',
+    }),
     accounts: Count.optional(),
     sources: Count.optional(),
     networks: Count.optional(),
@@ -52,9 +55,9 @@ const Over = z
     routes: Count.optional(),
   })
   .refine((over) => Object.values(over).some((limit) => limit !== undefined), {
-    error: 'expected at least one of events, bytes, accounts, sources, networks, fingerprints, sessions, paths, routes',
+    error: 'expected at least one of events, bytes, beats, accounts, sources, networks, fingerprints, sessions, paths, routes',
   })
-  .meta({ description: 'Each must be reached; all but events and bytes count different ones.' })
+  .meta({ description: 'Each must be reached; all but events, bytes and beats count different ones.' })
 
 const Rule = z.strictObject({
   name: Name,
@@ -68,7 +71,7 @@ const Rule = z.strictObject({
     .meta({ description: 'observe: findings only; enforce: the sources are denied as well.' }),
   service: Name.optional().meta({ description: 'All unless given.' }),
   by: z
-    .array(z.enum(['source', 'network', 'fingerprint', 'account', 'session', 'service']))
+    .array(z.enum(['source', 'network', 'fingerprint', 'account', 'session', 'path', 'service']))
     .min(1)
     .max(2)
     .meta({ description: 'Whose requests are counted together.' }),
@@ -238,6 +241,15 @@ export const STANDARD_DETECTION: readonly DetectionRulePolicy[] = z.array(Rule).
     reason: 'a session fetches very much',
   },
   {
+    name: 'beaconing',
+    attack: ['T1071.001'],
+    by: ['source', 'path'],
+    when: { session: false },
+    over: { beats: 240 },
+    within: '6h',
+    reason: 'asks for the same thing again and again, always as long after the last time',
+  },
+  {
     name: 'signups-program',
     attack: ['T1585'],
     by: ['fingerprint'],
@@ -265,6 +277,9 @@ interface DetectionPolicy {
   readonly detectors: { readonly standard: 'observe' | 'enforce' | 'off'; readonly rules: readonly DetectionRulePolicy[] }
 }
 
+/** Programs that look after a service do the same. */
+const WATCHED: ReadonlySet<string> = new Set(['beaconing'])
+
 /** The rules in force, those that are off left out. */
 export function detectionRulesOf({ detectors: { standard, rules } }: DetectionPolicy): readonly DetectionRulePolicy[] {
   const own = new Set(rules.map(({ name }) => name))
@@ -273,7 +288,8 @@ export function detectionRulesOf({ detectors: { standard, rules } }: DetectionPo
       ? []
       : STANDARD_DETECTION.filter(({ name }) => !own.has(name)).map((rule) => ({
           ...rule,
-          mode: standard === 'enforce' && namesSources(rule) ? ('enforce' as const) : ('observe' as const),
+          mode:
+            standard === 'enforce' && namesSources(rule) && !WATCHED.has(rule.name) ? ('enforce' as const) : ('observe' as const),
         }))
   return [...given, ...rules.filter(({ mode }) => mode !== 'off')]
 }

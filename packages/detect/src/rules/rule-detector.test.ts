@@ -202,6 +202,32 @@ test('a campaign fires: three times what is usual at that hour; it must not for 
   assert.match(findings[0]!.reason, /where at most \d+ are usual/)
 })
 
+const BEACON: DetectionRule = { name: 'beacon', by: ['source', 'path'], when: {}, over: { beats: 60 }, within: 6 * HOUR }
+
+test('beaconing fires: every minute, give or take a second; it must not for somebody who looks often, nor for what a page asks at once', () => {
+  let seed = 7
+  const random = (): number => (seed = (seed * 16_807) % 2_147_483_647) / 2_147_483_647
+  const run = (wait: () => number): number => {
+    const detector = make([BEACON])
+    let [atMs, found] = [T0, 0]
+    for (let at = 0; at < 2_000; at += 1) found += detector.observe(signal({ atMs: (atMs += Math.floor(wait())) })).length
+    return found
+  }
+  assert.ok(run(() => MINUTE + 1_000 * random()) > 0)
+  assert.equal(
+    run(() => -MINUTE * Math.log(random())),
+    0,
+  )
+  assert.equal(
+    run(() => 45_000 + 30_000 * random()),
+    0,
+  )
+  assert.equal(
+    run(() => 200),
+    0,
+  )
+})
+
 test('memory is bounded: whoever makes up addresses pushes out the oldest, counted, and a scan that goes on is found all the same', () => {
   const detector = make([SCANNING], 'n1', { keysMax: 100 })
   let found = 0

@@ -20,7 +20,7 @@ import {
   type RuleFinding,
   type RuleKey,
 } from './rule.ts'
-import { KeyMemory } from './rule-memory.ts'
+import { KeyMemory, SLOTS } from './rule-memory.ts'
 import { decodeRuleSummary, encodeRuleSummary, RULE_SUMMARY_KEYS_MAX, type RuleSummary } from './rule-summary.ts'
 
 const KEYS_MAX = 20_000
@@ -201,7 +201,7 @@ export class RuleDetector {
   #keyOf(by: readonly RuleKey[], signal: Signal): string | null {
     let key = signal.service
     for (const part of by) {
-      const value = part === 'network' ? this.#networkOf(signal) : signal[part]
+      const value = part === 'network' ? this.#networkOf(signal) : part === 'path' ? signal.path.toString(16) : signal[part]
       if (value === undefined || value === null || value.includes('\n')) return null
       key += `\n${value}`
     }
@@ -277,11 +277,12 @@ export class RuleDetector {
       known = { season: new Season(), untilMs: nowMs + compiled.rule.within }
       compiled.seasons.set(key, known)
     }
-    const mean = greater(known.season.usual(nowMs), known.season.usual(nowMs - compiled.rule.within))
+    const mean = known.season.usual(nowMs)
     const limit = mean === undefined ? undefined : Math.max(times * mean, mean + SIGMAS * Math.sqrt(mean + 1))
     if (nowMs >= known.untilMs) {
-      known.untilMs = nowMs + compiled.rule.within
-      known.season.learn(memory.total('events', nowMs).count, nowMs, limit ?? Number.POSITIVE_INFINITY)
+      const everyMs = compiled.rule.within / SLOTS
+      known.untilMs = nowMs + everyMs
+      known.season.learn(memory.total('events', nowMs).count, nowMs, limit ?? Number.POSITIVE_INFINITY, everyMs)
     }
     return limit ?? 'unknown'
   }
@@ -353,11 +354,6 @@ function compile(rule: DetectionRule, keyAt: number): Compiled {
     untold: new Set(),
     seasons: new Map(),
   }
-}
-
-/** A window that begins in a busy hour holds some of that. */
-function greater(a: number | undefined, b: number | undefined): number | undefined {
-  return a === undefined || b === undefined ? undefined : Math.max(a, b)
 }
 
 function span(ms: number): string {

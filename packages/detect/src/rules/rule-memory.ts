@@ -7,6 +7,10 @@ export const SLOTS = 6
 /** What another node told counts for so many parts of the window. */
 const TOLD_SLOTS = 2
 const SOURCES_MAX = 64
+/** Of a beat: shorter ones are a page’s own requests; how far off the next may be. */
+const BEAT_MS_MIN = 5_000
+const BEAT_SLACK_MS = 1_500
+const BEAT_SLACK = 0.02
 export const SOURCES_NAMED_MAX = 32
 
 /** One node’s counts of one key, as of a moment. */
@@ -33,6 +37,9 @@ export class KeyMemory {
   /** What was last seen of each source; only where the key is none. */
   #sources: Map<string, number> | undefined
   #told: Map<string, Told> | undefined
+  #lastMs = 0
+  #intervalMs = 0
+  #beats = 0
   firedAtMs = 0
   /** When it did what must come before. */
   firstAtMs = 0
@@ -76,10 +83,27 @@ export class KeyMemory {
   /** @param hashes In order of the measures; undefined: it has none. */
   add(atMs: number, bytes: number, isAmong: boolean, hashes: readonly (number | undefined)[]): void {
     const at = this.#turn(atMs)
+    this.#beat(atMs)
     this.#counts[at]! += 1
     if (isAmong) this.#counts[at + 1]! += 1
     this.#counts[at + 2]! += bytes
     for (const [index, hash] of hashes.entries()) if (hash !== undefined) this.#distinct[index]!.add(hash, atMs)
+  }
+
+  /** The interval follows slowly, so that a clock that drifts is one. */
+  #beat(atMs: number): void {
+    const intervalMs = atMs - this.#lastMs
+    this.#lastMs = atMs
+    if (
+      intervalMs < BEAT_MS_MIN ||
+      Math.abs(intervalMs - this.#intervalMs) > Math.max(BEAT_SLACK_MS, BEAT_SLACK * this.#intervalMs)
+    ) {
+      this.#beats = 0
+      this.#intervalMs = intervalMs
+      return
+    }
+    this.#beats += 1
+    this.#intervalMs += (intervalMs - this.#intervalMs) / 8
   }
 
   addSource(source: string): void {
@@ -119,6 +143,7 @@ export class KeyMemory {
   ownOf(measure: Measure): number {
     if (measure === 'events') return this.#own(0)
     if (measure === 'bytes') return this.#own(2)
+    if (measure === 'beats') return this.#beats
     return this.#distinct[this.#measures.indexOf(measure)]!.count
   }
 
@@ -140,7 +165,7 @@ export class KeyMemory {
   total(measure: Measure, nowMs: number): { readonly count: number; readonly nodes: number } {
     const own = this.ownOf(measure)
     let [count, nodes] = [own, 1]
-    if (this.#told === undefined) return { count, nodes }
+    if (this.#told === undefined || measure === 'beats') return { count, nodes }
     const index = measure === 'events' || measure === 'bytes' ? -1 : this.#measures.indexOf(measure)
     const seen = index < 0 ? undefined : new Set(this.#distinct[index]!.hashes())
     for (const [node, told] of this.#told) {

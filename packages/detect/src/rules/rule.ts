@@ -1,13 +1,14 @@
 /** The words of a detection rule: which signals, counted by what, over what, within what time. Durations are milliseconds. */
 import type { Signal } from '../signal.ts'
 
-export const RULE_KEYS = ['source', 'network', 'fingerprint', 'account', 'session', 'service'] as const
+export const RULE_KEYS = ['source', 'network', 'fingerprint', 'account', 'session', 'path', 'service'] as const
 export type RuleKey = (typeof RULE_KEYS)[number]
 
 /** What is counted as different things. */
 export const DISTINCT_MEASURES = ['accounts', 'sources', 'networks', 'fingerprints', 'sessions', 'paths', 'routes'] as const
 export type DistinctMeasure = (typeof DISTINCT_MEASURES)[number]
-export type Measure = 'events' | 'bytes' | DistinctMeasure
+/** `beats`: one after the other that came as far apart as those before. */
+export type Measure = 'events' | 'bytes' | 'beats' | DistinctMeasure
 
 /** All that is given must hold. */
 export interface SignalFilter {
