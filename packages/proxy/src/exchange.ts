@@ -462,7 +462,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       .then(({ status, headers, body }) => {
         if (this.#over) return
         const own = ['x-request-id', this.#requestId, ...this.#client.listener.ownFields, ...this.#explanation()]
-        const fields = [...headers, 'content-length', String(Buffer.byteLength(body)), ...own]
+        const fields = [...headers, 'content-length', String(body.length), ...own]
         this.#answered = true
         this.#reportLogin(status)
         this.#sends(fields)

@@ -27,6 +27,7 @@ export interface PortalAnswer {
   readonly status: number
   /** Names and values in turn. */
   readonly headers: readonly string[]
+  /** ASCII alone. */
   readonly body: string
 }
 

@@ -78,7 +78,7 @@ function checkLogin(
   if (person === undefined || !isProven(request, person)) return untrue
   const iat = Math.floor(atMs / 1_000)
   if ((iat + 1) * 1_000 <= person.sinceMs) return untrue
-  const sid = hash('sha256', `session ${canonicalJson(request)}`, 'hex').slice(0, 32)
+  const sid = hash('sha256', `session ${canonicalJson(namedBy(request))}`, 'hex').slice(0, 32)
   const denied = deniedReason(view, { subject: personSubject(name), sid, authTime: iat, jti: undefined }, nowMs)
   if (denied !== undefined) return refuse('MINT_DENIED', denied)
   const end = iat + Math.floor(people.lasts / 1_000)
@@ -155,7 +155,14 @@ function deniedReason(
   return denied === undefined ? undefined : `denied by ${denied.issuer}: ${denied.reason}`
 }
 
-const tokenId = (request: PersonRequest): string => hash('sha256', `token ${canonicalJson(request)}`, 'hex').slice(0, 32)
+/** Without the signature: for many kinds of key whoever has one can make another of it, and a login must not come to two sessions. */
+function namedBy(request: PersonRequest): object {
+  if (request.type !== 'login') return request
+  const { proof, ...occasion } = request
+  return { ...occasion, proof: proof.kind === 'passkey' ? { id: proof.id, kind: proof.kind } : { kind: proof.kind } }
+}
+
+const tokenId = (request: PersonRequest): string => hash('sha256', `token ${canonicalJson(namedBy(request))}`, 'hex').slice(0, 32)
 
 function signable(claims: object, key: string): Mintable {
   const body = Buffer.from(canonicalJson(claims)).toString('base64url')

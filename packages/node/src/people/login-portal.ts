@@ -255,7 +255,7 @@ export class LoginPortal implements Portal {
       return this.#logoutAsked(visit)
     const token = this.#session(visit)
     const cookies = [endedCookie(sessionCookie(request.secure), request.secure), endedCookie(formCookie(request), request.secure)]
-    const headers = ['set-cookie', cookies[0] as string, 'set-cookie', cookies[1] as string, 'clear-site-data', '"cache"']
+    const headers = ['set-cookie', cookies[0] as string, 'set-cookie', cookies[1] as string]
     if (token !== undefined) {
       try {
         await this.#options.propose({ type: 'token.revoke', token }, AGREE_MS_MAX)

@@ -95,7 +95,7 @@ function page(title: string, body: string, { status, headers = [] }: PageOptions
   return {
     status,
     headers: [...fields, 'x-robots-tag', 'noindex', 'cross-origin-opener-policy', 'same-origin', ...headers],
-    body: `<!doctype html>
+    body: ascii(`<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -111,8 +111,13 @@ ${body}
 <script>${SCRIPT}</script>
 </body>
 </html>
-`,
+`),
   }
+}
+
+/** As long in bytes as in characters. */
+function ascii(text: string): string {
+  return text.replace(/[^ -~\n]/gu, (character) => `&#${character.codePointAt(0)};`)
 }
 
 const hidden = (fields: Readonly<Record<string, string>>): string =>
