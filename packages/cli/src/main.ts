@@ -116,7 +116,12 @@ function buildProgram(): Command {
       whole('--ports', 2_100, 60_000),
       8_080,
     )
-    .action(async ({ to, ...given }: { to?: string; nodes: number; operators: number; data: string; ports: number }) => {
+    .addOption(
+      new Option('--seal <how>', 'how disks are sealed; with ring, not all nodes may be stopped at once')
+        .choices(['off', 'local', 'ring'])
+        .default('local'),
+    )
+    .action(async ({ to, ...given }: UpFlags) => {
       const { runUp } = await import('@ringwall/node')
       process.exitCode = await runUp({ to, ...given })
     })
@@ -215,7 +220,7 @@ function buildProgram(): Command {
 
   const node = program
     .command('node')
-    .description('run one node of a ring; or ls, show, invite, join, init, add, rm')
+    .description('run one node of a ring; or ls, show, invite, join, init, add, rm, wipe, disks')
     .option('--config <file>', 'the node’s configuration: node.yaml')
     .option('--take-over', 'serve beside a process of the same node, which was sent SIGUSR2', false)
     .option('--device <dir>', 'the folder that ringwall device make wrote: joins its ring by itself, and runs')
@@ -231,7 +236,7 @@ function buildProgram(): Command {
       }
       if (config === undefined)
         throw new UsageError(
-          'name the node’s configuration: ringwall node --config FILE; or ls, show, invite, join, init, add, rm',
+          'name the node’s configuration: ringwall node --config FILE; or ls, show, invite, join, init, add, rm, wipe, disks',
         )
       const { runNode } = await import('@ringwall/node')
       process.exitCode = await runNode(config, takeOver)
@@ -322,6 +327,26 @@ function buildProgram(): Command {
       reason,
       dryRun,
     },
+  )
+
+  withRing(
+    node
+      .command('wipe')
+      .argument('<id>')
+      .description('let a node go, have it erase itself if it hears of it, and never open its disk again')
+      .option('--force', 'also when those who stay cannot agree on anything until others are back', false)
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([id], options) =>
+      async (client) => {
+        const { nodeWipe } = await import('./commands/node-wipe.ts')
+        const { reason: why, force, dryRun: dry } = options
+        await nodeWipe(client, id as string, { reason: why as string, force: force === true, dryRun: dry === true })
+      },
+  )
+  withRing(
+    node.command('disks').description('disks that the ring opens, and nodes that were wiped'),
+    () => async (client, format) => (await import('./commands/node-wipe.ts')).nodeDisks(client, format),
   )
 
   withRing(
@@ -1260,6 +1285,15 @@ function watchOutput(stream: NodeJS.WriteStream): void {
 }
 
 /** Commands that run until they are stopped, in front of others' traffic. */
+interface UpFlags {
+  readonly to?: string
+  readonly nodes: number
+  readonly operators: number
+  readonly seal: 'off' | 'local' | 'ring'
+  readonly data: string
+  readonly ports: number
+}
+
 const SERVING: ReadonlySet<string> = new Set(['node', 'protect', 'up'])
 
 /** When the log's reader and the error's are one and have gone. */

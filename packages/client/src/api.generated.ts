@@ -30,6 +30,18 @@ export type UnconfirmedDenials = { readonly issuer: string; readonly count: numb
 /** A node of the ring, as the asked one sees it. Null: it does not answer. */
 export type NodeSummary = { readonly id: string; readonly region: string; readonly roles: readonly ('validator' | 'edge')[]; readonly self: boolean; readonly reachable: boolean; readonly reason: string | null; readonly roundTripMs: number | null; readonly height: number | null; readonly lag: number | null; readonly viewAgeMs: number | null; readonly policyVersion: number | null; readonly denials: number | null; readonly requestsPerSecond: number | null; readonly deniedPerSecond: number | null; readonly version: string | null; readonly adminUrl: string | null }
 
+/** A disk whose key the ring keeps. */
+export type NodeDisk = { readonly id: string; /** Since when. */ readonly atMs: number }
+
+/** What a wiped node said of its end. */
+export type WipeReceipt = { /** Unix milliseconds. */ readonly atMs: number; readonly files: number; readonly bytes: number; /** By the node’s own key, base64url. */ readonly signature: string }
+
+/** A node that was wiped. */
+export type NodeWipe = { readonly id: string; readonly publicKey: string; readonly by: string; readonly reason: string; /** Unix milliseconds. */ readonly atMs: number; readonly receipt: WipeReceipt | null }
+
+/** Disks that the ring opens, and nodes that were wiped, newest first. */
+export type Disks = { readonly disks: readonly NodeDisk[]; readonly wipes: readonly NodeWipe[] }
+
 /** All nodes of the ring. */
 export type Nodes = { readonly nodes: readonly NodeSummary[] }
 
@@ -336,6 +348,8 @@ export type Top = { readonly rows: readonly TopRow[] }
 export interface Operations {
   /** GET /v1/status: This node. */
   readonly status: { readonly answer: NodeStatus; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/disks: Disks that the ring opens, and nodes that were wiped. */
+  readonly disks: { readonly answer: Disks; readonly query: undefined; readonly body: undefined }
   /** GET /v1/nodes: All nodes, as this one sees them. */
   readonly nodes: { readonly answer: Nodes; readonly query: undefined; readonly body: undefined }
   /** GET /v1/check: What is well and what is not, with fixes. */
@@ -419,6 +433,7 @@ export interface Operations {
 /** Method and path of each of them. */
 export const OPERATIONS = {
   status: ['GET', '/v1/status'],
+  disks: ['GET', '/v1/disks'],
   nodes: ['GET', '/v1/nodes'],
   check: ['GET', '/v1/check'],
   policy: ['GET', '/v1/policy'],

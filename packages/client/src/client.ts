@@ -126,6 +126,11 @@ export class RingwallClient {
     return this.submit({ type: 'node.remove', id, reason }, options)
   }
 
+  /** Disks that the ring opens, and nodes that were wiped. */
+  disks(): Promise<Answer<'disks'>> {
+    return this.#call('disks')
+  }
+
   /** What waits for more operators to approve it. */
   approvals(): Promise<Answer<'approvals'>> {
     return this.#call('approvals')

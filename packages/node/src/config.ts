@@ -129,7 +129,7 @@ const Schema = z.strictObject({
     })
     .optional(),
   /** How what it writes is sealed. */
-  disk: z.strictObject({ seal: z.enum(['off', 'local']).default('local') }).prefault({}),
+  disk: z.strictObject({ seal: z.enum(['off', 'local', 'ring']).default('local') }).prefault({}),
   cache: z
     .strictObject({
       /** Memory for answers of upstreams, in all threads together; 0 keeps none, whatever the policy says. */

@@ -63,8 +63,12 @@ import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
 import { DetectionWatch, describeDetected, followDetection, signalOf } from './detection.ts'
+import { askAtStart } from './disk/ask-at-start.ts'
 import { type Disk, openDisk, PASSPHRASE_VARIABLE } from './disk/disk.ts'
+import { DiskKeeper } from './disk/disk-keeper.ts'
+import { ReleaseHolder } from './disk/release-holder.ts'
 import { traceKey } from './disk/trace-key.ts'
+import { Wiper } from './disk/wiper.ts'
 import { NodeReception } from './enrolment/reception.ts'
 import { summarizeEnrolment } from './enrolment/summary.ts'
 import { StartError } from './errors.ts'
@@ -179,6 +183,8 @@ export interface RunningNode {
    * traffic on the same ports, then this one is to be stopped.
    */
   handOver(): Promise<void>
+  /** Resolves once the ring has wiped this node, and it has erased itself. */
+  readonly wiped: Promise<void>
   /** As `propose`, in this node's name. */
   proposeInOwnName(body: TxBody, waitMs: number): ReturnType<RingLedger['submit']>
   stop(): Promise<void>
@@ -209,11 +215,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     await handOver()
   }
   try {
+    const local = { privateKey, passphrase: process.env[PASSPHRASE_VARIABLE], context: `${ring} ${config.id}` }
     const disk = await openDisk({
       data: config.data,
       mode: config.diskSeal,
-      local: { privateKey, passphrase: process.env[PASSPHRASE_VARIABLE], context: `${ring} ${config.id}` },
-      release: () => Promise.reject(new StartError('DISK_LOCKED', `${config.data} takes a key of the ring`)),
+      local,
+      release: askAtStart(config, ring, genesis, privateKey),
       log,
     })
     const rules = loadRuleLibrary(config.rules)
@@ -318,6 +325,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       signingHolder.follow(final.state)
       vault.use(publicKeyOf(final.state.sealingKey), sealingHolder.share)
       sealingHolder.follow(final.state)
+      keeper?.follow(final.state)
+      wiper.follow(final.state)
       foresight.follow(final.state)
       if (isLinked) reception.follow(final.state)
     })
@@ -401,6 +410,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           serving?.purge(body.service, body.path)
           events.add('cache', 'info', `${issuer} had the answers of ${body.service}${body.path} forgotten: ${body.reason}`)
         } else if (body.type === 'node.add') events.add('node', 'info', `${body.node.id} joins, by ${issuer}: ${body.reason}`)
+        else if (body.type === 'node.wipe') events.add('node', 'warn', `${body.id} is wiped, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.remove') events.add('node', 'warn', `${body.id} leaves, by ${issuer}: ${body.reason}`)
         else if (isEnrolmentStatement(body)) events.add('node', 'info', `${summarizeEnrolment(body)}; by ${issuer}`)
         else if (body.type === 'evidence') {
@@ -670,6 +680,37 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       sealingHolder.tick()
     }, KEY_TICK_MS)
     closers.push(() => clearInterval(keyTick))
+    const inOwnName = (body: TxBody): Promise<unknown> => ledger.submit(signInOwnName(body), OWN_DENIAL_WAIT_MS)
+    const keeper =
+      config.diskSeal === 'ring'
+        ? new DiskKeeper({ self: config.id, ring, data: config.data, disk, local, events, submit: inOwnName })
+        : undefined
+    closers.push(() => keeper?.stop())
+    const sign = (message: Uint8Array): Uint8Array => signMessage(privateKey, message)
+    const state = (): RingState => ledger.state()
+    new ReleaseHolder({
+      self: config.id,
+      ring,
+      fabric,
+      state,
+      isBehind: () => ledger.status().syncing,
+      vault,
+      openings,
+      sign,
+      onRelease: (id) => events.add('key', 'info', `${id} had its disk opened with this node's share`),
+    })
+    const wiper = new Wiper({
+      self: config.id,
+      ring,
+      data: config.data,
+      keyFile: config.key,
+      more: config.audit === undefined ? [] : [config.audit.file],
+      fabric,
+      state,
+      sign,
+      submit: inOwnName,
+      events,
+    })
     const showKeyFaults = (before: RingState, now: RingState): void => {
       for (const name of KEY_NAMES) {
         const known = before.key(name).faults
@@ -735,6 +776,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     await slowLogins.start()
     // All that is opened is opened by now.
     await disk.settled()
+    keeper?.follow(ledger.state())
     closers.push(() => slowLogins.stop())
     const loggedIn = (attempt: LoginEvent): void => {
       if (attempt.failed) logins.failed(attempt)
@@ -831,6 +873,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         takesTraffic = false
         await handOver()
       },
+      wiped: wiper.ended,
       proposeInOwnName: (body, waitMs) => propose(signInOwnName(body), waitMs),
       stop: closeAll,
     }

@@ -25,12 +25,13 @@ import {
   refusalOf,
   withoutWordOf,
 } from './meaning.ts'
+import { withDisk, withReceipt, withWipe } from './node-disks.ts'
 import { withPersonStatement } from './person-statements.ts'
 import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
 import { formatProblems, type PolicyProblem, parsePolicyDocument } from './policy-document.ts'
 import { lapseFaults, policyFitFaults } from './policy-fit.ts'
-import { isVaultOpen } from './policy-vault.ts'
+import { wantsSealingKey } from './policy-vault.ts'
 import { type PolicyJudge, type Rehearsal, type RuleCost, rehearse, type TestResult } from './rehearsal.ts'
 import {
   KEY_NAMES,
@@ -370,7 +371,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     isWanted:
       name === 'signing' ||
       state.sealingKey.publicKey !== null ||
-      (state.signingKey.publicKey !== null && isVaultOpen(inForce(state).policy)),
+      (state.signingKey.publicKey !== null && wantsSealingKey(inForce(state).policy)),
     ring,
     validators: state.validators,
     height,
@@ -396,6 +397,12 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       const waiting = seen.approvals.get(body.id, context.timestampMs)!
       return approved(seen, { ...waiting, approvedBy: [...waiting.approvedBy, issuer].sort() }, context)
     }
+    if (body.type === 'disk.seal') {
+      const { capsule, machine } = body
+      const disk = { id: parseIssuer(issuer)?.name ?? '', capsule, machine, atMs: context.timestampMs }
+      return seen.withDisks(withDisk(seen.disks, disk))
+    }
+    if (body.type === 'node.wiped') return seen.withDisks(withReceipt(seen.disks, body))
     if (body.type === 'evidence') return ticked(seen.withoutNode(body.validator), context)
     if (body.type === 'token.revoke') return denied(seen, denialOf(content, context.height)!, context)
     if (body.type === 'token.use') {
@@ -452,6 +459,13 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       if (body.type !== 'device.remove' && body.type !== 'device.transfer') return next
       const node = next.enrolment.device(body.serial)?.node ?? ''
       return ticked(next.withoutNode(node), context)
+    }
+    if (body.type === 'node.wipe') {
+      const { id, reason } = body
+      const publicKey = state.node(id)?.publicKey ?? ''
+      const wipe = { id, publicKey, by: content.issuer, reason, atMs: context.timestampMs, receipt: null }
+      const gone = state.withoutNode(id)
+      return ticked(gone.withDisks(withWipe(gone.disks, wipe)), context)
     }
     if (body.type === 'key.refresh' || body.type === 'key.rotate')
       return ticked(withStatementOfKey(state, body, '', context), context)

@@ -50,6 +50,7 @@ export {
   isCredentialSubject,
 } from './credential.ts'
 export { createDenialIndex, DenialTable, type HashSeed } from './denial-index.ts'
+export { type DiskLabel, diskLabel } from './disk-label.ts'
 export {
   DEVICE_STATUSES,
   type Device,
@@ -73,6 +74,15 @@ export { FLOOD_REASON, isFloodDenial } from './flood-denial.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 export { denialOf, denialOfReuse, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
 export { type MerkleProof, verifyMerkleProof } from './merkle-trie.ts'
+export {
+  type DiskRefusalCode,
+  type DiskStatement,
+  type NodeDisk,
+  type NodeDisks,
+  type NodeWipe,
+  type WipeReceipt,
+  wipeReceiptBytes,
+} from './node-disks.ts'
 export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export {
   CREDENTIALS_MAX,

@@ -15,6 +15,7 @@ import {
   refusalOfEnrolment,
   type VoucherReader,
 } from './enrolment-statements.ts'
+import { type DiskRefusalCode, refusalOfDiskSeal, refusalOfWipeReceipt } from './node-disks.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
 import { endedBy, type PersonRefusalCode, refusalOfPersonStatement } from './person-statements.ts'
 import type { Policy } from './policy.ts'
@@ -60,6 +61,7 @@ export type RefusalCode =
   | KeyRefusalCode
   | 'KEY_IN_USE'
   | VaultRefusalCode
+  | DiskRefusalCode
   | PersonRefusalCode
   | 'TOKEN_UNKNOWN'
   | 'TOKEN_USED'
@@ -131,9 +133,15 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
     if (meeting.issuer.kind === 'node') return refusalOfEnrolment(meeting, body, enrolmentMeans(meeting, reader))
     return refuse('NOT_ENTITLED', `${body.type} is carried in by a node; an operator lets one in with node.add`)
   }
+  if (body.type === 'disk.seal') {
+    const { state, content, issuer } = meeting
+    if (issuer.kind === 'node') return refusalOfDiskSeal(state, content, body, issuer.name)
+    return refuse('NOT_ENTITLED', 'disk.seal is for nodes, each about its own disk')
+  }
+  if (body.type === 'node.wiped') return refusalOfWipeReceipt(meeting.state, meeting.content, body, verify)
   if (meeting.issuer.kind !== 'operator') {
     const may =
-      'a node may only propose deny.add, deny.withdraw, token.revoke, token.use, person.enrol, evidence, joins, and its part in the ceremonies of keys'
+      'a node may only propose deny.add, deny.withdraw, token.revoke, token.use, person.enrol, evidence, joins, what concerns its own disk, and its part in the ceremonies of keys'
     return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
   }
   if (body.type === 'vault.put') return refusalOfVault(meeting, body, reader)
@@ -148,7 +156,7 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   const { body } = meeting.content
   if (body.type === 'deny.remove') return refusalOfRemoval(meeting, body)
   if (body.type === 'node.add') return refusalOfNodeAddition(meeting, body.node)
-  if (body.type === 'node.remove') return refusalOfNodeRemoval(meeting, body.id)
+  if (body.type === 'node.remove' || body.type === 'node.wipe') return refusalOfNodeRemoval(meeting, body.id)
   if (body.type === 'policy.set') return refusalOfPolicy(meeting, body, reader)
   if (body.type === 'vault.delete') return refusalOfVault(meeting, body, reader)
   if (body.type === 'cache.purge') return refusalOfPurge(meeting.state, body.service, reader)

@@ -469,7 +469,7 @@ const Patch = z.strictObject({
 })
 
 /** Types of statements that the policy may make wait for several operators. */
-export const APPROVABLE_TYPES = ['policy.set', 'deny.remove', 'node.add', 'node.remove', 'vault.delete'] as const
+export const APPROVABLE_TYPES = ['policy.set', 'deny.remove', 'node.add', 'node.remove', 'node.wipe', 'vault.delete'] as const
 export type ApprovableType = (typeof APPROVABLE_TYPES)[number]
 
 const Approvals = z

@@ -9,6 +9,7 @@ import { DEVICES_MAX, INVITATIONS_MAX } from './enrolment.ts'
 import { DeviceLine, InvitationLine } from './enrolment-shape.ts'
 import { SnapshotInvalid } from './errors.ts'
 import { Node } from './genesis.ts'
+import { DisksShape } from './node-disks-shape.ts'
 import { RETIRED_MAX } from './nodes.ts'
 import { CREDENTIALS_MAX, PEOPLE_MAX, type Person } from './people.ts'
 import { GROUPS_MAX, parsePersonStatement } from './person-parsing.ts'
@@ -50,6 +51,7 @@ const Header = z.strictObject({
   epoch: z.int().min(0),
   signingKey: RingKeyShape,
   sealingKey: RingKeyShape,
+  disks: DisksShape.optional(),
   usage: z.array(z.tuple([z.string().max(80), z.array(z.tuple([z.int().min(0), z.int().min(1)])).max(13)])).max(2_000),
   denials: z.int().min(0).max(DENIALS_MAX),
   pending: z.int().min(0).max(PENDING_DENIALS_MAX),
@@ -166,7 +168,7 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
   const invitations = Array.from({ length: header.invitations ?? 0 }, () => lines.next(InvitationLine))
   const devices = Array.from({ length: header.devices ?? 0 }, () => lines.next(DeviceLine))
   const enrolment = { invitations, devices }
-  const { signingKey, sealingKey, policyText, policyVersion, nodes, retired, epoch, usage } = header
+  const { signingKey, sealingKey, disks, policyText, policyVersion, nodes, retired, epoch, usage } = header
   for (const [name, key] of [
     ['signing', signingKey],
     ['sealing', sealingKey],
@@ -176,7 +178,17 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
   }
   const keys = { signingKey, sealingKey }
   const lists = { denials, pending, approvals, vault, people, seen, enrolment }
-  const contents = { policyText, policyVersion, nodes, retired, epoch, usage, ...keys, ...lists }
+  const contents = {
+    ...(disks === undefined ? {} : { disks }),
+    policyText,
+    policyVersion,
+    nodes,
+    retired,
+    epoch,
+    usage,
+    ...keys,
+    ...lists,
+  }
   const state = RingState.from(contents, seed)
   // One spelling: no entry twice, none out of order, nothing after the last.
   let at = 0

@@ -12,6 +12,7 @@ import { DenialLookup, DenialSlots, type HashSeed } from './denial-index.ts'
 import { encodeUtf8 } from './encoding.ts'
 import { Enrolment, type EnrolmentContents, type EnrolmentRoots } from './enrolment.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
+import { hashOfDisks, NO_DISKS, type NodeDisks, withoutDisk } from './node-disks.ts'
 import { People, type Person } from './people.ts'
 import { type KeyName, NO_RING_KEY, type RingKey } from './ring-key.ts'
 import { timeKey } from './time-key.ts'
@@ -62,6 +63,7 @@ interface Fields {
   readonly vault: VaultSecrets
   readonly enrolment: Enrolment
   readonly people: People
+  readonly disks: NodeDisks
 }
 
 /** What of a state goes into a snapshot. */
@@ -73,6 +75,8 @@ export interface StateContents {
   readonly epoch: number
   readonly signingKey: RingKey
   readonly sealingKey: RingKey
+  /** Absent: none. */
+  readonly disks?: NodeDisks | undefined
   readonly denials: readonly Denial[]
   /** In order of id. */
   readonly pending: readonly PendingDenial[]
@@ -113,6 +117,8 @@ export interface StateParts {
   readonly enrolment?: EnrolmentRoots
   /** Root of the people, by name. */
   readonly people: string
+  /** SHA-256 of what is known of disks, as canonical JSON; absent while there is nothing. */
+  readonly disks?: string
 }
 
 /** The commitment to a state, from its parts: lower-case hex. */
@@ -164,6 +170,7 @@ export class RingState {
       vault: VaultSecrets.empty,
       enrolment: Enrolment.empty,
       people: People.empty,
+      disks: NO_DISKS,
     })
   }
 
@@ -188,6 +195,7 @@ export class RingState {
       vault: VaultSecrets.from(contents.vault),
       enrolment: Enrolment.from(contents.enrolment),
       people: People.from(contents.people),
+      disks: contents.disks ?? NO_DISKS,
     })
   }
 
@@ -240,6 +248,11 @@ export class RingState {
   /** Who may log in. */
   get people(): People {
     return this.#fields.people
+  }
+
+  /** Disks that the ring opens, and nodes that were wiped. */
+  get disks(): NodeDisks {
+    return this.#fields.disks
   }
 
   key(name: KeyName): RingKey {
@@ -304,6 +317,7 @@ export class RingState {
     return this.#with({
       nodes: this.nodes.filter((held) => held !== node),
       retired: [...this.retired, { id, publicKey: node.publicKey }],
+      disks: withoutDisk(this.#fields.disks, id),
       epoch: this.epoch + (isValidator(node) ? 1 : 0),
     })
   }
@@ -354,6 +368,10 @@ export class RingState {
 
   withPeople(people: People): RingState {
     return people === this.#fields.people ? this : this.#with({ people })
+  }
+
+  withDisks(disks: NodeDisks): RingState {
+    return disks === this.#fields.disks ? this : this.#with({ disks })
   }
 
   /** `key` as for `hasSeen`. */
@@ -437,7 +455,9 @@ export class RingState {
   /** What the root is made of: short texts, numbers and the roots of the large parts. */
   parts(hash?: Sha256): StateParts {
     const fields = this.#fields
+    const disks = hashOfDisks(fields.disks)
     return {
+      ...(disks === undefined ? {} : { disks }),
       policy: hashOfPolicy(fields.policyText, hash),
       policyVersion: fields.policyVersion,
       nodes: hashOfList(fields.nodes),
@@ -464,6 +484,7 @@ export class RingState {
   contents(): StateContents {
     const fields = this.#fields
     return {
+      ...(hashOfDisks(fields.disks) === undefined ? {} : { disks: fields.disks }),
       policyText: fields.policyText,
       policyVersion: fields.policyVersion,
       nodes: fields.nodes,

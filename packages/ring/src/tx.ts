@@ -56,6 +56,9 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'person.reset',
   'person.remove',
   'person.enrol',
+  'disk.seal',
+  'node.wipe',
+  'node.wiped',
   'tx.approve',
   ...ENROLMENT_TYPES,
 ]
@@ -65,6 +68,8 @@ const RING_TOKEN = /^[A-Za-z0-9_-]{1,512}\.[A-Za-z0-9_-]{1,12000}\.[A-Za-z0-9_-]
 /** As `vault-statements.ts` bounds them in bytes. */
 const CAPSULE_CHARS_MAX = 2_731
 const CIPHERTEXT_CHARS_MAX = 22_187
+/** Of 1 KiB, in base64url: a capsule of a disk has some 500 bytes. */
+const DISK_CAPSULE_CHARS_MAX = 1_366
 const DELETED_VERSIONS_MAX = 64
 /** Of 8 KiB, in base64url. */
 const KEY_MESSAGE_CHARS_MAX = 10_923
@@ -297,6 +302,29 @@ function parseBody(value: unknown): TxBody {
   if (isEnrolmentType(type)) return parseEnrolmentStatement(value, type, READERS)
   if (type === 'person.put' || type === 'person.reset' || type === 'person.remove' || type === 'person.enrol')
     return parsePersonStatement(type, value, malformed, reason)
+  if (type === 'disk.seal') {
+    const fields = record(value, 'body', ['capsule', 'machine', 'type'])
+    const capsule = base64urlWithin(fields.capsule, 'body.capsule', DISK_CAPSULE_CHARS_MAX)
+    return { capsule, machine: base64url(fields.machine, 'body.machine', 32), type }
+  }
+  if (type === 'node.wipe') {
+    const fields = record(value, 'body', ['id', 'reason', 'type'])
+    return { id: matching(fields.id, 'body.id', NODE_ID, 'the id of a node'), reason: reason(fields.reason), type }
+  }
+  if (type === 'node.wiped') {
+    const fields = record(value, 'body', ['id', 'receipt', 'signature', 'type'])
+    const receipt = record(fields.receipt, 'body.receipt', ['atMs', 'bytes', 'files'])
+    return {
+      id: matching(fields.id, 'body.id', GENESIS_ID, 'the id of a node'),
+      receipt: {
+        atMs: whole(receipt.atMs, 'body.receipt.atMs'),
+        bytes: whole(receipt.bytes, 'body.receipt.bytes'),
+        files: whole(receipt.files, 'body.receipt.files'),
+      },
+      signature: base64url(fields.signature, 'body.signature', 64),
+      type,
+    }
+  }
   throw new TxMalformed(`body.type must be one of ${TX_TYPES.join(', ')}`)
 }
 

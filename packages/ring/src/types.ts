@@ -4,6 +4,7 @@ import type { ApiCheck } from '@ringwall/waf/api'
 import type { Authorizer } from './authorization.ts'
 import type { Credential } from './credential.ts'
 import type { EnrolmentStatement } from './enrolment-statements.ts'
+import type { DiskStatement } from './node-disks.ts'
 import type { PersonStatement } from './person-parsing.ts'
 import type { ExceptionPolicy, PatchPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 import type { KeyStatement, RingKeyView } from './ring-key.ts'
@@ -74,6 +75,8 @@ export type TxBody =
   | EnrolmentStatement
   /** Of operators, about people; of nodes, for those who are invited. */
   | PersonStatement
+  /** About the disks of nodes. */
+  | DiskStatement
   /** Of a statement that waits for more operators, by the id of its transaction. */
   | { readonly type: 'tx.approve'; readonly id: TxId; readonly reason: string }
 

@@ -47,6 +47,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'GET', path: '/openapi.json', open: true, run: () => ({ json: openapi }) },
     { method: 'GET', path: '/v1/status', run: () => ({ json: status(node) }) },
     { method: 'GET', path: '/v1/nodes', run: async () => ({ json: { nodes: await nodes(node) } }) },
+    { method: 'GET', path: '/v1/disks', run: () => ({ json: disks(node) }) },
     { method: 'GET', path: '/v1/check', run: async () => ({ json: { findings: await checkNode(node) } }) },
     { method: 'GET', path: '/v1/policy', run: () => ({ json: policy(node) }) },
     { method: 'GET', path: '/v1/policy/schema', open: true, run: () => ({ json: policyJsonSchema() }) },
@@ -421,6 +422,11 @@ async function nodes(node: RunningNode): Promise<readonly unknown[]> {
   )
 }
 
+function disks(node: RunningNode): unknown {
+  const { sealed, wipes } = node.ledger.state().disks
+  return { disks: sealed.map(({ id, atMs }) => ({ id, atMs })), wipes: [...wipes].reverse() }
+}
+
 function policy(node: RunningNode): unknown {
   const { policyVersion, policyText, height } = node.view()
   return { version: policyVersion, height, text: policyText, changedAtMs: null }
@@ -704,6 +710,9 @@ function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'key.deal' || body.type === 'key.answer')
     return `${body.type === 'key.deal' ? 'dealing' : 'answer'} in ceremony ${body.attempt} of the ${body.key} key`
   if (body.type === 'cache.purge') return `forget the answers of ${body.service}${body.path}: ${body.reason}`
+  if (body.type === 'disk.seal') return 'has its disk opened by the ring'
+  if (body.type === 'node.wipe') return `${body.id} is wiped: ${body.reason}`
+  if (body.type === 'node.wiped') return `${body.id} has erased ${body.receipt.files} files`
   if (body.type === 'vault.put') return `secret ${body.name}, version ${body.expectVersion + 1}`
   if (body.type === 'vault.delete')
     return `secret ${body.name}, ${body.versions.length === 0 ? 'all versions' : `version ${body.versions.join(', ')}`} deleted: ${body.reason}`

@@ -195,6 +195,25 @@ export const schemas: Readonly<Record<string, Schema>> = {
     version: orNull(text),
     adminUrl: orNull(text),
   }),
+  NodeDisk: object('A disk whose key the ring keeps.', { id: text, atMs: described('Since when.', ms) }),
+  WipeReceipt: object('What a wiped node said of its end.', {
+    atMs: ms,
+    files: whole,
+    bytes: whole,
+    signature: described('By the node’s own key, base64url.', text),
+  }),
+  NodeWipe: object('A node that was wiped.', {
+    id: text,
+    publicKey: text,
+    by: text,
+    reason: text,
+    atMs: ms,
+    receipt: orNull(ref('WipeReceipt')),
+  }),
+  Disks: object('Disks that the ring opens, and nodes that were wiped, newest first.', {
+    disks: list(ref('NodeDisk')),
+    wipes: list(ref('NodeWipe')),
+  }),
   Nodes: object('All nodes of the ring.', { nodes: list(ref('NodeSummary')) }),
   NodeAddress: object('Where the others find a node.', {
     id: text,

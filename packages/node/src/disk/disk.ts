@@ -31,6 +31,7 @@ export class Disk {
   readonly #secrets: readonly Uint8Array[]
   /** Could all whole files be brought under the key in force? */
   readonly #isWhole: boolean
+  readonly #capsuleAtStart: string | undefined
   /** For the threads of this node. */
   readonly options: DiskSealOptions | undefined
   readonly seal: DiskSeal | undefined
@@ -47,6 +48,7 @@ export class Disk {
     this.options = options
     this.#secrets = secrets
     this.#isWhole = isWhole
+    this.#capsuleAtStart = file?.ring?.capsule
     this.seal = options === undefined ? undefined : new DiskSeal(options)
   }
 
@@ -73,7 +75,9 @@ export class Disk {
     if (this.options?.current === undefined) {
       await removeDiskFile(this.#data)
       this.#file = undefined
-    } else if (file.clear || file.earlier.length > 0) await this.#write({ ...file, clear: false, earlier: [] })
+      // A key that the ring keeps by now has these for earlier ones.
+    } else if (file.ring?.capsule === this.#capsuleAtStart && (file.clear || file.earlier.length > 0))
+      await this.#write({ ...file, clear: false, earlier: [] })
   }
 
   /**
@@ -87,6 +91,15 @@ export class Disk {
     if (file === undefined) throw new Error('the disk is not sealed')
     const earlier = this.#secrets.map((secret) => wrapKey(storageKey, secret, EARLIER))
     await this.#write({ ...file, local: null, ring: { capsule, wrapped }, earlier })
+  }
+
+  /** From the next start on this machine opens the disk, as before the ring did. */
+  async handToMachine(local: LocalSecrets): Promise<void> {
+    const file = this.#file
+    const [current, ...earlier] = this.#secrets
+    if (file === undefined || current === undefined) throw new Error('the disk is not sealed')
+    const wrapped = earlier.map((secret) => wrapKey(current, secret, EARLIER))
+    await this.#write({ ...file, local: lockLocally(local, current), ring: null, earlier: wrapped })
   }
 
   async #write(file: DiskFile): Promise<void> {
