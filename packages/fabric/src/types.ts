@@ -6,7 +6,18 @@ import type { TLSSocket } from 'node:tls'
 export type NodeId = string
 
 /** What separates users of a link from one another: one byte on the wire. */
-export type Channel = 'consensus' | 'gossip' | 'sync' | 'signals' | 'query' | 'limits' | 'signing' | 'vault' | 'passes' | 'acme'
+export type Channel =
+  | 'consensus'
+  | 'gossip'
+  | 'sync'
+  | 'signals'
+  | 'query'
+  | 'limits'
+  | 'signing'
+  | 'vault'
+  | 'passes'
+  | 'acme'
+  | 'attest'
 
 /** A peer as the ring knows it. A peer is who holds `publicKey`, not who answers at `host`. */
 export interface Peer {

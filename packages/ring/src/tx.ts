@@ -456,4 +456,7 @@ const READERS: StatementReaders = {
   reason,
   node: parseNode,
   roles: parseRoles,
+  fail: (reason) => {
+    throw new TxMalformed(reason)
+  },
 }
