@@ -20,6 +20,8 @@ interface NodeGiven {
   readonly fabric?: string
   readonly traffic: string
   readonly admin: string
+  readonly tpm?: string
+  readonly tpmLog?: string
 }
 
 /** Of those verbs of the vault that services have, too. */
@@ -225,13 +227,15 @@ function buildProgram(): Command {
     .option('--take-over', 'serve beside a process of the same node, which was sent SIGUSR2', false)
     .option('--device <dir>', 'the folder that ringwall device make wrote: joins its ring by itself, and runs')
     .option('--fabric <host:port>', 'of a device: where the other nodes reach it')
+    .option('--tpm <tcti>', 'of a device: its TPM 2.0, as tpm2-tools take it')
+    .option('--tpm-log <file>', 'of a device: the event log of its start')
     .option('--traffic <host:port>', 'of a device: where it takes traffic', '0.0.0.0:8080')
     .option('--admin <host:port>', 'of a device: its admin API and console', '127.0.0.1:9080')
-    .action(async ({ config, takeOver, device, fabric, traffic, admin }: NodeGiven) => {
+    .action(async ({ config, takeOver, device, fabric, traffic, admin, tpm, tpmLog }: NodeGiven) => {
       if (device !== undefined) {
         if (config !== undefined) throw new UsageError('--device takes the place of --config')
         const { runDevice } = await import('@ringwall/node')
-        process.exitCode = await runDevice(device, { fabric, traffic, admin })
+        process.exitCode = await runDevice(device, { fabric, traffic, admin, tpm, tpmLog })
         return
       }
       if (config === undefined)
@@ -320,7 +324,7 @@ function buildProgram(): Command {
     program
       .command('device')
       .description(
-        'devices that join by what they were made as: ls, show, register, transfer, rm; manufacturer, make, address, ship',
+        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference; manufacturer, make, address, ship',
       ),
     {
       withRing,

@@ -52,10 +52,19 @@ export type NodeAddress = { readonly id: string; readonly region: string; /** HO
 export type Invitation = { /** Its public half: Ed25519, raw, base64url. */ readonly key: string; readonly by: string; /** Unix milliseconds. */ readonly expiresAtMs: number; /** The only one that the node may stand in. */ readonly region: string | null; readonly roles: readonly ('validator' | 'edge')[]; readonly state: 'open' | 'used' | 'expired'; /** The node that it let in. */ readonly node: string | null }
 
 /** A device that the ring knows. */
-export type Device = { readonly serial: string; /** That it was made with: Ed25519, raw, base64url. */ readonly key: string; readonly manufacturer: string; /** SHA-256 of the newest entry of its voucher, hex. */ readonly head: string; /** When its voucher expires. */ readonly expiresAtMs: number | null; readonly region: string | null; readonly roles: readonly ('validator' | 'edge')[]; readonly by: string; /** Unix milliseconds. */ readonly registeredAtMs: number; readonly status: 'registered' | 'joined' | 'removed' | 'transferred'; /** The node that it is, or was. */ readonly node: string | null }
+export type Device = { readonly serial: string; /** That it was made with: Ed25519, raw, base64url. */ readonly key: string; readonly manufacturer: string; /** SHA-256 of the public area of its TPM’s endorsement key, hex. */ readonly ek: string | null; /** SHA-256 of the newest entry of its voucher, hex. */ readonly head: string; /** When its voucher expires. */ readonly expiresAtMs: number | null; readonly region: string | null; readonly roles: readonly ('validator' | 'edge')[]; readonly by: string; /** Unix milliseconds. */ readonly registeredAtMs: number; readonly status: 'registered' | 'joined' | 'expelled' | 'removed' | 'transferred'; /** The node that it is, or was. */ readonly node: string | null }
+
+/** A node that has to attest. `stale`: late; `lapsed`: out as soon as the ring agrees on a block. */
+export type TrustOfNode = { readonly node: string; /** What its last quote rests on. */ readonly kind: 'none' | 'software' | 'tpm'; readonly state: 'waiting' | 'trusted' | 'stale' | 'lapsed'; /** Of its last quote. */ readonly atMs: number | null; /** Unix milliseconds. */ readonly staleAtMs: number; /** Unix milliseconds. */ readonly untilMs: number; readonly program: string | null; readonly configuration: string | null; readonly pcrs: string | null }
+
+/** A node that the ring put out by itself. */
+export type ExpelledNode = { readonly node: string; readonly code: string; /** Unix milliseconds. */ readonly atMs: number }
+
+/** A measured state that nodes may be in. */
+export type ReferenceValue = { readonly kind: 'program' | 'pcrs'; readonly digest: string; readonly label: string }
 
 /** Who may join, and where. */
-export type Enrolment = { readonly ring: string; readonly height: number; readonly addresses: readonly NodeAddress[]; readonly invitations: readonly Invitation[]; readonly devices: readonly Device[]; /** How many this node sent away since it started, by code. */ readonly refusals: Readonly<Record<string, number>> }
+export type Enrolment = { readonly ring: string; readonly height: number; readonly addresses: readonly NodeAddress[]; readonly invitations: readonly Invitation[]; readonly devices: readonly Device[]; readonly attestation: { readonly least: 'none' | 'software' | 'tpm'; /** Unix milliseconds. */ readonly every: number }; readonly trust: readonly TrustOfNode[]; readonly expelled: readonly ExpelledNode[]; readonly references: readonly ReferenceValue[]; /** How many this node sent away since it started, by code. */ readonly refusals: Readonly<Record<string, number>> }
 
 /** One thing that is well or is not. */
 export type CheckFinding = { readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic' | 'key'; readonly level: 'ok' | 'warn' | 'bad'; readonly what: string; readonly fix: string | null }

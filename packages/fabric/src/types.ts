@@ -18,6 +18,7 @@ export type Channel =
   | 'passes'
   | 'acme'
   | 'disk'
+  | 'attest'
 
 /** A peer as the ring knows it. A peer is who holds `publicKey`, not who answers at `host`. */
 export interface Peer {

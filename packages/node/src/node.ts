@@ -1,6 +1,6 @@
 /** One node: wires the packages in the order in which they need each other. No domain logic lives here. */
 import { randomInt } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { RULE_SUMMARY_VERSION } from '@ringwall/detect'
 import { createFabric, type Fabric } from '@ringwall/fabric'
@@ -69,8 +69,12 @@ import { DiskKeeper } from './disk/disk-keeper.ts'
 import { ReleaseHolder } from './disk/release-holder.ts'
 import { traceKey } from './disk/trace-key.ts'
 import { Wiper } from './disk/wiper.ts'
+import { Attester } from './enrolment/attester.ts'
+import { createMeasurer } from './enrolment/measure.ts'
 import { NodeReception } from './enrolment/reception.ts'
 import { summarizeEnrolment } from './enrolment/summary.ts'
+import { showExpelled } from './enrolment/trust.ts'
+import { Vouching } from './enrolment/vouching.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
@@ -315,7 +319,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             events.add('policy', 'info', `${count} open requests and WebSockets ended: policy ${view.policyVersion}`)
         })
       }
-      if (view.nodes !== before.nodes) void members.follow(view.nodes)
+      const expelled = showExpelled(stateBefore, final.state, events)
+      if (view.nodes !== before.nodes) void members.follow(view.nodes, expelled)
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
       confirmDenials(final.txs, stateBefore, final.state)
       if (view.policyVersion !== before.policyVersion || view.nodes !== before.nodes || view.signingKey !== before.signingKey)
@@ -412,6 +417,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         } else if (body.type === 'node.add') events.add('node', 'info', `${body.node.id} joins, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.wipe') events.add('node', 'warn', `${body.id} is wiped, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.remove') events.add('node', 'warn', `${body.id} leaves, by ${issuer}: ${body.reason}`)
+        else if (body.type === 'attest.quote') continue
         else if (isEnrolmentStatement(body)) events.add('node', 'info', `${summarizeEnrolment(body)}; by ${issuer}`)
         else if (body.type === 'evidence') {
           const what = `signed two contradicting statements in round ${body.round}`
@@ -619,6 +625,26 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       state: () => ledger.state(),
       submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
     })
+
+    const attester = new Attester({
+      self: config.id,
+      ring,
+      measurer: createMeasurer([join(config.data, 'node.yaml'), config.genesis].filter((file) => existsSync(file))),
+      vouching: new Vouching({
+        self: config.id,
+        ring,
+        fabric,
+        state: () => ledger.state(),
+        sign: (message) => signMessage(privateKey, message),
+      }),
+      tpm: config.tpm,
+      events,
+      state: () => ledger.state(),
+      every: () => view.policy.devices.attestation.every,
+      submit: (body, waitMs, atMs) => ledger.submit(signInOwnName(body, Math.round(atMs)), waitMs),
+    })
+    attester.start()
+    closers.push(() => attester.stop())
 
     /** Whoever catches a validator at lying shows it to the ring, which lets it go. Others may have shown it already. */
     const showEvidence = ({ validator, epoch, round, first, second }: LedgerEvidence): void => {

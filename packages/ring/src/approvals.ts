@@ -28,6 +28,8 @@ export interface PendingStatement {
 const LIKE: Readonly<Partial<Record<TxBody['type'], ApprovableType>>> = {
   'node.invite': 'node.add',
   'device.register': 'node.add',
+  'attest.reference': 'node.add',
+  'attest.accept': 'node.add',
   'device.transfer': 'node.remove',
   'device.remove': 'node.remove',
 }

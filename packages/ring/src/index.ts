@@ -23,6 +23,19 @@ export {
   TX_SKEW_MS_MAX,
 } from './application.ts'
 export { APPROVALS_MAX, APPROVALS_PER_OPERATOR_MAX, type PendingStatement } from './approvals.ts'
+export {
+  ATTESTATION_KINDS,
+  type AttestationKind,
+  type Expelled,
+  type Measured,
+  quoteNonce,
+  type Reference,
+  recordOf,
+  type Trust,
+  type TrustRecord,
+  verdictBytes,
+} from './attestation.ts'
+export type { AttestationStatement, QuoteReader, QuoteReading, TpmEvidence } from './attestation-statements.ts'
 export type {
   AccessAnswer,
   AccessQuestion,
@@ -59,7 +72,7 @@ export {
   INVITATION_TTL_MS_MAX,
   type Invitation,
 } from './enrolment.ts'
-export { isEnrolmentStatement, SERIAL, SERIAL_EXPECTED, VOUCHER_CHARS_MAX } from './enrolment-parse.ts'
+export { isAttestationStatement, isEnrolmentStatement, SERIAL, SERIAL_EXPECTED, VOUCHER_CHARS_MAX } from './enrolment-parse.ts'
 export {
   deviceJoinBytes,
   type EnrolmentRefusalCode,

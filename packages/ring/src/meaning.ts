@@ -4,6 +4,7 @@
  */
 import { formatAddress, formatPrefix, isSource, type Prefix, parseAddress, parsePrefix, parsePrefixLoosely } from './address.ts'
 import { approvalsNeeded, approvedAs } from './approvals.ts'
+import type { QuoteReader } from './attestation-statements.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { corroborationOf, liveStatements, PENDING_DENIALS_MAX, PENDING_PER_ISSUER_MAX } from './corroboration.ts'
 import { isCredentialSubject, joinSubjects } from './credential.ts'
@@ -107,6 +108,7 @@ export interface Meeting {
   readonly operators: readonly RingOperator[]
   readonly verify: Verify
   readonly voucher: VoucherReader | undefined
+  readonly quote: QuoteReader | undefined
 }
 
 function refuse(code: RefusalCode, reason: string): Refusal {
@@ -129,9 +131,9 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
     if (issuer.kind === 'node') return refusalOfKeyStatement(state.key(body.key), body, issuer.name, state.validators)
     return refuse('NOT_ENTITLED', `${body.type} is for the nodes that hold the key; ask for a ceremony with key refresh`)
   }
-  if (body.type === 'node.join' || body.type === 'device.join') {
+  if (body.type === 'node.join' || body.type === 'device.join' || body.type === 'attest.quote' || body.type === 'attest.enrol') {
     if (meeting.issuer.kind === 'node') return refusalOfEnrolment(meeting, body, enrolmentMeans(meeting, reader))
-    return refuse('NOT_ENTITLED', `${body.type} is carried in by a node; an operator lets one in with node.add`)
+    return refuse('NOT_ENTITLED', `${body.type} is for nodes; an operator lets one in with node.add`)
   }
   if (body.type === 'disk.seal') {
     const { state, content, issuer } = meeting
@@ -141,7 +143,7 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
   if (body.type === 'node.wiped') return refusalOfWipeReceipt(meeting.state, meeting.content, body, verify)
   if (meeting.issuer.kind !== 'operator') {
     const may =
-      'a node may only propose deny.add, deny.withdraw, token.revoke, token.use, person.enrol, evidence, joins, what concerns its own disk, and its part in the ceremonies of keys'
+      'a node may only propose deny.add, deny.withdraw, token.revoke, token.use, person.enrol, evidence, joins, what concerns its own disk, what it measured of itself, and its part in the ceremonies of keys'
     return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
   }
   if (body.type === 'vault.put') return refusalOfVault(meeting, body, reader)
@@ -180,9 +182,12 @@ function refusalOfPurge(state: RingState, service: string, reader: PolicyReader)
   return refuse('SERVICE_UNKNOWN', `the policy has no service ${service}; it has ${Object.keys(services).join(', ')}`)
 }
 
-export function enrolmentMeans(meeting: Pick<Meeting, 'state' | 'verify' | 'voucher'>, reader: PolicyReader): EnrolmentMeans {
-  const { state, verify, voucher } = meeting
-  return { verify, voucher, policy: reader.inForce(state).devices }
+export function enrolmentMeans(
+  meeting: Pick<Meeting, 'state' | 'verify' | 'voucher' | 'quote'>,
+  reader: PolicyReader,
+): EnrolmentMeans {
+  const { state, verify, voucher, quote } = meeting
+  return { verify, voucher, quote, policy: reader.inForce(state).devices }
 }
 
 /** A device that goes takes its node along. */

@@ -1,6 +1,7 @@
 /** A state as bytes, so that a node can join without replaying every block. The reader trusts nothing but the root. */
 import { z } from 'zod'
 import { APPROVALS_MAX, type PendingStatement } from './approvals.ts'
+import { isNoTrust, NO_TRUST } from './attestation.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { PENDING_DENIALS_MAX, type PendingDenial } from './corroboration.ts'
 import type { HashSeed } from './denial-index.ts'
@@ -16,6 +17,7 @@ import { GROUPS_MAX, parsePersonStatement } from './person-parsing.ts'
 import { RingKeyShape, ringKeyFault } from './ring-key-shape.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX } from './secret-name.ts'
 import { DENIALS_MAX, RingState } from './state.ts'
+import { TrustShape } from './trust-shape.ts'
 import { parseContent, parseSubject, type Sha256, subjectId, txId } from './tx.ts'
 import type { Denial, DenialSubject } from './types.ts'
 import { SECRET_ENDS, SECRET_HISTORY_MAX, SECRET_VERSIONS_MAX, SECRETS_MAX } from './vault-secrets.ts'
@@ -61,6 +63,7 @@ const Header = z.strictObject({
   seen: z.int().min(0).max(SEEN_MAX),
   invitations: z.int().min(1).max(INVITATIONS_MAX).optional(),
   devices: z.int().min(1).max(DEVICES_MAX).optional(),
+  trust: TrustShape.refine((trust) => !isNoTrust(trust), { error: 'it is empty' }).optional(),
 })
 const DenialLine = z.strictObject({
   id: z.string().regex(/^[0-9a-f]{16}$/),
@@ -132,7 +135,7 @@ const SeenLine = z.tuple([Ms, z.string().regex(/^[0-9a-f]{64}$/)])
 /** In pieces: lines of canonical JSON, a header and then an entry each, in the order of their keys. */
 export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8Array, void, undefined> {
   const { denials, pending, approvals, vault, people, seen, enrolment, ...rest } = state.contents()
-  const { invitations, devices } = enrolment
+  const { invitations, devices, trust } = enrolment
   const counts = {
     denials: denials.length,
     pending: pending.length,
@@ -142,6 +145,7 @@ export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8
     seen: seen.length,
     ...(invitations.length === 0 ? {} : { invitations: invitations.length }),
     ...(devices.length === 0 ? {} : { devices: devices.length }),
+    ...(isNoTrust(trust) ? {} : { trust }),
   }
   yield encodeUtf8(`${canonicalJson({ format: FORMAT, ring, ...rest, ...counts })}\n`)
   for (const entries of [denials, pending, approvals, vault, people, seen, invitations, devices]) {
@@ -167,7 +171,7 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
   const seen = Array.from({ length: header.seen }, () => lines.next(SeenLine))
   const invitations = Array.from({ length: header.invitations ?? 0 }, () => lines.next(InvitationLine))
   const devices = Array.from({ length: header.devices ?? 0 }, () => lines.next(DeviceLine))
-  const enrolment = { invitations, devices }
+  const enrolment = { invitations, devices, trust: header.trust ?? NO_TRUST }
   const { signingKey, sealingKey, disks, policyText, policyVersion, nodes, retired, epoch, usage } = header
   for (const [name, key] of [
     ['signing', signingKey],

@@ -511,4 +511,7 @@ const READERS: StatementReaders = {
   reason,
   node: parseNode,
   roles: parseRoles,
+  fail: (reason) => {
+    throw new TxMalformed(reason)
+  },
 }
