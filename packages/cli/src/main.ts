@@ -2,6 +2,7 @@
 import { ApiError, ContextInvalid, NodeUnreachable, type RingwallClient } from '@ringwall/client'
 import { Command, CommanderError, Option } from 'commander'
 import manifest from '../package.json' with { type: 'json' }
+import { addDevices, addJoining } from './enrolment-program.ts'
 import { QuietFailure, UsageError } from './errors.ts'
 import { parseTtl } from './format.ts'
 import { FORMATS, type Format, parseFormat, write } from './output.ts'
@@ -10,6 +11,17 @@ interface Globals {
   readonly context?: string
   readonly node?: string
   readonly output: Format
+}
+
+interface NodeGiven {
+  readonly config?: string
+  readonly takeOver: boolean
+  readonly device?: string
+  readonly fabric?: string
+  readonly traffic: string
+  readonly admin: string
+  readonly tpm?: string
+  readonly tpmLog?: string
 }
 
 /** Of those verbs of the vault that services have, too. */
@@ -141,6 +153,7 @@ function buildProgram(): Command {
       (file: string, files: string[]) => [...files, file],
       [],
     )
+    .option('--login', 'let only people of the ring’s own directory in: ringwall person add', false)
     .option('--admin <host:port>', 'admin API and console (default: a free port on loopback)')
     .option('--tls-cert <file>', 'take traffic over TLS: the certificate in PEM, then those that issued it')
     .option('--tls-key <file>', 'its private key in PEM, readable by its owner alone')
@@ -183,6 +196,7 @@ function buildProgram(): Command {
         mode: given.mode as 'enforce' | 'shadow',
         explainHeader: given.explainHeader === true,
         workers: given.workers as number,
+        login: given.login === true,
         takeOver: given.takeOver === true,
         config: given.config as string | undefined,
         data: given.data as string | undefined,
@@ -208,13 +222,25 @@ function buildProgram(): Command {
 
   const node = program
     .command('node')
-    .description('run one node of a ring; or ls, show, init, add, rm, wipe, disks, recovery, unlock')
+    .description('run one node of a ring; or ls, show, invite, join, init, add, rm, wipe, disks, recovery, unlock')
     .option('--config <file>', 'the node’s configuration: node.yaml')
     .option('--take-over', 'serve beside a process of the same node, which was sent SIGUSR2', false)
-    .action(async ({ config, takeOver }: { config?: string; takeOver: boolean }) => {
+    .option('--device <dir>', 'the folder that ringwall device make wrote: joins its ring by itself, and runs')
+    .option('--fabric <host:port>', 'of a device: where the other nodes reach it')
+    .option('--tpm <tcti>', 'of a device: its TPM 2.0, as tpm2-tools take it')
+    .option('--tpm-log <file>', 'of a device: the event log of its start')
+    .option('--traffic <host:port>', 'of a device: where it takes traffic', '0.0.0.0:8080')
+    .option('--admin <host:port>', 'of a device: its admin API and console', '127.0.0.1:9080')
+    .action(async ({ config, takeOver, device, fabric, traffic, admin, tpm, tpmLog }: NodeGiven) => {
+      if (device !== undefined) {
+        if (config !== undefined) throw new UsageError('--device takes the place of --config')
+        const { runDevice } = await import('@ringwall/node')
+        process.exitCode = await runDevice(device, { fabric, traffic, admin, tpm, tpmLog })
+        return
+      }
       if (config === undefined)
         throw new UsageError(
-          'name the node’s configuration: ringwall node --config FILE; or ls, show, init, add, rm, wipe, disks, recovery, unlock',
+          'name the node’s configuration: ringwall node --config FILE; or ls, show, invite, join, init, add, rm, wipe, disks, recovery, unlock',
         )
       const { runNode } = await import('@ringwall/node')
       process.exitCode = await runNode(config, takeOver)
@@ -291,6 +317,20 @@ function buildProgram(): Command {
         const { reason: why, force, dryRun: dry } = options
         await nodeRemove(client, id as string, { reason: why as string, force: force === true, dryRun: dry === true })
       },
+  )
+
+  addJoining(node, { withRing, reason, dryRun })
+  addDevices(
+    program
+      .command('device')
+      .description(
+        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference; manufacturer, make, address, ship',
+      ),
+    {
+      withRing,
+      reason,
+      dryRun,
+    },
   )
 
   withRing(
@@ -436,6 +476,25 @@ function buildProgram(): Command {
       .description('how each feed of the node stands')
       .addOption(watch()),
     () => async (client, format) => (await import('./commands/feed.ts')).feedList(client, format),
+  )
+
+  withRing(
+    program
+      .command('cache')
+      .description('answers that nodes keep: purge')
+      .command('purge')
+      .argument('<service>')
+      .argument('[path]', 'with all below it, percent-encoded as in requests', '/')
+      .description('have all nodes forget what they keep of a service')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([service, path], options) =>
+      async (client) =>
+        (await import('./commands/cache.ts')).cachePurge(
+          client,
+          { service: service as string, path: path as string, reason: options.reason as string },
+          options.dryRun === true,
+        ),
   )
 
   withRing(
@@ -932,6 +991,63 @@ function buildProgram(): Command {
     .action(async (directory: string, { node: nodes, audience, ttl }: { node: string[]; audience: string; ttl: string }) =>
       (await import('./commands/identity.ts')).identityToken(directory, nodes, { audience, ttlMs: parseTtl(ttl) }),
     )
+
+  const person = program.command('person').description('people who log in: add, ls, show, rm, reset')
+  const inviting = (command: Command): Command =>
+    command
+      .option('--invite [url]', 'print a link, good once, by which they choose how to log in; of where they will: https://HOST')
+      .addOption(new Option('--ttl <duration>', 'how long the link is good').default('24h'))
+      .addOption(reason())
+      .addOption(dryRun())
+  const invite = (options: Record<string, unknown>) => ({
+    invite: options.invite as string | true | undefined,
+    ttlMs: parseTtl(String(options.ttl ?? '24h')),
+    reason: options.reason as string,
+    dryRun: options.dryRun === true,
+  })
+  withRing(
+    inviting(
+      person
+        .command('add')
+        .argument('<name>')
+        .description('add somebody, or give somebody other groups, or another invitation')
+        .option('--group <name>', 'that they are in; repeatable', several, []),
+    ),
+    ([name], options) =>
+      async (client, format) => {
+        const { personAdd } = await import('./commands/people.ts')
+        await personAdd(client, format, name as string, { ...invite(options), groups: options.group as readonly string[] })
+      },
+  )
+  withRing(
+    person.command('ls').description('everybody, and how they log in').addOption(watch()),
+    () => async (client, format) => (await import('./commands/people.ts')).personList(client, format),
+  )
+  withRing(
+    person.command('show').argument('<name>').description('one person'),
+    ([name]) =>
+      async (client, format) =>
+        (await import('./commands/people.ts')).personShow(client, format, name as string),
+  )
+  withRing(
+    inviting(
+      person.command('reset').argument('<name>').description('forget how somebody logs in, and end their sessions everywhere'),
+    ),
+    ([name], options) =>
+      async (client, format) =>
+        (await import('./commands/people.ts')).personReset(client, format, name as string, invite(options)),
+  )
+  withRing(
+    person
+      .command('rm')
+      .argument('<name>')
+      .description('remove somebody, and end their sessions everywhere')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([name], options) =>
+      async (client, format) =>
+        (await import('./commands/people.ts')).personRemove(client, format, name as string, invite(options)),
+  )
 
   const vault = program.command('vault').description('secrets, sealed to the ring: put, get, ls, rm, history, run')
   const contextFile = (): Option => new Option('--context <file>', 'the operator’s context')

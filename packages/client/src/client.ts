@@ -72,6 +72,11 @@ export class RingwallClient {
     return (await this.#request('GET', '/v1/policy/schema', {})).json()
   }
 
+  /** Invitations and devices, and where the nodes are found. */
+  enrolment(): Promise<Answer<'enrolment'>> {
+    return this.#call('enrolment')
+  }
+
   policyPlan(text: string): Promise<Answer<'policyPlan'>> {
     return this.#call('policyPlan', { body: { text } })
   }
@@ -110,6 +115,11 @@ export class RingwallClient {
 
   nodeAdd(node: RingNode, reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
     return this.submit({ type: 'node.add', node, reason }, options)
+  }
+
+  /** @param path Percent-encoded: of that path and below it. */
+  cachePurge(service: string, path: string, reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
+    return this.submit({ type: 'cache.purge', service, path, reason }, options)
   }
 
   nodeRemove(id: string, reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
@@ -253,6 +263,10 @@ export class RingwallClient {
   }
 
   /** Secrets that this operator may read or write, without what is in them. */
+  people(): Promise<Answer<'people'>> {
+    return this.#call('people')
+  }
+
   vaultSecrets(query: Query<'vaultSecrets'> = {}): Promise<Answer<'vaultSecrets'>> {
     return this.#call('vaultSecrets', { query })
   }

@@ -27,6 +27,7 @@ const CHANNELS: readonly Channel[] = [
   'passes',
   'acme',
   'disk',
+  'attest',
 ]
 
 export interface Frame {

@@ -1,7 +1,8 @@
 /** One node: wires the packages in the order in which they need each other. No domain logic lives here. */
 import { randomInt } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { RULE_SUMMARY_VERSION } from '@ringwall/detect'
 import { createFabric, type Fabric } from '@ringwall/fabric'
 import {
   createGuard,
@@ -19,9 +20,11 @@ import {
   type Denial,
   type DenialSubject,
   denialOf,
+  denialOfReuse,
   type GenesisDocument,
   genesisHash,
   isCredentialSubject,
+  isEnrolmentStatement,
   KEY_NAMES,
   type KeyName,
   parseGenesis,
@@ -59,12 +62,19 @@ import { BotNames } from './bot-names.ts'
 import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
+import { DetectionWatch, describeDetected, followDetection, signalOf } from './detection.ts'
 import { askAtStart } from './disk/ask-at-start.ts'
 import { type Disk, openDisk, PASSPHRASE_VARIABLE } from './disk/disk.ts'
 import { DiskKeeper } from './disk/disk-keeper.ts'
 import { ReleaseHolder } from './disk/release-holder.ts'
 import { traceKey } from './disk/trace-key.ts'
 import { Wiper } from './disk/wiper.ts'
+import { Attester } from './enrolment/attester.ts'
+import { createMeasurer } from './enrolment/measure.ts'
+import { NodeReception } from './enrolment/reception.ts'
+import { summarizeEnrolment } from './enrolment/summary.ts'
+import { showExpelled } from './enrolment/trust.ts'
+import { Vouching } from './enrolment/vouching.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
@@ -74,7 +84,11 @@ import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-sto
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
+import { ownDenials } from './own-denials.ts'
 import { PassKeys, usePassKeys } from './pass-keys.ts'
+import { LoginForms } from './people/login-forms.ts'
+import { LoginPortal } from './people/login-portal.ts'
+import { Passwords } from './people/passwords.ts'
 import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
@@ -144,6 +158,8 @@ export interface RunningNode {
   readonly openings: OpeningLog
   /** For the programs on this machine. */
   readonly workloads: WorkloadApi | undefined
+  /** Of those who come to join. */
+  readonly reception: NodeReception
   /** Programs that enforce its denials elsewhere. */
   readonly bouncers: Bouncers
   /** Whose decisions it takes in. */
@@ -288,6 +304,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (final.txs.length > 0) blocksWithNews += 1
       const before = view
       const stateBefore = stateAt
+      // After a snapshot nobody knows what the blocks between have had forgotten.
+      if (final.block.height > before.height + 1)
+        for (const service of Object.keys(before.policy.services)) serving?.purge(service, '/')
       stateAt = final.state
       view = application.view(final.state, final.block.height, final.block.timestampMs)
       if (view.policyVersion !== before.policyVersion) {
@@ -300,7 +319,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             events.add('policy', 'info', `${count} open requests and WebSockets ended: policy ${view.policyVersion}`)
         })
       }
-      if (view.nodes !== before.nodes) void members.follow(view.nodes)
+      const expelled = showExpelled(stateBefore, final.state, events)
+      if (view.nodes !== before.nodes) void members.follow(view.nodes, expelled)
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
       confirmDenials(final.txs, stateBefore, final.state)
       if (view.policyVersion !== before.policyVersion || view.nodes !== before.nodes || view.signingKey !== before.signingKey)
@@ -313,6 +333,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       keeper?.follow(final.state)
       wiper.follow(final.state)
       foresight.follow(final.state)
+      if (isLinked) reception.follow(final.state)
     })
     closers.push(stopBlocks)
 
@@ -350,6 +371,29 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           confirmed.push(certain)
           cut(body.subject)
           events.add('denial', 'info', `${what} denied by ${issuer}: ${body.reason}`)
+        } else if (body.type === 'person.reset' || body.type === 'person.remove') {
+          const denial = denialOf(content, undefined)
+          if (denial === undefined) continue
+          confirmed.push(state.denial(denial.id) ?? denial)
+          cut(denial.subject)
+          events.add(
+            'person',
+            'info',
+            `${body.name} ${body.type === 'person.reset' ? 'is to enrol anew' : 'is gone'}, by ${issuer}: ${body.reason}`,
+          )
+        } else if (body.type === 'person.put') {
+          events.add('person', 'info', `${body.name}, groups ${body.groups.join(', ') || 'none'}, by ${issuer}: ${body.reason}`)
+        } else if (body.type === 'person.enrol') {
+          events.add('person', 'info', `${body.name} enrolled a ${body.credential.kind} by an invitation, through ${issuer}`)
+        } else if (body.type === 'token.use') {
+          const [use, reuse] = [denialOf(content, undefined), denialOfReuse(content, undefined)]
+          if (use === undefined || reuse === undefined) continue
+          confirmed.push(state.denial(use.id) ?? use)
+          const ended = state.denial(reuse.id)
+          if (ended === undefined || before.denial(reuse.id) !== undefined) continue
+          confirmed.push(ended)
+          cut(ended.subject)
+          events.add('denial', 'warn', `${describeSubject(ended.subject)} is over: ${ended.reason}`)
         } else if (body.type === 'token.revoke') {
           const denial = denialOf(content, undefined)
           if (denial === undefined) continue
@@ -367,9 +411,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             'info',
             `${issuer} takes back its word on ${body.id}${isGone ? ', and it is lifted' : ''}: ${body.reason}`,
           )
+        } else if (body.type === 'cache.purge') {
+          serving?.purge(body.service, body.path)
+          events.add('cache', 'info', `${issuer} had the answers of ${body.service}${body.path} forgotten: ${body.reason}`)
         } else if (body.type === 'node.add') events.add('node', 'info', `${body.node.id} joins, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.wipe') events.add('node', 'warn', `${body.id} is wiped, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.remove') events.add('node', 'warn', `${body.id} leaves, by ${issuer}: ${body.reason}`)
+        else if (body.type === 'attest.quote') continue
+        else if (isEnrolmentStatement(body)) events.add('node', 'info', `${summarizeEnrolment(body)}; by ${issuer}`)
         else if (body.type === 'evidence') {
           const what = `signed two contradicting statements in round ${body.round}`
           events.add('node', 'warn', `${body.validator} is evicted: it ${what}; shown by ${issuer}`)
@@ -436,6 +485,20 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             say: (level, line) => events.add('node', level, line),
           })
     if (acme !== undefined) closers.push(() => acme.stop())
+    const forms = new LoginForms()
+    const portal = new LoginPortal({
+      ring,
+      view: () => view,
+      people: () => stateAt.people,
+      tokens: () => tokens,
+      isDenied: (of) => [view.denials, early.enforced].some((denials) => denials.matchCredential(of, Date.now()) !== undefined),
+      forms,
+      passwords: new Passwords(),
+      mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
+      propose: (body, waitMs) => propose(signInOwnName(body), waitMs),
+      isBreached: (password) => breaches?.has(password) ?? false,
+      log: (line) => log('warn', line),
+    })
     const workers =
       config.workers === 1
         ? undefined
@@ -453,8 +516,13 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             telemetry,
             archive,
             watch,
+            portal,
             api,
             onLogin: (attempt) => loggedIn(attempt),
+            onSignals: (signals, lost) => {
+              for (const signal of signals) detection.observe(signal)
+              if (lost > 0) telemetry.count('signals_lost_total', {}, lost)
+            },
             onFlood: (reading, thread) => floods.observe(reading, performance.now(), thread),
             log,
           })
@@ -471,8 +539,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id, disk.options) }),
         onApi: (event) => api.observe(event),
         onLogin: (attempt) => loggedIn(attempt),
+        ended: { wants: () => detection.isOn, take: (request) => detection.observe(signalOf(request, ring)) },
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
         challenges,
+        portal,
         log,
       })
     const proxy = workers ?? ownProxy()
@@ -485,6 +555,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       log: (line) => log('warn', line),
       onKeys: (keys) => {
         usePassKeys(challenges, keys)
+        forms.use(keys)
         workers?.usePassKeys(keys)
       },
     })
@@ -537,11 +608,43 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       return ledger.submit(bytes, waitMs)
     }
 
-    const signInOwnName = (body: TxBody): Uint8Array => {
-      const atMs = Date.now()
+    const signInOwnName = (body: TxBody, atMs: number = Date.now()): Uint8Array => {
       const content = { ring, issuer: `node:${config.id}`, atMs, untilMs: atMs + TX_VALID_MS, nonce: randomNonce(), body }
       return encodeTx({ content, signature: encodeBase64url(signMessage(privateKey, signingBytes(content))) })
     }
+
+    let isLinked = false
+    const reception = new NodeReception({
+      self: config.id,
+      region: self.region,
+      ring,
+      genesis,
+      application,
+      fabric,
+      events,
+      state: () => ledger.state(),
+      submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
+    })
+
+    const attester = new Attester({
+      self: config.id,
+      ring,
+      measurer: createMeasurer([join(config.data, 'node.yaml'), config.genesis].filter((file) => existsSync(file))),
+      vouching: new Vouching({
+        self: config.id,
+        ring,
+        fabric,
+        state: () => ledger.state(),
+        sign: (message) => signMessage(privateKey, message),
+      }),
+      tpm: config.tpm,
+      events,
+      state: () => ledger.state(),
+      every: () => view.policy.devices.attestation.every,
+      submit: (body, waitMs, atMs) => ledger.submit(signInOwnName(body, Math.round(atMs)), waitMs),
+    })
+    attester.start()
+    closers.push(() => attester.stop())
 
     /** Whoever catches a validator at lying shows it to the ring, which lets it go. Others may have shown it already. */
     const showEvidence = ({ validator, epoch, round, first, second }: LedgerEvidence): void => {
@@ -557,6 +660,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       self: config.id,
       fabric,
       view: () => view,
+      people: () => stateAt.people,
+      sign: (message) => signMessage(privateKey, message),
       numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json'), disk.seal),
       events,
     })
@@ -650,38 +755,37 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       }
     }
 
-    const denyInOwnName = (subject: DenialSubject, ttlMs: number, reason: string): void => {
-      const atMs = Date.now()
-      const ownTtlMs = Math.min(ttlMs, view.policy.denials.nodeTtlMax)
-      // A denial that others wanted to be short must not keep this node from saying what it saw.
-      if ((currentDenial(view, subject)?.expiresAtMs ?? 0) > atMs + ownTtlMs / 2) return
-      const body: TxBody = { type: 'deny.add', subject, ttlMs: ownTtlMs, reason }
-      const bytes = signInOwnName(body)
-      const checked = application.provisional(ledger.state(), bytes, atMs)
-      const own = checked.ok ? checked.denial : isFull(checked.code) ? denialOf(parseTx(bytes).content, undefined) : undefined
-      // What this node saw itself it needs nobody’s leave to refuse, for as long as its statement waits in the state: so long
-      // an operator can lift it.
-      const ownUntilMs = Math.min(atMs + ownTtlMs, atMs + application.corroboration(ledger.state()).withinMs)
-      if (own !== undefined && early.keepOwn({ ...own, expiresAtMs: ownUntilMs })) cut(subject)
-      if (own !== undefined && !checked.ok) return
-      propose(bytes, OWN_DENIAL_WAIT_MS).catch((error: Error) => {
-        const waiting = error instanceof LedgerError && error.code === 'NO_QUORUM'
-        events.add(
-          'denial',
-          'warn',
-          waiting
-            ? `denial of ${describeSubject(subject)} waits for a quorum: ${error.message}`
-            : `denial of ${describeSubject(subject)} refused: ${error.message}`,
-        )
-      })
-    }
+    const denyNow = ownDenials({
+      application,
+      early,
+      state: () => ledger.state(),
+      view: () => view,
+      sign: signInOwnName,
+      cut,
+      propose: (bytes, subject) =>
+        void propose(bytes, OWN_DENIAL_WAIT_MS).catch((error: Error) => {
+          const waiting = error instanceof LedgerError && error.code === 'NO_QUORUM'
+          events.add(
+            'denial',
+            'warn',
+            waiting
+              ? `denial of ${describeSubject(subject)} waits for a quorum: ${error.message}`
+              : `denial of ${describeSubject(subject)} refused: ${error.message}`,
+          )
+        }),
+    })
+    const denyInOwnName = (subject: DenialSubject, ttlMs: number, reason: string): void =>
+      denyNow(subject, ttlMs, reason, Date.now())
     const logins = new LoginWatch({
       self: config.id,
       fabric,
       view: () => view,
       deny: denyInOwnName,
       onFinding: (finding) => events.add('finding', 'warn', finding.reason),
-      onSources: (from, payload) => slowLogins.merge(from, payload),
+      onSources: (from, payload) => {
+        if (payload[0] === RULE_SUMMARY_VERSION) detection.merge(from, payload, Date.now())
+        else slowLogins.merge(from, payload)
+      },
     })
     closers.push(() => logins.stop())
     const slowLogins = new SlowLoginWatch({
@@ -694,6 +798,16 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       say: (line) => events.add('finding', 'warn', line),
       log,
     })
+    const detection = new DetectionWatch({
+      self: config.id,
+      view: () => view,
+      deny: denyNow,
+      onFinding: (found) => {
+        telemetry.count('findings_total', { rule: found.rule }, 1)
+        events.add('finding', 'warn', describeDetected(found))
+      },
+    })
+    closers.push(followDetection(detection, fabric))
     await slowLogins.start()
     // All that is opened is opened by now.
     await disk.settled()
@@ -779,6 +893,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       vault,
       openings,
       workloads,
+      reception,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
       indicators: () => indicators.status(),
       feeds: () => feeds.map((feed) => feed.status()),
@@ -808,6 +923,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       signIn: (token) => verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() }),
     })
     await fabric.start()
+    isLinked = true
+    reception.follow(ledger.state())
     closers.push(() => fabric.stop())
     await admin.start()
     closers.push(() => admin.stop())
@@ -898,11 +1015,6 @@ function viewOf(application: RingApplication, ledger: RingLedger): View {
 function currentDenial(view: View, subject: DenialSubject): Denial | undefined {
   const id = subjectId(subject)
   return view.denials.find(id, Date.now())
-}
-
-/** Nothing is wrong with the denial but that the ring takes no more of them. */
-function isFull(code: string): boolean {
-  return code === 'QUOTA_EXCEEDED' || code === 'PENDING_FULL' || code === 'DENIALS_FULL'
 }
 
 function isDenied(view: View, subject: DenialSubject): boolean {

@@ -10,8 +10,10 @@ import { canonicalJson } from './canonical-json.ts'
 import { type PendingDenial, PendingDenials } from './corroboration.ts'
 import { DenialLookup, DenialSlots, type HashSeed } from './denial-index.ts'
 import { encodeUtf8 } from './encoding.ts'
+import { Enrolment, type EnrolmentContents, type EnrolmentRoots } from './enrolment.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
 import { hashOfDisks, NO_DISKS, type NodeDisks, withoutDisk } from './node-disks.ts'
+import { People, type Person } from './people.ts'
 import { type KeyName, NO_RING_KEY, type RingKey } from './ring-key.ts'
 import { timeKey } from './time-key.ts'
 import { portableSha256, type Sha256 } from './tx.ts'
@@ -22,7 +24,7 @@ import { type SecretContents, VaultSecrets } from './vault-secrets.ts'
 export const DENIALS_MAX = 250_000
 /** What one block sweeps beyond twice its transactions. */
 const SWEEP_MAX = 1_000
-const STATE_DOMAIN = 'RINGWALL_STATE_V4\n'
+const STATE_DOMAIN = 'RINGWALL_STATE_V5\n'
 
 /** One slot of quota time: quotas slide by slots of 5 minutes. */
 const SLOT_MS = 300_000
@@ -59,6 +61,8 @@ interface Fields {
   readonly signingKey: RingKey
   readonly sealingKey: RingKey
   readonly vault: VaultSecrets
+  readonly enrolment: Enrolment
+  readonly people: People
   readonly disks: NodeDisks
 }
 
@@ -80,6 +84,9 @@ export interface StateContents {
   readonly approvals: readonly PendingStatement[]
   /** In order of name. */
   readonly vault: readonly SecretContents[]
+  readonly enrolment: EnrolmentContents
+  /** In order of name. */
+  readonly people: readonly Person[]
   /** Until when, and id. */
   readonly seen: readonly (readonly [untilMs: number, id: TxId])[]
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
@@ -106,6 +113,10 @@ export interface StateParts {
   readonly sealingKey: string
   /** Roots of what is known of secrets, and of their sealed bytes. */
   readonly vault: { readonly secrets: string; readonly bodies: string }
+  /** Roots of invitations and devices; absent while there are none. */
+  readonly enrolment?: EnrolmentRoots
+  /** Root of the people, by name. */
+  readonly people: string
   /** SHA-256 of what is known of disks, as canonical JSON; absent while there is nothing. */
   readonly disks?: string
 }
@@ -157,6 +168,8 @@ export class RingState {
       signingKey: NO_RING_KEY,
       sealingKey: NO_RING_KEY,
       vault: VaultSecrets.empty,
+      enrolment: Enrolment.empty,
+      people: People.empty,
       disks: NO_DISKS,
     })
   }
@@ -180,6 +193,8 @@ export class RingState {
       signingKey,
       sealingKey,
       vault: VaultSecrets.from(contents.vault),
+      enrolment: Enrolment.from(contents.enrolment),
+      people: People.from(contents.people),
       disks: contents.disks ?? NO_DISKS,
     })
   }
@@ -223,6 +238,16 @@ export class RingState {
   /** Secrets, sealed. */
   get vault(): VaultSecrets {
     return this.#fields.vault
+  }
+
+  /** Invitations and devices. */
+  get enrolment(): Enrolment {
+    return this.#fields.enrolment
+  }
+
+  /** Who may log in. */
+  get people(): People {
+    return this.#fields.people
   }
 
   /** Disks that the ring opens, and nodes that were wiped. */
@@ -337,6 +362,14 @@ export class RingState {
     return vault === this.#fields.vault ? this : this.#with({ vault })
   }
 
+  withEnrolment(enrolment: Enrolment): RingState {
+    return enrolment === this.#fields.enrolment ? this : this.#with({ enrolment })
+  }
+
+  withPeople(people: People): RingState {
+    return people === this.#fields.people ? this : this.#with({ people })
+  }
+
   withDisks(disks: NodeDisks): RingState {
     return disks === this.#fields.disks ? this : this.#with({ disks })
   }
@@ -383,6 +416,7 @@ export class RingState {
       .withPending(held.pending.swept(nowMs, most))
       .withApprovals(held.approvals.swept(nowMs))
       .withVault(held.vault.swept(nowMs, most))
+      .withEnrolment(held.enrolment.swept(nowMs))
   }
 
   /**
@@ -404,7 +438,8 @@ export class RingState {
 
   /** Has it let go of all that time has ended? */
   isSwept(nowMs: number): boolean {
-    const { expiries, seen, pending, approvals, vault } = this.#fields
+    const { expiries, seen, pending, approvals, vault, enrolment } = this.#fields
+    if (enrolment.swept(nowMs) !== enrolment) return false
     const [next, seenNext] = [expiries.first(), seen.first()]
     if (next !== undefined && next[1].expiresAtMs <= nowMs) return false
     if (seenNext !== undefined && seenNext[0] < timeKey(nowMs, '')) return false
@@ -436,6 +471,8 @@ export class RingState {
       signingKey: hashOfKey(fields.signingKey),
       sealingKey: hashOfKey(fields.sealingKey),
       vault: fields.vault.root(hash),
+      ...(fields.enrolment.isEmpty ? {} : { enrolment: fields.enrolment.root(hash) }),
+      people: fields.people.root(hash),
     }
   }
 
@@ -459,6 +496,8 @@ export class RingState {
       pending: fields.pending.contents(),
       approvals: fields.approvals.contents(),
       vault: fields.vault.contents(),
+      enrolment: fields.enrolment.contents(),
+      people: fields.people.list(),
       seen: [...fields.seen.entries()].map(([key]) => [Number.parseInt(key.slice(0, 14), 16), key.slice(14)] as const),
       usage: sortedUsage(fields.usage),
     }

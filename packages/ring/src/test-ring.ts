@@ -115,7 +115,10 @@ export const genesis = parseGenesis(
   }),
 )
 
-export function begin(policy: string = POLICY, more: Pick<RingApplicationOptions, 'hash'> = {}): RingApplication {
+export function begin(
+  policy: string = POLICY,
+  more: Pick<RingApplicationOptions, 'hash' | 'voucher' | 'quote'> = {},
+): RingApplication {
   return createRingApplication({
     ...more,
     genesis: { ...genesis, policy },

@@ -92,6 +92,12 @@ const bodies = fc.oneof(
     reason: line,
   }),
   fc.record({
+    type: fc.constant('cache.purge' as const),
+    service: fc.constantFrom('app', 'shop-2'),
+    path: fc.constantFrom('/', '/assets/', '/a%20b?q=1'),
+    reason: line,
+  }),
+  fc.record({
     type: fc.constant('disk.seal' as const),
     capsule: fc.uint8Array({ minLength: 1, maxLength: 900 }).map(encodeBase64url),
     machine: key,

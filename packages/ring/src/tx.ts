@@ -17,11 +17,14 @@ import {
   passingUtf8,
   Scratch,
 } from './encoding.ts'
+import { ENROLMENT_TYPES, isEnrolmentType, parseEnrolmentStatement, type StatementReaders } from './enrolment-parse.ts'
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
+import { parsePersonStatement } from './person-parsing.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 import type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId } from './types.ts'
 
 export { type FieldReaders, fieldReaders } from './field-readers.ts'
+export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
 export type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId }
 export { canonicalJson, decodeBase64url, EncodingInvalid, encodeBase64url, encodeHex, RingError, TxMalformed }
 
@@ -40,6 +43,7 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'node.remove',
   'evidence',
   'token.revoke',
+  'token.use',
   'key.enrol',
   'key.deal',
   'key.answer',
@@ -47,10 +51,16 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'key.rotate',
   'vault.put',
   'vault.delete',
+  'cache.purge',
+  'person.put',
+  'person.reset',
+  'person.remove',
+  'person.enrol',
   'disk.seal',
   'node.wipe',
   'node.wiped',
   'tx.approve',
+  ...ENROLMENT_TYPES,
 ]
 const REASON_CHARS_MAX = 200
 /** A compact JWS of an Ed25519 key, in bounds that no token of the ring exceeds. */
@@ -65,6 +75,10 @@ const DELETED_VERSIONS_MAX = 64
 const KEY_MESSAGE_CHARS_MAX = 10_923
 const MOMENT = 'a moment such as 2027-01-31T12:00:00.000Z'
 const VALUE_CHARS_MAX = 512
+const CACHE_PATH_CHARS_MAX = 1_024
+/** Of a target (RFC 9110 section 7.1), as it is sent. */
+const CACHE_PATH = /^\/[!-~]*$/
+const CACHE_PATH_EXPECTED = 'a path that begins with /, as requests have it: percent-encoded'
 const HASH = /^[0-9a-f]{64}$/
 const DENIAL_ID = /^[0-9a-f]{16}$/
 const ACCOUNT_KEY = /^[0-9a-f]{32}$/
@@ -239,7 +253,7 @@ function parseBody(value: unknown): TxBody {
     const fields = record(value, 'body', ['id', 'reason', 'type'])
     return { id: matching(fields.id, 'body.id', HASH, '64 hex digits'), reason: reason(fields.reason), type }
   }
-  if (type === 'token.revoke') {
+  if (type === 'token.revoke' || type === 'token.use') {
     const fields = record(value, 'body', ['token', 'type'])
     return { token: matching(fields.token, 'body.token', RING_TOKEN, 'a token of the ring'), type }
   }
@@ -276,6 +290,18 @@ function parseBody(value: unknown): TxBody {
     const fields = record(value, 'body', ['name', 'reason', 'type', 'versions'])
     return { name: secretName(fields.name), reason: reason(fields.reason), type, versions: versions(fields.versions) }
   }
+  if (type === 'cache.purge') {
+    const fields = record(value, 'body', ['path', 'reason', 'service', 'type'])
+    return {
+      path: matching(bounded(fields.path, 'body.path', 1, CACHE_PATH_CHARS_MAX), 'body.path', CACHE_PATH, CACHE_PATH_EXPECTED),
+      reason: reason(fields.reason),
+      service: matching(fields.service, 'body.service', SERVICE, 'the name of a service'),
+      type,
+    }
+  }
+  if (isEnrolmentType(type)) return parseEnrolmentStatement(value, type, READERS)
+  if (type === 'person.put' || type === 'person.reset' || type === 'person.remove' || type === 'person.enrol')
+    return parsePersonStatement(type, value, malformed, reason)
   if (type === 'disk.seal') {
     const fields = record(value, 'body', ['capsule', 'machine', 'type'])
     const capsule = base64urlWithin(fields.capsule, 'body.capsule', DISK_CAPSULE_CHARS_MAX)
@@ -302,6 +328,10 @@ function parseBody(value: unknown): TxBody {
   throw new TxMalformed(`body.type must be one of ${TX_TYPES.join(', ')}`)
 }
 
+function malformed(where: string, expected: string): never {
+  throw new TxMalformed(`${where} must be ${expected}`)
+}
+
 function secretName(value: unknown): string {
   const text = bounded(value, 'body.name', 1, SECRET_NAME_CHARS_MAX)
   return matching(text, 'body.name', SECRET_NAME, SECRET_NAME_EXPECTED)
@@ -324,20 +354,23 @@ function keyName(value: unknown): 'signing' | 'sealing' {
 
 function parseNode(value: unknown): RingNode {
   const fields = record(value, 'body.node', ['address', 'id', 'publicKey', 'region', 'roles'])
-  const { roles } = fields
-  if (!Array.isArray(roles) || roles.length === 0 || roles.length > 2 || new Set(roles).size !== roles.length) {
-    throw new TxMalformed('body.node.roles must be validator, edge, or both')
-  }
   return {
     address: matching(fields.address, 'body.node.address', ADDRESS, 'HOST:PORT'),
     id: matching(fields.id, 'body.node.id', NODE_ID, '1 to 32 lower-case letters, digits and hyphens'),
     publicKey: base64url(fields.publicKey, 'body.node.publicKey', 32),
     region: printable(fields.region, 'body.node.region', 1, 63),
-    roles: roles.map((role: unknown) => {
-      if (role === 'validator' || role === 'edge') return role
-      throw new TxMalformed('body.node.roles must be validator, edge, or both')
-    }),
+    roles: parseRoles(fields.roles, 'body.node.roles'),
   }
+}
+
+function parseRoles(roles: unknown, where: string): RingNode['roles'] {
+  if (!Array.isArray(roles) || roles.length === 0 || roles.length > 2 || new Set(roles).size !== roles.length) {
+    throw new TxMalformed(`${where} must be validator, edge, or both`)
+  }
+  return roles.map((role: unknown) => {
+    if (role === 'validator' || role === 'edge') return role
+    throw new TxMalformed(`${where} must be validator, edge, or both`)
+  })
 }
 
 const STATEMENT_KINDS = ['notarize', 'nullify', 'finalize', 'proposal'] as const
@@ -466,4 +499,19 @@ function base64urlWithin(value: unknown, where: string, charsMax: number): strin
 function base64url(value: unknown, where: string, bytes: number): string {
   if (typeof value === 'string' && isBase64url(value, bytes)) return value
   throw new TxMalformed(`${where} must be ${bytes} bytes in base64url`)
+}
+
+const READERS: StatementReaders = {
+  record: (value, where, keys) => record(value, where, keys),
+  whole,
+  base64url,
+  matching,
+  printable,
+  bounded,
+  reason,
+  node: parseNode,
+  roles: parseRoles,
+  fail: (reason) => {
+    throw new TxMalformed(reason)
+  },
 }

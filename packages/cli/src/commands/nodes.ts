@@ -1,8 +1,8 @@
 /** Nodes that join a running ring, and nodes that leave it. */
 import type { RingwallClient } from '@ringwall/client'
-import type { RingNode } from '@ringwall/ring/tx'
 import { UsageError } from '../errors.ts'
 import { duration } from '../format.ts'
+import { parseRoles } from './invite.ts'
 import { tellWaiting } from './waiting.ts'
 
 interface InitOptions {
@@ -34,15 +34,9 @@ export interface NodeAddOptions {
   readonly dryRun: boolean
 }
 
-const ROLES = ['validator', 'edge'] as const
-
 export async function nodeAdd(client: RingwallClient, id: string, options: NodeAddOptions): Promise<void> {
   const { publicKey, address, region, reason, dryRun } = options
-  const roles = options.roles.split(',').map((text): RingNode['roles'][number] => {
-    const role = ROLES.find((known) => known === text)
-    if (role === undefined) throw new UsageError(`--roles ${options.roles}: expected validator, edge, or both with a comma`)
-    return role
-  })
+  const roles = parseRoles(options.roles)
   const what = `${id} in ${region} at ${address}, as ${roles.join(' and ')}`
   const node = { id, region, address, publicKey, roles }
   if (dryRun) {

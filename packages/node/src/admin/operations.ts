@@ -5,6 +5,7 @@ import type { CacheCounts, ServiceStatus, UpstreamStatus } from '@ringwall/proxy
 import {
   type Denial,
   diffPolicies,
+  isEnrolmentStatement,
   liveStatements,
   type Policy,
   type PolicyChange,
@@ -18,6 +19,7 @@ import { AccessBody, EvaluationBody, EvaluationsBody, evaluate, evaluateAll, jud
 import { formatHostPort } from '../address.ts'
 import { openapi } from '../api/openapi.ts'
 import { checkNode } from '../check.ts'
+import { summarizeEnrolment } from '../enrolment/summary.ts'
 import type { TrafficListener } from '../listeners.ts'
 import type { RunningNode } from '../node.ts'
 import type { ReplayAnswer } from '../queries.ts'
@@ -26,8 +28,10 @@ import { estimateOf } from '../rule-watch.ts'
 import { describeSubject } from '../subject-text.ts'
 import { VERSION } from '../version.ts'
 import { bouncerOperations } from './bouncer-operations.ts'
+import { enrolmentOperations } from './enrolment-operations.ts'
 import type { Call, Operation } from './http.ts'
 import { keyOperations } from './key-operations.ts'
+import { peopleOperations } from './people-operations.ts'
 import { ApiProblem } from './problem.ts'
 import { vaultOperations } from './vault-operations.ts'
 
@@ -117,7 +121,9 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'GET', path: '/v1/endpoints', run: () => ({ json: endpoints(node) }) },
     ...keyOperations(node),
     ...vaultOperations(node),
+    ...peopleOperations(node),
     ...bouncerOperations(node),
+    ...enrolmentOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }
@@ -684,6 +690,7 @@ async function block(node: RunningNode, text: string): Promise<unknown> {
 }
 
 function summarize(body: SignedTx['content']['body']): string {
+  if (isEnrolmentStatement(body)) return summarizeEnrolment(body)
   if (body.type === 'policy.set') return `policy version ${body.expectVersion + 1}, ${body.policy.length} characters`
   if (body.type === 'deny.remove') return `lift ${body.id}: ${body.reason}`
   if (body.type === 'deny.withdraw') return `no longer says ${body.id}: ${body.reason}`
@@ -694,9 +701,15 @@ function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'key.refresh' || body.type === 'key.rotate')
     return `${body.type === 'key.refresh' ? 'new shares of the' : 'a new'} ${body.key} key: ${body.reason}`
   if (body.type === 'token.revoke') return 'a token is revoked by who held it'
+  if (body.type === 'token.use') return 'a token that serves once is redeemed'
+  if (body.type === 'person.put') return `person ${body.name}, groups ${body.groups.join(', ') || 'none'}: ${body.reason}`
+  if (body.type === 'person.reset') return `person ${body.name} starts anew: ${body.reason}`
+  if (body.type === 'person.remove') return `person ${body.name} is gone: ${body.reason}`
+  if (body.type === 'person.enrol') return `person ${body.name} has a ${body.credential.kind}`
   if (body.type === 'key.enrol') return `enrols for ceremony ${body.attempt} of the ${body.key} key`
   if (body.type === 'key.deal' || body.type === 'key.answer')
     return `${body.type === 'key.deal' ? 'dealing' : 'answer'} in ceremony ${body.attempt} of the ${body.key} key`
+  if (body.type === 'cache.purge') return `forget the answers of ${body.service}${body.path}: ${body.reason}`
   if (body.type === 'disk.seal') return 'has its disk opened by the ring'
   if (body.type === 'node.wipe') return `${body.id} is wiped: ${body.reason}`
   if (body.type === 'node.wiped') return `${body.id} has erased ${body.receipt.files} files`

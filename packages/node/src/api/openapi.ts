@@ -214,6 +214,7 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
   '/v1/svids': {
     post: { ...posting(call('svidMint', 'An X.509-SVID, signed by the ring.', 'MintedSvid'), 'MintBody'), security: [] },
   },
+  '/v1/people': { get: call('people', 'People of the ring’s own directory.', 'People') },
   '/v1/vault': {
     get: { ...call('vaultFacts', 'The sealing key and its holders.', 'VaultFacts'), security: [] },
   },
@@ -232,6 +233,9 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
     get: call('vaultHistory', 'Versions of a secret, and openings with this node’s share.', 'VaultHistory', [
       query('name', 'The secret.', { type: 'string' }),
     ]),
+  },
+  '/v1/enrolment': {
+    get: call('enrolment', 'Invitations and devices, and where the nodes of the ring are found.', 'Enrolment'),
   },
   '/v1/bundle': { get: open('bundle', 'The SPIFFE trust bundle of the ring.', 'application/json') },
   '/.well-known/jwks.json': { get: open('jwks', 'The keys that the ring’s tokens verify with (RFC 7517).', 'application/json') },

@@ -182,6 +182,7 @@ export function plainPolicy(
     rules: ['base'],
     paranoia: 1,
   },
+  login = false,
 ): string {
   return [
     'version: 1',
@@ -193,6 +194,8 @@ export function plainPolicy(
     '    upstreams:',
     `      - url: ${upstream.replace(/\/$/, '')}`,
     `    waf: { mode: ${waf.mode}, rules: [${waf.rules.join(', ')}], paranoia: ${waf.paranoia} }`,
+    ...(login ? ['    people: { login: required }'] : []),
+    ...(login ? ['detectors:', '  failedLogins: {}'] : []),
     'denials:',
     '  safe: [127.0.0.1, "::1"]',
     '',
