@@ -4,7 +4,7 @@ import { type AttackKind, KINDS } from './kinds.ts'
 import { People } from './people.ts'
 import { POLICY } from './policy.ts'
 import { type Found, SimRing } from './ring.ts'
-import { type Score, Scorer } from './score.ts'
+import { type IncidentScore, type Score, Scorer } from './score.ts'
 import { Calendar, DAY, hashOf, MINUTE } from './traffic.ts'
 
 export const NODES = 5
@@ -35,6 +35,7 @@ export interface Run {
   /** Findings that name nobody who attacks. */
   readonly wrong: readonly string[]
   readonly denials: number
+  readonly incidents: IncidentScore
 }
 
 export function run({ seed, users, days, instances, kinds = KINDS, policy = POLICY, onDay, onFound }: RunOptions): Run {
@@ -82,5 +83,10 @@ export function run({ seed, users, days, instances, kinds = KINDS, policy = POLI
     }
     onDay?.(day + 1, plays)
   }
-  return { score: scorer.score(), wrong: scorer.wrong, denials: ring.denials }
+  return {
+    score: scorer.score(),
+    wrong: scorer.wrong,
+    denials: ring.denials,
+    incidents: scorer.incidents(ring.incidents(), OF_SERVICE),
+  }
 }
