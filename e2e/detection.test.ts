@@ -18,9 +18,9 @@ let ring: TestRing
 before(async () => {
   ring = await TestRing.start()
   const { text } = await ring.client(1).policy()
-  assert.ok(!/^detectors:/m.test(text))
+  assert.match(text, /^detectors:\n/m)
   const file = join(ring.data, 'rules.yaml')
-  writeFileSync(file, `${text}\ndetectors:\n  rules:${RULE}`)
+  writeFileSync(file, text.replace(/^detectors:\n/m, `detectors:\n  rules:${RULE}`))
   const applied = ring.cli('policy', 'apply', file, '--yes')
   assert.equal(applied.code, 0, applied.stderr)
   const { version } = await ring.client(1).policy()
