@@ -4,6 +4,7 @@ import { didYouMean } from './did-you-mean.ts'
 import { type LimitPolicy, PASS_MS_MAX, PASS_MS_MIN, type Policy, type RoutePolicy, type ServicePolicy } from './policy.ts'
 import { compiledApi } from './policy-api.ts'
 import { cacheFaults } from './policy-delivery.ts'
+import { openIdFaults } from './policy-openid.ts'
 import { peopleFaults } from './policy-people.ts'
 import { upstreamFaults } from './policy-upstream-faults.ts'
 import { workloadFaults } from './policy-workloads.ts'
@@ -79,6 +80,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
     }
   }
   faults.push(...workloadFaults(policy))
+  faults.push(...openIdFaults(policy))
   const hosts = new Map<string, string>()
   for (const [name, service] of Object.entries(policy.services)) {
     const at = ['services', name] as const

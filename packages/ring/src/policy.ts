@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { ApiContract } from './policy-api.ts'
 import { Cache, Compression } from './policy-delivery.ts'
+import { OpenId } from './policy-openid.ts'
 import { People, PeopleWhen } from './policy-people.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
@@ -605,6 +606,7 @@ export const PolicySchema = z.strictObject({
     .max(PATCHES_MAX)
     .default([])
     .meta({ description: 'Rules for single holes, for a time, each with its own tests. ringwall rule patch writes them.' }),
+  openid: OpenId.optional(),
   vault: Vault.prefault({}).meta({ description: 'Who may read and write which secrets.' }),
   indicators: z
     .array(
