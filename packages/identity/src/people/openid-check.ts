@@ -14,6 +14,8 @@ import type { CodeRequest, TokensRequest } from './person-request.ts'
 
 export const CODE_S = 60
 export const ACCESS_S = 300
+/** Of each: rotated within it, or the grant lapses. As long as a key that was replaced still verifies. */
+export const REFRESH_S = 3_600
 export const SCOPES = ['openid', 'profile', 'groups', 'offline_access'] as const
 /** How old a request for a code may be, and how far ahead its node's clock. */
 const ASKED_MS_MAX = 60_000
@@ -156,7 +158,9 @@ export function checkTokens(
     return { claims: { ...common, ...groups, ...profile, ...own } }
   }
   if (!scopes.includes('offline_access')) return refuse('MINT_NOT_ENTITLED', 'no refresh token was asked for')
-  return { claims: { ...common, aud: client_id, exp: session_end, iss, nonce: grant.nonce, use: 'refresh' } }
+  return {
+    claims: { ...common, aud: client_id, exp: Math.min(session_end, iat + REFRESH_S), iss, nonce: grant.nonce, use: 'refresh' },
+  }
 }
 
 /** Of access tokens: no service has this name. */

@@ -20,6 +20,7 @@ import { LedgerError } from '@ringwall/ledger'
 import { type Portal, type PortalAnswer, type PortalRequest, type RenewedSession, sessionCookieText } from '@ringwall/proxy'
 import { enrolmentBytes, PERSON_NAME, type People, type PeoplePolicy, type PersonCredential, type View } from '@ringwall/ring'
 import { type Asked, MintRefused, SigningError } from '../signing/signing-service.ts'
+import { Attempts } from './attempts.ts'
 import type { FormOccasion, LoginForms } from './login-forms.ts'
 import { logoutTarget, type OpenIdOptions, OpenIdProvider } from './openid-provider.ts'
 import { enrolPage, loginPage, logoutPage, noticePage, type PageOptions } from './pages.ts'
@@ -28,6 +29,9 @@ import { type Passwords, PasswordsBusy } from './passwords.ts'
 const MINT_MS_MAX = 8_000
 const RENEW_MS_MAX = 4_000
 const AGREE_MS_MAX = 10_000
+/** Of one person, on this node. */
+const LOGINS_MAX = 30
+const LOGINS_WINDOW_MS = 300_000
 /** Sessions that are being renewed, or were in this time. */
 const RENEWED_MAX = 2_000
 const RENEWED_MS = 60_000
@@ -75,6 +79,8 @@ export class LoginPortal implements Portal {
   readonly #renewed = new Map<string, { readonly untilMs: number; readonly renewal: Promise<RenewedSession | undefined> }>()
 
   readonly #openid: OpenIdProvider
+  /** Each costs the ring a signature, and may end in a denial. */
+  readonly #logins = new Attempts(LOGINS_MAX, LOGINS_WINDOW_MS)
 
   constructor(options: LoginPortalOptions) {
     this.#options = options
@@ -261,6 +267,10 @@ export class LoginPortal implements Portal {
 
   /** A session of its own for each login: what the browser had before counts for nothing. */
   async #loggedIn(visit: Visit, login: LoginOccasion, person: string, proof: LoginProof, to: string): Promise<PortalAnswer> {
+    if (!this.#logins.take(person, visit.nowMs)) {
+      const headers = ['retry-after', String(this.#logins.waitS(person, visit.nowMs))]
+      return this.#loginPage(visit, to, { status: 429, headers }, 'Too many logins. Please wait some minutes.')
+    }
     const session = await this.#minted({ person: { ...login, type: 'login', person, proof } }, MINT_MS_MAX)
     const { secure } = visit.request
     return redirect(to, [sessionCookieText(session, secure), endedCookie(formCookie(visit.request), secure)])
@@ -324,9 +334,10 @@ export class LoginPortal implements Portal {
 
   #isInvited(name: string, key: string, nowMs: number): boolean {
     if (!PERSON_NAME.test(name) || !/^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/.test(key)) return false
+    // Before anybody is looked up: it takes as long for a name that nobody has.
+    const shown = publicHalf(seededKey(Buffer.from(key, 'base64url')))
     const invitation = this.#options.people().get(name)?.invitation
-    if (invitation == null || invitation.untilMs <= nowMs) return false
-    return publicHalf(seededKey(Buffer.from(key, 'base64url'))) === invitation.key
+    return invitation != null && invitation.untilMs > nowMs && shown === invitation.key
   }
 
   #enrolPage(visit: Visit, name: string, key: string, options: PageOptions, said?: string): PortalAnswer {

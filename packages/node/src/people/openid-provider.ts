@@ -21,10 +21,14 @@ import {
 import type { PortalAnswer, PortalRequest } from '@ringwall/proxy'
 import { type OpenIdClient, type OpenIdPolicy, personSubject, ringIssuer, type View } from '@ringwall/ring'
 import { MintRefused, SigningError } from '../signing/signing-service.ts'
+import { Attempts } from './attempts.ts'
 import type { LoginForms } from './login-forms.ts'
 import { consentPage, noticePage } from './pages.ts'
 
 const MINT_MS_MAX = 8_000
+/** Of one session, on this node: each costs the ring a signature, and a transaction when it is redeemed. */
+const CODES_MAX = 60
+const CODES_WINDOW_MS = 300_000
 const CODE_CHARS_MAX = 4_096
 const VERIFIER = /^[A-Za-z0-9._~-]{43,128}$/
 const CHALLENGE = /^[A-Za-z0-9_-]{43}$/
@@ -73,6 +77,7 @@ class OAuthError extends Error {
 
 export class OpenIdProvider {
   readonly #options: OpenIdOptions
+  readonly #codes = new Attempts(CODES_MAX, CODES_WINDOW_MS)
 
   constructor(options: OpenIdOptions) {
     this.#options = options
@@ -267,6 +272,8 @@ export class OpenIdProvider {
     { client, redirectUri }: { readonly client: OpenIdClient; readonly redirectUri: string },
     { scope, nonce, challenge }: { readonly scope: string; readonly nonce: string; readonly challenge: string },
   ): Promise<PortalAnswer> {
+    const sid = readSession(session, this.#options.view())?.sid ?? ''
+    if (!this.#codes.take(sid, nowMs)) throw new OAuthError('temporarily_unavailable', 'too many codes for one session')
     const { ring } = this.#options
     const asked = {
       type: 'code',
