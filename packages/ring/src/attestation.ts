@@ -76,6 +76,7 @@ export const EXPULSION_CODES = [
   'CONFIGURATION_CHANGED',
   'PROGRAM_CHANGED',
   'PCRS_CHANGED',
+  'TPM_CHANGED',
 ] as const
 export type ExpulsionCode = (typeof EXPULSION_CODES)[number]
 
