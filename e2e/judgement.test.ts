@@ -42,6 +42,8 @@ const statusOf = async (node: number, address: string): Promise<number> =>
 test('01 one node that lies about a source bans it for some seconds at most, and is named; lying again does nothing', async () => {
   const innocent = '198.51.100.41'
   await ring.client(1).submitSigned(await said(1, denyOf(innocent)))
+  // It comes to the others by gossip, in its own time.
+  await eventually('n3 heard of it', async () => (await ring.client(3).denials()).pending.length > 0)
   const { denials, pending } = await ring.client(3).denials()
   assert.ok(!denials.some(({ subject, provisional }) => subject.value === innocent && !provisional))
   assert.deepEqual(

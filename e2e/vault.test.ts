@@ -183,5 +183,5 @@ test('09 a validator that joins gets a share of both keys, one that leaves keeps
     before,
   )
   const shares = join(ring.data, 'n4', 'keys', 'sealing')
-  await eventually('n4 erases its share', () => readdirSync(shares).length === 0)
+  await eventually('n4 erases its share', () => readdirSync(shares).length === 0, 40_000)
 })

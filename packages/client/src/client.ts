@@ -117,8 +117,18 @@ export class RingwallClient {
     return this.submit({ type: 'node.add', node, reason }, options)
   }
 
+  /** @param path Percent-encoded: of that path and below it. */
+  cachePurge(service: string, path: string, reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
+    return this.submit({ type: 'cache.purge', service, path, reason }, options)
+  }
+
   nodeRemove(id: string, reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
     return this.submit({ type: 'node.remove', id, reason }, options)
+  }
+
+  /** Disks that the ring opens, and nodes that were wiped. */
+  disks(): Promise<Answer<'disks'>> {
+    return this.#call('disks')
   }
 
   /** What waits for more operators to approve it. */
@@ -253,6 +263,10 @@ export class RingwallClient {
   }
 
   /** Secrets that this operator may read or write, without what is in them. */
+  people(): Promise<Answer<'people'>> {
+    return this.#call('people')
+  }
+
   vaultSecrets(query: Query<'vaultSecrets'> = {}): Promise<Answer<'vaultSecrets'>> {
     return this.#call('vaultSecrets', { query })
   }

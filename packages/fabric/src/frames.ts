@@ -26,6 +26,7 @@ const CHANNELS: readonly Channel[] = [
   'vault',
   'passes',
   'acme',
+  'disk',
   'attest',
 ]
 

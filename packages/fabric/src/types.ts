@@ -17,6 +17,7 @@ export type Channel =
   | 'vault'
   | 'passes'
   | 'acme'
+  | 'disk'
   | 'attest'
 
 /** A peer as the ring knows it. A peer is who holds `publicKey`, not who answers at `host`. */
@@ -37,6 +38,8 @@ export interface FabricOptions {
   readonly peers: readonly Peer[]
   /** Where to listen; `self.host` and `self.port` unless given. */
   readonly listen?: { readonly host: string; readonly port: number }
+  /** Dials everybody and listens nowhere: of a node that only asks something, and ends. */
+  readonly dialsOnly?: boolean
   /** Notices for people: one line each. */
   readonly log?: (level: 'info' | 'warn', line: string) => void
 }

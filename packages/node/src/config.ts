@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { type AcmeConfig, certificateFile } from './acme/certificates.ts'
 import { type HostPort, parseHostPort } from './address.ts'
 import type { AuditOptions } from './audit-log.ts'
+import type { DiskMode } from './disk/disk.ts'
 import { StartError } from './errors.ts'
 import type { FeedSettings } from './feeds/feed-config.ts'
 import { feedUrlFault } from './feeds/feed-url.ts'
@@ -127,6 +128,8 @@ const Schema = z.strictObject({
       roots: z.string().min(1).optional(),
     })
     .optional(),
+  /** How what it writes is sealed. */
+  disk: z.strictObject({ seal: z.enum(['off', 'local', 'ring']).default('local') }).prefault({}),
   cache: z
     .strictObject({
       /** Memory for answers of upstreams, in all threads together; 0 keeps none, whatever the policy says. */
@@ -177,6 +180,8 @@ export interface NodeConfig {
   readonly breachedPasswords?: string | undefined
   readonly places?: readonly string[] | undefined
   readonly dnsServers?: readonly string[] | undefined
+  /** How what it writes is sealed. */
+  readonly diskSeal: DiskMode
   /** For answers of upstreams, where the policy wants them kept. */
   readonly cacheBytes: number
   readonly acme: AcmeConfig | undefined
@@ -243,6 +248,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     breachedPasswords: data.breachedPasswords === undefined ? undefined : at(data.breachedPasswords),
     places: data.places?.map(at),
     dnsServers: data.dnsServers,
+    diskSeal: data.disk.seal,
     cacheBytes: data.cache.bytesMax,
     acme: data.acme && {
       directory: data.acme.directory,

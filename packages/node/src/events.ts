@@ -1,6 +1,18 @@
 /** What happened on this node, for people: the last 1,000 lines, and whoever listens. */
 
-export type EventKind = 'block' | 'denial' | 'policy' | 'link' | 'finding' | 'approval' | 'upstream' | 'ledger' | 'node' | 'key'
+export type EventKind =
+  | 'block'
+  | 'denial'
+  | 'policy'
+  | 'link'
+  | 'finding'
+  | 'approval'
+  | 'upstream'
+  | 'ledger'
+  | 'node'
+  | 'key'
+  | 'cache'
+  | 'person'
 
 export interface NodeEvent {
   readonly atMs: number

@@ -5,7 +5,7 @@
  */
 import { randomInt } from 'node:crypto'
 import { Worker } from 'node:worker_threads'
-import type { FloodReading } from '@ringwall/detect'
+import type { FloodReading, Signal } from '@ringwall/detect'
 import { type SharedLimiter, sharedRateMemory } from '@ringwall/guard'
 import { sharedProofMemory } from '@ringwall/identity'
 import {
@@ -18,12 +18,14 @@ import {
   NO_STATS,
   newTicketSecret,
   type PassKey,
+  type Portal,
   type ProxyStats,
   type Proxy as RequestProxy,
   type ServiceStatus,
   type UpstreamStatus,
 } from '@ringwall/proxy'
 import type { DenialIndex, DenialSubject, RuleLibrary, View } from '@ringwall/ring'
+import type { DiskSealOptions } from '@ringwall/store'
 import type { Telemetry } from '@ringwall/telemetry'
 import type { ApiActivity } from './api-activity.ts'
 import type { NodeConfig } from './config.ts'
@@ -54,6 +56,8 @@ const STOP_MS_MAX = 1_000
 
 export interface TrafficWorkersOptions {
   readonly config: NodeConfig
+  /** Of the node's disk, where it is sealed. */
+  readonly disk: DiskSealOptions | undefined
   readonly region: string
   readonly ring: string
   readonly rules: RuleLibrary
@@ -65,10 +69,14 @@ export interface TrafficWorkersOptions {
   readonly indicators: IndicatorStore
   readonly archive: RequestArchive
   readonly watch: RuleWatch
+  /** The pages where people log in. */
+  readonly portal: Portal
   readonly api: ApiActivity
   readonly onLogin: (attempt: LoginEvent) => void
   /** @param thread From 0. */
   readonly onFlood: (reading: FloodReading, thread: number) => void
+  /** @param lost How many more there were. */
+  readonly onSignals: (signals: readonly Signal[], lost: number) => void
   readonly log: (level: 'info' | 'warn', line: string) => void
 }
 
@@ -241,6 +249,10 @@ export class TrafficWorkers implements Traffic {
     this.#tell({ kind: 'invalidate', keys })
   }
 
+  purge(service: string, path: string): void {
+    this.#tell({ kind: 'purge', service, path })
+  }
+
   ruleCounts(): readonly RuleCounts[] {
     return this.#slots.flatMap(({ ruleCounts }) => ruleCounts ?? [])
   }
@@ -296,12 +308,13 @@ export class TrafficWorkers implements Traffic {
   }
 
   #begin(slot: Slot): Promise<readonly { readonly host: string; readonly port: number }[]> {
-    const { config, region, ring, rules, log } = this.#options
+    const { config, disk, region, ring, rules, log } = this.#options
     const view = this.#view!
     this.#ticketSecret = currentTicketSecret(this.#ticketSecret)
     const worker = new Worker(new URL('./traffic-worker.ts', import.meta.url), {
       workerData: {
         config,
+        disk,
         region,
         ring,
         rules,
@@ -337,6 +350,7 @@ export class TrafficWorkers implements Traffic {
           settle(message.bound)
         } else if (message.kind === 'failed') failure = message.message
         else if (message.kind === 'takes') this.#take(worker, message.takes)
+        else if (message.kind === 'portal' || message.kind === 'renew') this.#askPortal(worker, message)
         else if (message.kind === 'changed') this.#others(worker, message.keys)
         else this.#learn(slot, message)
       })
@@ -398,7 +412,7 @@ export class TrafficWorkers implements Traffic {
   }
 
   #learn(slot: Slot, news: WorkerNews): void {
-    const { telemetry, archive, watch, api, onLogin, onFlood, log } = this.#options
+    const { telemetry, archive, watch, api, onLogin, onFlood, onSignals, log } = this.#options
     slot.news = news
     slot.ruleCounts = news.ruleCounts ?? slot.ruleCounts
     const { requests } = news
@@ -413,8 +427,21 @@ export class TrafficWorkers implements Traffic {
     for (const { sighting, atMs } of news.sightings) watch.add(sighting, atMs)
     for (const event of news.api) api.observe(event)
     for (const attempt of news.logins) onLogin(attempt)
+    if (news.signals.length > 0 || news.signalsLost > 0) onSignals(news.signals, news.signalsLost)
     for (const reading of news.floods) onFlood(reading, slot.number - 1)
     for (const { level, line } of news.lines) log(level, line)
+  }
+
+  #askPortal(worker: Worker, message: Extract<FromWorker, { kind: 'portal' | 'renew' }>): void {
+    const { portal, log } = this.#options
+    const { id } = message
+    const asked = message.kind === 'portal' ? portal.answer(message.request) : portal.renew(message.token)
+    asked
+      .catch((error: Error) => {
+        log('warn', `a page where people log in: ${error.message}`)
+        return undefined
+      })
+      .then((answer) => worker.postMessage({ kind: 'portal', id, answer } satisfies ToWorker))
   }
 
   #take(worker: Worker, takes: readonly Take[]): void {

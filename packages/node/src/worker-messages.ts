@@ -1,5 +1,5 @@
 /** What a node and its traffic workers say to each other. All of it is plain data: it is copied between threads. */
-import type { FloodReading } from '@ringwall/detect'
+import type { FloodReading, Signal } from '@ringwall/detect'
 import type { Budget } from '@ringwall/guard'
 import type {
   AcmeAnswer,
@@ -9,12 +9,16 @@ import type {
   ListenerOptions,
   LoginEvent,
   PassKey,
+  PortalAnswer,
+  PortalRequest,
   ProxyStats,
+  RenewedSession,
   ServiceStatus,
   TicketSecret,
   UpstreamStatus,
 } from '@ringwall/proxy'
 import type { Denial, RuleLibrary, View } from '@ringwall/ring'
+import type { DiskSealOptions } from '@ringwall/store'
 import type { RequestNews } from '@ringwall/telemetry'
 import type { HeaderField } from '@ringwall/waf'
 import type { NodeConfig } from './config.ts'
@@ -38,6 +42,8 @@ export interface DenialNews {
 /** What a worker begins with. */
 export interface WorkerStart {
   readonly config: NodeConfig
+  /** Opens what lies on the node's disk. */
+  readonly disk: DiskSealOptions | undefined
   readonly region: string
   readonly ring: string
   readonly rules: RuleLibrary
@@ -72,8 +78,11 @@ export type ToWorker =
   | { readonly kind: 'acme'; readonly all: readonly AcmeAnswer[] }
   /** Answers that are not to be kept any more. */
   | { readonly kind: 'invalidate'; readonly keys: readonly string[] }
+  | { readonly kind: 'purge'; readonly service: string; readonly path: string }
   /** Answers to `takes`: number and milliseconds to wait. */
   | { readonly kind: 'taken'; readonly answers: readonly (readonly [id: number, waitMs: number])[] }
+  /** Answers to `portal` and `renew`; undefined: there is none. */
+  | { readonly kind: 'portal'; readonly id: number; readonly answer: PortalAnswer | RenewedSession | undefined }
   | { readonly kind: 'stop'; readonly graceMs: number }
 
 /** A request that rules matched. */
@@ -111,6 +120,9 @@ export interface WorkerNews {
   readonly requests: RequestNews | undefined
   readonly logins: readonly LoginEvent[]
   readonly floods: readonly FloodReading[]
+  readonly signals: readonly Signal[]
+  /** Signals that there was no room for. */
+  readonly signalsLost: number
   readonly api: readonly ApiEvent[]
   readonly kept: readonly KeptRequest[]
   readonly sightings: readonly { readonly sighting: Sighting; readonly atMs: number }[]
@@ -124,6 +136,9 @@ export type FromWorker =
   | { readonly kind: 'listening'; readonly bound: readonly { readonly host: string; readonly port: number }[] }
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'takes'; readonly takes: readonly Take[] }
+  /** A page of ours is asked for, or a session is to be renewed. */
+  | { readonly kind: 'portal'; readonly id: number; readonly request: PortalRequest }
+  | { readonly kind: 'renew'; readonly id: number; readonly token: string }
   /** Told of at once: the others are to drop it, too. */
   | { readonly kind: 'changed'; readonly keys: readonly string[] }
   | WorkerNews

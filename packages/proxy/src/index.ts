@@ -1,6 +1,7 @@
 export type { AcmeAnswer } from './acme-answers.ts'
 export { Challenges } from './challenges.ts'
 export { NO_STATS } from './context.ts'
+export { type EndedFacts, type EndedRequest, type EndedRequests, endedRequest } from './ended-request.ts'
 export {
   type AnyProxyError,
   ListenFailed,
@@ -19,6 +20,7 @@ export {
   PASS_KEYS_MAX,
   type PassKey,
 } from './pass-keys.ts'
+export { type Portal, type PortalAnswer, type PortalRequest, type RenewedSession, sessionCookieText } from './people.ts'
 export { createProxy } from './proxy.ts'
 export type { CacheCounts, CacheStatus } from './response-cache.ts'
 export { currentTicketSecret, newTicketSecret, type TicketSecret } from './ticket-secret.ts'

@@ -17,6 +17,7 @@ import { GenesisInvalid, TxMalformed } from './errors.ts'
 import { genesisHash } from './genesis.ts'
 import {
   denialOf,
+  denialOfReuse,
   enrolmentMeans,
   joinDenials,
   type Meeting,
@@ -26,11 +27,13 @@ import {
   refusalOf,
   withoutWordOf,
 } from './meaning.ts'
+import { withDisk, withReceipt, withWipe } from './node-disks.ts'
+import { withPersonStatement } from './person-statements.ts'
 import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
 import { formatProblems, type PolicyProblem, parsePolicyDocument } from './policy-document.ts'
 import { lapseFaults, policyFitFaults } from './policy-fit.ts'
-import { isVaultOpen } from './policy-vault.ts'
+import { wantsSealingKey } from './policy-vault.ts'
 import { type PolicyJudge, type Rehearsal, type RuleCost, rehearse, type TestResult } from './rehearsal.ts'
 import {
   KEY_NAMES,
@@ -373,7 +376,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     isWanted:
       name === 'signing' ||
       state.sealingKey.publicKey !== null ||
-      (state.signingKey.publicKey !== null && isVaultOpen(inForce(state).policy)),
+      (state.signingKey.publicKey !== null && wantsSealingKey(inForce(state).policy)),
     ring,
     validators: state.validators,
     height,
@@ -399,8 +402,30 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       const waiting = seen.approvals.get(body.id, context.timestampMs)!
       return approved(seen, { ...waiting, approvedBy: [...waiting.approvedBy, issuer].sort() }, context)
     }
+    if (body.type === 'disk.seal') {
+      const { capsule, machine } = body
+      const disk = { id: parseIssuer(issuer)?.name ?? '', capsule, machine, atMs: context.timestampMs }
+      return seen.withDisks(withDisk(seen.disks, disk))
+    }
+    if (body.type === 'node.wiped') return seen.withDisks(withReceipt(seen.disks, body))
     if (body.type === 'evidence') return ticked(seen.withoutNode(body.validator), context)
     if (body.type === 'token.revoke') return denied(seen, denialOf(content, context.height)!, context)
+    if (body.type === 'token.use') {
+      const use = denialOf(content, context.height)!
+      const before = seen.denial(use.id)
+      const isFirst = before === undefined || before.expiresAtMs <= context.timestampMs
+      return denied(seen, isFirst ? use : denialOfReuse(content, context.height)!, context)
+    }
+    if (
+      body.type === 'person.put' ||
+      body.type === 'person.reset' ||
+      body.type === 'person.remove' ||
+      body.type === 'person.enrol'
+    ) {
+      const next = seen.withPeople(withPersonStatement(seen.people, body, context.timestampMs))
+      const ended = denialOf(content, context.height)
+      return ended === undefined ? next : denied(next, ended, context)
+    }
     if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
       const from = parseIssuer(issuer)?.name ?? ''
       return withStatementOfKey(seen, body, from, context)
@@ -441,6 +466,13 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       if (body.type !== 'device.remove' && body.type !== 'device.transfer') return next
       const node = next.enrolment.device(body.serial)?.node ?? ''
       return ticked(next.withoutNode(node), context)
+    }
+    if (body.type === 'node.wipe') {
+      const { id, reason } = body
+      const publicKey = state.node(id)?.publicKey ?? ''
+      const wipe = { id, publicKey, by: content.issuer, reason, atMs: context.timestampMs, receipt: null }
+      const gone = state.withoutNode(id)
+      return ticked(gone.withDisks(withWipe(gone.disks, wipe)), context)
     }
     if (body.type === 'key.refresh' || body.type === 'key.rotate')
       return ticked(withStatementOfKey(state, body, '', context), context)

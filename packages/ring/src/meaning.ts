@@ -16,7 +16,9 @@ import {
   refusalOfEnrolment,
   type VoucherReader,
 } from './enrolment-statements.ts'
+import { type DiskRefusalCode, refusalOfDiskSeal, refusalOfWipeReceipt } from './node-disks.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
+import { endedBy, type PersonRefusalCode, refusalOfPersonStatement } from './person-statements.ts'
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
 import { type KeyRefusalCode, refusalOfKeyStatement } from './ring-key.ts'
@@ -60,7 +62,10 @@ export type RefusalCode =
   | KeyRefusalCode
   | 'KEY_IN_USE'
   | VaultRefusalCode
+  | DiskRefusalCode
+  | PersonRefusalCode
   | 'TOKEN_UNKNOWN'
+  | 'TOKEN_USED'
   | 'APPROVAL_UNKNOWN'
   | 'APPROVAL_REPEATED'
   | 'APPROVALS_FULL'
@@ -118,6 +123,9 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
   if (body.type === 'deny.add') return refusalOfDenial(meeting, body, reader.inForce(meeting.state))
   if (body.type === 'deny.withdraw') return refusalOfWithdrawal(meeting, body.id)
   if (body.type === 'token.revoke') return refusalOfRevocation(meeting, body.token, verify)
+  if (body.type === 'token.use') return refusalOfUse(meeting, body.token, verify)
+  if (body.type === 'person.enrol')
+    return refusalOfPersonStatement(meeting.state.people, meeting.content, body, meeting.nowMs, verify)
   if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
     const { state, issuer } = meeting
     if (issuer.kind === 'node') return refusalOfKeyStatement(state.key(body.key), body, issuer.name, state.validators)
@@ -127,12 +135,20 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
     if (meeting.issuer.kind === 'node') return refusalOfEnrolment(meeting, body, enrolmentMeans(meeting, reader))
     return refuse('NOT_ENTITLED', `${body.type} is for nodes; an operator lets one in with node.add`)
   }
+  if (body.type === 'disk.seal') {
+    const { state, content, issuer } = meeting
+    if (issuer.kind === 'node') return refusalOfDiskSeal(state, content, body, issuer.name)
+    return refuse('NOT_ENTITLED', 'disk.seal is for nodes, each about its own disk')
+  }
+  if (body.type === 'node.wiped') return refusalOfWipeReceipt(meeting.state, meeting.content, body, verify)
   if (meeting.issuer.kind !== 'operator') {
     const may =
-      'a node may only propose deny.add, deny.withdraw, token.revoke, evidence, joins, what it measured of itself, and its part in the ceremonies of keys'
+      'a node may only propose deny.add, deny.withdraw, token.revoke, token.use, person.enrol, evidence, joins, what concerns its own disk, what it measured of itself, and its part in the ceremonies of keys'
     return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
   }
   if (body.type === 'vault.put') return refusalOfVault(meeting, body, reader)
+  if (body.type === 'person.put' || body.type === 'person.reset' || body.type === 'person.remove')
+    return refusalOfPersonStatement(meeting.state.people, meeting.content, body, meeting.nowMs, verify)
   if (body.type === 'tx.approve') return refusalOfApproval(meeting, body, reader)
   return refusalOfStatement(meeting, reader) ?? refusalOfWaiting(meeting, reader)
 }
@@ -142,9 +158,10 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   const { body } = meeting.content
   if (body.type === 'deny.remove') return refusalOfRemoval(meeting, body)
   if (body.type === 'node.add') return refusalOfNodeAddition(meeting, body.node)
-  if (body.type === 'node.remove') return refusalOfNodeRemoval(meeting, body.id)
+  if (body.type === 'node.remove' || body.type === 'node.wipe') return refusalOfNodeRemoval(meeting, body.id)
   if (body.type === 'policy.set') return refusalOfPolicy(meeting, body, reader)
   if (body.type === 'vault.delete') return refusalOfVault(meeting, body, reader)
+  if (body.type === 'cache.purge') return refusalOfPurge(meeting.state, body.service, reader)
   if (isEnrolmentStatement(body))
     return refusalOfEnrolment(meeting, body, enrolmentMeans(meeting, reader)) ?? refusalOfParting(meeting, body)
   if (body.type === 'key.rotate' && body.key === 'sealing' && meeting.state.vault.sealed > 0) {
@@ -157,6 +174,12 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   if (body.type === 'key.refresh' || body.type === 'key.rotate')
     return refusalOfKeyStatement(meeting.state.key(body.key), body, '', meeting.state.validators)
   return refuse('NOT_ENTITLED', `${body.type} is nothing that waits for approvals`)
+}
+
+function refusalOfPurge(state: RingState, service: string, reader: PolicyReader): Refusal | undefined {
+  const { services } = reader.inForce(state)
+  if (Object.hasOwn(services, service)) return undefined
+  return refuse('SERVICE_UNKNOWN', `the policy has no service ${service}; it has ${Object.keys(services).join(', ')}`)
 }
 
 export function enrolmentMeans(
@@ -319,12 +342,44 @@ function refusalOfDenial(
 
 function refusalOfRevocation({ state, content, nowMs }: Meeting, token: string, verify: Verify): Refusal | undefined {
   const read = readRingToken(content.ring, token)
-  if (read === undefined || !isSignedByRing(token, state.signingKey, verify))
+  if (read === undefined || !isSignedByRing(token, state.signingKey, state.validators, verify))
     return refuse('TOKEN_UNKNOWN', 'this is no token that the ring signed; deny its id or subject as an operator')
   if (read.overAtMs <= nowMs) return refuse('DENIAL_OVER', 'the token has expired already')
   if (state.denial(subjectId({ kind: 'token', value: read.id })) === undefined && state.denials.size >= DENIALS_MAX)
     return refuse('DENIALS_FULL', `the ring holds ${DENIALS_MAX} denials; remove some`)
   return undefined
+}
+
+/** A token that serves once was shown by who redeems it. The second time is taken too: it ends the session. */
+function refusalOfUse(meeting: Meeting, token: string, verify: Verify): Refusal | undefined {
+  const { state, content, issuer, nowMs } = meeting
+  if (issuer.kind !== 'node') return refuse('NOT_ENTITLED', 'token.use is for nodes that redeem tokens')
+  const wrong = refusalOfRevocation(meeting, token, verify)
+  if (wrong !== undefined) return wrong
+  const session = readRingToken(content.ring, token)?.session
+  if (session === undefined) return refuse('TOKEN_UNKNOWN', 'the token belongs to no session')
+  const ended = state.denial(subjectId(sessionSubject(content.ring, session.id)))
+  if (ended !== undefined && ended.expiresAtMs > nowMs) return refuse('TOKEN_USED', 'its session is over already')
+  return undefined
+}
+
+export function sessionSubject(ring: string, value: string): DenialSubject {
+  return { issuer: ringIssuer(ring), kind: 'session', value }
+}
+
+/** Of a `token.use` of a token that was used before: its session is denied. */
+export function denialOfReuse(content: TxContent, height: number | undefined): Denial | undefined {
+  return content.body.type === 'token.use' ? denialOfSession(content, height, 'a token that serves once came twice') : undefined
+}
+
+function denialOfSession(content: TxContent, height: number | undefined, reason: string): Denial | undefined {
+  const { body } = content
+  const isShown = body.type === 'token.use' || body.type === 'token.revoke'
+  const session = isShown ? readRingToken(content.ring, body.token)?.session : undefined
+  if (session === undefined) return undefined
+  const subject = sessionSubject(content.ring, session.id)
+  const { atMs: issuedAtMs, issuer } = content
+  return { expiresAtMs: session.overAtMs, height, id: subjectId(subject), issuedAtMs, issuer, reason, subject }
 }
 
 function refusalOfNodePrefix(subject: DenialSubject, { denials }: Policy): Refusal | undefined {
@@ -427,17 +482,28 @@ function prefixOf(value: string): Prefix | Refusal {
 }
 
 /**
- * The denial that a `deny.add` or a `token.revoke` states, as of a height; undefined height while provisional. It lasts from when it was
+ * The denial that a statement comes to, as of a height; undefined height while provisional. It lasts from when it was
  * signed, not from when it was agreed, so that all who hear of it agree on its end. `id` is that of its subject, when known.
  */
 export function denialOf(content: TxContent, height: number | undefined, id?: string): Denial | undefined {
   const { body } = content
-  if (body.type === 'token.revoke') {
+  if (body.type === 'person.reset' || body.type === 'person.remove') {
+    const ended = endedBy(body, content.atMs)
+    if (ended === undefined) return undefined
+    const value = new Date(content.atMs).toISOString()
+    const subject = { issuer: ringIssuer(content.ring), kind: 'issued-before', subject: ended.subject, value } as const
+    const { atMs: issuedAtMs, issuer } = content
+    return { expiresAtMs: ended.untilMs, height, id: subjectId(subject), issuedAtMs, issuer, reason: body.reason, subject }
+  }
+  if (body.type === 'token.revoke' || body.type === 'token.use') {
     const read = readRingToken(content.ring, body.token)
     if (read === undefined) return undefined
+    if (body.type === 'token.revoke' && read.isSession) return denialOfSession(content, height, 'ended by who held it')
     const subject = { kind: 'token', value: read.id } as const
     const { atMs: issuedAtMs, issuer } = content
-    const said = { reason: 'revoked by who held it', subject }
+    // Who redeems it sees by this whether it was first.
+    const reason = body.type === 'token.use' ? `used once: ${content.nonce}` : 'revoked by who held it'
+    const said = { reason, subject }
     return { expiresAtMs: read.overAtMs, height, id: subjectId(subject), issuedAtMs, issuer, ...said }
   }
   if (body.type !== 'deny.add') return undefined

@@ -4,6 +4,8 @@ import { didYouMean } from './did-you-mean.ts'
 import { type LimitPolicy, PASS_MS_MAX, PASS_MS_MIN, type Policy, type RoutePolicy, type ServicePolicy } from './policy.ts'
 import { compiledApi } from './policy-api.ts'
 import { cacheFaults } from './policy-delivery.ts'
+import { detectionFaults } from './policy-detection.ts'
+import { peopleFaults } from './policy-people.ts'
 import { upstreamFaults } from './policy-upstream-faults.ts'
 import { workloadFaults } from './policy-workloads.ts'
 
@@ -38,6 +40,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
     const message = `expected 1h to 90d, found ${slowWindow / 1_000} s`
     faults.push({ path: ['detectors', 'slowLogins', 'window'], message, hint: 'the default is 3d' })
   }
+  faults.push(...detectionFaults(policy))
   const { bouncers } = policy
   repeated(bouncers.map(({ name }) => name)).forEach(({ index, value }) => {
     faults.push({ path: ['bouncers', index, 'name'], message: `the bouncer ${value} occurs twice`, hint: 'keep one of the two' })
@@ -107,6 +110,12 @@ export function policyFaults(policy: Policy): PolicyFault[] {
     for (const [index, { cache }] of service.routes.entries()) cacheFaults(cache, [...at, 'routes', index], faults)
     limitFaults(service.limits, [...at, 'limits'], faults)
     accountFaults(service, at, faults)
+    peopleFaults(service.people, at, faults)
+    for (const [index, route] of service.routes.entries()) {
+      if (route.people === undefined || service.people !== undefined) continue
+      const message = `the route ${route.name} speaks of people, and the service does not`
+      faults.push({ path: [...at, 'routes', index, 'people'], message, hint: 'add people: {} to the service' })
+    }
     sourceFaults(service, at, faults)
     const { passFor } = service.challenge
     if (passFor < PASS_MS_MIN || passFor > PASS_MS_MAX) {

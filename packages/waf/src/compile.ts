@@ -1,6 +1,6 @@
 /** SecLang sources to a rule set: checks every name, builds closures, one automaton over all literals. */
 import { type ActionSurroundings, type Actions, readActions, severityOf } from './actions.ts'
-import { buildAutomaton } from './automaton.ts'
+import { automatonOf, buildTables } from './automaton.ts'
 import { toByteText } from './bytes.ts'
 import { createCounters, type RuleCounters } from './counters.ts'
 import { checkedMacro, idRange, ruleTest } from './effects.ts'
@@ -73,7 +73,7 @@ const PHASES: readonly Phase[] = [1, 2, 3, 4, 5]
 /** Variables in which rule sets keep the paranoia level: CRS 3's, then CRS 4's. */
 const PARANOIA_VARIABLES = ['paranoia_level', 'executing_paranoia_level', 'blocking_paranoia_level', 'detection_paranoia_level']
 
-const NO_PATTERNS: Prepared = new Map()
+const NO_PATTERNS: ReadonlyMap<string, PatternFacts> = new Map()
 
 class Builder {
   readonly #data = new Map<string, string>()
@@ -152,17 +152,19 @@ class Builder {
     for (const [index, rule] of rules.entries()) this.#places.set(rule, index)
     const phases = PHASES.map((phase) => this.#phase(phase))
     const counters = createCounters(rules.length)
+    const known = this.#isPrepared ? this.#known : undefined
+    const tables = known?.tables ?? buildTables(this.#slots)
+    if (known === undefined) this.#onPrepared?.(writePrepared({ patterns: this.#patterns, tables }))
     const program: Program = {
       phases,
       runs: phases.map(gatedRuns),
       counters,
-      automaton: buildAutomaton(this.#slots),
+      automaton: automatonOf(tables),
       memo: new SubjectMemo(),
       settings: this.#settings,
       tx: new Map(this.#settings.tx),
       sizes: { lists: this.#lists.size, pairs: this.#pairs.size, links: this.#links },
     }
-    if (this.#isUnprepared) this.#onPrepared?.(writePrepared(this.#patterns))
     const all = this.#pending.filter((item): item is PendingRule => 'links' in item)
     const leftOut = all
       .filter((rule) => !this.#isKept(rule))
@@ -361,16 +363,17 @@ class Builder {
     const macro = lower.startsWith('verify') ? parseMacro('') : checkedMacro(argument)
     const data = (file: string): string =>
       this.#dataFile(argument.slice(argument.text.indexOf(file), argument.text.indexOf(file) + file.length))
-    const prepared = { read: this.#known ?? NO_PATTERNS, write: this.#patterns }
+    const prepared = { read: this.#known?.patterns ?? NO_PATTERNS, write: this.#patterns }
     const made = located(argument, () => factory({ text: argument.text, macro, data, prepared }))
     this.#operators.set(key, made)
     return made
   }
 
-  /** Some pattern was not among those that are known. */
-  get #isUnprepared(): boolean {
-    for (const source of this.#patterns.keys()) if (this.#known?.has(source) !== true) return true
-    return false
+  /** What was read is what would be written. */
+  get #isPrepared(): boolean {
+    if (this.#known === undefined || this.#known.tables.slotCount !== this.#slots.length) return false
+    for (const source of this.#patterns.keys()) if (!this.#known.patterns.has(source)) return false
+    return true
   }
 
   #phase(phase: Phase): readonly CompiledRule[] {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { automatonOf, buildTables } from './automaton.ts'
 import { compileRules } from './compile.ts'
-import { type PatternFacts, readPrepared, writePrepared } from './prepared.ts'
+import { type PatternFacts, type Prepared, readPrepared, writePrepared } from './prepared.ts'
 import { baseRuleSources, send } from './test-requests.ts'
 
 const text = fc.string({ unit: 'binary', maxLength: 12 })
@@ -11,10 +12,15 @@ const facts: fc.Arbitrary<PatternFacts> = fc
   .tuple(fc.boolean(), fc.option(fc.array(literal, { maxLength: 4 }), { nil: undefined }))
   .map(([anchored, literals]) => ({ anchored, literals }))
 const patterns = fc.array(fc.tuple(text, facts), { maxLength: 6 }).map((pairs) => new Map(pairs))
+const tables = fc
+  .tuple(fc.array(fc.array(literal, { maxLength: 3 }), { maxLength: 5 }), fc.constantFrom(0, 40, 10_000))
+  .map(([slots, tableWordsMax]) => buildTables(slots, tableWordsMax))
+const ANY = Array.from({ length: 2_000 }, (_, i) => String.fromCharCode((i * 7919) % 300)).join('')
+const whole: fc.Arbitrary<Prepared> = fc.record({ patterns, tables }, { noNullPrototype: true })
 
 test('property: what is written is read back, wherever the bytes lie', () => {
   fc.assert(
-    fc.property(patterns, fc.nat(5), (of, shift) => {
+    fc.property(whole, fc.nat(5), (of, shift) => {
       const bytes = writePrepared(of)
       const moved = new Uint8Array(bytes.length + shift)
       moved.set(bytes, shift)
@@ -25,7 +31,7 @@ test('property: what is written is read back, wherever the bytes lie', () => {
 
 test('property: other bytes are refused or read as some patterns, never with an error', () => {
   const spoilt = fc
-    .tuple(patterns, fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 6 }), fc.nat(9))
+    .tuple(whole, fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 6 }), fc.nat(9))
     .map(([of, flips, cut]) => {
       const bytes = writePrepared(of)
       for (const [at, value] of flips) bytes[at % bytes.length] = value
@@ -33,7 +39,11 @@ test('property: other bytes are refused or read as some patterns, never with an 
     })
   fc.assert(
     fc.property(fc.oneof(fc.uint8Array({ maxLength: 64 }), spoilt), (bytes) => {
-      for (const { literals } of readPrepared(bytes)?.values() ?? []) assert.ok(literals?.includes('') !== true)
+      const read = readPrepared(bytes)
+      if (read === undefined) return
+      for (const { literals } of read.patterns.values()) assert.ok(literals?.includes('') !== true)
+      automatonOf(read.tables).scan(ANY)
+      automatonOf(read.tables).first(ANY)
     }),
     { numRuns: 2_000 },
   )

@@ -1,8 +1,10 @@
 /**
- * What compiling rules takes longest, as bytes: the literals that patterns need. With it the same sources compile in a fraction of
- * the time. Who keeps the bytes has to see to it that they are the ones that this version of the compiler wrote for these sources: a
- * pattern with other literals would be passed over where it should run. Here they are only held against their bounds.
+ * What compiling rules takes longest, as bytes: the literals that patterns need, and the automaton over all literals. With them the
+ * same sources compile in a fraction of the time. Who keeps the bytes has to see to it that they are the ones that this version of the
+ * compiler wrote for these sources: with another automaton rules would be passed over where they should run. Here they are only held
+ * against their bounds.
  */
+import type { AutomatonTables } from './automaton.ts'
 
 /** What the compiler finds out about a pattern. */
 export interface PatternFacts {
@@ -10,54 +12,118 @@ export interface PatternFacts {
   readonly literals: readonly string[] | undefined
 }
 
-/** By the text of the pattern. */
-export type Prepared = ReadonlyMap<string, PatternFacts>
+export interface Prepared {
+  /** By the text of the pattern. */
+  readonly patterns: ReadonlyMap<string, PatternFacts>
+  readonly tables: AutomatonTables
+}
 
-const MAGIC = 0x52574601
-const HEAD_WORDS = 3
+const MAGIC = 0x52574602
+const HEAD_WORDS = 8
+const CLASSES = 256
 /** More than any pattern has, and few enough to be given to one call. */
 const TEXT_CHARS_MAX = 60_000
 
 /** Words of 32 bits, then characters of 16: both in the order of the machine, which the magic number tells. */
-export function writePrepared(patterns: Prepared): Uint8Array {
+export function writePrepared({ patterns, tables }: Prepared): Uint8Array {
   const texts: string[] = []
   const numbers: number[] = []
   for (const [source, { anchored, literals }] of patterns) {
     texts.push(source, ...(literals ?? []))
     numbers.push(anchored ? 1 : 0, literals === undefined ? -1 : literals.length)
   }
-  const words = Int32Array.from([MAGIC, patterns.size, texts.length, ...numbers, ...texts.map(({ length }) => length)])
+  const { slotCount, classCount, classes, table, classOf, childrenFrom, fails, outputsFrom, outputsTo, outputs } = tables
+  const rowCount = table.length / classCount
+  const head = [MAGIC, patterns.size, texts.length, slotCount, classCount, rowCount, fails.length, outputs.length]
+  const lengths = texts.map(({ length }) => length)
   const joined = texts.join('')
   const chars = new Uint16Array(joined.length)
   for (let i = 0; i < joined.length; i += 1) chars[i] = joined.charCodeAt(i)
-  const bytes = new Uint8Array(words.byteLength + chars.byteLength)
-  bytes.set(new Uint8Array(words.buffer))
-  bytes.set(new Uint8Array(chars.buffer), words.byteLength)
+  return joinBytes([
+    Int32Array.from(head),
+    table,
+    childrenFrom,
+    fails,
+    outputsFrom,
+    outputsTo,
+    outputs,
+    Int32Array.from([...numbers, ...lengths]),
+    chars,
+    classes,
+    classOf,
+  ])
+}
+
+function joinBytes(parts: readonly (Uint8Array | Int32Array | Uint16Array)[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0))
+  let at = 0
+  for (const { buffer, byteOffset, byteLength } of parts) {
+    bytes.set(new Uint8Array(buffer, byteOffset, byteLength), at)
+    at += byteLength
+  }
   return bytes
 }
 
-/** @returns undefined for bytes that are not what `writePrepared` writes. */
+/** @returns undefined for bytes that are not what `writePrepared` writes. The tables are views of them. */
 export function readPrepared(bytes: Uint8Array): Prepared | undefined {
   // Views of words need an aligned beginning.
   const { buffer, byteOffset, length } = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice()
   if (length < HEAD_WORDS * 4) return undefined
-  const [magic, patternCount, textCount] = new Int32Array(buffer, byteOffset, HEAD_WORDS)
-  if (magic !== MAGIC || patternCount! < 0 || textCount! < 0) return undefined
-  const wordCount = patternCount! * 2 + textCount!
-  const charsFrom = (HEAD_WORDS + wordCount) * 4
-  if (charsFrom > length) return undefined
-  const numbers = new Int32Array(buffer, byteOffset + HEAD_WORDS * 4, patternCount! * 2)
-  const lengths = new Int32Array(buffer, byteOffset + (HEAD_WORDS + patternCount! * 2) * 4, textCount!)
+  const head = new Int32Array(buffer, byteOffset, HEAD_WORDS)
+  const [magic, patternCount = 0, textCount = 0, slotCount = 0, classCount = 0, rowCount = 0, stateCount = 0, outputCount = 0] =
+    head
+  if (magic !== MAGIC || head.some((count) => count < 0) || classCount < 1 || rowCount < 1 || stateCount < rowCount)
+    return undefined
+  const wordCount = HEAD_WORDS + rowCount * classCount + stateCount * 4 + 1 + outputCount + patternCount * 2 + textCount
+  if (wordCount * 4 > length) return undefined
+  let at = byteOffset + HEAD_WORDS * 4
+  const words = (count: number): Int32Array => new Int32Array(buffer, (at += count * 4) - count * 4, count)
+  const tables = {
+    slotCount,
+    classCount,
+    table: words(rowCount * classCount),
+    childrenFrom: words(stateCount + 1),
+    fails: words(stateCount),
+    outputsFrom: words(stateCount),
+    outputsTo: words(stateCount),
+    outputs: words(outputCount),
+  }
+  const numbers = words(patternCount * 2)
+  const lengths = words(textCount)
   let charCount = 0
   for (const chars of lengths) {
     if (chars < 0 || chars > TEXT_CHARS_MAX) return undefined
     charCount += chars
   }
-  if (charsFrom + charCount * 2 !== length) return undefined
-  return readPatterns(numbers, lengths, new Uint16Array(buffer, byteOffset + charsFrom, charCount))
+  if (wordCount * 4 + charCount * 2 + CLASSES + stateCount !== length) return undefined
+  const patterns = readPatterns(numbers, lengths, new Uint16Array(buffer, at, charCount))
+  at += charCount * 2
+  const classes = new Uint8Array(buffer, at, CLASSES)
+  const whole = { ...tables, classes, classOf: new Uint8Array(buffer, at + CLASSES, stateCount) }
+  return patterns === undefined || !isWithin(whole) ? undefined : { patterns, tables: whole }
 }
 
-function readPatterns(numbers: Int32Array, lengths: Int32Array, chars: Uint16Array): Prepared | undefined {
+/** No scan leaves the tables, and none goes round in them for ever: children come after their parent, what a failure leads to before. */
+function isWithin(tables: AutomatonTables): boolean {
+  const { slotCount, classCount, classes, table, childrenFrom, fails, outputsFrom, outputsTo, outputs } = tables
+  const end = table.length
+  const stateCount = fails.length
+  for (let i = 0; i < CLASSES; i += 1) if (classes[i]! >= classCount) return false
+  for (let i = 0; i < end; i += 1) if (table[i]! >= end || table[i]! <= -stateCount) return false
+  for (let i = 0; i < stateCount; i += 1) {
+    if (childrenFrom[i]! <= i || childrenFrom[i + 1]! < childrenFrom[i]! || fails[i]! < 0 || (i > 0 && fails[i]! >= i))
+      return false
+    if (outputsFrom[i]! < 0 || outputsTo[i]! < outputsFrom[i]! || outputsTo[i]! > outputs.length) return false
+  }
+  for (let i = 0; i < outputs.length; i += 1) if (outputs[i]! < 0 || outputs[i]! >= slotCount) return false
+  return fails[0] === 0 && childrenFrom[stateCount] === stateCount
+}
+
+function readPatterns(
+  numbers: Int32Array,
+  lengths: Int32Array,
+  chars: Uint16Array,
+): ReadonlyMap<string, PatternFacts> | undefined {
   const patterns = new Map<string, PatternFacts>()
   let text = 0
   let char = 0

@@ -195,6 +195,25 @@ export const schemas: Readonly<Record<string, Schema>> = {
     version: orNull(text),
     adminUrl: orNull(text),
   }),
+  NodeDisk: object('A disk whose key the ring keeps.', { id: text, atMs: described('Since when.', ms) }),
+  WipeReceipt: object('What a wiped node said of its end.', {
+    atMs: ms,
+    files: whole,
+    bytes: whole,
+    signature: described('By the node’s own key, base64url.', text),
+  }),
+  NodeWipe: object('A node that was wiped.', {
+    id: text,
+    publicKey: text,
+    by: text,
+    reason: text,
+    atMs: ms,
+    receipt: orNull(ref('WipeReceipt')),
+  }),
+  Disks: object('Disks that the ring opens, and nodes that were wiped, newest first.', {
+    disks: list(ref('NodeDisk')),
+    wipes: list(ref('NodeWipe')),
+  }),
   Nodes: object('All nodes of the ring.', { nodes: list(ref('NodeSummary')) }),
   NodeAddress: object('Where the others find a node.', {
     id: text,
@@ -359,6 +378,15 @@ export const schemas: Readonly<Record<string, Schema>> = {
     height: whole,
     publicKey: described('The sealing key with its holders, base64url; null while there is none.', orNull(text)),
     nodes: list(object('A holder.', { id: text, publicKey: described('Ed25519, raw, base64url.', text) })),
+  }),
+  People: object('People of the ring’s own directory.', { people: list(ref('Person')) }),
+  Person: object('Somebody who may log in.', {
+    name: text,
+    groups: list(text),
+    passkeys: described('How many.', whole),
+    password: described('Whether they have one.', flag),
+    invitedUntilMs: described('Of an invitation that is open.', orNull(ms)),
+    sinceMs: described('Unix milliseconds: logins of before count for nothing.', ms),
   }),
   VaultSecrets: object('Secrets that the operator may read or write.', { secrets: list(ref('VaultSecret')) }),
   VaultSecret: object('A secret, without what is in it.', {

@@ -11,10 +11,21 @@ export const pmFromFile: OperatorFactory = ({ text: source, data }) => {
     .split(/\s+/)
     .filter((name) => name !== '')
     .flatMap((name) => data(name).split('\n'))
-    .map((line) => line.replace(/[\t\v\f\r ]+$/, '').replace(/^[\t\v\f ]+/, ''))
+    .map(trimBlanks)
     .filter((line) => line !== '' && !line.startsWith('#'))
   return anyOf(lines.map(unhex), `${source} without phrases`, 'a file with one phrase a line')
 }
+
+function trimBlanks(line: string): string {
+  let from = 0
+  let to = line.length
+  while (to > from && isBlank(line.charCodeAt(to - 1))) to -= 1
+  while (from < to && isBlank(line.charCodeAt(from))) from += 1
+  return from === 0 && to === line.length ? line : line.slice(from, to)
+}
+
+/** Blank, tab, vertical tab, form feed, carriage return. */
+const isBlank = (code: number): boolean => code === 32 || code === 9 || (code >= 11 && code <= 13)
 
 function anyOf(phrases: readonly string[], problem: string, expected: string): CompiledOperator {
   const words = [...new Set(phrases.map((word) => word.toLowerCase()))].filter((word) => word !== '')
@@ -41,6 +52,7 @@ function splitOutsideBytes(source: string): string[] {
 }
 
 function unhex(word: string): string {
+  if (!word.includes('|')) return word
   return word.replace(/\|([0-9a-fA-F]{2}(?: ?[0-9a-fA-F]{2})*)\|/g, (_, digits: string) =>
     (digits.match(/[0-9a-fA-F]{2}/g) ?? []).map((pair) => String.fromCharCode(Number.parseInt(pair, 16))).join(''),
   )
