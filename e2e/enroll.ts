@@ -257,7 +257,6 @@ try {
   // Of a device that has not attested: a validator that lies vouches for a key that it never saw.
   const fifth = await prepared('D5')
   const d5 = await powerOn(fifth.directory, fifth.tpm, false)
-  const delayedAtMs = performance.now()
   await refusedEverywhere('one lying verifier vouches for a false TPM', 'VERDICTS_SHORT', d5, async () => {
     const { ring: ringHash, devices: known } = await ring.client(1).enrolment()
     const ak = encodeBase64url(randomBytes(90))
@@ -266,10 +265,6 @@ try {
     const signature = encodeBase64url(sign(null, verdictBytes(ringHash, d5.node, ak, ek), liar))
     return { type: 'attest.enrol', ak, verdicts: [{ node: 'n4', signature }] }
   })
-  await eventually('D5 is stale', async () => (await trustOf(d5.node))?.state === 'stale', 30_000)
-  note('quotes are held back', 'shown as stale', performance.now() - delayedAtMs)
-  note('quotes are held back', ...(await refusedBy(NODES, d5, delayedAtMs)))
-
   const changed = async (what: string, device: Device, tamper: () => void): Promise<void> => {
     const beganAtMs = performance.now()
     tamper()
@@ -316,9 +311,18 @@ try {
   const sixth = await prepared('D6')
   const d6 = await powerOn(sixth.directory, sixth.tpm)
   await trusted(d6)
+  const delayedAtMs = performance.now()
+  d6.child.kill('SIGSTOP')
+  await eventually('D6 is stale', async () => (await trustOf(d6.node))?.state === 'stale', 30_000)
+  note('quotes are held back', 'shown as stale', performance.now() - delayedAtMs)
+  note('quotes are held back', ...(await refusedBy(NODES, d6, delayedAtMs)))
+
+  const seventh = await prepared('D7')
+  const d7 = await powerOn(seventh.directory, seventh.tpm)
+  await trusted(d7)
   const killedAtMs = performance.now()
   for (const node of [2, 3, 4]) await ring.kill(node)
-  await eventually('n1 shows it as stale', async () => (await trustOf(d6.node))?.state !== 'trusted', 60_000)
+  await eventually('n1 shows it as stale', async () => (await trustOf(d7.node))?.state !== 'trusted', 60_000)
   note(`all verifiers but one are killed (an interval: ${EVERY_MS / 1_000} s)`, 'shown as stale', performance.now() - killedAtMs)
 } finally {
   for (const child of children) child.kill('SIGKILL')
