@@ -468,6 +468,40 @@ function buildProgram(): Command {
     () => async (client, format) => (await import('./commands/bouncer.ts')).bouncerList(client, format),
   )
 
+  const incident = program.command('incident').description('findings of all nodes that belong together: ls, show, close, export')
+  withRing(
+    incident
+      .command('ls')
+      .description('open ones, the latest first')
+      .addOption(new Option('--state <state>', 'which').choices(['open', 'closed', 'all']).default('open'))
+      .addOption(watch()),
+    (_args, { state }) =>
+      async (client, format) =>
+        (await import('./commands/incident.ts')).incidentList(client, format, state as 'open' | 'closed' | 'all'),
+  )
+  withRing(
+    incident.command('show').argument('<id>').description('one of them with its timeline'),
+    ([id], _options) =>
+      async (client, format) =>
+        (await import('./commands/incident.ts')).incidentShow(client, format, id as string),
+  )
+  withRing(
+    incident
+      .command('close')
+      .argument('<id>')
+      .description('it is done with, until something more is found')
+      .addOption(new Option('--reason <text>', 'why, for others').default('by hand')),
+    ([id], options) =>
+      async (client) =>
+        (await import('./commands/incident.ts')).incidentClose(client, id as string, options.reason as string),
+  )
+  withRing(
+    incident.command('export').argument('<id>').description('one of them as JSON, with the denials of its sources'),
+    ([id], _options) =>
+      async (client) =>
+        (await import('./commands/incident.ts')).incidentExport(client, id as string),
+  )
+
   withRing(
     program
       .command('feed')
