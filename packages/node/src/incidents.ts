@@ -2,7 +2,6 @@
  * The desk: findings of all nodes, the incidents that they make, and what operators closed. Tells the other nodes, so that each can
  * answer for the ring, and keeps it while the node is away. What belongs together is `@ringwall/respond`'s to say.
  */
-import { readFile, rename, writeFile } from 'node:fs/promises'
 import type { Fabric } from '@ringwall/fabric'
 import {
   CLOSINGS_VERSION,
@@ -14,6 +13,7 @@ import {
   type Incident,
   type NewFinding,
 } from '@ringwall/respond'
+import { type DiskSeal, readFileSealed, writeFileSealed } from '@ringwall/store'
 
 const KEEP_MS = 30 * 86_400_000
 const TELL_MS = 5_000
@@ -31,6 +31,8 @@ export interface IncidentDeskOptions {
   readonly fabric: Pick<Fabric, 'broadcast'>
   /** Without its ending. */
   readonly file: string
+  /** Of the disk that it is on. */
+  readonly disk?: DiskSeal | undefined
   /** An incident that was not there before. */
   readonly onOpened: (incident: Incident) => void
   readonly log: (level: 'warn', line: string) => void
@@ -56,9 +58,14 @@ export class IncidentDesk {
 
   /** Takes up what was kept. */
   async start(): Promise<void> {
-    const { file } = this.#options
+    const { file, disk, log } = this.#options
     const [findings, closings] = await Promise.all(
-      ['findings', 'closings'].map((name) => readFile(`${file}.${name}`).catch(() => undefined)),
+      ['findings', 'closings'].map((name) =>
+        readFileSealed(`${file}.${name}`, disk).catch((error: Error) => {
+          log('warn', `incidents of before are not known: ${error.message}`)
+          return undefined
+        }),
+      ),
     )
     if (findings !== undefined) this.#findings.restore(findings)
     if (closings !== undefined) this.#closings.restore(closings)
@@ -127,7 +134,7 @@ export class IncidentDesk {
   /** Writes it to its files, when it is not there yet. One after the other. */
   keep(): Promise<void> {
     this.#saving = this.#saving.then(async () => {
-      const { file, log } = this.#options
+      const { file, disk, log } = this.#options
       const closings = JSON.stringify(this.#closings.all())
       const state = `${this.#findings.changes} ${closings}`
       if (state === this.#savedAt) return
@@ -136,8 +143,7 @@ export class IncidentDesk {
           ['findings', this.#findings.memory()],
           ['closings', closings],
         ] as const) {
-          await writeFile(`${file}.${name}.new`, content, { mode: 0o600, flush: true })
-          await rename(`${file}.${name}.new`, `${file}.${name}`)
+          await writeFileSealed(`${file}.${name}`, content, disk)
         }
         this.#savedAt = state
       } catch (error) {

@@ -58,7 +58,14 @@ export async function resealFolder(data: string, disk: DiskSeal, seal: Seal): Pr
     if (/^votes.*\.log$/.test(name))
       await each(path, async () => (await openLog(path, { seal: disk, onCorrupt: 'throw' })).close())
   }
-  for (const path of ['logins.bin', 'keys/nonces.json', 'acme/waits.json', TRACE_KEY_FILE].map((name) => join(data, name)))
+  for (const path of [
+    'logins.bin',
+    'incidents.findings',
+    'incidents.closings',
+    'keys/nonces.json',
+    'acme/waits.json',
+    TRACE_KEY_FILE,
+  ].map((name) => join(data, name)))
     await each(path, () => anew(path, disk))
   const sealed: [path: string, name: string][] = [[join(data, 'pass-keys'), 'pass-keys']]
   for (const [directory, prefix] of [

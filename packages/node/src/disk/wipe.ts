@@ -17,6 +17,8 @@ const WRITTEN = [
   'traces',
   'rules',
   'logins.bin',
+  'incidents.findings',
+  'incidents.closings',
   'peers.json',
 ]
 const OVERWRITTEN_BYTES_MAX = 1_048_576
