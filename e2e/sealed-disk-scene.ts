@@ -62,11 +62,14 @@ export async function plant(ring: TestRing, canaries: { readonly policy: string;
 }
 
 /** The policy asks for the ring's sealing key; every node hands its disk to it. */
-export async function sealByRing(ring: TestRing): Promise<void> {
+export async function sealByRing(ring: TestRing, recovery?: string): Promise<void> {
   const client = ring.client(1)
   await eventually('the signing key', async () => (await client.keys()).keys[0]?.state === 'ready', 60_000)
   const { text, version } = await client.policy()
-  await client.policyApply(`${text}\nvault:\n  disks: true\n`, version)
+  await client.policyApply(
+    `${text}\nvault:\n  disks: true\n${recovery === undefined ? '' : `  recovery: ${recovery}\n`}`,
+    version,
+  )
   await eventually('the disks are kept by the ring', async () => (await client.disks()).disks.length === ring.nodes, 60_000)
   for (let node = 1; node <= ring.nodes; node += 1)
     await eventually(`n${node} says so`, () =>

@@ -9,16 +9,28 @@ const LARGE = ['scraping', 'scraping-spread', 'stuffing-fast', 'stuffing-slow', 
 const SMALL = { seed: 5, users: 200, days: 1, instances: 1, kinds: KINDS.filter(({ name }) => !LARGE.includes(name)) }
 
 test('attacks of fifteen kinds among two hundred people, by the real guards and detectors: found as promised, and nobody else refused', () => {
-  const { score, wrong } = run(SMALL)
+  const { score, wrong, incidents } = run(SMALL)
   const found = new Map(score.kinds.map((kind) => [kind.kind, kind]))
   assert.ok(found.size >= 15)
-  for (const kind of ['brute-force', 'flood']) {
+  for (const kind of [
+    'brute-force',
+    'flood',
+    'scanning',
+    'api-abuse',
+    'enumeration',
+    'exfiltration',
+    'token-replay',
+    'coupon-guessing',
+  ]) {
     assert.equal(found.get(kind)!.found, 1, kind)
-    assert.ok(found.get(kind)!.refusedShare > 0.8, `${kind} goes on`)
+    const isDenied = !['exfiltration', 'token-replay'].includes(kind)
+    assert.ok(found.get(kind)!.refusedShare > (isDenied ? 0.8 : -1), `${kind} goes on`)
   }
   assert.deepEqual(wrong, [])
   assert.equal(score.refusedPeople, 0)
-  assert.match(table(score, { ...SMALL, denials: 0, cpuS: 0 }), /enumeration +T1589\.002/)
+  assert.equal(incidents.falseIncidents, 0)
+  assert.ok(incidents.told >= 8 && incidents.incidents <= score.kinds.length)
+  assert.match(table(score, { ...SMALL, denials: 0, cpuS: 0, incidents }), /enumeration +T1589\.002/)
 })
 
 test('the same seed is the same traffic, the same findings and the same score; another is another', () => {

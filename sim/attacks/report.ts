@@ -1,5 +1,5 @@
 /** The score as a table for people. */
-import type { Score } from './score.ts'
+import type { IncidentScore, Score } from './score.ts'
 import { HOUR, MINUTE } from './traffic.ts'
 
 export interface RunFacts {
@@ -8,6 +8,7 @@ export interface RunFacts {
   readonly days: number
   readonly denials: number
   readonly cpuS: number
+  readonly incidents: IncidentScore
 }
 
 const percent = (share: number): string => `${(100 * share).toFixed(share > 0 && share < 0.01 ? 2 : 0)} %`
@@ -18,7 +19,7 @@ function duration(ms: number | undefined): string {
   return ms < 3 * HOUR ? `${(ms / MINUTE).toFixed(0)} min` : `${(ms / HOUR).toFixed(1)} h`
 }
 
-export function table(score: Score, { seed, users, days, denials, cpuS }: RunFacts): string {
+export function table(score: Score, { seed, users, days, denials, cpuS, incidents }: RunFacts): string {
   const per = (count: number): string => ((count * 100_000) / users).toFixed(count === 0 ? 0 : 2)
   const lines = [
     `seed ${seed}: ${users} people, ${days} days, ${score.plays} requests, ${denials} statements of nodes, ${Math.round(cpuS)} s of CPU`,
@@ -37,6 +38,13 @@ export function table(score: Score, { seed, users, days, denials, cpuS }: RunFac
     lines.push(
       `${detector.padEnd(22)}${String(findings).padStart(9)}${String(falseFindings).padStart(7)}${per(falseFindings).padStart(12)}${per(refusedPeople).padStart(14)}`,
     )
+  const { falseIncidents, duplicates, told } = incidents
+  const attacks = score.kinds.reduce((sum, kind) => sum + kind.instances, 0)
+  lines.push(
+    '',
+    `incidents: ${incidents.incidents}, ${duplicates} conclusions that say again what was said; ${told} of ${attacks} attacks are told of`,
+    `incidents that name nobody who attacks: ${falseIncidents} (${(falseIncidents / days).toFixed(2)} a day)`,
+  )
   const logins = score.logins === 0 ? 0 : score.refusedLogins / score.logins
   lines.push(
     '',

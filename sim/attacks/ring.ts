@@ -19,6 +19,7 @@ import {
   subjectOfSource,
 } from '@ringwall/guard'
 import { endedRequest } from '@ringwall/proxy'
+import { correlate, Findings, type Incident } from '@ringwall/respond'
 import {
   type Denial,
   type DenialSubject,
@@ -30,6 +31,7 @@ import {
 } from '@ringwall/ring'
 import { encodeBase64url, encodeTx, parseTx, signingBytes, subjectId, type TxBody } from '@ringwall/ring/tx'
 import { DetectionWatch, signalOf, sourceText } from '../../packages/node/src/detection.ts'
+import { ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from '../../packages/node/src/incident-findings.ts'
 import { rawPublicKey, signMessage } from '../../packages/node/src/keys.ts'
 import { type DenyInOwnName, ownDenials } from '../../packages/node/src/own-denials.ts'
 import { EarlyDenials } from '../../packages/node/src/provisional.ts'
@@ -45,6 +47,9 @@ const TELL_RULES_MS = 15 * SECOND
 const EXPIRE_MS = 3_600 * SECOND
 const EXPIRE_FAILED_MS = 60 * SECOND
 const DENIED_MAX = 32
+const KEEP_MS = 90 * 86_400_000
+/** More than a node keeps, so that all are scored. */
+const FINDINGS_MAX = 100_000
 /** Requests that a node has time for in a tenth of a second; a flood is what it takes to show one. */
 const CAPACITY = 20
 const FLOOD_LOOK_MS = 100
@@ -82,6 +87,8 @@ interface SimNode {
   readonly floods: Floods | undefined
   readonly meter: FloodMeter
   readonly deny: DenyInOwnName
+  /** What it found, for incidents. */
+  readonly findings: Findings
   asked: number
   lookedMs: number
 }
@@ -137,6 +144,13 @@ export class SimRing {
     this.#nodes = keys.map((key, at) => this.#node(at, key))
   }
 
+  /** Of all nodes’ findings, as each of them tells it once it has heard the others. */
+  incidents(): readonly Incident[] {
+    const all = new Findings({ self: 'desk', keepMs: KEEP_MS, perNodeMax: FINDINGS_MAX })
+    for (const { findings } of this.#nodes) all.restore(findings.memory())
+    return correlate(all.all())
+  }
+
   get view(): View {
     return this.#view
   }
@@ -147,6 +161,7 @@ export class SimRing {
     const early = new EarlyDenials(this.#application)
     const longest = Math.min(detectors.floods.denyForMax, denials.nodeTtlMax, denials.corroboration.within)
     const { failedLogins, slowLogins } = detectors
+    const findings = new Findings({ self: id, keepMs: KEEP_MS, perNodeMax: FINDINGS_MAX })
     const deny = ownDenials({
       application: this.#application,
       early,
@@ -181,7 +196,9 @@ export class SimRing {
         self: id,
         view: () => this.#view,
         deny: (...said) => deny(...said),
-        onFinding: ({ atMs, rule, key, sources, reason }) => {
+        onFinding: (found) => {
+          const { atMs, rule, key, sources, reason } = found
+          findings.add(ofDetected(found))
           const subjects = key.map(([kind, value]) => (kind === 'source' ? `ip:${sourceText(value)}` : `${kind}:${value}`))
           const named = sources.map((source) => `ip:${sourceText(source)}`)
           this.#options.onFound({ atMs, node: at, detector: rule, subjects: [...subjects, ...named], reason })
@@ -200,6 +217,7 @@ export class SimRing {
             }),
       meter: new FloodMeter(),
       deny,
+      findings,
       asked: 0,
       lookedMs: 0,
     }
@@ -295,7 +313,9 @@ export class SimRing {
 
   #concludeFailed(node: SimNode, findings: ReturnType<FailedLogins['observe']>, atMs: number): void {
     const ttlMs = this.#view.policy.detectors.failedLogins?.denyFor ?? 0
-    for (const { subject, reason } of findings) {
+    for (const finding of findings) {
+      const { subject, reason } = finding
+      node.findings.add(ofFailedLogins(finding, atMs))
       this.#found(node, atMs, 'failed-logins', [`${subject.kind}:${subject.value}`], reason)
       node.deny(subject, ttlMs, reason, atMs)
     }
@@ -304,7 +324,9 @@ export class SimRing {
   #concludeSlow(node: SimNode, findings: ReturnType<SlowLogins['observe']>, atMs: number): void {
     const ttlMs = this.#view.policy.detectors.slowLogins?.denyFor ?? 0
     const named = (words: SourceWords): string => `ip:${subjectOfWords(words).value}`
-    for (const { account, sources, own, reason } of findings) {
+    for (const finding of findings) {
+      const { account, sources, own, reason } = finding
+      node.findings.add(ofSlowLogins(finding, atMs))
       this.#found(node, atMs, 'slow-logins', [`account:${account}`, ...sources.map(named)], reason)
       for (const words of own.slice(0, DENIED_MAX)) node.deny(subjectOfWords(words), ttlMs, reason, atMs)
     }
@@ -323,6 +345,7 @@ export class SimRing {
           subject.kind === 'network' ? { kind: 'cidr', value: subject.value } : subjectOfSource(subject.value)?.source
         if (denied === undefined) continue
         this.#found(node, atMs, 'floods', [`ip:${denied.value}`], reason)
+        node.findings.add(ofFlood([denied.value], reason, true, atMs))
         node.deny(denied, denyForMs, `${FLOOD_REASON}${reason}`, atMs)
       }
     }

@@ -4,8 +4,8 @@ import { type AttackKind, KINDS } from './kinds.ts'
 import { People } from './people.ts'
 import { POLICY } from './policy.ts'
 import { type Found, SimRing } from './ring.ts'
-import { type Score, Scorer } from './score.ts'
-import { Calendar, DAY, hashOf, MINUTE } from './traffic.ts'
+import { type IncidentScore, type Score, Scorer } from './score.ts'
+import { Calendar, DAY, hashOf, MINUTE, type Play } from './traffic.ts'
 
 export const NODES = 5
 export const SERVICE = 'shop'
@@ -28,6 +28,7 @@ export interface RunOptions {
   readonly policy?: string
   readonly onDay?: (day: number, plays: number) => void
   readonly onFound?: (found: Found) => void
+  readonly onPlay?: (play: Play) => void
 }
 
 export interface Run {
@@ -35,9 +36,10 @@ export interface Run {
   /** Findings that name nobody who attacks. */
   readonly wrong: readonly string[]
   readonly denials: number
+  readonly incidents: IncidentScore
 }
 
-export function run({ seed, users, days, instances, kinds = KINDS, policy = POLICY, onDay, onFound }: RunOptions): Run {
+export function run({ seed, users, days, instances, kinds = KINDS, policy = POLICY, onDay, onFound, onPlay }: RunOptions): Run {
   const calendar = new Calendar()
   const people = new People({ seed, users, nodes: NODES, startMs: START_MS, days }, calendar)
   const ring = new SimRing({
@@ -76,11 +78,17 @@ export function run({ seed, users, days, instances, kinds = KINDS, policy = POLI
         kind.play({ random: new Random(hashOf(seed, 4, number)), calendar, nodes: NODES, users, startMs, who, number })
       }
       for (const play of calendar.take(minute)) {
+        onPlay?.(play)
         scorer.played(play, ring.play(play))
         plays += 1
       }
     }
     onDay?.(day + 1, plays)
   }
-  return { score: scorer.score(), wrong: scorer.wrong, denials: ring.denials }
+  return {
+    score: scorer.score(),
+    wrong: scorer.wrong,
+    denials: ring.denials,
+    incidents: scorer.incidents(ring.incidents(), OF_SERVICE),
+  }
 }

@@ -1,4 +1,5 @@
 /** What was caught, how soon, and who was taken for an attacker. The truth is who played; what detectors say is held against it. */
+import type { Incident } from '@ringwall/respond'
 import { accountKey } from '@ringwall/ring/tx'
 import type { AttackKind } from './kinds.ts'
 import type { Found, Outcome } from './ring.ts'
@@ -27,6 +28,8 @@ export interface KindScore {
   readonly kind: string
   readonly attack: string
   readonly instances: number
+  /** Numbers of its instances. */
+  readonly whos: readonly number[]
   readonly found: number
   /** Median, of those that were found; undefined: none was. */
   readonly afterMs: number | undefined
@@ -44,6 +47,16 @@ export interface DetectorScore {
   readonly falseFindings: number
   /** People that were refused for it at least once. */
   readonly refusedPeople: number
+}
+
+export interface IncidentScore {
+  readonly incidents: number
+  /** That name nobody who attacks. */
+  readonly falseIncidents: number
+  /** Conclusions that said again what was said. */
+  readonly duplicates: number
+  /** Attacks of which some incident tells. */
+  readonly told: number
 }
 
 export interface Score {
@@ -171,6 +184,36 @@ export class Scorer {
     return this.#wrong
   }
 
+  /** @param serviceKinds By detector, as `found` has it. */
+  incidents(all: readonly Incident[], serviceKinds: ReadonlyMap<string, readonly string[]>): IncidentScore {
+    const told = new Set<number>()
+    let falseIncidents = 0
+    for (const { sources, accounts, sessions, timeline, detectors, firstMs, lastMs } of all) {
+      const subjects = [
+        ...sources.map((source) => `ip:${source}`),
+        ...accounts.map((account) => `account:${account}`),
+        ...sessions.map((session) => `session:${session}`),
+        ...timeline.map(({ subject: { kind, value } }) => `${kind}:${value}`),
+      ]
+      const kinds = detectors.flatMap((detector) => serviceKinds.get(detector) ?? [])
+      const meant = [...this.#instances.values()].filter(
+        (instance) =>
+          firstMs <= instance.endMs + LATE_MS &&
+          lastMs >= instance.startMs &&
+          (subjects.some((subject) => this.#owners.get(subject)?.includes(instance.who)) ||
+            (kinds.includes(instance.kind.name) && firstMs <= instance.endMs + LATE_SERVICE_MS)),
+      )
+      if (meant.length === 0) falseIncidents += 1
+      for (const { who } of meant) told.add(who)
+    }
+    return {
+      incidents: all.length,
+      falseIncidents,
+      duplicates: all.reduce((sum, { duplicates }) => sum + duplicates, 0),
+      told: told.size,
+    }
+  }
+
   score(): Score {
     const byKind = Map.groupBy(this.#instances.values(), ({ kind }) => kind.name)
     const kinds = [...byKind].map(([name, all]): KindScore => {
@@ -182,6 +225,7 @@ export class Scorer {
         kind: name,
         attack: all[0]!.kind.attack,
         instances: all.length,
+        whos: all.map(({ who }) => who),
         found: found.length,
         afterMs: after[(after.length - 1) >> 1],
         by: [...new Set(found.map(({ foundBy }) => foundBy!))].sort(),

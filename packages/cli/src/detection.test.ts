@@ -65,3 +65,29 @@ test('a cookie names the session, which is counted by its hash; rules that obser
   assert.ok(!found!.includes('5ec2e7') && !found!.includes('denied'))
   assert.equal((await node.ask('/', { headers: { 'x-forwarded-for': '203.0.113.1' } })).status, 200)
 })
+
+test('findings make incidents: listed, shown with a timeline, exported, and closed until more is found', async () => {
+  const until = Date.now() + 20_000
+  const opened = async (): Promise<readonly string[]> =>
+    (await node.client.events({})).events.filter(({ kind }) => kind === 'incident').map(({ what }) => what)
+  while ((await opened()).length < 2 && Date.now() < until) await new Promise((wake) => setTimeout(wake, 200))
+  assert.equal((await opened()).length, 2)
+  const { incidents } = await node.client.incidents({})
+  const guessing = incidents.find(({ detectors }) => detectors.includes('guessing'))!
+  assert.deepEqual(guessing.sources, ['2001:db8::/64'])
+  const shown = await node.run('incident', 'show', guessing.id.slice(0, 6))
+  assert.equal(shown.code, 0, shown.stderr)
+  assert.match(shown.stdout, /guessing {2}source 2001:db8::\/64: tries many accounts: 4 accounts in 1 h.*; n1; denied/)
+  const exported = JSON.parse((await node.run('incident', 'export', guessing.id)).stdout)
+  assert.equal(exported.incident.id, guessing.id)
+  assert.equal(exported.denials.length, 1)
+  assert.equal((await node.run('incident', 'close', guessing.id, '--reason', 'a test of ours')).code, 0)
+  assert.ok(!(await node.run('incident', 'ls')).stdout.includes(guessing.id))
+  assert.match(
+    (await node.run('incident', 'ls', '--state', 'closed')).stdout,
+    new RegExp(`${guessing.id}.*local: a test of ours`),
+  )
+  const unknown = await node.run('incident', 'show', 'ffff')
+  assert.equal(unknown.code, 1)
+  assert.match(unknown.stderr, /there is no one incident ffff/)
+})

@@ -222,7 +222,7 @@ function buildProgram(): Command {
 
   const node = program
     .command('node')
-    .description('run one node of a ring; or ls, show, invite, join, init, add, rm, wipe, disks')
+    .description('run one node of a ring; or ls, show, invite, join, init, add, rm, wipe, disks, recovery, unlock')
     .option('--config <file>', 'the node’s configuration: node.yaml')
     .option('--take-over', 'serve beside a process of the same node, which was sent SIGUSR2', false)
     .option('--device <dir>', 'the folder that ringwall device make wrote: joins its ring by itself, and runs')
@@ -240,7 +240,7 @@ function buildProgram(): Command {
       }
       if (config === undefined)
         throw new UsageError(
-          'name the node’s configuration: ringwall node --config FILE; or ls, show, invite, join, init, add, rm, wipe, disks',
+          'name the node’s configuration: ringwall node --config FILE; or ls, show, invite, join, init, add, rm, wipe, disks, recovery, unlock',
         )
       const { runNode } = await import('@ringwall/node')
       process.exitCode = await runNode(config, takeOver)
@@ -348,6 +348,27 @@ function buildProgram(): Command {
         await nodeWipe(client, id as string, { reason: why as string, force: force === true, dryRun: dry === true })
       },
   )
+  node
+    .command('recovery')
+    .description('make a recovery key for disks that the ring opens, and a share of it for each operator')
+    .requiredOption('--operators <n>', 'how many shares', whole('--operators', 2, 16))
+    .requiredOption('--needed <m>', 'how many of them open a disk', whole('--needed', 2, 16))
+    .requiredOption('--directory <dir>', 'where the shares go: a new folder')
+    .action(async (given: { operators: number; needed: number; directory: string }) => {
+      const { makeRecovery } = await import('@ringwall/node')
+      const { recovery } = await import('./commands/node-unlock.ts')
+      recovery(makeRecovery, given)
+    })
+  node
+    .command('unlock')
+    .description('give an operator’s part of opening the disk of a node that waits for it, on its machine')
+    .requiredOption('--config <file>', 'the node’s configuration')
+    .requiredOption('--share <file>', 'the operator’s share; - reads it from standard input')
+    .action(async ({ config, share }: { config: string; share: string }) => {
+      const { unlockNode } = await import('@ringwall/node')
+      const { unlock } = await import('./commands/node-unlock.ts')
+      await unlock(unlockNode, config, share)
+    })
   withRing(
     node.command('disks').description('disks that the ring opens, and nodes that were wiped'),
     () => async (client, format) => (await import('./commands/node-wipe.ts')).nodeDisks(client, format),
@@ -445,6 +466,40 @@ function buildProgram(): Command {
   withRing(
     bouncer.command('ls').description('all of them, and when each last asked').addOption(watch()),
     () => async (client, format) => (await import('./commands/bouncer.ts')).bouncerList(client, format),
+  )
+
+  const incident = program.command('incident').description('findings of all nodes that belong together: ls, show, close, export')
+  withRing(
+    incident
+      .command('ls')
+      .description('open ones, the latest first')
+      .addOption(new Option('--state <state>', 'which').choices(['open', 'closed', 'all']).default('open'))
+      .addOption(watch()),
+    (_args, { state }) =>
+      async (client, format) =>
+        (await import('./commands/incident.ts')).incidentList(client, format, state as 'open' | 'closed' | 'all'),
+  )
+  withRing(
+    incident.command('show').argument('<id>').description('one of them with its timeline'),
+    ([id], _options) =>
+      async (client, format) =>
+        (await import('./commands/incident.ts')).incidentShow(client, format, id as string),
+  )
+  withRing(
+    incident
+      .command('close')
+      .argument('<id>')
+      .description('it is done with, until something more is found')
+      .addOption(new Option('--reason <text>', 'why, for others').default('by hand')),
+    ([id], options) =>
+      async (client) =>
+        (await import('./commands/incident.ts')).incidentClose(client, id as string, options.reason as string),
+  )
+  withRing(
+    incident.command('export').argument('<id>').description('one of them as JSON, with the denials of its sources'),
+    ([id], _options) =>
+      async (client) =>
+        (await import('./commands/incident.ts')).incidentExport(client, id as string),
   )
 
   withRing(

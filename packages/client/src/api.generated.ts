@@ -197,6 +197,27 @@ export type Denials = { readonly denials: readonly Denial[]; readonly pending: r
 /** Decisions of others that the node takes in. */
 export type Feed = { readonly name: string; readonly url: string; /** When it last answered, Unix milliseconds. */ readonly lastMs: number | null; /** Why it does not answer, or not as expected. */ readonly problem: string | null; /** Decisions that the node says. */ readonly held: number; /** That the policy does not let a node say, or too many. */ readonly refused: number; /** Of kinds that are no denials of addresses. */ readonly leftOut: number }
 
+/** Who said that it is done with. */
+export type IncidentClosing = { readonly id: string; /** Unix milliseconds. */ readonly atMs: number; /** The operator. */ readonly by: string; readonly note: string; /** By whose API. */ readonly node: string }
+
+/** Findings that belong together. */
+export type Incident = { readonly id: string; readonly severity: 'low' | 'medium' | 'high'; readonly title: string; readonly services: readonly string[]; /** Techniques of MITRE ATT&CK. */ readonly attack: readonly string[]; readonly detectors: readonly string[]; readonly nodes: readonly string[]; readonly sources: readonly string[]; /** Unix milliseconds. */ readonly firstMs: number; /** Unix milliseconds. */ readonly lastMs: number; readonly findings: number; /** Conclusions that say what another has said. */ readonly duplicates: number; readonly closed: IncidentClosing | null }
+
+/** The latest first. */
+export type Incidents = { readonly incidents: readonly Incident[]; /** That there was no room for. */ readonly more: number }
+
+/** What a finding is about; accounts and sessions are keyed hashes. */
+export type IncidentSubject = { readonly kind: 'source' | 'network' | 'fingerprint' | 'account' | 'session' | 'path' | 'service'; readonly value: string }
+
+/** One detector about one subject, over all nodes. */
+export type IncidentEntry = { /** Unix milliseconds. */ readonly firstMs: number; /** Unix milliseconds. */ readonly lastMs: number; readonly detector: string; readonly subject: IncidentSubject; readonly nodes: readonly string[]; /** How often it was concluded, all nodes together. */ readonly times: number; /** Of the last. */ readonly reason: string; readonly denied: boolean }
+
+/** An incident with its timeline. */
+export type IncidentDetail = { readonly id: string; readonly severity: 'low' | 'medium' | 'high'; readonly title: string; readonly services: readonly string[]; /** Techniques of MITRE ATT&CK. */ readonly attack: readonly string[]; readonly detectors: readonly string[]; readonly nodes: readonly string[]; readonly sources: readonly string[]; /** Unix milliseconds. */ readonly firstMs: number; /** Unix milliseconds. */ readonly lastMs: number; readonly findings: number; /** Conclusions that say what another has said. */ readonly duplicates: number; readonly closed: IncidentClosing | null; readonly accounts: readonly string[]; readonly sessions: readonly string[]; readonly timeline: readonly IncidentEntry[] }
+
+/** Why. */
+export type IncidentCloseRequest = { readonly note: string }
+
 /** What is in the files and was not taken in. */
 export type LeftOut = { readonly kind: string; readonly count: number }
 
@@ -387,6 +408,12 @@ export interface Operations {
   readonly explain: { readonly answer: Explanation; readonly query: undefined; readonly body: undefined }
   /** GET /v1/decisions/{requestId}/receipt: One decision with proof of what it rested on, to be verified offline. */
   readonly receipt: { readonly answer: Receipt; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/incidents: Findings of all nodes that belong together, the latest first. */
+  readonly incidents: { readonly answer: Incidents; readonly query: { readonly state?: 'open' | 'closed' | 'all' }; readonly body: undefined }
+  /** GET /v1/incidents/{id}: One incident with its timeline. */
+  readonly incident: { readonly answer: IncidentDetail; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/incidents/{id}/close: It is done with, until something more is found. */
+  readonly incidentClose: { readonly answer: IncidentDetail; readonly query: undefined; readonly body: IncidentCloseRequest }
   /** GET /v1/feeds: Whose decisions this node takes in, and how it stands. */
   readonly feeds: { readonly answer: Feeds; readonly query: undefined; readonly body: undefined }
   /** GET /v1/bouncers: Programs that enforce denials elsewhere, and when each last asked. */
@@ -457,6 +484,9 @@ export const OPERATIONS = {
   decisions: ['GET', '/v1/decisions'],
   explain: ['GET', '/v1/decisions/{requestId}'],
   receipt: ['GET', '/v1/decisions/{requestId}/receipt'],
+  incidents: ['GET', '/v1/incidents'],
+  incident: ['GET', '/v1/incidents/{id}'],
+  incidentClose: ['POST', '/v1/incidents/{id}/close'],
   feeds: ['GET', '/v1/feeds'],
   bouncers: ['GET', '/v1/bouncers'],
   trace: ['GET', '/v1/traces/{traceId}'],

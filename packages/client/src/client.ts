@@ -96,6 +96,18 @@ export class RingwallClient {
   }
 
   /** Whose decisions the node takes in. */
+  incidents(query?: Query<'incidents'>): Promise<Answer<'incidents'>> {
+    return this.#call('incidents', { query })
+  }
+
+  incident(id: string): Promise<Answer<'incident'>> {
+    return this.#call('incident', { parameters: { id } })
+  }
+
+  incidentClose(id: string, note: string): Promise<Answer<'incidentClose'>> {
+    return this.#call('incidentClose', { parameters: { id }, body: { note } })
+  }
+
   feeds(): Promise<Answer<'feeds'>> {
     return this.#call('feeds')
   }

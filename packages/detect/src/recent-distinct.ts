@@ -8,14 +8,28 @@
  */
 export const SAMPLE_MAX = 256
 
+/** Of those that have one or none. */
+const NOTHING: Map<number, number> = new Map()
+
 export class RecentDistinct {
   /** By hash, the one seen longest ago first. */
-  readonly #seen = new Map<number, number>()
+  #seen: Map<number, number> = NOTHING
+  /** While there is one only: most keys never have another. 0: none. */
+  #oneMs = 0
+  #one = 0
   #level = 0
 
-  /** @param hash 32 bits, evenly spread. */
+  /** @param hash 32 bits, evenly spread. @param atMs Above 0. */
   add(hash: number, atMs: number): void {
     if (!this.#isSampled(hash)) return
+    if (this.#seen === NOTHING) {
+      if (this.#oneMs === 0 || this.#one === hash) {
+        this.#one = hash
+        this.#oneMs = Math.max(this.#oneMs, atMs)
+        return
+      }
+      this.#seen = new Map([[this.#one, this.#oneMs]])
+    }
     const before = this.#seen.get(hash)
     if (before !== undefined) {
       if (before >= atMs) return
@@ -31,11 +45,14 @@ export class RecentDistinct {
 
   #raise(level: number): void {
     this.#level = level
+    if (this.#oneMs !== 0 && !this.#isSampled(this.#one)) this.#oneMs = 0
     for (const hash of this.#seen.keys()) if (!this.#isSampled(hash)) this.#seen.delete(hash)
   }
 
   /** Forgets what was last seen before. */
   expire(fromMs: number): void {
+    if (this.#oneMs < fromMs) this.#oneMs = 0
+    if (this.#seen === NOTHING) return
     for (const [hash, atMs] of this.#seen) {
       if (atMs >= fromMs) {
         // In order but for what was told late: the rest is looked at when its turn comes.
@@ -43,10 +60,14 @@ export class RecentDistinct {
       }
       this.#seen.delete(hash)
     }
-    if (this.#seen.size === 0) this.#level = 0
+    if (this.#seen.size > 0) return
+    this.#seen = NOTHING
+    this.#oneMs = 0
+    this.#level = 0
   }
 
   get count(): number {
+    if (this.#seen === NOTHING) return this.#oneMs === 0 ? 0 : 2 ** this.#level
     return this.#seen.size * 2 ** this.#level
   }
 
@@ -55,13 +76,18 @@ export class RecentDistinct {
   }
 
   hashes(): readonly number[] {
-    return [...this.#seen.keys()]
+    return this.#entries().map(([hash]) => hash)
   }
 
   /** Adds what the other saw. */
   join(other: RecentDistinct): void {
     if (other.#level > this.#level) this.#raise(other.#level)
-    for (const [hash, atMs] of other.#seen) this.add(hash, atMs)
+    for (const [hash, atMs] of other.#entries()) this.add(hash, atMs)
+  }
+
+  #entries(): readonly (readonly [number, number])[] {
+    if (this.#seen !== NOTHING) return [...this.#seen]
+    return this.#oneMs === 0 ? [] : [[this.#one, this.#oneMs]]
   }
 }
 

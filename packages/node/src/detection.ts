@@ -99,7 +99,12 @@ export class DetectionWatch {
     const { policy } = this.#options.view()
     if (policy === this.#policy) return this.#detector
     this.#policy = policy
-    this.#welcome = prefixSetOf([...Object.values(policy.bots).flatMap(({ prefixes }) => prefixes), ...policy.denials.safe])
+    this.#welcome = prefixSetOf([
+      ...Object.values(policy.bots).flatMap(({ prefixes }) => prefixes),
+      ...policy.denials.safe,
+      // Whoever comes by them without a name of their own would be all one.
+      ...policy.trustedProxies,
+    ])
     const rules = detectionRulesOf(policy)
     this.#rules = new Map(rules.map((rule) => [rule.name, rule]))
     // How long somebody is denied, and what people read, changes nothing that was counted.

@@ -6,6 +6,7 @@ export type EventKind =
   | 'policy'
   | 'link'
   | 'finding'
+  | 'incident'
   | 'approval'
   | 'upstream'
   | 'ledger'

@@ -12,6 +12,8 @@ export interface FloodWatchOptions {
   /** Denies in this node's name. */
   readonly deny: (subject: DenialSubject, ttlMs: number, reason: string) => void
   readonly say: (line: string) => void
+  /** Sources and networks that were named, and whether they are denied. */
+  readonly onFound?: (named: readonly string[], reason: string, isDenied: boolean) => void
   /** So many sources and networks more were named. */
   readonly count: (named: number) => void
 }
@@ -55,6 +57,7 @@ export class FloodWatch {
   #conclude(findings: readonly FloodFinding[], policy: Policy): void {
     const isShadow = policy.detectors.floods.mode === 'shadow'
     const denied: string[] = []
+    const named: string[] = []
     let reason = ''
     for (const finding of findings) {
       if (finding.subject.kind === 'fingerprint') {
@@ -64,11 +67,13 @@ export class FloodWatch {
       const subject = subjectOf(finding)
       if (subject === undefined) continue
       denied.push(describeSubject(subject))
+      if (subject.kind === 'ip' || subject.kind === 'cidr') named.push(subject.value)
       if (reason === '') reason = finding.reason
       if (!isShadow) this.#options.deny(subject, finding.denyForMs, `${FLOOD_REASON}${finding.reason}`)
     }
     if (denied.length === 0) return
     this.#options.count(denied.length)
+    this.#options.onFound?.(named, reason, !isShadow)
     const who = denied.slice(0, NAMED_MAX).join(', ')
     const more = denied.length > NAMED_MAX ? ` and ${denied.length - NAMED_MAX} more` : ''
     this.#options.say(`${FLOOD_REASON}${who}${more} ${isShadow ? 'would be denied' : 'denied'}; the first: ${reason}`)

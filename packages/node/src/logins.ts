@@ -1,9 +1,12 @@
 /** Failed logins, counted over the whole ring: feeds the detector, spreads its summaries, turns findings into denials. */
-import { FailedLogins, type Finding, RULE_SUMMARY_VERSION, SOURCE_SUMMARY_VERSION } from '@ringwall/detect'
+import { FailedLogins, type Finding } from '@ringwall/detect'
 import type { Fabric } from '@ringwall/fabric'
 import type { DenialSubject, View } from '@ringwall/ring'
 
 const SUMMARY_MS = 250
+const EXPIRE_MS = 10_000
+/** What its own summaries begin with; others begin with their version. */
+const JSON_LIST = 0x5b
 
 export interface LoginEvent {
   readonly service: string
@@ -19,7 +22,7 @@ export interface LoginWatchOptions {
   /** Proposes a denial in this node's name. */
   readonly deny: (subject: DenialSubject, ttlMs: number, reason: string) => void
   readonly onFinding: (finding: Finding) => void
-  /** Another node's memory of accounts that are attacked slowly, and what it counted by rules. */
+  /** What another node tells besides: summaries of other kinds, by their first byte. */
   readonly onSources: (from: string, payload: Uint8Array) => void
 }
 
@@ -28,11 +31,12 @@ export class LoginWatch {
   readonly #timer: NodeJS.Timeout
   #detector: FailedLogins | undefined
   #settings = ''
+  #expiredMs = 0
 
   constructor(options: LoginWatchOptions) {
     this.#options = options
     options.fabric.onMessage('signals', (from, payload) => {
-      if (payload[0] === SOURCE_SUMMARY_VERSION || payload[0] === RULE_SUMMARY_VERSION) options.onSources(from, payload)
+      if (payload[0] !== JSON_LIST) options.onSources(from, payload)
       else this.#merge(from, payload)
     })
     this.#timer = setInterval(() => this.#spread(), SUMMARY_MS)
@@ -80,7 +84,10 @@ export class LoginWatch {
   #spread(): void {
     const detector = this.#current()
     if (detector === undefined) return
-    detector.expire(Date.now())
+    if (Date.now() - this.#expiredMs >= EXPIRE_MS) {
+      this.#expiredMs = Date.now()
+      detector.expire(this.#expiredMs)
+    }
     const summary = detector.summary()
     if (summary !== undefined) this.#options.fabric.broadcast('signals', summary)
   }

@@ -2,7 +2,7 @@
 import { randomInt } from 'node:crypto'
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { RULE_SUMMARY_VERSION } from '@ringwall/detect'
+import { RULE_SUMMARY_VERSION, SOURCE_SUMMARY_VERSION } from '@ringwall/detect'
 import { createFabric, type Fabric } from '@ringwall/fabric'
 import {
   createGuard,
@@ -80,6 +80,8 @@ import { EventLog } from './events.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
 import { FloodWatch } from './floods.ts'
+import { ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from './incident-findings.ts'
+import { IncidentDesk } from './incidents.ts'
 import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LoginWatch } from './logins.ts'
@@ -160,6 +162,8 @@ export interface RunningNode {
   readonly workloads: WorkloadApi | undefined
   /** Of those who come to join. */
   readonly reception: NodeReception
+  /** Incidents, of all nodes. */
+  readonly desk: IncidentDesk
   /** Programs that enforce its denials elsewhere. */
   readonly bouncers: Bouncers
   /** Whose decisions it takes in. */
@@ -709,7 +713,16 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const inOwnName = (body: TxBody): Promise<unknown> => ledger.submit(signInOwnName(body), OWN_DENIAL_WAIT_MS)
     const keeper =
       config.diskSeal === 'ring'
-        ? new DiskKeeper({ self: config.id, ring, data: config.data, disk, local, events, submit: inOwnName })
+        ? new DiskKeeper({
+            self: config.id,
+            ring,
+            data: config.data,
+            disk,
+            local,
+            events,
+            recovery: () => view.policy.vault.recovery,
+            submit: inOwnName,
+          })
         : undefined
     closers.push(() => keeper?.stop())
     const sign = (message: Uint8Array): Uint8Array => signMessage(privateKey, message)
@@ -767,15 +780,31 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     const denyInOwnName = (subject: DenialSubject, ttlMs: number, reason: string): void =>
       denyNow(subject, ttlMs, reason, Date.now())
+    const desk = new IncidentDesk({
+      self: config.id,
+      fabric,
+      file: join(config.data, 'incidents'),
+      onOpened: ({ id, severity, title }) => {
+        telemetry.count('incidents_total', { severity }, 1)
+        events.add('incident', severity === 'high' ? 'bad' : 'warn', `incident ${id} (${severity}): ${title}`)
+      },
+      log,
+    })
+    await desk.start()
+    closers.push(() => desk.stop())
     const logins = new LoginWatch({
       self: config.id,
       fabric,
       view: () => view,
       deny: denyInOwnName,
-      onFinding: (finding) => events.add('finding', 'warn', finding.reason),
+      onFinding: (finding) => {
+        events.add('finding', 'warn', finding.reason)
+        desk.add(ofFailedLogins(finding, Date.now()))
+      },
       onSources: (from, payload) => {
-        if (payload[0] === RULE_SUMMARY_VERSION) detection.merge(from, payload, Date.now())
-        else slowLogins.merge(from, payload)
+        if (payload[0] === SOURCE_SUMMARY_VERSION) slowLogins.merge(from, payload)
+        else if (payload[0] === RULE_SUMMARY_VERSION) detection.merge(from, payload, Date.now())
+        else desk.merge(from, payload, Date.now())
       },
     })
     closers.push(() => logins.stop())
@@ -787,6 +816,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       disk: disk.seal,
       deny: denyInOwnName,
       say: (line) => events.add('finding', 'warn', line),
+      onFinding: (finding) => desk.add(ofSlowLogins(finding, Date.now())),
       log,
     })
     const detection = new DetectionWatch({
@@ -796,6 +826,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       onFinding: (found) => {
         telemetry.count('findings_total', { rule: found.rule }, 1)
         events.add('finding', 'warn', describeDetected(found))
+        desk.add(ofDetected(found))
       },
     })
     closers.push(followDetection(detection, fabric))
@@ -813,6 +844,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       deny: denyInOwnName,
       say: (line) => events.add('finding', 'warn', line),
       count: (named) => telemetry.count('flood_sources_total', {}, named),
+      onFound: (named, reason, isDenied) => desk.add(ofFlood(named, reason, isDenied, Date.now())),
     })
 
     /** What it said for this reason, and for no other, it says no longer. */
@@ -885,6 +917,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       openings,
       workloads,
       reception,
+      desk,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
       indicators: () => indicators.status(),
       feeds: () => feeds.map((feed) => feed.status()),

@@ -28,6 +28,7 @@ export interface SlowLoginWatchOptions {
   readonly disk?: DiskSeal | undefined
   readonly deny: (subject: DenialSubject, ttlMs: number, reason: string) => void
   readonly say: (line: string) => void
+  readonly onFinding?: (finding: SlowLoginFinding) => void
   readonly log: (level: 'info' | 'warn', line: string) => void
 }
 
@@ -117,7 +118,9 @@ export class SlowLoginWatch {
   #conclude(findings: readonly SlowLoginFinding[]): void {
     const limits = this.#options.view().policy.detectors.slowLogins
     if (limits === undefined) return
-    for (const { service, account, sources, own, reason } of findings) {
+    for (const finding of findings) {
+      const { service, account, sources, own, reason } = finding
+      this.#options.onFinding?.(finding)
       const named = sources.slice(0, NAMED_MAX).map((words) => subjectOfWords(words).value)
       const more = sources.length > named.length ? ` and ${sources.length - named.length} more` : ''
       this.#options.say(`${reason} (T1110.003): account ${service}/${account}: ${named.join(', ')}${more}`)

@@ -136,8 +136,8 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
     return refuse('NOT_ENTITLED', `${body.type} is for nodes; an operator lets one in with node.add`)
   }
   if (body.type === 'disk.seal') {
-    const { state, content, issuer } = meeting
-    if (issuer.kind === 'node') return refusalOfDiskSeal(state, content, body, issuer.name)
+    const { state, content, issuer, nowMs } = meeting
+    if (issuer.kind === 'node') return refusalOfDiskSeal(state, content, body, issuer.name, nowMs)
     return refuse('NOT_ENTITLED', 'disk.seal is for nodes, each about its own disk')
   }
   if (body.type === 'node.wiped') return refusalOfWipeReceipt(meeting.state, meeting.content, body, verify)

@@ -3,7 +3,7 @@ import { randomBytes, sign } from 'node:crypto'
 import { test } from 'node:test'
 import { dealTrusted, encapsulate, type KeyShare, type PublicKey } from '@ringwall/threshold'
 import { type DiskLabel, diskLabel } from './disk-label.ts'
-import { wipeReceiptBytes } from './node-disks.ts'
+import { DISK_SEAL_MS_MIN, wipeReceiptBytes } from './node-disks.ts'
 import { NO_RING_KEY } from './ring-key.ts'
 import type { RingState } from './state.ts'
 import { begin, executeAgreed, genesis, keyOf, NOW, POLICY, signed, signedBytes } from './test-ring.ts'
@@ -23,6 +23,7 @@ class Disks {
   readonly publicKey = sealingKey()
   state: RingState
   height = 0
+  nowMs = NOW
 
   constructor(policy = POLICY) {
     this.app = begin(policy)
@@ -39,17 +40,17 @@ class Disks {
   }
 
   tx(body: TxBody, by: Issuer = 'operator:ada'): Uint8Array {
-    return signedBytes(this.app.ring, by, body)
+    return signedBytes(this.app.ring, by, body, { atMs: this.nowMs, untilMs: this.nowMs + 60_000 })
   }
 
   codeOf(body: TxBody, by: Issuer = 'operator:ada'): string {
-    const result = this.app.check(this.state, this.tx(body, by), NOW)
+    const result = this.app.check(this.state, this.tx(body, by), this.nowMs)
     return result.ok ? 'ok' : result.code
   }
 
   block(...txs: readonly Uint8Array[]): void {
     this.height += 1
-    this.state = executeAgreed(this.app, this.state, txs, { height: this.height, timestampMs: NOW, proposer: 'n1' })
+    this.state = executeAgreed(this.app, this.state, txs, { height: this.height, timestampMs: this.nowMs, proposer: 'n1' })
   }
 
   get sealed(): readonly string[] {
@@ -74,6 +75,9 @@ test('a node has the ring keep the key of its own disk, for itself and this mach
   keyless.state = keyless.app.initial()
   assert.equal(keyless.codeOf(good, 'node:n1'), 'DISK_KEY')
   disks.block(disks.tx(good, 'node:n1'))
+  disks.nowMs += DISK_SEAL_MS_MIN - 1
+  assert.equal(disks.codeOf(disks.seal(), 'node:n1'), 'DISK_TOO_SOON')
+  disks.nowMs += 1
   disks.block(disks.tx(disks.seal('n2'), 'node:n2'), disks.tx(disks.seal(), 'node:n1'))
   assert.deepEqual(disks.sealed, ['n1', 'n2'])
   assert.notEqual(disks.state.disks.sealed[0]?.capsule, good.type === 'disk.seal' ? good.capsule : '')

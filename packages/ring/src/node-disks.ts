@@ -52,7 +52,10 @@ export type DiskStatement =
   /** Of a node, that another one which was wiped handed its receipt to. */
   | { readonly type: 'node.wiped'; readonly id: string; readonly receipt: WipeReceipt; readonly signature: string }
 
-export type DiskRefusalCode = 'DISK_CAPSULE' | 'DISK_KEY' | 'WIPE_UNKNOWN' | 'WIPE_RECEIPT'
+/** Between two capsules of one node: a node that lies is not to fill the ledger with them. */
+export const DISK_SEAL_MS_MIN = 5_000
+
+export type DiskRefusalCode = 'DISK_CAPSULE' | 'DISK_TOO_SOON' | 'DISK_KEY' | 'WIPE_UNKNOWN' | 'WIPE_RECEIPT'
 
 interface Refusal {
   readonly code: DiskRefusalCode
@@ -109,12 +112,16 @@ export function refusalOfDiskSeal(
   { ring }: Pick<TxContent, 'ring'>,
   { capsule, machine }: Extract<DiskStatement, { type: 'disk.seal' }>,
   node: string,
+  nowMs: number,
 ): Refusal | undefined {
   const member = state.node(node)
   const publicKey = publicKeyOf(state.sealingKey)
   if (member === undefined) return refuse('DISK_CAPSULE', `${node} is no node of this ring`)
   if (publicKey === undefined || state.sealingKey.asked === 'replace')
     return refuse('DISK_KEY', 'the ring has no sealing key now, or another one is being made')
+  const before = state.disks.sealed.find(({ id }) => id === node)
+  if (before !== undefined && nowMs < before.atMs + DISK_SEAL_MS_MIN)
+    return refuse('DISK_TOO_SOON', `${node} had its disk sealed less than ${DISK_SEAL_MS_MIN / 1_000} s ago`)
   const label = diskLabel({ ring, node, publicKey: member.publicKey, machine })
   try {
     if (equalBytes(verifyCapsule(publicKey, decodeBase64url(capsule)).label, label)) return undefined

@@ -261,6 +261,7 @@ export class RuleDetector {
     const than = usual === undefined ? '' : `, where at most ${Math.round(usual)} are usual`
     return {
       rule: rule.name,
+      service: values[0]!,
       key: named,
       sources: bySource === undefined ? memory.sources() : [bySource[1]],
       count: first,

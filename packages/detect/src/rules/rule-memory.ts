@@ -6,6 +6,8 @@ import type { DistinctMeasure, Measure } from './rule.ts'
 export const SLOTS = 6
 /** What another node told counts for so many parts of the window. */
 const TOLD_SLOTS = 2
+/** A plain list: typed ones of this size are made outside of the heap, which costs more than all that is counted. */
+const NO_COUNTS: readonly number[] = Array.from({ length: SLOTS * 3 }, () => 0)
 const SOURCES_MAX = 64
 /** Of a beat: shorter ones are a page’s own requests; how far off the next may be. */
 const BEAT_MS_MIN = 5_000
@@ -30,12 +32,15 @@ export class KeyMemory {
   readonly #windowMs: number
   readonly #measures: readonly DistinctMeasure[]
   /** Events, all, bytes of each slot. */
-  readonly #counts = new Float64Array(SLOTS * 3)
+  readonly #counts: number[] = NO_COUNTS.slice()
   readonly #distinct: readonly RecentDistinct[]
   #slot = 0
   #touchedSlot = -1
   /** What was last seen of each source; only where the key is none. */
   #sources: Map<string, number> | undefined
+  /** While there is one only. */
+  #source: string | undefined
+  #sourceCount = 0
   #told: Map<string, Told> | undefined
   #lastMs = 0
   #intervalMs = 0
@@ -107,7 +112,14 @@ export class KeyMemory {
   }
 
   addSource(source: string): void {
-    this.#sources ??= new Map()
+    if (this.#sources === undefined) {
+      if (this.#source === undefined || this.#source === source) {
+        this.#source = source
+        this.#sourceCount += 1
+        return
+      }
+      this.#sources = new Map([[this.#source, this.#sourceCount]])
+    }
     const count = this.#sources.get(source)
     // The one that came longest ago goes first.
     this.#sources.delete(source)
@@ -117,7 +129,8 @@ export class KeyMemory {
 
   /** Those that did most first. */
   sources(): readonly string[] {
-    return [...(this.#sources ?? [])]
+    if (this.#sources === undefined) return this.#source === undefined ? [] : [this.#source]
+    return [...this.#sources]
       .sort((a, b) => b[1] - a[1])
       .slice(0, SOURCES_NAMED_MAX)
       .map(([source]) => source)

@@ -48,6 +48,7 @@ export interface DetectionRule {
 /** A rule that is over its limits. */
 export interface RuleFinding {
   readonly rule: string
+  readonly service: string
   readonly key: readonly (readonly [RuleKey, string])[]
   /** Sources that this node saw at it, those that did most first; at most `SOURCES_NAMED_MAX`. */
   readonly sources: readonly string[]

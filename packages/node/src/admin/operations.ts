@@ -30,6 +30,7 @@ import { VERSION } from '../version.ts'
 import { bouncerOperations } from './bouncer-operations.ts'
 import { enrolmentOperations } from './enrolment-operations.ts'
 import type { Call, Operation } from './http.ts'
+import { incidentOperations } from './incident-operations.ts'
 import { keyOperations } from './key-operations.ts'
 import { peopleOperations } from './people-operations.ts'
 import { ApiProblem } from './problem.ts'
@@ -123,6 +124,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     ...vaultOperations(node),
     ...peopleOperations(node),
     ...bouncerOperations(node),
+    ...incidentOperations(node),
     ...enrolmentOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]

@@ -142,6 +142,22 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       path('requestId', 'As in the response’s x-request-id.'),
     ]),
   },
+  '/v1/incidents': {
+    get: call('incidents', 'Findings of all nodes that belong together, the latest first.', 'Incidents', [
+      query('state', 'Those that are open, unless given.', { type: 'string', enum: ['open', 'closed', 'all'] }),
+    ]),
+  },
+  '/v1/incidents/{id}': {
+    get: call('incident', 'One incident with its timeline.', 'IncidentDetail', [
+      path('id', '4 to 12 hex digits, as many as tell it from others.'),
+    ]),
+  },
+  '/v1/incidents/{id}/close': {
+    post: posting(
+      call('incidentClose', 'It is done with, until something more is found.', 'IncidentDetail', [path('id', 'As above.')]),
+      'IncidentCloseRequest',
+    ),
+  },
   '/v1/feeds': { get: call('feeds', 'Whose decisions this node takes in, and how it stands.', 'Feeds') },
   '/v1/bouncers': { get: call('bouncers', 'Programs that enforce denials elsewhere, and when each last asked.', 'Bouncers') },
   '/v1/traces/{traceId}': {

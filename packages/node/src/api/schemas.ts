@@ -43,6 +43,22 @@ function object(description: string, properties: Readonly<Record<string, Schema>
 const ms = described('Unix milliseconds.', number)
 const outcome = choice('allow', 'deny', 'challenge', 'throttle')
 
+const incident = {
+  id: text,
+  severity: choice('low', 'medium', 'high'),
+  title: text,
+  services: list(text),
+  attack: described('Techniques of MITRE ATT&CK.', list(text)),
+  detectors: list(text),
+  nodes: list(text),
+  sources: list(text),
+  firstMs: ms,
+  lastMs: ms,
+  findings: whole,
+  duplicates: described('Conclusions that say what another has said.', whole),
+  closed: orNull(ref('IncidentClosing')),
+}
+
 const exceptionScope = { rule: whole, service: text, 'route?': text, 'path?': text, variable: text }
 const ruleException = { name: text, ...exceptionScope, owner: text, reason: text, until: text }
 
@@ -543,6 +559,39 @@ export const schemas: Readonly<Record<string, Schema>> = {
     refused: described('That the policy does not let a node say, or too many.', whole),
     leftOut: described('Of kinds that are no denials of addresses.', whole),
   }),
+  IncidentClosing: object('Who said that it is done with.', {
+    id: text,
+    atMs: ms,
+    by: described('The operator.', text),
+    note: text,
+    node: described('By whose API.', text),
+  }),
+  Incident: object('Findings that belong together.', { ...incident }),
+  Incidents: object('The latest first.', {
+    incidents: list(ref('Incident')),
+    more: described('That there was no room for.', whole),
+  }),
+  IncidentSubject: object('What a finding is about; accounts and sessions are keyed hashes.', {
+    kind: choice('source', 'network', 'fingerprint', 'account', 'session', 'path', 'service'),
+    value: text,
+  }),
+  IncidentEntry: object('One detector about one subject, over all nodes.', {
+    firstMs: ms,
+    lastMs: ms,
+    detector: text,
+    subject: ref('IncidentSubject'),
+    nodes: list(text),
+    times: described('How often it was concluded, all nodes together.', whole),
+    reason: described('Of the last.', text),
+    denied: flag,
+  }),
+  IncidentDetail: object('An incident with its timeline.', {
+    ...incident,
+    accounts: list(text),
+    sessions: list(text),
+    timeline: list(ref('IncidentEntry')),
+  }),
+  IncidentCloseRequest: object('Why.', { note: text }),
   LeftOut: object('What is in the files and was not taken in.', { kind: text, count: whole }),
   IndicatorSet: object('Addresses that others call bad, as the node loaded them.', {
     name: text,

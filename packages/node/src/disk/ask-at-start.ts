@@ -10,6 +10,7 @@ import type { OpenDiskOptions } from './disk.ts'
 import { machineFacts } from './machine.ts'
 import { readPeers } from './peers-file.ts'
 import { askRing } from './release-asker.ts'
+import { listenForOperators } from './unlock-socket.ts'
 
 /** Asks the peers of the last list, or those of the genesis document, for as long as it takes. */
 export function askAtStart(
@@ -18,7 +19,7 @@ export function askAtStart(
   genesis: Pick<GenesisDocument, 'nodes'>,
   privateKey: KeyObject,
 ): OpenDiskOptions['release'] {
-  return (held) => {
+  return async (held, operators) => {
     const known = (readPeers(config.data) ?? genesis.nodes).map((node) =>
       peerOf({ ...node, roles: ['validator'] }, config.genesis),
     )
@@ -27,14 +28,26 @@ export function askAtStart(
     const address = formatHostPort(config.listen.fabric)
     const self =
       own ?? peerOf({ id: config.id, region: config.region ?? '', address, publicKey, roles: ['edge'] }, config.genesis)
-    return askRing({
+    const say = (line: string): void => void process.stderr.write(`ringwall: ${line}\n`)
+    const stop = new AbortController()
+    const asked = askRing({
+      signal: stop.signal,
       ring,
       self,
       peers: known.filter(({ id }) => id !== config.id),
       privateKey,
       held,
       proof: machineFacts(`${ring} ${config.id}`).proof,
-      say: (line) => process.stderr.write(`ringwall: ${line}\n`),
+      say,
     })
+    if (operators === undefined) return asked
+    const socket = listenForOperators(config.data, operators, (error) => say(`operators cannot be heard: ${error.message}`))
+    try {
+      return await Promise.race([asked, socket.opened])
+    } finally {
+      stop.abort()
+      await asked.catch(() => {})
+      socket.close()
+    }
   }
 }

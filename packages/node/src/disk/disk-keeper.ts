@@ -12,6 +12,7 @@ import type { Disk } from './disk.ts'
 import { type LocalSecrets, wrapKey } from './local-lock.ts'
 import { machineFacts, machineVerifier } from './machine.ts'
 import { writePeers } from './peers-file.ts'
+import { type HeldByOperators, RECOVERY_LOCK, recoveryKeyOf } from './recovery.ts'
 import { RING_LOCK } from './release-asker.ts'
 
 const RETRY_MS = 10_000
@@ -23,6 +24,8 @@ export interface DiskKeeperOptions {
   readonly disk: Disk
   readonly local: LocalSecrets
   readonly events: Pick<EventLog, 'add'>
+  /** The operators' recovery key, as the policy names it. */
+  readonly recovery: () => string | undefined
   /** Resolves once it is final. */
   readonly submit: (body: TxBody) => Promise<unknown>
 }
@@ -71,7 +74,8 @@ export class DiskKeeper {
   }
 
   #isKept({ disks }: RingState, publicKey: PublicKey): boolean {
-    const { capsule } = this.#options.disk
+    const { capsule, operatorsKey } = this.#options.disk
+    if (operatorsKey !== this.#options.recovery()) return false
     if (capsule === undefined || disks.sealed.find(({ id }) => id === this.#options.self)?.capsule !== capsule) return false
     try {
       readCapsule(publicKey, decodeBase64url(capsule))
@@ -80,6 +84,16 @@ export class DiskKeeper {
       if (error instanceof ThresholdError) return false
       throw error
     }
+  }
+
+  #forOperators(label: Uint8Array, storageKey: Uint8Array): HeldByOperators | undefined {
+    const text = this.#options.recovery()
+    const publicKey = text === undefined ? undefined : recoveryKeyOf(text)
+    if (text === undefined || publicKey === undefined) return undefined
+    const { capsule, key } = encapsulate(publicKey, label, randomBytes(32))
+    const wrapped = wrapKey(key, storageKey, RECOVERY_LOCK)
+    key.fill(0)
+    return { key: text, capsule: encodeBase64url(capsule), wrapped }
   }
 
   async #hand(state: RingState, publicKey: PublicKey): Promise<void> {
@@ -94,10 +108,11 @@ export class DiskKeeper {
     const storageKey = randomBytes(STORAGE_KEY_BYTES)
     const wrapped = wrapKey(key, storageKey, RING_LOCK)
     key.fill(0)
+    const operators = this.#forOperators(label, storageKey)
     // Between the ring's taking the next capsule and the disk's naming it, a crash must leave something that opens the disk.
     if (disk.capsule !== undefined) await disk.handToMachine(local)
     await submit({ type: 'disk.seal', capsule: encodeBase64url(capsule), machine })
-    await disk.handToRing(encodeBase64url(capsule), wrapped, storageKey)
+    await disk.handToRing(encodeBase64url(capsule), wrapped, storageKey, operators)
     storageKey.fill(0)
     const bound =
       facts.length === 0 ? 'to no machine: nothing tells this one from another' : `to this machine by ${facts.join(', ')}`

@@ -39,6 +39,8 @@ export interface AskRingOptions {
   readonly held: { readonly capsule: string; readonly wrapped: string }
   /** Of the machine. */
   readonly proof: Uint8Array
+  /** Ends the asking: somebody else opened the disk. */
+  readonly signal?: AbortSignal
   /** Now and then, while it waits: why. */
   readonly say: (line: string) => void
 }
@@ -118,6 +120,7 @@ export async function askRing(options: AskRingOptions): Promise<Uint8Array> {
         void ask(peer)
       }
       if (storageKey !== undefined) return storageKey
+      options.signal?.throwIfAborted()
       refuseIfFinal(options, refusals, refusing, nowMs)
       if (nowMs - saidAtMs > SAY_MS) {
         saidAtMs = nowMs

@@ -1,0 +1,61 @@
+/** Four real processes: a scan that is spread over the nodes is found by what they tell each other, denied on all, and one incident on each. */
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { ask, eventually, TestRing } from './local-ring.ts'
+
+const ALL = [1, 2, 3, 4]
+const SCANNER = '203.0.113.77'
+const from = (address: string): { headers: Record<string, string> } => ({ headers: { 'x-forwarded-for': address } })
+/** No node sees so many by itself. */
+const RULE = `
+    - { name: probing, attack: [T1595.003], mode: enforce, by: [source], when: { status: [404] }, over: { paths: 16 }, share: 0.5, within: 1h, denyFor: 10m, reason: asks for what is not there }
+`
+
+let ring: TestRing
+
+before(async () => {
+  ring = await TestRing.start()
+  const { text } = await ring.client(1).policy()
+  assert.match(text, /^detectors:\n/m)
+  const file = join(ring.data, 'rules.yaml')
+  writeFileSync(file, text.replace(/^detectors:\n/m, `detectors:\n  rules:${RULE}`))
+  const applied = ring.cli('policy', 'apply', file, '--yes')
+  assert.equal(applied.code, 0, applied.stderr)
+  const { version } = await ring.client(1).policy()
+  for (const node of ALL) await eventually(`n${node} has it`, async () => (await ring.client(node).policy()).version === version)
+})
+
+after(() => ring?.destroy())
+
+test('nine paths on each of four nodes: no node has seen sixteen, all refuse the source, and nobody else', async () => {
+  for (let path = 0; path < 9; path += 1) {
+    for (const node of ALL) await ask(ring.traffic(node), `/nothing/${node}-${path}`, from(SCANNER))
+  }
+  for (const node of ALL) {
+    await eventually(`n${node} refuses`, async () => (await ask(ring.traffic(node), '/', from(SCANNER))).status === 403)
+    assert.equal((await ask(ring.traffic(node), '/', from('203.0.113.78'))).status, 200)
+  }
+  const { denials } = await ring.client(4).denials()
+  const denial = denials.find(({ subject }) => subject.value === SCANNER)
+  assert.match(
+    denial!.reason,
+    /^detector probing: asks for what is not there: \d+ paths in 1 h, 100 % of what it asked, seen on [2-4] nodes$/,
+  )
+})
+
+test('every node tells of the same incident, also of what others found; a node that is killed takes nothing of it along', async () => {
+  const told = async (node: number) => (await ring.client(node).incidents({})).incidents
+  const ids = async (nodes: readonly number[]): Promise<ReadonlySet<string>> =>
+    new Set(
+      (await Promise.all(nodes.map(told))).map((incidents) => JSON.stringify(incidents.map(({ id, nodes: by }) => [id, by]))),
+    )
+  await eventually('all tell the same', async () => (await ids(ALL)).size === 1 && (await told(4))[0]!.nodes.length > 1)
+  const [incident] = await told(4)
+  assert.deepEqual(incident!.sources, [SCANNER])
+  assert.ok(incident!.attack.includes('T1595.003'))
+  await ring.kill(1)
+  const [after] = await told(4)
+  assert.deepEqual(after, incident)
+})

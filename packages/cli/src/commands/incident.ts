@@ -1,0 +1,76 @@
+/** Incidents: what there is, one with its timeline, that it is done with, and all of it as JSON. */
+import type { Incident, IncidentDetail, RingwallClient } from '@ringwall/client'
+import { duration, printable, time } from '../format.ts'
+import { type Format, printList, printOne, write } from '../output.ts'
+
+export async function incidentList(client: RingwallClient, format: Format, state: 'open' | 'closed' | 'all'): Promise<void> {
+  const { incidents, more } = await client.incidents({ state })
+  if (more > 0) process.stderr.write(`${more} more are not shown\n`)
+  printList<Incident>(
+    format,
+    incidents,
+    [
+      { title: 'ID', value: ({ id }) => id },
+      { title: 'SEVERITY', value: ({ severity }) => severity },
+      { title: 'LAST', value: ({ lastMs }) => `${duration(Date.now() - lastMs)} ago` },
+      { title: 'WHAT', value: ({ title }) => printable(title) },
+      { title: 'NODES', value: ({ nodes }) => nodes.join(', ') },
+      { title: 'FINDINGS', value: ({ findings }) => findings },
+      { title: 'REPEATED', value: ({ duplicates }) => duplicates },
+      { title: 'CLOSED', value: ({ closed }) => (closed === null ? '' : printable(`${closed.by}: ${closed.note}`)) },
+      { title: 'ATT&CK', value: ({ attack }) => attack.join(', '), wide: true },
+    ],
+    ({ id }) => id,
+    state === 'open' ? 'there is no open incident' : 'there are no incidents',
+  )
+}
+
+export async function incidentShow(client: RingwallClient, format: Format, id: string): Promise<void> {
+  printOne<IncidentDetail>(format, await client.incident(id), textOf, id)
+}
+
+function textOf(incident: IncidentDetail): string {
+  const { closed, timeline, sources, accounts, sessions } = incident
+  const lines = [
+    `${incident.id}  ${incident.severity}  ${printable(incident.title)}`,
+    `ATT&CK     ${incident.attack.join(', ') || 'none named'}`,
+    `from       ${time(incident.firstMs)} to ${time(incident.lastMs)}`,
+    `nodes      ${incident.nodes.join(', ')}`,
+    `findings   ${incident.findings}, and ${incident.duplicates} that say the same`,
+    ...(closed === null
+      ? []
+      : [`closed     ${time(closed.atMs)} by ${printable(closed.by)} on ${closed.node}: ${printable(closed.note)}`]),
+    ...(sources.length === 0 ? [] : [`sources    ${printable(sources.join(', '))}`]),
+    ...(accounts.length === 0 ? [] : [`accounts   ${accounts.join(', ')}`]),
+    ...(sessions.length === 0 ? [] : [`sessions   ${sessions.join(', ')}`]),
+    '',
+  ]
+  for (const { firstMs, detector, subject, nodes, times, reason, denied } of timeline) {
+    const again = times === 1 ? '' : ` (${times} times)`
+    lines.push(
+      `${time(firstMs)}  ${detector}  ${subject.kind} ${printable(subject.value)}: ${printable(reason)}${again}; ${nodes.join(', ')}${denied ? '; denied' : ''}`,
+    )
+  }
+  return `${lines.join('\n')}\n`
+}
+
+export async function incidentClose(client: RingwallClient, id: string, note: string): Promise<void> {
+  const { id: closed, title } = await client.incidentClose(id, note)
+  process.stderr.write(`incident ${closed} is closed: ${printable(title)}\n`)
+}
+
+/** With the denials in force of what it names, as the node that is asked has them. */
+export async function incidentExport(client: RingwallClient, id: string): Promise<void> {
+  const [incident, { denials }, { ring, ledger }] = await Promise.all([client.incident(id), client.denials(), client.status()])
+  const named = new Set([...incident.sources, ...incident.accounts])
+  const about = denials.filter(({ subject }) => named.has(subject.value))
+  const exported = {
+    format: 'ringwall/incident/1',
+    ring,
+    height: ledger.height,
+    exportedAtMs: Date.now(),
+    incident,
+    denials: about,
+  }
+  write(`${JSON.stringify(exported, undefined, 2)}\n`)
+}
