@@ -422,7 +422,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
   /** The WAF and who it is, once no limit objects. */
   const afterLimits = (judgement: RequestJudgement, environment: GuardEnvironment): Judgement | Promise<Judgement> => {
     // Pages of ours read what they are sent strictly, and take passwords, which look like anything.
-    if (isPortal(judgement.route!, judgement.request)) {
+    if (isPortal(judgement.route!, judgement.request, environment.view)) {
       judgement.portal = true
       return judgement
     }

@@ -17,6 +17,7 @@ export {
   isSession,
   LOGIN_PATH,
   LOGOUT_PATH,
+  OPENID_PATHS,
   PORTAL_BODY_BYTES_MAX,
   SESSION_COOKIES,
   sessionCookie,

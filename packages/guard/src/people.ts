@@ -9,6 +9,18 @@ import type { GuardEnvironment, GuardRequest, TokenVerdict } from './types.ts'
 export const LOGIN_PATH = '/.ringwall/login'
 export const LOGOUT_PATH = '/.ringwall/logout'
 export const ENROL_PATH = '/.ringwall/enrol'
+/** Of the OpenID Provider, on the service that the policy names. */
+export const OPENID_PATHS = {
+  discovery: '/.well-known/openid-configuration',
+  authorize: '/.ringwall/oidc/authorize',
+  token: '/.ringwall/oidc/token',
+  userinfo: '/.ringwall/oidc/userinfo',
+  introspect: '/.ringwall/oidc/introspect',
+  revoke: '/.ringwall/oidc/revoke',
+  end: '/.ringwall/oidc/end',
+  jwks: '/.ringwall/oidc/jwks',
+} as const
+const OPENID_ALL: ReadonlySet<string> = new Set(Object.values(OPENID_PATHS))
 const PORTAL_PATHS: ReadonlySet<string> = new Set([LOGIN_PATH, LOGOUT_PATH, ENROL_PATH])
 /** Longest body of a form of ours. */
 export const PORTAL_BODY_BYTES_MAX = 16_384
@@ -24,10 +36,11 @@ export function sessionCookie(secure: boolean): string {
 export const SESSION_COOKIES: readonly string[] = Object.values(COOKIES)
 
 /** Is the request for a page of ours? */
-export function isPortal({ service }: CompiledRoute, { target }: GuardRequest): boolean {
-  if (service.people === undefined || !target.startsWith('/.ringwall/')) return false
+export function isPortal({ service }: CompiledRoute, { target }: GuardRequest, { policy }: Pick<View, 'policy'>): boolean {
+  if (service.people === undefined || !target.startsWith('/.')) return false
   const query = target.indexOf('?')
-  return PORTAL_PATHS.has(query < 0 ? target : target.slice(0, query))
+  const path = query < 0 ? target : target.slice(0, query)
+  return PORTAL_PATHS.has(path) || (policy.openid?.service === service.name && OPENID_ALL.has(path))
 }
 
 /** Of those, the page where people log in. */

@@ -120,6 +120,7 @@ import { WorkloadApi } from './workloads/workload-api.ts'
 const TICK_MS = 500
 const TX_VALID_MS = 60_000
 const OWN_DENIAL_WAIT_MS = 30_000
+const REDEEM_WAIT_MS = 8_000
 const DRAIN_MS = 2_000
 const KEY_TICK_MS = 500
 
@@ -500,6 +501,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       passwords: new Passwords(),
       mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
       propose: (body, waitMs) => propose(signInOwnName(body), waitMs),
+      redeem: (token) => redeem(token),
       isBreached: (password) => breaches?.has(password) ?? false,
       log: (line) => log('warn', line),
     })
@@ -615,6 +617,21 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const signInOwnName = (body: TxBody, atMs: number = Date.now()): Uint8Array => {
       const content = { ring, issuer: `node:${config.id}`, atMs, untilMs: atMs + TX_VALID_MS, nonce: randomNonce(), body }
       return encodeTx({ content, signature: encodeBase64url(signMessage(privateKey, signingBytes(content))) })
+    }
+
+    /** Whose redemption of a token that serves once was the first? The ledger says: it dates and names each. */
+    const redeem = async (token: string): Promise<boolean> => {
+      const bytes = signInOwnName({ type: 'token.use', token })
+      const { content } = parseTx(bytes)
+      const use = denialOf(content, undefined)
+      if (use === undefined) return false
+      try {
+        await propose(bytes, REDEEM_WAIT_MS)
+      } catch (error) {
+        if (error instanceof LedgerError && error.code === 'TX_REFUSED') return false
+        throw error
+      }
+      return ledger.state().denial(use.id)?.reason === use.reason
     }
 
     let isLinked = false

@@ -149,6 +149,7 @@ export {
   parsePolicyDocument,
 } from './policy-document.ts'
 export { policyJsonSchema } from './policy-json-schema.ts'
+export type { OpenIdClient, OpenIdPolicy } from './policy-openid.ts'
 export type { PeoplePolicy } from './policy-people.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'

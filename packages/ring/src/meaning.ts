@@ -31,6 +31,8 @@ import { refusalOfVaultStatement, type VaultRefusalCode, type VaultStatement } f
 /** Longest policy text, bytes of UTF-8: leaves room for the rest of a transaction of 256 KiB. */
 export const POLICY_BYTES_MAX = 245_760
 const TTL_MS_MIN = 1_000
+/** What is redeemed leaves room for what is denied. */
+const DENIALS_WITH_USES_MAX = DENIALS_MAX / 2
 
 export type RefusalCode =
   | 'TX_MALFORMED'
@@ -358,6 +360,8 @@ function refusalOfUse(meeting: Meeting, token: string, verify: Verify): Refusal 
   if (wrong !== undefined) return wrong
   const session = readRingToken(content.ring, token)?.session
   if (session === undefined) return refuse('TOKEN_UNKNOWN', 'the token belongs to no session')
+  if (state.denials.size >= DENIALS_WITH_USES_MAX)
+    return refuse('DENIALS_FULL', `the ring holds ${DENIALS_WITH_USES_MAX} denials: until some end, no token is redeemed`)
   const ended = state.denial(subjectId(sessionSubject(content.ring, session.id)))
   if (ended !== undefined && ended.expiresAtMs > nowMs) return refuse('TOKEN_USED', 'its session is over already')
   return undefined

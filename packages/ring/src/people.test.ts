@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { People, type Person, type PersonCredential } from './people.ts'
 import { enrolmentBytes } from './person-statements.ts'
 import type { RingState } from './state.ts'
-import { begin, executeAgreed, NOW, signedBytes } from './test-ring.ts'
+import { begin, executeAgreed, genesis, keyOf, NOW, POLICY, signedBytes } from './test-ring.ts'
 import { ringIssuer } from './token-revocation.ts'
 import type { TxBody } from './types.ts'
 
@@ -150,4 +150,55 @@ test('property: passkeys are found by their ids, whatever was added and removed'
     }),
     { numRuns: 50 },
   )
+})
+
+/** A ring of one validator. */
+const alone = begin(POLICY, {}, { ...genesis, nodes: genesis.nodes.slice(0, 1) })
+
+/** As a validator's key signs it, in a ring that has no key that is held together. */
+function ringToken(claims: object): string {
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const text = `${part({ alg: 'EdDSA' })}.${part({ iss: ringIssuer(alone.ring), ...claims })}`
+  return `${text}.${sign(null, Buffer.from(text), keyOf('n1')).toString('base64url')}`
+}
+
+test('what serves once is redeemed once; a second time ends its session, and a third is refused', () => {
+  const nowS = NOW / 1_000
+  const claims = { jti: 'a'.repeat(32), sid: 'b'.repeat(32), exp: nowS + 60, session_end: nowS + 3_600, use: 'code' }
+  const use = (of: object = claims): TxBody & { readonly type: 'token.use' } => ({
+    token: ringToken(of),
+    type: 'token.use',
+  })
+  const transaction = (body: TxBody, atMs: number): Uint8Array =>
+    signedBytes(alone.ring, 'node:n1', body, { atMs, untilMs: atMs + 60_000 })
+  const next = (state: RingState, body: TxBody, atMs: number): RingState => {
+    height += 1
+    return executeAgreed(alone, state, [transaction(body, atMs)], { height, timestampMs: atMs, proposer: 'n1' })
+  }
+  const check = (state: RingState, body: TxBody, atMs: number): string => {
+    const checked = alone.check(state, transaction(body, atMs), atMs)
+    return checked.ok ? 'ok' : checked.code
+  }
+  const session = { issuer: ringIssuer(alone.ring), sessionId: claims.sid, issuedAtMs: NOW }
+  const once = next(alone.initial(), use(), NOW)
+  assert.match(
+    once.denials.matchCredential({ issuer: ringIssuer(alone.ring), tokenId: claims.jti }, NOW)?.reason ?? '',
+    /^used once: /,
+  )
+  assert.equal(once.denials.matchCredential(session, NOW), undefined)
+  const twice = next(once, use(), NOW + 1)
+  assert.match(twice.denials.matchCredential(session, NOW + 1)?.reason ?? '', /twice/)
+  assert.equal(check(twice, use(), NOW + 2), 'TOKEN_USED')
+  assert.equal(check(once, { type: 'token.use', token: `${ringToken(claims).slice(0, -4)}AAAA` }, NOW), 'TOKEN_UNKNOWN')
+  assert.equal(check(once, use({ ...claims, sid: undefined }), NOW), 'TOKEN_UNKNOWN', 'of no session')
+  assert.equal(check(once, use({ ...claims, exp: nowS - 120 }), NOW), 'DENIAL_OVER')
+  // Whoever holds a session may end all of it; of an access token that alone.
+  for (const [kind, ended] of [
+    ['session', true],
+    ['refresh', true],
+    ['access', false],
+  ] as const) {
+    const revoked = next(alone.initial(), { type: 'token.revoke', token: ringToken({ ...claims, use: kind }) }, NOW)
+    assert.equal(revoked.denials.matchCredential(session, NOW) !== undefined, ended, kind)
+  }
 })

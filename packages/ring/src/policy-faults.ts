@@ -5,6 +5,7 @@ import { type LimitPolicy, PASS_MS_MAX, PASS_MS_MIN, type Policy, type RoutePoli
 import { compiledApi } from './policy-api.ts'
 import { cacheFaults } from './policy-delivery.ts'
 import { detectionFaults } from './policy-detection.ts'
+import { openIdFaults } from './policy-openid.ts'
 import { peopleFaults } from './policy-people.ts'
 import { upstreamFaults } from './policy-upstream-faults.ts'
 import { workloadFaults } from './policy-workloads.ts'
@@ -81,6 +82,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
     }
   }
   faults.push(...workloadFaults(policy))
+  faults.push(...openIdFaults(policy))
   const hosts = new Map<string, string>()
   for (const [name, service] of Object.entries(policy.services)) {
     const at = ['services', name] as const

@@ -7,6 +7,7 @@ import { ApiContract } from './policy-api.ts'
 import { Cache, Compression } from './policy-delivery.ts'
 import { detectionKeys } from './policy-detection.ts'
 import { Devices } from './policy-devices.ts'
+import { OpenId } from './policy-openid.ts'
 import { People, PeopleWhen } from './policy-people.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
@@ -609,6 +610,7 @@ export const PolicySchema = z.strictObject({
     .default([])
     .meta({ description: 'Rules for single holes, for a time, each with its own tests. ringwall rule patch writes them.' }),
   devices: Devices.prefault({}).meta({ description: 'Whose devices may join.' }),
+  openid: OpenId.optional(),
   vault: Vault.prefault({}).meta({ description: 'Who may read and write which secrets.' }),
   indicators: z
     .array(

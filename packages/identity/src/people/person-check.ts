@@ -9,6 +9,7 @@ import { hash } from 'node:crypto'
 import { type People, type Person, personSubject, ringIssuer, tokenKeys, type View } from '@ringwall/ring'
 import { canonicalJson } from '@ringwall/ring/tx'
 import { type Mintable, type MintRefusal, ringHeader, ringJwk, verifiesRaw } from '../mint-check.ts'
+import { checkCode, checkTokens } from './openid-check.ts'
 import { loginChallenge, type PersonRequest, passwordLoginBytes } from './person-request.ts'
 import { assertionFault } from './webauthn.ts'
 
@@ -20,7 +21,7 @@ const SKEW_MS = 5_000
 
 /** Of the view, what sessions follow from. */
 export type PersonView = Pick<View, 'ring' | 'denials' | 'signingKey' | 'nodes'> & {
-  readonly policy: Pick<View['policy'], 'services'>
+  readonly policy: Pick<View['policy'], 'services' | 'openid'>
   readonly people: People
 }
 
@@ -57,7 +58,11 @@ export function checkPerson(request: PersonRequest, view: PersonView, nowMs: num
   if (request.ring !== view.ring) return refuse('MINT_OTHER_RING', `it is for the ring ${request.ring.slice(0, 12)}`)
   const [key] = sessionKeys(view)
   if (key === undefined) return refuse('MINT_NO_KEY', 'the ring has no signing key (yet): ringwall key ls shows how it stands')
-  return request.type === 'login' ? checkLogin(request, view, key, nowMs) : checkRenewal(request, view, key, nowMs)
+  if (request.type === 'login') return checkLogin(request, view, key, nowMs)
+  if (request.type === 'renew') return checkRenewal(request, view, key, nowMs)
+  const read = (token: string): Readonly<Record<string, unknown>> | undefined => readSigned(token, view)
+  const checked = request.type === 'code' ? checkCode(request, view, read, nowMs) : checkTokens(request, view, read, nowMs)
+  return 'claims' in checked ? signable(checked.claims, key) : checked
 }
 
 function checkLogin(
@@ -179,6 +184,7 @@ export function readSession(token: string, view: Pick<View, 'ring' | 'signingKey
 export function readSigned(
   token: string,
   view: Pick<View, 'ring' | 'signingKey' | 'nodes'>,
+  issuer: string = ringIssuer(view.ring),
 ): Readonly<Record<string, unknown>> | undefined {
   const [head, body, signature] = token.split('.')
   if (head === undefined || body === undefined || signature === undefined) return undefined
@@ -186,7 +192,7 @@ export function readSigned(
   if (key === undefined || !verifiesRaw(key, Buffer.from(`${head}.${body}`), signature)) return undefined
   try {
     const claims = JSON.parse(Buffer.from(body, 'base64url').toString('utf8')) as Readonly<Record<string, unknown>>
-    return claims.iss === ringIssuer(view.ring) ? claims : undefined
+    return claims.iss === issuer ? claims : undefined
   } catch {
     return undefined
   }

@@ -29,6 +29,35 @@ export type LoginProof =
 export type PersonRequest =
   | (LoginOccasion & { readonly type: 'login'; readonly person: string; readonly proof: LoginProof })
   | { readonly type: 'renew'; readonly atMs: number; readonly ring: string; readonly token: string }
+  | CodeRequest
+  | TokensRequest
+
+/** A code for a client of the OpenID Provider, by the session of who logs in to it. */
+export interface CodeRequest {
+  readonly type: 'code'
+  readonly atMs: number
+  /** S256 (RFC 7636). */
+  readonly challenge: string
+  readonly client: string
+  /** Of the client; empty: it gave none. */
+  readonly nonce: string
+  readonly redirectUri: string
+  readonly ring: string
+  /** In order, with blanks between them. */
+  readonly scope: string
+  /** The session. */
+  readonly token: string
+}
+
+/** What a code or a refresh token that was redeemed is good for. */
+export interface TokensRequest {
+  readonly type: 'tokens'
+  readonly grant: string
+  readonly ring: string
+  /** Of a code; empty for a refresh token. */
+  readonly verifier: string
+  readonly want: 'id' | 'access' | 'refresh'
+}
 
 /** What a passkey signs for, base64url. */
 export function loginChallenge({ atMs, nonce, ring, service }: LoginOccasion): string {
@@ -41,6 +70,7 @@ export function passwordLoginBytes({ atMs, nonce, ring, service }: LoginOccasion
 }
 
 const HASH = /^[0-9a-f]{64}$/
+const CLIENT = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/
 const SERVICE = /^[a-z0-9][a-z0-9-]{0,62}$/
 /** Compact JWS. */
 export const JWS: RegExp = /^[A-Za-z0-9_-]{1,512}\.[A-Za-z0-9_-]{1,6000}\.[A-Za-z0-9_-]{86}$/
@@ -69,7 +99,34 @@ export function parsePersonRequest(value: unknown): PersonRequest {
       type,
     }
   }
-  return fail('request.type', 'login or renew')
+  if (type === 'code') {
+    const names = ['atMs', 'challenge', 'client', 'nonce', 'redirectUri', 'ring', 'scope', 'token', 'type']
+    const fields = record(value, 'request', names)
+    return {
+      atMs: whole(fields.atMs, 'request.atMs', 0, Number.MAX_SAFE_INTEGER),
+      challenge: bytes(fields.challenge, 'request.challenge', 32, 32),
+      client: text(fields.client, 'request.client', CLIENT, 'the id of a client'),
+      nonce: text(fields.nonce, 'request.nonce', /^[\x20-\x7e]{0,256}$/, 'up to 256 printable characters'),
+      redirectUri: text(fields.redirectUri, 'request.redirectUri', /^[\x21-\x7e]{1,512}$/, 'an address'),
+      ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
+      scope: text(fields.scope, 'request.scope', /^[a-z_]{1,32}(?: [a-z_]{1,32}){0,7}$/, 'scopes'),
+      token: text(fields.token, 'request.token', JWS, 'a token of the ring'),
+      type,
+    }
+  }
+  if (type === 'tokens') {
+    const fields = record(value, 'request', ['grant', 'ring', 'type', 'verifier', 'want'])
+    const { want } = fields
+    if (want !== 'id' && want !== 'access' && want !== 'refresh') return fail('request.want', 'id, access or refresh')
+    return {
+      grant: text(fields.grant, 'request.grant', JWS, 'a token of the ring'),
+      ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
+      type,
+      verifier: text(fields.verifier, 'request.verifier', /^(?:[A-Za-z0-9._~-]{43,128})?$/, 'a code verifier'),
+      want,
+    }
+  }
+  return fail('request.type', 'login, renew, code or tokens')
 }
 
 function parseProof(value: unknown): LoginProof {

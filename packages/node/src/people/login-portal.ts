@@ -3,7 +3,7 @@
  * politely; whether somebody gets a session the holders of the ring's key decide, each for itself (`checkPerson`).
  */
 import { hash, sign } from 'node:crypto'
-import { ENROL_PATH, isSession, LOGIN_PATH, LOGOUT_PATH, sessionCookie, type TokenVerifier } from '@ringwall/guard'
+import { ENROL_PATH, isSession, LOGIN_PATH, LOGOUT_PATH, OPENID_PATHS, sessionCookie, type TokenVerifier } from '@ringwall/guard'
 import {
   type LoginOccasion,
   type LoginProof,
@@ -20,13 +20,18 @@ import { LedgerError } from '@ringwall/ledger'
 import { type Portal, type PortalAnswer, type PortalRequest, type RenewedSession, sessionCookieText } from '@ringwall/proxy'
 import { enrolmentBytes, PERSON_NAME, type People, type PeoplePolicy, type PersonCredential, type View } from '@ringwall/ring'
 import { type Asked, MintRefused, SigningError } from '../signing/signing-service.ts'
+import { Attempts } from './attempts.ts'
 import type { FormOccasion, LoginForms } from './login-forms.ts'
+import { logoutTarget, type OpenIdOptions, OpenIdProvider } from './openid-provider.ts'
 import { enrolPage, loginPage, logoutPage, noticePage, type PageOptions } from './pages.ts'
 import { type Passwords, PasswordsBusy } from './passwords.ts'
 
 const MINT_MS_MAX = 8_000
 const RENEW_MS_MAX = 4_000
 const AGREE_MS_MAX = 10_000
+/** Of one person, on this node. */
+const LOGINS_MAX = 30
+const LOGINS_WINDOW_MS = 300_000
 /** Sessions that are being renewed, or were in this time. */
 const RENEWED_MAX = 2_000
 const RENEWED_MS = 60_000
@@ -45,6 +50,7 @@ export interface LoginPortalOptions {
   readonly passwords: Passwords
   /** @throws {SigningError} @throws {MintRefused} */
   readonly mint: (asked: Asked, timeoutMs: number) => Promise<{ readonly message: Uint8Array; readonly signature: Uint8Array }>
+  readonly redeem: OpenIdOptions['redeem']
   /** In the node's own name. @throws {LedgerError} */
   readonly propose: (
     body:
@@ -72,8 +78,21 @@ export class LoginPortal implements Portal {
   readonly #options: LoginPortalOptions
   readonly #renewed = new Map<string, { readonly untilMs: number; readonly renewal: Promise<RenewedSession | undefined> }>()
 
+  readonly #openid: OpenIdProvider
+  /** Each costs the ring a signature, and may end in a denial. */
+  readonly #logins = new Attempts(LOGINS_MAX, LOGINS_WINDOW_MS)
+
   constructor(options: LoginPortalOptions) {
     this.#options = options
+    this.#openid = new OpenIdProvider({
+      ...options,
+      mint: async (person, timeoutMs) => {
+        const { message, signature } = await options.mint({ person }, timeoutMs)
+        return `${Buffer.from(message).toString()}.${Buffer.from(signature).toString('base64url')}`
+      },
+      revoke: (token) => this.#end(token),
+      formCookie: formCookieText,
+    })
   }
 
   async answer(request: PortalRequest): Promise<PortalAnswer> {
@@ -91,6 +110,10 @@ export class LoginPortal implements Portal {
       browser: cookies.get(formCookie(request)),
       nowMs: Date.now(),
     }
+    if (path.startsWith('/.ringwall/oidc/') || path.startsWith('/.well-known/')) {
+      const answer = await this.#openIdAnswer(visit, path)
+      if (answer !== undefined) return answer
+    }
     const isReading = request.method === 'GET' || request.method === 'HEAD'
     if (!isReading && request.method !== 'POST')
       return noticePage('Not this way', 'Open the page with a browser.', { status: 405, headers: ['allow', 'GET, HEAD, POST'] })
@@ -107,6 +130,17 @@ export class LoginPortal implements Portal {
     if (path === LOGOUT_PATH) return this.#logoutPosted(visit, fields)
     if (path === ENROL_PATH) return this.#enrolPosted(visit, fields)
     return noticePage('Not found', 'There is no such page.', { status: 404 })
+  }
+
+  #openIdAnswer(visit: Visit, path: string): Promise<PortalAnswer | undefined> | undefined {
+    const { request } = visit
+    const openid = this.#options.view().policy.openid
+    if (openid?.service !== request.service || !['GET', 'HEAD', 'POST'].includes(request.method)) return undefined
+    const isPost = request.method === 'POST'
+    // Programs post to all but the page where people are asked.
+    const isPage = path === OPENID_PATHS.authorize
+    const fields = isPost && (!isPage || isFromHere(request)) ? formFields(request) : undefined
+    return this.#openid.answer({ ...visit, session: this.#session(visit) }, path, fields)
   }
 
   /** By the ring, from the token that it has: any node does it for any other's. */
@@ -140,7 +174,7 @@ export class LoginPortal implements Portal {
 
   #loginAsked(visit: Visit): PortalAnswer {
     const to = safeTarget(visit.query.get('to'))
-    if (this.#session(visit) !== undefined) return redirect(to, [])
+    if (this.#session(visit) !== undefined && visit.query.get('again') === null) return redirect(to, [])
     return this.#loginPage(visit, to, { status: 200 })
   }
 
@@ -233,6 +267,10 @@ export class LoginPortal implements Portal {
 
   /** A session of its own for each login: what the browser had before counts for nothing. */
   async #loggedIn(visit: Visit, login: LoginOccasion, person: string, proof: LoginProof, to: string): Promise<PortalAnswer> {
+    if (!this.#logins.take(person, visit.nowMs)) {
+      const headers = ['retry-after', String(this.#logins.waitS(person, visit.nowMs))]
+      return this.#loginPage(visit, to, { status: 429, headers }, 'Too many logins. Please wait some minutes.')
+    }
     const session = await this.#minted({ person: { ...login, type: 'login', person, proof } }, MINT_MS_MAX)
     const { secure } = visit.request
     return redirect(to, [sessionCookieText(session, secure), endedCookie(formCookie(visit.request), secure)])
@@ -246,7 +284,11 @@ export class LoginPortal implements Portal {
       return noticePage('Logged out', 'Nobody is logged in with this browser.', { status: 200, again: true })
     const browser = this.#options.forms.browser(visit.browser)
     const { text } = this.#options.forms.issue(`logout ${request.service}`, browser, nowMs)
-    return logoutPage(request.host, text, { status: 200, headers: ['set-cookie', formCookieText(request, browser)] })
+    const [client, to] = [visit.query.get('client'), visit.query.get('to')]
+    const target = logoutTarget(this.#options.view().policy.openid, client, to)
+    const onwards =
+      target === undefined ? undefined : { fields: { client: client ?? '', to: target }, origin: formOrigin(target) }
+    return logoutPage(request.host, text, { status: 200, headers: ['set-cookie', formCookieText(request, browser)] }, onwards)
   }
 
   async #logoutPosted(visit: Visit, fields: Fields): Promise<PortalAnswer> {
@@ -256,16 +298,21 @@ export class LoginPortal implements Portal {
     const token = this.#session(visit)
     const cookies = [endedCookie(sessionCookie(request.secure), request.secure), endedCookie(formCookie(request), request.secure)]
     const headers = ['set-cookie', cookies[0] as string, 'set-cookie', cookies[1] as string]
-    if (token !== undefined) {
-      try {
-        await this.#options.propose({ type: 'token.revoke', token }, AGREE_MS_MAX)
-      } catch (error) {
-        if (!(error instanceof LedgerError)) throw error
-        // Enforced everywhere by gossip, and agreed on when the others are back.
-        if (error.code !== 'NO_QUORUM') this.#options.log(`a session is not ended: ${error.message}`)
-      }
-    }
+    if (token !== undefined) await this.#end(token)
+    const target = logoutTarget(this.#options.view().policy.openid, fields.get('client') ?? null, fields.get('to') ?? null)
+    if (target !== undefined) return redirect(target, cookies)
     return noticePage('Logged out', 'Your session has ended.', { status: 200, headers, again: true })
+  }
+
+  /** What the token stands for. */
+  async #end(token: string): Promise<void> {
+    try {
+      await this.#options.propose({ type: 'token.revoke', token }, AGREE_MS_MAX)
+    } catch (error) {
+      if (!(error instanceof LedgerError)) throw error
+      // Enforced everywhere by gossip, and agreed on when the others are back.
+      if (error.code !== 'NO_QUORUM') this.#options.log(`a session is not ended: ${error.message}`)
+    }
   }
 
   /** The token of the session that this browser has, if it is good. */
@@ -287,9 +334,10 @@ export class LoginPortal implements Portal {
 
   #isInvited(name: string, key: string, nowMs: number): boolean {
     if (!PERSON_NAME.test(name) || !/^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/.test(key)) return false
+    // Before anybody is looked up: it takes as long for a name that nobody has.
+    const shown = publicHalf(seededKey(Buffer.from(key, 'base64url')))
     const invitation = this.#options.people().get(name)?.invitation
-    if (invitation == null || invitation.untilMs <= nowMs) return false
-    return publicHalf(seededKey(Buffer.from(key, 'base64url'))) === invitation.key
+    return invitation != null && invitation.untilMs > nowMs && shown === invitation.key
   }
 
   #enrolPage(visit: Visit, name: string, key: string, options: PageOptions, said?: string): PortalAnswer {
@@ -410,6 +458,12 @@ function formCookie({ secure }: Pick<PortalRequest, 'secure'>): string {
 function formCookieText(request: PortalRequest, browser: string): string {
   const secure = request.secure ? '; Secure' : ''
   return `${formCookie(request)}=${browser}; Path=/; Max-Age=${FORM_COOKIE_S}; HttpOnly; SameSite=Lax${secure}`
+}
+
+/** As a policy of forms names it. */
+function formOrigin(target: string): string {
+  const { origin, protocol } = new URL(target)
+  return origin === 'null' ? protocol : origin
 }
 
 function endedCookie(name: string, secure: boolean): string {

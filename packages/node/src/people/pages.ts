@@ -89,8 +89,10 @@ export interface PageOptions {
   readonly headers?: readonly string[]
 }
 
-function page(title: string, body: string, { status, headers = [] }: PageOptions): PortalAnswer {
-  const fields = ['content-type', 'text/html; charset=utf-8', 'cache-control', 'no-store', 'content-security-policy', POLICY]
+/** @param goesOnTo Where an answer to its form leads, beside this origin. */
+function page(title: string, body: string, { status, headers = [] }: PageOptions, goesOnTo = ''): PortalAnswer {
+  const policy = goesOnTo === '' ? POLICY : POLICY.replace("form-action 'self'", `form-action 'self' ${goesOnTo}`)
+  const fields = ['content-type', 'text/html; charset=utf-8', 'cache-control', 'no-store', 'content-security-policy', policy]
   fields.push('x-content-type-options', 'nosniff', 'referrer-policy', 'no-referrer', 'x-frame-options', 'DENY')
   return {
     status,
@@ -216,10 +218,45 @@ ${hidden({ ...common, with: 'password' })}
   )
 }
 
-export function logoutPage(host: string, form: string, options: PageOptions): PortalAnswer {
+export interface ConsentPage {
+  readonly client: string
+  /** Where the answer goes: an origin, or a scheme. */
+  readonly to: string
+  readonly name: string
+  readonly scope: string
+  readonly form: string
+  readonly action: string
+}
+
+const SCOPE_WORDS: Readonly<Record<string, string>> = {
+  openid: 'who you are',
+  profile: 'your name',
+  groups: 'your groups',
+  offline_access: 'all of it for as long as you are logged in here, also while you are away',
+}
+
+export function consentPage({ client, to, name, scope, form, action }: ConsentPage, options: PageOptions): PortalAnswer {
+  const items = scope.split(' ').map((one) => `<li>${escaped(SCOPE_WORDS[one] ?? one)}</li>`)
+  const body = `<p>You are ${escaped(name)}. ${escaped(client)} (${escaped(to)}) asks for:</p>
+<ul>${items.join('')}</ul>
+<form method="post" action="${escaped(action)}">${hidden({ form })}
+<button class="first" type="submit" name="answer" value="yes">Allow</button>
+<p></p>
+<button type="submit" name="answer" value="no">Refuse</button>
+</form>`
+  return page(`Log in to ${client}`, body, options, to)
+}
+
+/** @param onwards Fields that say where to go on to, and the origin of that. */
+export function logoutPage(
+  host: string,
+  form: string,
+  options: PageOptions,
+  onwards: { readonly fields: Readonly<Record<string, string>>; readonly origin: string } = { fields: {}, origin: '' },
+): PortalAnswer {
   const body = `<p>from ${escaped(host)}, on all of its servers.</p>
-<form method="post" action="${LOGOUT_PATH}">${hidden({ form })}<button class="first" type="submit">Log out</button></form>`
-  return page('Log out', body, options)
+<form method="post" action="${LOGOUT_PATH}">${hidden({ ...onwards.fields, form })}<button class="first" type="submit">Log out</button></form>`
+  return page('Log out', body, options, onwards.origin)
 }
 
 /** With a way on, if there is one. */

@@ -5,6 +5,7 @@
 import { createHmac, type KeyObject, randomBytes } from 'node:crypto'
 import { PASSWORD_COST, PASSWORD_SALT_BYTES, passwordKey, publicHalf } from '@ringwall/identity'
 import type { PasswordCost, PersonCredential } from '@ringwall/ring'
+import { Attempts } from './attempts.ts'
 
 /** At a time; each takes 64 MiB and some threads. */
 const RUNNING_MAX = 2
@@ -14,7 +15,6 @@ const WAITING_PER_SOURCE_MAX = 4
 /** Failures of one name within the window, on this node. */
 const FAILURES_MAX = 10
 const WINDOW_MS = 300_000
-const NAMES_MAX = 10_000
 
 export class PasswordsBusy extends Error {
   override readonly name = 'PasswordsBusy'
@@ -30,7 +30,7 @@ export class Passwords {
   /** For names that nobody has: the same salt each time. */
   readonly #unknown = randomBytes(32)
   readonly #waiting: { readonly source: string; readonly begin: () => void }[] = []
-  readonly #failures = new Map<string, { count: number; untilMs: number }>()
+  readonly #failures = new Attempts(FAILURES_MAX, WINDOW_MS)
   #running = 0
 
   constructor(derive: PasswordDerivation = passwordKey) {
@@ -65,21 +65,15 @@ export class Passwords {
 
   /** Seconds until the name may be tried again, on this node; 0: now. Whether anybody has it does not matter. */
   waitS(name: string, nowMs: number): number {
-    const failed = this.#failures.get(name)
-    if (failed === undefined || failed.untilMs <= nowMs || failed.count < FAILURES_MAX) return 0
-    return Math.ceil((failed.untilMs - nowMs) / 1_000)
+    return this.#failures.waitS(name, nowMs)
   }
 
   failed(name: string, nowMs: number): void {
-    const before = this.#failures.get(name)
-    const goesOn = before !== undefined && before.untilMs > nowMs
-    this.#failures.delete(name)
-    this.#failures.set(name, goesOn ? { ...before, count: before.count + 1 } : { count: 1, untilMs: nowMs + WINDOW_MS })
-    if (this.#failures.size > NAMES_MAX) this.#failures.delete(this.#failures.keys().next().value as string)
+    this.#failures.add(name, nowMs)
   }
 
   succeeded(name: string): void {
-    this.#failures.delete(name)
+    this.#failures.forget(name)
   }
 
   async #inTurn<T>(source: string, work: () => Promise<T>): Promise<T> {
