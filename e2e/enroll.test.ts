@@ -73,14 +73,7 @@ test('01 a line makes a machine a node that serves, without an operator there', 
   await eventually('it says so', () => /e1 joined at height \d+ after [\d.]+ s, as edge in eu-west/.test(joining.said()))
 })
 
-test('02 the line serves once, whichever node is asked, and leaves nothing behind where it is refused', async () => {
-  const again = await joinWith(line, 'e2')
-  assert.equal(await again.ended(), 1)
-  assert.match(again.said(), /INVITATION_USED: this invitation let in e1 already/)
-  assert.equal(existsSync(again.directory), false)
-})
-
-test('03 two who share a line at the same moment: one becomes a node', async () => {
+test('02 two who share a line at the same moment: one becomes a node, the other leaves nothing behind', async () => {
   const invited = ring.cli('node', 'invite', '--region', 'us-east')
   const both = [await joinWith(invited.stdout.trim(), 'e3'), await joinWith(invited.stdout.trim(), 'e4')]
   await eventually('one joined, the other was refused', () => {
@@ -91,15 +84,12 @@ test('03 two who share a line at the same moment: one becomes a node', async () 
   })
   const { nodes } = await ring.client(2).nodes()
   assert.equal(nodes.filter(({ id }) => id === 'e3' || id === 'e4').length, 1)
-})
-
-test('04 nobody becomes more than it was invited to be', async () => {
-  const invited = ring.cli('node', 'invite', '--region', 'us-east', '--roles', 'edge').stdout.trim()
-  const more = await joinWith(invited, 'e5', '--roles', 'validator')
-  assert.equal(await more.ended(), 1)
-  assert.match(more.said(), /INVITATION_EXCEEDED: the invitation allows edge, not validator/)
-  const listed = ring.cli('node', 'invite', 'ls', '-o', 'json')
-  assert.deepEqual((JSON.parse(listed.stdout) as { state: string }[]).map(({ state }) => state).sort(), ['open', 'used', 'used'])
+  const refused = both.find((one) => /INVITATION_USED/.test(one.said()))
+  assert.equal(await refused?.ended(), 1)
+  const again = await joinWith(line, 'e2')
+  assert.equal(await again.ended(), 1)
+  assert.match(again.said(), /INVITATION_USED: this invitation let in e1 already/)
+  assert.equal(existsSync(again.directory), false)
 })
 
 const home = (name: string): string => join(ring.data, name)
@@ -134,7 +124,7 @@ async function powerOn(directory: string): Promise<Joining> {
   return launch(['node', '--device', directory, ...where], base + 1, directory)
 }
 
-test('05 a device that was made, shipped and registered serves when it is powered on, and after it was off', async () => {
+test('03 a device that was made, shipped and registered serves when it is powered on, and after it was off', async () => {
   const key = done(ring.cliAlone('device', 'manufacturer', 'acme', '--directory', home('factory')))
   const { text } = await ring.client(1).policy()
   writeFileSync(
@@ -167,27 +157,18 @@ devices:
   })
 })
 
-test('06 stolen and copied: each is refused with its reason, and leaves nothing behind', async () => {
-  const refused = async (directory: string, why: RegExp): Promise<void> => {
-    const on = await powerOn(directory)
-    assert.equal(await on.ended(), 1)
-    assert.match(on.said(), why)
-    assert.equal(existsSync(join(directory, 'node')), false)
-  }
-  // The whole disk of the first as it was shipped, on a second machine.
+test('04 a copy of the disk that was shipped is refused, and leaves nothing behind', async () => {
   const copy = home('copy')
   mkdirSync(copy)
   for (const file of ['device.key', 'device.pem', 'manufacturer.pem', 'voucher.json'])
     cpSync(join(home('AC-1'), file), join(copy, file))
-  await refused(copy, /DEVICE_JOINED: AC-1 is the node ac-1-[0-9a-f]{8} already: this is a copy of it/)
-  const unknown = makeDevice('AC-3')
-  done(ship(unknown))
-  done(register(unknown))
-  done(ring.cli('device', 'rm', 'AC-3', '--reason', 'fell off a lorry'))
-  await refused(unknown, /DEVICE_REMOVED: AC-3 was removed for good/)
+  const on = await powerOn(copy)
+  assert.equal(await on.ended(), 1)
+  assert.match(on.said(), /DEVICE_JOINED: AC-1 is the node ac-1-[0-9a-f]{8} already: this is a copy of it/)
+  assert.equal(existsSync(join(copy, 'node')), false)
 })
 
-test('07 one whose configuration is changed is out on all nodes, and does not come back by itself', async () => {
+test('05 one whose configuration is changed is out on all nodes, and does not come back by itself', async () => {
   const [record] = (await ring.client(1).enrolment()).trust
   appendFileSync(join(home('AC-1'), 'node/node.yaml'), '# changed\n')
   for (const at of [1, 2]) {
@@ -204,7 +185,7 @@ test('07 one whose configuration is changed is out on all nodes, and does not co
   assert.match(on.said(), /DEVICE_EXPELLED: the ring put ac-1-[0-9a-f]{8} out.*ringwall device accept/)
 })
 
-test('08 a device that was given away is out, here and with every older voucher', async () => {
+test('06 a device that was given away is out, here and with every older voucher', async () => {
   const older = home('older')
   mkdirSync(older)
   for (const file of ['device.key', 'device.pem', 'manufacturer.pem', 'voucher.json'])
