@@ -1,6 +1,6 @@
 /**
  * `npm run bench:ledger`: four validators, four processes, real links and real disks on this machine, the real application:
- * transactions a second when all submit without pause, and how long one takes when there is little to do.
+ * transactions a second when all submit without pause, and how long one takes when there is little to do. With SEAL=on their disks are sealed.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'

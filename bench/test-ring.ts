@@ -1,12 +1,13 @@
 /** A ring for benches: four validators on this machine, each a process of its own, with real links, disks and application. */
 
-import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { createHash, createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createFabric, type Fabric } from '@ringwall/fabric'
 import { FIRST_START_FILE, type Ledger, openLedger } from '@ringwall/ledger'
 import { type GenesisDocument, genesisHash, type RingApplication, type RingState, TX_LIFETIME_MS_MAX } from '@ringwall/ring'
 import { decodeBase64url } from '@ringwall/ring/tx'
+import { DiskSeal } from '@ringwall/store'
 import { type LocalOperator, signAsOperator } from '../packages/node/src/local/operator.ts'
 import { plainPolicy } from '../packages/node/src/local/up.ts'
 import { ringApplication } from '../packages/node/src/ring-application.ts'
@@ -93,6 +94,11 @@ export function joinRing(config: NodeConfig): RingMember {
   }
 }
 
+/** A key that comes back after a restart: a figure is all that it protects. */
+function sealOf(root: string): DiskSeal {
+  return new DiskSeal({ root, current: createHash('sha256').update(root).digest(), acceptsPlain: true })
+}
+
 export async function openNode(config: NodeConfig, member: RingMember): Promise<Ledger<RingState>> {
   const ledger = await openLedger<RingState>({
     directory: config.directory,
@@ -102,6 +108,7 @@ export async function openNode(config: NodeConfig, member: RingMember): Promise<
     privateKey: member.privateKey,
     fabric: member.fabric,
     roundMs: config.roundMs,
+    seal: process.env.SEAL === 'on' ? sealOf(config.directory) : undefined,
   })
   await member.fabric.start()
   return ledger

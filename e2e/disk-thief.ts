@@ -45,12 +45,12 @@ export async function openStolen(folder: string, ring: string, id: string): Prom
 }
 
 export async function* filesOf(folder: string, { seal }: StolenDisk): AsyncGenerator<StolenFile> {
-  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue
-    const path = join(entry.parentPath, entry.name)
-    const raw = readFileSync(path)
-    yield { name: entry.name, path, raw, opened: await opened(folder, path, raw, seal) }
-  }
+  // All of it before anything is opened: SQLite removes files of its own.
+  const all = readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => ({ name: entry.name, path: join(entry.parentPath, entry.name) }))
+    .map((file) => ({ ...file, raw: readFileSync(file.path) }))
+  for (const { name, path, raw } of all) yield { name, path, raw, opened: await opened(folder, path, raw, seal) }
 }
 
 async function opened(folder: string, path: string, raw: Buffer, seal: DiskSeal | undefined): Promise<Buffer | undefined> {

@@ -1,6 +1,6 @@
 /** A real local ring for tests: the `ringwall up` that users run, its processes and its command line. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -213,6 +213,23 @@ export class TestRing {
     })
     this.#restarted.set(node, child)
     await eventually(`n${node} answers`, async () => (await ask(this.traffic(node), '/')).status < 500)
+  }
+
+  /** Starts a node without waiting for it, its disk sealed in another way. */
+  start(node: number, seal: 'local' | 'ring'): void {
+    const config = join(this.data, `n${node}`, 'node.yaml')
+    writeFileSync(config, readFileSync(config, 'utf8').replace(/seal: \w+/, `seal: ${seal}`))
+    const child = spawn(process.execPath, [...NODE_FLAGS, CLI, 'node', '--config', config], { stdio: 'ignore' })
+    this.#restarted.set(node, child)
+  }
+
+  /** SIGKILL to a node that was started by hand, whatever it is at. */
+  async end(node: number): Promise<void> {
+    const child = this.#restarted.get(node)
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    const ended = new Promise((settle) => child.once('exit', settle))
+    child.kill('SIGKILL')
+    await ended
   }
 
   /** Stops what was started by hand, then Ctrl-C; the exit code of `ringwall up`. */

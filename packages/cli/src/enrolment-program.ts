@@ -139,6 +139,46 @@ export function addDevices(device: Command, { withRing, reason, dryRun }: Verbs)
           options.dryRun === true,
         ),
   )
+  withRing(
+    device.command('trust').description('what nodes of devices attested, until when that counts, and who was put out'),
+    () => async (client, format) => (await import('./commands/device-trust.ts')).trustList(client, format),
+  )
+  withRing(
+    device
+      .command('accept')
+      .argument('<node>')
+      .description('take whatever a node measures next as how it is to be: after an upgrade, or a change of its configuration')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([node], options) =>
+      async (client) => {
+        const { accept } = await import('./commands/device-trust.ts')
+        await accept(client, node as string, options.reason as string, options.dryRun === true)
+      },
+  )
+  withRing(
+    device
+      .command('reference')
+      .argument('[digest]')
+      .description('list the measured states that nodes may be in; or add one, or take one back')
+      .option('--kind <kind>', 'program or pcrs', 'program')
+      .option('--label <text>', 'what it is', 'a release')
+      .option('--remove', 'take it back')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([digest], options) =>
+      async (client, format) => {
+        const { references, setReference } = await import('./commands/device-trust.ts')
+        if (digest === undefined) return references(client, format)
+        await setReference(client, digest, {
+          kind: options.kind as string,
+          label: options.label as string,
+          allowed: options.remove !== true,
+          reason: options.reason as string,
+          dryRun: options.dryRun === true,
+        })
+      },
+  )
   addFactory(device)
 }
 
@@ -160,6 +200,8 @@ function addFactory(device: Command): void {
     .requiredOption('--directory <dir>', 'where the device’s files go')
     .option('--owner <key>', 'public key of the first owner (default: the manufacturer)')
     .option('--expires <duration>', 'how long the voucher is good (default: for ever)')
+    .option('--tpm <tcti>', 'its TPM 2.0, as tpm2-tools take it: device:/dev/tpmrm0')
+    .option('--tpm-roots <file>', 'PEM certificates of who makes such TPMs: its endorsement key must lead to one')
     .action(async (serial: string, given: Record<string, string | undefined>) => {
       const { deviceMake } = await import('./commands/device-make.ts')
       await deviceMake(serial, {
@@ -167,6 +209,8 @@ function addFactory(device: Command): void {
         directory: given.directory as string,
         owner: given.owner,
         ttlMs: given.expires === undefined ? undefined : parseTtl(given.expires),
+        tpm: given.tpm,
+        tpmRoots: given.tpmRoots,
       })
     })
   device

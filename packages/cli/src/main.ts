@@ -20,6 +20,8 @@ interface NodeGiven {
   readonly fabric?: string
   readonly traffic: string
   readonly admin: string
+  readonly tpm?: string
+  readonly tpmLog?: string
 }
 
 /** Of those verbs of the vault that services have, too. */
@@ -116,7 +118,12 @@ function buildProgram(): Command {
       whole('--ports', 2_100, 60_000),
       8_080,
     )
-    .action(async ({ to, ...given }: { to?: string; nodes: number; operators: number; data: string; ports: number }) => {
+    .addOption(
+      new Option('--seal <how>', 'how disks are sealed; with ring, not all nodes may be stopped at once')
+        .choices(['off', 'local', 'ring'])
+        .default('local'),
+    )
+    .action(async ({ to, ...given }: UpFlags) => {
       const { runUp } = await import('@ringwall/node')
       process.exitCode = await runUp({ to, ...given })
     })
@@ -146,6 +153,7 @@ function buildProgram(): Command {
       (file: string, files: string[]) => [...files, file],
       [],
     )
+    .option('--login', 'let only people of the ring’s own directory in: ringwall person add', false)
     .option('--admin <host:port>', 'admin API and console (default: a free port on loopback)')
     .option('--tls-cert <file>', 'take traffic over TLS: the certificate in PEM, then those that issued it')
     .option('--tls-key <file>', 'its private key in PEM, readable by its owner alone')
@@ -188,6 +196,7 @@ function buildProgram(): Command {
         mode: given.mode as 'enforce' | 'shadow',
         explainHeader: given.explainHeader === true,
         workers: given.workers as number,
+        login: given.login === true,
         takeOver: given.takeOver === true,
         config: given.config as string | undefined,
         data: given.data as string | undefined,
@@ -213,23 +222,25 @@ function buildProgram(): Command {
 
   const node = program
     .command('node')
-    .description('run one node of a ring; or ls, show, invite, join, init, add, rm')
+    .description('run one node of a ring; or ls, show, invite, join, init, add, rm, wipe, disks, recovery, unlock')
     .option('--config <file>', 'the node’s configuration: node.yaml')
     .option('--take-over', 'serve beside a process of the same node, which was sent SIGUSR2', false)
     .option('--device <dir>', 'the folder that ringwall device make wrote: joins its ring by itself, and runs')
     .option('--fabric <host:port>', 'of a device: where the other nodes reach it')
+    .option('--tpm <tcti>', 'of a device: its TPM 2.0, as tpm2-tools take it')
+    .option('--tpm-log <file>', 'of a device: the event log of its start')
     .option('--traffic <host:port>', 'of a device: where it takes traffic', '0.0.0.0:8080')
     .option('--admin <host:port>', 'of a device: its admin API and console', '127.0.0.1:9080')
-    .action(async ({ config, takeOver, device, fabric, traffic, admin }: NodeGiven) => {
+    .action(async ({ config, takeOver, device, fabric, traffic, admin, tpm, tpmLog }: NodeGiven) => {
       if (device !== undefined) {
         if (config !== undefined) throw new UsageError('--device takes the place of --config')
         const { runDevice } = await import('@ringwall/node')
-        process.exitCode = await runDevice(device, { fabric, traffic, admin })
+        process.exitCode = await runDevice(device, { fabric, traffic, admin, tpm, tpmLog })
         return
       }
       if (config === undefined)
         throw new UsageError(
-          'name the node’s configuration: ringwall node --config FILE; or ls, show, invite, join, init, add, rm',
+          'name the node’s configuration: ringwall node --config FILE; or ls, show, invite, join, init, add, rm, wipe, disks, recovery, unlock',
         )
       const { runNode } = await import('@ringwall/node')
       process.exitCode = await runNode(config, takeOver)
@@ -313,13 +324,54 @@ function buildProgram(): Command {
     program
       .command('device')
       .description(
-        'devices that join by what they were made as: ls, show, register, transfer, rm; manufacturer, make, address, ship',
+        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference; manufacturer, make, address, ship',
       ),
     {
       withRing,
       reason,
       dryRun,
     },
+  )
+
+  withRing(
+    node
+      .command('wipe')
+      .argument('<id>')
+      .description('let a node go, have it erase itself if it hears of it, and never open its disk again')
+      .option('--force', 'also when those who stay cannot agree on anything until others are back', false)
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([id], options) =>
+      async (client) => {
+        const { nodeWipe } = await import('./commands/node-wipe.ts')
+        const { reason: why, force, dryRun: dry } = options
+        await nodeWipe(client, id as string, { reason: why as string, force: force === true, dryRun: dry === true })
+      },
+  )
+  node
+    .command('recovery')
+    .description('make a recovery key for disks that the ring opens, and a share of it for each operator')
+    .requiredOption('--operators <n>', 'how many shares', whole('--operators', 2, 16))
+    .requiredOption('--needed <m>', 'how many of them open a disk', whole('--needed', 2, 16))
+    .requiredOption('--directory <dir>', 'where the shares go: a new folder')
+    .action(async (given: { operators: number; needed: number; directory: string }) => {
+      const { makeRecovery } = await import('@ringwall/node')
+      const { recovery } = await import('./commands/node-unlock.ts')
+      recovery(makeRecovery, given)
+    })
+  node
+    .command('unlock')
+    .description('give an operator’s part of opening the disk of a node that waits for it, on its machine')
+    .requiredOption('--config <file>', 'the node’s configuration')
+    .requiredOption('--share <file>', 'the operator’s share; - reads it from standard input')
+    .action(async ({ config, share }: { config: string; share: string }) => {
+      const { unlockNode } = await import('@ringwall/node')
+      const { unlock } = await import('./commands/node-unlock.ts')
+      await unlock(unlockNode, config, share)
+    })
+  withRing(
+    node.command('disks').description('disks that the ring opens, and nodes that were wiped'),
+    () => async (client, format) => (await import('./commands/node-wipe.ts')).nodeDisks(client, format),
   )
 
   withRing(
@@ -974,6 +1026,63 @@ function buildProgram(): Command {
       (await import('./commands/identity.ts')).identityToken(directory, nodes, { audience, ttlMs: parseTtl(ttl) }),
     )
 
+  const person = program.command('person').description('people who log in: add, ls, show, rm, reset')
+  const inviting = (command: Command): Command =>
+    command
+      .option('--invite [url]', 'print a link, good once, by which they choose how to log in; of where they will: https://HOST')
+      .addOption(new Option('--ttl <duration>', 'how long the link is good').default('24h'))
+      .addOption(reason())
+      .addOption(dryRun())
+  const invite = (options: Record<string, unknown>) => ({
+    invite: options.invite as string | true | undefined,
+    ttlMs: parseTtl(String(options.ttl ?? '24h')),
+    reason: options.reason as string,
+    dryRun: options.dryRun === true,
+  })
+  withRing(
+    inviting(
+      person
+        .command('add')
+        .argument('<name>')
+        .description('add somebody, or give somebody other groups, or another invitation')
+        .option('--group <name>', 'that they are in; repeatable', several, []),
+    ),
+    ([name], options) =>
+      async (client, format) => {
+        const { personAdd } = await import('./commands/people.ts')
+        await personAdd(client, format, name as string, { ...invite(options), groups: options.group as readonly string[] })
+      },
+  )
+  withRing(
+    person.command('ls').description('everybody, and how they log in').addOption(watch()),
+    () => async (client, format) => (await import('./commands/people.ts')).personList(client, format),
+  )
+  withRing(
+    person.command('show').argument('<name>').description('one person'),
+    ([name]) =>
+      async (client, format) =>
+        (await import('./commands/people.ts')).personShow(client, format, name as string),
+  )
+  withRing(
+    inviting(
+      person.command('reset').argument('<name>').description('forget how somebody logs in, and end their sessions everywhere'),
+    ),
+    ([name], options) =>
+      async (client, format) =>
+        (await import('./commands/people.ts')).personReset(client, format, name as string, invite(options)),
+  )
+  withRing(
+    person
+      .command('rm')
+      .argument('<name>')
+      .description('remove somebody, and end their sessions everywhere')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([name], options) =>
+      async (client, format) =>
+        (await import('./commands/people.ts')).personRemove(client, format, name as string, invite(options)),
+  )
+
   const vault = program.command('vault').description('secrets, sealed to the ring: put, get, ls, rm, history, run')
   const contextFile = (): Option => new Option('--context <file>', 'the operator’s context')
   const formatted = (): Option => new Option('-o, --output <format>', FORMATS.join(', ')).default('table').argParser(parseFormat)
@@ -1235,6 +1344,15 @@ function watchOutput(stream: NodeJS.WriteStream): void {
 }
 
 /** Commands that run until they are stopped, in front of others' traffic. */
+interface UpFlags {
+  readonly to?: string
+  readonly nodes: number
+  readonly operators: number
+  readonly seal: 'off' | 'local' | 'ring'
+  readonly data: string
+  readonly ports: number
+}
+
 const SERVING: ReadonlySet<string> = new Set(['node', 'protect', 'up'])
 
 /** When the log's reader and the error's are one and have gone. */

@@ -138,6 +138,11 @@ export class RingwallClient {
     return this.submit({ type: 'node.remove', id, reason }, options)
   }
 
+  /** Disks that the ring opens, and nodes that were wiped. */
+  disks(): Promise<Answer<'disks'>> {
+    return this.#call('disks')
+  }
+
   /** What waits for more operators to approve it. */
   approvals(): Promise<Answer<'approvals'>> {
     return this.#call('approvals')
@@ -270,6 +275,10 @@ export class RingwallClient {
   }
 
   /** Secrets that this operator may read or write, without what is in them. */
+  people(): Promise<Answer<'people'>> {
+    return this.#call('people')
+  }
+
   vaultSecrets(query: Query<'vaultSecrets'> = {}): Promise<Answer<'vaultSecrets'>> {
     return this.#call('vaultSecrets', { query })
   }

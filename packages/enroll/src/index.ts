@@ -27,6 +27,12 @@ export {
   type RingAddress,
 } from './invitation.ts'
 export { Reception, type ReceptionDesk } from './reception.ts'
+export { makeCredential } from './tpm/credential.ts'
+export { isEndorsed } from './tpm/endorsement.ts'
+export { EVENT_LOG_BYTES_MAX } from './tpm/event-log.ts'
+export { TpmMalformed } from './tpm/reader.ts'
+export { TpmDevice } from './tpm/tools.ts'
+export { endorsementHash, readQuote } from './tpm/verify-quote.ts'
 export {
   makeVoucher,
   type NewOwner,

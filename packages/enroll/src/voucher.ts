@@ -45,6 +45,8 @@ export interface NewVoucher {
   readonly owner: string
   readonly manufacturer: KeyObject
   readonly idevidIssuer?: string
+  /** SHA-256 of the public area of its TPM's endorsement key: lower-case hex. */
+  readonly ek?: string
   readonly createdAtMs: number
   readonly expiresAtMs?: number
 }
@@ -87,7 +89,7 @@ const moment = (ms: number): string => new Date(ms).toISOString()
 
 /** The first entry, by who made the device. */
 export function makeVoucher(given: NewVoucher): string {
-  const { serial, deviceKey, owner, manufacturer, idevidIssuer, createdAtMs, expiresAtMs } = given
+  const { serial, deviceKey, owner, manufacturer, idevidIssuer, ek, createdAtMs, expiresAtMs } = given
   const header = { alg: 'EdDSA', typ: VOUCHER_TYPE, jwk: { kty: 'OKP', crv: 'Ed25519', x: rawKey(manufacturer) } }
   const voucher = {
     'created-on': moment(createdAtMs),
@@ -97,6 +99,7 @@ export function makeVoucher(given: NewVoucher): string {
     ...(idevidIssuer === undefined ? {} : { 'idevid-issuer': idevidIssuer }),
     'ringwall:device-key': deviceKey,
     'ringwall:owner': owner,
+    ...(ek === undefined ? {} : { 'ringwall:ek-sha256': ek }),
   }
   return textOf([jws(header, { 'ietf-voucher:voucher': voucher }, manufacturer)])
 }
@@ -135,8 +138,8 @@ export function parseVoucher(text: string, verify: Verify): Voucher {
 /** For the ring: the same to every validator, whatever the text. */
 export const readVoucher: VoucherReader = (text, verify) => {
   try {
-    const { serial, key, manufacturer, owner, ring, expiresAtMs, entries } = parseVoucher(text, verify)
-    return { ok: true, voucher: { serial, key, manufacturer, owner, ring, expiresAtMs, entries } }
+    const { serial, key, manufacturer, owner, ring, expiresAtMs, ek, entries } = parseVoucher(text, verify)
+    return { ok: true, voucher: { serial, key, manufacturer, owner, ring, expiresAtMs, ek, entries } }
   } catch (error) {
     if (error instanceof VoucherInvalid) return { ok: false, reason: error.reason }
     throw error
@@ -217,11 +220,12 @@ function firstOf(entry: Entry, verify: Verify): Voucher {
     outer['ietf-voucher:voucher'],
     'voucher',
     ['created-on', 'assertion', 'serial-number', 'ringwall:device-key', 'ringwall:owner'],
-    ['expires-on', 'idevid-issuer'],
+    ['expires-on', 'idevid-issuer', 'ringwall:ek-sha256'],
   )
   if (said.assertion !== 'verified') throw new VoucherInvalid('its assertion must be verified')
   const expires = said['expires-on']
   const issuer = said['idevid-issuer']
+  const ek = said['ringwall:ek-sha256']
   return {
     serial: read.text(said['serial-number'], 'serial-number', SERIAL, '1 to 64 letters, digits, dots, hyphens'),
     key: keyAt(said['ringwall:device-key'], 'ringwall:device-key'),
@@ -231,6 +235,7 @@ function firstOf(entry: Entry, verify: Verify): Voucher {
     createdAtMs: momentAt(said['created-on'], 'created-on'),
     expiresAtMs: expires === undefined ? null : momentAt(expires, 'expires-on'),
     idevidIssuer: issuer === undefined ? null : read.text(issuer, 'idevid-issuer', /^[A-Za-z0-9+/]{4,128}={0,2}$/, 'base64'),
+    ek: ek === undefined ? null : read.text(ek, 'ringwall:ek-sha256', HASH, '64 hex digits'),
     entries: [entryHash(entry)],
     addresses: [],
   }

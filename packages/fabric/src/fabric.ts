@@ -107,12 +107,12 @@ class Mesh implements Fabric {
     const cert = await selfSignedCertificate(self.id, privateKey, this.#now())
     this.#credentials = { key: privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(), cert }
     if (this.#peers.size === 0) return
-    await this.open()
-    for (const state of this.#peers.values()) if (self.id < state.peer.id) this.#dial(state)
+    if (this.#options.dialsOnly !== true) await this.open()
+    for (const state of this.#peers.values()) if (this.#dials(state)) this.#dial(state)
   }
 
   async setPeers(peers: readonly Peer[]): Promise<void> {
-    const { self } = this.#options
+    const { self, dialsOnly } = this.#options
     const wanted = new Map(peers.map((peer) => [peer.id, peer]))
     for (const [id, state] of this.#peers) {
       if (wanted.has(id)) continue
@@ -123,8 +123,14 @@ class Mesh implements Fabric {
     const fresh = [...wanted.values()].filter(({ id }) => id !== self.id && !this.#peers.has(id)).map((peer) => this.#meet(peer))
     if (this.#stopped || this.#credentials === undefined || fresh.length === 0) return
     // A ring of one listens to nobody, until it is no longer alone.
-    await this.open()
-    for (const state of fresh) if (self.id < state.peer.id) this.#dial(state)
+    if (dialsOnly !== true) await this.open()
+    for (const state of fresh) if (this.#dials(state)) this.#dial(state)
+  }
+
+  /** Of two nodes one dials. */
+  #dials({ peer }: PeerState): boolean {
+    const { self, dialsOnly } = this.#options
+    return dialsOnly === true || self.id < peer.id
   }
 
   open(): Promise<void> {
@@ -321,7 +327,7 @@ class Mesh implements Fabric {
       refuse(new FabricError('FABRIC_UNREACHABLE', `the link to ${to} closed: ${reason}`))
     }
     this.#tellLink(state)
-    if (this.#options.self.id < state.peer.id) this.#dialLater(state)
+    if (this.#dials(state)) this.#dialLater(state)
   }
 
   #tellLink(state: PeerState): void {

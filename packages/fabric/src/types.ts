@@ -6,7 +6,19 @@ import type { TLSSocket } from 'node:tls'
 export type NodeId = string
 
 /** What separates users of a link from one another: one byte on the wire. */
-export type Channel = 'consensus' | 'gossip' | 'sync' | 'signals' | 'query' | 'limits' | 'signing' | 'vault' | 'passes' | 'acme'
+export type Channel =
+  | 'consensus'
+  | 'gossip'
+  | 'sync'
+  | 'signals'
+  | 'query'
+  | 'limits'
+  | 'signing'
+  | 'vault'
+  | 'passes'
+  | 'acme'
+  | 'disk'
+  | 'attest'
 
 /** A peer as the ring knows it. A peer is who holds `publicKey`, not who answers at `host`. */
 export interface Peer {
@@ -26,6 +38,8 @@ export interface FabricOptions {
   readonly peers: readonly Peer[]
   /** Where to listen; `self.host` and `self.port` unless given. */
   readonly listen?: { readonly host: string; readonly port: number }
+  /** Dials everybody and listens nowhere: of a node that only asks something, and ends. */
+  readonly dialsOnly?: boolean
   /** Notices for people: one line each. */
   readonly log?: (level: 'info' | 'warn', line: string) => void
 }

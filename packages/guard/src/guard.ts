@@ -45,6 +45,7 @@ import {
   takeLimits,
 } from './limits.ts'
 import { isField, LOGIN_BODY_BYTES_MAX, loginNames } from './login-names.ts'
+import { isLogin, isPortal, PORTAL_BODY_BYTES_MAX, personRefusal, sessionOf } from './people.ts'
 import { createRateLimiter, type RateLimiter } from './rate-limiter.ts'
 import type { Budget } from './ring-limiter.ts'
 import { readingsOf } from './routing-path.ts'
@@ -60,6 +61,7 @@ import type {
   Judgement,
   LoginAttempt,
   Outcome,
+  ShownSession,
   TokenVerdict,
   WafWitness,
 } from './types.ts'
@@ -109,6 +111,9 @@ class RequestJudgement implements Judgement {
   challenge: ChallengeTerms | undefined
   granted: GrantedPass | undefined
   bot: BotClaim | undefined
+  portal = false
+  loginWanted = false
+  session: ShownSession | undefined
   /** `accountKey` of the name that the body gives. */
   account: string | undefined
   /** The body holds a password that is known from breaches. */
@@ -134,6 +139,8 @@ class RequestJudgement implements Judgement {
   patchMatches: readonly WafMatch[] = NO_MATCHES
   /** The view is older than the route tolerates. */
   stale = false
+  /** It was let in before, or nobody comes with it. */
+  isReview = false
 
   readonly #passes: Passes | undefined
   readonly #places: Places | undefined
@@ -175,6 +182,7 @@ class RequestJudgement implements Judgement {
 
   get bodyBytesWanted(): number {
     if (this.decision !== undefined || this.route === undefined) return 0
+    if (this.portal) return PORTAL_BODY_BYTES_MAX
     const inspected =
       this.waf === undefined && this.examination === undefined && this.patches.length === 0 ? 0 : this.route.bodyBytesMax
     return accountsOf(this.route) === undefined ? inspected : Math.max(inspected, LOGIN_BODY_BYTES_MAX)
@@ -413,12 +421,22 @@ export function createGuard(options: GuardOptions = {}): Guard {
 
   /** The WAF and who it is, once no limit objects. */
   const afterLimits = (judgement: RequestJudgement, environment: GuardEnvironment): Judgement | Promise<Judgement> => {
+    // Pages of ours read what they are sent strictly, and take passwords, which look like anything.
+    if (isPortal(judgement.route!, judgement.request, environment.view)) {
+      judgement.portal = true
+      return judgement
+    }
     const objection = apiAndWafHead(judgement, environment)
     if (objection !== undefined) return objected(judgement, objection, environment)
     judgement.check = 'identity'
     const { request } = judgement
     const { service, route } = judgement.route!
     const identity = route?.identity ?? service.identity
+    const session = sessionOf(request, service, environment)
+    if (session !== undefined) {
+      judgement.session = session
+      return settle(judgement, environment, session.verdict)
+    }
     // Without issuers no token is believed: nothing is to be verified.
     if (environment.view.policy.issuers.length === 0 && identity === undefined) return settle(judgement, environment, undefined)
     const bearer = bearerToken(request.headers)
@@ -477,6 +495,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
       }
       return () => {
         if (judgement.decision !== undefined) return judgement
+        if (judgement.portal) return decided(portalObjection(judgement, body, truncated, environment))
         try {
           if (inspect === undefined) {
             const objection = accountsJudged ? undefined : accountObjection(judgement, body, truncated, environment)
@@ -539,6 +558,8 @@ export function createGuard(options: GuardOptions = {}): Guard {
     review(judgement, environment) {
       if (!(judgement instanceof RequestJudgement) || (judgement.decision?.outcome ?? 'allow') !== 'allow') return undefined
       const again = new RequestJudgement(judgement.request, places)
+      again.isReview = true
+      if (judgement.portal) return undefined
       try {
         const objection = sourceObjection(again, environment) ?? routeObjection(again, environment) ?? placeObjection(again)
         const standing = objection ?? accessObjection(again, environment, believed(judgement.credential, environment))
@@ -550,6 +571,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
 
     access(request, verdict, environment) {
       const judgement = new RequestJudgement(request, places)
+      judgement.isReview = true
       try {
         const early = sourceObjection(judgement, environment) ?? beforeLimits(judgement, environment)
         const objection =
@@ -788,6 +810,27 @@ function loginObjection(
   return undefined
 }
 
+/** A form of ours: whom it is for must not be denied. */
+function portalObjection(
+  judgement: RequestJudgement,
+  body: Uint8Array,
+  truncated: boolean,
+  environment: GuardEnvironment,
+): Objection | undefined {
+  judgement.check = 'denial'
+  if (truncated) return { outcome: 'deny', status: 413, reason: `a form of more than ${PORTAL_BODY_BYTES_MAX} bytes is not read` }
+  if (body.length === 0) return undefined
+  const service = judgement.route!.service.name
+  const names = loginNames(judgement.request.headers, body, 'name')
+  if (names === undefined || names.length > 1)
+    return { outcome: 'deny', status: 400, reason: 'a login that names several people' }
+  const [name] = names
+  if (name === undefined || !isLogin(judgement.request)) return undefined
+  const account = accountKey(environment.view.ring, service, name)
+  judgement.login = { service, account }
+  return denial(environment, (index) => index.matchAccount(service, account, environment.nowMs))
+}
+
 /** Names that the policy alone knows for a password's. A message may quote what matched. */
 function withoutPassword(matches: readonly WafMatch[], field: string): readonly WafMatch[] {
   const own = matches.filter(({ variable }) => isField(variable.slice(variable.indexOf(':') + 1), field))
@@ -924,6 +967,14 @@ function accessObjection(
     const denied = denial(environment, (index) => index.matchCredential(verdict, nowMs))
     if (denied !== undefined) return denied
   }
+  if (verdict?.ok === true && verdict.claims.use === 'session' && judgement.session === undefined && !judgement.isReview)
+    return { outcome: 'deny', status: 401, reason: 'a session is shown as a token', rule: 'people:login' }
+  judgement.check = 'login'
+  const outside = personRefusal(judgement.route!, verdict, environment.view)
+  if (outside !== undefined) {
+    judgement.loginWanted = outside.status === 401
+    return { outcome: 'deny', ...outside }
+  }
   judgement.check = 'identity'
   const objection = identity === undefined ? undefined : identityObjection(identity, verdict, service.name)
   if (objection !== undefined || authorizer === undefined) return objection
@@ -1004,5 +1055,7 @@ function identityObjection(identity: IdentityPolicy, verdict: TokenVerdict | und
 
 /** Did the application answer a login request as it answers failed ones? */
 export function loginFailed(judgement: Judgement, responseStatus: number): boolean {
-  return judgement.login !== undefined && judgement.route?.route?.login?.failure.includes(responseStatus) === true
+  if (judgement.login === undefined) return false
+  if (judgement.portal === true) return responseStatus === 401
+  return judgement.route?.route?.login?.failure.includes(responseStatus) === true
 }

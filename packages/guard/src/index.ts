@@ -12,6 +12,16 @@ export { createGuard, exclusionsFor, type GuardOptions, loginFailed, viewAgeMs }
 export type { Indicators } from './indicators.ts'
 export { budgetOf, cookieValues, type SharedLimiter, type SourceSubject, sourceKey, subjectOfSource } from './limits.ts'
 export { LOGIN_BODY_BYTES_MAX } from './login-names.ts'
+export {
+  ENROL_PATH,
+  isSession,
+  LOGIN_PATH,
+  LOGOUT_PATH,
+  OPENID_PATHS,
+  PORTAL_BODY_BYTES_MAX,
+  SESSION_COOKIES,
+  sessionCookie,
+} from './people.ts'
 export { judgePolicy } from './policy-judge.ts'
 export { createRateLimiter, type RateLimiter, type RateLimiterOptions, sharedRateMemory } from './rate-limiter.ts'
 export { ASKS_MAX, type Budget, type LimitMessage, RingLimiter, type RingLimiterOptions } from './ring-limiter.ts'
@@ -29,6 +39,7 @@ export type {
   LoginAttempt,
   Outcome,
   Presentation,
+  ShownSession,
   TokenVerdict,
   TokenVerifier,
   WafJudgement,

@@ -19,6 +19,7 @@ export type Check =
   | 'api'
   | 'waf'
   | 'identity'
+  | 'login'
   | 'authorization'
   | 'staleness'
   | 'none'
@@ -64,6 +65,8 @@ export interface GuardRequest extends WafRequest {
   readonly clientCertificate?: string | undefined
   /** Fingerprint of the client's HTTP/2; undefined over HTTP/1.1. */
   readonly http2?: string | undefined
+  /** The client's connection is TLS, here or before a trusted proxy. */
+  readonly secure?: boolean | undefined
   /** There is too little time for all who ask. */
   readonly pressed?: boolean | undefined
 }
@@ -136,6 +139,12 @@ export interface ApiVerdict {
   readonly problem: ApiProblem | undefined
 }
 
+/** A session that verified. */
+export interface ShownSession {
+  readonly token: string
+  readonly isHalfOver: boolean
+}
+
 /** One request under judgement. */
 export interface Judgement {
   readonly route: CompiledRoute | undefined
@@ -145,6 +154,12 @@ export interface Judgement {
   readonly bodyBytesWanted: number
   /** Of the token that came with the request and verified. */
   readonly credential?: Credential | undefined
+  /** It is for a page of ours, which answers once it is allowed. */
+  readonly portal?: boolean | undefined
+  /** Refused because nobody is logged in. */
+  readonly loginWanted?: boolean | undefined
+  /** The session that is shown; `isHalfOver`: it is to be renewed. */
+  readonly session?: ShownSession | undefined
   /** Where the decision is to challenge: what whoever does the work gets. */
   readonly challenge?: ChallengeTerms | undefined
   /** For whoever did it: the pass, to be kept by the client. */

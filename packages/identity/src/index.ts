@@ -32,6 +32,34 @@ export {
   type TokenWanted,
 } from './mint-request.ts'
 export { type OperatorVerdict, verifyOperatorToken } from './operator-token.ts'
+export { type CodeClaims, clientOf, type GrantClaims, redirectDigest, SCOPES, userinfoAudience } from './people/openid-check.ts'
+export {
+  PASSWORD_CHARS_MAX,
+  PASSWORD_CHARS_MIN,
+  PASSWORD_COST,
+  PASSWORD_SALT_BYTES,
+  passwordKey,
+  publicHalf,
+  seededKey,
+} from './people/password-key.ts'
+export {
+  checkPerson,
+  LOGIN_MS_MAX,
+  type PersonView,
+  readSession,
+  readSigned,
+  type SessionClaims,
+  sessionKeys,
+} from './people/person-check.ts'
+export {
+  type LoginOccasion,
+  type LoginProof,
+  loginChallenge,
+  type PersonRequest,
+  parsePersonRequest,
+  passwordLoginBytes,
+} from './people/person-request.ts'
+export { isOriginOf, type PasskeyRegistration, registrationFault } from './people/webauthn.ts'
 export { type ProofReplays, sharedProofMemory } from './proof-replays.ts'
 export {
   type Authority,

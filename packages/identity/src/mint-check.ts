@@ -35,6 +35,7 @@ export type MintRefusalCode =
   | 'MINT_KEY'
   | 'MINT_PROOF'
   | 'MINT_CERTIFICATE'
+  | 'MINT_PERSON'
 
 export interface MintRefusal {
   readonly ok: false

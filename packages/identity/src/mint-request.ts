@@ -101,7 +101,7 @@ const HASH = /^[0-9a-f]{64}$/
 const AUDIENCE = /^[\x21-\x7e]{1,256}$/
 const CLAIM = /^[a-z][a-z0-9_]{0,31}$/
 const CLAIM_VALUE = /^[\x20-\x7e]{0,256}$/
-const RESERVED = new Set(['iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'jti', 'cnf', 'act', 'azp', 'sid'])
+const RESERVED = new Set(['iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'jti', 'cnf', 'act', 'azp', 'sid', 'use', 'session_end'])
 
 /** @throws {MintRequestInvalid} Saying which member is wrong, and what is expected. */
 export function parseSignedMintRequest(value: unknown): SignedMintRequest {

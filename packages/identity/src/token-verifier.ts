@@ -231,7 +231,8 @@ class IssuerTokens implements TokenVerifier {
       deviceId,
       // The id of a key of the ring is its thumbprint.
       keys: [kid, ...thumbprintsOf(binding)],
-      issuedAtMs: iat * 1_000,
+      // A session that is renewed is as old as its login: what was before a moment stays before it.
+      issuedAtMs: (claims.use === 'session' && typeof claims.auth_time === 'number' ? claims.auth_time : iat) * 1_000,
       claims,
       audience: claims.aud,
     }

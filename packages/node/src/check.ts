@@ -311,6 +311,11 @@ function checkAcme({ acme }: RunningNode): readonly CheckFinding[] {
 
 /** What a seal is worth depends on what else opens it. */
 function checkDisk({ disk, config }: RunningNode): readonly CheckFinding[] {
+  if (disk.lock === 'ring') return [ok('storage', 'the ring keeps the key of the disk: nothing on this machine opens it')]
+  if (config.diskSeal === 'ring') {
+    const fix = 'vault: { disks: true } in the policy, and at least two validators; until then the key file opens it'
+    return [{ group: 'storage', level: 'warn', what: 'the ring does not keep the key of the disk yet', fix }]
+  }
   if (disk.lock === 'passphrase') return [ok('storage', 'the disk is sealed under the key file and a passphrase')]
   if (disk.lock === 'none') {
     const fix = 'disk: { seal: local } in node.yaml, and a restart'

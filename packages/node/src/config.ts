@@ -129,7 +129,7 @@ const Schema = z.strictObject({
     })
     .optional(),
   /** How what it writes is sealed. */
-  disk: z.strictObject({ seal: z.enum(['off', 'local']).default('local') }).prefault({}),
+  disk: z.strictObject({ seal: z.enum(['off', 'local', 'ring']).default('local') }).prefault({}),
   cache: z
     .strictObject({
       /** Memory for answers of upstreams, in all threads together; 0 keeps none, whatever the policy says. */
@@ -147,6 +147,8 @@ const Schema = z.strictObject({
     .prefault({}),
   /** SPIFFE certificates for the programs on this machine. */
   workloadApi: z.strictObject({ socket: z.string().min(1) }).optional(),
+  /** Of a device with a TPM 2.0: how tpm2-tools reach it. */
+  tpm: z.strictObject({ tcti: z.string().min(1).max(1_024), eventLog: z.string().min(1).optional() }).optional(),
   ledger: z
     .strictObject({
       /** Blocks between two snapshots of the state. */
@@ -186,6 +188,7 @@ export interface NodeConfig {
   readonly audit: AuditOptions | undefined
   /** Path of the Workload API's socket; undefined: there is none. */
   readonly workloadSocket?: string | undefined
+  readonly tpm?: { readonly tcti: string; readonly eventLog: string | undefined } | undefined
   readonly roundMs: number
   readonly heartbeatMs: number
   readonly snapshotBlocks: number
@@ -260,6 +263,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     },
     audit: data.audit === undefined ? undefined : auditOptions(data.audit, at(data.audit.file)),
     workloadSocket: data.workloadApi === undefined ? undefined : at(data.workloadApi.socket),
+    tpm: data.tpm && { tcti: data.tpm.tcti, eventLog: data.tpm.eventLog === undefined ? undefined : at(data.tpm.eventLog) },
     ...data.consensus,
     snapshotBlocks: data.ledger.snapshotBlocks,
     keepBlocks: data.ledger.keepBlocks,

@@ -13,6 +13,7 @@ export type EventKind =
   | 'node'
   | 'key'
   | 'cache'
+  | 'person'
 
 export interface NodeEvent {
   readonly atMs: number

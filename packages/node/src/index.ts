@@ -1,6 +1,8 @@
 export { formatHostPort, type HostPort, parseHostPort } from './address.ts'
 export { openapi } from './api/openapi.ts'
 export { type NodeConfig, parseNodeConfig, readNodeConfig } from './config.ts'
+export { makeRecovery } from './disk/recovery.ts'
+export { unlockNode } from './disk/unlock.ts'
 export { runDevice } from './enrolment/run-device.ts'
 export { runJoin } from './enrolment/run-join.ts'
 export { StartError } from './errors.ts'

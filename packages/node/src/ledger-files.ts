@@ -55,7 +55,7 @@ export async function verifyLedgerFiles(configFile: string, backup: string | und
   const config = readNodeConfig(configFile)
   const genesis = readGenesis(config.genesis)
   const directory = backup ?? ledgerOf(config)
-  const seal = backup === undefined ? await diskOf(config, genesisHash(genesis)) : undefined
+  const seal = backup === undefined ? await diskOf(config, genesis) : undefined
   const verdict = await verify(config, genesis, directory, seal)
   return { ...verdict, ring: genesisHash(genesis), directory }
 }
@@ -70,7 +70,7 @@ export async function backupLedger(configFile: string, target: string): Promise<
   if (existsSync(target)) throw new StartError('BACKUP_INVALID', `${target} is there already; name a folder that is not`)
   const blocks = join(ledgerOf(config), BLOCKS_FILE)
   if (!existsSync(blocks)) throw new StartError('BACKUP_INVALID', `${blocks} is not there: has the node ever run?`)
-  const seal = await diskOf(config, genesisHash(genesis))
+  const seal = await diskOf(config, genesis)
   mkdirSync(target, { recursive: true, mode: 0o700 })
   // Snapshots first: the blocks that are kept always reach back to the older one of two.
   await copyLedger(ledgerOf(config), target, { from: seal, to: undefined })
@@ -98,7 +98,7 @@ export async function restoreLedger(configFile: string, backup: string): Promise
   const directory = ledgerOf(config)
   if (existsSync(join(directory, BLOCKS_FILE)))
     throw new StartError('BACKUP_INVALID', `${directory} holds a ledger; move it away first: nothing was changed`)
-  const seal = await diskOf(config, genesisHash(genesis))
+  const seal = await diskOf(config, genesis)
   const verdict = await verify(config, genesis, backup, undefined)
   if (
     !verdict.ok ||

@@ -1,6 +1,6 @@
 /** One node: wires the packages in the order in which they need each other. No domain logic lives here. */
 import { randomInt } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { RULE_SUMMARY_VERSION, SOURCE_SUMMARY_VERSION } from '@ringwall/detect'
 import { createFabric, type Fabric } from '@ringwall/fabric'
@@ -20,6 +20,7 @@ import {
   type Denial,
   type DenialSubject,
   denialOf,
+  denialOfReuse,
   type GenesisDocument,
   genesisHash,
   isCredentialSubject,
@@ -62,10 +63,18 @@ import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
 import { DetectionWatch, describeDetected, followDetection, signalOf } from './detection.ts'
+import { askAtStart } from './disk/ask-at-start.ts'
 import { type Disk, openDisk, PASSPHRASE_VARIABLE } from './disk/disk.ts'
+import { DiskKeeper } from './disk/disk-keeper.ts'
+import { ReleaseHolder } from './disk/release-holder.ts'
 import { traceKey } from './disk/trace-key.ts'
+import { Wiper } from './disk/wiper.ts'
+import { Attester } from './enrolment/attester.ts'
+import { createMeasurer } from './enrolment/measure.ts'
 import { NodeReception } from './enrolment/reception.ts'
 import { summarizeEnrolment } from './enrolment/summary.ts'
+import { showExpelled } from './enrolment/trust.ts'
+import { Vouching } from './enrolment/vouching.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
@@ -79,6 +88,9 @@ import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
 import { ownDenials } from './own-denials.ts'
 import { PassKeys, usePassKeys } from './pass-keys.ts'
+import { LoginForms } from './people/login-forms.ts'
+import { LoginPortal } from './people/login-portal.ts'
+import { Passwords } from './people/passwords.ts'
 import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
@@ -108,6 +120,7 @@ import { WorkloadApi } from './workloads/workload-api.ts'
 const TICK_MS = 500
 const TX_VALID_MS = 60_000
 const OWN_DENIAL_WAIT_MS = 30_000
+const REDEEM_WAIT_MS = 8_000
 const DRAIN_MS = 2_000
 const KEY_TICK_MS = 500
 
@@ -179,6 +192,8 @@ export interface RunningNode {
    * traffic on the same ports, then this one is to be stopped.
    */
   handOver(): Promise<void>
+  /** Resolves once the ring has wiped this node, and it has erased itself. */
+  readonly wiped: Promise<void>
   /** As `propose`, in this node's name. */
   proposeInOwnName(body: TxBody, waitMs: number): ReturnType<RingLedger['submit']>
   stop(): Promise<void>
@@ -209,11 +224,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     await handOver()
   }
   try {
+    const local = { privateKey, passphrase: process.env[PASSPHRASE_VARIABLE], context: `${ring} ${config.id}` }
     const disk = await openDisk({
       data: config.data,
       mode: config.diskSeal,
-      local: { privateKey, passphrase: process.env[PASSPHRASE_VARIABLE], context: `${ring} ${config.id}` },
-      release: () => Promise.reject(new StartError('DISK_LOCKED', `${config.data} takes a key of the ring`)),
+      local,
+      release: askAtStart(config, ring, genesis, privateKey),
       log,
     })
     const rules = loadRuleLibrary(config.rules)
@@ -308,7 +324,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             events.add('policy', 'info', `${count} open requests and WebSockets ended: policy ${view.policyVersion}`)
         })
       }
-      if (view.nodes !== before.nodes) void members.follow(view.nodes)
+      const expelled = showExpelled(stateBefore, final.state, events)
+      if (view.nodes !== before.nodes) void members.follow(view.nodes, expelled)
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
       confirmDenials(final.txs, stateBefore, final.state)
       if (view.policyVersion !== before.policyVersion || view.nodes !== before.nodes || view.signingKey !== before.signingKey)
@@ -318,6 +335,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       signingHolder.follow(final.state)
       vault.use(publicKeyOf(final.state.sealingKey), sealingHolder.share)
       sealingHolder.follow(final.state)
+      keeper?.follow(final.state)
+      wiper.follow(final.state)
       foresight.follow(final.state)
       if (isLinked) reception.follow(final.state)
     })
@@ -357,6 +376,29 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           confirmed.push(certain)
           cut(body.subject)
           events.add('denial', 'info', `${what} denied by ${issuer}: ${body.reason}`)
+        } else if (body.type === 'person.reset' || body.type === 'person.remove') {
+          const denial = denialOf(content, undefined)
+          if (denial === undefined) continue
+          confirmed.push(state.denial(denial.id) ?? denial)
+          cut(denial.subject)
+          events.add(
+            'person',
+            'info',
+            `${body.name} ${body.type === 'person.reset' ? 'is to enrol anew' : 'is gone'}, by ${issuer}: ${body.reason}`,
+          )
+        } else if (body.type === 'person.put') {
+          events.add('person', 'info', `${body.name}, groups ${body.groups.join(', ') || 'none'}, by ${issuer}: ${body.reason}`)
+        } else if (body.type === 'person.enrol') {
+          events.add('person', 'info', `${body.name} enrolled a ${body.credential.kind} by an invitation, through ${issuer}`)
+        } else if (body.type === 'token.use') {
+          const [use, reuse] = [denialOf(content, undefined), denialOfReuse(content, undefined)]
+          if (use === undefined || reuse === undefined) continue
+          confirmed.push(state.denial(use.id) ?? use)
+          const ended = state.denial(reuse.id)
+          if (ended === undefined || before.denial(reuse.id) !== undefined) continue
+          confirmed.push(ended)
+          cut(ended.subject)
+          events.add('denial', 'warn', `${describeSubject(ended.subject)} is over: ${ended.reason}`)
         } else if (body.type === 'token.revoke') {
           const denial = denialOf(content, undefined)
           if (denial === undefined) continue
@@ -378,7 +420,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           serving?.purge(body.service, body.path)
           events.add('cache', 'info', `${issuer} had the answers of ${body.service}${body.path} forgotten: ${body.reason}`)
         } else if (body.type === 'node.add') events.add('node', 'info', `${body.node.id} joins, by ${issuer}: ${body.reason}`)
+        else if (body.type === 'node.wipe') events.add('node', 'warn', `${body.id} is wiped, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.remove') events.add('node', 'warn', `${body.id} leaves, by ${issuer}: ${body.reason}`)
+        else if (body.type === 'attest.quote') continue
         else if (isEnrolmentStatement(body)) events.add('node', 'info', `${summarizeEnrolment(body)}; by ${issuer}`)
         else if (body.type === 'evidence') {
           const what = `signed two contradicting statements in round ${body.round}`
@@ -446,6 +490,21 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             say: (level, line) => events.add('node', level, line),
           })
     if (acme !== undefined) closers.push(() => acme.stop())
+    const forms = new LoginForms()
+    const portal = new LoginPortal({
+      ring,
+      view: () => view,
+      people: () => stateAt.people,
+      tokens: () => tokens,
+      isDenied: (of) => [view.denials, early.enforced].some((denials) => denials.matchCredential(of, Date.now()) !== undefined),
+      forms,
+      passwords: new Passwords(),
+      mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
+      propose: (body, waitMs) => propose(signInOwnName(body), waitMs),
+      redeem: (token) => redeem(token),
+      isBreached: (password) => breaches?.has(password) ?? false,
+      log: (line) => log('warn', line),
+    })
     const workers =
       config.workers === 1
         ? undefined
@@ -463,6 +522,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             telemetry,
             archive,
             watch,
+            portal,
             api,
             onLogin: (attempt) => loggedIn(attempt),
             onSignals: (signals, lost) => {
@@ -488,6 +548,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         ended: { wants: () => detection.isOn, take: (request) => detection.observe(signalOf(request, ring)) },
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
         challenges,
+        portal,
         log,
       })
     const proxy = workers ?? ownProxy()
@@ -500,6 +561,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       log: (line) => log('warn', line),
       onKeys: (keys) => {
         usePassKeys(challenges, keys)
+        forms.use(keys)
         workers?.usePassKeys(keys)
       },
     })
@@ -557,6 +619,21 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       return encodeTx({ content, signature: encodeBase64url(signMessage(privateKey, signingBytes(content))) })
     }
 
+    /** Whose redemption of a token that serves once was the first? The ledger says: it dates and names each. */
+    const redeem = async (token: string): Promise<boolean> => {
+      const bytes = signInOwnName({ type: 'token.use', token })
+      const { content } = parseTx(bytes)
+      const use = denialOf(content, undefined)
+      if (use === undefined) return false
+      try {
+        await propose(bytes, REDEEM_WAIT_MS)
+      } catch (error) {
+        if (error instanceof LedgerError && error.code === 'TX_REFUSED') return false
+        throw error
+      }
+      return ledger.state().denial(use.id)?.reason === use.reason
+    }
+
     let isLinked = false
     const reception = new NodeReception({
       self: config.id,
@@ -569,6 +646,26 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       state: () => ledger.state(),
       submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
     })
+
+    const attester = new Attester({
+      self: config.id,
+      ring,
+      measurer: createMeasurer([join(config.data, 'node.yaml'), config.genesis].filter((file) => existsSync(file))),
+      vouching: new Vouching({
+        self: config.id,
+        ring,
+        fabric,
+        state: () => ledger.state(),
+        sign: (message) => signMessage(privateKey, message),
+      }),
+      tpm: config.tpm,
+      events,
+      state: () => ledger.state(),
+      every: () => view.policy.devices.attestation.every,
+      submit: (body, waitMs, atMs) => ledger.submit(signInOwnName(body, Math.round(atMs)), waitMs),
+    })
+    attester.start()
+    closers.push(() => attester.stop())
 
     /** Whoever catches a validator at lying shows it to the ring, which lets it go. Others may have shown it already. */
     const showEvidence = ({ validator, epoch, round, first, second }: LedgerEvidence): void => {
@@ -584,6 +681,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       self: config.id,
       fabric,
       view: () => view,
+      people: () => stateAt.people,
+      sign: (message) => signMessage(privateKey, message),
       numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json'), disk.seal),
       events,
     })
@@ -628,6 +727,46 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       sealingHolder.tick()
     }, KEY_TICK_MS)
     closers.push(() => clearInterval(keyTick))
+    const inOwnName = (body: TxBody): Promise<unknown> => ledger.submit(signInOwnName(body), OWN_DENIAL_WAIT_MS)
+    const keeper =
+      config.diskSeal === 'ring'
+        ? new DiskKeeper({
+            self: config.id,
+            ring,
+            data: config.data,
+            disk,
+            local,
+            events,
+            recovery: () => view.policy.vault.recovery,
+            submit: inOwnName,
+          })
+        : undefined
+    closers.push(() => keeper?.stop())
+    const sign = (message: Uint8Array): Uint8Array => signMessage(privateKey, message)
+    const state = (): RingState => ledger.state()
+    new ReleaseHolder({
+      self: config.id,
+      ring,
+      fabric,
+      state,
+      isBehind: () => ledger.status().syncing,
+      vault,
+      openings,
+      sign,
+      onRelease: (id) => events.add('key', 'info', `${id} had its disk opened with this node's share`),
+    })
+    const wiper = new Wiper({
+      self: config.id,
+      ring,
+      data: config.data,
+      keyFile: config.key,
+      more: config.audit === undefined ? [] : [config.audit.file],
+      fabric,
+      state,
+      sign,
+      submit: inOwnName,
+      events,
+    })
     const showKeyFaults = (before: RingState, now: RingState): void => {
       for (const name of KEY_NAMES) {
         const known = before.key(name).faults
@@ -711,6 +850,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     await slowLogins.start()
     // All that is opened is opened by now.
     await disk.settled()
+    keeper?.follow(ledger.state())
     closers.push(() => slowLogins.stop())
     const loggedIn = (attempt: LoginEvent): void => {
       if (attempt.failed) logins.failed(attempt)
@@ -809,6 +949,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         takesTraffic = false
         await handOver()
       },
+      wiped: wiper.ended,
       proposeInOwnName: (body, waitMs) => propose(signInOwnName(body), waitMs),
       stop: closeAll,
     }

@@ -38,6 +38,8 @@ export interface ProtectOptions {
   readonly proxyProtocolFrom?: readonly string[]
   /** Where plain HTTP is answered with a redirect to TLS. */
   readonly redirectFrom?: string | undefined
+  /** People log in before they reach the application. */
+  readonly login?: boolean
   /** Threads that take traffic; 1 unless given. */
   readonly workers?: number
   /** Passwords known from breaches: `breachedPasswords` in `node.yaml`. */
@@ -212,7 +214,7 @@ function wantedPolicy(options: ProtectOptions, rules: readonly NamedRules[]): { 
     }
   }
   const waf = { mode: options.mode, rules: rules.map(({ name }) => name), paranoia: options.paranoia }
-  return { text: plainPolicy(options.url, waf), file: 'the policy made from the options' }
+  return { text: plainPolicy(options.url, waf, options.login === true), file: 'the policy made from the options' }
 }
 
 /** A policy file says what shall be in force; options say it as long as nobody applied anything else. */

@@ -1,6 +1,6 @@
 /** The ring's application with the cryptography, the rules and the guard of a node. */
 import { randomInt } from 'node:crypto'
-import { readVoucher } from '@ringwall/enroll'
+import { readQuote, readVoucher } from '@ringwall/enroll'
 import { judgePolicy } from '@ringwall/guard'
 import { compileAuthorization } from '@ringwall/identity'
 import {
@@ -29,5 +29,6 @@ export function ringApplication(
     judge: judgePolicy,
     authorization: compileAuthorization,
     voucher: readVoucher,
+    quote: readQuote,
   })
 }

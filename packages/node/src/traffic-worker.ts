@@ -18,6 +18,7 @@ import { openBreaches } from './breached-passwords.ts'
 import { signalOf } from './detection.ts'
 import { IndicatorSets } from './indicators/indicator-store.ts'
 import { usePassKeys } from './pass-keys.ts'
+import { RemotePortal } from './people/remote-portal.ts'
 import { openPlaces } from './places.ts'
 import { proxyRecorder } from './recorder.ts'
 import { RemoteLimits } from './remote-limits.ts'
@@ -83,6 +84,7 @@ let tokens = tokensOf(view, replays)
 const feed = new RequestFeed(start.threads)
 const sightings = new RuleSightings()
 const limits = new RemoteLimits((takes) => say({ kind: 'takes', takes }))
+const portal = new RemotePortal(say)
 const timing = new RuleTiming()
 
 let logins: LoginEvent[] = []
@@ -152,6 +154,7 @@ const proxy = createProxy({
   explainHeader: config.explainHeader,
   ticketSecret: start.ticketSecret,
   challenges,
+  portal,
   ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id, disk) }),
   // Each thread keeps its own.
   cacheBytes: Math.floor(config.cacheBytes / start.threads),
@@ -280,6 +283,9 @@ function receive(message: ToWorker): void {
       break
     case 'taken':
       limits.answered(message.answers)
+      break
+    case 'portal':
+      portal.answered(message.id, message.answer)
       break
     case 'stop':
       void stop(message.graceMs)

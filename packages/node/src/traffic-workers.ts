@@ -18,6 +18,7 @@ import {
   NO_STATS,
   newTicketSecret,
   type PassKey,
+  type Portal,
   type ProxyStats,
   type Proxy as RequestProxy,
   type ServiceStatus,
@@ -68,6 +69,8 @@ export interface TrafficWorkersOptions {
   readonly indicators: IndicatorStore
   readonly archive: RequestArchive
   readonly watch: RuleWatch
+  /** The pages where people log in. */
+  readonly portal: Portal
   readonly api: ApiActivity
   readonly onLogin: (attempt: LoginEvent) => void
   /** @param thread From 0. */
@@ -347,6 +350,7 @@ export class TrafficWorkers implements Traffic {
           settle(message.bound)
         } else if (message.kind === 'failed') failure = message.message
         else if (message.kind === 'takes') this.#take(worker, message.takes)
+        else if (message.kind === 'portal' || message.kind === 'renew') this.#askPortal(worker, message)
         else if (message.kind === 'changed') this.#others(worker, message.keys)
         else this.#learn(slot, message)
       })
@@ -426,6 +430,18 @@ export class TrafficWorkers implements Traffic {
     if (news.signals.length > 0 || news.signalsLost > 0) onSignals(news.signals, news.signalsLost)
     for (const reading of news.floods) onFlood(reading, slot.number - 1)
     for (const { level, line } of news.lines) log(level, line)
+  }
+
+  #askPortal(worker: Worker, message: Extract<FromWorker, { kind: 'portal' | 'renew' }>): void {
+    const { portal, log } = this.#options
+    const { id } = message
+    const asked = message.kind === 'portal' ? portal.answer(message.request) : portal.renew(message.token)
+    asked
+      .catch((error: Error) => {
+        log('warn', `a page where people log in: ${error.message}`)
+        return undefined
+      })
+      .then((answer) => worker.postMessage({ kind: 'portal', id, answer } satisfies ToWorker))
   }
 
   #take(worker: Worker, takes: readonly Take[]): void {

@@ -9,7 +9,10 @@ import type {
   ListenerOptions,
   LoginEvent,
   PassKey,
+  PortalAnswer,
+  PortalRequest,
   ProxyStats,
+  RenewedSession,
   ServiceStatus,
   TicketSecret,
   UpstreamStatus,
@@ -78,6 +81,8 @@ export type ToWorker =
   | { readonly kind: 'purge'; readonly service: string; readonly path: string }
   /** Answers to `takes`: number and milliseconds to wait. */
   | { readonly kind: 'taken'; readonly answers: readonly (readonly [id: number, waitMs: number])[] }
+  /** Answers to `portal` and `renew`; undefined: there is none. */
+  | { readonly kind: 'portal'; readonly id: number; readonly answer: PortalAnswer | RenewedSession | undefined }
   | { readonly kind: 'stop'; readonly graceMs: number }
 
 /** A request that rules matched. */
@@ -131,6 +136,9 @@ export type FromWorker =
   | { readonly kind: 'listening'; readonly bound: readonly { readonly host: string; readonly port: number }[] }
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'takes'; readonly takes: readonly Take[] }
+  /** A page of ours is asked for, or a session is to be renewed. */
+  | { readonly kind: 'portal'; readonly id: number; readonly request: PortalRequest }
+  | { readonly kind: 'renew'; readonly id: number; readonly token: string }
   /** Told of at once: the others are to drop it, too. */
   | { readonly kind: 'changed'; readonly keys: readonly string[] }
   | WorkerNews

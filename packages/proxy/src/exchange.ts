@@ -17,7 +17,7 @@ import {
 } from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
 import type { HeaderField } from '@ringwall/waf'
-import { valuesOf } from './cache-control.ts'
+import { invitesKeeping, valuesOf } from './cache-control.ts'
 import { cacheRequest } from './cache-terms.ts'
 import { challengeAnswer, passAnswer } from './challenge-page.ts'
 import type { Client } from './client.ts'
@@ -30,6 +30,7 @@ import { requestHeadText } from './forward-head.ts'
 import { detached } from './header-names.ts'
 import { HeldBody } from './held-body.ts'
 import { HeldResponse } from './held-response.ts'
+import { loginLocation, type PersonFields, personFields, sessionCookieText } from './people.ts'
 import { type Observed, recordExchange } from './recording.ts'
 import { type Refusal, refusal } from './refusal.ts'
 import type { RequestHead } from './request-head.ts'
@@ -118,6 +119,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   /** Compresses the answer on its way to the client. */
   #encoder: Encoder | undefined
   #trailers: readonly string[] = []
+  /** In place of the one that was shown: the value of Set-Cookie. */
+  #renewed: string | undefined
   /** An answer that is compressed when all of it has come. */
   #small: SmallAnswer | undefined
   /** The response, while its beginning is judged. */
@@ -398,6 +401,11 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       this.#refuse(decision!.status, undefined, decision!.retryAfterS)
       return
     }
+    if (this.#judgement!.portal === true) {
+      this.#askPortal()
+      return
+    }
+    this.#renewSession()
     this.#group = route === undefined ? undefined : this.#context.pools.group(route.service.name)
     if (this.#group === undefined) {
       this.#refuse(502, 'no upstream for this service')
@@ -427,6 +435,66 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       }
     }
     this.#toUpstream()
+  }
+
+  /** A page of ours: nothing of it is for the upstream. */
+  #askPortal(): void {
+    const { portal } = this.#context.options
+    const head = this.#head!
+    if (portal === undefined) {
+      this.#refuse(404, undefined)
+      return
+    }
+    const request = {
+      service: this.#judgement!.route!.service.name,
+      method: head.method,
+      target: detached(head.target),
+      authority: detached(head.authority),
+      host: detached(head.host),
+      secure: this.#proto === 'https',
+      headers: this.#guardRequest(head).headers.map(([name, value]) => [detached(name), detached(value)] as const),
+      body: Uint8Array.from(this.#held?.bytes ?? EMPTY),
+      source: this.#source,
+      requestId: this.#requestId,
+    }
+    portal
+      .answer(request)
+      .then(({ status, headers, body }) => {
+        if (this.#over) return
+        const own = ['x-request-id', this.#requestId, ...this.#client.listener.ownFields, ...this.#explanation()]
+        const fields = [...headers, 'content-length', String(body.length), ...own]
+        this.#answered = true
+        this.#reportLogin(status)
+        this.#sends(fields)
+        const answer = { status, fields, body: head.method === 'HEAD' ? '' : body, continued: this.#continued }
+        this.#client.refuse(answer, head, () => this.#finish(status, undefined))
+      })
+      .catch((error: Error) => {
+        this.#context.log('warn', `request ${this.#requestId}: ${error.message}`)
+        this.#refuse(503, 'the page cannot be made now')
+      })
+  }
+
+  /** While the upstream works: whatever is there when it answers goes to the client, else with the next request. */
+  #renewSession(): void {
+    const { session } = this.#judgement!
+    const { portal } = this.#context.options
+    if (session?.isHalfOver !== true || portal === undefined) return
+    portal.renew(session.token).then(
+      (renewed) => {
+        if (renewed !== undefined) this.#renewed = sessionCookieText(renewed, this.#proto === 'https')
+      },
+      () => {},
+    )
+  }
+
+  /** What the upstream is told of who is logged in; undefined where nobody can be. */
+  #personFields(): PersonFields | undefined {
+    const { people } = this.#judgement!.route!.service
+    if (people === undefined) return undefined
+    const { credential, session } = this.#judgement!
+    const claims = session === undefined ? undefined : (credential as { claims?: Readonly<Record<string, unknown>> }).claims
+    return personFields(people, claims, credential?.subject, this.#request.rawHeaders)
   }
 
   /** Cookies that we gave the client ourselves: no answer depends on them. */
@@ -490,7 +558,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   #sendKept({ head, body, own }: CachedAnswer): void {
-    const fields = [...this.#ownFields(), ...own]
+    const fields = [...this.#ownFields(true), ...own]
     this.#cachedStatus = head.status
     this.#context.options.guard.answered(this.#judgement!, head.status, this.#environment!.nowMs)
     this.#sends(head.rawHeaders, fields)
@@ -641,6 +709,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       traceparent: recorder.formatTraceparent(span),
       tracestate: span.traceState,
       breached: this.#judgement!.breached === true,
+      person: this.#personFields(),
     })
     const body = held === undefined || held.length === 0 ? undefined : held.bytes
     const chunked = !complete && head.contentLength === undefined
@@ -872,7 +941,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const { sticky } = this.#group!
     const isNew = sticky !== undefined && this.#upstream !== this.#wanted
     const cookie = isNew ? sticky.cookie(this.#upstream!, this.#proto === 'https') : undefined
-    let own = cookie === undefined ? this.#ownFields() : [...this.#ownFields(), 'set-cookie', cookie]
+    const standing = this.#ownFields(this.#renewed !== undefined && invitesKeeping(head.rawHeaders))
+    let own = cookie === undefined ? standing : [...standing, 'set-cookie', cookie]
     const rewritten = this.#rewritten(head)
     if (this.#turn !== undefined)
       own = [...own, ...this.#turn.begins(rewritten, performance.now(), Date.now(), this.#upstreamHeadMs)]
@@ -1110,6 +1180,13 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#judging = false
     this.#dropUpstream()
     const head = this.#head
+    if (status === 401 && this.#judgement?.loginWanted === true && head !== undefined && location === undefined) {
+      const page = loginLocation(head.method, head.target, this.#request.rawHeaders)
+      if (page !== undefined) {
+        this.#refuse(303, undefined, undefined, page)
+        return
+      }
+    }
     const { headers, body } =
       this.#challengeAnswer(status, retryAfterS) ??
       refusal(status, this.#requestId, {
@@ -1172,9 +1249,12 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     }
   }
 
-  /** What we add to a response of the upstream's. */
-  #ownFields(): readonly string[] {
-    const id = ['x-request-id', this.#requestId]
+  /** What we add to a response of the upstream's. @param isForMany Others may get it too: no place for a session. */
+  #ownFields(isForMany = false): readonly string[] {
+    const id =
+      this.#renewed === undefined || isForMany
+        ? ['x-request-id', this.#requestId]
+        : ['x-request-id', this.#requestId, 'set-cookie', this.#renewed]
     const { ownFields } = this.#client.listener
     return ownFields.length === 0 && !this.#context.options.explainHeader ? id : [...id, ...ownFields, ...this.#explanation()]
   }
@@ -1214,7 +1294,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   }
 
   #guardRequest(head: RequestHead): GuardRequest {
-    return new JudgedRequest(this.#request, head, this.#source, this.#requestId, this.#client, this.#context.shedding.bounds)
+    const { bounds } = this.#context.shedding
+    return new JudgedRequest(this.#request, head, this.#source, this.#requestId, this.#client, bounds, this.#proto === 'https')
   }
 
   #reportLogin(status: number): void {
@@ -1399,7 +1480,9 @@ function maybeSmall({ bodyBytes }: ResponseHead): boolean {
 /** What a client may know of why: the ring's own state, and what its user is to mend. */
 function codeOf(decision: Decision | undefined): string | undefined {
   if (decision?.check === 'staleness') return 'view-stale'
-  return decision?.outcome === 'deny' && decision.rule === 'password:breached' ? 'password-breached' : undefined
+  if (decision?.outcome !== 'deny') return undefined
+  if (decision.rule === 'people:login') return 'login-required'
+  return decision.rule === 'password:breached' ? 'password-breached' : undefined
 }
 
 /** Rests it on something that may change while it is under way? */
@@ -1444,6 +1527,7 @@ class JudgedRequest implements GuardRequest {
   readonly clientCertificate: string | undefined
   readonly http2: string | undefined
   readonly pressed: boolean
+  readonly secure: boolean
   readonly #rawHeaders: readonly string[]
   #headers: readonly HeaderField[] | undefined
 
@@ -1454,6 +1538,7 @@ class JudgedRequest implements GuardRequest {
     requestId: string,
     client: Client,
     pressed: boolean,
+    secure: boolean,
   ) {
     this.method = head.method
     this.target = head.target
@@ -1467,6 +1552,7 @@ class JudgedRequest implements GuardRequest {
     this.clientCertificate = client.clientCertificate
     this.http2 = client.http2
     this.pressed = pressed
+    this.secure = secure
     this.#rawHeaders = request.rawHeaders
   }
 

@@ -1,6 +1,7 @@
 /** The two heads that pass through us, rewritten: request to upstream, response to client. Pure. */
 import type { Section } from './head-scanner.ts'
 import { connectionTokens, detached, HOP_BY_HOP, lowerName } from './header-names.ts'
+import type { PersonFields } from './people.ts'
 import type { RequestHead } from './request-head.ts'
 import { foldedName, type HeaderRewriting } from './rewriting.ts'
 
@@ -62,6 +63,8 @@ export interface Forwarding {
   readonly tracestate: string | undefined
   /** The body holds a password that is known from breaches. */
   readonly breached?: boolean
+  /** Where people log in here: who it is. */
+  readonly person?: PersonFields | undefined
 }
 
 /** The whole header section, to be written as latin1. */
@@ -70,8 +73,10 @@ export function requestHeadText(forwarding: Forwarding): string {
   let text = `${head.method} ${forwarding.target} HTTP/1.1\r\nhost: ${forwarding.host}\r\n`
   const named = head.connectionNames
   const rewritten = forwarding.rewriting?.dropped
+  const personal = forwarding.person?.dropped
   text += keptLines(rawHeaders, forwarding.section, (name) => {
-    return !isDropped(name) && named?.includes(name.toLowerCase()) !== true && rewritten?.has(foldedName(name)) !== true
+    if (isDropped(name) || named?.includes(name.toLowerCase()) === true) return false
+    return rewritten?.has(foldedName(name)) !== true && personal?.has(foldedName(name)) !== true
   })
   if (head.upgrade) text += 'connection: upgrade\r\nupgrade: websocket\r\n'
   else if (forwarding.bodyBytes === undefined) text += 'transfer-encoding: chunked\r\n'
@@ -84,6 +89,7 @@ export function requestHeadText(forwarding: Forwarding): string {
   if (forwarding.tracestate !== undefined) text += `tracestate: ${forwarding.tracestate}\r\n`
   if (forwarding.breached === true) text += 'ringwall-password: breached\r\n'
   if (forwarding.rewriting !== undefined) text += forwarding.rewriting.added
+  if (forwarding.person !== undefined) text += forwarding.person.added
   return `${text}\r\n`
 }
 

@@ -20,6 +20,7 @@ export {
   PASS_KEYS_MAX,
   type PassKey,
 } from './pass-keys.ts'
+export { type Portal, type PortalAnswer, type PortalRequest, type RenewedSession, sessionCookieText } from './people.ts'
 export { createProxy } from './proxy.ts'
 export type { CacheCounts, CacheStatus } from './response-cache.ts'
 export { currentTicketSecret, newTicketSecret, type TicketSecret } from './ticket-secret.ts'

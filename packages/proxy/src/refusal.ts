@@ -52,7 +52,7 @@ export function refusal(
       headers.push('ratelimit', `"limit";r=0;t=${seconds}`)
     }
   }
-  if (status === 401) headers.push('www-authenticate', CHALLENGE)
+  if (status === 401 && options.code !== 'login-required') headers.push('www-authenticate', CHALLENGE)
   return { headers, body }
 }
 

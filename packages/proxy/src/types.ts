@@ -4,6 +4,7 @@ import type { DenialSubject, Policy } from '@ringwall/ring'
 import type { AcmeAnswer } from './acme-answers.ts'
 import type { Challenges } from './challenges.ts'
 import type { EndedRequests } from './ended-request.ts'
+import type { Portal } from './people.ts'
 import type { CacheStatus } from './response-cache.ts'
 import type { TicketSecret } from './ticket-secret.ts'
 
@@ -270,6 +271,8 @@ export interface ProxyOptions {
   readonly log?: (level: 'info' | 'warn', line: string) => void
   /** Makes challenges; the guard opens their passes by the same. Without it, whoever is challenged is refused. */
   readonly challenges?: Challenges
+  /** Answers for pages where people log in. Without it there are none, and nobody can. */
+  readonly portal?: Portal
   /** Those who share ports share this, or a client could not resume its TLS session with all of them; one of its own unless given. */
   readonly ticketSecret?: TicketSecret
 }

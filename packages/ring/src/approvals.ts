@@ -28,6 +28,8 @@ export interface PendingStatement {
 const LIKE: Readonly<Partial<Record<TxBody['type'], ApprovableType>>> = {
   'node.invite': 'node.add',
   'device.register': 'node.add',
+  'attest.reference': 'node.add',
+  'attest.accept': 'node.add',
   'device.transfer': 'node.remove',
   'device.remove': 'node.remove',
 }
@@ -47,7 +49,8 @@ export function approvalsNeeded(inForce: Policy, body: TxBody, proposed: Policy 
   const type = approvedAs(body.type)
   if (type === undefined) return 1
   const now = inForce.operators.approvals
-  let needed = now[type]
+  // To wipe a node is to remove it, and more.
+  let needed = body.type === 'node.wipe' ? Math.max(now['node.wipe'], now['node.remove']) : now[type]
   if (proposed === undefined) return needed
   for (const type of APPROVABLE_TYPES) if (proposed.operators.approvals[type] < now[type]) needed = Math.max(needed, now[type])
   return needed

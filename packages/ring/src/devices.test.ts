@@ -29,6 +29,7 @@ function facts(changes: Partial<VoucherFacts> = {}): string {
     owner,
     ring: app.ring,
     expiresAtMs: NOW + 600_000,
+    ek: null,
     entries: [entry('a'), entry('b')],
   }
   return JSON.stringify({ ...held, ...changes })

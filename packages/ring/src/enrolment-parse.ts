@@ -1,5 +1,7 @@
 /** The shape of what is said of invitations and devices: strict, keys in canonical order. */
 
+import { ATTESTATION_TYPES, parseAttestationStatement } from './attestation-parse.ts'
+import type { AttestationStatement } from './attestation-statements.ts'
 import type { EnrolmentStatement } from './enrolment-statements.ts'
 import type { RingNode, TxBody } from './types.ts'
 
@@ -14,6 +16,8 @@ export interface StatementReaders {
   reason(value: unknown): string
   node(value: unknown): RingNode
   roles(value: unknown, where: string): RingNode['roles']
+  /** @throws {TxMalformed} */
+  fail(reason: string): never
 }
 
 /** Of a chain of owners, as text. */
@@ -29,6 +33,7 @@ export const ENROLMENT_TYPES: readonly EnrolmentStatement['type'][] = [
   'device.transfer',
   'device.remove',
   'device.join',
+  ...ATTESTATION_TYPES,
 ]
 
 export function isEnrolmentType(type: unknown): type is EnrolmentStatement['type'] {
@@ -100,5 +105,11 @@ export function parseEnrolmentStatement(
         type,
       }
     }
+    default:
+      return parseAttestationStatement(value, type, read)
   }
+}
+
+export function isAttestationStatement(body: TxBody): body is AttestationStatement {
+  return (ATTESTATION_TYPES as readonly string[]).includes(body.type)
 }

@@ -25,6 +25,10 @@ export const DeviceLine = z.strictObject({
   serial: z.string().regex(SERIAL),
   key: Key,
   manufacturer: z.string().max(63),
+  ek: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .nullable(),
   head: z.string().regex(/^[0-9a-f]{64}$/),
   expiresAtMs: Ms.nullable(),
   region: Region,

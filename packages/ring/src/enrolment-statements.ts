@@ -5,6 +5,12 @@
  * (so that nobody joins under a key that is another's), and by a node of the ring that carries it in. Nothing in it is secret, and it
  * serves once: seen by others, or shown again, it is worth nothing.
  */
+import {
+  type AttestationRefusalCode,
+  type AttestationStatement,
+  type QuoteReader,
+  refusalOfAttestation,
+} from './attestation-statements.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { decodeBase64url, encodeUtf8 } from './encoding.ts'
 import { DEVICES_MAX, type Device, type Enrolment, INVITATION_TTL_MS_MAX, INVITATIONS_MAX, type Invitation } from './enrolment.ts'
@@ -20,6 +26,7 @@ const INVITATION_TTL_MS_MIN = 10_000
 export const DEVICE_JOIN_MS_MAX = 120_000
 
 export type EnrolmentStatement =
+  | AttestationStatement
   /** Of operators: the public half of a one-time key, and what its holder may become. */
   | {
       readonly type: 'node.invite'
@@ -71,11 +78,13 @@ export type EnrolmentRefusalCode =
   | 'PROOF_INVALID'
   | 'JOIN_STALE'
   | VoucherRefusalCode
+  | AttestationRefusalCode
   | 'MANUFACTURER_UNKNOWN'
   | 'DEVICES_FULL'
   | 'DEVICE_KNOWN'
   | 'DEVICE_UNKNOWN'
   | 'DEVICE_JOINED'
+  | 'DEVICE_EXPELLED'
   | 'DEVICE_REMOVED'
   | 'DEVICE_TRANSFERRED'
   | 'DEVICE_EXCEEDED'
@@ -97,6 +106,8 @@ export interface VoucherFacts {
   /** Whose it is: null while it is nobody's ring. */
   readonly ring: string | null
   readonly expiresAtMs: number | null
+  /** SHA-256 of the public area of its TPM's endorsement key: lower-case hex. */
+  readonly ek: string | null
   /** SHA-256 of each entry, the newest last: lower-case hex. */
   readonly entries: readonly string[]
 }
@@ -128,6 +139,7 @@ function refuse(code: EnrolmentRefusalCode, reason: string): Refusal {
 export interface EnrolmentMeans {
   readonly verify: Verify
   readonly voucher: VoucherReader | undefined
+  readonly quote: QuoteReader | undefined
   readonly policy: DevicesPolicy
 }
 
@@ -138,6 +150,7 @@ export function refusalOfEnrolment(meeting: Meeting, body: EnrolmentStatement, m
   if (body.type === 'device.register') return refusalOfRegistration(meeting, body, means)
   if (body.type === 'device.transfer') return refusalOfTransfer(meeting, body, means)
   if (body.type === 'device.join') return refusalOfDeviceJoin(meeting, body, means)
+  if (body.type !== 'device.remove') return refusalOfAttestation(meeting, body, means)
   const device = meeting.state.enrolment.device(body.serial)
   if (device === undefined) return unknownDevice(body.serial)
   return device.status === 'removed' ? goneDevice(device) : undefined
@@ -273,12 +286,17 @@ function refusalOfTransfer({ state, content }: Meeting, body: Of<'device.transfe
   return undefined
 }
 
-function refusalOfDeviceJoin(meeting: Meeting, body: Of<'device.join'>, { verify }: EnrolmentMeans): Refusal | undefined {
+function refusalOfDeviceJoin(meeting: Meeting, body: Of<'device.join'>, { verify, policy }: EnrolmentMeans): Refusal | undefined {
   const { state, content, nowMs } = meeting
   const { serial, atMs, head, node, own, proof } = body
   const device = state.enrolment.device(serial)
   if (device === undefined) return unknownDevice(serial)
   if (device.status === 'removed' || device.status === 'transferred') return goneDevice(device)
+  if (device.status === 'expelled')
+    return refuse(
+      'DEVICE_EXPELLED',
+      `the ring put ${device.node} out, which ${serial} was; when an operator has looked at it: ringwall device accept ${device.node}`,
+    )
   if (device.head !== head)
     return refuse('VOUCHER_SUPERSEDED', `the voucher on ${serial} is not the newest; put that on the device, or register it`)
   if (device.expiresAtMs !== null && device.expiresAtMs <= nowMs)
@@ -290,6 +308,8 @@ function refusalOfDeviceJoin(meeting: Meeting, body: Of<'device.join'>, { verify
     )
   if (Math.abs(nowMs - atMs) > DEVICE_JOIN_MS_MAX)
     return refuse('JOIN_STALE', 'what the device signed is too old, or was signed ahead of time; it asks again')
+  if (policy.attestation.least === 'tpm' && device.ek === null)
+    return refuse('ATTESTATION_TOO_WEAK', `the policy asks devices for a TPM, and the voucher of ${serial} names none`)
   const beyond = beyondOf(device, node)
   if (beyond !== undefined) return refuse('DEVICE_EXCEEDED', `its registration ${beyond}`)
   const signed = deviceJoinBytes(content.ring, { atMs, head, node, serial })
@@ -311,7 +331,7 @@ export function goneDevice({ serial, status }: Pick<Device, 'serial' | 'status'>
 export function withEnrolmentStatement(
   enrolment: Enrolment,
   { issuer }: TxContent,
-  body: EnrolmentStatement,
+  body: Exclude<EnrolmentStatement, AttestationStatement>,
   nowMs: number,
   means: EnrolmentMeans,
 ): Enrolment {
@@ -327,9 +347,10 @@ export function withEnrolmentStatement(
   if (body.type === 'device.register') {
     const voucher = readVoucher(body.voucher, means)
     if ('code' in voucher) return enrolment
-    const { serial, key, expiresAtMs, entries } = voucher
+    const { serial, key, expiresAtMs, entries, ek } = voucher
     return enrolment.withDevice({
       by: issuer,
+      ek,
       expiresAtMs,
       head: entries.at(-1) ?? '',
       key,

@@ -2,6 +2,7 @@
  * Who may become a node without being added by name: invitations (a key that serves once) and devices (a key that a manufacturer
  * vouches for). Part of the state; immutable.
  */
+import { type Expelled, isNoTrust, NO_TRUST, type Trust, trustHash, withExpelled } from './attestation.ts'
 import { encodeUtf8 } from './encoding.ts'
 import { MerkleTrie } from './merkle-trie.ts'
 import { portableSha256, type Sha256 } from './tx.ts'
@@ -29,7 +30,7 @@ export interface Invitation {
   readonly used: { readonly node: string; readonly atMs: number } | null
 }
 
-export const DEVICE_STATUSES = ['registered', 'joined', 'removed', 'transferred'] as const
+export const DEVICE_STATUSES = ['registered', 'joined', 'expelled', 'removed', 'transferred'] as const
 export type DeviceStatus = (typeof DEVICE_STATUSES)[number]
 
 export interface Device {
@@ -38,6 +39,8 @@ export interface Device {
   readonly key: string
   /** As the policy names it. */
   readonly manufacturer: string
+  /** SHA-256 of the public area of its TPM's endorsement key: lower-case hex; null: it has none. */
+  readonly ek: string | null
   /** SHA-256 of the newest entry of its chain of owners: lower-case hex. */
   readonly head: string
   /** Unix milliseconds; null: its voucher does not expire. */
@@ -57,11 +60,13 @@ export interface EnrolmentContents {
   readonly invitations: readonly Invitation[]
   /** In the order of their serial numbers. */
   readonly devices: readonly Device[]
+  readonly trust: Trust
 }
 
 export interface EnrolmentRoots {
   readonly invitations: string
   readonly devices: string
+  readonly trust: string
 }
 
 const nameKey = (name: string): string => portableSha256(encodeUtf8(name))
@@ -74,6 +79,7 @@ interface Parts {
   /** Serial numbers, by the hash of the device's key; and of its node's id. */
   readonly byKey: MerkleTrie<string>
   readonly byNode: MerkleTrie<string>
+  readonly trust: Trust
 }
 
 export class Enrolment {
@@ -82,6 +88,7 @@ export class Enrolment {
     devices: MerkleTrie.empty(),
     byKey: MerkleTrie.empty(),
     byNode: MerkleTrie.empty(),
+    trust: NO_TRUST,
   })
   readonly #parts: Parts
   #nextMs: number | undefined
@@ -92,18 +99,24 @@ export class Enrolment {
   }
 
   /** From contents that are known to be well formed. */
-  static from({ invitations, devices }: EnrolmentContents): Enrolment {
-    if (invitations.length + devices.length === 0) return Enrolment.empty
+  static from({ invitations, devices, trust }: EnrolmentContents): Enrolment {
+    if (invitations.length + devices.length === 0 && isNoTrust(trust)) return Enrolment.empty
     return new Enrolment({
       invitations: MerkleTrie.from(invitations.map((one) => [nameKey(one.key), one])),
       devices: MerkleTrie.from(devices.map((one) => [nameKey(one.serial), one])),
       byKey: MerkleTrie.from(devices.map(({ key, serial }) => [nameKey(key), serial])),
       byNode: MerkleTrie.from(devices.flatMap(({ node, serial }) => (node === null ? [] : [[nameKey(node), serial] as const]))),
+      trust,
     })
   }
 
   get isEmpty(): boolean {
-    return this.#parts.invitations.size + this.#parts.devices.size === 0
+    return this.#parts.invitations.size + this.#parts.devices.size === 0 && isNoTrust(this.trust)
+  }
+
+  /** What is known of measured states. */
+  get trust(): Trust {
+    return this.#parts.trust
   }
 
   get invitationCount(): number {
@@ -170,6 +183,17 @@ export class Enrolment {
     })
   }
 
+  withTrust(trust: Trust): Enrolment {
+    return trust === this.trust ? this : this.#with({ trust })
+  }
+
+  /** The ring puts a node out by itself: its device comes back when an operator has looked at it. */
+  withExpelled(expelled: Expelled): Enrolment {
+    const next = this.withTrust(withExpelled(this.trust, expelled))
+    const device = this.deviceOfNode(expelled.node)
+    return device?.status === 'joined' ? next.withDevice({ ...device, status: 'expelled' }) : next
+  }
+
   /** Lets go of invitations that are over for long. */
   swept(nowMs: number): Enrolment {
     if (nowMs < this.#forgetsAtMs()) return this
@@ -184,11 +208,15 @@ export class Enrolment {
   }
 
   root(hash?: Sha256): EnrolmentRoots {
-    return { devices: this.#parts.devices.root(hash), invitations: this.#parts.invitations.root(hash) }
+    return {
+      devices: this.#parts.devices.root(hash),
+      invitations: this.#parts.invitations.root(hash),
+      trust: trustHash(this.trust),
+    }
   }
 
   contents(): EnrolmentContents {
-    return { invitations: this.invitations(), devices: this.devices() }
+    return { invitations: this.invitations(), devices: this.devices(), trust: this.trust }
   }
 
   #with(changed: Partial<Parts>): Enrolment {

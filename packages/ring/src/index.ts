@@ -23,6 +23,19 @@ export {
   TX_SKEW_MS_MAX,
 } from './application.ts'
 export { APPROVALS_MAX, APPROVALS_PER_OPERATOR_MAX, type PendingStatement } from './approvals.ts'
+export {
+  ATTESTATION_KINDS,
+  type AttestationKind,
+  type Expelled,
+  type Measured,
+  quoteNonce,
+  type Reference,
+  recordOf,
+  type Trust,
+  type TrustRecord,
+  verdictBytes,
+} from './attestation.ts'
+export type { AttestationStatement, QuoteReader, QuoteReading, TpmEvidence } from './attestation-statements.ts'
 export type {
   AccessAnswer,
   AccessQuestion,
@@ -50,6 +63,7 @@ export {
   isCredentialSubject,
 } from './credential.ts'
 export { createDenialIndex, DenialTable, type HashSeed } from './denial-index.ts'
+export { type DiskLabel, diskLabel } from './disk-label.ts'
 export {
   DEVICE_STATUSES,
   type Device,
@@ -58,7 +72,7 @@ export {
   INVITATION_TTL_MS_MAX,
   type Invitation,
 } from './enrolment.ts'
-export { isEnrolmentStatement, SERIAL, SERIAL_EXPECTED, VOUCHER_CHARS_MAX } from './enrolment-parse.ts'
+export { isAttestationStatement, isEnrolmentStatement, SERIAL, SERIAL_EXPECTED, VOUCHER_CHARS_MAX } from './enrolment-parse.ts'
 export {
   deviceJoinBytes,
   type EnrolmentRefusalCode,
@@ -71,9 +85,29 @@ export {
 export { type AnyRingError, GenesisInvalid, PolicyFileInvalid, SnapshotInvalid } from './errors.ts'
 export { FLOOD_REASON, isFloodDenial } from './flood-denial.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
-export { denialOf, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
+export { denialOf, denialOfReuse, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
 export { type MerkleProof, verifyMerkleProof } from './merkle-trie.ts'
+export {
+  type DiskRefusalCode,
+  type DiskStatement,
+  type NodeDisk,
+  type NodeDisks,
+  type NodeWipe,
+  type WipeReceipt,
+  wipeReceiptBytes,
+} from './node-disks.ts'
 export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
+export {
+  CREDENTIALS_MAX,
+  type PasswordCost,
+  PEOPLE_MAX,
+  People,
+  type Person,
+  type PersonCredential,
+  type PersonInvitation,
+} from './people.ts'
+export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
+export { enrolmentBytes, INVITATION_MS_MAX, type PersonRefusalCode, personSubject } from './person-statements.ts'
 export {
   APPROVABLE_TYPES,
   type ApprovableType,
@@ -115,6 +149,8 @@ export {
   parsePolicyDocument,
 } from './policy-document.ts'
 export { policyJsonSchema } from './policy-json-schema.ts'
+export type { OpenIdClient, OpenIdPolicy } from './policy-openid.ts'
+export type { PeoplePolicy } from './policy-people.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'
 export { isVaultOpen, mayUseVault, type VaultAction, type VaultAsker, type VaultPolicy } from './policy-vault.ts'
@@ -170,7 +206,7 @@ export {
 export { SAMPLE_CLASSES, SAMPLE_REQUESTS, type SampleClass } from './sample-requests.ts'
 export { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
-export { ringIssuer } from './token-revocation.ts'
+export { readRingToken, ringIssuer, tokenKeys } from './token-revocation.ts'
 export {
   accountKey,
   canonicalJson,

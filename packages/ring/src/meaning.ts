@@ -4,6 +4,7 @@
  */
 import { formatAddress, formatPrefix, isSource, type Prefix, parseAddress, parsePrefix, parsePrefixLoosely } from './address.ts'
 import { approvalsNeeded, approvedAs } from './approvals.ts'
+import type { QuoteReader } from './attestation-statements.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { corroborationOf, liveStatements, PENDING_DENIALS_MAX, PENDING_PER_ISSUER_MAX } from './corroboration.ts'
 import { isCredentialSubject, joinSubjects } from './credential.ts'
@@ -15,7 +16,9 @@ import {
   refusalOfEnrolment,
   type VoucherReader,
 } from './enrolment-statements.ts'
+import { type DiskRefusalCode, refusalOfDiskSeal, refusalOfWipeReceipt } from './node-disks.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
+import { endedBy, type PersonRefusalCode, refusalOfPersonStatement } from './person-statements.ts'
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
 import { type KeyRefusalCode, refusalOfKeyStatement } from './ring-key.ts'
@@ -28,6 +31,8 @@ import { refusalOfVaultStatement, type VaultRefusalCode, type VaultStatement } f
 /** Longest policy text, bytes of UTF-8: leaves room for the rest of a transaction of 256 KiB. */
 export const POLICY_BYTES_MAX = 245_760
 const TTL_MS_MIN = 1_000
+/** What is redeemed leaves room for what is denied. */
+const DENIALS_WITH_USES_MAX = DENIALS_MAX / 2
 
 export type RefusalCode =
   | 'TX_MALFORMED'
@@ -59,7 +64,10 @@ export type RefusalCode =
   | KeyRefusalCode
   | 'KEY_IN_USE'
   | VaultRefusalCode
+  | DiskRefusalCode
+  | PersonRefusalCode
   | 'TOKEN_UNKNOWN'
+  | 'TOKEN_USED'
   | 'APPROVAL_UNKNOWN'
   | 'APPROVAL_REPEATED'
   | 'APPROVALS_FULL'
@@ -102,6 +110,7 @@ export interface Meeting {
   readonly operators: readonly RingOperator[]
   readonly verify: Verify
   readonly voucher: VoucherReader | undefined
+  readonly quote: QuoteReader | undefined
 }
 
 function refuse(code: RefusalCode, reason: string): Refusal {
@@ -116,21 +125,32 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
   if (body.type === 'deny.add') return refusalOfDenial(meeting, body, reader.inForce(meeting.state))
   if (body.type === 'deny.withdraw') return refusalOfWithdrawal(meeting, body.id)
   if (body.type === 'token.revoke') return refusalOfRevocation(meeting, body.token, verify)
+  if (body.type === 'token.use') return refusalOfUse(meeting, body.token, verify)
+  if (body.type === 'person.enrol')
+    return refusalOfPersonStatement(meeting.state.people, meeting.content, body, meeting.nowMs, verify)
   if (body.type === 'key.enrol' || body.type === 'key.deal' || body.type === 'key.answer') {
     const { state, issuer } = meeting
     if (issuer.kind === 'node') return refusalOfKeyStatement(state.key(body.key), body, issuer.name, state.validators)
     return refuse('NOT_ENTITLED', `${body.type} is for the nodes that hold the key; ask for a ceremony with key refresh`)
   }
-  if (body.type === 'node.join' || body.type === 'device.join') {
+  if (body.type === 'node.join' || body.type === 'device.join' || body.type === 'attest.quote' || body.type === 'attest.enrol') {
     if (meeting.issuer.kind === 'node') return refusalOfEnrolment(meeting, body, enrolmentMeans(meeting, reader))
-    return refuse('NOT_ENTITLED', `${body.type} is carried in by a node; an operator lets one in with node.add`)
+    return refuse('NOT_ENTITLED', `${body.type} is for nodes; an operator lets one in with node.add`)
   }
+  if (body.type === 'disk.seal') {
+    const { state, content, issuer, nowMs } = meeting
+    if (issuer.kind === 'node') return refusalOfDiskSeal(state, content, body, issuer.name, nowMs)
+    return refuse('NOT_ENTITLED', 'disk.seal is for nodes, each about its own disk')
+  }
+  if (body.type === 'node.wiped') return refusalOfWipeReceipt(meeting.state, meeting.content, body, verify)
   if (meeting.issuer.kind !== 'operator') {
     const may =
-      'a node may only propose deny.add, deny.withdraw, token.revoke, evidence, joins, and its part in the ceremonies of keys'
+      'a node may only propose deny.add, deny.withdraw, token.revoke, token.use, person.enrol, evidence, joins, what concerns its own disk, what it measured of itself, and its part in the ceremonies of keys'
     return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
   }
   if (body.type === 'vault.put') return refusalOfVault(meeting, body, reader)
+  if (body.type === 'person.put' || body.type === 'person.reset' || body.type === 'person.remove')
+    return refusalOfPersonStatement(meeting.state.people, meeting.content, body, meeting.nowMs, verify)
   if (body.type === 'tx.approve') return refusalOfApproval(meeting, body, reader)
   return refusalOfStatement(meeting, reader) ?? refusalOfWaiting(meeting, reader)
 }
@@ -140,7 +160,7 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   const { body } = meeting.content
   if (body.type === 'deny.remove') return refusalOfRemoval(meeting, body)
   if (body.type === 'node.add') return refusalOfNodeAddition(meeting, body.node)
-  if (body.type === 'node.remove') return refusalOfNodeRemoval(meeting, body.id)
+  if (body.type === 'node.remove' || body.type === 'node.wipe') return refusalOfNodeRemoval(meeting, body.id)
   if (body.type === 'policy.set') return refusalOfPolicy(meeting, body, reader)
   if (body.type === 'vault.delete') return refusalOfVault(meeting, body, reader)
   if (body.type === 'cache.purge') return refusalOfPurge(meeting.state, body.service, reader)
@@ -164,9 +184,12 @@ function refusalOfPurge(state: RingState, service: string, reader: PolicyReader)
   return refuse('SERVICE_UNKNOWN', `the policy has no service ${service}; it has ${Object.keys(services).join(', ')}`)
 }
 
-export function enrolmentMeans(meeting: Pick<Meeting, 'state' | 'verify' | 'voucher'>, reader: PolicyReader): EnrolmentMeans {
-  const { state, verify, voucher } = meeting
-  return { verify, voucher, policy: reader.inForce(state).devices }
+export function enrolmentMeans(
+  meeting: Pick<Meeting, 'state' | 'verify' | 'voucher' | 'quote'>,
+  reader: PolicyReader,
+): EnrolmentMeans {
+  const { state, verify, voucher, quote } = meeting
+  return { verify, voucher, quote, policy: reader.inForce(state).devices }
 }
 
 /** A device that goes takes its node along. */
@@ -321,12 +344,46 @@ function refusalOfDenial(
 
 function refusalOfRevocation({ state, content, nowMs }: Meeting, token: string, verify: Verify): Refusal | undefined {
   const read = readRingToken(content.ring, token)
-  if (read === undefined || !isSignedByRing(token, state.signingKey, verify))
+  if (read === undefined || !isSignedByRing(token, state.signingKey, state.validators, verify))
     return refuse('TOKEN_UNKNOWN', 'this is no token that the ring signed; deny its id or subject as an operator')
   if (read.overAtMs <= nowMs) return refuse('DENIAL_OVER', 'the token has expired already')
   if (state.denial(subjectId({ kind: 'token', value: read.id })) === undefined && state.denials.size >= DENIALS_MAX)
     return refuse('DENIALS_FULL', `the ring holds ${DENIALS_MAX} denials; remove some`)
   return undefined
+}
+
+/** A token that serves once was shown by who redeems it. The second time is taken too: it ends the session. */
+function refusalOfUse(meeting: Meeting, token: string, verify: Verify): Refusal | undefined {
+  const { state, content, issuer, nowMs } = meeting
+  if (issuer.kind !== 'node') return refuse('NOT_ENTITLED', 'token.use is for nodes that redeem tokens')
+  const wrong = refusalOfRevocation(meeting, token, verify)
+  if (wrong !== undefined) return wrong
+  const session = readRingToken(content.ring, token)?.session
+  if (session === undefined) return refuse('TOKEN_UNKNOWN', 'the token belongs to no session')
+  if (state.denials.size >= DENIALS_WITH_USES_MAX)
+    return refuse('DENIALS_FULL', `the ring holds ${DENIALS_WITH_USES_MAX} denials: until some end, no token is redeemed`)
+  const ended = state.denial(subjectId(sessionSubject(content.ring, session.id)))
+  if (ended !== undefined && ended.expiresAtMs > nowMs) return refuse('TOKEN_USED', 'its session is over already')
+  return undefined
+}
+
+export function sessionSubject(ring: string, value: string): DenialSubject {
+  return { issuer: ringIssuer(ring), kind: 'session', value }
+}
+
+/** Of a `token.use` of a token that was used before: its session is denied. */
+export function denialOfReuse(content: TxContent, height: number | undefined): Denial | undefined {
+  return content.body.type === 'token.use' ? denialOfSession(content, height, 'a token that serves once came twice') : undefined
+}
+
+function denialOfSession(content: TxContent, height: number | undefined, reason: string): Denial | undefined {
+  const { body } = content
+  const isShown = body.type === 'token.use' || body.type === 'token.revoke'
+  const session = isShown ? readRingToken(content.ring, body.token)?.session : undefined
+  if (session === undefined) return undefined
+  const subject = sessionSubject(content.ring, session.id)
+  const { atMs: issuedAtMs, issuer } = content
+  return { expiresAtMs: session.overAtMs, height, id: subjectId(subject), issuedAtMs, issuer, reason, subject }
 }
 
 function refusalOfNodePrefix(subject: DenialSubject, { denials }: Policy): Refusal | undefined {
@@ -429,17 +486,28 @@ function prefixOf(value: string): Prefix | Refusal {
 }
 
 /**
- * The denial that a `deny.add` or a `token.revoke` states, as of a height; undefined height while provisional. It lasts from when it was
+ * The denial that a statement comes to, as of a height; undefined height while provisional. It lasts from when it was
  * signed, not from when it was agreed, so that all who hear of it agree on its end. `id` is that of its subject, when known.
  */
 export function denialOf(content: TxContent, height: number | undefined, id?: string): Denial | undefined {
   const { body } = content
-  if (body.type === 'token.revoke') {
+  if (body.type === 'person.reset' || body.type === 'person.remove') {
+    const ended = endedBy(body, content.atMs)
+    if (ended === undefined) return undefined
+    const value = new Date(content.atMs).toISOString()
+    const subject = { issuer: ringIssuer(content.ring), kind: 'issued-before', subject: ended.subject, value } as const
+    const { atMs: issuedAtMs, issuer } = content
+    return { expiresAtMs: ended.untilMs, height, id: subjectId(subject), issuedAtMs, issuer, reason: body.reason, subject }
+  }
+  if (body.type === 'token.revoke' || body.type === 'token.use') {
     const read = readRingToken(content.ring, body.token)
     if (read === undefined) return undefined
+    if (body.type === 'token.revoke' && read.isSession) return denialOfSession(content, height, 'ended by who held it')
     const subject = { kind: 'token', value: read.id } as const
     const { atMs: issuedAtMs, issuer } = content
-    const said = { reason: 'revoked by who held it', subject }
+    // Who redeems it sees by this whether it was first.
+    const reason = body.type === 'token.use' ? `used once: ${content.nonce}` : 'revoked by who held it'
+    const said = { reason, subject }
     return { expiresAtMs: read.overAtMs, height, id: subjectId(subject), issuedAtMs, issuer, ...said }
   }
   if (body.type !== 'deny.add') return undefined

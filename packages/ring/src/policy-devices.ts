@@ -1,6 +1,6 @@
 /** Whose devices the ring takes in. */
 import { z } from 'zod'
-import { Name } from './policy-values.ts'
+import { Duration, Name } from './policy-values.ts'
 
 const MANUFACTURERS_MAX = 64
 
@@ -12,7 +12,20 @@ const Manufacturer = z.strictObject({
     .meta({ description: 'Of the key that its vouchers are signed with: Ed25519, raw, base64url.' }),
 })
 
+const EVERY_MS_MIN = 1_000
+const EVERY_MS_MAX = 86_400_000
+
+const Attestation = z.strictObject({
+  least: z.enum(['none', 'software', 'tpm']).default('none').meta({
+    description: 'What devices must attest by, at least: nothing, what the program measures of itself, or a TPM 2.0 besides.',
+  }),
+  every: Duration.default(60_000)
+    .refine((ms) => ms >= EVERY_MS_MIN && ms <= EVERY_MS_MAX, { error: 'expected 1s to 24h' })
+    .meta({ description: 'How often. After two intervals without a quote a node is stale, after three it is out.' }),
+})
+
 export const Devices = z.strictObject({
+  attestation: Attestation.prefault({}).meta({ description: 'How nodes that joined as devices prove their measured state.' }),
   manufacturers: z
     .array(Manufacturer)
     .max(MANUFACTURERS_MAX)

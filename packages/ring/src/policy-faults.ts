@@ -5,6 +5,8 @@ import { type LimitPolicy, PASS_MS_MAX, PASS_MS_MIN, type Policy, type RoutePoli
 import { compiledApi } from './policy-api.ts'
 import { cacheFaults } from './policy-delivery.ts'
 import { detectionFaults } from './policy-detection.ts'
+import { openIdFaults } from './policy-openid.ts'
+import { peopleFaults } from './policy-people.ts'
 import { upstreamFaults } from './policy-upstream-faults.ts'
 import { workloadFaults } from './policy-workloads.ts'
 
@@ -80,6 +82,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
     }
   }
   faults.push(...workloadFaults(policy))
+  faults.push(...openIdFaults(policy))
   const hosts = new Map<string, string>()
   for (const [name, service] of Object.entries(policy.services)) {
     const at = ['services', name] as const
@@ -109,6 +112,12 @@ export function policyFaults(policy: Policy): PolicyFault[] {
     for (const [index, { cache }] of service.routes.entries()) cacheFaults(cache, [...at, 'routes', index], faults)
     limitFaults(service.limits, [...at, 'limits'], faults)
     accountFaults(service, at, faults)
+    peopleFaults(service.people, at, faults)
+    for (const [index, route] of service.routes.entries()) {
+      if (route.people === undefined || service.people !== undefined) continue
+      const message = `the route ${route.name} speaks of people, and the service does not`
+      faults.push({ path: [...at, 'routes', index, 'people'], message, hint: 'add people: {} to the service' })
+    }
     sourceFaults(service, at, faults)
     const { passFor } = service.challenge
     if (passFor < PASS_MS_MIN || passFor > PASS_MS_MAX) {

@@ -1,5 +1,7 @@
 /** Who may do what with the vault, as the policy says it: a rule a path, all that match add up, and what no rule grants is refused. */
+import { PublicKey } from '@ringwall/threshold'
 import { z } from 'zod'
+import { decodeBase64url } from './encoding.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 
 const RULES_MAX = 256
@@ -26,8 +28,28 @@ const Rule = z.strictObject({
   write: z.array(Who).max(WHO_MAX).default([]).meta({ description: 'Who may put and delete them. Services only read.' }),
 })
 
+/** Of two operators at least: no one of them alone is to open anything. */
+function isRecoveryKey(text: string): boolean {
+  try {
+    const { suite, threshold } = PublicKey.decode(decodeBase64url(text))
+    return suite === 'ristretto255' && threshold >= 2
+  } catch {
+    return false
+  }
+}
+
 export const Vault = z.strictObject({
   rules: z.array(Rule).max(RULES_MAX).default([]).meta({ description: 'Without any the vault is closed.' }),
+  disks: z
+    .boolean()
+    .default(false)
+    .meta({ description: 'The ring keeps the keys of disks of nodes that ask it to (disk.seal: ring).' }),
+  recovery: z
+    .string()
+    .max(4_096)
+    .refine(isRecoveryKey, 'expected what ringwall node recovery printed')
+    .optional()
+    .meta({ description: 'The operators’ recovery key, which those disks are sealed to besides.' }),
 })
 
 export type VaultPolicy = z.output<typeof Vault>
@@ -54,6 +76,11 @@ export function mayUseVault(
   return rules.some(
     (rule) => covers(rule.path, name) && rule[action].some((one) => one === who || (kind === 'operator' && one === 'operator:*')),
   )
+}
+
+/** Is the ring to have a sealing key? */
+export function wantsSealingKey({ vault }: { readonly vault: VaultPolicy }): boolean {
+  return vault.disks || vault.rules.length > 0
 }
 
 export function isVaultOpen({ vault }: { readonly vault: VaultPolicy }): boolean {

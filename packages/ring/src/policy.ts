@@ -7,6 +7,8 @@ import { ApiContract } from './policy-api.ts'
 import { Cache, Compression } from './policy-delivery.ts'
 import { detectionKeys } from './policy-detection.ts'
 import { Devices } from './policy-devices.ts'
+import { OpenId } from './policy-openid.ts'
+import { People, PeopleWhen } from './policy-people.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
 import { Vault } from './policy-vault.ts'
@@ -246,6 +248,7 @@ const Route = z.strictObject({
   compress: Compression.optional().meta({ description: 'In place of the service’s.' }),
   deny: z.boolean().default(false).meta({ description: 'Refuse this route altogether.' }),
   challenge: ChallengeWhen.optional(),
+  people: PeopleWhen.optional().meta({ description: 'Whether somebody must be logged in, in place of the service’s.' }),
   sources: Sources.optional().meta({ description: 'In place of the service’s.' }),
   action: z
     .string()
@@ -347,6 +350,7 @@ const Service = z.strictObject({
   }),
   identity: Identity.optional(),
   authorization: Authorization.optional(),
+  people: People.optional(),
   staleness: Staleness.default({ max: 3_600_000, beyond: 'open' }),
   upstreamTimeout: Duration.default(30_000),
   ...upstreamKeys,
@@ -466,7 +470,7 @@ const Patch = z.strictObject({
 })
 
 /** Types of statements that the policy may make wait for several operators. */
-export const APPROVABLE_TYPES = ['policy.set', 'deny.remove', 'node.add', 'node.remove', 'vault.delete'] as const
+export const APPROVABLE_TYPES = ['policy.set', 'deny.remove', 'node.add', 'node.remove', 'node.wipe', 'vault.delete'] as const
 export type ApprovableType = (typeof APPROVABLE_TYPES)[number]
 
 const Approvals = z
@@ -606,6 +610,7 @@ export const PolicySchema = z.strictObject({
     .default([])
     .meta({ description: 'Rules for single holes, for a time, each with its own tests. ringwall rule patch writes them.' }),
   devices: Devices.prefault({}).meta({ description: 'Whose devices may join.' }),
+  openid: OpenId.optional(),
   vault: Vault.prefault({}).meta({ description: 'Who may read and write which secrets.' }),
   indicators: z
     .array(

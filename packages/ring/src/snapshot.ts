@@ -1,6 +1,7 @@
 /** A state as bytes, so that a node can join without replaying every block. The reader trusts nothing but the root. */
 import { z } from 'zod'
 import { APPROVALS_MAX, type PendingStatement } from './approvals.ts'
+import { isNoTrust, NO_TRUST } from './attestation.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { PENDING_DENIALS_MAX, type PendingDenial } from './corroboration.ts'
 import type { HashSeed } from './denial-index.ts'
@@ -9,10 +10,14 @@ import { DEVICES_MAX, INVITATIONS_MAX } from './enrolment.ts'
 import { DeviceLine, InvitationLine } from './enrolment-shape.ts'
 import { SnapshotInvalid } from './errors.ts'
 import { Node } from './genesis.ts'
+import { DisksShape } from './node-disks-shape.ts'
 import { RETIRED_MAX } from './nodes.ts'
+import { CREDENTIALS_MAX, PEOPLE_MAX, type Person } from './people.ts'
+import { GROUPS_MAX, parsePersonStatement } from './person-parsing.ts'
 import { RingKeyShape, ringKeyFault } from './ring-key-shape.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX } from './secret-name.ts'
 import { DENIALS_MAX, RingState } from './state.ts'
+import { TrustShape } from './trust-shape.ts'
 import { parseContent, parseSubject, type Sha256, subjectId, txId } from './tx.ts'
 import type { Denial, DenialSubject } from './types.ts'
 import { SECRET_ENDS, SECRET_HISTORY_MAX, SECRET_VERSIONS_MAX, SECRETS_MAX } from './vault-secrets.ts'
@@ -22,7 +27,7 @@ import { SECRET_CAPSULE_BYTES_MAX, SECRET_CIPHERTEXT_BYTES_MAX } from './vault-s
 const SNAPSHOT_BYTES_MAX = 268_435_456
 /** Transactions of ten minutes. */
 const SEEN_MAX = 2_000_000
-const FORMAT = 'ringwall/state/5'
+const FORMAT = 'ringwall/state/6'
 
 /** Entries in one piece: between pieces the caller may let others have their turn. A secret may have some 220 KB. */
 const PIECE_ENTRIES = 1_000
@@ -48,14 +53,17 @@ const Header = z.strictObject({
   epoch: z.int().min(0),
   signingKey: RingKeyShape,
   sealingKey: RingKeyShape,
+  disks: DisksShape.optional(),
   usage: z.array(z.tuple([z.string().max(80), z.array(z.tuple([z.int().min(0), z.int().min(1)])).max(13)])).max(2_000),
   denials: z.int().min(0).max(DENIALS_MAX),
   pending: z.int().min(0).max(PENDING_DENIALS_MAX),
   approvals: z.int().min(0).max(APPROVALS_MAX),
   vault: z.int().min(0).max(SECRETS_MAX),
+  people: z.int().min(0).max(PEOPLE_MAX),
   seen: z.int().min(0).max(SEEN_MAX),
   invitations: z.int().min(1).max(INVITATIONS_MAX).optional(),
   devices: z.int().min(1).max(DEVICES_MAX).optional(),
+  trust: TrustShape.refine((trust) => !isNoTrust(trust), { error: 'it is empty' }).optional(),
 })
 const DenialLine = z.strictObject({
   id: z.string().regex(/^[0-9a-f]{16}$/),
@@ -115,23 +123,32 @@ const SecretLine = z
   .refine(({ versions, bodies }) => versions.filter(({ end }) => end === null).length === bodies.length, {
     error: 'not as many sealed bodies as versions that have not ended',
   })
+const PersonLine = z.strictObject({
+  credentials: z.array(z.unknown()).max(CREDENTIALS_MAX),
+  groups: z.array(z.string()).max(GROUPS_MAX),
+  invitation: z.unknown(),
+  name: z.string(),
+  sinceMs: Ms,
+})
 const SeenLine = z.tuple([Ms, z.string().regex(/^[0-9a-f]{64}$/)])
 
 /** In pieces: lines of canonical JSON, a header and then an entry each, in the order of their keys. */
 export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8Array, void, undefined> {
-  const { denials, pending, approvals, vault, seen, enrolment, ...rest } = state.contents()
-  const { invitations, devices } = enrolment
+  const { denials, pending, approvals, vault, people, seen, enrolment, ...rest } = state.contents()
+  const { invitations, devices, trust } = enrolment
   const counts = {
     denials: denials.length,
     pending: pending.length,
     approvals: approvals.length,
     vault: vault.length,
+    people: people.length,
     seen: seen.length,
     ...(invitations.length === 0 ? {} : { invitations: invitations.length }),
     ...(devices.length === 0 ? {} : { devices: devices.length }),
+    ...(isNoTrust(trust) ? {} : { trust }),
   }
   yield encodeUtf8(`${canonicalJson({ format: FORMAT, ring, ...rest, ...counts })}\n`)
-  for (const entries of [denials, pending, approvals, vault, seen, invitations, devices]) {
+  for (const entries of [denials, pending, approvals, vault, people, seen, invitations, devices]) {
     const count = entries === vault ? PIECE_SECRETS : PIECE_ENTRIES
     for (let at = 0; at < entries.length; at += count) {
       const lines = entries.slice(at, at + count).map((entry) => `${canonicalJson(entry)}\n`)
@@ -150,11 +167,12 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
   const pending = Array.from({ length: header.pending }, () => parsePending(lines.next(PendingLine), hash))
   const approvals = Array.from({ length: header.approvals }, () => parseApproval(lines.next(ApprovalLine)))
   const vault = Array.from({ length: header.vault }, () => lines.next(SecretLine))
+  const people = Array.from({ length: header.people }, () => parsePerson(lines.next(PersonLine)))
   const seen = Array.from({ length: header.seen }, () => lines.next(SeenLine))
   const invitations = Array.from({ length: header.invitations ?? 0 }, () => lines.next(InvitationLine))
   const devices = Array.from({ length: header.devices ?? 0 }, () => lines.next(DeviceLine))
-  const enrolment = { invitations, devices }
-  const { signingKey, sealingKey, policyText, policyVersion, nodes, retired, epoch, usage } = header
+  const enrolment = { invitations, devices, trust: header.trust ?? NO_TRUST }
+  const { signingKey, sealingKey, disks, policyText, policyVersion, nodes, retired, epoch, usage } = header
   for (const [name, key] of [
     ['signing', signingKey],
     ['sealing', sealingKey],
@@ -163,8 +181,18 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
     if (fault !== undefined) throw new SnapshotInvalid(`the ${name} key: ${fault}`)
   }
   const keys = { signingKey, sealingKey }
-  const lists = { denials, pending, approvals, vault, seen, enrolment }
-  const contents = { policyText, policyVersion, nodes, retired, epoch, usage, ...keys, ...lists }
+  const lists = { denials, pending, approvals, vault, people, seen, enrolment }
+  const contents = {
+    ...(disks === undefined ? {} : { disks }),
+    policyText,
+    policyVersion,
+    nodes,
+    retired,
+    epoch,
+    usage,
+    ...keys,
+    ...lists,
+  }
   const state = RingState.from(contents, seed)
   // One spelling: no entry twice, none out of order, nothing after the last.
   let at = 0
@@ -231,6 +259,27 @@ function parseApproval({ content, ...fields }: z.output<typeof ApprovalLine>): P
   }
   if (!isAscending(approvedBy)) throw new SnapshotInvalid(`the approvals of ${id} are out of order`)
   return { ...fields, content: parsed }
+}
+
+/** By the readers of statements: what was stated is what stands. */
+function parsePerson({ credentials, groups, invitation, name, sinceMs }: z.output<typeof PersonLine>): Person {
+  const fail = (where: string, expected: string): never => {
+    throw new SnapshotInvalid(`a person’s ${where} must be ${expected}`)
+  }
+  const reason = (): string => ''
+  const put = parsePersonStatement('person.put', { groups, invitation, name, reason: '', type: 'person.put' }, fail, reason)
+  const proof = 'A'.repeat(86)
+  const enrolled = credentials.map((credential) =>
+    parsePersonStatement('person.enrol', { credential, name, proof, type: 'person.enrol' }, fail, reason),
+  )
+  if (put.type !== 'person.put') return fail('line', 'a person')
+  return {
+    credentials: enrolled.flatMap((one) => (one.type === 'person.enrol' ? [one.credential] : [])),
+    groups: put.groups,
+    invitation: put.invitation,
+    name: put.name,
+    sinceMs,
+  }
 }
 
 function isAscending(names: readonly string[]): boolean {

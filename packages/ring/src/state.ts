@@ -12,6 +12,8 @@ import { DenialLookup, DenialSlots, type HashSeed } from './denial-index.ts'
 import { encodeUtf8 } from './encoding.ts'
 import { Enrolment, type EnrolmentContents, type EnrolmentRoots } from './enrolment.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
+import { hashOfDisks, NO_DISKS, type NodeDisks, withoutDisk } from './node-disks.ts'
+import { People, type Person } from './people.ts'
 import { type KeyName, NO_RING_KEY, type RingKey } from './ring-key.ts'
 import { timeKey } from './time-key.ts'
 import { portableSha256, type Sha256 } from './tx.ts'
@@ -22,7 +24,7 @@ import { type SecretContents, VaultSecrets } from './vault-secrets.ts'
 export const DENIALS_MAX = 250_000
 /** What one block sweeps beyond twice its transactions. */
 const SWEEP_MAX = 1_000
-const STATE_DOMAIN = 'RINGWALL_STATE_V4\n'
+const STATE_DOMAIN = 'RINGWALL_STATE_V5\n'
 
 /** One slot of quota time: quotas slide by slots of 5 minutes. */
 const SLOT_MS = 300_000
@@ -60,6 +62,8 @@ interface Fields {
   readonly sealingKey: RingKey
   readonly vault: VaultSecrets
   readonly enrolment: Enrolment
+  readonly people: People
+  readonly disks: NodeDisks
 }
 
 /** What of a state goes into a snapshot. */
@@ -71,6 +75,8 @@ export interface StateContents {
   readonly epoch: number
   readonly signingKey: RingKey
   readonly sealingKey: RingKey
+  /** Absent: none. */
+  readonly disks?: NodeDisks | undefined
   readonly denials: readonly Denial[]
   /** In order of id. */
   readonly pending: readonly PendingDenial[]
@@ -79,6 +85,8 @@ export interface StateContents {
   /** In order of name. */
   readonly vault: readonly SecretContents[]
   readonly enrolment: EnrolmentContents
+  /** In order of name. */
+  readonly people: readonly Person[]
   /** Until when, and id. */
   readonly seen: readonly (readonly [untilMs: number, id: TxId])[]
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
@@ -107,6 +115,10 @@ export interface StateParts {
   readonly vault: { readonly secrets: string; readonly bodies: string }
   /** Roots of invitations and devices; absent while there are none. */
   readonly enrolment?: EnrolmentRoots
+  /** Root of the people, by name. */
+  readonly people: string
+  /** SHA-256 of what is known of disks, as canonical JSON; absent while there is nothing. */
+  readonly disks?: string
 }
 
 /** The commitment to a state, from its parts: lower-case hex. */
@@ -157,6 +169,8 @@ export class RingState {
       sealingKey: NO_RING_KEY,
       vault: VaultSecrets.empty,
       enrolment: Enrolment.empty,
+      people: People.empty,
+      disks: NO_DISKS,
     })
   }
 
@@ -180,6 +194,8 @@ export class RingState {
       sealingKey,
       vault: VaultSecrets.from(contents.vault),
       enrolment: Enrolment.from(contents.enrolment),
+      people: People.from(contents.people),
+      disks: contents.disks ?? NO_DISKS,
     })
   }
 
@@ -227,6 +243,16 @@ export class RingState {
   /** Invitations and devices. */
   get enrolment(): Enrolment {
     return this.#fields.enrolment
+  }
+
+  /** Who may log in. */
+  get people(): People {
+    return this.#fields.people
+  }
+
+  /** Disks that the ring opens, and nodes that were wiped. */
+  get disks(): NodeDisks {
+    return this.#fields.disks
   }
 
   key(name: KeyName): RingKey {
@@ -291,6 +317,7 @@ export class RingState {
     return this.#with({
       nodes: this.nodes.filter((held) => held !== node),
       retired: [...this.retired, { id, publicKey: node.publicKey }],
+      disks: withoutDisk(this.#fields.disks, id),
       epoch: this.epoch + (isValidator(node) ? 1 : 0),
     })
   }
@@ -337,6 +364,14 @@ export class RingState {
 
   withEnrolment(enrolment: Enrolment): RingState {
     return enrolment === this.#fields.enrolment ? this : this.#with({ enrolment })
+  }
+
+  withPeople(people: People): RingState {
+    return people === this.#fields.people ? this : this.#with({ people })
+  }
+
+  withDisks(disks: NodeDisks): RingState {
+    return disks === this.#fields.disks ? this : this.#with({ disks })
   }
 
   /** `key` as for `hasSeen`. */
@@ -420,7 +455,9 @@ export class RingState {
   /** What the root is made of: short texts, numbers and the roots of the large parts. */
   parts(hash?: Sha256): StateParts {
     const fields = this.#fields
+    const disks = hashOfDisks(fields.disks)
     return {
+      ...(disks === undefined ? {} : { disks }),
       policy: hashOfPolicy(fields.policyText, hash),
       policyVersion: fields.policyVersion,
       nodes: hashOfList(fields.nodes),
@@ -435,6 +472,7 @@ export class RingState {
       sealingKey: hashOfKey(fields.sealingKey),
       vault: fields.vault.root(hash),
       ...(fields.enrolment.isEmpty ? {} : { enrolment: fields.enrolment.root(hash) }),
+      people: fields.people.root(hash),
     }
   }
 
@@ -446,6 +484,7 @@ export class RingState {
   contents(): StateContents {
     const fields = this.#fields
     return {
+      ...(hashOfDisks(fields.disks) === undefined ? {} : { disks: fields.disks }),
       policyText: fields.policyText,
       policyVersion: fields.policyVersion,
       nodes: fields.nodes,
@@ -458,6 +497,7 @@ export class RingState {
       approvals: fields.approvals.contents(),
       vault: fields.vault.contents(),
       enrolment: fields.enrolment.contents(),
+      people: fields.people.list(),
       seen: [...fields.seen.entries()].map(([key]) => [Number.parseInt(key.slice(0, 14), 16), key.slice(14)] as const),
       usage: sortedUsage(fields.usage),
     }

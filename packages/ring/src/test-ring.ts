@@ -8,7 +8,7 @@ import type { RuleCompiler } from './policy-compile.ts'
 import type { PolicyJudge } from './rehearsal.ts'
 import type { RingState } from './state.ts'
 import { encodeBase64url, encodeTx, signingBytes } from './tx.ts'
-import type { SignedTx, TxBody, TxContent } from './types.ts'
+import type { GenesisDocument, SignedTx, TxBody, TxContent } from './types.ts'
 
 export const NOW = 1_800_000_000_000
 
@@ -115,10 +115,14 @@ export const genesis = parseGenesis(
   }),
 )
 
-export function begin(policy: string = POLICY, more: Pick<RingApplicationOptions, 'hash' | 'voucher'> = {}): RingApplication {
+export function begin(
+  policy: string = POLICY,
+  more: Pick<RingApplicationOptions, 'hash' | 'voucher' | 'quote'> = {},
+  of: GenesisDocument = genesis,
+): RingApplication {
   return createRingApplication({
     ...more,
-    genesis: { ...genesis, policy },
+    genesis: { ...of, policy },
     compile,
     rules,
     judge,

@@ -16,6 +16,10 @@ export interface RevocableToken {
   readonly id: string
   /** When nobody takes it any more. */
   readonly overAtMs: number
+  /** The session that it belongs to, and when that ends at the latest; undefined: none. */
+  readonly session: { readonly id: string; readonly overAtMs: number } | undefined
+  /** It stands for its session: whoever ends it ends that. */
+  readonly isSession: boolean
 }
 
 /** `iss` of the ring's tokens. */
@@ -28,25 +32,47 @@ export function readRingToken(ring: string, token: string): RevocableToken | und
   try {
     const claims: unknown = JSON.parse(decodeUtf8(decodeBase64url(token.split('.')[1] ?? '')))
     if (typeof claims !== 'object' || claims === null) return undefined
-    const { iss, jti, exp } = claims as Record<string, unknown>
+    const { iss, jti, exp, sid, session_end: end, use } = claims as Record<string, unknown>
     if (iss !== ringIssuer(ring) || typeof jti !== 'string' || !/^[0-9a-f]{32}$/.test(jti)) return undefined
-    if (typeof exp !== 'number' || !Number.isSafeInteger(exp) || exp < 0 || exp > 8_640_000_000_000) return undefined
-    return { id: jti, overAtMs: exp * 1_000 + SKEW_MS }
+    if (!isMoment(exp)) return undefined
+    const hasSession = typeof sid === 'string' && /^[0-9a-f]{32}$/.test(sid) && isMoment(end)
+    const session = hasSession ? { id: sid, overAtMs: end * 1_000 + SKEW_MS } : undefined
+    const isSession = session !== undefined && (use === 'session' || use === 'refresh')
+    return { id: jti, overAtMs: exp * 1_000 + SKEW_MS, session, isSession }
   } catch (error) {
     if (error instanceof EncodingInvalid || error instanceof SyntaxError || error instanceof TypeError) return undefined
     throw error
   }
 }
 
+/** Unix seconds. */
+function isMoment(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 && value <= 8_640_000_000_000
+}
+
+/**
+ * The keys that the ring's tokens verify by, base64url, the one in force first. A ring of one validator has no key that is held together, and
+ * its people's tokens are signed by the validator, who could agree on anything alone.
+ */
+export function tokenKeys(
+  { key, former }: { readonly key: string | undefined; readonly former: readonly { readonly key: string }[] },
+  validators: readonly { readonly publicKey: string }[],
+): readonly string[] {
+  const keys = [...(key === undefined ? [] : [key]), ...former.map((one) => one.key)]
+  return key === undefined && validators.length === 1 ? [validators[0]!.publicKey, ...keys] : keys
+}
+
 /** Did the ring sign it, with its key or a former one? */
 export function isSignedByRing(
   token: string,
   key: RingKey,
+  validators: readonly { readonly publicKey: string }[],
   verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean,
 ): boolean {
   const at = token.lastIndexOf('.')
   const current = publicKeyOf(key)
-  const keys = [...(current === undefined ? [] : [encodeBase64url(current.groupKey)]), ...key.former.map((one) => one.key)]
+  const own = current === undefined ? undefined : encodeBase64url(current.groupKey)
+  const keys = tokenKeys({ key: own, former: key.former }, validators)
   try {
     const signature = decodeBase64url(token.slice(at + 1))
     const message = encodeUtf8(token.slice(0, at))

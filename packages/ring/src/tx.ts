@@ -19,10 +19,12 @@ import {
 } from './encoding.ts'
 import { ENROLMENT_TYPES, isEnrolmentType, parseEnrolmentStatement, type StatementReaders } from './enrolment-parse.ts'
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
+import { parsePersonStatement } from './person-parsing.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 import type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId } from './types.ts'
 
 export { type FieldReaders, fieldReaders } from './field-readers.ts'
+export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
 export type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId }
 export { canonicalJson, decodeBase64url, EncodingInvalid, encodeBase64url, encodeHex, RingError, TxMalformed }
 
@@ -41,6 +43,7 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'node.remove',
   'evidence',
   'token.revoke',
+  'token.use',
   'key.enrol',
   'key.deal',
   'key.answer',
@@ -49,6 +52,13 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'vault.put',
   'vault.delete',
   'cache.purge',
+  'person.put',
+  'person.reset',
+  'person.remove',
+  'person.enrol',
+  'disk.seal',
+  'node.wipe',
+  'node.wiped',
   'tx.approve',
   ...ENROLMENT_TYPES,
 ]
@@ -58,6 +68,8 @@ const RING_TOKEN = /^[A-Za-z0-9_-]{1,512}\.[A-Za-z0-9_-]{1,12000}\.[A-Za-z0-9_-]
 /** As `vault-statements.ts` bounds them in bytes. */
 const CAPSULE_CHARS_MAX = 2_731
 const CIPHERTEXT_CHARS_MAX = 22_187
+/** Of 1 KiB, in base64url: a capsule of a disk has some 500 bytes. */
+const DISK_CAPSULE_CHARS_MAX = 1_366
 const DELETED_VERSIONS_MAX = 64
 /** Of 8 KiB, in base64url. */
 const KEY_MESSAGE_CHARS_MAX = 10_923
@@ -241,7 +253,7 @@ function parseBody(value: unknown): TxBody {
     const fields = record(value, 'body', ['id', 'reason', 'type'])
     return { id: matching(fields.id, 'body.id', HASH, '64 hex digits'), reason: reason(fields.reason), type }
   }
-  if (type === 'token.revoke') {
+  if (type === 'token.revoke' || type === 'token.use') {
     const fields = record(value, 'body', ['token', 'type'])
     return { token: matching(fields.token, 'body.token', RING_TOKEN, 'a token of the ring'), type }
   }
@@ -288,7 +300,36 @@ function parseBody(value: unknown): TxBody {
     }
   }
   if (isEnrolmentType(type)) return parseEnrolmentStatement(value, type, READERS)
+  if (type === 'person.put' || type === 'person.reset' || type === 'person.remove' || type === 'person.enrol')
+    return parsePersonStatement(type, value, malformed, reason)
+  if (type === 'disk.seal') {
+    const fields = record(value, 'body', ['capsule', 'machine', 'type'])
+    const capsule = base64urlWithin(fields.capsule, 'body.capsule', DISK_CAPSULE_CHARS_MAX)
+    return { capsule, machine: base64url(fields.machine, 'body.machine', 32), type }
+  }
+  if (type === 'node.wipe') {
+    const fields = record(value, 'body', ['id', 'reason', 'type'])
+    return { id: matching(fields.id, 'body.id', NODE_ID, 'the id of a node'), reason: reason(fields.reason), type }
+  }
+  if (type === 'node.wiped') {
+    const fields = record(value, 'body', ['id', 'receipt', 'signature', 'type'])
+    const receipt = record(fields.receipt, 'body.receipt', ['atMs', 'bytes', 'files'])
+    return {
+      id: matching(fields.id, 'body.id', GENESIS_ID, 'the id of a node'),
+      receipt: {
+        atMs: whole(receipt.atMs, 'body.receipt.atMs'),
+        bytes: whole(receipt.bytes, 'body.receipt.bytes'),
+        files: whole(receipt.files, 'body.receipt.files'),
+      },
+      signature: base64url(fields.signature, 'body.signature', 64),
+      type,
+    }
+  }
   throw new TxMalformed(`body.type must be one of ${TX_TYPES.join(', ')}`)
+}
+
+function malformed(where: string, expected: string): never {
+  throw new TxMalformed(`${where} must be ${expected}`)
 }
 
 function secretName(value: unknown): string {
@@ -470,4 +511,7 @@ const READERS: StatementReaders = {
   reason,
   node: parseNode,
   roles: parseRoles,
+  fail: (reason) => {
+    throw new TxMalformed(reason)
+  },
 }

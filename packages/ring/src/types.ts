@@ -4,6 +4,8 @@ import type { ApiCheck } from '@ringwall/waf/api'
 import type { Authorizer } from './authorization.ts'
 import type { Credential } from './credential.ts'
 import type { EnrolmentStatement } from './enrolment-statements.ts'
+import type { DiskStatement } from './node-disks.ts'
+import type { PersonStatement } from './person-parsing.ts'
 import type { ExceptionPolicy, PatchPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 import type { KeyStatement, RingKeyView } from './ring-key.ts'
 import type { VaultStatement } from './vault-statements.ts'
@@ -65,10 +67,16 @@ export type TxBody =
   | { readonly type: 'cache.purge'; readonly service: string; readonly path: string; readonly reason: string }
   /** Of validators in a ceremony, or of operators who want one. */
   | KeyStatement
+  /** Of a node that redeems a token of the ring that serves once. A second time its session ends. */
+  | { readonly type: 'token.use'; readonly token: string }
   /** Of operators, about secrets. */
   | VaultStatement
   /** Of operators about invitations and devices, and of nodes for those who come with one. */
   | EnrolmentStatement
+  /** Of operators, about people; of nodes, for those who are invited. */
+  | PersonStatement
+  /** About the disks of nodes. */
+  | DiskStatement
   /** Of a statement that waits for more operators, by the id of its transaction. */
   | { readonly type: 'tx.approve'; readonly id: TxId; readonly reason: string }
 

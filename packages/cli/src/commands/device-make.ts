@@ -2,7 +2,9 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
+  endorsementHash,
   idevidIssuerOf,
+  isEndorsed,
   keyPem,
   makeDevice,
   makeManufacturer,
@@ -11,6 +13,7 @@ import {
   passOn,
   type RingAddress,
   rawPublicKey,
+  TpmDevice,
   writeDeviceFolder,
   writeVoucher,
 } from '@ringwall/enroll'
@@ -60,6 +63,10 @@ export interface DeviceMakeOptions {
   readonly directory: string
   readonly owner: string | undefined
   readonly ttlMs: number | undefined
+  /** As tpm2-tools take it. */
+  readonly tpm: string | undefined
+  /** PEM of who may certify its endorsement key. */
+  readonly tpmRoots: string | undefined
 }
 
 export async function deviceMake(serial: string, options: DeviceMakeOptions): Promise<void> {
@@ -70,6 +77,7 @@ export async function deviceMake(serial: string, options: DeviceMakeOptions): Pr
   const privateKey = parseKeyPem(text(keyFile, 'the manufacturer’s key'), keyFile)
   const certificate = text(join(options.manufacturer, CERTIFICATE_FILE), 'the manufacturer’s certificate')
   const createdAtMs = Date.now()
+  const ek = options.tpm === undefined ? undefined : await endorsementOf(options.tpm, options.tpmRoots)
   const device = await makeDevice(serial, { privateKey, certificate }, createdAtMs)
   const voucher = makeVoucher({
     serial,
@@ -78,6 +86,7 @@ export async function deviceMake(serial: string, options: DeviceMakeOptions): Pr
     manufacturer: privateKey,
     idevidIssuer: await idevidIssuerOf({ privateKey }),
     createdAtMs,
+    ...(ek === undefined ? {} : { ek }),
     ...(options.ttlMs === undefined ? {} : { expiresAtMs: createdAtMs + options.ttlMs }),
   })
   newFolder(options.directory)
@@ -85,6 +94,22 @@ export async function deviceMake(serial: string, options: DeviceMakeOptions): Pr
   process.stderr.write(
     `made ${options.directory} for ${serial}. Say to which ring it goes: ringwall device ship ${options.directory}/voucher.json --key ${keyFile} --to RING.json\n`,
   )
+}
+
+/** The TPM of the device, if those whom the factory believes say that it is one. @throws {UsageError} */
+async function endorsementOf(tcti: string, rootsFile: string | undefined): Promise<string> {
+  const tpm = new TpmDevice(tcti)
+  const key = await tpm.endorsementKey()
+  if (rootsFile === undefined) {
+    process.stderr.write('the TPM’s certificate is not looked at: name who certifies its maker’s TPMs with --tpm-roots\n')
+    return endorsementHash(key)
+  }
+  const roots = text(rootsFile, 'the certificates of who makes TPMs')
+    .split(/(?=-----BEGIN CERTIFICATE-----)/)
+    .filter((pem) => pem.includes('BEGIN CERTIFICATE'))
+  if (!isEndorsed(key, await tpm.endorsementCertificate(), roots))
+    throw new UsageError(`the TPM at ${tcti}: its certificate is not over its endorsement key, or leads to none of ${rootsFile}`)
+  return endorsementHash(key)
 }
 
 /** A ring as `ringwall device address` wrote it, or the key of an owner. @throws {UsageError} */

@@ -119,7 +119,7 @@ export async function deviceRemove(client: RingwallClient, serial: string, reaso
 }
 
 /** True once the ring holds it, approved or not. */
-async function settle(
+export async function settle(
   client: RingwallClient,
   body: Parameters<RingwallClient['submit']>[0],
   would: string,

@@ -1,4 +1,5 @@
 /** What the admin API shows of invitations and devices, and of where others find the ring. */
+import { trustState } from '../enrolment/trust.ts'
 import type { RunningNode } from '../node.ts'
 import type { Operation } from './http.ts'
 
@@ -9,6 +10,7 @@ export function enrolmentOperations(node: RunningNode): readonly Operation[] {
 function enrolment(node: RunningNode): unknown {
   const state = node.ledger.state()
   const nowMs = Date.now()
+  const { trust } = state.enrolment
   return {
     ring: node.ring,
     height: node.view().height,
@@ -23,6 +25,20 @@ function enrolment(node: RunningNode): unknown {
       node: used?.node ?? null,
     })),
     devices: state.enrolment.devices(),
+    attestation: { ...node.view().policy.devices.attestation },
+    trust: trust.nodes.map((record) => ({
+      node: record.node,
+      kind: record.kind,
+      state: trustState(record, nowMs),
+      atMs: record.atMs,
+      staleAtMs: record.staleAtMs,
+      untilMs: record.untilMs,
+      program: record.program,
+      configuration: record.configuration,
+      pcrs: record.pcrs,
+    })),
+    expelled: trust.expelled,
+    references: trust.references,
     refusals: Object.fromEntries(node.reception.refusals),
   }
 }

@@ -32,6 +32,7 @@ import { enrolmentOperations } from './enrolment-operations.ts'
 import type { Call, Operation } from './http.ts'
 import { incidentOperations } from './incident-operations.ts'
 import { keyOperations } from './key-operations.ts'
+import { peopleOperations } from './people-operations.ts'
 import { ApiProblem } from './problem.ts'
 import { vaultOperations } from './vault-operations.ts'
 
@@ -47,6 +48,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'GET', path: '/openapi.json', open: true, run: () => ({ json: openapi }) },
     { method: 'GET', path: '/v1/status', run: () => ({ json: status(node) }) },
     { method: 'GET', path: '/v1/nodes', run: async () => ({ json: { nodes: await nodes(node) } }) },
+    { method: 'GET', path: '/v1/disks', run: () => ({ json: disks(node) }) },
     { method: 'GET', path: '/v1/check', run: async () => ({ json: { findings: await checkNode(node) } }) },
     { method: 'GET', path: '/v1/policy', run: () => ({ json: policy(node) }) },
     { method: 'GET', path: '/v1/policy/schema', open: true, run: () => ({ json: policyJsonSchema() }) },
@@ -120,6 +122,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'GET', path: '/v1/endpoints', run: () => ({ json: endpoints(node) }) },
     ...keyOperations(node),
     ...vaultOperations(node),
+    ...peopleOperations(node),
     ...bouncerOperations(node),
     ...incidentOperations(node),
     ...enrolmentOperations(node),
@@ -421,6 +424,11 @@ async function nodes(node: RunningNode): Promise<readonly unknown[]> {
   )
 }
 
+function disks(node: RunningNode): unknown {
+  const { sealed, wipes } = node.ledger.state().disks
+  return { disks: sealed.map(({ id, atMs }) => ({ id, atMs })), wipes: [...wipes].reverse() }
+}
+
 function policy(node: RunningNode): unknown {
   const { policyVersion, policyText, height } = node.view()
   return { version: policyVersion, height, text: policyText, changedAtMs: null }
@@ -695,10 +703,18 @@ function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'key.refresh' || body.type === 'key.rotate')
     return `${body.type === 'key.refresh' ? 'new shares of the' : 'a new'} ${body.key} key: ${body.reason}`
   if (body.type === 'token.revoke') return 'a token is revoked by who held it'
+  if (body.type === 'token.use') return 'a token that serves once is redeemed'
+  if (body.type === 'person.put') return `person ${body.name}, groups ${body.groups.join(', ') || 'none'}: ${body.reason}`
+  if (body.type === 'person.reset') return `person ${body.name} starts anew: ${body.reason}`
+  if (body.type === 'person.remove') return `person ${body.name} is gone: ${body.reason}`
+  if (body.type === 'person.enrol') return `person ${body.name} has a ${body.credential.kind}`
   if (body.type === 'key.enrol') return `enrols for ceremony ${body.attempt} of the ${body.key} key`
   if (body.type === 'key.deal' || body.type === 'key.answer')
     return `${body.type === 'key.deal' ? 'dealing' : 'answer'} in ceremony ${body.attempt} of the ${body.key} key`
   if (body.type === 'cache.purge') return `forget the answers of ${body.service}${body.path}: ${body.reason}`
+  if (body.type === 'disk.seal') return 'has its disk opened by the ring'
+  if (body.type === 'node.wipe') return `${body.id} is wiped: ${body.reason}`
+  if (body.type === 'node.wiped') return `${body.id} has erased ${body.receipt.files} files`
   if (body.type === 'vault.put') return `secret ${body.name}, version ${body.expectVersion + 1}`
   if (body.type === 'vault.delete')
     return `secret ${body.name}, ${body.versions.length === 0 ? 'all versions' : `version ${body.versions.join(', ')}`} deleted: ${body.reason}`

@@ -85,6 +85,7 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
   '/metrics': { get: open('metrics', 'Counters in Prometheus’ text format.', 'text/plain') },
   '/openapi.json': { get: open('openapi', 'This document.', 'application/json') },
   '/v1/status': { get: call('status', 'This node.', 'NodeStatus') },
+  '/v1/disks': { get: call('disks', 'Disks that the ring opens, and nodes that were wiped.', 'Disks') },
   '/v1/nodes': { get: call('nodes', 'All nodes, as this one sees them.', 'Nodes') },
   '/v1/check': { get: call('check', 'What is well and what is not, with fixes.', 'Check') },
   '/v1/policy': { get: call('policy', 'The policy in force.', 'PolicyInForce') },
@@ -229,6 +230,7 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
   '/v1/svids': {
     post: { ...posting(call('svidMint', 'An X.509-SVID, signed by the ring.', 'MintedSvid'), 'MintBody'), security: [] },
   },
+  '/v1/people': { get: call('people', 'People of the ring’s own directory.', 'People') },
   '/v1/vault': {
     get: { ...call('vaultFacts', 'The sealing key and its holders.', 'VaultFacts'), security: [] },
   },

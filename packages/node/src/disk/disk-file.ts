@@ -24,6 +24,8 @@ const Shape = z
     local: z.strictObject({ salt: Bytes, passphrase: z.boolean(), wrapped: Bytes }).nullable(),
     /** Under the ring's sealing key. */
     ring: z.strictObject({ capsule: Bytes, wrapped: Bytes }).nullable(),
+    /** Under the operators' recovery key, besides the ring's. */
+    operators: z.strictObject({ key: Bytes, capsule: Bytes, wrapped: Bytes }).optional(),
     /** Keys of before, under the one in force, while there may be files of theirs. */
     earlier: z.array(Bytes).max(EARLIER_MAX),
     /** May there be files in the clear? */

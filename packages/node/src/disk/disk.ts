@@ -18,7 +18,7 @@ export interface OpenDiskOptions {
   readonly mode: DiskMode
   readonly local: LocalSecrets
   /** Has the ring release the storage key. @throws {StartError} `DISK_LOCKED`. */
-  readonly release: (held: NonNullable<DiskFile['ring']>) => Promise<Uint8Array>
+  readonly release: (held: NonNullable<DiskFile['ring']>, operators: DiskFile['operators']) => Promise<Uint8Array>
   readonly log: (level: 'info' | 'warn', line: string) => void
 }
 
@@ -31,6 +31,7 @@ export class Disk {
   readonly #secrets: readonly Uint8Array[]
   /** Could all whole files be brought under the key in force? */
   readonly #isWhole: boolean
+  readonly #capsuleAtStart: string | undefined
   /** For the threads of this node. */
   readonly options: DiskSealOptions | undefined
   readonly seal: DiskSeal | undefined
@@ -47,6 +48,7 @@ export class Disk {
     this.options = options
     this.#secrets = secrets
     this.#isWhole = isWhole
+    this.#capsuleAtStart = file?.ring?.capsule
     this.seal = options === undefined ? undefined : new DiskSeal(options)
   }
 
@@ -61,6 +63,11 @@ export class Disk {
     return this.#file?.ring?.capsule
   }
 
+  /** The recovery key that it is sealed to besides. */
+  get operatorsKey(): string | undefined {
+    return this.#file?.operators?.key
+  }
+
   /** 32 bytes for something that keeps its own format; undefined where nothing is sealed. */
   get current(): Uint8Array | undefined {
     return this.options?.current
@@ -73,7 +80,9 @@ export class Disk {
     if (this.options?.current === undefined) {
       await removeDiskFile(this.#data)
       this.#file = undefined
-    } else if (file.clear || file.earlier.length > 0) await this.#write({ ...file, clear: false, earlier: [] })
+      // A key that the ring keeps by now has these for earlier ones.
+    } else if (file.ring?.capsule === this.#capsuleAtStart && (file.clear || file.earlier.length > 0))
+      await this.#write({ ...file, clear: false, earlier: [] })
   }
 
   /**
@@ -82,11 +91,23 @@ export class Disk {
    *
    * @param storageKey The next one. @param wrapped It, under the capsule's key.
    */
-  async handToRing(capsule: string, wrapped: string, storageKey: Uint8Array): Promise<void> {
+  async handToRing(capsule: string, wrapped: string, storageKey: Uint8Array, operators?: DiskFile['operators']): Promise<void> {
     const file = this.#file
     if (file === undefined) throw new Error('the disk is not sealed')
     const earlier = this.#secrets.map((secret) => wrapKey(storageKey, secret, EARLIER))
-    await this.#write({ ...file, local: null, ring: { capsule, wrapped }, earlier })
+    const { operators: _former, ...rest } = file
+    const also = operators === undefined ? {} : { operators }
+    await this.#write({ ...rest, local: null, ring: { capsule, wrapped }, earlier, ...also })
+  }
+
+  /** From the next start on this machine opens the disk, as before the ring did. */
+  async handToMachine(local: LocalSecrets): Promise<void> {
+    const file = this.#file
+    const [current, ...earlier] = this.#secrets
+    if (file === undefined || current === undefined) throw new Error('the disk is not sealed')
+    const wrapped = earlier.map((secret) => wrapKey(current, secret, EARLIER))
+    const { operators: _former, ...rest } = file
+    await this.#write({ ...rest, local: lockLocally(local, current), ring: null, earlier: wrapped })
   }
 
   async #write(file: DiskFile): Promise<void> {
@@ -109,7 +130,8 @@ export async function unlockDisk(
   if (file === undefined) return undefined
   if (file.ring !== null && release === undefined)
     throw new StartError('DISK_LOCKED', `${data} takes a key that the ring releases: this command cannot ask for it`)
-  const storageKey = file.ring === null || release === undefined ? localKey(data, file, local) : await release(file.ring)
+  const storageKey =
+    file.ring === null || release === undefined ? localKey(data, file, local) : await release(file.ring, file.operators)
   const earlier = file.earlier.map((wrapped) => {
     const secret = unwrapKey(storageKey, wrapped, EARLIER)
     if (secret !== undefined) return secret
@@ -145,7 +167,8 @@ export async function openDisk({ data, mode, local, release, log }: OpenDiskOpti
   if (!isOther) return prepared(data, found, { root, current: storageKey, earlier, acceptsPlain }, local, log)
   const current = randomBytes(STORAGE_KEY_BYTES)
   const wrapped = keys.map((secret) => wrapKey(current, secret, EARLIER))
-  const file = { ...found, local: lockLocally(local, current), ring: null, earlier: wrapped }
+  const { operators: _former, ...rest } = found
+  const file = { ...rest, local: lockLocally(local, current), ring: null, earlier: wrapped }
   await writeDiskFile(data, file)
   return prepared(data, file, { root, current, earlier: keys, acceptsPlain }, local, log)
 }

@@ -27,6 +27,9 @@ export interface JoinWishes {
   readonly fabric?: string | undefined
   readonly traffic: string
   readonly admin: string
+  /** Of a device: how tpm2-tools reach its TPM, and the log of its start. */
+  readonly tpm?: string | undefined
+  readonly tpmLog?: string | undefined
 }
 
 export interface JoiningNode {
@@ -58,7 +61,8 @@ export async function becomeNode(invited: Invited, welcome: Welcome, wishes: Joi
   const roles = wishes.roles ?? welcome.roles
   if (known === undefined && existsSync(directory))
     throw new StartError('CONFIG_INVALID', `${directory} is there already; name a folder that is not`)
-  if (known === undefined) makeFiles(welcome, { id, region, directory, fabric, traffic: wishes.traffic, admin: wishes.admin })
+  const { traffic, admin, tpm, tpmLog } = wishes
+  if (known === undefined) makeFiles(welcome, { id, region, directory, fabric, traffic, admin, tpm, tpmLog })
   try {
     const config = readNodeConfig(join(directory, 'node.yaml'))
     const own = readPrivateKey(config.key)
@@ -100,6 +104,8 @@ interface Files {
   readonly fabric: string
   readonly traffic: string
   readonly admin: string
+  readonly tpm: string | undefined
+  readonly tpmLog: string | undefined
 }
 
 function makeFiles({ genesisText }: Welcome, files: Files): void {

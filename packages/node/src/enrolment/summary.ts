@@ -13,6 +13,16 @@ export function summarizeEnrolment(body: EnrolmentStatement): string {
       return `the device ${body.serial} goes to another owner: ${body.reason}`
     case 'device.remove':
       return `the device ${body.serial} is removed for good: ${body.reason}`
+    case 'attest.quote':
+      return body.alarm === null
+        ? `attests${body.tpm === null ? ' by software' : ' by its TPM'}`
+        : `raises an alarm: ${body.alarm}`
+    case 'attest.enrol':
+      return `an attestation key, vouched for by ${body.verdicts.map(({ node }) => node).join(', ')}`
+    case 'attest.reference':
+      return `${body.allowed ? 'allows' : 'no longer allows'} the ${body.kind} ${body.digest.slice(0, 16)}… (${body.label}): ${body.reason}`
+    case 'attest.accept':
+      return `what ${body.node} measures next is how it is to be: ${body.reason}`
     case 'device.join':
       return `${body.node.id} joins as ${body.node.roles.join(' and ')}: it is the device ${body.serial}`
   }

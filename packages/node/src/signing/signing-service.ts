@@ -12,13 +12,16 @@ import type { Fabric } from '@ringwall/fabric'
 import {
   checkAuthority,
   checkMint,
+  checkPerson,
   type Mintable,
   type MintRefusal,
   MintRequestInvalid,
+  type PersonRequest,
+  parsePersonRequest,
   parseSignedMintRequest,
   type SignedMintRequest,
 } from '@ringwall/identity'
-import type { View } from '@ringwall/ring'
+import type { People, View } from '@ringwall/ring'
 import { type Fault, type PublicKey, requestedMessage, ThresholdError } from '@ringwall/threshold'
 import type { EventLog } from '../events.ts'
 import type { NodeShare } from './node-share.ts'
@@ -43,8 +46,8 @@ const PAIRS_PER_WINDOW = 2_048
 const WINDOW_MS = 10_000
 const REASONS_MAX = 8
 
-/** What is asked of the key: what somebody signed for, or the ring's own certificate. */
-export type Asked = { readonly mint: SignedMintRequest } | { readonly authority: true }
+/** What is asked of the key: what somebody signed for, or logged in for, or the ring's own certificate. */
+export type Asked = { readonly mint: SignedMintRequest } | { readonly person: PersonRequest } | { readonly authority: true }
 
 export type SigningCode = 'SIGNING_NO_KEY' | 'SIGNING_BUSY' | 'SIGNING_SHORT' | 'SIGNING_TIMEOUT'
 
@@ -61,6 +64,10 @@ export interface SigningServiceOptions {
   readonly self: string
   readonly fabric: Pick<Fabric, 'request' | 'onRequest'>
   readonly view: () => View
+  /** As of the same block. */
+  readonly people: () => People
+  /** By the node's own key: what people log in for, in a ring of one validator. */
+  readonly sign: (message: Uint8Array) => Uint8Array
   readonly numbers: NonceNumbers
   readonly events: Pick<EventLog, 'add'>
   /** Unix milliseconds; `Date.now` unless given. */
@@ -147,6 +154,11 @@ export class SigningService {
    * @throws {SigningError} @throws {MintRefused} When this node's own view refuses it.
    */
   async mint(asked: Asked, timeoutMs: number): Promise<{ readonly message: Uint8Array; readonly signature: Uint8Array }> {
+    if (this.#publicKey === undefined && 'person' in asked && this.#isAlone()) {
+      const checked = this.#check(asked)
+      if (!checked.ok) throw new MintRefused(checked)
+      return { message: checked.message, signature: this.#options.sign(checked.message) }
+    }
     if (this.#publicKey === undefined)
       throw new SigningError('SIGNING_NO_KEY', 'the ring has no signing key (yet): ringwall key ls shows how it stands')
     if (this.#minting >= MINTS_MAX)
@@ -193,8 +205,15 @@ export class SigningService {
     await this.#thread.stop()
   }
 
+  /** The only validator: there is nobody to hold a key with. */
+  #isAlone(): boolean {
+    const validators = this.#options.view().nodes.filter(({ roles }) => roles.includes('validator'))
+    return validators.length === 1 && validators[0]?.id === this.#options.self
+  }
+
   #check(asked: Asked): Mintable | MintRefusal {
     const view = this.#options.view()
+    if ('person' in asked) return checkPerson(asked.person, { ...view, people: this.#options.people() }, this.#now())
     return 'mint' in asked ? checkMint(asked.mint, view, this.#now()) : checkAuthority(view)
   }
 
@@ -424,6 +443,7 @@ function parseAsked(bytes: Uint8Array): Asked | { readonly reason: string } {
     if (typeof value === 'object' && value !== null) {
       const keys = Object.keys(value)
       if ('authority' in value && value.authority === true && keys.length === 1) return { authority: true }
+      if ('person' in value && keys.length === 1) return { person: parsePersonRequest(value.person) }
       if ('mint' in value && keys.length === 1) return { mint: parseSignedMintRequest(value.mint) }
     }
   } catch (error) {

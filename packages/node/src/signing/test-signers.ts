@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type MintRequest, mintSigningBytes, type SignedMintRequest, type SvidWanted, svidProofBytes } from '@ringwall/identity'
-import { createDenialIndex, type Denial, NO_SIGNING_KEY_VIEW, type View } from '@ringwall/ring'
+import { createDenialIndex, type Denial, NO_SIGNING_KEY_VIEW, People, type View } from '@ringwall/ring'
 import { encodeBase64url } from '@ringwall/ring/tx'
 import { dealTrusted, type KeyShare, ORDER } from '@ringwall/threshold'
 import { NodeShare } from './node-share.ts'
@@ -33,6 +33,7 @@ export class Signers {
   readonly shares: readonly KeyShare[]
   readonly #directory = mkdtempSync(join(tmpdir(), 'ringwall-signers-'))
   view: View
+  people = People.empty
   denials: readonly Denial[] = []
   /** What an answer on its way from one to another becomes. */
   tamper: (from: string, to: string, answer: Uint8Array) => Uint8Array = (_from, _to, answer) => answer
@@ -71,6 +72,8 @@ export class Signers {
     const service = new SigningService({
       self: id,
       view: () => this.view,
+      people: () => this.people,
+      sign: (message) => sign(null, message, key),
       numbers: new NonceNumbers(join(this.#directory, id, 'nonces.json')),
       events: { add: (_kind, _level, line) => said.push(line) },
       fabric: {

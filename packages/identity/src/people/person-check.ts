@@ -1,0 +1,199 @@
+/**
+ * Who may have a session, and the bytes of its token. Each holder of a share asks this of its own view, with the proof before it: the passkey's
+ * signature, or the password's. So no node can make a session of somebody who did not log in, and a password is seen by the one node that it
+ * was typed into.
+ *
+ * A login that comes twice makes the same token twice, with the same session: there is nothing to be won by it, and nothing to remember.
+ */
+import { hash } from 'node:crypto'
+import { type People, type Person, personSubject, ringIssuer, tokenKeys, type View } from '@ringwall/ring'
+import { canonicalJson } from '@ringwall/ring/tx'
+import { type Mintable, type MintRefusal, ringHeader, ringJwk, verifiesRaw } from '../mint-check.ts'
+import { checkCode, checkTokens } from './openid-check.ts'
+import { loginChallenge, type PersonRequest, passwordLoginBytes } from './person-request.ts'
+import { assertionFault } from './webauthn.ts'
+
+/** From the page to the proof: people look for their authenticators. */
+export const LOGIN_MS_MAX = 300_000
+/** How old a request to renew may be, and how far ahead its node's clock. */
+const RENEW_MS_MAX = 60_000
+const SKEW_MS = 5_000
+
+/** Of the view, what sessions follow from. */
+export type PersonView = Pick<View, 'ring' | 'denials' | 'signingKey' | 'nodes'> & {
+  readonly policy: Pick<View['policy'], 'services' | 'openid'>
+  readonly people: People
+}
+
+/** What a session's token says (RFC 7519; `amr` as in RFC 8176). Times in Unix seconds. */
+export interface SessionClaims {
+  readonly amr: readonly string[]
+  /** The service that it is for. */
+  readonly aud: string
+  readonly auth_time: number
+  readonly exp: number
+  readonly groups: readonly string[]
+  readonly iat: number
+  readonly iss: string
+  readonly jti: string
+  /** When the session ends, however often it is renewed. */
+  readonly session_end: number
+  readonly sid: string
+  readonly sub: string
+  readonly use: 'session'
+}
+
+const refuse = (code: MintRefusal['code'], reason: string): MintRefusal => ({ ok: false, code, reason })
+
+export function validatorsOf({ nodes }: Pick<View, 'nodes'>): readonly { readonly id: string; readonly publicKey: string }[] {
+  return nodes.filter(({ roles }) => roles.includes('validator'))
+}
+
+/** The keys that people's tokens verify by, the one that signs first. */
+export function sessionKeys(view: Pick<View, 'signingKey' | 'nodes'>): readonly string[] {
+  return tokenKeys(view.signingKey, validatorsOf(view))
+}
+
+export function checkPerson(request: PersonRequest, view: PersonView, nowMs: number): Mintable | MintRefusal {
+  if (request.ring !== view.ring) return refuse('MINT_OTHER_RING', `it is for the ring ${request.ring.slice(0, 12)}`)
+  const [key] = sessionKeys(view)
+  if (key === undefined) return refuse('MINT_NO_KEY', 'the ring has no signing key (yet): ringwall key ls shows how it stands')
+  if (request.type === 'login') return checkLogin(request, view, key, nowMs)
+  if (request.type === 'renew') return checkRenewal(request, view, key, nowMs)
+  const read = (token: string): Readonly<Record<string, unknown>> | undefined => readSigned(token, view)
+  const checked = request.type === 'code' ? checkCode(request, view, read, nowMs) : checkTokens(request, view, read, nowMs)
+  return 'claims' in checked ? signable(checked.claims, key) : checked
+}
+
+function checkLogin(
+  request: Extract<PersonRequest, { type: 'login' }>,
+  view: PersonView,
+  key: string,
+  nowMs: number,
+): Mintable | MintRefusal {
+  const { atMs, service, person: name, proof, ring } = request
+  if (nowMs - atMs > LOGIN_MS_MAX || atMs - nowMs > SKEW_MS)
+    return refuse('MINT_STALE', 'the login began too long ago: begin anew')
+  const people = Object.hasOwn(view.policy.services, service) ? view.policy.services[service]?.people : undefined
+  if (people === undefined) return refuse('MINT_NOT_ENTITLED', `nobody logs in to ${service}`)
+  if (!people.methods.includes(proof.kind)) return refuse('MINT_NOT_ENTITLED', `${service} takes no ${proof.kind}`)
+  const person = view.people.get(name)
+  // One answer, whoever there is and whatever is wrong.
+  const untrue = refuse('MINT_PERSON', 'the proof is of nobody who may log in')
+  if (person === undefined || !isProven(request, person)) return untrue
+  const iat = Math.floor(atMs / 1_000)
+  if ((iat + 1) * 1_000 <= person.sinceMs) return untrue
+  const sid = hash('sha256', `session ${canonicalJson(namedBy(request))}`, 'hex').slice(0, 32)
+  const denied = deniedReason(view, { subject: personSubject(name), sid, authTime: iat, jti: undefined }, nowMs)
+  if (denied !== undefined) return refuse('MINT_DENIED', denied)
+  const end = iat + Math.floor(people.lasts / 1_000)
+  const claims: SessionClaims = {
+    amr: proof.kind === 'password' ? ['pwd'] : ['pop', 'user'],
+    aud: service,
+    auth_time: iat,
+    exp: Math.min(end, iat + Math.floor(people.idle / 1_000)),
+    groups: person.groups,
+    iat,
+    iss: ringIssuer(ring),
+    jti: tokenId(request),
+    session_end: end,
+    sid,
+    sub: personSubject(name),
+    use: 'session',
+  }
+  return signable(claims, key)
+}
+
+function isProven(request: Extract<PersonRequest, { type: 'login' }>, { credentials, name }: Person): boolean {
+  const { proof } = request
+  if (proof.kind === 'password') {
+    const signed = passwordLoginBytes(request, name)
+    return credentials.some((one) => one.kind === 'password' && verifiesRaw(one.publicKey, signed, proof.signature))
+  }
+  const passkey = credentials.find((one) => one.kind === 'passkey' && one.id === proof.id)
+  if (passkey?.kind !== 'passkey') return false
+  const expected = { challenge: loginChallenge(request), rpId: passkey.rpId }
+  return assertionFault(proof, passkey.publicKey, expected) === undefined
+}
+
+function checkRenewal(
+  request: Extract<PersonRequest, { type: 'renew' }>,
+  view: PersonView,
+  key: string,
+  nowMs: number,
+): Mintable | MintRefusal {
+  const { atMs, token } = request
+  if (nowMs - atMs > RENEW_MS_MAX || atMs - nowMs > SKEW_MS) return refuse('MINT_STALE', 'it was asked too long ago: ask anew')
+  const shown = readSession(token, view)
+  const iat = Math.floor(atMs / 1_000)
+  if (shown === undefined || shown.exp <= iat || shown.iat > iat)
+    return refuse('MINT_PERSON', 'this is no session that may go on')
+  const { amr, aud, auth_time, session_end: end, sid, sub } = shown
+  const people = Object.hasOwn(view.policy.services, aud) ? view.policy.services[aud]?.people : undefined
+  const person = view.people.get(sub.slice('person:'.length))
+  if (people === undefined || person === undefined || (auth_time + 1) * 1_000 <= person.sinceMs)
+    return refuse('MINT_PERSON', 'this is no session that may go on')
+  if (!people.methods.includes(amr.includes('pwd') ? 'password' : 'passkey'))
+    return refuse('MINT_NOT_ENTITLED', `${aud} does not take what it was begun with any more`)
+  const denied = deniedReason(view, { subject: sub, sid, authTime: auth_time, jti: shown.jti }, nowMs)
+  if (denied !== undefined) return refuse('MINT_DENIED', denied)
+  // A policy that makes sessions shorter makes those that there are shorter, too.
+  const over = Math.min(end, auth_time + Math.floor(people.lasts / 1_000))
+  const exp = Math.min(over, iat + Math.floor(people.idle / 1_000))
+  if (exp <= iat) return refuse('MINT_PERSON', 'this is no session that may go on')
+  return signable({ ...shown, exp, groups: person.groups, iat, jti: tokenId(request), session_end: over }, key)
+}
+
+function deniedReason(
+  { ring, denials }: PersonView,
+  of: { readonly subject: string; readonly sid: string; readonly authTime: number; readonly jti: string | undefined },
+  nowMs: number,
+): string | undefined {
+  const credential = {
+    issuer: ringIssuer(ring),
+    subject: of.subject,
+    sessionId: of.sid,
+    issuedAtMs: of.authTime * 1_000,
+    ...(of.jti === undefined ? {} : { tokenId: of.jti }),
+  }
+  const denied = denials.matchCredential(credential, nowMs)
+  return denied === undefined ? undefined : `denied by ${denied.issuer}: ${denied.reason}`
+}
+
+/** Without the signature: for many kinds of key whoever has one can make another of it, and a login must not come to two sessions. */
+function namedBy(request: PersonRequest): object {
+  if (request.type !== 'login') return request
+  const { proof, ...occasion } = request
+  return { ...occasion, proof: proof.kind === 'passkey' ? { id: proof.id, kind: proof.kind } : { kind: proof.kind } }
+}
+
+const tokenId = (request: PersonRequest): string => hash('sha256', `token ${canonicalJson(namedBy(request))}`, 'hex').slice(0, 32)
+
+function signable(claims: object, key: string): Mintable {
+  const body = Buffer.from(canonicalJson(claims)).toString('base64url')
+  return { ok: true, message: Buffer.from(`${ringHeader(ringJwk(key).kid)}.${body}`) }
+}
+
+/** The claims of a token that the ring signed as a session; undefined for anything else. Its times are not looked at. */
+export function readSession(token: string, view: Pick<View, 'ring' | 'signingKey' | 'nodes'>): SessionClaims | undefined {
+  const claims = readSigned(token, view)
+  return claims?.use === 'session' ? (claims as unknown as SessionClaims) : undefined
+}
+
+/** The claims of a token that the ring signed under the header that it writes: they are what a holder wrote. */
+export function readSigned(
+  token: string,
+  view: Pick<View, 'ring' | 'signingKey' | 'nodes'>,
+  issuer: string = ringIssuer(view.ring),
+): Readonly<Record<string, unknown>> | undefined {
+  const [head, body, signature] = token.split('.')
+  if (head === undefined || body === undefined || signature === undefined) return undefined
+  const key = sessionKeys(view).find((one) => ringHeader(ringJwk(one).kid) === head)
+  if (key === undefined || !verifiesRaw(key, Buffer.from(`${head}.${body}`), signature)) return undefined
+  try {
+    const claims = JSON.parse(Buffer.from(body, 'base64url').toString('utf8')) as Readonly<Record<string, unknown>>
+    return claims.iss === issuer ? claims : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * What is asked of the ring's key for people: a session, by what somebody logs in with, or a new token for a session by the one that it has.
+ * Each holder of a share sees the proof itself (`person-check.ts`).
+ */
+import { hash } from 'node:crypto'
+import { PERSON_NAME, PERSON_NAME_EXPECTED } from '@ringwall/ring'
+import { canonicalJson, fieldReaders } from '@ringwall/ring/tx'
+import { MintRequestInvalid } from '../mint-request.ts'
+import type { PasskeyAssertion } from './webauthn.ts'
+
+const CHALLENGE_DOMAIN = 'RINGWALL_LOGIN_V1\n'
+const PASSWORD_DOMAIN = 'RINGWALL_PASSWORD_LOGIN_V1\n'
+
+/** What a login is for: which page it began on, and when. */
+export interface LoginOccasion {
+  /** Unix milliseconds. */
+  readonly atMs: number
+  /** 16 random bytes, base64url. */
+  readonly nonce: string
+  readonly ring: string
+  readonly service: string
+}
+
+export type LoginProof =
+  | ({ readonly kind: 'passkey'; readonly id: string } & PasskeyAssertion)
+  /** By the key that the password is. */
+  | { readonly kind: 'password'; readonly signature: string }
+
+export type PersonRequest =
+  | (LoginOccasion & { readonly type: 'login'; readonly person: string; readonly proof: LoginProof })
+  | { readonly type: 'renew'; readonly atMs: number; readonly ring: string; readonly token: string }
+  | CodeRequest
+  | TokensRequest
+
+/** A code for a client of the OpenID Provider, by the session of who logs in to it. */
+export interface CodeRequest {
+  readonly type: 'code'
+  readonly atMs: number
+  /** S256 (RFC 7636). */
+  readonly challenge: string
+  readonly client: string
+  /** Of the client; empty: it gave none. */
+  readonly nonce: string
+  readonly redirectUri: string
+  readonly ring: string
+  /** In order, with blanks between them. */
+  readonly scope: string
+  /** The session. */
+  readonly token: string
+}
+
+/** What a code or a refresh token that was redeemed is good for. */
+export interface TokensRequest {
+  readonly type: 'tokens'
+  readonly grant: string
+  readonly ring: string
+  /** Of a code; empty for a refresh token. */
+  readonly verifier: string
+  readonly want: 'id' | 'access' | 'refresh'
+}
+
+/** What a passkey signs for, base64url. */
+export function loginChallenge({ atMs, nonce, ring, service }: LoginOccasion): string {
+  return hash('sha256', CHALLENGE_DOMAIN + canonicalJson({ atMs, nonce, ring, service }), 'base64url')
+}
+
+/** What the key of a password signs. */
+export function passwordLoginBytes({ atMs, nonce, ring, service }: LoginOccasion, person: string): Uint8Array {
+  return Buffer.from(PASSWORD_DOMAIN + canonicalJson({ atMs, nonce, person, ring, service }))
+}
+
+const HASH = /^[0-9a-f]{64}$/
+const CLIENT = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/
+const SERVICE = /^[a-z0-9][a-z0-9-]{0,62}$/
+/** Compact JWS. */
+export const JWS: RegExp = /^[A-Za-z0-9_-]{1,512}\.[A-Za-z0-9_-]{1,6000}\.[A-Za-z0-9_-]{86}$/
+
+/** @throws {MintRequestInvalid} Saying which member is wrong, and what is expected. */
+export function parsePersonRequest(value: unknown): PersonRequest {
+  const type = typeof value === 'object' && value !== null && 'type' in value ? value.type : undefined
+  if (type === 'login') {
+    const fields = record(value, 'request', ['atMs', 'nonce', 'person', 'proof', 'ring', 'service', 'type'])
+    return {
+      atMs: whole(fields.atMs, 'request.atMs', 0, Number.MAX_SAFE_INTEGER),
+      nonce: bytes(fields.nonce, 'request.nonce', 16, 16),
+      person: text(fields.person, 'request.person', PERSON_NAME, PERSON_NAME_EXPECTED),
+      proof: parseProof(fields.proof),
+      ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
+      service: text(fields.service, 'request.service', SERVICE, 'the name of a service'),
+      type,
+    }
+  }
+  if (type === 'renew') {
+    const fields = record(value, 'request', ['atMs', 'ring', 'token', 'type'])
+    return {
+      atMs: whole(fields.atMs, 'request.atMs', 0, Number.MAX_SAFE_INTEGER),
+      ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
+      token: text(fields.token, 'request.token', JWS, 'a token of the ring'),
+      type,
+    }
+  }
+  if (type === 'code') {
+    const names = ['atMs', 'challenge', 'client', 'nonce', 'redirectUri', 'ring', 'scope', 'token', 'type']
+    const fields = record(value, 'request', names)
+    return {
+      atMs: whole(fields.atMs, 'request.atMs', 0, Number.MAX_SAFE_INTEGER),
+      challenge: bytes(fields.challenge, 'request.challenge', 32, 32),
+      client: text(fields.client, 'request.client', CLIENT, 'the id of a client'),
+      nonce: text(fields.nonce, 'request.nonce', /^[\x20-\x7e]{0,256}$/, 'up to 256 printable characters'),
+      redirectUri: text(fields.redirectUri, 'request.redirectUri', /^[\x21-\x7e]{1,512}$/, 'an address'),
+      ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
+      scope: text(fields.scope, 'request.scope', /^[a-z_]{1,32}(?: [a-z_]{1,32}){0,7}$/, 'scopes'),
+      token: text(fields.token, 'request.token', JWS, 'a token of the ring'),
+      type,
+    }
+  }
+  if (type === 'tokens') {
+    const fields = record(value, 'request', ['grant', 'ring', 'type', 'verifier', 'want'])
+    const { want } = fields
+    if (want !== 'id' && want !== 'access' && want !== 'refresh') return fail('request.want', 'id, access or refresh')
+    return {
+      grant: text(fields.grant, 'request.grant', JWS, 'a token of the ring'),
+      ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
+      type,
+      verifier: text(fields.verifier, 'request.verifier', /^(?:[A-Za-z0-9._~-]{43,128})?$/, 'a code verifier'),
+      want,
+    }
+  }
+  return fail('request.type', 'login, renew, code or tokens')
+}
+
+function parseProof(value: unknown): LoginProof {
+  const kind = typeof value === 'object' && value !== null && 'kind' in value ? value.kind : undefined
+  if (kind === 'password') {
+    const fields = record(value, 'request.proof', ['kind', 'signature'])
+    return { kind, signature: bytes(fields.signature, 'request.proof.signature', 64, 64) }
+  }
+  if (kind !== 'passkey') return fail('request.proof.kind', 'passkey or password')
+  const fields = record(value, 'request.proof', ['authenticatorData', 'clientDataJSON', 'id', 'kind', 'signature'])
+  return {
+    authenticatorData: bytes(fields.authenticatorData, 'request.proof.authenticatorData', 37, 2_048),
+    clientDataJSON: bytes(fields.clientDataJSON, 'request.proof.clientDataJSON', 2, 2_048),
+    id: bytes(fields.id, 'request.proof.id', 1, 512),
+    kind,
+    signature: bytes(fields.signature, 'request.proof.signature', 8, 512),
+  }
+}
+
+function fail(where: string, expected: string): never {
+  throw new MintRequestInvalid(`${where} must be ${expected}`)
+}
+
+const { record, whole, text, bytes } = fieldReaders(fail)

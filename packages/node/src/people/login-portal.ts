@@ -1,0 +1,495 @@
+/**
+ * Answers for the pages where people log in, log out and enrol, on every node alike. What they post is checked here as far as it can be said
+ * politely; whether somebody gets a session the holders of the ring's key decide, each for itself (`checkPerson`).
+ */
+import { hash, sign } from 'node:crypto'
+import { ENROL_PATH, isSession, LOGIN_PATH, LOGOUT_PATH, OPENID_PATHS, sessionCookie, type TokenVerifier } from '@ringwall/guard'
+import {
+  type LoginOccasion,
+  type LoginProof,
+  loginChallenge,
+  PASSWORD_CHARS_MAX,
+  PASSWORD_CHARS_MIN,
+  passwordLoginBytes,
+  publicHalf,
+  readSession,
+  registrationFault,
+  seededKey,
+} from '@ringwall/identity'
+import { LedgerError } from '@ringwall/ledger'
+import { type Portal, type PortalAnswer, type PortalRequest, type RenewedSession, sessionCookieText } from '@ringwall/proxy'
+import { enrolmentBytes, PERSON_NAME, type People, type PeoplePolicy, type PersonCredential, type View } from '@ringwall/ring'
+import { type Asked, MintRefused, SigningError } from '../signing/signing-service.ts'
+import { Attempts } from './attempts.ts'
+import type { FormOccasion, LoginForms } from './login-forms.ts'
+import { logoutTarget, type OpenIdOptions, OpenIdProvider } from './openid-provider.ts'
+import { enrolPage, loginPage, logoutPage, noticePage, type PageOptions } from './pages.ts'
+import { type Passwords, PasswordsBusy } from './passwords.ts'
+
+const MINT_MS_MAX = 8_000
+const RENEW_MS_MAX = 4_000
+const AGREE_MS_MAX = 10_000
+/** Of one person, on this node. */
+const LOGINS_MAX = 30
+const LOGINS_WINDOW_MS = 300_000
+/** Sessions that are being renewed, or were in this time. */
+const RENEWED_MAX = 2_000
+const RENEWED_MS = 60_000
+const FORM_TYPE = /^\s*application\/x-www-form-urlencoded\s*(?:;\s*charset=utf-8\s*)?$/i
+const FORM_COOKIE = { secure: '__Host-ringwall_form', plain: 'ringwall_form' } as const
+const FORM_COOKIE_S = 900
+const BUSY_RETRY_S = 2
+
+export interface LoginPortalOptions {
+  readonly ring: string
+  readonly view: () => View
+  readonly people: () => People
+  readonly tokens: () => TokenVerifier
+  readonly isDenied: (credential: Parameters<View['denials']['matchCredential']>[0]) => boolean
+  readonly forms: LoginForms
+  readonly passwords: Passwords
+  /** @throws {SigningError} @throws {MintRefused} */
+  readonly mint: (asked: Asked, timeoutMs: number) => Promise<{ readonly message: Uint8Array; readonly signature: Uint8Array }>
+  readonly redeem: OpenIdOptions['redeem']
+  /** In the node's own name. @throws {LedgerError} */
+  readonly propose: (
+    body:
+      | { readonly type: 'person.enrol'; readonly credential: PersonCredential; readonly name: string; readonly proof: string }
+      | { readonly type: 'token.revoke'; readonly token: string },
+    waitMs: number,
+  ) => Promise<unknown>
+  /** Is the password known from breaches? */
+  readonly isBreached: (password: string) => Promise<boolean> | boolean
+  readonly log: (line: string) => void
+}
+
+/** One request, with what every page asks of it. */
+interface Visit {
+  readonly request: PortalRequest
+  readonly people: PeoplePolicy
+  readonly query: URLSearchParams
+  readonly cookies: ReadonlyMap<string, string>
+  /** Of the form cookie; undefined: it has none. */
+  readonly browser: string | undefined
+  readonly nowMs: number
+}
+
+export class LoginPortal implements Portal {
+  readonly #options: LoginPortalOptions
+  readonly #renewed = new Map<string, { readonly untilMs: number; readonly renewal: Promise<RenewedSession | undefined> }>()
+
+  readonly #openid: OpenIdProvider
+  /** Each costs the ring a signature, and may end in a denial. */
+  readonly #logins = new Attempts(LOGINS_MAX, LOGINS_WINDOW_MS)
+
+  constructor(options: LoginPortalOptions) {
+    this.#options = options
+    this.#openid = new OpenIdProvider({
+      ...options,
+      mint: async (person, timeoutMs) => {
+        const { message, signature } = await options.mint({ person }, timeoutMs)
+        return `${Buffer.from(message).toString()}.${Buffer.from(signature).toString('base64url')}`
+      },
+      revoke: (token) => this.#end(token),
+      formCookie: formCookieText,
+    })
+  }
+
+  async answer(request: PortalRequest): Promise<PortalAnswer> {
+    const { services } = this.#options.view().policy
+    const people = Object.hasOwn(services, request.service) ? services[request.service]?.people : undefined
+    if (people === undefined) return noticePage('Nobody logs in here', 'This service knows no people.', { status: 404 })
+    const at = request.target.indexOf('?')
+    const path = at < 0 ? request.target : request.target.slice(0, at)
+    const cookies = cookiesOf(request)
+    const visit: Visit = {
+      request,
+      people,
+      query: new URLSearchParams(at < 0 ? '' : request.target.slice(at + 1)),
+      cookies,
+      browser: cookies.get(formCookie(request)),
+      nowMs: Date.now(),
+    }
+    if (path.startsWith('/.ringwall/oidc/') || path.startsWith('/.well-known/')) {
+      const answer = await this.#openIdAnswer(visit, path)
+      if (answer !== undefined) return answer
+    }
+    const isReading = request.method === 'GET' || request.method === 'HEAD'
+    if (!isReading && request.method !== 'POST')
+      return noticePage('Not this way', 'Open the page with a browser.', { status: 405, headers: ['allow', 'GET, HEAD, POST'] })
+    if (isReading) {
+      if (path === LOGIN_PATH) return this.#loginAsked(visit)
+      if (path === LOGOUT_PATH) return this.#logoutAsked(visit)
+      if (path === ENROL_PATH) return this.#enrolAsked(visit)
+      return noticePage('Not found', 'There is no such page.', { status: 404 })
+    }
+    const fields = isFromHere(request) ? formFields(request) : undefined
+    if (fields === undefined)
+      return noticePage('Not this way', 'The form did not come from this site’s own page.', { status: 403, again: true })
+    if (path === LOGIN_PATH) return this.#loginPosted(visit, fields)
+    if (path === LOGOUT_PATH) return this.#logoutPosted(visit, fields)
+    if (path === ENROL_PATH) return this.#enrolPosted(visit, fields)
+    return noticePage('Not found', 'There is no such page.', { status: 404 })
+  }
+
+  #openIdAnswer(visit: Visit, path: string): Promise<PortalAnswer | undefined> | undefined {
+    const { request } = visit
+    const openid = this.#options.view().policy.openid
+    if (openid?.service !== request.service || !['GET', 'HEAD', 'POST'].includes(request.method)) return undefined
+    const isPost = request.method === 'POST'
+    // Programs post to all but the page where people are asked.
+    const isPage = path === OPENID_PATHS.authorize
+    const fields = isPost && (!isPage || isFromHere(request)) ? formFields(request) : undefined
+    return this.#openid.answer({ ...visit, session: this.#session(visit) }, path, fields)
+  }
+
+  /** By the ring, from the token that it has: any node does it for any other's. */
+  renew(token: string): Promise<RenewedSession | undefined> {
+    const nowMs = Date.now()
+    const name = hash('sha256', token, 'base64url')
+    const known = this.#renewed.get(name)
+    if (known !== undefined && known.untilMs > nowMs) return known.renewal
+    const asked: Asked = { person: { type: 'renew', atMs: nowMs, ring: this.#options.ring, token } }
+    const renewal = this.#minted(asked, RENEW_MS_MAX).catch((error: Error) => {
+      // Tried again with a later request; the token is good until it ends.
+      this.#renewed.delete(name)
+      if (!(error instanceof MintRefused)) this.#options.log(`a session is not renewed now: ${error.message}`)
+      return undefined
+    })
+    this.#renewed.delete(name)
+    this.#renewed.set(name, { untilMs: nowMs + RENEWED_MS, renewal })
+    if (this.#renewed.size > RENEWED_MAX) this.#renewed.delete(this.#renewed.keys().next().value as string)
+    return renewal
+  }
+
+  async #minted(asked: Asked, timeoutMs: number): Promise<RenewedSession> {
+    const { message, signature } = await this.#options.mint(asked, timeoutMs)
+    const token = `${Buffer.from(message).toString()}.${Buffer.from(signature).toString('base64url')}`
+    const claims = readSession(token, this.#options.view())
+    if (claims === undefined) throw new SigningError('SIGNING_SHORT', 'the ring’s key was replaced meanwhile')
+    return { token, forS: Math.max(1, claims.exp - Math.floor(Date.now() / 1_000)) }
+  }
+
+  // Logging in.
+
+  #loginAsked(visit: Visit): PortalAnswer {
+    const to = safeTarget(visit.query.get('to'))
+    if (this.#session(visit) !== undefined && visit.query.get('again') === null) return redirect(to, [])
+    return this.#loginPage(visit, to, { status: 200 })
+  }
+
+  #loginPage(visit: Visit, to: string, options: PageOptions, said?: string): PortalAnswer {
+    const { request, people, nowMs } = visit
+    const browser = this.#options.forms.browser(visit.browser)
+    const { text: form, occasion } = this.#options.forms.issue(`login ${request.service}`, browser, nowMs)
+    const challenge = loginChallenge(this.#occasion(request, occasion))
+    const { host } = request
+    const shown = { host, form, to, methods: people.methods, challenge, domain: people.domain ?? host, said }
+    const headers = [...(options.headers ?? []), 'set-cookie', formCookieText(request, browser)]
+    return loginPage(shown, { status: options.status, headers })
+  }
+
+  #occasion({ service }: PortalRequest, { atMs, nonce }: FormOccasion): LoginOccasion {
+    return { atMs, nonce, ring: this.#options.ring, service }
+  }
+
+  async #loginPosted(visit: Visit, fields: Fields): Promise<PortalAnswer> {
+    const { request, nowMs } = visit
+    const to = safeTarget(fields.get('to'))
+    const occasion = this.#options.forms.open(fields.get('form') ?? '', `login ${request.service}`, visit.browser, nowMs)
+    if (occasion === undefined)
+      return this.#loginPage(visit, to, { status: 400 }, 'The page was open for too long. Please try again.')
+    const login = this.#occasion(request, occasion)
+    try {
+      const way = fields.get('with')
+      if (way === 'passkey') return await this.#byPasskey(visit, fields, login, to)
+      if (way === 'password') return await this.#byPassword(visit, fields, login, to)
+      return this.#loginPage(visit, to, { status: 400 }, 'Choose a way to log in.')
+    } catch (error) {
+      return this.#loginFailed(visit, to, error as Error)
+    }
+  }
+
+  #loginFailed(visit: Visit, to: string, error: Error): PortalAnswer {
+    if (error instanceof MintRefused && error.code === 'MINT_STALE')
+      return this.#loginPage(visit, to, { status: 400 }, 'The page was open for too long. Please try again.')
+    if (error instanceof MintRefused && error.code !== 'MINT_NO_KEY')
+      return this.#loginPage(visit, to, { status: 401 }, 'That did not work. Please try again.')
+    const isExpected = error instanceof MintRefused || error instanceof SigningError || error instanceof PasswordsBusy
+    this.#options.log(`a login failed: ${error.message}`)
+    if (!isExpected) throw error
+    const headers = ['retry-after', String(BUSY_RETRY_S)]
+    return this.#loginPage(visit, to, { status: 503, headers }, 'Nobody can log in just now. Please try again in a moment.')
+  }
+
+  async #byPasskey(visit: Visit, fields: Fields, login: LoginOccasion, to: string): Promise<PortalAnswer> {
+    const [id, authenticatorData, clientDataJSON, signature] = [
+      fields.get('id') ?? '',
+      fields.get('authenticatorData') ?? '',
+      fields.get('clientDataJSON') ?? '',
+      fields.get('signature') ?? '',
+    ]
+    const person = this.#options.people().byPasskey(id)
+    const isWhole = [authenticatorData, clientDataJSON, signature].every((text) => /^[A-Za-z0-9_-]{1,3000}$/.test(text))
+    if (person === undefined || !isWhole) return this.#loginPage(visit, to, { status: 401 }, 'This passkey is not known here.')
+    return this.#loggedIn(visit, login, person.name, { kind: 'passkey', id, authenticatorData, clientDataJSON, signature }, to)
+  }
+
+  async #byPassword(visit: Visit, fields: Fields, login: LoginOccasion, to: string): Promise<PortalAnswer> {
+    const { passwords } = this.#options
+    const name = (fields.get('name') ?? '').normalize('NFKC').trim().toLowerCase()
+    const password = fields.get('password') ?? ''
+    const wrong = 'Name or password are wrong.'
+    if (!visit.people.methods.includes('password') || password.length > PASSWORD_CHARS_MAX || !PERSON_NAME.test(name))
+      return this.#loginPage(visit, to, { status: 401 }, wrong)
+    const waitS = passwords.waitS(name, visit.nowMs)
+    if (waitS > 0) {
+      const headers = ['retry-after', String(waitS)]
+      return this.#loginPage(
+        visit,
+        to,
+        { status: 429, headers },
+        'Too many attempts with this name. Wait some minutes, or use a passkey.',
+      )
+    }
+    // Counted before it is known: many at once are many.
+    passwords.failed(name, visit.nowMs)
+    const held = this.#options
+      .people()
+      .get(name)
+      ?.credentials.find((one) => one.kind === 'password')
+    const key = await passwords.check(name, password, held, visit.request.source)
+    if (key === undefined) return this.#loginPage(visit, to, { status: 401 }, wrong)
+    passwords.succeeded(name)
+    const signature = sign(null, passwordLoginBytes(login, name), key).toString('base64url')
+    return this.#loggedIn(visit, login, name, { kind: 'password', signature }, to)
+  }
+
+  /** A session of its own for each login: what the browser had before counts for nothing. */
+  async #loggedIn(visit: Visit, login: LoginOccasion, person: string, proof: LoginProof, to: string): Promise<PortalAnswer> {
+    if (!this.#logins.take(person, visit.nowMs)) {
+      const headers = ['retry-after', String(this.#logins.waitS(person, visit.nowMs))]
+      return this.#loginPage(visit, to, { status: 429, headers }, 'Too many logins. Please wait some minutes.')
+    }
+    const session = await this.#minted({ person: { ...login, type: 'login', person, proof } }, MINT_MS_MAX)
+    const { secure } = visit.request
+    return redirect(to, [sessionCookieText(session, secure), endedCookie(formCookie(visit.request), secure)])
+  }
+
+  // Logging out.
+
+  #logoutAsked(visit: Visit): PortalAnswer {
+    const { request, nowMs } = visit
+    if (this.#session(visit) === undefined)
+      return noticePage('Logged out', 'Nobody is logged in with this browser.', { status: 200, again: true })
+    const browser = this.#options.forms.browser(visit.browser)
+    const { text } = this.#options.forms.issue(`logout ${request.service}`, browser, nowMs)
+    const [client, to] = [visit.query.get('client'), visit.query.get('to')]
+    const target = logoutTarget(this.#options.view().policy.openid, client, to)
+    const onwards =
+      target === undefined ? undefined : { fields: { client: client ?? '', to: target }, origin: formOrigin(target) }
+    return logoutPage(request.host, text, { status: 200, headers: ['set-cookie', formCookieText(request, browser)] }, onwards)
+  }
+
+  async #logoutPosted(visit: Visit, fields: Fields): Promise<PortalAnswer> {
+    const { request, nowMs } = visit
+    if (this.#options.forms.open(fields.get('form') ?? '', `logout ${request.service}`, visit.browser, nowMs) === undefined)
+      return this.#logoutAsked(visit)
+    const token = this.#session(visit)
+    const cookies = [endedCookie(sessionCookie(request.secure), request.secure), endedCookie(formCookie(request), request.secure)]
+    const headers = ['set-cookie', cookies[0] as string, 'set-cookie', cookies[1] as string]
+    if (token !== undefined) await this.#end(token)
+    const target = logoutTarget(this.#options.view().policy.openid, fields.get('client') ?? null, fields.get('to') ?? null)
+    if (target !== undefined) return redirect(target, cookies)
+    return noticePage('Logged out', 'Your session has ended.', { status: 200, headers, again: true })
+  }
+
+  /** What the token stands for. */
+  async #end(token: string): Promise<void> {
+    try {
+      await this.#options.propose({ type: 'token.revoke', token }, AGREE_MS_MAX)
+    } catch (error) {
+      if (!(error instanceof LedgerError)) throw error
+      // Enforced everywhere by gossip, and agreed on when the others are back.
+      if (error.code !== 'NO_QUORUM') this.#options.log(`a session is not ended: ${error.message}`)
+    }
+  }
+
+  /** The token of the session that this browser has, if it is good. */
+  #session({ request, cookies, nowMs }: Visit): string | undefined {
+    const token = cookies.get(sessionCookie(request.secure))
+    if (token === undefined || token.length > 4_096) return undefined
+    const verdict = this.#options.tokens().verify(token, nowMs)
+    if (verdict instanceof Promise || !isSession(verdict, request.service, this.#options.view())) return undefined
+    if (Number(verdict.claims.exp) * 1_000 <= nowMs || this.#options.isDenied(verdict)) return undefined
+    return token
+  }
+
+  // Enrolling.
+
+  #enrolAsked(visit: Visit): PortalAnswer {
+    const [name, key] = [visit.query.get('name') ?? '', visit.query.get('key') ?? '']
+    return this.#isInvited(name, key, visit.nowMs) ? this.#enrolPage(visit, name, key, { status: 200 }) : NOT_INVITED
+  }
+
+  #isInvited(name: string, key: string, nowMs: number): boolean {
+    if (!PERSON_NAME.test(name) || !/^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/.test(key)) return false
+    // Before anybody is looked up: it takes as long for a name that nobody has.
+    const shown = publicHalf(seededKey(Buffer.from(key, 'base64url')))
+    const invitation = this.#options.people().get(name)?.invitation
+    return invitation != null && invitation.untilMs > nowMs && shown === invitation.key
+  }
+
+  #enrolPage(visit: Visit, name: string, key: string, options: PageOptions, said?: string): PortalAnswer {
+    const { request, people, nowMs } = visit
+    const { ring, forms } = this.#options
+    const browser = forms.browser(visit.browser)
+    const { text: form, occasion } = forms.issue(`enrol ${request.service} ${name}`, browser, nowMs)
+    const { host } = request
+    const challenge = loginChallenge(this.#occasion(request, occasion))
+    // Says nothing of the person to who reads it from an authenticator.
+    const user = hash('sha256', `${ring} ${name}`, 'base64url')
+    const domain = people.domain ?? host
+    const shown = { host, form, name, key, methods: people.methods, challenge, domain, user, said }
+    return enrolPage(shown, { ...options, headers: ['set-cookie', formCookieText(request, browser)] })
+  }
+
+  async #enrolPosted(visit: Visit, fields: Fields): Promise<PortalAnswer> {
+    const { request, people, nowMs } = visit
+    const [name, key] = [fields.get('name') ?? '', fields.get('key') ?? '']
+    if (!this.#isInvited(name, key, nowMs)) return NOT_INVITED
+    const again = (text: string): PortalAnswer => this.#enrolPage(visit, name, key, { status: 400 }, text)
+    const occasion = this.#options.forms.open(fields.get('form') ?? '', `enrol ${request.service} ${name}`, visit.browser, nowMs)
+    if (occasion === undefined) return again('The page was open for too long. Please try again.')
+    const way = fields.get('with')
+    let credential: PersonCredential
+    if (way === 'password' && people.methods.includes('password')) {
+      const password = fields.get('password') ?? ''
+      const fault = await this.#passwordFault(password, fields.get('again') ?? '', name)
+      if (fault !== undefined) return again(fault)
+      try {
+        credential = await this.#options.passwords.enrol(password, request.source)
+      } catch (error) {
+        if (!(error instanceof PasswordsBusy)) throw error
+        return again('There is too much to do just now. Please try again in a moment.')
+      }
+    } else if (way === 'passkey' && people.methods.includes('passkey')) {
+      const made = {
+        authenticatorData: fields.get('authenticatorData') ?? '',
+        clientDataJSON: fields.get('clientDataJSON') ?? '',
+        id: fields.get('id') ?? '',
+        publicKey: fields.get('publicKey') ?? '',
+      }
+      const rpId = people.domain ?? request.host
+      const expected = { challenge: loginChallenge(this.#occasion(request, occasion)), rpId }
+      const fault = registrationFault(made, expected)
+      if (fault !== undefined) return again(`This passkey cannot be taken: ${fault}.`)
+      credential = { id: made.id, kind: 'passkey', publicKey: made.publicKey, rpId }
+    } else return again('Choose how you want to log in.')
+    const signed = enrolmentBytes(this.#options.ring, name, credential)
+    const proof = sign(null, signed, seededKey(Buffer.from(key, 'base64url'))).toString('base64url')
+    try {
+      await this.#options.propose({ type: 'person.enrol', credential, name, proof }, AGREE_MS_MAX)
+    } catch (error) {
+      if (!(error instanceof LedgerError)) throw error
+      this.#options.log(`an enrolment is not agreed on: ${error.message}`)
+      return again('The ring could not agree on it just now. Please try again in a moment.')
+    }
+    return redirect(LOGIN_PATH, [endedCookie(formCookie(request), request.secure)])
+  }
+
+  async #passwordFault(password: string, again: string, name: string): Promise<string | undefined> {
+    const { length } = [...password]
+    if (length < PASSWORD_CHARS_MIN) return `At least ${PASSWORD_CHARS_MIN} characters, please.`
+    if (password.length > PASSWORD_CHARS_MAX) return `At most ${PASSWORD_CHARS_MAX} characters, please.`
+    if (password !== again) return 'The two are not the same.'
+    if (password.toLowerCase().includes(name)) return 'It must not hold the name.'
+    return (await this.#options.isBreached(password)) ? 'It is known from breaches: choose another.' : undefined
+  }
+}
+
+const NOT_INVITED = noticePage('This invitation does not work', 'It was used, is over, or was replaced. Ask for another.', {
+  status: 404,
+})
+
+type Fields = ReadonlyMap<string, string>
+
+/** Undefined: no form of ours, which has each field once. */
+function formFields({ headers, body }: PortalRequest): Fields | undefined {
+  const types = headers.filter(([name]) => name.toLowerCase() === 'content-type')
+  if (types.length !== 1 || !FORM_TYPE.test((types[0] as readonly [string, string])[1])) return undefined
+  const fields = new Map<string, string>()
+  for (const [name, value] of new URLSearchParams(Buffer.from(body).toString('utf8'))) {
+    if (fields.has(name) || fields.size >= 32) return undefined
+    fields.set(name, value)
+  }
+  return fields
+}
+
+/** Sent by a page of this origin (Fetch Metadata, or Origin where that is not there). */
+function isFromHere({ headers, authority, secure }: PortalRequest): boolean {
+  const all = (wanted: string): readonly string[] =>
+    headers.filter(([name]) => name.toLowerCase() === wanted).map(([, value]) => value.trim())
+  const sites = all('sec-fetch-site')
+  if (sites.length > 0) return sites.every((site) => site === 'same-origin')
+  const origins = all('origin')
+  const own = `${secure ? 'https' : 'http'}://${authority}`
+  // Programs say neither, and bring no one else's cookies.
+  return origins.every((origin) => origin.toLowerCase() === own.toLowerCase())
+}
+
+function cookiesOf({ headers }: PortalRequest): ReadonlyMap<string, string> {
+  const cookies = new Map<string, string>()
+  for (const [name, value] of headers) {
+    if (name.toLowerCase() !== 'cookie') continue
+    for (const pair of value.split(';')) {
+      const at = pair.indexOf('=')
+      const key = pair.slice(0, Math.max(0, at)).trim()
+      if (at > 0 && !cookies.has(key)) cookies.set(key, pair.slice(at + 1).trim())
+    }
+  }
+  return cookies
+}
+
+function formCookie({ secure }: Pick<PortalRequest, 'secure'>): string {
+  return secure ? FORM_COOKIE.secure : FORM_COOKIE.plain
+}
+
+function formCookieText(request: PortalRequest, browser: string): string {
+  const secure = request.secure ? '; Secure' : ''
+  return `${formCookie(request)}=${browser}; Path=/; Max-Age=${FORM_COOKIE_S}; HttpOnly; SameSite=Lax${secure}`
+}
+
+/** As a policy of forms names it. */
+function formOrigin(target: string): string {
+  const { origin, protocol } = new URL(target)
+  return origin === 'null' ? protocol : origin
+}
+
+function endedCookie(name: string, secure: boolean): string {
+  return `${name}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax${secure ? '; Secure' : ''}`
+}
+
+/** A path of this site and nothing else, whatever a browser might make of it (RFC 3986 section 4.2). */
+export function safeTarget(text: string | null | undefined): string {
+  if (text == null || text.length > 2_048 || !/^\/(?![/\\])[\x21-\x7e]*$/.test(text) || text.includes('\\')) return '/'
+  const url = URL.parse(text, 'http://here.invalid')
+  if (url === null || url.origin !== 'http://here.invalid') return '/'
+  // Dot segments leave paths that begin with two slashes, which are hosts.
+  const path = `${url.pathname}${url.search}`
+  return path.startsWith('//') || path.startsWith('/.ringwall/login') || path.startsWith('/.ringwall/logout') ? '/' : path
+}
+
+function redirect(to: string, cookies: readonly string[]): PortalAnswer {
+  const headers = [
+    'location',
+    to,
+    'cache-control',
+    'no-store',
+    'content-type',
+    'text/plain; charset=utf-8',
+    'referrer-policy',
+    'no-referrer',
+  ]
+  return { status: 303, headers: [...headers, ...cookies.flatMap((cookie) => ['set-cookie', cookie])], body: '' }
+}
