@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { appendFileSync, cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { ask, CLI, eventually, freePorts, TestRing } from './local-ring.ts'
@@ -141,6 +141,7 @@ test('05 a device that was made, shipped and registered serves when it is powere
     home('ringwall.yaml'),
     `${text}
 devices:
+  attestation: { least: software, every: 20s }
   manufacturers:
     - { name: acme, key: ${key} }
 `,
@@ -158,10 +159,12 @@ devices:
   assert.match(shown.stdout, /status +joined\nnode +ac-1-/)
   on.child.kill('SIGTERM')
   await on.ended()
-  const again = await powerOn(directory)
+  await powerOn(directory)
   await eventually('AC-1 serves again', async () => (await ask(on.traffic, '/')).status === 200, 40_000)
-  again.child.kill('SIGTERM')
-  await again.ended()
+  await eventually('it is trusted, by software', async () => {
+    const { trust } = await ring.client(1).enrolment()
+    return trust.some(({ kind, state }) => kind === 'software' && state === 'trusted')
+  })
 })
 
 test('06 stolen and copied: each is refused with its reason, and leaves nothing behind', async () => {
@@ -184,7 +187,24 @@ test('06 stolen and copied: each is refused with its reason, and leaves nothing 
   await refused(unknown, /DEVICE_REMOVED: AC-3 was removed for good/)
 })
 
-test('07 a device that was given away is out, here and with every older voucher', async () => {
+test('07 one whose configuration is changed is out on all nodes, and does not come back by itself', async () => {
+  const [record] = (await ring.client(1).enrolment()).trust
+  appendFileSync(join(home('AC-1'), 'node/node.yaml'), '# changed\n')
+  for (const at of [1, 2]) {
+    const isOut = async (): Promise<boolean> => {
+      const { expelled, addresses } = await ring.client(at).enrolment()
+      const isNamed = expelled.some(({ node, code }) => node === record?.node && code === 'CONFIGURATION_CHANGED')
+      return isNamed && !addresses.some(({ id }) => id === record?.node)
+    }
+    await eventually(`n${at} has put it out`, isOut, 40_000)
+  }
+  assert.match(ring.cli('device', 'trust').stdout, /ac-1-[0-9a-f]{8} +out: CONFIGURATION_CHANGED/)
+  const on = await powerOn(home('copy'))
+  assert.equal(await on.ended(), 1)
+  assert.match(on.said(), /DEVICE_EXPELLED: the ring put ac-1-[0-9a-f]{8} out.*ringwall device accept/)
+})
+
+test('08 a device that was given away is out, here and with every older voucher', async () => {
   const older = home('older')
   mkdirSync(older)
   for (const file of ['device.key', 'device.pem', 'manufacturer.pem', 'voucher.json'])
@@ -192,11 +212,6 @@ test('07 a device that was given away is out, here and with every older voucher'
   const buyer = done(ring.cliAlone('device', 'manufacturer', 'buyer', '--directory', home('buyer')))
   const file = join(home('AC-1'), 'voucher.json')
   done(ring.cli('device', 'transfer', 'AC-1', '--voucher', file, '--to', buyer, '--reason', 'sold'))
-  const { nodes } = await ring.client(2).nodes()
-  assert.equal(
-    nodes.some(({ id }) => id.startsWith('ac-1-')),
-    false,
-  )
   const on = await powerOn(older)
   assert.equal(await on.ended(), 1)
   assert.match(on.said(), /DEVICE_TRANSFERRED: AC-1 was given to another owner/)

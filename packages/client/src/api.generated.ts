@@ -64,7 +64,7 @@ export type ExpelledNode = { readonly node: string; readonly code: string; /** U
 export type ReferenceValue = { readonly kind: 'program' | 'pcrs'; readonly digest: string; readonly label: string }
 
 /** Who may join, and where. */
-export type Enrolment = { readonly ring: string; readonly height: number; readonly addresses: readonly NodeAddress[]; readonly invitations: readonly Invitation[]; readonly devices: readonly Device[]; readonly attestation: { readonly least: 'none' | 'software' | 'tpm'; /** Unix milliseconds. */ readonly every: number }; readonly trust: readonly TrustOfNode[]; readonly expelled: readonly ExpelledNode[]; readonly references: readonly ReferenceValue[]; /** How many this node sent away since it started, by code. */ readonly refusals: Readonly<Record<string, number>> }
+export type Enrolment = { readonly ring: string; readonly height: number; readonly addresses: readonly NodeAddress[]; readonly invitations: readonly Invitation[]; readonly devices: readonly Device[]; /** What quotes are made over now; null while the policy asks for none. */ readonly beacon: string | null; readonly attestation: { readonly least: 'none' | 'software' | 'tpm'; /** Unix milliseconds. */ readonly every: number }; readonly trust: readonly TrustOfNode[]; readonly expelled: readonly ExpelledNode[]; readonly references: readonly ReferenceValue[]; /** How many this node sent away since it started, by code. */ readonly refusals: Readonly<Record<string, number>> }
 
 /** One thing that is well or is not. */
 export type CheckFinding = { readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic' | 'key'; readonly level: 'ok' | 'warn' | 'bad'; readonly what: string; readonly fix: string | null }

@@ -7,8 +7,14 @@ export const REQUEST_BYTES_MAX = 262_144
 /** A genesis document has a megabyte at most. */
 const ANSWER_BYTES_MAX = 2_097_152
 const REQUESTS_MAX = 16
-const IDLE_MS_MAX = 10_000
-const LIFE_MS_MAX = 60_000
+/** How long a guest may say nothing, and stay. Connections that have not become links are few, and shared with nodes that return. */
+export interface GuestPatience {
+  readonly idleMs: number
+  readonly lifeMs: number
+}
+export const EXPECTED: GuestPatience = { idleMs: 10_000, lifeMs: 60_000 }
+/** One that the ring expects nothing of hears why, and goes. */
+export const UNEXPECTED: GuestPatience = { idleMs: 2_000, lifeMs: 3_000 }
 
 export type GuestAnswer = { readonly ok: Readonly<Record<string, unknown>> } | GuestRefusal
 
@@ -101,13 +107,14 @@ function parseAnswer({ ok, error }: Readonly<Record<string, unknown>>): GuestAns
 export function serveGuest(
   socket: TLSSocket,
   answer: (request: Readonly<Record<string, unknown>>) => Promise<GuestAnswer>,
+  { idleMs, lifeMs }: GuestPatience = EXPECTED,
 ): void {
   const reader = new LineReader(REQUEST_BYTES_MAX)
-  const life = setTimeout(() => socket.destroy(), LIFE_MS_MAX)
+  const life = setTimeout(() => socket.destroy(), lifeMs)
   life.unref()
   let asked = 0
   let isBusy = false
-  socket.setTimeout(IDLE_MS_MAX, () => isBusy || socket.destroy())
+  socket.setTimeout(idleMs, () => isBusy || socket.destroy())
   socket.on('error', () => socket.destroy())
   socket.once('close', () => clearTimeout(life))
   const say = (said: GuestAnswer): void => {

@@ -5,7 +5,7 @@
 import type { TLSSocket } from 'node:tls'
 import { goneDevice, type Refusal, type RingState, type TxBody } from '@ringwall/ring'
 import { encodeBase64url } from '@ringwall/ring/tx'
-import { type GuestAnswer, serveGuest } from './guest-channel.ts'
+import { EXPECTED, type GuestAnswer, serveGuest, UNEXPECTED } from './guest-channel.ts'
 
 /** Joins that are on their way at once. */
 const JOINING_MAX = 64
@@ -47,11 +47,12 @@ export class Reception {
   receive(socket: TLSSocket, key: Uint8Array): void {
     const from = `${socket.remoteAddress}:${socket.remotePort}`
     const guest = encodeBase64url(key)
-    serveGuest(socket, async (request) => {
-      const answer = await this.answer(guest, request)
-      if ('error' in answer) this.#desk.onRefused(from, answer.error as Refusal)
-      return answer
-    })
+    const answer = async (request: Request): Promise<GuestAnswer> => {
+      const said = await this.answer(guest, request)
+      if ('error' in said) this.#desk.onRefused(from, said.error as Refusal)
+      return said
+    }
+    serveGuest(socket, answer, this.#expected(guest) === undefined ? UNEXPECTED : EXPECTED)
   }
 
   async answer(guest: string, request: Request): Promise<GuestAnswer> {

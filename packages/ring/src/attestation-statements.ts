@@ -145,13 +145,12 @@ function refusalOfQuote(meeting: Meeting, body: Of<'attest.quote'>, means: Enrol
       'ATTESTATION_TOO_WEAK',
       `${kind} is less than ${rank(least) > rank(held.kind) ? 'the policy asks for' : 'it attested by before'}`,
     )
-  if (held.atMs !== null && nowMs - held.atMs < every / EARLY_SHARE)
-    return refuse('ATTESTATION_EARLY', 'the last quote is too new')
   if (body.tpm !== null && held.ak === null)
     return refuse('AK_UNKNOWN', 'no attestation key of this node is enrolled: validators see first that it lives in its TPM')
   const reading = readQuote(meeting, body, held, means)
   if (body.tpm !== null && reading === undefined) return refuse('QUOTE_MALFORMED', 'this node reads no quotes')
-  if (reading?.ok === false) return refuse(reading.code, reading.reason)
+  // By the node's own key, and by another TPM: that no node says of itself that is what it was.
+  if (reading?.ok === false && reading.code !== 'QUOTE_SIGNATURE') return refuse(reading.code, reading.reason)
   if (reading?.ok === true && held.clock !== null) {
     const { resetCount, clockMs } = reading.clock
     if (resetCount < held.clock.resetCount || (resetCount === held.clock.resetCount && clockMs <= held.clock.clockMs))
@@ -160,7 +159,10 @@ function refusalOfQuote(meeting: Meeting, body: Of<'attest.quote'>, means: Enrol
         'the TPM’s clock does not go on from its last quote: it is shown again, or its TPM was put back in time',
       )
   }
-  return tamperOf(meeting, body, held, reading) === undefined ? undefined : refusalOfNodeRemoval(meeting, issuer.name)
+  if (tamperOf(meeting, body, held, reading) !== undefined) return refusalOfNodeRemoval(meeting, issuer.name)
+  if (held.atMs !== null && nowMs - held.atMs < every / EARLY_SHARE)
+    return refuse('ATTESTATION_EARLY', 'the last quote is too new')
+  return undefined
 }
 
 /** What is wrong with a node that said something valid. */
@@ -175,6 +177,7 @@ function tamperOf(
     const known = references.filter((one) => one.kind === kind)
     return known.length > 0 ? known.some((one) => one.digest === digest) : pinned === null || pinned === digest
   }
+  if (reading?.ok === false) return 'TPM_CHANGED'
   if (alarm !== null) return 'TAMPER_ALARM'
   // A process that was followed by another has ended; its machine's clock tells a late transaction from one that was made since.
   if (held.former.includes(boot) && held.boot !== null && content.atMs > held.boot.sinceMs) return 'CLONED'

@@ -22,6 +22,8 @@ export const REFERENCES_MAX = 64
 /** Intervals without a quote after which a node is shown as stale, and after which it is out. */
 export const STALE_INTERVALS = 2
 export const TRUST_INTERVALS = 3
+/** What a node that has just joined has, at least, until its first quote is agreed on. */
+const FIRST_QUOTE_MS = 60_000
 const BEACON_DOMAIN = 'RINGWALL_BEACON_V1\n'
 const QUOTE_DOMAIN = 'RINGWALL_QUOTE_V1\n'
 const VERDICT_DOMAIN = 'RINGWALL_TPM_VERDICT_V1\n'
@@ -76,6 +78,7 @@ export const EXPULSION_CODES = [
   'CONFIGURATION_CHANGED',
   'PROGRAM_CHANGED',
   'PCRS_CHANGED',
+  'TPM_CHANGED',
 ] as const
 export type ExpulsionCode = (typeof EXPULSION_CODES)[number]
 
@@ -151,8 +154,9 @@ export function untilOf(nowMs: number, every: number): Pick<TrustRecord, 'staleA
   return { staleAtMs: nowMs + STALE_INTERVALS * every, untilMs: nowMs + TRUST_INTERVALS * every }
 }
 
-/** Of a node that has said nothing yet. */
+/** Of a node that has said nothing yet: it has a minute at least, for validators to look at its TPM. */
 export function begunRecord(node: string, nowMs: number, every: number): TrustRecord {
+  const { staleAtMs, untilMs } = untilOf(nowMs, every)
   return {
     ak: null,
     atMs: null,
@@ -165,7 +169,8 @@ export function begunRecord(node: string, nowMs: number, every: number): TrustRe
     pcrs: null,
     program: null,
     saidMs: 0,
-    ...untilOf(nowMs, every),
+    staleAtMs,
+    untilMs: Math.max(untilMs, nowMs + FIRST_QUOTE_MS),
   }
 }
 

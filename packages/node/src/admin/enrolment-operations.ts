@@ -25,6 +25,7 @@ function enrolment(node: RunningNode): unknown {
       node: used?.node ?? null,
     })),
     devices: state.enrolment.devices(),
+    beacon: trust.beacons.at(-1)?.value ?? null,
     attestation: { ...node.view().policy.devices.attestation },
     trust: trust.nodes.map((record) => ({
       node: record.node,

@@ -283,6 +283,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
     addresses: list(ref('NodeAddress')),
     invitations: list(ref('Invitation')),
     devices: list(ref('Device')),
+    beacon: described('What quotes are made over now; null while the policy asks for none.', orNull(text)),
     attestation: object('What the policy asks for.', { least: choice('none', 'software', 'tpm'), every: ms }),
     trust: list(ref('TrustOfNode')),
     expelled: list(ref('ExpelledNode')),

@@ -9,6 +9,7 @@ const WHY: Readonly<Record<Expelled['code'], string>> = {
   CLOCK_ROLLBACK: 'its clock went back',
   CONFIGURATION_CHANGED: 'its configuration is another than it joined with',
   PROGRAM_CHANGED: 'its program, dependencies or flags are others than they may be',
+  TPM_CHANGED: 'its key speaks where its TPM is not: it was copied, or its TPM was replaced',
   PCRS_CHANGED: 'its TPM measured another start than it may have',
 }
 
