@@ -2,7 +2,6 @@
  * The desk: findings of all nodes, the incidents that they make, and what operators closed. Tells the other nodes, so that each can
  * answer for the ring, and keeps it while the node is away. What belongs together is `@ringwall/respond`'s to say.
  */
-import { readFile, rename, writeFile } from 'node:fs/promises'
 import type { Fabric } from '@ringwall/fabric'
 import {
   CLOSINGS_VERSION,
@@ -14,6 +13,7 @@ import {
   type Incident,
   type NewFinding,
 } from '@ringwall/respond'
+import { type DiskSeal, readFileSealed, replaceFile, sealParts } from '@ringwall/store'
 
 const KEEP_MS = 30 * 86_400_000
 const TELL_MS = 5_000
@@ -31,6 +31,8 @@ export interface IncidentDeskOptions {
   readonly fabric: Pick<Fabric, 'broadcast'>
   /** Without its ending. */
   readonly file: string
+  /** Of the disk that it is on. */
+  readonly disk?: DiskSeal | undefined
   /** An incident that was not there before. */
   readonly onOpened: (incident: Incident) => void
   readonly log: (level: 'warn', line: string) => void
@@ -56,10 +58,16 @@ export class IncidentDesk {
 
   /** Takes up what was kept. */
   async start(): Promise<void> {
-    const { file } = this.#options
-    const [findings, closings] = await Promise.all(
-      ['findings', 'closings'].map((name) => readFile(`${file}.${name}`).catch(() => undefined)),
-    )
+    const { file, disk, log } = this.#options
+    const read = async (name: string): Promise<Uint8Array | undefined> => {
+      try {
+        return (await readFileSealed(`${file}.${name}`, disk)) ?? undefined
+      } catch (error) {
+        log('warn', `incidents begin anew: ${file}.${name}: ${(error as Error).message}`)
+        return undefined
+      }
+    }
+    const [findings, closings] = [await read('findings'), await read('closings')]
     if (findings !== undefined) this.#findings.restore(findings)
     if (closings !== undefined) this.#closings.restore(closings)
     for (const { ids } of this.#all()) for (const id of ids) this.#opened.add(id)
@@ -127,17 +135,16 @@ export class IncidentDesk {
   /** Writes it to its files, when it is not there yet. One after the other. */
   keep(): Promise<void> {
     this.#saving = this.#saving.then(async () => {
-      const { file, log } = this.#options
+      const { file, disk, log } = this.#options
       const closings = JSON.stringify(this.#closings.all())
       const state = `${this.#findings.changes} ${closings}`
       if (state === this.#savedAt) return
       try {
         for (const [name, content] of [
           ['findings', this.#findings.memory()],
-          ['closings', closings],
+          ['closings', new TextEncoder().encode(closings)],
         ] as const) {
-          await writeFile(`${file}.${name}.new`, content, { mode: 0o600, flush: true })
-          await rename(`${file}.${name}.new`, `${file}.${name}`)
+          await replaceFile(`${file}.${name}`, 0o600, sealParts(disk, `${file}.${name}`, [content]))
         }
         this.#savedAt = state
       } catch (error) {

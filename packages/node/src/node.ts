@@ -801,6 +801,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       self: config.id,
       fabric,
       file: join(config.data, 'incidents'),
+      disk: disk.seal,
       onOpened: ({ id, severity, title }) => {
         telemetry.count('incidents_total', { severity }, 1)
         events.add('incident', severity === 'high' ? 'bad' : 'warn', `incident ${id} (${severity}): ${title}`)
