@@ -5,7 +5,7 @@ import { People } from './people.ts'
 import { POLICY } from './policy.ts'
 import { type Found, SimRing } from './ring.ts'
 import { type IncidentScore, type Score, Scorer } from './score.ts'
-import { Calendar, DAY, hashOf, MINUTE, type Play } from './traffic.ts'
+import { Calendar, DAY, hashOf, MINUTE } from './traffic.ts'
 
 export const NODES = 5
 export const SERVICE = 'shop'
@@ -28,7 +28,6 @@ export interface RunOptions {
   readonly policy?: string
   readonly onDay?: (day: number, plays: number) => void
   readonly onFound?: (found: Found) => void
-  readonly onPlay?: (play: Play) => void
 }
 
 export interface Run {
@@ -39,7 +38,7 @@ export interface Run {
   readonly incidents: IncidentScore
 }
 
-export function run({ seed, users, days, instances, kinds = KINDS, policy = POLICY, onDay, onFound, onPlay }: RunOptions): Run {
+export function run({ seed, users, days, instances, kinds = KINDS, policy = POLICY, onDay, onFound }: RunOptions): Run {
   const calendar = new Calendar()
   const people = new People({ seed, users, nodes: NODES, startMs: START_MS, days }, calendar)
   const ring = new SimRing({
@@ -78,7 +77,6 @@ export function run({ seed, users, days, instances, kinds = KINDS, policy = POLI
         kind.play({ random: new Random(hashOf(seed, 4, number)), calendar, nodes: NODES, users, startMs, who, number })
       }
       for (const play of calendar.take(minute)) {
-        onPlay?.(play)
         scorer.played(play, ring.play(play))
         plays += 1
       }

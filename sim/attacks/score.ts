@@ -28,8 +28,6 @@ export interface KindScore {
   readonly kind: string
   readonly attack: string
   readonly instances: number
-  /** Numbers of its instances. */
-  readonly whos: readonly number[]
   readonly found: number
   /** Median, of those that were found; undefined: none was. */
   readonly afterMs: number | undefined
@@ -225,7 +223,6 @@ export class Scorer {
         kind: name,
         attack: all[0]!.kind.attack,
         instances: all.length,
-        whos: all.map(({ who }) => who),
         found: found.length,
         afterMs: after[(after.length - 1) >> 1],
         by: [...new Set(found.map(({ foundBy }) => foundBy!))].sort(),

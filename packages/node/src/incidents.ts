@@ -141,7 +141,7 @@ export class IncidentDesk {
       try {
         for (const [name, content] of [
           ['findings', this.#findings.memory()],
-          ['closings', closings],
+          ['closings', new TextEncoder().encode(closings)],
         ] as const) {
           await writeFileSealed(`${file}.${name}`, content, disk)
         }
