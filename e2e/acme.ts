@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect } from 'node:tls'
+import { isSealedFile } from '@ringwall/store'
 import { provisionRing, writeNodeConfigs } from '../packages/node/src/local/provision.ts'
 import { makePair, writePair } from '../packages/proxy/src/test-certificates.ts'
 import { freePorts } from '../tools/free-ports.ts'
@@ -179,7 +180,7 @@ async function main(): Promise<void> {
     )
     const folder = join(root, 'n1', 'acme')
     const files = readdirSync(folder).map((name) => join(folder, name))
-    const sealed = files.filter((file) => readFileSync(file).subarray(0, 4).toString() === 'RWS1')
+    const sealed = files.filter((file) => !file.endsWith('waits.json') && isSealedFile(readFileSync(file)))
     check(
       'keys and account are sealed, and their owner’s alone',
       sealed.length === 2 &&

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { freePort } from '../tools/free-ports.ts'
-import { ask, eventually } from './local-ring.ts'
+import { ask, CLI, eventually } from './local-ring.ts'
 import { startProtect } from './program.ts'
 
 const NO_CURL = spawnSync('curl', ['--version']).status === 0 ? false : 'curl is not installed'
@@ -59,6 +59,21 @@ test('workers keep what they may, forget together what was changed, and compress
     for (let at = 0; at < 12; at++) if ((await versionOf()) !== 'version 2') return false
     return true
   })
+  version++
+  const env = { ...process.env, RINGWALL_CONTEXT: join(folder, 'data', 'operator.json') }
+  const purge = (...args: string[]) =>
+    spawnSync(process.execPath, [CLI, 'cache', 'purge', ...args, '--reason', 'a new release'], { env, encoding: 'utf8' })
+  const unknown = purge('shop')
+  assert.equal(unknown.status, 1)
+  assert.match(unknown.stderr, /the policy has no service shop; it has app/)
+  assert.equal(purge('app', '/other').status, 0)
+  for (let at = 0; at < 12; at++) assert.equal(await versionOf(), 'version 2')
+  const said = purge('app', '/page')
+  assert.equal(said.status, 0, said.stderr)
+  await eventually('both to have forgotten it', async () => {
+    for (let at = 0; at < 12; at++) if ((await versionOf()) !== 'version 3') return false
+    return true
+  })
   const metrics = (await ask(admin, '/metrics')).body
   const metric = (name: string): number => Number(new RegExp(`^ringwall_${name}(?:\\{[^}]*\\})? (\\d+)`, 'm').exec(metrics)?.[1])
   await eventually('the counts of both workers', async () => {
@@ -74,7 +89,7 @@ test('workers keep what they may, forget together what was changed, and compress
         { encoding: 'utf8' },
       )
       assert.match(said.stdout, new RegExp(`content-encoding: ${coding}\r\n`, 'i'))
-      assert.match(said.stdout, /version 2 of a page/)
+      assert.match(said.stdout, /version 3 of a page/)
     }
   })
 })

@@ -11,13 +11,13 @@
  * Two nodes are to give nothing and three everything: so the attack can succeed, and its failure says something. In the end the vault is emptied and
  * its key replaced: then all four nodes together are to give nothing, neither from disk nor from what memory they then have.
  */
-import { createPrivateKey, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { closeSync, cpSync, mkdtempSync, openSync, readdirSync, readFileSync, readSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { combineUnproven, KeyShare, makeBarePartial, PublicKey, readCapsule, ThresholdError } from '@ringwall/threshold'
 import { readSecretLabel, unsealSecret, VaultError } from '@ringwall/vault'
-import { Seal } from '../packages/node/src/signing/sealed-file.ts'
+import { filesOf, openStolen } from './disk-thief.ts'
 import { eventually, TestRing } from './local-ring.ts'
 import { openVault, VaultClient } from './vault-client.ts'
 
@@ -99,16 +99,15 @@ class Sack {
   }
 }
 
-function robDisk(sack: Sack, ring: string, node: number, folder: string): void {
-  const seal = new Seal(createPrivateKey(readFileSync(join(folder, 'node.key'))), `${ring} n${node}`)
-  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue
-    const bytes = readFileSync(join(entry.parentPath, entry.name))
-    sack.search(bytes)
-    for (const name of ['sealing share', 'share']) {
-      const opened = entry.name.endsWith('.sealed') ? seal.open(name, bytes) : undefined
+async function robDisk(sack: Sack, ring: string, node: number, folder: string): Promise<void> {
+  const disk = await openStolen(folder, ring, `n${node}`)
+  for await (const { name, raw, opened } of filesOf(folder, disk)) {
+    sack.search(raw)
+    if (opened !== undefined) sack.search(opened)
+    for (const called of ['sealing share', 'share']) {
+      const share = name.endsWith('.sealed') ? disk.small.open(called, raw) : undefined
       // The ceremony's number, then the share.
-      if (opened !== undefined) sack.take(KeyShare.decode(opened.subarray(4)))
+      if (share !== undefined) sack.take(KeyShare.decode(share.subarray(4)))
     }
   }
 }
@@ -222,7 +221,7 @@ async function rob(
       const sack = new Sack(canaries)
       if (how !== 'memory') {
         cpSync(join(ring.data, `n${node}`), join(folder, `n${node}`), { recursive: true })
-        robDisk(sack, name, node, join(folder, `n${node}`))
+        await robDisk(sack, name, node, join(folder, `n${node}`))
       }
       if (how !== 'disk') robMemory(sack, await ring.pid(node))
       loots.push({ node, shares: [...sack.shares.values()], sealed: sack.sealed, inTheClear: sack.inTheClear, bytes: sack.bytes })

@@ -157,6 +157,7 @@ const BODIES = [
   { type: 'deny.add', subject: { kind: 'account', service: 'app', value: '0'.repeat(32) }, ttlMs: 60_000, reason: 'guessed' },
   { type: 'deny.remove', id: '0123456789abcdef', reason: 'over' },
   { type: 'deny.withdraw', id: '0123456789abcdef', reason: 'over' },
+  { type: 'cache.purge', service: 'app', path: '/assets', reason: 'a new release' },
   { type: 'policy.set', policy: plainPolicy('http://127.0.0.1:10'), expectVersion: 1 },
 ] as const
 const txs = BODIES.map((body, i) => {

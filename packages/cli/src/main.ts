@@ -2,6 +2,7 @@
 import { ApiError, ContextInvalid, NodeUnreachable, type RingwallClient } from '@ringwall/client'
 import { Command, CommanderError, Option } from 'commander'
 import manifest from '../package.json' with { type: 'json' }
+import { addDevices, addJoining } from './enrolment-program.ts'
 import { QuietFailure, UsageError } from './errors.ts'
 import { parseTtl } from './format.ts'
 import { FORMATS, type Format, parseFormat, write } from './output.ts'
@@ -10,6 +11,17 @@ interface Globals {
   readonly context?: string
   readonly node?: string
   readonly output: Format
+}
+
+interface NodeGiven {
+  readonly config?: string
+  readonly takeOver: boolean
+  readonly device?: string
+  readonly fabric?: string
+  readonly traffic: string
+  readonly admin: string
+  readonly tpm?: string
+  readonly tpmLog?: string
 }
 
 /** Of those verbs of the vault that services have, too. */
@@ -106,7 +118,12 @@ function buildProgram(): Command {
       whole('--ports', 2_100, 60_000),
       8_080,
     )
-    .action(async ({ to, ...given }: { to?: string; nodes: number; operators: number; data: string; ports: number }) => {
+    .addOption(
+      new Option('--seal <how>', 'how disks are sealed; with ring, not all nodes may be stopped at once')
+        .choices(['off', 'local', 'ring'])
+        .default('local'),
+    )
+    .action(async ({ to, ...given }: UpFlags) => {
       const { runUp } = await import('@ringwall/node')
       process.exitCode = await runUp({ to, ...given })
     })
@@ -205,12 +222,26 @@ function buildProgram(): Command {
 
   const node = program
     .command('node')
-    .description('run one node of a ring; or ls, show, init, add, rm')
+    .description('run one node of a ring; or ls, show, invite, join, init, add, rm, wipe, disks')
     .option('--config <file>', 'the node’s configuration: node.yaml')
     .option('--take-over', 'serve beside a process of the same node, which was sent SIGUSR2', false)
-    .action(async ({ config, takeOver }: { config?: string; takeOver: boolean }) => {
+    .option('--device <dir>', 'the folder that ringwall device make wrote: joins its ring by itself, and runs')
+    .option('--fabric <host:port>', 'of a device: where the other nodes reach it')
+    .option('--tpm <tcti>', 'of a device: its TPM 2.0, as tpm2-tools take it')
+    .option('--tpm-log <file>', 'of a device: the event log of its start')
+    .option('--traffic <host:port>', 'of a device: where it takes traffic', '0.0.0.0:8080')
+    .option('--admin <host:port>', 'of a device: its admin API and console', '127.0.0.1:9080')
+    .action(async ({ config, takeOver, device, fabric, traffic, admin, tpm, tpmLog }: NodeGiven) => {
+      if (device !== undefined) {
+        if (config !== undefined) throw new UsageError('--device takes the place of --config')
+        const { runDevice } = await import('@ringwall/node')
+        process.exitCode = await runDevice(device, { fabric, traffic, admin, tpm, tpmLog })
+        return
+      }
       if (config === undefined)
-        throw new UsageError('name the node’s configuration: ringwall node --config FILE; or ls, show, init, add, rm')
+        throw new UsageError(
+          'name the node’s configuration: ringwall node --config FILE; or ls, show, invite, join, init, add, rm, wipe, disks',
+        )
       const { runNode } = await import('@ringwall/node')
       process.exitCode = await runNode(config, takeOver)
     })
@@ -286,6 +317,40 @@ function buildProgram(): Command {
         const { reason: why, force, dryRun: dry } = options
         await nodeRemove(client, id as string, { reason: why as string, force: force === true, dryRun: dry === true })
       },
+  )
+
+  addJoining(node, { withRing, reason, dryRun })
+  addDevices(
+    program
+      .command('device')
+      .description(
+        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference; manufacturer, make, address, ship',
+      ),
+    {
+      withRing,
+      reason,
+      dryRun,
+    },
+  )
+
+  withRing(
+    node
+      .command('wipe')
+      .argument('<id>')
+      .description('let a node go, have it erase itself if it hears of it, and never open its disk again')
+      .option('--force', 'also when those who stay cannot agree on anything until others are back', false)
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([id], options) =>
+      async (client) => {
+        const { nodeWipe } = await import('./commands/node-wipe.ts')
+        const { reason: why, force, dryRun: dry } = options
+        await nodeWipe(client, id as string, { reason: why as string, force: force === true, dryRun: dry === true })
+      },
+  )
+  withRing(
+    node.command('disks').description('disks that the ring opens, and nodes that were wiped'),
+    () => async (client, format) => (await import('./commands/node-wipe.ts')).nodeDisks(client, format),
   )
 
   withRing(
@@ -390,6 +455,25 @@ function buildProgram(): Command {
       .description('how each feed of the node stands')
       .addOption(watch()),
     () => async (client, format) => (await import('./commands/feed.ts')).feedList(client, format),
+  )
+
+  withRing(
+    program
+      .command('cache')
+      .description('answers that nodes keep: purge')
+      .command('purge')
+      .argument('<service>')
+      .argument('[path]', 'with all below it, percent-encoded as in requests', '/')
+      .description('have all nodes forget what they keep of a service')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([service, path], options) =>
+      async (client) =>
+        (await import('./commands/cache.ts')).cachePurge(
+          client,
+          { service: service as string, path: path as string, reason: options.reason as string },
+          options.dryRun === true,
+        ),
   )
 
   withRing(
@@ -1205,6 +1289,15 @@ function watchOutput(stream: NodeJS.WriteStream): void {
 }
 
 /** Commands that run until they are stopped, in front of others' traffic. */
+interface UpFlags {
+  readonly to?: string
+  readonly nodes: number
+  readonly operators: number
+  readonly seal: 'off' | 'local' | 'ring'
+  readonly data: string
+  readonly ports: number
+}
+
 const SERVING: ReadonlySet<string> = new Set(['node', 'protect', 'up'])
 
 /** When the log's reader and the error's are one and have gone. */

@@ -30,8 +30,41 @@ export type UnconfirmedDenials = { readonly issuer: string; readonly count: numb
 /** A node of the ring, as the asked one sees it. Null: it does not answer. */
 export type NodeSummary = { readonly id: string; readonly region: string; readonly roles: readonly ('validator' | 'edge')[]; readonly self: boolean; readonly reachable: boolean; readonly reason: string | null; readonly roundTripMs: number | null; readonly height: number | null; readonly lag: number | null; readonly viewAgeMs: number | null; readonly policyVersion: number | null; readonly denials: number | null; readonly requestsPerSecond: number | null; readonly deniedPerSecond: number | null; readonly version: string | null; readonly adminUrl: string | null }
 
+/** A disk whose key the ring keeps. */
+export type NodeDisk = { readonly id: string; /** Since when. */ readonly atMs: number }
+
+/** What a wiped node said of its end. */
+export type WipeReceipt = { /** Unix milliseconds. */ readonly atMs: number; readonly files: number; readonly bytes: number; /** By the node’s own key, base64url. */ readonly signature: string }
+
+/** A node that was wiped. */
+export type NodeWipe = { readonly id: string; readonly publicKey: string; readonly by: string; readonly reason: string; /** Unix milliseconds. */ readonly atMs: number; readonly receipt: WipeReceipt | null }
+
+/** Disks that the ring opens, and nodes that were wiped, newest first. */
+export type Disks = { readonly disks: readonly NodeDisk[]; readonly wipes: readonly NodeWipe[] }
+
 /** All nodes of the ring. */
 export type Nodes = { readonly nodes: readonly NodeSummary[] }
+
+/** Where the others find a node. */
+export type NodeAddress = { readonly id: string; readonly region: string; /** HOST:PORT of its links. */ readonly address: string; /** Ed25519, raw, base64url. */ readonly publicKey: string }
+
+/** A key that lets one node in. */
+export type Invitation = { /** Its public half: Ed25519, raw, base64url. */ readonly key: string; readonly by: string; /** Unix milliseconds. */ readonly expiresAtMs: number; /** The only one that the node may stand in. */ readonly region: string | null; readonly roles: readonly ('validator' | 'edge')[]; readonly state: 'open' | 'used' | 'expired'; /** The node that it let in. */ readonly node: string | null }
+
+/** A device that the ring knows. */
+export type Device = { readonly serial: string; /** That it was made with: Ed25519, raw, base64url. */ readonly key: string; readonly manufacturer: string; /** SHA-256 of the public area of its TPM’s endorsement key, hex. */ readonly ek: string | null; /** SHA-256 of the newest entry of its voucher, hex. */ readonly head: string; /** When its voucher expires. */ readonly expiresAtMs: number | null; readonly region: string | null; readonly roles: readonly ('validator' | 'edge')[]; readonly by: string; /** Unix milliseconds. */ readonly registeredAtMs: number; readonly status: 'registered' | 'joined' | 'expelled' | 'removed' | 'transferred'; /** The node that it is, or was. */ readonly node: string | null }
+
+/** A node that has to attest. `stale`: late; `lapsed`: out as soon as the ring agrees on a block. */
+export type TrustOfNode = { readonly node: string; /** What its last quote rests on. */ readonly kind: 'none' | 'software' | 'tpm'; readonly state: 'waiting' | 'trusted' | 'stale' | 'lapsed'; /** Of its last quote. */ readonly atMs: number | null; /** Unix milliseconds. */ readonly staleAtMs: number; /** Unix milliseconds. */ readonly untilMs: number; readonly program: string | null; readonly configuration: string | null; readonly pcrs: string | null }
+
+/** A node that the ring put out by itself. */
+export type ExpelledNode = { readonly node: string; readonly code: string; /** Unix milliseconds. */ readonly atMs: number }
+
+/** A measured state that nodes may be in. */
+export type ReferenceValue = { readonly kind: 'program' | 'pcrs'; readonly digest: string; readonly label: string }
+
+/** Who may join, and where. */
+export type Enrolment = { readonly ring: string; readonly height: number; readonly addresses: readonly NodeAddress[]; readonly invitations: readonly Invitation[]; readonly devices: readonly Device[]; readonly attestation: { readonly least: 'none' | 'software' | 'tpm'; /** Unix milliseconds. */ readonly every: number }; readonly trust: readonly TrustOfNode[]; readonly expelled: readonly ExpelledNode[]; readonly references: readonly ReferenceValue[]; /** How many this node sent away since it started, by code. */ readonly refusals: Readonly<Record<string, number>> }
 
 /** One thing that is well or is not. */
 export type CheckFinding = { readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic' | 'key'; readonly level: 'ok' | 'warn' | 'bad'; readonly what: string; readonly fix: string | null }
@@ -324,6 +357,8 @@ export type Top = { readonly rows: readonly TopRow[] }
 export interface Operations {
   /** GET /v1/status: This node. */
   readonly status: { readonly answer: NodeStatus; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/disks: Disks that the ring opens, and nodes that were wiped. */
+  readonly disks: { readonly answer: Disks; readonly query: undefined; readonly body: undefined }
   /** GET /v1/nodes: All nodes, as this one sees them. */
   readonly nodes: { readonly answer: Nodes; readonly query: undefined; readonly body: undefined }
   /** GET /v1/check: What is well and what is not, with fixes. */
@@ -398,6 +433,8 @@ export interface Operations {
   readonly vaultSecrets: { readonly answer: VaultSecrets; readonly query: { readonly path?: string }; readonly body: undefined }
   /** GET /v1/vault/history: Versions of a secret, and openings with this node’s share. */
   readonly vaultHistory: { readonly answer: VaultHistory; readonly query: { readonly name?: string }; readonly body: undefined }
+  /** GET /v1/enrolment: Invitations and devices, and where the nodes of the ring are found. */
+  readonly enrolment: { readonly answer: Enrolment; readonly query: undefined; readonly body: undefined }
   /** GET /v1/top: What was asked most, on this node. */
   readonly top: { readonly answer: Top; readonly query: { readonly by?: 'source' | 'path' | 'rule' | 'service'; readonly windowMs?: number; readonly limit?: number }; readonly body: undefined }
 }
@@ -405,6 +442,7 @@ export interface Operations {
 /** Method and path of each of them. */
 export const OPERATIONS = {
   status: ['GET', '/v1/status'],
+  disks: ['GET', '/v1/disks'],
   nodes: ['GET', '/v1/nodes'],
   check: ['GET', '/v1/check'],
   policy: ['GET', '/v1/policy'],
@@ -442,5 +480,6 @@ export const OPERATIONS = {
   vaultOpen: ['POST', '/v1/vault/open'],
   vaultSecrets: ['GET', '/v1/vault/secrets'],
   vaultHistory: ['GET', '/v1/vault/history'],
+  enrolment: ['GET', '/v1/enrolment'],
   top: ['GET', '/v1/top'],
 } as const satisfies Record<keyof Operations, readonly [string, string]>

@@ -72,6 +72,11 @@ export class RingwallClient {
     return (await this.#request('GET', '/v1/policy/schema', {})).json()
   }
 
+  /** Invitations and devices, and where the nodes are found. */
+  enrolment(): Promise<Answer<'enrolment'>> {
+    return this.#call('enrolment')
+  }
+
   policyPlan(text: string): Promise<Answer<'policyPlan'>> {
     return this.#call('policyPlan', { body: { text } })
   }
@@ -112,8 +117,18 @@ export class RingwallClient {
     return this.submit({ type: 'node.add', node, reason }, options)
   }
 
+  /** @param path Percent-encoded: of that path and below it. */
+  cachePurge(service: string, path: string, reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
+    return this.submit({ type: 'cache.purge', service, path, reason }, options)
+  }
+
   nodeRemove(id: string, reason: string, options: SubmitOptions = {}): Promise<Answer<'submitSigned'>> {
     return this.submit({ type: 'node.remove', id, reason }, options)
+  }
+
+  /** Disks that the ring opens, and nodes that were wiped. */
+  disks(): Promise<Answer<'disks'>> {
+    return this.#call('disks')
   }
 
   /** What waits for more operators to approve it. */

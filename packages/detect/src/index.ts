@@ -22,6 +22,19 @@ export {
   readStixBundle,
 } from './indicators/indicator-files.ts'
 export { IndicatorBuilder, type IndicatorMatch, type IndicatorParts, IndicatorSet } from './indicators/indicator-set.ts'
+export {
+  type DetectionRule,
+  DISTINCT_MEASURES,
+  type DistinctMeasure,
+  type Measure,
+  RULE_KEYS,
+  type RuleFinding,
+  type RuleKey,
+  type SignalFilter,
+} from './rules/rule.ts'
+export { RuleDetector, type RuleDetectorOptions } from './rules/rule-detector.ts'
+export { RULE_SUMMARY_VERSION } from './rules/rule-summary.ts'
+export { hashText, type Signal } from './signal.ts'
 export { type SlowLoginFinding, SlowLogins } from './slow-logins.ts'
 export type { SourceWords } from './source-set.ts'
 export { SOURCE_SUMMARY_VERSION } from './source-summary.ts'

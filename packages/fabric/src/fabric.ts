@@ -9,9 +9,20 @@ import { sameKey, selfSignedCertificate } from './certificate.ts'
 import { FabricError } from './errors.ts'
 import { encodeFrame, FRAME_BYTES_MAX, type Frame } from './frames.ts'
 import { GossipMemory } from './gossip-memory.ts'
+import { GUEST_PROTOCOL } from './guest.ts'
 import { exchangeHellos, peerKey } from './handshake.ts'
 import { Link } from './link.ts'
-import type { Channel, Fabric, FabricOptions, LinkStatus, MessageHandler, NodeId, Peer, RequestHandler } from './types.ts'
+import type {
+  Channel,
+  Fabric,
+  FabricOptions,
+  GuestHandler,
+  LinkStatus,
+  MessageHandler,
+  NodeId,
+  Peer,
+  RequestHandler,
+} from './types.ts'
 
 const BACKOFF_MS = { least: 50, most: 1_000 } as const
 const HANDSHAKE_MS_MAX = 5_000
@@ -70,7 +81,9 @@ class Mesh implements Fabric {
   readonly #callers = new Map<string, Socket>()
   readonly #refusals = new Map<string, number>()
   #gossipHandler: ((from: NodeId, payload: Uint8Array) => boolean) | undefined
+  #guestHandler: GuestHandler | undefined
   #server: Server | undefined
+  #listening: Promise<void> | undefined
   #credentials: { readonly key: string; readonly cert: string } | undefined
   #nextRequest = 1
   #stopped = false
@@ -94,12 +107,12 @@ class Mesh implements Fabric {
     const cert = await selfSignedCertificate(self.id, privateKey, this.#now())
     this.#credentials = { key: privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(), cert }
     if (this.#peers.size === 0) return
-    await this.#listen()
-    for (const state of this.#peers.values()) if (self.id < state.peer.id) this.#dial(state)
+    if (this.#options.dialsOnly !== true) await this.open()
+    for (const state of this.#peers.values()) if (this.#dials(state)) this.#dial(state)
   }
 
   async setPeers(peers: readonly Peer[]): Promise<void> {
-    const { self } = this.#options
+    const { self, dialsOnly } = this.#options
     const wanted = new Map(peers.map((peer) => [peer.id, peer]))
     for (const [id, state] of this.#peers) {
       if (wanted.has(id)) continue
@@ -110,8 +123,24 @@ class Mesh implements Fabric {
     const fresh = [...wanted.values()].filter(({ id }) => id !== self.id && !this.#peers.has(id)).map((peer) => this.#meet(peer))
     if (this.#stopped || this.#credentials === undefined || fresh.length === 0) return
     // A ring of one listens to nobody, until it is no longer alone.
-    if (this.#server === undefined) await this.#listen()
-    for (const state of fresh) if (self.id < state.peer.id) this.#dial(state)
+    if (dialsOnly !== true) await this.open()
+    for (const state of fresh) if (this.#dials(state)) this.#dial(state)
+  }
+
+  /** Of two nodes one dials. */
+  #dials({ peer }: PeerState): boolean {
+    const { self, dialsOnly } = this.#options
+    return dialsOnly === true || self.id < peer.id
+  }
+
+  open(): Promise<void> {
+    if (this.#stopped || this.#credentials === undefined) return Promise.resolve()
+    this.#listening ??= this.#listen()
+    return this.#listening
+  }
+
+  onGuest(handler: GuestHandler): void {
+    this.#guestHandler = handler
   }
 
   /** False once the ring has let it go. */
@@ -146,9 +175,8 @@ class Mesh implements Fabric {
 
   #listen(): Promise<void> {
     const { host, port } = this.#options.listen ?? this.#options.self
-    const server = createServer({ ...this.#tlsOptions(), requestCert: true, handshakeTimeout: HANDSHAKE_MS_MAX }, (socket) => {
-      void this.#accept(socket)
-    })
+    const options = { requestCert: true, handshakeTimeout: HANDSHAKE_MS_MAX, ALPNProtocols: [GUEST_PROTOCOL] }
+    const server = createServer({ ...this.#tlsOptions(), ...options }, (socket) => void this.#accept(socket))
     server.on('connection', (socket: Socket) => this.#called(socket))
     server.on('tlsClientError', (_error, socket) => socket.destroy())
     this.#server = server
@@ -179,6 +207,11 @@ class Mesh implements Fabric {
       return
     }
     const key = peerKey(socket)
+    if (socket.alpnProtocol === GUEST_PROTOCOL && key !== undefined && this.#guestHandler !== undefined) {
+      const receive = this.#guestHandler
+      this.#guarded(() => receive(socket, key))
+      return
+    }
     const state = key === undefined ? undefined : [...this.#peers.values()].find(({ peer }) => sameKey(peer.publicKey, key))
     if (state === undefined) {
       socket.destroy()
@@ -294,7 +327,7 @@ class Mesh implements Fabric {
       refuse(new FabricError('FABRIC_UNREACHABLE', `the link to ${to} closed: ${reason}`))
     }
     this.#tellLink(state)
-    if (this.#options.self.id < state.peer.id) this.#dialLater(state)
+    if (this.#dials(state)) this.#dialLater(state)
   }
 
   #tellLink(state: PeerState): void {

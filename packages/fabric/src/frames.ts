@@ -26,6 +26,8 @@ const CHANNELS: readonly Channel[] = [
   'vault',
   'passes',
   'acme',
+  'disk',
+  'attest',
 ]
 
 export interface Frame {

@@ -9,6 +9,9 @@ const HELLO_MS_MAX = 5_000
 /** Nobody needs more to say hello. */
 const HELLO_BYTES_MAX = 1_024
 
+/** What a peer does that knows no node with this key. */
+export const CLOSED_BEFORE_HELLO = 'it closed the connection before saying hello: does it know this node’s key?'
+
 export interface Hello {
   readonly protocol: number
   readonly ring: string
@@ -69,7 +72,7 @@ export function exchangeHellos(
         end(error as Error)
       }
     }
-    const onClose = (): void => end(new Error('it closed the connection before saying hello: does it know this node’s key?'))
+    const onClose = (): void => end(new Error(CLOSED_BEFORE_HELLO))
     const end = (error: Error | undefined, early: readonly Frame[] = []): void => {
       clearTimeout(timer)
       // Whatever comes before the link listens waits in the socket.

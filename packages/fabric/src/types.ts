@@ -1,11 +1,24 @@
 /** The words of the links between nodes. Payloads are bytes: fabric never looks inside. */
 import type { KeyObject } from 'node:crypto'
+import type { TLSSocket } from 'node:tls'
 
 /** Name of a node, unique in its ring: `[a-z0-9-]{1,32}`. */
 export type NodeId = string
 
 /** What separates users of a link from one another: one byte on the wire. */
-export type Channel = 'consensus' | 'gossip' | 'sync' | 'signals' | 'query' | 'limits' | 'signing' | 'vault' | 'passes' | 'acme'
+export type Channel =
+  | 'consensus'
+  | 'gossip'
+  | 'sync'
+  | 'signals'
+  | 'query'
+  | 'limits'
+  | 'signing'
+  | 'vault'
+  | 'passes'
+  | 'acme'
+  | 'disk'
+  | 'attest'
 
 /** A peer as the ring knows it. A peer is who holds `publicKey`, not who answers at `host`. */
 export interface Peer {
@@ -25,6 +38,8 @@ export interface FabricOptions {
   readonly peers: readonly Peer[]
   /** Where to listen; `self.host` and `self.port` unless given. */
   readonly listen?: { readonly host: string; readonly port: number }
+  /** Dials everybody and listens nowhere: of a node that only asks something, and ends. */
+  readonly dialsOnly?: boolean
   /** Notices for people: one line each. */
   readonly log?: (level: 'info' | 'warn', line: string) => void
 }
@@ -47,6 +62,12 @@ export type MessageHandler = (from: NodeId, payload: Uint8Array) => void
 /** Answers a request. A rejection reaches the asker as an error without its message. */
 export type RequestHandler = (from: NodeId, payload: Uint8Array) => Promise<Uint8Array>
 
+/**
+ * Somebody who is no node and has asked for it by `GUEST_PROTOCOL`: the key is proved, and nothing more. The handler ends the connection, in
+ * bounded time; until then it counts among those that have not proved who they are.
+ */
+export type GuestHandler = (socket: TLSSocket, key: Uint8Array) => void
+
 export interface Fabric {
   /** Binds and starts dialling. Rejects with `FabricError` `FABRIC_PORT_IN_USE` naming the address. */
   start(): Promise<void>
@@ -56,6 +77,10 @@ export interface Fabric {
    * and cannot listen.
    */
   setPeers(peers: readonly Peer[]): Promise<void>
+  /** Listens, also for a node that is alone and has no peers. Rejects as `start`; does nothing before it. */
+  open(): Promise<void>
+  /** Without a handler guests are refused. */
+  onGuest(handler: GuestHandler): void
   /** False when the link is down or its queue is full: the message is gone, nothing blocks. */
   send(to: NodeId, channel: Channel, payload: Uint8Array): boolean
   broadcast(channel: Channel, payload: Uint8Array): void

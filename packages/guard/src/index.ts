@@ -10,7 +10,7 @@ export {
 } from './challenge.ts'
 export { createGuard, exclusionsFor, type GuardOptions, loginFailed, viewAgeMs } from './guard.ts'
 export type { Indicators } from './indicators.ts'
-export { budgetOf, type SharedLimiter, type SourceSubject, sourceKey, subjectOfSource } from './limits.ts'
+export { budgetOf, cookieValues, type SharedLimiter, type SourceSubject, sourceKey, subjectOfSource } from './limits.ts'
 export { LOGIN_BODY_BYTES_MAX } from './login-names.ts'
 export {
   ENROL_PATH,

@@ -168,6 +168,8 @@ export interface Judgement {
   readonly breached?: boolean | undefined
   /** Set once the body was seen on a route declared as login. */
   readonly login: LoginAttempt | undefined
+  /** As of `login`, also where the route makes accounts. */
+  readonly account?: string | undefined
   /** Undefined where the service declares no API, and until that is looked at. */
   readonly api: ApiVerdict | undefined
   /** Whether the response is to be judged as well, by `responseHead` and `responseBody`. Said with the decision to allow. */

@@ -3,6 +3,7 @@
  * ring has let go of who told it: what showed it may have lapsed without a quorum, and the process that found it may have ended.
  */
 import type { Evidence, Proposal, Vote } from '@ringwall/consensus'
+import type { DiskSeal } from '@ringwall/store'
 import { EVIDENCE_FILE, EVIDENCE_MAX, readEvidence, writeEvidence } from './evidence-file.ts'
 import type { EvidenceStatement, LedgerEvidence, LedgerStatus } from './types.ts'
 
@@ -10,6 +11,7 @@ const SHOWN_EVERY_MS = 30_000
 
 export interface AccusationsPorts {
   readonly directory: string
+  readonly seal: DiskSeal | undefined
   readonly show: ((lie: LedgerEvidence) => void) | undefined
   readonly isStopped: () => boolean
   readonly log: (level: 'info' | 'warn', line: string) => void
@@ -47,7 +49,7 @@ export class Accusations {
   /** What this node could prove before it was stopped, it still can. */
   recall(): void {
     try {
-      this.#lies = readEvidence(this.#ports.directory)
+      this.#lies = readEvidence(this.#ports.directory, this.#ports.seal)
     } catch (error) {
       this.#ports.log('warn', `${(error as Error).message}: what it proved is not shown again`)
     }
@@ -105,9 +107,9 @@ export class Accusations {
 
   #keep(lies: readonly LedgerEvidence[]): void {
     this.#lies = lies
-    const { directory, log } = this.#ports
+    const { directory, seal, log } = this.#ports
     this.#keeping = this.#keeping
-      .then(() => writeEvidence(directory, lies))
+      .then(() => writeEvidence(directory, lies, seal))
       .catch((error: Error) => log('warn', `${EVIDENCE_FILE} cannot be written: ${error.message}`))
   }
 }

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import type { Block, Certificate, Digest } from '@ringwall/consensus'
-import { firstRecord, keepAside, type LogFinding, openLog, type RecordLog, StoreCorrupt } from '@ringwall/store'
+import { type DiskSeal, firstRecord, keepAside, type LogFinding, openLog, type RecordLog, StoreCorrupt } from '@ringwall/store'
 import { type BlockRecord, encodeBlockRecord, parseBlockRecord, proves } from './block-record.ts'
 import { type Epoch, type Epochs, isAlone } from './epochs.ts'
 import { LedgerError } from './errors.ts'
@@ -29,6 +29,7 @@ export interface BlockLogOptions {
    * said, `self` refuses when it is the only validator there: it has nobody to fetch the rest from.
    */
   readonly onCorrupt: 'refuse' | 'keep-prefix' | undefined
+  readonly seal: DiskSeal | undefined
 }
 
 export class BlockLog {
@@ -59,17 +60,17 @@ export class BlockLog {
    */
   static async open(options: BlockLogOptions): Promise<BlockLog> {
     const path = join(options.directory, BLOCKS_FILE)
-    const { epochs } = options
+    const { epochs, seal } = options
     const known = epochs.current.base.height
     const anchored = options.proof[0]?.block
     // What the snapshot stands for need not be read again.
-    const height = anchored === undefined ? undefined : await firstHeight(path)
+    const height = anchored === undefined ? undefined : await firstHeight(path, seal)
     const from = Math.max(0, (anchored?.height ?? 0) - (height ?? Number.POSITIVE_INFINITY))
     let scan = new Scan(epochs, anchored, height)
     const refuses = () =>
       options.onCorrupt === 'refuse' || (options.onCorrupt === undefined && isAlone(scan.epoch(), options.self))
     const read = (onCorrupt: 'throw' | 'keep-prefix') =>
-      openLog(path, { onCorrupt, from, onRecord: (payload, index) => scan.meet(payload, index) })
+      openLog(path, { onCorrupt, from, seal, onRecord: (payload, index) => scan.meet(payload, index) })
     let log: RecordLog
     try {
       log = await read(options.onCorrupt === 'keep-prefix' ? 'keep-prefix' : 'throw')
@@ -201,8 +202,8 @@ export class BlockLog {
 }
 
 /** Of the oldest block in the log at `path`; undefined when there is none that can be read. */
-export async function firstHeight(path: string): Promise<number | undefined> {
-  const payload = await firstRecord(path)
+export async function firstHeight(path: string, seal?: DiskSeal): Promise<number | undefined> {
+  const payload = await firstRecord(path, { seal })
   if (payload === undefined) return undefined
   try {
     return parseBlockRecord(payload).block.height

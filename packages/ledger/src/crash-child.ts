@@ -7,6 +7,7 @@ import { createHash, createPrivateKey } from 'node:crypto'
 import { writeSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import type { Fabric, Peer } from '@ringwall/fabric'
+import { DiskSeal } from '@ringwall/store'
 import { LedgerError } from './errors.ts'
 import { openLedger } from './open.ts'
 import type { LedgerFabric } from './options.ts'
@@ -25,6 +26,8 @@ export interface CrashChildConfig {
   readonly members: number
   /** Ids that must be on disk. */
   readonly expect: readonly string[]
+  /** Storage keys, base64, the newest last, which seals; what is older opens. None: nothing is sealed. */
+  readonly storageKeys: readonly string[]
   /** Goes into the names of transactions, so that no two runs submit the same. */
   readonly run: number
 }
@@ -118,7 +121,13 @@ async function main(): Promise<void> {
   const validators = config.validators.map(({ id, publicKey }) => ({ id, publicKey: Buffer.from(publicKey, 'base64') }))
   const seen = new Set<string>()
   const fabric = config.validators.length === 1 ? undefined : await openFabric(config, privateKey)
+  const keys = config.storageKeys.map((text) => Buffer.from(text, 'base64'))
+  const seal =
+    keys.length === 0
+      ? undefined
+      : new DiskSeal({ root: config.directory, current: keys.at(-1), earlier: keys.slice(0, -1), acceptsPlain: true })
   const ledger = await openLedger({
+    seal,
     directory: config.directory,
     application: tallyApplication((id) => seen.add(id), validators, config.members),
     genesis: { ring: config.ring, validators: validators.slice(0, config.members) },

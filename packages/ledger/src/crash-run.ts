@@ -4,11 +4,12 @@
  */
 
 import { spawn } from 'node:child_process'
-import { createHash, generateKeyPairSync } from 'node:crypto'
+import { createHash, generateKeyPairSync, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { DiskSeal, STORAGE_KEY_BYTES } from '@ringwall/store'
 import { freePorts } from '../../../tools/free-ports.ts'
 import { type CrashChildConfig, tallyApplication } from './crash-child.ts'
 import { FIRST_START_FILE } from './marks.ts'
@@ -21,6 +22,8 @@ export interface CrashRunOptions {
   readonly nodes: number
   /** Nodes that are no validators at first: validators are added and let go all the while when there are any. */
   readonly spares?: number
+  /** Seals everything from the second start on, under another key at each start. */
+  readonly rekeys?: boolean
   /** Uniform in [0, 1). */
   readonly random: () => number
   readonly progress: (line: string) => void
@@ -64,7 +67,9 @@ export async function runCrashes(options: CrashRunOptions): Promise<CrashSummary
     }
   })
   const ring = createHash('sha256').update(options.directory).digest('hex')
-  const children = validators.map((validator) => new Child(validator, options.directory, ring, validators, nodes))
+  const children = validators.map(
+    (validator) => new Child(validator, options.directory, ring, validators, nodes, options.rekeys ?? false),
+  )
   for (const { directory } of spares === 0 ? [] : children) {
     await mkdir(directory, { recursive: true })
     await writeFile(join(directory, FIRST_START_FILE), '')
@@ -120,7 +125,7 @@ async function summarize(
   for (const child of children) {
     const seen = new Set<string>()
     const application = tallyApplication((id) => seen.add(id), all, members)
-    const verdict = await verifyLedgerDirectory({ directory: child.directory, application, genesis })
+    const verdict = await verifyLedgerDirectory({ directory: child.directory, application, genesis, seal: child.seal() })
     problems.push(...verdict.problems)
     height = Math.max(height, verdict.height)
     for (const id of child.missing) lost.add(id)
@@ -143,21 +148,38 @@ class Child {
   readonly #ring: string
   readonly #validators: readonly Validator[]
   readonly #members: number
+  readonly #rekeys: boolean
+  readonly #storageKeys: Buffer[] = []
   /** Acknowledged and not yet found on disk by a later start. */
   #unchecked: string[] = []
   #process: ReturnType<typeof spawn> | undefined
   #closed: Promise<unknown> = Promise.resolve()
   #ready: Promise<void> = Promise.resolve()
 
-  constructor(validator: Validator, root: string, ring: string, validators: readonly Validator[], members: number) {
+  constructor(
+    validator: Validator,
+    root: string,
+    ring: string,
+    validators: readonly Validator[],
+    members: number,
+    rekeys: boolean,
+  ) {
     this.directory = join(root, validator.id)
     this.#validator = validator
     this.#ring = ring
     this.#validators = validators
     this.#members = members
+    this.#rekeys = rekeys
+  }
+
+  /** With the last key alone, once all is sealed under it. */
+  seal(): DiskSeal | undefined {
+    const current = this.#storageKeys.at(-1)
+    return current === undefined ? undefined : new DiskSeal({ root: this.directory, current, acceptsPlain: false })
   }
 
   start(): void {
+    if (this.#rekeys && this.starts > 0) this.#storageKeys.push(randomBytes(STORAGE_KEY_BYTES))
     const expect = this.#unchecked
     const child = spawn(process.execPath, [join(import.meta.dirname, 'crash-child.ts')], { stdio: ['pipe', 'pipe', 'inherit'] })
     this.#process = child
@@ -170,6 +192,7 @@ class Child {
       validators: this.#validators.map(({ id, publicKey, port }) => ({ id, publicKey, port })),
       members: this.#members,
       expect,
+      storageKeys: this.#storageKeys.map((key) => key.toString('base64')),
       run: this.starts,
     }
     child.stdin?.on('error', () => {})

@@ -14,3 +14,13 @@ test('a ring of one, killed by SIGKILL at 20 random moments, has every transacti
   assert.equal(summary.restarts, 20)
   assert.ok(summary.acknowledged > 20, `only ${summary.acknowledged} were acknowledged`)
 })
+
+test('killed at 12 random moments while its disk is sealed, and sealed anew under another key at each start, it loses nothing either', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'ringwall-crash-'))
+  const summary = await runCrashes({ directory, kills: 12, nodes: 1, rekeys: true, random: Math.random, progress: () => {} })
+  await rm(directory, { recursive: true })
+  assert.deepEqual(summary.lost, [])
+  assert.deepEqual(summary.problems, [])
+  assert.equal(summary.restarts, 12)
+  assert.ok(summary.acknowledged > 12, `only ${summary.acknowledged} were acknowledged`)
+})

@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Digest } from '@ringwall/consensus'
-import { writeFileAtomic } from '@ringwall/store'
+import { type DiskSeal, openSealedBytes, writeFileSealed } from '@ringwall/store'
 import type { EvidenceStatement, LedgerEvidence } from './types.ts'
 
 export const EVIDENCE_FILE = 'evidence.json'
@@ -16,12 +16,13 @@ const SIGNATURE_BYTES = 64
 const DIGEST = /^[0-9a-f]{64}$/
 
 /** @throws {Error} Saying what is wrong: nothing in the file is believed then. */
-export function readEvidence(directory: string): readonly LedgerEvidence[] {
+export function readEvidence(directory: string, seal?: DiskSeal): readonly LedgerEvidence[] {
   const path = join(directory, EVIDENCE_FILE)
   if (!existsSync(path)) return []
+  const bytes = openSealedBytes(seal, path, readFileSync(path))
   let value: unknown
   try {
-    value = JSON.parse(readFileSync(path, 'utf8'))
+    value = JSON.parse(Buffer.from(bytes).toString('utf8'))
   } catch {
     throw new Error(`${path} is not JSON`)
   }
@@ -35,7 +36,7 @@ export function readEvidence(directory: string): readonly LedgerEvidence[] {
 }
 
 /** Puts these in the place of what the file held, durably. */
-export async function writeEvidence(directory: string, lies: readonly LedgerEvidence[]): Promise<void> {
+export async function writeEvidence(directory: string, lies: readonly LedgerEvidence[], seal?: DiskSeal): Promise<void> {
   const written = lies.map(({ validator, epoch, round, first, second }) => ({
     validator,
     epoch,
@@ -43,7 +44,8 @@ export async function writeEvidence(directory: string, lies: readonly LedgerEvid
     first: writtenStatement(first),
     second: writtenStatement(second),
   }))
-  await writeFileAtomic(join(directory, EVIDENCE_FILE), `${JSON.stringify({ format: FORMAT, lies: written }, undefined, 2)}\n`)
+  const text = `${JSON.stringify({ format: FORMAT, lies: written }, undefined, 2)}\n`
+  await writeFileSealed(join(directory, EVIDENCE_FILE), text, seal)
 }
 
 function writtenStatement({ kind, digest, signature }: EvidenceStatement) {

@@ -1,5 +1,6 @@
 /** The states after earlier blocks: late ones are at hand, older ones are executed again from the nearest snapshot or from genesis. */
 import type { KeyObject } from 'node:crypto'
+import type { DiskSeal } from '@ringwall/store'
 import type { BlockLog } from './block-log.ts'
 import type { BlockRecord } from './block-record.ts'
 import { Chain, type Executed } from './chain.ts'
@@ -13,6 +14,7 @@ import type { Application, Genesis } from './types.ts'
 
 export interface HistoryOptions<S> {
   readonly directory: string
+  readonly seal?: DiskSeal | undefined
   readonly application: Application<S>
   readonly genesis: Genesis
   readonly privateKey: KeyObject
@@ -79,13 +81,13 @@ export class History<S> {
 
   /** The nearest state at or before `height` that needs no executing. @throws {LedgerError} `STATE_GONE`. */
   async #baseBefore(height: number): Promise<Executed<S>> {
-    const { blocks, epochs, application, directory, genesis, privateKey } = this.#options
+    const { blocks, epochs, application, directory, genesis, privateKey, seal } = this.#options
     const snapshot = (await snapshotFiles(directory)).find(({ height: at }) => at <= height)
     if (snapshot === undefined && blocks.first !== 1) throw gone(height, 'the blocks before it are not kept here')
     const again = height - (snapshot?.height ?? 0)
     if (again > REPLAYED_BLOCKS_MAX) throw gone(height, `${again} blocks would have to be executed again`)
     if (snapshot === undefined) return { block: epochs.genesis, txs: [], results: [], state: application.initial() }
-    const loaded = await loadSnapshot(snapshot.path, application, genesis, privateKey)
+    const loaded = await loadSnapshot(snapshot.path, application, genesis, privateKey, seal)
     if (typeof loaded === 'string') throw gone(height, 'the snapshot before it cannot be read')
     return { block: loaded.anchor.block, txs: [], results: [], state: loaded.state }
   }

@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs'
 import { readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { decodeJournalRecord, encodeJournalRecord, type JournalRecord } from '@ringwall/consensus'
-import { openLog, type RecordLog } from '@ringwall/store'
+import { type DiskSeal, openLog, type RecordLog } from '@ringwall/store'
 import { describeFinding } from './block-log.ts'
 
 const NAME = /^votes(?:-(\d{1,15}))?\.log$/
@@ -52,10 +52,11 @@ export class Journal {
   }
 
   /** Creates it, durably, if need be. */
-  static async open(directory: string, epoch: number): Promise<Journal> {
+  static async open(directory: string, epoch: number, seal?: DiskSeal): Promise<Journal> {
     const restored: JournalRecord[] = []
     let unreadable = false
     const log = await openLog(fileOf(directory, epoch), {
+      seal,
       onRecord: (payload) => {
         if (unreadable) return
         try {

@@ -193,6 +193,7 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#peers = new Peers(() => options.fabric.links())
     this.#accusations = new Accusations({
       directory: options.directory,
+      seal: options.seal,
       show: options.onEvidence,
       isStopped: () => this.#stopped !== undefined,
       log: this.#log,
@@ -228,6 +229,7 @@ export class LedgerShell<S> implements Ledger<S> {
       everyBytes: SNAPSHOT_BYTES,
       keepBlocks: options.keepBlocks,
       latest: parts.snapshot,
+      seal: options.seal,
       log: this.#log,
     })
     this.#pool = new TransactionPool({
@@ -626,12 +628,12 @@ export class LedgerShell<S> implements Ledger<S> {
   }
 
   async #appendBoundary(records: readonly BlockRecord[], next: Epoch, persisted: Promise<void>): Promise<void> {
-    const { directory } = this.#parts.options
+    const { directory, seal } = this.#parts.options
     const ended = this.#journal
     let begun = ended
     for (const step of handOverSteps(records, next.number)) {
       if (step.kind === 'votes') await persisted
-      else if (step.kind === 'journal') begun = await Journal.open(directory, step.epoch)
+      else if (step.kind === 'journal') begun = await Journal.open(directory, step.epoch, seal)
       else if (step.kind === 'blocks') await this.#parts.blocks.append(step.records)
       else {
         this.#journal = begun
@@ -1045,7 +1047,7 @@ export class LedgerShell<S> implements Ledger<S> {
     const { blocks, chain, epochs, options } = this.#parts
     const { height } = anchor.block
     if (this.#stopped !== undefined || chain.tip.block.height >= height) return
-    const file = await writeSnapshot(options.directory, epochs.boundaries, records, [state])
+    const file = await writeSnapshot(options.directory, epochs.boundaries, records, [state], options.seal)
     await this.#settling
     if (this.#stopped !== undefined || chain.tip.block.height >= height) return
     const epoch = epochs.at(height + 1)
@@ -1054,7 +1056,7 @@ export class LedgerShell<S> implements Ledger<S> {
       this.#hush()
       // As in a hand-over: the journal of the epoch is there before its blocks are.
       try {
-        const journal = await Journal.open(options.directory, epoch.number)
+        const journal = await Journal.open(options.directory, epoch.number, options.seal)
         await this.#outbox.written
         await this.#journal.close()
         this.#journal = journal

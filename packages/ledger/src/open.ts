@@ -1,5 +1,4 @@
 /** Opens a ledger: reads what is on disk, verifies it, rebuilds the state by executing it, and starts the voter. */
-import type { KeyObject } from 'node:crypto'
 import { join } from 'node:path'
 import { lockDirectory } from '@ringwall/store'
 import { BLOCKS_FILE, BlockLog } from './block-log.ts'
@@ -14,7 +13,7 @@ import type { LedgerOptions } from './options.ts'
 import { sha256 } from './scheme.ts'
 import { loadSnapshot, removeSnapshot, type SnapshotFile, snapshotFiles } from './snapshot-file.ts'
 import { Submissions } from './submissions.ts'
-import type { Application, Genesis, Ledger } from './types.ts'
+import type { Ledger } from './types.ts'
 
 /**
  * Resolves once the state is rebuilt from disk and this node takes part; what the ring did meanwhile is fetched
@@ -24,16 +23,16 @@ import type { Application, Genesis, Ledger } from './types.ts'
  * the directory.
  */
 export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S>> {
-  const { genesis, application, directory, privateKey } = options
+  const { genesis, application, directory, privateKey, seal } = options
   // Before anything is locked or changed.
   selfIndex(new Epochs(genesis, privateKey).current, options.self, privateKey)
   const lock = await lockDirectory(directory)
   const closing: (() => Promise<void>)[] = [() => lock.release()]
   try {
-    const { found, repairs: unread } = await newestSnapshot(directory, application, genesis, privateKey)
+    const { found, repairs: unread } = await newestSnapshot(options)
     const epochs = found?.epochs ?? new Epochs(genesis, privateKey)
     const proof = found?.file.records ?? []
-    const blocks = await BlockLog.open({ directory, epochs, proof, self: options.self, onCorrupt: options.onCorrupt })
+    const blocks = await BlockLog.open({ directory, epochs, proof, self: options.self, onCorrupt: options.onCorrupt, seal })
     closing.unshift(() => blocks.close())
     const { block: tip, certificate } = blocks.tip
     const epoch = epochs.at(tip.height + 1)
@@ -45,7 +44,7 @@ export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S
     const isUnknown = isEmpty && !solo && !(await takeFirstStart(directory))
     // Said on disk before anything else is: half of a ledger fetched anew must not pass for a whole one.
     if (!solo && (blocks.lost || isJournalGone || isUnknown)) await rememberForgetting(directory)
-    const journal = await Journal.open(directory, epoch.number)
+    const journal = await Journal.open(directory, epoch.number, seal)
     closing.unshift(() => journal.close())
     const begin = { block: proof[0]?.block ?? epochs.genesis, state: found?.state ?? application.initial() }
     const chain = new Chain(application, epochs, { ...begin, txs: [], results: [] })
@@ -112,18 +111,13 @@ export async function openLedger<S>(options: LedgerOptions<S>): Promise<Ledger<S
 }
 
 /** The newest snapshot that holds what its proof says; others are of no use, told of and removed. */
-async function newestSnapshot<S>(
-  directory: string,
-  application: Application<S>,
-  genesis: Genesis,
-  privateKey: KeyObject,
-): Promise<{
+async function newestSnapshot<S>({ directory, application, genesis, privateKey, seal }: LedgerOptions<S>): Promise<{
   readonly found: { readonly file: SnapshotFile; readonly state: S; readonly epochs: Epochs } | undefined
   readonly repairs: readonly string[]
 }> {
   const repairs: string[] = []
   for (const { path } of await snapshotFiles(directory)) {
-    const loaded = await loadSnapshot(path, application, genesis, privateKey)
+    const loaded = await loadSnapshot(path, application, genesis, privateKey, seal)
     if (typeof loaded !== 'string') return { found: loaded, repairs }
     repairs.push(`${path} is of no use and was removed: ${loaded}`)
     await removeSnapshot(path)

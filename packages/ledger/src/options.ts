@@ -1,6 +1,7 @@
 /** What a ledger is opened with. */
 import type { KeyObject } from 'node:crypto'
 import type { Fabric } from '@ringwall/fabric'
+import type { DiskSeal } from '@ringwall/store'
 import type { Application, Genesis, LedgerEvidence } from './types.ts'
 
 /** The part of the fabric that the ledger uses: channels `consensus` and `sync` are its own. */
@@ -45,4 +46,6 @@ export interface LedgerOptions<S> {
    * others fetch.
    */
   readonly onCorrupt?: 'refuse' | 'keep-prefix'
+  /** Seals blocks, votes, snapshots and evidence at rest; without it they lie in the clear. */
+  readonly seal?: DiskSeal | undefined
 }

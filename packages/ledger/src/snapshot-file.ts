@@ -6,10 +6,10 @@
  *     file = "ringwall-snapshot 02\n" boundaries (sized) proof (sized) state, its length (6 bytes) SHA-256 of all before (32 bytes)
  */
 import { createHash, type KeyObject } from 'node:crypto'
-import { constants, open, readdir, unlink } from 'node:fs/promises'
+import { readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Block, Certificate } from '@ringwall/consensus'
-import { replaceFile } from '@ringwall/store'
+import { type DiskSeal, readFileSealed, readPieceSealed, replaceFile, StoreError, sealParts } from '@ringwall/store'
 import { type BlockRecord, checkLinks, proves } from './block-record.ts'
 import { Malformed, Reader, u48 } from './bytes.ts'
 import { Epochs } from './epochs.ts'
@@ -58,6 +58,8 @@ export interface SnapshotFile {
   readonly records: readonly BlockRecord[]
   readonly stateOffset: number
   readonly stateBytes: number
+  /** What it is sealed with. */
+  readonly seal: DiskSeal | undefined
 }
 
 /** As read back: whole, and with a proof whose certificate nobody has looked at yet. */
@@ -73,6 +75,7 @@ export async function writeSnapshot(
   boundaries: readonly BlockRecord[],
   records: readonly BlockRecord[],
   state: Iterable<Uint8Array>,
+  seal?: DiskSeal,
 ): Promise<SnapshotFile> {
   const { block } = anchorOf(records)
   const path = join(directory, `snapshot-${block.height}.bin`)
@@ -90,8 +93,8 @@ export async function writeSnapshot(
     const length = u48(stateBytes)
     yield Buffer.concat([length, hash.update(length).digest()])
   }
-  await replaceFile(path, FILE_MODE, parts())
-  return { path, height: block.height, records, stateOffset: head.length, stateBytes }
+  await replaceFile(path, FILE_MODE, sealParts(seal, path, parts()))
+  return { path, height: block.height, records, stateOffset: head.length, stateBytes, seal }
 }
 
 /** Others have their turn between two pieces. */
@@ -100,16 +103,10 @@ function breath(): Promise<void> {
 }
 
 /** @throws {Malformed} When the file is not a whole snapshot. Who signed its certificate is not checked here. */
-async function readSnapshot(path: string): Promise<ReadSnapshot> {
-  const handle = await open(path, constants.O_RDONLY)
-  let bytes: Buffer
-  try {
-    const { size } = await handle.stat()
-    if (size > STATE_BYTES_MAX + 2 * PROOF_BYTES_MAX) throw new Malformed(`a snapshot of ${size} bytes`)
-    bytes = await handle.readFile()
-  } finally {
-    await handle.close()
-  }
+async function readSnapshot(path: string, seal: DiskSeal | undefined): Promise<ReadSnapshot> {
+  const content = await readFileSealed(path, seal, STATE_BYTES_MAX + 2 * PROOF_BYTES_MAX)
+  if (content === undefined) throw new Malformed('it is not there')
+  const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength)
   const end = bytes.length - HASH_BYTES
   if (end < MAGIC.length + 8 + LENGTH_BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC))
     throw new Malformed('it does not begin as a snapshot')
@@ -125,7 +122,7 @@ async function readSnapshot(path: string): Promise<ReadSnapshot> {
   if (stateOffset + stateBytes !== stateEnd) throw new Malformed('its state is not as long as it says')
   const anchor = anchorOf(records)
   const state = bytes.subarray(stateOffset, stateEnd)
-  const file = { path, height: anchor.block.height, records, stateOffset, stateBytes }
+  const file = { path, height: anchor.block.height, records, stateOffset, stateBytes, seal }
   return { boundaries, records, anchor, state, file }
 }
 
@@ -150,14 +147,8 @@ export async function readStatePiece(file: SnapshotFile, offset: number, bytesMa
   const length = Math.min(bytesMax, file.stateBytes - offset)
   if (length <= 0) return undefined
   try {
-    const handle = await open(file.path, constants.O_RDONLY)
-    try {
-      const buffer = Buffer.alloc(length)
-      const { bytesRead } = await handle.read(buffer, 0, length, file.stateOffset + offset)
-      return bytesRead === length ? buffer : undefined
-    } finally {
-      await handle.close()
-    }
+    const piece = await readPieceSealed(file.path, file.seal, file.stateOffset + offset, length)
+    return piece.length === length ? piece : undefined
   } catch {
     return undefined
   }
@@ -173,9 +164,10 @@ export async function loadSnapshot<S>(
   application: Pick<Application<S>, 'restore' | 'root'>,
   genesis: Genesis,
   privateKey: KeyObject | undefined,
+  seal?: DiskSeal,
 ): Promise<{ readonly file: SnapshotFile; readonly anchor: Anchor; readonly state: S; readonly epochs: Epochs } | string> {
   try {
-    const { file, boundaries, records, anchor, state } = await readSnapshot(path)
+    const { file, boundaries, records, anchor, state } = await readSnapshot(path, seal)
     const epochs = new Epochs(genesis, privateKey)
     for (const boundary of boundaries) epochs.end(boundary)
     if (!epochs.certifies(records.at(-1) as BlockRecord)) return 'its certificate does not verify'
@@ -183,6 +175,8 @@ export async function loadSnapshot<S>(
     if (application.root(restored) !== anchor.root) return 'its state is not the one that its proof names'
     return { file, anchor, state: restored, epochs }
   } catch (error) {
+    // It may be a good one: whoever has not its key is not to judge it.
+    if (error instanceof StoreError && (error.code === 'STORE_SEALED' || error.code === 'STORE_UNSEALED')) throw error
     return (error as Error).message
   }
 }

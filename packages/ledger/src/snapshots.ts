@@ -3,6 +3,7 @@
  * a later block is certified, which proves the state that it builds on. The two newest stay: the older one is for the day
  * when the newer one rotted.
  */
+import type { DiskSeal } from '@ringwall/store'
 import type { BlockLog } from './block-log.ts'
 import type { BlockRecord } from './block-record.ts'
 import type { Executed } from './chain.ts'
@@ -23,6 +24,7 @@ export interface SnapshotsOptions<S> {
   /** Blocks that stay before the tip when older ones are let go of; undefined keeps all. */
   readonly keepBlocks: number | undefined
   readonly latest: SnapshotFile | undefined
+  readonly seal: DiskSeal | undefined
   readonly log: (level: 'info' | 'warn', line: string) => void
 }
 
@@ -92,14 +94,14 @@ export class Snapshots<S> {
   }
 
   async #take({ block, state }: Executed<S>, certifiedHeight: number): Promise<void> {
-    const { directory, application, blocks, epochs, keepBlocks } = this.#options
+    const { directory, application, blocks, epochs, keepBlocks, seal } = this.#options
     const records: BlockRecord[] = []
     for (let height = block.height; height <= certifiedHeight; height++) {
       const record = await blocks.read(height)
       if (record === undefined) throw new Error(`block ${height} is not there`)
       records.push(record)
     }
-    this.#latest = await writeSnapshot(directory, epochs.boundaries, records, application.snapshot(state))
+    this.#latest = await writeSnapshot(directory, epochs.boundaries, records, application.snapshot(state), seal)
     this.#bytesAtLatest = blocks.bytes
     const [, older] = await this.#tidy()
     if (keepBlocks === undefined || older === undefined) return

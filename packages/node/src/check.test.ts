@@ -5,6 +5,7 @@ import { NO_RING_KEY } from '@ringwall/ring'
 import { encodeBase64url } from '@ringwall/ring/tx'
 import { dealTrusted, type KeyShare } from '@ringwall/threshold'
 import { type CheckFinding, checkCertificates, checkNode } from './check.ts'
+import type { DiskLock } from './disk/disk.ts'
 import type { RunningNode } from './node.ts'
 import type { WorkloadStanding } from './workloads/workload-api.ts'
 
@@ -32,6 +33,7 @@ interface Facts {
   /** Whether the ring has a sealing key, and this node a share of it. */
   readonly sealing?: 'held' | 'lost'
   readonly liars?: readonly string[]
+  readonly lock?: DiskLock
   readonly unconfirmed?: readonly { readonly issuer: string; readonly count: number }[]
 }
 
@@ -90,6 +92,7 @@ function nodeWith(facts: Facts): RunningNode {
     vault: { holdsShare: facts.sealing !== 'lost' },
     signing: { holdsShare: facts.holdsShare ?? true, faults: (facts.liars ?? []).map((party) => ({ party })) },
     config: { id: 'n1', data: tmpdir(), explainHeader: false },
+    disk: { lock: facts.lock ?? 'local' },
     workloads: facts.standing === undefined ? undefined : { standing: () => facts.standing },
   } as unknown as RunningNode
 }

@@ -37,6 +37,7 @@ export async function checkNode(node: RunningNode): Promise<readonly CheckFindin
     ...checkCertificates(node.proxy.certificates(), Date.now()),
     ...checkAcme(node),
     ...(await checkStorage(node)),
+    ...checkDisk(node),
   ]
 }
 
@@ -306,6 +307,24 @@ function checkAcme({ acme }: RunningNode): readonly CheckFinding[] {
     const fix = `see that the name leads here, ports 80 and 443 from outside; tried again at ${new Date(dueMs).toISOString().slice(0, 19)}Z`
     return [{ group: 'certificates', level: 'warn', what, fix } as const]
   })
+}
+
+/** What a seal is worth depends on what else opens it. */
+function checkDisk({ disk, config }: RunningNode): readonly CheckFinding[] {
+  if (disk.lock === 'ring') return [ok('storage', 'the ring keeps the key of the disk: nothing on this machine opens it')]
+  if (config.diskSeal === 'ring') {
+    const fix = 'vault: { disks: true } in the policy, and at least two validators; until then the key file opens it'
+    return [{ group: 'storage', level: 'warn', what: 'the ring does not keep the key of the disk yet', fix }]
+  }
+  if (disk.lock === 'passphrase') return [ok('storage', 'the disk is sealed under the key file and a passphrase')]
+  if (disk.lock === 'none') {
+    const fix = 'disk: { seal: local } in node.yaml, and a restart'
+    return [
+      { group: 'storage', level: 'warn', what: `${config.data} lies in the clear: who reads the disk reads all of it`, fix },
+    ]
+  }
+  const what = 'the disk is sealed under the node’s key file alone: who takes both reads it'
+  return [ok('storage', `${what}; a passphrase or another place for the key file prevents that`)]
 }
 
 async function checkStorage(node: RunningNode): Promise<readonly CheckFinding[]> {

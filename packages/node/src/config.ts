@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { type AcmeConfig, certificateFile } from './acme/certificates.ts'
 import { type HostPort, parseHostPort } from './address.ts'
 import type { AuditOptions } from './audit-log.ts'
+import type { DiskMode } from './disk/disk.ts'
 import { StartError } from './errors.ts'
 import type { FeedSettings } from './feeds/feed-config.ts'
 import { feedUrlFault } from './feeds/feed-url.ts'
@@ -127,6 +128,8 @@ const Schema = z.strictObject({
       roots: z.string().min(1).optional(),
     })
     .optional(),
+  /** How what it writes is sealed. */
+  disk: z.strictObject({ seal: z.enum(['off', 'local', 'ring']).default('local') }).prefault({}),
   cache: z
     .strictObject({
       /** Memory for answers of upstreams, in all threads together; 0 keeps none, whatever the policy says. */
@@ -144,6 +147,8 @@ const Schema = z.strictObject({
     .prefault({}),
   /** SPIFFE certificates for the programs on this machine. */
   workloadApi: z.strictObject({ socket: z.string().min(1) }).optional(),
+  /** Of a device with a TPM 2.0: how tpm2-tools reach it. */
+  tpm: z.strictObject({ tcti: z.string().min(1).max(1_024), eventLog: z.string().min(1).optional() }).optional(),
   ledger: z
     .strictObject({
       /** Blocks between two snapshots of the state. */
@@ -175,12 +180,15 @@ export interface NodeConfig {
   readonly breachedPasswords?: string | undefined
   readonly places?: readonly string[] | undefined
   readonly dnsServers?: readonly string[] | undefined
+  /** How what it writes is sealed. */
+  readonly diskSeal: DiskMode
   /** For answers of upstreams, where the policy wants them kept. */
   readonly cacheBytes: number
   readonly acme: AcmeConfig | undefined
   readonly audit: AuditOptions | undefined
   /** Path of the Workload API's socket; undefined: there is none. */
   readonly workloadSocket?: string | undefined
+  readonly tpm?: { readonly tcti: string; readonly eventLog: string | undefined } | undefined
   readonly roundMs: number
   readonly heartbeatMs: number
   readonly snapshotBlocks: number
@@ -240,6 +248,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     breachedPasswords: data.breachedPasswords === undefined ? undefined : at(data.breachedPasswords),
     places: data.places?.map(at),
     dnsServers: data.dnsServers,
+    diskSeal: data.disk.seal,
     cacheBytes: data.cache.bytesMax,
     acme: data.acme && {
       directory: data.acme.directory,
@@ -254,6 +263,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     },
     audit: data.audit === undefined ? undefined : auditOptions(data.audit, at(data.audit.file)),
     workloadSocket: data.workloadApi === undefined ? undefined : at(data.workloadApi.socket),
+    tpm: data.tpm && { tcti: data.tpm.tcti, eventLog: data.tpm.eventLog === undefined ? undefined : at(data.tpm.eventLog) },
     ...data.consensus,
     snapshotBlocks: data.ledger.snapshotBlocks,
     keepBlocks: data.ledger.keepBlocks,

@@ -11,6 +11,8 @@ export class StartError extends Error {
     | 'KEY_INVALID'
     | 'GENESIS_INVALID'
     | 'RING_NOT_READY'
+    | 'DISK_LOCKED'
+    | 'DISK_REFUSED'
   constructor(code: StartError['code'], message: string, options?: ErrorOptions) {
     super(message, options)
     this.code = code

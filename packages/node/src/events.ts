@@ -11,6 +11,7 @@ export type EventKind =
   | 'ledger'
   | 'node'
   | 'key'
+  | 'cache'
   | 'person'
 
 export interface NodeEvent {

@@ -1,6 +1,6 @@
 /** Makes the files of a node that is to join a running ring: its key, its configuration, an empty ledger folder. */
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { FIRST_START_FILE } from '@ringwall/ledger'
 import { parseHostPort } from './address.ts'
 import { parseNodeConfig } from './config.ts'
@@ -19,13 +19,18 @@ export interface NodeInit {
   readonly traffic: string
   readonly admin: string
   readonly fabric: string
+  /** How tpm2-tools reach its TPM, and the log of its start. */
+  readonly tpm?: string | undefined
+  readonly tpmLog?: string | undefined
 }
 
 /**
  * @returns The node's public key, Ed25519, base64url: what `ringwall node add` is given.
  * @throws {StartError} `CONFIG_INVALID`, `GENESIS_INVALID`; then nothing was made.
  */
-export function initNode({ id, region, directory, genesis, traffic, admin, fabric }: NodeInit): { readonly publicKey: string } {
+export function initNode({ id, region, directory, genesis, traffic, admin, fabric, tpm, tpmLog }: NodeInit): {
+  readonly publicKey: string
+} {
   if (existsSync(directory)) throw new StartError('CONFIG_INVALID', `${directory} is there already; name a folder that is not`)
   if (readGenesis(genesis).nodes.some((node) => node.id === id))
     throw new StartError('CONFIG_INVALID', `${id} is a node of the ring already; choose an id that was never used`)
@@ -42,6 +47,8 @@ export function initNode({ id, region, directory, genesis, traffic, admin, fabri
     `  traffic: ${JSON.stringify(traffic)}`,
     `  admin: ${JSON.stringify(admin)}`,
     `  fabric: ${JSON.stringify(fabric)}`,
+    ...(tpm === undefined ? [] : ['tpm:', `  tcti: ${JSON.stringify(tpm)}`]),
+    ...(tpm === undefined || tpmLog === undefined ? [] : [`  eventLog: ${JSON.stringify(resolve(tpmLog))}`]),
     '',
   ].join('\n')
   parseNodeConfig(text, join(directory, 'node.yaml'))

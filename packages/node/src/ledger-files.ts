@@ -1,12 +1,13 @@
 /** The ledger as files: verified without a ring, backed up beside a running node, restored into an empty folder. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BLOCKS_FILE, type DirectoryVerdict, isSnapshotName, verifyLedgerDirectory } from '@ringwall/ledger'
 import { type GenesisDocument, genesisHash } from '@ringwall/ring'
 import { decodeBase64url } from '@ringwall/ring/tx'
+import { copyLog, type DiskSeal, readFileSealed, writeFileSealed } from '@ringwall/store'
 import { z } from 'zod'
 import { type NodeConfig, readNodeConfig } from './config.ts'
+import { diskOf } from './disk/offline.ts'
 import { StartError } from './errors.ts'
 import { readGenesis } from './node.ts'
 import { ringApplication } from './ring-application.ts'
@@ -31,12 +32,17 @@ export interface LedgerFileReport extends DirectoryVerdict {
 
 const ledgerOf = (config: NodeConfig): string => join(config.data, 'ledger')
 
-function verify(config: NodeConfig, genesis: GenesisDocument, directory: string): Promise<DirectoryVerdict> {
+function verify(
+  config: NodeConfig,
+  genesis: GenesisDocument,
+  directory: string,
+  seal: DiskSeal | undefined,
+): Promise<DirectoryVerdict> {
   const application = ringApplication(genesis, loadRuleLibrary(config.rules))
   const validators = genesis.nodes
     .filter(({ roles }) => roles.includes('validator'))
     .map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) }))
-  return verifyLedgerDirectory({ directory, application, genesis: { ring: genesisHash(genesis), validators } })
+  return verifyLedgerDirectory({ directory, application, genesis: { ring: genesisHash(genesis), validators }, seal })
 }
 
 /**
@@ -49,13 +55,14 @@ export async function verifyLedgerFiles(configFile: string, backup: string | und
   const config = readNodeConfig(configFile)
   const genesis = readGenesis(config.genesis)
   const directory = backup ?? ledgerOf(config)
-  const verdict = await verify(config, genesis, directory)
+  const seal = backup === undefined ? await diskOf(config, genesisHash(genesis)) : undefined
+  const verdict = await verify(config, genesis, directory, seal)
   return { ...verdict, ring: genesisHash(genesis), directory }
 }
 
 /**
  * Copies the blocks and snapshots of a node's ledger into a new folder and verifies the copy. The node may run: what it appends meanwhile is
- * in the copy or not. The vote journal is not copied, so that a validator that is restored knows that it forgot.
+ * in the copy or not. The copy lies in the clear, so that it serves on any machine. The vote journal is not copied, so that a validator that is restored knows that it forgot.
  */
 export async function backupLedger(configFile: string, target: string): Promise<LedgerFileReport> {
   const config = readNodeConfig(configFile)
@@ -63,10 +70,11 @@ export async function backupLedger(configFile: string, target: string): Promise<
   if (existsSync(target)) throw new StartError('BACKUP_INVALID', `${target} is there already; name a folder that is not`)
   const blocks = join(ledgerOf(config), BLOCKS_FILE)
   if (!existsSync(blocks)) throw new StartError('BACKUP_INVALID', `${blocks} is not there: has the node ever run?`)
+  const seal = await diskOf(config, genesisHash(genesis))
   mkdirSync(target, { recursive: true, mode: 0o700 })
   // Snapshots first: the blocks that are kept always reach back to the older one of two.
-  await copyLedger(ledgerOf(config), target)
-  const verdict = await verify(config, genesis, target)
+  await copyLedger(ledgerOf(config), target, { from: seal, to: undefined })
+  const verdict = await verify(config, genesis, target, undefined)
   const { height, digest, root } = verdict
   const manifest = { format: 'ringwall/ledger-backup/1', ring: genesisHash(genesis), height, digest, root, atMs: Date.now() }
   if (verdict.ok) writeFileSync(join(target, MANIFEST_FILE), `${JSON.stringify(manifest, undefined, 2)}\n`, { mode: 0o600 })
@@ -90,7 +98,8 @@ export async function restoreLedger(configFile: string, backup: string): Promise
   const directory = ledgerOf(config)
   if (existsSync(join(directory, BLOCKS_FILE)))
     throw new StartError('BACKUP_INVALID', `${directory} holds a ledger; move it away first: nothing was changed`)
-  const verdict = await verify(config, genesis, backup)
+  const seal = await diskOf(config, genesisHash(genesis))
+  const verdict = await verify(config, genesis, backup, undefined)
   if (
     !verdict.ok ||
     verdict.height < manifest.height ||
@@ -100,13 +109,21 @@ export async function restoreLedger(configFile: string, backup: string): Promise
     throw new StartError('BACKUP_INVALID', `${backup} does not verify: ${why}; nothing was changed`)
   }
   mkdirSync(directory, { recursive: true, mode: 0o700 })
-  await copyLedger(backup, directory)
+  await copyLedger(backup, directory, { from: undefined, to: seal })
   return { ...verdict, ring: manifest.ring, directory }
 }
 
-async function copyLedger(from: string, to: string): Promise<void> {
-  for (const name of readdirSync(from).filter(isSnapshotName)) await copyFile(join(from, name), join(to, name))
-  await copyFile(join(from, BLOCKS_FILE), join(to, BLOCKS_FILE))
+async function copyLedger(
+  from: string,
+  to: string,
+  seals: { readonly from: DiskSeal | undefined; readonly to: DiskSeal | undefined },
+): Promise<void> {
+  for (const name of readdirSync(from).filter(isSnapshotName)) {
+    const content = await readFileSealed(join(from, name), seals.from)
+    // One that is gone by now made way for a newer one.
+    if (content !== undefined) await writeFileSealed(join(to, name), content, seals.to)
+  }
+  await copyLog(join(from, BLOCKS_FILE), join(to, BLOCKS_FILE), seals)
 }
 
 function readManifest(file: string): z.infer<typeof Manifest> {

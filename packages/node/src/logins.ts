@@ -1,5 +1,5 @@
 /** Failed logins, counted over the whole ring: feeds the detector, spreads its summaries, turns findings into denials. */
-import { FailedLogins, type Finding, SOURCE_SUMMARY_VERSION } from '@ringwall/detect'
+import { FailedLogins, type Finding, RULE_SUMMARY_VERSION, SOURCE_SUMMARY_VERSION } from '@ringwall/detect'
 import type { Fabric } from '@ringwall/fabric'
 import type { DenialSubject, View } from '@ringwall/ring'
 
@@ -19,7 +19,7 @@ export interface LoginWatchOptions {
   /** Proposes a denial in this node's name. */
   readonly deny: (subject: DenialSubject, ttlMs: number, reason: string) => void
   readonly onFinding: (finding: Finding) => void
-  /** Another node's memory of accounts that are attacked slowly. */
+  /** Another node's memory of accounts that are attacked slowly, and what it counted by rules. */
   readonly onSources: (from: string, payload: Uint8Array) => void
 }
 
@@ -32,7 +32,7 @@ export class LoginWatch {
   constructor(options: LoginWatchOptions) {
     this.#options = options
     options.fabric.onMessage('signals', (from, payload) => {
-      if (payload[0] === SOURCE_SUMMARY_VERSION) options.onSources(from, payload)
+      if (payload[0] === SOURCE_SUMMARY_VERSION || payload[0] === RULE_SUMMARY_VERSION) options.onSources(from, payload)
       else this.#merge(from, payload)
     })
     this.#timer = setInterval(() => this.#spread(), SUMMARY_MS)

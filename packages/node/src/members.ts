@@ -31,8 +31,12 @@ export class Members {
     this.#options = options
   }
 
-  /** Resolves once new nodes are dialled. Whoever is gone is cut off a little later. */
-  follow(nodes: readonly RingNode[]): Promise<void> {
+  /**
+   * Resolves once new nodes are dialled. Whoever is gone is cut off a little later.
+   *
+   * @param expelled Those who are not to be trusted any more: they are cut off now.
+   */
+  follow(nodes: readonly RingNode[], expelled: readonly string[] = []): Promise<void> {
     const { self, events } = this.#options
     const before = this.#nodes
     const leaving = before.filter(({ id }) => !nodes.some((node) => node.id === id))
@@ -50,7 +54,7 @@ export class Members {
     if (leaving.length === 0) return this.#link(nodes)
     this.#farewell = setTimeout(() => void this.#link(this.#nodes), FAREWELL_MS)
     this.#farewell.unref()
-    return this.#link([...nodes, ...leaving])
+    return this.#link([...nodes, ...leaving.filter(({ id }) => !expelled.includes(id))])
   }
 
   stop(): void {

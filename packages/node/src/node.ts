@@ -1,7 +1,8 @@
 /** One node: wires the packages in the order in which they need each other. No domain logic lives here. */
 import { randomInt } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { RULE_SUMMARY_VERSION } from '@ringwall/detect'
 import { createFabric, type Fabric } from '@ringwall/fabric'
 import {
   createGuard,
@@ -23,6 +24,7 @@ import {
   type GenesisDocument,
   genesisHash,
   isCredentialSubject,
+  isEnrolmentStatement,
   KEY_NAMES,
   type KeyName,
   parseGenesis,
@@ -60,6 +62,19 @@ import { BotNames } from './bot-names.ts'
 import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
 import { type NodeConfig, readTextFile } from './config.ts'
+import { DetectionWatch, describeDetected, followDetection, signalOf } from './detection.ts'
+import { askAtStart } from './disk/ask-at-start.ts'
+import { type Disk, openDisk, PASSPHRASE_VARIABLE } from './disk/disk.ts'
+import { DiskKeeper } from './disk/disk-keeper.ts'
+import { ReleaseHolder } from './disk/release-holder.ts'
+import { traceKey } from './disk/trace-key.ts'
+import { Wiper } from './disk/wiper.ts'
+import { Attester } from './enrolment/attester.ts'
+import { createMeasurer } from './enrolment/measure.ts'
+import { NodeReception } from './enrolment/reception.ts'
+import { summarizeEnrolment } from './enrolment/summary.ts'
+import { showExpelled } from './enrolment/trust.ts'
+import { Vouching } from './enrolment/vouching.ts'
 import { StartError } from './errors.ts'
 import { EventLog } from './events.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
@@ -69,6 +84,7 @@ import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-sto
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
+import { ownDenials } from './own-denials.ts'
 import { PassKeys, usePassKeys } from './pass-keys.ts'
 import { LoginForms } from './people/login-forms.ts'
 import { LoginPortal } from './people/login-portal.ts'
@@ -111,6 +127,7 @@ export type RingLedger = Ledger<RingState>
 /** What the admin API works on. */
 export interface RunningNode {
   readonly config: NodeConfig
+  readonly disk: Disk
   readonly region: string
   readonly ring: string
   readonly startedAtMs: number
@@ -142,6 +159,8 @@ export interface RunningNode {
   readonly openings: OpeningLog
   /** For the programs on this machine. */
   readonly workloads: WorkloadApi | undefined
+  /** Of those who come to join. */
+  readonly reception: NodeReception
   /** Programs that enforce its denials elsewhere. */
   readonly bouncers: Bouncers
   /** Whose decisions it takes in. */
@@ -169,6 +188,8 @@ export interface RunningNode {
    * traffic on the same ports, then this one is to be stopped.
    */
   handOver(): Promise<void>
+  /** Resolves once the ring has wiped this node, and it has erased itself. */
+  readonly wiped: Promise<void>
   /** As `propose`, in this node's name. */
   proposeInOwnName(body: TxBody, waitMs: number): ReturnType<RingLedger['submit']>
   stop(): Promise<void>
@@ -199,12 +220,21 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     await handOver()
   }
   try {
+    const local = { privateKey, passphrase: process.env[PASSPHRASE_VARIABLE], context: `${ring} ${config.id}` }
+    const disk = await openDisk({
+      data: config.data,
+      mode: config.diskSeal,
+      local,
+      release: askAtStart(config, ring, genesis, privateKey),
+      log,
+    })
     const rules = loadRuleLibrary(config.rules)
     const foresight = new Foresight()
     closers.push(() => foresight.thread.stop())
-    const application = ringApplication(genesis, rules, cachingCompiler(join(config.data, 'rules')))
+    const application = ringApplication(genesis, rules, cachingCompiler(join(config.data, 'rules'), disk.seal))
     const telemetry = await openTelemetry({
       directory: join(config.data, 'traces'),
+      seal: await traceKey(config.data, disk.seal),
       node: config.id,
       region: self.region,
       log,
@@ -230,6 +260,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const validators = genesis.nodes.filter(({ roles }) => roles.includes('validator'))
     const ledger = await openLedger<RingState>({
       directory: join(config.data, 'ledger'),
+      seal: disk.seal,
       application: { ...application, foresee: (state, txs) => foresight.foresee(state, txs) },
       genesis: { ring, validators: validators.map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) })) },
       self: config.id,
@@ -274,6 +305,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (final.txs.length > 0) blocksWithNews += 1
       const before = view
       const stateBefore = stateAt
+      // After a snapshot nobody knows what the blocks between have had forgotten.
+      if (final.block.height > before.height + 1)
+        for (const service of Object.keys(before.policy.services)) serving?.purge(service, '/')
       stateAt = final.state
       view = application.view(final.state, final.block.height, final.block.timestampMs)
       if (view.policyVersion !== before.policyVersion) {
@@ -286,7 +320,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             events.add('policy', 'info', `${count} open requests and WebSockets ended: policy ${view.policyVersion}`)
         })
       }
-      if (view.nodes !== before.nodes) void members.follow(view.nodes)
+      const expelled = showExpelled(stateBefore, final.state, events)
+      if (view.nodes !== before.nodes) void members.follow(view.nodes, expelled)
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
       confirmDenials(final.txs, stateBefore, final.state)
       if (view.policyVersion !== before.policyVersion || view.nodes !== before.nodes || view.signingKey !== before.signingKey)
@@ -296,7 +331,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       signingHolder.follow(final.state)
       vault.use(publicKeyOf(final.state.sealingKey), sealingHolder.share)
       sealingHolder.follow(final.state)
+      keeper?.follow(final.state)
+      wiper.follow(final.state)
       foresight.follow(final.state)
+      if (isLinked) reception.follow(final.state)
     })
     closers.push(stopBlocks)
 
@@ -374,8 +412,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             'info',
             `${issuer} takes back its word on ${body.id}${isGone ? ', and it is lifted' : ''}: ${body.reason}`,
           )
+        } else if (body.type === 'cache.purge') {
+          serving?.purge(body.service, body.path)
+          events.add('cache', 'info', `${issuer} had the answers of ${body.service}${body.path} forgotten: ${body.reason}`)
         } else if (body.type === 'node.add') events.add('node', 'info', `${body.node.id} joins, by ${issuer}: ${body.reason}`)
+        else if (body.type === 'node.wipe') events.add('node', 'warn', `${body.id} is wiped, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.remove') events.add('node', 'warn', `${body.id} leaves, by ${issuer}: ${body.reason}`)
+        else if (body.type === 'attest.quote') continue
+        else if (isEnrolmentStatement(body)) events.add('node', 'info', `${summarizeEnrolment(body)}; by ${issuer}`)
         else if (body.type === 'evidence') {
           const what = `signed two contradicting statements in round ${body.round}`
           events.add('node', 'warn', `${body.validator} is evicted: it ${what}; shown by ${issuer}`)
@@ -426,7 +470,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         audit?.judged(judged, body, nowMs)
       },
     })
-    const seal = new Seal(privateKey, `${ring} ${config.id}`)
+    const seal = new Seal(privateKey, `${ring} ${config.id}`, disk.seal)
     // Also of a node that gets none itself: a validation of another's may meet it.
     const proofs = new Proofs(config.id, fabric, (all) => serving?.answerAcme(all))
     closers.push(() => proofs.stop())
@@ -437,6 +481,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             config: config.acme,
             folder: join(config.data, 'acme'),
             seal,
+            disk: disk.seal,
             proofs,
             say: (level, line) => events.add('node', level, line),
           })
@@ -461,6 +506,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         ? undefined
         : new TrafficWorkers(config.workers, {
             config,
+            disk: disk.options,
             region: self.region,
             ring,
             rules,
@@ -475,6 +521,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             portal,
             api,
             onLogin: (attempt) => loggedIn(attempt),
+            onSignals: (signals, lost) => {
+              for (const signal of signals) detection.observe(signal)
+              if (lost > 0) telemetry.count('signals_lost_total', {}, lost)
+            },
             onFlood: (reading, thread) => floods.observe(reading, performance.now(), thread),
             log,
           })
@@ -488,9 +538,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         region: self.region,
         explainHeader: config.explainHeader,
         cacheBytes: config.cacheBytes,
-        ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id) }),
+        ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id, disk.options) }),
         onApi: (event) => api.observe(event),
         onLogin: (attempt) => loggedIn(attempt),
+        ended: { wants: () => detection.isOn, take: (request) => detection.observe(signalOf(request, ring)) },
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
         challenges,
         portal,
@@ -502,7 +553,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       fabric,
       view: () => view,
       file: join(config.data, 'pass-keys'),
-      seal: new Seal(privateKey, `${ring} ${config.id}`),
+      seal,
       log: (line) => log('warn', line),
       onKeys: (keys) => {
         usePassKeys(challenges, keys)
@@ -559,8 +610,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       return ledger.submit(bytes, waitMs)
     }
 
-    const signInOwnName = (body: TxBody): Uint8Array => {
-      const atMs = Date.now()
+    const signInOwnName = (body: TxBody, atMs: number = Date.now()): Uint8Array => {
       const content = { ring, issuer: `node:${config.id}`, atMs, untilMs: atMs + TX_VALID_MS, nonce: randomNonce(), body }
       return encodeTx({ content, signature: encodeBase64url(signMessage(privateKey, signingBytes(content))) })
     }
@@ -579,6 +629,38 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       }
       return ledger.state().denial(use.id)?.reason === use.reason
     }
+    let isLinked = false
+    const reception = new NodeReception({
+      self: config.id,
+      region: self.region,
+      ring,
+      genesis,
+      application,
+      fabric,
+      events,
+      state: () => ledger.state(),
+      submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
+    })
+
+    const attester = new Attester({
+      self: config.id,
+      ring,
+      measurer: createMeasurer([join(config.data, 'node.yaml'), config.genesis].filter((file) => existsSync(file))),
+      vouching: new Vouching({
+        self: config.id,
+        ring,
+        fabric,
+        state: () => ledger.state(),
+        sign: (message) => signMessage(privateKey, message),
+      }),
+      tpm: config.tpm,
+      events,
+      state: () => ledger.state(),
+      every: () => view.policy.devices.attestation.every,
+      submit: (body, waitMs, atMs) => ledger.submit(signInOwnName(body, Math.round(atMs)), waitMs),
+    })
+    attester.start()
+    closers.push(() => attester.stop())
 
     /** Whoever catches a validator at lying shows it to the ring, which lets it go. Others may have shown it already. */
     const showEvidence = ({ validator, epoch, round, first, second }: LedgerEvidence): void => {
@@ -596,7 +678,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       view: () => view,
       people: () => stateAt.people,
       sign: (message) => signMessage(privateKey, message),
-      numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json')),
+      numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json'), disk.seal),
       events,
     })
     closers.push(() => signing.stop())
@@ -621,7 +703,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     }
     const keys = join(config.data, 'keys')
     const signingHolder = await openHolder('signing', keys, (share) => signing.use(publicKeyOf(ledger.state().signingKey), share))
-    const openings = await OpeningLog.open(join(config.data, 'vault', 'openings.log'))
+    const openings = await OpeningLog.open(join(config.data, 'vault', 'openings.log'), disk.seal)
     closers.push(() => openings.close())
     const vault = new VaultService({
       self: config.id,
@@ -640,6 +722,37 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       sealingHolder.tick()
     }, KEY_TICK_MS)
     closers.push(() => clearInterval(keyTick))
+    const inOwnName = (body: TxBody): Promise<unknown> => ledger.submit(signInOwnName(body), OWN_DENIAL_WAIT_MS)
+    const keeper =
+      config.diskSeal === 'ring'
+        ? new DiskKeeper({ self: config.id, ring, data: config.data, disk, local, events, submit: inOwnName })
+        : undefined
+    closers.push(() => keeper?.stop())
+    const sign = (message: Uint8Array): Uint8Array => signMessage(privateKey, message)
+    const state = (): RingState => ledger.state()
+    new ReleaseHolder({
+      self: config.id,
+      ring,
+      fabric,
+      state,
+      isBehind: () => ledger.status().syncing,
+      vault,
+      openings,
+      sign,
+      onRelease: (id) => events.add('key', 'info', `${id} had its disk opened with this node's share`),
+    })
+    const wiper = new Wiper({
+      self: config.id,
+      ring,
+      data: config.data,
+      keyFile: config.key,
+      more: config.audit === undefined ? [] : [config.audit.file],
+      fabric,
+      state,
+      sign,
+      submit: inOwnName,
+      events,
+    })
     const showKeyFaults = (before: RingState, now: RingState): void => {
       for (const name of KEY_NAMES) {
         const known = before.key(name).faults
@@ -649,38 +762,37 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       }
     }
 
-    const denyInOwnName = (subject: DenialSubject, ttlMs: number, reason: string): void => {
-      const atMs = Date.now()
-      const ownTtlMs = Math.min(ttlMs, view.policy.denials.nodeTtlMax)
-      // A denial that others wanted to be short must not keep this node from saying what it saw.
-      if ((currentDenial(view, subject)?.expiresAtMs ?? 0) > atMs + ownTtlMs / 2) return
-      const body: TxBody = { type: 'deny.add', subject, ttlMs: ownTtlMs, reason }
-      const bytes = signInOwnName(body)
-      const checked = application.provisional(ledger.state(), bytes, atMs)
-      const own = checked.ok ? checked.denial : isFull(checked.code) ? denialOf(parseTx(bytes).content, undefined) : undefined
-      // What this node saw itself it needs nobody’s leave to refuse, for as long as its statement waits in the state: so long
-      // an operator can lift it.
-      const ownUntilMs = Math.min(atMs + ownTtlMs, atMs + application.corroboration(ledger.state()).withinMs)
-      if (own !== undefined && early.keepOwn({ ...own, expiresAtMs: ownUntilMs })) cut(subject)
-      if (own !== undefined && !checked.ok) return
-      propose(bytes, OWN_DENIAL_WAIT_MS).catch((error: Error) => {
-        const waiting = error instanceof LedgerError && error.code === 'NO_QUORUM'
-        events.add(
-          'denial',
-          'warn',
-          waiting
-            ? `denial of ${describeSubject(subject)} waits for a quorum: ${error.message}`
-            : `denial of ${describeSubject(subject)} refused: ${error.message}`,
-        )
-      })
-    }
+    const denyNow = ownDenials({
+      application,
+      early,
+      state: () => ledger.state(),
+      view: () => view,
+      sign: signInOwnName,
+      cut,
+      propose: (bytes, subject) =>
+        void propose(bytes, OWN_DENIAL_WAIT_MS).catch((error: Error) => {
+          const waiting = error instanceof LedgerError && error.code === 'NO_QUORUM'
+          events.add(
+            'denial',
+            'warn',
+            waiting
+              ? `denial of ${describeSubject(subject)} waits for a quorum: ${error.message}`
+              : `denial of ${describeSubject(subject)} refused: ${error.message}`,
+          )
+        }),
+    })
+    const denyInOwnName = (subject: DenialSubject, ttlMs: number, reason: string): void =>
+      denyNow(subject, ttlMs, reason, Date.now())
     const logins = new LoginWatch({
       self: config.id,
       fabric,
       view: () => view,
       deny: denyInOwnName,
       onFinding: (finding) => events.add('finding', 'warn', finding.reason),
-      onSources: (from, payload) => slowLogins.merge(from, payload),
+      onSources: (from, payload) => {
+        if (payload[0] === RULE_SUMMARY_VERSION) detection.merge(from, payload, Date.now())
+        else slowLogins.merge(from, payload)
+      },
     })
     closers.push(() => logins.stop())
     const slowLogins = new SlowLoginWatch({
@@ -688,11 +800,25 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       fabric,
       view: () => view,
       file: join(config.data, 'logins.bin'),
+      disk: disk.seal,
       deny: denyInOwnName,
       say: (line) => events.add('finding', 'warn', line),
       log,
     })
+    const detection = new DetectionWatch({
+      self: config.id,
+      view: () => view,
+      deny: denyNow,
+      onFinding: (found) => {
+        telemetry.count('findings_total', { rule: found.rule }, 1)
+        events.add('finding', 'warn', describeDetected(found))
+      },
+    })
+    closers.push(followDetection(detection, fabric))
     await slowLogins.start()
+    // All that is opened is opened by now.
+    await disk.settled()
+    keeper?.follow(ledger.state())
     closers.push(() => slowLogins.stop())
     const loggedIn = (attempt: LoginEvent): void => {
       if (attempt.failed) logins.failed(attempt)
@@ -750,6 +876,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       })
     const node: RunningNode = {
       config,
+      disk,
       region: self.region,
       ring,
       startedAtMs,
@@ -773,6 +900,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       vault,
       openings,
       workloads,
+      reception,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
       indicators: () => indicators.status(),
       feeds: () => feeds.map((feed) => feed.status()),
@@ -787,6 +915,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         takesTraffic = false
         await handOver()
       },
+      wiped: wiper.ended,
       proposeInOwnName: (body, waitMs) => propose(signInOwnName(body), waitMs),
       stop: closeAll,
     }
@@ -801,6 +930,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       signIn: (token) => verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() }),
     })
     await fabric.start()
+    isLinked = true
+    reception.follow(ledger.state())
     closers.push(() => fabric.stop())
     await admin.start()
     closers.push(() => admin.stop())
@@ -891,11 +1022,6 @@ function viewOf(application: RingApplication, ledger: RingLedger): View {
 function currentDenial(view: View, subject: DenialSubject): Denial | undefined {
   const id = subjectId(subject)
   return view.denials.find(id, Date.now())
-}
-
-/** Nothing is wrong with the denial but that the ring takes no more of them. */
-function isFull(code: string): boolean {
-  return code === 'QUOTA_EXCEEDED' || code === 'PENDING_FULL' || code === 'DENIALS_FULL'
 }
 
 function isDenied(view: View, subject: DenialSubject): boolean {

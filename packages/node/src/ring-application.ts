@@ -1,5 +1,6 @@
 /** The ring's application with the cryptography, the rules and the guard of a node. */
 import { randomInt } from 'node:crypto'
+import { readQuote, readVoucher } from '@ringwall/enroll'
 import { judgePolicy } from '@ringwall/guard'
 import { compileAuthorization } from '@ringwall/identity'
 import {
@@ -27,5 +28,7 @@ export function ringApplication(
     rules,
     judge: judgePolicy,
     authorization: compileAuthorization,
+    voucher: readVoucher,
+    quote: readQuote,
   })
 }

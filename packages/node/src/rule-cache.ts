@@ -7,6 +7,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { RuleCompiler } from '@ringwall/ring'
+import { type DiskSeal, openSealedBytes, sealBytes } from '@ringwall/store'
 import { type CompileOptions, compileRules, type RuleSource } from '@ringwall/waf'
 
 const ENGINE = resolve(import.meta.dirname, '../../waf/src')
@@ -14,15 +15,15 @@ const HASH_BYTES = 32
 /** Choices of rules in use at one time, and some that were. */
 const FILES_MAX = 16
 
-/** @param directory Made when there is something to keep. */
-export function cachingCompiler(directory: string): RuleCompiler {
+/** @param directory Made when there is something to keep. @param seal Of the disk that it is on: rules of a policy may be nobody's business. */
+export function cachingCompiler(directory: string, seal?: DiskSeal): RuleCompiler {
   return (sources, options) => {
     const file = join(directory, `${keyOf(sources, options)}.rules`)
-    const prepared = readChecked(file)
+    const prepared = readChecked(file, seal)
     return compileRules(sources, {
       ...options,
       ...(prepared === undefined ? {} : { prepared }),
-      onPrepared: (bytes) => keep(directory, file, bytes),
+      onPrepared: (bytes) => keep(directory, file, bytes, seal),
     })
   }
 }
@@ -48,9 +49,9 @@ function engineHash(): Buffer {
 }
 
 /** @returns undefined unless the file is whole. */
-function readChecked(file: string): Uint8Array | undefined {
+function readChecked(file: string, seal: DiskSeal | undefined): Uint8Array | undefined {
   try {
-    const bytes = readFileSync(file)
+    const bytes = Buffer.from(openSealedBytes(seal, file, readFileSync(file)))
     const rest = bytes.subarray(HASH_BYTES)
     return createHash('sha256').update(rest).digest().equals(bytes.subarray(0, HASH_BYTES)) ? rest : undefined
   } catch {
@@ -58,11 +59,12 @@ function readChecked(file: string): Uint8Array | undefined {
   }
 }
 
-function keep(directory: string, file: string, bytes: Uint8Array): void {
+function keep(directory: string, file: string, bytes: Uint8Array, seal: DiskSeal | undefined): void {
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     const written = `${file}.${randomBytes(6).toString('hex')}`
-    writeFileSync(written, Buffer.concat([createHash('sha256').update(bytes).digest(), bytes]), { mode: 0o600 })
+    const content = Buffer.concat([createHash('sha256').update(bytes).digest(), bytes])
+    writeFileSync(written, sealBytes(seal, file, content), { mode: 0o600 })
     renameSync(written, file)
     const files = readdirSync(directory)
       .map((name) => join(directory, name))

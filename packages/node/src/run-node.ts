@@ -9,7 +9,8 @@ const STOP_MS_MAX = 6_000
 export async function runNode(configFile: string, takeOver = false): Promise<number> {
   try {
     const node = await startNode({ ...readNodeConfig(configFile), takeOver })
-    await untilAskedToStop(node)
+    // One that was wiped has nothing left to close in order.
+    if ((await Promise.race([untilAskedToStop(node), node.wiped.then(() => 'wiped')])) === 'wiped') process.exit(0)
     const timer = setTimeout(() => process.exit(1), STOP_MS_MAX)
     await node.stop()
     clearTimeout(timer)

@@ -2,11 +2,11 @@
  * Logins over days: feeds the detector of slow attacks, spreads what this node saw, keeps it while the node is away, and turns findings into
  * denials of the addresses that this node saw itself.
  */
-import { open, readFile, rename } from 'node:fs/promises'
 import { type SlowLoginFinding, SlowLogins, type SourceWords } from '@ringwall/detect'
 import type { Fabric } from '@ringwall/fabric'
 import type { LoginEvent } from '@ringwall/proxy'
 import { type DenialSubject, formatAddress, formatPrefix, parseAddress, type View } from '@ringwall/ring'
+import { type DiskSeal, readFileSealed, replaceFile, sealParts } from '@ringwall/store'
 
 const SUMMARY_MS = 5_000
 const HEARD_MS_MIN = 1_000
@@ -24,6 +24,8 @@ export interface SlowLoginWatchOptions {
   readonly view: () => View
   /** Where its memory is kept. */
   readonly file: string
+  /** Of the disk that it is on. */
+  readonly disk?: DiskSeal | undefined
   readonly deny: (subject: DenialSubject, ttlMs: number, reason: string) => void
   readonly say: (line: string) => void
   readonly log: (level: 'info' | 'warn', line: string) => void
@@ -128,20 +130,9 @@ export class SlowLoginWatch {
     this.#keeping = this.#keeping.then(async () => {
       const detector = this.#detector
       if (detector === undefined) return
-      const { file, log } = this.#options
+      const { file, disk, log } = this.#options
       try {
-        const handle = await open(`${file}.new`, 'w', 0o600)
-        try {
-          for (const piece of detector.memory()) {
-            const length = Buffer.alloc(4)
-            length.writeUInt32BE(piece.length)
-            await handle.write(Buffer.concat([length, piece]))
-          }
-          await handle.sync()
-        } finally {
-          await handle.close()
-        }
-        await rename(`${file}.new`, file)
+        await replaceFile(file, 0o600, sealParts(disk, file, sized(detector.memory())))
       } catch (error) {
         log('warn', `what was seen of slow logins is not kept: ${(error as Error).message}`)
       }
@@ -151,10 +142,10 @@ export class SlowLoginWatch {
 
   async #restore(): Promise<void> {
     const detector = this.#current()
-    const { file, log } = this.#options
-    const bytes = await readFile(file).catch(() => undefined)
-    if (bytes === undefined || detector === undefined) return
+    const { file, disk, log } = this.#options
+    if (detector === undefined) return
     try {
+      const bytes = Buffer.from((await readFileSealed(file, disk)) ?? [])
       for (let at = 0; at < bytes.length; ) {
         const length = bytes.readUInt32BE(at)
         if (at + 4 + length > bytes.length) throw new Error(`${file} ends early`)
@@ -164,5 +155,14 @@ export class SlowLoginWatch {
     } catch (error) {
       log('warn', `what was seen of slow logins is read in part: ${(error as Error).message}`)
     }
+  }
+}
+
+/** Each piece with its length in four bytes before it. */
+function* sized(pieces: Iterable<Uint8Array>): Generator<Uint8Array> {
+  for (const piece of pieces) {
+    const length = Buffer.alloc(4)
+    length.writeUInt32BE(piece.length)
+    yield Buffer.concat([length, piece])
   }
 }

@@ -4,16 +4,18 @@
  */
 import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
-import type { FloodReading } from '@ringwall/detect'
+import type { FloodReading, Signal } from '@ringwall/detect'
 import { createGuard, createRateLimiter, type GuardEnvironment, type WafJudgement } from '@ringwall/guard'
 import { compileAuthorization, createProofReplays } from '@ringwall/identity'
 import { type ApiEvent, Challenges, createProxy, type LoginEvent } from '@ringwall/proxy'
-import { compilePolicy, DenialTable, isCredentialSubject, parsePolicyDocument, type View } from '@ringwall/ring'
+import { compilePolicy, DenialTable, detectionRulesOf, isCredentialSubject, parsePolicyDocument, type View } from '@ringwall/ring'
+import { DiskSeal } from '@ringwall/store'
 import { RequestFeed } from '@ringwall/telemetry'
 import { unsealer } from './acme/unseal.ts'
 import { AuditLog } from './audit-log.ts'
 import { BotNames } from './bot-names.ts'
 import { openBreaches } from './breached-passwords.ts'
+import { signalOf } from './detection.ts'
 import { IndicatorSets } from './indicators/indicator-store.ts'
 import { usePassKeys } from './pass-keys.ts'
 import { RemotePortal } from './people/remote-portal.ts'
@@ -36,14 +38,15 @@ const SIGHTINGS_WAITING_MAX = 5_000
 const EVENTS_WAITING_MAX = 5_000
 const LINES_WAITING_MAX = 200
 const READINGS_WAITING_MAX = 20
+const SIGNALS_WAITING_MAX = 10_000
 
 const port = parentPort!
 const start = workerData as WorkerStart
-const { config, ring, region } = start
+const { config, ring, region, disk } = start
 const say = (message: FromWorker): void => port.postMessage(message)
 const startedAtMs = Date.now()
 
-const compile = cachingCompiler(join(config.data, 'rules'))
+const compile = cachingCompiler(join(config.data, 'rules'), disk === undefined ? undefined : new DiskSeal(disk))
 
 /** @throws When the policy cannot be used here: better none of its traffic than traffic by another. */
 function viewOf(news: ViewNews, denials: DenialTable, before: View | undefined): View {
@@ -86,6 +89,9 @@ const timing = new RuleTiming()
 
 let logins: LoginEvent[] = []
 let floods: FloodReading[] = []
+let signals: Signal[] = []
+let signalsLost = 0
+let detecting = detectionRulesOf(view.policy).length > 0
 let api: ApiEvent[] = []
 let kept: KeptRequest[] = []
 let seen: { readonly sighting: NonNullable<ReturnType<RuleSightings['of']>>; readonly atMs: number }[] = []
@@ -149,7 +155,7 @@ const proxy = createProxy({
   ticketSecret: start.ticketSecret,
   challenges,
   portal,
-  ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id) }),
+  ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id, disk) }),
   // Each thread keeps its own.
   cacheBytes: Math.floor(config.cacheBytes / start.threads),
   onInvalidate: (keys) => say({ kind: 'changed', keys }),
@@ -159,6 +165,13 @@ const proxy = createProxy({
   onLogin: (attempt) => {
     const isWanted = attempt.failed || view.policy.detectors.slowLogins !== undefined
     if (isWanted && logins.length < EVENTS_WAITING_MAX) logins.push(attempt)
+  },
+  ended: {
+    wants: () => detecting,
+    take: (request) => {
+      if (signals.length < SIGNALS_WAITING_MAX) signals.push(signalOf(request, ring))
+      else signalsLost += 1
+    },
   },
   meter: sourceMeter((reading) => {
     if (floods.length < READINGS_WAITING_MAX) floods.push(reading)
@@ -185,6 +198,8 @@ function tell(nowMs: number): void {
     requests: feed.news(),
     logins,
     floods,
+    signals,
+    signalsLost,
     api,
     kept,
     sightings: seen,
@@ -194,6 +209,8 @@ function tell(nowMs: number): void {
   }
   logins = []
   floods = []
+  signals = []
+  signalsLost = 0
   api = []
   kept = []
   seen = []
@@ -203,7 +220,8 @@ function tell(nowMs: number): void {
 
 function look(): void {
   const nowMs = performance.now()
-  const waits = logins.length + floods.length + api.length + kept.length + seen.length + lines.length > 0 || feed.waiting
+  const waits =
+    logins.length + floods.length + signals.length + api.length + kept.length + seen.length + lines.length > 0 || feed.waiting
   if (waits || nowMs - toldAtMs >= NEWS_MS_MAX) tell(nowMs)
 }
 
@@ -228,6 +246,7 @@ function receive(message: ToWorker): void {
       view = viewOf(message.view, certified, view)
       certifiedAtMs = message.view.certifiedAtMs
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
+      detecting = detectionRulesOf(view.policy).length > 0
       break
     }
     case 'denials':
@@ -258,6 +277,9 @@ function receive(message: ToWorker): void {
       break
     case 'invalidate':
       proxy.invalidate(message.keys)
+      break
+    case 'purge':
+      proxy.purge(message.service, message.path)
       break
     case 'taken':
       limits.answered(message.answers)

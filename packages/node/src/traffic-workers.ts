@@ -5,7 +5,7 @@
  */
 import { randomInt } from 'node:crypto'
 import { Worker } from 'node:worker_threads'
-import type { FloodReading } from '@ringwall/detect'
+import type { FloodReading, Signal } from '@ringwall/detect'
 import { type SharedLimiter, sharedRateMemory } from '@ringwall/guard'
 import { sharedProofMemory } from '@ringwall/identity'
 import {
@@ -25,6 +25,7 @@ import {
   type UpstreamStatus,
 } from '@ringwall/proxy'
 import type { DenialIndex, DenialSubject, RuleLibrary, View } from '@ringwall/ring'
+import type { DiskSealOptions } from '@ringwall/store'
 import type { Telemetry } from '@ringwall/telemetry'
 import type { ApiActivity } from './api-activity.ts'
 import type { NodeConfig } from './config.ts'
@@ -55,6 +56,8 @@ const STOP_MS_MAX = 1_000
 
 export interface TrafficWorkersOptions {
   readonly config: NodeConfig
+  /** Of the node's disk, where it is sealed. */
+  readonly disk: DiskSealOptions | undefined
   readonly region: string
   readonly ring: string
   readonly rules: RuleLibrary
@@ -72,6 +75,8 @@ export interface TrafficWorkersOptions {
   readonly onLogin: (attempt: LoginEvent) => void
   /** @param thread From 0. */
   readonly onFlood: (reading: FloodReading, thread: number) => void
+  /** @param lost How many more there were. */
+  readonly onSignals: (signals: readonly Signal[], lost: number) => void
   readonly log: (level: 'info' | 'warn', line: string) => void
 }
 
@@ -244,6 +249,10 @@ export class TrafficWorkers implements Traffic {
     this.#tell({ kind: 'invalidate', keys })
   }
 
+  purge(service: string, path: string): void {
+    this.#tell({ kind: 'purge', service, path })
+  }
+
   ruleCounts(): readonly RuleCounts[] {
     return this.#slots.flatMap(({ ruleCounts }) => ruleCounts ?? [])
   }
@@ -299,12 +308,13 @@ export class TrafficWorkers implements Traffic {
   }
 
   #begin(slot: Slot): Promise<readonly { readonly host: string; readonly port: number }[]> {
-    const { config, region, ring, rules, log } = this.#options
+    const { config, disk, region, ring, rules, log } = this.#options
     const view = this.#view!
     this.#ticketSecret = currentTicketSecret(this.#ticketSecret)
     const worker = new Worker(new URL('./traffic-worker.ts', import.meta.url), {
       workerData: {
         config,
+        disk,
         region,
         ring,
         rules,
@@ -402,7 +412,7 @@ export class TrafficWorkers implements Traffic {
   }
 
   #learn(slot: Slot, news: WorkerNews): void {
-    const { telemetry, archive, watch, api, onLogin, onFlood, log } = this.#options
+    const { telemetry, archive, watch, api, onLogin, onFlood, onSignals, log } = this.#options
     slot.news = news
     slot.ruleCounts = news.ruleCounts ?? slot.ruleCounts
     const { requests } = news
@@ -417,6 +427,7 @@ export class TrafficWorkers implements Traffic {
     for (const { sighting, atMs } of news.sightings) watch.add(sighting, atMs)
     for (const event of news.api) api.observe(event)
     for (const attempt of news.logins) onLogin(attempt)
+    if (news.signals.length > 0 || news.signalsLost > 0) onSignals(news.signals, news.signalsLost)
     for (const reading of news.floods) onFlood(reading, slot.number - 1)
     for (const { level, line } of news.lines) log(level, line)
   }

@@ -1,5 +1,5 @@
 /** What a node and its traffic workers say to each other. All of it is plain data: it is copied between threads. */
-import type { FloodReading } from '@ringwall/detect'
+import type { FloodReading, Signal } from '@ringwall/detect'
 import type { Budget } from '@ringwall/guard'
 import type {
   AcmeAnswer,
@@ -18,6 +18,7 @@ import type {
   UpstreamStatus,
 } from '@ringwall/proxy'
 import type { Denial, RuleLibrary, View } from '@ringwall/ring'
+import type { DiskSealOptions } from '@ringwall/store'
 import type { RequestNews } from '@ringwall/telemetry'
 import type { HeaderField } from '@ringwall/waf'
 import type { NodeConfig } from './config.ts'
@@ -41,6 +42,8 @@ export interface DenialNews {
 /** What a worker begins with. */
 export interface WorkerStart {
   readonly config: NodeConfig
+  /** Opens what lies on the node's disk. */
+  readonly disk: DiskSealOptions | undefined
   readonly region: string
   readonly ring: string
   readonly rules: RuleLibrary
@@ -75,6 +78,7 @@ export type ToWorker =
   | { readonly kind: 'acme'; readonly all: readonly AcmeAnswer[] }
   /** Answers that are not to be kept any more. */
   | { readonly kind: 'invalidate'; readonly keys: readonly string[] }
+  | { readonly kind: 'purge'; readonly service: string; readonly path: string }
   /** Answers to `takes`: number and milliseconds to wait. */
   | { readonly kind: 'taken'; readonly answers: readonly (readonly [id: number, waitMs: number])[] }
   /** Answers to `portal` and `renew`; undefined: there is none. */
@@ -116,6 +120,9 @@ export interface WorkerNews {
   readonly requests: RequestNews | undefined
   readonly logins: readonly LoginEvent[]
   readonly floods: readonly FloodReading[]
+  readonly signals: readonly Signal[]
+  /** Signals that there was no room for. */
+  readonly signalsLost: number
   readonly api: readonly ApiEvent[]
   readonly kept: readonly KeptRequest[]
   readonly sightings: readonly { readonly sighting: Sighting; readonly atMs: number }[]

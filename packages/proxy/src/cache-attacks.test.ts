@@ -124,6 +124,39 @@ test('another policy begins with nothing kept', async () => {
   await ring.close()
 })
 
+test('what is purged is of that service, at that path and below it; what is on its way is not kept either', async () => {
+  const ring = await cachingProxy(
+    (_request, response, count) => setTimeout(() => response.writeHead(200, FRESH).end(`version ${count}`), 50),
+    {},
+    { routes: [{ name: 'docs', path: '/docs' }] },
+  )
+  const paths = ['/docs', '/docs/a', '/docs/b?q=1', '/docs?q=1', '/docs2', '/other']
+  const asked = async (): Promise<readonly string[]> => {
+    ring.seen.length = 0
+    for (const path of paths) await ring.get(path)
+    return ring.seen.map(({ url }) => url!)
+  }
+  assert.deepEqual(await asked(), paths)
+  assert.deepEqual(await asked(), [])
+  ring.proxy.purge('shop', '/docs')
+  assert.deepEqual(await asked(), ['/docs', '/docs/a', '/docs/b?q=1', '/docs?q=1'])
+  ring.proxy.purge('shop', '/docs/')
+  assert.deepEqual(await asked(), ['/docs/a', '/docs/b?q=1'])
+  ring.proxy.purge('shop2', '/')
+  ring.proxy.purge('sho', '/')
+  assert.deepEqual(await asked(), [])
+  ring.proxy.purge('shop', '/')
+  assert.deepEqual(await asked(), paths)
+  const old = ring.get('/late')
+  await until('it is asked for', () => ring.seen.some(({ url }) => url === '/late'))
+  ring.proxy.purge('shop', '/late')
+  await old
+  ring.seen.length = 0
+  await ring.get('/late')
+  assert.equal(ring.seen.length, 1)
+  await ring.close()
+})
+
 test('an answer that ends with the connection might be half of one, and is not kept', async () => {
   const ring = await cachingProxy((_request, response) => {
     response.socket!.end('HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\n\r\nhalf')

@@ -10,6 +10,18 @@ const TOKEN = /[!#$%&'*+.^_`|~0-9A-Za-z-]+/y
 const QUOTED = /"((?:[^"\\]|\\.)*)"/y
 const DIGITS = /^[0-9]+$/
 
+/** Does an answer invite caches between us and the client to keep it? They may keep what we add to it as well. */
+export function invitesKeeping(rawHeaders: readonly string[]): boolean {
+  const directives = directivesOf(valuesOf(rawHeaders, 'cache-control'))
+  if (directives.has('private') || directives.has('no-store') || directives.has('no-cache')) return false
+  return (
+    directives.has('public') ||
+    directives.has('max-age') ||
+    directives.has('s-maxage') ||
+    valuesOf(rawHeaders, 'expires').length > 0
+  )
+}
+
 /** @param values Of all lines of the field, in order. */
 export function directivesOf(values: readonly string[]): Directives {
   const found = new Map<string, string | undefined>()

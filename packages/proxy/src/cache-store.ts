@@ -150,8 +150,12 @@ export class CacheStore {
     return all.length
   }
 
+  dropWhere(isMeant: (stored: Stored) => boolean): void {
+    for (const list of [...this.#byKey.values()]) for (const stored of [...list]) if (isMeant(stored)) this.drop(stored)
+  }
+
   clear(): void {
-    for (const list of [...this.#byKey.values()]) for (const stored of [...list]) this.drop(stored)
+    this.dropWhere(() => true)
   }
 
   /** To be told when an answer is being sent from it, and when that has ended. */

@@ -37,7 +37,7 @@ const AGAIN_MS = 1_500
 /** Beside the watch, which sees no file behind a link into another folder. */
 const POLL_MS = 30_000
 /** How files begin that this node has sealed. */
-const SEALED = Buffer.from('RWS1')
+const SEALED = [Buffer.from('RWS1'), Buffer.from('ringwall-seal ')]
 const DNS_NAME = /^(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?$/
 
 /** One certificate with its key, as it is in use. */
@@ -267,7 +267,7 @@ export class Certificates {
   }
 
   #opened(file: string, bytes: Buffer): string {
-    if (!bytes.subarray(0, SEALED.length).equals(SEALED)) return bytes.toString('latin1')
+    if (!SEALED.some((magic) => magic.equals(bytes.subarray(0, magic.length)))) return bytes.toString('latin1')
     const opened = this.#unseal?.(file, bytes)
     if (opened === undefined) throw new TlsFilesInvalid(file, 'is sealed, and not by this node’s key')
     return Buffer.from(opened).toString('latin1')

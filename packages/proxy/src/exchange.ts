@@ -17,13 +17,14 @@ import {
 } from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
 import type { HeaderField } from '@ringwall/waf'
-import { valuesOf } from './cache-control.ts'
+import { invitesKeeping, valuesOf } from './cache-control.ts'
 import { cacheRequest } from './cache-terms.ts'
 import { challengeAnswer, passAnswer } from './challenge-page.ts'
 import type { Client } from './client.ts'
 import { type Compressing, compressedHead, compressing, type Encoder, type EncoderOwner, SMALL_BYTES_MAX } from './compression.ts'
 import type { Context, Cuttable, Standing } from './context.ts'
 import { decodedBody } from './decoded-body.ts'
+import { endedRequest } from './ended-request.ts'
 import { type AnyProxyError, UpstreamBroken, type UpstreamFull, type UpstreamUnreachable } from './errors.ts'
 import { requestHeadText } from './forward-head.ts'
 import { detached } from './header-names.ts'
@@ -128,6 +129,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   #answered = false
   #upstreamPaused = false
   #over = false
+  /** Of the response's body. */
+  #bytesOut = 0
 
   constructor(context: Context, client: Client, request: RawRequest) {
     this.#context = context
@@ -544,13 +547,18 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     } else send(made)
   }
 
+  #send(bytes: Buffer): void {
+    this.#bytesOut += bytes.length
+    this.#client.send(bytes)
+  }
+
   /** Kept for whoever asks what was answered, if anybody does. */
   #sends(fields: readonly string[], more: readonly string[] = NO_FIELDS): void {
     if (this.#context.options.recorder.finished !== undefined) this.#responseFields = [fields, more]
   }
 
   #sendKept({ head, body, own }: CachedAnswer): void {
-    const fields = [...this.#ownFields(), ...own]
+    const fields = [...this.#ownFields(true), ...own]
     this.#cachedStatus = head.status
     this.#context.options.guard.answered(this.#judgement!, head.status, this.#environment!.nowMs)
     this.#sends(head.rawHeaders, fields)
@@ -570,7 +578,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
         return
       }
       this.#cachedRest = rest.subarray(CACHED_PART_BYTES)
-      this.#client.send(rest.subarray(0, CACHED_PART_BYTES))
+      this.#send(rest.subarray(0, CACHED_PART_BYTES))
       if (!this.#client.flush()) return
     }
   }
@@ -933,7 +941,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const { sticky } = this.#group!
     const isNew = sticky !== undefined && this.#upstream !== this.#wanted
     const cookie = isNew ? sticky.cookie(this.#upstream!, this.#proto === 'https') : undefined
-    let own = cookie === undefined ? this.#ownFields() : [...this.#ownFields(), 'set-cookie', cookie]
+    const standing = this.#ownFields(this.#renewed !== undefined && invitesKeeping(head.rawHeaders))
+    let own = cookie === undefined ? standing : [...standing, 'set-cookie', cookie]
     const rewritten = this.#rewritten(head)
     if (this.#turn !== undefined)
       own = [...own, ...this.#turn.begins(rewritten, performance.now(), Date.now(), this.#upstreamHeadMs)]
@@ -956,7 +965,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#small = undefined
     this.#beginResponse(this.#compressed(head, form), own)
     if (body.length === 0) return
-    if (this.#encoder === undefined) this.#client.send(body.bytes)
+    if (this.#encoder === undefined) this.#send(body.bytes)
     else this.#encode(body.bytes)
   }
 
@@ -966,11 +975,11 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     const packed = this.#context.compressor.small(form.coding!, bytes)
     if (packed === undefined) {
       this.#beginResponse(compressedHead(head, { coding: undefined }), own)
-      if (bytes.length > 0) this.#client.send(bytes)
+      if (bytes.length > 0) this.#send(bytes)
       return
     }
     this.#beginResponse(compressedHead(head, form, isTrailed ? undefined : packed.length), own)
-    this.#client.send(packed)
+    this.#send(packed)
   }
 
   /** Undefined: it goes out as it is, whatever the client likes. */
@@ -997,7 +1006,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
 
   onEncoded(bytes: Buffer): void {
     this.#context.counters.compressedBytesOut += bytes.length
-    this.#client.send(bytes)
+    this.#send(bytes)
     if (!this.#client.flush()) this.#encoder!.pause()
   }
 
@@ -1030,7 +1039,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       const small = this.#small
       if (small !== undefined && small.body.length + bytes.length > SMALL_BYTES_MAX) this.#streamSmall(small)
       if (this.#small !== undefined) this.#small.body.add(bytes, this.#small.head.bodyBytes ?? Number.POSITIVE_INFINITY)
-      else if (this.#encoder === undefined) this.#client.send(bytes)
+      else if (this.#encoder === undefined) this.#send(bytes)
       else this.#encode(bytes)
     } else {
       held.body.add(bytes, held.head.bodyBytes ?? Number.POSITIVE_INFINITY)
@@ -1240,10 +1249,10 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     }
   }
 
-  /** What we add to a response of the upstream's. */
-  #ownFields(): readonly string[] {
+  /** What we add to a response of the upstream's. @param isForMany Others may get it too: no place for a session. */
+  #ownFields(isForMany = false): readonly string[] {
     const id =
-      this.#renewed === undefined
+      this.#renewed === undefined || isForMany
         ? ['x-request-id', this.#requestId]
         : ['x-request-id', this.#requestId, 'set-cookie', this.#renewed]
     const { ownFields } = this.#client.listener
@@ -1316,6 +1325,31 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     }
   }
 
+  #reportEnded(status: number): void {
+    const { ended } = this.#context.options
+    const [judgement, environment] = [this.#judgement, this.#environment]
+    if (ended === undefined || judgement === undefined || environment === undefined || !ended.wants()) return
+    try {
+      const request = endedRequest(
+        judgement,
+        {
+          atMs: Date.now(),
+          method: this.#request.method,
+          path: withoutQuery(this.#head!.target),
+          status,
+          bytes: this.#bytesOut,
+          source: this.#source,
+          fingerprint: this.#client.ja4,
+          rawHeaders: this.#request.rawHeaders,
+        },
+        environment.view.policy,
+      )
+      if (request !== undefined) ended.take(request)
+    } catch (error) {
+      this.#context.log('warn', `request ${this.#requestId}: reporting it to detectors failed: ${(error as Error).message}`)
+    }
+  }
+
   #ownDecision(outcome: 'allow' | 'deny', status: number, check: Decision['check'], reason: string): Decision {
     const environment = this.#environment
     const height = environment?.view.height ?? 0
@@ -1363,6 +1397,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       upstreamUs: this.#upstreamStatus === undefined ? undefined : this.#upstreamHeadMs * 1_000,
     })
     this.#reportApi(status)
+    this.#reportEnded(status)
     options.recorder.finished?.(this.#requestId, status, this.#responseFields?.flat() ?? NO_FIELDS)
     if (!options.recorder.wants(decision.outcome)) return endMs
     recordExchange(options.recorder, this.#observed(decision, status, endMs, error))

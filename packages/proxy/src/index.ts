@@ -1,6 +1,7 @@
 export type { AcmeAnswer } from './acme-answers.ts'
 export { Challenges } from './challenges.ts'
 export { NO_STATS } from './context.ts'
+export { type EndedFacts, type EndedRequest, type EndedRequests, endedRequest } from './ended-request.ts'
 export {
   type AnyProxyError,
   ListenFailed,

@@ -218,6 +218,10 @@ class HttpProxy implements ProxyContract, Arrivals {
     this.#context.cache.invalidate(keys)
   }
 
+  purge(service: string, path: string): void {
+    this.#context.cache.purge(service, path)
+  }
+
   answerAcme(all: readonly AcmeAnswer[]): void {
     this.#context.acme.set(all)
   }

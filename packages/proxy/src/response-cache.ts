@@ -130,6 +130,16 @@ export class ResponseCache {
     for (const fill of this.#arriving) if (keys.includes(fill.key)) fill.isRight = false
   }
 
+  /**
+   * Forgets what is kept of a service at a path, and what is being got of that path: it may be of before.
+   *
+   * @param path Of the target, as it is sent: of that path, and of what lies below it, with any query.
+   */
+  purge(service: string, path: string): void {
+    this.store.dropWhere(({ place, key }) => (place === service || place.startsWith(`${service} `)) && isBelow(key, path))
+    for (const fill of this.#arriving) if (isBelow(fill.key, path)) fill.isRight = false
+  }
+
   underWay(name: string): Fill | undefined {
     return this.#fills.get(name)
   }
@@ -191,6 +201,13 @@ function keysOf(authority: string, target: string): string[] {
     const port = proto === 'https' ? ':443' : ':80'
     return resourceKey(proto, authority.endsWith(port) ? authority.slice(0, -port.length) : authority, target) ?? []
   })
+}
+
+function isBelow(key: string, path: string): boolean {
+  const at = key.indexOf('/', key.indexOf('://') + 3)
+  if (!key.startsWith(path, at)) return false
+  const next = key[at + path.length]
+  return next === undefined || path.endsWith('/') || next === '/' || next === '?'
 }
 
 /** What the client gets from what is kept. */

@@ -3,6 +3,7 @@ import type { Guard, GuardEnvironment, LoginAttempt, Outcome } from '@ringwall/g
 import type { DenialSubject, Policy } from '@ringwall/ring'
 import type { AcmeAnswer } from './acme-answers.ts'
 import type { Challenges } from './challenges.ts'
+import type { EndedRequests } from './ended-request.ts'
 import type { Portal } from './people.ts'
 import type { CacheStatus } from './response-cache.ts'
 import type { TicketSecret } from './ticket-secret.ts'
@@ -255,6 +256,8 @@ export interface ProxyOptions {
   readonly meter?: SourceMeter
   /** Called when a login route has answered. */
   readonly onLogin?: (event: LoginEvent) => void
+  /** Told of every request to a service when it has ended, unless nobody wants to know. */
+  readonly ended?: EndedRequests
   /** Called when a request that was held against its service's API has ended. */
   readonly onApi?: (event: ApiEvent) => void
   /** Opens files of keys and certificates that are sealed; undefined: it cannot. */
@@ -388,6 +391,8 @@ export interface Proxy {
   answerAcme(all: readonly AcmeAnswer[]): void
   /** Forgets answers that are kept. */
   invalidate(keys: readonly string[]): void
+  /** Forgets what is kept of a service at a path and below it. */
+  purge(service: string, path: string): void
   /** Reads the files of certificates again, which happens by itself when they change. */
   reloadCertificates(): void
   /**

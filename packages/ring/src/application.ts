@@ -5,15 +5,20 @@
  * All methods are deterministic and total: whatever the bytes, the answer is a refusal and not an exception.
  */
 import { type PendingStatement, signersOf } from './approvals.ts'
+import { lateNodes, tickedTrust } from './attestation.ts'
+import { type AttestationStatement, type QuoteReader, withAttestation } from './attestation-statements.ts'
 import { type AuthorizationCompiler, authorizationFaults } from './authorization.ts'
 import { type Corroboration, corroborationOf, denialOfStatements, withStatement } from './corroboration.ts'
 import type { HashSeed } from './denial-index.ts'
 import { decodeBase64url, encodeBase64url } from './encoding.ts'
+import { isAttestationStatement, isEnrolmentStatement } from './enrolment-parse.ts'
+import { type EnrolmentStatement, type VoucherReader, withEnrolmentStatement } from './enrolment-statements.ts'
 import { GenesisInvalid, TxMalformed } from './errors.ts'
 import { genesisHash } from './genesis.ts'
 import {
   denialOf,
   denialOfReuse,
+  enrolmentMeans,
   joinDenials,
   type Meeting,
   neededFor,
@@ -22,12 +27,13 @@ import {
   refusalOf,
   withoutWordOf,
 } from './meaning.ts'
+import { withDisk, withReceipt, withWipe } from './node-disks.ts'
 import { withPersonStatement } from './person-statements.ts'
 import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
 import { formatProblems, type PolicyProblem, parsePolicyDocument } from './policy-document.ts'
 import { lapseFaults, policyFitFaults } from './policy-fit.ts'
-import { isVaultOpen } from './policy-vault.ts'
+import { wantsSealingKey } from './policy-vault.ts'
 import { type PolicyJudge, type Rehearsal, type RuleCost, rehearse, type TestResult } from './rehearsal.ts'
 import {
   KEY_NAMES,
@@ -39,7 +45,7 @@ import {
   withKeyStatement,
 } from './ring-key.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
-import { RingState } from './state.ts'
+import { isValidator, RingState } from './state.ts'
 import { encodeTx, idOfSigned, parseIssuer, readTx, type Sha256, subjectId, TX_BYTES_MAX } from './tx.ts'
 import type { Denial, GenesisDocument, RingNode, RuleLibrary, TxContent, TxId, View } from './types.ts'
 import { withVaultStatement } from './vault-statements.ts'
@@ -80,6 +86,10 @@ export interface RingApplicationOptions {
   readonly rules: RuleLibrary
   /** Evaluates what services say about who may do what. Without it a policy that does so is refused. */
   readonly authorization?: AuthorizationCompiler
+  /** `readVoucher` of `@ringwall/enroll`. Without it no device is registered. */
+  readonly voucher?: VoucherReader
+  /** `readQuote` of `@ringwall/enroll`. Without it no node attests by a TPM. */
+  readonly quote?: QuoteReader
   /** `judgePolicy` of `@ringwall/guard`: a policy’s own tests are run before it is voted for. */
   readonly judge: PolicyJudge
 }
@@ -296,9 +306,11 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         isCertified,
         members: state.nodes,
         operators: genesis.operators,
+        verify: options.verify,
+        voucher: options.voucher,
+        quote: options.quote,
       },
       reader,
-      options.verify,
     )
 
   /** Every check, cheap ones first. */
@@ -364,7 +376,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     isWanted:
       name === 'signing' ||
       state.sealingKey.publicKey !== null ||
-      (state.signingKey.publicKey !== null && isVaultOpen(inForce(state).policy)),
+      (state.signingKey.publicKey !== null && wantsSealingKey(inForce(state).policy)),
     ring,
     validators: state.validators,
     height,
@@ -390,6 +402,12 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       const waiting = seen.approvals.get(body.id, context.timestampMs)!
       return approved(seen, { ...waiting, approvedBy: [...waiting.approvedBy, issuer].sort() }, context)
     }
+    if (body.type === 'disk.seal') {
+      const { capsule, machine } = body
+      const disk = { id: parseIssuer(issuer)?.name ?? '', capsule, machine, atMs: context.timestampMs }
+      return seen.withDisks(withDisk(seen.disks, disk))
+    }
+    if (body.type === 'node.wiped') return seen.withDisks(withReceipt(seen.disks, body))
     if (body.type === 'evidence') return ticked(seen.withoutNode(body.validator), context)
     if (body.type === 'token.revoke') return denied(seen, denialOf(content, context.height)!, context)
     if (body.type === 'token.use') {
@@ -412,6 +430,9 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       const from = parseIssuer(issuer)?.name ?? ''
       return withStatementOfKey(seen, body, from, context)
     }
+    if (body.type === 'attest.quote' || body.type === 'attest.enrol') return attested(seen, content, body, context)
+    if (body.type === 'node.join' || body.type === 'device.join')
+      return ticked(enrolled(seen, content, body, context).withNode(body.node), context)
     if (body.type === 'vault.put') return seen.withVault(withVaultStatement(seen.vault, content, body, context.timestampMs))
     if (body.type === 'deny.withdraw') return withdrawn(seen, body.id, issuer)
     if (body.type === 'deny.add') {
@@ -439,9 +460,58 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     if (body.type === 'deny.remove') return state.withoutDenial(body.id).withPending(state.pending.without(body.id))
     if (body.type === 'node.add') return ticked(state.withNode(body.node), context)
     if (body.type === 'node.remove') return ticked(state.withoutNode(body.id), context)
+    if (isAttestationStatement(body)) return attested(state, content, body, context)
+    if (isEnrolmentStatement(body)) {
+      const next = enrolled(state, content, body, context)
+      if (body.type !== 'device.remove' && body.type !== 'device.transfer') return next
+      const node = next.enrolment.device(body.serial)?.node ?? ''
+      return ticked(next.withoutNode(node), context)
+    }
+    if (body.type === 'node.wipe') {
+      const { id, reason } = body
+      const publicKey = state.node(id)?.publicKey ?? ''
+      const wipe = { id, publicKey, by: content.issuer, reason, atMs: context.timestampMs, receipt: null }
+      const gone = state.withoutNode(id)
+      return ticked(gone.withDisks(withWipe(gone.disks, wipe)), context)
+    }
     if (body.type === 'key.refresh' || body.type === 'key.rotate')
       return ticked(withStatementOfKey(state, body, '', context), context)
     return state
+  }
+
+  const meansOf = (state: RingState) =>
+    enrolmentMeans({ state, verify: options.verify, voucher: options.voucher, quote: options.quote }, reader)
+
+  const attested = (state: RingState, content: TxContent, body: AttestationStatement, context: RingBlockContext): RingState => {
+    const name = parseIssuer(content.issuer)?.name ?? ''
+    const enrolment = withAttestation(state, content, name, body, context.timestampMs, meansOf(state))
+    const isOut = enrolment.trust.expelled !== state.enrolment.trust.expelled
+    const next = state.withEnrolment(enrolment)
+    return isOut ? ticked(next.withoutNode(name), context) : next
+  }
+
+  /** Nodes that are late with their attestation are out: of validators one a block, and never the last. */
+  const trusted = (state: RingState, { timestampMs }: RingBlockContext): RingState => {
+    const policy = inForce(state).policy.devices
+    const trust = tickedTrust(state, policy, timestampMs, () => state.parts(options.hash).seen)
+    let next = state.withEnrolment(state.enrolment.withTrust(trust))
+    for (const id of lateNodes(trust, timestampMs)) {
+      const node = next.node(id)
+      if (node === undefined || (isValidator(node) && (next.epoch !== state.epoch || next.validators.length === 1))) continue
+      const expelled = { atMs: timestampMs, code: 'ATTESTATION_LATE', node: id } as const
+      next = next.withEnrolment(next.enrolment.withExpelled(expelled)).withoutNode(id)
+    }
+    return next
+  }
+
+  const enrolled = (
+    state: RingState,
+    content: TxContent,
+    body: Exclude<EnrolmentStatement, AttestationStatement>,
+    { timestampMs }: RingBlockContext,
+  ): RingState => {
+    const means = meansOf(state)
+    return state.withEnrolment(withEnrolmentStatement(state.enrolment, content, body, timestampMs, means))
   }
 
   const denied = (seen: RingState, denial: Denial, context: RingBlockContext): RingState => {
@@ -479,7 +549,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
 
   /** What the block ended is gone before its first transaction, and so for the leader that chooses them. */
   const opened = (state: RingState, context: RingBlockContext, txCount: number): RingState =>
-    ticked(state.swept(context.timestampMs, txCount), context)
+    ticked(trusted(state.swept(context.timestampMs, txCount), context), context)
 
   /** What a transaction means to a state, its signature aside. */
   const weigh = (state: RingState, content: TxContent, nowMs: number): Refusal | undefined => {

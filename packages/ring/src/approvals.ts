@@ -24,8 +24,19 @@ export interface PendingStatement {
   readonly lapsesAtMs: number
 }
 
-export function isApprovable(type: string): type is ApprovableType {
-  return (APPROVABLE_TYPES as readonly string[]).includes(type)
+/** What lets somebody in, or puts somebody out, by another way needs what the plain way needs. */
+const LIKE: Readonly<Partial<Record<TxBody['type'], ApprovableType>>> = {
+  'node.invite': 'node.add',
+  'device.register': 'node.add',
+  'attest.reference': 'node.add',
+  'attest.accept': 'node.add',
+  'device.transfer': 'node.remove',
+  'device.remove': 'node.remove',
+}
+
+/** As which type of statement the policy makes it wait; undefined: it never waits. */
+export function approvedAs(type: TxBody['type']): ApprovableType | undefined {
+  return APPROVABLE_TYPES.find((known) => known === type) ?? LIKE[type]
 }
 
 /**
@@ -35,9 +46,11 @@ export function isApprovable(type: string): type is ApprovableType {
  * @param proposed The policy that a `policy.set` would put in force.
  */
 export function approvalsNeeded(inForce: Policy, body: TxBody, proposed: Policy | undefined): number {
-  if (!isApprovable(body.type)) return 1
+  const type = approvedAs(body.type)
+  if (type === undefined) return 1
   const now = inForce.operators.approvals
-  let needed = now[body.type]
+  // To wipe a node is to remove it, and more.
+  let needed = body.type === 'node.wipe' ? Math.max(now['node.wipe'], now['node.remove']) : now[type]
   if (proposed === undefined) return needed
   for (const type of APPROVABLE_TYPES) if (proposed.operators.approvals[type] < now[type]) needed = Math.max(needed, now[type])
   return needed

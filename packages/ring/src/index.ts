@@ -23,6 +23,19 @@ export {
   TX_SKEW_MS_MAX,
 } from './application.ts'
 export { APPROVALS_MAX, APPROVALS_PER_OPERATOR_MAX, type PendingStatement } from './approvals.ts'
+export {
+  ATTESTATION_KINDS,
+  type AttestationKind,
+  type Expelled,
+  type Measured,
+  quoteNonce,
+  type Reference,
+  recordOf,
+  type Trust,
+  type TrustRecord,
+  verdictBytes,
+} from './attestation.ts'
+export type { AttestationStatement, QuoteReader, QuoteReading, TpmEvidence } from './attestation-statements.ts'
 export type {
   AccessAnswer,
   AccessQuestion,
@@ -50,20 +63,48 @@ export {
   isCredentialSubject,
 } from './credential.ts'
 export { createDenialIndex, DenialTable, type HashSeed } from './denial-index.ts'
+export { type DiskLabel, diskLabel } from './disk-label.ts'
+export {
+  DEVICE_STATUSES,
+  type Device,
+  type DeviceStatus,
+  Enrolment,
+  INVITATION_TTL_MS_MAX,
+  type Invitation,
+} from './enrolment.ts'
+export { isAttestationStatement, isEnrolmentStatement, SERIAL, SERIAL_EXPECTED, VOUCHER_CHARS_MAX } from './enrolment-parse.ts'
+export {
+  deviceJoinBytes,
+  type EnrolmentRefusalCode,
+  type EnrolmentStatement,
+  goneDevice,
+  invitedBytes,
+  type VoucherFacts,
+  type VoucherReader,
+} from './enrolment-statements.ts'
 export { type AnyRingError, GenesisInvalid, PolicyFileInvalid, SnapshotInvalid } from './errors.ts'
 export { FLOOD_REASON, isFloodDenial } from './flood-denial.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 export { denialOf, denialOfReuse, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
 export { type MerkleProof, verifyMerkleProof } from './merkle-trie.ts'
+export {
+  type DiskRefusalCode,
+  type DiskStatement,
+  type NodeDisk,
+  type NodeDisks,
+  type NodeWipe,
+  type WipeReceipt,
+  wipeReceiptBytes,
+} from './node-disks.ts'
 export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export {
   CREDENTIALS_MAX,
-  type Invitation,
   type PasswordCost,
   PEOPLE_MAX,
   People,
   type Person,
   type PersonCredential,
+  type PersonInvitation,
 } from './people.ts'
 export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
 export { enrolmentBytes, INVITATION_MS_MAX, type PersonRefusalCode, personSubject } from './person-statements.ts'
@@ -97,6 +138,8 @@ export {
   type RuleCompiler,
 } from './policy-compile.ts'
 export type { CachePolicy, CompressionPolicy } from './policy-delivery.ts'
+export { type DetectionRulePolicy, detectionRulesOf, STANDARD_DETECTION } from './policy-detection.ts'
+export type { DevicesPolicy } from './policy-devices.ts'
 export { diffPolicies, type PolicyChange } from './policy-diff.ts'
 export {
   formatProblems,

@@ -3,10 +3,20 @@
  * that says what to do. Signature, ring and time are checked in `application.ts`.
  */
 import { formatAddress, formatPrefix, isSource, type Prefix, parseAddress, parsePrefix, parsePrefixLoosely } from './address.ts'
-import { approvalsNeeded, isApprovable } from './approvals.ts'
+import { approvalsNeeded, approvedAs } from './approvals.ts'
+import type { QuoteReader } from './attestation-statements.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { corroborationOf, liveStatements, PENDING_DENIALS_MAX, PENDING_PER_ISSUER_MAX } from './corroboration.ts'
 import { isCredentialSubject, joinSubjects } from './credential.ts'
+import { isEnrolmentStatement } from './enrolment-parse.ts'
+import {
+  type EnrolmentMeans,
+  type EnrolmentRefusalCode,
+  type EnrolmentStatement,
+  refusalOfEnrolment,
+  type VoucherReader,
+} from './enrolment-statements.ts'
+import { type DiskRefusalCode, refusalOfDiskSeal, refusalOfWipeReceipt } from './node-disks.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
 import { endedBy, type PersonRefusalCode, refusalOfPersonStatement } from './person-statements.ts'
 import type { Policy } from './policy.ts'
@@ -50,9 +60,11 @@ export type RefusalCode =
   | 'DENIAL_ID_TAKEN'
   | 'NOT_DENIED'
   | NodeRefusalCode
+  | EnrolmentRefusalCode
   | KeyRefusalCode
   | 'KEY_IN_USE'
   | VaultRefusalCode
+  | DiskRefusalCode
   | PersonRefusalCode
   | 'TOKEN_UNKNOWN'
   | 'TOKEN_USED'
@@ -96,6 +108,9 @@ export interface Meeting {
   /** The nodes of the ring. */
   readonly members: readonly RingNode[]
   readonly operators: readonly RingOperator[]
+  readonly verify: Verify
+  readonly voucher: VoucherReader | undefined
+  readonly quote: QuoteReader | undefined
 }
 
 function refuse(code: RefusalCode, reason: string): Refusal {
@@ -103,7 +118,8 @@ function refuse(code: RefusalCode, reason: string): Refusal {
 }
 
 /** Undefined when the statement may be applied. */
-export function refusalOf(meeting: Meeting, reader: PolicyReader, verify: Verify): Refusal | undefined {
+export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | undefined {
+  const { verify } = meeting
   const { body } = meeting.content
   if (body.type === 'evidence') return refusalOfEvidence(meeting, body, verify)
   if (body.type === 'deny.add') return refusalOfDenial(meeting, body, reader.inForce(meeting.state))
@@ -117,9 +133,19 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader, verify: Verify
     if (issuer.kind === 'node') return refusalOfKeyStatement(state.key(body.key), body, issuer.name, state.validators)
     return refuse('NOT_ENTITLED', `${body.type} is for the nodes that hold the key; ask for a ceremony with key refresh`)
   }
+  if (body.type === 'node.join' || body.type === 'device.join' || body.type === 'attest.quote' || body.type === 'attest.enrol') {
+    if (meeting.issuer.kind === 'node') return refusalOfEnrolment(meeting, body, enrolmentMeans(meeting, reader))
+    return refuse('NOT_ENTITLED', `${body.type} is for nodes; an operator lets one in with node.add`)
+  }
+  if (body.type === 'disk.seal') {
+    const { state, content, issuer } = meeting
+    if (issuer.kind === 'node') return refusalOfDiskSeal(state, content, body, issuer.name)
+    return refuse('NOT_ENTITLED', 'disk.seal is for nodes, each about its own disk')
+  }
+  if (body.type === 'node.wiped') return refusalOfWipeReceipt(meeting.state, meeting.content, body, verify)
   if (meeting.issuer.kind !== 'operator') {
     const may =
-      'a node may only propose deny.add, deny.withdraw, token.revoke, token.use, person.enrol, evidence, and its part in the ceremonies of keys'
+      'a node may only propose deny.add, deny.withdraw, token.revoke, token.use, person.enrol, evidence, joins, what concerns its own disk, what it measured of itself, and its part in the ceremonies of keys'
     return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
   }
   if (body.type === 'vault.put') return refusalOfVault(meeting, body, reader)
@@ -134,9 +160,12 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   const { body } = meeting.content
   if (body.type === 'deny.remove') return refusalOfRemoval(meeting, body)
   if (body.type === 'node.add') return refusalOfNodeAddition(meeting, body.node)
-  if (body.type === 'node.remove') return refusalOfNodeRemoval(meeting, body.id)
+  if (body.type === 'node.remove' || body.type === 'node.wipe') return refusalOfNodeRemoval(meeting, body.id)
   if (body.type === 'policy.set') return refusalOfPolicy(meeting, body, reader)
   if (body.type === 'vault.delete') return refusalOfVault(meeting, body, reader)
+  if (body.type === 'cache.purge') return refusalOfPurge(meeting.state, body.service, reader)
+  if (isEnrolmentStatement(body))
+    return refusalOfEnrolment(meeting, body, enrolmentMeans(meeting, reader)) ?? refusalOfParting(meeting, body)
   if (body.type === 'key.rotate' && body.key === 'sealing' && meeting.state.vault.sealed > 0) {
     const held = `${meeting.state.vault.sealed} versions of secrets are sealed to it`
     return refuse(
@@ -149,6 +178,27 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   return refuse('NOT_ENTITLED', `${body.type} is nothing that waits for approvals`)
 }
 
+function refusalOfPurge(state: RingState, service: string, reader: PolicyReader): Refusal | undefined {
+  const { services } = reader.inForce(state)
+  if (Object.hasOwn(services, service)) return undefined
+  return refuse('SERVICE_UNKNOWN', `the policy has no service ${service}; it has ${Object.keys(services).join(', ')}`)
+}
+
+export function enrolmentMeans(
+  meeting: Pick<Meeting, 'state' | 'verify' | 'voucher' | 'quote'>,
+  reader: PolicyReader,
+): EnrolmentMeans {
+  const { state, verify, voucher, quote } = meeting
+  return { verify, voucher, quote, policy: reader.inForce(state).devices }
+}
+
+/** A device that goes takes its node along. */
+function refusalOfParting(meeting: Meeting, body: EnrolmentStatement): Refusal | undefined {
+  if (body.type !== 'device.remove' && body.type !== 'device.transfer') return undefined
+  const node = meeting.state.enrolment.device(body.serial)?.node ?? undefined
+  return node === undefined || meeting.state.node(node) === undefined ? undefined : refusalOfNodeRemoval(meeting, node)
+}
+
 function refusalOfVault(
   { state, content, issuer, nowMs }: Meeting,
   body: VaultStatement,
@@ -159,7 +209,7 @@ function refusalOfVault(
 
 /** How many operators must have signed the statement, by the policy in force. */
 export function neededFor(state: RingState, body: TxBody, reader: PolicyReader): number {
-  if (!isApprovable(body.type)) return 1
+  if (approvedAs(body.type) === undefined) return 1
   const proposed = body.type === 'policy.set' ? reader.policyOf(body.policy) : undefined
   return approvalsNeeded(reader.inForce(state), body, proposed)
 }

@@ -38,7 +38,7 @@ export type PersonCredential =
       readonly salt: string
     }
 
-export interface Invitation {
+export interface PersonInvitation {
   /** Ed25519, raw, base64url: whoever has the link has the private half. */
   readonly key: string
   /** Unix milliseconds. */
@@ -49,7 +49,7 @@ export interface Person {
   readonly credentials: readonly PersonCredential[]
   /** In order, none twice. */
   readonly groups: readonly string[]
-  readonly invitation: Invitation | null
+  readonly invitation: PersonInvitation | null
   readonly name: string
   /** Unix milliseconds: logins of before are worth nothing. */
   readonly sinceMs: number

@@ -1,7 +1,7 @@
 /** The words of statements about people, and their strict readers: one spelling of each. Nothing but encodings behind this import. */
 import type { FieldReaders } from './field-readers.ts'
 import { fieldReaders } from './field-readers.ts'
-import type { Invitation, PersonCredential } from './people.ts'
+import type { PersonCredential, PersonInvitation } from './people.ts'
 
 export const GROUPS_MAX = 32
 export const PERSON_NAME: RegExp = /^[a-z0-9][a-z0-9._@+-]{0,62}$/
@@ -22,14 +22,14 @@ export type PersonStatement =
   | {
       readonly type: 'person.put'
       readonly groups: readonly string[]
-      readonly invitation: Invitation | null
+      readonly invitation: PersonInvitation | null
       readonly name: string
       readonly reason: string
     }
   /** Forgets what somebody logs in with, and ends their sessions. */
   | {
       readonly type: 'person.reset'
-      readonly invitation: Invitation | null
+      readonly invitation: PersonInvitation | null
       readonly name: string
       readonly reason: string
     }
@@ -51,7 +51,7 @@ export function parsePersonStatement(
 ): PersonStatement {
   const readers = fieldReaders(fail)
   const { record, text, bytes } = readers
-  const invitation = (held: unknown): Invitation | null => {
+  const invitation = (held: unknown): PersonInvitation | null => {
     if (held === null) return null
     const fields = record(held, 'body.invitation', ['key', 'untilMs'])
     return {

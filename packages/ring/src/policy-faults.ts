@@ -4,6 +4,7 @@ import { didYouMean } from './did-you-mean.ts'
 import { type LimitPolicy, PASS_MS_MAX, PASS_MS_MIN, type Policy, type RoutePolicy, type ServicePolicy } from './policy.ts'
 import { compiledApi } from './policy-api.ts'
 import { cacheFaults } from './policy-delivery.ts'
+import { detectionFaults } from './policy-detection.ts'
 import { openIdFaults } from './policy-openid.ts'
 import { peopleFaults } from './policy-people.ts'
 import { upstreamFaults } from './policy-upstream-faults.ts'
@@ -40,6 +41,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
     const message = `expected 1h to 90d, found ${slowWindow / 1_000} s`
     faults.push({ path: ['detectors', 'slowLogins', 'window'], message, hint: 'the default is 3d' })
   }
+  faults.push(...detectionFaults(policy))
   const { bouncers } = policy
   repeated(bouncers.map(({ name }) => name)).forEach(({ index, value }) => {
     faults.push({ path: ['bouncers', index, 'name'], message: `the bouncer ${value} occurs twice`, hint: 'keep one of the two' })

@@ -28,6 +28,10 @@ const Rule = z.strictObject({
 
 export const Vault = z.strictObject({
   rules: z.array(Rule).max(RULES_MAX).default([]).meta({ description: 'Without any the vault is closed.' }),
+  disks: z
+    .boolean()
+    .default(false)
+    .meta({ description: 'The ring keeps the keys of disks of nodes that ask it to (disk.seal: ring).' }),
 })
 
 export type VaultPolicy = z.output<typeof Vault>
@@ -54,6 +58,11 @@ export function mayUseVault(
   return rules.some(
     (rule) => covers(rule.path, name) && rule[action].some((one) => one === who || (kind === 'operator' && one === 'operator:*')),
   )
+}
+
+/** Is the ring to have a sealing key? */
+export function wantsSealingKey({ vault }: { readonly vault: VaultPolicy }): boolean {
+  return vault.disks || vault.rules.length > 0
 }
 
 export function isVaultOpen({ vault }: { readonly vault: VaultPolicy }): boolean {

@@ -5,6 +5,8 @@
 import { z } from 'zod'
 import { ApiContract } from './policy-api.ts'
 import { Cache, Compression } from './policy-delivery.ts'
+import { detectionKeys } from './policy-detection.ts'
+import { Devices } from './policy-devices.ts'
 import { OpenId } from './policy-openid.ts'
 import { People, PeopleWhen } from './policy-people.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
@@ -468,7 +470,7 @@ const Patch = z.strictObject({
 })
 
 /** Types of statements that the policy may make wait for several operators. */
-export const APPROVABLE_TYPES = ['policy.set', 'deny.remove', 'node.add', 'node.remove', 'vault.delete'] as const
+export const APPROVABLE_TYPES = ['policy.set', 'deny.remove', 'node.add', 'node.remove', 'node.wipe', 'vault.delete'] as const
 export type ApprovableType = (typeof APPROVABLE_TYPES)[number]
 
 const Approvals = z
@@ -532,6 +534,7 @@ export const PolicySchema = z.strictObject({
         })
         .prefault({})
         .meta({ description: 'Sources that ask far more than others of a node that has too little time for all.' }),
+      ...detectionKeys,
     })
     .prefault({}),
   denials: z
@@ -607,6 +610,7 @@ export const PolicySchema = z.strictObject({
     .default([])
     .meta({ description: 'Rules for single holes, for a time, each with its own tests. ringwall rule patch writes them.' }),
   openid: OpenId.optional(),
+  devices: Devices.prefault({}).meta({ description: 'Whose devices may join.' }),
   vault: Vault.prefault({}).meta({ description: 'Who may read and write which secrets.' }),
   indicators: z
     .array(

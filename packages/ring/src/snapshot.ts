@@ -1,18 +1,23 @@
 /** A state as bytes, so that a node can join without replaying every block. The reader trusts nothing but the root. */
 import { z } from 'zod'
 import { APPROVALS_MAX, type PendingStatement } from './approvals.ts'
+import { isNoTrust, NO_TRUST } from './attestation.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { PENDING_DENIALS_MAX, type PendingDenial } from './corroboration.ts'
 import type { HashSeed } from './denial-index.ts'
 import { decodeUtf8, encodeUtf8, equalBytes } from './encoding.ts'
+import { DEVICES_MAX, INVITATIONS_MAX } from './enrolment.ts'
+import { DeviceLine, InvitationLine } from './enrolment-shape.ts'
 import { SnapshotInvalid } from './errors.ts'
 import { Node } from './genesis.ts'
+import { DisksShape } from './node-disks-shape.ts'
 import { RETIRED_MAX } from './nodes.ts'
 import { CREDENTIALS_MAX, PEOPLE_MAX, type Person } from './people.ts'
 import { GROUPS_MAX, parsePersonStatement } from './person-parsing.ts'
 import { RingKeyShape, ringKeyFault } from './ring-key-shape.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX } from './secret-name.ts'
 import { DENIALS_MAX, RingState } from './state.ts'
+import { TrustShape } from './trust-shape.ts'
 import { parseContent, parseSubject, type Sha256, subjectId, txId } from './tx.ts'
 import type { Denial, DenialSubject } from './types.ts'
 import { SECRET_ENDS, SECRET_HISTORY_MAX, SECRET_VERSIONS_MAX, SECRETS_MAX } from './vault-secrets.ts'
@@ -48,6 +53,7 @@ const Header = z.strictObject({
   epoch: z.int().min(0),
   signingKey: RingKeyShape,
   sealingKey: RingKeyShape,
+  disks: DisksShape.optional(),
   usage: z.array(z.tuple([z.string().max(80), z.array(z.tuple([z.int().min(0), z.int().min(1)])).max(13)])).max(2_000),
   denials: z.int().min(0).max(DENIALS_MAX),
   pending: z.int().min(0).max(PENDING_DENIALS_MAX),
@@ -55,6 +61,9 @@ const Header = z.strictObject({
   vault: z.int().min(0).max(SECRETS_MAX),
   people: z.int().min(0).max(PEOPLE_MAX),
   seen: z.int().min(0).max(SEEN_MAX),
+  invitations: z.int().min(1).max(INVITATIONS_MAX).optional(),
+  devices: z.int().min(1).max(DEVICES_MAX).optional(),
+  trust: TrustShape.refine((trust) => !isNoTrust(trust), { error: 'it is empty' }).optional(),
 })
 const DenialLine = z.strictObject({
   id: z.string().regex(/^[0-9a-f]{16}$/),
@@ -125,7 +134,8 @@ const SeenLine = z.tuple([Ms, z.string().regex(/^[0-9a-f]{64}$/)])
 
 /** In pieces: lines of canonical JSON, a header and then an entry each, in the order of their keys. */
 export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8Array, void, undefined> {
-  const { denials, pending, approvals, vault, people, seen, ...rest } = state.contents()
+  const { denials, pending, approvals, vault, people, seen, enrolment, ...rest } = state.contents()
+  const { invitations, devices, trust } = enrolment
   const counts = {
     denials: denials.length,
     pending: pending.length,
@@ -133,9 +143,12 @@ export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8
     vault: vault.length,
     people: people.length,
     seen: seen.length,
+    ...(invitations.length === 0 ? {} : { invitations: invitations.length }),
+    ...(devices.length === 0 ? {} : { devices: devices.length }),
+    ...(isNoTrust(trust) ? {} : { trust }),
   }
   yield encodeUtf8(`${canonicalJson({ format: FORMAT, ring, ...rest, ...counts })}\n`)
-  for (const entries of [denials, pending, approvals, vault, people, seen]) {
+  for (const entries of [denials, pending, approvals, vault, people, seen, invitations, devices]) {
     const count = entries === vault ? PIECE_SECRETS : PIECE_ENTRIES
     for (let at = 0; at < entries.length; at += count) {
       const lines = entries.slice(at, at + count).map((entry) => `${canonicalJson(entry)}\n`)
@@ -156,7 +169,10 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
   const vault = Array.from({ length: header.vault }, () => lines.next(SecretLine))
   const people = Array.from({ length: header.people }, () => parsePerson(lines.next(PersonLine)))
   const seen = Array.from({ length: header.seen }, () => lines.next(SeenLine))
-  const { signingKey, sealingKey, policyText, policyVersion, nodes, retired, epoch, usage } = header
+  const invitations = Array.from({ length: header.invitations ?? 0 }, () => lines.next(InvitationLine))
+  const devices = Array.from({ length: header.devices ?? 0 }, () => lines.next(DeviceLine))
+  const enrolment = { invitations, devices, trust: header.trust ?? NO_TRUST }
+  const { signingKey, sealingKey, disks, policyText, policyVersion, nodes, retired, epoch, usage } = header
   for (const [name, key] of [
     ['signing', signingKey],
     ['sealing', sealingKey],
@@ -165,7 +181,9 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
     if (fault !== undefined) throw new SnapshotInvalid(`the ${name} key: ${fault}`)
   }
   const keys = { signingKey, sealingKey }
+  const lists = { denials, pending, approvals, vault, people, seen, enrolment }
   const contents = {
+    ...(disks === undefined ? {} : { disks }),
     policyText,
     policyVersion,
     nodes,
@@ -173,12 +191,7 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
     epoch,
     usage,
     ...keys,
-    denials,
-    pending,
-    approvals,
-    vault,
-    people,
-    seen,
+    ...lists,
   }
   const state = RingState.from(contents, seed)
   // One spelling: no entry twice, none out of order, nothing after the last.

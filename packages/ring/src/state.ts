@@ -10,7 +10,9 @@ import { canonicalJson } from './canonical-json.ts'
 import { type PendingDenial, PendingDenials } from './corroboration.ts'
 import { DenialLookup, DenialSlots, type HashSeed } from './denial-index.ts'
 import { encodeUtf8 } from './encoding.ts'
+import { Enrolment, type EnrolmentContents, type EnrolmentRoots } from './enrolment.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
+import { hashOfDisks, NO_DISKS, type NodeDisks, withoutDisk } from './node-disks.ts'
 import { People, type Person } from './people.ts'
 import { type KeyName, NO_RING_KEY, type RingKey } from './ring-key.ts'
 import { timeKey } from './time-key.ts'
@@ -59,7 +61,9 @@ interface Fields {
   readonly signingKey: RingKey
   readonly sealingKey: RingKey
   readonly vault: VaultSecrets
+  readonly enrolment: Enrolment
   readonly people: People
+  readonly disks: NodeDisks
 }
 
 /** What of a state goes into a snapshot. */
@@ -71,6 +75,8 @@ export interface StateContents {
   readonly epoch: number
   readonly signingKey: RingKey
   readonly sealingKey: RingKey
+  /** Absent: none. */
+  readonly disks?: NodeDisks | undefined
   readonly denials: readonly Denial[]
   /** In order of id. */
   readonly pending: readonly PendingDenial[]
@@ -78,6 +84,7 @@ export interface StateContents {
   readonly approvals: readonly PendingStatement[]
   /** In order of name. */
   readonly vault: readonly SecretContents[]
+  readonly enrolment: EnrolmentContents
   /** In order of name. */
   readonly people: readonly Person[]
   /** Until when, and id. */
@@ -106,8 +113,12 @@ export interface StateParts {
   readonly sealingKey: string
   /** Roots of what is known of secrets, and of their sealed bytes. */
   readonly vault: { readonly secrets: string; readonly bodies: string }
+  /** Roots of invitations and devices; absent while there are none. */
+  readonly enrolment?: EnrolmentRoots
   /** Root of the people, by name. */
   readonly people: string
+  /** SHA-256 of what is known of disks, as canonical JSON; absent while there is nothing. */
+  readonly disks?: string
 }
 
 /** The commitment to a state, from its parts: lower-case hex. */
@@ -157,7 +168,9 @@ export class RingState {
       signingKey: NO_RING_KEY,
       sealingKey: NO_RING_KEY,
       vault: VaultSecrets.empty,
+      enrolment: Enrolment.empty,
       people: People.empty,
+      disks: NO_DISKS,
     })
   }
 
@@ -180,7 +193,9 @@ export class RingState {
       signingKey,
       sealingKey,
       vault: VaultSecrets.from(contents.vault),
+      enrolment: Enrolment.from(contents.enrolment),
       people: People.from(contents.people),
+      disks: contents.disks ?? NO_DISKS,
     })
   }
 
@@ -225,9 +240,19 @@ export class RingState {
     return this.#fields.vault
   }
 
+  /** Invitations and devices. */
+  get enrolment(): Enrolment {
+    return this.#fields.enrolment
+  }
+
   /** Who may log in. */
   get people(): People {
     return this.#fields.people
+  }
+
+  /** Disks that the ring opens, and nodes that were wiped. */
+  get disks(): NodeDisks {
+    return this.#fields.disks
   }
 
   key(name: KeyName): RingKey {
@@ -292,6 +317,7 @@ export class RingState {
     return this.#with({
       nodes: this.nodes.filter((held) => held !== node),
       retired: [...this.retired, { id, publicKey: node.publicKey }],
+      disks: withoutDisk(this.#fields.disks, id),
       epoch: this.epoch + (isValidator(node) ? 1 : 0),
     })
   }
@@ -336,8 +362,16 @@ export class RingState {
     return vault === this.#fields.vault ? this : this.#with({ vault })
   }
 
+  withEnrolment(enrolment: Enrolment): RingState {
+    return enrolment === this.#fields.enrolment ? this : this.#with({ enrolment })
+  }
+
   withPeople(people: People): RingState {
     return people === this.#fields.people ? this : this.#with({ people })
+  }
+
+  withDisks(disks: NodeDisks): RingState {
+    return disks === this.#fields.disks ? this : this.#with({ disks })
   }
 
   /** `key` as for `hasSeen`. */
@@ -382,6 +416,7 @@ export class RingState {
       .withPending(held.pending.swept(nowMs, most))
       .withApprovals(held.approvals.swept(nowMs))
       .withVault(held.vault.swept(nowMs, most))
+      .withEnrolment(held.enrolment.swept(nowMs))
   }
 
   /**
@@ -403,7 +438,8 @@ export class RingState {
 
   /** Has it let go of all that time has ended? */
   isSwept(nowMs: number): boolean {
-    const { expiries, seen, pending, approvals, vault } = this.#fields
+    const { expiries, seen, pending, approvals, vault, enrolment } = this.#fields
+    if (enrolment.swept(nowMs) !== enrolment) return false
     const [next, seenNext] = [expiries.first(), seen.first()]
     if (next !== undefined && next[1].expiresAtMs <= nowMs) return false
     if (seenNext !== undefined && seenNext[0] < timeKey(nowMs, '')) return false
@@ -419,7 +455,9 @@ export class RingState {
   /** What the root is made of: short texts, numbers and the roots of the large parts. */
   parts(hash?: Sha256): StateParts {
     const fields = this.#fields
+    const disks = hashOfDisks(fields.disks)
     return {
+      ...(disks === undefined ? {} : { disks }),
       policy: hashOfPolicy(fields.policyText, hash),
       policyVersion: fields.policyVersion,
       nodes: hashOfList(fields.nodes),
@@ -433,6 +471,7 @@ export class RingState {
       signingKey: hashOfKey(fields.signingKey),
       sealingKey: hashOfKey(fields.sealingKey),
       vault: fields.vault.root(hash),
+      ...(fields.enrolment.isEmpty ? {} : { enrolment: fields.enrolment.root(hash) }),
       people: fields.people.root(hash),
     }
   }
@@ -445,6 +484,7 @@ export class RingState {
   contents(): StateContents {
     const fields = this.#fields
     return {
+      ...(hashOfDisks(fields.disks) === undefined ? {} : { disks: fields.disks }),
       policyText: fields.policyText,
       policyVersion: fields.policyVersion,
       nodes: fields.nodes,
@@ -456,6 +496,7 @@ export class RingState {
       pending: fields.pending.contents(),
       approvals: fields.approvals.contents(),
       vault: fields.vault.contents(),
+      enrolment: fields.enrolment.contents(),
       people: fields.people.list(),
       seen: [...fields.seen.entries()].map(([key]) => [Number.parseInt(key.slice(0, 14), 16), key.slice(14)] as const),
       usage: sortedUsage(fields.usage),

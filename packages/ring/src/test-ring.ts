@@ -117,7 +117,7 @@ export const genesis = parseGenesis(
 
 export function begin(
   policy: string = POLICY,
-  more: Pick<RingApplicationOptions, 'hash'> = {},
+  more: Pick<RingApplicationOptions, 'hash' | 'voucher' | 'quote'> = {},
   of: GenesisDocument = genesis,
 ): RingApplication {
   return createRingApplication({

@@ -91,6 +91,24 @@ const bodies = fc.oneof(
     versions: fc.uniqueArray(fc.nat(), { maxLength: 5 }).map((list) => list.sort((a, b) => a - b)),
     reason: line,
   }),
+  fc.record({
+    type: fc.constant('cache.purge' as const),
+    service: fc.constantFrom('app', 'shop-2'),
+    path: fc.constantFrom('/', '/assets/', '/a%20b?q=1'),
+    reason: line,
+  }),
+  fc.record({
+    type: fc.constant('disk.seal' as const),
+    capsule: fc.uint8Array({ minLength: 1, maxLength: 900 }).map(encodeBase64url),
+    machine: key,
+  }),
+  fc.record({ type: fc.constant('node.wipe' as const), id: fc.constantFrom('n1', 'edge-7'), reason: line }),
+  fc.record({
+    type: fc.constant('node.wiped' as const),
+    id: fc.constantFrom('n1', 'edge-7'),
+    receipt: fc.record({ atMs: fc.nat(), files: fc.nat(), bytes: fc.nat() }),
+    signature: bytesIn64(64),
+  }),
   fc.record({ type: fc.constant('tx.approve' as const), id: fc.constant('0'.repeat(64)), reason: line }),
 ) satisfies fc.Arbitrary<TxBody>
 

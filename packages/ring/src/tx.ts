@@ -17,6 +17,7 @@ import {
   passingUtf8,
   Scratch,
 } from './encoding.ts'
+import { ENROLMENT_TYPES, isEnrolmentType, parseEnrolmentStatement, type StatementReaders } from './enrolment-parse.ts'
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
 import { parsePersonStatement } from './person-parsing.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
@@ -50,11 +51,16 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'key.rotate',
   'vault.put',
   'vault.delete',
+  'cache.purge',
   'person.put',
   'person.reset',
   'person.remove',
   'person.enrol',
+  'disk.seal',
+  'node.wipe',
+  'node.wiped',
   'tx.approve',
+  ...ENROLMENT_TYPES,
 ]
 const REASON_CHARS_MAX = 200
 /** A compact JWS of an Ed25519 key, in bounds that no token of the ring exceeds. */
@@ -62,11 +68,17 @@ const RING_TOKEN = /^[A-Za-z0-9_-]{1,512}\.[A-Za-z0-9_-]{1,12000}\.[A-Za-z0-9_-]
 /** As `vault-statements.ts` bounds them in bytes. */
 const CAPSULE_CHARS_MAX = 2_731
 const CIPHERTEXT_CHARS_MAX = 22_187
+/** Of 1 KiB, in base64url: a capsule of a disk has some 500 bytes. */
+const DISK_CAPSULE_CHARS_MAX = 1_366
 const DELETED_VERSIONS_MAX = 64
 /** Of 8 KiB, in base64url. */
 const KEY_MESSAGE_CHARS_MAX = 10_923
 const MOMENT = 'a moment such as 2027-01-31T12:00:00.000Z'
 const VALUE_CHARS_MAX = 512
+const CACHE_PATH_CHARS_MAX = 1_024
+/** Of a target (RFC 9110 section 7.1), as it is sent. */
+const CACHE_PATH = /^\/[!-~]*$/
+const CACHE_PATH_EXPECTED = 'a path that begins with /, as requests have it: percent-encoded'
 const HASH = /^[0-9a-f]{64}$/
 const DENIAL_ID = /^[0-9a-f]{16}$/
 const ACCOUNT_KEY = /^[0-9a-f]{32}$/
@@ -278,8 +290,41 @@ function parseBody(value: unknown): TxBody {
     const fields = record(value, 'body', ['name', 'reason', 'type', 'versions'])
     return { name: secretName(fields.name), reason: reason(fields.reason), type, versions: versions(fields.versions) }
   }
+  if (type === 'cache.purge') {
+    const fields = record(value, 'body', ['path', 'reason', 'service', 'type'])
+    return {
+      path: matching(bounded(fields.path, 'body.path', 1, CACHE_PATH_CHARS_MAX), 'body.path', CACHE_PATH, CACHE_PATH_EXPECTED),
+      reason: reason(fields.reason),
+      service: matching(fields.service, 'body.service', SERVICE, 'the name of a service'),
+      type,
+    }
+  }
+  if (isEnrolmentType(type)) return parseEnrolmentStatement(value, type, READERS)
   if (type === 'person.put' || type === 'person.reset' || type === 'person.remove' || type === 'person.enrol')
     return parsePersonStatement(type, value, malformed, reason)
+  if (type === 'disk.seal') {
+    const fields = record(value, 'body', ['capsule', 'machine', 'type'])
+    const capsule = base64urlWithin(fields.capsule, 'body.capsule', DISK_CAPSULE_CHARS_MAX)
+    return { capsule, machine: base64url(fields.machine, 'body.machine', 32), type }
+  }
+  if (type === 'node.wipe') {
+    const fields = record(value, 'body', ['id', 'reason', 'type'])
+    return { id: matching(fields.id, 'body.id', NODE_ID, 'the id of a node'), reason: reason(fields.reason), type }
+  }
+  if (type === 'node.wiped') {
+    const fields = record(value, 'body', ['id', 'receipt', 'signature', 'type'])
+    const receipt = record(fields.receipt, 'body.receipt', ['atMs', 'bytes', 'files'])
+    return {
+      id: matching(fields.id, 'body.id', GENESIS_ID, 'the id of a node'),
+      receipt: {
+        atMs: whole(receipt.atMs, 'body.receipt.atMs'),
+        bytes: whole(receipt.bytes, 'body.receipt.bytes'),
+        files: whole(receipt.files, 'body.receipt.files'),
+      },
+      signature: base64url(fields.signature, 'body.signature', 64),
+      type,
+    }
+  }
   throw new TxMalformed(`body.type must be one of ${TX_TYPES.join(', ')}`)
 }
 
@@ -309,20 +354,23 @@ function keyName(value: unknown): 'signing' | 'sealing' {
 
 function parseNode(value: unknown): RingNode {
   const fields = record(value, 'body.node', ['address', 'id', 'publicKey', 'region', 'roles'])
-  const { roles } = fields
-  if (!Array.isArray(roles) || roles.length === 0 || roles.length > 2 || new Set(roles).size !== roles.length) {
-    throw new TxMalformed('body.node.roles must be validator, edge, or both')
-  }
   return {
     address: matching(fields.address, 'body.node.address', ADDRESS, 'HOST:PORT'),
     id: matching(fields.id, 'body.node.id', NODE_ID, '1 to 32 lower-case letters, digits and hyphens'),
     publicKey: base64url(fields.publicKey, 'body.node.publicKey', 32),
     region: printable(fields.region, 'body.node.region', 1, 63),
-    roles: roles.map((role: unknown) => {
-      if (role === 'validator' || role === 'edge') return role
-      throw new TxMalformed('body.node.roles must be validator, edge, or both')
-    }),
+    roles: parseRoles(fields.roles, 'body.node.roles'),
   }
+}
+
+function parseRoles(roles: unknown, where: string): RingNode['roles'] {
+  if (!Array.isArray(roles) || roles.length === 0 || roles.length > 2 || new Set(roles).size !== roles.length) {
+    throw new TxMalformed(`${where} must be validator, edge, or both`)
+  }
+  return roles.map((role: unknown) => {
+    if (role === 'validator' || role === 'edge') return role
+    throw new TxMalformed(`${where} must be validator, edge, or both`)
+  })
 }
 
 const STATEMENT_KINDS = ['notarize', 'nullify', 'finalize', 'proposal'] as const
@@ -451,4 +499,19 @@ function base64urlWithin(value: unknown, where: string, charsMax: number): strin
 function base64url(value: unknown, where: string, bytes: number): string {
   if (typeof value === 'string' && isBase64url(value, bytes)) return value
   throw new TxMalformed(`${where} must be ${bytes} bytes in base64url`)
+}
+
+const READERS: StatementReaders = {
+  record: (value, where, keys) => record(value, where, keys),
+  whole,
+  base64url,
+  matching,
+  printable,
+  bounded,
+  reason,
+  node: parseNode,
+  roles: parseRoles,
+  fail: (reason) => {
+    throw new TxMalformed(reason)
+  },
 }

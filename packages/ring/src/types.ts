@@ -3,6 +3,8 @@ import type { CompiledExclusions, RuleSet, RuleSource } from '@ringwall/waf'
 import type { ApiCheck } from '@ringwall/waf/api'
 import type { Authorizer } from './authorization.ts'
 import type { Credential } from './credential.ts'
+import type { EnrolmentStatement } from './enrolment-statements.ts'
+import type { DiskStatement } from './node-disks.ts'
 import type { PersonStatement } from './person-parsing.ts'
 import type { ExceptionPolicy, PatchPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 import type { KeyStatement, RingKeyView } from './ring-key.ts'
@@ -61,14 +63,20 @@ export type TxBody =
   | ({ readonly type: 'evidence' } & EvidenceOfLies)
   /** Of a node, for whoever showed it a token of the ring. */
   | { readonly type: 'token.revoke'; readonly token: string }
+  /** Nodes forget the answers of a service that they keep, those of `path` and below. */
+  | { readonly type: 'cache.purge'; readonly service: string; readonly path: string; readonly reason: string }
   /** Of validators in a ceremony, or of operators who want one. */
   | KeyStatement
   /** Of a node that redeems a token of the ring that serves once. A second time its session ends. */
   | { readonly type: 'token.use'; readonly token: string }
   /** Of operators, about secrets. */
   | VaultStatement
+  /** Of operators about invitations and devices, and of nodes for those who come with one. */
+  | EnrolmentStatement
   /** Of operators, about people; of nodes, for those who are invited. */
   | PersonStatement
+  /** About the disks of nodes. */
+  | DiskStatement
   /** Of a statement that waits for more operators, by the id of its transaction. */
   | { readonly type: 'tx.approve'; readonly id: TxId; readonly reason: string }
 

@@ -7,6 +7,8 @@ export type StoreErrorCode =
   | 'STORE_BUSY'
   | 'STORE_WRITE_FAILED'
   | 'STORE_CLOSED'
+  | 'STORE_SEALED'
+  | 'STORE_UNSEALED'
 
 export class StoreError extends Error {
   override readonly name: string = 'StoreError'

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import fc from 'fast-check'
 import { StoreCorrupt, StoreError } from './errors.ts'
-import { firstRecord, inspectLog, openLog, type RecordLog } from './log.ts'
+import { openLog, type RecordLog } from './log.ts'
+import { firstRecord, inspectLog } from './log-scan.ts'
 import { HEADER, RECORD_HEADER_BYTES } from './record.ts'
 
 let root = ''
@@ -195,7 +196,7 @@ test('a caller that cannot repair leaves a corrupt file as it is and learns the 
 test('a file of a later format is refused and left alone', async () => {
   const path = freshPath()
   const bytes = await written(path, ['one'])
-  bytes[14] = 0x32
+  bytes[14] = 0x33
   await writeFile(path, bytes)
   await assert.rejects(openLog(path), { code: 'STORE_FORMAT' })
   assert.deepEqual(await readFile(path), bytes)

@@ -4,9 +4,13 @@
  */
 import { constants, type FileHandle, open, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import type { DiskSeal } from './disk-seal.ts'
 import { StoreCorrupt, StoreError } from './errors.ts'
 import { FILE_MODE, keepAside, makeDirectory, replaceFile, syncDirectory } from './files.ts'
-import { HEADER, lengthIn, payloadMatches, RECORD_HEADER_BYTES, recordHeader } from './record.ts'
+import { RECORD_BYTES_MAX, readExactly, scanFile } from './log-scan.ts'
+import { PLAIN_RECORDS } from './record.ts'
+import { encodeRun, LINK_BYTES, type RecordFormat } from './record-format.ts'
+import { SealedRecords } from './sealed-record.ts'
 
 export interface LogOptions {
   /** Largest payload, bytes; 16 MiB unless given. A larger one is refused on the way in and is corruption on disk. */
@@ -25,6 +29,11 @@ export interface LogOptions {
    * are, as ever, when they are read. Opening costs what the rest costs.
    */
   readonly from?: number
+  /**
+   * Seals what is written, and opens what is sealed. A file that is in the clear, or under an earlier key, is written anew under the
+   * current one before `openLog` resolves.
+   */
+  readonly seal?: DiskSeal | undefined
 }
 
 /** What was wrong with the file when it was opened, and what was done about it. */
@@ -67,17 +76,17 @@ export interface RecordLog {
    * what they added meanwhile holds them up. One call at a time, and none to `truncate` or `replaceWith` meanwhile.
    */
   dropFirst(count: number): Promise<void>
+  /** Writes it anew under the seal's current key, if it is under another one or in the clear; as `dropFirst` does, with appends going on. */
+  reseal(): Promise<void>
   /** Records dropped by `dropFirst` since the log was opened: what was record i then is record i - dropped now. */
   readonly dropped: number
   /** Waits for what was begun. */
   close(): Promise<void>
 }
 
-const RECORD_BYTES_MAX = 16 * 1024 * 1024
 const PENDING_BYTES_MAX = 64 * 1024 * 1024
-const READ_CHUNK_BYTES = 1024 * 1024
-/** Records larger than this are stepped over one by one, smaller ones read through. */
-const SPARSE_BYTES = 16 * 1024
+/** Of what is copied at a time. */
+const COPY_BYTES = 4 * 1024 * 1024
 
 interface Job {
   readonly kind: 'append' | 'truncate' | 'replace' | 'drop' | 'close'
@@ -93,7 +102,11 @@ interface Job {
 interface HalfDone {
   readonly copy: FileHandle
   readonly temporary: string
-  readonly copied: number
+  readonly format: RecordFormat
+  readonly offsets: number[]
+  copied: number
+  end: number
+  link: Uint8Array
 }
 
 /**
@@ -103,22 +116,41 @@ interface HalfDone {
 const SYNCS_WRITES = process.platform === 'linux'
 const FLAGS = constants.O_RDWR | (SYNCS_WRITES ? constants.O_DSYNC : 0)
 
-/** Opens the log at `path`, creating it and its directory if need be. */
+function temporaryOf(path: string): string {
+  return `${path}.drop.tmp`
+}
+
+/** As a new file at `path` is to be written. */
+export function freshFormat(path: string, seal: DiskSeal | undefined): RecordFormat {
+  const key = seal?.current
+  return seal === undefined || key === undefined ? PLAIN_RECORDS : SealedRecords.begin(key, seal.nameOf(path))
+}
+
+/**
+ * Opens the log at `path`, creating it and its directory if need be.
+ *
+ * @throws {StoreError} `STORE_FORMAT`; `STORE_SEALED` when it takes a key that is not there, `STORE_UNSEALED` when it is in the clear and ought
+ * not to be; {StoreCorrupt} as `onCorrupt` says.
+ */
 export async function openLog(path: string, options: LogOptions = {}): Promise<RecordLog> {
-  const recordBytesMax = options.recordBytesMax ?? RECORD_BYTES_MAX
+  const { seal, onRecord, from, recordBytesMax = RECORD_BYTES_MAX } = options
   await makeDirectory(dirname(path))
+  // Of a copy that a crash left half done.
+  await unlink(temporaryOf(path)).catch(() => {})
   let handle: FileHandle
   try {
     handle = await open(path, FLAGS)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    await replaceFile(path, FILE_MODE, [HEADER])
+    await replaceFile(path, FILE_MODE, [freshFormat(path, seal).header])
     handle = await open(path, FLAGS)
   }
+  let log: FileLog
   try {
-    const scan = await scanFile(handle, path, recordBytesMax, options.onRecord, options.from)
+    const scan = await scanFile(handle, path, { recordBytesMax, seal, onRecord, from })
     let finding: LogFinding | undefined
-    const { offsets, end, size, fault } = scan
+    let { format, end, link } = scan
+    const { offsets, size, fault } = scan
     const index = offsets.length
     if (fault?.kind === 'torn') {
       finding = { kind: 'torn', path, index, offset: end, bytesCut: size - end }
@@ -129,171 +161,49 @@ export async function openLog(path: string, options: LogOptions = {}): Promise<R
       const aside = await keepAside(path)
       finding = { kind: 'corrupt', path, index, offset: end, bytesLost: size - end, aside, what: fault.what }
       await handle.truncate(end)
-      if (end === 0) await handle.write(HEADER, 0, HEADER.length, 0)
+      if (format === undefined) {
+        format = freshFormat(path, seal)
+        await handle.write(format.header, 0, format.header.length, 0)
+        end = format.header.length
+        link = format.header.subarray(-LINK_BYTES)
+      }
       await handle.sync()
     }
-    return new FileLog(
-      path,
-      handle,
-      offsets,
-      Math.max(end, HEADER.length),
-      finding,
-      recordBytesMax,
-      options.pendingBytesMax ?? PENDING_BYTES_MAX,
-    )
+    const whole = { path, handle, format: format ?? freshFormat(path, seal), offsets, end, link }
+    log = new FileLog(whole, finding, seal, recordBytesMax, options.pendingBytesMax ?? PENDING_BYTES_MAX)
   } catch (error) {
     await handle.close()
     throw error
   }
-}
-
-/** What `inspectLog` found: how many records are good, and what stands where they end. */
-export interface LogInspection {
-  readonly length: number
-  readonly bytes: number
-  readonly fault:
-    | { readonly kind: 'torn' | 'corrupt'; readonly index: number; readonly offset: number; readonly what: string }
-    | undefined
-}
-
-/**
- * Reads the log at `path` without changing anything: works beside the process that writes it. `onRecord` meets every
- * good record, in order; the payload is only good during the call.
- */
-export async function inspectLog(
-  path: string,
-  onRecord: (payload: Uint8Array, index: number) => void,
-  recordBytesMax: number = RECORD_BYTES_MAX,
-): Promise<LogInspection> {
-  const handle = await open(path, constants.O_RDONLY)
   try {
-    const { offsets, end, size, fault } = await scanFile(handle, path, recordBytesMax, onRecord)
-    if (fault === undefined) return { length: offsets.length, bytes: size, fault: undefined }
-    const what = fault.kind === 'torn' ? 'the file ends inside a record' : fault.what
-    return { length: offsets.length, bytes: size, fault: { kind: fault.kind, index: offsets.length, offset: end, what } }
-  } finally {
-    await handle.close()
-  }
-}
-
-/**
- * The first record of the log at `path`, by itself: it works beside the process that writes it. Undefined when there is none, or
- * none that is whole.
- */
-export async function firstRecord(path: string, recordBytesMax: number = RECORD_BYTES_MAX): Promise<Uint8Array | undefined> {
-  let handle: FileHandle
-  try {
-    handle = await open(path, constants.O_RDONLY)
+    if (seal !== undefined) await log.reseal()
+    return log
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    await log.close()
     throw error
   }
-  try {
-    const start = await readExactly(handle, 0, HEADER.length + RECORD_HEADER_BYTES)
-    const header = start.subarray(HEADER.length)
-    if (header.length < RECORD_HEADER_BYTES || !start.subarray(0, HEADER.length).equals(HEADER)) return undefined
-    const length = lengthIn(header, 0)
-    if (length === undefined || length > recordBytesMax) return undefined
-    const payload = await readExactly(handle, start.length, length)
-    return payload.length === length && payloadMatches(header, 0, payload) ? payload : undefined
-  } finally {
-    await handle.close()
-  }
 }
 
-interface Scan {
-  /** Where each good record begins. */
+/** A file as it stands, with nothing after its last record. */
+interface WholeLog {
+  readonly path: string
+  readonly handle: FileHandle
+  readonly format: RecordFormat
   readonly offsets: number[]
-  /** Where the last good record ends. */
   readonly end: number
-  readonly size: number
-  readonly fault: { readonly kind: 'torn' } | { readonly kind: 'corrupt'; readonly what: string } | undefined
-}
-
-/**
- * Reads the file from the start to the first record that is not whole; of those before `from` the headers alone. A tail is torn, and was never answered for, when
- * the file ends before the record does or when only zeros follow (a file system that grew the file before it wrote).
- * All else is corruption: bytes that were written are not the bytes that are read.
- */
-async function scanFile(
-  handle: FileHandle,
-  path: string,
-  recordBytesMax: number,
-  onRecord: (payload: Uint8Array, index: number) => void = () => {},
-  from = 0,
-): Promise<Scan> {
-  const { size } = await handle.stat()
-  const header = await readExactly(handle, 0, Math.min(HEADER.length, size))
-  if (/^ringwall-log (?!01)\d\d\n$/.test(header.toString('latin1'))) {
-    throw new StoreError('STORE_FORMAT', path, `${path} was written by another version of Ringwall: its format is not 01`)
-  }
-  const offsets: number[] = []
-  if (!header.equals(HEADER)) {
-    return { offsets, end: 0, size, fault: { kind: 'corrupt', what: 'the first 16 bytes are not those of a log' } }
-  }
-  let end = HEADER.length
-  let window: Buffer = Buffer.alloc(0)
-  let windowStart = end
-  const bytesAt = async (offset: number, length: number, ahead = READ_CHUNK_BYTES): Promise<Buffer> => {
-    if (offset < windowStart || offset + length > windowStart + window.length) {
-      window = await readExactly(handle, offset, Math.min(Math.max(length, ahead), size - offset))
-      windowStart = offset
-    }
-    return window.subarray(offset - windowStart, offset - windowStart + length)
-  }
-  const faulty = async (what: string): Promise<Scan> => {
-    const torn = await onlyZeros(handle, end, size)
-    return { offsets, end, size, fault: torn ? { kind: 'torn' } : { kind: 'corrupt', what } }
-  }
-  let before = 0
-  while (end < size) {
-    if (size - end < RECORD_HEADER_BYTES) return { offsets, end, size, fault: { kind: 'torn' } }
-    const skips = offsets.length < from
-    // Between the headers of large records lies nothing to be looked at.
-    const ahead = skips && before > SPARSE_BYTES ? RECORD_HEADER_BYTES : READ_CHUNK_BYTES
-    const recordStart = Buffer.from(await bytesAt(end, RECORD_HEADER_BYTES, ahead))
-    const length = lengthIn(recordStart, offsets.length)
-    if (length === undefined) return faulty('the record header does not match its checksum')
-    if (length > recordBytesMax) return faulty(`the record has ${length} bytes, more than the ${recordBytesMax} allowed`)
-    const next = end + RECORD_HEADER_BYTES + length
-    if (next > size) return { offsets, end, size, fault: { kind: 'torn' } }
-    if (!skips) {
-      const payload = await bytesAt(end + RECORD_HEADER_BYTES, length)
-      if (!payloadMatches(recordStart, offsets.length, payload)) return faulty('the record does not match its hash')
-      onRecord(payload, offsets.length)
-    }
-    before = length
-    offsets.push(end)
-    end = next
-  }
-  return { offsets, end, size, fault: undefined }
-}
-
-async function onlyZeros(handle: FileHandle, from: number, to: number): Promise<boolean> {
-  for (let offset = from; offset < to; offset += READ_CHUNK_BYTES) {
-    const chunk = await readExactly(handle, offset, Math.min(READ_CHUNK_BYTES, to - offset))
-    if (chunk.some((byte) => byte !== 0)) return false
-  }
-  return true
-}
-
-async function readExactly(handle: FileHandle, offset: number, length: number): Promise<Buffer> {
-  const buffer = Buffer.alloc(length)
-  let done = 0
-  while (done < length) {
-    const { bytesRead } = await handle.read(buffer, done, length - done, offset + done)
-    if (bytesRead === 0) break
-    done += bytesRead
-  }
-  return buffer.subarray(0, done)
+  /** The last 16 bytes before `end`. */
+  readonly link: Uint8Array
 }
 
 class FileLog implements RecordLog {
   readonly path: string
   readonly finding: LogFinding | undefined
+  readonly #seal: DiskSeal | undefined
   #handle: FileHandle
+  #format: RecordFormat
   #offsets: number[]
   #end: number
+  #link: Uint8Array
   readonly #recordBytesMax: number
   readonly #pendingBytesMax: number
   #jobs: Job[] = []
@@ -305,19 +215,20 @@ class FileLog implements RecordLog {
   #dropped = 0
 
   constructor(
-    path: string,
-    handle: FileHandle,
-    offsets: number[],
-    end: number,
+    { path, handle, format, offsets, end, link }: WholeLog,
     finding: LogFinding | undefined,
+    seal: DiskSeal | undefined,
     recordBytesMax: number,
     pendingBytesMax: number,
   ) {
     this.path = path
     this.#handle = handle
+    this.#format = format
     this.#offsets = offsets
     this.#end = end
+    this.#link = link
     this.finding = finding
+    this.#seal = seal
     this.#recordBytesMax = recordBytesMax
     this.#pendingBytesMax = pendingBytesMax
   }
@@ -337,7 +248,7 @@ class FileLog implements RecordLog {
   append(records: readonly Uint8Array[]): Promise<void> {
     const tooLarge = this.#tooLarge(records)
     if (tooLarge !== undefined) return Promise.reject(tooLarge)
-    const bytes = bytesOf(records)
+    const bytes = this.#bytesOf(records)
     if (this.#pendingBytes + bytes > this.#pendingBytesMax) {
       const message = `${this.path}: ${this.#pendingBytes} bytes wait for the disk already: it does not keep up`
       return Promise.reject(new StoreError('STORE_BUSY', this.path, message))
@@ -348,7 +259,7 @@ class FileLog implements RecordLog {
   replaceWith(records: readonly Uint8Array[]): Promise<void> {
     const tooLarge = this.#tooLarge(records)
     if (tooLarge !== undefined) return Promise.reject(tooLarge)
-    return this.#enqueue('replace', records, bytesOf(records), 0)
+    return this.#enqueue('replace', records, this.#bytesOf(records), 0)
   }
 
   truncate(length: number): Promise<void> {
@@ -357,16 +268,28 @@ class FileLog implements RecordLog {
 
   async dropFirst(count: number): Promise<void> {
     if (count <= 0) return
-    if (this.#dropping) throw new StoreError('STORE_BUSY', this.path, `${this.path}: records are being dropped already`)
     if (count > this.length) throw new RangeError(`${this.path} has ${this.length} records: ${count} cannot be dropped`)
+    await this.#copyFrom(count)
+  }
+
+  async reseal(): Promise<void> {
+    if (this.#format.keyId === this.#seal?.current?.id.toString('hex')) return
+    await this.#copyFrom(0)
+  }
+
+  async #copyFrom(count: number): Promise<void> {
+    if (this.#dropping) throw new StoreError('STORE_BUSY', this.path, `${this.path}: records are being dropped already`)
     this.#dropping = true
-    const temporary = `${this.path}.drop.tmp`
+    const temporary = temporaryOf(this.path)
     const copy = await open(temporary, 'w+', FILE_MODE)
     try {
-      await copy.writeFile(HEADER)
-      const copied = await this.#copy(copy, count, this.length, count)
+      const format = freshFormat(this.path, this.#seal)
+      await copy.writeFile(format.header)
+      const link = format.header.subarray(-LINK_BYTES)
+      const half: HalfDone = { copy, temporary, format, offsets: [], copied: count, end: format.header.length, link }
+      await this.#copy(half, this.length, count)
       await copy.sync()
-      await this.#enqueue('drop', [], 0, count, { copy, temporary, copied })
+      await this.#enqueue('drop', [], 0, count, half)
     } catch (error) {
       await copy.close().catch(() => {})
       await unlink(temporary).catch(() => {})
@@ -376,13 +299,17 @@ class FileLog implements RecordLog {
     }
   }
 
-  /** Appends records `from` to `to` with numbers less by `less`; says where it ended. */
-  async #copy(target: FileHandle, from: number, to: number, less: number): Promise<number> {
-    for (let index = from; index < to; index++) {
-      const record = await this.#readAt(index)
-      await target.writeFile(Buffer.concat([recordHeader(index - less, record), record]))
+  /** Appends the records up to `to`, with numbers less by `less`. */
+  async #copy(half: HalfDone, to: number, less: number): Promise<void> {
+    while (half.copied < to) {
+      const records = await this.#readRun(half.copied, to - half.copied, COPY_BYTES)
+      const { bytes, ends, link } = encodeRun(half.format, half.copied - less, records, half.link)
+      await half.copy.writeFile(bytes)
+      for (const end of [0, ...ends.slice(0, -1)]) half.offsets.push(half.end + end)
+      half.copied += records.length
+      half.end += bytes.length
+      half.link = link
     }
-    return to
   }
 
   async close(): Promise<void> {
@@ -398,29 +325,40 @@ class FileLog implements RecordLog {
   }
 
   async #readAt(index: number): Promise<Uint8Array> {
-    const offset = this.#offsets[index]
-    if (offset === undefined) throw new RangeError(`${this.path} has ${this.length} records: there is no record ${index}`)
-    const next = this.#offsets[index + 1] ?? this.#end
-    return payloadIn(await readExactly(this.#handle, offset, next - offset), this.path, index, offset, next - offset)
+    if (index < 0 || index >= this.length)
+      throw new RangeError(`${this.path} has ${this.length} records: there is no record ${index}`)
+    const [record] = await this.#readRun(index, 1, 0)
+    return record as Uint8Array
   }
 
   async readRun(index: number, count: number, bytesMax: number): Promise<readonly Uint8Array[]> {
     if (this.#closed) throw new StoreError('STORE_CLOSED', this.path, `${this.path} is closed`)
+    return this.#readRun(index, count, bytesMax)
+  }
+
+  async #readRun(index: number, count: number, bytesMax: number): Promise<readonly Uint8Array[]> {
     const begin = this.#offsets[index]
     if (begin === undefined || count < 1) return []
+    // A rewritten file has another format: both belong to this read.
+    const format = this.#format
     const ends: number[] = []
     for (let at = index + 1; at <= index + count && at <= this.length; at += 1) {
       const end = this.#offsets[at] ?? this.#end
       if (ends.length > 0 && end - begin > bytesMax) break
       ends.push(end)
     }
-    const bytes = await readExactly(this.#handle, begin, (ends.at(-1) ?? begin) - begin)
-    let from = 0
+    const base = begin - LINK_BYTES
+    const bytes = await readExactly(this.#handle, base, (ends.at(-1) ?? begin) - base)
+    let from = LINK_BYTES
     return ends.map((end, i) => {
-      const record = bytes.subarray(from, end - begin)
-      const offset = begin + from
-      from = end - begin
-      return payloadIn(record, this.path, index + i, offset, end - offset)
+      const record = bytes.subarray(from, end - base)
+      const payload =
+        record.length === end - base - from && record.length >= format.overheadBytes
+          ? format.payloadIn(record, index + i, bytes.subarray(from - LINK_BYTES, from))
+          : undefined
+      if (payload === undefined) throw new StoreCorrupt(this.path, index + i, base + from, 'the record does not match its hash')
+      from = end - base
+      return payload
     })
   }
 
@@ -491,72 +429,60 @@ class FileLog implements RecordLog {
 
   async #write(records: readonly Uint8Array[]): Promise<void> {
     if (records.length === 0) return
-    const first = this.#offsets.length
-    const parts = records.flatMap((record, i) => [recordHeader(first + i, record), record])
-    const bytes = Buffer.concat(parts)
+    const { bytes, ends, link } = encodeRun(this.#format, this.#offsets.length, records, this.#link)
     let done = 0
     while (done < bytes.length) {
       done += (await this.#handle.write(bytes, done, bytes.length - done, this.#end + done)).bytesWritten
     }
     if (!SYNCS_WRITES) await this.#handle.datasync()
-    for (const record of records) {
-      this.#offsets.push(this.#end)
-      this.#end += RECORD_HEADER_BYTES + record.length
-    }
+    for (const end of [0, ...ends.slice(0, -1)]) this.#offsets.push(this.#end + end)
+    this.#end += bytes.length
+    this.#link = link
   }
 
   async #cut(length: number): Promise<void> {
     const end = this.#offsets[length]
     if (end === undefined) return
+    const link = await readExactly(this.#handle, end - LINK_BYTES, LINK_BYTES)
     await this.#handle.truncate(end)
     await this.#handle.sync()
     this.#offsets.length = length
     this.#end = end
+    this.#link = link
   }
 
-  async #drop(count: number, { copy, temporary, copied }: HalfDone): Promise<void> {
-    await this.#copy(copy, copied, this.length, count)
-    await copy.sync()
-    await rename(temporary, this.path)
+  async #drop(count: number, half: HalfDone): Promise<void> {
+    await this.#copy(half, this.length, count)
+    await half.copy.sync()
+    await rename(half.temporary, this.path)
     await syncDirectory(dirname(this.path))
-    const fresh = await open(this.path, FLAGS)
-    const old = this.#handle
-    const gone = (this.#offsets[count] ?? this.#end) - HEADER.length
-    this.#handle = fresh
+    await half.copy.close()
     this.#dropped += count
-    this.#offsets = this.#offsets.slice(count).map((offset) => offset - gone)
-    this.#end -= gone
-    await copy.close()
-    await old.close()
+    await this.#become(half)
   }
 
   async #replace(records: readonly Uint8Array[]): Promise<void> {
-    const parts = [HEADER, ...records.flatMap((record, i) => [recordHeader(i, record), record])]
-    await replaceFile(this.path, FILE_MODE, [Buffer.concat(parts)])
+    const format = freshFormat(this.path, this.#seal)
+    const { bytes, ends, link } = encodeRun(format, 0, records, format.header.subarray(-LINK_BYTES))
+    await replaceFile(this.path, FILE_MODE, [format.header, bytes])
+    const begin = format.header.length
+    const offsets = ends.slice(0, -1).map((end) => begin + end)
+    await this.#become({ format, offsets: ends.length === 0 ? [] : [begin, ...offsets], end: begin + bytes.length, link })
+  }
+
+  /** The file at the path is another one now. */
+  async #become({ format, offsets, end, link }: Pick<HalfDone, 'format' | 'offsets' | 'end' | 'link'>): Promise<void> {
     const fresh = await open(this.path, FLAGS)
     const old = this.#handle
     this.#handle = fresh
-    this.#offsets = []
-    this.#end = HEADER.length
-    for (const record of records) {
-      this.#offsets.push(this.#end)
-      this.#end += RECORD_HEADER_BYTES + record.length
-    }
+    this.#format = format
+    this.#offsets = offsets
+    this.#end = end
+    this.#link = link
     await old.close()
-    await syncDirectory(dirname(this.path))
   }
-}
 
-/** @throws {StoreCorrupt} When `record`, which is to have `length` bytes, is not record `index`, whole. */
-function payloadIn(record: Buffer, path: string, index: number, offset: number, length: number): Uint8Array {
-  const payload = record.subarray(RECORD_HEADER_BYTES)
-  const whole = record.length === length && length >= RECORD_HEADER_BYTES && lengthIn(record, index) === payload.length
-  if (!whole || !payloadMatches(record, index, payload)) {
-    throw new StoreCorrupt(path, index, offset, 'the record does not match its hash')
+  #bytesOf(records: readonly Uint8Array[]): number {
+    return records.reduce((sum, record) => sum + this.#format.overheadBytes + record.length, 0)
   }
-  return payload
-}
-
-function bytesOf(records: readonly Uint8Array[]): number {
-  return records.reduce((sum, record) => sum + RECORD_HEADER_BYTES + record.length, 0)
 }

@@ -1,5 +1,5 @@
 /**
- * How a log looks on disk; pure apart from hashing.
+ * How a log in the clear looks on disk; pure apart from hashing.
  *
  *     file   = header record*
  *     header = "ringwall-log 01\n"                        16 bytes
@@ -13,6 +13,7 @@
  */
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
+import type { RecordFormat } from './record-format.ts'
 
 export const HEADER: Uint8Array = new TextEncoder().encode('ringwall-log 01\n')
 export const RECORD_HEADER_BYTES = 40
@@ -48,4 +49,19 @@ export function lengthIn(header: Uint8Array, index: number): number | undefined 
 /** Is `payload` what was hashed into `header`? */
 export function payloadMatches(header: Uint8Array, index: number, payload: Uint8Array): boolean {
   return hashOf(index, payload).equals(header.subarray(8, 8 + HASH_BYTES))
+}
+
+/** Records in the clear, bound to their place alone. */
+export const PLAIN_RECORDS: RecordFormat = {
+  header: HEADER,
+  keyId: undefined,
+  headBytes: RECORD_HEADER_BYTES,
+  overheadBytes: RECORD_HEADER_BYTES,
+  encode: (index, payload) => [recordHeader(index, payload), payload],
+  lengthIn,
+  payloadIn: (record, index) => {
+    const payload = record.subarray(RECORD_HEADER_BYTES)
+    const whole = record.length >= RECORD_HEADER_BYTES && lengthIn(record, index) === payload.length
+    return whole && payloadMatches(record, index, payload) ? payload : undefined
+  },
 }

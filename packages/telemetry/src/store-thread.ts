@@ -59,6 +59,8 @@ export class StoreThread {
           directory: this.#options.directory,
           retentionDecisionsMax: this.#options.retentionDecisionsMax,
           retentionMs: this.#options.retentionMs,
+          key: this.#options.key,
+          acceptsClear: this.#options.acceptsClear ?? false,
         } satisfies StoreOptions,
       })
       let failure = 'its thread ended'

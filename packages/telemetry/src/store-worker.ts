@@ -1,6 +1,7 @@
 /** The thread in which the store lives: takes messages in order, answers each. */
 import { parentPort, workerData } from 'node:worker_threads'
-import { isCorruption, Store, type StoreOptions } from './store.ts'
+import { Store, type StoreOptions } from './store.ts'
+import { isCorruption } from './store-file.ts'
 import type { FromStore, StoreQuery, ToStore } from './store-messages.ts'
 
 const RETENTION_EVERY_MS = 10_000

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
-import { DATABASE_FILE, Store } from './store.ts'
+import { Store } from './store.ts'
+import { DATABASE_FILE } from './store-file.ts'
 import { decisionRecord, span } from './test-records.ts'
 
 const inMemory = { directory: undefined, retentionDecisionsMax: 100, retentionMs: 10_000 }

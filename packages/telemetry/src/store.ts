@@ -2,44 +2,17 @@
  * The embedded store: SQLite through `node:sqlite`, synchronous, one connection. Lives in a worker thread
  * (`store-worker.ts`). Not truth: a file that cannot be read is put aside and a new one begun.
  */
-import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
-import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import type { Weighed } from './decision-buffer.ts'
+import { CLEAR_ROWS, type RowSeal, sealedRows } from './row-seal.ts'
+import { decisionCells, INSERT_DECISION, INSERT_SPAN, openDatabase, spanCells } from './store-file.ts'
 import { type DecisionRow, decisionRow, type SpanRow, spanRows } from './store-rows.ts'
 import type { DecisionFilter, DecisionRecord, Span, TopKey, TopRow } from './types.ts'
 
-const SCHEMA_VERSION = 1
-export const DATABASE_FILE = 'telemetry.db'
 const QUERY_ROWS_MAX = 1_000
 const SPANS_PER_DECISION_MAX = 4
 /** Rows deleted in one go, so that no batch waits long behind retention. */
 const RETENTION_STEP_ROWS = 5_000
-
-const SCHEMA = `
-  CREATE TABLE decisions (
-    request_id TEXT NOT NULL UNIQUE,
-    at_ms INTEGER NOT NULL,
-    allowed INTEGER NOT NULL,
-    weight INTEGER NOT NULL,
-    outcome TEXT NOT NULL,
-    source TEXT NOT NULL,
-    path TEXT NOT NULL,
-    rule TEXT,
-    service TEXT,
-    record TEXT NOT NULL
-  );
-  CREATE INDEX decisions_at ON decisions (at_ms);
-  CREATE INDEX decisions_allowed ON decisions (allowed);
-  CREATE INDEX decisions_source ON decisions (source, at_ms);
-  CREATE TABLE spans (
-    trace_id TEXT NOT NULL,
-    at_ms INTEGER NOT NULL,
-    span TEXT NOT NULL
-  );
-  CREATE INDEX spans_trace ON spans (trace_id);
-  CREATE INDEX spans_at ON spans (at_ms);
-`
 
 /** Columns that `top` may group by: names go into SQL, so only these. */
 const TOP_COLUMNS: Readonly<Record<TopKey, string>> = { source: 'source', path: 'path', rule: 'rule', service: 'service' }
@@ -49,6 +22,10 @@ export interface StoreOptions {
   readonly directory: string | undefined
   readonly retentionDecisionsMax: number
   readonly retentionMs: number
+  /** Of rows that are sealed, 32 bytes; in the clear when undefined. */
+  readonly key?: Uint8Array | undefined
+  /** Where rows are sealed: is a file in the clear to be expected, and its rows to be sealed? */
+  readonly acceptsClear?: boolean
 }
 
 export class Store {
@@ -56,18 +33,18 @@ export class Store {
   readonly putAside: string | undefined
   readonly #options: StoreOptions
   readonly #database: DatabaseSync
+  readonly #rows: RowSeal
   readonly #insertDecision: StatementSync
   readonly #insertSpan: StatementSync
 
   constructor(options: StoreOptions, nowMs: number) {
     this.#options = options
-    const opened = openDatabase(options.directory, nowMs)
+    this.#rows = options.key === undefined ? CLEAR_ROWS : sealedRows(options.key)
+    const opened = openDatabase(options.directory, nowMs, this.#rows, options.acceptsClear ?? false)
     this.putAside = opened.putAside
     this.#database = opened.database
-    this.#insertDecision = this.#database.prepare(
-      'INSERT OR REPLACE INTO decisions (request_id, at_ms, allowed, weight, outcome, source, path, rule, service, record) VALUES (?,?,?,?,?,?,?,?,?,?)',
-    )
-    this.#insertSpan = this.#database.prepare('INSERT INTO spans (trace_id, at_ms, span) VALUES (?,?,?)')
+    this.#insertDecision = this.#database.prepare(INSERT_DECISION)
+    this.#insertSpan = this.#database.prepare(INSERT_SPAN)
   }
 
   insert(decisions: readonly Weighed[], spans: readonly Span[]): void {
@@ -77,8 +54,8 @@ export class Store {
   insertRows(decisions: readonly DecisionRow[], spans: readonly SpanRow[]): void {
     this.#database.exec('BEGIN IMMEDIATE')
     try {
-      for (const row of decisions) this.#insertDecision.run(...row)
-      for (const row of spans) this.#insertSpan.run(...row)
+      for (const row of decisions) this.#insertDecision.run(...decisionCells(this.#rows, row))
+      for (const row of spans) this.#insertSpan.run(...spanCells(this.#rows, row))
       this.#database.exec('COMMIT')
     } catch (error) {
       this.#database.exec('ROLLBACK')
@@ -87,8 +64,9 @@ export class Store {
   }
 
   decision(requestId: string): DecisionRecord | undefined {
-    const row = this.#database.prepare('SELECT record FROM decisions WHERE request_id = ?').get(requestId)
-    return row === undefined ? undefined : readDecision(row.record)
+    const id = this.#rows.index('request', requestId)
+    const row = this.#database.prepare('SELECT request_id, record FROM decisions WHERE request_id = ?').get(id)
+    return row === undefined ? undefined : this.#record(row)
   }
 
   /** Newest first. */
@@ -103,7 +81,7 @@ export class Store {
     }
     if (filter.source !== undefined) {
       where.push('source = ?')
-      values.push(filter.source)
+      values.push(this.#rows.index('source', filter.source))
     }
     if (filter.sinceMs !== undefined) {
       where.push('at_ms >= ?')
@@ -111,17 +89,18 @@ export class Store {
     }
     const condition = where.length === 0 ? '' : `WHERE ${where.join(' AND ')}`
     return this.#database
-      .prepare(`SELECT record FROM decisions ${condition} ORDER BY at_ms DESC, rowid DESC LIMIT ?`)
+      .prepare(`SELECT request_id, record FROM decisions ${condition} ORDER BY at_ms DESC, rowid DESC LIMIT ?`)
       .all(...values, rowLimit(filter.limit))
-      .map((row) => readDecision(row.record))
+      .map((row) => this.#record(row))
   }
 
   /** In order of start. */
   trace(traceId: string): Span[] {
+    const id = this.#rows.index('trace', traceId)
     return this.#database
       .prepare('SELECT span FROM spans WHERE trace_id = ? ORDER BY rowid DESC LIMIT ?')
-      .all(traceId, QUERY_ROWS_MAX)
-      .flatMap((row) => readSpans(row.span))
+      .all(id, QUERY_ROWS_MAX)
+      .flatMap((row) => readSpans(this.#rows.open(`span ${id}`, row.span)))
       .slice(0, QUERY_ROWS_MAX)
       .sort((a, b) => a.startUs - b.startUs)
   }
@@ -130,11 +109,21 @@ export class Store {
     const column = TOP_COLUMNS[by]
     return this.#database
       .prepare(
-        `SELECT ${column} AS key, SUM(weight) AS requests, SUM(CASE WHEN allowed = 0 THEN weight ELSE 0 END) AS denied
-         FROM decisions WHERE at_ms >= ? AND ${column} IS NOT NULL GROUP BY ${column} ORDER BY requests DESC, key LIMIT ?`,
+        `SELECT MAX(rowid) AS newest, SUM(weight) AS requests, SUM(CASE WHEN allowed = 0 THEN weight ELSE 0 END) AS denied
+         FROM decisions WHERE at_ms >= ? AND ${column} IS NOT NULL GROUP BY ${column} ORDER BY requests DESC, ${column} LIMIT ?`,
       )
       .all(sinceMs, rowLimit(limit))
-      .map((row) => ({ key: String(row.key), requests: Number(row.requests), denied: Number(row.denied) }))
+      .map((row) => ({ key: this.#nameIn(Number(row.newest), by), requests: Number(row.requests), denied: Number(row.denied) }))
+  }
+
+  /** By what a group goes, from one of its rows: the column may hold a keyed hash. */
+  #nameIn(rowid: number, by: TopKey): string {
+    const row = this.#database.prepare('SELECT request_id, record FROM decisions WHERE rowid = ?').get(rowid)
+    return row === undefined ? '' : String(this.#record(row)[by])
+  }
+
+  #record(row: Record<string, unknown>): DecisionRecord {
+    return readDecision(this.#rows.open(`decision ${String(row.request_id)}`, row.record))
   }
 
   /** Deletes what is too old, and the oldest past the rows kept, allows first. Returns whether more is left to delete. */
@@ -147,7 +136,7 @@ export class Store {
     )
     deleted += this.#delete('DELETE FROM spans WHERE rowid IN (SELECT rowid FROM spans WHERE at_ms < ? LIMIT ?)', oldest)
     for (const allowed of [1, 0]) {
-      const excess = this.#rows('decisions') - retentionDecisionsMax
+      const excess = this.#count('decisions') - retentionDecisionsMax
       if (excess <= 0) break
       deleted += this.#delete(
         'DELETE FROM decisions WHERE rowid IN (SELECT rowid FROM decisions WHERE allowed = ? ORDER BY rowid LIMIT ?)',
@@ -155,7 +144,7 @@ export class Store {
         excess,
       )
     }
-    const spanExcess = this.#rows('spans') - retentionDecisionsMax * SPANS_PER_DECISION_MAX
+    const spanExcess = this.#count('spans') - retentionDecisionsMax * SPANS_PER_DECISION_MAX
     if (spanExcess > 0) {
       const statement = this.#database.prepare(
         'DELETE FROM spans WHERE rowid IN (SELECT rowid FROM spans ORDER BY rowid LIMIT ?)',
@@ -173,55 +162,8 @@ export class Store {
     return Number(this.#database.prepare(sql).run(value, Math.min(rows, RETENTION_STEP_ROWS)).changes)
   }
 
-  #rows(table: 'decisions' | 'spans'): number {
+  #count(table: 'decisions' | 'spans'): number {
     return Number(this.#database.prepare(`SELECT COUNT(*) AS n FROM ${table}`).get()?.n)
-  }
-}
-
-/** SQLite's result codes for a file that is damaged or is no database (https://www.sqlite.org/rescode.html). */
-export function isCorruption(error: unknown): boolean {
-  const code = (error as { errcode?: unknown }).errcode
-  return typeof code === 'number' && ((code & 0xff) === 11 || (code & 0xff) === 26)
-}
-
-function openDatabase(directory: string | undefined, nowMs: number): { database: DatabaseSync; putAside: string | undefined } {
-  if (directory === undefined) return { database: prepareDatabase(':memory:'), putAside: undefined }
-  mkdirSync(directory, { recursive: true, mode: 0o700 })
-  const file = join(directory, DATABASE_FILE)
-  try {
-    return { database: prepareDatabase(file), putAside: undefined }
-  } catch (error) {
-    if (!isCorruption(error) && !(error instanceof SchemaUnknown)) throw error
-    const aside = `${file}.aside-${nowMs}`
-    // One is kept to look at; a disk that keeps failing must not fill itself with them.
-    for (const name of readdirSync(directory)) {
-      if (name.startsWith(`${DATABASE_FILE}.aside-`) || name === `${DATABASE_FILE}-wal` || name === `${DATABASE_FILE}-shm`) {
-        rmSync(join(directory, name), { force: true })
-      }
-    }
-    renameSync(file, aside)
-    return { database: prepareDatabase(file), putAside: `${file} is not usable (${(error as Error).message}); moved to ${aside}` }
-  }
-}
-
-class SchemaUnknown extends Error {}
-
-function prepareDatabase(file: string): DatabaseSync {
-  const database = new DatabaseSync(file)
-  try {
-    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 2000')
-    const version = Number(database.prepare('PRAGMA user_version').get()?.user_version)
-    if (version === 0) {
-      database.exec(`BEGIN IMMEDIATE; ${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`)
-      return database
-    }
-    if (version !== SCHEMA_VERSION) throw new SchemaUnknown(`schema version ${version}, ${SCHEMA_VERSION} expected`)
-    const check = database.prepare('PRAGMA quick_check(1)').get()?.quick_check
-    if (check !== 'ok') throw Object.assign(new Error(String(check)), { errcode: 11 })
-    return database
-  } catch (error) {
-    database.close()
-    throw error
   }
 }
 
@@ -230,12 +172,12 @@ function rowLimit(limit: number): number {
 }
 
 /** JSON leaves out undefined fields, which these types have. We wrote the text: only the schema version guards its shape. */
-function readDecision(text: unknown): DecisionRecord {
-  const read = JSON.parse(String(text)) as DecisionRecord
+function readDecision(text: string): DecisionRecord {
+  const read = JSON.parse(text) as DecisionRecord
   return { ...read, service: read.service ?? undefined, route: read.route ?? undefined, rule: read.rule ?? undefined }
 }
 
-function readSpans(text: unknown): Span[] {
-  const read = JSON.parse(String(text)) as Span | Span[]
+function readSpans(text: string): Span[] {
+  const read = JSON.parse(text) as Span | Span[]
   return (Array.isArray(read) ? read : [read]).map((span) => ({ ...span, parentSpanId: span.parentSpanId ?? undefined }))
 }

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { DATABASE_FILE } from './store.ts'
+import { DATABASE_FILE } from './store-file.ts'
 import { ALLOWS_PER_SECOND_MAX, openTelemetry } from './telemetry.ts'
 import { decisionRecord, span } from './test-records.ts'
 

@@ -24,6 +24,8 @@ export interface TelemetryOptions {
   /** How long anything is kept, milliseconds; 7 days unless given. */
   readonly retentionMs?: number
   readonly otlp?: OtlpOptions
+  /** Seals the store's rows. `key`: 32 bytes. `acceptsClear`: a store in the clear is to be expected, and sealed. */
+  readonly seal?: { readonly key: Uint8Array; readonly acceptsClear: boolean } | undefined
   readonly log?: (level: 'info' | 'warn', line: string) => void
 }
 
@@ -51,6 +53,7 @@ export async function openTelemetry(options: TelemetryOptions): Promise<Telemetr
     directory: options.directory,
     retentionDecisionsMax,
     retentionMs,
+    ...options.seal,
     log,
     onLost: (what, count) => metrics.count('telemetry_dropped_total', { what }, count),
   })

@@ -1,8 +1,8 @@
 /** Nodes that join a running ring, and nodes that leave it. */
 import type { RingwallClient } from '@ringwall/client'
-import type { RingNode } from '@ringwall/ring/tx'
 import { UsageError } from '../errors.ts'
 import { duration } from '../format.ts'
+import { parseRoles } from './invite.ts'
 import { tellWaiting } from './waiting.ts'
 
 interface InitOptions {
@@ -34,15 +34,9 @@ export interface NodeAddOptions {
   readonly dryRun: boolean
 }
 
-const ROLES = ['validator', 'edge'] as const
-
 export async function nodeAdd(client: RingwallClient, id: string, options: NodeAddOptions): Promise<void> {
   const { publicKey, address, region, reason, dryRun } = options
-  const roles = options.roles.split(',').map((text): RingNode['roles'][number] => {
-    const role = ROLES.find((known) => known === text)
-    if (role === undefined) throw new UsageError(`--roles ${options.roles}: expected validator, edge, or both with a comma`)
-    return role
-  })
+  const roles = parseRoles(options.roles)
   const what = `${id} in ${region} at ${address}, as ${roles.join(' and ')}`
   const node = { id, region, address, publicKey, roles }
   if (dryRun) {
@@ -64,26 +58,40 @@ export interface NodeRemoveOptions {
 
 /** Those who stay have to agree: whether they can is known to a node, not to the ring, so it is looked at before. */
 export async function nodeRemove(client: RingwallClient, id: string, options: NodeRemoveOptions): Promise<void> {
+  const { left, faults } = await whoStays(client, id, options.force)
+  if (options.dryRun) {
+    await client.rehearse({ type: 'node.remove', id, reason: options.reason })
+    process.stderr.write(`would let ${id} go; ${left} validators stay, of which ${faults} may fail or lie\n`)
+    return
+  }
+  const answer = await client.nodeRemove(id, options.reason)
+  if ('height' in answer && tellWaiting(answer)) return
+  if ('height' in answer) {
+    const stay = `${left} validators stay, of which ${faults} may fail or lie`
+    process.stderr.write(`${id} is out since height ${answer.height}; ${stay}. Stop it, and destroy its key\n`)
+  }
+}
+
+/**
+ * Validators that are left without the node, and how many of them may fail.
+ *
+ * @throws {UsageError} When there is no such node, or, without `force`, those who stay could not agree.
+ */
+export async function whoStays(
+  client: RingwallClient,
+  id: string,
+  force: boolean,
+): Promise<{ readonly left: number; readonly faults: number }> {
   const { nodes } = await client.nodes()
   const found = nodes.find((node) => node.id === id)
   if (found === undefined) throw new UsageError(`no node ${id}; there are ${nodes.map((node) => node.id).join(', ')}`)
   const left = nodes.filter((node) => node.id !== id && node.roles.includes('validator'))
   const down = left.filter(({ reachable }) => !reachable).map((node) => node.id)
   const faults = Math.floor((left.length - 1) / 3)
-  if (found.roles.includes('validator') && down.length > faults && !options.force) {
+  if (found.roles.includes('validator') && down.length > faults && !force) {
     throw new UsageError(
       `of the ${left.length} validators that stay, ${left.length - faults} must agree, and ${down.join(', ')} cannot be reached: nothing would be agreed on until they are back. Bring them back first, or use --force`,
     )
   }
-  if (options.dryRun) {
-    await client.rehearse({ type: 'node.remove', id, reason: options.reason })
-    process.stderr.write(`would let ${id} go; ${left.length} validators stay, of which ${Math.max(0, faults)} may fail or lie\n`)
-    return
-  }
-  const answer = await client.nodeRemove(id, options.reason)
-  if ('height' in answer && tellWaiting(answer)) return
-  if ('height' in answer) {
-    const stay = `${left.length} validators stay, of which ${Math.max(0, faults)} may fail or lie`
-    process.stderr.write(`${id} is out since height ${answer.height}; ${stay}. Stop it, and destroy its key\n`)
-  }
+  return { left: left.length, faults: Math.max(0, faults) }
 }

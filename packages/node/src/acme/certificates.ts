@@ -6,7 +6,7 @@ import { createHash, createPrivateKey, type KeyObject, X509Certificate } from 'n
 import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { makeDirectory, writeFileAtomic } from '@ringwall/store'
+import { type DiskSeal, makeDirectory, readFileSealed, writeFileSealed } from '@ringwall/store'
 import { z } from 'zod'
 import { StartError } from '../errors.ts'
 import type { Seal } from '../signing/sealed-file.ts'
@@ -79,6 +79,7 @@ export interface AcmeOptions {
   readonly config: AcmeConfig
   readonly folder: string
   readonly seal: Seal
+  readonly disk?: DiskSeal | undefined
   readonly proofs: Pick<Proofs, 'ready' | 'present' | 'withdraw'>
   readonly say: (level: 'info' | 'warn', line: string) => void
   readonly random?: () => number
@@ -131,7 +132,7 @@ export class AcmeCertificates {
     }
     if (external !== undefined && !/^[A-Za-z0-9_-]{8,}={0,2}$/.test(external.key))
       throw new StartError('CONFIG_INVALID', `${config.external!.keyFile}: expected the key as the server gave it, base64url`)
-    const opened = new AcmeCertificates(options, roots, external, await readWaits(folder))
+    const opened = new AcmeCertificates(options, roots, external, await readWaits(folder, options.disk))
     for (const one of opened.#all) {
       if ((await opened.#read(one)) !== undefined) continue
       const key = newKey()
@@ -316,7 +317,8 @@ export class AcmeCertificates {
     const waits = this.#all.flatMap(({ file, failures, dueMs, problem }) =>
       failures === 0 ? [] : [[basename(file), { failures, untilMs: dueMs, problem: problem ?? '' }] as const],
     )
-    await writeFileAtomic(join(this.#options.folder, 'waits.json'), JSON.stringify(Object.fromEntries(waits)))
+    const { folder, disk } = this.#options
+    await writeFileSealed(join(folder, 'waits.json'), JSON.stringify(Object.fromEntries(waits)), disk)
   }
 
   #sleep(ms: number): Promise<void> {
@@ -364,9 +366,10 @@ function readText(file: string, key: string): string {
   }
 }
 
-async function readWaits(folder: string): Promise<z.output<typeof Waits>> {
+async function readWaits(folder: string, disk: DiskSeal | undefined): Promise<z.output<typeof Waits>> {
   try {
-    return Waits.parse(JSON.parse(await readFile(join(folder, 'waits.json'), 'utf8')))
+    const bytes = await readFileSealed(join(folder, 'waits.json'), disk)
+    return bytes === undefined ? {} : Waits.parse(JSON.parse(Buffer.from(bytes).toString('utf8')))
   } catch {
     return {}
   }

@@ -5,6 +5,7 @@ import type { CacheCounts, ServiceStatus, UpstreamStatus } from '@ringwall/proxy
 import {
   type Denial,
   diffPolicies,
+  isEnrolmentStatement,
   liveStatements,
   type Policy,
   type PolicyChange,
@@ -18,6 +19,7 @@ import { AccessBody, EvaluationBody, EvaluationsBody, evaluate, evaluateAll, jud
 import { formatHostPort } from '../address.ts'
 import { openapi } from '../api/openapi.ts'
 import { checkNode } from '../check.ts'
+import { summarizeEnrolment } from '../enrolment/summary.ts'
 import type { TrafficListener } from '../listeners.ts'
 import type { RunningNode } from '../node.ts'
 import type { ReplayAnswer } from '../queries.ts'
@@ -26,6 +28,7 @@ import { estimateOf } from '../rule-watch.ts'
 import { describeSubject } from '../subject-text.ts'
 import { VERSION } from '../version.ts'
 import { bouncerOperations } from './bouncer-operations.ts'
+import { enrolmentOperations } from './enrolment-operations.ts'
 import type { Call, Operation } from './http.ts'
 import { keyOperations } from './key-operations.ts'
 import { peopleOperations } from './people-operations.ts'
@@ -44,6 +47,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'GET', path: '/openapi.json', open: true, run: () => ({ json: openapi }) },
     { method: 'GET', path: '/v1/status', run: () => ({ json: status(node) }) },
     { method: 'GET', path: '/v1/nodes', run: async () => ({ json: { nodes: await nodes(node) } }) },
+    { method: 'GET', path: '/v1/disks', run: () => ({ json: disks(node) }) },
     { method: 'GET', path: '/v1/check', run: async () => ({ json: { findings: await checkNode(node) } }) },
     { method: 'GET', path: '/v1/policy', run: () => ({ json: policy(node) }) },
     { method: 'GET', path: '/v1/policy/schema', open: true, run: () => ({ json: policyJsonSchema() }) },
@@ -119,6 +123,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     ...vaultOperations(node),
     ...peopleOperations(node),
     ...bouncerOperations(node),
+    ...enrolmentOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }
@@ -417,6 +422,11 @@ async function nodes(node: RunningNode): Promise<readonly unknown[]> {
   )
 }
 
+function disks(node: RunningNode): unknown {
+  const { sealed, wipes } = node.ledger.state().disks
+  return { disks: sealed.map(({ id, atMs }) => ({ id, atMs })), wipes: [...wipes].reverse() }
+}
+
 function policy(node: RunningNode): unknown {
   const { policyVersion, policyText, height } = node.view()
   return { version: policyVersion, height, text: policyText, changedAtMs: null }
@@ -680,6 +690,7 @@ async function block(node: RunningNode, text: string): Promise<unknown> {
 }
 
 function summarize(body: SignedTx['content']['body']): string {
+  if (isEnrolmentStatement(body)) return summarizeEnrolment(body)
   if (body.type === 'policy.set') return `policy version ${body.expectVersion + 1}, ${body.policy.length} characters`
   if (body.type === 'deny.remove') return `lift ${body.id}: ${body.reason}`
   if (body.type === 'deny.withdraw') return `no longer says ${body.id}: ${body.reason}`
@@ -698,6 +709,10 @@ function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'key.enrol') return `enrols for ceremony ${body.attempt} of the ${body.key} key`
   if (body.type === 'key.deal' || body.type === 'key.answer')
     return `${body.type === 'key.deal' ? 'dealing' : 'answer'} in ceremony ${body.attempt} of the ${body.key} key`
+  if (body.type === 'cache.purge') return `forget the answers of ${body.service}${body.path}: ${body.reason}`
+  if (body.type === 'disk.seal') return 'has its disk opened by the ring'
+  if (body.type === 'node.wipe') return `${body.id} is wiped: ${body.reason}`
+  if (body.type === 'node.wiped') return `${body.id} has erased ${body.receipt.files} files`
   if (body.type === 'vault.put') return `secret ${body.name}, version ${body.expectVersion + 1}`
   if (body.type === 'vault.delete')
     return `secret ${body.name}, ${body.versions.length === 0 ? 'all versions' : `version ${body.versions.join(', ')}`} deleted: ${body.reason}`

@@ -85,6 +85,7 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
   '/metrics': { get: open('metrics', 'Counters in Prometheus’ text format.', 'text/plain') },
   '/openapi.json': { get: open('openapi', 'This document.', 'application/json') },
   '/v1/status': { get: call('status', 'This node.', 'NodeStatus') },
+  '/v1/disks': { get: call('disks', 'Disks that the ring opens, and nodes that were wiped.', 'Disks') },
   '/v1/nodes': { get: call('nodes', 'All nodes, as this one sees them.', 'Nodes') },
   '/v1/check': { get: call('check', 'What is well and what is not, with fixes.', 'Check') },
   '/v1/policy': { get: call('policy', 'The policy in force.', 'PolicyInForce') },
@@ -232,6 +233,9 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
     get: call('vaultHistory', 'Versions of a secret, and openings with this node’s share.', 'VaultHistory', [
       query('name', 'The secret.', { type: 'string' }),
     ]),
+  },
+  '/v1/enrolment': {
+    get: call('enrolment', 'Invitations and devices, and where the nodes of the ring are found.', 'Enrolment'),
   },
   '/v1/bundle': { get: open('bundle', 'The SPIFFE trust bundle of the ring.', 'application/json') },
   '/.well-known/jwks.json': { get: open('jwks', 'The keys that the ring’s tokens verify with (RFC 7517).', 'application/json') },

@@ -7,6 +7,7 @@ import { parseGenesis } from '@ringwall/ring'
 import { lockDirectory } from '@ringwall/store'
 import { parseDocument } from 'yaml'
 import { parseHostPort } from '../address.ts'
+import type { DiskMode } from '../disk/disk.ts'
 import { StartError } from '../errors.ts'
 import { banner } from './banner.ts'
 import { compareGiven, rememberGiven } from './given-policy.ts'
@@ -28,6 +29,8 @@ export interface UpOptions {
   readonly nodes: number
   /** Of a ring that is made now; 1 unless given. */
   readonly operators?: number
+  /** How the nodes' disks are sealed; `local` unless given. */
+  readonly seal?: DiskMode
   readonly data: string
   readonly ports: number
 }
@@ -93,12 +96,15 @@ function checkOptions({ to, nodes, ports }: UpOptions): void {
   }
 }
 
+const diskSetting = ({ seal = 'local' }: UpOptions): string => `disk: { seal: ${seal} }`
+
 /** Makes the ring when there is none; else brings its files up to these ports and this target. */
 function prepare(data: string, options: UpOptions, upstream: string): readonly LocalNode[] {
   if (!isProvisioned(data)) {
     const nodes = localNodes(data, options.nodes, options.ports)
     const policy = firstPolicy(options, upstream)
     provisionRing(data, nodes, policy, Date.now(), options.operators)
+    writeNodeConfigs(data, nodes, diskSetting(options))
     rememberGiven(data, policy.text)
     return nodes
   }
@@ -113,7 +119,7 @@ function prepare(data: string, options: UpOptions, upstream: string): readonly L
     const listed = genesis.nodes.find(({ id }) => id === node.id)
     return { ...node, fabric: parseHostPort(listed?.address ?? '', 'genesis.json: address').port }
   })
-  writeNodeConfigs(data, nodes)
+  writeNodeConfigs(data, nodes, diskSetting(options))
   refreshContext(data, nodes)
   return nodes
 }

@@ -2,9 +2,8 @@
  * Numbers for pairs of nonces: none is given to two pairs, whatever crashes. Each coordinator has a range of its own. Ranges are reserved on
  * disk some thousand at a time, before the first of them is used; what a crash leaves unused is skipped.
  */
-import { readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { makeDirectory, writeFileAtomic } from '@ringwall/store'
+import { type DiskSeal, makeDirectory, readFileSealed, writeFileSealed } from '@ringwall/store'
 import { z } from 'zod'
 
 /** Of 2^32 numbers, for so many coordinators within one epoch of the key. */
@@ -25,12 +24,14 @@ interface Range {
 
 export class NonceNumbers {
   readonly #file: string
+  readonly #disk: DiskSeal | undefined
   #key = ''
   #ranges = new Map<string, Range>()
   #work: Promise<void> = Promise.resolve()
 
-  constructor(file: string) {
+  constructor(file: string, disk?: DiskSeal) {
     this.#file = file
+    this.#disk = disk
   }
 
   /**
@@ -68,12 +69,9 @@ export class NonceNumbers {
   async #load(key: string): Promise<void> {
     this.#ranges = new Map()
     this.#key = key
-    const text = await readFile(this.#file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-      if (cause.code === 'ENOENT') return undefined
-      throw cause
-    })
-    if (text === undefined) return
-    const held = Shape.parse(JSON.parse(text))
+    const bytes = await readFileSealed(this.#file, this.#disk)
+    if (bytes === undefined) return
+    const held = Shape.parse(JSON.parse(Buffer.from(bytes).toString('utf8')))
     if (held.key !== key) return
     for (const [at, [coordinator, reserved]] of held.ranges.entries())
       this.#ranges.set(coordinator, { at, next: reserved, reserved })
@@ -82,6 +80,6 @@ export class NonceNumbers {
   async #save(): Promise<void> {
     const ranges = [...this.#ranges].map(([coordinator, { reserved }]) => [coordinator, reserved])
     await makeDirectory(dirname(this.#file))
-    await writeFileAtomic(this.#file, `${JSON.stringify({ key: this.#key, ranges })}\n`)
+    await writeFileSealed(this.#file, `${JSON.stringify({ key: this.#key, ranges })}\n`, this.#disk)
   }
 }

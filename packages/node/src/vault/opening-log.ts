@@ -2,7 +2,7 @@
  * Who had what opened with this node's share: on disk before the answer leaves, the newest so many kept. Names and versions are in it, nothing of
  * what secrets hold.
  */
-import { openLog, type RecordLog } from '@ringwall/store'
+import { type DiskSeal, openLog, type RecordLog } from '@ringwall/store'
 import { z } from 'zod'
 
 const RECORDS_MAX = 200_000
@@ -31,8 +31,8 @@ export class OpeningLog {
   }
 
   /** @throws {StoreError} */
-  static async open(path: string): Promise<OpeningLog> {
-    return new OpeningLog(await openLog(path, { recordBytesMax: 32_768, pendingBytesMax: 8_388_608 }))
+  static async open(path: string, seal?: DiskSeal): Promise<OpeningLog> {
+    return new OpeningLog(await openLog(path, { recordBytesMax: 32_768, pendingBytesMax: 8_388_608, seal }))
   }
 
   get length(): number {

@@ -115,6 +115,23 @@ export class VaultService {
     this.#thread.use(fitting)
   }
 
+  /**
+   * This node's part of opening a capsule, with its proof. Who asks for it, and whether they may, is for the caller to find out.
+   *
+   * @throws {VaultError | ThreadGone} When this node holds no share, or the capsule is not of its key.
+   */
+  async prove(
+    capsule: Uint8Array,
+  ): Promise<{ readonly publicKey: PublicKey; readonly index: number; readonly partial: Uint8Array }> {
+    const publicKey = this.#publicKey
+    const index = publicKey?.indexOf(this.#options.self)
+    if (publicKey === undefined || index === undefined || this.#share === undefined)
+      throw new VaultError('VAULT_SHORT', 'this node holds no share of the sealing key')
+    const [partial] = await this.#thread.open([capsule], true)
+    if (this.#publicKey !== publicKey) throw new VaultError('VAULT_SHORT', 'the sealing key was handed on')
+    return { publicKey, index, partial: partial as Uint8Array }
+  }
+
   stop(): Promise<void> {
     return this.#thread.stop()
   }

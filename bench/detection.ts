@@ -1,0 +1,68 @@
+/**
+ * What it costs to detect by the standard rules: `--signals N` signals (200,000 unless said otherwise) of many people through the detector of one node, half of
+ * an hour of theirs; then what it tells, and what it costs another to take that in. CPU time of this process, on one core.
+ */
+import { hashText, RuleDetector, type Signal } from '@ringwall/detect'
+import { detectionRulesOf, STANDARD_DETECTION } from '@ringwall/ring'
+import { readOptions, whole } from '../tools/options.ts'
+
+const { signals } = readOptions({ signals: whole(200_000, 1_000, 10_000_000) })
+const T0 = 1_800_000_000_000
+let seed = 42
+/** A plain generator (Numerical Recipes): each run is the same. */
+const random = (): number => (seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32
+const rules = detectionRulesOf({ services: {}, detectors: { standard: 'observe', rules: [] } })
+const make = (self: string): RuleDetector =>
+  new RuleDetector({ self, rules, rearmMs: 3_600_000, networkOf: (source) => source.slice(0, source.lastIndexOf('.')) })
+
+const given = Array.from({ length: signals }, (_, at): Signal => {
+  const user = Math.floor(random() * 50_000)
+  const share = random()
+  const isLogin = share < 0.05
+  return {
+    atMs: T0 + Math.floor((at * 1_800_000) / signals),
+    service: 'shop',
+    route: isLogin ? 'login' : 'products',
+    method: isLogin ? 'POST' : 'GET',
+    status: isLogin ? (random() < 0.1 ? 401 : 200) : random() < 0.02 ? 404 : 200,
+    bytes: 9_000,
+    source: `10.${user >> 14}.${(user >> 6) & 255}.${user & 63}`,
+    fingerprint: `t13d1516h2_${Math.floor(24 * random() ** 2)}`,
+    account: isLogin ? user.toString(16).padStart(32, '0') : undefined,
+    session: random() < 0.4 ? `5${user.toString(16).padStart(31, '0')}` : undefined,
+    path: hashText(`/products/${Math.floor(random() ** 2 * 5_000)}`),
+    login: isLogin ? (random() < 0.1 ? 'failed' : 'good') : undefined,
+    signup: false,
+  }
+})
+const cpuS = (run: () => void): number => {
+  const begun = process.cpuUsage()
+  run()
+  const { user, system } = process.cpuUsage(begun)
+  return (user + system) / 1e6
+}
+const [one, other] = [make('n1'), make('n2')]
+let findings = 0
+const observeS = cpuS(() => {
+  for (const signal of given) findings += one.observe(signal).length
+})
+for (const signal of given) other.observe(signal)
+const perSecond = Math.round(signals / observeS)
+process.stdout.write(
+  `detection::observe/signals=${signals} rules=${STANDARD_DETECTION.length} keys=${one.keys}: ${perSecond} signals/s of CPU, ${((observeS / signals) * 1e6).toFixed(1)} µs each, ${findings} findings\n`,
+)
+let [bytes, pieces] = [0, 0]
+const told: Uint8Array[] = []
+const tellS = cpuS(() => {
+  for (let summary = one.summary(T0 + 1_800_000); summary !== undefined; summary = one.summary(T0 + 1_800_000)) {
+    bytes += summary.length
+    pieces += 1
+    told.push(summary)
+  }
+})
+const mergeS = cpuS(() => {
+  for (const summary of told) other.merge('n1', summary, T0 + 1_800_000)
+})
+process.stdout.write(
+  `detection::tell/pieces=${pieces}: ${Math.round(bytes / 1_024)} KiB, ${((tellS / pieces) * 1e3).toFixed(1)} ms each; taken in for ${((mergeS / pieces) * 1e3).toFixed(1)} ms each\n`,
+)

@@ -1,0 +1,209 @@
+/**
+ * Machines become nodes of a real ring by a line of text or by what they were made as. Processes, sockets, the command line; steps build on one
+ * another, in order.
+ */
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { ask, CLI, eventually, freePorts, TestRing } from './local-ring.ts'
+
+let ring: TestRing
+const children: ChildProcess[] = []
+
+before(async () => {
+  ring = await TestRing.start({ nodes: 2 })
+})
+
+after(async () => {
+  for (const child of children) child.kill('SIGKILL')
+  await ring?.destroy()
+})
+
+interface Joining {
+  readonly child: ChildProcess
+  readonly traffic: number
+  readonly directory: string
+  said(): string
+  /** Exit code, once it ended. */
+  ended(): Promise<number | null>
+}
+
+async function joinWith(line: string, id: string, ...more: readonly string[]): Promise<Joining> {
+  const base = await freePorts(1)
+  const directory = join(ring.data, id)
+  const where = [
+    '--fabric',
+    `127.0.0.1:${base + 10}`,
+    '--traffic',
+    `127.0.0.1:${base + 1}`,
+    '--admin',
+    `127.0.0.1:${base + 1_001}`,
+  ]
+  return launch(['node', 'join', line, '--id', id, '--directory', directory, ...where, ...more], base + 1, directory)
+}
+
+function launch(given: readonly string[], traffic: number, directory: string): Joining {
+  const args = ['--disable-warning=ExperimentalWarning', CLI, ...given]
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  children.push(child)
+  let said = ''
+  child.stderr.on('data', (chunk: Buffer) => {
+    said += String(chunk)
+  })
+  const end = new Promise<number | null>((settle) => child.once('exit', (code) => settle(code)))
+  return { child, traffic, directory, said: () => said, ended: () => end }
+}
+
+let line = ''
+
+test('01 a line makes a machine a node that serves, without an operator there', async () => {
+  const invited = ring.cli('node', 'invite', '--region', 'eu-west', '--roles', 'edge')
+  assert.equal(invited.code, 0, invited.stderr)
+  line = invited.stdout.trim()
+  assert.match(line, /^ringwall-invite-1\.[A-Za-z0-9_-]+$/)
+  const joining = await joinWith(line, 'e1')
+  await eventually('e1 serves the application', async () => (await ask(joining.traffic, '/')).status === 200, 30_000)
+  for (const node of [1, 2]) {
+    await eventually(`n${node} knows e1`, async () => (await ring.client(node).nodes()).nodes.some(({ id }) => id === 'e1'))
+  }
+  const { nodes } = await ring.client(1).nodes()
+  assert.deepEqual(nodes.find(({ id }) => id === 'e1')?.roles, ['edge'])
+  await eventually('it says so', () => /e1 joined at height \d+ after [\d.]+ s, as edge in eu-west/.test(joining.said()))
+})
+
+test('02 the line serves once, whichever node is asked, and leaves nothing behind where it is refused', async () => {
+  const again = await joinWith(line, 'e2')
+  assert.equal(await again.ended(), 1)
+  assert.match(again.said(), /INVITATION_USED: this invitation let in e1 already/)
+  assert.equal(existsSync(again.directory), false)
+})
+
+test('03 two who share a line at the same moment: one becomes a node', async () => {
+  const invited = ring.cli('node', 'invite', '--region', 'us-east')
+  const both = [await joinWith(invited.stdout.trim(), 'e3'), await joinWith(invited.stdout.trim(), 'e4')]
+  await eventually('one joined, the other was refused', () => {
+    const said = both.map((one) => one.said())
+    return (
+      said.filter((text) => / joined at height /.test(text)).length === 1 && said.some((text) => /INVITATION_USED/.test(text))
+    )
+  })
+  const { nodes } = await ring.client(2).nodes()
+  assert.equal(nodes.filter(({ id }) => id === 'e3' || id === 'e4').length, 1)
+})
+
+test('04 nobody becomes more than it was invited to be', async () => {
+  const invited = ring.cli('node', 'invite', '--region', 'us-east', '--roles', 'edge').stdout.trim()
+  const more = await joinWith(invited, 'e5', '--roles', 'validator')
+  assert.equal(await more.ended(), 1)
+  assert.match(more.said(), /INVITATION_EXCEEDED: the invitation allows edge, not validator/)
+  const listed = ring.cli('node', 'invite', 'ls', '-o', 'json')
+  assert.deepEqual((JSON.parse(listed.stdout) as { state: string }[]).map(({ state }) => state).sort(), ['open', 'used', 'used'])
+})
+
+const home = (name: string): string => join(ring.data, name)
+
+/** A command that must succeed; what it wrote. */
+function done(run: { readonly code: number; readonly stdout: string; readonly stderr: string }): string {
+  assert.equal(run.code, 0, run.stderr)
+  return run.stdout.trim()
+}
+
+function makeDevice(serial: string, ...more: readonly string[]): string {
+  const directory = home(serial)
+  done(ring.cliAlone('device', 'make', serial, '--manufacturer', home('factory'), '--directory', directory, ...more))
+  return directory
+}
+
+const ship = (directory: string, to = home('ring.json')) =>
+  ring.cliAlone('device', 'ship', join(directory, 'voucher.json'), '--key', home('factory/manufacturer.key'), '--to', to)
+
+const register = (directory: string) => ring.cli('device', 'register', join(directory, 'voucher.json'), '--region', 'eu-west')
+
+async function powerOn(directory: string): Promise<Joining> {
+  const base = await freePorts(1)
+  const where = [
+    '--fabric',
+    `127.0.0.1:${base + 10}`,
+    '--traffic',
+    `127.0.0.1:${base + 1}`,
+    '--admin',
+    `127.0.0.1:${base + 1_001}`,
+  ]
+  return launch(['node', '--device', directory, ...where], base + 1, directory)
+}
+
+test('05 a device that was made, shipped and registered serves when it is powered on, and after it was off', async () => {
+  const key = done(ring.cliAlone('device', 'manufacturer', 'acme', '--directory', home('factory')))
+  const { text } = await ring.client(1).policy()
+  writeFileSync(
+    home('ringwall.yaml'),
+    `${text}
+devices:
+  manufacturers:
+    - { name: acme, key: ${key} }
+`,
+  )
+  done(ring.cli('policy', 'apply', home('ringwall.yaml'), '--yes'))
+  writeFileSync(home('ring.json'), done(ring.cli('device', 'address')))
+  const directory = makeDevice('AC-1')
+  assert.match(register(directory).stderr, /VOUCHER_OTHER_RING: the voucher is of no ring yet/)
+  done(ship(directory))
+  done(register(directory))
+  const on = await powerOn(directory)
+  await eventually('AC-1 serves the application', async () => (await ask(on.traffic, '/')).status === 200, 40_000)
+  await eventually('it says so', () => /ac-1-[0-9a-f]{8} joined at height \d+/.test(on.said()))
+  const shown = ring.cli('device', 'show', 'AC-1')
+  assert.match(shown.stdout, /status +joined\nnode +ac-1-/)
+  on.child.kill('SIGTERM')
+  await on.ended()
+  const again = await powerOn(directory)
+  await eventually('AC-1 serves again', async () => (await ask(on.traffic, '/')).status === 200, 40_000)
+  again.child.kill('SIGTERM')
+  await again.ended()
+})
+
+test('06 stolen and copied: each is refused with its reason, and leaves nothing behind', async () => {
+  const refused = async (directory: string, why: RegExp): Promise<void> => {
+    const on = await powerOn(directory)
+    assert.equal(await on.ended(), 1)
+    assert.match(on.said(), why)
+    assert.equal(existsSync(join(directory, 'node')), false)
+  }
+  // The whole disk of the first as it was shipped, on a second machine.
+  const copy = home('copy')
+  mkdirSync(copy)
+  for (const file of ['device.key', 'device.pem', 'manufacturer.pem', 'voucher.json'])
+    cpSync(join(home('AC-1'), file), join(copy, file))
+  await refused(copy, /DEVICE_JOINED: AC-1 is the node ac-1-[0-9a-f]{8} already: this is a copy of it/)
+  const unknown = makeDevice('AC-3')
+  done(ship(unknown))
+  done(register(unknown))
+  done(ring.cli('device', 'rm', 'AC-3', '--reason', 'fell off a lorry'))
+  await refused(unknown, /DEVICE_REMOVED: AC-3 was removed for good/)
+})
+
+test('07 a device that was given away is out, here and with every older voucher', async () => {
+  const older = home('older')
+  mkdirSync(older)
+  for (const file of ['device.key', 'device.pem', 'manufacturer.pem', 'voucher.json'])
+    cpSync(join(home('AC-1'), file), join(older, file))
+  const buyer = done(ring.cliAlone('device', 'manufacturer', 'buyer', '--directory', home('buyer')))
+  const file = join(home('AC-1'), 'voucher.json')
+  done(ring.cli('device', 'transfer', 'AC-1', '--voucher', file, '--to', buyer, '--reason', 'sold'))
+  const { nodes } = await ring.client(2).nodes()
+  assert.equal(
+    nodes.some(({ id }) => id.startsWith('ac-1-')),
+    false,
+  )
+  const on = await powerOn(older)
+  assert.equal(await on.ended(), 1)
+  assert.match(on.said(), /DEVICE_TRANSFERRED: AC-1 was given to another owner/)
+  assert.match(register(older).stderr, /VOUCHER_SUPERSEDED: this voucher of AC-1 is older than its transfer/)
+  const back = ring.cliAlone('device', 'ship', file, '--key', home('factory/manufacturer.key'), '--to', home('ring.json'))
+  assert.match(back.stderr, /this key is not its owner’s/)
+  done(ring.cliAlone('device', 'ship', file, '--key', home('buyer/manufacturer.key'), '--to', home('ring.json')))
+  done(ring.cli('device', 'register', file))
+  assert.match(ring.cli('device', 'ls').stdout, /AC-1 +registered/)
+})

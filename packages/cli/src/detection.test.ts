@@ -1,0 +1,67 @@
+/** A real node: rules of the policy find what they are about in real requests, and deny whom they name where they enforce. */
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { startTestNode, type TestNode } from './test-node.ts'
+
+let node: TestNode
+
+before(async () => {
+  node = await startTestNode(
+    `detectors:
+  session: { cookie: sid }
+  rules:
+    - { name: guessing, attack: [T1110.003], mode: enforce, by: [source], when: { login: failed }, over: { accounts: 4 }, share: 0.8, among: { login: any }, within: 1h, reason: tries many accounts }
+    - { name: shared, by: [session], when: { session: true }, over: { networks: 3, bytes: 3 }, within: 1h, reason: one session in many networks }
+`,
+    undefined,
+    '    routes: [{ name: login, path: /login, login: { account: user, failure: [401] } }]\n',
+  )
+})
+
+after(() => node.stop())
+
+/** A denial cuts what its source has open, and connections are kept: then it is asked again. */
+function login(source: string, user: string, password = 'wrong'): Promise<{ readonly status: number }> {
+  const once = () =>
+    node.ask('/login', {
+      method: 'POST',
+      headers: { 'x-forwarded-for': source, 'content-type': 'application/x-www-form-urlencoded' },
+      body: `user=${user}&password=${password}`,
+    })
+  return once().catch(once)
+}
+
+const findings = async (): Promise<readonly string[]> =>
+  (await node.client.events({})).events.filter(({ kind }) => kind === 'finding').map(({ what }) => what)
+
+test('a source that fails with many accounts is found and refused; one whose people mostly get in, and one that fails with one account, are not', async () => {
+  for (let user = 0; user < 4; user += 1) {
+    await login('198.51.100.1', `u${user}`)
+    await login('198.51.100.1', `u${user}`, 'right')
+    await login('198.51.100.2', 'bob')
+  }
+  assert.deepEqual(await findings(), [])
+  for (let user = 0; user < 4; user += 1) await login('2001:db8::1', `u${user}`)
+  const [found, ...more] = await findings()
+  assert.deepEqual(more, [])
+  assert.match(
+    found!,
+    /^guessing \(T1110\.003\): tries many accounts: source 2001:db8::\/64: 4 accounts in 1 h, 100 % of what it asked, seen on 1 node; denied$/,
+  )
+  assert.equal((await login('2001:db8::2', 'bob', 'right')).status, 403, 'the whole /64')
+  assert.equal((await login('198.51.100.1', 'bob', 'right')).status, 200)
+  const [denial] = (await node.client.denials()).denials
+  assert.match(denial!.reason, /^detector guessing: tries many accounts: /)
+})
+
+test('a cookie names the session, which is counted by its hash; rules that observe deny nobody', async () => {
+  for (const source of ['203.0.113.1', '198.18.1.1', '198.18.2.1'])
+    assert.equal((await node.ask('/', { headers: { 'x-forwarded-for': source, cookie: 'a=b; sid=5ec2e7' } })).status, 200)
+  const found = (await findings()).find((line) => line.startsWith('shared'))
+  assert.match(
+    found!,
+    /one session in many networks: session [0-9a-f]{32}: \d+ bytes, 3 networks in 1 h.*; from .*203\.0\.113\.1/,
+  )
+  assert.ok(!found!.includes('5ec2e7') && !found!.includes('denied'))
+  assert.equal((await node.ask('/', { headers: { 'x-forwarded-for': '203.0.113.1' } })).status, 200)
+})

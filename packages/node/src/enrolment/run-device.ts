@@ -1,0 +1,76 @@
+/** `ringwall node --device DIR`: from power on to a node that serves, without anybody there; the same command every time. */
+
+import { randomBytes } from 'node:crypto'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DeviceInvalid, greetRing, type Invited, JoinRefused, readDeviceFolder } from '@ringwall/enroll'
+import { StartError } from '../errors.ts'
+import { verifySignature } from '../keys.ts'
+import { runNode } from '../run-node.ts'
+import { becomeNode, type JoiningNode, type JoinWishes } from './join-ring.ts'
+import { runJoining } from './run-join.ts'
+
+/** Beside the device's files: those of the node that it is. */
+const NODE_FOLDER = 'node'
+const JOINED_FILE = 'joined'
+const SERIAL_CHARS_SHOWN = 22
+const SEARCH_MS = { least: 1_000, most: 30_000 } as const
+
+export type DeviceWishes = Pick<JoinWishes, 'fabric' | 'traffic' | 'admin' | 'id' | 'tpm' | 'tpmLog'>
+
+/** @returns The exit code. */
+export async function runDevice(directory: string, wishes: DeviceWishes): Promise<number> {
+  const beganAtMs = performance.now()
+  const home = join(directory, NODE_FOLDER)
+  const joined = join(home, JOINED_FILE)
+  if (existsSync(joined)) return runNode(join(home, 'node.yaml'))
+  return runJoining(async () => {
+    const joining = await joinAsDevice(directory, home, wishes)
+    await joining.joined.catch(async (error: { readonly code?: string }) => {
+      await joining.node.stop()
+      // What it was is spent: it comes again as another node.
+      if (error.code === 'NODE_ID_USED' || error.code === 'NODE_KEY_USED') rmSync(home, { recursive: true, force: true })
+      throw error
+    })
+    writeFileSync(joined, '', { mode: 0o600 })
+    return joining
+  }, beganAtMs)
+}
+
+async function joinAsDevice(directory: string, home: string, wishes: DeviceWishes): Promise<JoiningNode> {
+  const { privateKey, voucher, head } = readDeviceFolder(directory, verifySignature, Date.now())
+  const invited: Invited = { ring: voucher.ring, peers: voucher.addresses, privateKey }
+  const welcome = await untilFound(invited)
+  if (welcome.by !== 'device' || welcome.serial !== voucher.serial)
+    throw new JoinRefused('DEVICE_UNKNOWN', `the ring knows this key, but not as the device ${voucher.serial}`)
+  if (welcome.head !== head)
+    throw new DeviceInvalid(
+      'VOUCHER_SUPERSEDED',
+      `the ring knows another voucher of ${voucher.serial}; put the newest on the device`,
+    )
+  const slug = voucher.serial
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .slice(0, SERIAL_CHARS_SHOWN)
+  const id = wishes.id ?? `${slug}-${randomBytes(4).toString('hex')}`
+  try {
+    return await becomeNode(invited, welcome, { ...wishes, id, directory: home }, head)
+  } catch (error) {
+    // Files of a try that the ring never heard of, or that it has refused for good.
+    if (!(error instanceof StartError) && existsSync(home)) rmSync(home, { recursive: true, force: true })
+    throw error
+  }
+}
+
+/** A device has nobody to start it again: it goes on looking. What the ring says is final. */
+async function untilFound(invited: Invited): ReturnType<typeof greetRing> {
+  for (let waitMs: number = SEARCH_MS.least; ; waitMs = Math.min(SEARCH_MS.most, waitMs * 2)) {
+    try {
+      return await greetRing(invited)
+    } catch (error) {
+      if ((error as { readonly code?: string }).code !== 'RING_UNREACHABLE') throw error
+      process.stderr.write(`ringwall: ${(error as Error).message}; looking again in ${waitMs / 1_000} s\n`)
+      await new Promise((wake) => setTimeout(wake, waitMs))
+    }
+  }
+}

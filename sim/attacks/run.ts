@@ -1,0 +1,86 @@
+/** One run: people and attacks over some days, from a seed. */
+import { Random } from '../random.ts'
+import { type AttackKind, KINDS } from './kinds.ts'
+import { People } from './people.ts'
+import { POLICY } from './policy.ts'
+import { type Found, SimRing } from './ring.ts'
+import { type Score, Scorer } from './score.ts'
+import { Calendar, DAY, hashOf, MINUTE } from './traffic.ts'
+
+export const NODES = 5
+export const SERVICE = 'shop'
+/** A Monday. */
+export const START_MS: number = Date.UTC(2_026, 5, 1)
+
+/** What findings about a whole service may mean. */
+const OF_SERVICE: ReadonlyMap<string, readonly string[]> = new Map([
+  ['stuffing-campaign', ['stuffing-fast', 'stuffing-slow', 'spraying']],
+  ['signups-campaign', ['fake-signups', 'fake-signups-browser']],
+])
+
+export interface RunOptions {
+  readonly seed: number
+  readonly users: number
+  readonly days: number
+  /** Of each kind. */
+  readonly instances: number
+  readonly kinds?: readonly AttackKind[]
+  readonly policy?: string
+  readonly onDay?: (day: number, plays: number) => void
+  readonly onFound?: (found: Found) => void
+}
+
+export interface Run {
+  readonly score: Score
+  /** Findings that name nobody who attacks. */
+  readonly wrong: readonly string[]
+  readonly denials: number
+}
+
+export function run({ seed, users, days, instances, kinds = KINDS, policy = POLICY, onDay, onFound }: RunOptions): Run {
+  const calendar = new Calendar()
+  const people = new People({ seed, users, nodes: NODES, startMs: START_MS, days }, calendar)
+  const ring = new SimRing({
+    nodes: NODES,
+    policy,
+    startMs: START_MS,
+    onFound: (found) => {
+      scorer.found(found, OF_SERVICE.get(found.detector))
+      onFound?.(found)
+    },
+  })
+  const scorer = new Scorer(ring.view.ring, SERVICE)
+  const first = START_MS + 0.2 * days * DAY
+  const random = new Random(hashOf(seed, 3))
+  const waiting = kinds
+    .flatMap((kind, at) =>
+      Array.from({ length: instances }, (_, number) => {
+        const room = Math.max(0, START_MS + days * DAY - kind.lastsMs - first)
+        return {
+          kind,
+          number: at * instances + number,
+          startMs: Math.floor(first + (room * (number + random.next())) / instances),
+        }
+      }),
+    )
+    .sort((a, b) => a.startMs - b.startMs)
+  let plays = 0
+  for (let day = 0; day < days; day += 1) {
+    for (let atMs = START_MS + day * DAY; atMs < START_MS + (day + 1) * DAY; atMs += MINUTE) {
+      const minute = atMs / MINUTE
+      people.minute(minute)
+      while (waiting[0] !== undefined && waiting[0].startMs < atMs + MINUTE) {
+        const { kind, number, startMs } = waiting.shift()!
+        const who = -1 - number
+        scorer.begin(kind, who, startMs)
+        kind.play({ random: new Random(hashOf(seed, 4, number)), calendar, nodes: NODES, users, startMs, who, number })
+      }
+      for (const play of calendar.take(minute)) {
+        scorer.played(play, ring.play(play))
+        plays += 1
+      }
+    }
+    onDay?.(day + 1, plays)
+  }
+  return { score: scorer.score(), wrong: scorer.wrong, denials: ring.denials }
+}
