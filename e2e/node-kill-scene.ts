@@ -24,7 +24,7 @@ export interface NodeCount {
 export interface NodeKillResult {
   /** Of the killed node: sent and not answered when it was killed, or sent before the client saw that it was. What waited for a connection is none of it. */
   readonly inFlight: number
-  /** Refused a connection, so that nothing was sent: asked of another node, and counted there. */
+  /** Got no connection, so that nothing was sent: asked of another node, and counted there. */
   readonly turnedAway: number
   readonly noticedMs: number | undefined
   readonly before: ReadonlyMap<number, NodeCount>
@@ -84,7 +84,9 @@ export async function killOne(ring: TestRing, plan: NodeKillPlan, victim: number
     call.setTimeout(PATIENCE_MS, () => call.destroy(new Error('no answer')))
     call.on('error', (error: NodeJS.ErrnoException) => {
       gone()
-      settle(error.code === 'ECONNREFUSED' && killedAtMs !== undefined && node === victim ? 'away' : 'failed')
+      // Reset before the client saw that it was connected: nothing was sent either.
+      const isUnsent = error.code === 'ECONNREFUSED' || !isSent
+      settle(isUnsent && killedAtMs !== undefined && node === victim ? 'away' : 'failed')
     })
     call.on('socket', (socket) => {
       const begin = (): void => {
