@@ -22,6 +22,9 @@ export interface RowSeal {
   open(about: string, cell: unknown): string
 }
 
+/** Columns in which no value comes twice. */
+const UNIQUE: ReadonlySet<string> = new Set(['request', 'trace'])
+
 export const CLEAR_ROWS: RowSeal = {
   check: undefined,
   index: (_column, value) => value,
@@ -35,6 +38,9 @@ const FRAME_BYTES = SESSION_BYTES + 8
 const TAG_BYTES = 16
 const INDEX_BYTES = 16
 const SESSIONS_MAX = 64
+/** Values that come again and again (paths, services, rules, sources), with their hashes. */
+const KNOWN_MAX = 1_000
+const KNOWN_CHARS_MAX = 256
 
 /** @param key 32 bytes. */
 export function sealedRows(key: Uint8Array): RowSeal {
@@ -57,6 +63,9 @@ export function sealedRows(key: Uint8Array): RowSeal {
     }
     return found
   }
+  let hashes = new Map<string, string>()
+  const hashOf = (text: string): string =>
+    createHmac('sha256', indexKey).update(text).digest().toString('base64url', 0, INDEX_BYTES)
   const nonceOf = (frame: Uint8Array): Buffer => {
     const nonce = Buffer.alloc(12)
     nonce.set(frame.subarray(SESSION_BYTES, FRAME_BYTES), 4)
@@ -64,8 +73,17 @@ export function sealedRows(key: Uint8Array): RowSeal {
   }
   return {
     check: createHmac('sha256', indexKey).update('check').digest('hex'),
-    index: (column, value) =>
-      createHmac('sha256', indexKey).update(`${column}\n${value}`).digest().toString('base64url', 0, INDEX_BYTES),
+    index: (column, value) => {
+      const text = `${column}\n${value}`
+      if (UNIQUE.has(column) || value.length > KNOWN_CHARS_MAX) return hashOf(text)
+      let hash = hashes.get(text)
+      if (hash === undefined) {
+        hash = hashOf(text)
+        if (hashes.size >= KNOWN_MAX) hashes = new Map()
+        hashes.set(text, hash)
+      }
+      return hash
+    },
     seal: (about, text) => {
       const frame = Buffer.alloc(FRAME_BYTES)
       session.copy(frame)
