@@ -45,17 +45,13 @@ export interface AskRingOptions {
   readonly say: (line: string) => void
 }
 
-interface Given {
-  readonly partial: Partial
-}
-
 /** Waits for as long as it takes. @throws {StartError} `DISK_REFUSED` when the ring does not open this disk again. */
 export async function askRing(options: AskRingOptions): Promise<Uint8Array> {
   const { ring, self, peers, privateKey } = options
   const fabric = createFabric({ ring, self, privateKey, peers, dialsOnly: true })
   const capsule = decodeBase64url(options.held.capsule)
   /** By the public key that they say it is of. */
-  const given = new Map<string, Map<number, Given>>()
+  const given = new Map<string, Map<number, Partial>>()
   const refusals = new Map<string, { code: string; reason: string }>()
   const refusing = new Map<string, number>()
   const askedAtMs = new Map<string, number>()
@@ -88,15 +84,12 @@ export async function askRing(options: AskRingOptions): Promise<Uint8Array> {
       const opening = content.openings[0]
       if (index === undefined || index !== content.index || opening === undefined) return
       const partial = decodePartial(publicKey, index, opening.partial)
-      if (!verifyPartial(publicKey, verifyCapsule(publicKey, capsule), partial)) return
-      const group = given.get(publicKey.name) ?? new Map<number, Given>()
-      given.set(publicKey.name, group.set(index, { partial }))
+      const verified = verifyCapsule(publicKey, capsule)
+      if (!verifyPartial(publicKey, verified, partial)) return
+      const group = given.get(publicKey.name) ?? new Map<number, Partial>()
+      given.set(publicKey.name, group.set(index, partial))
       if (group.size < publicKey.threshold) return
-      const key = openCapsule(
-        publicKey,
-        verifyCapsule(publicKey, capsule),
-        [...group.values()].map((one) => one.partial),
-      )
+      const key = openCapsule(publicKey, verified, [...group.values()])
       storageKey ??= unwrapKey(key, options.held.wrapped, RING_LOCK)
       // Nobody honest says that this is the ring's key: others do.
       if (storageKey === undefined) given.delete(publicKey.name)
