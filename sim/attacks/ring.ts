@@ -5,7 +5,7 @@
  * Left out: the WAF (no request carries an attack in its text), rate limits, consensus itself, and delays of the network
  * below a second. What nodes tell each other they tell at `TELL_FAILED_MS` and `TELL_SLOW_MS`, less often than a node does.
  */
-import { createPrivateKey, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import { FailedLogins, FloodMeter, Floods, SlowLogins, type SourceWords } from '@ringwall/detect'
 import {
   createGuard,
@@ -18,6 +18,7 @@ import {
   sourceKey,
   subjectOfSource,
 } from '@ringwall/guard'
+import { seededKey } from '@ringwall/identity'
 import { endedRequest } from '@ringwall/proxy'
 import { correlate, Findings, type Incident } from '@ringwall/respond'
 import {
@@ -99,12 +100,10 @@ const FORM = [
   ['host', HOST],
   ['content-type', 'application/x-www-form-urlencoded'],
 ] as const
-const PKCS8_ED25519 = Buffer.from('302e020100300506032b657004220420', 'hex')
 
 /** Keys of nodes are numbers: nothing here is secret, and every run is the same. */
 function keyOf(number: number): KeyObject {
-  const seed = Buffer.alloc(32, number + 1)
-  return createPrivateKey({ key: Buffer.concat([PKCS8_ED25519, seed]), format: 'der', type: 'pkcs8' })
+  return seededKey(Buffer.alloc(32, number + 1))
 }
 
 export class SimRing {

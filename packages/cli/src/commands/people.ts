@@ -20,11 +20,8 @@ export interface InviteOptions {
 function invitation(name: string, { invite, ttlMs }: InviteOptions) {
   if (invite === undefined) return { invitation: null, link: undefined }
   const { origin } = invite === true ? { origin: '' } : originOf(invite)
-  const { privateKey, publicKey } = generateKeyPairSync('ed25519')
-  const [seed, key] = [
-    privateKey.export({ format: 'der', type: 'pkcs8' }).subarray(-32).toString('base64url'),
-    publicKey.export({ format: 'der', type: 'spki' }).subarray(-32).toString('base64url'),
-  ]
+  // Both halves, raw, base64url (RFC 8037 section 2).
+  const { d: seed, x: key = '' } = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' })
   const untilMs = Date.now() + ttlMs
   return { invitation: { key, untilMs }, link: `${origin}${ENROL_PATH}?name=${encodeURIComponent(name)}&key=${seed}`, untilMs }
 }

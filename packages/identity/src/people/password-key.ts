@@ -25,7 +25,7 @@ export function passwordKey(password: string, salt: Uint8Array, { lanes, memoryK
         refuse(error)
         return
       }
-      const key = createPrivateKey({ key: Buffer.concat([PKCS8, seed]), format: 'der', type: 'pkcs8' })
+      const key = seededKey(seed)
       seed.fill(0)
       settle(key)
     })
@@ -39,5 +39,8 @@ export function publicHalf(key: KeyObject): string {
 
 /** From a seed of 32 bytes. */
 export function seededKey(seed: Uint8Array): KeyObject {
-  return createPrivateKey({ key: Buffer.concat([PKCS8, seed]), format: 'der', type: 'pkcs8' })
+  const der = Buffer.concat([PKCS8, seed])
+  const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })
+  der.fill(0)
+  return key
 }
