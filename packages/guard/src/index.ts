@@ -14,13 +14,13 @@ export { budgetOf, cookieValues, type SharedLimiter, type SourceSubject, sourceK
 export { LOGIN_BODY_BYTES_MAX } from './login-names.ts'
 export {
   ENROL_PATH,
-  isSession,
   LOGIN_PATH,
   LOGOUT_PATH,
   OPENID_PATHS,
   PORTAL_BODY_BYTES_MAX,
   SESSION_COOKIES,
   sessionCookie,
+  sessionOf,
 } from './people.ts'
 export { judgePolicy } from './policy-judge.ts'
 export { createRateLimiter, type RateLimiter, type RateLimiterOptions, sharedRateMemory } from './rate-limiter.ts'

@@ -49,7 +49,7 @@ export function isLogin({ target }: GuardRequest): boolean {
 }
 
 /** What the client says is its session; one cookie counts, the first. */
-export function shownSession(request: GuardRequest): string | undefined {
+export function shownSession(request: Pick<GuardRequest, 'headers' | 'secure'>): string | undefined {
   const fields: string[] = []
   for (const [name, value] of request.headers) if (name.length === 6 && name.toLowerCase() === 'cookie') fields.push(value)
   if (fields.length === 0) return undefined
@@ -76,7 +76,7 @@ export function isSession(
 
 /** The session that the request shows, if it is one. The ring's own tokens are verified at once. */
 export function sessionOf(
-  request: GuardRequest,
+  request: Pick<GuardRequest, 'headers' | 'secure'>,
   { name, people }: Pick<ServicePolicy, 'people'> & { readonly name: string },
   { tokens, nowMs, view }: Pick<GuardEnvironment, 'tokens' | 'nowMs' | 'view'>,
 ): { readonly verdict: Credential; readonly token: string; readonly isHalfOver: boolean } | undefined {

@@ -3,7 +3,16 @@
  * politely; whether somebody gets a session the holders of the ring's key decide, each for itself (`checkPerson`).
  */
 import { hash, sign } from 'node:crypto'
-import { ENROL_PATH, isSession, LOGIN_PATH, LOGOUT_PATH, OPENID_PATHS, sessionCookie, type TokenVerifier } from '@ringwall/guard'
+import {
+  cookieValues,
+  ENROL_PATH,
+  LOGIN_PATH,
+  LOGOUT_PATH,
+  OPENID_PATHS,
+  sessionCookie,
+  sessionOf,
+  type TokenVerifier,
+} from '@ringwall/guard'
 import {
   type LoginOccasion,
   type LoginProof,
@@ -68,7 +77,6 @@ interface Visit {
   readonly request: PortalRequest
   readonly people: PeoplePolicy
   readonly query: URLSearchParams
-  readonly cookies: ReadonlyMap<string, string>
   /** Of the form cookie; undefined: it has none. */
   readonly browser: string | undefined
   readonly nowMs: number
@@ -101,13 +109,11 @@ export class LoginPortal implements Portal {
     if (people === undefined) return noticePage('Nobody logs in here', 'This service knows no people.', { status: 404 })
     const at = request.target.indexOf('?')
     const path = at < 0 ? request.target : request.target.slice(0, at)
-    const cookies = cookiesOf(request)
     const visit: Visit = {
       request,
       people,
       query: new URLSearchParams(at < 0 ? '' : request.target.slice(at + 1)),
-      cookies,
-      browser: cookies.get(formCookie(request)),
+      browser: cookieOf(request, formCookie(request)),
       nowMs: Date.now(),
     }
     if (path.startsWith('/.ringwall/oidc/') || path.startsWith('/.well-known/')) {
@@ -316,13 +322,10 @@ export class LoginPortal implements Portal {
   }
 
   /** The token of the session that this browser has, if it is good. */
-  #session({ request, cookies, nowMs }: Visit): string | undefined {
-    const token = cookies.get(sessionCookie(request.secure))
-    if (token === undefined || token.length > 4_096) return undefined
-    const verdict = this.#options.tokens().verify(token, nowMs)
-    if (verdict instanceof Promise || !isSession(verdict, request.service, this.#options.view())) return undefined
-    if (Number(verdict.claims.exp) * 1_000 <= nowMs || this.#options.isDenied(verdict)) return undefined
-    return token
+  #session({ request, people, nowMs }: Visit): string | undefined {
+    const { tokens, view, isDenied } = this.#options
+    const session = sessionOf(request, { name: request.service, people }, { tokens: tokens(), nowMs, view: view() })
+    return session === undefined || isDenied(session.verdict) ? undefined : session.token
   }
 
   // Enrolling.
@@ -438,17 +441,10 @@ function isFromHere({ headers, authority, secure }: PortalRequest): boolean {
   return origins.every((origin) => origin.toLowerCase() === own.toLowerCase())
 }
 
-function cookiesOf({ headers }: PortalRequest): ReadonlyMap<string, string> {
-  const cookies = new Map<string, string>()
-  for (const [name, value] of headers) {
-    if (name.toLowerCase() !== 'cookie') continue
-    for (const pair of value.split(';')) {
-      const at = pair.indexOf('=')
-      const key = pair.slice(0, Math.max(0, at)).trim()
-      if (at > 0 && !cookies.has(key)) cookies.set(key, pair.slice(at + 1).trim())
-    }
-  }
-  return cookies
+/** The first of that name. */
+function cookieOf({ headers }: PortalRequest, name: string): string | undefined {
+  const fields = headers.filter(([held]) => held.toLowerCase() === 'cookie').map(([, value]) => value)
+  return cookieValues(fields, name)[0]
 }
 
 function formCookie({ secure }: Pick<PortalRequest, 'secure'>): string {
