@@ -7,7 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { appendFileSync, cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { ask, CLI, eventually, freePorts, TestRing } from './local-ring.ts'
+import { addressesAt, ask, CLI, eventually, freePorts, TestRing } from './local-ring.ts'
 
 let ring: TestRing
 const children: ChildProcess[] = []
@@ -33,15 +33,7 @@ interface Joining {
 async function joinWith(line: string, id: string, ...more: readonly string[]): Promise<Joining> {
   const base = await freePorts(1)
   const directory = join(ring.data, id)
-  const where = [
-    '--fabric',
-    `127.0.0.1:${base + 10}`,
-    '--traffic',
-    `127.0.0.1:${base + 1}`,
-    '--admin',
-    `127.0.0.1:${base + 1_001}`,
-  ]
-  return launch(['node', 'join', line, '--id', id, '--directory', directory, ...where, ...more], base + 1, directory)
+  return launch(['node', 'join', line, '--id', id, '--directory', directory, ...addressesAt(base), ...more], base + 1, directory)
 }
 
 function launch(given: readonly string[], traffic: number, directory: string): Joining {
@@ -113,15 +105,7 @@ const register = (directory: string) => ring.cli('device', 'register', join(dire
 
 async function powerOn(directory: string): Promise<Joining> {
   const base = await freePorts(1)
-  const where = [
-    '--fabric',
-    `127.0.0.1:${base + 10}`,
-    '--traffic',
-    `127.0.0.1:${base + 1}`,
-    '--admin',
-    `127.0.0.1:${base + 1_001}`,
-  ]
-  return launch(['node', '--device', directory, ...where], base + 1, directory)
+  return launch(['node', '--device', directory, ...addressesAt(base)], base + 1, directory)
 }
 
 test('03 a device that was made, shipped and registered serves when it is powered on, and after it was off', async () => {

@@ -23,7 +23,7 @@ import { ApiError } from '@ringwall/client'
 import { TpmDevice } from '@ringwall/enroll'
 import { type AttestationStatement, quoteNonce, type TxBody, verdictBytes } from '@ringwall/ring'
 import { encodeBase64url, signingBytes } from '@ringwall/ring/tx'
-import { ask, CLI, eventually, freePorts, TestRing } from './local-ring.ts'
+import { addressesAt, ask, CLI, eventually, freePorts, TestRing } from './local-ring.ts'
 import { SoftTpm, swtpmMissing } from './swtpm.ts'
 
 const EVERY_MS = 4_000
@@ -78,15 +78,7 @@ async function prepared(serial: string): Promise<{ readonly directory: string; r
 
 async function powerOn(directory: string, tpm: SoftTpm, withTpm = true, cli = CLI): Promise<Device> {
   const base = await freePorts(1)
-  const where = [
-    '--fabric',
-    `127.0.0.1:${base + 10}`,
-    '--traffic',
-    `127.0.0.1:${base + 1}`,
-    '--admin',
-    `127.0.0.1:${base + 1_001}`,
-  ]
-  const args = ['--disable-warning=ExperimentalWarning', cli, 'node', '--device', directory, ...where]
+  const args = ['--disable-warning=ExperimentalWarning', cli, 'node', '--device', directory, ...addressesAt(base)]
   const beganAtMs = performance.now()
   const child = spawn(process.execPath, [...args, ...(withTpm ? ['--tpm', tpm.tcti] : [])], {
     stdio: ['ignore', 'ignore', 'pipe'],

@@ -254,3 +254,13 @@ export class TestRing {
     if (existsSync(this.data)) rmSync(this.data, { recursive: true, force: true })
   }
 }
+
+/** Where a node that comes to a ring listens: ports as `freePorts` gave them. */
+export function addressesAt(base: number): readonly string[] {
+  const [fabric, traffic, admin] = [base + 10, base + 1, base + 1_001].map((port) => `127.0.0.1:${port}`) as [
+    string,
+    string,
+    string,
+  ]
+  return ['--fabric', fabric, '--traffic', traffic, '--admin', admin]
+}

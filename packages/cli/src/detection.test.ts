@@ -1,7 +1,7 @@
 /** A real node: rules of the policy find what they are about in real requests, and deny whom they name where they enforce. */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { startTestNode, type TestNode } from './test-node.ts'
+import { findingsOf, startTestNode, type TestNode, tryLogin } from './test-node.ts'
 
 let node: TestNode
 
@@ -20,19 +20,8 @@ before(async () => {
 
 after(() => node.stop())
 
-/** A denial cuts what its source has open, and connections are kept: then it is asked again. */
-function login(source: string, user: string, password = 'wrong'): Promise<{ readonly status: number }> {
-  const once = () =>
-    node.ask('/login', {
-      method: 'POST',
-      headers: { 'x-forwarded-for': source, 'content-type': 'application/x-www-form-urlencoded' },
-      body: `user=${user}&password=${password}`,
-    })
-  return once().catch(once)
-}
-
-const findings = async (): Promise<readonly string[]> =>
-  (await node.client.events({})).events.filter(({ kind }) => kind === 'finding').map(({ what }) => what)
+const login = (source: string, user: string, password = 'wrong') => tryLogin(node, source, user, password)
+const findings = () => findingsOf(node)
 
 test('a source that fails with many accounts is found and refused; one whose people mostly get in, and one that fails with one account, are not', async () => {
   for (let user = 0; user < 4; user += 1) {

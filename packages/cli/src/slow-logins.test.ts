@@ -1,7 +1,7 @@
 /** A real node: an account that several addresses try, none of them often, is found, and those addresses are refused. */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { startTestNode, type TestNode } from './test-node.ts'
+import { findingsOf, startTestNode, type TestNode, tryLogin } from './test-node.ts'
 
 let node: TestNode
 
@@ -15,19 +15,8 @@ before(async () => {
 
 after(() => node.stop())
 
-/** A denial cuts what its source has open, and connections are kept: then it is asked again. */
-function login(source: string, user: string, password: string): Promise<{ readonly status: number }> {
-  const once = () =>
-    node.ask('/login', {
-      method: 'POST',
-      headers: { 'x-forwarded-for': source, 'content-type': 'application/x-www-form-urlencoded' },
-      body: `user=${user}&password=${password}`,
-    })
-  return once().catch(once)
-}
-
-const findings = async (): Promise<readonly string[]> =>
-  (await node.client.events({})).events.filter(({ kind }) => kind === 'finding').map(({ what }) => what)
+const login = (source: string, user: string, password: string) => tryLogin(node, source, user, password)
+const findings = () => findingsOf(node)
 
 test('an address that gets in after a mistake does not count; the fourth that never does makes a finding with all of them', async () => {
   for (const source of ['198.51.100.1', '198.51.100.2', '198.51.100.3', '198.51.100.4', '198.51.100.5']) {

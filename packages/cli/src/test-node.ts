@@ -108,3 +108,18 @@ export async function startTestNode(
     },
   }
 }
+
+/** A denial cuts what its source has open, and connections are kept: then it is asked again. */
+export function tryLogin(node: TestNode, source: string, user: string, password: string): Promise<{ readonly status: number }> {
+  const once = () =>
+    node.ask('/login', {
+      method: 'POST',
+      headers: { 'x-forwarded-for': source, 'content-type': 'application/x-www-form-urlencoded' },
+      body: `user=${user}&password=${password}`,
+    })
+  return once().catch(once)
+}
+
+export async function findingsOf({ client }: Pick<TestNode, 'client'>): Promise<readonly string[]> {
+  return (await client.events({})).events.filter(({ kind }) => kind === 'finding').map(({ what }) => what)
+}
