@@ -4,10 +4,12 @@
  *
  * All methods are deterministic and total: whatever the bytes, the answer is a refusal and not an exception.
  */
+
 import { type PendingStatement, signersOf } from './approvals.ts'
 import { isLapsed, lateNodes, tickedTrust } from './attestation.ts'
 import { type AttestationStatement, type QuoteReader, withAttestation } from './attestation-statements.ts'
 import { type AuthorizationCompiler, authorizationFaults } from './authorization.ts'
+import { SignatureChecker } from './batch-signature.ts'
 import { type Corroboration, corroborationOf, denialOfStatements, withStatement } from './corroboration.ts'
 import type { HashSeed } from './denial-index.ts'
 import { decodeBase64url, encodeBase64url } from './encoding.ts'
@@ -279,6 +281,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
   if (firstProblems.length > 0) throw new GenesisInvalid(`policy: ${firstProblems.join('; ')}`)
 
   const verified = new VerifiedTransactions()
+  const signatures = new SignatureChecker(options.verify, options.hash)
 
   /** `epoch` is the one that the block began in. */
   interface Circumstances {
@@ -347,7 +350,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     const denialId = content.body.type === 'deny.add' ? subjectId(content.body.subject, options.hash) : undefined
     const admitted = new VerifiedTransaction(id, content, issuer, denialId)
     if (state.hasSeen(admitted.seenKey)) return REPLAYED
-    if (!options.verify(keyBytes(key), signed, decodeBase64url(tx.signature))) {
+    if (!signatures.isSigned(keyBytes(key), signed, decodeBase64url(tx.signature))) {
       return {
         code: 'SIGNATURE_INVALID',
         reason: `the signature is not by ${content.issuer}’s key; sign with the key that the ring knows`,

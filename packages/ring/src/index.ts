@@ -221,6 +221,7 @@ export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateP
 export { readRingToken, ringIssuer, tokenKeys } from './token-revocation.ts'
 export {
   accountKey,
+  batchOf,
   canonicalJson,
   decodeBase64url,
   EncodingInvalid,
