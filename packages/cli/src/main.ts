@@ -6,6 +6,7 @@ import { addDevices, addJoining } from './enrolment-program.ts'
 import { QuietFailure, UsageError } from './errors.ts'
 import { parseTtl } from './format.ts'
 import { FORMATS, type Format, parseFormat, write } from './output.ts'
+import { addTransit, type SessionGlobals } from './transit-program.ts'
 
 interface Globals {
   readonly context?: string
@@ -25,10 +26,7 @@ interface NodeGiven {
 }
 
 /** Of those verbs of the vault that services have, too. */
-interface VaultGlobals {
-  readonly context?: string
-  readonly identity?: string
-  readonly node: readonly string[]
+interface VaultGlobals extends SessionGlobals {
   readonly output: Format
 }
 
@@ -1103,7 +1101,7 @@ function buildProgram(): Command {
   const service = (): Option =>
     new Option('--identity <dir>', 'as the service whose certificate ringwall identity mint wrote there')
   /** A service names its nodes by URL, an operator has them in the context. */
-  const vaultSession = async ({ identity: directory, context, node }: VaultGlobals) => {
+  const vaultSession = async ({ identity: directory, context, node }: SessionGlobals) => {
     const { operatorSession, serviceSession } = await import('./commands/vault-session.ts')
     if (directory !== undefined) return serviceSession(directory, node)
     return operatorSession({ ...(context === undefined ? {} : { context }), ...(node[0] === undefined ? {} : { node: node[0] }) })
@@ -1187,6 +1185,15 @@ function buildProgram(): Command {
       const { env, from } = options
       await vaultRun(await vaultSession(options), command, { env, from })
     })
+  addTransit(program, {
+    withRing,
+    reason,
+    dryRun,
+    watch,
+    whole,
+    sessionOptions: () => [service(), contextFile(), nodesToAsk()],
+    session: vaultSession,
+  })
 
   withRing(
     program

@@ -683,6 +683,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       fabric,
       view: () => view,
       people: () => stateAt.people,
+      transit: () => stateAt.transit,
       sign: (message) => signMessage(privateKey, message),
       numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json'), disk.seal),
       events,

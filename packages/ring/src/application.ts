@@ -48,6 +48,7 @@ import {
 } from './ring-key.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
 import { isValidator, RingState } from './state.ts'
+import { isTransitStatement, withTransitStatement } from './transit-statements.ts'
 import { encodeTx, idOfSigned, parseIssuer, readTx, type Sha256, subjectId, TX_BYTES_MAX } from './tx.ts'
 import type { Denial, GenesisDocument, RingNode, RuleLibrary, TxContent, TxId, View } from './types.ts'
 import { withVaultStatement } from './vault-statements.ts'
@@ -437,6 +438,8 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     if (body.type === 'node.join' || body.type === 'device.join')
       return ticked(enrolled(seen, content, body, context).withNode(body.node), context)
     if (body.type === 'vault.put') return seen.withVault(withVaultStatement(seen.vault, content, body, context.timestampMs))
+    if (isTransitStatement(body) && body.type !== 'transit.delete')
+      return seen.withTransit(withTransitStatement(seen, content, body, id, context.timestampMs))
     if (body.type === 'deny.withdraw') return withdrawn(seen, body.id, issuer)
     if (body.type === 'deny.add') {
       const denial = denialOf(content, context.height, denialId)!
@@ -453,11 +456,13 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     if (signersOf(statement, genesis.operators).length < neededFor(seen, content.body, reader)) {
       return seen.withApprovals(seen.approvals.with(statement))
     }
-    return perform(seen.withApprovals(seen.approvals.without(id)), content, context)
+    return perform(seen.withApprovals(seen.approvals.without(id)), id, content, context)
   }
 
-  const perform = (state: RingState, content: TxContent, context: RingBlockContext): RingState => {
+  const perform = (state: RingState, id: TxId, content: TxContent, context: RingBlockContext): RingState => {
     const { body } = content
+    if (body.type === 'transit.delete')
+      return state.withTransit(withTransitStatement(state, content, body, id, context.timestampMs))
     if (body.type === 'vault.delete') return state.withVault(withVaultStatement(state.vault, content, body, context.timestampMs))
     if (body.type === 'policy.set') return ticked(state.withPolicy(body.policy), context)
     if (body.type === 'deny.remove') return state.withoutDenial(body.id).withPending(state.pending.without(body.id))

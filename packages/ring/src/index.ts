@@ -165,7 +165,15 @@ export type { OpenIdClient, OpenIdPolicy } from './policy-openid.ts'
 export type { PeoplePolicy } from './policy-people.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'
-export { isVaultOpen, mayUseVault, type VaultAction, type VaultAsker, type VaultPolicy } from './policy-vault.ts'
+export {
+  isVaultOpen,
+  mayManageTransit,
+  mayUseTransit,
+  mayUseVault,
+  type VaultAction,
+  type VaultAsker,
+  type VaultPolicy,
+} from './policy-vault.ts'
 export {
   mayAttest,
   servicesOf,
@@ -219,6 +227,20 @@ export { SAMPLE_CLASSES, SAMPLE_REQUESTS, type SampleClass } from './sample-requ
 export { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
 export { readRingToken, ringIssuer, tokenKeys } from './token-revocation.ts'
+export {
+  newestTransitVersion,
+  TRANSIT_KEYS_MAX,
+  TRANSIT_USES,
+  TRANSIT_VERSIONS_MAX,
+  type TransitKey,
+  type TransitKeys,
+  type TransitUse,
+  type TransitVersion,
+  transitKey,
+  transitPlace,
+} from './transit-keys.ts'
+export { type TransitPlace, transitCapsuleLabel, transitMacInput, transitSignedBytes } from './transit-label.ts'
+export type { TransitRefusalCode, TransitStatement } from './transit-statements.ts'
 export {
   accountKey,
   batchOf,
