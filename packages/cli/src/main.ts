@@ -218,6 +218,15 @@ function buildProgram(): Command {
       })
     })
 
+  program
+    .command('sidecar')
+    .description('mutual TLS for a program beside it: certificates from the node on this machine')
+    .requiredOption('--config <file>', 'what comes in and goes out: sidecar.yaml')
+    .action(async ({ config }: { config: string }) => {
+      const { runSidecar } = await import('@ringwall/node')
+      process.exitCode = await runSidecar(config)
+    })
+
   const node = program
     .command('node')
     .description('run one node of a ring; or ls, show, invite, join, init, add, rm, wipe, disks, recovery, unlock')
@@ -1374,7 +1383,7 @@ interface UpFlags {
   readonly ports: number
 }
 
-const SERVING: ReadonlySet<string> = new Set(['node', 'protect', 'up'])
+const SERVING: ReadonlySet<string> = new Set(['node', 'protect', 'sidecar', 'up'])
 
 /** When the log's reader and the error's are one and have gone. */
 process.stderr.on('error', () => undefined)

@@ -142,6 +142,7 @@ export {
   type SourceSetPolicy,
   type UpstreamPolicy,
 } from './policy.ts'
+export { type Caller, type CallerRefusal, Callers, callerRefusal } from './policy-callers.ts'
 export {
   type CompiledPolicy,
   compileException,
