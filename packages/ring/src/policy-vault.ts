@@ -2,6 +2,7 @@
 import { PublicKey } from '@ringwall/threshold'
 import { z } from 'zod'
 import { decodeBase64url } from './encoding.ts'
+import { ObjectRules } from './policy-objects.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 
 const RULES_MAX = 256
@@ -40,6 +41,7 @@ function isRecoveryKey(text: string): boolean {
 
 export const Vault = z.strictObject({
   rules: z.array(Rule).max(RULES_MAX).default([]).meta({ description: 'Without any the vault is closed.' }),
+  objects: ObjectRules.meta({ description: 'Who may read and write objects in which buckets. Without any there are none.' }),
   disks: z
     .boolean()
     .default(false)
@@ -80,7 +82,7 @@ export function mayUseVault(
 
 /** Is the ring to have a sealing key? */
 export function wantsSealingKey({ vault }: { readonly vault: VaultPolicy }): boolean {
-  return vault.disks || vault.rules.length > 0
+  return vault.disks || vault.rules.length > 0 || vault.objects.length > 0
 }
 
 export function isVaultOpen({ vault }: { readonly vault: VaultPolicy }): boolean {

@@ -13,6 +13,7 @@ import { encodeUtf8 } from './encoding.ts'
 import { Enrolment, type EnrolmentContents, type EnrolmentRoots } from './enrolment.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
 import { hashOfDisks, NO_DISKS, type NodeDisks, withoutDisk } from './node-disks.ts'
+import { type ObjectsContents, VaultObjects } from './objects.ts'
 import { People, type Person } from './people.ts'
 import { type KeyName, NO_RING_KEY, type RingKey } from './ring-key.ts'
 import { timeKey } from './time-key.ts'
@@ -24,7 +25,7 @@ import { type SecretContents, VaultSecrets } from './vault-secrets.ts'
 export const DENIALS_MAX = 250_000
 /** What one block sweeps beyond twice its transactions. */
 const SWEEP_MAX = 1_000
-const STATE_DOMAIN = 'RINGWALL_STATE_V5\n'
+const STATE_DOMAIN = 'RINGWALL_STATE_V6\n'
 
 /** One slot of quota time: quotas slide by slots of 5 minutes. */
 const SLOT_MS = 300_000
@@ -61,6 +62,7 @@ interface Fields {
   readonly signingKey: RingKey
   readonly sealingKey: RingKey
   readonly vault: VaultSecrets
+  readonly objects: VaultObjects
   readonly enrolment: Enrolment
   readonly people: People
   readonly disks: NodeDisks
@@ -84,6 +86,7 @@ export interface StateContents {
   readonly approvals: readonly PendingStatement[]
   /** In order of name. */
   readonly vault: readonly SecretContents[]
+  readonly objects: ObjectsContents
   readonly enrolment: EnrolmentContents
   /** In order of name. */
   readonly people: readonly Person[]
@@ -113,6 +116,8 @@ export interface StateParts {
   readonly sealingKey: string
   /** Roots of what is known of secrets, and of their sealed bytes. */
   readonly vault: { readonly secrets: string; readonly bodies: string }
+  /** Roots of buckets, objects and access keys; absent while there are none. */
+  readonly objects?: { readonly accessKeys: string; readonly buckets: string; readonly objects: string }
   /** Roots of invitations and devices; absent while there are none. */
   readonly enrolment?: EnrolmentRoots
   /** Root of the people, by name. */
@@ -168,6 +173,7 @@ export class RingState {
       signingKey: NO_RING_KEY,
       sealingKey: NO_RING_KEY,
       vault: VaultSecrets.empty,
+      objects: VaultObjects.empty,
       enrolment: Enrolment.empty,
       people: People.empty,
       disks: NO_DISKS,
@@ -193,6 +199,7 @@ export class RingState {
       signingKey,
       sealingKey,
       vault: VaultSecrets.from(contents.vault),
+      objects: VaultObjects.from(contents.objects),
       enrolment: Enrolment.from(contents.enrolment),
       people: People.from(contents.people),
       disks: contents.disks ?? NO_DISKS,
@@ -238,6 +245,11 @@ export class RingState {
   /** Secrets, sealed. */
   get vault(): VaultSecrets {
     return this.#fields.vault
+  }
+
+  /** Buckets, objects and access keys. */
+  get objects(): VaultObjects {
+    return this.#fields.objects
   }
 
   /** Invitations and devices. */
@@ -362,6 +374,10 @@ export class RingState {
     return vault === this.#fields.vault ? this : this.#with({ vault })
   }
 
+  withObjects(objects: VaultObjects): RingState {
+    return objects === this.#fields.objects ? this : this.#with({ objects })
+  }
+
   withEnrolment(enrolment: Enrolment): RingState {
     return enrolment === this.#fields.enrolment ? this : this.#with({ enrolment })
   }
@@ -471,6 +487,7 @@ export class RingState {
       signingKey: hashOfKey(fields.signingKey),
       sealingKey: hashOfKey(fields.sealingKey),
       vault: fields.vault.root(hash),
+      ...(fields.objects.isEmpty ? {} : { objects: fields.objects.root(hash) }),
       ...(fields.enrolment.isEmpty ? {} : { enrolment: fields.enrolment.root(hash) }),
       people: fields.people.root(hash),
     }
@@ -496,6 +513,7 @@ export class RingState {
       pending: fields.pending.contents(),
       approvals: fields.approvals.contents(),
       vault: fields.vault.contents(),
+      objects: fields.objects.contents(),
       enrolment: fields.enrolment.contents(),
       people: fields.people.list(),
       seen: [...fields.seen.entries()].map(([key]) => [Number.parseInt(key.slice(0, 14), 16), key.slice(14)] as const),
