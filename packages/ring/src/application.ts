@@ -30,6 +30,7 @@ import {
   withoutWordOf,
 } from './meaning.ts'
 import { withDisk, withReceipt, withWipe } from './node-disks.ts'
+import { withObjectStatement } from './object-acts.ts'
 import { withPersonStatement } from './person-statements.ts'
 import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
@@ -437,6 +438,8 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     if (body.type === 'attest.quote' || body.type === 'attest.enrol') return attested(seen, content, body, context)
     if (body.type === 'node.join' || body.type === 'device.join')
       return ticked(enrolled(seen, content, body, context).withNode(body.node), context)
+    if (body.type === 'object.act' || body.type === 'access.put' || body.type === 'access.remove')
+      return seen.withObjects(withObjectStatement(seen.objects, content, body, context.timestampMs))
     if (body.type === 'vault.put') return seen.withVault(withVaultStatement(seen.vault, content, body, context.timestampMs))
     if (isTransitStatement(body) && body.type !== 'transit.delete')
       return seen.withTransit(withTransitStatement(seen, content, body, id, context.timestampMs))

@@ -110,6 +110,32 @@ export {
 } from './node-disks.ts'
 export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export {
+  OBJECT_ACT_MS_MAX,
+  type ObjectAct,
+  type ObjectRefusalCode,
+  type ObjectStatement,
+} from './object-acts.ts'
+export {
+  BUCKET_NAME,
+  BUCKET_NAME_EXPECTED,
+  OBJECT_BYTES_MAX,
+  OBJECT_KEY_BYTES_MAX,
+  OBJECT_SHARDS_MAX,
+  RETAIN_MS_MAX,
+} from './object-bounds.ts'
+export { accessKeyName, type ObjectLabel, objectActBytes, objectLabel } from './object-label.ts'
+export { ACCESS_KEY_ID, ACCESS_KEY_ID_EXPECTED, isObjectKey } from './object-parse.ts'
+export {
+  ACCESS_KEYS_MAX,
+  type AccessKey,
+  BUCKETS_MAX,
+  type Bucket,
+  OBJECT_VERSIONS_MAX,
+  type ObjectEntry,
+  type ObjectVersion,
+  VaultObjects,
+} from './objects.ts'
+export {
   CREDENTIALS_MAX,
   type PasswordCost,
   PEOPLE_MAX,
@@ -162,6 +188,13 @@ export {
   parsePolicyDocument,
 } from './policy-document.ts'
 export { policyJsonSchema } from './policy-json-schema.ts'
+export {
+  mayUseObjects,
+  type ObjectAction,
+  type ObjectRule,
+  residencyOf,
+  rulesOfBucket,
+} from './policy-objects.ts'
 export type { OpenIdClient, OpenIdPolicy } from './policy-openid.ts'
 export type { PeoplePolicy } from './policy-people.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'

@@ -19,6 +19,7 @@ import {
 } from './enrolment-statements.ts'
 import { type DiskRefusalCode, refusalOfDiskSeal, refusalOfWipeReceipt } from './node-disks.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
+import { type ObjectRefusalCode, refusalOfAccessKey, refusalOfObjectAct } from './object-acts.ts'
 import { endedBy, type PersonRefusalCode, refusalOfPersonStatement } from './person-statements.ts'
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
@@ -67,6 +68,7 @@ export type RefusalCode =
   | 'KEY_IN_USE'
   | VaultRefusalCode
   | TransitRefusalCode
+  | ObjectRefusalCode
   | DiskRefusalCode
   | PersonRefusalCode
   | 'TOKEN_UNKNOWN'
@@ -147,12 +149,16 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
     if (issuer.kind === 'node') return refusalOfDiskSeal(state, content, body, issuer.name, nowMs)
     return refuse('NOT_ENTITLED', 'disk.seal is for nodes, each about its own disk')
   }
+  if (body.type === 'object.act')
+    return refusalOfObjectAct(meeting.state, meeting.content.ring, body, reader.inForce(meeting.state), meeting.nowMs, verify)
   if (body.type === 'node.wiped') return refusalOfWipeReceipt(meeting.state, meeting.content, body, verify)
   if (meeting.issuer.kind !== 'operator') {
     const may =
-      'a node may only propose deny.add, deny.withdraw, token.revoke, token.use, person.enrol, evidence, joins, what concerns its own disk, what it measured of itself, and its part in the ceremonies of keys'
+      'a node may only propose deny.add, deny.withdraw, token.revoke, token.use, person.enrol, evidence, joins, what concerns its own disk, what it measured of itself, object.act, and its part in the ceremonies of keys'
     return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
   }
+  if (body.type === 'access.put' || body.type === 'access.remove')
+    return refusalOfAccessKey(meeting.state, body, reader.inForce(meeting.state))
   if (body.type === 'vault.put') return refusalOfVault(meeting, body, reader)
   if (isTransitStatement(body) && body.type !== 'transit.delete')
     return refusalOfTransitStatement(meeting.state, body, meeting.issuer.name, reader.inForce(meeting.state))
@@ -210,6 +216,17 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
         'KEY_IN_USE',
         `${held.length} keys of the transit rest on it (${held.slice(0, 3).join(', ')}): delete them first, or make new shares with key refresh sealing`,
       )
+  }
+  if (
+    body.type === 'key.rotate' &&
+    body.key === 'sealing' &&
+    meeting.state.objects.size + meeting.state.objects.accessKeyCount > 0
+  ) {
+    const { size, accessKeyCount } = meeting.state.objects
+    return refuse(
+      'KEY_IN_USE',
+      `${size} versions of objects and ${accessKeyCount} access keys are sealed to it, and nothing else opens them: delete them first`,
+    )
   }
   if (body.type === 'key.refresh' || body.type === 'key.rotate')
     return refusalOfKeyStatement(meeting.state.key(body.key), body, '', meeting.state.validators)

@@ -20,6 +20,7 @@ import {
 } from './encoding.ts'
 import { ENROLMENT_TYPES, isEnrolmentType, parseEnrolmentStatement, type StatementReaders } from './enrolment-parse.ts'
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
+import { OBJECT_TYPES, parseObjectStatement } from './object-parse.ts'
 import { parsePersonStatement } from './person-parsing.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 import { portableSha256, type Sha256 } from './sha256.ts'
@@ -69,6 +70,7 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'node.wipe',
   'node.wiped',
   'tx.approve',
+  ...OBJECT_TYPES,
   ...ENROLMENT_TYPES,
 ]
 const REASON_CHARS_MAX = 200
@@ -329,6 +331,8 @@ function parseBody(value: unknown): TxBody {
       type,
     }
   }
+  if (type === 'object.act' || type === 'access.put' || type === 'access.remove')
+    return parseObjectStatement(type, value, READERS)
   if (isEnrolmentType(type)) return parseEnrolmentStatement(value, type, READERS)
   if (type === 'person.put' || type === 'person.reset' || type === 'person.remove' || type === 'person.enrol')
     return parsePersonStatement(type, value, malformed, reason)

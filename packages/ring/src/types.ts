@@ -5,6 +5,7 @@ import type { Authorizer } from './authorization.ts'
 import type { Credential } from './credential.ts'
 import type { EnrolmentStatement } from './enrolment-statements.ts'
 import type { DiskStatement } from './node-disks.ts'
+import type { ObjectStatement } from './object-acts.ts'
 import type { PersonStatement } from './person-parsing.ts'
 import type { ExceptionPolicy, PatchPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 import type { KeyStatement, RingKeyView } from './ring-key.ts'
@@ -74,6 +75,8 @@ export type TxBody =
   | VaultStatement
   /** Of operators, about keys of the transit. */
   | TransitStatement
+  /** Of access keys, about objects; of operators, about access keys. */
+  | ObjectStatement
   /** Of operators about invitations and devices, and of nodes for those who come with one. */
   | EnrolmentStatement
   /** Of operators, about people; of nodes, for those who are invited. */

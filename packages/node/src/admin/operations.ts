@@ -725,6 +725,9 @@ function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'disk.seal') return 'has its disk opened by the ring'
   if (body.type === 'node.wipe') return `${body.id} is wiped: ${body.reason}`
   if (body.type === 'node.wiped') return `${body.id} has erased ${body.receipt.files} files`
+  if (body.type === 'object.act') return `${body.act.kind} in the bucket ${body.act.bucket}, by the access key ${body.accessKey}`
+  if (body.type === 'access.put') return `access key ${body.id} of ${body.identity}: ${body.reason}`
+  if (body.type === 'access.remove') return `access key ${body.id} removed: ${body.reason}`
   if (body.type === 'vault.put') return `secret ${body.name}, version ${body.expectVersion + 1}`
   if (body.type === 'vault.delete')
     return `secret ${body.name}, ${body.versions.length === 0 ? 'all versions' : `version ${body.versions.join(', ')}`} deleted: ${body.reason}`
