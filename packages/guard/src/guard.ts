@@ -46,6 +46,7 @@ import {
   type Asker,
   type Charge,
   chargeAnswer,
+  chargeCost,
   type LimitPhase,
   type LimitRefusal,
   needsAccount,
@@ -56,8 +57,7 @@ import {
 } from './limits.ts'
 import { isField, LOGIN_BODY_BYTES_MAX, loginNames } from './login-names.ts'
 import { isLogin, isPortal, PORTAL_BODY_BYTES_MAX, personRefusal, sessionOf } from './people.ts'
-import { createRateLimiter, type RateLimiter } from './rate-limiter.ts'
-import type { Budget } from './ring-limiter.ts'
+import { type Budget, createRateLimiter, type RateLimiter } from './rate-limiter.ts'
 import { readingsOf } from './routing-path.ts'
 import { NOWHERE, type Place, type Places, refusedSource, type Source } from './sources.ts'
 import type {
@@ -622,9 +622,14 @@ export function createGuard(options: GuardOptions = {}): Guard {
       judgement.lent = undefined
     },
 
-    answered(judgement, status, nowMs) {
+    answered(judgement, answer, nowMs) {
       if (judgement instanceof RequestJudgement && judgement.charges !== undefined)
-        chargeAnswer(limiters, judgement.charges, status, nowMs)
+        chargeAnswer(limiters, judgement.charges, answer, nowMs)
+    },
+
+    sent(judgement, cost, nowMs) {
+      if (judgement instanceof RequestJudgement && judgement.charges !== undefined)
+        chargeCost(limiters, judgement.charges, cost, nowMs)
     },
 
     end(judgement) {
