@@ -34,7 +34,7 @@ const CASES: Record<string, readonly [text: string, lines: readonly string[]]> =
   'a bad rate and a bad key': [
     `${SHOP}    limits:\n      - name: all\n        rate: 5/day\n        key: [ipp]\n`,
     [
-      '8:15: expected a rate such as 100/s or 20/m, found "5/day"',
+      '8:15: expected a rate such as 100/s, 20/m or 5000/d, found "5/day"',
       '9:15: expected ip, network, asn, country, ja4, http2, subject, account, host, method, path, route, header:NAME or cookie:NAME, found "ipp"',
     ],
   ],
