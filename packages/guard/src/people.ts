@@ -20,8 +20,13 @@ export const OPENID_PATHS = {
   end: '/.ringwall/oidc/end',
   jwks: '/.ringwall/oidc/jwks',
 } as const
+/** Where people go to an outside provider, and where they come back to. */
+export const OUTSIDE_PATHS = {
+  begin: '/.ringwall/outside',
+  callback: '/.ringwall/outside/callback',
+} as const
 const OPENID_ALL: ReadonlySet<string> = new Set(Object.values(OPENID_PATHS))
-const PORTAL_PATHS: ReadonlySet<string> = new Set([LOGIN_PATH, LOGOUT_PATH, ENROL_PATH])
+const PORTAL_PATHS: ReadonlySet<string> = new Set([LOGIN_PATH, LOGOUT_PATH, ENROL_PATH, ...Object.values(OUTSIDE_PATHS)])
 /** Longest body of a form of ours. */
 export const PORTAL_BODY_BYTES_MAX = 16_384
 const SESSION_CHARS_MAX = 4_096
@@ -109,6 +114,10 @@ export function personRefusal(
   if (people.groups.length > 0 && !people.groups.some((group) => held.includes(group)) && when === 'required')
     return { status: 403, reason: 'they are in none of the groups that are let in', rule: 'people:groups' }
   // What the policy took away ends sessions that were made by it.
+  if (verdict.claims.idp !== undefined) {
+    if (people.providers.some((name) => name === verdict.claims.idp)) return undefined
+    return { status: 401, reason: 'that provider is not taken any more', rule: 'people:login' }
+  }
   const by = Array.isArray(amr) && amr.includes('pwd') ? 'password' : 'passkey'
   if (!people.methods.includes(by)) return { status: 401, reason: `${by}s are not taken any more`, rule: 'people:login' }
   return undefined

@@ -33,6 +33,8 @@ export {
 } from './mint-request.ts'
 export { type OperatorVerdict, verifyOperatorToken } from './operator-token.ts'
 export { type CodeClaims, clientOf, type GrantClaims, redirectDigest, SCOPES, userinfoAudience } from './people/openid-check.ts'
+export { PROVIDER_KEYS_MAX, type ProviderKey, readJws } from './people/outside/id-token.ts'
+export type { OutsideClaims } from './people/outside/outside.ts'
 export {
   PASSWORD_CHARS_MAX,
   PASSWORD_CHARS_MIN,
@@ -45,6 +47,7 @@ export {
 export {
   checkPerson,
   LOGIN_MS_MAX,
+  outsideWord,
   type PersonView,
   readSession,
   readSigned,
@@ -55,12 +58,16 @@ export {
   type LoginOccasion,
   type LoginProof,
   loginChallenge,
+  type OutsideProof,
+  type OutsideRequest,
+  outsideNonce,
   type PersonRequest,
   parsePersonRequest,
   passwordLoginBytes,
 } from './people/person-request.ts'
 export { isOriginOf, type PasskeyRegistration, registrationFault } from './people/webauthn.ts'
 export { type ProofReplays, sharedProofMemory } from './proof-replays.ts'
+export { parseStrictObject } from './strict-json.ts'
 export {
   type Authority,
   authorityToSign,

@@ -27,7 +27,7 @@ import { SECRET_CAPSULE_BYTES_MAX, SECRET_CIPHERTEXT_BYTES_MAX } from './vault-s
 const SNAPSHOT_BYTES_MAX = 268_435_456
 /** Transactions of ten minutes. */
 const SEEN_MAX = 2_000_000
-const FORMAT = 'ringwall/state/6'
+const FORMAT = 'ringwall/state/7'
 
 /** Entries in one piece: between pieces the caller may let others have their turn. A secret may have some 220 KB. */
 const PIECE_ENTRIES = 1_000
