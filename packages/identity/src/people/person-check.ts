@@ -9,6 +9,8 @@ import { hash } from 'node:crypto'
 import { type People, type Person, type ProviderPolicy, personSubject, ringIssuer, tokenKeys, type View } from '@ringwall/ring'
 import { canonicalJson } from '@ringwall/ring/tx'
 import { type Mintable, type MintRefusal, ringHeader, ringJwk, verifiesRaw } from '../mint-check.ts'
+import { authnRequestId, serviceEntityId } from '../saml/names.ts'
+import { readSamlResponse } from '../saml/saml-response.ts'
 import { checkCode, checkTokens } from './openid-check.ts'
 import { type ProviderKey, readIdToken } from './outside/id-token.ts'
 import {
@@ -129,6 +131,16 @@ export function outsideWord(
     const keys = provider.jwks?.keys ?? view.providerKeys?.(provider) ?? []
     const expected = { nonce: outsideNonce(request, provider.name), sinceMs: atMs, nowMs }
     return readIdToken(proof.idToken, provider, keys, expected)
+  }
+  if (proof.kind === 'saml' && provider.kind === 'saml') {
+    const { ring, service } = request
+    return readSamlResponse(Buffer.from(proof.response, 'base64url'), provider, {
+      entityId: serviceEntityId(ring, service),
+      inResponseTo: authnRequestId(request, provider.name),
+      recipient: proof.recipient,
+      sinceMs: atMs,
+      nowMs,
+    })
   }
   return { ok: false, code: 'OUTSIDE_MALFORMED', reason: `${provider.name} is a provider of another kind` }
 }

@@ -31,6 +31,14 @@ export type OutsideRefusalCode =
   | 'OUTSIDE_DOMAIN'
   | 'OUTSIDE_NAME'
   | 'OUTSIDE_UNKNOWN'
+  // Of SAML alone.
+  | 'OUTSIDE_UNSIGNED'
+  | 'OUTSIDE_WRAPPED'
+  | 'OUTSIDE_TRANSFORM'
+  | 'OUTSIDE_DIGEST'
+  | 'OUTSIDE_ENCRYPTED'
+  | 'OUTSIDE_STATUS'
+  | 'OUTSIDE_RECIPIENT'
 
 /** What is wrong with the word of a provider. `reason` is for operators. */
 export interface OutsideRefusal {
