@@ -13,6 +13,7 @@ import { after, before, test } from 'node:test'
 import Provider from 'oidc-provider'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
 import { ask, eventually, TestRing } from './local-ring.ts'
+import { type OutsideIdp, outsideIdp } from './saml-parties.ts'
 
 const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
 const skip = CHROMIUM === undefined ? 'no Chromium on this machine (Debian: apt-get install chromium)' : false
@@ -25,6 +26,7 @@ let other: TestRing
 let browser: Browser | undefined
 let application: Server
 let corp: Server
+let idp: OutsideIdp
 
 const at = (node: number, path = '/'): string => `http://localhost:${ring.traffic(node)}${path}`
 const portOf = (server: Server): number => (server.address() as AddressInfo).port
@@ -77,6 +79,13 @@ before(async () => {
   ring = rings[0]
   other = rings[1]
   const issuer = `http://localhost:${portOf(corp)}`
+  idp = outsideIdp(
+    () => `http://127.0.0.1:${portOf(idp.server)}`,
+    'Sam-1',
+    async () =>
+      (await ask(ring.traffic(1), '/.ringwall/saml/metadata', { headers: { host: `localhost:${ring.traffic(1)}` } })).body,
+  )
+  await listening(idp.server)
   const provider = corpProvider(issuer)
   corp.on('request', provider.callback())
   const upstreams = [{ url: `http://127.0.0.1:${portOf(application)}` }]
@@ -117,11 +126,20 @@ before(async () => {
         scopes: ['openid', 'profile', 'groups'],
         accounts: 'made',
       },
+      {
+        kind: 'saml',
+        name: 'works',
+        entityId: idp.entityId,
+        signOn: `http://127.0.0.1:${portOf(idp.server)}/sso`,
+        certificates: [idp.certificate],
+        accounts: 'made',
+        groups: { engineers: 'staff' },
+      },
     ],
     services: {
       app: {
         upstreams,
-        people: { userHeader: 'x-user', groupsHeader: 'x-groups', groups: ['staff'], providers: ['corp', 'other-ring'] },
+        people: { userHeader: 'x-user', groupsHeader: 'x-groups', groups: ['staff'], providers: ['corp', 'other-ring', 'works'] },
         routes: [{ name: 'open', path: '/open', people: 'optional' }],
       },
     },
@@ -140,7 +158,7 @@ before(async () => {
 after(async () => {
   await browser?.close()
   await Promise.all([ring?.destroy(), other?.destroy()])
-  for (const server of [application, corp]) server?.close()
+  for (const server of [application, corp, idp?.server]) server?.close()
 })
 
 function apply(to: TestRing, policy: object): void {
@@ -261,6 +279,25 @@ test('somebody of a second ring logs in by its OpenID Provider', { timeout: 60_0
   assert.equal((await told(page)).headers['x-user'], 'other-ring:zoe')
   await context.close()
 })
+
+for (const javaScriptEnabled of [true, false])
+  test(`somebody of samlify’s identity provider logs in${javaScriptEnabled ? '' : ', without script'}`, {
+    timeout: 60_000,
+    skip,
+  }, async () => {
+    const context = await visitor({ javaScriptEnabled })
+    const page = await context.newPage()
+    await page.goto(at(1, '/a?b=c'))
+    await page.getByRole('link', { name: 'Log in with works' }).click()
+    await page.getByRole('button', { name: 'Send' }).click()
+    if (!javaScriptEnabled) await page.getByRole('button', { name: 'Go on' }).click()
+    await page.waitForURL(at(1, '/a?b=c'))
+    const seen = await told(page)
+    assert.deepEqual([seen.headers['x-user'], seen.headers['x-groups']], ['works:sam-1', 'staff'])
+    await page.goto(at(2, '/b'))
+    assert.equal((await told(page)).headers['x-user'], 'works:sam-1')
+    await context.close()
+  })
 
 test('an answer for another browser, another place, or from another provider goes nowhere', { timeout: 60_000 }, async () => {
   const begun = await ask(ring.traffic(1), '/.ringwall/outside?provider=corp&to=/x', {

@@ -19,6 +19,7 @@ export {
   OPENID_PATHS,
   OUTSIDE_PATHS,
   PORTAL_BODY_BYTES_MAX,
+  SAML_PATHS,
   SESSION_COOKIES,
   sessionCookie,
   sessionOf,

@@ -25,8 +25,21 @@ export const OUTSIDE_PATHS = {
   begin: '/.ringwall/outside',
   callback: '/.ringwall/outside/callback',
 } as const
+/** As a service provider of SAML: where identity providers have browsers post to, and what is published for them. */
+export const SAML_PATHS = {
+  acs: '/.ringwall/saml/acs',
+  metadata: '/.ringwall/saml/metadata',
+} as const
+/** Longest body of what a SAML identity provider has a browser post. */
+export const SAML_BODY_BYTES_MAX = 98_304
 const OPENID_ALL: ReadonlySet<string> = new Set(Object.values(OPENID_PATHS))
-const PORTAL_PATHS: ReadonlySet<string> = new Set([LOGIN_PATH, LOGOUT_PATH, ENROL_PATH, ...Object.values(OUTSIDE_PATHS)])
+const PORTAL_PATHS: ReadonlySet<string> = new Set([
+  LOGIN_PATH,
+  LOGOUT_PATH,
+  ENROL_PATH,
+  ...Object.values(OUTSIDE_PATHS),
+  ...Object.values(SAML_PATHS),
+])
 /** Longest body of a form of ours. */
 export const PORTAL_BODY_BYTES_MAX = 16_384
 const SESSION_CHARS_MAX = 4_096
@@ -46,6 +59,11 @@ export function isPortal({ service }: CompiledRoute, { target }: GuardRequest, {
   const query = target.indexOf('?')
   const path = query < 0 ? target : target.slice(0, query)
   return PORTAL_PATHS.has(path) || (policy.openid?.service === service.name && OPENID_ALL.has(path))
+}
+
+/** The longest body of a page of ours. */
+export function portalBodyBytesMax({ target }: Pick<GuardRequest, 'target'>): number {
+  return target === SAML_PATHS.acs ? SAML_BODY_BYTES_MAX : PORTAL_BODY_BYTES_MAX
 }
 
 /** Of those, the page where people log in. */

@@ -67,6 +67,9 @@ export {
 } from './people/person-request.ts'
 export { isOriginOf, type PasskeyRegistration, registrationFault } from './people/webauthn.ts'
 export { type ProofReplays, sharedProofMemory } from './proof-replays.ts'
+export { samlCertificate } from './saml/certificate.ts'
+export { authnRequestId, serviceEntityId } from './saml/names.ts'
+export { authnRequestUrl, serviceProviderMetadata } from './saml/service-provider.ts'
 export { parseStrictObject } from './strict-json.ts'
 export {
   type Authority,

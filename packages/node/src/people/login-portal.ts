@@ -10,6 +10,7 @@ import {
   LOGOUT_PATH,
   OPENID_PATHS,
   OUTSIDE_PATHS,
+  SAML_PATHS,
   sessionCookie,
   sessionOf,
   type TokenVerifier,
@@ -122,6 +123,7 @@ export class LoginPortal implements Portal {
       keys: options.providerKeys,
       returns: new Attempts(RETURNS_MAX, LOGINS_WINDOW_MS),
       formCookie: formCookieText,
+      cookie: cookieOf,
     })
   }
 
@@ -149,10 +151,13 @@ export class LoginPortal implements Portal {
       if (path === LOGIN_PATH) return this.#loginAsked(visit)
       if (path === LOGOUT_PATH) return this.#logoutAsked(visit)
       if (path === ENROL_PATH) return this.#enrolAsked(visit)
+      if (path === SAML_PATHS.metadata) return this.#outside.metadata(request)
       if (path === OUTSIDE_PATHS.begin) return this.#outsideBegun(visit)
       if (path === OUTSIDE_PATHS.callback) return this.#returned(visit, await this.#outside.returned(visit))
       return noticePage('Not found', 'There is no such page.', { status: 404 })
     }
+    if (path === SAML_PATHS.acs)
+      return this.#returned(visit, this.#outside.posted(visit, formFields(request), isFromHere(request)))
     const fields = isFromHere(request) ? formFields(request) : undefined
     if (fields === undefined)
       return noticePage('Not this way', 'The form did not come from this site’s own page.', { status: 403, again: true })

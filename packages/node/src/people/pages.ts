@@ -28,7 +28,7 @@ button.first,a.first{background:var(--accent);color:var(--on)}
 [hidden]{display:none}
 `
 
-/** Hands what the authenticator says to the form beside it. */
+/** Hands what the authenticator says to the form beside it; sends the form of a page that has nothing to choose. */
 const SCRIPT = `
 const form=document.getElementById('passkey'),say=(text)=>{const p=document.getElementById('said');p.textContent=text;p.hidden=false}
 const bytes=(text)=>Uint8Array.from(atob(text.replace(/-/g,'+').replace(/_/g,'/')),(c)=>c.charCodeAt(0))
@@ -65,6 +65,8 @@ say(error&&error.name==='NotAllowedError'?'That was cancelled, or took too long.
 }
 })
 }
+const onwards=document.getElementById('onwards')
+if(onwards)onwards.submit()
 `
 
 const sha256 = (text: string): string => `'sha256-${hash('sha256', text, 'base64')}'`
@@ -283,6 +285,18 @@ export function logoutPage(
   const body = `<p>from ${escaped(host)}, on all of its servers.</p>
 <form method="post" action="${LOGOUT_PATH}">${hidden({ ...onwards.fields, form })}<button class="first" type="submit">Log out</button></form>`
   return page('Log out', body, options, onwards.origin)
+}
+
+/** A form that is sent by itself, or by its button where there is no script. @param action Ours, or an address elsewhere. */
+export function onwardsPage(
+  title: string,
+  action: string,
+  fields: Readonly<Record<string, string>>,
+  options: PageOptions,
+  goesOnTo = '',
+): PortalAnswer {
+  const form = `<form id="onwards" method="post" action="${escaped(action)}">${hidden(fields)}<button class="first" type="submit">Go on</button></form>`
+  return page(title, form, options, goesOnTo)
 }
 
 /** With a way on, if there is one. */
