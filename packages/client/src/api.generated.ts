@@ -124,7 +124,7 @@ export type VaultFacts = { readonly ring: string; readonly height: number; /** T
 export type People = { readonly people: readonly Person[] }
 
 /** Somebody who may log in. */
-export type Person = { readonly name: string; readonly groups: readonly string[]; /** How many. */ readonly passkeys: number; /** Whether they have one. */ readonly password: boolean; /** Of an invitation that is open. */ readonly invitedUntilMs: number | null; /** Unix milliseconds: logins of before count for nothing. */ readonly sinceMs: number }
+export type Person = { readonly name: string; readonly groups: readonly string[]; readonly outside: readonly { readonly provider: string; readonly subject: string }[]; /** How many. */ readonly passkeys: number; /** Whether they have one. */ readonly password: boolean; /** Of an invitation that is open. */ readonly invitedUntilMs: number | null; /** Unix milliseconds: logins of before count for nothing. */ readonly sinceMs: number }
 
 /** Secrets that the operator may read or write. */
 export type VaultSecrets = { readonly secrets: readonly VaultSecret[] }

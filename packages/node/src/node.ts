@@ -91,7 +91,9 @@ import { ownDenials } from './own-denials.ts'
 import { PassKeys, usePassKeys } from './pass-keys.ts'
 import { LoginForms } from './people/login-forms.ts'
 import { LoginPortal } from './people/login-portal.ts'
+import { outsideHttp } from './people/outside-http.ts'
 import { Passwords } from './people/passwords.ts'
+import { ProviderKeys } from './people/provider-keys.ts'
 import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
@@ -294,6 +296,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         `the ring does not list this node, so nobody links to it. If it is new, an operator adds it: ${add}`,
       )
     }
+    const outside = outsideHttp()
+    const providerKeys = new ProviderKeys({ view: () => view, http: outside, log: (line) => log('warn', line) })
+    providerKeys.warm()
     const api = new ApiActivity()
     api.follow(view.policy)
     let stateAt = ledger.state()
@@ -317,6 +322,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       view = application.view(final.state, final.block.height, final.block.timestampMs)
       if (view.policyVersion !== before.policyVersion) {
         api.follow(view.policy)
+        providerKeys.warm()
         events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)
       }
       if (view.policyVersion !== before.policyVersion) {
@@ -494,6 +500,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const forms = new LoginForms()
     const portal = new LoginPortal({
       ring,
+      providerKeys,
+      http: outside,
+      secret: (variable) => process.env[variable],
       view: () => view,
       people: () => stateAt.people,
       tokens: () => tokens,
@@ -685,6 +694,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       view: () => view,
       people: () => stateAt.people,
       transit: () => stateAt.transit,
+      providerKeys: (provider) => providerKeys.keys(provider),
+      prepare: (request) => providerKeys.prepare(request),
       sign: (message) => signMessage(privateKey, message),
       numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json'), disk.seal),
       events,

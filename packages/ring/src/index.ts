@@ -144,7 +144,7 @@ export {
   type PersonCredential,
   type PersonInvitation,
 } from './people.ts'
-export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
+export { OUTSIDE_SUBJECT, PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
 export { enrolmentBytes, INVITATION_MS_MAX, type PersonRefusalCode, personSubject } from './person-statements.ts'
 export {
   APPROVABLE_TYPES,
@@ -197,6 +197,7 @@ export {
 } from './policy-objects.ts'
 export type { OpenIdClient, OpenIdPolicy } from './policy-openid.ts'
 export type { PeoplePolicy } from './policy-people.ts'
+export type { OpenIdProviderPolicy, ProviderPolicy, SamlProviderPolicy } from './policy-providers.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'
 export {

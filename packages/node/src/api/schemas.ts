@@ -435,6 +435,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
   Person: object('Somebody who may log in.', {
     name: text,
     groups: list(text),
+    outside: list(object('Whom an outside provider means.', { provider: text, subject: text })),
     passkeys: described('How many.', whole),
     password: described('Whether they have one.', flag),
     invitedUntilMs: described('Of an invitation that is open.', orNull(ms)),
