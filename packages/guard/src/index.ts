@@ -38,6 +38,7 @@ export type {
   Judgement,
   LoginAttempt,
   Outcome,
+  Peer,
   Presentation,
   ShownSession,
   TokenVerdict,

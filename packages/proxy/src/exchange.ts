@@ -13,6 +13,7 @@ import {
   type Judgement,
   loginFailed,
   PASS_COOKIE,
+  type Peer,
   sourceKey,
 } from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
@@ -710,6 +711,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       tracestate: span.traceState,
       breached: this.#judgement!.breached === true,
       person: this.#personFields(),
+      peer: this.#judgement!.peer,
     })
     const body = held === undefined || held.length === 0 ? undefined : held.bytes
     const chunked = !complete && head.contentLength === undefined
@@ -1485,9 +1487,9 @@ function codeOf(decision: Decision | undefined): string | undefined {
   return decision.rule === 'password:breached' ? 'password-breached' : undefined
 }
 
-/** Rests it on something that may change while it is under way? */
-function isReviewed({ credential, route }: Judgement): boolean {
-  return credential !== undefined || route?.authorizer !== undefined
+/** Is there something that may change while it is under way? Another policy may ask for more of any service. */
+function isReviewed({ route }: Judgement): boolean {
+  return route !== undefined
 }
 
 /** Would change what was already decided from the head (RFC 9110 section 6.5.1). */
@@ -1525,6 +1527,7 @@ class JudgedRequest implements GuardRequest {
   readonly serverPort: number
   readonly ja4: string | undefined
   readonly clientCertificate: string | undefined
+  readonly peer: Peer | undefined
   readonly http2: string | undefined
   readonly pressed: boolean
   readonly secure: boolean
@@ -1550,6 +1553,7 @@ class JudgedRequest implements GuardRequest {
     this.serverPort = client.listener.port
     this.ja4 = client.ja4
     this.clientCertificate = client.clientCertificate
+    this.peer = client.peer
     this.http2 = client.http2
     this.pressed = pressed
     this.secure = secure

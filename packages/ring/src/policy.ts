@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { ApiContract } from './policy-api.ts'
+import { Callers, Segmentation } from './policy-callers.ts'
 import { Cache, Compression } from './policy-delivery.ts'
 import { detectionKeys } from './policy-detection.ts'
 import { Devices } from './policy-devices.ts'
@@ -255,6 +256,7 @@ const Route = z.strictObject({
     .regex(/^[a-z][A-Za-z0-9_-]{0,63}$/, 'expected a name such as refund')
     .optional()
     .meta({ description: 'What requests to this route do, for authorization; the method unless given.' }),
+  callers: Callers.optional(),
 })
 
 /** Longest text of a service's Cedar policies, UTF-16 code units. */
@@ -350,6 +352,7 @@ const Service = z.strictObject({
   }),
   identity: Identity.optional(),
   authorization: Authorization.optional(),
+  callers: Callers.optional(),
   people: People.optional(),
   staleness: Staleness.default({ max: 3_600_000, beyond: 'open' }),
   upstreamTimeout: Duration.default(30_000),
@@ -411,6 +414,11 @@ const TestRequest = z.strictObject({
     })
     .optional()
     .meta({ description: 'What a bearer token says that verified.' }),
+  caller: z
+    .string()
+    .regex(/^(?:service|node)\/[a-z0-9][a-z0-9-]{0,62}$/, 'expected service/NAME or node/NAME')
+    .optional()
+    .meta({ description: 'Whose certificate of the ring comes with it.' }),
 })
 
 const PolicyTest = z.strictObject({
@@ -433,14 +441,14 @@ const PolicyTest = z.strictObject({
             .string()
             .max(256)
             .regex(
-              /^(limit:[a-z0-9-]{1,63}|rule:[1-9][0-9]{0,8}|api:[ -~]{1,240}|authorization:[ -~]{1,128})$/,
-              'expected a rule’s id, limit:NAME, authorization:POLICY or what api names, such as api:query page',
+              /^(limit:[a-z0-9-]{1,63}|rule:[1-9][0-9]{0,8}|api:[ -~]{1,240}|authorization:[ -~]{1,128}|callers:[a-z0-9-]{1,63})$/,
+              'expected a rule’s id, limit:NAME, authorization:POLICY, callers:SERVICE or what api names, such as api:query page',
             ),
         ])
         .optional()
         .meta({
           description:
-            'A rule of the WAF that matched, by its id; the limit that is used up, as limit:NAME; what is outside of the api, as api:path; or the policy that forbids it, as authorization:ID, authorization:default where none permits.',
+            'A rule of the WAF that matched, by its id; the limit that is used up, as limit:NAME; what is outside of the api, as api:path; or the policy that forbids it, as authorization:ID, authorization:default where none permits; or callers:SERVICE, callers:default where it names none.',
         }),
     }),
   ]),
@@ -599,6 +607,7 @@ export const PolicySchema = z.strictObject({
     .prefault({})
     .meta({ description: 'The most work, in units, that the rules may do on a fixed sample request of each class.' }),
   workloads: Workloads,
+  segmentation: Segmentation.prefault({}).meta({ description: 'Whether services have to say who may call them.' }),
   exceptions: z
     .array(Exception)
     .max(EXCEPTIONS_MAX)

@@ -17,6 +17,7 @@ import { GROUPS_MAX, parsePersonStatement } from './person-parsing.ts'
 import { RingKeyShape, ringKeyFault } from './ring-key-shape.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX } from './secret-name.ts'
 import { DENIALS_MAX, RingState } from './state.ts'
+import { TransitShape } from './transit-keys.ts'
 import { TrustShape } from './trust-shape.ts'
 import { parseContent, parseSubject, type Sha256, subjectId, txId } from './tx.ts'
 import type { Denial, DenialSubject } from './types.ts'
@@ -27,7 +28,7 @@ import { SECRET_CAPSULE_BYTES_MAX, SECRET_CIPHERTEXT_BYTES_MAX } from './vault-s
 const SNAPSHOT_BYTES_MAX = 268_435_456
 /** Transactions of ten minutes. */
 const SEEN_MAX = 2_000_000
-const FORMAT = 'ringwall/state/6'
+const FORMAT = 'ringwall/state/7'
 
 /** Entries in one piece: between pieces the caller may let others have their turn. A secret may have some 220 KB. */
 const PIECE_ENTRIES = 1_000
@@ -54,6 +55,7 @@ const Header = z.strictObject({
   signingKey: RingKeyShape,
   sealingKey: RingKeyShape,
   disks: DisksShape.optional(),
+  transit: TransitShape.optional(),
   usage: z.array(z.tuple([z.string().max(80), z.array(z.tuple([z.int().min(0), z.int().min(1)])).max(13)])).max(2_000),
   denials: z.int().min(0).max(DENIALS_MAX),
   pending: z.int().min(0).max(PENDING_DENIALS_MAX),
@@ -172,7 +174,7 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
   const invitations = Array.from({ length: header.invitations ?? 0 }, () => lines.next(InvitationLine))
   const devices = Array.from({ length: header.devices ?? 0 }, () => lines.next(DeviceLine))
   const enrolment = { invitations, devices, trust: header.trust ?? NO_TRUST }
-  const { signingKey, sealingKey, disks, policyText, policyVersion, nodes, retired, epoch, usage } = header
+  const { signingKey, sealingKey, disks, transit, policyText, policyVersion, nodes, retired, epoch, usage } = header
   for (const [name, key] of [
     ['signing', signingKey],
     ['sealing', sealingKey],
@@ -184,6 +186,7 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
   const lists = { denials, pending, approvals, vault, people, seen, enrolment }
   const contents = {
     ...(disks === undefined ? {} : { disks }),
+    ...(transit === undefined ? {} : { transit }),
     policyText,
     policyVersion,
     nodes,

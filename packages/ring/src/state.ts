@@ -16,6 +16,7 @@ import { hashOfDisks, NO_DISKS, type NodeDisks, withoutDisk } from './node-disks
 import { People, type Person } from './people.ts'
 import { type KeyName, NO_RING_KEY, type RingKey } from './ring-key.ts'
 import { timeKey } from './time-key.ts'
+import { hashOfTransit, NO_TRANSIT_KEYS, type TransitKeys } from './transit-keys.ts'
 import { portableSha256, type Sha256 } from './tx.ts'
 import type { Denial, RingNode, TxId } from './types.ts'
 import { type SecretContents, VaultSecrets } from './vault-secrets.ts'
@@ -24,7 +25,7 @@ import { type SecretContents, VaultSecrets } from './vault-secrets.ts'
 export const DENIALS_MAX = 250_000
 /** What one block sweeps beyond twice its transactions. */
 const SWEEP_MAX = 1_000
-const STATE_DOMAIN = 'RINGWALL_STATE_V5\n'
+const STATE_DOMAIN = 'RINGWALL_STATE_V6\n'
 
 /** One slot of quota time: quotas slide by slots of 5 minutes. */
 const SLOT_MS = 300_000
@@ -61,6 +62,7 @@ interface Fields {
   readonly signingKey: RingKey
   readonly sealingKey: RingKey
   readonly vault: VaultSecrets
+  readonly transit: TransitKeys
   readonly enrolment: Enrolment
   readonly people: People
   readonly disks: NodeDisks
@@ -77,6 +79,8 @@ export interface StateContents {
   readonly sealingKey: RingKey
   /** Absent: none. */
   readonly disks?: NodeDisks | undefined
+  /** Absent: none. */
+  readonly transit?: TransitKeys | undefined
   readonly denials: readonly Denial[]
   /** In order of id. */
   readonly pending: readonly PendingDenial[]
@@ -119,6 +123,8 @@ export interface StateParts {
   readonly people: string
   /** SHA-256 of what is known of disks, as canonical JSON; absent while there is nothing. */
   readonly disks?: string
+  /** SHA-256 of the keys of the transit, as canonical JSON; absent while there are none. */
+  readonly transit?: string
 }
 
 /** The commitment to a state, from its parts: lower-case hex. */
@@ -168,6 +174,7 @@ export class RingState {
       signingKey: NO_RING_KEY,
       sealingKey: NO_RING_KEY,
       vault: VaultSecrets.empty,
+      transit: NO_TRANSIT_KEYS,
       enrolment: Enrolment.empty,
       people: People.empty,
       disks: NO_DISKS,
@@ -193,6 +200,7 @@ export class RingState {
       signingKey,
       sealingKey,
       vault: VaultSecrets.from(contents.vault),
+      transit: contents.transit ?? NO_TRANSIT_KEYS,
       enrolment: Enrolment.from(contents.enrolment),
       people: People.from(contents.people),
       disks: contents.disks ?? NO_DISKS,
@@ -238,6 +246,11 @@ export class RingState {
   /** Secrets, sealed. */
   get vault(): VaultSecrets {
     return this.#fields.vault
+  }
+
+  /** Keys of the transit. */
+  get transit(): TransitKeys {
+    return this.#fields.transit
   }
 
   /** Invitations and devices. */
@@ -362,6 +375,10 @@ export class RingState {
     return vault === this.#fields.vault ? this : this.#with({ vault })
   }
 
+  withTransit(transit: TransitKeys): RingState {
+    return transit === this.#fields.transit ? this : this.#with({ transit })
+  }
+
   withEnrolment(enrolment: Enrolment): RingState {
     return enrolment === this.#fields.enrolment ? this : this.#with({ enrolment })
   }
@@ -456,8 +473,10 @@ export class RingState {
   parts(hash?: Sha256): StateParts {
     const fields = this.#fields
     const disks = hashOfDisks(fields.disks)
+    const transit = hashOfTransit(fields.transit)
     return {
       ...(disks === undefined ? {} : { disks }),
+      ...(transit === undefined ? {} : { transit }),
       policy: hashOfPolicy(fields.policyText, hash),
       policyVersion: fields.policyVersion,
       nodes: hashOfList(fields.nodes),
@@ -485,6 +504,7 @@ export class RingState {
     const fields = this.#fields
     return {
       ...(hashOfDisks(fields.disks) === undefined ? {} : { disks: fields.disks }),
+      ...(fields.transit.length === 0 ? {} : { transit: fields.transit }),
       policyText: fields.policyText,
       policyVersion: fields.policyVersion,
       nodes: fields.nodes,
