@@ -14,6 +14,7 @@ import { DisksShape } from './node-disks-shape.ts'
 import { RETIRED_MAX } from './nodes.ts'
 import { CREDENTIALS_MAX, PEOPLE_MAX, type Person } from './people.ts'
 import { GROUPS_MAX, parsePersonStatement } from './person-parsing.ts'
+import { PLAYS_MAX, type Play, PlayShape } from './plays.ts'
 import { RingKeyShape, ringKeyFault } from './ring-key-shape.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX } from './secret-name.ts'
 import { DENIALS_MAX, RingState } from './state.ts'
@@ -63,6 +64,7 @@ const Header = z.strictObject({
   vault: z.int().min(0).max(SECRETS_MAX),
   people: z.int().min(0).max(PEOPLE_MAX),
   seen: z.int().min(0).max(SEEN_MAX),
+  plays: z.int().min(1).max(PLAYS_MAX).optional(),
   invitations: z.int().min(1).max(INVITATIONS_MAX).optional(),
   devices: z.int().min(1).max(DEVICES_MAX).optional(),
   trust: TrustShape.refine((trust) => !isNoTrust(trust), { error: 'it is empty' }).optional(),
@@ -136,7 +138,7 @@ const SeenLine = z.tuple([Ms, z.string().regex(/^[0-9a-f]{64}$/)])
 
 /** In pieces: lines of canonical JSON, a header and then an entry each, in the order of their keys. */
 export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8Array, void, undefined> {
-  const { denials, pending, approvals, vault, people, seen, enrolment, ...rest } = state.contents()
+  const { denials, pending, approvals, vault, people, plays, seen, enrolment, ...rest } = state.contents()
   const { invitations, devices, trust } = enrolment
   const counts = {
     denials: denials.length,
@@ -145,12 +147,13 @@ export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8
     vault: vault.length,
     people: people.length,
     seen: seen.length,
+    ...(plays.length === 0 ? {} : { plays: plays.length }),
     ...(invitations.length === 0 ? {} : { invitations: invitations.length }),
     ...(devices.length === 0 ? {} : { devices: devices.length }),
     ...(isNoTrust(trust) ? {} : { trust }),
   }
   yield encodeUtf8(`${canonicalJson({ format: FORMAT, ring, ...rest, ...counts })}\n`)
-  for (const entries of [denials, pending, approvals, vault, people, seen, invitations, devices]) {
+  for (const entries of [denials, pending, approvals, vault, people, seen, invitations, devices, plays]) {
     const count = entries === vault ? PIECE_SECRETS : PIECE_ENTRIES
     for (let at = 0; at < entries.length; at += count) {
       const lines = entries.slice(at, at + count).map((entry) => `${canonicalJson(entry)}\n`)
@@ -173,6 +176,7 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
   const seen = Array.from({ length: header.seen }, () => lines.next(SeenLine))
   const invitations = Array.from({ length: header.invitations ?? 0 }, () => lines.next(InvitationLine))
   const devices = Array.from({ length: header.devices ?? 0 }, () => lines.next(DeviceLine))
+  const plays = Array.from({ length: header.plays ?? 0 }, (): Play => lines.next(PlayShape))
   const enrolment = { invitations, devices, trust: header.trust ?? NO_TRUST }
   const { signingKey, sealingKey, disks, transit, policyText, policyVersion, nodes, retired, epoch, usage } = header
   for (const [name, key] of [
@@ -183,7 +187,7 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
     if (fault !== undefined) throw new SnapshotInvalid(`the ${name} key: ${fault}`)
   }
   const keys = { signingKey, sealingKey }
-  const lists = { denials, pending, approvals, vault, people, seen, enrolment }
+  const lists = { denials, pending, approvals, vault, people, plays, seen, enrolment }
   const contents = {
     ...(disks === undefined ? {} : { disks }),
     ...(transit === undefined ? {} : { transit }),
