@@ -97,7 +97,15 @@ export {
 export { type AnyRingError, GenesisInvalid, PolicyFileInvalid, SnapshotInvalid } from './errors.ts'
 export { FLOOD_REASON, isFloodDenial } from './flood-denial.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
-export { denialOf, denialOfReuse, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
+export {
+  denialOf,
+  denialOfReuse,
+  joinDenials,
+  POLICY_BYTES_MAX,
+  type Refusal,
+  type RefusalCode,
+  subjectFault,
+} from './meaning.ts'
 export { type MerkleProof, verifyMerkleProof } from './merkle-trie.ts'
 export {
   type DiskRefusalCode,
@@ -146,6 +154,29 @@ export {
 } from './people.ts'
 export { OUTSIDE_SUBJECT, PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
 export { enrolmentBytes, INVITATION_MS_MAX, type PersonRefusalCode, personSubject } from './person-statements.ts'
+export {
+  inputFault,
+  isOutside,
+  isPlayStatement,
+  PLAY_ATTEMPTS_MAX,
+  PLAY_CLAIM_MS,
+  type PlayRefusalCode,
+  type PlayStatement,
+  playbookDigest,
+  playId,
+  rehearsedPlay,
+  stepOf,
+} from './play-statements.ts'
+export {
+  isOver,
+  PLAY_STATUSES,
+  PLAYS_MAX,
+  type Play,
+  type PlayInputs,
+  type PlayOutcome,
+  type PlayStatus,
+  Plays,
+} from './plays.ts'
 export {
   APPROVABLE_TYPES,
   type ApprovableType,
@@ -197,6 +228,14 @@ export {
 } from './policy-objects.ts'
 export type { OpenIdClient, OpenIdPolicy } from './policy-openid.ts'
 export type { PeoplePolicy } from './policy-people.ts'
+export {
+  inputsOf,
+  nameOfStep,
+  PLAY_INPUTS,
+  type PlaybookPolicy,
+  type PlaybookStep,
+  type PlayInput,
+} from './policy-playbooks.ts'
 export type { OpenIdProviderPolicy, ProviderPolicy, SamlProviderPolicy } from './policy-providers.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'

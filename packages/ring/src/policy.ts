@@ -10,6 +10,7 @@ import { detectionKeys } from './policy-detection.ts'
 import { Devices } from './policy-devices.ts'
 import { OpenId } from './policy-openid.ts'
 import { People, PeopleWhen } from './policy-people.ts'
+import { Playbooks } from './policy-playbooks.ts'
 import { Providers } from './policy-providers.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
@@ -650,6 +651,7 @@ export const PolicySchema = z.strictObject({
   openid: OpenId.optional(),
   providers: Providers,
   vault: Vault.prefault({}).meta({ description: 'Who may read and write which secrets.' }),
+  playbooks: Playbooks,
   indicators: z
     .array(
       z.strictObject({

@@ -22,6 +22,8 @@ import { ENROLMENT_TYPES, isEnrolmentType, parseEnrolmentStatement, type Stateme
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
 import { OBJECT_TYPES, parseObjectStatement } from './object-parse.ts'
 import { parsePersonStatement } from './person-parsing.ts'
+import { PLAY_TYPES, parsePlayStatement } from './play-parse.ts'
+import type { PlayStatement } from './play-statements.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 import { portableSha256, type Sha256 } from './sha256.ts'
 import type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId } from './types.ts'
@@ -57,6 +59,12 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'key.rotate',
   'vault.put',
   'vault.delete',
+  'play.start',
+  'play.claim',
+  'play.report',
+  'play.approve',
+  'play.cancel',
+  'play.undo',
   'transit.create',
   'transit.rotate',
   'transit.trim',
@@ -304,6 +312,7 @@ function parseBody(value: unknown): TxBody {
     const fields = record(value, 'body', ['name', 'reason', 'type', 'versions'])
     return { name: secretName(fields.name), reason: reason(fields.reason), type, versions: versions(fields.versions) }
   }
+  if (PLAY_TYPES.has(type)) return parsePlayStatement(value, type as PlayStatement['type'], READERS)
   if (type === 'transit.create') {
     const fields = record(value, 'body', ['name', 'type', 'use'])
     const use = (['encrypt', 'sign', 'mac'] as const).find((known) => known === fields.use)
@@ -536,7 +545,7 @@ function base64url(value: unknown, where: string, bytes: number): string {
 }
 
 const READERS: StatementReaders = {
-  record: (value, where, keys) => record(value, where, keys),
+  record: (value, where, keys, optional) => record(value, where, keys, optional),
   whole,
   base64url,
   matching,
