@@ -128,6 +128,7 @@ export {
 } from './people.ts'
 export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
 export { enrolmentBytes, INVITATION_MS_MAX, type PersonRefusalCode, personSubject } from './person-statements.ts'
+export { playId } from './play-id.ts'
 export {
   inputFault,
   isOutside,
@@ -137,7 +138,6 @@ export {
   type PlayRefusalCode,
   type PlayStatement,
   playbookDigest,
-  playId,
   rehearsedPlay,
   stepOf,
 } from './play-statements.ts'
