@@ -489,6 +489,84 @@ function buildProgram(): Command {
     () => async (client, format) => (await import('./commands/bouncer.ts')).bouncerList(client, format),
   )
 
+  const playbook = program
+    .command('playbook')
+    .description('what is done, step by step: ls, runs, show, test, run, approve, cancel, undo')
+  withRing(
+    playbook.command('ls').description('those of the policy').addOption(watch()),
+    () => async (client, format) => (await import('./commands/playbook.ts')).playbookList(client, format),
+  )
+  withRing(
+    playbook
+      .command('runs')
+      .description('runs, the latest first')
+      .addOption(new Option('--state <state>', 'which').choices(['open', 'over', 'all']).default('all'))
+      .addOption(watch()),
+    (_args, { state }) =>
+      async (client, format) =>
+        (await import('./commands/playbook.ts')).playbookRuns(client, format, state as 'open' | 'over' | 'all'),
+  )
+  withRing(
+    playbook.command('show').argument('<run>').description('a run, and what came of its steps').addOption(watch()),
+    ([id], _options) =>
+      async (client, format) =>
+        (await import('./commands/playbook.ts')).playbookShow(client, format, id as string),
+  )
+  withRing(
+    playbook.command('evidence').argument('<run>').description('what its evidence step kept, from the node that did it'),
+    ([id], _options) =>
+      async (client) =>
+        (await import('./commands/playbook.ts')).playbookEvidence(client, id as string),
+  )
+  for (const what of ['run', 'test'] as const) {
+    const command = playbook
+      .command(what)
+      .argument('<playbook>')
+      .description(what === 'run' ? 'start it' : 'say what each step would come to, and start nothing')
+      .option('--source <address>', 'an address or a prefix')
+      .option('--service <name>', 'of the account')
+      .option('--account <hash>', 'as findings name it')
+      .option('--person <name>', 'whose sessions end')
+    if (what === 'run')
+      command
+        .option('--key <text>', 'of one key there is one run: whoever says it again starts nothing')
+        .addOption(reason())
+        .addOption(dryRun())
+    withRing(command, ([name], { source, service, account, person, reason: why, key, dryRun: isDry }) => {
+      const inputs = { source, service, account, person } as Readonly<Record<string, string | undefined>>
+      const how = {
+        reason: (why as string | undefined) ?? '',
+        key: key as string | undefined,
+        dryRun: what === 'test' || isDry === true,
+      }
+      return async (client, format) =>
+        (await import('./commands/playbook.ts')).playbookRun(client, format, name as string, inputs, how)
+    })
+  }
+  for (const [what, about] of [
+    ['approve', 'say yes where a run waits for operators'],
+    ['cancel', 'end a run; what it did stays'],
+    ['undo', 'take back what can be taken back'],
+  ] as const)
+    withRing(
+      playbook.command(what).argument('<run>').description(about).addOption(reason()),
+      ([id], options) =>
+        async (client) =>
+          (await import('./commands/playbook.ts')).playbookSay(client, what, id as string, options.reason as string),
+    )
+
+  const notify = program.command('notify').description('where a node tells what happens: ls, test')
+  withRing(
+    notify.command('ls').description('its channels, and how each did').addOption(watch()),
+    () => async (client, format) => (await import('./commands/playbook.ts')).notifyList(client, format),
+  )
+  withRing(
+    notify.command('test').argument('<channel>').description('have the node tell it something now'),
+    ([name], _options) =>
+      async (client) =>
+        (await import('./commands/playbook.ts')).notifyTest(client, name as string),
+  )
+
   const incident = program.command('incident').description('findings of all nodes that belong together: ls, show, close, export')
   withRing(
     incident

@@ -215,6 +215,54 @@ export type Denials = { readonly denials: readonly Denial[]; readonly pending: r
 /** Decisions of others that the node takes in. */
 export type Feed = { readonly name: string; readonly url: string; /** When it last answered, Unix milliseconds. */ readonly lastMs: number | null; /** Why it does not answer, or not as expected. */ readonly problem: string | null; /** Decisions that the node says. */ readonly held: number; /** That the policy does not let a node say, or too many. */ readonly refused: number; /** Of kinds that are no denials of addresses. */ readonly leftOut: number }
 
+/** A step, by its name and kind. */
+export type PlaybookStep = { readonly name: string; readonly does: string }
+
+/** What is done, step by step. */
+export type Playbook = { readonly name: string; readonly about: string; /** Of its steps: a run does not go on by others. */ readonly digest: string; /** Whose findings start it; none: it is started by hand. */ readonly detectors: readonly string[]; /** What it has to be told. */ readonly inputs: readonly ('source' | 'service' | 'account' | 'person')[]; readonly steps: readonly PlaybookStep[]; readonly open: number; readonly over: number }
+
+/** Those of the policy in force. */
+export type Playbooks = { readonly playbooks: readonly Playbook[] }
+
+/** About whom a run is. */
+export type PlaybookInputs = { readonly source?: string; readonly service?: string; readonly account?: string; readonly person?: string }
+
+/** A run that is not started. */
+export type PlaybookRehearsalRequest = { readonly playbook: string; readonly inputs: PlaybookInputs }
+
+/** What a step would come to now. */
+export type PlaybookRehearsedStep = { readonly step: string; readonly does: string; /** Why it would fail. */ readonly fault: string | null }
+
+/** Nothing was changed. */
+export type PlaybookRehearsal = { readonly playbook: string; readonly steps: readonly PlaybookRehearsedStep[] }
+
+/** One of them. */
+export type PlaybookInput = { readonly name: string; readonly value: string }
+
+/** Who does the step that is under way. */
+export type PlaybookClaim = { readonly node: string; readonly attempt: number; /** Unix milliseconds. */ readonly untilMs: number }
+
+/** What came of a step. */
+export type PlaybookOutcome = { /** From 0. */ readonly step: number; /** Unix milliseconds. */ readonly atMs: number; readonly result: 'done' | 'failed' | 'undone' | 'kept'; /** ring, a node or an operator. */ readonly by: string; readonly note: string }
+
+/** A run of a playbook. */
+export type PlaybookRun = { readonly id: string; readonly playbook: string; readonly digest: string; readonly inputs: readonly PlaybookInput[]; readonly reason: string; readonly by: string; /** Nodes whose findings started it. */ readonly statedBy: readonly string[]; readonly status: 'proposed' | 'running' | 'done' | 'failed' | 'cancelled' | 'undone' | 'lapsed'; /** Unix milliseconds. */ readonly startedAtMs: number; /** Unix milliseconds. */ readonly changedAtMs: number; /** The step that is next or under way, from 0. */ readonly at: number; /** When time alone changes something; 0: never. */ readonly dueMs: number; readonly claim: PlaybookClaim | null; readonly approvedBy: readonly string[]; readonly outcomes: readonly PlaybookOutcome[]; /** By their names; empty when the playbook is another by now. */ readonly steps: readonly string[] }
+
+/** The latest first. */
+export type PlaybookRuns = { readonly runs: readonly PlaybookRun[]; /** That there was no room for. */ readonly more: number }
+
+/** What the ring knew when the step was done. */
+export type PlaybookEvidence = { readonly format: string; readonly ring: string; readonly height: number; readonly node: string; /** Unix milliseconds. */ readonly atMs: number; readonly run: unknown; readonly incidents: readonly unknown[]; readonly denials: readonly unknown[] }
+
+/** Where a node tells what happens. */
+export type NotifyChannel = { readonly name: string; readonly kind: string; readonly told: number; readonly lost: number; /** Of the last attempt. */ readonly problem: string | null }
+
+/** Of this node. */
+export type NotifyChannels = { readonly channels: readonly NotifyChannel[] }
+
+/** It was told. */
+export type NotifyTest = { readonly name: string; readonly told: boolean }
+
 /** Who said that it is done with. */
 export type IncidentClosing = { readonly id: string; /** Unix milliseconds. */ readonly atMs: number; /** The operator. */ readonly by: string; readonly note: string; /** By whose API. */ readonly node: string }
 
@@ -428,6 +476,20 @@ export interface Operations {
   readonly receipt: { readonly answer: Receipt; readonly query: undefined; readonly body: undefined }
   /** GET /v1/incidents: Findings of all nodes that belong together, the latest first. */
   readonly incidents: { readonly answer: Incidents; readonly query: { readonly state?: 'open' | 'closed' | 'all' }; readonly body: undefined }
+  /** GET /v1/playbooks: Playbooks of the policy. */
+  readonly playbooks: { readonly answer: Playbooks; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/playbooks/rehearsal: What each step would come to now. */
+  readonly playbookRehearsal: { readonly answer: PlaybookRehearsal; readonly query: undefined; readonly body: PlaybookRehearsalRequest }
+  /** GET /v1/playbooks/runs: Runs of playbooks, the latest first. */
+  readonly playbookRuns: { readonly answer: PlaybookRuns; readonly query: { readonly state?: 'open' | 'over' | 'all' }; readonly body: undefined }
+  /** GET /v1/playbooks/runs/{id}: One run. */
+  readonly playbookRun: { readonly answer: PlaybookRun; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/playbooks/runs/{id}/evidence: What a step kept, of the node that did it. */
+  readonly playbookEvidence: { readonly answer: PlaybookEvidence; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/notify: Where this node tells what happens. */
+  readonly notifyChannels: { readonly answer: NotifyChannels; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/notify/{name}/test: Has this node tell the channel something. */
+  readonly notifyTest: { readonly answer: NotifyTest; readonly query: undefined; readonly body: undefined }
   /** GET /v1/incidents/{id}: One incident with its timeline. */
   readonly incident: { readonly answer: IncidentDetail; readonly query: undefined; readonly body: undefined }
   /** POST /v1/incidents/{id}/close: It is done with, until something more is found. */
@@ -511,6 +573,13 @@ export const OPERATIONS = {
   explain: ['GET', '/v1/decisions/{requestId}'],
   receipt: ['GET', '/v1/decisions/{requestId}/receipt'],
   incidents: ['GET', '/v1/incidents'],
+  playbooks: ['GET', '/v1/playbooks'],
+  playbookRehearsal: ['POST', '/v1/playbooks/rehearsal'],
+  playbookRuns: ['GET', '/v1/playbooks/runs'],
+  playbookRun: ['GET', '/v1/playbooks/runs/{id}'],
+  playbookEvidence: ['GET', '/v1/playbooks/runs/{id}/evidence'],
+  notifyChannels: ['GET', '/v1/notify'],
+  notifyTest: ['POST', '/v1/notify/{name}/test'],
   incident: ['GET', '/v1/incidents/{id}'],
   incidentClose: ['POST', '/v1/incidents/{id}/close'],
   feeds: ['GET', '/v1/feeds'],

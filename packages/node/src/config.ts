@@ -12,6 +12,7 @@ import type { FeedSettings } from './feeds/feed-config.ts'
 import { feedUrlFault } from './feeds/feed-url.ts'
 import type { IndicatorSettings } from './indicators/indicator-loader.ts'
 import { parseListeners, type TrafficListener } from './listeners.ts'
+import { NotifySchema, type NotifySettings, notifyFault, withPaths } from './respond/notify-config.ts'
 
 const WORKERS_MAX = 64
 
@@ -75,6 +76,8 @@ const Schema = z.strictObject({
     )
     .max(8)
     .default([]),
+  /** Where this node tells what happens. */
+  notify: NotifySchema,
   /** Files of addresses that others call bad; the policy says what is done with them. */
   indicators: z
     .array(
@@ -179,6 +182,7 @@ export interface NodeConfig {
   readonly requestBytesKept: number
   readonly indicators: readonly IndicatorSettings[]
   readonly feeds: readonly FeedSettings[]
+  readonly notify: readonly NotifySettings[]
   readonly breachedPasswords?: string | undefined
   readonly places?: readonly string[] | undefined
   readonly dnsServers?: readonly string[] | undefined
@@ -225,6 +229,12 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     return refuse([{ path: ['listen', 'traffic'], message: 'tls.acme needs acme: { agreeToTerms: true } beside listen' }])
   if (wanted.length === 0 && data.acme !== undefined)
     return refuse([{ path: ['acme'], message: 'no listener wants a certificate: name hosts in its tls.acme' }])
+  for (const [index, one] of data.notify.entries()) {
+    const fault = notifyFault(one)
+    if (fault !== undefined) return refuse([{ path: ['notify', index, fault[0]], message: fault[1] }])
+    if (data.notify.findIndex(({ name }) => name === one.name) !== index)
+      return refuse([{ path: ['notify', index, 'name'], message: `the channel ${one.name} occurs twice` }])
+  }
   return {
     id: data.id,
     data: at(data.data),
@@ -247,6 +257,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
       ttlMs: ttlDays === undefined ? undefined : ttlDays * 86_400_000,
     })),
     feeds: data.feeds.map((feed) => ({ ...feed, key: at(feed.key), ca: feed.ca === undefined ? undefined : at(feed.ca) })),
+    notify: data.notify.map((one) => withPaths(one, at)),
     breachedPasswords: data.breachedPasswords === undefined ? undefined : at(data.breachedPasswords),
     places: data.places?.map(at),
     dnsServers: data.dnsServers,

@@ -17,6 +17,7 @@ import {
 import { createProofReplays, verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
 import { Challenges, createProxy, type LoginEvent } from '@ringwall/proxy'
+import { type NewFinding, Notifier } from '@ringwall/respond'
 import {
   type Denial,
   type DenialSubject,
@@ -99,6 +100,9 @@ import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
 import { RequestArchive } from './request-archive.ts'
+import { isAtLeast, messageOf, tellsOf } from './respond/incident-message.ts'
+import { openChannel } from './respond/notify-channels.ts'
+import { NodePlaybooks } from './respond/playbooks.ts'
 import { ringApplication } from './ring-application.ts'
 import { RingLimits } from './ring-limits.ts'
 import { cachingCompiler } from './rule-cache.ts'
@@ -123,6 +127,10 @@ import { WorkloadApi } from './workloads/workload-api.ts'
 const TICK_MS = 500
 const TX_VALID_MS = 60_000
 const OWN_DENIAL_WAIT_MS = 30_000
+/** A claim lasts little longer. */
+const PLAY_WAIT_MS = 5_000
+/** What comes within so long is told as one message. */
+const NOTIFY_GROUP_MS = 5_000
 const REDEEM_WAIT_MS = 8_000
 const DRAIN_MS = 2_000
 const KEY_TICK_MS = 500
@@ -168,6 +176,10 @@ export interface RunningNode {
   readonly reception: NodeReception
   /** Incidents, of all nodes. */
   readonly desk: IncidentDesk
+  /** Where it tells what happens. */
+  readonly notifier: Notifier
+  /** Its part in runs of playbooks. */
+  readonly playbooks: NodePlaybooks
   /** Programs that enforce its denials elsewhere. */
   readonly bouncers: Bouncers
   /** Whose decisions it takes in. */
@@ -814,12 +826,23 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     const denyInOwnName = (subject: DenialSubject, ttlMs: number, reason: string): void =>
       denyNow(subject, ttlMs, reason, Date.now())
+    const notifier = new Notifier({
+      channels: config.notify.map(openChannel),
+      groupMs: NOTIFY_GROUP_MS,
+      onLost: (channel, reason) => events.add('node', 'warn', `the channel ${channel} was not told: ${reason}`),
+    })
+    closers.push(() => notifier.stop())
     const desk = new IncidentDesk({
       self: config.id,
       fabric,
       file: join(config.data, 'incidents'),
       disk: disk.seal,
-      onOpened: ({ id, severity, title }) => {
+      onOpened: (incident) => {
+        const { id, severity, title } = incident
+        if (tellsOf(incident, config.id))
+          for (const { name, incidents } of config.notify)
+            if (incidents !== undefined && isAtLeast(severity, incidents))
+              notifier.tell(name, messageOf(incident, ring, config.id))
         telemetry.count('incidents_total', { severity }, 1)
         events.add('incident', severity === 'high' ? 'bad' : 'warn', `incident ${id} (${severity}): ${title}`)
       },
@@ -827,6 +850,22 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     await desk.start()
     closers.push(() => desk.stop())
+    const playbooks = new NodePlaybooks({
+      self: config.id,
+      ring,
+      folder: join(config.data, 'playbooks'),
+      disk: disk.seal,
+      state: () => ledger.state(),
+      view: () => view,
+      propose: async (body) => void (await propose(signInOwnName(body), PLAY_WAIT_MS)),
+      notifier,
+      incidents: () => desk.list(),
+      say: (level, line) => events.add('incident', level, line),
+    })
+    const reportFound = (finding: NewFinding): void => {
+      desk.add(finding)
+      playbooks.found(finding)
+    }
     const logins = new LoginWatch({
       self: config.id,
       fabric,
@@ -834,7 +873,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       deny: denyInOwnName,
       onFinding: (finding) => {
         events.add('finding', 'warn', finding.reason)
-        desk.add(ofFailedLogins(finding, Date.now()))
+        reportFound(ofFailedLogins(finding, Date.now()))
       },
       onSources: (from, payload) => {
         if (payload[0] === SOURCE_SUMMARY_VERSION) slowLogins.merge(from, payload)
@@ -851,7 +890,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       disk: disk.seal,
       deny: denyInOwnName,
       say: (line) => events.add('finding', 'warn', line),
-      onFinding: (finding) => desk.add(ofSlowLogins(finding, Date.now())),
+      onFinding: (finding) => reportFound(ofSlowLogins(finding, Date.now())),
       log,
     })
     const detection = new DetectionWatch({
@@ -861,7 +900,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       onFinding: (found) => {
         telemetry.count('findings_total', { rule: found.rule }, 1)
         events.add('finding', 'warn', describeDetected(found))
-        desk.add(ofDetected(found))
+        reportFound(ofDetected(found))
       },
     })
     closers.push(followDetection(detection, fabric))
@@ -879,7 +918,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       deny: denyInOwnName,
       say: (line) => events.add('finding', 'warn', line),
       count: (named) => telemetry.count('flood_sources_total', {}, named),
-      onFound: (named, reason, isDenied) => desk.add(ofFlood(named, reason, isDenied, Date.now())),
+      onFound: (named, reason, isDenied) => reportFound(ofFlood(named, reason, isDenied, Date.now())),
     })
 
     /** What it said for this reason, and for no other, it says no longer. */
@@ -953,6 +992,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       workloads,
       reception,
       desk,
+      notifier,
+      playbooks,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
       indicators: () => indicators.status(),
       feeds: () => feeds.map((feed) => feed.status()),
@@ -1000,6 +1041,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       feed.start()
       closers.push(() => feed.stop())
     }
+    playbooks.start()
+    closers.push(() => playbooks.stop())
     acme?.start()
     events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)
     return node

@@ -154,6 +154,7 @@ export {
 } from './people.ts'
 export { OUTSIDE_SUBJECT, PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
 export { enrolmentBytes, INVITATION_MS_MAX, type PersonRefusalCode, personSubject } from './person-statements.ts'
+export { playId } from './play-id.ts'
 export {
   inputFault,
   isOutside,
@@ -163,7 +164,6 @@ export {
   type PlayRefusalCode,
   type PlayStatement,
   playbookDigest,
-  playId,
   rehearsedPlay,
   stepOf,
 } from './play-statements.ts'

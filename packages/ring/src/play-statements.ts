@@ -8,6 +8,7 @@ import { canonicalJson } from './canonical-json.ts'
 import { corroborationOf, isCorroborated } from './corroboration.ts'
 import { encodeUtf8 } from './encoding.ts'
 import { personSubject } from './person-statements.ts'
+import { playId } from './play-id.ts'
 import { isOver, PLAYS_MAX, type Play, type PlayInputs, type PlayOutcome, type Plays } from './plays.ts'
 import type { Policy } from './policy.ts'
 import { inputsOf, nameOfStep, PLAY_INPUTS, type PlaybookPolicy, type PlaybookStep } from './policy-playbooks.ts'
@@ -68,11 +69,6 @@ const refuse = (code: PlayRefusalCode, reason: string): Refusal => ({ code, reas
 
 export function isPlayStatement(body: { readonly type: string }): body is PlayStatement {
   return body.type.startsWith('play.')
-}
-
-/** Of one key of one playbook there is one run: whoever says it again means that. */
-export function playId(playbook: string, key: string): string {
-  return portableSha256(encodeUtf8(`RINGWALL_PLAY_V1\n${canonicalJson([playbook, key])}`)).slice(0, 16)
 }
 
 export function playbookDigest({ steps }: PlaybookPolicy): string {

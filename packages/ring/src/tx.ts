@@ -31,6 +31,7 @@ import type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx
 export { BATCH_MAX, batchOf } from './batch-signature.ts'
 export { type FieldReaders, fieldReaders } from './field-readers.ts'
 export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
+export { playId } from './play-id.ts'
 export { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 export { portableSha256, type Sha256 } from './sha256.ts'
 export type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId }

@@ -6,6 +6,7 @@ import {
   type Denial,
   diffPolicies,
   isEnrolmentStatement,
+  isPlayStatement,
   liveStatements,
   type Policy,
   type PolicyChange,
@@ -35,6 +36,7 @@ import type { Call, Operation } from './http.ts'
 import { incidentOperations } from './incident-operations.ts'
 import { keyOperations } from './key-operations.ts'
 import { peopleOperations } from './people-operations.ts'
+import { playbookOperations, summarizePlay } from './playbook-operations.ts'
 import { ApiProblem } from './problem.ts'
 import { transitOperations } from './transit-operations.ts'
 import { vaultOperations } from './vault-operations.ts'
@@ -129,6 +131,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     ...peopleOperations(node),
     ...bouncerOperations(node),
     ...incidentOperations(node),
+    ...playbookOperations(node),
     ...enrolmentOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
