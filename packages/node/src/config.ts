@@ -7,6 +7,7 @@ import { type AcmeConfig, certificateFile } from './acme/certificates.ts'
 import { type HostPort, parseHostPort } from './address.ts'
 import type { AuditOptions } from './audit-log.ts'
 import type { DiskMode } from './disk/disk.ts'
+import type { CaseInput } from './enrolment/case-watch.ts'
 import { StartError } from './errors.ts'
 import type { FeedSettings } from './feeds/feed-config.ts'
 import { feedUrlFault } from './feeds/feed-url.ts'
@@ -149,6 +150,15 @@ const Schema = z.strictObject({
   workloadApi: z.strictObject({ socket: z.string().min(1) }).optional(),
   /** Of a device with a TPM 2.0: how tpm2-tools reach it. */
   tpm: z.strictObject({ tcti: z.string().min(1).max(1_024), eventLog: z.string().min(1).optional() }).optional(),
+  /** What tells that the case of a device was opened. */
+  tamper: z
+    .strictObject({
+      case: z.union([
+        z.strictObject({ file: z.string().min(1), closed: z.string().max(1_024) }),
+        z.strictObject({ command: z.tuple([z.string().min(1)], z.string()) }),
+      ]),
+    })
+    .optional(),
   ledger: z
     .strictObject({
       /** Blocks between two snapshots of the state. */
@@ -190,6 +200,7 @@ export interface NodeConfig {
   readonly audit: AuditOptions | undefined
   /** Path of the Workload API's socket; undefined: there is none. */
   readonly workloadSocket?: string | undefined
+  readonly caseInput?: CaseInput | undefined
   readonly tpm?: { readonly tcti: string; readonly eventLog: string | undefined } | undefined
   readonly roundMs: number
   readonly heartbeatMs: number
@@ -265,6 +276,10 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     },
     audit: data.audit === undefined ? undefined : auditOptions(data.audit, at(data.audit.file)),
     workloadSocket: data.workloadApi === undefined ? undefined : at(data.workloadApi.socket),
+    caseInput:
+      data.tamper === undefined || 'command' in data.tamper.case
+        ? data.tamper?.case
+        : { ...data.tamper.case, file: at(data.tamper.case.file) },
     tpm: data.tpm && { tcti: data.tpm.tcti, eventLog: data.tpm.eventLog === undefined ? undefined : at(data.tpm.eventLog) },
     ...data.consensus,
     snapshotBlocks: data.ledger.snapshotBlocks,

@@ -24,6 +24,7 @@ import {
   joinDenials,
   type Meeting,
   neededFor,
+  nodeSubject,
   type PolicyReader,
   type Refusal,
   refusalOf,
@@ -47,7 +48,7 @@ import {
   withKeyStatement,
 } from './ring-key.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
-import { isValidator, RingState } from './state.ts'
+import { DENIALS_MAX, isValidator, RingState } from './state.ts'
 import { encodeTx, idOfSigned, parseIssuer, readTx, type Sha256, subjectId, TX_BYTES_MAX } from './tx.ts'
 import type { Denial, GenesisDocument, RingNode, RuleLibrary, TxContent, TxId, View } from './types.ts'
 import { withVaultStatement } from './vault-statements.ts'
@@ -57,6 +58,8 @@ import { VerifiedTransaction, VerifiedTransactions } from './verified-transactio
 export const TX_LIFETIME_MS_MAX = 600_000
 /** How far ahead the signer’s clock may be. */
 export const TX_SKEW_MS_MAX = 5_000
+/** Certificates of the ring stand for no longer. */
+const IDENTITY_MS_MAX = 86_400_000
 /** Compiled policies kept: the one in force, its successor, a few proposals. */
 const COMPILED_MAX = 4
 
@@ -490,14 +493,30 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     const enrolment = withAttestation(state, content, name, body, context.timestampMs, meansOf(state))
     const isOut = enrolment.trust.expelled !== state.enrolment.trust.expelled
     const next = state.withEnrolment(enrolment)
-    return isOut ? ticked(next.withoutNode(name), context) : next
+    return isOut ? ticked(withoutIdentity(next.withoutNode(name), name, context), context) : next
+  }
+
+  /** Certificates that a node had when it was put out are worth nothing any more, on any node. */
+  const withoutIdentity = (state: RingState, id: string, context: RingBlockContext): RingState => {
+    if (state.denials.size >= DENIALS_MAX) return state
+    const { height, timestampMs: issuedAtMs } = context
+    const code = state.enrolment.trust.expelled.findLast(({ node }) => node === id)?.code
+    const subject = nodeSubject(ring, id)
+    const expiresAtMs = issuedAtMs + IDENTITY_MS_MAX
+    const reason = `put out: ${code}`
+    return denied(
+      state,
+      { id: subjectId(subject), subject, reason, issuer: `node:${id}`, issuedAtMs, expiresAtMs, height },
+      context,
+    )
   }
 
   /**
    * Nodes that are late with their attestation are out: of validators one a block, and as long as most of them are trusted: what keeps the others
    * from attesting as well is no tampering, and a ring is not to end by it.
    */
-  const trusted = (state: RingState, { timestampMs }: RingBlockContext): RingState => {
+  const trusted = (state: RingState, context: RingBlockContext): RingState => {
+    const { timestampMs } = context
     const policy = inForce(state).policy.devices
     const trust = tickedTrust(state, policy, timestampMs, () => state.parts(options.hash).seen)
     let next = state.withEnrolment(state.enrolment.withTrust(trust))
@@ -506,7 +525,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       if (node === undefined || (isValidator(node) && (next.epoch !== state.epoch || !areMostTrusted(next, timestampMs))))
         continue
       const expelled = { atMs: timestampMs, code: 'ATTESTATION_LATE', node: id } as const
-      next = next.withEnrolment(next.enrolment.withExpelled(expelled)).withoutNode(id)
+      next = withoutIdentity(next.withEnrolment(next.enrolment.withExpelled(expelled)).withoutNode(id), id, context)
     }
     return next
   }

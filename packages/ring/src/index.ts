@@ -43,6 +43,7 @@ export {
 export {
   type AttestationStatement,
   type BootEvidence,
+  changeMeasured,
   type QuoteReader,
   type QuoteReading,
   refusalOfBoot,
@@ -97,7 +98,7 @@ export {
 export { type AnyRingError, GenesisInvalid, PolicyFileInvalid, SnapshotInvalid } from './errors.ts'
 export { FLOOD_REASON, isFloodDenial } from './flood-denial.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
-export { denialOf, denialOfReuse, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
+export { denialOf, denialOfReuse, joinDenials, nodeSubject, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
 export { type MerkleProof, verifyMerkleProof } from './merkle-trie.ts'
 export {
   type DiskRefusalCode,

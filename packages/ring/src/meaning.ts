@@ -391,6 +391,11 @@ function refusalOfUse(meeting: Meeting, token: string, verify: Verify): Refusal 
   return undefined
 }
 
+/** A node, as its certificates name it. */
+export function nodeSubject(ring: string, id: string): DenialSubject {
+  return { issuer: ringIssuer(ring), kind: 'subject', value: `spiffe://${ring}/node/${id}` }
+}
+
 export function sessionSubject(ring: string, value: string): DenialSubject {
   return { issuer: ringIssuer(ring), kind: 'session', value }
 }
