@@ -328,7 +328,7 @@ function buildProgram(): Command {
     program
       .command('device')
       .description(
-        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference, bind, tpm; manufacturer, make, address, ship',
+        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference, bind, tpm, certificate, certificates, revoke; manufacturer, make, address, ship',
       ),
     {
       withRing,

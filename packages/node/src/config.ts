@@ -9,6 +9,7 @@ import type { AuditOptions } from './audit-log.ts'
 import type { DiskMode } from './disk/disk.ts'
 import type { CaseInput } from './enrolment/case-watch.ts'
 import { StartError } from './errors.ts'
+import type { EstConfig } from './est/est-server.ts'
 import type { FeedSettings } from './feeds/feed-config.ts'
 import { feedUrlFault } from './feeds/feed-url.ts'
 import type { IndicatorSettings } from './indicators/indicator-loader.ts'
@@ -150,6 +151,8 @@ const Schema = z.strictObject({
   workloadApi: z.strictObject({ socket: z.string().min(1) }).optional(),
   /** Of a device with a TPM 2.0: how tpm2-tools reach it. */
   tpm: z.strictObject({ tcti: z.string().min(1).max(1_024), eventLog: z.string().min(1).optional() }).optional(),
+  /** Certificates for devices that are no nodes (RFC 7030). */
+  est: z.strictObject({ listen: z.string(), certificate: z.string().min(1), key: z.string().min(1) }).optional(),
   /** What tells that the case of a device was opened. */
   tamper: z
     .strictObject({
@@ -201,6 +204,7 @@ export interface NodeConfig {
   /** Path of the Workload API's socket; undefined: there is none. */
   readonly workloadSocket?: string | undefined
   readonly caseInput?: CaseInput | undefined
+  readonly est?: EstConfig | undefined
   readonly tpm?: { readonly tcti: string; readonly eventLog: string | undefined } | undefined
   readonly roundMs: number
   readonly heartbeatMs: number
@@ -276,6 +280,11 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     },
     audit: data.audit === undefined ? undefined : auditOptions(data.audit, at(data.audit.file)),
     workloadSocket: data.workloadApi === undefined ? undefined : at(data.workloadApi.socket),
+    est: data.est && {
+      listen: parseHostPort(data.est.listen, `${file}: est.listen`),
+      certificate: at(data.est.certificate),
+      key: at(data.est.key),
+    },
     caseInput:
       data.tamper === undefined || 'command' in data.tamper.case
         ? data.tamper?.case

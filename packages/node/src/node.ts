@@ -78,6 +78,7 @@ import { summarizeEnrolment } from './enrolment/summary.ts'
 import { showExpelled } from './enrolment/trust.ts'
 import { Vouching } from './enrolment/vouching.ts'
 import { StartError } from './errors.ts'
+import { EstServer } from './est/est-server.ts'
 import { EventLog } from './events.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
@@ -1001,6 +1002,21 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       const started = workloads
       await started.start()
       closers.push(() => started.stop())
+    }
+    if (config.est !== undefined) {
+      const est = new EstServer({
+        config: config.est,
+        self: config.id,
+        ring,
+        state,
+        view: () => view,
+        sign,
+        mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
+        submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
+        say: (level, line) => events.add('key', level, line),
+      })
+      await est.start()
+      closers.push(() => est.stop())
     }
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()

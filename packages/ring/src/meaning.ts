@@ -17,6 +17,7 @@ import {
   refusalOfEnrolment,
   type VoucherReader,
 } from './enrolment-statements.ts'
+import type { CsrReader } from './est.ts'
 import { type DiskRefusalCode, refusalOfDiskSeal, refusalOfWipeReceipt } from './node-disks.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
 import { endedBy, type PersonRefusalCode, refusalOfPersonStatement } from './person-statements.ts'
@@ -112,6 +113,7 @@ export interface Meeting {
   readonly verify: Verify
   readonly voucher: VoucherReader | undefined
   readonly quote: QuoteReader | undefined
+  readonly csr: CsrReader | undefined
 }
 
 function refuse(code: RefusalCode, reason: string): Refusal {
@@ -136,7 +138,13 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
     if (issuer.kind === 'node') return refusalOfKeyStatement(state.key(body.key), body, issuer.name, state.validators)
     return refuse('NOT_ENTITLED', `${body.type} is for the nodes that hold the key; ask for a ceremony with key refresh`)
   }
-  if (body.type === 'node.join' || body.type === 'device.join' || body.type === 'attest.quote' || body.type === 'attest.enrol') {
+  if (
+    body.type === 'node.join' ||
+    body.type === 'device.join' ||
+    body.type === 'attest.quote' ||
+    body.type === 'attest.enrol' ||
+    body.type === 'est.enrol'
+  ) {
     if (meeting.issuer.kind === 'node') return refusalOfEnrolment(meeting, body, enrolmentMeans(meeting, reader))
     return refuse('NOT_ENTITLED', `${body.type} is for nodes; an operator lets one in with node.add`)
   }
@@ -209,11 +217,11 @@ function refusalOfPurge(state: RingState, service: string, reader: PolicyReader)
 }
 
 export function enrolmentMeans(
-  meeting: Pick<Meeting, 'state' | 'verify' | 'voucher' | 'quote'>,
+  meeting: Pick<Meeting, 'state' | 'verify' | 'voucher' | 'quote' | 'csr'>,
   reader: PolicyReader,
 ): EnrolmentMeans {
-  const { state, verify, voucher, quote } = meeting
-  return { verify, voucher, quote, policy: reader.inForce(state).devices }
+  const { state, verify, voucher, quote, csr } = meeting
+  return { verify, voucher, quote, csr, policy: reader.inForce(state).devices }
 }
 
 /** A device that goes takes its node along. */

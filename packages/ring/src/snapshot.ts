@@ -9,6 +9,7 @@ import { decodeUtf8, encodeUtf8, equalBytes } from './encoding.ts'
 import { DEVICES_MAX, INVITATIONS_MAX } from './enrolment.ts'
 import { DeviceLine, InvitationLine } from './enrolment-shape.ts'
 import { SnapshotInvalid } from './errors.ts'
+import { EST_CLIENTS_MAX, EST_SECRETS_MAX, NO_EST_CLIENTS } from './est.ts'
 import { Node } from './genesis.ts'
 import { DisksShape } from './node-disks-shape.ts'
 import { RETIRED_MAX } from './nodes.ts'
@@ -43,6 +44,16 @@ const Issuer = z
   .string()
   .regex(/^node:/)
   .max(80)
+const EstName = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/)
+const EstShape = z.strictObject({
+  clients: z
+    .array(z.strictObject({ name: EstName, publicKey: z.string().max(124), by: z.enum(['secret', 'idevid']), atMs: Ms }))
+    .max(EST_CLIENTS_MAX),
+  secrets: z
+    .array(z.strictObject({ name: EstName, hash: z.string().regex(/^[0-9a-f]{64}$/), expiresAtMs: Ms }))
+    .max(EST_SECRETS_MAX),
+})
+
 const Header = z.strictObject({
   format: z.literal(FORMAT),
   ring: z.string(),
@@ -64,6 +75,7 @@ const Header = z.strictObject({
   invitations: z.int().min(1).max(INVITATIONS_MAX).optional(),
   devices: z.int().min(1).max(DEVICES_MAX).optional(),
   trust: TrustShape.refine((trust) => !isNoTrust(trust), { error: 'it is empty' }).optional(),
+  est: EstShape.refine(({ clients, secrets }) => clients.length + secrets.length > 0, { error: 'it is empty' }).optional(),
 })
 const DenialLine = z.strictObject({
   id: z.string().regex(/^[0-9a-f]{16}$/),
@@ -135,7 +147,7 @@ const SeenLine = z.tuple([Ms, z.string().regex(/^[0-9a-f]{64}$/)])
 /** In pieces: lines of canonical JSON, a header and then an entry each, in the order of their keys. */
 export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8Array, void, undefined> {
   const { denials, pending, approvals, vault, people, seen, enrolment, ...rest } = state.contents()
-  const { invitations, devices, trust } = enrolment
+  const { invitations, devices, trust, est } = enrolment
   const counts = {
     denials: denials.length,
     pending: pending.length,
@@ -146,6 +158,7 @@ export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8
     ...(invitations.length === 0 ? {} : { invitations: invitations.length }),
     ...(devices.length === 0 ? {} : { devices: devices.length }),
     ...(isNoTrust(trust) ? {} : { trust }),
+    ...(est.clients.length + est.secrets.length === 0 ? {} : { est }),
   }
   yield encodeUtf8(`${canonicalJson({ format: FORMAT, ring, ...rest, ...counts })}\n`)
   for (const entries of [denials, pending, approvals, vault, people, seen, invitations, devices]) {
@@ -171,7 +184,7 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
   const seen = Array.from({ length: header.seen }, () => lines.next(SeenLine))
   const invitations = Array.from({ length: header.invitations ?? 0 }, () => lines.next(InvitationLine))
   const devices = Array.from({ length: header.devices ?? 0 }, () => lines.next(DeviceLine))
-  const enrolment = { invitations, devices, trust: header.trust ?? NO_TRUST }
+  const enrolment = { invitations, devices, trust: header.trust ?? NO_TRUST, est: header.est ?? NO_EST_CLIENTS }
   const { signingKey, sealingKey, disks, policyText, policyVersion, nodes, retired, epoch, usage } = header
   for (const [name, key] of [
     ['signing', signingKey],
