@@ -6,6 +6,7 @@ import { addDevices, addJoining } from './enrolment-program.ts'
 import { QuietFailure, UsageError } from './errors.ts'
 import { parseTtl } from './format.ts'
 import { FORMATS, type Format, parseFormat, write } from './output.ts'
+import { addTransit, type SessionGlobals } from './transit-program.ts'
 
 interface Globals {
   readonly context?: string
@@ -27,10 +28,7 @@ interface NodeGiven {
 }
 
 /** Of those verbs of the vault that services have, too. */
-interface VaultGlobals {
-  readonly context?: string
-  readonly identity?: string
-  readonly node: readonly string[]
+interface VaultGlobals extends SessionGlobals {
   readonly output: Format
 }
 
@@ -220,6 +218,15 @@ function buildProgram(): Command {
         breachedPasswords: given.breachedPasswords as string | undefined,
         places: given.places as string[],
       })
+    })
+
+  program
+    .command('sidecar')
+    .description('mutual TLS for a program beside it: certificates from the node on this machine')
+    .requiredOption('--config <file>', 'what comes in and goes out: sidecar.yaml')
+    .action(async ({ config }: { config: string }) => {
+      const { runSidecar } = await import('@ringwall/node')
+      process.exitCode = await runSidecar(config)
     })
 
   const node = program
@@ -1107,7 +1114,7 @@ function buildProgram(): Command {
   const service = (): Option =>
     new Option('--identity <dir>', 'as the service whose certificate ringwall identity mint wrote there')
   /** A service names its nodes by URL, an operator has them in the context. */
-  const vaultSession = async ({ identity: directory, context, node }: VaultGlobals) => {
+  const vaultSession = async ({ identity: directory, context, node }: SessionGlobals) => {
     const { operatorSession, serviceSession } = await import('./commands/vault-session.ts')
     if (directory !== undefined) return serviceSession(directory, node)
     return operatorSession({ ...(context === undefined ? {} : { context }), ...(node[0] === undefined ? {} : { node: node[0] }) })
@@ -1191,6 +1198,15 @@ function buildProgram(): Command {
       const { env, from } = options
       await vaultRun(await vaultSession(options), command, { env, from })
     })
+  addTransit(program, {
+    withRing,
+    reason,
+    dryRun,
+    watch,
+    whole,
+    sessionOptions: () => [service(), contextFile(), nodesToAsk()],
+    session: vaultSession,
+  })
 
   withRing(
     program
@@ -1371,7 +1387,7 @@ interface UpFlags {
   readonly ports: number
 }
 
-const SERVING: ReadonlySet<string> = new Set(['node', 'protect', 'up'])
+const SERVING: ReadonlySet<string> = new Set(['node', 'protect', 'sidecar', 'up'])
 
 /** When the log's reader and the error's are one and have gone. */
 process.stderr.on('error', () => undefined)

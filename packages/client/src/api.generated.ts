@@ -144,6 +144,24 @@ export type VaultOpenBody = { /** `request` and `signature`: see docs/vault.md. 
 /** What holders answer. Only the asker can read it. */
 export type VaultAnswers = { readonly replies: readonly { readonly party: string; /** Base64url. */ readonly reply: string }[]; /** Of what was asked for, in its order; base64url. */ readonly bodies: readonly { readonly capsule: string; readonly ciphertext: string }[]; readonly refusals: readonly { readonly party: string; readonly reason: string }[] }
 
+/** Keys of the transit that the operator may use or manage. */
+export type TransitKeys = { readonly keys: readonly TransitKey[] }
+
+/** A key of the transit. */
+export type TransitKey = { readonly name: string; readonly id: string; readonly use: 'encrypt' | 'sign' | 'mac'; readonly versions: readonly TransitVersion[]; readonly mayUse: boolean; readonly mayManage: boolean }
+
+/** What whoever uses a key has to know of it. */
+export type TransitKeyFacts = { readonly ring: string; readonly name: string; readonly id: string; readonly use: 'encrypt' | 'sign' | 'mac'; /** Those that can be used, the newest last. */ readonly versions: readonly TransitVersion[] }
+
+/** A version of a key. */
+export type TransitVersion = { readonly version: number; /** Unix milliseconds. */ readonly atMs: number; readonly by: string; /** Of a key that signs: Ed25519, raw, base64url. Empty for others. */ readonly signer: string }
+
+/** What holders answer. Only the asker can read it. */
+export type TransitAnswers = { readonly replies: readonly { readonly party: string; /** Base64url. */ readonly reply: string }[]; readonly refusals: readonly { readonly party: string; readonly reason: string }[] }
+
+/** By the ring’s key, over what docs/transit.md says. */
+export type TransitSignature = { /** Base64url. */ readonly signature: string }
+
 /** What is asked of the key. */
 export type MintBody = { /** `request` and `signature`: see docs/keys.md. */ readonly request: object }
 
@@ -460,6 +478,14 @@ export interface Operations {
   readonly vaultSecrets: { readonly answer: VaultSecrets; readonly query: { readonly path?: string }; readonly body: undefined }
   /** GET /v1/vault/history: Versions of a secret, and openings with this node’s share. */
   readonly vaultHistory: { readonly answer: VaultHistory; readonly query: { readonly name?: string }; readonly body: undefined }
+  /** GET /v1/transit/keys: Keys of the transit that the operator may use or manage. */
+  readonly transitKeys: { readonly answer: TransitKeys; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/transit/key: A key of the transit. */
+  readonly transitKey: { readonly answer: TransitKeyFacts; readonly query: { readonly name?: string }; readonly body: undefined }
+  /** POST /v1/transit/use: Has keys of the transit used for whoever signed the request. */
+  readonly transitUse: { readonly answer: TransitAnswers; readonly query: undefined; readonly body: VaultOpenBody }
+  /** POST /v1/transit/sign: A signature by a key of the transit. */
+  readonly transitSign: { readonly answer: TransitSignature; readonly query: undefined; readonly body: MintBody }
   /** GET /v1/enrolment: Invitations and devices, and where the nodes of the ring are found. */
   readonly enrolment: { readonly answer: Enrolment; readonly query: undefined; readonly body: undefined }
   /** GET /v1/top: What was asked most, on this node. */
@@ -510,6 +536,10 @@ export const OPERATIONS = {
   vaultOpen: ['POST', '/v1/vault/open'],
   vaultSecrets: ['GET', '/v1/vault/secrets'],
   vaultHistory: ['GET', '/v1/vault/history'],
+  transitKeys: ['GET', '/v1/transit/keys'],
+  transitKey: ['GET', '/v1/transit/key'],
+  transitUse: ['POST', '/v1/transit/use'],
+  transitSign: ['POST', '/v1/transit/sign'],
   enrolment: ['GET', '/v1/enrolment'],
   top: ['GET', '/v1/top'],
 } as const satisfies Record<keyof Operations, readonly [string, string]>

@@ -2,6 +2,7 @@
 import type { MintRequest, SignedMintRequest } from '@ringwall/identity/mint-request'
 import type { DenialSubject, RingNode, SignedTx, TxBody } from '@ringwall/ring/tx'
 import type { SignedOpenRequest } from '@ringwall/vault/open-request'
+import type { SignedTransitRequest } from '@ringwall/vault/transit-request'
 import { type AccessRequest, type Decision, type NodeEvent, OPERATIONS, type Operations } from './api.generated.ts'
 import { type OperatorCredentials, OperatorSigner } from './context.ts'
 import { ApiError, NodeUnreachable } from './errors.ts'
@@ -291,6 +292,26 @@ export class RingwallClient {
   /** Answers of holders, which only the asker can read. Needs no operator: the request is signed by who may ask. */
   vaultOpen(request: SignedOpenRequest): Promise<Answer<'vaultOpen'>> {
     return this.#call('vaultOpen', { body: { request } })
+  }
+
+  /** Keys of the transit that this operator may use or manage. */
+  transitKeys(): Promise<Answer<'transitKeys'>> {
+    return this.#call('transitKeys')
+  }
+
+  /** What whoever uses a key has to know of it. Open. */
+  transitKey(query: Query<'transitKey'>): Promise<Answer<'transitKey'>> {
+    return this.#call('transitKey', { query })
+  }
+
+  /** As `vaultOpen`. */
+  transitUse(request: SignedTransitRequest): Promise<Answer<'transitUse'>> {
+    return this.#call('transitUse', { body: { request } })
+  }
+
+  /** A signature by a key of the transit, for whoever signed the request. */
+  transitSignSigned(request: SignedMintRequest): Promise<Answer<'transitSign'>> {
+    return this.#call('transitSign', { body: { request } })
   }
 
   /** Signs a request to open secrets with the operator's key; base64url. */

@@ -114,7 +114,7 @@ import { SigningService } from './signing/signing-service.ts'
 import { SlowLoginWatch } from './slow-login-watch.ts'
 import { sourceMeter } from './source-meter.ts'
 import { describeSubject } from './subject-text.ts'
-import { sameKeys, tokensOf } from './token-trust.ts'
+import { peersOf, sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 import { OpeningLog } from './vault/opening-log.ts'
 import { VaultService } from './vault/vault-service.ts'
@@ -556,6 +556,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
         challenges,
         portal,
+        peer: (certificate, nowMs) => peersOf(view)(certificate, nowMs),
         log,
       })
     const proxy = workers ?? ownProxy()
@@ -706,6 +707,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       fabric,
       view: () => view,
       people: () => stateAt.people,
+      transit: () => stateAt.transit,
       sign: (message) => signMessage(privateKey, message),
       numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json'), disk.seal),
       events,

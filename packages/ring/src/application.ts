@@ -32,6 +32,7 @@ import {
   withoutWordOf,
 } from './meaning.ts'
 import { withDisk, withReceipt, withWipe } from './node-disks.ts'
+import { withObjectStatement } from './object-acts.ts'
 import { withPersonStatement } from './person-statements.ts'
 import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
@@ -50,6 +51,7 @@ import {
 } from './ring-key.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
 import { DENIALS_MAX, isValidator, RingState } from './state.ts'
+import { isTransitStatement, withTransitStatement } from './transit-statements.ts'
 import { encodeTx, idOfSigned, parseIssuer, readTx, type Sha256, subjectId, TX_BYTES_MAX } from './tx.ts'
 import type { Denial, DenialSubject, GenesisDocument, RingNode, RuleLibrary, TxContent, TxId, View } from './types.ts'
 import { withVaultStatement } from './vault-statements.ts'
@@ -444,7 +446,11 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     if (body.type === 'est.enrol') return enrolled(seen, content, body, context)
     if (body.type === 'node.join' || body.type === 'device.join')
       return ticked(enrolled(seen, content, body, context).withNode(body.node), context)
+    if (body.type === 'object.act' || body.type === 'access.put' || body.type === 'access.remove')
+      return seen.withObjects(withObjectStatement(seen.objects, content, body, context.timestampMs))
     if (body.type === 'vault.put') return seen.withVault(withVaultStatement(seen.vault, content, body, context.timestampMs))
+    if (isTransitStatement(body) && body.type !== 'transit.delete')
+      return seen.withTransit(withTransitStatement(seen, content, body, id, context.timestampMs))
     if (body.type === 'deny.withdraw') return withdrawn(seen, body.id, issuer)
     if (body.type === 'deny.add') {
       const denial = denialOf(content, context.height, denialId)!
@@ -461,11 +467,13 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     if (signersOf(statement, genesis.operators).length < neededFor(seen, content.body, reader)) {
       return seen.withApprovals(seen.approvals.with(statement))
     }
-    return perform(seen.withApprovals(seen.approvals.without(id)), content, context)
+    return perform(seen.withApprovals(seen.approvals.without(id)), id, content, context)
   }
 
-  const perform = (state: RingState, content: TxContent, context: RingBlockContext): RingState => {
+  const perform = (state: RingState, id: TxId, content: TxContent, context: RingBlockContext): RingState => {
     const { body } = content
+    if (body.type === 'transit.delete')
+      return state.withTransit(withTransitStatement(state, content, body, id, context.timestampMs))
     if (body.type === 'vault.delete') return state.withVault(withVaultStatement(state.vault, content, body, context.timestampMs))
     if (body.type === 'policy.set') return ticked(state.withPolicy(body.policy), context)
     if (body.type === 'deny.remove') return state.withoutDenial(body.id).withPending(state.pending.without(body.id))

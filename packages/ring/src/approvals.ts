@@ -34,6 +34,7 @@ const LIKE: Readonly<Partial<Record<TxBody['type'], ApprovableType>>> = {
   'est.invite': 'node.add',
   'device.transfer': 'node.remove',
   'device.remove': 'node.remove',
+  'transit.delete': 'vault.delete',
 }
 
 /** As which type of statement the policy makes it wait; undefined: it never waits. */

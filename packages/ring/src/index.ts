@@ -112,6 +112,32 @@ export {
 } from './node-disks.ts'
 export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export {
+  OBJECT_ACT_MS_MAX,
+  type ObjectAct,
+  type ObjectRefusalCode,
+  type ObjectStatement,
+} from './object-acts.ts'
+export {
+  BUCKET_NAME,
+  BUCKET_NAME_EXPECTED,
+  OBJECT_BYTES_MAX,
+  OBJECT_KEY_BYTES_MAX,
+  OBJECT_SHARDS_MAX,
+  RETAIN_MS_MAX,
+} from './object-bounds.ts'
+export { accessKeyName, type ObjectLabel, objectActBytes, objectLabel } from './object-label.ts'
+export { ACCESS_KEY_ID, ACCESS_KEY_ID_EXPECTED, isObjectKey } from './object-parse.ts'
+export {
+  ACCESS_KEYS_MAX,
+  type AccessKey,
+  BUCKETS_MAX,
+  type Bucket,
+  OBJECT_VERSIONS_MAX,
+  type ObjectEntry,
+  type ObjectVersion,
+  VaultObjects,
+} from './objects.ts'
+export {
   CREDENTIALS_MAX,
   type PasswordCost,
   PEOPLE_MAX,
@@ -144,6 +170,7 @@ export {
   type SourceSetPolicy,
   type UpstreamPolicy,
 } from './policy.ts'
+export { type Caller, type CallerRefusal, Callers, callerRefusal } from './policy-callers.ts'
 export {
   type CompiledPolicy,
   compileException,
@@ -163,11 +190,26 @@ export {
   parsePolicyDocument,
 } from './policy-document.ts'
 export { policyJsonSchema } from './policy-json-schema.ts'
+export {
+  mayUseObjects,
+  type ObjectAction,
+  type ObjectRule,
+  residencyOf,
+  rulesOfBucket,
+} from './policy-objects.ts'
 export type { OpenIdClient, OpenIdPolicy } from './policy-openid.ts'
 export type { PeoplePolicy } from './policy-people.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'
-export { isVaultOpen, mayUseVault, type VaultAction, type VaultAsker, type VaultPolicy } from './policy-vault.ts'
+export {
+  isVaultOpen,
+  mayManageTransit,
+  mayUseTransit,
+  mayUseVault,
+  type VaultAction,
+  type VaultAsker,
+  type VaultPolicy,
+} from './policy-vault.ts'
 export {
   mayAttest,
   servicesOf,
@@ -221,6 +263,20 @@ export { SAMPLE_CLASSES, SAMPLE_REQUESTS, type SampleClass } from './sample-requ
 export { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
 export { readRingToken, ringIssuer, tokenKeys } from './token-revocation.ts'
+export {
+  newestTransitVersion,
+  TRANSIT_KEYS_MAX,
+  TRANSIT_USES,
+  TRANSIT_VERSIONS_MAX,
+  type TransitKey,
+  type TransitKeys,
+  type TransitUse,
+  type TransitVersion,
+  transitKey,
+  transitPlace,
+} from './transit-keys.ts'
+export { type TransitPlace, transitCapsuleLabel, transitMacInput, transitSignedBytes } from './transit-label.ts'
+export type { TransitRefusalCode, TransitStatement } from './transit-statements.ts'
 export {
   accountKey,
   batchOf,

@@ -20,12 +20,14 @@ import {
 import type { CsrReader } from './est.ts'
 import { type DiskRefusalCode, refusalOfDiskSeal, refusalOfWipeReceipt } from './node-disks.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
+import { type ObjectRefusalCode, refusalOfAccessKey, refusalOfObjectAct } from './object-acts.ts'
 import { endedBy, type PersonRefusalCode, refusalOfPersonStatement } from './person-statements.ts'
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
 import { type KeyRefusalCode, refusalOfKeyStatement } from './ring-key.ts'
 import { DENIALS_MAX, type RingState } from './state.ts'
 import { isSignedByRing, readRingToken, ringIssuer } from './token-revocation.ts'
+import { isTransitStatement, refusalOfTransitStatement, type TransitRefusalCode } from './transit-statements.ts'
 import { parseIssuer, subjectId } from './tx.ts'
 import type { Denial, DenialSubject, RingNode, RingOperator, TxBody, TxContent } from './types.ts'
 import { refusalOfVaultStatement, type VaultRefusalCode, type VaultStatement } from './vault-statements.ts'
@@ -66,6 +68,8 @@ export type RefusalCode =
   | KeyRefusalCode
   | 'KEY_IN_USE'
   | VaultRefusalCode
+  | TransitRefusalCode
+  | ObjectRefusalCode
   | DiskRefusalCode
   | PersonRefusalCode
   | 'TOKEN_UNKNOWN'
@@ -153,13 +157,19 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
     if (issuer.kind === 'node') return refusalOfDiskSeal(state, content, body, issuer.name, nowMs)
     return refuse('NOT_ENTITLED', 'disk.seal is for nodes, each about its own disk')
   }
+  if (body.type === 'object.act')
+    return refusalOfObjectAct(meeting.state, meeting.content.ring, body, reader.inForce(meeting.state), meeting.nowMs, verify)
   if (body.type === 'node.wiped') return refusalOfWipeReceipt(meeting.state, meeting.content, body, verify)
   if (meeting.issuer.kind !== 'operator') {
     const may =
-      'a node may only propose deny.add, deny.withdraw, token.revoke, token.use, person.enrol, evidence, joins, what concerns its own disk, what it measured of itself, and its part in the ceremonies of keys'
+      'a node may only propose deny.add, deny.withdraw, token.revoke, token.use, person.enrol, evidence, joins, what concerns its own disk, what it measured of itself, object.act, and its part in the ceremonies of keys'
     return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
   }
+  if (body.type === 'access.put' || body.type === 'access.remove')
+    return refusalOfAccessKey(meeting.state, body, reader.inForce(meeting.state))
   if (body.type === 'vault.put') return refusalOfVault(meeting, body, reader)
+  if (isTransitStatement(body) && body.type !== 'transit.delete')
+    return refusalOfTransitStatement(meeting.state, body, meeting.issuer.name, reader.inForce(meeting.state))
   if (body.type === 'person.put' || body.type === 'person.reset' || body.type === 'person.remove')
     return refusalOfPersonStatement(meeting.state.people, meeting.content, body, meeting.nowMs, verify)
   if (body.type === 'tx.approve') return refusalOfApproval(meeting, body, reader)
@@ -195,6 +205,8 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   if (body.type === 'node.remove' || body.type === 'node.wipe') return refusalOfNodeRemoval(meeting, body.id)
   if (body.type === 'policy.set') return refusalOfPolicy(meeting, body, reader)
   if (body.type === 'vault.delete') return refusalOfVault(meeting, body, reader)
+  if (body.type === 'transit.delete')
+    return refusalOfTransitStatement(meeting.state, body, meeting.issuer.name, reader.inForce(meeting.state))
   if (body.type === 'cache.purge') return refusalOfPurge(meeting.state, body.service, reader)
   if (isEnrolmentStatement(body))
     return refusalOfEnrolment(meeting, body, enrolmentMeans(meeting, reader)) ?? refusalOfParting(meeting, body)
@@ -203,6 +215,25 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
     return refuse(
       'KEY_IN_USE',
       `${held}, and nothing else opens them: delete them first, or make new shares with key refresh sealing`,
+    )
+  }
+  if (body.type === 'key.rotate' && body.key === 'sealing') {
+    const held = meeting.state.transit.filter(({ use }) => use !== 'sign').map(({ name }) => name)
+    if (held.length > 0)
+      return refuse(
+        'KEY_IN_USE',
+        `${held.length} keys of the transit rest on it (${held.slice(0, 3).join(', ')}): delete them first, or make new shares with key refresh sealing`,
+      )
+  }
+  if (
+    body.type === 'key.rotate' &&
+    body.key === 'sealing' &&
+    meeting.state.objects.size + meeting.state.objects.accessKeyCount > 0
+  ) {
+    const { size, accessKeyCount } = meeting.state.objects
+    return refuse(
+      'KEY_IN_USE',
+      `${size} versions of objects and ${accessKeyCount} access keys are sealed to it, and nothing else opens them: delete them first`,
     )
   }
   if (body.type === 'key.refresh' || body.type === 'key.rotate')

@@ -20,6 +20,7 @@ import {
 } from './encoding.ts'
 import { ENROLMENT_TYPES, isEnrolmentType, parseEnrolmentStatement, type StatementReaders } from './enrolment-parse.ts'
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
+import { OBJECT_TYPES, parseObjectStatement } from './object-parse.ts'
 import { parsePersonStatement } from './person-parsing.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 import { portableSha256, type Sha256 } from './sha256.ts'
@@ -28,6 +29,7 @@ import type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx
 export { BATCH_MAX, batchOf } from './batch-signature.ts'
 export { type FieldReaders, fieldReaders } from './field-readers.ts'
 export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
+export { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 export { portableSha256, type Sha256 } from './sha256.ts'
 export type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId }
 export { canonicalJson, decodeBase64url, EncodingInvalid, encodeBase64url, encodeHex, RingError, TxMalformed }
@@ -55,6 +57,10 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'key.rotate',
   'vault.put',
   'vault.delete',
+  'transit.create',
+  'transit.rotate',
+  'transit.trim',
+  'transit.delete',
   'cache.purge',
   'person.put',
   'person.reset',
@@ -64,6 +70,7 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'node.wipe',
   'node.wiped',
   'tx.approve',
+  ...OBJECT_TYPES,
   ...ENROLMENT_TYPES,
 ]
 const REASON_CHARS_MAX = 200
@@ -297,6 +304,24 @@ function parseBody(value: unknown): TxBody {
     const fields = record(value, 'body', ['name', 'reason', 'type', 'versions'])
     return { name: secretName(fields.name), reason: reason(fields.reason), type, versions: versions(fields.versions) }
   }
+  if (type === 'transit.create') {
+    const fields = record(value, 'body', ['name', 'type', 'use'])
+    const use = (['encrypt', 'sign', 'mac'] as const).find((known) => known === fields.use)
+    if (use === undefined) throw new TxMalformed('body.use must be encrypt, sign or mac')
+    return { name: secretName(fields.name), type, use }
+  }
+  if (type === 'transit.rotate') {
+    const fields = record(value, 'body', ['name', 'type'])
+    return { name: secretName(fields.name), type }
+  }
+  if (type === 'transit.trim') {
+    const fields = record(value, 'body', ['least', 'name', 'type'])
+    return { least: whole(fields.least, 'body.least'), name: secretName(fields.name), type }
+  }
+  if (type === 'transit.delete') {
+    const fields = record(value, 'body', ['name', 'reason', 'type'])
+    return { name: secretName(fields.name), reason: reason(fields.reason), type }
+  }
   if (type === 'cache.purge') {
     const fields = record(value, 'body', ['path', 'reason', 'service', 'type'])
     return {
@@ -306,6 +331,8 @@ function parseBody(value: unknown): TxBody {
       type,
     }
   }
+  if (type === 'object.act' || type === 'access.put' || type === 'access.remove')
+    return parseObjectStatement(type, value, READERS)
   if (isEnrolmentType(type)) return parseEnrolmentStatement(value, type, READERS)
   if (type === 'person.put' || type === 'person.reset' || type === 'person.remove' || type === 'person.enrol')
     return parsePersonStatement(type, value, malformed, reason)

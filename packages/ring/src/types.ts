@@ -5,9 +5,11 @@ import type { Authorizer } from './authorization.ts'
 import type { Credential } from './credential.ts'
 import type { EnrolmentStatement } from './enrolment-statements.ts'
 import type { DiskStatement } from './node-disks.ts'
+import type { ObjectStatement } from './object-acts.ts'
 import type { PersonStatement } from './person-parsing.ts'
 import type { ExceptionPolicy, PatchPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 import type { KeyStatement, RingKeyView } from './ring-key.ts'
+import type { TransitStatement } from './transit-statements.ts'
 import type { VaultStatement } from './vault-statements.ts'
 
 /** Lower-case hex SHA-256 of a signed transaction's canonical body. */
@@ -71,6 +73,10 @@ export type TxBody =
   | { readonly type: 'token.use'; readonly token: string }
   /** Of operators, about secrets. */
   | VaultStatement
+  /** Of operators, about keys of the transit. */
+  | TransitStatement
+  /** Of access keys, about objects; of operators, about access keys. */
+  | ObjectStatement
   /** Of operators about invitations and devices, and of nodes for those who come with one. */
   | EnrolmentStatement
   /** Of operators, about people; of nodes, for those who are invited. */

@@ -3,7 +3,7 @@
  * coordinator says is not believed, and no capsule is opened but those of the state, which every validator verified before it voted.
  */
 import { isVaultOpen, mayUseVault, type Policy, publicKeyOf, type RingState, type SealedBody } from '@ringwall/ring'
-import { openSigningBytes, type SignedOpenRequest } from './open-request.ts'
+import { type AskerFields, openSigningBytes, type SignedOpenRequest } from './open-request.ts'
 
 /** How old a request may be, and how far ahead its signer's clock. */
 export const OPEN_REQUEST_MS_MAX = 60_000
@@ -29,18 +29,40 @@ export interface Openable {
   readonly body: SealedBody
 }
 
-export interface OpenView {
+export interface AskView {
   readonly ring: string
   readonly policy: Policy
-  readonly state: Pick<RingState, 'vault' | 'sealingKey'>
   /**
    * Is the signature that of the issuer's key, and the issuer one of the ring, not denied? What is wrong; undefined when all is good.
    * @param signed What the signature is over.
    */
-  askerFault(request: SignedOpenRequest['request'], signed: Uint8Array, signature: string, nowMs: number): string | undefined
+  askerFault(request: AskerFields, signed: Uint8Array, signature: string, nowMs: number): string | undefined
 }
 
-const refuse = (code: OpenRefusalCode, reason: string): OpenRefusal => ({ ok: false, code, reason })
+export interface OpenView extends AskView {
+  readonly state: Pick<RingState, 'vault' | 'sealingKey'>
+}
+
+export const refuse = (code: OpenRefusalCode, reason: string): OpenRefusal => ({ ok: false, code, reason })
+
+/** Why nothing is done for who asks, whatever it is that they ask for. @param signed What the signature is over. */
+export function refusalOfAsking(
+  request: AskerFields,
+  signed: Uint8Array,
+  signature: string,
+  view: AskView,
+  nowMs: number,
+): OpenRefusal | undefined {
+  const { ring, atMs } = request
+  if (ring !== view.ring)
+    return refuse('OPEN_OTHER_RING', `it is for the ring ${ring.slice(0, 12)}, this is ${view.ring.slice(0, 12)}`)
+  if (Math.abs(nowMs - atMs) > OPEN_REQUEST_MS_MAX) {
+    const s = Math.round((nowMs - atMs) / 1_000)
+    return refuse('OPEN_STALE', `it was signed ${s} s ago by this node’s clock, ${OPEN_REQUEST_MS_MAX / 1_000} s are allowed`)
+  }
+  const fault = view.askerFault(request, signed, signature, nowMs)
+  return fault === undefined ? undefined : refuse('OPEN_ISSUER', fault)
+}
 
 /** All that is asked for, or why not: a request is granted whole. */
 export function checkOpen(
@@ -48,19 +70,13 @@ export function checkOpen(
   view: OpenView,
   nowMs: number,
 ): { readonly ok: true; readonly secrets: readonly Openable[] } | OpenRefusal {
-  const { ring, issuer, atMs } = request
+  const { issuer } = request
   const { policy, state } = view
-  if (ring !== view.ring)
-    return refuse('OPEN_OTHER_RING', `it is for the ring ${ring.slice(0, 12)}, this is ${view.ring.slice(0, 12)}`)
-  if (Math.abs(nowMs - atMs) > OPEN_REQUEST_MS_MAX) {
-    const s = Math.round((nowMs - atMs) / 1_000)
-    return refuse('OPEN_STALE', `it was signed ${s} s ago by this node’s clock, ${OPEN_REQUEST_MS_MAX / 1_000} s are allowed`)
-  }
   if (!isVaultOpen(policy)) return refuse('OPEN_CLOSED', 'the policy has no rules for the vault: add vault.rules to it')
   if (publicKeyOf(state.sealingKey) === undefined)
     return refuse('OPEN_CLOSED', 'the ring has no sealing key yet: ringwall key ls shows how it stands')
-  const fault = view.askerFault(request, openSigningBytes(request), signature, nowMs)
-  if (fault !== undefined) return refuse('OPEN_ISSUER', fault)
+  const refused = refusalOfAsking(request, openSigningBytes(request), signature, view, nowMs)
+  if (refused !== undefined) return refused
   const [kind, asker] = issuer.split(':') as ['operator' | 'service', string]
   // Rights first: who may not read a name learns nothing of it.
   for (const { name } of request.secrets) {

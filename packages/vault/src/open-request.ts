@@ -18,7 +18,8 @@ export interface SecretWanted {
   readonly version: number
 }
 
-export interface OpenRequest {
+/** Who asks, and how it is answered: of every request to the holders. */
+export interface AskerFields {
   readonly ring: string
   /** `operator:NAME` or `service:NAME`. */
   readonly issuer: string
@@ -31,6 +32,9 @@ export interface OpenRequest {
   readonly replyTo: string
   /** With proofs: after an opening that did not come out right. */
   readonly proven: boolean
+}
+
+export interface OpenRequest extends AskerFields {
   readonly secrets: readonly SecretWanted[]
 }
 
@@ -47,29 +51,41 @@ export function openSigningBytes(request: OpenRequest): Uint8Array {
 /** @throws {VaultError} VAULT_MALFORMED, saying which member is wrong, and what is expected. */
 export function parseSignedOpenRequest(value: unknown): SignedOpenRequest {
   const { request, signature } = record(value, 'the request', ['request', 'signature'])
-  const fields = record(request, 'request', ['atMs', 'certificate', 'issuer', 'nonce', 'proven', 'replyTo', 'ring', 'secrets'])
-  const issuer = text(fields.issuer, 'request.issuer', ISSUER, 'operator:NAME or service:NAME')
-  const isService = issuer.startsWith('service:')
-  if (typeof fields.proven !== 'boolean') fail('request.proven', 'true or false')
-  const { secrets } = fields
+  const { asker, rest } = parseAskerFields(request, ['secrets'])
+  const { secrets } = rest
   if (!Array.isArray(secrets) || secrets.length === 0 || secrets.length > OPEN_SECRETS_MAX)
     fail('request.secrets', `a list of 1 to ${OPEN_SECRETS_MAX}`)
   const wanted = secrets.map((one: unknown, at) => parseWanted(one, `request.secrets[${at}]`))
   if (new Set(wanted.map(({ name, version }) => `${name} ${version}`)).size !== wanted.length)
     fail('request.secrets', 'a list that names nothing twice')
   return {
-    request: {
-      atMs: wholeNumber(fields.atMs, 'request.atMs'),
-      certificate: bytes(fields.certificate, 'request.certificate', isService ? 1 : 0, isService ? CERTIFICATE_BYTES_MAX : 0),
-      issuer,
-      nonce: bytes(fields.nonce, 'request.nonce', 16, 16),
-      proven: fields.proven,
-      replyTo: bytes(fields.replyTo, 'request.replyTo', 32, 32),
-      ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
-      secrets: wanted,
-    },
+    request: { ...asker, secrets: wanted },
     signature: bytes(signature, 'signature', 64, 80),
   }
+}
+
+/**
+ * @param others The members of the request that it has besides.
+ * @throws {VaultError} VAULT_MALFORMED
+ */
+export function parseAskerFields(
+  request: unknown,
+  others: readonly string[],
+): { readonly asker: AskerFields; readonly rest: Readonly<Record<string, unknown>> } {
+  const fields = record(request, 'request', ['atMs', 'certificate', 'issuer', 'nonce', 'proven', 'replyTo', 'ring', ...others])
+  const issuer = text(fields.issuer, 'request.issuer', ISSUER, 'operator:NAME or service:NAME')
+  const isService = issuer.startsWith('service:')
+  if (typeof fields.proven !== 'boolean') fail('request.proven', 'true or false')
+  const asker = {
+    atMs: wholeNumber(fields.atMs, 'request.atMs'),
+    certificate: bytes(fields.certificate, 'request.certificate', isService ? 1 : 0, isService ? CERTIFICATE_BYTES_MAX : 0),
+    issuer,
+    nonce: bytes(fields.nonce, 'request.nonce', 16, 16),
+    proven: fields.proven,
+    replyTo: bytes(fields.replyTo, 'request.replyTo', 32, 32),
+    ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
+  }
+  return { asker, rest: fields }
 }
 
 function parseWanted(value: unknown, where: string): SecretWanted {

@@ -495,6 +495,33 @@ export const schemas: Readonly<Record<string, Schema>> = {
     ),
     refusals: list(object('Of a holder that did not open.', { party: text, reason: text })),
   }),
+  TransitKeys: object('Keys of the transit that the operator may use or manage.', { keys: list(ref('TransitKey')) }),
+  TransitKey: object('A key of the transit.', {
+    name: text,
+    id: text,
+    use: choice('encrypt', 'sign', 'mac'),
+    versions: list(ref('TransitVersion')),
+    mayUse: flag,
+    mayManage: flag,
+  }),
+  TransitKeyFacts: object('What whoever uses a key has to know of it.', {
+    ring: text,
+    name: text,
+    id: text,
+    use: choice('encrypt', 'sign', 'mac'),
+    versions: described('Those that can be used, the newest last.', list(ref('TransitVersion'))),
+  }),
+  TransitVersion: object('A version of a key.', {
+    version: whole,
+    atMs: ms,
+    by: text,
+    signer: described('Of a key that signs: Ed25519, raw, base64url. Empty for others.', text),
+  }),
+  TransitAnswers: object('What holders answer. Only the asker can read it.', {
+    replies: list(object('Of one holder.', { party: text, reply: described('Base64url.', text) })),
+    refusals: list(object('Of a holder that did not.', { party: text, reason: text })),
+  }),
+  TransitSignature: object('By the ring’s key, over what docs/transit.md says.', { signature: described('Base64url.', text) }),
   MintBody: object('What is asked of the key.', {
     request: described('`request` and `signature`: see docs/keys.md.', { type: 'object' }),
   }),

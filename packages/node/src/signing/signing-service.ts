@@ -21,7 +21,7 @@ import {
   parseSignedMintRequest,
   type SignedMintRequest,
 } from '@ringwall/identity'
-import type { People, View } from '@ringwall/ring'
+import type { People, TransitKeys, View } from '@ringwall/ring'
 import { type Fault, type PublicKey, requestedMessage, ThresholdError } from '@ringwall/threshold'
 import type { EventLog } from '../events.ts'
 import type { NodeShare } from './node-share.ts'
@@ -66,6 +66,8 @@ export interface SigningServiceOptions {
   readonly view: () => View
   /** As of the same block. */
   readonly people: () => People
+  /** Likewise. */
+  readonly transit: () => TransitKeys
   /** By the node's own key: what people log in for, in a ring of one validator. */
   readonly sign: (message: Uint8Array) => Uint8Array
   readonly numbers: NonceNumbers
@@ -214,7 +216,9 @@ export class SigningService {
   #check(asked: Asked): Mintable | MintRefusal {
     const view = this.#options.view()
     if ('person' in asked) return checkPerson(asked.person, { ...view, people: this.#options.people() }, this.#now())
-    return 'mint' in asked ? checkMint(asked.mint, view, this.#now()) : checkAuthority(view)
+    return 'mint' in asked
+      ? checkMint(asked.mint, { ...view, transit: this.#options.transit() }, this.#now())
+      : checkAuthority(view)
   }
 
   /** Undefined when it failed and may be tried again. */
