@@ -23,6 +23,8 @@ interface NodeGiven {
   readonly admin: string
   readonly tpm?: string
   readonly tpmLog?: string
+  readonly caseFile?: string
+  readonly caseClosed?: string
 }
 
 /** Of those verbs of the vault that services have, too. */
@@ -236,13 +238,15 @@ function buildProgram(): Command {
     .option('--fabric <host:port>', 'of a device: where the other nodes reach it')
     .option('--tpm <tcti>', 'of a device: its TPM 2.0, as tpm2-tools take it')
     .option('--tpm-log <file>', 'of a device: the event log of its start')
+    .option('--case-file <file>', 'of a device: a file that tells whether its case is closed')
+    .option('--case-closed <text>', 'what that file holds while it is (default: 0)')
     .option('--traffic <host:port>', 'of a device: where it takes traffic', '0.0.0.0:8080')
     .option('--admin <host:port>', 'of a device: its admin API and console', '127.0.0.1:9080')
-    .action(async ({ config, takeOver, device, fabric, traffic, admin, tpm, tpmLog }: NodeGiven) => {
+    .action(async ({ config, takeOver, device, fabric, traffic, admin, tpm, tpmLog, caseFile, caseClosed }: NodeGiven) => {
       if (device !== undefined) {
         if (config !== undefined) throw new UsageError('--device takes the place of --config')
         const { runDevice } = await import('@ringwall/node')
-        process.exitCode = await runDevice(device, { fabric, traffic, admin, tpm, tpmLog })
+        process.exitCode = await runDevice(device, { fabric, traffic, admin, tpm, tpmLog, caseFile, caseClosed })
         return
       }
       if (config === undefined)
@@ -331,7 +335,7 @@ function buildProgram(): Command {
     program
       .command('device')
       .description(
-        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference, bind, tpm; manufacturer, make, address, ship',
+        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference, bind, tpm, certificate, certificates, revoke; manufacturer, make, address, ship',
       ),
     {
       withRing,

@@ -7,7 +7,9 @@ import { type AcmeConfig, certificateFile } from './acme/certificates.ts'
 import { type HostPort, parseHostPort } from './address.ts'
 import type { AuditOptions } from './audit-log.ts'
 import type { DiskMode } from './disk/disk.ts'
+import type { CaseInput } from './enrolment/case-watch.ts'
 import { StartError } from './errors.ts'
+import type { EstConfig } from './est/est-server.ts'
 import type { FeedSettings } from './feeds/feed-config.ts'
 import { feedUrlFault } from './feeds/feed-url.ts'
 import type { IndicatorSettings } from './indicators/indicator-loader.ts'
@@ -152,6 +154,17 @@ const Schema = z.strictObject({
   workloadApi: z.strictObject({ socket: z.string().min(1) }).optional(),
   /** Of a device with a TPM 2.0: how tpm2-tools reach it. */
   tpm: z.strictObject({ tcti: z.string().min(1).max(1_024), eventLog: z.string().min(1).optional() }).optional(),
+  /** Certificates for devices that are no nodes (RFC 7030). */
+  est: z.strictObject({ listen: z.string(), certificate: z.string().min(1), key: z.string().min(1) }).optional(),
+  /** What tells that the case of a device was opened. */
+  tamper: z
+    .strictObject({
+      case: z.union([
+        z.strictObject({ file: z.string().min(1), closed: z.string().max(1_024) }),
+        z.strictObject({ command: z.tuple([z.string().min(1)], z.string()) }),
+      ]),
+    })
+    .optional(),
   ledger: z
     .strictObject({
       /** Blocks between two snapshots of the state. */
@@ -194,6 +207,8 @@ export interface NodeConfig {
   readonly audit: AuditOptions | undefined
   /** Path of the Workload API's socket; undefined: there is none. */
   readonly workloadSocket?: string | undefined
+  readonly caseInput?: CaseInput | undefined
+  readonly est?: EstConfig | undefined
   readonly tpm?: { readonly tcti: string; readonly eventLog: string | undefined } | undefined
   readonly roundMs: number
   readonly heartbeatMs: number
@@ -276,6 +291,15 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     },
     audit: data.audit === undefined ? undefined : auditOptions(data.audit, at(data.audit.file)),
     workloadSocket: data.workloadApi === undefined ? undefined : at(data.workloadApi.socket),
+    est: data.est && {
+      listen: parseHostPort(data.est.listen, `${file}: est.listen`),
+      certificate: at(data.est.certificate),
+      key: at(data.est.key),
+    },
+    caseInput:
+      data.tamper === undefined || 'command' in data.tamper.case
+        ? data.tamper?.case
+        : { ...data.tamper.case, file: at(data.tamper.case.file) },
     tpm: data.tpm && { tcti: data.tpm.tcti, eventLog: data.tpm.eventLog === undefined ? undefined : at(data.tpm.eventLog) },
     ...data.consensus,
     snapshotBlocks: data.ledger.snapshotBlocks,

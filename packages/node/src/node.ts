@@ -29,6 +29,7 @@ import {
   isEnrolmentStatement,
   KEY_NAMES,
   type KeyName,
+  nodeSubject,
   parseGenesis,
   publicKeyOf,
   type RingApplication,
@@ -78,6 +79,7 @@ import { summarizeEnrolment } from './enrolment/summary.ts'
 import { showExpelled } from './enrolment/trust.ts'
 import { Vouching } from './enrolment/vouching.ts'
 import { StartError } from './errors.ts'
+import { EstServer } from './est/est-server.ts'
 import { EventLog } from './events.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
@@ -188,6 +190,8 @@ export interface RunningNode {
   indicators(): readonly IndicatorStatus[]
   /** As the guard verifies bearer tokens now. */
   tokens(): TokenVerifier
+  /** Why it is to take no more traffic: it is out of the ring, or noticed what puts it out. */
+  whyOut(): string | undefined
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
   ready(): boolean
   view(): View
@@ -344,6 +348,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         })
       }
       const expelled = showExpelled(stateBefore, final.state, events)
+      for (const id of expelled) cut(nodeSubject(ring, id))
+      if (expelled.includes(config.id)) withdraw()
       if (view.nodes !== before.nodes) void members.follow(view.nodes, expelled)
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
       confirmDenials(final.txs, stateBefore, final.state)
@@ -682,12 +688,29 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         sign: (message) => signMessage(privateKey, message),
       }),
       tpm: config.tpm,
+      caseInput: config.caseInput,
+      onNoticed: () => withdraw(),
       events,
       state: () => ledger.state(),
       every: () => view.policy.devices.attestation.every,
       submit: (body, waitMs, atMs) => ledger.submit(signInOwnName(body, Math.round(atMs)), waitMs),
     })
     attester.start()
+    let isWithdrawn = false
+    /** Nobody may believe this node any more: clients are to go elsewhere. */
+    const withdraw = (): void => {
+      if (isWithdrawn) return
+      isWithdrawn = true
+      takesTraffic = false
+      void proxy.stop(DRAIN_MS)
+    }
+    let wasMember = view.nodes.some(({ id }) => id === config.id)
+    const whyOut = (): string | undefined => {
+      const isMember = view.nodes.some(({ id }) => id === config.id)
+      wasMember ||= isMember
+      if (attester.noticed !== undefined) return attester.noticed
+      return wasMember && !isMember ? 'the ring has let it go' : undefined
+    }
     closers.push(() => attester.stop())
 
     /** Whoever catches a validator at lying shows it to the ring, which lets it go. Others may have shown it already. */
@@ -998,7 +1021,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       indicators: () => indicators.status(),
       feeds: () => feeds.map((feed) => feed.status()),
       tokens: () => tokens,
-      ready: () => takesTraffic && certifiedAtMs !== undefined,
+      ready: () => takesTraffic && certifiedAtMs !== undefined && whyOut() === undefined,
+      whyOut,
       view: () => view,
       certifiedAtMs: () => certifiedAtMs,
       access: (request, verdict) => guard.access(request, verdict, environment()),
@@ -1032,6 +1056,21 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       const started = workloads
       await started.start()
       closers.push(() => started.stop())
+    }
+    if (config.est !== undefined) {
+      const est = new EstServer({
+        config: config.est,
+        self: config.id,
+        ring,
+        state,
+        view: () => view,
+        sign,
+        mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
+        submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
+        say: (level, line) => events.add('key', level, line),
+      })
+      await est.start()
+      closers.push(() => est.stop())
     }
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()

@@ -43,6 +43,7 @@ export {
 export {
   type AttestationStatement,
   type BootEvidence,
+  changeMeasured,
   type QuoteReader,
   type QuoteReading,
   refusalOfBoot,
@@ -95,12 +96,14 @@ export {
   type VoucherReader,
 } from './enrolment-statements.ts'
 export { type AnyRingError, GenesisInvalid, PolicyFileInvalid, SnapshotInvalid } from './errors.ts'
+export { type CsrReader, type CsrReading, type EstClient, estSecretHash, estSubject } from './est.ts'
 export { FLOOD_REASON, isFloodDenial } from './flood-denial.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 export {
   denialOf,
   denialOfReuse,
   joinDenials,
+  nodeSubject,
   POLICY_BYTES_MAX,
   type Refusal,
   type RefusalCode,

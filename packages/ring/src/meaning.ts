@@ -17,6 +17,7 @@ import {
   refusalOfEnrolment,
   type VoucherReader,
 } from './enrolment-statements.ts'
+import type { CsrReader } from './est.ts'
 import { type DiskRefusalCode, refusalOfDiskSeal, refusalOfWipeReceipt } from './node-disks.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
 import { type ObjectRefusalCode, refusalOfAccessKey, refusalOfObjectAct } from './object-acts.ts'
@@ -118,6 +119,7 @@ export interface Meeting {
   readonly verify: Verify
   readonly voucher: VoucherReader | undefined
   readonly quote: QuoteReader | undefined
+  readonly csr: CsrReader | undefined
 }
 
 function refuse(code: RefusalCode, reason: string): Refusal {
@@ -143,7 +145,13 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
     if (issuer.kind === 'node') return refusalOfKeyStatement(state.key(body.key), body, issuer.name, state.validators)
     return refuse('NOT_ENTITLED', `${body.type} is for the nodes that hold the key; ask for a ceremony with key refresh`)
   }
-  if (body.type === 'node.join' || body.type === 'device.join' || body.type === 'attest.quote' || body.type === 'attest.enrol') {
+  if (
+    body.type === 'node.join' ||
+    body.type === 'device.join' ||
+    body.type === 'attest.quote' ||
+    body.type === 'attest.enrol' ||
+    body.type === 'est.enrol'
+  ) {
     if (meeting.issuer.kind === 'node') return refusalOfEnrolment(meeting, body, enrolmentMeans(meeting, reader))
     return refuse('NOT_ENTITLED', `${body.type} is for nodes; an operator lets one in with node.add`)
   }
@@ -251,11 +259,11 @@ function refusalOfPurge(state: RingState, service: string, reader: PolicyReader)
 }
 
 export function enrolmentMeans(
-  meeting: Pick<Meeting, 'state' | 'verify' | 'voucher' | 'quote'>,
+  meeting: Pick<Meeting, 'state' | 'verify' | 'voucher' | 'quote' | 'csr'>,
   reader: PolicyReader,
 ): EnrolmentMeans {
-  const { state, verify, voucher, quote } = meeting
-  return { verify, voucher, quote, policy: reader.inForce(state).devices }
+  const { state, verify, voucher, quote, csr } = meeting
+  return { verify, voucher, quote, csr, policy: reader.inForce(state).devices }
 }
 
 /** A device that goes takes its node along. */
@@ -431,6 +439,11 @@ function refusalOfUse(meeting: Meeting, token: string, verify: Verify): Refusal 
   const ended = state.denial(subjectId(sessionSubject(content.ring, session.id)))
   if (ended !== undefined && ended.expiresAtMs > nowMs) return refuse('TOKEN_USED', 'its session is over already')
   return undefined
+}
+
+/** A node, as its certificates name it. */
+export function nodeSubject(ring: string, id: string): DenialSubject {
+  return { issuer: ringIssuer(ring), kind: 'subject', value: `spiffe://${ring}/node/${id}` }
 }
 
 export function sessionSubject(ring: string, value: string): DenialSubject {

@@ -9,6 +9,7 @@ import { decodeUtf8, encodeUtf8, equalBytes } from './encoding.ts'
 import { DEVICES_MAX, INVITATIONS_MAX } from './enrolment.ts'
 import { DeviceLine, InvitationLine } from './enrolment-shape.ts'
 import { SnapshotInvalid } from './errors.ts'
+import { EST_CLIENTS_MAX, EST_SECRETS_MAX, NO_EST_CLIENTS } from './est.ts'
 import { Node } from './genesis.ts'
 import { DisksShape } from './node-disks-shape.ts'
 import { RETIRED_MAX } from './nodes.ts'
@@ -47,6 +48,16 @@ const Issuer = z
   .string()
   .regex(/^node:/)
   .max(80)
+const EstName = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/)
+const EstShape = z.strictObject({
+  clients: z
+    .array(z.strictObject({ name: EstName, publicKey: z.string().max(124), by: z.enum(['secret', 'idevid']), atMs: Ms }))
+    .max(EST_CLIENTS_MAX),
+  secrets: z
+    .array(z.strictObject({ name: EstName, hash: z.string().regex(/^[0-9a-f]{64}$/), expiresAtMs: Ms }))
+    .max(EST_SECRETS_MAX),
+})
+
 const Header = z.strictObject({
   format: z.literal(FORMAT),
   ring: z.string(),
@@ -73,6 +84,7 @@ const Header = z.strictObject({
   objects: z.int().min(1).max(OBJECT_VERSIONS_MAX).optional(),
   accessKeys: z.int().min(1).max(ACCESS_KEYS_MAX).optional(),
   trust: TrustShape.refine((trust) => !isNoTrust(trust), { error: 'it is empty' }).optional(),
+  est: EstShape.refine(({ clients, secrets }) => clients.length + secrets.length > 0, { error: 'it is empty' }).optional(),
 })
 const DenialLine = z.strictObject({
   id: z.string().regex(/^[0-9a-f]{16}$/),
@@ -144,7 +156,7 @@ const SeenLine = z.tuple([Ms, z.string().regex(/^[0-9a-f]{64}$/)])
 /** In pieces: lines of canonical JSON, a header and then an entry each, in the order of their keys. */
 export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8Array, void, undefined> {
   const { denials, pending, approvals, vault, people, plays, seen, enrolment, objects: held, ...rest } = state.contents()
-  const { invitations, devices, trust } = enrolment
+  const { invitations, devices, trust, est } = enrolment
   const { buckets, objects, accessKeys } = held
   const counts = {
     denials: denials.length,
@@ -157,6 +169,7 @@ export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8
     ...(invitations.length === 0 ? {} : { invitations: invitations.length }),
     ...(devices.length === 0 ? {} : { devices: devices.length }),
     ...(isNoTrust(trust) ? {} : { trust }),
+    ...(est.clients.length + est.secrets.length === 0 ? {} : { est }),
     ...(buckets.length === 0 ? {} : { buckets: buckets.length }),
     ...(objects.length === 0 ? {} : { objects: objects.length }),
     ...(accessKeys.length === 0 ? {} : { accessKeys: accessKeys.length }),
@@ -204,7 +217,7 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
     objects: Array.from({ length: header.objects ?? 0 }, () => lines.next(ObjectLine)),
     accessKeys: Array.from({ length: header.accessKeys ?? 0 }, () => lines.next(AccessKeyLine)),
   }
-  const enrolment = { invitations, devices, trust: header.trust ?? NO_TRUST }
+  const enrolment = { invitations, devices, trust: header.trust ?? NO_TRUST, est: header.est ?? NO_EST_CLIENTS }
   const { signingKey, sealingKey, disks, transit, policyText, policyVersion, nodes, retired, epoch, usage } = header
   for (const [name, key] of [
     ['signing', signingKey],

@@ -224,6 +224,8 @@ export interface View {
   readonly signingKey: RingKeyView
   /** Of nodes that have to attest: until when they are believed. */
   readonly trust?: readonly { readonly node: string; readonly untilMs: number }[]
+  /** The key of a device that may have certificates of this name (EST): SubjectPublicKeyInfo, base64url. */
+  readonly certified?: (name: string) => string | undefined
   /** Every route of every service, and each service as a whole. */
   readonly routes: readonly CompiledRoute[]
   /** By Host (without port, lower case) and path; undefined when no service answers to it. */

@@ -229,7 +229,7 @@ function isLocal(query: URLSearchParams): boolean {
 
 function readiness(node: RunningNode): { readonly json: unknown; readonly status: number } {
   const ready = node.ready()
-  const why = ready ? 'serving' : 'waiting for a block certified by a quorum'
+  const why = ready ? 'serving' : (node.whyOut() ?? 'waiting for a block certified by a quorum')
   return { json: { ready, reason: why }, status: ready ? 200 : 503 }
 }
 

@@ -312,6 +312,17 @@ export const schemas: Readonly<Record<string, Schema>> = {
     ),
     expelled: list(ref('ExpelledNode')),
     references: list(ref('ReferenceValue')),
+    certificates: described(
+      'Devices that are no nodes, and get certificates by EST.',
+      list(
+        object('Whose key has which name.', {
+          name: text,
+          by: choice('secret', 'idevid'),
+          atMs: ms,
+          publicKey: described('SubjectPublicKeyInfo, DER, base64url.', text),
+        }),
+      ),
+    ),
     refusals: described('How many this node sent away since it started, by code.', {
       type: 'object',
       additionalProperties: whole,
