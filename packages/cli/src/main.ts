@@ -167,6 +167,7 @@ function buildProgram(): Command {
     .option('--acme-contact <mail>', 'where to tell of trouble with it')
     .option('--acme-directory <url>', 'another ACME server than Let’s Encrypt')
     .option('--acme-roots <file>', 'who vouches for that server, in PEM')
+    .option('--client-certificates', 'over TLS: ask clients for certificates of the ring, which they may have or not', false)
     .option('--hsts', 'tell browsers to come by TLS only, for a year', false)
     .option('--redirect-from <host:port>', 'where plain HTTP is answered with a redirect to TLS')
     .option(
@@ -187,6 +188,8 @@ function buildProgram(): Command {
         throw new UsageError('--acme takes the place of --tls-cert and --tls-key; a node.yaml may have both')
       if (certificate === undefined && names.length === 0 && given.hsts === true)
         throw new UsageError('--hsts needs --tls-cert and --tls-key, or --acme')
+      if (certificate === undefined && names.length === 0 && given.clientCertificates === true)
+        throw new UsageError('--client-certificates needs --tls-cert and --tls-key, or --acme')
       const rules = (given.rules as string[]).length === 0 ? ['base'] : (given.rules as string[])
       process.exitCode = await runProtect({
         url,
@@ -197,6 +200,7 @@ function buildProgram(): Command {
         explainHeader: given.explainHeader === true,
         workers: given.workers as number,
         login: given.login === true,
+        clientCertificates: given.clientCertificates === true,
         takeOver: given.takeOver === true,
         config: given.config as string | undefined,
         data: given.data as string | undefined,
@@ -687,7 +691,7 @@ function buildProgram(): Command {
   withRing(
     program
       .command('can')
-      .argument('<principal>', 'SUBJECT, ISSUER#SUBJECT, or anonymous')
+      .argument('<principal>', 'SUBJECT, ISSUER#SUBJECT, service/NAME, node/NAME, a SPIFFE id, or anonymous')
       .argument('<action>', 'a method in capitals, or the action that a route names')
       .argument('<resource>', 'SERVICE, SERVICE/PATH, or a URL')
       .description('whether somebody may do something, as a request would be told')
@@ -695,6 +699,7 @@ function buildProgram(): Command {
       .option('--claim <name=value>', 'what the token says; a value may be JSON; repeatable', several, [])
       .option('--group <name>', 'in its claim groups; repeatable', several, [])
       .option('--role <name>', 'in its claim roles; repeatable', several, [])
+      .option('--caller <service>', 'the service that asks on their behalf: service/NAME, node/NAME or a SPIFFE id')
       .option('--source <address>', 'where the request comes from'),
     ([principal, action, resource], options) =>
       async (client, format) => {
@@ -705,6 +710,7 @@ function buildProgram(): Command {
           groups: options.group as string[],
           roles: options.role as string[],
           source: options.source as string | undefined,
+          caller: options.caller as string | undefined,
         })
       },
   )

@@ -303,12 +303,12 @@ export type Bouncer = { readonly name: string; readonly pulls: readonly BouncerP
 export type Bouncers = { readonly bouncers: readonly Bouncer[]; /** Nodes that did not answer. */ readonly silent: readonly string[] }
 
 /** Who wants to do what. */
-export type AccessRequest = { /** Whom a token is about, and what else it says; null: nobody known. The issuer may be left out where there is one. */ readonly principal: { readonly issuer?: string; readonly subject: string; readonly claims?: object } | null; /** A method, or the action that a route names. */ readonly action: string; /** Or a host. */ readonly service?: string; readonly host?: string; /** As in a request, without the query. */ readonly path: string; /** The client’s address. */ readonly source?: string }
+export type AccessRequest = { /** Whom a token is about, and what else it says; null: nobody known. The issuer may be left out where there is one. */ readonly principal: { readonly issuer?: string; readonly subject: string; readonly claims?: object } | null; /** Whose certificate of the ring comes with it: `service/NAME`, `node/NAME` or a SPIFFE id. */ readonly caller?: string; /** A method, or the action that a route names. */ readonly action: string; /** Or a host. */ readonly service?: string; readonly host?: string; /** As in a request, without the query. */ readonly path: string; /** The client’s address. */ readonly source?: string }
 
 /** What a request would be told, but for limits, API and WAF. */
-export type Access = { readonly allowed: boolean; readonly status: number; /** Which check decided. */ readonly check: string; /** `authorization:POLICY`, `denial:ID` and the like. */ readonly rule: string | null; readonly reason: string; /** Of the ledger, when it was judged. */ readonly height: number; readonly provisional: boolean; readonly node: string; readonly policyVersion: number; readonly service: string | null; readonly route: string | null; readonly principal: string; readonly method: string; readonly action: string; readonly path: string }
+export type Access = { readonly allowed: boolean; readonly status: number; /** Which check decided. */ readonly check: string; /** `authorization:POLICY`, `callers:SERVICE`, `denial:ID` and the like. */ readonly rule: string | null; readonly reason: string; /** Of the ledger, when it was judged. */ readonly height: number; readonly provisional: boolean; readonly node: string; readonly policyVersion: number; readonly service: string | null; readonly route: string | null; readonly principal: string; readonly method: string; readonly action: string; readonly path: string }
 
-/** Of AuthZEN: subject `user` or `anonymous`, resource `path` (`SERVICE/PATH`) or `service`. */
+/** Of AuthZEN: subject `user`, `service` or `anonymous`, resource `path` (`SERVICE/PATH`) or `service`. */
 export type EvaluationRequest = { readonly subject: object; readonly action: object; readonly resource: object; readonly context?: object }
 
 /** Of AuthZEN. */
