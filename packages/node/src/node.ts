@@ -61,7 +61,7 @@ import { AuditLog } from './audit-log.ts'
 import { BotNames } from './bot-names.ts'
 import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
-import { type NodeConfig, readTextFile } from './config.ts'
+import { type NodeConfig, readTextFile, USUAL_OBJECT_SETTINGS } from './config.ts'
 import { DetectionWatch, describeDetected, followDetection, signalOf } from './detection.ts'
 import { askAtStart } from './disk/ask-at-start.ts'
 import { type Disk, openDisk, PASSPHRASE_VARIABLE } from './disk/disk.ts'
@@ -86,6 +86,7 @@ import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-sto
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
+import { Objects } from './objects/objects.ts'
 import { ownDenials } from './own-denials.ts'
 import { PassKeys, usePassKeys } from './pass-keys.ts'
 import { LoginForms } from './people/login-forms.ts'
@@ -157,6 +158,8 @@ export interface RunningNode {
   readonly signing: SigningService
   /** Openings of secrets. */
   readonly vault: VaultService
+  /** Shards that it holds, and what clients do with objects through it. */
+  readonly objects: Objects
   /** Those with this node's share. */
   readonly openings: OpeningLog
   /** For the programs on this machine. */
@@ -719,6 +722,22 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       log: openings,
     })
     closers.push(() => vault.stop())
+    const objects = await Objects.open({
+      self: config.id,
+      ring,
+      data: config.data,
+      seal: disk.seal,
+      settings: config.objects ?? USUAL_OBJECT_SETTINGS,
+      fabric,
+      view: () => view,
+      state: () => ledger.state(),
+      isCurrent: () => certifiedAtMs !== undefined && !ledger.status().syncing,
+      sign: (message) => signMessage(privateKey, message),
+      open: (request) => vault.open(request),
+      submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
+      events,
+    })
+    closers.push(() => objects.stop())
     const sealingHolder = await openHolder('sealing', join(keys, 'sealing'), (share) =>
       vault.use(publicKeyOf(ledger.state().sealingKey), share),
     )
@@ -932,6 +951,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       queries: new PeerQueries(fabric),
       signing,
       vault,
+      objects,
       openings,
       workloads,
       reception,
@@ -966,6 +986,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     await fabric.start()
     isLinked = true
+    objects.start()
     reception.follow(ledger.state())
     closers.push(() => fabric.stop())
     await admin.start()

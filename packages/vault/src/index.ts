@@ -57,5 +57,5 @@ export {
   ReplyMaker,
   requestDigest,
 } from './reply.ts'
-export { readSecretLabel, SECRET_BYTES_MAX, type Sealed, sealSecret, unsealSecret } from './seal.ts'
+export { readSecretLabel, SECRET_BYTES_MAX, type Sealed, sealObjectKey, sealSecret, unsealSecret } from './seal.ts'
 export { SEGMENT_BYTES, Sealer, Unsealer } from './segments.ts'

@@ -4,7 +4,13 @@ export type OpeningTask =
   /** Another key, another epoch, or another share; undefined when this node has none. Transferred, and wiped by the thread. */
   | { readonly kind: 'use'; readonly share: Uint8Array | undefined }
   /** Of capsules that every validator verified when they were put. */
-  | { readonly kind: 'open'; readonly capsules: readonly Uint8Array[]; readonly proven: boolean }
+  | {
+      readonly kind: 'open'
+      readonly capsules: readonly Uint8Array[]
+      readonly proven: boolean
+      /** Of those that no validator verified: what they must be bound to, in the order of the capsules. */
+      readonly labels?: readonly (Uint8Array | undefined)[]
+    }
 
 export type OpeningAnswer =
   | { readonly kind: 'used' }

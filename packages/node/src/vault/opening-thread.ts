@@ -21,11 +21,15 @@ export class OpeningThread {
   }
 
   /** @throws {ThreadGone} When it died over it, has too much to do, or fails at it. */
-  async open(capsules: readonly Uint8Array[], proven: boolean): Promise<readonly Uint8Array[]> {
+  async open(
+    capsules: readonly Uint8Array[],
+    proven: boolean,
+    labels: readonly (Uint8Array | undefined)[] = [],
+  ): Promise<readonly Uint8Array[]> {
     const { refusal } = this.#thread
     if (refusal !== undefined) throw new ThreadGone(refusal)
     if (this.#thread.start()) this.#tellShare()
-    const answer = await this.#thread.post({ kind: 'open', capsules, proven })
+    const answer = await this.#thread.post({ kind: 'open', capsules, proven, labels })
     if (answer.kind === 'opened') return answer.partials
     throw new ThreadGone(answer.kind === 'failed' ? answer.reason : 'the opening thread failed')
   }

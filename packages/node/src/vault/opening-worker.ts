@@ -26,8 +26,12 @@ function perform(task: OpeningTask): OpeningAnswer {
   const held = share
   if (held === undefined) return { kind: 'failed', reason: 'this node holds no share of the sealing key' }
   const { publicKey } = held
-  const partials = task.capsules.map((body) =>
-    task.proven ? makePartial(held, verifyCapsule(publicKey, body)) : makeBarePartial(held, readCapsule(publicKey, body)),
-  )
+  const partials = task.capsules.map((body, at) => {
+    const label = task.labels?.[at]
+    if (!task.proven && label === undefined) return makeBarePartial(held, readCapsule(publicKey, body))
+    const capsule = verifyCapsule(publicKey, body)
+    if (label !== undefined && Buffer.compare(capsule.label, label) !== 0) throw new Error('the capsule is of something else')
+    return task.proven ? makePartial(held, capsule) : makeBarePartial(held, readCapsule(publicKey, body))
+  })
   return { kind: 'opened', partials }
 }

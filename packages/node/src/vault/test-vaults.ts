@@ -5,6 +5,7 @@ import {
   NO_SIGNING_KEY_VIEW,
   parsePolicyDocument,
   type RingState,
+  VaultObjects,
   VaultSecrets,
   type View,
 } from '@ringwall/ring'
@@ -83,7 +84,7 @@ export class Vaults {
       self: id,
       now: () => this.now(),
       view: () => ({ ...this.#view, height: this.member(id).height }),
-      state: () => ({ vault: this.member(id).vault, sealingKey }) as RingState,
+      state: () => ({ vault: this.member(id).vault, objects: VaultObjects.empty, sealingKey }) as RingState,
       sign: (message) => sign(null, message, key),
       log: {
         add: async (record) => {

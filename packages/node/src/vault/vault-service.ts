@@ -8,8 +8,8 @@
 import { hash } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Fabric } from '@ringwall/fabric'
-import { askerRefusal } from '@ringwall/identity'
-import { publicKeyOf, type RingState, type View } from '@ringwall/ring'
+import { askerRefusal, spiffeId, verifiesRaw } from '@ringwall/identity'
+import { publicKeyOf, type RingState, ringIssuer, type View } from '@ringwall/ring'
 import type { PublicKey } from '@ringwall/threshold'
 import {
   bodyDigest,
@@ -165,7 +165,9 @@ export class VaultService {
       policy: view.policy,
       state: this.#options.state(),
       askerFault: (request: SignedOpenRequest['request'], bytes: Uint8Array, signature: string, nowMs: number) =>
-        askerRefusal(request, bytes, signature, view, nowMs)?.reason,
+        request.issuer.startsWith('key:')
+          ? accessKeyFault(request, bytes, signature, view, this.#options.state(), nowMs)
+          : askerRefusal(request, bytes, signature, view, nowMs)?.reason,
     }
     return checkOpen(signed, open, this.#now())
   }
@@ -278,7 +280,7 @@ export class VaultService {
     const secrets = checked.secrets.map((one) => [one.name, one.version] as [string, number])
     const record = { atMs: this.#now(), issuer: request.issuer, request: name, coordinator, secrets }
     try {
-      const bodies = checked.secrets.map(({ body }) => ({ ...body, digest: bodyDigest(body) }))
+      const bodies = checked.secrets.map(({ body, label }) => ({ ...body, label, digest: bodyDigest(body) }))
       const [partials] = await Promise.all([this.#partials(publicKey, bodies, request.proven), this.#options.log.add(record)])
       const index = publicKey.indexOf(this.#options.self)
       if (index === undefined || this.#publicKey !== publicKey) return { reason: 'the sealing key was handed on' }
@@ -320,16 +322,17 @@ export class VaultService {
 
   async #partials(
     publicKey: PublicKey,
-    bodies: readonly { readonly capsule: string; readonly digest: Uint8Array }[],
+    bodies: readonly { readonly capsule: string; readonly digest: Uint8Array; readonly label: Uint8Array | undefined }[],
     proven: boolean,
   ): Promise<readonly Uint8Array[]> {
     const bytesOf = ({ capsule }: { readonly capsule: string }): Uint8Array => new Uint8Array(Buffer.from(capsule, 'base64url'))
-    if (proven) return this.#thread.open(bodies.map(bytesOf), true)
+    const labelOf = ({ label }: { readonly label: Uint8Array | undefined }): Uint8Array | undefined => label
+    if (proven) return this.#thread.open(bodies.map(bytesOf), true, bodies.map(labelOf))
     const nowMs = this.#now()
     const names = bodies.map(({ digest }) => Buffer.from(digest).toString('base64url'))
     const known = names.map((name) => this.#keptPartial(name, nowMs))
     const missing = bodies.filter((_, at) => known[at] === undefined)
-    const made = missing.length === 0 ? [] : await this.#thread.open(missing.map(bytesOf), false)
+    const made = missing.length === 0 ? [] : await this.#thread.open(missing.map(bytesOf), false, missing.map(labelOf))
     let next = 0
     return names.map((name, at) => {
       const held = known[at]
@@ -362,4 +365,24 @@ function readAnswer(payload: Uint8Array): PeerAnswer {
   if (bytes[0] === '+'.charCodeAt(0)) return { reply: new Uint8Array(bytes.subarray(1)) }
   // A peer's words go into messages for people.
   return { reason: bytes.toString('utf8', 1, 501).replace(/\p{Cc}/gu, ' ') || 'no answer' }
+}
+
+/** Of an access key: what its secret signs with, for whom it was made, who must not be denied. */
+function accessKeyFault(
+  { issuer, ring, atMs }: SignedOpenRequest['request'],
+  signed: Uint8Array,
+  signature: string,
+  view: View,
+  { objects }: RingState,
+  nowMs: number,
+): string | undefined {
+  const key = objects.accessKey(issuer.slice('key:'.length))
+  if (key === undefined) return `the ring has no access key ${issuer.slice('key:'.length)}`
+  if (!verifiesRaw(key.publicKey, signed, signature)) return 'the request is not signed with the access key'
+  const [kind, name] = key.identity.split(':') as [string, string]
+  if (kind === 'operator')
+    return view.operators.some((one) => one.name === name) ? undefined : `${key.identity} is none of this ring’s operators`
+  const subject = spiffeId(ring, 'service', name)
+  const denied = view.denials.matchCredential({ issuer: ringIssuer(ring), subject, issuedAtMs: atMs }, nowMs)
+  return denied === undefined ? undefined : `${subject} is denied by ${denied.issuer}: ${denied.reason}`
 }
