@@ -103,6 +103,7 @@ import { cachingCompiler } from './rule-cache.ts'
 import { RuleTiming } from './rule-timing.ts'
 import { RuleWatch } from './rule-watch.ts'
 import { loadRuleLibrary } from './rules.ts'
+import { S3Server } from './s3/s3-server.ts'
 import { Foresight } from './signing/foresight.ts'
 import { KeyHolder } from './signing/key-holder.ts'
 import type { NodeShare } from './signing/node-share.ts'
@@ -995,6 +996,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       const started = workloads
       await started.start()
       closers.push(() => started.stop())
+    }
+    if (config.s3 !== undefined) {
+      const say = (level: 'info' | 'warn', line: string): void => events.add('vault', level, line)
+      const s3 = new S3Server({ config: config.s3, self: config.id, service: objects.service, say })
+      await s3.start()
+      closers.push(() => s3.stop())
     }
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()

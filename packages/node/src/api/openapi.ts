@@ -250,6 +250,9 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       query('name', 'The secret.', { type: 'string' }),
     ]),
   },
+  '/v1/vault/objects': {
+    get: call('vaultObjects', 'How the shards of objects on this node stand, and the access keys of the ring.', 'VaultObjects'),
+  },
   '/v1/enrolment': {
     get: call('enrolment', 'Invitations and devices, and where the nodes of the ring are found.', 'Enrolment'),
   },
