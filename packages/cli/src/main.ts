@@ -6,6 +6,7 @@ import { addDevices, addJoining } from './enrolment-program.ts'
 import { QuietFailure, UsageError } from './errors.ts'
 import { parseTtl } from './format.ts'
 import { FORMATS, type Format, parseFormat, write } from './output.ts'
+import { addTransit, type SessionGlobals } from './transit-program.ts'
 
 interface Globals {
   readonly context?: string
@@ -25,10 +26,7 @@ interface NodeGiven {
 }
 
 /** Of those verbs of the vault that services have, too. */
-interface VaultGlobals {
-  readonly context?: string
-  readonly identity?: string
-  readonly node: readonly string[]
+interface VaultGlobals extends SessionGlobals {
   readonly output: Format
 }
 
@@ -221,6 +219,15 @@ function buildProgram(): Command {
       })
     })
 
+  program
+    .command('sidecar')
+    .description('mutual TLS for a program beside it: certificates from the node on this machine')
+    .requiredOption('--config <file>', 'what comes in and goes out: sidecar.yaml')
+    .action(async ({ config }: { config: string }) => {
+      const { runSidecar } = await import('@ringwall/node')
+      process.exitCode = await runSidecar(config)
+    })
+
   const node = program
     .command('node')
     .description('run one node of a ring; or ls, show, invite, join, init, add, rm, wipe, disks, recovery, unlock')
@@ -325,7 +332,7 @@ function buildProgram(): Command {
     program
       .command('device')
       .description(
-        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference; manufacturer, make, address, ship',
+        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference, bind, tpm; manufacturer, make, address, ship',
       ),
     {
       withRing,
@@ -384,7 +391,7 @@ function buildProgram(): Command {
     () => async (client, format) => (await import('./commands/ring.ts')).check(client, format),
   )
 
-  const deny = program.command('deny').description('denials: add, rm, ls, export')
+  const deny = program.command('deny').description('denials: add, import, rm, ls, export')
   withRing(
     deny
       .command('add')
@@ -405,6 +412,20 @@ function buildProgram(): Command {
           service: options.service as string | undefined,
           subject: options.subject as string | undefined,
         })
+      },
+  )
+  withRing(
+    deny
+      .command('import')
+      .argument('<file>', 'addresses and networks, one a line; - for standard input')
+      .description('deny all sources of a file, signed together')
+      .addOption(new Option('--ttl <duration>', 'for how long').default('1h'))
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([file], options) =>
+      async (client) => {
+        const { denyImport } = await import('./commands/deny.ts')
+        if (!(await denyImport(client, file as string, revocation(options)))) process.exitCode = 1
       },
   )
   withRing(
@@ -1092,7 +1113,7 @@ function buildProgram(): Command {
   const service = (): Option =>
     new Option('--identity <dir>', 'as the service whose certificate ringwall identity mint wrote there')
   /** A service names its nodes by URL, an operator has them in the context. */
-  const vaultSession = async ({ identity: directory, context, node }: VaultGlobals) => {
+  const vaultSession = async ({ identity: directory, context, node }: SessionGlobals) => {
     const { operatorSession, serviceSession } = await import('./commands/vault-session.ts')
     if (directory !== undefined) return serviceSession(directory, node)
     return operatorSession({ ...(context === undefined ? {} : { context }), ...(node[0] === undefined ? {} : { node: node[0] }) })
@@ -1209,6 +1230,15 @@ function buildProgram(): Command {
       const { env, from } = options
       await vaultRun(await vaultSession(options), command, { env, from })
     })
+  addTransit(program, {
+    withRing,
+    reason,
+    dryRun,
+    watch,
+    whole,
+    sessionOptions: () => [service(), contextFile(), nodesToAsk()],
+    session: vaultSession,
+  })
 
   withRing(
     program
@@ -1390,7 +1420,7 @@ interface UpFlags {
   readonly s3?: true
 }
 
-const SERVING: ReadonlySet<string> = new Set(['node', 'protect', 'up'])
+const SERVING: ReadonlySet<string> = new Set(['node', 'protect', 'sidecar', 'up'])
 
 /** When the log's reader and the error's are one and have gone. */
 process.stderr.on('error', () => undefined)

@@ -28,7 +28,7 @@ export type NodeStatus = { readonly node: string; readonly region: string; reado
 export type UnconfirmedDenials = { readonly issuer: string; readonly count: number }
 
 /** A node of the ring, as the asked one sees it. Null: it does not answer. */
-export type NodeSummary = { readonly id: string; readonly region: string; readonly roles: readonly ('validator' | 'edge')[]; readonly self: boolean; readonly reachable: boolean; readonly reason: string | null; readonly roundTripMs: number | null; readonly height: number | null; readonly lag: number | null; readonly viewAgeMs: number | null; readonly policyVersion: number | null; readonly denials: number | null; readonly requestsPerSecond: number | null; readonly deniedPerSecond: number | null; readonly version: string | null; readonly adminUrl: string | null }
+export type NodeSummary = { readonly id: string; readonly region: string; readonly roles: readonly ('validator' | 'edge')[]; readonly self: boolean; readonly reachable: boolean; readonly reason: string | null; readonly roundTripMs: number | null; readonly height: number | null; readonly lag: number | null; readonly viewAgeMs: number | null; readonly policyVersion: number | null; readonly denials: number | null; readonly requestsPerSecond: number | null; readonly deniedPerSecond: number | null; readonly version: string | null; readonly adminUrl: string | null; /** How it stands with what it measures of itself; null: it need not attest. */ readonly attested: { readonly kind: 'none' | 'software' | 'tpm'; readonly state: 'waiting' | 'trusted' | 'stale' | 'lapsed' } | null }
 
 /** A disk whose key the ring keeps. */
 export type NodeDisk = { readonly id: string; /** Since when. */ readonly atMs: number }
@@ -54,20 +54,20 @@ export type Invitation = { /** Its public half: Ed25519, raw, base64url. */ read
 /** A device that the ring knows. */
 export type Device = { readonly serial: string; /** That it was made with: Ed25519, raw, base64url. */ readonly key: string; readonly manufacturer: string; /** SHA-256 of the public area of its TPM’s endorsement key, hex. */ readonly ek: string | null; /** SHA-256 of the newest entry of its voucher, hex. */ readonly head: string; /** When its voucher expires. */ readonly expiresAtMs: number | null; readonly region: string | null; readonly roles: readonly ('validator' | 'edge')[]; readonly by: string; /** Unix milliseconds. */ readonly registeredAtMs: number; readonly status: 'registered' | 'joined' | 'expelled' | 'removed' | 'transferred'; /** The node that it is, or was. */ readonly node: string | null }
 
-/** A node that has to attest. `stale`: late; `lapsed`: out as soon as the ring agrees on a block. */
+/** A node that has to attest. `stale`: late; `lapsed`: nothing that it says counts, and it is out once its absence is over. */
 export type TrustOfNode = { readonly node: string; /** What its last quote rests on. */ readonly kind: 'none' | 'software' | 'tpm'; readonly state: 'waiting' | 'trusted' | 'stale' | 'lapsed'; /** Of its last quote. */ readonly atMs: number | null; /** Unix milliseconds. */ readonly staleAtMs: number; /** Unix milliseconds. */ readonly untilMs: number; readonly program: string | null; readonly configuration: string | null; readonly pcrs: string | null }
 
 /** A node that the ring put out by itself. */
 export type ExpelledNode = { readonly node: string; readonly code: string; /** Unix milliseconds. */ readonly atMs: number }
 
 /** A measured state that nodes may be in. */
-export type ReferenceValue = { readonly kind: 'program' | 'pcrs'; readonly digest: string; readonly label: string }
+export type ReferenceValue = { readonly kind: 'program' | 'pcrs'; readonly digest: string; readonly label: string; /** all, region:NAME or node:ID. */ readonly scope: string; /** Taken back: whoever is in it then is out. */ readonly endsAtMs: number | null }
 
 /** Who may join, and where. */
-export type Enrolment = { readonly ring: string; readonly height: number; readonly addresses: readonly NodeAddress[]; readonly invitations: readonly Invitation[]; readonly devices: readonly Device[]; /** What quotes are made over now; null while the policy asks for none. */ readonly beacon: string | null; readonly attestation: { readonly least: 'none' | 'software' | 'tpm'; /** Unix milliseconds. */ readonly every: number }; readonly trust: readonly TrustOfNode[]; readonly expelled: readonly ExpelledNode[]; readonly references: readonly ReferenceValue[]; /** How many this node sent away since it started, by code. */ readonly refusals: Readonly<Record<string, number>> }
+export type Enrolment = { readonly ring: string; readonly height: number; readonly addresses: readonly NodeAddress[]; readonly invitations: readonly Invitation[]; readonly devices: readonly Device[]; /** What quotes are made over now; null while the policy asks for none. */ readonly beacon: string | null; readonly attestation: { readonly least: 'none' | 'software' | 'tpm'; readonly nodes: 'devices' | 'all'; readonly disks: boolean; /** Unix milliseconds. */ readonly every: number; /** Unix milliseconds. */ readonly absence: number }; readonly trust: readonly TrustOfNode[]; /** TPMs of nodes that did not join as devices. */ readonly endorsements: readonly { readonly node: string; readonly ek: string }[]; readonly expelled: readonly ExpelledNode[]; readonly references: readonly ReferenceValue[]; /** How many this node sent away since it started, by code. */ readonly refusals: Readonly<Record<string, number>> }
 
 /** One thing that is well or is not. */
-export type CheckFinding = { readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic' | 'key'; readonly level: 'ok' | 'warn' | 'bad'; readonly what: string; readonly fix: string | null }
+export type CheckFinding = { readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic' | 'key' | 'attestation'; readonly level: 'ok' | 'warn' | 'bad'; readonly what: string; readonly fix: string | null }
 
 /** What is well and what is not. */
 export type Check = { readonly findings: readonly CheckFinding[] }
@@ -124,7 +124,7 @@ export type VaultFacts = { readonly ring: string; readonly height: number; /** T
 export type People = { readonly people: readonly Person[] }
 
 /** Somebody who may log in. */
-export type Person = { readonly name: string; readonly groups: readonly string[]; /** How many. */ readonly passkeys: number; /** Whether they have one. */ readonly password: boolean; /** Of an invitation that is open. */ readonly invitedUntilMs: number | null; /** Unix milliseconds: logins of before count for nothing. */ readonly sinceMs: number }
+export type Person = { readonly name: string; readonly groups: readonly string[]; readonly outside: readonly { readonly provider: string; readonly subject: string }[]; /** How many. */ readonly passkeys: number; /** Whether they have one. */ readonly password: boolean; /** Of an invitation that is open. */ readonly invitedUntilMs: number | null; /** Unix milliseconds: logins of before count for nothing. */ readonly sinceMs: number }
 
 /** Secrets that the operator may read or write. */
 export type VaultSecrets = { readonly secrets: readonly VaultSecret[] }
@@ -146,6 +146,24 @@ export type VaultOpenBody = { /** `request` and `signature`: see docs/vault.md. 
 
 /** What holders answer. Only the asker can read it. */
 export type VaultAnswers = { readonly replies: readonly { readonly party: string; /** Base64url. */ readonly reply: string }[]; /** Of what was asked for, in its order; base64url. */ readonly bodies: readonly { readonly capsule: string; readonly ciphertext: string }[]; readonly refusals: readonly { readonly party: string; readonly reason: string }[] }
+
+/** Keys of the transit that the operator may use or manage. */
+export type TransitKeys = { readonly keys: readonly TransitKey[] }
+
+/** A key of the transit. */
+export type TransitKey = { readonly name: string; readonly id: string; readonly use: 'encrypt' | 'sign' | 'mac'; readonly versions: readonly TransitVersion[]; readonly mayUse: boolean; readonly mayManage: boolean }
+
+/** What whoever uses a key has to know of it. */
+export type TransitKeyFacts = { readonly ring: string; readonly name: string; readonly id: string; readonly use: 'encrypt' | 'sign' | 'mac'; /** Those that can be used, the newest last. */ readonly versions: readonly TransitVersion[] }
+
+/** A version of a key. */
+export type TransitVersion = { readonly version: number; /** Unix milliseconds. */ readonly atMs: number; readonly by: string; /** Of a key that signs: Ed25519, raw, base64url. Empty for others. */ readonly signer: string }
+
+/** What holders answer. Only the asker can read it. */
+export type TransitAnswers = { readonly replies: readonly { readonly party: string; /** Base64url. */ readonly reply: string }[]; readonly refusals: readonly { readonly party: string; readonly reason: string }[] }
+
+/** By the ring’s key, over what docs/transit.md says. */
+export type TransitSignature = { /** Base64url. */ readonly signature: string }
 
 /** What is asked of the key. */
 export type MintBody = { /** `request` and `signature`: see docs/keys.md. */ readonly request: object }
@@ -465,6 +483,14 @@ export interface Operations {
   readonly vaultHistory: { readonly answer: VaultHistory; readonly query: { readonly name?: string }; readonly body: undefined }
   /** GET /v1/vault/objects: How the shards of objects on this node stand, and the access keys of the ring. */
   readonly vaultObjects: { readonly answer: VaultObjects; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/transit/keys: Keys of the transit that the operator may use or manage. */
+  readonly transitKeys: { readonly answer: TransitKeys; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/transit/key: A key of the transit. */
+  readonly transitKey: { readonly answer: TransitKeyFacts; readonly query: { readonly name?: string }; readonly body: undefined }
+  /** POST /v1/transit/use: Has keys of the transit used for whoever signed the request. */
+  readonly transitUse: { readonly answer: TransitAnswers; readonly query: undefined; readonly body: VaultOpenBody }
+  /** POST /v1/transit/sign: A signature by a key of the transit. */
+  readonly transitSign: { readonly answer: TransitSignature; readonly query: undefined; readonly body: MintBody }
   /** GET /v1/enrolment: Invitations and devices, and where the nodes of the ring are found. */
   readonly enrolment: { readonly answer: Enrolment; readonly query: undefined; readonly body: undefined }
   /** GET /v1/top: What was asked most, on this node. */
@@ -516,6 +542,10 @@ export const OPERATIONS = {
   vaultSecrets: ['GET', '/v1/vault/secrets'],
   vaultHistory: ['GET', '/v1/vault/history'],
   vaultObjects: ['GET', '/v1/vault/objects'],
+  transitKeys: ['GET', '/v1/transit/keys'],
+  transitKey: ['GET', '/v1/transit/key'],
+  transitUse: ['POST', '/v1/transit/use'],
+  transitSign: ['POST', '/v1/transit/sign'],
   enrolment: ['GET', '/v1/enrolment'],
   top: ['GET', '/v1/top'],
 } as const satisfies Record<keyof Operations, readonly [string, string]>

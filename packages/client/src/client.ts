@@ -2,6 +2,7 @@
 import type { MintRequest, SignedMintRequest } from '@ringwall/identity/mint-request'
 import type { DenialSubject, RingNode, SignedTx, TxBody } from '@ringwall/ring/tx'
 import type { SignedOpenRequest } from '@ringwall/vault/open-request'
+import type { SignedTransitRequest } from '@ringwall/vault/transit-request'
 import { type AccessRequest, type Decision, type NodeEvent, OPERATIONS, type Operations } from './api.generated.ts'
 import { type OperatorCredentials, OperatorSigner } from './context.ts'
 import { ApiError, NodeUnreachable } from './errors.ts'
@@ -298,6 +299,26 @@ export class RingwallClient {
     return this.#call('vaultOpen', { body: { request } })
   }
 
+  /** Keys of the transit that this operator may use or manage. */
+  transitKeys(): Promise<Answer<'transitKeys'>> {
+    return this.#call('transitKeys')
+  }
+
+  /** What whoever uses a key has to know of it. Open. */
+  transitKey(query: Query<'transitKey'>): Promise<Answer<'transitKey'>> {
+    return this.#call('transitKey', { query })
+  }
+
+  /** As `vaultOpen`. */
+  transitUse(request: SignedTransitRequest): Promise<Answer<'transitUse'>> {
+    return this.#call('transitUse', { body: { request } })
+  }
+
+  /** A signature by a key of the transit, for whoever signed the request. */
+  transitSignSigned(request: SignedMintRequest): Promise<Answer<'transitSign'>> {
+    return this.#call('transitSign', { body: { request } })
+  }
+
   /** Signs a request to open secrets with the operator's key; base64url. */
   signOpening(signed: Uint8Array): Promise<string> {
     if (this.#signer === undefined) throw new ApiError(401, 'NO_OPERATOR', 'an operator’s key is needed to ask')
@@ -329,6 +350,16 @@ export class RingwallClient {
   ): Promise<Answer<'submitSigned'>> {
     if (this.#signer === undefined) throw new ApiError(401, 'NO_OPERATOR', 'an operator’s key is needed to propose')
     return this.submitSigned(await this.#signer.transaction(body, atMs), options)
+  }
+
+  /**
+   * Signs several statements together, which costs whoever checks them far less. They are for `submitSigned`, in any order.
+   *
+   * @param bodies 1,024 at most.
+   */
+  async signTogether(bodies: readonly TxBody[]): Promise<readonly SignedTx[]> {
+    if (this.#signer === undefined) throw new ApiError(401, 'NO_OPERATOR', 'an operator’s key is needed to propose')
+    return this.#signer.transactions(bodies)
   }
 
   /**

@@ -8,7 +8,19 @@
  * nothing, so that what a stolen node took with it ends.
  */
 import { createPublicKey, hash, X509Certificate } from 'node:crypto'
-import { mayAttest, ringIssuer, type View, type WorkloadsPolicy, workloadOf } from '@ringwall/ring'
+import {
+  mayAttest,
+  mayUseTransit,
+  ringIssuer,
+  type TransitKeys,
+  transitKey,
+  transitPlace,
+  transitSignedBytes,
+  type VaultPolicy,
+  type View,
+  type WorkloadsPolicy,
+  workloadOf,
+} from '@ringwall/ring'
 import { canonicalJson, decodeBase64url, EncodingInvalid } from '@ringwall/ring/tx'
 import {
   type MintRequest,
@@ -17,6 +29,7 @@ import {
   type SignedMintRequest,
   type SvidWanted,
   svidProofBytes,
+  type TransitWanted,
 } from './mint-request.ts'
 import { verifiesEd25519, verifiesSpki } from './signature-memo.ts'
 import { type Authority, attestingNode, authorityToSign, SVID_BACKDATED_MS, spiffeId, subjectKey, svidToSign } from './svid.ts'
@@ -36,6 +49,7 @@ export type MintRefusalCode =
   | 'MINT_PROOF'
   | 'MINT_CERTIFICATE'
   | 'MINT_PERSON'
+  | 'MINT_TRANSIT'
 
 export interface MintRefusal {
   readonly ok: false
@@ -50,8 +64,10 @@ export interface Mintable {
 }
 
 /** Of the view, what minting looks at. */
-export type MintView = Pick<View, 'ring' | 'operators' | 'nodes' | 'denials' | 'signingKey'> & {
-  readonly policy: WorkloadsPolicy
+export type MintView = Pick<View, 'ring' | 'operators' | 'nodes' | 'denials' | 'signingKey' | 'trust'> & {
+  readonly policy: WorkloadsPolicy & { readonly vault?: VaultPolicy }
+  /** Without: nothing is signed by any of them. */
+  readonly transit?: TransitKeys
 }
 
 const refuse = (code: MintRefusalCode, reason: string): MintRefusal => ({ ok: false, code, reason })
@@ -116,6 +132,7 @@ export function checkMint({ request, signature }: SignedMintRequest, view: MintV
     const untold = nodeRefusal(asker.name, want, view, nowMs, atMs)
     if (untold !== undefined) return untold
   }
+  if (want.type === 'transit') return checkTransitSigning(asker, want, view)
   if (asker.kind === 'operator' && want.type === 'svid' && want.of === 'node')
     return refuse('MINT_NOT_ENTITLED', 'only the node itself may have its certificate')
   if (
@@ -130,6 +147,26 @@ export function checkMint({ request, signature }: SignedMintRequest, view: MintV
   return checkSvid(request, want, authority, signed, asker.kind === 'node' && want.of === 'service' ? asker.name : undefined)
 }
 
+/** A signature by a key of the transit: who may use it is the policy's to say. */
+function checkTransitSigning(
+  { kind, name }: { readonly kind: 'operator' | 'node' | 'service'; readonly name: string },
+  { key: wanted, version, digest }: TransitWanted,
+  { ring, policy, signingKey, transit = [] }: MintView,
+): Mintable | MintRefusal {
+  if (kind === 'node' || policy.vault === undefined || !mayUseTransit(policy.vault, { kind, name }, wanted))
+    return refuse('MINT_NOT_ENTITLED', `no rule of the policy (vault.transit) lets ${kind}:${name} use ${wanted}`)
+  const key = transitKey(transit, wanted)
+  if (key === undefined) return refuse('MINT_TRANSIT', `there is no key ${wanted}; list them with transit ls`)
+  if (key.use !== 'sign') return refuse('MINT_TRANSIT', `${wanted} is a key to ${key.use}, not to sign`)
+  const place = transitPlace(ring, key, version)
+  const by = key.versions.find((one) => one.version === version)
+  if (place === undefined || by === undefined)
+    return refuse('MINT_TRANSIT', `version ${version} of ${wanted} cannot be used; see transit ls`)
+  if (by.signer !== signingKey.key)
+    return refuse('MINT_TRANSIT', `the ring’s key was replaced since version ${version} of ${wanted} was made: transit rotate`)
+  return { ok: true, message: transitSignedBytes(place, digest) }
+}
+
 /** A node speaks for itself, and for the workloads that the policy gives it. */
 function nodeRefusal(
   node: string,
@@ -138,6 +175,11 @@ function nodeRefusal(
   nowMs: number,
   atMs: number,
 ): MintRefusal | undefined {
+  if (view.trust?.some((one) => one.node === node && one.untilMs <= nowMs) === true)
+    return refuse(
+      'MINT_DENIED',
+      `${node} has not attested in time, and gets no certificates until it does: ringwall device trust`,
+    )
   if (want.type === 'svid' && want.of === 'node' && want.name === node) return undefined
   if (want.type !== 'svid' || want.of !== 'service')
     return refuse('MINT_NOT_ENTITLED', 'a node may have certificates of itself and of its workloads, and nothing else')

@@ -4,7 +4,14 @@
  *
  * All that is signed follows from the request: one request makes one token or certificate, however often it is shown.
  */
-import { canonicalJson, fieldReaders, parseIssuer } from '@ringwall/ring/tx'
+import {
+  canonicalJson,
+  fieldReaders,
+  parseIssuer,
+  SECRET_NAME,
+  SECRET_NAME_CHARS_MAX,
+  SECRET_NAME_EXPECTED,
+} from '@ringwall/ring/tx'
 
 const DOMAIN = 'RINGWALL_MINT_V1\n'
 const PROOF_DOMAIN = 'RINGWALL_SVID_PROOF_V1\n'
@@ -51,6 +58,16 @@ export interface SvidWanted {
   readonly ttlS: number
 }
 
+/** A signature by a key of the transit. */
+export interface TransitWanted {
+  readonly type: 'transit'
+  readonly key: string
+  /** The ring's key signs by the newest versions that were made under it. */
+  readonly version: number
+  /** SHA-512 of the message, base64url. */
+  readonly digest: string
+}
+
 export interface MintRequest {
   readonly ring: string
   /** `operator:NAME`, `node:ID` or `service:NAME`. */
@@ -60,7 +77,7 @@ export interface MintRequest {
   readonly atMs: number
   /** 16 random bytes, base64url. */
   readonly nonce: string
-  readonly want: TokenWanted | SvidWanted
+  readonly want: TokenWanted | SvidWanted | TransitWanted
 }
 
 export interface SignedMintRequest {
@@ -152,7 +169,14 @@ function parseWanted(value: unknown): MintRequest['want'] {
       type,
     }
   }
-  return fail('want.type', 'token or svid')
+  if (type === 'transit') {
+    const fields = record(value, 'want', ['digest', 'key', 'type', 'version'])
+    const key = text(fields.key, 'want.key', SECRET_NAME, SECRET_NAME_EXPECTED)
+    if (key.length > SECRET_NAME_CHARS_MAX) fail('want.key', SECRET_NAME_EXPECTED)
+    const version = whole(fields.version, 'want.version', 1, Number.MAX_SAFE_INTEGER, 'a whole number, 1 or more')
+    return { digest: bytes(fields.digest, 'want.digest', 64, 64), key, type, version }
+  }
+  return fail('want.type', 'token, svid or transit')
 }
 
 function parseConfirmation(value: unknown): TokenConfirmation {

@@ -1,8 +1,9 @@
 /** One node: wires the packages in the order in which they need each other. No domain logic lives here. */
 import { randomInt } from 'node:crypto'
-import { existsSync, mkdirSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { RULE_SUMMARY_VERSION, SOURCE_SUMMARY_VERSION } from '@ringwall/detect'
+import { readQuote } from '@ringwall/enroll'
 import { createFabric, type Fabric } from '@ringwall/fabric'
 import {
   createGuard,
@@ -70,7 +71,7 @@ import { ReleaseHolder } from './disk/release-holder.ts'
 import { traceKey } from './disk/trace-key.ts'
 import { Wiper } from './disk/wiper.ts'
 import { Attester } from './enrolment/attester.ts'
-import { createMeasurer } from './enrolment/measure.ts'
+import { configuredMeasurer } from './enrolment/measure.ts'
 import { NodeReception } from './enrolment/reception.ts'
 import { summarizeEnrolment } from './enrolment/summary.ts'
 import { showExpelled } from './enrolment/trust.ts'
@@ -91,7 +92,9 @@ import { ownDenials } from './own-denials.ts'
 import { PassKeys, usePassKeys } from './pass-keys.ts'
 import { LoginForms } from './people/login-forms.ts'
 import { LoginPortal } from './people/login-portal.ts'
+import { outsideHttp } from './people/outside-http.ts'
 import { Passwords } from './people/passwords.ts'
+import { ProviderKeys } from './people/provider-keys.ts'
 import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
@@ -113,7 +116,7 @@ import { SigningService } from './signing/signing-service.ts'
 import { SlowLoginWatch } from './slow-login-watch.ts'
 import { sourceMeter } from './source-meter.ts'
 import { describeSubject } from './subject-text.ts'
-import { sameKeys, tokensOf } from './token-trust.ts'
+import { peersOf, sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 import { OpeningLog } from './vault/opening-log.ts'
 import { VaultService } from './vault/vault-service.ts'
@@ -297,6 +300,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         `the ring does not list this node, so nobody links to it. If it is new, an operator adds it: ${add}`,
       )
     }
+    const outside = outsideHttp()
+    const providerKeys = new ProviderKeys({ view: () => view, http: outside, log: (line) => log('warn', line) })
+    providerKeys.warm()
     const api = new ApiActivity()
     api.follow(view.policy)
     let stateAt = ledger.state()
@@ -320,6 +326,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       view = application.view(final.state, final.block.height, final.block.timestampMs)
       if (view.policyVersion !== before.policyVersion) {
         api.follow(view.policy)
+        providerKeys.warm()
         events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)
       }
       if (view.policyVersion !== before.policyVersion) {
@@ -497,6 +504,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const forms = new LoginForms()
     const portal = new LoginPortal({
       ring,
+      providerKeys,
+      http: outside,
+      secret: (variable) => process.env[variable],
       view: () => view,
       people: () => stateAt.people,
       tokens: () => tokens,
@@ -553,6 +563,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
         challenges,
         portal,
+        peer: (certificate, nowMs) => peersOf(view)(certificate, nowMs),
         log,
       })
     const proxy = workers ?? ownProxy()
@@ -654,7 +665,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const attester = new Attester({
       self: config.id,
       ring,
-      measurer: createMeasurer([join(config.data, 'node.yaml'), config.genesis].filter((file) => existsSync(file))),
+      measurer: configuredMeasurer(config),
       vouching: new Vouching({
         self: config.id,
         ring,
@@ -686,6 +697,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       fabric,
       view: () => view,
       people: () => stateAt.people,
+      transit: () => stateAt.transit,
+      providerKeys: (provider) => providerKeys.keys(provider),
+      prepare: (request) => providerKeys.prepare(request),
       sign: (message) => signMessage(privateKey, message),
       numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json'), disk.seal),
       events,
@@ -773,7 +787,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       vault,
       openings,
       sign,
+      policy: () => view.policy.devices,
+      quote: readQuote,
       onRelease: (id) => events.add('key', 'info', `${id} had its disk opened with this node's share`),
+      onRefusal: (id, code, reason) => events.add('key', 'bad', `the disk of ${id} stays shut: ${code}: ${reason}`),
     })
     const wiper = new Wiper({
       self: config.id,

@@ -4,10 +4,12 @@
  *
  * All methods are deterministic and total: whatever the bytes, the answer is a refusal and not an exception.
  */
+
 import { type PendingStatement, signersOf } from './approvals.ts'
-import { lateNodes, tickedTrust } from './attestation.ts'
+import { isLapsed, lateNodes, tickedTrust } from './attestation.ts'
 import { type AttestationStatement, type QuoteReader, withAttestation } from './attestation-statements.ts'
 import { type AuthorizationCompiler, authorizationFaults } from './authorization.ts'
+import { SignatureChecker } from './batch-signature.ts'
 import { type Corroboration, corroborationOf, denialOfStatements, withStatement } from './corroboration.ts'
 import type { HashSeed } from './denial-index.ts'
 import { decodeBase64url, encodeBase64url } from './encoding.ts'
@@ -47,6 +49,7 @@ import {
 } from './ring-key.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
 import { isValidator, RingState } from './state.ts'
+import { isTransitStatement, withTransitStatement } from './transit-statements.ts'
 import { encodeTx, idOfSigned, parseIssuer, readTx, type Sha256, subjectId, TX_BYTES_MAX } from './tx.ts'
 import type { Denial, GenesisDocument, RingNode, RuleLibrary, TxContent, TxId, View } from './types.ts'
 import { withVaultStatement } from './vault-statements.ts'
@@ -280,6 +283,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
   if (firstProblems.length > 0) throw new GenesisInvalid(`policy: ${firstProblems.join('; ')}`)
 
   const verified = new VerifiedTransactions()
+  const signatures = new SignatureChecker(options.verify, options.hash)
 
   /** `epoch` is the one that the block began in. */
   interface Circumstances {
@@ -348,7 +352,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     const denialId = content.body.type === 'deny.add' ? subjectId(content.body.subject, options.hash) : undefined
     const admitted = new VerifiedTransaction(id, content, issuer, denialId)
     if (state.hasSeen(admitted.seenKey)) return REPLAYED
-    if (!options.verify(keyBytes(key), signed, decodeBase64url(tx.signature))) {
+    if (!signatures.isSigned(keyBytes(key), signed, decodeBase64url(tx.signature))) {
       return {
         code: 'SIGNATURE_INVALID',
         reason: `the signature is not by ${content.issuer}’s key; sign with the key that the ring knows`,
@@ -437,6 +441,8 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     if (body.type === 'object.act' || body.type === 'access.put' || body.type === 'access.remove')
       return seen.withObjects(withObjectStatement(seen.objects, content, body, context.timestampMs))
     if (body.type === 'vault.put') return seen.withVault(withVaultStatement(seen.vault, content, body, context.timestampMs))
+    if (isTransitStatement(body) && body.type !== 'transit.delete')
+      return seen.withTransit(withTransitStatement(seen, content, body, id, context.timestampMs))
     if (body.type === 'deny.withdraw') return withdrawn(seen, body.id, issuer)
     if (body.type === 'deny.add') {
       const denial = denialOf(content, context.height, denialId)!
@@ -453,11 +459,13 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     if (signersOf(statement, genesis.operators).length < neededFor(seen, content.body, reader)) {
       return seen.withApprovals(seen.approvals.with(statement))
     }
-    return perform(seen.withApprovals(seen.approvals.without(id)), content, context)
+    return perform(seen.withApprovals(seen.approvals.without(id)), id, content, context)
   }
 
-  const perform = (state: RingState, content: TxContent, context: RingBlockContext): RingState => {
+  const perform = (state: RingState, id: TxId, content: TxContent, context: RingBlockContext): RingState => {
     const { body } = content
+    if (body.type === 'transit.delete')
+      return state.withTransit(withTransitStatement(state, content, body, id, context.timestampMs))
     if (body.type === 'vault.delete') return state.withVault(withVaultStatement(state.vault, content, body, context.timestampMs))
     if (body.type === 'policy.set') return ticked(state.withPolicy(body.policy), context)
     if (body.type === 'deny.remove') return state.withoutDenial(body.id).withPending(state.pending.without(body.id))
@@ -493,18 +501,27 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     return isOut ? ticked(next.withoutNode(name), context) : next
   }
 
-  /** Nodes that are late with their attestation are out: of validators one a block, and never the last. */
+  /**
+   * Nodes that are late with their attestation are out: of validators one a block, and as long as most of them are trusted: what keeps the others
+   * from attesting as well is no tampering, and a ring is not to end by it.
+   */
   const trusted = (state: RingState, { timestampMs }: RingBlockContext): RingState => {
     const policy = inForce(state).policy.devices
     const trust = tickedTrust(state, policy, timestampMs, () => state.parts(options.hash).seen)
     let next = state.withEnrolment(state.enrolment.withTrust(trust))
-    for (const id of lateNodes(trust, timestampMs)) {
+    for (const id of lateNodes(trust, timestampMs, policy.attestation.absence)) {
       const node = next.node(id)
-      if (node === undefined || (isValidator(node) && (next.epoch !== state.epoch || next.validators.length === 1))) continue
+      if (node === undefined || (isValidator(node) && (next.epoch !== state.epoch || !areMostTrusted(next, timestampMs))))
+        continue
       const expelled = { atMs: timestampMs, code: 'ATTESTATION_LATE', node: id } as const
       next = next.withEnrolment(next.enrolment.withExpelled(expelled)).withoutNode(id)
     }
     return next
+  }
+
+  const areMostTrusted = ({ validators, enrolment }: RingState, nowMs: number): boolean => {
+    const trusted = validators.filter(({ id }) => !isLapsed(enrolment.trust, id, nowMs))
+    return 2 * trusted.length > validators.length
   }
 
   const enrolled = (
@@ -652,6 +669,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         nodes: state.nodes,
         epoch: state.epoch,
         signingKey: viewOfKey(state.signingKey, state.validators),
+        trust: state.enrolment.trust.nodes,
         routes,
         route,
       }

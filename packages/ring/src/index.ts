@@ -26,16 +26,28 @@ export { APPROVALS_MAX, APPROVALS_PER_OPERATOR_MAX, type PendingStatement } from
 export {
   ATTESTATION_KINDS,
   type AttestationKind,
+  type Endorsement,
   type Expelled,
+  endorsementOf,
+  isLapsed,
   type Measured,
+  mustAttest,
   quoteNonce,
   type Reference,
+  type ReferenceScope,
   recordOf,
   type Trust,
   type TrustRecord,
   verdictBytes,
 } from './attestation.ts'
-export type { AttestationStatement, QuoteReader, QuoteReading, TpmEvidence } from './attestation-statements.ts'
+export {
+  type AttestationStatement,
+  type BootEvidence,
+  type QuoteReader,
+  type QuoteReading,
+  refusalOfBoot,
+  type TpmEvidence,
+} from './attestation-statements.ts'
 export type {
   AccessAnswer,
   AccessQuestion,
@@ -132,7 +144,7 @@ export {
   type PersonCredential,
   type PersonInvitation,
 } from './people.ts'
-export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
+export { OUTSIDE_SUBJECT, PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
 export { enrolmentBytes, INVITATION_MS_MAX, type PersonRefusalCode, personSubject } from './person-statements.ts'
 export {
   APPROVABLE_TYPES,
@@ -156,6 +168,7 @@ export {
   type SourceSetPolicy,
   type UpstreamPolicy,
 } from './policy.ts'
+export { type Caller, type CallerRefusal, Callers, callerRefusal } from './policy-callers.ts'
 export {
   type CompiledPolicy,
   compileException,
@@ -184,9 +197,18 @@ export {
 } from './policy-objects.ts'
 export type { OpenIdClient, OpenIdPolicy } from './policy-openid.ts'
 export type { PeoplePolicy } from './policy-people.ts'
+export type { OpenIdProviderPolicy, ProviderPolicy, SamlProviderPolicy } from './policy-providers.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'
-export { isVaultOpen, mayUseVault, type VaultAction, type VaultAsker, type VaultPolicy } from './policy-vault.ts'
+export {
+  isVaultOpen,
+  mayManageTransit,
+  mayUseTransit,
+  mayUseVault,
+  type VaultAction,
+  type VaultAsker,
+  type VaultPolicy,
+} from './policy-vault.ts'
 export {
   mayAttest,
   servicesOf,
@@ -241,7 +263,22 @@ export { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secr
 export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
 export { readRingToken, ringIssuer, tokenKeys } from './token-revocation.ts'
 export {
+  newestTransitVersion,
+  TRANSIT_KEYS_MAX,
+  TRANSIT_USES,
+  TRANSIT_VERSIONS_MAX,
+  type TransitKey,
+  type TransitKeys,
+  type TransitUse,
+  type TransitVersion,
+  transitKey,
+  transitPlace,
+} from './transit-keys.ts'
+export { type TransitPlace, transitCapsuleLabel, transitMacInput, transitSignedBytes } from './transit-label.ts'
+export type { TransitRefusalCode, TransitStatement } from './transit-statements.ts'
+export {
   accountKey,
+  batchOf,
   canonicalJson,
   decodeBase64url,
   EncodingInvalid,

@@ -4,6 +4,7 @@
  */
 import { formatAddress, formatPrefix, isSource, type Prefix, parseAddress, parsePrefix, parsePrefixLoosely } from './address.ts'
 import { approvalsNeeded, approvedAs } from './approvals.ts'
+import { isLapsed } from './attestation.ts'
 import type { QuoteReader } from './attestation-statements.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { corroborationOf, liveStatements, PENDING_DENIALS_MAX, PENDING_PER_ISSUER_MAX } from './corroboration.ts'
@@ -25,6 +26,7 @@ import { prefixSetOf } from './prefix-set.ts'
 import { type KeyRefusalCode, refusalOfKeyStatement } from './ring-key.ts'
 import { DENIALS_MAX, type RingState } from './state.ts'
 import { isSignedByRing, readRingToken, ringIssuer } from './token-revocation.ts'
+import { isTransitStatement, refusalOfTransitStatement, type TransitRefusalCode } from './transit-statements.ts'
 import { parseIssuer, subjectId } from './tx.ts'
 import type { Denial, DenialSubject, RingNode, RingOperator, TxBody, TxContent } from './types.ts'
 import { refusalOfVaultStatement, type VaultRefusalCode, type VaultStatement } from './vault-statements.ts'
@@ -65,6 +67,7 @@ export type RefusalCode =
   | KeyRefusalCode
   | 'KEY_IN_USE'
   | VaultRefusalCode
+  | TransitRefusalCode
   | ObjectRefusalCode
   | DiskRefusalCode
   | PersonRefusalCode
@@ -123,6 +126,8 @@ function refuse(code: RefusalCode, reason: string): Refusal {
 export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | undefined {
   const { verify } = meeting
   const { body } = meeting.content
+  const lapsed = refusalOfLapsed(meeting)
+  if (lapsed !== undefined) return lapsed
   if (body.type === 'evidence') return refusalOfEvidence(meeting, body, verify)
   if (body.type === 'deny.add') return refusalOfDenial(meeting, body, reader.inForce(meeting.state))
   if (body.type === 'deny.withdraw') return refusalOfWithdrawal(meeting, body.id)
@@ -155,10 +160,33 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
   if (body.type === 'access.put' || body.type === 'access.remove')
     return refusalOfAccessKey(meeting.state, body, reader.inForce(meeting.state))
   if (body.type === 'vault.put') return refusalOfVault(meeting, body, reader)
+  if (isTransitStatement(body) && body.type !== 'transit.delete')
+    return refusalOfTransitStatement(meeting.state, body, meeting.issuer.name, reader.inForce(meeting.state))
   if (body.type === 'person.put' || body.type === 'person.reset' || body.type === 'person.remove')
     return refusalOfPersonStatement(meeting.state.people, meeting.content, body, meeting.nowMs, verify)
   if (body.type === 'tx.approve') return refusalOfApproval(meeting, body, reader)
   return refusalOfStatement(meeting, reader) ?? refusalOfWaiting(meeting, reader)
+}
+
+/** What proves itself, and what the others need of it, counts of anybody. */
+const OF_ANYBODY: readonly TxBody['type'][] = [
+  'attest.quote',
+  'attest.enrol',
+  'evidence',
+  'key.enrol',
+  'key.deal',
+  'key.answer',
+  'node.wiped',
+]
+
+/** No fresh quote, no trust: what such a node says counts again once it has attested. */
+function refusalOfLapsed({ state, issuer, content, nowMs }: Meeting): Refusal | undefined {
+  if (issuer.kind !== 'node' || OF_ANYBODY.includes(content.body.type)) return undefined
+  if (!isLapsed(state.enrolment.trust, issuer.name, nowMs)) return undefined
+  return refuse(
+    'TRUST_LAPSED',
+    `${issuer.name} has not attested in time: until it does, nothing that it says counts. See ringwall device trust`,
+  )
 }
 
 /** Of what operators state, now: when it is proposed, and again with each approval. */
@@ -169,6 +197,8 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   if (body.type === 'node.remove' || body.type === 'node.wipe') return refusalOfNodeRemoval(meeting, body.id)
   if (body.type === 'policy.set') return refusalOfPolicy(meeting, body, reader)
   if (body.type === 'vault.delete') return refusalOfVault(meeting, body, reader)
+  if (body.type === 'transit.delete')
+    return refusalOfTransitStatement(meeting.state, body, meeting.issuer.name, reader.inForce(meeting.state))
   if (body.type === 'cache.purge') return refusalOfPurge(meeting.state, body.service, reader)
   if (isEnrolmentStatement(body))
     return refusalOfEnrolment(meeting, body, enrolmentMeans(meeting, reader)) ?? refusalOfParting(meeting, body)
@@ -178,6 +208,14 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
       'KEY_IN_USE',
       `${held}, and nothing else opens them: delete them first, or make new shares with key refresh sealing`,
     )
+  }
+  if (body.type === 'key.rotate' && body.key === 'sealing') {
+    const held = meeting.state.transit.filter(({ use }) => use !== 'sign').map(({ name }) => name)
+    if (held.length > 0)
+      return refuse(
+        'KEY_IN_USE',
+        `${held.length} keys of the transit rest on it (${held.slice(0, 3).join(', ')}): delete them first, or make new shares with key refresh sealing`,
+      )
   }
   if (
     body.type === 'key.rotate' &&

@@ -7,6 +7,7 @@ import { cacheFaults } from './policy-delivery.ts'
 import { detectionFaults } from './policy-detection.ts'
 import { openIdFaults } from './policy-openid.ts'
 import { peopleFaults } from './policy-people.ts'
+import { providerFaults } from './policy-providers.ts'
 import { upstreamFaults } from './policy-upstream-faults.ts'
 import { workloadFaults } from './policy-workloads.ts'
 
@@ -83,6 +84,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
   }
   faults.push(...workloadFaults(policy))
   faults.push(...openIdFaults(policy))
+  faults.push(...providerFaults(policy))
   const hosts = new Map<string, string>()
   for (const [name, service] of Object.entries(policy.services)) {
     const at = ['services', name] as const

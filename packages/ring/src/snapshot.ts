@@ -19,6 +19,7 @@ import { GROUPS_MAX, parsePersonStatement } from './person-parsing.ts'
 import { RingKeyShape, ringKeyFault } from './ring-key-shape.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX } from './secret-name.ts'
 import { DENIALS_MAX, RingState } from './state.ts'
+import { TransitShape } from './transit-keys.ts'
 import { TrustShape } from './trust-shape.ts'
 import { parseContent, parseSubject, type Sha256, subjectId, txId } from './tx.ts'
 import type { Denial, DenialSubject } from './types.ts'
@@ -56,6 +57,7 @@ const Header = z.strictObject({
   signingKey: RingKeyShape,
   sealingKey: RingKeyShape,
   disks: DisksShape.optional(),
+  transit: TransitShape.optional(),
   usage: z.array(z.tuple([z.string().max(80), z.array(z.tuple([z.int().min(0), z.int().min(1)])).max(13)])).max(2_000),
   denials: z.int().min(0).max(DENIALS_MAX),
   pending: z.int().min(0).max(PENDING_DENIALS_MAX),
@@ -186,7 +188,7 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
     accessKeys: Array.from({ length: header.accessKeys ?? 0 }, () => lines.next(AccessKeyLine)),
   }
   const enrolment = { invitations, devices, trust: header.trust ?? NO_TRUST }
-  const { signingKey, sealingKey, disks, policyText, policyVersion, nodes, retired, epoch, usage } = header
+  const { signingKey, sealingKey, disks, transit, policyText, policyVersion, nodes, retired, epoch, usage } = header
   for (const [name, key] of [
     ['signing', signingKey],
     ['sealing', sealingKey],
@@ -198,6 +200,7 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
   const lists = { denials, pending, approvals, vault, objects, people, seen, enrolment }
   const contents = {
     ...(disks === undefined ? {} : { disks }),
+    ...(transit === undefined ? {} : { transit }),
     policyText,
     policyVersion,
     nodes,

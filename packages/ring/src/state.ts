@@ -17,6 +17,7 @@ import { type ObjectsContents, VaultObjects } from './objects.ts'
 import { People, type Person } from './people.ts'
 import { type KeyName, NO_RING_KEY, type RingKey } from './ring-key.ts'
 import { timeKey } from './time-key.ts'
+import { hashOfTransit, NO_TRANSIT_KEYS, type TransitKeys } from './transit-keys.ts'
 import { portableSha256, type Sha256 } from './tx.ts'
 import type { Denial, RingNode, TxId } from './types.ts'
 import { type SecretContents, VaultSecrets } from './vault-secrets.ts'
@@ -62,6 +63,7 @@ interface Fields {
   readonly signingKey: RingKey
   readonly sealingKey: RingKey
   readonly vault: VaultSecrets
+  readonly transit: TransitKeys
   readonly objects: VaultObjects
   readonly enrolment: Enrolment
   readonly people: People
@@ -79,6 +81,8 @@ export interface StateContents {
   readonly sealingKey: RingKey
   /** Absent: none. */
   readonly disks?: NodeDisks | undefined
+  /** Absent: none. */
+  readonly transit?: TransitKeys | undefined
   readonly denials: readonly Denial[]
   /** In order of id. */
   readonly pending: readonly PendingDenial[]
@@ -124,6 +128,8 @@ export interface StateParts {
   readonly people: string
   /** SHA-256 of what is known of disks, as canonical JSON; absent while there is nothing. */
   readonly disks?: string
+  /** SHA-256 of the keys of the transit, as canonical JSON; absent while there are none. */
+  readonly transit?: string
 }
 
 /** The commitment to a state, from its parts: lower-case hex. */
@@ -173,6 +179,7 @@ export class RingState {
       signingKey: NO_RING_KEY,
       sealingKey: NO_RING_KEY,
       vault: VaultSecrets.empty,
+      transit: NO_TRANSIT_KEYS,
       objects: VaultObjects.empty,
       enrolment: Enrolment.empty,
       people: People.empty,
@@ -199,6 +206,7 @@ export class RingState {
       signingKey,
       sealingKey,
       vault: VaultSecrets.from(contents.vault),
+      transit: contents.transit ?? NO_TRANSIT_KEYS,
       objects: VaultObjects.from(contents.objects),
       enrolment: Enrolment.from(contents.enrolment),
       people: People.from(contents.people),
@@ -245,6 +253,11 @@ export class RingState {
   /** Secrets, sealed. */
   get vault(): VaultSecrets {
     return this.#fields.vault
+  }
+
+  /** Keys of the transit. */
+  get transit(): TransitKeys {
+    return this.#fields.transit
   }
 
   /** Buckets, objects and access keys. */
@@ -374,6 +387,10 @@ export class RingState {
     return vault === this.#fields.vault ? this : this.#with({ vault })
   }
 
+  withTransit(transit: TransitKeys): RingState {
+    return transit === this.#fields.transit ? this : this.#with({ transit })
+  }
+
   withObjects(objects: VaultObjects): RingState {
     return objects === this.#fields.objects ? this : this.#with({ objects })
   }
@@ -472,8 +489,10 @@ export class RingState {
   parts(hash?: Sha256): StateParts {
     const fields = this.#fields
     const disks = hashOfDisks(fields.disks)
+    const transit = hashOfTransit(fields.transit)
     return {
       ...(disks === undefined ? {} : { disks }),
+      ...(transit === undefined ? {} : { transit }),
       policy: hashOfPolicy(fields.policyText, hash),
       policyVersion: fields.policyVersion,
       nodes: hashOfList(fields.nodes),
@@ -502,6 +521,7 @@ export class RingState {
     const fields = this.#fields
     return {
       ...(hashOfDisks(fields.disks) === undefined ? {} : { disks: fields.disks }),
+      ...(fields.transit.length === 0 ? {} : { transit: fields.transit }),
       policyText: fields.policyText,
       policyVersion: fields.policyVersion,
       nodes: fields.nodes,

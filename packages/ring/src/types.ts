@@ -9,6 +9,7 @@ import type { ObjectStatement } from './object-acts.ts'
 import type { PersonStatement } from './person-parsing.ts'
 import type { ExceptionPolicy, PatchPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 import type { KeyStatement, RingKeyView } from './ring-key.ts'
+import type { TransitStatement } from './transit-statements.ts'
 import type { VaultStatement } from './vault-statements.ts'
 
 /** Lower-case hex SHA-256 of a signed transaction's canonical body. */
@@ -72,6 +73,8 @@ export type TxBody =
   | { readonly type: 'token.use'; readonly token: string }
   /** Of operators, about secrets. */
   | VaultStatement
+  /** Of operators, about keys of the transit. */
+  | TransitStatement
   /** Of access keys, about objects; of operators, about access keys. */
   | ObjectStatement
   /** Of operators about invitations and devices, and of nodes for those who come with one. */
@@ -216,6 +219,8 @@ export interface View {
   readonly epoch: number
   /** The key that the validators hold together. */
   readonly signingKey: RingKeyView
+  /** Of nodes that have to attest: until when they are believed. */
+  readonly trust?: readonly { readonly node: string; readonly untilMs: number }[]
   /** Every route of every service, and each service as a whole. */
   readonly routes: readonly CompiledRoute[]
   /** By Host (without port, lower case) and path; undefined when no service answers to it. */

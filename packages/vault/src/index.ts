@@ -22,6 +22,7 @@ export {
   sha256Hex,
 } from './object-manifest.ts'
 export {
+  type AskView,
   checkOpen,
   OPEN_REQUEST_MS_MAX,
   type Openable,
@@ -30,6 +31,7 @@ export {
   type OpenView,
 } from './open-check.ts'
 export {
+  type AskerFields,
   OPEN_SECRETS_MAX,
   type OpenRequest,
   openSigningBytes,
@@ -59,3 +61,21 @@ export {
 } from './reply.ts'
 export { readSecretLabel, SECRET_BYTES_MAX, type Sealed, sealObjectKey, sealSecret, unsealSecret } from './seal.ts'
 export { SEGMENT_BYTES, Sealer, Unsealer } from './segments.ts'
+export { type AskTransit, authenticateTransit, type Decryption, decryptTransit } from './transit.ts'
+export { checkTransit, type TransitGrant, type TransitView } from './transit-check.ts'
+export {
+  parseSignedTransitRequest,
+  type SignedTransitRequest,
+  TRANSIT_USES_MAX,
+  type TransitRequest,
+  transitSigningBytes,
+} from './transit-request.ts'
+export {
+  encryptTransit,
+  messageDigest,
+  readTransitText,
+  sameAuthenticator,
+  TRANSIT_PLAINTEXT_BYTES_MAX,
+  transitText,
+  verifiesTransit,
+} from './transit-text.ts'

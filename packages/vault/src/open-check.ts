@@ -14,7 +14,7 @@ import {
   type SealedBody,
 } from '@ringwall/ring'
 import { sha256Hex } from './object-manifest.ts'
-import { openSigningBytes, type SignedOpenRequest } from './open-request.ts'
+import { type AskerFields, openSigningBytes, type SignedOpenRequest } from './open-request.ts'
 
 /** How old a request may be, and how far ahead its signer's clock. */
 export const OPEN_REQUEST_MS_MAX = 60_000
@@ -42,18 +42,40 @@ export interface Openable {
   readonly label?: Uint8Array
 }
 
-export interface OpenView {
+export interface AskView {
   readonly ring: string
   readonly policy: Policy
-  readonly state: Pick<RingState, 'vault' | 'objects' | 'sealingKey'>
   /**
    * Is the signature that of the issuer's key, and the issuer one of the ring, not denied? What is wrong; undefined when all is good.
    * @param signed What the signature is over.
    */
-  askerFault(request: SignedOpenRequest['request'], signed: Uint8Array, signature: string, nowMs: number): string | undefined
+  askerFault(request: AskerFields, signed: Uint8Array, signature: string, nowMs: number): string | undefined
 }
 
-const refuse = (code: OpenRefusalCode, reason: string): OpenRefusal => ({ ok: false, code, reason })
+export interface OpenView extends AskView {
+  readonly state: Pick<RingState, 'vault' | 'objects' | 'sealingKey'>
+}
+
+export const refuse = (code: OpenRefusalCode, reason: string): OpenRefusal => ({ ok: false, code, reason })
+
+/** Why nothing is done for who asks, whatever it is that they ask for. @param signed What the signature is over. */
+export function refusalOfAsking(
+  request: AskerFields,
+  signed: Uint8Array,
+  signature: string,
+  view: AskView,
+  nowMs: number,
+): OpenRefusal | undefined {
+  const { ring, atMs } = request
+  if (ring !== view.ring)
+    return refuse('OPEN_OTHER_RING', `it is for the ring ${ring.slice(0, 12)}, this is ${view.ring.slice(0, 12)}`)
+  if (Math.abs(nowMs - atMs) > OPEN_REQUEST_MS_MAX) {
+    const s = Math.round((nowMs - atMs) / 1_000)
+    return refuse('OPEN_STALE', `it was signed ${s} s ago by this node’s clock, ${OPEN_REQUEST_MS_MAX / 1_000} s are allowed`)
+  }
+  const fault = view.askerFault(request, signed, signature, nowMs)
+  return fault === undefined ? undefined : refuse('OPEN_ISSUER', fault)
+}
 
 /** All that is asked for, or why not: a request is granted whole. */
 export function checkOpen(
@@ -61,21 +83,15 @@ export function checkOpen(
   view: OpenView,
   nowMs: number,
 ): { readonly ok: true; readonly secrets: readonly Openable[] } | OpenRefusal {
-  const { ring, issuer, atMs } = request
+  const { issuer } = request
   const { policy, state } = view
-  if (ring !== view.ring)
-    return refuse('OPEN_OTHER_RING', `it is for the ring ${ring.slice(0, 12)}, this is ${view.ring.slice(0, 12)}`)
-  if (Math.abs(nowMs - atMs) > OPEN_REQUEST_MS_MAX) {
-    const s = Math.round((nowMs - atMs) / 1_000)
-    return refuse('OPEN_STALE', `it was signed ${s} s ago by this node’s clock, ${OPEN_REQUEST_MS_MAX / 1_000} s are allowed`)
-  }
   const isOfObjects = issuer.startsWith('node:') || issuer.startsWith('key:')
   if (isOfObjects ? policy.vault.objects.length === 0 : !isVaultOpen(policy))
     return refuse('OPEN_CLOSED', 'the policy has no rules for the vault: add vault.rules or vault.objects to it')
   if (publicKeyOf(state.sealingKey) === undefined)
     return refuse('OPEN_CLOSED', 'the ring has no sealing key yet: ringwall key ls shows how it stands')
-  const fault = view.askerFault(request, openSigningBytes(request), signature, nowMs)
-  if (fault !== undefined) return refuse('OPEN_ISSUER', fault)
+  const refused = refusalOfAsking(request, openSigningBytes(request), signature, view, nowMs)
+  if (refused !== undefined) return refused
   if (issuer.startsWith('node:')) return accessKeysOf(request, state)
   if (issuer.startsWith('key:')) return objectsOf(request, bodies ?? [], view)
   const [kind, asker] = issuer.split(':') as ['operator' | 'service', string]

@@ -29,7 +29,8 @@ export interface SecretWanted {
   readonly version: number
 }
 
-export interface OpenRequest {
+/** Who asks, and how it is answered: of every request to the holders. */
+export interface AskerFields {
   readonly ring: string
   /**
    * `operator:NAME` or `service:NAME`, for secrets; `node:ID`, for access keys; `key:ID` of an access key, for objects, whose names are
@@ -45,6 +46,9 @@ export interface OpenRequest {
   readonly replyTo: string
   /** With proofs: after an opening that did not come out right. */
   readonly proven: boolean
+}
+
+export interface OpenRequest extends AskerFields {
   readonly secrets: readonly SecretWanted[]
 }
 
@@ -65,27 +69,15 @@ export function parseSignedOpenRequest(value: unknown): SignedOpenRequest {
   const isHanded = typeof value === 'object' && value !== null && 'bodies' in value
   const top = record(value, 'the request', isHanded ? ['bodies', 'request', 'signature'] : ['request', 'signature'])
   const { request, signature } = top
-  const fields = record(request, 'request', ['atMs', 'certificate', 'issuer', 'nonce', 'proven', 'replyTo', 'ring', 'secrets'])
-  const issuer = text(fields.issuer, 'request.issuer', ISSUER, 'operator:NAME, service:NAME, node:ID or key:ID')
-  const isService = issuer.startsWith('service:')
-  if (typeof fields.proven !== 'boolean') fail('request.proven', 'true or false')
-  const { secrets } = fields
+  const { asker, rest } = parseAskerFields(request, ['secrets'])
+  const { secrets } = rest
   if (!Array.isArray(secrets) || secrets.length === 0 || secrets.length > OPEN_SECRETS_MAX)
     fail('request.secrets', `a list of 1 to ${OPEN_SECRETS_MAX}`)
   const wanted = secrets.map((one: unknown, at) => parseWanted(one, `request.secrets[${at}]`))
   if (new Set(wanted.map(({ name, version }) => `${name} ${version}`)).size !== wanted.length)
     fail('request.secrets', 'a list that names nothing twice')
   return {
-    request: {
-      atMs: wholeNumber(fields.atMs, 'request.atMs'),
-      certificate: bytes(fields.certificate, 'request.certificate', isService ? 1 : 0, isService ? CERTIFICATE_BYTES_MAX : 0),
-      issuer,
-      nonce: bytes(fields.nonce, 'request.nonce', 16, 16),
-      proven: fields.proven,
-      replyTo: bytes(fields.replyTo, 'request.replyTo', 32, 32),
-      ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
-      secrets: wanted,
-    },
+    request: { ...asker, secrets: wanted },
     signature: bytes(signature, 'signature', 64, 80),
     ...(isHanded ? { bodies: parseBodies(top.bodies, wanted.length) } : {}),
   }
@@ -101,6 +93,30 @@ function parseBodies(value: unknown, count: number): readonly SealedBody[] {
       ciphertext: bytes(ciphertext, `bodies[${at}].ciphertext`, 1, 128),
     }
   })
+}
+
+/**
+ * @param others The members of the request that it has besides.
+ * @throws {VaultError} VAULT_MALFORMED
+ */
+export function parseAskerFields(
+  request: unknown,
+  others: readonly string[],
+): { readonly asker: AskerFields; readonly rest: Readonly<Record<string, unknown>> } {
+  const fields = record(request, 'request', ['atMs', 'certificate', 'issuer', 'nonce', 'proven', 'replyTo', 'ring', ...others])
+  const issuer = text(fields.issuer, 'request.issuer', ISSUER, 'operator:NAME, service:NAME, node:ID or key:ID')
+  const isService = issuer.startsWith('service:')
+  if (typeof fields.proven !== 'boolean') fail('request.proven', 'true or false')
+  const asker = {
+    atMs: wholeNumber(fields.atMs, 'request.atMs'),
+    certificate: bytes(fields.certificate, 'request.certificate', isService ? 1 : 0, isService ? CERTIFICATE_BYTES_MAX : 0),
+    issuer,
+    nonce: bytes(fields.nonce, 'request.nonce', 16, 16),
+    proven: fields.proven,
+    replyTo: bytes(fields.replyTo, 'request.replyTo', 32, 32),
+    ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
+  }
+  return { asker, rest: fields }
 }
 
 function parseWanted(value: unknown, where: string): SecretWanted {

@@ -14,9 +14,10 @@ import {
   verifyCapsule,
   verifyPartial,
 } from '@ringwall/threshold'
+import { type Claim, readClaims } from './claims.ts'
 import { VaultError } from './errors.ts'
 import { type OpenRequest, openSigningBytes, type SecretWanted, type SignedOpenRequest } from './open-request.ts'
-import { bodyDigest, ReplyKey, requestDigest } from './reply.ts'
+import { bodyDigest, ReplyKey } from './reply.ts'
 import { readSecretLabel, unsealSecret } from './seal.ts'
 
 /** What a reader knows of the ring, from more than one of its nodes. */
@@ -63,14 +64,6 @@ export interface OpenedSecrets {
   readonly liars: readonly string[]
 }
 
-interface Claim {
-  readonly party: string
-  readonly index: number
-  readonly version: number
-  readonly body: string
-  readonly partial: Uint8Array
-}
-
 /** One request and what comes of it. */
 export class Opening {
   readonly #facts: VaultFacts
@@ -99,31 +92,9 @@ export class Opening {
   /** By the place of the secret: what each holder says of it, whoever made up or garbled an answer left out. */
   claims({ replies }: OpenAnswer): readonly (readonly Claim[])[] {
     const { publicKey, verify } = this.#facts
-    const { secrets } = this.#request
-    const digest = requestDigest(openSigningBytes(this.#request))
-    const claims: Claim[][] = secrets.map(() => [])
-    const heard = new Set<string>()
-    for (const { party, reply } of replies) {
-      const index = publicKey.indexOf(party)
-      if (index === undefined || heard.has(party)) continue
-      heard.add(party)
-      try {
-        const content = this.#replyKey.open(Buffer.from(reply, 'base64url'), party, digest, (message, signature) =>
-          verify(party, message, signature),
-        )
-        // A share of another epoch does not fit the others.
-        if (Buffer.compare(content.epoch, publicKey.id) !== 0 || content.index !== index) continue
-        if (content.openings.length !== secrets.length) continue
-        for (const [at, { version, body, partial }] of content.openings.entries()) {
-          const asked = secrets[at]?.version ?? 0
-          if (asked !== 0 && asked !== version) continue
-          claims[at]?.push({ party, index, version, body: Buffer.from(body).toString('hex'), partial })
-        }
-      } catch (error) {
-        if (!(error instanceof VaultError)) throw error
-      }
-    }
-    return claims
+    const signed = openSigningBytes(this.#request)
+    const versions = this.#request.secrets.map(({ version }) => version)
+    return readClaims({ publicKey, verify, replyKey: this.#replyKey, signed, versions }, replies)
   }
 
   /**

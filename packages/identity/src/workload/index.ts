@@ -1,3 +1,4 @@
+export { type HeldSvid, parseSvids, WorkloadAnswerInvalid, WorkloadClient, type WorkloadClientOptions } from './client.ts'
 export { type CallAnswer, EndpointRefused, type WorkloadCall, WorkloadEndpoint, type WorkloadService } from './endpoint.ts'
 export { GRPC_STATUS, type GrpcStatus } from './grpc.ts'
 export { encodeBundles, encodeSvids, type WorkloadSvid } from './messages.ts'

@@ -253,6 +253,28 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
   '/v1/vault/objects': {
     get: call('vaultObjects', 'How the shards of objects on this node stand, and the access keys of the ring.', 'VaultObjects'),
   },
+  '/v1/transit/keys': { get: call('transitKeys', 'Keys of the transit that the operator may use or manage.', 'TransitKeys') },
+  '/v1/transit/key': {
+    get: {
+      ...call('transitKey', 'A key of the transit.', 'TransitKeyFacts', [query('name', 'The key.', { type: 'string' })]),
+      security: [],
+    },
+  },
+  '/v1/transit/use': {
+    post: {
+      ...posting(
+        call('transitUse', 'Has keys of the transit used for whoever signed the request.', 'TransitAnswers'),
+        'VaultOpenBody',
+      ),
+      security: [],
+    },
+  },
+  '/v1/transit/sign': {
+    post: {
+      ...posting(call('transitSign', 'A signature by a key of the transit.', 'TransitSignature'), 'MintBody'),
+      security: [],
+    },
+  },
   '/v1/enrolment': {
     get: call('enrolment', 'Invitations and devices, and where the nodes of the ring are found.', 'Enrolment'),
   },
