@@ -123,6 +123,7 @@ function buildProgram(): Command {
         .choices(['off', 'local', 'ring'])
         .default('local'),
     )
+    .option('--s3', 'node i takes S3’s clients on base + 20 + i')
     .action(async ({ to, ...given }: UpFlags) => {
       const { runUp } = await import('@ringwall/node')
       process.exitCode = await runUp({ to, ...given })
@@ -1192,7 +1193,9 @@ function buildProgram(): Command {
         (await import('./commands/people.ts')).personRemove(client, format, name as string, invite(options)),
   )
 
-  const vault = program.command('vault').description('secrets, sealed to the ring: put, get, ls, rm, history, run')
+  const vault = program
+    .command('vault')
+    .description('secrets, sealed to the ring: put, get, ls, rm, history, run; objects: status, access-key')
   const contextFile = (): Option => new Option('--context <file>', 'the operator’s context')
   const formatted = (): Option => new Option('-o, --output <format>', FORMATS.join(', ')).default('table').argParser(parseFormat)
   const service = (): Option =>
@@ -1266,6 +1269,39 @@ function buildProgram(): Command {
           reason: options.reason as string,
           dryRun: options.dryRun === true,
         }),
+  )
+  vault
+    .command('status')
+    .description('how the shards of objects stand, node by node')
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .addOption(formatted())
+    .action(async (options: VaultGlobals) => {
+      const { vaultStatus } = await import('./commands/objects.ts')
+      await vaultStatus(await vaultSession(options), options.output)
+    })
+  const accessKey = vault.command('access-key').description('what clients of S3 sign with: add, ls, rm')
+  accessKey
+    .command('add')
+    .argument('<identity>', 'whose rights it has: service:NAME or operator:NAME')
+    .description('make an access key; its secret is shown once')
+    .addOption(reason())
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .addOption(formatted())
+    .action(async (identity: string, options: VaultGlobals & { reason: string }) => {
+      const { accessKeyAdd } = await import('./commands/objects.ts')
+      await accessKeyAdd(await vaultSession(options), options.output, identity, options.reason)
+    })
+  withRing(
+    accessKey.command('ls').description('access keys, and whose they are'),
+    () => async (client, format) => (await import('./commands/objects.ts')).accessKeyList(client, format),
+  )
+  withRing(
+    accessKey.command('rm').argument('<id>').description('an access key that nobody uses any more').addOption(reason()),
+    ([id], options) =>
+      async (client) =>
+        (await import('./commands/objects.ts')).accessKeyRemove(client, id as string, options.reason as string),
   )
   vault
     .command('run')
@@ -1469,6 +1505,7 @@ interface UpFlags {
   readonly seal: 'off' | 'local' | 'ring'
   readonly data: string
   readonly ports: number
+  readonly s3?: true
 }
 
 const SERVING: ReadonlySet<string> = new Set(['node', 'protect', 'sidecar', 'up'])

@@ -64,7 +64,7 @@ import { AuditLog } from './audit-log.ts'
 import { BotNames } from './bot-names.ts'
 import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
-import { type NodeConfig, readTextFile } from './config.ts'
+import { type NodeConfig, readTextFile, USUAL_OBJECT_SETTINGS } from './config.ts'
 import { DetectionWatch, describeDetected, followDetection, signalOf } from './detection.ts'
 import { askAtStart } from './disk/ask-at-start.ts'
 import { type Disk, openDisk, PASSPHRASE_VARIABLE } from './disk/disk.ts'
@@ -90,6 +90,7 @@ import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-sto
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
+import { Objects } from './objects/objects.ts'
 import { ownDenials } from './own-denials.ts'
 import { PassKeys, usePassKeys } from './pass-keys.ts'
 import { LoginForms } from './people/login-forms.ts'
@@ -111,6 +112,7 @@ import { cachingCompiler } from './rule-cache.ts'
 import { RuleTiming } from './rule-timing.ts'
 import { RuleWatch } from './rule-watch.ts'
 import { loadRuleLibrary } from './rules.ts'
+import { S3Server } from './s3/s3-server.ts'
 import { Foresight } from './signing/foresight.ts'
 import { KeyHolder } from './signing/key-holder.ts'
 import type { NodeShare } from './signing/node-share.ts'
@@ -170,6 +172,8 @@ export interface RunningNode {
   readonly signing: SigningService
   /** Openings of secrets. */
   readonly vault: VaultService
+  /** Shards that it holds, and what clients do with objects through it. */
+  readonly objects: Objects
   /** Those with this node's share. */
   readonly openings: OpeningLog
   /** For the programs on this machine. */
@@ -768,6 +772,22 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       log: openings,
     })
     closers.push(() => vault.stop())
+    const objects = await Objects.open({
+      self: config.id,
+      ring,
+      data: config.data,
+      seal: disk.seal,
+      settings: config.objects ?? USUAL_OBJECT_SETTINGS,
+      fabric,
+      view: () => view,
+      state: () => ledger.state(),
+      isCurrent: () => certifiedAtMs !== undefined && !ledger.status().syncing,
+      sign: (message) => signMessage(privateKey, message),
+      open: (request) => vault.open(request),
+      submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
+      events,
+    })
+    closers.push(() => objects.stop())
     const sealingHolder = await openHolder('sealing', join(keys, 'sealing'), (share) =>
       vault.use(publicKeyOf(ledger.state().sealingKey), share),
     )
@@ -1011,6 +1031,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       queries: new PeerQueries(fabric),
       signing,
       vault,
+      objects,
       openings,
       workloads,
       reception,
@@ -1048,6 +1069,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     await fabric.start()
     isLinked = true
+    objects.start()
     reception.follow(ledger.state())
     closers.push(() => fabric.stop())
     await admin.start()
@@ -1071,6 +1093,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       })
       await est.start()
       closers.push(() => est.stop())
+    }
+    if (config.s3 !== undefined) {
+      const say = (level: 'info' | 'warn', line: string): void => events.add('vault', level, line)
+      const s3 = new S3Server({ config: config.s3, self: config.id, service: objects.service, say })
+      await s3.start()
+      closers.push(() => s3.stop())
     }
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()
