@@ -16,9 +16,9 @@ let vault: VaultClient
 type Run = ReturnType<TestRing['cli']>
 
 /** The command line, with something on standard input. */
-function cli(args: readonly string[], input: string = ''): Run {
+function cli(args: readonly string[], input: string = '', noun = 'vault'): Run {
   const env = { ...process.env, NO_COLOR: '1', RINGWALL_CONTEXT: join(ring.data, 'operator.json') }
-  const argv = ['--disable-warning=ExperimentalWarning', CLI, 'vault', ...args]
+  const argv = ['--disable-warning=ExperimentalWarning', CLI, noun, ...args]
   const run = spawnSync(process.execPath, argv, { input, env, encoding: 'utf8', timeout: 60_000 })
   return { code: run.status ?? -1, stdout: run.stdout, stderr: run.stderr }
 }
@@ -158,7 +158,34 @@ test('08 what is deleted or has expired nobody opens, at any node, while the led
   })
 })
 
-test('09 a validator that joins gets a share of both keys, one that leaves keeps none that counts, and what was sealed before opens', async (t) => {
+test('09 keys of the transit encrypt, sign and authenticate by the command line, for who may, at any node, and old versions end', async () => {
+  const transit = (args: readonly string[], input = ''): Run => cli(args, input, 'transit')
+  good(transit(['create', 'shop/cards', '--use', 'encrypt']))
+  good(transit(['create', 'shop/orders', '--use', 'sign']))
+  good(transit(['create', 'managed-only/key', '--use', 'encrypt']))
+  for (const name of ['shop/cards', 'shop/orders', 'managed-only/key'])
+    await eventually(name, async () => (await vault.transitKey(name)).name === name)
+  const text = good(transit(['encrypt', 'shop/cards', '--bound', 'user 7'], SECRET)).trim()
+  assert.equal(good(transit(['decrypt', 'shop/cards', '--bound', 'user 7'], text)), SECRET)
+  assert.match(transit(['decrypt', 'shop/cards'], text).stderr, /in this context/)
+  const elsewhere = good(transit(['encrypt', 'managed-only/key'], SECRET))
+  assert.match(transit(['decrypt', 'managed-only/key'], elsewhere).stderr, /lets operator:\w+ use managed-only\/key/)
+  good(transit(['rotate', 'shop/cards']))
+  await eventually('its second version everywhere', () =>
+    vault.transitKey('shop/cards').then(({ versions }) => versions.length === 2),
+  )
+  const again = good(transit(['rewrap', 'shop/cards', '--bound', 'user 7'], text)).trim()
+  assert.match(again, /^ringwall:v2:/)
+  good(transit(['trim', 'shop/cards', '--least', '2']))
+  await eventually('its first version ends', () => transit(['decrypt', 'shop/cards', '--bound', 'user 7'], text).code === 1)
+  assert.equal(good(transit(['decrypt', 'shop/cards', '--bound', 'user 7'], again)), SECRET)
+  const signature = good(transit(['sign', 'shop/orders'], 'order 1')).trim()
+  assert.match(transit(['verify', 'shop/orders', '--signature', signature], 'order 1').stderr, /good: signed by version 1/)
+  assert.equal(transit(['verify', 'shop/orders', '--signature', signature], 'order 2').code, 1)
+  assert.match(good(transit(['ls'])), /shop\/orders +sign +1/)
+})
+
+test('10 a validator that joins gets a share of both keys, one that leaves keeps none that counts, and what was sealed before opens', async (t) => {
   const base = await freePorts(1)
   const place = ['--genesis', join(ring.data, 'genesis.json'), '--region', 'eu-west', '--directory', join(ring.data, 'n5')]
   const [fabric, admin] = [`127.0.0.1:${base + 10}`, `127.0.0.1:${base + 1_001}`]
