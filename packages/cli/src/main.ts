@@ -322,7 +322,7 @@ function buildProgram(): Command {
     program
       .command('device')
       .description(
-        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference; manufacturer, make, address, ship',
+        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference, bind, tpm; manufacturer, make, address, ship',
       ),
     {
       withRing,
@@ -381,7 +381,7 @@ function buildProgram(): Command {
     () => async (client, format) => (await import('./commands/ring.ts')).check(client, format),
   )
 
-  const deny = program.command('deny').description('denials: add, rm, ls, export')
+  const deny = program.command('deny').description('denials: add, import, rm, ls, export')
   withRing(
     deny
       .command('add')
@@ -402,6 +402,20 @@ function buildProgram(): Command {
           service: options.service as string | undefined,
           subject: options.subject as string | undefined,
         })
+      },
+  )
+  withRing(
+    deny
+      .command('import')
+      .argument('<file>', 'addresses and networks, one a line; - for standard input')
+      .description('deny all sources of a file, signed together')
+      .addOption(new Option('--ttl <duration>', 'for how long').default('1h'))
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([file], options) =>
+      async (client) => {
+        const { denyImport } = await import('./commands/deny.ts')
+        if (!(await denyImport(client, file as string, revocation(options)))) process.exitCode = 1
       },
   )
   withRing(

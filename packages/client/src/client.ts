@@ -348,6 +348,16 @@ export class RingwallClient {
   }
 
   /**
+   * Signs several statements together, which costs whoever checks them far less. They are for `submitSigned`, in any order.
+   *
+   * @param bodies 1,024 at most.
+   */
+  async signTogether(bodies: readonly TxBody[]): Promise<readonly SignedTx[]> {
+    if (this.#signer === undefined) throw new ApiError(401, 'NO_OPERATOR', 'an operator’s key is needed to propose')
+    return this.#signer.transactions(bodies)
+  }
+
+  /**
    * Asks what the ring would say to a statement in the operator's name. Nothing is signed: nobody could propose it.
    *
    * @throws {ApiError} With the ring's code and reason when it would be refused.

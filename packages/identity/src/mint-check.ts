@@ -64,7 +64,7 @@ export interface Mintable {
 }
 
 /** Of the view, what minting looks at. */
-export type MintView = Pick<View, 'ring' | 'operators' | 'nodes' | 'denials' | 'signingKey'> & {
+export type MintView = Pick<View, 'ring' | 'operators' | 'nodes' | 'denials' | 'signingKey' | 'trust'> & {
   readonly policy: WorkloadsPolicy & { readonly vault?: VaultPolicy }
   /** Without: nothing is signed by any of them. */
   readonly transit?: TransitKeys
@@ -175,6 +175,11 @@ function nodeRefusal(
   nowMs: number,
   atMs: number,
 ): MintRefusal | undefined {
+  if (view.trust?.some((one) => one.node === node && one.untilMs <= nowMs) === true)
+    return refuse(
+      'MINT_DENIED',
+      `${node} has not attested in time, and gets no certificates until it does: ringwall device trust`,
+    )
   if (want.type === 'svid' && want.of === 'node' && want.name === node) return undefined
   if (want.type !== 'svid' || want.of !== 'service')
     return refuse('MINT_NOT_ENTITLED', 'a node may have certificates of itself and of its workloads, and nothing else')

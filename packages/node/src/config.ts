@@ -160,6 +160,8 @@ const Schema = z.strictObject({
 })
 
 export interface NodeConfig {
+  /** Where it was read from. */
+  readonly file?: string | undefined
   readonly id: string
   readonly data: string
   readonly genesis: string
@@ -310,7 +312,7 @@ function plainValue(document: Document, file: string): unknown {
 
 /** @throws {StartError} `CONFIG_INVALID` also when the file cannot be read. */
 export function readNodeConfig(file: string): NodeConfig {
-  return parseNodeConfig(readTextFile(file, 'CONFIG_INVALID', 'the node’s configuration'), file)
+  return { ...parseNodeConfig(readTextFile(file, 'CONFIG_INVALID', 'the node’s configuration'), file), file: resolve(file) }
 }
 
 /** Reads a file that must exist. @throws {StartError} with `code`, naming the file. */

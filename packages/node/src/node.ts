@@ -1,8 +1,9 @@
 /** One node: wires the packages in the order in which they need each other. No domain logic lives here. */
 import { randomInt } from 'node:crypto'
-import { existsSync, mkdirSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { RULE_SUMMARY_VERSION, SOURCE_SUMMARY_VERSION } from '@ringwall/detect'
+import { readQuote } from '@ringwall/enroll'
 import { createFabric, type Fabric } from '@ringwall/fabric'
 import {
   createGuard,
@@ -70,7 +71,7 @@ import { ReleaseHolder } from './disk/release-holder.ts'
 import { traceKey } from './disk/trace-key.ts'
 import { Wiper } from './disk/wiper.ts'
 import { Attester } from './enrolment/attester.ts'
-import { createMeasurer } from './enrolment/measure.ts'
+import { configuredMeasurer } from './enrolment/measure.ts'
 import { NodeReception } from './enrolment/reception.ts'
 import { summarizeEnrolment } from './enrolment/summary.ts'
 import { showExpelled } from './enrolment/trust.ts'
@@ -650,7 +651,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const attester = new Attester({
       self: config.id,
       ring,
-      measurer: createMeasurer([join(config.data, 'node.yaml'), config.genesis].filter((file) => existsSync(file))),
+      measurer: configuredMeasurer(config),
       vouching: new Vouching({
         self: config.id,
         ring,
@@ -754,7 +755,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       vault,
       openings,
       sign,
+      policy: () => view.policy.devices,
+      quote: readQuote,
       onRelease: (id) => events.add('key', 'info', `${id} had its disk opened with this node's share`),
+      onRefusal: (id, code, reason) => events.add('key', 'bad', `the disk of ${id} stays shut: ${code}: ${reason}`),
     })
     const wiper = new Wiper({
       self: config.id,

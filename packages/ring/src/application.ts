@@ -4,10 +4,12 @@
  *
  * All methods are deterministic and total: whatever the bytes, the answer is a refusal and not an exception.
  */
+
 import { type PendingStatement, signersOf } from './approvals.ts'
-import { lateNodes, tickedTrust } from './attestation.ts'
+import { isLapsed, lateNodes, tickedTrust } from './attestation.ts'
 import { type AttestationStatement, type QuoteReader, withAttestation } from './attestation-statements.ts'
 import { type AuthorizationCompiler, authorizationFaults } from './authorization.ts'
+import { SignatureChecker } from './batch-signature.ts'
 import { type Corroboration, corroborationOf, denialOfStatements, withStatement } from './corroboration.ts'
 import type { HashSeed } from './denial-index.ts'
 import { decodeBase64url, encodeBase64url } from './encoding.ts'
@@ -280,6 +282,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
   if (firstProblems.length > 0) throw new GenesisInvalid(`policy: ${firstProblems.join('; ')}`)
 
   const verified = new VerifiedTransactions()
+  const signatures = new SignatureChecker(options.verify, options.hash)
 
   /** `epoch` is the one that the block began in. */
   interface Circumstances {
@@ -348,7 +351,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     const denialId = content.body.type === 'deny.add' ? subjectId(content.body.subject, options.hash) : undefined
     const admitted = new VerifiedTransaction(id, content, issuer, denialId)
     if (state.hasSeen(admitted.seenKey)) return REPLAYED
-    if (!options.verify(keyBytes(key), signed, decodeBase64url(tx.signature))) {
+    if (!signatures.isSigned(keyBytes(key), signed, decodeBase64url(tx.signature))) {
       return {
         code: 'SIGNATURE_INVALID',
         reason: `the signature is not by ${content.issuer}’s key; sign with the key that the ring knows`,
@@ -495,18 +498,27 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     return isOut ? ticked(next.withoutNode(name), context) : next
   }
 
-  /** Nodes that are late with their attestation are out: of validators one a block, and never the last. */
+  /**
+   * Nodes that are late with their attestation are out: of validators one a block, and as long as most of them are trusted: what keeps the others
+   * from attesting as well is no tampering, and a ring is not to end by it.
+   */
   const trusted = (state: RingState, { timestampMs }: RingBlockContext): RingState => {
     const policy = inForce(state).policy.devices
     const trust = tickedTrust(state, policy, timestampMs, () => state.parts(options.hash).seen)
     let next = state.withEnrolment(state.enrolment.withTrust(trust))
-    for (const id of lateNodes(trust, timestampMs)) {
+    for (const id of lateNodes(trust, timestampMs, policy.attestation.absence)) {
       const node = next.node(id)
-      if (node === undefined || (isValidator(node) && (next.epoch !== state.epoch || next.validators.length === 1))) continue
+      if (node === undefined || (isValidator(node) && (next.epoch !== state.epoch || !areMostTrusted(next, timestampMs))))
+        continue
       const expelled = { atMs: timestampMs, code: 'ATTESTATION_LATE', node: id } as const
       next = next.withEnrolment(next.enrolment.withExpelled(expelled)).withoutNode(id)
     }
     return next
+  }
+
+  const areMostTrusted = ({ validators, enrolment }: RingState, nowMs: number): boolean => {
+    const trusted = validators.filter(({ id }) => !isLapsed(enrolment.trust, id, nowMs))
+    return 2 * trusted.length > validators.length
   }
 
   const enrolled = (
@@ -654,6 +666,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         nodes: state.nodes,
         epoch: state.epoch,
         signingKey: viewOfKey(state.signingKey, state.validators),
+        trust: state.enrolment.trust.nodes,
         routes,
         route,
       }

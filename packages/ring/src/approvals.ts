@@ -30,6 +30,7 @@ const LIKE: Readonly<Partial<Record<TxBody['type'], ApprovableType>>> = {
   'device.register': 'node.add',
   'attest.reference': 'node.add',
   'attest.accept': 'node.add',
+  'attest.bind': 'node.add',
   'device.transfer': 'node.remove',
   'device.remove': 'node.remove',
   'transit.delete': 'vault.delete',

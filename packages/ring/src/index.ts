@@ -26,16 +26,28 @@ export { APPROVALS_MAX, APPROVALS_PER_OPERATOR_MAX, type PendingStatement } from
 export {
   ATTESTATION_KINDS,
   type AttestationKind,
+  type Endorsement,
   type Expelled,
+  endorsementOf,
+  isLapsed,
   type Measured,
+  mustAttest,
   quoteNonce,
   type Reference,
+  type ReferenceScope,
   recordOf,
   type Trust,
   type TrustRecord,
   verdictBytes,
 } from './attestation.ts'
-export type { AttestationStatement, QuoteReader, QuoteReading, TpmEvidence } from './attestation-statements.ts'
+export {
+  type AttestationStatement,
+  type BootEvidence,
+  type QuoteReader,
+  type QuoteReading,
+  refusalOfBoot,
+  type TpmEvidence,
+} from './attestation-statements.ts'
 export type {
   AccessAnswer,
   AccessQuestion,
@@ -231,6 +243,7 @@ export { type TransitPlace, transitCapsuleLabel, transitMacInput, transitSignedB
 export type { TransitRefusalCode, TransitStatement } from './transit-statements.ts'
 export {
   accountKey,
+  batchOf,
   canonicalJson,
   decodeBase64url,
   EncodingInvalid,

@@ -4,6 +4,7 @@
  */
 import { formatAddress, formatPrefix, isSource, type Prefix, parseAddress, parsePrefix, parsePrefixLoosely } from './address.ts'
 import { approvalsNeeded, approvedAs } from './approvals.ts'
+import { isLapsed } from './attestation.ts'
 import type { QuoteReader } from './attestation-statements.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { corroborationOf, liveStatements, PENDING_DENIALS_MAX, PENDING_PER_ISSUER_MAX } from './corroboration.ts'
@@ -123,6 +124,8 @@ function refuse(code: RefusalCode, reason: string): Refusal {
 export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | undefined {
   const { verify } = meeting
   const { body } = meeting.content
+  const lapsed = refusalOfLapsed(meeting)
+  if (lapsed !== undefined) return lapsed
   if (body.type === 'evidence') return refusalOfEvidence(meeting, body, verify)
   if (body.type === 'deny.add') return refusalOfDenial(meeting, body, reader.inForce(meeting.state))
   if (body.type === 'deny.withdraw') return refusalOfWithdrawal(meeting, body.id)
@@ -157,6 +160,27 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
     return refusalOfPersonStatement(meeting.state.people, meeting.content, body, meeting.nowMs, verify)
   if (body.type === 'tx.approve') return refusalOfApproval(meeting, body, reader)
   return refusalOfStatement(meeting, reader) ?? refusalOfWaiting(meeting, reader)
+}
+
+/** What proves itself, and what the others need of it, counts of anybody. */
+const OF_ANYBODY: readonly TxBody['type'][] = [
+  'attest.quote',
+  'attest.enrol',
+  'evidence',
+  'key.enrol',
+  'key.deal',
+  'key.answer',
+  'node.wiped',
+]
+
+/** No fresh quote, no trust: what such a node says counts again once it has attested. */
+function refusalOfLapsed({ state, issuer, content, nowMs }: Meeting): Refusal | undefined {
+  if (issuer.kind !== 'node' || OF_ANYBODY.includes(content.body.type)) return undefined
+  if (!isLapsed(state.enrolment.trust, issuer.name, nowMs)) return undefined
+  return refuse(
+    'TRUST_LAPSED',
+    `${issuer.name} has not attested in time: until it does, nothing that it says counts. See ringwall device trust`,
+  )
 }
 
 /** Of what operators state, now: when it is proposed, and again with each approval. */

@@ -6,6 +6,7 @@
  * statement has one spelling, so ids, caches and replay checks cannot be split by a second one.
  */
 import { sha256 } from '@noble/hashes/sha2.js'
+import { BATCHED_BYTES } from './batch-signature.ts'
 import { canonicalJson } from './canonical-json.ts'
 import {
   decodeBase64url,
@@ -21,11 +22,14 @@ import { ENROLMENT_TYPES, isEnrolmentType, parseEnrolmentStatement, type Stateme
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
 import { parsePersonStatement } from './person-parsing.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
+import { portableSha256, type Sha256 } from './sha256.ts'
 import type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId } from './types.ts'
 
+export { BATCH_MAX, batchOf } from './batch-signature.ts'
 export { type FieldReaders, fieldReaders } from './field-readers.ts'
 export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
 export { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
+export { portableSha256, type Sha256 } from './sha256.ts'
 export type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId }
 export { canonicalJson, decodeBase64url, EncodingInvalid, encodeBase64url, encodeHex, RingError, TxMalformed }
 
@@ -112,11 +116,6 @@ export function txId(content: TxContent): TxId {
   return idOfSigned(signingBytes(content))
 }
 
-/** SHA-256 as lower-case hex. The platform's own is several times faster than the portable one. */
-export type Sha256 = (bytes: Uint8Array) => string
-
-export const portableSha256: Sha256 = (bytes) => encodeHex(sha256(bytes))
-
 /** The id, when the signing bytes are at hand. */
 export function idOfSigned(signed: Uint8Array, hash: Sha256 = portableSha256): TxId {
   return hash(signed)
@@ -153,7 +152,7 @@ export function parseTx(bytes: Uint8Array): SignedTx {
   return readTx(bytes).tx
 }
 
-/** Around the content in the wire form; between them and the end stands the signature, of one length. */
+/** Around the content in the wire form; between them and the end stands the signature. */
 const BEFORE_CONTENT = '{"content":'
 const AFTER_CONTENT = ',"signature":"'
 
@@ -176,7 +175,7 @@ export function readTx(bytes: Uint8Array): { readonly tx: SignedTx; readonly sig
   const fields = record(value, 'transaction', ['content', 'signature'])
   const tx: SignedTx = {
     content: parseContent(fields.content),
-    signature: base64url(fields.signature, 'signature', 64),
+    signature: signatureText(fields.signature),
   }
   // The objects are built with their keys in canonical order, so that the platform writes them canonically but for lone
   // surrogates, which it escapes; whatever it does not reproduce exactly is for `canonicalJson` to judge.
@@ -196,6 +195,14 @@ export function readTx(bytes: Uint8Array): { readonly tx: SignedTx; readonly sig
   signed.set(DOMAIN)
   signed.set(bytes.subarray(BEFORE_CONTENT.length, end), DOMAIN.length)
   return { tx, signed }
+}
+
+/** Characters of base64url, and the bytes that they are: of a signature, alone or batched. */
+const SIGNATURE_CHARS = new Map([64, ...BATCHED_BYTES].map((bytes) => [Math.ceil((bytes * 4) / 3), bytes]))
+
+function signatureText(value: unknown): string {
+  const bytes = typeof value === 'string' ? SIGNATURE_CHARS.get(value.length) : undefined
+  return base64url(value, 'signature', bytes ?? 64)
 }
 
 /** @throws {TxMalformed} When the value is not exactly the content of a transaction. */

@@ -216,6 +216,8 @@ export interface View {
   readonly epoch: number
   /** The key that the validators hold together. */
   readonly signingKey: RingKeyView
+  /** Of nodes that have to attest: until when they are believed. */
+  readonly trust?: readonly { readonly node: string; readonly untilMs: number }[]
   /** Every route of every service, and each service as a whole. */
   readonly routes: readonly CompiledRoute[]
   /** By Host (without port, lower case) and path; undefined when no service answers to it. */

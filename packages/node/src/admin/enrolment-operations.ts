@@ -38,6 +38,7 @@ function enrolment(node: RunningNode): unknown {
       configuration: record.configuration,
       pcrs: record.pcrs,
     })),
+    endorsements: trust.endorsements,
     expelled: trust.expelled,
     references: trust.references,
     refusals: Object.fromEntries(node.reception.refusals),

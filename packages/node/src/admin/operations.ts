@@ -12,6 +12,7 @@ import {
   parsePolicyDocument,
   policyJsonSchema,
   type RingState,
+  recordOf,
 } from '@ringwall/ring'
 import { encodeTx, parseTx, type SignedTx, subjectId, type TxContent, TxMalformed, txId } from '@ringwall/ring/tx'
 import { z } from 'zod'
@@ -20,6 +21,7 @@ import { formatHostPort } from '../address.ts'
 import { openapi } from '../api/openapi.ts'
 import { checkNode } from '../check.ts'
 import { summarizeEnrolment } from '../enrolment/summary.ts'
+import { trustState } from '../enrolment/trust.ts'
 import type { TrafficListener } from '../listeners.ts'
 import type { RunningNode } from '../node.ts'
 import type { ReplayAnswer } from '../queries.ts'
@@ -403,6 +405,7 @@ async function nodes(node: RunningNode): Promise<readonly unknown[]> {
   return Promise.all(
     node.view().nodes.map(async ({ id, region, roles }) => {
       const self = id === node.config.id
+      const attested = attestedOf(node, id)
       const roundTripMs = links.get(id)?.roundTripMs ?? null
       const unknown = {
         height: null,
@@ -417,13 +420,18 @@ async function nodes(node: RunningNode): Promise<readonly unknown[]> {
       }
       try {
         const summary = self ? node.queries.summary() : await node.queries.askSummary(id)
-        return { id, region, roles, self, reachable: true, reason: null, roundTripMs, ...summary }
+        return { id, region, roles, self, attested, reachable: true, reason: null, roundTripMs, ...summary }
       } catch {
         const why = links.get(id)?.reason ?? 'does not answer'
-        return { id, region, roles, self, reachable: false, reason: why, roundTripMs, ...unknown }
+        return { id, region, roles, self, attested, reachable: false, reason: why, roundTripMs, ...unknown }
       }
     }),
   )
+}
+
+function attestedOf(node: RunningNode, id: string): unknown {
+  const record = recordOf(node.ledger.state().enrolment.trust, id)
+  return record === undefined ? null : { kind: record.kind, state: trustState(record, Date.now()) }
 }
 
 function disks(node: RunningNode): unknown {

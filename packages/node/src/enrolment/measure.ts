@@ -8,6 +8,7 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { url as inspectorUrl } from 'node:inspector'
 import { dirname, join, resolve } from 'node:path'
 import type { Measured } from '@ringwall/ring'
+import type { NodeConfig } from '../config.ts'
 
 /** Of this installation: the folder that holds `packages` and `node_modules`. */
 const ROOT = resolve(import.meta.dirname, '../../../..')
@@ -57,6 +58,11 @@ export function createMeasurer(configuration: readonly string[], root: string = 
       return { configuration: createHash('sha256').update(settings.join('\n')).digest('hex'), program }
     },
   }
+}
+
+/** Of a node: what it is held to are its own configuration, wherever that lies, and the ring's genesis document. */
+export function configuredMeasurer({ file, data, genesis }: Pick<NodeConfig, 'file' | 'data' | 'genesis'>): Measurer {
+  return createMeasurer([file ?? join(data, 'node.yaml'), genesis].filter((path) => existsSync(path)))
 }
 
 /** Is somebody able to change the program while it runs, by its own debugger? */
