@@ -17,11 +17,17 @@ vault:
     - path: shop
       read: ['operator:*', service:shop]
       write: ['operator:*']
+    - path: web
+      read: [service:web]
+      write: [service:web]
     - path: write-only
       write: ['operator:*']
   transit:
     - key: shop
       use: ['operator:*', service:shop]
+      manage: ['operator:*']
+    - key: web
+      use: [service:web]
       manage: ['operator:*']
     - key: managed-only
       manage: ['operator:*']

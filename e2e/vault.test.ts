@@ -5,6 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import nodeVault from 'node-vault'
 import { CLI, eventually, freePorts, TestRing } from './local-ring.ts'
 import { openVault, VaultClient } from './vault-client.ts'
 
@@ -185,7 +186,58 @@ test('09 keys of the transit encrypt, sign and authenticate by the command line,
   assert.match(good(transit(['ls'])), /shop\/orders +sign +1/)
 })
 
-test('10 a validator that joins gets a share of both keys, one that leaves keeps none that counts, and what was sealed before opens', async (t) => {
+test('10 a client library of HashiCorp Vault reads and writes versions, encrypts, signs and authenticates, with a pass and no longer', async () => {
+  const pass = good(cli(['pass', '--service', 'web'])).trim()
+  const client = (token: string, node = 2) => nodeVault({ apiVersion: 'v1', endpoint: ring.client(node).baseUrl, token })
+  const web = client(pass)
+  const status = (call: Promise<unknown>): Promise<number | undefined> =>
+    call.then(
+      () => 200,
+      (error: { response?: { statusCode?: number; status?: number } }) => error.response?.statusCode ?? error.response?.status,
+    )
+  const data = { user: 'db', password: SECRET }
+  assert.equal((await web.write('secret/data/web/db', { data, options: { cas: 0 } })).data.version, 1)
+  assert.equal(await status(web.write('secret/data/web/db', { data, options: { cas: 0 } })), 400)
+  assert.equal((await web.write('secret/data/web/db', { data: { user: 'two' } })).data.version, 2)
+  assert.deepEqual((await web.read('secret/data/web/db')).data.data, { user: 'two' })
+  assert.deepEqual((await web.read('secret/data/web/db?version=1')).data.data, data)
+  assert.deepEqual((await web.list('secret/metadata/web')).data.keys, ['db'])
+  assert.equal((await web.read('secret/metadata/web/db')).data.current_version, 2)
+  await web.delete('secret/data/web/db')
+  assert.equal(await status(web.read('secret/data/web/db')), 404)
+  await web.write('secret/undelete/web/db', { versions: [2] })
+  assert.deepEqual((await web.read('secret/data/web/db')).data.data, { user: 'two' })
+  await web.write('secret/destroy/web/db', { versions: [1] })
+  assert.equal((await web.read('secret/metadata/web/db')).data.versions['1'].destroyed, true)
+  assert.equal(await status(web.read('secret/data/web/db?version=1')), 404)
+  assert.equal(await status(web.read('secret/data/shop/db')), 403)
+  assert.equal(await status(client(`${pass.slice(0, -1)}${pass.endsWith('A') ? 'B' : 'A'}`).read('secret/data/web/db')), 403)
+  for (const [name, use] of [
+    ['web/cards', 'encrypt'],
+    ['web/orders', 'sign'],
+    ['web/ids', 'mac'],
+  ] as const)
+    await ring.client(1).submit({ type: 'transit.create', name, use })
+  await eventually('the keys', async () => (await vault.transitKey('web/ids')).use === 'mac')
+  const base64 = (text: string): string => Buffer.from(text).toString('base64')
+  const { ciphertext } = (await web.write('transit/encrypt/web/cards', { plaintext: base64('4111') })).data
+  assert.match(ciphertext, /^vault:v1:/)
+  const batch = { batch_input: [{ ciphertext }, { ciphertext }] }
+  const { batch_results: results } = (await client(pass, 3).write('transit/decrypt/web/cards', batch)).data
+  assert.deepEqual(results, [{ plaintext: base64('4111') }, { plaintext: base64('4111') }])
+  const { signature } = (await web.write('transit/sign/web/orders', { input: base64('order') })).data
+  assert.equal((await web.write('transit/verify/web/orders', { input: base64('order'), signature })).data.valid, true)
+  assert.equal((await web.write('transit/verify/web/orders', { input: base64('other'), signature })).data.valid, false)
+  const { hmac } = (await web.write('transit/hmac/web/ids', { input: base64('id') })).data
+  assert.equal((await web.write('transit/verify/web/ids', { input: base64('id'), hmac })).data.valid, true)
+  assert.equal(await status(web.write('transit/decrypt/shop/cards', { ciphertext })), 403)
+  const login = await client('').approleLogin({ role_id: 'web', secret_id: pass })
+  assert.equal(login.auth.client_token, pass)
+  await web.tokenRevokeSelf()
+  await eventually('it is over', async () => (await status(client(pass, 4).read('secret/data/web/db'))) === 403)
+})
+
+test('11 a validator that joins gets a share of both keys, one that leaves keeps none that counts, and what was sealed before opens', async (t) => {
   const base = await freePorts(1)
   const place = ['--genesis', join(ring.data, 'genesis.json'), '--region', 'eu-west', '--directory', join(ring.data, 'n5')]
   const [fabric, admin] = [`127.0.0.1:${base + 10}`, `127.0.0.1:${base + 1_001}`]

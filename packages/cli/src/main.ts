@@ -1095,7 +1095,7 @@ function buildProgram(): Command {
         (await import('./commands/people.ts')).personRemove(client, format, name as string, invite(options)),
   )
 
-  const vault = program.command('vault').description('secrets, sealed to the ring: put, get, ls, rm, history, run')
+  const vault = program.command('vault').description('secrets, sealed to the ring: put, get, ls, rm, history, pass, run')
   const contextFile = (): Option => new Option('--context <file>', 'the operator’s context')
   const formatted = (): Option => new Option('-o, --output <format>', FORMATS.join(', ')).default('table').argParser(parseFormat)
   const service = (): Option =>
@@ -1170,6 +1170,18 @@ function buildProgram(): Command {
           dryRun: options.dryRun === true,
         }),
   )
+  vault
+    .command('pass')
+    .description('a token for clients of HashiCorp Vault, as their X-Vault-Token')
+    .option('--service <name>', 'of which service; an operator names it')
+    .option('--ttl <duration>', 'how long it is good: at most 1h', '1h')
+    .addOption(service())
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .action(async (options: SessionGlobals & { service?: string; ttl: string }) => {
+      const { vaultPass } = await import('./commands/vault-pass.ts')
+      await vaultPass(await vaultSession(options), options.service, parseTtl(options.ttl))
+    })
   vault
     .command('run')
     .argument('<command...>', 'the program and its arguments, after --')
