@@ -69,7 +69,13 @@ test('a pass is a token of the ring, for the vault, of a service, bound to the k
 test('what a pass states is stated once: another node, moment, nonce or content, or another key’s signature, is refused', () => {
   const held = pass()
   const nonce = randomBytes(16).toString('base64url')
-  const body = { type: 'vault.hide', name: 'web/db', versions: [1], hidden: true, pass: { ...held, signature: 'A'.repeat(86) } } as const
+  const body = {
+    type: 'vault.hide',
+    name: 'web/db',
+    versions: [1],
+    hidden: true,
+    pass: { ...held, signature: 'A'.repeat(86) },
+  } as const
   const content: TxContent = { ring: RING, issuer: 'node:n1', atMs: NOW, untilMs: NOW + 60_000, nonce, body }
   const signature = sign(null, passSigningBytes(content), holder.privateKey).toString('base64url')
   const signed = { ...held, signature }
@@ -89,6 +95,12 @@ test('what a pass states is stated once: another node, moment, nonce or content,
   ])
     assert.ok('fault' in of(changed))
   const stranger = generateKeyPairSync('ed25519')
-  assert.ok('fault' in of(content, { ...held, signature: sign(null, passSigningBytes(content), stranger.privateKey).toString('base64url') }))
-  assert.deepEqual(parseContent(JSON.parse(JSON.stringify({ ...content, body: { ...body, pass: signed } }))).body, { ...body, pass: signed })
+  assert.ok(
+    'fault' in
+      of(content, { ...held, signature: sign(null, passSigningBytes(content), stranger.privateKey).toString('base64url') }),
+  )
+  assert.deepEqual(parseContent(JSON.parse(JSON.stringify({ ...content, body: { ...body, pass: signed } }))).body, {
+    ...body,
+    pass: signed,
+  })
 })
