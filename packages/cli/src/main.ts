@@ -1195,7 +1195,7 @@ function buildProgram(): Command {
 
   const vault = program
     .command('vault')
-    .description('secrets, sealed to the ring: put, get, ls, rm, history, run; objects: status, access-key')
+    .description('secrets, sealed to the ring: put, get, ls, rm, history, pass, run; objects: status, access-key')
   const contextFile = (): Option => new Option('--context <file>', 'the operator’s context')
   const formatted = (): Option => new Option('-o, --output <format>', FORMATS.join(', ')).default('table').argParser(parseFormat)
   const service = (): Option =>
@@ -1303,6 +1303,18 @@ function buildProgram(): Command {
       async (client) =>
         (await import('./commands/objects.ts')).accessKeyRemove(client, id as string, options.reason as string),
   )
+  vault
+    .command('pass')
+    .description('a token for clients of HashiCorp Vault, as their X-Vault-Token')
+    .option('--service <name>', 'of which service; an operator names it')
+    .option('--ttl <duration>', 'how long it is good: at most 1h', '1h')
+    .addOption(service())
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .action(async (options: SessionGlobals & { service?: string; ttl: string }) => {
+      const { vaultPass } = await import('./commands/vault-pass.ts')
+      await vaultPass(await vaultSession(options), options.service, parseTtl(options.ttl))
+    })
   vault
     .command('run')
     .argument('<command...>', 'the program and its arguments, after --')

@@ -84,6 +84,7 @@ import { EventLog } from './events.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
 import { FloodWatch } from './floods.ts'
+import { HashicorpFace } from './hashicorp/face.ts'
 import { ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from './incident-findings.ts'
 import { IncidentDesk } from './incidents.ts'
 import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
@@ -126,6 +127,7 @@ import { peersOf, sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 import { OpeningLog } from './vault/opening-log.ts'
 import { VaultService } from './vault/vault-service.ts'
+import { VERSION } from './version.ts'
 import { WorkloadApi } from './workloads/workload-api.ts'
 
 const TICK_MS = 500
@@ -1060,11 +1062,25 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     node.queries.serve(node)
     closers.push(() => node.queries.stop())
 
+    const face = new HashicorpFace({
+      id: config.id,
+      ring,
+      version: VERSION,
+      isReady: () => node.ready(),
+      view: () => view,
+      state,
+      open: (signed) => vault.open(signed),
+      mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
+      propose: (content, waitMs) =>
+        propose(encodeTx({ content, signature: encodeBase64url(signMessage(privateKey, signingBytes(content))) }), waitMs),
+      proposeInOwnName: node.proposeInOwnName,
+    })
     const admin = new AdminServer({
       listen: config.listen.admin,
       operations: adminOperations(node),
       consoleDirectory: CONSOLE_DIRECTORY,
       ownerOf: (key) => node.bouncers.ownerOf(key),
+      other: face,
       signIn: (token) => verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() }),
     })
     await fabric.start()

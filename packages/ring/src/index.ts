@@ -146,6 +146,7 @@ export {
   type ObjectVersion,
   VaultObjects,
 } from './objects.ts'
+export { PASS_TOKEN_CHARS_MAX, type ServicePass, type SignedPass } from './pass-shape.ts'
 export {
   CREDENTIALS_MAX,
   type PasswordCost,
@@ -302,6 +303,13 @@ export {
 } from './ring-key.ts'
 export { SAMPLE_CLASSES, SAMPLE_REQUESTS, type SampleClass } from './sample-requests.ts'
 export { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
+export {
+  judgePass,
+  PASS_AUDIENCE,
+  passSigningBytes,
+  type ReadPass,
+  readPass,
+} from './service-pass.ts'
 export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
 export { readRingToken, ringIssuer, tokenKeys } from './token-revocation.ts'
 export {

@@ -26,6 +26,7 @@ import { isPlayStatement, type PlayRefusalCode, type PlayStatement, refusalOfPla
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
 import { type KeyName, type KeyRefusalCode, refusalOfKeyStatement } from './ring-key.ts'
+import { passHolder } from './service-pass.ts'
 import { DENIALS_MAX, type RingState } from './state.ts'
 import { isSignedByRing, readRingToken, ringIssuer } from './token-revocation.ts'
 import { isTransitStatement, refusalOfTransitStatement, type TransitRefusalCode } from './transit-statements.ts'
@@ -68,6 +69,7 @@ export type RefusalCode =
   | EnrolmentRefusalCode
   | KeyRefusalCode
   | 'KEY_IN_USE'
+  | 'VAULT_PASS'
   | VaultRefusalCode
   | TransitRefusalCode
   | ObjectRefusalCode
@@ -163,6 +165,11 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
   if (body.type === 'object.act')
     return refusalOfObjectAct(meeting.state, meeting.content.ring, body, reader.inForce(meeting.state), meeting.nowMs, verify)
   if (body.type === 'node.wiped') return refusalOfWipeReceipt(meeting.state, meeting.content, body, verify)
+  if (body.type === 'vault.put' || body.type === 'vault.hide') return refusalOfVault(meeting, body, reader)
+  if (body.type === 'vault.delete' && body.pass !== undefined) {
+    if (neededFor(meeting.state, body, reader) <= 1) return refusalOfVault(meeting, body, reader)
+    return refuse('NOT_ENTITLED', 'the policy has several operators approve what is deleted: no service deletes')
+  }
   if (meeting.issuer.kind !== 'operator') {
     const may =
       'a node may only propose play.start, deny.add, deny.withdraw, token.revoke, token.use, person.enrol, evidence, joins, what concerns its own disk, what it measured of itself, object.act, and its part in the ceremonies of keys'
@@ -170,7 +177,6 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
   }
   if (body.type === 'access.put' || body.type === 'access.remove')
     return refusalOfAccessKey(meeting.state, body, reader.inForce(meeting.state))
-  if (body.type === 'vault.put') return refusalOfVault(meeting, body, reader)
   if (isTransitStatement(body) && body.type !== 'transit.delete')
     return refusalOfTransitStatement(meeting.state, body, meeting.issuer.name, reader.inForce(meeting.state))
   if (body.type === 'person.put' || body.type === 'person.reset' || body.type === 'person.remove')
@@ -274,11 +280,20 @@ function refusalOfParting(meeting: Meeting, body: EnrolmentStatement): Refusal |
 }
 
 function refusalOfVault(
-  { state, content, issuer, nowMs }: Meeting,
+  { state, content, issuer, nowMs, verify }: Meeting,
   body: VaultStatement,
   reader: PolicyReader,
 ): Refusal | undefined {
-  return refusalOfVaultStatement(state, content, body, issuer.name, reader.inForce(state), nowMs)
+  const { kind, name } = issuer
+  const { pass } = body
+  const policy = reader.inForce(state)
+  if (pass === undefined) {
+    if (kind === 'operator') return refusalOfVaultStatement(state, content, body, { kind, name }, policy, nowMs)
+    return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature, or the pass of a service`)
+  }
+  const holder = passHolder(state, content, pass, nowMs, verify)
+  if ('fault' in holder) return refuse('VAULT_PASS', holder.fault)
+  return refusalOfVaultStatement(state, content, body, { kind: 'service', name: holder.service }, policy, nowMs)
 }
 
 /** How many operators must have signed the statement, by the policy in force. */

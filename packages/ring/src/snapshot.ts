@@ -133,6 +133,7 @@ const SecretLine = z
           sealedAtMs: Ms,
           expiresAtMs: Ms,
           end: z.strictObject({ atMs: Ms, why: z.enum(SECRET_ENDS) }).nullable(),
+          hiddenAtMs: Ms.optional(),
         }),
       )
       .min(1)

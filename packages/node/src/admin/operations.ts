@@ -735,6 +735,8 @@ function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'vault.delete')
     return `secret ${body.name}, ${body.versions.length === 0 ? 'all versions' : `version ${body.versions.join(', ')}`} deleted: ${body.reason}`
   if (isPlayStatement(body)) return summarizePlay(body)
+  if (body.type === 'vault.hide')
+    return `secret ${body.name}, version ${body.versions.join(', ')} ${body.hidden ? 'hidden' : 'shown again'}`
   if (body.type === 'transit.create') return `key ${body.name}, to ${body.use}`
   if (body.type === 'transit.rotate') return `another version of the key ${body.name}`
   if (body.type === 'transit.trim') return `versions of the key ${body.name} before ${body.least} end`
