@@ -10,6 +10,7 @@ import { Devices } from './policy-devices.ts'
 import { OpenId } from './policy-openid.ts'
 import { People, PeopleWhen } from './policy-people.ts'
 import { Providers } from './policy-providers.ts'
+import { Saml } from './policy-saml.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
 import { Vault } from './policy-vault.ts'
@@ -613,6 +614,7 @@ export const PolicySchema = z.strictObject({
   devices: Devices.prefault({}).meta({ description: 'Whose devices may join.' }),
   openid: OpenId.optional(),
   providers: Providers,
+  saml: Saml.optional(),
   vault: Vault.prefault({}).meta({ description: 'Who may read and write which secrets.' }),
   indicators: z
     .array(
