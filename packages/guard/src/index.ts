@@ -26,8 +26,8 @@ export {
   sessionOf,
 } from './people.ts'
 export { judgePolicy } from './policy-judge.ts'
-export { createRateLimiter, type RateLimiter, type RateLimiterOptions, sharedRateMemory } from './rate-limiter.ts'
-export { ASKS_MAX, type Budget, type LimitMessage, RingLimiter, type RingLimiterOptions } from './ring-limiter.ts'
+export { type Budget, createRateLimiter, type RateLimiter, type RateLimiterOptions, sharedRateMemory } from './rate-limiter.ts'
+export { ASKS_MAX, type LimitMessage, RingLimiter, type RingLimiterOptions } from './ring-limiter.ts'
 export { normalizeRoutingPath, readingsOf } from './routing-path.ts'
 export { NOWHERE, type Place, type Places } from './sources.ts'
 export type {
@@ -41,6 +41,7 @@ export type {
   Judgement,
   LoginAttempt,
   Outcome,
+  Peer,
   Presentation,
   ShownSession,
   TokenVerdict,

@@ -32,6 +32,7 @@ export {
   type TokenWanted,
 } from './mint-request.ts'
 export { type OperatorVerdict, verifyOperatorToken } from './operator-token.ts'
+export { type PeerAuthorities, peerOf } from './peer.ts'
 export {
   type CodeClaims,
   clientOf,

@@ -22,7 +22,7 @@ import {
   parseSignedMintRequest,
   type SignedMintRequest,
 } from '@ringwall/identity'
-import type { People, View } from '@ringwall/ring'
+import type { People, TransitKeys, View } from '@ringwall/ring'
 import { type Fault, type PublicKey, requestedMessage, ThresholdError } from '@ringwall/threshold'
 import type { EventLog } from '../events.ts'
 import type { NodeShare } from './node-share.ts'
@@ -67,6 +67,8 @@ export interface SigningServiceOptions {
   readonly view: () => View
   /** As of the same block. */
   readonly people: () => People
+  /** Likewise. */
+  readonly transit: () => TransitKeys
   /** Of outside providers, as this node fetched them. */
   readonly providerKeys?: PersonView['providerKeys']
   /** Has what a request is verified by; does not throw. */
@@ -224,7 +226,9 @@ export class SigningService {
       const more = providerKeys === undefined ? {} : { providerKeys }
       return checkPerson(asked.person, { ...view, ...more, people: people() }, this.#now())
     }
-    return 'mint' in asked ? checkMint(asked.mint, view, this.#now()) : checkAuthority(view)
+    return 'mint' in asked
+      ? checkMint(asked.mint, { ...view, transit: this.#options.transit() }, this.#now())
+      : checkAuthority(view)
   }
 
   /** Undefined when it failed and may be tried again. */
