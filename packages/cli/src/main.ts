@@ -1022,7 +1022,9 @@ function buildProgram(): Command {
     () => async (client, format) => (await import('./commands/workloads.ts')).workloadList(client, format),
   )
 
-  const key = program.command('key').description('the keys that the validators hold together: ls, show, refresh, rotate')
+  const key = program
+    .command('key')
+    .description('the keys that the validators hold together: ls, show, refresh, rotate; saml, a node’s own')
   withRing(
     key.command('ls').description('how they stand').addOption(watch()),
     () => async (client, format) => (await import('./commands/keys.ts')).keyList(client, format),
@@ -1032,6 +1034,10 @@ function buildProgram(): Command {
     ([name]) =>
       async (client, format) =>
         (await import('./commands/keys.ts')).keyShow(client, format, name),
+  )
+  withRing(
+    key.command('saml').description('what the policy needs under saml.keys, of the node that answers; --node asks another'),
+    () => async (client, format) => (await import('./commands/keys.ts')).keySaml(client, format),
   )
   for (const [verb, what] of [
     ['refresh', 'new shares of the same key: those stolen before are worth nothing'],
