@@ -5,6 +5,8 @@ import { joinRing, type NodeConfig, openNode } from './test-ring.ts'
 /** `inFlight` at a time, with a pause of `everyMs` after each. */
 export interface BenchOrder {
   readonly count: number
+  /** Signed at once; 1: each alone. */
+  readonly together: number
   readonly inFlight: number
   readonly everyMs: number
   readonly from: number
@@ -51,6 +53,12 @@ const member = joinRing(config)
 const ledger = await openNode(config, member)
 process.send?.({ kind: 'ready', cpuMs: cpuMsSince() } satisfies BenchReady)
 
+function signedTransactions({ count, from, together }: BenchOrder): readonly Uint8Array[] {
+  if (together === 1) return Array.from({ length: count }, (_, at) => member.deny(from + at))
+  const batches = Array.from({ length: Math.ceil(count / together) }, (_, batch) => from + batch * together)
+  return batches.flatMap((at) => member.denyTogether(at, Math.min(together, from + count - at)))
+}
+
 process.on('message', async (order: BenchOrder | 'stop' | 'status') => {
   if (order === 'status') {
     const { height, lag, firstHeight } = ledger.status()
@@ -63,7 +71,7 @@ process.on('message', async (order: BenchOrder | 'stop' | 'status') => {
     await member.fabric.stop()
     process.exit(0)
   }
-  const txs = Array.from({ length: order.count }, (_, i) => member.deny(order.from + i))
+  const txs = signedTransactions(order)
   const bytes = txs[0]?.length ?? 0
   const times: number[] = []
   let next = 0

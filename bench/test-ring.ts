@@ -8,7 +8,7 @@ import { FIRST_START_FILE, type Ledger, openLedger } from '@ringwall/ledger'
 import { type GenesisDocument, genesisHash, type RingApplication, type RingState, TX_LIFETIME_MS_MAX } from '@ringwall/ring'
 import { decodeBase64url } from '@ringwall/ring/tx'
 import { DiskSeal } from '@ringwall/store'
-import { type LocalOperator, signAsOperator } from '../packages/node/src/local/operator.ts'
+import { type LocalOperator, signAsOperator, signTogetherAsOperator } from '../packages/node/src/local/operator.ts'
 import { plainPolicy } from '../packages/node/src/local/up.ts'
 import { ringApplication } from '../packages/node/src/ring-application.ts'
 import { loadRuleLibrary } from '../packages/node/src/rules.ts'
@@ -64,6 +64,13 @@ export interface RingMember {
   readonly fabric: Fabric
   /** Signs a denial of the `n`th address of 10.0.0.0/8, as of `atMs` (now unless given). */
   deny(n: number, ttlMs?: number, atMs?: number): Uint8Array
+  /** As `deny` for `count` addresses from the `n`th on, under one signature. */
+  denyTogether(n: number, count: number): readonly Uint8Array[]
+}
+
+function denialOf(n: number, ttlMs: number) {
+  const value = `10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}`
+  return { type: 'deny.add', subject: { kind: 'ip', value }, ttlMs, reason: 'measured by the bench' } as const
 }
 
 export function joinRing(config: NodeConfig): RingMember {
@@ -85,12 +92,14 @@ export function joinRing(config: NodeConfig): RingMember {
     peers,
     application: ringApplication(genesis, loadRuleLibrary({})),
     fabric: createFabric({ ring, self, privateKey, peers: peers.filter((peer) => peer !== self) }),
-    deny: (n, ttlMs = 600_000, atMs = Date.now()) => {
-      const value = `10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}`
-      const subject = { kind: 'ip', value } as const
-      const body = { type: 'deny.add', subject, ttlMs, reason: 'measured by the bench' } as const
-      return signAsOperator(operator, body, atMs, TX_LIFETIME_MS_MAX)
-    },
+    deny: (n, ttlMs = 600_000, atMs = Date.now()) => signAsOperator(operator, denialOf(n, ttlMs), atMs, TX_LIFETIME_MS_MAX),
+    denyTogether: (n, count) =>
+      signTogetherAsOperator(
+        operator,
+        Array.from({ length: count }, (_, at) => denialOf(n + at, 600_000)),
+        Date.now(),
+        TX_LIFETIME_MS_MAX,
+      ),
   }
 }
 

@@ -25,6 +25,7 @@ import {
 import { normalizeRoutingPath, readingsOf } from '@ringwall/guard'
 import { createTokenVerifier, verifyOperatorToken } from '@ringwall/identity'
 import {
+  batchOf,
   canonicalJson,
   decodeBase64url,
   EncodingInvalid,
@@ -42,6 +43,7 @@ import {
   parseTx,
   SnapshotInvalid,
   signingBytes,
+  type TxContent,
   TxMalformed,
 } from '@ringwall/ring'
 import { compileRules, RuleSyntaxError, requestFields } from '@ringwall/waf'
@@ -160,11 +162,18 @@ const BODIES = [
   { type: 'cache.purge', service: 'app', path: '/assets', reason: 'a new release' },
   { type: 'policy.set', policy: plainPolicy('http://127.0.0.1:10'), expectVersion: 1 },
 ] as const
-const txs = BODIES.map((body, i) => {
+const contents = BODIES.map((body, i): TxContent => {
   const nonce = encodeBase64url(new Uint8Array(16).fill(i))
-  const content = { ring, issuer: 'operator:ada', atMs: NOW, untilMs: NOW + 60_000, nonce, body }
-  return encodeTx({ content, signature: encodeBase64url(new Uint8Array(sign(null, signingBytes(content), operatorKey))) })
+  return { ring, issuer: 'operator:ada', atMs: NOW, untilMs: NOW + 60_000, nonce, body }
 })
+const signedBy = (message: Uint8Array): Uint8Array => new Uint8Array(sign(null, message, operatorKey))
+const batch = batchOf(contents.map(signingBytes))
+const together = batch.signatures(signedBy(batch.message))
+const txs = contents.flatMap((content, at) =>
+  [signedBy(signingBytes(content)), together[at] as Uint8Array].map((signature) =>
+    encodeTx({ content, signature: encodeBase64url(signature) }),
+  ),
+)
 
 const first = genesisBlock(ring)
 const signature = (n: number): Uint8Array => new Uint8Array(64).fill(n)

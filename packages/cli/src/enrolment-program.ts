@@ -140,7 +140,7 @@ export function addDevices(device: Command, { withRing, reason, dryRun }: Verbs)
         ),
   )
   withRing(
-    device.command('trust').description('what nodes of devices attested, until when that counts, and who was put out'),
+    device.command('trust').description('what nodes attested, until when that counts, and who was put out'),
     () => async (client, format) => (await import('./commands/device-trust.ts')).trustList(client, format),
   )
   withRing(
@@ -163,7 +163,9 @@ export function addDevices(device: Command, { withRing, reason, dryRun }: Verbs)
       .description('list the measured states that nodes may be in; or add one, or take one back')
       .option('--kind <kind>', 'program or pcrs', 'program')
       .option('--label <text>', 'what it is', 'a release')
+      .option('--for <whom>', 'all, region:NAME or node:ID: first one node, then its region, then all', 'all')
       .option('--remove', 'take it back')
+      .option('--within <duration>', 'with --remove: how long nodes may take to leave it', '0s')
       .addOption(reason())
       .addOption(dryRun()),
     ([digest], options) =>
@@ -174,10 +176,65 @@ export function addDevices(device: Command, { withRing, reason, dryRun }: Verbs)
           kind: options.kind as string,
           label: options.label as string,
           allowed: options.remove !== true,
+          scope: options.for as string,
+          withinMs: parseTtl(options.within as string),
           reason: options.reason as string,
           dryRun: options.dryRun === true,
         })
       },
+  )
+  withRing(
+    device
+      .command('bind')
+      .argument('<node>')
+      .argument('<tpm>', 'as ringwall device tpm printed it')
+      .description('say which TPM a node has that did not join as a device')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([node, ek], options) =>
+      async (client) => {
+        const { bind } = await import('./commands/device-trust.ts')
+        await bind(client, node as string, ek as string, options.reason as string, options.dryRun === true)
+      },
+  )
+  withRing(
+    device
+      .command('certificate')
+      .argument('<name>')
+      .description('print a secret by which a device that is no node gets a certificate, once (EST)')
+      .option('--ttl <duration>', 'how long the secret is good: 10s to 7d', '24h')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([name], options) =>
+      async (client) => {
+        const { deviceCertificate } = await import('./commands/device-certificate.ts')
+        const { ttl, reason: why, dryRun: dry } = options
+        await deviceCertificate(client, name as string, {
+          ttlMs: parseTtl(ttl as string),
+          reason: why as string,
+          dryRun: dry === true,
+        })
+      },
+  )
+  withRing(
+    device.command('certificates').description('devices that are no nodes, and get certificates'),
+    () => async (client, format) => (await import('./commands/device-certificate.ts')).deviceCertificates(client, format),
+  )
+  withRing(
+    device
+      .command('revoke')
+      .argument('<name>')
+      .description('give a device no more certificates, and let those that it has count no more')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([name], options) =>
+      async (client) =>
+        (await import('./commands/device-certificate.ts')).deviceRevoke(
+          client,
+          name as string,
+          options.reason as string,
+          options.dryRun === true,
+        ),
   )
   addFactory(device)
 }
@@ -212,6 +269,14 @@ function addFactory(device: Command): void {
         tpm: given.tpm,
         tpmRoots: given.tpmRoots,
       })
+    })
+  device
+    .command('tpm')
+    .description('print what the TPM of this machine is known by')
+    .requiredOption('--tpm <tcti>', 'as tpm2-tools take it: device:/dev/tpmrm0')
+    .option('--tpm-roots <file>', 'PEM certificates of who makes such TPMs: its endorsement key must lead to one')
+    .action(async ({ tpm, tpmRoots }: { tpm: string; tpmRoots?: string }) => {
+      await (await import('./commands/device-make.ts')).tpmShow(tpm, tpmRoots)
     })
   device
     .command('ship')

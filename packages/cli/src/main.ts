@@ -6,6 +6,7 @@ import { addDevices, addJoining } from './enrolment-program.ts'
 import { QuietFailure, UsageError } from './errors.ts'
 import { parseTtl } from './format.ts'
 import { FORMATS, type Format, parseFormat, write } from './output.ts'
+import { addTransit, type SessionGlobals } from './transit-program.ts'
 
 interface Globals {
   readonly context?: string
@@ -22,13 +23,12 @@ interface NodeGiven {
   readonly admin: string
   readonly tpm?: string
   readonly tpmLog?: string
+  readonly caseFile?: string
+  readonly caseClosed?: string
 }
 
 /** Of those verbs of the vault that services have, too. */
-interface VaultGlobals {
-  readonly context?: string
-  readonly identity?: string
-  readonly node: readonly string[]
+interface VaultGlobals extends SessionGlobals {
   readonly output: Format
 }
 
@@ -123,6 +123,7 @@ function buildProgram(): Command {
         .choices(['off', 'local', 'ring'])
         .default('local'),
     )
+    .option('--s3', 'node i takes S3’s clients on base + 20 + i')
     .action(async ({ to, ...given }: UpFlags) => {
       const { runUp } = await import('@ringwall/node')
       process.exitCode = await runUp({ to, ...given })
@@ -242,13 +243,15 @@ function buildProgram(): Command {
     .option('--fabric <host:port>', 'of a device: where the other nodes reach it')
     .option('--tpm <tcti>', 'of a device: its TPM 2.0, as tpm2-tools take it')
     .option('--tpm-log <file>', 'of a device: the event log of its start')
+    .option('--case-file <file>', 'of a device: a file that tells whether its case is closed')
+    .option('--case-closed <text>', 'what that file holds while it is (default: 0)')
     .option('--traffic <host:port>', 'of a device: where it takes traffic', '0.0.0.0:8080')
     .option('--admin <host:port>', 'of a device: its admin API and console', '127.0.0.1:9080')
-    .action(async ({ config, takeOver, device, fabric, traffic, admin, tpm, tpmLog }: NodeGiven) => {
+    .action(async ({ config, takeOver, device, fabric, traffic, admin, tpm, tpmLog, caseFile, caseClosed }: NodeGiven) => {
       if (device !== undefined) {
         if (config !== undefined) throw new UsageError('--device takes the place of --config')
         const { runDevice } = await import('@ringwall/node')
-        process.exitCode = await runDevice(device, { fabric, traffic, admin, tpm, tpmLog })
+        process.exitCode = await runDevice(device, { fabric, traffic, admin, tpm, tpmLog, caseFile, caseClosed })
         return
       }
       if (config === undefined)
@@ -337,7 +340,7 @@ function buildProgram(): Command {
     program
       .command('device')
       .description(
-        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference; manufacturer, make, address, ship',
+        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference, bind, tpm, certificate, certificates, revoke; manufacturer, make, address, ship',
       ),
     {
       withRing,
@@ -396,7 +399,7 @@ function buildProgram(): Command {
     () => async (client, format) => (await import('./commands/ring.ts')).check(client, format),
   )
 
-  const deny = program.command('deny').description('denials: add, rm, ls, export')
+  const deny = program.command('deny').description('denials: add, import, rm, ls, export')
   withRing(
     deny
       .command('add')
@@ -417,6 +420,20 @@ function buildProgram(): Command {
           service: options.service as string | undefined,
           subject: options.subject as string | undefined,
         })
+      },
+  )
+  withRing(
+    deny
+      .command('import')
+      .argument('<file>', 'addresses and networks, one a line; - for standard input')
+      .description('deny all sources of a file, signed together')
+      .addOption(new Option('--ttl <duration>', 'for how long').default('1h'))
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([file], options) =>
+      async (client) => {
+        const { denyImport } = await import('./commands/deny.ts')
+        if (!(await denyImport(client, file as string, revocation(options)))) process.exitCode = 1
       },
   )
   withRing(
@@ -479,6 +496,84 @@ function buildProgram(): Command {
   withRing(
     bouncer.command('ls').description('all of them, and when each last asked').addOption(watch()),
     () => async (client, format) => (await import('./commands/bouncer.ts')).bouncerList(client, format),
+  )
+
+  const playbook = program
+    .command('playbook')
+    .description('what is done, step by step: ls, runs, show, test, run, approve, cancel, undo')
+  withRing(
+    playbook.command('ls').description('those of the policy').addOption(watch()),
+    () => async (client, format) => (await import('./commands/playbook.ts')).playbookList(client, format),
+  )
+  withRing(
+    playbook
+      .command('runs')
+      .description('runs, the latest first')
+      .addOption(new Option('--state <state>', 'which').choices(['open', 'over', 'all']).default('all'))
+      .addOption(watch()),
+    (_args, { state }) =>
+      async (client, format) =>
+        (await import('./commands/playbook.ts')).playbookRuns(client, format, state as 'open' | 'over' | 'all'),
+  )
+  withRing(
+    playbook.command('show').argument('<run>').description('a run, and what came of its steps').addOption(watch()),
+    ([id], _options) =>
+      async (client, format) =>
+        (await import('./commands/playbook.ts')).playbookShow(client, format, id as string),
+  )
+  withRing(
+    playbook.command('evidence').argument('<run>').description('what its evidence step kept, from the node that did it'),
+    ([id], _options) =>
+      async (client) =>
+        (await import('./commands/playbook.ts')).playbookEvidence(client, id as string),
+  )
+  for (const what of ['run', 'test'] as const) {
+    const command = playbook
+      .command(what)
+      .argument('<playbook>')
+      .description(what === 'run' ? 'start it' : 'say what each step would come to, and start nothing')
+      .option('--source <address>', 'an address or a prefix')
+      .option('--service <name>', 'of the account')
+      .option('--account <hash>', 'as findings name it')
+      .option('--person <name>', 'whose sessions end')
+    if (what === 'run')
+      command
+        .option('--key <text>', 'of one key there is one run: whoever says it again starts nothing')
+        .addOption(reason())
+        .addOption(dryRun())
+    withRing(command, ([name], { source, service, account, person, reason: why, key, dryRun: isDry }) => {
+      const inputs = { source, service, account, person } as Readonly<Record<string, string | undefined>>
+      const how = {
+        reason: (why as string | undefined) ?? '',
+        key: key as string | undefined,
+        dryRun: what === 'test' || isDry === true,
+      }
+      return async (client, format) =>
+        (await import('./commands/playbook.ts')).playbookRun(client, format, name as string, inputs, how)
+    })
+  }
+  for (const [what, about] of [
+    ['approve', 'say yes where a run waits for operators'],
+    ['cancel', 'end a run; what it did stays'],
+    ['undo', 'take back what can be taken back'],
+  ] as const)
+    withRing(
+      playbook.command(what).argument('<run>').description(about).addOption(reason()),
+      ([id], options) =>
+        async (client) =>
+          (await import('./commands/playbook.ts')).playbookSay(client, what, id as string, options.reason as string),
+    )
+
+  const notify = program.command('notify').description('where a node tells what happens: ls, test')
+  withRing(
+    notify.command('ls').description('its channels, and how each did').addOption(watch()),
+    () => async (client, format) => (await import('./commands/playbook.ts')).notifyList(client, format),
+  )
+  withRing(
+    notify.command('test').argument('<channel>').description('have the node tell it something now'),
+    ([name], _options) =>
+      async (client) =>
+        (await import('./commands/playbook.ts')).notifyTest(client, name as string),
   )
 
   const incident = program.command('incident').description('findings of all nodes that belong together: ls, show, close, export')
@@ -1123,13 +1218,15 @@ function buildProgram(): Command {
         (await import('./commands/people.ts')).personRemove(client, format, name as string, invite(options)),
   )
 
-  const vault = program.command('vault').description('secrets, sealed to the ring: put, get, ls, rm, history, run')
+  const vault = program
+    .command('vault')
+    .description('secrets, sealed to the ring: put, get, ls, rm, history, pass, run; objects: status, access-key')
   const contextFile = (): Option => new Option('--context <file>', 'the operator’s context')
   const formatted = (): Option => new Option('-o, --output <format>', FORMATS.join(', ')).default('table').argParser(parseFormat)
   const service = (): Option =>
     new Option('--identity <dir>', 'as the service whose certificate ringwall identity mint wrote there')
   /** A service names its nodes by URL, an operator has them in the context. */
-  const vaultSession = async ({ identity: directory, context, node }: VaultGlobals) => {
+  const vaultSession = async ({ identity: directory, context, node }: SessionGlobals) => {
     const { operatorSession, serviceSession } = await import('./commands/vault-session.ts')
     if (directory !== undefined) return serviceSession(directory, node)
     return operatorSession({ ...(context === undefined ? {} : { context }), ...(node[0] === undefined ? {} : { node: node[0] }) })
@@ -1199,6 +1296,51 @@ function buildProgram(): Command {
         }),
   )
   vault
+    .command('status')
+    .description('how the shards of objects stand, node by node')
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .addOption(formatted())
+    .action(async (options: VaultGlobals) => {
+      const { vaultStatus } = await import('./commands/objects.ts')
+      await vaultStatus(await vaultSession(options), options.output)
+    })
+  const accessKey = vault.command('access-key').description('what clients of S3 sign with: add, ls, rm')
+  accessKey
+    .command('add')
+    .argument('<identity>', 'whose rights it has: service:NAME or operator:NAME')
+    .description('make an access key; its secret is shown once')
+    .addOption(reason())
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .addOption(formatted())
+    .action(async (identity: string, options: VaultGlobals & { reason: string }) => {
+      const { accessKeyAdd } = await import('./commands/objects.ts')
+      await accessKeyAdd(await vaultSession(options), options.output, identity, options.reason)
+    })
+  withRing(
+    accessKey.command('ls').description('access keys, and whose they are'),
+    () => async (client, format) => (await import('./commands/objects.ts')).accessKeyList(client, format),
+  )
+  withRing(
+    accessKey.command('rm').argument('<id>').description('an access key that nobody uses any more').addOption(reason()),
+    ([id], options) =>
+      async (client) =>
+        (await import('./commands/objects.ts')).accessKeyRemove(client, id as string, options.reason as string),
+  )
+  vault
+    .command('pass')
+    .description('a token for clients of HashiCorp Vault, as their X-Vault-Token')
+    .option('--service <name>', 'of which service; an operator names it')
+    .option('--ttl <duration>', 'how long it is good: at most 1h', '1h')
+    .addOption(service())
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .action(async (options: SessionGlobals & { service?: string; ttl: string }) => {
+      const { vaultPass } = await import('./commands/vault-pass.ts')
+      await vaultPass(await vaultSession(options), options.service, parseTtl(options.ttl))
+    })
+  vault
     .command('run')
     .argument('<command...>', 'the program and its arguments, after --')
     .description('run a program with secrets in its environment')
@@ -1213,6 +1355,15 @@ function buildProgram(): Command {
       const { env, from } = options
       await vaultRun(await vaultSession(options), command, { env, from })
     })
+  addTransit(program, {
+    withRing,
+    reason,
+    dryRun,
+    watch,
+    whole,
+    sessionOptions: () => [service(), contextFile(), nodesToAsk()],
+    session: vaultSession,
+  })
 
   withRing(
     program
@@ -1391,6 +1542,7 @@ interface UpFlags {
   readonly seal: 'off' | 'local' | 'ring'
   readonly data: string
   readonly ports: number
+  readonly s3?: true
 }
 
 const SERVING: ReadonlySet<string> = new Set(['node', 'protect', 'sidecar', 'up'])

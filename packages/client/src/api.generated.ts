@@ -28,7 +28,7 @@ export type NodeStatus = { readonly node: string; readonly region: string; reado
 export type UnconfirmedDenials = { readonly issuer: string; readonly count: number }
 
 /** A node of the ring, as the asked one sees it. Null: it does not answer. */
-export type NodeSummary = { readonly id: string; readonly region: string; readonly roles: readonly ('validator' | 'edge')[]; readonly self: boolean; readonly reachable: boolean; readonly reason: string | null; readonly roundTripMs: number | null; readonly height: number | null; readonly lag: number | null; readonly viewAgeMs: number | null; readonly policyVersion: number | null; readonly denials: number | null; readonly requestsPerSecond: number | null; readonly deniedPerSecond: number | null; readonly version: string | null; readonly adminUrl: string | null }
+export type NodeSummary = { readonly id: string; readonly region: string; readonly roles: readonly ('validator' | 'edge')[]; readonly self: boolean; readonly reachable: boolean; readonly reason: string | null; readonly roundTripMs: number | null; readonly height: number | null; readonly lag: number | null; readonly viewAgeMs: number | null; readonly policyVersion: number | null; readonly denials: number | null; readonly requestsPerSecond: number | null; readonly deniedPerSecond: number | null; readonly version: string | null; readonly adminUrl: string | null; /** How it stands with what it measures of itself; null: it need not attest. */ readonly attested: { readonly kind: 'none' | 'software' | 'tpm'; readonly state: 'waiting' | 'trusted' | 'stale' | 'lapsed' } | null }
 
 /** A disk whose key the ring keeps. */
 export type NodeDisk = { readonly id: string; /** Since when. */ readonly atMs: number }
@@ -54,20 +54,20 @@ export type Invitation = { /** Its public half: Ed25519, raw, base64url. */ read
 /** A device that the ring knows. */
 export type Device = { readonly serial: string; /** That it was made with: Ed25519, raw, base64url. */ readonly key: string; readonly manufacturer: string; /** SHA-256 of the public area of its TPM’s endorsement key, hex. */ readonly ek: string | null; /** SHA-256 of the newest entry of its voucher, hex. */ readonly head: string; /** When its voucher expires. */ readonly expiresAtMs: number | null; readonly region: string | null; readonly roles: readonly ('validator' | 'edge')[]; readonly by: string; /** Unix milliseconds. */ readonly registeredAtMs: number; readonly status: 'registered' | 'joined' | 'expelled' | 'removed' | 'transferred'; /** The node that it is, or was. */ readonly node: string | null }
 
-/** A node that has to attest. `stale`: late; `lapsed`: out as soon as the ring agrees on a block. */
+/** A node that has to attest. `stale`: late; `lapsed`: nothing that it says counts, and it is out once its absence is over. */
 export type TrustOfNode = { readonly node: string; /** What its last quote rests on. */ readonly kind: 'none' | 'software' | 'tpm'; readonly state: 'waiting' | 'trusted' | 'stale' | 'lapsed'; /** Of its last quote. */ readonly atMs: number | null; /** Unix milliseconds. */ readonly staleAtMs: number; /** Unix milliseconds. */ readonly untilMs: number; readonly program: string | null; readonly configuration: string | null; readonly pcrs: string | null }
 
 /** A node that the ring put out by itself. */
 export type ExpelledNode = { readonly node: string; readonly code: string; /** Unix milliseconds. */ readonly atMs: number }
 
 /** A measured state that nodes may be in. */
-export type ReferenceValue = { readonly kind: 'program' | 'pcrs'; readonly digest: string; readonly label: string }
+export type ReferenceValue = { readonly kind: 'program' | 'pcrs'; readonly digest: string; readonly label: string; /** all, region:NAME or node:ID. */ readonly scope: string; /** Taken back: whoever is in it then is out. */ readonly endsAtMs: number | null }
 
 /** Who may join, and where. */
-export type Enrolment = { readonly ring: string; readonly height: number; readonly addresses: readonly NodeAddress[]; readonly invitations: readonly Invitation[]; readonly devices: readonly Device[]; /** What quotes are made over now; null while the policy asks for none. */ readonly beacon: string | null; readonly attestation: { readonly least: 'none' | 'software' | 'tpm'; /** Unix milliseconds. */ readonly every: number }; readonly trust: readonly TrustOfNode[]; readonly expelled: readonly ExpelledNode[]; readonly references: readonly ReferenceValue[]; /** How many this node sent away since it started, by code. */ readonly refusals: Readonly<Record<string, number>> }
+export type Enrolment = { readonly ring: string; readonly height: number; readonly addresses: readonly NodeAddress[]; readonly invitations: readonly Invitation[]; readonly devices: readonly Device[]; /** What quotes are made over now; null while the policy asks for none. */ readonly beacon: string | null; readonly attestation: { readonly least: 'none' | 'software' | 'tpm'; readonly nodes: 'devices' | 'all'; readonly disks: boolean; /** Unix milliseconds. */ readonly every: number; /** Unix milliseconds. */ readonly absence: number }; readonly trust: readonly TrustOfNode[]; /** TPMs of nodes that did not join as devices. */ readonly endorsements: readonly { readonly node: string; readonly ek: string }[]; readonly expelled: readonly ExpelledNode[]; readonly references: readonly ReferenceValue[]; /** Devices that are no nodes, and get certificates by EST. */ readonly certificates: readonly { readonly name: string; readonly by: 'secret' | 'idevid'; /** Unix milliseconds. */ readonly atMs: number; /** SubjectPublicKeyInfo, DER, base64url. */ readonly publicKey: string }[]; /** How many this node sent away since it started, by code. */ readonly refusals: Readonly<Record<string, number>> }
 
 /** One thing that is well or is not. */
-export type CheckFinding = { readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic' | 'key'; readonly level: 'ok' | 'warn' | 'bad'; readonly what: string; readonly fix: string | null }
+export type CheckFinding = { readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic' | 'key' | 'attestation'; readonly level: 'ok' | 'warn' | 'bad'; readonly what: string; readonly fix: string | null }
 
 /** What is well and what is not. */
 export type Check = { readonly findings: readonly CheckFinding[] }
@@ -124,7 +124,7 @@ export type VaultFacts = { readonly ring: string; readonly height: number; /** T
 export type People = { readonly people: readonly Person[] }
 
 /** Somebody who may log in. */
-export type Person = { readonly name: string; readonly groups: readonly string[]; /** How many. */ readonly passkeys: number; /** Whether they have one. */ readonly password: boolean; /** Of an invitation that is open. */ readonly invitedUntilMs: number | null; /** Unix milliseconds: logins of before count for nothing. */ readonly sinceMs: number }
+export type Person = { readonly name: string; readonly groups: readonly string[]; readonly outside: readonly { readonly provider: string; readonly subject: string }[]; /** How many. */ readonly passkeys: number; /** Whether they have one. */ readonly password: boolean; /** Of an invitation that is open. */ readonly invitedUntilMs: number | null; /** Unix milliseconds: logins of before count for nothing. */ readonly sinceMs: number }
 
 /** Secrets that the operator may read or write. */
 export type VaultSecrets = { readonly secrets: readonly VaultSecret[] }
@@ -135,6 +135,9 @@ export type VaultSecret = { readonly name: string; /** The newest. */ readonly v
 /** Versions of a secret, newest first. */
 export type VaultHistory = { readonly name: string; readonly versions: readonly { readonly version: number; readonly state: 'live' | 'deleted' | 'expired' | 'superseded'; /** Unix milliseconds. */ readonly sealedAtMs: number; readonly expiresAtMs: number | null; readonly by: string; readonly endedAtMs: number | null }[]; /** With this node’s share, newest first. */ readonly openings: readonly VaultOpening[] }
 
+/** Objects: what this node holds of them and mends, and who may have any. */
+export type VaultObjects = { readonly node: string; /** That the ring knows. */ readonly versions: number; readonly versionsMax: number; /** That this node is to hold, by its last whole look. */ readonly shards: number; /** Of those, that were not there or not right. */ readonly missing: number; /** Versions whose repair waits for other nodes. */ readonly waiting: number; /** Of shards on its disk. */ readonly bytes: number; readonly bytesMax: number; /** When its last whole look ended. */ readonly passedAtMs: number | null; /** What it makes anew now. */ readonly repairing: { readonly version: string; readonly index: number; readonly bytes: number; readonly of: number } | null; /** Shards since it started, as all that follows. */ readonly repaired: number; readonly corrupt: number; readonly erased: number; readonly moved: number; readonly scrubbedBytes: number; readonly repairedBytes: number; readonly put: number; readonly read: number; /** Wrong or missing shards of others that it met. */ readonly faults: number; /** Nodes whose shards are made anew elsewhere. */ readonly away: readonly string[]; readonly accessKeys: readonly { readonly id: string; readonly identity: string; readonly by: string; /** Unix milliseconds. */ readonly atMs: number }[] }
+
 /** An opening as a holder recorded it before it answered. */
 export type VaultOpening = { /** Unix milliseconds. */ readonly atMs: number; readonly issuer: string; readonly version: number; /** SHA-256 of what the asker signed, base64url: the same on all holders. */ readonly request: string; readonly coordinator: string }
 
@@ -143,6 +146,24 @@ export type VaultOpenBody = { /** `request` and `signature`: see docs/vault.md. 
 
 /** What holders answer. Only the asker can read it. */
 export type VaultAnswers = { readonly replies: readonly { readonly party: string; /** Base64url. */ readonly reply: string }[]; /** Of what was asked for, in its order; base64url. */ readonly bodies: readonly { readonly capsule: string; readonly ciphertext: string }[]; readonly refusals: readonly { readonly party: string; readonly reason: string }[] }
+
+/** Keys of the transit that the operator may use or manage. */
+export type TransitKeys = { readonly keys: readonly TransitKey[] }
+
+/** A key of the transit. */
+export type TransitKey = { readonly name: string; readonly id: string; readonly use: 'encrypt' | 'sign' | 'mac'; readonly versions: readonly TransitVersion[]; readonly mayUse: boolean; readonly mayManage: boolean }
+
+/** What whoever uses a key has to know of it. */
+export type TransitKeyFacts = { readonly ring: string; readonly name: string; readonly id: string; readonly use: 'encrypt' | 'sign' | 'mac'; /** Those that can be used, the newest last. */ readonly versions: readonly TransitVersion[] }
+
+/** A version of a key. */
+export type TransitVersion = { readonly version: number; /** Unix milliseconds. */ readonly atMs: number; readonly by: string; /** Of a key that signs: Ed25519, raw, base64url. Empty for others. */ readonly signer: string }
+
+/** What holders answer. Only the asker can read it. */
+export type TransitAnswers = { readonly replies: readonly { readonly party: string; /** Base64url. */ readonly reply: string }[]; readonly refusals: readonly { readonly party: string; readonly reason: string }[] }
+
+/** By the ring’s key, over what docs/transit.md says. */
+export type TransitSignature = { /** Base64url. */ readonly signature: string }
 
 /** What is asked of the key. */
 export type MintBody = { /** `request` and `signature`: see docs/keys.md. */ readonly request: object }
@@ -196,6 +217,54 @@ export type Denials = { readonly denials: readonly Denial[]; readonly pending: r
 
 /** Decisions of others that the node takes in. */
 export type Feed = { readonly name: string; readonly url: string; /** When it last answered, Unix milliseconds. */ readonly lastMs: number | null; /** Why it does not answer, or not as expected. */ readonly problem: string | null; /** Decisions that the node says. */ readonly held: number; /** That the policy does not let a node say, or too many. */ readonly refused: number; /** Of kinds that are no denials of addresses. */ readonly leftOut: number }
+
+/** A step, by its name and kind. */
+export type PlaybookStep = { readonly name: string; readonly does: string }
+
+/** What is done, step by step. */
+export type Playbook = { readonly name: string; readonly about: string; /** Of its steps: a run does not go on by others. */ readonly digest: string; /** Whose findings start it; none: it is started by hand. */ readonly detectors: readonly string[]; /** What it has to be told. */ readonly inputs: readonly ('source' | 'service' | 'account' | 'person')[]; readonly steps: readonly PlaybookStep[]; readonly open: number; readonly over: number }
+
+/** Those of the policy in force. */
+export type Playbooks = { readonly playbooks: readonly Playbook[] }
+
+/** About whom a run is. */
+export type PlaybookInputs = { readonly source?: string; readonly service?: string; readonly account?: string; readonly person?: string }
+
+/** A run that is not started. */
+export type PlaybookRehearsalRequest = { readonly playbook: string; readonly inputs: PlaybookInputs }
+
+/** What a step would come to now. */
+export type PlaybookRehearsedStep = { readonly step: string; readonly does: string; /** Why it would fail. */ readonly fault: string | null }
+
+/** Nothing was changed. */
+export type PlaybookRehearsal = { readonly playbook: string; readonly steps: readonly PlaybookRehearsedStep[] }
+
+/** One of them. */
+export type PlaybookInput = { readonly name: string; readonly value: string }
+
+/** Who does the step that is under way. */
+export type PlaybookClaim = { readonly node: string; readonly attempt: number; /** Unix milliseconds. */ readonly untilMs: number }
+
+/** What came of a step. */
+export type PlaybookOutcome = { /** From 0. */ readonly step: number; /** Unix milliseconds. */ readonly atMs: number; readonly result: 'done' | 'failed' | 'undone' | 'kept'; /** ring, a node or an operator. */ readonly by: string; readonly note: string }
+
+/** A run of a playbook. */
+export type PlaybookRun = { readonly id: string; readonly playbook: string; readonly digest: string; readonly inputs: readonly PlaybookInput[]; readonly reason: string; readonly by: string; /** Nodes whose findings started it. */ readonly statedBy: readonly string[]; readonly status: 'proposed' | 'running' | 'done' | 'failed' | 'cancelled' | 'undone' | 'lapsed'; /** Unix milliseconds. */ readonly startedAtMs: number; /** Unix milliseconds. */ readonly changedAtMs: number; /** The step that is next or under way, from 0. */ readonly at: number; /** When time alone changes something; 0: never. */ readonly dueMs: number; readonly claim: PlaybookClaim | null; readonly approvedBy: readonly string[]; readonly outcomes: readonly PlaybookOutcome[]; /** By their names; empty when the playbook is another by now. */ readonly steps: readonly string[] }
+
+/** The latest first. */
+export type PlaybookRuns = { readonly runs: readonly PlaybookRun[]; /** That there was no room for. */ readonly more: number }
+
+/** What the ring knew when the step was done. */
+export type PlaybookEvidence = { readonly format: string; readonly ring: string; readonly height: number; readonly node: string; /** Unix milliseconds. */ readonly atMs: number; readonly run: unknown; readonly incidents: readonly unknown[]; readonly denials: readonly unknown[] }
+
+/** Where a node tells what happens. */
+export type NotifyChannel = { readonly name: string; readonly kind: string; readonly told: number; readonly lost: number; /** Of the last attempt. */ readonly problem: string | null }
+
+/** Of this node. */
+export type NotifyChannels = { readonly channels: readonly NotifyChannel[] }
+
+/** It was told. */
+export type NotifyTest = { readonly name: string; readonly told: boolean }
 
 /** Who said that it is done with. */
 export type IncidentClosing = { readonly id: string; /** Unix milliseconds. */ readonly atMs: number; /** The operator. */ readonly by: string; readonly note: string; /** By whose API. */ readonly node: string }
@@ -410,6 +479,20 @@ export interface Operations {
   readonly receipt: { readonly answer: Receipt; readonly query: undefined; readonly body: undefined }
   /** GET /v1/incidents: Findings of all nodes that belong together, the latest first. */
   readonly incidents: { readonly answer: Incidents; readonly query: { readonly state?: 'open' | 'closed' | 'all' }; readonly body: undefined }
+  /** GET /v1/playbooks: Playbooks of the policy. */
+  readonly playbooks: { readonly answer: Playbooks; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/playbooks/rehearsal: What each step would come to now. */
+  readonly playbookRehearsal: { readonly answer: PlaybookRehearsal; readonly query: undefined; readonly body: PlaybookRehearsalRequest }
+  /** GET /v1/playbooks/runs: Runs of playbooks, the latest first. */
+  readonly playbookRuns: { readonly answer: PlaybookRuns; readonly query: { readonly state?: 'open' | 'over' | 'all' }; readonly body: undefined }
+  /** GET /v1/playbooks/runs/{id}: One run. */
+  readonly playbookRun: { readonly answer: PlaybookRun; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/playbooks/runs/{id}/evidence: What a step kept, of the node that did it. */
+  readonly playbookEvidence: { readonly answer: PlaybookEvidence; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/notify: Where this node tells what happens. */
+  readonly notifyChannels: { readonly answer: NotifyChannels; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/notify/{name}/test: Has this node tell the channel something. */
+  readonly notifyTest: { readonly answer: NotifyTest; readonly query: undefined; readonly body: undefined }
   /** GET /v1/incidents/{id}: One incident with its timeline. */
   readonly incident: { readonly answer: IncidentDetail; readonly query: undefined; readonly body: undefined }
   /** POST /v1/incidents/{id}/close: It is done with, until something more is found. */
@@ -460,6 +543,16 @@ export interface Operations {
   readonly vaultSecrets: { readonly answer: VaultSecrets; readonly query: { readonly path?: string }; readonly body: undefined }
   /** GET /v1/vault/history: Versions of a secret, and openings with this node’s share. */
   readonly vaultHistory: { readonly answer: VaultHistory; readonly query: { readonly name?: string }; readonly body: undefined }
+  /** GET /v1/vault/objects: How the shards of objects on this node stand, and the access keys of the ring. */
+  readonly vaultObjects: { readonly answer: VaultObjects; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/transit/keys: Keys of the transit that the operator may use or manage. */
+  readonly transitKeys: { readonly answer: TransitKeys; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/transit/key: A key of the transit. */
+  readonly transitKey: { readonly answer: TransitKeyFacts; readonly query: { readonly name?: string }; readonly body: undefined }
+  /** POST /v1/transit/use: Has keys of the transit used for whoever signed the request. */
+  readonly transitUse: { readonly answer: TransitAnswers; readonly query: undefined; readonly body: VaultOpenBody }
+  /** POST /v1/transit/sign: A signature by a key of the transit. */
+  readonly transitSign: { readonly answer: TransitSignature; readonly query: undefined; readonly body: MintBody }
   /** GET /v1/enrolment: Invitations and devices, and where the nodes of the ring are found. */
   readonly enrolment: { readonly answer: Enrolment; readonly query: undefined; readonly body: undefined }
   /** GET /v1/top: What was asked most, on this node. */
@@ -485,6 +578,13 @@ export const OPERATIONS = {
   explain: ['GET', '/v1/decisions/{requestId}'],
   receipt: ['GET', '/v1/decisions/{requestId}/receipt'],
   incidents: ['GET', '/v1/incidents'],
+  playbooks: ['GET', '/v1/playbooks'],
+  playbookRehearsal: ['POST', '/v1/playbooks/rehearsal'],
+  playbookRuns: ['GET', '/v1/playbooks/runs'],
+  playbookRun: ['GET', '/v1/playbooks/runs/{id}'],
+  playbookEvidence: ['GET', '/v1/playbooks/runs/{id}/evidence'],
+  notifyChannels: ['GET', '/v1/notify'],
+  notifyTest: ['POST', '/v1/notify/{name}/test'],
   incident: ['GET', '/v1/incidents/{id}'],
   incidentClose: ['POST', '/v1/incidents/{id}/close'],
   feeds: ['GET', '/v1/feeds'],
@@ -510,6 +610,11 @@ export const OPERATIONS = {
   vaultOpen: ['POST', '/v1/vault/open'],
   vaultSecrets: ['GET', '/v1/vault/secrets'],
   vaultHistory: ['GET', '/v1/vault/history'],
+  vaultObjects: ['GET', '/v1/vault/objects'],
+  transitKeys: ['GET', '/v1/transit/keys'],
+  transitKey: ['GET', '/v1/transit/key'],
+  transitUse: ['POST', '/v1/transit/use'],
+  transitSign: ['POST', '/v1/transit/sign'],
   enrolment: ['GET', '/v1/enrolment'],
   top: ['GET', '/v1/top'],
 } as const satisfies Record<keyof Operations, readonly [string, string]>

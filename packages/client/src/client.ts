@@ -1,8 +1,16 @@
 /** The admin API as methods. Shapes come from its OpenAPI document; requests are signed in with the operator's key. */
 import type { MintRequest, SignedMintRequest } from '@ringwall/identity/mint-request'
-import type { DenialSubject, RingNode, SignedTx, TxBody } from '@ringwall/ring/tx'
+import { type DenialSubject, playId, type RingNode, type SignedTx, type TxBody } from '@ringwall/ring/tx'
 import type { SignedOpenRequest } from '@ringwall/vault/open-request'
-import { type AccessRequest, type Decision, type NodeEvent, OPERATIONS, type Operations } from './api.generated.ts'
+import type { SignedTransitRequest } from '@ringwall/vault/transit-request'
+import {
+  type AccessRequest,
+  type Decision,
+  type NodeEvent,
+  OPERATIONS,
+  type Operations,
+  type PlaybookInputs,
+} from './api.generated.ts'
 import { type OperatorCredentials, OperatorSigner } from './context.ts'
 import { ApiError, NodeUnreachable } from './errors.ts'
 import { EventStreamParser } from './event-stream.ts'
@@ -98,6 +106,56 @@ export class RingwallClient {
   /** Whose decisions the node takes in. */
   incidents(query?: Query<'incidents'>): Promise<Answer<'incidents'>> {
     return this.#call('incidents', { query })
+  }
+
+  playbooks(): Promise<Answer<'playbooks'>> {
+    return this.#call('playbooks')
+  }
+
+  /** What each step would come to now. Changes nothing. */
+  playbookRehearsal(playbook: string, inputs: PlaybookInputs): Promise<Answer<'playbookRehearsal'>> {
+    return this.#call('playbookRehearsal', { body: { playbook, inputs } })
+  }
+
+  playbookRuns(query?: Query<'playbookRuns'>): Promise<Answer<'playbookRuns'>> {
+    return this.#call('playbookRuns', { query })
+  }
+
+  playbookRun(id: string): Promise<Answer<'playbookRun'>> {
+    return this.#call('playbookRun', { parameters: { id } })
+  }
+
+  playbookEvidence(id: string): Promise<Answer<'playbookEvidence'>> {
+    return this.#call('playbookEvidence', { parameters: { id } })
+  }
+
+  /** @param key Of one key there is one run: a second time it is refused. @returns The id of the run. */
+  async playbookStart(
+    playbook: string,
+    key: string,
+    inputs: PlaybookInputs,
+    reason: string,
+    options: SubmitOptions = {},
+  ): Promise<string> {
+    await this.submit({ type: 'play.start', playbook, key, inputs, reason }, options)
+    return playId(playbook, key)
+  }
+
+  playbookSay(
+    what: 'approve' | 'cancel' | 'undo',
+    run: string,
+    reason: string,
+    options: SubmitOptions = {},
+  ): Promise<Answer<'submitSigned'>> {
+    return this.submit({ type: `play.${what}`, run, reason }, options)
+  }
+
+  notifyChannels(): Promise<Answer<'notifyChannels'>> {
+    return this.#call('notifyChannels')
+  }
+
+  notifyTest(name: string): Promise<Answer<'notifyTest'>> {
+    return this.#call('notifyTest', { parameters: { name } })
   }
 
   incident(id: string): Promise<Answer<'incident'>> {
@@ -288,9 +346,34 @@ export class RingwallClient {
     return this.#call('vaultHistory', { query })
   }
 
+  /** How the shards on this node stand, and the access keys of the ring. */
+  vaultObjects(): Promise<Answer<'vaultObjects'>> {
+    return this.#call('vaultObjects')
+  }
+
   /** Answers of holders, which only the asker can read. Needs no operator: the request is signed by who may ask. */
   vaultOpen(request: SignedOpenRequest): Promise<Answer<'vaultOpen'>> {
     return this.#call('vaultOpen', { body: { request } })
+  }
+
+  /** Keys of the transit that this operator may use or manage. */
+  transitKeys(): Promise<Answer<'transitKeys'>> {
+    return this.#call('transitKeys')
+  }
+
+  /** What whoever uses a key has to know of it. Open. */
+  transitKey(query: Query<'transitKey'>): Promise<Answer<'transitKey'>> {
+    return this.#call('transitKey', { query })
+  }
+
+  /** As `vaultOpen`. */
+  transitUse(request: SignedTransitRequest): Promise<Answer<'transitUse'>> {
+    return this.#call('transitUse', { body: { request } })
+  }
+
+  /** A signature by a key of the transit, for whoever signed the request. */
+  transitSignSigned(request: SignedMintRequest): Promise<Answer<'transitSign'>> {
+    return this.#call('transitSign', { body: { request } })
   }
 
   /** Signs a request to open secrets with the operator's key; base64url. */
@@ -324,6 +407,16 @@ export class RingwallClient {
   ): Promise<Answer<'submitSigned'>> {
     if (this.#signer === undefined) throw new ApiError(401, 'NO_OPERATOR', 'an operator’s key is needed to propose')
     return this.submitSigned(await this.#signer.transaction(body, atMs), options)
+  }
+
+  /**
+   * Signs several statements together, which costs whoever checks them far less. They are for `submitSigned`, in any order.
+   *
+   * @param bodies 1,024 at most.
+   */
+  async signTogether(bodies: readonly TxBody[]): Promise<readonly SignedTx[]> {
+    if (this.#signer === undefined) throw new ApiError(401, 'NO_OPERATOR', 'an operator’s key is needed to propose')
+    return this.#signer.transactions(bodies)
   }
 
   /**

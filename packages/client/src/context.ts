@@ -1,6 +1,14 @@
 /** The operator's context: which ring, as whom, where its nodes are. Runs in browsers too. */
 import { type MintRequest, mintSigningBytes, type SignedMintRequest } from '@ringwall/identity/mint-request'
-import { encodeBase64url, type SignedTx, signingBytes, type TxBody, type TxContent } from '@ringwall/ring/tx'
+import {
+  batchOf,
+  decodeBase64url,
+  encodeBase64url,
+  type SignedTx,
+  signingBytes,
+  type TxBody,
+  type TxContent,
+} from '@ringwall/ring/tx'
 import { ContextInvalid } from './errors.ts'
 
 /** A private key as WebCrypto takes it: Ed25519, as a JWK or already imported (and then perhaps not exportable). */
@@ -119,5 +127,19 @@ export class OperatorSigner {
   async transaction(body: TxBody, atMs?: number): Promise<SignedTx> {
     const content = this.statement(body, atMs)
     return { content, signature: await this.#sign(signingBytes(content)) }
+  }
+
+  /**
+   * As many transactions under one signature, each of them whole and to be sent alone.
+   *
+   * @param bodies `BATCH_MAX` at most.
+   */
+  async transactions(bodies: readonly TxBody[]): Promise<readonly SignedTx[]> {
+    const [only] = bodies
+    if (bodies.length < 2) return only === undefined ? [] : [await this.transaction(only)]
+    const contents = bodies.map((body) => this.statement(body))
+    const { message, signatures } = batchOf(contents.map(signingBytes))
+    const signed = signatures(decodeBase64url(await this.#sign(message)))
+    return contents.map((content, at) => ({ content, signature: encodeBase64url(signed[at] as Uint8Array) }))
   }
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { tmpdir } from 'node:os'
 import { test } from 'node:test'
-import { NO_RING_KEY } from '@ringwall/ring'
+import { Enrolment, NO_RING_KEY } from '@ringwall/ring'
 import { encodeBase64url } from '@ringwall/ring/tx'
 import { dealTrusted, type KeyShare } from '@ringwall/threshold'
 import { type CheckFinding, checkCertificates, checkNode } from './check.ts'
@@ -56,7 +56,12 @@ function nodeWith(facts: Facts): RunningNode {
   return {
     application: { review: () => ({ tests: [], problems: policyProblem === undefined ? [] : [{ message: policyProblem }] }) },
     ledger: {
-      state: () => ({ sealingKey: facts.sealing === undefined ? NO_RING_KEY : SEALING_KEY, validators: [] }),
+      state: () => ({
+        sealingKey: facts.sealing === undefined ? NO_RING_KEY : SEALING_KEY,
+        validators: [],
+        nodes: [],
+        enrolment: Enrolment.empty,
+      }),
       status: () => ({
         validators: 4,
         quorum: 3,
@@ -80,7 +85,12 @@ function nodeWith(facts: Facts): RunningNode {
       nodes: ['n1', 'n2', 'n3', 'n4'].map((id) => ({ id })),
       signingKey: { key: 'k', threshold: 3, holders: ['n1', 'n2', 'n3', 'n4'], faults: [], ...facts.key },
       policyVersion: 3,
-      policy: { services: { shop: { waf: { mode } } }, exceptions, workloads: facts.workloads ?? {} },
+      policy: {
+        services: { shop: { waf: { mode } } },
+        exceptions,
+        workloads: facts.workloads ?? {},
+        devices: { attestation: { least: 'none' } },
+      },
     }),
     proxy: {
       upstreams: () => [

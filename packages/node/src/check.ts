@@ -3,12 +3,24 @@ import { statfs } from 'node:fs/promises'
 import { faultsOf } from '@ringwall/consensus'
 import type { CertificateStatus } from '@ringwall/proxy'
 import { KEY_NAMES, type KeyName, viewOfKey } from '@ringwall/ring'
+import { checkAttestation } from './enrolment/check-attestation.ts'
 import type { RunningNode } from './node.ts'
 import { UNCONFIRMED_MAX } from './provisional.ts'
 import { checkWorkloads } from './workloads/check-workloads.ts'
 
 export interface CheckFinding {
-  readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic' | 'key'
+  readonly group:
+    | 'ring'
+    | 'ledger'
+    | 'links'
+    | 'clock'
+    | 'policy'
+    | 'upstreams'
+    | 'certificates'
+    | 'storage'
+    | 'traffic'
+    | 'key'
+    | 'attestation'
   readonly level: 'ok' | 'warn' | 'bad'
   readonly what: string
   readonly fix: string | null
@@ -32,6 +44,7 @@ export async function checkNode(node: RunningNode): Promise<readonly CheckFindin
     ...checkLinks(node),
     ...KEY_NAMES.flatMap((name) => checkKey(node, name)),
     ...checkWorkloads(node),
+    ...checkAttestation(node.ledger.state(), node.view().policy.devices, Date.now()),
     ...checkPolicy(node),
     ...checkUpstreams(node),
     ...checkCertificates(node.proxy.certificates(), Date.now()),

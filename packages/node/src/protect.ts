@@ -131,7 +131,7 @@ export async function startProtect(options: ProtectOptions): Promise<RunningNode
     // Now, not when it serves: a start that fails further on must not make its own policy look like somebody else's.
     rememberGiven(data, policy.text)
   }
-  writeNodeConfigs(data, [local], extraSettings(options, rules))
+  writeNodeConfigs(data, [local], () => extraSettings(options, rules))
   refreshContext(data, [local])
   const config = readNodeConfig(local.configFile)
   const node = await startNode({ ...config, takeOver: options.takeOver ?? false, listen: { ...config.listen, admin } })

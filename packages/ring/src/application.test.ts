@@ -8,8 +8,8 @@ import { GenesisInvalid, SnapshotInvalid } from './errors.ts'
 import { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 import { POLICY_BYTES_MAX } from './meaning.ts'
 import { DENIALS_MAX, type RingState } from './state.ts'
-import { begin, genesis, NOW, POLICY, signed, signedBytes } from './test-ring.ts'
-import { encodeTx, subjectId } from './tx.ts'
+import { begin, genesis, NOW, POLICY, signed, signedBytes, together } from './test-ring.ts'
+import { decodeBase64url, encodeBase64url, encodeTx, subjectId } from './tx.ts'
 import type { DenialSubject, SignedTx, TxBody, TxContent } from './types.ts'
 
 const app = begin()
@@ -225,6 +225,24 @@ test('envelope: ring, time, issuer and signature are checked before meaning', ()
   const changed = signed(ring, 'operator:ada', body)
   const forged = { ...changed, content: { ...changed.content, atMs: NOW - 1 } }
   assert.equal(codeOf(app.initial(), encodeTx(forged)), 'SIGNATURE_INVALID')
+})
+
+test('signed together, each is as good alone as one that was signed alone, and no better', () => {
+  const each = ['10.0.0.1', '10.0.0.2', '10.0.0.3'].map((value) => signed(ring, 'operator:ada', deny(ip(value))))
+  const [first, second, third] = together(each, 'ada') as [SignedTx, SignedTx, SignedTx]
+  let state = app.initial()
+  const code = (tx: SignedTx) => codeOf(state, encodeTx(tx))
+  assert.deepEqual([first, second, third].map(code), ['ok', 'ok', 'ok'])
+  assert.equal(code({ ...first, signature: second.signature }), 'SIGNATURE_INVALID')
+  assert.equal(code({ ...first, content: { ...first.content, atMs: NOW - 1 } }), 'SIGNATURE_INVALID')
+  const alone = encodeBase64url(decodeBase64url(first.signature).subarray(0, 64))
+  assert.equal(code({ ...first, signature: alone }), 'SIGNATURE_INVALID')
+  assert.equal(code({ ...first, signature: first.signature.slice(0, -4) }), 'TX_MALFORMED')
+  for (const tx of together(each, 'n1')) assert.equal(code(tx), 'SIGNATURE_INVALID')
+  // The signature is no part of the statement: alone or together, it counts once.
+  state = run(state, [encodeTx(second)])
+  assert.equal(code(each[1] as SignedTx), 'TX_REPLAYED')
+  assert.equal(code(first), 'ok')
 })
 
 test('a transaction counts once, and is forgotten only when it could no longer be valid', () => {

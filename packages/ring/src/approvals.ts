@@ -30,8 +30,11 @@ const LIKE: Readonly<Partial<Record<TxBody['type'], ApprovableType>>> = {
   'device.register': 'node.add',
   'attest.reference': 'node.add',
   'attest.accept': 'node.add',
+  'attest.bind': 'node.add',
+  'est.invite': 'node.add',
   'device.transfer': 'node.remove',
   'device.remove': 'node.remove',
+  'transit.delete': 'vault.delete',
 }
 
 /** As which type of statement the policy makes it wait; undefined: it never waits. */

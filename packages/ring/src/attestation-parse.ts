@@ -12,13 +12,17 @@ const KEY_CHARS_MAX = 800
 const LOG_CHARS_MAX = 87_382
 const PCRS_MAX = 24
 const VERDICTS_MAX = 100
-export const ALARMS = ['clock', 'debugger'] as const
+/** The most that may pass until a reference value that is taken back ends. */
+const WITHIN_MS_MAX = 604_800_000
+export const ALARMS = ['case', 'clock', 'debugger'] as const
+export const REFERENCE_SCOPE: RegExp = /^(all|region:[^\p{C}]{1,63}|node:[a-z0-9][a-z0-9-]{0,31})$/u
 
 export const ATTESTATION_TYPES: readonly AttestationStatement['type'][] = [
   'attest.quote',
   'attest.enrol',
   'attest.reference',
   'attest.accept',
+  'attest.bind',
 ]
 
 export function parseAttestationStatement(
@@ -59,12 +63,23 @@ export function parseAttestationStatement(
     }
   }
   if (type === 'attest.reference') {
-    const fields = read.record(value, 'body', ['allowed', 'digest', 'kind', 'label', 'reason', 'type'])
+    const fields = read.record(value, 'body', ['allowed', 'digest', 'kind', 'label', 'reason', 'scope', 'type', 'withinMs'])
     return {
       allowed: oneOf(fields.allowed, [true, false] as const, 'body.allowed', read),
       digest: hash(fields.digest, 'body.digest'),
       kind: oneOf(fields.kind, ['program', 'pcrs'] as const, 'body.kind', read),
       label: read.printable(fields.label, 'body.label', 1, 63),
+      reason: read.reason(fields.reason),
+      scope: read.matching(fields.scope, 'body.scope', REFERENCE_SCOPE, 'all, region:NAME or node:ID'),
+      type,
+      withinMs: atMost(read.whole(fields.withinMs, 'body.withinMs'), WITHIN_MS_MAX, 'body.withinMs', read),
+    }
+  }
+  if (type === 'attest.bind') {
+    const fields = read.record(value, 'body', ['ek', 'node', 'reason', 'type'])
+    return {
+      ek: hash(fields.ek, 'body.ek'),
+      node: read.matching(fields.node, 'body.node', NODE_ID, 'the id of a node'),
       reason: read.reason(fields.reason),
       type,
     }
@@ -95,6 +110,10 @@ function evidence(
 function list(value: unknown, where: string, most: number, read: StatementReaders): readonly unknown[] {
   if (!Array.isArray(value) || value.length > most) return read.fail(`${where} must be a list of at most ${most}`)
   return value
+}
+
+function atMost(value: number, most: number, where: string, read: StatementReaders): number {
+  return value <= most ? value : read.fail(`${where} must be at most ${most}`)
 }
 
 function oneOf<T>(value: unknown, known: readonly T[], where: string, read: StatementReaders): T {

@@ -26,14 +26,17 @@ const quote: QuoteReader = (tpm, ak, nonce) => {
 }
 const hash = (digit: string): string => digit.repeat(64)
 
-function ring(least: 'none' | 'software' | 'tpm') {
-  const policy = `${POLICY}devices:\n  manufacturers:\n    - { name: acme, key: ${maker.key} }\n  attestation: { least: ${least}, every: 10s }\n`
+function ring(least: 'none' | 'software' | 'tpm', more = '') {
+  const policy = `${POLICY}devices:\n  manufacturers:\n    - { name: acme, key: ${maker.key} }\n  attestation: { least: ${least}, every: 10s${more} }\n`
   return begin(policy, { voucher, quote })
 }
 
 type App = ReturnType<typeof ring>
 type State = ReturnType<App['initial']>
-const keys: Record<string, KeyObject> = { ada: keyOf('ada'), n1: keyOf('n1'), n2: keyOf('n2'), d1: own.privateKey }
+const keys: Record<string, KeyObject> = {
+  ...Object.fromEntries((['ada', 'n1', 'n2'] as const).map((name) => [name, keyOf(name)])),
+  d1: own.privateKey,
+}
 let nonces = 0
 
 function tx(app: App, issuer: string, body: TxBody, atMs: number): Uint8Array {
@@ -51,8 +54,8 @@ const codeOf = (app: App, state: State, bytes: Uint8Array, nowMs: number): strin
 }
 
 /** A ring in which a device has joined as d1, at NOW. */
-function joined(least: 'none' | 'software' | 'tpm', ek: string | null = null): readonly [App, State] {
-  const app = ring(least)
+function joined(least: 'none' | 'software' | 'tpm', ek: string | null = null, more = ''): readonly [App, State] {
+  const app = ring(least, more)
   const facts = {
     serial: 'AC-1',
     key: device.key,
@@ -79,6 +82,13 @@ function step(app: App, state: State, atMs: number, ...txs: readonly Uint8Array[
   return executeAgreed(app, state, txs, { height, timestampMs: atMs, proposer: 'n1' })
 }
 
+/** Blocks in which nobody says anything, the last of them then. */
+function idle(app: App, state: State, fromMs: number, toMs: number): State {
+  let next = state
+  for (let at = fromMs + 5_000; at < toMs; at += 5_000) next = step(app, next, at)
+  return step(app, next, toMs)
+}
+
 type QuoteBody = Extract<AttestationStatement, { type: 'attest.quote' }>
 function quoted(state: State, changes: Partial<QuoteBody> = {}): TxBody {
   const beacon = state.enrolment.trust.beacons.at(-1)!.value
@@ -97,13 +107,13 @@ test('no fresh quote, no trust: a node is stale after two intervals and out afte
     [record?.kind, record?.staleAtMs, record?.untilMs],
     ['software', NOW + 1_000 + 2 * EVERY, NOW + 1_000 + 3 * EVERY],
   )
-  const before = step(app, trusted, NOW + 1_000 + 3 * EVERY - 1)
+  const before = idle(app, trusted, NOW + 1_000, NOW + 1_000 + 3 * EVERY - 1)
   assert.notEqual(before.node('d1'), undefined)
   const after = step(app, before, NOW + 1_000 + 3 * EVERY)
   assert.equal(after.node('d1'), undefined)
   assert.deepEqual(outcome(after), ['ATTESTATION_LATE'])
   assert.equal(after.enrolment.device('AC-1')?.status, 'expelled')
-  const never = step(app, begun, NOW + 100 + 60_000)
+  const never = idle(app, begun, NOW + 100, NOW + 100 + 60_000)
   assert.deepEqual(outcome(never), ['ATTESTATION_LATE'], 'also one that never said anything')
 })
 
@@ -113,8 +123,9 @@ test('each tampering puts the node out by its own word, at once', () => {
   const cases: readonly (readonly [string, Partial<QuoteBody>])[] = [
     ['PROGRAM_CHANGED', { measured: { configuration: hash('c'), program: hash('e') } }],
     ['CONFIGURATION_CHANGED', { measured: { configuration: hash('e'), program: hash('d') } }],
-    ['TAMPER_ALARM', { alarm: 'debugger' }],
-    ['TAMPER_ALARM', { alarm: 'clock' }],
+    ['DEBUGGER_ATTACHED', { alarm: 'debugger' }],
+    ['CLOCK_ROLLBACK', { alarm: 'clock' }],
+    ['CASE_OPENED', { alarm: 'case' }],
   ]
   for (const [code, changes] of cases) {
     const after = step(app, trusted, NOW + 4_000, say(app, trusted, NOW + 4_000, changes))
@@ -168,6 +179,8 @@ test('reference values say which programs may be; an operator accepts a change; 
     kind: 'program',
     label: '0.2',
     reason: 'release',
+    scope: 'all',
+    withinMs: 0,
   } as const
   const trusted = step(app, begun, NOW + 1_000, say(app, begun, NOW + 1_000))
   const program = { measured: { configuration: hash('c'), program: hash('e') } }
@@ -227,3 +240,107 @@ test('an attestation key takes as many validators as agree on blocks: one that l
 function quoteNonceOf(app: App, said: Pick<QuoteBody, 'beacon' | 'boot' | 'measured'>): string {
   return quoteNonce({ ring: app.ring, node: 'd1', ...said })
 }
+
+const sayAs = (app: App, state: State, node: string, atMs: number, changes: Partial<QuoteBody> = {}): Uint8Array =>
+  tx(app, `node:${node}`, quoted(state, { boot: node.replace(/[^a-f0-9]/g, '').padEnd(16, '0'), ...changes }), atMs)
+const denial = { type: 'deny.add', subject: { kind: 'ip', value: '203.0.113.7' }, ttlMs: 60_000, reason: 'scans' } as const
+
+test('with nodes: all validators attest, too, and one that is late is out, but never so many that most are', () => {
+  const [app, begun] = joined('software', null, ', nodes: all')
+  const three = newKey()
+  keys.n3 = three.privateKey
+  const node: RingNode = { address: '10.0.0.8:7081', id: 'n3', publicKey: three.key, region: 'eu', roles: ['validator'] }
+  const grown = step(app, begun, NOW + 200, tx(app, 'operator:ada', { type: 'node.add', node, reason: 'r' }, NOW + 200))
+  const whole = step(app, grown, NOW + 300)
+  const ids = whole.nodes.map(({ id }) => id)
+  assert.deepEqual(
+    whole.enrolment.trust.nodes.map(({ node }) => node),
+    [...ids].sort(),
+  )
+  let state = whole
+  const others = ids.filter((id) => id !== 'n2')
+  for (let at = NOW + 5_000; at <= NOW + 65_000; at += 5_000)
+    state = step(app, state, at, ...others.map((id) => sayAs(app, state, id, at)))
+  assert.equal(outcome(state).includes('ATTESTATION_LATE'), true)
+  const left = state.validators.length
+  assert.equal(left, 2)
+  state = idle(app, state, NOW + 65_000, NOW + 200_000)
+  assert.equal(state.validators.length, left, 'nobody of the others says anything: something else is wrong')
+})
+
+test('a ring that stood still puts nobody out for that, and believes nobody until it attests', () => {
+  const [app, begun] = joined('software', null, ', nodes: all')
+  const at = NOW + 1_000
+  const trusted = step(app, begun, at, sayAs(app, begun, 'n1', at), sayAs(app, begun, 'd1', at))
+  const later = step(app, trusted, NOW + 3_600_000)
+  assert.deepEqual(outcome(later), [])
+  const word = tx(app, 'node:n1', denial, NOW + 3_600_500)
+  assert.equal(codeOf(app, later, word, NOW + 3_600_500), 'TRUST_LAPSED')
+  const back = step(app, later, NOW + 3_601_000, sayAs(app, later, 'n1', NOW + 3_601_000))
+  assert.equal(codeOf(app, back, word, NOW + 3_601_000), 'ok')
+  const out = idle(app, back, NOW + 3_601_000, NOW + 3_661_000)
+  assert.equal(out.node('d1'), undefined, 'who had its minute and said nothing is late')
+})
+
+test('one that may be absent comes back by attesting, and is out once it was away for longer', () => {
+  const [app, begun] = joined('software', null, ', absence: 10m')
+  const first = step(app, begun, NOW + 1_000, say(app, begun, NOW + 1_000))
+  const state = idle(app, first, NOW + 1_000, NOW + 600_000)
+  assert.notEqual(state.node('d1'), undefined)
+  assert.equal(codeOf(app, state, tx(app, 'node:d1', denial, NOW + 600_000), NOW + 600_000), 'TRUST_LAPSED')
+  const back = step(app, state, NOW + 600_000, say(app, state, NOW + 600_000))
+  assert.equal(codeOf(app, back, tx(app, 'node:d1', denial, NOW + 600_500), NOW + 600_500), 'ok')
+  const still = idle(app, back, NOW + 600_000, NOW + 600_000 + 3 * EVERY + 599_999)
+  assert.notEqual(still.node('d1'), undefined)
+  const gone = step(app, still, NOW + 600_000 + 3 * EVERY + 600_000)
+  assert.deepEqual(outcome(gone), ['ATTESTATION_LATE'])
+})
+
+test('a new state is tried out on one node, its region, then all; taken back, who stays in it is out', () => {
+  const [app, begun] = joined('software')
+  const reference = (scope: string, allowed = true, withinMs = 0) =>
+    ({
+      type: 'attest.reference',
+      allowed,
+      digest: hash('e'),
+      kind: 'program',
+      label: '0.2',
+      reason: 'r',
+      scope,
+      withinMs,
+    }) as const
+  const by = (state: State, body: TxBody, atMs: number): State => step(app, state, atMs, tx(app, 'operator:ada', body, atMs))
+  const code = (state: State, body: TxBody, atMs: number): string => codeOf(app, state, tx(app, 'operator:ada', body, atMs), atMs)
+  const upgraded = { measured: { configuration: hash('c'), program: hash('e') } }
+  const trusted = step(app, begun, NOW + 1_000, say(app, begun, NOW + 1_000))
+  const elsewhere = by(trusted, reference('node:n1'), NOW + 2_000)
+  assert.deepEqual(outcome(step(app, elsewhere, NOW + 4_000, say(app, elsewhere, NOW + 4_000, upgraded))), ['PROGRAM_CHANGED'])
+  const staged = by(trusted, reference('node:d1'), NOW + 2_000)
+  assert.equal(code(staged, reference('region:eu'), NOW + 3_000), 'REFERENCE_UNPROVEN')
+  assert.equal(code(staged, reference('node:n1'), NOW + 3_000), 'REFERENCE_NARROWS')
+  const one = step(app, staged, NOW + 4_000, say(app, staged, NOW + 4_000, upgraded))
+  assert.deepEqual(outcome(one), [])
+  const wide = by(one, reference('region:eu'), NOW + 5_000)
+  const all = by(wide, reference('all'), NOW + 6_000)
+  assert.equal(all.enrolment.trust.references[0]?.scope, 'all')
+  const reverting = by(wide, reference('all', false, 10_000), NOW + 6_000)
+  const still = step(app, reverting, NOW + 8_000, say(app, reverting, NOW + 8_000, upgraded))
+  assert.deepEqual(outcome(still), [], 'it has ten seconds to go back')
+  const back = step(app, still, NOW + 12_000, say(app, still, NOW + 12_000))
+  assert.deepEqual(outcome(back), [], 'what it was held to before counts again')
+  const stayed = step(app, still, NOW + 17_000, say(app, still, NOW + 17_000, upgraded))
+  assert.deepEqual(outcome(stayed), ['PROGRAM_CHANGED'])
+})
+
+test('operators say which TPM a node has that was added by hand; no two nodes have the same', () => {
+  const [app, begun] = joined('tpm', hash('9'), ', nodes: all')
+  const bind = (node: string, ek: string) => ({ type: 'attest.bind', ek, node, reason: 'r' }) as const
+  const code = (state: State, body: TxBody): string => codeOf(app, state, tx(app, 'operator:ada', body, NOW + 2_000), NOW + 2_000)
+  assert.equal(code(begun, bind('n1', hash('9'))), 'EK_KNOWN')
+  assert.equal(code(begun, bind('d1', hash('8'))), 'EK_KNOWN')
+  assert.equal(code(begun, bind('n99', hash('8'))), 'NODE_UNKNOWN')
+  const bound = step(app, begun, NOW + 2_000, tx(app, 'operator:ada', bind('n1', hash('8')), NOW + 2_000))
+  assert.deepEqual(bound.enrolment.trust.endorsements, [{ ek: hash('8'), node: 'n1' }])
+  assert.equal(code(bound, bind('n2', hash('8'))), 'EK_KNOWN')
+  assert.deepEqual(app.restore(Buffer.concat([...app.snapshot(bound)])).enrolment.trust, bound.enrolment.trust)
+})

@@ -1,5 +1,5 @@
 /**
- * What the ring knows of the measured state of its devices, and until when it believes them. Part of the state; immutable.
+ * What the ring knows of the measured state of its nodes, and until when it believes them. Part of the state; immutable.
  *
  * A node says what it measured, over a beacon of the ring that nobody knew before; every validator judges the same words by the same references.
  * What is invalid is refused and changes nothing: trust then lapses by itself. What is valid and shows that something changed puts the node out,
@@ -24,6 +24,8 @@ export const STALE_INTERVALS = 2
 export const TRUST_INTERVALS = 3
 /** What a node that has just joined has, at least, until its first quote is agreed on. */
 const FIRST_QUOTE_MS = 60_000
+/** Without a block for so long, or three intervals if those are longer, the ring stood still. */
+const STALL_MS_MIN = 15_000
 const BEACON_DOMAIN = 'RINGWALL_BEACON_V1\n'
 const QUOTE_DOMAIN = 'RINGWALL_QUOTE_V1\n'
 const VERDICT_DOMAIN = 'RINGWALL_TPM_VERDICT_V1\n'
@@ -44,6 +46,8 @@ export interface TrustRecord {
   readonly atMs: number | null
   readonly staleAtMs: number
   readonly untilMs: number
+  /** When it is out, but for the absence that the policy allows: `untilMs`, or later when the ring stood still. */
+  readonly outAtMs: number
   /** By the node's clock: when it signed the last quote. */
   readonly saidMs: number
   /** The process that attests, and since when it does, by its clock. */
@@ -51,17 +55,32 @@ export interface TrustRecord {
   /** Processes before it: none of them may speak again. */
   readonly former: readonly string[]
   readonly clock: { readonly resetCount: number; readonly clockMs: number } | null
-  /** What it must measure again: hashes, lower-case hex; null: the next quote says. */
+  /** What it measured last: hashes, lower-case hex; null: the next quote says. Its configuration must stay. */
   readonly configuration: string | null
   readonly program: string | null
   readonly pcrs: string | null
+  /** What it is held to where no reference value says otherwise: what it measured first, or what was last allowed to all. */
+  readonly held: { readonly program: string | null; readonly pcrs: string | null }
 }
+
+/** `all`, `region:NAME` or `node:ID`: a measured state is tried out on few before all may be in it. */
+export type ReferenceScope = string
 
 /** A measured state that nodes may be in. */
 export interface Reference {
   readonly kind: 'program' | 'pcrs'
   readonly digest: string
   readonly label: string
+  readonly scope: ReferenceScope
+  /** It was taken back, and whoever is still in it then is out; null: it stands. */
+  readonly endsAtMs: number | null
+}
+
+/** The TPM of a node that did not join as a device: operators say which it is. */
+export interface Endorsement {
+  readonly node: string
+  /** As `Device.ek`. */
+  readonly ek: string
 }
 
 export interface Expelled {
@@ -72,7 +91,8 @@ export interface Expelled {
 
 export const EXPULSION_CODES = [
   'ATTESTATION_LATE',
-  'TAMPER_ALARM',
+  'CASE_OPENED',
+  'DEBUGGER_ATTACHED',
   'CLONED',
   'CLOCK_ROLLBACK',
   'CONFIGURATION_CHANGED',
@@ -85,6 +105,8 @@ export type ExpulsionCode = (typeof EXPULSION_CODES)[number]
 export interface Trust {
   /** Newest last. */
   readonly beacons: readonly Beacon[]
+  /** In order of node. */
+  readonly endorsements: readonly Endorsement[]
   readonly expelled: readonly Expelled[]
   /** In order of node. */
   readonly nodes: readonly TrustRecord[]
@@ -92,10 +114,10 @@ export interface Trust {
   readonly references: readonly Reference[]
 }
 
-export const NO_TRUST: Trust = { beacons: [], expelled: [], nodes: [], references: [] }
+export const NO_TRUST: Trust = { beacons: [], endorsements: [], expelled: [], nodes: [], references: [] }
 
-export function isNoTrust({ beacons, expelled, nodes, references }: Trust): boolean {
-  return beacons.length + expelled.length + nodes.length + references.length === 0
+export function isNoTrust({ beacons, endorsements, expelled, nodes, references }: Trust): boolean {
+  return beacons.length + endorsements.length + expelled.length + nodes.length + references.length === 0
 }
 
 const hashes = new WeakMap<Trust, string>()
@@ -150,13 +172,15 @@ export function withExpelled(trust: Trust, expelled: Expelled): Trust {
 }
 
 /** Trust that begins, or goes on, now. */
-export function untilOf(nowMs: number, every: number): Pick<TrustRecord, 'staleAtMs' | 'untilMs'> {
-  return { staleAtMs: nowMs + STALE_INTERVALS * every, untilMs: nowMs + TRUST_INTERVALS * every }
+export function untilOf(nowMs: number, every: number): Pick<TrustRecord, 'staleAtMs' | 'untilMs' | 'outAtMs'> {
+  const untilMs = nowMs + TRUST_INTERVALS * every
+  return { outAtMs: untilMs, staleAtMs: nowMs + STALE_INTERVALS * every, untilMs }
 }
 
 /** Of a node that has said nothing yet: it has a minute at least, for validators to look at its TPM. */
 export function begunRecord(node: string, nowMs: number, every: number): TrustRecord {
   const { staleAtMs, untilMs } = untilOf(nowMs, every)
+  const firstMs = Math.max(untilMs, nowMs + FIRST_QUOTE_MS)
   return {
     ak: null,
     atMs: null,
@@ -164,19 +188,28 @@ export function begunRecord(node: string, nowMs: number, every: number): TrustRe
     clock: null,
     configuration: null,
     former: [],
+    held: { pcrs: null, program: null },
     kind: 'none',
     node,
     pcrs: null,
     program: null,
     saidMs: 0,
     staleAtMs,
-    untilMs: Math.max(untilMs, nowMs + FIRST_QUOTE_MS),
+    outAtMs: firstMs,
+    untilMs: firstMs,
   }
 }
 
-/** Does this node have to attest? Those do that joined as devices. */
+/** Does this node have to attest? */
 export function mustAttest(state: RingState, node: string, { attestation }: DevicesPolicy): boolean {
-  return attestation.least !== 'none' && state.node(node) !== undefined && state.enrolment.deviceOfNode(node) !== undefined
+  if (attestation.least === 'none' || state.node(node) === undefined) return false
+  return attestation.nodes === 'all' || state.enrolment.deviceOfNode(node) !== undefined
+}
+
+/** SHA-256 of the endorsement key of the TPM that a node is known by; null: none. */
+export function endorsementOf({ enrolment }: RingState, node: string): string | null {
+  const bound = enrolment.trust.endorsements.find((one) => one.node === node)
+  return bound?.ek ?? enrolment.deviceOfNode(node)?.ek ?? null
 }
 
 /**
@@ -194,15 +227,26 @@ export function tickedTrust(state: RingState, policy: DevicesPolicy, nowMs: numb
     const value = portableSha256(encodeUtf8(BEACON_DOMAIN + canonicalJson([last?.value ?? '', entropy(), nowMs])))
     next = { ...next, beacons: [...trust.beacons, { atMs: nowMs, value }].slice(-BEACONS_KEPT) }
   }
+  // Blocks that nobody could agree on are nobody's fault: whoever could not say anything meanwhile is not late, though not believed either.
+  if (last !== undefined && nowMs - last.atMs >= Math.max(TRUST_INTERVALS * every, STALL_MS_MIN))
+    next = { ...next, nodes: next.nodes.map((one) => ({ ...one, outAtMs: Math.max(one.outAtMs, nowMs + FIRST_QUOTE_MS) })) }
   const gone = trust.nodes.some(({ node }) => !mustAttest(state, node, policy))
   if (gone) next = { ...next, nodes: next.nodes.filter(({ node }) => mustAttest(state, node, policy)) }
+  if (trust.endorsements.some(({ node }) => state.node(node) === undefined))
+    next = { ...next, endorsements: next.endorsements.filter(({ node }) => state.node(node) !== undefined) }
   for (const { id } of state.nodes) {
     if (recordOf(next, id) === undefined && mustAttest(state, id, policy)) next = withRecord(next, begunRecord(id, nowMs, every))
   }
   return next
 }
 
-/** Those whose trust has lapsed, in order. */
-export function lateNodes({ nodes }: Trust, nowMs: number): readonly string[] {
-  return nodes.filter(({ untilMs }) => untilMs <= nowMs).map(({ node }) => node)
+/** Those whose trust has lapsed for longer than they may be absent, in order. */
+export function lateNodes({ nodes }: Trust, nowMs: number, absence: number): readonly string[] {
+  return nodes.filter(({ outAtMs }) => outAtMs + absence <= nowMs).map(({ node }) => node)
+}
+
+/** Nothing that a node says counts once its trust has lapsed, until it attests. */
+export function isLapsed(trust: Trust, node: string, nowMs: number): boolean {
+  const record = recordOf(trust, node)
+  return record !== undefined && record.untilMs <= nowMs
 }

@@ -26,16 +26,29 @@ export { APPROVALS_MAX, APPROVALS_PER_OPERATOR_MAX, type PendingStatement } from
 export {
   ATTESTATION_KINDS,
   type AttestationKind,
+  type Endorsement,
   type Expelled,
+  endorsementOf,
+  isLapsed,
   type Measured,
+  mustAttest,
   quoteNonce,
   type Reference,
+  type ReferenceScope,
   recordOf,
   type Trust,
   type TrustRecord,
   verdictBytes,
 } from './attestation.ts'
-export type { AttestationStatement, QuoteReader, QuoteReading, TpmEvidence } from './attestation-statements.ts'
+export {
+  type AttestationStatement,
+  type BootEvidence,
+  changeMeasured,
+  type QuoteReader,
+  type QuoteReading,
+  refusalOfBoot,
+  type TpmEvidence,
+} from './attestation-statements.ts'
 export type {
   AccessAnswer,
   AccessQuestion,
@@ -84,9 +97,19 @@ export {
   type VoucherReader,
 } from './enrolment-statements.ts'
 export { type AnyRingError, GenesisInvalid, PolicyFileInvalid, SnapshotInvalid } from './errors.ts'
+export { type CsrReader, type CsrReading, type EstClient, estSecretHash, estSubject } from './est.ts'
 export { FLOOD_REASON, isFloodDenial } from './flood-denial.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
-export { denialOf, denialOfReuse, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
+export {
+  denialOf,
+  denialOfReuse,
+  joinDenials,
+  nodeSubject,
+  POLICY_BYTES_MAX,
+  type Refusal,
+  type RefusalCode,
+  subjectFault,
+} from './meaning.ts'
 export { type MerkleProof, verifyMerkleProof } from './merkle-trie.ts'
 export {
   type DiskRefusalCode,
@@ -99,6 +122,33 @@ export {
 } from './node-disks.ts'
 export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export {
+  OBJECT_ACT_MS_MAX,
+  type ObjectAct,
+  type ObjectRefusalCode,
+  type ObjectStatement,
+} from './object-acts.ts'
+export {
+  BUCKET_NAME,
+  BUCKET_NAME_EXPECTED,
+  OBJECT_BYTES_MAX,
+  OBJECT_KEY_BYTES_MAX,
+  OBJECT_SHARDS_MAX,
+  RETAIN_MS_MAX,
+} from './object-bounds.ts'
+export { accessKeyName, type ObjectLabel, objectActBytes, objectLabel } from './object-label.ts'
+export { ACCESS_KEY_ID, ACCESS_KEY_ID_EXPECTED, isObjectKey } from './object-parse.ts'
+export {
+  ACCESS_KEYS_MAX,
+  type AccessKey,
+  BUCKETS_MAX,
+  type Bucket,
+  OBJECT_VERSIONS_MAX,
+  type ObjectEntry,
+  type ObjectVersion,
+  VaultObjects,
+} from './objects.ts'
+export { PASS_TOKEN_CHARS_MAX, type ServicePass, type SignedPass } from './pass-shape.ts'
+export {
   CREDENTIALS_MAX,
   type PasswordCost,
   PEOPLE_MAX,
@@ -107,8 +157,31 @@ export {
   type PersonCredential,
   type PersonInvitation,
 } from './people.ts'
-export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
+export { OUTSIDE_SUBJECT, PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
 export { enrolmentBytes, INVITATION_MS_MAX, type PersonRefusalCode, personSubject } from './person-statements.ts'
+export { playId } from './play-id.ts'
+export {
+  inputFault,
+  isOutside,
+  isPlayStatement,
+  PLAY_ATTEMPTS_MAX,
+  PLAY_CLAIM_MS,
+  type PlayRefusalCode,
+  type PlayStatement,
+  playbookDigest,
+  rehearsedPlay,
+  stepOf,
+} from './play-statements.ts'
+export {
+  isOver,
+  PLAY_STATUSES,
+  PLAYS_MAX,
+  type Play,
+  type PlayInputs,
+  type PlayOutcome,
+  type PlayStatus,
+  Plays,
+} from './plays.ts'
 export {
   APPROVABLE_TYPES,
   type ApprovableType,
@@ -151,11 +224,35 @@ export {
   parsePolicyDocument,
 } from './policy-document.ts'
 export { policyJsonSchema } from './policy-json-schema.ts'
+export {
+  mayUseObjects,
+  type ObjectAction,
+  type ObjectRule,
+  residencyOf,
+  rulesOfBucket,
+} from './policy-objects.ts'
 export type { OpenIdClient, OpenIdPolicy } from './policy-openid.ts'
 export type { PeoplePolicy } from './policy-people.ts'
+export {
+  inputsOf,
+  nameOfStep,
+  PLAY_INPUTS,
+  type PlaybookPolicy,
+  type PlaybookStep,
+  type PlayInput,
+} from './policy-playbooks.ts'
+export type { OpenIdProviderPolicy, ProviderPolicy, SamlProviderPolicy } from './policy-providers.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'
-export { isVaultOpen, mayUseVault, type VaultAction, type VaultAsker, type VaultPolicy } from './policy-vault.ts'
+export {
+  isVaultOpen,
+  mayManageTransit,
+  mayUseTransit,
+  mayUseVault,
+  type VaultAction,
+  type VaultAsker,
+  type VaultPolicy,
+} from './policy-vault.ts'
 export {
   mayAttest,
   servicesOf,
@@ -207,10 +304,32 @@ export {
 } from './ring-key.ts'
 export { SAMPLE_CLASSES, SAMPLE_REQUESTS, type SampleClass } from './sample-requests.ts'
 export { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
+export {
+  judgePass,
+  PASS_AUDIENCE,
+  passSigningBytes,
+  type ReadPass,
+  readPass,
+} from './service-pass.ts'
 export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
 export { readRingToken, ringIssuer, tokenKeys } from './token-revocation.ts'
 export {
+  newestTransitVersion,
+  TRANSIT_KEYS_MAX,
+  TRANSIT_USES,
+  TRANSIT_VERSIONS_MAX,
+  type TransitKey,
+  type TransitKeys,
+  type TransitUse,
+  type TransitVersion,
+  transitKey,
+  transitPlace,
+} from './transit-keys.ts'
+export { type TransitPlace, transitCapsuleLabel, transitMacInput, transitSignedBytes } from './transit-label.ts'
+export type { TransitRefusalCode, TransitStatement } from './transit-statements.ts'
+export {
   accountKey,
+  batchOf,
   canonicalJson,
   decodeBase64url,
   EncodingInvalid,

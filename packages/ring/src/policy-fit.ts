@@ -21,13 +21,17 @@ export function policyFitFaults(policy: Policy, members: readonly RingNode[], op
     faults.push({ path: [...at, 'regions'], message, hint: 'ask for at least as many nodes as regions' })
   }
   const names = new Set(operators.map(({ name }) => `operator:${name}`))
+  const unknownIn = (path: PolicyFault['path'], list: readonly string[]): void => {
+    for (const [place, who] of list.entries()) {
+      if (!who.startsWith('operator:') || who === 'operator:*' || names.has(who)) continue
+      const message = `the ring has no operator ${who.slice('operator:'.length)}`
+      faults.push({ path: [...path, place], message, hint: `known here: ${[...names].join(', ')}` })
+    }
+  }
   for (const [index, rule] of policy.vault.rules.entries())
-    for (const action of ['read', 'write'] as const)
-      for (const [place, who] of rule[action].entries()) {
-        if (!who.startsWith('operator:') || who === 'operator:*' || names.has(who)) continue
-        const message = `the ring has no operator ${who.slice('operator:'.length)}`
-        faults.push({ path: ['vault', 'rules', index, action, place], message, hint: `known here: ${[...names].join(', ')}` })
-      }
+    for (const action of ['read', 'write'] as const) unknownIn(['vault', 'rules', index, action], rule[action])
+  for (const [index, rule] of policy.vault.transit.entries())
+    for (const action of ['use', 'manage'] as const) unknownIn(['vault', 'transit', index, action], rule[action])
   for (const type of APPROVABLE_TYPES) {
     const needed = policy.operators.approvals[type]
     if (needed <= Math.max(1, operators.length)) continue

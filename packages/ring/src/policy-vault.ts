@@ -2,6 +2,7 @@
 import { PublicKey } from '@ringwall/threshold'
 import { z } from 'zod'
 import { decodeBase64url } from './encoding.ts'
+import { ObjectRules } from './policy-objects.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 
 const RULES_MAX = 256
@@ -25,7 +26,25 @@ const Rule = z.strictObject({
     .max(WHO_MAX)
     .default([])
     .meta({ description: 'Who may open them: operator:NAME, operator:* or service:NAME.' }),
-  write: z.array(Who).max(WHO_MAX).default([]).meta({ description: 'Who may put and delete them. Services only read.' }),
+  write: z
+    .array(Who)
+    .max(WHO_MAX)
+    .default([])
+    .meta({ description: 'Who may put and delete them: operator:NAME, operator:* or service:NAME (with a pass).' }),
+})
+
+const TransitRule = z.strictObject({
+  key: z
+    .string()
+    .max(SECRET_NAME_CHARS_MAX)
+    .refine((text) => text === '*' || SECRET_NAME.test(text), { error: `expected * or ${SECRET_NAME_EXPECTED}` })
+    .meta({ description: 'The key of this name and all below it; * is every key.' }),
+  use: z
+    .array(Who)
+    .max(WHO_MAX)
+    .default([])
+    .meta({ description: 'Who may decrypt, sign or authenticate by them: operator:NAME, operator:* or service:NAME.' }),
+  manage: z.array(Who).max(WHO_MAX).default([]).meta({ description: 'Which operators may make, rotate, trim and delete them.' }),
 })
 
 /** Of two operators at least: no one of them alone is to open anything. */
@@ -40,6 +59,12 @@ function isRecoveryKey(text: string): boolean {
 
 export const Vault = z.strictObject({
   rules: z.array(Rule).max(RULES_MAX).default([]).meta({ description: 'Without any the vault is closed.' }),
+  transit: z
+    .array(TransitRule)
+    .max(RULES_MAX)
+    .default([])
+    .meta({ description: 'Who may use and manage which keys of the transit: keys that applications use without having them.' }),
+  objects: ObjectRules.meta({ description: 'Who may read and write objects in which buckets. Without any there are none.' }),
   disks: z
     .boolean()
     .default(false)
@@ -72,15 +97,25 @@ export function mayUseVault(
   action: VaultAction,
   name: string,
 ): boolean {
-  const who = `${kind}:${asker}`
-  return rules.some(
-    (rule) => covers(rule.path, name) && rule[action].some((one) => one === who || (kind === 'operator' && one === 'operator:*')),
-  )
+  return rules.some((rule) => covers(rule.path, name) && isNamed(rule[action], { kind, name: asker }))
+}
+
+function isNamed(list: readonly string[], { kind, name }: VaultAsker): boolean {
+  return list.some((one) => one === `${kind}:${name}` || (kind === 'operator' && one === 'operator:*'))
+}
+
+/** May this one decrypt, sign or authenticate by the key of this name? */
+export function mayUseTransit({ transit }: VaultPolicy, asker: VaultAsker, key: string): boolean {
+  return transit.some((rule) => covers(rule.key, key) && isNamed(rule.use, asker))
+}
+
+export function mayManageTransit({ transit }: VaultPolicy, operator: string, key: string): boolean {
+  return transit.some((rule) => covers(rule.key, key) && isNamed(rule.manage, { kind: 'operator', name: operator }))
 }
 
 /** Is the ring to have a sealing key? */
 export function wantsSealingKey({ vault }: { readonly vault: VaultPolicy }): boolean {
-  return vault.disks || vault.rules.length > 0
+  return vault.disks || vault.rules.length > 0 || vault.transit.length > 0 || vault.objects.length > 0
 }
 
 export function isVaultOpen({ vault }: { readonly vault: VaultPolicy }): boolean {

@@ -13,9 +13,12 @@ import { encodeUtf8 } from './encoding.ts'
 import { Enrolment, type EnrolmentContents, type EnrolmentRoots } from './enrolment.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
 import { hashOfDisks, NO_DISKS, type NodeDisks, withoutDisk } from './node-disks.ts'
+import { type ObjectsContents, VaultObjects } from './objects.ts'
 import { People, type Person } from './people.ts'
+import { type Play, Plays } from './plays.ts'
 import { type KeyName, NO_RING_KEY, type RingKey } from './ring-key.ts'
 import { timeKey } from './time-key.ts'
+import { hashOfTransit, NO_TRANSIT_KEYS, type TransitKeys } from './transit-keys.ts'
 import { portableSha256, type Sha256 } from './tx.ts'
 import type { Denial, RingNode, TxId } from './types.ts'
 import { type SecretContents, VaultSecrets } from './vault-secrets.ts'
@@ -24,7 +27,7 @@ import { type SecretContents, VaultSecrets } from './vault-secrets.ts'
 export const DENIALS_MAX = 250_000
 /** What one block sweeps beyond twice its transactions. */
 const SWEEP_MAX = 1_000
-const STATE_DOMAIN = 'RINGWALL_STATE_V5\n'
+const STATE_DOMAIN = 'RINGWALL_STATE_V6\n'
 
 /** One slot of quota time: quotas slide by slots of 5 minutes. */
 const SLOT_MS = 300_000
@@ -61,6 +64,9 @@ interface Fields {
   readonly signingKey: RingKey
   readonly sealingKey: RingKey
   readonly vault: VaultSecrets
+  readonly transit: TransitKeys
+  readonly objects: VaultObjects
+  readonly plays: Plays
   readonly enrolment: Enrolment
   readonly people: People
   readonly disks: NodeDisks
@@ -77,6 +83,8 @@ export interface StateContents {
   readonly sealingKey: RingKey
   /** Absent: none. */
   readonly disks?: NodeDisks | undefined
+  /** Absent: none. */
+  readonly transit?: TransitKeys | undefined
   readonly denials: readonly Denial[]
   /** In order of id. */
   readonly pending: readonly PendingDenial[]
@@ -84,9 +92,12 @@ export interface StateContents {
   readonly approvals: readonly PendingStatement[]
   /** In order of name. */
   readonly vault: readonly SecretContents[]
+  readonly objects: ObjectsContents
   readonly enrolment: EnrolmentContents
   /** In order of name. */
   readonly people: readonly Person[]
+  /** In order of id. */
+  readonly plays: readonly Play[]
   /** Until when, and id. */
   readonly seen: readonly (readonly [untilMs: number, id: TxId])[]
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
@@ -113,12 +124,18 @@ export interface StateParts {
   readonly sealingKey: string
   /** Roots of what is known of secrets, and of their sealed bytes. */
   readonly vault: { readonly secrets: string; readonly bodies: string }
+  /** Roots of buckets, objects and access keys; absent while there are none. */
+  readonly objects?: { readonly accessKeys: string; readonly buckets: string; readonly objects: string }
   /** Roots of invitations and devices; absent while there are none. */
   readonly enrolment?: EnrolmentRoots
   /** Root of the people, by name. */
   readonly people: string
   /** SHA-256 of what is known of disks, as canonical JSON; absent while there is nothing. */
   readonly disks?: string
+  /** Root of the runs of playbooks, by id; absent while there are none. */
+  readonly plays?: string
+  /** SHA-256 of the keys of the transit, as canonical JSON; absent while there are none. */
+  readonly transit?: string
 }
 
 /** The commitment to a state, from its parts: lower-case hex. */
@@ -168,6 +185,9 @@ export class RingState {
       signingKey: NO_RING_KEY,
       sealingKey: NO_RING_KEY,
       vault: VaultSecrets.empty,
+      transit: NO_TRANSIT_KEYS,
+      objects: VaultObjects.empty,
+      plays: Plays.empty,
       enrolment: Enrolment.empty,
       people: People.empty,
       disks: NO_DISKS,
@@ -193,6 +213,9 @@ export class RingState {
       signingKey,
       sealingKey,
       vault: VaultSecrets.from(contents.vault),
+      transit: contents.transit ?? NO_TRANSIT_KEYS,
+      objects: VaultObjects.from(contents.objects),
+      plays: Plays.from(contents.plays),
       enrolment: Enrolment.from(contents.enrolment),
       people: People.from(contents.people),
       disks: contents.disks ?? NO_DISKS,
@@ -240,6 +263,16 @@ export class RingState {
     return this.#fields.vault
   }
 
+  /** Keys of the transit. */
+  get transit(): TransitKeys {
+    return this.#fields.transit
+  }
+
+  /** Buckets, objects and access keys. */
+  get objects(): VaultObjects {
+    return this.#fields.objects
+  }
+
   /** Invitations and devices. */
   get enrolment(): Enrolment {
     return this.#fields.enrolment
@@ -253,6 +286,11 @@ export class RingState {
   /** Disks that the ring opens, and nodes that were wiped. */
   get disks(): NodeDisks {
     return this.#fields.disks
+  }
+
+  /** Runs of playbooks. */
+  get plays(): Plays {
+    return this.#fields.plays
   }
 
   key(name: KeyName): RingKey {
@@ -362,6 +400,18 @@ export class RingState {
     return vault === this.#fields.vault ? this : this.#with({ vault })
   }
 
+  withPlays(plays: Plays): RingState {
+    return plays === this.#fields.plays ? this : this.#with({ plays })
+  }
+
+  withTransit(transit: TransitKeys): RingState {
+    return transit === this.#fields.transit ? this : this.#with({ transit })
+  }
+
+  withObjects(objects: VaultObjects): RingState {
+    return objects === this.#fields.objects ? this : this.#with({ objects })
+  }
+
   withEnrolment(enrolment: Enrolment): RingState {
     return enrolment === this.#fields.enrolment ? this : this.#with({ enrolment })
   }
@@ -456,8 +506,11 @@ export class RingState {
   parts(hash?: Sha256): StateParts {
     const fields = this.#fields
     const disks = hashOfDisks(fields.disks)
+    const transit = hashOfTransit(fields.transit)
     return {
       ...(disks === undefined ? {} : { disks }),
+      ...(transit === undefined ? {} : { transit }),
+      ...(fields.plays.size === 0 ? {} : { plays: fields.plays.root(hash) }),
       policy: hashOfPolicy(fields.policyText, hash),
       policyVersion: fields.policyVersion,
       nodes: hashOfList(fields.nodes),
@@ -471,6 +524,7 @@ export class RingState {
       signingKey: hashOfKey(fields.signingKey),
       sealingKey: hashOfKey(fields.sealingKey),
       vault: fields.vault.root(hash),
+      ...(fields.objects.isEmpty ? {} : { objects: fields.objects.root(hash) }),
       ...(fields.enrolment.isEmpty ? {} : { enrolment: fields.enrolment.root(hash) }),
       people: fields.people.root(hash),
     }
@@ -485,6 +539,7 @@ export class RingState {
     const fields = this.#fields
     return {
       ...(hashOfDisks(fields.disks) === undefined ? {} : { disks: fields.disks }),
+      ...(fields.transit.length === 0 ? {} : { transit: fields.transit }),
       policyText: fields.policyText,
       policyVersion: fields.policyVersion,
       nodes: fields.nodes,
@@ -496,8 +551,10 @@ export class RingState {
       pending: fields.pending.contents(),
       approvals: fields.approvals.contents(),
       vault: fields.vault.contents(),
+      objects: fields.objects.contents(),
       enrolment: fields.enrolment.contents(),
       people: fields.people.list(),
+      plays: fields.plays.list(),
       seen: [...fields.seen.entries()].map(([key]) => [Number.parseInt(key.slice(0, 14), 16), key.slice(14)] as const),
       usage: sortedUsage(fields.usage),
     }

@@ -7,7 +7,7 @@ import { parseGenesis } from './genesis.ts'
 import type { RuleCompiler } from './policy-compile.ts'
 import type { PolicyJudge } from './rehearsal.ts'
 import type { RingState } from './state.ts'
-import { encodeBase64url, encodeTx, signingBytes } from './tx.ts'
+import { batchOf, encodeBase64url, encodeTx, signingBytes } from './tx.ts'
 import type { GenesisDocument, SignedTx, TxBody, TxContent } from './types.ts'
 
 export const NOW = 1_800_000_000_000
@@ -146,6 +146,13 @@ export function signed(
   new DataView(nonce.buffer).setUint32(0, nonces)
   const content: TxContent = { ring, issuer, atMs: NOW, untilMs: NOW + 60_000, nonce: encodeBase64url(nonce), body, ...changes }
   return { content, signature: encodeBase64url(new Uint8Array(sign(null, signingBytes(content), pairs[by].privateKey))) }
+}
+
+/** The same statements under one signature of their issuer. */
+export function together(txs: readonly SignedTx[], by: keyof typeof pairs): readonly SignedTx[] {
+  const { message, signatures } = batchOf(txs.map(({ content }) => signingBytes(content)))
+  const each = signatures(new Uint8Array(sign(null, message, pairs[by].privateKey)))
+  return txs.map(({ content }, at) => ({ content, signature: encodeBase64url(each[at] as Uint8Array) }))
 }
 
 export function signedBytes(...args: Parameters<typeof signed>): Uint8Array {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX } from './secret-name.ts'
-import { begin, signed } from './test-ring.ts'
+import { begin, signed, together } from './test-ring.ts'
 import {
   accountKey,
   decodeBase64url,
@@ -126,6 +126,22 @@ test('property: what is encoded parses back to the same transaction', () => {
       assert.deepEqual(read.signed, signingBytes(tx.content))
     }),
     { numRuns: 100 },
+  )
+})
+
+test('property: so is what was signed together, with a signature of another length', () => {
+  fc.assert(
+    fc.property(fc.array(bodies, { minLength: 2, maxLength: 40 }), (several) => {
+      for (const tx of together(
+        several.map((body) => signed(ring, 'node:n1', structuredClone(body))),
+        'n1',
+      )) {
+        const read = readTx(encodeTx(tx))
+        assert.deepEqual(read.tx, tx)
+        assert.deepEqual(read.signed, signingBytes(tx.content))
+      }
+    }),
+    { numRuns: 20 },
   )
 })
 

@@ -6,6 +6,7 @@
  * statement has one spelling, so ids, caches and replay checks cannot be split by a second one.
  */
 import { sha256 } from '@noble/hashes/sha2.js'
+import { BATCHED_BYTES } from './batch-signature.ts'
 import { canonicalJson } from './canonical-json.ts'
 import {
   decodeBase64url,
@@ -19,12 +20,22 @@ import {
 } from './encoding.ts'
 import { ENROLMENT_TYPES, isEnrolmentType, parseEnrolmentStatement, type StatementReaders } from './enrolment-parse.ts'
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
+import { OBJECT_TYPES, parseObjectStatement } from './object-parse.ts'
+import { PASS_TOKEN_CHARS_MAX, type SignedPass } from './pass-shape.ts'
 import { parsePersonStatement } from './person-parsing.ts'
+import { PLAY_TYPES, parsePlayStatement } from './play-parse.ts'
+import type { PlayStatement } from './play-statements.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
+import { portableSha256, type Sha256 } from './sha256.ts'
 import type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId } from './types.ts'
 
+export { BATCH_MAX, batchOf } from './batch-signature.ts'
 export { type FieldReaders, fieldReaders } from './field-readers.ts'
+export { PASS_TOKEN_CHARS_MAX, type ServicePass } from './pass-shape.ts'
 export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
+export { playId } from './play-id.ts'
+export { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
+export { portableSha256, type Sha256 } from './sha256.ts'
 export type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId }
 export { canonicalJson, decodeBase64url, EncodingInvalid, encodeBase64url, encodeHex, RingError, TxMalformed }
 
@@ -51,6 +62,17 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'key.rotate',
   'vault.put',
   'vault.delete',
+  'play.start',
+  'play.claim',
+  'play.report',
+  'play.approve',
+  'play.cancel',
+  'play.undo',
+  'vault.hide',
+  'transit.create',
+  'transit.rotate',
+  'transit.trim',
+  'transit.delete',
   'cache.purge',
   'person.put',
   'person.reset',
@@ -60,6 +82,7 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'node.wipe',
   'node.wiped',
   'tx.approve',
+  ...OBJECT_TYPES,
   ...ENROLMENT_TYPES,
 ]
 const REASON_CHARS_MAX = 200
@@ -107,11 +130,6 @@ export function txId(content: TxContent): TxId {
   return idOfSigned(signingBytes(content))
 }
 
-/** SHA-256 as lower-case hex. The platform's own is several times faster than the portable one. */
-export type Sha256 = (bytes: Uint8Array) => string
-
-export const portableSha256: Sha256 = (bytes) => encodeHex(sha256(bytes))
-
 /** The id, when the signing bytes are at hand. */
 export function idOfSigned(signed: Uint8Array, hash: Sha256 = portableSha256): TxId {
   return hash(signed)
@@ -148,7 +166,7 @@ export function parseTx(bytes: Uint8Array): SignedTx {
   return readTx(bytes).tx
 }
 
-/** Around the content in the wire form; between them and the end stands the signature, of one length. */
+/** Around the content in the wire form; between them and the end stands the signature. */
 const BEFORE_CONTENT = '{"content":'
 const AFTER_CONTENT = ',"signature":"'
 
@@ -171,7 +189,7 @@ export function readTx(bytes: Uint8Array): { readonly tx: SignedTx; readonly sig
   const fields = record(value, 'transaction', ['content', 'signature'])
   const tx: SignedTx = {
     content: parseContent(fields.content),
-    signature: base64url(fields.signature, 'signature', 64),
+    signature: signatureText(fields.signature),
   }
   // The objects are built with their keys in canonical order, so that the platform writes them canonically but for lone
   // surrogates, which it escapes; whatever it does not reproduce exactly is for `canonicalJson` to judge.
@@ -191,6 +209,14 @@ export function readTx(bytes: Uint8Array): { readonly tx: SignedTx; readonly sig
   signed.set(DOMAIN)
   signed.set(bytes.subarray(BEFORE_CONTENT.length, end), DOMAIN.length)
   return { tx, signed }
+}
+
+/** Characters of base64url, and the bytes that they are: of a signature, alone or batched. */
+const SIGNATURE_CHARS = new Map([64, ...BATCHED_BYTES].map((bytes) => [Math.ceil((bytes * 4) / 3), bytes]))
+
+function signatureText(value: unknown): string {
+  const bytes = typeof value === 'string' ? SIGNATURE_CHARS.get(value.length) : undefined
+  return base64url(value, 'signature', bytes ?? 64)
 }
 
 /** @throws {TxMalformed} When the value is not exactly the content of a transaction. */
@@ -276,19 +302,46 @@ function parseBody(value: unknown): TxBody {
     return { key: keyName(fields.key), reason: reason(fields.reason), type }
   }
   if (type === 'vault.put') {
-    const fields = record(value, 'body', ['capsule', 'ciphertext', 'expectVersion', 'name', 'ttlMs', 'type'])
+    const fields = record(value, 'body', ['capsule', 'ciphertext', 'expectVersion', 'name', 'ttlMs', 'type'], ['pass'])
     return {
       capsule: base64urlWithin(fields.capsule, 'body.capsule', CAPSULE_CHARS_MAX),
       ciphertext: base64urlWithin(fields.ciphertext, 'body.ciphertext', CIPHERTEXT_CHARS_MAX),
       expectVersion: whole(fields.expectVersion, 'body.expectVersion'),
       name: secretName(fields.name),
+      ...passOf(fields),
       ttlMs: whole(fields.ttlMs, 'body.ttlMs'),
       type,
     }
   }
   if (type === 'vault.delete') {
-    const fields = record(value, 'body', ['name', 'reason', 'type', 'versions'])
-    return { name: secretName(fields.name), reason: reason(fields.reason), type, versions: versions(fields.versions) }
+    const fields = record(value, 'body', ['name', 'reason', 'type', 'versions'], ['pass'])
+    const held = versions(fields.versions)
+    return { name: secretName(fields.name), ...passOf(fields), reason: reason(fields.reason), type, versions: held }
+  }
+  if (type === 'vault.hide') {
+    const fields = record(value, 'body', ['hidden', 'name', 'type', 'versions'], ['pass'])
+    if (typeof fields.hidden !== 'boolean') throw new TxMalformed('body.hidden must be true or false')
+    const held = versions(fields.versions)
+    return { hidden: fields.hidden, name: secretName(fields.name), ...passOf(fields), type, versions: held }
+  }
+  if (PLAY_TYPES.has(type)) return parsePlayStatement(value, type as PlayStatement['type'], READERS)
+  if (type === 'transit.create') {
+    const fields = record(value, 'body', ['name', 'type', 'use'])
+    const use = (['encrypt', 'sign', 'mac'] as const).find((known) => known === fields.use)
+    if (use === undefined) throw new TxMalformed('body.use must be encrypt, sign or mac')
+    return { name: secretName(fields.name), type, use }
+  }
+  if (type === 'transit.rotate') {
+    const fields = record(value, 'body', ['name', 'type'])
+    return { name: secretName(fields.name), type }
+  }
+  if (type === 'transit.trim') {
+    const fields = record(value, 'body', ['least', 'name', 'type'])
+    return { least: whole(fields.least, 'body.least'), name: secretName(fields.name), type }
+  }
+  if (type === 'transit.delete') {
+    const fields = record(value, 'body', ['name', 'reason', 'type'])
+    return { name: secretName(fields.name), reason: reason(fields.reason), type }
   }
   if (type === 'cache.purge') {
     const fields = record(value, 'body', ['path', 'reason', 'service', 'type'])
@@ -299,6 +352,8 @@ function parseBody(value: unknown): TxBody {
       type,
     }
   }
+  if (type === 'object.act' || type === 'access.put' || type === 'access.remove')
+    return parseObjectStatement(type, value, READERS)
   if (isEnrolmentType(type)) return parseEnrolmentStatement(value, type, READERS)
   if (type === 'person.put' || type === 'person.reset' || type === 'person.remove' || type === 'person.enrol')
     return parsePersonStatement(type, value, malformed, reason)
@@ -330,6 +385,19 @@ function parseBody(value: unknown): TxBody {
 
 function malformed(where: string, expected: string): never {
   throw new TxMalformed(`${where} must be ${expected}`)
+}
+
+function passOf(fields: Record<string, unknown>): { readonly pass?: SignedPass } {
+  if (!Object.hasOwn(fields, 'pass')) return {}
+  const pass = record(fields.pass, 'body.pass', ['key', 'signature', 'token'])
+  const token = bounded(pass.token, 'body.pass.token', 1, PASS_TOKEN_CHARS_MAX)
+  return {
+    pass: {
+      key: base64url(pass.key, 'body.pass.key', 32),
+      signature: base64url(pass.signature, 'body.pass.signature', 64),
+      token: matching(token, 'body.pass.token', RING_TOKEN, 'a token of the ring'),
+    },
+  }
 }
 
 function secretName(value: unknown): string {
@@ -502,7 +570,7 @@ function base64url(value: unknown, where: string, bytes: number): string {
 }
 
 const READERS: StatementReaders = {
-  record: (value, where, keys) => record(value, where, keys),
+  record: (value, where, keys, optional) => record(value, where, keys, optional),
   whole,
   base64url,
   matching,

@@ -51,6 +51,7 @@ export {
 } from './coordinator.ts'
 export { type Dealing, SEED_BYTES, verifyDealing } from './dealing.ts'
 export { type ThresholdCode, ThresholdError } from './errors.ts'
+export { combineEvaluations, EVALUATION_BYTES, EVALUATION_INPUT_BYTES_MAX, evaluationPoint } from './evaluation.ts'
 export {
   aggregate,
   decodeCommitment,

@@ -4,7 +4,7 @@
  * by their holders and encrypted to a key of this one request.
  */
 import { randomBytes } from 'node:crypto'
-import type { SealedBody } from '@ringwall/ring'
+import type { SealedBody, ServicePass } from '@ringwall/ring'
 import {
   combineUnproven,
   decodePartial,
@@ -14,9 +14,10 @@ import {
   verifyCapsule,
   verifyPartial,
 } from '@ringwall/threshold'
+import { type Claim, readClaims } from './claims.ts'
 import { VaultError } from './errors.ts'
 import { type OpenRequest, openSigningBytes, type SecretWanted, type SignedOpenRequest } from './open-request.ts'
-import { bodyDigest, ReplyKey, requestDigest } from './reply.ts'
+import { bodyDigest, ReplyKey } from './reply.ts'
 import { readSecretLabel, unsealSecret } from './seal.ts'
 
 /** What a reader knows of the ring, from more than one of its nodes. */
@@ -32,8 +33,12 @@ export interface Reader {
   readonly issuer: string
   /** DER, base64url; empty for an operator. */
   readonly certificate: string
+  /** In the place of a certificate. */
+  readonly pass?: ServicePass
   /** Base64url. */
   sign(message: Uint8Array): Promise<string>
+  /** What the capsule of this name must be bound to, where it is no secret of a path. */
+  readonly labelOf?: (name: string) => Uint8Array
 }
 
 /** What a node answers. */
@@ -61,31 +66,26 @@ export interface OpenedSecrets {
   readonly liars: readonly string[]
 }
 
-interface Claim {
-  readonly party: string
-  readonly index: number
-  readonly version: number
-  readonly body: string
-  readonly partial: Uint8Array
-}
-
 /** One request and what comes of it. */
 export class Opening {
   readonly #facts: VaultFacts
   readonly #replyKey = new ReplyKey()
   readonly #request: OpenRequest
+  readonly #labelOf: Reader['labelOf']
 
   constructor(
     facts: VaultFacts,
-    { issuer, certificate }: Reader,
+    { issuer, certificate, pass, labelOf }: Reader,
     secrets: readonly SecretWanted[],
     proven: boolean,
     atMs: number,
   ) {
     this.#facts = facts
+    this.#labelOf = labelOf
     const nonce = randomBytes(16).toString('base64url')
     const { replyTo } = this.#replyKey
-    this.#request = { ring: facts.ring, issuer, certificate, atMs, nonce, replyTo, proven, secrets }
+    const held = pass === undefined ? {} : { pass }
+    this.#request = { ring: facts.ring, issuer, certificate, ...held, atMs, nonce, replyTo, proven, secrets }
   }
 
   async signed(reader: Reader): Promise<SignedOpenRequest> {
@@ -95,31 +95,9 @@ export class Opening {
   /** By the place of the secret: what each holder says of it, whoever made up or garbled an answer left out. */
   claims({ replies }: OpenAnswer): readonly (readonly Claim[])[] {
     const { publicKey, verify } = this.#facts
-    const { secrets } = this.#request
-    const digest = requestDigest(openSigningBytes(this.#request))
-    const claims: Claim[][] = secrets.map(() => [])
-    const heard = new Set<string>()
-    for (const { party, reply } of replies) {
-      const index = publicKey.indexOf(party)
-      if (index === undefined || heard.has(party)) continue
-      heard.add(party)
-      try {
-        const content = this.#replyKey.open(Buffer.from(reply, 'base64url'), party, digest, (message, signature) =>
-          verify(party, message, signature),
-        )
-        // A share of another epoch does not fit the others.
-        if (Buffer.compare(content.epoch, publicKey.id) !== 0 || content.index !== index) continue
-        if (content.openings.length !== secrets.length) continue
-        for (const [at, { version, body, partial }] of content.openings.entries()) {
-          const asked = secrets[at]?.version ?? 0
-          if (asked !== 0 && asked !== version) continue
-          claims[at]?.push({ party, index, version, body: Buffer.from(body).toString('hex'), partial })
-        }
-      } catch (error) {
-        if (!(error instanceof VaultError)) throw error
-      }
-    }
-    return claims
+    const signed = openSigningBytes(this.#request)
+    const versions = this.#request.secrets.map(({ version }) => version)
+    return readClaims({ publicKey, verify, replyKey: this.#replyKey, signed, versions }, replies)
   }
 
   /**
@@ -147,8 +125,16 @@ export class Opening {
         throw new VaultError('VAULT_CORRUPT', `${name}: the node handed out other bytes than the holders opened`)
       try {
         const capsule = readCapsule(publicKey, Buffer.from(given.capsule, 'base64url'))
-        const label = readSecretLabel(capsule.label)
-        if (label === undefined || label.ring !== ring || label.name !== name || label.version !== version)
+        const expected = this.#labelOf?.(name)
+        const label =
+          expected === undefined ? readSecretLabel(capsule.label) : { ring, name, version, sealedAtMs: 0, expiresAtMs: 0 }
+        if (
+          label === undefined ||
+          label.ring !== ring ||
+          label.name !== name ||
+          label.version !== version ||
+          (expected !== undefined && Buffer.compare(expected, capsule.label) !== 0)
+        )
           throw new VaultError('VAULT_CORRUPT', `${name}: its capsule is of something else`)
         const values = this.#request.proven ? proven(publicKey, given, agreeing, liars) : bare(agreeing)
         const key = combineUnproven(publicKey, capsule, values.slice(0, publicKey.threshold))

@@ -1,7 +1,8 @@
-/** Denials: add, remove, list. */
+/** Denials: add, import, remove, list. */
 import { createHash } from 'node:crypto'
-import type { Denial, PendingDenial, RingwallClient } from '@ringwall/client'
-import { parsePolicyDocument } from '@ringwall/ring'
+import { readFileSync } from 'node:fs'
+import { ApiError, type Denial, type PendingDenial, type RingwallClient } from '@ringwall/client'
+import { formatAddress, formatPrefix, type Prefix, parseAddress, parsePolicyDocument, parsePrefixLoosely } from '@ringwall/ring'
 import { accountKey, canonicalJson, type DenialSubject } from '@ringwall/ring/tx'
 import { UsageError } from '../errors.ts'
 import { duration, paint, printable } from '../format.ts'
@@ -35,6 +36,87 @@ export async function denyAdd(client: RingwallClient, kind: string, value: strin
   if ('height' in answer)
     process.stderr.write(`denied ${what}; certified at height ${answer.height} in ${duration(answer.elapsedMs)}\n`)
   else process.stderr.write(`denied ${what}, provisionally: ${answer.waiting}\n`)
+}
+
+/** Signed together. */
+const IMPORT_BATCH = 256
+/** On their way to the node at once. */
+const IMPORT_IN_FLIGHT = 32
+
+/**
+ * Denies the addresses and networks of a file, one a line; what follows # is a remark. Those that the ring refuses are told,
+ * each with its line, and keep no other from being denied.
+ *
+ * @returns Whether all of them are denied.
+ */
+export async function denyImport(
+  client: RingwallClient,
+  file: string,
+  { ttlMs, reason, dryRun }: Pick<DenyAddOptions, 'ttlMs' | 'reason' | 'dryRun'>,
+): Promise<boolean> {
+  const read = readSources(file)
+  if (dryRun) {
+    process.stderr.write(`would deny ${read.length} sources for ${duration(ttlMs)}: ${reason}\n`)
+    return true
+  }
+  const refused: { readonly line: number; readonly why: string }[] = []
+  let [done, waiting] = [0, 0]
+  for (let from = 0; from < read.length; from += IMPORT_BATCH) {
+    const part = read.slice(from, from + IMPORT_BATCH)
+    const signed = await client.signTogether(part.map(({ subject }) => ({ type: 'deny.add', subject, ttlMs, reason })))
+    const left = signed.entries()
+    const lane = async (): Promise<void> => {
+      for (const [at, tx] of left) {
+        const { line, subject } = part[at] as Source
+        try {
+          if (!('height' in (await client.submitSigned(tx)))) waiting += 1
+          done += 1
+        } catch (error) {
+          if (!(error instanceof ApiError) || error.status !== 422) throw error
+          refused.push({ line, why: `${subject.value}: ${error.message}` })
+        }
+      }
+    }
+    await Promise.all(Array.from({ length: IMPORT_IN_FLIGHT }, lane))
+    if (read.length > IMPORT_BATCH) process.stderr.write(`${Math.min(from + part.length, read.length)} of ${read.length}\n`)
+  }
+  refused.sort((a, b) => a.line - b.line)
+  for (const { line, why } of refused) process.stderr.write(`${file}:${line}: ${why}\n`)
+  const provisional = waiting === 0 ? '' : `, ${waiting} of them provisionally: they wait for a quorum`
+  process.stderr.write(`denied ${done} sources for ${duration(ttlMs)}${provisional}; ${refused.length} refused\n`)
+  return refused.length === 0
+}
+
+interface Source {
+  readonly line: number
+  readonly subject: { readonly kind: 'ip' | 'cidr'; readonly value: string }
+}
+
+/** Each once. @throws {UsageError} With the first line that is no source. */
+function readSources(file: string): readonly Source[] {
+  let text: string
+  try {
+    text = readFileSync(file === '-' ? 0 : file, 'utf8')
+  } catch (error) {
+    throw new UsageError(`${file}: cannot be read: ${(error as NodeJS.ErrnoException).code}`)
+  }
+  const sources = new Map<string, Source>()
+  for (const [at, given] of text.split('\n').entries()) {
+    const value = given.replace(/#.*/, '').trim()
+    if (value === '') continue
+    const [address, prefix] = [parseAddress(value), parsePrefixLoosely(value)]
+    if (address === undefined && prefix === undefined)
+      throw new UsageError(
+        `${file}:${at + 1}: ${printable(value.slice(0, 60))}: expected an address or a network such as 203.0.113.0/24; nothing was denied`,
+      )
+    const subject: Source['subject'] =
+      address !== undefined
+        ? { kind: 'ip', value: formatAddress(address) }
+        : { kind: 'cidr', value: formatPrefix(prefix as Prefix) }
+    if (!sources.has(subject.value)) sources.set(subject.value, { line: at + 1, subject })
+  }
+  if (sources.size === 0) throw new UsageError(`${file}: holds no source`)
+  return [...sources.values()]
 }
 
 async function subjectOf(

@@ -96,6 +96,10 @@ export async function deviceMake(serial: string, options: DeviceMakeOptions): Pr
   )
 }
 
+export async function tpmShow(tcti: string, rootsFile: string | undefined): Promise<void> {
+  process.stdout.write(`${await endorsementOf(tcti, rootsFile)}\n`)
+}
+
 /** The TPM of the device, if those whom the factory believes say that it is one. @throws {UsageError} */
 async function endorsementOf(tcti: string, rootsFile: string | undefined): Promise<string> {
   const tpm = new TpmDevice(tcti)

@@ -44,7 +44,7 @@ export async function trustList(client: RingwallClient, format: Format): Promise
     ({ node }) => node,
     attestation.least === 'none'
       ? 'the policy asks for no attestation (devices.attestation.least)'
-      : 'no node joined as a device',
+      : 'no node has to attest (devices.attestation.nodes)',
   )
 }
 
@@ -59,6 +59,13 @@ export async function accept(client: RingwallClient, node: string, reason: strin
   )
 }
 
+/** @param ek As `ringwall device tpm` prints it. */
+export async function bind(client: RingwallClient, node: string, ek: string, reason: string, dryRun: boolean): Promise<void> {
+  if (!/^[0-9a-f]{64}$/.test(ek)) throw new UsageError('a TPM is named by 64 hex digits: ringwall device tpm prints them')
+  const body = { type: 'attest.bind', ek, node, reason } as const
+  await settle(client, body, `bind ${node} to this TPM`, `${node} attests by this TPM from now on`, dryRun)
+}
+
 export async function references(client: RingwallClient, format: Format): Promise<void> {
   printList(
     format,
@@ -66,6 +73,8 @@ export async function references(client: RingwallClient, format: Format): Promis
     [
       { title: 'KIND', value: ({ kind }) => kind },
       { title: 'DIGEST', value: ({ digest }) => digest },
+      { title: 'FOR', value: ({ scope }) => scope },
+      { title: 'ENDS', value: ({ endsAtMs }) => (endsAtMs === null ? '-' : time(endsAtMs)) },
       { title: 'LABEL', value: ({ label }) => label },
     ],
     ({ digest }) => digest,
@@ -77,21 +86,26 @@ export interface ReferenceOptions {
   readonly kind: string
   readonly label: string
   readonly allowed: boolean
+  /** Whom it is for: all, region:NAME or node:ID. */
+  readonly scope: string
+  readonly withinMs: number
   readonly reason: string
   readonly dryRun: boolean
 }
 
 export async function setReference(client: RingwallClient, digest: string, options: ReferenceOptions): Promise<void> {
-  const { kind, label, allowed, reason, dryRun } = options
+  const { kind, label, allowed, scope, withinMs, reason, dryRun } = options
   if (kind !== 'program' && kind !== 'pcrs') throw new UsageError(`--kind ${kind}: expected program or pcrs`)
   if (!/^[0-9a-f]{64}$/.test(digest)) throw new UsageError('a digest has 64 hex digits: ringwall device trust -o wide shows them')
   const verb = allowed ? 'allow' : 'no longer allow'
-  const body = { type: 'attest.reference', allowed, digest, kind, label, reason } as const
+  const body = { type: 'attest.reference', allowed, digest, kind, label, reason, scope, withinMs } as const
   await settle(
     client,
     body,
     `${verb} it`,
-    allowed ? 'nodes may be in this state' : 'nodes may no longer be in this state',
+    allowed
+      ? `${scope === 'all' ? 'all nodes' : `nodes of ${scope}`} may be in this state`
+      : `nodes may no longer be in this state${withinMs === 0 ? '' : `, from ${duration(withinMs)} on`}`,
     dryRun,
   )
 }

@@ -1,5 +1,5 @@
 /** How the ring is: status, check, nodes, top, events, ledger. */
-import type { BlockDetail, NodeEvent, NodeStatus, RingwallClient } from '@ringwall/client'
+import type { BlockDetail, NodeEvent, NodeStatus, NodeSummary, RingwallClient } from '@ringwall/client'
 import { QuietFailure, UsageError } from '../errors.ts'
 import { clock, duration, paint, printable, time } from '../format.ts'
 import { type Format, printList, printOne, write } from '../output.ts'
@@ -74,6 +74,12 @@ export async function check(client: RingwallClient, format: Format): Promise<voi
   throw new QuietFailure()
 }
 
+function attestedText(attested: NodeSummary['attested']): string {
+  if (attested === null) return '-'
+  const { state, kind } = attested
+  return state === 'trusted' ? paint('green', `by ${kind}`) : paint(state === 'lapsed' ? 'red' : 'yellow', state)
+}
+
 export async function nodeList(client: RingwallClient, format: Format): Promise<void> {
   const { nodes } = await client.nodes()
   const dash = (value: number | string | null): number | string => value ?? '-'
@@ -91,6 +97,7 @@ export async function nodeList(client: RingwallClient, format: Format): Promise<
       { title: 'REQ/S', value: ({ requestsPerSecond }) => dash(requestsPerSecond) },
       { title: 'DENIED/S', value: ({ deniedPerSecond }) => dash(deniedPerSecond) },
       { title: 'RTT', value: ({ roundTripMs }) => (roundTripMs === null ? '-' : `${roundTripMs.toFixed(1)}ms`) },
+      { title: 'ATTESTED', value: ({ attested }) => attestedText(attested) },
       { title: 'CONSOLE', value: ({ adminUrl }) => adminUrl ?? '-', wide: true },
       { title: 'REASON', value: ({ reason }) => printable(reason ?? ''), wide: true },
     ],

@@ -61,7 +61,7 @@ export function serviceSession(directory: string, nodes: readonly string[]): Vau
 }
 
 /** Of so many, how many may not all lie: more than two thirds. */
-function quorumOf(count: number): number {
+export function quorumOf(count: number): number {
   return count - Math.floor((count - 1) / 3)
 }
 

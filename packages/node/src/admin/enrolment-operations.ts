@@ -38,8 +38,10 @@ function enrolment(node: RunningNode): unknown {
       configuration: record.configuration,
       pcrs: record.pcrs,
     })),
+    endorsements: trust.endorsements,
     expelled: trust.expelled,
     references: trust.references,
+    certificates: state.enrolment.est.clients.map(({ name, by, atMs, publicKey }) => ({ name, by, atMs, publicKey })),
     refusals: Object.fromEntries(node.reception.refusals),
   }
 }

@@ -115,7 +115,7 @@ function discovery(node: RunningNode): unknown {
 
 const Body = z.strictObject({ request: z.unknown() })
 
-async function requestIn(call: Call, type: 'token' | 'svid'): Promise<SignedMintRequest> {
+export async function requestIn(call: Call, type: 'token' | 'svid' | 'transit'): Promise<SignedMintRequest> {
   const parsed = Body.safeParse(await call.body())
   if (!parsed.success) throw new ApiProblem(400, 'BAD_BODY', 'expected an object with `request`: what is asked for, signed')
   try {
@@ -129,7 +129,7 @@ async function requestIn(call: Call, type: 'token' | 'svid'): Promise<SignedMint
 }
 
 /** @throws {ApiProblem} */
-async function minted(node: RunningNode, asked: Asked): ReturnType<RunningNode['signing']['mint']> {
+export async function minted(node: RunningNode, asked: Asked): ReturnType<RunningNode['signing']['mint']> {
   try {
     return await node.signing.mint(asked, MINT_MS_MAX)
   } catch (error) {

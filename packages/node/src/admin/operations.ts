@@ -6,12 +6,14 @@ import {
   type Denial,
   diffPolicies,
   isEnrolmentStatement,
+  isPlayStatement,
   liveStatements,
   type Policy,
   type PolicyChange,
   parsePolicyDocument,
   policyJsonSchema,
   type RingState,
+  recordOf,
 } from '@ringwall/ring'
 import { encodeTx, parseTx, type SignedTx, subjectId, type TxContent, TxMalformed, txId } from '@ringwall/ring/tx'
 import { z } from 'zod'
@@ -20,6 +22,7 @@ import { formatHostPort } from '../address.ts'
 import { openapi } from '../api/openapi.ts'
 import { checkNode } from '../check.ts'
 import { summarizeEnrolment } from '../enrolment/summary.ts'
+import { trustState } from '../enrolment/trust.ts'
 import type { TrafficListener } from '../listeners.ts'
 import type { RunningNode } from '../node.ts'
 import type { ReplayAnswer } from '../queries.ts'
@@ -33,7 +36,9 @@ import type { Call, Operation } from './http.ts'
 import { incidentOperations } from './incident-operations.ts'
 import { keyOperations } from './key-operations.ts'
 import { peopleOperations } from './people-operations.ts'
+import { playbookOperations, summarizePlay } from './playbook-operations.ts'
 import { ApiProblem } from './problem.ts'
+import { transitOperations } from './transit-operations.ts'
 import { vaultOperations } from './vault-operations.ts'
 
 const WAIT_MS_DEFAULT = 15_000
@@ -122,9 +127,11 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     { method: 'GET', path: '/v1/endpoints', run: () => ({ json: endpoints(node) }) },
     ...keyOperations(node),
     ...vaultOperations(node),
+    ...transitOperations(node),
     ...peopleOperations(node),
     ...bouncerOperations(node),
     ...incidentOperations(node),
+    ...playbookOperations(node),
     ...enrolmentOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
@@ -222,7 +229,7 @@ function isLocal(query: URLSearchParams): boolean {
 
 function readiness(node: RunningNode): { readonly json: unknown; readonly status: number } {
   const ready = node.ready()
-  const why = ready ? 'serving' : 'waiting for a block certified by a quorum'
+  const why = ready ? 'serving' : (node.whyOut() ?? 'waiting for a block certified by a quorum')
   return { json: { ready, reason: why }, status: ready ? 200 : 503 }
 }
 
@@ -401,6 +408,7 @@ async function nodes(node: RunningNode): Promise<readonly unknown[]> {
   return Promise.all(
     node.view().nodes.map(async ({ id, region, roles }) => {
       const self = id === node.config.id
+      const attested = attestedOf(node, id)
       const roundTripMs = links.get(id)?.roundTripMs ?? null
       const unknown = {
         height: null,
@@ -415,13 +423,18 @@ async function nodes(node: RunningNode): Promise<readonly unknown[]> {
       }
       try {
         const summary = self ? node.queries.summary() : await node.queries.askSummary(id)
-        return { id, region, roles, self, reachable: true, reason: null, roundTripMs, ...summary }
+        return { id, region, roles, self, attested, reachable: true, reason: null, roundTripMs, ...summary }
       } catch {
         const why = links.get(id)?.reason ?? 'does not answer'
-        return { id, region, roles, self, reachable: false, reason: why, roundTripMs, ...unknown }
+        return { id, region, roles, self, attested, reachable: false, reason: why, roundTripMs, ...unknown }
       }
     }),
   )
+}
+
+function attestedOf(node: RunningNode, id: string): unknown {
+  const record = recordOf(node.ledger.state().enrolment.trust, id)
+  return record === undefined ? null : { kind: record.kind, state: trustState(record, Date.now()) }
 }
 
 function disks(node: RunningNode): unknown {
@@ -715,9 +728,19 @@ function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'disk.seal') return 'has its disk opened by the ring'
   if (body.type === 'node.wipe') return `${body.id} is wiped: ${body.reason}`
   if (body.type === 'node.wiped') return `${body.id} has erased ${body.receipt.files} files`
+  if (body.type === 'object.act') return `${body.act.kind} in the bucket ${body.act.bucket}, by the access key ${body.accessKey}`
+  if (body.type === 'access.put') return `access key ${body.id} of ${body.identity}: ${body.reason}`
+  if (body.type === 'access.remove') return `access key ${body.id} removed: ${body.reason}`
   if (body.type === 'vault.put') return `secret ${body.name}, version ${body.expectVersion + 1}`
   if (body.type === 'vault.delete')
     return `secret ${body.name}, ${body.versions.length === 0 ? 'all versions' : `version ${body.versions.join(', ')}`} deleted: ${body.reason}`
+  if (isPlayStatement(body)) return summarizePlay(body)
+  if (body.type === 'vault.hide')
+    return `secret ${body.name}, version ${body.versions.join(', ')} ${body.hidden ? 'hidden' : 'shown again'}`
+  if (body.type === 'transit.create') return `key ${body.name}, to ${body.use}`
+  if (body.type === 'transit.rotate') return `another version of the key ${body.name}`
+  if (body.type === 'transit.trim') return `versions of the key ${body.name} before ${body.least} end`
+  if (body.type === 'transit.delete') return `key ${body.name} deleted: ${body.reason}`
   return `deny ${describeSubject(body.subject)} for ${Math.round(body.ttlMs / 1_000)} s: ${body.reason}`
 }
 

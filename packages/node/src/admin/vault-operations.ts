@@ -1,22 +1,47 @@
 /** What the admin API does with the vault: shows what secrets there are, and has them opened for whoever signs for it. */
 import { isLive, mayUseVault, publicKeyOf, type SecretVersion } from '@ringwall/ring'
 import { encodeBase64url } from '@ringwall/ring/tx'
-import { parseSignedOpenRequest, type SignedOpenRequest, VaultError } from '@ringwall/vault'
+import { type OpenAnswer, parseSignedOpenRequest, VaultError } from '@ringwall/vault'
 import { z } from 'zod'
 import type { RunningNode } from '../node.ts'
-import { OpenRefused } from '../vault/vault-service.ts'
+import { OpenRefused, type SignedAsk } from '../vault/vault-service.ts'
 import type { Call, Operation } from './http.ts'
 import { ApiProblem } from './problem.ts'
 
 const OPENINGS_SHOWN = 100
+
+/** What a node answers to who asks the holders for something. */
+export async function answeredBy(node: RunningNode, call: Call, parse: (value: unknown) => SignedAsk): Promise<OpenAnswer> {
+  const parsed = Body.safeParse(await call.body())
+  if (!parsed.success) throw new ApiProblem(400, 'BAD_BODY', 'expected an object with `request`: what is asked for, signed')
+  let signed: SignedAsk
+  try {
+    signed = parse(parsed.data.request)
+  } catch (error) {
+    if (error instanceof VaultError) throw new ApiProblem(400, error.code, error.message)
+    throw error
+  }
+  try {
+    return await node.vault.open(signed)
+  } catch (error) {
+    if (error instanceof OpenRefused) throw new ApiProblem(STATUSES[error.code], error.code, error.message)
+    throw error
+  }
+}
 
 export function vaultOperations(node: RunningNode): readonly Operation[] {
   return [
     // Open: there is nothing secret in it.
     { method: 'GET', path: '/v1/vault', open: true, run: () => ({ json: facts(node) }) },
     // Open: each request is signed by who may ask, and every holder of the key checks that.
-    { method: 'POST', path: '/v1/vault/open', open: true, run: async (call) => ({ json: await open(node, call) }) },
+    {
+      method: 'POST',
+      path: '/v1/vault/open',
+      open: true,
+      run: async (call) => ({ json: await answeredBy(node, call, parseSignedOpenRequest) }),
+    },
     { method: 'GET', path: '/v1/vault/secrets', run: (call) => ({ json: secrets(node, call) }) },
+    { method: 'GET', path: '/v1/vault/objects', run: () => ({ json: objects(node) }) },
     { method: 'GET', path: '/v1/vault/history', run: async (call) => ({ json: await history(node, call) }) },
   ]
 }
@@ -34,6 +59,15 @@ function facts(node: RunningNode): unknown {
   }
 }
 
+function objects(node: RunningNode): unknown {
+  const accessKeys = node.ledger.state().objects.accessKeys()
+  return {
+    node: node.config.id,
+    ...node.objects.status(),
+    accessKeys: accessKeys.map(({ id, identity, by, atMs }) => ({ id, identity, by, atMs })),
+  }
+}
+
 const Body = z.strictObject({ request: z.unknown() })
 const STATUSES: Readonly<Record<OpenRefused['code'], number>> = {
   OPEN_OTHER_RING: 422,
@@ -44,24 +78,6 @@ const STATUSES: Readonly<Record<OpenRefused['code'], number>> = {
   OPEN_UNKNOWN: 404,
   OPEN_ENDED: 404,
   OPEN_BUSY: 503,
-}
-
-async function open(node: RunningNode, call: Call): Promise<unknown> {
-  const parsed = Body.safeParse(await call.body())
-  if (!parsed.success) throw new ApiProblem(400, 'BAD_BODY', 'expected an object with `request`: what is asked for, signed')
-  let signed: SignedOpenRequest
-  try {
-    signed = parseSignedOpenRequest(parsed.data.request)
-  } catch (error) {
-    if (error instanceof VaultError) throw new ApiProblem(400, error.code, error.message)
-    throw error
-  }
-  try {
-    return await node.vault.open(signed)
-  } catch (error) {
-    if (error instanceof OpenRefused) throw new ApiProblem(STATUSES[error.code], error.code, error.message)
-    throw error
-  }
 }
 
 function stateOf(version: SecretVersion, nowMs: number): string {

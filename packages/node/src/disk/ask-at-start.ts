@@ -1,15 +1,17 @@
 /** What a node asks the ring with when its disk takes a key of it. */
 import type { KeyObject } from 'node:crypto'
+import { TpmDevice } from '@ringwall/enroll'
 import type { GenesisDocument } from '@ringwall/ring'
 import { encodeBase64url } from '@ringwall/ring/tx'
 import { formatHostPort } from '../address.ts'
 import type { NodeConfig } from '../config.ts'
+import { configuredMeasurer } from '../enrolment/measure.ts'
 import { rawPublicKey } from '../keys.ts'
 import { peerOf } from '../members.ts'
 import type { OpenDiskOptions } from './disk.ts'
 import { machineFacts } from './machine.ts'
 import { readPeers } from './peers-file.ts'
-import { askRing } from './release-asker.ts'
+import { askRing, type BootProver } from './release-asker.ts'
 import { listenForOperators } from './unlock-socket.ts'
 
 /** Asks the peers of the last list, or those of the genesis document, for as long as it takes. */
@@ -38,6 +40,7 @@ export function askAtStart(
       privateKey,
       held,
       proof: machineFacts(`${ring} ${config.id}`).proof,
+      prove: proverOf(config),
       say,
     })
     if (operators === undefined) return asked
@@ -50,4 +53,16 @@ export function askAtStart(
       socket.close()
     }
   }
+}
+
+function proverOf(config: NodeConfig): BootProver {
+  const measurer = configuredMeasurer(config)
+  const measure = () => measurer.measure()
+  if (config.tpm === undefined) return { measure }
+  const tpm = new TpmDevice(config.tpm.tcti)
+  const quote = async (nonce: string) => {
+    const made = await tpm.quote(nonce)
+    return { ...made, pcrs: [...made.pcrs] }
+  }
+  return { measure, quote }
 }

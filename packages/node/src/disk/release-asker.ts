@@ -6,6 +6,7 @@ import { hash, type KeyObject, randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { faultsOf } from '@ringwall/consensus'
 import { createFabric, type Peer, refusesThisNode } from '@ringwall/fabric'
+import type { Measured } from '@ringwall/ring'
 import { decodeBase64url, encodeBase64url } from '@ringwall/ring/tx'
 import {
   decodePartial,
@@ -20,7 +21,15 @@ import { ReplyKey, requestDigest, VaultError } from '@ringwall/vault'
 import { StartError } from '../errors.ts'
 import { signMessage, verifySignature } from '../keys.ts'
 import { unwrapKey } from './local-lock.ts'
-import { FINAL_REFUSALS, parseReleaseAnswer, type ReleaseRequest, releaseSigningBytes } from './release-wire.ts'
+import {
+  FINAL_REFUSALS,
+  parseReleaseAnswer,
+  type ReleaseAnswer,
+  type ReleaseRequest,
+  releaseNonce,
+  releaseSigningBytes,
+  type SignedRelease,
+} from './release-wire.ts'
 
 /** What the storage key is wrapped for under a capsule's key. */
 export const RING_LOCK = 'storage key of the ring'
@@ -31,6 +40,12 @@ const ANSWER_MS_MAX = 4_000
 const REFUSED_MS_MIN = 3_000
 const SAY_MS = 15_000
 
+export interface BootProver {
+  measure(): Promise<Measured>
+  /** By its TPM, over 32 bytes in hex; undefined: it has none. */
+  readonly quote?: (nonce: string) => Promise<NonNullable<SignedRelease['tpm']>>
+}
+
 export interface AskRingOptions {
   readonly ring: string
   readonly self: Peer
@@ -39,6 +54,8 @@ export interface AskRingOptions {
   readonly held: { readonly capsule: string; readonly wrapped: string }
   /** Of the machine. */
   readonly proof: Uint8Array
+  /** What this node is, for holders who ask for it. */
+  readonly prove: BootProver
   /** Ends the asking: somebody else opened the disk. */
   readonly signal?: AbortSignal
   /** Now and then, while it waits: why. */
@@ -55,8 +72,9 @@ export async function askRing(options: AskRingOptions): Promise<Uint8Array> {
   const refusals = new Map<string, { code: string; reason: string }>()
   const refusing = new Map<string, number>()
   const askedAtMs = new Map<string, number>()
+  const asking = new Set<string>()
   let storageKey: Uint8Array | undefined
-  const ask = async (peer: Peer): Promise<void> => {
+  const ask = async (peer: Peer, attested: ReleaseRequest['attested'] = null): Promise<void> => {
     const replyKey = new ReplyKey()
     const request: ReleaseRequest = {
       ring,
@@ -66,13 +84,18 @@ export async function askRing(options: AskRingOptions): Promise<Uint8Array> {
       atMs: Date.now(),
       nonce: randomBytes(16).toString('base64url'),
       replyTo: replyKey.replyTo,
+      attested,
     }
     const bytes = releaseSigningBytes(request)
-    const payload = Buffer.from(JSON.stringify({ request, signature: encodeBase64url(signMessage(privateKey, bytes)) }))
     try {
+      const tpm = attested === null ? null : await quoted(options.prove, releaseNonce(request))
+      const signed: SignedRelease = { request, signature: encodeBase64url(signMessage(privateKey, bytes)), tpm }
+      const payload = Buffer.from(JSON.stringify(signed))
       const answer = parseReleaseAnswer(await fabric.request(peer.id, 'disk', payload, ANSWER_MS_MAX))
       if ('code' in answer) {
         refusals.set(peer.id, answer)
+        const challenge = attested === null ? challengeOf(answer) : undefined
+        if (challenge !== undefined) await ask(peer, { challenge, measured: await options.prove.measure() })
         return
       }
       refusals.delete(peer.id)
@@ -110,7 +133,9 @@ export async function askRing(options: AskRingOptions): Promise<Uint8Array> {
         if (peer === undefined || !status.connected || nowMs - (askedAtMs.get(peer.id) ?? Number.NEGATIVE_INFINITY) < ASK_MS)
           continue
         askedAtMs.set(peer.id, nowMs)
-        void ask(peer)
+        if (asking.has(peer.id)) continue
+        asking.add(peer.id)
+        void ask(peer).finally(() => asking.delete(peer.id))
       }
       if (storageKey !== undefined) return storageKey
       options.signal?.throwIfAborted()
@@ -119,7 +144,7 @@ export async function askRing(options: AskRingOptions): Promise<Uint8Array> {
         saidAtMs = nowMs
         const why = fabric
           .links()
-          .map((link) => `${link.id}: ${refusals.get(link.id)?.reason ?? (link.connected ? 'linked' : link.reason)}`)
+          .map((link) => `${link.id}: ${refusalText(refusals.get(link.id)) ?? (link.connected ? 'linked' : link.reason)}`)
         options.say(`the disk waits for the ring to open it (${why.join('; ')})`)
       }
       await sleep(LOOK_MS)
@@ -127,6 +152,24 @@ export async function askRing(options: AskRingOptions): Promise<Uint8Array> {
   } finally {
     await fabric.stop()
   }
+}
+
+function refusalText(refusal: { readonly code: string; readonly reason: string } | undefined): string | undefined {
+  return refusal === undefined ? undefined : `${refusal.code}: ${refusal.reason}`
+}
+
+function challengeOf(answer: ReleaseAnswer): string | undefined {
+  return 'code' in answer && answer.code === 'DISK_ATTEST' ? answer.challenge : undefined
+}
+
+/** A TPM does one thing at a time. */
+let tpmWork: Promise<unknown> = Promise.resolve()
+
+function quoted({ quote }: BootProver, nonce: string): Promise<SignedRelease['tpm']> {
+  if (quote === undefined) return Promise.resolve(null)
+  const work = tpmWork.then(() => quote(nonce))
+  tpmWork = work.catch(() => {})
+  return work
 }
 
 /** When more say so than may lie, at least one of them is honest. */

@@ -3,9 +3,9 @@
  * capsule that stands in the ring's state, and for no other; records it; and answers with its partial decryption, encrypted to the node's one-time
  * key. A node that was removed, evicted or wiped has no disk in the state, and gets nothing.
  */
-import { hash, timingSafeEqual } from 'node:crypto'
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Fabric } from '@ringwall/fabric'
-import type { RingState } from '@ringwall/ring'
+import { type DevicesPolicy, mustAttest, type QuoteReader, type RingState, refusalOfBoot } from '@ringwall/ring'
 import { decodeBase64url, encodeBase64url } from '@ringwall/ring/tx'
 import { ReplyMaker, requestDigest, VaultError } from '@ringwall/vault'
 import { verifySignature } from '../keys.ts'
@@ -13,7 +13,7 @@ import { ThreadGone } from '../signing/task-thread.ts'
 import type { OpeningLog } from '../vault/opening-log.ts'
 import type { VaultService } from '../vault/vault-service.ts'
 import { machineVerifier } from './machine.ts'
-import { parseRelease, type ReleaseAnswer, releaseSigningBytes, type SignedRelease } from './release-wire.ts'
+import { parseRelease, type ReleaseAnswer, releaseNonce, releaseSigningBytes, type SignedRelease } from './release-wire.ts'
 
 /** How far the clock of a node that starts may be off. */
 const SKEW_MS_MAX = 300_000
@@ -21,6 +21,9 @@ const SKEW_MS_MAX = 300_000
 const ASKED_MAX = 20
 const WINDOW_MS = 10_000
 const SEEN_MAX = 4_096
+/** A TPM takes some hundred milliseconds, its tools more. */
+const CHALLENGE_MS_MAX = 30_000
+const TELL_MS = 60_000
 
 export interface ReleaseHolderOptions {
   readonly self: string
@@ -33,8 +36,13 @@ export interface ReleaseHolderOptions {
   readonly openings: Pick<OpeningLog, 'add'>
   /** Ed25519, by this node's key. */
   readonly sign: (message: Uint8Array) => Uint8Array
+  /** What the policy asks of nodes before their disks are opened. */
+  readonly policy: () => DevicesPolicy
+  readonly quote: QuoteReader
   /** Of each disk that was opened with this node's share. */
   readonly onRelease: (node: string) => void
+  /** Of nodes that do not measure what they are to: once a minute each. */
+  readonly onRefusal: (node: string, code: string, reason: string) => void
   /** Unix milliseconds; `Date.now` unless given. */
   readonly now?: () => number
 }
@@ -47,6 +55,9 @@ export class ReleaseHolder {
   readonly #now: () => number
   /** Requests that were answered, until nobody takes them any more. */
   readonly #seen = new Map<string, number>()
+  /** By node: one at a time, good for one answer. */
+  readonly #challenges = new Map<string, { readonly value: string; readonly atMs: number }>()
+  readonly #told = new Map<string, number>()
   readonly #asked = new Map<string, { sinceMs: number; count: number }>()
 
   constructor(options: ReleaseHolderOptions) {
@@ -105,7 +116,11 @@ export class ReleaseHolder {
     return disk !== undefined && Buffer.compare(decodeBase64url(disk.capsule), capsule) === 0
   }
 
-  #refusal(from: string, { request, signature }: SignedRelease, digest: Uint8Array): Refusal | { readonly capsule: Uint8Array } {
+  #refusal(
+    from: string,
+    { request, signature, tpm }: SignedRelease,
+    digest: Uint8Array,
+  ): Refusal | { readonly capsule: Uint8Array } {
     const { ring, state, isBehind } = this.#options
     const nowMs = this.#now()
     if (request.ring !== ring || request.node !== from)
@@ -131,12 +146,38 @@ export class ReleaseHolder {
     const expected = Buffer.from(disk.machine)
     if (proven.length !== expected.length || !timingSafeEqual(proven, expected))
       return { code: 'DISK_MACHINE', reason: 'it asks from another machine than the disk was sealed on' }
+    const untrusted = this.#attestationRefusal(from, { request, signature, tpm }, nowMs)
+    if (untrusted !== undefined) return untrusted
     const name = Buffer.from(digest).toString('base64url')
     for (const [held, untilMs] of this.#seen) if (untilMs < nowMs) this.#seen.delete(held)
     if (this.#seen.has(name) || this.#seen.size >= SEEN_MAX)
       return { code: 'DISK_LATER', reason: 'this request was answered already; sign another one' }
     this.#seen.set(name, nowMs + 2 * SKEW_MS_MAX)
     return { capsule }
+  }
+
+  /** What the node is now, shown to this holder, where the policy asks for it. */
+  #attestationRefusal(from: string, { request, tpm }: SignedRelease, nowMs: number): Refusal | undefined {
+    const { state, policy, quote, onRefusal } = this.#options
+    const wanted = policy()
+    if (!wanted.attestation.disks || !mustAttest(state(), from, wanted)) return undefined
+    const given = this.#challenges.get(from)
+    this.#challenges.delete(from)
+    const isFresh = given !== undefined && nowMs - given.atMs <= CHALLENGE_MS_MAX
+    if (request.attested === null || !isFresh || given.value !== request.attested.challenge) {
+      const value = randomBytes(32).toString('base64url')
+      this.#challenges.set(from, { value, atMs: nowMs })
+      return { code: 'DISK_ATTEST', reason: 'the policy has nodes attest before their disks are opened', challenge: value }
+    }
+    const evidence = { measured: request.attested.measured, tpm: tpm === null ? null : { ...tpm, log: '' } }
+    const refused = refusalOfBoot(state(), from, evidence, releaseNonce(request), { policy: wanted, quote }, nowMs)
+    if (refused === undefined) return undefined
+    const toldAtMs = this.#told.get(from)
+    if (toldAtMs === undefined || nowMs - toldAtMs >= TELL_MS) {
+      this.#told.set(from, nowMs)
+      onRefusal(from, refused.code, refused.reason)
+    }
+    return { code: 'DISK_UNTRUSTED', reason: `${refused.code}: ${refused.reason}`.slice(0, 600) }
   }
 
   /** Members alone come this far: few. */

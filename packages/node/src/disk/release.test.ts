@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { generateKeyPairSync, hash, type KeyObject, randomBytes } from 'node:crypto'
 import { after, test } from 'node:test'
 import { createFabric, type Fabric, type Peer } from '@ringwall/fabric'
-import { diskLabel, type NodeDisk, type RingNode, type RingState } from '@ringwall/ring'
+import { type DevicesPolicy, diskLabel, type NodeDisk, type RingNode, type RingState, type Trust } from '@ringwall/ring'
 import { decodeBase64url, encodeBase64url } from '@ringwall/ring/tx'
 import { dealTrusted, encapsulate, type KeyShare, makePartial, type PublicKey, verifyCapsule } from '@ringwall/threshold'
 import { ReplyKey } from '@ringwall/vault'
@@ -13,7 +13,7 @@ import { wrapKey } from './local-lock.ts'
 import { machineFacts, machineVerifier } from './machine.ts'
 import { askRing, RING_LOCK } from './release-asker.ts'
 import { ReleaseHolder } from './release-holder.ts'
-import { type ReleaseAnswer, type ReleaseRequest, releaseSigningBytes } from './release-wire.ts'
+import { type ReleaseAnswer, type ReleaseRequest, releaseNonce, releaseSigningBytes } from './release-wire.ts'
 
 const RING = 'ab'.repeat(32)
 const IDS = ['n1', 'n2', 'n3', 'n4'] as const
@@ -21,6 +21,20 @@ const THRESHOLD = 2
 const CONTEXT = `${RING} n4`
 const fabrics: Fabric[] = []
 after(() => Promise.all(fabrics.map((fabric) => fabric.stop())))
+
+const MEASURED = { configuration: 'c'.repeat(64), program: 'd'.repeat(64) }
+type Tpm = { quote: string; signature: string; pcrs: string[] } | null
+const quoteOf = (nonce: string) => ({ quote: Buffer.from(`ak ${nonce}`).toString('base64url'), signature: 'AA', pcrs: [] })
+
+/** n4 as it attested while it ran. */
+function trustOf(kind: 'software' | 'tpm'): Trust {
+  const { configuration, program } = MEASURED
+  const pcrs = kind === 'tpm' ? 'e'.repeat(64) : null
+  const times = { atMs: 1, outAtMs: 2, saidMs: 1, staleAtMs: 2, untilMs: 2 }
+  const measured = { configuration, held: { pcrs, program }, pcrs, program }
+  const record = { ak: 'ak', boot: null, clock: null, former: [], kind, node: 'n4', ...times, ...measured }
+  return { beacons: [], endorsements: [], expelled: [], nodes: [record], references: [] }
+}
 
 interface Holder {
   readonly id: string
@@ -43,6 +57,13 @@ class Ring {
   disks: readonly NodeDisk[]
   wipes: readonly { readonly id: string }[] = []
   isBehind = false
+  policy: DevicesPolicy = {
+    attestation: { least: 'none', nodes: 'all', disks: true, every: 60_000, absence: 0 },
+    est: { ttl: 86_400_000 },
+    manufacturers: [],
+  }
+  trust: Trust = { beacons: [], endorsements: [], expelled: [], nodes: [], references: [] }
+  readonly refused: string[] = []
   nowMs: () => number = Date.now
   peers: readonly Peer[] = []
 
@@ -80,6 +101,7 @@ class Ring {
         ({
           node: (name: string) => this.nodes.find((node) => node.id === name),
           disks: { sealed: this.disks, wipes: this.wipes },
+          enrolment: { trust: this.trust, deviceOfNode: () => undefined },
         }) as unknown as RingState,
       isBehind: () => this.isBehind,
       vault: {
@@ -92,13 +114,20 @@ class Ring {
       },
       openings: { add: async (record) => void records.push(record) },
       sign: (message) => signMessage(this.keys.get(id) as KeyObject, message),
+      policy: () => this.policy,
+      // A quote here is what it is made over.
+      quote: (tpm, ak, nonce) =>
+        Buffer.from(tpm.quote, 'base64url').toString() === `${ak} ${nonce}`
+          ? { ok: true, pcrs: 'e'.repeat(64), clock: { resetCount: 1, clockMs: 1 } }
+          : { ok: false, code: 'QUOTE_NONCE', reason: 'another nonce' },
       onRelease: (node) => released.push(node),
+      onRefusal: (node, code) => this.refused.push(`${node} ${code}`),
       now: () => this.nowMs(),
     })
     this.holders.push(Object.assign(holder, { answer: (from: string, payload: Uint8Array) => releases.answer(from, payload) }))
   }
 
-  request(changes: Partial<ReleaseRequest> = {}, by = 'n4'): Uint8Array {
+  request(changes: Partial<ReleaseRequest> = {}, by = 'n4', tpmOf: (request: ReleaseRequest) => Tpm = () => null): Uint8Array {
     const request: ReleaseRequest = {
       ring: RING,
       node: 'n4',
@@ -107,10 +136,11 @@ class Ring {
       atMs: Date.now(),
       nonce: randomBytes(16).toString('base64url'),
       replyTo: new ReplyKey().replyTo,
+      attested: null,
       ...changes,
     }
     const signature = signMessage(this.keys.get(by) as KeyObject, releaseSigningBytes(request))
-    return Buffer.from(JSON.stringify({ request, signature: encodeBase64url(signature) }))
+    return Buffer.from(JSON.stringify({ request, signature: encodeBase64url(signature), tpm: tpmOf(request) }))
   }
 
   /** By the first holder. */
@@ -142,7 +172,7 @@ class Ring {
     }
   }
 
-  ask(proof = machineFacts(CONTEXT).proof): Promise<Uint8Array> {
+  ask(proof = machineFacts(CONTEXT).proof, measured = MEASURED, withTpm = false): Promise<Uint8Array> {
     return askRing({
       ring: RING,
       self: this.peers.find(({ id }) => id === 'n4') as Peer,
@@ -150,6 +180,7 @@ class Ring {
       privateKey: this.keys.get('n4') as KeyObject,
       held: this.held,
       proof,
+      prove: { measure: async () => measured, ...(withTpm ? { quote: async (nonce: string) => quoteOf(nonce) } : {}) },
       say: () => {},
     })
   }
@@ -225,7 +256,7 @@ test('a holder answers the node itself, for its newest disk, from its machine, o
   assert.equal(await ring.codeOf(ring.request({}, 'n2')), 'DISK_REQUEST', 'signed by another node')
   assert.equal(await ring.codeOf(ring.request({ ring: 'cd'.repeat(32) })), 'DISK_REQUEST')
   assert.equal(await ring.codeOf(Buffer.from('{}')), 'DISK_REQUEST')
-  assert.equal(await ring.codeOf(Buffer.alloc(5_000)), 'DISK_REQUEST')
+  assert.equal(await ring.codeOf(Buffer.alloc(9_000)), 'DISK_REQUEST')
   assert.equal(await ring.codeOf(ring.request({ atMs: Date.now() - 400_000 })), 'DISK_LATER')
   assert.equal(await ring.codeOf(ring.request({ capsule: encodeBase64url(new Uint8Array(32)) })), 'DISK_UNKNOWN')
   assert.equal(await ring.codeOf(ring.request({ proof: encodeBase64url(new Uint8Array(32)) })), 'DISK_MACHINE')
@@ -241,6 +272,49 @@ test('a node that is let go while its disk is being opened gets nothing', async 
   const answer = ring.codeOf(ring.request())
   ring.disks = []
   assert.equal(await answer, 'DISK_GONE')
+})
+
+test('where the policy asks for it, a node attests to each holder before its disk is opened', async () => {
+  for (const least of ['software', 'tpm'] as const) {
+    const ring = new Ring()
+    ring.policy = { ...ring.policy, attestation: { ...ring.policy.attestation, least } }
+    ring.trust = trustOf(least)
+    await ring.link()
+    assert.deepEqual(Buffer.from(await ring.ask(undefined, MEASURED, least === 'tpm')), ring.storageKey)
+    assert.deepEqual(ring.refused, [])
+  }
+})
+
+test('a node whose program was changed, or that shows an older proof, or a weaker one, has its disk stay shut', async () => {
+  const ring = new Ring()
+  ring.policy = { ...ring.policy, attestation: { ...ring.policy.attestation, least: 'tpm' } }
+  ring.trust = trustOf('tpm')
+  const [{ answer, records }] = ring.holders as [Holder]
+  const challenge = async (): Promise<string> => {
+    const given = await answer('n4', ring.request())
+    assert.ok('code' in given && given.code === 'DISK_ATTEST' && given.challenge !== undefined)
+    return given.challenge
+  }
+  const said = async (payload: Uint8Array): Promise<string> => {
+    const given = await answer('n4', payload)
+    return 'code' in given ? `${given.code} ${given.reason.split(':')[0]}` : 'ok'
+  }
+  const good = (request: ReleaseRequest) => quoteOf(releaseNonce(request))
+  const once = await challenge()
+  assert.equal(await said(ring.request({ attested: { challenge: once, measured: MEASURED } }, 'n4', good)), 'ok')
+  const again = ring.request({ attested: { challenge: once, measured: MEASURED } }, 'n4', good)
+  assert.match(await said(again), /^DISK_ATTEST/, 'a challenge serves once')
+  const attested = async (measured = MEASURED) => ({ attested: { challenge: await challenge(), measured } })
+  const changed = { ...MEASURED, program: 'f'.repeat(64) }
+  assert.equal(await said(ring.request(await attested(changed), 'n4', good)), 'DISK_UNTRUSTED PROGRAM_CHANGED')
+  assert.equal(await said(ring.request(await attested())), 'DISK_UNTRUSTED ATTESTATION_TOO_WEAK')
+  const old = () => quoteOf('ab'.repeat(32))
+  assert.equal(await said(ring.request(await attested(), 'n4', old)), 'DISK_UNTRUSTED QUOTE_NONCE')
+  const late = await challenge()
+  ring.nowMs = () => Date.now() + 31_000
+  assert.match(await said(ring.request({ attested: { challenge: late, measured: MEASURED } }, 'n4', good)), /^DISK_ATTEST/)
+  assert.equal(records.length, 1, 'nothing else was opened')
+  assert.deepEqual(ring.refused, ['n4 PROGRAM_CHANGED'], 'told once a minute')
 })
 
 test('a machine is known by what the system tells of it: another fact, or none, is another machine', () => {

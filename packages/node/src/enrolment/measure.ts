@@ -3,11 +3,12 @@
  * software: who controls the machine can have it say anything. It finds what was changed by somebody who does not.
  */
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { url as inspectorUrl } from 'node:inspector'
 import { dirname, join, resolve } from 'node:path'
 import type { Measured } from '@ringwall/ring'
+import type { NodeConfig } from '../config.ts'
 
 /** Of this installation: the folder that holds `packages` and `node_modules`. */
 const ROOT = resolve(import.meta.dirname, '../../../..')
@@ -59,9 +60,19 @@ export function createMeasurer(configuration: readonly string[], root: string = 
   }
 }
 
-/** Is somebody able to change the program while it runs, by its own debugger? */
-export function isDebugged(): boolean {
-  return inspectorUrl() !== undefined
+/** Of a node: what it is held to are its own configuration, wherever that lies, and the ring's genesis document. */
+export function configuredMeasurer({ file, data, genesis }: Pick<NodeConfig, 'file' | 'data' | 'genesis'>): Measurer {
+  return createMeasurer([file ?? join(data, 'node.yaml'), genesis].filter((path) => existsSync(path)))
+}
+
+/** Is somebody able to change the program while it runs: by its own debugger, or (Linux) by one that traces the process? */
+export function isDebugged(statusFile = '/proc/self/status'): boolean {
+  if (inspectorUrl() !== undefined) return true
+  try {
+    return /^TracerPid:\s*[1-9]/m.test(readFileSync(statusFile, 'utf8'))
+  } catch {
+    return false
+  }
 }
 
 async function programFiles(root: string): Promise<readonly string[]> {

@@ -20,9 +20,17 @@ export function summarizeEnrolment(body: EnrolmentStatement): string {
     case 'attest.enrol':
       return `an attestation key, vouched for by ${body.verdicts.map(({ node }) => node).join(', ')}`
     case 'attest.reference':
-      return `${body.allowed ? 'allows' : 'no longer allows'} the ${body.kind} ${body.digest.slice(0, 16)}… (${body.label}): ${body.reason}`
+      return `${body.allowed ? `allows ${body.scope === 'all' ? '' : `to ${body.scope} `}` : 'no longer allows '}the ${body.kind} ${body.digest.slice(0, 16)}… (${body.label}): ${body.reason}`
+    case 'attest.bind':
+      return `${body.node} has the TPM ${body.ek.slice(0, 16)}…: ${body.reason}`
     case 'attest.accept':
       return `what ${body.node} measures next is how it is to be: ${body.reason}`
+    case 'est.invite':
+      return `lets ${body.name} get a certificate, once: ${body.reason}`
+    case 'est.enrol':
+      return `${body.name} may have certificates, ${body.secret === null ? 'by the key that it was made with' : 'by a one-time secret'}`
+    case 'est.revoke':
+      return `${body.name} gets no more certificates: ${body.reason}`
     case 'device.join':
       return `${body.node.id} joins as ${body.node.roles.join(' and ')}: it is the device ${body.serial}`
   }

@@ -13,7 +13,7 @@ const RING = 'ab'.repeat(32)
 function validator(ek: string | null = createHash('sha256').update(ENDORSEMENT).digest('hex')) {
   let handler: RequestHandler | undefined
   const state = {
-    enrolment: { deviceOfNode: (node: string) => (node === 'd1' ? { ek } : undefined) },
+    enrolment: { trust: { endorsements: [] }, deviceOfNode: (node: string) => (node === 'd1' ? { ek } : undefined) },
     validators: [{ id: 'n1' }, { id: 'n2' }],
   } as unknown as RingState
   new Vouching({
@@ -37,9 +37,9 @@ function validator(ek: string | null = createHash('sha256').update(ENDORSEMENT).
 const ek = ENDORSEMENT.toString('base64url')
 const ak = randomBytes(90).toString('base64url')
 
-test('a validator vouches for nobody but a device, with the TPM that its voucher names', async () => {
-  assert.match(String((await validator()('n9', { ek, ak })).refused), /its TPM was replaced/)
-  assert.match(String((await validator(null)('d1', { ek, ak })).refused), /its TPM was replaced/)
+test('a validator vouches for nobody but a node with the TPM that the ring knows of it', async () => {
+  assert.match(String((await validator()('n9', { ek, ak })).refused), /the ring knows no TPM of n9/)
+  assert.match(String((await validator(null)('d1', { ek, ak })).refused), /the ring knows no TPM of d1/)
   assert.match(String((await validator()('d1', { ek: ak, ak })).refused), /its TPM was replaced/)
   assert.match(String((await validator()('d1', { ek, ak })).refused), /the public area/, 'the right hash of what is no key')
   assert.match(String((await validator()('d1', { ek: 1, ak })).refused), /expected ek and ak/)

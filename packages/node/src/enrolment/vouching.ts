@@ -5,7 +5,7 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { endorsementHash, makeCredential, type TpmDevice, TpmMalformed } from '@ringwall/enroll'
 import type { Fabric } from '@ringwall/fabric'
-import { type RingState, verdictBytes } from '@ringwall/ring'
+import { endorsementOf, type RingState, verdictBytes } from '@ringwall/ring'
 import { encodeBase64url } from '@ringwall/ring/tx'
 
 const ANSWER_MS_MAX = 10_000
@@ -51,13 +51,14 @@ export class Vouching {
   #challenge(from: string, { ek, ak }: Record<string, unknown>): unknown {
     if (typeof ek !== 'string' || typeof ak !== 'string') return { refused: 'expected ek and ak' }
     const endorsement = Buffer.from(ek, 'base64url')
-    const device = this.#options.state().enrolment.deviceOfNode(from)
-    if (device === undefined || device.ek === null || endorsementHash(endorsement) !== device.ek)
-      return { refused: 'this is not the endorsement key that the device’s voucher names: its TPM was replaced' }
+    const known = endorsementOf(this.#options.state(), from)
+    if (known === null) return { refused: `the ring knows no TPM of ${from}: an operator binds it, ringwall device bind` }
+    if (endorsementHash(endorsement) !== known)
+      return { refused: 'this is not the endorsement key that the ring knows of this node: its TPM was replaced' }
     try {
       const secret = randomBytes(32)
       const credential = makeCredential(endorsement, Buffer.from(ak, 'base64url'), secret, randomBytes(32))
-      this.#challenges.set(from, { ak, ek: device.ek, secret, atMs: performance.now() })
+      this.#challenges.set(from, { ak, ek: known, secret, atMs: performance.now() })
       return { credential: encodeBase64url(credential) }
     } catch (error) {
       if (error instanceof TpmMalformed) return { refused: error.message }

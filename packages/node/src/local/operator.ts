@@ -1,10 +1,10 @@
 /** The operator of a local ring: signs what `up` and `protect` themselves propose, with the key from its context file. */
 import { createPrivateKey, type JsonWebKey, type KeyObject } from 'node:crypto'
-import { encodeBase64url, encodeTx, signingBytes, type TxBody } from '@ringwall/ring/tx'
+import { batchOf, encodeBase64url, encodeTx, signingBytes, type TxBody, type TxContent } from '@ringwall/ring/tx'
 import { z } from 'zod'
 import { readTextFile } from '../config.ts'
 import { StartError } from '../errors.ts'
-import { randomNonce, signMessage } from '../keys.ts'
+import { randomNonce, sha256Hex, signMessage } from '../keys.ts'
 
 const Context = z.looseObject({
   format: z.literal('ringwall/context/1'),
@@ -40,15 +40,25 @@ export function signAsOperator(
   atMs: number = Date.now(),
   validMs: number = TX_VALID_MS,
 ): Uint8Array {
-  const content = {
-    ring: operator.ring,
-    issuer: `operator:${operator.name}`,
-    atMs,
-    untilMs: atMs + validMs,
-    nonce: randomNonce(),
-    body,
-  }
+  const content = statement(operator, body, atMs, validMs)
   return encodeTx({ content, signature: encodeBase64url(signMessage(operator.privateKey, signingBytes(content))) })
+}
+
+/** As `signAsOperator`, 2 to `BATCH_MAX` transactions under one signature. */
+export function signTogetherAsOperator(
+  operator: LocalOperator,
+  bodies: readonly TxBody[],
+  atMs: number = Date.now(),
+  validMs: number = TX_VALID_MS,
+): readonly Uint8Array[] {
+  const contents = bodies.map((body) => statement(operator, body, atMs, validMs))
+  const { message, signatures } = batchOf(contents.map(signingBytes), sha256Hex)
+  const signed = signatures(signMessage(operator.privateKey, message))
+  return contents.map((content, at) => encodeTx({ content, signature: encodeBase64url(signed[at] as Uint8Array) }))
+}
+
+function statement({ ring, name }: LocalOperator, body: TxBody, atMs: number, validMs: number): TxContent {
+  return { ring, issuer: `operator:${name}`, atMs, untilMs: atMs + validMs, nonce: randomNonce(), body }
 }
 
 /** A bearer token for the admin API: compact JWS (RFC 7515), EdDSA. */

@@ -73,6 +73,7 @@ export class Signers {
       self: id,
       view: () => this.view,
       people: () => this.people,
+      transit: () => [],
       sign: (message) => sign(null, message, key),
       numbers: new NonceNumbers(join(this.#directory, id, 'nonces.json')),
       events: { add: (_kind, _level, line) => said.push(line) },

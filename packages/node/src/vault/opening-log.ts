@@ -18,7 +18,8 @@ const Shape = z.strictObject({
   /** SHA-256 of what the asker signed, base64url. */
   request: z.string().max(64),
   coordinator: z.string().max(64),
-  secrets: z.array(z.tuple([z.string().max(200), z.int().min(0)])).max(64),
+  /** Names of secrets, and `transit:NAME` of keys. */
+  secrets: z.array(z.tuple([z.string().max(220), z.int().min(0)])).max(64),
 })
 export type OpeningRecord = z.output<typeof Shape>
 

@@ -1,7 +1,7 @@
 /** The opening thread as its node sees it: started at the first opening, and told this node's share again when it starts anew. */
 import type { NodeShare } from '../signing/node-share.ts'
 import { TaskThread, ThreadGone } from '../signing/task-thread.ts'
-import type { FromOpeningThread, OpeningAnswer, OpeningTask } from './opening-messages.ts'
+import type { FromOpeningThread, OpeningAnswer, OpeningTask, OpeningWork } from './opening-messages.ts'
 
 const TASKS_MAX = 1_024
 
@@ -21,11 +21,11 @@ export class OpeningThread {
   }
 
   /** @throws {ThreadGone} When it died over it, has too much to do, or fails at it. */
-  async open(capsules: readonly Uint8Array[], proven: boolean): Promise<readonly Uint8Array[]> {
+  async open(works: readonly OpeningWork[], proven: boolean): Promise<readonly Uint8Array[]> {
     const { refusal } = this.#thread
     if (refusal !== undefined) throw new ThreadGone(refusal)
     if (this.#thread.start()) this.#tellShare()
-    const answer = await this.#thread.post({ kind: 'open', capsules, proven })
+    const answer = await this.#thread.post({ kind: 'open', works, proven })
     if (answer.kind === 'opened') return answer.partials
     throw new ThreadGone(answer.kind === 'failed' ? answer.reason : 'the opening thread failed')
   }

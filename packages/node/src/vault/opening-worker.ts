@@ -1,7 +1,7 @@
 /** The thread that has this node's share of the sealing key, and does the arithmetic of openings: a millisecond each. It decides nothing. */
 import { parentPort } from 'node:worker_threads'
-import { KeyShare, makeBarePartial, makePartial, readCapsule, verifyCapsule } from '@ringwall/threshold'
-import type { FromOpeningThread, OpeningAnswer, OpeningTask, ToOpeningThread } from './opening-messages.ts'
+import { evaluationPoint, KeyShare, makeBarePartial, makePartial, readCapsule, verifyCapsule } from '@ringwall/threshold'
+import type { FromOpeningThread, OpeningAnswer, OpeningTask, OpeningWork, ToOpeningThread } from './opening-messages.ts'
 
 const port = parentPort!
 let share: KeyShare | undefined
@@ -25,9 +25,16 @@ function perform(task: OpeningTask): OpeningAnswer {
   }
   const held = share
   if (held === undefined) return { kind: 'failed', reason: 'this node holds no share of the sealing key' }
+  return { kind: 'opened', partials: task.works.map((work) => partialOf(held, work, task.proven)) }
+}
+
+function partialOf(held: KeyShare, { kind, bytes, label }: OpeningWork, proven: boolean): Uint8Array {
   const { publicKey } = held
-  const partials = task.capsules.map((body) =>
-    task.proven ? makePartial(held, verifyCapsule(publicKey, body)) : makeBarePartial(held, readCapsule(publicKey, body)),
-  )
-  return { kind: 'opened', partials }
+  if (kind === 'input') return makePartial(held, evaluationPoint(publicKey, bytes))
+  if (label !== undefined && Buffer.compare(verifyCapsule(publicKey, bytes).label, label) !== 0)
+    throw new Error('the capsule is of something else')
+  if (proven) return makePartial(held, verifyCapsule(publicKey, bytes))
+  // No share touches a capsule whose proof nobody has seen.
+  if (kind === 'capsule' && label === undefined) verifyCapsule(publicKey, bytes)
+  return makeBarePartial(held, readCapsule(publicKey, bytes))
 }

@@ -5,6 +5,8 @@ import {
   NO_SIGNING_KEY_VIEW,
   parsePolicyDocument,
   type RingState,
+  type TransitKeys,
+  VaultObjects,
   VaultSecrets,
   type View,
 } from '@ringwall/ring'
@@ -26,6 +28,9 @@ vault:
     - path: shop
       read: [operator:ada]
       write: [operator:ada]
+  transit:
+    - key: shop
+      use: [operator:ada]
 `
 
 type Handler = (from: string, payload: Uint8Array) => Promise<Uint8Array>
@@ -52,6 +57,7 @@ export class Vaults {
   /** What an answer on its way from one to another becomes. */
   tamper: (from: string, to: string, answer: Uint8Array) => Uint8Array = (_from, _to, answer) => answer
   now: () => number = Date.now
+  transit: TransitKeys = []
   readonly #keys = new Map<string, KeyObject>()
   readonly #view: View
 
@@ -83,7 +89,8 @@ export class Vaults {
       self: id,
       now: () => this.now(),
       view: () => ({ ...this.#view, height: this.member(id).height }),
-      state: () => ({ vault: this.member(id).vault, sealingKey }) as RingState,
+      state: () =>
+        ({ vault: this.member(id).vault, transit: this.transit, objects: VaultObjects.empty, sealingKey }) as RingState,
       sign: (message) => sign(null, message, key),
       log: {
         add: async (record) => {

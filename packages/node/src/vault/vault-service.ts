@@ -8,32 +8,40 @@
 import { hash } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Fabric } from '@ringwall/fabric'
-import { askerRefusal } from '@ringwall/identity'
-import { publicKeyOf, type RingState, type View } from '@ringwall/ring'
+import { askerRefusal, spiffeId, verifiesRaw } from '@ringwall/identity'
+import { publicKeyOf, type RingState, ringIssuer, type View } from '@ringwall/ring'
 import type { PublicKey } from '@ringwall/threshold'
 import {
+  type AskerFields,
   bodyDigest,
   checkOpen,
+  checkTransit,
   OPEN_REQUEST_MS_MAX,
   type OpenAnswer,
   type OpenRefusal,
   openSigningBytes,
   parseSignedOpenRequest,
+  parseSignedTransitRequest,
   ReplyMaker,
   requestDigest,
   type SignedOpenRequest,
+  type SignedTransitRequest,
+  transitSigningBytes,
   VaultError,
 } from '@ringwall/vault'
 import type { NodeShare } from '../signing/node-share.ts'
 import { ThreadGone } from '../signing/task-thread.ts'
 import type { OpeningLog } from './opening-log.ts'
+import type { OpeningWork } from './opening-messages.ts'
 import { OpeningThread } from './opening-thread.ts'
 
-/** Of a request on its way: 64 names of 200 characters, and a certificate. */
+/** Of a request on its way: 64 names of 200 characters or 16 capsules, and a certificate. */
 const REQUEST_BYTES_MAX = 32_768
 /** Openings that this node passes on at a time. */
 const OPENINGS_MAX = 256
 const ANSWER_MS_MAX = 3_000
+/** More for each capsule that holders verify themselves, and for each evaluation. */
+const ANSWER_MS_EACH = 250
 const HEIGHT_BYTES = 6
 /** How long a holder waits for a block that the coordinator has, how often it looks, and how many wait at a time. */
 const BEHIND = { msMax: 600, everyMs: 15, waitersMax: 64 } as const
@@ -72,6 +80,29 @@ export interface VaultServiceOptions {
   readonly log: Pick<OpeningLog, 'add'>
   /** Unix milliseconds; `Date.now` unless given. */
   readonly now?: () => number
+}
+
+/** What is asked of holders: secrets, or uses of keys of the transit. */
+export type SignedAsk = SignedOpenRequest | SignedTransitRequest
+
+/** One thing that is granted, and what a holder's share is to touch for it. */
+interface Grant {
+  /** As it is recorded. */
+  readonly name: string
+  readonly version: number
+  readonly digest: Uint8Array
+  readonly work: OpeningWork
+}
+
+function signedBytes({ request }: SignedAsk): Uint8Array {
+  return 'act' in request ? transitSigningBytes(request) : openSigningBytes(request)
+}
+
+/** @throws {VaultError} VAULT_MALFORMED */
+export function parseSignedAsk(value: unknown): SignedAsk {
+  const request = typeof value === 'object' && value !== null && 'request' in value ? value.request : undefined
+  const isTransit = typeof request === 'object' && request !== null && 'act' in request
+  return isTransit ? parseSignedTransitRequest(value) : parseSignedOpenRequest(value)
 }
 
 type PeerAnswer = { readonly reply: Uint8Array } | { readonly reason: string }
@@ -127,7 +158,7 @@ export class VaultService {
     const index = publicKey?.indexOf(this.#options.self)
     if (publicKey === undefined || index === undefined || this.#share === undefined)
       throw new VaultError('VAULT_SHORT', 'this node holds no share of the sealing key')
-    const [partial] = await this.#thread.open([capsule], true)
+    const [partial] = await this.#thread.open([{ kind: 'capsule', bytes: capsule }], true)
     if (this.#publicKey !== publicKey) throw new VaultError('VAULT_SHORT', 'the sealing key was handed on')
     return { publicKey, index, partial: partial as Uint8Array }
   }
@@ -141,7 +172,7 @@ export class VaultService {
    *
    * @throws {OpenRefused} When this node's own view refuses it.
    */
-  async open(signed: SignedOpenRequest): Promise<OpenAnswer> {
+  async open(signed: SignedAsk): Promise<OpenAnswer> {
     const checked = this.#check(signed)
     if (!checked.ok) throw new OpenRefused(checked)
     const publicKey = publicKeyOf(this.#options.state().sealingKey) as PublicKey
@@ -152,34 +183,53 @@ export class VaultService {
       const { replies, refusals } = await this.#gather(signed, publicKey)
       this.counts.passedOn += 1
       if (replies.length < publicKey.threshold) this.counts.short += 1
-      return { replies, refusals, bodies: checked.secrets.map(({ body: { capsule, ciphertext } }) => ({ capsule, ciphertext })) }
+      return { replies, refusals, bodies: checked.bodies }
     } finally {
       this.#passingOn -= 1
     }
   }
 
-  #check(signed: SignedOpenRequest): ReturnType<typeof checkOpen> {
+  #check(
+    signed: SignedAsk,
+  ): { readonly ok: true; readonly grants: readonly Grant[]; readonly bodies: OpenAnswer['bodies'] } | OpenRefusal {
     const view = this.#options.view()
     const open = {
       ring: view.ring,
       policy: view.policy,
       state: this.#options.state(),
-      askerFault: (request: SignedOpenRequest['request'], bytes: Uint8Array, signature: string, nowMs: number) =>
-        askerRefusal(request, bytes, signature, view, nowMs)?.reason,
+      askerFault: (request: AskerFields, bytes: Uint8Array, signature: string, nowMs: number) =>
+        request.issuer.startsWith('key:')
+          ? accessKeyFault(request, bytes, signature, view, this.#options.state(), nowMs)
+          : askerRefusal(request, bytes, signature, view, nowMs)?.reason,
     }
-    return checkOpen(signed, open, this.#now())
+    if ('act' in signed.request) {
+      const checked = checkTransit(signed as SignedTransitRequest, open, this.#now())
+      if (!checked.ok) return checked
+      const grants = checked.grants.map(({ key, version, digest, kind, bytes }) => {
+        return { name: `transit:${key}`, version, digest, work: { kind, bytes } }
+      })
+      return { ok: true, grants, bodies: [] }
+    }
+    const checked = checkOpen(signed as SignedOpenRequest, open, this.#now())
+    if (!checked.ok) return checked
+    const grants = checked.secrets.map(({ name, version, body, label }) => {
+      const bytes = new Uint8Array(Buffer.from(body.capsule, 'base64url'))
+      const work = label === undefined ? { kind: 'stored' as const, bytes } : { kind: 'capsule' as const, bytes, label }
+      return { name, version, digest: bodyDigest(body), work }
+    })
+    return { ok: true, grants, bodies: checked.secrets.map(({ body: { capsule, ciphertext } }) => ({ capsule, ciphertext })) }
   }
 
   /** The same holders for the same secret, so that they have worked it out already: this node first, where it is one. */
-  #order(signed: SignedOpenRequest, { members }: PublicKey): readonly string[] {
-    const names = signed.request.secrets.map(({ name }) => name).join(' ')
+  #order({ request }: SignedAsk, { members }: PublicKey): readonly string[] {
+    const names = 'act' in request ? request.nonce : request.secrets.map(({ name }) => name).join(' ')
     const turn = hash('sha256', names, 'buffer').readUInt32BE(0) % members.length
     const parties = [...members.slice(turn), ...members.slice(0, turn)].map(({ party }) => party)
     const { self } = this.#options
     return parties.includes(self) ? [self, ...parties.filter((party) => party !== self)] : parties
   }
 
-  #gather(signed: SignedOpenRequest, publicKey: PublicKey): Promise<Pick<OpenAnswer, 'replies' | 'refusals'>> {
+  #gather(signed: SignedAsk, publicKey: PublicKey): Promise<Pick<OpenAnswer, 'replies' | 'refusals'>> {
     const waiting = [...this.#order(signed, publicKey)]
     const needed = signed.request.proven ? waiting.length : publicKey.threshold
     const head = Buffer.alloc(HEIGHT_BYTES)
@@ -211,17 +261,17 @@ export class VaultService {
           if (replies.length >= needed || (under === 0 && waiting.length === 0)) end()
         })
       }
-      const timer = setTimeout(end, ANSWER_MS_MAX)
+      const timer = setTimeout(end, answerMsMax(signed))
       const hedge = setInterval(next, this.#passingOn < HEDGE.busyFrom ? HEDGE.ms : HEDGE.busyMs)
       for (let i = 0; i < needed; i += 1) next()
     })
   }
 
-  async #ask(party: string, signed: SignedOpenRequest, payload: Uint8Array): Promise<PeerAnswer> {
+  async #ask(party: string, signed: SignedAsk, payload: Uint8Array): Promise<PeerAnswer> {
     const { self, fabric } = this.#options
     try {
       if (party === self) return await this.#reply(self, signed)
-      return readAnswer(await fabric.request(party, 'vault', payload, ANSWER_MS_MAX))
+      return readAnswer(await fabric.request(party, 'vault', payload, answerMsMax(signed)))
     } catch (error) {
       return { reason: (error as Error).message }
     }
@@ -236,7 +286,7 @@ export class VaultService {
       else if (payload.length > REQUEST_BYTES_MAX) answer = { reason: `a request has at most ${REQUEST_BYTES_MAX} bytes` }
       else {
         const bytes = Buffer.from(payload)
-        const signed = parseSignedOpenRequest(JSON.parse(bytes.toString('utf8', HEIGHT_BYTES)))
+        const signed = parseSignedAsk(JSON.parse(bytes.toString('utf8', HEIGHT_BYTES)))
         await this.#caughtUp(bytes.readUIntBE(0, HEIGHT_BYTES))
         answer = await this.#reply(from, signed)
       }
@@ -258,33 +308,35 @@ export class VaultService {
     }
   }
 
-  async #reply(coordinator: string, signed: SignedOpenRequest): Promise<PeerAnswer> {
+  async #reply(coordinator: string, signed: SignedAsk): Promise<PeerAnswer> {
     const answer = await this.#opened(coordinator, signed)
     this.counts['reply' in answer ? 'opened' : 'refused'] += 1
     return answer
   }
 
-  async #opened(coordinator: string, signed: SignedOpenRequest): Promise<PeerAnswer> {
+  async #opened(coordinator: string, signed: SignedAsk): Promise<PeerAnswer> {
     const publicKey = this.#publicKey
     const share = this.#share
     if (publicKey === undefined || share === undefined) return { reason: 'this node holds no share of the sealing key' }
     const checked = this.#check(signed)
     if (!checked.ok) return { reason: `${checked.code}: ${checked.reason}` }
     const { request } = signed
-    const digest = requestDigest(openSigningBytes(request))
+    const digest = requestDigest(signedBytes(signed))
     const name = Buffer.from(digest).toString('base64url')
-    const busy = this.#refusalOfLoad(name, request, checked.secrets.length * (request.proven ? 3 : 1))
+    const busy = this.#refusalOfLoad(name, request, costOf(checked.grants, request.proven))
     if (busy !== undefined) return { reason: busy }
-    const secrets = checked.secrets.map((one) => [one.name, one.version] as [string, number])
+    const secrets = checked.grants.map((one) => [one.name, one.version] as [string, number])
     const record = { atMs: this.#now(), issuer: request.issuer, request: name, coordinator, secrets }
     try {
-      const bodies = checked.secrets.map(({ body }) => ({ ...body, digest: bodyDigest(body) }))
-      const [partials] = await Promise.all([this.#partials(publicKey, bodies, request.proven), this.#options.log.add(record)])
+      const [partials] = await Promise.all([
+        this.#partials(publicKey, checked.grants, request.proven),
+        this.#options.log.add(record),
+      ])
       const index = publicKey.indexOf(this.#options.self)
       if (index === undefined || this.#publicKey !== publicKey) return { reason: 'the sealing key was handed on' }
-      const openings = checked.secrets.map(({ version }, at) => ({
+      const openings = checked.grants.map(({ version, digest: body }, at) => ({
         version,
-        body: (bodies[at] as { digest: Uint8Array }).digest,
+        body,
         partial: partials[at] as Uint8Array,
       }))
       return { reply: this.#maker.make({ epoch: publicKey.id, index, openings }, request.replyTo, digest) }
@@ -295,7 +347,7 @@ export class VaultService {
   }
 
   /** Why nothing more is done for this asker now; undefined when it is counted. */
-  #refusalOfLoad(digest: string, { issuer, atMs }: SignedOpenRequest['request'], secrets: number): string | undefined {
+  #refusalOfLoad(digest: string, { issuer, atMs }: AskerFields, secrets: number): string | undefined {
     const nowMs = this.#now()
     for (const [held, untilMs] of this.#seen) {
       if (untilMs >= nowMs) break
@@ -318,18 +370,14 @@ export class VaultService {
     return undefined
   }
 
-  async #partials(
-    publicKey: PublicKey,
-    bodies: readonly { readonly capsule: string; readonly digest: Uint8Array }[],
-    proven: boolean,
-  ): Promise<readonly Uint8Array[]> {
-    const bytesOf = ({ capsule }: { readonly capsule: string }): Uint8Array => new Uint8Array(Buffer.from(capsule, 'base64url'))
-    if (proven) return this.#thread.open(bodies.map(bytesOf), true)
+  async #partials(publicKey: PublicKey, grants: readonly Grant[], proven: boolean): Promise<readonly Uint8Array[]> {
+    const worksOf = (some: readonly Grant[]): readonly OpeningWork[] => some.map(({ work }) => work)
+    if (proven) return this.#thread.open(worksOf(grants), true)
     const nowMs = this.#now()
-    const names = bodies.map(({ digest }) => Buffer.from(digest).toString('base64url'))
+    const names = grants.map(({ digest }) => Buffer.from(digest).toString('base64url'))
     const known = names.map((name) => this.#keptPartial(name, nowMs))
-    const missing = bodies.filter((_, at) => known[at] === undefined)
-    const made = missing.length === 0 ? [] : await this.#thread.open(missing.map(bytesOf), false)
+    const missing = grants.filter((_, at) => known[at] === undefined)
+    const made = missing.length === 0 ? [] : await this.#thread.open(worksOf(missing), false)
     let next = 0
     return names.map((name, at) => {
       const held = known[at]
@@ -357,9 +405,38 @@ export class VaultService {
   }
 }
 
+function answerMsMax({ request }: SignedAsk): number {
+  return ANSWER_MS_MAX + ('act' in request ? request.uses.length * ANSWER_MS_EACH : 0)
+}
+
+/** In secrets that are opened without proofs: what somebody hands in has to be verified first. */
+function costOf(grants: readonly Grant[], proven: boolean): number {
+  return grants.reduce((sum, { work }) => sum + (proven || work.kind !== 'stored' ? 3 : 1), 0)
+}
+
 function readAnswer(payload: Uint8Array): PeerAnswer {
   const bytes = Buffer.from(payload)
   if (bytes[0] === '+'.charCodeAt(0)) return { reply: new Uint8Array(bytes.subarray(1)) }
   // A peer's words go into messages for people.
   return { reason: bytes.toString('utf8', 1, 501).replace(/\p{Cc}/gu, ' ') || 'no answer' }
+}
+
+/** Of an access key: what its secret signs with, for whom it was made, who must not be denied. */
+function accessKeyFault(
+  { issuer, ring, atMs }: AskerFields,
+  signed: Uint8Array,
+  signature: string,
+  view: View,
+  { objects }: RingState,
+  nowMs: number,
+): string | undefined {
+  const key = objects.accessKey(issuer.slice('key:'.length))
+  if (key === undefined) return `the ring has no access key ${issuer.slice('key:'.length)}`
+  if (!verifiesRaw(key.publicKey, signed, signature)) return 'the request is not signed with the access key'
+  const [kind, name] = key.identity.split(':') as [string, string]
+  if (kind === 'operator')
+    return view.operators.some((one) => one.name === name) ? undefined : `${key.identity} is none of this ring’s operators`
+  const subject = spiffeId(ring, 'service', name)
+  const denied = view.denials.matchCredential({ issuer: ringIssuer(ring), subject, issuedAtMs: atMs }, nowMs)
+  return denied === undefined ? undefined : `${subject} is denied by ${denied.issuer}: ${denied.reason}`
 }

@@ -208,13 +208,14 @@ export class WorkloadIdentities {
     const named = { of: 'service', name: service, publicKey: spki } as const
     const proof = sign('sha256', svidProofBytes(view.ring, named), privateKey).toString('base64url')
     const atMs = this.#now()
+    const ttlS = Math.floor(workload.ttl / 1_000)
     const request: MintRequest = {
       ring: view.ring,
       issuer: `node:${this.#options.self}`,
       certificate: '',
       atMs,
       nonce: randomBytes(16).toString('base64url'),
-      want: { type: 'svid', ...named, proof, ttlS: Math.floor(workload.ttl / 1_000) },
+      want: { type: 'svid', ...named, proof, ttlS },
     }
     const asked = { request, signature: Buffer.from(this.#options.sign(mintSigningBytes(request))).toString('base64url') }
     const { message, signature } = await this.#options.mint(asked)
@@ -228,7 +229,7 @@ export class WorkloadIdentities {
       // Should it have been replaced meanwhile, this is found to be another one, and the certificate is made anew.
       authority,
       issuedAtMs: atMs,
-      expiresAtMs: atMs + request.want.ttlS * 1_000,
+      expiresAtMs: atMs + ttlS * 1_000,
     }
   }
 }
