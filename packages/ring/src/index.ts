@@ -76,6 +76,7 @@ export {
   isCredentialSubject,
 } from './credential.ts'
 export { createDenialIndex, DenialTable, type HashSeed } from './denial-index.ts'
+export { didYouMean } from './did-you-mean.ts'
 export { type DiskLabel, diskLabel } from './disk-label.ts'
 export {
   DEVICE_STATUSES,
