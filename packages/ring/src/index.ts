@@ -97,6 +97,14 @@ export {
 export { type AnyRingError, GenesisInvalid, PolicyFileInvalid, SnapshotInvalid } from './errors.ts'
 export { FLOOD_REASON, isFloodDenial } from './flood-denial.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
+export {
+  hasLeaseWork,
+  type Lease,
+  type LeaseRefusalCode,
+  type LeaseStatement,
+  type Leases,
+  leaseUser,
+} from './leases.ts'
 export { denialOf, denialOfReuse, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
 export { type MerkleProof, verifyMerkleProof } from './merkle-trie.ts'
 export {
@@ -167,6 +175,8 @@ export type { PeoplePolicy } from './policy-people.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'
 export {
+  type DatabasePolicy,
+  databaseRole,
   isVaultOpen,
   mayManageTransit,
   mayUseTransit,

@@ -10,6 +10,7 @@ import { DEVICES_MAX, INVITATIONS_MAX } from './enrolment.ts'
 import { DeviceLine, InvitationLine } from './enrolment-shape.ts'
 import { SnapshotInvalid } from './errors.ts'
 import { Node } from './genesis.ts'
+import { LeasesShape } from './leases.ts'
 import { DisksShape } from './node-disks-shape.ts'
 import { RETIRED_MAX } from './nodes.ts'
 import { CREDENTIALS_MAX, PEOPLE_MAX, type Person } from './people.ts'
@@ -56,6 +57,7 @@ const Header = z.strictObject({
   sealingKey: RingKeyShape,
   disks: DisksShape.optional(),
   transit: TransitShape.optional(),
+  leases: LeasesShape.optional(),
   usage: z.array(z.tuple([z.string().max(80), z.array(z.tuple([z.int().min(0), z.int().min(1)])).max(13)])).max(2_000),
   denials: z.int().min(0).max(DENIALS_MAX),
   pending: z.int().min(0).max(PENDING_DENIALS_MAX),
@@ -175,7 +177,7 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
   const invitations = Array.from({ length: header.invitations ?? 0 }, () => lines.next(InvitationLine))
   const devices = Array.from({ length: header.devices ?? 0 }, () => lines.next(DeviceLine))
   const enrolment = { invitations, devices, trust: header.trust ?? NO_TRUST }
-  const { signingKey, sealingKey, disks, transit, policyText, policyVersion, nodes, retired, epoch, usage } = header
+  const { signingKey, sealingKey, disks, transit, leases, policyText, policyVersion, nodes, retired, epoch, usage } = header
   for (const [name, key] of [
     ['signing', signingKey],
     ['sealing', sealingKey],
@@ -188,6 +190,7 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
   const contents = {
     ...(disks === undefined ? {} : { disks }),
     ...(transit === undefined ? {} : { transit }),
+    ...(leases === undefined ? {} : { leases }),
     policyText,
     policyVersion,
     nodes,

@@ -11,6 +11,7 @@ import { type PendingDenial, PendingDenials } from './corroboration.ts'
 import { DenialLookup, DenialSlots, type HashSeed } from './denial-index.ts'
 import { encodeUtf8 } from './encoding.ts'
 import { Enrolment, type EnrolmentContents, type EnrolmentRoots } from './enrolment.ts'
+import { hashOfLeases, type Leases, NO_LEASES } from './leases.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
 import { hashOfDisks, NO_DISKS, type NodeDisks, withoutDisk } from './node-disks.ts'
 import { People, type Person } from './people.ts'
@@ -63,6 +64,7 @@ interface Fields {
   readonly sealingKey: RingKey
   readonly vault: VaultSecrets
   readonly transit: TransitKeys
+  readonly leases: Leases
   readonly enrolment: Enrolment
   readonly people: People
   readonly disks: NodeDisks
@@ -81,6 +83,8 @@ export interface StateContents {
   readonly disks?: NodeDisks | undefined
   /** Absent: none. */
   readonly transit?: TransitKeys | undefined
+  /** Absent: none. */
+  readonly leases?: Leases | undefined
   readonly denials: readonly Denial[]
   /** In order of id. */
   readonly pending: readonly PendingDenial[]
@@ -125,6 +129,8 @@ export interface StateParts {
   readonly disks?: string
   /** SHA-256 of the keys of the transit, as canonical JSON; absent while there are none. */
   readonly transit?: string
+  /** Likewise, of leases. */
+  readonly leases?: string
 }
 
 /** The commitment to a state, from its parts: lower-case hex. */
@@ -175,6 +181,7 @@ export class RingState {
       sealingKey: NO_RING_KEY,
       vault: VaultSecrets.empty,
       transit: NO_TRANSIT_KEYS,
+      leases: NO_LEASES,
       enrolment: Enrolment.empty,
       people: People.empty,
       disks: NO_DISKS,
@@ -201,6 +208,7 @@ export class RingState {
       sealingKey,
       vault: VaultSecrets.from(contents.vault),
       transit: contents.transit ?? NO_TRANSIT_KEYS,
+      leases: contents.leases ?? NO_LEASES,
       enrolment: Enrolment.from(contents.enrolment),
       people: People.from(contents.people),
       disks: contents.disks ?? NO_DISKS,
@@ -251,6 +259,11 @@ export class RingState {
   /** Keys of the transit. */
   get transit(): TransitKeys {
     return this.#fields.transit
+  }
+
+  /** Leases of database users. */
+  get leases(): Leases {
+    return this.#fields.leases
   }
 
   /** Invitations and devices. */
@@ -379,6 +392,10 @@ export class RingState {
     return transit === this.#fields.transit ? this : this.#with({ transit })
   }
 
+  withLeases(leases: Leases): RingState {
+    return leases === this.#fields.leases ? this : this.#with({ leases })
+  }
+
   withEnrolment(enrolment: Enrolment): RingState {
     return enrolment === this.#fields.enrolment ? this : this.#with({ enrolment })
   }
@@ -474,9 +491,11 @@ export class RingState {
     const fields = this.#fields
     const disks = hashOfDisks(fields.disks)
     const transit = hashOfTransit(fields.transit)
+    const leases = hashOfLeases(fields.leases)
     return {
       ...(disks === undefined ? {} : { disks }),
       ...(transit === undefined ? {} : { transit }),
+      ...(leases === undefined ? {} : { leases }),
       policy: hashOfPolicy(fields.policyText, hash),
       policyVersion: fields.policyVersion,
       nodes: hashOfList(fields.nodes),
@@ -505,6 +524,7 @@ export class RingState {
     return {
       ...(hashOfDisks(fields.disks) === undefined ? {} : { disks: fields.disks }),
       ...(fields.transit.length === 0 ? {} : { transit: fields.transit }),
+      ...(fields.leases.length === 0 ? {} : { leases: fields.leases }),
       policyText: fields.policyText,
       policyVersion: fields.policyVersion,
       nodes: fields.nodes,

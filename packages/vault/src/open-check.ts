@@ -2,7 +2,7 @@
  * Whether somebody may have secrets opened. Each holder of the sealing key asks this of its own view before its share touches a capsule: what a
  * coordinator says is not believed, and no capsule is opened but those of the state, which every validator verified before it voted.
  */
-import { isVaultOpen, mayUseVault, type Policy, publicKeyOf, type RingState, type SealedBody } from '@ringwall/ring'
+import { hasLeaseWork, isVaultOpen, mayUseVault, type Policy, publicKeyOf, type RingState, type SealedBody } from '@ringwall/ring'
 import { type AskerFields, openSigningBytes, type SignedOpenRequest } from './open-request.ts'
 
 /** How old a request may be, and how far ahead its signer's clock. */
@@ -40,7 +40,7 @@ export interface AskView {
 }
 
 export interface OpenView extends AskView {
-  readonly state: Pick<RingState, 'vault' | 'sealingKey'>
+  readonly state: Pick<RingState, 'vault' | 'sealingKey' | 'leases'>
 }
 
 export const refuse = (code: OpenRefusalCode, reason: string): OpenRefusal => ({ ok: false, code, reason })
@@ -77,10 +77,16 @@ export function checkOpen(
     return refuse('OPEN_CLOSED', 'the ring has no sealing key yet: ringwall key ls shows how it stands')
   const refused = refusalOfAsking(request, openSigningBytes(request), signature, view, nowMs)
   if (refused !== undefined) return refused
-  const [kind, asker] = issuer.split(':') as ['operator' | 'service', string]
+  const [kind, asker] = issuer.split(':') as ['operator' | 'service' | 'node', string]
   // Rights first: who may not read a name learns nothing of it.
   for (const { name } of request.secrets) {
-    if (mayUseVault(policy.vault, { kind, name: asker }, 'read', name)) continue
+    // A node may where the ring agreed on something that takes it.
+    if (
+      kind === 'node'
+        ? hasLeaseWork(state.leases, policy.vault, name)
+        : mayUseVault(policy.vault, { kind, name: asker }, 'read', name)
+    )
+      continue
     return refuse('OPEN_NOT_ENTITLED', `no rule of the policy (vault.rules) lets ${issuer} read ${name}`)
   }
   const secrets: Openable[] = []

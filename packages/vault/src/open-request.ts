@@ -17,7 +17,7 @@ const DOMAIN = 'RINGWALL_OPEN_V1\n'
 /** Secrets that one request may ask for. */
 export const OPEN_SECRETS_MAX = 64
 const CERTIFICATE_BYTES_MAX = 1_024
-const ISSUER = /^(operator:[A-Za-z0-9][A-Za-z0-9._-]{0,62}|service:[a-z0-9][a-z0-9._-]{0,62})$/
+const ISSUER = /^((operator|node):[A-Za-z0-9][A-Za-z0-9._-]{0,62}|service:[a-z0-9][a-z0-9._-]{0,62})$/
 const HASH = /^[0-9a-f]{64}$/
 
 export interface SecretWanted {
@@ -85,7 +85,7 @@ export function parseAskerFields(
   const hasPass = typeof request === 'object' && request !== null && Object.hasOwn(request, 'pass')
   const members = ['atMs', 'certificate', 'issuer', 'nonce', 'proven', 'replyTo', 'ring', ...(hasPass ? ['pass'] : []), ...others]
   const fields = record(request, 'request', members)
-  const issuer = text(fields.issuer, 'request.issuer', ISSUER, 'operator:NAME or service:NAME')
+  const issuer = text(fields.issuer, 'request.issuer', ISSUER, 'operator:NAME, node:ID or service:NAME')
   const isCertified = issuer.startsWith('service:') && !hasPass
   if (hasPass && !issuer.startsWith('service:')) fail('request.issuer', 'service:NAME, where there is a pass')
   if (typeof fields.proven !== 'boolean') fail('request.proven', 'true or false')

@@ -250,6 +250,16 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       query('name', 'The secret.', { type: 'string' }),
     ]),
   },
+  '/v1/leases': { get: call('leases', 'Database users that there are, of roles that the operator may use.', 'Leases') },
+  '/v1/leases/{id}': {
+    get: { ...call('lease', 'A lease of a database user.', 'Lease', [path('id', 'Of the lease.')]), security: [] },
+  },
+  '/v1/statements': {
+    post: {
+      ...posting(call('statement', 'Proposes what the holder of a pass states.', 'Stated'), 'StatementBody'),
+      security: [],
+    },
+  },
   '/v1/transit/keys': { get: call('transitKeys', 'Keys of the transit that the operator may use or manage.', 'TransitKeys') },
   '/v1/transit/key': {
     get: {
