@@ -7,7 +7,17 @@
  * Pure and total: time and view are arguments, and a check that fails unexpectedly refuses the request with status 500
  * rather than letting it pass. Synchronous, unless the token verifier, another node's count or the list of passwords is not.
  */
-import { type AccessAnswer, accountKey, type CompiledRoute, type Denial, type DenialIndex, ringIssuer } from '@ringwall/ring'
+import {
+  type AccessAnswer,
+  type AccessQuestion,
+  accountKey,
+  type CompiledRoute,
+  callerRefusal,
+  type Denial,
+  type DenialIndex,
+  mayAttest,
+  ringIssuer,
+} from '@ringwall/ring'
 import {
   type CompiledExclusions,
   createCollectionStore,
@@ -36,6 +46,7 @@ import {
   type Asker,
   type Charge,
   chargeAnswer,
+  chargeCost,
   type LimitPhase,
   type LimitRefusal,
   needsAccount,
@@ -45,9 +56,8 @@ import {
   takeLimits,
 } from './limits.ts'
 import { isField, LOGIN_BODY_BYTES_MAX, loginNames } from './login-names.ts'
-import { isLogin, isPortal, PORTAL_BODY_BYTES_MAX, personRefusal, sessionOf } from './people.ts'
-import { createRateLimiter, type RateLimiter } from './rate-limiter.ts'
-import type { Budget } from './ring-limiter.ts'
+import { isLogin, isPortal, personRefusal, portalBodyBytesMax, sessionOf } from './people.ts'
+import { type Budget, createRateLimiter, type RateLimiter } from './rate-limiter.ts'
 import { readingsOf } from './routing-path.ts'
 import { NOWHERE, type Place, type Places, refusedSource, type Source } from './sources.ts'
 import type {
@@ -61,6 +71,7 @@ import type {
   Judgement,
   LoginAttempt,
   Outcome,
+  Peer,
   ShownSession,
   TokenVerdict,
   WafWitness,
@@ -119,6 +130,8 @@ class RequestJudgement implements Judgement {
   /** The body holds a password that is known from breaches. */
   breached = false
   credential: TokenCredential | undefined
+  /** Whose certificate of the ring came with the request. */
+  peer: Peer | undefined
   /** The check being made: named when it fails unexpectedly. */
   check: Check = 'none'
   waf: WafTransaction | undefined
@@ -182,7 +195,7 @@ class RequestJudgement implements Judgement {
 
   get bodyBytesWanted(): number {
     if (this.decision !== undefined || this.route === undefined) return 0
-    if (this.portal) return PORTAL_BODY_BYTES_MAX
+    if (this.portal) return portalBodyBytesMax(this.request)
     const inspected =
       this.waf === undefined && this.examination === undefined && this.patches.length === 0 ? 0 : this.route.bodyBytesMax
     return accountsOf(this.route) === undefined ? inspected : Math.max(inspected, LOGIN_BODY_BYTES_MAX)
@@ -437,8 +450,10 @@ export function createGuard(options: GuardOptions = {}): Guard {
       judgement.session = session
       return settle(judgement, environment, session.verdict)
     }
-    // Without issuers no token is believed: nothing is to be verified.
-    if (environment.view.policy.issuers.length === 0 && identity === undefined) return settle(judgement, environment, undefined)
+    // Without issuers no token is believed but the ring’s, and those where it matters: nothing is to be verified.
+    const { issuers, segmentation } = environment.view.policy
+    const asksCaller = (route?.callers ?? service.callers) !== undefined || segmentation.mode !== 'off'
+    if (issuers.length === 0 && identity === undefined && !asksCaller) return settle(judgement, environment, undefined)
     const bearer = bearerToken(request.headers)
     if (bearer.kind === 'none') return settle(judgement, environment, undefined)
     if (bearer.kind === 'malformed') return settle(judgement, environment, MALFORMED)
@@ -583,7 +598,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
     },
 
     lasting({ request, credential, decision }: RequestJudgement) {
-      const { method, target, remoteAddress, host, path } = request
+      const { method, target, remoteAddress, host, path, peer } = request
       const kept = {
         method,
         target: detached(target),
@@ -592,9 +607,11 @@ export function createGuard(options: GuardOptions = {}): Guard {
         remoteAddress,
         host: detached(host),
         path: detached(path),
+        peer,
       }
       const lasting = new RequestJudgement(kept, places)
       lasting.credential = credential
+      lasting.peer = peer
       lasting.decision = decision
       return lasting
     },
@@ -605,9 +622,14 @@ export function createGuard(options: GuardOptions = {}): Guard {
       judgement.lent = undefined
     },
 
-    answered(judgement, status, nowMs) {
+    answered(judgement, answer, nowMs) {
       if (judgement instanceof RequestJudgement && judgement.charges !== undefined)
-        chargeAnswer(limiters, judgement.charges, status, nowMs)
+        chargeAnswer(limiters, judgement.charges, answer, nowMs)
+    },
+
+    sent(judgement, cost, nowMs) {
+      if (judgement instanceof RequestJudgement && judgement.charges !== undefined)
+        chargeCost(limiters, judgement.charges, cost, nowMs)
     },
 
     end(judgement) {
@@ -818,7 +840,10 @@ function portalObjection(
   environment: GuardEnvironment,
 ): Objection | undefined {
   judgement.check = 'denial'
-  if (truncated) return { outcome: 'deny', status: 413, reason: `a form of more than ${PORTAL_BODY_BYTES_MAX} bytes is not read` }
+  if (truncated) {
+    const most = portalBodyBytesMax(judgement.request)
+    return { outcome: 'deny', status: 413, reason: `a form of more than ${most} bytes is not read` }
+  }
   if (body.length === 0) return undefined
   const service = judgement.route!.service.name
   const names = loginNames(judgement.request.headers, body, 'name')
@@ -961,6 +986,14 @@ function accessObjection(
   const { service, route, authorizer } = judgement.route!
   const identity = route?.identity ?? service.identity
   const { nowMs } = environment
+  const shown = judgement.request.peer
+  const peer = shown !== undefined && isStanding(shown, environment) ? shown : undefined
+  if (peer !== undefined) {
+    judgement.peer = peer
+    judgement.check = 'denial'
+    const denied = peerDenial(peer, environment)
+    if (denied !== undefined) return denied
+  }
   if (verdict?.ok === true) {
     judgement.credential = verdict
     judgement.check = 'denial'
@@ -977,14 +1010,18 @@ function accessObjection(
   }
   judgement.check = 'identity'
   const objection = identity === undefined ? undefined : identityObjection(identity, verdict, service.name)
-  if (objection !== undefined || authorizer === undefined) return objection
+  if (objection !== undefined) return objection
   judgement.check = 'authorization'
   // Where an issuer’s tokens are not taken, they say nothing about who it is.
   const taken =
     verdict?.ok === true &&
     (verdict.audience === undefined || verdict.audience === service.name) &&
     (identity === undefined || isTaken(identity, verdict))
-  const principal = taken ? verdict : undefined
+  const token = taken ? verdict : undefined
+  const refused = callerObjection(judgement, environment, token, peer)
+  if (refused !== undefined || authorizer === undefined) return refused
+  // Who shows a token acts by it; a service that shows none acts for itself.
+  const principal = token ?? (peer === undefined ? undefined : { ...peer, ok: true as const, claims: NO_CLAIMS })
   const { request } = judgement
   const question = {
     principal,
@@ -1006,10 +1043,53 @@ function accessObjection(
   return undefined
 }
 
+/** Is a certificate that verified when it was shown still good? */
+function isStanding({ subject, attestedBy, expiresAtMs }: Peer, { view, nowMs }: GuardEnvironment): boolean {
+  if (nowMs >= expiresAtMs) return false
+  if (attestedBy === undefined) return true
+  const service = subject.slice(subject.lastIndexOf('/') + 1)
+  return view.nodes.some(({ id }) => id === attestedBy) && mayAttest(view.policy, attestedBy, service)
+}
+
+/** Of the certificate, or of the node that vouched for it. */
+function peerDenial(peer: Peer, environment: GuardEnvironment): Objection | undefined {
+  const { view, nowMs } = environment
+  const own = denial(environment, (index) => index.matchCredential(peer, nowMs))
+  if (own !== undefined || peer.attestedBy === undefined) return own
+  const { issuer, attestedBy, issuedAtMs } = peer
+  const node = { issuer, subject: `spiffe://${view.ring}/node/${attestedBy}`, issuedAtMs }
+  return denial(environment, (index) => index.matchCredential(node, nowMs))
+}
+
+/** Which services may call this one. */
+function callerObjection(
+  judgement: RequestJudgement,
+  { view }: GuardEnvironment,
+  token: TokenCredential | undefined,
+  peer: Peer | undefined,
+): Objection | undefined {
+  const { service, route } = judgement.route!
+  const isOfRing =
+    token !== undefined && token.issuer === ringIssuer(view.ring) && token.subject?.startsWith('spiffe://') === true
+  const id = peer?.subject ?? (isOfRing ? token.subject : undefined)
+  const refusal = callerRefusal(view.policy, view.ring, service, route, {
+    id,
+    isKnown: token !== undefined || peer !== undefined,
+  })
+  if (refusal === undefined) return undefined
+  const { reason, rule, isShadow } = refusal
+  if (!isShadow) return { outcome: 'deny', status: id === undefined && token === undefined ? 401 : 403, reason, rule }
+  judgement.shadowed ??= 'deny'
+  judgement.shadowReason ??= `nothing objected; ${reason}, which only watches`
+  return undefined
+}
+
+const NO_CLAIMS: Readonly<Record<string, unknown>> = Object.freeze({})
+
 function authorizationObjection(
   { service }: CompiledRoute,
   { allowed, policies, failed }: AccessAnswer,
-  principal: TokenCredential | undefined,
+  principal: AccessQuestion['principal'],
 ): Objection | undefined {
   if (allowed) return undefined
   const broken = failed.length === 0 ? '' : `; could not be evaluated: ${failed.slice(0, 5).join(', ')}`

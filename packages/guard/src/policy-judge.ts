@@ -9,13 +9,14 @@ import {
   NO_SIGNING_KEY_VIEW,
   type PolicyJudge,
   type RehearsedRequest,
+  ringIssuer,
 } from '@ringwall/ring'
 import type { RuleSet } from '@ringwall/waf'
 import { createGuard } from './guard.ts'
 import { createRateLimiter } from './rate-limiter.ts'
 import { normalizeRoutingPath } from './routing-path.ts'
 import { NOWHERE } from './sources.ts'
-import type { GuardEnvironment, TokenVerdict } from './types.ts'
+import type { GuardEnvironment, Peer, TokenVerdict } from './types.ts'
 
 const NOW_MS = 1_700_000_000_000
 /** A test is one client: it draws on few limits. */
@@ -55,7 +56,8 @@ export const judgePolicy: PolicyJudge = (compiled) => {
     const environment = environmentOf(compiled, request, runs)
     const headers =
       request.token === undefined ? request.headers : [...request.headers, ['Authorization', `Bearer ${TOKEN}`] as const]
-    const head = guard.head({ ...request, headers, path: routing.path }, environment)
+    const peer = request.caller === undefined ? undefined : peerOf(request.caller)
+    const head = guard.head({ ...request, headers, path: routing.path, peer }, environment)
     if (head instanceof Promise) throw new Error('the guard waits for something')
     const wanted = Math.min(head.bodyBytesWanted, request.body.length)
     const judged = guard.body(head, request.body.subarray(0, wanted), wanted < request.body.length, environment)
@@ -64,6 +66,11 @@ export const judgePolicy: PolicyJudge = (compiled) => {
     const work = runs.reduce((sum, run) => sum + run.work, 0)
     return { outcome, status, check, rule, ruleIds: matches.map(({ ruleId }) => ruleId), reason, work }
   }
+}
+
+function peerOf(caller: string): Peer {
+  const expiresAtMs = NOW_MS + 3_600_000
+  return { issuer: ringIssuer(RING), subject: `spiffe://${RING}/${caller}`, issuedAtMs: NOW_MS, expiresAtMs, hash: '' }
 }
 
 function environmentOf(compiled: CompiledPolicy, { token }: RehearsedRequest, runs: Worked[]): GuardEnvironment {

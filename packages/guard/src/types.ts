@@ -4,7 +4,8 @@ import type { WafMatch, WafRequest, WafResponse, WafTransaction, WafVerdict } fr
 import type { ApiProblem } from '@ringwall/waf/api'
 import type { ChallengeTerms, GrantedPass } from './challenge.ts'
 import type { Indicators } from './indicators.ts'
-import type { Budget } from './ring-limiter.ts'
+import type { AnswerCost, AnswerHead } from './limits.ts'
+import type { Budget } from './rate-limiter.ts'
 
 export type Outcome = 'allow' | 'deny' | 'challenge' | 'throttle'
 
@@ -31,7 +32,7 @@ export interface Decision {
   readonly status: number
   readonly check: Check
   readonly reason: string
-  /** `denial:ID`, `limit:NAME`, `rule:ID`, `view:stale`, `authorization:POLICY` (`authorization:default`: nothing permits it), `api:path` and the like (also where the API only watches), or undefined. */
+  /** `denial:ID`, `limit:NAME`, `rule:ID`, `view:stale`, `authorization:POLICY` (`authorization:default`: nothing permits it), `callers:SERVICE`, `api:path` and the like (also where the API only watches), or undefined. */
   readonly rule: string | undefined
   /** Ledger height of the view that judged. */
   readonly height: number
@@ -51,6 +52,18 @@ export interface Decision {
   readonly shadowOutcome: Outcome
 }
 
+/** Who a certificate of the ring (X.509-SVID) says that a client is. It verified when it was shown. */
+export interface Peer extends Credential {
+  /** Its SPIFFE id. */
+  readonly subject: string
+  /** SHA-256 of the certificate, lower-case hex, as `x-forwarded-client-cert` has it. */
+  readonly hash: string
+  /** Of a service: the node that said which program it is. It must still be one that may say so. */
+  readonly attestedBy?: string
+  /** Unix milliseconds. Nobody is known by it afterwards. */
+  readonly expiresAtMs: number
+}
+
 /** A request as the guard meets it: already parsed, its source already settled by the trusted-proxy rules. */
 export interface GuardRequest extends WafRequest {
   /** Host without port, lower case. */
@@ -63,6 +76,8 @@ export interface GuardRequest extends WafRequest {
   readonly ja4?: string | undefined
   /** SHA-256 of the client's certificate, base64url, where TLS asked for one and it was shown. */
   readonly clientCertificate?: string | undefined
+  /** Undefined where none was shown, or not one of the ring. */
+  readonly peer?: Peer | undefined
   /** Fingerprint of the client's HTTP/2; undefined over HTTP/1.1. */
   readonly http2?: string | undefined
   /** The client's connection is TLS, here or before a trusted proxy. */
@@ -154,6 +169,8 @@ export interface Judgement {
   readonly bodyBytesWanted: number
   /** Of the token that came with the request and verified. */
   readonly credential?: Credential | undefined
+  /** Of the certificate of the ring that came with it. */
+  readonly peer?: Peer | undefined
   /** It is for a page of ours, which answers once it is allowed. */
   readonly portal?: boolean | undefined
   /** Refused because nobody is logged in. */
@@ -231,7 +248,9 @@ export interface Guard {
   /** It is under way no more, whatever became of it: to be told once of every judgement that `head` gave. */
   release(judgement: Judgement): void
   /** What the application answered: some limits count by it. */
-  answered(judgement: Judgement, status: number, nowMs: number): void
+  answered(judgement: Judgement, answer: AnswerHead, nowMs: number): void
+  /** What it came to, once it is over: others count by that. */
+  sent(judgement: Judgement, cost: AnswerCost, nowMs: number): void
   /** For a request that was allowed and whose response was not judged to its end, whatever the reason: WAF phase 5. */
   end(judgement: Judgement): void
 }

@@ -23,6 +23,8 @@ export const TOKEN_TTL_S_DEFAULT = 300
 export const TOKEN_TTL_S_MAX = 3_600
 export const SVID_TTL_S_DEFAULT = 3_600
 export const SVID_TTL_S_MAX = 86_400
+/** Of devices that are no nodes: the policy says how much of it. */
+const DEVICE_SVID_TTL_S_MAX = 2_592_000
 export const CLAIMS_MAX = 16
 /** The ring makes none that is longer. */
 const CERTIFICATE_BYTES_MAX = 1_024
@@ -51,11 +53,11 @@ export interface TokenConfirmation {
 
 export interface SvidWanted {
   readonly type: 'svid'
-  readonly of: 'node' | 'service'
+  readonly of: 'node' | 'service' | 'device'
   readonly name: string
   /** SubjectPublicKeyInfo in DER (Ed25519 or P-256), base64url. */
   readonly publicKey: string
-  /** By that key, over `svidProofBytes`, base64url: ECDSA in DER with SHA-256. */
+  /** By that key, over `svidProofBytes`, base64url: ECDSA in DER with SHA-256. Empty for a device: the ring has seen its request. */
   readonly proof: string
   readonly ttlS: number
 }
@@ -176,13 +178,14 @@ function parseWanted(value: unknown): MintRequest['want'] {
   }
   if (type === 'svid') {
     const fields = record(value, 'want', ['name', 'of', 'proof', 'publicKey', 'ttlS', 'type'])
-    if (fields.of !== 'node' && fields.of !== 'service') fail('want.of', 'node or service')
+    if (fields.of !== 'node' && fields.of !== 'service' && fields.of !== 'device') fail('want.of', 'node, service or device')
+    const isDevice = fields.of === 'device'
     return {
       name: text(fields.name, 'want.name', NAME, 'the name of a node or a service'),
       of: fields.of,
-      proof: bytes(fields.proof, 'want.proof', 8, 80),
+      proof: bytes(fields.proof, 'want.proof', isDevice ? 0 : 8, isDevice ? 0 : 80),
       publicKey: bytes(fields.publicKey, 'want.publicKey', 44, 91),
-      ttlS: whole(fields.ttlS, 'want.ttlS', 60, SVID_TTL_S_MAX),
+      ttlS: whole(fields.ttlS, 'want.ttlS', 60, isDevice ? DEVICE_SVID_TTL_S_MAX : SVID_TTL_S_MAX),
       type,
     }
   }

@@ -30,4 +30,5 @@ export {
   tryRequest,
 } from './rule-trial.ts'
 export { runNode } from './run-node.ts'
+export { runSidecar } from './sidecar/run-sidecar.ts'
 export { VERSION } from './version.ts'

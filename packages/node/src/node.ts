@@ -17,6 +17,7 @@ import {
 import { createProofReplays, verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
 import { Challenges, createProxy, type LoginEvent } from '@ringwall/proxy'
+import { type NewFinding, Notifier } from '@ringwall/respond'
 import {
   type Denial,
   type DenialSubject,
@@ -28,6 +29,7 @@ import {
   isEnrolmentStatement,
   KEY_NAMES,
   type KeyName,
+  nodeSubject,
   parseGenesis,
   publicKeyOf,
   type RingApplication,
@@ -63,7 +65,7 @@ import { AuditLog } from './audit-log.ts'
 import { BotNames } from './bot-names.ts'
 import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
-import { type NodeConfig, readTextFile } from './config.ts'
+import { type NodeConfig, readTextFile, USUAL_OBJECT_SETTINGS } from './config.ts'
 import { DetectionWatch, describeDetected, followDetection, signalOf } from './detection.ts'
 import { askAtStart } from './disk/ask-at-start.ts'
 import { type Disk, openDisk, PASSPHRASE_VARIABLE } from './disk/disk.ts'
@@ -78,6 +80,7 @@ import { summarizeEnrolment } from './enrolment/summary.ts'
 import { showExpelled } from './enrolment/trust.ts'
 import { Vouching } from './enrolment/vouching.ts'
 import { StartError } from './errors.ts'
+import { EstServer } from './est/est-server.ts'
 import { EventLog } from './events.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
@@ -91,22 +94,29 @@ import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.t
 import { LeaseKeeper } from './leases/lease-keeper.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
+import { Objects } from './objects/objects.ts'
 import { ownDenials } from './own-denials.ts'
 import { PassKeys, usePassKeys } from './pass-keys.ts'
 import { LoginForms } from './people/login-forms.ts'
 import { LoginPortal } from './people/login-portal.ts'
+import { outsideHttp } from './people/outside-http.ts'
 import { Passwords } from './people/passwords.ts'
+import { ProviderKeys } from './people/provider-keys.ts'
 import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
 import { RequestArchive } from './request-archive.ts'
+import { isAtLeast, messageOf, tellsOf } from './respond/incident-message.ts'
+import { openChannel } from './respond/notify-channels.ts'
+import { NodePlaybooks } from './respond/playbooks.ts'
 import { ringApplication } from './ring-application.ts'
 import { RingLimits } from './ring-limits.ts'
 import { cachingCompiler } from './rule-cache.ts'
 import { RuleTiming } from './rule-timing.ts'
 import { RuleWatch } from './rule-watch.ts'
 import { loadRuleLibrary } from './rules.ts'
+import { S3Server } from './s3/s3-server.ts'
 import { Foresight } from './signing/foresight.ts'
 import { KeyHolder } from './signing/key-holder.ts'
 import type { NodeShare } from './signing/node-share.ts'
@@ -116,7 +126,7 @@ import { SigningService } from './signing/signing-service.ts'
 import { SlowLoginWatch } from './slow-login-watch.ts'
 import { sourceMeter } from './source-meter.ts'
 import { describeSubject } from './subject-text.ts'
-import { sameKeys, tokensOf } from './token-trust.ts'
+import { peersOf, sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 import { OpeningLog } from './vault/opening-log.ts'
 import { VaultService } from './vault/vault-service.ts'
@@ -126,6 +136,10 @@ import { WorkloadApi } from './workloads/workload-api.ts'
 const TICK_MS = 500
 const TX_VALID_MS = 60_000
 const OWN_DENIAL_WAIT_MS = 30_000
+/** A claim lasts little longer. */
+const PLAY_WAIT_MS = 5_000
+/** What comes within so long is told as one message. */
+const NOTIFY_GROUP_MS = 5_000
 const REDEEM_WAIT_MS = 8_000
 const DRAIN_MS = 2_000
 const KEY_TICK_MS = 500
@@ -163,6 +177,8 @@ export interface RunningNode {
   readonly signing: SigningService
   /** Openings of secrets. */
   readonly vault: VaultService
+  /** Shards that it holds, and what clients do with objects through it. */
+  readonly objects: Objects
   /** Those with this node's share. */
   readonly openings: OpeningLog
   /** For the programs on this machine. */
@@ -171,6 +187,10 @@ export interface RunningNode {
   readonly reception: NodeReception
   /** Incidents, of all nodes. */
   readonly desk: IncidentDesk
+  /** Where it tells what happens. */
+  readonly notifier: Notifier
+  /** Its part in runs of playbooks. */
+  readonly playbooks: NodePlaybooks
   /** Programs that enforce its denials elsewhere. */
   readonly bouncers: Bouncers
   /** Whose decisions it takes in. */
@@ -179,6 +199,8 @@ export interface RunningNode {
   indicators(): readonly IndicatorStatus[]
   /** As the guard verifies bearer tokens now. */
   tokens(): TokenVerifier
+  /** Why it is to take no more traffic: it is out of the ring, or noticed what puts it out. */
+  whyOut(): string | undefined
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
   ready(): boolean
   view(): View
@@ -301,6 +323,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         `the ring does not list this node, so nobody links to it. If it is new, an operator adds it: ${add}`,
       )
     }
+    const outside = outsideHttp()
+    const providerKeys = new ProviderKeys({ view: () => view, http: outside, log: (line) => log('warn', line) })
+    providerKeys.warm()
     const api = new ApiActivity()
     api.follow(view.policy)
     let stateAt = ledger.state()
@@ -324,6 +349,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       view = application.view(final.state, final.block.height, final.block.timestampMs)
       if (view.policyVersion !== before.policyVersion) {
         api.follow(view.policy)
+        providerKeys.warm()
         events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)
       }
       if (view.policyVersion !== before.policyVersion) {
@@ -333,6 +359,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         })
       }
       const expelled = showExpelled(stateBefore, final.state, events)
+      for (const id of expelled) cut(nodeSubject(ring, id))
+      if (expelled.includes(config.id)) withdraw()
       if (view.nodes !== before.nodes) void members.follow(view.nodes, expelled)
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
       confirmDenials(final.txs, stateBefore, final.state)
@@ -501,6 +529,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const forms = new LoginForms()
     const portal = new LoginPortal({
       ring,
+      providerKeys,
+      http: outside,
+      secret: (variable) => process.env[variable],
       view: () => view,
       people: () => stateAt.people,
       tokens: () => tokens,
@@ -557,6 +588,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
         challenges,
         portal,
+        peer: (certificate, nowMs) => peersOf(view)(certificate, nowMs),
         log,
       })
     const proxy = workers ?? ownProxy()
@@ -667,12 +699,29 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         sign: (message) => signMessage(privateKey, message),
       }),
       tpm: config.tpm,
+      caseInput: config.caseInput,
+      onNoticed: () => withdraw(),
       events,
       state: () => ledger.state(),
       every: () => view.policy.devices.attestation.every,
       submit: (body, waitMs, atMs) => ledger.submit(signInOwnName(body, Math.round(atMs)), waitMs),
     })
     attester.start()
+    let isWithdrawn = false
+    /** Nobody may believe this node any more: clients are to go elsewhere. */
+    const withdraw = (): void => {
+      if (isWithdrawn) return
+      isWithdrawn = true
+      takesTraffic = false
+      void proxy.stop(DRAIN_MS)
+    }
+    let wasMember = view.nodes.some(({ id }) => id === config.id)
+    const whyOut = (): string | undefined => {
+      const isMember = view.nodes.some(({ id }) => id === config.id)
+      wasMember ||= isMember
+      if (attester.noticed !== undefined) return attester.noticed
+      return wasMember && !isMember ? 'the ring has let it go' : undefined
+    }
     closers.push(() => attester.stop())
 
     /** Whoever catches a validator at lying shows it to the ring, which lets it go. Others may have shown it already. */
@@ -691,6 +740,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       view: () => view,
       people: () => stateAt.people,
       transit: () => stateAt.transit,
+      providerKeys: (provider) => providerKeys.keys(provider),
+      prepare: (request) => providerKeys.prepare(request),
       sign: (message) => signMessage(privateKey, message),
       numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json'), disk.seal),
       events,
@@ -728,6 +779,22 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       log: openings,
     })
     closers.push(() => vault.stop())
+    const objects = await Objects.open({
+      self: config.id,
+      ring,
+      data: config.data,
+      seal: disk.seal,
+      settings: config.objects ?? USUAL_OBJECT_SETTINGS,
+      fabric,
+      view: () => view,
+      state: () => ledger.state(),
+      isCurrent: () => certifiedAtMs !== undefined && !ledger.status().syncing,
+      sign: (message) => signMessage(privateKey, message),
+      open: (request) => vault.open(request),
+      submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
+      events,
+    })
+    closers.push(() => objects.stop())
     const sealingHolder = await openHolder('sealing', join(keys, 'sealing'), (share) =>
       vault.use(publicKeyOf(ledger.state().sealingKey), share),
     )
@@ -809,12 +876,23 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     const denyInOwnName = (subject: DenialSubject, ttlMs: number, reason: string): void =>
       denyNow(subject, ttlMs, reason, Date.now())
+    const notifier = new Notifier({
+      channels: config.notify.map(openChannel),
+      groupMs: NOTIFY_GROUP_MS,
+      onLost: (channel, reason) => events.add('node', 'warn', `the channel ${channel} was not told: ${reason}`),
+    })
+    closers.push(() => notifier.stop())
     const desk = new IncidentDesk({
       self: config.id,
       fabric,
       file: join(config.data, 'incidents'),
       disk: disk.seal,
-      onOpened: ({ id, severity, title }) => {
+      onOpened: (incident) => {
+        const { id, severity, title } = incident
+        if (tellsOf(incident, config.id))
+          for (const { name, incidents } of config.notify)
+            if (incidents !== undefined && isAtLeast(severity, incidents))
+              notifier.tell(name, messageOf(incident, ring, config.id))
         telemetry.count('incidents_total', { severity }, 1)
         events.add('incident', severity === 'high' ? 'bad' : 'warn', `incident ${id} (${severity}): ${title}`)
       },
@@ -822,6 +900,22 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     await desk.start()
     closers.push(() => desk.stop())
+    const playbooks = new NodePlaybooks({
+      self: config.id,
+      ring,
+      folder: join(config.data, 'playbooks'),
+      disk: disk.seal,
+      state: () => ledger.state(),
+      view: () => view,
+      propose: async (body) => void (await propose(signInOwnName(body), PLAY_WAIT_MS)),
+      notifier,
+      incidents: () => desk.list(),
+      say: (level, line) => events.add('incident', level, line),
+    })
+    const reportFound = (finding: NewFinding): void => {
+      desk.add(finding)
+      playbooks.found(finding)
+    }
     const logins = new LoginWatch({
       self: config.id,
       fabric,
@@ -829,7 +923,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       deny: denyInOwnName,
       onFinding: (finding) => {
         events.add('finding', 'warn', finding.reason)
-        desk.add(ofFailedLogins(finding, Date.now()))
+        reportFound(ofFailedLogins(finding, Date.now()))
       },
       onSources: (from, payload) => {
         if (payload[0] === SOURCE_SUMMARY_VERSION) slowLogins.merge(from, payload)
@@ -846,7 +940,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       disk: disk.seal,
       deny: denyInOwnName,
       say: (line) => events.add('finding', 'warn', line),
-      onFinding: (finding) => desk.add(ofSlowLogins(finding, Date.now())),
+      onFinding: (finding) => reportFound(ofSlowLogins(finding, Date.now())),
       log,
     })
     const detection = new DetectionWatch({
@@ -856,7 +950,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       onFinding: (found) => {
         telemetry.count('findings_total', { rule: found.rule }, 1)
         events.add('finding', 'warn', describeDetected(found))
-        desk.add(ofDetected(found))
+        reportFound(ofDetected(found))
       },
     })
     closers.push(followDetection(detection, fabric))
@@ -874,7 +968,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       deny: denyInOwnName,
       say: (line) => events.add('finding', 'warn', line),
       count: (named) => telemetry.count('flood_sources_total', {}, named),
-      onFound: (named, reason, isDenied) => desk.add(ofFlood(named, reason, isDenied, Date.now())),
+      onFound: (named, reason, isDenied) => reportFound(ofFlood(named, reason, isDenied, Date.now())),
     })
 
     /** What it said for this reason, and for no other, it says no longer. */
@@ -944,15 +1038,19 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       queries: new PeerQueries(fabric),
       signing,
       vault,
+      objects,
       openings,
       workloads,
       reception,
       desk,
+      notifier,
+      playbooks,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
       indicators: () => indicators.status(),
       feeds: () => feeds.map((feed) => feed.status()),
       tokens: () => tokens,
-      ready: () => takesTraffic && certifiedAtMs !== undefined,
+      ready: () => takesTraffic && certifiedAtMs !== undefined && whyOut() === undefined,
+      whyOut,
       view: () => view,
       certifiedAtMs: () => certifiedAtMs,
       access: (request, verdict) => guard.access(request, verdict, environment()),
@@ -1004,6 +1102,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     await fabric.start()
     isLinked = true
+    objects.start()
     reception.follow(ledger.state())
     closers.push(() => fabric.stop())
     await admin.start()
@@ -1013,6 +1112,27 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       await started.start()
       closers.push(() => started.stop())
     }
+    if (config.est !== undefined) {
+      const est = new EstServer({
+        config: config.est,
+        self: config.id,
+        ring,
+        state,
+        view: () => view,
+        sign,
+        mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
+        submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
+        say: (level, line) => events.add('key', level, line),
+      })
+      await est.start()
+      closers.push(() => est.stop())
+    }
+    if (config.s3 !== undefined) {
+      const say = (level: 'info' | 'warn', line: string): void => events.add('vault', level, line)
+      const s3 = new S3Server({ config: config.s3, self: config.id, service: objects.service, say })
+      await s3.start()
+      closers.push(() => s3.stop())
+    }
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()
     served.push(() => proxy.stop(DRAIN_MS))
@@ -1021,6 +1141,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       feed.start()
       closers.push(() => feed.stop())
     }
+    playbooks.start()
+    closers.push(() => playbooks.stop())
     acme?.start()
     events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)
     return node

@@ -27,7 +27,7 @@ import { cachingCompiler } from './rule-cache.ts'
 import { RuleTiming } from './rule-timing.ts'
 import { RuleSightings } from './rule-watch.ts'
 import { sourceMeter } from './source-meter.ts'
-import { sameKeys, tokensOf } from './token-trust.ts'
+import { peersOf, sameKeys, tokensOf } from './token-trust.ts'
 import type { DenialNews, FromWorker, KeptRequest, ToWorker, ViewNews, WorkerNews, WorkerStart } from './worker-messages.ts'
 
 const NEWS_MS = 50
@@ -155,6 +155,7 @@ const proxy = createProxy({
   ticketSecret: start.ticketSecret,
   challenges,
   portal,
+  peer: (certificate, nowMs) => peersOf(view)(certificate, nowMs),
   ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id, disk) }),
   // Each thread keeps its own.
   cacheBytes: Math.floor(config.cacheBytes / start.threads),

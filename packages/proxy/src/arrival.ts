@@ -5,9 +5,10 @@
  * Bounded: an arrival holds at most one header and one ClientHello, has one deadline for all of it, and is the first to go when there are too
  * many: a client that means it is done within a round trip or two, and so is never among the oldest.
  */
-import { hash } from 'node:crypto'
+import { hash, type X509Certificate } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { type SecureContext, TLSSocket } from 'node:tls'
+import type { Peer } from '@ringwall/guard'
 import { ACME_PROTOCOL } from './acme-answers.ts'
 import { ALERT_UNRECOGNIZED_NAME, HELLO_BYTES_MAX, readClientHello } from './client-hello.ts'
 import type { Connection, Context } from './context.ts'
@@ -39,6 +40,7 @@ export class Arrival implements Connection {
   ja4: string | undefined
   /** SHA-256 of the certificate that the client showed, base64url; known once the handshake is done. */
   clientCertificate: string | undefined
+  peer: Peer | undefined
   readonly #context: Context
   readonly #arrivals: Arrivals
   readonly #socket: Socket
@@ -171,7 +173,7 @@ export class Arrival implements Connection {
       this.#prove(proof, bytes)
       return
     }
-    const secureContext = this.listener.certificates!.contextFor(reading.hello.serverName)
+    const secureContext = this.listener.contextFor(reading.hello.serverName)
     if (secureContext === undefined) {
       this.#refuse(ALERT_UNRECOGNIZED_NAME)
       return
@@ -182,7 +184,8 @@ export class Arrival implements Connection {
     socket.off('end', this.#onEnd)
     // The engine takes what was read already from the socket's own buffer.
     socket.unshift(Buffer.from(bytes))
-    const asks = this.listener.options.tls?.clientCertificates === 'ask'
+    const wanted = this.listener.options.tls?.clientCertificates
+    const asks = wanted !== undefined
     const secured = new TLSSocket(socket, {
       isServer: true,
       secureContext,
@@ -201,7 +204,17 @@ export class Arrival implements Connection {
       if (secured.isSessionReused()) counters.tlsResumed++
       // That of the first handshake, where a session is resumed.
       const shown = asks ? secured.getPeerX509Certificate() : undefined
-      if (shown !== undefined) this.clientCertificate = hash('sha256', shown.raw, 'base64url')
+      if (shown !== undefined) {
+        this.clientCertificate = hash('sha256', shown.raw, 'base64url')
+        this.peer = this.#context.options.peer?.(shown, Date.now())
+      }
+      if (wanted === 'require' && this.peer === undefined) {
+        counters.tlsFailed++
+        const showed = shown === undefined ? 'no certificate' : `a certificate that is not taken (${namesOf(shown)})`
+        this.#context.log('warn', `a client from ${this.address} is not let in: it shows ${showed}`)
+        this.destroy()
+        return
+      }
       socket.off('close', this.#onClose)
       this.#end()
       this.#arrivals.onSecured(this, secured)
@@ -260,6 +273,11 @@ export class Arrival implements Connection {
     this.#over = true
     this.#arrivals.onGone(this)
   }
+}
+
+/** For people: what a certificate says, which nobody vouches for. */
+function namesOf({ subjectAltName, subject }: X509Certificate): string {
+  return (subjectAltName ?? subject ?? 'without a name').slice(0, 200).replaceAll(/[^\x20-\x7e]/g, '?')
 }
 
 /** After the handshake, too: a record that does not decrypt ends the connection, which the engine leaves to us. */

@@ -5,7 +5,8 @@
  * calls `sweep` every so often; no connection has a timer of its own.
  */
 import type { Socket } from 'node:net'
-import type { Client, OwnResponse, ShownInTls, UpstreamEnd } from './client.ts'
+import type { Peer } from '@ringwall/guard'
+import { type Client, isExpiring, type OwnResponse, type ShownInTls, type UpstreamEnd } from './client.ts'
 import type { Connection, Context } from './context.ts'
 import { Exchange } from './exchange.ts'
 import { responseHeadText } from './forward-head.ts'
@@ -51,6 +52,7 @@ export class ClientConnection implements Connection, Client, WireHandler {
   /** Of the client's TLS. */
   readonly ja4: string | undefined
   readonly clientCertificate: string | undefined
+  readonly peer: Peer | undefined
   readonly listener: Listener
   readonly #context: Context
   readonly #parser: RequestParser
@@ -85,7 +87,7 @@ export class ClientConnection implements Connection, Client, WireHandler {
     listener: Listener,
     socket: Socket,
     address: string,
-    { ja4, clientCertificate }: ShownInTls,
+    { ja4, clientCertificate, peer }: ShownInTls,
     streams: boolean,
     closed: (connection: ClientConnection) => void,
   ) {
@@ -94,6 +96,7 @@ export class ClientConnection implements Connection, Client, WireHandler {
     this.address = address
     this.ja4 = ja4
     this.clientCertificate = clientCertificate
+    this.peer = peer
     this.#closed = closed
     this.#parser = new RequestParser(context.headBounds)
     this.#deadlineMs = performance.now() + context.limits.headersMsMax
@@ -164,7 +167,10 @@ export class ClientConnection implements Connection, Client, WireHandler {
       this.wire.destroy()
       return
     }
-    if (nowMs < this.#deadlineMs) return
+    if (nowMs < this.#deadlineMs) {
+      if (isExpiring(this.peer)) this.close()
+      return
+    }
     if (this.#phase === RESTING) {
       this.#phase = WAITING
       this.#deadlineMs = nowMs + limits.keepAliveMsMax
@@ -211,7 +217,8 @@ export class ClientConnection implements Connection, Client, WireHandler {
 
   /** Whether requests may follow on this connection, as far as we are concerned. */
   get #reusable(): boolean {
-    return this.#requests < this.#context.limits.requestsPerConnectionMax && !this.#context.stopping
+    const { limits, stopping } = this.#context
+    return this.#requests < limits.requestsPerConnectionMax && !stopping && !isExpiring(this.peer)
   }
 
   sayContinue(): void {

@@ -1,14 +1,24 @@
 /** The client's side of one exchange, which HTTP/1.1 and HTTP/2 each have in their own way. */
+import type { Peer } from '@ringwall/guard'
 import type { Standing } from './context.ts'
 import type { Listener } from './listener.ts'
 import type { RequestHead } from './request-head.ts'
 import type { ResponseHead } from './response-parser.ts'
 import type { Wire } from './wire.ts'
 
+/** How long before its certificate ends a client has to come with another connection. */
+const EXPIRY_MARGIN_MS = 5_000
+
+/** Whether a connection is to take nothing new: whom its certificate names is soon not known by it any more. */
+export function isExpiring(peer: Peer | undefined): boolean {
+  return peer !== undefined && Date.now() > peer.expiresAtMs - EXPIRY_MARGIN_MS
+}
+
 /** What a client's TLS shows of it; nothing of one that comes without. */
 export interface ShownInTls {
   readonly ja4?: string | undefined
   readonly clientCertificate?: string | undefined
+  readonly peer?: Peer | undefined
 }
 
 export interface Client {
@@ -18,6 +28,8 @@ export interface Client {
   readonly ja4: string | undefined
   /** SHA-256 of the certificate that it showed, base64url. */
   readonly clientCertificate: string | undefined
+  /** Who that says that it is. */
+  readonly peer: Peer | undefined
   /** Fingerprint of its HTTP/2. */
   readonly http2: string | undefined
   readonly listener: Listener

@@ -13,6 +13,7 @@ import {
   type Judgement,
   loginFailed,
   PASS_COOKIE,
+  type Peer,
   sourceKey,
 } from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
@@ -116,6 +117,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   /** The answer that is kept, as far as it has not been sent yet. */
   #cachedRest: Buffer | undefined
   #cachedStatus = 200
+  /** Of the answer that limits were told of. */
+  #countedStatus: number | undefined
   /** Compresses the answer on its way to the client. */
   #encoder: Encoder | undefined
   #trailers: readonly string[] = []
@@ -560,7 +563,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   #sendKept({ head, body, own }: CachedAnswer): void {
     const fields = [...this.#ownFields(true), ...own]
     this.#cachedStatus = head.status
-    this.#context.options.guard.answered(this.#judgement!, head.status, this.#environment!.nowMs)
+    this.#answerCounts(head)
     this.#sends(head.rawHeaders, fields)
     this.#client.respond(head, this.#head!, fields, this.#environment!.nowMs)
     this.#answered = true
@@ -710,6 +713,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       tracestate: span.traceState,
       breached: this.#judgement!.breached === true,
       person: this.#personFields(),
+      peer: this.#judgement!.peer,
     })
     const body = held === undefined || held.length === 0 ? undefined : held.bytes
     const chunked = !complete && head.contentLength === undefined
@@ -842,7 +846,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       this.#context.cache.changed(this.#head!.authority, this.#head!.target, head)
     if (this.#hurried) this.#connection?.limitSilence(service.upstreamTimeout)
     this.#reportLogin(head.status)
-    this.#context.options.guard.answered(this.#judgement!, head.status, this.#environment!.nowMs)
+    this.#answerCounts(head)
     if (!this.#judgement!.responseWanted || this.#passes(head)) this.#sendHead(head)
   }
 
@@ -1376,6 +1380,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#turn?.stop(endMs)
     this.#encoder?.destroy()
     if (this.#judgement?.responseWanted === true) this.#context.options.guard.end(this.#judgement)
+    this.#tellCost(endMs)
     if (this.#lent !== undefined) this.#context.options.guard.release(this.#lent)
     const { counters, options, sources, standing } = this.#context
     counters.activeRequests--
@@ -1402,6 +1407,19 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     if (!options.recorder.wants(decision.outcome)) return endMs
     recordExchange(options.recorder, this.#observed(decision, status, endMs, error))
     return endMs
+  }
+
+  /** Limits count what the application answered, or the cache in its place. */
+  #answerCounts(head: ResponseHead): void {
+    this.#countedStatus = head.status
+    this.#context.options.guard.answered(this.#judgement!, head, this.#environment!.nowMs)
+  }
+
+  #tellCost(endMs: number): void {
+    if (this.#countedStatus === undefined) return
+    const ms = endMs - this.startMs
+    const cost = { status: this.#countedStatus, bytes: this.#bytesOut, ms }
+    this.#context.options.guard.sent(this.#judgement!, cost, this.#environment!.nowMs + ms)
   }
 
   /** Nothing of it holds the request's text. */
@@ -1485,9 +1503,9 @@ function codeOf(decision: Decision | undefined): string | undefined {
   return decision.rule === 'password:breached' ? 'password-breached' : undefined
 }
 
-/** Rests it on something that may change while it is under way? */
-function isReviewed({ credential, route }: Judgement): boolean {
-  return credential !== undefined || route?.authorizer !== undefined
+/** Is there something that may change while it is under way? Another policy may ask for more of any service. */
+function isReviewed({ route }: Judgement): boolean {
+  return route !== undefined
 }
 
 /** Would change what was already decided from the head (RFC 9110 section 6.5.1). */
@@ -1525,6 +1543,7 @@ class JudgedRequest implements GuardRequest {
   readonly serverPort: number
   readonly ja4: string | undefined
   readonly clientCertificate: string | undefined
+  readonly peer: Peer | undefined
   readonly http2: string | undefined
   readonly pressed: boolean
   readonly secure: boolean
@@ -1550,6 +1569,7 @@ class JudgedRequest implements GuardRequest {
     this.serverPort = client.listener.port
     this.ja4 = client.ja4
     this.clientCertificate = client.clientCertificate
+    this.peer = client.peer
     this.http2 = client.http2
     this.pressed = pressed
     this.secure = secure

@@ -1,4 +1,5 @@
 /** The two heads that pass through us, rewritten: request to upstream, response to client. Pure. */
+import type { Peer } from '@ringwall/guard'
 import type { Section } from './head-scanner.ts'
 import { connectionTokens, detached, HOP_BY_HOP, lowerName } from './header-names.ts'
 import type { PersonFields } from './people.ts'
@@ -25,6 +26,8 @@ const OURS: ReadonlySet<string> = new Set([
   'traceparent',
   'tracestate',
   'ringwall-password',
+  // Whom a certificate names is ours to say.
+  'x-forwarded-client-cert',
 ])
 
 const DROPPED_MAX = 2_048
@@ -65,6 +68,8 @@ export interface Forwarding {
   readonly breached?: boolean
   /** Where people log in here: who it is. */
   readonly person?: PersonFields | undefined
+  /** Whose certificate of the ring came with it. */
+  readonly peer?: Peer | undefined
 }
 
 /** The whole header section, to be written as latin1. */
@@ -88,6 +93,9 @@ export function requestHeadText(forwarding: Forwarding): string {
   text += `x-request-id: ${forwarding.requestId}\r\ntraceparent: ${forwarding.traceparent}\r\n`
   if (forwarding.tracestate !== undefined) text += `tracestate: ${forwarding.tracestate}\r\n`
   if (forwarding.breached === true) text += 'ringwall-password: breached\r\n'
+  const { peer } = forwarding
+  if (peer !== undefined)
+    text += `x-ringwall-peer: ${peer.subject}\r\nx-forwarded-client-cert: Hash=${peer.hash};URI=${peer.subject}\r\n`
   if (forwarding.rewriting !== undefined) text += forwarding.rewriting.added
   if (forwarding.person !== undefined) text += forwarding.person.added
   return `${text}\r\n`

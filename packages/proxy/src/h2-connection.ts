@@ -7,7 +7,8 @@
  * for requests that it takes back (rapid reset). Who overdraws either is told to calm down, and cut.
  */
 import type { Socket } from 'node:net'
-import type { ShownInTls } from './client.ts'
+import type { Peer } from '@ringwall/guard'
+import { isExpiring, type ShownInTls } from './client.ts'
 import type { Connection, Context } from './context.ts'
 import {
   COMPRESSION_ERROR,
@@ -111,6 +112,7 @@ export class H2Connection implements Connection, WireHandler {
   readonly address: string
   readonly ja4: string | undefined
   readonly clientCertificate: string | undefined
+  readonly peer: Peer | undefined
   readonly listener: Listener
   readonly context: Context
   readonly #closed: (connection: H2Connection) => void
@@ -152,7 +154,7 @@ export class H2Connection implements Connection, WireHandler {
     listener: Listener,
     socket: Socket,
     address: string,
-    { ja4, clientCertificate }: ShownInTls,
+    { ja4, clientCertificate, peer }: ShownInTls,
     streams: boolean,
     closed: (connection: H2Connection) => void,
   ) {
@@ -161,6 +163,7 @@ export class H2Connection implements Connection, WireHandler {
     this.address = address
     this.ja4 = ja4
     this.clientCertificate = clientCertificate
+    this.peer = peer
     this.#closed = closed
     this.#deadlineMs = performance.now() + context.limits.headersMsMax
     this.wire = new Wire(socket, this, streams)
@@ -241,6 +244,7 @@ export class H2Connection implements Connection, WireHandler {
       return
     }
     for (const stream of this.#streams.values()) stream.sweep(nowMs)
+    if (!this.#leaving && isExpiring(this.peer)) this.close()
     if (nowMs >= this.#deadlineMs) {
       if (this.#closing || this.#settingsDue || this.#block !== undefined) this.wire.destroy()
       else if (this.#streams.size === 0) this.close()

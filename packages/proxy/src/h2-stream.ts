@@ -1,4 +1,5 @@
 /** One request and its response over HTTP/2: the client's side of an exchange, within the windows of flow control. */
+import type { Peer } from '@ringwall/guard'
 import type { Client, OwnResponse, UpstreamEnd } from './client.ts'
 import { Exchange } from './exchange.ts'
 import { httpDate, responseFields } from './forward-head.ts'
@@ -166,6 +167,10 @@ export class H2Stream implements Client {
 
   get clientCertificate(): string | undefined {
     return this.#connection.clientCertificate
+  }
+
+  get peer(): Peer | undefined {
+    return this.#connection.peer
   }
 
   get http2(): string | undefined {

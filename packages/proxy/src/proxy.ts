@@ -94,7 +94,7 @@ class HttpProxy implements ProxyContract, Arrivals {
     this.#limits = limits
     const log = options.log ?? (() => undefined)
     this.#listeners = options.listeners.map((listener) => new Listener(listener, log, options.ticketSecret, options.unseal))
-    this.#pools = new UpstreamPools(limits, options.region, options.log)
+    this.#pools = new UpstreamPools(limits, options.region, options.log, options.upstreamTls)
     this.#context = {
       options,
       limits,
@@ -256,7 +256,9 @@ class HttpProxy implements ProxyContract, Arrivals {
       subjects.length > COMPARED_MAX
         ? () => true
         : (credential: Credential) => subjects.some((subject) => coversCredential(subject, credential))
-    return this.#review([...this.#context.standing], ({ credential }) => credential !== undefined && isCovered(credential))
+    return this.#review([...this.#context.standing], ({ credential, peer }) => {
+      return (credential !== undefined && isCovered(credential)) || (peer !== undefined && isCovered(peer))
+    })
   }
 
   async reviewAll(): Promise<number> {

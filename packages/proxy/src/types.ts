@@ -1,5 +1,7 @@
 /** The words of the proxy. */
-import type { Guard, GuardEnvironment, LoginAttempt, Outcome } from '@ringwall/guard'
+import type { X509Certificate } from 'node:crypto'
+import type { ConnectionOptions, SecureContext } from 'node:tls'
+import type { Guard, GuardEnvironment, LoginAttempt, Outcome, Peer } from '@ringwall/guard'
 import type { DenialSubject, Policy } from '@ringwall/ring'
 import type { AcmeAnswer } from './acme-answers.ts'
 import type { Challenges } from './challenges.ts'
@@ -215,11 +217,28 @@ export interface TlsOptions {
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
   /** `Strict-Transport-Security` of every response (RFC 6797); undefined: whatever the upstream says. */
   readonly hsts: string | undefined
+  /** In place of `certificates`: whatever these are at the time. */
+  readonly source?: TlsSource
   /**
    * Asks clients for certificates, which they may have or not. Whoever shows one has shown that it holds its key; who issued it, and until when, is not
-   * looked at: a token that is bound to it says that it is the one (RFC 8705 section 3).
+   * looked at: a token that is bound to it says that it is the one (RFC 8705 section 3). `require`: whoever shows none that
+   * `ProxyOptions.peer` knows is not let in.
    */
-  readonly clientCertificates?: 'ask'
+  readonly clientCertificates?: 'ask' | 'require'
+}
+
+/** Certificates of a listener that come from elsewhere than files. */
+export interface TlsSource {
+  /** For the name that a client asks for; undefined: refuse it. */
+  contextFor(serverName: string | undefined): SecureContext | undefined
+}
+
+/** How connections to upstreams by `https` show who we are, and find out who they are. */
+export interface UpstreamTls {
+  /** Undefined: as everywhere, by the authorities that Node knows. @param url As the policy has it. */
+  options(url: string): ConnectionOptions | undefined
+  /** Another number when connections that were made before are to serve nothing new. */
+  generation(): number
 }
 
 export interface ListenerOptions {
@@ -269,6 +288,9 @@ export interface ProxyOptions {
   /** Is `X-Forwarded-For` from this address believed? `isTrustedProxy` of `@ringwall/ring` unless given. */
   readonly isTrustedProxy?: (policy: Policy, address: string) => boolean
   readonly log?: (level: 'info' | 'warn', line: string) => void
+  /** Who a client's certificate says that it is; undefined: nobody that is known. Must not throw. */
+  readonly peer?: (certificate: X509Certificate, nowMs: number) => Peer | undefined
+  readonly upstreamTls?: UpstreamTls
   /** Makes challenges; the guard opens their passes by the same. Without it, whoever is challenged is refused. */
   readonly challenges?: Challenges
   /** Answers for pages where people log in. Without it there are none, and nobody can. */

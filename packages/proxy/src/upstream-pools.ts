@@ -3,7 +3,7 @@
  * what is known of them, so that a swap drops nothing; those that left drain.
  */
 import type { Policy } from '@ringwall/ring'
-import type { ProxyLimits, ServiceStatus, UpstreamStatus } from './types.ts'
+import type { ProxyLimits, ServiceStatus, UpstreamStatus, UpstreamTls } from './types.ts'
 import { Upstream } from './upstream.ts'
 import { newCounts, type ServiceCounts, UpstreamGroup } from './upstream-group.ts'
 import { HealthChecks } from './upstream-health.ts'
@@ -16,6 +16,7 @@ export class UpstreamPools {
   readonly #limits: ProxyLimits
   readonly #region: string
   readonly #log: (level: 'info' | 'warn', line: string) => void
+  readonly #tls: UpstreamTls | undefined
   readonly #upstreams = new Map<string, Upstream>()
   readonly #checks = new HealthChecks()
   #groups = new Map<string, UpstreamGroup>()
@@ -23,8 +24,14 @@ export class UpstreamPools {
   #policy: Policy | undefined
   #timer: NodeJS.Timeout | undefined
 
-  constructor(limits: ProxyLimits, region: string, log: (level: 'info' | 'warn', line: string) => void = () => undefined) {
+  constructor(
+    limits: ProxyLimits,
+    region: string,
+    log: (level: 'info' | 'warn', line: string) => void = () => undefined,
+    tls?: UpstreamTls,
+  ) {
     this.#limits = limits
+    this.#tls = tls
     this.#log = log
     this.#region = region
   }
@@ -83,9 +90,9 @@ export class UpstreamPools {
       known.undrain()
       return known
     }
-    const upstream = new Upstream(url, terms, this.#limits, ramps, ({ healthy, reason }) => {
+    const told = ({ healthy, reason }: Upstream): void =>
       this.#log(healthy ? 'info' : 'warn', `${key} is ${healthy ? 'back' : 'out'}: ${reason}`)
-    })
+    const upstream = new Upstream(url, terms, this.#limits, ramps, told, this.#tls)
     this.#upstreams.set(key, upstream)
     upstream.probe()
     return upstream

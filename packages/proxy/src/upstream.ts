@@ -9,7 +9,7 @@
 import { connect, isIP, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { UpstreamFull, UpstreamUnreachable } from './errors.ts'
-import type { ProxyLimits } from './types.ts'
+import type { ProxyLimits, UpstreamTls } from './types.ts'
 import { type Candidate, PeakLatency } from './upstream-balance.ts'
 import type { ConnectionOwner, UpstreamConnection } from './upstream-connection.ts'
 import { Http1UpstreamConnection } from './upstream-http1.ts'
@@ -50,6 +50,9 @@ export class Upstream implements ConnectionOwner, Candidate {
   readonly #secure: boolean
   readonly #limits: ProxyLimits
   readonly #onChange: (upstream: Upstream) => void
+  readonly #tls: UpstreamTls | undefined
+  /** Of connections: by what identity of ours they were made. */
+  readonly #generations = new WeakMap<UpstreamConnection, number>()
   #terms: UpstreamTerms
   readonly #idle: UpstreamConnection[] = []
   readonly #connections = new Set<UpstreamConnection>()
@@ -101,6 +104,7 @@ export class Upstream implements ConnectionOwner, Candidate {
     limits: ProxyLimits,
     ramps = false,
     onChange: (upstream: Upstream) => void = () => undefined,
+    tls?: UpstreamTls,
   ) {
     const parsed = new URL(url)
     this.url = url
@@ -110,6 +114,7 @@ export class Upstream implements ConnectionOwner, Candidate {
     this.#terms = terms
     this.#limits = limits
     this.#onChange = onChange
+    this.#tls = tls
     this.#weight = terms.weight
     this.#upSinceMs = ramps ? performance.now() : Number.NEGATIVE_INFINITY
     this.#ramp(performance.now())
@@ -198,10 +203,11 @@ export class Upstream implements ConnectionOwner, Candidate {
   acquire(waiter: ConnectionWaiter, fresh = false): void {
     if (!fresh) {
       for (let connection = this.#idle.pop(); connection !== undefined; connection = this.#idle.pop()) {
-        if (connection.usable) {
+        if (connection.usable && this.#isCurrent(connection)) {
           waiter.onConnection(connection)
           return
         }
+        connection.destroy()
       }
     } else this.#dropIdle()
     if (this.full) {
@@ -218,7 +224,7 @@ export class Upstream implements ConnectionOwner, Candidate {
     while (this.#idle.length > 0) {
       const oldest = this.#idle[0]!
       const idleMs = nowMs - oldest.activeAtMs
-      if (oldest.usable && idleMs < Math.min(this.#limits.upstreamIdleMsMax, oldest.idleMsMax)) break
+      if (oldest.usable && this.#isCurrent(oldest) && idleMs < Math.min(this.#limits.upstreamIdleMsMax, oldest.idleMsMax)) break
       this.#idle.shift()
       oldest.destroy()
     }
@@ -330,6 +336,10 @@ export class Upstream implements ConnectionOwner, Candidate {
   }
 
   onFree(connection: UpstreamConnection): void {
+    if (!this.#isCurrent(connection)) {
+      connection.destroy()
+      return
+    }
     const waiter = this.#nextWaiter()
     if (waiter !== undefined) waiter.onConnection(connection)
     else if (this.#draining) connection.destroy()
@@ -354,7 +364,8 @@ export class Upstream implements ConnectionOwner, Candidate {
       ALPNProtocols: [http2 ? 'h2' : 'http/1.1'],
       ...(isIP(this.#host) === 0 ? { servername: this.#host } : {}),
     }
-    const socket = this.#secure ? connectTls(secure) : connect(place)
+    const generation = this.#tls?.generation() ?? 0
+    const socket = this.#secure ? connectTls({ ...secure, ...this.#tls?.options(this.url) }) : connect(place)
     this.#connecting.add(socket)
     const failed = (error: Error): void => {
       if (!this.#connecting.delete(socket)) return
@@ -383,8 +394,13 @@ export class Upstream implements ConnectionOwner, Candidate {
         ? new Http2UpstreamConnection(socket, this.#secure, upstreamHeaderBytesMax, this)
         : new Http1UpstreamConnection(socket, upstreamHeaderBytesMax, this)
       this.#connections.add(connection)
+      this.#generations.set(connection, generation)
       this.onFree(connection)
     })
+  }
+
+  #isCurrent(connection: UpstreamConnection): boolean {
+    return this.#tls === undefined || this.#generations.get(connection) === this.#tls.generation()
   }
 
   /** The one that has waited longest, of the source that has the fewest connections already where there is a crowd. */

@@ -43,6 +43,7 @@ export {
 export {
   type AttestationStatement,
   type BootEvidence,
+  changeMeasured,
   type QuoteReader,
   type QuoteReading,
   refusalOfBoot,
@@ -95,6 +96,7 @@ export {
   type VoucherReader,
 } from './enrolment-statements.ts'
 export { type AnyRingError, GenesisInvalid, PolicyFileInvalid, SnapshotInvalid } from './errors.ts'
+export { type CsrReader, type CsrReading, type EstClient, estSecretHash, estSubject } from './est.ts'
 export { FLOOD_REASON, isFloodDenial } from './flood-denial.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 export {
@@ -105,7 +107,16 @@ export {
   type Leases,
   leaseUser,
 } from './leases.ts'
-export { denialOf, denialOfReuse, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
+export {
+  denialOf,
+  denialOfReuse,
+  joinDenials,
+  nodeSubject,
+  POLICY_BYTES_MAX,
+  type Refusal,
+  type RefusalCode,
+  subjectFault,
+} from './meaning.ts'
 export { type MerkleProof, verifyMerkleProof } from './merkle-trie.ts'
 export {
   type DiskRefusalCode,
@@ -117,6 +128,32 @@ export {
   wipeReceiptBytes,
 } from './node-disks.ts'
 export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
+export {
+  OBJECT_ACT_MS_MAX,
+  type ObjectAct,
+  type ObjectRefusalCode,
+  type ObjectStatement,
+} from './object-acts.ts'
+export {
+  BUCKET_NAME,
+  BUCKET_NAME_EXPECTED,
+  OBJECT_BYTES_MAX,
+  OBJECT_KEY_BYTES_MAX,
+  OBJECT_SHARDS_MAX,
+  RETAIN_MS_MAX,
+} from './object-bounds.ts'
+export { accessKeyName, type ObjectLabel, objectActBytes, objectLabel } from './object-label.ts'
+export { ACCESS_KEY_ID, ACCESS_KEY_ID_EXPECTED, isObjectKey } from './object-parse.ts'
+export {
+  ACCESS_KEYS_MAX,
+  type AccessKey,
+  BUCKETS_MAX,
+  type Bucket,
+  OBJECT_VERSIONS_MAX,
+  type ObjectEntry,
+  type ObjectVersion,
+  VaultObjects,
+} from './objects.ts'
 export { PASS_TOKEN_CHARS_MAX, type ServicePass, type SignedPass } from './pass-shape.ts'
 export {
   CREDENTIALS_MAX,
@@ -127,8 +164,31 @@ export {
   type PersonCredential,
   type PersonInvitation,
 } from './people.ts'
-export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
+export { OUTSIDE_SUBJECT, PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
 export { enrolmentBytes, INVITATION_MS_MAX, type PersonRefusalCode, personSubject } from './person-statements.ts'
+export { playId } from './play-id.ts'
+export {
+  inputFault,
+  isOutside,
+  isPlayStatement,
+  PLAY_ATTEMPTS_MAX,
+  PLAY_CLAIM_MS,
+  type PlayRefusalCode,
+  type PlayStatement,
+  playbookDigest,
+  rehearsedPlay,
+  stepOf,
+} from './play-statements.ts'
+export {
+  isOver,
+  PLAY_STATUSES,
+  PLAYS_MAX,
+  type Play,
+  type PlayInputs,
+  type PlayOutcome,
+  type PlayStatus,
+  Plays,
+} from './plays.ts'
 export {
   APPROVABLE_TYPES,
   type ApprovableType,
@@ -151,6 +211,7 @@ export {
   type SourceSetPolicy,
   type UpstreamPolicy,
 } from './policy.ts'
+export { type Caller, type CallerRefusal, Callers, callerRefusal } from './policy-callers.ts'
 export {
   type CompiledPolicy,
   compileException,
@@ -170,8 +231,24 @@ export {
   parsePolicyDocument,
 } from './policy-document.ts'
 export { policyJsonSchema } from './policy-json-schema.ts'
+export {
+  mayUseObjects,
+  type ObjectAction,
+  type ObjectRule,
+  residencyOf,
+  rulesOfBucket,
+} from './policy-objects.ts'
 export type { OpenIdClient, OpenIdPolicy } from './policy-openid.ts'
 export type { PeoplePolicy } from './policy-people.ts'
+export {
+  inputsOf,
+  nameOfStep,
+  PLAY_INPUTS,
+  type PlaybookPolicy,
+  type PlaybookStep,
+  type PlayInput,
+} from './policy-playbooks.ts'
+export type { OpenIdProviderPolicy, ProviderPolicy, SamlProviderPolicy } from './policy-providers.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'
 export {

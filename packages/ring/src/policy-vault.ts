@@ -2,6 +2,7 @@
 import { PublicKey } from '@ringwall/threshold'
 import { z } from 'zod'
 import { decodeBase64url } from './encoding.ts'
+import { ObjectRules } from './policy-objects.ts'
 import { Duration } from './policy-values.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 
@@ -105,6 +106,7 @@ export const Vault = z.strictObject({
     .default({})
     .refine((all) => Object.keys(all).length <= 64, 'expected 64 at most')
     .meta({ description: 'PostgreSQL databases that users are made in, for a time.' }),
+  objects: ObjectRules.meta({ description: 'Who may read and write objects in which buckets. Without any there are none.' }),
   disks: z
     .boolean()
     .default(false)
@@ -169,7 +171,7 @@ export function databaseRole(
 
 /** Is the ring to have a sealing key? */
 export function wantsSealingKey({ vault }: { readonly vault: VaultPolicy }): boolean {
-  return vault.disks || vault.rules.length > 0 || vault.transit.length > 0
+  return vault.disks || vault.rules.length > 0 || vault.transit.length > 0 || vault.objects.length > 0
 }
 
 export function isVaultOpen({ vault }: { readonly vault: VaultPolicy }): boolean {

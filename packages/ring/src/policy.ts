@@ -4,11 +4,14 @@
  */
 import { z } from 'zod'
 import { ApiContract } from './policy-api.ts'
+import { Callers, Segmentation } from './policy-callers.ts'
 import { Cache, Compression } from './policy-delivery.ts'
 import { detectionKeys } from './policy-detection.ts'
 import { Devices } from './policy-devices.ts'
 import { OpenId } from './policy-openid.ts'
 import { People, PeopleWhen } from './policy-people.ts'
+import { Playbooks } from './policy-playbooks.ts'
+import { Providers } from './policy-providers.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
 import { Vault } from './policy-vault.ts'
@@ -73,7 +76,7 @@ const Limit = z
         description:
           'What shares one budget: ip, network (/24 of IPv4, /48 of IPv6), asn (autonomous system), country, ja4 (fingerprint of TLS), http2 (of HTTP/2), subject (of the token), account (that a login or sign-up names), host, method, path, route, header:NAME, cookie:NAME, or a mix.',
       }),
-    rate: Rate.optional().meta({ description: 'Such as 100/s, 20/m or 1000/h; either this or concurrency.' }),
+    rate: Rate.optional().meta({ description: 'Such as 100/s, 20/m, 1000/h or 5000/d; either this or concurrency.' }),
     concurrency: z
       .int()
       .min(1)
@@ -86,6 +89,20 @@ const Limit = z
       .max(1_000_000)
       .optional()
       .meta({ description: 'How many may come at once; the rate’s count unless given.' }),
+    algorithm: z.enum(['gcra', 'fixed-window', 'sliding-window']).default('gcra').meta({
+      description:
+        'gcra gives the rate back evenly, burst at once. fixed-window: the count in each second, minute, hour or day (UTC); sliding-window: in the last one.',
+    }),
+    cost: z
+      .union([
+        z.enum(['requests', 'kilobytes', 'milliseconds']),
+        z.string().regex(/^header:[A-Za-z0-9-]{1,64}$/, 'expected requests, kilobytes, milliseconds or header:NAME'),
+      ])
+      .default('requests')
+      .meta({
+        description:
+          'What is counted: requests, or when they are over the kilobytes or the milliseconds of their answers, or the number that the application says in this field of its answer.',
+      }),
     scope: z
       .enum(['node', 'ring'])
       .default('node')
@@ -119,6 +136,19 @@ const Limit = z
     path: ['status'],
     error: 'counting by status is done by each node for itself: leave out scope: ring',
   })
+  .refine(({ algorithm, scope, burst }) => algorithm === 'gcra' || (scope === 'node' && burst === undefined), {
+    path: ['algorithm'],
+    error: 'a window gives its whole count, and each node counts its own: leave out burst and scope: ring',
+  })
+  .refine(
+    ({ cost, scope, count, forgive, concurrency }) =>
+      cost === 'requests' || (scope === 'node' && count === 'requests' && forgive === undefined && concurrency === undefined),
+    {
+      path: ['cost'],
+      error:
+        'what answers cost is counted by each node for itself, by rate: leave out scope: ring, count, forgive and concurrency',
+    },
+  )
   .refine(({ forgive, status }) => forgive === undefined || status !== undefined, {
     path: ['forgive'],
     error: 'answers take back what answers counted: name the status that counts',
@@ -255,6 +285,7 @@ const Route = z.strictObject({
     .regex(/^[a-z][A-Za-z0-9_-]{0,63}$/, 'expected a name such as refund')
     .optional()
     .meta({ description: 'What requests to this route do, for authorization; the method unless given.' }),
+  callers: Callers.optional(),
 })
 
 /** Longest text of a service's Cedar policies, UTF-16 code units. */
@@ -350,6 +381,7 @@ const Service = z.strictObject({
   }),
   identity: Identity.optional(),
   authorization: Authorization.optional(),
+  callers: Callers.optional(),
   people: People.optional(),
   staleness: Staleness.default({ max: 3_600_000, beyond: 'open' }),
   upstreamTimeout: Duration.default(30_000),
@@ -411,6 +443,11 @@ const TestRequest = z.strictObject({
     })
     .optional()
     .meta({ description: 'What a bearer token says that verified.' }),
+  caller: z
+    .string()
+    .regex(/^(?:service|node)\/[a-z0-9][a-z0-9-]{0,62}$/, 'expected service/NAME or node/NAME')
+    .optional()
+    .meta({ description: 'Whose certificate of the ring comes with it.' }),
 })
 
 const PolicyTest = z.strictObject({
@@ -433,14 +470,14 @@ const PolicyTest = z.strictObject({
             .string()
             .max(256)
             .regex(
-              /^(limit:[a-z0-9-]{1,63}|rule:[1-9][0-9]{0,8}|api:[ -~]{1,240}|authorization:[ -~]{1,128})$/,
-              'expected a rule’s id, limit:NAME, authorization:POLICY or what api names, such as api:query page',
+              /^(limit:[a-z0-9-]{1,63}|rule:[1-9][0-9]{0,8}|api:[ -~]{1,240}|authorization:[ -~]{1,128}|callers:[a-z0-9-]{1,63})$/,
+              'expected a rule’s id, limit:NAME, authorization:POLICY, callers:SERVICE or what api names, such as api:query page',
             ),
         ])
         .optional()
         .meta({
           description:
-            'A rule of the WAF that matched, by its id; the limit that is used up, as limit:NAME; what is outside of the api, as api:path; or the policy that forbids it, as authorization:ID, authorization:default where none permits.',
+            'A rule of the WAF that matched, by its id; the limit that is used up, as limit:NAME; what is outside of the api, as api:path; or the policy that forbids it, as authorization:ID, authorization:default where none permits; or callers:SERVICE, callers:default where it names none.',
         }),
     }),
   ]),
@@ -599,6 +636,7 @@ export const PolicySchema = z.strictObject({
     .prefault({})
     .meta({ description: 'The most work, in units, that the rules may do on a fixed sample request of each class.' }),
   workloads: Workloads,
+  segmentation: Segmentation.prefault({}).meta({ description: 'Whether services have to say who may call them.' }),
   exceptions: z
     .array(Exception)
     .max(EXCEPTIONS_MAX)
@@ -611,7 +649,9 @@ export const PolicySchema = z.strictObject({
     .meta({ description: 'Rules for single holes, for a time, each with its own tests. ringwall rule patch writes them.' }),
   devices: Devices.prefault({}).meta({ description: 'Whose devices may join.' }),
   openid: OpenId.optional(),
+  providers: Providers,
   vault: Vault.prefault({}).meta({ description: 'Who may read and write which secrets.' }),
+  playbooks: Playbooks,
   indicators: z
     .array(
       z.strictObject({

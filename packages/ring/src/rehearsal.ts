@@ -30,6 +30,8 @@ export interface RehearsedRequest extends WafRequest {
   readonly token:
     | { readonly issuer: string; readonly subject: string | undefined; readonly claims: Readonly<Record<string, unknown>> }
     | undefined
+  /** `service/NAME` or `node/NAME`: whose certificate comes with it. */
+  readonly caller?: string
 }
 
 export interface RehearsedVerdict {
@@ -223,6 +225,7 @@ function requestOf({ request }: Pick<PolicyTest, 'request'>): RehearsedRequest {
     body,
     place: { country: request.country, asn: request.asn },
     token: token === undefined ? undefined : { issuer: token.issuer, subject: token.subject, claims: token.claims },
+    ...(request.caller === undefined ? {} : { caller: request.caller }),
   }
 }
 

@@ -14,7 +14,9 @@ import { Enrolment, type EnrolmentContents, type EnrolmentRoots } from './enrolm
 import { hashOfLeases, type Leases, NO_LEASES } from './leases.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
 import { hashOfDisks, NO_DISKS, type NodeDisks, withoutDisk } from './node-disks.ts'
+import { type ObjectsContents, VaultObjects } from './objects.ts'
 import { People, type Person } from './people.ts'
+import { type Play, Plays } from './plays.ts'
 import { type KeyName, NO_RING_KEY, type RingKey } from './ring-key.ts'
 import { timeKey } from './time-key.ts'
 import { hashOfTransit, NO_TRANSIT_KEYS, type TransitKeys } from './transit-keys.ts'
@@ -65,6 +67,8 @@ interface Fields {
   readonly vault: VaultSecrets
   readonly transit: TransitKeys
   readonly leases: Leases
+  readonly objects: VaultObjects
+  readonly plays: Plays
   readonly enrolment: Enrolment
   readonly people: People
   readonly disks: NodeDisks
@@ -92,9 +96,12 @@ export interface StateContents {
   readonly approvals: readonly PendingStatement[]
   /** In order of name. */
   readonly vault: readonly SecretContents[]
+  readonly objects: ObjectsContents
   readonly enrolment: EnrolmentContents
   /** In order of name. */
   readonly people: readonly Person[]
+  /** In order of id. */
+  readonly plays: readonly Play[]
   /** Until when, and id. */
   readonly seen: readonly (readonly [untilMs: number, id: TxId])[]
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
@@ -121,12 +128,16 @@ export interface StateParts {
   readonly sealingKey: string
   /** Roots of what is known of secrets, and of their sealed bytes. */
   readonly vault: { readonly secrets: string; readonly bodies: string }
+  /** Roots of buckets, objects and access keys; absent while there are none. */
+  readonly objects?: { readonly accessKeys: string; readonly buckets: string; readonly objects: string }
   /** Roots of invitations and devices; absent while there are none. */
   readonly enrolment?: EnrolmentRoots
   /** Root of the people, by name. */
   readonly people: string
   /** SHA-256 of what is known of disks, as canonical JSON; absent while there is nothing. */
   readonly disks?: string
+  /** Root of the runs of playbooks, by id; absent while there are none. */
+  readonly plays?: string
   /** SHA-256 of the keys of the transit, as canonical JSON; absent while there are none. */
   readonly transit?: string
   /** Likewise, of leases. */
@@ -182,6 +193,8 @@ export class RingState {
       vault: VaultSecrets.empty,
       transit: NO_TRANSIT_KEYS,
       leases: NO_LEASES,
+      objects: VaultObjects.empty,
+      plays: Plays.empty,
       enrolment: Enrolment.empty,
       people: People.empty,
       disks: NO_DISKS,
@@ -209,6 +222,8 @@ export class RingState {
       vault: VaultSecrets.from(contents.vault),
       transit: contents.transit ?? NO_TRANSIT_KEYS,
       leases: contents.leases ?? NO_LEASES,
+      objects: VaultObjects.from(contents.objects),
+      plays: Plays.from(contents.plays),
       enrolment: Enrolment.from(contents.enrolment),
       people: People.from(contents.people),
       disks: contents.disks ?? NO_DISKS,
@@ -266,6 +281,11 @@ export class RingState {
     return this.#fields.leases
   }
 
+  /** Buckets, objects and access keys. */
+  get objects(): VaultObjects {
+    return this.#fields.objects
+  }
+
   /** Invitations and devices. */
   get enrolment(): Enrolment {
     return this.#fields.enrolment
@@ -279,6 +299,11 @@ export class RingState {
   /** Disks that the ring opens, and nodes that were wiped. */
   get disks(): NodeDisks {
     return this.#fields.disks
+  }
+
+  /** Runs of playbooks. */
+  get plays(): Plays {
+    return this.#fields.plays
   }
 
   key(name: KeyName): RingKey {
@@ -388,12 +413,20 @@ export class RingState {
     return vault === this.#fields.vault ? this : this.#with({ vault })
   }
 
+  withPlays(plays: Plays): RingState {
+    return plays === this.#fields.plays ? this : this.#with({ plays })
+  }
+
   withTransit(transit: TransitKeys): RingState {
     return transit === this.#fields.transit ? this : this.#with({ transit })
   }
 
   withLeases(leases: Leases): RingState {
     return leases === this.#fields.leases ? this : this.#with({ leases })
+  }
+
+  withObjects(objects: VaultObjects): RingState {
+    return objects === this.#fields.objects ? this : this.#with({ objects })
   }
 
   withEnrolment(enrolment: Enrolment): RingState {
@@ -496,6 +529,7 @@ export class RingState {
       ...(disks === undefined ? {} : { disks }),
       ...(transit === undefined ? {} : { transit }),
       ...(leases === undefined ? {} : { leases }),
+      ...(fields.plays.size === 0 ? {} : { plays: fields.plays.root(hash) }),
       policy: hashOfPolicy(fields.policyText, hash),
       policyVersion: fields.policyVersion,
       nodes: hashOfList(fields.nodes),
@@ -509,6 +543,7 @@ export class RingState {
       signingKey: hashOfKey(fields.signingKey),
       sealingKey: hashOfKey(fields.sealingKey),
       vault: fields.vault.root(hash),
+      ...(fields.objects.isEmpty ? {} : { objects: fields.objects.root(hash) }),
       ...(fields.enrolment.isEmpty ? {} : { enrolment: fields.enrolment.root(hash) }),
       people: fields.people.root(hash),
     }
@@ -536,8 +571,10 @@ export class RingState {
       pending: fields.pending.contents(),
       approvals: fields.approvals.contents(),
       vault: fields.vault.contents(),
+      objects: fields.objects.contents(),
       enrolment: fields.enrolment.contents(),
       people: fields.people.list(),
+      plays: fields.plays.list(),
       seen: [...fields.seen.entries()].map(([key]) => [Number.parseInt(key.slice(0, 14), 16), key.slice(14)] as const),
       usage: sortedUsage(fields.usage),
     }

@@ -20,8 +20,11 @@ import {
 } from './encoding.ts'
 import { ENROLMENT_TYPES, isEnrolmentType, parseEnrolmentStatement, type StatementReaders } from './enrolment-parse.ts'
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
+import { OBJECT_TYPES, parseObjectStatement } from './object-parse.ts'
 import { PASS_TOKEN_CHARS_MAX, type SignedPass } from './pass-shape.ts'
 import { parsePersonStatement } from './person-parsing.ts'
+import { PLAY_TYPES, parsePlayStatement } from './play-parse.ts'
+import type { PlayStatement } from './play-statements.ts'
 import { SCRAM_VERIFIER } from './scram-verifier.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 import { portableSha256, type Sha256 } from './sha256.ts'
@@ -31,6 +34,7 @@ export { BATCH_MAX, batchOf } from './batch-signature.ts'
 export { type FieldReaders, fieldReaders } from './field-readers.ts'
 export { PASS_TOKEN_CHARS_MAX, type ServicePass } from './pass-shape.ts'
 export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
+export { playId } from './play-id.ts'
 export { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 export { portableSha256, type Sha256 } from './sha256.ts'
 export type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId }
@@ -59,6 +63,12 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'key.rotate',
   'vault.put',
   'vault.delete',
+  'play.start',
+  'play.claim',
+  'play.report',
+  'play.approve',
+  'play.cancel',
+  'play.undo',
   'vault.hide',
   'lease.begin',
   'lease.renew',
@@ -77,6 +87,7 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'node.wipe',
   'node.wiped',
   'tx.approve',
+  ...OBJECT_TYPES,
   ...ENROLMENT_TYPES,
 ]
 const REASON_CHARS_MAX = 200
@@ -344,6 +355,7 @@ function parseBody(value: unknown): TxBody {
     if (work !== 'make' && work !== 'end') throw new TxMalformed('body.work must be make or end')
     return { dueAtMs: whole(fields.dueAtMs, 'body.dueAtMs'), id: leaseId(fields.id), type, work }
   }
+  if (PLAY_TYPES.has(type)) return parsePlayStatement(value, type as PlayStatement['type'], READERS)
   if (type === 'transit.create') {
     const fields = record(value, 'body', ['name', 'type', 'use'])
     const use = (['encrypt', 'sign', 'mac'] as const).find((known) => known === fields.use)
@@ -371,6 +383,8 @@ function parseBody(value: unknown): TxBody {
       type,
     }
   }
+  if (type === 'object.act' || type === 'access.put' || type === 'access.remove')
+    return parseObjectStatement(type, value, READERS)
   if (isEnrolmentType(type)) return parseEnrolmentStatement(value, type, READERS)
   if (type === 'person.put' || type === 'person.reset' || type === 'person.remove' || type === 'person.enrol')
     return parsePersonStatement(type, value, malformed, reason)
@@ -589,7 +603,7 @@ function base64url(value: unknown, where: string, bytes: number): string {
 }
 
 const READERS: StatementReaders = {
-  record: (value, where, keys) => record(value, where, keys),
+  record: (value, where, keys, optional) => record(value, where, keys, optional),
   whole,
   base64url,
   matching,

@@ -37,6 +37,8 @@ export interface Reader {
   readonly pass?: ServicePass
   /** Base64url. */
   sign(message: Uint8Array): Promise<string>
+  /** What the capsule of this name must be bound to, where it is no secret of a path. */
+  readonly labelOf?: (name: string) => Uint8Array
 }
 
 /** What a node answers. */
@@ -69,15 +71,17 @@ export class Opening {
   readonly #facts: VaultFacts
   readonly #replyKey = new ReplyKey()
   readonly #request: OpenRequest
+  readonly #labelOf: Reader['labelOf']
 
   constructor(
     facts: VaultFacts,
-    { issuer, certificate, pass }: Reader,
+    { issuer, certificate, pass, labelOf }: Reader,
     secrets: readonly SecretWanted[],
     proven: boolean,
     atMs: number,
   ) {
     this.#facts = facts
+    this.#labelOf = labelOf
     const nonce = randomBytes(16).toString('base64url')
     const { replyTo } = this.#replyKey
     const held = pass === undefined ? {} : { pass }
@@ -121,8 +125,16 @@ export class Opening {
         throw new VaultError('VAULT_CORRUPT', `${name}: the node handed out other bytes than the holders opened`)
       try {
         const capsule = readCapsule(publicKey, Buffer.from(given.capsule, 'base64url'))
-        const label = readSecretLabel(capsule.label)
-        if (label === undefined || label.ring !== ring || label.name !== name || label.version !== version)
+        const expected = this.#labelOf?.(name)
+        const label =
+          expected === undefined ? readSecretLabel(capsule.label) : { ring, name, version, sealedAtMs: 0, expiresAtMs: 0 }
+        if (
+          label === undefined ||
+          label.ring !== ring ||
+          label.name !== name ||
+          label.version !== version ||
+          (expected !== undefined && Buffer.compare(expected, capsule.label) !== 0)
+        )
           throw new VaultError('VAULT_CORRUPT', `${name}: its capsule is of something else`)
         const values = this.#request.proven ? proven(publicKey, given, agreeing, liars) : bare(agreeing)
         const key = combineUnproven(publicKey, capsule, values.slice(0, publicKey.threshold))

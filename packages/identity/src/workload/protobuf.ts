@@ -1,6 +1,6 @@
 /**
- * The wire format of Protocol Buffers, version 3, as far as the Workload API's messages need it: fields of bytes and texts are written; what is
- * received has no fields that mean anything here, and is only looked at for being a message.
+ * The wire format of Protocol Buffers, version 3, as far as the Workload API's messages need it: fields of bytes and texts are written,
+ * and read.
  * https://protobuf.dev/programming-guides/encoding/
  */
 
@@ -34,10 +34,15 @@ export function message(...fields: readonly Uint8Array[]): Uint8Array {
   return Buffer.concat(fields)
 }
 
-/**
- * Is this a message? Fields may be any: who speaks a later version is understood. Groups (wire types 3 and 4) are none of proto3.
- */
-export function isMessage(bytes: Uint8Array): boolean {
+/** A field as it was received: bytes where it has a length, else the number of a varint; undefined of the fixed types, which nothing here has. */
+export interface ReadField {
+  readonly number: number
+  readonly value: Uint8Array | number | undefined
+}
+
+/** Undefined: it is no message. Fields may be any: who speaks a later version is understood. Groups (wire types 3 and 4) are none of proto3. */
+export function readFields(bytes: Uint8Array): readonly ReadField[] | undefined {
+  const fields: ReadField[] = []
   let at = 0
   /** Undefined when it ends too soon or is too long. */
   const readVarint = (): number | undefined => {
@@ -54,15 +59,39 @@ export function isMessage(bytes: Uint8Array): boolean {
   }
   while (at < bytes.length) {
     const tag = readVarint()
-    if (tag === undefined || tag < 8 || Math.floor(tag / 8) > FIELD_MAX) return false
-    const type = tag % 8
+    if (tag === undefined || tag < 8 || Math.floor(tag / 8) > FIELD_MAX) return undefined
+    const [number, type] = [Math.floor(tag / 8), tag % 8]
     if (type === 0) {
-      if (readVarint() === undefined) return false
+      const value = readVarint()
+      if (value === undefined) return undefined
+      fields.push({ number, value })
       continue
     }
     const length = type === 1 ? 8 : type === 5 ? 4 : type === LENGTH_DELIMITED ? readVarint() : undefined
-    if (length === undefined || length > bytes.length - at) return false
+    if (length === undefined || length > bytes.length - at) return undefined
+    fields.push({ number, value: type === LENGTH_DELIMITED ? bytes.subarray(at, at + length) : undefined })
     at += length
   }
-  return true
+  return fields
+}
+
+/** Is this a message? */
+export function isMessage(bytes: Uint8Array): boolean {
+  return readFields(bytes) !== undefined
+}
+
+/** The last value of a field of bytes, as proto3 has it; empty when it is not there. */
+export function bytesOf(fields: readonly ReadField[], number: number): Uint8Array {
+  const found = fields.findLast((field) => field.number === number && field.value instanceof Uint8Array)?.value
+  return found instanceof Uint8Array ? found : new Uint8Array(0)
+}
+
+/** All values of a repeated field of bytes, in order. */
+export function allBytesOf(fields: readonly ReadField[], number: number): readonly Uint8Array[] {
+  return fields.flatMap((field) => (field.number === number && field.value instanceof Uint8Array ? [field.value] : []))
+}
+
+/** @throws {TypeError} When it is no UTF-8. */
+export function textOf(bytes: Uint8Array): string {
+  return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
 }

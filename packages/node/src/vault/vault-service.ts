@@ -8,8 +8,8 @@
 import { hash } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Fabric } from '@ringwall/fabric'
-import { askerRefusal } from '@ringwall/identity'
-import { publicKeyOf, type RingState, type View } from '@ringwall/ring'
+import { askerRefusal, spiffeId, verifiesRaw } from '@ringwall/identity'
+import { publicKeyOf, type RingState, ringIssuer, type View } from '@ringwall/ring'
 import type { PublicKey } from '@ringwall/threshold'
 import {
   type AskerFields,
@@ -198,7 +198,9 @@ export class VaultService {
       policy: view.policy,
       state: this.#options.state(),
       askerFault: (request: AskerFields, bytes: Uint8Array, signature: string, nowMs: number) =>
-        askerRefusal(request, bytes, signature, view, nowMs)?.reason,
+        request.issuer.startsWith('key:')
+          ? accessKeyFault(request, bytes, signature, view, this.#options.state(), nowMs)
+          : askerRefusal(request, bytes, signature, view, nowMs)?.reason,
     }
     if ('act' in signed.request) {
       const checked = checkTransit(signed as SignedTransitRequest, open, this.#now())
@@ -210,9 +212,10 @@ export class VaultService {
     }
     const checked = checkOpen(signed as SignedOpenRequest, open, this.#now())
     if (!checked.ok) return checked
-    const grants = checked.secrets.map(({ name, version, body }) => {
+    const grants = checked.secrets.map(({ name, version, body, label }) => {
       const bytes = new Uint8Array(Buffer.from(body.capsule, 'base64url'))
-      return { name, version, digest: bodyDigest(body), work: { kind: 'stored' as const, bytes } }
+      const work = label === undefined ? { kind: 'stored' as const, bytes } : { kind: 'capsule' as const, bytes, label }
+      return { name, version, digest: bodyDigest(body), work }
     })
     return { ok: true, grants, bodies: checked.secrets.map(({ body: { capsule, ciphertext } }) => ({ capsule, ciphertext })) }
   }
@@ -416,4 +419,24 @@ function readAnswer(payload: Uint8Array): PeerAnswer {
   if (bytes[0] === '+'.charCodeAt(0)) return { reply: new Uint8Array(bytes.subarray(1)) }
   // A peer's words go into messages for people.
   return { reason: bytes.toString('utf8', 1, 501).replace(/\p{Cc}/gu, ' ') || 'no answer' }
+}
+
+/** Of an access key: what its secret signs with, for whom it was made, who must not be denied. */
+function accessKeyFault(
+  { issuer, ring, atMs }: AskerFields,
+  signed: Uint8Array,
+  signature: string,
+  view: View,
+  { objects }: RingState,
+  nowMs: number,
+): string | undefined {
+  const key = objects.accessKey(issuer.slice('key:'.length))
+  if (key === undefined) return `the ring has no access key ${issuer.slice('key:'.length)}`
+  if (!verifiesRaw(key.publicKey, signed, signature)) return 'the request is not signed with the access key'
+  const [kind, name] = key.identity.split(':') as [string, string]
+  if (kind === 'operator')
+    return view.operators.some((one) => one.name === name) ? undefined : `${key.identity} is none of this ring’s operators`
+  const subject = spiffeId(ring, 'service', name)
+  const denied = view.denials.matchCredential({ issuer: ringIssuer(ring), subject, issuedAtMs: atMs }, nowMs)
+  return denied === undefined ? undefined : `${subject} is denied by ${denied.issuer}: ${denied.reason}`
 }
