@@ -8,7 +8,7 @@ import { appendFileSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { eventually, TestRing } from './local-ring.ts'
+import { ask, eventually, TestRing } from './local-ring.ts'
 
 const SECRET = 'a-secret-of-the-desk-only'
 const PLAYBOOKS = `playbooks:
@@ -77,19 +77,40 @@ export class Desk {
   }
 }
 
-export async function startScene(): Promise<{ readonly ring: TestRing; readonly desk: Desk }> {
+export interface Scene {
+  readonly ring: TestRing
+  readonly desk: Desk
+}
+
+/** Leaves nothing behind when it fails. */
+export async function startScene(): Promise<Scene> {
   const desk = new Desk()
   const port = await desk.start()
-  const ring = await TestRing.start()
-  await ring.stop()
+  let ring: TestRing | undefined
+  try {
+    ring = await TestRing.start()
+    await equip(ring, port)
+    return { ring, desk }
+  } catch (error) {
+    desk.stop()
+    await ring?.destroy()
+    throw error
+  }
+}
+
+async function equip(ring: TestRing, port: number): Promise<void> {
   writeFileSync(join(ring.data, 'desk.secret'), `${SECRET}\n`, { mode: 0o600 })
   for (let node = 1; node <= ring.nodes; node += 1)
     appendFileSync(
       join(ring.data, `n${node}`, 'node.yaml'),
       `\nnotify:\n  - { name: desk, kind: webhook, url: "http://127.0.0.1:${port}/hook", secret: { file: ../desk.secret } }\n`,
     )
-  // As operators do: `ringwall up` writes the nodes’ files itself.
-  await Promise.all([1, 2, 3, 4].map((node) => ring.restart(node)))
+  // The demo application goes on.
+  const nodes = Array.from({ length: ring.nodes }, (_, at) => at + 1)
+  await Promise.all(nodes.map((node) => ring.kill(node)))
+  for (const node of nodes) ring.start(node, 'local')
+  for (const node of nodes)
+    await eventually(`n${node} answers`, async () => (await ask(ring.traffic(node), '/')).status < 500, 90_000)
   const { text, version } = await ring.client(1).policy()
   const file = join(ring.data, 'playbooks.yaml')
   writeFileSync(file, `${text.replace(/^detectors:\n/m, DETECTORS)}\n${PLAYBOOKS}`)
@@ -97,7 +118,6 @@ export async function startScene(): Promise<{ readonly ring: TestRing; readonly 
   assert.equal(applied.code, 0, applied.stderr)
   for (let node = 1; node <= ring.nodes; node += 1)
     await eventually(`n${node} has it`, async () => (await ring.client(node).policy()).version > version)
-  return { ring, desk }
 }
 
 /** Starts so many runs, some at a time. @returns Their ids. */
@@ -116,7 +136,7 @@ export async function startRuns(ring: TestRing, count: number, name: string): Pr
 }
 
 /** Kills the node that does the step of a run while the receiver holds its answer; another does it. @returns How long that took. */
-export async function killWhileItTells({ ring, desk }: Awaited<ReturnType<typeof startScene>>, name: string): Promise<number> {
+export async function killWhileItTells({ ring, desk }: Scene, name: string): Promise<number> {
   desk.isHeld = true
   const [run] = (await startRuns(ring, 1, name)) as [string]
   const ofRun = (): readonly Told[] => desk.told.filter((one) => one.run === run)

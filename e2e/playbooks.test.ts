@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { ask, eventually } from './local-ring.ts'
-import { killWhileItTells, startRuns, startScene } from './playbooks-scene.ts'
+import { killWhileItTells, type Scene, startRuns, startScene } from './playbooks-scene.ts'
 
-let scene: Awaited<ReturnType<typeof startScene>>
+let scene: Scene
 
 before(async () => {
   scene = await startScene()
