@@ -23,6 +23,8 @@ interface NodeGiven {
   readonly admin: string
   readonly tpm?: string
   readonly tpmLog?: string
+  readonly caseFile?: string
+  readonly caseClosed?: string
 }
 
 /** Of those verbs of the vault that services have, too. */
@@ -121,6 +123,7 @@ function buildProgram(): Command {
         .choices(['off', 'local', 'ring'])
         .default('local'),
     )
+    .option('--s3', 'node i takes S3’s clients on base + 20 + i')
     .action(async ({ to, ...given }: UpFlags) => {
       const { runUp } = await import('@ringwall/node')
       process.exitCode = await runUp({ to, ...given })
@@ -165,6 +168,7 @@ function buildProgram(): Command {
     .option('--acme-contact <mail>', 'where to tell of trouble with it')
     .option('--acme-directory <url>', 'another ACME server than Let’s Encrypt')
     .option('--acme-roots <file>', 'who vouches for that server, in PEM')
+    .option('--client-certificates', 'over TLS: ask clients for certificates of the ring, which they may have or not', false)
     .option('--hsts', 'tell browsers to come by TLS only, for a year', false)
     .option('--redirect-from <host:port>', 'where plain HTTP is answered with a redirect to TLS')
     .option(
@@ -185,6 +189,8 @@ function buildProgram(): Command {
         throw new UsageError('--acme takes the place of --tls-cert and --tls-key; a node.yaml may have both')
       if (certificate === undefined && names.length === 0 && given.hsts === true)
         throw new UsageError('--hsts needs --tls-cert and --tls-key, or --acme')
+      if (certificate === undefined && names.length === 0 && given.clientCertificates === true)
+        throw new UsageError('--client-certificates needs --tls-cert and --tls-key, or --acme')
       const rules = (given.rules as string[]).length === 0 ? ['base'] : (given.rules as string[])
       process.exitCode = await runProtect({
         url,
@@ -195,6 +201,7 @@ function buildProgram(): Command {
         explainHeader: given.explainHeader === true,
         workers: given.workers as number,
         login: given.login === true,
+        clientCertificates: given.clientCertificates === true,
         takeOver: given.takeOver === true,
         config: given.config as string | undefined,
         data: given.data as string | undefined,
@@ -236,13 +243,15 @@ function buildProgram(): Command {
     .option('--fabric <host:port>', 'of a device: where the other nodes reach it')
     .option('--tpm <tcti>', 'of a device: its TPM 2.0, as tpm2-tools take it')
     .option('--tpm-log <file>', 'of a device: the event log of its start')
+    .option('--case-file <file>', 'of a device: a file that tells whether its case is closed')
+    .option('--case-closed <text>', 'what that file holds while it is (default: 0)')
     .option('--traffic <host:port>', 'of a device: where it takes traffic', '0.0.0.0:8080')
     .option('--admin <host:port>', 'of a device: its admin API and console', '127.0.0.1:9080')
-    .action(async ({ config, takeOver, device, fabric, traffic, admin, tpm, tpmLog }: NodeGiven) => {
+    .action(async ({ config, takeOver, device, fabric, traffic, admin, tpm, tpmLog, caseFile, caseClosed }: NodeGiven) => {
       if (device !== undefined) {
         if (config !== undefined) throw new UsageError('--device takes the place of --config')
         const { runDevice } = await import('@ringwall/node')
-        process.exitCode = await runDevice(device, { fabric, traffic, admin, tpm, tpmLog })
+        process.exitCode = await runDevice(device, { fabric, traffic, admin, tpm, tpmLog, caseFile, caseClosed })
         return
       }
       if (config === undefined)
@@ -331,7 +340,7 @@ function buildProgram(): Command {
     program
       .command('device')
       .description(
-        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference, bind, tpm; manufacturer, make, address, ship',
+        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference, bind, tpm, certificate, certificates, revoke; manufacturer, make, address, ship',
       ),
     {
       withRing,
@@ -683,7 +692,7 @@ function buildProgram(): Command {
   withRing(
     program
       .command('can')
-      .argument('<principal>', 'SUBJECT, ISSUER#SUBJECT, or anonymous')
+      .argument('<principal>', 'SUBJECT, ISSUER#SUBJECT, service/NAME, node/NAME, a SPIFFE id, or anonymous')
       .argument('<action>', 'a method in capitals, or the action that a route names')
       .argument('<resource>', 'SERVICE, SERVICE/PATH, or a URL')
       .description('whether somebody may do something, as a request would be told')
@@ -691,6 +700,7 @@ function buildProgram(): Command {
       .option('--claim <name=value>', 'what the token says; a value may be JSON; repeatable', several, [])
       .option('--group <name>', 'in its claim groups; repeatable', several, [])
       .option('--role <name>', 'in its claim roles; repeatable', several, [])
+      .option('--caller <service>', 'the service that asks on their behalf: service/NAME, node/NAME or a SPIFFE id')
       .option('--source <address>', 'where the request comes from'),
     ([principal, action, resource], options) =>
       async (client, format) => {
@@ -701,6 +711,7 @@ function buildProgram(): Command {
           groups: options.group as string[],
           roles: options.role as string[],
           source: options.source as string | undefined,
+          caller: options.caller as string | undefined,
         })
       },
   )
@@ -1182,7 +1193,9 @@ function buildProgram(): Command {
         (await import('./commands/people.ts')).personRemove(client, format, name as string, invite(options)),
   )
 
-  const vault = program.command('vault').description('secrets, sealed to the ring: put, get, ls, rm, history, run')
+  const vault = program
+    .command('vault')
+    .description('secrets, sealed to the ring: put, get, ls, rm, history, pass, run; objects: status, access-key')
   const contextFile = (): Option => new Option('--context <file>', 'the operator’s context')
   const formatted = (): Option => new Option('-o, --output <format>', FORMATS.join(', ')).default('table').argParser(parseFormat)
   const service = (): Option =>
@@ -1257,6 +1270,51 @@ function buildProgram(): Command {
           dryRun: options.dryRun === true,
         }),
   )
+  vault
+    .command('status')
+    .description('how the shards of objects stand, node by node')
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .addOption(formatted())
+    .action(async (options: VaultGlobals) => {
+      const { vaultStatus } = await import('./commands/objects.ts')
+      await vaultStatus(await vaultSession(options), options.output)
+    })
+  const accessKey = vault.command('access-key').description('what clients of S3 sign with: add, ls, rm')
+  accessKey
+    .command('add')
+    .argument('<identity>', 'whose rights it has: service:NAME or operator:NAME')
+    .description('make an access key; its secret is shown once')
+    .addOption(reason())
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .addOption(formatted())
+    .action(async (identity: string, options: VaultGlobals & { reason: string }) => {
+      const { accessKeyAdd } = await import('./commands/objects.ts')
+      await accessKeyAdd(await vaultSession(options), options.output, identity, options.reason)
+    })
+  withRing(
+    accessKey.command('ls').description('access keys, and whose they are'),
+    () => async (client, format) => (await import('./commands/objects.ts')).accessKeyList(client, format),
+  )
+  withRing(
+    accessKey.command('rm').argument('<id>').description('an access key that nobody uses any more').addOption(reason()),
+    ([id], options) =>
+      async (client) =>
+        (await import('./commands/objects.ts')).accessKeyRemove(client, id as string, options.reason as string),
+  )
+  vault
+    .command('pass')
+    .description('a token for clients of HashiCorp Vault, as their X-Vault-Token')
+    .option('--service <name>', 'of which service; an operator names it')
+    .option('--ttl <duration>', 'how long it is good: at most 1h', '1h')
+    .addOption(service())
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .action(async (options: SessionGlobals & { service?: string; ttl: string }) => {
+      const { vaultPass } = await import('./commands/vault-pass.ts')
+      await vaultPass(await vaultSession(options), options.service, parseTtl(options.ttl))
+    })
   vault
     .command('run')
     .argument('<command...>', 'the program and its arguments, after --')
@@ -1459,6 +1517,7 @@ interface UpFlags {
   readonly seal: 'off' | 'local' | 'ring'
   readonly data: string
   readonly ports: number
+  readonly s3?: true
 }
 
 const SERVING: ReadonlySet<string> = new Set(['node', 'protect', 'sidecar', 'up'])

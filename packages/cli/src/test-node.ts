@@ -48,7 +48,7 @@ export function runCli(args: readonly string[], env: Readonly<Record<string, str
   })
 }
 
-/** @param policy Of the service `app`, from `waf:` on, with its indent; the base rules enforced unless given. */
+/** Behind it, /bytes/N answers with so many bytes, /slow/N after so many milliseconds, and /cost/N says so in `x-cost`. */
 export async function startTestNode(
   more = '',
   onUpgrade?: (request: IncomingMessage, socket: Duplex) => void,
@@ -61,7 +61,11 @@ export async function startTestNode(
     request.on('data', (text: string) => (body += text))
     request.on('end', () => {
       if (request.url === '/login' && !body.endsWith('password=right')) response.statusCode = 401
-      response.end('hello')
+      const [, what, count] = (request.url ?? '').split('/')
+      if (what === 'cost') response.setHeader('x-cost', count ?? '')
+      const end = (): unknown => response.end(what === 'bytes' ? Buffer.alloc(Number(count)) : 'hello')
+      if (what === 'slow') setTimeout(end, Number(count))
+      else end()
     })
   })
   if (onUpgrade !== undefined) application.on('upgrade', onUpgrade)

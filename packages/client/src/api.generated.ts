@@ -64,7 +64,7 @@ export type ExpelledNode = { readonly node: string; readonly code: string; /** U
 export type ReferenceValue = { readonly kind: 'program' | 'pcrs'; readonly digest: string; readonly label: string; /** all, region:NAME or node:ID. */ readonly scope: string; /** Taken back: whoever is in it then is out. */ readonly endsAtMs: number | null }
 
 /** Who may join, and where. */
-export type Enrolment = { readonly ring: string; readonly height: number; readonly addresses: readonly NodeAddress[]; readonly invitations: readonly Invitation[]; readonly devices: readonly Device[]; /** What quotes are made over now; null while the policy asks for none. */ readonly beacon: string | null; readonly attestation: { readonly least: 'none' | 'software' | 'tpm'; readonly nodes: 'devices' | 'all'; readonly disks: boolean; /** Unix milliseconds. */ readonly every: number; /** Unix milliseconds. */ readonly absence: number }; readonly trust: readonly TrustOfNode[]; /** TPMs of nodes that did not join as devices. */ readonly endorsements: readonly { readonly node: string; readonly ek: string }[]; readonly expelled: readonly ExpelledNode[]; readonly references: readonly ReferenceValue[]; /** How many this node sent away since it started, by code. */ readonly refusals: Readonly<Record<string, number>> }
+export type Enrolment = { readonly ring: string; readonly height: number; readonly addresses: readonly NodeAddress[]; readonly invitations: readonly Invitation[]; readonly devices: readonly Device[]; /** What quotes are made over now; null while the policy asks for none. */ readonly beacon: string | null; readonly attestation: { readonly least: 'none' | 'software' | 'tpm'; readonly nodes: 'devices' | 'all'; readonly disks: boolean; /** Unix milliseconds. */ readonly every: number; /** Unix milliseconds. */ readonly absence: number }; readonly trust: readonly TrustOfNode[]; /** TPMs of nodes that did not join as devices. */ readonly endorsements: readonly { readonly node: string; readonly ek: string }[]; readonly expelled: readonly ExpelledNode[]; readonly references: readonly ReferenceValue[]; /** Devices that are no nodes, and get certificates by EST. */ readonly certificates: readonly { readonly name: string; readonly by: 'secret' | 'idevid'; /** Unix milliseconds. */ readonly atMs: number; /** SubjectPublicKeyInfo, DER, base64url. */ readonly publicKey: string }[]; /** How many this node sent away since it started, by code. */ readonly refusals: Readonly<Record<string, number>> }
 
 /** One thing that is well or is not. */
 export type CheckFinding = { readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic' | 'key' | 'attestation'; readonly level: 'ok' | 'warn' | 'bad'; readonly what: string; readonly fix: string | null }
@@ -124,7 +124,7 @@ export type VaultFacts = { readonly ring: string; readonly height: number; /** T
 export type People = { readonly people: readonly Person[] }
 
 /** Somebody who may log in. */
-export type Person = { readonly name: string; readonly groups: readonly string[]; /** How many. */ readonly passkeys: number; /** Whether they have one. */ readonly password: boolean; /** Of an invitation that is open. */ readonly invitedUntilMs: number | null; /** Unix milliseconds: logins of before count for nothing. */ readonly sinceMs: number }
+export type Person = { readonly name: string; readonly groups: readonly string[]; readonly outside: readonly { readonly provider: string; readonly subject: string }[]; /** How many. */ readonly passkeys: number; /** Whether they have one. */ readonly password: boolean; /** Of an invitation that is open. */ readonly invitedUntilMs: number | null; /** Unix milliseconds: logins of before count for nothing. */ readonly sinceMs: number }
 
 /** Secrets that the operator may read or write. */
 export type VaultSecrets = { readonly secrets: readonly VaultSecret[] }
@@ -134,6 +134,9 @@ export type VaultSecret = { readonly name: string; /** The newest. */ readonly v
 
 /** Versions of a secret, newest first. */
 export type VaultHistory = { readonly name: string; readonly versions: readonly { readonly version: number; readonly state: 'live' | 'deleted' | 'expired' | 'superseded'; /** Unix milliseconds. */ readonly sealedAtMs: number; readonly expiresAtMs: number | null; readonly by: string; readonly endedAtMs: number | null }[]; /** With this node’s share, newest first. */ readonly openings: readonly VaultOpening[] }
+
+/** Objects: what this node holds of them and mends, and who may have any. */
+export type VaultObjects = { readonly node: string; /** That the ring knows. */ readonly versions: number; readonly versionsMax: number; /** That this node is to hold, by its last whole look. */ readonly shards: number; /** Of those, that were not there or not right. */ readonly missing: number; /** Versions whose repair waits for other nodes. */ readonly waiting: number; /** Of shards on its disk. */ readonly bytes: number; readonly bytesMax: number; /** When its last whole look ended. */ readonly passedAtMs: number | null; /** What it makes anew now. */ readonly repairing: { readonly version: string; readonly index: number; readonly bytes: number; readonly of: number } | null; /** Shards since it started, as all that follows. */ readonly repaired: number; readonly corrupt: number; readonly erased: number; readonly moved: number; readonly scrubbedBytes: number; readonly repairedBytes: number; readonly put: number; readonly read: number; /** Wrong or missing shards of others that it met. */ readonly faults: number; /** Nodes whose shards are made anew elsewhere. */ readonly away: readonly string[]; readonly accessKeys: readonly { readonly id: string; readonly identity: string; readonly by: string; /** Unix milliseconds. */ readonly atMs: number }[] }
 
 /** An opening as a holder recorded it before it answered. */
 export type VaultOpening = { /** Unix milliseconds. */ readonly atMs: number; readonly issuer: string; readonly version: number; /** SHA-256 of what the asker signed, base64url: the same on all holders. */ readonly request: string; readonly coordinator: string }
@@ -303,12 +306,12 @@ export type Bouncer = { readonly name: string; readonly pulls: readonly BouncerP
 export type Bouncers = { readonly bouncers: readonly Bouncer[]; /** Nodes that did not answer. */ readonly silent: readonly string[] }
 
 /** Who wants to do what. */
-export type AccessRequest = { /** Whom a token is about, and what else it says; null: nobody known. The issuer may be left out where there is one. */ readonly principal: { readonly issuer?: string; readonly subject: string; readonly claims?: object } | null; /** A method, or the action that a route names. */ readonly action: string; /** Or a host. */ readonly service?: string; readonly host?: string; /** As in a request, without the query. */ readonly path: string; /** The client’s address. */ readonly source?: string }
+export type AccessRequest = { /** Whom a token is about, and what else it says; null: nobody known. The issuer may be left out where there is one. */ readonly principal: { readonly issuer?: string; readonly subject: string; readonly claims?: object } | null; /** Whose certificate of the ring comes with it: `service/NAME`, `node/NAME` or a SPIFFE id. */ readonly caller?: string; /** A method, or the action that a route names. */ readonly action: string; /** Or a host. */ readonly service?: string; readonly host?: string; /** As in a request, without the query. */ readonly path: string; /** The client’s address. */ readonly source?: string }
 
 /** What a request would be told, but for limits, API and WAF. */
-export type Access = { readonly allowed: boolean; readonly status: number; /** Which check decided. */ readonly check: string; /** `authorization:POLICY`, `denial:ID` and the like. */ readonly rule: string | null; readonly reason: string; /** Of the ledger, when it was judged. */ readonly height: number; readonly provisional: boolean; readonly node: string; readonly policyVersion: number; readonly service: string | null; readonly route: string | null; readonly principal: string; readonly method: string; readonly action: string; readonly path: string }
+export type Access = { readonly allowed: boolean; readonly status: number; /** Which check decided. */ readonly check: string; /** `authorization:POLICY`, `callers:SERVICE`, `denial:ID` and the like. */ readonly rule: string | null; readonly reason: string; /** Of the ledger, when it was judged. */ readonly height: number; readonly provisional: boolean; readonly node: string; readonly policyVersion: number; readonly service: string | null; readonly route: string | null; readonly principal: string; readonly method: string; readonly action: string; readonly path: string }
 
-/** Of AuthZEN: subject `user` or `anonymous`, resource `path` (`SERVICE/PATH`) or `service`. */
+/** Of AuthZEN: subject `user`, `service` or `anonymous`, resource `path` (`SERVICE/PATH`) or `service`. */
 export type EvaluationRequest = { readonly subject: object; readonly action: object; readonly resource: object; readonly context?: object }
 
 /** Of AuthZEN. */
@@ -540,6 +543,8 @@ export interface Operations {
   readonly vaultSecrets: { readonly answer: VaultSecrets; readonly query: { readonly path?: string }; readonly body: undefined }
   /** GET /v1/vault/history: Versions of a secret, and openings with this node’s share. */
   readonly vaultHistory: { readonly answer: VaultHistory; readonly query: { readonly name?: string }; readonly body: undefined }
+  /** GET /v1/vault/objects: How the shards of objects on this node stand, and the access keys of the ring. */
+  readonly vaultObjects: { readonly answer: VaultObjects; readonly query: undefined; readonly body: undefined }
   /** GET /v1/transit/keys: Keys of the transit that the operator may use or manage. */
   readonly transitKeys: { readonly answer: TransitKeys; readonly query: undefined; readonly body: undefined }
   /** GET /v1/transit/key: A key of the transit. */
@@ -605,6 +610,7 @@ export const OPERATIONS = {
   vaultOpen: ['POST', '/v1/vault/open'],
   vaultSecrets: ['GET', '/v1/vault/secrets'],
   vaultHistory: ['GET', '/v1/vault/history'],
+  vaultObjects: ['GET', '/v1/vault/objects'],
   transitKeys: ['GET', '/v1/transit/keys'],
   transitKey: ['GET', '/v1/transit/key'],
   transitUse: ['POST', '/v1/transit/use'],

@@ -346,6 +346,11 @@ export class RingwallClient {
     return this.#call('vaultHistory', { query })
   }
 
+  /** How the shards on this node stand, and the access keys of the ring. */
+  vaultObjects(): Promise<Answer<'vaultObjects'>> {
+    return this.#call('vaultObjects')
+  }
+
   /** Answers of holders, which only the asker can read. Needs no operator: the request is signed by who may ask. */
   vaultOpen(request: SignedOpenRequest): Promise<Answer<'vaultOpen'>> {
     return this.#call('vaultOpen', { body: { request } })

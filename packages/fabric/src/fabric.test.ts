@@ -313,3 +313,35 @@ test('a peer that is curbed is read at a small part of its budget, its link stan
     assert.ok(fabrics.every(linked))
   })
 })
+
+test('a peer’s connection of its own carries bytes with back-pressure, both ways; strangers get none, and one that leaves loses it', async () => {
+  const all = await members(2)
+  const [a, b] = all.map((self) => fabricOf(self, all)) as [Fabric, Fabric]
+  const stranger = await member('n3')
+  const outside = createFabric({ ring: 'ring', self: stranger.peer, privateKey: stranger.privateKey, peers: [all[1]!.peer] })
+  let received = 0
+  b.onStream((from, socket) => {
+    socket.on('data', (chunk: Buffer) => (received += chunk.length))
+    socket.write(`hello ${from}`)
+  })
+  await withFabrics([a, b, outside], async () => {
+    const socket = await a.connect('n2')
+    let greeting = ''
+    socket.on('data', (chunk: Buffer) => (greeting += chunk.toString()))
+    await until('greeted', () => greeting === 'hello n1')
+    // More than a link lets a peer send at once.
+    const chunk = new Uint8Array(1_048_576)
+    for (let i = 0; i < 32; i += 1) if (!socket.write(chunk)) await new Promise((settle) => socket.once('drain', settle))
+    await until('all there', () => received === 32 * chunk.length)
+    await assert.rejects(a.connect('n9'), { code: 'FABRIC_UNREACHABLE' })
+    const refused = await outside.connect('n2').then(
+      (one) => new Promise((settle) => one.once('close', () => settle('closed'))),
+      () => 'refused',
+    )
+    assert.ok(refused === 'closed' || refused === 'refused')
+    let isClosed = false
+    socket.once('close', () => (isClosed = true))
+    await b.setPeers([])
+    await until('closed', () => isClosed)
+  })
+})

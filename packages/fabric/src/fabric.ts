@@ -12,6 +12,7 @@ import { GossipMemory } from './gossip-memory.ts'
 import { GUEST_PROTOCOL } from './guest.ts'
 import { exchangeHellos, peerKey } from './handshake.ts'
 import { Link } from './link.ts'
+import { STREAM_PROTOCOL, Streams } from './streams.ts'
 import type {
   Channel,
   Fabric,
@@ -22,6 +23,7 @@ import type {
   NodeId,
   Peer,
   RequestHandler,
+  StreamHandler,
 } from './types.ts'
 
 const BACKOFF_MS = { least: 50, most: 1_000 } as const
@@ -85,6 +87,7 @@ class Mesh implements Fabric {
   #server: Server | undefined
   #listening: Promise<void> | undefined
   #credentials: { readonly key: string; readonly cert: string } | undefined
+  readonly #streams = new Streams()
   #nextRequest = 1
   #stopped = false
 
@@ -119,6 +122,7 @@ class Mesh implements Fabric {
       this.#peers.delete(id)
       clearTimeout(state.timer)
       state.link?.close('it is no node of this ring any more')
+      this.#streams.end(id)
     }
     const fresh = [...wanted.values()].filter(({ id }) => id !== self.id && !this.#peers.has(id)).map((peer) => this.#meet(peer))
     if (this.#stopped || this.#credentials === undefined || fresh.length === 0) return
@@ -143,6 +147,17 @@ class Mesh implements Fabric {
     this.#guestHandler = handler
   }
 
+  connect(to: NodeId): Promise<TLSSocket> {
+    const state = this.#peers.get(to)
+    if (state === undefined || this.#stopped || this.#credentials === undefined)
+      return Promise.reject(new FabricError('FABRIC_UNREACHABLE', `${to} cannot be asked: it is no peer of this node`))
+    return this.#streams.connect(state.peer, this.#credentials)
+  }
+
+  onStream(handler: StreamHandler): void {
+    this.#streams.handler = handler
+  }
+
   /** False once the ring has let it go. */
   #isKnown(state: PeerState): boolean {
     return this.#peers.get(state.peer.id) === state
@@ -160,6 +175,7 @@ class Mesh implements Fabric {
       state.link?.close('this node stopped')
     }
     for (const socket of this.#strangers) socket.destroy()
+    this.#streams.end()
     for (const socket of this.#callers.values()) socket.destroy()
     const server = this.#server
     if (server !== undefined) await new Promise((settle) => server.close(settle))
@@ -175,7 +191,7 @@ class Mesh implements Fabric {
 
   #listen(): Promise<void> {
     const { host, port } = this.#options.listen ?? this.#options.self
-    const options = { requestCert: true, handshakeTimeout: HANDSHAKE_MS_MAX, ALPNProtocols: [GUEST_PROTOCOL] }
+    const options = { requestCert: true, handshakeTimeout: HANDSHAKE_MS_MAX, ALPNProtocols: [STREAM_PROTOCOL, GUEST_PROTOCOL] }
     const server = createServer({ ...this.#tlsOptions(), ...options }, (socket) => void this.#accept(socket))
     server.on('connection', (socket: Socket) => this.#called(socket))
     server.on('tlsClientError', (_error, socket) => socket.destroy())
@@ -220,6 +236,12 @@ class Mesh implements Fabric {
         socket.remoteAddress ?? '',
         `${from} ${what}; refused. If a node was re-made, restore its old key or make the ring anew`,
       )
+      return
+    }
+    if (socket.alpnProtocol === STREAM_PROTOCOL) {
+      this.#callers.delete(from)
+      socket.setNoDelay(true)
+      this.#guarded(() => this.#streams.accept(state.peer.id, socket))
       return
     }
     this.#strangers.add(socket)

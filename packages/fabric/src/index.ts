@@ -12,4 +12,5 @@ export type {
   NodeId,
   Peer,
   RequestHandler,
+  StreamHandler,
 } from './types.ts'

@@ -62,6 +62,9 @@ export type MessageHandler = (from: NodeId, payload: Uint8Array) => void
 /** Answers a request. A rejection reaches the asker as an error without its message. */
 export type RequestHandler = (from: NodeId, payload: Uint8Array) => Promise<Uint8Array>
 
+/** A connection of its own that a peer opened: `Fabric.connect` on its side. */
+export type StreamHandler = (from: NodeId, socket: TLSSocket) => void
+
 /**
  * Somebody who is no node and has asked for it by `GUEST_PROTOCOL`: the key is proved, and nothing more. The handler ends the connection, in
  * bounded time; until then it counts among those that have not proved who they are.
@@ -81,6 +84,13 @@ export interface Fabric {
   open(): Promise<void>
   /** Without a handler guests are refused. */
   onGuest(handler: GuestHandler): void
+  /**
+   * A connection of its own to a peer, with back-pressure, beside the link. It ends when the ring lets the peer go. Rejects with
+   * `FABRIC_UNREACHABLE`.
+   */
+  connect(to: NodeId): Promise<TLSSocket>
+  /** Without a handler peers' connections of their own are refused. */
+  onStream(handler: StreamHandler): void
   /** False when the link is down or its queue is full: the message is gone, nothing blocks. */
   send(to: NodeId, channel: Channel, payload: Uint8Array): boolean
   broadcast(channel: Channel, payload: Uint8Array): void

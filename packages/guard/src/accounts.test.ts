@@ -117,7 +117,7 @@ class Site {
       const judged = slice()
       if (judged instanceof Promise) await judged
       else if (judged !== undefined) {
-        if (judged.decision!.outcome === 'allow') this.#guard.answered(judged, status, atMs)
+        if (judged.decision!.outcome === 'allow') this.#guard.answered(judged, { status, rawHeaders: [] }, atMs)
         return judged
       }
     }

@@ -17,14 +17,16 @@ export {
   LOGIN_PATH,
   LOGOUT_PATH,
   OPENID_PATHS,
+  OUTSIDE_PATHS,
   PORTAL_BODY_BYTES_MAX,
+  SAML_PATHS,
   SESSION_COOKIES,
   sessionCookie,
   sessionOf,
 } from './people.ts'
 export { judgePolicy } from './policy-judge.ts'
-export { createRateLimiter, type RateLimiter, type RateLimiterOptions, sharedRateMemory } from './rate-limiter.ts'
-export { ASKS_MAX, type Budget, type LimitMessage, RingLimiter, type RingLimiterOptions } from './ring-limiter.ts'
+export { type Budget, createRateLimiter, type RateLimiter, type RateLimiterOptions, sharedRateMemory } from './rate-limiter.ts'
+export { ASKS_MAX, type LimitMessage, RingLimiter, type RingLimiterOptions } from './ring-limiter.ts'
 export { normalizeRoutingPath, readingsOf } from './routing-path.ts'
 export { NOWHERE, type Place, type Places } from './sources.ts'
 export type {

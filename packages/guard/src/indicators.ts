@@ -49,7 +49,7 @@ export function judgeIndicators(
       // Whoever has one address of an IPv6 /64 has them all.
       const words = address.version === 6 ? [address.words[0]!, address.words[1]!, 0, 0] : address.words
       const key = `indicator\n${set}\n${formatAddress({ version: address.version, words })}`
-      const waitMs = limiter.take(key, rate.count, rate.windowMs, rate.count, nowMs)
+      const waitMs = limiter.take(key, { ...rate, burst: rate.count }, nowMs)
       if (waitMs > 0) return { ...verdict, reason: `${reason}, and its rate is used up`, retryAfterS: Math.ceil(waitMs / 1_000) }
     }
   }

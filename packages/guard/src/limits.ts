@@ -8,8 +8,7 @@ import {
   NO_COUNTRY,
   parseAddress,
 } from '@ringwall/ring'
-import type { RateLimiter } from './rate-limiter.ts'
-import type { Budget } from './ring-limiter.ts'
+import type { Budget, RateLimiter } from './rate-limiter.ts'
 import { isAmong, type Source } from './sources.ts'
 import type { GuardRequest } from './types.ts'
 
@@ -39,9 +38,11 @@ export interface LimitRefusal {
   readonly action: 'throttle' | 'challenge' | 'deny'
 }
 
-/** A request that counts if it is answered with one of these. */
+/** A request that counts once it is known what it was answered with, or what it cost. */
 export interface Charge {
-  readonly status: readonly number[]
+  /** Which answers count; undefined: all. */
+  readonly status: readonly number[] | undefined
+  readonly cost: LimitPolicy['cost']
   readonly key: string
   readonly budget: Budget
   /** Of one account one request counts. */
@@ -121,8 +122,13 @@ export function budgetOf(
 }
 
 /** Undefined where requests under way are counted. */
-function budget({ rate, burst }: LimitPolicy): Budget | undefined {
-  return rate && { count: rate.count, windowMs: rate.windowMs, burst: burst ?? rate.count }
+function budget({ rate, burst, algorithm }: LimitPolicy): Budget | undefined {
+  return rate && { count: rate.count, windowMs: rate.windowMs, burst: burst ?? rate.count, algorithm }
+}
+
+/** Looked at before, counted after. */
+function countsAfter({ status, cost }: LimitPolicy): boolean {
+  return status !== undefined || cost !== 'requests'
 }
 
 /**
@@ -180,12 +186,14 @@ function takeFrom(
       continue
     }
     const account = limit.count === 'accounts' ? (asker.account ?? '') : undefined
-    if (limit.status !== undefined) noted.charge({ status: limit.status, key, budget: of, account, forgive: limit.forgive ?? 0 })
+    const { status, cost, forgive = 0 } = limit
+    const isLater = countsAfter(limit)
+    if (isLater) noted.charge({ status, cost, key, budget: of, account, forgive })
     else if (account !== undefined && isKnown(limiters, key, of, account, nowMs)) continue
     const taken = take(limiters, limit, key, of, nowMs)
     const judged = (waitMs: number): LimitRefusal | undefined => {
       // One that is refused has not been asked about: or the second try would pass.
-      if (account !== undefined && limit.status === undefined && waitMs <= 0) remember(limiters, key, of, account, nowMs)
+      if (account !== undefined && !isLater && waitMs <= 0) remember(limiters, key, of, account, nowMs)
       return judge(waitMs, limit, of, pass !== undefined, noted)
     }
     if (typeof taken !== 'number') {
@@ -243,31 +251,84 @@ function refusalBy(limit: LimitPolicy, retryAfterS: number, budget: Budget | und
 }
 
 function isKnown({ pairs }: Limiters, key: string, { windowMs }: Budget, account: string, nowMs: number): boolean {
-  return pairs.peek(`${key}\n${account}`, 1, windowMs, 1, nowMs) > 0
+  return pairs.peek(`${key}\n${account}`, { count: 1, windowMs, burst: 1 }, nowMs) > 0
 }
 
 /** Returns whether that is new within the window. */
 function remember({ pairs }: Limiters, key: string, { windowMs }: Budget, account: string, nowMs: number): boolean {
-  return pairs.take(`${key}\n${account}`, 1, windowMs, 1, nowMs) === 0
+  return pairs.take(`${key}\n${account}`, { count: 1, windowMs, burst: 1 }, nowMs) === 0
 }
 
 function take({ own, shared }: Limiters, limit: LimitPolicy, key: string, of: Budget, nowMs: number): number | Promise<number> {
-  if (limit.status !== undefined) return own.peek(key, of.count, of.windowMs, of.burst, nowMs)
+  if (countsAfter(limit)) return own.peek(key, of, nowMs)
   if (limit.scope === 'ring' && shared !== undefined) return shared.take(key, of, nowMs)
-  return own.take(key, of.count, of.windowMs, of.burst, nowMs)
+  return own.take(key, of, nowMs)
 }
 
-/** Counts a request by what it was answered with. */
-export function chargeAnswer(limiters: Limiters, charges: readonly Charge[], status: number, nowMs: number): void {
+/** What one answer may cost: more than that is no count of anything. */
+const COST_MAX = 1_000_000
+
+/** How an answer begins. */
+export interface AnswerHead {
+  readonly status: number
+  readonly rawHeaders: readonly string[]
+}
+
+/** What an answer came to that is over. */
+export interface AnswerCost {
+  readonly status: number
+  /** As they went to the client. */
+  readonly bytes: number
+  /** From the request's head to the answer's end. */
+  readonly ms: number
+}
+
+/**
+ * Counts a request by what it was answered with.
+ *
+ * @param rawHeaders Names and values in turn.
+ */
+export function chargeAnswer(
+  limiters: Limiters,
+  charges: readonly Charge[],
+  { status, rawHeaders }: AnswerHead,
+  nowMs: number,
+): void {
   const { own } = limiters
-  for (const { status: counted, key, budget: of, account, forgive } of charges) {
-    const counts = counted.includes(status)
+  for (const { status: counted, cost, key, budget: of, account, forgive } of charges) {
+    if (cost === 'kilobytes' || cost === 'milliseconds') continue
+    const counts = counted === undefined || counted.includes(status)
+    if (cost !== 'requests') {
+      if (counts) own.charge(key, of, nowMs, costIn(rawHeaders, cost.slice('header:'.length).toLowerCase()))
+      continue
+    }
     if (!counts && forgive === 0) continue
     // Succeeding with one account again and again takes nothing back either.
     if (account !== undefined && !remember(limiters, key, of, `${counts ? '-' : '+'}${account}`, nowMs)) continue
-    if (counts) own.charge(key, of.count, of.windowMs, of.burst, nowMs)
-    else own.refund(key, of.count, of.windowMs, of.burst, nowMs, forgive)
+    if (counts) own.charge(key, of, nowMs)
+    else own.refund(key, of, nowMs, forgive)
   }
+}
+
+/** Counts a request by what its answer came to: what is begun counts as one. */
+export function chargeCost(
+  { own }: Limiters,
+  charges: readonly Charge[],
+  { status, bytes, ms }: AnswerCost,
+  nowMs: number,
+): void {
+  for (const { status: counted, cost, key, budget: of } of charges) {
+    if ((cost !== 'kilobytes' && cost !== 'milliseconds') || counted?.includes(status) === false) continue
+    own.charge(key, of, nowMs, Math.min(COST_MAX, Math.max(1, Math.ceil(cost === 'kilobytes' ? bytes / 1_000 : ms))))
+  }
+}
+
+/** An application that says nothing, or nothing that is a number, has answered one request. */
+function costIn(rawHeaders: readonly string[], name: string): number {
+  let text: string | undefined
+  for (let at = 0; at < rawHeaders.length && text === undefined; at += 2)
+    if (rawHeaders[at]!.toLowerCase() === name) text = rawHeaders[at + 1]
+  return text !== undefined && /^[0-9]{1,7}$/.test(text) ? Math.min(COST_MAX, Number(text)) : 1
 }
 
 function keyPart(

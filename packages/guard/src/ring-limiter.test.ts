@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { type Budget, type LimitMessage, RingLimiter } from './ring-limiter.ts'
+import type { Budget } from './rate-limiter.ts'
+import { type LimitMessage, RingLimiter } from './ring-limiter.ts'
 
 const TICK_MS = 50
 const REACH_MS = 400

@@ -11,6 +11,7 @@
  *
  * Pure: messages, time and membership come in as arguments; messages go out by `flush`.
  */
+import type { Budget } from './rate-limiter.ts'
 
 const US_PER_MS = 1_000
 /** How long what was leased may be spent; the rest is given back. */
@@ -32,13 +33,6 @@ const SET_BACK_MS = 1_000
 const KEY_CHARS_MAX = 256
 const WAITING_MAX = 4_096
 export const ASKS_MAX = 512
-
-/** What a limit gives. */
-export interface Budget {
-  readonly count: number
-  readonly windowMs: number
-  readonly burst: number
-}
 
 export type LimitMessage =
   /** `spent`: beyond what was leased; `back`: leased and not spent. Nothing wanted: nothing is held any more. */

@@ -4,7 +4,8 @@ import type { WafMatch, WafRequest, WafResponse, WafTransaction, WafVerdict } fr
 import type { ApiProblem } from '@ringwall/waf/api'
 import type { ChallengeTerms, GrantedPass } from './challenge.ts'
 import type { Indicators } from './indicators.ts'
-import type { Budget } from './ring-limiter.ts'
+import type { AnswerCost, AnswerHead } from './limits.ts'
+import type { Budget } from './rate-limiter.ts'
 
 export type Outcome = 'allow' | 'deny' | 'challenge' | 'throttle'
 
@@ -247,7 +248,9 @@ export interface Guard {
   /** It is under way no more, whatever became of it: to be told once of every judgement that `head` gave. */
   release(judgement: Judgement): void
   /** What the application answered: some limits count by it. */
-  answered(judgement: Judgement, status: number, nowMs: number): void
+  answered(judgement: Judgement, answer: AnswerHead, nowMs: number): void
+  /** What it came to, once it is over: others count by that. */
+  sent(judgement: Judgement, cost: AnswerCost, nowMs: number): void
   /** For a request that was allowed and whose response was not judged to its end, whatever the reason: WAF phase 5. */
   end(judgement: Judgement): void
 }

@@ -7,11 +7,14 @@ import { type AcmeConfig, certificateFile } from './acme/certificates.ts'
 import { type HostPort, parseHostPort } from './address.ts'
 import type { AuditOptions } from './audit-log.ts'
 import type { DiskMode } from './disk/disk.ts'
+import type { CaseInput } from './enrolment/case-watch.ts'
 import { StartError } from './errors.ts'
+import type { EstConfig } from './est/est-server.ts'
 import type { FeedSettings } from './feeds/feed-config.ts'
 import { feedUrlFault } from './feeds/feed-url.ts'
 import type { IndicatorSettings } from './indicators/indicator-loader.ts'
 import { parseListeners, type TrafficListener } from './listeners.ts'
+import type { ObjectSettings } from './objects/objects.ts'
 import { NotifySchema, type NotifySettings, notifyFault, withPaths } from './respond/notify-config.ts'
 
 const WORKERS_MAX = 64
@@ -148,10 +151,48 @@ const Schema = z.strictObject({
       heartbeatMs: z.int().min(100).max(60_000).default(2_000),
     })
     .prefault({}),
+  /** The shards of objects that this node holds. */
+  objects: z
+    .strictObject({
+      bytesMax: z.int().min(1_048_576).max(Number.MAX_SAFE_INTEGER).default(1_099_511_627_776),
+      /** Between looks at what there is to do. */
+      everyMs: z.int().min(100).max(3_600_000).default(10_000),
+      /** Each shard is read and compared with its hashes so often. */
+      scrubHours: z.number().min(0.0001).max(8_760).default(168),
+      scrubBytesPerSecond: z.int().min(65_536).max(10_000_000_000).default(8_388_608),
+      repairBytesPerSecond: z.int().min(65_536).max(10_000_000_000).default(33_554_432),
+      /** A node that cannot be reached for so long has its shards made anew on others. */
+      awayMs: z.int().min(1_000).max(86_400_000).default(600_000),
+      /** What was never acknowledged is removed when it is so old. */
+      residueMs: z.int().min(1_000).max(604_800_000).default(86_400_000),
+    })
+    .prefault({}),
+  /** S3 for clients with access keys; plain HTTP without `tls`. */
+  s3: z
+    .strictObject({
+      listen: z.string(),
+      tls: z.strictObject({ certificate: z.string().min(1), key: z.string().min(1) }).optional(),
+      region: z
+        .string()
+        .regex(/^[a-z0-9-]{1,63}$/)
+        .default('us-east-1'),
+    })
+    .optional(),
   /** SPIFFE certificates for the programs on this machine. */
   workloadApi: z.strictObject({ socket: z.string().min(1) }).optional(),
   /** Of a device with a TPM 2.0: how tpm2-tools reach it. */
   tpm: z.strictObject({ tcti: z.string().min(1).max(1_024), eventLog: z.string().min(1).optional() }).optional(),
+  /** Certificates for devices that are no nodes (RFC 7030). */
+  est: z.strictObject({ listen: z.string(), certificate: z.string().min(1), key: z.string().min(1) }).optional(),
+  /** What tells that the case of a device was opened. */
+  tamper: z
+    .strictObject({
+      case: z.union([
+        z.strictObject({ file: z.string().min(1), closed: z.string().max(1_024) }),
+        z.strictObject({ command: z.tuple([z.string().min(1)], z.string()) }),
+      ]),
+    })
+    .optional(),
   ledger: z
     .strictObject({
       /** Blocks between two snapshots of the state. */
@@ -162,7 +203,16 @@ const Schema = z.strictObject({
     .prefault({}),
 })
 
+export interface S3Config {
+  readonly listen: HostPort
+  readonly tls: { readonly certificate: string; readonly key: string } | undefined
+  /** That clients sign for. */
+  readonly region: string
+}
+
 export interface NodeConfig {
+  readonly objects?: ObjectSettings | undefined
+  readonly s3?: S3Config | undefined
   /** Where it was read from. */
   readonly file?: string | undefined
   readonly id: string
@@ -194,6 +244,8 @@ export interface NodeConfig {
   readonly audit: AuditOptions | undefined
   /** Path of the Workload API's socket; undefined: there is none. */
   readonly workloadSocket?: string | undefined
+  readonly caseInput?: CaseInput | undefined
+  readonly est?: EstConfig | undefined
   readonly tpm?: { readonly tcti: string; readonly eventLog: string | undefined } | undefined
   readonly roundMs: number
   readonly heartbeatMs: number
@@ -276,11 +328,41 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     },
     audit: data.audit === undefined ? undefined : auditOptions(data.audit, at(data.audit.file)),
     workloadSocket: data.workloadApi === undefined ? undefined : at(data.workloadApi.socket),
+    est: data.est && {
+      listen: parseHostPort(data.est.listen, `${file}: est.listen`),
+      certificate: at(data.est.certificate),
+      key: at(data.est.key),
+    },
+    caseInput:
+      data.tamper === undefined || 'command' in data.tamper.case
+        ? data.tamper?.case
+        : { ...data.tamper.case, file: at(data.tamper.case.file) },
     tpm: data.tpm && { tcti: data.tpm.tcti, eventLog: data.tpm.eventLog === undefined ? undefined : at(data.tpm.eventLog) },
+    objects: objectSettings(data.objects),
+    s3: data.s3 && {
+      listen: parseHostPort(data.s3.listen, `${file}: s3.listen`),
+      tls: data.s3.tls && { certificate: at(data.s3.tls.certificate), key: at(data.s3.tls.key) },
+      region: data.s3.region,
+    },
     ...data.consensus,
     snapshotBlocks: data.ledger.snapshotBlocks,
     keepBlocks: data.ledger.keepBlocks,
   }
+}
+
+function objectSettings({ scrubHours, ...rest }: z.output<typeof Schema>['objects']): ObjectSettings {
+  return { ...rest, scrubMs: Math.round(scrubHours * 3_600_000) }
+}
+
+/** What a node has that says nothing of objects. */
+export const USUAL_OBJECT_SETTINGS: ObjectSettings = {
+  bytesMax: 1_099_511_627_776,
+  everyMs: 10_000,
+  scrubMs: 604_800_000,
+  scrubBytesPerSecond: 8_388_608,
+  repairBytesPerSecond: 33_554_432,
+  awayMs: 600_000,
+  residueMs: 86_400_000,
 }
 
 /** Of the nearest thing that is there: what is missing is missing in it. */

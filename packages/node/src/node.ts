@@ -29,6 +29,7 @@ import {
   isEnrolmentStatement,
   KEY_NAMES,
   type KeyName,
+  nodeSubject,
   parseGenesis,
   publicKeyOf,
   type RingApplication,
@@ -63,7 +64,7 @@ import { AuditLog } from './audit-log.ts'
 import { BotNames } from './bot-names.ts'
 import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
-import { type NodeConfig, readTextFile } from './config.ts'
+import { type NodeConfig, readTextFile, USUAL_OBJECT_SETTINGS } from './config.ts'
 import { DetectionWatch, describeDetected, followDetection, signalOf } from './detection.ts'
 import { askAtStart } from './disk/ask-at-start.ts'
 import { type Disk, openDisk, PASSPHRASE_VARIABLE } from './disk/disk.ts'
@@ -78,21 +79,26 @@ import { summarizeEnrolment } from './enrolment/summary.ts'
 import { showExpelled } from './enrolment/trust.ts'
 import { Vouching } from './enrolment/vouching.ts'
 import { StartError } from './errors.ts'
+import { EstServer } from './est/est-server.ts'
 import { EventLog } from './events.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
 import { FloodWatch } from './floods.ts'
+import { HashicorpFace } from './hashicorp/face.ts'
 import { ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from './incident-findings.ts'
 import { IncidentDesk } from './incidents.ts'
 import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
+import { Objects } from './objects/objects.ts'
 import { ownDenials } from './own-denials.ts'
 import { PassKeys, usePassKeys } from './pass-keys.ts'
 import { LoginForms } from './people/login-forms.ts'
 import { LoginPortal } from './people/login-portal.ts'
+import { outsideHttp } from './people/outside-http.ts'
 import { Passwords } from './people/passwords.ts'
+import { ProviderKeys } from './people/provider-keys.ts'
 import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
@@ -107,6 +113,7 @@ import { cachingCompiler } from './rule-cache.ts'
 import { RuleTiming } from './rule-timing.ts'
 import { RuleWatch } from './rule-watch.ts'
 import { loadRuleLibrary } from './rules.ts'
+import { S3Server } from './s3/s3-server.ts'
 import { Foresight } from './signing/foresight.ts'
 import { KeyHolder } from './signing/key-holder.ts'
 import type { NodeShare } from './signing/node-share.ts'
@@ -120,6 +127,7 @@ import { peersOf, sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 import { OpeningLog } from './vault/opening-log.ts'
 import { VaultService } from './vault/vault-service.ts'
+import { VERSION } from './version.ts'
 import { WorkloadApi } from './workloads/workload-api.ts'
 
 const TICK_MS = 500
@@ -166,6 +174,8 @@ export interface RunningNode {
   readonly signing: SigningService
   /** Openings of secrets. */
   readonly vault: VaultService
+  /** Shards that it holds, and what clients do with objects through it. */
+  readonly objects: Objects
   /** Those with this node's share. */
   readonly openings: OpeningLog
   /** For the programs on this machine. */
@@ -186,6 +196,8 @@ export interface RunningNode {
   indicators(): readonly IndicatorStatus[]
   /** As the guard verifies bearer tokens now. */
   tokens(): TokenVerifier
+  /** Why it is to take no more traffic: it is out of the ring, or noticed what puts it out. */
+  whyOut(): string | undefined
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
   ready(): boolean
   view(): View
@@ -306,6 +318,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         `the ring does not list this node, so nobody links to it. If it is new, an operator adds it: ${add}`,
       )
     }
+    const outside = outsideHttp()
+    const providerKeys = new ProviderKeys({ view: () => view, http: outside, log: (line) => log('warn', line) })
+    providerKeys.warm()
     const api = new ApiActivity()
     api.follow(view.policy)
     let stateAt = ledger.state()
@@ -329,6 +344,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       view = application.view(final.state, final.block.height, final.block.timestampMs)
       if (view.policyVersion !== before.policyVersion) {
         api.follow(view.policy)
+        providerKeys.warm()
         events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)
       }
       if (view.policyVersion !== before.policyVersion) {
@@ -338,6 +354,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         })
       }
       const expelled = showExpelled(stateBefore, final.state, events)
+      for (const id of expelled) cut(nodeSubject(ring, id))
+      if (expelled.includes(config.id)) withdraw()
       if (view.nodes !== before.nodes) void members.follow(view.nodes, expelled)
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
       confirmDenials(final.txs, stateBefore, final.state)
@@ -506,6 +524,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const forms = new LoginForms()
     const portal = new LoginPortal({
       ring,
+      providerKeys,
+      http: outside,
+      secret: (variable) => process.env[variable],
       view: () => view,
       people: () => stateAt.people,
       tokens: () => tokens,
@@ -673,12 +694,29 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         sign: (message) => signMessage(privateKey, message),
       }),
       tpm: config.tpm,
+      caseInput: config.caseInput,
+      onNoticed: () => withdraw(),
       events,
       state: () => ledger.state(),
       every: () => view.policy.devices.attestation.every,
       submit: (body, waitMs, atMs) => ledger.submit(signInOwnName(body, Math.round(atMs)), waitMs),
     })
     attester.start()
+    let isWithdrawn = false
+    /** Nobody may believe this node any more: clients are to go elsewhere. */
+    const withdraw = (): void => {
+      if (isWithdrawn) return
+      isWithdrawn = true
+      takesTraffic = false
+      void proxy.stop(DRAIN_MS)
+    }
+    let wasMember = view.nodes.some(({ id }) => id === config.id)
+    const whyOut = (): string | undefined => {
+      const isMember = view.nodes.some(({ id }) => id === config.id)
+      wasMember ||= isMember
+      if (attester.noticed !== undefined) return attester.noticed
+      return wasMember && !isMember ? 'the ring has let it go' : undefined
+    }
     closers.push(() => attester.stop())
 
     /** Whoever catches a validator at lying shows it to the ring, which lets it go. Others may have shown it already. */
@@ -697,6 +735,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       view: () => view,
       people: () => stateAt.people,
       transit: () => stateAt.transit,
+      providerKeys: (provider) => providerKeys.keys(provider),
+      prepare: (request) => providerKeys.prepare(request),
       sign: (message) => signMessage(privateKey, message),
       numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json'), disk.seal),
       events,
@@ -734,6 +774,22 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       log: openings,
     })
     closers.push(() => vault.stop())
+    const objects = await Objects.open({
+      self: config.id,
+      ring,
+      data: config.data,
+      seal: disk.seal,
+      settings: config.objects ?? USUAL_OBJECT_SETTINGS,
+      fabric,
+      view: () => view,
+      state: () => ledger.state(),
+      isCurrent: () => certifiedAtMs !== undefined && !ledger.status().syncing,
+      sign: (message) => signMessage(privateKey, message),
+      open: (request) => vault.open(request),
+      submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
+      events,
+    })
+    closers.push(() => objects.stop())
     const sealingHolder = await openHolder('sealing', join(keys, 'sealing'), (share) =>
       vault.use(publicKeyOf(ledger.state().sealingKey), share),
     )
@@ -977,6 +1033,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       queries: new PeerQueries(fabric),
       signing,
       vault,
+      objects,
       openings,
       workloads,
       reception,
@@ -987,7 +1044,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       indicators: () => indicators.status(),
       feeds: () => feeds.map((feed) => feed.status()),
       tokens: () => tokens,
-      ready: () => takesTraffic && certifiedAtMs !== undefined,
+      ready: () => takesTraffic && certifiedAtMs !== undefined && whyOut() === undefined,
+      whyOut,
       view: () => view,
       certifiedAtMs: () => certifiedAtMs,
       access: (request, verdict) => guard.access(request, verdict, environment()),
@@ -1004,15 +1062,30 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     node.queries.serve(node)
     closers.push(() => node.queries.stop())
 
+    const face = new HashicorpFace({
+      id: config.id,
+      ring,
+      version: VERSION,
+      isReady: () => node.ready(),
+      view: () => view,
+      state,
+      open: (signed) => vault.open(signed),
+      mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
+      propose: (content, waitMs) =>
+        propose(encodeTx({ content, signature: encodeBase64url(signMessage(privateKey, signingBytes(content))) }), waitMs),
+      proposeInOwnName: node.proposeInOwnName,
+    })
     const admin = new AdminServer({
       listen: config.listen.admin,
       operations: adminOperations(node),
       consoleDirectory: CONSOLE_DIRECTORY,
       ownerOf: (key) => node.bouncers.ownerOf(key),
+      other: face,
       signIn: (token) => verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() }),
     })
     await fabric.start()
     isLinked = true
+    objects.start()
     reception.follow(ledger.state())
     closers.push(() => fabric.stop())
     await admin.start()
@@ -1021,6 +1094,27 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       const started = workloads
       await started.start()
       closers.push(() => started.stop())
+    }
+    if (config.est !== undefined) {
+      const est = new EstServer({
+        config: config.est,
+        self: config.id,
+        ring,
+        state,
+        view: () => view,
+        sign,
+        mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
+        submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
+        say: (level, line) => events.add('key', level, line),
+      })
+      await est.start()
+      closers.push(() => est.stop())
+    }
+    if (config.s3 !== undefined) {
+      const say = (level: 'info' | 'warn', line: string): void => events.add('vault', level, line)
+      const s3 = new S3Server({ config: config.s3, self: config.id, service: objects.service, say })
+      await s3.start()
+      closers.push(() => s3.stop())
     }
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()

@@ -46,8 +46,8 @@ export class RemoteLimits implements SharedLimiter {
     }
   }
 
-  #alone(key: string, { count, windowMs, burst }: Budget, nowMs: number): number {
-    return this.#own.take(key, count, windowMs, burst, nowMs)
+  #alone(key: string, budget: Budget, nowMs: number): number {
+    return this.#own.take(key, budget, nowMs)
   }
 
   /** One timer for all that wait, and none while nobody does. */

@@ -117,6 +117,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   /** The answer that is kept, as far as it has not been sent yet. */
   #cachedRest: Buffer | undefined
   #cachedStatus = 200
+  /** Of the answer that limits were told of. */
+  #countedStatus: number | undefined
   /** Compresses the answer on its way to the client. */
   #encoder: Encoder | undefined
   #trailers: readonly string[] = []
@@ -561,7 +563,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
   #sendKept({ head, body, own }: CachedAnswer): void {
     const fields = [...this.#ownFields(true), ...own]
     this.#cachedStatus = head.status
-    this.#context.options.guard.answered(this.#judgement!, head.status, this.#environment!.nowMs)
+    this.#answerCounts(head)
     this.#sends(head.rawHeaders, fields)
     this.#client.respond(head, this.#head!, fields, this.#environment!.nowMs)
     this.#answered = true
@@ -844,7 +846,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       this.#context.cache.changed(this.#head!.authority, this.#head!.target, head)
     if (this.#hurried) this.#connection?.limitSilence(service.upstreamTimeout)
     this.#reportLogin(head.status)
-    this.#context.options.guard.answered(this.#judgement!, head.status, this.#environment!.nowMs)
+    this.#answerCounts(head)
     if (!this.#judgement!.responseWanted || this.#passes(head)) this.#sendHead(head)
   }
 
@@ -1378,6 +1380,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     this.#turn?.stop(endMs)
     this.#encoder?.destroy()
     if (this.#judgement?.responseWanted === true) this.#context.options.guard.end(this.#judgement)
+    this.#tellCost(endMs)
     if (this.#lent !== undefined) this.#context.options.guard.release(this.#lent)
     const { counters, options, sources, standing } = this.#context
     counters.activeRequests--
@@ -1404,6 +1407,19 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     if (!options.recorder.wants(decision.outcome)) return endMs
     recordExchange(options.recorder, this.#observed(decision, status, endMs, error))
     return endMs
+  }
+
+  /** Limits count what the application answered, or the cache in its place. */
+  #answerCounts(head: ResponseHead): void {
+    this.#countedStatus = head.status
+    this.#context.options.guard.answered(this.#judgement!, head, this.#environment!.nowMs)
+  }
+
+  #tellCost(endMs: number): void {
+    if (this.#countedStatus === undefined) return
+    const ms = endMs - this.startMs
+    const cost = { status: this.#countedStatus, bytes: this.#bytesOut, ms }
+    this.#context.options.guard.sent(this.#judgement!, cost, this.#environment!.nowMs + ms)
   }
 
   /** Nothing of it holds the request's text. */

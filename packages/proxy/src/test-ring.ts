@@ -100,6 +100,7 @@ export function testGuard(seen: GuardRequest[] = []): Guard {
     access: (_request, _verdict, environment) => decide(environment, {}),
     lasting: (judgement) => judgement,
     answered() {},
+    sent() {},
     release() {},
     end() {},
     // Every hundred bytes are a slice.

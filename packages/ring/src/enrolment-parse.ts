@@ -3,6 +3,7 @@
 import { ATTESTATION_TYPES, parseAttestationStatement } from './attestation-parse.ts'
 import type { AttestationStatement } from './attestation-statements.ts'
 import type { EnrolmentStatement } from './enrolment-statements.ts'
+import { EST_TYPES, isEstType, parseEstStatement } from './est.ts'
 import type { RingNode, TxBody } from './types.ts'
 
 /** What `tx.ts` reads other statements with. */
@@ -34,6 +35,7 @@ export const ENROLMENT_TYPES: readonly EnrolmentStatement['type'][] = [
   'device.remove',
   'device.join',
   ...ATTESTATION_TYPES,
+  ...EST_TYPES,
 ]
 
 export function isEnrolmentType(type: unknown): type is EnrolmentStatement['type'] {
@@ -106,6 +108,7 @@ export function parseEnrolmentStatement(
       }
     }
     default:
+      if (isEstType(type)) return parseEstStatement(value, type, read)
       return parseAttestationStatement(value, type, read)
   }
 }

@@ -43,6 +43,7 @@ export {
 export {
   type AttestationStatement,
   type BootEvidence,
+  changeMeasured,
   type QuoteReader,
   type QuoteReading,
   refusalOfBoot,
@@ -95,12 +96,14 @@ export {
   type VoucherReader,
 } from './enrolment-statements.ts'
 export { type AnyRingError, GenesisInvalid, PolicyFileInvalid, SnapshotInvalid } from './errors.ts'
+export { type CsrReader, type CsrReading, type EstClient, estSecretHash, estSubject } from './est.ts'
 export { FLOOD_REASON, isFloodDenial } from './flood-denial.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 export {
   denialOf,
   denialOfReuse,
   joinDenials,
+  nodeSubject,
   POLICY_BYTES_MAX,
   type Refusal,
   type RefusalCode,
@@ -118,6 +121,33 @@ export {
 } from './node-disks.ts'
 export { NODES_MAX, type NodeRefusalCode } from './nodes.ts'
 export {
+  OBJECT_ACT_MS_MAX,
+  type ObjectAct,
+  type ObjectRefusalCode,
+  type ObjectStatement,
+} from './object-acts.ts'
+export {
+  BUCKET_NAME,
+  BUCKET_NAME_EXPECTED,
+  OBJECT_BYTES_MAX,
+  OBJECT_KEY_BYTES_MAX,
+  OBJECT_SHARDS_MAX,
+  RETAIN_MS_MAX,
+} from './object-bounds.ts'
+export { accessKeyName, type ObjectLabel, objectActBytes, objectLabel } from './object-label.ts'
+export { ACCESS_KEY_ID, ACCESS_KEY_ID_EXPECTED, isObjectKey } from './object-parse.ts'
+export {
+  ACCESS_KEYS_MAX,
+  type AccessKey,
+  BUCKETS_MAX,
+  type Bucket,
+  OBJECT_VERSIONS_MAX,
+  type ObjectEntry,
+  type ObjectVersion,
+  VaultObjects,
+} from './objects.ts'
+export { PASS_TOKEN_CHARS_MAX, type ServicePass, type SignedPass } from './pass-shape.ts'
+export {
   CREDENTIALS_MAX,
   type PasswordCost,
   PEOPLE_MAX,
@@ -126,7 +156,7 @@ export {
   type PersonCredential,
   type PersonInvitation,
 } from './people.ts'
-export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
+export { OUTSIDE_SUBJECT, PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
 export { enrolmentBytes, INVITATION_MS_MAX, type PersonRefusalCode, personSubject } from './person-statements.ts'
 export { playId } from './play-id.ts'
 export {
@@ -193,6 +223,13 @@ export {
   parsePolicyDocument,
 } from './policy-document.ts'
 export { policyJsonSchema } from './policy-json-schema.ts'
+export {
+  mayUseObjects,
+  type ObjectAction,
+  type ObjectRule,
+  residencyOf,
+  rulesOfBucket,
+} from './policy-objects.ts'
 export type { OpenIdClient, OpenIdPolicy } from './policy-openid.ts'
 export type { PeoplePolicy } from './policy-people.ts'
 export {
@@ -203,6 +240,7 @@ export {
   type PlaybookStep,
   type PlayInput,
 } from './policy-playbooks.ts'
+export type { OpenIdProviderPolicy, ProviderPolicy, SamlProviderPolicy } from './policy-providers.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'
 export {
@@ -265,6 +303,13 @@ export {
 } from './ring-key.ts'
 export { SAMPLE_CLASSES, SAMPLE_REQUESTS, type SampleClass } from './sample-requests.ts'
 export { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
+export {
+  judgePass,
+  PASS_AUDIENCE,
+  passSigningBytes,
+  type ReadPass,
+  readPass,
+} from './service-pass.ts'
 export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
 export { readRingToken, ringIssuer, tokenKeys } from './token-revocation.ts'
 export {

@@ -18,7 +18,7 @@ const CASES: Record<string, readonly [text: string, lines: readonly string[]]> =
   'an unknown key that is like no other': [
     `${SHOP}zzzzzz: 1\n`,
     [
-      '6:1: zzzzzz is not known in the policy (known here: version, services, trustedProxies, bots, issuers, detectors, denials, operators, budget, workloads, segmentation, exceptions, patches, devices, openid, vault, indicators, bouncers, tests)',
+      '6:1: zzzzzz is not known in the policy (known here: version, services, trustedProxies, bots, issuers, detectors, denials, operators, budget, workloads, segmentation, exceptions, patches, devices, openid, providers, vault, playbooks, indicators, bouncers, tests)',
     ],
   ],
   'a wrong word': [
@@ -34,7 +34,7 @@ const CASES: Record<string, readonly [text: string, lines: readonly string[]]> =
   'a bad rate and a bad key': [
     `${SHOP}    limits:\n      - name: all\n        rate: 5/day\n        key: [ipp]\n`,
     [
-      '8:15: expected a rate such as 100/s or 20/m, found "5/day"',
+      '8:15: expected a rate such as 100/s, 20/m or 5000/d, found "5/day"',
       '9:15: expected ip, network, asn, country, ja4, http2, subject, account, host, method, path, route, header:NAME or cookie:NAME, found "ipp"',
     ],
   ],

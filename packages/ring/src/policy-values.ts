@@ -19,12 +19,12 @@ export function parseDuration(text: string): number {
 /** `100/s`, `20/m`, `1000/h`: events and the window they fall in. */
 export const Rate = z
   .string()
-  .regex(/^[1-9][0-9]{0,8}\/(s|m|h)$/, 'expected a rate such as 100/s or 20/m')
+  .regex(/^[1-9][0-9]{0,8}\/(s|m|h|d)$/, 'expected a rate such as 100/s, 20/m or 5000/d')
   .transform((text) => {
-    const [count, unit] = text.split('/') as [string, 's' | 'm' | 'h']
+    const [count, unit] = text.split('/') as [string, 's' | 'm' | 'h' | 'd']
     return { count: Number.parseInt(count, 10), windowMs: UNIT_MS[unit] }
   })
-  .meta({ description: 'A rate: a whole number, / and s, m or h.' })
+  .meta({ description: 'A rate: a whole number, / and s, m, h or d.' })
 
 /** `20%` as 0.2. */
 export const Share = z

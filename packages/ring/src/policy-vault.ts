@@ -2,6 +2,7 @@
 import { PublicKey } from '@ringwall/threshold'
 import { z } from 'zod'
 import { decodeBase64url } from './encoding.ts'
+import { ObjectRules } from './policy-objects.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 
 const RULES_MAX = 256
@@ -25,7 +26,11 @@ const Rule = z.strictObject({
     .max(WHO_MAX)
     .default([])
     .meta({ description: 'Who may open them: operator:NAME, operator:* or service:NAME.' }),
-  write: z.array(Who).max(WHO_MAX).default([]).meta({ description: 'Who may put and delete them. Services only read.' }),
+  write: z
+    .array(Who)
+    .max(WHO_MAX)
+    .default([])
+    .meta({ description: 'Who may put and delete them: operator:NAME, operator:* or service:NAME (with a pass).' }),
 })
 
 const TransitRule = z.strictObject({
@@ -59,6 +64,7 @@ export const Vault = z.strictObject({
     .max(RULES_MAX)
     .default([])
     .meta({ description: 'Who may use and manage which keys of the transit: keys that applications use without having them.' }),
+  objects: ObjectRules.meta({ description: 'Who may read and write objects in which buckets. Without any there are none.' }),
   disks: z
     .boolean()
     .default(false)
@@ -109,7 +115,7 @@ export function mayManageTransit({ transit }: VaultPolicy, operator: string, key
 
 /** Is the ring to have a sealing key? */
 export function wantsSealingKey({ vault }: { readonly vault: VaultPolicy }): boolean {
-  return vault.disks || vault.rules.length > 0 || vault.transit.length > 0
+  return vault.disks || vault.rules.length > 0 || vault.transit.length > 0 || vault.objects.length > 0
 }
 
 export function isVaultOpen({ vault }: { readonly vault: VaultPolicy }): boolean {

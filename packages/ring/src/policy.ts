@@ -11,6 +11,7 @@ import { Devices } from './policy-devices.ts'
 import { OpenId } from './policy-openid.ts'
 import { People, PeopleWhen } from './policy-people.ts'
 import { Playbooks } from './policy-playbooks.ts'
+import { Providers } from './policy-providers.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
 import { Vault } from './policy-vault.ts'
@@ -75,7 +76,7 @@ const Limit = z
         description:
           'What shares one budget: ip, network (/24 of IPv4, /48 of IPv6), asn (autonomous system), country, ja4 (fingerprint of TLS), http2 (of HTTP/2), subject (of the token), account (that a login or sign-up names), host, method, path, route, header:NAME, cookie:NAME, or a mix.',
       }),
-    rate: Rate.optional().meta({ description: 'Such as 100/s, 20/m or 1000/h; either this or concurrency.' }),
+    rate: Rate.optional().meta({ description: 'Such as 100/s, 20/m, 1000/h or 5000/d; either this or concurrency.' }),
     concurrency: z
       .int()
       .min(1)
@@ -88,6 +89,20 @@ const Limit = z
       .max(1_000_000)
       .optional()
       .meta({ description: 'How many may come at once; the rate’s count unless given.' }),
+    algorithm: z.enum(['gcra', 'fixed-window', 'sliding-window']).default('gcra').meta({
+      description:
+        'gcra gives the rate back evenly, burst at once. fixed-window: the count in each second, minute, hour or day (UTC); sliding-window: in the last one.',
+    }),
+    cost: z
+      .union([
+        z.enum(['requests', 'kilobytes', 'milliseconds']),
+        z.string().regex(/^header:[A-Za-z0-9-]{1,64}$/, 'expected requests, kilobytes, milliseconds or header:NAME'),
+      ])
+      .default('requests')
+      .meta({
+        description:
+          'What is counted: requests, or when they are over the kilobytes or the milliseconds of their answers, or the number that the application says in this field of its answer.',
+      }),
     scope: z
       .enum(['node', 'ring'])
       .default('node')
@@ -121,6 +136,19 @@ const Limit = z
     path: ['status'],
     error: 'counting by status is done by each node for itself: leave out scope: ring',
   })
+  .refine(({ algorithm, scope, burst }) => algorithm === 'gcra' || (scope === 'node' && burst === undefined), {
+    path: ['algorithm'],
+    error: 'a window gives its whole count, and each node counts its own: leave out burst and scope: ring',
+  })
+  .refine(
+    ({ cost, scope, count, forgive, concurrency }) =>
+      cost === 'requests' || (scope === 'node' && count === 'requests' && forgive === undefined && concurrency === undefined),
+    {
+      path: ['cost'],
+      error:
+        'what answers cost is counted by each node for itself, by rate: leave out scope: ring, count, forgive and concurrency',
+    },
+  )
   .refine(({ forgive, status }) => forgive === undefined || status !== undefined, {
     path: ['forgive'],
     error: 'answers take back what answers counted: name the status that counts',
@@ -621,6 +649,7 @@ export const PolicySchema = z.strictObject({
     .meta({ description: 'Rules for single holes, for a time, each with its own tests. ringwall rule patch writes them.' }),
   devices: Devices.prefault({}).meta({ description: 'Whose devices may join.' }),
   openid: OpenId.optional(),
+  providers: Providers,
   vault: Vault.prefault({}).meta({ description: 'Who may read and write which secrets.' }),
   playbooks: Playbooks,
   indicators: z

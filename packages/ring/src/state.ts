@@ -13,6 +13,7 @@ import { encodeUtf8 } from './encoding.ts'
 import { Enrolment, type EnrolmentContents, type EnrolmentRoots } from './enrolment.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
 import { hashOfDisks, NO_DISKS, type NodeDisks, withoutDisk } from './node-disks.ts'
+import { type ObjectsContents, VaultObjects } from './objects.ts'
 import { People, type Person } from './people.ts'
 import { type Play, Plays } from './plays.ts'
 import { type KeyName, NO_RING_KEY, type RingKey } from './ring-key.ts'
@@ -64,6 +65,7 @@ interface Fields {
   readonly sealingKey: RingKey
   readonly vault: VaultSecrets
   readonly transit: TransitKeys
+  readonly objects: VaultObjects
   readonly plays: Plays
   readonly enrolment: Enrolment
   readonly people: People
@@ -90,6 +92,7 @@ export interface StateContents {
   readonly approvals: readonly PendingStatement[]
   /** In order of name. */
   readonly vault: readonly SecretContents[]
+  readonly objects: ObjectsContents
   readonly enrolment: EnrolmentContents
   /** In order of name. */
   readonly people: readonly Person[]
@@ -121,6 +124,8 @@ export interface StateParts {
   readonly sealingKey: string
   /** Roots of what is known of secrets, and of their sealed bytes. */
   readonly vault: { readonly secrets: string; readonly bodies: string }
+  /** Roots of buckets, objects and access keys; absent while there are none. */
+  readonly objects?: { readonly accessKeys: string; readonly buckets: string; readonly objects: string }
   /** Roots of invitations and devices; absent while there are none. */
   readonly enrolment?: EnrolmentRoots
   /** Root of the people, by name. */
@@ -181,6 +186,7 @@ export class RingState {
       sealingKey: NO_RING_KEY,
       vault: VaultSecrets.empty,
       transit: NO_TRANSIT_KEYS,
+      objects: VaultObjects.empty,
       plays: Plays.empty,
       enrolment: Enrolment.empty,
       people: People.empty,
@@ -208,6 +214,7 @@ export class RingState {
       sealingKey,
       vault: VaultSecrets.from(contents.vault),
       transit: contents.transit ?? NO_TRANSIT_KEYS,
+      objects: VaultObjects.from(contents.objects),
       plays: Plays.from(contents.plays),
       enrolment: Enrolment.from(contents.enrolment),
       people: People.from(contents.people),
@@ -259,6 +266,11 @@ export class RingState {
   /** Keys of the transit. */
   get transit(): TransitKeys {
     return this.#fields.transit
+  }
+
+  /** Buckets, objects and access keys. */
+  get objects(): VaultObjects {
+    return this.#fields.objects
   }
 
   /** Invitations and devices. */
@@ -396,6 +408,10 @@ export class RingState {
     return transit === this.#fields.transit ? this : this.#with({ transit })
   }
 
+  withObjects(objects: VaultObjects): RingState {
+    return objects === this.#fields.objects ? this : this.#with({ objects })
+  }
+
   withEnrolment(enrolment: Enrolment): RingState {
     return enrolment === this.#fields.enrolment ? this : this.#with({ enrolment })
   }
@@ -508,6 +524,7 @@ export class RingState {
       signingKey: hashOfKey(fields.signingKey),
       sealingKey: hashOfKey(fields.sealingKey),
       vault: fields.vault.root(hash),
+      ...(fields.objects.isEmpty ? {} : { objects: fields.objects.root(hash) }),
       ...(fields.enrolment.isEmpty ? {} : { enrolment: fields.enrolment.root(hash) }),
       people: fields.people.root(hash),
     }
@@ -534,6 +551,7 @@ export class RingState {
       pending: fields.pending.contents(),
       approvals: fields.approvals.contents(),
       vault: fields.vault.contents(),
+      objects: fields.objects.contents(),
       enrolment: fields.enrolment.contents(),
       people: fields.people.list(),
       plays: fields.plays.list(),

@@ -20,6 +20,8 @@ import {
 } from './encoding.ts'
 import { ENROLMENT_TYPES, isEnrolmentType, parseEnrolmentStatement, type StatementReaders } from './enrolment-parse.ts'
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
+import { OBJECT_TYPES, parseObjectStatement } from './object-parse.ts'
+import { PASS_TOKEN_CHARS_MAX, type SignedPass } from './pass-shape.ts'
 import { parsePersonStatement } from './person-parsing.ts'
 import { PLAY_TYPES, parsePlayStatement } from './play-parse.ts'
 import type { PlayStatement } from './play-statements.ts'
@@ -29,6 +31,7 @@ import type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx
 
 export { BATCH_MAX, batchOf } from './batch-signature.ts'
 export { type FieldReaders, fieldReaders } from './field-readers.ts'
+export { PASS_TOKEN_CHARS_MAX, type ServicePass } from './pass-shape.ts'
 export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
 export { playId } from './play-id.ts'
 export { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
@@ -65,6 +68,7 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'play.approve',
   'play.cancel',
   'play.undo',
+  'vault.hide',
   'transit.create',
   'transit.rotate',
   'transit.trim',
@@ -78,6 +82,7 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'node.wipe',
   'node.wiped',
   'tx.approve',
+  ...OBJECT_TYPES,
   ...ENROLMENT_TYPES,
 ]
 const REASON_CHARS_MAX = 200
@@ -297,19 +302,27 @@ function parseBody(value: unknown): TxBody {
     return { key: keyName(fields.key), reason: reason(fields.reason), type }
   }
   if (type === 'vault.put') {
-    const fields = record(value, 'body', ['capsule', 'ciphertext', 'expectVersion', 'name', 'ttlMs', 'type'])
+    const fields = record(value, 'body', ['capsule', 'ciphertext', 'expectVersion', 'name', 'ttlMs', 'type'], ['pass'])
     return {
       capsule: base64urlWithin(fields.capsule, 'body.capsule', CAPSULE_CHARS_MAX),
       ciphertext: base64urlWithin(fields.ciphertext, 'body.ciphertext', CIPHERTEXT_CHARS_MAX),
       expectVersion: whole(fields.expectVersion, 'body.expectVersion'),
       name: secretName(fields.name),
+      ...passOf(fields),
       ttlMs: whole(fields.ttlMs, 'body.ttlMs'),
       type,
     }
   }
   if (type === 'vault.delete') {
-    const fields = record(value, 'body', ['name', 'reason', 'type', 'versions'])
-    return { name: secretName(fields.name), reason: reason(fields.reason), type, versions: versions(fields.versions) }
+    const fields = record(value, 'body', ['name', 'reason', 'type', 'versions'], ['pass'])
+    const held = versions(fields.versions)
+    return { name: secretName(fields.name), ...passOf(fields), reason: reason(fields.reason), type, versions: held }
+  }
+  if (type === 'vault.hide') {
+    const fields = record(value, 'body', ['hidden', 'name', 'type', 'versions'], ['pass'])
+    if (typeof fields.hidden !== 'boolean') throw new TxMalformed('body.hidden must be true or false')
+    const held = versions(fields.versions)
+    return { hidden: fields.hidden, name: secretName(fields.name), ...passOf(fields), type, versions: held }
   }
   if (PLAY_TYPES.has(type)) return parsePlayStatement(value, type as PlayStatement['type'], READERS)
   if (type === 'transit.create') {
@@ -339,6 +352,8 @@ function parseBody(value: unknown): TxBody {
       type,
     }
   }
+  if (type === 'object.act' || type === 'access.put' || type === 'access.remove')
+    return parseObjectStatement(type, value, READERS)
   if (isEnrolmentType(type)) return parseEnrolmentStatement(value, type, READERS)
   if (type === 'person.put' || type === 'person.reset' || type === 'person.remove' || type === 'person.enrol')
     return parsePersonStatement(type, value, malformed, reason)
@@ -370,6 +385,19 @@ function parseBody(value: unknown): TxBody {
 
 function malformed(where: string, expected: string): never {
   throw new TxMalformed(`${where} must be ${expected}`)
+}
+
+function passOf(fields: Record<string, unknown>): { readonly pass?: SignedPass } {
+  if (!Object.hasOwn(fields, 'pass')) return {}
+  const pass = record(fields.pass, 'body.pass', ['key', 'signature', 'token'])
+  const token = bounded(pass.token, 'body.pass.token', 1, PASS_TOKEN_CHARS_MAX)
+  return {
+    pass: {
+      key: base64url(pass.key, 'body.pass.key', 32),
+      signature: base64url(pass.signature, 'body.pass.signature', 64),
+      token: matching(token, 'body.pass.token', RING_TOKEN, 'a token of the ring'),
+    },
+  }
 }
 
 function secretName(value: unknown): string {

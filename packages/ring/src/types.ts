@@ -5,6 +5,7 @@ import type { Authorizer } from './authorization.ts'
 import type { Credential } from './credential.ts'
 import type { EnrolmentStatement } from './enrolment-statements.ts'
 import type { DiskStatement } from './node-disks.ts'
+import type { ObjectStatement } from './object-acts.ts'
 import type { PersonStatement } from './person-parsing.ts'
 import type { PlayStatement } from './play-statements.ts'
 import type { ExceptionPolicy, PatchPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
@@ -75,6 +76,8 @@ export type TxBody =
   | VaultStatement
   /** Of operators, about keys of the transit. */
   | TransitStatement
+  /** Of access keys, about objects; of operators, about access keys. */
+  | ObjectStatement
   /** Of operators about invitations and devices, and of nodes for those who come with one. */
   | EnrolmentStatement
   /** Of operators, about people; of nodes, for those who are invited. */
@@ -221,6 +224,8 @@ export interface View {
   readonly signingKey: RingKeyView
   /** Of nodes that have to attest: until when they are believed. */
   readonly trust?: readonly { readonly node: string; readonly untilMs: number }[]
+  /** The key of a device that may have certificates of this name (EST): SubjectPublicKeyInfo, base64url. */
+  readonly certified?: (name: string) => string | undefined
   /** Every route of every service, and each service as a whole. */
   readonly routes: readonly CompiledRoute[]
   /** By Host (without port, lower case) and path; undefined when no service answers to it. */

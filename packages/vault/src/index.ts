@@ -1,5 +1,26 @@
+export { accessKeyPublic, accessKeySigner, makeAccessKey } from './access-key.ts'
 export { ErasureCode, isShard, SHARDS_MAX, type ShardProof, ShardTree } from './erasure.ts'
 export { VaultError, type VaultErrorCode } from './errors.ts'
+export {
+  BlobShape,
+  blobKey,
+  OBJECT_SEGMENT_BYTES,
+  openObjectSegment,
+  sealObjectSegment,
+} from './object-cipher.ts'
+export {
+  capsuleHash,
+  encodeManifest,
+  isHeader,
+  MANIFEST_BYTES_MAX,
+  type Manifest,
+  type ManifestPart,
+  OBJECT_HEADERS_BYTES_MAX,
+  OBJECT_PARTS_MAX,
+  PartHashes,
+  parseManifest,
+  sha256Hex,
+} from './object-manifest.ts'
 export {
   type AskView,
   checkOpen,
@@ -28,6 +49,7 @@ export {
   type Reader,
   type VaultFacts,
 } from './opening.ts'
+export { type Layout, type PlacedNode, placeShards, usualLayout } from './placement.ts'
 export {
   bodyDigest,
   type PartialOpening,
@@ -37,7 +59,7 @@ export {
   ReplyMaker,
   requestDigest,
 } from './reply.ts'
-export { readSecretLabel, SECRET_BYTES_MAX, type Sealed, sealSecret, unsealSecret } from './seal.ts'
+export { readSecretLabel, SECRET_BYTES_MAX, type Sealed, sealObjectKey, sealSecret, unsealSecret } from './seal.ts'
 export { SEGMENT_BYTES, Sealer, Unsealer } from './segments.ts'
 export { type AskTransit, authenticateTransit, type Decryption, decryptTransit } from './transit.ts'
 export { checkTransit, type TransitGrant, type TransitView } from './transit-check.ts'

@@ -229,7 +229,7 @@ function isLocal(query: URLSearchParams): boolean {
 
 function readiness(node: RunningNode): { readonly json: unknown; readonly status: number } {
   const ready = node.ready()
-  const why = ready ? 'serving' : 'waiting for a block certified by a quorum'
+  const why = ready ? 'serving' : (node.whyOut() ?? 'waiting for a block certified by a quorum')
   return { json: { ready, reason: why }, status: ready ? 200 : 503 }
 }
 
@@ -728,10 +728,15 @@ function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'disk.seal') return 'has its disk opened by the ring'
   if (body.type === 'node.wipe') return `${body.id} is wiped: ${body.reason}`
   if (body.type === 'node.wiped') return `${body.id} has erased ${body.receipt.files} files`
+  if (body.type === 'object.act') return `${body.act.kind} in the bucket ${body.act.bucket}, by the access key ${body.accessKey}`
+  if (body.type === 'access.put') return `access key ${body.id} of ${body.identity}: ${body.reason}`
+  if (body.type === 'access.remove') return `access key ${body.id} removed: ${body.reason}`
   if (body.type === 'vault.put') return `secret ${body.name}, version ${body.expectVersion + 1}`
   if (body.type === 'vault.delete')
     return `secret ${body.name}, ${body.versions.length === 0 ? 'all versions' : `version ${body.versions.join(', ')}`} deleted: ${body.reason}`
   if (isPlayStatement(body)) return summarizePlay(body)
+  if (body.type === 'vault.hide')
+    return `secret ${body.name}, version ${body.versions.join(', ')} ${body.hidden ? 'hidden' : 'shown again'}`
   if (body.type === 'transit.create') return `key ${body.name}, to ${body.use}`
   if (body.type === 'transit.rotate') return `another version of the key ${body.name}`
   if (body.type === 'transit.trim') return `versions of the key ${body.name} before ${body.least} end`

@@ -272,6 +272,9 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       query('name', 'The secret.', { type: 'string' }),
     ]),
   },
+  '/v1/vault/objects': {
+    get: call('vaultObjects', 'How the shards of objects on this node stand, and the access keys of the ring.', 'VaultObjects'),
+  },
   '/v1/transit/keys': { get: call('transitKeys', 'Keys of the transit that the operator may use or manage.', 'TransitKeys') },
   '/v1/transit/key': {
     get: {

@@ -71,6 +71,12 @@ export async function resealFolder(data: string, disk: DiskSeal, seal: Seal): Pr
     const path = join(data, 'playbooks', name)
     await each(path, () => anew(path, disk))
   }
+  const versions = join(data, 'objects', 'versions')
+  for (const part of await namesIn(versions))
+    for (const version of await namesIn(join(versions, part))) {
+      const path = join(versions, part, version, 'manifest')
+      await each(path, () => anew(path, disk))
+    }
   const sealed: [path: string, name: string][] = [[join(data, 'pass-keys'), 'pass-keys']]
   for (const [directory, prefix] of [
     ['keys', ''],

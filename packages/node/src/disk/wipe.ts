@@ -13,6 +13,7 @@ const WRITTEN = [
   'pass-keys',
   'acme',
   'vault',
+  'objects',
   'ledger',
   'traces',
   'rules',

@@ -1,0 +1,181 @@
+/** Shards and manifests of peers, over connections of their own. What a peer sends is believed when its hash is right. */
+import { Agent, type AgentOptions, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { Fabric, NodeId } from '@ringwall/fabric'
+import { MANIFEST_BYTES_MAX } from '@ringwall/vault'
+import { z } from 'zod'
+import type { HeldShard } from './shard-folder.ts'
+import { bodyWithin, drained } from './shard-server.ts'
+
+/** A peer that neither takes nor gives anything for so long is given up. */
+const SILENT_MS_MAX = 15_000
+const HELD_BYTES_MAX = 4_194_304
+const SOCKETS_MAX = 32
+
+const Held = z.object({
+  manifest: z.boolean(),
+  shards: z
+    .array(z.object({ blob: z.string().regex(/^[0-9a-f]{16}$/), index: z.int().min(0).max(7), bytes: z.int().min(0) }))
+    .max(80_000),
+})
+
+export class PeerFailed extends Error {
+  override readonly name = 'PeerFailed'
+  readonly code = 'PEER_FAILED'
+  readonly party: NodeId
+  constructor(party: NodeId, reason: string) {
+    super(`${party}: ${reason}`)
+    this.party = party
+  }
+}
+
+class StreamAgent extends Agent {
+  readonly #connect: () => Promise<Duplex>
+
+  constructor(connect: () => Promise<Duplex>, options: AgentOptions) {
+    super(options)
+    this.#connect = connect
+  }
+
+  override createConnection(
+    _options: unknown,
+    callback?: (error: Error | null, stream: Duplex) => void,
+  ): Duplex | null | undefined {
+    this.#connect().then(
+      (socket) => callback?.(null, socket),
+      (error: Error) => callback?.(error, undefined as unknown as Duplex),
+    )
+    return undefined
+  }
+}
+
+/** A shard on its way to a peer. */
+export interface ShardSink {
+  readonly party: NodeId
+  /** Resolves once the connection has room again. @throws {PeerFailed} */
+  write(piece: Uint8Array): Promise<void>
+  /** Resolves once it is on the peer's disk. @throws {PeerFailed} */
+  commit(): Promise<void>
+  abort(): void
+}
+
+export class ShardClient {
+  readonly #fabric: Pick<Fabric, 'connect'>
+  readonly #agents = new Map<NodeId, StreamAgent>()
+
+  constructor(fabric: Pick<Fabric, 'connect'>) {
+    this.#fabric = fabric
+  }
+
+  stop(): void {
+    for (const agent of this.#agents.values()) agent.destroy()
+    this.#agents.clear()
+  }
+
+  #agent(to: NodeId): StreamAgent {
+    let agent = this.#agents.get(to)
+    if (agent === undefined) {
+      agent = new StreamAgent(() => this.#fabric.connect(to), { keepAlive: true, maxSockets: SOCKETS_MAX, timeout: 30_000 })
+      this.#agents.set(to, agent)
+    }
+    return agent
+  }
+
+  #begin(to: NodeId, method: string, path: string): { readonly call: ClientRequest; readonly answer: Promise<IncomingMessage> } {
+    const call = httpRequest({ agent: this.#agent(to), method, path, host: to, timeout: SILENT_MS_MAX })
+    call.on('timeout', () => call.destroy(new Error(`nothing for ${SILENT_MS_MAX / 1_000} s`)))
+    const answer = new Promise<IncomingMessage>((settle, refuse) => {
+      call.once('response', settle)
+      call.on('error', (error) => refuse(new PeerFailed(to, error.message)))
+      call.once('close', () => refuse(new PeerFailed(to, 'it closed the connection')))
+    })
+    // Whoever does not wait for it any more has its reason.
+    answer.catch(() => {})
+    return { call, answer }
+  }
+
+  putShard(to: NodeId, version: string, blob: string, index: number): ShardSink {
+    const { call, answer } = this.#begin(to, 'PUT', `/shard/${version}/${blob}/${index}`)
+    let early: number | undefined
+    answer.then(
+      (response) => {
+        early = response.statusCode
+        response.resume()
+      },
+      () => {},
+    )
+    return {
+      party: to,
+      write: async (piece) => {
+        if (call.destroyed) await answer
+        if (early !== undefined) throw new PeerFailed(to, `it answered ${early} before the end`)
+        if (!call.write(piece)) await drained(call)
+        if (call.destroyed && early === undefined) await answer
+      },
+      commit: async () => {
+        call.end()
+        const { statusCode } = await answer
+        if (statusCode !== 201) throw new PeerFailed(to, `it answered ${statusCode}`)
+      },
+      abort: () => call.destroy(),
+    }
+  }
+
+  /** @throws {PeerFailed} */
+  async putManifest(to: NodeId, version: string, bytes: Uint8Array): Promise<void> {
+    const { call, answer } = this.#begin(to, 'PUT', `/manifest/${version}`)
+    call.end(bytes)
+    const response = await answer
+    response.resume()
+    if (response.statusCode !== 201) throw new PeerFailed(to, `it answered ${response.statusCode}`)
+  }
+
+  /** Undefined when it has none. @throws {PeerFailed} */
+  async manifest(from: NodeId, version: string): Promise<Buffer | undefined> {
+    const response = await this.#get(from, `/manifest/${version}`)
+    return response === undefined ? undefined : this.#body(from, response, MANIFEST_BYTES_MAX)
+  }
+
+  /** @throws {PeerFailed} */
+  async held(from: NodeId, version: string): Promise<{ readonly manifest: boolean; readonly shards: readonly HeldShard[] }> {
+    const response = await this.#get(from, `/held/${version}`)
+    if (response === undefined) return { manifest: false, shards: [] }
+    const body = await this.#body(from, response, HELD_BYTES_MAX)
+    try {
+      return Held.parse(JSON.parse(body.toString('utf8')))
+    } catch {
+      throw new PeerFailed(from, 'it answers in no agreed form')
+    }
+  }
+
+  /** Part of a shard, as it comes; undefined when the peer has it not. @throws {PeerFailed} */
+  async shard(
+    from: NodeId,
+    version: string,
+    blob: string,
+    index: number,
+    start: number,
+    length: number,
+  ): Promise<IncomingMessage | undefined> {
+    return this.#get(from, `/shard/${version}/${blob}/${index}/${start}/${length}`)
+  }
+
+  async #get(from: NodeId, path: string): Promise<IncomingMessage | undefined> {
+    const { call, answer } = this.#begin(from, 'GET', path)
+    call.end()
+    const response = await answer
+    if (response.statusCode === 200) return response
+    response.resume()
+    if (response.statusCode === 404) return undefined
+    throw new PeerFailed(from, `it answered ${response.statusCode}`)
+  }
+
+  async #body(from: NodeId, response: IncomingMessage, bytesMax: number): Promise<Buffer> {
+    try {
+      return await bodyWithin(response, bytesMax)
+    } catch (error) {
+      response.destroy()
+      throw new PeerFailed(from, (error as Error).message)
+    }
+  }
+}

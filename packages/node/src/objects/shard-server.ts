@@ -1,0 +1,182 @@
+/**
+ * What a node does with shards for its peers: HTTP/1.1 on connections of their own (`Fabric.connect`), each between two nodes that proved their
+ * keys. Bodies stream, with the back-pressure of the connection.
+ *
+ *     PUT /shard/VERSION/BLOB/INDEX                    201 once it is on disk
+ *     GET /shard/VERSION/BLOB/INDEX/START/LENGTH       200 with these bytes, 404
+ *     PUT /manifest/VERSION                            201 once it is on disk
+ *     GET /manifest/VERSION                            200, 404
+ *     GET /held/VERSION                                200 with what there is of it
+ *
+ * A peer writes only what the ledger does not have yet: what is agreed on, every node fetches for itself, and verifies.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Fabric, NodeId } from '@ringwall/fabric'
+import type { RingState } from '@ringwall/ring'
+import { MANIFEST_BYTES_MAX, parseManifest, VaultError } from '@ringwall/vault'
+import { FolderFull, type ShardFolder } from './shard-folder.ts'
+
+const REST_MS_MAX = 60_000
+/** What leaves at a time. */
+const CHUNK_BYTES = 1_048_576
+const PATH =
+  /^\/(?:(shard)\/([0-9a-f]{32})\/([0-9a-f]{16})\/([0-7])(?:\/(\d{1,12})\/(\d{1,12}))?|(manifest|held)\/([0-9a-f]{32}))$/
+
+export interface ShardServerOptions {
+  readonly fabric: Pick<Fabric, 'onStream'>
+  readonly folder: ShardFolder
+  readonly state: () => Pick<RingState, 'objects' | 'node'>
+}
+
+export class ShardServer {
+  readonly #options: ShardServerOptions
+  readonly #server: Server
+  readonly #peers = new WeakMap<object, NodeId>()
+
+  constructor(options: ShardServerOptions) {
+    this.#options = options
+    this.#server = createServer(
+      { requestTimeout: 0, headersTimeout: 10_000, keepAliveTimeout: REST_MS_MAX },
+      (request, response) => this.#answer(request, response).catch((error: unknown) => fail(response, error)),
+    )
+    options.fabric.onStream((from, socket) => {
+      this.#peers.set(socket, from)
+      socket.setTimeout(REST_MS_MAX, () => socket.destroy())
+      this.#server.emit('connection', socket)
+    })
+  }
+
+  stop(): void {
+    this.#server.closeAllConnections()
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const from = this.#peers.get(request.socket)
+    const path = PATH.exec(request.url ?? '')
+    if (from === undefined || this.#options.state().node(from) === undefined || path === null) {
+      response.writeHead(404).end()
+      return
+    }
+    const [, isShard, version, blob, index, start, length, what, named] = path
+    if (isShard !== undefined) {
+      const shard = [version as string, blob as string, Number(index)] as const
+      if (request.method === 'PUT' && start === undefined) await this.#takeShard(request, response, ...shard)
+      else if (request.method === 'GET' && start !== undefined)
+        await this.#giveShard(response, ...shard, Number(start), Number(length))
+      else response.writeHead(405).end()
+      return
+    }
+    const id = named as string
+    const { folder } = this.#options
+    if (what === 'held' && request.method === 'GET') {
+      const body = { manifest: (await folder.manifest(id)) !== undefined, shards: await folder.held(id) }
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+    } else if (what === 'manifest' && request.method === 'GET') {
+      const bytes = await folder.manifest(id)
+      if (bytes === undefined) response.writeHead(404).end()
+      else response.writeHead(200, { 'content-length': bytes.length }).end(bytes)
+    } else if (what === 'manifest' && request.method === 'PUT') await this.#takeManifest(request, response, id)
+    else response.writeHead(405).end()
+  }
+
+  async #takeShard(
+    request: IncomingMessage,
+    response: ServerResponse,
+    version: string,
+    blob: string,
+    index: number,
+  ): Promise<void> {
+    const { folder, state } = this.#options
+    if (state().objects.version(version) !== undefined) {
+      response.writeHead(409).end()
+      return
+    }
+    const writer = await folder.receive(version, blob, index)
+    try {
+      for await (const chunk of request) await writer.write(chunk as Buffer)
+      if (!request.complete) throw new Error('cut off')
+      await writer.commit()
+      response.writeHead(201).end()
+    } finally {
+      await writer.abort()
+    }
+  }
+
+  async #giveShard(
+    response: ServerResponse,
+    version: string,
+    blob: string,
+    index: number,
+    start: number,
+    length: number,
+  ): Promise<void> {
+    const handle = await this.#options.folder.openShard(version, blob, index)
+    if (handle === undefined) {
+      response.writeHead(404).end()
+      return
+    }
+    try {
+      const { size } = await handle.stat()
+      if (start + length > size) {
+        response.writeHead(404).end()
+        return
+      }
+      response.writeHead(200, { 'content-length': length })
+      for (let at = 0; at < length && !response.destroyed; ) {
+        const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, length - at))
+        const { bytesRead } = await handle.read(chunk, 0, chunk.length, start + at)
+        if (bytesRead === 0) throw new Error('it became shorter')
+        at += bytesRead
+        if (!response.write(chunk.subarray(0, bytesRead))) await drained(response)
+      }
+      response.end()
+    } finally {
+      await handle.close()
+    }
+  }
+
+  async #takeManifest(request: IncomingMessage, response: ServerResponse, version: string): Promise<void> {
+    const { folder, state } = this.#options
+    const bytes = await bodyWithin(request, MANIFEST_BYTES_MAX)
+    if (state().objects.version(version) !== undefined || parseManifest(bytes).version !== version) {
+      response.writeHead(409).end()
+      return
+    }
+    await folder.putManifest(version, bytes)
+    response.writeHead(201).end()
+  }
+}
+
+/** Resolves when more may be written, or it is over. */
+export function drained(response: ServerResponse | NodeJS.WritableStream): Promise<void> {
+  return new Promise((settle) => {
+    const end = (): void => {
+      response.removeListener('drain', end)
+      response.removeListener('close', end)
+      settle()
+    }
+    response.once('drain', end)
+    response.once('close', end)
+  })
+}
+
+/** @throws {VaultError} VAULT_TOO_LARGE */
+export async function bodyWithin(body: AsyncIterable<unknown>, bytesMax: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let held = 0
+  for await (const chunk of body) {
+    held += (chunk as Buffer).length
+    if (held > bytesMax) throw new VaultError('VAULT_TOO_LARGE', `more than ${bytesMax} bytes`)
+    chunks.push(chunk as Buffer)
+  }
+  return Buffer.concat(chunks)
+}
+
+function fail(response: ServerResponse, error: unknown): void {
+  if (response.headersSent) response.destroy()
+  else {
+    const status = error instanceof FolderFull ? 507 : error instanceof VaultError ? 422 : 500
+    // The rest of the body is not read: the connection is of no use any more.
+    response.writeHead(status, { connection: 'close' }).end()
+  }
+}
