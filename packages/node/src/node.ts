@@ -71,6 +71,7 @@ import { DiskKeeper } from './disk/disk-keeper.ts'
 import { ReleaseHolder } from './disk/release-holder.ts'
 import { traceKey } from './disk/trace-key.ts'
 import { Wiper } from './disk/wiper.ts'
+import { announceOnLink } from './enrolment/announce.ts'
 import { Attester } from './enrolment/attester.ts'
 import { configuredMeasurer } from './enrolment/measure.ts'
 import { NodeReception } from './enrolment/reception.ts'
@@ -1004,6 +1005,13 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       const started = workloads
       await started.start()
       closers.push(() => started.stop())
+    }
+    if (config.announce === true) {
+      const own = view.nodes.find(({ id }) => id === config.id) ?? self
+      const end = await announceOnLink(own).catch((error: Error) =>
+        events.add('node', 'warn', `nobody on the link hears of this node: ${error.message}`),
+      )
+      if (end !== undefined) closers.push(end)
     }
     if (config.est !== undefined) {
       const est = new EstServer({
