@@ -127,7 +127,7 @@ async function main(): Promise<void> {
       externalAccount: { id: EXTERNAL_ACCOUNT.id, keyFile },
       roots: roots.certificate,
     }
-    writeNodeConfigs(root, [{ ...node, listeners }], `acme: ${JSON.stringify(acme)}\n${more}`)
+    writeNodeConfigs(root, [{ ...node, listeners }], () => `acme: ${JSON.stringify(acme)}\n${more}`)
   }
   configure(0, plain1, [NAMES], 'tls-alpn-01', 'workers: 2')
   configure(1, plain2, [[OTHER], [BLOCKED]], 'http-01', '')

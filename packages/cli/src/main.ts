@@ -124,6 +124,7 @@ function buildProgram(): Command {
         .choices(['off', 'local', 'ring'])
         .default('local'),
     )
+    .option('--s3', 'node i takes S3’s clients on base + 20 + i')
     .action(async ({ to, ...given }: UpFlags) => {
       const { runUp } = await import('@ringwall/node')
       process.exitCode = await runUp({ to, ...given })
@@ -168,6 +169,7 @@ function buildProgram(): Command {
     .option('--acme-contact <mail>', 'where to tell of trouble with it')
     .option('--acme-directory <url>', 'another ACME server than Let’s Encrypt')
     .option('--acme-roots <file>', 'who vouches for that server, in PEM')
+    .option('--client-certificates', 'over TLS: ask clients for certificates of the ring, which they may have or not', false)
     .option('--hsts', 'tell browsers to come by TLS only, for a year', false)
     .option('--redirect-from <host:port>', 'where plain HTTP is answered with a redirect to TLS')
     .option(
@@ -188,6 +190,8 @@ function buildProgram(): Command {
         throw new UsageError('--acme takes the place of --tls-cert and --tls-key; a node.yaml may have both')
       if (certificate === undefined && names.length === 0 && given.hsts === true)
         throw new UsageError('--hsts needs --tls-cert and --tls-key, or --acme')
+      if (certificate === undefined && names.length === 0 && given.clientCertificates === true)
+        throw new UsageError('--client-certificates needs --tls-cert and --tls-key, or --acme')
       const rules = (given.rules as string[]).length === 0 ? ['base'] : (given.rules as string[])
       process.exitCode = await runProtect({
         url,
@@ -198,6 +202,7 @@ function buildProgram(): Command {
         explainHeader: given.explainHeader === true,
         workers: given.workers as number,
         login: given.login === true,
+        clientCertificates: given.clientCertificates === true,
         takeOver: given.takeOver === true,
         config: given.config as string | undefined,
         data: given.data as string | undefined,
@@ -509,6 +514,84 @@ function buildProgram(): Command {
     () => async (client, format) => (await import('./commands/bouncer.ts')).bouncerList(client, format),
   )
 
+  const playbook = program
+    .command('playbook')
+    .description('what is done, step by step: ls, runs, show, test, run, approve, cancel, undo')
+  withRing(
+    playbook.command('ls').description('those of the policy').addOption(watch()),
+    () => async (client, format) => (await import('./commands/playbook.ts')).playbookList(client, format),
+  )
+  withRing(
+    playbook
+      .command('runs')
+      .description('runs, the latest first')
+      .addOption(new Option('--state <state>', 'which').choices(['open', 'over', 'all']).default('all'))
+      .addOption(watch()),
+    (_args, { state }) =>
+      async (client, format) =>
+        (await import('./commands/playbook.ts')).playbookRuns(client, format, state as 'open' | 'over' | 'all'),
+  )
+  withRing(
+    playbook.command('show').argument('<run>').description('a run, and what came of its steps').addOption(watch()),
+    ([id], _options) =>
+      async (client, format) =>
+        (await import('./commands/playbook.ts')).playbookShow(client, format, id as string),
+  )
+  withRing(
+    playbook.command('evidence').argument('<run>').description('what its evidence step kept, from the node that did it'),
+    ([id], _options) =>
+      async (client) =>
+        (await import('./commands/playbook.ts')).playbookEvidence(client, id as string),
+  )
+  for (const what of ['run', 'test'] as const) {
+    const command = playbook
+      .command(what)
+      .argument('<playbook>')
+      .description(what === 'run' ? 'start it' : 'say what each step would come to, and start nothing')
+      .option('--source <address>', 'an address or a prefix')
+      .option('--service <name>', 'of the account')
+      .option('--account <hash>', 'as findings name it')
+      .option('--person <name>', 'whose sessions end')
+    if (what === 'run')
+      command
+        .option('--key <text>', 'of one key there is one run: whoever says it again starts nothing')
+        .addOption(reason())
+        .addOption(dryRun())
+    withRing(command, ([name], { source, service, account, person, reason: why, key, dryRun: isDry }) => {
+      const inputs = { source, service, account, person } as Readonly<Record<string, string | undefined>>
+      const how = {
+        reason: (why as string | undefined) ?? '',
+        key: key as string | undefined,
+        dryRun: what === 'test' || isDry === true,
+      }
+      return async (client, format) =>
+        (await import('./commands/playbook.ts')).playbookRun(client, format, name as string, inputs, how)
+    })
+  }
+  for (const [what, about] of [
+    ['approve', 'say yes where a run waits for operators'],
+    ['cancel', 'end a run; what it did stays'],
+    ['undo', 'take back what can be taken back'],
+  ] as const)
+    withRing(
+      playbook.command(what).argument('<run>').description(about).addOption(reason()),
+      ([id], options) =>
+        async (client) =>
+          (await import('./commands/playbook.ts')).playbookSay(client, what, id as string, options.reason as string),
+    )
+
+  const notify = program.command('notify').description('where a node tells what happens: ls, test')
+  withRing(
+    notify.command('ls').description('its channels, and how each did').addOption(watch()),
+    () => async (client, format) => (await import('./commands/playbook.ts')).notifyList(client, format),
+  )
+  withRing(
+    notify.command('test').argument('<channel>').description('have the node tell it something now'),
+    ([name], _options) =>
+      async (client) =>
+        (await import('./commands/playbook.ts')).notifyTest(client, name as string),
+  )
+
   const incident = program.command('incident').description('findings of all nodes that belong together: ls, show, close, export')
   withRing(
     incident
@@ -625,7 +708,7 @@ function buildProgram(): Command {
   withRing(
     program
       .command('can')
-      .argument('<principal>', 'SUBJECT, ISSUER#SUBJECT, or anonymous')
+      .argument('<principal>', 'SUBJECT, ISSUER#SUBJECT, service/NAME, node/NAME, a SPIFFE id, or anonymous')
       .argument('<action>', 'a method in capitals, or the action that a route names')
       .argument('<resource>', 'SERVICE, SERVICE/PATH, or a URL')
       .description('whether somebody may do something, as a request would be told')
@@ -633,6 +716,7 @@ function buildProgram(): Command {
       .option('--claim <name=value>', 'what the token says; a value may be JSON; repeatable', several, [])
       .option('--group <name>', 'in its claim groups; repeatable', several, [])
       .option('--role <name>', 'in its claim roles; repeatable', several, [])
+      .option('--caller <service>', 'the service that asks on their behalf: service/NAME, node/NAME or a SPIFFE id')
       .option('--source <address>', 'where the request comes from'),
     ([principal, action, resource], options) =>
       async (client, format) => {
@@ -643,6 +727,7 @@ function buildProgram(): Command {
           groups: options.group as string[],
           roles: options.role as string[],
           source: options.source as string | undefined,
+          caller: options.caller as string | undefined,
         })
       },
   )
@@ -1124,7 +1209,9 @@ function buildProgram(): Command {
         (await import('./commands/people.ts')).personRemove(client, format, name as string, invite(options)),
   )
 
-  const vault = program.command('vault').description('secrets, sealed to the ring: put, get, ls, rm, history, run')
+  const vault = program
+    .command('vault')
+    .description('secrets, sealed to the ring: put, get, ls, rm, history, pass, run; objects: status, access-key')
   const contextFile = (): Option => new Option('--context <file>', 'the operator’s context')
   const formatted = (): Option => new Option('-o, --output <format>', FORMATS.join(', ')).default('table').argParser(parseFormat)
   const service = (): Option =>
@@ -1199,6 +1286,51 @@ function buildProgram(): Command {
           dryRun: options.dryRun === true,
         }),
   )
+  vault
+    .command('status')
+    .description('how the shards of objects stand, node by node')
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .addOption(formatted())
+    .action(async (options: VaultGlobals) => {
+      const { vaultStatus } = await import('./commands/objects.ts')
+      await vaultStatus(await vaultSession(options), options.output)
+    })
+  const accessKey = vault.command('access-key').description('what clients of S3 sign with: add, ls, rm')
+  accessKey
+    .command('add')
+    .argument('<identity>', 'whose rights it has: service:NAME or operator:NAME')
+    .description('make an access key; its secret is shown once')
+    .addOption(reason())
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .addOption(formatted())
+    .action(async (identity: string, options: VaultGlobals & { reason: string }) => {
+      const { accessKeyAdd } = await import('./commands/objects.ts')
+      await accessKeyAdd(await vaultSession(options), options.output, identity, options.reason)
+    })
+  withRing(
+    accessKey.command('ls').description('access keys, and whose they are'),
+    () => async (client, format) => (await import('./commands/objects.ts')).accessKeyList(client, format),
+  )
+  withRing(
+    accessKey.command('rm').argument('<id>').description('an access key that nobody uses any more').addOption(reason()),
+    ([id], options) =>
+      async (client) =>
+        (await import('./commands/objects.ts')).accessKeyRemove(client, id as string, options.reason as string),
+  )
+  vault
+    .command('pass')
+    .description('a token for clients of HashiCorp Vault, as their X-Vault-Token')
+    .option('--service <name>', 'of which service; an operator names it')
+    .option('--ttl <duration>', 'how long it is good: at most 1h', '1h')
+    .addOption(service())
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .action(async (options: SessionGlobals & { service?: string; ttl: string }) => {
+      const { vaultPass } = await import('./commands/vault-pass.ts')
+      await vaultPass(await vaultSession(options), options.service, parseTtl(options.ttl))
+    })
   vault
     .command('run')
     .argument('<command...>', 'the program and its arguments, after --')
@@ -1401,6 +1533,7 @@ interface UpFlags {
   readonly seal: 'off' | 'local' | 'ring'
   readonly data: string
   readonly ports: number
+  readonly s3?: true
 }
 
 const SERVING: ReadonlySet<string> = new Set(['node', 'protect', 'sidecar', 'up'])

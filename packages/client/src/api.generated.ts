@@ -124,7 +124,7 @@ export type VaultFacts = { readonly ring: string; readonly height: number; /** T
 export type People = { readonly people: readonly Person[] }
 
 /** Somebody who may log in. */
-export type Person = { readonly name: string; readonly groups: readonly string[]; /** How many. */ readonly passkeys: number; /** Whether they have one. */ readonly password: boolean; /** Of an invitation that is open. */ readonly invitedUntilMs: number | null; /** Unix milliseconds: logins of before count for nothing. */ readonly sinceMs: number }
+export type Person = { readonly name: string; readonly groups: readonly string[]; readonly outside: readonly { readonly provider: string; readonly subject: string }[]; /** How many. */ readonly passkeys: number; /** Whether they have one. */ readonly password: boolean; /** Of an invitation that is open. */ readonly invitedUntilMs: number | null; /** Unix milliseconds: logins of before count for nothing. */ readonly sinceMs: number }
 
 /** Secrets that the operator may read or write. */
 export type VaultSecrets = { readonly secrets: readonly VaultSecret[] }
@@ -134,6 +134,9 @@ export type VaultSecret = { readonly name: string; /** The newest. */ readonly v
 
 /** Versions of a secret, newest first. */
 export type VaultHistory = { readonly name: string; readonly versions: readonly { readonly version: number; readonly state: 'live' | 'deleted' | 'expired' | 'superseded'; /** Unix milliseconds. */ readonly sealedAtMs: number; readonly expiresAtMs: number | null; readonly by: string; readonly endedAtMs: number | null }[]; /** With this node’s share, newest first. */ readonly openings: readonly VaultOpening[] }
+
+/** Objects: what this node holds of them and mends, and who may have any. */
+export type VaultObjects = { readonly node: string; /** That the ring knows. */ readonly versions: number; readonly versionsMax: number; /** That this node is to hold, by its last whole look. */ readonly shards: number; /** Of those, that were not there or not right. */ readonly missing: number; /** Versions whose repair waits for other nodes. */ readonly waiting: number; /** Of shards on its disk. */ readonly bytes: number; readonly bytesMax: number; /** When its last whole look ended. */ readonly passedAtMs: number | null; /** What it makes anew now. */ readonly repairing: { readonly version: string; readonly index: number; readonly bytes: number; readonly of: number } | null; /** Shards since it started, as all that follows. */ readonly repaired: number; readonly corrupt: number; readonly erased: number; readonly moved: number; readonly scrubbedBytes: number; readonly repairedBytes: number; readonly put: number; readonly read: number; /** Wrong or missing shards of others that it met. */ readonly faults: number; /** Nodes whose shards are made anew elsewhere. */ readonly away: readonly string[]; readonly accessKeys: readonly { readonly id: string; readonly identity: string; readonly by: string; /** Unix milliseconds. */ readonly atMs: number }[] }
 
 /** An opening as a holder recorded it before it answered. */
 export type VaultOpening = { /** Unix milliseconds. */ readonly atMs: number; readonly issuer: string; readonly version: number; /** SHA-256 of what the asker signed, base64url: the same on all holders. */ readonly request: string; readonly coordinator: string }
@@ -215,6 +218,54 @@ export type Denials = { readonly denials: readonly Denial[]; readonly pending: r
 /** Decisions of others that the node takes in. */
 export type Feed = { readonly name: string; readonly url: string; /** When it last answered, Unix milliseconds. */ readonly lastMs: number | null; /** Why it does not answer, or not as expected. */ readonly problem: string | null; /** Decisions that the node says. */ readonly held: number; /** That the policy does not let a node say, or too many. */ readonly refused: number; /** Of kinds that are no denials of addresses. */ readonly leftOut: number }
 
+/** A step, by its name and kind. */
+export type PlaybookStep = { readonly name: string; readonly does: string }
+
+/** What is done, step by step. */
+export type Playbook = { readonly name: string; readonly about: string; /** Of its steps: a run does not go on by others. */ readonly digest: string; /** Whose findings start it; none: it is started by hand. */ readonly detectors: readonly string[]; /** What it has to be told. */ readonly inputs: readonly ('source' | 'service' | 'account' | 'person')[]; readonly steps: readonly PlaybookStep[]; readonly open: number; readonly over: number }
+
+/** Those of the policy in force. */
+export type Playbooks = { readonly playbooks: readonly Playbook[] }
+
+/** About whom a run is. */
+export type PlaybookInputs = { readonly source?: string; readonly service?: string; readonly account?: string; readonly person?: string }
+
+/** A run that is not started. */
+export type PlaybookRehearsalRequest = { readonly playbook: string; readonly inputs: PlaybookInputs }
+
+/** What a step would come to now. */
+export type PlaybookRehearsedStep = { readonly step: string; readonly does: string; /** Why it would fail. */ readonly fault: string | null }
+
+/** Nothing was changed. */
+export type PlaybookRehearsal = { readonly playbook: string; readonly steps: readonly PlaybookRehearsedStep[] }
+
+/** One of them. */
+export type PlaybookInput = { readonly name: string; readonly value: string }
+
+/** Who does the step that is under way. */
+export type PlaybookClaim = { readonly node: string; readonly attempt: number; /** Unix milliseconds. */ readonly untilMs: number }
+
+/** What came of a step. */
+export type PlaybookOutcome = { /** From 0. */ readonly step: number; /** Unix milliseconds. */ readonly atMs: number; readonly result: 'done' | 'failed' | 'undone' | 'kept'; /** ring, a node or an operator. */ readonly by: string; readonly note: string }
+
+/** A run of a playbook. */
+export type PlaybookRun = { readonly id: string; readonly playbook: string; readonly digest: string; readonly inputs: readonly PlaybookInput[]; readonly reason: string; readonly by: string; /** Nodes whose findings started it. */ readonly statedBy: readonly string[]; readonly status: 'proposed' | 'running' | 'done' | 'failed' | 'cancelled' | 'undone' | 'lapsed'; /** Unix milliseconds. */ readonly startedAtMs: number; /** Unix milliseconds. */ readonly changedAtMs: number; /** The step that is next or under way, from 0. */ readonly at: number; /** When time alone changes something; 0: never. */ readonly dueMs: number; readonly claim: PlaybookClaim | null; readonly approvedBy: readonly string[]; readonly outcomes: readonly PlaybookOutcome[]; /** By their names; empty when the playbook is another by now. */ readonly steps: readonly string[] }
+
+/** The latest first. */
+export type PlaybookRuns = { readonly runs: readonly PlaybookRun[]; /** That there was no room for. */ readonly more: number }
+
+/** What the ring knew when the step was done. */
+export type PlaybookEvidence = { readonly format: string; readonly ring: string; readonly height: number; readonly node: string; /** Unix milliseconds. */ readonly atMs: number; readonly run: unknown; readonly incidents: readonly unknown[]; readonly denials: readonly unknown[] }
+
+/** Where a node tells what happens. */
+export type NotifyChannel = { readonly name: string; readonly kind: string; readonly told: number; readonly lost: number; /** Of the last attempt. */ readonly problem: string | null }
+
+/** Of this node. */
+export type NotifyChannels = { readonly channels: readonly NotifyChannel[] }
+
+/** It was told. */
+export type NotifyTest = { readonly name: string; readonly told: boolean }
+
 /** Who said that it is done with. */
 export type IncidentClosing = { readonly id: string; /** Unix milliseconds. */ readonly atMs: number; /** The operator. */ readonly by: string; readonly note: string; /** By whose API. */ readonly node: string }
 
@@ -255,12 +306,12 @@ export type Bouncer = { readonly name: string; readonly pulls: readonly BouncerP
 export type Bouncers = { readonly bouncers: readonly Bouncer[]; /** Nodes that did not answer. */ readonly silent: readonly string[] }
 
 /** Who wants to do what. */
-export type AccessRequest = { /** Whom a token is about, and what else it says; null: nobody known. The issuer may be left out where there is one. */ readonly principal: { readonly issuer?: string; readonly subject: string; readonly claims?: object } | null; /** A method, or the action that a route names. */ readonly action: string; /** Or a host. */ readonly service?: string; readonly host?: string; /** As in a request, without the query. */ readonly path: string; /** The client’s address. */ readonly source?: string }
+export type AccessRequest = { /** Whom a token is about, and what else it says; null: nobody known. The issuer may be left out where there is one. */ readonly principal: { readonly issuer?: string; readonly subject: string; readonly claims?: object } | null; /** Whose certificate of the ring comes with it: `service/NAME`, `node/NAME` or a SPIFFE id. */ readonly caller?: string; /** A method, or the action that a route names. */ readonly action: string; /** Or a host. */ readonly service?: string; readonly host?: string; /** As in a request, without the query. */ readonly path: string; /** The client’s address. */ readonly source?: string }
 
 /** What a request would be told, but for limits, API and WAF. */
-export type Access = { readonly allowed: boolean; readonly status: number; /** Which check decided. */ readonly check: string; /** `authorization:POLICY`, `denial:ID` and the like. */ readonly rule: string | null; readonly reason: string; /** Of the ledger, when it was judged. */ readonly height: number; readonly provisional: boolean; readonly node: string; readonly policyVersion: number; readonly service: string | null; readonly route: string | null; readonly principal: string; readonly method: string; readonly action: string; readonly path: string }
+export type Access = { readonly allowed: boolean; readonly status: number; /** Which check decided. */ readonly check: string; /** `authorization:POLICY`, `callers:SERVICE`, `denial:ID` and the like. */ readonly rule: string | null; readonly reason: string; /** Of the ledger, when it was judged. */ readonly height: number; readonly provisional: boolean; readonly node: string; readonly policyVersion: number; readonly service: string | null; readonly route: string | null; readonly principal: string; readonly method: string; readonly action: string; readonly path: string }
 
-/** Of AuthZEN: subject `user` or `anonymous`, resource `path` (`SERVICE/PATH`) or `service`. */
+/** Of AuthZEN: subject `user`, `service` or `anonymous`, resource `path` (`SERVICE/PATH`) or `service`. */
 export type EvaluationRequest = { readonly subject: object; readonly action: object; readonly resource: object; readonly context?: object }
 
 /** Of AuthZEN. */
@@ -428,6 +479,20 @@ export interface Operations {
   readonly receipt: { readonly answer: Receipt; readonly query: undefined; readonly body: undefined }
   /** GET /v1/incidents: Findings of all nodes that belong together, the latest first. */
   readonly incidents: { readonly answer: Incidents; readonly query: { readonly state?: 'open' | 'closed' | 'all' }; readonly body: undefined }
+  /** GET /v1/playbooks: Playbooks of the policy. */
+  readonly playbooks: { readonly answer: Playbooks; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/playbooks/rehearsal: What each step would come to now. */
+  readonly playbookRehearsal: { readonly answer: PlaybookRehearsal; readonly query: undefined; readonly body: PlaybookRehearsalRequest }
+  /** GET /v1/playbooks/runs: Runs of playbooks, the latest first. */
+  readonly playbookRuns: { readonly answer: PlaybookRuns; readonly query: { readonly state?: 'open' | 'over' | 'all' }; readonly body: undefined }
+  /** GET /v1/playbooks/runs/{id}: One run. */
+  readonly playbookRun: { readonly answer: PlaybookRun; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/playbooks/runs/{id}/evidence: What a step kept, of the node that did it. */
+  readonly playbookEvidence: { readonly answer: PlaybookEvidence; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/notify: Where this node tells what happens. */
+  readonly notifyChannels: { readonly answer: NotifyChannels; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/notify/{name}/test: Has this node tell the channel something. */
+  readonly notifyTest: { readonly answer: NotifyTest; readonly query: undefined; readonly body: undefined }
   /** GET /v1/incidents/{id}: One incident with its timeline. */
   readonly incident: { readonly answer: IncidentDetail; readonly query: undefined; readonly body: undefined }
   /** POST /v1/incidents/{id}/close: It is done with, until something more is found. */
@@ -478,6 +543,8 @@ export interface Operations {
   readonly vaultSecrets: { readonly answer: VaultSecrets; readonly query: { readonly path?: string }; readonly body: undefined }
   /** GET /v1/vault/history: Versions of a secret, and openings with this node’s share. */
   readonly vaultHistory: { readonly answer: VaultHistory; readonly query: { readonly name?: string }; readonly body: undefined }
+  /** GET /v1/vault/objects: How the shards of objects on this node stand, and the access keys of the ring. */
+  readonly vaultObjects: { readonly answer: VaultObjects; readonly query: undefined; readonly body: undefined }
   /** GET /v1/transit/keys: Keys of the transit that the operator may use or manage. */
   readonly transitKeys: { readonly answer: TransitKeys; readonly query: undefined; readonly body: undefined }
   /** GET /v1/transit/key: A key of the transit. */
@@ -511,6 +578,13 @@ export const OPERATIONS = {
   explain: ['GET', '/v1/decisions/{requestId}'],
   receipt: ['GET', '/v1/decisions/{requestId}/receipt'],
   incidents: ['GET', '/v1/incidents'],
+  playbooks: ['GET', '/v1/playbooks'],
+  playbookRehearsal: ['POST', '/v1/playbooks/rehearsal'],
+  playbookRuns: ['GET', '/v1/playbooks/runs'],
+  playbookRun: ['GET', '/v1/playbooks/runs/{id}'],
+  playbookEvidence: ['GET', '/v1/playbooks/runs/{id}/evidence'],
+  notifyChannels: ['GET', '/v1/notify'],
+  notifyTest: ['POST', '/v1/notify/{name}/test'],
   incident: ['GET', '/v1/incidents/{id}'],
   incidentClose: ['POST', '/v1/incidents/{id}/close'],
   feeds: ['GET', '/v1/feeds'],
@@ -536,6 +610,7 @@ export const OPERATIONS = {
   vaultOpen: ['POST', '/v1/vault/open'],
   vaultSecrets: ['GET', '/v1/vault/secrets'],
   vaultHistory: ['GET', '/v1/vault/history'],
+  vaultObjects: ['GET', '/v1/vault/objects'],
   transitKeys: ['GET', '/v1/transit/keys'],
   transitKey: ['GET', '/v1/transit/key'],
   transitUse: ['POST', '/v1/transit/use'],

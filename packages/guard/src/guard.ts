@@ -56,7 +56,7 @@ import {
   takeLimits,
 } from './limits.ts'
 import { isField, LOGIN_BODY_BYTES_MAX, loginNames } from './login-names.ts'
-import { isLogin, isPortal, PORTAL_BODY_BYTES_MAX, personRefusal, sessionOf } from './people.ts'
+import { isLogin, isPortal, personRefusal, portalBodyBytesMax, sessionOf } from './people.ts'
 import { type Budget, createRateLimiter, type RateLimiter } from './rate-limiter.ts'
 import { readingsOf } from './routing-path.ts'
 import { NOWHERE, type Place, type Places, refusedSource, type Source } from './sources.ts'
@@ -195,7 +195,7 @@ class RequestJudgement implements Judgement {
 
   get bodyBytesWanted(): number {
     if (this.decision !== undefined || this.route === undefined) return 0
-    if (this.portal) return PORTAL_BODY_BYTES_MAX
+    if (this.portal) return portalBodyBytesMax(this.request)
     const inspected =
       this.waf === undefined && this.examination === undefined && this.patches.length === 0 ? 0 : this.route.bodyBytesMax
     return accountsOf(this.route) === undefined ? inspected : Math.max(inspected, LOGIN_BODY_BYTES_MAX)
@@ -840,7 +840,10 @@ function portalObjection(
   environment: GuardEnvironment,
 ): Objection | undefined {
   judgement.check = 'denial'
-  if (truncated) return { outcome: 'deny', status: 413, reason: `a form of more than ${PORTAL_BODY_BYTES_MAX} bytes is not read` }
+  if (truncated) {
+    const most = portalBodyBytesMax(judgement.request)
+    return { outcome: 'deny', status: 413, reason: `a form of more than ${most} bytes is not read` }
+  }
   if (body.length === 0) return undefined
   const service = judgement.route!.service.name
   const names = loginNames(judgement.request.headers, body, 'name')

@@ -20,8 +20,26 @@ export const OPENID_PATHS = {
   end: '/.ringwall/oidc/end',
   jwks: '/.ringwall/oidc/jwks',
 } as const
+/** Where people go to an outside provider, and where they come back to. */
+export const OUTSIDE_PATHS = {
+  begin: '/.ringwall/outside',
+  callback: '/.ringwall/outside/callback',
+} as const
+/** As a service provider of SAML: where identity providers have browsers post to, and what is published for them. */
+export const SAML_PATHS = {
+  acs: '/.ringwall/saml/acs',
+  metadata: '/.ringwall/saml/metadata',
+} as const
+/** Longest body of what a SAML identity provider has a browser post. */
+export const SAML_BODY_BYTES_MAX = 98_304
 const OPENID_ALL: ReadonlySet<string> = new Set(Object.values(OPENID_PATHS))
-const PORTAL_PATHS: ReadonlySet<string> = new Set([LOGIN_PATH, LOGOUT_PATH, ENROL_PATH])
+const PORTAL_PATHS: ReadonlySet<string> = new Set([
+  LOGIN_PATH,
+  LOGOUT_PATH,
+  ENROL_PATH,
+  ...Object.values(OUTSIDE_PATHS),
+  ...Object.values(SAML_PATHS),
+])
 /** Longest body of a form of ours. */
 export const PORTAL_BODY_BYTES_MAX = 16_384
 const SESSION_CHARS_MAX = 4_096
@@ -41,6 +59,11 @@ export function isPortal({ service }: CompiledRoute, { target }: GuardRequest, {
   const query = target.indexOf('?')
   const path = query < 0 ? target : target.slice(0, query)
   return PORTAL_PATHS.has(path) || (policy.openid?.service === service.name && OPENID_ALL.has(path))
+}
+
+/** The longest body of a page of ours. */
+export function portalBodyBytesMax({ target }: Pick<GuardRequest, 'target'>): number {
+  return target === SAML_PATHS.acs ? SAML_BODY_BYTES_MAX : PORTAL_BODY_BYTES_MAX
 }
 
 /** Of those, the page where people log in. */
@@ -109,6 +132,10 @@ export function personRefusal(
   if (people.groups.length > 0 && !people.groups.some((group) => held.includes(group)) && when === 'required')
     return { status: 403, reason: 'they are in none of the groups that are let in', rule: 'people:groups' }
   // What the policy took away ends sessions that were made by it.
+  if (verdict.claims.idp !== undefined) {
+    if (people.providers.some((name) => name === verdict.claims.idp)) return undefined
+    return { status: 401, reason: 'that provider is not taken any more', rule: 'people:login' }
+  }
   const by = Array.isArray(amr) && amr.includes('pwd') ? 'password' : 'passkey'
   if (!people.methods.includes(by)) return { status: 401, reason: `${by}s are not taken any more`, rule: 'people:login' }
   return undefined

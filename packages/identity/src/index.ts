@@ -34,6 +34,8 @@ export {
 export { type OperatorVerdict, verifyOperatorToken } from './operator-token.ts'
 export { type PeerAuthorities, peerOf } from './peer.ts'
 export { type CodeClaims, clientOf, type GrantClaims, redirectDigest, SCOPES, userinfoAudience } from './people/openid-check.ts'
+export { PROVIDER_KEYS_MAX, type ProviderKey, readJws } from './people/outside/id-token.ts'
+export type { OutsideClaims } from './people/outside/outside.ts'
 export {
   PASSWORD_CHARS_MAX,
   PASSWORD_CHARS_MIN,
@@ -46,6 +48,7 @@ export {
 export {
   checkPerson,
   LOGIN_MS_MAX,
+  outsideWord,
   type PersonView,
   readSession,
   readSigned,
@@ -56,12 +59,19 @@ export {
   type LoginOccasion,
   type LoginProof,
   loginChallenge,
+  type OutsideProof,
+  type OutsideRequest,
+  outsideNonce,
   type PersonRequest,
   parsePersonRequest,
   passwordLoginBytes,
 } from './people/person-request.ts'
 export { isOriginOf, type PasskeyRegistration, registrationFault } from './people/webauthn.ts'
 export { type ProofReplays, sharedProofMemory } from './proof-replays.ts'
+export { samlCertificate } from './saml/certificate.ts'
+export { authnRequestId, serviceEntityId } from './saml/names.ts'
+export { authnRequestUrl, serviceProviderMetadata } from './saml/service-provider.ts'
+export { parseStrictObject } from './strict-json.ts'
 export {
   type Authority,
   authorityToSign,

@@ -10,9 +10,11 @@
 import { createPublicKey, hash, X509Certificate } from 'node:crypto'
 import {
   type DevicesPolicy,
+  judgePass,
   mayAttest,
   mayUseTransit,
   ringIssuer,
+  type ServicePass,
   type TransitKeys,
   transitKey,
   transitPlace,
@@ -216,6 +218,8 @@ export interface AskerClaim {
   readonly issuer: string
   /** Of a service: its X.509-SVID, DER, base64url. */
   readonly certificate: string
+  /** Of a service, in the place of a certificate. */
+  readonly pass?: ServicePass
   /** What the key of the ring is to sign, if that is what it asks for. */
   readonly want?: MintRequest['want']
 }
@@ -231,6 +235,8 @@ export function askerRefusal(
   const { issuer } = claim
   const asker = parseAsker(issuer)
   if (asker === undefined) return unknown(issuer)
+  if (asker.kind === 'service' && claim.pass !== undefined)
+    return passRefusal(claim, claim.pass, asker.name, view, nowMs, signed, signature)
   if (asker.kind === 'service') return serviceRefusal(claim, asker.name, view, nowMs, signed, signature)
   const key =
     asker.kind === 'operator'
@@ -243,6 +249,31 @@ export function askerRefusal(
 
 function unknown(issuer: string): MintRefusal {
   return refuse('MINT_ISSUER_UNKNOWN', `${issuer} is none of this ring’s operators and nodes`)
+}
+
+/** A pass is for the vault: it makes neither certificates nor tokens, so that it ends when it says. */
+function passRefusal(
+  { ring, want }: AskerClaim,
+  pass: ServicePass,
+  name: string,
+  { signingKey, denials }: MintView,
+  nowMs: number,
+  signed: Uint8Array,
+  signature: string,
+): MintRefusal | undefined {
+  if (want !== undefined && want.type !== 'transit')
+    return refuse('MINT_NOT_ENTITLED', 'a pass is for the vault: certificates and tokens are made for who has a certificate')
+  const keys = [...(signingKey.key === undefined ? [] : [signingKey.key]), ...signingKey.former.map((one) => one.key)]
+  const isSigned = (token: string): boolean => {
+    const at = token.lastIndexOf('.')
+    return keys.some((key) => verifiesRaw(key, Buffer.from(token.slice(0, at)), token.slice(at + 1)))
+  }
+  const judged = judgePass(ring, pass, nowMs, { isSigned, denials })
+  if ('fault' in judged) return refuse('MINT_CERTIFICATE', judged.fault)
+  if (judged.service !== name) return refuse('MINT_CERTIFICATE', `the pass is of the service ${judged.service}`)
+  return verifiesRaw(pass.key, signed, signature)
+    ? undefined
+    : refuse('MINT_SIGNATURE', 'the request is not signed by the key of the pass')
 }
 
 /** A service is who holds the key of a certificate that the ring made for it, and that is good now. */

@@ -7,10 +7,12 @@
 import {
   canonicalJson,
   fieldReaders,
+  PASS_TOKEN_CHARS_MAX,
   parseIssuer,
   SECRET_NAME,
   SECRET_NAME_CHARS_MAX,
   SECRET_NAME_EXPECTED,
+  type ServicePass,
 } from '@ringwall/ring/tx'
 
 const DOMAIN = 'RINGWALL_MINT_V1\n'
@@ -76,6 +78,8 @@ export interface MintRequest {
   readonly issuer: string
   /** Of a service: its X.509-SVID, DER, base64url, whose key signs the request. Empty for others. */
   readonly certificate: string
+  /** Of a service without a certificate, for signatures of the transit alone. */
+  readonly pass?: ServicePass
   readonly atMs: number
   /** 16 random bytes, base64url. */
   readonly nonce: string
@@ -130,19 +134,32 @@ export function parseSignedMintRequest(value: unknown): SignedMintRequest {
 
 /** @throws {MintRequestInvalid} */
 export function parseMintRequest(value: unknown): MintRequest {
-  const fields = record(value, 'request', ['atMs', 'certificate', 'issuer', 'nonce', 'ring', 'want'])
+  const hasPass = typeof value === 'object' && value !== null && Object.hasOwn(value, 'pass')
+  const members = ['atMs', 'certificate', 'issuer', 'nonce', ...(hasPass ? ['pass'] : []), 'ring', 'want']
+  const fields = record(value, 'request', members)
   const { atMs, issuer, nonce, ring, want } = fields
   if (typeof issuer !== 'string' || parseAsker(issuer) === undefined)
     fail('request.issuer', 'operator:NAME, node:ID or service:NAME')
-  const isService = issuer.startsWith('service:')
+  const isService = issuer.startsWith('service:') && !hasPass
+  if (hasPass && !issuer.startsWith('service:')) fail('request.issuer', 'service:NAME, where there is a pass')
   return {
     certificate: bytes(fields.certificate, 'request.certificate', isService ? 1 : 0, isService ? CERTIFICATE_BYTES_MAX : 0),
     atMs: whole(atMs, 'request.atMs', 0, Number.MAX_SAFE_INTEGER),
     issuer,
     nonce: bytes(nonce, 'request.nonce', 16, 16),
+    ...(hasPass ? { pass: parsePass(fields.pass) } : {}),
     ring: text(ring, 'request.ring', HASH, '64 hex digits'),
     want: parseWanted(want),
   }
+}
+
+const TOKEN = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{86}$/
+
+function parsePass(value: unknown): ServicePass {
+  const fields = record(value, 'request.pass', ['key', 'token'])
+  const token = text(fields.token, 'request.pass.token', TOKEN, 'a token of the ring')
+  if (token.length > PASS_TOKEN_CHARS_MAX) fail('request.pass.token', `at most ${PASS_TOKEN_CHARS_MAX} characters`)
+  return { key: bytes(fields.key, 'request.pass.key', 32, 32), token }
 }
 
 function parseWanted(value: unknown): MintRequest['want'] {

@@ -14,6 +14,8 @@ import type { FeedSettings } from './feeds/feed-config.ts'
 import { feedUrlFault } from './feeds/feed-url.ts'
 import type { IndicatorSettings } from './indicators/indicator-loader.ts'
 import { parseListeners, type TrafficListener } from './listeners.ts'
+import type { ObjectSettings } from './objects/objects.ts'
+import { NotifySchema, type NotifySettings, notifyFault, withPaths } from './respond/notify-config.ts'
 
 const WORKERS_MAX = 64
 
@@ -77,6 +79,8 @@ const Schema = z.strictObject({
     )
     .max(8)
     .default([]),
+  /** Where this node tells what happens. */
+  notify: NotifySchema,
   /** Files of addresses that others call bad; the policy says what is done with them. */
   indicators: z
     .array(
@@ -147,6 +151,33 @@ const Schema = z.strictObject({
       heartbeatMs: z.int().min(100).max(60_000).default(2_000),
     })
     .prefault({}),
+  /** The shards of objects that this node holds. */
+  objects: z
+    .strictObject({
+      bytesMax: z.int().min(1_048_576).max(Number.MAX_SAFE_INTEGER).default(1_099_511_627_776),
+      /** Between looks at what there is to do. */
+      everyMs: z.int().min(100).max(3_600_000).default(10_000),
+      /** Each shard is read and compared with its hashes so often. */
+      scrubHours: z.number().min(0.0001).max(8_760).default(168),
+      scrubBytesPerSecond: z.int().min(65_536).max(10_000_000_000).default(8_388_608),
+      repairBytesPerSecond: z.int().min(65_536).max(10_000_000_000).default(33_554_432),
+      /** A node that cannot be reached for so long has its shards made anew on others. */
+      awayMs: z.int().min(1_000).max(86_400_000).default(600_000),
+      /** What was never acknowledged is removed when it is so old. */
+      residueMs: z.int().min(1_000).max(604_800_000).default(86_400_000),
+    })
+    .prefault({}),
+  /** S3 for clients with access keys; plain HTTP without `tls`. */
+  s3: z
+    .strictObject({
+      listen: z.string(),
+      tls: z.strictObject({ certificate: z.string().min(1), key: z.string().min(1) }).optional(),
+      region: z
+        .string()
+        .regex(/^[a-z0-9-]{1,63}$/)
+        .default('us-east-1'),
+    })
+    .optional(),
   /** SPIFFE certificates for the programs on this machine. */
   workloadApi: z.strictObject({ socket: z.string().min(1) }).optional(),
   /** Of a device with a TPM 2.0: how tpm2-tools reach it. */
@@ -174,7 +205,16 @@ const Schema = z.strictObject({
     .prefault({}),
 })
 
+export interface S3Config {
+  readonly listen: HostPort
+  readonly tls: { readonly certificate: string; readonly key: string } | undefined
+  /** That clients sign for. */
+  readonly region: string
+}
+
 export interface NodeConfig {
+  readonly objects?: ObjectSettings | undefined
+  readonly s3?: S3Config | undefined
   /** Where it was read from. */
   readonly file?: string | undefined
   readonly id: string
@@ -194,6 +234,7 @@ export interface NodeConfig {
   readonly requestBytesKept: number
   readonly indicators: readonly IndicatorSettings[]
   readonly feeds: readonly FeedSettings[]
+  readonly notify: readonly NotifySettings[]
   readonly breachedPasswords?: string | undefined
   readonly places?: readonly string[] | undefined
   readonly dnsServers?: readonly string[] | undefined
@@ -243,6 +284,12 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     return refuse([{ path: ['listen', 'traffic'], message: 'tls.acme needs acme: { agreeToTerms: true } beside listen' }])
   if (wanted.length === 0 && data.acme !== undefined)
     return refuse([{ path: ['acme'], message: 'no listener wants a certificate: name hosts in its tls.acme' }])
+  for (const [index, one] of data.notify.entries()) {
+    const fault = notifyFault(one)
+    if (fault !== undefined) return refuse([{ path: ['notify', index, fault[0]], message: fault[1] }])
+    if (data.notify.findIndex(({ name }) => name === one.name) !== index)
+      return refuse([{ path: ['notify', index, 'name'], message: `the channel ${one.name} occurs twice` }])
+  }
   return {
     id: data.id,
     data: at(data.data),
@@ -265,6 +312,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
       ttlMs: ttlDays === undefined ? undefined : ttlDays * 86_400_000,
     })),
     feeds: data.feeds.map((feed) => ({ ...feed, key: at(feed.key), ca: feed.ca === undefined ? undefined : at(feed.ca) })),
+    notify: data.notify.map((one) => withPaths(one, at)),
     breachedPasswords: data.breachedPasswords === undefined ? undefined : at(data.breachedPasswords),
     places: data.places?.map(at),
     dnsServers: data.dnsServers,
@@ -294,10 +342,31 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
         ? data.tamper?.case
         : { ...data.tamper.case, file: at(data.tamper.case.file) },
     tpm: data.tpm && { tcti: data.tpm.tcti, eventLog: data.tpm.eventLog === undefined ? undefined : at(data.tpm.eventLog) },
+    objects: objectSettings(data.objects),
+    s3: data.s3 && {
+      listen: parseHostPort(data.s3.listen, `${file}: s3.listen`),
+      tls: data.s3.tls && { certificate: at(data.s3.tls.certificate), key: at(data.s3.tls.key) },
+      region: data.s3.region,
+    },
     ...data.consensus,
     snapshotBlocks: data.ledger.snapshotBlocks,
     keepBlocks: data.ledger.keepBlocks,
   }
+}
+
+function objectSettings({ scrubHours, ...rest }: z.output<typeof Schema>['objects']): ObjectSettings {
+  return { ...rest, scrubMs: Math.round(scrubHours * 3_600_000) }
+}
+
+/** What a node has that says nothing of objects. */
+export const USUAL_OBJECT_SETTINGS: ObjectSettings = {
+  bytesMax: 1_099_511_627_776,
+  everyMs: 10_000,
+  scrubMs: 604_800_000,
+  scrubBytesPerSecond: 8_388_608,
+  repairBytesPerSecond: 33_554_432,
+  awayMs: 600_000,
+  residueMs: 86_400_000,
 }
 
 /** Of the nearest thing that is there: what is missing is missing in it. */

@@ -14,6 +14,7 @@ export type EventKind =
   | 'key'
   | 'cache'
   | 'person'
+  | 'vault'
 
 export interface NodeEvent {
   readonly atMs: number

@@ -17,6 +17,7 @@ import {
 import { createProofReplays, verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
 import { Challenges, createProxy, type LoginEvent } from '@ringwall/proxy'
+import { type NewFinding, Notifier } from '@ringwall/respond'
 import {
   type Denial,
   type DenialSubject,
@@ -63,7 +64,7 @@ import { AuditLog } from './audit-log.ts'
 import { BotNames } from './bot-names.ts'
 import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
-import { type NodeConfig, readTextFile } from './config.ts'
+import { type NodeConfig, readTextFile, USUAL_OBJECT_SETTINGS } from './config.ts'
 import { DetectionWatch, describeDetected, followDetection, signalOf } from './detection.ts'
 import { askAtStart } from './disk/ask-at-start.ts'
 import { type Disk, openDisk, PASSPHRASE_VARIABLE } from './disk/disk.ts'
@@ -84,28 +85,36 @@ import { EventLog } from './events.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
 import { FloodWatch } from './floods.ts'
+import { HashicorpFace } from './hashicorp/face.ts'
 import { ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from './incident-findings.ts'
 import { IncidentDesk } from './incidents.ts'
 import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
+import { Objects } from './objects/objects.ts'
 import { ownDenials } from './own-denials.ts'
 import { PassKeys, usePassKeys } from './pass-keys.ts'
 import { LoginForms } from './people/login-forms.ts'
 import { LoginPortal } from './people/login-portal.ts'
+import { outsideHttp } from './people/outside-http.ts'
 import { Passwords } from './people/passwords.ts'
+import { ProviderKeys } from './people/provider-keys.ts'
 import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
 import { RequestArchive } from './request-archive.ts'
+import { isAtLeast, messageOf, tellsOf } from './respond/incident-message.ts'
+import { openChannel } from './respond/notify-channels.ts'
+import { NodePlaybooks } from './respond/playbooks.ts'
 import { ringApplication } from './ring-application.ts'
 import { RingLimits } from './ring-limits.ts'
 import { cachingCompiler } from './rule-cache.ts'
 import { RuleTiming } from './rule-timing.ts'
 import { RuleWatch } from './rule-watch.ts'
 import { loadRuleLibrary } from './rules.ts'
+import { S3Server } from './s3/s3-server.ts'
 import { Foresight } from './signing/foresight.ts'
 import { KeyHolder } from './signing/key-holder.ts'
 import type { NodeShare } from './signing/node-share.ts'
@@ -119,11 +128,16 @@ import { peersOf, sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 import { OpeningLog } from './vault/opening-log.ts'
 import { VaultService } from './vault/vault-service.ts'
+import { VERSION } from './version.ts'
 import { WorkloadApi } from './workloads/workload-api.ts'
 
 const TICK_MS = 500
 const TX_VALID_MS = 60_000
 const OWN_DENIAL_WAIT_MS = 30_000
+/** A claim lasts little longer. */
+const PLAY_WAIT_MS = 5_000
+/** What comes within so long is told as one message. */
+const NOTIFY_GROUP_MS = 5_000
 const REDEEM_WAIT_MS = 8_000
 const DRAIN_MS = 2_000
 const KEY_TICK_MS = 500
@@ -161,6 +175,8 @@ export interface RunningNode {
   readonly signing: SigningService
   /** Openings of secrets. */
   readonly vault: VaultService
+  /** Shards that it holds, and what clients do with objects through it. */
+  readonly objects: Objects
   /** Those with this node's share. */
   readonly openings: OpeningLog
   /** For the programs on this machine. */
@@ -169,6 +185,10 @@ export interface RunningNode {
   readonly reception: NodeReception
   /** Incidents, of all nodes. */
   readonly desk: IncidentDesk
+  /** Where it tells what happens. */
+  readonly notifier: Notifier
+  /** Its part in runs of playbooks. */
+  readonly playbooks: NodePlaybooks
   /** Programs that enforce its denials elsewhere. */
   readonly bouncers: Bouncers
   /** Whose decisions it takes in. */
@@ -299,6 +319,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         `the ring does not list this node, so nobody links to it. If it is new, an operator adds it: ${add}`,
       )
     }
+    const outside = outsideHttp()
+    const providerKeys = new ProviderKeys({ view: () => view, http: outside, log: (line) => log('warn', line) })
+    providerKeys.warm()
     const api = new ApiActivity()
     api.follow(view.policy)
     let stateAt = ledger.state()
@@ -322,6 +345,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       view = application.view(final.state, final.block.height, final.block.timestampMs)
       if (view.policyVersion !== before.policyVersion) {
         api.follow(view.policy)
+        providerKeys.warm()
         events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)
       }
       if (view.policyVersion !== before.policyVersion) {
@@ -501,6 +525,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const forms = new LoginForms()
     const portal = new LoginPortal({
       ring,
+      providerKeys,
+      http: outside,
+      secret: (variable) => process.env[variable],
       view: () => view,
       people: () => stateAt.people,
       tokens: () => tokens,
@@ -709,6 +736,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       view: () => view,
       people: () => stateAt.people,
       transit: () => stateAt.transit,
+      providerKeys: (provider) => providerKeys.keys(provider),
+      prepare: (request) => providerKeys.prepare(request),
       sign: (message) => signMessage(privateKey, message),
       numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json'), disk.seal),
       events,
@@ -746,6 +775,22 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       log: openings,
     })
     closers.push(() => vault.stop())
+    const objects = await Objects.open({
+      self: config.id,
+      ring,
+      data: config.data,
+      seal: disk.seal,
+      settings: config.objects ?? USUAL_OBJECT_SETTINGS,
+      fabric,
+      view: () => view,
+      state: () => ledger.state(),
+      isCurrent: () => certifiedAtMs !== undefined && !ledger.status().syncing,
+      sign: (message) => signMessage(privateKey, message),
+      open: (request) => vault.open(request),
+      submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
+      events,
+    })
+    closers.push(() => objects.stop())
     const sealingHolder = await openHolder('sealing', join(keys, 'sealing'), (share) =>
       vault.use(publicKeyOf(ledger.state().sealingKey), share),
     )
@@ -827,12 +872,23 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     const denyInOwnName = (subject: DenialSubject, ttlMs: number, reason: string): void =>
       denyNow(subject, ttlMs, reason, Date.now())
+    const notifier = new Notifier({
+      channels: config.notify.map(openChannel),
+      groupMs: NOTIFY_GROUP_MS,
+      onLost: (channel, reason) => events.add('node', 'warn', `the channel ${channel} was not told: ${reason}`),
+    })
+    closers.push(() => notifier.stop())
     const desk = new IncidentDesk({
       self: config.id,
       fabric,
       file: join(config.data, 'incidents'),
       disk: disk.seal,
-      onOpened: ({ id, severity, title }) => {
+      onOpened: (incident) => {
+        const { id, severity, title } = incident
+        if (tellsOf(incident, config.id))
+          for (const { name, incidents } of config.notify)
+            if (incidents !== undefined && isAtLeast(severity, incidents))
+              notifier.tell(name, messageOf(incident, ring, config.id))
         telemetry.count('incidents_total', { severity }, 1)
         events.add('incident', severity === 'high' ? 'bad' : 'warn', `incident ${id} (${severity}): ${title}`)
       },
@@ -840,6 +896,22 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     await desk.start()
     closers.push(() => desk.stop())
+    const playbooks = new NodePlaybooks({
+      self: config.id,
+      ring,
+      folder: join(config.data, 'playbooks'),
+      disk: disk.seal,
+      state: () => ledger.state(),
+      view: () => view,
+      propose: async (body) => void (await propose(signInOwnName(body), PLAY_WAIT_MS)),
+      notifier,
+      incidents: () => desk.list(),
+      say: (level, line) => events.add('incident', level, line),
+    })
+    const reportFound = (finding: NewFinding): void => {
+      desk.add(finding)
+      playbooks.found(finding)
+    }
     const logins = new LoginWatch({
       self: config.id,
       fabric,
@@ -847,7 +919,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       deny: denyInOwnName,
       onFinding: (finding) => {
         events.add('finding', 'warn', finding.reason)
-        desk.add(ofFailedLogins(finding, Date.now()))
+        reportFound(ofFailedLogins(finding, Date.now()))
       },
       onSources: (from, payload) => {
         if (payload[0] === SOURCE_SUMMARY_VERSION) slowLogins.merge(from, payload)
@@ -864,7 +936,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       disk: disk.seal,
       deny: denyInOwnName,
       say: (line) => events.add('finding', 'warn', line),
-      onFinding: (finding) => desk.add(ofSlowLogins(finding, Date.now())),
+      onFinding: (finding) => reportFound(ofSlowLogins(finding, Date.now())),
       log,
     })
     const detection = new DetectionWatch({
@@ -874,7 +946,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       onFinding: (found) => {
         telemetry.count('findings_total', { rule: found.rule }, 1)
         events.add('finding', 'warn', describeDetected(found))
-        desk.add(ofDetected(found))
+        reportFound(ofDetected(found))
       },
     })
     closers.push(followDetection(detection, fabric))
@@ -892,7 +964,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       deny: denyInOwnName,
       say: (line) => events.add('finding', 'warn', line),
       count: (named) => telemetry.count('flood_sources_total', {}, named),
-      onFound: (named, reason, isDenied) => desk.add(ofFlood(named, reason, isDenied, Date.now())),
+      onFound: (named, reason, isDenied) => reportFound(ofFlood(named, reason, isDenied, Date.now())),
     })
 
     /** What it said for this reason, and for no other, it says no longer. */
@@ -962,10 +1034,13 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       queries: new PeerQueries(fabric),
       signing,
       vault,
+      objects,
       openings,
       workloads,
       reception,
       desk,
+      notifier,
+      playbooks,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
       indicators: () => indicators.status(),
       feeds: () => feeds.map((feed) => feed.status()),
@@ -988,15 +1063,30 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     node.queries.serve(node)
     closers.push(() => node.queries.stop())
 
+    const face = new HashicorpFace({
+      id: config.id,
+      ring,
+      version: VERSION,
+      isReady: () => node.ready(),
+      view: () => view,
+      state,
+      open: (signed) => vault.open(signed),
+      mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
+      propose: (content, waitMs) =>
+        propose(encodeTx({ content, signature: encodeBase64url(signMessage(privateKey, signingBytes(content))) }), waitMs),
+      proposeInOwnName: node.proposeInOwnName,
+    })
     const admin = new AdminServer({
       listen: config.listen.admin,
       operations: adminOperations(node),
       consoleDirectory: CONSOLE_DIRECTORY,
       ownerOf: (key) => node.bouncers.ownerOf(key),
+      other: face,
       signIn: (token) => verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() }),
     })
     await fabric.start()
     isLinked = true
+    objects.start()
     reception.follow(ledger.state())
     closers.push(() => fabric.stop())
     await admin.start()
@@ -1028,6 +1118,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       await est.start()
       closers.push(() => est.stop())
     }
+    if (config.s3 !== undefined) {
+      const say = (level: 'info' | 'warn', line: string): void => events.add('vault', level, line)
+      const s3 = new S3Server({ config: config.s3, self: config.id, service: objects.service, say })
+      await s3.start()
+      closers.push(() => s3.stop())
+    }
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()
     served.push(() => proxy.stop(DRAIN_MS))
@@ -1036,6 +1132,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       feed.start()
       closers.push(() => feed.stop())
     }
+    playbooks.start()
+    closers.push(() => playbooks.stop())
     acme?.start()
     events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)
     return node

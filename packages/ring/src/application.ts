@@ -29,11 +29,14 @@ import {
   type PolicyReader,
   type Refusal,
   refusalOf,
+  refusalOfAsked,
+  subjectFault,
   withoutWordOf,
 } from './meaning.ts'
 import { withDisk, withReceipt, withWipe } from './node-disks.ts'
 import { withObjectStatement } from './object-acts.ts'
 import { withPersonStatement } from './person-statements.ts'
+import { endedPlays, isPlayStatement, type PlayMeans, tickedPlays, withPlayStatement } from './play-statements.ts'
 import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
 import { formatProblems, type PolicyProblem, parsePolicyDocument } from './policy-document.ts'
@@ -410,6 +413,11 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
   const apply = (state: RingState, { id, content, denialId, seenKey }: Accepted, context: RingBlockContext): RingState => {
     const seen = state.withSeen(seenKey)
     const { body, issuer } = content
+    if (isPlayStatement(body)) {
+      const counted = body.type === 'play.start' && issuer.startsWith('node:')
+      const next = withPlayStatement(seen, body, issuer, playMeans(seen, context))
+      return counted ? next.withUsage(issuer, context.timestampMs) : next
+    }
     if (body.type === 'tx.approve') {
       const waiting = seen.approvals.get(body.id, context.timestampMs)!
       return approved(seen, { ...waiting, approvedBy: [...waiting.approvedBy, issuer].sort() }, context)
@@ -448,7 +456,8 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       return ticked(enrolled(seen, content, body, context).withNode(body.node), context)
     if (body.type === 'object.act' || body.type === 'access.put' || body.type === 'access.remove')
       return seen.withObjects(withObjectStatement(seen.objects, content, body, context.timestampMs))
-    if (body.type === 'vault.put') return seen.withVault(withVaultStatement(seen.vault, content, body, context.timestampMs))
+    if (body.type === 'vault.put' || body.type === 'vault.hide' || (body.type === 'vault.delete' && body.pass !== undefined))
+      return seen.withVault(withVaultStatement(seen.vault, content, body, context.timestampMs))
     if (isTransitStatement(body) && body.type !== 'transit.delete')
       return seen.withTransit(withTransitStatement(seen, content, body, id, context.timestampMs))
     if (body.type === 'deny.withdraw') return withdrawn(seen, body.id, issuer)
@@ -475,7 +484,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     if (body.type === 'transit.delete')
       return state.withTransit(withTransitStatement(state, content, body, id, context.timestampMs))
     if (body.type === 'vault.delete') return state.withVault(withVaultStatement(state.vault, content, body, context.timestampMs))
-    if (body.type === 'policy.set') return ticked(state.withPolicy(body.policy), context)
+    if (body.type === 'policy.set') return replayed(ticked(state.withPolicy(body.policy), context), context)
     if (body.type === 'deny.remove') return state.withoutDenial(body.id).withPending(state.pending.without(body.id))
     if (body.type === 'node.add') return ticked(state.withNode(body.node), context)
     if (body.type === 'node.remove') return ticked(state.withoutNode(body.id), context)
@@ -499,6 +508,27 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       return ticked(withStatementOfKey(state, body, '', context), context)
     return state
   }
+
+  const playMeans = (state: RingState, context: RingBlockContext): PlayMeans => {
+    const { policy } = inForce(state)
+    return {
+      ring,
+      policy,
+      members: state.nodes,
+      nowMs: context.timestampMs,
+      height: context.height,
+      subjectFault: (of, subject) => subjectFault(of, subject, policy, ring),
+      deny: (of, denial) => denied(of, denial, context),
+      rotate: (of, { key = 'signing', how }, reason) => {
+        const body = { type: how === 'replace' ? 'key.rotate' : 'key.refresh', key, reason } as const
+        const refusal = refusalOfAsked(of, body)
+        return refusal === undefined ? ticked(withStatementOfKey(of, body, '', context), context) : refusal.reason
+      },
+    }
+  }
+
+  /** Runs of playbooks that are others by now end. */
+  const replayed = (state: RingState, context: RingBlockContext): RingState => endedPlays(state, playMeans(state, context))
 
   const meansOf = (state: RingState) =>
     enrolmentMeans({ state, verify: options.verify, voucher: options.voucher, quote: options.quote, csr: options.csr }, reader)
@@ -599,7 +629,11 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
 
   /** What the block ended is gone before its first transaction, and so for the leader that chooses them. */
   const opened = (state: RingState, context: RingBlockContext, txCount: number): RingState =>
-    ticked(trusted(state.swept(context.timestampMs, txCount), context), context)
+    played(ticked(trusted(state.swept(context.timestampMs, txCount), context), context), context)
+
+  /** Most blocks find nothing of it due. */
+  const played = (state: RingState, context: RingBlockContext): RingState =>
+    state.plays.due(context.timestampMs).length === 0 ? state : tickedPlays(state, playMeans(state, context))
 
   /** What a transaction means to a state, its signature aside. */
   const weigh = (state: RingState, content: TxContent, nowMs: number): Refusal | undefined => {

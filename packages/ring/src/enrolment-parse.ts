@@ -8,7 +8,7 @@ import type { RingNode, TxBody } from './types.ts'
 
 /** What `tx.ts` reads other statements with. */
 export interface StatementReaders {
-  record(value: unknown, where: string, keys: readonly string[]): Record<string, unknown>
+  record(value: unknown, where: string, keys: readonly string[], optional?: readonly string[]): Record<string, unknown>
   whole(value: unknown, where: string): number
   base64url(value: unknown, where: string, bytes: number): string
   matching(value: unknown, where: string, pattern: RegExp, expected: string): string

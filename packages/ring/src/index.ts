@@ -99,7 +99,16 @@ export { type AnyRingError, GenesisInvalid, PolicyFileInvalid, SnapshotInvalid }
 export { type CsrReader, type CsrReading, type EstClient, estSecretHash, estSubject } from './est.ts'
 export { FLOOD_REASON, isFloodDenial } from './flood-denial.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
-export { denialOf, denialOfReuse, joinDenials, nodeSubject, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
+export {
+  denialOf,
+  denialOfReuse,
+  joinDenials,
+  nodeSubject,
+  POLICY_BYTES_MAX,
+  type Refusal,
+  type RefusalCode,
+  subjectFault,
+} from './meaning.ts'
 export { type MerkleProof, verifyMerkleProof } from './merkle-trie.ts'
 export {
   type DiskRefusalCode,
@@ -137,6 +146,7 @@ export {
   type ObjectVersion,
   VaultObjects,
 } from './objects.ts'
+export { PASS_TOKEN_CHARS_MAX, type ServicePass, type SignedPass } from './pass-shape.ts'
 export {
   CREDENTIALS_MAX,
   type PasswordCost,
@@ -146,8 +156,31 @@ export {
   type PersonCredential,
   type PersonInvitation,
 } from './people.ts'
-export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
+export { OUTSIDE_SUBJECT, PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
 export { enrolmentBytes, INVITATION_MS_MAX, type PersonRefusalCode, personSubject } from './person-statements.ts'
+export { playId } from './play-id.ts'
+export {
+  inputFault,
+  isOutside,
+  isPlayStatement,
+  PLAY_ATTEMPTS_MAX,
+  PLAY_CLAIM_MS,
+  type PlayRefusalCode,
+  type PlayStatement,
+  playbookDigest,
+  rehearsedPlay,
+  stepOf,
+} from './play-statements.ts'
+export {
+  isOver,
+  PLAY_STATUSES,
+  PLAYS_MAX,
+  type Play,
+  type PlayInputs,
+  type PlayOutcome,
+  type PlayStatus,
+  Plays,
+} from './plays.ts'
 export {
   APPROVABLE_TYPES,
   type ApprovableType,
@@ -199,6 +232,15 @@ export {
 } from './policy-objects.ts'
 export type { OpenIdClient, OpenIdPolicy } from './policy-openid.ts'
 export type { PeoplePolicy } from './policy-people.ts'
+export {
+  inputsOf,
+  nameOfStep,
+  PLAY_INPUTS,
+  type PlaybookPolicy,
+  type PlaybookStep,
+  type PlayInput,
+} from './policy-playbooks.ts'
+export type { OpenIdProviderPolicy, ProviderPolicy, SamlProviderPolicy } from './policy-providers.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'
 export {
@@ -261,6 +303,13 @@ export {
 } from './ring-key.ts'
 export { SAMPLE_CLASSES, SAMPLE_REQUESTS, type SampleClass } from './sample-requests.ts'
 export { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
+export {
+  judgePass,
+  PASS_AUDIENCE,
+  passSigningBytes,
+  type ReadPass,
+  readPass,
+} from './service-pass.ts'
 export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
 export { readRingToken, ringIssuer, tokenKeys } from './token-revocation.ts'
 export {

@@ -37,6 +37,13 @@ export type PersonCredential =
       readonly publicKey: string
       readonly salt: string
     }
+  /** Somebody whom an outside provider of the policy names. */
+  | {
+      readonly kind: 'outside'
+      readonly provider: string
+      /** What it knows them by: `sub` of its ID tokens, or the NameID of its assertions. */
+      readonly subject: string
+    }
 
 export interface PersonInvitation {
   /** Ed25519, raw, base64url: whoever has the link has the private half. */
@@ -57,15 +64,24 @@ export interface Person {
 
 const nameKey = (name: string): string => portableSha256(new TextEncoder().encode(name))
 
+/** With a blank, which no id of a passkey has. */
+const outsideKey = (provider: string, subject: string): string => `${provider} ${subject}`
+
+function keysOf({ credentials }: Person): readonly string[] {
+  return credentials.flatMap((one) =>
+    one.kind === 'passkey' ? [one.id] : one.kind === 'outside' ? [outsideKey(one.provider, one.subject)] : [],
+  )
+}
+
 export class People {
   static readonly empty: People = new People(MerkleTrie.empty(), MerkleTrie.empty())
   readonly #people: MerkleTrie<Person>
-  /** Names by the ids of passkeys. */
-  readonly #passkeys: MerkleTrie<string>
+  /** Names by what is one person's alone: ids of passkeys, and what outside providers call them. */
+  readonly #known: MerkleTrie<string>
 
-  private constructor(people: MerkleTrie<Person>, passkeys: MerkleTrie<string>) {
+  private constructor(people: MerkleTrie<Person>, known: MerkleTrie<string>) {
     this.#people = people
-    this.#passkeys = passkeys
+    this.#known = known
   }
 
   /** From contents that are known to be well formed. */
@@ -83,7 +99,16 @@ export class People {
 
   /** Whose passkey this is. */
   byPasskey(id: string): Person | undefined {
-    const name = this.#passkeys.get(nameKey(id))
+    return this.#knownBy(id)
+  }
+
+  /** Whom the provider means. */
+  byOutside(provider: string, subject: string): Person | undefined {
+    return this.#knownBy(outsideKey(provider, subject))
+  }
+
+  #knownBy(key: string): Person | undefined {
+    const name = this.#known.get(nameKey(key))
     return name === undefined ? undefined : this.get(name)
   }
 
@@ -95,17 +120,15 @@ export class People {
   /** Replaces the person of that name. */
   with(person: Person): People {
     const cleared = this.without(person.name)
-    let passkeys = cleared.#passkeys
-    for (const one of person.credentials) if (one.kind === 'passkey') passkeys = passkeys.set(nameKey(one.id), person.name)
-    return new People(cleared.#people.set(nameKey(person.name), person), passkeys)
+    const known = keysOf(person).reduce((held, key) => held.set(nameKey(key), person.name), cleared.#known)
+    return new People(cleared.#people.set(nameKey(person.name), person), known)
   }
 
   without(name: string): People {
     const person = this.get(name)
     if (person === undefined) return this
-    let passkeys = this.#passkeys
-    for (const one of person.credentials) if (one.kind === 'passkey') passkeys = passkeys.delete(nameKey(one.id))
-    return new People(this.#people.delete(nameKey(name)), passkeys)
+    const known = keysOf(person).reduce((held, key) => held.delete(nameKey(key)), this.#known)
+    return new People(this.#people.delete(nameKey(name)), known)
   }
 
   root(hash?: Sha256): string {

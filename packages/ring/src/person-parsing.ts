@@ -8,6 +8,10 @@ export const PERSON_NAME: RegExp = /^[a-z0-9][a-z0-9._@+-]{0,62}$/
 export const PERSON_NAME_EXPECTED = '1 to 63 lower-case letters, digits and . _ @ + -, beginning with a letter or digit'
 const GROUP = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,62}$/
 const RP_ID = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?){0,9}$/
+const PROVIDER = /^[a-z0-9][a-z0-9-]{0,62}$/
+/** What an outside provider may call somebody (OpenID Connect Core 1.0 section 2: at most 255 characters, ASCII). */
+export const OUTSIDE_SUBJECT: RegExp = /^[\x21-\x7e]{1,255}$/
+const OUTSIDE_SUBJECT_EXPECTED = '1 to 255 printable ASCII characters without blanks'
 const PASSKEY_ID_BYTES_MAX = 512
 const PASSKEY_BYTES_MAX = 600
 /** How strong the derivation of a key from a password must be (RFC 9106 section 4), and how much work a login may be. */
@@ -108,7 +112,15 @@ function parseCredential(
       rpId: text(fields.rpId, 'body.credential.rpId', RP_ID, 'a domain in lower case'),
     }
   }
-  if (kind !== 'password') return fail('body.credential.kind', 'passkey or password')
+  if (kind === 'outside') {
+    const fields = record(value, 'body.credential', ['kind', 'provider', 'subject'])
+    return {
+      kind,
+      provider: text(fields.provider, 'body.credential.provider', PROVIDER, 'the name of a provider'),
+      subject: text(fields.subject, 'body.credential.subject', OUTSIDE_SUBJECT, OUTSIDE_SUBJECT_EXPECTED),
+    }
+  }
+  if (kind !== 'password') return fail('body.credential.kind', 'passkey, password or outside')
   const fields = record(value, 'body.credential', ['cost', 'kind', 'publicKey', 'salt'])
   const cost = record(fields.cost, 'body.credential.cost', ['lanes', 'memoryKiB', 'passes'])
   const within = (name: keyof typeof COST): number =>

@@ -73,6 +73,8 @@ function refusalOfEnrolment(
     return invalid
   if (credential.kind === 'passkey' && people.byPasskey(credential.id) !== undefined)
     return refuse('CREDENTIAL_INVALID', 'this passkey is known already')
+  if (credential.kind === 'outside' && people.byOutside(credential.provider, credential.subject) !== undefined)
+    return refuse('CREDENTIAL_INVALID', `somebody is known by this account of ${credential.provider} already`)
   const others = held.credentials.filter((one) => credential.kind !== 'password' || one.kind !== 'password')
   if (others.length >= CREDENTIALS_MAX)
     return refuse('CREDENTIALS_FULL', `${CREDENTIALS_MAX} credentials are there already: have them reset`)

@@ -44,7 +44,7 @@ export function openIdFaults({ openid, services }: Held): PolicyFault[] {
     faults.push({ path: ['openid', 'service'], message, hint: 'name one that has people' })
   }
   const issuer = URL.parse(openid.issuer)
-  if (issuer === null || issuer.origin !== openid.issuer || !isSecure(issuer)) {
+  if (issuer === null || issuer.origin !== openid.issuer || !isSecureUrl(issuer)) {
     const message = 'expected an origin such as https://login.example, without a path or a slash at its end'
     faults.push({ path: ['openid', 'issuer'], message })
   }
@@ -67,7 +67,8 @@ export function openIdFaults({ openid, services }: Held): PolicyFault[] {
   return faults
 }
 
-function isSecure({ protocol, hostname }: URL): boolean {
+/** https, or http on loopback. */
+export function isSecureUrl({ protocol, hostname }: URL): boolean {
   const isLocal = hostname === 'localhost' || hostname === '127.0.0.1' || hostname === '[::1]'
   return protocol === 'https:' || (protocol === 'http:' && isLocal)
 }
@@ -77,5 +78,5 @@ function isRedirect(text: string): boolean {
   const url = URL.parse(text)
   if (url === null || text.includes('#') || url.username !== '' || url.password !== '' || !/^[\x21-\x7e]+$/.test(text))
     return false
-  return isSecure(url) || /^[a-z][a-z0-9+-]*(?:\.[a-z0-9+-]+)+:$/.test(url.protocol)
+  return isSecureUrl(url) || /^[a-z][a-z0-9+-]*(?:\.[a-z0-9+-]+)+:$/.test(url.protocol)
 }

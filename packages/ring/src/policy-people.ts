@@ -1,7 +1,7 @@
 /** What a service says about people of the ring's own directory: whether they must log in, how, and what the application is told. */
 import { z } from 'zod'
 import type { PolicyFault } from './policy-faults.ts'
-import { Duration, HeaderName } from './policy-values.ts'
+import { Duration, HeaderName, Name } from './policy-values.ts'
 
 /** Of a session's token, which is renewed while it is used: as long as a key that was replaced still verifies. */
 const IDLE_MS = { least: 60_000, most: 3_600_000 } as const
@@ -14,10 +14,14 @@ export const People = z
     login: PeopleWhen.default('required').meta({ description: 'Whether requests need somebody who is logged in.' }),
     methods: z
       .array(z.enum(['passkey', 'password']))
-      .min(1)
       .max(2)
       .default(['passkey', 'password'])
-      .meta({ description: 'How people may log in.' }),
+      .meta({ description: 'How people of the directory may log in here.' }),
+    providers: z
+      .array(Name)
+      .max(16)
+      .default([])
+      .meta({ description: 'Of the policy’s providers: by which people may log in besides.' }),
     groups: z
       .array(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:-]{0,62}$/))
       .max(32)

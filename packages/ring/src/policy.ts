@@ -10,6 +10,8 @@ import { detectionKeys } from './policy-detection.ts'
 import { Devices } from './policy-devices.ts'
 import { OpenId } from './policy-openid.ts'
 import { People, PeopleWhen } from './policy-people.ts'
+import { Playbooks } from './policy-playbooks.ts'
+import { Providers } from './policy-providers.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
 import { Vault } from './policy-vault.ts'
@@ -647,7 +649,9 @@ export const PolicySchema = z.strictObject({
     .meta({ description: 'Rules for single holes, for a time, each with its own tests. ringwall rule patch writes them.' }),
   devices: Devices.prefault({}).meta({ description: 'Whose devices may join.' }),
   openid: OpenId.optional(),
+  providers: Providers,
   vault: Vault.prefault({}).meta({ description: 'Who may read and write which secrets.' }),
+  playbooks: Playbooks,
   indicators: z
     .array(
       z.strictObject({

@@ -5,15 +5,7 @@
  * Hash over manifest over pieces: a Merkle tree of two levels, of which every reader has the upper one.
  */
 import { hash } from 'node:crypto'
-import {
-  BUCKET_NAME,
-  canonicalJson,
-  decodeBase64url,
-  fieldReaders,
-  isObjectKey,
-  OBJECT_BYTES_MAX,
-  OBJECT_SHARDS_MAX,
-} from '@ringwall/ring'
+import { BUCKET_NAME, canonicalJson, fieldReaders, isObjectKey, OBJECT_BYTES_MAX, OBJECT_SHARDS_MAX } from '@ringwall/ring'
 import { VaultError } from './errors.ts'
 import { BlobShape } from './object-cipher.ts'
 
@@ -41,6 +33,8 @@ export interface Manifest {
   readonly bucket: string
   /** Base64url. */
   readonly capsule: string
+  /** The object's key, sealed under that of the capsule, base64url. */
+  readonly ciphertext: string
   /** Shards that are enough. */
   readonly data: number
   /** Content type and the like, as they are handed back; in order of their names, lower case. */
@@ -73,7 +67,7 @@ export function parseManifest(encoded: Uint8Array): Manifest {
   } catch {
     return fail('bytes', 'JSON in UTF-8')
   }
-  const names = ['bucket', 'capsule', 'data', 'format', 'headers', 'key', 'parts', 'ring', 'shards', 'version']
+  const names = ['bucket', 'capsule', 'ciphertext', 'data', 'format', 'headers', 'key', 'parts', 'ring', 'shards', 'version']
   const fields = record(value, 'value', names)
   if (fields.format !== FORMAT) fail('format', FORMAT)
   const { headers, key, parts } = fields
@@ -93,6 +87,7 @@ export function parseManifest(encoded: Uint8Array): Manifest {
   const manifest: Manifest = {
     bucket: text(fields.bucket, 'bucket', BUCKET_NAME, 'the name of a bucket'),
     capsule: bytes(fields.capsule, 'capsule', 1, CAPSULE_BYTES_MAX),
+    ciphertext: bytes(fields.ciphertext, 'ciphertext', 1, 128),
     data,
     headers: said,
     key,
@@ -139,7 +134,7 @@ export class PartHashes {
   }
 }
 
-/** @throws {VaultError} VAULT_MALFORMED */
-export function capsuleHash(capsule: string): string {
-  return sha256Hex(decodeBase64url(capsule))
+/** As the ledger has it: `bodyDigest`, hex. */
+export function capsuleHash({ capsule, ciphertext }: Pick<Manifest, 'capsule' | 'ciphertext'>): string {
+  return sha256Hex(Buffer.from(`${capsule} ${ciphertext}`))
 }

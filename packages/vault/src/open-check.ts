@@ -2,7 +2,18 @@
  * Whether somebody may have secrets opened. Each holder of the sealing key asks this of its own view before its share touches a capsule: what a
  * coordinator says is not believed, and no capsule is opened but those of the state, which every validator verified before it voted.
  */
-import { isVaultOpen, mayUseVault, type Policy, publicKeyOf, type RingState, type SealedBody } from '@ringwall/ring'
+import {
+  accessKeyName,
+  isVaultOpen,
+  mayUseObjects,
+  mayUseVault,
+  objectLabel,
+  type Policy,
+  publicKeyOf,
+  type RingState,
+  type SealedBody,
+} from '@ringwall/ring'
+import { sha256Hex } from './object-manifest.ts'
 import { type AskerFields, openSigningBytes, type SignedOpenRequest } from './open-request.ts'
 
 /** How old a request may be, and how far ahead its signer's clock. */
@@ -27,6 +38,8 @@ export interface Openable {
   readonly name: string
   readonly version: number
   readonly body: SealedBody
+  /** Of what no validator verified: what its capsule must be bound to, with a proof that is to be looked at. */
+  readonly label?: Uint8Array
 }
 
 export interface AskView {
@@ -40,7 +53,7 @@ export interface AskView {
 }
 
 export interface OpenView extends AskView {
-  readonly state: Pick<RingState, 'vault' | 'sealingKey'>
+  readonly state: Pick<RingState, 'vault' | 'objects' | 'sealingKey'>
 }
 
 export const refuse = (code: OpenRefusalCode, reason: string): OpenRefusal => ({ ok: false, code, reason })
@@ -66,17 +79,21 @@ export function refusalOfAsking(
 
 /** All that is asked for, or why not: a request is granted whole. */
 export function checkOpen(
-  { request, signature }: SignedOpenRequest,
+  { request, signature, bodies }: SignedOpenRequest,
   view: OpenView,
   nowMs: number,
 ): { readonly ok: true; readonly secrets: readonly Openable[] } | OpenRefusal {
   const { issuer } = request
   const { policy, state } = view
-  if (!isVaultOpen(policy)) return refuse('OPEN_CLOSED', 'the policy has no rules for the vault: add vault.rules to it')
+  const isOfObjects = issuer.startsWith('node:') || issuer.startsWith('key:')
+  if (isOfObjects ? policy.vault.objects.length === 0 : !isVaultOpen(policy))
+    return refuse('OPEN_CLOSED', 'the policy has no rules for the vault: add vault.rules or vault.objects to it')
   if (publicKeyOf(state.sealingKey) === undefined)
     return refuse('OPEN_CLOSED', 'the ring has no sealing key yet: ringwall key ls shows how it stands')
   const refused = refusalOfAsking(request, openSigningBytes(request), signature, view, nowMs)
   if (refused !== undefined) return refused
+  if (issuer.startsWith('node:')) return accessKeysOf(request, state)
+  if (issuer.startsWith('key:')) return objectsOf(request, bodies ?? [], view)
   const [kind, asker] = issuer.split(':') as ['operator' | 'service', string]
   // Rights first: who may not read a name learns nothing of it.
   for (const { name } of request.secrets) {
@@ -93,9 +110,49 @@ export function checkOpen(
     if (body === undefined)
       return refuse(
         'OPEN_ENDED',
-        `version ${known.version} of ${name} is ${known.end?.why ?? 'expired'}: nobody opens it any more`,
+        `version ${known.version} of ${name} is ${known.end?.why ?? (known.hiddenAtMs === undefined ? 'expired' : 'hidden')}: nobody opens it${known.hiddenAtMs === undefined ? ' any more' : ' until it is shown again'}`,
       )
     secrets.push({ name, version: known.version, body })
   }
   return { ok: true, secrets }
+}
+
+/** A node that clients talk to needs their secrets to check what they sign. It is one of the ring, and every holder records it. */
+function accessKeysOf(
+  { secrets }: SignedOpenRequest['request'],
+  { objects }: OpenView['state'],
+): { readonly ok: true; readonly secrets: readonly Openable[] } | OpenRefusal {
+  const found: Openable[] = []
+  for (const { name } of secrets) {
+    const id = name.slice(name.indexOf('/') + 1)
+    const key = name === accessKeyName(id) ? objects.accessKey(id) : undefined
+    if (key === undefined) return refuse('OPEN_UNKNOWN', `there is no access key ${name}`)
+    found.push({ name, version: 1, body: { capsule: key.capsule, ciphertext: key.ciphertext } })
+  }
+  return { ok: true, secrets: found }
+}
+
+/** `BUCKET/VERSION`, with what the asker says opens it: that is believed by its hash. */
+function objectsOf(
+  { issuer, ring, secrets }: SignedOpenRequest['request'],
+  bodies: readonly SealedBody[],
+  { policy, state: { objects } }: OpenView,
+): { readonly ok: true; readonly secrets: readonly Openable[] } | OpenRefusal {
+  const identity = objects.accessKey(issuer.slice('key:'.length))?.identity
+  if (identity === undefined) return refuse('OPEN_ISSUER', `the ring has no access key ${issuer}`)
+  const found: Openable[] = []
+  for (const [at, { name }] of secrets.entries()) {
+    const [bucket, id, ...more] = name.split('/')
+    const held = id === undefined || more.length > 0 ? undefined : objects.version(id)
+    const body = bodies[at]
+    if (held === undefined || held.bucket.name !== bucket || held.version.marker)
+      return refuse('OPEN_UNKNOWN', `there is no version ${name}`)
+    if (!mayUseObjects(policy.vault.objects, identity, 'read', bucket, held.key))
+      return refuse('OPEN_NOT_ENTITLED', `no rule of the policy (vault.objects) lets ${identity} read it`)
+    if (body === undefined || sha256Hex(Buffer.from(`${body.capsule} ${body.ciphertext}`)) !== held.version.capsule)
+      return refuse('OPEN_UNKNOWN', `what is to open ${name} is not what the ring has of it`)
+    const label = objectLabel({ ring, bucket, version: held.version.id }, sha256Hex(Buffer.from(held.key)))
+    found.push({ name, version: 1, body, label })
+  }
+  return { ok: true, secrets: found }
 }

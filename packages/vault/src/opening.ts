@@ -4,7 +4,7 @@
  * by their holders and encrypted to a key of this one request.
  */
 import { randomBytes } from 'node:crypto'
-import type { SealedBody } from '@ringwall/ring'
+import type { SealedBody, ServicePass } from '@ringwall/ring'
 import {
   combineUnproven,
   decodePartial,
@@ -33,8 +33,12 @@ export interface Reader {
   readonly issuer: string
   /** DER, base64url; empty for an operator. */
   readonly certificate: string
+  /** In the place of a certificate. */
+  readonly pass?: ServicePass
   /** Base64url. */
   sign(message: Uint8Array): Promise<string>
+  /** What the capsule of this name must be bound to, where it is no secret of a path. */
+  readonly labelOf?: (name: string) => Uint8Array
 }
 
 /** What a node answers. */
@@ -67,18 +71,21 @@ export class Opening {
   readonly #facts: VaultFacts
   readonly #replyKey = new ReplyKey()
   readonly #request: OpenRequest
+  readonly #labelOf: Reader['labelOf']
 
   constructor(
     facts: VaultFacts,
-    { issuer, certificate }: Reader,
+    { issuer, certificate, pass, labelOf }: Reader,
     secrets: readonly SecretWanted[],
     proven: boolean,
     atMs: number,
   ) {
     this.#facts = facts
+    this.#labelOf = labelOf
     const nonce = randomBytes(16).toString('base64url')
     const { replyTo } = this.#replyKey
-    this.#request = { ring: facts.ring, issuer, certificate, atMs, nonce, replyTo, proven, secrets }
+    const held = pass === undefined ? {} : { pass }
+    this.#request = { ring: facts.ring, issuer, certificate, ...held, atMs, nonce, replyTo, proven, secrets }
   }
 
   async signed(reader: Reader): Promise<SignedOpenRequest> {
@@ -118,8 +125,16 @@ export class Opening {
         throw new VaultError('VAULT_CORRUPT', `${name}: the node handed out other bytes than the holders opened`)
       try {
         const capsule = readCapsule(publicKey, Buffer.from(given.capsule, 'base64url'))
-        const label = readSecretLabel(capsule.label)
-        if (label === undefined || label.ring !== ring || label.name !== name || label.version !== version)
+        const expected = this.#labelOf?.(name)
+        const label =
+          expected === undefined ? readSecretLabel(capsule.label) : { ring, name, version, sealedAtMs: 0, expiresAtMs: 0 }
+        if (
+          label === undefined ||
+          label.ring !== ring ||
+          label.name !== name ||
+          label.version !== version ||
+          (expected !== undefined && Buffer.compare(expected, capsule.label) !== 0)
+        )
           throw new VaultError('VAULT_CORRUPT', `${name}: its capsule is of something else`)
         const values = this.#request.proven ? proven(publicKey, given, agreeing, liars) : bare(agreeing)
         const key = combineUnproven(publicKey, capsule, values.slice(0, publicKey.threshold))

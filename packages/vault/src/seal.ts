@@ -23,13 +23,21 @@ function contentKey(key: Uint8Array): Uint8Array {
 export function sealSecret(publicKey: PublicKey, label: SecretLabel, secret: Uint8Array): Sealed {
   if (secret.length > SECRET_BYTES_MAX)
     throw new VaultError('VAULT_TOO_LARGE', `the secret has ${secret.length} bytes, at most ${SECRET_BYTES_MAX} are taken`)
-  const about = secretLabel(label)
+  return sealedUnder(publicKey, secretLabel(label), secret)
+}
+
+function sealedUnder(publicKey: PublicKey, about: Uint8Array, secret: Uint8Array): Sealed {
   const seed = randomBytes(32)
   const { capsule, key } = encapsulate(publicKey, about, seed)
   seed.fill(0)
   const sealer = new Sealer(contentKey(key), about)
   key.fill(0)
   return { capsule, ciphertext: Buffer.concat([sealer.update(secret), sealer.final()]) }
+}
+
+/** The key of an object, sealed as a secret is. @param about `objectLabel`. */
+export function sealObjectKey(publicKey: PublicKey, about: Uint8Array, objectKey: Uint8Array): Sealed {
+  return sealedUnder(publicKey, about, objectKey)
 }
 
 /** @param key That of the capsule. @param about Its label. @throws {VaultError} VAULT_CORRUPT */

@@ -1,6 +1,6 @@
 /** For tests: holders of a sealing key that was dealt by hand, a vault with secrets in it, and a node that passes things on. */
 import { generateKeyPairSync, type KeyObject, randomBytes, sign, verify } from 'node:crypto'
-import { parsePolicyDocument, type RingState, type SecretLabel, VaultSecrets } from '@ringwall/ring'
+import { parsePolicyDocument, type RingState, type SecretLabel, VaultObjects, VaultSecrets } from '@ringwall/ring'
 import { encodeBase64url } from '@ringwall/ring/tx'
 import {
   dealTrusted,
@@ -93,7 +93,7 @@ export class Holders {
     return {
       ring: RING,
       policy: document.policy,
-      state: { vault: this.vault, sealingKey },
+      state: { vault: this.vault, objects: VaultObjects.empty, sealingKey },
       askerFault: ({ issuer }, signed, signature) =>
         issuer === 'operator:ada' && verify(null, signed, this.operator.publicKey, Buffer.from(signature, 'base64url'))
           ? undefined

@@ -78,8 +78,12 @@ export async function personRemove(client: RingwallClient, format: Format, given
   await stated(client, format, body, `remove ${name}, and end their sessions`, options)
 }
 
-const ways = ({ passkeys, password }: Person): string =>
-  [passkeys === 0 ? '' : passkeys === 1 ? '1 passkey' : `${passkeys} passkeys`, password ? 'password' : '']
+const ways = ({ outside, passkeys, password }: Person): string =>
+  [
+    passkeys === 0 ? '' : passkeys === 1 ? '1 passkey' : `${passkeys} passkeys`,
+    password ? 'password' : '',
+    ...outside.map(({ provider }) => provider),
+  ]
     .filter((one) => one !== '')
     .join(', ') || '-'
 

@@ -7,9 +7,10 @@
  * and however often. A second redemption ends the grant, on all nodes.
  */
 import { hash } from 'node:crypto'
-import { type OpenIdClient, type People, type Person, personSubject, ringIssuer, type View } from '@ringwall/ring'
+import { type OpenIdClient, type People, ringIssuer, type View } from '@ringwall/ring'
 import { canonicalJson, subjectId } from '@ringwall/ring/tx'
 import type { MintRefusal } from '../mint-check.ts'
+import { holderNow, type OutsideClaims, outsideClaims } from './outside/outside.ts'
 import type { CodeRequest, TokensRequest } from './person-request.ts'
 
 export const CODE_S = 60
@@ -22,12 +23,12 @@ const ASKED_MS_MAX = 60_000
 const SKEW_MS = 5_000
 
 export type OpenIdView = Pick<View, 'ring' | 'denials'> & {
-  readonly policy: Pick<View['policy'], 'services' | 'openid'>
+  readonly policy: Pick<View['policy'], 'services' | 'openid' | 'providers'>
   readonly people: People
 }
 
 /** Of codes, access tokens and refresh tokens: all but what each kind adds. */
-export interface GrantClaims {
+export interface GrantClaims extends Partial<OutsideClaims> {
   readonly amr: readonly string[]
   readonly aud: string
   readonly auth_time: number
@@ -84,13 +85,15 @@ export function checkCode(
   const iat = Math.floor(atMs / 1_000)
   if (session?.use !== 'session' || session.aud !== view.policy.openid?.service || !(Number(session.exp) > iat)) return GONE
   const { amr, auth_time, session_end, sid: psid, sub } = session as unknown as GrantClaims
-  const person = personOf(view, sub, auth_time)
+  const outside = outsideClaims(session as unknown as GrantClaims)
+  const person = holderNow(view, { sub, auth_time, ...outside })
   if (person === undefined || isDenied(view, { sub, sids: [psid], authTime: auth_time, jti: String(session.jti) }, nowMs))
     return GONE
   if (client.groups.length > 0 && !client.groups.some((group) => person.groups.includes(group)))
     return refuse('MINT_NOT_ENTITLED', `${person.name} is in none of the groups of ${id}`)
   const name = hash('sha256', `code ${canonicalJson(request)}`, 'hex')
   const claims: CodeClaims = {
+    ...outside,
     amr,
     aud: id,
     auth_time,
@@ -126,7 +129,8 @@ export function checkTokens(
     return refuse('MINT_NOT_ENTITLED', 'the verifier is not the one of the code (RFC 7636 section 4.6)')
   const { amr, auth_time, client_id, psid, scope, session_end, sid, sub } = grant
   const client = clientOf(view, client_id)
-  const person = personOf(view, sub, auth_time)
+  const outside = outsideClaims(grant)
+  const person = holderNow(view, { sub, auth_time, ...outside })
   if (client === undefined || person === undefined) return GONE
   if (client.groups.length > 0 && !client.groups.some((group) => person.groups.includes(group))) return GONE
   if (isDenied(view, { sub, sids: [sid, psid], authTime: auth_time, jti: undefined }, nowMs)) return GONE
@@ -138,7 +142,7 @@ export function checkTokens(
   if (grant.exp <= iat) return GONE
   const scopes = scope.split(' ')
   const jti = hash('sha256', `${request.want} ${grant.jti}`, 'hex').slice(0, 32)
-  const common = { amr, auth_time, client_id, iat, jti, psid, scope, session_end, sid, sub }
+  const common = { ...outside, amr, auth_time, client_id, iat, jti, psid, scope, session_end, sid, sub }
   const groups = scopes.includes('groups') ? { groups: person.groups } : {}
   const profile = scopes.includes('profile') ? { preferred_username: person.name } : {}
   const iss = ringIssuer(view.ring)
@@ -166,13 +170,6 @@ export function checkTokens(
 /** Of access tokens: no service has this name. */
 export function userinfoAudience(ring: string): string {
   return `${ringIssuer(ring)}:userinfo`
-}
-
-function personOf({ people }: OpenIdView, sub: string, authTime: number): Person | undefined {
-  const person = people.get(sub.slice('person:'.length))
-  return person === undefined || personSubject(person.name) !== sub || (authTime + 1) * 1_000 <= person.sinceMs
-    ? undefined
-    : person
 }
 
 function isDenied(

@@ -6,11 +6,24 @@
  * A login that comes twice makes the same token twice, with the same session: there is nothing to be won by it, and nothing to remember.
  */
 import { hash } from 'node:crypto'
-import { type People, type Person, personSubject, ringIssuer, tokenKeys, type View } from '@ringwall/ring'
+import { type People, type Person, type ProviderPolicy, personSubject, ringIssuer, tokenKeys, type View } from '@ringwall/ring'
 import { canonicalJson } from '@ringwall/ring/tx'
 import { type Mintable, type MintRefusal, ringHeader, ringJwk, verifiesRaw } from '../mint-check.ts'
+import { authnRequestId, serviceEntityId } from '../saml/names.ts'
+import { readSamlResponse } from '../saml/saml-response.ts'
 import { checkCode, checkTokens } from './openid-check.ts'
-import { loginChallenge, type PersonRequest, passwordLoginBytes } from './person-request.ts'
+import { type ProviderKey, readIdToken } from './outside/id-token.ts'
+import {
+  admitted,
+  type Holder,
+  holderNow,
+  holderOf,
+  type OutsideClaims,
+  type OutsideRefusal,
+  type OutsideWord,
+  providerOf,
+} from './outside/outside.ts'
+import { loginChallenge, type OutsideRequest, outsideNonce, type PersonRequest, passwordLoginBytes } from './person-request.ts'
 import { assertionFault } from './webauthn.ts'
 
 /** From the page to the proof: people look for their authenticators. */
@@ -21,12 +34,14 @@ const SKEW_MS = 5_000
 
 /** Of the view, what sessions follow from. */
 export type PersonView = Pick<View, 'ring' | 'denials' | 'signingKey' | 'nodes'> & {
-  readonly policy: Pick<View['policy'], 'services' | 'openid'>
+  readonly policy: Pick<View['policy'], 'services' | 'openid' | 'providers'>
   readonly people: People
+  /** Of an OpenID Provider whose keys the policy does not hold: as this node fetched them itself. */
+  readonly providerKeys?: (provider: ProviderPolicy) => readonly ProviderKey[]
 }
 
 /** What a session's token says (RFC 7519; `amr` as in RFC 8176). Times in Unix seconds. */
-export interface SessionClaims {
+export interface SessionClaims extends Partial<OutsideClaims> {
   readonly amr: readonly string[]
   /** The service that it is for. */
   readonly aud: string
@@ -59,6 +74,7 @@ export function checkPerson(request: PersonRequest, view: PersonView, nowMs: num
   const [key] = sessionKeys(view)
   if (key === undefined) return refuse('MINT_NO_KEY', 'the ring has no signing key (yet): ringwall key ls shows how it stands')
   if (request.type === 'login') return checkLogin(request, view, key, nowMs)
+  if (request.type === 'outside') return checkOutside(request, view, key, nowMs)
   if (request.type === 'renew') return checkRenewal(request, view, key, nowMs)
   const read = (token: string): Readonly<Record<string, unknown>> | undefined => readSigned(token, view)
   const checked = request.type === 'code' ? checkCode(request, view, read, nowMs) : checkTokens(request, view, read, nowMs)
@@ -71,7 +87,7 @@ function checkLogin(
   key: string,
   nowMs: number,
 ): Mintable | MintRefusal {
-  const { atMs, service, person: name, proof, ring } = request
+  const { atMs, service, person: name, proof } = request
   if (nowMs - atMs > LOGIN_MS_MAX || atMs - nowMs > SKEW_MS)
     return refuse('MINT_STALE', 'the login began too long ago: begin anew')
   const people = Object.hasOwn(view.policy.services, service) ? view.policy.services[service]?.people : undefined
@@ -81,18 +97,77 @@ function checkLogin(
   // One answer, whoever there is and whatever is wrong.
   const untrue = refuse('MINT_PERSON', 'the proof is of nobody who may log in')
   if (person === undefined || !isProven(request, person)) return untrue
+  return begun(request, view, key, nowMs, person, { amr: proof.kind === 'password' ? ['pwd'] : ['pop', 'user'] })
+}
+
+/** The word of a provider: on this occasion, for this service, of somebody who may come in by it. */
+function checkOutside(request: OutsideRequest, view: PersonView, key: string, nowMs: number): Mintable | MintRefusal {
+  const { atMs, service } = request
+  if (nowMs - atMs > LOGIN_MS_MAX || atMs - nowMs > SKEW_MS)
+    return refuse('MINT_STALE', 'the login began too long ago: begin anew')
+  const people = Object.hasOwn(view.policy.services, service) ? view.policy.services[service]?.people : undefined
+  const provider = providerOf(view, request.provider)
+  if (people === undefined || provider === undefined || !people.providers.includes(provider.name))
+    return refuse('MINT_NOT_ENTITLED', `nobody logs in to ${service} by ${request.provider}`)
+  const word = outsideWord(request, view, provider, nowMs)
+  if ('ok' in word) return refuse('MINT_PERSON', `${word.code}: ${word.reason}`)
+  const taken = admitted(provider, word)
+  if ('ok' in taken) return refuse('MINT_PERSON', `${taken.code}: ${taken.reason}`)
+  const holder = holderOf(view.people, provider, word, taken.idp_groups)
+  if ('ok' in holder) return refuse('MINT_PERSON', `${holder.code}: ${holder.reason}`)
+  const outside: OutsideClaims = { idp: provider.name, idp_groups: taken.idp_groups, idp_sub: word.subject }
+  return begun(request, view, key, nowMs, holder, { amr: ['fed'], ...outside })
+}
+
+/** What the provider says, if it is for this occasion and signed by it. */
+export function outsideWord(
+  request: OutsideRequest,
+  view: Pick<PersonView, 'providerKeys'>,
+  provider: ProviderPolicy,
+  nowMs: number,
+): OutsideWord | OutsideRefusal {
+  const { proof, atMs } = request
+  if (proof.kind === 'openid' && provider.kind === 'openid') {
+    const keys = provider.jwks?.keys ?? view.providerKeys?.(provider) ?? []
+    const expected = { nonce: outsideNonce(request, provider.name), sinceMs: atMs, nowMs }
+    return readIdToken(proof.idToken, provider, keys, expected)
+  }
+  if (proof.kind === 'saml' && provider.kind === 'saml') {
+    const { ring, service } = request
+    return readSamlResponse(Buffer.from(proof.response, 'base64url'), provider, {
+      entityId: serviceEntityId(ring, service),
+      inResponseTo: authnRequestId(request, provider.name),
+      recipient: proof.recipient,
+      sinceMs: atMs,
+      nowMs,
+    })
+  }
+  return { ok: false, code: 'OUTSIDE_MALFORMED', reason: `${provider.name} is a provider of another kind` }
+}
+
+/** A session that begins with this login. */
+function begun(
+  request: Extract<PersonRequest, { type: 'login' | 'outside' }>,
+  view: PersonView,
+  key: string,
+  nowMs: number,
+  { name, groups, sinceMs }: Holder,
+  by: Pick<SessionClaims, 'amr'> & Partial<OutsideClaims>,
+): Mintable | MintRefusal {
+  const { atMs, service, ring } = request
+  const people = view.policy.services[service]?.people
   const iat = Math.floor(atMs / 1_000)
-  if ((iat + 1) * 1_000 <= person.sinceMs) return untrue
+  if (people === undefined || (iat + 1) * 1_000 <= sinceMs) return refuse('MINT_PERSON', 'the proof is of nobody who may log in')
   const sid = hash('sha256', `session ${canonicalJson(namedBy(request))}`, 'hex').slice(0, 32)
   const denied = deniedReason(view, { subject: personSubject(name), sid, authTime: iat, jti: undefined }, nowMs)
   if (denied !== undefined) return refuse('MINT_DENIED', denied)
   const end = iat + Math.floor(people.lasts / 1_000)
   const claims: SessionClaims = {
-    amr: proof.kind === 'password' ? ['pwd'] : ['pop', 'user'],
+    ...by,
     aud: service,
     auth_time: iat,
     exp: Math.min(end, iat + Math.floor(people.idle / 1_000)),
-    groups: person.groups,
+    groups,
     iat,
     iss: ringIssuer(ring),
     jti: tokenId(request),
@@ -130,11 +205,13 @@ function checkRenewal(
     return refuse('MINT_PERSON', 'this is no session that may go on')
   const { amr, aud, auth_time, session_end: end, sid, sub } = shown
   const people = Object.hasOwn(view.policy.services, aud) ? view.policy.services[aud]?.people : undefined
-  const person = view.people.get(sub.slice('person:'.length))
-  if (people === undefined || person === undefined || (auth_time + 1) * 1_000 <= person.sinceMs)
-    return refuse('MINT_PERSON', 'this is no session that may go on')
-  if (!people.methods.includes(amr.includes('pwd') ? 'password' : 'passkey'))
-    return refuse('MINT_NOT_ENTITLED', `${aud} does not take what it was begun with any more`)
+  const person = holderNow(view, shown)
+  if (people === undefined || person === undefined) return refuse('MINT_PERSON', 'this is no session that may go on')
+  const isTaken =
+    shown.idp === undefined
+      ? people.methods.includes(amr.includes('pwd') ? 'password' : 'passkey')
+      : people.providers.includes(shown.idp)
+  if (!isTaken) return refuse('MINT_NOT_ENTITLED', `${aud} does not take what it was begun with any more`)
   const denied = deniedReason(view, { subject: sub, sid, authTime: auth_time, jti: shown.jti }, nowMs)
   if (denied !== undefined) return refuse('MINT_DENIED', denied)
   // A policy that makes sessions shorter makes those that there are shorter, too.
@@ -162,6 +239,11 @@ function deniedReason(
 
 /** Without the signature: for many kinds of key whoever has one can make another of it, and a login must not come to two sessions. */
 function namedBy(request: PersonRequest): object {
+  if (request.type === 'outside') {
+    // Whatever the provider signs for one occasion, it is one session.
+    const { proof, ...of } = request
+    return { ...of, proof: { kind: proof.kind } }
+  }
   if (request.type !== 'login') return request
   const { proof, ...occasion } = request
   return { ...occasion, proof: proof.kind === 'passkey' ? { id: proof.id, kind: proof.kind } : { kind: proof.kind } }

@@ -9,6 +9,7 @@ import { MintRequestInvalid } from '../mint-request.ts'
 import type { PasskeyAssertion } from './webauthn.ts'
 
 const CHALLENGE_DOMAIN = 'RINGWALL_LOGIN_V1\n'
+const OUTSIDE_DOMAIN = 'RINGWALL_OUTSIDE_LOGIN_V1\n'
 const PASSWORD_DOMAIN = 'RINGWALL_PASSWORD_LOGIN_V1\n'
 
 /** What a login is for: which page it began on, and when. */
@@ -26,9 +27,23 @@ export type LoginProof =
   /** By the key that the password is. */
   | { readonly kind: 'password'; readonly signature: string }
 
+/** What an outside provider signed. */
+export type OutsideProof =
+  | { readonly kind: 'openid'; readonly idToken: string }
+  /** Base64url of the document. @see LoginOccasion For what `recipient`, where it was sent, is not: the provider signs for it. */
+  | { readonly kind: 'saml'; readonly recipient: string; readonly response: string }
+
+/** A session by the word of an outside provider. */
+export interface OutsideRequest extends LoginOccasion {
+  readonly type: 'outside'
+  readonly provider: string
+  readonly proof: OutsideProof
+}
+
 export type PersonRequest =
   | (LoginOccasion & { readonly type: 'login'; readonly person: string; readonly proof: LoginProof })
   | { readonly type: 'renew'; readonly atMs: number; readonly ring: string; readonly token: string }
+  | OutsideRequest
   | CodeRequest
   | TokensRequest
 
@@ -64,6 +79,11 @@ export function loginChallenge({ atMs, nonce, ring, service }: LoginOccasion): s
   return hash('sha256', CHALLENGE_DOMAIN + canonicalJson({ atMs, nonce, ring, service }), 'base64url')
 }
 
+/** `nonce` of an outside provider's ID token, base64url; no other login and no other provider has it. */
+export function outsideNonce({ atMs, nonce, ring, service }: LoginOccasion, provider: string): string {
+  return hash('sha256', OUTSIDE_DOMAIN + canonicalJson({ atMs, nonce, provider, ring, service }), 'base64url')
+}
+
 /** What the key of a password signs. */
 export function passwordLoginBytes({ atMs, nonce, ring, service }: LoginOccasion, person: string): Uint8Array {
   return Buffer.from(PASSWORD_DOMAIN + canonicalJson({ atMs, nonce, person, ring, service }))
@@ -72,6 +92,9 @@ export function passwordLoginBytes({ atMs, nonce, ring, service }: LoginOccasion
 const HASH = /^[0-9a-f]{64}$/
 const CLIENT = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/
 const SERVICE = /^[a-z0-9][a-z0-9-]{0,62}$/
+/** Of a response of a SAML identity provider. */
+export const SAML_BYTES_MAX = 49_152
+const ID_TOKEN = /^[A-Za-z0-9_-]{1,1024}\.[A-Za-z0-9_-]{1,7168}\.[A-Za-z0-9_-]{1,1024}$/
 /** Compact JWS. */
 export const JWS: RegExp = /^[A-Za-z0-9_-]{1,512}\.[A-Za-z0-9_-]{1,6000}\.[A-Za-z0-9_-]{86}$/
 
@@ -85,6 +108,18 @@ export function parsePersonRequest(value: unknown): PersonRequest {
       nonce: bytes(fields.nonce, 'request.nonce', 16, 16),
       person: text(fields.person, 'request.person', PERSON_NAME, PERSON_NAME_EXPECTED),
       proof: parseProof(fields.proof),
+      ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
+      service: text(fields.service, 'request.service', SERVICE, 'the name of a service'),
+      type,
+    }
+  }
+  if (type === 'outside') {
+    const fields = record(value, 'request', ['atMs', 'nonce', 'proof', 'provider', 'ring', 'service', 'type'])
+    return {
+      atMs: whole(fields.atMs, 'request.atMs', 0, Number.MAX_SAFE_INTEGER),
+      nonce: bytes(fields.nonce, 'request.nonce', 16, 16),
+      proof: parseOutsideProof(fields.proof),
+      provider: text(fields.provider, 'request.provider', SERVICE, 'the name of a provider'),
       ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
       service: text(fields.service, 'request.service', SERVICE, 'the name of a service'),
       type,
@@ -126,7 +161,7 @@ export function parsePersonRequest(value: unknown): PersonRequest {
       want,
     }
   }
-  return fail('request.type', 'login, renew, code or tokens')
+  return fail('request.type', 'login, outside, renew, code or tokens')
 }
 
 function parseProof(value: unknown): LoginProof {
@@ -143,6 +178,21 @@ function parseProof(value: unknown): LoginProof {
     id: bytes(fields.id, 'request.proof.id', 1, 512),
     kind,
     signature: bytes(fields.signature, 'request.proof.signature', 8, 512),
+  }
+}
+
+function parseOutsideProof(value: unknown): OutsideProof {
+  const kind = typeof value === 'object' && value !== null && 'kind' in value ? value.kind : undefined
+  if (kind === 'openid') {
+    const fields = record(value, 'request.proof', ['idToken', 'kind'])
+    return { idToken: text(fields.idToken, 'request.proof.idToken', ID_TOKEN, 'a compact JWS'), kind }
+  }
+  if (kind !== 'saml') return fail('request.proof.kind', 'openid or saml')
+  const fields = record(value, 'request.proof', ['kind', 'recipient', 'response'])
+  return {
+    kind,
+    recipient: text(fields.recipient, 'request.proof.recipient', /^https?:\/\/[\x21-\x7e]{1,300}$/, 'an address'),
+    response: bytes(fields.response, 'request.proof.response', 1, SAML_BYTES_MAX),
   }
 }
 

@@ -81,6 +81,7 @@ export const alice: Person = {
 export const peoplePolicy = {
   login: 'required',
   methods: ['passkey', 'password'] as ('passkey' | 'password')[],
+  providers: [] as string[],
   groups: [] as string[],
   idle: 1_800_000,
   lasts: 43_200_000,
@@ -94,7 +95,7 @@ export function viewWith(more: { people?: readonly Person[]; policy?: object; de
     denials: createDenialIndex(more.denials ?? []),
     signingKey: NO_SIGNING_KEY_VIEW,
     nodes: [{ id: 'n1', region: 'r', address: 'h:1', publicKey: raw(node.publicKey), roles: ['validator'] }],
-    policy: { services },
+    policy: { services, providers: [] },
     people: People.from(more.people ?? [alice]),
   } as unknown as PersonView
 }

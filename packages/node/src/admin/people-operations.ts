@@ -13,6 +13,7 @@ function shown({ name, groups, credentials, invitation, sinceMs }: Person): unkn
     name,
     groups,
     passkeys: credentials.filter(({ kind }) => kind === 'passkey').length,
+    outside: credentials.flatMap((one) => (one.kind === 'outside' ? [{ provider: one.provider, subject: one.subject }] : [])),
     password: credentials.some(({ kind }) => kind === 'password'),
     invitedUntilMs: invited ? invitation.untilMs : null,
     sinceMs,

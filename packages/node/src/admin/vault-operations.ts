@@ -41,6 +41,7 @@ export function vaultOperations(node: RunningNode): readonly Operation[] {
       run: async (call) => ({ json: await answeredBy(node, call, parseSignedOpenRequest) }),
     },
     { method: 'GET', path: '/v1/vault/secrets', run: (call) => ({ json: secrets(node, call) }) },
+    { method: 'GET', path: '/v1/vault/objects', run: () => ({ json: objects(node) }) },
     { method: 'GET', path: '/v1/vault/history', run: async (call) => ({ json: await history(node, call) }) },
   ]
 }
@@ -55,6 +56,15 @@ function facts(node: RunningNode): unknown {
     nodes: nodes
       .filter(({ id }) => publicKey?.indexOf(id) !== undefined)
       .map(({ id, publicKey: key }) => ({ id, publicKey: key })),
+  }
+}
+
+function objects(node: RunningNode): unknown {
+  const accessKeys = node.ledger.state().objects.accessKeys()
+  return {
+    node: node.config.id,
+    ...node.objects.status(),
+    accessKeys: accessKeys.map(({ id, identity, by, atMs }) => ({ id, identity, by, atMs })),
   }
 }
 

@@ -147,6 +147,28 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       query('state', 'Those that are open, unless given.', { type: 'string', enum: ['open', 'closed', 'all'] }),
     ]),
   },
+  '/v1/playbooks': { get: call('playbooks', 'Playbooks of the policy.', 'Playbooks') },
+  '/v1/playbooks/rehearsal': {
+    post: posting(
+      call('playbookRehearsal', 'What each step would come to now.', 'PlaybookRehearsal'),
+      'PlaybookRehearsalRequest',
+    ),
+  },
+  '/v1/playbooks/runs': {
+    get: call('playbookRuns', 'Runs of playbooks, the latest first.', 'PlaybookRuns', [
+      query('state', 'All, unless given.', { type: 'string', enum: ['open', 'over', 'all'] }),
+    ]),
+  },
+  '/v1/playbooks/runs/{id}': {
+    get: call('playbookRun', 'One run.', 'PlaybookRun', [path('id', '4 to 16 hex digits, as many as tell it from others.')]),
+  },
+  '/v1/playbooks/runs/{id}/evidence': {
+    get: call('playbookEvidence', 'What a step kept, of the node that did it.', 'PlaybookEvidence', [path('id', 'As above.')]),
+  },
+  '/v1/notify': { get: call('notifyChannels', 'Where this node tells what happens.', 'NotifyChannels') },
+  '/v1/notify/{name}/test': {
+    post: call('notifyTest', 'Has this node tell the channel something.', 'NotifyTest', [path('name', 'As node.yaml has it.')]),
+  },
   '/v1/incidents/{id}': {
     get: call('incident', 'One incident with its timeline.', 'IncidentDetail', [
       path('id', '4 to 12 hex digits, as many as tell it from others.'),
@@ -249,6 +271,9 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
     get: call('vaultHistory', 'Versions of a secret, and openings with this node’s share.', 'VaultHistory', [
       query('name', 'The secret.', { type: 'string' }),
     ]),
+  },
+  '/v1/vault/objects': {
+    get: call('vaultObjects', 'How the shards of objects on this node stand, and the access keys of the ring.', 'VaultObjects'),
   },
   '/v1/transit/keys': { get: call('transitKeys', 'Keys of the transit that the operator may use or manage.', 'TransitKeys') },
   '/v1/transit/key': {

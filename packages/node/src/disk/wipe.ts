@@ -13,12 +13,14 @@ const WRITTEN = [
   'pass-keys',
   'acme',
   'vault',
+  'objects',
   'ledger',
   'traces',
   'rules',
   'logins.bin',
   'incidents.findings',
   'incidents.closings',
+  'playbooks',
   'peers.json',
 ]
 const OVERWRITTEN_BYTES_MAX = 1_048_576

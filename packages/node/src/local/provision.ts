@@ -121,8 +121,12 @@ function contextNodes(nodes: readonly LocalNode[]): readonly { id: string; url: 
 }
 
 /** One file a node. Only ports change between starts; fabric addresses are the genesis document's. */
-export function writeNodeConfigs(data: string, nodes: readonly LocalNode[], extra = ''): void {
-  for (const node of nodes) {
+export function writeNodeConfigs(
+  data: string,
+  nodes: readonly LocalNode[],
+  extra: (node: LocalNode, at: number) => string = () => '',
+): void {
+  for (const [at, node] of nodes.entries()) {
     const home = join(data, node.id)
     const lines = [
       '# Written when the ring is brought up. Start this node alone with: ringwall node --config FILE',
@@ -136,7 +140,7 @@ export function writeNodeConfigs(data: string, nodes: readonly LocalNode[], extr
       `  traffic: ${node.listeners === undefined ? `127.0.0.1:${node.traffic}` : JSON.stringify(node.listeners)}`,
       `  admin: 127.0.0.1:${node.admin}`,
       `  fabric: 127.0.0.1:${node.fabric}`,
-      extra,
+      extra(node, at),
     ]
     writePrivate(node.configFile, `${lines.filter((line) => line !== '').join('\n')}\n`)
   }

@@ -33,6 +33,8 @@ export interface UpOptions {
   readonly seal?: DiskMode
   readonly data: string
   readonly ports: number
+  /** Each node takes clients of S3. */
+  readonly s3?: boolean
 }
 
 const HOME = resolve(import.meta.dirname, '../../../..')
@@ -96,7 +98,10 @@ function checkOptions({ to, nodes, ports }: UpOptions): void {
   }
 }
 
-const diskSetting = ({ seal = 'local' }: UpOptions): string => `disk: { seal: ${seal} }`
+const extraSettings =
+  ({ seal = 'local', s3 = false, ports }: UpOptions) =>
+  (_node: LocalNode, at: number): string =>
+    [`disk: { seal: ${seal} }`, ...(s3 ? [`s3: { listen: '127.0.0.1:${ports + 21 + at}' }`] : [])].join('\n')
 
 /** Makes the ring when there is none; else brings its files up to these ports and this target. */
 function prepare(data: string, options: UpOptions, upstream: string): readonly LocalNode[] {
@@ -104,7 +109,7 @@ function prepare(data: string, options: UpOptions, upstream: string): readonly L
     const nodes = localNodes(data, options.nodes, options.ports)
     const policy = firstPolicy(options, upstream)
     provisionRing(data, nodes, policy, Date.now(), options.operators)
-    writeNodeConfigs(data, nodes, diskSetting(options))
+    writeNodeConfigs(data, nodes, extraSettings(options))
     rememberGiven(data, policy.text)
     return nodes
   }
@@ -119,7 +124,7 @@ function prepare(data: string, options: UpOptions, upstream: string): readonly L
     const listed = genesis.nodes.find(({ id }) => id === node.id)
     return { ...node, fabric: parseHostPort(listed?.address ?? '', 'genesis.json: address').port }
   })
-  writeNodeConfigs(data, nodes, diskSetting(options))
+  writeNodeConfigs(data, nodes, extraSettings(options))
   refreshContext(data, nodes)
   return nodes
 }

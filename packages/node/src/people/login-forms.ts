@@ -48,6 +48,14 @@ export class LoginForms {
     return { text: `${sealer.id}.${occasion.atMs}.${occasion.nonce}.${seal}`, occasion }
   }
 
+  /** What follows from a form that was issued, and that only nodes know: 43 characters of base64url. */
+  secret(text: string): string {
+    const [, id] = FORM.exec(text) ?? []
+    const sealer = this.#sealers.find((one) => one.id === id)
+    if (sealer === undefined) throw new Error('bug: a secret of a form that is none of ours')
+    return createHmac('sha256', sealer.key).update(`secret\n${text}`).digest('base64url')
+  }
+
   /** Undefined: it is none of ours, another's, another page's, or too old. */
   open(text: string, purpose: string, browser: string | undefined, nowMs: number): FormOccasion | undefined {
     const [, id, at, nonce, seal] = FORM.exec(text) ?? []

@@ -126,6 +126,7 @@ test('the page says nothing that it was sent but as text', () => {
     form: hostile,
     to: hostile,
     methods: ['passkey', 'password'] as const,
+    providers: [{ title: hostile, href: `/${hostile}` }],
     challenge: hostile,
     domain: hostile,
     said: hostile,

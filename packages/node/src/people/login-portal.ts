@@ -9,6 +9,8 @@ import {
   LOGIN_PATH,
   LOGOUT_PATH,
   OPENID_PATHS,
+  OUTSIDE_PATHS,
+  SAML_PATHS,
   sessionCookie,
   sessionOf,
   type TokenVerifier,
@@ -17,6 +19,8 @@ import {
   type LoginOccasion,
   type LoginProof,
   loginChallenge,
+  type OutsideRequest,
+  outsideWord,
   PASSWORD_CHARS_MAX,
   PASSWORD_CHARS_MIN,
   passwordLoginBytes,
@@ -31,9 +35,12 @@ import { enrolmentBytes, PERSON_NAME, type People, type PeoplePolicy, type Perso
 import { type Asked, MintRefused, SigningError } from '../signing/signing-service.ts'
 import { Attempts } from './attempts.ts'
 import type { FormOccasion, LoginForms } from './login-forms.ts'
-import { logoutTarget, type OpenIdOptions, OpenIdProvider } from './openid-provider.ts'
-import { enrolPage, loginPage, logoutPage, noticePage, type PageOptions } from './pages.ts'
+import { clientOrigin, logoutTarget, type OpenIdOptions, OpenIdProvider } from './openid-provider.ts'
+import type { OutsideHttp } from './outside-http.ts'
+import { OutsideLogin, type Returned } from './outside-login.ts'
+import { enrolPage, loginPage, logoutPage, noticePage, type OfferedProvider, type PageOptions } from './pages.ts'
 import { type Passwords, PasswordsBusy } from './passwords.ts'
+import type { ProviderKeys } from './provider-keys.ts'
 
 const MINT_MS_MAX = 8_000
 const RENEW_MS_MAX = 4_000
@@ -47,6 +54,10 @@ const RENEWED_MS = 60_000
 const FORM_TYPE = /^\s*application\/x-www-form-urlencoded\s*(?:;\s*charset=utf-8\s*)?$/i
 const FORM_COOKIE = { secure: '__Host-ringwall_form', plain: 'ringwall_form' } as const
 const FORM_COOKIE_S = 900
+/** The key of an invitation, while its owner is at a provider. */
+const ENROL_COOKIE = { secure: '__Host-ringwall_enrol', plain: 'ringwall_enrol' } as const
+/** Of one source in the same time: many people may share an address. */
+const RETURNS_MAX = 300
 const BUSY_RETRY_S = 2
 
 export interface LoginPortalOptions {
@@ -60,6 +71,11 @@ export interface LoginPortalOptions {
   /** @throws {SigningError} @throws {MintRefused} */
   readonly mint: (asked: Asked, timeoutMs: number) => Promise<{ readonly message: Uint8Array; readonly signature: Uint8Array }>
   readonly redeem: OpenIdOptions['redeem']
+  /** Of outside providers. */
+  readonly providerKeys: ProviderKeys
+  readonly http: OutsideHttp
+  /** Of the node's environment. */
+  readonly secret: (variable: string) => string | undefined
   /** In the node's own name. @throws {LedgerError} */
   readonly propose: (
     body:
@@ -87,6 +103,7 @@ export class LoginPortal implements Portal {
   readonly #renewed = new Map<string, { readonly untilMs: number; readonly renewal: Promise<RenewedSession | undefined> }>()
 
   readonly #openid: OpenIdProvider
+  readonly #outside: OutsideLogin
   /** Each costs the ring a signature, and may end in a denial. */
   readonly #logins = new Attempts(LOGINS_MAX, LOGINS_WINDOW_MS)
 
@@ -100,6 +117,13 @@ export class LoginPortal implements Portal {
       },
       revoke: (token) => this.#end(token),
       formCookie: formCookieText,
+    })
+    this.#outside = new OutsideLogin({
+      ...options,
+      keys: options.providerKeys,
+      returns: new Attempts(RETURNS_MAX, LOGINS_WINDOW_MS),
+      formCookie: formCookieText,
+      cookie: cookieOf,
     })
   }
 
@@ -127,8 +151,13 @@ export class LoginPortal implements Portal {
       if (path === LOGIN_PATH) return this.#loginAsked(visit)
       if (path === LOGOUT_PATH) return this.#logoutAsked(visit)
       if (path === ENROL_PATH) return this.#enrolAsked(visit)
+      if (path === SAML_PATHS.metadata) return this.#outside.metadata(request)
+      if (path === OUTSIDE_PATHS.begin) return this.#outsideBegun(visit)
+      if (path === OUTSIDE_PATHS.callback) return this.#returned(visit, await this.#outside.returned(visit))
       return noticePage('Not found', 'There is no such page.', { status: 404 })
     }
+    if (path === SAML_PATHS.acs)
+      return this.#returned(visit, this.#outside.posted(visit, formFields(request), isFromHere(request)))
     const fields = isFromHere(request) ? formFields(request) : undefined
     if (fields === undefined)
       return noticePage('Not this way', 'The form did not come from this site’s own page.', { status: 403, again: true })
@@ -190,9 +219,12 @@ export class LoginPortal implements Portal {
     const { text: form, occasion } = this.#options.forms.issue(`login ${request.service}`, browser, nowMs)
     const challenge = loginChallenge(this.#occasion(request, occasion))
     const { host } = request
-    const shown = { host, form, to, methods: people.methods, challenge, domain: people.domain ?? host, said }
+    const providers = this.#offered(people, (name) => `provider=${name}&to=${encodeURIComponent(to)}`)
+    const shown = { host, form, to, methods: people.methods, providers, challenge, domain: people.domain ?? host, said }
     const headers = [...(options.headers ?? []), 'set-cookie', formCookieText(request, browser)]
-    return loginPage(shown, { status: options.status, headers })
+    // A browser holds the redirects after a form to its page’s policy, up to the client.
+    const onwards = clientOrigin(this.#options.view().policy.openid, to)
+    return loginPage(shown, { status: options.status, headers }, onwards)
   }
 
   #occasion({ service }: PortalRequest, { atMs, nonce }: FormOccasion): LoginOccasion {
@@ -282,6 +314,70 @@ export class LoginPortal implements Portal {
     return redirect(to, [sessionCookieText(session, secure), endedCookie(formCookie(visit.request), secure)])
   }
 
+  // Outside providers.
+
+  #offered(people: PeoplePolicy, query: (name: string) => string): readonly OfferedProvider[] {
+    return this.#outside
+      .offered(people)
+      .map(({ name, title }) => ({ title: title ?? name, href: `${OUTSIDE_PATHS.begin}?${query(name)}` }))
+  }
+
+  #outsideBegun(visit: Visit): PortalAnswer | Promise<PortalAnswer> {
+    const { query, request, nowMs } = visit
+    const name = query.get('name')
+    if (name === null) return this.#outside.begin(visit, safeTarget(query.get('to')), '', [])
+    const key = query.get('key') ?? ''
+    if (!isFromHere(request) || !this.#isInvited(name, key, nowMs)) return NOT_INVITED
+    const secure = request.secure ? '; Secure' : ''
+    const cookie = `${enrolCookie(request)}=${key}; Path=/; Max-Age=${FORM_COOKIE_S}; HttpOnly; SameSite=Lax${secure}`
+    return this.#outside.begin(visit, '/', name, [cookie])
+  }
+
+  async #returned(visit: Visit, returned: Returned | PortalAnswer): Promise<PortalAnswer> {
+    if ('status' in returned) return returned
+    const { asked, to, enrols } = returned
+    if (enrols !== undefined) return this.#outsideEnrolled(visit, asked, enrols)
+    const { secure } = visit.request
+    try {
+      const session = await this.#minted({ person: asked }, MINT_MS_MAX)
+      return redirect(safeTarget(to), [sessionCookieText(session, secure), endedCookie(formCookie(visit.request), secure)])
+    } catch (error) {
+      const isExpected = error instanceof MintRefused || error instanceof SigningError
+      this.#options.log(`a login by ${asked.provider} failed: ${(error as Error).message}`)
+      if (!isExpected) throw error
+      if (error instanceof MintRefused && error.code !== 'MINT_NO_KEY')
+        return noticePage('Not logged in', 'This account may not log in here. Whoever runs this site can invite you.', {
+          status: 403,
+          again: true,
+        })
+      const headers = ['retry-after', String(BUSY_RETRY_S)]
+      return noticePage('Not just now', 'Nobody can log in just now. Please try again in a moment.', {
+        status: 503,
+        headers,
+        again: true,
+      })
+    }
+  }
+
+  /** Whoever holds the invitation says which account is theirs; this node sees to it that it is. */
+  async #outsideEnrolled(visit: Visit, asked: OutsideRequest, name: string): Promise<PortalAnswer> {
+    const { request, nowMs } = visit
+    const key = cookieOf(request, enrolCookie(request)) ?? ''
+    const provider = this.#options.view().policy.providers.find((one) => one.name === asked.provider)
+    if (!this.#isInvited(name, key, nowMs) || provider === undefined) return NOT_INVITED
+    await this.#options.providerKeys.prepare(asked)
+    const word = outsideWord(asked, { providerKeys: (of) => this.#options.providerKeys.keys(of) }, provider, nowMs)
+    if ('ok' in word) {
+      this.#options.log(`an enrolment by ${provider.name} failed: ${word.code}: ${word.reason}`)
+      return noticePage('This did not work', 'What the other side said cannot be taken.', { status: 403 })
+    }
+    const credential: PersonCredential = { kind: 'outside', provider: provider.name, subject: word.subject }
+    const fault = await this.#enrol(name, key, credential)
+    if (fault !== undefined) return noticePage('This did not work', fault, { status: 503 })
+    const { secure } = request
+    return redirect(LOGIN_PATH, [endedCookie(formCookie(request), secure), endedCookie(enrolCookie(request), secure)])
+  }
+
   // Logging out.
 
   #logoutAsked(visit: Visit): PortalAnswer {
@@ -353,7 +449,9 @@ export class LoginPortal implements Portal {
     // Says nothing of the person to who reads it from an authenticator.
     const user = hash('sha256', `${ring} ${name}`, 'base64url')
     const domain = people.domain ?? host
-    const shown = { host, form, name, key, methods: people.methods, challenge, domain, user, said }
+    const invitation = `name=${encodeURIComponent(name)}&key=${encodeURIComponent(key)}`
+    const providers = this.#offered(people, (provider) => `provider=${provider}&${invitation}`)
+    const shown = { host, form, name, key, methods: people.methods, providers, challenge, domain, user, said }
     return enrolPage(shown, { ...options, headers: ['set-cookie', formCookieText(request, browser)] })
   }
 
@@ -389,16 +487,22 @@ export class LoginPortal implements Portal {
       if (fault !== undefined) return again(`This passkey cannot be taken: ${fault}.`)
       credential = { id: made.id, kind: 'passkey', publicKey: made.publicKey, rpId }
     } else return again('Choose how you want to log in.')
+    const fault = await this.#enrol(name, key, credential)
+    return fault === undefined ? redirect(LOGIN_PATH, [endedCookie(formCookie(request), request.secure)]) : again(fault)
+  }
+
+  /** Signed by the invitation's key. Undefined: it is agreed on; else what to say. */
+  async #enrol(name: string, key: string, credential: PersonCredential): Promise<string | undefined> {
     const signed = enrolmentBytes(this.#options.ring, name, credential)
     const proof = sign(null, signed, seededKey(Buffer.from(key, 'base64url'))).toString('base64url')
     try {
       await this.#options.propose({ type: 'person.enrol', credential, name, proof }, AGREE_MS_MAX)
+      return undefined
     } catch (error) {
       if (!(error instanceof LedgerError)) throw error
       this.#options.log(`an enrolment is not agreed on: ${error.message}`)
-      return again('The ring could not agree on it just now. Please try again in a moment.')
+      return 'The ring could not agree on it just now. Please try again in a moment.'
     }
-    return redirect(LOGIN_PATH, [endedCookie(formCookie(request), request.secure)])
   }
 
   async #passwordFault(password: string, again: string, name: string): Promise<string | undefined> {
@@ -449,6 +553,10 @@ function cookieOf({ headers }: PortalRequest, name: string): string | undefined 
 
 function formCookie({ secure }: Pick<PortalRequest, 'secure'>): string {
   return secure ? FORM_COOKIE.secure : FORM_COOKIE.plain
+}
+
+function enrolCookie({ secure }: Pick<PortalRequest, 'secure'>): string {
+  return secure ? ENROL_COOKIE.secure : ENROL_COOKIE.plain
 }
 
 function formCookieText(request: PortalRequest, browser: string): string {

@@ -499,6 +499,17 @@ export function logoutTarget(openid: OpenIdPolicy | undefined, id: string | null
     : undefined
 }
 
+/** Where somebody goes on to who logs in on the way to a client, when it is not asked: an origin, or a scheme; undefined: nowhere else. */
+export function clientOrigin(openid: OpenIdPolicy | undefined, to: string): string | undefined {
+  if (!to.startsWith(`${OPENID_PATHS.authorize}?`)) return undefined
+  const query = new URLSearchParams(to.slice(OPENID_PATHS.authorize.length + 1))
+  const client = openid?.clients.find(({ id }) => id === query.get('client_id'))
+  const uri = client?.redirectUris.find((one) => one === query.get('redirect_uri'))
+  if (uri === undefined) return undefined
+  const { origin, protocol } = new URL(uri)
+  return origin === 'null' ? protocol : origin
+}
+
 function unescaped(text: string): string {
   try {
     return decodeURIComponent(text.replaceAll('+', ' '))

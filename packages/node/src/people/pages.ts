@@ -18,7 +18,8 @@ form{margin:0}
 label{display:block;margin:0 0 .25rem;font-weight:600}
 input{font:inherit;width:100%;padding:.6rem .75rem;margin:0 0 1rem;border:1px solid var(--line);border-radius:.4rem;background:transparent;color:inherit}
 button{font:inherit;width:100%;padding:.65rem 1rem;border:1px solid var(--accent);border-radius:.4rem;background:transparent;color:var(--accent);cursor:pointer}
-button.first{background:var(--accent);color:var(--on)}
+a.button{display:block;text-align:center;text-decoration:none;padding:.65rem 1rem;border:1px solid var(--accent);border-radius:.4rem;color:var(--accent)}
+button.first,a.first{background:var(--accent);color:var(--on)}
 :focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 .or{display:flex;gap:.75rem;align-items:center;margin:1.25rem 0}
 .or::before,.or::after{content:"";flex:1;border-top:1px solid var(--line)}
@@ -27,7 +28,7 @@ button.first{background:var(--accent);color:var(--on)}
 [hidden]{display:none}
 `
 
-/** Hands what the authenticator says to the form beside it. */
+/** Hands what the authenticator says to the form beside it; sends the form of a page that has nothing to choose. */
 const SCRIPT = `
 const form=document.getElementById('passkey'),say=(text)=>{const p=document.getElementById('said');p.textContent=text;p.hidden=false}
 const bytes=(text)=>Uint8Array.from(atob(text.replace(/-/g,'+').replace(/_/g,'/')),(c)=>c.charCodeAt(0))
@@ -64,6 +65,8 @@ say(error&&error.name==='NotAllowedError'?'That was cancelled, or took too long.
 }
 })
 }
+const onwards=document.getElementById('onwards')
+if(onwards)onwards.submit()
 `
 
 const sha256 = (text: string): string => `'sha256-${hash('sha256', text, 'base64')}'`
@@ -136,14 +139,33 @@ export interface LoginPage {
   readonly form: string
   readonly to: string
   readonly methods: readonly ('passkey' | 'password')[]
+  readonly providers: readonly OfferedProvider[]
   readonly challenge: string
   readonly domain: string
   readonly said?: string | undefined
 }
 
+/** An outside provider on a page. */
+export interface OfferedProvider {
+  readonly title: string
+  /** A path of ours, which leads there. */
+  readonly href: string
+}
+
+/** Links and no forms: where a form leads is bounded by the page's policy, and providers send on to where they like. */
+const offered = (providers: readonly OfferedProvider[], words: string, isFirst: boolean): string =>
+  providers
+    .map(
+      ({ title, href }, at) =>
+        `<p><a class="button${isFirst && at === 0 ? ' first' : ''}" href="${escaped(href)}">${escaped(`${words} ${title}`)}</a></p>`,
+    )
+    .join('\n')
+
+/** @param goesOnTo Where a login leads, beside this origin. */
 export function loginPage(
-  { host, form, to, methods, challenge, domain, said: text }: LoginPage,
+  { host, form, to, methods, providers, challenge, domain, said: text }: LoginPage,
   options: PageOptions,
+  goesOnTo = '',
 ): PortalAnswer {
   const common = { form, to }
   const [passkeys, passwords] = [methods.includes('passkey'), methods.includes('password')]
@@ -169,8 +191,11 @@ ${hidden({ ...common, with: 'password' })}
       passkeys && !passwords ? alone : '',
       passkeys && passwords ? '<div class="or script" hidden>or</div>' : '',
       passwords ? password : '',
+      methods.length > 0 && providers.length > 0 ? '<div class="or">or</div>' : '',
+      offered(providers, 'Log in with', methods.length === 0),
     ].join('\n'),
     options,
+    goesOnTo,
   )
 }
 
@@ -180,6 +205,7 @@ export interface EnrolPage {
   readonly name: string
   readonly key: string
   readonly methods: readonly ('passkey' | 'password')[]
+  readonly providers: readonly OfferedProvider[]
   readonly challenge: string
   readonly domain: string
   /** Base64url: what authenticators know the person by. */
@@ -188,7 +214,7 @@ export interface EnrolPage {
 }
 
 export function enrolPage(shown: EnrolPage, options: PageOptions): PortalAnswer {
-  const { host, form, name, key, methods, challenge, domain, user } = shown
+  const { host, form, name, key, methods, providers, challenge, domain, user } = shown
   const common = { form, name, key }
   const [passkeys, passwords] = [methods.includes('passkey'), methods.includes('password')]
   const passkey = `<form id="passkey" class="script" hidden method="post" action="${ENROL_PATH}" data-kind="create" data-challenge="${escaped(challenge)}" data-domain="${escaped(domain)}" data-user="${escaped(user)}" data-name="${escaped(name)}">
@@ -213,6 +239,8 @@ ${hidden({ ...common, with: 'password' })}
       passkeys ? passkey : '',
       passkeys && passwords ? '<div class="or script" hidden>or</div>' : '',
       passwords ? password : '',
+      methods.length > 0 && providers.length > 0 ? '<div class="or">or</div>' : '',
+      offered(providers, 'Use', methods.length === 0),
     ].join('\n'),
     options,
   )
@@ -257,6 +285,18 @@ export function logoutPage(
   const body = `<p>from ${escaped(host)}, on all of its servers.</p>
 <form method="post" action="${LOGOUT_PATH}">${hidden({ ...onwards.fields, form })}<button class="first" type="submit">Log out</button></form>`
   return page('Log out', body, options, onwards.origin)
+}
+
+/** A form that is sent by itself, or by its button where there is no script. @param action Ours, or an address elsewhere. */
+export function onwardsPage(
+  title: string,
+  action: string,
+  fields: Readonly<Record<string, string>>,
+  options: PageOptions,
+  goesOnTo = '',
+): PortalAnswer {
+  const form = `<form id="onwards" method="post" action="${escaped(action)}">${hidden(fields)}<button class="first" type="submit">Go on</button></form>`
+  return page(title, form, options, goesOnTo)
 }
 
 /** With a way on, if there is one. */

@@ -17,6 +17,7 @@ import {
   type MintRefusal,
   MintRequestInvalid,
   type PersonRequest,
+  type PersonView,
   parsePersonRequest,
   parseSignedMintRequest,
   type SignedMintRequest,
@@ -31,7 +32,7 @@ import type { CoordinatorWish, ThreadAnswer } from './thread-messages.ts'
 
 /** Signatures that are made at a time, and that wait. */
 const MINTS_MAX = 512
-const ASKED_BYTES_MAX = 16_384
+const ASKED_BYTES_MAX = 98_304
 const ANSWER_MS_MAX = 3_000
 /** Signers may be busy with a hand-over of the key for some seconds. */
 const TRIES_MAX = 12
@@ -68,6 +69,10 @@ export interface SigningServiceOptions {
   readonly people: () => People
   /** Likewise. */
   readonly transit: () => TransitKeys
+  /** Of outside providers, as this node fetched them. */
+  readonly providerKeys?: PersonView['providerKeys']
+  /** Has what a request is verified by; does not throw. */
+  readonly prepare?: (request: PersonRequest) => Promise<void>
   /** By the node's own key: what people log in for, in a ring of one validator. */
   readonly sign: (message: Uint8Array) => Uint8Array
   readonly numbers: NonceNumbers
@@ -156,6 +161,7 @@ export class SigningService {
    * @throws {SigningError} @throws {MintRefused} When this node's own view refuses it.
    */
   async mint(asked: Asked, timeoutMs: number): Promise<{ readonly message: Uint8Array; readonly signature: Uint8Array }> {
+    if ('person' in asked) await this.#options.prepare?.(asked.person)
     if (this.#publicKey === undefined && 'person' in asked && this.#isAlone()) {
       const checked = this.#check(asked)
       if (!checked.ok) throw new MintRefused(checked)
@@ -215,7 +221,11 @@ export class SigningService {
 
   #check(asked: Asked): Mintable | MintRefusal {
     const view = this.#options.view()
-    if ('person' in asked) return checkPerson(asked.person, { ...view, people: this.#options.people() }, this.#now())
+    if ('person' in asked) {
+      const { people, providerKeys } = this.#options
+      const more = providerKeys === undefined ? {} : { providerKeys }
+      return checkPerson(asked.person, { ...view, ...more, people: people() }, this.#now())
+    }
     return 'mint' in asked
       ? checkMint(asked.mint, { ...view, transit: this.#options.transit() }, this.#now())
       : checkAuthority(view)
@@ -351,6 +361,7 @@ export class SigningService {
     if (this.#share === undefined || publicKey === undefined) return { reason: 'this node holds no share of the key' }
     const parsed = parseAsked(asked)
     if ('reason' in parsed) return parsed
+    if ('person' in parsed) await this.#options.prepare?.(parsed.person)
     const checked = this.#check(parsed)
     if (!checked.ok) return { reason: `${checked.code}: ${checked.reason}` }
     let wanted: Uint8Array

@@ -12,6 +12,8 @@ export type OpeningTask =
 export interface OpeningWork {
   readonly kind: 'stored' | 'capsule' | 'input'
   readonly bytes: Uint8Array
+  /** Of `capsule`: what it must be bound to, where somebody knows that. */
+  readonly label?: Uint8Array
 }
 
 export type OpeningAnswer =

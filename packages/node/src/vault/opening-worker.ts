@@ -28,11 +28,13 @@ function perform(task: OpeningTask): OpeningAnswer {
   return { kind: 'opened', partials: task.works.map((work) => partialOf(held, work, task.proven)) }
 }
 
-function partialOf(held: KeyShare, { kind, bytes }: OpeningWork, proven: boolean): Uint8Array {
+function partialOf(held: KeyShare, { kind, bytes, label }: OpeningWork, proven: boolean): Uint8Array {
   const { publicKey } = held
   if (kind === 'input') return makePartial(held, evaluationPoint(publicKey, bytes))
+  if (label !== undefined && Buffer.compare(verifyCapsule(publicKey, bytes).label, label) !== 0)
+    throw new Error('the capsule is of something else')
   if (proven) return makePartial(held, verifyCapsule(publicKey, bytes))
   // No share touches a capsule whose proof nobody has seen.
-  if (kind === 'capsule') verifyCapsule(publicKey, bytes)
+  if (kind === 'capsule' && label === undefined) verifyCapsule(publicKey, bytes)
   return makeBarePartial(held, readCapsule(publicKey, bytes))
 }

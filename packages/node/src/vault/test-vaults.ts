@@ -6,6 +6,7 @@ import {
   parsePolicyDocument,
   type RingState,
   type TransitKeys,
+  VaultObjects,
   VaultSecrets,
   type View,
 } from '@ringwall/ring'
@@ -88,7 +89,8 @@ export class Vaults {
       self: id,
       now: () => this.now(),
       view: () => ({ ...this.#view, height: this.member(id).height }),
-      state: () => ({ vault: this.member(id).vault, transit: this.transit, sealingKey }) as RingState,
+      state: () =>
+        ({ vault: this.member(id).vault, transit: this.transit, objects: VaultObjects.empty, sealingKey }) as RingState,
       sign: (message) => sign(null, message, key),
       log: {
         add: async (record) => {

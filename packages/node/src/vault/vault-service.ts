@@ -8,8 +8,8 @@
 import { hash } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Fabric } from '@ringwall/fabric'
-import { askerRefusal } from '@ringwall/identity'
-import { publicKeyOf, type RingState, type View } from '@ringwall/ring'
+import { askerRefusal, spiffeId, verifiesRaw } from '@ringwall/identity'
+import { publicKeyOf, type RingState, ringIssuer, type View } from '@ringwall/ring'
 import type { PublicKey } from '@ringwall/threshold'
 import {
   type AskerFields,
@@ -35,11 +35,13 @@ import type { OpeningLog } from './opening-log.ts'
 import type { OpeningWork } from './opening-messages.ts'
 import { OpeningThread } from './opening-thread.ts'
 
-/** Of a request on its way: 64 names of 200 characters or 32 capsules, and a certificate. */
-const REQUEST_BYTES_MAX = 49_152
+/** Of a request on its way: 64 names of 200 characters or 16 capsules, and a certificate. */
+const REQUEST_BYTES_MAX = 32_768
 /** Openings that this node passes on at a time. */
 const OPENINGS_MAX = 256
 const ANSWER_MS_MAX = 3_000
+/** More for each capsule that holders verify themselves, and for each evaluation. */
+const ANSWER_MS_EACH = 250
 const HEIGHT_BYTES = 6
 /** How long a holder waits for a block that the coordinator has, how often it looks, and how many wait at a time. */
 const BEHIND = { msMax: 600, everyMs: 15, waitersMax: 64 } as const
@@ -196,7 +198,9 @@ export class VaultService {
       policy: view.policy,
       state: this.#options.state(),
       askerFault: (request: AskerFields, bytes: Uint8Array, signature: string, nowMs: number) =>
-        askerRefusal(request, bytes, signature, view, nowMs)?.reason,
+        request.issuer.startsWith('key:')
+          ? accessKeyFault(request, bytes, signature, view, this.#options.state(), nowMs)
+          : askerRefusal(request, bytes, signature, view, nowMs)?.reason,
     }
     if ('act' in signed.request) {
       const checked = checkTransit(signed as SignedTransitRequest, open, this.#now())
@@ -208,9 +212,10 @@ export class VaultService {
     }
     const checked = checkOpen(signed as SignedOpenRequest, open, this.#now())
     if (!checked.ok) return checked
-    const grants = checked.secrets.map(({ name, version, body }) => {
+    const grants = checked.secrets.map(({ name, version, body, label }) => {
       const bytes = new Uint8Array(Buffer.from(body.capsule, 'base64url'))
-      return { name, version, digest: bodyDigest(body), work: { kind: 'stored' as const, bytes } }
+      const work = label === undefined ? { kind: 'stored' as const, bytes } : { kind: 'capsule' as const, bytes, label }
+      return { name, version, digest: bodyDigest(body), work }
     })
     return { ok: true, grants, bodies: checked.secrets.map(({ body: { capsule, ciphertext } }) => ({ capsule, ciphertext })) }
   }
@@ -256,7 +261,7 @@ export class VaultService {
           if (replies.length >= needed || (under === 0 && waiting.length === 0)) end()
         })
       }
-      const timer = setTimeout(end, ANSWER_MS_MAX)
+      const timer = setTimeout(end, answerMsMax(signed))
       const hedge = setInterval(next, this.#passingOn < HEDGE.busyFrom ? HEDGE.ms : HEDGE.busyMs)
       for (let i = 0; i < needed; i += 1) next()
     })
@@ -266,7 +271,7 @@ export class VaultService {
     const { self, fabric } = this.#options
     try {
       if (party === self) return await this.#reply(self, signed)
-      return readAnswer(await fabric.request(party, 'vault', payload, ANSWER_MS_MAX))
+      return readAnswer(await fabric.request(party, 'vault', payload, answerMsMax(signed)))
     } catch (error) {
       return { reason: (error as Error).message }
     }
@@ -400,6 +405,10 @@ export class VaultService {
   }
 }
 
+function answerMsMax({ request }: SignedAsk): number {
+  return ANSWER_MS_MAX + ('act' in request ? request.uses.length * ANSWER_MS_EACH : 0)
+}
+
 /** In secrets that are opened without proofs: what somebody hands in has to be verified first. */
 function costOf(grants: readonly Grant[], proven: boolean): number {
   return grants.reduce((sum, { work }) => sum + (proven || work.kind !== 'stored' ? 3 : 1), 0)
@@ -410,4 +419,24 @@ function readAnswer(payload: Uint8Array): PeerAnswer {
   if (bytes[0] === '+'.charCodeAt(0)) return { reply: new Uint8Array(bytes.subarray(1)) }
   // A peer's words go into messages for people.
   return { reason: bytes.toString('utf8', 1, 501).replace(/\p{Cc}/gu, ' ') || 'no answer' }
+}
+
+/** Of an access key: what its secret signs with, for whom it was made, who must not be denied. */
+function accessKeyFault(
+  { issuer, ring, atMs }: AskerFields,
+  signed: Uint8Array,
+  signature: string,
+  view: View,
+  { objects }: RingState,
+  nowMs: number,
+): string | undefined {
+  const key = objects.accessKey(issuer.slice('key:'.length))
+  if (key === undefined) return `the ring has no access key ${issuer.slice('key:'.length)}`
+  if (!verifiesRaw(key.publicKey, signed, signature)) return 'the request is not signed with the access key'
+  const [kind, name] = key.identity.split(':') as [string, string]
+  if (kind === 'operator')
+    return view.operators.some((one) => one.name === name) ? undefined : `${key.identity} is none of this ring’s operators`
+  const subject = spiffeId(ring, 'service', name)
+  const denied = view.denials.matchCredential({ issuer: ringIssuer(ring), subject, issuedAtMs: atMs }, nowMs)
+  return denied === undefined ? undefined : `${subject} is denied by ${denied.issuer}: ${denied.reason}`
 }

@@ -1,0 +1,230 @@
+/**
+ * Pieces of one blob's shards, segment after segment, from as many nodes as it takes, the fastest first. Every piece is held against its hash; who
+ * sends another is named and left out, as is who fails; who is slow has another one asked beside it.
+ */
+
+import type { FileHandle } from 'node:fs/promises'
+import type { IncomingMessage } from 'node:http'
+import { BlobShape, type Manifest, type ManifestPart, PartHashes, VaultError } from '@ringwall/vault'
+import type { ShardClient } from './shard-client.ts'
+import { readWhole, type ShardFolder } from './shard-folder.ts'
+
+/** A node that has not given its piece by then has another one asked beside it. */
+const HEDGE_MS = 1_500
+
+export interface ShardPlace {
+  readonly index: number
+  readonly party: string
+}
+
+export interface PieceReaderOptions {
+  readonly self: string
+  readonly folder: ShardFolder
+  readonly client: ShardClient
+  readonly manifest: Manifest
+  readonly part: ManifestPart
+  /** Segments from, up to and without. */
+  readonly from: number
+  readonly to: number
+  /** Where shards ought to be, in the order in which they are asked for. */
+  readonly places: readonly ShardPlace[]
+  /** Where else they are, should that not be enough. */
+  readonly more: () => Promise<readonly ShardPlace[]>
+  /** Somebody gave a wrong piece, or had none that it ought to have. */
+  readonly onFault: (party: string, index: number, what: 'wrong' | 'missing') => void
+}
+
+interface Source {
+  readonly place: ShardPlace
+  next(number: number): Promise<Buffer | undefined>
+  end(): void
+}
+
+export class PieceReader {
+  readonly #options: PieceReaderOptions
+  readonly #shape: BlobShape
+  readonly #hashes: PartHashes
+  readonly #sources = new Map<number, Source>()
+  readonly #tried = new Set<string>()
+  #waiting: ShardPlace[]
+  #askedMore = false
+
+  constructor(options: PieceReaderOptions) {
+    this.#options = options
+    const { manifest, part, places } = options
+    this.#shape = new BlobShape(part.size, manifest.data)
+    this.#hashes = new PartHashes(part, manifest.shards)
+    this.#waiting = [...places]
+  }
+
+  /** Enough verified pieces of a segment, by index. In ascending order of segments. @throws {VaultError} VAULT_SHORT */
+  async pieces(number: number): Promise<readonly (Uint8Array | undefined)[]> {
+    const { data, shards } = this.#options.manifest
+    const found: (Uint8Array | undefined)[] = Array.from({ length: shards })
+    const under = new Set<Source>()
+    let have = 0
+    let settle: () => void = () => {}
+    const ask = (source: Source): void => {
+      under.add(source)
+      void this.#take(source, number).then((piece) => {
+        under.delete(source)
+        if (piece === undefined) {
+          this.#drop(source)
+        } else if (have < data && found[source.place.index] === undefined) {
+          found[source.place.index] = piece
+          have += 1
+        }
+        settle()
+      })
+    }
+    for (const source of this.#sources.values()) ask(source)
+    try {
+      while (have < data) {
+        while (under.size + have < data) {
+          const source = await this.#another(number)
+          if (source !== undefined) ask(source)
+          else if (under.size === 0 && have < data) this.#short(have)
+          else break
+        }
+        if (have >= data) break
+        // Some may have answered while places were looked for.
+        if (under.size + have < data) continue
+        let isLate = false
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(() => {
+            isLate = true
+            resolve()
+          }, HEDGE_MS)
+          settle = () => {
+            clearTimeout(timer)
+            resolve()
+          }
+        })
+        const beside = isLate ? await this.#another(number) : undefined
+        if (beside !== undefined) ask(beside)
+      }
+    } finally {
+      settle = () => {}
+      // Whoever is behind now stays behind.
+      for (const source of under) this.#drop(source)
+    }
+    return found
+  }
+
+  end(): void {
+    for (const source of [...this.#sources.values()]) this.#drop(source)
+  }
+
+  #short(have: number): never {
+    const { data } = this.#options.manifest
+    throw new VaultError('VAULT_SHORT', `${have} right shards can be had, and it takes ${data}`)
+  }
+
+  #drop(source: Source): void {
+    source.end()
+    if (this.#sources.get(source.place.index) === source) this.#sources.delete(source.place.index)
+  }
+
+  async #take(source: Source, number: number): Promise<Uint8Array | undefined> {
+    const { party, index } = source.place
+    try {
+      const piece = await source.next(number)
+      if (piece === undefined) this.#options.onFault(party, index, 'missing')
+      else if (this.#hashes.fits(number, index, piece)) return piece
+      else this.#options.onFault(party, index, 'wrong')
+    } catch {
+      // It cannot be reached: another one is asked.
+    }
+    return undefined
+  }
+
+  /** One more place to have pieces from, of an index that none has begun with. */
+  async #another(number: number): Promise<Source | undefined> {
+    for (;;) {
+      const place = this.#waiting.shift()
+      if (place === undefined) {
+        if (this.#askedMore) return undefined
+        this.#askedMore = true
+        this.#waiting = [...(await this.#options.more())]
+        continue
+      }
+      const name = `${place.index} ${place.party}`
+      if (this.#sources.has(place.index)) {
+        // Kept for later: the one that is there may fail.
+        continue
+      }
+      if (this.#tried.has(name)) continue
+      this.#tried.add(name)
+      const source = this.#begin(place, number)
+      this.#sources.set(place.index, source)
+      return source
+    }
+  }
+
+  #begin(place: ShardPlace, number: number): Source {
+    return place.party === this.#options.self ? this.#ownSource(place) : this.#peerSource(place, number)
+  }
+
+  #ownSource(place: ShardPlace): Source {
+    const { folder, manifest, part } = this.#options
+    let handle: Promise<FileHandle | undefined> | undefined
+    return {
+      place,
+      next: async (number) => {
+        handle ??= folder.openShard(manifest.version, part.blob, place.index)
+        const held = await handle
+        return held === undefined ? undefined : readWhole(held, this.#shape.pieceStart(number), this.#shape.pieceBytes(number))
+      },
+      end: () => void handle?.then((held) => held?.close()).catch(() => {}),
+    }
+  }
+
+  #peerSource(place: ShardPlace, first: number): Source {
+    const { client, manifest, part, to } = this.#options
+    const start = this.#shape.pieceStart(first)
+    const length = this.#shape.pieceStart(to - 1) + this.#shape.pieceBytes(to - 1) - start
+    let stream: Promise<IncomingMessage | undefined> | undefined
+    return {
+      place,
+      next: async (number) => {
+        stream ??= client.shard(place.party, manifest.version, part.blob, place.index, start, length)
+        const response = await stream
+        return response === undefined ? undefined : readFrom(response, this.#shape.pieceBytes(number))
+      },
+      end: () => void stream?.then((response) => response?.destroy()).catch(() => {}),
+    }
+  }
+}
+
+/** @throws {Error} When it ends before. */
+async function readFrom(stream: IncomingMessage, length: number): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(length)
+  let done = 0
+  while (done < length) {
+    const chunk = stream.read(Math.min(stream.readableLength, length - done) || undefined) as Buffer | null
+    if (chunk === null) {
+      if (stream.readableEnded || stream.destroyed) throw new Error('it ended early')
+      await readable(stream)
+      continue
+    }
+    if (chunk.length > length - done) {
+      stream.unshift(chunk.subarray(length - done))
+      bytes.set(chunk.subarray(0, length - done), done)
+      return bytes
+    }
+    bytes.set(chunk, done)
+    done += chunk.length
+  }
+  return bytes
+}
+
+function readable(stream: IncomingMessage): Promise<void> {
+  return new Promise((settle) => {
+    const names = ['readable', 'end', 'close', 'error'] as const
+    const end = (): void => {
+      for (const name of names) stream.off(name, end)
+      settle()
+    }
+    for (const name of names) stream.on(name, end)
+  })
+}
