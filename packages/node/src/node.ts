@@ -82,6 +82,7 @@ import { Vouching } from './enrolment/vouching.ts'
 import { StartError } from './errors.ts'
 import { EstServer } from './est/est-server.ts'
 import { EventLog } from './events.ts'
+import { credentialsOf, ExpiryWatch } from './expiry-watch.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
 import { FloodWatch } from './floods.ts'
@@ -1103,6 +1104,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       )
       if (end !== undefined) closers.push(end)
     }
+    let estUntil: { readonly file: string; readonly notAfterMs: number } | undefined
     if (config.est !== undefined) {
       const est = new EstServer({
         config: config.est,
@@ -1117,6 +1119,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       })
       await est.start()
       closers.push(() => est.stop())
+      estUntil = { file: config.est.certificate, notAfterMs: est.notAfterMs }
     }
     if (config.s3 !== undefined) {
       const say = (level: 'info' | 'warn', line: string): void => events.add('vault', level, line)
@@ -1135,6 +1138,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     playbooks.start()
     closers.push(() => playbooks.stop())
     acme?.start()
+    const expiry = new ExpiryWatch(() => credentialsOf(proxy.certificates(), estUntil, ledger.state()), events)
+    expiry.start()
+    closers.push(() => expiry.stop())
     events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)
     return node
   } catch (error) {
