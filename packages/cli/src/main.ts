@@ -1507,6 +1507,44 @@ function buildProgram(): Command {
       printReport(output, await restoreLedger(config, folder))
     })
 
+  const recovery = program
+    .command('recovery')
+    .description('images of nodes, for the day when none is left: backup, part, restore')
+  recovery
+    .command('backup')
+    .description('an image of a node, encrypted to the operators; beside the running node, and only what is new')
+    .requiredOption('--config <file>', 'the node’s configuration: node.yaml')
+    .requiredOption('--key <key>', 'the operators’ key, as ringwall node recovery printed it')
+    .requiredOption('--to <folder>', 'of this node’s images')
+    .action(async ({ config, key, to }: { config: string; key: string; to: string }) => {
+      const { backupNode } = await import('@ringwall/node')
+      const { file, files, bytes, written } = await backupNode(config, key, to)
+      process.stdout.write(`${file}\n`)
+      process.stderr.write(`${files} files, ${bytes} bytes, of which ${written} are new; read back\n`)
+    })
+  recovery
+    .command('part')
+    .argument('<image>')
+    .description('an operator’s part of opening an image: of this image alone')
+    .requiredOption('--share <file>', 'the operator’s share; - reads it from standard input')
+    .action(async (image: string, { share }: { share: string }) => {
+      const [{ imagePart }, { readFileSync }] = await Promise.all([import('@ringwall/node'), import('node:fs')])
+      process.stdout.write(`${imagePart(image, readFileSync(share === '-' ? 0 : share, 'utf8'))}\n`)
+    })
+  recovery
+    .command('restore')
+    .argument('<image>')
+    .description('put a node back on an empty machine')
+    .requiredOption('--directory <dir>', 'a new folder')
+    .requiredOption('--part <text>', 'as recovery part printed it; once for each operator', collect, [])
+    .option('--whole-ring', 'no node of the ring is alive: it goes on from its images', false)
+    .action(async (image: string, given: { directory: string; part: readonly string[]; wholeRing: boolean }) => {
+      const { restoreNode } = await import('@ringwall/node')
+      const { node, atMs, files, config } = restoreNode(image, given.part, given.directory, given.wholeRing)
+      process.stdout.write(`${config}\n`)
+      process.stderr.write(`${node} as of ${new Date(atMs).toISOString()}: ${files} files\n`)
+    })
+
   const receipt = program.command('receipt').description('a decision with its proof: export, verify')
   withRing(
     receipt

@@ -15,6 +15,7 @@ export { type RunningNode, startNode } from './node.ts'
 export { type ProtectOptions, runProtect, startProtect } from './protect.ts'
 export type { ReceiptVerdict } from './receipt.ts'
 export { verifyReceiptFile } from './receipt-file.ts'
+export { backupNode, imagePart, type RestoredNode, restoreNode } from './recovery/recover.ts'
 export {
   loadTrialRules,
   parseCases,
