@@ -152,6 +152,7 @@ export async function killWhileItTells({ ring, desk }: Scene, name: string): Pro
   assert.equal(second.key, first.key, 'a receiver that knows keys takes it once')
   const other = node === 2 ? 3 : 2
   await eventually('the run is done', async () => (await ring.client(other).playbookRun(run)).status === 'done', 30_000)
-  await ring.restart(node)
+  ring.start(node, 'local')
+  await eventually(`n${node} is back`, async () => (await ask(ring.traffic(node), '/')).status < 500, 90_000)
   return second.atMs - killedMs
 }

@@ -11,8 +11,8 @@ import type { TxBody } from '@ringwall/ring/tx'
 const TURN_MS = 1_000
 const TURNS_MS_MAX = 3_000
 const UNDER_WAY_MAX = 64
-/** Left of a claim when a step begins. */
-const CLAIM_LEFT_MS_MIN = 1_000
+/** Left of a claim when a step begins: enough to do it and to say so before another may take it. */
+const CLAIM_LEFT_MS_MIN = 3_000
 
 export interface StepTask {
   readonly play: Play
