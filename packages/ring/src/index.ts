@@ -76,6 +76,7 @@ export {
   isCredentialSubject,
 } from './credential.ts'
 export { createDenialIndex, DenialTable, type HashSeed } from './denial-index.ts'
+export { didYouMean } from './did-you-mean.ts'
 export { type DiskLabel, diskLabel } from './disk-label.ts'
 export {
   DEVICE_STATUSES,
@@ -99,6 +100,14 @@ export { type AnyRingError, GenesisInvalid, PolicyFileInvalid, SnapshotInvalid }
 export { type CsrReader, type CsrReading, type EstClient, estSecretHash, estSubject } from './est.ts'
 export { FLOOD_REASON, isFloodDenial } from './flood-denial.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
+export {
+  hasLeaseWork,
+  type Lease,
+  type LeaseRefusalCode,
+  type LeaseStatement,
+  type Leases,
+  leaseUser,
+} from './leases.ts'
 export {
   denialOf,
   denialOfReuse,
@@ -245,6 +254,8 @@ export type { SamlParty, SamlPolicy } from './policy-saml.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'
 export {
+  type DatabasePolicy,
+  databaseRole,
   isVaultOpen,
   mayManageTransit,
   mayUseTransit,

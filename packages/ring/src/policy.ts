@@ -298,7 +298,11 @@ const ClaimName = z
   .regex(/^(?!__)[^\p{Cc}\p{Cs}]+$/u, 'expected the name of a claim, without __ before it')
 
 export const Authorization = z.strictObject({
-  policies: z.string().max(CEDAR_CHARS_MAX).meta({ description: 'Cedar policies. What none of them permits is refused.' }),
+  language: z
+    .enum(['cedar', 'xacml'])
+    .default('cedar')
+    .meta({ description: 'What the policies are written in: Cedar, or XACML 3.0.' }),
+  policies: z.string().max(CEDAR_CHARS_MAX).meta({ description: 'The policies. What none of them permits is refused.' }),
   claims: z
     .record(ClaimName, z.enum(['String', 'Long', 'Boolean', 'Set<String>']))
     .default({})
