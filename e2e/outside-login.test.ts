@@ -3,7 +3,7 @@
  * the ring's key fetches the provider's keys and verifies its word by itself.
  */
 import assert from 'node:assert/strict'
-import { generateKeyPairSync, hash, randomBytes, sign } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync, hash, randomBytes, sign, verify } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
@@ -164,6 +164,7 @@ before(async () => {
         { entityId: party('/board'), acs: [`${entry.acs}/board`], groups: ['board'] },
         { entityId: party('/other'), acs: [`${entry.acs}/other`], nameId: 'pseudonym' },
         { entityId: party('/quiet', { passive: true }), acs: [`${entry.acs}/quiet`] },
+        { entityId: party('/frost'), acs: [`${entry.acs}/frost`], nameId: 'pseudonym', signature: 'ring' },
       ],
     },
     services: {
@@ -414,6 +415,16 @@ test('parties that node-saml is for take the ring’s assertions, by keys that t
   await page.goto(await parties.get('/board')!.begin('r2'))
   await page.getByRole('button', { name: 'Go on' }).click()
   assert.match((await said()).error ?? '', /RequestDenied|Responder/)
+  // By the key that no node holds: whoever knows RFC 9231 verifies it by the metadata.
+  await page.goto(await parties.get('/frost')!.begin('r6'))
+  const xml = Buffer.from((await page.locator('[name=SAMLResponse]').getAttribute('value')) ?? '', 'base64').toString()
+  const [, info = '', value = ''] = /<ds:SignedInfo>(.*)<\/ds:SignedInfo><ds:SignatureValue>([^<]+)</.exec(xml) ?? []
+  const metadata = (await ask(ring.traffic(2), '/.ringwall/saml/idp')).body
+  const [, der = ''] = /DEREncodedKeyValue[^>]*>([^<]+)</.exec(metadata) ?? []
+  const key = createPublicKey({ key: Buffer.from(der, 'base64'), format: 'der', type: 'spki' })
+  const signed = `<ds:SignedInfo xmlns:ds="http://www.w3.org/2000/09/xmldsig#">${info}</ds:SignedInfo>`
+  assert.ok(verify(null, Buffer.from(signed), key, Buffer.from(value, 'base64')))
+  assert.doesNotMatch(xml, /sam-1/)
   // This one believes the other node alone.
   await page.goto(await parties.get('/other')!.begin('r3'))
   await page.getByRole('button', { name: 'Go on' }).click()
