@@ -27,7 +27,9 @@ try {
   const byRun = Map.groupBy(desk.told, ({ run }) => run)
   const never = runs.filter((run) => !byRun.has(run)).length
   const twice = [...byRun.values()].filter((told) => told.length > 1).length
-  process.stdout.write(`${count} runs at once: started in ${startedS.toFixed(1)} s, over after ${overS.toFixed(1)} s, ${open} stuck\n`)
+  process.stdout.write(
+    `${count} runs at once: started in ${startedS.toFixed(1)} s, over after ${overS.toFixed(1)} s, ${open} stuck\n`,
+  )
   process.stdout.write(`told: ${desk.told.length}; not told ${never}, more than once ${twice}, refused ${desk.refused.length}\n`)
   const tookMs: number[] = []
   for (let kill = 0; kill < kills; kill += 1) tookMs.push(await killWhileItTells(scene, `killed-${kill}`))

@@ -23,6 +23,7 @@ interface NodeGiven {
   readonly admin: string
   readonly tpm?: string
   readonly tpmLog?: string
+  readonly domain?: readonly string[]
   readonly caseFile?: string
   readonly caseClosed?: string
 }
@@ -243,24 +244,39 @@ function buildProgram(): Command {
     .option('--fabric <host:port>', 'of a device: where the other nodes reach it')
     .option('--tpm <tcti>', 'of a device: its TPM 2.0, as tpm2-tools take it')
     .option('--tpm-log <file>', 'of a device: the event log of its start')
+    .option(
+      '--domain <name...>',
+      'of a device: where DNS may know the ring, _ringwall._tcp.NAME (default: what the machine searches)',
+    )
     .option('--case-file <file>', 'of a device: a file that tells whether its case is closed')
     .option('--case-closed <text>', 'what that file holds while it is (default: 0)')
     .option('--traffic <host:port>', 'of a device: where it takes traffic', '0.0.0.0:8080')
     .option('--admin <host:port>', 'of a device: its admin API and console', '127.0.0.1:9080')
-    .action(async ({ config, takeOver, device, fabric, traffic, admin, tpm, tpmLog, caseFile, caseClosed }: NodeGiven) => {
-      if (device !== undefined) {
-        if (config !== undefined) throw new UsageError('--device takes the place of --config')
-        const { runDevice } = await import('@ringwall/node')
-        process.exitCode = await runDevice(device, { fabric, traffic, admin, tpm, tpmLog, caseFile, caseClosed })
-        return
-      }
-      if (config === undefined)
-        throw new UsageError(
-          'name the node’s configuration: ringwall node --config FILE; or ls, show, invite, join, init, add, rm, wipe, disks, recovery, unlock',
-        )
-      const { runNode } = await import('@ringwall/node')
-      process.exitCode = await runNode(config, takeOver)
-    })
+    .action(
+      async ({ config, takeOver, device, fabric, traffic, admin, tpm, tpmLog, domain, caseFile, caseClosed }: NodeGiven) => {
+        if (device !== undefined) {
+          if (config !== undefined) throw new UsageError('--device takes the place of --config')
+          const { runDevice } = await import('@ringwall/node')
+          process.exitCode = await runDevice(device, {
+            fabric,
+            traffic,
+            admin,
+            tpm,
+            tpmLog,
+            domains: domain,
+            caseFile,
+            caseClosed,
+          })
+          return
+        }
+        if (config === undefined)
+          throw new UsageError(
+            'name the node’s configuration: ringwall node --config FILE; or ls, show, invite, join, init, add, rm, wipe, disks, recovery, unlock',
+          )
+        const { runNode } = await import('@ringwall/node')
+        process.exitCode = await runNode(config, takeOver)
+      },
+    )
   withRing(
     node.command('ls').description('all nodes of the ring').addOption(watch()),
     () => async (client, format) => (await import('./commands/ring.ts')).nodeList(client, format),

@@ -73,6 +73,7 @@ import { DiskKeeper } from './disk/disk-keeper.ts'
 import { ReleaseHolder } from './disk/release-holder.ts'
 import { traceKey } from './disk/trace-key.ts'
 import { Wiper } from './disk/wiper.ts'
+import { announceOnLink } from './enrolment/announce.ts'
 import { Attester } from './enrolment/attester.ts'
 import { configuredMeasurer } from './enrolment/measure.ts'
 import { NodeReception } from './enrolment/reception.ts'
@@ -82,6 +83,7 @@ import { Vouching } from './enrolment/vouching.ts'
 import { StartError } from './errors.ts'
 import { EstServer } from './est/est-server.ts'
 import { EventLog } from './events.ts'
+import { credentialsOf, ExpiryWatch } from './expiry-watch.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
 import { FloodWatch } from './floods.ts'
@@ -1119,6 +1121,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       await started.start()
       closers.push(() => started.stop())
     }
+    if (config.announce === true) {
+      const own = view.nodes.find(({ id }) => id === config.id) ?? self
+      const end = await announceOnLink(own).catch((error: Error) =>
+        events.add('node', 'warn', `nobody on the link hears of this node: ${error.message}`),
+      )
+      if (end !== undefined) closers.push(end)
+    }
+    let estUntil: { readonly file: string; readonly notAfterMs: number } | undefined
     if (config.est !== undefined) {
       const est = new EstServer({
         config: config.est,
@@ -1133,6 +1143,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       })
       await est.start()
       closers.push(() => est.stop())
+      estUntil = { file: config.est.certificate, notAfterMs: est.notAfterMs }
     }
     if (config.s3 !== undefined) {
       const say = (level: 'info' | 'warn', line: string): void => events.add('vault', level, line)
@@ -1151,6 +1162,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     playbooks.start()
     closers.push(() => playbooks.stop())
     acme?.start()
+    const expiry = new ExpiryWatch(() => credentialsOf(proxy.certificates(), estUntil, ledger.state()), events)
+    expiry.start()
+    closers.push(() => expiry.stop())
     events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)
     return node
   } catch (error) {
