@@ -3,7 +3,7 @@
  * the ring's key fetches the provider's keys and verifies its word by itself.
  */
 import assert from 'node:assert/strict'
-import { hash, randomBytes } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync, hash, randomBytes, sign, verify } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import Provider from 'oidc-provider'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
-import { ask, eventually, TestRing } from './local-ring.ts'
+import { ask, eventually, type Reply, TestRing } from './local-ring.ts'
 import { type OutsideIdp, type OutsideParty, outsideIdp, outsideParty } from './saml-parties.ts'
 
 const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
@@ -20,6 +20,7 @@ const skip = CHROMIUM === undefined ? 'no Chromium on this machine (Debian: apt-
 const SECRET = randomBytes(32).toString('base64url')
 const PASSWORD = 'several words that nobody guesses'
 const NODES = 2
+const corpKey = generateKeyPairSync('rsa', { modulusLength: 2_048 }).privateKey
 
 let ring: TestRing
 let other: TestRing
@@ -53,6 +54,7 @@ function corpProvider(issuer: string): Provider {
     ],
     claims: { openid: ['sub'], profile: ['preferred_username', 'groups'], email: ['email', 'email_verified'] },
     conformIdTokenClaims: false,
+    jwks: { keys: [{ ...corpKey.export({ format: 'jwk' }), kid: 'corp', use: 'sig', alg: 'RS256' }] },
     cookies: { keys: [randomBytes(16).toString('hex')] },
     findAccount: (_context, id) => ({
       accountId: id,
@@ -132,6 +134,7 @@ before(async () => {
         accounts: 'both',
         groups: { engineers: 'staff' },
         domains: ['corp.example'],
+        signals: {},
       },
       {
         kind: 'openid',
@@ -161,6 +164,7 @@ before(async () => {
         { entityId: party('/board'), acs: [`${entry.acs}/board`], groups: ['board'] },
         { entityId: party('/other'), acs: [`${entry.acs}/other`], nameId: 'pseudonym' },
         { entityId: party('/quiet', { passive: true }), acs: [`${entry.acs}/quiet`] },
+        { entityId: party('/frost'), acs: [`${entry.acs}/frost`], nameId: 'pseudonym', signature: 'ring' },
       ],
     },
     services: {
@@ -187,6 +191,20 @@ after(async () => {
   await Promise.all([ring?.destroy(), other?.destroy()])
   for (const server of [application, corp, idp?.server, acs]) server?.close()
 })
+
+/** A security event of the provider, pushed to node 2 (RFC 8935). */
+function pushed(more: { readonly sub?: string; readonly aud?: string; readonly iss?: string }): Promise<Reply> {
+  const { sub = 'Al-77', aud = 'ringwall', iss = `http://localhost:${portOf(corp)}` } = more
+  const nowS = Math.floor(Date.now() / 1_000)
+  const encoded = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const event = { 'https://schemas.openid.net/secevent/caep/event-type/session-revoked': { event_timestamp: nowS } }
+  const about = { format: 'iss_sub', iss: `http://localhost:${portOf(corp)}`, sub }
+  const claims = { iss, aud, iat: nowS, jti: randomBytes(8).toString('hex'), sub_id: about, events: event }
+  const body = `${encoded({ alg: 'RS256', kid: 'corp', typ: 'secevent+jwt' })}.${encoded(claims)}`
+  const set = `${body}.${sign('sha256', Buffer.from(body), corpKey).toString('base64url')}`
+  const headers = { 'content-type': 'application/secevent+jwt', accept: 'application/json' }
+  return ask(ring.traffic(2), '/.ringwall/outside/signals', { method: 'POST', headers, body: set })
+}
 
 function samlCertificateOf(node: number): { node: string; certificate: string } {
   const shown = ring.cli('key', 'saml', '--node', `n${node}`, '-o', 'json')
@@ -284,6 +302,19 @@ test('an invitation links an account outside to somebody of the directory; an ad
   assert.equal((await told(page)).headers['x-user'], 'alice')
   const { people } = (await ring.client(1).people()) as { people: readonly { name: string; outside: unknown }[] }
   assert.deepEqual(people.find(({ name }) => name === 'alice')?.outside, [{ provider: 'corp', subject: 'Al-77' }])
+
+  // The provider says that her session is revoked: to one node, and she is out on both.
+  const cookie = `ringwall_session=${(await context.cookies(at(1))).find(({ name }) => name === 'ringwall_session')?.value}`
+  assert.equal((await pushed({ sub: 'nobody' })).status, 202, 'somebody who never was here')
+  assert.equal((await pushed({ aud: 'other' })).status, 400)
+  assert.equal((await pushed({ iss: 'https://other.example' })).status, 400)
+  assert.equal((await ask(ring.traffic(1), '/', { headers: { cookie } })).status, 200)
+  assert.equal((await pushed({})).status, 202)
+  for (const node of [1, 2])
+    await eventually(
+      `n${node} lets her go`,
+      async () => (await ask(ring.traffic(node), '/', { headers: { cookie } })).status === 403,
+    )
   await context.close()
 
   const elsewhere = await visitor()
@@ -372,9 +403,28 @@ test('parties that node-saml is for take the ring’s assertions, by keys that t
     issuer: at(1, '/.ringwall/saml/idp'),
     relayState: 'r1',
   })
+  // Somebody of oidc-provider, whose way back is longer than a state may be.
+  const another = await visitor({ javaScriptEnabled: false })
+  const beside = await another.newPage()
+  await beside.goto(await parties.get('/wiki')!.begin('r5'))
+  await beside.getByRole('link', { name: 'Log in with Corp' }).click()
+  await throughCorp(beside, 'carla')
+  await beside.getByRole('button', { name: 'Go on' }).click()
+  assert.match(await beside.locator('body').innerText(), /"corp:carla"/)
+  await another.close()
   await page.goto(await parties.get('/board')!.begin('r2'))
   await page.getByRole('button', { name: 'Go on' }).click()
   assert.match((await said()).error ?? '', /RequestDenied|Responder/)
+  // By the key that no node holds: whoever knows RFC 9231 verifies it by the metadata.
+  await page.goto(await parties.get('/frost')!.begin('r6'))
+  const xml = Buffer.from((await page.locator('[name=SAMLResponse]').getAttribute('value')) ?? '', 'base64').toString()
+  const [, info = '', value = ''] = /<ds:SignedInfo>(.*)<\/ds:SignedInfo><ds:SignatureValue>([^<]+)</.exec(xml) ?? []
+  const metadata = (await ask(ring.traffic(2), '/.ringwall/saml/idp')).body
+  const [, der = ''] = /DEREncodedKeyValue[^>]*>([^<]+)</.exec(metadata) ?? []
+  const key = createPublicKey({ key: Buffer.from(der, 'base64'), format: 'der', type: 'spki' })
+  const signed = `<ds:SignedInfo xmlns:ds="http://www.w3.org/2000/09/xmldsig#">${info}</ds:SignedInfo>`
+  assert.ok(verify(null, Buffer.from(signed), key, Buffer.from(value, 'base64')))
+  assert.doesNotMatch(xml, /sam-1/)
   // This one believes the other node alone.
   await page.goto(await parties.get('/other')!.begin('r3'))
   await page.getByRole('button', { name: 'Go on' }).click()

@@ -56,7 +56,7 @@ import {
   takeLimits,
 } from './limits.ts'
 import { isField, LOGIN_BODY_BYTES_MAX, loginNames } from './login-names.ts'
-import { isLogin, isPortal, personRefusal, portalBodyBytesMax, sessionOf } from './people.ts'
+import { isLogin, isPortal, OUTSIDE_PATHS, personRefusal, portalBodyBytesMax, sessionOf } from './people.ts'
 import { type Budget, createRateLimiter, type RateLimiter } from './rate-limiter.ts'
 import { readingsOf } from './routing-path.ts'
 import { NOWHERE, type Place, type Places, refusedSource, type Source } from './sources.ts'
@@ -844,7 +844,8 @@ function portalObjection(
     const most = portalBodyBytesMax(judgement.request)
     return { outcome: 'deny', status: 413, reason: `a form of more than ${most} bytes is not read` }
   }
-  if (body.length === 0) return undefined
+  // What is no form of ours names nobody who logs in.
+  if (body.length === 0 || judgement.request.target === OUTSIDE_PATHS.signals) return undefined
   const service = judgement.route!.service.name
   const names = loginNames(judgement.request.headers, body, 'name')
   if (names === undefined || names.length > 1)

@@ -24,6 +24,8 @@ export const OPENID_PATHS = {
 export const OUTSIDE_PATHS = {
   begin: '/.ringwall/outside',
   callback: '/.ringwall/outside/callback',
+  /** Where providers push security events (RFC 8935). */
+  signals: '/.ringwall/outside/signals',
 } as const
 /** As a service provider of SAML: where identity providers have browsers post to, and what is published for them. */
 export const SAML_PATHS = {

@@ -612,6 +612,13 @@ export function denialOf(content: TxContent, height: number | undefined, id?: st
   if (body.type === 'token.revoke' || body.type === 'token.use') {
     const read = readRingToken(content.ring, body.token)
     if (read === undefined) return undefined
+    if (body.type === 'token.revoke' && read.ends !== undefined) {
+      const value = new Date(read.ends.beforeMs).toISOString()
+      const subject = { issuer: ringIssuer(content.ring), kind: 'issued-before', subject: read.ends.subject, value } as const
+      const { atMs: issuedAtMs, issuer } = content
+      const reason = 'the provider that vouched for them says so'
+      return { expiresAtMs: read.overAtMs, height, id: subjectId(subject), issuedAtMs, issuer, reason, subject }
+    }
     if (body.type === 'token.revoke' && read.isSession) return denialOfSession(content, height, 'ended by who held it')
     const subject = { kind: 'token', value: read.id } as const
     const { atMs: issuedAtMs, issuer } = content

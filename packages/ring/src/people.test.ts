@@ -201,4 +201,15 @@ test('what serves once is redeemed once; a second time ends its session, and a t
     const revoked = next(alone.initial(), { type: 'token.revoke', token: ringToken({ ...claims, use: kind }) }, NOW)
     assert.equal(revoked.denials.matchCredential(session, NOW) !== undefined, ended, kind)
   }
+  // What the holders made of a provider's security event ends what somebody began before, and nobody else's.
+  const event = { ...claims, sid: undefined, sub: 'person:alice', use: 'event', before: nowS }
+  const said = next(alone.initial(), { type: 'token.revoke', token: ringToken(event) }, NOW)
+  const begun = (subject: string, atS: number): boolean =>
+    said.denials.matchCredential({ issuer: ringIssuer(alone.ring), subject, issuedAtMs: atS * 1_000 }, NOW) !== undefined
+  assert.deepEqual(
+    [begun('person:alice', nowS - 1), begun('person:alice', nowS), begun('person:bob', nowS - 1)],
+    [true, false, false],
+  )
+  const forged = { type: 'token.revoke', token: `${ringToken(event).slice(0, -4)}AAAA` } as const
+  assert.equal(check(alone.initial(), forged, NOW), 'TOKEN_UNKNOWN')
 })

@@ -74,6 +74,13 @@ const OpenIdOutside = z.strictObject({
     })
     .optional()
     .meta({ description: 'Its keys (RFC 7517). Without, each holder of the ring’s key fetches them from it.' }),
+  signals: z
+    .strictObject({
+      issuer: Url.optional().meta({ description: 'Of its events; that of its ID tokens unless given.' }),
+      audience: Text.optional().meta({ description: 'Of its events; the client id unless given.' }),
+    })
+    .optional()
+    .meta({ description: 'Its security events are taken (OpenID Shared Signals): they end sessions.' }),
   claims: z
     .strictObject({
       name: Text.default('preferred_username').meta({ description: 'Of the ID token: what somebody is called.' }),

@@ -20,6 +20,8 @@ export interface RevocableToken {
   readonly session: { readonly id: string; readonly overAtMs: number } | undefined
   /** It stands for its session: whoever ends it ends that. */
   readonly isSession: boolean
+  /** It says that somebody's sessions of before are over: whoever shows it ends them. */
+  readonly ends: { readonly subject: string; readonly beforeMs: number } | undefined
 }
 
 /** `iss` of the ring's tokens. */
@@ -32,13 +34,15 @@ export function readRingToken(ring: string, token: string): RevocableToken | und
   try {
     const claims: unknown = JSON.parse(decodeUtf8(decodeBase64url(token.split('.')[1] ?? '')))
     if (typeof claims !== 'object' || claims === null) return undefined
-    const { iss, jti, exp, sid, session_end: end, use } = claims as Record<string, unknown>
+    const { before, iss, jti, exp, sid, session_end: end, sub, use } = claims as Record<string, unknown>
     if (iss !== ringIssuer(ring) || typeof jti !== 'string' || !/^[0-9a-f]{32}$/.test(jti)) return undefined
     if (!isMoment(exp)) return undefined
     const hasSession = typeof sid === 'string' && /^[0-9a-f]{32}$/.test(sid) && isMoment(end)
     const session = hasSession ? { id: sid, overAtMs: end * 1_000 + SKEW_MS } : undefined
     const isSession = session !== undefined && (use === 'session' || use === 'refresh')
-    return { id: jti, overAtMs: exp * 1_000 + SKEW_MS, session, isSession }
+    const isEvent = use === 'event' && typeof sub === 'string' && sub.startsWith('person:') && isMoment(before)
+    const ends = isEvent ? { subject: sub, beforeMs: before * 1_000 } : undefined
+    return { id: jti, overAtMs: exp * 1_000 + SKEW_MS, session, isSession, ends }
   } catch (error) {
     if (error instanceof EncodingInvalid || error instanceof SyntaxError || error instanceof TypeError) return undefined
     throw error

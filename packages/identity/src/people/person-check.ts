@@ -24,8 +24,10 @@ import {
   type OutsideWord,
   providerOf,
 } from './outside/outside.ts'
+import { EVENT_S_MAX, readSecurityEvent } from './outside/security-event.ts'
 import {
   type AssertionRequest,
+  type EventRequest,
   loginChallenge,
   type OutsideRequest,
   outsideNonce,
@@ -87,6 +89,7 @@ export function checkPerson(request: PersonRequest, view: PersonView, nowMs: num
     const asserted = checkAssertion(request, view, nowMs)
     return 'ok' in asserted ? asserted : { ok: true, message: Buffer.from(signedAssertionInfo(asserted).signedInfo) }
   }
+  if (request.type === 'event') return checkEvent(request, view, key, nowMs)
   if (request.type === 'renew') return checkRenewal(request, view, key, nowMs)
   const read = (token: string): Readonly<Record<string, unknown>> | undefined => readSigned(token, view)
   const checked = request.type === 'code' ? checkCode(request, view, read, nowMs) : checkTokens(request, view, read, nowMs)
@@ -129,6 +132,36 @@ function checkOutside(request: OutsideRequest, view: PersonView, key: string, no
   if ('ok' in holder) return refuse('MINT_PERSON', `${holder.code}: ${holder.reason}`)
   const outside: OutsideClaims = { idp: provider.name, idp_groups: taken.idp_groups, idp_sub: word.subject }
   return begun(request, view, key, nowMs, holder, { amr: ['fed'], ...outside })
+}
+
+/** That sessions of before are over. What is signed follows from the event alone, so that one event comes to one denial. */
+function checkEvent(
+  { provider: name, ring, set }: EventRequest,
+  view: PersonView,
+  key: string,
+  nowMs: number,
+): Mintable | MintRefusal {
+  const provider = providerOf(view, name)
+  if (provider?.kind !== 'openid' || provider.signals === undefined)
+    return refuse('MINT_NOT_ENTITLED', `no security events of ${name} are taken`)
+  const event = readSecurityEvent(set, provider, provider.jwks?.keys ?? view.providerKeys?.(provider) ?? [], nowMs)
+  if ('ok' in event) return refuse('MINT_PROOF', `${event.code}: ${event.reason}`)
+  const { subject, beforeS, saidS, jti } = event
+  const of = { subject, name: provider.claims.name === 'sub' ? subject : undefined }
+  const holder = holderOf(view.people, provider, of, [])
+  if ('ok' in holder) return refuse('MINT_PERSON', `${holder.code}: ${holder.reason}`)
+  const claims = {
+    aud: 'events',
+    before: beforeS,
+    // As long as a session of before could last.
+    exp: saidS + 2 * EVENT_S_MAX,
+    iat: saidS,
+    iss: ringIssuer(ring),
+    jti: hash('sha256', `event ${canonicalJson({ jti, provider: name, ring })}`, 'hex').slice(0, 32),
+    sub: personSubject(holder.name),
+    use: 'event',
+  }
+  return signable(claims, key)
 }
 
 /** What the provider says, if it is for this occasion and signed by it. */

@@ -46,8 +46,18 @@ export type PersonRequest =
   | { readonly type: 'renew'; readonly atMs: number; readonly ring: string; readonly token: string }
   | OutsideRequest
   | AssertionRequest
+  | EventRequest
   | CodeRequest
   | TokensRequest
+
+/** That somebody's sessions are over, by the word of the outside provider that vouched for them. */
+export interface EventRequest {
+  readonly type: 'event'
+  readonly provider: string
+  readonly ring: string
+  /** A security event token (RFC 8417). */
+  readonly set: string
+}
 
 /** An assertion for a party of SAML, by the session of who logs in to it. */
 export interface AssertionRequest {
@@ -182,6 +192,15 @@ export function parsePersonRequest(value: unknown): PersonRequest {
       type,
     }
   }
+  if (type === 'event') {
+    const fields = record(value, 'request', ['provider', 'ring', 'set', 'type'])
+    return {
+      provider: text(fields.provider, 'request.provider', SERVICE, 'the name of a provider'),
+      ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
+      set: text(fields.set, 'request.set', ID_TOKEN, 'a compact JWS'),
+      type,
+    }
+  }
   if (type === 'tokens') {
     const fields = record(value, 'request', ['grant', 'proof', 'ring', 'type', 'verifier', 'want'])
     const { want } = fields
@@ -195,7 +214,7 @@ export function parsePersonRequest(value: unknown): PersonRequest {
       want,
     }
   }
-  return fail('request.type', 'login, outside, renew, assertion, code or tokens')
+  return fail('request.type', 'login, outside, renew, assertion, event, code or tokens')
 }
 
 function parseProof(value: unknown): LoginProof {

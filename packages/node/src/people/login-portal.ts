@@ -42,6 +42,7 @@ import { enrolPage, loginPage, logoutPage, noticePage, type OfferedProvider, typ
 import { type Passwords, PasswordsBusy } from './passwords.ts'
 import type { ProviderKeys } from './provider-keys.ts'
 import { SamlProvider, type SamlProviderOptions } from './saml-provider.ts'
+import { SecurityEvents } from './security-events.ts'
 
 const MINT_MS_MAX = 8_000
 const RENEW_MS_MAX = 4_000
@@ -109,6 +110,7 @@ export class LoginPortal implements Portal {
   readonly #openid: OpenIdProvider
   readonly #outside: OutsideLogin
   readonly #saml: SamlProvider
+  readonly #events: SecurityEvents
   /** Each costs the ring a signature, and may end in a denial. */
   readonly #logins = new Attempts(LOGINS_MAX, LOGINS_WINDOW_MS)
 
@@ -124,6 +126,10 @@ export class LoginPortal implements Portal {
       formCookie: formCookieText,
     })
     this.#saml = new SamlProvider(options)
+    this.#events = new SecurityEvents({
+      ...options,
+      show: (token) => options.propose({ type: 'token.revoke', token }, AGREE_MS_MAX),
+    })
     this.#outside = new OutsideLogin({
       ...options,
       keys: options.providerKeys,
@@ -164,6 +170,7 @@ export class LoginPortal implements Portal {
       if (path === OUTSIDE_PATHS.callback) return this.#returned(visit, await this.#outside.returned(visit))
       return noticePage('Not found', 'There is no such page.', { status: 404 })
     }
+    if (path === OUTSIDE_PATHS.signals) return this.#events.receive(request, visit.nowMs)
     if (path === SAML_PATHS.acs)
       return this.#returned(visit, this.#outside.posted(visit, formFields(request), isFromHere(request)))
     const fields = isFromHere(request) ? formFields(request) : undefined

@@ -24,14 +24,16 @@ import { type OutsideHttp, OutsideUnreachable } from './outside-http.ts'
 import { noticePage, onwardsPage } from './pages.ts'
 import type { ProviderKeys } from './provider-keys.ts'
 
-const TO_CHARS_MAX = 512
+const TO_CHARS_MAX = 2_048
+/** Of what goes to a provider and comes back in addresses; what is longer stays in the cookie. */
+const STATE_CHARS_MAX = 800
 /** Of an answer of SAML, in base64: as much as a holder of the key takes. */
 const SAML_CHARS_MAX = 65_536
-/** What would be `state`, for a provider of SAML. */
-const SAML_COOKIE = { secure: '__Host-ringwall_saml', plain: 'ringwall_saml' } as const
-const SAML_COOKIE_S = 900
+/** What would be `state`, for a provider of SAML, or where it is long. */
+const STATE_COOKIE = { secure: '__Host-ringwall_outside', plain: 'ringwall_outside' } as const
+const STATE_COOKIE_S = 900
 const CODE = /^[\x20-\x7e]{1,2048}$/
-const STATE = /^([A-Za-z0-9._-]{80,140})~([a-z0-9-]{1,63})~([A-Za-z0-9_-]{0,700})~([a-z0-9._@+-]{0,63})$/
+const STATE = /^([A-Za-z0-9._-]{80,140})~([a-z0-9-]{1,63})~([A-Za-z0-9_-]{0,2800})~([a-z0-9._@+-]{0,63})$/
 
 const WRONG = noticePage('This did not work', 'The page was open for too long, or the answer was for another browser.', {
   status: 400,
@@ -111,10 +113,12 @@ export class OutsideLogin {
         destination: provider.signOn,
         atMs: nowMs,
       }
-      return seeOther(authnRequestUrl(asked, occasion.nonce), [...own, samlCookieText(request, state, SAML_COOKIE_S)])
+      return seeOther(authnRequestUrl(asked, occasion.nonce), [...own, stateCookieText(request, state)])
     }
     try {
-      return seeOther(await this.#authorization(provider, request, state, text, login), own)
+      const isLong = state.length > STATE_CHARS_MAX
+      const location = await this.#authorization(provider, request, isLong ? occasion.nonce : state, text, login)
+      return seeOther(location, isLong ? [...own, stateCookieText(request, state)] : own)
     } catch (error) {
       return this.#unreachable(provider, error as Error)
     }
@@ -147,10 +151,12 @@ export class OutsideLogin {
   async returned(visit: OutsideVisit): Promise<Returned | PortalAnswer> {
     const { request, query } = visit
     for (const name of new Set(query.keys())) if (query.getAll(name).length > 1) return WRONG
-    const opened = this.#opened(visit, query.get('state') ?? '')
+    const state = query.get('state') ?? ''
+    const isKept = state.length < 80
+    const opened = this.#opened(visit, isKept ? this.#kept(request) : state)
     if ('status' in opened) return opened
     const { provider, form, occasion, to, enrols } = opened
-    if (provider.kind !== 'openid') return WRONG
+    if (provider.kind !== 'openid' || (isKept && state !== occasion.nonce)) return WRONG
     try {
       const { token, saysIssuer } = await this.#options.keys.addresses(provider)
       const iss = query.get('iss')
@@ -188,8 +194,7 @@ export class OutsideLogin {
         { SAMLResponse: answer, RelayState: relayState.slice(0, 80) },
         { status: 200 },
       )
-    const state = /^[A-Za-z0-9._~@+-]{1,1200}$/.exec(this.#options.cookie(request, samlCookie(request)) ?? '')?.[0] ?? ''
-    const opened = this.#opened(visit, state)
+    const opened = this.#opened(visit, this.#kept(request))
     if ('status' in opened) return opened
     const { provider, occasion, to, enrols } = opened
     if (provider.kind !== 'saml' || relayState !== occasion.nonce) return WRONG
@@ -202,6 +207,12 @@ export class OutsideLogin {
   metadata(request: PortalRequest): PortalAnswer {
     const body = serviceProviderMetadata(serviceEntityId(this.#options.ring, request.service), addressOf(request, SAML_PATHS.acs))
     return { status: 200, headers: ['content-type', 'application/samlmetadata+xml', 'x-content-type-options', 'nosniff'], body }
+  }
+
+  /** The state that the browser kept for us. */
+  #kept(request: PortalRequest): string {
+    const shown = this.#options.cookie(request, stateCookie(request)) ?? ''
+    return /^[A-Za-z0-9._~@+-]{1,3200}$/.test(shown) ? shown : ''
   }
 
   #brought(
@@ -286,13 +297,13 @@ function addressOf({ secure, authority }: PortalRequest, path: string): string {
   return `${secure ? 'https' : 'http'}://${authority.toLowerCase()}${path}`
 }
 
-function samlCookie({ secure }: PortalRequest): string {
-  return secure ? SAML_COOKIE.secure : SAML_COOKIE.plain
+function stateCookie({ secure }: PortalRequest): string {
+  return secure ? STATE_COOKIE.secure : STATE_COOKIE.plain
 }
 
-function samlCookieText(request: PortalRequest, value: string, forS: number): string {
+function stateCookieText(request: PortalRequest, value: string): string {
   const secure = request.secure ? '; Secure' : ''
-  return `${samlCookie(request)}=${value}; Path=/; Max-Age=${forS}; HttpOnly; SameSite=Lax${secure}`
+  return `${stateCookie(request)}=${value}; Path=/; Max-Age=${STATE_COOKIE_S}; HttpOnly; SameSite=Lax${secure}`
 }
 
 /** As RFC 6749 section 2.3.1 has it in Basic. */

@@ -64,10 +64,16 @@ export class ProviderKeys {
 
   /** Has the keys that the proof was signed by, if they can be had: before somebody verifies it. */
   async prepare(request: PersonRequest): Promise<void> {
-    if (request.type !== 'outside' || request.proof.kind !== 'openid') return
+    const token =
+      request.type === 'event'
+        ? request.set
+        : request.type === 'outside' && request.proof.kind === 'openid'
+          ? request.proof.idToken
+          : undefined
+    if (token === undefined || (request.type !== 'outside' && request.type !== 'event')) return
     const provider = this.#options.view().policy.providers.find(({ name }) => name === request.provider)
     if (provider?.kind !== 'openid' || provider.jwks !== undefined) return
-    const kid = readJws(request.proof.idToken)?.header.kid
+    const kid = readJws(token)?.header.kid
     const keys = this.keys(provider)
     if (keys.length > 0 && (kid === undefined || keys.some((key) => key.kid === kid))) return
     await this.#fetch(provider).catch((error: Error) => this.#options.log(`keys of ${provider.name}: ${error.message}`))
