@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { parseContext, RingwallClient } from '@ringwall/client'
 
 export const CLI = resolve(import.meta.dirname, '../packages/cli/bin/ringwall.mjs')
-const NODE_FLAGS = ['--disable-warning=ExperimentalWarning']
+export const NODE_FLAGS = ['--disable-warning=ExperimentalWarning']
 const READY_MS_MAX = 45_000
 
 /** One HTTP answer. */

@@ -191,3 +191,95 @@ test('mistakes are told by file, line and column; a policy that fails its own te
   const both = await apply(CEDAR, document().replace('      file: app.cedar', '      file: app.cedar\n      policies: ""'))
   assert.match(both.stderr, /keep policies or file, not both/)
 })
+
+const plainDocument = (of: string): string => `version: 1
+services:
+  app:
+    upstreams: [{ url: "${ring.upstream}" }]
+    waf: { mode: "off" }
+${of}${issuerYaml()}`
+
+test('callers: can answers for services; what is open ends when the policy names others, with and without a token', async () => {
+  const before = await apply('', plainDocument(''))
+  assert.equal(before.code, 0, before.stderr)
+  const open = await openWebSocket(ring.port, token({ sub: 'ann' }))
+  const staying = await openWebSocket(ring.port, token({ sub: 'bob' }))
+  assert.equal(await status('/a'), 200)
+  const tests =
+    'tests:\n  - { name: billing calls, request: { path: /a, caller: service/billing }, expect: allow }\n  - { name: shop does not, request: { path: /a, caller: service/shop }, expect: { outcome: deny, status: 403, rule: "callers:app" } }\n'
+  const applied = await apply(
+    '',
+    `${plainDocument('    callers: [service/billing]\n    routes: [{ name: a, path: /b, callers: [people] }]\n')}${tests}`,
+  )
+  assert.equal(applied.code, 0, applied.stderr)
+  await Promise.all([open.closed, staying.closed])
+  assert.deepEqual([await status('/a'), await status('/a', {}), await status('/b', {})], [401, 403, 200])
+  for (const [args, code, says] of [
+    [['service/billing', 'GET', 'app/a'], 0, /^allowed\n$/],
+    [['service/shop', 'GET', 'app/a'], 1, /^denied: spiffe:\/\/[0-9a-f]{64}\/service\/shop is none of the callers of app\n$/],
+    [['ann', 'GET', 'app/a'], 1, /^denied: somebody who is no service is none of the callers/],
+    [['ann', 'GET', 'app/a', '--caller', 'service/billing'], 0, /^allowed\n$/],
+    [['ann', 'GET', 'app/b'], 0, /^allowed\n$/],
+    [['service/billing', 'GET', 'app/b'], 1, /^denied/],
+  ] as const) {
+    const told = await ring.run('can', ...args)
+    assert.match(told.stdout, says, `${args.join(' ')} ${told.stderr}`)
+    assert.equal(told.code, code)
+  }
+  for (const [args, says] of [
+    [['spiffe://other/service/billing', 'GET', 'app/a'], /is not of this ring/],
+    [['service/billing', 'GET', 'app/a', '--group', 'x'], /a certificate has no claims/],
+    [['service/a', 'GET', 'app/a', '--caller', 'service/b'], /leave --caller out/],
+  ] as const)
+    assert.match((await ring.run('can', ...args)).stderr, says)
+  const asked = { action: { name: 'GET' }, resource: { type: 'path', id: 'app/a' } }
+  const decisions = await Promise.all(
+    ['billing', 'service/shop'].map(
+      async (id) => (await authzen('evaluation', { subject: { type: 'service', id }, ...asked })).body.decision,
+    ),
+  )
+  assert.deepEqual(decisions, [true, false])
+})
+
+const XACML = `<?xml version="1.0" encoding="UTF-8"?>
+<Policy xmlns="urn:oasis:names:tc:xacml:3.0:core:schema:wd-17" PolicyId="app" Version="1.0"
+        RuleCombiningAlgId="urn:oasis:names:tc:xacml:3.0:rule-combining-algorithm:deny-unless-permit">
+  <Target/>
+  <Rule RuleId="staff-reads" Effect="Permit">
+    <Condition>
+      <Apply FunctionId="urn:oasis:names:tc:xacml:1.0:function:string-is-in">
+        <AttributeValue DataType="http://www.w3.org/2001/XMLSchema#string">staff</AttributeValue>
+        <AttributeDesignator Category="urn:oasis:names:tc:xacml:1.0:subject-category:access-subject" MustBePresent="false"
+          AttributeId="urn:ringwall:subject:group" DataType="http://www.w3.org/2001/XMLSchema#string"/>
+      </Apply>
+    </Condition>
+  </Rule>
+</Policy>
+`
+
+test('XACML from a file is a service’s authorization: proxy, can and AuthZEN say the same, mistakes come by line and column', async () => {
+  const text = plainDocument('    authorization:\n      language: xacml\n      file: app.cedar\n')
+  const applied = await apply(XACML, text)
+  assert.equal(applied.code, 0, applied.stderr)
+  assert.deepEqual([await status('/a'), await status('/a', {}), await status('/a', { groups: ['staff'] })], [401, 403, 200])
+  assert.match((await ring.run('can', 'ann', 'GET', 'app/a', '--group', 'staff')).stdout, /^allowed/)
+  const why = await ring.run('can', 'ann', 'GET', 'app/a', '--explain')
+  assert.match(why.stdout, /decided +by authorization, authorization:app\n +because +the policy app of app forbids it/)
+  const subject = { type: 'user', id: 'ann', properties: { groups: ['staff'] } }
+  const answer = await authzen('evaluation', { subject, action: { name: 'GET' }, resource: { type: 'path', id: 'app/a' } })
+  assert.equal(answer.body.decision, true)
+  const typo = await apply(XACML.replace('string-is-in', 'string-is-inn'), text)
+  assert.equal(typo.code, 1)
+  assert.match(typo.stderr, /app\.cedar:7:7: the function \S+string-is-inn is not known \(XACML 7:7\)/)
+  writeFileSync(join(ring.folder, 'policy.xml'), XACML)
+  writeFileSync(
+    join(ring.folder, 'request.json'),
+    '{"Request":{"AccessSubject":{"Attribute":[{"AttributeId":"urn:ringwall:subject:group","Value":"staff"}]}}}',
+  )
+  const [policy, request] = [join(ring.folder, 'policy.xml'), join(ring.folder, 'request.json')]
+  assert.match((await ring.run('xacml', 'check', policy)).stdout, /^Policy app, version 1\.0: well\n$/)
+  assert.match((await ring.run('xacml', 'evaluate', policy, request)).stdout, /^\{"Response":\[\{"Decision":"Permit"/)
+  writeFileSync(policy, XACML.replace('</Policy>', ''))
+  const broken = await ring.run('xacml', 'check', policy)
+  assert.deepEqual([broken.code, /policy\.xml:\d+:1: <Policy> is not closed/.test(broken.stderr)], [2, true], broken.stderr)
+})

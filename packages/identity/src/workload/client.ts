@@ -39,6 +39,9 @@ export class WorkloadAnswerInvalid extends Error {
   readonly code = 'WORKLOAD_ANSWER'
 }
 
+/** The program is something else now, and must not go on speaking as what it was. */
+class AnotherService extends WorkloadAnswerInvalid {}
+
 /** @throws {WorkloadAnswerInvalid} Whatever the bytes. */
 export function parseSvids(message: Uint8Array): readonly HeldSvid[] {
   try {
@@ -202,17 +205,21 @@ export class WorkloadClient {
         }
       } catch (error) {
         stream.close(constants.NGHTTP2_CANCEL)
-        over((error as Error).message)
+        over((error as Error).message, error instanceof AnotherService)
       }
     })
   }
 
   #take(svids: readonly HeldSvid[]): void {
     const { service, onChange } = this.#options
-    const wanted = service === undefined ? svids[0] : svids.find(({ spiffeId }) => spiffeId.endsWith(`/service/${service}`))
+    // What it was first it stays: others take it for that.
+    const known = this.#svid?.spiffeId
+    const isIt = ({ spiffeId }: HeldSvid): boolean =>
+      service === undefined ? (known ?? spiffeId) === spiffeId : spiffeId.endsWith(`/service/${service}`)
+    const wanted = svids.find(isIt)
     if (wanted === undefined) {
       const names = svids.map(({ spiffeId }) => spiffeId).join(', ')
-      throw new WorkloadAnswerInvalid(`this program is ${names}, and not the service ${service}`)
+      throw new AnotherService(`this program is ${names}, and not the service ${service ?? known}`)
     }
     this.#failures = 0
     this.#problem = ''

@@ -1,4 +1,5 @@
 /** What `ringwall sidecar` does: sidecar.yaml. */
+import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { Callers, Duration } from '@ringwall/ring'
@@ -26,7 +27,18 @@ const Outbound = z.strictObject({
       /^(?:(?:service|node)\/[a-z0-9][a-z0-9-]{0,62}|spiffe:\/\/[A-Za-z0-9._/-]{1,500})$/,
       'expected service/NAME, node/NAME or a SPIFFE id',
     )
-    .meta({ description: 'Whom its certificate must name.' }),
+    .optional()
+    .meta({ description: 'Whom its certificate of the ring must name.' }),
+  name: z
+    .string()
+    .regex(/^(?=.{1,253}$)[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*$/, 'expected a host name in lower case')
+    .optional()
+    .meta({ description: 'In place of is, of a node: the host name that its certificate must be for.' }),
+  authorities: z
+    .string()
+    .max(4_096)
+    .optional()
+    .meta({ description: 'Who vouches for that, in PEM; those that Node knows unless given.' }),
   http2: z.boolean().default(false),
   timeout: Duration.default(30_000),
 })
@@ -56,7 +68,10 @@ export interface OutboundConfig {
   readonly listen: HostPort
   readonly to: string
   /** `service/NAME`, `node/NAME` or a SPIFFE id. */
-  readonly is: string
+  readonly is: string | undefined
+  /** In place of it: a host name, and who vouches for it, in PEM. */
+  readonly name: string | undefined
+  readonly authorities: string | undefined
   readonly http2: boolean
   readonly timeoutMs: number
 }
@@ -104,15 +119,21 @@ export function parseSidecarConfig(text: string, file: string, environment: Node
         timeoutMs: timeout,
       }
     }),
-    outbound: outbound.map(({ listen, to, is, http2, timeout }, at) => {
+    outbound: outbound.map(({ listen, to, is, name, authorities, http2, timeout }, at) => {
       const where = `${file}: outbound.${at}`
       const address = parseHostPort(listen, `${where}.listen`)
+      if ((is === undefined) === (name === undefined) || (authorities !== undefined && name === undefined))
+        throw new StartError(
+          'CONFIG_INVALID',
+          `${where}: expected is, or name (with authorities, where Node does not know them): whom the other side must be`,
+        )
+      const pem = authorities === undefined ? undefined : authoritiesIn(authorities, `${where}.authorities`)
       if (!isLoopback(address.host))
         throw new StartError(
           'CONFIG_INVALID',
           `${where}.listen: ${address.host} is not loopback: whoever reached it would speak as this service; expected 127.0.0.1 or [::1]`,
         )
-      return { listen: address, to: originOf(to, `${where}.to`), is, http2, timeoutMs: timeout }
+      return { listen: address, to: originOf(to, `${where}.to`), is, name, authorities: pem, http2, timeoutMs: timeout }
     }),
   }
 }
@@ -127,6 +148,16 @@ function socketOf(given: string | undefined, file: string): string {
   if (path === undefined)
     throw new StartError('CONFIG_INVALID', `${file}: workloadApi: ${JSON.stringify(given)} is no socket; expected unix:///PATH`)
   return path
+}
+
+function authoritiesIn(file: string, where: string): string {
+  try {
+    const pem = readFileSync(file, 'utf8')
+    new X509Certificate(pem)
+    return pem
+  } catch {
+    throw new StartError('CONFIG_INVALID', `${where}: ${file} has no certificates in PEM, or cannot be read`)
+  }
 }
 
 function originOf(text: string, where: string): string {

@@ -34,6 +34,7 @@ export interface SidecarOptions {
 
 interface Identity {
   readonly svid: HeldSvid
+  readonly own: { readonly cert: string; readonly key: string; readonly minVersion: 'TLSv1.3' }
   readonly server: SecureContext
   readonly client: SecureContext
   readonly ring: string
@@ -78,7 +79,7 @@ export class Sidecar {
     try {
       for (const inbound of this.#config.inbound) ways.push(await this.#open(this.#inbound(inbound), inbound.listen, inbound.to))
       for (const outbound of this.#config.outbound)
-        ways.push(await this.#open(this.#outbound(outbound), outbound.listen, `${outbound.to} (${outbound.is})`))
+        ways.push(await this.#open(this.#outbound(outbound), outbound.listen, `${outbound.to} (${outbound.is ?? outbound.name})`))
     } catch (error) {
       await this.stop()
       throw error
@@ -108,14 +109,11 @@ export class Sidecar {
       return
     }
     const cert = svid.chain.map((one) => one.toString()).join('')
-    const common = {
-      cert,
-      key: svid.key.export({ format: 'pem', type: 'pkcs8' }),
-      ca: svid.authorities.map((one) => one.toString()),
-      minVersion: 'TLSv1.3',
-    } as const
+    const own = { cert, key: svid.key.export({ format: 'pem', type: 'pkcs8' }) as string, minVersion: 'TLSv1.3' } as const
+    const common = { ...own, ca: svid.authorities.map((one) => one.toString()) }
     this.#identity = {
       svid,
+      own,
       // Who comes back shows its certificate again.
       server: createSecureContext({ ...common, sessionIdContext: hash('sha256', cert).slice(0, 32) }),
       client: createSecureContext(common),
@@ -152,7 +150,17 @@ export class Sidecar {
     })
   }
 
-  #outbound({ listen, to, is, http2, timeoutMs }: OutboundConfig): ProxyOptions {
+  #outbound({ listen, to, is, name, authorities, http2, timeoutMs }: OutboundConfig): ProxyOptions {
+    let known: { readonly of: Identity; readonly context: SecureContext } | undefined
+    /** For who is known by a host name: our certificate, and others' authorities. */
+    const named = (identity: Identity): SecureContext => {
+      if (known?.of !== identity)
+        known = {
+          of: identity,
+          context: createSecureContext({ ...identity.own, ...(authorities === undefined ? {} : { ca: authorities }) }),
+        }
+      return known.context
+    }
     const service = { upstreams: [{ url: to, http2 }], callers: ['anyone'], ...plain(timeoutMs) }
     return {
       ...this.#proxyOptions(service, { ...listen, http2: true }),
@@ -161,6 +169,7 @@ export class Sidecar {
         options: () => {
           const identity = this.#current()
           if (identity === undefined) return { secureContext: NOBODY, rejectUnauthorized: true, checkServerIdentity: refuseAll }
+          if (is === undefined) return { secureContext: named(identity), servername: name, rejectUnauthorized: true }
           return {
             secureContext: identity.client,
             rejectUnauthorized: true,

@@ -412,6 +412,8 @@ class OpenCall {
     const made = services.flatMap((service) => identities.identity(service) ?? [])
     // The first answer has all of them, as far as they can be had.
     if (this.#sent === undefined && services.some((service) => identities.isMaking(service))) return
+    // One that is replaced is not left out meanwhile: it would be taken for one that is no more.
+    if (services.some((service) => identities.isMaking(service) && identities.identity(service) === undefined)) return
     if (made.length === 0)
       return this.#lacks(services.map((service) => identities.reason(service) ?? 'it is being made').join('; '))
     const state = [digestOf(anchors), ...made.map(({ thumbprint }) => thumbprint)].join(' ')
