@@ -115,7 +115,7 @@ try {
   out('n5 was away, others had its part meanwhile, and it has it again')
 
   // 4. A node that leaves for good.
-  const { code, stderr } = ring.cli('node', 'rm', 'n4', '--reason', 'leaves', '--yes')
+  const { code, stderr } = ring.cli('node', 'rm', 'n4', '--reason', 'leaves')
   assert.equal(code, 0, stderr)
   await whole([1, 2, 3, 5], Date.now())
   await readAll(3)
