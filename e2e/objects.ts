@@ -147,7 +147,9 @@ function run(command: string, args: readonly string[], env: Readonly<Record<stri
   return ran.stdout
 }
 
-const has = (command: string): boolean => spawnSync(command, ['--version']).status === 0
+function has(command: string): boolean {
+  return spawnSync(command, ['--version']).status === 0
+}
 
 function clients(): void {
   const folder = mkdtempSync(join(tmpdir(), 'ringwall-s3-'))
