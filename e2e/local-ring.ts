@@ -169,6 +169,11 @@ export class TestRing {
     return new RingwallClient({ baseUrl: url, operator: context })
   }
 
+  /** Of a node that is not one of those that the ring was brought up with. */
+  clientAt(baseUrl: string): RingwallClient {
+    return new RingwallClient({ baseUrl, operator: parseContext(readFileSync(join(this.data, 'operator.json'), 'utf8')) })
+  }
+
   /** Runs the command line against this ring. */
   cli(...args: readonly string[]): { readonly code: number; readonly stdout: string; readonly stderr: string } {
     return this.cliAs('operator.json', ...args)

@@ -17,8 +17,20 @@ vault:
     - path: shop
       read: ['operator:*', service:shop]
       write: ['operator:*']
+    - path: web
+      read: [service:web]
+      write: [service:web]
     - path: write-only
       write: ['operator:*']
+  transit:
+    - key: shop
+      use: ['operator:*', service:shop]
+      manage: ['operator:*']
+    - key: web
+      use: [service:web]
+      manage: ['operator:*']
+    - key: managed-only
+      manage: ['operator:*']
 `
 
 /** Opens the vault by the policy; resolves when every node has a share of the sealing key. */
@@ -64,6 +76,13 @@ export class VaultClient {
       waysToAsk(this.session.clients.slice(0, 1)),
     )
     return Buffer.from(secrets[0]!.secret)
+  }
+
+  /** What all nodes say of a key; fails while they differ. */
+  async transitKey(name: string): Promise<Awaited<ReturnType<VaultSession['clients'][0]['transitKey']>>> {
+    const answers = await Promise.all(this.session.clients.map((client) => client.transitKey({ name })))
+    if (new Set(answers.map((answer) => JSON.stringify(answer))).size !== 1) throw new Error('nodes differ')
+    return answers[0]!
   }
 
   /** As the command line does: by way of any node, and again while the key is handed on. */

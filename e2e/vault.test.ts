@@ -5,6 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import nodeVault from 'node-vault'
 import { CLI, eventually, freePorts, TestRing } from './local-ring.ts'
 import { openVault, VaultClient } from './vault-client.ts'
 
@@ -16,9 +17,9 @@ let vault: VaultClient
 type Run = ReturnType<TestRing['cli']>
 
 /** The command line, with something on standard input. */
-function cli(args: readonly string[], input: string = ''): Run {
+function cli(args: readonly string[], input: string = '', noun = 'vault'): Run {
   const env = { ...process.env, NO_COLOR: '1', RINGWALL_CONTEXT: join(ring.data, 'operator.json') }
-  const argv = ['--disable-warning=ExperimentalWarning', CLI, 'vault', ...args]
+  const argv = ['--disable-warning=ExperimentalWarning', CLI, noun, ...args]
   const run = spawnSync(process.execPath, argv, { input, env, encoding: 'utf8', timeout: 60_000 })
   return { code: run.status ?? -1, stdout: run.stdout, stderr: run.stderr }
 }
@@ -158,7 +159,85 @@ test('08 what is deleted or has expired nobody opens, at any node, while the led
   })
 })
 
-test('09 a validator that joins gets a share of both keys, one that leaves keeps none that counts, and what was sealed before opens', async (t) => {
+test('09 keys of the transit encrypt, sign and authenticate by the command line, for who may, at any node, and old versions end', async () => {
+  const transit = (args: readonly string[], input = ''): Run => cli(args, input, 'transit')
+  good(transit(['create', 'shop/cards', '--use', 'encrypt']))
+  good(transit(['create', 'shop/orders', '--use', 'sign']))
+  good(transit(['create', 'managed-only/key', '--use', 'encrypt']))
+  for (const name of ['shop/cards', 'shop/orders', 'managed-only/key'])
+    await eventually(name, async () => (await vault.transitKey(name)).name === name)
+  const text = good(transit(['encrypt', 'shop/cards', '--bound', 'user 7'], SECRET)).trim()
+  assert.equal(good(transit(['decrypt', 'shop/cards', '--bound', 'user 7'], text)), SECRET)
+  assert.match(transit(['decrypt', 'shop/cards'], text).stderr, /in this context/)
+  const elsewhere = good(transit(['encrypt', 'managed-only/key'], SECRET))
+  assert.match(transit(['decrypt', 'managed-only/key'], elsewhere).stderr, /lets operator:\w+ use managed-only\/key/)
+  good(transit(['rotate', 'shop/cards']))
+  await eventually('its second version everywhere', () =>
+    vault.transitKey('shop/cards').then(({ versions }) => versions.length === 2),
+  )
+  const again = good(transit(['rewrap', 'shop/cards', '--bound', 'user 7'], text)).trim()
+  assert.match(again, /^ringwall:v2:/)
+  good(transit(['trim', 'shop/cards', '--least', '2']))
+  await eventually('its first version ends', () => transit(['decrypt', 'shop/cards', '--bound', 'user 7'], text).code === 1)
+  assert.equal(good(transit(['decrypt', 'shop/cards', '--bound', 'user 7'], again)), SECRET)
+  const signature = good(transit(['sign', 'shop/orders'], 'order 1')).trim()
+  assert.match(transit(['verify', 'shop/orders', '--signature', signature], 'order 1').stderr, /good: signed by version 1/)
+  assert.equal(transit(['verify', 'shop/orders', '--signature', signature], 'order 2').code, 1)
+  assert.match(good(transit(['ls'])), /shop\/orders +sign +1/)
+})
+
+test('10 a client library of HashiCorp Vault reads and writes versions, encrypts, signs and authenticates, with a pass and no longer', async () => {
+  const pass = good(cli(['pass', '--service', 'web'])).trim()
+  const client = (token: string, node = 2) => nodeVault({ apiVersion: 'v1', endpoint: ring.client(node).baseUrl, token })
+  const web = client(pass)
+  const status = (call: Promise<unknown>): Promise<number | undefined> =>
+    call.then(
+      () => 200,
+      (error: { response?: { statusCode?: number; status?: number } }) => error.response?.statusCode ?? error.response?.status,
+    )
+  const data = { user: 'db', password: SECRET }
+  assert.equal((await web.write('secret/data/web/db', { data, options: { cas: 0 } })).data.version, 1)
+  assert.equal(await status(web.write('secret/data/web/db', { data, options: { cas: 0 } })), 400)
+  assert.equal((await web.write('secret/data/web/db', { data: { user: 'two' } })).data.version, 2)
+  assert.deepEqual((await web.read('secret/data/web/db')).data.data, { user: 'two' })
+  assert.deepEqual((await web.read('secret/data/web/db?version=1')).data.data, data)
+  assert.deepEqual((await web.list('secret/metadata/web')).data.keys, ['db'])
+  assert.equal((await web.read('secret/metadata/web/db')).data.current_version, 2)
+  await web.delete('secret/data/web/db')
+  assert.equal(await status(web.read('secret/data/web/db')), 404)
+  await web.write('secret/undelete/web/db', { versions: [2] })
+  assert.deepEqual((await web.read('secret/data/web/db')).data.data, { user: 'two' })
+  await web.write('secret/destroy/web/db', { versions: [1] })
+  assert.equal((await web.read('secret/metadata/web/db')).data.versions['1'].destroyed, true)
+  assert.equal(await status(web.read('secret/data/web/db?version=1')), 404)
+  assert.equal(await status(web.read('secret/data/shop/db')), 403)
+  assert.equal(await status(client(`${pass.slice(0, -1)}${pass.endsWith('A') ? 'B' : 'A'}`).read('secret/data/web/db')), 403)
+  for (const [name, use] of [
+    ['web/cards', 'encrypt'],
+    ['web/orders', 'sign'],
+    ['web/ids', 'mac'],
+  ] as const)
+    await ring.client(1).submit({ type: 'transit.create', name, use })
+  await eventually('the keys', async () => (await vault.transitKey('web/ids')).use === 'mac')
+  const base64 = (text: string): string => Buffer.from(text).toString('base64')
+  const { ciphertext } = (await web.write('transit/encrypt/web/cards', { plaintext: base64('4111') })).data
+  assert.match(ciphertext, /^vault:v1:/)
+  const batch = { batch_input: [{ ciphertext }, { ciphertext }] }
+  const { batch_results: results } = (await client(pass, 3).write('transit/decrypt/web/cards', batch)).data
+  assert.deepEqual(results, [{ plaintext: base64('4111') }, { plaintext: base64('4111') }])
+  const { signature } = (await web.write('transit/sign/web/orders', { input: base64('order') })).data
+  assert.equal((await web.write('transit/verify/web/orders', { input: base64('order'), signature })).data.valid, true)
+  assert.equal((await web.write('transit/verify/web/orders', { input: base64('other'), signature })).data.valid, false)
+  const { hmac } = (await web.write('transit/hmac/web/ids', { input: base64('id') })).data
+  assert.equal((await web.write('transit/verify/web/ids', { input: base64('id'), hmac })).data.valid, true)
+  assert.equal(await status(web.write('transit/decrypt/shop/cards', { ciphertext })), 403)
+  const login = await client('').approleLogin({ role_id: 'web', secret_id: pass })
+  assert.equal(login.auth.client_token, pass)
+  await web.tokenRevokeSelf()
+  await eventually('it is over', async () => (await status(client(pass, 4).read('secret/data/web/db'))) === 403)
+})
+
+test('11 a validator that joins gets a share of both keys, one that leaves keeps none that counts, and what was sealed before opens', async (t) => {
   const base = await freePorts(1)
   const place = ['--genesis', join(ring.data, 'genesis.json'), '--region', 'eu-west', '--directory', join(ring.data, 'n5')]
   const [fabric, admin] = [`127.0.0.1:${base + 10}`, `127.0.0.1:${base + 1_001}`]

@@ -27,6 +27,8 @@ const CRAWLERS = 6
 
 /** Where a prefix of the welcome crawlers is. */
 export const CRAWLER_PREFIX = '40.77.0.0/16'
+/** Where the monitoring service asks from. */
+export const PROBE_PREFIX = '185.10.1.0/24'
 
 /** As JA4 looks. Some browsers are on most machines. */
 export function browserOf(share: number): string {

@@ -1,5 +1,5 @@
 /** What the simulated ring has in force. */
-import { CRAWLER_PREFIX } from './people.ts'
+import { CRAWLER_PREFIX, PROBE_PREFIX } from './people.ts'
 
 export const POLICY = `version: 1
 services:
@@ -21,7 +21,7 @@ services:
       - { name: export, path: /api/export }
       - { name: coupon, path: /coupon }
 bots:
-  monitoring: { userAgent: probe, prefixes: [185.10.1.0/24] }
+  monitoring: { userAgent: probe, prefixes: [${PROBE_PREFIX}] }
   engines: { userAgent: engine, prefixes: [${CRAWLER_PREFIX}] }
 detectors:
   failedLogins: {}

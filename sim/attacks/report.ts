@@ -1,5 +1,5 @@
 /** The score as a table for people. */
-import type { IncidentScore, Score } from './score.ts'
+import type { DetectorScore, IncidentScore, KindScore, Score } from './score.ts'
 import { HOUR, MINUTE } from './traffic.ts'
 
 export interface RunFacts {
@@ -50,6 +50,43 @@ export function table(score: Score, { seed, users, days, denials, cpuS, incident
     '',
     `people refused at least once: ${score.refusedPeople} (${per(score.refusedPeople)} per 100,000)`,
     `logins of people refused: ${score.refusedLogins} of ${score.logins} (${(100 * logins).toFixed(4)} %)`,
+    '',
+  )
+  return lines.join('\n')
+}
+
+const falseOf = (detectors: readonly DetectorScore[]): number =>
+  detectors.reduce((sum, { falseFindings }) => sum + falseFindings, 0)
+
+/** What a ring found beside what CrowdSec found. */
+export function besideTable(
+  ours: Score,
+  theirs: Score,
+  { seed, users, days }: Pick<RunFacts, 'seed' | 'users' | 'days'>,
+): string {
+  const cells = (kind: KindScore | undefined): string =>
+    kind === undefined
+      ? '–'.padStart(29)
+      : `${`${kind.found}/${kind.instances}`.padStart(7)}${duration(kind.afterMs).padStart(9)}${percent(kind.refusedShare).padStart(13)}`
+  const isFound = ({ found, instances }: KindScore): boolean => found === instances
+  const lines = [
+    `seed ${seed}: ${users} people, ${days} days, ${ours.plays} requests`,
+    '',
+    `${''.padEnd(22)}${'Ringwall'.padStart(16)}${'refused'.padStart(13)}${'CrowdSec'.padStart(16)}${'refused'.padStart(13)}  CrowdSec’s scenarios`,
+  ]
+  for (const kind of [...ours.kinds].sort((a, b) => (a.kind < b.kind ? -1 : 1))) {
+    const other = theirs.kinds.find((one) => one.kind === kind.kind)
+    lines.push(`${kind.kind.padEnd(22)}${cells(kind)}${cells(other)}  ${other?.by.join(', ') ?? ''}`.trimEnd())
+  }
+  const row = (name: string, of: (score: Score) => string): string =>
+    `${name.padEnd(38)}${of(ours).padStart(12)}${of(theirs).padStart(12)}`
+  lines.push(
+    '',
+    row('', (score) => (score === ours ? 'Ringwall' : 'CrowdSec')),
+    row('kinds found, each time', ({ kinds }) => `${kinds.filter(isFound).length} of ${kinds.length}`),
+    row('findings that name nobody who attacks', ({ detectors }) => String(falseOf(detectors))),
+    row('people refused at least once', ({ refusedPeople }) => String(refusedPeople)),
+    row('logins of people refused', ({ refusedLogins, logins }) => `${refusedLogins} of ${logins}`),
     '',
   )
   return lines.join('\n')

@@ -5,7 +5,7 @@ import { People } from './people.ts'
 import { POLICY } from './policy.ts'
 import { type Found, SimRing } from './ring.ts'
 import { type IncidentScore, type Score, Scorer } from './score.ts'
-import { Calendar, DAY, hashOf, MINUTE } from './traffic.ts'
+import { Calendar, DAY, hashOf, MINUTE, type Play } from './traffic.ts'
 
 export const NODES = 5
 export const SERVICE = 'shop'
@@ -18,15 +18,18 @@ const OF_SERVICE: ReadonlyMap<string, readonly string[]> = new Map([
   ['signups-campaign', ['fake-signups', 'fake-signups-browser']],
 ])
 
-export interface RunOptions {
+export interface TrafficOptions {
   readonly seed: number
   readonly users: number
   readonly days: number
   /** Of each kind. */
   readonly instances: number
   readonly kinds?: readonly AttackKind[]
-  readonly policy?: string
   readonly onDay?: (day: number, plays: number) => void
+}
+
+export interface RunOptions extends TrafficOptions {
+  readonly policy?: string
   readonly onFound?: (found: Found) => void
 }
 
@@ -38,19 +41,14 @@ export interface Run {
   readonly incidents: IncidentScore
 }
 
-export function run({ seed, users, days, instances, kinds = KINDS, policy = POLICY, onDay, onFound }: RunOptions): Run {
+/** All that is asked, in order of time; the same from the same seed. `begin` is called before an instance's first request. */
+export function playTraffic(
+  { seed, users, days, instances, kinds = KINDS, onDay }: TrafficOptions,
+  begin: (kind: AttackKind, who: number, startMs: number) => void,
+  play: (play: Play) => void,
+): void {
   const calendar = new Calendar()
   const people = new People({ seed, users, nodes: NODES, startMs: START_MS, days }, calendar)
-  const ring = new SimRing({
-    nodes: NODES,
-    policy,
-    startMs: START_MS,
-    onFound: (found) => {
-      scorer.found(found, OF_SERVICE.get(found.detector))
-      onFound?.(found)
-    },
-  })
-  const scorer = new Scorer(ring.view.ring, SERVICE)
   const first = START_MS + 0.2 * days * DAY
   const random = new Random(hashOf(seed, 3))
   const waiting = kinds
@@ -73,16 +71,34 @@ export function run({ seed, users, days, instances, kinds = KINDS, policy = POLI
       while (waiting[0] !== undefined && waiting[0].startMs < atMs + MINUTE) {
         const { kind, number, startMs } = waiting.shift()!
         const who = -1 - number
-        scorer.begin(kind, who, startMs)
+        begin(kind, who, startMs)
         kind.play({ random: new Random(hashOf(seed, 4, number)), calendar, nodes: NODES, users, startMs, who, number })
       }
-      for (const play of calendar.take(minute)) {
-        scorer.played(play, ring.play(play))
+      for (const one of calendar.take(minute)) {
+        play(one)
         plays += 1
       }
     }
     onDay?.(day + 1, plays)
   }
+}
+
+export function run({ policy = POLICY, onFound, ...traffic }: RunOptions): Run {
+  const ring = new SimRing({
+    nodes: NODES,
+    policy,
+    startMs: START_MS,
+    onFound: (found) => {
+      scorer.found(found, OF_SERVICE.get(found.detector))
+      onFound?.(found)
+    },
+  })
+  const scorer = new Scorer(ring.view.ring, SERVICE)
+  playTraffic(
+    traffic,
+    (...said) => scorer.begin(...said),
+    (play) => scorer.played(play, ring.play(play)),
+  )
   return {
     score: scorer.score(),
     wrong: scorer.wrong,

@@ -197,6 +197,45 @@ export function addDevices(device: Command, { withRing, reason, dryRun }: Verbs)
         await bind(client, node as string, ek as string, options.reason as string, options.dryRun === true)
       },
   )
+  withRing(
+    device
+      .command('certificate')
+      .argument('<name>')
+      .description('print a secret by which a device that is no node gets a certificate, once (EST)')
+      .option('--ttl <duration>', 'how long the secret is good: 10s to 7d', '24h')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([name], options) =>
+      async (client) => {
+        const { deviceCertificate } = await import('./commands/device-certificate.ts')
+        const { ttl, reason: why, dryRun: dry } = options
+        await deviceCertificate(client, name as string, {
+          ttlMs: parseTtl(ttl as string),
+          reason: why as string,
+          dryRun: dry === true,
+        })
+      },
+  )
+  withRing(
+    device.command('certificates').description('devices that are no nodes, and get certificates'),
+    () => async (client, format) => (await import('./commands/device-certificate.ts')).deviceCertificates(client, format),
+  )
+  withRing(
+    device
+      .command('revoke')
+      .argument('<name>')
+      .description('give a device no more certificates, and let those that it has count no more')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([name], options) =>
+      async (client) =>
+        (await import('./commands/device-certificate.ts')).deviceRevoke(
+          client,
+          name as string,
+          options.reason as string,
+          options.dryRun === true,
+        ),
+  )
   addFactory(device)
 }
 

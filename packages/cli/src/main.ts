@@ -23,6 +23,8 @@ interface NodeGiven {
   readonly admin: string
   readonly tpm?: string
   readonly tpmLog?: string
+  readonly caseFile?: string
+  readonly caseClosed?: string
 }
 
 /** Of those verbs of the vault that services have, too. */
@@ -166,6 +168,7 @@ function buildProgram(): Command {
     .option('--acme-contact <mail>', 'where to tell of trouble with it')
     .option('--acme-directory <url>', 'another ACME server than Let’s Encrypt')
     .option('--acme-roots <file>', 'who vouches for that server, in PEM')
+    .option('--client-certificates', 'over TLS: ask clients for certificates of the ring, which they may have or not', false)
     .option('--hsts', 'tell browsers to come by TLS only, for a year', false)
     .option('--redirect-from <host:port>', 'where plain HTTP is answered with a redirect to TLS')
     .option(
@@ -186,6 +189,8 @@ function buildProgram(): Command {
         throw new UsageError('--acme takes the place of --tls-cert and --tls-key; a node.yaml may have both')
       if (certificate === undefined && names.length === 0 && given.hsts === true)
         throw new UsageError('--hsts needs --tls-cert and --tls-key, or --acme')
+      if (certificate === undefined && names.length === 0 && given.clientCertificates === true)
+        throw new UsageError('--client-certificates needs --tls-cert and --tls-key, or --acme')
       const rules = (given.rules as string[]).length === 0 ? ['base'] : (given.rules as string[])
       process.exitCode = await runProtect({
         url,
@@ -196,6 +201,7 @@ function buildProgram(): Command {
         explainHeader: given.explainHeader === true,
         workers: given.workers as number,
         login: given.login === true,
+        clientCertificates: given.clientCertificates === true,
         takeOver: given.takeOver === true,
         config: given.config as string | undefined,
         data: given.data as string | undefined,
@@ -237,13 +243,15 @@ function buildProgram(): Command {
     .option('--fabric <host:port>', 'of a device: where the other nodes reach it')
     .option('--tpm <tcti>', 'of a device: its TPM 2.0, as tpm2-tools take it')
     .option('--tpm-log <file>', 'of a device: the event log of its start')
+    .option('--case-file <file>', 'of a device: a file that tells whether its case is closed')
+    .option('--case-closed <text>', 'what that file holds while it is (default: 0)')
     .option('--traffic <host:port>', 'of a device: where it takes traffic', '0.0.0.0:8080')
     .option('--admin <host:port>', 'of a device: its admin API and console', '127.0.0.1:9080')
-    .action(async ({ config, takeOver, device, fabric, traffic, admin, tpm, tpmLog }: NodeGiven) => {
+    .action(async ({ config, takeOver, device, fabric, traffic, admin, tpm, tpmLog, caseFile, caseClosed }: NodeGiven) => {
       if (device !== undefined) {
         if (config !== undefined) throw new UsageError('--device takes the place of --config')
         const { runDevice } = await import('@ringwall/node')
-        process.exitCode = await runDevice(device, { fabric, traffic, admin, tpm, tpmLog })
+        process.exitCode = await runDevice(device, { fabric, traffic, admin, tpm, tpmLog, caseFile, caseClosed })
         return
       }
       if (config === undefined)
@@ -332,7 +340,7 @@ function buildProgram(): Command {
     program
       .command('device')
       .description(
-        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference, bind, tpm; manufacturer, make, address, ship',
+        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference, bind, tpm, certificate, certificates, revoke; manufacturer, make, address, ship',
       ),
     {
       withRing,
@@ -490,6 +498,84 @@ function buildProgram(): Command {
     () => async (client, format) => (await import('./commands/bouncer.ts')).bouncerList(client, format),
   )
 
+  const playbook = program
+    .command('playbook')
+    .description('what is done, step by step: ls, runs, show, test, run, approve, cancel, undo')
+  withRing(
+    playbook.command('ls').description('those of the policy').addOption(watch()),
+    () => async (client, format) => (await import('./commands/playbook.ts')).playbookList(client, format),
+  )
+  withRing(
+    playbook
+      .command('runs')
+      .description('runs, the latest first')
+      .addOption(new Option('--state <state>', 'which').choices(['open', 'over', 'all']).default('all'))
+      .addOption(watch()),
+    (_args, { state }) =>
+      async (client, format) =>
+        (await import('./commands/playbook.ts')).playbookRuns(client, format, state as 'open' | 'over' | 'all'),
+  )
+  withRing(
+    playbook.command('show').argument('<run>').description('a run, and what came of its steps').addOption(watch()),
+    ([id], _options) =>
+      async (client, format) =>
+        (await import('./commands/playbook.ts')).playbookShow(client, format, id as string),
+  )
+  withRing(
+    playbook.command('evidence').argument('<run>').description('what its evidence step kept, from the node that did it'),
+    ([id], _options) =>
+      async (client) =>
+        (await import('./commands/playbook.ts')).playbookEvidence(client, id as string),
+  )
+  for (const what of ['run', 'test'] as const) {
+    const command = playbook
+      .command(what)
+      .argument('<playbook>')
+      .description(what === 'run' ? 'start it' : 'say what each step would come to, and start nothing')
+      .option('--source <address>', 'an address or a prefix')
+      .option('--service <name>', 'of the account')
+      .option('--account <hash>', 'as findings name it')
+      .option('--person <name>', 'whose sessions end')
+    if (what === 'run')
+      command
+        .option('--key <text>', 'of one key there is one run: whoever says it again starts nothing')
+        .addOption(reason())
+        .addOption(dryRun())
+    withRing(command, ([name], { source, service, account, person, reason: why, key, dryRun: isDry }) => {
+      const inputs = { source, service, account, person } as Readonly<Record<string, string | undefined>>
+      const how = {
+        reason: (why as string | undefined) ?? '',
+        key: key as string | undefined,
+        dryRun: what === 'test' || isDry === true,
+      }
+      return async (client, format) =>
+        (await import('./commands/playbook.ts')).playbookRun(client, format, name as string, inputs, how)
+    })
+  }
+  for (const [what, about] of [
+    ['approve', 'say yes where a run waits for operators'],
+    ['cancel', 'end a run; what it did stays'],
+    ['undo', 'take back what can be taken back'],
+  ] as const)
+    withRing(
+      playbook.command(what).argument('<run>').description(about).addOption(reason()),
+      ([id], options) =>
+        async (client) =>
+          (await import('./commands/playbook.ts')).playbookSay(client, what, id as string, options.reason as string),
+    )
+
+  const notify = program.command('notify').description('where a node tells what happens: ls, test')
+  withRing(
+    notify.command('ls').description('its channels, and how each did').addOption(watch()),
+    () => async (client, format) => (await import('./commands/playbook.ts')).notifyList(client, format),
+  )
+  withRing(
+    notify.command('test').argument('<channel>').description('have the node tell it something now'),
+    ([name], _options) =>
+      async (client) =>
+        (await import('./commands/playbook.ts')).notifyTest(client, name as string),
+  )
+
   const incident = program.command('incident').description('findings of all nodes that belong together: ls, show, close, export')
   withRing(
     incident
@@ -606,7 +692,7 @@ function buildProgram(): Command {
   withRing(
     program
       .command('can')
-      .argument('<principal>', 'SUBJECT, ISSUER#SUBJECT, or anonymous')
+      .argument('<principal>', 'SUBJECT, ISSUER#SUBJECT, service/NAME, node/NAME, a SPIFFE id, or anonymous')
       .argument('<action>', 'a method in capitals, or the action that a route names')
       .argument('<resource>', 'SERVICE, SERVICE/PATH, or a URL')
       .description('whether somebody may do something, as a request would be told')
@@ -614,6 +700,7 @@ function buildProgram(): Command {
       .option('--claim <name=value>', 'what the token says; a value may be JSON; repeatable', several, [])
       .option('--group <name>', 'in its claim groups; repeatable', several, [])
       .option('--role <name>', 'in its claim roles; repeatable', several, [])
+      .option('--caller <service>', 'the service that asks on their behalf: service/NAME, node/NAME or a SPIFFE id')
       .option('--source <address>', 'where the request comes from'),
     ([principal, action, resource], options) =>
       async (client, format) => {
@@ -624,9 +711,35 @@ function buildProgram(): Command {
           groups: options.group as string[],
           roles: options.role as string[],
           source: options.source as string | undefined,
+          caller: options.caller as string | undefined,
         })
       },
   )
+
+  const xacml = program.command('xacml').description('XACML 3.0 policies, without a ring: check, evaluate, functions')
+  const others = (): Option =>
+    new Option('--with <file>', 'policies that it refers to; repeatable')
+      .default([])
+      .argParser((file: string, files: string[]) => [...files, file])
+  xacml
+    .command('check')
+    .argument('<policy>', 'a Policy or PolicySet')
+    .description('whether it is taken, and what is wrong with it, by line and column')
+    .addOption(others())
+    .action(async (file: string, given: { with: string[] }) => (await import('./commands/xacml.ts')).xacmlCheck(file, given.with))
+  xacml
+    .command('evaluate')
+    .argument('<policy>', 'a Policy or PolicySet')
+    .argument('<request>', 'a Request, in XML or JSON; - reads it from standard input')
+    .description('what the policy says to a request: a Response, in XML or JSON')
+    .addOption(others())
+    .action(async (file: string, request: string, given: { with: string[] }) =>
+      (await import('./commands/xacml.ts')).xacmlEvaluate(file, request, given.with),
+    )
+  xacml
+    .command('functions')
+    .description('the functions that policies may use')
+    .action(async () => (await import('./commands/xacml.ts')).xacmlFunctions())
 
   const policy = program.command('policy').description('the policy: show, plan, test, apply, import, schema')
   withRing(
@@ -934,7 +1047,9 @@ function buildProgram(): Command {
     () => async (client, format) => (await import('./commands/workloads.ts')).workloadList(client, format),
   )
 
-  const key = program.command('key').description('the keys that the validators hold together: ls, show, refresh, rotate')
+  const key = program
+    .command('key')
+    .description('the keys that the validators hold together: ls, show, refresh, rotate; saml, a node’s own')
   withRing(
     key.command('ls').description('how they stand').addOption(watch()),
     () => async (client, format) => (await import('./commands/keys.ts')).keyList(client, format),
@@ -944,6 +1059,10 @@ function buildProgram(): Command {
     ([name]) =>
       async (client, format) =>
         (await import('./commands/keys.ts')).keyShow(client, format, name),
+  )
+  withRing(
+    key.command('saml').description('what the policy needs under saml.keys, of the node that answers; --node asks another'),
+    () => async (client, format) => (await import('./commands/keys.ts')).keySaml(client, format),
   )
   for (const [verb, what] of [
     ['refresh', 'new shares of the same key: those stolen before are worth nothing'],
@@ -1107,7 +1226,7 @@ function buildProgram(): Command {
 
   const vault = program
     .command('vault')
-    .description('secrets, sealed to the ring: put, get, ls, rm, history, run; objects: status, access-key')
+    .description('secrets, sealed to the ring: put, get, ls, rm, history, pass, run; objects: status, access-key')
   const contextFile = (): Option => new Option('--context <file>', 'the operator’s context')
   const formatted = (): Option => new Option('-o, --output <format>', FORMATS.join(', ')).default('table').argParser(parseFormat)
   const service = (): Option =>
@@ -1215,6 +1334,18 @@ function buildProgram(): Command {
       async (client) =>
         (await import('./commands/objects.ts')).accessKeyRemove(client, id as string, options.reason as string),
   )
+  vault
+    .command('pass')
+    .description('a token for clients of HashiCorp Vault, as their X-Vault-Token')
+    .option('--service <name>', 'of which service; an operator names it')
+    .option('--ttl <duration>', 'how long it is good: at most 1h', '1h')
+    .addOption(service())
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .action(async (options: SessionGlobals & { service?: string; ttl: string }) => {
+      const { vaultPass } = await import('./commands/vault-pass.ts')
+      await vaultPass(await vaultSession(options), options.service, parseTtl(options.ttl))
+    })
   vault
     .command('run')
     .argument('<command...>', 'the program and its arguments, after --')

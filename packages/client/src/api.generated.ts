@@ -64,7 +64,7 @@ export type ExpelledNode = { readonly node: string; readonly code: string; /** U
 export type ReferenceValue = { readonly kind: 'program' | 'pcrs'; readonly digest: string; readonly label: string; /** all, region:NAME or node:ID. */ readonly scope: string; /** Taken back: whoever is in it then is out. */ readonly endsAtMs: number | null }
 
 /** Who may join, and where. */
-export type Enrolment = { readonly ring: string; readonly height: number; readonly addresses: readonly NodeAddress[]; readonly invitations: readonly Invitation[]; readonly devices: readonly Device[]; /** What quotes are made over now; null while the policy asks for none. */ readonly beacon: string | null; readonly attestation: { readonly least: 'none' | 'software' | 'tpm'; readonly nodes: 'devices' | 'all'; readonly disks: boolean; /** Unix milliseconds. */ readonly every: number; /** Unix milliseconds. */ readonly absence: number }; readonly trust: readonly TrustOfNode[]; /** TPMs of nodes that did not join as devices. */ readonly endorsements: readonly { readonly node: string; readonly ek: string }[]; readonly expelled: readonly ExpelledNode[]; readonly references: readonly ReferenceValue[]; /** How many this node sent away since it started, by code. */ readonly refusals: Readonly<Record<string, number>> }
+export type Enrolment = { readonly ring: string; readonly height: number; readonly addresses: readonly NodeAddress[]; readonly invitations: readonly Invitation[]; readonly devices: readonly Device[]; /** What quotes are made over now; null while the policy asks for none. */ readonly beacon: string | null; readonly attestation: { readonly least: 'none' | 'software' | 'tpm'; readonly nodes: 'devices' | 'all'; readonly disks: boolean; /** Unix milliseconds. */ readonly every: number; /** Unix milliseconds. */ readonly absence: number }; readonly trust: readonly TrustOfNode[]; /** TPMs of nodes that did not join as devices. */ readonly endorsements: readonly { readonly node: string; readonly ek: string }[]; readonly expelled: readonly ExpelledNode[]; readonly references: readonly ReferenceValue[]; /** Devices that are no nodes, and get certificates by EST. */ readonly certificates: readonly { readonly name: string; readonly by: 'secret' | 'idevid'; /** Unix milliseconds. */ readonly atMs: number; /** SubjectPublicKeyInfo, DER, base64url. */ readonly publicKey: string }[]; /** How many this node sent away since it started, by code. */ readonly refusals: Readonly<Record<string, number>> }
 
 /** One thing that is well or is not. */
 export type CheckFinding = { readonly group: 'ring' | 'ledger' | 'links' | 'clock' | 'policy' | 'upstreams' | 'certificates' | 'storage' | 'traffic' | 'key' | 'attestation'; readonly level: 'ok' | 'warn' | 'bad'; readonly what: string; readonly fix: string | null }
@@ -98,6 +98,9 @@ export type TransactionRequest = { /** `{content, signature}`; the signature is 
 
 /** The ring’s keys. */
 export type Keys = { readonly keys: readonly Key[] }
+
+/** As the policy has it under saml.keys. */
+export type SamlKey = { readonly node: string; /** DER, base64. */ readonly certificate: string }
 
 /** A key that the validators hold together. */
 export type Key = { readonly name: string; /** `none`: a ring of one validator has none, and no sealing key while the policy keeps the vault closed. */ readonly state: 'none' | 'forming' | 'ready'; /** Of the signing key its thumbprint (RFC 7638), `kid` of tokens; of the sealing key SHA-256 in base64url. */ readonly keyId: string | null; /** Ed25519; of the sealing key an element of ristretto255; raw, base64url. */ readonly publicKey: string | null; /** How many holders it takes to sign or to open. */ readonly threshold: number; readonly holders: readonly string[]; /** Hand-overs and refreshes of this key. */ readonly handOvers: number; readonly madeAtMs: number | null; readonly ceremony: KeyCeremony | null; /** What operators asked for. */ readonly asked: 'nothing' | 'refresh' | 'replace'; readonly faults: readonly KeyFault[]; readonly former: readonly FormerKey[] }
@@ -218,6 +221,54 @@ export type Denials = { readonly denials: readonly Denial[]; readonly pending: r
 /** Decisions of others that the node takes in. */
 export type Feed = { readonly name: string; readonly url: string; /** When it last answered, Unix milliseconds. */ readonly lastMs: number | null; /** Why it does not answer, or not as expected. */ readonly problem: string | null; /** Decisions that the node says. */ readonly held: number; /** That the policy does not let a node say, or too many. */ readonly refused: number; /** Of kinds that are no denials of addresses. */ readonly leftOut: number }
 
+/** A step, by its name and kind. */
+export type PlaybookStep = { readonly name: string; readonly does: string }
+
+/** What is done, step by step. */
+export type Playbook = { readonly name: string; readonly about: string; /** Of its steps: a run does not go on by others. */ readonly digest: string; /** Whose findings start it; none: it is started by hand. */ readonly detectors: readonly string[]; /** What it has to be told. */ readonly inputs: readonly ('source' | 'service' | 'account' | 'person')[]; readonly steps: readonly PlaybookStep[]; readonly open: number; readonly over: number }
+
+/** Those of the policy in force. */
+export type Playbooks = { readonly playbooks: readonly Playbook[] }
+
+/** About whom a run is. */
+export type PlaybookInputs = { readonly source?: string; readonly service?: string; readonly account?: string; readonly person?: string }
+
+/** A run that is not started. */
+export type PlaybookRehearsalRequest = { readonly playbook: string; readonly inputs: PlaybookInputs }
+
+/** What a step would come to now. */
+export type PlaybookRehearsedStep = { readonly step: string; readonly does: string; /** Why it would fail. */ readonly fault: string | null }
+
+/** Nothing was changed. */
+export type PlaybookRehearsal = { readonly playbook: string; readonly steps: readonly PlaybookRehearsedStep[] }
+
+/** One of them. */
+export type PlaybookInput = { readonly name: string; readonly value: string }
+
+/** Who does the step that is under way. */
+export type PlaybookClaim = { readonly node: string; readonly attempt: number; /** Unix milliseconds. */ readonly untilMs: number }
+
+/** What came of a step. */
+export type PlaybookOutcome = { /** From 0. */ readonly step: number; /** Unix milliseconds. */ readonly atMs: number; readonly result: 'done' | 'failed' | 'undone' | 'kept'; /** ring, a node or an operator. */ readonly by: string; readonly note: string }
+
+/** A run of a playbook. */
+export type PlaybookRun = { readonly id: string; readonly playbook: string; readonly digest: string; readonly inputs: readonly PlaybookInput[]; readonly reason: string; readonly by: string; /** Nodes whose findings started it. */ readonly statedBy: readonly string[]; readonly status: 'proposed' | 'running' | 'done' | 'failed' | 'cancelled' | 'undone' | 'lapsed'; /** Unix milliseconds. */ readonly startedAtMs: number; /** Unix milliseconds. */ readonly changedAtMs: number; /** The step that is next or under way, from 0. */ readonly at: number; /** When time alone changes something; 0: never. */ readonly dueMs: number; readonly claim: PlaybookClaim | null; readonly approvedBy: readonly string[]; readonly outcomes: readonly PlaybookOutcome[]; /** By their names; empty when the playbook is another by now. */ readonly steps: readonly string[] }
+
+/** The latest first. */
+export type PlaybookRuns = { readonly runs: readonly PlaybookRun[]; /** That there was no room for. */ readonly more: number }
+
+/** What the ring knew when the step was done. */
+export type PlaybookEvidence = { readonly format: string; readonly ring: string; readonly height: number; readonly node: string; /** Unix milliseconds. */ readonly atMs: number; readonly run: unknown; readonly incidents: readonly unknown[]; readonly denials: readonly unknown[] }
+
+/** Where a node tells what happens. */
+export type NotifyChannel = { readonly name: string; readonly kind: string; readonly told: number; readonly lost: number; /** Of the last attempt. */ readonly problem: string | null }
+
+/** Of this node. */
+export type NotifyChannels = { readonly channels: readonly NotifyChannel[] }
+
+/** It was told. */
+export type NotifyTest = { readonly name: string; readonly told: boolean }
+
 /** Who said that it is done with. */
 export type IncidentClosing = { readonly id: string; /** Unix milliseconds. */ readonly atMs: number; /** The operator. */ readonly by: string; readonly note: string; /** By whose API. */ readonly node: string }
 
@@ -258,12 +309,12 @@ export type Bouncer = { readonly name: string; readonly pulls: readonly BouncerP
 export type Bouncers = { readonly bouncers: readonly Bouncer[]; /** Nodes that did not answer. */ readonly silent: readonly string[] }
 
 /** Who wants to do what. */
-export type AccessRequest = { /** Whom a token is about, and what else it says; null: nobody known. The issuer may be left out where there is one. */ readonly principal: { readonly issuer?: string; readonly subject: string; readonly claims?: object } | null; /** A method, or the action that a route names. */ readonly action: string; /** Or a host. */ readonly service?: string; readonly host?: string; /** As in a request, without the query. */ readonly path: string; /** The client’s address. */ readonly source?: string }
+export type AccessRequest = { /** Whom a token is about, and what else it says; null: nobody known. The issuer may be left out where there is one. */ readonly principal: { readonly issuer?: string; readonly subject: string; readonly claims?: object } | null; /** Whose certificate of the ring comes with it: `service/NAME`, `node/NAME` or a SPIFFE id. */ readonly caller?: string; /** A method, or the action that a route names. */ readonly action: string; /** Or a host. */ readonly service?: string; readonly host?: string; /** As in a request, without the query. */ readonly path: string; /** The client’s address. */ readonly source?: string }
 
 /** What a request would be told, but for limits, API and WAF. */
-export type Access = { readonly allowed: boolean; readonly status: number; /** Which check decided. */ readonly check: string; /** `authorization:POLICY`, `denial:ID` and the like. */ readonly rule: string | null; readonly reason: string; /** Of the ledger, when it was judged. */ readonly height: number; readonly provisional: boolean; readonly node: string; readonly policyVersion: number; readonly service: string | null; readonly route: string | null; readonly principal: string; readonly method: string; readonly action: string; readonly path: string }
+export type Access = { readonly allowed: boolean; readonly status: number; /** Which check decided. */ readonly check: string; /** `authorization:POLICY`, `callers:SERVICE`, `denial:ID` and the like. */ readonly rule: string | null; readonly reason: string; /** Of the ledger, when it was judged. */ readonly height: number; readonly provisional: boolean; readonly node: string; readonly policyVersion: number; readonly service: string | null; readonly route: string | null; readonly principal: string; readonly method: string; readonly action: string; readonly path: string }
 
-/** Of AuthZEN: subject `user` or `anonymous`, resource `path` (`SERVICE/PATH`) or `service`. */
+/** Of AuthZEN: subject `user`, `service` or `anonymous`, resource `path` (`SERVICE/PATH`) or `service`. */
 export type EvaluationRequest = { readonly subject: object; readonly action: object; readonly resource: object; readonly context?: object }
 
 /** Of AuthZEN. */
@@ -431,6 +482,20 @@ export interface Operations {
   readonly receipt: { readonly answer: Receipt; readonly query: undefined; readonly body: undefined }
   /** GET /v1/incidents: Findings of all nodes that belong together, the latest first. */
   readonly incidents: { readonly answer: Incidents; readonly query: { readonly state?: 'open' | 'closed' | 'all' }; readonly body: undefined }
+  /** GET /v1/playbooks: Playbooks of the policy. */
+  readonly playbooks: { readonly answer: Playbooks; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/playbooks/rehearsal: What each step would come to now. */
+  readonly playbookRehearsal: { readonly answer: PlaybookRehearsal; readonly query: undefined; readonly body: PlaybookRehearsalRequest }
+  /** GET /v1/playbooks/runs: Runs of playbooks, the latest first. */
+  readonly playbookRuns: { readonly answer: PlaybookRuns; readonly query: { readonly state?: 'open' | 'over' | 'all' }; readonly body: undefined }
+  /** GET /v1/playbooks/runs/{id}: One run. */
+  readonly playbookRun: { readonly answer: PlaybookRun; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/playbooks/runs/{id}/evidence: What a step kept, of the node that did it. */
+  readonly playbookEvidence: { readonly answer: PlaybookEvidence; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/notify: Where this node tells what happens. */
+  readonly notifyChannels: { readonly answer: NotifyChannels; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/notify/{name}/test: Has this node tell the channel something. */
+  readonly notifyTest: { readonly answer: NotifyTest; readonly query: undefined; readonly body: undefined }
   /** GET /v1/incidents/{id}: One incident with its timeline. */
   readonly incident: { readonly answer: IncidentDetail; readonly query: undefined; readonly body: undefined }
   /** POST /v1/incidents/{id}/close: It is done with, until something more is found. */
@@ -463,6 +528,8 @@ export interface Operations {
   readonly endpoints: { readonly answer: Endpoints; readonly query: undefined; readonly body: undefined }
   /** GET /v1/keys: The key that the validators hold together. */
   readonly keys: { readonly answer: Keys; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/keys/saml: The key that this node signs SAML assertions by. */
+  readonly samlKey: { readonly answer: SamlKey; readonly query: undefined; readonly body: undefined }
   /** GET /v1/workloads: Programs on the machine of the node, and the services that they are. */
   readonly workloads: { readonly answer: Workloads; readonly query: undefined; readonly body: undefined }
   /** POST /v1/tokens: A token, signed by the ring. */
@@ -516,6 +583,13 @@ export const OPERATIONS = {
   explain: ['GET', '/v1/decisions/{requestId}'],
   receipt: ['GET', '/v1/decisions/{requestId}/receipt'],
   incidents: ['GET', '/v1/incidents'],
+  playbooks: ['GET', '/v1/playbooks'],
+  playbookRehearsal: ['POST', '/v1/playbooks/rehearsal'],
+  playbookRuns: ['GET', '/v1/playbooks/runs'],
+  playbookRun: ['GET', '/v1/playbooks/runs/{id}'],
+  playbookEvidence: ['GET', '/v1/playbooks/runs/{id}/evidence'],
+  notifyChannels: ['GET', '/v1/notify'],
+  notifyTest: ['POST', '/v1/notify/{name}/test'],
   incident: ['GET', '/v1/incidents/{id}'],
   incidentClose: ['POST', '/v1/incidents/{id}/close'],
   feeds: ['GET', '/v1/feeds'],
@@ -532,6 +606,7 @@ export const OPERATIONS = {
   exceptionReplay: ['POST', '/v1/exceptions/replay'],
   endpoints: ['GET', '/v1/endpoints'],
   keys: ['GET', '/v1/keys'],
+  samlKey: ['GET', '/v1/keys/saml'],
   workloads: ['GET', '/v1/workloads'],
   tokenMint: ['POST', '/v1/tokens'],
   tokenIntrospect: ['POST', '/v1/tokens/introspect'],

@@ -1,9 +1,16 @@
 /** The admin API as methods. Shapes come from its OpenAPI document; requests are signed in with the operator's key. */
 import type { MintRequest, SignedMintRequest } from '@ringwall/identity/mint-request'
-import type { DenialSubject, RingNode, SignedTx, TxBody } from '@ringwall/ring/tx'
+import { type DenialSubject, playId, type RingNode, type SignedTx, type TxBody } from '@ringwall/ring/tx'
 import type { SignedOpenRequest } from '@ringwall/vault/open-request'
 import type { SignedTransitRequest } from '@ringwall/vault/transit-request'
-import { type AccessRequest, type Decision, type NodeEvent, OPERATIONS, type Operations } from './api.generated.ts'
+import {
+  type AccessRequest,
+  type Decision,
+  type NodeEvent,
+  OPERATIONS,
+  type Operations,
+  type PlaybookInputs,
+} from './api.generated.ts'
 import { type OperatorCredentials, OperatorSigner } from './context.ts'
 import { ApiError, NodeUnreachable } from './errors.ts'
 import { EventStreamParser } from './event-stream.ts'
@@ -99,6 +106,56 @@ export class RingwallClient {
   /** Whose decisions the node takes in. */
   incidents(query?: Query<'incidents'>): Promise<Answer<'incidents'>> {
     return this.#call('incidents', { query })
+  }
+
+  playbooks(): Promise<Answer<'playbooks'>> {
+    return this.#call('playbooks')
+  }
+
+  /** What each step would come to now. Changes nothing. */
+  playbookRehearsal(playbook: string, inputs: PlaybookInputs): Promise<Answer<'playbookRehearsal'>> {
+    return this.#call('playbookRehearsal', { body: { playbook, inputs } })
+  }
+
+  playbookRuns(query?: Query<'playbookRuns'>): Promise<Answer<'playbookRuns'>> {
+    return this.#call('playbookRuns', { query })
+  }
+
+  playbookRun(id: string): Promise<Answer<'playbookRun'>> {
+    return this.#call('playbookRun', { parameters: { id } })
+  }
+
+  playbookEvidence(id: string): Promise<Answer<'playbookEvidence'>> {
+    return this.#call('playbookEvidence', { parameters: { id } })
+  }
+
+  /** @param key Of one key there is one run: a second time it is refused. @returns The id of the run. */
+  async playbookStart(
+    playbook: string,
+    key: string,
+    inputs: PlaybookInputs,
+    reason: string,
+    options: SubmitOptions = {},
+  ): Promise<string> {
+    await this.submit({ type: 'play.start', playbook, key, inputs, reason }, options)
+    return playId(playbook, key)
+  }
+
+  playbookSay(
+    what: 'approve' | 'cancel' | 'undo',
+    run: string,
+    reason: string,
+    options: SubmitOptions = {},
+  ): Promise<Answer<'submitSigned'>> {
+    return this.submit({ type: `play.${what}`, run, reason }, options)
+  }
+
+  notifyChannels(): Promise<Answer<'notifyChannels'>> {
+    return this.#call('notifyChannels')
+  }
+
+  notifyTest(name: string): Promise<Answer<'notifyTest'>> {
+    return this.#call('notifyTest', { parameters: { name } })
   }
 
   incident(id: string): Promise<Answer<'incident'>> {
@@ -217,6 +274,11 @@ export class RingwallClient {
   /** The keys that the validators hold together. */
   keys(): Promise<Answer<'keys'>> {
     return this.#call('keys')
+  }
+
+  /** The key that the node which answers signs SAML assertions by. */
+  samlKey(): Promise<Answer<'samlKey'>> {
+    return this.#call('samlKey')
   }
 
   /** Programs on the machine of the node that answers, and the services that they are. */

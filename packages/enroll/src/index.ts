@@ -1,3 +1,4 @@
+export { CSR_BYTES_MAX, readCsr } from './csr.ts'
 export { DEVICE_FILES, type DeviceFolder, readDeviceFolder, writeDeviceFolder, writeVoucher } from './device-folder.ts'
 export {
   type Identity,

@@ -9,9 +9,12 @@
  */
 import { createPublicKey, hash, X509Certificate } from 'node:crypto'
 import {
+  type DevicesPolicy,
+  judgePass,
   mayAttest,
   mayUseTransit,
   ringIssuer,
+  type ServicePass,
   type TransitKeys,
   transitKey,
   transitPlace,
@@ -64,8 +67,8 @@ export interface Mintable {
 }
 
 /** Of the view, what minting looks at. */
-export type MintView = Pick<View, 'ring' | 'operators' | 'nodes' | 'denials' | 'signingKey' | 'trust'> & {
-  readonly policy: WorkloadsPolicy & { readonly vault?: VaultPolicy }
+export type MintView = Pick<View, 'ring' | 'operators' | 'nodes' | 'denials' | 'signingKey' | 'trust' | 'certified'> & {
+  readonly policy: WorkloadsPolicy & { readonly vault?: VaultPolicy; readonly devices?: Pick<DevicesPolicy, 'est'> }
   /** Without: nothing is signed by any of them. */
   readonly transit?: TransitKeys
 }
@@ -133,8 +136,8 @@ export function checkMint({ request, signature }: SignedMintRequest, view: MintV
     if (untold !== undefined) return untold
   }
   if (want.type === 'transit') return checkTransitSigning(asker, want, view)
-  if (asker.kind === 'operator' && want.type === 'svid' && want.of === 'node')
-    return refuse('MINT_NOT_ENTITLED', 'only the node itself may have its certificate')
+  if (asker.kind === 'operator' && want.type === 'svid' && want.of !== 'service')
+    return refuse('MINT_NOT_ENTITLED', 'only the node itself may have its certificate, and devices by EST')
   if (
     asker.kind === 'service' &&
     !(want.type === 'token' ? want.service === asker.name : want.of === 'service' && want.name === asker.name)
@@ -181,6 +184,7 @@ function nodeRefusal(
       `${node} has not attested in time, and gets no certificates until it does: ringwall device trust`,
     )
   if (want.type === 'svid' && want.of === 'node' && want.name === node) return undefined
+  if (want.type === 'svid' && want.of === 'device') return deviceRefusal(want, view)
   if (want.type !== 'svid' || want.of !== 'service')
     return refuse('MINT_NOT_ENTITLED', 'a node may have certificates of itself and of its workloads, and nothing else')
   const workload = workloadOf(view.policy, want.name)
@@ -189,6 +193,16 @@ function nodeRefusal(
   if (want.ttlS * 1_000 > workload.ttl)
     return refuse('MINT_NOT_ENTITLED', `certificates of ${want.name} are good for ${workload.ttl / 1_000} s at most`)
   return deniedNode(node, view, nowMs, atMs)
+}
+
+/** Any node may have one made for a device whose key the ring has agreed on: it is worth nothing to the node. */
+function deviceRefusal({ name, publicKey, ttlS }: SvidWanted, view: MintView): MintRefusal | undefined {
+  if (view.certified?.(name) !== publicKey)
+    return refuse('MINT_NOT_ENTITLED', `the ring knows no device ${name} with this key: it enrols first`)
+  const most = view.policy.devices?.est.ttl ?? 0
+  return ttlS * 1_000 <= most
+    ? undefined
+    : refuse('MINT_NOT_ENTITLED', `certificates of devices are good for ${most / 1_000} s at most`)
 }
 
 function deniedNode(node: string, { ring, denials }: MintView, nowMs: number, issuedAtMs: number): MintRefusal | undefined {
@@ -204,6 +218,8 @@ export interface AskerClaim {
   readonly issuer: string
   /** Of a service: its X.509-SVID, DER, base64url. */
   readonly certificate: string
+  /** Of a service, in the place of a certificate. */
+  readonly pass?: ServicePass
   /** What the key of the ring is to sign, if that is what it asks for. */
   readonly want?: MintRequest['want']
 }
@@ -219,6 +235,8 @@ export function askerRefusal(
   const { issuer } = claim
   const asker = parseAsker(issuer)
   if (asker === undefined) return unknown(issuer)
+  if (asker.kind === 'service' && claim.pass !== undefined)
+    return passRefusal(claim, claim.pass, asker.name, view, nowMs, signed, signature)
   if (asker.kind === 'service') return serviceRefusal(claim, asker.name, view, nowMs, signed, signature)
   const key =
     asker.kind === 'operator'
@@ -231,6 +249,31 @@ export function askerRefusal(
 
 function unknown(issuer: string): MintRefusal {
   return refuse('MINT_ISSUER_UNKNOWN', `${issuer} is none of this ring’s operators and nodes`)
+}
+
+/** A pass is for the vault: it makes neither certificates nor tokens, so that it ends when it says. */
+function passRefusal(
+  { ring, want }: AskerClaim,
+  pass: ServicePass,
+  name: string,
+  { signingKey, denials }: MintView,
+  nowMs: number,
+  signed: Uint8Array,
+  signature: string,
+): MintRefusal | undefined {
+  if (want !== undefined && want.type !== 'transit')
+    return refuse('MINT_NOT_ENTITLED', 'a pass is for the vault: certificates and tokens are made for who has a certificate')
+  const keys = [...(signingKey.key === undefined ? [] : [signingKey.key]), ...signingKey.former.map((one) => one.key)]
+  const isSigned = (token: string): boolean => {
+    const at = token.lastIndexOf('.')
+    return keys.some((key) => verifiesRaw(key, Buffer.from(token.slice(0, at)), token.slice(at + 1)))
+  }
+  const judged = judgePass(ring, pass, nowMs, { isSigned, denials })
+  if ('fault' in judged) return refuse('MINT_CERTIFICATE', judged.fault)
+  if (judged.service !== name) return refuse('MINT_CERTIFICATE', `the pass is of the service ${judged.service}`)
+  return verifiesRaw(pass.key, signed, signature)
+    ? undefined
+    : refuse('MINT_SIGNATURE', 'the request is not signed by the key of the pass')
 }
 
 /** A service is who holds the key of a certificate that the ring made for it, and that is good now. */
@@ -289,7 +332,7 @@ function checkSvid(
   const publicKey = decodeBase64url(want.publicKey)
   if (subjectKey(publicKey) === undefined)
     return refuse('MINT_KEY', 'publicKey must be an Ed25519 or P-256 key, as SubjectPublicKeyInfo in DER')
-  if (!verifiesSpki(publicKey, svidProofBytes(request.ring, want), decodeBase64url(want.proof)))
+  if (of !== 'device' && !verifiesSpki(publicKey, svidProofBytes(request.ring, want), decodeBase64url(want.proof)))
     return refuse('MINT_PROOF', 'the proof that the key is held does not verify')
   const svid = { of, name, publicKey, ttlS, atMs: request.atMs, seed: signed }
   return { ok: true, message: svidToSign(authority, attestedBy === undefined ? svid : { ...svid, attestedBy }) }

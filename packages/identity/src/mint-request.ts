@@ -7,10 +7,12 @@
 import {
   canonicalJson,
   fieldReaders,
+  PASS_TOKEN_CHARS_MAX,
   parseIssuer,
   SECRET_NAME,
   SECRET_NAME_CHARS_MAX,
   SECRET_NAME_EXPECTED,
+  type ServicePass,
 } from '@ringwall/ring/tx'
 
 const DOMAIN = 'RINGWALL_MINT_V1\n'
@@ -21,6 +23,8 @@ export const TOKEN_TTL_S_DEFAULT = 300
 export const TOKEN_TTL_S_MAX = 3_600
 export const SVID_TTL_S_DEFAULT = 3_600
 export const SVID_TTL_S_MAX = 86_400
+/** Of devices that are no nodes: the policy says how much of it. */
+const DEVICE_SVID_TTL_S_MAX = 2_592_000
 export const CLAIMS_MAX = 16
 /** The ring makes none that is longer. */
 const CERTIFICATE_BYTES_MAX = 1_024
@@ -49,11 +53,11 @@ export interface TokenConfirmation {
 
 export interface SvidWanted {
   readonly type: 'svid'
-  readonly of: 'node' | 'service'
+  readonly of: 'node' | 'service' | 'device'
   readonly name: string
   /** SubjectPublicKeyInfo in DER (Ed25519 or P-256), base64url. */
   readonly publicKey: string
-  /** By that key, over `svidProofBytes`, base64url: ECDSA in DER with SHA-256. */
+  /** By that key, over `svidProofBytes`, base64url: ECDSA in DER with SHA-256. Empty for a device: the ring has seen its request. */
   readonly proof: string
   readonly ttlS: number
 }
@@ -74,6 +78,8 @@ export interface MintRequest {
   readonly issuer: string
   /** Of a service: its X.509-SVID, DER, base64url, whose key signs the request. Empty for others. */
   readonly certificate: string
+  /** Of a service without a certificate, for signatures of the transit alone. */
+  readonly pass?: ServicePass
   readonly atMs: number
   /** 16 random bytes, base64url. */
   readonly nonce: string
@@ -128,19 +134,32 @@ export function parseSignedMintRequest(value: unknown): SignedMintRequest {
 
 /** @throws {MintRequestInvalid} */
 export function parseMintRequest(value: unknown): MintRequest {
-  const fields = record(value, 'request', ['atMs', 'certificate', 'issuer', 'nonce', 'ring', 'want'])
+  const hasPass = typeof value === 'object' && value !== null && Object.hasOwn(value, 'pass')
+  const members = ['atMs', 'certificate', 'issuer', 'nonce', ...(hasPass ? ['pass'] : []), 'ring', 'want']
+  const fields = record(value, 'request', members)
   const { atMs, issuer, nonce, ring, want } = fields
   if (typeof issuer !== 'string' || parseAsker(issuer) === undefined)
     fail('request.issuer', 'operator:NAME, node:ID or service:NAME')
-  const isService = issuer.startsWith('service:')
+  const isService = issuer.startsWith('service:') && !hasPass
+  if (hasPass && !issuer.startsWith('service:')) fail('request.issuer', 'service:NAME, where there is a pass')
   return {
     certificate: bytes(fields.certificate, 'request.certificate', isService ? 1 : 0, isService ? CERTIFICATE_BYTES_MAX : 0),
     atMs: whole(atMs, 'request.atMs', 0, Number.MAX_SAFE_INTEGER),
     issuer,
     nonce: bytes(nonce, 'request.nonce', 16, 16),
+    ...(hasPass ? { pass: parsePass(fields.pass) } : {}),
     ring: text(ring, 'request.ring', HASH, '64 hex digits'),
     want: parseWanted(want),
   }
+}
+
+const TOKEN = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{86}$/
+
+function parsePass(value: unknown): ServicePass {
+  const fields = record(value, 'request.pass', ['key', 'token'])
+  const token = text(fields.token, 'request.pass.token', TOKEN, 'a token of the ring')
+  if (token.length > PASS_TOKEN_CHARS_MAX) fail('request.pass.token', `at most ${PASS_TOKEN_CHARS_MAX} characters`)
+  return { key: bytes(fields.key, 'request.pass.key', 32, 32), token }
 }
 
 function parseWanted(value: unknown): MintRequest['want'] {
@@ -159,13 +178,14 @@ function parseWanted(value: unknown): MintRequest['want'] {
   }
   if (type === 'svid') {
     const fields = record(value, 'want', ['name', 'of', 'proof', 'publicKey', 'ttlS', 'type'])
-    if (fields.of !== 'node' && fields.of !== 'service') fail('want.of', 'node or service')
+    if (fields.of !== 'node' && fields.of !== 'service' && fields.of !== 'device') fail('want.of', 'node, service or device')
+    const isDevice = fields.of === 'device'
     return {
       name: text(fields.name, 'want.name', NAME, 'the name of a node or a service'),
       of: fields.of,
-      proof: bytes(fields.proof, 'want.proof', 8, 80),
+      proof: bytes(fields.proof, 'want.proof', isDevice ? 0 : 8, isDevice ? 0 : 80),
       publicKey: bytes(fields.publicKey, 'want.publicKey', 44, 91),
-      ttlS: whole(fields.ttlS, 'want.ttlS', 60, SVID_TTL_S_MAX),
+      ttlS: whole(fields.ttlS, 'want.ttlS', 60, isDevice ? DEVICE_SVID_TTL_S_MAX : SVID_TTL_S_MAX),
       type,
     }
   }

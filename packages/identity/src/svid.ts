@@ -39,7 +39,7 @@ export interface Authority {
 }
 
 /** The SPIFFE id of a node or service; of the trust domain itself without them. */
-export function spiffeId(ring: string, of?: 'node' | 'service', name?: string): string {
+export function spiffeId(ring: string, of?: 'node' | 'service' | 'device', name?: string): string {
   return of === undefined ? `spiffe://${ring}` : `spiffe://${ring}/${of}/${name}`
 }
 
@@ -101,7 +101,7 @@ export function authorityToSign({ ring, key, madeAtMs }: Authority): Uint8Array 
 }
 
 export interface Svid {
-  readonly of: 'node' | 'service'
+  readonly of: 'node' | 'service' | 'device'
   readonly name: string
   /** SubjectPublicKeyInfo, DER. */
   readonly publicKey: Uint8Array

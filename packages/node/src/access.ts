@@ -3,8 +3,8 @@
  * limits, API and WAF, which need the request itself. For the admin API, and as a policy decision point in the terms of AuthZEN
  * (OpenID Authorization API 1.0).
  */
-import { type Decision, type GuardRequest, normalizeRoutingPath, type TokenVerdict } from '@ringwall/guard'
-import { parseAddress, type View } from '@ringwall/ring'
+import { type Decision, type GuardRequest, normalizeRoutingPath, type Peer, type TokenVerdict } from '@ringwall/guard'
+import { parseAddress, ringIssuer, type View } from '@ringwall/ring'
 import { z } from 'zod'
 import { ApiProblem } from './admin/problem.ts'
 import type { RunningNode } from './node.ts'
@@ -22,6 +22,13 @@ export const AccessBody = z.strictObject({
   principal: z
     .strictObject({ issuer: z.string().max(512).optional(), subject: z.string().max(512), claims: Claims.optional() })
     .nullable(),
+  caller: z
+    .string()
+    .regex(
+      /^(?:(?:service|node)\/[a-z0-9][a-z0-9-]{0,62}|spiffe:\/\/[A-Za-z0-9._/-]{1,500})$/,
+      'expected service/NAME, node/NAME or a SPIFFE id',
+    )
+    .optional(),
   action: z.string().min(1).max(64),
   service: z.string().max(64).optional(),
   host: z.string().max(253).optional(),
@@ -59,6 +66,7 @@ export function judgeAccess(node: RunningNode, question: AccessBody): AccessVerd
     remoteAddress: source,
     host,
     path: normal.path,
+    ...(question.caller === undefined ? {} : { peer: peerNamed(view, question.caller) }),
   }
   const decision = node.access(request, verdict)
   const route = view.route(host, normal.path, method)
@@ -68,11 +76,22 @@ export function judgeAccess(node: RunningNode, question: AccessBody): AccessVerd
     service: route?.service.name,
     route: route?.route?.name,
     principal:
-      verdict === undefined ? 'anonymous' : verdict.ok ? `${verdict.issuer}#${verdict.subject}` : 'a token that is not believed',
+      verdict === undefined
+        ? (request.peer?.subject ?? 'anonymous')
+        : verdict.ok
+          ? `${verdict.issuer}#${verdict.subject}`
+          : 'a token that is not believed',
     method,
     action: route?.route?.action ?? method,
     path: normal.path,
   }
+}
+
+/** As if it showed a certificate of the ring that was made now. */
+function peerNamed({ ring }: View, caller: string): Peer {
+  const subject = caller.startsWith('spiffe://') ? caller : `spiffe://${ring}/${caller}`
+  if (!subject.startsWith(`spiffe://${ring}/`)) throw unclear(`${caller.slice(0, 200)} is not of this ring: spiffe://${ring}/…`)
+  return { issuer: ringIssuer(ring), subject, issuedAtMs: Date.now(), expiresAtMs: Number.POSITIVE_INFINITY, hash: '' }
 }
 
 function unclear(message: string): ApiProblem {
@@ -166,15 +185,17 @@ interface Evaluation {
 }
 
 /**
- * `user` with the token’s subject as id (`ISSUER#SUBJECT` where there are several issuers) and its claims as properties, or `anonymous`.
+ * `service` with its name or SPIFFE id, `user` with the token’s subject as id (`ISSUER#SUBJECT` where there are several issuers) and its claims as properties, or `anonymous`.
  * Resources are `path` with `SERVICE/PATH` as id, or `service`. `context.source` is the client’s address.
  *
  * @throws {ApiProblem}
  */
 export function evaluate(node: RunningNode, { subject, action, resource, context }: z.output<typeof EvaluationBody>): Evaluation {
   const source = context?.source
+  const isService = subject.type === 'service' || subject.type === 'workload'
   const verdict = judgeAccess(node, {
-    principal: principalOf(subject),
+    principal: isService ? null : principalOf(subject),
+    ...(isService ? { caller: callerOf(subject.id) } : {}),
     action: action.name,
     ...resourceOf(resource),
     ...(typeof source === 'string' ? { source } : {}),
@@ -223,9 +244,17 @@ function whole({ subject, action, resource, context }: Partly): Whole {
   return { subject, action, resource, context }
 }
 
+/** @throws {ApiProblem} */
+function callerOf(id: string): string {
+  const parsed = AccessBody.shape.caller.safeParse(/^[a-z0-9][a-z0-9-]{0,62}$/.test(id) ? `service/${id}` : id)
+  if (!parsed.success || parsed.data === undefined)
+    throw unclear(`${id.slice(0, 100)} is no service: expected NAME, service/NAME, node/NAME or a SPIFFE id`)
+  return parsed.data
+}
+
 function principalOf({ type, id, properties = {} }: z.output<typeof Subject>): AccessBody['principal'] {
   if (type === 'anonymous') return null
-  if (type !== 'user') throw unclear(`a subject of type ${type} is not known here; use user or anonymous`)
+  if (type !== 'user') throw unclear(`a subject of type ${type} is not known here; use user, service or anonymous`)
   const hash = id.indexOf('#')
   return hash < 0
     ? { subject: id, claims: properties }

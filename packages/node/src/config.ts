@@ -7,12 +7,15 @@ import { type AcmeConfig, certificateFile } from './acme/certificates.ts'
 import { type HostPort, parseHostPort } from './address.ts'
 import type { AuditOptions } from './audit-log.ts'
 import type { DiskMode } from './disk/disk.ts'
+import type { CaseInput } from './enrolment/case-watch.ts'
 import { StartError } from './errors.ts'
+import type { EstConfig } from './est/est-server.ts'
 import type { FeedSettings } from './feeds/feed-config.ts'
 import { feedUrlFault } from './feeds/feed-url.ts'
 import type { IndicatorSettings } from './indicators/indicator-loader.ts'
 import { parseListeners, type TrafficListener } from './listeners.ts'
 import type { ObjectSettings } from './objects/objects.ts'
+import { NotifySchema, type NotifySettings, notifyFault, withPaths } from './respond/notify-config.ts'
 
 const WORKERS_MAX = 64
 
@@ -76,6 +79,8 @@ const Schema = z.strictObject({
     )
     .max(8)
     .default([]),
+  /** Where this node tells what happens. */
+  notify: NotifySchema,
   /** Files of addresses that others call bad; the policy says what is done with them. */
   indicators: z
     .array(
@@ -177,6 +182,17 @@ const Schema = z.strictObject({
   workloadApi: z.strictObject({ socket: z.string().min(1) }).optional(),
   /** Of a device with a TPM 2.0: how tpm2-tools reach it. */
   tpm: z.strictObject({ tcti: z.string().min(1).max(1_024), eventLog: z.string().min(1).optional() }).optional(),
+  /** Certificates for devices that are no nodes (RFC 7030). */
+  est: z.strictObject({ listen: z.string(), certificate: z.string().min(1), key: z.string().min(1) }).optional(),
+  /** What tells that the case of a device was opened. */
+  tamper: z
+    .strictObject({
+      case: z.union([
+        z.strictObject({ file: z.string().min(1), closed: z.string().max(1_024) }),
+        z.strictObject({ command: z.tuple([z.string().min(1)], z.string()) }),
+      ]),
+    })
+    .optional(),
   ledger: z
     .strictObject({
       /** Blocks between two snapshots of the state. */
@@ -216,6 +232,7 @@ export interface NodeConfig {
   readonly requestBytesKept: number
   readonly indicators: readonly IndicatorSettings[]
   readonly feeds: readonly FeedSettings[]
+  readonly notify: readonly NotifySettings[]
   readonly breachedPasswords?: string | undefined
   readonly places?: readonly string[] | undefined
   readonly dnsServers?: readonly string[] | undefined
@@ -227,6 +244,8 @@ export interface NodeConfig {
   readonly audit: AuditOptions | undefined
   /** Path of the Workload API's socket; undefined: there is none. */
   readonly workloadSocket?: string | undefined
+  readonly caseInput?: CaseInput | undefined
+  readonly est?: EstConfig | undefined
   readonly tpm?: { readonly tcti: string; readonly eventLog: string | undefined } | undefined
   readonly roundMs: number
   readonly heartbeatMs: number
@@ -262,6 +281,12 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     return refuse([{ path: ['listen', 'traffic'], message: 'tls.acme needs acme: { agreeToTerms: true } beside listen' }])
   if (wanted.length === 0 && data.acme !== undefined)
     return refuse([{ path: ['acme'], message: 'no listener wants a certificate: name hosts in its tls.acme' }])
+  for (const [index, one] of data.notify.entries()) {
+    const fault = notifyFault(one)
+    if (fault !== undefined) return refuse([{ path: ['notify', index, fault[0]], message: fault[1] }])
+    if (data.notify.findIndex(({ name }) => name === one.name) !== index)
+      return refuse([{ path: ['notify', index, 'name'], message: `the channel ${one.name} occurs twice` }])
+  }
   return {
     id: data.id,
     data: at(data.data),
@@ -284,6 +309,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
       ttlMs: ttlDays === undefined ? undefined : ttlDays * 86_400_000,
     })),
     feeds: data.feeds.map((feed) => ({ ...feed, key: at(feed.key), ca: feed.ca === undefined ? undefined : at(feed.ca) })),
+    notify: data.notify.map((one) => withPaths(one, at)),
     breachedPasswords: data.breachedPasswords === undefined ? undefined : at(data.breachedPasswords),
     places: data.places?.map(at),
     dnsServers: data.dnsServers,
@@ -302,6 +328,15 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     },
     audit: data.audit === undefined ? undefined : auditOptions(data.audit, at(data.audit.file)),
     workloadSocket: data.workloadApi === undefined ? undefined : at(data.workloadApi.socket),
+    est: data.est && {
+      listen: parseHostPort(data.est.listen, `${file}: est.listen`),
+      certificate: at(data.est.certificate),
+      key: at(data.est.key),
+    },
+    caseInput:
+      data.tamper === undefined || 'command' in data.tamper.case
+        ? data.tamper?.case
+        : { ...data.tamper.case, file: at(data.tamper.case.file) },
     tpm: data.tpm && { tcti: data.tpm.tcti, eventLog: data.tpm.eventLog === undefined ? undefined : at(data.tpm.eventLog) },
     objects: objectSettings(data.objects),
     s3: data.s3 && {

@@ -22,13 +22,28 @@ export interface NodeInit {
   /** How tpm2-tools reach its TPM, and the log of its start. */
   readonly tpm?: string | undefined
   readonly tpmLog?: string | undefined
+  /** A file that tells that the case is closed by holding this text. */
+  readonly caseFile?: string | undefined
+  readonly caseClosed?: string | undefined
 }
 
 /**
  * @returns The node's public key, Ed25519, base64url: what `ringwall node add` is given.
  * @throws {StartError} `CONFIG_INVALID`, `GENESIS_INVALID`; then nothing was made.
  */
-export function initNode({ id, region, directory, genesis, traffic, admin, fabric, tpm, tpmLog }: NodeInit): {
+export function initNode({
+  id,
+  region,
+  directory,
+  genesis,
+  traffic,
+  admin,
+  fabric,
+  tpm,
+  tpmLog,
+  caseFile,
+  caseClosed = '0',
+}: NodeInit): {
   readonly publicKey: string
 } {
   if (existsSync(directory)) throw new StartError('CONFIG_INVALID', `${directory} is there already; name a folder that is not`)
@@ -48,6 +63,9 @@ export function initNode({ id, region, directory, genesis, traffic, admin, fabri
     `  admin: ${JSON.stringify(admin)}`,
     `  fabric: ${JSON.stringify(fabric)}`,
     ...(tpm === undefined ? [] : ['tpm:', `  tcti: ${JSON.stringify(tpm)}`]),
+    ...(caseFile === undefined
+      ? []
+      : ['tamper:', `  case: { file: ${JSON.stringify(resolve(caseFile))}, closed: ${JSON.stringify(caseClosed)} }`]),
     ...(tpm === undefined || tpmLog === undefined ? [] : [`  eventLog: ${JSON.stringify(resolve(tpmLog))}`]),
     '',
   ].join('\n')

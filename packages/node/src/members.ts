@@ -7,6 +7,8 @@ import type { EventLog } from './events.ts'
 
 /** A node that has to go is linked for so long, to hear of it: it stops voting by itself, and others no longer count its votes. */
 const FAREWELL_MS = 5_000
+/** One that is not to be trusted any more: as long as it takes to hear why it is cut off. What it says counts no more already. */
+const EXPULSION_MS = 300
 
 /** A node of the ring as the fabric knows it. @throws {StartError} When its address is none. */
 export function peerOf({ id, region, address, publicKey }: RingNode, source: string): Peer {
@@ -25,6 +27,7 @@ export class Members {
   readonly #options: MembersOptions
   #nodes: readonly RingNode[] = []
   #farewell: NodeJS.Timeout | undefined
+  #expulsion: NodeJS.Timeout | undefined
   #work: Promise<void> = Promise.resolve()
 
   constructor(options: MembersOptions) {
@@ -34,7 +37,7 @@ export class Members {
   /**
    * Resolves once new nodes are dialled. Whoever is gone is cut off a little later.
    *
-   * @param expelled Those who are not to be trusted any more: they are cut off now.
+   * @param expelled Those who are not to be trusted any more: they are cut off at once.
    */
   follow(nodes: readonly RingNode[], expelled: readonly string[] = []): Promise<void> {
     const { self, events } = this.#options
@@ -54,11 +57,18 @@ export class Members {
     if (leaving.length === 0) return this.#link(nodes)
     this.#farewell = setTimeout(() => void this.#link(this.#nodes), FAREWELL_MS)
     this.#farewell.unref()
-    return this.#link([...nodes, ...leaving.filter(({ id }) => !expelled.includes(id))])
+    const parting = leaving.filter(({ id }) => !expelled.includes(id))
+    if (parting.length < leaving.length) {
+      clearTimeout(this.#expulsion)
+      this.#expulsion = setTimeout(() => void this.#link([...this.#nodes, ...parting]), EXPULSION_MS)
+      this.#expulsion.unref()
+    }
+    return this.#link([...nodes, ...leaving])
   }
 
   stop(): void {
     clearTimeout(this.#farewell)
+    clearTimeout(this.#expulsion)
   }
 
   #link(nodes: readonly RingNode[]): Promise<void> {

@@ -17,6 +17,7 @@ import {
 import { createProofReplays, verifyOperatorToken } from '@ringwall/identity'
 import { type EvidenceStatement, type Ledger, LedgerError, type LedgerEvidence, openLedger } from '@ringwall/ledger'
 import { Challenges, createProxy, type LoginEvent } from '@ringwall/proxy'
+import { type NewFinding, Notifier } from '@ringwall/respond'
 import {
   type Denial,
   type DenialSubject,
@@ -28,6 +29,7 @@ import {
   isEnrolmentStatement,
   KEY_NAMES,
   type KeyName,
+  nodeSubject,
   parseGenesis,
   publicKeyOf,
   type RingApplication,
@@ -77,10 +79,12 @@ import { summarizeEnrolment } from './enrolment/summary.ts'
 import { showExpelled } from './enrolment/trust.ts'
 import { Vouching } from './enrolment/vouching.ts'
 import { StartError } from './errors.ts'
+import { EstServer } from './est/est-server.ts'
 import { EventLog } from './events.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
 import { FloodWatch } from './floods.ts'
+import { HashicorpFace } from './hashicorp/face.ts'
 import { ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from './incident-findings.ts'
 import { IncidentDesk } from './incidents.ts'
 import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
@@ -95,11 +99,15 @@ import { LoginPortal } from './people/login-portal.ts'
 import { outsideHttp } from './people/outside-http.ts'
 import { Passwords } from './people/passwords.ts'
 import { ProviderKeys } from './people/provider-keys.ts'
+import { SamlKey } from './people/saml-key.ts'
 import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
 import { RequestArchive } from './request-archive.ts'
+import { isAtLeast, messageOf, tellsOf } from './respond/incident-message.ts'
+import { openChannel } from './respond/notify-channels.ts'
+import { NodePlaybooks } from './respond/playbooks.ts'
 import { ringApplication } from './ring-application.ts'
 import { RingLimits } from './ring-limits.ts'
 import { cachingCompiler } from './rule-cache.ts'
@@ -120,11 +128,16 @@ import { peersOf, sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 import { OpeningLog } from './vault/opening-log.ts'
 import { VaultService } from './vault/vault-service.ts'
+import { VERSION } from './version.ts'
 import { WorkloadApi } from './workloads/workload-api.ts'
 
 const TICK_MS = 500
 const TX_VALID_MS = 60_000
 const OWN_DENIAL_WAIT_MS = 30_000
+/** A claim lasts little longer. */
+const PLAY_WAIT_MS = 5_000
+/** What comes within so long is told as one message. */
+const NOTIFY_GROUP_MS = 5_000
 const REDEEM_WAIT_MS = 8_000
 const DRAIN_MS = 2_000
 const KEY_TICK_MS = 500
@@ -162,6 +175,8 @@ export interface RunningNode {
   readonly queries: PeerQueries
   /** Signatures of the ring's key. */
   readonly signing: SigningService
+  /** What SAML parties are to believe of this node: a certificate, DER in base64. */
+  readonly samlCertificate: () => Promise<string>
   /** Openings of secrets. */
   readonly vault: VaultService
   /** Shards that it holds, and what clients do with objects through it. */
@@ -174,6 +189,10 @@ export interface RunningNode {
   readonly reception: NodeReception
   /** Incidents, of all nodes. */
   readonly desk: IncidentDesk
+  /** Where it tells what happens. */
+  readonly notifier: Notifier
+  /** Its part in runs of playbooks. */
+  readonly playbooks: NodePlaybooks
   /** Programs that enforce its denials elsewhere. */
   readonly bouncers: Bouncers
   /** Whose decisions it takes in. */
@@ -182,6 +201,8 @@ export interface RunningNode {
   indicators(): readonly IndicatorStatus[]
   /** As the guard verifies bearer tokens now. */
   tokens(): TokenVerifier
+  /** Why it is to take no more traffic: it is out of the ring, or noticed what puts it out. */
+  whyOut(): string | undefined
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
   ready(): boolean
   view(): View
@@ -338,6 +359,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         })
       }
       const expelled = showExpelled(stateBefore, final.state, events)
+      for (const id of expelled) cut(nodeSubject(ring, id))
+      if (expelled.includes(config.id)) withdraw()
       if (view.nodes !== before.nodes) void members.follow(view.nodes, expelled)
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
       confirmDenials(final.txs, stateBefore, final.state)
@@ -504,8 +527,11 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           })
     if (acme !== undefined) closers.push(() => acme.stop())
     const forms = new LoginForms()
+    const samlKey = new SamlKey(join(config.data, 'keys', 'saml'), seal, config.id)
     const portal = new LoginPortal({
       ring,
+      node: config.id,
+      samlKey: () => samlKey.held(),
       providerKeys,
       http: outside,
       secret: (variable) => process.env[variable],
@@ -676,12 +702,29 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         sign: (message) => signMessage(privateKey, message),
       }),
       tpm: config.tpm,
+      caseInput: config.caseInput,
+      onNoticed: () => withdraw(),
       events,
       state: () => ledger.state(),
       every: () => view.policy.devices.attestation.every,
       submit: (body, waitMs, atMs) => ledger.submit(signInOwnName(body, Math.round(atMs)), waitMs),
     })
     attester.start()
+    let isWithdrawn = false
+    /** Nobody may believe this node any more: clients are to go elsewhere. */
+    const withdraw = (): void => {
+      if (isWithdrawn) return
+      isWithdrawn = true
+      takesTraffic = false
+      void proxy.stop(DRAIN_MS)
+    }
+    let wasMember = view.nodes.some(({ id }) => id === config.id)
+    const whyOut = (): string | undefined => {
+      const isMember = view.nodes.some(({ id }) => id === config.id)
+      wasMember ||= isMember
+      if (attester.noticed !== undefined) return attester.noticed
+      return wasMember && !isMember ? 'the ring has let it go' : undefined
+    }
     closers.push(() => attester.stop())
 
     /** Whoever catches a validator at lying shows it to the ring, which lets it go. Others may have shown it already. */
@@ -837,12 +880,23 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     const denyInOwnName = (subject: DenialSubject, ttlMs: number, reason: string): void =>
       denyNow(subject, ttlMs, reason, Date.now())
+    const notifier = new Notifier({
+      channels: config.notify.map(openChannel),
+      groupMs: NOTIFY_GROUP_MS,
+      onLost: (channel, reason) => events.add('node', 'warn', `the channel ${channel} was not told: ${reason}`),
+    })
+    closers.push(() => notifier.stop())
     const desk = new IncidentDesk({
       self: config.id,
       fabric,
       file: join(config.data, 'incidents'),
       disk: disk.seal,
-      onOpened: ({ id, severity, title }) => {
+      onOpened: (incident) => {
+        const { id, severity, title } = incident
+        if (tellsOf(incident, config.id))
+          for (const { name, incidents } of config.notify)
+            if (incidents !== undefined && isAtLeast(severity, incidents))
+              notifier.tell(name, messageOf(incident, ring, config.id))
         telemetry.count('incidents_total', { severity }, 1)
         events.add('incident', severity === 'high' ? 'bad' : 'warn', `incident ${id} (${severity}): ${title}`)
       },
@@ -850,6 +904,22 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     })
     await desk.start()
     closers.push(() => desk.stop())
+    const playbooks = new NodePlaybooks({
+      self: config.id,
+      ring,
+      folder: join(config.data, 'playbooks'),
+      disk: disk.seal,
+      state: () => ledger.state(),
+      view: () => view,
+      propose: async (body) => void (await propose(signInOwnName(body), PLAY_WAIT_MS)),
+      notifier,
+      incidents: () => desk.list(),
+      say: (level, line) => events.add('incident', level, line),
+    })
+    const reportFound = (finding: NewFinding): void => {
+      desk.add(finding)
+      playbooks.found(finding)
+    }
     const logins = new LoginWatch({
       self: config.id,
       fabric,
@@ -857,7 +927,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       deny: denyInOwnName,
       onFinding: (finding) => {
         events.add('finding', 'warn', finding.reason)
-        desk.add(ofFailedLogins(finding, Date.now()))
+        reportFound(ofFailedLogins(finding, Date.now()))
       },
       onSources: (from, payload) => {
         if (payload[0] === SOURCE_SUMMARY_VERSION) slowLogins.merge(from, payload)
@@ -874,7 +944,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       disk: disk.seal,
       deny: denyInOwnName,
       say: (line) => events.add('finding', 'warn', line),
-      onFinding: (finding) => desk.add(ofSlowLogins(finding, Date.now())),
+      onFinding: (finding) => reportFound(ofSlowLogins(finding, Date.now())),
       log,
     })
     const detection = new DetectionWatch({
@@ -884,7 +954,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       onFinding: (found) => {
         telemetry.count('findings_total', { rule: found.rule }, 1)
         events.add('finding', 'warn', describeDetected(found))
-        desk.add(ofDetected(found))
+        reportFound(ofDetected(found))
       },
     })
     closers.push(followDetection(detection, fabric))
@@ -902,7 +972,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       deny: denyInOwnName,
       say: (line) => events.add('finding', 'warn', line),
       count: (named) => telemetry.count('flood_sources_total', {}, named),
-      onFound: (named, reason, isDenied) => desk.add(ofFlood(named, reason, isDenied, Date.now())),
+      onFound: (named, reason, isDenied) => reportFound(ofFlood(named, reason, isDenied, Date.now())),
     })
 
     /** What it said for this reason, and for no other, it says no longer. */
@@ -971,17 +1041,21 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       api,
       queries: new PeerQueries(fabric),
       signing,
+      samlCertificate: async () => (await samlKey.held()).certificate,
       vault,
       objects,
       openings,
       workloads,
       reception,
       desk,
+      notifier,
+      playbooks,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
       indicators: () => indicators.status(),
       feeds: () => feeds.map((feed) => feed.status()),
       tokens: () => tokens,
-      ready: () => takesTraffic && certifiedAtMs !== undefined,
+      ready: () => takesTraffic && certifiedAtMs !== undefined && whyOut() === undefined,
+      whyOut,
       view: () => view,
       certifiedAtMs: () => certifiedAtMs,
       access: (request, verdict) => guard.access(request, verdict, environment()),
@@ -998,11 +1072,25 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     node.queries.serve(node)
     closers.push(() => node.queries.stop())
 
+    const face = new HashicorpFace({
+      id: config.id,
+      ring,
+      version: VERSION,
+      isReady: () => node.ready(),
+      view: () => view,
+      state,
+      open: (signed) => vault.open(signed),
+      mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
+      propose: (content, waitMs) =>
+        propose(encodeTx({ content, signature: encodeBase64url(signMessage(privateKey, signingBytes(content))) }), waitMs),
+      proposeInOwnName: node.proposeInOwnName,
+    })
     const admin = new AdminServer({
       listen: config.listen.admin,
       operations: adminOperations(node),
       consoleDirectory: CONSOLE_DIRECTORY,
       ownerOf: (key) => node.bouncers.ownerOf(key),
+      other: face,
       signIn: (token) => verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() }),
     })
     await fabric.start()
@@ -1016,6 +1104,21 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       const started = workloads
       await started.start()
       closers.push(() => started.stop())
+    }
+    if (config.est !== undefined) {
+      const est = new EstServer({
+        config: config.est,
+        self: config.id,
+        ring,
+        state,
+        view: () => view,
+        sign,
+        mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
+        submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
+        say: (level, line) => events.add('key', level, line),
+      })
+      await est.start()
+      closers.push(() => est.stop())
     }
     if (config.s3 !== undefined) {
       const say = (level: 'info' | 'warn', line: string): void => events.add('vault', level, line)
@@ -1031,6 +1134,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       feed.start()
       closers.push(() => feed.stop())
     }
+    playbooks.start()
+    closers.push(() => playbooks.stop())
     acme?.start()
     events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)
     return node

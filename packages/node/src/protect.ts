@@ -32,6 +32,8 @@ export interface ProtectOptions {
   readonly admin: string | undefined
   /** The certificate (PEM, with those that issued it) and its key. */
   readonly tls?: { readonly certificate: string; readonly key: string; readonly hsts: boolean } | undefined
+  /** Over TLS: clients are asked for certificates, which they may have or not. */
+  readonly clientCertificates?: boolean
   /** In place of `tls`: certificates that the node gets for itself. */
   readonly acme?: ProtectAcme | undefined
   /** Balancers that speak the PROXY protocol. */
@@ -143,7 +145,8 @@ export async function startProtect(options: ProtectOptions): Promise<RunningNode
 }
 
 /** What `listen.traffic` in `node.yaml` is to say. */
-function wantedListeners({ listen, tls, acme, redirectFrom, proxyProtocolFrom = [] }: ProtectOptions): readonly object[] {
+function wantedListeners(options: ProtectOptions): readonly object[] {
+  const { listen, tls, acme, redirectFrom, proxyProtocolFrom = [], clientCertificates = false } = options
   const wrong = proxyProtocolFrom.find((text) => parsePrefix(text) === undefined)
   if (wrong !== undefined)
     throw new StartError('CONFIG_INVALID', `--proxy-protocol-from ${wrong}: expected an address or a prefix, such as 10.0.0.0/8`)
@@ -156,7 +159,8 @@ function wantedListeners({ listen, tls, acme, redirectFrom, proxyProtocolFrom = 
   const files = tls === undefined ? {} : { certificate: resolve(tls.certificate), key: resolve(tls.key) }
   const names = acme === undefined ? {} : { acme: acme.names }
   const hsts = (tls ?? acme)!.hsts ? { hsts: {} } : {}
-  const secure = { ...common, address: listen, tls: { ...files, ...names, ...hsts } }
+  const asks = clientCertificates ? { clientCertificates: 'ask' } : {}
+  const secure = { ...common, address: listen, tls: { ...files, ...names, ...hsts, ...asks } }
   if (redirectFrom === undefined) return [secure]
   parseHostPort(redirectFrom, '--redirect-from')
   return [secure, { ...common, address: redirectFrom, redirectToTls: parseHostPort(listen, '--listen').port }]

@@ -1,6 +1,6 @@
 /** The ring's application with the cryptography, the rules and the guard of a node. */
 import { randomInt } from 'node:crypto'
-import { readQuote, readVoucher } from '@ringwall/enroll'
+import { readCsr, readQuote, readVoucher } from '@ringwall/enroll'
 import { judgePolicy } from '@ringwall/guard'
 import { compileAuthorization } from '@ringwall/identity'
 import {
@@ -30,5 +30,6 @@ export function ringApplication(
     authorization: compileAuthorization,
     voucher: readVoucher,
     quote: readQuote,
+    csr: readCsr,
   })
 }

@@ -16,6 +16,7 @@ import { decodeBase64url, encodeBase64url } from './encoding.ts'
 import { isAttestationStatement, isEnrolmentStatement } from './enrolment-parse.ts'
 import { type EnrolmentStatement, type VoucherReader, withEnrolmentStatement } from './enrolment-statements.ts'
 import { GenesisInvalid, TxMalformed } from './errors.ts'
+import { type CsrReader, estSubject } from './est.ts'
 import { genesisHash } from './genesis.ts'
 import {
   denialOf,
@@ -24,14 +25,18 @@ import {
   joinDenials,
   type Meeting,
   neededFor,
+  nodeSubject,
   type PolicyReader,
   type Refusal,
   refusalOf,
+  refusalOfAsked,
+  subjectFault,
   withoutWordOf,
 } from './meaning.ts'
 import { withDisk, withReceipt, withWipe } from './node-disks.ts'
 import { withObjectStatement } from './object-acts.ts'
 import { withPersonStatement } from './person-statements.ts'
+import { endedPlays, isPlayStatement, type PlayMeans, tickedPlays, withPlayStatement } from './play-statements.ts'
 import type { Policy } from './policy.ts'
 import { type CompiledPolicy, compilePolicy, type RuleCompiler } from './policy-compile.ts'
 import { formatProblems, type PolicyProblem, parsePolicyDocument } from './policy-document.ts'
@@ -48,10 +53,10 @@ import {
   withKeyStatement,
 } from './ring-key.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
-import { isValidator, RingState } from './state.ts'
+import { DENIALS_MAX, isValidator, RingState } from './state.ts'
 import { isTransitStatement, withTransitStatement } from './transit-statements.ts'
 import { encodeTx, idOfSigned, parseIssuer, readTx, type Sha256, subjectId, TX_BYTES_MAX } from './tx.ts'
-import type { Denial, GenesisDocument, RingNode, RuleLibrary, TxContent, TxId, View } from './types.ts'
+import type { Denial, DenialSubject, GenesisDocument, RingNode, RuleLibrary, TxContent, TxId, View } from './types.ts'
 import { withVaultStatement } from './vault-statements.ts'
 import { VerifiedTransaction, VerifiedTransactions } from './verified-transactions.ts'
 
@@ -59,6 +64,8 @@ import { VerifiedTransaction, VerifiedTransactions } from './verified-transactio
 export const TX_LIFETIME_MS_MAX = 600_000
 /** How far ahead the signer’s clock may be. */
 export const TX_SKEW_MS_MAX = 5_000
+/** Certificates of the ring stand for no longer (`devices.est.ttl`). */
+const IDENTITY_MS_MAX = 30 * 86_400_000
 /** Compiled policies kept: the one in force, its successor, a few proposals. */
 const COMPILED_MAX = 4
 
@@ -94,6 +101,8 @@ export interface RingApplicationOptions {
   readonly voucher?: VoucherReader
   /** `readQuote` of `@ringwall/enroll`. Without it no node attests by a TPM. */
   readonly quote?: QuoteReader
+  /** `readCsr` of `@ringwall/enroll`. Without it no device of others gets a certificate. */
+  readonly csr?: CsrReader
   /** `judgePolicy` of `@ringwall/guard`: a policy’s own tests are run before it is voted for. */
   readonly judge: PolicyJudge
 }
@@ -314,6 +323,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         verify: options.verify,
         voucher: options.voucher,
         quote: options.quote,
+        csr: options.csr,
       },
       reader,
     )
@@ -403,6 +413,11 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
   const apply = (state: RingState, { id, content, denialId, seenKey }: Accepted, context: RingBlockContext): RingState => {
     const seen = state.withSeen(seenKey)
     const { body, issuer } = content
+    if (isPlayStatement(body)) {
+      const counted = body.type === 'play.start' && issuer.startsWith('node:')
+      const next = withPlayStatement(seen, body, issuer, playMeans(seen, context))
+      return counted ? next.withUsage(issuer, context.timestampMs) : next
+    }
     if (body.type === 'tx.approve') {
       const waiting = seen.approvals.get(body.id, context.timestampMs)!
       return approved(seen, { ...waiting, approvedBy: [...waiting.approvedBy, issuer].sort() }, context)
@@ -436,11 +451,13 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       return withStatementOfKey(seen, body, from, context)
     }
     if (body.type === 'attest.quote' || body.type === 'attest.enrol') return attested(seen, content, body, context)
+    if (body.type === 'est.enrol') return enrolled(seen, content, body, context)
     if (body.type === 'node.join' || body.type === 'device.join')
       return ticked(enrolled(seen, content, body, context).withNode(body.node), context)
     if (body.type === 'object.act' || body.type === 'access.put' || body.type === 'access.remove')
       return seen.withObjects(withObjectStatement(seen.objects, content, body, context.timestampMs))
-    if (body.type === 'vault.put') return seen.withVault(withVaultStatement(seen.vault, content, body, context.timestampMs))
+    if (body.type === 'vault.put' || body.type === 'vault.hide' || (body.type === 'vault.delete' && body.pass !== undefined))
+      return seen.withVault(withVaultStatement(seen.vault, content, body, context.timestampMs))
     if (isTransitStatement(body) && body.type !== 'transit.delete')
       return seen.withTransit(withTransitStatement(seen, content, body, id, context.timestampMs))
     if (body.type === 'deny.withdraw') return withdrawn(seen, body.id, issuer)
@@ -467,13 +484,15 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     if (body.type === 'transit.delete')
       return state.withTransit(withTransitStatement(state, content, body, id, context.timestampMs))
     if (body.type === 'vault.delete') return state.withVault(withVaultStatement(state.vault, content, body, context.timestampMs))
-    if (body.type === 'policy.set') return ticked(state.withPolicy(body.policy), context)
+    if (body.type === 'policy.set') return replayed(ticked(state.withPolicy(body.policy), context), context)
     if (body.type === 'deny.remove') return state.withoutDenial(body.id).withPending(state.pending.without(body.id))
     if (body.type === 'node.add') return ticked(state.withNode(body.node), context)
     if (body.type === 'node.remove') return ticked(state.withoutNode(body.id), context)
     if (isAttestationStatement(body)) return attested(state, content, body, context)
     if (isEnrolmentStatement(body)) {
       const next = enrolled(state, content, body, context)
+      if (body.type === 'est.revoke')
+        return withoutSubject(next, estSubject(ring, body.name), body.reason, content.issuer, context)
       if (body.type !== 'device.remove' && body.type !== 'device.transfer') return next
       const node = next.enrolment.device(body.serial)?.node ?? ''
       return ticked(next.withoutNode(node), context)
@@ -490,22 +509,63 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     return state
   }
 
+  const playMeans = (state: RingState, context: RingBlockContext): PlayMeans => {
+    const { policy } = inForce(state)
+    return {
+      ring,
+      policy,
+      members: state.nodes,
+      nowMs: context.timestampMs,
+      height: context.height,
+      subjectFault: (of, subject) => subjectFault(of, subject, policy, ring),
+      deny: (of, denial) => denied(of, denial, context),
+      rotate: (of, { key = 'signing', how }, reason) => {
+        const body = { type: how === 'replace' ? 'key.rotate' : 'key.refresh', key, reason } as const
+        const refusal = refusalOfAsked(of, body)
+        return refusal === undefined ? ticked(withStatementOfKey(of, body, '', context), context) : refusal.reason
+      },
+    }
+  }
+
+  /** Runs of playbooks that are others by now end. */
+  const replayed = (state: RingState, context: RingBlockContext): RingState => endedPlays(state, playMeans(state, context))
+
   const meansOf = (state: RingState) =>
-    enrolmentMeans({ state, verify: options.verify, voucher: options.voucher, quote: options.quote }, reader)
+    enrolmentMeans({ state, verify: options.verify, voucher: options.voucher, quote: options.quote, csr: options.csr }, reader)
 
   const attested = (state: RingState, content: TxContent, body: AttestationStatement, context: RingBlockContext): RingState => {
     const name = parseIssuer(content.issuer)?.name ?? ''
     const enrolment = withAttestation(state, content, name, body, context.timestampMs, meansOf(state))
     const isOut = enrolment.trust.expelled !== state.enrolment.trust.expelled
     const next = state.withEnrolment(enrolment)
-    return isOut ? ticked(next.withoutNode(name), context) : next
+    return isOut ? ticked(withoutIdentity(next.withoutNode(name), name, context), context) : next
+  }
+
+  /** Certificates that a node had when it was put out are worth nothing any more, on any node. */
+  const withoutIdentity = (state: RingState, id: string, context: RingBlockContext): RingState => {
+    const code = state.enrolment.trust.expelled.findLast(({ node }) => node === id)?.code
+    return withoutSubject(state, nodeSubject(ring, id), `put out: ${code}`, `node:${id}`, context)
+  }
+
+  const withoutSubject = (
+    state: RingState,
+    subject: DenialSubject,
+    reason: string,
+    issuer: string,
+    context: RingBlockContext,
+  ): RingState => {
+    if (state.denials.size >= DENIALS_MAX) return state
+    const { height, timestampMs: issuedAtMs } = context
+    const expiresAtMs = issuedAtMs + IDENTITY_MS_MAX
+    return denied(state, { id: subjectId(subject), subject, reason, issuer, issuedAtMs, expiresAtMs, height }, context)
   }
 
   /**
    * Nodes that are late with their attestation are out: of validators one a block, and as long as most of them are trusted: what keeps the others
    * from attesting as well is no tampering, and a ring is not to end by it.
    */
-  const trusted = (state: RingState, { timestampMs }: RingBlockContext): RingState => {
+  const trusted = (state: RingState, context: RingBlockContext): RingState => {
+    const { timestampMs } = context
     const policy = inForce(state).policy.devices
     const trust = tickedTrust(state, policy, timestampMs, () => state.parts(options.hash).seen)
     let next = state.withEnrolment(state.enrolment.withTrust(trust))
@@ -514,7 +574,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       if (node === undefined || (isValidator(node) && (next.epoch !== state.epoch || !areMostTrusted(next, timestampMs))))
         continue
       const expelled = { atMs: timestampMs, code: 'ATTESTATION_LATE', node: id } as const
-      next = next.withEnrolment(next.enrolment.withExpelled(expelled)).withoutNode(id)
+      next = withoutIdentity(next.withEnrolment(next.enrolment.withExpelled(expelled)).withoutNode(id), id, context)
     }
     return next
   }
@@ -569,7 +629,11 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
 
   /** What the block ended is gone before its first transaction, and so for the leader that chooses them. */
   const opened = (state: RingState, context: RingBlockContext, txCount: number): RingState =>
-    ticked(trusted(state.swept(context.timestampMs, txCount), context), context)
+    played(ticked(trusted(state.swept(context.timestampMs, txCount), context), context), context)
+
+  /** Most blocks find nothing of it due. */
+  const played = (state: RingState, context: RingBlockContext): RingState =>
+    state.plays.due(context.timestampMs).length === 0 ? state : tickedPlays(state, playMeans(state, context))
 
   /** What a transaction means to a state, its signature aside. */
   const weigh = (state: RingState, content: TxContent, nowMs: number): Refusal | undefined => {
@@ -670,6 +734,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         epoch: state.epoch,
         signingKey: viewOfKey(state.signingKey, state.validators),
         trust: state.enrolment.trust.nodes,
+        certified: (name) => state.enrolment.est.clients.find((one) => one.name === name)?.publicKey,
         routes,
         route,
       }

@@ -31,6 +31,7 @@ const LIKE: Readonly<Partial<Record<TxBody['type'], ApprovableType>>> = {
   'attest.reference': 'node.add',
   'attest.accept': 'node.add',
   'attest.bind': 'node.add',
+  'est.invite': 'node.add',
   'device.transfer': 'node.remove',
   'device.remove': 'node.remove',
   'transit.delete': 'vault.delete',

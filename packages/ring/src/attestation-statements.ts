@@ -231,6 +231,8 @@ function refusalOfQuote(meeting: Meeting, body: Of<'attest.quote'>, means: Enrol
   return undefined
 }
 
+const ALARM_CODES = { case: 'CASE_OPENED', clock: 'CLOCK_ROLLBACK', debugger: 'DEBUGGER_ATTACHED' } as const
+
 /** What is wrong with a node that said something valid. */
 function tamperOf(
   { state, content, nowMs }: Pick<Meeting, 'state' | 'content' | 'nowMs'>,
@@ -239,7 +241,7 @@ function tamperOf(
   reading: QuoteReading | undefined,
 ): ExpulsionCode | undefined {
   if (reading?.ok === false) return 'TPM_CHANGED'
-  if (alarm !== null) return 'TAMPER_ALARM'
+  if (alarm !== null) return ALARM_CODES[alarm]
   // A process that was followed by another has ended; its machine's clock tells a late transaction from one that was made since.
   if (held.former.includes(boot) && held.boot !== null && content.atMs > held.boot.sinceMs) return 'CLONED'
   if (held.boot?.id === boot && content.atMs < held.saidMs - ROLLBACK_MS_MAX) return 'CLOCK_ROLLBACK'
@@ -258,6 +260,18 @@ function changeOf(
   if (!isAllowed(state, held, 'program', measured.program, nowMs)) return 'PROGRAM_CHANGED'
   if (reading?.ok === true && !isAllowed(state, held, 'pcrs', reading.pcrs, nowMs)) return 'PCRS_CHANGED'
   return undefined
+}
+
+/** What a node would be put out for if it said that it measured this; undefined: nothing. */
+export function changeMeasured(
+  state: RingState,
+  node: string,
+  measured: Measured,
+  reading: QuoteReading | undefined,
+  nowMs: number,
+): ExpulsionCode | undefined {
+  const held = recordOf(state.enrolment.trust, node)
+  return held === undefined ? undefined : changeOf(state, held, measured, reading, nowMs)
 }
 
 /** One that was taken back counts no more, whatever the node is held to; one for all holds all to what is named. */

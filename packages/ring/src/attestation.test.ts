@@ -123,8 +123,9 @@ test('each tampering puts the node out by its own word, at once', () => {
   const cases: readonly (readonly [string, Partial<QuoteBody>])[] = [
     ['PROGRAM_CHANGED', { measured: { configuration: hash('c'), program: hash('e') } }],
     ['CONFIGURATION_CHANGED', { measured: { configuration: hash('e'), program: hash('d') } }],
-    ['TAMPER_ALARM', { alarm: 'debugger' }],
-    ['TAMPER_ALARM', { alarm: 'clock' }],
+    ['DEBUGGER_ATTACHED', { alarm: 'debugger' }],
+    ['CLOCK_ROLLBACK', { alarm: 'clock' }],
+    ['CASE_OPENED', { alarm: 'case' }],
   ]
   for (const [code, changes] of cases) {
     const after = step(app, trusted, NOW + 4_000, say(app, trusted, NOW + 4_000, changes))

@@ -91,7 +91,8 @@ export interface Expelled {
 
 export const EXPULSION_CODES = [
   'ATTESTATION_LATE',
-  'TAMPER_ALARM',
+  'CASE_OPENED',
+  'DEBUGGER_ATTACHED',
   'CLONED',
   'CLOCK_ROLLBACK',
   'CONFIGURATION_CHANGED',

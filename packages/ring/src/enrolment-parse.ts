@@ -3,11 +3,12 @@
 import { ATTESTATION_TYPES, parseAttestationStatement } from './attestation-parse.ts'
 import type { AttestationStatement } from './attestation-statements.ts'
 import type { EnrolmentStatement } from './enrolment-statements.ts'
+import { EST_TYPES, isEstType, parseEstStatement } from './est.ts'
 import type { RingNode, TxBody } from './types.ts'
 
 /** What `tx.ts` reads other statements with. */
 export interface StatementReaders {
-  record(value: unknown, where: string, keys: readonly string[]): Record<string, unknown>
+  record(value: unknown, where: string, keys: readonly string[], optional?: readonly string[]): Record<string, unknown>
   whole(value: unknown, where: string): number
   base64url(value: unknown, where: string, bytes: number): string
   matching(value: unknown, where: string, pattern: RegExp, expected: string): string
@@ -34,6 +35,7 @@ export const ENROLMENT_TYPES: readonly EnrolmentStatement['type'][] = [
   'device.remove',
   'device.join',
   ...ATTESTATION_TYPES,
+  ...EST_TYPES,
 ]
 
 export function isEnrolmentType(type: unknown): type is EnrolmentStatement['type'] {
@@ -106,6 +108,7 @@ export function parseEnrolmentStatement(
       }
     }
     default:
+      if (isEstType(type)) return parseEstStatement(value, type, read)
       return parseAttestationStatement(value, type, read)
   }
 }

@@ -14,6 +14,7 @@ import {
 import { canonicalJson } from './canonical-json.ts'
 import { decodeBase64url, encodeUtf8 } from './encoding.ts'
 import { DEVICES_MAX, type Device, type Enrolment, INVITATION_TTL_MS_MAX, INVITATIONS_MAX, type Invitation } from './enrolment.ts'
+import { type CsrReader, type EstRefusalCode, type EstStatement, isEstType, refusalOfEst, withEst } from './est.ts'
 import type { Meeting, Refusal } from './meaning.ts'
 import { refusalOfNodeAddition, type Verify } from './nodes.ts'
 import type { DevicesPolicy } from './policy-devices.ts'
@@ -27,6 +28,7 @@ export const DEVICE_JOIN_MS_MAX = 120_000
 
 export type EnrolmentStatement =
   | AttestationStatement
+  | EstStatement
   /** Of operators: the public half of a one-time key, and what its holder may become. */
   | {
       readonly type: 'node.invite'
@@ -79,6 +81,7 @@ export type EnrolmentRefusalCode =
   | 'JOIN_STALE'
   | VoucherRefusalCode
   | AttestationRefusalCode
+  | EstRefusalCode
   | 'MANUFACTURER_UNKNOWN'
   | 'DEVICES_FULL'
   | 'DEVICE_KNOWN'
@@ -140,6 +143,7 @@ export interface EnrolmentMeans {
   readonly verify: Verify
   readonly voucher: VoucherReader | undefined
   readonly quote: QuoteReader | undefined
+  readonly csr: CsrReader | undefined
   readonly policy: DevicesPolicy
 }
 
@@ -150,10 +154,15 @@ export function refusalOfEnrolment(meeting: Meeting, body: EnrolmentStatement, m
   if (body.type === 'device.register') return refusalOfRegistration(meeting, body, means)
   if (body.type === 'device.transfer') return refusalOfTransfer(meeting, body, means)
   if (body.type === 'device.join') return refusalOfDeviceJoin(meeting, body, means)
+  if (isEstStatement(body)) return refusalOfEst(meeting, body, means)
   if (body.type !== 'device.remove') return refusalOfAttestation(meeting, body, means)
   const device = meeting.state.enrolment.device(body.serial)
   if (device === undefined) return unknownDevice(body.serial)
   return device.status === 'removed' ? goneDevice(device) : undefined
+}
+
+function isEstStatement(body: EnrolmentStatement): body is EstStatement {
+  return isEstType(body.type)
 }
 
 type Of<T extends EnrolmentStatement['type']> = Extract<EnrolmentStatement, { type: T }>
@@ -363,6 +372,7 @@ export function withEnrolmentStatement(
       status: 'registered',
     })
   }
+  if (isEstStatement(body)) return enrolment.withEst(withEst(enrolment.est, body, nowMs, means))
   const device = enrolment.device(body.serial)
   if (device === undefined) return enrolment
   if (body.type === 'device.join') return enrolment.withDevice({ ...device, node: body.node.id, status: 'joined' })

@@ -4,6 +4,7 @@
  */
 import { type Expelled, isNoTrust, NO_TRUST, type Trust, trustHash, withExpelled } from './attestation.ts'
 import { encodeUtf8 } from './encoding.ts'
+import { type EstClients, estHash, NO_EST_CLIENTS } from './est.ts'
 import { MerkleTrie } from './merkle-trie.ts'
 import { portableSha256, type Sha256 } from './tx.ts'
 import type { RingNode } from './types.ts'
@@ -61,12 +62,14 @@ export interface EnrolmentContents {
   /** In the order of their serial numbers. */
   readonly devices: readonly Device[]
   readonly trust: Trust
+  readonly est: EstClients
 }
 
 export interface EnrolmentRoots {
   readonly invitations: string
   readonly devices: string
   readonly trust: string
+  readonly est: string
 }
 
 const nameKey = (name: string): string => portableSha256(encodeUtf8(name))
@@ -80,6 +83,7 @@ interface Parts {
   readonly byKey: MerkleTrie<string>
   readonly byNode: MerkleTrie<string>
   readonly trust: Trust
+  readonly est: EstClients
 }
 
 export class Enrolment {
@@ -89,6 +93,7 @@ export class Enrolment {
     byKey: MerkleTrie.empty(),
     byNode: MerkleTrie.empty(),
     trust: NO_TRUST,
+    est: NO_EST_CLIENTS,
   })
   readonly #parts: Parts
   #nextMs: number | undefined
@@ -99,24 +104,32 @@ export class Enrolment {
   }
 
   /** From contents that are known to be well formed. */
-  static from({ invitations, devices, trust }: EnrolmentContents): Enrolment {
-    if (invitations.length + devices.length === 0 && isNoTrust(trust)) return Enrolment.empty
+  static from({ invitations, devices, trust, est }: EnrolmentContents): Enrolment {
+    if (invitations.length + devices.length + est.clients.length + est.secrets.length === 0 && isNoTrust(trust))
+      return Enrolment.empty
     return new Enrolment({
       invitations: MerkleTrie.from(invitations.map((one) => [nameKey(one.key), one])),
       devices: MerkleTrie.from(devices.map((one) => [nameKey(one.serial), one])),
       byKey: MerkleTrie.from(devices.map(({ key, serial }) => [nameKey(key), serial])),
       byNode: MerkleTrie.from(devices.flatMap(({ node, serial }) => (node === null ? [] : [[nameKey(node), serial] as const]))),
       trust,
+      est,
     })
   }
 
   get isEmpty(): boolean {
-    return this.#parts.invitations.size + this.#parts.devices.size === 0 && isNoTrust(this.trust)
+    const { invitations, devices, est } = this.#parts
+    return invitations.size + devices.size + est.clients.length + est.secrets.length === 0 && isNoTrust(this.trust)
   }
 
   /** What is known of measured states. */
   get trust(): Trust {
     return this.#parts.trust
+  }
+
+  /** Who has certificates, and may have one. */
+  get est(): EstClients {
+    return this.#parts.est
   }
 
   get invitationCount(): number {
@@ -187,6 +200,10 @@ export class Enrolment {
     return trust === this.trust ? this : this.#with({ trust })
   }
 
+  withEst(est: EstClients): Enrolment {
+    return this.#with({ est })
+  }
+
   /** The ring puts a node out by itself: its device comes back when an operator has looked at it. */
   withExpelled(expelled: Expelled): Enrolment {
     const next = this.withTrust(withExpelled(this.trust, expelled))
@@ -212,11 +229,12 @@ export class Enrolment {
       devices: this.#parts.devices.root(hash),
       invitations: this.#parts.invitations.root(hash),
       trust: trustHash(this.trust),
+      est: estHash(this.est),
     }
   }
 
   contents(): EnrolmentContents {
-    return { invitations: this.invitations(), devices: this.devices(), trust: this.trust }
+    return { invitations: this.invitations(), devices: this.devices(), trust: this.trust, est: this.est }
   }
 
   #with(changed: Partial<Parts>): Enrolment {

@@ -43,6 +43,7 @@ export {
 export {
   type AttestationStatement,
   type BootEvidence,
+  changeMeasured,
   type QuoteReader,
   type QuoteReading,
   refusalOfBoot,
@@ -75,6 +76,7 @@ export {
   isCredentialSubject,
 } from './credential.ts'
 export { createDenialIndex, DenialTable, type HashSeed } from './denial-index.ts'
+export { didYouMean } from './did-you-mean.ts'
 export { type DiskLabel, diskLabel } from './disk-label.ts'
 export {
   DEVICE_STATUSES,
@@ -95,9 +97,19 @@ export {
   type VoucherReader,
 } from './enrolment-statements.ts'
 export { type AnyRingError, GenesisInvalid, PolicyFileInvalid, SnapshotInvalid } from './errors.ts'
+export { type CsrReader, type CsrReading, type EstClient, estSecretHash, estSubject } from './est.ts'
 export { FLOOD_REASON, isFloodDenial } from './flood-denial.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
-export { denialOf, denialOfReuse, joinDenials, POLICY_BYTES_MAX, type Refusal, type RefusalCode } from './meaning.ts'
+export {
+  denialOf,
+  denialOfReuse,
+  joinDenials,
+  nodeSubject,
+  POLICY_BYTES_MAX,
+  type Refusal,
+  type RefusalCode,
+  subjectFault,
+} from './meaning.ts'
 export { type MerkleProof, verifyMerkleProof } from './merkle-trie.ts'
 export {
   type DiskRefusalCode,
@@ -135,6 +147,7 @@ export {
   type ObjectVersion,
   VaultObjects,
 } from './objects.ts'
+export { PASS_TOKEN_CHARS_MAX, type ServicePass, type SignedPass } from './pass-shape.ts'
 export {
   CREDENTIALS_MAX,
   type PasswordCost,
@@ -146,6 +159,29 @@ export {
 } from './people.ts'
 export { OUTSIDE_SUBJECT, PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
 export { enrolmentBytes, INVITATION_MS_MAX, type PersonRefusalCode, personSubject } from './person-statements.ts'
+export { playId } from './play-id.ts'
+export {
+  inputFault,
+  isOutside,
+  isPlayStatement,
+  PLAY_ATTEMPTS_MAX,
+  PLAY_CLAIM_MS,
+  type PlayRefusalCode,
+  type PlayStatement,
+  playbookDigest,
+  rehearsedPlay,
+  stepOf,
+} from './play-statements.ts'
+export {
+  isOver,
+  PLAY_STATUSES,
+  PLAYS_MAX,
+  type Play,
+  type PlayInputs,
+  type PlayOutcome,
+  type PlayStatus,
+  Plays,
+} from './plays.ts'
 export {
   APPROVABLE_TYPES,
   type ApprovableType,
@@ -197,7 +233,16 @@ export {
 } from './policy-objects.ts'
 export type { OpenIdClient, OpenIdPolicy } from './policy-openid.ts'
 export type { PeoplePolicy } from './policy-people.ts'
+export {
+  inputsOf,
+  nameOfStep,
+  PLAY_INPUTS,
+  type PlaybookPolicy,
+  type PlaybookStep,
+  type PlayInput,
+} from './policy-playbooks.ts'
 export type { OpenIdProviderPolicy, ProviderPolicy, SamlProviderPolicy } from './policy-providers.ts'
+export type { SamlParty, SamlPolicy } from './policy-saml.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'
 export {
@@ -260,6 +305,13 @@ export {
 } from './ring-key.ts'
 export { SAMPLE_CLASSES, SAMPLE_REQUESTS, type SampleClass } from './sample-requests.ts'
 export { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
+export {
+  judgePass,
+  PASS_AUDIENCE,
+  passSigningBytes,
+  type ReadPass,
+  readPass,
+} from './service-pass.ts'
 export { DENIALS_MAX, isValidator, nodesHash, policyHash, RingState, type StateParts, stateRoot } from './state.ts'
 export { readRingToken, ringIssuer, tokenKeys } from './token-revocation.ts'
 export {

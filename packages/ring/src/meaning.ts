@@ -17,13 +17,16 @@ import {
   refusalOfEnrolment,
   type VoucherReader,
 } from './enrolment-statements.ts'
+import type { CsrReader } from './est.ts'
 import { type DiskRefusalCode, refusalOfDiskSeal, refusalOfWipeReceipt } from './node-disks.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
 import { type ObjectRefusalCode, refusalOfAccessKey, refusalOfObjectAct } from './object-acts.ts'
 import { endedBy, type PersonRefusalCode, refusalOfPersonStatement } from './person-statements.ts'
+import { isPlayStatement, type PlayRefusalCode, type PlayStatement, refusalOfPlayStatement } from './play-statements.ts'
 import type { Policy } from './policy.ts'
 import { prefixSetOf } from './prefix-set.ts'
-import { type KeyRefusalCode, refusalOfKeyStatement } from './ring-key.ts'
+import { type KeyName, type KeyRefusalCode, refusalOfKeyStatement } from './ring-key.ts'
+import { passHolder } from './service-pass.ts'
 import { DENIALS_MAX, type RingState } from './state.ts'
 import { isSignedByRing, readRingToken, ringIssuer } from './token-revocation.ts'
 import { isTransitStatement, refusalOfTransitStatement, type TransitRefusalCode } from './transit-statements.ts'
@@ -66,9 +69,11 @@ export type RefusalCode =
   | EnrolmentRefusalCode
   | KeyRefusalCode
   | 'KEY_IN_USE'
+  | 'VAULT_PASS'
   | VaultRefusalCode
   | TransitRefusalCode
   | ObjectRefusalCode
+  | PlayRefusalCode
   | DiskRefusalCode
   | PersonRefusalCode
   | 'TOKEN_UNKNOWN'
@@ -116,6 +121,7 @@ export interface Meeting {
   readonly verify: Verify
   readonly voucher: VoucherReader | undefined
   readonly quote: QuoteReader | undefined
+  readonly csr: CsrReader | undefined
 }
 
 function refuse(code: RefusalCode, reason: string): Refusal {
@@ -128,6 +134,7 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
   const { body } = meeting.content
   const lapsed = refusalOfLapsed(meeting)
   if (lapsed !== undefined) return lapsed
+  if (isPlayStatement(body)) return refusalOfPlay(meeting, body, reader.inForce(meeting.state))
   if (body.type === 'evidence') return refusalOfEvidence(meeting, body, verify)
   if (body.type === 'deny.add') return refusalOfDenial(meeting, body, reader.inForce(meeting.state))
   if (body.type === 'deny.withdraw') return refusalOfWithdrawal(meeting, body.id)
@@ -140,7 +147,13 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
     if (issuer.kind === 'node') return refusalOfKeyStatement(state.key(body.key), body, issuer.name, state.validators)
     return refuse('NOT_ENTITLED', `${body.type} is for the nodes that hold the key; ask for a ceremony with key refresh`)
   }
-  if (body.type === 'node.join' || body.type === 'device.join' || body.type === 'attest.quote' || body.type === 'attest.enrol') {
+  if (
+    body.type === 'node.join' ||
+    body.type === 'device.join' ||
+    body.type === 'attest.quote' ||
+    body.type === 'attest.enrol' ||
+    body.type === 'est.enrol'
+  ) {
     if (meeting.issuer.kind === 'node') return refusalOfEnrolment(meeting, body, enrolmentMeans(meeting, reader))
     return refuse('NOT_ENTITLED', `${body.type} is for nodes; an operator lets one in with node.add`)
   }
@@ -152,14 +165,18 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
   if (body.type === 'object.act')
     return refusalOfObjectAct(meeting.state, meeting.content.ring, body, reader.inForce(meeting.state), meeting.nowMs, verify)
   if (body.type === 'node.wiped') return refusalOfWipeReceipt(meeting.state, meeting.content, body, verify)
+  if (body.type === 'vault.put' || body.type === 'vault.hide') return refusalOfVault(meeting, body, reader)
+  if (body.type === 'vault.delete' && body.pass !== undefined) {
+    if (neededFor(meeting.state, body, reader) <= 1) return refusalOfVault(meeting, body, reader)
+    return refuse('NOT_ENTITLED', 'the policy has several operators approve what is deleted: no service deletes')
+  }
   if (meeting.issuer.kind !== 'operator') {
     const may =
-      'a node may only propose deny.add, deny.withdraw, token.revoke, token.use, person.enrol, evidence, joins, what concerns its own disk, what it measured of itself, object.act, and its part in the ceremonies of keys'
+      'a node may only propose play.start, deny.add, deny.withdraw, token.revoke, token.use, person.enrol, evidence, joins, what concerns its own disk, what it measured of itself, object.act, and its part in the ceremonies of keys'
     return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
   }
   if (body.type === 'access.put' || body.type === 'access.remove')
     return refusalOfAccessKey(meeting.state, body, reader.inForce(meeting.state))
-  if (body.type === 'vault.put') return refusalOfVault(meeting, body, reader)
   if (isTransitStatement(body) && body.type !== 'transit.delete')
     return refusalOfTransitStatement(meeting.state, body, meeting.issuer.name, reader.inForce(meeting.state))
   if (body.type === 'person.put' || body.type === 'person.reset' || body.type === 'person.remove')
@@ -189,6 +206,20 @@ function refusalOfLapsed({ state, issuer, content, nowMs }: Meeting): Refusal | 
   )
 }
 
+/** What one node starts counts as what it denies: there is a bound for an hour. */
+function refusalOfPlay({ state, content, issuer, nowMs }: Meeting, body: PlayStatement, policy: Policy): Refusal | undefined {
+  const isQuotaUsed = issuer.kind === 'node' && state.usedInHour(content.issuer, nowMs) >= policy.denials.nodePerHour
+  if (body.type === 'play.start' && isQuotaUsed)
+    return refuse('QUOTA_EXCEEDED', `${content.issuer} has started or denied as much as it may in an hour`)
+  return refusalOfPlayStatement(state, body, issuer, policy, nowMs)
+}
+
+/** Why a run of a playbook may not deny a subject; undefined: it may. */
+export function subjectFault(state: RingState, subject: DenialSubject, policy: Policy, ring: string): string | undefined {
+  if (state.denials.size >= DENIALS_MAX) return 'the ring holds as many denials as it can'
+  return refusalOfSubject(subject, policy, ring)?.reason
+}
+
 /** Of what operators state, now: when it is proposed, and again with each approval. */
 function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | undefined {
   const { body } = meeting.content
@@ -202,35 +233,29 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   if (body.type === 'cache.purge') return refusalOfPurge(meeting.state, body.service, reader)
   if (isEnrolmentStatement(body))
     return refusalOfEnrolment(meeting, body, enrolmentMeans(meeting, reader)) ?? refusalOfParting(meeting, body)
-  if (body.type === 'key.rotate' && body.key === 'sealing' && meeting.state.vault.sealed > 0) {
-    const held = `${meeting.state.vault.sealed} versions of secrets are sealed to it`
-    return refuse(
-      'KEY_IN_USE',
-      `${held}, and nothing else opens them: delete them first, or make new shares with key refresh sealing`,
-    )
-  }
-  if (body.type === 'key.rotate' && body.key === 'sealing') {
-    const held = meeting.state.transit.filter(({ use }) => use !== 'sign').map(({ name }) => name)
-    if (held.length > 0)
-      return refuse(
-        'KEY_IN_USE',
-        `${held.length} keys of the transit rest on it (${held.slice(0, 3).join(', ')}): delete them first, or make new shares with key refresh sealing`,
-      )
-  }
-  if (
-    body.type === 'key.rotate' &&
-    body.key === 'sealing' &&
-    meeting.state.objects.size + meeting.state.objects.accessKeyCount > 0
-  ) {
-    const { size, accessKeyCount } = meeting.state.objects
-    return refuse(
-      'KEY_IN_USE',
-      `${size} versions of objects and ${accessKeyCount} access keys are sealed to it, and nothing else opens them: delete them first`,
-    )
-  }
-  if (body.type === 'key.refresh' || body.type === 'key.rotate')
-    return refusalOfKeyStatement(meeting.state.key(body.key), body, '', meeting.state.validators)
+  if (body.type === 'key.refresh' || body.type === 'key.rotate') return refusalOfAsked(meeting.state, body)
   return refuse('NOT_ENTITLED', `${body.type} is nothing that waits for approvals`)
+}
+
+/** Of a ceremony that is asked for. */
+export function refusalOfAsked(
+  state: RingState,
+  body: { readonly type: 'key.refresh' | 'key.rotate'; readonly key: KeyName; readonly reason: string },
+): Refusal | undefined {
+  if (body.type === 'key.rotate' && body.key === 'sealing') {
+    const keys = state.transit.filter(({ use }) => use !== 'sign').map(({ name }) => name)
+    const { size, accessKeyCount } = state.objects
+    const held =
+      state.vault.sealed > 0
+        ? `${state.vault.sealed} versions of secrets are sealed to it, and nothing else opens them`
+        : keys.length > 0
+          ? `${keys.length} keys of the transit rest on it (${keys.slice(0, 3).join(', ')})`
+          : size + accessKeyCount > 0
+            ? `${size} versions of objects and ${accessKeyCount} access keys are sealed to it, and nothing else opens them`
+            : undefined
+    if (held !== undefined) return refuse('KEY_IN_USE', `${held}: delete them first, or make new shares with key refresh sealing`)
+  }
+  return refusalOfKeyStatement(state.key(body.key), body, '', state.validators)
 }
 
 function refusalOfPurge(state: RingState, service: string, reader: PolicyReader): Refusal | undefined {
@@ -240,11 +265,11 @@ function refusalOfPurge(state: RingState, service: string, reader: PolicyReader)
 }
 
 export function enrolmentMeans(
-  meeting: Pick<Meeting, 'state' | 'verify' | 'voucher' | 'quote'>,
+  meeting: Pick<Meeting, 'state' | 'verify' | 'voucher' | 'quote' | 'csr'>,
   reader: PolicyReader,
 ): EnrolmentMeans {
-  const { state, verify, voucher, quote } = meeting
-  return { verify, voucher, quote, policy: reader.inForce(state).devices }
+  const { state, verify, voucher, quote, csr } = meeting
+  return { verify, voucher, quote, csr, policy: reader.inForce(state).devices }
 }
 
 /** A device that goes takes its node along. */
@@ -255,11 +280,20 @@ function refusalOfParting(meeting: Meeting, body: EnrolmentStatement): Refusal |
 }
 
 function refusalOfVault(
-  { state, content, issuer, nowMs }: Meeting,
+  { state, content, issuer, nowMs, verify }: Meeting,
   body: VaultStatement,
   reader: PolicyReader,
 ): Refusal | undefined {
-  return refusalOfVaultStatement(state, content, body, issuer.name, reader.inForce(state), nowMs)
+  const { kind, name } = issuer
+  const { pass } = body
+  const policy = reader.inForce(state)
+  if (pass === undefined) {
+    if (kind === 'operator') return refusalOfVaultStatement(state, content, body, { kind, name }, policy, nowMs)
+    return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature, or the pass of a service`)
+  }
+  const holder = passHolder(state, content, pass, nowMs, verify)
+  if ('fault' in holder) return refuse('VAULT_PASS', holder.fault)
+  return refusalOfVaultStatement(state, content, body, { kind: 'service', name: holder.service }, policy, nowMs)
 }
 
 /** How many operators must have signed the statement, by the policy in force. */
@@ -420,6 +454,11 @@ function refusalOfUse(meeting: Meeting, token: string, verify: Verify): Refusal 
   const ended = state.denial(subjectId(sessionSubject(content.ring, session.id)))
   if (ended !== undefined && ended.expiresAtMs > nowMs) return refuse('TOKEN_USED', 'its session is over already')
   return undefined
+}
+
+/** A node, as its certificates name it. */
+export function nodeSubject(ring: string, id: string): DenialSubject {
+  return { issuer: ringIssuer(ring), kind: 'subject', value: `spiffe://${ring}/node/${id}` }
 }
 
 export function sessionSubject(ring: string, value: string): DenialSubject {

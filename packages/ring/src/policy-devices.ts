@@ -39,6 +39,14 @@ const Attestation = z.strictObject({
 
 export const Devices = z.strictObject({
   attestation: Attestation.prefault({}).meta({ description: 'How nodes prove their measured state.' }),
+  est: z
+    .strictObject({
+      ttl: Duration.default(86_400_000)
+        .refine((ms) => ms >= 3_600_000 && ms <= 2_592_000_000, { error: 'expected 1h to 30d' })
+        .meta({ description: 'How long certificates are good that devices of others get.' }),
+    })
+    .prefault({})
+    .meta({ description: 'Certificates for devices that are no nodes (EST, RFC 7030).' }),
   manufacturers: z
     .array(Manufacturer)
     .max(MANUFACTURERS_MAX)

@@ -7,7 +7,9 @@ import { cacheFaults } from './policy-delivery.ts'
 import { detectionFaults } from './policy-detection.ts'
 import { openIdFaults } from './policy-openid.ts'
 import { peopleFaults } from './policy-people.ts'
+import { playbookFaults } from './policy-playbooks.ts'
 import { providerFaults } from './policy-providers.ts'
+import { samlFaults } from './policy-saml.ts'
 import { upstreamFaults } from './policy-upstream-faults.ts'
 import { workloadFaults } from './policy-workloads.ts'
 
@@ -43,6 +45,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
     faults.push({ path: ['detectors', 'slowLogins', 'window'], message, hint: 'the default is 3d' })
   }
   faults.push(...detectionFaults(policy))
+  faults.push(...playbookFaults(policy.playbooks))
   const { bouncers } = policy
   repeated(bouncers.map(({ name }) => name)).forEach(({ index, value }) => {
     faults.push({ path: ['bouncers', index, 'name'], message: `the bouncer ${value} occurs twice`, hint: 'keep one of the two' })
@@ -85,6 +88,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
   faults.push(...workloadFaults(policy))
   faults.push(...openIdFaults(policy))
   faults.push(...providerFaults(policy))
+  faults.push(...samlFaults(policy))
   const hosts = new Map<string, string>()
   for (const [name, service] of Object.entries(policy.services)) {
     const at = ['services', name] as const

@@ -26,7 +26,11 @@ const Rule = z.strictObject({
     .max(WHO_MAX)
     .default([])
     .meta({ description: 'Who may open them: operator:NAME, operator:* or service:NAME.' }),
-  write: z.array(Who).max(WHO_MAX).default([]).meta({ description: 'Who may put and delete them. Services only read.' }),
+  write: z
+    .array(Who)
+    .max(WHO_MAX)
+    .default([])
+    .meta({ description: 'Who may put and delete them: operator:NAME, operator:* or service:NAME (with a pass).' }),
 })
 
 const TransitRule = z.strictObject({

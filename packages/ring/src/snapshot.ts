@@ -9,6 +9,7 @@ import { decodeUtf8, encodeUtf8, equalBytes } from './encoding.ts'
 import { DEVICES_MAX, INVITATIONS_MAX } from './enrolment.ts'
 import { DeviceLine, InvitationLine } from './enrolment-shape.ts'
 import { SnapshotInvalid } from './errors.ts'
+import { EST_CLIENTS_MAX, EST_SECRETS_MAX, NO_EST_CLIENTS } from './est.ts'
 import { Node } from './genesis.ts'
 import { DisksShape } from './node-disks-shape.ts'
 import { RETIRED_MAX } from './nodes.ts'
@@ -16,6 +17,7 @@ import { ACCESS_KEYS_MAX, BUCKETS_MAX, OBJECT_VERSIONS_MAX } from './objects.ts'
 import { AccessKeyLine, BucketLine, ObjectLine } from './objects-shape.ts'
 import { CREDENTIALS_MAX, PEOPLE_MAX, type Person } from './people.ts'
 import { GROUPS_MAX, parsePersonStatement } from './person-parsing.ts'
+import { PLAYS_MAX, type Play, PlayShape } from './plays.ts'
 import { RingKeyShape, ringKeyFault } from './ring-key-shape.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX } from './secret-name.ts'
 import { DENIALS_MAX, RingState } from './state.ts'
@@ -46,6 +48,16 @@ const Issuer = z
   .string()
   .regex(/^node:/)
   .max(80)
+const EstName = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/)
+const EstShape = z.strictObject({
+  clients: z
+    .array(z.strictObject({ name: EstName, publicKey: z.string().max(124), by: z.enum(['secret', 'idevid']), atMs: Ms }))
+    .max(EST_CLIENTS_MAX),
+  secrets: z
+    .array(z.strictObject({ name: EstName, hash: z.string().regex(/^[0-9a-f]{64}$/), expiresAtMs: Ms }))
+    .max(EST_SECRETS_MAX),
+})
+
 const Header = z.strictObject({
   format: z.literal(FORMAT),
   ring: z.string(),
@@ -65,12 +77,14 @@ const Header = z.strictObject({
   vault: z.int().min(0).max(SECRETS_MAX),
   people: z.int().min(0).max(PEOPLE_MAX),
   seen: z.int().min(0).max(SEEN_MAX),
+  plays: z.int().min(1).max(PLAYS_MAX).optional(),
   invitations: z.int().min(1).max(INVITATIONS_MAX).optional(),
   devices: z.int().min(1).max(DEVICES_MAX).optional(),
   buckets: z.int().min(1).max(BUCKETS_MAX).optional(),
   objects: z.int().min(1).max(OBJECT_VERSIONS_MAX).optional(),
   accessKeys: z.int().min(1).max(ACCESS_KEYS_MAX).optional(),
   trust: TrustShape.refine((trust) => !isNoTrust(trust), { error: 'it is empty' }).optional(),
+  est: EstShape.refine(({ clients, secrets }) => clients.length + secrets.length > 0, { error: 'it is empty' }).optional(),
 })
 const DenialLine = z.strictObject({
   id: z.string().regex(/^[0-9a-f]{16}$/),
@@ -119,6 +133,7 @@ const SecretLine = z
           sealedAtMs: Ms,
           expiresAtMs: Ms,
           end: z.strictObject({ atMs: Ms, why: z.enum(SECRET_ENDS) }).nullable(),
+          hiddenAtMs: Ms.optional(),
         }),
       )
       .min(1)
@@ -141,8 +156,8 @@ const SeenLine = z.tuple([Ms, z.string().regex(/^[0-9a-f]{64}$/)])
 
 /** In pieces: lines of canonical JSON, a header and then an entry each, in the order of their keys. */
 export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8Array, void, undefined> {
-  const { denials, pending, approvals, vault, people, seen, enrolment, objects: held, ...rest } = state.contents()
-  const { invitations, devices, trust } = enrolment
+  const { denials, pending, approvals, vault, people, plays, seen, enrolment, objects: held, ...rest } = state.contents()
+  const { invitations, devices, trust, est } = enrolment
   const { buckets, objects, accessKeys } = held
   const counts = {
     denials: denials.length,
@@ -151,15 +166,30 @@ export function* encodeSnapshot(ring: string, state: RingState): Generator<Uint8
     vault: vault.length,
     people: people.length,
     seen: seen.length,
+    ...(plays.length === 0 ? {} : { plays: plays.length }),
     ...(invitations.length === 0 ? {} : { invitations: invitations.length }),
     ...(devices.length === 0 ? {} : { devices: devices.length }),
     ...(isNoTrust(trust) ? {} : { trust }),
+    ...(est.clients.length + est.secrets.length === 0 ? {} : { est }),
     ...(buckets.length === 0 ? {} : { buckets: buckets.length }),
     ...(objects.length === 0 ? {} : { objects: objects.length }),
     ...(accessKeys.length === 0 ? {} : { accessKeys: accessKeys.length }),
   }
   yield encodeUtf8(`${canonicalJson({ format: FORMAT, ring, ...rest, ...counts })}\n`)
-  for (const entries of [denials, pending, approvals, vault, people, seen, invitations, devices, buckets, objects, accessKeys]) {
+  for (const entries of [
+    denials,
+    pending,
+    approvals,
+    vault,
+    people,
+    seen,
+    invitations,
+    devices,
+    plays,
+    buckets,
+    objects,
+    accessKeys,
+  ]) {
     const count = entries === vault || entries === objects ? PIECE_SECRETS : PIECE_ENTRIES
     for (let at = 0; at < entries.length; at += count) {
       const lines = entries.slice(at, at + count).map((entry) => `${canonicalJson(entry)}\n`)
@@ -182,12 +212,13 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
   const seen = Array.from({ length: header.seen }, () => lines.next(SeenLine))
   const invitations = Array.from({ length: header.invitations ?? 0 }, () => lines.next(InvitationLine))
   const devices = Array.from({ length: header.devices ?? 0 }, () => lines.next(DeviceLine))
+  const plays = Array.from({ length: header.plays ?? 0 }, (): Play => lines.next(PlayShape))
   const objects = {
     buckets: Array.from({ length: header.buckets ?? 0 }, () => lines.next(BucketLine)),
     objects: Array.from({ length: header.objects ?? 0 }, () => lines.next(ObjectLine)),
     accessKeys: Array.from({ length: header.accessKeys ?? 0 }, () => lines.next(AccessKeyLine)),
   }
-  const enrolment = { invitations, devices, trust: header.trust ?? NO_TRUST }
+  const enrolment = { invitations, devices, trust: header.trust ?? NO_TRUST, est: header.est ?? NO_EST_CLIENTS }
   const { signingKey, sealingKey, disks, transit, policyText, policyVersion, nodes, retired, epoch, usage } = header
   for (const [name, key] of [
     ['signing', signingKey],
@@ -197,7 +228,7 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
     if (fault !== undefined) throw new SnapshotInvalid(`the ${name} key: ${fault}`)
   }
   const keys = { signingKey, sealingKey }
-  const lists = { denials, pending, approvals, vault, objects, people, seen, enrolment }
+  const lists = { denials, pending, approvals, vault, objects, people, plays, seen, enrolment }
   const contents = {
     ...(disks === undefined ? {} : { disks }),
     ...(transit === undefined ? {} : { transit }),

@@ -15,6 +15,7 @@ import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
 import { hashOfDisks, NO_DISKS, type NodeDisks, withoutDisk } from './node-disks.ts'
 import { type ObjectsContents, VaultObjects } from './objects.ts'
 import { People, type Person } from './people.ts'
+import { type Play, Plays } from './plays.ts'
 import { type KeyName, NO_RING_KEY, type RingKey } from './ring-key.ts'
 import { timeKey } from './time-key.ts'
 import { hashOfTransit, NO_TRANSIT_KEYS, type TransitKeys } from './transit-keys.ts'
@@ -65,6 +66,7 @@ interface Fields {
   readonly vault: VaultSecrets
   readonly transit: TransitKeys
   readonly objects: VaultObjects
+  readonly plays: Plays
   readonly enrolment: Enrolment
   readonly people: People
   readonly disks: NodeDisks
@@ -94,6 +96,8 @@ export interface StateContents {
   readonly enrolment: EnrolmentContents
   /** In order of name. */
   readonly people: readonly Person[]
+  /** In order of id. */
+  readonly plays: readonly Play[]
   /** Until when, and id. */
   readonly seen: readonly (readonly [untilMs: number, id: TxId])[]
   readonly usage: readonly (readonly [issuer: string, usage: Usage])[]
@@ -128,6 +132,8 @@ export interface StateParts {
   readonly people: string
   /** SHA-256 of what is known of disks, as canonical JSON; absent while there is nothing. */
   readonly disks?: string
+  /** Root of the runs of playbooks, by id; absent while there are none. */
+  readonly plays?: string
   /** SHA-256 of the keys of the transit, as canonical JSON; absent while there are none. */
   readonly transit?: string
 }
@@ -181,6 +187,7 @@ export class RingState {
       vault: VaultSecrets.empty,
       transit: NO_TRANSIT_KEYS,
       objects: VaultObjects.empty,
+      plays: Plays.empty,
       enrolment: Enrolment.empty,
       people: People.empty,
       disks: NO_DISKS,
@@ -208,6 +215,7 @@ export class RingState {
       vault: VaultSecrets.from(contents.vault),
       transit: contents.transit ?? NO_TRANSIT_KEYS,
       objects: VaultObjects.from(contents.objects),
+      plays: Plays.from(contents.plays),
       enrolment: Enrolment.from(contents.enrolment),
       people: People.from(contents.people),
       disks: contents.disks ?? NO_DISKS,
@@ -278,6 +286,11 @@ export class RingState {
   /** Disks that the ring opens, and nodes that were wiped. */
   get disks(): NodeDisks {
     return this.#fields.disks
+  }
+
+  /** Runs of playbooks. */
+  get plays(): Plays {
+    return this.#fields.plays
   }
 
   key(name: KeyName): RingKey {
@@ -387,6 +400,10 @@ export class RingState {
     return vault === this.#fields.vault ? this : this.#with({ vault })
   }
 
+  withPlays(plays: Plays): RingState {
+    return plays === this.#fields.plays ? this : this.#with({ plays })
+  }
+
   withTransit(transit: TransitKeys): RingState {
     return transit === this.#fields.transit ? this : this.#with({ transit })
   }
@@ -493,6 +510,7 @@ export class RingState {
     return {
       ...(disks === undefined ? {} : { disks }),
       ...(transit === undefined ? {} : { transit }),
+      ...(fields.plays.size === 0 ? {} : { plays: fields.plays.root(hash) }),
       policy: hashOfPolicy(fields.policyText, hash),
       policyVersion: fields.policyVersion,
       nodes: hashOfList(fields.nodes),
@@ -536,6 +554,7 @@ export class RingState {
       objects: fields.objects.contents(),
       enrolment: fields.enrolment.contents(),
       people: fields.people.list(),
+      plays: fields.plays.list(),
       seen: [...fields.seen.entries()].map(([key]) => [Number.parseInt(key.slice(0, 14), 16), key.slice(14)] as const),
       usage: sortedUsage(fields.usage),
     }

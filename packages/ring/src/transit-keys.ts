@@ -6,8 +6,8 @@ import { z } from 'zod'
 import { canonicalJson } from './canonical-json.ts'
 import { encodeUtf8 } from './encoding.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX } from './secret-name.ts'
+import { portableSha256 } from './sha256.ts'
 import type { TransitPlace } from './transit-label.ts'
-import { portableSha256 } from './tx.ts'
 
 export const TRANSIT_KEYS_MAX = 1_000
 /** Versions of a key that can be used: beyond, the smallest has to be raised first. */

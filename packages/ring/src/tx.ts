@@ -21,14 +21,19 @@ import {
 import { ENROLMENT_TYPES, isEnrolmentType, parseEnrolmentStatement, type StatementReaders } from './enrolment-parse.ts'
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
 import { OBJECT_TYPES, parseObjectStatement } from './object-parse.ts'
+import { PASS_TOKEN_CHARS_MAX, type SignedPass } from './pass-shape.ts'
 import { parsePersonStatement } from './person-parsing.ts'
+import { PLAY_TYPES, parsePlayStatement } from './play-parse.ts'
+import type { PlayStatement } from './play-statements.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 import { portableSha256, type Sha256 } from './sha256.ts'
 import type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId } from './types.ts'
 
 export { BATCH_MAX, batchOf } from './batch-signature.ts'
 export { type FieldReaders, fieldReaders } from './field-readers.ts'
+export { PASS_TOKEN_CHARS_MAX, type ServicePass } from './pass-shape.ts'
 export { PERSON_NAME, PERSON_NAME_EXPECTED, type PersonStatement } from './person-parsing.ts'
+export { playId } from './play-id.ts'
 export { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 export { portableSha256, type Sha256 } from './sha256.ts'
 export type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId }
@@ -57,6 +62,13 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'key.rotate',
   'vault.put',
   'vault.delete',
+  'play.start',
+  'play.claim',
+  'play.report',
+  'play.approve',
+  'play.cancel',
+  'play.undo',
+  'vault.hide',
   'transit.create',
   'transit.rotate',
   'transit.trim',
@@ -290,20 +302,29 @@ function parseBody(value: unknown): TxBody {
     return { key: keyName(fields.key), reason: reason(fields.reason), type }
   }
   if (type === 'vault.put') {
-    const fields = record(value, 'body', ['capsule', 'ciphertext', 'expectVersion', 'name', 'ttlMs', 'type'])
+    const fields = record(value, 'body', ['capsule', 'ciphertext', 'expectVersion', 'name', 'ttlMs', 'type'], ['pass'])
     return {
       capsule: base64urlWithin(fields.capsule, 'body.capsule', CAPSULE_CHARS_MAX),
       ciphertext: base64urlWithin(fields.ciphertext, 'body.ciphertext', CIPHERTEXT_CHARS_MAX),
       expectVersion: whole(fields.expectVersion, 'body.expectVersion'),
       name: secretName(fields.name),
+      ...passOf(fields),
       ttlMs: whole(fields.ttlMs, 'body.ttlMs'),
       type,
     }
   }
   if (type === 'vault.delete') {
-    const fields = record(value, 'body', ['name', 'reason', 'type', 'versions'])
-    return { name: secretName(fields.name), reason: reason(fields.reason), type, versions: versions(fields.versions) }
+    const fields = record(value, 'body', ['name', 'reason', 'type', 'versions'], ['pass'])
+    const held = versions(fields.versions)
+    return { name: secretName(fields.name), ...passOf(fields), reason: reason(fields.reason), type, versions: held }
   }
+  if (type === 'vault.hide') {
+    const fields = record(value, 'body', ['hidden', 'name', 'type', 'versions'], ['pass'])
+    if (typeof fields.hidden !== 'boolean') throw new TxMalformed('body.hidden must be true or false')
+    const held = versions(fields.versions)
+    return { hidden: fields.hidden, name: secretName(fields.name), ...passOf(fields), type, versions: held }
+  }
+  if (PLAY_TYPES.has(type)) return parsePlayStatement(value, type as PlayStatement['type'], READERS)
   if (type === 'transit.create') {
     const fields = record(value, 'body', ['name', 'type', 'use'])
     const use = (['encrypt', 'sign', 'mac'] as const).find((known) => known === fields.use)
@@ -364,6 +385,19 @@ function parseBody(value: unknown): TxBody {
 
 function malformed(where: string, expected: string): never {
   throw new TxMalformed(`${where} must be ${expected}`)
+}
+
+function passOf(fields: Record<string, unknown>): { readonly pass?: SignedPass } {
+  if (!Object.hasOwn(fields, 'pass')) return {}
+  const pass = record(fields.pass, 'body.pass', ['key', 'signature', 'token'])
+  const token = bounded(pass.token, 'body.pass.token', 1, PASS_TOKEN_CHARS_MAX)
+  return {
+    pass: {
+      key: base64url(pass.key, 'body.pass.key', 32),
+      signature: base64url(pass.signature, 'body.pass.signature', 64),
+      token: matching(token, 'body.pass.token', RING_TOKEN, 'a token of the ring'),
+    },
+  }
 }
 
 function secretName(value: unknown): string {
@@ -536,7 +570,7 @@ function base64url(value: unknown, where: string, bytes: number): string {
 }
 
 const READERS: StatementReaders = {
-  record: (value, where, keys) => record(value, where, keys),
+  record: (value, where, keys, optional) => record(value, where, keys, optional),
   whole,
   base64url,
   matching,

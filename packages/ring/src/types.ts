@@ -7,6 +7,7 @@ import type { EnrolmentStatement } from './enrolment-statements.ts'
 import type { DiskStatement } from './node-disks.ts'
 import type { ObjectStatement } from './object-acts.ts'
 import type { PersonStatement } from './person-parsing.ts'
+import type { PlayStatement } from './play-statements.ts'
 import type { ExceptionPolicy, PatchPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 import type { KeyStatement, RingKeyView } from './ring-key.ts'
 import type { TransitStatement } from './transit-statements.ts'
@@ -83,6 +84,8 @@ export type TxBody =
   | PersonStatement
   /** About the disks of nodes. */
   | DiskStatement
+  /** About runs of playbooks. */
+  | PlayStatement
   /** Of a statement that waits for more operators, by the id of its transaction. */
   | { readonly type: 'tx.approve'; readonly id: TxId; readonly reason: string }
 
@@ -221,6 +224,8 @@ export interface View {
   readonly signingKey: RingKeyView
   /** Of nodes that have to attest: until when they are believed. */
   readonly trust?: readonly { readonly node: string; readonly untilMs: number }[]
+  /** The key of a device that may have certificates of this name (EST): SubjectPublicKeyInfo, base64url. */
+  readonly certified?: (name: string) => string | undefined
   /** Every route of every service, and each service as a whole. */
   readonly routes: readonly CompiledRoute[]
   /** By Host (without port, lower case) and path; undefined when no service answers to it. */

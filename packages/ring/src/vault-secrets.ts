@@ -36,6 +36,8 @@ export interface SecretVersion {
   readonly expiresAtMs: number
   /** Null while it may be opened, but for its expiry. */
   readonly end: SecretEnd | null
+  /** Nobody opens it until somebody shows it again. Unix milliseconds. */
+  readonly hiddenAtMs?: number | undefined
 }
 
 export interface Secret {
@@ -132,7 +134,9 @@ export class VaultSecrets {
   /** The sealed bytes of a version that may be opened now; undefined for any other. */
   body(name: string, version: number, nowMs: number): SealedBody | undefined {
     const held = this.get(name)?.versions.find((one) => one.version === version)
-    return held !== undefined && isLive(held, nowMs) ? this.#parts.bodies.get(bodyKey(name, version)) : undefined
+    return held !== undefined && held.hiddenAtMs === undefined && isLive(held, nowMs)
+      ? this.#parts.bodies.get(bodyKey(name, version))
+      : undefined
   }
 
   /** In the order of their names. */
@@ -176,6 +180,18 @@ export class VaultSecrets {
       versions: secret.versions.map((one) => (gone.includes(one) ? { ...one, end } : one)),
     })
     return new VaultSecrets({ secrets, bodies, expiries, bytes })
+  }
+
+  /** Hides versions that have not ended, or shows them again. */
+  hiding(name: string, versions: readonly number[], hiddenAtMs: number | undefined): VaultSecrets {
+    const secret = this.get(name)
+    if (secret === undefined) return this
+    const changed = secret.versions.map((one) => {
+      if (one.end !== null || !versions.includes(one.version)) return one
+      const { hiddenAtMs: _before, ...shown } = one
+      return hiddenAtMs === undefined ? shown : { ...shown, hiddenAtMs }
+    })
+    return new VaultSecrets({ ...this.#parts, secrets: this.#parts.secrets.set(nameKey(name), { name, versions: changed }) })
   }
 
   /** Lets go of what has expired: oldest first, so many at most. */

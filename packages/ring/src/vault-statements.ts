@@ -1,15 +1,18 @@
 /**
- * What operators may state about the vault: that there is another version of a secret, sealed to the ring's key; that versions are gone.
+ * What operators, and services with a pass, may state about the vault: that there is another version of a secret, sealed to the ring's key; that
+ * versions are gone, or hidden.
  * Every validator checks the right, the version and the capsule's proof before it votes, so that holders of the key open capsules of the
  * state without a second look.
  */
 import { type PublicKey, ThresholdError, verifyCapsule } from '@ringwall/threshold'
 import { decodeBase64url, equalBytes } from './encoding.ts'
+import type { SignedPass } from './pass-shape.ts'
 import type { Policy } from './policy.ts'
-import { isVaultOpen, mayUseVault } from './policy-vault.ts'
+import { isVaultOpen, mayUseVault, type VaultAsker } from './policy-vault.ts'
 import { publicKeyOf } from './ring-key.ts'
+import { readPass } from './service-pass.ts'
+import { portableSha256 } from './sha256.ts'
 import type { RingState } from './state.ts'
-import { portableSha256 } from './tx.ts'
 import type { TxContent } from './types.ts'
 import { secretLabel } from './vault-label.ts'
 import { isLive, SECRETS_MAX, VAULT_BYTES_MAX, type VaultSecrets } from './vault-secrets.ts'
@@ -36,9 +39,24 @@ export type VaultStatement =
       readonly ttlMs: number
       readonly capsule: string
       readonly ciphertext: string
+      readonly pass?: SignedPass
     }
   /** Empty `versions`: all. */
-  | { readonly type: 'vault.delete'; readonly name: string; readonly versions: readonly number[]; readonly reason: string }
+  | {
+      readonly type: 'vault.delete'
+      readonly name: string
+      readonly versions: readonly number[]
+      readonly reason: string
+      readonly pass?: SignedPass
+    }
+  /** Nobody opens these versions until they are shown again. */
+  | {
+      readonly type: 'vault.hide'
+      readonly name: string
+      readonly versions: readonly number[]
+      readonly hidden: boolean
+      readonly pass?: SignedPass
+    }
 
 type Refusal = { readonly code: VaultRefusalCode; readonly reason: string }
 
@@ -65,20 +83,19 @@ function isProven(publicKey: PublicKey, text: string, label: Uint8Array): boolea
 
 export const newestVersion = (vault: VaultSecrets, name: string): number => vault.get(name)?.versions.at(-1)?.version ?? 0
 
-/** @param operator The name of who signed it. */
 export function refusalOfVaultStatement(
   state: RingState,
   { ring, atMs }: Pick<TxContent, 'ring' | 'atMs'>,
   body: VaultStatement,
-  operator: string,
+  asker: VaultAsker,
   policy: Policy,
   nowMs: number,
 ): Refusal | undefined {
   const { vault } = state
   const { name } = body
   if (!isVaultOpen(policy)) return refuse('VAULT_CLOSED', 'the policy has no rules for the vault: add vault.rules to it')
-  if (!mayUseVault(policy.vault, { kind: 'operator', name: operator }, 'write', name))
-    return refuse('VAULT_NOT_ENTITLED', `no rule of the policy (vault.rules) lets operator:${operator} write ${name}`)
+  if (!mayUseVault(policy.vault, asker, 'write', name))
+    return refuse('VAULT_NOT_ENTITLED', `no rule of the policy (vault.rules) lets ${asker.kind}:${asker.name} write ${name}`)
   const newest = newestVersion(vault, name)
   if (body.type === 'vault.delete') {
     const versions = vault.get(name)?.versions ?? []
@@ -86,6 +103,12 @@ export function refusalOfVaultStatement(
     const named = versions.filter(({ version }) => body.versions.length === 0 || body.versions.includes(version))
     if (named.some((one) => isLive(one, nowMs))) return undefined
     return refuse('VAULT_UNKNOWN', `${name} has no such version that has not ended already; see vault history`)
+  }
+  if (body.type === 'vault.hide') {
+    const known = vault.get(name)?.versions ?? []
+    const changes = known.filter((one) => body.versions.includes(one.version) && isLive(one, nowMs))
+    if (changes.some(({ hiddenAtMs }) => (hiddenAtMs !== undefined) !== body.hidden)) return undefined
+    return refuse('VAULT_UNKNOWN', `${name} has no such version that is to be ${body.hidden ? 'hidden' : 'shown again'}`)
   }
   const publicKey = publicKeyOf(state.sealingKey)
   if (publicKey === undefined)
@@ -115,6 +138,12 @@ export function labelOf(
   return { ring, name, version: expectVersion + 1, sealedAtMs: atMs, expiresAtMs: ttlMs === 0 ? 0 : atMs + ttlMs }
 }
 
+/** A node proposes what the holder of a pass states. */
+function stater(issuer: string, pass: SignedPass | undefined, ring: string): string {
+  const read = pass === undefined ? undefined : readPass(ring, pass)
+  return read === undefined ? issuer : `service:${read.service}`
+}
+
 /** Applies a statement that was not refused. */
 export function withVaultStatement(
   vault: VaultSecrets,
@@ -126,7 +155,13 @@ export function withVaultStatement(
     const all = vault.get(body.name)?.versions.map(({ version }) => version) ?? []
     return vault.without(body.name, body.versions.length === 0 ? all : body.versions, { atMs: nowMs, why: 'deleted' })
   }
+  if (body.type === 'vault.hide') return vault.hiding(body.name, body.versions, body.hidden ? nowMs : undefined)
   const { name, version, sealedAtMs, expiresAtMs } = labelOf(ring, atMs, body)
   const { capsule, ciphertext } = body
-  return vault.with(name, { version, by: issuer, sealedAtMs, expiresAtMs }, { capsule, ciphertext }, nowMs)
+  return vault.with(
+    name,
+    { version, by: stater(issuer, body.pass, ring), sealedAtMs, expiresAtMs },
+    { capsule, ciphertext },
+    nowMs,
+  )
 }

@@ -110,7 +110,7 @@ export function checkOpen(
     if (body === undefined)
       return refuse(
         'OPEN_ENDED',
-        `version ${known.version} of ${name} is ${known.end?.why ?? 'expired'}: nobody opens it any more`,
+        `version ${known.version} of ${name} is ${known.end?.why ?? (known.hiddenAtMs === undefined ? 'expired' : 'hidden')}: nobody opens it${known.hiddenAtMs === undefined ? ' any more' : ' until it is shown again'}`,
       )
     secrets.push({ name, version: known.version, body })
   }

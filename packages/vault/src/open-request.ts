@@ -5,11 +5,13 @@
 import {
   canonicalJson,
   fieldReaders,
+  PASS_TOKEN_CHARS_MAX,
   SECRET_CAPSULE_BYTES_MAX,
   SECRET_NAME,
   SECRET_NAME_CHARS_MAX,
   SECRET_NAME_EXPECTED,
   type SealedBody,
+  type ServicePass,
 } from '@ringwall/ring'
 import { VaultError } from './errors.ts'
 
@@ -39,6 +41,8 @@ export interface AskerFields {
   readonly issuer: string
   /** Of a service: its X.509-SVID, DER, base64url, whose key signs the request. Empty for operators. */
   readonly certificate: string
+  /** Of a service without a certificate: what it acts by. Its key signs the request. */
+  readonly pass?: ServicePass
   readonly atMs: number
   /** 16 random bytes, base64url. */
   readonly nonce: string
@@ -103,20 +107,33 @@ export function parseAskerFields(
   request: unknown,
   others: readonly string[],
 ): { readonly asker: AskerFields; readonly rest: Readonly<Record<string, unknown>> } {
-  const fields = record(request, 'request', ['atMs', 'certificate', 'issuer', 'nonce', 'proven', 'replyTo', 'ring', ...others])
+  const hasPass = typeof request === 'object' && request !== null && Object.hasOwn(request, 'pass')
+  const members = ['atMs', 'certificate', 'issuer', 'nonce', 'proven', 'replyTo', 'ring', ...(hasPass ? ['pass'] : []), ...others]
+  const fields = record(request, 'request', members)
   const issuer = text(fields.issuer, 'request.issuer', ISSUER, 'operator:NAME, service:NAME, node:ID or key:ID')
-  const isService = issuer.startsWith('service:')
+  const isCertified = issuer.startsWith('service:') && !hasPass
+  if (hasPass && !issuer.startsWith('service:')) fail('request.issuer', 'service:NAME, where there is a pass')
   if (typeof fields.proven !== 'boolean') fail('request.proven', 'true or false')
   const asker = {
     atMs: wholeNumber(fields.atMs, 'request.atMs'),
-    certificate: bytes(fields.certificate, 'request.certificate', isService ? 1 : 0, isService ? CERTIFICATE_BYTES_MAX : 0),
+    certificate: bytes(fields.certificate, 'request.certificate', isCertified ? 1 : 0, isCertified ? CERTIFICATE_BYTES_MAX : 0),
     issuer,
     nonce: bytes(fields.nonce, 'request.nonce', 16, 16),
+    ...(hasPass ? { pass: parsePass(fields.pass) } : {}),
     proven: fields.proven,
     replyTo: bytes(fields.replyTo, 'request.replyTo', 32, 32),
     ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
   }
   return { asker, rest: fields }
+}
+
+const TOKEN = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/
+
+function parsePass(value: unknown): ServicePass {
+  const fields = record(value, 'request.pass', ['key', 'token'])
+  const token = text(fields.token, 'request.pass.token', TOKEN, 'a token of the ring')
+  if (token.length > PASS_TOKEN_CHARS_MAX) fail('request.pass.token', `at most ${PASS_TOKEN_CHARS_MAX} characters`)
+  return { key: bytes(fields.key, 'request.pass.key', 32, 32), token }
 }
 
 function parseWanted(value: unknown, where: string): SecretWanted {

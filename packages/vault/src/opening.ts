@@ -4,7 +4,7 @@
  * by their holders and encrypted to a key of this one request.
  */
 import { randomBytes } from 'node:crypto'
-import type { SealedBody } from '@ringwall/ring'
+import type { SealedBody, ServicePass } from '@ringwall/ring'
 import {
   combineUnproven,
   decodePartial,
@@ -33,6 +33,8 @@ export interface Reader {
   readonly issuer: string
   /** DER, base64url; empty for an operator. */
   readonly certificate: string
+  /** In the place of a certificate. */
+  readonly pass?: ServicePass
   /** Base64url. */
   sign(message: Uint8Array): Promise<string>
   /** What the capsule of this name must be bound to, where it is no secret of a path. */
@@ -73,7 +75,7 @@ export class Opening {
 
   constructor(
     facts: VaultFacts,
-    { issuer, certificate, labelOf }: Reader,
+    { issuer, certificate, pass, labelOf }: Reader,
     secrets: readonly SecretWanted[],
     proven: boolean,
     atMs: number,
@@ -82,7 +84,8 @@ export class Opening {
     this.#labelOf = labelOf
     const nonce = randomBytes(16).toString('base64url')
     const { replyTo } = this.#replyKey
-    this.#request = { ring: facts.ring, issuer, certificate, atMs, nonce, replyTo, proven, secrets }
+    const held = pass === undefined ? {} : { pass }
+    this.#request = { ring: facts.ring, issuer, certificate, ...held, atMs, nonce, replyTo, proven, secrets }
   }
 
   async signed(reader: Reader): Promise<SignedOpenRequest> {

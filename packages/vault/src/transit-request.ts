@@ -8,7 +8,7 @@ import { type AskerFields, parseAskerFields } from './open-request.ts'
 
 const DOMAIN = 'RINGWALL_TRANSIT_V1\n'
 /** Uses that one request may ask for. */
-export const TRANSIT_USES_MAX = 32
+export const TRANSIT_USES_MAX = 16
 /** A label has at most some 440 bytes, and the rest of a capsule 169. */
 export const TRANSIT_CAPSULE_BYTES_MAX = 768
 

@@ -55,8 +55,9 @@ async function askHolders(
   const { publicKey, ring } = facts
   const replyKey = new ReplyKey()
   const nonce = randomBytes(16).toString('base64url')
-  const { issuer, certificate } = reader
-  const asker = { ring, issuer, certificate, atMs: Date.now(), nonce, replyTo: replyKey.replyTo, proven }
+  const { issuer, certificate, pass } = reader
+  const held = pass === undefined ? {} : { pass }
+  const asker = { ring, issuer, certificate, ...held, atMs: Date.now(), nonce, replyTo: replyKey.replyTo, proven }
   const request: TransitRequest = { ...asker, act, uses }
   const signed = transitSigningBytes(request)
   const answer = await ask({ request, signature: await reader.sign(signed) })

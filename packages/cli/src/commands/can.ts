@@ -11,6 +11,8 @@ export interface CanOptions {
   readonly groups: readonly string[]
   readonly roles: readonly string[]
   readonly source: string | undefined
+  /** The service that asks on behalf of the principal. */
+  readonly caller: string | undefined
 }
 
 /** Fails when it is not allowed, for scripts. */
@@ -23,7 +25,7 @@ export async function can(
   options: CanOptions,
 ): Promise<void> {
   const question: AccessRequest = {
-    principal: principalOf(principal, options),
+    ...whoOf(principal, options),
     action,
     ...resourceOf(resource),
     ...(options.source === undefined ? {} : { source: options.source }),
@@ -31,6 +33,16 @@ export async function can(
   const answer = await client.access(question)
   printOne(format, answer, (access) => describe(access, options.explain), answer.allowed ? 'allowed' : 'denied')
   if (!answer.allowed) throw new QuietFailure()
+}
+
+const SERVICE = /^(?:(?:service|node)\/|spiffe:\/\/)/
+
+function whoOf(text: string, options: CanOptions): Pick<AccessRequest, 'principal' | 'caller'> {
+  const { caller, claims, groups, roles } = options
+  if (!SERVICE.test(text)) return { principal: principalOf(text, options), ...(caller === undefined ? {} : { caller }) }
+  if (caller !== undefined) throw new UsageError(`${text} asks for itself: leave --caller out`)
+  if (claims.length + groups.length + roles.length > 0) throw new UsageError('a certificate has no claims, groups or roles')
+  return { principal: null, caller: text }
 }
 
 function principalOf(text: string, { claims, groups, roles }: CanOptions): AccessRequest['principal'] {

@@ -202,6 +202,16 @@ test('a campaign fires: three times what is usual at that hour; it must not for 
   assert.match(findings[0]!.reason, /where at most \d+ are usual/)
 })
 
+test('what is usual holds without a limit on events, too: many accounts at a busy hour are no campaign', () => {
+  const detector = make([{ ...CAMPAIGN, over: { accounts: 20 } }])
+  const failures = (fromMs: number, count: number): readonly RuleFinding[] =>
+    Array.from({ length: count }, (_, at) =>
+      detector.observe(login(fromMs + Math.floor((at * HOUR) / count), at, 'failed')),
+    ).flat()
+  for (let hour = 0; hour < 5 * 24; hour += 1) assert.deepEqual(failures(T0 + hour * HOUR, 360), [], `hour ${hour}`)
+  assert.match(failures(T0 + 5 * DAY, 3_000)[0]!.reason, /^\d+ events, \d+ accounts in 5 min, where at most \d+ are usual/)
+})
+
 const BEACON: DetectionRule = { name: 'beacon', by: ['source', 'path'], when: {}, over: { beats: 60 }, within: 6 * HOUR }
 
 test('beaconing fires: every minute, give or take a second; it must not for somebody who looks often, nor for what a page asks at once', () => {

@@ -243,7 +243,8 @@ export class RuleDetector {
     if (rule.share !== undefined && memory.share < rule.share) return undefined
     const counted: string[] = []
     let [nodes, confidence, first] = [1, 1, 0]
-    for (const [measure, limit] of limits) {
+    // What is usual is a number of events, whether or not there is a limit on them.
+    for (const [measure, limit] of usual === undefined ? limits : withEvents(limits)) {
       const total = memory.total(measure, nowMs)
       const wanted = measure === 'events' && usual !== undefined ? Math.max(limit, usual) : limit
       if (total.count < wanted) return undefined
@@ -337,6 +338,10 @@ export class RuleDetector {
       }
     }
   }
+}
+
+function withEvents(limits: Compiled['limits']): Compiled['limits'] {
+  return limits.some(([measure]) => measure === 'events') ? limits : [['events', 1], ...limits]
 }
 
 function compile(rule: DetectionRule, keyAt: number): Compiled {

@@ -52,6 +52,7 @@ async function scene(t: TestContext, onBegin: (begun: Begun) => void = () => {},
           one.isDone = true
         }
       },
+      beginSecrets: () => ({ ask: () => {}, end: () => {} }),
     },
   })
   await endpoint.start()
@@ -349,7 +350,11 @@ test('the socket is taken over from a process that died, and from nobody else', 
   const folder = temporary(t)
   const socket = join(folder, 'api.sock')
   const begin = async (path = socket): Promise<WorkloadEndpoint> => {
-    const endpoint = new WorkloadEndpoint({ socket: path, log: () => {}, service: { begin: () => () => {} } })
+    const endpoint = new WorkloadEndpoint({
+      socket: path,
+      log: () => {},
+      service: { begin: () => () => {}, beginSecrets: () => ({ ask: () => {}, end: () => {} }) },
+    })
     await endpoint.start()
     return endpoint
   }

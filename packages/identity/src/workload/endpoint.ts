@@ -3,6 +3,8 @@
  * and stays who it was for as long as the connection lasts; what it gets is for the `WorkloadService` to say.
  *
  * https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Workload_Endpoint.md, and SPIFFE_Workload_API.md beside it: the X.509-SVID profile.
+ * Envoy's secret discovery service is served on the same socket, as SPIRE's agent does; Envoy sends no security header, and nobody can have it do so from
+ * outside: it is a call of its configuration.
  * The JWT-SVID profile is answered with UNIMPLEMENTED: it takes RSA and ECDSA alone, and the ring's key is Ed25519.
  */
 import { chmodSync, lstatSync, statSync, unlinkSync } from 'node:fs'
@@ -15,10 +17,11 @@ import {
 } from 'node:http2'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
-import { framed, GRPC_STATUS, GrpcFault, type GrpcStatus, percentEncoded, RequestMessage } from './grpc.ts'
+import { framed, GRPC_STATUS, GrpcFault, type GrpcStatus, percentEncoded, RequestMessage, RequestMessages } from './grpc.ts'
 import { type PeerCredentials, PeerInquiry, peerCredentialsLack } from './peer-credentials.ts'
 import { Program } from './program.ts'
 import { isMessage } from './protobuf.ts'
+import { parseSecretsRequest, type SecretsRequest } from './secrets.ts'
 
 const CONNECTIONS_MAX = 512
 /** Of one user, so that no other goes without. */
@@ -44,9 +47,19 @@ export interface CallAnswer {
   end(code: GrpcStatus, message: string): void
 }
 
+/** A call for secrets: it goes on asking. */
+export interface SecretsCall {
+  /** @throws {GrpcFault} */
+  ask(request: SecretsRequest): void
+  /** It ended, by whomever. */
+  end(): void
+}
+
 export interface WorkloadService {
   /** @returns What is to be done when the call ends, by whomever. */
   begin(call: WorkloadCall, program: Program, answer: CallAnswer): () => void
+  /** Envoy's secret discovery service. @param isOnce One answer ends it. */
+  beginSecrets(program: Program, answer: CallAnswer, isOnce: boolean): SecretsCall
 }
 
 export class EndpointRefused extends Error {
@@ -64,6 +77,12 @@ export interface WorkloadEndpointOptions {
   readonly requestMsMax?: number
 }
 
+/** An Envoy says of itself which extensions it has. */
+const SECRETS_BYTES_MAX = 262_144
+/** Requests of one call in ten seconds: one for each answer, and some more. */
+const SECRETS_REQUESTS_MAX = 200
+const SECRETS_WINDOW_MS = 10_000
+const SECRETS = '/envoy.service.secret.v3.SecretDiscoveryService/'
 const SERVICE = '/SpiffeWorkloadAPI/'
 const CALLS: ReadonlyMap<string, WorkloadCall> = new Map([
   [`${SERVICE}FetchX509SVID`, 'svids'],
@@ -225,6 +244,11 @@ export class WorkloadEndpoint {
     }, this.#options.requestMsMax ?? REQUEST_MS_MAX)
     stream.once('end', () => clearTimeout(timer))
     stream.once('close', () => clearTimeout(timer))
+    const path = String(headers[':path'])
+    if (path.startsWith(SECRETS)) {
+      this.#answerSecrets(stream, path.slice(SECRETS.length), headers, program, answer, timer)
+      return
+    }
     try {
       const call = callOf(headers)
       const request = new RequestMessage(REQUEST_BYTES_MAX)
@@ -255,6 +279,56 @@ export class WorkloadEndpoint {
     }
   }
 
+  #answerSecrets(
+    stream: ServerHttp2Stream,
+    method: string,
+    headers: IncomingHttpHeaders,
+    program: Program,
+    answer: StreamAnswer,
+    timer: NodeJS.Timeout,
+  ): void {
+    const guarded = (work: () => void): void => {
+      try {
+        if (!answer.isOver) work()
+      } catch (error) {
+        if (!(error instanceof GrpcFault)) throw error
+        answer.end(error.code, error.message)
+      }
+    }
+    guarded(() => {
+      expectGrpc(headers)
+      if (method !== 'StreamSecrets' && method !== 'FetchSecrets')
+        throw new GrpcFault(GRPC_STATUS.UNIMPLEMENTED, 'secrets are had by StreamSecrets and FetchSecrets')
+      const isOnce = method === 'FetchSecrets'
+      const call = this.#options.service.beginSecrets(program, answer, isOnce)
+      stream.once('close', () => call.end())
+      const messages = new RequestMessages(SECRETS_BYTES_MAX)
+      let [count, sinceMs, isAsked] = [0, Date.now(), false]
+      const asked = (bytes: Uint8Array): void => {
+        clearTimeout(timer)
+        if (isOnce && isAsked)
+          throw new GrpcFault(GRPC_STATUS.INVALID_ARGUMENT, 'more than one message, where one request is expected')
+        isAsked = true
+        if (Date.now() - sinceMs > SECRETS_WINDOW_MS) [count, sinceMs] = [0, Date.now()]
+        if (++count > SECRETS_REQUESTS_MAX)
+          throw new GrpcFault(GRPC_STATUS.RESOURCE_EXHAUSTED, `${SECRETS_REQUESTS_MAX} requests in ten seconds are enough`)
+        call.ask(parseSecretsRequest(bytes))
+      }
+      stream.on('data', (chunk: Buffer) =>
+        guarded(() => {
+          for (const bytes of messages.push(chunk)) asked(bytes)
+        }),
+      )
+      stream.once('end', () =>
+        guarded(() => {
+          if (!isAsked) throw new GrpcFault(GRPC_STATUS.INVALID_ARGUMENT, 'the call ended before its request was whole')
+          // Who has said all that it wants to say in a stream is not told of what comes later.
+          if (!isOnce) answer.end(GRPC_STATUS.OK, '')
+        }),
+      )
+    })
+  }
+
   /** Whoever connects again and again fills no log. */
   #log(line: string): void {
     const now = Date.now()
@@ -266,10 +340,15 @@ export class WorkloadEndpoint {
 }
 
 /** @throws {GrpcFault} */
-function callOf(headers: IncomingHttpHeaders): WorkloadCall {
+function expectGrpc(headers: IncomingHttpHeaders): void {
   const type = headers['content-type'] ?? ''
   if (headers[':method'] !== 'POST' || !/^application\/grpc(?:\+proto)?$/.test(type))
     throw new GrpcFault(GRPC_STATUS.INVALID_ARGUMENT, 'expected a gRPC call')
+}
+
+/** @throws {GrpcFault} */
+function callOf(headers: IncomingHttpHeaders): WorkloadCall {
+  expectGrpc(headers)
   // Against requests that somebody else has a program make (SPIFFE_Workload_Endpoint.md, section 3).
   if (headers['workload.spiffe.io'] !== 'true')
     throw new GrpcFault(GRPC_STATUS.INVALID_ARGUMENT, 'security header missing from request: workload.spiffe.io must be true')

@@ -42,6 +42,38 @@ export function percentEncoded(text: string): string {
   return encoded
 }
 
+/** Messages of a request that goes on, from its pieces however they are cut. Holds `bytesMax` and the five before them at most. */
+export class RequestMessages {
+  readonly #bytesMax: number
+  #held: Buffer = Buffer.alloc(0)
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax
+  }
+
+  /** Those that are whole by now. @throws {GrpcFault} */
+  *push(chunk: Uint8Array): Generator<Uint8Array> {
+    this.#held = Buffer.concat([this.#held, chunk])
+    while (this.#held.length >= PREFIX_BYTES) {
+      const length = lengthOf(this.#held, this.#bytesMax)
+      if (this.#held.length < PREFIX_BYTES + length) return
+      const whole = this.#held.subarray(PREFIX_BYTES, PREFIX_BYTES + length)
+      this.#held = this.#held.subarray(PREFIX_BYTES + length)
+      yield whole
+    }
+  }
+}
+
+/** Of the message that begins here. @throws {GrpcFault} */
+function lengthOf(held: Buffer, bytesMax: number): number {
+  if (held[0] === 1) throw new GrpcFault(GRPC_STATUS.UNIMPLEMENTED, 'compressed messages are not taken')
+  if (held[0] !== 0) throw new GrpcFault(GRPC_STATUS.INVALID_ARGUMENT, 'no gRPC message')
+  const length = held.readUInt32BE(1)
+  if (length > bytesMax)
+    throw new GrpcFault(GRPC_STATUS.RESOURCE_EXHAUSTED, `a request of ${length} bytes, at most ${bytesMax} are taken`)
+  return length
+}
+
 /** The one message of a request, from its pieces however they are cut. Holds `bytesMax` and the five before them at most. */
 export class RequestMessage {
   readonly #bytesMax: number

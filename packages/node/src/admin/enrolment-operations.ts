@@ -41,6 +41,7 @@ function enrolment(node: RunningNode): unknown {
     endorsements: trust.endorsements,
     expelled: trust.expelled,
     references: trust.references,
+    certificates: state.enrolment.est.clients.map(({ name, by, atMs, publicKey }) => ({ name, by, atMs, publicKey })),
     refusals: Object.fromEntries(node.reception.refusals),
   }
 }

@@ -56,6 +56,7 @@ before(async () => {
   writeFileSync(join(dist, 'index.html'), '<title>console</title>')
   port = await freePort()
   server = new AdminServer({
+    other: { takes: () => false, answer: async () => ({ status: 404 }) },
     listen: { host: '127.0.0.1', port },
     operations: OPERATIONS,
     consoleDirectory: dist,
@@ -137,6 +138,7 @@ test('the console is served with a strict policy, and nothing outside its folder
 
 test('a port in use is one clear error', async () => {
   const second = new AdminServer({
+    other: { takes: () => false, answer: async () => ({ status: 404 }) },
     listen: { host: '127.0.0.1', port },
     operations: [],
     consoleDirectory: '/nowhere',

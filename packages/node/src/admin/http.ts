@@ -1,7 +1,8 @@
 /** The admin listener: routing, sign-in, bounds, static files of the console. What the operations do is in `operations.ts`. */
 import { createReadStream } from 'node:fs'
 import { realpath, stat } from 'node:fs/promises'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import { extname, join, resolve, sep } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -13,6 +14,7 @@ import { ApiProblem } from './problem.ts'
 const BODY_BYTES_MAX = 1_048_576
 const CONNECTIONS_MAX = 256
 const STREAMS_MAX = 64
+const HEAD_BYTES_MAX = 16_384
 const STALLED_MS_MAX = 15_000
 /** As CrowdSec's local API says it. */
 const KEY_UNKNOWN: Answer = { status: 403, json: { message: 'access forbidden' } }
@@ -66,12 +68,26 @@ export interface Operation {
   run(call: Call): Answer | Promise<Answer>
 }
 
+/** Paths of another API, which answers in shapes of its own to who brings credentials of its own. */
+export interface OtherApi {
+  takes(method: string, path: string): boolean
+  answer(call: {
+    readonly method: string
+    readonly path: string
+    readonly query: URLSearchParams
+    readonly token: string | undefined
+    body(): Promise<unknown>
+  }): Promise<{ readonly status: number; readonly json?: unknown }>
+}
+
 export interface AdminOptions {
   readonly listen: HostPort
   readonly operations: readonly Operation[]
   readonly consoleDirectory: string
   /** Verifies a bearer token; the operator's name, or why not. */
   signIn(token: string): { readonly ok: true; readonly operator: string } | { readonly ok: false; readonly reason: string }
+  /** That of HashiCorp's Vault. */
+  readonly other: OtherApi
   /** Whose key it is. */
   ownerOf(key: string): string | undefined
 }
@@ -104,6 +120,9 @@ export class AdminServer {
       },
     )
     this.#server.maxConnections = CONNECTIONS_MAX
+    this.#server.on('clientError', (error: Error & { readonly rawPacket?: Buffer }, socket) => {
+      void this.#serveUnparsed(error.rawPacket, socket as Socket)
+    })
   }
 
   /** @throws {StartError} `PORT_IN_USE`. */
@@ -134,6 +153,7 @@ export class AdminServer {
     response.setHeader('cache-control', 'no-store')
     try {
       const url = requestUrl(request.url)
+      if (this.#options.other.takes(request.method ?? '', url.pathname)) return await this.#serveOther(request, url, response)
       const key = request.headers['x-api-key']
       const byKey = typeof key === 'string' ? this.#find(request.method ?? '', url.pathname, true) : undefined
       // A page elsewhere has no key: who brings one may call this listener by any name.
@@ -156,6 +176,53 @@ export class AdminServer {
     } catch (error) {
       sendProblem(response, error)
     }
+  }
+
+  async #serveOther(request: IncomingMessage, url: URL, response: ServerResponse): Promise<void> {
+    const { authorization, 'x-vault-token': given } = request.headers
+    const token = typeof given === 'string' ? given : /^Bearer (\S{1,4096})$/i.exec(authorization ?? '')?.[1]
+    // As with `X-Api-Key`: a page elsewhere has no token.
+    if (token === undefined) this.#refuseForeignHost(request)
+    const body = async (): Promise<unknown> => {
+      const text = await readText(request)
+      try {
+        return text === '' ? {} : JSON.parse(text)
+      } catch {
+        throw new ApiProblem(400, 'BAD_JSON', 'the body is no JSON')
+      }
+    }
+    const { method = '' } = request
+    const { status, json } = await this.#options.other.answer({
+      method,
+      path: url.pathname,
+      query: url.searchParams,
+      token,
+      body,
+    })
+    const text = json === undefined ? '' : JSON.stringify(json)
+    const head = json === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }
+    response.writeHead(status, head)
+    response.end(method === 'HEAD' ? undefined : text)
+  }
+
+  /** Clients of Vault list with a method that Node's parser does not know: without a body, and whole in one packet, it is answered all the same. */
+  async #serveUnparsed(packet: Buffer | undefined, socket: Socket): Promise<void> {
+    const listed = packet === undefined ? undefined : readListing(packet)
+    if (!socket.writable) return
+    const refused = { status: 400, json: { errors: ['the request is malformed'] } }
+    const isTaken = listed !== undefined && this.#options.other.takes('LIST', listed.url.pathname)
+    const { status, json } = isTaken
+      ? await this.#options.other.answer({
+          method: 'LIST',
+          path: listed.url.pathname,
+          query: listed.url.searchParams,
+          token: listed.token,
+          body: async () => ({}),
+        })
+      : refused
+    const text = JSON.stringify(json ?? {})
+    const head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n`
+    socket.end(head + text)
   }
 
   /** A page elsewhere whose name was re-pointed at this address (DNS rebinding) must not reach the API. */
@@ -262,6 +329,26 @@ export class AdminServer {
     if (request.method === 'HEAD') response.end()
     else await pipeline(createReadStream(real), response).catch(() => response.destroy())
   }
+}
+
+/** A LIST request: its head alone, as it came. Undefined for anything else. */
+function readListing(packet: Buffer): { readonly url: URL; readonly token: string } | undefined {
+  if (packet.length > HEAD_BYTES_MAX) return undefined
+  const text = packet.toString('latin1')
+  const match = /^LIST (\/[!-~]*) HTTP\/1\.1\r\n((?:[!-9;-~]+:[^\r\n]*\r\n)+)\r\n$/.exec(text)
+  if (match === null) return undefined
+  const fields = new Map<string, string>()
+  for (const line of (match[2] as string).split('\r\n')) {
+    const at = line.indexOf(':')
+    const name = line.slice(0, at).toLowerCase()
+    if (at > 0 && fields.has(name)) return undefined
+    if (at > 0) fields.set(name, line.slice(at + 1).trim())
+  }
+  const token = fields.get('x-vault-token')
+  const length = fields.get('content-length') ?? '0'
+  if (token === undefined || length !== '0' || fields.has('transfer-encoding')) return undefined
+  const url = URL.parse(`http://localhost${match[1]}`)
+  return url === null || url.host !== 'localhost' ? undefined : { url, token }
 }
 
 function requestUrl(target = '/'): URL {

@@ -6,6 +6,7 @@ import {
   type Denial,
   diffPolicies,
   isEnrolmentStatement,
+  isPlayStatement,
   liveStatements,
   type Policy,
   type PolicyChange,
@@ -35,6 +36,7 @@ import type { Call, Operation } from './http.ts'
 import { incidentOperations } from './incident-operations.ts'
 import { keyOperations } from './key-operations.ts'
 import { peopleOperations } from './people-operations.ts'
+import { playbookOperations, summarizePlay } from './playbook-operations.ts'
 import { ApiProblem } from './problem.ts'
 import { transitOperations } from './transit-operations.ts'
 import { vaultOperations } from './vault-operations.ts'
@@ -129,6 +131,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     ...peopleOperations(node),
     ...bouncerOperations(node),
     ...incidentOperations(node),
+    ...playbookOperations(node),
     ...enrolmentOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
@@ -226,7 +229,7 @@ function isLocal(query: URLSearchParams): boolean {
 
 function readiness(node: RunningNode): { readonly json: unknown; readonly status: number } {
   const ready = node.ready()
-  const why = ready ? 'serving' : 'waiting for a block certified by a quorum'
+  const why = ready ? 'serving' : (node.whyOut() ?? 'waiting for a block certified by a quorum')
   return { json: { ready, reason: why }, status: ready ? 200 : 503 }
 }
 
@@ -731,6 +734,9 @@ function summarize(body: SignedTx['content']['body']): string {
   if (body.type === 'vault.put') return `secret ${body.name}, version ${body.expectVersion + 1}`
   if (body.type === 'vault.delete')
     return `secret ${body.name}, ${body.versions.length === 0 ? 'all versions' : `version ${body.versions.join(', ')}`} deleted: ${body.reason}`
+  if (isPlayStatement(body)) return summarizePlay(body)
+  if (body.type === 'vault.hide')
+    return `secret ${body.name}, version ${body.versions.join(', ')} ${body.hidden ? 'hidden' : 'shown again'}`
   if (body.type === 'transit.create') return `key ${body.name}, to ${body.use}`
   if (body.type === 'transit.rotate') return `another version of the key ${body.name}`
   if (body.type === 'transit.trim') return `versions of the key ${body.name} before ${body.least} end`

@@ -147,6 +147,28 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       query('state', 'Those that are open, unless given.', { type: 'string', enum: ['open', 'closed', 'all'] }),
     ]),
   },
+  '/v1/playbooks': { get: call('playbooks', 'Playbooks of the policy.', 'Playbooks') },
+  '/v1/playbooks/rehearsal': {
+    post: posting(
+      call('playbookRehearsal', 'What each step would come to now.', 'PlaybookRehearsal'),
+      'PlaybookRehearsalRequest',
+    ),
+  },
+  '/v1/playbooks/runs': {
+    get: call('playbookRuns', 'Runs of playbooks, the latest first.', 'PlaybookRuns', [
+      query('state', 'All, unless given.', { type: 'string', enum: ['open', 'over', 'all'] }),
+    ]),
+  },
+  '/v1/playbooks/runs/{id}': {
+    get: call('playbookRun', 'One run.', 'PlaybookRun', [path('id', '4 to 16 hex digits, as many as tell it from others.')]),
+  },
+  '/v1/playbooks/runs/{id}/evidence': {
+    get: call('playbookEvidence', 'What a step kept, of the node that did it.', 'PlaybookEvidence', [path('id', 'As above.')]),
+  },
+  '/v1/notify': { get: call('notifyChannels', 'Where this node tells what happens.', 'NotifyChannels') },
+  '/v1/notify/{name}/test': {
+    post: call('notifyTest', 'Has this node tell the channel something.', 'NotifyTest', [path('name', 'As node.yaml has it.')]),
+  },
   '/v1/incidents/{id}': {
     get: call('incident', 'One incident with its timeline.', 'IncidentDetail', [
       path('id', '4 to 12 hex digits, as many as tell it from others.'),
@@ -203,6 +225,7 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
     get: call('endpoints', 'Operations that services declare, and endpoints that none does, as asked of this node.', 'Endpoints'),
   },
   '/v1/keys': { get: call('keys', 'The key that the validators hold together.', 'Keys') },
+  '/v1/keys/saml': { get: call('samlKey', 'The key that this node signs SAML assertions by.', 'SamlKey') },
   '/v1/workloads': {
     get: call('workloads', 'Programs on the machine of the node, and the services that they are.', 'Workloads'),
   },

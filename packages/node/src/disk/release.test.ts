@@ -59,6 +59,7 @@ class Ring {
   isBehind = false
   policy: DevicesPolicy = {
     attestation: { least: 'none', nodes: 'all', disks: true, every: 60_000, absence: 0 },
+    est: { ttl: 86_400_000 },
     manufacturers: [],
   }
   trust: Trust = { beacons: [], endorsements: [], expelled: [], nodes: [], references: [] }

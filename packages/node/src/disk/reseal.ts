@@ -45,7 +45,7 @@ export async function resealFolder(data: string, disk: DiskSeal, seal: Seal): Pr
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') failed.push(`${path}: ${(error as Error).message}`)
     }
   }
-  for (const directory of ['.', 'ledger', 'keys', 'keys/sealing', 'acme', 'vault', 'rules', 'traces']) {
+  for (const directory of ['.', 'ledger', 'keys', 'keys/sealing', 'acme', 'vault', 'rules', 'traces', 'playbooks']) {
     for (const name of await namesIn(join(data, directory)))
       if (LITTER.test(name)) await rm(join(data, directory, name), { force: true })
   }
@@ -67,6 +67,10 @@ export async function resealFolder(data: string, disk: DiskSeal, seal: Seal): Pr
     TRACE_KEY_FILE,
   ].map((name) => join(data, name)))
     await each(path, () => anew(path, disk))
+  for (const name of await namesIn(join(data, 'playbooks'))) {
+    const path = join(data, 'playbooks', name)
+    await each(path, () => anew(path, disk))
+  }
   const versions = join(data, 'objects', 'versions')
   for (const part of await namesIn(versions))
     for (const version of await namesIn(join(versions, part))) {

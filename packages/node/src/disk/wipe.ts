@@ -20,6 +20,7 @@ const WRITTEN = [
   'logins.bin',
   'incidents.findings',
   'incidents.closings',
+  'playbooks',
   'peers.json',
 ]
 const OVERWRITTEN_BYTES_MAX = 1_048_576

@@ -5,7 +5,7 @@ import { checkAttestation } from './check-attestation.ts'
 
 const NOW = 1_800_000_000_000
 const attestation = { least: 'tpm', nodes: 'all', disks: false, every: 60_000, absence: 0 } as const
-const policy: DevicesPolicy = { attestation, manufacturers: [] }
+const policy: DevicesPolicy = { attestation, est: { ttl: 86_400_000 }, manufacturers: [] }
 
 function record(node: string, atMs: number | null, staleInMs: number, untilInMs: number) {
   const times = { atMs, outAtMs: NOW + untilInMs, saidMs: 0, staleAtMs: NOW + staleInMs, untilMs: NOW + untilInMs }
@@ -17,7 +17,7 @@ function state(...nodes: readonly ReturnType<typeof record>[]): RingState {
   const endorsements = [{ node: 'n3', ek: 'a'.repeat(64) }]
   const trust = { beacons: [], endorsements, expelled: [], nodes, references: [] }
   const members = nodes.map(({ node: id }) => ({ id }))
-  const enrolment = Enrolment.from({ invitations: [], devices: [], trust })
+  const enrolment = Enrolment.from({ invitations: [], devices: [], trust, est: { clients: [], secrets: [] } })
   return { enrolment, nodes: members, node: (id: string) => members.find((one) => one.id === id) } as unknown as RingState
 }
 

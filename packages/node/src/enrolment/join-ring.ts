@@ -30,6 +30,8 @@ export interface JoinWishes {
   /** Of a device: how tpm2-tools reach its TPM, and the log of its start. */
   readonly tpm?: string | undefined
   readonly tpmLog?: string | undefined
+  readonly caseFile?: string | undefined
+  readonly caseClosed?: string | undefined
 }
 
 export interface JoiningNode {
@@ -61,8 +63,9 @@ export async function becomeNode(invited: Invited, welcome: Welcome, wishes: Joi
   const roles = wishes.roles ?? welcome.roles
   if (known === undefined && existsSync(directory))
     throw new StartError('CONFIG_INVALID', `${directory} is there already; name a folder that is not`)
-  const { traffic, admin, tpm, tpmLog } = wishes
-  if (known === undefined) makeFiles(welcome, { id, region, directory, fabric, traffic, admin, tpm, tpmLog })
+  const { traffic, admin, tpm, tpmLog, caseFile, caseClosed } = wishes
+  if (known === undefined)
+    makeFiles(welcome, { id, region, directory, fabric, traffic, admin, tpm, tpmLog, caseFile, caseClosed })
   try {
     const config = readNodeConfig(join(directory, 'node.yaml'))
     const own = readPrivateKey(config.key)
@@ -106,6 +109,8 @@ interface Files {
   readonly admin: string
   readonly tpm: string | undefined
   readonly tpmLog: string | undefined
+  readonly caseFile: string | undefined
+  readonly caseClosed: string | undefined
 }
 
 function makeFiles({ genesisText }: Welcome, files: Files): void {

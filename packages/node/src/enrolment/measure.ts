@@ -3,7 +3,7 @@
  * software: who controls the machine can have it say anything. It finds what was changed by somebody who does not.
  */
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { url as inspectorUrl } from 'node:inspector'
 import { dirname, join, resolve } from 'node:path'
@@ -65,9 +65,14 @@ export function configuredMeasurer({ file, data, genesis }: Pick<NodeConfig, 'fi
   return createMeasurer([file ?? join(data, 'node.yaml'), genesis].filter((path) => existsSync(path)))
 }
 
-/** Is somebody able to change the program while it runs, by its own debugger? */
-export function isDebugged(): boolean {
-  return inspectorUrl() !== undefined
+/** Is somebody able to change the program while it runs: by its own debugger, or (Linux) by one that traces the process? */
+export function isDebugged(statusFile = '/proc/self/status'): boolean {
+  if (inspectorUrl() !== undefined) return true
+  try {
+    return /^TracerPid:\s*[1-9]/m.test(readFileSync(statusFile, 'utf8'))
+  } catch {
+    return false
+  }
 }
 
 async function programFiles(root: string): Promise<readonly string[]> {

@@ -16,7 +16,7 @@ const JOINED_FILE = 'joined'
 const SERIAL_CHARS_SHOWN = 22
 const SEARCH_MS = { least: 1_000, most: 30_000 } as const
 
-export type DeviceWishes = Pick<JoinWishes, 'fabric' | 'traffic' | 'admin' | 'id' | 'tpm' | 'tpmLog'>
+export type DeviceWishes = Pick<JoinWishes, 'fabric' | 'traffic' | 'admin' | 'id' | 'tpm' | 'tpmLog' | 'caseFile' | 'caseClosed'>
 
 /** @returns The exit code. */
 export async function runDevice(directory: string, wishes: DeviceWishes): Promise<number> {

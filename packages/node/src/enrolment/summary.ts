@@ -25,6 +25,12 @@ export function summarizeEnrolment(body: EnrolmentStatement): string {
       return `${body.node} has the TPM ${body.ek.slice(0, 16)}…: ${body.reason}`
     case 'attest.accept':
       return `what ${body.node} measures next is how it is to be: ${body.reason}`
+    case 'est.invite':
+      return `lets ${body.name} get a certificate, once: ${body.reason}`
+    case 'est.enrol':
+      return `${body.name} may have certificates, ${body.secret === null ? 'by the key that it was made with' : 'by a one-time secret'}`
+    case 'est.revoke':
+      return `${body.name} gets no more certificates: ${body.reason}`
     case 'device.join':
       return `${body.node.id} joins as ${body.node.roles.join(' and ')}: it is the device ${body.serial}`
   }

@@ -4,7 +4,8 @@ import type { EventLog } from '../events.ts'
 
 const WHY: Readonly<Record<Expelled['code'], string>> = {
   ATTESTATION_LATE: 'it did not attest for three intervals',
-  TAMPER_ALARM: 'it raised an alarm about itself: a debugger, or its clock was set back',
+  CASE_OPENED: 'its case was opened',
+  DEBUGGER_ATTACHED: 'a debugger was attached to it',
   CLONED: 'two processes speak with its key at once: it was copied',
   CLOCK_ROLLBACK: 'its clock went back',
   CONFIGURATION_CHANGED: 'its configuration is another than it joined with',

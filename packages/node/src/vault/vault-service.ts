@@ -35,11 +35,13 @@ import type { OpeningLog } from './opening-log.ts'
 import type { OpeningWork } from './opening-messages.ts'
 import { OpeningThread } from './opening-thread.ts'
 
-/** Of a request on its way: 64 names of 200 characters or 32 capsules, and a certificate. */
-const REQUEST_BYTES_MAX = 49_152
+/** Of a request on its way: 64 names of 200 characters or 16 capsules, and a certificate. */
+const REQUEST_BYTES_MAX = 32_768
 /** Openings that this node passes on at a time. */
 const OPENINGS_MAX = 256
 const ANSWER_MS_MAX = 3_000
+/** More for each capsule that holders verify themselves, and for each evaluation. */
+const ANSWER_MS_EACH = 250
 const HEIGHT_BYTES = 6
 /** How long a holder waits for a block that the coordinator has, how often it looks, and how many wait at a time. */
 const BEHIND = { msMax: 600, everyMs: 15, waitersMax: 64 } as const
@@ -259,7 +261,7 @@ export class VaultService {
           if (replies.length >= needed || (under === 0 && waiting.length === 0)) end()
         })
       }
-      const timer = setTimeout(end, ANSWER_MS_MAX)
+      const timer = setTimeout(end, answerMsMax(signed))
       const hedge = setInterval(next, this.#passingOn < HEDGE.busyFrom ? HEDGE.ms : HEDGE.busyMs)
       for (let i = 0; i < needed; i += 1) next()
     })
@@ -269,7 +271,7 @@ export class VaultService {
     const { self, fabric } = this.#options
     try {
       if (party === self) return await this.#reply(self, signed)
-      return readAnswer(await fabric.request(party, 'vault', payload, ANSWER_MS_MAX))
+      return readAnswer(await fabric.request(party, 'vault', payload, answerMsMax(signed)))
     } catch (error) {
       return { reason: (error as Error).message }
     }
@@ -401,6 +403,10 @@ export class VaultService {
     this.#kept.delete(name)
     this.#kept.set(name, { partial: partial.slice(), untilMs: nowMs + KEPT_MS })
   }
+}
+
+function answerMsMax({ request }: SignedAsk): number {
+  return ANSWER_MS_MAX + ('act' in request ? request.uses.length * ANSWER_MS_EACH : 0)
 }
 
 /** In secrets that are opened without proofs: what somebody hands in has to be verified first. */

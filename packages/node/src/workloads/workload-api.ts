@@ -2,15 +2,19 @@
  * What programs on this machine get from the Workload API: which service each is, by the policy that the ring agreed on, with its certificate and
  * the ring's own; again whenever one of these changes, and no more once it is no service any longer.
  */
-import { hash } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { spiffeId } from '@ringwall/identity'
 import {
   type CallAnswer,
   EndpointRefused,
   encodeBundles,
+  encodeSecrets,
   encodeSvids,
   GRPC_STATUS,
   type Program,
+  SECRET_NAMES,
+  type Secret,
+  type SecretsRequest,
   type WorkloadCall,
   WorkloadEndpoint,
 } from '@ringwall/identity/workload'
@@ -55,7 +59,7 @@ export class WorkloadApi {
   readonly #authorities: AuthorityCertificates
   readonly #endpoint: WorkloadEndpoint
   readonly #calls = new Set<OpenCall>()
-  /** Processes of which people were told what they are. */
+  /** What people were told of processes. */
   readonly #told = new Set<string>()
   #strangers: { readonly sinceMs: number; readonly told: Set<string> } = { sinceMs: 0, told: new Set() }
   #timer: NodeJS.Timeout | undefined
@@ -67,6 +71,7 @@ export class WorkloadApi {
   }
   /** The bundle, DER: that of before until the certificate of a new key is there. */
   #anchors: Uint8Array | undefined
+  #anchorList: readonly Uint8Array[] = []
   #cannotSee = false
 
   constructor(options: WorkloadApiOptions) {
@@ -89,6 +94,17 @@ export class WorkloadApi {
           return () => {
             this.#calls.delete(open)
             open.close()
+          }
+        },
+        beginSecrets: (program, answer, isOnce) => {
+          const open = new OpenCall(this.#about(), isOnce ? 'secrets once' : 'secrets', program, answer)
+          this.#calls.add(open)
+          return {
+            ask: (request) => open.ask(request),
+            end: () => {
+              this.#calls.delete(open)
+              open.close()
+            },
           }
         },
       },
@@ -155,6 +171,12 @@ export class WorkloadApi {
       identities: this.#identities,
       bundle: () => this.#known(),
       bundleReason: () => (this.#bundle.isMaking ? undefined : (this.#bundle.reason ?? 'the ring has no certificate yet')),
+      anchors: () => this.#anchorList,
+      onRefused: ({ peer: { pid } }, reason) =>
+        this.#once(
+          'warn',
+          `process ${pid} does not take the secrets that it asked for: ${reason.replaceAll(/[^\x20-\x7e]/g, '?')}`,
+        ),
       onServed: (program, services) => this.#tell(program, services),
       onStranger: (program, facts) => this.#tellStranger(program, facts),
     }
@@ -162,7 +184,10 @@ export class WorkloadApi {
 
   #known(): Uint8Array | undefined {
     const known = this.#authorities.known()
-    if (known !== undefined) this.#anchors = Buffer.concat(known.map(({ certificate }) => certificate))
+    if (known !== undefined) {
+      this.#anchorList = known.map(({ certificate }) => certificate)
+      this.#anchors = Buffer.concat(this.#anchorList)
+    }
     return this.#anchors
   }
 
@@ -199,11 +224,14 @@ export class WorkloadApi {
   }
 
   #tell({ peer: { pid, uid } }: Program, services: readonly string[]): void {
-    const line = `process ${pid} of user ${uid} is ${services.join(', ')}`
+    this.#once('info', `process ${pid} of user ${uid} is ${services.join(', ')}`)
+  }
+
+  #once(level: 'info' | 'warn', line: string): void {
     if (this.#told.has(line)) return
     this.#told.add(line)
     if (this.#told.size > TOLD_MAX) this.#told.delete(this.#told.values().next().value as string)
-    this.#options.say('info', line)
+    this.#options.say(level, line)
   }
 
   /** For whoever wonders why a program gets nothing. */
@@ -246,6 +274,10 @@ interface CallContext {
   readonly bundle: () => Uint8Array | undefined
   /** Why there is none; undefined while it is being made. */
   readonly bundleReason: () => string | undefined
+  /** The bundle, one by one. */
+  readonly anchors: () => readonly Uint8Array[]
+  /** It did not take what it was sent. */
+  readonly onRefused: (program: Program, reason: string) => void
   readonly onServed: (program: Program, services: readonly string[]) => void
   readonly onStranger: (program: Program, facts: UnixFacts) => void
 }
@@ -253,7 +285,7 @@ interface CallContext {
 /** One call of one program, open until one side ends it. */
 class OpenCall {
   readonly #about: CallContext
-  readonly #call: WorkloadCall
+  readonly #call: WorkloadCall | 'secrets' | 'secrets once'
   readonly program: Program
   /** That it is, as far as it was looked at. */
   services: readonly string[] = []
@@ -261,11 +293,14 @@ class OpenCall {
   readonly #leases = new Map<string, () => void>()
   #facts: { readonly policyVersion: number; readonly facts: UnixFacts } | undefined
   #sent: string | undefined
+  /** Of a call for secrets: their names; undefined until it asks. */
+  #names: readonly string[] | undefined
+  #nonce = ''
   #isReviewing = false
   #again = false
   #isOver = false
 
-  constructor(about: CallContext, call: WorkloadCall, program: Program, answer: CallAnswer) {
+  constructor(about: CallContext, call: WorkloadCall | 'secrets' | 'secrets once', program: Program, answer: CallAnswer) {
     this.#about = about
     this.#call = call
     this.program = program
@@ -283,6 +318,22 @@ class OpenCall {
     if (this.#isOver) return
     this.close()
     this.#answer.end(code, message)
+  }
+
+  /**
+   * A request for secrets: the first, one that says that an answer was taken or not, or one for others.
+   * https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol (state of the world)
+   */
+  ask({ names, nonce, refusal }: SecretsRequest): void {
+    if (nonce !== '' && nonce !== this.#nonce) return
+    if (refusal !== undefined) this.#about.onRefused(this.program, refusal)
+    const isSame =
+      this.#names !== undefined && names.length === this.#names.length && names.every((name, i) => name === this.#names?.[i])
+    if (isSame && nonce !== '') return
+    this.#names = names
+    // Asked for again, it is sent again.
+    this.#sent = undefined
+    this.review()
   }
 
   /** Whom a denial is about waits for nothing; all else is looked at one after another. */
@@ -349,6 +400,7 @@ class OpenCall {
     if (this.#isOver) return
     const services = this.#services(this.#facts.facts)
     if (services.length === 0) return
+    if (this.#call.startsWith('secrets')) return this.#sendSecrets(services)
     const anchors = bundle()
     if (this.#call === 'bundles') {
       if (anchors !== undefined) await this.#send(services, digestOf(anchors), () => encodeBundles(spiffeId(ring), anchors))
@@ -369,6 +421,52 @@ class OpenCall {
         anchors,
       ),
     )
+  }
+
+  /** State of the world: all that is asked for, whenever something of it changes. */
+  async #sendSecrets(services: readonly string[]): Promise<void> {
+    const { view, identities, bundle, bundleReason } = this.#about
+    const names = this.#names
+    if (names === undefined) return
+    const { ring } = view()
+    const domain = spiffeId(ring)
+    const named = new Map(services.map((service) => [spiffeId(ring, 'service', service), service]))
+    const [first] = services
+    const strange = names.filter(
+      (name) => !named.has(name) && ![...Object.values(SECRET_NAMES), domain].some((known) => known === name),
+    )
+    if (strange.length > 0) {
+      const words = strange.map((name) => JSON.stringify(name.slice(0, 200))).join(', ')
+      return this.end(
+        GRPC_STATUS.PERMISSION_DENIED,
+        `this program may not have ${words}; it may have ${SECRET_NAMES.svid}, ${SECRET_NAMES.bundle}, ${SECRET_NAMES.all}, ${domain}, ${[...named.keys()].join(', ')}`,
+      )
+    }
+    const wanted = names.length === 0 ? [SECRET_NAMES.svid, SECRET_NAMES.bundle] : names
+    const serviceOf = (name: string): string | undefined => (name === SECRET_NAMES.svid ? first : named.get(name))
+    const wantedServices = [...new Set(wanted.flatMap((name) => serviceOf(name) ?? []))]
+    this.#hold(wantedServices)
+    const anchors = bundle()
+    if (anchors === undefined) return this.#lacks(bundleReason())
+    if (wantedServices.some((service) => identities.isMaking(service) && identities.identity(service) === undefined)) return
+    const secrets: Secret[] = []
+    for (const name of wanted) {
+      const service = serviceOf(name)
+      if (service === undefined) {
+        const held = this.#about.anchors()
+        secrets.push({ kind: 'bundle', name, anchors: held, ...(name === SECRET_NAMES.all ? { bound: ring } : {}) })
+        continue
+      }
+      const identity = identities.identity(service)
+      if (identity === undefined) return this.#lacks(identities.reason(service) ?? 'it is being made')
+      secrets.push({ kind: 'svid', name, certificate: identity.certificate, key: identity.key })
+    }
+    const version = hash('sha256', encodeSecrets(secrets, '', '')).slice(0, 32)
+    await this.#send(services, version, () => {
+      this.#nonce = randomBytes(12).toString('hex')
+      return encodeSecrets(secrets, version, this.#nonce)
+    })
+    if (this.#call === 'secrets once' && this.#sent !== undefined) this.end(GRPC_STATUS.OK, '')
   }
 
   #hold(services: readonly string[]): void {
