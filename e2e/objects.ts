@@ -165,6 +165,8 @@ function clients(): void {
         'aws:amz:us-east-1:s3',
         '--user',
         `${key.accessKeyId}:${key.secretAccessKey}`,
+        '-H',
+        'x-amz-content-sha256: UNSIGNED-PAYLOAD',
       ]
       run('curl', [...signed, '-X', 'PUT', `${endpoint}/shop-curl`])
       run('curl', [...signed, '-T', file, `${endpoint}/shop-curl/a%20b`])
