@@ -115,7 +115,7 @@ try {
   out('n5 was away, others had its part meanwhile, and it has it again')
 
   // 4. A node that leaves for good.
-  const { code, stderr } = ring.cli('node', 'rm', 'n4', '--reason', 'leaves', '--yes')
+  const { code, stderr } = ring.cli('node', 'rm', 'n4', '--reason', 'leaves')
   assert.equal(code, 0, stderr)
   await whole([1, 2, 3, 5], Date.now())
   await readAll(3)
@@ -147,7 +147,9 @@ function run(command: string, args: readonly string[], env: Readonly<Record<stri
   return ran.stdout
 }
 
-const has = (command: string): boolean => spawnSync(command, ['--version']).status === 0
+function has(command: string): boolean {
+  return spawnSync(command, ['--version']).status === 0
+}
 
 function clients(): void {
   const folder = mkdtempSync(join(tmpdir(), 'ringwall-s3-'))
@@ -163,6 +165,8 @@ function clients(): void {
         'aws:amz:us-east-1:s3',
         '--user',
         `${key.accessKeyId}:${key.secretAccessKey}`,
+        '-H',
+        'x-amz-content-sha256: UNSIGNED-PAYLOAD',
       ]
       run('curl', [...signed, '-X', 'PUT', `${endpoint}/shop-curl`])
       run('curl', [...signed, '-T', file, `${endpoint}/shop-curl/a%20b`])

@@ -146,6 +146,8 @@ const NOTIFY_GROUP_MS = 5_000
 const REDEEM_WAIT_MS = 8_000
 const DRAIN_MS = 2_000
 const KEY_TICK_MS = 500
+/** A view is the ring’s when a quorum certified it so lately. */
+const CURRENT_MS = 60_000
 
 export type RingLedger = Ledger<RingState>
 
@@ -796,7 +798,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       fabric,
       view: () => view,
       state: () => ledger.state(),
-      isCurrent: () => certifiedAtMs !== undefined && !ledger.status().syncing,
+      // What is erased must not be what an old view does not know yet.
+      isCurrent: () => certifiedAtMs !== undefined && Date.now() - certifiedAtMs < CURRENT_MS && !ledger.status().syncing,
       sign: (message) => signMessage(privateKey, message),
       open: (request) => vault.open(request),
       submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),

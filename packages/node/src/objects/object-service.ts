@@ -4,6 +4,7 @@
  */
 import { randomBytes, sign } from 'node:crypto'
 import type { Fabric } from '@ringwall/fabric'
+import { spiffeId } from '@ringwall/identity'
 import {
   type AccessKey,
   accessKeyName,
@@ -15,6 +16,7 @@ import {
   publicKeyOf,
   type RingState,
   residencyOf,
+  ringIssuer,
   rulesOfBucket,
   type View,
 } from '@ringwall/ring'
@@ -155,6 +157,18 @@ export class ObjectService {
     if (facts === undefined)
       throw new VaultError('VAULT_SHORT', 'the ring has no sealing key yet: ringwall key ls shows how it stands')
     return facts
+  }
+
+  /** Why whoever has this access key is not to be served; undefined when all is good. */
+  refusal({ key }: Client): string | undefined {
+    const [kind, name] = key.identity.split(':') as [string, string]
+    const { ring } = this.#options
+    if (kind === 'operator')
+      return this.view.operators.some((one) => one.name === name) ? undefined : `${key.identity} is none of this ring’s operators`
+    const subject = spiffeId(ring, 'service', name)
+    const nowMs = this.#now()
+    const denied = this.view.denials.matchCredential({ issuer: ringIssuer(ring), subject, issuedAtMs: nowMs }, nowMs)
+    return denied === undefined ? undefined : `${subject} is denied by ${denied.issuer}: ${denied.reason}`
   }
 
   /** Has the ring agree to it. @throws {LedgerError} `TX_REFUSED` with the reason of the validators. */

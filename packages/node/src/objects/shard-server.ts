@@ -17,7 +17,7 @@ import { MANIFEST_BYTES_MAX, parseManifest, VaultError } from '@ringwall/vault'
 import { FolderFull, type ShardFolder } from './shard-folder.ts'
 
 const REST_MS_MAX = 60_000
-/** What leaves at a time. */
+/** What goes to a disk, or leaves, at a time. */
 const CHUNK_BYTES = 1_048_576
 const PATH =
   /^\/(?:(shard)\/([0-9a-f]{32})\/([0-9a-f]{16})\/([0-7])(?:\/(\d{1,12})\/(\d{1,12}))?|(manifest|held)\/([0-9a-f]{32}))$/
@@ -93,7 +93,18 @@ export class ShardServer {
     }
     const writer = await folder.receive(version, blob, index)
     try {
-      for await (const chunk of request) await writer.write(chunk as Buffer)
+      let gathered: Buffer[] = []
+      let held = 0
+      for await (const chunk of request) {
+        gathered.push(chunk as Buffer)
+        held += (chunk as Buffer).length
+        // What comes from TLS comes in runs of 16 KiB: too small to go to a disk each.
+        if (held < CHUNK_BYTES) continue
+        await writer.write(Buffer.concat(gathered))
+        gathered = []
+        held = 0
+      }
+      if (held > 0) await writer.write(Buffer.concat(gathered))
       if (!request.complete) throw new Error('cut off')
       await writer.commit()
       response.writeHead(201).end()

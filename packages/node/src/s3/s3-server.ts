@@ -113,6 +113,8 @@ export class S3Server {
     if (client === undefined) throw new S3Error('InvalidAccessKeyId', 'the ring has no such access key')
     if (!verifyClaim(signed, claim, client.secret))
       throw new S3Error('SignatureDoesNotMatch', 'the signature is not that of the access key')
+    const refusal = service.refusal(client)
+    if (refusal !== undefined) throw new S3Error('AccessDenied', refusal)
     if (request.headers.expect?.toLowerCase() === '100-continue') response.writeContinue()
     const call = new S3Call(request, response, claim, client, new Map(target.query))
     const at = path.indexOf('/', 1)
