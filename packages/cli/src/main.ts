@@ -732,6 +732,31 @@ function buildProgram(): Command {
       },
   )
 
+  const xacml = program.command('xacml').description('XACML 3.0 policies, without a ring: check, evaluate, functions')
+  const others = (): Option =>
+    new Option('--with <file>', 'policies that it refers to; repeatable')
+      .default([])
+      .argParser((file: string, files: string[]) => [...files, file])
+  xacml
+    .command('check')
+    .argument('<policy>', 'a Policy or PolicySet')
+    .description('whether it is taken, and what is wrong with it, by line and column')
+    .addOption(others())
+    .action(async (file: string, given: { with: string[] }) => (await import('./commands/xacml.ts')).xacmlCheck(file, given.with))
+  xacml
+    .command('evaluate')
+    .argument('<policy>', 'a Policy or PolicySet')
+    .argument('<request>', 'a Request, in XML or JSON; - reads it from standard input')
+    .description('what the policy says to a request: a Response, in XML or JSON')
+    .addOption(others())
+    .action(async (file: string, request: string, given: { with: string[] }) =>
+      (await import('./commands/xacml.ts')).xacmlEvaluate(file, request, given.with),
+    )
+  xacml
+    .command('functions')
+    .description('the functions that policies may use')
+    .action(async () => (await import('./commands/xacml.ts')).xacmlFunctions())
+
   const policy = program.command('policy').description('the policy: show, plan, test, apply, import, schema')
   withRing(
     policy.command('show').description('the policy in force'),
@@ -1038,7 +1063,9 @@ function buildProgram(): Command {
     () => async (client, format) => (await import('./commands/workloads.ts')).workloadList(client, format),
   )
 
-  const key = program.command('key').description('the keys that the validators hold together: ls, show, refresh, rotate')
+  const key = program
+    .command('key')
+    .description('the keys that the validators hold together: ls, show, refresh, rotate; saml, a node’s own')
   withRing(
     key.command('ls').description('how they stand').addOption(watch()),
     () => async (client, format) => (await import('./commands/keys.ts')).keyList(client, format),
@@ -1048,6 +1075,10 @@ function buildProgram(): Command {
     ([name]) =>
       async (client, format) =>
         (await import('./commands/keys.ts')).keyShow(client, format, name),
+  )
+  withRing(
+    key.command('saml').description('what the policy needs under saml.keys, of the node that answers; --node asks another'),
+    () => async (client, format) => (await import('./commands/keys.ts')).keySaml(client, format),
   )
   for (const [verb, what] of [
     ['refresh', 'new shares of the same key: those stolen before are worth nothing'],

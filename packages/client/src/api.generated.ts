@@ -99,6 +99,9 @@ export type TransactionRequest = { /** `{content, signature}`; the signature is 
 /** The ring’s keys. */
 export type Keys = { readonly keys: readonly Key[] }
 
+/** As the policy has it under saml.keys. */
+export type SamlKey = { readonly node: string; /** DER, base64. */ readonly certificate: string }
+
 /** A key that the validators hold together. */
 export type Key = { readonly name: string; /** `none`: a ring of one validator has none, and no sealing key while the policy keeps the vault closed. */ readonly state: 'none' | 'forming' | 'ready'; /** Of the signing key its thumbprint (RFC 7638), `kid` of tokens; of the sealing key SHA-256 in base64url. */ readonly keyId: string | null; /** Ed25519; of the sealing key an element of ristretto255; raw, base64url. */ readonly publicKey: string | null; /** How many holders it takes to sign or to open. */ readonly threshold: number; readonly holders: readonly string[]; /** Hand-overs and refreshes of this key. */ readonly handOvers: number; readonly madeAtMs: number | null; readonly ceremony: KeyCeremony | null; /** What operators asked for. */ readonly asked: 'nothing' | 'refresh' | 'replace'; readonly faults: readonly KeyFault[]; readonly former: readonly FormerKey[] }
 
@@ -525,6 +528,8 @@ export interface Operations {
   readonly endpoints: { readonly answer: Endpoints; readonly query: undefined; readonly body: undefined }
   /** GET /v1/keys: The key that the validators hold together. */
   readonly keys: { readonly answer: Keys; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/keys/saml: The key that this node signs SAML assertions by. */
+  readonly samlKey: { readonly answer: SamlKey; readonly query: undefined; readonly body: undefined }
   /** GET /v1/workloads: Programs on the machine of the node, and the services that they are. */
   readonly workloads: { readonly answer: Workloads; readonly query: undefined; readonly body: undefined }
   /** POST /v1/tokens: A token, signed by the ring. */
@@ -601,6 +606,7 @@ export const OPERATIONS = {
   exceptionReplay: ['POST', '/v1/exceptions/replay'],
   endpoints: ['GET', '/v1/endpoints'],
   keys: ['GET', '/v1/keys'],
+  samlKey: ['GET', '/v1/keys/saml'],
   workloads: ['GET', '/v1/workloads'],
   tokenMint: ['POST', '/v1/tokens'],
   tokenIntrospect: ['POST', '/v1/tokens/introspect'],

@@ -276,6 +276,11 @@ export class RingwallClient {
     return this.#call('keys')
   }
 
+  /** The key that the node which answers signs SAML assertions by. */
+  samlKey(): Promise<Answer<'samlKey'>> {
+    return this.#call('samlKey')
+  }
+
   /** Programs on the machine of the node that answers, and the services that they are. */
   workloads(): Promise<Answer<'workloads'>> {
     return this.#call('workloads')

@@ -1088,17 +1088,18 @@ const NO_CLAIMS: Readonly<Record<string, unknown>> = Object.freeze({})
 
 function authorizationObjection(
   { service }: CompiledRoute,
-  { allowed, policies, failed }: AccessAnswer,
+  { allowed, policies, failed, reason: own }: AccessAnswer,
   principal: AccessQuestion['principal'],
 ): Objection | undefined {
   if (allowed) return undefined
   const broken = failed.length === 0 ? '' : `; could not be evaluated: ${failed.slice(0, 5).join(', ')}`
   const [first, ...more] = policies
   const others = more.length === 0 ? '' : ` (and ${more.slice(0, 5).join(', ')})`
-  const reason =
+  const said =
     first === undefined
       ? `no policy of ${service.name} permits it${broken}`
       : `the policy ${first}${others} of ${service.name} forbids it${broken}`
+  const reason = own ?? said
   // Who is not known may become so.
   return { outcome: 'deny', status: principal === undefined ? 401 : 403, reason, rule: `authorization:${first ?? 'default'}` }
 }

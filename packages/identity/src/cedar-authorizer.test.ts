@@ -12,7 +12,11 @@ const ISSUER = 'https://id.example'
 const CLAIMS = { department: 'String', level: 'Long', verified: 'Boolean', tenants: 'Set<String>' } as const
 
 function service(policies: string, actions: AuthorizedService['actions'] = []): AuthorizedService {
-  return { name: 'shop', authorization: { policies, claims: CLAIMS, groups: 'groups', roles: 'roles' }, actions }
+  return {
+    name: 'shop',
+    authorization: { language: 'cedar', policies, claims: CLAIMS, groups: 'groups', roles: 'roles' },
+    actions,
+  }
 }
 
 function authorizer(policies: string, actions: AuthorizedService['actions'] = []): Authorizer {

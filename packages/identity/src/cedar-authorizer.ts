@@ -28,6 +28,7 @@ import {
 } from './cedar-engine.ts'
 import { isLike, type Reads, readsOf, type TextReads } from './cedar-reads.ts'
 import { type Actions, actionsOf, type ClaimType, OTHER_METHOD, schemaOf, type TimeField } from './cedar-schema.ts'
+import { compileXacml } from './xacml/authorizer.ts'
 
 /** Policies of one service. */
 export const POLICIES_MAX = 500
@@ -43,6 +44,7 @@ const ID = /^[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,99}$/
 
 /** Total: whatever the text. */
 export function compileAuthorization(service: AuthorizedService): AuthorizationCompilation {
+  if (service.authorization.language === 'xacml') return compileXacml(service)
   const { policies: text } = service.authorization
   try {
     const faults = boundFaults(text) ?? engineFaults(service, text)

@@ -101,6 +101,7 @@ import { LoginPortal } from './people/login-portal.ts'
 import { outsideHttp } from './people/outside-http.ts'
 import { Passwords } from './people/passwords.ts'
 import { ProviderKeys } from './people/provider-keys.ts'
+import { SamlKey } from './people/saml-key.ts'
 import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
@@ -174,6 +175,8 @@ export interface RunningNode {
   readonly queries: PeerQueries
   /** Signatures of the ring's key. */
   readonly signing: SigningService
+  /** What SAML parties are to believe of this node: a certificate, DER in base64. */
+  readonly samlCertificate: () => Promise<string>
   /** Openings of secrets. */
   readonly vault: VaultService
   /** Shards that it holds, and what clients do with objects through it. */
@@ -524,8 +527,11 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           })
     if (acme !== undefined) closers.push(() => acme.stop())
     const forms = new LoginForms()
+    const samlKey = new SamlKey(join(config.data, 'keys', 'saml'), seal, config.id)
     const portal = new LoginPortal({
       ring,
+      node: config.id,
+      samlKey: () => samlKey.held(),
       providerKeys,
       http: outside,
       secret: (variable) => process.env[variable],
@@ -1034,6 +1040,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       api,
       queries: new PeerQueries(fabric),
       signing,
+      samlCertificate: async () => (await samlKey.held()).certificate,
       vault,
       objects,
       openings,

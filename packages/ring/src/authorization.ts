@@ -27,6 +27,8 @@ export interface AccessAnswer {
   readonly policies: readonly string[]
   /** Ids of policies that could not be evaluated. One that forbids then does so. */
   readonly failed: readonly string[]
+  /** Why it is not allowed, where that is more than which policies say so. */
+  readonly reason?: string
 }
 
 /** The policies of one service. Pure: the same question has the same answer. */
@@ -96,7 +98,7 @@ export function authorizationFaults(policy: Policy, compile: AuthorizationCompil
     const path = ['services', name, 'authorization', 'policies']
     return compilation.faults.map(({ message, hint, line, column }) => ({
       path,
-      message: `${message} (Cedar ${line}:${column})`,
+      message: `${message} (${service.authorization?.language === 'xacml' ? 'XACML' : 'Cedar'} ${line}:${column})`,
       within: { line, column },
       ...(hint === undefined ? {} : { hint }),
     }))

@@ -76,6 +76,7 @@ export {
   isCredentialSubject,
 } from './credential.ts'
 export { createDenialIndex, DenialTable, type HashSeed } from './denial-index.ts'
+export { didYouMean } from './did-you-mean.ts'
 export { type DiskLabel, diskLabel } from './disk-label.ts'
 export {
   DEVICE_STATUSES,
@@ -241,6 +242,7 @@ export {
   type PlayInput,
 } from './policy-playbooks.ts'
 export type { OpenIdProviderPolicy, ProviderPolicy, SamlProviderPolicy } from './policy-providers.ts'
+export type { SamlParty, SamlPolicy } from './policy-saml.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'
 export {

@@ -12,6 +12,7 @@ import { OpenId } from './policy-openid.ts'
 import { People, PeopleWhen } from './policy-people.ts'
 import { Playbooks } from './policy-playbooks.ts'
 import { Providers } from './policy-providers.ts'
+import { Saml } from './policy-saml.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
 import { Vault } from './policy-vault.ts'
@@ -297,7 +298,11 @@ const ClaimName = z
   .regex(/^(?!__)[^\p{Cc}\p{Cs}]+$/u, 'expected the name of a claim, without __ before it')
 
 export const Authorization = z.strictObject({
-  policies: z.string().max(CEDAR_CHARS_MAX).meta({ description: 'Cedar policies. What none of them permits is refused.' }),
+  language: z
+    .enum(['cedar', 'xacml'])
+    .default('cedar')
+    .meta({ description: 'What the policies are written in: Cedar, or XACML 3.0.' }),
+  policies: z.string().max(CEDAR_CHARS_MAX).meta({ description: 'The policies. What none of them permits is refused.' }),
   claims: z
     .record(ClaimName, z.enum(['String', 'Long', 'Boolean', 'Set<String>']))
     .default({})
@@ -650,6 +655,7 @@ export const PolicySchema = z.strictObject({
   devices: Devices.prefault({}).meta({ description: 'Whose devices may join.' }),
   openid: OpenId.optional(),
   providers: Providers,
+  saml: Saml.optional(),
   vault: Vault.prefault({}).meta({ description: 'Who may read and write which secrets.' }),
   playbooks: Playbooks,
   indicators: z

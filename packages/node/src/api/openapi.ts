@@ -225,6 +225,7 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
     get: call('endpoints', 'Operations that services declare, and endpoints that none does, as asked of this node.', 'Endpoints'),
   },
   '/v1/keys': { get: call('keys', 'The key that the validators hold together.', 'Keys') },
+  '/v1/keys/saml': { get: call('samlKey', 'The key that this node signs SAML assertions by.', 'SamlKey') },
   '/v1/workloads': {
     get: call('workloads', 'Programs on the machine of the node, and the services that they are.', 'Workloads'),
   },

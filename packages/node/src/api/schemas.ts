@@ -391,6 +391,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
     'waitMs?': described('How long to wait for finality.', { type: 'integer', minimum: 0, maximum: 60_000 }),
   }),
   Keys: object('The ring’s keys.', { keys: list(ref('Key')) }),
+  SamlKey: object('As the policy has it under saml.keys.', { node: text, certificate: described('DER, base64.', text) }),
   Key: object('A key that the validators hold together.', {
     name: text,
     state: described(

@@ -1,5 +1,6 @@
 export { compileApi } from './check.ts'
 export { type ImportedApi, type ImportNote, importOpenApi } from './openapi.ts'
+export { compileTextPattern, PatternRefused, type TextPattern } from './pattern.ts'
 export {
   API_METHODS,
   type ApiCheck,
