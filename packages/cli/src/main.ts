@@ -1242,7 +1242,9 @@ function buildProgram(): Command {
 
   const vault = program
     .command('vault')
-    .description('secrets, sealed to the ring: put, get, ls, rm, history, pass, run; objects: status, access-key')
+    .description(
+      'secrets, sealed to the ring: put, get, ls, rm, history, pass, lease, leases, renew, revoke, run; objects: status, access-key',
+    )
   const contextFile = (): Option => new Option('--context <file>', 'the operator’s context')
   const formatted = (): Option => new Option('-o, --output <format>', FORMATS.join(', ')).default('table').argParser(parseFormat)
   const service = (): Option =>
@@ -1362,6 +1364,46 @@ function buildProgram(): Command {
       const { vaultPass } = await import('./commands/vault-pass.ts')
       await vaultPass(await vaultSession(options), options.service, parseTtl(options.ttl))
     })
+  vault
+    .command('lease')
+    .argument('<database/role>', 'of the policy (vault.databases)')
+    .description('a database user for a time: its URL with its password on standard output')
+    .option('--ttl <duration>', 'how long unless it is renewed; as the role has it without')
+    .addOption(service())
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .addOption(formatted())
+    .action(async (place: string, options: VaultGlobals & { ttl?: string }) => {
+      const { leaseBegin } = await import('./commands/lease.ts')
+      await leaseBegin(await vaultSession(options), options.output, place, options.ttl === undefined ? 0 : parseTtl(options.ttl))
+    })
+  vault
+    .command('renew')
+    .argument('<lease>')
+    .description('have a lease last longer')
+    .option('--ttl <duration>', 'how long from now; as the role has it without')
+    .addOption(service())
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .action(async (id: string, options: SessionGlobals & { ttl?: string }) => {
+      const { leaseRenew } = await import('./commands/lease.ts')
+      await leaseRenew(await vaultSession(options), id, options.ttl === undefined ? 0 : parseTtl(options.ttl))
+    })
+  vault
+    .command('revoke')
+    .argument('<lease>')
+    .description('end a lease now: its connections are cut, and its user is dropped')
+    .addOption(service())
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .action(async (id: string, options: SessionGlobals) => {
+      const { leaseRevoke } = await import('./commands/lease.ts')
+      await leaseRevoke(await vaultSession(options), id)
+    })
+  withRing(
+    vault.command('leases').description('database users that there are').addOption(watch()),
+    () => async (client, format) => (await import('./commands/lease.ts')).leaseList(client, format),
+  )
   vault
     .command('run')
     .argument('<command...>', 'the program and its arguments, after --')

@@ -121,7 +121,7 @@ export type KeyFault = { readonly party: string; readonly fault: string; /** In 
 export type FormerKey = { readonly keyId: string; /** It verifies until then. */ readonly untilMs: number }
 
 /** What readers and writers of secrets need to know of the ring. Ask several nodes: one may lie. */
-export type VaultFacts = { readonly ring: string; readonly height: number; /** The sealing key with its holders, base64url; null while there is none. */ readonly publicKey: string | null; readonly nodes: readonly { readonly id: string; /** Ed25519, raw, base64url. */ readonly publicKey: string }[] }
+export type VaultFacts = { readonly ring: string; readonly height: number; /** That answers. */ readonly node: string; /** The sealing key with its holders, base64url; null while there is none. */ readonly publicKey: string | null; readonly nodes: readonly { readonly id: string; /** Ed25519, raw, base64url. */ readonly publicKey: string }[] }
 
 /** People of the ring’s own directory. */
 export type People = { readonly people: readonly Person[] }
@@ -149,6 +149,18 @@ export type VaultOpenBody = { /** `request` and `signature`: see docs/vault.md. 
 
 /** What holders answer. Only the asker can read it. */
 export type VaultAnswers = { readonly replies: readonly { readonly party: string; /** Base64url. */ readonly reply: string }[]; /** Of what was asked for, in its order; base64url. */ readonly bodies: readonly { readonly capsule: string; readonly ciphertext: string }[]; readonly refusals: readonly { readonly party: string; readonly reason: string }[] }
+
+/** Leases of database users. */
+export type Leases = { readonly leases: readonly Lease[] }
+
+/** A database user, for a time. Its password only who began it has. */
+export type Lease = { readonly id: string; readonly database: string; readonly role: string; readonly holder: string; readonly user: string; readonly host: string; readonly port: number; readonly dbname: string; readonly state: 'making' | 'live' | 'ending'; /** Why it ends. */ readonly end: 'expired' | 'revoked' | 'denied' | 'policy' | null; /** Unix milliseconds. */ readonly beganAtMs: number; /** Unix milliseconds. */ readonly expiresAtMs: number; /** Unix milliseconds. */ readonly mostAtMs: number }
+
+/** A statement with a pass. */
+export type StatementBody = { /** As in `tx` of a transaction, in the name of the node that is asked. */ readonly content: object }
+
+/** Final. */
+export type Stated = { readonly id: string; readonly height: number }
 
 /** Keys of the transit that the operator may use or manage. */
 export type TransitKeys = { readonly keys: readonly TransitKey[] }
@@ -548,6 +560,12 @@ export interface Operations {
   readonly vaultSecrets: { readonly answer: VaultSecrets; readonly query: { readonly path?: string }; readonly body: undefined }
   /** GET /v1/vault/history: Versions of a secret, and openings with this node’s share. */
   readonly vaultHistory: { readonly answer: VaultHistory; readonly query: { readonly name?: string }; readonly body: undefined }
+  /** GET /v1/leases: Database users that there are, of roles that the operator may use. */
+  readonly leases: { readonly answer: Leases; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/leases/{id}: A lease of a database user. */
+  readonly lease: { readonly answer: Lease; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/statements: Proposes what the holder of a pass states. */
+  readonly statement: { readonly answer: Stated; readonly query: undefined; readonly body: StatementBody }
   /** GET /v1/vault/objects: How the shards of objects on this node stand, and the access keys of the ring. */
   readonly vaultObjects: { readonly answer: VaultObjects; readonly query: undefined; readonly body: undefined }
   /** GET /v1/transit/keys: Keys of the transit that the operator may use or manage. */
@@ -616,6 +634,9 @@ export const OPERATIONS = {
   vaultOpen: ['POST', '/v1/vault/open'],
   vaultSecrets: ['GET', '/v1/vault/secrets'],
   vaultHistory: ['GET', '/v1/vault/history'],
+  leases: ['GET', '/v1/leases'],
+  lease: ['GET', '/v1/leases/{id}'],
+  statement: ['POST', '/v1/statements'],
   vaultObjects: ['GET', '/v1/vault/objects'],
   transitKeys: ['GET', '/v1/transit/keys'],
   transitKey: ['GET', '/v1/transit/key'],

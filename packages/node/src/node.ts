@@ -49,6 +49,7 @@ import {
   signingBytes,
   subjectId,
   type TxBody,
+  type TxContent,
   txId,
 } from '@ringwall/ring/tx'
 import { lockDirectory } from '@ringwall/store'
@@ -87,10 +88,12 @@ import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
 import { FloodWatch } from './floods.ts'
 import { HashicorpFace } from './hashicorp/face.ts'
+import { factsOf } from './hashicorp/face-node.ts'
 import { ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from './incident-findings.ts'
 import { IncidentDesk } from './incidents.ts'
 import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
+import { LeaseKeeper } from './leases/lease-keeper.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
 import { Objects } from './objects/objects.ts'
@@ -226,6 +229,8 @@ export interface RunningNode {
   readonly wiped: Promise<void>
   /** As `propose`, in this node's name. */
   proposeInOwnName(body: TxBody, waitMs: number): ReturnType<RingLedger['submit']>
+  /** What somebody else states, with its own pass, signed in this node's name. */
+  proposeContent(content: TxContent, waitMs: number): ReturnType<RingLedger['submit']>
   stop(): Promise<void>
 }
 
@@ -1066,6 +1071,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       },
       wiped: wiper.ended,
       proposeInOwnName: (body, waitMs) => propose(signInOwnName(body), waitMs),
+      proposeContent: (content, waitMs) =>
+        propose(encodeTx({ content, signature: encodeBase64url(signMessage(privateKey, signingBytes(content))) }), waitMs),
       stop: closeAll,
     }
     node.queries.serve(node)
@@ -1080,10 +1087,20 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       state,
       open: (signed) => vault.open(signed),
       mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
-      propose: (content, waitMs) =>
-        propose(encodeTx({ content, signature: encodeBase64url(signMessage(privateKey, signingBytes(content))) }), waitMs),
+      propose: node.proposeContent,
       proposeInOwnName: node.proposeInOwnName,
     })
+    const leaseKeeper = new LeaseKeeper({
+      self: config.id,
+      view: () => view,
+      state,
+      facts: () => factsOf({ ring, view: () => view, state }),
+      reader: { issuer: `node:${config.id}`, certificate: '', sign: async (message) => encodeBase64url(sign(message)) },
+      ask: (signed) => vault.open(signed),
+      submit: inOwnName,
+      events,
+    })
+    closers.push(() => leaseKeeper.stop())
     const admin = new AdminServer({
       listen: config.listen.admin,
       operations: adminOperations(node),

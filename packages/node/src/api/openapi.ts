@@ -273,6 +273,16 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       query('name', 'The secret.', { type: 'string' }),
     ]),
   },
+  '/v1/leases': { get: call('leases', 'Database users that there are, of roles that the operator may use.', 'Leases') },
+  '/v1/leases/{id}': {
+    get: { ...call('lease', 'A lease of a database user.', 'Lease', [path('id', 'Of the lease.')]), security: [] },
+  },
+  '/v1/statements': {
+    post: {
+      ...posting(call('statement', 'Proposes what the holder of a pass states.', 'Stated'), 'StatementBody'),
+      security: [],
+    },
+  },
   '/v1/vault/objects': {
     get: call('vaultObjects', 'How the shards of objects on this node stand, and the access keys of the ring.', 'VaultObjects'),
   },
