@@ -10,7 +10,8 @@ import { addressesAt, ask, CLI, eventually, freePorts, TestRing } from '../e2e/l
 import { readOptions, whole } from '../tools/options.ts'
 
 const { seconds, every } = readOptions({ seconds: whole(60, 5, 3_600), every: whole(60, 1, 3_600) })
-const SETTLE_MS = 20_000
+/** Threads that helped while it joined end after a minute. */
+const SETTLE_MS = 75_000
 const LIMITS = { bytes: 150e6, share: 0.02 } as const
 
 interface Sample {

@@ -1,4 +1,4 @@
-/** The signing thread as its node sees it: always there once there is a key, and told the key and the share again when it starts anew. */
+/** The signing thread as its node sees it: always there once there is a share, and told the key and the share again when it starts anew. */
 import type { PublicKey } from '@ringwall/threshold'
 import type { NodeShare } from './node-share.ts'
 import { TaskThread, ThreadGone } from './task-thread.ts'
@@ -28,8 +28,9 @@ export class SigningThread {
   use(publicKey: PublicKey, share: NodeShare | undefined): void {
     this.#publicKey = publicKey
     this.#share = share
-    this.#thread.start()
-    this.#tellKey()
+    // A node without a share signs nothing with others: the thread, some 50 MB, is started when it has something signed.
+    if (share !== undefined) this.#thread.start()
+    if (this.#thread.isRunning) this.#tellKey()
   }
 
   /** @throws {ThreadGone} When it died over it, has too much to do, or there is no key. */
