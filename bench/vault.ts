@@ -2,7 +2,7 @@
  * `npm run bench:vault`: what putting and opening secrets costs. Starts a real ring of four local processes (3 of 4 open) and reads through one
  * node's admin API over loopback, as any reader does; the figures hold HTTP, the reader's signature, the checks and records of the holders, the
  * links between nodes, and what the reader combines in this process. First, for comparison, what no design can do without: three partial
- * decryptions, their combination and AES-GCM, in this process on one core.
+ * decryptions, their combination and AES-GCM, in this process on one core. Then objects: `bench/objects.ts`.
  */
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -23,6 +23,7 @@ import { openSecrets, sealSecret, unsealSecret } from '@ringwall/vault'
 import { TestRing } from '../e2e/local-ring.ts'
 import { openVault, VaultClient } from '../e2e/vault-client.ts'
 import { waysToAsk } from '../packages/cli/src/commands/vault-session.ts'
+import { benchObjects } from './objects.ts'
 
 const SECRETS = Number(process.env.SECRETS ?? 200)
 const WARM = Number(process.env.WARM ?? 1_000)
@@ -160,3 +161,5 @@ try {
 } finally {
   await ring.destroy()
 }
+
+await benchObjects()

@@ -3,7 +3,7 @@
  * what is revoked is out everywhere; guessing is bounded.
  */
 import assert from 'node:assert/strict'
-import { hash, randomBytes } from 'node:crypto'
+import { generateKeyPairSync, hash, randomBytes, sign } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
@@ -11,7 +11,7 @@ import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { createRemoteJWKSet, jwtVerify } from 'jose'
+import { createRemoteJWKSet, importPKCS8, jwtVerify } from 'jose'
 import * as openid from 'openid-client'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { ask, eventually, type Reply, TestRing } from './local-ring.ts'
@@ -21,6 +21,8 @@ const skip = CHROMIUM === undefined ? 'no Chromium on this machine (Debian: apt-
 const PASSWORD = "'; drop table fish -- three words"
 
 const SECRET = randomBytes(32).toString('base64url')
+/** Of a client that shows itself by what it signs. */
+const signer = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 
 let ring: TestRing
 let callback: string
@@ -54,6 +56,13 @@ before(async () => {
             secretHash: `sha256:${hash('sha256', SECRET)}`,
             redirectUris: [callback],
             postLogoutRedirectUris: [callback],
+            consent: 'skip',
+          },
+          {
+            id: 'signer',
+            jwks: { keys: [{ ...signer.publicKey.export({ format: 'jwk' }), kid: 's', alg: 'ES256' }] },
+            dpop: true,
+            redirectUris: [callback],
             consent: 'skip',
           },
           { id: 'board', redirectUris: [callback], consent: 'skip', groups: ['board'] },
@@ -469,6 +478,83 @@ test('codes serve once on all nodes, refresh tokens rotate, and a second use end
   assert.match(String(end.headers.location), /^\/\.ringwall\/logout\?client=web&to=/)
   ends.set('post_logout_redirect_uri', 'https://evil.example/')
   assert.equal((await ask(ring.traffic(2), `/.ringwall/oidc/end?${ends}`)).headers.location, '/.ringwall/logout')
+})
+
+test('openid-client shows itself by what it signs, and its tokens are bound to a key of its own', {
+  timeout: 60_000,
+}, async () => {
+  const cookie = await enrolled('erin')
+  const key = await importPKCS8(signer.privateKey.export({ format: 'pem', type: 'pkcs8' }) as string, 'ES256')
+  const server = (await (await fetch(`${at(1)}.well-known/openid-configuration`)).json()) as openid.ServerMetadata
+  assert.ok((server.token_endpoint_auth_methods_supported ?? []).includes('private_key_jwt'))
+  const config = new openid.Configuration(server, 'signer', undefined, openid.PrivateKeyJwt({ key, kid: 's' }))
+  openid.allowInsecureRequests(config)
+  const DPoP = openid.getDPoPHandle(config, await openid.randomDPoPKeyPair('ES256'))
+  const code = async (): Promise<URL> => {
+    const back = await authorized(cookie, { client_id: 'signer', dpop_jkt: await DPoP.calculateThumbprint() })
+    assert.equal(back.searchParams.get('error'), null, back.href)
+    return back
+  }
+  const checks = { pkceCodeVerifier: VERIFIER, expectedState: 's' }
+  const tokens = await openid.authorizationCodeGrant(config, await code(), checks, undefined, { DPoP })
+  assert.equal(tokens.token_type, 'dpop')
+  const info = await openid.fetchUserInfo(config, tokens.access_token, 'person:erin', { DPoP })
+  assert.equal(info.sub, 'person:erin')
+  const next = await openid.refreshTokenGrant(config, tokens.refresh_token as string, undefined, { DPoP })
+  const seen = await openid.tokenIntrospection(config, next.access_token)
+  assert.deepEqual([seen.active, seen.token_type, seen.cnf], [true, 'DPoP', { jkt: await DPoP.calculateThumbprint() }])
+
+  // Without the key the token is worth nothing, and without the proof nothing is given.
+  for (const scheme of ['Bearer', 'DPoP']) {
+    const reply = await ask(ring.traffic(2), '/.ringwall/oidc/userinfo', {
+      headers: { authorization: `${scheme} ${next.access_token}` },
+    })
+    assert.equal(reply.status, 401)
+    assert.match(String(reply.headers['www-authenticate']), /DPoP .*error="invalid_dpop_proof"/)
+  }
+  const encoded = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const shows = (more: object = {}, header: object = {}): Record<string, string> => {
+    const nowS = Math.floor(Date.now() / 1_000)
+    const claims = {
+      iss: 'signer',
+      sub: 'signer',
+      aud: at(1).slice(0, -1),
+      exp: nowS + 60,
+      jti: randomBytes(8).toString('hex'),
+      ...more,
+    }
+    const body = `${encoded({ alg: 'ES256', kid: 's', ...header })}.${encoded(claims)}`
+    const signature = sign('sha256', Buffer.from(body), { key: signer.privateKey, dsaEncoding: 'ieee-p1363' }).toString(
+      'base64url',
+    )
+    return {
+      client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+      client_assertion: `${body}.${signature}`,
+    }
+  }
+  const redeem = async (by: Record<string, string>): Promise<unknown> => {
+    const given = { grant_type: 'authorization_code', code: (await code()).searchParams.get('code') as string }
+    return (await post(2, 'token', { ...given, redirect_uri: callback, code_verifier: VERIFIER, ...by }, '')).error
+  }
+  assert.equal(await redeem(shows()), 'invalid_dpop_proof')
+  const once = shows()
+  assert.equal((await post(2, 'introspect', { token: 'x', ...once }, '')).active, false)
+  assert.equal((await post(2, 'introspect', { token: 'x', ...once }, '')).error, 'invalid_client', 'shown twice')
+  for (const [what, wrong] of Object.entries({
+    'for another': shows({ aud: 'https://other.example' }),
+    'for several': shows({ aud: [at(1).slice(0, -1), 'https://other.example'] }),
+    'of another': shows({ iss: 'web' }),
+    'as another': shows({ iss: 'web', sub: 'web' }),
+    over: shows({ exp: 1 }),
+    'for a day': shows({ exp: Math.floor(Date.now() / 1_000) + 86_400 }),
+    'without an id': shows({ jti: undefined }),
+    none: shows({}, { alg: 'none' }),
+    'a MAC': shows({}, { alg: 'HS256' }),
+    'of another kind': { ...shows(), client_assertion_type: 'urn:x' },
+    'and a name': { ...shows(), client_id: 'web' },
+    'the client’s name alone': { client_id: 'signer' },
+  }))
+    assert.equal((await post(2, 'introspect', { token: 'x', ...wrong }, '')).error, 'invalid_client', what)
 })
 
 test('forms of other sites, other browsers and other pages are refused; nobody is sent elsewhere', async () => {

@@ -6,14 +6,14 @@ import assert from 'node:assert/strict'
 import { hash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, writeFileSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import Provider from 'oidc-provider'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
 import { ask, eventually, TestRing } from './local-ring.ts'
-import { type OutsideIdp, outsideIdp } from './saml-parties.ts'
+import { type OutsideIdp, type OutsideParty, outsideIdp, outsideParty } from './saml-parties.ts'
 
 const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
 const skip = CHROMIUM === undefined ? 'no Chromium on this machine (Debian: apt-get install chromium)' : false
@@ -27,6 +27,8 @@ let browser: Browser | undefined
 let application: Server
 let corp: Server
 let idp: OutsideIdp
+const parties = new Map<string, OutsideParty>()
+let acs: Server
 
 const at = (node: number, path = '/'): string => `http://localhost:${ring.traffic(node)}${path}`
 const portOf = (server: Server): number => (server.address() as AddressInfo).port
@@ -86,6 +88,20 @@ before(async () => {
       (await ask(ring.traffic(1), '/.ringwall/saml/metadata', { headers: { host: `localhost:${ring.traffic(1)}` } })).body,
   )
   await listening(idp.server)
+  acs = await listening(createServer((request, response) => void answerParty(request, response)))
+  const certificates = [1, 2].map((node) => samlCertificateOf(node))
+  const entry = {
+    idp: at(1, '/.ringwall/saml/idp'),
+    signOn: at(1, '/.ringwall/saml/sso'),
+    acs: `http://127.0.0.1:${portOf(acs)}`,
+  }
+  const party = (path: string, more: object = {}): string => {
+    const entityId = `https://party.example${path}`
+    const [, second] = certificates
+    const keys = path === '/other' ? [second!.certificate] : certificates.map(({ certificate }) => certificate)
+    parties.set(path, outsideParty(entityId, entry.acs + path, entry.signOn, entry.idp, keys, more))
+    return entityId
+  }
   const provider = corpProvider(issuer)
   corp.on('request', provider.callback())
   const upstreams = [{ url: `http://127.0.0.1:${portOf(application)}` }]
@@ -136,6 +152,17 @@ before(async () => {
         groups: { engineers: 'staff' },
       },
     ],
+    saml: {
+      service: 'app',
+      origin: at(1).slice(0, -1),
+      keys: certificates,
+      parties: [
+        { entityId: party('/wiki'), acs: [`${entry.acs}/wiki`] },
+        { entityId: party('/board'), acs: [`${entry.acs}/board`], groups: ['board'] },
+        { entityId: party('/other'), acs: [`${entry.acs}/other`], nameId: 'pseudonym' },
+        { entityId: party('/quiet', { passive: true }), acs: [`${entry.acs}/quiet`] },
+      ],
+    },
     services: {
       app: {
         upstreams,
@@ -158,8 +185,29 @@ before(async () => {
 after(async () => {
   await browser?.close()
   await Promise.all([ring?.destroy(), other?.destroy()])
-  for (const server of [application, corp, idp?.server]) server?.close()
+  for (const server of [application, corp, idp?.server, acs]) server?.close()
 })
+
+function samlCertificateOf(node: number): { node: string; certificate: string } {
+  const shown = ring.cli('key', 'saml', '--node', `n${node}`, '-o', 'json')
+  assert.equal(shown.code, 0, shown.stderr)
+  return JSON.parse(shown.stdout) as { node: string; certificate: string }
+}
+
+/** What a party makes of what browsers post to it, as it says it itself. */
+async function answerParty(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const chunks: Buffer[] = []
+  for await (const chunk of request) chunks.push(chunk as Buffer)
+  const fields = new URLSearchParams(Buffer.concat(chunks).toString('utf8'))
+  const said = await parties
+    .get(request.url ?? '')!
+    .read(fields.get('SAMLResponse') ?? '')
+    .then(
+      (profile) => ({ nameID: profile?.nameID, uid: profile?.uid, groups: profile?.groups, issuer: profile?.issuer }),
+      (error: Error) => ({ error: error.message }),
+    )
+  response.end(JSON.stringify({ ...said, relayState: fields.get('RelayState') }))
+}
 
 function apply(to: TestRing, policy: object): void {
   const file = join(to.data, 'outside.yaml')
@@ -298,6 +346,44 @@ for (const javaScriptEnabled of [true, false])
     assert.equal((await told(page)).headers['x-user'], 'works:sam-1')
     await context.close()
   })
+
+test('parties that node-saml is for take the ring’s assertions, by keys that the policy names; nobody else gets in', {
+  timeout: 60_000,
+  skip,
+}, async () => {
+  const context = await visitor({ javaScriptEnabled: false })
+  const page = await context.newPage()
+  const said = async (): Promise<Record<string, string>> =>
+    JSON.parse(await page.locator('body').innerText()) as Record<string, string>
+  // Nobody is logged in, and nobody is to be asked.
+  await page.goto(await parties.get('/quiet')!.begin('r0'))
+  await page.getByRole('button', { name: 'Go on' }).click()
+  assert.match((await said()).error ?? '', /NoPassive/)
+  await page.goto(await parties.get('/wiki')!.begin('r1'))
+  await page.getByRole('link', { name: 'Log in with works' }).click()
+  await page.getByRole('button', { name: 'Send' }).click()
+  await page.getByRole('button', { name: 'Go on' }).click()
+  await page.waitForURL(/saml\/sso/)
+  await page.getByRole('button', { name: 'Go on' }).click()
+  assert.deepEqual(await said(), {
+    nameID: 'works:sam-1',
+    uid: 'works:sam-1',
+    groups: 'staff',
+    issuer: at(1, '/.ringwall/saml/idp'),
+    relayState: 'r1',
+  })
+  await page.goto(await parties.get('/board')!.begin('r2'))
+  await page.getByRole('button', { name: 'Go on' }).click()
+  assert.match((await said()).error ?? '', /RequestDenied|Responder/)
+  // This one believes the other node alone.
+  await page.goto(await parties.get('/other')!.begin('r3'))
+  await page.getByRole('button', { name: 'Go on' }).click()
+  assert.match((await said()).error ?? '', /signature/i)
+  const wrong = new URL(await parties.get('/wiki')!.begin('r4'))
+  wrong.searchParams.set('SAMLRequest', 'AAAA')
+  assert.equal((await page.goto(wrong.href))?.status(), 400)
+  await context.close()
+})
 
 test('an answer for another browser, another place, or from another provider goes nowhere', { timeout: 60_000 }, async () => {
   const begun = await ask(ring.traffic(1), '/.ringwall/outside?provider=corp&to=/x', {

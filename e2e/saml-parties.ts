@@ -34,7 +34,6 @@ const samlify = require('samlify') as {
   }
 }
 
-const POST = 'urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST'
 const REDIRECT = 'urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect'
 
 export interface OutsideIdp {
@@ -103,4 +102,45 @@ export function outsideIdp(origin: () => string, name: string, metadata: () => P
   return { server, certificate, entityId }
 }
 
-export { POST }
+/** A service provider: the address that its people are sent to, and what it makes of an answer. */
+export interface OutsideParty {
+  begin(relayState: string): Promise<string>
+  /** @throws What node-saml says is wrong. */
+  read(response: string): Promise<Readonly<Record<string, unknown>> | null>
+}
+
+const nodeSaml = require('@node-saml/node-saml') as {
+  readonly SAML: new (
+    options: object,
+  ) => {
+    getAuthorizeUrlAsync(relayState: string, host: string | undefined, options: object): Promise<string>
+    validatePostResponseAsync(body: { SAMLResponse: string }): Promise<{ profile: Readonly<Record<string, unknown>> | null }>
+  }
+}
+
+export function outsideParty(
+  entityId: string,
+  acs: string,
+  signOn: string,
+  idp: string,
+  certificates: readonly string[],
+  more: object = {},
+): OutsideParty {
+  const saml = new nodeSaml.SAML({
+    issuer: entityId,
+    audience: entityId,
+    callbackUrl: acs,
+    entryPoint: signOn,
+    idpIssuer: idp,
+    idpCert: [...certificates],
+    wantAssertionsSigned: true,
+    wantAuthnResponseSigned: false,
+    validateInResponseTo: 'always',
+    disableRequestedAuthnContext: true,
+    ...more,
+  })
+  return {
+    begin: (relayState) => saml.getAuthorizeUrlAsync(relayState, undefined, {}),
+    read: async (response) => (await saml.validatePostResponseAsync({ SAMLResponse: response })).profile,
+  }
+}

@@ -23,6 +23,7 @@ interface NodeGiven {
   readonly admin: string
   readonly tpm?: string
   readonly tpmLog?: string
+  readonly domain?: readonly string[]
   readonly caseFile?: string
   readonly caseClosed?: string
 }
@@ -243,24 +244,39 @@ function buildProgram(): Command {
     .option('--fabric <host:port>', 'of a device: where the other nodes reach it')
     .option('--tpm <tcti>', 'of a device: its TPM 2.0, as tpm2-tools take it')
     .option('--tpm-log <file>', 'of a device: the event log of its start')
+    .option(
+      '--domain <name...>',
+      'of a device: where DNS may know the ring, _ringwall._tcp.NAME (default: what the machine searches)',
+    )
     .option('--case-file <file>', 'of a device: a file that tells whether its case is closed')
     .option('--case-closed <text>', 'what that file holds while it is (default: 0)')
     .option('--traffic <host:port>', 'of a device: where it takes traffic', '0.0.0.0:8080')
     .option('--admin <host:port>', 'of a device: its admin API and console', '127.0.0.1:9080')
-    .action(async ({ config, takeOver, device, fabric, traffic, admin, tpm, tpmLog, caseFile, caseClosed }: NodeGiven) => {
-      if (device !== undefined) {
-        if (config !== undefined) throw new UsageError('--device takes the place of --config')
-        const { runDevice } = await import('@ringwall/node')
-        process.exitCode = await runDevice(device, { fabric, traffic, admin, tpm, tpmLog, caseFile, caseClosed })
-        return
-      }
-      if (config === undefined)
-        throw new UsageError(
-          'name the node’s configuration: ringwall node --config FILE; or ls, show, invite, join, init, add, rm, wipe, disks, recovery, unlock',
-        )
-      const { runNode } = await import('@ringwall/node')
-      process.exitCode = await runNode(config, takeOver)
-    })
+    .action(
+      async ({ config, takeOver, device, fabric, traffic, admin, tpm, tpmLog, domain, caseFile, caseClosed }: NodeGiven) => {
+        if (device !== undefined) {
+          if (config !== undefined) throw new UsageError('--device takes the place of --config')
+          const { runDevice } = await import('@ringwall/node')
+          process.exitCode = await runDevice(device, {
+            fabric,
+            traffic,
+            admin,
+            tpm,
+            tpmLog,
+            domains: domain,
+            caseFile,
+            caseClosed,
+          })
+          return
+        }
+        if (config === undefined)
+          throw new UsageError(
+            'name the node’s configuration: ringwall node --config FILE; or ls, show, invite, join, init, add, rm, wipe, disks, recovery, unlock',
+          )
+        const { runNode } = await import('@ringwall/node')
+        process.exitCode = await runNode(config, takeOver)
+      },
+    )
   withRing(
     node.command('ls').description('all nodes of the ring').addOption(watch()),
     () => async (client, format) => (await import('./commands/ring.ts')).nodeList(client, format),
@@ -1047,7 +1063,9 @@ function buildProgram(): Command {
     () => async (client, format) => (await import('./commands/workloads.ts')).workloadList(client, format),
   )
 
-  const key = program.command('key').description('the keys that the validators hold together: ls, show, refresh, rotate')
+  const key = program
+    .command('key')
+    .description('the keys that the validators hold together: ls, show, refresh, rotate; saml, a node’s own')
   withRing(
     key.command('ls').description('how they stand').addOption(watch()),
     () => async (client, format) => (await import('./commands/keys.ts')).keyList(client, format),
@@ -1057,6 +1075,10 @@ function buildProgram(): Command {
     ([name]) =>
       async (client, format) =>
         (await import('./commands/keys.ts')).keyShow(client, format, name),
+  )
+  withRing(
+    key.command('saml').description('what the policy needs under saml.keys, of the node that answers; --node asks another'),
+    () => async (client, format) => (await import('./commands/keys.ts')).keySaml(client, format),
   )
   for (const [verb, what] of [
     ['refresh', 'new shares of the same key: those stolen before are worth nothing'],
@@ -1220,7 +1242,9 @@ function buildProgram(): Command {
 
   const vault = program
     .command('vault')
-    .description('secrets, sealed to the ring: put, get, ls, rm, history, pass, run; objects: status, access-key')
+    .description(
+      'secrets, sealed to the ring: put, get, ls, rm, history, pass, lease, leases, renew, revoke, run; objects: status, access-key',
+    )
   const contextFile = (): Option => new Option('--context <file>', 'the operator’s context')
   const formatted = (): Option => new Option('-o, --output <format>', FORMATS.join(', ')).default('table').argParser(parseFormat)
   const service = (): Option =>
@@ -1340,6 +1364,46 @@ function buildProgram(): Command {
       const { vaultPass } = await import('./commands/vault-pass.ts')
       await vaultPass(await vaultSession(options), options.service, parseTtl(options.ttl))
     })
+  vault
+    .command('lease')
+    .argument('<database/role>', 'of the policy (vault.databases)')
+    .description('a database user for a time: its URL with its password on standard output')
+    .option('--ttl <duration>', 'how long unless it is renewed; as the role has it without')
+    .addOption(service())
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .addOption(formatted())
+    .action(async (place: string, options: VaultGlobals & { ttl?: string }) => {
+      const { leaseBegin } = await import('./commands/lease.ts')
+      await leaseBegin(await vaultSession(options), options.output, place, options.ttl === undefined ? 0 : parseTtl(options.ttl))
+    })
+  vault
+    .command('renew')
+    .argument('<lease>')
+    .description('have a lease last longer')
+    .option('--ttl <duration>', 'how long from now; as the role has it without')
+    .addOption(service())
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .action(async (id: string, options: SessionGlobals & { ttl?: string }) => {
+      const { leaseRenew } = await import('./commands/lease.ts')
+      await leaseRenew(await vaultSession(options), id, options.ttl === undefined ? 0 : parseTtl(options.ttl))
+    })
+  vault
+    .command('revoke')
+    .argument('<lease>')
+    .description('end a lease now: its connections are cut, and its user is dropped')
+    .addOption(service())
+    .addOption(contextFile())
+    .addOption(nodesToAsk())
+    .action(async (id: string, options: SessionGlobals) => {
+      const { leaseRevoke } = await import('./commands/lease.ts')
+      await leaseRevoke(await vaultSession(options), id)
+    })
+  withRing(
+    vault.command('leases').description('database users that there are').addOption(watch()),
+    () => async (client, format) => (await import('./commands/lease.ts')).leaseList(client, format),
+  )
   vault
     .command('run')
     .argument('<command...>', 'the program and its arguments, after --')

@@ -99,6 +99,9 @@ export type TransactionRequest = { /** `{content, signature}`; the signature is 
 /** The ring’s keys. */
 export type Keys = { readonly keys: readonly Key[] }
 
+/** As the policy has it under saml.keys. */
+export type SamlKey = { readonly node: string; /** DER, base64. */ readonly certificate: string }
+
 /** A key that the validators hold together. */
 export type Key = { readonly name: string; /** `none`: a ring of one validator has none, and no sealing key while the policy keeps the vault closed. */ readonly state: 'none' | 'forming' | 'ready'; /** Of the signing key its thumbprint (RFC 7638), `kid` of tokens; of the sealing key SHA-256 in base64url. */ readonly keyId: string | null; /** Ed25519; of the sealing key an element of ristretto255; raw, base64url. */ readonly publicKey: string | null; /** How many holders it takes to sign or to open. */ readonly threshold: number; readonly holders: readonly string[]; /** Hand-overs and refreshes of this key. */ readonly handOvers: number; readonly madeAtMs: number | null; readonly ceremony: KeyCeremony | null; /** What operators asked for. */ readonly asked: 'nothing' | 'refresh' | 'replace'; readonly faults: readonly KeyFault[]; readonly former: readonly FormerKey[] }
 
@@ -118,7 +121,7 @@ export type KeyFault = { readonly party: string; readonly fault: string; /** In 
 export type FormerKey = { readonly keyId: string; /** It verifies until then. */ readonly untilMs: number }
 
 /** What readers and writers of secrets need to know of the ring. Ask several nodes: one may lie. */
-export type VaultFacts = { readonly ring: string; readonly height: number; /** The sealing key with its holders, base64url; null while there is none. */ readonly publicKey: string | null; readonly nodes: readonly { readonly id: string; /** Ed25519, raw, base64url. */ readonly publicKey: string }[] }
+export type VaultFacts = { readonly ring: string; readonly height: number; /** That answers. */ readonly node: string; /** The sealing key with its holders, base64url; null while there is none. */ readonly publicKey: string | null; readonly nodes: readonly { readonly id: string; /** Ed25519, raw, base64url. */ readonly publicKey: string }[] }
 
 /** People of the ring’s own directory. */
 export type People = { readonly people: readonly Person[] }
@@ -146,6 +149,18 @@ export type VaultOpenBody = { /** `request` and `signature`: see docs/vault.md. 
 
 /** What holders answer. Only the asker can read it. */
 export type VaultAnswers = { readonly replies: readonly { readonly party: string; /** Base64url. */ readonly reply: string }[]; /** Of what was asked for, in its order; base64url. */ readonly bodies: readonly { readonly capsule: string; readonly ciphertext: string }[]; readonly refusals: readonly { readonly party: string; readonly reason: string }[] }
+
+/** Leases of database users. */
+export type Leases = { readonly leases: readonly Lease[] }
+
+/** A database user, for a time. Its password only who began it has. */
+export type Lease = { readonly id: string; readonly database: string; readonly role: string; readonly holder: string; readonly user: string; readonly host: string; readonly port: number; readonly dbname: string; readonly state: 'making' | 'live' | 'ending'; /** Why it ends. */ readonly end: 'expired' | 'revoked' | 'denied' | 'policy' | null; /** Unix milliseconds. */ readonly beganAtMs: number; /** Unix milliseconds. */ readonly expiresAtMs: number; /** Unix milliseconds. */ readonly mostAtMs: number }
+
+/** A statement with a pass. */
+export type StatementBody = { /** As in `tx` of a transaction, in the name of the node that is asked. */ readonly content: object }
+
+/** Final. */
+export type Stated = { readonly id: string; readonly height: number }
 
 /** Keys of the transit that the operator may use or manage. */
 export type TransitKeys = { readonly keys: readonly TransitKey[] }
@@ -525,6 +540,8 @@ export interface Operations {
   readonly endpoints: { readonly answer: Endpoints; readonly query: undefined; readonly body: undefined }
   /** GET /v1/keys: The key that the validators hold together. */
   readonly keys: { readonly answer: Keys; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/keys/saml: The key that this node signs SAML assertions by. */
+  readonly samlKey: { readonly answer: SamlKey; readonly query: undefined; readonly body: undefined }
   /** GET /v1/workloads: Programs on the machine of the node, and the services that they are. */
   readonly workloads: { readonly answer: Workloads; readonly query: undefined; readonly body: undefined }
   /** POST /v1/tokens: A token, signed by the ring. */
@@ -543,6 +560,12 @@ export interface Operations {
   readonly vaultSecrets: { readonly answer: VaultSecrets; readonly query: { readonly path?: string }; readonly body: undefined }
   /** GET /v1/vault/history: Versions of a secret, and openings with this node’s share. */
   readonly vaultHistory: { readonly answer: VaultHistory; readonly query: { readonly name?: string }; readonly body: undefined }
+  /** GET /v1/leases: Database users that there are, of roles that the operator may use. */
+  readonly leases: { readonly answer: Leases; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/leases/{id}: A lease of a database user. */
+  readonly lease: { readonly answer: Lease; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/statements: Proposes what the holder of a pass states. */
+  readonly statement: { readonly answer: Stated; readonly query: undefined; readonly body: StatementBody }
   /** GET /v1/vault/objects: How the shards of objects on this node stand, and the access keys of the ring. */
   readonly vaultObjects: { readonly answer: VaultObjects; readonly query: undefined; readonly body: undefined }
   /** GET /v1/transit/keys: Keys of the transit that the operator may use or manage. */
@@ -601,6 +624,7 @@ export const OPERATIONS = {
   exceptionReplay: ['POST', '/v1/exceptions/replay'],
   endpoints: ['GET', '/v1/endpoints'],
   keys: ['GET', '/v1/keys'],
+  samlKey: ['GET', '/v1/keys/saml'],
   workloads: ['GET', '/v1/workloads'],
   tokenMint: ['POST', '/v1/tokens'],
   tokenIntrospect: ['POST', '/v1/tokens/introspect'],
@@ -610,6 +634,9 @@ export const OPERATIONS = {
   vaultOpen: ['POST', '/v1/vault/open'],
   vaultSecrets: ['GET', '/v1/vault/secrets'],
   vaultHistory: ['GET', '/v1/vault/history'],
+  leases: ['GET', '/v1/leases'],
+  lease: ['GET', '/v1/leases/{id}'],
+  statement: ['POST', '/v1/statements'],
   vaultObjects: ['GET', '/v1/vault/objects'],
   transitKeys: ['GET', '/v1/transit/keys'],
   transitKey: ['GET', '/v1/transit/key'],

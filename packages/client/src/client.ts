@@ -1,6 +1,6 @@
 /** The admin API as methods. Shapes come from its OpenAPI document; requests are signed in with the operator's key. */
 import type { MintRequest, SignedMintRequest } from '@ringwall/identity/mint-request'
-import { type DenialSubject, playId, type RingNode, type SignedTx, type TxBody } from '@ringwall/ring/tx'
+import { type DenialSubject, playId, type RingNode, type SignedTx, type TxBody, type TxContent } from '@ringwall/ring/tx'
 import type { SignedOpenRequest } from '@ringwall/vault/open-request'
 import type { SignedTransitRequest } from '@ringwall/vault/transit-request'
 import {
@@ -276,6 +276,11 @@ export class RingwallClient {
     return this.#call('keys')
   }
 
+  /** The key that the node which answers signs SAML assertions by. */
+  samlKey(): Promise<Answer<'samlKey'>> {
+    return this.#call('samlKey')
+  }
+
   /** Programs on the machine of the node that answers, and the services that they are. */
   workloads(): Promise<Answer<'workloads'>> {
     return this.#call('workloads')
@@ -354,6 +359,21 @@ export class RingwallClient {
   /** Answers of holders, which only the asker can read. Needs no operator: the request is signed by who may ask. */
   vaultOpen(request: SignedOpenRequest): Promise<Answer<'vaultOpen'>> {
     return this.#call('vaultOpen', { body: { request } })
+  }
+
+  /** Leases of database users, of roles that this operator may use. */
+  leases(): Promise<Answer<'leases'>> {
+    return this.#call('leases')
+  }
+
+  /** Open. */
+  lease(id: string): Promise<Answer<'lease'>> {
+    return this.#call('lease', { parameters: { id } })
+  }
+
+  /** What the holder of a pass states, for the node that is asked to propose. */
+  statement(content: TxContent): Promise<Answer<'statement'>> {
+    return this.#call('statement', { body: { content }, timeoutMs: WAIT_MS })
   }
 
   /** Keys of the transit that this operator may use or manage. */

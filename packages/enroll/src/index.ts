@@ -9,6 +9,7 @@ export {
   parseKeyPem,
   rawPublicKey,
 } from './device-identity.ts'
+export { findByDns, findOnLink, LinkResponder } from './discovery/find-ring.ts'
 export {
   DeviceInvalid,
   type EnrollError,

@@ -30,6 +30,12 @@ export const SAML_PATHS = {
   acs: '/.ringwall/saml/acs',
   metadata: '/.ringwall/saml/metadata',
 } as const
+/** As an identity provider of SAML, on the service that the policy names: where parties send browsers, and what is published for them. */
+export const SAML_IDP_PATHS = {
+  signOn: '/.ringwall/saml/sso',
+  metadata: '/.ringwall/saml/idp',
+} as const
+const SAML_IDP_ALL: ReadonlySet<string> = new Set(Object.values(SAML_IDP_PATHS))
 /** Longest body of what a SAML identity provider has a browser post. */
 export const SAML_BODY_BYTES_MAX = 98_304
 const OPENID_ALL: ReadonlySet<string> = new Set(Object.values(OPENID_PATHS))
@@ -58,7 +64,11 @@ export function isPortal({ service }: CompiledRoute, { target }: GuardRequest, {
   if (service.people === undefined || !target.startsWith('/.')) return false
   const query = target.indexOf('?')
   const path = query < 0 ? target : target.slice(0, query)
-  return PORTAL_PATHS.has(path) || (policy.openid?.service === service.name && OPENID_ALL.has(path))
+  return (
+    PORTAL_PATHS.has(path) ||
+    (policy.openid?.service === service.name && OPENID_ALL.has(path)) ||
+    (policy.saml?.service === service.name && SAML_IDP_ALL.has(path))
+  )
 }
 
 /** The longest body of a page of ours. */

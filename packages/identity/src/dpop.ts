@@ -77,6 +77,20 @@ export function proofRefusal(
 ): ProofRefusal | undefined {
   if (shown.scheme !== 'DPoP')
     return refuse('PROOF_SCHEME', 'the token is bound to a key: it comes as Authorization: DPoP, with a proof')
+  const proved = proofKey(shown, nowMs, { token, thumbprint, replays })
+  return 'code' in proved ? proved : undefined
+}
+
+/**
+ * Whose key the request was signed for with; a proof that passes is used up, where it is remembered.
+ *
+ * @param of What it is shown with. Without a token it is a request for one (section 5): it has no `ath`.
+ */
+export function proofKey(
+  shown: Omit<Presentation, 'scheme' | 'certificate'>,
+  nowMs: number,
+  of: { readonly token?: string; readonly thumbprint?: string; readonly replays?: ProofReplays } = {},
+): { readonly thumbprint: string } | ProofRefusal {
   const [proof, ...others] = shown.proofs
   if (proof === undefined) return refuse('PROOF_MISSING', 'the token is bound to a key, and no DPoP field shows a proof')
   if (others.length > 0) return refuse('PROOF_REPEATED', 'there is more than one DPoP field')
@@ -94,12 +108,13 @@ export function proofRefusal(
   const curve = CURVES[algorithm]
   const jwk = publicMembers(header.jwk, algorithm)
   if ('code' in jwk) return jwk
-  if (thumbprintOf(curve, jwk.members) !== thumbprint)
+  const thumbprint = thumbprintOf(curve, jwk.members)
+  if (of.thumbprint !== undefined && thumbprint !== of.thumbprint)
     return refuse('PROOF_OTHER_KEY', 'the token is bound to another key than that of the proof')
   return (
-    claimsRefusal(claims, token, shown, nowMs) ??
+    claimsRefusal(claims, of.token, shown, nowMs) ??
     signatureRefusal(curve, thumbprint, jwk.members, `${encodedHeader}.${encodedClaims}`, encodedSignature) ??
-    replayRefusal(replays, thumbprint, claims.jti as string, nowMs)
+    (of.replays === undefined ? undefined : replayRefusal(of.replays, thumbprint, claims.jti as string, nowMs)) ?? { thumbprint }
   )
 }
 
@@ -143,14 +158,14 @@ function decoded(text: string, bytes: number): Buffer | undefined {
 
 function claimsRefusal(
   claims: Readonly<Record<string, unknown>>,
-  token: string,
-  shown: Presentation,
+  token: string | undefined,
+  shown: Pick<Presentation, 'method' | 'target' | 'host' | 'isSecure'>,
   nowMs: number,
 ): ProofRefusal | undefined {
   const { htm, htu, iat, jti, ath } = claims
   if (typeof jti !== 'string' || jti.length === 0 || jti.length > JTI_CHARS_MAX)
     return refuse('PROOF_MALFORMED', `jti must be 1 to ${JTI_CHARS_MAX} characters`)
-  if (typeof htm !== 'string' || typeof htu !== 'string' || typeof ath !== 'string')
+  if (typeof htm !== 'string' || typeof htu !== 'string' || (token !== undefined && typeof ath !== 'string'))
     return refuse('PROOF_MALFORMED', 'a proof shown with a token has htm, htu and ath')
   if (typeof iat !== 'number' || !Number.isFinite(iat)) return refuse('PROOF_MALFORMED', 'iat must be a number')
   if (htm !== shown.method) return refuse('PROOF_METHOD', 'the proof is for another method')
@@ -160,7 +175,8 @@ function claimsRefusal(
     return refuse('PROOF_STALE', `the proof is ${Math.round(ageMs / 1_000)} s old, ${PROOF_AGE_MS_MAX / 1_000} s are allowed`)
   if (ageMs < -PROOF_AHEAD_MS_MAX)
     return refuse('PROOF_EARLY', `the proof is of ${Math.round(-ageMs / 1_000)} s from now: set the clock`)
-  if (ath !== hash('sha256', token, 'base64url')) return refuse('PROOF_OTHER_TOKEN', 'the proof is for another token')
+  if (token !== undefined && ath !== hash('sha256', token, 'base64url'))
+    return refuse('PROOF_OTHER_TOKEN', 'the proof is for another token')
   return undefined
 }
 
@@ -168,7 +184,7 @@ function claimsRefusal(
  * Query and fragment do not count (section 4.3); what RFC 3986 sections 6.2.2 and 6.2.3 call the same is the same. Over a plain connection the client may
  * have said https: something before us ended its TLS.
  */
-function isSameUri(htu: string, { isSecure, host, target }: Presentation): boolean {
+function isSameUri(htu: string, { isSecure, host, target }: Pick<Presentation, 'isSecure' | 'host' | 'target'>): boolean {
   if (!/^https?:\/\//i.test(htu)) return false
   const said = parsed(htu)
   if (said === undefined || said.username !== '' || said.password !== '') return false

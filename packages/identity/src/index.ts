@@ -1,6 +1,6 @@
 export { compileAuthorization, POLICIES_MAX, userId } from './cedar-authorizer.ts'
 export * as der from './der.ts'
-export { DPOP_ALGORITHMS, PROOF_AGE_MS_MAX, type ProofRefusalCode } from './dpop.ts'
+export { DPOP_ALGORITHMS, PROOF_AGE_MS_MAX, type ProofRefusalCode, proofKey, proofRefusal } from './dpop.ts'
 export {
   type AskerClaim,
   askerRefusal,
@@ -33,8 +33,16 @@ export {
 } from './mint-request.ts'
 export { type OperatorVerdict, verifyOperatorToken } from './operator-token.ts'
 export { type PeerAuthorities, peerOf } from './peer.ts'
-export { type CodeClaims, clientOf, type GrantClaims, redirectDigest, SCOPES, userinfoAudience } from './people/openid-check.ts'
-export { PROVIDER_KEYS_MAX, type ProviderKey, readJws } from './people/outside/id-token.ts'
+export {
+  type CodeClaims,
+  clientOf,
+  type GrantClaims,
+  redirectDigest,
+  SCOPES,
+  tokenEndpointOf,
+  userinfoAudience,
+} from './people/openid-check.ts'
+export { jwsFault, PROVIDER_KEYS_MAX, type ProviderKey, readJws } from './people/outside/id-token.ts'
 export type { OutsideClaims } from './people/outside/outside.ts'
 export {
   PASSWORD_CHARS_MAX,
@@ -46,6 +54,7 @@ export {
   seededKey,
 } from './people/password-key.ts'
 export {
+  checkAssertion,
   checkPerson,
   LOGIN_MS_MAX,
   outsideWord,
@@ -54,8 +63,10 @@ export {
   readSigned,
   type SessionClaims,
   sessionKeys,
+  signedAssertionInfo,
 } from './people/person-check.ts'
 export {
+  type AssertionRequest,
   type LoginOccasion,
   type LoginProof,
   loginChallenge,
@@ -67,8 +78,16 @@ export {
   passwordLoginBytes,
 } from './people/person-request.ts'
 export { isOriginOf, type PasskeyRegistration, registrationFault } from './people/webauthn.ts'
-export { type ProofReplays, sharedProofMemory } from './proof-replays.ts'
+export { ProofReplays, sharedProofMemory } from './proof-replays.ts'
 export { samlCertificate } from './saml/certificate.ts'
+export {
+  identityProviderMetadata,
+  idpEntityId,
+  type PartyRequest,
+  readPartyRequest,
+  refusalXml,
+  responseXml,
+} from './saml/identity-provider.ts'
 export { authnRequestId, serviceEntityId } from './saml/names.ts'
 export { authnRequestUrl, serviceProviderMetadata } from './saml/service-provider.ts'
 export { parseStrictObject } from './strict-json.ts'

@@ -182,6 +182,8 @@ const Schema = z.strictObject({
   workloadApi: z.strictObject({ socket: z.string().min(1) }).optional(),
   /** Of a device with a TPM 2.0: how tpm2-tools reach it. */
   tpm: z.strictObject({ tcti: z.string().min(1).max(1_024), eventLog: z.string().min(1).optional() }).optional(),
+  /** Answers devices that look for their ring on the link (multicast DNS). */
+  announce: z.boolean().default(false),
   /** Certificates for devices that are no nodes (RFC 7030). */
   est: z.strictObject({ listen: z.string(), certificate: z.string().min(1), key: z.string().min(1) }).optional(),
   /** What tells that the case of a device was opened. */
@@ -245,6 +247,7 @@ export interface NodeConfig {
   /** Path of the Workload API's socket; undefined: there is none. */
   readonly workloadSocket?: string | undefined
   readonly caseInput?: CaseInput | undefined
+  readonly announce?: boolean
   readonly est?: EstConfig | undefined
   readonly tpm?: { readonly tcti: string; readonly eventLog: string | undefined } | undefined
   readonly roundMs: number
@@ -328,6 +331,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     },
     audit: data.audit === undefined ? undefined : auditOptions(data.audit, at(data.audit.file)),
     workloadSocket: data.workloadApi === undefined ? undefined : at(data.workloadApi.socket),
+    announce: data.announce,
     est: data.est && {
       listen: parseHostPort(data.est.listen, `${file}: est.listen`),
       certificate: at(data.est.certificate),

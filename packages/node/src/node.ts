@@ -49,6 +49,7 @@ import {
   signingBytes,
   subjectId,
   type TxBody,
+  type TxContent,
   txId,
 } from '@ringwall/ring/tx'
 import { lockDirectory } from '@ringwall/store'
@@ -72,6 +73,7 @@ import { DiskKeeper } from './disk/disk-keeper.ts'
 import { ReleaseHolder } from './disk/release-holder.ts'
 import { traceKey } from './disk/trace-key.ts'
 import { Wiper } from './disk/wiper.ts'
+import { announceOnLink } from './enrolment/announce.ts'
 import { Attester } from './enrolment/attester.ts'
 import { configuredMeasurer } from './enrolment/measure.ts'
 import { NodeReception } from './enrolment/reception.ts'
@@ -81,14 +83,17 @@ import { Vouching } from './enrolment/vouching.ts'
 import { StartError } from './errors.ts'
 import { EstServer } from './est/est-server.ts'
 import { EventLog } from './events.ts'
+import { credentialsOf, ExpiryWatch } from './expiry-watch.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
 import { FloodWatch } from './floods.ts'
 import { HashicorpFace } from './hashicorp/face.ts'
+import { factsOf } from './hashicorp/face-node.ts'
 import { ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from './incident-findings.ts'
 import { IncidentDesk } from './incidents.ts'
 import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
+import { LeaseKeeper } from './leases/lease-keeper.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
 import { Objects } from './objects/objects.ts'
@@ -99,6 +104,7 @@ import { LoginPortal } from './people/login-portal.ts'
 import { outsideHttp } from './people/outside-http.ts'
 import { Passwords } from './people/passwords.ts'
 import { ProviderKeys } from './people/provider-keys.ts'
+import { SamlKey } from './people/saml-key.ts'
 import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
@@ -172,6 +178,8 @@ export interface RunningNode {
   readonly queries: PeerQueries
   /** Signatures of the ring's key. */
   readonly signing: SigningService
+  /** What SAML parties are to believe of this node: a certificate, DER in base64. */
+  readonly samlCertificate: () => Promise<string>
   /** Openings of secrets. */
   readonly vault: VaultService
   /** Shards that it holds, and what clients do with objects through it. */
@@ -221,6 +229,8 @@ export interface RunningNode {
   readonly wiped: Promise<void>
   /** As `propose`, in this node's name. */
   proposeInOwnName(body: TxBody, waitMs: number): ReturnType<RingLedger['submit']>
+  /** What somebody else states, with its own pass, signed in this node's name. */
+  proposeContent(content: TxContent, waitMs: number): ReturnType<RingLedger['submit']>
   stop(): Promise<void>
 }
 
@@ -522,8 +532,11 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           })
     if (acme !== undefined) closers.push(() => acme.stop())
     const forms = new LoginForms()
+    const samlKey = new SamlKey(join(config.data, 'keys', 'saml'), seal, config.id)
     const portal = new LoginPortal({
       ring,
+      node: config.id,
+      samlKey: () => samlKey.held(),
       providerKeys,
       http: outside,
       secret: (variable) => process.env[variable],
@@ -1032,6 +1045,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       api,
       queries: new PeerQueries(fabric),
       signing,
+      samlCertificate: async () => (await samlKey.held()).certificate,
       vault,
       objects,
       openings,
@@ -1057,6 +1071,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       },
       wiped: wiper.ended,
       proposeInOwnName: (body, waitMs) => propose(signInOwnName(body), waitMs),
+      proposeContent: (content, waitMs) =>
+        propose(encodeTx({ content, signature: encodeBase64url(signMessage(privateKey, signingBytes(content))) }), waitMs),
       stop: closeAll,
     }
     node.queries.serve(node)
@@ -1071,10 +1087,20 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       state,
       open: (signed) => vault.open(signed),
       mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
-      propose: (content, waitMs) =>
-        propose(encodeTx({ content, signature: encodeBase64url(signMessage(privateKey, signingBytes(content))) }), waitMs),
+      propose: node.proposeContent,
       proposeInOwnName: node.proposeInOwnName,
     })
+    const leaseKeeper = new LeaseKeeper({
+      self: config.id,
+      view: () => view,
+      state,
+      facts: () => factsOf({ ring, view: () => view, state }),
+      reader: { issuer: `node:${config.id}`, certificate: '', sign: async (message) => encodeBase64url(sign(message)) },
+      ask: (signed) => vault.open(signed),
+      submit: inOwnName,
+      events,
+    })
+    closers.push(() => leaseKeeper.stop())
     const admin = new AdminServer({
       listen: config.listen.admin,
       operations: adminOperations(node),
@@ -1095,6 +1121,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       await started.start()
       closers.push(() => started.stop())
     }
+    if (config.announce === true) {
+      const own = view.nodes.find(({ id }) => id === config.id) ?? self
+      const end = await announceOnLink(own).catch((error: Error) =>
+        events.add('node', 'warn', `nobody on the link hears of this node: ${error.message}`),
+      )
+      if (end !== undefined) closers.push(end)
+    }
+    let estUntil: { readonly file: string; readonly notAfterMs: number } | undefined
     if (config.est !== undefined) {
       const est = new EstServer({
         config: config.est,
@@ -1109,6 +1143,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       })
       await est.start()
       closers.push(() => est.stop())
+      estUntil = { file: config.est.certificate, notAfterMs: est.notAfterMs }
     }
     if (config.s3 !== undefined) {
       const say = (level: 'info' | 'warn', line: string): void => events.add('vault', level, line)
@@ -1127,6 +1162,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     playbooks.start()
     closers.push(() => playbooks.stop())
     acme?.start()
+    const expiry = new ExpiryWatch(() => credentialsOf(proxy.certificates(), estUntil, ledger.state()), events)
+    expiry.start()
+    closers.push(() => expiry.stop())
     events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)
     return node
   } catch (error) {

@@ -11,9 +11,7 @@ import {
   type GuardEnvironment,
   type GuardRequest,
   type Judgement,
-  loginFailed,
   PASS_COOKIE,
-  type Peer,
   sourceKey,
 } from '@ringwall/guard'
 import type { RewritePolicy } from '@ringwall/ring'
@@ -25,21 +23,23 @@ import type { Client } from './client.ts'
 import { type Compressing, compressedHead, compressing, type Encoder, type EncoderOwner, SMALL_BYTES_MAX } from './compression.ts'
 import type { Context, Cuttable, Standing } from './context.ts'
 import { decodedBody } from './decoded-body.ts'
-import { endedRequest } from './ended-request.ts'
 import { type AnyProxyError, UpstreamBroken, type UpstreamFull, type UpstreamUnreachable } from './errors.ts'
 import { requestHeadText } from './forward-head.ts'
 import { detached } from './header-names.ts'
 import { HeldBody } from './held-body.ts'
 import { HeldResponse } from './held-response.ts'
+import { JudgedRequest } from './judged-request.ts'
 import { loginLocation, type PersonFields, personFields, sessionCookieText } from './people.ts'
 import { type Observed, recordExchange } from './recording.ts'
 import { type Refusal, refusal } from './refusal.ts'
+import { type ReportedRequest, reportApi, reportEnded, reportLogin, withoutQuery } from './reports.ts'
 import type { RequestHead } from './request-head.ts'
 import type { RawRequest } from './request-parser.ts'
 import { type CachedAnswer, CacheTurn } from './response-cache.ts'
 import type { ResponseHead } from './response-parser.ts'
 import { type Rewriting, rewritingOf, rewrittenFields, rewrittenTarget } from './rewriting.ts'
 import { sourceOf } from './source-address.ts'
+import { keptTrailers } from './trailers.ts'
 import type { TraceContext } from './types.ts'
 import type { ConnectionWaiter, Upstream } from './upstream.ts'
 import type { ResponseListener, Sending, UpstreamConnection } from './upstream-connection.ts'
@@ -467,7 +467,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
         const own = ['x-request-id', this.#requestId, ...this.#client.listener.ownFields, ...this.#explanation()]
         const fields = [...headers, 'content-length', String(body.length), ...own]
         this.#answered = true
-        this.#reportLogin(status)
+        this.#tellLogin(status)
         this.#sends(fields)
         const answer = { status, fields, body: head.method === 'HEAD' ? '' : body, continued: this.#continued }
         this.#client.refuse(answer, head, () => this.#finish(status, undefined))
@@ -845,7 +845,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     if (!SAFE.has(this.#head!.method) && !this.#context.cache.isEmpty)
       this.#context.cache.changed(this.#head!.authority, this.#head!.target, head)
     if (this.#hurried) this.#connection?.limitSilence(service.upstreamTimeout)
-    this.#reportLogin(head.status)
+    this.#tellLogin(head.status)
     this.#answerCounts(head)
     if (!this.#judgement!.responseWanted || this.#passes(head)) this.#sendHead(head)
   }
@@ -1302,56 +1302,22 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     return new JudgedRequest(this.#request, head, this.#source, this.#requestId, this.#client, bounds, this.#proto === 'https')
   }
 
-  #reportLogin(status: number): void {
-    const login = this.#judgement!.login
-    const { onLogin } = this.#context.options
-    if (login === undefined || onLogin === undefined) return
-    const failed = loginFailed(this.#judgement!, status)
-    try {
-      onLogin({ service: login.service, account: login.account, source: this.#source, failed, atMs: Date.now() })
-    } catch (error) {
-      this.#context.log('warn', `request ${this.#requestId}: reporting a login failed: ${(error as Error).message}`)
-    }
+  #reported(): ReportedRequest {
+    const { method, rawHeaders } = this.#request
+    const target = this.#head!.target
+    return { id: this.#requestId, method, target, source: this.#source, ja4: this.#client.ja4, rawHeaders }
   }
 
-  #reportApi(status: number): void {
-    const { api, route } = this.#judgement ?? {}
-    const { onApi } = this.#context.options
-    if (api === undefined || route === undefined || onApi === undefined) return
-    const { operation, problem } = api
-    // What is not declared is kept by its path, and the path is a part of the request's text.
-    const path = operation === undefined ? detached(withoutQuery(this.#head!.target)) : ''
-    const method = detached(this.#request.method)
-    try {
-      onApi({ service: route.service.name, method, path, operation, rule: problem?.rule, status, atMs: Date.now() })
-    } catch (error) {
-      this.#context.log('warn', `request ${this.#requestId}: reporting to the API’s list failed: ${(error as Error).message}`)
-    }
+  #tellLogin(status: number): void {
+    if (this.#judgement!.login !== undefined) reportLogin(this.#context, this.#judgement!, this.#reported(), status)
   }
 
-  #reportEnded(status: number): void {
-    const { ended } = this.#context.options
+  #tellEnd(status: number): void {
     const [judgement, environment] = [this.#judgement, this.#environment]
-    if (ended === undefined || judgement === undefined || environment === undefined || !ended.wants()) return
-    try {
-      const request = endedRequest(
-        judgement,
-        {
-          atMs: Date.now(),
-          method: this.#request.method,
-          path: withoutQuery(this.#head!.target),
-          status,
-          bytes: this.#bytesOut,
-          source: this.#source,
-          fingerprint: this.#client.ja4,
-          rawHeaders: this.#request.rawHeaders,
-        },
-        environment.view.policy,
-      )
-      if (request !== undefined) ended.take(request)
-    } catch (error) {
-      this.#context.log('warn', `request ${this.#requestId}: reporting it to detectors failed: ${(error as Error).message}`)
-    }
+    if (judgement === undefined) return
+    if (judgement.api !== undefined) reportApi(this.#context, judgement, this.#reported(), status)
+    if (environment === undefined || this.#context.options.ended?.wants() !== true) return
+    reportEnded(this.#context, judgement, this.#reported(), status, this.#bytesOut, environment.view.policy)
   }
 
   #ownDecision(outcome: 'allow' | 'deny', status: number, check: Decision['check'], reason: string): Decision {
@@ -1401,8 +1367,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       totalUs: (endMs - this.startMs) * 1_000,
       upstreamUs: this.#upstreamStatus === undefined ? undefined : this.#upstreamHeadMs * 1_000,
     })
-    this.#reportApi(status)
-    this.#reportEnded(status)
+    this.#tellEnd(status)
     options.recorder.finished?.(this.#requestId, status, this.#responseFields?.flat() ?? NO_FIELDS)
     if (!options.recorder.wants(decision.outcome)) return endMs
     recordExchange(options.recorder, this.#observed(decision, status, endMs, error))
@@ -1506,87 +1471,4 @@ function codeOf(decision: Decision | undefined): string | undefined {
 /** Is there something that may change while it is under way? Another policy may ask for more of any service. */
 function isReviewed({ route }: Judgement): boolean {
   return route !== undefined
-}
-
-/** Would change what was already decided from the head (RFC 9110 section 6.5.1). */
-const TRAILERS_REFUSED: ReadonlySet<string> = new Set([
-  'content-length',
-  'transfer-encoding',
-  'content-type',
-  'content-encoding',
-  'host',
-  'connection',
-  'trailer',
-  'set-cookie',
-  'location',
-  'cache-control',
-  'x-request-id',
-])
-
-function keptTrailers(trailers: readonly string[]): readonly string[] {
-  if (trailers.length === 0) return trailers
-  const kept: string[] = []
-  for (let at = 0; at < trailers.length; at += 2)
-    if (!TRAILERS_REFUSED.has(trailers[at]!.toLowerCase())) kept.push(trailers[at]!, trailers[at + 1]!)
-  return kept
-}
-
-/** What the guard sees. The list of fields is made when somebody asks for it: most checks do not. */
-class JudgedRequest implements GuardRequest {
-  readonly method: string
-  readonly target: string
-  readonly httpVersion: string
-  readonly remoteAddress: string
-  readonly host: string
-  readonly path: string
-  readonly requestId: string
-  readonly serverPort: number
-  readonly ja4: string | undefined
-  readonly clientCertificate: string | undefined
-  readonly peer: Peer | undefined
-  readonly http2: string | undefined
-  readonly pressed: boolean
-  readonly secure: boolean
-  readonly #rawHeaders: readonly string[]
-  #headers: readonly HeaderField[] | undefined
-
-  constructor(
-    request: RawRequest,
-    head: RequestHead,
-    remoteAddress: string,
-    requestId: string,
-    client: Client,
-    pressed: boolean,
-    secure: boolean,
-  ) {
-    this.method = head.method
-    this.target = head.target
-    this.httpVersion = request.httpVersion
-    this.remoteAddress = remoteAddress
-    this.host = head.host
-    this.path = head.path
-    this.requestId = requestId
-    this.serverPort = client.listener.port
-    this.ja4 = client.ja4
-    this.clientCertificate = client.clientCertificate
-    this.peer = client.peer
-    this.http2 = client.http2
-    this.pressed = pressed
-    this.secure = secure
-    this.#rawHeaders = request.rawHeaders
-  }
-
-  get headers(): readonly HeaderField[] {
-    if (this.#headers !== undefined) return this.#headers
-    const raw = this.#rawHeaders
-    const headers: HeaderField[] = new Array(raw.length >> 1)
-    for (let at = 0; at < raw.length; at += 2) headers[at >> 1] = [raw[at]!, raw[at + 1]!]
-    this.#headers = headers
-    return headers
-  }
-}
-
-function withoutQuery(target: string): string {
-  const at = target.indexOf('?')
-  return at < 0 ? target : target.slice(0, at)
 }

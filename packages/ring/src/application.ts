@@ -18,6 +18,7 @@ import { type EnrolmentStatement, type VoucherReader, withEnrolmentStatement } f
 import { GenesisInvalid, TxMalformed } from './errors.ts'
 import { type CsrReader, estSubject } from './est.ts'
 import { genesisHash } from './genesis.ts'
+import { isLeaseStatement, tickedLeases, withLeaseStatement } from './leases.ts'
 import {
   denialOf,
   denialOfReuse,
@@ -52,6 +53,7 @@ import {
   viewOfKey,
   withKeyStatement,
 } from './ring-key.ts'
+import { readPass } from './service-pass.ts'
 import { encodeSnapshot, parseSnapshot } from './snapshot.ts'
 import { DENIALS_MAX, isValidator, RingState } from './state.ts'
 import { isTransitStatement, withTransitStatement } from './transit-statements.ts'
@@ -458,6 +460,12 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       return seen.withObjects(withObjectStatement(seen.objects, content, body, context.timestampMs))
     if (body.type === 'vault.put' || body.type === 'vault.hide' || (body.type === 'vault.delete' && body.pass !== undefined))
       return seen.withVault(withVaultStatement(seen.vault, content, body, context.timestampMs))
+    if (isLeaseStatement(body)) {
+      const read = 'pass' in body && body.pass !== undefined ? readPass(ring, body.pass) : undefined
+      const asker = read === undefined ? undefined : { kind: 'service' as const, name: read.service, credential: read.credential }
+      const { databases } = inForce(seen).policy.vault
+      return seen.withLeases(withLeaseStatement(seen.leases, { id, content }, body, asker, databases, context.timestampMs))
+    }
     if (isTransitStatement(body) && body.type !== 'transit.delete')
       return seen.withTransit(withTransitStatement(seen, content, body, id, context.timestampMs))
     if (body.type === 'deny.withdraw') return withdrawn(seen, body.id, issuer)
@@ -627,9 +635,14 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     return left === undefined ? next.withoutDenial(id) : next.withDenial(left)
   }
 
+  const leased = (state: RingState, { timestampMs }: RingBlockContext): RingState =>
+    state.leases.length === 0
+      ? state
+      : state.withLeases(tickedLeases(state.leases, inForce(state).policy, state.denials, timestampMs))
+
   /** What the block ended is gone before its first transaction, and so for the leader that chooses them. */
   const opened = (state: RingState, context: RingBlockContext, txCount: number): RingState =>
-    played(ticked(trusted(state.swept(context.timestampMs, txCount), context), context), context)
+    played(ticked(leased(trusted(state.swept(context.timestampMs, txCount), context), context), context), context)
 
   /** Most blocks find nothing of it due. */
   const played = (state: RingState, context: RingBlockContext): RingState =>

@@ -12,7 +12,7 @@ import { portableSha256 } from './tx.ts'
 import type { DenialSubject } from './types.ts'
 
 export const EST_CLIENTS_MAX = 1_000
-export const EST_SECRETS_MAX = 256
+export const EST_SECRETS_MAX = 1_000
 const SECRET_TTL_MS = { least: 10_000, most: 604_800_000 } as const
 const CSR_CHARS_MAX = 5_462
 const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/

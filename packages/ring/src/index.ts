@@ -101,6 +101,14 @@ export { type CsrReader, type CsrReading, type EstClient, estSecretHash, estSubj
 export { FLOOD_REASON, isFloodDenial } from './flood-denial.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 export {
+  hasLeaseWork,
+  type Lease,
+  type LeaseRefusalCode,
+  type LeaseStatement,
+  type Leases,
+  leaseUser,
+} from './leases.ts'
+export {
   denialOf,
   denialOfReuse,
   joinDenials,
@@ -242,9 +250,12 @@ export {
   type PlayInput,
 } from './policy-playbooks.ts'
 export type { OpenIdProviderPolicy, ProviderPolicy, SamlProviderPolicy } from './policy-providers.ts'
+export type { SamlParty, SamlPolicy } from './policy-saml.ts'
 export { type PolicyText, policyText, type ReadPolicyFile } from './policy-text.ts'
 export { Duration, parseDuration, Rate } from './policy-values.ts'
 export {
+  type DatabasePolicy,
+  databaseRole,
   isVaultOpen,
   mayManageTransit,
   mayUseTransit,

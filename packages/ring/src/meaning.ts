@@ -4,6 +4,7 @@
  */
 import { formatAddress, formatPrefix, isSource, type Prefix, parseAddress, parsePrefix, parsePrefixLoosely } from './address.ts'
 import { approvalsNeeded, approvedAs } from './approvals.ts'
+import type { VerifiedAsker } from './asker.ts'
 import { isLapsed } from './attestation.ts'
 import type { QuoteReader } from './attestation-statements.ts'
 import { canonicalJson } from './canonical-json.ts'
@@ -18,9 +19,11 @@ import {
   type VoucherReader,
 } from './enrolment-statements.ts'
 import type { CsrReader } from './est.ts'
+import { isLeaseStatement, type LeaseRefusalCode, refusalOfLease, refusalOfLeaseWork } from './leases.ts'
 import { type DiskRefusalCode, refusalOfDiskSeal, refusalOfWipeReceipt } from './node-disks.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
 import { type ObjectRefusalCode, refusalOfAccessKey, refusalOfObjectAct } from './object-acts.ts'
+import type { SignedPass } from './pass-shape.ts'
 import { endedBy, type PersonRefusalCode, refusalOfPersonStatement } from './person-statements.ts'
 import { isPlayStatement, type PlayRefusalCode, type PlayStatement, refusalOfPlayStatement } from './play-statements.ts'
 import type { Policy } from './policy.ts'
@@ -72,6 +75,7 @@ export type RefusalCode =
   | 'VAULT_PASS'
   | VaultRefusalCode
   | TransitRefusalCode
+  | LeaseRefusalCode
   | ObjectRefusalCode
   | PlayRefusalCode
   | DiskRefusalCode
@@ -165,6 +169,15 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
   if (body.type === 'object.act')
     return refusalOfObjectAct(meeting.state, meeting.content.ring, body, reader.inForce(meeting.state), meeting.nowMs, verify)
   if (body.type === 'node.wiped') return refusalOfWipeReceipt(meeting.state, meeting.content, body, verify)
+  if (body.type === 'lease.done') {
+    if (meeting.issuer.kind === 'node') return refusalOfLeaseWork(meeting.state.leases, body)
+    return refuse('NOT_ENTITLED', 'lease.done is for nodes; end a lease with lease.revoke')
+  }
+  if (isLeaseStatement(body)) {
+    const asker = askerOf(meeting, body)
+    if ('code' in asker) return asker
+    return refusalOfLease(meeting.state, body, asker, reader.inForce(meeting.state), meeting.nowMs)
+  }
   if (body.type === 'vault.put' || body.type === 'vault.hide') return refusalOfVault(meeting, body, reader)
   if (body.type === 'vault.delete' && body.pass !== undefined) {
     if (neededFor(meeting.state, body, reader) <= 1) return refusalOfVault(meeting, body, reader)
@@ -279,21 +292,24 @@ function refusalOfParting(meeting: Meeting, body: EnrolmentStatement): Refusal |
   return node === undefined || meeting.state.node(node) === undefined ? undefined : refusalOfNodeRemoval(meeting, node)
 }
 
-function refusalOfVault(
-  { state, content, issuer, nowMs, verify }: Meeting,
-  body: VaultStatement,
-  reader: PolicyReader,
-): Refusal | undefined {
-  const { kind, name } = issuer
-  const { pass } = body
-  const policy = reader.inForce(state)
+/** The operator who signed it, or the service whose pass a node shows. */
+function askerOf(
+  { state, content, issuer: { kind, name }, nowMs, verify }: Meeting,
+  { type, pass }: { readonly type: string; readonly pass?: SignedPass },
+): VerifiedAsker | Refusal {
   if (pass === undefined) {
-    if (kind === 'operator') return refusalOfVaultStatement(state, content, body, { kind, name }, policy, nowMs)
-    return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature, or the pass of a service`)
+    if (kind === 'operator') return { kind, name }
+    return refuse('NOT_ENTITLED', `${type} needs an operator’s signature, or the pass of a service`)
   }
   const holder = passHolder(state, content, pass, nowMs, verify)
-  if ('fault' in holder) return refuse('VAULT_PASS', holder.fault)
-  return refusalOfVaultStatement(state, content, body, { kind: 'service', name: holder.service }, policy, nowMs)
+  return 'fault' in holder ? refuse('VAULT_PASS', holder.fault) : { kind: 'service', name: holder.service }
+}
+
+function refusalOfVault(meeting: Meeting, body: VaultStatement, reader: PolicyReader): Refusal | undefined {
+  const { state, content, nowMs } = meeting
+  const asker = askerOf(meeting, body)
+  if ('code' in asker) return asker
+  return refusalOfVaultStatement(state, content, body, asker, reader.inForce(state), nowMs)
 }
 
 /** How many operators must have signed the statement, by the policy in force. */

@@ -9,6 +9,7 @@ import { openIdFaults } from './policy-openid.ts'
 import { peopleFaults } from './policy-people.ts'
 import { playbookFaults } from './policy-playbooks.ts'
 import { providerFaults } from './policy-providers.ts'
+import { samlFaults } from './policy-saml.ts'
 import { upstreamFaults } from './policy-upstream-faults.ts'
 import { workloadFaults } from './policy-workloads.ts'
 
@@ -87,6 +88,7 @@ export function policyFaults(policy: Policy): PolicyFault[] {
   faults.push(...workloadFaults(policy))
   faults.push(...openIdFaults(policy))
   faults.push(...providerFaults(policy))
+  faults.push(...samlFaults(policy))
   const hosts = new Map<string, string>()
   for (const [name, service] of Object.entries(policy.services)) {
     const at = ['services', name] as const

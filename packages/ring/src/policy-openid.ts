@@ -13,6 +13,19 @@ const Client = z.strictObject({
     .regex(/^sha256:[0-9a-f]{64}$/, 'expected sha256: and 64 hex digits')
     .optional()
     .meta({ description: 'SHA-256 of its secret, at least 32 random characters; without, it is a public client.' }),
+  jwks: z
+    .strictObject({
+      keys: z
+        .array(z.looseObject({ kty: z.enum(['OKP', 'EC', 'RSA']) }))
+        .min(1)
+        .max(8),
+    })
+    .optional()
+    .meta({ description: 'Its public keys (RFC 7517): it shows itself by what it signs (private_key_jwt, RFC 7523).' }),
+  dpop: z
+    .boolean()
+    .default(false)
+    .meta({ description: 'Whether its access tokens are always bound to a key of its own (RFC 9449).' }),
   redirectUris: z.array(Uri).min(1).max(16).meta({ description: 'Compared character by character.' }),
   postLogoutRedirectUris: z.array(Uri).max(16).default([]),
   consent: z.enum(['ask', 'skip']).default('ask').meta({ description: 'Whether people are asked before they log in to it.' }),
@@ -49,10 +62,12 @@ export function openIdFaults({ openid, services }: Held): PolicyFault[] {
     faults.push({ path: ['openid', 'issuer'], message })
   }
   const ids = new Set<string>()
-  for (const [index, { id, redirectUris, postLogoutRedirectUris }] of openid.clients.entries()) {
+  for (const [index, { id, jwks, secretHash, redirectUris, postLogoutRedirectUris }] of openid.clients.entries()) {
     const at = ['openid', 'clients', index]
     if (ids.has(id)) faults.push({ path: [...at, 'id'], message: `the client ${id} occurs twice`, hint: 'keep one of the two' })
     ids.add(id)
+    if (jwks !== undefined && secretHash !== undefined)
+      faults.push({ path: [...at, 'jwks'], message: 'a client has keys, or a secret', hint: 'keep one of the two' })
     if (Object.hasOwn(services, id)) {
       const message = `${id} is the name of a service: its tokens would be told apart by nobody`
       faults.push({ path: [...at, 'id'], message, hint: 'choose another' })

@@ -3,6 +3,7 @@ import { PublicKey } from '@ringwall/threshold'
 import { z } from 'zod'
 import { decodeBase64url } from './encoding.ts'
 import { ObjectRules } from './policy-objects.ts'
+import { Duration } from './policy-values.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 
 const RULES_MAX = 256
@@ -47,6 +48,42 @@ const TransitRule = z.strictObject({
   manage: z.array(Who).max(WHO_MAX).default([]).meta({ description: 'Which operators may make, rotate, trim and delete them.' }),
 })
 
+const Identifier = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, 'expected lower-case letters, digits, - and _')
+
+const Role = z.strictObject({
+  use: z
+    .array(Who)
+    .min(1)
+    .max(WHO_MAX)
+    .meta({ description: 'Who may have users of it: operator:NAME, operator:* or service:NAME.' }),
+  grant: z
+    .array(
+      z
+        .string()
+        .min(1)
+        .max(2_000)
+        .refine((text) => text.includes('{{name}}'), 'expected {{name}} where the user is named'),
+    )
+    .max(32)
+    .meta({ description: 'SQL, run once the user is made; {{name}} is the user, quoted.' }),
+  ttl: Duration.default(3_600_000).meta({ description: 'How long a user lasts unless it is renewed.' }),
+  ttlMax: Duration.default(86_400_000).meta({ description: 'It is not renewed beyond.' }),
+})
+
+const Database = z.strictObject({
+  host: z.string().min(1).max(253),
+  port: z.int().min(1).max(65_535).default(5_432),
+  database: z.string().min(1).max(63),
+  user: z.string().min(1).max(63).meta({ description: 'Its administrator, who may create roles.' }),
+  password: z
+    .string()
+    .max(SECRET_NAME_CHARS_MAX)
+    .regex(SECRET_NAME, SECRET_NAME_EXPECTED)
+    .meta({ description: 'The secret of the vault that is its password. Nodes open it while there is something to do.' }),
+  tls: z.enum(['verify', 'off']).default('verify').meta({ description: 'off: in the clear, for the same machine.' }),
+  roles: z.record(Identifier, Role),
+})
+
 /** Of two operators at least: no one of them alone is to open anything. */
 function isRecoveryKey(text: string): boolean {
   try {
@@ -64,6 +101,11 @@ export const Vault = z.strictObject({
     .max(RULES_MAX)
     .default([])
     .meta({ description: 'Who may use and manage which keys of the transit: keys that applications use without having them.' }),
+  databases: z
+    .record(Identifier, Database)
+    .default({})
+    .refine((all) => Object.keys(all).length <= 64, 'expected 64 at most')
+    .meta({ description: 'PostgreSQL databases that users are made in, for a time.' }),
   objects: ObjectRules.meta({ description: 'Who may read and write objects in which buckets. Without any there are none.' }),
   disks: z
     .boolean()
@@ -111,6 +153,20 @@ export function mayUseTransit({ transit }: VaultPolicy, asker: VaultAsker, key: 
 
 export function mayManageTransit({ transit }: VaultPolicy, operator: string, key: string): boolean {
   return transit.some((rule) => covers(rule.key, key) && isNamed(rule.manage, { kind: 'operator', name: operator }))
+}
+
+export type DatabasePolicy = VaultPolicy['databases'][string]
+
+/** The role, if this one may have users of it. */
+export function databaseRole(
+  { databases }: VaultPolicy,
+  asker: VaultAsker,
+  database: string,
+  role: string,
+): DatabasePolicy['roles'][string] | undefined {
+  const known = Object.hasOwn(databases, database) ? databases[database] : undefined
+  const found = known !== undefined && Object.hasOwn(known.roles, role) ? known.roles[role] : undefined
+  return found !== undefined && isNamed(found.use, asker) ? found : undefined
 }
 
 /** Is the ring to have a sealing key? */

@@ -12,6 +12,7 @@ import { OpenId } from './policy-openid.ts'
 import { People, PeopleWhen } from './policy-people.ts'
 import { Playbooks } from './policy-playbooks.ts'
 import { Providers } from './policy-providers.ts'
+import { Saml } from './policy-saml.ts'
 import { Rewrite, Upstream, upstreamKeys } from './policy-upstreams.ts'
 import { Duration, HeaderName, Name, Path, Rate } from './policy-values.ts'
 import { Vault } from './policy-vault.ts'
@@ -654,6 +655,7 @@ export const PolicySchema = z.strictObject({
   devices: Devices.prefault({}).meta({ description: 'Whose devices may join.' }),
   openid: OpenId.optional(),
   providers: Providers,
+  saml: Saml.optional(),
   vault: Vault.prefault({}).meta({ description: 'Who may read and write which secrets.' }),
   playbooks: Playbooks,
   indicators: z

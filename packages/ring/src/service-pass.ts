@@ -3,9 +3,9 @@
  * ends or is denied; the token by itself, which stands in requests and on the ledger, is of no use to anybody.
  */
 import { canonicalJson } from './canonical-json.ts'
-import type { Credential } from './credential.ts'
 import { decodeBase64url, decodeUtf8, encodeBase64url, encodeUtf8 } from './encoding.ts'
 import { EncodingInvalid } from './errors.ts'
+import type { LeaseCredential } from './leases.ts'
 import type { ServicePass, SignedPass } from './pass-shape.ts'
 import { portableSha256 } from './sha256.ts'
 import type { RingState } from './state.ts'
@@ -21,7 +21,7 @@ const CLOCK_MS = 5_000
 export interface ReadPass {
   readonly service: string
   readonly expiresAtMs: number
-  readonly credential: Credential
+  readonly credential: LeaseCredential
 }
 
 /** RFC 7638, of an Ed25519 key. */
@@ -72,7 +72,7 @@ export function judgePass(
   if (read === undefined || !isSigned(pass.token))
     return { fault: 'the pass is none that the ring made: ringwall vault pass makes one' }
   if (read.expiresAtMs <= nowMs) return { fault: 'the pass is over: ringwall vault pass makes another' }
-  if ((read.credential.issuedAtMs ?? 0) > nowMs + CLOCK_MS) return { fault: 'the pass begins later, by this node’s clock' }
+  if (read.credential.issuedAtMs > nowMs + CLOCK_MS) return { fault: 'the pass begins later, by this node’s clock' }
   const denied = denials.matchCredential(read.credential, nowMs)
   if (denied !== undefined) return { fault: `the pass is denied by ${denied.issuer}: ${denied.reason}` }
   return { service: read.service }

@@ -11,6 +11,7 @@ import { type PendingDenial, PendingDenials } from './corroboration.ts'
 import { DenialLookup, DenialSlots, type HashSeed } from './denial-index.ts'
 import { encodeUtf8 } from './encoding.ts'
 import { Enrolment, type EnrolmentContents, type EnrolmentRoots } from './enrolment.ts'
+import { hashOfLeases, type Leases, NO_LEASES } from './leases.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
 import { hashOfDisks, NO_DISKS, type NodeDisks, withoutDisk } from './node-disks.ts'
 import { type ObjectsContents, VaultObjects } from './objects.ts'
@@ -65,6 +66,7 @@ interface Fields {
   readonly sealingKey: RingKey
   readonly vault: VaultSecrets
   readonly transit: TransitKeys
+  readonly leases: Leases
   readonly objects: VaultObjects
   readonly plays: Plays
   readonly enrolment: Enrolment
@@ -85,6 +87,8 @@ export interface StateContents {
   readonly disks?: NodeDisks | undefined
   /** Absent: none. */
   readonly transit?: TransitKeys | undefined
+  /** Absent: none. */
+  readonly leases?: Leases | undefined
   readonly denials: readonly Denial[]
   /** In order of id. */
   readonly pending: readonly PendingDenial[]
@@ -136,6 +140,8 @@ export interface StateParts {
   readonly plays?: string
   /** SHA-256 of the keys of the transit, as canonical JSON; absent while there are none. */
   readonly transit?: string
+  /** Likewise, of leases. */
+  readonly leases?: string
 }
 
 /** The commitment to a state, from its parts: lower-case hex. */
@@ -186,6 +192,7 @@ export class RingState {
       sealingKey: NO_RING_KEY,
       vault: VaultSecrets.empty,
       transit: NO_TRANSIT_KEYS,
+      leases: NO_LEASES,
       objects: VaultObjects.empty,
       plays: Plays.empty,
       enrolment: Enrolment.empty,
@@ -214,6 +221,7 @@ export class RingState {
       sealingKey,
       vault: VaultSecrets.from(contents.vault),
       transit: contents.transit ?? NO_TRANSIT_KEYS,
+      leases: contents.leases ?? NO_LEASES,
       objects: VaultObjects.from(contents.objects),
       plays: Plays.from(contents.plays),
       enrolment: Enrolment.from(contents.enrolment),
@@ -266,6 +274,11 @@ export class RingState {
   /** Keys of the transit. */
   get transit(): TransitKeys {
     return this.#fields.transit
+  }
+
+  /** Leases of database users. */
+  get leases(): Leases {
+    return this.#fields.leases
   }
 
   /** Buckets, objects and access keys. */
@@ -408,6 +421,10 @@ export class RingState {
     return transit === this.#fields.transit ? this : this.#with({ transit })
   }
 
+  withLeases(leases: Leases): RingState {
+    return leases === this.#fields.leases ? this : this.#with({ leases })
+  }
+
   withObjects(objects: VaultObjects): RingState {
     return objects === this.#fields.objects ? this : this.#with({ objects })
   }
@@ -507,9 +524,11 @@ export class RingState {
     const fields = this.#fields
     const disks = hashOfDisks(fields.disks)
     const transit = hashOfTransit(fields.transit)
+    const leases = hashOfLeases(fields.leases)
     return {
       ...(disks === undefined ? {} : { disks }),
       ...(transit === undefined ? {} : { transit }),
+      ...(leases === undefined ? {} : { leases }),
       ...(fields.plays.size === 0 ? {} : { plays: fields.plays.root(hash) }),
       policy: hashOfPolicy(fields.policyText, hash),
       policyVersion: fields.policyVersion,
@@ -540,6 +559,7 @@ export class RingState {
     return {
       ...(hashOfDisks(fields.disks) === undefined ? {} : { disks: fields.disks }),
       ...(fields.transit.length === 0 ? {} : { transit: fields.transit }),
+      ...(fields.leases.length === 0 ? {} : { leases: fields.leases }),
       policyText: fields.policyText,
       policyVersion: fields.policyVersion,
       nodes: fields.nodes,

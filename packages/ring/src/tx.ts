@@ -25,6 +25,7 @@ import { PASS_TOKEN_CHARS_MAX, type SignedPass } from './pass-shape.ts'
 import { parsePersonStatement } from './person-parsing.ts'
 import { PLAY_TYPES, parsePlayStatement } from './play-parse.ts'
 import type { PlayStatement } from './play-statements.ts'
+import { SCRAM_VERIFIER } from './scram-verifier.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 import { portableSha256, type Sha256 } from './sha256.ts'
 import type { DenialSubject, EvidenceOfLies, RingNode, SignedStatement, SignedTx, TxBody, TxContent, TxId } from './types.ts'
@@ -69,6 +70,10 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'play.cancel',
   'play.undo',
   'vault.hide',
+  'lease.begin',
+  'lease.renew',
+  'lease.revoke',
+  'lease.done',
   'transit.create',
   'transit.rotate',
   'transit.trim',
@@ -324,6 +329,32 @@ function parseBody(value: unknown): TxBody {
     const held = versions(fields.versions)
     return { hidden: fields.hidden, name: secretName(fields.name), ...passOf(fields), type, versions: held }
   }
+  if (type === 'lease.begin') {
+    const fields = record(value, 'body', ['database', 'role', 'ttlMs', 'type', 'verifier'], ['pass'])
+    const verifier = bounded(fields.verifier, 'body.verifier', 1, 300)
+    return {
+      database: bounded(fields.database, 'body.database', 1, 63),
+      ...passOf(fields),
+      role: bounded(fields.role, 'body.role', 1, 63),
+      ttlMs: whole(fields.ttlMs, 'body.ttlMs'),
+      type,
+      verifier: matching(verifier, 'body.verifier', SCRAM_VERIFIER, 'a SCRAM-SHA-256 verifier as PostgreSQL has them'),
+    }
+  }
+  if (type === 'lease.renew') {
+    const fields = record(value, 'body', ['id', 'ttlMs', 'type'], ['pass'])
+    return { id: leaseId(fields.id), ...passOf(fields), ttlMs: whole(fields.ttlMs, 'body.ttlMs'), type }
+  }
+  if (type === 'lease.revoke') {
+    const fields = record(value, 'body', ['id', 'type'], ['pass'])
+    return { id: leaseId(fields.id), ...passOf(fields), type }
+  }
+  if (type === 'lease.done') {
+    const fields = record(value, 'body', ['dueAtMs', 'id', 'type', 'work'])
+    const { work } = fields
+    if (work !== 'make' && work !== 'end') throw new TxMalformed('body.work must be make or end')
+    return { dueAtMs: whole(fields.dueAtMs, 'body.dueAtMs'), id: leaseId(fields.id), type, work }
+  }
   if (PLAY_TYPES.has(type)) return parsePlayStatement(value, type as PlayStatement['type'], READERS)
   if (type === 'transit.create') {
     const fields = record(value, 'body', ['name', 'type', 'use'])
@@ -386,6 +417,8 @@ function parseBody(value: unknown): TxBody {
 function malformed(where: string, expected: string): never {
   throw new TxMalformed(`${where} must be ${expected}`)
 }
+
+const leaseId = (value: unknown): string => matching(value, 'body.id', ACCOUNT_KEY, '32 hex digits')
 
 function passOf(fields: Record<string, unknown>): { readonly pass?: SignedPass } {
   if (!Object.hasOwn(fields, 'pass')) return {}

@@ -4,6 +4,7 @@ import type { ApiCheck } from '@ringwall/waf/api'
 import type { Authorizer } from './authorization.ts'
 import type { Credential } from './credential.ts'
 import type { EnrolmentStatement } from './enrolment-statements.ts'
+import type { LeaseStatement } from './leases.ts'
 import type { DiskStatement } from './node-disks.ts'
 import type { ObjectStatement } from './object-acts.ts'
 import type { PersonStatement } from './person-parsing.ts'
@@ -76,6 +77,8 @@ export type TxBody =
   | VaultStatement
   /** Of operators, about keys of the transit. */
   | TransitStatement
+  /** About leases of database users. */
+  | LeaseStatement
   /** Of access keys, about objects; of operators, about access keys. */
   | ObjectStatement
   /** Of operators about invitations and devices, and of nodes for those who come with one. */

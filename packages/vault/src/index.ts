@@ -59,6 +59,7 @@ export {
   ReplyMaker,
   requestDigest,
 } from './reply.ts'
+export { newPassword, scramVerifier } from './scram.ts'
 export { readSecretLabel, SECRET_BYTES_MAX, type Sealed, sealObjectKey, sealSecret, unsealSecret } from './seal.ts'
 export { SEGMENT_BYTES, Sealer, Unsealer } from './segments.ts'
 export { type AskTransit, authenticateTransit, type Decryption, decryptTransit } from './transit.ts'

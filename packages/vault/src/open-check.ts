@@ -4,6 +4,7 @@
  */
 import {
   accessKeyName,
+  hasLeaseWork,
   isVaultOpen,
   mayUseObjects,
   mayUseVault,
@@ -53,7 +54,7 @@ export interface AskView {
 }
 
 export interface OpenView extends AskView {
-  readonly state: Pick<RingState, 'vault' | 'objects' | 'sealingKey'>
+  readonly state: Pick<RingState, 'vault' | 'objects' | 'sealingKey' | 'leases'>
 }
 
 export const refuse = (code: OpenRefusalCode, reason: string): OpenRefusal => ({ ok: false, code, reason })
@@ -92,12 +93,20 @@ export function checkOpen(
     return refuse('OPEN_CLOSED', 'the ring has no sealing key yet: ringwall key ls shows how it stands')
   const refused = refusalOfAsking(request, openSigningBytes(request), signature, view, nowMs)
   if (refused !== undefined) return refused
-  if (issuer.startsWith('node:')) return accessKeysOf(request, state)
   if (issuer.startsWith('key:')) return objectsOf(request, bodies ?? [], view)
-  const [kind, asker] = issuer.split(':') as ['operator' | 'service', string]
+  // A node has access keys opened, and what the ring agreed on something about that takes it.
+  if (issuer.startsWith('node:') && !request.secrets.every(({ name }) => hasLeaseWork(state.leases, policy.vault, name)))
+    return accessKeysOf(request, state)
+  const [kind, asker] = issuer.split(':') as ['operator' | 'service' | 'node', string]
   // Rights first: who may not read a name learns nothing of it.
   for (const { name } of request.secrets) {
-    if (mayUseVault(policy.vault, { kind, name: asker }, 'read', name)) continue
+    // A node may where the ring agreed on something that takes it.
+    if (
+      kind === 'node'
+        ? hasLeaseWork(state.leases, policy.vault, name)
+        : mayUseVault(policy.vault, { kind, name: asker }, 'read', name)
+    )
+      continue
     return refuse('OPEN_NOT_ENTITLED', `no rule of the policy (vault.rules) lets ${issuer} read ${name}`)
   }
   const secrets: Openable[] = []

@@ -4,7 +4,8 @@
  * a node that comes or goes moves about as many shards as it holds itself. Pure.
  *
  * Never two shards on one node. Regions are filled evenly, so that one that is lost takes as few shards as can be. Where a bucket must stay in
- * some regions, fewer shards lie outside of them than it takes to have an object, whatever nodes there are.
+ * some regions, only its first k - 1 shards may lie outside of them: whatever nodes come and go, and whatever copies a move leaves for a while, all
+ * that lies outside together is not enough to have an object.
  */
 import { hash } from 'node:crypto'
 
@@ -51,7 +52,7 @@ export function placeShards(
     inRegion.set(best.region, (inRegion.get(best.region) ?? 0) + 1)
     if (!best.isInside) outside += 1
   }
-  return matched(version, shards, chosen)
+  return matched(version, { data, shards }, chosen)
 }
 
 type Ranked = PlacedNode & { readonly rank: number; readonly isInside: boolean }
@@ -62,18 +63,30 @@ function before(a: Ranked, b: Ranked, inRegion: ReadonlyMap<string, number>): bo
   return difference === 0 ? a.rank > b.rank : difference < 0
 }
 
-/** Indexes to nodes, best pairs first: who stays in keeps its index, but for few. */
-function matched(version: string, shards: number, chosen: readonly PlacedNode[]): readonly (string | undefined)[] {
-  const pairs = chosen.flatMap(({ id }) =>
-    Array.from({ length: shards }, (_, index) => ({ id, index, rank: rank(`${version} ${index} ${id}`) })),
-  )
-  pairs.sort((a, b) => b.rank - a.rank || a.index - b.index)
+/** Indexes to nodes, best pairs first: who stays in keeps its index, but for few. Who is outside has the first indexes to choose from, no others. */
+function matched(
+  version: string,
+  { data, shards }: Pick<Layout, 'data' | 'shards'>,
+  chosen: readonly Ranked[],
+): readonly (string | undefined)[] {
   const placed: (string | undefined)[] = Array.from({ length: shards })
   const taken = new Set<string>()
-  for (const { id, index } of pairs) {
-    if (placed[index] !== undefined || taken.has(id)) continue
-    placed[index] = id
-    taken.add(id)
+  for (const isInside of [false, true]) {
+    const pairs = chosen
+      .filter((node) => node.isInside === isInside)
+      .flatMap(({ id }) =>
+        Array.from({ length: isInside ? shards : data - 1 }, (_, index) => ({
+          id,
+          index,
+          rank: rank(`${version} ${index} ${id}`),
+        })),
+      )
+    pairs.sort((a, b) => b.rank - a.rank || a.index - b.index)
+    for (const { id, index } of pairs) {
+      if (placed[index] !== undefined || taken.has(id)) continue
+      placed[index] = id
+      taken.add(id)
+    }
   }
   return placed
 }

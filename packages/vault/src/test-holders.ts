@@ -93,7 +93,7 @@ export class Holders {
     return {
       ring: RING,
       policy: document.policy,
-      state: { vault: this.vault, objects: VaultObjects.empty, sealingKey },
+      state: { vault: this.vault, objects: VaultObjects.empty, sealingKey, leases: [] },
       askerFault: ({ issuer }, signed, signature) =>
         issuer === 'operator:ada' && verify(null, signed, this.operator.publicKey, Buffer.from(signature, 'base64url'))
           ? undefined

@@ -51,10 +51,10 @@ export function checkTransit(
   const publicKey = publicKeyOf(state.sealingKey)
   if (publicKey === undefined)
     return refuse('OPEN_CLOSED', 'the ring has no sealing key yet: ringwall key ls shows how it stands')
-  const [kind, name] = request.issuer.split(':') as ['operator' | 'service', string]
+  const [kind, name] = request.issuer.split(':') as ['operator' | 'service' | 'node', string]
   // Rights first: who may not use a key learns nothing of it.
   for (const { key } of request.uses)
-    if (!mayUseTransit(policy.vault, { kind, name }, key))
+    if (kind === 'node' || !mayUseTransit(policy.vault, { kind, name }, key))
       return refuse('OPEN_NOT_ENTITLED', `no rule of the policy (vault.transit) lets ${request.issuer} use ${key}`)
   const grants: TransitGrant[] = []
   for (const use of request.uses) {

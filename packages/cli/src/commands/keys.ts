@@ -26,6 +26,12 @@ export async function keyList(client: RingwallClient, format: Format): Promise<v
   )
 }
 
+/** As it is written in a policy. */
+export async function keySaml(client: RingwallClient, format: Format): Promise<void> {
+  const held = await client.samlKey()
+  printOne(format, held, ({ node, certificate }) => `- { node: ${node}, certificate: ${certificate} }`, held.node)
+}
+
 function stateOf({ name, state, ceremony }: Key): string {
   if (state === 'none') return name === 'signing' ? 'none: a ring of one' : 'none: the vault was never opened'
   return ceremony === null ? state : `${state}, ${ceremony.phase}`

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { hash } from 'node:crypto'
+import { generateKeyPairSync, hash, type KeyObject, sign } from 'node:crypto'
 import { test } from 'node:test'
 import { type Denial, ringIssuer } from '@ringwall/ring'
 import { subjectId } from '@ringwall/ring/tx'
@@ -41,6 +41,7 @@ const asked = (more: Partial<CodeRequest> = {}): CodeRequest => ({
   atMs: NOW,
   challenge: hash('sha256', VERIFIER, 'base64url'),
   client: 'web',
+  jkt: '',
   nonce: 'n',
   redirectUri: 'https://web.example/cb',
   ring: RING,
@@ -65,6 +66,7 @@ const used = denial({ kind: 'token', value: claims.jti }, 'used once: AAAAAAAAAA
 const tokens = (want: TokensRequest['want'], more: Partial<TokensRequest> = {}): TokensRequest => ({
   type: 'tokens',
   grant: code,
+  proof: '',
   ring: RING,
   verifier: VERIFIER,
   want,
@@ -113,6 +115,53 @@ test('one redemption comes to one set of tokens, each of its own kind', () => {
   const next = made(tokens('refresh', { grant: refresh, verifier: '' }), rotated)
   assert.notEqual(next, refresh)
   assert.equal((readSigned(next, rotated) as unknown as CodeClaims).sid, claims.sid)
+})
+
+/** A proof of a key for the token endpoint (RFC 9449 section 4.2), and its thumbprint. */
+function proofBy(
+  { privateKey, publicKey }: { privateKey: KeyObject; publicKey: KeyObject },
+  more: object = {},
+): [string, string] {
+  const { crv, kty, x } = publicKey.export({ format: 'jwk' })
+  const encoded = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const said = { jti: 'j', htm: 'POST', htu: 'https://login.example/.ringwall/oidc/token', iat: NOW / 1_000, ...more }
+  const body = `${encoded({ typ: 'dpop+jwt', alg: 'EdDSA', jwk: { crv, kty, x } })}.${encoded(said)}`
+  const thumbprint = hash('sha256', JSON.stringify({ crv, kty, x }), 'base64url')
+  return [`${body}.${sign(null, Buffer.from(body), privateKey).toString('base64url')}`, thumbprint]
+}
+
+test('who shows a proof of a key gets tokens bound to it; each holder looks at the proof itself', () => {
+  const [mine, other] = [generateKeyPairSync('ed25519'), generateKeyPairSync('ed25519')]
+  const [proof, jkt] = proofBy(mine)
+  const now = view([used])
+  const cnfOf = (token: string, of: PersonView): unknown => (readSigned(token, of) as unknown as CodeClaims).cnf
+  assert.deepEqual(cnfOf(made(tokens('access', { proof }), now), now), { jkt })
+  const refresh = made(tokens('refresh', { proof }), now)
+  assert.deepEqual(cnfOf(refresh, now), { jkt }, 'of a public client')
+  const rotated = view([
+    used,
+    denial({ kind: 'token', value: (readSigned(refresh, now) as unknown as CodeClaims).jti }, 'used once: B'),
+  ])
+  const next = (by: string): string => codeOf(tokens('access', { grant: refresh, verifier: '', proof: by }), rotated)
+  assert.equal(next(proof), 'ok')
+  assert.equal(next(''), 'MINT_PROOF', 'no proof')
+  assert.equal(next(proofBy(other)[0]), 'MINT_PROOF', 'of another key')
+  for (const wrong of [
+    { htm: 'GET' },
+    { htu: 'https://login.example/.ringwall/oidc/userinfo' },
+    { iat: NOW / 1_000 - 61 },
+    { jti: '' },
+  ])
+    assert.equal(codeOf(tokens('access', { proof: proofBy(mine, wrong)[0] }), now), 'MINT_PROOF', JSON.stringify(wrong))
+  assert.equal(codeOf(tokens('access', { proof: `${proof.slice(0, -4)}AAAA` }), now), 'MINT_PROOF')
+  // A code that was asked for with dpop_jkt is redeemed by that key alone.
+  const bound = made(asked({ jkt }))
+  const agreed = view([
+    denial({ kind: 'token', value: (readSigned(bound, view()) as unknown as CodeClaims).jti }, 'used once: C'),
+  ])
+  assert.equal(codeOf(tokens('id', { grant: bound, proof }), agreed), 'ok')
+  assert.equal(codeOf(tokens('id', { grant: bound }), agreed), 'MINT_PROOF')
+  assert.equal(codeOf(tokens('id', { grant: bound, proof: proofBy(other)[0] }), agreed), 'MINT_PROOF')
 })
 
 test('a grant ends with itself, with its session, its person and its client', () => {

@@ -7,8 +7,10 @@
  * and however often. A second redemption ends the grant, on all nodes.
  */
 import { hash } from 'node:crypto'
+import { OPENID_PATHS } from '@ringwall/guard'
 import { type OpenIdClient, type People, ringIssuer, type View } from '@ringwall/ring'
 import { canonicalJson, subjectId } from '@ringwall/ring/tx'
+import { proofKey } from '../dpop.ts'
 import type { MintRefusal } from '../mint-check.ts'
 import { holderNow, type OutsideClaims, outsideClaims } from './outside/outside.ts'
 import type { CodeRequest, TokensRequest } from './person-request.ts'
@@ -33,6 +35,8 @@ export interface GrantClaims extends Partial<OutsideClaims> {
   readonly aud: string
   readonly auth_time: number
   readonly client_id: string
+  /** What it, or what it is redeemed for, is bound to (RFC 9449 section 6). */
+  readonly cnf?: { readonly jkt: string }
   readonly exp: number
   readonly iat: number
   readonly iss: string
@@ -76,7 +80,7 @@ export function checkCode(
   read: Read,
   nowMs: number,
 ): { readonly claims: object } | MintRefusal {
-  const { atMs, client: id, redirectUri, challenge, nonce, scope, ring } = request
+  const { atMs, client: id, jkt, redirectUri, challenge, nonce, scope, ring } = request
   if (nowMs - atMs > ASKED_MS_MAX || atMs - nowMs > SKEW_MS) return refuse('MINT_STALE', 'it was asked too long ago: ask anew')
   const client = clientOf(view, id)
   if (client === undefined || !client.redirectUris.includes(redirectUri))
@@ -98,6 +102,7 @@ export function checkCode(
     aud: id,
     auth_time,
     client_id: id,
+    ...(jkt === '' ? {} : { cnf: { jkt } }),
     code_challenge: challenge,
     exp: Math.min(session_end, iat + CODE_S),
     iat,
@@ -140,6 +145,8 @@ export function checkTokens(
     return refuse('MINT_STALE', 'it is not known to be redeemed yet')
   const iat = Math.floor(used.issuedAtMs / 1_000)
   if (grant.exp <= iat) return GONE
+  const key = boundTo(request.proof, grant, client, openid.issuer, nowMs)
+  if (typeof key === 'object') return key
   const scopes = scope.split(' ')
   const jti = hash('sha256', `${request.want} ${grant.jti}`, 'hex').slice(0, 32)
   const common = { ...outside, amr, auth_time, client_id, iat, jti, psid, scope, session_end, sid, sub }
@@ -153,6 +160,7 @@ export function checkTokens(
   }
   if (request.want === 'access') {
     const own = {
+      ...(key === undefined ? {} : { cnf: { jkt: key } }),
       aud: userinfoAudience(view.ring),
       exp: Math.min(session_end, iat + ACCESS_S),
       iss,
@@ -162,9 +170,42 @@ export function checkTokens(
     return { claims: { ...common, ...groups, ...profile, ...own } }
   }
   if (!scopes.includes('offline_access')) return refuse('MINT_NOT_ENTITLED', 'no refresh token was asked for')
+  // Who shows no secret shows the key, from then on (RFC 9449 section 5).
+  const isPublic = client.secretHash === undefined && client.jwks === undefined
+  const cnf = isPublic && key !== undefined ? { cnf: { jkt: key } } : {}
   return {
-    claims: { ...common, aud: client_id, exp: Math.min(session_end, iat + REFRESH_S), iss, nonce: grant.nonce, use: 'refresh' },
+    claims: {
+      ...common,
+      ...cnf,
+      aud: client_id,
+      exp: Math.min(session_end, iat + REFRESH_S),
+      iss,
+      nonce: grant.nonce,
+      use: 'refresh',
+    },
   }
+}
+
+/** The key that a redemption is for; undefined: none. A refusal where another, or any, was to be shown. */
+function boundTo(
+  proof: string,
+  { cnf }: Pick<GrantClaims, 'cnf'>,
+  { dpop }: Pick<OpenIdClient, 'dpop'>,
+  issuer: string,
+  nowMs: number,
+): string | undefined | MintRefusal {
+  if (proof === '')
+    return dpop || cnf !== undefined
+      ? refuse('MINT_PROOF', 'the grant is for the holder of a key, and no proof of it is there')
+      : undefined
+  const proved = proofKey(tokenEndpointOf(issuer, [proof]), nowMs, cnf === undefined ? {} : { thumbprint: cnf.jkt })
+  return 'code' in proved ? refuse('MINT_PROOF', `${proved.code}: ${proved.reason}`) : proved.thumbprint
+}
+
+/** As proofs for it name it, on whichever node. */
+export function tokenEndpointOf(issuer: string, proofs: readonly string[]): Parameters<typeof proofKey>[0] {
+  const { host, protocol } = new URL(issuer)
+  return { proofs, method: 'POST', target: OPENID_PATHS.token, host, isSecure: protocol === 'https:' }
 }
 
 /** Of access tokens: no service has this name. */

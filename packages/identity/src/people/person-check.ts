@@ -9,6 +9,7 @@ import { hash } from 'node:crypto'
 import { type People, type Person, type ProviderPolicy, personSubject, ringIssuer, tokenKeys, type View } from '@ringwall/ring'
 import { canonicalJson } from '@ringwall/ring/tx'
 import { type Mintable, type MintRefusal, ringHeader, ringJwk, verifiesRaw } from '../mint-check.ts'
+import { type Asserted, assertionXml, signedInfoXml } from '../saml/identity-provider.ts'
 import { authnRequestId, serviceEntityId } from '../saml/names.ts'
 import { readSamlResponse } from '../saml/saml-response.ts'
 import { checkCode, checkTokens } from './openid-check.ts'
@@ -23,7 +24,14 @@ import {
   type OutsideWord,
   providerOf,
 } from './outside/outside.ts'
-import { loginChallenge, type OutsideRequest, outsideNonce, type PersonRequest, passwordLoginBytes } from './person-request.ts'
+import {
+  type AssertionRequest,
+  loginChallenge,
+  type OutsideRequest,
+  outsideNonce,
+  type PersonRequest,
+  passwordLoginBytes,
+} from './person-request.ts'
 import { assertionFault } from './webauthn.ts'
 
 /** From the page to the proof: people look for their authenticators. */
@@ -34,7 +42,7 @@ const SKEW_MS = 5_000
 
 /** Of the view, what sessions follow from. */
 export type PersonView = Pick<View, 'ring' | 'denials' | 'signingKey' | 'nodes'> & {
-  readonly policy: Pick<View['policy'], 'services' | 'openid' | 'providers'>
+  readonly policy: Pick<View['policy'], 'services' | 'openid' | 'providers' | 'saml'>
   readonly people: People
   /** Of an OpenID Provider whose keys the policy does not hold: as this node fetched them itself. */
   readonly providerKeys?: (provider: ProviderPolicy) => readonly ProviderKey[]
@@ -75,6 +83,10 @@ export function checkPerson(request: PersonRequest, view: PersonView, nowMs: num
   if (key === undefined) return refuse('MINT_NO_KEY', 'the ring has no signing key (yet): ringwall key ls shows how it stands')
   if (request.type === 'login') return checkLogin(request, view, key, nowMs)
   if (request.type === 'outside') return checkOutside(request, view, key, nowMs)
+  if (request.type === 'assertion') {
+    const asserted = checkAssertion(request, view, nowMs)
+    return 'ok' in asserted ? asserted : { ok: true, message: Buffer.from(signedAssertionInfo(asserted).signedInfo) }
+  }
   if (request.type === 'renew') return checkRenewal(request, view, key, nowMs)
   const read = (token: string): Readonly<Record<string, unknown>> | undefined => readSigned(token, view)
   const checked = request.type === 'code' ? checkCode(request, view, read, nowMs) : checkTokens(request, view, read, nowMs)
@@ -219,6 +231,34 @@ function checkRenewal(
   const exp = Math.min(over, iat + Math.floor(people.idle / 1_000))
   if (exp <= iat) return refuse('MINT_PERSON', 'this is no session that may go on')
   return signable({ ...shown, exp, groups: person.groups, iat, jti: tokenId(request), session_end: over }, key)
+}
+
+/** What may be asserted to the party of whoever the session that is shown is of. */
+export function checkAssertion(request: AssertionRequest, view: PersonView, nowMs: number): Asserted | MintRefusal {
+  const { acs, atMs, inResponseTo, party: entityId, ring, token } = request
+  if (nowMs - atMs > RENEW_MS_MAX || atMs - nowMs > SKEW_MS) return refuse('MINT_STALE', 'it was asked too long ago: ask anew')
+  const { saml: policy } = view.policy
+  const party = policy?.parties.find((one) => one.entityId === entityId)
+  if (policy === undefined || party === undefined || !party.acs.includes(acs))
+    return refuse('MINT_NOT_ENTITLED', 'the policy has no such party, or not with this address')
+  const shown = readSession(token, view)
+  const iat = Math.floor(atMs / 1_000)
+  const person = shown?.aud === policy.service && shown.exp > iat ? holderNow(view, shown) : undefined
+  if (shown === undefined || person === undefined) return refuse('MINT_PERSON', 'this is no session that may go on')
+  const denied = deniedReason(view, { subject: shown.sub, sid: shown.sid, authTime: shown.auth_time, jti: shown.jti }, nowMs)
+  if (denied !== undefined) return refuse('MINT_DENIED', denied)
+  if (party.groups.length > 0 && !party.groups.some((group) => person.groups.includes(group)))
+    return refuse('MINT_NOT_ENTITLED', `${person.name} is in none of the groups of ${entityId}`)
+  const { auth_time: authTime, session_end: sessionEnd, sid } = shown
+  const id = `_${hash('sha256', `assertion ${canonicalJson(request)}`, 'hex')}`
+  const { name, groups } = person
+  return { ring, policy, party, acs, inResponseTo, id, name, groups, authTime, sessionEnd, sid, atMs }
+}
+
+/** The assertion, and what is signed for it. */
+export function signedAssertionInfo(asserted: Asserted): { readonly assertion: string; readonly signedInfo: string } {
+  const assertion = assertionXml(asserted)
+  return { assertion, signedInfo: signedInfoXml(assertion, asserted.id, asserted.party.signature) }
 }
 
 function deniedReason(

@@ -6,6 +6,7 @@ import { hash } from 'node:crypto'
 import { PERSON_NAME, PERSON_NAME_EXPECTED } from '@ringwall/ring'
 import { canonicalJson, fieldReaders } from '@ringwall/ring/tx'
 import { MintRequestInvalid } from '../mint-request.ts'
+import { REQUEST_ID } from '../saml/names.ts'
 import type { PasskeyAssertion } from './webauthn.ts'
 
 const CHALLENGE_DOMAIN = 'RINGWALL_LOGIN_V1\n'
@@ -44,8 +45,23 @@ export type PersonRequest =
   | (LoginOccasion & { readonly type: 'login'; readonly person: string; readonly proof: LoginProof })
   | { readonly type: 'renew'; readonly atMs: number; readonly ring: string; readonly token: string }
   | OutsideRequest
+  | AssertionRequest
   | CodeRequest
   | TokensRequest
+
+/** An assertion for a party of SAML, by the session of who logs in to it. */
+export interface AssertionRequest {
+  readonly type: 'assertion'
+  /** Where it is to be posted. */
+  readonly acs: string
+  readonly atMs: number
+  /** Of the party's request. */
+  readonly inResponseTo: string
+  readonly party: string
+  readonly ring: string
+  /** The session. */
+  readonly token: string
+}
 
 /** A code for a client of the OpenID Provider, by the session of who logs in to it. */
 export interface CodeRequest {
@@ -54,6 +70,8 @@ export interface CodeRequest {
   /** S256 (RFC 7636). */
   readonly challenge: string
   readonly client: string
+  /** Thumbprint of the key that what it is redeemed for is bound to (`dpop_jkt`, RFC 9449 section 10); empty: of none. */
+  readonly jkt: string
   /** Of the client; empty: it gave none. */
   readonly nonce: string
   readonly redirectUri: string
@@ -68,6 +86,8 @@ export interface CodeRequest {
 export interface TokensRequest {
   readonly type: 'tokens'
   readonly grant: string
+  /** Of the client’s key, for the token endpoint (RFC 9449 section 5); empty: none was shown. */
+  readonly proof: string
   readonly ring: string
   /** Of a code; empty for a refresh token. */
   readonly verifier: string
@@ -135,12 +155,13 @@ export function parsePersonRequest(value: unknown): PersonRequest {
     }
   }
   if (type === 'code') {
-    const names = ['atMs', 'challenge', 'client', 'nonce', 'redirectUri', 'ring', 'scope', 'token', 'type']
+    const names = ['atMs', 'challenge', 'client', 'jkt', 'nonce', 'redirectUri', 'ring', 'scope', 'token', 'type']
     const fields = record(value, 'request', names)
     return {
       atMs: whole(fields.atMs, 'request.atMs', 0, Number.MAX_SAFE_INTEGER),
       challenge: bytes(fields.challenge, 'request.challenge', 32, 32),
       client: text(fields.client, 'request.client', CLIENT, 'the id of a client'),
+      jkt: text(fields.jkt, 'request.jkt', /^(?:[A-Za-z0-9_-]{43})?$/, 'a thumbprint'),
       nonce: text(fields.nonce, 'request.nonce', /^[\x20-\x7e]{0,256}$/, 'up to 256 printable characters'),
       redirectUri: text(fields.redirectUri, 'request.redirectUri', /^[\x21-\x7e]{1,512}$/, 'an address'),
       ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
@@ -149,19 +170,32 @@ export function parsePersonRequest(value: unknown): PersonRequest {
       type,
     }
   }
+  if (type === 'assertion') {
+    const fields = record(value, 'request', ['acs', 'atMs', 'inResponseTo', 'party', 'ring', 'token', 'type'])
+    return {
+      acs: text(fields.acs, 'request.acs', /^[\x21-\x7e]{1,512}$/, 'an address'),
+      atMs: whole(fields.atMs, 'request.atMs', 0, Number.MAX_SAFE_INTEGER),
+      inResponseTo: text(fields.inResponseTo, 'request.inResponseTo', REQUEST_ID, 'the id of a request'),
+      party: text(fields.party, 'request.party', /^[\x21-\x7e]{1,512}$/, 'the entity id of a party'),
+      ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
+      token: text(fields.token, 'request.token', JWS, 'a token of the ring'),
+      type,
+    }
+  }
   if (type === 'tokens') {
-    const fields = record(value, 'request', ['grant', 'ring', 'type', 'verifier', 'want'])
+    const fields = record(value, 'request', ['grant', 'proof', 'ring', 'type', 'verifier', 'want'])
     const { want } = fields
     if (want !== 'id' && want !== 'access' && want !== 'refresh') return fail('request.want', 'id, access or refresh')
     return {
       grant: text(fields.grant, 'request.grant', JWS, 'a token of the ring'),
+      proof: text(fields.proof, 'request.proof', /^[A-Za-z0-9._-]{0,4096}$/, 'a proof of DPoP'),
       ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
       type,
       verifier: text(fields.verifier, 'request.verifier', /^(?:[A-Za-z0-9._~-]{43,128})?$/, 'a code verifier'),
       want,
     }
   }
-  return fail('request.type', 'login, outside, renew, code or tokens')
+  return fail('request.type', 'login, outside, renew, assertion, code or tokens')
 }
 
 function parseProof(value: unknown): LoginProof {

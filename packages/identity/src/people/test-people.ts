@@ -88,14 +88,16 @@ export const peoplePolicy = {
 } as const
 
 /** A ring of one validator, with alice and one service. */
-export function viewWith(more: { people?: readonly Person[]; policy?: object; denials?: readonly Denial[] } = {}): PersonView {
+export function viewWith(
+  more: { people?: readonly Person[]; policy?: object; ringPolicy?: object; denials?: readonly Denial[] } = {},
+): PersonView {
   const services = { app: { people: { ...peoplePolicy, ...more.policy } }, other: {} }
   return {
     ring: RING,
     denials: createDenialIndex(more.denials ?? []),
     signingKey: NO_SIGNING_KEY_VIEW,
     nodes: [{ id: 'n1', region: 'r', address: 'h:1', publicKey: raw(node.publicKey), roles: ['validator'] }],
-    policy: { services, providers: [] },
+    policy: { services, providers: [], ...more.ringPolicy },
     people: People.from(more.people ?? [alice]),
   } as unknown as PersonView
 }

@@ -11,6 +11,8 @@ export const REDIRECT_BINDING = 'urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redir
 export const SUCCESS = 'urn:oasis:names:tc:SAML:2.0:status:Success'
 export const BEARER = 'urn:oasis:names:tc:SAML:2.0:cm:bearer'
 export const ENTITY_FORMAT = 'urn:oasis:names:tc:SAML:2.0:nameid-format:entity'
+/** Of requests: xs:ID. */
+export const REQUEST_ID: RegExp = /^[A-Za-z_][A-Za-z0-9_.-]{0,127}$/
 export const PERSISTENT = 'urn:oasis:names:tc:SAML:2.0:nameid-format:persistent'
 
 /** What the ring is called by identity providers, where people log in to a service of it. */

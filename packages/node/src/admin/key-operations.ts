@@ -31,6 +31,11 @@ export function keyOperations(node: RunningNode): readonly Operation[] {
   const authority = new AuthorityCertificates({ view: node.view, sign: () => minted(node, { authority: true }) })
   return [
     { method: 'GET', path: '/v1/keys', run: () => ({ json: { keys: KEY_NAMES.map((name) => keyNamed(node, name)) } }) },
+    {
+      method: 'GET',
+      path: '/v1/keys/saml',
+      run: async () => ({ json: { node: node.config.id, certificate: await node.samlCertificate() } }),
+    },
     { method: 'GET', path: '/v1/workloads', run: () => ({ json: workloads(node) }) },
     // Open: each request is signed by who may ask, and every holder of the key checks that.
     { method: 'POST', path: '/v1/tokens', open: true, run: async (call) => ({ json: await mintToken(node, call) }) },

@@ -35,6 +35,7 @@ import { enrolmentOperations } from './enrolment-operations.ts'
 import type { Call, Operation } from './http.ts'
 import { incidentOperations } from './incident-operations.ts'
 import { keyOperations } from './key-operations.ts'
+import { leaseOperations } from './lease-operations.ts'
 import { peopleOperations } from './people-operations.ts'
 import { playbookOperations, summarizePlay } from './playbook-operations.ts'
 import { ApiProblem } from './problem.ts'
@@ -128,6 +129,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     ...keyOperations(node),
     ...vaultOperations(node),
     ...transitOperations(node),
+    ...leaseOperations(node),
     ...peopleOperations(node),
     ...bouncerOperations(node),
     ...incidentOperations(node),
@@ -737,6 +739,10 @@ function summarize(body: SignedTx['content']['body']): string {
   if (isPlayStatement(body)) return summarizePlay(body)
   if (body.type === 'vault.hide')
     return `secret ${body.name}, version ${body.versions.join(', ')} ${body.hidden ? 'hidden' : 'shown again'}`
+  if (body.type === 'lease.begin') return `a user of ${body.database}/${body.role}`
+  if (body.type === 'lease.renew') return `lease ${body.id} is renewed`
+  if (body.type === 'lease.revoke') return `lease ${body.id} is revoked`
+  if (body.type === 'lease.done') return `the user of lease ${body.id} is ${body.work === 'make' ? 'made' : 'dropped'}`
   if (body.type === 'transit.create') return `key ${body.name}, to ${body.use}`
   if (body.type === 'transit.rotate') return `another version of the key ${body.name}`
   if (body.type === 'transit.trim') return `versions of the key ${body.name} before ${body.least} end`

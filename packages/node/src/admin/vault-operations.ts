@@ -52,6 +52,7 @@ function facts(node: RunningNode): unknown {
   return {
     ring,
     height,
+    node: node.config.id,
     publicKey: publicKey === undefined ? null : encodeBase64url(publicKey.encode()),
     nodes: nodes
       .filter(({ id }) => publicKey?.indexOf(id) !== undefined)

@@ -225,6 +225,7 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
     get: call('endpoints', 'Operations that services declare, and endpoints that none does, as asked of this node.', 'Endpoints'),
   },
   '/v1/keys': { get: call('keys', 'The key that the validators hold together.', 'Keys') },
+  '/v1/keys/saml': { get: call('samlKey', 'The key that this node signs SAML assertions by.', 'SamlKey') },
   '/v1/workloads': {
     get: call('workloads', 'Programs on the machine of the node, and the services that they are.', 'Workloads'),
   },
@@ -271,6 +272,16 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
     get: call('vaultHistory', 'Versions of a secret, and openings with this node’s share.', 'VaultHistory', [
       query('name', 'The secret.', { type: 'string' }),
     ]),
+  },
+  '/v1/leases': { get: call('leases', 'Database users that there are, of roles that the operator may use.', 'Leases') },
+  '/v1/leases/{id}': {
+    get: { ...call('lease', 'A lease of a database user.', 'Lease', [path('id', 'Of the lease.')]), security: [] },
+  },
+  '/v1/statements': {
+    post: {
+      ...posting(call('statement', 'Proposes what the holder of a pass states.', 'Stated'), 'StatementBody'),
+      security: [],
+    },
   },
   '/v1/vault/objects': {
     get: call('vaultObjects', 'How the shards of objects on this node stand, and the access keys of the ring.', 'VaultObjects'),

@@ -391,6 +391,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
     'waitMs?': described('How long to wait for finality.', { type: 'integer', minimum: 0, maximum: 60_000 }),
   }),
   Keys: object('The ring’s keys.', { keys: list(ref('Key')) }),
+  SamlKey: object('As the policy has it under saml.keys.', { node: text, certificate: described('DER, base64.', text) }),
   Key: object('A key that the validators hold together.', {
     name: text,
     state: described(
@@ -439,6 +440,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
   VaultFacts: object('What readers and writers of secrets need to know of the ring. Ask several nodes: one may lie.', {
     ring: text,
     height: whole,
+    node: described('That answers.', text),
     publicKey: described('The sealing key with its holders, base64url; null while there is none.', orNull(text)),
     nodes: list(object('A holder.', { id: text, publicKey: described('Ed25519, raw, base64url.', text) })),
   }),
@@ -522,6 +524,26 @@ export const schemas: Readonly<Record<string, Schema>> = {
     ),
     refusals: list(object('Of a holder that did not open.', { party: text, reason: text })),
   }),
+  Leases: object('Leases of database users.', { leases: list(ref('Lease')) }),
+  Lease: object('A database user, for a time. Its password only who began it has.', {
+    id: text,
+    database: text,
+    role: text,
+    holder: text,
+    user: text,
+    host: text,
+    port: whole,
+    dbname: text,
+    state: choice('making', 'live', 'ending'),
+    end: described('Why it ends.', orNull(choice('expired', 'revoked', 'denied', 'policy'))),
+    beganAtMs: ms,
+    expiresAtMs: ms,
+    mostAtMs: ms,
+  }),
+  StatementBody: object('A statement with a pass.', {
+    content: described('As in `tx` of a transaction, in the name of the node that is asked.', { type: 'object' }),
+  }),
+  Stated: object('Final.', { id: text, height: whole }),
   TransitKeys: object('Keys of the transit that the operator may use or manage.', { keys: list(ref('TransitKey')) }),
   TransitKey: object('A key of the transit.', {
     name: text,

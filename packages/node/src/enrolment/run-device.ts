@@ -3,7 +3,16 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { DeviceInvalid, greetRing, type Invited, JoinRefused, readDeviceFolder } from '@ringwall/enroll'
+import {
+  DeviceInvalid,
+  findByDns,
+  findOnLink,
+  greetRing,
+  type Invited,
+  JoinRefused,
+  readDeviceFolder,
+  type Welcome,
+} from '@ringwall/enroll'
 import { StartError } from '../errors.ts'
 import { verifySignature } from '../keys.ts'
 import { runNode } from '../run-node.ts'
@@ -16,7 +25,13 @@ const JOINED_FILE = 'joined'
 const SERIAL_CHARS_SHOWN = 22
 const SEARCH_MS = { least: 1_000, most: 30_000 } as const
 
-export type DeviceWishes = Pick<JoinWishes, 'fabric' | 'traffic' | 'admin' | 'id' | 'tpm' | 'tpmLog' | 'caseFile' | 'caseClosed'>
+export type DeviceWishes = Pick<
+  JoinWishes,
+  'fabric' | 'traffic' | 'admin' | 'id' | 'tpm' | 'tpmLog' | 'caseFile' | 'caseClosed'
+> & {
+  /** Whose name servers may say where the ring is; those that the machine searches unless given. */
+  readonly domains?: readonly string[] | undefined
+}
 
 /** @returns The exit code. */
 export async function runDevice(directory: string, wishes: DeviceWishes): Promise<number> {
@@ -39,8 +54,7 @@ export async function runDevice(directory: string, wishes: DeviceWishes): Promis
 
 async function joinAsDevice(directory: string, home: string, wishes: DeviceWishes): Promise<JoiningNode> {
   const { privateKey, voucher, head } = readDeviceFolder(directory, verifySignature, Date.now())
-  const invited: Invited = { ring: voucher.ring, peers: voucher.addresses, privateKey }
-  const welcome = await untilFound(invited)
+  const { invited, welcome } = await untilFound({ ring: voucher.ring, peers: voucher.addresses, privateKey }, wishes.domains)
   if (welcome.by !== 'device' || welcome.serial !== voucher.serial)
     throw new JoinRefused('DEVICE_UNKNOWN', `the ring knows this key, but not as the device ${voucher.serial}`)
   if (welcome.head !== head)
@@ -63,14 +77,39 @@ async function joinAsDevice(directory: string, home: string, wishes: DeviceWishe
 }
 
 /** A device has nobody to start it again: it goes on looking. What the ring says is final. */
-async function untilFound(invited: Invited): ReturnType<typeof greetRing> {
+async function untilFound(
+  vouched: Invited,
+  domains: readonly string[] | undefined,
+): Promise<{ readonly invited: Invited; readonly welcome: Welcome }> {
   for (let waitMs: number = SEARCH_MS.least; ; waitMs = Math.min(SEARCH_MS.most, waitMs * 2)) {
     try {
-      return await greetRing(invited)
+      return await firstThatAnswers(vouched, () => elsewhere(vouched, domains))
     } catch (error) {
       if ((error as { readonly code?: string }).code !== 'RING_UNREACHABLE') throw error
       process.stderr.write(`ringwall: ${(error as Error).message}; looking again in ${waitMs / 1_000} s\n`)
       await new Promise((wake) => setTimeout(wake, waitMs))
     }
   }
+}
+
+/** Where the voucher says, and where others say when nobody answers there. */
+async function firstThatAnswers(
+  vouched: Invited,
+  others: () => Promise<Invited>,
+): Promise<{ readonly invited: Invited; readonly welcome: Welcome }> {
+  try {
+    return { invited: vouched, welcome: await greetRing(vouched) }
+  } catch (error) {
+    if ((error as { readonly code?: string }).code !== 'RING_UNREACHABLE') throw error
+    const invited = await others()
+    if (invited.peers.length === 0) throw error
+    return { invited, welcome: await greetRing(invited) }
+  }
+}
+
+/** By DNS and on the link; each address may be that of any node that the voucher names, and of no other. */
+async function elsewhere(vouched: Invited, domains: readonly string[] | undefined): Promise<Invited> {
+  const [named, near] = await Promise.all([findByDns(domains), findOnLink()])
+  const peers = [...near, ...named].flatMap((address) => vouched.peers.map((peer) => ({ ...peer, address })))
+  return { ...vouched, peers }
 }

@@ -2,7 +2,7 @@
  * Enrolment over Secure Transport (RFC 7030): devices that are no nodes get certificates from the ring. This server decides nothing: who may have a name is agreed
  * on by the ring, from the device's own request and its secret, and each holder of the ring's key looks that up by itself before it signs.
  */
-import type { X509Certificate } from 'node:crypto'
+import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
@@ -63,6 +63,7 @@ export class EstServer {
   readonly #options: EstOptions
   readonly #server: Server
   readonly #authority: AuthorityCertificates
+  readonly #notAfterMs: number
   #enrolling = 0
 
   /** @throws {StartError} `CONFIG_INVALID` when certificate and key are no pair that can be read. */
@@ -71,6 +72,7 @@ export class EstServer {
     this.#options = options
     this.#authority = new AuthorityCertificates({ view, sign: () => mint({ authority: true }, MINT_MS_MAX) })
     try {
+      this.#notAfterMs = Date.parse(new X509Certificate(readFileSync(config.certificate)).validTo)
       this.#server = createServer(
         {
           cert: readFileSync(config.certificate),
@@ -92,6 +94,11 @@ export class EstServer {
     }
     this.#server.maxConnections = CONNECTIONS_MAX
     this.#server.on('tlsClientError', () => {})
+  }
+
+  /** Until when the server's own certificate is good. */
+  get notAfterMs(): number {
+    return this.#notAfterMs
   }
 
   /** @throws {StartError} `PORT_IN_USE`. */

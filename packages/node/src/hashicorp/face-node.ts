@@ -26,7 +26,7 @@ export interface FaceNode {
 
 type PassedBody = Extract<TxBody, { type: 'vault.put' | 'vault.delete' | 'vault.hide' }>
 
-export function factsOf(node: FaceNode): VaultFacts {
+export function factsOf(node: Pick<FaceNode, 'ring' | 'view' | 'state'>): VaultFacts {
   const publicKey = publicKeyOf(node.state().sealingKey)
   if (publicKey === undefined) throw new FaceError(503, 'the ring has no sealing key yet: ringwall key ls shows how it stands')
   const keys = new Map(node.view().nodes.map(({ id, publicKey: x }) => [id, x]))

@@ -41,6 +41,7 @@ import { OutsideLogin, type Returned } from './outside-login.ts'
 import { enrolPage, loginPage, logoutPage, noticePage, type OfferedProvider, type PageOptions } from './pages.ts'
 import { type Passwords, PasswordsBusy } from './passwords.ts'
 import type { ProviderKeys } from './provider-keys.ts'
+import { SamlProvider, type SamlProviderOptions } from './saml-provider.ts'
 
 const MINT_MS_MAX = 8_000
 const RENEW_MS_MAX = 4_000
@@ -62,6 +63,9 @@ const BUSY_RETRY_S = 2
 
 export interface LoginPortalOptions {
   readonly ring: string
+  /** Of this node. */
+  readonly node: string
+  readonly samlKey: SamlProviderOptions['samlKey']
   readonly view: () => View
   readonly people: () => People
   readonly tokens: () => TokenVerifier
@@ -104,6 +108,7 @@ export class LoginPortal implements Portal {
 
   readonly #openid: OpenIdProvider
   readonly #outside: OutsideLogin
+  readonly #saml: SamlProvider
   /** Each costs the ring a signature, and may end in a denial. */
   readonly #logins = new Attempts(LOGINS_MAX, LOGINS_WINDOW_MS)
 
@@ -118,6 +123,7 @@ export class LoginPortal implements Portal {
       revoke: (token) => this.#end(token),
       formCookie: formCookieText,
     })
+    this.#saml = new SamlProvider(options)
     this.#outside = new OutsideLogin({
       ...options,
       keys: options.providerKeys,
@@ -148,6 +154,8 @@ export class LoginPortal implements Portal {
     if (!isReading && request.method !== 'POST')
       return noticePage('Not this way', 'Open the page with a browser.', { status: 405, headers: ['allow', 'GET, HEAD, POST'] })
     if (isReading) {
+      const asProvider = await this.#saml.answer({ ...visit, session: this.#session(visit) }, path)
+      if (asProvider !== undefined) return asProvider
       if (path === LOGIN_PATH) return this.#loginAsked(visit)
       if (path === LOGOUT_PATH) return this.#logoutAsked(visit)
       if (path === ENROL_PATH) return this.#enrolAsked(visit)

@@ -8,14 +8,22 @@ import { LOGIN_PATH, OPENID_PATHS } from '@ringwall/guard'
 import {
   type CodeClaims,
   clientOf,
+  createProofReplays,
+  DPOP_ALGORITHMS,
   type GrantClaims,
+  jwsFault,
   type PersonRequest,
+  ProofReplays,
+  proofKey,
+  proofRefusal,
+  readJws,
   readSession,
   readSigned,
   redirectDigest,
   ringJwk,
   SCOPES,
   sessionKeys,
+  tokenEndpointOf,
   userinfoAudience,
 } from '@ringwall/identity'
 import type { PortalAnswer, PortalRequest } from '@ringwall/proxy'
@@ -31,6 +39,11 @@ const CODES_MAX = 60
 const CODES_WINDOW_MS = 300_000
 const CODE_CHARS_MAX = 4_096
 const VERIFIER = /^[A-Za-z0-9._~-]{43,128}$/
+/** Of what a client signs to show itself (RFC 7523 section 3): how long it may be good for. */
+const ASSERTION_S_MAX = 300
+const ASSERTION_SKEW_S = 30
+const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
+const ASSERTION_ALGORITHMS = ['EdDSA', 'ES256', 'ES384', 'PS256', 'RS256'] as const
 const CHALLENGE = /^[A-Za-z0-9_-]{43}$/
 const PRINTABLE = /^[\x20-\x7e]*$/
 /** Where somebody was to log in anew: since when, Unix seconds. Whoever changes it fools themselves: the client reads `auth_time`. */
@@ -78,6 +91,9 @@ class OAuthError extends Error {
 export class OpenIdProvider {
   readonly #options: OpenIdOptions
   readonly #codes = new Attempts(CODES_MAX, CODES_WINDOW_MS)
+  /** Proofs of clients’ keys, and what clients sign to show themselves: each serves once on this node. */
+  readonly #proofs = createProofReplays()
+  readonly #assertions = new ProofReplays((ASSERTION_S_MAX + 2 * ASSERTION_SKEW_S) * 1_000)
 
   constructor(options: OpenIdOptions) {
     this.#options = options
@@ -111,7 +127,7 @@ export class OpenIdProvider {
     if (!isPost) return json(405, { error: 'invalid_request', error_description: 'POST a form' }, ['allow', 'POST'])
     try {
       if (fields === undefined) throw new OAuthError('invalid_request', 'expected a form with each field once')
-      return await run(fields, this.#client(visit.request, fields), visit.nowMs)
+      return await run(fields, this.#client(visit.request, fields, visit.nowMs), visit.nowMs, visit.request)
     } catch (error) {
       if (error instanceof OAuthError) {
         const headers = error.status === 401 ? ['www-authenticate', 'Basic realm="ringwall"'] : []
@@ -124,7 +140,7 @@ export class OpenIdProvider {
 
   #discovery(): object {
     const { issuer } = this.#policy
-    const methods = ['none', 'client_secret_basic', 'client_secret_post']
+    const methods = ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt']
     return {
       issuer,
       authorization_endpoint: issuer + OPENID_PATHS.authorize,
@@ -141,6 +157,8 @@ export class OpenIdProvider {
       subject_types_supported: ['public'],
       id_token_signing_alg_values_supported: ['EdDSA'],
       code_challenge_methods_supported: ['S256'],
+      dpop_signing_alg_values_supported: DPOP_ALGORITHMS,
+      token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
       token_endpoint_auth_methods_supported: methods,
       introspection_endpoint_auth_methods_supported: methods.slice(1),
       revocation_endpoint_auth_methods_supported: methods,
@@ -208,6 +226,7 @@ export class OpenIdProvider {
     readonly scope: string
     readonly nonce: string
     readonly challenge: string
+    readonly jkt: string
     readonly prompts: readonly string[]
     readonly maxAgeS: number
   } {
@@ -227,12 +246,14 @@ export class OpenIdProvider {
     const state = query.get('state') ?? ''
     if (nonce.length > 256 || !PRINTABLE.test(nonce) || state.length > 1_024 || !PRINTABLE.test(state))
       throw new OAuthError('invalid_request', 'nonce has up to 256 printable characters, state up to 1,024')
+    const jkt = query.get('dpop_jkt') ?? ''
+    if (jkt !== '' && !CHALLENGE.test(jkt)) throw new OAuthError('invalid_request', 'dpop_jkt is a thumbprint of SHA-256')
     const prompts = (query.get('prompt') ?? '').split(' ').filter((one) => one !== '')
     if (prompts.includes('none') && prompts.length > 1) throw new OAuthError('invalid_request', 'prompt is none, or others')
     const given = query.get('max_age')
     if (given !== null && !/^\d{1,9}$/.test(given)) throw new OAuthError('invalid_request', 'max_age is a number of seconds')
     const maxAgeS = prompts.includes('login') ? -1 : Number(given ?? Number.POSITIVE_INFINITY)
-    return { scope: [...new Set(scopes)].sort().join(' '), nonce, challenge, prompts, maxAgeS }
+    return { scope: [...new Set(scopes)].sort().join(' '), nonce, challenge, jkt, prompts, maxAgeS }
   }
 
   #purpose(session: string, query: URLSearchParams): string {
@@ -270,7 +291,7 @@ export class OpenIdProvider {
     { query, nowMs }: OpenIdVisit,
     session: string,
     { client, redirectUri }: { readonly client: OpenIdClient; readonly redirectUri: string },
-    { scope, nonce, challenge }: { readonly scope: string; readonly nonce: string; readonly challenge: string },
+    { scope, nonce, challenge, jkt }: Readonly<Record<'scope' | 'nonce' | 'challenge' | 'jkt', string>>,
   ): Promise<PortalAnswer> {
     const sid = readSession(session, this.#options.view())?.sid ?? ''
     if (!this.#codes.take(sid, nowMs)) throw new OAuthError('temporarily_unavailable', 'too many codes for one session')
@@ -280,6 +301,7 @@ export class OpenIdProvider {
       atMs: nowMs,
       challenge,
       client: client.id,
+      jkt,
       nonce,
       redirectUri,
       ring,
@@ -309,9 +331,14 @@ export class OpenIdProvider {
   // The token endpoint.
 
   /** Who asks (RFC 6749 section 2.3). @throws {OAuthError} */
-  #client({ headers }: PortalRequest, fields: ReadonlyMap<string, string>): OpenIdClient {
+  #client({ headers }: PortalRequest, fields: ReadonlyMap<string, string>, nowMs: number): OpenIdClient {
     const unknown = new OAuthError('invalid_client', 'no such client, or not its secret', 401)
     const given = headers.filter(([name]) => name.toLowerCase() === 'authorization').map(([, value]) => value.trim())
+    if (fields.has('client_assertion') || fields.has('client_assertion_type')) {
+      if (given.length > 0 || fields.has('client_secret'))
+        throw new OAuthError('invalid_request', 'the client shows itself in two ways')
+      return this.#asserted(fields, nowMs) ?? fail(unknown)
+    }
     let [id, secret] = [fields.get('client_id'), fields.get('client_secret')]
     if (given.length > 1) throw unknown
     if (given.length === 1) {
@@ -326,6 +353,7 @@ export class OpenIdProvider {
     }
     const client = id === undefined ? undefined : clientOf(this.#options.view(), id)
     if (client === undefined) throw unknown
+    if (client.jwks !== undefined) throw unknown
     if (client.secretHash === undefined) {
       if (secret !== undefined) throw unknown
       return client
@@ -336,10 +364,53 @@ export class OpenIdProvider {
     return client
   }
 
-  async #token(fields: ReadonlyMap<string, string>, client: OpenIdClient, nowMs: number): Promise<PortalAnswer> {
+  /** By what it signed (RFC 7523 section 3); undefined: it shows nobody. */
+  #asserted(fields: ReadonlyMap<string, string>, nowMs: number): OpenIdClient | undefined {
+    const read =
+      fields.get('client_assertion_type') === ASSERTION_TYPE ? readJws(fields.get('client_assertion') ?? '') : undefined
+    const { iss, sub, aud, exp, nbf, iat, jti } = read?.claims ?? {}
+    const client = typeof sub === 'string' ? clientOf(this.#options.view(), sub) : undefined
+    if (read === undefined || client?.jwks === undefined || iss !== sub) return undefined
+    if (fields.get('client_id') !== undefined && fields.get('client_id') !== sub) return undefined
+    if (jwsFault(read, ASSERTION_ALGORITHMS, client.jwks.keys) !== undefined) return undefined
+    // The issuer, or the endpoint that it is sent to: one of ours, and no list of strangers.
+    const { issuer } = this.#policy
+    if (aud !== issuer && aud !== issuer + OPENID_PATHS.token && !(Array.isArray(aud) && aud.length === 1 && aud[0] === issuer))
+      return undefined
+    const nowS = nowMs / 1_000
+    const isNow =
+      typeof exp === 'number' &&
+      exp > nowS - ASSERTION_SKEW_S &&
+      exp <= nowS + ASSERTION_S_MAX + ASSERTION_SKEW_S &&
+      (nbf === undefined || (typeof nbf === 'number' && nbf <= nowS + ASSERTION_SKEW_S)) &&
+      (iat === undefined || (typeof iat === 'number' && iat <= nowS + ASSERTION_SKEW_S))
+    if (!isNow || typeof jti !== 'string' || jti.length === 0 || jti.length > 256) return undefined
+    return this.#assertions.take(client.id, jti, nowMs) === 'fresh' ? client : undefined
+  }
+
+  /** The proof that came with a request for tokens, and its key; undefined: none did. @throws {OAuthError} */
+  #proof({ headers }: PortalRequest, client: OpenIdClient, { cnf }: GrantClaims, nowMs: number): string {
+    const proofs = headers.filter(([name]) => name.toLowerCase() === 'dpop').map(([, value]) => value)
+    if (proofs.length === 0) {
+      if (client.dpop || cnf !== undefined)
+        throw new OAuthError('invalid_dpop_proof', 'this grant is for the holder of a key: show a proof in the field DPoP')
+      return ''
+    }
+    const of = { replays: this.#proofs, ...(cnf === undefined ? {} : { thumbprint: cnf.jkt }) }
+    const proved = proofKey(tokenEndpointOf(this.#policy.issuer, proofs), nowMs, of)
+    if ('code' in proved) throw new OAuthError('invalid_dpop_proof', proved.reason)
+    return proofs[0] as string
+  }
+
+  async #token(
+    fields: ReadonlyMap<string, string>,
+    client: OpenIdClient,
+    nowMs: number,
+    request: PortalRequest,
+  ): Promise<PortalAnswer> {
     const type = fields.get('grant_type')
-    if (type === 'authorization_code') return this.#byCode(fields, client, nowMs)
-    if (type === 'refresh_token') return this.#byRefresh(fields, client, nowMs)
+    if (type === 'authorization_code') return this.#byCode(fields, client, nowMs, request)
+    if (type === 'refresh_token') return this.#byRefresh(fields, client, nowMs, request)
     throw new OAuthError('unsupported_grant_type', 'grant_type must be authorization_code or refresh_token')
   }
 
@@ -351,7 +422,12 @@ export class OpenIdProvider {
     return claims
   }
 
-  async #byCode(fields: ReadonlyMap<string, string>, client: OpenIdClient, nowMs: number): Promise<PortalAnswer> {
+  async #byCode(
+    fields: ReadonlyMap<string, string>,
+    client: OpenIdClient,
+    nowMs: number,
+    request: PortalRequest,
+  ): Promise<PortalAnswer> {
     const code = fields.get('code')
     const wrong = new OAuthError('invalid_grant', 'the code is none of this client’s, or over, or used')
     const claims = this.#read(code, 'code', client, nowMs) as CodeClaims | undefined
@@ -361,11 +437,17 @@ export class OpenIdProvider {
     const verifier = fields.get('code_verifier') ?? ''
     if (!VERIFIER.test(verifier) || hash('sha256', verifier, 'base64url') !== claims.code_challenge)
       throw new OAuthError('invalid_grant', 'code_verifier is not the one of the code_challenge')
+    const proof = this.#proof(request, client, claims, nowMs)
     if (!(await this.#options.redeem(code))) throw wrong
-    return this.#given(code, claims, verifier)
+    return this.#given(code, claims, verifier, proof)
   }
 
-  async #byRefresh(fields: ReadonlyMap<string, string>, client: OpenIdClient, nowMs: number): Promise<PortalAnswer> {
+  async #byRefresh(
+    fields: ReadonlyMap<string, string>,
+    client: OpenIdClient,
+    nowMs: number,
+    request: PortalRequest,
+  ): Promise<PortalAnswer> {
     const token = fields.get('refresh_token')
     const claims = this.#read(token, 'refresh', client, nowMs)
     const wrong = new OAuthError('invalid_grant', 'the refresh token is none of this client’s, or over, or used')
@@ -374,24 +456,25 @@ export class OpenIdProvider {
     if (wider) throw new OAuthError('invalid_scope', 'scope is wider than what was granted')
     // One that was used is told to the ring all the same: that ends the grant.
     if (this.#isOver({ ...claims, jti: undefined })) throw wrong
+    const proof = this.#proof(request, client, claims, nowMs)
     if (!(await this.#options.redeem(token))) throw wrong
-    return this.#given(token, claims, '')
+    return this.#given(token, claims, '', proof)
   }
 
-  async #given(grant: string, { scope }: GrantClaims, verifier: string): Promise<PortalAnswer> {
+  async #given(grant: string, { scope }: GrantClaims, verifier: string, proof: string): Promise<PortalAnswer> {
     const { ring } = this.#options
     const wants = scope.split(' ').includes('offline_access')
       ? (['id', 'access', 'refresh'] as const)
       : (['id', 'access'] as const)
     try {
-      const made = wants.map((want) => this.#options.mint({ type: 'tokens', grant, ring, verifier, want }, MINT_MS_MAX))
+      const made = wants.map((want) => this.#options.mint({ type: 'tokens', grant, proof, ring, verifier, want }, MINT_MS_MAX))
       const [idToken, accessToken, refreshToken] = await Promise.all(made)
       const exp = readSigned(accessToken as string, this.#options.view())?.exp
       const expiresIn = Math.max(0, Number(exp) - Math.floor(Date.now() / 1_000))
       const refresh = refreshToken === undefined ? {} : { refresh_token: refreshToken }
       return json(200, {
         access_token: accessToken,
-        token_type: 'Bearer',
+        token_type: proof === '' ? 'Bearer' : 'DPoP',
         expires_in: expiresIn,
         id_token: idToken,
         scope,
@@ -428,7 +511,9 @@ export class OpenIdProvider {
 
   #userinfo({ request, nowMs }: OpenIdVisit): PortalAnswer {
     const given = request.headers.filter(([name]) => name.toLowerCase() === 'authorization').map(([, value]) => value.trim())
-    const [, token = ''] = given.length === 1 ? (/^bearer\s+([A-Za-z0-9._-]{1,4096})$/i.exec(given[0] as string) ?? []) : []
+    const match = given.length === 1 ? /^(bearer|dpop)\s+([A-Za-z0-9._-]{1,4096})$/i.exec(given[0] as string) : null
+    const scheme = match?.[1]?.toLowerCase() === 'dpop' ? 'DPoP' : 'Bearer'
+    const token = match?.[2] ?? ''
     const view = this.#options.view()
     const claims = token === '' ? undefined : (readSigned(token, view) as unknown as Record<string, unknown> | undefined)
     const isAccess = claims?.use === 'access' && claims.aud === userinfoAudience(view.ring) && Number(claims.exp) * 1_000 > nowMs
@@ -436,17 +521,41 @@ export class OpenIdProvider {
       const error = given.length === 0 ? '' : ' error="invalid_token"'
       return json(401, { error: 'invalid_token' }, ['www-authenticate', `Bearer realm="ringwall"${error}`])
     }
+    const refusal = this.#presented(request, token, scheme, claims as unknown as GrantClaims, nowMs)
+    if (refusal !== undefined) {
+      const challenge = `DPoP realm="ringwall" error="${refusal.error}" algs="${DPOP_ALGORITHMS.join(' ')}"`
+      return json(401, { error: refusal.error, error_description: refusal.reason }, ['www-authenticate', challenge])
+    }
     const { sub, preferred_username, groups } = claims
     return json(200, { sub, preferred_username, groups })
   }
 
+  /** Why whoever shows it may not (RFC 9449 section 7); undefined: they may. */
+  #presented(
+    { headers, method, target, authority, secure }: PortalRequest,
+    token: string,
+    scheme: 'Bearer' | 'DPoP',
+    { cnf }: GrantClaims,
+    nowMs: number,
+  ): { readonly error: string; readonly reason: string } | undefined {
+    if (cnf === undefined)
+      return scheme === 'DPoP'
+        ? { error: 'invalid_token', reason: 'the token is bound to no key: it comes as Bearer' }
+        : undefined
+    const proofs = headers.filter(([name]) => name.toLowerCase() === 'dpop').map(([, value]) => value)
+    const shown = { scheme, proofs, method, target, host: authority, isSecure: secure, certificate: undefined }
+    const refusal = proofRefusal(token, cnf.jkt, shown, nowMs, this.#proofs)
+    return refusal === undefined ? undefined : { error: 'invalid_dpop_proof', reason: refusal.reason }
+  }
+
   /** RFC 7662: a client asks about its own. */
   #introspect(fields: ReadonlyMap<string, string>, client: OpenIdClient, nowMs: number): PortalAnswer {
-    if (client.secretHash === undefined) throw new OAuthError('invalid_client', 'introspection takes a client with a secret', 401)
+    if (client.secretHash === undefined && client.jwks === undefined)
+      throw new OAuthError('invalid_client', 'introspection takes a client that shows itself', 401)
     const token = fields.get('token')
     const claims = this.#read(token, 'access', client, nowMs) ?? this.#read(token, 'refresh', client, nowMs)
     if (claims === undefined || this.#isOver(claims)) return json(200, { active: false })
-    const { scope, client_id, sub, aud, exp, iat, jti, use } = claims
+    const { cnf, scope, client_id, sub, aud, exp, iat, jti, use } = claims
     const iss = this.#policy.issuer
     const username = sub.slice(personSubject('').length)
     return json(200, {
@@ -454,7 +563,8 @@ export class OpenIdProvider {
       scope,
       client_id,
       username,
-      token_type: use === 'access' ? 'Bearer' : 'refresh_token',
+      token_type: use !== 'access' ? 'refresh_token' : cnf === undefined ? 'Bearer' : 'DPoP',
+      ...(cnf === undefined ? {} : { cnf }),
       exp,
       iat,
       sub,
@@ -508,6 +618,10 @@ export function clientOrigin(openid: OpenIdPolicy | undefined, to: string): stri
   if (uri === undefined) return undefined
   const { origin, protocol } = new URL(uri)
   return origin === 'null' ? protocol : origin
+}
+
+function fail(error: Error): never {
+  throw error
 }
 
 function unescaped(text: string): string {

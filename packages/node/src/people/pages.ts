@@ -65,8 +65,8 @@ say(error&&error.name==='NotAllowedError'?'That was cancelled, or took too long.
 }
 })
 }
-const onwards=document.getElementById('onwards')
-if(onwards)onwards.submit()
+const next=document.getElementById('onwards')
+if(next)next.submit()
 `
 
 const sha256 = (text: string): string => `'sha256-${hash('sha256', text, 'base64')}'`

@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict'
+import { createHash, randomBytes } from 'node:crypto'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { accessKeyPublic, makeAccessKey } from './access-key.ts'
+import { ErasureCode } from './erasure.ts'
+import { BlobShape, blobKey, OBJECT_SEGMENT_BYTES, openObjectSegment, sealObjectSegment } from './object-cipher.ts'
+import { encodeManifest, type Manifest, PartHashes, parseManifest } from './object-manifest.ts'
+import { placeShards } from './placement.ts'
+
+const ABOUT = Buffer.from('about')
+const corrupt = { code: 'VAULT_CORRUPT' }
+
+test('a segment opens in its place of its blob of its version, and nowhere else', () => {
+  const objectKey = randomBytes(32)
+  const [key, other] = [blobKey(objectKey, 'ab'.repeat(8)), blobKey(objectKey, 'cd'.repeat(8))]
+  const plain = randomBytes(1_000)
+  const sealed = sealObjectSegment(key, ABOUT, 3, true, plain)
+  assert.ok(openObjectSegment(key, ABOUT, 3, true, sealed).equals(plain))
+  assert.throws(() => openObjectSegment(key, ABOUT, 2, true, sealed), corrupt)
+  assert.throws(() => openObjectSegment(key, ABOUT, 3, false, sealed), corrupt)
+  assert.throws(() => openObjectSegment(key, Buffer.from('other'), 3, true, sealed), corrupt)
+  assert.throws(() => openObjectSegment(other, ABOUT, 3, true, sealed), corrupt)
+  assert.throws(() => openObjectSegment(key, ABOUT, 3, true, sealed.subarray(0, 10)), corrupt)
+})
+
+test('the pieces of any size of blob lie one after the other, and any that are enough bring each segment back', () => {
+  const size = fc.integer({ min: 0, max: 3 * OBJECT_SEGMENT_BYTES + 5 })
+  fc.assert(
+    fc.property(size, fc.integer({ min: 1, max: 7 }), (bytes, data) => {
+      const shape = new BlobShape(bytes, data)
+      let [plain, at] = [0, 0]
+      for (let number = 0; number < shape.segments; number += 1) {
+        assert.equal(shape.pieceStart(number), at)
+        at += shape.pieceBytes(number)
+        plain += shape.plainBytes(number)
+        assert.equal(new ErasureCode(data, data + 1).shardBytes(shape.sealedBytes(number)), shape.pieceBytes(number))
+      }
+      assert.deepEqual([plain, at], [bytes, shape.shardBytes])
+    }),
+    { numRuns: 200 },
+  )
+})
+
+function manifestOf(sizes: readonly number[]): Manifest {
+  const parts = sizes.map((size, at) => {
+    const hashes = randomBytes(new BlobShape(size, 2).segments * 4 * 32).toString('base64url')
+    return { blob: at.toString(16).padStart(16, '0'), hashes, size }
+  })
+  const names = { bucket: 'shop-a', key: 'ä/b', ring: 'ab'.repeat(32), version: 'cd'.repeat(16) }
+  return { ...names, capsule: 'AAAA', ciphertext: 'AAAA', data: 2, headers: [['content-type', 'text/plain']], parts, shards: 4 }
+}
+
+test('a manifest is read as it was written; one that is cut off, or says too much or too little, is not', () => {
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 0, max: 20_000_000 }), { minLength: 1, maxLength: 5 }), (sizes) => {
+      const manifest = manifestOf(sizes)
+      assert.deepEqual(parseManifest(encodeManifest(manifest)), manifest)
+    }),
+    { numRuns: 50 },
+  )
+  const good = manifestOf([5])
+  const [part] = good.parts
+  for (const bad of [
+    { ...good, more: 1 },
+    { ...good, data: 4 },
+    { ...good, parts: [] },
+    { ...good, parts: [part, part] },
+    { ...good, parts: [{ ...part, size: 5_000_000 }] },
+    { ...good, key: '\n' },
+    { ...good, headers: [['a', 'b\r\nc: d']] },
+  ])
+    assert.throws(() => parseManifest(encodeManifest(bad as Manifest)), { code: 'VAULT_MALFORMED' })
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) =>
+      assert.throws(() => parseManifest(bytes), { code: 'VAULT_MALFORMED' }),
+    ),
+    { numRuns: 50 },
+  )
+})
+
+test('a piece fits its own place in the hashes alone', () => {
+  const pieces = Array.from({ length: 8 }, () => randomBytes(50))
+  const hashes = Buffer.concat(pieces.map((piece) => createHash('sha256').update(piece).digest())).toString('base64url')
+  const held = new PartHashes({ hashes }, 4)
+  for (const [at, piece] of pieces.entries())
+    for (let other = 0; other < 8; other += 1) assert.equal(held.fits(Math.floor(other / 4), other % 4, piece), other === at)
+})
+
+test('shards are on nodes of their own, spread over regions; what lies outside a bucket’s regions is not enough to have it', () => {
+  const node = fc.record({ id: fc.string({ minLength: 1, maxLength: 6 }), region: fc.constantFrom('eu', 'us', 'ap') })
+  const nodes = fc.uniqueArray(node, { maxLength: 12, selector: ({ id }) => id })
+  fc.assert(
+    fc.property(nodes, fc.integer({ min: 2, max: 8 }), fc.nat(), fc.boolean(), (all, shards, seed, isBound) => {
+      const data = 1 + (seed % (shards - 1))
+      const layout = { data, shards, residency: isBound ? ['eu'] : [] }
+      const placed = placeShards(`${seed}`, layout, all)
+      const held = placed.filter((id) => id !== undefined)
+      assert.equal(new Set(held).size, held.length)
+      assert.deepEqual(placeShards(`${seed}`, layout, all.toReversed()), placed, 'in whatever order the nodes are named')
+      const regionOf = (id: string | undefined): string | undefined => all.find((one) => one.id === id)?.region
+      for (const [index, id] of placed.entries())
+        if (isBound && id !== undefined && regionOf(id) !== 'eu') assert.ok(index < data - 1)
+      if (isBound || all.length < shards) return
+      assert.equal(held.length, shards)
+      const counts = ['eu', 'us', 'ap'].map(
+        (region) =>
+          [held.filter((id) => regionOf(id) === region).length, all.filter((one) => one.region === region).length] as const,
+      )
+      const least = Math.min(...counts.filter(([used, there]) => used < there).map(([used]) => used))
+      for (const [used] of counts) assert.ok(used <= least + 1, 'a region is full, or has as many as the others')
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('an access key is one of its own every time, and its public key follows from its secret', () => {
+  const [one, two] = [makeAccessKey(), makeAccessKey()]
+  assert.match(one.id, /^RW[A-Z2-7]{18}$/)
+  assert.notEqual(one.secret, two.secret)
+  assert.equal(accessKeyPublic(one.secret), accessKeyPublic(one.secret))
+  assert.notEqual(accessKeyPublic(one.secret), accessKeyPublic(two.secret))
+})
