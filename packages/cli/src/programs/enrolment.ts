@@ -1,20 +1,9 @@
 /** The verbs of those who join: invitations. */
-import type { RingwallClient } from '@ringwall/client'
-import type { Command, Option } from 'commander'
-import { parseTtl } from './format.ts'
-import type { Format } from './output.ts'
+import type { Command } from 'commander'
+import { parseTtl } from '../format.ts'
+import { dryRun, reason, withRing } from './options.ts'
 
-/** What the program gives to all verbs. */
-export interface Verbs {
-  withRing(
-    command: Command,
-    run: (args: readonly string[], options: Record<string, unknown>) => (client: RingwallClient, format: Format) => Promise<void>,
-  ): Command
-  reason(): Option
-  dryRun(): Option
-}
-
-export function addJoining(node: Command, { withRing, reason, dryRun }: Verbs): void {
+export function addJoining(node: Command): void {
   const invite = node.command('invite').description('print a line that lets one node join, once; or ls')
   withRing(
     invite
@@ -24,7 +13,7 @@ export function addJoining(node: Command, { withRing, reason, dryRun }: Verbs): 
       .addOption(reason())
       .addOption(dryRun()),
     (_, options) => async (client) => {
-      const { nodeInvite } = await import('./commands/invite.ts')
+      const { nodeInvite } = await import('../commands/invite.ts')
       await nodeInvite(client, {
         region: (options.region as string | undefined) ?? null,
         roles: options.roles as string,
@@ -36,7 +25,7 @@ export function addJoining(node: Command, { withRing, reason, dryRun }: Verbs): 
   )
   withRing(
     invite.command('ls').description('invitations of the last hour'),
-    () => async (client, format) => (await import('./commands/invite.ts')).inviteList(client, format),
+    () => async (client, format) => (await import('../commands/invite.ts')).inviteList(client, format),
   )
   node
     .command('join')
@@ -51,7 +40,7 @@ export function addJoining(node: Command, { withRing, reason, dryRun }: Verbs): 
     .option('--admin <host:port>', 'its admin API and console', '127.0.0.1:9080')
     .action(async (line: string, given: Record<string, string | undefined>) => {
       const { runJoin } = await import('@ringwall/node')
-      const { parseRoles } = await import('./commands/invite.ts')
+      const { parseRoles } = await import('../commands/invite.ts')
       const { readFileSync } = await import('node:fs')
       process.exitCode = await runJoin(line === '-' ? readFileSync(0, 'utf8') : line, {
         id: given.id,
@@ -65,21 +54,21 @@ export function addJoining(node: Command, { withRing, reason, dryRun }: Verbs): 
     })
 }
 
-export function addDevices(device: Command, { withRing, reason, dryRun }: Verbs): void {
+export function addDevices(device: Command): void {
   withRing(
     device.command('ls').description('devices that the ring knows'),
-    () => async (client, format) => (await import('./commands/device.ts')).deviceList(client, format),
+    () => async (client, format) => (await import('../commands/device.ts')).deviceList(client, format),
   )
   withRing(
     device.command('show').argument('<serial>').description('one device'),
     ([serial]) =>
       async (client, format) =>
-        (await import('./commands/device.ts')).deviceShow(client, format, serial as string),
+        (await import('../commands/device.ts')).deviceShow(client, format, serial as string),
   )
   withRing(
     device.command('address').description('print where devices for this ring are shipped to, for who sells them'),
     (_, options) => async (client) =>
-      (await import('./commands/device.ts')).deviceAddress(client, options.context as string | undefined),
+      (await import('../commands/device.ts')).deviceAddress(client, options.context as string | undefined),
   )
   withRing(
     device
@@ -92,7 +81,7 @@ export function addDevices(device: Command, { withRing, reason, dryRun }: Verbs)
       .addOption(dryRun()),
     ([voucher], options) =>
       async (client) => {
-        const { deviceRegister } = await import('./commands/device.ts')
+        const { deviceRegister } = await import('../commands/device.ts')
         await deviceRegister(client, voucher as string, {
           region: (options.region as string | undefined) ?? null,
           roles: options.roles as string,
@@ -112,7 +101,7 @@ export function addDevices(device: Command, { withRing, reason, dryRun }: Verbs)
       .addOption(dryRun()),
     ([serial], options) =>
       async (client) => {
-        const { deviceTransfer } = await import('./commands/device.ts')
+        const { deviceTransfer } = await import('../commands/device.ts')
         await deviceTransfer(client, serial as string, {
           voucher: options.voucher as string,
           to: options.to as string,
@@ -132,7 +121,7 @@ export function addDevices(device: Command, { withRing, reason, dryRun }: Verbs)
       .addOption(dryRun()),
     ([serial], options) =>
       async (client) =>
-        (await import('./commands/device.ts')).deviceRemove(
+        (await import('../commands/device.ts')).deviceRemove(
           client,
           serial as string,
           options.reason as string,
@@ -141,7 +130,7 @@ export function addDevices(device: Command, { withRing, reason, dryRun }: Verbs)
   )
   withRing(
     device.command('trust').description('what nodes attested, until when that counts, and who was put out'),
-    () => async (client, format) => (await import('./commands/device-trust.ts')).trustList(client, format),
+    () => async (client, format) => (await import('../commands/device-trust.ts')).trustList(client, format),
   )
   withRing(
     device
@@ -152,7 +141,7 @@ export function addDevices(device: Command, { withRing, reason, dryRun }: Verbs)
       .addOption(dryRun()),
     ([node], options) =>
       async (client) => {
-        const { accept } = await import('./commands/device-trust.ts')
+        const { accept } = await import('../commands/device-trust.ts')
         await accept(client, node as string, options.reason as string, options.dryRun === true)
       },
   )
@@ -170,7 +159,7 @@ export function addDevices(device: Command, { withRing, reason, dryRun }: Verbs)
       .addOption(dryRun()),
     ([digest], options) =>
       async (client, format) => {
-        const { references, setReference } = await import('./commands/device-trust.ts')
+        const { references, setReference } = await import('../commands/device-trust.ts')
         if (digest === undefined) return references(client, format)
         await setReference(client, digest, {
           kind: options.kind as string,
@@ -193,7 +182,7 @@ export function addDevices(device: Command, { withRing, reason, dryRun }: Verbs)
       .addOption(dryRun()),
     ([node, ek], options) =>
       async (client) => {
-        const { bind } = await import('./commands/device-trust.ts')
+        const { bind } = await import('../commands/device-trust.ts')
         await bind(client, node as string, ek as string, options.reason as string, options.dryRun === true)
       },
   )
@@ -207,7 +196,7 @@ export function addDevices(device: Command, { withRing, reason, dryRun }: Verbs)
       .addOption(dryRun()),
     ([name], options) =>
       async (client) => {
-        const { deviceCertificate } = await import('./commands/device-certificate.ts')
+        const { deviceCertificate } = await import('../commands/device-certificate.ts')
         const { ttl, reason: why, dryRun: dry } = options
         await deviceCertificate(client, name as string, {
           ttlMs: parseTtl(ttl as string),
@@ -218,7 +207,7 @@ export function addDevices(device: Command, { withRing, reason, dryRun }: Verbs)
   )
   withRing(
     device.command('certificates').description('devices that are no nodes, and get certificates'),
-    () => async (client, format) => (await import('./commands/device-certificate.ts')).deviceCertificates(client, format),
+    () => async (client, format) => (await import('../commands/device-certificate.ts')).deviceCertificates(client, format),
   )
   withRing(
     device
@@ -229,7 +218,7 @@ export function addDevices(device: Command, { withRing, reason, dryRun }: Verbs)
       .addOption(dryRun()),
     ([name], options) =>
       async (client) =>
-        (await import('./commands/device-certificate.ts')).deviceRevoke(
+        (await import('../commands/device-certificate.ts')).deviceRevoke(
           client,
           name as string,
           options.reason as string,
@@ -247,7 +236,7 @@ function addFactory(device: Command): void {
     .description('make the key that devices are certified and vouched for with')
     .requiredOption('--directory <dir>', 'where it goes; keep it offline')
     .action(async (name: string, { directory }: { directory: string }) => {
-      await (await import('./commands/device-make.ts')).manufacturerMake(name, directory)
+      await (await import('../commands/device-make.ts')).manufacturerMake(name, directory)
     })
   device
     .command('make')
@@ -260,7 +249,7 @@ function addFactory(device: Command): void {
     .option('--tpm <tcti>', 'its TPM 2.0, as tpm2-tools take it: device:/dev/tpmrm0')
     .option('--tpm-roots <file>', 'PEM certificates of who makes such TPMs: its endorsement key must lead to one')
     .action(async (serial: string, given: Record<string, string | undefined>) => {
-      const { deviceMake } = await import('./commands/device-make.ts')
+      const { deviceMake } = await import('../commands/device-make.ts')
       await deviceMake(serial, {
         manufacturer: given.manufacturer as string,
         directory: given.directory as string,
@@ -276,7 +265,7 @@ function addFactory(device: Command): void {
     .requiredOption('--tpm <tcti>', 'as tpm2-tools take it: device:/dev/tpmrm0')
     .option('--tpm-roots <file>', 'PEM certificates of who makes such TPMs: its endorsement key must lead to one')
     .action(async ({ tpm, tpmRoots }: { tpm: string; tpmRoots?: string }) => {
-      await (await import('./commands/device-make.ts')).tpmShow(tpm, tpmRoots)
+      await (await import('../commands/device-make.ts')).tpmShow(tpm, tpmRoots)
     })
   device
     .command('ship')
@@ -285,6 +274,6 @@ function addFactory(device: Command): void {
     .requiredOption('--key <file>', 'the owner’s private key, PEM')
     .requiredOption('--to <ring or key>', 'what ringwall device address printed, as a file; or an owner’s public key')
     .action(async (voucher: string, { key, to }: { key: string; to: string }) => {
-      ;(await import('./commands/device-make.ts')).deviceShip(voucher, key, to)
+      ;(await import('../commands/device-make.ts')).deviceShip(voucher, key, to)
     })
 }

@@ -1,42 +1,27 @@
 /** The verbs of keys that nobody has. */
 import { type Command, Option } from 'commander'
-import type { TransitInput } from './commands/transit.ts'
-import type { VaultSession } from './commands/vault-session.ts'
-import type { Verbs } from './enrolment-program.ts'
-
-/** Of those verbs that services have, too. */
-export interface SessionGlobals {
-  readonly context?: string
-  readonly identity?: string
-  readonly node: readonly string[]
-}
-
-export interface TransitVerbs extends Verbs {
-  watch(): Option
-  whole(name: string, least: number, most: number): (text: string) => number
-  /** `--identity`, `--context` and `--node`. */
-  sessionOptions(): readonly Option[]
-  session(options: SessionGlobals): Promise<VaultSession>
-}
+import type { TransitInput } from '../commands/transit.ts'
+import { contextFile, dryRun, nodesToAsk, reason, watch, whole, withRing } from './options.ts'
+import { type SessionGlobals, serviceOption, vaultSession } from './vault-options.ts'
 
 const VERSION_MAX = 999_999_999
 
-export function addTransit(program: Command, verbs: TransitVerbs): void {
+export function addTransit(program: Command): void {
   const transit = program
     .command('transit')
     .description('keys that nobody has: encrypt, decrypt, rewrap, sign, verify, mac, create, rotate, trim, rm, ls')
-  addUses(transit, verbs)
-  addChanges(transit, verbs)
+  addUses(transit)
+  addChanges(transit)
 }
 
-function addUses(transit: Command, { sessionOptions, session }: TransitVerbs): void {
+function addUses(transit: Command): void {
   const use = (name: string, description: string): Command => {
     const command = transit
       .command(name)
       .argument('<key>', 'such as shop/cards')
       .description(description)
       .option('--file <file>', 'its bytes, as they are; standard input without')
-    for (const option of sessionOptions()) command.addOption(option)
+    for (const option of [serviceOption(), contextFile(), nodesToAsk()]) command.addOption(option)
     return command
   }
   const lines = (): Option => new Option('--lines', 'each line by itself').default(false)
@@ -50,33 +35,33 @@ function addUses(transit: Command, { sessionOptions, session }: TransitVerbs): v
       .addOption(lines())
       .addOption(bound())
       .action(async (key: string, options: SessionGlobals & TransitInput & { bound: string }) => {
-        const commands = await import('./commands/transit.ts')
+        const commands = await import('../commands/transit.ts')
         const run = { encrypt: commands.transitEncrypt, decrypt: commands.transitDecrypt, rewrap: commands.transitRewrap }[verb]
-        await run(await session(options), key, options.bound, options)
+        await run(await vaultSession(options), key, options.bound, options)
       })
   use('sign', 'have the ring sign')
     .addOption(lines())
     .action(async (key: string, options: SessionGlobals & TransitInput) => {
-      const { transitSign } = await import('./commands/transit.ts')
-      await transitSign(await session(options), key, options)
+      const { transitSign } = await import('../commands/transit.ts')
+      await transitSign(await vaultSession(options), key, options)
     })
   use('verify', 'whether the ring signed it; needs no right')
     .requiredOption('--signature <text>', 'as transit sign printed it')
     .action(async (key: string, options: SessionGlobals & TransitInput & { signature: string }) => {
-      const { transitVerify } = await import('./commands/transit.ts')
-      await transitVerify(await session(options), key, options.signature, options)
+      const { transitVerify } = await import('../commands/transit.ts')
+      await transitVerify(await vaultSession(options), key, options.signature, options)
     })
   use('mac', 'an authenticator: the same for the same bytes')
     .addOption(lines())
     .option('--verify <text>', 'is it this one')
     .action(async (key: string, options: SessionGlobals & TransitInput & { verify?: string }) => {
-      const { transitMac } = await import('./commands/transit.ts')
-      await transitMac(await session(options), key, options.verify, options)
+      const { transitMac } = await import('../commands/transit.ts')
+      await transitMac(await vaultSession(options), key, options.verify, options)
     })
 }
 
-function addChanges(transit: Command, { withRing, reason, dryRun, watch, whole }: TransitVerbs): void {
-  const commands = () => import('./commands/transit.ts')
+function addChanges(transit: Command): void {
+  const commands = () => import('../commands/transit.ts')
   withRing(
     transit.command('ls').description('what keys there are').addOption(watch()),
     () => async (client, format) => (await commands()).transitList(client, format),
