@@ -86,9 +86,10 @@ export function checkOpen(
 ): { readonly ok: true; readonly secrets: readonly Openable[] } | OpenRefusal {
   const { issuer } = request
   const { policy, state } = view
-  const isOfObjects = issuer.startsWith('node:') || issuer.startsWith('key:')
-  if (isOfObjects ? policy.vault.objects.length === 0 : !isVaultOpen(policy))
-    return refuse('OPEN_CLOSED', 'the policy has no rules for the vault: add vault.rules or vault.objects to it')
+  // Nodes have access keys opened for objects, and passwords of databases for leases.
+  const hasObjects = policy.vault.objects.length > 0
+  const isClosed = issuer.startsWith('key:') ? !hasObjects : !isVaultOpen(policy) && !(issuer.startsWith('node:') && hasObjects)
+  if (isClosed) return refuse('OPEN_CLOSED', 'the policy has no rules for the vault: add vault.rules or vault.objects to it')
   if (publicKeyOf(state.sealingKey) === undefined)
     return refuse('OPEN_CLOSED', 'the ring has no sealing key yet: ringwall key ls shows how it stands')
   const refused = refusalOfAsking(request, openSigningBytes(request), signature, view, nowMs)
