@@ -147,7 +147,7 @@ class XmlReader {
     if (this.#text[this.#at] === '?') throw this.#wrong('processing instructions are not taken', from)
     const qualified = this.#name()
     const given = new Map<string, string>()
-    const namespaces = new Map(outer)
+    const declared: [prefix: string, namespace: string][] = []
     for (;;) {
       const spaced = this.#space()
       const next = this.#text[this.#at]
@@ -162,9 +162,11 @@ class XmlReader {
       if (given.has(name)) throw this.#wrong(`the attribute ${name} occurs twice`, at)
       if (given.size >= ATTRIBUTES_MAX) throw this.#wrong(`more than ${ATTRIBUTES_MAX} attributes`, at)
       given.set(name, value)
-      if (name === 'xmlns') namespaces.set('', value)
-      else if (name.startsWith('xmlns:')) namespaces.set(name.slice(6), value)
+      if (name === 'xmlns') declared.push(['', value])
+      else if (name.startsWith('xmlns:')) declared.push([name.slice(6), value])
     }
+    // Most declare none: a copy for each would cost as much as all that is in scope, again and again.
+    const namespaces = declared.length === 0 ? outer : new Map([...outer, ...declared])
     const isEmpty = this.#text[this.#at] === '/'
     if (isEmpty) this.#at += 1
     this.#expect('>')
