@@ -1,17 +1,9 @@
 /** Who may do what with objects in buckets, as the policy says it: all rules that match add up, and what no rule grants is refused. */
 import { z } from 'zod'
 import { OBJECT_SHARDS_MAX } from './object-bounds.ts'
+import { RULES_MAX, WHO_MAX, Who } from './policy-who.ts'
 
-const RULES_MAX = 256
-const WHO_MAX = 64
 const REGIONS_MAX = 16
-
-const Who = z
-  .string()
-  .regex(
-    /^(operator:(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,62})|service:[a-z0-9][a-z0-9._-]{0,62})$/,
-    'expected operator:NAME, operator:* or service:NAME',
-  )
 
 const Rule = z.strictObject({
   bucket: z

@@ -4,17 +4,8 @@ import { z } from 'zod'
 import { decodeBase64url } from './encoding.ts'
 import { ObjectRules } from './policy-objects.ts'
 import { Duration } from './policy-values.ts'
+import { RULES_MAX, WHO_MAX, Who } from './policy-who.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
-
-const RULES_MAX = 256
-const WHO_MAX = 64
-
-const Who = z
-  .string()
-  .regex(
-    /^(operator:(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,62})|service:[a-z0-9][a-z0-9._-]{0,62})$/,
-    'expected operator:NAME, operator:* or service:NAME',
-  )
 
 const Rule = z.strictObject({
   path: z

@@ -1,0 +1,13 @@
+/** Whom rules about the vault name: of secrets, keys of the transit, databases and objects alike. */
+import { z } from 'zod'
+
+/** Of each kind. */
+export const RULES_MAX = 256
+export const WHO_MAX = 64
+
+export const Who: z.ZodString = z
+  .string()
+  .regex(
+    /^(operator:(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,62})|service:[a-z0-9][a-z0-9._-]{0,62})$/,
+    'expected operator:NAME, operator:* or service:NAME',
+  )
