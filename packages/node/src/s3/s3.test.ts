@@ -171,6 +171,8 @@ test('XML is read back as it was written, and what is not well-formed, or brings
     '<A/><B/>',
     'x<A/>',
     '<A>&b;</A>',
+    '<A>&constructor;</A>',
+    '<A>&__proto__;</A>',
     '<!DOCTYPE a [<!ENTITY b "c">]><A>&b;</A>',
     `${'<A>'.repeat(9)}${'</A>'.repeat(9)}`,
   ])

@@ -9,7 +9,13 @@ export interface XmlElement {
   readonly children: readonly XmlElement[]
 }
 
-const ENTITIES: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
+const ENTITIES: ReadonlyMap<string, string> = new Map([
+  ['amp', '&'],
+  ['lt', '<'],
+  ['gt', '>'],
+  ['quot', '"'],
+  ['apos', "'"],
+])
 
 function unescaped(text: string): string | undefined {
   let isBad = false
@@ -17,7 +23,7 @@ function unescaped(text: string): string | undefined {
     const number = /^#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}))$/.exec(name)
     const code = number === null ? Number.NaN : number[1] === undefined ? Number(number[2]) : Number.parseInt(number[1], 16)
     const found = Number.isNaN(code)
-      ? ENTITIES[name]
+      ? ENTITIES.get(name)
       : code <= 0x10ffff && (code < 0xd800 || code > 0xdfff)
         ? String.fromCodePoint(code)
         : undefined
