@@ -1,25 +1,19 @@
 /** Two sidecars of two services on one machine, with certificates of a node's Workload API, and who tries to be one of them. */
 import assert from 'node:assert/strict'
 import { generateKeyPairSync, X509Certificate } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { Agent, createServer, type IncomingHttpHeaders, request } from 'node:http'
 import { request as requestTls } from 'node:https'
 import { type AddressInfo, connect as connectPlain } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after, type TestContext, test } from 'node:test'
 import { authorityToSign, certificateOf, certificatePem, spiffeId, svidToSign } from '@ringwall/identity'
 import { createDenialIndex, type View } from '@ringwall/ring'
 import { StartError } from '../errors.ts'
 import { signMessage } from '../keys.ts'
-import { type Member, RING, Signers } from '../signing/test-signers.ts'
-import { WorkloadApi } from '../workloads/workload-api.ts'
+import { RING, Signers } from '../signing/test-signers.ts'
+import { skip, startWorkloadApi } from '../workloads/test-workload-api.ts'
 import { parseSidecarConfig } from './config.ts'
 import { Sidecar } from './sidecar.ts'
 
-const isLinux = process.platform === 'linux' && (process.arch === 'x64' || process.arch === 'arm64')
-const skip = isLinux ? false : 'the Workload API needs Linux'
-const own = process.geteuid?.() ?? -1
 const signers = new Signers(2, 2)
 const { view } = signers
 after(() => signers.stop())
@@ -34,28 +28,7 @@ interface Scene {
 }
 
 async function scene(t: TestContext, services = ['billing', 'shop', 'other']): Promise<Scene> {
-  signers.view = view
-  const folder = mkdtempSync(join(tmpdir(), 'ringwall-sidecar-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
-  const [{ key, service }] = signers.members as [Member]
-  const socket = join(folder, 'api.sock')
-  const api = new WorkloadApi({
-    self: 'n1',
-    socket,
-    view: () => signers.view,
-    denied: (of) => signers.view.denials.matchCredential(of, Date.now()),
-    sign: (message) => signMessage(key, message),
-    mint: (asked) => service.mint(asked, 30_000),
-    say: () => {},
-  })
-  const change = (changes: Partial<View>): void => {
-    signers.view = { ...signers.view, ...changes }
-    api.review()
-  }
-  const named = services.map((name) => [name, { nodes: ['n1'], unix: [{ uid: own }], ttl: 600_000 }])
-  change({ policyVersion: 1, policy: { ...signers.view.policy, workloads: Object.fromEntries(named) } })
-  await api.start()
-  t.after(() => api.stop())
+  const { socket, change } = await startWorkloadApi(t, signers, view, services)
   return {
     socket,
     change,

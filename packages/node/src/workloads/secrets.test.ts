@@ -1,9 +1,6 @@
 /** Envoy's way to certificates, asked by `@grpc/grpc-js` with messages of Envoy's own shapes, as protobufjs makes and reads them. */
 import assert from 'node:assert/strict'
 import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after, type TestContext, test } from 'node:test'
 import {
   type ClientDuplexStream,
@@ -13,15 +10,11 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js'
 import { spiffeId } from '@ringwall/identity'
-import { createDenialIndex, type View } from '@ringwall/ring'
+import { createDenialIndex } from '@ringwall/ring'
 import protobuf from 'protobufjs'
-import { signMessage } from '../keys.ts'
-import { type Member, RING, Signers } from '../signing/test-signers.ts'
-import { WorkloadApi } from './workload-api.ts'
+import { RING, Signers } from '../signing/test-signers.ts'
+import { skip, startWorkloadApi } from './test-workload-api.ts'
 
-const isLinux = process.platform === 'linux' && (process.arch === 'x64' || process.arch === 'arm64')
-const skip = isLinux ? false : 'the Workload API needs Linux'
-const own = process.geteuid?.() ?? -1
 const signers = new Signers(2, 2)
 const { view } = signers
 after(() => signers.stop())
@@ -118,34 +111,7 @@ const Client = makeGenericClientConstructor(
 )
 
 async function scene(t: TestContext, services = ['billing', 'shop']) {
-  signers.view = view
-  const folder = mkdtempSync(join(tmpdir(), 'ringwall-secrets-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
-  const [{ key, service }] = signers.members as [Member]
-  const said: string[] = []
-  const socket = join(folder, 'api.sock')
-  const api = new WorkloadApi({
-    self: 'n1',
-    socket,
-    view: () => signers.view,
-    denied: (of) => signers.view.denials.matchCredential(of, Date.now()),
-    sign: (message) => signMessage(key, message),
-    mint: (wanted) => service.mint(wanted, 30_000),
-    say: (_level, line) => said.push(line),
-  })
-  const change = (changes: Partial<View>): void => {
-    signers.view = { ...signers.view, ...changes }
-    api.review()
-  }
-  let policyVersion = 0
-  const workloads = (names: readonly string[]): void => {
-    policyVersion += 1
-    const named = names.map((name) => [name, { nodes: ['n1'], unix: [{ uid: own }], ttl: 600_000 }])
-    change({ policyVersion, policy: { ...signers.view.policy, workloads: Object.fromEntries(named) } })
-  }
-  workloads(services)
-  await api.start()
-  t.after(() => api.stop())
+  const { socket, said, change, services: workloads } = await startWorkloadApi(t, signers, view, services)
   const client = new Client(`unix://${socket}`, credentials.createInsecure())
   t.after(() => client.close())
   const stream = () => {

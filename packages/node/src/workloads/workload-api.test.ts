@@ -1,69 +1,31 @@
 /** The whole way of a call on one node: a program of this machine, the policy, the ring’s signature, and what changes it. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { type ClientHttp2Session, connect } from 'node:http2'
 import { connect as connectSocket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after, type TestContext, test } from 'node:test'
 import { spiffeId } from '@ringwall/identity'
-import { createDenialIndex, type UnixSelectorPolicy, type View } from '@ringwall/ring'
+import { createDenialIndex } from '@ringwall/ring'
 import { StartError } from '../errors.ts'
-import { signMessage } from '../keys.ts'
-import { type Member, RING, Signers } from '../signing/test-signers.ts'
+import { RING, Signers } from '../signing/test-signers.ts'
+import { own, skip, startWorkloadApi, type TestWorkloadApi } from './test-workload-api.ts'
 import { WorkloadApi } from './workload-api.ts'
-
-const isLinux = process.platform === 'linux' && (process.arch === 'x64' || process.arch === 'arm64')
-const skip = isLinux ? false : 'the Workload API needs Linux'
-const own = process.geteuid?.() ?? -1
 
 // Its threads take a while to start: one for all tests, each of which begins with the same view.
 const signers = new Signers(2, 2)
 const { view } = signers
 after(() => signers.stop())
 
-interface Scene {
+interface Scene extends TestWorkloadApi {
   readonly signers: Signers
-  readonly api: WorkloadApi
-  readonly socket: string
-  readonly said: string[]
-  /** Puts another policy in force. */
-  policy(workloads: Readonly<Record<string, readonly UnixSelectorPolicy[]>>): void
   deny(value: string): void
 }
 
 async function scene(t: TestContext): Promise<Scene> {
-  signers.view = view
-  const folder = mkdtempSync(join(tmpdir(), 'ringwall-workload-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
-  const [{ key, service }] = signers.members as [Member]
-  const said: string[] = []
-  const socket = join(folder, 'api.sock')
-  const api = new WorkloadApi({
-    self: 'n1',
-    socket,
-    view: () => signers.view,
-    denied: (of) => signers.view.denials.matchCredential(of, Date.now()),
-    sign: (message) => signMessage(key, message),
-    mint: (asked) => service.mint(asked, 30_000),
-    say: (_level, line) => said.push(line),
-  })
-  const change = (changes: Partial<View>): void => {
-    signers.view = { ...signers.view, ...changes }
-    api.review()
-  }
-  let policyVersion = 0
-  const made: Scene = {
+  const made = await startWorkloadApi(t, signers, view, ['billing'])
+  return {
+    ...made,
     signers,
-    api,
-    socket,
-    said,
-    policy: (workloads) => {
-      policyVersion += 1
-      const named = Object.entries(workloads).map(([name, unix]) => [name, { nodes: ['n1'], unix: [...unix], ttl: 600_000 }])
-      change({ policyVersion, policy: { ...signers.view.policy, workloads: Object.fromEntries(named) } })
-    },
     deny: (value) => {
       const at = { issuedAtMs: Date.now(), expiresAtMs: Date.now() + 600_000, height: 1 }
       const denial = {
@@ -73,13 +35,9 @@ async function scene(t: TestContext): Promise<Scene> {
         issuer: 'operator:ada',
         ...at,
       } as const
-      change({ denials: createDenialIndex([denial]) })
+      made.change({ denials: createDenialIndex([denial]) })
     },
   }
-  made.policy({ billing: [{ uid: own }] })
-  await api.start()
-  t.after(() => api.stop())
-  return made
 }
 
 interface Call {
