@@ -106,14 +106,8 @@ test('02 a one-time secret gets a certificate for the key that the request is by
   assert.equal(status, 200, body)
   const text = verified('pump', body)
   assert.match(text, /URI:spiffe:\/\/[0-9a-f]{64}\/device\/pump-7/)
-  assert.match(
-    text,
-    new RegExp(
-      openssl(['pkey', '-in', at('pump.key'), '-pubout'])
-        .toString()
-        .split('\n')[1] as string,
-    ),
-  )
+  const key = openssl(['pkey', '-in', at('pump.key'), '-pubout']).toString()
+  assert.ok(text.includes(key), text)
   const again = est('simpleenroll', '-u', `pump-7:${secret}`, ...posted(makeCsr('thief', '/CN=pump-7', 'ed25519')))
   assert.deepEqual([again[0], again[1].split(':')[0]], [401, 'EST_SECRET'])
 })
