@@ -16,7 +16,7 @@ import { ObjectRing } from '../e2e/objects-scene.ts'
 const MB = 1_000_000
 const SIZE = 64 * MB
 const RUNS = Number(process.env.RUNS ?? 5)
-const Bucket = 'shop-bench'
+export const Bucket = 'shop-bench'
 const out = (text: string): void => void process.stdout.write(`${text}\n`)
 const median = (times: readonly number[]): number => [...times].sort((a, b) => a - b)[times.length >> 1] as number
 
@@ -73,7 +73,7 @@ interface Node {
   readonly s3: S3Client
 }
 
-async function put({ s3 }: Node, Key: string, size: number): Promise<number> {
+export async function put({ s3 }: Node, Key: string, size: number): Promise<number> {
   const url = await getSignedUrl(s3, new PutObjectCommand({ Bucket, Key }), { expiresIn: 3_600 })
   const chunk = randomBytes(1_048_576)
   const began = performance.now()
@@ -100,7 +100,7 @@ async function put({ s3 }: Node, Key: string, size: number): Promise<number> {
   return performance.now() - began
 }
 
-async function get({ s3 }: Node, Key: string, size: number): Promise<number> {
+export async function get({ s3 }: Node, Key: string, size: number): Promise<number> {
   const url = await getSignedUrl(s3, new GetObjectCommand({ Bucket, Key }), { expiresIn: 3_600 })
   const began = performance.now()
   const bytes = await new Promise<number>((settle, refuse) => {
@@ -118,7 +118,7 @@ async function get({ s3 }: Node, Key: string, size: number): Promise<number> {
 }
 
 /** CPU time of processes so far, milliseconds, by the kernel's clock of 100 ticks a second. */
-function cpuOf(pids: readonly number[]): number {
+export function cpuOf(pids: readonly number[]): number {
   return pids.reduce((sum, pid) => {
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
     return sum + (Number(fields[11]) + Number(fields[12])) * 10
