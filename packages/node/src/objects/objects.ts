@@ -75,7 +75,7 @@ export class Objects {
     this.#options = options
     this.#folder = folder
     this.#client = new ShardClient(fabric)
-    this.#server = new ShardServer({ fabric, folder, state })
+    this.#server = new ShardServer({ fabric, folder, slabs: this.#thread.slabs, state })
     fabric.onLink(({ id, connected }) => {
       if (connected) this.#goneAtMs.delete(id)
       else if (!this.#goneAtMs.has(id)) this.#goneAtMs.set(id, performance.now())

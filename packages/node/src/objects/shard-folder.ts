@@ -233,13 +233,17 @@ async function overwrite(path: string): Promise<void> {
 /** Undefined when there is less. */
 export async function readWhole(handle: FileHandle, start: number, length: number): Promise<Buffer | undefined> {
   const bytes = Buffer.allocUnsafeSlow(length)
-  let done = 0
-  while (done < length) {
-    const { bytesRead } = await handle.read(bytes, done, length - done, start + done)
-    if (bytesRead === 0) return undefined
+  return (await readInto(handle, start, bytes)) ? bytes : undefined
+}
+
+/** Fills the room from there on; false when there is less. */
+export async function readInto(handle: FileHandle, start: number, room: Uint8Array): Promise<boolean> {
+  for (let done = 0; done < room.length; ) {
+    const { bytesRead } = await handle.read(room, done, room.length - done, start + done)
+    if (bytesRead === 0) return false
     done += bytesRead
   }
-  return bytes
+  return true
 }
 
 interface WriterEnds {
@@ -269,7 +273,7 @@ export class ShardWriter {
   async write(piece: Uint8Array): Promise<void> {
     await this.#ends.need(piece.length)
     this.#bytes += piece.length
-    await this.#handle.appendFile(piece)
+    for (let done = 0; done < piece.length; ) done += (await this.#handle.write(piece, done, piece.length - done)).bytesWritten
   }
 
   /** What was written before. */

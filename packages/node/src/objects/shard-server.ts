@@ -14,17 +14,20 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Fabric, NodeId } from '@ringwall/fabric'
 import type { RingState } from '@ringwall/ring'
 import { MANIFEST_BYTES_MAX, parseManifest, VaultError } from '@ringwall/vault'
-import { FolderFull, type ShardFolder } from './shard-folder.ts'
+import { pour } from './pour.ts'
+import { FolderFull, readInto, type ShardFolder } from './shard-folder.ts'
+import type { Slab, SlabPool } from './slabs.ts'
 
 const REST_MS_MAX = 60_000
-/** What goes to a disk, or leaves, at a time. */
-const CHUNK_BYTES = 1_048_576
+/** What leaves at a time. */
+const RUN_BYTES = 1_048_576
 const PATH =
   /^\/(?:(shard)\/([0-9a-f]{32})\/([0-9a-f]{16})\/([0-7])(?:\/(\d{1,12})\/(\d{1,12}))?|(manifest|held)\/([0-9a-f]{32}))$/
 
 export interface ShardServerOptions {
   readonly fabric: Pick<Fabric, 'onStream'>
   readonly folder: ShardFolder
+  readonly slabs: SlabPool
   readonly state: () => Pick<RingState, 'objects' | 'node'>
 }
 
@@ -86,25 +89,14 @@ export class ShardServer {
     blob: string,
     index: number,
   ): Promise<void> {
-    const { folder, state } = this.#options
+    const { folder, state, slabs } = this.#options
     if (state().objects.version(version) !== undefined) {
       response.writeHead(409).end()
       return
     }
     const writer = await folder.receive(version, blob, index)
     try {
-      let gathered: Buffer[] = []
-      let held = 0
-      for await (const chunk of request) {
-        gathered.push(chunk as Buffer)
-        held += (chunk as Buffer).length
-        // What comes from TLS comes in runs of 16 KiB: too small to go to a disk each.
-        if (held < CHUNK_BYTES) continue
-        await writer.write(Buffer.concat(gathered))
-        gathered = []
-        held = 0
-      }
-      if (held > 0) await writer.write(Buffer.concat(gathered))
+      await pour(request, (run) => writer.write(run), slabs)
       if (!request.complete) throw new Error('cut off')
       await writer.commit()
       response.writeHead(201).end()
@@ -126,6 +118,8 @@ export class ShardServer {
       response.writeHead(404).end()
       return
     }
+    const runs = [0, 1].map(() => this.#options.slabs.take(Math.min(length, RUN_BYTES)))
+    let sent: Promise<void> | undefined
     try {
       const { size } = await handle.stat()
       if (start + length > size) {
@@ -133,15 +127,19 @@ export class ShardServer {
         return
       }
       response.writeHead(200, { 'content-length': length })
-      for (let at = 0; at < length && !response.destroyed; ) {
-        const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, length - at))
-        const { bytesRead } = await handle.read(chunk, 0, chunk.length, start + at)
-        if (bytesRead === 0) throw new Error('it became shorter')
-        at += bytesRead
-        if (!response.write(chunk.subarray(0, bytesRead))) await drained(response)
+      for (let at = 0, turn = 0; at < length && !response.destroyed; turn += 1) {
+        const run = (runs[turn % 2] as Slab).bytes.subarray(0, length - at)
+        if (!(await readInto(handle, start + at, run))) throw new Error('it became shorter')
+        // One leaves while the next one is read.
+        await sent
+        sent = written(response, run)
+        at += run.length
       }
+      await sent
       response.end()
     } finally {
+      await sent
+      for (const run of runs) run.release()
       await handle.close()
     }
   }
@@ -158,16 +156,16 @@ export class ShardServer {
   }
 }
 
-/** Resolves when more may be written, or it is over. */
-export function drained(response: ServerResponse | NodeJS.WritableStream): Promise<void> {
+/** Resolves when the bytes are not looked at any more: they are with the system, or the connection is over. */
+export function written(response: ServerResponse, bytes: Uint8Array): Promise<void> {
   return new Promise((settle) => {
     const end = (): void => {
-      response.removeListener('drain', end)
       response.removeListener('close', end)
       settle()
     }
-    response.once('drain', end)
     response.once('close', end)
+    if (response.destroyed) end()
+    else response.write(bytes, end)
   })
 }
 
