@@ -25,8 +25,10 @@ import {
   denialOfReuse,
   type GenesisDocument,
   genesisHash,
+  type Hold,
   isCredentialSubject,
   isEnrolmentStatement,
+  isFleetStatement,
   KEY_NAMES,
   type KeyName,
   nodeSubject,
@@ -86,6 +88,8 @@ import { EventLog } from './events.ts'
 import { credentialsOf, ExpiryWatch } from './expiry-watch.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
+import { HoldWatch } from './fleet/hold-watch.ts'
+import { summarizeFleet } from './fleet/summary.ts'
 import { FloodWatch } from './floods.ts'
 import { HashicorpFace } from './hashicorp/face.ts'
 import { factsOf } from './hashicorp/face-node.ts'
@@ -208,6 +212,10 @@ export interface RunningNode {
   tokens(): TokenVerifier
   /** Why it is to take no more traffic: it is out of the ring, or noticed what puts it out. */
   whyOut(): string | undefined
+  /** What operators hold it from. */
+  hold(): Hold | undefined
+  /** When a node's link ended that is not linked now; undefined: it was not linked since this node started. */
+  lastSeenMs(id: string): number | undefined
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
   ready(): boolean
   view(): View
@@ -380,6 +388,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       sealingHolder.follow(final.state)
       keeper?.follow(final.state)
       wiper.follow(final.state)
+      holds.look()
       foresight.follow(final.state)
       if (isLinked) reception.follow(final.state)
     })
@@ -466,6 +475,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         else if (body.type === 'node.wipe') events.add('node', 'warn', `${body.id} is wiped, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.remove') events.add('node', 'warn', `${body.id} leaves, by ${issuer}: ${body.reason}`)
         else if (body.type === 'attest.quote') continue
+        else if (isFleetStatement(body)) events.add('node', 'info', `${summarizeFleet(body)}; by ${issuer}`)
         else if (isEnrolmentStatement(body)) events.add('node', 'info', `${summarizeEnrolment(body)}; by ${issuer}`)
         else if (body.type === 'evidence') {
           const what = `signed two contradicting statements in round ${body.round}`
@@ -581,6 +591,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             onFlood: (reading, thread) => floods.observe(reading, performance.now(), thread),
             log,
           })
+    const holds = new HoldWatch({
+      self: config.id,
+      state: () => ledger.state(),
+      drain: (isOn) => serving?.drain(isOn),
+      events,
+    })
     const ownProxy = (): Traffic =>
       createProxy({
         listeners: config.takeOver ? config.listen.traffic.map((one) => ({ ...one, reusePort: true })) : config.listen.traffic,
@@ -919,6 +935,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       state: () => ledger.state(),
       view: () => view,
       propose: async (body) => void (await propose(signInOwnName(body), PLAY_WAIT_MS)),
+      isHeld: () => holds.hold !== undefined,
       notifier,
       incidents: () => desk.list(),
       say: (level, line) => events.add('incident', level, line),
@@ -1010,7 +1027,15 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         }),
     )
 
-    const tick = setInterval(() => early.tick(Date.now(), certifiedAtMs), TICK_MS)
+    const lastSeenMs = new Map<string, number>()
+    fabric.onLink(({ id, connected }) => {
+      if (connected) lastSeenMs.delete(id)
+      else lastSeenMs.set(id, Date.now())
+    })
+    const tick = setInterval(() => {
+      early.tick(Date.now(), certifiedAtMs)
+      holds.look()
+    }, TICK_MS)
     closers.push(() => clearInterval(tick))
 
     let takesTraffic = false
@@ -1061,8 +1086,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       indicators: () => indicators.status(),
       feeds: () => feeds.map((feed) => feed.status()),
       tokens: () => tokens,
-      ready: () => takesTraffic && certifiedAtMs !== undefined && whyOut() === undefined,
+      ready: () => takesTraffic && certifiedAtMs !== undefined && whyOut() === undefined && holds.hold?.kind !== 'drain',
       whyOut,
+      hold: () => holds.hold,
+      lastSeenMs: (id) => lastSeenMs.get(id),
       view: () => view,
       certifiedAtMs: () => certifiedAtMs,
       access: (request, verdict) => guard.access(request, verdict, environment()),
@@ -1101,6 +1128,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       reader: { issuer: `node:${config.id}`, certificate: '', sign: async (message) => encodeBase64url(sign(message)) },
       ask: (signed) => vault.open(signed),
       submit: inOwnName,
+      isHeld: () => holds.hold !== undefined,
       events,
     })
     closers.push(() => leaseKeeper.stop())

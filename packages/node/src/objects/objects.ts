@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import type { Fabric } from '@ringwall/fabric'
 import { verifiesRaw } from '@ringwall/identity'
-import { OBJECT_VERSIONS_MAX, publicKeyOf, type RingState, type View } from '@ringwall/ring'
+import { holdOf, OBJECT_VERSIONS_MAX, publicKeyOf, type RingState, type View } from '@ringwall/ring'
 import type { TxBody } from '@ringwall/ring/tx'
 import type { DiskSeal } from '@ringwall/store'
 import type { OpenAnswer, SignedOpenRequest, VaultFacts } from '@ringwall/vault'
@@ -94,7 +94,11 @@ export class Objects {
       sign: options.sign,
       open: options.open,
       submit: options.submit,
-      present: () => view().nodes.filter(({ id }) => !this.#isAway(id)),
+      present: () => {
+        const { fleet } = state()
+        const nowMs = Date.now()
+        return view().nodes.filter(({ id }) => !this.#isAway(id) && holdOf(fleet, id, nowMs) === undefined)
+      },
       onFault: (party, version, index, what) =>
         this.#tell(
           `${party} ${version} ${index} ${what}`,
