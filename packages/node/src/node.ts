@@ -88,6 +88,7 @@ import { EventLog } from './events.ts'
 import { credentialsOf, ExpiryWatch } from './expiry-watch.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
+import { followReleases } from './fleet/follow-releases.ts'
 import { HoldWatch } from './fleet/hold-watch.ts'
 import { summarizeFleet } from './fleet/summary.ts'
 import { FloodWatch } from './floods.ts'
@@ -805,7 +806,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       log: openings,
     })
     closers.push(() => vault.stop())
-    const objects = await Objects.open({
+    const releases = followReleases({
+      linked: () => fabric.links().flatMap(({ id, connected }) => (connected ? [id] : [])),
+      get: (from, path) => objects.get(from, path),
+      events,
+    })
+    const objects: Objects = await Objects.open({
       self: config.id,
       ring,
       data: config.data,
@@ -820,6 +826,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       open: (request) => vault.open(request),
       submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
       events,
+      other: releases?.answer,
     })
     closers.push(() => objects.stop())
     const sealingHolder = await openHolder('sealing', join(keys, 'sealing'), (share) =>
@@ -1190,6 +1197,24 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       feed.start()
       closers.push(() => feed.stop())
     }
+    releases?.start({
+      self: config.id,
+      version: VERSION,
+      startedAtMs,
+      state,
+      policy: () => view.policy.fleet,
+      sample: () => {
+        const { requests, upstreamErrors, overloaded } = proxy.stats()
+        return { isReady: node.ready(), whyOut: whyOut(), requests, errors: upstreamErrors + overloaded }
+      },
+      isSpared: () => {
+        const { reachable, quorum, validators } = ledger.status()
+        const isVoter = view.nodes.some(({ id, roles }) => id === config.id && roles.includes('validator'))
+        return !isVoter || reachable.length === validators || reachable.length - 1 >= quorum
+      },
+      submit: inOwnName,
+    })
+    closers.push(() => releases?.stop())
     playbooks.start()
     closers.push(() => playbooks.stop())
     acme?.start()

@@ -1,10 +1,10 @@
-/** The verbs of the fleet: labels, holds, updates. */
+/** The verbs of the fleet: labels, holds, releases, updates. */
 import type { Command } from 'commander'
 import { parseTtl } from '../format.ts'
-import { dryRun, reason, watch, withRing } from './options.ts'
+import { collect, dryRun, reason, watch, withRing } from './options.ts'
 
 export function addFleet(program: Command): void {
-  const fleet = program.command('fleet').description('nodes by their labels, and how far updates are: ls, status, resume')
+  const fleet = program.command('fleet').description('nodes by their labels, and how far updates are: ls, status, resume, run')
   withRing(
     fleet
       .command('ls')
@@ -35,6 +35,83 @@ export function addFleet(program: Command): void {
           options.dryRun === true,
         ),
   )
+  fleet
+    .command('run')
+    .description('run a node from a folder that updates itself')
+    .requiredOption('--folder <dir>', 'as ringwall release install made it')
+    .requiredOption('--config <file>', 'the node’s configuration: node.yaml')
+    .action(async ({ folder, config }: { folder: string; config: string }) => {
+      const { resolve } = await import('node:path')
+      const { runLauncher } = await import('@ringwall/node')
+      process.exitCode = await runLauncher(resolve(folder), resolve(config))
+    })
+  addReleases(program)
+}
+
+function addReleases(program: Command): void {
+  const release = program
+    .command('release')
+    .description('releases of Ringwall that nodes go to by themselves: key, make, add, ls, rm, install')
+  release
+    .command('key')
+    .argument('<file>')
+    .description('make the key that releases are signed with')
+    .action(async (file: string) => (await import('../commands/release.ts')).releaseKey(file))
+  release
+    .command('make')
+    .argument('<dir>', 'an installation: with packages, and node_modules as npm ci made them')
+    .description('pack and sign an installation')
+    .requiredOption('--key <file>', 'as ringwall release key made it')
+    .option('--out <file>', 'the archive (default: ringwall-VERSION.release)')
+    .option('--program <digest>', 'what nodes with another engine measure of it; may be given again', collect, [])
+    .action(async (root: string, given: { key: string; out?: string; program: string[] }) =>
+      (await import('../commands/release.ts')).releaseMake(root, { key: given.key, out: given.out, programs: given.program }),
+    )
+  withRing(
+    release
+      .command('add')
+      .argument('<file>', 'an archive, as ringwall release make made it')
+      .description('have the ring take a release')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([file], options) =>
+      async (client) =>
+        (await import('../commands/release.ts')).releaseAdd(
+          client,
+          file as string,
+          options.reason as string,
+          options.dryRun === true,
+        ),
+  )
+  withRing(
+    release.command('ls').description('releases that the ring knows'),
+    () => async (client, format) => (await import('../commands/release.ts')).releaseList(client, format),
+  )
+  withRing(
+    release
+      .command('rm')
+      .argument('<version>')
+      .description('let go of a release that no node runs')
+      .addOption(reason())
+      .addOption(dryRun()),
+    ([version], options) =>
+      async (client) =>
+        (await import('../commands/release.ts')).releaseRemove(
+          client,
+          version as string,
+          options.reason as string,
+          options.dryRun === true,
+        ),
+  )
+  release
+    .command('install')
+    .argument('<file>', 'an archive')
+    .description('make a folder that updates itself')
+    .requiredOption('--folder <dir>', 'where it goes')
+    .requiredOption('--key <key>', 'that must have signed it, as ringwall release key printed it')
+    .action(async (file: string, given: { folder: string; key: string }) =>
+      (await import('../commands/release.ts')).releaseInstall(file, given.folder, given.key),
+    )
 }
 
 /** `ringwall node` or `ringwall device`. */
