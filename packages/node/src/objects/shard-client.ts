@@ -150,13 +150,13 @@ export class ShardClient {
 
   /** Undefined when it has none. @throws {PeerFailed} */
   async manifest(from: NodeId, version: string): Promise<Buffer | undefined> {
-    const response = await this.#get(from, `/manifest/${version}`)
+    const response = await this.get(from, `/manifest/${version}`)
     return response === undefined ? undefined : this.#body(from, response, MANIFEST_BYTES_MAX)
   }
 
   /** @throws {PeerFailed} */
   async held(from: NodeId, version: string): Promise<{ readonly manifest: boolean; readonly shards: readonly HeldShard[] }> {
-    const response = await this.#get(from, `/held/${version}`)
+    const response = await this.get(from, `/held/${version}`)
     if (response === undefined) return { manifest: false, shards: [] }
     const body = await this.#body(from, response, HELD_BYTES_MAX)
     try {
@@ -175,10 +175,11 @@ export class ShardClient {
     start: number,
     length: number,
   ): Promise<IncomingMessage | undefined> {
-    return this.#get(from, `/shard/${version}/${blob}/${index}/${start}/${length}`)
+    return this.get(from, `/shard/${version}/${blob}/${index}/${start}/${length}`)
   }
 
-  async #get(from: NodeId, path: string): Promise<IncomingMessage | undefined> {
+  /** Undefined when the peer has nothing there. @throws {PeerFailed} */
+  async get(from: NodeId, path: string): Promise<IncomingMessage | undefined> {
     const { call, answer } = this.#begin(from, 'GET', path)
     call.end()
     const response = await answer

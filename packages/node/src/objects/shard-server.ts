@@ -29,6 +29,8 @@ export interface ShardServerOptions {
   readonly folder: ShardFolder
   readonly slabs: SlabPool
   readonly state: () => Pick<RingState, 'objects' | 'node'>
+  /** Whatever else nodes of the ring give each other; false: it was asked for nothing of that. */
+  readonly other?: ((request: IncomingMessage, response: ServerResponse) => Promise<boolean>) | undefined
 }
 
 export class ShardServer {
@@ -56,7 +58,9 @@ export class ShardServer {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const from = this.#peers.get(request.socket)
     const path = PATH.exec(request.url ?? '')
-    if (from === undefined || this.#options.state().node(from) === undefined || path === null) {
+    const isMember = from !== undefined && this.#options.state().node(from) !== undefined
+    if (isMember && path === null && (await this.#options.other?.(request, response)) === true) return
+    if (!isMember || path === null) {
       response.writeHead(404).end()
       return
     }
