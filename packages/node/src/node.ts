@@ -86,11 +86,13 @@ import { EventLog } from './events.ts'
 import { credentialsOf, ExpiryWatch } from './expiry-watch.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
+import { TaxiiFeed } from './feeds/taxii-feed.ts'
 import { FloodWatch } from './floods.ts'
 import { HashicorpFace } from './hashicorp/face.ts'
 import { factsOf } from './hashicorp/face-node.ts'
 import { ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from './incident-findings.ts'
 import { IncidentDesk } from './incidents.ts'
+import { openTaxiiSource } from './indicators/indicator-config.ts'
 import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LeaseKeeper } from './leases/lease-keeper.ts'
@@ -129,6 +131,7 @@ import { SigningService } from './signing/signing-service.ts'
 import { SlowLoginWatch } from './slow-login-watch.ts'
 import { sourceMeter } from './source-meter.ts'
 import { describeSubject } from './subject-text.ts'
+import { startTaxii } from './taxii/node-taxii.ts'
 import { peersOf, sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 import { OpeningLog } from './vault/opening-log.ts'
@@ -482,7 +485,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const audit = config.workers > 1 ? undefined : await openAudit(config, ring, log)
     if (audit !== undefined) served.push(() => audit.stop())
     const timing = new RuleTiming()
-    const indicators = new IndicatorStore(config.indicators, log)
+    const indicators = new IndicatorStore(config.indicators, log, disk.options)
     served.push(() => indicators.stop())
     await indicators.start()
     const environment = (): GuardEnvironment => ({
@@ -1010,6 +1013,17 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         }),
     )
 
+    const taxiiFeeds = (config.taxiiSources ?? []).map(
+      (source) =>
+        new TaxiiFeed({
+          config: openTaxiiSource(source),
+          folder: join(config.data, 'taxii', source.name),
+          seal: disk.seal,
+          log,
+          onChange: () => void indicators.look(),
+        }),
+    )
+
     const tick = setInterval(() => early.tick(Date.now(), certifiedAtMs), TICK_MS)
     closers.push(() => clearInterval(tick))
 
@@ -1059,7 +1073,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       playbooks,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
       indicators: () => indicators.status(),
-      feeds: () => feeds.map((feed) => feed.status()),
+      feeds: () => [...feeds, ...taxiiFeeds].map((feed) => feed.status()),
       tokens: () => tokens,
       ready: () => takesTraffic && certifiedAtMs !== undefined && whyOut() === undefined,
       whyOut,
@@ -1154,12 +1168,34 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       await s3.start()
       closers.push(() => s3.stop())
     }
+    if (config.taxii !== undefined) {
+      const taxii = await startTaxii({
+        config: config.taxii,
+        data: config.data,
+        ring,
+        sets: config.indicators,
+        indicators,
+        seal: disk.seal,
+        view: () => view,
+        version: () => blocksWithNews,
+        operator: (token) => {
+          const verdict = verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() })
+          return verdict.ok ? verdict.operator : undefined
+        },
+        say: log,
+      })
+      closers.push(() => taxii.stop())
+    }
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()
     served.push(() => proxy.stop(DRAIN_MS))
     takesTraffic = true
     for (const feed of feeds) {
       feed.start()
+      closers.push(() => feed.stop())
+    }
+    for (const feed of taxiiFeeds) {
+      await feed.start()
       closers.push(() => feed.stop())
     }
     playbooks.start()
