@@ -45,6 +45,7 @@ const NESTING_MAX = 64
 const LIMIT = 1_000
 /** Of one pull. */
 const PAGES_MAX = 5_000
+const PULL_CHARS_MAX = 512 * 1_048_576
 const WAIT_MS_MAX = 3_600_000
 const STATE = '.state.json'
 
@@ -69,6 +70,13 @@ const Envelope = z.object({
   next: z.string().min(1).max(2_000).optional(),
   objects: z.array(z.unknown()).optional(),
 })
+
+interface Page {
+  readonly envelope: z.output<typeof Envelope>
+  /** As the server says it; empty when it does not. */
+  readonly addedLast: string
+  readonly length: number
+}
 
 /** What of an indicator counts; the rest of it is not kept. */
 const KEPT = [
@@ -210,13 +218,16 @@ export class TaxiiFeed {
   async #pages(first: number, before: FeedState): Promise<FeedState> {
     const { config, folder, seal } = this.#options
     let { after, count, leftOut, full } = before
+    let chars = 0
     let next: string | undefined
     for (let [asked, number] = [0, first]; asked < PAGES_MAX; asked += 1) {
       const query = new URLSearchParams({ 'match[type]': 'indicator', limit: String(LIMIT) })
       const from = next === undefined ? after : before.after
       if (from !== '') query.set('added_after', from)
       if (next !== undefined) query.set('next', next)
-      const { envelope, addedLast } = await this.#page(`objects/?${query}`)
+      const { envelope, addedLast, length } = await this.#page(`objects/?${query}`)
+      chars += length
+      if (chars > PULL_CHARS_MAX) throw new Error(`${config.url.host} answers with more than ${PULL_CHARS_MAX} characters`)
       const objects: { readonly added: number; readonly text: string }[] = []
       for (const object of envelope.objects ?? []) {
         const kept = keptOf(object)
@@ -234,8 +245,9 @@ export class TaxiiFeed {
       const isFurther = addedLast !== '' && addedLast !== after
       if (addedLast !== '') after = addedLast
       if (envelope.more !== true) return { ...before, after, count, leftOut, full }
-      // A server that says that there is more has to say where.
-      if (envelope.next === undefined ? !isFurther : envelope.next === next)
+      // A server that says that there is more has to say where. Medallion's `next` names a session, and stays the same.
+      const isStuck = envelope.next === undefined ? !isFurther : envelope.next === next && envelope.objects === undefined
+      if (isStuck)
         throw new Error(
           `${config.url.host} says that there is more, and not where: neither next nor X-TAXII-Date-Added-Last goes on`,
         )
@@ -244,7 +256,7 @@ export class TaxiiFeed {
     throw new Error(`${config.url.host} answers in more than ${PAGES_MAX} pages`)
   }
 
-  async #page(path: string): Promise<{ readonly envelope: z.output<typeof Envelope>; readonly addedLast: string }> {
+  async #page(path: string): Promise<Page> {
     const { url } = this.#options.config
     const { status, headers, text } = await (this.#options.ask ?? ((one) => this.#ask(one)))(path)
     if (status !== 200) {
@@ -273,7 +285,7 @@ export class TaxiiFeed {
       throw new Error(`${url.host}: /${parsed.error.issues[0]?.path.join('/')}: expected an envelope with objects, more and next`)
     const last = headers['x-taxii-date-added-last']
     const isMoment = typeof last === 'string' && parseMoment(last) !== undefined
-    return { envelope: parsed.data, addedLast: isMoment ? last : '' }
+    return { envelope: parsed.data, addedLast: isMoment ? last : '', length: text.length }
   }
 
   #ask(path: string): Promise<FeedAnswer> {

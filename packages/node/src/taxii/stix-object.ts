@@ -5,7 +5,8 @@ import type { ShelfEntry } from './shelf.ts'
 
 const OBJECT_CHARS_MAX = 65_536
 const TYPE = /^[a-z][a-z0-9-]{2,249}$/
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+/** In capitals too: OASIS's own examples have such. */
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
 /** One version of one object that cannot be taken, with why. */
 export class StixInvalid extends Error {

@@ -360,7 +360,8 @@ test('a server that fails, lies or goes round in circles changes nothing', async
     { ...good, text: '{"objects":7}' },
     { ...good, text: `{"objects":[${'['.repeat(500)}${']'.repeat(500)}]}` },
     page([indicator(2)], { more: true, next: 'n' }),
-    page([indicator(2)], { more: true, next: 'n' }),
+    { ...good, text: '{"more":true,"next":"n"}' },
+    page([indicator(2)], { more: true }, '2027-01-01T00:00:01Z'),
   ])
   await feed.open()
   await feed.pull(T0)
