@@ -314,6 +314,9 @@ export type IncidentEntry = { /** Unix milliseconds. */ readonly firstMs: number
 /** An incident with its timeline. */
 export type IncidentDetail = { readonly id: string; readonly severity: 'low' | 'medium' | 'high'; readonly title: string; readonly services: readonly string[]; /** Techniques of MITRE ATT&CK. */ readonly attack: readonly string[]; readonly detectors: readonly string[]; readonly nodes: readonly string[]; readonly sources: readonly string[]; /** Unix milliseconds. */ readonly firstMs: number; /** Unix milliseconds. */ readonly lastMs: number; readonly findings: number; /** Conclusions that say what another has said. */ readonly duplicates: number; readonly closed: IncidentClosing | null; readonly accounts: readonly string[]; readonly sessions: readonly string[]; readonly timeline: readonly IncidentEntry[] }
 
+/** An incident, signed by the node that was asked, with its proofs. See `ringwall incident verify`. */
+export type IncidentEvidence = { readonly format: string; readonly ring: string; readonly node: string; /** Unix milliseconds. */ readonly exportedAtMs: number; readonly incident: IncidentDetail; readonly receipts: readonly Receipt[]; readonly missing: readonly { readonly requestId: string; readonly why: string }[]; readonly denials: readonly unknown[]; readonly provenHeight: number; readonly blocks: string; readonly state: unknown; readonly nodes: readonly unknown[]; readonly parts: unknown; readonly signature: string }
+
 /** Why. */
 export type IncidentCloseRequest = { readonly note: string }
 
@@ -321,7 +324,7 @@ export type IncidentCloseRequest = { readonly note: string }
 export type LeftOut = { readonly kind: string; readonly count: number }
 
 /** Addresses that others call bad, as the node loaded them. */
-export type IndicatorSet = { readonly name: string; readonly path: string; readonly format: 'list' | 'stix' | 'misp'; /** Indicators that it holds. */ readonly size: number; /** Of its tables. */ readonly bytes: number; /** Unix milliseconds. */ readonly loadedMs: number | null; /** Why it was not loaded, or not again. */ readonly problem: string | null; readonly files: number; /** Over when it was loaded. */ readonly expired: number; /** About the same prefix as another. */ readonly repeated: number; /** Beyond the most that it may hold. */ readonly full: number; readonly leftOut: readonly LeftOut[] }
+export type IndicatorSet = { readonly name: string; readonly path: string; readonly format: 'list' | 'stix' | 'misp' | 'taxii' | 'inbox'; /** Indicators that it holds. */ readonly size: number; /** Of its tables. */ readonly bytes: number; /** Unix milliseconds. */ readonly loadedMs: number | null; /** Why it was not loaded, or not again. */ readonly problem: string | null; readonly files: number; /** Over when it was loaded. */ readonly expired: number; /** About the same prefix as another. */ readonly repeated: number; /** Beyond the most that it may hold. */ readonly full: number; readonly leftOut: readonly LeftOut[] }
 
 /** As the node’s configuration lists them. */
 export type Feeds = { readonly feeds: readonly Feed[]; readonly indicators: readonly IndicatorSet[] }
@@ -525,6 +528,8 @@ export interface Operations {
   readonly notifyTest: { readonly answer: NotifyTest; readonly query: undefined; readonly body: undefined }
   /** GET /v1/incidents/{id}: One incident with its timeline. */
   readonly incident: { readonly answer: IncidentDetail; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/incidents/{id}/evidence: An incident with receipts and denials, signed, to verify elsewhere. */
+  readonly incidentEvidence: { readonly answer: IncidentEvidence; readonly query: undefined; readonly body: undefined }
   /** POST /v1/incidents/{id}/close: It is done with, until something more is found. */
   readonly incidentClose: { readonly answer: IncidentDetail; readonly query: undefined; readonly body: IncidentCloseRequest }
   /** GET /v1/feeds: Whose decisions this node takes in, and how it stands. */
@@ -626,6 +631,7 @@ export const OPERATIONS = {
   notifyChannels: ['GET', '/v1/notify'],
   notifyTest: ['POST', '/v1/notify/{name}/test'],
   incident: ['GET', '/v1/incidents/{id}'],
+  incidentEvidence: ['GET', '/v1/incidents/{id}/evidence'],
   incidentClose: ['POST', '/v1/incidents/{id}/close'],
   feeds: ['GET', '/v1/feeds'],
   bouncers: ['GET', '/v1/bouncers'],

@@ -17,7 +17,7 @@ export { runUp, type UpOptions } from './local/up.ts'
 export { type RunningNode, startNode } from './node.ts'
 export { type ProtectOptions, runProtect, startProtect } from './protect.ts'
 export type { ReceiptVerdict } from './receipt.ts'
-export { verifyReceiptFile } from './receipt-file.ts'
+export { verifyEvidenceFile, verifyReceiptFile } from './receipt-file.ts'
 export { backupNode, imagePart, type RestoredNode, restoreNode } from './recovery/recover.ts'
 export {
   loadTrialRules,

@@ -88,6 +88,7 @@ import { EventLog } from './events.ts'
 import { credentialsOf, ExpiryWatch } from './expiry-watch.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
+import { TaxiiFeed } from './feeds/taxii-feed.ts'
 import { followReleases } from './fleet/follow-releases.ts'
 import { HoldWatch } from './fleet/hold-watch.ts'
 import { summarizeFleet } from './fleet/summary.ts'
@@ -96,6 +97,7 @@ import { HashicorpFace } from './hashicorp/face.ts'
 import { factsOf } from './hashicorp/face-node.ts'
 import { ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from './incident-findings.ts'
 import { IncidentDesk } from './incidents.ts'
+import { openTaxiiSource } from './indicators/indicator-config.ts'
 import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LeaseKeeper } from './leases/lease-keeper.ts'
@@ -134,6 +136,7 @@ import { SigningService } from './signing/signing-service.ts'
 import { SlowLoginWatch } from './slow-login-watch.ts'
 import { sourceMeter } from './source-meter.ts'
 import { describeSubject } from './subject-text.ts'
+import { startTaxii } from './taxii/node-taxii.ts'
 import { peersOf, sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 import { OpeningLog } from './vault/opening-log.ts'
@@ -493,7 +496,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const audit = config.workers > 1 ? undefined : await openAudit(config, ring, log)
     if (audit !== undefined) served.push(() => audit.stop())
     const timing = new RuleTiming()
-    const indicators = new IndicatorStore(config.indicators, log)
+    const indicators = new IndicatorStore(config.indicators, log, disk.options)
     served.push(() => indicators.stop())
     await indicators.start()
     const environment = (): GuardEnvironment => ({
@@ -1034,6 +1037,17 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         }),
     )
 
+    const taxiiFeeds = (config.taxiiSources ?? []).map(
+      (source) =>
+        new TaxiiFeed({
+          config: openTaxiiSource(source),
+          folder: join(config.data, 'taxii', source.name),
+          seal: disk.seal,
+          log,
+          onChange: () => void indicators.look(),
+        }),
+    )
+
     const lastSeenMs = new Map<string, number>()
     fabric.onLink(({ id, connected }) => {
       if (connected) lastSeenMs.delete(id)
@@ -1091,7 +1105,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       playbooks,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
       indicators: () => indicators.status(),
-      feeds: () => feeds.map((feed) => feed.status()),
+      feeds: () => [...feeds, ...taxiiFeeds].map((feed) => feed.status()),
       tokens: () => tokens,
       ready: () => takesTraffic && certifiedAtMs !== undefined && whyOut() === undefined && holds.hold?.kind !== 'drain',
       whyOut,
@@ -1189,6 +1203,24 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       await s3.start()
       closers.push(() => s3.stop())
     }
+    if (config.taxii !== undefined) {
+      const taxii = await startTaxii({
+        config: config.taxii,
+        data: config.data,
+        ring,
+        sets: config.indicators,
+        indicators,
+        seal: disk.seal,
+        view: () => view,
+        version: () => blocksWithNews,
+        operator: (token) => {
+          const verdict = verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() })
+          return verdict.ok ? verdict.operator : undefined
+        },
+        say: log,
+      })
+      closers.push(() => taxii.stop())
+    }
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()
     served.push(() => proxy.stop(DRAIN_MS))
@@ -1215,6 +1247,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       submit: inOwnName,
     })
     closers.push(() => releases?.stop())
+    for (const feed of taxiiFeeds) {
+      await feed.start()
+      closers.push(() => feed.stop())
+    }
     playbooks.start()
     closers.push(() => playbooks.stop())
     acme?.start()
