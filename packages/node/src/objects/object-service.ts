@@ -45,7 +45,7 @@ import { BlobWriter, ObjectsUnavailable, type StoredBlob, shapeOf } from './blob
 import type { ObjectThread } from './object-thread.ts'
 import { PieceReader, type ShardPlace } from './piece-reader.ts'
 import type { ShardClient, ShardSink } from './shard-client.ts'
-import type { ShardFolder } from './shard-folder.ts'
+import { type ShardStore, StoreAway } from './shard-store.ts'
 
 const ACT_MS_MAX = 15_000
 /** Secrets of access keys are kept so long, and opened again then: a key that was removed is none at once all the same. */
@@ -59,7 +59,7 @@ export interface ObjectServiceOptions {
   readonly self: string
   readonly ring: string
   readonly fabric: Pick<Fabric, 'links'>
-  readonly folder: ShardFolder
+  readonly folder: ShardStore
   readonly client: ShardClient
   readonly thread: ObjectThread
   readonly view: () => View
@@ -228,7 +228,11 @@ export class ObjectService {
         const party = placed[index]
         if (party === undefined) return undefined
         if (party !== self) return client.putShard(party, version, blob, index)
-        const writer = await folder.receive(version, blob, index)
+        const writer = await folder.receive(version, blob, index).catch((error: unknown) => {
+          if (!(error instanceof StoreAway)) throw error
+          this.#options.onLeftOut(self, version, error.message)
+        })
+        if (writer === undefined) return undefined
         return {
           party,
           write: (piece) => writer.write(piece),
@@ -354,7 +358,7 @@ export class ObjectService {
   /** Shards of a version wherever they are now, by asking. */
   async whereabouts(version: string, blob: string): Promise<readonly ShardPlace[]> {
     const { folder, client, self } = this.#options
-    const own = await folder.held(version)
+    const own = await folder.held(version).catch(() => [])
     const found: ShardPlace[] = own.filter((one) => one.blob === blob).map(({ index }) => ({ party: self, index }))
     await Promise.all(
       [...this.#linked().keys()].map(async (party) => {

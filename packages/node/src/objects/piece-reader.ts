@@ -2,12 +2,11 @@
  * Pieces of one blob's shards, segment after segment, from as many nodes as it takes, the fastest first. Every piece is held against its hash; who
  * sends another is named and left out, as is who fails; who is slow has another one asked beside it.
  */
-
-import type { FileHandle } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
 import { BlobShape, type Manifest, type ManifestPart, PartHashes, VaultError } from '@ringwall/vault'
 import type { ShardClient } from './shard-client.ts'
-import { readWhole, type ShardFolder } from './shard-folder.ts'
+import type { OpenShard, ShardStore } from './shard-store.ts'
+import { readFrom } from './stream-bytes.ts'
 
 /** A node that has not given its piece by then has another one asked beside it. */
 const HEDGE_MS = 1_500
@@ -19,7 +18,7 @@ export interface ShardPlace {
 
 export interface PieceReaderOptions {
   readonly self: string
-  readonly folder: ShardFolder
+  readonly folder: ShardStore
   readonly client: ShardClient
   readonly manifest: Manifest
   readonly part: ManifestPart
@@ -166,16 +165,16 @@ export class PieceReader {
   }
 
   #ownSource(place: ShardPlace): Source {
-    const { folder, manifest, part } = this.#options
-    let handle: Promise<FileHandle | undefined> | undefined
+    const { folder, manifest, part, to } = this.#options
+    const until = this.#shape.pieceStart(to - 1) + this.#shape.pieceBytes(to - 1)
+    let shard: Promise<OpenShard | undefined> | undefined
     return {
       place,
       next: async (number) => {
-        handle ??= folder.openShard(manifest.version, part.blob, place.index)
-        const held = await handle
-        return held === undefined ? undefined : readWhole(held, this.#shape.pieceStart(number), this.#shape.pieceBytes(number))
+        shard ??= folder.openShard(manifest.version, part.blob, place.index, until)
+        return (await shard)?.read(this.#shape.pieceStart(number), this.#shape.pieceBytes(number))
       },
-      end: () => void handle?.then((held) => held?.close()).catch(() => {}),
+      end: () => void shard?.then((held) => held?.close()).catch(() => {}),
     }
   }
 
@@ -194,37 +193,4 @@ export class PieceReader {
       end: () => void stream?.then((response) => response?.destroy()).catch(() => {}),
     }
   }
-}
-
-/** @throws {Error} When it ends before. */
-async function readFrom(stream: IncomingMessage, length: number): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(length)
-  let done = 0
-  while (done < length) {
-    const chunk = stream.read(Math.min(stream.readableLength, length - done) || undefined) as Buffer | null
-    if (chunk === null) {
-      if (stream.readableEnded || stream.destroyed) throw new Error('it ended early')
-      await readable(stream)
-      continue
-    }
-    if (chunk.length > length - done) {
-      stream.unshift(chunk.subarray(length - done))
-      bytes.set(chunk.subarray(0, length - done), done)
-      return bytes
-    }
-    bytes.set(chunk, done)
-    done += chunk.length
-  }
-  return bytes
-}
-
-function readable(stream: IncomingMessage): Promise<void> {
-  return new Promise((settle) => {
-    const names = ['readable', 'end', 'close', 'error'] as const
-    const end = (): void => {
-      for (const name of names) stream.off(name, end)
-      settle()
-    }
-    for (const name of names) stream.on(name, end)
-  })
 }

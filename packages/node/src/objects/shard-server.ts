@@ -7,6 +7,9 @@
  *     PUT /manifest/VERSION                            201 once it is on disk
  *     GET /manifest/VERSION                            200, 404
  *     GET /held/VERSION                                200 with what there is of it
+ *     GET /ready                                       200; 503 when the bucket in which this node keeps its shards cannot be asked
+ *
+ * What would take that bucket is answered 503 as well.
  *
  * A peer writes only what the ledger does not have yet: what is agreed on, every node fetches for itself, and verifies.
  */
@@ -14,7 +17,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Fabric, NodeId } from '@ringwall/fabric'
 import type { RingState } from '@ringwall/ring'
 import { MANIFEST_BYTES_MAX, parseManifest, VaultError } from '@ringwall/vault'
-import { FolderFull, type ShardFolder } from './shard-folder.ts'
+import { FolderFull, type ShardStore, StoreAway } from './shard-store.ts'
 
 const REST_MS_MAX = 60_000
 /** What goes to a disk, or leaves, at a time. */
@@ -24,7 +27,7 @@ const PATH =
 
 export interface ShardServerOptions {
   readonly fabric: Pick<Fabric, 'onStream'>
-  readonly folder: ShardFolder
+  readonly folder: ShardStore
   readonly state: () => Pick<RingState, 'objects' | 'node'>
 }
 
@@ -53,7 +56,12 @@ export class ShardServer {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const from = this.#peers.get(request.socket)
     const path = PATH.exec(request.url ?? '')
-    if (from === undefined || this.#options.state().node(from) === undefined || path === null) {
+    const isPeer = from !== undefined && this.#options.state().node(from) !== undefined
+    if (isPeer && request.url === '/ready') {
+      response.writeHead((await this.#options.folder.isThere()) ? 200 : 503).end()
+      return
+    }
+    if (!isPeer || path === null) {
       response.writeHead(404).end()
       return
     }
@@ -121,28 +129,22 @@ export class ShardServer {
     start: number,
     length: number,
   ): Promise<void> {
-    const handle = await this.#options.folder.openShard(version, blob, index)
-    if (handle === undefined) {
-      response.writeHead(404).end()
-      return
-    }
+    const shard = await this.#options.folder.openShard(version, blob, index, start + length)
     try {
-      const { size } = await handle.stat()
-      if (start + length > size) {
-        response.writeHead(404).end()
-        return
-      }
-      response.writeHead(200, { 'content-length': length })
       for (let at = 0; at < length && !response.destroyed; ) {
-        const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, length - at))
-        const { bytesRead } = await handle.read(chunk, 0, chunk.length, start + at)
-        if (bytesRead === 0) throw new Error('it became shorter')
-        at += bytesRead
-        if (!response.write(chunk.subarray(0, bytesRead))) await drained(response)
+        const chunk = await shard?.read(start + at, Math.min(CHUNK_BYTES, length - at))
+        if (chunk === undefined) {
+          if (at > 0) throw new Error('it became shorter')
+          break
+        }
+        if (at === 0) response.writeHead(200, { 'content-length': length })
+        at += chunk.length
+        if (!response.write(chunk)) await drained(response)
       }
+      if (!response.headersSent) response.writeHead(404)
       response.end()
     } finally {
-      await handle.close()
+      await shard?.close()
     }
   }
 
@@ -186,7 +188,7 @@ export async function bodyWithin(body: AsyncIterable<unknown>, bytesMax: number)
 function fail(response: ServerResponse, error: unknown): void {
   if (response.headersSent) response.destroy()
   else {
-    const status = error instanceof FolderFull ? 507 : error instanceof VaultError ? 422 : 500
+    const status = error instanceof FolderFull ? 507 : error instanceof StoreAway ? 503 : error instanceof VaultError ? 422 : 500
     // The rest of the body is not read: the connection is of no use any more.
     response.writeHead(status, { connection: 'close' }).end()
   }
