@@ -541,8 +541,13 @@ export const schemas: Readonly<Record<string, Schema>> = {
     shards: described('That this node is to hold, by its last whole look.', whole),
     missing: described('Of those, that were not there or not right.', whole),
     waiting: described('Versions whose repair waits for other nodes.', whole),
-    bytes: described('Of shards on its disk.', whole),
+    bytes: described('Of shards that it holds.', whole),
     bytesMax: whole,
+    store: described('Where they lie: folder, or the endpoint and the name of a bucket.', text),
+    storeAway: described(
+      'Since when, and why, that bucket cannot be asked; null when it can.',
+      orNull(object('Away.', { sinceMs: ms, reason: text })),
+    ),
     passedAtMs: described('When its last whole look ended.', orNull(ms)),
     repairing: described(
       'What it makes anew now.',

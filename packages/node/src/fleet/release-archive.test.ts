@@ -37,7 +37,13 @@ const other = generateKeyPairSync('ed25519').privateKey
 
 function tree(): string {
   const root = at('tree')
-  for (const folder of ['packages/cli/bin', 'packages/ring/src', 'node_modules/@ringwall', 'node_modules/dep', 'node_modules/unused'])
+  for (const folder of [
+    'packages/cli/bin',
+    'packages/ring/src',
+    'node_modules/@ringwall',
+    'node_modules/dep',
+    'node_modules/unused',
+  ])
     mkdirSync(join(root, folder), { recursive: true })
   const file = (path: string, text: string): void => writeFileSync(join(root, path), text)
   file('packages/cli/package.json', '{"name":"@ringwall/cli","dependencies":{"dep":"1.0.0","@ringwall/ring":"0.1.0"}}')

@@ -11,8 +11,8 @@ import type { Duplex } from 'node:stream'
 import type { Fabric, NodeId } from '@ringwall/fabric'
 import { MANIFEST_BYTES_MAX } from '@ringwall/vault'
 import { z } from 'zod'
-import type { HeldShard } from './shard-folder.ts'
 import { bodyWithin } from './shard-server.ts'
+import type { HeldShard } from './shard-store.ts'
 
 /** A peer that neither takes nor gives anything for so long is given up. */
 const SILENT_MS_MAX = 15_000
@@ -164,6 +164,15 @@ export class ShardClient {
     } catch {
       throw new PeerFailed(from, 'it answers in no agreed form')
     }
+  }
+
+  /** False when it says that it cannot get at its shards now. @throws {PeerFailed} */
+  async isReady(party: NodeId): Promise<boolean> {
+    const { call, answer } = this.#begin(party, 'GET', '/ready')
+    call.end()
+    const response = await answer
+    response.resume()
+    return response.statusCode !== 503
   }
 
   /** Part of a shard, as it comes; undefined when the peer has it not. @throws {PeerFailed} */
