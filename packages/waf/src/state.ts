@@ -104,7 +104,8 @@ export class RequestState implements OperatorContext {
 
   responseStatus = ''
   responseProtocol = ''
-  responseHeaders: readonly Entry[] = NONE
+  #responseFields: WafResponse['headers'] = []
+  #responseHeaders: readonly Entry[] | undefined
   responseType = ''
   responseText = ''
   responseBytes = 0
@@ -229,15 +230,19 @@ export class RequestState implements OperatorContext {
     this.#isNew = true
     this.responseStatus = String(status)
     this.responseProtocol = toByteText(protocol)
-    const entries: Entry[] = []
-    for (const [name, value] of headers.slice(0, HEADERS_MAX)) {
-      entries.push(this.#entry('RESPONSE_HEADERS', toByteText(name), toByteText(value)))
-    }
-    this.responseHeaders = entries
-    const type = entries.find(({ lower }) => lower === 'content-type')?.subject.text ?? ''
+    this.#responseFields = headers
+    this.#responseHeaders = undefined
+    const type = toByteText(fieldOf(headers, 'content-type') ?? '')
     const semicolon = type.indexOf(';')
     this.responseType = trim(semicolon < 0 ? type : type.slice(0, semicolon))
-    this.responseBytes = Number(entries.find(({ lower }) => lower === 'content-length')?.subject.text ?? 0) || 0
+    this.responseBytes = Number(fieldOf(headers, 'content-length') ?? 0) || 0
+  }
+
+  /** Made when a rule asks: few do. */
+  get responseHeaders(): readonly Entry[] {
+    return (this.#responseHeaders ??= this.#responseFields
+      .slice(0, HEADERS_MAX)
+      .map(([name, value]) => this.#entry('RESPONSE_HEADERS', toByteText(name), toByteText(value))))
   }
 
   readResponseBody(text: string, truncated: boolean): void {
@@ -451,6 +456,16 @@ export interface PairOfListAndChain {
   readonly chain: TransformationChain
   /** What rules wait for. */
   readonly wanted: Slots
+}
+
+/** The value of the first field of a name, among those that are looked at. `name` in lower case. */
+function fieldOf(fields: WafResponse['headers'], name: string): string | undefined {
+  const count = Math.min(fields.length, HEADERS_MAX)
+  for (let i = 0; i < count; i += 1) {
+    const [own, value] = fields[i]!
+    if (own.length === name.length && own.toLowerCase() === name) return value
+  }
+  return undefined
 }
 
 /** The target without scheme and authority (RFC 9112 section 3.2.2) and without a fragment. */
