@@ -201,7 +201,7 @@ export async function benchObjects(): Promise<void> {
     row(`get of ${gigabytes} GB`, await get(node, 'large', size), size)
     for (const [at, pid] of pids.entries()) {
       const [was, most] = [before[at] ?? 0, peakOf(pid)]
-      const grown = `${(most - was).toFixed(0)} MiB more than before${at === 0 ? ' (the aim: 256)' : ''}`
+      const grown = `${Math.max(0, most - was).toFixed(0)} MiB more than before${at === 0 ? ' (the aim: 256)' : ''}`
       out(`n${at + 1}: at most ${most.toFixed(0)} MiB in memory, ${grown}`)
     }
   } finally {

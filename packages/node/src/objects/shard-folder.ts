@@ -165,22 +165,6 @@ export class ShardFolder {
     })
   }
 
-  /** Undefined when the shard is not there, or ends before. */
-  async read(version: string, blob: string, index: number, start: number, length: number): Promise<Buffer | undefined> {
-    let handle: FileHandle
-    try {
-      handle = await open(this.#shard(version, blob, index), 'r')
-    } catch (error) {
-      if (missing(error)) return undefined
-      throw error
-    }
-    try {
-      return await readWhole(handle, start, length)
-    } finally {
-      await handle.close()
-    }
-  }
-
   /** To read one piece after the other; undefined when it is not there. */
   async openShard(version: string, blob: string, index: number): Promise<FileHandle | undefined> {
     try {
