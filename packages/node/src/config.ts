@@ -12,10 +12,12 @@ import { StartError } from './errors.ts'
 import type { EstConfig } from './est/est-server.ts'
 import type { FeedSettings } from './feeds/feed-config.ts'
 import { feedUrlFault } from './feeds/feed-url.ts'
+import { IndicatorsSchema, indicatorSettings, type TaxiiSource, taxiiSource } from './indicators/indicator-config.ts'
 import type { IndicatorSettings } from './indicators/indicator-loader.ts'
 import { parseListeners, type TrafficListener } from './listeners.ts'
 import type { ObjectSettings } from './objects/objects.ts'
 import { NotifySchema, type NotifySettings, notifyFault, withPaths } from './respond/notify-config.ts'
+import type { TaxiiConfig } from './taxii/taxii-server.ts'
 
 const WORKERS_MAX = 64
 
@@ -81,21 +83,17 @@ const Schema = z.strictObject({
     .default([]),
   /** Where this node tells what happens. */
   notify: NotifySchema,
-  /** Files of addresses that others call bad; the policy says what is done with them. */
-  indicators: z
-    .array(
-      z.strictObject({
-        name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/),
-        path: z.string().min(1),
-        format: z.enum(['list', 'stix', 'misp']),
-        confidence: z.int().min(0).max(100).default(50),
-        ttlDays: z.int().min(1).max(3_650).optional(),
-        indicatorsMax: z.int().min(1).max(5_000_000).default(1_000_000),
-      }),
-    )
-    .max(16)
-    .refine((all) => new Set(all.map(({ name }) => name)).size === all.length, 'expected names that differ')
-    .default([]),
+  /** Addresses that others call bad; the policy says what is done with them. */
+  indicators: IndicatorsSchema,
+  /** TAXII 2.1 for others; plain HTTP without `tls`. */
+  taxii: z
+    .strictObject({
+      listen: z.string(),
+      tls: z.strictObject({ certificate: z.string().min(1), key: z.string().min(1) }).optional(),
+      /** Sets of indicators that clients may read, by name. */
+      share: z.array(z.string().max(63)).max(16).default([]),
+    })
+    .optional(),
   requests: z
     .strictObject({
       /** Memory for requests that rules matched, to judge them again; 0 keeps none. */
@@ -267,6 +265,9 @@ export interface NodeConfig {
   readonly otlp: { readonly endpoint: string; readonly headers: Readonly<Record<string, string>> } | undefined
   readonly requestBytesKept: number
   readonly indicators: readonly IndicatorSettings[]
+  /** Of those sets that come from TAXII servers. */
+  readonly taxiiSources?: readonly TaxiiSource[] | undefined
+  readonly taxii?: TaxiiConfig | undefined
   readonly feeds: readonly FeedSettings[]
   readonly notify: readonly NotifySettings[]
   readonly breachedPasswords?: string | undefined
@@ -318,6 +319,9 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     return refuse([{ path: ['listen', 'traffic'], message: 'tls.acme needs acme: { agreeToTerms: true } beside listen' }])
   if (wanted.length === 0 && data.acme !== undefined)
     return refuse([{ path: ['acme'], message: 'no listener wants a certificate: name hosts in its tls.acme' }])
+  for (const [index, name] of (data.taxii?.share ?? []).entries())
+    if (!data.indicators.some((one) => one.name === name))
+      return refuse([{ path: ['taxii', 'share', index], message: `indicators has no set ${name}` }])
   for (const [index, one] of data.notify.entries()) {
     const fault = notifyFault(one)
     if (fault !== undefined) return refuse([{ path: ['notify', index, fault[0]], message: fault[1] }])
@@ -340,11 +344,13 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     rules: Object.fromEntries(Object.entries(data.rules).map(([name, path]) => [name, at(path)])),
     otlp: data.otlp,
     requestBytesKept: data.requests.bytesKept,
-    indicators: data.indicators.map(({ ttlDays, path, ...rest }) => ({
-      ...rest,
-      path: at(path),
-      ttlMs: ttlDays === undefined ? undefined : ttlDays * 86_400_000,
-    })),
+    indicators: data.indicators.map((one) => indicatorSettings(one, at(data.data), at)),
+    taxiiSources: data.indicators.flatMap((one) => (one.format === 'taxii' ? [taxiiSource(one, at)] : [])),
+    taxii: data.taxii && {
+      listen: parseHostPort(data.taxii.listen, `${file}: taxii.listen`),
+      tls: data.taxii.tls && { certificate: at(data.taxii.tls.certificate), key: at(data.taxii.tls.key) },
+      share: data.taxii.share,
+    },
     feeds: data.feeds.map((feed) => ({ ...feed, key: at(feed.key), ca: feed.ca === undefined ? undefined : at(feed.ca) })),
     notify: data.notify.map((one) => withPaths(one, at)),
     breachedPasswords: data.breachedPasswords === undefined ? undefined : at(data.breachedPasswords),

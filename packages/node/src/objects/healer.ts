@@ -277,8 +277,8 @@ export class Healer {
       for (let number = 0; number < shape.segments; number += 1) {
         const length = shape.pieceBytes(number)
         await this.#scrubRate.take(length, this.#stopped.signal)
-        const piece = await shard.read(shape.pieceStart(number), length)
-        if (piece === undefined || !hashes.fits(number, index, piece)) {
+        const piece = Buffer.allocUnsafeSlow(length)
+        if (!(await shard.readInto(shape.pieceStart(number), piece)) || !hashes.fits(number, index, piece)) {
           const held = await folder.held(version)
           return held.some((one) => one.blob === part.blob && one.index === index) ? number : -1
         }
@@ -313,17 +313,24 @@ export class Healer {
           await this.#repairRate.take(length, this.#stopped.signal)
           if (service.state.objects.version(version) === undefined) throw new VaultError('VAULT_SHORT', 'it was deleted')
           const copied = source === undefined ? undefined : await source(number).catch(() => undefined)
-          const piece =
-            copied !== undefined && hashes.fits(number, index, copied)
-              ? copied
-              : await thread.restore({ data, shards }, await reader.pieces(number), index)
-          // What the pieces that were put together do not come to, their author made wrong from the start.
-          if (!hashes.fits(number, index, piece))
-            throw new VaultError(
-              'VAULT_CORRUPT',
-              `the shards of ${version} do not belong together: whoever put it made them wrong`,
-            )
-          await writer.write(piece)
+          if (copied !== undefined && hashes.fits(number, index, copied)) await writer.write(copied)
+          else {
+            const made = thread.slabs.take(length)
+            const { pieces, release } = await reader.pieces(number)
+            try {
+              await thread.restore({ data, shards }, pieces, index, made.bytes)
+              // What the pieces that were put together do not come to, their author made wrong from the start.
+              if (!hashes.isHash(number, index, await thread.hash(made.bytes)))
+                throw new VaultError(
+                  'VAULT_CORRUPT',
+                  `the shards of ${version} do not belong together: whoever put it made them wrong`,
+                )
+              await writer.write(made.bytes)
+            } finally {
+              release()
+              made.release()
+            }
+          }
           this.#counts.repairedBytes += length
         }
       } finally {

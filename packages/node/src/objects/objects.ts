@@ -1,9 +1,10 @@
 /** The objects of one node: its shards, what it does with them for peers and for clients, and what it mends. */
+import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Fabric } from '@ringwall/fabric'
 import { verifiesRaw } from '@ringwall/identity'
-import { OBJECT_VERSIONS_MAX, publicKeyOf, type RingState, type View } from '@ringwall/ring'
+import { holdOf, OBJECT_VERSIONS_MAX, publicKeyOf, type RingState, type View } from '@ringwall/ring'
 import type { TxBody } from '@ringwall/ring/tx'
 import type { DiskSeal } from '@ringwall/store'
 import type { OpenAnswer, SignedOpenRequest, VaultFacts } from '@ringwall/vault'
@@ -13,7 +14,7 @@ import { ObjectService } from './object-service.ts'
 import { ObjectThread } from './object-thread.ts'
 import { openStore, type StoreSettings } from './open-store.ts'
 import { ShardClient } from './shard-client.ts'
-import { ShardServer } from './shard-server.ts'
+import { ShardServer, type ShardServerOptions } from './shard-server.ts'
 import type { ShardStore } from './shard-store.ts'
 
 /** What a peer has to say whether it can get at its shards. */
@@ -45,6 +46,8 @@ export interface ObjectsOptions {
   readonly open: (request: SignedOpenRequest) => Promise<OpenAnswer>
   readonly submit: (body: TxBody, waitMs: number) => Promise<unknown>
   readonly events: EventLog
+  /** As of the shard server. */
+  readonly other?: ShardServerOptions['other']
 }
 
 export interface ObjectsStatus extends HealStatus {
@@ -88,7 +91,7 @@ export class Objects {
     this.#options = options
     this.#folder = folder
     this.#client = new ShardClient(fabric)
-    this.#server = new ShardServer({ fabric, folder, state })
+    this.#server = new ShardServer({ fabric, folder, slabs: this.#thread.slabs, state, other: options.other })
     fabric.onLink(({ id, connected }) => {
       if (connected) this.#goneAtMs.delete(id)
       else if (!this.#goneAtMs.has(id)) this.#goneAtMs.set(id, performance.now())
@@ -107,7 +110,11 @@ export class Objects {
       sign: options.sign,
       open: options.open,
       submit: options.submit,
-      present: () => view().nodes.filter(({ id }) => !this.#isAway(id)),
+      present: () => {
+        const { fleet } = state()
+        const nowMs = Date.now()
+        return view().nodes.filter(({ id }) => !this.#isAway(id) && holdOf(fleet, id, nowMs) === undefined)
+      },
       onFault: (party, version, index, what) =>
         this.#tell(
           `${party} ${version} ${index} ${what}`,
@@ -137,6 +144,11 @@ export class Objects {
     if (this.#told.size >= TOLD_MAX) this.#told.clear()
     this.#told.set(name, nowMs)
     this.#options.events.add('vault', 'warn', line)
+  }
+
+  /** Over the connections of shards. Undefined when the peer has nothing there. @throws {PeerFailed} */
+  get(from: string, path: string): Promise<IncomingMessage | undefined> {
+    return this.#client.get(from, path)
   }
 
   #facts(): VaultFacts | undefined {

@@ -175,7 +175,7 @@ export class ShardFolder implements ShardStore {
   async openShard(version: string, blob: string, index: number): Promise<OpenShard | undefined> {
     try {
       const handle = await open(this.#shard(version, blob, index), 'r')
-      return { read: (start, length) => readWhole(handle, start, length), close: () => handle.close() }
+      return { readInto: (start, room) => readInto(handle, start, room), close: () => handle.close() }
     } catch (error) {
       if (missing(error)) return undefined
       throw error
@@ -224,13 +224,17 @@ async function overwrite(path: string): Promise<void> {
 /** Undefined when there is less. */
 async function readWhole(handle: FileHandle, start: number, length: number): Promise<Buffer | undefined> {
   const bytes = Buffer.allocUnsafeSlow(length)
-  let done = 0
-  while (done < length) {
-    const { bytesRead } = await handle.read(bytes, done, length - done, start + done)
-    if (bytesRead === 0) return undefined
+  return (await readInto(handle, start, bytes)) ? bytes : undefined
+}
+
+/** Fills the room from there on; false when there is less. */
+async function readInto(handle: FileHandle, start: number, room: Uint8Array): Promise<boolean> {
+  for (let done = 0; done < room.length; ) {
+    const { bytesRead } = await handle.read(room, done, room.length - done, start + done)
+    if (bytesRead === 0) return false
     done += bytesRead
   }
-  return bytes
+  return true
 }
 
 interface WriterEnds {
@@ -259,7 +263,7 @@ class FileWriter implements RepairWriter {
   async write(piece: Uint8Array): Promise<void> {
     await this.#ends.need(piece.length)
     this.#bytes += piece.length
-    await this.#handle.appendFile(piece)
+    for (let done = 0; done < piece.length; ) done += (await this.#handle.write(piece, done, piece.length - done)).bytesWritten
   }
 
   read(start: number, length: number): Promise<Buffer | undefined> {
