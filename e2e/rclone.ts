@@ -21,8 +21,10 @@ const folder = mkdtempSync(join(tmpdir(), 'ringwall-rclone-'))
 const scene = await ObjectRing.start()
 const { accessKeyId, secretAccessKey } = scene.accessKey()
 
+// Nothing of this machine's settings: proxies and authorities are for other places.
 const env: Record<string, string | undefined> = {
-  ...process.env,
+  PATH: process.env.PATH,
+  HOME: folder,
   RCLONE_CONFIG: join(folder, 'none.conf'),
   RCLONE_CONFIG_RING_TYPE: 's3',
   RCLONE_CONFIG_RING_PROVIDER: 'Other',
