@@ -167,6 +167,11 @@ export class RingwallClient {
     return this.#call('incident', { parameters: { id } })
   }
 
+  /** Signed, with receipts and proofs. */
+  incidentEvidence(id: string): Promise<Answer<'incidentEvidence'>> {
+    return this.#call('incidentEvidence', { parameters: { id } })
+  }
+
   incidentClose(id: string, note: string): Promise<Answer<'incidentClose'>> {
     return this.#call('incidentClose', { parameters: { id }, body: { note } })
   }

@@ -14,9 +14,11 @@ export { generateKey, rawPublicKey, readPrivateKey, verifySignature } from './ke
 export { backupLedger, type LedgerFileReport, restoreLedger, verifyLedgerFiles } from './ledger-files.ts'
 export { runUp, type UpOptions } from './local/up.ts'
 export { type RunningNode, startNode } from './node.ts'
+export { BucketClient, type BucketClientOptions, BucketFault } from './objects/bucket-client.ts'
 export { type ProtectOptions, runProtect, startProtect } from './protect.ts'
 export type { ReceiptVerdict } from './receipt.ts'
-export { verifyReceiptFile } from './receipt-file.ts'
+export { verifyEvidenceFile, verifyReceiptFile } from './receipt-file.ts'
+export { type DrilledNode, type DrillImage, newestImages, restoreForDrill } from './recovery/drill.ts'
 export { backupNode, imagePart, type RestoredNode, restoreNode } from './recovery/recover.ts'
 export {
   loadTrialRules,

@@ -88,6 +88,7 @@ import { EventLog } from './events.ts'
 import { credentialsOf, ExpiryWatch } from './expiry-watch.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
+import { TaxiiFeed } from './feeds/taxii-feed.ts'
 import { followReleases } from './fleet/follow-releases.ts'
 import { HoldWatch } from './fleet/hold-watch.ts'
 import { ageOfView, type Standing, whyNotCurrent } from './fleet/offline.ts'
@@ -97,6 +98,7 @@ import { HashicorpFace } from './hashicorp/face.ts'
 import { factsOf } from './hashicorp/face-node.ts'
 import { ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from './incident-findings.ts'
 import { IncidentDesk } from './incidents.ts'
+import { openTaxiiSource } from './indicators/indicator-config.ts'
 import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LeaseKeeper } from './leases/lease-keeper.ts'
@@ -135,6 +137,7 @@ import { SigningService } from './signing/signing-service.ts'
 import { SlowLoginWatch } from './slow-login-watch.ts'
 import { sourceMeter } from './source-meter.ts'
 import { describeSubject } from './subject-text.ts'
+import { startTaxii } from './taxii/node-taxii.ts'
 import { peersOf, sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 import { OpeningLog } from './vault/opening-log.ts'
@@ -498,7 +501,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const audit = config.workers > 1 ? undefined : await openAudit(config, ring, log)
     if (audit !== undefined) served.push(() => audit.stop())
     const timing = new RuleTiming()
-    const indicators = new IndicatorStore(config.indicators, log)
+    const indicators = new IndicatorStore(config.indicators, log, disk.options)
     served.push(() => indicators.stop())
     await indicators.start()
     const environment = (): GuardEnvironment => ({
@@ -1039,6 +1042,17 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         }),
     )
 
+    const taxiiFeeds = (config.taxiiSources ?? []).map(
+      (source) =>
+        new TaxiiFeed({
+          config: openTaxiiSource(source),
+          folder: join(config.data, 'taxii', source.name),
+          seal: disk.seal,
+          log,
+          onChange: () => void indicators.look(),
+        }),
+    )
+
     const lastSeenMs = new Map<string, number>()
     fabric.onLink(({ id, connected }) => {
       if (connected) lastSeenMs.delete(id)
@@ -1108,7 +1122,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       playbooks,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
       indicators: () => indicators.status(),
-      feeds: () => feeds.map((feed) => feed.status()),
+      feeds: () => [...feeds, ...taxiiFeeds].map((feed) => feed.status()),
       tokens: () => tokens,
       ready: () => whyNotReady() === undefined,
       whyNotReady,
@@ -1208,6 +1222,24 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       await s3.start()
       closers.push(() => s3.stop())
     }
+    if (config.taxii !== undefined) {
+      const taxii = await startTaxii({
+        config: config.taxii,
+        data: config.data,
+        ring,
+        sets: config.indicators,
+        indicators,
+        seal: disk.seal,
+        view: () => view,
+        version: () => blocksWithNews,
+        operator: (token) => {
+          const verdict = verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() })
+          return verdict.ok ? verdict.operator : undefined
+        },
+        say: log,
+      })
+      closers.push(() => taxii.stop())
+    }
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()
     served.push(() => proxy.stop(DRAIN_MS))
@@ -1234,6 +1266,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       submit: inOwnName,
     })
     closers.push(() => releases?.stop())
+    for (const feed of taxiiFeeds) {
+      await feed.start()
+      closers.push(() => feed.stop())
+    }
     playbooks.start()
     closers.push(() => playbooks.stop())
     acme?.start()

@@ -696,6 +696,21 @@ export const PolicySchema = z.strictObject({
     .max(100)
     .default([])
     .meta({ description: 'Programs that enforce denials elsewhere (CrowdSec bouncers). ringwall bouncer add writes them.' }),
+  taxii: z
+    .array(
+      z.strictObject({
+        name: Name,
+        keyHash: z
+          .string()
+          .regex(/^sha256:[0-9a-f]{64}$/, 'expected sha256: and 64 hex digits, as ringwall taxii add writes it')
+          .meta({ description: 'SHA-256 of its key.' }),
+        read: z.array(Name).max(50).optional().meta({ description: 'Collections that it may read; all unless given.' }),
+        write: z.array(Name).max(50).default([]).meta({ description: 'Inboxes that it may post to.' }),
+      }),
+    )
+    .max(100)
+    .default([])
+    .meta({ description: 'Clients of the TAXII server. ringwall taxii add writes them.' }),
   tests: z
     .array(PolicyTest)
     .max(200)

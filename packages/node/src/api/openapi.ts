@@ -174,6 +174,11 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       path('id', '4 to 12 hex digits, as many as tell it from others.'),
     ]),
   },
+  '/v1/incidents/{id}/evidence': {
+    get: call('incidentEvidence', 'An incident with receipts and denials, signed, to verify elsewhere.', 'IncidentEvidence', [
+      path('id', 'As above.'),
+    ]),
+  },
   '/v1/incidents/{id}/close': {
     post: posting(
       call('incidentClose', 'It is done with, until something more is found.', 'IncidentDetail', [path('id', 'As above.')]),

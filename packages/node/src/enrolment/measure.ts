@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { open, readdir, readFile, stat } from 'node:fs/promises'
 import { url as inspectorUrl } from 'node:inspector'
 import { dirname, join, resolve } from 'node:path'
 import type { Measured } from '@ringwall/ring'
@@ -14,6 +14,8 @@ import type { NodeConfig } from '../config.ts'
 const ROOT = resolve(import.meta.dirname, '../../../..')
 const MEASURED = /\.(ts|tsx|js|mjs|cjs|json|node|wasm|conf|data)$/
 const FILES_AT_ONCE = 32
+/** The engine alone is over 100 MB: read whole, it would stay in memory. */
+const PIECE_BYTES = 65_536
 
 interface Held {
   readonly mark: string
@@ -40,9 +42,7 @@ export function createMeasurer(
     const mark = `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`
     const known = held.get(path)
     if (known?.mark === mark) return known.digest
-    const digest = createHash('sha256')
-      .update(await readFile(path))
-      .digest('hex')
+    const digest = await hashOf(path)
     held.set(path, { mark, digest })
     return digest
   }
@@ -70,6 +70,22 @@ export function createMeasurer(
 /** Of a node: what it is held to are its own configuration, wherever that lies, and the ring's genesis document. */
 export function configuredMeasurer({ file, data, genesis }: Pick<NodeConfig, 'file' | 'data' | 'genesis'>): Measurer {
   return createMeasurer([file ?? join(data, 'node.yaml'), genesis].filter((path) => existsSync(path)))
+}
+
+/** SHA-256 of a file's bytes, in hexadecimal. */
+async function hashOf(path: string): Promise<string> {
+  const hash = createHash('sha256')
+  const file = await open(path)
+  try {
+    const piece = Buffer.allocUnsafeSlow(PIECE_BYTES)
+    for (;;) {
+      const { bytesRead } = await file.read(piece, 0, PIECE_BYTES)
+      if (bytesRead === 0) return hash.digest('hex')
+      hash.update(piece.subarray(0, bytesRead))
+    }
+  } finally {
+    await file.close()
+  }
 }
 
 /** Is somebody able to change the program while it runs: by its own debugger, or (Linux) by one that traces the process? */
