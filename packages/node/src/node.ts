@@ -91,6 +91,7 @@ import { openFeed } from './feeds/feed-config.ts'
 import { TaxiiFeed } from './feeds/taxii-feed.ts'
 import { followReleases } from './fleet/follow-releases.ts'
 import { HoldWatch } from './fleet/hold-watch.ts'
+import { ageOfView, type Standing, whyNotCurrent } from './fleet/offline.ts'
 import { summarizeFleet } from './fleet/summary.ts'
 import { FloodWatch } from './floods.ts'
 import { HashicorpFace } from './hashicorp/face.ts'
@@ -220,8 +221,12 @@ export interface RunningNode {
   hold(): Hold | undefined
   /** When a node's link ended that is not linked now; undefined: it was not linked since this node started. */
   lastSeenMs(id: string): number | undefined
-  /** True once it takes traffic and holds a view that a quorum certified since it started. */
+  /** True once it takes traffic and holds a view that a quorum certified since it started; or one of before, when it is cut off (`fleet.offline`). */
   ready(): boolean
+  /** Why it is not ready; undefined: it is. */
+  whyNotReady(): string | undefined
+  /** Milliseconds since its view was certified. */
+  viewAgeMs(): number
   view(): View
   certifiedAtMs(): number | undefined
   /** What the guard says to somebody who asks for something, but for limits, API and WAF. */
@@ -1071,6 +1076,18 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
         say: (level, line) => events.add('key', level, line),
       })
+    const standing = (): Standing => ({
+      startedAtMs,
+      certifiedAtMs,
+      blockTimestampMs: view.height === 0 ? 0 : view.blockTimestampMs,
+      offlineMs: view.policy.fleet.offline,
+    })
+    const whyNotReady = (): string | undefined => {
+      const { hold } = holds
+      const drained = hold?.kind === 'drain' ? `drained by ${hold.by}: ${hold.reason}` : undefined
+      if (!takesTraffic) return 'it takes no traffic yet, or no more'
+      return whyOut() ?? drained ?? whyNotCurrent(standing(), Date.now())
+    }
     const node: RunningNode = {
       config,
       disk,
@@ -1107,7 +1124,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       indicators: () => indicators.status(),
       feeds: () => [...feeds, ...taxiiFeeds].map((feed) => feed.status()),
       tokens: () => tokens,
-      ready: () => takesTraffic && certifiedAtMs !== undefined && whyOut() === undefined && holds.hold?.kind !== 'drain',
+      ready: () => whyNotReady() === undefined,
+      whyNotReady,
+      viewAgeMs: () => ageOfView(standing(), Date.now()),
       whyOut,
       hold: () => holds.hold,
       lastSeenMs: (id) => lastSeenMs.get(id),
