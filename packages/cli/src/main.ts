@@ -8,6 +8,7 @@ import { addDenials } from './programs/denials.ts'
 import { addIdentity } from './programs/identity.ts'
 import { addInsight } from './programs/insight.ts'
 import { addKeys } from './programs/keys.ts'
+import { addModel } from './programs/model.ts'
 import { addNodes } from './programs/nodes.ts'
 import { addPeople } from './programs/people.ts'
 import { addPolicy } from './programs/policy.ts'
@@ -27,6 +28,7 @@ function buildProgram(): Command {
   addNodes(program)
   addDenials(program)
   addResponse(program)
+  addModel(program)
   addIdentity(program)
   addPolicy(program)
   addRules(program)

@@ -1,4 +1,4 @@
-export { SummaryMalformed } from './errors.ts'
+export { ModelMalformed, SummaryMalformed } from './errors.ts'
 export { FailedLogins, type FailedLoginsOptions } from './failed-logins.ts'
 export {
   CLEAN_MIN,
@@ -22,6 +22,32 @@ export {
   readStixBundle,
 } from './indicators/indicator-files.ts'
 export { IndicatorBuilder, type IndicatorMatch, type IndicatorParts, IndicatorSet } from './indicators/indicator-set.ts'
+export { type Aggregation, type AggregationOptions, aggregate } from './model/aggregation.ts'
+export { FEATURES, type FeatureVector, featuresOf, type ModelRequest } from './model/features.ts'
+export {
+  decodeWeights,
+  type Explanation,
+  encodeWeights,
+  explainScore,
+  noWeights,
+  scoreOf,
+  scoreRequest,
+  type Weights,
+} from './model/linear-model.ts'
+export {
+  areaUnderCurve,
+  CLIP,
+  Descender,
+  type Descent,
+  type Example,
+  epsilonOf,
+  type Gaussian,
+  gaussianFrom,
+  privateStep,
+  rhoOf,
+  StepAverage,
+  TRAINING,
+} from './model/training.ts'
 export {
   type DetectionRule,
   DISTINCT_MEASURES,

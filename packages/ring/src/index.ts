@@ -232,6 +232,7 @@ export {
   parsePolicyDocument,
 } from './policy-document.ts'
 export { policyJsonSchema } from './policy-json-schema.ts'
+export type { ModelPolicy } from './policy-model.ts'
 export {
   mayUseObjects,
   type ObjectAction,
