@@ -29,7 +29,7 @@ import { flag, readOptions, text, whole } from '../tools/options.ts'
 
 const options = readOptions({
   seed: whole(1),
-  alpha: whole(30, 1, 10_000),
+  alpha: whole(100, 1, 10_000),
   rounds: whole(TRAINING.rounds, 1, 1_000),
   /** Of the corpus every so-manieth request; 1: all. */
   every: whole(1, 1, 100),
@@ -98,9 +98,17 @@ function split(examples: readonly Labelled[]): readonly (readonly Labelled[])[] 
   return nodes
 }
 
-type Poison = 'none' | 'label flips' | 'scaled, other way' | 'sign flips' | 'a little is enough' | 'honest mean, other way'
+type Poison =
+  | 'none'
+  | 'silence'
+  | 'label flips'
+  | 'scaled, other way'
+  | 'sign flips'
+  | 'a little is enough'
+  | 'honest mean, other way'
 const POISONS: readonly Poison[] = [
   'none',
+  'silence',
   'label flips',
   'scaled, other way',
   'sign flips',
@@ -117,6 +125,8 @@ function poisoned(steps: readonly Float32Array[], poison: Poison): readonly Floa
     ...honest,
     ...steps.slice(NODES - LIARS).map(make),
   ]
+  // What their data would have given is lost in any case.
+  if (poison === 'silence') return honest
   if (poison === 'scaled, other way') return lie((step) => step.map((one) => -100 * one))
   if (poison === 'sign flips') return lie((step) => step.map((one) => -one))
   if (poison !== 'a little is enough' && poison !== 'honest mean, other way') return steps
@@ -138,7 +148,9 @@ function train(nodes: readonly (readonly Example[])[], how: Aggregation, mixed: 
   const averages = data.map(() => new StepAverage(TRAINING.forget))
   for (let round = 0; round < options.rounds; round += 1) {
     const steps = data.map((examples, at) => averages[at]!.add(privateStep(descender.weights, examples, options.sigma, gaussian)))
-    descender.follow(aggregate(poisoned(steps, poison), { how, f: LIARS, mixed, lengthMax: TRAINING.stepLengthMax }))
+    descender.follow(
+      aggregate(poisoned(steps, poison), { how, f: poison === 'silence' ? 0 : LIARS, mixed, lengthMax: TRAINING.stepLengthMax }),
+    )
   }
   return descender.weights
 }

@@ -36,11 +36,8 @@ test('features say nothing of the words and numbers of a person: other ones of l
     plain(featuresOf(get('/search?q=onion'))),
     'words of the list count',
   )
-  assert.deepEqual(
-    plain(featuresOf(get('/x?q=%3cscript%3E'))).length,
-    plain(featuresOf(get('/x?q=<script>'))).length,
-    'escaped or not',
-  )
+  const structure = (target: string): readonly number[] => [...featuresOf(get(target)).indices].filter((index) => index < 2_048)
+  assert.deepEqual(structure('/x?q=%3cscript%3E'), structure('/x?q=<script>'), 'escaped or not')
 })
 
 test('fields that name somebody are passed over', () => {

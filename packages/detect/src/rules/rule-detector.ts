@@ -31,6 +31,8 @@ const LEARN_MS = 86_400_000
 const KNOWN_MAX = 4_000_000
 /** A key is told of from this part of its limits on. */
 const TOLD_PART = 0.05
+/** From this part on others are to hear of it soon: it may be the rest. */
+const URGENT_PART = 0.2
 /** And again when so much more is seen. */
 const TOLD_MORE = 1.15
 /** Of samples in one summary, so that it stays within its bytes. */
@@ -85,6 +87,7 @@ export class RuleDetector {
   readonly #keysOf: (string | null | undefined)[]
   #network: string | null | undefined
   #evicted = 0
+  #isUrgent = false
 
   constructor(options: RuleDetectorOptions) {
     this.#options = options
@@ -107,6 +110,11 @@ export class RuleDetector {
   /** Keys forgotten to stay within the bound. */
   get evicted(): number {
     return this.#evicted
+  }
+
+  /** Whether a key that is not told of since is so far on its way that others should hear of it at once. */
+  get isUrgent(): boolean {
+    return this.#isUrgent
   }
 
   get keys(): number {
@@ -245,7 +253,10 @@ export class RuleDetector {
     const { rule, limits } = compiled
     let least = Number.POSITIVE_INFINITY
     for (const [measure, limit] of limits) least = Math.min(least, memory.ownOf(measure) / limit)
-    if (least >= TOLD_PART && least >= memory.toldPart * TOLD_MORE) compiled.untold.add(key)
+    if (least >= TOLD_PART && least >= memory.toldPart * TOLD_MORE) {
+      compiled.untold.add(key)
+      if (least >= URGENT_PART) this.#isUrgent = true
+    }
     const usual = rule.usual === undefined ? undefined : this.#usual(compiled, key, memory, rule.usual, nowMs)
     if (memory.firedAtMs !== 0 && nowMs - memory.firedAtMs < this.#options.rearmMs) return undefined
     if (usual === 'unknown') return undefined
@@ -309,6 +320,7 @@ export class RuleDetector {
   /** What changed of keys on their way since it was told, and what is known since; undefined when there is nothing to tell. */
   summary(nowMs: number): Uint8Array | undefined {
     const keys: RuleSummary['keys'][number][] = []
+    this.#isUrgent = false
     let hashes = 0
     for (const compiled of this.#rules) {
       for (const key of compiled.untold) {
