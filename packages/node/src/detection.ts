@@ -3,7 +3,7 @@
  * into denials of the sources that this node saw itself. The time is an argument.
  */
 import { hash } from 'node:crypto'
-import { hashText, RuleDetector, type RuleFinding, type Signal } from '@ringwall/detect'
+import { hashText, RuleDetector, type RuleFinding, type Signal, type SignalPlace } from '@ringwall/detect'
 import type { Fabric } from '@ringwall/fabric'
 import { sourceKey, subjectOfSource } from '@ringwall/guard'
 import type { EndedRequest } from '@ringwall/proxy'
@@ -34,6 +34,8 @@ export interface DetectionOptions {
   readonly view: () => View
   readonly deny: (subject: DenialSubject, ttlMs: number, reason: string, atMs: number) => void
   readonly onFinding: (found: Detected) => void
+  /** Where an address is, by the operator’s files. */
+  readonly locationOf?: ((address: string) => SignalPlace | undefined) | undefined
 }
 
 /** Without what names anybody. The ring's name is in the hashes, so that those of two rings say nothing about each other. */
@@ -75,9 +77,16 @@ export class DetectionWatch {
     const detector = this.#current()
     // Programs that are welcome walk through everything.
     if (detector === undefined || this.#welcome.containsText(addressOf(signal.source))) return
-    const findings = detector.observe(signal)
+    const findings = detector.observe(this.#placed(signal))
     if (findings.length > 0) this.#conclude(findings, signal.atMs)
     if (detector.isUrgent) this.onUrgent()
+  }
+
+  /** Only where somebody logged in it matters. */
+  #placed(signal: Signal): Signal {
+    const { locationOf } = this.#options
+    if (locationOf === undefined || signal.login !== 'good') return signal
+    return { ...signal, place: locationOf(addressOf(signal.source)) }
   }
 
   /** What is to be told to the others; undefined: nothing. */

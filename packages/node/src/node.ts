@@ -976,6 +976,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       self: config.id,
       view: () => view,
       deny: denyNow,
+      locationOf: places === undefined ? undefined : (address) => places.locationOf(address),
       onFinding: (found) => {
         telemetry.count('findings_total', { rule: found.rule }, 1)
         events.add('finding', 'warn', describeDetected(found))
