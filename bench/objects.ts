@@ -16,7 +16,7 @@ import { ObjectRing } from '../e2e/objects-scene.ts'
 const MB = 1_000_000
 const SIZE = 64 * MB
 const RUNS = Number(process.env.RUNS ?? 5)
-const Bucket = 'shop-bench'
+export const Bucket = 'shop-bench'
 const out = (text: string): void => void process.stdout.write(`${text}\n`)
 const median = (times: readonly number[]): number => [...times].sort((a, b) => a - b)[times.length >> 1] as number
 
@@ -73,7 +73,7 @@ interface Node {
   readonly s3: S3Client
 }
 
-async function put({ s3 }: Node, Key: string, size: number): Promise<number> {
+export async function put({ s3 }: Node, Key: string, size: number): Promise<number> {
   const url = await getSignedUrl(s3, new PutObjectCommand({ Bucket, Key }), { expiresIn: 3_600 })
   const chunk = randomBytes(1_048_576)
   const began = performance.now()
@@ -100,7 +100,7 @@ async function put({ s3 }: Node, Key: string, size: number): Promise<number> {
   return performance.now() - began
 }
 
-async function get({ s3 }: Node, Key: string, size: number): Promise<number> {
+export async function get({ s3 }: Node, Key: string, size: number): Promise<number> {
   const url = await getSignedUrl(s3, new GetObjectCommand({ Bucket, Key }), { expiresIn: 3_600 })
   const began = performance.now()
   const bytes = await new Promise<number>((settle, refuse) => {
@@ -117,6 +117,14 @@ async function get({ s3 }: Node, Key: string, size: number): Promise<number> {
   return performance.now() - began
 }
 
+/** CPU time of processes so far, milliseconds, by the kernel's clock of 100 ticks a second. */
+export function cpuOf(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+    return sum + (Number(fields[11]) + Number(fields[12])) * 10
+  }, 0)
+}
+
 /** The most that a process had in memory, bytes. */
 function peakOf(pid: number): number {
   const found = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
@@ -131,12 +139,25 @@ export async function benchObjects(): Promise<void> {
     const key = scene.accessKey()
     const node = { s3: scene.s3(1, key) }
     await node.s3.send(new CreateBucketCommand({ Bucket }))
-    const [puts, gets]: [number[], number[]] = [[], []]
-    for (let run = 0; run <= RUNS; run += 1) {
-      puts.push(await put(node, `run-${run}`, SIZE))
-      gets.push(await get(node, `run-${run}`, SIZE))
+    const pids = await Promise.all([1, 2, 3, 4].map((one) => scene.ring.pid(one)))
+    const measured = async (what: (node: Node, Key: string, size: number) => Promise<number>): Promise<number> => {
+      const times: number[] = []
+      let [nodes, first, own] = [0, 0, 0]
+      for (let run = 0; run <= RUNS; run += 1) {
+        const before = [cpuOf(pids), cpuOf(pids.slice(0, 1)), process.cpuUsage()] as const
+        times.push(await what(node, `run-${run}`, SIZE))
+        if (run === 0) continue
+        nodes += cpuOf(pids) - before[0]
+        first += cpuOf(pids.slice(0, 1)) - before[1]
+        const { user, system } = process.cpuUsage(before[2])
+        own += (user + system) / 1_000
+      }
+      const each = (ms: number): string => (ms / RUNS / (SIZE / MB)).toFixed(1)
+      out(`${what.name}: CPU a MB: four nodes ${each(nodes)} ms (the one that is asked ${each(first)}), client ${each(own)} ms`)
+      return median(times.slice(1))
     }
-    const [putMs, getMs] = [median(puts.slice(1)), median(gets.slice(1))]
+    const putMs = await measured(put)
+    const getMs = await measured(get)
     row('put through one node', putMs, SIZE)
     row('get through one node', getMs, SIZE)
     const share = (allowed: number, took: number): string => `${((100 * allowed) / took).toFixed(0)} %`
@@ -145,7 +166,6 @@ export async function benchObjects(): Promise<void> {
     const gigabytes = Number(process.env.OBJECT_GB ?? 0)
     if (gigabytes === 0) return
     const size = gigabytes * 1_000 * MB
-    const pids = await Promise.all([1, 2, 3, 4].map((one) => scene.ring.pid(one)))
     const before = pids.map(peakOf)
     row(`put of ${gigabytes} GB`, await put(node, 'large', size), size)
     row(`get of ${gigabytes} GB`, await get(node, 'large', size), size)
@@ -157,3 +177,5 @@ export async function benchObjects(): Promise<void> {
     await scene.destroy()
   }
 }
+
+if (import.meta.main) await benchObjects()

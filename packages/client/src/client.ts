@@ -86,6 +86,11 @@ export class RingwallClient {
     return this.#call('enrolment')
   }
 
+  /** Labels, holds and versions of nodes, releases, and how far updates are. */
+  fleet(): Promise<Answer<'fleet'>> {
+    return this.#call('fleet')
+  }
+
   policyPlan(text: string): Promise<Answer<'policyPlan'>> {
     return this.#call('policyPlan', { body: { text } })
   }
@@ -178,6 +183,11 @@ export class RingwallClient {
 
   incident(id: string): Promise<Answer<'incident'>> {
     return this.#call('incident', { parameters: { id } })
+  }
+
+  /** Signed, with receipts and proofs. */
+  incidentEvidence(id: string): Promise<Answer<'incidentEvidence'>> {
+    return this.#call('incidentEvidence', { parameters: { id } })
   }
 
   incidentClose(id: string, note: string): Promise<Answer<'incidentClose'>> {

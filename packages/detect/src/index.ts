@@ -20,8 +20,16 @@ export {
   type IndicatorSink,
   readMispEvent,
   readStixBundle,
+  readStixObject,
 } from './indicators/indicator-files.ts'
-export { IndicatorBuilder, type IndicatorMatch, type IndicatorParts, IndicatorSet } from './indicators/indicator-set.ts'
+export {
+  type Indicator,
+  IndicatorBuilder,
+  type IndicatorMatch,
+  type IndicatorParts,
+  IndicatorSet,
+  indicatorsOf,
+} from './indicators/indicator-set.ts'
 export { type Aggregation, type AggregationOptions, aggregate } from './model/aggregation.ts'
 export { FEATURES, type FeatureVector, featuresOf, type ModelRequest } from './model/features.ts'
 export {

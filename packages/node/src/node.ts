@@ -25,8 +25,10 @@ import {
   denialOfReuse,
   type GenesisDocument,
   genesisHash,
+  type Hold,
   isCredentialSubject,
   isEnrolmentStatement,
+  isFleetStatement,
   KEY_NAMES,
   type KeyName,
   nodeSubject,
@@ -86,11 +88,16 @@ import { EventLog } from './events.ts'
 import { credentialsOf, ExpiryWatch } from './expiry-watch.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
+import { TaxiiFeed } from './feeds/taxii-feed.ts'
+import { followReleases } from './fleet/follow-releases.ts'
+import { HoldWatch } from './fleet/hold-watch.ts'
+import { summarizeFleet } from './fleet/summary.ts'
 import { FloodWatch } from './floods.ts'
 import { HashicorpFace } from './hashicorp/face.ts'
 import { factsOf } from './hashicorp/face-node.ts'
 import { ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from './incident-findings.ts'
 import { IncidentDesk } from './incidents.ts'
+import { openTaxiiSource } from './indicators/indicator-config.ts'
 import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LeaseKeeper } from './leases/lease-keeper.ts'
@@ -130,6 +137,7 @@ import { SigningService } from './signing/signing-service.ts'
 import { SlowLoginWatch } from './slow-login-watch.ts'
 import { sourceMeter } from './source-meter.ts'
 import { describeSubject } from './subject-text.ts'
+import { startTaxii } from './taxii/node-taxii.ts'
 import { peersOf, sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 import { OpeningLog } from './vault/opening-log.ts'
@@ -211,6 +219,10 @@ export interface RunningNode {
   tokens(): TokenVerifier
   /** Why it is to take no more traffic: it is out of the ring, or noticed what puts it out. */
   whyOut(): string | undefined
+  /** What operators hold it from. */
+  hold(): Hold | undefined
+  /** When a node's link ended that is not linked now; undefined: it was not linked since this node started. */
+  lastSeenMs(id: string): number | undefined
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
   ready(): boolean
   view(): View
@@ -383,6 +395,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       sealingHolder.follow(final.state)
       keeper?.follow(final.state)
       wiper.follow(final.state)
+      holds.look()
       foresight.follow(final.state)
       if (isLinked) reception.follow(final.state)
     })
@@ -469,6 +482,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         else if (body.type === 'node.wipe') events.add('node', 'warn', `${body.id} is wiped, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.remove') events.add('node', 'warn', `${body.id} leaves, by ${issuer}: ${body.reason}`)
         else if (body.type === 'attest.quote') continue
+        else if (isFleetStatement(body)) events.add('node', 'info', `${summarizeFleet(body)}; by ${issuer}`)
         else if (isEnrolmentStatement(body)) events.add('node', 'info', `${summarizeEnrolment(body)}; by ${issuer}`)
         else if (body.type === 'evidence') {
           const what = `signed two contradicting statements in round ${body.round}`
@@ -485,7 +499,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const audit = config.workers > 1 ? undefined : await openAudit(config, ring, log)
     if (audit !== undefined) served.push(() => audit.stop())
     const timing = new RuleTiming()
-    const indicators = new IndicatorStore(config.indicators, log)
+    const indicators = new IndicatorStore(config.indicators, log, disk.options)
     served.push(() => indicators.stop())
     await indicators.start()
     const environment = (): GuardEnvironment => ({
@@ -599,6 +613,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             onFlood: (reading, thread) => floods.observe(reading, performance.now(), thread),
             log,
           })
+    const holds = new HoldWatch({
+      self: config.id,
+      state: () => ledger.state(),
+      drain: (isOn) => serving?.drain(isOn),
+      events,
+    })
     const ownProxy = (): Traffic =>
       createProxy({
         listeners: config.takeOver ? config.listen.traffic.map((one) => ({ ...one, reusePort: true })) : config.listen.traffic,
@@ -807,7 +827,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       log: openings,
     })
     closers.push(() => vault.stop())
-    const objects = await Objects.open({
+    const releases = followReleases({
+      linked: () => fabric.links().flatMap(({ id, connected }) => (connected ? [id] : [])),
+      get: (from, path) => objects.get(from, path),
+      events,
+    })
+    const objects: Objects = await Objects.open({
       self: config.id,
       ring,
       data: config.data,
@@ -822,6 +847,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       open: (request) => vault.open(request),
       submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
       events,
+      other: releases?.answer,
     })
     closers.push(() => objects.stop())
     const sealingHolder = await openHolder('sealing', join(keys, 'sealing'), (share) =>
@@ -937,6 +963,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       state: () => ledger.state(),
       view: () => view,
       propose: async (body) => void (await propose(signInOwnName(body), PLAY_WAIT_MS)),
+      isHeld: () => holds.hold !== undefined,
       notifier,
       incidents: () => desk.list(),
       say: (level, line) => events.add('incident', level, line),
@@ -1029,7 +1056,26 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         }),
     )
 
-    const tick = setInterval(() => early.tick(Date.now(), certifiedAtMs), TICK_MS)
+    const taxiiFeeds = (config.taxiiSources ?? []).map(
+      (source) =>
+        new TaxiiFeed({
+          config: openTaxiiSource(source),
+          folder: join(config.data, 'taxii', source.name),
+          seal: disk.seal,
+          log,
+          onChange: () => void indicators.look(),
+        }),
+    )
+
+    const lastSeenMs = new Map<string, number>()
+    fabric.onLink(({ id, connected }) => {
+      if (connected) lastSeenMs.delete(id)
+      else lastSeenMs.set(id, Date.now())
+    })
+    const tick = setInterval(() => {
+      early.tick(Date.now(), certifiedAtMs)
+      holds.look()
+    }, TICK_MS)
     closers.push(() => clearInterval(tick))
 
     let takesTraffic = false
@@ -1079,10 +1125,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       playbooks,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
       indicators: () => indicators.status(),
-      feeds: () => feeds.map((feed) => feed.status()),
+      feeds: () => [...feeds, ...taxiiFeeds].map((feed) => feed.status()),
       tokens: () => tokens,
-      ready: () => takesTraffic && certifiedAtMs !== undefined && whyOut() === undefined,
+      ready: () => takesTraffic && certifiedAtMs !== undefined && whyOut() === undefined && holds.hold?.kind !== 'drain',
       whyOut,
+      hold: () => holds.hold,
+      lastSeenMs: (id) => lastSeenMs.get(id),
       view: () => view,
       certifiedAtMs: () => certifiedAtMs,
       access: (request, verdict) => guard.access(request, verdict, environment()),
@@ -1121,6 +1169,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       reader: { issuer: `node:${config.id}`, certificate: '', sign: async (message) => encodeBase64url(sign(message)) },
       ask: (signed) => vault.open(signed),
       submit: inOwnName,
+      isHeld: () => holds.hold !== undefined,
       events,
     })
     closers.push(() => leaseKeeper.stop())
@@ -1174,12 +1223,52 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       await s3.start()
       closers.push(() => s3.stop())
     }
+    if (config.taxii !== undefined) {
+      const taxii = await startTaxii({
+        config: config.taxii,
+        data: config.data,
+        ring,
+        sets: config.indicators,
+        indicators,
+        seal: disk.seal,
+        view: () => view,
+        version: () => blocksWithNews,
+        operator: (token) => {
+          const verdict = verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() })
+          return verdict.ok ? verdict.operator : undefined
+        },
+        say: log,
+      })
+      closers.push(() => taxii.stop())
+    }
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()
     served.push(() => proxy.stop(DRAIN_MS))
     takesTraffic = true
     for (const feed of feeds) {
       feed.start()
+      closers.push(() => feed.stop())
+    }
+    releases?.start({
+      self: config.id,
+      version: VERSION,
+      startedAtMs,
+      state,
+      policy: () => view.policy.fleet,
+      sample: () => {
+        const { requests, upstreamErrors, overloaded } = proxy.stats()
+        return { isReady: node.ready(), whyOut: whyOut(), requests, errors: upstreamErrors + overloaded }
+      },
+      isSpared: () => {
+        const { reachable, quorum, validators } = ledger.status()
+        const isVoter = view.nodes.some(({ id, roles }) => id === config.id && roles.includes('validator'))
+        return !isVoter || reachable.length === validators || reachable.length - 1 >= quorum
+      },
+      submit: inOwnName,
+    })
+    closers.push(() => releases?.stop())
+    for (const feed of taxiiFeeds) {
+      await feed.start()
       closers.push(() => feed.stop())
     }
     playbooks.start()

@@ -174,6 +174,11 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       path('id', '4 to 12 hex digits, as many as tell it from others.'),
     ]),
   },
+  '/v1/incidents/{id}/evidence': {
+    get: call('incidentEvidence', 'An incident with receipts and denials, signed, to verify elsewhere.', 'IncidentEvidence', [
+      path('id', 'As above.'),
+    ]),
+  },
   '/v1/incidents/{id}/close': {
     post: posting(
       call('incidentClose', 'It is done with, until something more is found.', 'IncidentDetail', [path('id', 'As above.')]),
@@ -329,6 +334,9 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
   },
   '/v1/enrolment': {
     get: call('enrolment', 'Invitations and devices, and where the nodes of the ring are found.', 'Enrolment'),
+  },
+  '/v1/fleet': {
+    get: call('fleet', 'Labels, holds and versions of nodes, releases, and how far updates are.', 'Fleet'),
   },
   '/v1/bundle': { get: open('bundle', 'The SPIFFE trust bundle of the ring.', 'application/json') },
   '/.well-known/jwks.json': { get: open('jwks', 'The keys that the ring’s tokens verify with (RFC 7517).', 'application/json') },

@@ -13,7 +13,7 @@ import { ByteRate } from './byte-rate.ts'
 import type { ObjectService } from './object-service.ts'
 import type { ObjectThread } from './object-thread.ts'
 import type { ShardClient } from './shard-client.ts'
-import { FolderFull, type ShardFolder } from './shard-folder.ts'
+import { FolderFull, type ShardStore, StoreAway } from './shard-store.ts'
 
 /** Versions of which nothing was looked at in this pass, at a time, before others have their turn. */
 const SLICE = 64
@@ -35,10 +35,12 @@ export interface HealerSettings {
 export interface HealerOptions {
   readonly self: string
   readonly settings: HealerSettings
-  readonly folder: ShardFolder
+  readonly folder: ShardStore
   readonly client: ShardClient
   readonly thread: ObjectThread
   readonly service: ObjectService
+  /** Done before each pass. */
+  readonly look: () => Promise<void>
   /** This node's view is that of the ring, as far as it knows. */
   readonly isCurrent: () => boolean
   readonly say: (level: 'info' | 'warn', line: string) => void
@@ -138,8 +140,10 @@ export class Healer {
 
   /** One pass over all that is in the ledger, and all that is on this disk. */
   async pass(): Promise<void> {
-    const { service } = this.#options
-    await this.#eraseUnknown()
+    const { service, folder, look } = this.#options
+    await look()
+    await folder.tend(this.#stopped.signal)
+    await this.#eraseUnknown().catch(passStoreAway)
     await this.#audit()
     const tally: Tally = { shards: 0, missing: 0, waiting: 0 }
     let at = 0
@@ -166,7 +170,14 @@ export class Healer {
       }
       const touchedAtMs = (await folder.touchedAtMs(version)) ?? 0
       if (!this.#known.has(version) && this.#now() - touchedAtMs < settings.residueMs) continue
-      await folder.erase(version)
+      const isErased = await folder.erase(version).then(
+        () => true,
+        (error: unknown) => {
+          passStoreAway(error)
+          return false
+        },
+      )
+      if (!isErased) continue
       for (const name of this.#scrubbed.keys()) if (name.startsWith(version)) this.#scrubbed.delete(name)
       this.#counts.erased += 1
       if (!this.#known.delete(version)) say('info', `removed what was left of ${version}, which was never acknowledged`)
@@ -196,15 +207,15 @@ export class Healer {
   async #heal(version: ObjectVersion, bucket: Bucket, tally: Tally): Promise<void> {
     const { self, folder, service } = this.#options
     const index = service.placed(version.id, bucket).indexOf(self)
-    const held = await folder.held(version.id)
-    if (index < 0 && held.length === 0) return
     if (index >= 0) tally.shards += 1
-    const whole = this.#scrubbed.get(`${version.id}.${index}`)
-    const others = held.filter((shard) => shard.index !== index)
-    // Nothing to do, as is usual: nothing is read for it.
-    if (whole !== undefined && others.length === 0 && held.length === whole.files)
-      if (this.#now() - whole.atMs < this.#options.settings.scrubMs) return
     try {
+      const held = await folder.held(version.id)
+      if (index < 0 && held.length === 0) return
+      const whole = this.#scrubbed.get(`${version.id}.${index}`)
+      const others = held.filter((shard) => shard.index !== index)
+      // Nothing to do, as is usual: nothing is read for it.
+      if (whole !== undefined && others.length === 0 && held.length === whole.files)
+        if (this.#now() - whole.atMs < this.#options.settings.scrubMs) return
       const manifest = await this.#manifest(version, bucket, index >= 0)
       if (index >= 0) {
         let isWhole = true
@@ -215,7 +226,7 @@ export class Healer {
       await this.#removeStray(version.id, manifest, held)
       if (others.length > 0) await this.#letGo(manifest, bucket, index, others)
     } catch (error) {
-      if (error instanceof VaultError || error instanceof FolderFull) {
+      if (error instanceof VaultError || error instanceof FolderFull || error instanceof StoreAway) {
         if (index >= 0) tally.missing += 1
         tally.waiting += 1
         return
@@ -259,15 +270,22 @@ export class Healer {
     const { folder } = this.#options
     const shape = new BlobShape(part.size, manifest.data)
     const hashes = new PartHashes(part, manifest.shards)
-    const handle = await folder.openShard(manifest.version, part.blob, index)
-    if (handle === undefined) return -1
-    await handle.close()
-    for (let number = 0; number < shape.segments; number += 1) {
-      const length = shape.pieceBytes(number)
-      await this.#scrubRate.take(length, this.#stopped.signal)
-      const piece = await folder.read(manifest.version, part.blob, index, shape.pieceStart(number), length)
-      if (piece === undefined || !hashes.fits(number, index, piece)) return number
-      this.#counts.scrubbedBytes += length
+    const { version } = manifest
+    const shard = await folder.openShard(version, part.blob, index)
+    if (shard === undefined) return -1
+    try {
+      for (let number = 0; number < shape.segments; number += 1) {
+        const length = shape.pieceBytes(number)
+        await this.#scrubRate.take(length, this.#stopped.signal)
+        const piece = await shard.read(shape.pieceStart(number), length)
+        if (piece === undefined || !hashes.fits(number, index, piece)) {
+          const held = await folder.held(version)
+          return held.some((one) => one.blob === part.blob && one.index === index) ? number : -1
+        }
+        this.#counts.scrubbedBytes += length
+      }
+    } finally {
+      await shard.close()
     }
     return undefined
   }
@@ -282,7 +300,7 @@ export class Healer {
     const { version, data, shards } = manifest
     const shape = new BlobShape(part.size, data)
     const hashes = new PartHashes(part, shards)
-    const writer = await folder.receive(version, part.blob, index, true)
+    const writer = await folder.repair(version, part.blob, index)
     try {
       let number = await resumedAt(writer, shape, hashes, index)
       const of = shape.shardBytes
@@ -295,17 +313,24 @@ export class Healer {
           await this.#repairRate.take(length, this.#stopped.signal)
           if (service.state.objects.version(version) === undefined) throw new VaultError('VAULT_SHORT', 'it was deleted')
           const copied = source === undefined ? undefined : await source(number).catch(() => undefined)
-          const piece =
-            copied !== undefined && hashes.fits(number, index, copied)
-              ? copied
-              : await thread.restore({ data, shards }, await reader.pieces(number), index)
-          // What the pieces that were put together do not come to, their author made wrong from the start.
-          if (!hashes.fits(number, index, piece))
-            throw new VaultError(
-              'VAULT_CORRUPT',
-              `the shards of ${version} do not belong together: whoever put it made them wrong`,
-            )
-          await writer.write(piece)
+          if (copied !== undefined && hashes.fits(number, index, copied)) await writer.write(copied)
+          else {
+            const made = thread.slabs.take(length)
+            const { pieces, release } = await reader.pieces(number)
+            try {
+              await thread.restore({ data, shards }, pieces, index, made.bytes)
+              // What the pieces that were put together do not come to, their author made wrong from the start.
+              if (!hashes.isHash(number, index, await thread.hash(made.bytes)))
+                throw new VaultError(
+                  'VAULT_CORRUPT',
+                  `the shards of ${version} do not belong together: whoever put it made them wrong`,
+                )
+              await writer.write(made.bytes)
+            } finally {
+              release()
+              made.release()
+            }
+          }
           this.#counts.repairedBytes += length
         }
       } finally {
@@ -390,6 +415,11 @@ export class Healer {
     }
     return true
   }
+}
+
+/** What cannot be asked now is looked at in the next pass. */
+function passStoreAway(error: unknown): void {
+  if (!(error instanceof StoreAway)) throw error
 }
 
 /** Behind the last right piece of what an earlier repair made. */
