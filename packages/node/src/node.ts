@@ -104,6 +104,7 @@ import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.t
 import { LeaseKeeper } from './leases/lease-keeper.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
+import { NodeModel } from './model/node-model.ts'
 import { Objects } from './objects/objects.ts'
 import { ownDenials } from './own-denials.ts'
 import { PassKeys, usePassKeys } from './pass-keys.ts'
@@ -181,6 +182,8 @@ export interface RunningNode {
   readonly archive: RequestArchive
   /** What rules that only watch would do. */
   readonly watch: RuleWatch
+  /** Where one thread does it all. */
+  readonly model: NodeModel | undefined
   readonly audit: AuditLog | undefined
   /** Certificates that it gets for itself. */
   readonly acme: AcmeCertificates | undefined
@@ -523,6 +526,18 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     if (places !== undefined) served.push(() => places.stop())
     const botNames = new BotNames({ servers: config.dnsServers })
     served.push(() => botNames.stop())
+    const model =
+      config.workers > 1
+        ? undefined
+        : new NodeModel({
+            self: config.id,
+            region: self.region,
+            data: config.data,
+            fabric,
+            view: () => view,
+            say: (level, line) => events.add('finding', level, line),
+          })
+    closers.push(() => model?.stop())
     const guard = createGuard({
       limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
       shared: limits,
@@ -530,9 +545,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       ...(breaches === undefined ? {} : { breaches }),
       ...(places === undefined ? {} : { places }),
       botNames,
+      ...(model === undefined ? {} : { model: model.judge }),
       witness: (judged, body, truncated, nowMs) => {
-        if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
+        if (judged.verdict.matches.length > 0 || model?.judge.isFlagged(judged.request) === true)
+          archive.add(judged, body, truncated, view.policyVersion, nowMs)
         watch.observe(judged, nowMs)
+        model?.observe(judged, body)
         audit?.judged(judged, body, nowMs)
       },
     })
@@ -990,6 +1008,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       self: config.id,
       view: () => view,
       deny: denyNow,
+      locationOf: places === undefined ? undefined : (address) => places.locationOf(address),
       onFinding: (found) => {
         telemetry.count('findings_total', { rule: found.rule }, 1)
         events.add('finding', 'warn', describeDetected(found))
@@ -1105,6 +1124,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       early,
       archive,
       watch,
+      model,
       audit,
       acme,
       events,
