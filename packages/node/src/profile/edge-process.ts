@@ -1,0 +1,36 @@
+/**
+ * The process of an edge: the engine takes its bounds when it starts, so the program that was started is replaced (execve) by one that begins
+ * with them. Same process id, same terminal, no parent that stays.
+ */
+import { fileURLToPath } from 'node:url'
+import type { DeviceWishes } from '../enrolment/run-device.ts'
+
+/** What the process is to run. */
+export type EdgeProgram =
+  | { readonly config: string; readonly takeOver: boolean }
+  | { readonly device: string; readonly wishes: DeviceWishes }
+
+const MAIN = fileURLToPath(new URL('./edge-main.ts', import.meta.url))
+/** Says that the process began with the bounds; `warm`: and a second time, with all modules compiled. */
+export const EDGE_VARIABLE = 'RINGWALL_EDGE'
+/**
+ * Small generations that are collected often, and code that is rather small than fast: a fifth fewer requests a second for half of the heap
+ * (docs/benchmarks.md). Beyond 192 MB in use the engine ends the process.
+ */
+const ENGINE_FLAGS = [
+  '--max-semi-space-size=1',
+  '--max-old-space-size=192',
+  '--optimize-for-size',
+  '--v8-pool-size=1',
+  '--disable-warning=ExperimentalWarning',
+]
+/** Of the C library, which gives each thread up to 64 MB of its own otherwise; and of file access and hashing beside the event loop. */
+const BOUNDS = { MALLOC_ARENA_MAX: '1', UV_THREADPOOL_SIZE: '2' }
+
+/** Returns only where a process cannot be replaced: Windows, and one whose parent talks to it. */
+export function becomeEdge(program: EdgeProgram, state: 'cold' | 'warm' = 'cold'): void {
+  if (process.execve === undefined || process.platform === 'win32' || process.connected) return
+  const own = process.execArgv.filter((flag) => !ENGINE_FLAGS.includes(flag))
+  const args = [process.execPath, ...own, ...ENGINE_FLAGS, MAIN, JSON.stringify(program)]
+  process.execve(process.execPath, args, { ...process.env, ...BOUNDS, [EDGE_VARIABLE]: state })
+}
