@@ -3,6 +3,8 @@ import { flushCompileCache } from 'node:module'
 import { Worker } from 'node:worker_threads'
 import { becomeEdge, EDGE_VARIABLE, type EdgeProgram } from './edge-process.ts'
 
+const TIDY_MS = [5_000, 30_000, 70_000]
+
 const program = JSON.parse(process.argv[2] ?? '{}') as EdgeProgram
 // Traffic must not end because whoever read the log did.
 process.stdout.on('error', () => undefined)
@@ -39,6 +41,8 @@ if (process.env[EDGE_VARIABLE] === 'cold' && hasStrippedTypes()) {
   flushCompileCache()
   becomeEdge(program, 'warm')
 }
+// What starting took is garbage by then; the engine would keep it until it needs the room.
+for (const afterMs of TIDY_MS) setTimeout(() => void globalThis.gc?.(), afterMs).unref()
 process.exit(await run())
 
 function hasStrippedTypes(): boolean {

@@ -22,10 +22,16 @@ const ENGINE_FLAGS = [
   '--max-old-space-size=192',
   '--optimize-for-size',
   '--v8-pool-size=1',
+  '--expose-gc',
   '--disable-warning=ExperimentalWarning',
 ]
 /** Of the C library, which gives each thread up to 64 MB of its own otherwise; and of file access and hashing beside the event loop. */
-const BOUNDS = { MALLOC_ARENA_MAX: '1', UV_THREADPOOL_SIZE: '2' }
+const BOUNDS = {
+  MALLOC_ARENA_MAX: '1',
+  MALLOC_MMAP_THRESHOLD_: '65536',
+  MALLOC_TRIM_THRESHOLD_: '65536',
+  UV_THREADPOOL_SIZE: '2',
+}
 
 /** Returns only where a process cannot be replaced: Windows, and one whose parent talks to it. */
 export function becomeEdge(program: EdgeProgram, state: 'cold' | 'warm' = 'cold'): void {
