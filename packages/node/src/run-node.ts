@@ -1,6 +1,8 @@
 /** Runs one node in the foreground until a signal, or until the ring that started it is gone. */
+import { flushCompileCache } from 'node:module'
 import { readNodeConfig } from './config.ts'
 import { StartError } from './errors.ts'
+import { tellLauncher } from './fleet/launcher-messages.ts'
 import { type RunningNode, startNode } from './node.ts'
 
 const STOP_MS_MAX = 6_000
@@ -9,6 +11,8 @@ const STOP_MS_MAX = 6_000
 export async function runNode(configFile: string, takeOver = false): Promise<number> {
   try {
     const node = await startNode({ ...readNodeConfig(configFile), takeOver })
+    tellLauncher({ type: 'serving' })
+    keepCompiled()
     // One that was wiped has nothing left to close in order.
     if ((await Promise.race([untilAskedToStop(node), node.wiped.then(() => 'wiped')])) === 'wiped') process.exit(0)
     const timer = setTimeout(() => process.exit(1), STOP_MS_MAX)
@@ -23,6 +27,11 @@ export async function runNode(configFile: string, takeOver = false): Promise<num
   }
 }
 
+/** What was compiled is written now: otherwise at the end, which a crash does not wait for. */
+export function keepCompiled(): void {
+  flushCompileCache()
+}
+
 /**
  * Until SIGINT or SIGTERM, or until the parent that holds our IPC channel ends. SIGHUP is the end, too, for who runs on a
  * terminal, which has hung up; service managers send it to have files read again. SIGUSR2 lets go of the data for another process.
@@ -32,7 +41,10 @@ export function untilAskedToStop(node: Pick<RunningNode, 'proxy' | 'handOver' | 
     process.once('SIGUSR2', () => {
       const done = 'handed over: another process may start with this data (--take-over); SIGTERM ends this one'
       node.handOver().then(
-        () => node.events.add('node', 'info', done),
+        () => {
+          node.events.add('node', 'info', done)
+          tellLauncher({ type: 'handed-over' })
+        },
         (error: Error) => node.events.add('node', 'bad', `handing over failed: ${error.message}`),
       )
     })

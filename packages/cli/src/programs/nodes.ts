@@ -1,8 +1,9 @@
 /** The verbs of nodes and devices, and how they stand. */
 
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { UsageError } from '../errors.ts'
 import { addDevices, addJoining } from './enrolment.ts'
+import { addHolds, addLabels } from './fleet.ts'
 import { dryRun, reason, watch, whole, withRing } from './options.ts'
 
 interface NodeGiven {
@@ -17,12 +18,15 @@ interface NodeGiven {
   readonly domain?: readonly string[]
   readonly caseFile?: string
   readonly caseClosed?: string
+  readonly profile: 'full' | 'edge'
 }
 
 export function addNodes(program: Command): void {
   const node = program
     .command('node')
-    .description('run one node of a ring; or ls, show, invite, join, init, add, rm, wipe, disks, recovery, unlock')
+    .description(
+      'run one node of a ring; or ls, show, label, cordon, drain, uncordon, invite, join, init, add, rm, wipe, disks, recovery, unlock',
+    )
     .option('--config <file>', 'the node’s configuration: node.yaml')
     .option('--take-over', 'serve beside a process of the same node, which was sent SIGUSR2', false)
     .option('--device <dir>', 'the folder that ringwall device make wrote: joins its ring by itself, and runs')
@@ -37,31 +41,22 @@ export function addNodes(program: Command): void {
     .option('--case-closed <text>', 'what that file holds while it is (default: 0)')
     .option('--traffic <host:port>', 'of a device: where it takes traffic', '0.0.0.0:8080')
     .option('--admin <host:port>', 'of a device: its admin API and console', '127.0.0.1:9080')
-    .action(
-      async ({ config, takeOver, device, fabric, traffic, admin, tpm, tpmLog, domain, caseFile, caseClosed }: NodeGiven) => {
-        if (device !== undefined) {
-          if (config !== undefined) throw new UsageError('--device takes the place of --config')
-          const { runDevice } = await import('@ringwall/node')
-          process.exitCode = await runDevice(device, {
-            fabric,
-            traffic,
-            admin,
-            tpm,
-            tpmLog,
-            domains: domain,
-            caseFile,
-            caseClosed,
-          })
-          return
-        }
-        if (config === undefined)
-          throw new UsageError(
-            'name the node’s configuration: ringwall node --config FILE; or ls, show, invite, join, init, add, rm, wipe, disks, recovery, unlock',
-          )
-        const { runNode } = await import('@ringwall/node')
-        process.exitCode = await runNode(config, takeOver)
-      },
+    .addOption(
+      new Option('--profile <which>', 'of a device: edge holds it to 150 MB of memory').choices(['edge', 'full']).default('edge'),
     )
+    .action(async ({ config, takeOver, device, domain, ...wishes }: NodeGiven) => {
+      const { runOneNode } = await import('../commands/run-node.ts')
+      if (device !== undefined) {
+        if (config !== undefined) throw new UsageError('--device takes the place of --config')
+        process.exitCode = await runOneNode({ device, wishes: { ...wishes, domains: domain } })
+        return
+      }
+      if (config === undefined)
+        throw new UsageError(
+          'name the node’s configuration: ringwall node --config FILE; or ls, show, invite, join, init, add, rm, wipe, disks, recovery, unlock',
+        )
+      process.exitCode = await runOneNode({ config, takeOver })
+    })
   withRing(
     node.command('ls').description('all nodes of the ring').addOption(watch()),
     () => async (client, format) => (await import('../commands/ring.ts')).nodeList(client, format),
@@ -137,13 +132,15 @@ export function addNodes(program: Command): void {
   )
 
   addJoining(node)
-  addDevices(
-    program
-      .command('device')
-      .description(
-        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference, bind, tpm, certificate, certificates, revoke; manufacturer, make, address, ship',
-      ),
-  )
+  addLabels(node, 'node')
+  addHolds(node)
+  const device = program
+    .command('device')
+    .description(
+      'devices that join by what they were made as: ls, show, label, trust, register, transfer, rm, accept, reference, bind, tpm, certificate, certificates, revoke; manufacturer, make, address, ship',
+    )
+  addDevices(device)
+  addLabels(device, 'device')
 
   withRing(
     node
