@@ -20,10 +20,7 @@ export function ruleMatches(rule: CompiledRule, run: RuleRun, trace?: RuleTrace)
     matchGate(gate, links[0]!, run, trace)
     from = 1
   }
-  for (let i = from; i < links.length; i += 1) {
-    const link = links[i]!
-    if (cannotMatch(link, state) || !linkMatches(link, out, run, trace)) return false
-  }
+  for (let i = from; i < links.length; i += 1) if (!linkMatches(links[i]!, out, run, trace)) return false
   return true
 }
 

@@ -7,7 +7,15 @@ import type { MultipartFlag, UploadedFile } from './body/multipart.ts'
 import { bodyProcessor, type ParsedBody } from './body/request-body.ts'
 import { NO_XML, type XmlDocument } from './body/xml.ts'
 import { toByteText } from './bytes.ts'
-import { ARGS_MAX, EXPANDED_CHARS_MAX, HEADERS_MAX, MATCHED_VARS_MAX, PARSER_WORK_FACTOR, TX_VARIABLES_MAX } from './limits.ts'
+import {
+  ARGS_MAX,
+  EXPANDED_CHARS_MAX,
+  HEADERS_MAX,
+  MATCHED_VARS_MAX,
+  PARSER_WORK_FACTOR,
+  SLICE_STRETCH_BYTES,
+  TX_VARIABLES_MAX,
+} from './limits.ts'
 import type { Expandable } from './macro.ts'
 import type { OperatorContext } from './operators/operator.ts'
 import type { CompiledRule } from './rule.ts'
@@ -43,9 +51,9 @@ export interface ProgramSizes {
 
 /** What is known of the values of a part of lists without asking for a chain. */
 export interface Screen {
-  /** The literals that those which are remembered have, whatever chain they go through. */
+  /** The literals that those which are known have, whatever chain they go through. */
   readonly slots: Slots
-  /** The others: long ones. */
+  /** The others: long ones, and those of a long body that are new. */
   readonly strangers: readonly Entry[]
 }
 
@@ -336,9 +344,11 @@ export class RequestState implements OperatorContext {
     let slots = NO_SLOTS
     let own: number[] | undefined
     let strangers: Entry[] | undefined
+    // Of a long body, all chains of all values at once would take no pause.
+    const isShort = this.bodyBytes <= SLICE_STRETCH_BYTES
     for (const entry of this.entriesOf(part)) {
       const { subject } = entry
-      if (!subject.remembered) {
+      if (!subject.screened && !(isShort && subject.remembered)) {
         if (strangers === undefined) strangers = [entry]
         else strangers.push(entry)
         continue

@@ -58,6 +58,10 @@ export class Subject {
     return (this.#found = this.text === '' ? NOTHING_FOUND : automaton.scan(this.text))
   }
 
+  get screened(): boolean {
+    return this.#screen !== undefined
+  }
+
   /**
    * Which literals occur in the text after any of the chains: what is not among them, no rule finds. Takes every chain, so it is for
    * what is remembered.

@@ -269,11 +269,12 @@ export class Transaction implements WafExamination {
         }
       }
       const rule = rules[i]!
-      if (held !== undefined && i < heldUntil && !isSlotOf(held, rule.links[0]!.slot)) continue
+      const isHeld = held !== undefined && i < heldUntil
+      if (isHeld && !isSlotOf(held!, rule.links[0]!.slot)) continue
       const { gate } = rule
       if (laps !== undefined) laps.next(rule.index)
       if ((rule.sources & state.present) === 0) continue
-      if (gate === undefined ? cannotMatch(rule.links[0]!, state) : !opens(gate, state)) continue
+      if (gate === undefined ? !isHeld && cannotMatch(rule.links[0]!, state) : !opens(gate, state)) continue
       if (this.#isRemoved(rule)) continue
       const scoreBefore = trace === undefined ? 0 : this.#score()
       if (!ruleMatches(rule, this.#run, trace)) continue
