@@ -132,7 +132,6 @@ export class ShardServer {
         const run = (runs[turn % 2] as Slab).bytes.subarray(0, length - at)
         if (!(await shard?.readInto(start + at, run))) {
           if (at > 0) throw new Error('it became shorter')
-          response.writeHead(404)
           break
         }
         if (at === 0) response.writeHead(200, { 'content-length': length })
@@ -142,6 +141,7 @@ export class ShardServer {
         at += run.length
       }
       await sent
+      if (!response.headersSent) response.writeHead(404)
       response.end()
     } finally {
       await sent
