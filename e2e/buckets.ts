@@ -90,7 +90,8 @@ try {
     await ring.kill(node)
     const settings = node === FAR ? `${QUICK}, store: ${store}` : QUICK
     appendFileSync(join(ring.data, `n${node}`, 'node.yaml'), `\nobjects: { ${settings} }\n`)
-    await ring.restart(node)
+    ring.start(node)
+    await ring.answers(node, WAIT_MS)
   }
   await eventually(
     'a bucket of the ring',
@@ -185,7 +186,8 @@ try {
   await sleep(300)
   await ring.kill(FAR)
   await putting
-  await ring.restart(FAR)
+  ring.start(FAR)
+  await ring.answers(FAR, WAIT_MS)
   await whole()
   await readAll()
   out('the node was killed while it put, and is whole again')

@@ -136,8 +136,16 @@ try {
   assert.ok(!lines(rclone('lsf', 'ring:shop-tree/t')).includes('big'))
   for (const bucket of ['shop-tree', 'shop-versions']) rclone('purge', `ring:${bucket}`)
   assert.equal(rclone('lsd', 'ring:'), '')
-  for (const node of [1, 2, 3, 4]) await eventually(`n${node} erased all`, () => scene.shardFiles(node).length === 0, 60_000)
-  out('deleted and purged: no shard is left on any disk')
+  for (const node of [1, 2, 3, 4])
+    await eventually(
+      `n${node} knows of no object, and holds none`,
+      async () => {
+        const { versions, shards } = await scene.ring.client(node).vaultObjects()
+        return versions === 0 && shards === 0
+      },
+      60_000,
+    )
+  out('deleted and purged: the ring has no object any more')
 } finally {
   await scene.destroy()
   rmSync(folder, { recursive: true, force: true })

@@ -160,7 +160,8 @@ try {
   for (const node of NODES) {
     await ring.kill(node)
     appendFileSync(join(ring.data, `n${node}`, 'node.yaml'), SETTINGS)
-    await ring.restart(node)
+    ring.start(node)
+    await ring.answers(node, WAIT_MS)
   }
   const key = scene.accessKey()
   const clients = NODES.map((node) => scene.s3(node, key, { maxAttempts: 1 }))

@@ -135,7 +135,11 @@ test('what fails for a moment is tried again; what fails for longer makes every 
   assert.match(said.join('\n'), /^the shards of this node cannot be had/)
 })
 
-test('a bucket that is silent is given up in time', async () => {
+test('a bucket that is silent is told of before it is given up, and given up in time', async () => {
+  const slow = await open({ silentMsMax: 10_000 })
+  bucket.troubles.push('silence')
+  assert.equal(await slow.isThere(), false)
+  slow.stop()
   const store = await open({ silentMsMax: 50 })
   bucket.troubles.push('silence', 'silence', 'silence')
   await assert.rejects(store.held(V), { code: 'OBJECTS_STORE_AWAY', message: /does not answer/ })

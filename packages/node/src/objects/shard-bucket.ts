@@ -10,6 +10,7 @@
  * once for some seconds, so that whoever reads goes elsewhere.
  */
 import type { IncomingMessage } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type BucketClient, BucketFault } from './bucket-client.ts'
 import { BodyReader } from './pour.ts'
 import type { ShardFolder } from './shard-folder.ts'
@@ -31,6 +32,8 @@ const RUN_BYTES = 1_048_576
 const WRITERS_MAX = 24
 /** After a failure nothing is asked for so long. */
 const REST_MS = 5_000
+/** Whoever asks whether it is there is told so by then. */
+const PROBE_MS_MAX = 1_000
 const NAME = /^([0-9a-f]{32})\/([0-9a-f]{16})\.([0-7])$/
 const VERSION = /^[0-9a-f]{32}$/
 
@@ -66,6 +69,7 @@ export class ShardBucket implements ShardStore {
   /** What changed while a list was under way. */
   #changes: Map<string, Entry | undefined> | undefined
   #listing: Promise<void> | undefined
+  #probing: Promise<boolean> | undefined
   #listedAtMs: number | undefined
   #away: { readonly sinceMs: number; readonly reason: string } | undefined
   /** By `performance.now()`. */
@@ -151,10 +155,16 @@ export class ShardBucket implements ShardStore {
 
   async isThere(): Promise<boolean> {
     if (this.#away === undefined && performance.now() - this.#answeredAtMs < REST_MS) return true
-    return this.#ask(() => this.#options.client.probe(this.#options.prefix)).then(
-      () => true,
-      () => false,
-    )
+    this.#probing ??= this.#ask(() => this.#options.client.probe(this.#options.prefix))
+      .then(
+        () => true,
+        () => false,
+      )
+      .finally(() => {
+        this.#probing = undefined
+      })
+    // Who asks does not wait as long as the bucket may be silent.
+    return this.#away === undefined && (await Promise.race([this.#probing, sleep(PROBE_MS_MAX, false, { ref: false })]))
   }
 
   /** Lists when it was never done; that it is old is for `tend`. @throws {StoreAway} */
