@@ -1,12 +1,14 @@
 /**
  * `npm run e2e:objects`: what takes longer than the suite may. A real ring of five processes: nodes die, lie, come back, leave and join, and what
- * clients put is read all the while; then clients that others wrote: curl, and rclone and the AWS command line where they are installed.
+ * clients put is read all the while; then clients that others wrote: curl, and rclone and the AWS command line where they are installed. With
+ * `--repair-gb 1`: how long so many gigabytes take to be whole again after the loss of a node, and nothing else.
  */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
 import {
   CreateBucketCommand,
   DeleteObjectsCommand,
@@ -15,7 +17,14 @@ import {
   PutObjectCommand,
 } from '@aws-sdk/client-s3'
 import { eventually } from './local-ring.ts'
+import { repairAfterLoss } from './objects-repair.ts'
 import { bytesOf, ObjectRing } from './objects-scene.ts'
+
+const { values } = parseArgs({ options: { 'repair-gb': { type: 'string' } } })
+if (values['repair-gb'] !== undefined) {
+  await repairAfterLoss(Number(values['repair-gb']))
+  process.exit(0)
+}
 
 const Bucket = 'shop-heal'
 const WAIT_MS = 90_000

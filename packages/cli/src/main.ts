@@ -5,6 +5,7 @@ import manifest from '../package.json' with { type: 'json' }
 import { QuietFailure, UsageError } from './errors.ts'
 import { write } from './output.ts'
 import { addDenials } from './programs/denials.ts'
+import { addFleet } from './programs/fleet.ts'
 import { addIdentity } from './programs/identity.ts'
 import { addInsight } from './programs/insight.ts'
 import { addKeys } from './programs/keys.ts'
@@ -25,6 +26,7 @@ function buildProgram(): Command {
 
   addServing(program)
   addNodes(program)
+  addFleet(program)
   addDenials(program)
   addResponse(program)
   addIdentity(program)

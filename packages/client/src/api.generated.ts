@@ -22,7 +22,7 @@ export type Balancing = { readonly service: string; /** Sent again, after someth
 export type Traffic = { readonly requests: number; readonly allowed: number; readonly denied: number; readonly throttled: number; readonly upstreamErrors: number; /** Answered 503, because upstreams carry as many as they may. */ readonly overloaded: number; readonly requestsPerSecond: number; readonly deniedPerSecond: number }
 
 /** One node, by itself. */
-export type NodeStatus = { readonly node: string; readonly region: string; readonly ring: string; readonly version: string; readonly pid: number; /** Unix milliseconds. */ readonly startedAtMs: number; readonly roles: readonly ('validator' | 'edge')[]; readonly listen: { readonly traffic: string; readonly admin: string; readonly fabric: string }; readonly ledger: LedgerStatus; readonly policyVersion: number; readonly denials: number; readonly provisionalDenials: number; /** Said by nodes, and not by enough of them yet. */ readonly pendingDenials: number; readonly unconfirmedDenials: readonly UnconfirmedDenials[]; readonly links: readonly Link[]; readonly upstreams: readonly Upstream[]; readonly balancing: readonly Balancing[]; readonly traffic: Traffic }
+export type NodeStatus = { readonly node: string; readonly region: string; readonly ring: string; readonly version: string; readonly pid: number; /** Unix milliseconds. */ readonly startedAtMs: number; readonly roles: readonly ('validator' | 'edge')[]; readonly listen: { readonly traffic: string; readonly admin: string; readonly fabric: string }; readonly ledger: LedgerStatus; /** What operators keep it from. */ readonly hold: Hold | null; readonly policyVersion: number; readonly denials: number; readonly provisionalDenials: number; /** Said by nodes, and not by enough of them yet. */ readonly pendingDenials: number; readonly unconfirmedDenials: readonly UnconfirmedDenials[]; readonly links: readonly Link[]; readonly upstreams: readonly Upstream[]; readonly balancing: readonly Balancing[]; readonly traffic: Traffic }
 
 /** Denials of the last hour that an issuer signed and nobody confirmed. */
 export type UnconfirmedDenials = { readonly issuer: string; readonly count: number }
@@ -41,6 +41,21 @@ export type NodeWipe = { readonly id: string; readonly publicKey: string; readon
 
 /** Disks that the ring opens, and nodes that were wiped, newest first. */
 export type Disks = { readonly disks: readonly NodeDisk[]; readonly wipes: readonly NodeWipe[] }
+
+/** What operators keep a node from: new work of the ring and updates; drained, clients as well. */
+export type Hold = { readonly kind: 'cordon' | 'drain'; readonly by: string; readonly reason: string; /** Unix milliseconds. */ readonly sinceMs: number; /** Null: until it is lifted. */ readonly untilMs: number | null }
+
+/** A node of the fleet, as the asked one sees it. */
+export type FleetNode = { readonly id: string; readonly region: string; readonly roles: readonly ('validator' | 'edge')[]; readonly labels: Readonly<Record<string, string>>; /** That it runs, as it says. */ readonly version: string | null; /** That the policy has it run. */ readonly wanted: string | null; readonly trying: string | null; readonly failed: { readonly version: string; /** Unix milliseconds. */ readonly atMs: number; readonly reason: string } | null; readonly hold: Hold | null; readonly reachable: boolean; readonly ready: boolean | null; readonly viewAgeMs: number | null; readonly attested: { readonly state: 'waiting' | 'trusted' | 'stale' | 'lapsed'; /** Unix milliseconds. */ readonly untilMs: number } | null; /** Null: not since the asked node started. */ readonly lastSeenMs: number | null }
+
+/** A release that the ring agreed on. */
+export type Release = { readonly version: string; readonly digest: string; readonly files: number; readonly bytes: number; readonly programs: readonly string[]; /** That signed it: Ed25519, raw, base64url. */ readonly key: string; readonly by: string; /** Unix milliseconds. */ readonly atMs: number }
+
+/** How far an update is. */
+export type FleetUpdate = { readonly name: string; readonly select: string; readonly version: string; readonly stage: 'one' | 'region' | 'all' | 'done'; /** Why nobody may begin now. */ readonly stopped: string | null; readonly failed: readonly string[]; readonly members: readonly { readonly id: string; readonly state: 'current' | 'trying' | 'failed' | 'silent' | 'held' | 'lapsed' | 'waiting' }[] }
+
+/** Labels, holds, releases and updates. */
+export type Fleet = { readonly nodes: readonly FleetNode[]; readonly devices: readonly { readonly serial: string; readonly labels: readonly string[] }[]; readonly releases: readonly Release[]; readonly updates: readonly FleetUpdate[] }
 
 /** All nodes of the ring. */
 export type Nodes = { readonly nodes: readonly NodeSummary[] }
@@ -139,7 +154,7 @@ export type VaultSecret = { readonly name: string; /** The newest. */ readonly v
 export type VaultHistory = { readonly name: string; readonly versions: readonly { readonly version: number; readonly state: 'live' | 'deleted' | 'expired' | 'superseded'; /** Unix milliseconds. */ readonly sealedAtMs: number; readonly expiresAtMs: number | null; readonly by: string; readonly endedAtMs: number | null }[]; /** With this node’s share, newest first. */ readonly openings: readonly VaultOpening[] }
 
 /** Objects: what this node holds of them and mends, and who may have any. */
-export type VaultObjects = { readonly node: string; /** That the ring knows. */ readonly versions: number; readonly versionsMax: number; /** That this node is to hold, by its last whole look. */ readonly shards: number; /** Of those, that were not there or not right. */ readonly missing: number; /** Versions whose repair waits for other nodes. */ readonly waiting: number; /** Of shards on its disk. */ readonly bytes: number; readonly bytesMax: number; /** When its last whole look ended. */ readonly passedAtMs: number | null; /** What it makes anew now. */ readonly repairing: { readonly version: string; readonly index: number; readonly bytes: number; readonly of: number } | null; /** Shards since it started, as all that follows. */ readonly repaired: number; readonly corrupt: number; readonly erased: number; readonly moved: number; readonly scrubbedBytes: number; readonly repairedBytes: number; readonly put: number; readonly read: number; /** Wrong or missing shards of others that it met. */ readonly faults: number; /** Nodes whose shards are made anew elsewhere. */ readonly away: readonly string[]; readonly accessKeys: readonly { readonly id: string; readonly identity: string; readonly by: string; /** Unix milliseconds. */ readonly atMs: number }[] }
+export type VaultObjects = { readonly node: string; /** That the ring knows. */ readonly versions: number; readonly versionsMax: number; /** That this node is to hold, by its last whole look. */ readonly shards: number; /** Of those, that were not there or not right. */ readonly missing: number; /** Versions whose repair waits for other nodes. */ readonly waiting: number; /** Of shards that it holds. */ readonly bytes: number; readonly bytesMax: number; /** Where they lie: folder, or the endpoint and the name of a bucket. */ readonly store: string; /** Since when, and why, that bucket cannot be asked; null when it can. */ readonly storeAway: { /** Unix milliseconds. */ readonly sinceMs: number; readonly reason: string } | null; /** When its last whole look ended. */ readonly passedAtMs: number | null; /** What it makes anew now. */ readonly repairing: { readonly version: string; readonly index: number; readonly bytes: number; readonly of: number } | null; /** Shards since it started, as all that follows. */ readonly repaired: number; readonly corrupt: number; readonly erased: number; readonly moved: number; readonly scrubbedBytes: number; readonly repairedBytes: number; readonly put: number; readonly read: number; /** Wrong or missing shards of others that it met. */ readonly faults: number; /** Nodes whose shards are made anew elsewhere. */ readonly away: readonly string[]; readonly accessKeys: readonly { readonly id: string; readonly identity: string; readonly by: string; /** Unix milliseconds. */ readonly atMs: number }[] }
 
 /** An opening as a holder recorded it before it answered. */
 export type VaultOpening = { /** Unix milliseconds. */ readonly atMs: number; readonly issuer: string; readonly version: number; /** SHA-256 of what the asker signed, base64url: the same on all holders. */ readonly request: string; readonly coordinator: string }
@@ -583,6 +598,8 @@ export interface Operations {
   readonly transitSign: { readonly answer: TransitSignature; readonly query: undefined; readonly body: MintBody }
   /** GET /v1/enrolment: Invitations and devices, and where the nodes of the ring are found. */
   readonly enrolment: { readonly answer: Enrolment; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/fleet: Labels, holds and versions of nodes, releases, and how far updates are. */
+  readonly fleet: { readonly answer: Fleet; readonly query: undefined; readonly body: undefined }
   /** GET /v1/top: What was asked most, on this node. */
   readonly top: { readonly answer: Top; readonly query: { readonly by?: 'source' | 'path' | 'rule' | 'service'; readonly windowMs?: number; readonly limit?: number }; readonly body: undefined }
 }
@@ -649,5 +666,6 @@ export const OPERATIONS = {
   transitUse: ['POST', '/v1/transit/use'],
   transitSign: ['POST', '/v1/transit/sign'],
   enrolment: ['GET', '/v1/enrolment'],
+  fleet: ['GET', '/v1/fleet'],
   top: ['GET', '/v1/top'],
 } as const satisfies Record<keyof Operations, readonly [string, string]>

@@ -85,6 +85,11 @@ export class RingwallClient {
     return this.#call('enrolment')
   }
 
+  /** Labels, holds and versions of nodes, releases, and how far updates are. */
+  fleet(): Promise<Answer<'fleet'>> {
+    return this.#call('fleet')
+  }
+
   policyPlan(text: string): Promise<Answer<'policyPlan'>> {
     return this.#call('policyPlan', { body: { text } })
   }

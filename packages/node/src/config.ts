@@ -160,9 +160,43 @@ const Schema = z.strictObject({
       scrubBytesPerSecond: z.int().min(65_536).max(10_000_000_000).default(8_388_608),
       repairBytesPerSecond: z.int().min(65_536).max(10_000_000_000).default(33_554_432),
       /** A node that cannot be reached for so long has its shards made anew on others. */
-      awayMs: z.int().min(1_000).max(86_400_000).default(600_000),
+      awayMs: z.int().min(1_000).max(86_400_000).default(180_000),
       /** What was never acknowledged is removed when it is so old. */
       residueMs: z.int().min(1_000).max(604_800_000).default(86_400_000),
+      /** Where shards lie; without it, in a folder of `data`. */
+      store: z
+        .strictObject({
+          s3: z.strictObject({
+            endpoint: z
+              .string()
+              .max(500)
+              .superRefine((text, context) => {
+                const fault = feedUrlFault(text) ?? (URL.parse(text)?.pathname === '/' ? undefined : 'expected no path')
+                if (fault !== undefined) context.addIssue(fault)
+              }),
+            region: z
+              .string()
+              .regex(/^[a-z0-9-]{1,63}$/)
+              .default('us-east-1'),
+            bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'expected the name of a bucket'),
+            prefix: z
+              .string()
+              .regex(/^([A-Za-z0-9._-]{1,100}\/){0,5}$/, 'expected names that each end in a slash, as ringwall/')
+              .default('ringwall/'),
+            pathStyle: z.boolean().default(true),
+            /** File in the form of AWS’s shared credentials; without it, the environment. */
+            credentials: z.string().min(1).optional(),
+            profile: z
+              .string()
+              .regex(/^[\w.-]{1,64}$/)
+              .default('default'),
+            /** PEM file of the authority that its certificate is from; the platform’s unless given. */
+            ca: z.string().min(1).optional(),
+            /** What is in the bucket is listed so often. */
+            listMs: z.int().min(1_000).max(86_400_000).default(600_000),
+          }),
+        })
+        .optional(),
     })
     .prefault({}),
   /** S3 for clients with access keys; plain HTTP without `tls`. */
@@ -348,7 +382,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
         ? data.tamper?.case
         : { ...data.tamper.case, file: at(data.tamper.case.file) },
     tpm: data.tpm && { tcti: data.tpm.tcti, eventLog: data.tpm.eventLog === undefined ? undefined : at(data.tpm.eventLog) },
-    objects: objectSettings(data.objects),
+    objects: objectSettings(data.objects, at),
     s3: data.s3 && {
       listen: parseHostPort(data.s3.listen, `${file}: s3.listen`),
       tls: data.s3.tls && { certificate: at(data.s3.tls.certificate), key: at(data.s3.tls.key) },
@@ -360,8 +394,18 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
   }
 }
 
-function objectSettings({ scrubHours, ...rest }: z.output<typeof Schema>['objects']): ObjectSettings {
-  return { ...rest, scrubMs: Math.round(scrubHours * 3_600_000) }
+function objectSettings(
+  { scrubHours, store, ...rest }: z.output<typeof Schema>['objects'],
+  at: (path: string) => string,
+): ObjectSettings {
+  const scrubMs = Math.round(scrubHours * 3_600_000)
+  if (store === undefined) return { ...rest, scrubMs }
+  const { credentials, ca, ...s3 } = store.s3
+  const files = {
+    credentials: credentials === undefined ? undefined : at(credentials),
+    ca: ca === undefined ? undefined : at(ca),
+  }
+  return { ...rest, scrubMs, store: { s3: { ...s3, ...files } } }
 }
 
 /** What a node has that says nothing of objects. */
@@ -371,7 +415,7 @@ export const USUAL_OBJECT_SETTINGS: ObjectSettings = {
   scrubMs: 604_800_000,
   scrubBytesPerSecond: 8_388_608,
   repairBytesPerSecond: 33_554_432,
-  awayMs: 600_000,
+  awayMs: 180_000,
   residueMs: 86_400_000,
 }
 

@@ -25,8 +25,10 @@ import {
   denialOfReuse,
   type GenesisDocument,
   genesisHash,
+  type Hold,
   isCredentialSubject,
   isEnrolmentStatement,
+  isFleetStatement,
   KEY_NAMES,
   type KeyName,
   nodeSubject,
@@ -88,6 +90,9 @@ import { credentialsOf, ExpiryWatch } from './expiry-watch.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
 import { TaxiiFeed } from './feeds/taxii-feed.ts'
+import { followReleases } from './fleet/follow-releases.ts'
+import { HoldWatch } from './fleet/hold-watch.ts'
+import { summarizeFleet } from './fleet/summary.ts'
 import { FloodWatch } from './floods.ts'
 import { HashicorpFace } from './hashicorp/face.ts'
 import { factsOf } from './hashicorp/face-node.ts'
@@ -213,6 +218,10 @@ export interface RunningNode {
   tokens(): TokenVerifier
   /** Why it is to take no more traffic: it is out of the ring, or noticed what puts it out. */
   whyOut(): string | undefined
+  /** What operators hold it from. */
+  hold(): Hold | undefined
+  /** When a node's link ended that is not linked now; undefined: it was not linked since this node started. */
+  lastSeenMs(id: string): number | undefined
   /** True once it takes traffic and holds a view that a quorum certified since it started. */
   ready(): boolean
   view(): View
@@ -386,6 +395,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       sealingHolder.follow(final.state)
       keeper?.follow(final.state)
       wiper.follow(final.state)
+      holds.look()
       foresight.follow(final.state)
       if (isLinked) reception.follow(final.state)
     })
@@ -475,6 +485,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         else if (body.type === 'node.wipe') events.add('node', 'warn', `${body.id} is wiped, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.remove') events.add('node', 'warn', `${body.id} leaves, by ${issuer}: ${body.reason}`)
         else if (body.type === 'attest.quote') continue
+        else if (isFleetStatement(body)) events.add('node', 'info', `${summarizeFleet(body)}; by ${issuer}`)
         else if (isEnrolmentStatement(body)) events.add('node', 'info', `${summarizeEnrolment(body)}; by ${issuer}`)
         else if (body.type === 'evidence') {
           const what = `signed two contradicting statements in round ${body.round}`
@@ -610,6 +621,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             onFlood: (reading, thread) => floods.observe(reading, performance.now(), thread),
             log,
           })
+    const holds = new HoldWatch({
+      self: config.id,
+      state: () => ledger.state(),
+      drain: (isOn) => serving?.drain(isOn),
+      events,
+    })
     const ownProxy = (): Traffic =>
       createProxy({
         listeners: config.takeOver ? config.listen.traffic.map((one) => ({ ...one, reusePort: true })) : config.listen.traffic,
@@ -818,7 +835,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       log: openings,
     })
     closers.push(() => vault.stop())
-    const objects = await Objects.open({
+    const releases = followReleases({
+      linked: () => fabric.links().flatMap(({ id, connected }) => (connected ? [id] : [])),
+      get: (from, path) => objects.get(from, path),
+      events,
+    })
+    const objects: Objects = await Objects.open({
       self: config.id,
       ring,
       data: config.data,
@@ -833,6 +855,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       open: (request) => vault.open(request),
       submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
       events,
+      other: releases?.answer,
     })
     closers.push(() => objects.stop())
     const sealingHolder = await openHolder('sealing', join(keys, 'sealing'), (share) =>
@@ -948,6 +971,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       state: () => ledger.state(),
       view: () => view,
       propose: async (body) => void (await propose(signInOwnName(body), PLAY_WAIT_MS)),
+      isHeld: () => holds.hold !== undefined,
       notifier,
       incidents: () => desk.list(),
       say: (level, line) => events.add('incident', level, line),
@@ -1051,7 +1075,15 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         }),
     )
 
-    const tick = setInterval(() => early.tick(Date.now(), certifiedAtMs), TICK_MS)
+    const lastSeenMs = new Map<string, number>()
+    fabric.onLink(({ id, connected }) => {
+      if (connected) lastSeenMs.delete(id)
+      else lastSeenMs.set(id, Date.now())
+    })
+    const tick = setInterval(() => {
+      early.tick(Date.now(), certifiedAtMs)
+      holds.look()
+    }, TICK_MS)
     closers.push(() => clearInterval(tick))
 
     let takesTraffic = false
@@ -1102,8 +1134,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       indicators: () => indicators.status(),
       feeds: () => [...feeds, ...taxiiFeeds].map((feed) => feed.status()),
       tokens: () => tokens,
-      ready: () => takesTraffic && certifiedAtMs !== undefined && whyOut() === undefined,
+      ready: () => takesTraffic && certifiedAtMs !== undefined && whyOut() === undefined && holds.hold?.kind !== 'drain',
       whyOut,
+      hold: () => holds.hold,
+      lastSeenMs: (id) => lastSeenMs.get(id),
       view: () => view,
       certifiedAtMs: () => certifiedAtMs,
       access: (request, verdict) => guard.access(request, verdict, environment()),
@@ -1142,6 +1176,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       reader: { issuer: `node:${config.id}`, certificate: '', sign: async (message) => encodeBase64url(sign(message)) },
       ask: (signed) => vault.open(signed),
       submit: inOwnName,
+      isHeld: () => holds.hold !== undefined,
       events,
     })
     closers.push(() => leaseKeeper.stop())
@@ -1221,6 +1256,24 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       feed.start()
       closers.push(() => feed.stop())
     }
+    releases?.start({
+      self: config.id,
+      version: VERSION,
+      startedAtMs,
+      state,
+      policy: () => view.policy.fleet,
+      sample: () => {
+        const { requests, upstreamErrors, overloaded } = proxy.stats()
+        return { isReady: node.ready(), whyOut: whyOut(), requests, errors: upstreamErrors + overloaded }
+      },
+      isSpared: () => {
+        const { reachable, quorum, validators } = ledger.status()
+        const isVoter = view.nodes.some(({ id, roles }) => id === config.id && roles.includes('validator'))
+        return !isVoter || reachable.length === validators || reachable.length - 1 >= quorum
+      },
+      submit: inOwnName,
+    })
+    closers.push(() => releases?.stop())
     for (const feed of taxiiFeeds) {
       await feed.start()
       closers.push(() => feed.stop())

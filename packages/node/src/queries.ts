@@ -65,7 +65,8 @@ type Question = z.output<typeof Question>
 const text = z.string().max(512)
 const count = z.number().min(0)
 
-const Summary = z.strictObject({
+/** A node of another release may say more. */
+const Summary = z.object({
   height: count,
   lag: count,
   viewAgeMs: count.nullable(),
@@ -75,6 +76,7 @@ const Summary = z.strictObject({
   deniedPerSecond: count,
   version: text,
   adminUrl: text,
+  ready: z.boolean().optional(),
 })
 export type Summary = z.output<typeof Summary>
 
@@ -278,6 +280,7 @@ export class PeerQueries {
       ...this.rates(),
       version: VERSION,
       adminUrl: `http://${formatHostPort(node.config.listen.admin)}`,
+      ready: node.ready(),
     }
   }
 

@@ -86,7 +86,7 @@ const Rule = z.strictObject({
   among: Filter.optional().meta({ description: 'Of these only; of all unless given.' }),
   usual: z
     .number()
-    .min(1.5)
+    .min(1.2)
     .max(100)
     .optional()
     .meta({ description: 'Times what is usual at that hour, weekdays and weekends apart; with by: [service].' }),
@@ -269,6 +269,16 @@ export const STANDARD_DETECTION: readonly DetectionRulePolicy[] = z.array(Rule).
     usual: 3,
     within: '6h',
     reason: 'far more accounts than usual are made',
+  },
+  {
+    name: 'signups-slow',
+    attack: ['T1585'],
+    by: ['service'],
+    when: { signup: true },
+    over: { accounts: 20, sources: 20 },
+    usual: 1.3,
+    within: '1d',
+    reason: 'more accounts than usual are made in a day, from more addresses',
   },
 ])
 

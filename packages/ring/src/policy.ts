@@ -8,6 +8,7 @@ import { Callers, Segmentation } from './policy-callers.ts'
 import { Cache, Compression } from './policy-delivery.ts'
 import { detectionKeys } from './policy-detection.ts'
 import { Devices } from './policy-devices.ts'
+import { FleetPolicyShape } from './policy-fleet.ts'
 import { OpenId } from './policy-openid.ts'
 import { People, PeopleWhen } from './policy-people.ts'
 import { Playbooks } from './policy-playbooks.ts'
@@ -512,7 +513,15 @@ const Patch = z.strictObject({
 })
 
 /** Types of statements that the policy may make wait for several operators. */
-export const APPROVABLE_TYPES = ['policy.set', 'deny.remove', 'node.add', 'node.remove', 'node.wipe', 'vault.delete'] as const
+export const APPROVABLE_TYPES = [
+  'policy.set',
+  'deny.remove',
+  'node.add',
+  'node.remove',
+  'node.wipe',
+  'vault.delete',
+  'release.add',
+] as const
 export type ApprovableType = (typeof APPROVABLE_TYPES)[number]
 
 const Approvals = z
@@ -653,6 +662,7 @@ export const PolicySchema = z.strictObject({
     .default([])
     .meta({ description: 'Rules for single holes, for a time, each with its own tests. ringwall rule patch writes them.' }),
   devices: Devices.prefault({}).meta({ description: 'Whose devices may join.' }),
+  fleet: FleetPolicyShape.prefault({}).meta({ description: 'Which nodes are to run which release, and when they may change.' }),
   openid: OpenId.optional(),
   providers: Providers,
   saml: Saml.optional(),

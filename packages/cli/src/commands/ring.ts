@@ -26,6 +26,14 @@ function describeStatus(it: NodeStatus): string {
       'quorum',
       `${ledger.reachable.length} of ${ledger.validators} validators answer, ${ledger.quorum} needed, ${ledger.faultsTolerated} may fail`,
     ],
+    ...(it.hold === null
+      ? []
+      : [
+          ['held', `${it.hold.kind === 'drain' ? 'drained' : 'cordoned'} by ${it.hold.by}: ${it.hold.reason}`] as [
+            string,
+            string,
+          ],
+        ]),
     ...(ledger.unreachable.length === 0 ? [] : [['missing', ledger.unreachable.join(', ')] as [string, string]]),
     ['policy', `version ${it.policyVersion}`],
     [

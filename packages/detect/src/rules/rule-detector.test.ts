@@ -212,6 +212,30 @@ test('what is usual holds without a limit on events, too: many accounts at a bus
   assert.match(failures(T0 + 5 * DAY, 3_000)[0]!.reason, /^\d+ events, \d+ accounts in 5 min, where at most \d+ are usual/)
 })
 
+const SIGNUPS: DetectionRule = {
+  name: 'signups',
+  by: ['service'],
+  when: { signup: true },
+  over: { accounts: 20, sources: 20 },
+  usual: 1.3,
+  within: DAY,
+}
+
+test('slow sign-ups fire where next to nobody signs up, as hours without any are learned, too; an office that joins must not', () => {
+  const detector = make([SIGNUPS])
+  const join = (atMs: number, source: string, account: string): readonly RuleFinding[] =>
+    detector.observe(signal({ atMs, source, account, signup: true }))
+  for (let hour = 0; hour < 4 * 24; hour += 1) {
+    detector.observe(signal({ atMs: T0 + hour * HOUR }))
+    if (hour % 8 === 0) assert.deepEqual(join(T0 + hour * HOUR + 1, `198.51.100.${hour}`, `a${hour}`), [])
+  }
+  const atMs = T0 + 4 * DAY
+  for (let at = 0; at < 60; at += 1) assert.deepEqual(join(atMs + at * MINUTE, '203.0.113.9', `o${at}`), [], 'one office')
+  const findings = Array.from({ length: 40 }, (_, at) => join(atMs + HOUR + at * 20 * MINUTE, `192.0.2.${at}`, `f${at}`)).flat()
+  assert.ok(findings.length > 0)
+  assert.match(findings[0]!.reason, /sources in 1 d, where at most \d+ are usual/)
+})
+
 const BEACON: DetectionRule = { name: 'beacon', by: ['source', 'path'], when: {}, over: { beats: 60 }, within: 6 * HOUR }
 
 test('beaconing fires: every minute, give or take a second; it must not for somebody who looks often, nor for what a page asks at once', () => {

@@ -37,6 +37,9 @@ const TOLD_MORE = 1.15
 const HASHES_TOLD_MAX = 30_000
 /** Standard deviations above what is usual, of counts that come at random. */
 const SIGMAS = 6
+const HOUR_MS = 3_600_000
+/** What is counted over so long is rare enough that hours without any say as much as those with some. */
+const RARE_MS = HOUR_MS
 
 export interface RuleDetectorOptions {
   readonly self: string
@@ -65,6 +68,9 @@ interface Compiled {
   readonly keys: Map<string, KeyMemory>
   readonly untold: Set<string>
   readonly seasons: Map<string, { readonly season: Season; untilMs: number }>
+  /** What is held against what is usual. */
+  readonly usualOf: Measure
+  readonly learnsByClock: boolean
 }
 
 export class RuleDetector {
@@ -141,6 +147,9 @@ export class RuleDetector {
     for (const compiled of this.#rules) {
       const { rule } = compiled
       if (rule.service !== undefined && rule.service !== signal.service) continue
+      // Any request shows that the service is there, and that nothing of the kind has come.
+      if (rule.usual !== undefined && compiled.learnsByClock)
+        this.#learn(compiled, `${signal.service}\n${signal.service}`, rule.usual, signal.atMs)
       const matches = compiled.when(signal, this.#novelty)
       const isFirst = compiled.first?.(signal, this.#novelty) === true
       if (!matches && !isFirst && (compiled.among === undefined || compiled.keys.size === 0)) continue
@@ -243,10 +252,9 @@ export class RuleDetector {
     if (rule.share !== undefined && memory.share < rule.share) return undefined
     const counted: string[] = []
     let [nodes, confidence, first] = [1, 1, 0]
-    // What is usual is a number of events, whether or not there is a limit on them.
-    for (const [measure, limit] of usual === undefined ? limits : withEvents(limits)) {
+    for (const [measure, limit] of usual === undefined ? limits : withLimit(limits, compiled.usualOf)) {
       const total = memory.total(measure, nowMs)
-      const wanted = measure === 'events' && usual !== undefined ? Math.max(limit, usual) : limit
+      const wanted = measure === compiled.usualOf && usual !== undefined ? Math.max(limit, usual) : limit
       if (total.count < wanted) return undefined
       nodes = Math.max(nodes, total.nodes)
       confidence = Math.min(confidence, total.count / (total.count + wanted))
@@ -272,21 +280,30 @@ export class RuleDetector {
     }
   }
 
-  /** What would be too much at this time; learns once a part of the window. */
+  /** What would be too much at this time. */
   #usual(compiled: Compiled, key: string, memory: KeyMemory, times: number, nowMs: number): number | 'unknown' {
+    return this.#learn(compiled, key, times, nowMs, memory) ?? 'unknown'
+  }
+
+  /** Learns once a part of the window. @returns What would be too much; undefined: nobody knows yet. */
+  #learn(compiled: Compiled, key: string, times: number, nowMs: number, memory = compiled.keys.get(key)): number | undefined {
     let known = compiled.seasons.get(key)
     if (known === undefined) {
       known = { season: new Season(), untilMs: nowMs + compiled.rule.within }
       compiled.seasons.set(key, known)
     }
+    // Most signals only have it looked at whether it is time.
+    if (memory === undefined && nowMs < known.untilMs) return undefined
     const mean = known.season.usual(nowMs)
     const limit = mean === undefined ? undefined : Math.max(times * mean, mean + SIGMAS * Math.sqrt(mean + 1))
     if (nowMs >= known.untilMs) {
-      const everyMs = compiled.rule.within / SLOTS
+      const everyMs = Math.min(HOUR_MS, compiled.rule.within / SLOTS)
       known.untilMs = nowMs + everyMs
-      known.season.learn(memory.total('events', nowMs).count, nowMs, limit ?? Number.POSITIVE_INFINITY, everyMs)
+      memory?.pass(nowMs)
+      const count = memory?.total(compiled.usualOf, nowMs).count ?? 0
+      known.season.learn(count, nowMs, limit ?? Number.POSITIVE_INFINITY, everyMs)
     }
-    return limit ?? 'unknown'
+    return limit
   }
 
   /** What changed of keys on their way since it was told, and what is known since; undefined when there is nothing to tell. */
@@ -340,8 +357,9 @@ export class RuleDetector {
   }
 }
 
-function withEvents(limits: Compiled['limits']): Compiled['limits'] {
-  return limits.some(([measure]) => measure === 'events') ? limits : [['events', 1], ...limits]
+/** What is usual counts whether or not there is a limit on it. */
+function withLimit(limits: Compiled['limits'], usualOf: Measure): Compiled['limits'] {
+  return limits.some(([measure]) => measure === usualOf) ? limits : [[usualOf, 1], ...limits]
 }
 
 function compile(rule: DetectionRule, keyAt: number): Compiled {
@@ -359,6 +377,9 @@ function compile(rule: DetectionRule, keyAt: number): Compiled {
     keys: new Map(),
     untold: new Set(),
     seasons: new Map(),
+    // Forty people of one office are no campaign: where addresses are counted and events are not, those are what is usual.
+    usualOf: rule.over.events === undefined && rule.over.sources !== undefined ? 'sources' : 'events',
+    learnsByClock: rule.within >= RARE_MS && rule.by.length === 1,
   }
 }
 

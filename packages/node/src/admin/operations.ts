@@ -6,6 +6,7 @@ import {
   type Denial,
   diffPolicies,
   isEnrolmentStatement,
+  isFleetStatement,
   isPlayStatement,
   liveStatements,
   type Policy,
@@ -23,6 +24,7 @@ import { openapi } from '../api/openapi.ts'
 import { checkNode } from '../check.ts'
 import { summarizeEnrolment } from '../enrolment/summary.ts'
 import { trustState } from '../enrolment/trust.ts'
+import { summarizeFleet } from '../fleet/summary.ts'
 import type { TrafficListener } from '../listeners.ts'
 import type { RunningNode } from '../node.ts'
 import type { ReplayAnswer } from '../queries.ts'
@@ -32,6 +34,7 @@ import { describeSubject } from '../subject-text.ts'
 import { VERSION } from '../version.ts'
 import { bouncerOperations } from './bouncer-operations.ts'
 import { enrolmentOperations } from './enrolment-operations.ts'
+import { fleetOperations } from './fleet-operations.ts'
 import type { Call, Operation } from './http.ts'
 import { incidentOperations } from './incident-operations.ts'
 import { keyOperations } from './key-operations.ts'
@@ -135,6 +138,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     ...incidentOperations(node),
     ...playbookOperations(node),
     ...enrolmentOperations(node),
+    ...fleetOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }
@@ -231,7 +235,9 @@ function isLocal(query: URLSearchParams): boolean {
 
 function readiness(node: RunningNode): { readonly json: unknown; readonly status: number } {
   const ready = node.ready()
-  const why = ready ? 'serving' : (node.whyOut() ?? 'waiting for a block certified by a quorum')
+  const hold = node.hold()
+  const held = hold?.kind === 'drain' ? `drained by ${hold.by}: ${hold.reason}` : undefined
+  const why = ready ? 'serving' : (node.whyOut() ?? held ?? 'waiting for a block certified by a quorum')
   return { json: { ready, reason: why }, status: ready ? 200 : 503 }
 }
 
@@ -371,6 +377,7 @@ function status(node: RunningNode): unknown {
       viewAgeMs: certifiedAtMs === undefined ? null : Math.max(0, Date.now() - certifiedAtMs),
       faultsTolerated: faultsOf(ledger.validators),
     },
+    hold: node.hold() ?? null,
     policyVersion: node.view().policyVersion,
     denials: node.view().denials.list(Date.now()).length,
     provisionalDenials: node.early.enforced.list(Date.now()).length,
@@ -708,6 +715,7 @@ async function block(node: RunningNode, text: string): Promise<unknown> {
 
 function summarize(body: SignedTx['content']['body']): string {
   if (isEnrolmentStatement(body)) return summarizeEnrolment(body)
+  if (isFleetStatement(body)) return summarizeFleet(body)
   if (body.type === 'policy.set') return `policy version ${body.expectVersion + 1}, ${body.policy.length} characters`
   if (body.type === 'deny.remove') return `lift ${body.id}: ${body.reason}`
   if (body.type === 'deny.withdraw') return `no longer says ${body.id}: ${body.reason}`
