@@ -160,7 +160,7 @@ const Schema = z.strictObject({
       scrubBytesPerSecond: z.int().min(65_536).max(10_000_000_000).default(8_388_608),
       repairBytesPerSecond: z.int().min(65_536).max(10_000_000_000).default(33_554_432),
       /** A node that cannot be reached for so long has its shards made anew on others. */
-      awayMs: z.int().min(1_000).max(86_400_000).default(600_000),
+      awayMs: z.int().min(1_000).max(86_400_000).default(180_000),
       /** What was never acknowledged is removed when it is so old. */
       residueMs: z.int().min(1_000).max(604_800_000).default(86_400_000),
       /** Where shards lie; without it, in a folder of `data`. */
@@ -415,7 +415,7 @@ export const USUAL_OBJECT_SETTINGS: ObjectSettings = {
   scrubMs: 604_800_000,
   scrubBytesPerSecond: 8_388_608,
   repairBytesPerSecond: 33_554_432,
-  awayMs: 600_000,
+  awayMs: 180_000,
   residueMs: 86_400_000,
 }
 

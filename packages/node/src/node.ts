@@ -32,6 +32,7 @@ import {
   KEY_NAMES,
   type KeyName,
   nodeSubject,
+  type Person,
   parseGenesis,
   publicKeyOf,
   type RingApplication,
@@ -104,6 +105,7 @@ import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.t
 import { LeaseKeeper } from './leases/lease-keeper.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
+import { NodeModel } from './model/node-model.ts'
 import { Objects } from './objects/objects.ts'
 import { ownDenials } from './own-denials.ts'
 import { PassKeys, usePassKeys } from './pass-keys.ts'
@@ -113,6 +115,7 @@ import { outsideHttp } from './people/outside-http.ts'
 import { Passwords } from './people/passwords.ts'
 import { ProviderKeys } from './people/provider-keys.ts'
 import { SamlKey } from './people/saml-key.ts'
+import { SignalStreams, STREAMS_VERSION } from './people/signal-streams.ts'
 import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
@@ -181,6 +184,8 @@ export interface RunningNode {
   readonly archive: RequestArchive
   /** What rules that only watch would do. */
   readonly watch: RuleWatch
+  /** Where one thread does it all. */
+  readonly model: NodeModel | undefined
   readonly audit: AuditLog | undefined
   /** Certificates that it gets for itself. */
   readonly acme: AcmeCertificates | undefined
@@ -359,6 +364,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     let serving: Traffic | undefined
     let workloads: WorkloadApi | undefined
     let blocksWithNews = 0
+    let tellSignals: SignalStreams | undefined
     const stopBlocks = ledger.onBlock((final) => {
       // A block that comes late was certified when its timestamp says, but for what clocks may differ by: catching up is not
       // being up to date.
@@ -442,6 +448,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           if (denial === undefined) continue
           confirmed.push(state.denial(denial.id) ?? denial)
           cut(denial.subject)
+          for (const kind of kindsOf(before.people.get(body.name))) tellSignals?.changed(body.name, 'revoke', kind, content.atMs)
           events.add(
             'person',
             'info',
@@ -450,6 +457,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         } else if (body.type === 'person.put') {
           events.add('person', 'info', `${body.name}, groups ${body.groups.join(', ') || 'none'}, by ${issuer}: ${body.reason}`)
         } else if (body.type === 'person.enrol') {
+          const { kind } = body.credential
+          if (kind !== 'outside') tellSignals?.changed(body.name, 'create', kind, content.atMs)
           events.add('person', 'info', `${body.name} enrolled a ${body.credential.kind} by an invitation, through ${issuer}`)
         } else if (body.type === 'token.use') {
           const [use, reuse] = [denialOf(content, undefined), denialOfReuse(content, undefined)]
@@ -523,6 +532,18 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     if (places !== undefined) served.push(() => places.stop())
     const botNames = new BotNames({ servers: config.dnsServers })
     served.push(() => botNames.stop())
+    const model =
+      config.workers > 1
+        ? undefined
+        : new NodeModel({
+            self: config.id,
+            region: self.region,
+            data: config.data,
+            fabric,
+            view: () => view,
+            say: (level, line) => events.add('finding', level, line),
+          })
+    closers.push(() => model?.stop())
     const guard = createGuard({
       limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
       shared: limits,
@@ -530,9 +551,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       ...(breaches === undefined ? {} : { breaches }),
       ...(places === undefined ? {} : { places }),
       botNames,
+      ...(model === undefined ? {} : { model: model.judge }),
       witness: (judged, body, truncated, nowMs) => {
-        if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
+        if (judged.verdict.matches.length > 0 || model?.judge.isFlagged(judged.request) === true)
+          archive.add(judged, body, truncated, view.policyVersion, nowMs)
         watch.observe(judged, nowMs)
+        model?.observe(judged, body)
         audit?.judged(judged, body, nowMs)
       },
     })
@@ -554,7 +578,27 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     if (acme !== undefined) closers.push(() => acme.stop())
     const forms = new LoginForms()
     const samlKey = new SamlKey(join(config.data, 'keys', 'saml'), seal, config.id)
+    const signals = new SignalStreams({
+      ring,
+      self: config.id,
+      view: () => view,
+      version: () => blocksWithNews,
+      mint: async (person, timeoutMs) => {
+        const { message, signature } = await signing.mint({ person }, timeoutMs)
+        return `${Buffer.from(message).toString()}.${encodeBase64url(signature)}`
+      },
+      http: outside,
+      secret: (variable) => process.env[variable],
+      fabric,
+      file: join(config.data, 'signal-streams'),
+      disk: disk.seal,
+      log,
+    })
+    await signals.start()
+    closers.push(() => signals.stop())
+    tellSignals = signals
     const portal = new LoginPortal({
+      signals,
       ring,
       node: config.id,
       samlKey: () => samlKey.held(),
@@ -971,6 +1015,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       onSources: (from, payload) => {
         if (payload[0] === SOURCE_SUMMARY_VERSION) slowLogins.merge(from, payload)
         else if (payload[0] === RULE_SUMMARY_VERSION) detection.merge(from, payload, Date.now())
+        else if (payload[0] === STREAMS_VERSION) signals.merge(payload, Date.now())
         else desk.merge(from, payload, Date.now())
       },
     })
@@ -990,6 +1035,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       self: config.id,
       view: () => view,
       deny: denyNow,
+      locationOf: places === undefined ? undefined : (address) => places.locationOf(address),
       onFinding: (found) => {
         telemetry.count('findings_total', { rule: found.rule }, 1)
         events.add('finding', 'warn', describeDetected(found))
@@ -1105,6 +1151,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       early,
       archive,
       watch,
+      model,
       audit,
       acme,
       events,
@@ -1295,6 +1342,12 @@ async function openAudit(
     throw new StartError('CONFIG_INVALID', `audit.file: ${cause.message}`, { cause })
   })
   return audit
+}
+
+/** Of what somebody shows to this ring alone, each once. */
+function kindsOf(person: Person | undefined): readonly ('passkey' | 'password')[] {
+  const kinds = new Set(person?.credentials.map(({ kind }) => kind))
+  return (['passkey', 'password'] as const).filter((kind) => kinds.has(kind))
 }
 
 /** The statement of the transaction with this id. */

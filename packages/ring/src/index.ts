@@ -263,6 +263,7 @@ export {
 } from './policy-document.ts'
 export { type FleetPolicy, type FleetUpdate, isInWindow } from './policy-fleet.ts'
 export { policyJsonSchema } from './policy-json-schema.ts'
+export type { ModelPolicy } from './policy-model.ts'
 export {
   mayUseObjects,
   type ObjectAction,
@@ -270,7 +271,7 @@ export {
   residencyOf,
   rulesOfBucket,
 } from './policy-objects.ts'
-export type { OpenIdClient, OpenIdPolicy } from './policy-openid.ts'
+export type { OpenIdClient, OpenIdPolicy, SignalStreamPolicy } from './policy-openid.ts'
 export type { PeoplePolicy } from './policy-people.ts'
 export {
   inputsOf,

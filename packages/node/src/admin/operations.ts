@@ -39,6 +39,7 @@ import type { Call, Operation } from './http.ts'
 import { incidentOperations } from './incident-operations.ts'
 import { keyOperations } from './key-operations.ts'
 import { leaseOperations } from './lease-operations.ts'
+import { modelOperations } from './model-operations.ts'
 import { peopleOperations } from './people-operations.ts'
 import { playbookOperations, summarizePlay } from './playbook-operations.ts'
 import { ApiProblem } from './problem.ts'
@@ -135,6 +136,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     ...leaseOperations(node),
     ...peopleOperations(node),
     ...bouncerOperations(node),
+    ...modelOperations(node),
     ...incidentOperations(node),
     ...playbookOperations(node),
     ...enrolmentOperations(node),
