@@ -18,7 +18,7 @@ const CASES: Record<string, readonly [text: string, lines: readonly string[]]> =
   'an unknown key that is like no other': [
     `${SHOP}zzzzzz: 1\n`,
     [
-      '6:1: zzzzzz is not known in the policy (known here: version, services, trustedProxies, bots, issuers, detectors, denials, operators, budget, workloads, segmentation, exceptions, patches, devices, openid, providers, saml, vault, playbooks, indicators, bouncers, tests)',
+      '6:1: zzzzzz is not known in the policy (known here: version, services, trustedProxies, bots, issuers, detectors, denials, operators, budget, workloads, segmentation, exceptions, patches, devices, fleet, openid, providers, saml, vault, playbooks, indicators, bouncers, taxii, tests)',
     ],
   ],
   'a wrong word': [
