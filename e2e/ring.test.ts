@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { ask, eventually, TestRing } from './local-ring.ts'
+import { ask, eventually, type Reply, TestRing } from './local-ring.ts'
 
 const ALL = [1, 2, 3, 4]
 const INJECTION = `/search?q=${encodeURIComponent("1' UNION SELECT password FROM users--")}`
@@ -149,6 +149,24 @@ test('08 the application down: 502 with a request id, and check says so', async 
   writeFileSync(file, text)
   assert.equal(ring.cli('policy', 'apply', file, '--yes').code, 0)
   await eventually('back', async () => (await ask(ring.traffic(1), '/')).status === 200)
+})
+
+test('08b labels select nodes; a drained node serves on, tells balancers to go elsewhere, and is back once it is lifted', async () => {
+  assert.equal(ring.cli('node', 'label', 'n2', 'role=edge').code, 0)
+  const selected = ring.cli('fleet', 'ls', '--select', 'role=edge,region in (us-east)', '-o', 'name')
+  assert.equal(selected.stdout.trim(), 'n2', selected.stderr)
+  assert.equal(ring.cli('fleet', 'ls', '--select', 'role in edge').code, 2)
+  const readyz = (): Promise<Reply> => ask(ring.base + 1_002, '/readyz')
+  assert.equal((await readyz()).status, 200)
+  assert.equal(ring.cli('node', 'drain', 'n2', '--for', '1h', '--reason', 'new disk').code, 0)
+  await eventually('its readiness says so', async () => (await readyz()).status === 503)
+  assert.match((await readyz()).body, /drained by operator:local: new disk/)
+  const served = await ask(ring.traffic(2), '/', { headers: { connection: 'keep-alive' } })
+  assert.deepEqual([served.status, served.headers.connection], [200, 'close'])
+  const { ledger, hold } = await ring.client(2).status()
+  assert.deepEqual([hold?.kind, ledger.reachable.length], ['drain', 4], 'its links stay')
+  assert.equal(ring.cli('node', 'uncordon', 'n2').code, 0)
+  await eventually('it is ready again', async () => (await readyz()).status === 200)
 })
 
 test('09 a node killed: the others enforce and agree; restarted, it catches up alone', async () => {

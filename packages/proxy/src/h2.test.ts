@@ -85,6 +85,22 @@ function ask(session: ClientHttp2Session, headers: OutgoingHttpHeaders, body?: B
   })
 }
 
+test('draining says GOAWAY to HTTP/2, lets its streams end, and serves who comes all the same', async (t) => {
+  const { session, proxy, seen } = await h2Proxy(t, (_request, response) => void setTimeout(() => response.end('done'), 100))
+  const client = session()
+  let away: number | undefined
+  client.on('goaway', (code: number) => {
+    away = code
+  })
+  const running = ask(client, {})
+  await until('the upstream to be asked', () => seen.length === 1)
+  proxy.drain(true)
+  assert.equal((await running).body, 'done')
+  await until('the session to end', () => client.destroyed)
+  assert.equal(away, 0)
+  assert.equal((await ask(session(), {})).status, 200)
+})
+
 test('requests go to the upstream as HTTP/1.1, over TLS and by prior knowledge; the guard sees HTTP/2', async (t) => {
   const { session, seen, records } = await h2Proxy(t)
   for (const [which, proto] of [

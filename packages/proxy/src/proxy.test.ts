@@ -467,6 +467,44 @@ test('stopping lets a running request end, and refuses new connections', async (
   upstream.close()
 })
 
+test('draining ends connections with the answer under way, serves who comes all the same, and can be taken back', async (t) => {
+  const upstream = await upstreamServer((_request, response) => setTimeout(() => response.end('done'), 50))
+  t.after(() => upstream.close())
+  const { proxy, port } = await testProxy(service(upstream.url))
+  t.after(() => proxy.stop(0))
+  const idle = await openSocket(port)
+  const busy = await openSocket(port)
+  const heard = { idle: '', busy: '' }
+  const ended: string[] = []
+  for (const [name, socket] of [
+    ['idle', idle],
+    ['busy', busy],
+  ] as const) {
+    socket.on('data', (chunk: Buffer) => (heard[name] += chunk.toString()))
+    socket.on('end', () => ended.push(name))
+    socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  }
+  await until('both to be answered', () => heard.idle.endsWith('done') && heard.busy.endsWith('done'))
+  busy.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  await until('the third to be asked', () => upstream.seen.length === 3)
+  proxy.drain(true)
+  await until('both to end', () => ended.length === 2)
+  assert.doesNotMatch(heard.idle, /connection: close/)
+  assert.match(heard.busy, /connection: close[\s\S]*done$/)
+  const late = await rawExchange(port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  assert.match(late.text, /^HTTP\/1\.1 200 [\s\S]*connection: close/)
+  proxy.drain(false)
+  const kept = await openSocket(port)
+  t.after(() => kept.destroy())
+  let answers = ''
+  kept.on('data', (chunk: Buffer) => (answers += chunk.toString()))
+  for (const count of [1, 2]) {
+    kept.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    await until('an answer', () => answers.split('done').length === count + 1)
+  }
+  assert.doesNotMatch(answers, /connection: close/)
+})
+
 test('a port in use is one clear error', async () => {
   const upstream = await upstreamServer(() => undefined)
   const port = Number(new URL(upstream.url).port)

@@ -136,7 +136,7 @@ test('a policy cannot ask for more operators than there are, nor for approvals o
 
 test('property: no set of fewer operators than needed, whatever they sign and in whatever order, changes the policy', () => {
   const bodies: readonly TxBody['type'][] = APPROVABLE_TYPES
-  assert.deepEqual(bodies, ['policy.set', 'deny.remove', 'node.add', 'node.remove', 'node.wipe', 'vault.delete'])
+  assert.deepEqual(bodies, ['policy.set', 'deny.remove', 'node.add', 'node.remove', 'node.wipe', 'vault.delete', 'release.add'])
   const three = begin(`${POLICY}operators: { approvals: { policy.set: 3 } }\n`)
   const step = fc.record({ by: fc.constantFrom<Operator>('ada', 'bob'), what: fc.nat({ max: 5 }), approves: fc.boolean() })
   fc.assert(
