@@ -19,8 +19,10 @@ function bundledRuntime() {
 }
 
 if (Number.parseInt(process.versions.node, 10) >= 24) {
-  const { enableCompileCache } = await import('node:module')
-  enableCompileCache?.()
+  const { constants, enableCompileCache } = await import('node:module')
+  const cache = enableCompileCache?.()
+  // Threads look at the variable alone. Without it each loads what strips types for itself, some 20 MB.
+  if (cache?.status === constants.compileCacheStatus.ENABLED) process.env.NODE_COMPILE_CACHE = cache.directory
   // node:sqlite and type stripping announce themselves; a command line's stderr is for the user.
   process.removeAllListeners('warning')
   await import(main)

@@ -2,7 +2,6 @@
  * What a device is made with: a key, and a certificate over it by who made it, in the manner of IEEE 802.1AR (an IDevID: the serial number
  * in the subject, no end). The ring looks at key and voucher; the certificate is for those who know devices by X.509.
  */
-import 'reflect-metadata'
 import {
   createPrivateKey,
   createPublicKey,
@@ -12,15 +11,6 @@ import {
   webcrypto,
   X509Certificate,
 } from 'node:crypto'
-import {
-  AuthorityKeyIdentifierExtension,
-  BasicConstraintsExtension,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  SubjectKeyIdentifierExtension,
-  X509Certificate as X509,
-  X509CertificateGenerator,
-} from '@peculiar/x509'
 import { encodeBase64url } from '@ringwall/ring/tx'
 import { DeviceInvalid } from './errors.ts'
 
@@ -28,6 +18,12 @@ const ALGORITHM = { name: 'Ed25519' }
 /** No end (RFC 5280 section 4.1.2.5). */
 const NO_END = new Date('9999-12-31T23:59:59Z')
 const crypto = webcrypto as typeof globalThis.crypto
+
+/** Loaded by who makes devices: their nodes, which do not, save some 7 MB. */
+async function x509Library() {
+  await import('reflect-metadata')
+  return import('@peculiar/x509')
+}
 
 export interface Identity {
   readonly privateKey: KeyObject
@@ -70,6 +66,13 @@ async function webKeys(privateKey: KeyObject) {
 export async function makeManufacturer(name: string, nowMs: number): Promise<Identity> {
   const { privateKey } = generateKeyPairSync('ed25519')
   const keys = await webKeys(privateKey)
+  const {
+    BasicConstraintsExtension,
+    KeyUsageFlags,
+    KeyUsagesExtension,
+    SubjectKeyIdentifierExtension,
+    X509CertificateGenerator,
+  } = await x509Library()
   const certificate = await X509CertificateGenerator.createSelfSigned(
     {
       serialNumber: randomBytes(8).toString('hex'),
@@ -96,7 +99,16 @@ export async function makeDevice(
   nowMs: number,
 ): Promise<Identity> {
   const { privateKey } = generateKeyPairSync('ed25519')
-  const issuer = new X509(manufacturer.certificate)
+  const {
+    AuthorityKeyIdentifierExtension,
+    BasicConstraintsExtension,
+    KeyUsageFlags,
+    KeyUsagesExtension,
+    SubjectKeyIdentifierExtension,
+    X509Certificate: Issuer,
+    X509CertificateGenerator,
+  } = await x509Library()
+  const issuer = new Issuer(manufacturer.certificate)
   const { publicKey } = await webKeys(privateKey)
   const signing = await webKeys(manufacturer.privateKey)
   const certificate = await X509CertificateGenerator.create(
@@ -124,6 +136,7 @@ export async function makeDevice(
 /** `idevid-issuer` of RFC 8366: the key identifier of the authority, base64. */
 export async function idevidIssuerOf(manufacturer: Pick<Identity, 'privateKey'>): Promise<string> {
   const { publicKey } = await webKeys(manufacturer.privateKey)
+  const { SubjectKeyIdentifierExtension } = await x509Library()
   const { keyId } = await SubjectKeyIdentifierExtension.create(publicKey, false, crypto)
   return Buffer.from(keyId, 'hex').toString('base64')
 }

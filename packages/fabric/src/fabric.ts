@@ -107,7 +107,7 @@ class Mesh implements Fabric {
 
   async start(): Promise<void> {
     const { self, privateKey } = this.#options
-    const cert = await selfSignedCertificate(self.id, privateKey, this.#now())
+    const cert = selfSignedCertificate(self.id, privateKey, this.#now())
     this.#credentials = { key: privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(), cert }
     if (this.#peers.size === 0) return
     if (this.#options.dialsOnly !== true) await this.open()

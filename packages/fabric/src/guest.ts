@@ -27,7 +27,7 @@ export interface GuestCall {
  */
 export async function callAsGuest({ host, port, key, privateKey, timeoutMs }: GuestCall): Promise<TLSSocket> {
   const at = `${host}:${port}`
-  const cert = await selfSignedCertificate('guest', privateKey, Date.now())
+  const cert = selfSignedCertificate('guest', privateKey, Date.now())
   const socket = connect({
     host,
     port,

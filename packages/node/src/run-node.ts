@@ -1,6 +1,7 @@
 /** Runs one node in the foreground until a signal, or until the ring that started it is gone. */
 import { readNodeConfig } from './config.ts'
 import { StartError } from './errors.ts'
+import { tellLauncher } from './fleet/launcher-messages.ts'
 import { type RunningNode, startNode } from './node.ts'
 
 const STOP_MS_MAX = 6_000
@@ -9,6 +10,7 @@ const STOP_MS_MAX = 6_000
 export async function runNode(configFile: string, takeOver = false): Promise<number> {
   try {
     const node = await startNode({ ...readNodeConfig(configFile), takeOver })
+    tellLauncher({ type: 'serving' })
     // One that was wiped has nothing left to close in order.
     if ((await Promise.race([untilAskedToStop(node), node.wiped.then(() => 'wiped')])) === 'wiped') process.exit(0)
     const timer = setTimeout(() => process.exit(1), STOP_MS_MAX)
@@ -32,7 +34,10 @@ export function untilAskedToStop(node: Pick<RunningNode, 'proxy' | 'handOver' | 
     process.once('SIGUSR2', () => {
       const done = 'handed over: another process may start with this data (--take-over); SIGTERM ends this one'
       node.handOver().then(
-        () => node.events.add('node', 'info', done),
+        () => {
+          node.events.add('node', 'info', done)
+          tellLauncher({ type: 'handed-over' })
+        },
         (error: Error) => node.events.add('node', 'bad', `handing over failed: ${error.message}`),
       )
     })

@@ -1,4 +1,5 @@
 /** The thread in which the store lives: takes messages in order, answers each. */
+import { flushCompileCache } from 'node:module'
 import { parentPort, workerData } from 'node:worker_threads'
 import { Store, type StoreOptions } from './store.ts'
 import { isCorruption } from './store-file.ts'
@@ -13,6 +14,8 @@ let store: Store | undefined = open()
 let retention: NodeJS.Timeout | undefined
 if (store !== undefined) {
   say({ kind: 'ready', putAside: store.putAside })
+  // It would be written at the end, which a crash does not wait for.
+  flushCompileCache()
   retention = setTimeout(retain, RETENTION_EVERY_MS)
 }
 

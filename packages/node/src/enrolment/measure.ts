@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { open, readdir, readFile, stat } from 'node:fs/promises'
 import { url as inspectorUrl } from 'node:inspector'
 import { dirname, join, resolve } from 'node:path'
 import type { Measured } from '@ringwall/ring'
@@ -14,6 +14,8 @@ import type { NodeConfig } from '../config.ts'
 const ROOT = resolve(import.meta.dirname, '../../../..')
 const MEASURED = /\.(ts|tsx|js|mjs|cjs|json|node|wasm|conf|data)$/
 const FILES_AT_ONCE = 32
+/** The engine alone is over 100 MB: read whole, it would stay in memory. */
+const PIECE_BYTES = 65_536
 
 interface Held {
   readonly mark: string
@@ -25,17 +27,22 @@ export interface Measurer {
   measure(): Promise<Measured>
 }
 
-/** @param configuration Files whose bytes are the node's configuration. */
-export function createMeasurer(configuration: readonly string[], root: string = ROOT): Measurer {
+/**
+ * @param configuration Files whose bytes are the node's configuration.
+ * @param flags Of the engine that runs it.
+ */
+export function createMeasurer(
+  configuration: readonly string[],
+  root: string = ROOT,
+  flags: readonly string[] = process.execArgv,
+): Measurer {
   const held = new Map<string, Held>()
   const digestOf = async (path: string): Promise<string> => {
     const { size, mtimeNs, ctimeNs, ino, dev } = await stat(path, { bigint: true })
     const mark = `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`
     const known = held.get(path)
     if (known?.mark === mark) return known.digest
-    const digest = createHash('sha256')
-      .update(await readFile(path))
-      .digest('hex')
+    const digest = await hashOf(path)
     held.set(path, { mark, digest })
     return digest
   }
@@ -50,7 +57,7 @@ export function createMeasurer(configuration: readonly string[], root: string = 
   return {
     async measure() {
       const files = await digestAll(await programFiles(root))
-      const engine = [process.version, await digestOf(process.execPath), process.env.NODE_OPTIONS ?? '', ...process.execArgv]
+      const engine = [process.version, await digestOf(process.execPath), process.env.NODE_OPTIONS ?? '', ...flags]
       const program = createHash('sha256')
         .update(JSON.stringify([files, ...engine]))
         .digest('hex')
@@ -63,6 +70,22 @@ export function createMeasurer(configuration: readonly string[], root: string = 
 /** Of a node: what it is held to are its own configuration, wherever that lies, and the ring's genesis document. */
 export function configuredMeasurer({ file, data, genesis }: Pick<NodeConfig, 'file' | 'data' | 'genesis'>): Measurer {
   return createMeasurer([file ?? join(data, 'node.yaml'), genesis].filter((path) => existsSync(path)))
+}
+
+/** SHA-256 of a file's bytes, in hexadecimal. */
+async function hashOf(path: string): Promise<string> {
+  const hash = createHash('sha256')
+  const file = await open(path)
+  try {
+    const piece = Buffer.allocUnsafeSlow(PIECE_BYTES)
+    for (;;) {
+      const { bytesRead } = await file.read(piece, 0, PIECE_BYTES)
+      if (bytesRead === 0) return hash.digest('hex')
+      hash.update(piece.subarray(0, bytesRead))
+    }
+  } finally {
+    await file.close()
+  }
 }
 
 /** Is somebody able to change the program while it runs: by its own debugger, or (Linux) by one that traces the process? */
@@ -94,7 +117,7 @@ async function filesBelow(folder: string): Promise<readonly string[]> {
 }
 
 /** Folders of what the packages depend on, and what that does. */
-async function dependencyFolders(root: string, packages: readonly string[]): Promise<ReadonlySet<string>> {
+export async function dependencyFolders(root: string, packages: readonly string[]): Promise<ReadonlySet<string>> {
   const found = new Set<string>()
   const follow = async (folder: string): Promise<void> => {
     const file = join(folder, 'package.json')

@@ -1,6 +1,6 @@
 /** What is done at a PostgreSQL database about one user. Each step may be done twice, by two nodes at once. */
 import type { DatabasePolicy } from '@ringwall/ring'
-import pg from 'pg'
+import type pg from 'pg'
 
 const CONNECT_MS_MAX = 4_000
 const STATEMENT_MS_MAX = 8_000
@@ -18,7 +18,9 @@ async function connected<T>(
   password: string,
   run: (client: pg.Client) => Promise<T>,
 ): Promise<T> {
-  const client = new pg.Client({
+  // Loaded by who leases users of databases: others save the memory.
+  const { default: library } = await import('pg')
+  const client = new library.Client({
     host,
     port,
     database,

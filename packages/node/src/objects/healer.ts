@@ -13,7 +13,7 @@ import { ByteRate } from './byte-rate.ts'
 import type { ObjectService } from './object-service.ts'
 import type { ObjectThread } from './object-thread.ts'
 import type { ShardClient } from './shard-client.ts'
-import { FolderFull, type HeldShard, readInto, type ShardFolder } from './shard-folder.ts'
+import { FolderFull, type HeldShard, type ShardStore, StoreAway } from './shard-store.ts'
 
 /** Versions of which nothing was looked at in this pass, at a time, before others have their turn. */
 const SLICE = 64
@@ -35,10 +35,12 @@ export interface HealerSettings {
 export interface HealerOptions {
   readonly self: string
   readonly settings: HealerSettings
-  readonly folder: ShardFolder
+  readonly folder: ShardStore
   readonly client: ShardClient
   readonly thread: ObjectThread
   readonly service: ObjectService
+  /** Done before each pass. */
+  readonly look: () => Promise<void>
   /** This node's view is that of the ring, as far as it knows. */
   readonly isCurrent: () => boolean
   readonly say: (level: 'info' | 'warn', line: string) => void
@@ -149,10 +151,12 @@ export class Healer {
 
   /** One pass over all that is in the ledger, and all that is on this disk: what is missing first, then what is to be compared. */
   async pass(): Promise<void> {
-    const { service } = this.#options
+    const { service, folder, look } = this.#options
     this.#isHurried = false
     const due: Due[] = []
-    await this.#eraseUnknown()
+    await look()
+    await folder.tend(this.#stopped.signal)
+    await this.#eraseUnknown().catch(passStoreAway)
     await this.#audit()
     const tally: Tally = { shards: 0, missing: 0, waiting: 0 }
     let at = 0
@@ -184,7 +188,14 @@ export class Healer {
       }
       const touchedAtMs = (await folder.touchedAtMs(version)) ?? 0
       if (!this.#known.has(version) && this.#now() - touchedAtMs < settings.residueMs) continue
-      await folder.erase(version)
+      const isErased = await folder.erase(version).then(
+        () => true,
+        (error: unknown) => {
+          passStoreAway(error)
+          return false
+        },
+      )
+      if (!isErased) continue
       for (const known of [this.#scrubbed, this.#reached])
         for (const name of known.keys()) if (name.startsWith(version)) known.delete(name)
       this.#counts.erased += 1
@@ -215,15 +226,15 @@ export class Healer {
   async #heal(version: ObjectVersion, bucket: Bucket, tally: Tally, due: Due[]): Promise<void> {
     const { self, folder, service } = this.#options
     const index = service.placed(version.id, bucket).indexOf(self)
-    const held = await folder.held(version.id)
-    if (index < 0 && held.length === 0) return
     if (index >= 0) tally.shards += 1
-    const whole = this.#scrubbed.get(`${version.id}.${index}`)
-    const others = held.filter((shard) => shard.index !== index)
-    // Nothing to do, as is usual: nothing is read for it.
-    if (whole !== undefined && others.length === 0 && held.length === whole.files)
-      if (this.#now() - whole.atMs < this.#options.settings.scrubMs) return
     try {
+      const held = await folder.held(version.id)
+      if (index < 0 && held.length === 0) return
+      const whole = this.#scrubbed.get(`${version.id}.${index}`)
+      const others = held.filter((shard) => shard.index !== index)
+      // Nothing to do, as is usual: nothing is read for it.
+      if (whole !== undefined && others.length === 0 && held.length === whole.files)
+        if (this.#now() - whole.atMs < this.#options.settings.scrubMs) return
       const manifest = await this.#manifest(version, bucket, index >= 0)
       if (index >= 0) {
         const missing = manifest.parts.filter((part) => !isThere(held, manifest, part, index))
@@ -236,7 +247,7 @@ export class Healer {
       await this.#removeStray(version.id, manifest, held)
       if (others.length > 0) await this.#letGo(manifest, bucket, index, others)
     } catch (error) {
-      if (error instanceof VaultError || error instanceof FolderFull) {
+      if (error instanceof VaultError || error instanceof FolderFull || error instanceof StoreAway) {
         if (index >= 0) tally.missing += 1
         tally.waiting += 1
         return
@@ -288,7 +299,7 @@ export class Healer {
       for (const { blob } of manifest.parts) this.#reached.delete(`${manifest.version}.${blob}.${index}`)
       this.#isRightNow(manifest, index)
     } catch (error) {
-      if (!(error instanceof VaultError || error instanceof FolderFull)) throw error
+      if (!(error instanceof VaultError || error instanceof FolderFull || error instanceof StoreAway)) throw error
       tally.waiting += 1
     }
   }
@@ -299,9 +310,9 @@ export class Healer {
     const shape = new BlobShape(part.size, manifest.data)
     const hashes = new PartHashes(part, manifest.shards)
     const name = `${manifest.version}.${part.blob}.${index}`
-    const handle = await folder.openShard(manifest.version, part.blob, index)
+    const shard = await folder.openShard(manifest.version, part.blob, index)
     // It was let go of, or deleted, meanwhile: the next pass knows.
-    if (handle === undefined) return 'later'
+    if (shard === undefined) return 'later'
     try {
       for (let number = this.#reached.get(name) ?? 0; number < shape.segments; number += 1) {
         this.#reached.set(name, number)
@@ -310,7 +321,8 @@ export class Healer {
         await this.#scrubRate.take(length, this.#stopped.signal)
         const piece = thread.slabs.take(length)
         try {
-          if (!(await readInto(handle, shape.pieceStart(number), piece.bytes))) return number
+          if (!(await shard.readInto(shape.pieceStart(number), piece.bytes)))
+            return isThere(await folder.held(manifest.version), manifest, part, index) ? number : 'later'
           if (!hashes.isHash(number, index, await thread.hash(piece.bytes))) return number
         } finally {
           piece.release()
@@ -320,7 +332,7 @@ export class Healer {
       this.#reached.set(name, shape.segments)
       return undefined
     } finally {
-      await handle.close()
+      await shard.close()
     }
   }
 
@@ -334,7 +346,7 @@ export class Healer {
     const { version, data, shards } = manifest
     const shape = new BlobShape(part.size, data)
     const hashes = new PartHashes(part, shards)
-    const writer = await folder.receive(version, part.blob, index, true)
+    const writer = await folder.repair(version, part.blob, index)
     try {
       let number = await resumedAt(writer, shape, hashes, index)
       const of = shape.shardBytes
@@ -449,6 +461,11 @@ export class Healer {
     }
     return true
   }
+}
+
+/** What cannot be asked now is looked at in the next pass. */
+function passStoreAway(error: unknown): void {
+  if (!(error instanceof StoreAway)) throw error
 }
 
 function isThere(held: readonly HeldShard[], { data }: Manifest, { blob, size }: ManifestPart, index: number): boolean {

@@ -46,7 +46,7 @@ import type { DigestName } from './digests.ts'
 import type { ObjectThread } from './object-thread.ts'
 import { PieceReader, type PieceSet, type ShardPlace } from './piece-reader.ts'
 import type { ShardClient, ShardSink } from './shard-client.ts'
-import type { ShardFolder } from './shard-folder.ts'
+import { type ShardStore, StoreAway } from './shard-store.ts'
 import type { Slab } from './slabs.ts'
 
 const ACT_MS_MAX = 15_000
@@ -63,7 +63,7 @@ export interface ObjectServiceOptions {
   readonly self: string
   readonly ring: string
   readonly fabric: Pick<Fabric, 'links'>
-  readonly folder: ShardFolder
+  readonly folder: ShardStore
   readonly client: ShardClient
   readonly thread: ObjectThread
   readonly view: () => View
@@ -234,7 +234,11 @@ export class ObjectService {
         const party = placed[index]
         if (party === undefined) return undefined
         if (party !== self) return client.putShard(party, version, blob, index, bytes)
-        const writer = await folder.receive(version, blob, index)
+        const writer = await folder.receive(version, blob, index).catch((error: unknown) => {
+          if (!(error instanceof StoreAway)) throw error
+          this.#options.onLeftOut(self, version, error.message)
+        })
+        if (writer === undefined) return undefined
         return {
           party,
           write: (piece) => writer.write(piece),
@@ -360,7 +364,7 @@ export class ObjectService {
   /** Shards of a version wherever they are now, by asking. */
   async whereabouts(version: string, blob: string): Promise<readonly ShardPlace[]> {
     const { folder, client, self } = this.#options
-    const own = await folder.held(version)
+    const own = await folder.held(version).catch(() => [])
     const found: ShardPlace[] = own.filter((one) => one.blob === blob).map(({ index }) => ({ party: self, index }))
     await Promise.all(
       [...this.#linked().keys()].map(async (party) => {

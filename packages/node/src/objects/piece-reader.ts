@@ -2,14 +2,12 @@
  * Pieces of one blob's shards, segment after segment, from as many nodes as it takes, the fastest first. Every piece is held against its hash; who
  * sends another is named and left out, as is who fails; who is slow has another one asked beside it.
  */
-
-import type { FileHandle } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
 import { BlobShape, type Manifest, type ManifestPart, PartHashes, VaultError } from '@ringwall/vault'
 import type { ObjectThread } from './object-thread.ts'
 import { BodyReader } from './pour.ts'
 import type { ShardClient } from './shard-client.ts'
-import { readInto, type ShardFolder } from './shard-folder.ts'
+import type { OpenShard, ShardStore } from './shard-store.ts'
 import type { Slab } from './slabs.ts'
 
 /** A node that has not given its piece by then has another one asked beside it. */
@@ -22,7 +20,7 @@ export interface ShardPlace {
 
 export interface PieceReaderOptions {
   readonly self: string
-  readonly folder: ShardFolder
+  readonly folder: ShardStore
   readonly client: ShardClient
   readonly thread: Pick<ObjectThread, 'slabs' | 'hash'>
   readonly manifest: Manifest
@@ -189,16 +187,16 @@ export class PieceReader {
   }
 
   #ownSource(place: ShardPlace): Source {
-    const { folder, manifest, part } = this.#options
-    let handle: Promise<FileHandle | undefined> | undefined
+    const { folder, manifest, part, to } = this.#options
+    const until = this.#shape.pieceStart(to - 1) + this.#shape.pieceBytes(to - 1)
+    let shard: Promise<OpenShard | undefined> | undefined
     return {
       place,
       next: async (number, room) => {
-        handle ??= folder.openShard(manifest.version, part.blob, place.index)
-        const held = await handle
-        return held !== undefined && readInto(held, this.#shape.pieceStart(number), room)
+        shard ??= folder.openShard(manifest.version, part.blob, place.index, until)
+        return (await (await shard)?.readInto(this.#shape.pieceStart(number), room)) === true
       },
-      end: () => void handle?.then((held) => held?.close()).catch(() => {}),
+      end: () => void shard?.then((held) => held?.close()).catch(() => {}),
     }
   }
 

@@ -11,8 +11,8 @@ import type { Duplex } from 'node:stream'
 import type { Fabric, NodeId } from '@ringwall/fabric'
 import { MANIFEST_BYTES_MAX } from '@ringwall/vault'
 import { z } from 'zod'
-import type { HeldShard } from './shard-folder.ts'
 import { bodyWithin } from './shard-server.ts'
+import type { HeldShard } from './shard-store.ts'
 
 /** A peer that neither takes nor gives anything for so long is given up. */
 const SILENT_MS_MAX = 15_000
@@ -150,13 +150,13 @@ export class ShardClient {
 
   /** Undefined when it has none. @throws {PeerFailed} */
   async manifest(from: NodeId, version: string): Promise<Buffer | undefined> {
-    const response = await this.#get(from, `/manifest/${version}`)
+    const response = await this.get(from, `/manifest/${version}`)
     return response === undefined ? undefined : this.#body(from, response, MANIFEST_BYTES_MAX)
   }
 
   /** @throws {PeerFailed} */
   async held(from: NodeId, version: string): Promise<{ readonly manifest: boolean; readonly shards: readonly HeldShard[] }> {
-    const response = await this.#get(from, `/held/${version}`)
+    const response = await this.get(from, `/held/${version}`)
     if (response === undefined) return { manifest: false, shards: [] }
     const body = await this.#body(from, response, HELD_BYTES_MAX)
     try {
@@ -164,6 +164,15 @@ export class ShardClient {
     } catch {
       throw new PeerFailed(from, 'it answers in no agreed form')
     }
+  }
+
+  /** False when it says that it cannot get at its shards now. @throws {PeerFailed} */
+  async isReady(party: NodeId): Promise<boolean> {
+    const { call, answer } = this.#begin(party, 'GET', '/ready')
+    call.end()
+    const response = await answer
+    response.resume()
+    return response.statusCode !== 503
   }
 
   /** Part of a shard, as it comes; undefined when the peer has it not. @throws {PeerFailed} */
@@ -175,10 +184,11 @@ export class ShardClient {
     start: number,
     length: number,
   ): Promise<IncomingMessage | undefined> {
-    return this.#get(from, `/shard/${version}/${blob}/${index}/${start}/${length}`)
+    return this.get(from, `/shard/${version}/${blob}/${index}/${start}/${length}`)
   }
 
-  async #get(from: NodeId, path: string): Promise<IncomingMessage | undefined> {
+  /** Undefined when the peer has nothing there. @throws {PeerFailed} */
+  async get(from: NodeId, path: string): Promise<IncomingMessage | undefined> {
     const { call, answer } = this.#begin(from, 'GET', path)
     call.end()
     const response = await answer

@@ -7,6 +7,9 @@
  *     PUT /manifest/VERSION                            201 once it is on disk
  *     GET /manifest/VERSION                            200, 404
  *     GET /held/VERSION                                200 with what there is of it
+ *     GET /ready                                       200; 503 when the bucket in which this node keeps its shards cannot be asked
+ *
+ * What would take that bucket is answered 503 as well.
  *
  * A peer writes only what the ledger does not have yet: what is agreed on, every node fetches for itself, and verifies.
  */
@@ -15,7 +18,7 @@ import type { Fabric, NodeId } from '@ringwall/fabric'
 import type { RingState } from '@ringwall/ring'
 import { MANIFEST_BYTES_MAX, parseManifest, VaultError } from '@ringwall/vault'
 import { pour } from './pour.ts'
-import { FolderFull, readInto, type ShardFolder } from './shard-folder.ts'
+import { FolderFull, type ShardStore, StoreAway } from './shard-store.ts'
 import type { Slab, SlabPool } from './slabs.ts'
 
 const REST_MS_MAX = 60_000
@@ -26,9 +29,11 @@ const PATH =
 
 export interface ShardServerOptions {
   readonly fabric: Pick<Fabric, 'onStream'>
-  readonly folder: ShardFolder
+  readonly folder: ShardStore
   readonly slabs: SlabPool
   readonly state: () => Pick<RingState, 'objects' | 'node'>
+  /** Whatever else nodes of the ring give each other; false: it was asked for nothing of that. */
+  readonly other?: ((request: IncomingMessage, response: ServerResponse) => Promise<boolean>) | undefined
 }
 
 export class ShardServer {
@@ -56,7 +61,13 @@ export class ShardServer {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const from = this.#peers.get(request.socket)
     const path = PATH.exec(request.url ?? '')
-    if (from === undefined || this.#options.state().node(from) === undefined || path === null) {
+    const isMember = from !== undefined && this.#options.state().node(from) !== undefined
+    if (isMember && request.url === '/ready') {
+      response.writeHead((await this.#options.folder.isThere()) ? 200 : 503).end()
+      return
+    }
+    if (isMember && path === null && (await this.#options.other?.(request, response)) === true) return
+    if (!isMember || path === null) {
       response.writeHead(404).end()
       return
     }
@@ -113,34 +124,29 @@ export class ShardServer {
     start: number,
     length: number,
   ): Promise<void> {
-    const handle = await this.#options.folder.openShard(version, blob, index)
-    if (handle === undefined) {
-      response.writeHead(404).end()
-      return
-    }
+    const shard = await this.#options.folder.openShard(version, blob, index, start + length)
     const runs = [0, 1].map(() => this.#options.slabs.take(Math.min(length, RUN_BYTES)))
     let sent: Promise<void> | undefined
     try {
-      const { size } = await handle.stat()
-      if (start + length > size) {
-        response.writeHead(404).end()
-        return
-      }
-      response.writeHead(200, { 'content-length': length })
       for (let at = 0, turn = 0; at < length && !response.destroyed; turn += 1) {
         const run = (runs[turn % 2] as Slab).bytes.subarray(0, length - at)
-        if (!(await readInto(handle, start + at, run))) throw new Error('it became shorter')
+        if (!(await shard?.readInto(start + at, run))) {
+          if (at > 0) throw new Error('it became shorter')
+          break
+        }
+        if (at === 0) response.writeHead(200, { 'content-length': length })
         // One leaves while the next one is read.
         await sent
         sent = written(response, run)
         at += run.length
       }
       await sent
+      if (!response.headersSent) response.writeHead(404)
       response.end()
     } finally {
       await sent
       for (const run of runs) run.release()
-      await handle.close()
+      await shard?.close()
     }
   }
 
@@ -184,7 +190,7 @@ export async function bodyWithin(body: AsyncIterable<unknown>, bytesMax: number)
 function fail(response: ServerResponse, error: unknown): void {
   if (response.headersSent) response.destroy()
   else {
-    const status = error instanceof FolderFull ? 507 : error instanceof VaultError ? 422 : 500
+    const status = error instanceof FolderFull ? 507 : error instanceof StoreAway ? 503 : error instanceof VaultError ? 422 : 500
     // The rest of the body is not read: the connection is of no use any more.
     response.writeHead(status, { connection: 'close' }).end()
   }

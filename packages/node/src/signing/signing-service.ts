@@ -42,6 +42,8 @@ const STOCK_IDLE = 4
 const STOCK_MAX = 96
 const BATCH_MAX = 16
 const RESTOCK_EVERY_MS = 500
+/** What is left of one signature after some 13 s. */
+const RECENT_LEAST = 0.01
 /** What a coordinator may ask for within ten seconds; about five times what a machine can use. */
 const PAIRS_PER_WINDOW = 2_048
 const WINDOW_MS = 10_000
@@ -383,6 +385,8 @@ export class SigningService {
     // What two seconds took, half forgotten every two.
     this.#target = Math.max(STOCK_IDLE, Math.min(STOCK_MAX, Math.ceil(this.#recent * 2)))
     this.#recent *= 0.84
+    // A node without a share signs for its own clients only: what nobody asks for is not kept ready, and its thread ends.
+    if (this.#share === undefined && this.#recent < RECENT_LEAST) return
     if (!this.#isStocked(this.#target / 2 + 1)) void this.#restock(BATCH_MAX)
   }
 

@@ -5,14 +5,19 @@ import { TaskThread, ThreadGone } from './task-thread.ts'
 import type { FromThread, ThreadAnswer, ThreadTask } from './thread-messages.ts'
 
 const TASKS_MAX = 1_024
+/** Without a share, a thread that nobody asks ends after so long: it takes some 50 MB. */
+const IDLE_MS = 60_000
 
 export class SigningThread {
   readonly #thread: TaskThread<ThreadTask, ThreadAnswer, FromThread>
   #publicKey: PublicKey | undefined
+  readonly #onStock: (stock: Readonly<Record<string, number>>) => void
   #share: NodeShare | undefined
+  #idle: NodeJS.Timeout | undefined
 
   /** @param self The node's name. */
   constructor(self: string, onStock: (stock: Readonly<Record<string, number>>) => void) {
+    this.#onStock = onStock
     this.#thread = new TaskThread({
       name: 'signing',
       program: new URL('./signing-worker.ts', import.meta.url),
@@ -21,6 +26,7 @@ export class SigningThread {
       onReply: ({ stock }) => {
         if (stock !== undefined) onStock(stock)
       },
+      onIdle: () => this.#rest(),
     })
   }
 
@@ -28,7 +34,7 @@ export class SigningThread {
   use(publicKey: PublicKey, share: NodeShare | undefined): void {
     this.#publicKey = publicKey
     this.#share = share
-    // A node without a share signs nothing with others: the thread, some 50 MB, is started when it has something signed.
+    // A node without a share signs nothing with others: the thread is started when it has something signed.
     if (share !== undefined) this.#thread.start()
     if (this.#thread.isRunning) this.#tellKey()
   }
@@ -42,7 +48,20 @@ export class SigningThread {
   }
 
   stop(): Promise<void> {
+    clearTimeout(this.#idle)
     return this.#thread.stop()
+  }
+
+  /** What was kept ready goes with the thread. */
+  #rest(): void {
+    clearTimeout(this.#idle)
+    if (this.#share !== undefined) return
+    this.#idle = setTimeout(() => {
+      if (this.#share !== undefined || this.#thread.size > 0) return
+      this.#onStock({})
+      void this.#thread.end()
+    }, IDLE_MS)
+    this.#idle.unref()
   }
 
   #tellKey(): void {

@@ -1,5 +1,5 @@
 /** E-mail by SMTP (RFC 5321), over TLS from the first byte or by STARTTLS (RFC 3207): in the clear on loopback only. */
-import { createTransport } from 'nodemailer'
+import type { Transporter } from 'nodemailer'
 import { type Channel, DeliveryFailed, type Message, SEND_MS_MAX } from './message.ts'
 
 export interface EmailSettings {
@@ -16,27 +16,33 @@ export interface EmailSettings {
 }
 
 export function emailChannel({ name, host, port, tls, user, password, from, to, ca }: EmailSettings): Channel {
-  const transport = createTransport({
-    host,
-    port,
-    secure: tls === 'tls',
-    requireTLS: tls === 'starttls',
-    ignoreTLS: tls === 'none',
-    ...(user === undefined ? {} : { auth: { user, pass: password ?? '' } }),
-    tls: { minVersion: 'TLSv1.2', ...(ca === undefined ? {} : { ca }) },
-    connectionTimeout: SEND_MS_MAX,
-    greetingTimeout: SEND_MS_MAX,
-    socketTimeout: SEND_MS_MAX,
-    // A message is text that we wrote: nothing of it is fetched or read from files.
-    disableFileAccess: true,
-    disableUrlAccess: true,
-  })
+  let transport: Transporter | undefined
+  /** The library takes some 20 MB: whoever sends no mail does not load it. */
+  const opened = async (): Promise<Transporter> => {
+    const { createTransport } = await import('nodemailer')
+    transport ??= createTransport({
+      host,
+      port,
+      secure: tls === 'tls',
+      requireTLS: tls === 'starttls',
+      ignoreTLS: tls === 'none',
+      ...(user === undefined ? {} : { auth: { user, pass: password ?? '' } }),
+      tls: { minVersion: 'TLSv1.2', ...(ca === undefined ? {} : { ca }) },
+      connectionTimeout: SEND_MS_MAX,
+      greetingTimeout: SEND_MS_MAX,
+      socketTimeout: SEND_MS_MAX,
+      // A message is text that we wrote: nothing of it is fetched or read from files.
+      disableFileAccess: true,
+      disableUrlAccess: true,
+    })
+    return transport
+  }
   return {
     name,
     kind: 'email',
     async send(message) {
       try {
-        await transport.sendMail({
+        await (await opened()).sendMail({
           from,
           to: [...to],
           subject: `[ringwall ${message.severity}] ${oneLine(message.title)}`.slice(0, 200),
