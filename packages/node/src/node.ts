@@ -160,6 +160,8 @@ const DRAIN_MS = 2_000
 const KEY_TICK_MS = 500
 /** A view is the ring’s when a quorum certified it so lately. */
 const CURRENT_MS = 60_000
+/** Blocks that are older come while catching up. */
+const FORESEEN_MS_MAX = 10_000
 
 export type RingLedger = Ledger<RingState>
 
@@ -404,7 +406,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       keeper?.follow(final.state)
       wiper.follow(final.state)
       holds.look()
-      foresight.follow(final.state)
+      // A ceremony of the past is over, whatever its phase was then: no thread for it.
+      if (Date.now() - final.block.timestampMs < FORESEEN_MS_MAX) foresight.follow(final.state)
       if (isLinked) reception.follow(final.state)
     })
     closers.push(stopBlocks)
