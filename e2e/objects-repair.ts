@@ -1,12 +1,10 @@
 /**
- * `npm run e2e:objects -- --repair-gb 1`: the time that a ring of five takes to be whole again, without a command, after one node is lost for good
- * with its disk while it held a shard of objects of so many gigabytes together; and what `ringwall vault status` says meanwhile.
+ * `npm run e2e:objects -- --repair-gb 1`: the time that a ring of five with its usual settings takes to be whole again, without a command, after one
+ * node is lost for good with its disk, while they hold objects of so many gigabytes together; and what `ringwall vault status` says meanwhile.
  */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { appendFileSync } from 'node:fs'
 import { request } from 'node:http'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CreateBucketCommand, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
@@ -15,9 +13,7 @@ import { ObjectRing } from './objects-scene.ts'
 
 const Bucket = 'shop-repair'
 const OBJECT_BYTES = 64_000_000
-/** How soon a node counts as lost, here: three minutes are usual. What is measured begins then. */
-const AWAY_MS = 5_000
-const REPAIR_MS_MAX = 300_000
+const REPAIR_MS_MAX = 900_000
 
 const out = (text: string): void => void process.stdout.write(`${text}\n`)
 
@@ -40,11 +36,12 @@ export async function repairAfterLoss(gigabytes: number): Promise<void> {
   try {
     const left = [1, 2, 3, 4]
     const s3 = scene.s3(1, scene.accessKey())
-    for (const node of [1, 2, 3, 4, 5]) {
-      await ring.kill(node)
-      appendFileSync(join(ring.data, `n${node}`, 'node.yaml'), `\nobjects: { awayMs: ${AWAY_MS} }\n`)
-      await ring.restart(node)
-    }
+    // Of five nodes one has no shard of an object, to take that of the one that is lost.
+    const operator = ring.client(1)
+    const { text, version } = await operator.policy()
+    const policy = text.replace("- bucket: 'shop-*'", "- bucket: 'shop-*'\n      shards: 2/4")
+    assert.notEqual(policy, text)
+    await operator.submit({ type: 'policy.set', policy, expectVersion: version })
     await eventually('a bucket', async () => (await s3.send(new CreateBucketCommand({ Bucket }))).Location !== undefined, 60_000)
     const count = Math.ceil((gigabytes * 1_000_000_000) / OBJECT_BYTES)
     const body = randomBytes(OBJECT_BYTES)
@@ -53,11 +50,13 @@ export async function repairAfterLoss(gigabytes: number): Promise<void> {
     out(`${count} objects of 64 MB put; n5 holds ${lost} of their ${count * 4} shards`)
     assert.ok(lost > 0)
 
-    await ring.kill(5)
     const status = (node: number) => ring.client(node).vaultObjects()
-    await eventually('n5 counts as lost', async () => (await status(1)).away.includes('n5'), 60_000)
-    const began = performance.now()
     const before = await Promise.all(left.map(status))
+    await ring.kill(5)
+    const began = performance.now()
+    // With the settings that are usual it is lost after three minutes.
+    await eventually('n5 counts as lost', async () => (await status(1)).away.includes('n5'), 300_000)
+    const lostAfterMs = performance.now() - began
     let saidAtMs = began
     for (;;) {
       const [files, now] = [left.reduce((sum, node) => sum + scene.shardFiles(node).length, 0), performance.now()]
@@ -75,7 +74,8 @@ export async function repairAfterLoss(gigabytes: number): Promise<void> {
     const after = await Promise.all(left.map(status))
     const bytes = after.reduce((sum, { repairedBytes }, at) => sum + repairedBytes - (before[at]?.repairedBytes ?? 0), 0)
     out(
-      `whole again ${seconds.toFixed(1)} s after n5 counted as lost: ${(bytes / 1e6).toFixed(0)} MB made anew on four nodes (the aim: 300 s for 1 GB)`,
+      `whole again ${seconds.toFixed(0)} s after n5 was killed, of which ${(lostAfterMs / 1_000).toFixed(0)} s until it counted as lost (the aim: 300 s for 1 GB); ` +
+        `${(bytes / 1e6).toFixed(0)} MB made anew by four nodes`,
     )
   } finally {
     await scene.destroy()

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { BlobShape, blobKey, type ManifestPart, OBJECT_SEGMENT_BYTES } from '@ringwall/vault'
 import type { DigestName } from './digests.ts'
 import type { GoingDigests, ObjectThread } from './object-thread.ts'
+import type { BodyReader } from './pour.ts'
 import type { ShardSink } from './shard-client.ts'
 import type { Slab } from './slabs.ts'
 
@@ -72,14 +73,32 @@ export class BlobWriter {
   async write(chunk: Uint8Array): Promise<void> {
     if (this.#size + chunk.length > this.#options.length) throw new RangeError('more comes than was said')
     for (let at = 0; at < chunk.length; ) {
-      if (this.#filled === OBJECT_SEGMENT_BYTES) await this.#flush()
-      this.#plain ??= this.#options.thread.slabs.take(this.#shape.plainBytes(this.#number), true)
-      const count = Math.min(chunk.length - at, OBJECT_SEGMENT_BYTES - this.#filled)
-      this.#plain.bytes.set(chunk.subarray(at, at + count), this.#filled)
+      const room = await this.#room()
+      const count = Math.min(chunk.length - at, room.length)
+      room.set(chunk.subarray(at, at + count))
       this.#filled += count
       at += count
     }
     this.#size += chunk.length
+  }
+
+  /** Takes all that is to come, straight to where it is sealed; false when it ends before. @throws {ObjectsUnavailable} */
+  async writeAll(reader: BodyReader): Promise<boolean> {
+    while (this.#size < this.#options.length) {
+      const room = await this.#room()
+      const count = await reader.fill(room)
+      this.#filled += count
+      this.#size += count
+      if (count < room.length) break
+    }
+    return this.#size === this.#options.length
+  }
+
+  /** What is left of the segment that is being filled; of the next one when there is nothing left. */
+  async #room(): Promise<Uint8Array> {
+    if (this.#filled === OBJECT_SEGMENT_BYTES) await this.#flush()
+    this.#plain ??= this.#options.thread.slabs.take(this.#shape.plainBytes(this.#number), true)
+    return this.#plain.bytes.subarray(this.#filled)
   }
 
   /** Segments are written while the next ones are sealed and filled. */

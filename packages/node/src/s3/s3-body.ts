@@ -3,6 +3,7 @@
  * that go with it by whoever makes the digests, at the end and before anything is acknowledged.
  */
 import type { IncomingMessage } from 'node:http'
+import type { Readable } from 'node:stream'
 import { CHECKSUMS, type ChecksumName, createDigest, type DigestName } from '../objects/digests.ts'
 import { bodyWithin } from '../objects/shard-server.ts'
 import { S3Error } from './s3-error.ts'
@@ -16,6 +17,8 @@ export interface Body {
   /** Of what is to come. */
   readonly length: number
   readonly chunks: AsyncIterable<Buffer>
+  /** The same, where it comes as it is; instead of `chunks`. */
+  readonly stream: Readable | undefined
   /** What is to be made of all chunks. */
   readonly digests: readonly DigestName[]
   /** @param values Of these digests, hex. @throws {S3Error} When the client said another one. */
@@ -75,6 +78,7 @@ export function readBody(request: IncomingMessage, claim: Claim, secret: string)
   return {
     length,
     chunks: ofLength(source, length),
+    stream: isStreaming ? undefined : request,
     digests: wanted.map(([digest]) => digest),
     check: (values) => {
       for (const [at, [, check]] of wanted.entries()) check(values[at] ?? '')

@@ -4,6 +4,7 @@ import { type Bucket, isObjectKey, mayUseObjects, OBJECT_BYTES_MAX, type ObjectV
 import { isHeader, type Manifest, OBJECT_HEADERS_BYTES_MAX, OBJECT_PARTS_MAX } from '@ringwall/vault'
 import type { BlobWriter, StoredBlob } from '../objects/blob-writer.ts'
 import type { Draft, ObjectService } from '../objects/object-service.ts'
+import { BodyReader } from '../objects/pour.ts'
 import { written } from '../objects/shard-server.ts'
 import type { Body } from './s3-body.ts'
 import type { S3Call } from './s3-call.ts'
@@ -198,14 +199,16 @@ export class S3Objects {
 
   async #store(
     draft: Draft,
-    { length, chunks, digests, check }: Pick<Body, 'length' | 'chunks' | 'digests' | 'check'>,
+    { length, chunks, stream, digests, check }: Pick<Body, 'length' | 'chunks' | 'stream' | 'digests' | 'check'>,
   ): Promise<{ blob: StoredBlob; etag: string }> {
     if (length > OBJECT_BYTES_MAX) throw new S3Error('EntityTooLarge', `an object has at most ${OBJECT_BYTES_MAX} bytes`)
     return this.#turns.take(async () => {
       const writer: BlobWriter = this.#service.blobWriter(draft, length, ['md5', ...digests])
       let etag = ''
       try {
-        for await (const chunk of chunks) await writer.write(chunk)
+        if (stream === undefined) for await (const chunk of chunks) await writer.write(chunk)
+        else if (!(await writer.writeAll(new BodyReader(stream))))
+          throw new S3Error('IncompleteBody', 'the body is shorter than was said')
         const blob = await writer.finish(([md5 = '', ...others]) => {
           etag = md5
           check(others)
@@ -271,7 +274,7 @@ export class S3Objects {
     const [start, end] = range ?? [0, version.size]
     const chunks = this.#service.read(objectKey, manifest, bucket, start, end) as AsyncIterable<Buffer>
     try {
-      const body = { length: end - start, chunks, digests: [], check: () => {} }
+      const body = { length: end - start, chunks, stream: undefined, digests: [], check: () => {} }
       return { ...(await this.#store(draft, body)), manifest }
     } finally {
       objectKey.fill(0)
