@@ -99,7 +99,11 @@ test('what is no such file is refused at the start, with its name and what was e
   }
   await refused('text', Buffer.from('hello'), /is no MMDB file/)
   await refused('empty', Buffer.alloc(0), /is no MMDB file/)
-  await refused('cities', mmdb('Test-City', [['8.0.0.0/8', { city: { name: 'x' } }]]), /knows city, and neither country, location nor/)
+  await refused(
+    'cities',
+    mmdb('Test-City', [['8.0.0.0/8', { city: { name: 'x' } }]]),
+    /knows city, and neither country, location nor/,
+  )
   await assert.rejects(opened([join(folder, 'missing.mmdb')]), /missing\.mmdb: ENOENT/)
 })
 

@@ -35,12 +35,9 @@ const Filter = z
       .enum(['new', 'known'])
       .optional()
       .meta({ description: 'known: a login to the account was good from this program or this network within 15 to 30 days.' }),
-    travel: z
-      .enum(['impossible'])
-      .optional()
-      .meta({
-        description: 'A good login from where nobody can have come since the last; takes files of places with locations.',
-      }),
+    travel: z.enum(['impossible']).optional().meta({
+      description: 'A good login from where nobody can have come since the last; takes files of places with locations.',
+    }),
   })
   .meta({ description: 'Requests for which all of this holds.' })
 
