@@ -22,6 +22,7 @@ export {
   SAML_IDP_PATHS,
   SAML_PATHS,
   SESSION_COOKIES,
+  SIGNAL_PATHS,
   sessionCookie,
   sessionOf,
 } from './people.ts'

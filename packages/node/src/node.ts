@@ -32,6 +32,7 @@ import {
   KEY_NAMES,
   type KeyName,
   nodeSubject,
+  type Person,
   parseGenesis,
   publicKeyOf,
   type RingApplication,
@@ -91,6 +92,7 @@ import { openFeed } from './feeds/feed-config.ts'
 import { TaxiiFeed } from './feeds/taxii-feed.ts'
 import { followReleases } from './fleet/follow-releases.ts'
 import { HoldWatch } from './fleet/hold-watch.ts'
+import { ageOfView, type Standing, whyNotCurrent } from './fleet/offline.ts'
 import { summarizeFleet } from './fleet/summary.ts'
 import { FloodWatch } from './floods.ts'
 import { HashicorpFace } from './hashicorp/face.ts'
@@ -113,6 +115,7 @@ import { outsideHttp } from './people/outside-http.ts'
 import { Passwords } from './people/passwords.ts'
 import { ProviderKeys } from './people/provider-keys.ts'
 import { SamlKey } from './people/saml-key.ts'
+import { SignalStreams, STREAMS_VERSION } from './people/signal-streams.ts'
 import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
@@ -157,6 +160,8 @@ const DRAIN_MS = 2_000
 const KEY_TICK_MS = 500
 /** A view is the ring’s when a quorum certified it so lately. */
 const CURRENT_MS = 60_000
+/** Blocks that are older come while catching up. */
+const FORESEEN_MS_MAX = 10_000
 
 export type RingLedger = Ledger<RingState>
 
@@ -223,8 +228,12 @@ export interface RunningNode {
   hold(): Hold | undefined
   /** When a node's link ended that is not linked now; undefined: it was not linked since this node started. */
   lastSeenMs(id: string): number | undefined
-  /** True once it takes traffic and holds a view that a quorum certified since it started. */
+  /** True once it takes traffic and holds a view that a quorum certified since it started; or one of before, when it is cut off (`fleet.offline`). */
   ready(): boolean
+  /** Why it is not ready; undefined: it is. */
+  whyNotReady(): string | undefined
+  /** Milliseconds since its view was certified. */
+  viewAgeMs(): number
   view(): View
   certifiedAtMs(): number | undefined
   /** What the guard says to somebody who asks for something, but for limits, API and WAF. */
@@ -357,6 +366,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     let serving: Traffic | undefined
     let workloads: WorkloadApi | undefined
     let blocksWithNews = 0
+    let tellSignals: SignalStreams | undefined
     const stopBlocks = ledger.onBlock((final) => {
       // A block that comes late was certified when its timestamp says, but for what clocks may differ by: catching up is not
       // being up to date.
@@ -396,7 +406,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       keeper?.follow(final.state)
       wiper.follow(final.state)
       holds.look()
-      foresight.follow(final.state)
+      // A ceremony of the past is over, whatever its phase was then: no thread for it.
+      if (Date.now() - final.block.timestampMs < FORESEEN_MS_MAX) foresight.follow(final.state)
       if (isLinked) reception.follow(final.state)
     })
     closers.push(stopBlocks)
@@ -440,6 +451,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           if (denial === undefined) continue
           confirmed.push(state.denial(denial.id) ?? denial)
           cut(denial.subject)
+          for (const kind of kindsOf(before.people.get(body.name))) tellSignals?.changed(body.name, 'revoke', kind, content.atMs)
           events.add(
             'person',
             'info',
@@ -448,6 +460,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         } else if (body.type === 'person.put') {
           events.add('person', 'info', `${body.name}, groups ${body.groups.join(', ') || 'none'}, by ${issuer}: ${body.reason}`)
         } else if (body.type === 'person.enrol') {
+          const { kind } = body.credential
+          if (kind !== 'outside') tellSignals?.changed(body.name, 'create', kind, content.atMs)
           events.add('person', 'info', `${body.name} enrolled a ${body.credential.kind} by an invitation, through ${issuer}`)
         } else if (body.type === 'token.use') {
           const [use, reuse] = [denialOf(content, undefined), denialOfReuse(content, undefined)]
@@ -567,7 +581,27 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     if (acme !== undefined) closers.push(() => acme.stop())
     const forms = new LoginForms()
     const samlKey = new SamlKey(join(config.data, 'keys', 'saml'), seal, config.id)
+    const signals = new SignalStreams({
+      ring,
+      self: config.id,
+      view: () => view,
+      version: () => blocksWithNews,
+      mint: async (person, timeoutMs) => {
+        const { message, signature } = await signing.mint({ person }, timeoutMs)
+        return `${Buffer.from(message).toString()}.${encodeBase64url(signature)}`
+      },
+      http: outside,
+      secret: (variable) => process.env[variable],
+      fabric,
+      file: join(config.data, 'signal-streams'),
+      disk: disk.seal,
+      log,
+    })
+    await signals.start()
+    closers.push(() => signals.stop())
+    tellSignals = signals
     const portal = new LoginPortal({
+      signals,
       ring,
       node: config.id,
       samlKey: () => samlKey.held(),
@@ -984,6 +1018,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       onSources: (from, payload) => {
         if (payload[0] === SOURCE_SUMMARY_VERSION) slowLogins.merge(from, payload)
         else if (payload[0] === RULE_SUMMARY_VERSION) detection.merge(from, payload, Date.now())
+        else if (payload[0] === STREAMS_VERSION) signals.merge(payload, Date.now())
         else desk.merge(from, payload, Date.now())
       },
     })
@@ -1090,6 +1125,18 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
         say: (level, line) => events.add('key', level, line),
       })
+    const standing = (): Standing => ({
+      startedAtMs,
+      certifiedAtMs,
+      blockTimestampMs: view.height === 0 ? 0 : view.blockTimestampMs,
+      offlineMs: view.policy.fleet.offline,
+    })
+    const whyNotReady = (): string | undefined => {
+      const { hold } = holds
+      const drained = hold?.kind === 'drain' ? `drained by ${hold.by}: ${hold.reason}` : undefined
+      if (!takesTraffic) return 'it takes no traffic yet, or no more'
+      return whyOut() ?? drained ?? whyNotCurrent(standing(), Date.now())
+    }
     const node: RunningNode = {
       config,
       disk,
@@ -1127,7 +1174,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       indicators: () => indicators.status(),
       feeds: () => [...feeds, ...taxiiFeeds].map((feed) => feed.status()),
       tokens: () => tokens,
-      ready: () => takesTraffic && certifiedAtMs !== undefined && whyOut() === undefined && holds.hold?.kind !== 'drain',
+      ready: () => whyNotReady() === undefined,
+      whyNotReady,
+      viewAgeMs: () => ageOfView(standing(), Date.now()),
       whyOut,
       hold: () => holds.hold,
       lastSeenMs: (id) => lastSeenMs.get(id),
@@ -1296,6 +1345,12 @@ async function openAudit(
     throw new StartError('CONFIG_INVALID', `audit.file: ${cause.message}`, { cause })
   })
   return audit
+}
+
+/** Of what somebody shows to this ring alone, each once. */
+function kindsOf(person: Person | undefined): readonly ('passkey' | 'password')[] {
+  const kinds = new Set(person?.credentials.map(({ kind }) => kind))
+  return (['passkey', 'password'] as const).filter((kind) => kinds.has(kind))
 }
 
 /** The statement of the transaction with this id. */

@@ -271,7 +271,7 @@ export {
   residencyOf,
   rulesOfBucket,
 } from './policy-objects.ts'
-export type { OpenIdClient, OpenIdPolicy } from './policy-openid.ts'
+export type { OpenIdClient, OpenIdPolicy, SignalStreamPolicy } from './policy-openid.ts'
 export type { PeoplePolicy } from './policy-people.ts'
 export {
   inputsOf,

@@ -97,7 +97,11 @@ export const schemas: Readonly<Record<string, Schema>> = {
     code: described('Stable; switch on it.', text),
     'problems?': list(anything),
   }),
-  Readiness: object('Whether the node takes traffic with a certified view.', { ready: flag, reason: text }),
+  Readiness: object('Whether the node takes traffic with a certified view.', {
+    ready: flag,
+    reason: text,
+    viewAgeMs: described('Since its view was certified.', number),
+  }),
   LedgerStatus: object('How far this node’s ledger is, and with whom.', {
     height: whole,
     round: whole,
@@ -105,6 +109,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
     root: described('Commitment to the state.', text),
     timestampMs: ms,
     viewAgeMs: described('Since the last certified block; null: none since start.', orNull(number)),
+    blockAgeMs: described('Since the block was made that the view is of.', number),
     lag: described('Blocks that peers are known to be ahead.', whole),
     epoch: described('Counts changes of the validators.', whole),
     role: described('Whether this node has a vote, or follows those who have.', choice('validator', 'follower')),

@@ -1,7 +1,7 @@
 /** The thread that encrypts, codes and hashes segments of objects: some ten milliseconds each, which the node's own thread has not. */
 import { hash } from 'node:crypto'
 import { parentPort } from 'node:worker_threads'
-import { ErasureCode, openObjectSegment, sealObjectSegment, VaultError } from '@ringwall/vault'
+import { ErasureCode, openObjectSegment, sealObjectSegment, VaultError } from '@ringwall/vault/object-code'
 import { createDigest, type Digest } from './digests.ts'
 import type { FromObjectThread, ObjectAnswer, ObjectTask, ToObjectThread } from './object-messages.ts'
 
