@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Signal } from '@ringwall/detect'
 import { parsePolicyDocument, type View } from '@ringwall/ring'
-import { type Detected, DetectionWatch, describeDetected, signalOf } from './detection.ts'
+import { type Detected, DetectionWatch, describeDetected, followDetection, signalOf } from './detection.ts'
 
 const T0 = 1_800_000_000_000
 const POLICY = (mode: string, more = ''): string => `version: 1
@@ -117,4 +117,29 @@ test('garbage of a peer changes nothing, and a peer that talks without end is pa
   for (let at = 0; at < 1_000; at += 1) detection.merge('n2', tale, T0 + at)
   assert.deepEqual(found, [])
   assert.equal(detection.size.keys, 0)
+})
+
+test('a key that is well on its way is told of at once and then once a second, not when the timer comes: the other node denies', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] })
+  const [one, other] = [watch('enforce'), watch('enforce')]
+  const told: Uint8Array[] = []
+  const end = followDetection(one.detection, { broadcast: (_channel, payload) => void told.push(payload) })
+  t.after(end)
+  one.probe('203.0.113.7', 3)
+  assert.equal(told.length, 0, 'what comes together is told together')
+  t.mock.timers.tick(100)
+  assert.equal(told.length, 1)
+  for (const path of ['/a', '/b', '/c']) other.detection.observe(signal('203.0.113.7', path))
+  assert.deepEqual(other.denied, [])
+  other.detection.merge('n2', told[0]!, T0)
+  assert.equal(other.denied.length, 1)
+  assert.match(other.denied[0]!, /^ip 203\.0\.113\.7 /)
+
+  one.probe('203.0.113.8', 2)
+  t.mock.timers.tick(500)
+  assert.equal(told.length, 1, 'others take no more than one in a while')
+  t.mock.timers.tick(500)
+  assert.equal(told.length, 2)
+  t.mock.timers.tick(3_000)
+  assert.equal(told.length, 2, 'nothing is news')
 })
