@@ -60,6 +60,9 @@ test('a node without a share keeps nothing ready until somebody asks it, and sig
     asked.add(to)
     return answer
   }
+  // Threads keep no process alive that has nothing else to do.
+  const alive = setTimeout(() => {}, WAIT_MS)
+  t.after(() => clearTimeout(alive))
   t.mock.timers.tick(5_000)
   for (let turn = 0; turn < 20; turn += 1) await new Promise((settle) => setImmediate(settle))
   assert.ok(asked.has(holder.id), 'holders keep some ready')
