@@ -42,7 +42,7 @@ export function addNodes(program: Command): void {
     .option('--traffic <host:port>', 'of a device: where it takes traffic', '0.0.0.0:8080')
     .option('--admin <host:port>', 'of a device: its admin API and console', '127.0.0.1:9080')
     .addOption(
-      new Option('--profile <which>', 'of a device: edge holds it to 150 MB of memory').choices(['edge', 'full']).default('edge'),
+      new Option('--profile <which>', 'of a device: edge is for 150 MB of memory').choices(['edge', 'full']).default('edge'),
     )
     .action(async ({ config, takeOver, device, domain, ...wishes }: NodeGiven) => {
       const { runOneNode } = await import('../commands/run-node.ts')

@@ -1,5 +1,5 @@
 /**
- * What this program is, measured by itself: its files, those of its dependencies, the engine and its flags; and its configuration. Software measuring
+ * What this program is, measured by itself: its files, those of its dependencies, the engine and its flags, but for those that the program gives it as an edge; and its configuration. Software measuring
  * software: who controls the machine can have it say anything. It finds what was changed by somebody who does not.
  */
 import { createHash } from 'node:crypto'
@@ -9,6 +9,7 @@ import { url as inspectorUrl } from 'node:inspector'
 import { dirname, join, resolve } from 'node:path'
 import type { Measured } from '@ringwall/ring'
 import type { NodeConfig } from '../config.ts'
+import { ownFlags } from '../profile/edge-process.ts'
 
 /** Of this installation: the folder that holds `packages` and `node_modules`. */
 const ROOT = resolve(import.meta.dirname, '../../../..')
@@ -57,7 +58,7 @@ export function createMeasurer(
   return {
     async measure() {
       const files = await digestAll(await programFiles(root))
-      const engine = [process.version, await digestOf(process.execPath), process.env.NODE_OPTIONS ?? '', ...flags]
+      const engine = [process.version, await digestOf(process.execPath), process.env.NODE_OPTIONS ?? '', ...ownFlags(flags)]
       const program = createHash('sha256')
         .update(JSON.stringify([files, ...engine]))
         .digest('hex')

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { after, test } from 'node:test'
-import { edgeCommand } from './edge-process.ts'
+import { edgeCommand, ownFlags } from './edge-process.ts'
 
 const CLI = resolve(import.meta.dirname, '../../../cli/bin/ringwall.mjs')
 const folder = mkdtempSync(join(tmpdir(), 'ringwall-edge-'))
@@ -18,6 +18,8 @@ test('the bounds are those of the first time when the process is replaced again,
   const again = edgeCommand(program, 'warm', first.args.slice(0, -2))
   assert.deepEqual(again.args, first.args)
   assert.equal(again.env.RINGWALL_EDGE, 'warm')
+  assert.deepEqual(ownFlags(first.args.slice(0, -2)), ['--use-openssl-ca'], 'what is measured is the same on an edge')
+  assert.deepEqual(ownFlags(first.args.slice(0, -3)), first.args.slice(0, -3), 'some of them are not those of an edge')
 })
 
 test('a node whose configuration says edge runs as the edge program, and says what is wrong as any other', {

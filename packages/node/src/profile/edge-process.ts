@@ -30,14 +30,22 @@ const BOUNDS = {
   UV_THREADPOOL_SIZE: '2',
 }
 
+/** Flags of the engine without those of an edge: what somebody else gave it. */
+export function ownFlags(flags: readonly string[]): readonly string[] {
+  const before = flags.length - ENGINE_FLAGS.length
+  return before >= 0 && ENGINE_FLAGS.every((flag, at) => flags[before + at] === flag) ? flags.slice(0, before) : flags
+}
+
 /** @param flags Of the engine, as this process has them. */
 export function edgeCommand(
   program: EdgeProgram,
   state: 'cold' | 'warm',
   flags: readonly string[],
 ): { readonly args: readonly string[]; readonly env: Readonly<Record<string, string>> } {
-  const own = flags.filter((flag) => !ENGINE_FLAGS.includes(flag))
-  return { args: [...own, ...ENGINE_FLAGS, MAIN, JSON.stringify(program)], env: { ...BOUNDS, [EDGE_VARIABLE]: state } }
+  return {
+    args: [...ownFlags(flags), ...ENGINE_FLAGS, MAIN, JSON.stringify(program)],
+    env: { ...BOUNDS, [EDGE_VARIABLE]: state },
+  }
 }
 
 /** Returns only where a process cannot be replaced: Windows, and one whose parent talks to it. */

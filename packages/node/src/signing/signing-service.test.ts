@@ -50,6 +50,27 @@ test('any node mints a token with others, and one that is down is gone round', a
     assert.ok(verified(signers, await first.service.mint({ mint: signers.signed(signers.tokenRequest()) }, WAIT_MS)))
 })
 
+test('a node without a share keeps nothing ready until somebody asks it, and signs then', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const signers = begin(t)
+  const [holder, , , guest] = signers.members as [Member, Member, Member, Member]
+  guest.service.use((signers.shares[0] as KeyShare).publicKey, undefined)
+  const asked = new Set<string>()
+  signers.tamper = (_from, to, answer) => {
+    asked.add(to)
+    return answer
+  }
+  // Threads keep no process alive that has nothing else to do.
+  const alive = setTimeout(() => {}, WAIT_MS)
+  t.after(() => clearTimeout(alive))
+  t.mock.timers.tick(5_000)
+  for (let turn = 0; turn < 20; turn += 1) await new Promise((settle) => setImmediate(settle))
+  assert.ok(asked.has(holder.id), 'holders keep some ready')
+  assert.ok(!asked.has(guest.id))
+  assert.ok(verified(signers, await guest.service.mint({ mint: signers.signed(signers.tokenRequest()) }, WAIT_MS)))
+  assert.ok(asked.has(guest.id))
+})
+
 test('fewer than the threshold sign nothing', async (t) => {
   const signers = begin(t)
   const [first, ...others] = signers.members
