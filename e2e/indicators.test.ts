@@ -26,7 +26,7 @@ async function startNode(t: TestContext, folder: string, sets: string) {
   const policy = join(folder, 'ringwall.yaml')
   writeFileSync(
     policy,
-    `version: 1\nservices: { app: { upstreams: [{ url: "${upstream}" }] } }\ntrustedProxies: ["127.0.0.1"]\ndenials: { safe: ["198.51.100.9"] }\nindicators: [{ set: refused, mode: deny }, { set: watched }]\n`,
+    `version: 1\nservices: { app: { upstreams: [{ url: "${upstream}" }] } }\ntrustedProxies: ["127.0.0.1"]\ndenials: { safe: ["198.51.100.9"] }\nindicators: [{ set: refused, mode: deny }, { set: watched }, { set: posted, mode: deny }]\n`,
   )
   const data = join(folder, 'ring')
   const made = await startProtect(upstream, port, data, '--admin', `127.0.0.1:${adminPort}`, '--config', policy, '--workers', '2')
@@ -46,13 +46,14 @@ async function startNode(t: TestContext, folder: string, sets: string) {
 
 test('what a list names is refused on every thread, what is safe is not, and a changed list counts', async (t) => {
   const folder = folderOf(t)
+  const taxii = await freePort()
   const [list, watched] = [join(folder, 'list.txt'), join(folder, 'watched.txt')]
   writeFileSync(list, '198.51.100.0/24 # scanners\n')
   writeFileSync(watched, '203.0.113.0/24\n')
   const { ringwall, statusFor } = await startNode(
     t,
     folder,
-    `[{ name: refused, path: ${list}, format: list }, { name: watched, path: ${watched}, format: list }]`,
+    `[{ name: refused, path: ${list}, format: list }, { name: watched, path: ${watched}, format: list }, { name: posted, format: inbox }]\ntaxii: { listen: "127.0.0.1:${taxii}", share: [refused] }`,
   )
   for (let time = 0; time < 8; time += 1) {
     assert.equal(await statusFor('198.51.100.7'), 403)
@@ -63,6 +64,28 @@ test('what a list names is refused on every thread, what is safe is not, and a c
   writeFileSync(list, '192.0.2.0/24\n')
   await eventually('the changed list is in force', async () => (await statusFor('192.0.2.7')) === 403, 20_000)
   assert.equal(await statusFor('198.51.100.7'), 200)
+
+  const key = ringwall('taxii', 'add', 'partner', '--read', 'refused', '--write', 'posted', '--yes').trim()
+  const object = {
+    type: 'indicator',
+    spec_version: '2.1',
+    id: 'indicator--00000000-0000-4000-8000-000000000000',
+    created: '2026-01-01T00:00:00Z',
+    modified: '2026-01-01T00:00:00Z',
+    pattern: "[ipv4-addr:value = '203.0.113.99']",
+    pattern_type: 'stix',
+    valid_from: '2026-01-01T00:00:00Z',
+  }
+  const call = async (collection: string, init: RequestInit = {}): Promise<Response> => {
+    const authorization = `Basic ${btoa(`partner:${key}`)}`
+    const headers = { authorization, 'content-type': 'application/taxii+json;version=2.1' }
+    return fetch(`http://127.0.0.1:${taxii}/taxii2/ring/collections/${collection}/objects/`, { ...init, headers })
+  }
+  assert.equal((await call('posted', { method: 'POST', body: JSON.stringify({ objects: [object] }) })).status, 202)
+  await eventually('what was posted is refused', async () => (await statusFor('203.0.113.99')) === 403, 20_000)
+  assert.match(await (await call('refused')).text(), /ipv4-addr:value = '192\.0\.2\.0\/24'/)
+  assert.equal((await call('denials')).status, 404)
+  assert.match(ringwall('taxii', 'ls'), /partner +refused +posted/)
 })
 
 const PYTHON = process.env.PYTHON ?? 'python3'

@@ -213,17 +213,18 @@ export class TestRing {
 
   /** Starts a killed node as an operator would. */
   async restart(node: number): Promise<void> {
-    const child = spawn(process.execPath, [...NODE_FLAGS, CLI, 'node', '--config', join(this.data, `n${node}`, 'node.yaml')], {
-      stdio: 'ignore',
-    })
-    this.#restarted.set(node, child)
-    await eventually(`n${node} answers`, async () => (await ask(this.traffic(node), '/')).status < 500)
+    this.start(node)
+    await this.answers(node)
   }
 
-  /** Starts a node without waiting for it, its disk sealed in another way. */
-  start(node: number, seal: 'local' | 'ring'): void {
+  async answers(node: number, msMax?: number): Promise<void> {
+    await eventually(`n${node} answers`, async () => (await ask(this.traffic(node), '/')).status < 500, msMax)
+  }
+
+  /** Starts a node without waiting for it, its disk sealed in another way if one is named. */
+  start(node: number, seal?: 'local' | 'ring'): void {
     const config = join(this.data, `n${node}`, 'node.yaml')
-    writeFileSync(config, readFileSync(config, 'utf8').replace(/seal: \w+/, `seal: ${seal}`))
+    if (seal !== undefined) writeFileSync(config, readFileSync(config, 'utf8').replace(/seal: \w+/, `seal: ${seal}`))
     const child = spawn(process.execPath, [...NODE_FLAGS, CLI, 'node', '--config', config], { stdio: 'ignore' })
     this.#restarted.set(node, child)
   }

@@ -32,12 +32,12 @@ export class ObjectRing {
   }
 
   /** @param settings Of `objects` in node.yaml; the nodes are started with them one by one. */
-  static async start(settings = '', nodes = 4): Promise<ObjectRing> {
+  static async start(settings = '', nodes = 4, rules = RULES): Promise<ObjectRing> {
     const ring = await TestRing.start({ nodes, extra: ['--s3'] })
     const scene = new ObjectRing(ring, settings)
     const client = ring.client(1)
     const { text, version } = await client.policy()
-    await client.submit({ type: 'policy.set', policy: `${text}${RULES}`, expectVersion: version })
+    await client.submit({ type: 'policy.set', policy: `${text}${rules}`, expectVersion: version })
     await eventually('a sealing key', async () => (await client.vaultFacts()).publicKey !== null, 60_000)
     return scene
   }

@@ -10,6 +10,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { createRemoteJWKSet, jwtVerify } from 'jose'
 import Provider from 'oidc-provider'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
 import { ask, eventually, type Reply, TestRing } from './local-ring.ts'
@@ -18,6 +19,8 @@ import { type OutsideIdp, type OutsideParty, outsideIdp, outsideParty } from './
 const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
 const skip = CHROMIUM === undefined ? 'no Chromium on this machine (Debian: apt-get install chromium)' : false
 const SECRET = randomBytes(32).toString('base64url')
+const AUDIT = 'https://audit.example'
+const keyHashOf = (key: string): string => `sha256:${hash('sha256', key)}`
 const PASSWORD = 'several words that nobody guesses'
 const NODES = 2
 const corpKey = generateKeyPairSync('rsa', { modulusLength: 2_048 }).privateKey
@@ -119,6 +122,16 @@ before(async () => {
           consent: 'skip',
         },
       ],
+      streams: [
+        {
+          name: 'ring',
+          audience: 'ringwall',
+          keyHash: keyHashOf('unused'),
+          delivery: 'push',
+          endpoint: at(2, '/.ringwall/outside/signals'),
+        },
+        { name: 'audit', audience: AUDIT, keyHash: keyHashOf(SECRET) },
+      ],
     },
     services: { app: { upstreams, people: {} } },
   })
@@ -143,7 +156,8 @@ before(async () => {
         clientId: 'ringwall',
         authentication: { method: 'client_secret_post', secretVariable: 'OTHER_SECRET' },
         scopes: ['openid', 'profile', 'groups'],
-        accounts: 'made',
+        accounts: 'both',
+        signals: {},
       },
       {
         kind: 'saml',
@@ -155,6 +169,11 @@ before(async () => {
         groups: { engineers: 'staff' },
       },
     ],
+    openid: {
+      service: 'app',
+      issuer: at(1).slice(0, -1),
+      streams: [{ name: 'audit', audience: AUDIT, keyHash: keyHashOf(SECRET), events: ['session-revoked'] }],
+    },
     saml: {
       service: 'app',
       origin: at(1).slice(0, -1),
@@ -356,7 +375,120 @@ test('somebody of a second ring logs in by its OpenID Provider', { timeout: 60_0
   await page.getByRole('button', { name: 'Log in with a password' }).click()
   await page.waitForURL(at(2, '/open'))
   assert.equal((await told(page)).headers['x-user'], 'other-ring:zoe')
+
+  // Linked to somebody here, and out here once the other ring says so: it pushes an event that its own key signed.
+  const invite = ring.cli('person', 'add', 'yan', '--group', 'staff', '--invite', at(1).slice(0, -1), '--reason', 'joins')
+  await page.goto(invite.stdout.trim())
+  await page.getByRole('link', { name: 'Use other-ring' }).click()
+  await page.waitForURL(/\/\.ringwall\/login/)
+  await page.goto(at(1, '/.ringwall/login?to=/home'))
+  await page.getByRole('link', { name: 'Log in with other-ring' }).click()
+  await page.waitForURL(at(1, '/home'))
+  assert.equal((await told(page)).headers['x-user'], 'yan')
+  const cookie = `ringwall_session=${(await context.cookies(at(1))).find(({ name }) => name === 'ringwall_session')?.value}`
   await context.close()
+  assert.equal((await ask(ring.traffic(2), '/', { headers: { cookie } })).status, 200)
+  const revoke = other.cli('identity', 'revoke', 'person:zoe', '--issued-before', 'now', '--reason', 'left')
+  assert.equal(revoke.code, 0, revoke.stderr)
+  for (const node of [1, 2])
+    await eventually(
+      `n${node} lets her go`,
+      async () => (await ask(ring.traffic(node), '/', { headers: { cookie } })).status === 403,
+    )
+  const sets = await polled(other, 1)
+  assert.deepEqual(
+    sets.map(({ events, sub_id: about }) => [Object.keys(events)[0]?.split('/').at(-1), about.sub]),
+    [
+      ['credential-change', 'person:zoe'],
+      ['session-revoked', 'person:zoe'],
+    ],
+  )
+  assert.deepEqual(sets[0]?.events[`${CAEP}credential-change`]?.change_type, 'create')
+})
+
+const CAEP = 'https://schemas.openid.net/secevent/caep/event-type/'
+
+interface Set {
+  readonly jti: string
+  readonly aud: string
+  readonly events: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  readonly sub_id: Readonly<Record<string, string>>
+}
+
+function signals(of: TestRing, node: number, path: string, body?: object, key = SECRET): Promise<Reply> {
+  const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json', accept: 'application/json' }
+  const init = body === undefined ? { headers } : { headers, method: 'POST', body: JSON.stringify(body) }
+  return ask(of.traffic(node), `/.ringwall/signals/${path}`, init)
+}
+
+/** What the receiver of the stream `audit` has not acknowledged, as jose reads it. */
+async function polled(of: TestRing, node: number, ack: readonly string[] = []): Promise<readonly Set[]> {
+  const reply = await signals(of, node, 'poll', { returnImmediately: true, ack })
+  assert.equal(reply.status, 200, reply.body)
+  const { sets } = JSON.parse(reply.body) as { sets: Readonly<Record<string, string>> }
+  const origin = `http://127.0.0.1:${of.traffic(node)}`
+  const metadata = JSON.parse((await ask(of.traffic(node), '/.well-known/ssf-configuration')).body) as {
+    issuer: string
+    jwks_uri: string
+  }
+  const jwks = createRemoteJWKSet(new URL(new URL(metadata.jwks_uri).pathname, origin))
+  return Promise.all(
+    Object.entries(sets).map(async ([jti, set]) => {
+      const { payload } = await jwtVerify(set, jwks, { issuer: metadata.issuer, audience: AUDIT, typ: 'secevent+jwt' })
+      assert.equal(payload.jti, jti)
+      return payload as unknown as Set
+    }),
+  )
+}
+
+test('any node hands out events of the stream, and what is acknowledged at one is not told by another', {
+  timeout: 60_000,
+}, async () => {
+  const revoke = (name: string): void => {
+    const done = ring.cli('identity', 'revoke', name, '--issued-before', 'now', '--reason', 'lost')
+    assert.equal(done.code, 0, done.stderr)
+  }
+  const about = async (node: number, sub: string, ack: readonly string[] = []): Promise<Set | undefined> =>
+    (await polled(ring, node, ack)).find(({ sub_id: named }) => named.sub === sub)
+  revoke('person:gil')
+  let set: Set | undefined
+  for (const node of [1, 2])
+    await eventually(`n${node} tells of gil`, async () => (set = await about(node, 'person:gil')) !== undefined)
+  assert.equal(set!.sub_id.iss, at(1).slice(0, -1))
+  assert.deepEqual(set!.events[`${CAEP}session-revoked`]?.initiating_entity, 'admin')
+  assert.equal(await about(2, 'person:gil', [set!.jti]), undefined)
+  await eventually('n1 knows that it was acknowledged', async () => (await about(1, 'person:gil')) === undefined)
+
+  const stream = JSON.parse((await signals(ring, 2, 'stream')).body) as readonly {
+    stream_id: string
+    delivery: { method: string }
+  }[]
+  assert.deepEqual([stream.length, stream[0]?.delivery.method], [1, 'urn:ietf:rfc:8936'])
+  const subject = { format: 'iss_sub', iss: at(1).slice(0, -1), sub: 'person:hal' }
+  const table: readonly (readonly [Promise<Reply>, number])[] = [
+    [signals(ring, 1, 'stream', undefined, 'another'), 401],
+    [signals(ring, 1, 'stream', {}), 409],
+    [signals(ring, 1, 'stream?stream_id=none'), 404],
+    [signals(ring, 1, 'status', { stream_id: 'none', status: 'paused' }), 404],
+    [signals(ring, 1, 'status', { stream_id: 'audit', status: 'off' }), 400],
+    [signals(ring, 1, 'subjects/add', { stream_id: 'audit', subject: { ...subject, iss: 'https://other.example' } }), 400],
+    [signals(ring, 1, 'subjects/remove', { stream_id: 'audit', subject }), 204],
+    [signals(ring, 1, 'verify', { stream_id: 'audit', state: 'seen' }), 204],
+    [signals(ring, 1, 'verify', { stream_id: 'audit' }), 429],
+    [signals(ring, 1, 'poll', { maxEvents: 'many' }), 400],
+  ]
+  for (const [reply, status] of table) assert.equal((await reply).status, status)
+  await eventually('n2 verifies the stream', async () =>
+    (await polled(ring, 2)).some(({ events }) => Object.values(events)[0]?.state === 'seen'),
+  )
+  revoke('person:hal')
+  revoke('person:ida')
+  await eventually('n2 tells of ida', async () => (await about(2, 'person:ida')) !== undefined)
+  assert.equal(await about(2, 'person:hal'), undefined, 'the receiver took him out')
+  assert.equal((await signals(ring, 2, 'status', { stream_id: 'audit', status: 'paused' })).status, 200)
+  await eventually('n1 tells nothing while it is paused', async () => (await about(1, 'person:ida')) === undefined)
+  assert.equal((await signals(ring, 2, 'status', { stream_id: 'audit', status: 'enabled' })).status, 200)
+  await eventually('n1 tells what waited', async () => (await about(1, 'person:ida')) !== undefined)
 })
 
 for (const javaScriptEnabled of [true, false])

@@ -5,13 +5,13 @@
  * Needs Linux.
  */
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
-import { Agent, createServer, type IncomingHttpHeaders, request } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { Agent } from 'node:http'
 import { join } from 'node:path'
 import { makePair } from '../packages/proxy/src/test-certificates.ts'
 import { CLI, eventually, NODE_FLAGS, TestRing } from './local-ring.ts'
+import { ask, load, type Running, report, run, startProgram } from './sidecar-scene.ts'
 
 const WAIT_MS_MAX = 90_000
 /** Beside the base of a ring: none of its nodes has them. */
@@ -23,51 +23,15 @@ if (process.platform !== 'linux') {
   process.exit(0)
 }
 
-const report = (what: string, figure = ''): void =>
-  void process.stdout.write(`ok   ${what}${figure === '' ? '' : `: ${figure}`}\n`)
 const children: ChildProcess[] = []
-
-interface Running {
-  readonly child: ChildProcess
-  text: string
-}
+const program = await startProgram()
+const { url, seen } = program
 
 function sidecar(file: string): Running {
-  const child = spawn(process.execPath, [...NODE_FLAGS, CLI, 'sidecar', '--config', file], { stdio: ['ignore', 'pipe', 'pipe'] })
-  children.push(child)
-  const running: Running = { child, text: '' }
-  for (const stream of [child.stdout, child.stderr])
-    stream.on('data', (chunk: Buffer) => {
-      running.text += String(chunk)
-    })
+  const running = run(process.execPath, [...NODE_FLAGS, CLI, 'sidecar', '--config', file])
+  children.push(running.child)
   return running
 }
-
-function ask(port: number, path = '/', agent?: Agent): Promise<number> {
-  return new Promise((settle, refuse) => {
-    const options = {
-      host: '127.0.0.1',
-      port,
-      path,
-      headers: { host: 'shop.example' },
-      ...(agent === undefined ? {} : { agent }),
-    }
-    const sent = request(options, (response) => {
-      response.resume()
-      response.on('end', () => settle(response.statusCode as number))
-    })
-    sent.on('error', refuse)
-    sent.end()
-  })
-}
-
-const seen: IncomingHttpHeaders[] = []
-const program = createServer((asked, response) => {
-  seen.push(asked.headers)
-  response.end('ok')
-})
-await new Promise<void>((settle) => program.listen(0, '127.0.0.1', settle))
-const url = `http://127.0.0.1:${(program.address() as AddressInfo).port}`
 
 const ring = await TestRing.start()
 try {
@@ -126,25 +90,13 @@ services:
   report('through a node: who is named in callers gets through, another service gets 403, nobody 401')
 
   const agent = new Agent({ keepAlive: true, maxSockets: 4 })
-  const counts: Record<string, number> = {}
-  const hashes = new Set<unknown>()
-  const until = performance.now() + LOAD_MS
-  await Promise.all(
-    Array.from({ length: 4 }, async () => {
-      while (performance.now() < until) {
-        const status = await ask(ring.base + SHOP_OUT, '/', agent).catch((error: Error) => error.message)
-        counts[status] = (counts[status] ?? 0) + 1
-        hashes.add(seen.at(-1)?.['x-forwarded-client-cert'])
-        await new Promise((wake) => setTimeout(wake, 10))
-      }
-    }),
-  )
+  const [counts, certificates] = await load(program, ring.base + SHOP_OUT, agent, LOAD_MS)
   agent.destroy()
   assert.deepEqual(Object.keys(counts), ['200'], JSON.stringify(counts))
-  assert.ok(hashes.size >= 3, `${hashes.size} certificates of a minute in ${LOAD_MS} ms`)
+  assert.ok(certificates >= 3, `${certificates} certificates of a minute in ${LOAD_MS} ms`)
   report(
     'certificates of a minute are replaced under load, and no request fails',
-    `${counts['200']} requests, ${hashes.size} certificates of the caller`,
+    `${counts['200']} requests, ${certificates} certificates of the caller`,
   )
 
   const denied = client.denyAdd({ kind: 'subject', value: `spiffe://${name}/service/shop` }, 600_000, 'stolen')
@@ -157,7 +109,6 @@ services:
   process.stdout.write(`fail ${(error as Error).stack}\n`)
 } finally {
   for (const child of children) child.kill('SIGKILL')
-  program.close()
-  program.closeAllConnections()
+  program.stop()
   await ring.destroy()
 }

@@ -51,7 +51,14 @@ function run(seed: number, tally: Tally): void {
   }
   const nodes = Array.from({ length: whole(3, 12) }, make)
   const members = (): readonly Node[] => nodes.filter(({ isMember }) => isMember)
-  const placed = (): readonly (string | undefined)[] => placeShards(version, layout, members())
+  // The same as long as the members are.
+  let known: { readonly of: string; readonly place: readonly (string | undefined)[] } | undefined
+  const placed = (): readonly (string | undefined)[] => {
+    const now = members()
+    const of = now.map(({ id }) => id).join()
+    if (known?.of !== of) known = { of, place: placeShards(version, layout, now) }
+    return known.place
+  }
   const byId = (id: string | undefined): Node | undefined => nodes.find((node) => node.id === id)
   for (const [index, id] of placed().entries()) byId(id)?.disk.add(index)
   const first = placed().filter((id) => id !== undefined)

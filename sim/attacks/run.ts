@@ -16,6 +16,7 @@ export const START_MS: number = Date.UTC(2_026, 5, 1)
 const OF_SERVICE: ReadonlyMap<string, readonly string[]> = new Map([
   ['stuffing-campaign', ['stuffing-fast', 'stuffing-slow', 'spraying']],
   ['signups-campaign', ['fake-signups', 'fake-signups-browser']],
+  ['signups-slow', ['fake-signups', 'fake-signups-browser']],
 ])
 
 export interface TrafficOptions {

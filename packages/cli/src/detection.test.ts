@@ -1,6 +1,9 @@
 /** A real node: rules of the policy find what they are about in real requests, and deny whom they name where they enforce. */
 import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { verifyEvidenceFile } from '@ringwall/node'
 import { findingsOf, startTestNode, type TestNode, tryLogin } from './test-node.ts'
 
 let node: TestNode
@@ -70,6 +73,37 @@ test('findings make incidents: listed, shown with a timeline, exported, and clos
   const exported = JSON.parse((await node.run('incident', 'export', guessing.id)).stdout)
   assert.equal(exported.incident.id, guessing.id)
   assert.equal(exported.denials.length, 1)
+  assert.ok(exported.receipts.length > 0)
+  const [file, genesis] = [join(node.folder, 'incident.json'), node.node.config.genesis]
+  const verify = (bundle: unknown) => {
+    writeFileSync(file, JSON.stringify(bundle))
+    return verifyEvidenceFile(file, genesis)
+  }
+  assert.equal(verify(exported).receipts.length, exported.receipts.length)
+  const verified = await node.run('incident', 'verify', file, '--genesis', genesis)
+  assert.match(
+    verified.stdout,
+    /^good: nothing in it was changed\n.*signed by {2}n1.*receipt .*deny, of 2001:db8::.*denial .*certified by n1/s,
+  )
+  const edits: readonly (readonly [(bundle: typeof exported) => void, RegExp])[] = [
+    [(bundle) => (bundle.incident.timeline[0].reason = 'nothing'), /refused: \/incident\/timeline\/0: it was changed/],
+    [(bundle) => (bundle.incident.severity = 'none'), /refused: \/incident\/severity: it was changed/],
+    [(bundle) => delete bundle.incident.sources, /refused: \/incident\/sources: it was taken away/],
+    [(bundle) => (bundle.receipts[0].decision.path = '/other'), /refused: \/receipts\/0: it was changed/],
+    [(bundle) => bundle.receipts.pop(), /refused: \/receipts\/length: it was changed/],
+    [(bundle) => (bundle.denials[0].denial.reason = 'none'), /refused: \/denials\/0: it was changed/],
+    [(bundle) => (bundle.exportedAtMs += 1), /refused: \/signature: n1 did not sign/],
+    [(bundle) => (bundle.state.policyVersion += 1), /refused: \/state: /],
+    [(bundle) => (bundle.nodes[0].publicKey = bundle.signature), /refused: \/nodes: /],
+    [(bundle) => (bundle.provenHeight += 1), /refused: \/provenHeight: /],
+    [(bundle) => (bundle.blocks = `${bundle.blocks.slice(0, -8)}AAAAAAAA`), /refused: \/blocks: /],
+    [(bundle) => (bundle.more = 1), /refused: \/: /],
+  ]
+  for (const [edit, refusal] of edits) {
+    const copy = structuredClone(exported)
+    edit(copy)
+    assert.throws(() => verify(copy), refusal, String(edit))
+  }
   assert.equal((await node.run('incident', 'close', guessing.id, '--reason', 'a test of ours')).code, 0)
   assert.ok(!(await node.run('incident', 'ls')).stdout.includes(guessing.id))
   assert.match(

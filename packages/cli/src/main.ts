@@ -5,9 +5,11 @@ import manifest from '../package.json' with { type: 'json' }
 import { QuietFailure, UsageError } from './errors.ts'
 import { write } from './output.ts'
 import { addDenials } from './programs/denials.ts'
+import { addFleet } from './programs/fleet.ts'
 import { addIdentity } from './programs/identity.ts'
 import { addInsight } from './programs/insight.ts'
 import { addKeys } from './programs/keys.ts'
+import { addModel } from './programs/model.ts'
 import { addNodes } from './programs/nodes.ts'
 import { addPeople } from './programs/people.ts'
 import { addPolicy } from './programs/policy.ts'
@@ -25,8 +27,10 @@ function buildProgram(): Command {
 
   addServing(program)
   addNodes(program)
+  addFleet(program)
   addDenials(program)
   addResponse(program)
+  addModel(program)
   addIdentity(program)
   addPolicy(program)
   addRules(program)

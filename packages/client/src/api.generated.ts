@@ -4,10 +4,10 @@
 export type Problem = { readonly type: string; readonly title: string; readonly status: number; /** One sentence: what, and what to do. */ readonly detail: string; /** Stable; switch on it. */ readonly code: string; readonly problems?: readonly unknown[] }
 
 /** Whether the node takes traffic with a certified view. */
-export type Readiness = { readonly ready: boolean; readonly reason: string }
+export type Readiness = { readonly ready: boolean; readonly reason: string; /** Since its view was certified. */ readonly viewAgeMs: number }
 
 /** How far this node’s ledger is, and with whom. */
-export type LedgerStatus = { readonly height: number; readonly round: number; readonly digest: string; /** Commitment to the state. */ readonly root: string; /** Unix milliseconds. */ readonly timestampMs: number; /** Since the last certified block; null: none since start. */ readonly viewAgeMs: number | null; /** Blocks that peers are known to be ahead. */ readonly lag: number; /** Counts changes of the validators. */ readonly epoch: number; /** Whether this node has a vote, or follows those who have. */ readonly role: 'validator' | 'follower'; readonly validators: number; readonly quorum: number; readonly faultsTolerated: number; readonly reachable: readonly string[]; readonly unreachable: readonly string[]; readonly mempool: number; readonly syncing: boolean; /** Oldest block on this node’s disk. */ readonly firstHeight: number; /** Of the blocks on this node’s disk. */ readonly bytes: number; /** Block after which the newest snapshot was taken; 0: none yet. */ readonly snapshotHeight: number; readonly evidence: readonly { readonly validator: string; readonly kind: string; readonly round: number }[]; /** What was found wrong on disk at start. */ readonly repairs: readonly string[]; /** Why nothing is accepted any more; null while all is well. */ readonly halted: string | null }
+export type LedgerStatus = { readonly height: number; readonly round: number; readonly digest: string; /** Commitment to the state. */ readonly root: string; /** Unix milliseconds. */ readonly timestampMs: number; /** Since the last certified block; null: none since start. */ readonly viewAgeMs: number | null; /** Since the block was made that the view is of. */ readonly blockAgeMs: number; /** Blocks that peers are known to be ahead. */ readonly lag: number; /** Counts changes of the validators. */ readonly epoch: number; /** Whether this node has a vote, or follows those who have. */ readonly role: 'validator' | 'follower'; readonly validators: number; readonly quorum: number; readonly faultsTolerated: number; readonly reachable: readonly string[]; readonly unreachable: readonly string[]; readonly mempool: number; readonly syncing: boolean; /** Oldest block on this node’s disk. */ readonly firstHeight: number; /** Of the blocks on this node’s disk. */ readonly bytes: number; /** Block after which the newest snapshot was taken; 0: none yet. */ readonly snapshotHeight: number; readonly evidence: readonly { readonly validator: string; readonly kind: string; readonly round: number }[]; /** What was found wrong on disk at start. */ readonly repairs: readonly string[]; /** Why nothing is accepted any more; null while all is well. */ readonly halted: string | null }
 
 /** The link to one peer. */
 export type Link = { readonly id: string; readonly region: string; readonly connected: boolean; readonly reason: string | null; readonly roundTripMs: number | null; /** The peer’s clock minus ours. */ readonly clockOffsetMs: number | null; readonly sentBytes: number; readonly receivedBytes: number }
@@ -22,7 +22,7 @@ export type Balancing = { readonly service: string; /** Sent again, after someth
 export type Traffic = { readonly requests: number; readonly allowed: number; readonly denied: number; readonly throttled: number; readonly upstreamErrors: number; /** Answered 503, because upstreams carry as many as they may. */ readonly overloaded: number; readonly requestsPerSecond: number; readonly deniedPerSecond: number }
 
 /** One node, by itself. */
-export type NodeStatus = { readonly node: string; readonly region: string; readonly ring: string; readonly version: string; readonly pid: number; /** Unix milliseconds. */ readonly startedAtMs: number; readonly roles: readonly ('validator' | 'edge')[]; readonly listen: { readonly traffic: string; readonly admin: string; readonly fabric: string }; readonly ledger: LedgerStatus; readonly policyVersion: number; readonly denials: number; readonly provisionalDenials: number; /** Said by nodes, and not by enough of them yet. */ readonly pendingDenials: number; readonly unconfirmedDenials: readonly UnconfirmedDenials[]; readonly links: readonly Link[]; readonly upstreams: readonly Upstream[]; readonly balancing: readonly Balancing[]; readonly traffic: Traffic }
+export type NodeStatus = { readonly node: string; readonly region: string; readonly ring: string; readonly version: string; readonly pid: number; /** Unix milliseconds. */ readonly startedAtMs: number; readonly roles: readonly ('validator' | 'edge')[]; readonly listen: { readonly traffic: string; readonly admin: string; readonly fabric: string }; readonly ledger: LedgerStatus; /** What operators keep it from. */ readonly hold: Hold | null; readonly policyVersion: number; readonly denials: number; readonly provisionalDenials: number; /** Said by nodes, and not by enough of them yet. */ readonly pendingDenials: number; readonly unconfirmedDenials: readonly UnconfirmedDenials[]; readonly links: readonly Link[]; readonly upstreams: readonly Upstream[]; readonly balancing: readonly Balancing[]; readonly traffic: Traffic }
 
 /** Denials of the last hour that an issuer signed and nobody confirmed. */
 export type UnconfirmedDenials = { readonly issuer: string; readonly count: number }
@@ -41,6 +41,21 @@ export type NodeWipe = { readonly id: string; readonly publicKey: string; readon
 
 /** Disks that the ring opens, and nodes that were wiped, newest first. */
 export type Disks = { readonly disks: readonly NodeDisk[]; readonly wipes: readonly NodeWipe[] }
+
+/** What operators keep a node from: new work of the ring and updates; drained, clients as well. */
+export type Hold = { readonly kind: 'cordon' | 'drain'; readonly by: string; readonly reason: string; /** Unix milliseconds. */ readonly sinceMs: number; /** Null: until it is lifted. */ readonly untilMs: number | null }
+
+/** A node of the fleet, as the asked one sees it. */
+export type FleetNode = { readonly id: string; readonly region: string; readonly roles: readonly ('validator' | 'edge')[]; readonly labels: Readonly<Record<string, string>>; /** That it runs, as it says. */ readonly version: string | null; /** That the policy has it run. */ readonly wanted: string | null; readonly trying: string | null; readonly failed: { readonly version: string; /** Unix milliseconds. */ readonly atMs: number; readonly reason: string } | null; readonly hold: Hold | null; readonly reachable: boolean; readonly ready: boolean | null; readonly viewAgeMs: number | null; readonly attested: { readonly state: 'waiting' | 'trusted' | 'stale' | 'lapsed'; /** Unix milliseconds. */ readonly untilMs: number } | null; /** Null: not since the asked node started. */ readonly lastSeenMs: number | null }
+
+/** A release that the ring agreed on. */
+export type Release = { readonly version: string; readonly digest: string; readonly files: number; readonly bytes: number; readonly programs: readonly string[]; /** That signed it: Ed25519, raw, base64url. */ readonly key: string; readonly by: string; /** Unix milliseconds. */ readonly atMs: number }
+
+/** How far an update is. */
+export type FleetUpdate = { readonly name: string; readonly select: string; readonly version: string; readonly stage: 'one' | 'region' | 'all' | 'done'; /** Why nobody may begin now. */ readonly stopped: string | null; readonly failed: readonly string[]; readonly members: readonly { readonly id: string; readonly state: 'current' | 'trying' | 'failed' | 'silent' | 'held' | 'lapsed' | 'waiting' }[] }
+
+/** Labels, holds, releases and updates. */
+export type Fleet = { readonly nodes: readonly FleetNode[]; readonly devices: readonly { readonly serial: string; readonly labels: readonly string[] }[]; readonly releases: readonly Release[]; readonly updates: readonly FleetUpdate[] }
 
 /** All nodes of the ring. */
 export type Nodes = { readonly nodes: readonly NodeSummary[] }
@@ -139,7 +154,7 @@ export type VaultSecret = { readonly name: string; /** The newest. */ readonly v
 export type VaultHistory = { readonly name: string; readonly versions: readonly { readonly version: number; readonly state: 'live' | 'deleted' | 'expired' | 'superseded'; /** Unix milliseconds. */ readonly sealedAtMs: number; readonly expiresAtMs: number | null; readonly by: string; readonly endedAtMs: number | null }[]; /** With this node’s share, newest first. */ readonly openings: readonly VaultOpening[] }
 
 /** Objects: what this node holds of them and mends, and who may have any. */
-export type VaultObjects = { readonly node: string; /** That the ring knows. */ readonly versions: number; readonly versionsMax: number; /** That this node is to hold, by its last whole look. */ readonly shards: number; /** Of those, that were not there or not right. */ readonly missing: number; /** Versions whose repair waits for other nodes. */ readonly waiting: number; /** Of shards on its disk. */ readonly bytes: number; readonly bytesMax: number; /** When its last whole look ended. */ readonly passedAtMs: number | null; /** What it makes anew now. */ readonly repairing: { readonly version: string; readonly index: number; readonly bytes: number; readonly of: number } | null; /** Shards since it started, as all that follows. */ readonly repaired: number; readonly corrupt: number; readonly erased: number; readonly moved: number; readonly scrubbedBytes: number; readonly repairedBytes: number; readonly put: number; readonly read: number; /** Wrong or missing shards of others that it met. */ readonly faults: number; /** Nodes whose shards are made anew elsewhere. */ readonly away: readonly string[]; readonly accessKeys: readonly { readonly id: string; readonly identity: string; readonly by: string; /** Unix milliseconds. */ readonly atMs: number }[] }
+export type VaultObjects = { readonly node: string; /** That the ring knows. */ readonly versions: number; readonly versionsMax: number; /** That this node is to hold, by its last whole look. */ readonly shards: number; /** Of those, that were not there or not right. */ readonly missing: number; /** Versions whose repair waits for other nodes. */ readonly waiting: number; /** Of shards that it holds. */ readonly bytes: number; readonly bytesMax: number; /** Where they lie: folder, or the endpoint and the name of a bucket. */ readonly store: string; /** Since when, and why, that bucket cannot be asked; null when it can. */ readonly storeAway: { /** Unix milliseconds. */ readonly sinceMs: number; readonly reason: string } | null; /** When its last whole look ended. */ readonly passedAtMs: number | null; /** What it makes anew now. */ readonly repairing: { readonly version: string; readonly index: number; readonly bytes: number; readonly of: number } | null; /** Shards since it started, as all that follows. */ readonly repaired: number; readonly corrupt: number; readonly erased: number; readonly moved: number; readonly scrubbedBytes: number; readonly repairedBytes: number; readonly put: number; readonly read: number; /** Wrong or missing shards of others that it met. */ readonly faults: number; /** Nodes whose shards are made anew elsewhere. */ readonly away: readonly string[]; readonly accessKeys: readonly { readonly id: string; readonly identity: string; readonly by: string; /** Unix milliseconds. */ readonly atMs: number }[] }
 
 /** An opening as a holder recorded it before it answered. */
 export type VaultOpening = { /** Unix milliseconds. */ readonly atMs: number; readonly issuer: string; readonly version: number; /** SHA-256 of what the asker signed, base64url: the same on all holders. */ readonly request: string; readonly coordinator: string }
@@ -299,6 +314,9 @@ export type IncidentEntry = { /** Unix milliseconds. */ readonly firstMs: number
 /** An incident with its timeline. */
 export type IncidentDetail = { readonly id: string; readonly severity: 'low' | 'medium' | 'high'; readonly title: string; readonly services: readonly string[]; /** Techniques of MITRE ATT&CK. */ readonly attack: readonly string[]; readonly detectors: readonly string[]; readonly nodes: readonly string[]; readonly sources: readonly string[]; /** Unix milliseconds. */ readonly firstMs: number; /** Unix milliseconds. */ readonly lastMs: number; readonly findings: number; /** Conclusions that say what another has said. */ readonly duplicates: number; readonly closed: IncidentClosing | null; readonly accounts: readonly string[]; readonly sessions: readonly string[]; readonly timeline: readonly IncidentEntry[] }
 
+/** An incident, signed by the node that was asked, with its proofs. See `ringwall incident verify`. */
+export type IncidentEvidence = { readonly format: string; readonly ring: string; readonly node: string; /** Unix milliseconds. */ readonly exportedAtMs: number; readonly incident: IncidentDetail; readonly receipts: readonly Receipt[]; readonly missing: readonly { readonly requestId: string; readonly why: string }[]; readonly denials: readonly unknown[]; readonly provenHeight: number; readonly blocks: string; readonly state: unknown; readonly nodes: readonly unknown[]; readonly parts: unknown; readonly signature: string }
+
 /** Why. */
 export type IncidentCloseRequest = { readonly note: string }
 
@@ -306,7 +324,25 @@ export type IncidentCloseRequest = { readonly note: string }
 export type LeftOut = { readonly kind: string; readonly count: number }
 
 /** Addresses that others call bad, as the node loaded them. */
-export type IndicatorSet = { readonly name: string; readonly path: string; readonly format: 'list' | 'stix' | 'misp'; /** Indicators that it holds. */ readonly size: number; /** Of its tables. */ readonly bytes: number; /** Unix milliseconds. */ readonly loadedMs: number | null; /** Why it was not loaded, or not again. */ readonly problem: string | null; readonly files: number; /** Over when it was loaded. */ readonly expired: number; /** About the same prefix as another. */ readonly repeated: number; /** Beyond the most that it may hold. */ readonly full: number; readonly leftOut: readonly LeftOut[] }
+export type IndicatorSet = { readonly name: string; readonly path: string; readonly format: 'list' | 'stix' | 'misp' | 'taxii' | 'inbox'; /** Indicators that it holds. */ readonly size: number; /** Of its tables. */ readonly bytes: number; /** Unix milliseconds. */ readonly loadedMs: number | null; /** Why it was not loaded, or not again. */ readonly problem: string | null; readonly files: number; /** Over when it was loaded. */ readonly expired: number; /** About the same prefix as another. */ readonly repeated: number; /** Beyond the most that it may hold. */ readonly full: number; readonly leftOut: readonly LeftOut[] }
+
+/** How a model came to be. */
+export type ModelAbout = { readonly hash: string; /** Unix milliseconds. */ readonly madeAtMs: number; readonly nodes: readonly string[]; readonly steps: number; /** Nodes that may have lied. */ readonly tolerates: number; /** On a part of the leader’s own requests that it did not train on. */ readonly auc: number | null; /** What it told of single requests, at δ = 1e-5. */ readonly epsilon: number }
+
+/** The model of requests on one node. */
+export type Model = { readonly node: string; readonly train: boolean; readonly use: string | null; readonly stage: string | null; readonly threshold: number | null; readonly previous: string | null; /** Whether the node has the model in use. */ readonly held: boolean; /** Whether it refuses here. */ readonly enforces: boolean; /** Why it only watches, although the stage says otherwise. */ readonly reverted: string | null; readonly counts: { readonly judged: number; readonly over: number; readonly refused: number }; readonly examples: { readonly hostile: number; readonly honest: number; readonly labelled: number }; /** Told of single requests in 30 days. */ readonly epsilon: number; readonly epsilonMax: number | null; readonly models: readonly { readonly hash: string; readonly about: ModelAbout | null }[] }
+
+/** A new model. */
+export type ModelTrained = { readonly hash: string; /** Unix milliseconds. */ readonly madeAtMs: number; readonly nodes: readonly string[]; readonly steps: number; readonly tolerates: number; readonly auc: number | null; readonly epsilon: number; readonly missing: readonly { readonly node: string; readonly why: string }[] }
+
+/** What a request was. */
+export type ModelLabelRequest = { readonly requestId: string; readonly hostile: boolean }
+
+/** Taken. */
+export type ModelLabelled = { readonly requestId: string; readonly hostile: boolean; readonly by: string }
+
+/** A score is 1 / (1 + e^−sum). */
+export type ModelScore = { readonly requestId: string; readonly model: string; readonly score: number; readonly sum: number; readonly top: readonly { readonly feature: string; readonly part: number }[] }
 
 /** As the node’s configuration lists them. */
 export type Feeds = { readonly feeds: readonly Feed[]; readonly indicators: readonly IndicatorSet[] }
@@ -510,8 +546,18 @@ export interface Operations {
   readonly notifyTest: { readonly answer: NotifyTest; readonly query: undefined; readonly body: undefined }
   /** GET /v1/incidents/{id}: One incident with its timeline. */
   readonly incident: { readonly answer: IncidentDetail; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/incidents/{id}/evidence: An incident with receipts and denials, signed, to verify elsewhere. */
+  readonly incidentEvidence: { readonly answer: IncidentEvidence; readonly query: undefined; readonly body: undefined }
   /** POST /v1/incidents/{id}/close: It is done with, until something more is found. */
   readonly incidentClose: { readonly answer: IncidentDetail; readonly query: undefined; readonly body: IncidentCloseRequest }
+  /** GET /v1/model: The model of requests on this node. */
+  readonly model: { readonly answer: Model; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/model/train: Has the ring train a model, led by this node. It judges nothing until the policy names it. */
+  readonly modelTrain: { readonly answer: ModelTrained; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/model/labels: What a request was, to train on; one that this node keeps. */
+  readonly modelLabel: { readonly answer: ModelLabelled; readonly query: undefined; readonly body: ModelLabelRequest }
+  /** GET /v1/model/scores/{requestId}: What the model in use says of a request, and why. */
+  readonly modelScore: { readonly answer: ModelScore; readonly query: undefined; readonly body: undefined }
   /** GET /v1/feeds: Whose decisions this node takes in, and how it stands. */
   readonly feeds: { readonly answer: Feeds; readonly query: undefined; readonly body: undefined }
   /** GET /v1/bouncers: Programs that enforce denials elsewhere, and when each last asked. */
@@ -578,6 +624,8 @@ export interface Operations {
   readonly transitSign: { readonly answer: TransitSignature; readonly query: undefined; readonly body: MintBody }
   /** GET /v1/enrolment: Invitations and devices, and where the nodes of the ring are found. */
   readonly enrolment: { readonly answer: Enrolment; readonly query: undefined; readonly body: undefined }
+  /** GET /v1/fleet: Labels, holds and versions of nodes, releases, and how far updates are. */
+  readonly fleet: { readonly answer: Fleet; readonly query: undefined; readonly body: undefined }
   /** GET /v1/top: What was asked most, on this node. */
   readonly top: { readonly answer: Top; readonly query: { readonly by?: 'source' | 'path' | 'rule' | 'service'; readonly windowMs?: number; readonly limit?: number }; readonly body: undefined }
 }
@@ -609,7 +657,12 @@ export const OPERATIONS = {
   notifyChannels: ['GET', '/v1/notify'],
   notifyTest: ['POST', '/v1/notify/{name}/test'],
   incident: ['GET', '/v1/incidents/{id}'],
+  incidentEvidence: ['GET', '/v1/incidents/{id}/evidence'],
   incidentClose: ['POST', '/v1/incidents/{id}/close'],
+  model: ['GET', '/v1/model'],
+  modelTrain: ['POST', '/v1/model/train'],
+  modelLabel: ['POST', '/v1/model/labels'],
+  modelScore: ['GET', '/v1/model/scores/{requestId}'],
   feeds: ['GET', '/v1/feeds'],
   bouncers: ['GET', '/v1/bouncers'],
   trace: ['GET', '/v1/traces/{traceId}'],
@@ -643,5 +696,6 @@ export const OPERATIONS = {
   transitUse: ['POST', '/v1/transit/use'],
   transitSign: ['POST', '/v1/transit/sign'],
   enrolment: ['GET', '/v1/enrolment'],
+  fleet: ['GET', '/v1/fleet'],
   top: ['GET', '/v1/top'],
 } as const satisfies Record<keyof Operations, readonly [string, string]>

@@ -20,6 +20,16 @@ export const OPENID_PATHS = {
   end: '/.ringwall/oidc/end',
   jwks: '/.ringwall/oidc/jwks',
 } as const
+/** Of the transmitter of security events (OpenID Shared Signals Framework 1.0). */
+export const SIGNAL_PATHS = {
+  configuration: '/.well-known/ssf-configuration',
+  stream: '/.ringwall/signals/stream',
+  status: '/.ringwall/signals/status',
+  addSubject: '/.ringwall/signals/subjects/add',
+  removeSubject: '/.ringwall/signals/subjects/remove',
+  verify: '/.ringwall/signals/verify',
+  poll: '/.ringwall/signals/poll',
+} as const
 /** Where people go to an outside provider, and where they come back to. */
 export const OUTSIDE_PATHS = {
   begin: '/.ringwall/outside',
@@ -40,7 +50,7 @@ export const SAML_IDP_PATHS = {
 const SAML_IDP_ALL: ReadonlySet<string> = new Set(Object.values(SAML_IDP_PATHS))
 /** Longest body of what a SAML identity provider has a browser post. */
 export const SAML_BODY_BYTES_MAX = 98_304
-const OPENID_ALL: ReadonlySet<string> = new Set(Object.values(OPENID_PATHS))
+const OPENID_ALL: ReadonlySet<string> = new Set([...Object.values(OPENID_PATHS), ...Object.values(SIGNAL_PATHS)])
 const PORTAL_PATHS: ReadonlySet<string> = new Set([
   LOGIN_PATH,
   LOGOUT_PATH,

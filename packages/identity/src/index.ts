@@ -75,8 +75,11 @@ export {
   outsideNonce,
   type PersonRequest,
   parsePersonRequest,
+  parseSignalFact,
   passwordLoginBytes,
+  type SignalFact,
 } from './people/person-request.ts'
+export { SIGNAL_EVENTS, sessionsEnded, signalId, signalStream } from './people/signal-check.ts'
 export { isOriginOf, type PasskeyRegistration, registrationFault } from './people/webauthn.ts'
 export { ProofReplays, sharedProofMemory } from './proof-replays.ts'
 export { samlCertificate } from './saml/certificate.ts'

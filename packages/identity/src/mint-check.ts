@@ -345,6 +345,11 @@ export function ringHeader(kid: string): string {
   return encoded({ alg: 'EdDSA', kid, typ: 'JWT' })
 }
 
+/** Of a security event token (RFC 8417 section 2.3): nothing that takes tokens of the ring takes it for one. */
+export function signalHeader(kid: string): string {
+  return encoded({ alg: 'EdDSA', kid, typ: 'secevent+jwt' })
+}
+
 /** Header and claims of a token as they are signed (RFC 7515 section 5.1). */
 function tokenToSign({ ring, atMs, want }: MintRequest, { key }: Authority, signed: Uint8Array): Uint8Array {
   if (want.type !== 'token') throw new Error('bug: no token is wanted')

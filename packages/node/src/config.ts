@@ -12,10 +12,12 @@ import { StartError } from './errors.ts'
 import type { EstConfig } from './est/est-server.ts'
 import type { FeedSettings } from './feeds/feed-config.ts'
 import { feedUrlFault } from './feeds/feed-url.ts'
+import { IndicatorsSchema, indicatorSettings, type TaxiiSource, taxiiSource } from './indicators/indicator-config.ts'
 import type { IndicatorSettings } from './indicators/indicator-loader.ts'
 import { parseListeners, type TrafficListener } from './listeners.ts'
 import type { ObjectSettings } from './objects/objects.ts'
 import { NotifySchema, type NotifySettings, notifyFault, withPaths } from './respond/notify-config.ts'
+import type { TaxiiConfig } from './taxii/taxii-server.ts'
 
 const WORKERS_MAX = 64
 /** Of what a node keeps in memory, unless its configuration says how much. */
@@ -88,21 +90,17 @@ const Schema = z.strictObject({
     .default([]),
   /** Where this node tells what happens. */
   notify: NotifySchema,
-  /** Files of addresses that others call bad; the policy says what is done with them. */
-  indicators: z
-    .array(
-      z.strictObject({
-        name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/),
-        path: z.string().min(1),
-        format: z.enum(['list', 'stix', 'misp']),
-        confidence: z.int().min(0).max(100).default(50),
-        ttlDays: z.int().min(1).max(3_650).optional(),
-        indicatorsMax: z.int().min(1).max(5_000_000).default(1_000_000),
-      }),
-    )
-    .max(16)
-    .refine((all) => new Set(all.map(({ name }) => name)).size === all.length, 'expected names that differ')
-    .default([]),
+  /** Addresses that others call bad; the policy says what is done with them. */
+  indicators: IndicatorsSchema,
+  /** TAXII 2.1 for others; plain HTTP without `tls`. */
+  taxii: z
+    .strictObject({
+      listen: z.string(),
+      tls: z.strictObject({ certificate: z.string().min(1), key: z.string().min(1) }).optional(),
+      /** Sets of indicators that clients may read, by name. */
+      share: z.array(z.string().max(63)).max(16).default([]),
+    })
+    .optional(),
   requests: z
     .strictObject({
       /** Memory for requests that rules matched, to judge them again; 0 keeps none. */
@@ -169,9 +167,43 @@ const Schema = z.strictObject({
       scrubBytesPerSecond: z.int().min(65_536).max(10_000_000_000).default(8_388_608),
       repairBytesPerSecond: z.int().min(65_536).max(10_000_000_000).default(33_554_432),
       /** A node that cannot be reached for so long has its shards made anew on others. */
-      awayMs: z.int().min(1_000).max(86_400_000).default(600_000),
+      awayMs: z.int().min(1_000).max(86_400_000).default(180_000),
       /** What was never acknowledged is removed when it is so old. */
       residueMs: z.int().min(1_000).max(604_800_000).default(86_400_000),
+      /** Where shards lie; without it, in a folder of `data`. */
+      store: z
+        .strictObject({
+          s3: z.strictObject({
+            endpoint: z
+              .string()
+              .max(500)
+              .superRefine((text, context) => {
+                const fault = feedUrlFault(text) ?? (URL.parse(text)?.pathname === '/' ? undefined : 'expected no path')
+                if (fault !== undefined) context.addIssue(fault)
+              }),
+            region: z
+              .string()
+              .regex(/^[a-z0-9-]{1,63}$/)
+              .default('us-east-1'),
+            bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'expected the name of a bucket'),
+            prefix: z
+              .string()
+              .regex(/^([A-Za-z0-9._-]{1,100}\/){0,5}$/, 'expected names that each end in a slash, as ringwall/')
+              .default('ringwall/'),
+            pathStyle: z.boolean().default(true),
+            /** File in the form of AWS’s shared credentials; without it, the environment. */
+            credentials: z.string().min(1).optional(),
+            profile: z
+              .string()
+              .regex(/^[\w.-]{1,64}$/)
+              .default('default'),
+            /** PEM file of the authority that its certificate is from; the platform’s unless given. */
+            ca: z.string().min(1).optional(),
+            /** What is in the bucket is listed so often. */
+            listMs: z.int().min(1_000).max(86_400_000).default(600_000),
+          }),
+        })
+        .optional(),
     })
     .prefault({}),
   /** S3 for clients with access keys; plain HTTP without `tls`. */
@@ -243,6 +275,9 @@ export interface NodeConfig {
   readonly otlp: { readonly endpoint: string; readonly headers: Readonly<Record<string, string>> } | undefined
   readonly requestBytesKept: number
   readonly indicators: readonly IndicatorSettings[]
+  /** Of those sets that come from TAXII servers. */
+  readonly taxiiSources?: readonly TaxiiSource[] | undefined
+  readonly taxii?: TaxiiConfig | undefined
   readonly feeds: readonly FeedSettings[]
   readonly notify: readonly NotifySettings[]
   readonly breachedPasswords?: string | undefined
@@ -294,6 +329,9 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     return refuse([{ path: ['listen', 'traffic'], message: 'tls.acme needs acme: { agreeToTerms: true } beside listen' }])
   if (wanted.length === 0 && data.acme !== undefined)
     return refuse([{ path: ['acme'], message: 'no listener wants a certificate: name hosts in its tls.acme' }])
+  for (const [index, name] of (data.taxii?.share ?? []).entries())
+    if (!data.indicators.some((one) => one.name === name))
+      return refuse([{ path: ['taxii', 'share', index], message: `indicators has no set ${name}` }])
   for (const [index, one] of data.notify.entries()) {
     const fault = notifyFault(one)
     if (fault !== undefined) return refuse([{ path: ['notify', index, fault[0]], message: fault[1] }])
@@ -317,11 +355,13 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     rules: Object.fromEntries(Object.entries(data.rules).map(([name, path]) => [name, at(path)])),
     otlp: data.otlp,
     requestBytesKept: data.requests.bytesKept ?? KEPT[data.profile].requestBytes,
-    indicators: data.indicators.map(({ ttlDays, path, ...rest }) => ({
-      ...rest,
-      path: at(path),
-      ttlMs: ttlDays === undefined ? undefined : ttlDays * 86_400_000,
-    })),
+    indicators: data.indicators.map((one) => indicatorSettings(one, at(data.data), at)),
+    taxiiSources: data.indicators.flatMap((one) => (one.format === 'taxii' ? [taxiiSource(one, at)] : [])),
+    taxii: data.taxii && {
+      listen: parseHostPort(data.taxii.listen, `${file}: taxii.listen`),
+      tls: data.taxii.tls && { certificate: at(data.taxii.tls.certificate), key: at(data.taxii.tls.key) },
+      share: data.taxii.share,
+    },
     feeds: data.feeds.map((feed) => ({ ...feed, key: at(feed.key), ca: feed.ca === undefined ? undefined : at(feed.ca) })),
     notify: data.notify.map((one) => withPaths(one, at)),
     breachedPasswords: data.breachedPasswords === undefined ? undefined : at(data.breachedPasswords),
@@ -353,7 +393,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
         ? data.tamper?.case
         : { ...data.tamper.case, file: at(data.tamper.case.file) },
     tpm: data.tpm && { tcti: data.tpm.tcti, eventLog: data.tpm.eventLog === undefined ? undefined : at(data.tpm.eventLog) },
-    objects: objectSettings(data.objects),
+    objects: objectSettings(data.objects, at),
     s3: data.s3 && {
       listen: parseHostPort(data.s3.listen, `${file}: s3.listen`),
       tls: data.s3.tls && { certificate: at(data.s3.tls.certificate), key: at(data.s3.tls.key) },
@@ -365,8 +405,18 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
   }
 }
 
-function objectSettings({ scrubHours, ...rest }: z.output<typeof Schema>['objects']): ObjectSettings {
-  return { ...rest, scrubMs: Math.round(scrubHours * 3_600_000) }
+function objectSettings(
+  { scrubHours, store, ...rest }: z.output<typeof Schema>['objects'],
+  at: (path: string) => string,
+): ObjectSettings {
+  const scrubMs = Math.round(scrubHours * 3_600_000)
+  if (store === undefined) return { ...rest, scrubMs }
+  const { credentials, ca, ...s3 } = store.s3
+  const files = {
+    credentials: credentials === undefined ? undefined : at(credentials),
+    ca: ca === undefined ? undefined : at(ca),
+  }
+  return { ...rest, scrubMs, store: { s3: { ...s3, ...files } } }
 }
 
 /** What a node has that says nothing of objects. */
@@ -376,7 +426,7 @@ export const USUAL_OBJECT_SETTINGS: ObjectSettings = {
   scrubMs: 604_800_000,
   scrubBytesPerSecond: 8_388_608,
   repairBytesPerSecond: 33_554_432,
-  awayMs: 600_000,
+  awayMs: 180_000,
   residueMs: 86_400_000,
 }
 

@@ -25,11 +25,14 @@ import {
   denialOfReuse,
   type GenesisDocument,
   genesisHash,
+  type Hold,
   isCredentialSubject,
   isEnrolmentStatement,
+  isFleetStatement,
   KEY_NAMES,
   type KeyName,
   nodeSubject,
+  type Person,
   parseGenesis,
   publicKeyOf,
   type RingApplication,
@@ -86,16 +89,23 @@ import { EventLog } from './events.ts'
 import { credentialsOf, ExpiryWatch } from './expiry-watch.ts'
 import { CrowdsecFeed, type FeedStatus } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
+import { TaxiiFeed } from './feeds/taxii-feed.ts'
+import { followReleases } from './fleet/follow-releases.ts'
+import { HoldWatch } from './fleet/hold-watch.ts'
+import { ageOfView, type Standing, whyNotCurrent } from './fleet/offline.ts'
+import { summarizeFleet } from './fleet/summary.ts'
 import { FloodWatch } from './floods.ts'
 import { HashicorpFace } from './hashicorp/face.ts'
 import { factsOf } from './hashicorp/face-node.ts'
 import { ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from './incident-findings.ts'
 import { IncidentDesk } from './incidents.ts'
+import { openTaxiiSource } from './indicators/indicator-config.ts'
 import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LeaseKeeper } from './leases/lease-keeper.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
+import { NodeModel } from './model/node-model.ts'
 import { Objects } from './objects/objects.ts'
 import { ownDenials } from './own-denials.ts'
 import { PassKeys, usePassKeys } from './pass-keys.ts'
@@ -105,6 +115,7 @@ import { outsideHttp } from './people/outside-http.ts'
 import { Passwords } from './people/passwords.ts'
 import { ProviderKeys } from './people/provider-keys.ts'
 import { SamlKey } from './people/saml-key.ts'
+import { SignalStreams, STREAMS_VERSION } from './people/signal-streams.ts'
 import { openPlaces } from './places.ts'
 import { EarlyDenials } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
@@ -129,6 +140,7 @@ import { SigningService } from './signing/signing-service.ts'
 import { SlowLoginWatch } from './slow-login-watch.ts'
 import { sourceMeter } from './source-meter.ts'
 import { describeSubject } from './subject-text.ts'
+import { startTaxii } from './taxii/node-taxii.ts'
 import { peersOf, sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 import { OpeningLog } from './vault/opening-log.ts'
@@ -174,6 +186,8 @@ export interface RunningNode {
   readonly archive: RequestArchive
   /** What rules that only watch would do. */
   readonly watch: RuleWatch
+  /** Where one thread does it all. */
+  readonly model: NodeModel | undefined
   readonly audit: AuditLog | undefined
   /** Certificates that it gets for itself. */
   readonly acme: AcmeCertificates | undefined
@@ -210,8 +224,16 @@ export interface RunningNode {
   tokens(): TokenVerifier
   /** Why it is to take no more traffic: it is out of the ring, or noticed what puts it out. */
   whyOut(): string | undefined
-  /** True once it takes traffic and holds a view that a quorum certified since it started. */
+  /** What operators hold it from. */
+  hold(): Hold | undefined
+  /** When a node's link ended that is not linked now; undefined: it was not linked since this node started. */
+  lastSeenMs(id: string): number | undefined
+  /** True once it takes traffic and holds a view that a quorum certified since it started; or one of before, when it is cut off (`fleet.offline`). */
   ready(): boolean
+  /** Why it is not ready; undefined: it is. */
+  whyNotReady(): string | undefined
+  /** Milliseconds since its view was certified. */
+  viewAgeMs(): number
   view(): View
   certifiedAtMs(): number | undefined
   /** What the guard says to somebody who asks for something, but for limits, API and WAF. */
@@ -344,6 +366,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     let serving: Traffic | undefined
     let workloads: WorkloadApi | undefined
     let blocksWithNews = 0
+    let tellSignals: SignalStreams | undefined
     const stopBlocks = ledger.onBlock((final) => {
       // A block that comes late was certified when its timestamp says, but for what clocks may differ by: catching up is not
       // being up to date.
@@ -382,6 +405,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       sealingHolder.follow(final.state)
       keeper?.follow(final.state)
       wiper.follow(final.state)
+      holds.look()
       // A ceremony of the past is over, whatever its phase was then: no thread for it.
       if (Date.now() - final.block.timestampMs < FORESEEN_MS_MAX) foresight.follow(final.state)
       if (isLinked) reception.follow(final.state)
@@ -427,6 +451,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
           if (denial === undefined) continue
           confirmed.push(state.denial(denial.id) ?? denial)
           cut(denial.subject)
+          for (const kind of kindsOf(before.people.get(body.name))) tellSignals?.changed(body.name, 'revoke', kind, content.atMs)
           events.add(
             'person',
             'info',
@@ -435,6 +460,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         } else if (body.type === 'person.put') {
           events.add('person', 'info', `${body.name}, groups ${body.groups.join(', ') || 'none'}, by ${issuer}: ${body.reason}`)
         } else if (body.type === 'person.enrol') {
+          const { kind } = body.credential
+          if (kind !== 'outside') tellSignals?.changed(body.name, 'create', kind, content.atMs)
           events.add('person', 'info', `${body.name} enrolled a ${body.credential.kind} by an invitation, through ${issuer}`)
         } else if (body.type === 'token.use') {
           const [use, reuse] = [denialOf(content, undefined), denialOfReuse(content, undefined)]
@@ -469,6 +496,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         else if (body.type === 'node.wipe') events.add('node', 'warn', `${body.id} is wiped, by ${issuer}: ${body.reason}`)
         else if (body.type === 'node.remove') events.add('node', 'warn', `${body.id} leaves, by ${issuer}: ${body.reason}`)
         else if (body.type === 'attest.quote') continue
+        else if (isFleetStatement(body)) events.add('node', 'info', `${summarizeFleet(body)}; by ${issuer}`)
         else if (isEnrolmentStatement(body)) events.add('node', 'info', `${summarizeEnrolment(body)}; by ${issuer}`)
         else if (body.type === 'evidence') {
           const what = `signed two contradicting statements in round ${body.round}`
@@ -485,7 +513,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const audit = config.workers > 1 ? undefined : await openAudit(config, ring, log)
     if (audit !== undefined) served.push(() => audit.stop())
     const timing = new RuleTiming()
-    const indicators = new IndicatorStore(config.indicators, log)
+    const indicators = new IndicatorStore(config.indicators, log, disk.options)
     served.push(() => indicators.stop())
     await indicators.start()
     const environment = (): GuardEnvironment => ({
@@ -507,6 +535,18 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     if (places !== undefined) served.push(() => places.stop())
     const botNames = new BotNames({ servers: config.dnsServers })
     served.push(() => botNames.stop())
+    const model =
+      config.workers > 1
+        ? undefined
+        : new NodeModel({
+            self: config.id,
+            region: self.region,
+            data: config.data,
+            fabric,
+            view: () => view,
+            say: (level, line) => events.add('finding', level, line),
+          })
+    closers.push(() => model?.stop())
     const guard = createGuard({
       limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
       shared: limits,
@@ -514,9 +554,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       ...(breaches === undefined ? {} : { breaches }),
       ...(places === undefined ? {} : { places }),
       botNames,
+      ...(model === undefined ? {} : { model: model.judge }),
       witness: (judged, body, truncated, nowMs) => {
-        if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
+        if (judged.verdict.matches.length > 0 || model?.judge.isFlagged(judged.request) === true)
+          archive.add(judged, body, truncated, view.policyVersion, nowMs)
         watch.observe(judged, nowMs)
+        model?.observe(judged, body)
         audit?.judged(judged, body, nowMs)
       },
     })
@@ -538,7 +581,27 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     if (acme !== undefined) closers.push(() => acme.stop())
     const forms = new LoginForms()
     const samlKey = new SamlKey(join(config.data, 'keys', 'saml'), seal, config.id)
+    const signals = new SignalStreams({
+      ring,
+      self: config.id,
+      view: () => view,
+      version: () => blocksWithNews,
+      mint: async (person, timeoutMs) => {
+        const { message, signature } = await signing.mint({ person }, timeoutMs)
+        return `${Buffer.from(message).toString()}.${encodeBase64url(signature)}`
+      },
+      http: outside,
+      secret: (variable) => process.env[variable],
+      fabric,
+      file: join(config.data, 'signal-streams'),
+      disk: disk.seal,
+      log,
+    })
+    await signals.start()
+    closers.push(() => signals.stop())
+    tellSignals = signals
     const portal = new LoginPortal({
+      signals,
       ring,
       node: config.id,
       samlKey: () => samlKey.held(),
@@ -584,6 +647,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             onFlood: (reading, thread) => floods.observe(reading, performance.now(), thread),
             log,
           })
+    const holds = new HoldWatch({
+      self: config.id,
+      state: () => ledger.state(),
+      drain: (isOn) => serving?.drain(isOn),
+      events,
+    })
     const ownProxy = (): Traffic =>
       createProxy({
         listeners: config.takeOver ? config.listen.traffic.map((one) => ({ ...one, reusePort: true })) : config.listen.traffic,
@@ -792,7 +861,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       log: openings,
     })
     closers.push(() => vault.stop())
-    const objects = await Objects.open({
+    const releases = followReleases({
+      linked: () => fabric.links().flatMap(({ id, connected }) => (connected ? [id] : [])),
+      get: (from, path) => objects.get(from, path),
+      events,
+    })
+    const objects: Objects = await Objects.open({
       self: config.id,
       ring,
       data: config.data,
@@ -807,6 +881,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       open: (request) => vault.open(request),
       submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
       events,
+      other: releases?.answer,
     })
     closers.push(() => objects.stop())
     const sealingHolder = await openHolder('sealing', join(keys, 'sealing'), (share) =>
@@ -922,6 +997,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       state: () => ledger.state(),
       view: () => view,
       propose: async (body) => void (await propose(signInOwnName(body), PLAY_WAIT_MS)),
+      isHeld: () => holds.hold !== undefined,
       notifier,
       incidents: () => desk.list(),
       say: (level, line) => events.add('incident', level, line),
@@ -942,6 +1018,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       onSources: (from, payload) => {
         if (payload[0] === SOURCE_SUMMARY_VERSION) slowLogins.merge(from, payload)
         else if (payload[0] === RULE_SUMMARY_VERSION) detection.merge(from, payload, Date.now())
+        else if (payload[0] === STREAMS_VERSION) signals.merge(payload, Date.now())
         else desk.merge(from, payload, Date.now())
       },
     })
@@ -961,6 +1038,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       self: config.id,
       view: () => view,
       deny: denyNow,
+      locationOf: places === undefined ? undefined : (address) => places.locationOf(address),
       onFinding: (found) => {
         telemetry.count('findings_total', { rule: found.rule }, 1)
         events.add('finding', 'warn', describeDetected(found))
@@ -1013,7 +1091,26 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         }),
     )
 
-    const tick = setInterval(() => early.tick(Date.now(), certifiedAtMs), TICK_MS)
+    const taxiiFeeds = (config.taxiiSources ?? []).map(
+      (source) =>
+        new TaxiiFeed({
+          config: openTaxiiSource(source),
+          folder: join(config.data, 'taxii', source.name),
+          seal: disk.seal,
+          log,
+          onChange: () => void indicators.look(),
+        }),
+    )
+
+    const lastSeenMs = new Map<string, number>()
+    fabric.onLink(({ id, connected }) => {
+      if (connected) lastSeenMs.delete(id)
+      else lastSeenMs.set(id, Date.now())
+    })
+    const tick = setInterval(() => {
+      early.tick(Date.now(), certifiedAtMs)
+      holds.look()
+    }, TICK_MS)
     closers.push(() => clearInterval(tick))
 
     let takesTraffic = false
@@ -1028,6 +1125,18 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
         say: (level, line) => events.add('key', level, line),
       })
+    const standing = (): Standing => ({
+      startedAtMs,
+      certifiedAtMs,
+      blockTimestampMs: view.height === 0 ? 0 : view.blockTimestampMs,
+      offlineMs: view.policy.fleet.offline,
+    })
+    const whyNotReady = (): string | undefined => {
+      const { hold } = holds
+      const drained = hold?.kind === 'drain' ? `drained by ${hold.by}: ${hold.reason}` : undefined
+      if (!takesTraffic) return 'it takes no traffic yet, or no more'
+      return whyOut() ?? drained ?? whyNotCurrent(standing(), Date.now())
+    }
     const node: RunningNode = {
       config,
       disk,
@@ -1045,6 +1154,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       early,
       archive,
       watch,
+      model,
       audit,
       acme,
       events,
@@ -1062,10 +1172,14 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       playbooks,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
       indicators: () => indicators.status(),
-      feeds: () => feeds.map((feed) => feed.status()),
+      feeds: () => [...feeds, ...taxiiFeeds].map((feed) => feed.status()),
       tokens: () => tokens,
-      ready: () => takesTraffic && certifiedAtMs !== undefined && whyOut() === undefined,
+      ready: () => whyNotReady() === undefined,
+      whyNotReady,
+      viewAgeMs: () => ageOfView(standing(), Date.now()),
       whyOut,
+      hold: () => holds.hold,
+      lastSeenMs: (id) => lastSeenMs.get(id),
       view: () => view,
       certifiedAtMs: () => certifiedAtMs,
       access: (request, verdict) => guard.access(request, verdict, environment()),
@@ -1104,6 +1218,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       reader: { issuer: `node:${config.id}`, certificate: '', sign: async (message) => encodeBase64url(sign(message)) },
       ask: (signed) => vault.open(signed),
       submit: inOwnName,
+      isHeld: () => holds.hold !== undefined,
       events,
     })
     closers.push(() => leaseKeeper.stop())
@@ -1157,12 +1272,52 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       await s3.start()
       closers.push(() => s3.stop())
     }
+    if (config.taxii !== undefined) {
+      const taxii = await startTaxii({
+        config: config.taxii,
+        data: config.data,
+        ring,
+        sets: config.indicators,
+        indicators,
+        seal: disk.seal,
+        view: () => view,
+        version: () => blocksWithNews,
+        operator: (token) => {
+          const verdict = verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() })
+          return verdict.ok ? verdict.operator : undefined
+        },
+        say: log,
+      })
+      closers.push(() => taxii.stop())
+    }
     // Traffic comes last: a node that cannot judge takes none.
     await proxy.start()
     served.push(() => proxy.stop(DRAIN_MS))
     takesTraffic = true
     for (const feed of feeds) {
       feed.start()
+      closers.push(() => feed.stop())
+    }
+    releases?.start({
+      self: config.id,
+      version: VERSION,
+      startedAtMs,
+      state,
+      policy: () => view.policy.fleet,
+      sample: () => {
+        const { requests, upstreamErrors, overloaded } = proxy.stats()
+        return { isReady: node.ready(), whyOut: whyOut(), requests, errors: upstreamErrors + overloaded }
+      },
+      isSpared: () => {
+        const { reachable, quorum, validators } = ledger.status()
+        const isVoter = view.nodes.some(({ id, roles }) => id === config.id && roles.includes('validator'))
+        return !isVoter || reachable.length === validators || reachable.length - 1 >= quorum
+      },
+      submit: inOwnName,
+    })
+    closers.push(() => releases?.stop())
+    for (const feed of taxiiFeeds) {
+      await feed.start()
       closers.push(() => feed.stop())
     }
     playbooks.start()
@@ -1190,6 +1345,12 @@ async function openAudit(
     throw new StartError('CONFIG_INVALID', `audit.file: ${cause.message}`, { cause })
   })
   return audit
+}
+
+/** Of what somebody shows to this ring alone, each once. */
+function kindsOf(person: Person | undefined): readonly ('passkey' | 'password')[] {
+  const kinds = new Set(person?.credentials.map(({ kind }) => kind))
+  return (['passkey', 'password'] as const).filter((kind) => kinds.has(kind))
 }
 
 /** The statement of the transaction with this id. */

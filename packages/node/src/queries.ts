@@ -3,6 +3,7 @@
 import type { WatchReport } from '@ringwall/detect'
 import type { Fabric } from '@ringwall/fabric'
 import { LedgerError } from '@ringwall/ledger'
+import { parseAddress, parsePrefix, prefixContains } from '@ringwall/ring'
 import { type DecisionRecord, nodeOfRequestId } from '@ringwall/telemetry'
 import { z } from 'zod'
 import { formatHostPort } from './address.ts'
@@ -24,6 +25,9 @@ const RECEIPT_MS_MAX = 30_000
 const REPLAY_MS_MAX = 15_000
 const REPLAYS_WAITING_MAX = 4
 const RULES_MAX = 50_000
+/** Of one question. */
+const SOURCES_MAX = 50
+const SCANNED_MAX = 1_000
 const RATE_WINDOW_MS = 2_000
 
 const Scope = z.strictObject({
@@ -37,6 +41,12 @@ const Scope = z.strictObject({
 const Question = z.discriminatedUnion('ask', [
   z.strictObject({ ask: z.literal('summary') }),
   z.strictObject({ ask: z.literal('decision'), requestId: z.string().max(128) }),
+  z.strictObject({
+    ask: z.literal('refused'),
+    sources: z.array(z.string().max(64)).max(256),
+    sinceMs: z.int().min(0),
+    limit: z.int().min(1).max(100),
+  }),
   z.strictObject({ ask: z.literal('receipt'), requestId: z.string().max(128) }),
   z.strictObject({ ask: z.literal('rule-counts') }),
   z.strictObject({ ask: z.literal('watch') }),
@@ -55,7 +65,8 @@ type Question = z.output<typeof Question>
 const text = z.string().max(512)
 const count = z.number().min(0)
 
-const Summary = z.strictObject({
+/** A node of another release may say more. */
+const Summary = z.object({
   height: count,
   lag: count,
   viewAgeMs: count.nullable(),
@@ -65,6 +76,7 @@ const Summary = z.strictObject({
   deniedPerSecond: count,
   version: text,
   adminUrl: text,
+  ready: z.boolean().optional(),
 })
 export type Summary = z.output<typeof Summary>
 
@@ -193,6 +205,8 @@ const ReceiptAnswer = z.strictObject({
   why: z.enum(['no decision', 'not yet', 'gone']).optional(),
 })
 export type ReceiptAnswer = z.output<typeof ReceiptAnswer>
+/** Request ids, with when they were refused. */
+const RefusedAnswer = z.array(z.tuple([z.number(), z.string().max(128)])).max(100)
 const TraceAnswer = z.strictObject({ spans: z.array(PeerSpan).max(1_000) })
 
 export type PeerDecision = z.output<typeof DecisionAnswer>
@@ -266,6 +280,7 @@ export class PeerQueries {
       ...this.rates(),
       version: VERSION,
       adminUrl: `http://${formatHostPort(node.config.listen.admin)}`,
+      ready: node.ready(),
     }
   }
 
@@ -293,6 +308,28 @@ export class PeerQueries {
     const isOther = maker !== undefined && maker !== node.config.id && node.view().nodes.some(({ id }) => id === maker)
     const question = { ask: 'receipt', requestId } as const
     return ReceiptAnswer.parse(isOther ? await this.#ask(maker, question, RECEIPT_MS_MAX) : await this.#answer(question))
+  }
+
+  /** Ids of requests of these sources that any node refused, the last first. Of nodes that answer. */
+  async refusedOf(sources: readonly string[], sinceMs: number, limit: number): Promise<readonly string[]> {
+    const node = this.#node as RunningNode
+    const question = { ask: 'refused', sources: sources.slice(0, SOURCES_MAX), sinceMs, limit } as const
+    const answers = await Promise.allSettled(
+      node
+        .view()
+        .nodes.map(async ({ id }) =>
+          RefusedAnswer.parse(
+            id === node.config.id
+              ? await this.#answer({ ...question, sources: [...question.sources] })
+              : await this.#ask(id, { ...question, sources: [...question.sources] }),
+          ),
+        ),
+    )
+    return answers
+      .flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
+      .sort(([a], [b]) => b - a)
+      .slice(0, limit)
+      .map(([, requestId]) => requestId)
   }
 
   /** Counters of rules, by node; `undefined` for one that does not answer. */
@@ -409,12 +446,36 @@ export class PeerQueries {
       const node = this.#node as RunningNode
       return this.#oneByOne(() => replayExceptions(node.view(), node.archive, question.exceptions))
     }
+    if (question.ask === 'refused') return refusedHere(this.#node as RunningNode, question)
     if (question.ask === 'trace') return { spans: await telemetry.trace(question.traceId) }
     const decision = await telemetry.decision(question.requestId)
     if (question.ask === 'receipt') return receiptAnswer(this.#node as RunningNode, decision)
     const spans = decision === undefined ? [] : await telemetry.trace(decision.traceId)
     return { decision: decision ?? null, spans, again: judgedAgain(this.#node as RunningNode, question.requestId) }
   }
+}
+
+async function refusedHere(
+  { telemetry }: RunningNode,
+  { sources, sinceMs, limit }: Extract<Question, { readonly ask: 'refused' }>,
+): Promise<z.output<typeof RefusedAnswer>> {
+  const found = new Map<string, number>()
+  const asked = sources.slice(0, SOURCES_MAX)
+  const networks = asked.filter((source) => source.includes('/')).flatMap((source) => parsePrefix(source) ?? [])
+  for (const outcome of ['deny', 'throttle'] as const) {
+    for (const source of asked.filter((one) => !one.includes('/')))
+      for (const { atMs, requestId } of await telemetry.decisions({ source, sinceMs, outcome, limit })) found.set(requestId, atMs)
+    // Decisions are found by address: those of networks among the last.
+    if (networks.length === 0) continue
+    for (const { atMs, requestId, source } of await telemetry.decisions({ sinceMs, outcome, limit: SCANNED_MAX })) {
+      const address = parseAddress(source)
+      if (address !== undefined && networks.some((network) => prefixContains(network, address))) found.set(requestId, atMs)
+    }
+  }
+  return [...found]
+    .map(([requestId, atMs]) => [atMs, requestId] as [number, string])
+    .sort(([a], [b]) => b - a)
+    .slice(0, limit)
 }
 
 function judgedAgain(node: RunningNode, requestId: string): PeerDecision['again'] {

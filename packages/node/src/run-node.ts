@@ -2,6 +2,7 @@
 import { flushCompileCache } from 'node:module'
 import { readNodeConfig } from './config.ts'
 import { StartError } from './errors.ts'
+import { tellLauncher } from './fleet/launcher-messages.ts'
 import { type RunningNode, startNode } from './node.ts'
 
 const STOP_MS_MAX = 6_000
@@ -10,6 +11,7 @@ const STOP_MS_MAX = 6_000
 export async function runNode(configFile: string, takeOver = false): Promise<number> {
   try {
     const node = await startNode({ ...readNodeConfig(configFile), takeOver })
+    tellLauncher({ type: 'serving' })
     keepCompiled()
     // One that was wiped has nothing left to close in order.
     if ((await Promise.race([untilAskedToStop(node), node.wiped.then(() => 'wiped')])) === 'wiped') process.exit(0)
@@ -39,7 +41,10 @@ export function untilAskedToStop(node: Pick<RunningNode, 'proxy' | 'handOver' | 
     process.once('SIGUSR2', () => {
       const done = 'handed over: another process may start with this data (--take-over); SIGTERM ends this one'
       node.handOver().then(
-        () => node.events.add('node', 'info', done),
+        () => {
+          node.events.add('node', 'info', done)
+          tellLauncher({ type: 'handed-over' })
+        },
         (error: Error) => node.events.add('node', 'bad', `handing over failed: ${error.message}`),
       )
     })

@@ -279,6 +279,9 @@ function receive(message: ToWorker): void {
     case 'invalidate':
       proxy.invalidate(message.keys)
       break
+    case 'drain':
+      proxy.drain(message.isOn)
+      break
     case 'purge':
       proxy.purge(message.service, message.path)
       break
@@ -298,6 +301,7 @@ const looking = setInterval(look, NEWS_MS)
 port.on('message', receive)
 try {
   await audit?.start()
+  proxy.drain(start.isDraining)
   say({ kind: 'listening', bound: await proxy.start() })
   tell(performance.now())
 } catch (error) {

@@ -114,6 +114,7 @@ export class TrafficWorkers implements Traffic {
   #listeners: readonly ListenerOptions[]
   #ticketSecret = newTicketSecret()
   #passKeys: readonly PassKey[] = []
+  #isDraining = false
   #acme: readonly AcmeAnswer[] = []
   #view: View | undefined
   #denials: DenialIndex | undefined
@@ -249,6 +250,11 @@ export class TrafficWorkers implements Traffic {
     this.#tell({ kind: 'invalidate', keys })
   }
 
+  drain(isOn: boolean): void {
+    this.#isDraining = isOn
+    this.#tell({ kind: 'drain', isOn })
+  }
+
   purge(service: string, path: string): void {
     this.#tell({ kind: 'purge', service, path })
   }
@@ -324,6 +330,7 @@ export class TrafficWorkers implements Traffic {
         proofs: this.#proofs,
         ticketSecret: this.#ticketSecret,
         passKeys: this.#passKeys,
+        isDraining: this.#isDraining,
         acme: this.#acme,
         listeners: this.#listeners,
         view: viewNews(view, undefined, this.#certifiedAtMs),

@@ -56,6 +56,7 @@ export interface WorkerStart {
   readonly proofs: SharedArrayBuffer
   readonly ticketSecret: TicketSecret
   readonly passKeys: readonly PassKey[]
+  readonly isDraining: boolean
   readonly acme: readonly AcmeAnswer[]
   /** With the ports that the first worker got. */
   readonly listeners: readonly ListenerOptions[]
@@ -83,6 +84,7 @@ export type ToWorker =
   | { readonly kind: 'taken'; readonly answers: readonly (readonly [id: number, waitMs: number])[] }
   /** Answers to `portal` and `renew`; undefined: there is none. */
   | { readonly kind: 'portal'; readonly id: number; readonly answer: PortalAnswer | RenewedSession | undefined }
+  | { readonly kind: 'drain'; readonly isOn: boolean }
   | { readonly kind: 'stop'; readonly graceMs: number }
 
 /** A request that rules matched. */

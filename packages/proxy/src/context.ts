@@ -91,7 +91,7 @@ export interface Context {
   /** What a token or a policy of access allowed. Bounded by the connections and the streams on each, which are. */
   readonly standing: Set<Standing>
   readonly isTrustedProxy: (policy: Policy, address: string) => boolean
-  /** Set once the proxy stops: connections end with the response under way. */
+  /** Set once the proxy stops, and while it drains: connections end with the response under way. */
   stopping: boolean
   readonly log: (level: 'info' | 'warn', line: string) => void
 }

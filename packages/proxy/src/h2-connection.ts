@@ -244,7 +244,7 @@ export class H2Connection implements Connection, WireHandler {
       return
     }
     for (const stream of this.#streams.values()) stream.sweep(nowMs)
-    if (!this.#leaving && isExpiring(this.peer)) this.close()
+    if (!this.#leaving && (this.context.stopping || isExpiring(this.peer))) this.close()
     if (nowMs >= this.#deadlineMs) {
       if (this.#closing || this.#settingsDue || this.#block !== undefined) this.wire.destroy()
       else if (this.#streams.size === 0) this.close()

@@ -187,6 +187,12 @@ class HttpProxy implements ProxyContract, Arrivals {
     return this.#stopping
   }
 
+  drain(isOn: boolean): void {
+    if (this.#stopping !== undefined) return
+    this.#context.stopping = isOn
+    if (isOn) for (const connection of this.#connections) connection.close()
+  }
+
   stats(): ProxyStats {
     let certificatesTaken = 0
     let certificatesRefused = 0

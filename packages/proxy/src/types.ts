@@ -404,6 +404,10 @@ export interface Proxy {
   start(): Promise<readonly { readonly host: string; readonly port: number }[]>
   /** Takes no new connections, lets running requests end for `graceMs`, then cuts. */
   stop(graceMs: number): Promise<void>
+  /**
+   * Sends clients elsewhere while it is on: connections end with the answer under way, HTTP/2 by GOAWAY. Whoever comes all the same is served.
+   */
+  drain(isOn: boolean): void
   stats(): ProxyStats
   upstreams(): readonly UpstreamStatus[]
   services(): readonly ServiceStatus[]

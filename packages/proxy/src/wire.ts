@@ -124,7 +124,7 @@ export class Wire {
   flush(): boolean {
     const { socket } = this
     if (this.#out !== '') {
-      if (this.#handle === undefined || socket.writableLength > 0 || this.#out.length > TEXT_BYTES_MAX) return this.#writeOut()
+      if (socket.writableLength > 0 || this.#out.length > TEXT_BYTES_MAX) return this.#writeOut()
       if (this.#due === 0) {
         if (due.length === 0) setImmediate(writeDue)
         due.push(this)

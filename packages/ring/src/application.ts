@@ -17,6 +17,7 @@ import { isAttestationStatement, isEnrolmentStatement } from './enrolment-parse.
 import { type EnrolmentStatement, type VoucherReader, withEnrolmentStatement } from './enrolment-statements.ts'
 import { GenesisInvalid, TxMalformed } from './errors.ts'
 import { type CsrReader, estSubject } from './est.ts'
+import { type FleetStatement, isFleetStatement, withFleetStatement } from './fleet-statements.ts'
 import { genesisHash } from './genesis.ts'
 import { isLeaseStatement, tickedLeases, withLeaseStatement } from './leases.ts'
 import {
@@ -466,6 +467,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       const { databases } = inForce(seen).policy.vault
       return seen.withLeases(withLeaseStatement(seen.leases, { id, content }, body, asker, databases, context.timestampMs))
     }
+    if (isFleetStatement(body) && body.type !== 'release.add') return withFleet(seen, content, body, context)
     if (isTransitStatement(body) && body.type !== 'transit.delete')
       return seen.withTransit(withTransitStatement(seen, content, body, id, context.timestampMs))
     if (body.type === 'deny.withdraw') return withdrawn(seen, body.id, issuer)
@@ -492,6 +494,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     if (body.type === 'transit.delete')
       return state.withTransit(withTransitStatement(state, content, body, id, context.timestampMs))
     if (body.type === 'vault.delete') return state.withVault(withVaultStatement(state.vault, content, body, context.timestampMs))
+    if (body.type === 'release.add') return withFleet(state, content, body, context)
     if (body.type === 'policy.set') return replayed(ticked(state.withPolicy(body.policy), context), context)
     if (body.type === 'deny.remove') return state.withoutDenial(body.id).withPending(state.pending.without(body.id))
     if (body.type === 'node.add') return ticked(state.withNode(body.node), context)
@@ -515,6 +518,11 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     if (body.type === 'key.refresh' || body.type === 'key.rotate')
       return ticked(withStatementOfKey(state, body, '', context), context)
     return state
+  }
+
+  const withFleet = (state: RingState, content: TxContent, body: FleetStatement, context: RingBlockContext): RingState => {
+    const name = parseIssuer(content.issuer)?.name ?? ''
+    return state.withFleet(withFleetStatement(state.fleet, content, name, body, context.timestampMs))
   }
 
   const playMeans = (state: RingState, context: RingBlockContext): PlayMeans => {

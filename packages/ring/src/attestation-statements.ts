@@ -24,6 +24,7 @@ import type { ALARMS } from './attestation-parse.ts'
 import { decodeBase64url } from './encoding.ts'
 import type { Enrolment } from './enrolment.ts'
 import type { EnrolmentMeans } from './enrolment-statements.ts'
+import { isReleased } from './fleet-statements.ts'
 import type { Meeting, Refusal } from './meaning.ts'
 import { refusalOfNodeRemoval } from './nodes.ts'
 import type { RingState } from './state.ts'
@@ -286,6 +287,7 @@ function isAllowed(
   const named = known.find((one) => one.digest === digest)
   if (named !== undefined && named.endsAtMs !== null) return nowMs < named.endsAtMs
   if (named !== undefined && isInScope(state, node, named.scope)) return true
+  if (kind === 'program' && isReleased(state, node, digest)) return true
   if (known.some(({ scope, endsAtMs }) => scope === 'all' && endsAtMs === null)) return false
   return held[kind] === null || held[kind] === digest
 }

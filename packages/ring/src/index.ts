@@ -98,6 +98,36 @@ export {
 } from './enrolment-statements.ts'
 export { type AnyRingError, GenesisInvalid, PolicyFileInvalid, SnapshotInvalid } from './errors.ts'
 export { type CsrReader, type CsrReading, type EstClient, estSecretHash, estSubject } from './est.ts'
+export {
+  type Fleet,
+  type FleetNode,
+  type FleetRelease,
+  fleetNode,
+  type Hold,
+  holdOf,
+  isNoFleet,
+  labelsOf,
+} from './fleet.ts'
+export {
+  LABEL,
+  LABEL_EXPECTED,
+  LABEL_KEY,
+  type Labels,
+  matchesSelector,
+  parseSelector,
+  type Selector,
+} from './fleet-label.ts'
+export {
+  isToGoBack,
+  type MemberStanding,
+  type Stage,
+  standingOf,
+  TRIAL_GRACE_MS,
+  type UpdateStanding,
+  updateOf,
+  whyNotYet,
+} from './fleet-rollout.ts'
+export { type FleetRefusalCode, type FleetStatement, isFleetStatement } from './fleet-statements.ts'
 export { FLOOD_REASON, isFloodDenial } from './flood-denial.ts'
 export { encodeGenesis, genesisHash, parseGenesis } from './genesis.ts'
 export {
@@ -231,7 +261,9 @@ export {
   type PolicyProblem,
   parsePolicyDocument,
 } from './policy-document.ts'
+export { type FleetPolicy, type FleetUpdate, isInWindow } from './policy-fleet.ts'
 export { policyJsonSchema } from './policy-json-schema.ts'
+export type { ModelPolicy } from './policy-model.ts'
 export {
   mayUseObjects,
   type ObjectAction,
@@ -239,7 +271,7 @@ export {
   residencyOf,
   rulesOfBucket,
 } from './policy-objects.ts'
-export type { OpenIdClient, OpenIdPolicy } from './policy-openid.ts'
+export type { OpenIdClient, OpenIdPolicy, SignalStreamPolicy } from './policy-openid.ts'
 export type { PeoplePolicy } from './policy-people.ts'
 export {
   inputsOf,
@@ -286,6 +318,15 @@ export {
   TESTS_WORK_MAX,
   type TestResult,
 } from './rehearsal.ts'
+export {
+  RELEASE_BYTES_MAX,
+  RELEASE_FILES_MAX,
+  RELEASE_FORMAT,
+  type ReleaseHeader,
+  releaseBytes,
+  releaseDigest,
+} from './release.ts'
+export { areNear, RELEASE_VERSION, RELEASE_VERSION_EXPECTED } from './release-version.ts'
 export {
   type BoardLine,
   boardEvent,

@@ -19,6 +19,7 @@ import {
   type VoucherReader,
 } from './enrolment-statements.ts'
 import type { CsrReader } from './est.ts'
+import { type FleetRefusalCode, isFleetStatement, refusalOfFleet } from './fleet-statements.ts'
 import { isLeaseStatement, type LeaseRefusalCode, refusalOfLease, refusalOfLeaseWork } from './leases.ts'
 import { type DiskRefusalCode, refusalOfDiskSeal, refusalOfWipeReceipt } from './node-disks.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
@@ -79,6 +80,7 @@ export type RefusalCode =
   | ObjectRefusalCode
   | PlayRefusalCode
   | DiskRefusalCode
+  | FleetRefusalCode
   | PersonRefusalCode
   | 'TOKEN_UNKNOWN'
   | 'TOKEN_USED'
@@ -169,6 +171,10 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
   if (body.type === 'object.act')
     return refusalOfObjectAct(meeting.state, meeting.content.ring, body, reader.inForce(meeting.state), meeting.nowMs, verify)
   if (body.type === 'node.wiped') return refusalOfWipeReceipt(meeting.state, meeting.content, body, verify)
+  if (body.type === 'fleet.report') {
+    if (meeting.issuer.kind === 'node') return refusalOfFleet(meeting, body, reader.inForce(meeting.state).fleet)
+    return refuse('NOT_ENTITLED', 'fleet.report is for nodes, each about itself')
+  }
   if (body.type === 'lease.done') {
     if (meeting.issuer.kind === 'node') return refusalOfLeaseWork(meeting.state.leases, body)
     return refuse('NOT_ENTITLED', 'lease.done is for nodes; end a lease with lease.revoke')
@@ -185,11 +191,13 @@ export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | und
   }
   if (meeting.issuer.kind !== 'operator') {
     const may =
-      'a node may only propose play.start, deny.add, deny.withdraw, token.revoke, token.use, person.enrol, evidence, joins, what concerns its own disk, what it measured of itself, object.act, and its part in the ceremonies of keys'
+      'a node may only propose play.start, deny.add, deny.withdraw, token.revoke, token.use, person.enrol, evidence, joins, what concerns its own disk, what it measured of itself and what it runs, object.act, and its part in the ceremonies of keys'
     return refuse('NOT_ENTITLED', `${body.type} needs an operator’s signature; ${may}`)
   }
   if (body.type === 'access.put' || body.type === 'access.remove')
     return refusalOfAccessKey(meeting.state, body, reader.inForce(meeting.state))
+  if (isFleetStatement(body) && body.type !== 'release.add')
+    return refusalOfFleet(meeting, body, reader.inForce(meeting.state).fleet)
   if (isTransitStatement(body) && body.type !== 'transit.delete')
     return refusalOfTransitStatement(meeting.state, body, meeting.issuer.name, reader.inForce(meeting.state))
   if (body.type === 'person.put' || body.type === 'person.reset' || body.type === 'person.remove')
@@ -243,6 +251,7 @@ function refusalOfStatement(meeting: Meeting, reader: PolicyReader): Refusal | u
   if (body.type === 'vault.delete') return refusalOfVault(meeting, body, reader)
   if (body.type === 'transit.delete')
     return refusalOfTransitStatement(meeting.state, body, meeting.issuer.name, reader.inForce(meeting.state))
+  if (body.type === 'release.add') return refusalOfFleet(meeting, body, reader.inForce(meeting.state).fleet)
   if (body.type === 'cache.purge') return refusalOfPurge(meeting.state, body.service, reader)
   if (isEnrolmentStatement(body))
     return refusalOfEnrolment(meeting, body, enrolmentMeans(meeting, reader)) ?? refusalOfParting(meeting, body)

@@ -21,6 +21,7 @@ const NAMED_BY: ReadonlyMap<string, string> = new Map([
   ['patches', 'name'],
   ['bouncers', 'name'],
   ['indicators', 'set'],
+  ['taxii', 'name'],
 ])
 
 /** Empty when the two mean the same. */

@@ -46,14 +46,20 @@ export function policyFaults(policy: Policy): PolicyFault[] {
   }
   faults.push(...detectionFaults(policy))
   faults.push(...playbookFaults(policy.playbooks))
-  const { bouncers } = policy
-  repeated(bouncers.map(({ name }) => name)).forEach(({ index, value }) => {
-    faults.push({ path: ['bouncers', index, 'name'], message: `the bouncer ${value} occurs twice`, hint: 'keep one of the two' })
-  })
-  repeated(bouncers.map(({ keyHash }) => keyHash)).forEach(({ index }) => {
-    const message = 'two bouncers have the same key'
-    faults.push({ path: ['bouncers', index, 'keyHash'], message, hint: 'give each its own: ringwall bouncer add makes one' })
-  })
+  for (const [list, kind] of [
+    ['bouncers', 'bouncer'],
+    ['taxii', 'client'],
+  ] as const) {
+    const listed: readonly { readonly name: string; readonly keyHash: string }[] = policy[list]
+    repeated(listed.map(({ name }) => name)).forEach(({ index, value }) => {
+      faults.push({ path: [list, index, 'name'], message: `the ${kind} ${value} occurs twice`, hint: 'keep one of the two' })
+    })
+    repeated(listed.map(({ keyHash }) => keyHash)).forEach(({ index }) => {
+      const add = list === 'taxii' ? 'taxii' : kind
+      const hint = `give each its own: ringwall ${add} add makes one`
+      faults.push({ path: [list, index, 'keyHash'], message: `two ${kind}s have the same key`, hint })
+    })
+  }
   temporaryFaults(policy, 'exceptions', 'exception', faults)
   temporaryFaults(policy, 'patches', 'patch', faults)
   for (const [index, { request }] of policy.tests.entries()) {

@@ -32,15 +32,45 @@ const Client = z.strictObject({
   groups: z.array(z.string().max(63)).max(32).default([]).meta({ description: 'Only for people in one of these.' }),
 })
 
+const Stream = z.strictObject({
+  name: Name,
+  audience: z
+    .string()
+    .regex(/^[\x21-\x7e]{1,255}$/, 'expected 1 to 255 printable characters without blanks')
+    .meta({ description: 'aud of its events.' }),
+  keyHash: z
+    .string()
+    .regex(/^sha256:[0-9a-f]{64}$/, 'expected sha256: and 64 hex digits')
+    .meta({ description: 'SHA-256 of the key that the receiver shows, at least 32 random characters.' }),
+  delivery: z.enum(['push', 'poll']).default('poll'),
+  endpoint: Uri.optional().meta({ description: 'Of push: where events are posted (RFC 8935).' }),
+  authorizationVariable: z
+    .string()
+    .regex(/^[A-Z][A-Z0-9_]{0,63}$/, 'expected the name of a variable')
+    .optional()
+    .meta({ description: 'Of push: a variable in the environment of the nodes that holds the Authorization header.' }),
+  events: z
+    .array(z.enum(['session-revoked', 'credential-change']))
+    .min(1)
+    .max(2)
+    .default(['session-revoked', 'credential-change']),
+  subjects: z
+    .enum(['all', 'none'])
+    .default('all')
+    .meta({ description: 'Whom it is told of until the receiver adds and removes subjects.' }),
+})
+
 export const OpenId = z
   .strictObject({
     service: Name.meta({ description: 'Where people log in: its hosts answer for the issuer.' }),
     issuer: Uri.meta({ description: 'https://HOST, as its clients know it.' }),
     clients: z.array(Client).max(200).default([]),
+    streams: z.array(Stream).max(16).default([]).meta({ description: 'Receivers of security events (OpenID Shared Signals).' }),
   })
   .meta({ description: 'The ring as an OpenID Provider.' })
 
 export type OpenIdPolicy = z.output<typeof OpenId>
+export type SignalStreamPolicy = z.output<typeof Stream>
 export type OpenIdClient = z.output<typeof Client>
 
 interface Held {
@@ -78,6 +108,31 @@ export function openIdFaults({ openid, services }: Held): PolicyFault[] {
         const message = `${JSON.stringify(uri)}: expected https, http on loopback, or a scheme such as com.example.app, without a fragment`
         faults.push({ path: [...at, key, place], message })
       }
+  }
+  faults.push(...streamFaults(openid.streams))
+  return faults
+}
+
+function streamFaults(streams: readonly SignalStreamPolicy[]): PolicyFault[] {
+  const faults: PolicyFault[] = []
+  const known = new Set<string>()
+  for (const [index, { name, keyHash, delivery, endpoint, authorizationVariable }] of streams.entries()) {
+    const at = ['openid', 'streams', index]
+    if (known.has(name))
+      faults.push({ path: [...at, 'name'], message: `the stream ${name} occurs twice`, hint: 'keep one of the two' })
+    if (known.has(keyHash))
+      faults.push({ path: [...at, 'keyHash'], message: 'two streams have the same key', hint: 'give each its own' })
+    known.add(name).add(keyHash)
+    const url = endpoint === undefined ? null : URL.parse(endpoint)
+    const isGood = url !== null && isSecureUrl(url) && url.username === '' && url.hash === ''
+    if (delivery === 'push' && !isGood)
+      faults.push({ path: [...at, 'endpoint'], message: 'push takes an endpoint: https, or http on loopback' })
+    if (delivery === 'poll' && (endpoint !== undefined || authorizationVariable !== undefined))
+      faults.push({
+        path: [...at, 'delivery'],
+        message: 'endpoint and authorizationVariable are of push',
+        hint: 'write delivery: push',
+      })
   }
   return faults
 }

@@ -8,6 +8,7 @@ import { Callers, Segmentation } from './policy-callers.ts'
 import { Cache, Compression } from './policy-delivery.ts'
 import { detectionKeys } from './policy-detection.ts'
 import { Devices } from './policy-devices.ts'
+import { FleetPolicyShape } from './policy-fleet.ts'
 import { OpenId } from './policy-openid.ts'
 import { People, PeopleWhen } from './policy-people.ts'
 import { Playbooks } from './policy-playbooks.ts'
@@ -512,7 +513,15 @@ const Patch = z.strictObject({
 })
 
 /** Types of statements that the policy may make wait for several operators. */
-export const APPROVABLE_TYPES = ['policy.set', 'deny.remove', 'node.add', 'node.remove', 'node.wipe', 'vault.delete'] as const
+export const APPROVABLE_TYPES = [
+  'policy.set',
+  'deny.remove',
+  'node.add',
+  'node.remove',
+  'node.wipe',
+  'vault.delete',
+  'release.add',
+] as const
 export type ApprovableType = (typeof APPROVABLE_TYPES)[number]
 
 const Approvals = z
@@ -653,6 +662,7 @@ export const PolicySchema = z.strictObject({
     .default([])
     .meta({ description: 'Rules for single holes, for a time, each with its own tests. ringwall rule patch writes them.' }),
   devices: Devices.prefault({}).meta({ description: 'Whose devices may join.' }),
+  fleet: FleetPolicyShape.prefault({}).meta({ description: 'Which nodes are to run which release, and when they may change.' }),
   openid: OpenId.optional(),
   providers: Providers,
   saml: Saml.optional(),
@@ -686,6 +696,21 @@ export const PolicySchema = z.strictObject({
     .max(100)
     .default([])
     .meta({ description: 'Programs that enforce denials elsewhere (CrowdSec bouncers). ringwall bouncer add writes them.' }),
+  taxii: z
+    .array(
+      z.strictObject({
+        name: Name,
+        keyHash: z
+          .string()
+          .regex(/^sha256:[0-9a-f]{64}$/, 'expected sha256: and 64 hex digits, as ringwall taxii add writes it')
+          .meta({ description: 'SHA-256 of its key.' }),
+        read: z.array(Name).max(50).optional().meta({ description: 'Collections that it may read; all unless given.' }),
+        write: z.array(Name).max(50).default([]).meta({ description: 'Inboxes that it may post to.' }),
+      }),
+    )
+    .max(100)
+    .default([])
+    .meta({ description: 'Clients of the TAXII server. ringwall taxii add writes them.' }),
   tests: z
     .array(PolicyTest)
     .max(200)

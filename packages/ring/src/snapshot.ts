@@ -10,6 +10,7 @@ import { DEVICES_MAX, INVITATIONS_MAX } from './enrolment.ts'
 import { DeviceLine, InvitationLine } from './enrolment-shape.ts'
 import { SnapshotInvalid } from './errors.ts'
 import { EST_CLIENTS_MAX, EST_SECRETS_MAX, NO_EST_CLIENTS } from './est.ts'
+import { FleetShape } from './fleet-shape.ts'
 import { Node } from './genesis.ts'
 import { LeasesShape } from './leases.ts'
 import { DisksShape } from './node-disks-shape.ts'
@@ -72,6 +73,7 @@ const Header = z.strictObject({
   disks: DisksShape.optional(),
   transit: TransitShape.optional(),
   leases: LeasesShape.optional(),
+  fleet: FleetShape.optional(),
   usage: z.array(z.tuple([z.string().max(80), z.array(z.tuple([z.int().min(0), z.int().min(1)])).max(13)])).max(2_000),
   denials: z.int().min(0).max(DENIALS_MAX),
   pending: z.int().min(0).max(PENDING_DENIALS_MAX),
@@ -221,7 +223,8 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
     accessKeys: Array.from({ length: header.accessKeys ?? 0 }, () => lines.next(AccessKeyLine)),
   }
   const enrolment = { invitations, devices, trust: header.trust ?? NO_TRUST, est: header.est ?? NO_EST_CLIENTS }
-  const { signingKey, sealingKey, disks, transit, leases, policyText, policyVersion, nodes, retired, epoch, usage } = header
+  const { signingKey, sealingKey, disks, transit, leases, fleet, policyText, policyVersion, nodes, retired, epoch, usage } =
+    header
   for (const [name, key] of [
     ['signing', signingKey],
     ['sealing', sealingKey],
@@ -235,6 +238,7 @@ export function parseSnapshot(ring: string, bytes: Uint8Array, hash?: Sha256, se
     ...(disks === undefined ? {} : { disks }),
     ...(transit === undefined ? {} : { transit }),
     ...(leases === undefined ? {} : { leases }),
+    ...(fleet === undefined ? {} : { fleet }),
     policyText,
     policyVersion,
     nodes,

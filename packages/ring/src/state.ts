@@ -11,6 +11,7 @@ import { type PendingDenial, PendingDenials } from './corroboration.ts'
 import { DenialLookup, DenialSlots, type HashSeed } from './denial-index.ts'
 import { encodeUtf8 } from './encoding.ts'
 import { Enrolment, type EnrolmentContents, type EnrolmentRoots } from './enrolment.ts'
+import { type Fleet, hashOfFleet, NO_FLEET, withoutFleetNode } from './fleet.ts'
 import { hashOfLeases, type Leases, NO_LEASES } from './leases.ts'
 import { type MerkleProof, MerkleTrie } from './merkle-trie.ts'
 import { hashOfDisks, NO_DISKS, type NodeDisks, withoutDisk } from './node-disks.ts'
@@ -72,6 +73,7 @@ interface Fields {
   readonly enrolment: Enrolment
   readonly people: People
   readonly disks: NodeDisks
+  readonly fleet: Fleet
 }
 
 /** What of a state goes into a snapshot. */
@@ -89,6 +91,8 @@ export interface StateContents {
   readonly transit?: TransitKeys | undefined
   /** Absent: none. */
   readonly leases?: Leases | undefined
+  /** Absent: none. */
+  readonly fleet?: Fleet | undefined
   readonly denials: readonly Denial[]
   /** In order of id. */
   readonly pending: readonly PendingDenial[]
@@ -142,6 +146,8 @@ export interface StateParts {
   readonly transit?: string
   /** Likewise, of leases. */
   readonly leases?: string
+  /** Likewise, of labels, holds, releases and updates. */
+  readonly fleet?: string
 }
 
 /** The commitment to a state, from its parts: lower-case hex. */
@@ -198,6 +204,7 @@ export class RingState {
       enrolment: Enrolment.empty,
       people: People.empty,
       disks: NO_DISKS,
+      fleet: NO_FLEET,
     })
   }
 
@@ -227,6 +234,7 @@ export class RingState {
       enrolment: Enrolment.from(contents.enrolment),
       people: People.from(contents.people),
       disks: contents.disks ?? NO_DISKS,
+      fleet: contents.fleet ?? NO_FLEET,
     })
   }
 
@@ -301,6 +309,11 @@ export class RingState {
     return this.#fields.disks
   }
 
+  /** Labels, holds, releases, and how far nodes are with them. */
+  get fleet(): Fleet {
+    return this.#fields.fleet
+  }
+
   /** Runs of playbooks. */
   get plays(): Plays {
     return this.#fields.plays
@@ -369,6 +382,7 @@ export class RingState {
       nodes: this.nodes.filter((held) => held !== node),
       retired: [...this.retired, { id, publicKey: node.publicKey }],
       disks: withoutDisk(this.#fields.disks, id),
+      fleet: withoutFleetNode(this.#fields.fleet, id),
       epoch: this.epoch + (isValidator(node) ? 1 : 0),
     })
   }
@@ -439,6 +453,10 @@ export class RingState {
 
   withDisks(disks: NodeDisks): RingState {
     return disks === this.#fields.disks ? this : this.#with({ disks })
+  }
+
+  withFleet(fleet: Fleet): RingState {
+    return fleet === this.#fields.fleet ? this : this.#with({ fleet })
   }
 
   /** `key` as for `hasSeen`. */
@@ -525,10 +543,12 @@ export class RingState {
     const disks = hashOfDisks(fields.disks)
     const transit = hashOfTransit(fields.transit)
     const leases = hashOfLeases(fields.leases)
+    const fleet = hashOfFleet(fields.fleet)
     return {
       ...(disks === undefined ? {} : { disks }),
       ...(transit === undefined ? {} : { transit }),
       ...(leases === undefined ? {} : { leases }),
+      ...(fleet === undefined ? {} : { fleet }),
       ...(fields.plays.size === 0 ? {} : { plays: fields.plays.root(hash) }),
       policy: hashOfPolicy(fields.policyText, hash),
       policyVersion: fields.policyVersion,
@@ -560,6 +580,7 @@ export class RingState {
       ...(hashOfDisks(fields.disks) === undefined ? {} : { disks: fields.disks }),
       ...(fields.transit.length === 0 ? {} : { transit: fields.transit }),
       ...(fields.leases.length === 0 ? {} : { leases: fields.leases }),
+      ...(hashOfFleet(fields.fleet) === undefined ? {} : { fleet: fields.fleet }),
       policyText: fields.policyText,
       policyVersion: fields.policyVersion,
       nodes: fields.nodes,

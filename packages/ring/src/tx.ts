@@ -20,6 +20,7 @@ import {
 } from './encoding.ts'
 import { ENROLMENT_TYPES, isEnrolmentType, parseEnrolmentStatement, type StatementReaders } from './enrolment-parse.ts'
 import { EncodingInvalid, RingError, TxMalformed } from './errors.ts'
+import { FLEET_TYPES, isFleetType, parseFleetStatement } from './fleet-parse.ts'
 import { OBJECT_TYPES, parseObjectStatement } from './object-parse.ts'
 import { PASS_TOKEN_CHARS_MAX, type SignedPass } from './pass-shape.ts'
 import { parsePersonStatement } from './person-parsing.ts'
@@ -89,6 +90,7 @@ const TX_TYPES: readonly TxBody['type'][] = [
   'tx.approve',
   ...OBJECT_TYPES,
   ...ENROLMENT_TYPES,
+  ...FLEET_TYPES,
 ]
 const REASON_CHARS_MAX = 200
 /** A compact JWS of an Ed25519 key, in bounds that no token of the ring exceeds. */
@@ -386,6 +388,7 @@ function parseBody(value: unknown): TxBody {
   if (type === 'object.act' || type === 'access.put' || type === 'access.remove')
     return parseObjectStatement(type, value, READERS)
   if (isEnrolmentType(type)) return parseEnrolmentStatement(value, type, READERS)
+  if (isFleetType(type)) return parseFleetStatement(value, type, READERS)
   if (type === 'person.put' || type === 'person.reset' || type === 'person.remove' || type === 'person.enrol')
     return parsePersonStatement(type, value, malformed, reason)
   if (type === 'disk.seal') {

@@ -4,6 +4,7 @@ import type { ApiCheck } from '@ringwall/waf/api'
 import type { Authorizer } from './authorization.ts'
 import type { Credential } from './credential.ts'
 import type { EnrolmentStatement } from './enrolment-statements.ts'
+import type { FleetStatement } from './fleet-statements.ts'
 import type { LeaseStatement } from './leases.ts'
 import type { DiskStatement } from './node-disks.ts'
 import type { ObjectStatement } from './object-acts.ts'
@@ -87,6 +88,8 @@ export type TxBody =
   | PersonStatement
   /** About the disks of nodes. */
   | DiskStatement
+  /** About labels, holds, releases and updates. */
+  | FleetStatement
   /** About runs of playbooks. */
   | PlayStatement
   /** Of a statement that waits for more operators, by the id of its transaction. */

@@ -51,8 +51,13 @@ export class ErasureCode {
       return filled
     })
     const parity = this.#rows.map(() => new Uint8Array(length))
-    combine(this.#rows, data, parity)
+    this.fillParity(data, parity)
     return [...data, ...parity]
+  }
+
+  /** Overwrites `parity` with what belongs to `data`. All of one length. */
+  fillParity(data: readonly Uint8Array[], parity: readonly Uint8Array[]): void {
+    combine(this.#rows, data, parity)
   }
 
   /**
@@ -67,6 +72,21 @@ export class ErasureCode {
 
   /** The first so many shards. @throws {VaultError} */
   #first(held: readonly (Uint8Array | undefined)[], count: number): readonly Uint8Array[] {
+    const wanted = held.slice(0, count)
+    const missing = wanted.flatMap((shard, index) => (shard === undefined ? [index] : []))
+    const length = held.find((shard) => shard !== undefined)?.length ?? 0
+    const made = missing.map(() => new Uint8Array(length))
+    this.fillMissing(held, missing, made)
+    return wanted.map((shard, index) => shard ?? (made[missing.indexOf(index)] as Uint8Array))
+  }
+
+  /**
+   * Overwrites `made` with the shards of these indexes.
+   *
+   * @param held As of `restore`.
+   * @throws {VaultError} As `restore`.
+   */
+  fillMissing(held: readonly (Uint8Array | undefined)[], missing: readonly number[], made: readonly Uint8Array[]): void {
     if (held.length !== this.shards)
       throw new VaultError('VAULT_MALFORMED', `${held.length} places for shards, ${this.shards} expected`)
     const there = held.flatMap((shard, index) => (shard === undefined ? [] : [index])).slice(0, this.dataShards)
@@ -76,15 +96,11 @@ export class ErasureCode {
     const length = (inputs[0] as Uint8Array).length
     if (held.some((shard) => shard !== undefined && shard.length !== length))
       throw new VaultError('VAULT_MALFORMED', 'the shards have different lengths')
-    const wanted = held.slice(0, count)
-    const missing = wanted.flatMap((shard, index) => (shard === undefined ? [index] : []))
-    if (missing.length === 0) return wanted as readonly Uint8Array[]
+    if (missing.length === 0) return
     // Rows of data in terms of what is there, and with them any row at all.
     const back = inverted(there.map((index) => this.#row(index)))
     const rows = missing.map((index) => product(this.#row(index), back))
-    const made = missing.map(() => new Uint8Array(length))
     combine(rows, inputs, made)
-    return wanted.map((shard, index) => shard ?? (made[missing.indexOf(index)] as Uint8Array))
   }
 
   /** The object, of any shards that are enough. @throws {VaultError} As `restore`. */

@@ -129,8 +129,13 @@ export class PartHashes {
 
   /** Is this what shard `index` has of segment `number`? */
   fits(number: number, index: number, piece: Uint8Array): boolean {
+    return this.isHash(number, index, hash('sha256', piece, 'buffer'))
+  }
+
+  /** @param hashed SHA-256 of the piece, for who had it made elsewhere. */
+  isHash(number: number, index: number, hashed: Uint8Array): boolean {
     const at = (number * this.#shards + index) * HASH_BYTES
-    return this.#bytes.subarray(at, at + HASH_BYTES).equals(hash('sha256', piece, 'buffer'))
+    return this.#bytes.subarray(at, at + HASH_BYTES).equals(hashed)
   }
 }
 

@@ -1,27 +1,71 @@
 import assert from 'node:assert/strict'
-import { createHash, randomBytes } from 'node:crypto'
+import { createCipheriv, createHash, randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { accessKeyPublic, makeAccessKey } from './access-key.ts'
 import { ErasureCode } from './erasure.ts'
-import { BlobShape, blobKey, OBJECT_SEGMENT_BYTES, openObjectSegment, sealObjectSegment } from './object-cipher.ts'
+import {
+  BlobShape,
+  blobKey,
+  OBJECT_SEGMENT_BYTES,
+  OBJECT_TAG_BYTES,
+  openObjectSegment,
+  sealObjectSegment,
+} from './object-cipher.ts'
 import { encodeManifest, type Manifest, PartHashes, parseManifest } from './object-manifest.ts'
 import { placeShards } from './placement.ts'
 
 const ABOUT = Buffer.from('about')
 const corrupt = { code: 'VAULT_CORRUPT' }
 
-test('a segment opens in its place of its blob of its version, and nowhere else', () => {
+/** The segment over two pieces, and how it is opened in a place. */
+function sealed(key: Uint8Array, plain: Uint8Array, number = 3, isLast = true) {
+  const sealedBytes = plain.length + OBJECT_TAG_BYTES
+  const pieces = [0, 1].map(() => new Uint8Array(Math.ceil(sealedBytes / 2)).fill(255))
+  sealObjectSegment(key, ABOUT, number, isLast, plain, pieces)
+  return { pieces, sealedBytes }
+}
+
+test('a segment opens in its place of its blob of its version, and nowhere else; what is not right leaves nothing', () => {
   const objectKey = randomBytes(32)
   const [key, other] = [blobKey(objectKey, 'ab'.repeat(8)), blobKey(objectKey, 'cd'.repeat(8))]
-  const plain = randomBytes(1_000)
-  const sealed = sealObjectSegment(key, ABOUT, 3, true, plain)
-  assert.ok(openObjectSegment(key, ABOUT, 3, true, sealed).equals(plain))
-  assert.throws(() => openObjectSegment(key, ABOUT, 2, true, sealed), corrupt)
-  assert.throws(() => openObjectSegment(key, ABOUT, 3, false, sealed), corrupt)
-  assert.throws(() => openObjectSegment(key, Buffer.from('other'), 3, true, sealed), corrupt)
-  assert.throws(() => openObjectSegment(other, ABOUT, 3, true, sealed), corrupt)
-  assert.throws(() => openObjectSegment(key, ABOUT, 3, true, sealed.subarray(0, 10)), corrupt)
+  const plain = randomBytes(1_001)
+  const { pieces, sealedBytes } = sealed(key, plain)
+  const room = Buffer.alloc(plain.length)
+  const open = (by: Uint8Array, about: Uint8Array, number: number, isLast: boolean, bytes = sealedBytes): void => {
+    openObjectSegment(by, about, number, isLast, { pieces, sealedBytes: bytes }, room.subarray(0, Math.max(0, bytes - 16)))
+  }
+  open(key, ABOUT, 3, true)
+  assert.ok(room.equals(plain))
+  assert.equal(pieces[1]?.at(-1), 0, 'what is left is zeros')
+  assert.throws(() => open(key, ABOUT, 2, true), corrupt)
+  assert.ok(room.equals(Buffer.alloc(plain.length)))
+  assert.throws(() => open(key, ABOUT, 3, false), corrupt)
+  assert.throws(() => open(key, Buffer.from('other'), 3, true), corrupt)
+  assert.throws(() => open(other, ABOUT, 3, true), corrupt)
+  assert.throws(() => open(key, ABOUT, 3, true, 10), corrupt)
+  assert.throws(() => open(key, ABOUT, 3, true, sealedBytes - 1), corrupt)
+  assert.throws(() => open(key, ABOUT, 3, true, sealedBytes + 2), corrupt, 'more than there is')
+})
+
+test('a segment of any length, over pieces of shared memory, is what node:crypto makes of it at once, and opens', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 200_000 }), fc.integer({ min: 1, max: 7 }), (length, data) => {
+      const [key, plain] = [randomBytes(32), randomBytes(length)]
+      const pieceBytes = Math.ceil((length + OBJECT_TAG_BYTES) / data)
+      const pieces = Array.from({ length: data }, () => new Uint8Array(new SharedArrayBuffer(pieceBytes)))
+      sealObjectSegment(key, ABOUT, 0, true, plain, pieces)
+      const nonce = Buffer.alloc(12)
+      nonce[11] = 1
+      const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(ABOUT)
+      const expected = Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()])
+      assert.ok(Buffer.concat(pieces).subarray(0, expected.length).equals(expected))
+      const room = new Uint8Array(new SharedArrayBuffer(length))
+      openObjectSegment(key, ABOUT, 0, true, { pieces, sealedBytes: expected.length }, room)
+      assert.ok(plain.equals(room))
+    }),
+    { numRuns: 60 },
+  )
 })
 
 test('the pieces of any size of blob lie one after the other, and any that are enough bring each segment back', () => {

@@ -17,7 +17,7 @@ import type { Span } from './seclang/source-text.ts'
 import { applySetting, DEFAULT_SETTINGS, type Settings } from './settings.ts'
 import { specialize } from './specialization.ts'
 import type { PairOfListAndChain } from './state.ts'
-import { SubjectMemo, type TransformationChain } from './subject.ts'
+import { addSlot, SubjectMemo, type TransformationChain } from './subject.ts'
 import { RuleTrace } from './trace.ts'
 import { type Program, Transaction } from './transaction.ts'
 import { htmlEntityDecode } from './transformations/html-entity-decode.ts'
@@ -32,7 +32,7 @@ import type {
   RuleSet,
   RuleSource,
 } from './types.ts'
-import { SOURCES, type Target, type TargetList, targetList, VARIABLES, xmlQuery } from './variables.ts'
+import { type Part, SOURCES, type Target, type TargetList, targetList, VARIABLES, xmlQuery } from './variables.ts'
 
 /**
  * Compiles rule files, in the order given, into one rule set.
@@ -81,9 +81,10 @@ class Builder {
   readonly #byId = new Map<number, PendingRule>()
   readonly #defaults = new Map<Phase, Actions>()
   readonly #lists = new Map<string, TargetList>()
+  readonly #parts = new Map<string, Part>()
   readonly #targets = new Map<string, Target>()
   readonly #chains = new Map<string, TransformationChain>()
-  readonly #pairs = new Map<string, PairOfListAndChain>()
+  readonly #pairs = new Map<string, PairOfListAndChain & { readonly wanted: number[] }>()
   readonly #slots: (readonly string[])[] = []
   readonly #slotOf = new Map<string, number>()
   readonly #operators = new Map<string, CompiledOperator>()
@@ -163,7 +164,13 @@ class Builder {
       memo: new SubjectMemo(),
       settings: this.#settings,
       tx: new Map(this.#settings.tx),
-      sizes: { lists: this.#lists.size, pairs: this.#pairs.size, links: this.#links },
+      sizes: {
+        lists: this.#lists.size,
+        parts: this.#parts.size,
+        pairs: this.#pairs.size,
+        links: this.#links,
+        chains: [...new Set([...this.#pairs.values()].map(({ chain }) => chain))],
+      },
     }
     const all = this.#pending.filter((item): item is PendingRule => 'links' in item)
     const leftOut = all
@@ -316,7 +323,10 @@ class Builder {
       ? numbered(this.#slotOf, operator.literals!.join('\n'), () => this.#slots.push(operator.literals!) - 1)
       : -1
     const shared = gated && !negated && !list.volatile
-    const pair = shared ? numbered(this.#pairs, `${list.index}/${chain.index}`, (index) => ({ index, list, chain })) : undefined
+    const pair = shared
+      ? numbered(this.#pairs, `${list.index}/${chain.index}`, (index) => ({ index, list, chain, wanted: [] }))
+      : undefined
+    if (pair !== undefined) addSlot(pair.wanted, slot)
     const pure = operator.impure !== true && !node.operator.argument.text.includes('%{')
     return { ...common, list, operator, negated, slot, pair, memoIndex: pure ? this.#links++ : -1 }
   }
@@ -336,6 +346,7 @@ class Builder {
       targetList(
         index,
         nodes.map((node) => this.#target(node)),
+        (part, make) => numbered(this.#parts, part, make),
       ),
     )
   }
@@ -347,7 +358,7 @@ class Builder {
     const key = `${exclude ? '!' : ''}${count ? '&' : ''}${collection}${selected}`
     const known = this.#targets.get(key)
     if (known !== undefined) return known
-    const made = compileTarget(node)
+    const made = compileTarget(node, key)
     this.#targets.set(key, made)
     return made
   }
@@ -525,11 +536,11 @@ function told({ node, actions, targets }: PendingLink, defaults: Actions | undef
   }
 }
 
-function compileTarget({ span, collection, selector, count, exclude }: TargetNode): Target {
+function compileTarget({ span, collection, selector, count, exclude }: TargetNode, key: string): Target {
   const variable = VARIABLES.get(collection)
   if (variable === undefined)
     span.fail(0, `the variable ${collection}`, 'a variable that this engine fills', 'See packages/waf/README.md.')
-  const target = { collection, count, exclude, selects: undefined, exact: undefined, query: undefined }
+  const target = { key, collection, count, exclude, selects: undefined, exact: undefined, query: undefined }
   if (selector === undefined) return target
   if (!variable!.collection) {
     selector.span.fail(0, `a selector on ${collection}`, 'a variable with named members', 'Remove the selector.')

@@ -11,6 +11,7 @@ export function compileExclusions(exclusions: readonly TargetExclusion[]): reado
     const collection = (colon < 0 ? text : text.slice(0, colon)).toUpperCase()
     const wanted = colon < 0 ? '' : text.slice(colon + 1).toLowerCase()
     const target = {
+      key: text,
       collection,
       count: collection.startsWith('&'),
       exclude: true,

@@ -14,13 +14,15 @@ const PLACES = [
   'REQUEST_HEADERS:Referer',
   'REQUEST_FILENAME',
   'ARGS|REQUEST_COOKIES',
+  'ARGS|!ARGS:pear|REQUEST_COOKIES',
+  'REQUEST_HEADERS|!REQUEST_HEADERS:Referer',
   'XML:/*',
 ]
 
 const rule = fc.record({
   place: fc.constantFrom(...PLACES),
   word: fc.constantFrom(...WORDS),
-  transformation: fc.constantFrom('t:none', 't:lowercase', 't:urlDecodeUni,t:lowercase'),
+  transformation: fc.constantFrom('t:none', 't:lowercase', 't:urlDecodeUni,t:lowercase', 't:urlDecodeUni'),
   negated: fc.oneof({ weight: 6, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
   skip: fc.oneof({ weight: 6, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.integer({ min: 1, max: 3 }) }),
   compares: fc.oneof({ weight: 6, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
@@ -36,7 +38,13 @@ function written(rules: readonly (typeof rule extends fc.Arbitrary<infer T> ? T 
   return ['SecAction "id:100,phase:1,pass,nolog,setvar:tx.limit=4,setvar:tx.score=0"', ...lines].join('\n')
 }
 
-const text = fc.oneof(fc.constantFrom(...WORDS, 'PEAR', '%70lum', 'nothing'), fc.string({ maxLength: 4 }).map(encodeURIComponent))
+/** Longer than what is remembered. */
+const long = fc.constantFrom(...WORDS).map((word) => `${'-'.repeat(300)}${word}`)
+const text = fc.oneof(
+  { weight: 8, arbitrary: fc.constantFrom(...WORDS, 'PEAR', '%70lum', '%2570lum', 'nothing') },
+  { weight: 4, arbitrary: fc.string({ maxLength: 4 }).map(encodeURIComponent) },
+  { weight: 1, arbitrary: long },
+)
 const request = fc.record({
   path: fc.constantFrom('/', '/shop/apple', '/pears'),
   args: fc.array(fc.tuple(text, text), { maxLength: 3 }),
@@ -77,6 +85,7 @@ test('property: stretches of rules passed over at once say what the rules say on
           matches += verdict.matches.length
           assert.deepEqual(verdict, judged(set, one, TIMED))
           assert.deepEqual(verdict, judged(set, one), 'a second time, with what is remembered of the first')
+          assert.deepEqual(verdict, judged(compile(written(rules)), one, TIMED), 'with nothing remembered')
         }
       },
     ),

@@ -4,18 +4,26 @@
  */
 import type { CompiledRule } from './rule.ts'
 import type { PairOfListAndChain, RequestState } from './state.ts'
+import { addSlot, type Slots } from './subject.ts'
+import type { Part } from './variables.ts'
 
 export interface GatedRun {
   /** The first rule behind it. */
   readonly end: number
+  readonly parts: readonly WantedOfPart[]
   readonly wanted: readonly Wanted[]
 }
 
 /** Slots of the automaton that rules of the run wait for in the values of one pair. */
 interface Wanted {
   readonly pair: PairOfListAndChain
-  /** A place among the words of what was found, and the bits of it, in turn. */
-  readonly words: Int32Array
+  readonly slots: Slots
+}
+
+/** The same for all lists that have a part, with any chain. */
+interface WantedOfPart {
+  readonly part: Part
+  readonly slots: Slots
 }
 
 const LEAST_RULES = 3
@@ -26,7 +34,7 @@ export function gatedRuns(rules: readonly CompiledRule[]): readonly (GatedRun | 
   for (let from = 0; from < rules.length; from += 1) {
     let end = from
     while (end < rules.length && isGated(rules[end]!)) end += 1
-    if (end - from >= LEAST_RULES) runs[from] = { end, wanted: wantedBy(rules.slice(from, end)) }
+    if (end - from >= LEAST_RULES) runs[from] = { end, ...wantedBy(rules.slice(from, end)) }
     from = end
   }
   return runs
@@ -36,23 +44,57 @@ function isGated({ gate, links }: CompiledRule): boolean {
   return gate === undefined && links[0]!.pair !== undefined
 }
 
-function wantedBy(rules: readonly CompiledRule[]): readonly Wanted[] {
-  const bits = new Map<PairOfListAndChain, Map<number, number>>()
+function wantedBy(rules: readonly CompiledRule[]): Pick<GatedRun, 'parts' | 'wanted'> {
+  const ofPairs = new Map<PairOfListAndChain, number[]>()
+  const ofParts = new Map<Part, number[]>()
   for (const { links } of rules) {
     const { pair, slot } = links[0]!
-    const words = bits.get(pair!) ?? new Map<number, number>()
-    bits.set(pair!, words.set(slot >>> 5, (words.get(slot >>> 5) ?? 0) | (1 << (slot & 31))))
+    addSlot(slotsOf(ofPairs, pair!), slot)
+    for (const part of pair!.list.parts) addSlot(slotsOf(ofParts, part), slot)
   }
-  return Array.from(bits, ([pair, words]) => ({ pair, words: Int32Array.from([...words].flat()) }))
+  return {
+    parts: Array.from(ofParts, ([part, slots]) => ({ part, slots })),
+    wanted: Array.from(ofPairs, ([pair, slots]) => ({ pair, slots })),
+  }
 }
+
+function slotsOf<K>(wanted: Map<K, number[]>, key: K): number[] {
+  const slots = wanted.get(key) ?? []
+  wanted.set(key, slots)
+  return slots
+}
+
+/**
+ * What rules of the run have to wait for to be worth a look: the literals that values of this request have, whatever chain they go
+ * through. Undefined where that is not known of all values.
+ */
+export function heldBy({ parts }: GatedRun, state: RequestState): Slots | undefined {
+  let held: number[] | undefined
+  for (let i = 0; i < parts.length; i += 1) {
+    const { part, slots: wanted } = parts[i]!
+    const { slots, strangers } = state.screenOf(part)
+    if (strangers.length > 0) return undefined
+    const words = Math.min(slots.length, wanted.length)
+    for (let k = 0; k < words; k += 1) {
+      const both = slots[k]! & wanted[k]!
+      if (both === 0) continue
+      held ??= []
+      while (held.length <= k) held.push(0)
+      held[k]! |= both
+    }
+  }
+  return held ?? NOTHING
+}
+
+const NOTHING: Slots = []
 
 /** None of its rules can match: what they wait for is in none of the values. */
 export function isQuiet({ wanted }: GatedRun, state: RequestState): boolean {
   for (let i = 0; i < wanted.length; i += 1) {
-    const { pair, words } = wanted[i]!
+    const { pair, slots } = wanted[i]!
     const found = state.foundIn(pair)
     if (found.length === 0) continue
-    for (let k = 0; k < words.length; k += 2) if ((found[words[k]!]! & words[k + 1]!) !== 0) return false
+    for (let k = 0; k < slots.length; k += 1) if ((found[k]! & slots[k]!) !== 0) return false
   }
   return true
 }

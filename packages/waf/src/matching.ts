@@ -4,7 +4,7 @@ import { VALUE_WORK, WORK_CHARS_MAX } from './limits.ts'
 import { holds, integer } from './operators/numbers.ts'
 import type { CompiledRule, Link, RemovedTarget, RuleRun, TxGate } from './rule.ts'
 import type { Entry, RequestState } from './state.ts'
-import { Subject } from './subject.ts'
+import { isSlotOf, Subject } from './subject.ts'
 import type { RuleTrace } from './trace.ts'
 
 /** Runs the effects of what matches, also where a later link of the chain does not. */
@@ -45,8 +45,28 @@ function linkMatches(link: Link, out: readonly RemovedTarget[], run: RuleRun, tr
     for (let i = 0; i < effects.length; i += 1) effects[i]!(run)
     return true
   }
+  if (link.pair === undefined) return valuesMatch(link, state.gather(list), out, run, trace)
   let matched = false
-  const entries = state.gather(list)
+  // Part by part: most have nothing that this link waits for.
+  for (let i = 0; i < list.parts.length; i += 1) {
+    const part = list.parts[i]!
+    const { slots, strangers } = state.screenOf(part)
+    const entries = isSlotOf(slots, link.slot) ? state.entriesOf(part) : strangers
+    if (entries.length > 0 && valuesMatch(link, entries, out, run, trace)) matched = true
+  }
+  return matched
+}
+
+function valuesMatch(
+  link: Link,
+  entries: readonly Entry[],
+  out: readonly RemovedTarget[],
+  run: RuleRun,
+  trace: RuleTrace | undefined,
+): boolean {
+  const { state } = run
+  const { effects } = link
+  let matched = false
   for (let k = 0; k < entries.length; k += 1) {
     const entry = entries[k]!
     state.work += VALUE_WORK

@@ -12,13 +12,13 @@ import type { Expandable } from './macro.ts'
 import type { OperatorContext } from './operators/operator.ts'
 import type { CompiledRule } from './rule.ts'
 import type { Settings } from './settings.ts'
-import type { Subject, SubjectMemo, TransformationChain } from './subject.ts'
+import { addSlots, haveCommonSlot, type Slots, type Subject, type SubjectMemo, type TransformationChain } from './subject.ts'
 import { base64Decode } from './transformations/base64-decode.ts'
 import { trim } from './transformations/blanks.ts'
 import { percentDecode } from './transformations/url-decode.ts'
 import { TxTable } from './tx-table.ts'
 import type { PersistentCollection, WafEnvironment, WafRequest, WafResponse } from './types.ts'
-import { HEADER_SOURCES, SOURCES, scalarText, type TargetList } from './variables.ts'
+import { HEADER_SOURCES, type Part, SOURCES, scalarText, type TargetList } from './variables.ts'
 
 /** One value that rules look at. */
 export interface Entry {
@@ -34,9 +34,23 @@ export interface Entry {
 /** How many of each a rule set has. */
 export interface ProgramSizes {
   readonly lists: number
+  readonly parts: number
   readonly pairs: number
   readonly links: number
+  /** Of all pairs. */
+  readonly chains: readonly TransformationChain[]
 }
+
+/** What is known of the values of a part of lists without asking for a chain. */
+export interface Screen {
+  /** The literals that those which are remembered have, whatever chain they go through. */
+  readonly slots: Slots
+  /** The others: long ones. */
+  readonly strangers: readonly Entry[]
+}
+
+const NO_SLOTS: Slots = []
+const NOTHING_TO_SEE: Screen = { slots: NO_SLOTS, strangers: [] }
 
 const NONE: readonly Entry[] = []
 const NO_FLAGS: ReadonlySet<MultipartFlag> = new Set()
@@ -90,7 +104,8 @@ export class RequestState implements OperatorContext {
 
   responseStatus = ''
   responseProtocol = ''
-  responseHeaders: readonly Entry[] = NONE
+  #responseFields: WafResponse['headers'] = []
+  #responseHeaders: readonly Entry[] | undefined
   responseType = ''
   responseText = ''
   responseBytes = 0
@@ -119,6 +134,8 @@ export class RequestState implements OperatorContext {
   #isNew = true
   #once: (readonly Entry[] | undefined)[] = []
   #gathered: (readonly Entry[] | undefined)[] = []
+  #entries: (readonly Entry[] | undefined)[] = []
+  #screens: (Screen | undefined)[] = []
   #found: (Uint32Array | undefined)[] = []
 
   constructor(
@@ -213,15 +230,19 @@ export class RequestState implements OperatorContext {
     this.#isNew = true
     this.responseStatus = String(status)
     this.responseProtocol = toByteText(protocol)
-    const entries: Entry[] = []
-    for (const [name, value] of headers.slice(0, HEADERS_MAX)) {
-      entries.push(this.#entry('RESPONSE_HEADERS', toByteText(name), toByteText(value)))
-    }
-    this.responseHeaders = entries
-    const type = entries.find(({ lower }) => lower === 'content-type')?.subject.text ?? ''
+    this.#responseFields = headers
+    this.#responseHeaders = undefined
+    const type = toByteText(fieldOf(headers, 'content-type') ?? '')
     const semicolon = type.indexOf(';')
     this.responseType = trim(semicolon < 0 ? type : type.slice(0, semicolon))
-    this.responseBytes = Number(entries.find(({ lower }) => lower === 'content-length')?.subject.text ?? 0) || 0
+    this.responseBytes = Number(fieldOf(headers, 'content-length') ?? 0) || 0
+  }
+
+  /** Made when a rule asks: few do. */
+  get responseHeaders(): readonly Entry[] {
+    return (this.#responseHeaders ??= this.#responseFields
+      .slice(0, HEADERS_MAX)
+      .map(([name, value]) => this.#entry('RESPONSE_HEADERS', toByteText(name), toByteText(value))))
   }
 
   readResponseBody(text: string, truncated: boolean): void {
@@ -302,23 +323,57 @@ export class RequestState implements OperatorContext {
     return (this.#gathered[list.index] ??= list.gather(this))
   }
 
-  /** Which literals occur in any value of a list, transformed by a chain. `pair` numbers the two together. */
+  /** The values of a part of lists that rules cannot change. */
+  entriesOf(part: Part): readonly Entry[] {
+    return (this.#entries[part.index] ??= part.read(this))
+  }
+
+  screenOf(part: Part): Screen {
+    return (this.#screens[part.index] ??= (part.source & this.present) === 0 ? NOTHING_TO_SEE : this.#screen(part))
+  }
+
+  #screen(part: Part): Screen {
+    let slots = NO_SLOTS
+    let own: number[] | undefined
+    let strangers: Entry[] | undefined
+    for (const entry of this.entriesOf(part)) {
+      const { subject } = entry
+      if (!subject.remembered) {
+        if (strangers === undefined) strangers = [entry]
+        else strangers.push(entry)
+        continue
+      }
+      const screen = subject.screen(this.sizes.chains, this.automaton, this)
+      if (screen.length === 0) continue
+      if (slots.length === 0) slots = screen
+      else {
+        if (own === undefined) slots = own = slots.slice()
+        addSlots(own, screen)
+      }
+    }
+    return { slots, strangers: strangers ?? NONE }
+  }
+
+  /** Which literals that rules wait for occur in any value of a list, transformed by a chain. `pair` numbers the two together. */
   foundIn(pair: PairOfListAndChain): Uint32Array {
     if ((pair.list.sources & this.present) === 0) return NOTHING_FOUND
     const known = this.#found[pair.index]
     if (known !== undefined) return known
     let all = NOTHING_FOUND
     let own = false
-    for (const { subject } of this.gather(pair.list)) {
-      const found = subject.through(pair.chain, this).found(this.automaton, this)
-      if (found === NOTHING_FOUND) continue
-      if (all === NOTHING_FOUND) all = found
-      else {
-        if (!own) {
-          all = all.slice()
-          own = true
+    for (const part of pair.list.parts) {
+      const { slots, strangers } = this.screenOf(part)
+      for (const { subject } of haveCommonSlot(slots, pair.wanted) ? this.entriesOf(part) : strangers) {
+        const found = subject.through(pair.chain, this).found(this.automaton, this)
+        if (found === NOTHING_FOUND) continue
+        if (all === NOTHING_FOUND) all = found
+        else {
+          if (!own) {
+            all = all.slice()
+            own = true
+          }
+          for (let i = 0; i < found.length; i += 1) all[i]! |= found[i]!
         }
-        for (let i = 0; i < found.length; i += 1) all[i]! |= found[i]!
       }
     }
     return (this.#found[pair.index] = all)
@@ -331,6 +386,8 @@ export class RequestState implements OperatorContext {
     this.present = this.#sources()
     this.#once = []
     this.#gathered = new Array(this.sizes.lists)
+    this.#entries = new Array(this.sizes.parts)
+    this.#screens = new Array(this.sizes.parts)
     this.#found = new Array(this.sizes.pairs)
   }
 
@@ -397,6 +454,18 @@ export interface PairOfListAndChain {
   readonly index: number
   readonly list: TargetList
   readonly chain: TransformationChain
+  /** What rules wait for. */
+  readonly wanted: Slots
+}
+
+/** The value of the first field of a name, among those that are looked at. `name` in lower case. */
+function fieldOf(fields: WafResponse['headers'], name: string): string | undefined {
+  const count = Math.min(fields.length, HEADERS_MAX)
+  for (let i = 0; i < count; i += 1) {
+    const [own, value] = fields[i]!
+    if (own.length === name.length && own.toLowerCase() === name) return value
+  }
+  return undefined
 }
 
 /** The target without scheme and authority (RFC 9112 section 3.2.2) and without a fragment. */

@@ -22,6 +22,7 @@ export class Subject {
   results: Uint8Array | undefined
   /** Kept between requests: worth knowing about. */
   readonly remembered: boolean
+  #screen: Slots | undefined
 
   constructor(text: string, remembered = false) {
     this.text = text
@@ -56,6 +57,40 @@ export class Subject {
     meter.work += this.text.length
     return (this.#found = this.text === '' ? NOTHING_FOUND : automaton.scan(this.text))
   }
+
+  /**
+   * Which literals occur in the text after any of the chains: what is not among them, no rule finds. Takes every chain, so it is for
+   * what is remembered.
+   */
+  screen(chains: readonly TransformationChain[], automaton: Automaton, meter: WorkMeter): Slots {
+    if (this.#screen !== undefined) return this.#screen
+    const slots: number[] = []
+    for (const chain of chains) addSlots(slots, this.through(chain, meter).found(automaton, meter))
+    return (this.#screen = slots)
+  }
+}
+
+/** A set of slots of the automaton, 32 to a number; those behind the last number are not in it. */
+export type Slots = readonly number[]
+
+export function addSlot(slots: number[], slot: number): void {
+  while (slots.length <= slot >>> 5) slots.push(0)
+  slots[slot >>> 5]! |= 1 << (slot & 31)
+}
+
+export function addSlots(slots: number[], more: ArrayLike<number>): void {
+  while (slots.length < more.length) slots.push(0)
+  for (let i = 0; i < more.length; i += 1) slots[i]! |= more[i]!
+}
+
+export function isSlotOf(slots: Slots, slot: number): boolean {
+  return ((slots[slot >>> 5] ?? 0) & (1 << (slot & 31))) !== 0
+}
+
+export function haveCommonSlot(some: Slots, others: Slots): boolean {
+  const words = Math.min(some.length, others.length)
+  for (let i = 0; i < words; i += 1) if ((some[i]! & others[i]!) !== 0) return true
+  return false
 }
 
 /** The transformations of a rule in order; `index` is unique within a rule set. */

@@ -2,13 +2,14 @@ import type { Automaton } from './automaton.ts'
 import { parseRequestBody } from './body/request-body.ts'
 import { bytesToText } from './bytes.ts'
 import { type RuleCounters, RuleLaps } from './counters.ts'
-import { type GatedRun, isQuiet } from './gated-runs.ts'
+import { type GatedRun, heldBy, isQuiet } from './gated-runs.ts'
 import {
   EXCERPT_CHARS_MAX,
   LIMIT_RULE_ID,
   LOG_DATA_CHARS_MAX,
   MATCHES_MAX,
   PARSER_WORK_FACTOR,
+  SLICE_STRETCH_BYTES,
   SLICE_WORK_CHARS,
   WORK_CHARS_MAX,
 } from './limits.ts'
@@ -17,7 +18,7 @@ import { integer } from './operators/numbers.ts'
 import type { CompiledRule, Phase, RemovedTarget, RuleRun } from './rule.ts'
 import type { Settings } from './settings.ts'
 import { type Entry, type ProgramSizes, RequestState } from './state.ts'
-import type { SubjectMemo } from './subject.ts'
+import { isSlotOf, type Slots, type SubjectMemo } from './subject.ts'
 import type { RuleTrace } from './trace.ts'
 import type {
   RuleFinding,
@@ -250,18 +251,25 @@ export class Transaction implements WafExamination {
     const trace = this.#trace
     const rules = this.#program.phases[phase - 1]!
     const runs = this.#program.runs[phase - 1]!
-    // What is timed or taken in slices goes rule by rule.
-    const mayJump = laps === undefined && pauseAt === Number.POSITIVE_INFINITY
+    // What is timed goes rule by rule, and so does a long body in slices: a stretch of rules takes no pause.
+    const mayJump = laps === undefined && (pauseAt === Number.POSITIVE_INFINITY || state.bodyBytes <= SLICE_STRETCH_BYTES)
+    let held: Slots | undefined
+    let heldUntil = 0
     for (let i = from; i < rules.length; i += 1) {
       if (this.#run.engine === 'Off') return OVER
       if (this.#isOver()) break
       if (state.work >= pauseAt) return i
-      const run = runs[i]
-      if (run !== undefined && mayJump && isQuiet(run, state)) {
-        i = run.end - 1
-        continue
+      const run = mayJump ? runs[i] : undefined
+      if (run !== undefined) {
+        held = heldBy(run, state)
+        heldUntil = run.end
+        if (held === undefined ? isQuiet(run, state) : held.length === 0) {
+          i = run.end - 1
+          continue
+        }
       }
       const rule = rules[i]!
+      if (held !== undefined && i < heldUntil && !isSlotOf(held, rule.links[0]!.slot)) continue
       const { gate } = rule
       if (laps !== undefined) laps.next(rule.index)
       if ((rule.sources & state.present) === 0) continue

@@ -331,6 +331,7 @@ export function scalarText(state: RequestState, name: string, key: string | unde
 export interface TargetList {
   readonly index: number
   readonly volatile: boolean
+  readonly parts: readonly Part[]
   /** Of `SOURCES`: without any of these in a request there is nothing to gather. */
   readonly sources: number
   gather(state: RequestState): readonly Entry[]
@@ -342,8 +343,18 @@ export interface TargetList {
   readonly txCounted: boolean
 }
 
+/** One variable of a list, less what the list excludes from it; the same for all lists that have it so. */
+export interface Part {
+  readonly index: number
+  /** Of `SOURCES`. */
+  readonly source: number
+  readonly read: Read
+}
+
 /** One variable of a list. Selectors are compared in lower case. */
 export interface Target {
+  /** As it is written. */
+  readonly key: string
   readonly collection: string
   readonly count: boolean
   readonly exclude: boolean
@@ -358,34 +369,57 @@ export function xmlQuery(expression: string): XmlQuery | undefined {
   return compileXmlQuery(expression)
 }
 
-export function targetList(index: number, targets: readonly Target[]): TargetList {
+/** @param numbered Gives a number of its own to what is not known by its key yet. */
+export function targetList(
+  index: number,
+  targets: readonly Target[],
+  numbered: (key: string, make: (index: number) => Part) => Part,
+): TargetList {
   const excluded = targets.filter(({ exclude }) => exclude)
   const included = targets.filter(({ exclude }) => !exclude)
-  const readers = included.map((target) => reader(target, excluded))
-  const sources = included.map(sourceOf)
-  const single = readers.length === 1 ? readers[0]! : undefined
+  const parts = included.map((target) => {
+    const removed = excluded.filter((other) => other.collection === target.collection)
+    const key = [target, ...removed].map((each) => each.key).join('|')
+    return numbered(key, (place) => ({ index: place, source: sourceOf(target), read: reader(target, removed) }))
+  })
   const only = targets.length === 1 ? targets[0]! : undefined
+  const volatile = targets.some(({ collection: name }) => VARIABLES.get(name)!.volatile)
   return {
     index,
-    volatile: targets.some(({ collection: name }) => VARIABLES.get(name)!.volatile),
-    sources: sources.reduce((all, source) => all | source, 0),
-    gather: single ?? ((state) => joined(readers, sources, state)),
+    volatile,
+    parts,
+    sources: parts.reduce((all, { source }) => all | source, 0),
+    gather: volatile ? (state) => joined(parts, state, readPart) : (state) => joined(parts, state, entriesOf),
     txNames: targets.every(isMemberOfTx) ? targets.map(({ exact }) => exact!) : undefined,
     txName: only?.collection === 'TX' ? only.exact : undefined,
     txCounted: only?.count ?? false,
   }
 }
 
+function readPart(state: RequestState, part: Part): readonly Entry[] {
+  return part.read(state)
+}
+
+function entriesOf(state: RequestState, part: Part): readonly Entry[] {
+  return state.entriesOf(part)
+}
+
 function isMemberOfTx({ collection: name, exact, exclude }: Target): boolean {
   return name === 'TX' && exact !== undefined && !exclude
 }
 
-function joined(readers: readonly Read[], sources: readonly number[], state: RequestState): readonly Entry[] {
+function joined(
+  parts: readonly Part[],
+  state: RequestState,
+  entriesOfPart: (state: RequestState, part: Part) => readonly Entry[],
+): readonly Entry[] {
+  if (parts.length === 1) return entriesOfPart(state, parts[0]!)
   let out: readonly Entry[] = NOTHING
   let own: Entry[] | undefined
-  for (let i = 0; i < readers.length; i += 1) {
-    if ((sources[i]! & state.present) === 0) continue
-    const entries = readers[i]!(state)
+  for (let i = 0; i < parts.length; i += 1) {
+    const part = parts[i]!
+    if ((part.source & state.present) === 0) continue
+    const entries = entriesOfPart(state, part)
     if (entries.length === 0) continue
     if (out.length === 0) {
       out = entries
@@ -409,10 +443,9 @@ function ofName(entries: readonly Entry[], name: string): readonly Entry[] {
   return found ?? NOTHING
 }
 
-/** One variable less what is excluded from it. */
-function reader({ collection: name, count, selects, exact, query }: Target, excluded: readonly Target[]): Read {
+/** One variable less what is removed from it. */
+function reader({ collection: name, count, selects, exact, query }: Target, removed: readonly Target[]): Read {
   const variable = VARIABLES.get(name)!
-  const removed = excluded.filter((target) => target.collection === name)
   const counted = (state: RequestState, members: number): readonly Entry[] => [
     { collection: `&${name}`, name: '', lower: '', subject: state.memo.of(String(members)) },
   ]

@@ -1,11 +1,9 @@
 /** Bouncers: programs elsewhere that enforce denials. The policy lists them, with hashes of their keys. */
-import { createHash, randomBytes } from 'node:crypto'
 import type { Bouncer, RingwallClient } from '@ringwall/client'
-import { isMap, isSeq, parseDocument } from 'yaml'
 import { UsageError } from '../errors.ts'
 import { duration, printable } from '../format.ts'
 import { type Format, printList, write } from '../output.ts'
-import { applyConfirmed, changeLine, refuseProblems } from './policy.ts'
+import { changeListed, type ListChange, newKey } from './policy-list.ts'
 
 interface Listed {
   readonly name: string
@@ -18,62 +16,26 @@ interface Row {
   readonly pull: Bouncer['pulls'][number] | undefined
 }
 
-interface ChangeOptions {
-  readonly yes: boolean
-  readonly dryRun: boolean
-}
-
-/** The policy's text with other bouncers; comments stay. @param edit Undefined: nothing is to be changed. */
-function edited(text: string, edit: (before: readonly Listed[]) => readonly Listed[]): string {
-  const document = parseDocument(text)
-  if (!isMap(document.contents)) throw new UsageError('the policy in force cannot be edited: apply a file instead')
-  const held = document.get('bouncers')
-  const after = edit(isSeq(held) ? (held.toJSON() as Listed[]) : [])
-  if (after.length === 0) document.delete('bouncers')
-  else document.set('bouncers', document.createNode(after))
-  return document.toString({ lineWidth: 0 })
-}
-
-async function change(
-  client: RingwallClient,
-  { yes, dryRun }: ChangeOptions,
-  edit: (before: readonly Listed[]) => readonly Listed[],
-  done: string,
-): Promise<boolean> {
-  const { text, version } = await client.policy()
-  const wanted = edited(text, edit)
-  const plan = await client.policyPlan(wanted)
-  if (!plan.valid) refuseProblems('the policy with this change', plan.problems)
-  for (const one of plan.changes) process.stderr.write(`${changeLine(one)}\n`)
-  if (dryRun) {
-    process.stderr.write('nothing was changed\n')
-    return false
-  }
-  await applyConfirmed(client, wanted, version, yes, done)
-  return true
-}
-
 /** Prints the key, once: nobody can show it again. */
-export async function bouncerAdd(client: RingwallClient, name: string, options: ChangeOptions): Promise<void> {
-  const key = randomBytes(32).toString('base64url')
-  const keyHash = `sha256:${createHash('sha256').update(key).digest('hex')}`
+export async function bouncerAdd(client: RingwallClient, name: string, options: ListChange): Promise<void> {
+  const { key, keyHash } = newKey()
   const edit = (before: readonly Listed[]): readonly Listed[] => {
     if (before.some((one) => one.name === name))
       throw new UsageError(`there is a bouncer ${name} already; ringwall bouncer rm ${name} takes its key back`)
     return [...before, { name, keyHash }]
   }
-  if (!(await change(client, options, edit, `${name} is a bouncer of the ring`))) return
+  if (!(await changeListed<Listed>(client, 'bouncers', options, edit, `${name} is a bouncer of the ring`))) return
   write(key)
   process.stderr.write(`its key is above: the policy holds its hash alone. Have it ask ${client.baseUrl}/ or another node\n`)
 }
 
-export async function bouncerRemove(client: RingwallClient, name: string, options: ChangeOptions): Promise<void> {
+export async function bouncerRemove(client: RingwallClient, name: string, options: ListChange): Promise<void> {
   const edit = (before: readonly Listed[]): readonly Listed[] => {
     if (!before.some((one) => one.name === name))
       throw new UsageError(`no bouncer is called ${name}; ringwall bouncer ls lists them`)
     return before.filter((one) => one.name !== name)
   }
-  await change(client, options, edit, `the key of ${name} is good for nothing any more`)
+  await changeListed<Listed>(client, 'bouncers', options, edit, `the key of ${name} is good for nothing any more`)
 }
 
 /** One row for each place from which a bouncer asked. */

@@ -59,18 +59,45 @@ export async function incidentClose(client: RingwallClient, id: string, note: st
   process.stderr.write(`incident ${closed} is closed: ${printable(title)}\n`)
 }
 
-/** With the denials in force of what it names, as the node that is asked has them. */
+/** With receipts of decisions and the denials of what it names, signed by the node that is asked. */
 export async function incidentExport(client: RingwallClient, id: string): Promise<void> {
-  const [incident, { denials }, { ring, ledger }] = await Promise.all([client.incident(id), client.denials(), client.status()])
-  const named = new Set([...incident.sources, ...incident.accounts])
-  const about = denials.filter(({ subject }) => named.has(subject.value))
-  const exported = {
-    format: 'ringwall/incident/1',
-    ring,
-    height: ledger.height,
-    exportedAtMs: Date.now(),
-    incident,
-    denials: about,
-  }
-  write(`${JSON.stringify(exported, undefined, 2)}\n`)
+  const evidence = await client.incidentEvidence(id)
+  write(`${JSON.stringify(evidence, undefined, 2)}\n`)
+  const { receipts, missing, denials } = evidence
+  const lost = missing.length === 0 ? '' : `; ${missing.length} more decisions could not be proven`
+  process.stderr.write(`${receipts.length} receipts, ${denials.length} denials${lost}\n`)
+}
+
+interface Verdict {
+  readonly incident: Readonly<Record<string, unknown>>
+  readonly node: string
+  readonly exportedAtMs: number
+  readonly provenHeight: number
+  readonly receipts: readonly {
+    readonly decision: { readonly requestId: string; readonly node: string; readonly outcome: string; readonly source: string }
+  }[]
+  readonly missing: readonly { readonly requestId: string; readonly why: string }[]
+  readonly denials: readonly { readonly id: string; readonly [key: string]: unknown }[]
+  readonly signers: readonly string[]
+}
+
+function verdictText({ incident, node, exportedAtMs, provenHeight, receipts, missing, denials, signers }: Verdict): string {
+  return [
+    'good: nothing in it was changed',
+    `  incident   ${String(incident.id)}, ${printable(String(incident.title))}`,
+    `  signed by  ${node}, ${new Date(exportedAtMs).toISOString()}`,
+    ...receipts.map(
+      ({ decision: { requestId, node: of, outcome, source } }) =>
+        `  receipt    ${requestId}: ${outcome}, of ${printable(source)}, signed by ${of}`,
+    ),
+    ...missing.map(({ requestId, why }) => `  no receipt ${requestId}: ${printable(why)}`),
+    ...denials.map(
+      ({ id, reason, issuer }) => `  denial     ${id}, by ${printable(String(issuer))}: ${printable(String(reason))}`,
+    ),
+    `  state      after block ${provenHeight}, certified by ${signers.join(', ')}`,
+  ].join('\n')
+}
+
+export function printEvidence(format: Format, verdict: Verdict): void {
+  printOne(format, verdict, verdictText, String(verdict.incident.id))
 }

@@ -19,8 +19,10 @@ function size(bytes: number): string {
   return `${(bytes / 1_024 ** at).toFixed(at === 0 ? 0 : 1)} ${UNITS[at]}`
 }
 
-function doing({ repairing, missing, waiting, passedAtMs, reason }: Row): string {
+function doing({ repairing, missing, waiting, passedAtMs, reason, storeAway }: Row): string {
   if (reason !== undefined) return reason
+  if (storeAway != null)
+    return `its bucket is away for ${duration(Date.now() - storeAway.sinceMs)}: ${printable(storeAway.reason)}`
   if (repairing !== null)
     return `makes shard ${repairing.index} of ${repairing.version.slice(0, 8)} anew, ${Math.floor((100 * repairing.bytes) / Math.max(1, repairing.of))} %`
   if (waiting > 0) return `${waiting} wait for other nodes`
@@ -56,6 +58,7 @@ export async function vaultStatus({ clients }: VaultSession, format: Format): Pr
       { title: 'CORRUPT', value: ({ corrupt }) => corrupt },
       { title: 'FAULTS', value: ({ faults }) => faults },
       { title: 'AWAY', value: ({ away }) => (away.length === 0 ? '-' : away.map(printable).join(' ')) },
+      { title: 'STORE', value: ({ store }) => printable(store ?? 'folder'), wide: true },
       { title: 'MOVED', value: ({ moved }) => moved, wide: true },
       { title: 'ERASED', value: ({ erased }) => erased, wide: true },
       { title: 'VERSIONS', value: ({ versions, versionsMax }) => `${versions} of ${versionsMax}`, wide: true },

@@ -100,4 +100,35 @@ export function addDenials(program: Command): void {
     bouncer.command('ls').description('all of them, and when each last asked').addOption(watch()),
     () => async (client, format) => (await import('../commands/bouncer.ts')).bouncerList(client, format),
   )
+
+  const taxii = program.command('taxii').description('clients of the TAXII 2.1 servers: add, ls, rm')
+  const names = (text: string): readonly string[] => text.split(',').filter((name) => name !== '')
+  withRing(
+    changing(
+      taxii
+        .command('add')
+        .argument('<name>')
+        .description('let a client ask: prints its key, once')
+        .option('--read <collections>', 'names, separated by commas; all unless given', names)
+        .option('--write <inboxes>', 'likewise; none unless given', names),
+    ),
+    ([name], { yes, dryRun: dry, read, write }) =>
+      async (client) =>
+        (await import('../commands/taxii.ts')).taxiiAdd(client, name as string, {
+          yes: yes === true,
+          dryRun: dry === true,
+          read: read as readonly string[] | undefined,
+          write: (write as readonly string[] | undefined) ?? [],
+        }),
+  )
+  withRing(
+    changing(taxii.command('rm').alias('remove').argument('<name>').description('take its key back')),
+    ([name], { yes, dryRun: dry }) =>
+      async (client) =>
+        (await import('../commands/taxii.ts')).taxiiRemove(client, name as string, { yes: yes === true, dryRun: dry === true }),
+  )
+  withRing(
+    taxii.command('ls').description('all of them, with what they may').addOption(watch()),
+    () => async (client, format) => (await import('../commands/taxii.ts')).taxiiList(client, format),
+  )
 }

@@ -1,5 +1,6 @@
-/** The verbs of looking and proving: requests, traces, events, the ledger, images, receipts, the console. */
+/** The verbs of looking and proving: requests, traces, events, the ledger, images, drills, receipts, the console. */
 import { type Command, Option } from 'commander'
+import type { DrillOptions } from '../commands/drill.ts'
 import { parseTtl } from '../format.ts'
 import { FORMATS, type Format, parseFormat } from '../output.ts'
 import { collect, watch, whole, withRing } from './options.ts'
@@ -92,11 +93,10 @@ export function addInsight(program: Command): void {
     .requiredOption('--config <file>', 'the node’s configuration: node.yaml')
     .requiredOption('--key <key>', 'the operators’ key, as ringwall node recovery printed it')
     .requiredOption('--to <folder>', 'of this node’s images')
-    .action(async ({ config, key, to }: { config: string; key: string; to: string }) => {
-      const { backupNode } = await import('@ringwall/node')
-      const { file, files, bytes, written } = await backupNode(config, key, to)
-      process.stdout.write(`${file}\n`)
-      process.stderr.write(`${files} files, ${bytes} bytes, of which ${written} are new; read back\n`)
+    .option('--every <duration>', 'again and again, as 30s; it runs until it is stopped', parseTtl)
+    .action(async ({ config, key, to, every }: { config: string; key: string; to: string; every?: number }) => {
+      const { recoveryBackup } = await import('../commands/recovery.ts')
+      await recoveryBackup(config, key, to, every)
     })
   recovery
     .command('part')
@@ -120,6 +120,23 @@ export function addInsight(program: Command): void {
       process.stdout.write(`${config}\n`)
       process.stderr.write(`${node} as of ${new Date(atMs).toISOString()}: ${files} files\n`)
     })
+
+  const drill = program.command('drill').description('rehearsals: restore')
+  drill
+    .command('restore')
+    .description('put the newest images back on empty nodes in a network of their own, use them, and print time and loss')
+    .requiredOption('--images <folder>', 'one node’s images, or a folder of such folders')
+    .option('--share <file>', 'an operator’s share; as many as are needed, else nothing is opened', collect, [])
+    .option('--context <file>', 'an operator’s context: asks the restored nodes, and how far the living ring is')
+    .option('--secret <name>', 'opened as a proof')
+    .option('--object <bucket/key>', 'read as a proof, with the access key in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY')
+    .option('--directory <dir>', 'where the scratch folder is made, and removed')
+    .addOption(new Option('-o, --output <format>', FORMATS.join(', ')).default('table').argParser(parseFormat))
+    .action(async (given: DrillOptions) => (await import('../commands/drill.ts')).drillRestore(given))
+  drill
+    .command('inside', { hidden: true })
+    .argument('<spec>')
+    .action(async (spec: string) => (await import('../commands/drill-inside.ts')).drillInside(spec))
 
   const receipt = program.command('receipt').description('a decision with its proof: export, verify')
   withRing(

@@ -3,6 +3,7 @@
 import { type Command, Option } from 'commander'
 import { UsageError } from '../errors.ts'
 import { addDevices, addJoining } from './enrolment.ts'
+import { addHolds, addLabels } from './fleet.ts'
 import { dryRun, reason, watch, whole, withRing } from './options.ts'
 
 interface NodeGiven {
@@ -23,7 +24,9 @@ interface NodeGiven {
 export function addNodes(program: Command): void {
   const node = program
     .command('node')
-    .description('run one node of a ring; or ls, show, invite, join, init, add, rm, wipe, disks, recovery, unlock')
+    .description(
+      'run one node of a ring; or ls, show, label, cordon, drain, uncordon, invite, join, init, add, rm, wipe, disks, recovery, unlock',
+    )
     .option('--config <file>', 'the node’s configuration: node.yaml')
     .option('--take-over', 'serve beside a process of the same node, which was sent SIGUSR2', false)
     .option('--device <dir>', 'the folder that ringwall device make wrote: joins its ring by itself, and runs')
@@ -129,13 +132,15 @@ export function addNodes(program: Command): void {
   )
 
   addJoining(node)
-  addDevices(
-    program
-      .command('device')
-      .description(
-        'devices that join by what they were made as: ls, show, trust, register, transfer, rm, accept, reference, bind, tpm, certificate, certificates, revoke; manufacturer, make, address, ship',
-      ),
-  )
+  addLabels(node, 'node')
+  addHolds(node)
+  const device = program
+    .command('device')
+    .description(
+      'devices that join by what they were made as: ls, show, label, trust, register, transfer, rm, accept, reference, bind, tpm, certificate, certificates, revoke; manufacturer, make, address, ship',
+    )
+  addDevices(device)
+  addLabels(device, 'device')
 
   withRing(
     node

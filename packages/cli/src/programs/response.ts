@@ -1,5 +1,6 @@
 /** The verbs of what happens and what is done about it: playbooks, notifications, incidents; what nodes take in, and what they keep. */
 import { type Command, Option } from 'commander'
+import { FORMATS, type Format, parseFormat } from '../output.ts'
 import { dryRun, reason, watch, withRing } from './options.ts'
 
 export function addResponse(program: Command): void {
@@ -81,7 +82,9 @@ export function addResponse(program: Command): void {
         (await import('../commands/playbook.ts')).notifyTest(client, name as string),
   )
 
-  const incident = program.command('incident').description('findings of all nodes that belong together: ls, show, close, export')
+  const incident = program
+    .command('incident')
+    .description('findings of all nodes that belong together: ls, show, close, export, verify')
   withRing(
     incident
       .command('ls')
@@ -109,11 +112,27 @@ export function addResponse(program: Command): void {
         (await import('../commands/incident.ts')).incidentClose(client, id as string, options.reason as string),
   )
   withRing(
-    incident.command('export').argument('<id>').description('one of them as JSON, with the denials of its sources'),
+    incident
+      .command('export')
+      .argument('<id>')
+      .description('one of them as JSON, signed, with receipts and the denials of its sources'),
     ([id], _options) =>
       async (client) =>
         (await import('../commands/incident.ts')).incidentExport(client, id as string),
   )
+  incident
+    .command('verify')
+    .argument('<file>', 'what export wrote')
+    .description('check what was exported without a ring, a network or a key')
+    .requiredOption('--genesis <file>', 'the ring’s genesis document')
+    .addOption(new Option('-o, --output <format>', FORMATS.join(', ')).default('table').argParser(parseFormat))
+    .action(async (file: string, { genesis, output }: { genesis: string; output: Format }) => {
+      const [{ verifyEvidenceFile }, { printEvidence }] = await Promise.all([
+        import('@ringwall/node'),
+        import('../commands/incident.ts'),
+      ])
+      printEvidence(output, verifyEvidenceFile(file, genesis))
+    })
 
   withRing(
     program

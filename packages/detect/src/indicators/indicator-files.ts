@@ -126,13 +126,15 @@ export function readStixBundle(text: string, defaults: IndicatorDefaults, sink: 
   if (own(bundle, 'type') !== 'bundle') throw new IndicatorFileInvalid('/type', 'bundle')
   const objects = own(bundle, 'objects') ?? []
   if (!Array.isArray(objects)) throw new IndicatorFileInvalid('/objects', 'a list')
-  for (const [index, value] of objects.entries()) {
-    const at = `/objects/${index}`
-    const object = plain(value, at)
-    const type = textOf(object, 'type', at)
-    if (type !== 'indicator') sink.leaveOut(type.slice(0, 40))
-    else readStixIndicator(object, at, defaults, sink)
-  }
+  for (const [index, value] of objects.entries()) readStixObject(value, `/objects/${index}`, defaults, sink)
+}
+
+/** One object of a bundle or an envelope. @param at A JSON pointer to it. @throws {IndicatorFileInvalid} */
+export function readStixObject(value: unknown, at: string, defaults: IndicatorDefaults, sink: IndicatorSink): void {
+  const object = plain(value, at)
+  const type = textOf(object, 'type', at)
+  if (type !== 'indicator') sink.leaveOut(type.slice(0, 40))
+  else readStixIndicator(object, at, defaults, sink)
 }
 
 function readStixIndicator(object: Plain, at: string, defaults: IndicatorDefaults, sink: IndicatorSink): void {

@@ -208,6 +208,22 @@ export class IndicatorSet {
   }
 }
 
+/** All that a set holds, in no order that means anything. */
+export function* indicatorsOf({ tables, confidences, expiries, named, labels }: IndicatorParts): Generator<Indicator> {
+  for (const { version, length, keys, entries } of tables)
+    for (let slot = 0; slot < entries.length; slot += 1) {
+      const at = entries[slot]! - 1
+      if (at < 0) continue
+      const expiry = expiries[at]!
+      yield {
+        prefix: { version, length, words: keys.slice(slot * WORDS[version], (slot + 1) * WORDS[version]) },
+        confidence: confidences[at]!,
+        expiresAtMs: expiry === 0 ? Number.POSITIVE_INFINITY : expiry * 1_000,
+        label: labels[named[at]!]!,
+      }
+    }
+}
+
 /** A table that doubles when it is half full. */
 class Growing {
   readonly version: 4 | 6

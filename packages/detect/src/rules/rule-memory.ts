@@ -142,6 +142,11 @@ export class KeyMemory {
     return sum
   }
 
+  /** Forgets what is over. */
+  pass(atMs: number): void {
+    this.#turn(atMs)
+  }
+
   /** What this node saw. */
   own(atMs: number): ToldCounts {
     this.#turn(atMs)

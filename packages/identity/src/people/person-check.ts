@@ -8,7 +8,7 @@
 import { hash } from 'node:crypto'
 import { type People, type Person, type ProviderPolicy, personSubject, ringIssuer, tokenKeys, type View } from '@ringwall/ring'
 import { canonicalJson } from '@ringwall/ring/tx'
-import { type Mintable, type MintRefusal, ringHeader, ringJwk, verifiesRaw } from '../mint-check.ts'
+import { type Mintable, type MintRefusal, ringHeader, ringJwk, signalHeader, verifiesRaw } from '../mint-check.ts'
 import { type Asserted, assertionXml, signedInfoXml } from '../saml/identity-provider.ts'
 import { authnRequestId, serviceEntityId } from '../saml/names.ts'
 import { readSamlResponse } from '../saml/saml-response.ts'
@@ -34,6 +34,7 @@ import {
   type PersonRequest,
   passwordLoginBytes,
 } from './person-request.ts'
+import { checkSignal } from './signal-check.ts'
 import { assertionFault } from './webauthn.ts'
 
 /** From the page to the proof: people look for their authenticators. */
@@ -91,6 +92,10 @@ export function checkPerson(request: PersonRequest, view: PersonView, nowMs: num
   }
   if (request.type === 'event') return checkEvent(request, view, key, nowMs)
   if (request.type === 'renew') return checkRenewal(request, view, key, nowMs)
+  if (request.type === 'signal') {
+    const signal = checkSignal(request, view, nowMs)
+    return 'claims' in signal ? signable(signal.claims, key, signalHeader) : signal
+  }
   const read = (token: string): Readonly<Record<string, unknown>> | undefined => readSigned(token, view)
   const checked = request.type === 'code' ? checkCode(request, view, read, nowMs) : checkTokens(request, view, read, nowMs)
   return 'claims' in checked ? signable(checked.claims, key) : checked
@@ -324,9 +329,9 @@ function namedBy(request: PersonRequest): object {
 
 const tokenId = (request: PersonRequest): string => hash('sha256', `token ${canonicalJson(namedBy(request))}`, 'hex').slice(0, 32)
 
-function signable(claims: object, key: string): Mintable {
+function signable(claims: object, key: string, header: (kid: string) => string = ringHeader): Mintable {
   const body = Buffer.from(canonicalJson(claims)).toString('base64url')
-  return { ok: true, message: Buffer.from(`${ringHeader(ringJwk(key).kid)}.${body}`) }
+  return { ok: true, message: Buffer.from(`${header(ringJwk(key).kid)}.${body}`) }
 }
 
 /** The claims of a token that the ring signed as a session; undefined for anything else. Its times are not looked at. */

@@ -49,6 +49,7 @@ export type PersonRequest =
   | EventRequest
   | CodeRequest
   | TokensRequest
+  | SignalRequest
 
 /** That somebody's sessions are over, by the word of the outside provider that vouched for them. */
 export interface EventRequest {
@@ -102,6 +103,29 @@ export interface TokensRequest {
   /** Of a code; empty for a refresh token. */
   readonly verifier: string
   readonly want: 'id' | 'access' | 'refresh'
+}
+
+/** What is told to a receiver of signals. Unix milliseconds. */
+export type SignalFact =
+  /** Somebody's sessions of before are over, by this denial. */
+  | { readonly kind: 'sessions'; readonly atMs: number; readonly denial: string }
+  /** Somebody has a credential of this kind now, or none any more. */
+  | {
+      readonly kind: 'credentials'
+      readonly atMs: number
+      readonly change: 'create' | 'revoke'
+      readonly credential: 'passkey' | 'password'
+      readonly person: string
+    }
+  /** The receiver wants to see that it is told. */
+  | { readonly kind: 'verification'; readonly atMs: number; readonly nonce: string; readonly state: string }
+
+/** A security event token of the ring (RFC 8417). */
+export interface SignalRequest {
+  readonly type: 'signal'
+  readonly fact: SignalFact
+  readonly ring: string
+  readonly stream: string
 }
 
 /** What a passkey signs for, base64url. */
@@ -201,6 +225,15 @@ export function parsePersonRequest(value: unknown): PersonRequest {
       type,
     }
   }
+  if (type === 'signal') {
+    const fields = record(value, 'request', ['fact', 'ring', 'stream', 'type'])
+    return {
+      fact: parseSignalFact(fields.fact),
+      ring: text(fields.ring, 'request.ring', HASH, '64 hex digits'),
+      stream: text(fields.stream, 'request.stream', SERVICE, 'the name of a stream'),
+      type,
+    }
+  }
   if (type === 'tokens') {
     const fields = record(value, 'request', ['grant', 'proof', 'ring', 'type', 'verifier', 'want'])
     const { want } = fields
@@ -214,7 +247,42 @@ export function parsePersonRequest(value: unknown): PersonRequest {
       want,
     }
   }
-  return fail('request.type', 'login, outside, renew, assertion, event, code or tokens')
+  return fail('request.type', 'login, outside, renew, assertion, event, signal, code or tokens')
+}
+
+/** Also of what nodes tell one another. @throws {MintRequestInvalid} */
+export function parseSignalFact(value: unknown): SignalFact {
+  const at = 'request.fact'
+  const kind = typeof value === 'object' && value !== null && 'kind' in value ? value.kind : undefined
+  const moment = (atMs: unknown): number => whole(atMs, `${at}.atMs`, 0, Number.MAX_SAFE_INTEGER)
+  if (kind === 'sessions') {
+    const fields = record(value, at, ['atMs', 'denial', 'kind'])
+    return {
+      atMs: moment(fields.atMs),
+      denial: text(fields.denial, `${at}.denial`, /^[0-9a-f]{8,64}$/, 'the id of a denial'),
+      kind,
+    }
+  }
+  if (kind === 'credentials') {
+    const { atMs, change, credential, person } = record(value, at, ['atMs', 'change', 'credential', 'kind', 'person'])
+    if (change !== 'create' && change !== 'revoke') return fail(`${at}.change`, 'create or revoke')
+    if (credential !== 'passkey' && credential !== 'password') return fail(`${at}.credential`, 'passkey or password')
+    return {
+      atMs: moment(atMs),
+      change,
+      credential,
+      kind,
+      person: text(person, `${at}.person`, PERSON_NAME, PERSON_NAME_EXPECTED),
+    }
+  }
+  if (kind !== 'verification') return fail(`${at}.kind`, 'sessions, credentials or verification')
+  const { atMs, nonce, state } = record(value, at, ['atMs', 'kind', 'nonce', 'state'])
+  return {
+    atMs: moment(atMs),
+    kind,
+    nonce: bytes(nonce, `${at}.nonce`, 16, 16),
+    state: text(state, `${at}.state`, /^[\x20-\x7e]{0,1024}$/, 'up to 1,024 printable characters'),
+  }
 }
 
 function parseProof(value: unknown): LoginProof {

@@ -68,6 +68,7 @@ function attributesOf(service: string, question: AccessQuestion, groups: string,
     category,
     reference: undefined,
     attributes,
+    content: undefined,
   })
   return [
     group(CATEGORIES.AccessSubject, ...(principal === undefined ? [] : subjectOf(principal, groups, roles))),

@@ -2,11 +2,12 @@
 
 import type { Decision } from './combining.ts'
 import { createEvaluation, type Designation, type Evaluation, NAMESPACE } from './expressions.ts'
-import type { StatusCode } from './functions.ts'
+import { Indeterminate, type StatusCode } from './functions.ts'
 import type { Assignment, Duty, Outcome, PolicyName, XacmlPolicy } from './policy.ts'
 import { type AttributeGroup, CATEGORIES, parseRequest, type XacmlRequest } from './request.ts'
 import { dateTimeValue, TYPE_IDS, type Value } from './values.ts'
 import { escapeXml, XacmlInvalid } from './xml.ts'
+import type { PathNode } from './xpath.ts'
 
 const DAY_MS = 86_400_000
 const STATUS = 'urn:oasis:names:tc:xacml:1.0:status:'
@@ -38,11 +39,16 @@ export function evaluationOf(groups: readonly AttributeGroup[], nowMs: number): 
         if (list === undefined) known.set(key, [{ value, issuer }])
         else list.push({ value, issuer })
       }
+  const contentOf = (category: string): PathNode | undefined => {
+    const all = groups.flatMap((one) => (one.category === category && one.content !== undefined ? [one.content] : []))
+    if (all.length > 1) throw new Indeterminate('processing-error', `several Contents of ${category}`)
+    return all[0]
+  }
   return createEvaluation(({ category, id, type, issuer }: Designation) => {
     const found = known.get(`${type}\n${category}\n${id}`)
     if (found === undefined) return category === CATEGORIES.Environment && issuer === undefined ? timeNamed(id, type, nowMs) : []
     return found.flatMap((one) => (issuer === undefined || one.issuer === issuer ? [one.value] : []))
-  })
+  }, contentOf)
 }
 
 function timeNamed(id: string, type: Value['type'], nowMs: number): readonly Value[] {

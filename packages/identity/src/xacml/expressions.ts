@@ -5,6 +5,7 @@ import { didYouMean } from '@ringwall/ring'
 import { FUNCTIONS, type FunctionSpec, Indeterminate, type Kind, patternFault, type Result } from './functions.ts'
 import { booleanValue, parseValue, TYPE_IDS, type TypeName, typeOf, type Value } from './values.ts'
 import { type Place, XacmlInvalid, type XmlElement } from './xml.ts'
+import { evaluatePath, type Path, PathInvalid, type PathNode, parsePath, pathsMatch, stringValue } from './xpath.ts'
 
 export const NAMESPACE = 'urn:oasis:names:tc:xacml:3.0:core:schema:wd-17'
 const X1 = 'urn:oasis:names:tc:xacml:1.0:function:'
@@ -25,16 +26,22 @@ export interface Designation {
 export interface Evaluation {
   /** All values of the attribute; empty: there are none. */
   attribute(of: Designation): readonly Value[]
+  /** The document that the request has of a category; undefined: none. @throws {Indeterminate} When it cannot be said which. */
+  content(category: string): PathNode | undefined
   /** @throws {Indeterminate} When it took too much. */
   spend(work: number): void
   /** Of variables, by their definition. */
   readonly variables: Map<object, Result | Indeterminate>
 }
 
-export function createEvaluation(attribute: Evaluation['attribute']): Evaluation {
+export function createEvaluation(
+  attribute: Evaluation['attribute'],
+  content: Evaluation['content'] = () => undefined,
+): Evaluation {
   let left = WORK_MAX
   return {
     attribute,
+    content,
     variables: new Map(),
     spend(work) {
       left -= work
@@ -71,7 +78,8 @@ export function typeNamed(id: string, at: XmlElement): TypeName {
   const type = typeOf(id)
   if (type !== undefined) return type
   const isPath = id.endsWith('xpathExpression')
-  return fail(`the data type ${id} is not known${isPath ? ': XPath is not here' : ''}`, at, near(id, Object.values(TYPE_IDS)))
+  const where = ': it stands as an AttributeValue of xpath-node-count, xpath-node-equal and xpath-node-match alone'
+  return fail(`the data type ${id} is not known${isPath ? ` here${where}` : ''}`, at, near(id, Object.values(TYPE_IDS)))
 }
 
 function near(id: string, known: Iterable<string>): string | undefined {
@@ -96,7 +104,7 @@ export function parseExpression(element: XmlElement, scope: Scope): Expression {
     case 'Apply':
       return application(element, scope)
     case 'AttributeSelector':
-      return fail('AttributeSelector needs XPath, which is not here', element, 'hand the value over as an attribute')
+      return selector(element)
     case 'Function':
       return fail('a Function stands where a value is expected', element)
     default:
@@ -129,11 +137,83 @@ function designator(element: XmlElement): Expression {
   }
 }
 
+/** Section 5.30. */
+function selector(element: XmlElement): Expression {
+  const category = required(element, 'Category')
+  const type = typeNamed(required(element, 'DataType'), element)
+  const text = required(element, 'Path')
+  const path = pathIn(text, element)
+  if (element.attributes.has('ContextSelectorId')) fail('ContextSelectorId is not taken', element, 'write the path from the root')
+  const mustBePresent = /^(?:true|1)$/.test(required(element, 'MustBePresent').trim())
+  return {
+    kind: { type, isBag: true },
+    evaluate(evaluation) {
+      const nodes = nodesOf(category, path, evaluation)
+      if (nodes.length === 0 && mustBePresent) throw new Indeterminate('missing-attribute', `${text} names nothing`)
+      return nodes.map((node) => {
+        const value = stringValue(node, evaluation.spend)
+        return parseValue(type, value) ?? notOfType(text, type)
+      })
+    },
+  }
+}
+
+function notOfType(path: string, type: TypeName): never {
+  throw new Indeterminate('syntax-error', `${path}: what it names is no ${type}`)
+}
+
+function pathIn(text: string, element: XmlElement): Path {
+  try {
+    return parsePath(text, element.namespaces)
+  } catch (cause) {
+    if (cause instanceof PathInvalid) return fail(`the path ${JSON.stringify(text.slice(0, 80))}: ${cause.message}`, element)
+    throw cause
+  }
+}
+
+function nodesOf(category: string, path: Path, evaluation: Evaluation): readonly PathNode[] {
+  evaluation.spend(1)
+  const root = evaluation.content(category)
+  return root === undefined ? [] : evaluatePath(path, root, evaluation.spend)
+}
+
+const X3_PATH = 'urn:oasis:names:tc:xacml:3.0:data-type:xpathExpression'
+
+/** Functions on XPath (A.3.15), by how many paths they take. */
+const PATHS: ReadonlyMap<string, 1 | 2> = new Map([
+  [`${X3}xpath-node-count`, 1],
+  [`${X3}xpath-node-equal`, 2],
+  [`${X3}xpath-node-match`, 2],
+])
+
+function pathFunction(id: string, count: 1 | 2, parts: readonly XmlElement[], element: XmlElement): Expression {
+  if (parts.length !== count) fail(`${id} takes ${count} paths, found ${parts.length}`, element)
+  const paths = parts.map((part) => {
+    if (part.name !== 'AttributeValue' || required(part, 'DataType') !== X3_PATH)
+      return fail(`${id} takes AttributeValue of the data type ${X3_PATH}`, part)
+    return { category: required(part, 'XPathCategory'), path: pathIn(part.text.trim(), part) }
+  })
+  const [first, second] = paths
+  return {
+    kind: count === 1 ? { type: 'integer', isBag: false } : BOOLEAN,
+    evaluate(evaluation) {
+      const nodes = nodesOf(first!.category, first!.path, evaluation)
+      if (second === undefined) return { type: 'integer', v: BigInt(nodes.length) } as Value
+      const others = nodesOf(second.category, second.path, evaluation)
+      if (id.endsWith('-match')) return booleanValue(pathsMatch(nodes, others, evaluation.spend))
+      const sought = new Set(others)
+      return booleanValue(nodes.some((node) => sought.has(node)))
+    },
+  }
+}
+
 function application(element: XmlElement, scope: Scope): Expression {
   const id = required(element, 'FunctionId')
   const parts = element.children.filter(({ name }) => name !== 'Description')
   const higher = HIGHER.get(id)
   if (higher !== undefined) return higherOrder(higher, parts, element, scope)
+  const onPaths = PATHS.get(id)
+  if (onPaths !== undefined) return pathFunction(id, onPaths, parts, element)
   const all = parts.map((part) => parseExpression(part, scope))
   const lazy = LAZY.get(id)
   if (lazy !== undefined) {
@@ -170,13 +250,8 @@ function application(element: XmlElement, scope: Scope): Expression {
 export function functionNamed(id: string, at: XmlElement): FunctionSpec {
   const known = FUNCTIONS.get(id)
   if (known !== undefined) return known
-  if (HIGHER.has(id) || LAZY.has(id)) return fail(`${id} cannot stand here`, at)
-  const isPath = id.includes('xpath') || id.endsWith('access-permitted')
-  return fail(
-    `the function ${id} is not known${isPath ? ': functions on XPath are not here' : ''}`,
-    at,
-    near(id, FUNCTIONS.keys()),
-  )
+  if (HIGHER.has(id) || LAZY.has(id) || PATHS.has(id)) return fail(`${id} cannot stand here`, at)
+  return fail(`the function ${id} is not known`, at, near(id, FUNCTIONS.keys()))
 }
 
 function expectKind(wanted: Kind, found: Kind, at: XmlElement, id: string, index: number): void {
@@ -314,5 +389,5 @@ function applied(which: Higher, called: FunctionSpec, all: readonly Result[], ev
 
 /** All that is understood. */
 export function knownFunctions(): readonly string[] {
-  return [...FUNCTIONS.keys(), ...LAZY.keys(), ...HIGHER.keys()].sort()
+  return [...FUNCTIONS.keys(), ...LAZY.keys(), ...HIGHER.keys(), ...PATHS.keys()].sort()
 }

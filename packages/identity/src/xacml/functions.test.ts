@@ -256,7 +256,8 @@ test('functions of functions', () => {
 
 test('no function was left out', () => {
   assert.deepEqual(
-    knownFunctions().filter((id) => !used.has(id)),
+    // Those on paths need a request's Content: `policy.test.ts`.
+    knownFunctions().filter((id) => !used.has(id) && !id.includes(':xpath-node-')),
     [],
   )
 })

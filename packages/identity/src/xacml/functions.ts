@@ -1,6 +1,6 @@
 /**
  * The standard functions of XACML 3.0 (appendix A.3) on single values and bags, by their identifiers. Those that take functions, and those that
- * need not look at all of their arguments, are in `expressions.ts`. Not here: functions on XPath expressions, and access-permitted.
+ * need not look at all of their arguments, or that ask for paths, are in `expressions.ts`. Not here: access-permitted.
  */
 import { compileTextPattern, PatternRefused } from '@ringwall/waf/api'
 import {

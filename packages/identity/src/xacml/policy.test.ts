@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { compileXacml } from './authorizer.ts'
 import { type Child, type Decision, POLICY_ALGORITHMS, RULE_ALGORITHMS } from './combining.ts'
 import { decide, parseRequest, parseXacmlPolicy, respond, XacmlInvalid } from './index.ts'
+import { CATEGORIES } from './request.ts'
 import { parseXml } from './xml.ts'
 
 const NS = 'urn:oasis:names:tc:xacml:3.0:core:schema:wd-17'
@@ -250,19 +251,83 @@ test('policies that are referred to are found by id and version; going round in 
   assert.throws(() => parseXacmlPolicy(set('<PolicySetIdReference>s</PolicySetIdReference>')), /refers to itself/)
 })
 
+const selector = (path: string, type = 'string', more = 'MustBePresent="false"'): string =>
+  `<AttributeSelector Category="${CATEGORIES.Resource}" DataType="http://www.w3.org/2001/XMLSchema#${type}" Path="${path}" ${more}/>`
+
+test('a policy asks for parts of the Content of a request, in XML and in JSON, and counts and compares them', () => {
+  const X3 = 'urn:oasis:names:tc:xacml:3.0:function:'
+  const path = (text: string): string =>
+    `<AttributeValue DataType="urn:oasis:names:tc:xacml:3.0:data-type:xpathExpression" XPathCategory="${CATEGORIES.Resource}">${text}</AttributeValue>`
+  const one = (id: string, bag: string): string =>
+    `<Apply FunctionId="urn:oasis:names:tc:xacml:1.0:function:${id}">${bag}</Apply>`
+  const of = (id: string, ...inner: readonly string[]): string => `<Apply FunctionId="${id}">${inner.join('')}</Apply>`
+  const equal = (type: string, a: string, b: string): string => one(`${type}-equal`, a + b)
+  const content =
+    '<r:record xmlns:r="urn:r" r:no="7"><r:name>Ann</r:name><r:dose>5</r:dose><r:dose unit="mg">9</r:dose></r:record>'
+  const permits = (condition: string, document: string | null = content): readonly string[] => {
+    const text = policy(`<Target/>${rule('r', 'Permit', `<Condition>${condition}</Condition>`)}`).replace(
+      'xmlns=',
+      'xmlns:r="urn:r" xmlns=',
+    )
+    const xml = `<Request xmlns="${NS}" ReturnPolicyIdList="false" CombinedDecision="false"><Attributes Category="${CATEGORIES.Resource}">${document === null ? '' : `<Content>${document}</Content>`}</Attributes></Request>`
+    const json = JSON.stringify({ Request: { Resource: document === null ? {} : { Content: document } } })
+    return [xml, json].map((asked) => decide(parseXacmlPolicy(text), parseRequest(asked), NOW)[0]!.decision)
+  }
+  const cases: readonly (readonly [string, string])[] = [
+    [equal('string', one('string-one-and-only', selector('/r:record/r:name')), value('Ann')), 'Permit'],
+    [equal('string', one('string-one-and-only', selector('//r:name/text()')), value('Bob')), 'NotApplicable'],
+    [equal('integer', one('integer-one-and-only', selector('/r:record/@r:no', 'integer')), value('7', INTEGER)), 'Permit'],
+    [equal('integer', one('integer-bag-size', selector('//r:dose', 'integer')), value('2', INTEGER)), 'Permit'],
+    [equal('integer', one('integer-one-and-only', selector("//r:dose[@unit='mg']", 'integer')), value('9', INTEGER)), 'Permit'],
+    [equal('integer', one('integer-bag-size', selector('//r:name', 'integer')), value('1', INTEGER)), 'Indeterminate'],
+    [
+      equal('integer', one('string-bag-size', selector('//r:none', 'string', 'MustBePresent="true"')), value('0', INTEGER)),
+      'Indeterminate',
+    ],
+    [equal('integer', of(`${X3}xpath-node-count`, path('//r:dose | //r:name')), value('3', INTEGER)), 'Permit'],
+    [of(`${X3}xpath-node-match`, path('/r:record'), path('//r:dose/@unit')), 'Permit'],
+    [of(`${X3}xpath-node-match`, path('//r:name'), path('//r:dose')), 'NotApplicable'],
+    [of(`${X3}xpath-node-equal`, path('//r:dose[2]'), path('//r:dose[last()]')), 'Permit'],
+    [of(`${X3}xpath-node-equal`, path('/r:record'), path('//r:dose')), 'NotApplicable'],
+  ]
+  for (const [condition, decision] of cases) assert.deepEqual(permits(condition), [decision, decision], condition)
+  assert.deepEqual(permits(equal('integer', of(`${X3}xpath-node-count`, path('/r:record')), value('0', INTEGER)), null), [
+    'Permit',
+    'Permit',
+  ])
+  const many = `<r:record xmlns:r="urn:r">${'<r:a>'.repeat(90)}${'<r:b/>'.repeat(2_000)}${'</r:a>'.repeat(90)}</r:record>`
+  const costly = `${'//r:a'.repeat(3)}[//r:a//r:b]//r:b[//r:b]`
+  assert.deepEqual(permits(equal('integer', of(`${X3}xpath-node-count`, path(costly)), value('0', INTEGER)), many), [
+    'Indeterminate',
+    'Indeterminate',
+  ])
+  assert.throws(
+    () => parseRequest(`<Request xmlns="${NS}"><Attributes Category="x"><Content>text</Content></Attributes></Request>`),
+    /one Content with one element/,
+  )
+  assert.throws(() => parseRequest('{"Request":{"Resource":{"Content":"<a>"}}}'), /Resource\/Content: <a> is not closed/)
+})
+
 test('what is not understood is refused, by line and column', () => {
   const condition = (inner: string): string => policy(`<Target/>\n${rule('r', 'Permit', `\n  <Condition>${inner}</Condition>`)}`)
   const apply = (id: string, inner = ''): string =>
     `<Apply FunctionId="urn:oasis:names:tc:xacml:1.0:function:${id}">${inner}</Apply>`
   const cases: readonly (readonly [string, RegExp, string])[] = [
     [condition(apply('string-eqaul', value('a') + value('b'))), /string-eqaul is not known/, '3:14'],
-    [condition(apply('xpath-node-count')), /XPath are not here/, '3:14'],
+    [condition(apply('xpath-node-count')), /xpath-node-count is not known/, '3:14'],
+    [
+      condition(value('/a', 'urn:oasis:names:tc:xacml:3.0:data-type:xpathExpression')),
+      /stands as an AttributeValue of xpath-node-count/,
+      '3:14',
+    ],
     [condition(apply('string-equal', value('a'))), /takes 2 arguments, found 1/, '3:14'],
     [condition(apply('string-equal', value('a') + ROLE)), /argument 2 of .*: expected string, found a bag of string/, ''],
     [condition(apply('integer-add', value('1', INTEGER) + value('2', INTEGER))), /a Condition is boolean/, '3:14'],
     [condition(value('x', INTEGER)), /"x" is no integer/, '3:14'],
     [condition('<VariableReference VariableId="v"/>'), /no variable is called v/, '3:14'],
-    [condition('<AttributeSelector/>'), /AttributeSelector needs XPath/, '3:14'],
+    [condition('<AttributeSelector/>'), /AttributeSelector without Category/, '3:14'],
+    [condition(selector('count(/a)')), /path "count\(\/a\)": the function count is not taken/, '3:14'],
+    [condition(selector('/x:a')), /the prefix x names no namespace/, '3:14'],
     [condition(value('x', 'urn:unknown')), /data type urn:unknown is not known/, '3:14'],
     [policy(`<Target/>${rule('r', 'Maybe')}`), /Effect is Permit or Deny/, ''],
     [policy(`<Target/>${rule('r', 'Permit')}${rule('r', 'Deny')}`), /the rule r occurs twice/, ''],

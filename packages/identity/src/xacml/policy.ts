@@ -1,6 +1,6 @@
 /**
- * Policies of XACML 3.0 (sections 5 and 7), read once, with everything in them checked: what is not known is refused with its place. Not here: XPath
- * (AttributeSelector, PolicySetDefaults are of no effect), policies by reference to elsewhere, and the administration profile (PolicyIssuer).
+ * Policies of XACML 3.0 (sections 5 and 7), read once, with everything in them checked: what is not known is refused with its place. Not here:
+ * PolicySetDefaults (of no effect), policies by reference to elsewhere, and the administration profile (PolicyIssuer).
  */
 import { didYouMean } from '@ringwall/ring'
 import { type Algorithm, type Child, type Decision, POLICY_ALGORITHMS, RULE_ALGORITHMS } from './combining.ts'

@@ -1,11 +1,12 @@
 /**
  * Requests for a decision: the Request of XACML 3.0 (sections 5.42 to 5.46) and of its JSON profile 1.1 (sections 4 and 5). With several of one
- * category, or references, one request asks several questions (multiple decision profile, sections 2.3 and 2.4). Content, which is for XPath, is passed over.
+ * category, or references, one request asks several questions (multiple decision profile, sections 2.3 and 2.4). Content is what paths of policies are about.
  */
 import { parseStrictObject } from '../strict-json.ts'
 import { fail, NAMESPACE, required } from './expressions.ts'
 import { parseValue, TYPES, type TypeName, typeOf, type Value } from './values.ts'
 import { type Place, parseXml, XacmlInvalid, XML_CHARS_MAX, type XmlElement } from './xml.ts'
+import { type PathNode, pathRoot } from './xpath.ts'
 
 const ATTRIBUTES_MAX = 5_000
 const QUESTIONS_MAX = 100
@@ -34,6 +35,8 @@ export interface AttributeGroup {
   readonly category: string
   readonly reference: string | undefined
   readonly attributes: readonly RequestAttribute[]
+  /** The document of its Content. */
+  readonly content: PathNode | undefined
 }
 
 export interface XacmlRequest {
@@ -68,6 +71,7 @@ export function parseXmlRequest(text: string): XacmlRequest {
             if (++count > ATTRIBUTES_MAX) fail(`more than ${ATTRIBUTES_MAX} attributes`, attribute)
             return xmlAttribute(attribute)
           }),
+        content: xmlContent(child),
       })
     } else if (child.name === 'MultiRequests')
       references = child.children.map((one) => one.children.map((each) => required(each, 'ReferenceId')))
@@ -80,6 +84,15 @@ export function parseXmlRequest(text: string): XacmlRequest {
     isCombined: flag('CombinedDecision'),
     questions: questionsOf(groups, references, place),
   }
+}
+
+function xmlContent(group: XmlElement): PathNode | undefined {
+  const [content, second] = group.children.filter(({ name }) => name === 'Content')
+  if (content === undefined) return undefined
+  const [document, ...more] = content.children
+  if (second !== undefined || document === undefined || more.length > 0)
+    return fail('expected one Content with one element', second ?? content)
+  return pathRoot(document)
 }
 
 function xmlAttribute(element: XmlElement): RequestAttribute {
@@ -154,6 +167,7 @@ export function parseJsonRequest(text: string): XacmlRequest {
         category: category ?? categoryOf(textAt(group.CategoryId, `${at}/CategoryId`)),
         reference: group.Id === undefined ? undefined : textAt(group.Id, `${at}/Id`),
         attributes,
+        content: group.Content === undefined ? undefined : jsonContent(textAt(group.Content, `${at}/Content`), `${at}/Content`),
       })
     }
   }
@@ -179,6 +193,17 @@ export function parseJsonRequest(text: string): XacmlRequest {
     returnsPolicyIds: flag('ReturnPolicyIdList'),
     isCombined: flag('CombinedDecision'),
     questions: questionsOf(groups, references, WHERE),
+  }
+}
+
+/** XML as text, or in base64 (section 4.2.3). */
+function jsonContent(text: string, at: string): PathNode {
+  const isPlain = text.trimStart().startsWith('<')
+  try {
+    return pathRoot(parseXml(isPlain ? text : Buffer.from(text, 'base64').toString('utf8')))
+  } catch (error) {
+    if (error instanceof XacmlInvalid) throw wrong(at, error.message)
+    throw error
   }
 }
 

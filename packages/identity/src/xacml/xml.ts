@@ -48,6 +48,12 @@ export interface XmlElement {
   readonly children: readonly XmlElement[]
   /** All of its own text, CDATA included. */
   readonly text: string
+  /** Attributes with a prefix, but for xml:id. */
+  readonly others: readonly { readonly name: string; readonly namespace: string; readonly value: string }[]
+  /** Children and texts as they follow one another. */
+  readonly nodes: readonly (XmlElement | string)[]
+  /** In scope here, by prefix. */
+  readonly namespaces: ReadonlyMap<string, string>
   readonly place: Place
 }
 
@@ -64,6 +70,9 @@ interface Open {
     attributes: Map<string, string>
     children: XmlElement[]
     text: string
+    others: XmlElement['others']
+    nodes: (XmlElement | string)[]
+    namespaces: ReadonlyMap<string, string>
     place: Place
   }
   readonly namespaces: ReadonlyMap<string, string>
@@ -111,7 +120,7 @@ class XmlReader {
       if (top !== undefined && this.#text.startsWith('<![CDATA[', this.#at)) {
         const end = this.#text.indexOf(']]>', this.#at)
         if (end < 0) throw this.#wrong('CDATA that does not end')
-        top.element.text += this.#text.slice(this.#at + 9, end)
+        addText(top, this.#text.slice(this.#at + 9, end))
         this.#at = end + 3
         continue
       }
@@ -122,6 +131,7 @@ class XmlReader {
       }
       const made = this.#open(top?.namespaces ?? new Map([['xml', XML_NAMESPACE]]), open.length)
       top?.element.children.push(made.open.element)
+      top?.element.nodes.push(made.open.element)
       if (!made.isEmpty) open.push(made.open)
       else if (top === undefined) return made.open.element
     }
@@ -178,7 +188,24 @@ class XmlReader {
       if (own !== '' && own !== 'xmlns' && !namespaces.has(own)) throw this.#wrong(`the prefix ${own} names no namespace`, from)
     }
     const attributes = new Map([...given].filter(([name]) => name !== 'xmlns' && (!name.includes(':') || name === 'xml:id')))
-    const element = { name: local, namespace: namespace ?? '', attributes, children: [], text: '', place: this.#placeOf(from) }
+    const others = [...given].flatMap(([qualifiedName, value]) => {
+      const [own, name] = split(qualifiedName)
+      return own === '' || own === 'xmlns' || qualifiedName === 'xml:id'
+        ? []
+        : [{ name, namespace: namespaces.get(own) ?? '', value }]
+    })
+    const place = this.#placeOf(from)
+    const element = {
+      name: local,
+      namespace: namespace ?? '',
+      attributes,
+      children: [],
+      text: '',
+      others,
+      nodes: [],
+      namespaces,
+      place,
+    }
     return { open: { qualified, element, namespaces }, isEmpty }
   }
 
@@ -186,7 +213,7 @@ class XmlReader {
     const end = this.#text.indexOf('<', this.#at)
     const raw = this.#text.slice(this.#at, end < 0 ? undefined : end)
     if (raw.includes(']]>')) throw this.#wrong(']]> in text', this.#at + raw.indexOf(']]>'))
-    top.element.text += this.#decoded(raw, this.#at)
+    addText(top, this.#decoded(raw, this.#at))
     this.#at += raw.length
   }
 
@@ -277,6 +304,14 @@ class XmlReader {
     }
     return { line: low + 1, column: at - (this.#lines[low] as number) + 1 }
   }
+}
+
+/** Texts that follow one another are one, whatever stood between them. */
+function addText({ element }: Open, text: string): void {
+  element.text += text
+  const last = element.nodes.at(-1)
+  if (typeof last === 'string') element.nodes[element.nodes.length - 1] = last + text
+  else if (text !== '') element.nodes.push(text)
 }
 
 function split(qualified: string): readonly [prefix: string, local: string] {

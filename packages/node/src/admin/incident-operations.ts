@@ -1,5 +1,6 @@
 /** Incidents, for operators: what there is, one of them, and that it is done with. */
 import { z } from 'zod'
+import { makeEvidence } from '../evidence.ts'
 import type { DeskIncident } from '../incidents.ts'
 import type { RunningNode } from '../node.ts'
 import type { Call, Operation } from './http.ts'
@@ -12,6 +13,7 @@ export function incidentOperations(node: RunningNode): readonly Operation[] {
   return [
     { method: 'GET', path: '/v1/incidents', run: (call) => ({ json: list(node, call) }) },
     { method: 'GET', path: '/v1/incidents/{id}', run: (call) => ({ json: whole(found(node, call)) }) },
+    { method: 'GET', path: '/v1/incidents/{id}/evidence', run: async (call) => ({ json: await evidence(node, call) }) },
     { method: 'POST', path: '/v1/incidents/{id}/close', run: async (call) => ({ json: await close(node, call) }) },
   ]
 }
@@ -39,6 +41,13 @@ async function close(node: RunningNode, call: Call): Promise<unknown> {
   const closed = node.desk.close(incident, call.operator, body.data.note.replace(/\p{Cc}/gu, ' '), Date.now())
   node.events.add('finding', 'info', `incident ${incident.id} closed by ${closed.by}: ${closed.note}`)
   return whole({ ...incident, closed })
+}
+
+async function evidence(node: RunningNode, call: Call): Promise<unknown> {
+  const incident = found(node, call)
+  const made = await makeEvidence(node, incident, whole(incident))
+  if (made === undefined) throw new ApiProblem(409, 'NOT_CERTIFIED_YET', 'no later block is certified yet: ask again in a moment')
+  return made
 }
 
 function short({ ids, timeline, closed, accounts, sessions, ...rest }: DeskIncident) {

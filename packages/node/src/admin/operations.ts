@@ -6,6 +6,7 @@ import {
   type Denial,
   diffPolicies,
   isEnrolmentStatement,
+  isFleetStatement,
   isPlayStatement,
   liveStatements,
   type Policy,
@@ -23,6 +24,7 @@ import { openapi } from '../api/openapi.ts'
 import { checkNode } from '../check.ts'
 import { summarizeEnrolment } from '../enrolment/summary.ts'
 import { trustState } from '../enrolment/trust.ts'
+import { summarizeFleet } from '../fleet/summary.ts'
 import type { TrafficListener } from '../listeners.ts'
 import type { RunningNode } from '../node.ts'
 import type { ReplayAnswer } from '../queries.ts'
@@ -32,10 +34,12 @@ import { describeSubject } from '../subject-text.ts'
 import { VERSION } from '../version.ts'
 import { bouncerOperations } from './bouncer-operations.ts'
 import { enrolmentOperations } from './enrolment-operations.ts'
+import { fleetOperations } from './fleet-operations.ts'
 import type { Call, Operation } from './http.ts'
 import { incidentOperations } from './incident-operations.ts'
 import { keyOperations } from './key-operations.ts'
 import { leaseOperations } from './lease-operations.ts'
+import { modelOperations } from './model-operations.ts'
 import { peopleOperations } from './people-operations.ts'
 import { playbookOperations, summarizePlay } from './playbook-operations.ts'
 import { ApiProblem } from './problem.ts'
@@ -132,9 +136,11 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     ...leaseOperations(node),
     ...peopleOperations(node),
     ...bouncerOperations(node),
+    ...modelOperations(node),
     ...incidentOperations(node),
     ...playbookOperations(node),
     ...enrolmentOperations(node),
+    ...fleetOperations(node),
     { method: 'GET', path: '/v1/top', run: async (call) => ({ json: { rows: await top(node, call.query) } }) },
   ]
 }
@@ -230,14 +236,13 @@ function isLocal(query: URLSearchParams): boolean {
 }
 
 function readiness(node: RunningNode): { readonly json: unknown; readonly status: number } {
-  const ready = node.ready()
-  const why = ready ? 'serving' : (node.whyOut() ?? 'waiting for a block certified by a quorum')
-  return { json: { ready, reason: why }, status: ready ? 200 : 503 }
+  const why = node.whyNotReady()
+  const json = { ready: why === undefined, reason: why ?? 'serving', viewAgeMs: node.viewAgeMs() }
+  return { json, status: why === undefined ? 200 : 503 }
 }
 
 function metrics(node: RunningNode): { readonly text: string; readonly type: string } {
   const { height, round, lag, mempool, reachable, muted } = node.ledger.status()
-  const certifiedAtMs = node.certifiedAtMs()
   const proxy = node.proxy.stats()
   const gauges = {
     ledger_height: height,
@@ -245,7 +250,7 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     ledger_lag_blocks: lag,
     ledger_mempool_transactions: mempool,
     ring_validators_reachable: reachable.length,
-    view_age_seconds: certifiedAtMs === undefined ? Number.NaN : (Date.now() - certifiedAtMs) / 1_000,
+    view_age_seconds: node.viewAgeMs() / 1_000,
     policy_version: node.view().policyVersion,
     denials: node.view().denials.size,
     denials_provisional: node.early.enforced.size,
@@ -369,8 +374,10 @@ function status(node: RunningNode): unknown {
       ...ledger,
       halted: ledger.halted ?? null,
       viewAgeMs: certifiedAtMs === undefined ? null : Math.max(0, Date.now() - certifiedAtMs),
+      blockAgeMs: Math.max(0, Date.now() - node.view().blockTimestampMs),
       faultsTolerated: faultsOf(ledger.validators),
     },
+    hold: node.hold() ?? null,
     policyVersion: node.view().policyVersion,
     denials: node.view().denials.list(Date.now()).length,
     provisionalDenials: node.early.enforced.list(Date.now()).length,
@@ -708,6 +715,7 @@ async function block(node: RunningNode, text: string): Promise<unknown> {
 
 function summarize(body: SignedTx['content']['body']): string {
   if (isEnrolmentStatement(body)) return summarizeEnrolment(body)
+  if (isFleetStatement(body)) return summarizeFleet(body)
   if (body.type === 'policy.set') return `policy version ${body.expectVersion + 1}, ${body.policy.length} characters`
   if (body.type === 'deny.remove') return `lift ${body.id}: ${body.reason}`
   if (body.type === 'deny.withdraw') return `no longer says ${body.id}: ${body.reason}`

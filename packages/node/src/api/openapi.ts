@@ -174,11 +174,35 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       path('id', '4 to 12 hex digits, as many as tell it from others.'),
     ]),
   },
+  '/v1/incidents/{id}/evidence': {
+    get: call('incidentEvidence', 'An incident with receipts and denials, signed, to verify elsewhere.', 'IncidentEvidence', [
+      path('id', 'As above.'),
+    ]),
+  },
   '/v1/incidents/{id}/close': {
     post: posting(
       call('incidentClose', 'It is done with, until something more is found.', 'IncidentDetail', [path('id', 'As above.')]),
       'IncidentCloseRequest',
     ),
+  },
+  '/v1/model': { get: call('model', 'The model of requests on this node.', 'Model') },
+  '/v1/model/train': {
+    post: call(
+      'modelTrain',
+      'Has the ring train a model, led by this node. It judges nothing until the policy names it.',
+      'ModelTrained',
+    ),
+  },
+  '/v1/model/labels': {
+    post: posting(
+      call('modelLabel', 'What a request was, to train on; one that this node keeps.', 'ModelLabelled'),
+      'ModelLabelRequest',
+    ),
+  },
+  '/v1/model/scores/{requestId}': {
+    get: call('modelScore', 'What the model in use says of a request, and why.', 'ModelScore', [
+      path('requestId', 'One that this node keeps.'),
+    ]),
   },
   '/v1/feeds': { get: call('feeds', 'Whose decisions this node takes in, and how it stands.', 'Feeds') },
   '/v1/bouncers': { get: call('bouncers', 'Programs that enforce denials elsewhere, and when each last asked.', 'Bouncers') },
@@ -310,6 +334,9 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
   },
   '/v1/enrolment': {
     get: call('enrolment', 'Invitations and devices, and where the nodes of the ring are found.', 'Enrolment'),
+  },
+  '/v1/fleet': {
+    get: call('fleet', 'Labels, holds and versions of nodes, releases, and how far updates are.', 'Fleet'),
   },
   '/v1/bundle': { get: open('bundle', 'The SPIFFE trust bundle of the ring.', 'application/json') },
   '/.well-known/jwks.json': { get: open('jwks', 'The keys that the ring’s tokens verify with (RFC 7517).', 'application/json') },

@@ -28,8 +28,15 @@ export interface Measurer {
   measure(): Promise<Measured>
 }
 
-/** @param configuration Files whose bytes are the node's configuration. */
-export function createMeasurer(configuration: readonly string[], root: string = ROOT): Measurer {
+/**
+ * @param configuration Files whose bytes are the node's configuration.
+ * @param flags Of the engine that runs it.
+ */
+export function createMeasurer(
+  configuration: readonly string[],
+  root: string = ROOT,
+  flags: readonly string[] = process.execArgv,
+): Measurer {
   const held = new Map<string, Held>()
   const digestOf = async (path: string): Promise<string> => {
     const { size, mtimeNs, ctimeNs, ino, dev } = await stat(path, { bigint: true })
@@ -51,12 +58,7 @@ export function createMeasurer(configuration: readonly string[], root: string = 
   return {
     async measure() {
       const files = await digestAll(await programFiles(root))
-      const engine = [
-        process.version,
-        await digestOf(process.execPath),
-        process.env.NODE_OPTIONS ?? '',
-        ...ownFlags(process.execArgv),
-      ]
+      const engine = [process.version, await digestOf(process.execPath), process.env.NODE_OPTIONS ?? '', ...ownFlags(flags)]
       const program = createHash('sha256')
         .update(JSON.stringify([files, ...engine]))
         .digest('hex')
@@ -116,7 +118,7 @@ async function filesBelow(folder: string): Promise<readonly string[]> {
 }
 
 /** Folders of what the packages depend on, and what that does. */
-async function dependencyFolders(root: string, packages: readonly string[]): Promise<ReadonlySet<string>> {
+export async function dependencyFolders(root: string, packages: readonly string[]): Promise<ReadonlySet<string>> {
   const found = new Set<string>()
   const follow = async (folder: string): Promise<void> => {
     const file = join(folder, 'package.json')

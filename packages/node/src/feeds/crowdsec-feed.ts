@@ -3,9 +3,8 @@
  * node (what is safe, how wide, how many an hour, how many nodes must say so). It is said again while CrowdSec keeps it, and taken back
  * when CrowdSec lifts it.
  */
-import { request as requestHttp } from 'node:http'
-import { request as requestHttps } from 'node:https'
 import { type DenialSubject, parsePrefix, prefixSetOf, type View } from '@ringwall/ring'
+import { askFeed } from './ask-feed.ts'
 import { type FeedDecision, parseDecisionStream } from './crowdsec-decisions.ts'
 
 export interface CrowdsecFeedConfig {
@@ -188,40 +187,14 @@ export class CrowdsecFeed {
     }
   }
 
-  /** Redirects are not followed, and nothing else than the configured server is asked. */
-  #ask(path: string): Promise<string> {
+  async #ask(path: string): Promise<string> {
     const { url, key, ca } = this.#options.config
-    const target = new URL(path, url)
-    return new Promise((settle, refuse) => {
-      const headers = { 'x-api-key': key, 'user-agent': 'ringwall-feed/1', accept: 'application/json' }
-      const signal = AbortSignal.any([this.#aborter.signal, AbortSignal.timeout(ANSWER_MS_MAX)])
-      const options = { headers, signal, agent: false as const }
-      const call =
-        target.protocol === 'https:'
-          ? requestHttps(target, { ...options, ...(ca === undefined ? {} : { ca }), rejectUnauthorized: true })
-          : requestHttp(target, options)
-      call.on('error', (cause) =>
-        refuse(signal.aborted ? new Error(`no answer from ${url.host} in ${ANSWER_MS_MAX / 1_000} s`) : cause),
-      )
-      call.on('response', (response) => {
-        if (response.statusCode !== 200) {
-          response.destroy()
-          const hint = response.statusCode === 403 ? ': the key is not known there (cscli bouncers add NAME makes one)' : ''
-          refuse(new Error(`${url.host} answers ${response.statusCode}${hint}`))
-          return
-        }
-        const chunks: Buffer[] = []
-        let bytes = 0
-        response.on('data', (chunk: Buffer) => {
-          bytes += chunk.length
-          chunks.push(chunk)
-          if (bytes > ANSWER_BYTES_MAX) response.destroy(new Error(`${url.host} answers more than ${ANSWER_BYTES_MAX} bytes`))
-        })
-        response.on('error', refuse)
-        response.on('end', () => settle(Buffer.concat(chunks).toString('utf8')))
-      })
-      call.end()
-    })
+    const headers = { 'x-api-key': key, accept: 'application/json' }
+    const limits = { bytesMax: ANSWER_BYTES_MAX, timeoutMs: ANSWER_MS_MAX, signal: this.#aborter.signal }
+    const { status, text } = await askFeed(new URL(path, url), { headers, ca, ...limits })
+    if (status === 200) return text
+    const hint = status === 403 ? ': the key is not known there (cscli bouncers add NAME makes one)' : ''
+    throw new Error(`${url.host} answers ${status}${hint}`)
   }
 }
 

@@ -2,7 +2,8 @@
 import { Worker } from 'node:worker_threads'
 import { type IndicatorMatch, type IndicatorParts, IndicatorSet } from '@ringwall/detect'
 import type { Indicators } from '@ringwall/guard'
-import { filesOf, type IndicatorSettings, type LoadedSet, type LoadReport } from './indicator-loader.ts'
+import type { DiskSealOptions } from '@ringwall/store'
+import { filesOf, type IndicatorSettings, isPaged, type LoadedSet, type LoadReport } from './indicator-loader.ts'
 
 const LOOK_MS = 10_000
 /** Memory of the thread that loads, beside the tables. */
@@ -57,10 +58,17 @@ export class IndicatorStore {
   #loading: Promise<void> = Promise.resolve()
   #worker: Worker | undefined
   #isStopped = false
-  #onChange: (shared: SharedIndicators) => void = () => {}
+  readonly #listeners: ((shared: SharedIndicators) => void)[] = []
+  readonly #disk: DiskSealOptions | undefined
 
-  constructor(settings: readonly IndicatorSettings[], log: (level: 'info' | 'warn', line: string) => void) {
+  /** @param disk That the pages of feeds are on. */
+  constructor(
+    settings: readonly IndicatorSettings[],
+    log: (level: 'info' | 'warn', line: string) => void,
+    disk?: DiskSealOptions | undefined,
+  ) {
     this.#log = log
+    this.#disk = disk
     this.#held = settings.map((one) => ({ settings: one, loaded: undefined, loadedMs: undefined, mark: '', problem: undefined }))
   }
 
@@ -79,7 +87,7 @@ export class IndicatorStore {
   }
 
   onChange(listener: (shared: SharedIndicators) => void): void {
-    this.#onChange = listener
+    this.#listeners.push(listener)
   }
 
   shared(): SharedIndicators {
@@ -110,7 +118,13 @@ export class IndicatorStore {
   async #follow(held: Held): Promise<void> {
     const { settings } = held
     try {
-      const mark = JSON.stringify(await filesOf(settings.path))
+      // The folder of a feed that was never answered is not there yet.
+      const files = await filesOf(settings.path).catch((error: NodeJS.ErrnoException) => {
+        if (isPaged(settings.format) && error.code === 'ENOENT') return undefined
+        throw error
+      })
+      if (files === undefined) return
+      const mark = JSON.stringify(files)
       if (mark === held.mark) return
       // Whatever comes of it: the same files are not tried again.
       held.mark = mark
@@ -122,7 +136,7 @@ export class IndicatorStore {
       const rest = leftOut.reduce((sum, [, count]) => sum + count, 0) + full
       this.#log('info', `indicators ${settings.name}: ${size} in force${rest === 0 ? '' : `, ${rest} left out`}`)
       this.sets.use(this.shared())
-      this.#onChange(this.shared())
+      for (const listener of this.#listeners) listener(this.shared())
     } catch (error) {
       const problem = (error as Error).message.slice(0, 300)
       if (problem !== held.problem && !this.#isStopped)
@@ -134,7 +148,7 @@ export class IndicatorStore {
   #load(settings: IndicatorSettings): Promise<LoadedSet> {
     return new Promise((settle, refuse) => {
       const worker = new Worker(new URL('./indicator-worker.ts', import.meta.url), {
-        workerData: { settings, nowMs: Date.now() },
+        workerData: { settings, nowMs: Date.now(), disk: this.#disk },
         resourceLimits: { maxOldGenerationSizeMb: HEAP_MB_MAX },
       })
       this.#worker = worker

@@ -24,6 +24,8 @@ export interface LeaseKeeperOptions {
   readonly reader: Reader
   readonly ask: AskNode
   readonly submit: (body: TxBody) => Promise<unknown>
+  /** Others do it while operators hold this node. */
+  readonly isHeld: () => boolean
   readonly events: Pick<EventLog, 'add'>
 }
 
@@ -48,7 +50,7 @@ export class LeaseKeeper {
 
   #tick(): void {
     const { leases } = this.#options.state()
-    if (leases.length === 0) return
+    if (leases.length === 0 || this.#options.isHeld()) return
     const nowMs = Date.now()
     for (const [work, atMs] of this.#tried) if (atMs <= nowMs) this.#tried.delete(work)
     for (const lease of leases) {

@@ -4,11 +4,15 @@
  */
 import { randomBytes } from 'node:crypto'
 import { BlobShape, blobKey, type ManifestPart, OBJECT_SEGMENT_BYTES } from '@ringwall/vault'
-import type { ObjectThread } from './object-thread.ts'
+import type { DigestName } from './digests.ts'
+import type { GoingDigests, ObjectThread } from './object-thread.ts'
 import type { ShardSink } from './shard-client.ts'
+import type { Slab } from './slabs.ts'
 
 /** How long enough others wait for one that is slow. */
 const LAGGING_MS_MAX = 5_000
+/** Segments that are sealed or on their way, besides the one that is being filled. */
+const UNDER_WAY_MAX = 2
 
 export class ObjectsUnavailable extends Error {
   override readonly name = 'ObjectsUnavailable'
@@ -24,8 +28,12 @@ export interface BlobWriterOptions {
   readonly shards: number
   /** Fewer are not enough to go on. */
   readonly needed: number
-  /** By index; undefined where there is no node. */
-  readonly open: (blob: string, index: number) => Promise<ShardSink | undefined>
+  /** Of plaintext, all of it. */
+  readonly length: number
+  /** Of the plaintext; handed to who ends it. */
+  readonly digests: readonly DigestName[]
+  /** By index, for so many bytes; undefined where there is no node. */
+  readonly open: (blob: string, index: number, bytes: number) => Promise<ShardSink | undefined>
   /** A node that is left out. */
   readonly onFailed: (party: string, reason: string) => void
 }
@@ -40,66 +48,72 @@ export class BlobWriter {
   readonly #options: BlobWriterOptions
   readonly #sinks = new Map<number, ShardSink>()
   readonly #blob = randomBytes(8).toString('hex')
+  readonly #shape: BlobShape
   readonly #hashes: Uint8Array[] = []
-  #buffer = new Uint8Array(0)
+  #plain: Slab | undefined
   #filled = 0
   #size = 0
   #number = 0
-  #tail: Promise<void> = Promise.resolve()
+  /** Of the last segments, that of the newest last: each begins where the one before it ended. */
+  readonly #tails: Promise<void>[] = []
   #isOpen: Promise<void> | undefined
+  #digests: Promise<GoingDigests> | undefined
 
   constructor(options: BlobWriterOptions) {
     this.#options = options
+    this.#shape = shapeOf({ size: options.length }, options.data)
   }
 
   get size(): number {
     return this.#size
   }
 
-  /** Takes the next bytes; resolves when more may come. @throws {ObjectsUnavailable} */
+  /** Takes the next bytes, as a copy; resolves when more may come. @throws {ObjectsUnavailable} */
   async write(chunk: Uint8Array): Promise<void> {
+    if (this.#size + chunk.length > this.#options.length) throw new RangeError('more comes than was said')
     for (let at = 0; at < chunk.length; ) {
-      // What is last is only known when no more comes.
-      if (this.#filled === OBJECT_SEGMENT_BYTES) await this.#flush(false)
+      if (this.#filled === OBJECT_SEGMENT_BYTES) await this.#flush()
+      this.#plain ??= this.#options.thread.slabs.take(this.#shape.plainBytes(this.#number), true)
       const count = Math.min(chunk.length - at, OBJECT_SEGMENT_BYTES - this.#filled)
-      if (this.#buffer.length < this.#filled + count) this.#grow(this.#filled + count)
-      this.#buffer.set(chunk.subarray(at, at + count), this.#filled)
+      this.#plain.bytes.set(chunk.subarray(at, at + count), this.#filled)
       this.#filled += count
       at += count
     }
     this.#size += chunk.length
   }
 
-  #grow(needed: number): void {
-    const size = Math.min(
-      OBJECT_SEGMENT_BYTES,
-      Math.max(needed, 2 * this.#buffer.length, this.#number > 0 ? OBJECT_SEGMENT_BYTES : 65_536),
-    )
-    const grown = new Uint8Array(size)
-    grown.set(this.#buffer.subarray(0, this.#filled))
-    this.#buffer = grown
-  }
-
-  /** One segment is written while the next one is sealed. */
-  async #flush(isLast: boolean): Promise<void> {
-    const { thread, objectKey, about, data, shards } = this.#options
-    const plain = this.#filled === this.#buffer.length ? this.#buffer : this.#buffer.slice(0, this.#filled)
-    this.#buffer = new Uint8Array(0)
-    this.#filled = 0
+  /** Segments are written while the next ones are sealed and filled. */
+  async #flush(): Promise<void> {
+    const { thread, objectKey, about, data, shards, digests } = this.#options
+    this.#digests ??= thread.digests(digests)
+    const going = await this.#digests
     const number = this.#number
+    const plain = this.#plain ?? thread.slabs.take(0)
+    this.#plain = undefined
+    this.#filled = 0
     this.#number += 1
+    const pieces = Array.from({ length: shards }, () => thread.slabs.take(this.#shape.pieceBytes(number)))
     const key = blobKey(objectKey, this.#blob)
-    const sealing = thread.seal({ key, about, number, isLast, data, shards }, plain)
+    const isLast = number === this.#shape.segments - 1
+    const bytes = pieces.map((piece) => piece.bytes)
+    const sealing = thread.seal({ key, about, number, isLast, data, shards }, plain.bytes, bytes, going)
     key.fill(0)
-    const before = this.#tail
+    const before = this.#tails.at(-1)
     const next = (async () => {
-      const [{ pieces, hashes }] = await Promise.all([sealing, before])
-      this.#hashes.push(hashes)
+      try {
+        const hashes = await sealing.finally(() => plain.release())
+        await before
+        this.#hashes.push(hashes)
+        await this.#begun()
+      } catch (error) {
+        for (const piece of pieces) piece.release()
+        throw error
+      }
       await this.#spread(pieces)
     })()
     next.catch(() => {})
-    this.#tail = next
-    await before
+    this.#tails.push(next)
+    if (this.#tails.length > UNDER_WAY_MAX) await this.#tails.shift()
   }
 
   #begun(): Promise<void> {
@@ -107,7 +121,7 @@ export class BlobWriter {
       const { shards, open } = this.#options
       await Promise.all(
         Array.from({ length: shards }, async (_, index) => {
-          const sink = await open(this.#blob, index)
+          const sink = await open(this.#blob, index, this.#shape.shardBytes)
           if (sink !== undefined) this.#sinks.set(index, sink)
         }),
       )
@@ -115,9 +129,20 @@ export class BlobWriter {
     return this.#isOpen
   }
 
-  async #spread(pieces: readonly Uint8Array[]): Promise<void> {
-    await this.#begun()
-    await this.#each((sink, index) => sink.write(pieces[index] as Uint8Array))
+  async #spread(pieces: readonly Slab[]): Promise<void> {
+    const writing: Promise<void>[] = []
+    try {
+      await this.#each((sink, index) => {
+        const written = sink.write((pieces[index] as Slab).bytes)
+        writing.push(written)
+        return written
+      })
+    } finally {
+      // Who is left out may still be at it.
+      void Promise.allSettled(writing).then(() => {
+        for (const piece of pieces) piece.release()
+      })
+    }
   }
 
   /** With every sink; those that fail are left out, and those that come last too late. */
@@ -158,10 +183,19 @@ export class BlobWriter {
       )
   }
 
-  /** Resolves once it is on the disks of as many as it takes. @throws {ObjectsUnavailable} */
-  async finish(): Promise<StoredBlob> {
-    await this.#flush(true)
-    await this.#tail
+  /**
+   * Resolves once it is on the disks of as many as it takes.
+   *
+   * @param check Is told the digests before anything is kept: what it throws ends it.
+   * @throws {ObjectsUnavailable}
+   */
+  async finish(check: (digests: readonly string[]) => void): Promise<StoredBlob> {
+    if (this.#size !== this.#options.length) throw new RangeError('less came than was said')
+    await this.#flush()
+    await this.#tails.at(-1)
+    const digests = (await this.#digests)?.end()
+    this.#digests = undefined
+    check((await digests) ?? [])
     await this.#each((sink) => sink.commit())
     const hashes = Buffer.concat(this.#hashes).toString('base64url')
     const parties = [...this.#sinks.values()].map(({ party }) => party)
@@ -170,11 +204,14 @@ export class BlobWriter {
 
   /** Of what is left on disks, nothing is in the ledger: scrubbing removes it. */
   async abort(): Promise<void> {
-    await this.#tail.catch(() => {})
+    for (const sink of this.#sinks.values()) sink.abort()
+    await Promise.allSettled(this.#tails)
     await this.#isOpen?.catch(() => {})
     for (const sink of this.#sinks.values()) sink.abort()
     this.#sinks.clear()
-    this.#buffer.fill(0)
+    this.#plain?.release()
+    this.#plain = undefined
+    await this.#digests?.then((going) => going.end()).catch(() => {})
   }
 }
 

@@ -13,7 +13,7 @@ import { ByteRate } from './byte-rate.ts'
 import type { ObjectService } from './object-service.ts'
 import type { ObjectThread } from './object-thread.ts'
 import type { ShardClient } from './shard-client.ts'
-import { FolderFull, type ShardFolder } from './shard-folder.ts'
+import { FolderFull, type HeldShard, type ShardStore, StoreAway } from './shard-store.ts'
 
 /** Versions of which nothing was looked at in this pass, at a time, before others have their turn. */
 const SLICE = 64
@@ -35,10 +35,12 @@ export interface HealerSettings {
 export interface HealerOptions {
   readonly self: string
   readonly settings: HealerSettings
-  readonly folder: ShardFolder
+  readonly folder: ShardStore
   readonly client: ShardClient
   readonly thread: ObjectThread
   readonly service: ObjectService
+  /** Done before each pass. */
+  readonly look: () => Promise<void>
   /** This node's view is that of the ring, as far as it knows. */
   readonly isCurrent: () => boolean
   readonly say: (level: 'info' | 'warn', line: string) => void
@@ -64,6 +66,13 @@ export interface HealStatus {
   readonly waiting: number
 }
 
+/** Shards that are there, and are to be compared with their hashes. */
+interface Due {
+  readonly version: ObjectVersion
+  readonly bucket: Bucket
+  readonly index: number
+}
+
 interface Tally {
   shards: number
   missing: number
@@ -83,6 +92,9 @@ export class Healer {
   #last: Tally = { shards: 0, missing: 0, waiting: 0 }
   #repairing: HealStatus['repairing'] = null
   #passedAtMs: number | null = null
+  /** How far shards were compared when something else came first: segments, by version, blob and index. */
+  readonly #reached = new Map<string, number>()
+  #isHurried = false
   #running: Promise<void> | undefined
   #wake: (() => void) | undefined
 
@@ -106,8 +118,9 @@ export class Healer {
     await this.#running
   }
 
-  /** Has the next pass begin soon. */
+  /** Has the next pass begin soon: what is only read and compared waits for it. */
   hurry(): void {
+    this.#isHurried = true
     this.#wake?.()
   }
 
@@ -136,10 +149,14 @@ export class Healer {
     return (this.#options.now ?? Date.now)()
   }
 
-  /** One pass over all that is in the ledger, and all that is on this disk. */
+  /** One pass over all that is in the ledger, and all that is on this disk: what is missing first, then what is to be compared. */
   async pass(): Promise<void> {
-    const { service } = this.#options
-    await this.#eraseUnknown()
+    const { service, folder, look } = this.#options
+    this.#isHurried = false
+    const due: Due[] = []
+    await look()
+    await folder.tend(this.#stopped.signal)
+    await this.#eraseUnknown().catch(passStoreAway)
     await this.#audit()
     const tally: Tally = { shards: 0, missing: 0, waiting: 0 }
     let at = 0
@@ -150,10 +167,15 @@ export class Healer {
       const bucket = service.state.objects.bucket(name)
       // The ledger goes on meanwhile.
       if (bucket !== undefined && service.state.objects.version(version.id) !== undefined)
-        await this.#heal(version, bucket, tally)
+        await this.#heal(version, bucket, tally, due)
+    }
+    this.#last = { ...tally }
+    this.#passedAtMs = this.#now()
+    for (const one of due) {
+      if (this.#stopped.signal.aborted || this.#isHurried) break
+      if (service.state.objects.version(one.version.id) !== undefined) await this.#scrub(one, tally)
     }
     this.#last = tally
-    this.#passedAtMs = this.#now()
   }
 
   async #eraseUnknown(): Promise<void> {
@@ -166,8 +188,16 @@ export class Healer {
       }
       const touchedAtMs = (await folder.touchedAtMs(version)) ?? 0
       if (!this.#known.has(version) && this.#now() - touchedAtMs < settings.residueMs) continue
-      await folder.erase(version)
-      for (const name of this.#scrubbed.keys()) if (name.startsWith(version)) this.#scrubbed.delete(name)
+      const isErased = await folder.erase(version).then(
+        () => true,
+        (error: unknown) => {
+          passStoreAway(error)
+          return false
+        },
+      )
+      if (!isErased) continue
+      for (const known of [this.#scrubbed, this.#reached])
+        for (const name of known.keys()) if (name.startsWith(version)) known.delete(name)
       this.#counts.erased += 1
       if (!this.#known.delete(version)) say('info', `removed what was left of ${version}, which was never acknowledged`)
     }
@@ -193,29 +223,31 @@ export class Healer {
     }
   }
 
-  async #heal(version: ObjectVersion, bucket: Bucket, tally: Tally): Promise<void> {
+  async #heal(version: ObjectVersion, bucket: Bucket, tally: Tally, due: Due[]): Promise<void> {
     const { self, folder, service } = this.#options
     const index = service.placed(version.id, bucket).indexOf(self)
-    const held = await folder.held(version.id)
-    if (index < 0 && held.length === 0) return
     if (index >= 0) tally.shards += 1
-    const whole = this.#scrubbed.get(`${version.id}.${index}`)
-    const others = held.filter((shard) => shard.index !== index)
-    // Nothing to do, as is usual: nothing is read for it.
-    if (whole !== undefined && others.length === 0 && held.length === whole.files)
-      if (this.#now() - whole.atMs < this.#options.settings.scrubMs) return
     try {
+      const held = await folder.held(version.id)
+      if (index < 0 && held.length === 0) return
+      const whole = this.#scrubbed.get(`${version.id}.${index}`)
+      const others = held.filter((shard) => shard.index !== index)
+      // Nothing to do, as is usual: nothing is read for it.
+      if (whole !== undefined && others.length === 0 && held.length === whole.files)
+        if (this.#now() - whole.atMs < this.#options.settings.scrubMs) return
       const manifest = await this.#manifest(version, bucket, index >= 0)
       if (index >= 0) {
+        const missing = manifest.parts.filter((part) => !isThere(held, manifest, part, index))
         let isWhole = true
-        for (const part of manifest.parts) if (!(await this.#healShard(manifest, part, bucket, index))) isWhole = false
-        if (isWhole) this.#scrubbed.set(`${version.id}.${index}`, { atMs: this.#now(), files: manifest.parts.length })
-        else tally.missing += 1
+        for (const part of missing) if (!(await this.#make(manifest, part, bucket, index))) isWhole = false
+        if (!isWhole) tally.missing += 1
+        else if (missing.length === manifest.parts.length) this.#isRightNow(manifest, index)
+        else due.push({ version, bucket, index })
       }
       await this.#removeStray(version.id, manifest, held)
       if (others.length > 0) await this.#letGo(manifest, bucket, index, others)
     } catch (error) {
-      if (error instanceof VaultError || error instanceof FolderFull) {
+      if (error instanceof VaultError || error instanceof FolderFull || error instanceof StoreAway) {
         if (index >= 0) tally.missing += 1
         tally.waiting += 1
         return
@@ -237,39 +269,71 @@ export class Healer {
     return parseManifest(bytes)
   }
 
-  /** True when the shard is right now, by its hashes. */
-  async #healShard(manifest: Manifest, part: ManifestPart, bucket: Bucket, index: number): Promise<boolean> {
-    const { folder, self, say } = this.#options
-    const wrong = await this.#firstWrong(manifest, part, index)
-    if (wrong === undefined) return true
-    const what = `shard ${index} of ${manifest.version}`
-    if (wrong >= 0) {
-      this.#counts.corrupt += 1
-      say('warn', `${self} holds a changed ${what} (segment ${wrong}): it is made anew`)
-    }
-    await this.#repair(manifest, part, bucket, index)
-    // Whatever was read before, what counts is what is on disk now.
-    const { size } = part
-    const held = (await folder.held(manifest.version)).find((one) => one.blob === part.blob && one.index === index)
-    return held?.bytes === new BlobShape(size, manifest.data).shardBytes
+  #isRightNow({ version, parts }: Manifest, index: number): void {
+    this.#scrubbed.set(`${version}.${index}`, { atMs: this.#now(), files: parts.length })
   }
 
-  /** Number of the first segment whose piece is wrong; -1: the shard is not there; undefined: all is right. */
-  async #firstWrong(manifest: Manifest, part: ManifestPart, index: number): Promise<number | undefined> {
-    const { folder } = this.#options
+  /** Makes it, and says whether it is there now. */
+  async #make(manifest: Manifest, part: ManifestPart, bucket: Bucket, index: number): Promise<boolean> {
+    await this.#repair(manifest, part, bucket, index)
+    return isThere(await this.#options.folder.held(manifest.version), manifest, part, index)
+  }
+
+  /** Compares what is there with its hashes, and makes anew what is wrong. */
+  async #scrub({ version, bucket, index }: Due, tally: Tally): Promise<void> {
+    const { self, say } = this.#options
+    try {
+      const manifest = await this.#manifest(version, bucket, true)
+      for (const part of manifest.parts) {
+        const wrong = await this.#firstWrong(manifest, part, index)
+        if (wrong === 'later') return
+        if (wrong === undefined) continue
+        const what = `shard ${index} of ${manifest.version}`
+        this.#counts.corrupt += 1
+        say('warn', `${self} holds a changed ${what} (segment ${wrong}): it is made anew`)
+        tally.missing += 1
+        this.#last = { ...tally }
+        if (!(await this.#make(manifest, part, bucket, index))) return
+        tally.missing -= 1
+      }
+      for (const { blob } of manifest.parts) this.#reached.delete(`${manifest.version}.${blob}.${index}`)
+      this.#isRightNow(manifest, index)
+    } catch (error) {
+      if (!(error instanceof VaultError || error instanceof FolderFull || error instanceof StoreAway)) throw error
+      tally.waiting += 1
+    }
+  }
+
+  /** Number of the first segment whose piece is wrong; undefined: all is right; `later`: something else comes first. */
+  async #firstWrong(manifest: Manifest, part: ManifestPart, index: number): Promise<number | 'later' | undefined> {
+    const { folder, thread } = this.#options
     const shape = new BlobShape(part.size, manifest.data)
     const hashes = new PartHashes(part, manifest.shards)
-    const handle = await folder.openShard(manifest.version, part.blob, index)
-    if (handle === undefined) return -1
-    await handle.close()
-    for (let number = 0; number < shape.segments; number += 1) {
-      const length = shape.pieceBytes(number)
-      await this.#scrubRate.take(length, this.#stopped.signal)
-      const piece = await folder.read(manifest.version, part.blob, index, shape.pieceStart(number), length)
-      if (piece === undefined || !hashes.fits(number, index, piece)) return number
-      this.#counts.scrubbedBytes += length
+    const name = `${manifest.version}.${part.blob}.${index}`
+    const shard = await folder.openShard(manifest.version, part.blob, index)
+    // It was let go of, or deleted, meanwhile: the next pass knows.
+    if (shard === undefined) return 'later'
+    try {
+      for (let number = this.#reached.get(name) ?? 0; number < shape.segments; number += 1) {
+        this.#reached.set(name, number)
+        if (this.#isHurried || this.#stopped.signal.aborted) return 'later'
+        const length = shape.pieceBytes(number)
+        await this.#scrubRate.take(length, this.#stopped.signal)
+        const piece = thread.slabs.take(length)
+        try {
+          if (!(await shard.readInto(shape.pieceStart(number), piece.bytes)))
+            return isThere(await folder.held(manifest.version), manifest, part, index) ? number : 'later'
+          if (!hashes.isHash(number, index, await thread.hash(piece.bytes))) return number
+        } finally {
+          piece.release()
+        }
+        this.#counts.scrubbedBytes += length
+      }
+      this.#reached.set(name, shape.segments)
+      return undefined
+    } finally {
+      await shard.close()
     }
-    return undefined
   }
 
   /**
@@ -282,7 +346,7 @@ export class Healer {
     const { version, data, shards } = manifest
     const shape = new BlobShape(part.size, data)
     const hashes = new PartHashes(part, shards)
-    const writer = await folder.receive(version, part.blob, index, true)
+    const writer = await folder.repair(version, part.blob, index)
     try {
       let number = await resumedAt(writer, shape, hashes, index)
       const of = shape.shardBytes
@@ -295,17 +359,24 @@ export class Healer {
           await this.#repairRate.take(length, this.#stopped.signal)
           if (service.state.objects.version(version) === undefined) throw new VaultError('VAULT_SHORT', 'it was deleted')
           const copied = source === undefined ? undefined : await source(number).catch(() => undefined)
-          const piece =
-            copied !== undefined && hashes.fits(number, index, copied)
-              ? copied
-              : await thread.restore({ data, shards }, await reader.pieces(number), index)
-          // What the pieces that were put together do not come to, their author made wrong from the start.
-          if (!hashes.fits(number, index, piece))
-            throw new VaultError(
-              'VAULT_CORRUPT',
-              `the shards of ${version} do not belong together: whoever put it made them wrong`,
-            )
-          await writer.write(piece)
+          if (copied !== undefined && hashes.fits(number, index, copied)) await writer.write(copied)
+          else {
+            const made = thread.slabs.take(length)
+            const { pieces, release } = await reader.pieces(number)
+            try {
+              await thread.restore({ data, shards }, pieces, index, made.bytes)
+              // What the pieces that were put together do not come to, their author made wrong from the start.
+              if (!hashes.isHash(number, index, await thread.hash(made.bytes)))
+                throw new VaultError(
+                  'VAULT_CORRUPT',
+                  `the shards of ${version} do not belong together: whoever put it made them wrong`,
+                )
+              await writer.write(made.bytes)
+            } finally {
+              release()
+              made.release()
+            }
+          }
           this.#counts.repairedBytes += length
         }
       } finally {
@@ -390,6 +461,16 @@ export class Healer {
     }
     return true
   }
+}
+
+/** What cannot be asked now is looked at in the next pass. */
+function passStoreAway(error: unknown): void {
+  if (!(error instanceof StoreAway)) throw error
+}
+
+function isThere(held: readonly HeldShard[], { data }: Manifest, { blob, size }: ManifestPart, index: number): boolean {
+  const there = held.find((one) => one.blob === blob && one.index === index)
+  return there?.bytes === new BlobShape(size, data).shardBytes
 }
 
 /** Behind the last right piece of what an earlier repair made. */

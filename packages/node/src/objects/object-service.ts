@@ -42,16 +42,20 @@ import {
   type VaultFacts,
 } from '@ringwall/vault'
 import { BlobWriter, ObjectsUnavailable, type StoredBlob, shapeOf } from './blob-writer.ts'
+import type { DigestName } from './digests.ts'
 import type { ObjectThread } from './object-thread.ts'
-import { PieceReader, type ShardPlace } from './piece-reader.ts'
+import { PieceReader, type PieceSet, type ShardPlace } from './piece-reader.ts'
 import type { ShardClient, ShardSink } from './shard-client.ts'
-import type { ShardFolder } from './shard-folder.ts'
+import { type ShardStore, StoreAway } from './shard-store.ts'
+import type { Slab } from './slabs.ts'
 
 const ACT_MS_MAX = 15_000
 /** Secrets of access keys are kept so long, and opened again then: a key that was removed is none at once all the same. */
 const SECRET_KEPT_MS = 300_000
 const SECRETS_KEPT_MAX = 1_000
 const MANIFESTS_KEPT_MAX = 64
+/** Segments that are fetched and opened besides the one that is handed on. */
+const READ_AHEAD = 2
 /** Whose round trip differs by less is as fast. */
 const RTT_STEP_MS = 5
 
@@ -59,7 +63,7 @@ export interface ObjectServiceOptions {
   readonly self: string
   readonly ring: string
   readonly fabric: Pick<Fabric, 'links'>
-  readonly folder: ShardFolder
+  readonly folder: ShardStore
   readonly client: ShardClient
   readonly thread: ObjectThread
   readonly view: () => View
@@ -213,8 +217,8 @@ export class ObjectService {
     return placeShards(version, bucket, this.#options.present())
   }
 
-  /** @throws {ObjectsUnavailable} */
-  blobWriter({ version, objectKey, about, bucket }: Draft): BlobWriter {
+  /** @param length Of what is to come. @param digests Of it. @throws {ObjectsUnavailable} */
+  blobWriter({ version, objectKey, about, bucket }: Draft, length: number, digests: readonly DigestName[]): BlobWriter {
     const { thread, folder, client, self } = this.#options
     const placed = this.placed(version, bucket)
     return new BlobWriter({
@@ -224,11 +228,17 @@ export class ObjectService {
       data: bucket.data,
       shards: bucket.shards,
       needed: bucket.durableNodes,
-      open: async (blob, index): Promise<ShardSink | undefined> => {
+      length,
+      digests,
+      open: async (blob, index, bytes): Promise<ShardSink | undefined> => {
         const party = placed[index]
         if (party === undefined) return undefined
-        if (party !== self) return client.putShard(party, version, blob, index)
-        const writer = await folder.receive(version, blob, index)
+        if (party !== self) return client.putShard(party, version, blob, index, bytes)
+        const writer = await folder.receive(version, blob, index).catch((error: unknown) => {
+          if (!(error instanceof StoreAway)) throw error
+          this.#options.onLeftOut(self, version, error.message)
+        })
+        if (writer === undefined) return undefined
         return {
           party,
           write: (piece) => writer.write(piece),
@@ -354,7 +364,7 @@ export class ObjectService {
   /** Shards of a version wherever they are now, by asking. */
   async whereabouts(version: string, blob: string): Promise<readonly ShardPlace[]> {
     const { folder, client, self } = this.#options
-    const own = await folder.held(version)
+    const own = await folder.held(version).catch(() => [])
     const found: ShardPlace[] = own.filter((one) => one.blob === blob).map(({ index }) => ({ party: self, index }))
     await Promise.all(
       [...this.#linked().keys()].map(async (party) => {
@@ -373,13 +383,14 @@ export class ObjectService {
     to: number,
     without?: ShardPlace,
   ): PieceReader {
-    const { self, folder, client } = this.#options
+    const { self, folder, client, thread } = this.#options
     const keep = (place: ShardPlace): boolean =>
       without === undefined || (place.index !== without.index && place.party !== without.party)
     return new PieceReader({
       self,
       folder,
       client,
+      thread,
       manifest,
       part,
       from,
@@ -414,7 +425,7 @@ export class ObjectService {
   }
 
   /**
-   * Content of a version, in runs of at most 4 MiB.
+   * Content of a version, in runs of at most 4 MiB. A run is good until the next one is asked for: then its memory is used again.
    *
    * @param start From this byte. @param end Up to and without this one.
    * @throws {VaultError} VAULT_SHORT, VAULT_CORRUPT
@@ -445,28 +456,50 @@ export class ObjectService {
     const first = Math.floor(start / OBJECT_SEGMENT_BYTES)
     const until = Math.floor((end - 1) / OBJECT_SEGMENT_BYTES) + 1
     const reader = this.pieceReader(manifest, part, bucket, first, until)
-    const opened = async (number: number): Promise<Uint8Array> => {
-      const pieces = await reader.pieces(number)
+    const { thread } = this.#options
+    let last: Promise<PieceSet> | undefined
+    const fetched = (number: number): Promise<PieceSet> => {
+      const before = last
+      last = (async () => {
+        await before
+        return reader.pieces(number)
+      })()
+      return last
+    }
+    const opened = async (number: number): Promise<Slab> => {
+      const { pieces, release } = await fetched(number)
       const key = blobKey(objectKey, part.blob)
       const isLast = number === shape.segments - 1
-      const segment = { key, about, number, isLast, data, shards }
-      const opening = this.#options.thread.open(segment, pieces, shape.sealedBytes(number))
-      key.fill(0)
-      return opening
+      const bytes = { sealedBytes: shape.sealedBytes(number), plainBytes: shape.plainBytes(number) }
+      try {
+        const opening = thread.open({ key, about, number, isLast, data, shards }, pieces, bytes)
+        key.fill(0)
+        return await opening
+      } finally {
+        release()
+      }
     }
-    let next: Promise<Uint8Array> | undefined
+    // Some are fetched and opened while the one before is handed on.
+    const ahead: Promise<Slab>[] = []
+    let begun = first
     try {
-      next = opened(first)
       for (let number = first; number < until; number += 1) {
-        const plain = await (next as Promise<Uint8Array>)
-        // One is fetched and opened while the one before is handed on.
-        next = number + 1 < until ? opened(number + 1) : undefined
-        next?.catch(() => {})
+        for (; begun < until && begun <= number + READ_AHEAD; begun += 1) {
+          const next = opened(begun)
+          next.catch(() => {})
+          ahead.push(next)
+        }
+        const plain = await (ahead.shift() as Promise<Slab>)
         const from = number * OBJECT_SEGMENT_BYTES
-        yield plain.subarray(Math.max(0, start - from), Math.min(plain.length, end - from))
+        try {
+          yield plain.bytes.subarray(Math.max(0, start - from), Math.min(plain.bytes.length, end - from))
+        } finally {
+          plain.release()
+        }
       }
     } finally {
       reader.end()
+      for (const one of ahead) one.then((plain) => plain.release()).catch(() => {})
     }
   }
 }

@@ -2,12 +2,13 @@
  * Pieces of one blob's shards, segment after segment, from as many nodes as it takes, the fastest first. Every piece is held against its hash; who
  * sends another is named and left out, as is who fails; who is slow has another one asked beside it.
  */
-
-import type { FileHandle } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
 import { BlobShape, type Manifest, type ManifestPart, PartHashes, VaultError } from '@ringwall/vault'
+import type { ObjectThread } from './object-thread.ts'
+import { BodyReader } from './pour.ts'
 import type { ShardClient } from './shard-client.ts'
-import { readWhole, type ShardFolder } from './shard-folder.ts'
+import type { OpenShard, ShardStore } from './shard-store.ts'
+import type { Slab } from './slabs.ts'
 
 /** A node that has not given its piece by then has another one asked beside it. */
 const HEDGE_MS = 1_500
@@ -19,8 +20,9 @@ export interface ShardPlace {
 
 export interface PieceReaderOptions {
   readonly self: string
-  readonly folder: ShardFolder
+  readonly folder: ShardStore
   readonly client: ShardClient
+  readonly thread: Pick<ObjectThread, 'slabs' | 'hash'>
   readonly manifest: Manifest
   readonly part: ManifestPart
   /** Segments from, up to and without. */
@@ -34,9 +36,18 @@ export interface PieceReaderOptions {
   readonly onFault: (party: string, index: number, what: 'wrong' | 'missing') => void
 }
 
+/** Enough of one segment. */
+export interface PieceSet {
+  /** By index. */
+  readonly pieces: readonly (Uint8Array | undefined)[]
+  /** Nobody looks at them any more. */
+  release(): void
+}
+
 interface Source {
   readonly place: ShardPlace
-  next(number: number): Promise<Buffer | undefined>
+  /** Fills the room with its piece; false when it has none. */
+  next(number: number, room: Uint8Array): Promise<boolean>
   end(): void
 }
 
@@ -57,12 +68,16 @@ export class PieceReader {
     this.#waiting = [...places]
   }
 
-  /** Enough verified pieces of a segment, by index. In ascending order of segments. @throws {VaultError} VAULT_SHORT */
-  async pieces(number: number): Promise<readonly (Uint8Array | undefined)[]> {
+  /** Enough verified pieces of a segment. One segment at a time, in ascending order. @throws {VaultError} VAULT_SHORT */
+  async pieces(number: number): Promise<PieceSet> {
     const { data, shards } = this.#options.manifest
-    const found: (Uint8Array | undefined)[] = Array.from({ length: shards })
+    const found: (Slab | undefined)[] = Array.from({ length: shards })
     const under = new Set<Source>()
     let have = 0
+    let isOver = false
+    const release = (): void => {
+      for (const piece of found) piece?.release()
+    }
     let settle: () => void = () => {}
     const ask = (source: Source): void => {
       under.add(source)
@@ -70,10 +85,10 @@ export class PieceReader {
         under.delete(source)
         if (piece === undefined) {
           this.#drop(source)
-        } else if (have < data && found[source.place.index] === undefined) {
+        } else if (!isOver && have < data && found[source.place.index] === undefined) {
           found[source.place.index] = piece
           have += 1
-        }
+        } else piece.release()
         settle()
       })
     }
@@ -103,12 +118,16 @@ export class PieceReader {
         const beside = isLate ? await this.#another(number) : undefined
         if (beside !== undefined) ask(beside)
       }
+    } catch (error) {
+      release()
+      throw error
     } finally {
+      isOver = true
       settle = () => {}
       // Whoever is behind now stays behind.
       for (const source of under) this.#drop(source)
     }
-    return found
+    return { pieces: found.map((piece) => piece?.bytes), release }
   }
 
   end(): void {
@@ -125,16 +144,18 @@ export class PieceReader {
     if (this.#sources.get(source.place.index) === source) this.#sources.delete(source.place.index)
   }
 
-  async #take(source: Source, number: number): Promise<Uint8Array | undefined> {
+  async #take(source: Source, number: number): Promise<Slab | undefined> {
     const { party, index } = source.place
+    const { thread, onFault } = this.#options
+    const piece = thread.slabs.take(this.#shape.pieceBytes(number))
     try {
-      const piece = await source.next(number)
-      if (piece === undefined) this.#options.onFault(party, index, 'missing')
-      else if (this.#hashes.fits(number, index, piece)) return piece
-      else this.#options.onFault(party, index, 'wrong')
+      if (!(await source.next(number, piece.bytes))) onFault(party, index, 'missing')
+      else if (this.#hashes.isHash(number, index, await thread.hash(piece.bytes))) return piece
+      else onFault(party, index, 'wrong')
     } catch {
       // It cannot be reached: another one is asked.
     }
+    piece.release()
     return undefined
   }
 
@@ -166,16 +187,16 @@ export class PieceReader {
   }
 
   #ownSource(place: ShardPlace): Source {
-    const { folder, manifest, part } = this.#options
-    let handle: Promise<FileHandle | undefined> | undefined
+    const { folder, manifest, part, to } = this.#options
+    const until = this.#shape.pieceStart(to - 1) + this.#shape.pieceBytes(to - 1)
+    let shard: Promise<OpenShard | undefined> | undefined
     return {
       place,
-      next: async (number) => {
-        handle ??= folder.openShard(manifest.version, part.blob, place.index)
-        const held = await handle
-        return held === undefined ? undefined : readWhole(held, this.#shape.pieceStart(number), this.#shape.pieceBytes(number))
+      next: async (number, room) => {
+        shard ??= folder.openShard(manifest.version, part.blob, place.index, until)
+        return (await (await shard)?.readInto(this.#shape.pieceStart(number), room)) === true
       },
-      end: () => void handle?.then((held) => held?.close()).catch(() => {}),
+      end: () => void shard?.then((held) => held?.close()).catch(() => {}),
     }
   }
 
@@ -184,47 +205,18 @@ export class PieceReader {
     const start = this.#shape.pieceStart(first)
     const length = this.#shape.pieceStart(to - 1) + this.#shape.pieceBytes(to - 1) - start
     let stream: Promise<IncomingMessage | undefined> | undefined
+    let reader: BodyReader | undefined
     return {
       place,
-      next: async (number) => {
+      next: async (_number, room) => {
         stream ??= client.shard(place.party, manifest.version, part.blob, place.index, start, length)
         const response = await stream
-        return response === undefined ? undefined : readFrom(response, this.#shape.pieceBytes(number))
+        if (response === undefined) return false
+        reader ??= new BodyReader(response)
+        if ((await reader.fill(room)) < room.length) throw new Error('it ended early')
+        return true
       },
       end: () => void stream?.then((response) => response?.destroy()).catch(() => {}),
     }
   }
-}
-
-/** @throws {Error} When it ends before. */
-async function readFrom(stream: IncomingMessage, length: number): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(length)
-  let done = 0
-  while (done < length) {
-    const chunk = stream.read(Math.min(stream.readableLength, length - done) || undefined) as Buffer | null
-    if (chunk === null) {
-      if (stream.readableEnded || stream.destroyed) throw new Error('it ended early')
-      await readable(stream)
-      continue
-    }
-    if (chunk.length > length - done) {
-      stream.unshift(chunk.subarray(length - done))
-      bytes.set(chunk.subarray(0, length - done), done)
-      return bytes
-    }
-    bytes.set(chunk, done)
-    done += chunk.length
-  }
-  return bytes
-}
-
-function readable(stream: IncomingMessage): Promise<void> {
-  return new Promise((settle) => {
-    const names = ['readable', 'end', 'close', 'error'] as const
-    const end = (): void => {
-      for (const name of names) stream.off(name, end)
-      settle()
-    }
-    for (const name of names) stream.on(name, end)
-  })
 }

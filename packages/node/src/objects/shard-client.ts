@@ -1,11 +1,18 @@
 /** Shards and manifests of peers, over connections of their own. What a peer sends is believed when its hash is right. */
-import { Agent, type AgentOptions, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
+import {
+  Agent,
+  type AgentOptions,
+  type ClientRequest,
+  request as httpRequest,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+} from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Fabric, NodeId } from '@ringwall/fabric'
 import { MANIFEST_BYTES_MAX } from '@ringwall/vault'
 import { z } from 'zod'
-import type { HeldShard } from './shard-folder.ts'
-import { bodyWithin, drained } from './shard-server.ts'
+import { bodyWithin } from './shard-server.ts'
+import type { HeldShard } from './shard-store.ts'
 
 /** A peer that neither takes nor gives anything for so long is given up. */
 const SILENT_MS_MAX = 15_000
@@ -52,7 +59,7 @@ class StreamAgent extends Agent {
 /** A shard on its way to a peer. */
 export interface ShardSink {
   readonly party: NodeId
-  /** Resolves once the connection has room again. @throws {PeerFailed} */
+  /** Resolves once the bytes are not looked at any more: the next ones may come. @throws {PeerFailed} */
   write(piece: Uint8Array): Promise<void>
   /** Resolves once it is on the peer's disk. @throws {PeerFailed} */
   commit(): Promise<void>
@@ -81,8 +88,13 @@ export class ShardClient {
     return agent
   }
 
-  #begin(to: NodeId, method: string, path: string): { readonly call: ClientRequest; readonly answer: Promise<IncomingMessage> } {
-    const call = httpRequest({ agent: this.#agent(to), method, path, host: to, timeout: SILENT_MS_MAX })
+  #begin(
+    to: NodeId,
+    method: string,
+    path: string,
+    headers: OutgoingHttpHeaders = {},
+  ): { readonly call: ClientRequest; readonly answer: Promise<IncomingMessage> } {
+    const call = httpRequest({ agent: this.#agent(to), method, path, headers, host: to, timeout: SILENT_MS_MAX })
     call.on('timeout', () => call.destroy(new Error(`nothing for ${SILENT_MS_MAX / 1_000} s`)))
     const answer = new Promise<IncomingMessage>((settle, refuse) => {
       call.once('response', settle)
@@ -94,24 +106,30 @@ export class ShardClient {
     return { call, answer }
   }
 
-  putShard(to: NodeId, version: string, blob: string, index: number): ShardSink {
-    const { call, answer } = this.#begin(to, 'PUT', `/shard/${version}/${blob}/${index}`)
-    let early: number | undefined
-    answer.then(
-      (response) => {
-        early = response.statusCode
-        response.resume()
-      },
-      () => {},
-    )
+  /** @param bytes Of the whole shard: with its length in the head, pieces go to the TLS engine as they lie. */
+  putShard(to: NodeId, version: string, blob: string, index: number, bytes: number): ShardSink {
+    const { call, answer } = this.#begin(to, 'PUT', `/shard/${version}/${blob}/${index}`, { 'content-length': bytes })
+    let early: PeerFailed | undefined
+    let refuseWrite: (error: PeerFailed) => void = () => {}
+    const over = (error: PeerFailed): void => {
+      early = error
+      refuseWrite(error)
+    }
+    answer.then((response) => {
+      response.resume()
+      over(new PeerFailed(to, `it answered ${response.statusCode} before the end`))
+    }, over)
     return {
       party: to,
-      write: async (piece) => {
-        if (call.destroyed) await answer
-        if (early !== undefined) throw new PeerFailed(to, `it answered ${early} before the end`)
-        if (!call.write(piece)) await drained(call)
-        if (call.destroyed && early === undefined) await answer
-      },
+      write: (piece) =>
+        new Promise((settle, refuse) => {
+          if (early !== undefined) {
+            refuse(early)
+            return
+          }
+          refuseWrite = refuse
+          call.write(piece, (error) => (error ? refuse(new PeerFailed(to, error.message)) : settle()))
+        }),
       commit: async () => {
         call.end()
         const { statusCode } = await answer
@@ -132,13 +150,13 @@ export class ShardClient {
 
   /** Undefined when it has none. @throws {PeerFailed} */
   async manifest(from: NodeId, version: string): Promise<Buffer | undefined> {
-    const response = await this.#get(from, `/manifest/${version}`)
+    const response = await this.get(from, `/manifest/${version}`)
     return response === undefined ? undefined : this.#body(from, response, MANIFEST_BYTES_MAX)
   }
 
   /** @throws {PeerFailed} */
   async held(from: NodeId, version: string): Promise<{ readonly manifest: boolean; readonly shards: readonly HeldShard[] }> {
-    const response = await this.#get(from, `/held/${version}`)
+    const response = await this.get(from, `/held/${version}`)
     if (response === undefined) return { manifest: false, shards: [] }
     const body = await this.#body(from, response, HELD_BYTES_MAX)
     try {
@@ -146,6 +164,15 @@ export class ShardClient {
     } catch {
       throw new PeerFailed(from, 'it answers in no agreed form')
     }
+  }
+
+  /** False when it says that it cannot get at its shards now. @throws {PeerFailed} */
+  async isReady(party: NodeId): Promise<boolean> {
+    const { call, answer } = this.#begin(party, 'GET', '/ready')
+    call.end()
+    const response = await answer
+    response.resume()
+    return response.statusCode !== 503
   }
 
   /** Part of a shard, as it comes; undefined when the peer has it not. @throws {PeerFailed} */
@@ -157,10 +184,11 @@ export class ShardClient {
     start: number,
     length: number,
   ): Promise<IncomingMessage | undefined> {
-    return this.#get(from, `/shard/${version}/${blob}/${index}/${start}/${length}`)
+    return this.get(from, `/shard/${version}/${blob}/${index}/${start}/${length}`)
   }
 
-  async #get(from: NodeId, path: string): Promise<IncomingMessage | undefined> {
+  /** Undefined when the peer has nothing there. @throws {PeerFailed} */
+  async get(from: NodeId, path: string): Promise<IncomingMessage | undefined> {
     const { call, answer } = this.#begin(from, 'GET', path)
     call.end()
     const response = await answer

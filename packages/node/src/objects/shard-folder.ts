@@ -11,26 +11,18 @@ import { type FileHandle, mkdir, open, readdir, rename, rm, rmdir, stat, statfs,
 import { join } from 'node:path'
 import { type DiskSeal, readFileSealed, syncDirectory, writeFileSealed } from '@ringwall/store'
 import { MANIFEST_BYTES_MAX } from '@ringwall/vault'
+import { FolderFull, type HeldShard, type OpenShard, type RepairWriter, type ShardStore } from './shard-store.ts'
 
 /** Left free on the disk, of all its bytes: ledger and traces need some. */
 const FREE_SHARE = 0.05
 const VERSION = /^[0-9a-f]{32}$/
 const SHARD = /^([0-9a-f]{16})\.([0-7])$/
 
-export class FolderFull extends Error {
-  override readonly name = 'FolderFull'
-  readonly code = 'OBJECTS_DISK_FULL'
-}
-
-export interface HeldShard {
-  readonly blob: string
-  readonly index: number
-  readonly bytes: number
-}
-
 const missing = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'ENOENT'
 
-export class ShardFolder {
+export class ShardFolder implements ShardStore {
+  readonly where = 'folder'
+  readonly away = undefined
   readonly #root: string
   readonly #seal: DiskSeal | undefined
   readonly #bytesMax: number
@@ -134,15 +126,30 @@ export class ShardFolder {
     if (!this.#isFree) throw new FolderFull('the disk of this node is full')
   }
 
-  /** Begins a shard. @param resumed A repair that may have begun: it goes on behind what there is. */
-  async receive(version: string, blob: string, index: number, resumed = false): Promise<ShardWriter> {
+  async isThere(): Promise<boolean> {
+    return true
+  }
+
+  async tend(): Promise<void> {}
+
+  stop(): void {}
+
+  receive(version: string, blob: string, index: number): Promise<RepairWriter> {
+    return this.#receive(version, blob, index, false)
+  }
+
+  repair(version: string, blob: string, index: number): Promise<RepairWriter> {
+    return this.#receive(version, blob, index, true)
+  }
+
+  async #receive(version: string, blob: string, index: number, resumed: boolean): Promise<RepairWriter> {
     const path = this.#shard(version, blob, index)
     const name = resumed ? `repair-${version}-${blob}-${index}` : randomBytes(12).toString('hex')
     const temporary = join(this.#root, 'incoming', name)
     const handle = await open(temporary, resumed ? 'a+' : 'wx+', 0o600)
     const { size } = await handle.stat()
     this.#coming += size
-    return new ShardWriter(handle, size, {
+    return new FileWriter(handle, size, {
       need: async (bytes) => {
         await this.#needRoom(bytes)
         this.#coming += bytes
@@ -165,26 +172,10 @@ export class ShardFolder {
     })
   }
 
-  /** Undefined when the shard is not there, or ends before. */
-  async read(version: string, blob: string, index: number, start: number, length: number): Promise<Buffer | undefined> {
-    let handle: FileHandle
+  async openShard(version: string, blob: string, index: number): Promise<OpenShard | undefined> {
     try {
-      handle = await open(this.#shard(version, blob, index), 'r')
-    } catch (error) {
-      if (missing(error)) return undefined
-      throw error
-    }
-    try {
-      return await readWhole(handle, start, length)
-    } finally {
-      await handle.close()
-    }
-  }
-
-  /** To read one piece after the other; undefined when it is not there. */
-  async openShard(version: string, blob: string, index: number): Promise<FileHandle | undefined> {
-    try {
-      return await open(this.#shard(version, blob, index), 'r')
+      const handle = await open(this.#shard(version, blob, index), 'r')
+      return { readInto: (start, room) => readInto(handle, start, room), close: () => handle.close() }
     } catch (error) {
       if (missing(error)) return undefined
       throw error
@@ -231,15 +222,19 @@ async function overwrite(path: string): Promise<void> {
 }
 
 /** Undefined when there is less. */
-export async function readWhole(handle: FileHandle, start: number, length: number): Promise<Buffer | undefined> {
+async function readWhole(handle: FileHandle, start: number, length: number): Promise<Buffer | undefined> {
   const bytes = Buffer.allocUnsafeSlow(length)
-  let done = 0
-  while (done < length) {
-    const { bytesRead } = await handle.read(bytes, done, length - done, start + done)
-    if (bytesRead === 0) return undefined
+  return (await readInto(handle, start, bytes)) ? bytes : undefined
+}
+
+/** Fills the room from there on; false when there is less. */
+async function readInto(handle: FileHandle, start: number, room: Uint8Array): Promise<boolean> {
+  for (let done = 0; done < room.length; ) {
+    const { bytesRead } = await handle.read(room, done, room.length - done, start + done)
+    if (bytesRead === 0) return false
     done += bytesRead
   }
-  return bytes
+  return true
 }
 
 interface WriterEnds {
@@ -248,7 +243,7 @@ interface WriterEnds {
   end(bytes: number, isKept: boolean): Promise<void>
 }
 
-export class ShardWriter {
+class FileWriter implements RepairWriter {
   readonly #handle: FileHandle
   readonly #ends: WriterEnds
   #bytes: number
@@ -260,7 +255,6 @@ export class ShardWriter {
     this.#ends = ends
   }
 
-  /** So far. */
   get bytes(): number {
     return this.#bytes
   }
@@ -269,22 +263,19 @@ export class ShardWriter {
   async write(piece: Uint8Array): Promise<void> {
     await this.#ends.need(piece.length)
     this.#bytes += piece.length
-    await this.#handle.appendFile(piece)
+    for (let done = 0; done < piece.length; ) done += (await this.#handle.write(piece, done, piece.length - done)).bytesWritten
   }
 
-  /** What was written before. */
   read(start: number, length: number): Promise<Buffer | undefined> {
     return readWhole(this.#handle, start, length)
   }
 
-  /** Forgets what lies behind. */
   async cut(bytes: number): Promise<void> {
     await this.#handle.truncate(bytes)
     this.#ends.cut(this.#bytes - bytes)
     this.#bytes = bytes
   }
 
-  /** On disk, under its name, when it resolves. */
   async commit(): Promise<void> {
     if (this.#isOver) throw new Error('bug: the shard is over')
     this.#isOver = true
@@ -300,7 +291,6 @@ export class ShardWriter {
     await this.#ends.end(this.#bytes, false)
   }
 
-  /** Keeps a repair for later. */
   async rest(): Promise<void> {
     if (this.#isOver) return
     this.#isOver = true

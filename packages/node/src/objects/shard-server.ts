@@ -7,6 +7,9 @@
  *     PUT /manifest/VERSION                            201 once it is on disk
  *     GET /manifest/VERSION                            200, 404
  *     GET /held/VERSION                                200 with what there is of it
+ *     GET /ready                                       200; 503 when the bucket in which this node keeps its shards cannot be asked
+ *
+ * What would take that bucket is answered 503 as well.
  *
  * A peer writes only what the ledger does not have yet: what is agreed on, every node fetches for itself, and verifies.
  */
@@ -14,18 +17,23 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Fabric, NodeId } from '@ringwall/fabric'
 import type { RingState } from '@ringwall/ring'
 import { MANIFEST_BYTES_MAX, parseManifest, VaultError } from '@ringwall/vault'
-import { FolderFull, type ShardFolder } from './shard-folder.ts'
+import { pour } from './pour.ts'
+import { FolderFull, type ShardStore, StoreAway } from './shard-store.ts'
+import type { Slab, SlabPool } from './slabs.ts'
 
 const REST_MS_MAX = 60_000
-/** What goes to a disk, or leaves, at a time. */
-const CHUNK_BYTES = 1_048_576
+/** What leaves at a time. */
+const RUN_BYTES = 1_048_576
 const PATH =
   /^\/(?:(shard)\/([0-9a-f]{32})\/([0-9a-f]{16})\/([0-7])(?:\/(\d{1,12})\/(\d{1,12}))?|(manifest|held)\/([0-9a-f]{32}))$/
 
 export interface ShardServerOptions {
   readonly fabric: Pick<Fabric, 'onStream'>
-  readonly folder: ShardFolder
+  readonly folder: ShardStore
+  readonly slabs: SlabPool
   readonly state: () => Pick<RingState, 'objects' | 'node'>
+  /** Whatever else nodes of the ring give each other; false: it was asked for nothing of that. */
+  readonly other?: ((request: IncomingMessage, response: ServerResponse) => Promise<boolean>) | undefined
 }
 
 export class ShardServer {
@@ -53,7 +61,13 @@ export class ShardServer {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const from = this.#peers.get(request.socket)
     const path = PATH.exec(request.url ?? '')
-    if (from === undefined || this.#options.state().node(from) === undefined || path === null) {
+    const isMember = from !== undefined && this.#options.state().node(from) !== undefined
+    if (isMember && request.url === '/ready') {
+      response.writeHead((await this.#options.folder.isThere()) ? 200 : 503).end()
+      return
+    }
+    if (isMember && path === null && (await this.#options.other?.(request, response)) === true) return
+    if (!isMember || path === null) {
       response.writeHead(404).end()
       return
     }
@@ -86,25 +100,14 @@ export class ShardServer {
     blob: string,
     index: number,
   ): Promise<void> {
-    const { folder, state } = this.#options
+    const { folder, state, slabs } = this.#options
     if (state().objects.version(version) !== undefined) {
       response.writeHead(409).end()
       return
     }
     const writer = await folder.receive(version, blob, index)
     try {
-      let gathered: Buffer[] = []
-      let held = 0
-      for await (const chunk of request) {
-        gathered.push(chunk as Buffer)
-        held += (chunk as Buffer).length
-        // What comes from TLS comes in runs of 16 KiB: too small to go to a disk each.
-        if (held < CHUNK_BYTES) continue
-        await writer.write(Buffer.concat(gathered))
-        gathered = []
-        held = 0
-      }
-      if (held > 0) await writer.write(Buffer.concat(gathered))
+      await pour(request, (run) => writer.write(run), slabs)
       if (!request.complete) throw new Error('cut off')
       await writer.commit()
       response.writeHead(201).end()
@@ -121,28 +124,29 @@ export class ShardServer {
     start: number,
     length: number,
   ): Promise<void> {
-    const handle = await this.#options.folder.openShard(version, blob, index)
-    if (handle === undefined) {
-      response.writeHead(404).end()
-      return
-    }
+    const shard = await this.#options.folder.openShard(version, blob, index, start + length)
+    const runs = [0, 1].map(() => this.#options.slabs.take(Math.min(length, RUN_BYTES)))
+    let sent: Promise<void> | undefined
     try {
-      const { size } = await handle.stat()
-      if (start + length > size) {
-        response.writeHead(404).end()
-        return
+      for (let at = 0, turn = 0; at < length && !response.destroyed; turn += 1) {
+        const run = (runs[turn % 2] as Slab).bytes.subarray(0, length - at)
+        if (!(await shard?.readInto(start + at, run))) {
+          if (at > 0) throw new Error('it became shorter')
+          break
+        }
+        if (at === 0) response.writeHead(200, { 'content-length': length })
+        // One leaves while the next one is read.
+        await sent
+        sent = written(response, run)
+        at += run.length
       }
-      response.writeHead(200, { 'content-length': length })
-      for (let at = 0; at < length && !response.destroyed; ) {
-        const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, length - at))
-        const { bytesRead } = await handle.read(chunk, 0, chunk.length, start + at)
-        if (bytesRead === 0) throw new Error('it became shorter')
-        at += bytesRead
-        if (!response.write(chunk.subarray(0, bytesRead))) await drained(response)
-      }
+      await sent
+      if (!response.headersSent) response.writeHead(404)
       response.end()
     } finally {
-      await handle.close()
+      await sent
+      for (const run of runs) run.release()
+      await shard?.close()
     }
   }
 
@@ -158,16 +162,16 @@ export class ShardServer {
   }
 }
 
-/** Resolves when more may be written, or it is over. */
-export function drained(response: ServerResponse | NodeJS.WritableStream): Promise<void> {
+/** Resolves when the bytes are not looked at any more: they are with the system, or the connection is over. */
+export function written(response: ServerResponse, bytes: Uint8Array): Promise<void> {
   return new Promise((settle) => {
     const end = (): void => {
-      response.removeListener('drain', end)
       response.removeListener('close', end)
       settle()
     }
-    response.once('drain', end)
     response.once('close', end)
+    if (response.destroyed) end()
+    else response.write(bytes, end)
   })
 }
 
@@ -186,7 +190,7 @@ export async function bodyWithin(body: AsyncIterable<unknown>, bytesMax: number)
 function fail(response: ServerResponse, error: unknown): void {
   if (response.headersSent) response.destroy()
   else {
-    const status = error instanceof FolderFull ? 507 : error instanceof VaultError ? 422 : 500
+    const status = error instanceof FolderFull ? 507 : error instanceof StoreAway ? 503 : error instanceof VaultError ? 422 : 500
     // The rest of the body is not read: the connection is of no use any more.
     response.writeHead(status, { connection: 'close' }).end()
   }

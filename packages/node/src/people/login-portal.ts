@@ -11,6 +11,7 @@ import {
   OPENID_PATHS,
   OUTSIDE_PATHS,
   SAML_PATHS,
+  SIGNAL_PATHS,
   sessionCookie,
   sessionOf,
   type TokenVerifier,
@@ -43,6 +44,7 @@ import { type Passwords, PasswordsBusy } from './passwords.ts'
 import type { ProviderKeys } from './provider-keys.ts'
 import { SamlProvider, type SamlProviderOptions } from './saml-provider.ts'
 import { SecurityEvents } from './security-events.ts'
+import type { SignalStreams } from './signal-streams.ts'
 
 const MINT_MS_MAX = 8_000
 const RENEW_MS_MAX = 4_000
@@ -91,6 +93,7 @@ export interface LoginPortalOptions {
   /** Is the password known from breaches? */
   readonly isBreached: (password: string) => Promise<boolean> | boolean
   readonly log: (line: string) => void
+  readonly signals: Pick<SignalStreams, 'answer'>
 }
 
 /** One request, with what every page asks of it. */
@@ -151,6 +154,11 @@ export class LoginPortal implements Portal {
       query: new URLSearchParams(at < 0 ? '' : request.target.slice(at + 1)),
       browser: cookieOf(request, formCookie(request)),
       nowMs: Date.now(),
+    }
+    if (path.startsWith('/.ringwall/signals/') || path === SIGNAL_PATHS.configuration) {
+      const isIssuer = this.#options.view().policy.openid?.service === request.service
+      const answer = isIssuer ? await this.#options.signals.answer(request, path, visit.nowMs) : undefined
+      if (answer !== undefined) return answer
     }
     if (path.startsWith('/.ringwall/oidc/') || path.startsWith('/.well-known/')) {
       const answer = await this.#openIdAnswer(visit, path)

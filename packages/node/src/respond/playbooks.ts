@@ -26,6 +26,8 @@ export interface PlaybooksOptions {
   readonly notifier: Notifier
   readonly incidents: () => readonly Incident[]
   readonly say: (level: 'info' | 'warn', line: string) => void
+  /** Others do the steps while operators hold this node. */
+  readonly isHeld: () => boolean
 }
 
 /** What of a finding a playbook can be told; undefined: less than it needs. */
@@ -64,7 +66,9 @@ export class NodePlaybooks {
   }
 
   start(): void {
-    this.#timer = setInterval(() => this.#runner.look(), LOOK_MS)
+    this.#timer = setInterval(() => {
+      if (!this.#options.isHeld()) this.#runner.look()
+    }, LOOK_MS)
     this.#timer.unref()
   }
 

@@ -1,10 +1,10 @@
 /**
- * The body of an S3 request, as it comes: verified against the hash, the chunk signatures and the checksum that go with it. What does not verify
- * is known at the end at the latest, before anything is acknowledged.
+ * The body of an S3 request, as it comes: verified against its length and the chunk signatures on the way, and against the hash and the checksum
+ * that go with it by whoever makes the digests, at the end and before anything is acknowledged.
  */
-import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import { CHECKSUMS, type Checksum, type ChecksumName, createChecksum } from './checksums.ts'
+import { CHECKSUMS, type ChecksumName, createDigest, type DigestName } from '../objects/digests.ts'
+import { bodyWithin } from '../objects/shard-server.ts'
 import { S3Error } from './s3-error.ts'
 import { ChunkSignatures, type Claim } from './sigv4.ts'
 
@@ -16,6 +16,10 @@ export interface Body {
   /** Of what is to come. */
   readonly length: number
   readonly chunks: AsyncIterable<Buffer>
+  /** What is to be made of all chunks. */
+  readonly digests: readonly DigestName[]
+  /** @param values Of these digests, hex. @throws {S3Error} When the client said another one. */
+  check(values: readonly string[]): void
   /** Name and value (base64) of the checksum that came along, once the body has been read. */
   checksum(): readonly [ChecksumName, string] | undefined
 }
@@ -38,63 +42,70 @@ export function readBody(request: IncomingMessage, claim: Claim, secret: string)
   const named = CHECKSUMS.find((name) => headers[`x-amz-checksum-${name}`] !== undefined)
   const trailing = CHECKSUMS.find((name) => first(headers['x-amz-trailer'])?.toLowerCase().trim() === `x-amz-checksum-${name}`)
   const name = named ?? trailing
-  const checksum = name === undefined ? undefined : createChecksum(name)
   let expected = named === undefined ? undefined : first(headers[`x-amz-checksum-${named}`])
   const md5 = first(headers['content-md5'])
-  const hashes: { readonly update: (bytes: Uint8Array) => void; readonly end: () => void }[] = []
-  if (HASH.test(payload))
-    hashes.push(hashing('sha256', 'hex', payload, () => new S3Error('XAmzContentSHA256Mismatch', 'the body has another SHA-256')))
-  if (md5 !== undefined) hashes.push(hashing('md5', 'base64', md5, () => new S3Error('BadDigest', 'the body has another MD5')))
   const source = isStreaming
     ? unchunked(request, claim, secret, payload, (trailer, value) => {
         if (name !== undefined && trailer === `x-amz-checksum-${name}`) expected = value
       })
     : (request as AsyncIterable<Buffer>)
-  const end = (): void => {
-    for (const one of hashes) one.end()
-    if (checksum === undefined) return
-    if (expected === undefined) throw new S3Error('InvalidRequest', 'the checksum that x-amz-trailer names is not there')
-    if (checksum.digest() !== expected) throw new S3Error('BadDigest', `the body has another ${name}`)
-  }
+  const wanted: (readonly [name: DigestName, check: (value: string) => void])[] = []
+  if (HASH.test(payload))
+    wanted.push([
+      'sha256',
+      (value) => {
+        if (value !== payload) throw new S3Error('XAmzContentSHA256Mismatch', 'the body has another SHA-256')
+      },
+    ])
+  if (md5 !== undefined)
+    wanted.push([
+      'md5',
+      (value) => {
+        if (base64(value) !== md5) throw new S3Error('BadDigest', 'the body has another MD5')
+      },
+    ])
+  if (name !== undefined)
+    wanted.push([
+      name,
+      (value) => {
+        if (expected === undefined) throw new S3Error('InvalidRequest', 'the checksum that x-amz-trailer names is not there')
+        if (base64(value) !== expected) throw new S3Error('BadDigest', `the body has another ${name}`)
+      },
+    ])
   return {
     length,
-    chunks: verified(source, length, checksum, hashes, end),
+    chunks: ofLength(source, length),
+    digests: wanted.map(([digest]) => digest),
+    check: (values) => {
+      for (const [at, [, check]] of wanted.entries()) check(values[at] ?? '')
+    },
     checksum: () => (name === undefined || expected === undefined ? undefined : [name, expected]),
   }
 }
 
-function hashing(
-  algorithm: string,
-  encoding: 'hex' | 'base64',
-  expected: string,
-  fault: () => S3Error,
-): { readonly update: (bytes: Uint8Array) => void; readonly end: () => void } {
-  const hasher = createHash(algorithm)
-  return {
-    update: (bytes) => void hasher.update(bytes),
-    end: () => {
-      if (hasher.digest(encoding) !== expected) throw fault()
-    },
-  }
+const base64 = (hex: string): string => Buffer.from(hex, 'hex').toString('base64')
+
+/** All of a small body, verified. @throws {S3Error} */
+export async function wholeBody({ chunks, digests, check }: Body, bytesMax: number): Promise<Buffer> {
+  const bytes = await bodyWithin(chunks, bytesMax)
+  check(
+    digests.map((name) => {
+      const digest = createDigest(name)
+      digest.update(bytes)
+      return digest.digest().toString('hex')
+    }),
+  )
+  return bytes
 }
 
-async function* verified(
-  source: AsyncIterable<Buffer>,
-  length: number,
-  checksum: Checksum | undefined,
-  hashes: readonly { readonly update: (bytes: Uint8Array) => void }[],
-  end: () => void,
-): AsyncGenerator<Buffer> {
+async function* ofLength(source: AsyncIterable<Buffer>, length: number): AsyncGenerator<Buffer> {
   let seen = 0
   for await (const chunk of source) {
     seen += chunk.length
     if (seen > length) throw new S3Error('IncompleteBody', 'the body is longer than was said')
-    checksum?.update(chunk)
-    for (const one of hashes) one.update(chunk)
     yield chunk
   }
   if (seen !== length) throw new S3Error('IncompleteBody', 'the body is shorter than was said')
-  end()
 }
 
 /** `aws-chunked`: `SIZE[;chunk-signature=…]`, data, …, `0`, and trailers. */

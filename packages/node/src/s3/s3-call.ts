@@ -1,8 +1,7 @@
 /** One request of a client who is known by its signature, and what it is answered with. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Client } from '../objects/object-service.ts'
-import { bodyWithin } from '../objects/shard-server.ts'
-import { type Body, readBody } from './s3-body.ts'
+import { type Body, readBody, wholeBody } from './s3-body.ts'
 import { S3Error } from './s3-error.ts'
 import type { Claim } from './sigv4.ts'
 import { parseXml, type XmlElement, type XmlNode, xmlDocument } from './xml.ts'
@@ -44,7 +43,7 @@ export class S3Call {
   async xml(root: string): Promise<XmlElement> {
     const body = this.body()
     if (body.length > XML_BYTES_MAX) throw new S3Error('MalformedXML', `the body has more than ${XML_BYTES_MAX} bytes`)
-    const bytes = await bodyWithin(body.chunks, XML_BYTES_MAX)
+    const bytes = await wholeBody(body, XML_BYTES_MAX)
     const element = parseXml(bytes.toString('utf8'))
     if (element?.name !== root) throw new S3Error('MalformedXML', `the body must be a ${root} in XML`)
     return element

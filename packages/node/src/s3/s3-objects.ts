@@ -4,7 +4,7 @@ import { type Bucket, isObjectKey, mayUseObjects, OBJECT_BYTES_MAX, type ObjectV
 import { isHeader, type Manifest, OBJECT_HEADERS_BYTES_MAX, OBJECT_PARTS_MAX } from '@ringwall/vault'
 import type { BlobWriter, StoredBlob } from '../objects/blob-writer.ts'
 import type { Draft, ObjectService } from '../objects/object-service.ts'
-import { drained } from '../objects/shard-server.ts'
+import { written } from '../objects/shard-server.ts'
 import type { Body } from './s3-body.ts'
 import type { S3Call } from './s3-call.ts'
 import { checkConditions, expectOf, rangeOf } from './s3-conditions.ts'
@@ -196,17 +196,21 @@ export class S3Objects {
     return { 'x-amz-version-id': held?.plain === true ? 'null' : version }
   }
 
-  async #store(draft: Draft, { length, chunks }: Pick<Body, 'length' | 'chunks'>): Promise<{ blob: StoredBlob; etag: string }> {
+  async #store(
+    draft: Draft,
+    { length, chunks, digests, check }: Pick<Body, 'length' | 'chunks' | 'digests' | 'check'>,
+  ): Promise<{ blob: StoredBlob; etag: string }> {
     if (length > OBJECT_BYTES_MAX) throw new S3Error('EntityTooLarge', `an object has at most ${OBJECT_BYTES_MAX} bytes`)
     return this.#turns.take(async () => {
-      const writer: BlobWriter = this.#service.blobWriter(draft)
-      const md5 = createHash('md5')
+      const writer: BlobWriter = this.#service.blobWriter(draft, length, ['md5', ...digests])
+      let etag = ''
       try {
-        for await (const chunk of chunks) {
-          md5.update(chunk)
-          await writer.write(chunk)
-        }
-        return { blob: await writer.finish(), etag: md5.digest('hex') }
+        for await (const chunk of chunks) await writer.write(chunk)
+        const blob = await writer.finish(([md5 = '', ...others]) => {
+          etag = md5
+          check(others)
+        })
+        return { blob, etag }
       } catch (error) {
         await writer.abort()
         throw error
@@ -267,7 +271,8 @@ export class S3Objects {
     const [start, end] = range ?? [0, version.size]
     const chunks = this.#service.read(objectKey, manifest, bucket, start, end) as AsyncIterable<Buffer>
     try {
-      return { ...(await this.#store(draft, { length: end - start, chunks })), manifest }
+      const body = { length: end - start, chunks, digests: [], check: () => {} }
+      return { ...(await this.#store(draft, body)), manifest }
     } finally {
       objectKey.fill(0)
     }
@@ -462,7 +467,7 @@ async function send({ response }: S3Call, first: IteratorResult<Uint8Array>, con
   try {
     for (let next = first; next.done !== true; next = await content.next()) {
       if (response.destroyed) return
-      if (!response.write(next.value)) await drained(response)
+      await written(response, next.value)
     }
     response.end()
   } catch (error) {

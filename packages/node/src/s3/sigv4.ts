@@ -207,10 +207,14 @@ function canonicalRequest({ method, target, rawHeaders }: SignedRequest, claim: 
   return [method, path, query, lines, claim.signedHeaders.join(';'), claim.payload].join('\n')
 }
 
+export function signatureOf(request: SignedRequest, claim: Claim, secret: string): Buffer {
+  const text = [ALGORITHM, claim.date, scopeOf(claim), hash('sha256', canonicalRequest(request, claim), 'hex')].join('\n')
+  return hmac(signingKey(secret, claim), text)
+}
+
 /** Is the request signed by who has the secret? */
 export function verifyClaim(request: SignedRequest, claim: Claim, secret: string): boolean {
-  const text = [ALGORITHM, claim.date, scopeOf(claim), hash('sha256', canonicalRequest(request, claim), 'hex')].join('\n')
-  return isSame(hmac(signingKey(secret, claim), text), claim.signature)
+  return isSame(signatureOf(request, claim, secret), claim.signature)
 }
 
 function isSame(computed: Buffer, given: string): boolean {

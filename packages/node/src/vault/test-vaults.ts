@@ -31,6 +31,18 @@ vault:
   transit:
     - key: shop
       use: [operator:ada]
+  databases:
+    orders:
+      host: 127.0.0.1
+      database: orders
+      user: ringwall
+      password: shop/orders
+      roles:
+        reader:
+          use: [operator:ada]
+          grant: ['GRANT SELECT ON things TO {{name}}']
+          ttl: 1h
+          ttlMax: 2h
 `
 
 type Handler = (from: string, payload: Uint8Array) => Promise<Uint8Array>
@@ -58,6 +70,7 @@ export class Vaults {
   tamper: (from: string, to: string, answer: Uint8Array) => Uint8Array = (_from, _to, answer) => answer
   now: () => number = Date.now
   transit: TransitKeys = []
+  leases: RingState['leases'] = []
   readonly #keys = new Map<string, KeyObject>()
   readonly #view: View
 
@@ -73,7 +86,7 @@ export class Vaults {
       ring: RING,
       policy: document.policy,
       operators: [{ name: 'ada', publicKey: rawKey(this.operator.privateKey) }],
-      nodes: named.map(({ party }) => ({ id: party })),
+      nodes: named.map(({ party }) => ({ id: party, publicKey: rawKey(this.#keys.get(party) as KeyObject) })),
       denials: createDenialIndex([]),
       signingKey: NO_SIGNING_KEY_VIEW,
     } as unknown as View
@@ -90,7 +103,13 @@ export class Vaults {
       now: () => this.now(),
       view: () => ({ ...this.#view, height: this.member(id).height }),
       state: () =>
-        ({ vault: this.member(id).vault, transit: this.transit, objects: VaultObjects.empty, sealingKey }) as RingState,
+        ({
+          vault: this.member(id).vault,
+          transit: this.transit,
+          objects: VaultObjects.empty,
+          leases: this.leases,
+          sealingKey,
+        }) as RingState,
       sign: (message) => sign(null, message, key),
       log: {
         add: async (record) => {
@@ -152,6 +171,11 @@ export class Vaults {
     const sealed = async (message: Uint8Array): Promise<string> =>
       sign(null, message, this.operator.privateKey).toString('base64url')
     return { issuer: 'operator:ada', certificate: '', sign: sealed }
+  }
+
+  readerOf(node: string): Reader {
+    const key = this.#keys.get(node) as KeyObject
+    return { issuer: `node:${node}`, certificate: '', sign: async (message) => sign(null, message, key).toString('base64url') }
   }
 
   /** By way of the first node, as the admin API takes it. */

@@ -188,3 +188,30 @@ test('a request is remembered for as long as it would be taken, also when the as
   vaults.now = () => nowMs + 111_000
   assert.match(await said(), /^-OPEN_STALE/)
 })
+
+test('a node has the password of a database opened while a lease takes it, with no objects in the policy; nothing else, and not after', async (t) => {
+  const vaults = begin(t, 'shop/orders', 'shop/db')
+  const lease = {
+    id: '1'.repeat(32),
+    database: 'orders',
+    role: 'reader',
+    holder: 'operator:ada',
+    credential: null,
+    verifier: '',
+    beganAtMs: 1,
+    expiresAtMs: 2,
+    mostAtMs: 3,
+    work: 'end',
+    dueAtMs: 2,
+  } as unknown as (typeof vaults.leases)[number]
+  const openAs = async (node: string, name: string): Promise<string> => {
+    const { secrets } = await openSecrets(vaults.facts, vaults.readerOf(node), wanted(name), [vaults.ask])
+    return Buffer.from(secrets[0]?.secret ?? []).toString()
+  }
+  await assert.rejects(openAs('n2', 'shop/orders'), { code: 'OPEN_UNKNOWN' })
+  vaults.leases = [lease]
+  assert.equal(await openAs('n2', 'shop/orders'), SECRET)
+  await assert.rejects(openAs('n2', 'shop/db'), { code: 'OPEN_UNKNOWN' })
+  vaults.leases = [{ ...lease, work: null }]
+  await assert.rejects(openAs('n2', 'shop/orders'), { code: 'OPEN_UNKNOWN' })
+})

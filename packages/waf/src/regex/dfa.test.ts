@@ -39,6 +39,25 @@ test('property: the linear matcher finds a match exactly when V8 does', () => {
   )
 })
 
+test('property: a long text that is searched again, as bytes, has its match where it had it before', () => {
+  const piece = fc.tuple(fc.constantFrom('a', 'b', ' ', '_', '\x00', '\xe9'), fc.nat(200)).map(([c, times]) => c.repeat(times))
+  const long = fc.array(piece, { minLength: 1, maxLength: 12 }).map((pieces) => pieces.join('').padEnd(300, ' '))
+  fc.assert(
+    fc.property(pattern, fc.array(long, { minLength: 1, maxLength: 6 }), (source, texts) => {
+      const first = linearMatcher(parsePattern(source))
+      const again = linearMatcher(parsePattern(source))
+      const ends = texts.map((text) => first?.search(text, unlimited, Number.POSITIVE_INFINITY))
+      for (const matcher of [first, again])
+        assert.deepEqual(
+          texts.map((text) => matcher?.search(text, unlimited, Number.POSITIVE_INFINITY)),
+          ends,
+          `${source} on ${JSON.stringify(texts)}`,
+        )
+    }),
+    { numRuns: 2_000 },
+  )
+})
+
 test('property: with look-around and back-references, no means no', () => {
   const parts = fc.array(fc.oneof(atom, fc.constantFrom('(?=a)', '(?!b)', '(?<=a)', '(?<!a)', '(a|b)\\1')), { maxLength: 5 })
   fc.assert(

@@ -46,6 +46,10 @@ const ASSERTED: readonly number[] = [0, 0, 0, AT_START, AT_END, BOUNDARY, NO_BOU
 const STATE_WORK = 200
 const THREAD_WORK = 24
 
+/** From this length on a text that is searched again is read as bytes; so many of them are kept. */
+const BYTE_TEXT_CHARS_MIN = 256
+const BYTE_TEXTS = 4
+
 interface Program {
   readonly kinds: readonly number[]
   readonly first: readonly number[]
@@ -170,6 +174,35 @@ interface State {
   readonly atStart: boolean
 }
 
+/**
+ * The last long texts that were searched, as bytes: many patterns read the same value, and a byte of an array costs half of a character of a string. A text is copied when
+ * it comes for the second time.
+ */
+class RecentTexts {
+  readonly #texts: string[] = Array.from({ length: BYTE_TEXTS }, () => '')
+  readonly #bytes: (Uint8Array | undefined)[] = Array.from({ length: BYTE_TEXTS }, () => undefined)
+  #next = 0
+
+  /** Each character's low eight bits; undefined for a text that was not here before. */
+  bytesOf(text: string): Uint8Array | undefined {
+    const at = this.#texts.indexOf(text)
+    if (at < 0) {
+      this.#texts[this.#next] = text
+      this.#bytes[this.#next] = undefined
+      this.#next = (this.#next + 1) % BYTE_TEXTS
+      return undefined
+    }
+    const known = this.#bytes[at]
+    if (known !== undefined) return known
+    const bytes = new Uint8Array(text.length)
+    for (let i = 0; i < bytes.length; i += 1) bytes[i] = text.charCodeAt(i)
+    this.#bytes[at] = bytes
+    return bytes
+  }
+}
+
+const recentTexts = new RecentTexts()
+
 class LazyAutomaton {
   readonly #program: Program
   /** Class of each byte; the last class is the end of the text. */
@@ -214,9 +247,18 @@ class LazyAutomaton {
     if (row === MATCHED) return 0
     if (row === DEAD) return -1
     let table = this.#table
+    const bytes = length < BYTE_TEXT_CHARS_MIN ? undefined : recentTexts.bytesOf(text)
+    if (bytes !== undefined) return this.#searchBytes(bytes, row, meter, workMax)
     for (let i = 0; i < length; i += 1) {
-      const c = classes[text.charCodeAt(i) & 255]!
+      let c = classes[text.charCodeAt(i) & 255]!
       let next = table[row + c]!
+      // Most characters change nothing. While the row is the same, no look waits for the one before it.
+      while (next === row) {
+        i += 1
+        if (i === length) return this.#endsIn(row, meter) ? length : -1
+        c = classes[text.charCodeAt(i) & 255]!
+        next = table[row + c]!
+      }
       if (next <= MATCHED) {
         if (next === UNKNOWN) {
           next = this.#advance(row, c, meter)
@@ -228,10 +270,44 @@ class LazyAutomaton {
       }
       row = next
     }
+    return this.#endsIn(row, meter) ? length : -1
+  }
+
+  /** The loop of `search` over bytes: one loop for both would be the slow one. */
+  #searchBytes(bytes: Uint8Array, start: number, meter: WorkMeter, workMax: number): number {
+    const classes = this.#classes
+    const { length } = bytes
+    let row = start
+    let table = this.#table
+    for (let i = 0; i < length; i += 1) {
+      let c = classes[bytes[i]!]!
+      let next = table[row + c]!
+      while (next === row) {
+        i += 1
+        if (i === length) return this.#endsIn(row, meter) ? length : -1
+        c = classes[bytes[i]!]!
+        next = table[row + c]!
+      }
+      if (next <= MATCHED) {
+        if (next === UNKNOWN) {
+          next = this.#advance(row, c, meter)
+          table = this.#table
+          if (meter.work > workMax) return -1
+        }
+        if (next === MATCHED) return i + 1
+        if (next === DEAD) return -1
+      }
+      row = next
+    }
+    return this.#endsIn(row, meter) ? length : -1
+  }
+
+  /** Whether the text may end in this state with a match. */
+  #endsIn(row: number, meter: WorkMeter): boolean {
     const end = this.#classCount - 1
-    let next = table[row + end]!
+    let next = this.#table[row + end]!
     if (next === UNKNOWN) next = this.#advance(row, end, meter)
-    return next === MATCHED ? length : -1
+    return next === MATCHED
   }
 
   #begin(meter: WorkMeter): number {

@@ -1,14 +1,18 @@
-/** Checksums that S3's clients send along: verified as the body comes, and kept with the object. Not cryptographic, but for two of them. */
+/**
+ * Digests of what clients put: their ETag, and the checksums that they send along. Each goes over every byte, so that the object thread makes them.
+ * Not cryptographic, but for SHA-1 and SHA-256.
+ */
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 
 export const CHECKSUMS = ['crc32', 'crc32c', 'crc64nvme', 'sha1', 'sha256'] as const
 export type ChecksumName = (typeof CHECKSUMS)[number]
 
-export interface Checksum {
+export type DigestName = ChecksumName | 'md5'
+
+export interface Digest {
   update(bytes: Uint8Array): void
-  /** Base64. */
-  digest(): string
+  digest(): Buffer
 }
 
 /** CRC-32C (RFC 3385, Castagnoli), reflected: one table. */
@@ -40,16 +44,16 @@ for (let byte = 0; byte < 256; byte += 1) {
   crc64Low[byte] = low
 }
 
-function words(...values: readonly number[]): string {
+function words(...values: readonly number[]): Buffer {
   const bytes = Buffer.alloc(4 * values.length)
   for (const [at, value] of values.entries()) bytes.writeInt32BE(value, 4 * at)
-  return bytes.toString('base64')
+  return bytes
 }
 
-export function createChecksum(name: ChecksumName): Checksum {
-  if (name === 'sha1' || name === 'sha256') {
+export function createDigest(name: DigestName): Digest {
+  if (name === 'md5' || name === 'sha1' || name === 'sha256') {
     const hasher = createHash(name)
-    return { update: (bytes) => void hasher.update(bytes), digest: () => hasher.digest('base64') }
+    return { update: (bytes) => void hasher.update(bytes), digest: () => hasher.digest() }
   }
   if (name === 'crc32') {
     let value = 0
