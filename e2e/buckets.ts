@@ -25,7 +25,7 @@ if (reason !== undefined) {
 const Bucket = 'shop-far'
 const FAR = 2
 const NODES = [1, 2, 3, 4]
-const WAIT_MS = 120_000
+const WAIT_MS = 180_000
 const CANARY = 'canary-in-the-clear'
 const RULES = `
 vault:
@@ -35,7 +35,7 @@ vault:
       write: [service:shop]
       shards: 2/3
 `
-const QUICK = 'everyMs: 500, awayMs: 4000, residueMs: 5000, scrubHours: 0.0014'
+const QUICK = 'everyMs: 1000, awayMs: 8000, residueMs: 10000, scrubHours: 0.006'
 const [ID, SECRET] = ['AKIAFARAWAYBUCKET0', 'a-secret-of-the-bucket']
 const folder = mkdtempSync(join(tmpdir(), 'ringwall-buckets-'))
 const shards = join(folder, 'buckets', 'shards')
@@ -77,7 +77,7 @@ async function whole(nodes: readonly number[] = NODES): Promise<void> {
       `n${node} is whole`,
       async () => {
         const { missing, waiting, repairing, passedAtMs } = await status(node)
-        return missing === 0 && waiting === 0 && repairing === null && (passedAtMs ?? 0) > since + 1_500
+        return missing === 0 && waiting === 0 && repairing === null && (passedAtMs ?? 0) > since + 2_500
       },
       WAIT_MS,
     )
@@ -99,7 +99,7 @@ try {
   )
   for (let at = 0; at < 8; at += 1) await put(`small-${CANARY}-${at}`, Buffer.from(`${CANARY} ${at}`))
   await put('middle', bytesOf(5_000_000))
-  await put('large', bytesOf(60_000_000))
+  await put('large', bytesOf(24_000_000))
   await whole()
   await readAll()
   const { store: where, shards: held } = await status(FAR)
@@ -181,7 +181,7 @@ try {
   out('the bucket is back, and has its part again')
 
   // SIGKILL to the node while it puts into the bucket.
-  const putting = put('killed meanwhile', bytesOf(50_000_000)).catch(() => files.delete('killed meanwhile'))
+  const putting = put('killed meanwhile', bytesOf(24_000_000)).catch(() => files.delete('killed meanwhile'))
   await sleep(300)
   await ring.kill(FAR)
   await putting

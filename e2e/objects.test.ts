@@ -1,5 +1,8 @@
 /** Objects on a real ring of four processes, by the SDK that clients use. Steps build on one another, in order. */
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import {
   AbortMultipartUploadCommand,
@@ -29,6 +32,9 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
+import { BucketClient } from '../packages/node/src/objects/bucket-client.ts'
+import { ShardBucket } from '../packages/node/src/objects/shard-bucket.ts'
+import { ShardFolder } from '../packages/node/src/objects/shard-folder.ts'
 import { eventually } from './local-ring.ts'
 import { type AccessKey, bytesOf, md5, ObjectRing } from './objects-scene.ts'
 
@@ -253,4 +259,48 @@ test('08 what is deleted is on no disk any more', async () => {
   }))
   await Promise.all(Objects.map(({ Key }) => s3.send(new DeleteObjectCommand({ Bucket, Key, VersionId: 'null' }))))
   await eventually('they are erased', () => scene.shardFiles(1).length < before / 2)
+})
+
+test('09 shards of another ring are kept in a bucket of this one: whole, in parts, in ranges, listed and erased', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ringwall-shards-'))
+  try {
+    const place = {
+      endpoint: `http://127.0.0.1:${scene.port(1)}`,
+      region: 'us-east-1',
+      bucket: Bucket,
+      pathStyle: true,
+      ca: undefined,
+    }
+    const settings = { where: 'a ring', prefix: 'ringwall/x/n1/', bytesMax: 1e9, listMs: 0, residueMs: 0, say: () => {} }
+    const open = async (): Promise<ShardBucket> => {
+      const client = new BucketClient({ place, credentials: () => key })
+      return new ShardBucket(await ShardFolder.open(folder, undefined, 1e9), { ...settings, client })
+    }
+    const store = await open()
+    const [version, blob] = ['1'.repeat(32), 'a'.repeat(16)]
+    const shards = [bytesOf(9_000_000), bytesOf(100)]
+    for (const [index, bytes] of shards.entries()) {
+      const writer = await store.receive(version, blob, index)
+      for (let at = 0; at < bytes.length; at += 1_000_000) await writer.write(bytes.subarray(at, at + 1_000_000))
+      await writer.commit()
+    }
+    const again = await open()
+    assert.deepEqual(
+      (await again.held(version)).map(({ bytes }) => bytes),
+      shards.map(({ length }) => length),
+    )
+    const shard = await again.openShard(version, blob, 0)
+    const part = Buffer.alloc(100_000)
+    assert.equal(await shard?.readInto(8_388_600, part), true)
+    assert.ok(part.equals((shards[0] as Buffer).subarray(8_388_600, 8_488_600)))
+    await shard?.close()
+    await again.erase(version)
+    const { KeyCount } = await s3.send(new ListObjectsV2Command({ Bucket, Prefix: 'ringwall/' }))
+    assert.equal(KeyCount, 0)
+    await again.tend(new AbortController().signal)
+    assert.deepEqual(await again.held(version), [])
+    for (const one of [store, again]) one.stop()
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
 })

@@ -1,11 +1,11 @@
 /**
  * `npm run e2e:objects`: what takes longer than the suite may. A real ring of five processes: nodes die, lie, come back, leave and join, and what
- * clients put is read all the while; then clients that others wrote: curl, and rclone and the AWS command line where they are installed. With
+ * clients put is read all the while; then clients that others wrote: curl and the AWS command line where they are installed (rclone: `e2e/rclone.ts`). With
  * `--repair-gb 1`: how long so many gigabytes take to be whole again after the loss of a node, and nothing else.
  */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -202,15 +202,6 @@ function clients(): void {
       aws('s3', 'rb', '--force', 's3://shop-aws')
       out('the AWS command line copied there and back, in parts, listed and deleted')
     } else out('the AWS command line is not installed: skipped')
-    if (has('rclone')) {
-      const remote = `:s3,provider=Other,env_auth=true,endpoint="${endpoint}",region=us-east-1:shop-rclone`
-      run('rclone', ['copy', folder, remote], env)
-      run('rclone', ['check', folder, remote], env)
-      run('rclone', ['sync', remote, join(folder, 'synced')], env)
-      assert.equal(statSync(join(folder, 'synced', 'big')).size, 20_000_000)
-      run('rclone', ['purge', remote], env)
-      out('rclone copied, checked, synced and purged')
-    } else out('rclone is not installed: skipped (Debian: apt-get install rclone)')
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -22,7 +22,7 @@ function duration(ms: number | undefined): string {
 export function table(score: Score, { seed, users, days, denials, cpuS, incidents }: RunFacts): string {
   const per = (count: number): string => ((count * 100_000) / users).toFixed(count === 0 ? 0 : 2)
   const lines = [
-    `seed ${seed}: ${users} people, ${days} days, ${score.plays} requests, ${denials} statements of nodes, ${Math.round(cpuS)} s of CPU`,
+    `seed ${seed}: ${users} people, ${days} days, ${score.plays} requests, ${denials} statements of nodes, ${Math.round(cpuS)} s of CPU (${cpuS === 0 ? '–' : Math.round((users * days) / cpuS)} people-days a second of CPU)`,
     '',
     `${'kind'.padEnd(22)}${'ATT&CK'.padEnd(11)}${'found'.padStart(7)}${'after'.padStart(9)}${'refused'.padStart(9)}${'named'.padStart(8)}  by`,
   ]

@@ -9,6 +9,7 @@ import { addFleet } from './programs/fleet.ts'
 import { addIdentity } from './programs/identity.ts'
 import { addInsight } from './programs/insight.ts'
 import { addKeys } from './programs/keys.ts'
+import { addModel } from './programs/model.ts'
 import { addNodes } from './programs/nodes.ts'
 import { addPeople } from './programs/people.ts'
 import { addPolicy } from './programs/policy.ts'
@@ -29,6 +30,7 @@ function buildProgram(): Command {
   addFleet(program)
   addDenials(program)
   addResponse(program)
+  addModel(program)
   addIdentity(program)
   addPolicy(program)
   addRules(program)

@@ -266,3 +266,49 @@ test('rule install refuses wrong usage and what does not match its checksum', as
   assert.equal(other.code, 1)
   assert.match(other.stderr, /crs\.tar\.gz: its SHA-256 is [0-9a-f]{64}, not a{64}; nothing was installed/)
 })
+
+test('a model is trained on what rules said, judges by stages, explains itself, learns what operators say, and is reverted', async () => {
+  const { text, version } = await at.client.policy()
+  await at.client.policyApply(`${text}detectors: { model: { train: true, threshold: 0.5, refuseMax: 1 } }\n`, version)
+  assert.match((await at.run('model', 'train')).stderr, /at least 50 of either are needed/)
+  const attacks = [
+    "1'+UNION+SELECT+a+FROM+b--",
+    '%3Cscript%3Ealert(1)%3C/script%3E',
+    '../../../../etc/passwd',
+    ';cat+/etc/passwd;id',
+  ]
+  for (let number = 0; number < 80; number += 1) {
+    await at.ask(`/search?n=${number}&q=${attacks[number % attacks.length]}`)
+    await at.ask(`/search?n=${number}&q=${['red+shoes', 'rock+and+roll', '12345', 'green,blue'][number % 4]}`)
+  }
+  const trained = await at.run('model', 'train', '-o', 'json')
+  assert.equal(trained.code, 0, trained.stderr)
+  const { hash, auc } = JSON.parse(trained.stdout) as { hash: string; auc: number }
+  assert.ok(auc > 0.9, String(auc))
+  assert.match((await at.run('model', 'ls')).stdout, new RegExp(`^ ?${hash.slice(0, 12)} `, 'm'))
+
+  assert.equal((await at.run('model', 'use', hash.slice(0, 8), '--stage', 'node:n1', '--yes')).code, 0)
+  // Rules let it pass where they are told to: the model does not.
+  const before = await at.client.policy()
+  const open = before.text.replace(
+    '    upstreams',
+    '    waf: { exclude: [140001, 140002, 140003, 140004, 140005, 140006] }\n    upstreams',
+  )
+  await at.client.policyApply(open, before.version)
+  const ids: string[] = []
+  for (const attack of ["1'+UNION+SELECT+a+FROM+b--", "2'+or+'a'='a", "x'+AND+sleep(5)--", "7'+GROUP+BY+1--"]) {
+    const { status, id } = await at.ask(`/search?n=9&q=${attack}`)
+    if (status === 403 && /model:/.test((await at.run('explain', id)).stdout)) ids.push(id)
+  }
+  assert.ok(ids.length > 0, 'the model refuses none of them')
+  const told = await at.run('model', 'explain', ids[0]!)
+  assert.match(told.stdout, /^model [0-9a-f]{12} scores 0\.\d+/)
+  assert.match(told.stdout, /[+]\d+\.\d+ {2}the (word|structure) /)
+  assert.equal((await at.run('model', 'label', ids[0]!, 'honest')).code, 0)
+  assert.match((await at.run('model', 'show')).stdout, /refuses here[\s\S]*1 by operators/)
+  assert.match((await at.run('model', 'explain', 'n1-nothing')).stderr, /keeps no request/)
+  assert.equal((await at.run('model', 'revert', '--yes')).code, 0)
+  assert.match((await at.run('model', 'show')).stdout, /the policy names no model/)
+  assert.equal((await at.ask('/search?n=9&q=red+hats')).status, 200)
+  await at.client.policyApply(text, (await at.client.policy()).version)
+})

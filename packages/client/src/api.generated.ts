@@ -4,10 +4,10 @@
 export type Problem = { readonly type: string; readonly title: string; readonly status: number; /** One sentence: what, and what to do. */ readonly detail: string; /** Stable; switch on it. */ readonly code: string; readonly problems?: readonly unknown[] }
 
 /** Whether the node takes traffic with a certified view. */
-export type Readiness = { readonly ready: boolean; readonly reason: string }
+export type Readiness = { readonly ready: boolean; readonly reason: string; /** Since its view was certified. */ readonly viewAgeMs: number }
 
 /** How far this node’s ledger is, and with whom. */
-export type LedgerStatus = { readonly height: number; readonly round: number; readonly digest: string; /** Commitment to the state. */ readonly root: string; /** Unix milliseconds. */ readonly timestampMs: number; /** Since the last certified block; null: none since start. */ readonly viewAgeMs: number | null; /** Blocks that peers are known to be ahead. */ readonly lag: number; /** Counts changes of the validators. */ readonly epoch: number; /** Whether this node has a vote, or follows those who have. */ readonly role: 'validator' | 'follower'; readonly validators: number; readonly quorum: number; readonly faultsTolerated: number; readonly reachable: readonly string[]; readonly unreachable: readonly string[]; readonly mempool: number; readonly syncing: boolean; /** Oldest block on this node’s disk. */ readonly firstHeight: number; /** Of the blocks on this node’s disk. */ readonly bytes: number; /** Block after which the newest snapshot was taken; 0: none yet. */ readonly snapshotHeight: number; readonly evidence: readonly { readonly validator: string; readonly kind: string; readonly round: number }[]; /** What was found wrong on disk at start. */ readonly repairs: readonly string[]; /** Why nothing is accepted any more; null while all is well. */ readonly halted: string | null }
+export type LedgerStatus = { readonly height: number; readonly round: number; readonly digest: string; /** Commitment to the state. */ readonly root: string; /** Unix milliseconds. */ readonly timestampMs: number; /** Since the last certified block; null: none since start. */ readonly viewAgeMs: number | null; /** Since the block was made that the view is of. */ readonly blockAgeMs: number; /** Blocks that peers are known to be ahead. */ readonly lag: number; /** Counts changes of the validators. */ readonly epoch: number; /** Whether this node has a vote, or follows those who have. */ readonly role: 'validator' | 'follower'; readonly validators: number; readonly quorum: number; readonly faultsTolerated: number; readonly reachable: readonly string[]; readonly unreachable: readonly string[]; readonly mempool: number; readonly syncing: boolean; /** Oldest block on this node’s disk. */ readonly firstHeight: number; /** Of the blocks on this node’s disk. */ readonly bytes: number; /** Block after which the newest snapshot was taken; 0: none yet. */ readonly snapshotHeight: number; readonly evidence: readonly { readonly validator: string; readonly kind: string; readonly round: number }[]; /** What was found wrong on disk at start. */ readonly repairs: readonly string[]; /** Why nothing is accepted any more; null while all is well. */ readonly halted: string | null }
 
 /** The link to one peer. */
 export type Link = { readonly id: string; readonly region: string; readonly connected: boolean; readonly reason: string | null; readonly roundTripMs: number | null; /** The peer’s clock minus ours. */ readonly clockOffsetMs: number | null; readonly sentBytes: number; readonly receivedBytes: number }
@@ -326,6 +326,24 @@ export type LeftOut = { readonly kind: string; readonly count: number }
 /** Addresses that others call bad, as the node loaded them. */
 export type IndicatorSet = { readonly name: string; readonly path: string; readonly format: 'list' | 'stix' | 'misp' | 'taxii' | 'inbox'; /** Indicators that it holds. */ readonly size: number; /** Of its tables. */ readonly bytes: number; /** Unix milliseconds. */ readonly loadedMs: number | null; /** Why it was not loaded, or not again. */ readonly problem: string | null; readonly files: number; /** Over when it was loaded. */ readonly expired: number; /** About the same prefix as another. */ readonly repeated: number; /** Beyond the most that it may hold. */ readonly full: number; readonly leftOut: readonly LeftOut[] }
 
+/** How a model came to be. */
+export type ModelAbout = { readonly hash: string; /** Unix milliseconds. */ readonly madeAtMs: number; readonly nodes: readonly string[]; readonly steps: number; /** Nodes that may have lied. */ readonly tolerates: number; /** On a part of the leader’s own requests that it did not train on. */ readonly auc: number | null; /** What it told of single requests, at δ = 1e-5. */ readonly epsilon: number }
+
+/** The model of requests on one node. */
+export type Model = { readonly node: string; readonly train: boolean; readonly use: string | null; readonly stage: string | null; readonly threshold: number | null; readonly previous: string | null; /** Whether the node has the model in use. */ readonly held: boolean; /** Whether it refuses here. */ readonly enforces: boolean; /** Why it only watches, although the stage says otherwise. */ readonly reverted: string | null; readonly counts: { readonly judged: number; readonly over: number; readonly refused: number }; readonly examples: { readonly hostile: number; readonly honest: number; readonly labelled: number }; /** Told of single requests in 30 days. */ readonly epsilon: number; readonly epsilonMax: number | null; readonly models: readonly { readonly hash: string; readonly about: ModelAbout | null }[] }
+
+/** A new model. */
+export type ModelTrained = { readonly hash: string; /** Unix milliseconds. */ readonly madeAtMs: number; readonly nodes: readonly string[]; readonly steps: number; readonly tolerates: number; readonly auc: number | null; readonly epsilon: number; readonly missing: readonly { readonly node: string; readonly why: string }[] }
+
+/** What a request was. */
+export type ModelLabelRequest = { readonly requestId: string; readonly hostile: boolean }
+
+/** Taken. */
+export type ModelLabelled = { readonly requestId: string; readonly hostile: boolean; readonly by: string }
+
+/** A score is 1 / (1 + e^−sum). */
+export type ModelScore = { readonly requestId: string; readonly model: string; readonly score: number; readonly sum: number; readonly top: readonly { readonly feature: string; readonly part: number }[] }
+
 /** As the node’s configuration lists them. */
 export type Feeds = { readonly feeds: readonly Feed[]; readonly indicators: readonly IndicatorSet[] }
 
@@ -532,6 +550,14 @@ export interface Operations {
   readonly incidentEvidence: { readonly answer: IncidentEvidence; readonly query: undefined; readonly body: undefined }
   /** POST /v1/incidents/{id}/close: It is done with, until something more is found. */
   readonly incidentClose: { readonly answer: IncidentDetail; readonly query: undefined; readonly body: IncidentCloseRequest }
+  /** GET /v1/model: The model of requests on this node. */
+  readonly model: { readonly answer: Model; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/model/train: Has the ring train a model, led by this node. It judges nothing until the policy names it. */
+  readonly modelTrain: { readonly answer: ModelTrained; readonly query: undefined; readonly body: undefined }
+  /** POST /v1/model/labels: What a request was, to train on; one that this node keeps. */
+  readonly modelLabel: { readonly answer: ModelLabelled; readonly query: undefined; readonly body: ModelLabelRequest }
+  /** GET /v1/model/scores/{requestId}: What the model in use says of a request, and why. */
+  readonly modelScore: { readonly answer: ModelScore; readonly query: undefined; readonly body: undefined }
   /** GET /v1/feeds: Whose decisions this node takes in, and how it stands. */
   readonly feeds: { readonly answer: Feeds; readonly query: undefined; readonly body: undefined }
   /** GET /v1/bouncers: Programs that enforce denials elsewhere, and when each last asked. */
@@ -633,6 +659,10 @@ export const OPERATIONS = {
   incident: ['GET', '/v1/incidents/{id}'],
   incidentEvidence: ['GET', '/v1/incidents/{id}/evidence'],
   incidentClose: ['POST', '/v1/incidents/{id}/close'],
+  model: ['GET', '/v1/model'],
+  modelTrain: ['POST', '/v1/model/train'],
+  modelLabel: ['POST', '/v1/model/labels'],
+  modelScore: ['GET', '/v1/model/scores/{requestId}'],
   feeds: ['GET', '/v1/feeds'],
   bouncers: ['GET', '/v1/bouncers'],
   trace: ['GET', '/v1/traces/{traceId}'],

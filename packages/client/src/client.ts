@@ -33,6 +33,7 @@ export interface SubmitOptions {
 const TIMEOUT_MS = 10_000
 const WAIT_MS = 15_000
 const REPLAY_MS = 30_000
+const TRAINING_MS = 300_000
 
 type Name = keyof Operations
 type Answer<N extends Name> = Operations[N]['answer']
@@ -106,6 +107,23 @@ export class RingwallClient {
 
   denials(): Promise<Answer<'denials'>> {
     return this.#call('denials')
+  }
+
+  model(): Promise<Answer<'model'>> {
+    return this.#call('model')
+  }
+
+  /** It may take minutes. */
+  modelTrain(): Promise<Answer<'modelTrain'>> {
+    return this.#call('modelTrain', { timeoutMs: TRAINING_MS })
+  }
+
+  modelLabel(requestId: string, hostile: boolean): Promise<Answer<'modelLabel'>> {
+    return this.#call('modelLabel', { body: { requestId, hostile } })
+  }
+
+  modelScore(requestId: string): Promise<Answer<'modelScore'>> {
+    return this.#call('modelScore', { parameters: { requestId } })
   }
 
   /** Whose decisions the node takes in. */

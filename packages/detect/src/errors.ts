@@ -3,3 +3,9 @@ export class SummaryMalformed extends Error {
   override readonly name = 'SummaryMalformed'
   readonly code = 'SUMMARY_MALFORMED'
 }
+
+/** The bytes of a model, or of a step of its training, that cannot be read. */
+export class ModelMalformed extends Error {
+  override readonly name = 'ModelMalformed'
+  readonly code = 'MODEL_MALFORMED'
+}

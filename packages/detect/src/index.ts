@@ -1,4 +1,4 @@
-export { SummaryMalformed } from './errors.ts'
+export { ModelMalformed, SummaryMalformed } from './errors.ts'
 export { FailedLogins, type FailedLoginsOptions } from './failed-logins.ts'
 export {
   CLEAN_MIN,
@@ -30,6 +30,32 @@ export {
   IndicatorSet,
   indicatorsOf,
 } from './indicators/indicator-set.ts'
+export { type Aggregation, type AggregationOptions, aggregate } from './model/aggregation.ts'
+export { FEATURES, type FeatureVector, featuresOf, type ModelRequest } from './model/features.ts'
+export {
+  decodeWeights,
+  type Explanation,
+  encodeWeights,
+  explainScore,
+  noWeights,
+  scoreOf,
+  scoreRequest,
+  type Weights,
+} from './model/linear-model.ts'
+export {
+  areaUnderCurve,
+  CLIP,
+  Descender,
+  type Descent,
+  type Example,
+  epsilonOf,
+  type Gaussian,
+  gaussianFrom,
+  privateStep,
+  rhoOf,
+  StepAverage,
+  TRAINING,
+} from './model/training.ts'
 export {
   type DetectionRule,
   DISTINCT_MEASURES,
@@ -42,9 +68,10 @@ export {
 } from './rules/rule.ts'
 export { RuleDetector, type RuleDetectorOptions } from './rules/rule-detector.ts'
 export { RULE_SUMMARY_VERSION } from './rules/rule-summary.ts'
-export { hashText, type Signal } from './signal.ts'
+export { hashText, type Signal, type SignalPlace } from './signal.ts'
 export { type SlowLoginFinding, SlowLogins } from './slow-logins.ts'
 export type { SourceWords } from './source-set.ts'
 export { SOURCE_SUMMARY_VERSION } from './source-summary.ts'
 export { Tallies, type Tally } from './tallies.ts'
+export { RADIUS_KM_USUAL } from './travel.ts'
 export type { FailedLogin, FailedLoginLimits, Finding } from './types.ts'

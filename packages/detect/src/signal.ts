@@ -1,3 +1,12 @@
+/** About where an address is, of whoever made the database: within a circle. */
+export interface SignalPlace {
+  readonly latitude: number
+  readonly longitude: number
+  readonly radiusKm: number
+  /** Autonomous system; 0: not known. */
+  readonly asn: number
+}
+
 /**
  * One observation: a request that has ended, as detectors see it. Private by construction: accounts, sessions and paths are keyed hashes
  * already, and nothing of a body or a header is here.
@@ -26,6 +35,8 @@ export interface Signal {
   readonly login: 'failed' | 'good' | undefined
   /** An account was made. */
   readonly signup: boolean
+  /** Of good logins, where the node knows. */
+  readonly place?: SignalPlace | undefined
 }
 
 /** 32 bits of a text: FNV-1a with an avalanche at the end. Whoever knows the seed can choose texts that collide. */

@@ -28,6 +28,7 @@ const CHANNELS: readonly Channel[] = [
   'acme',
   'disk',
   'attest',
+  'model',
 ]
 
 export interface Frame {

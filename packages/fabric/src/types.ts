@@ -19,6 +19,7 @@ export type Channel =
   | 'acme'
   | 'disk'
   | 'attest'
+  | 'model'
 
 /** A peer as the ring knows it. A peer is who holds `publicKey`, not who answers at `host`. */
 export interface Peer {

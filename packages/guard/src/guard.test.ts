@@ -670,6 +670,17 @@ test('a stale view: closed refuses and says when to come back, open judges on an
   assert.deepEqual([denied.check, denied.stale], ['denial', false], 'denials do not grow old')
 })
 
+test('cut off for seven days a node enforces its last view, and says how old that is', async () => {
+  const days = 7 * 86_400_000
+  const cutOff = { environment: { nowMs: NOW + days, certifiedAtMs: NOW } }
+  const allowed = await decide(request('/'), cutOff)
+  assert.deepEqual([allowed.outcome, allowed.viewAgeMs, allowed.stale], ['allow', days, true])
+  const attack = await decide(request('/?q=evil'), cutOff)
+  assert.deepEqual([attack.outcome, attack.check, attack.viewAgeMs], ['deny', 'waf', days])
+  const strict = await decide(request('/strict'), cutOff)
+  assert.deepEqual([strict.check, strict.status], ['staleness', 503], 'a route that tolerates less refuses')
+})
+
 test('what was allowed is judged again when its token or its source is denied, also by what is kept of it', async () => {
   const guard = createGuard()
   const allowed = await judge(request('/', bearer('alice.1')), { guard })

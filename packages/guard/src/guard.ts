@@ -72,6 +72,7 @@ import type {
   LoginAttempt,
   Outcome,
   Peer,
+  RequestModel,
   ShownSession,
   TokenVerdict,
   WafWitness,
@@ -90,6 +91,8 @@ export interface GuardOptions {
   readonly places?: Places
   /** Without it nobody is found out by name. */
   readonly botNames?: BotNames
+  /** Asked last, of what the WAF lets pass. */
+  readonly model?: RequestModel
   /** Accounts remembered beside what asked about them; 65,536 unless given. */
   readonly pairsMax?: number
 }
@@ -279,7 +282,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
     shared: options.shared,
     open: new Map<string, number>(),
   }
-  const { witness, passes, breaches, places, botNames } = options
+  const { witness, passes, breaches, places, botNames, model } = options
   const tell = (judgement: RequestJudgement, body: Uint8Array, truncated: boolean, nowMs: number): void => {
     if (witness !== undefined) testify(witness, judgement, body, truncated, nowMs)
   }
@@ -545,9 +548,12 @@ export function createGuard(options: GuardOptions = {}): Guard {
           if (verdict === undefined) return undefined
           const waf = judgement.waf!
           const { responses } = judgement.route!.service.waf
-          judgement.responseWanted = !verdict.blocked && responses === 'inspect' && waf.inspectsResponses
+          const learned = verdict.blocked ? undefined : modelObjection(judgement, model, body)
+          judgement.responseWanted = !verdict.blocked && learned === undefined && responses === 'inspect' && waf.inspectsResponses
           // Phase 5 comes after the response, if that is looked at.
-          return decided(wafObjection(judgement, judgement.responseWanted ? verdict : waf.log()))
+          const refused = wafObjection(judgement, judgement.responseWanted ? verdict : waf.log())
+          if (refused === undefined && learned !== undefined) judgement.check = 'model'
+          return decided(refused ?? learned)
         } catch {
           return failed(judgement, environment)
         }
@@ -790,6 +796,17 @@ function wafObjection(judgement: RequestJudgement, verdict: WafVerdict): Objecti
   }
   const reason = worst === undefined ? 'the WAF blocked it' : worst.message
   return { outcome: 'deny', status: verdict.status, reason, ...(worst === undefined ? {} : { rule: `rule:${worst.ruleId}` }) }
+}
+
+/** Objects where the model refuses and the route’s rules do, too; else it is noted. */
+function modelObjection(judgement: RequestJudgement, model: RequestModel | undefined, body: Uint8Array): Objection | undefined {
+  const said = model?.judge(judgement.request, body)
+  if (said === undefined) return undefined
+  if (said.refuses && judgement.route!.wafMode === 'enforce')
+    return { outcome: 'deny', status: 403, reason: said.reason, rule: said.rule }
+  judgement.shadowed ??= 'deny'
+  judgement.shadowReason ??= `nothing objected; ${said.rule} only watches: ${said.reason}`
+  return undefined
 }
 
 /** Keeps the problem; objects when the route enforces. */

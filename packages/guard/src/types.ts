@@ -19,6 +19,7 @@ export type Check =
   | 'account'
   | 'api'
   | 'waf'
+  | 'model'
   | 'identity'
   | 'login'
   | 'authorization'
@@ -122,6 +123,21 @@ export interface TokenVerifier {
 export interface Breaches {
   /** A promise where it is to be read first; it does not fail: what cannot be found out is false. */
   has(password: string): boolean | Promise<boolean>
+}
+
+/** What a model says of a request that it would refuse. */
+export interface ModelVerdict {
+  /** Else it only watches. */
+  readonly refuses: boolean
+  /** `model:HASH`. */
+  readonly rule: string
+  readonly reason: string
+}
+
+/** Learned from requests: judges what the WAF lets pass. Must not throw, and not keep `body`. */
+export interface RequestModel {
+  /** @returns Undefined: it has nothing against it. */
+  judge(request: GuardRequest, body: Uint8Array): ModelVerdict | undefined
 }
 
 /** What judging needs beside the request; `now` is read once a request. */

@@ -32,6 +32,16 @@ test('the socket of the Workload API is relative to the configuration, and there
     assert.throws(() => parse(bad), /node\.yaml:\d+:\d+: workloadApi/, bad)
 })
 
+test('an edge keeps less in memory than others, unless its configuration says how much', () => {
+  const parse = (text: string) => parseNodeConfig(`${GOOD}${text}`, '/etc/ringwall/n1/node.yaml')
+  const kept = (text: string) => [parse(text).cacheBytes, parse(text).requestBytesKept]
+  assert.deepEqual(kept(''), [67_108_864, 16_777_216])
+  assert.deepEqual(kept('profile: full\n'), kept(''))
+  assert.deepEqual(kept('profile: edge\n'), [4_194_304, 1_048_576])
+  assert.deepEqual(kept('profile: edge\ncache: { bytesMax: 0 }\nrequests: { bytesKept: 7 }\n'), [0, 7])
+  assert.throws(() => parse('profile: tiny\n'), /node\.yaml:10:10: profile/)
+})
+
 const listening = (traffic: string): string => GOOD.replace('127.0.0.1:8081', traffic)
 
 test('listeners: one address, one listener, or a list; files are relative to the configuration', () => {

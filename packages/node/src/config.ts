@@ -20,10 +20,17 @@ import { NotifySchema, type NotifySettings, notifyFault, withPaths } from './res
 import type { TaxiiConfig } from './taxii/taxii-server.ts'
 
 const WORKERS_MAX = 64
+/** Of what a node keeps in memory, unless its configuration says how much. */
+const KEPT = {
+  full: { requestBytes: 16_777_216, cacheBytes: 67_108_864 },
+  edge: { requestBytes: 1_048_576, cacheBytes: 4_194_304 },
+} as const
 
 const Schema = z.strictObject({
   format: z.literal('ringwall/node/1'),
   id: z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/),
+  /** What the machine has room for: the bounds of an edge are for 150 MB. */
+  profile: z.enum(['full', 'edge']).default('full'),
   /** Folder of this node's ledger, journal and traces. */
   data: z.string().min(1),
   genesis: z.string().min(1),
@@ -97,7 +104,7 @@ const Schema = z.strictObject({
   requests: z
     .strictObject({
       /** Memory for requests that rules matched, to judge them again; 0 keeps none. */
-      bytesKept: z.int().min(0).max(1_073_741_824).default(16_777_216),
+      bytesKept: z.int().min(0).max(1_073_741_824).optional(),
     })
     .prefault({}),
   /** SHA-1 hashes of passwords known from breaches: a folder of ranges, or one file. */
@@ -137,7 +144,7 @@ const Schema = z.strictObject({
   cache: z
     .strictObject({
       /** Memory for answers of upstreams, in all threads together; 0 keeps none, whatever the policy says. */
-      bytesMax: z.int().min(0).max(68_719_476_736).default(67_108_864),
+      bytesMax: z.int().min(0).max(68_719_476_736).optional(),
     })
     .prefault({}),
   otlp: z
@@ -237,6 +244,8 @@ const Schema = z.strictObject({
     .prefault({}),
 })
 
+export type Profile = 'full' | 'edge'
+
 export interface S3Config {
   readonly listen: HostPort
   readonly tls: { readonly certificate: string; readonly key: string } | undefined
@@ -250,6 +259,7 @@ export interface NodeConfig {
   /** Where it was read from. */
   readonly file?: string | undefined
   readonly id: string
+  readonly profile?: Profile
   readonly data: string
   readonly genesis: string
   readonly key: string
@@ -330,6 +340,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
   }
   return {
     id: data.id,
+    profile: data.profile,
     data: at(data.data),
     genesis: at(data.genesis),
     key: at(data.key),
@@ -343,7 +354,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     workers: data.workers,
     rules: Object.fromEntries(Object.entries(data.rules).map(([name, path]) => [name, at(path)])),
     otlp: data.otlp,
-    requestBytesKept: data.requests.bytesKept,
+    requestBytesKept: data.requests.bytesKept ?? KEPT[data.profile].requestBytes,
     indicators: data.indicators.map((one) => indicatorSettings(one, at(data.data), at)),
     taxiiSources: data.indicators.flatMap((one) => (one.format === 'taxii' ? [taxiiSource(one, at)] : [])),
     taxii: data.taxii && {
@@ -357,7 +368,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     places: data.places?.map(at),
     dnsServers: data.dnsServers,
     diskSeal: data.disk.seal,
-    cacheBytes: data.cache.bytesMax,
+    cacheBytes: data.cache.bytesMax ?? KEPT[data.profile].cacheBytes,
     acme: data.acme && {
       directory: data.acme.directory,
       contact: data.acme.contact,

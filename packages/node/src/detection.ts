@@ -3,7 +3,7 @@
  * into denials of the sources that this node saw itself. The time is an argument.
  */
 import { hash } from 'node:crypto'
-import { hashText, RuleDetector, type RuleFinding, type Signal } from '@ringwall/detect'
+import { hashText, RuleDetector, type RuleFinding, type Signal, type SignalPlace } from '@ringwall/detect'
 import type { Fabric } from '@ringwall/fabric'
 import { sourceKey, subjectOfSource } from '@ringwall/guard'
 import type { EndedRequest } from '@ringwall/proxy'
@@ -14,8 +14,12 @@ const REARM_MS = 3_600_000
 /** Denied for one finding: a node may say only so much. */
 const DENIED_MAX = 32
 const SUMMARY_MS = 3_000
+/** Of keys that are well on their way, as soon as they are: as often as this, so that no node hears more than it takes. */
+const URGENT_MS = 1_000
+/** What comes together is told together. */
+const GATHER_MS = 100
 const EXPIRE_MS = 600_000
-const HEARD_MS_MIN = 1_000
+const HEARD_MS_MIN = 500
 const SESSION_DOMAIN = 'ringwall session 1\n'
 
 /** A finding and the rule that made it. */
@@ -30,6 +34,8 @@ export interface DetectionOptions {
   readonly view: () => View
   readonly deny: (subject: DenialSubject, ttlMs: number, reason: string, atMs: number) => void
   readonly onFinding: (found: Detected) => void
+  /** Where an address is, by the operator’s files. */
+  readonly locationOf?: ((address: string) => SignalPlace | undefined) | undefined
 }
 
 /** Without what names anybody. The ring's name is in the hashes, so that those of two rings say nothing about each other. */
@@ -50,6 +56,8 @@ export class DetectionWatch {
   #policy: View['policy'] | undefined
   #settings = '[]'
   readonly #heardMs = new Map<string, number>()
+  /** Somebody is to be told soon. */
+  onUrgent: () => void = () => {}
 
   constructor(options: DetectionOptions) {
     this.#options = options
@@ -69,8 +77,16 @@ export class DetectionWatch {
     const detector = this.#current()
     // Programs that are welcome walk through everything.
     if (detector === undefined || this.#welcome.containsText(addressOf(signal.source))) return
-    const findings = detector.observe(signal)
+    const findings = detector.observe(this.#placed(signal))
     if (findings.length > 0) this.#conclude(findings, signal.atMs)
+    if (detector.isUrgent) this.onUrgent()
+  }
+
+  /** Only where somebody logged in it matters. */
+  #placed(signal: Signal): Signal {
+    const { locationOf } = this.#options
+    if (locationOf === undefined || signal.login !== 'good') return signal
+    return { ...signal, place: locationOf(addressOf(signal.source)) }
   }
 
   /** What is to be told to the others; undefined: nothing. */
@@ -130,17 +146,32 @@ export class DetectionWatch {
   }
 }
 
-/** Tells the others every few seconds. @returns Ends it. */
+/** Tells the others every few seconds, and within a second of what is well on its way. @returns Ends it. */
 export function followDetection(watch: DetectionWatch, fabric: Pick<Fabric, 'broadcast'>): () => void {
+  let toldMs = Number.NEGATIVE_INFINITY
+  let soon: NodeJS.Timeout | undefined
+  const tell = (): void => {
+    clearTimeout(soon)
+    soon = undefined
+    const summary = watch.summary(Date.now())
+    if (summary === undefined) return
+    toldMs = performance.now()
+    fabric.broadcast('signals', summary)
+  }
+  watch.onUrgent = () => {
+    soon ??= setTimeout(tell, Math.max(GATHER_MS, toldMs + URGENT_MS - performance.now())).unref()
+  }
   const timers = [
+    // Not right after another, which whoever hears both would pass over.
     setInterval(() => {
-      const summary = watch.summary(Date.now())
-      if (summary !== undefined) fabric.broadcast('signals', summary)
+      if (performance.now() - toldMs >= URGENT_MS) tell()
     }, SUMMARY_MS),
     setInterval(() => watch.expire(Date.now()), EXPIRE_MS),
   ]
   for (const timer of timers) timer.unref()
   return () => {
+    watch.onUrgent = () => {}
+    clearTimeout(soon)
     for (const timer of timers) clearInterval(timer)
   }
 }

@@ -3,7 +3,7 @@ import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { FIRST_START_FILE } from '@ringwall/ledger'
 import { parseHostPort } from './address.ts'
-import { parseNodeConfig } from './config.ts'
+import { type Profile, parseNodeConfig } from './config.ts'
 import { StartError } from './errors.ts'
 import { generateKey } from './keys.ts'
 import { readGenesis } from './node.ts'
@@ -11,6 +11,7 @@ import { readGenesis } from './node.ts'
 export interface NodeInit {
   readonly id: string
   readonly region: string
+  readonly profile?: Profile | undefined
   /** A new folder. */
   readonly directory: string
   /** The ring's genesis document: copied. */
@@ -34,6 +35,7 @@ export interface NodeInit {
 export function initNode({
   id,
   region,
+  profile,
   directory,
   genesis,
   traffic,
@@ -55,6 +57,7 @@ export function initNode({
     'format: ringwall/node/1',
     `id: ${JSON.stringify(id)}`,
     `region: ${JSON.stringify(region)}`,
+    ...(profile === undefined || profile === 'full' ? [] : [`profile: ${profile}`]),
     'data: .',
     'genesis: genesis.json',
     'key: node.key',

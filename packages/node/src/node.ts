@@ -92,6 +92,7 @@ import { openFeed } from './feeds/feed-config.ts'
 import { TaxiiFeed } from './feeds/taxii-feed.ts'
 import { followReleases } from './fleet/follow-releases.ts'
 import { HoldWatch } from './fleet/hold-watch.ts'
+import { ageOfView, type Standing, whyNotCurrent } from './fleet/offline.ts'
 import { summarizeFleet } from './fleet/summary.ts'
 import { FloodWatch } from './floods.ts'
 import { HashicorpFace } from './hashicorp/face.ts'
@@ -104,6 +105,7 @@ import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.t
 import { LeaseKeeper } from './leases/lease-keeper.ts'
 import { LoginWatch } from './logins.ts'
 import { Members, peerOf } from './members.ts'
+import { NodeModel } from './model/node-model.ts'
 import { Objects } from './objects/objects.ts'
 import { ownDenials } from './own-denials.ts'
 import { PassKeys, usePassKeys } from './pass-keys.ts'
@@ -158,6 +160,8 @@ const DRAIN_MS = 2_000
 const KEY_TICK_MS = 500
 /** A view is the ring’s when a quorum certified it so lately. */
 const CURRENT_MS = 60_000
+/** Blocks that are older come while catching up. */
+const FORESEEN_MS_MAX = 10_000
 
 export type RingLedger = Ledger<RingState>
 
@@ -182,6 +186,8 @@ export interface RunningNode {
   readonly archive: RequestArchive
   /** What rules that only watch would do. */
   readonly watch: RuleWatch
+  /** Where one thread does it all. */
+  readonly model: NodeModel | undefined
   readonly audit: AuditLog | undefined
   /** Certificates that it gets for itself. */
   readonly acme: AcmeCertificates | undefined
@@ -222,8 +228,12 @@ export interface RunningNode {
   hold(): Hold | undefined
   /** When a node's link ended that is not linked now; undefined: it was not linked since this node started. */
   lastSeenMs(id: string): number | undefined
-  /** True once it takes traffic and holds a view that a quorum certified since it started. */
+  /** True once it takes traffic and holds a view that a quorum certified since it started; or one of before, when it is cut off (`fleet.offline`). */
   ready(): boolean
+  /** Why it is not ready; undefined: it is. */
+  whyNotReady(): string | undefined
+  /** Milliseconds since its view was certified. */
+  viewAgeMs(): number
   view(): View
   certifiedAtMs(): number | undefined
   /** What the guard says to somebody who asks for something, but for limits, API and WAF. */
@@ -396,7 +406,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       keeper?.follow(final.state)
       wiper.follow(final.state)
       holds.look()
-      foresight.follow(final.state)
+      // A ceremony of the past is over, whatever its phase was then: no thread for it.
+      if (Date.now() - final.block.timestampMs < FORESEEN_MS_MAX) foresight.follow(final.state)
       if (isLinked) reception.follow(final.state)
     })
     closers.push(stopBlocks)
@@ -524,6 +535,18 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     if (places !== undefined) served.push(() => places.stop())
     const botNames = new BotNames({ servers: config.dnsServers })
     served.push(() => botNames.stop())
+    const model =
+      config.workers > 1
+        ? undefined
+        : new NodeModel({
+            self: config.id,
+            region: self.region,
+            data: config.data,
+            fabric,
+            view: () => view,
+            say: (level, line) => events.add('finding', level, line),
+          })
+    closers.push(() => model?.stop())
     const guard = createGuard({
       limiter: createRateLimiter({ seed: randomInt(2 ** 32) }),
       shared: limits,
@@ -531,9 +554,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       ...(breaches === undefined ? {} : { breaches }),
       ...(places === undefined ? {} : { places }),
       botNames,
+      ...(model === undefined ? {} : { model: model.judge }),
       witness: (judged, body, truncated, nowMs) => {
-        if (judged.verdict.matches.length > 0) archive.add(judged, body, truncated, view.policyVersion, nowMs)
+        if (judged.verdict.matches.length > 0 || model?.judge.isFlagged(judged.request) === true)
+          archive.add(judged, body, truncated, view.policyVersion, nowMs)
         watch.observe(judged, nowMs)
+        model?.observe(judged, body)
         audit?.judged(judged, body, nowMs)
       },
     })
@@ -1012,6 +1038,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       self: config.id,
       view: () => view,
       deny: denyNow,
+      locationOf: places === undefined ? undefined : (address) => places.locationOf(address),
       onFinding: (found) => {
         telemetry.count('findings_total', { rule: found.rule }, 1)
         events.add('finding', 'warn', describeDetected(found))
@@ -1098,6 +1125,18 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
         say: (level, line) => events.add('key', level, line),
       })
+    const standing = (): Standing => ({
+      startedAtMs,
+      certifiedAtMs,
+      blockTimestampMs: view.height === 0 ? 0 : view.blockTimestampMs,
+      offlineMs: view.policy.fleet.offline,
+    })
+    const whyNotReady = (): string | undefined => {
+      const { hold } = holds
+      const drained = hold?.kind === 'drain' ? `drained by ${hold.by}: ${hold.reason}` : undefined
+      if (!takesTraffic) return 'it takes no traffic yet, or no more'
+      return whyOut() ?? drained ?? whyNotCurrent(standing(), Date.now())
+    }
     const node: RunningNode = {
       config,
       disk,
@@ -1115,6 +1154,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       early,
       archive,
       watch,
+      model,
       audit,
       acme,
       events,
@@ -1134,7 +1174,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       indicators: () => indicators.status(),
       feeds: () => [...feeds, ...taxiiFeeds].map((feed) => feed.status()),
       tokens: () => tokens,
-      ready: () => takesTraffic && certifiedAtMs !== undefined && whyOut() === undefined && holds.hold?.kind !== 'drain',
+      ready: () => whyNotReady() === undefined,
+      whyNotReady,
+      viewAgeMs: () => ageOfView(standing(), Date.now()),
       whyOut,
       hold: () => holds.hold,
       lastSeenMs: (id) => lastSeenMs.get(id),

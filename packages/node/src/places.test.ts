@@ -50,6 +50,18 @@ test('country and autonomous system, each of the file that knows it; unknown is 
     assert.equal(found(nowhere), 'ZZ 0', nowhere)
 })
 
+test('where an address is, to a tenth of a degree, with how wrong that is; what is no place on the globe is none', async () => {
+  const cities = mmdb('Test-City', [
+    ['203.0.113.0/24', { location: { latitude: 59.329_4, longitude: 18.068_7, accuracy_radius: 20 } }],
+    ['198.51.100.0/24', { latitude: -33.868, longitude: 151.207 }],
+    ['192.0.2.0/24', { location: { latitude: 99.5, longitude: 18 } }],
+  ])
+  const { places } = await opened(files('cities', cities, SYSTEMS))
+  assert.deepEqual(places.locationOf('203.0.113.7'), { latitude: 59.3, longitude: 18.1, radiusKm: 30, asn: 64_500 })
+  assert.deepEqual(places.locationOf('198.51.100.7'), { latitude: -33.9, longitude: 151.2, radiusKm: 210, asn: 0 })
+  for (const nowhere of ['192.0.2.1', '8.8.8.8', 'unix']) assert.equal(places.locationOf(nowhere), undefined, nowhere)
+})
+
 test('a file that is replaced is taken up; a broken or missing one is refused, said once, and the old stays', async () => {
   const [file] = files('live', COUNTRIES) as [string]
   const { places, lines } = await opened([file])
@@ -87,7 +99,11 @@ test('what is no such file is refused at the start, with its name and what was e
   }
   await refused('text', Buffer.from('hello'), /is no MMDB file/)
   await refused('empty', Buffer.alloc(0), /is no MMDB file/)
-  await refused('cities', mmdb('Test-City', [['8.0.0.0/8', { city: { name: 'x' } }]]), /knows city, and neither country nor/)
+  await refused(
+    'cities',
+    mmdb('Test-City', [['8.0.0.0/8', { city: { name: 'x' } }]]),
+    /knows city, and neither country, location nor/,
+  )
   await assert.rejects(opened([join(folder, 'missing.mmdb')]), /missing\.mmdb: ENOENT/)
 })
 

@@ -4,6 +4,7 @@
  * refused, and what was read before it stays.
  */
 import { readFile, stat } from 'node:fs/promises'
+import { RADIUS_KM_USUAL, type SignalPlace } from '@ringwall/detect'
 import { NOWHERE, type Place, type Places } from '@ringwall/guard'
 import { formatAddress, NO_ASN, NO_COUNTRY, parseAddress } from '@ringwall/ring'
 import { Reader } from 'mmdb-lib'
@@ -73,6 +74,18 @@ export class PlaceFiles implements Places {
     if (this.#known.size >= KNOWN_MAX) this.#known.clear()
     this.#known.set(address, place)
     return place
+  }
+
+  /** Where an address is on the globe; undefined: no file says. */
+  locationOf(text: string): SignalPlace | undefined {
+    const address = parseAddress(text.split('%', 1)[0]!)
+    if (address === undefined) return undefined
+    const plain = formatAddress(address)
+    for (const { reader } of this.#slots) {
+      const location = locationIn(recordOf(reader, plain))
+      if (location !== undefined) return { ...location, asn: this.of(text).asn }
+    }
+    return undefined
   }
 
   stop(): void {
@@ -155,11 +168,11 @@ async function readerOf(file: string): Promise<Reader<never>> {
     throw new Error('is damaged: some of its records cannot be read')
   }
   if (fields.size > 0 && !FIELDS.some((field) => fields.has(field)))
-    throw new Error(`knows ${[...fields].slice(0, 5).join(', ')}, and neither country nor autonomous system`)
+    throw new Error(`knows ${[...fields].slice(0, 5).join(', ')}, and neither country, location nor autonomous system`)
   return reader
 }
 
-const FIELDS = ['country', 'registered_country', 'country_code', 'autonomous_system_number', 'asn']
+const FIELDS = ['country', 'registered_country', 'country_code', 'autonomous_system_number', 'asn', 'location', 'latitude']
 
 /** Undefined also where the file is damaged: it says nothing of the address then. */
 function recordOf(reader: Reader<never>, address: string): Readonly<Record<string, unknown>> | undefined {
@@ -179,6 +192,16 @@ function countryOf(record: Readonly<Record<string, unknown>> | undefined): strin
     if (typeof code === 'string' && /^[A-Za-z]{2}$/.test(code)) return code.toUpperCase()
   }
   return undefined
+}
+
+/** To a tenth of a degree: nobody needs to know the street. */
+function locationIn(record: Readonly<Record<string, unknown>> | undefined): Omit<SignalPlace, 'asn'> | undefined {
+  const held = typeof record?.location === 'object' && record.location !== null ? record.location : record
+  const { latitude, longitude, accuracy_radius: radius } = (held ?? {}) as Readonly<Record<string, unknown>>
+  if (typeof latitude !== 'number' || typeof longitude !== 'number') return undefined
+  if (!(Math.abs(latitude) <= 90) || !(Math.abs(longitude) <= 180)) return undefined
+  const known = typeof radius === 'number' && radius > 0 && radius <= 20_000 ? radius : RADIUS_KM_USUAL
+  return { latitude: Math.round(latitude * 10) / 10, longitude: Math.round(longitude * 10) / 10, radiusKm: known + 10 }
 }
 
 function asnOf(record: Readonly<Record<string, unknown>> | undefined): number | undefined {

@@ -1,4 +1,5 @@
 /** Runs one node in the foreground until a signal, or until the ring that started it is gone. */
+import { flushCompileCache } from 'node:module'
 import { readNodeConfig } from './config.ts'
 import { StartError } from './errors.ts'
 import { tellLauncher } from './fleet/launcher-messages.ts'
@@ -11,6 +12,7 @@ export async function runNode(configFile: string, takeOver = false): Promise<num
   try {
     const node = await startNode({ ...readNodeConfig(configFile), takeOver })
     tellLauncher({ type: 'serving' })
+    keepCompiled()
     // One that was wiped has nothing left to close in order.
     if ((await Promise.race([untilAskedToStop(node), node.wiped.then(() => 'wiped')])) === 'wiped') process.exit(0)
     const timer = setTimeout(() => process.exit(1), STOP_MS_MAX)
@@ -23,6 +25,11 @@ export async function runNode(configFile: string, takeOver = false): Promise<num
     process.stderr.write(`ringwall: ${known ? error.message : `cannot start: ${error.message}`}\n`)
     return 1
   }
+}
+
+/** What was compiled is written now: otherwise at the end, which a crash does not wait for. */
+export function keepCompiled(): void {
+  flushCompileCache()
 }
 
 /**

@@ -263,6 +263,7 @@ export {
 } from './policy-document.ts'
 export { type FleetPolicy, type FleetUpdate, isInWindow } from './policy-fleet.ts'
 export { policyJsonSchema } from './policy-json-schema.ts'
+export type { ModelPolicy } from './policy-model.ts'
 export {
   mayUseObjects,
   type ObjectAction,

@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { didYouMean } from './did-you-mean.ts'
 import type { PolicyFault } from './policy-faults.ts'
+import { ModelSettings } from './policy-model.ts'
 import { Duration, Name } from './policy-values.ts'
 
 const RULES_MAX = 64
@@ -34,6 +35,12 @@ const Filter = z
       .enum(['new', 'known'])
       .optional()
       .meta({ description: 'known: a login to the account was good from this program or this network within 15 to 30 days.' }),
+    travel: z
+      .enum(['impossible'])
+      .optional()
+      .meta({
+        description: 'A good login from where nobody can have come since the last; takes files of places with locations.',
+      }),
   })
   .meta({ description: 'Requests for which all of this holds.' })
 
@@ -112,6 +119,7 @@ export const detectionKeys = {
     })
     .optional()
     .meta({ description: 'Where sessions are to be seen, besides tokens. Only a keyed hash of it is counted.' }),
+  model: ModelSettings.optional().meta({ description: 'Learns from requests, and judges what rules let pass.' }),
   rules: z
     .array(Rule)
     .max(RULES_MAX)
@@ -248,6 +256,15 @@ export const STANDARD_DETECTION: readonly DetectionRulePolicy[] = z.array(Rule).
     over: { beats: 240 },
     within: '6h',
     reason: 'asks for the same thing again and again, always as long after the last time',
+  },
+  {
+    name: 'impossible-travel',
+    attack: ['T1078'],
+    by: ['account'],
+    when: { login: 'good', device: 'new', travel: 'impossible' },
+    over: { events: 1 },
+    within: '1h',
+    reason: 'logged in from a new machine and network, too far from the last login for the time between',
   },
   {
     name: 'signups-program',

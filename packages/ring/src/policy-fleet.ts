@@ -7,6 +7,7 @@ import { RELEASE_VERSION, RELEASE_VERSION_EXPECTED } from './release-version.ts'
 export const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const
 const TRIAL_MS_MIN = 1_000
 const TRIAL_MS_MAX = 86_400_000
+const OFFLINE_MS_MAX = 365 * 86_400_000
 const WAIT_MS_MAX = 7 * 86_400_000
 
 const Clock = z.string().regex(/^(?:[01][0-9]|2[0-3]):[0-5][0-9]$/, 'expected a time of day such as 02:30')
@@ -56,6 +57,11 @@ export const FleetPolicyShape = z.strictObject({
     .max(8)
     .default([])
     .meta({ description: 'Whose releases count. Without any, none is taken.' }),
+  offline: Duration.default(7 * 86_400_000)
+    .refine((ms) => ms <= OFFLINE_MS_MAX, { error: 'expected 0s to 365d' })
+    .meta({
+      description: 'How old the view of a node may be that starts and reaches nobody, for it to count as ready.',
+    }),
   windows: z
     .array(
       z.strictObject({

@@ -21,7 +21,7 @@ function describeStatus(it: NodeStatus): string {
       'ledger',
       `height ${ledger.height}, round ${ledger.round}, ${ledger.lag === 0 ? 'up to date' : `${ledger.lag} blocks behind`}`,
     ],
-    ['view', ledger.viewAgeMs === null ? 'not certified since start' : `certified ${duration(ledger.viewAgeMs)} ago`],
+    ['view', viewText(ledger)],
     [
       'quorum',
       `${ledger.reachable.length} of ${ledger.validators} validators answer, ${ledger.quorum} needed, ${ledger.faultsTolerated} may fail`,
@@ -55,6 +55,16 @@ function describeStatus(it: NodeStatus): string {
       ),
   ]
   return rows.map(([name, value]) => `${name.padEnd(9)}${value}`).join('\n')
+}
+
+/** Older than this it is certain that the node is cut off, or the ring is. */
+const STALE_MS = 60_000
+
+function viewText({ viewAgeMs, blockAgeMs }: NodeStatus['ledger']): string {
+  const ageMs = viewAgeMs ?? blockAgeMs
+  const text =
+    viewAgeMs === null ? `not certified since start, ${duration(blockAgeMs)} old` : `certified ${duration(viewAgeMs)} ago`
+  return ageMs < STALE_MS ? text : paint('yellow', `stale: ${text}; what it holds is enforced all the same`)
 }
 
 const MARKS = { ok: ['✓', 'green'], warn: ['!', 'yellow'], bad: ['✗', 'red'] } as const

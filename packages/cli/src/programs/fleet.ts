@@ -42,7 +42,7 @@ export function addFleet(program: Command): void {
     .requiredOption('--config <file>', 'the node’s configuration: node.yaml')
     .action(async ({ folder, config }: { folder: string; config: string }) => {
       const { resolve } = await import('node:path')
-      const { runLauncher } = await import('@ringwall/node')
+      const { runLauncher } = await import('@ringwall/node/launcher')
       process.exitCode = await runLauncher(resolve(folder), resolve(config))
     })
   addReleases(program)

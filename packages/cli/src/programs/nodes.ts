@@ -1,6 +1,6 @@
 /** The verbs of nodes and devices, and how they stand. */
 
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { UsageError } from '../errors.ts'
 import { addDevices, addJoining } from './enrolment.ts'
 import { addHolds, addLabels } from './fleet.ts'
@@ -18,6 +18,7 @@ interface NodeGiven {
   readonly domain?: readonly string[]
   readonly caseFile?: string
   readonly caseClosed?: string
+  readonly profile: 'full' | 'edge'
 }
 
 export function addNodes(program: Command): void {
@@ -40,31 +41,22 @@ export function addNodes(program: Command): void {
     .option('--case-closed <text>', 'what that file holds while it is (default: 0)')
     .option('--traffic <host:port>', 'of a device: where it takes traffic', '0.0.0.0:8080')
     .option('--admin <host:port>', 'of a device: its admin API and console', '127.0.0.1:9080')
-    .action(
-      async ({ config, takeOver, device, fabric, traffic, admin, tpm, tpmLog, domain, caseFile, caseClosed }: NodeGiven) => {
-        if (device !== undefined) {
-          if (config !== undefined) throw new UsageError('--device takes the place of --config')
-          const { runDevice } = await import('@ringwall/node')
-          process.exitCode = await runDevice(device, {
-            fabric,
-            traffic,
-            admin,
-            tpm,
-            tpmLog,
-            domains: domain,
-            caseFile,
-            caseClosed,
-          })
-          return
-        }
-        if (config === undefined)
-          throw new UsageError(
-            'name the node’s configuration: ringwall node --config FILE; or ls, show, invite, join, init, add, rm, wipe, disks, recovery, unlock',
-          )
-        const { runNode } = await import('@ringwall/node')
-        process.exitCode = await runNode(config, takeOver)
-      },
+    .addOption(
+      new Option('--profile <which>', 'of a device: edge holds it to 150 MB of memory').choices(['edge', 'full']).default('edge'),
     )
+    .action(async ({ config, takeOver, device, domain, ...wishes }: NodeGiven) => {
+      const { runOneNode } = await import('../commands/run-node.ts')
+      if (device !== undefined) {
+        if (config !== undefined) throw new UsageError('--device takes the place of --config')
+        process.exitCode = await runOneNode({ device, wishes: { ...wishes, domains: domain } })
+        return
+      }
+      if (config === undefined)
+        throw new UsageError(
+          'name the node’s configuration: ringwall node --config FILE; or ls, show, invite, join, init, add, rm, wipe, disks, recovery, unlock',
+        )
+      process.exitCode = await runOneNode({ config, takeOver })
+    })
   withRing(
     node.command('ls').description('all nodes of the ring').addOption(watch()),
     () => async (client, format) => (await import('../commands/ring.ts')).nodeList(client, format),

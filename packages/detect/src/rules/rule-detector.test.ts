@@ -212,6 +212,59 @@ test('what is usual holds without a limit on events, too: many accounts at a bus
   assert.match(failures(T0 + 5 * DAY, 3_000)[0]!.reason, /^\d+ events, \d+ accounts in 5 min, where at most \d+ are usual/)
 })
 
+const NEW_MACHINE = { login: 'good', device: 'new', travel: 'impossible' } as const
+const TRAVEL: DetectionRule = { name: 'travel', by: ['account'], when: NEW_MACHINE, over: { events: 1 }, within: HOUR }
+/** New machine, impossible travel, then password and address are changed. */
+const STOLEN: DetectionRule = {
+  name: 'stolen',
+  by: ['source', 'fingerprint'],
+  after: { when: NEW_MACHINE, within: HOUR },
+  when: { routes: ['password', 'email'], methods: ['POST'] },
+  over: { routes: 2 },
+  within: HOUR,
+}
+const BERLIN = { latitude: 52.5, longitude: 13.4, radiusKm: 50, asn: 3_320 }
+const SYDNEY = { latitude: -33.9, longitude: 151.2, radiusKm: 50, asn: 1_221 }
+
+test('impossible travel: a new machine in Sydney an hour after Berlin, on another node; then a change of credentials is a takeover', () => {
+  const [one, other] = [make([TRAVEL, STOLEN]), make([TRAVEL, STOLEN], 'n2')]
+  const good = (atMs: number, more: Partial<Signal>): Signal =>
+    signal({ atMs, login: 'good', account: 'a1', route: 'login', ...more })
+  const home = { source: '198.51.100.7', place: BERLIN }
+  const away = { source: '203.0.113.9', fingerprint: 'another', place: SYDNEY }
+  const tell = (atMs: number): void => {
+    const [from, back] = [one.summary(atMs), other.summary(atMs)]
+    if (from !== undefined) other.merge('n1', from, atMs)
+    if (back !== undefined) one.merge('n2', back, atMs)
+  }
+  for (let day = 0; day < 3; day += 1) {
+    assert.deepEqual(one.observe(good(T0 + day * DAY, home)), [])
+    assert.deepEqual(other.observe(good(T0 + day * DAY, { ...home, account: 'a2' })), [])
+    tell(T0 + day * DAY)
+  }
+  const atMs = T0 + 2 * DAY + HOUR
+  assert.deepEqual(other.observe(good(atMs, { ...away, fingerprint: 't13d_browser' })), [], 'a VPN on a machine that is known')
+  assert.deepEqual(other.observe(good(atMs, { ...away, account: 'a2', place: undefined })), [], 'nobody knows where')
+  const elsewhere = { ...away, source: '192.0.2.44', fingerprint: 'third' }
+  assert.deepEqual(
+    other.observe(good(atMs, { ...elsewhere, account: 'a2', place: { ...SYDNEY, asn: BERLIN.asn } })),
+    [],
+    'roaming: the same carrier',
+  )
+  assert.deepEqual(one.observe(good(atMs + DAY, { ...elsewhere, account: 'a3' })), [], 'an account that nobody knows')
+  // The machine that was home all the time, then another one.
+  assert.deepEqual(one.observe(good(atMs + 1, home)), [])
+  tell(atMs + 1)
+  const thief = { source: '192.0.2.66', fingerprint: 'thief', place: SYDNEY }
+  const [found] = other.observe(good(atMs + 1 + HOUR, thief))
+  assert.deepEqual(found!.key, [['account', 'a1']])
+  assert.match(found!.reason, /at least 16000 km from where the account was logged in to 60 min before/)
+  const change = (route: string): readonly RuleFinding[] =>
+    other.observe(signal({ ...thief, atMs: atMs + 2 + HOUR, route, method: 'POST' }))
+  assert.deepEqual(change('password'), [])
+  assert.deepEqual(change('email')[0]!.rule, 'stolen')
+})
+
 const SIGNUPS: DetectionRule = {
   name: 'signups',
   by: ['service'],
@@ -284,9 +337,15 @@ test('property: what the summary’s decoder takes, its encoder makes again; and
   const counts = fc.record({ events: count, all: count, bytes: count, distinct: fc.array(sample, { maxLength: 7 }) }, plain)
   const key = fc.record({ rule: fc.string({ maxLength: 64 }), key: fc.string({ maxLength: 200 }), counts }, plain)
   const keys = fc.array(key, { maxLength: 5 })
+  const degrees = (most: number): fc.Arbitrary<number> => fc.double({ min: -most, max: most, noNaN: true }).map((one) => one + 0)
+  const place = fc.record(
+    { latitude: degrees(90), longitude: degrees(180), radiusKm: fc.nat(20_000), asn: fc.integer({ min: 0, max: 0xffff_ffff }) },
+    plain,
+  )
+  const travels = fc.array(fc.record({ account: fc.string({ maxLength: 64 }), atMs: count, place }, plain), { maxLength: 5 })
   fc.assert(
-    fc.property(keys, fc.array(fc.tuple(hash, hash), { maxLength: 100 }), (keys, known) => {
-      const summary = { keys, known }
+    fc.property(keys, fc.array(fc.tuple(hash, hash), { maxLength: 100 }), travels, (keys, known, travels) => {
+      const summary = { keys, known, travels }
       assert.deepEqual(decodeRuleSummary(encodeRuleSummary(summary)), summary)
     }),
     { numRuns: 50 },
@@ -303,7 +362,7 @@ test('property: what the summary’s decoder takes, its encoder makes again; and
     }),
     { numRuns: 200 },
   )
-  const wide = { keys: Array.from({ length: RULE_SUMMARY_KEYS_MAX + 1 }, () => [0]), known: [] }
+  const wide = { keys: Array.from({ length: RULE_SUMMARY_KEYS_MAX + 1 }, () => [0]), known: [], travels: [] }
   assert.throws(
     () => decodeRuleSummary(Uint8Array.from([2, ...new TextEncoder().encode(JSON.stringify(wide))])),
     SummaryMalformed,

@@ -10,6 +10,7 @@
 import { Known, type KnownEntry } from '../known.ts'
 import { Season } from '../season.ts'
 import { hashText, type Signal } from '../signal.ts'
+import { type Travel, Travels } from '../travel.ts'
 import {
   compileFilter,
   type DetectionRule,
@@ -31,6 +32,8 @@ const LEARN_MS = 86_400_000
 const KNOWN_MAX = 4_000_000
 /** A key is told of from this part of its limits on. */
 const TOLD_PART = 0.05
+/** From this part on others are to hear of it soon: it may be the rest. */
+const URGENT_PART = 0.2
 /** And again when so much more is seen. */
 const TOLD_MORE = 1.15
 /** Of samples in one summary, so that it stays within its bytes. */
@@ -80,11 +83,16 @@ export class RuleDetector {
   readonly #known: Known
   readonly #needsKnown: boolean
   readonly #novelty: Novelty
+  readonly #travels = new Travels()
+  readonly #needsTravel: boolean
+  /** Of the signal that is looked at; null: it was possible. */
+  #travel: Travel | null | undefined
   readonly #keysMax: number
   /** Of the signal that is looked at: by `keyAt`; undefined where it was not asked for yet, null where there is none. */
   readonly #keysOf: (string | null | undefined)[]
   #network: string | null | undefined
   #evicted = 0
+  #isUrgent = false
 
   constructor(options: RuleDetectorOptions) {
     this.#options = options
@@ -96,17 +104,26 @@ export class RuleDetector {
     this.#needsKnown = options.rules.some(({ when, among, after }) =>
       [when, among, after?.when].some((filter) => filter?.source !== undefined || filter?.device !== undefined),
     )
+    this.#needsTravel = options.rules.some(({ when, among, after }) =>
+      [when, among, after?.when].some((filter) => filter?.travel !== undefined),
+    )
     this.#known = new Known({ entriesMax: this.#needsKnown ? (options.knownMax ?? KNOWN_MAX) : 1, spanMs: KNOWN_SPAN_MS })
     this.#novelty = {
       source: (signal) => this.#hasLearned(signal) && !this.#known.has(this.#sourceEntry(signal)),
       // Either speaks for it: people move about with one machine, and get another at home.
       device: (signal) => this.#hasLearned(signal) && !this.#deviceEntries(signal).some((entry) => this.#known.has(entry)),
+      impossible: (signal) => this.#travelOf(signal) !== null,
     }
   }
 
   /** Keys forgotten to stay within the bound. */
   get evicted(): number {
     return this.#evicted
+  }
+
+  /** Whether a key that is not told of since is so far on its way that others should hear of it at once. */
+  get isUrgent(): boolean {
+    return this.#isUrgent
   }
 
   get keys(): number {
@@ -116,6 +133,12 @@ export class RuleDetector {
   /** To begin with all is new, and nothing is said of it. */
   #hasLearned({ atMs }: Signal): boolean {
     return this.#known.sinceMs !== 0 && atMs - this.#known.sinceMs >= LEARN_MS
+  }
+
+  #travelOf({ service, account, place, atMs }: Signal): Travel | null {
+    if (account === undefined || place === undefined) return null
+    if (this.#travel === undefined) this.#travel = this.#travels.look(`${service} ${account}`, place, atMs) ?? null
+    return this.#travel
   }
 
   #hash(text: string): number {
@@ -144,6 +167,7 @@ export class RuleDetector {
     const findings: RuleFinding[] = []
     this.#keysOf.fill(undefined)
     this.#network = undefined
+    this.#travel = undefined
     for (const compiled of this.#rules) {
       const { rule } = compiled
       if (rule.service !== undefined && rule.service !== signal.service) continue
@@ -185,6 +209,9 @@ export class RuleDetector {
       this.#known.add(this.#sourceEntry(signal), signal.atMs)
       for (const entry of this.#deviceEntries(signal)) this.#known.add(entry, signal.atMs)
     }
+    const { account, place, atMs } = signal
+    if (this.#needsTravel && signal.login === 'good' && account !== undefined && place !== undefined)
+      this.#travels.add({ account: `${signal.service} ${account}`, atMs, place })
     return findings
   }
 
@@ -245,7 +272,10 @@ export class RuleDetector {
     const { rule, limits } = compiled
     let least = Number.POSITIVE_INFINITY
     for (const [measure, limit] of limits) least = Math.min(least, memory.ownOf(measure) / limit)
-    if (least >= TOLD_PART && least >= memory.toldPart * TOLD_MORE) compiled.untold.add(key)
+    if (least >= TOLD_PART && least >= memory.toldPart * TOLD_MORE) {
+      compiled.untold.add(key)
+      if (least >= URGENT_PART) this.#isUrgent = true
+    }
     const usual = rule.usual === undefined ? undefined : this.#usual(compiled, key, memory, rule.usual, nowMs)
     if (memory.firedAtMs !== 0 && nowMs - memory.firedAtMs < this.#options.rearmMs) return undefined
     if (usual === 'unknown') return undefined
@@ -268,6 +298,7 @@ export class RuleDetector {
     const where = nodes === 1 ? 'on 1 node' : `on ${nodes} nodes`
     const share = rule.share === undefined ? '' : `, ${Math.round(100 * memory.share)} % of what it asked`
     const than = usual === undefined ? '' : `, where at most ${Math.round(usual)} are usual`
+    const travel = rule.when.travel === undefined || !this.#travel ? '' : `, ${describeTravel(this.#travel)}`
     return {
       rule: rule.name,
       service: values[0]!,
@@ -276,7 +307,7 @@ export class RuleDetector {
       count: first,
       nodes,
       confidence,
-      reason: `${counted.join(', ')} in ${span(rule.within)}${share}${than}, seen ${where}`,
+      reason: `${counted.join(', ')} in ${span(rule.within)}${share}${than}${travel}, seen ${where}`,
     }
   }
 
@@ -309,6 +340,7 @@ export class RuleDetector {
   /** What changed of keys on their way since it was told, and what is known since; undefined when there is nothing to tell. */
   summary(nowMs: number): Uint8Array | undefined {
     const keys: RuleSummary['keys'][number][] = []
+    this.#isUrgent = false
     let hashes = 0
     for (const compiled of this.#rules) {
       for (const key of compiled.untold) {
@@ -323,14 +355,18 @@ export class RuleDetector {
       }
     }
     const known = this.#known.news()
-    return keys.length === 0 && known.length === 0 ? undefined : encodeRuleSummary({ keys, known })
+    const travels = this.#travels.news()
+    if (keys.length === 0 && known.length === 0 && travels.length === 0) return undefined
+    return encodeRuleSummary({ keys, known, travels })
   }
 
   /** @throws {SummaryMalformed} */
   merge(node: string, summary: Uint8Array, nowMs: number): readonly RuleFinding[] {
-    const { keys, known } = decodeRuleSummary(summary)
+    const { keys, known, travels } = decodeRuleSummary(summary)
     if (node === this.#options.self) return []
     if (this.#needsKnown) this.#known.merge(node, known, nowMs)
+    if (this.#needsTravel) this.#travels.merge(travels, nowMs)
+    this.#travel = undefined
     return keys.flatMap(({ rule, key, counts }) => {
       const compiled = this.#byName.get(rule)
       const memory = compiled?.keys.get(key)
@@ -381,6 +417,10 @@ function compile(rule: DetectionRule, keyAt: number): Compiled {
     usualOf: rule.over.events === undefined && rule.over.sources !== undefined ? 'sources' : 'events',
     learnsByClock: rule.within >= RARE_MS && rule.by.length === 1,
   }
+}
+
+function describeTravel({ km, ms }: Travel): string {
+  return `at least ${Math.round(km / 100) * 100} km from where the account was logged in to ${Math.max(1, Math.round(ms / 60_000))} min before`
 }
 
 function span(ms: number): string {

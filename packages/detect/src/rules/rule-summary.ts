@@ -1,10 +1,12 @@
 /**
  * What one node counted by rules, as it travels: a byte of version, then JSON
- * `{"keys": [[rule, key, events, all, bytes, [[level, hash, …], …]], …], "known": [hash, hash, …]}`.
+ * `{"keys": [[rule, key, events, all, bytes, [[level, hash, …], …]], …], "known": [hash, hash, …],
+ * "travels": [[account, atMs, latitude, longitude, radius, asn], …]}`.
  */
 import { SummaryMalformed } from '../errors.ts'
 import { KNOWN_TOLD_MAX, type KnownEntry } from '../known.ts'
 import { SAMPLE_MAX } from '../recent-distinct.ts'
+import { type LoginPlace, TRAVEL_TOLD_MAX } from '../travel.ts'
 import type { ToldCounts } from './rule-memory.ts'
 
 /** The first byte: no JSON begins with it, nor a summary of another kind. */
@@ -19,9 +21,10 @@ const COUNT_MAX = 1e15
 export interface RuleSummary {
   readonly keys: readonly { readonly rule: string; readonly key: string; readonly counts: ToldCounts }[]
   readonly known: readonly KnownEntry[]
+  readonly travels: readonly LoginPlace[]
 }
 
-export function encodeRuleSummary({ keys, known }: RuleSummary): Uint8Array {
+export function encodeRuleSummary({ keys, known, travels }: RuleSummary): Uint8Array {
   const text = JSON.stringify({
     keys: keys.map(({ rule, key, counts: { events, all, bytes, distinct } }) => [
       rule,
@@ -32,6 +35,14 @@ export function encodeRuleSummary({ keys, known }: RuleSummary): Uint8Array {
       distinct.map(({ level, hashes }) => [level, ...hashes]),
     ]),
     known: known.flat(),
+    travels: travels.map(({ account, atMs, place: { latitude, longitude, radiusKm, asn } }) => [
+      account,
+      atMs,
+      latitude,
+      longitude,
+      radiusKm,
+      asn,
+    ]),
   })
   const json = new TextEncoder().encode(text)
   const bytes = new Uint8Array(json.length + 1)
@@ -55,15 +66,34 @@ export function decodeRuleSummary(bytes: Uint8Array): RuleSummary {
   } catch (cause) {
     throw new SummaryMalformed('a summary is JSON', { cause })
   }
-  const { keys, known } = (typeof value === 'object' && value !== null ? value : {}) as { keys?: unknown; known?: unknown }
+  const { keys, known, travels } = (typeof value === 'object' && value !== null ? value : {}) as {
+    keys?: unknown
+    known?: unknown
+    travels?: unknown
+  }
   if (!Array.isArray(keys) || keys.length > RULE_SUMMARY_KEYS_MAX)
     throw new SummaryMalformed(`keys: a list of at most ${RULE_SUMMARY_KEYS_MAX}`)
   if (!Array.isArray(known) || known.length > 2 * KNOWN_TOLD_MAX || known.length % 2 !== 0 || !known.every(isHash))
     throw new SummaryMalformed(`known: pairs of 32 bits, at most ${KNOWN_TOLD_MAX}`)
+  if (!Array.isArray(travels) || travels.length > TRAVEL_TOLD_MAX)
+    throw new SummaryMalformed(`travels: a list of at most ${TRAVEL_TOLD_MAX}`)
   return {
+    travels: (travels as unknown[]).map(readTravel),
     keys: (keys as unknown[]).map(readKey),
     known: Array.from({ length: known.length / 2 }, (_, at) => [known[2 * at] as number, known[2 * at + 1] as number] as const),
   }
+}
+
+const isWithin = (value: unknown, max: number): value is number => typeof value === 'number' && Math.abs(value) <= max
+
+function readTravel(entry: unknown, at: number): LoginPlace {
+  const [account, atMs, latitude, longitude, radiusKm, asn] =
+    Array.isArray(entry) && entry.length === 6 ? (entry as unknown[]) : []
+  if (!isText(account, KEY_CHARS_MAX) || !isWhole(atMs, COUNT_MAX) || !isWhole(asn, 0xffff_ffff))
+    throw new SummaryMalformed(`travels/${at}: an account, a time and a place`)
+  if (!isWithin(latitude, 90) || !isWithin(longitude, 180) || !isWithin(radiusKm, 20_100) || radiusKm < 0)
+    throw new SummaryMalformed(`travels/${at}: latitude, longitude and kilometres`)
+  return { account, atMs, place: { latitude, longitude, radiusKm, asn } }
 }
 
 function readKey(entry: unknown, at: number): RuleSummary['keys'][number] {

@@ -25,6 +25,8 @@ export interface SignalFilter {
   readonly source?: 'new' | 'known' | undefined
   /** `new`: no login to the account was good from this program or this network lately. */
   readonly device?: 'new' | 'known' | undefined
+  /** `impossible`: nobody can have come there from where the account was last logged in to. */
+  readonly travel?: 'impossible' | undefined
 }
 
 export interface DetectionRule {
@@ -64,6 +66,7 @@ export interface RuleFinding {
 export interface Novelty {
   source(signal: Signal): boolean
   device(signal: Signal): boolean
+  impossible(signal: Signal): boolean
 }
 
 type Test = (signal: Signal, isNew: Novelty) => boolean
@@ -71,7 +74,7 @@ type Test = (signal: Signal, isNew: Novelty) => boolean
 /** One function for all that a filter asks; cheapest first. */
 export function compileFilter(filter: SignalFilter): Test {
   const tests: Test[] = []
-  const { login, signup, session, source, device } = filter
+  const { login, signup, session, source, device, travel } = filter
   const among = <T>(list: readonly T[] | undefined): ReadonlySet<T> | undefined =>
     list === undefined || list.length === 0 ? undefined : new Set(list)
   if (login !== undefined) tests.push((signal) => (login === 'any' ? signal.login !== undefined : signal.login === login))
@@ -85,6 +88,7 @@ export function compileFilter(filter: SignalFilter): Test {
   if (session !== undefined) tests.push((signal) => (signal.session !== undefined) === session)
   if (source !== undefined) tests.push((signal, isNew) => isNew.source(signal) === (source === 'new'))
   if (device !== undefined) tests.push((signal, isNew) => isNew.device(signal) === (device === 'new'))
+  if (travel !== undefined) tests.push((signal, isNew) => isNew.impossible(signal))
   return (signal, isNew) => {
     for (const test of tests) if (!test(signal, isNew)) return false
     return true

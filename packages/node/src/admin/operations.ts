@@ -39,6 +39,7 @@ import type { Call, Operation } from './http.ts'
 import { incidentOperations } from './incident-operations.ts'
 import { keyOperations } from './key-operations.ts'
 import { leaseOperations } from './lease-operations.ts'
+import { modelOperations } from './model-operations.ts'
 import { peopleOperations } from './people-operations.ts'
 import { playbookOperations, summarizePlay } from './playbook-operations.ts'
 import { ApiProblem } from './problem.ts'
@@ -135,6 +136,7 @@ export function adminOperations(node: RunningNode): readonly Operation[] {
     ...leaseOperations(node),
     ...peopleOperations(node),
     ...bouncerOperations(node),
+    ...modelOperations(node),
     ...incidentOperations(node),
     ...playbookOperations(node),
     ...enrolmentOperations(node),
@@ -234,16 +236,13 @@ function isLocal(query: URLSearchParams): boolean {
 }
 
 function readiness(node: RunningNode): { readonly json: unknown; readonly status: number } {
-  const ready = node.ready()
-  const hold = node.hold()
-  const held = hold?.kind === 'drain' ? `drained by ${hold.by}: ${hold.reason}` : undefined
-  const why = ready ? 'serving' : (node.whyOut() ?? held ?? 'waiting for a block certified by a quorum')
-  return { json: { ready, reason: why }, status: ready ? 200 : 503 }
+  const why = node.whyNotReady()
+  const json = { ready: why === undefined, reason: why ?? 'serving', viewAgeMs: node.viewAgeMs() }
+  return { json, status: why === undefined ? 200 : 503 }
 }
 
 function metrics(node: RunningNode): { readonly text: string; readonly type: string } {
   const { height, round, lag, mempool, reachable, muted } = node.ledger.status()
-  const certifiedAtMs = node.certifiedAtMs()
   const proxy = node.proxy.stats()
   const gauges = {
     ledger_height: height,
@@ -251,7 +250,7 @@ function metrics(node: RunningNode): { readonly text: string; readonly type: str
     ledger_lag_blocks: lag,
     ledger_mempool_transactions: mempool,
     ring_validators_reachable: reachable.length,
-    view_age_seconds: certifiedAtMs === undefined ? Number.NaN : (Date.now() - certifiedAtMs) / 1_000,
+    view_age_seconds: node.viewAgeMs() / 1_000,
     policy_version: node.view().policyVersion,
     denials: node.view().denials.size,
     denials_provisional: node.early.enforced.size,
@@ -375,6 +374,7 @@ function status(node: RunningNode): unknown {
       ...ledger,
       halted: ledger.halted ?? null,
       viewAgeMs: certifiedAtMs === undefined ? null : Math.max(0, Date.now() - certifiedAtMs),
+      blockAgeMs: Math.max(0, Date.now() - node.view().blockTimestampMs),
       faultsTolerated: faultsOf(ledger.validators),
     },
     hold: node.hold() ?? null,

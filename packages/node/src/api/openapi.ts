@@ -185,6 +185,25 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
       'IncidentCloseRequest',
     ),
   },
+  '/v1/model': { get: call('model', 'The model of requests on this node.', 'Model') },
+  '/v1/model/train': {
+    post: call(
+      'modelTrain',
+      'Has the ring train a model, led by this node. It judges nothing until the policy names it.',
+      'ModelTrained',
+    ),
+  },
+  '/v1/model/labels': {
+    post: posting(
+      call('modelLabel', 'What a request was, to train on; one that this node keeps.', 'ModelLabelled'),
+      'ModelLabelRequest',
+    ),
+  },
+  '/v1/model/scores/{requestId}': {
+    get: call('modelScore', 'What the model in use says of a request, and why.', 'ModelScore', [
+      path('requestId', 'One that this node keeps.'),
+    ]),
+  },
   '/v1/feeds': { get: call('feeds', 'Whose decisions this node takes in, and how it stands.', 'Feeds') },
   '/v1/bouncers': { get: call('bouncers', 'Programs that enforce denials elsewhere, and when each last asked.', 'Bouncers') },
   '/v1/traces/{traceId}': {

@@ -7,7 +7,7 @@ import { askToJoin, greetRing, type Invited, parseInvitation, type WantedNode, t
 import type { RingNode } from '@ringwall/ring'
 import { encodeBase64url } from '@ringwall/ring/tx'
 import { formatHostPort } from '../address.ts'
-import { readNodeConfig } from '../config.ts'
+import { type Profile, readNodeConfig } from '../config.ts'
 import { StartError } from '../errors.ts'
 import { initNode } from '../init-node.ts'
 import { rawPublicKey, readPrivateKey } from '../keys.ts'
@@ -20,6 +20,7 @@ const TRY_AGAIN_MS = 1_000
 /** What may be left open: then it is as the invitation says, or by default. */
 export interface JoinWishes {
   readonly id?: string | undefined
+  readonly profile?: Profile | undefined
   readonly region?: string | undefined
   readonly roles?: RingNode['roles'] | undefined
   readonly directory?: string | undefined
@@ -63,9 +64,9 @@ export async function becomeNode(invited: Invited, welcome: Welcome, wishes: Joi
   const roles = wishes.roles ?? welcome.roles
   if (known === undefined && existsSync(directory))
     throw new StartError('CONFIG_INVALID', `${directory} is there already; name a folder that is not`)
-  const { traffic, admin, tpm, tpmLog, caseFile, caseClosed } = wishes
+  const { profile, traffic, admin, tpm, tpmLog, caseFile, caseClosed } = wishes
   if (known === undefined)
-    makeFiles(welcome, { id, region, directory, fabric, traffic, admin, tpm, tpmLog, caseFile, caseClosed })
+    makeFiles(welcome, { id, profile, region, directory, fabric, traffic, admin, tpm, tpmLog, caseFile, caseClosed })
   try {
     const config = readNodeConfig(join(directory, 'node.yaml'))
     const own = readPrivateKey(config.key)
@@ -102,6 +103,7 @@ function brokenOff(directory: string | undefined): string | undefined {
 
 interface Files {
   readonly id: string
+  readonly profile: Profile | undefined
   readonly region: string
   readonly directory: string
   readonly fabric: string

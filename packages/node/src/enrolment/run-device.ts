@@ -27,7 +27,7 @@ const SEARCH_MS = { least: 1_000, most: 30_000 } as const
 
 export type DeviceWishes = Pick<
   JoinWishes,
-  'fabric' | 'traffic' | 'admin' | 'id' | 'tpm' | 'tpmLog' | 'caseFile' | 'caseClosed'
+  'profile' | 'fabric' | 'traffic' | 'admin' | 'id' | 'tpm' | 'tpmLog' | 'caseFile' | 'caseClosed'
 > & {
   /** Whose name servers may say where the ring is; those that the machine searches unless given. */
   readonly domains?: readonly string[] | undefined

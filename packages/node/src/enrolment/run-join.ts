@@ -1,6 +1,6 @@
 /** `ringwall node join`: makes the node, runs it, and has the ring take it in. */
 import { StartError } from '../errors.ts'
-import { untilAskedToStop } from '../run-node.ts'
+import { keepCompiled, untilAskedToStop } from '../run-node.ts'
 import { type JoiningNode, type JoinWishes, joinRing } from './join-ring.ts'
 
 const STOP_MS_MAX = 6_000
@@ -16,6 +16,7 @@ export async function runJoining(begin: () => Promise<JoiningNode>, beganAtMs: n
   try {
     joining = await begin()
     const { entry, directory } = joining
+    keepCompiled()
     const { height } = await joining.joined
     const seconds = ((performance.now() - beganAtMs) / 1_000).toFixed(1)
     const where = height === undefined ? '' : ` at height ${height}`

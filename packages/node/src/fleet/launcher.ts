@@ -45,6 +45,8 @@ export class Launcher {
   #asked: Extract<FromNode, { type: 'try' }> | undefined
   #wake: () => void = () => {}
   readonly #all = new Set<ChildProcess>()
+  /** Ends the pause before the next start. */
+  readonly #pause = new AbortController()
 
   constructor(options: LauncherOptions) {
     this.#options = options
@@ -63,7 +65,7 @@ export class Launcher {
       const lived = performance.now() - (this.#child?.startedAtMs ?? child.startedAtMs)
       pauseMs = lived > STEADY_MS ? RESTART_MS_MIN : Math.min(RESTART_MS_MAX, pauseMs * 2)
       this.#options.say(`the node ended (${how}); it is started again in ${pauseMs / 1_000} s`)
-      await sleep(pauseMs)
+      await sleep(pauseMs, undefined, { signal: this.#pause.signal }).catch(() => {})
     }
   }
 
@@ -85,6 +87,7 @@ export class Launcher {
 
   async stop(): Promise<void> {
     this.#stopping = true
+    this.#pause.abort()
     await Promise.all([...this.#all].map((child) => end(child)))
   }
 
@@ -204,12 +207,12 @@ export class Launcher {
       ended,
       bad,
       serving,
-      sleep(START_MS_MAX, `it did not serve within ${START_MS_MAX / 1_000} s`),
+      late(START_MS_MAX, `it did not serve within ${START_MS_MAX / 1_000} s`),
     ])
     if (started !== undefined) return started
     await end(old.process)
     const good = next.heard('good').then(() => undefined)
-    return Promise.race([ended, bad, good, sleep(trialMs + LATE_MS_MAX, 'it did not say that it is well')])
+    return Promise.race([ended, bad, good, late(trialMs + LATE_MS_MAX, 'it did not say that it is well')])
   }
 
   /** The current one again, taking over from the new one where that lets go. */
@@ -222,7 +225,7 @@ export class Launcher {
     }
     const again = this.#start(this.#current(), undefined, true)
     this.#child = again
-    await Promise.race([again.ended, again.heard('serving'), sleep(START_MS_MAX)])
+    await Promise.race([again.ended, again.heard('serving'), late(START_MS_MAX, undefined)])
     await Promise.all([end(next.process), end(old.process)])
   }
 }
@@ -232,7 +235,12 @@ function reasonOf(text: string): string {
 }
 
 async function within<T>(promise: Promise<T>, msMax: number): Promise<T | undefined> {
-  return Promise.race([promise, sleep(msMax, undefined, { ref: false })])
+  return Promise.race([promise, late(msMax, undefined)])
+}
+
+/** Keeps no process running that has nothing else to do. */
+function late<T>(ms: number, value: T): Promise<T> {
+  return sleep(ms, value, { ref: false })
 }
 
 /** Asks first. */

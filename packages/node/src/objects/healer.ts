@@ -321,7 +321,7 @@ export class Healer {
         await this.#scrubRate.take(length, this.#stopped.signal)
         const piece = thread.slabs.take(length)
         try {
-          if (!(await shard.fill(shape.pieceStart(number), piece.bytes)))
+          if (!(await shard.readInto(shape.pieceStart(number), piece.bytes)))
             return isThere(await folder.held(manifest.version), manifest, part, index) ? number : 'later'
           if (!hashes.isHash(number, index, await thread.hash(piece.bytes))) return number
         } finally {

@@ -194,7 +194,7 @@ export class PieceReader {
       place,
       next: async (number, room) => {
         shard ??= folder.openShard(manifest.version, part.blob, place.index, until)
-        return (await (await shard)?.fill(this.#shape.pieceStart(number), room)) === true
+        return (await (await shard)?.readInto(this.#shape.pieceStart(number), room)) === true
       },
       end: () => void shard?.then((held) => held?.close()).catch(() => {}),
     }

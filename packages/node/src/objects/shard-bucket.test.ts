@@ -59,9 +59,10 @@ async function put(store: ShardBucket, version: string, index: number, bytes: Ui
 
 async function read(store: ShardBucket, version: string, index: number, start: number, length: number) {
   const shard = await store.openShard(version, BLOB, index)
-  const bytes = await shard?.read(start, length)
+  const bytes = Buffer.alloc(length)
+  const isThere = (await shard?.readInto(start, bytes)) === true
   await shard?.close()
-  return bytes
+  return isThere ? bytes : undefined
 }
 
 test('shards are there under ring, node, version, blob and index, in ranges, after a new start too; manifests never leave the disk', async () => {
@@ -108,8 +109,11 @@ test('a shard read in order is one request', async () => {
   await put(store, V, 0, bytes)
   bucket.requests.length = 0
   const shard = await store.openShard(V, BLOB, 0, 2_500_000)
-  for (let at = 500_000; at < 2_500_000; at += 500_000)
-    assert.ok((await shard?.read(at, 500_000))?.equals(bytes.subarray(at, at + 500_000)))
+  for (let at = 500_000; at < 2_500_000; at += 500_000) {
+    const piece = Buffer.alloc(500_000)
+    assert.equal(await shard?.readInto(at, piece), true)
+    assert.ok(piece.equals(bytes.subarray(at, at + 500_000)))
+  }
   await shard?.close()
   assert.deepEqual(bucket.requests, [`GET ${PREFIX}${V}/${BLOB}.0 bytes=500000-2499999`])
 })

@@ -25,6 +25,8 @@ import {
 
 /** Of an upload in parts: all are as long, as some servers will have it, and 10,000 of them are more than any shard. */
 const PART_BYTES = 8_388_608
+/** Read of a shard on the disk at a time. */
+const RUN_BYTES = 1_048_576
 /** Shards that come in at a time: each holds up to one part in memory. */
 const WRITERS_MAX = 24
 /** After a failure nothing is asked for so long. */
@@ -234,11 +236,11 @@ export class ShardBucket implements ShardStore {
     try {
       const writer = await this.receive(version, blob, index)
       try {
-        for (let at = 0; at < bytes; ) {
-          const piece = await shard.read(at, Math.min(PART_BYTES, bytes - at))
-          if (piece === undefined) throw new Error('a shard on this disk became shorter')
+        const run = Buffer.allocUnsafeSlow(Math.min(RUN_BYTES, bytes))
+        for (let at = 0; at < bytes; at += run.length) {
+          const piece = run.subarray(0, bytes - at)
+          if (!(await shard.readInto(at, piece))) throw new Error('a shard on this disk became shorter')
           await writer.write(piece)
-          at += piece.length
         }
         await writer.commit()
       } finally {
@@ -372,28 +374,25 @@ class BucketShard implements OpenShard {
     this.#get = get
   }
 
-  async read(start: number, length: number): Promise<Buffer | undefined> {
-    const bytes = Buffer.allocUnsafeSlow(length)
-    return (await this.fill(start, bytes)) ? bytes : undefined
-  }
-
-  async fill(start: number, room: Uint8Array): Promise<boolean> {
+  async readInto(start: number, room: Uint8Array): Promise<boolean> {
     if (start + room.length > this.#until) return false
     // A stream that lay still may have been cut by the server: it is begun once more.
-    const isKept = this.#reader !== undefined && this.#at === start
-    if (isKept && (await this.#take(start, room).catch(() => false))) return true
+    if (this.#reader !== undefined && this.#at === start && (await this.#take(room).catch(() => false))) return true
     await this.close()
     this.#stream = await this.#get(start, this.#until - start)
     if (this.#stream === undefined) return false
     this.#reader = new BodyReader(this.#stream)
-    return this.#take(start, room).catch((error: Error) => {
+    this.#at = start
+    const isWhole = await this.#take(room).catch((error: Error) => {
       throw new StoreAway(error.message)
     })
+    if (!isWhole) throw new StoreAway('the bucket sent less than it said')
+    return true
   }
 
-  async #take(start: number, room: Uint8Array): Promise<boolean> {
-    if ((await (this.#reader as BodyReader).fill(room)) < room.length) throw new Error('it ended early')
-    this.#at = start + room.length
+  async #take(room: Uint8Array): Promise<boolean> {
+    if ((await (this.#reader as BodyReader).fill(room)) < room.length) return false
+    this.#at += room.length
     return true
   }
 
@@ -417,7 +416,8 @@ class BucketWriter implements ShardWriter {
   readonly #ask: <T>(work: () => Promise<T>) => Promise<T>
   readonly #ends: WriterEnds
   readonly #etags: string[] = []
-  #pieces: Uint8Array[] = []
+  /** The part that is being filled: what is written is used again by who wrote it. */
+  #part = Buffer.alloc(0)
   #held = 0
   #bytes = 0
   #upload: string | undefined
@@ -434,26 +434,35 @@ class BucketWriter implements ShardWriter {
     if (this.#isOver) throw new StoreAway('the shard is given up')
     this.#ends.need(piece.length)
     this.#bytes += piece.length
-    // Whoever gave it uses its memory again.
-    this.#pieces.push(piece.slice())
-    this.#held += piece.length
-    while (this.#held > PART_BYTES) await this.#sendPart(PART_BYTES)
+    for (let at = 0; at < piece.length; ) {
+      if (this.#held === PART_BYTES) await this.#sendPart()
+      const count = Math.min(piece.length - at, PART_BYTES - this.#held)
+      this.#makeRoom(this.#held + count)
+      this.#part.set(piece.subarray(at, at + count), this.#held)
+      this.#held += count
+      at += count
+    }
   }
 
-  async #sendPart(length: number): Promise<void> {
-    const all = Buffer.concat(this.#pieces)
-    this.#pieces = [all.subarray(length)]
-    this.#held = all.length - length
+  #makeRoom(bytes: number): void {
+    if (this.#part.length >= bytes) return
+    const grown = Buffer.allocUnsafeSlow(Math.min(PART_BYTES, Math.max(bytes, 2 * this.#part.length)))
+    grown.set(this.#part.subarray(0, this.#held))
+    this.#part = grown
+  }
+
+  async #sendPart(): Promise<void> {
     this.#upload ??= await this.#ask(() => this.#client.begin(this.#key))
-    const [upload, number] = [this.#upload, this.#etags.length + 1]
-    this.#etags.push(await this.#ask(() => this.#client.putPart(this.#key, upload, number, all.subarray(0, length))))
+    const [upload, number, body] = [this.#upload, this.#etags.length + 1, this.#part.subarray(0, this.#held)]
+    this.#etags.push(await this.#ask(() => this.#client.putPart(this.#key, upload, number, body)))
+    this.#held = 0
   }
 
   async commit(): Promise<void> {
     if (this.#isOver) throw new StoreAway('the shard is given up')
-    if (this.#upload === undefined) await this.#ask(() => this.#client.put(this.#key, Buffer.concat(this.#pieces)))
+    if (this.#upload === undefined) await this.#ask(() => this.#client.put(this.#key, this.#part.subarray(0, this.#held)))
     else {
-      if (this.#held > 0) await this.#sendPart(this.#held)
+      if (this.#held > 0) await this.#sendPart()
       const upload = this.#upload
       await this.#ask(() => this.#client.complete(this.#key, upload, this.#etags))
     }
@@ -471,7 +480,7 @@ class BucketWriter implements ShardWriter {
   #end(isKept: boolean): void {
     if (this.#isOver) return
     this.#isOver = true
-    this.#pieces = []
+    this.#part = Buffer.alloc(0)
     this.#ends.end(this.#bytes, isKept)
   }
 }

@@ -175,11 +175,7 @@ export class ShardFolder implements ShardStore {
   async openShard(version: string, blob: string, index: number): Promise<OpenShard | undefined> {
     try {
       const handle = await open(this.#shard(version, blob, index), 'r')
-      return {
-        read: (start, length) => readWhole(handle, start, length),
-        fill: (start, room) => readInto(handle, start, room),
-        close: () => handle.close(),
-      }
+      return { readInto: (start, room) => readInto(handle, start, room), close: () => handle.close() }
     } catch (error) {
       if (missing(error)) return undefined
       throw error

@@ -130,7 +130,7 @@ export class ShardServer {
     try {
       for (let at = 0, turn = 0; at < length && !response.destroyed; turn += 1) {
         const run = (runs[turn % 2] as Slab).bytes.subarray(0, length - at)
-        if ((await shard?.fill(start + at, run)) !== true) {
+        if (!(await shard?.readInto(start + at, run))) {
           if (at > 0) throw new Error('it became shorter')
           break
         }

@@ -20,16 +20,14 @@ export interface HeldShard {
 
 /** A shard to read from. */
 export interface OpenShard {
-  /** Undefined when the shard ends before. In ascending order it is cheapest. @throws {StoreAway} */
-  read(start: number, length: number): Promise<Buffer | undefined>
-  /** The same, into given memory; false when the shard ends before. @throws {StoreAway} */
-  fill(start: number, room: Uint8Array): Promise<boolean>
+  /** Fills the room from there on; false when the shard ends before. In ascending order it is cheapest. @throws {StoreAway} */
+  readInto(start: number, room: Uint8Array): Promise<boolean>
   close(): Promise<void>
 }
 
 /** A shard on its way into the store. */
 export interface ShardWriter {
-  /** Nobody looks at the piece any more when it resolves. @throws {FolderFull | StoreAway} */
+  /** Is done with the bytes when it resolves. @throws {FolderFull | StoreAway} */
   write(piece: Uint8Array): Promise<void>
   /** Durable, under its name, when it resolves. @throws {StoreAway} */
   commit(): Promise<void>

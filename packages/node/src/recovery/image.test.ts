@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { type HeldByOperators, makeRecovery, OperatorParts, operatorPart } from '../disk/recovery.ts'
+import { newestImages, restoreForDrill } from './drill.ts'
 import { imageKey, readEnvelope, readImage, writeImage } from './image.ts'
 
 const RING = 'ab'.repeat(32)
@@ -99,4 +100,34 @@ test('what was changed, is missing, or is of another key is told, by file and pi
   const envelope = readEnvelope(file)
   writeFileSync(join(target, 'renamed.json'), JSON.stringify({ ...envelope, node: 'n2' }))
   assert.throws(() => restored(join(target, 'renamed.json')), /list of files was changed/)
+})
+
+test('a drill takes the newest image of each node, tells what was changed without opening, and opens with shares that differ and are enough', async () => {
+  const place = join(folder, 'drill')
+  const first = await writeImage(files, { ring: RING, node: 'n1', key }, recovery.key, join(place, 'n1'), (atMs += 1_000))
+  const second = await writeImage(files, { ring: RING, node: 'n1', key }, recovery.key, join(place, 'n1'), (atMs += 1_000))
+  await writeImage(files, { ring: RING, node: 'n2', key }, recovery.key, join(place, 'n2'), atMs)
+  const images = newestImages(place)
+  assert.deepEqual(
+    images.map(({ node, needed }) => [node, needed]),
+    [
+      ['n1', 2],
+      ['n2', 2],
+    ],
+  )
+  assert.equal(images[0]?.file, second.file)
+  assert.equal(newestImages(join(place, 'n1')).length, 1)
+  assert.throws(() => newestImages(join(folder, 'n1')), /holds no image/)
+  const scratch = join(folder, 'scratch')
+  mkdirSync(scratch)
+  const [one] = recovery.shares as readonly [string]
+  for (const shares of [[], [one], [one, one]])
+    assert.throws(() => restoreForDrill(images[0] as (typeof images)[number], shares, scratch, 0), /1 more|2 more/)
+  const envelope = readEnvelope(first.file)
+  const capsule = envelope.operators.capsule.replace(/^./, (letter) => (letter === 'A' ? 'B' : 'A'))
+  const late = join(place, 'n2', 'image-later.json')
+  writeFileSync(late, JSON.stringify({ ...envelope, atMs: atMs + 1, operators: { ...envelope.operators, capsule } }))
+  assert.throws(() => newestImages(place), /sealed to the operators was changed/)
+  writeFileSync(late, JSON.stringify({ ...envelope, node: 'n9', ring: 'cd'.repeat(32) }))
+  assert.throws(() => newestImages(place), /of another ring/)
 })

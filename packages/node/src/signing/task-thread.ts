@@ -4,6 +4,9 @@
  */
 import { Worker } from 'node:worker_threads'
 
+/** What is short-lived in a task is small: left alone, the engine lets it grow to 48 MB a thread. */
+const YOUNG_MB_MAX = 12
+
 export class ThreadGone extends Error {
   override readonly name = 'ThreadGone'
   readonly code = 'THREAD_GONE'
@@ -58,7 +61,7 @@ export class TaskThread<Task, Answer, Reply extends { readonly id: number; reado
   start(): boolean {
     if (this.#stopped || this.#worker !== undefined) return false
     const { name, program, workerData, onReply, onIdle } = this.#options
-    const worker = new Worker(program, { workerData })
+    const worker = new Worker(program, { workerData, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB_MAX } })
     worker.unref()
     this.#worker = worker
     let cause = ''

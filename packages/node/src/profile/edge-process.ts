@@ -1,0 +1,48 @@
+/**
+ * The process of an edge: the engine takes its bounds when it starts, so the program that was started is replaced (execve) by one that begins
+ * with them. Same process id, same terminal, no parent that stays.
+ */
+import { fileURLToPath } from 'node:url'
+import type { DeviceWishes } from '../enrolment/run-device.ts'
+
+/** What the process is to run. */
+export type EdgeProgram =
+  | { readonly config: string; readonly takeOver: boolean }
+  | { readonly device: string; readonly wishes: DeviceWishes }
+
+const MAIN = fileURLToPath(new URL('./edge-main.ts', import.meta.url))
+/** Says that the process began with the bounds; `warm`: and a second time, with all modules compiled. */
+export const EDGE_VARIABLE = 'RINGWALL_EDGE'
+/** Small generations that are collected often, and code that is rather small than fast. Beyond 192 MB in use the engine ends the process. */
+const ENGINE_FLAGS = [
+  '--max-semi-space-size=1',
+  '--max-old-space-size=192',
+  '--optimize-for-size',
+  '--v8-pool-size=1',
+  '--expose-gc',
+  '--disable-warning=ExperimentalWarning',
+]
+/** Of the C library, which gives each thread up to 64 MB of its own otherwise, and keeps what is freed; and of the threads for files and hashing. */
+const BOUNDS = {
+  MALLOC_ARENA_MAX: '1',
+  MALLOC_MMAP_THRESHOLD_: '65536',
+  MALLOC_TRIM_THRESHOLD_: '65536',
+  UV_THREADPOOL_SIZE: '2',
+}
+
+/** @param flags Of the engine, as this process has them. */
+export function edgeCommand(
+  program: EdgeProgram,
+  state: 'cold' | 'warm',
+  flags: readonly string[],
+): { readonly args: readonly string[]; readonly env: Readonly<Record<string, string>> } {
+  const own = flags.filter((flag) => !ENGINE_FLAGS.includes(flag))
+  return { args: [...own, ...ENGINE_FLAGS, MAIN, JSON.stringify(program)], env: { ...BOUNDS, [EDGE_VARIABLE]: state } }
+}
+
+/** Returns only where a process cannot be replaced: Windows, and one whose parent talks to it. */
+export function becomeEdge(program: EdgeProgram, state: 'cold' | 'warm' = 'cold'): void {
+  if (process.execve === undefined || process.platform === 'win32' || process.connected) return
+  const { args, env } = edgeCommand(program, state, process.execArgv)
+  process.execve(process.execPath, [process.execPath, ...args], { ...process.env, ...env })
+}
