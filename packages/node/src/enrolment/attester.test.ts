@@ -49,7 +49,7 @@ class Scene {
     const beacons = [{ atMs: 1, value: hash('b') }]
     const trust = { beacons, endorsements: [], expelled: [], nodes: [this.record], references: [] }
     const enrolment = Enrolment.from({ invitations: [], devices: [], trust, est: { clients: [], secrets: [] } })
-    return { enrolment, node: () => ({ region: 'eu' }) } as unknown as RingState
+    return { enrolment, fleet: { devices: [], nodes: [], releases: [] }, node: () => ({ region: 'eu' }) } as unknown as RingState
   }
 
   #take(quote: Quote): void {
@@ -61,7 +61,10 @@ class Scene {
   }
 
   async until(count: number): Promise<Quote> {
-    while (this.said.length < count) await sleep(20)
+    for (let tries = 0; this.said.length < count; tries += 1) {
+      assert.ok(tries < 500, `${this.said.length} quotes of ${count}`)
+      await sleep(20)
+    }
     return this.said.at(-1) as Quote
   }
 }
