@@ -102,6 +102,7 @@ class Ring {
           node: (name: string) => this.nodes.find((node) => node.id === name),
           disks: { sealed: this.disks, wipes: this.wipes },
           enrolment: { trust: this.trust, deviceOfNode: () => undefined },
+          fleet: { devices: [], nodes: [], releases: [] },
         }) as unknown as RingState,
       isBehind: () => this.isBehind,
       vault: {
