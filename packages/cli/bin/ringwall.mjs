@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 // Finds a Node that runs the TypeScript, then hands over. Plain JavaScript, since an older Node may start it.
 import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync } from 'node:fs'
+import { homedir, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -18,11 +19,34 @@ function bundledRuntime() {
   }
 }
 
+/**
+ * Where compiled code is kept: what lies there is run. So it is a folder that this user made and nobody else can write to, never
+ * the engine's own default, a name below the temporary folder that anybody may take first.
+ */
+function codeFolder() {
+  const uid = process.getuid?.()
+  if (uid === undefined) return join(tmpdir(), 'ringwall-code')
+  for (const base of [process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), tmpdir()]) {
+    const folder = join(base, `ringwall-code-${uid}`)
+    try {
+      mkdirSync(folder, { recursive: true, mode: 0o700 })
+      const found = lstatSync(folder)
+      if (found.isDirectory() && found.uid === uid && (found.mode & 0o077) === 0) return folder
+    } catch {
+      // No home, or one that cannot be written to: the next.
+    }
+  }
+  return undefined
+}
+
 if (Number.parseInt(process.versions.node, 10) >= 24) {
-  const { constants, enableCompileCache } = await import('node:module')
-  const cache = enableCompileCache?.()
-  // Threads look at the variable alone. Without it each loads what strips types for itself, some 20 MB.
-  if (cache?.status === constants.compileCacheStatus.ENABLED) process.env.NODE_COMPILE_CACHE = cache.directory
+  const folder = process.env.NODE_COMPILE_CACHE ?? codeFolder()
+  if (folder !== undefined) {
+    const { enableCompileCache } = await import('node:module')
+    enableCompileCache(folder)
+    // Threads look at the variable alone. Without it each loads what strips types for itself, some 20 MB.
+    process.env.NODE_COMPILE_CACHE = folder
+  }
   // node:sqlite and type stripping announce themselves; a command line's stderr is for the user.
   process.removeAllListeners('warning')
   await import(main)
