@@ -10,9 +10,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { endUsage, readOptions, text, whole } from '../tools/options.ts'
+import { quantile } from '../tools/quantile.ts'
 import type { OfferOrder, OfferResult } from './flood-honest.ts'
 import type { FloodKind, FloodOrder, FloodResult } from './flood-hostile.ts'
-import { type NodeConfig, newRing, quantile } from './test-ring.ts'
+import { type NodeConfig, newRing } from './test-ring.ts'
 
 const KINDS: readonly FloodKind[] = [
   'garbage bytes',

@@ -7,8 +7,9 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { quantile } from '../tools/quantile.ts'
 import type { BenchOrder, BenchStatus } from './ledger-child.ts'
-import { newRing, quantile } from './test-ring.ts'
+import { newRing } from './test-ring.ts'
 
 const NODES = 4
 const COUNT = Number(process.env.COUNT ?? 4_000)

@@ -29,6 +29,7 @@ import { join, resolve } from 'node:path'
 import { connect as connectTls } from 'node:tls'
 import { parseContext, RingwallClient } from '@ringwall/client'
 import { freePort } from '../tools/free-ports.ts'
+import { quantile } from '../tools/quantile.ts'
 import { BENCH_REQUESTS, type BenchRequest } from './requests.ts'
 
 const PROXY_CORE = '0'
@@ -334,11 +335,6 @@ async function openIdle(contender: Contender): Promise<Socket[]> {
 }
 
 const median = (values: readonly number[]): number => quantile(values, 0.5)
-
-function quantile(values: readonly number[], q: number): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.max(0, Math.ceil(sorted.length * q) - 1)] as number
-}
 
 function say(text: string): void {
   process.stdout.write(`${text}\n`)

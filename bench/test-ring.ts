@@ -122,8 +122,3 @@ export async function openNode(config: NodeConfig, member: RingMember): Promise<
   await member.fabric.start()
   return ledger
 }
-
-export const quantile = (values: readonly number[], q: number): number => {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)] ?? Number.NaN
-}

@@ -6,39 +6,14 @@
  */
 
 import { spawn } from 'node:child_process'
-import { Agent, request } from 'node:http'
 import { join } from 'node:path'
 import { readOptions, whole } from '../tools/options.ts'
+import { quantile } from '../tools/quantile.ts'
+import { firstRefusal } from './first-refusal.ts'
 import { CLI, TestRing } from './local-ring.ts'
 
 const { count: repetitions } = readOptions({ count: whole(100) })
 const NODES = [1, 2, 3, 4]
-const agent = new Agent({ keepAlive: true, maxSockets: 8 })
-
-function status(port: number, source: string): Promise<number> {
-  return new Promise((settle, refuse) => {
-    request({ host: '127.0.0.1', port, path: '/healthz', agent, headers: { 'x-forwarded-for': source } }, (response) => {
-      response.resume().on('end', () => settle(response.statusCode ?? 0))
-    })
-      .on('error', refuse)
-      .end()
-  })
-}
-
-/** When the node first answered 403 to the source. */
-async function firstRefusal(port: number, source: string, deadline: number): Promise<number> {
-  while (performance.now() < deadline) {
-    // A denial cuts what its source has open: the next request gets the answer.
-    if ((await status(port, source).catch(() => 0)) === 403) return performance.now()
-  }
-  throw new Error(`port ${port} still serves ${source}`)
-}
-
-const quantile = (values: readonly number[], q: number): number => {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.ceil(q * sorted.length) - 1)] as number
-}
-
 async function measure(
   ring: TestRing,
   name: string,
@@ -49,7 +24,7 @@ async function measure(
   for (let i = 0; i < repetitions; i += 1) {
     const source = `${prefix}.${Math.floor(i / 250)}.${(i % 250) + 1}`
     const began = performance.now()
-    const watched = Promise.all(NODES.map((node) => firstRefusal(ring.traffic(node), source, began + 20_000)))
+    const watched = Promise.all(NODES.map((node) => firstRefusal(ring.traffic(node), '/healthz', source, began + 20_000)))
     const denied = deny(source, NODES[i % NODES.length] as number)
     times.push(Math.max(...(await watched)) - began)
     await denied
@@ -93,6 +68,5 @@ try {
   )
   await measure(ring, 'from the start of `ringwall deny`', '198.19', (source, node) => byCommand(ring, source, node))
 } finally {
-  agent.destroy()
   await ring.destroy()
 }

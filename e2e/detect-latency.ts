@@ -4,10 +4,11 @@
  * it without pause from the deciding request on.
  */
 import { writeFileSync } from 'node:fs'
-import { Agent, request } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readOptions, whole } from '../tools/options.ts'
+import { quantile } from '../tools/quantile.ts'
+import { firstRefusal, statusFor } from './first-refusal.ts'
 import { eventually, TestRing } from './local-ring.ts'
 
 const { count: repetitions } = readOptions({ count: whole(50) })
@@ -16,32 +17,6 @@ const LIMIT = 16
 const RULE = `
     - { name: probing, attack: [T1595.003], mode: enforce, by: [source], when: { status: [404] }, over: { paths: ${LIMIT} }, within: 1h, denyFor: 10m, reason: asks for what is not there }
 `
-const agent = new Agent({ keepAlive: true, maxSockets: 8 })
-
-function status(port: number, path: string, source: string): Promise<number> {
-  return new Promise((settle, refuse) => {
-    request({ host: '127.0.0.1', port, path, agent, headers: { 'x-forwarded-for': source } }, (response) => {
-      response.resume().on('end', () => settle(response.statusCode ?? 0))
-    })
-      .on('error', refuse)
-      .end()
-  })
-}
-
-/** When the node first answered 403 to the source. */
-async function firstRefusal(port: number, source: string, deadline: number): Promise<number> {
-  while (performance.now() < deadline) {
-    // A denial cuts what its source has open: the next request gets the answer.
-    if ((await status(port, '/', source).catch(() => 0)) === 403) return performance.now()
-  }
-  throw new Error(`port ${port} still serves ${source}`)
-}
-
-const quantile = (values: readonly number[], q: number): number => {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.ceil(q * sorted.length) - 1)] as number
-}
-
 /** @param gapMs Between two of its requests. */
 async function measure(
   ring: TestRing,
@@ -54,12 +29,12 @@ async function measure(
   for (let i = 0; i < repetitions; i += 1) {
     const source = `${prefix}.${Math.floor(i / 250)}.${(i % 250) + 1}`
     for (let at = 0; at < LIMIT - 1; at += 1) {
-      await status(ring.traffic(nodeOf(at, i)), `/nothing/${i}-${at}`, source)
+      await statusFor(ring.traffic(nodeOf(at, i)), `/nothing/${i}-${at}`, source)
       if (gapMs > 0) await sleep(gapMs)
     }
     const began = performance.now()
-    await status(ring.traffic(nodeOf(LIMIT - 1, i)), `/nothing/${i}-last`, source)
-    const refused = await Promise.all(NODES.map((node) => firstRefusal(ring.traffic(node), source, began + 30_000)))
+    await statusFor(ring.traffic(nodeOf(LIMIT - 1, i)), `/nothing/${i}-last`, source)
+    const refused = await Promise.all(NODES.map((node) => firstRefusal(ring.traffic(node), '/', source, began + 30_000)))
     times.push(Math.max(...refused) - began)
     if (process.stderr.isTTY) process.stderr.write(`\r${name}: ${i + 1}/${repetitions}`)
   }
@@ -89,6 +64,5 @@ try {
   await measure(ring, 'evenly on four, at once', '198.19', turn, 0)
   await measure(ring, 'evenly on four, a request every 100 ms', '198.51', turn, 100)
 } finally {
-  agent.destroy()
   await ring.destroy()
 }

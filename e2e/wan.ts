@@ -13,6 +13,7 @@ import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseContext, RingwallClient } from '@ringwall/client'
 import { readOptions, whole } from '../tools/options.ts'
+import { quantile } from '../tools/quantile.ts'
 import { APP_PORT, address, buildNetwork, HOST, NODE_MAIN, nameOf, status, tearDown, whyNot, writeRing } from './namespaces.ts'
 
 const NODES = [1, 2, 3, 4, 5, 6, 7] as const
@@ -30,11 +31,6 @@ const FLAGS = ['--disable-warning=ExperimentalWarning']
 const oneWayMs = (from: number, to: number): number => (ROUND_TRIP_MS[[REGIONS[from], REGIONS[to]].sort().join('')] ?? 0) / 2
 
 const { count: COUNT } = readOptions({ count: whole(300) })
-
-const quantile = (list: readonly number[], q: number): number => {
-  const sorted = [...list].sort((a, b) => a - b)
-  return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)] ?? Number.NaN
-}
 
 const row = (name: string, list: readonly number[]): string =>
   `${name.padEnd(56)} ${[0.5, 0.99, 1].map((q) => `${quantile(list, q).toFixed(0)} ms`.padStart(9)).join('')}\n`

@@ -6,23 +6,13 @@
  * What it proves: this node says so of the incident; each receipt proves its decision, and the denials stood at the height that is named.
  */
 import { hash } from 'node:crypto'
-import { type Malformed, verifyStateProof } from '@ringwall/ledger'
-import {
-  canonicalJson,
-  type GenesisDocument,
-  genesisHash,
-  nodesHash,
-  type RingNode,
-  type StateParts,
-  stateRoot,
-  verifyMerkleProof,
-} from '@ringwall/ring'
+import { canonicalJson, type GenesisDocument, nodesHash, type RingNode, verifyMerkleProof } from '@ringwall/ring'
 import { decodeBase64url } from '@ringwall/ring/tx'
 import { z } from 'zod'
 import type { DeskIncident } from './incidents.ts'
 import { verifySignature } from './keys.ts'
 import type { RunningNode } from './node.ts'
-import { ReceiptInvalid, type ReceiptVerdict, verifyReceipt } from './receipt.ts'
+import { ReceiptInvalid, type ReceiptVerdict, verifyProvenState, verifyReceipt } from './receipt.ts'
 
 const DOMAIN = 'RINGWALL_INCIDENT_V1\n'
 const FILE_CHARS_MAX = 256 * 1_048_576
@@ -186,23 +176,8 @@ export interface EvidenceVerdict {
 /** @throws {ReceiptInvalid} Naming the part that does not hold. */
 export function verifyEvidence(text: string, genesis: GenesisDocument): EvidenceVerdict {
   const evidence = parseEvidence(text)
-  const { ring, node, exportedAtMs, provenHeight, state, nodes, incident, missing, denials } = evidence
-  const named = genesisHash(genesis)
-  if (ring !== named)
-    throw new ReceiptInvalid('/ring', `it is of ring ${ring.slice(0, 12)}…, the genesis document of ${named.slice(0, 12)}…`)
-  const validators = genesis.nodes
-    .filter(({ roles }) => roles.includes('validator'))
-    .map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) }))
-  let proven: ReturnType<typeof verifyStateProof>
-  try {
-    proven = verifyStateProof({ ring, validators }, Buffer.from(evidence.blocks, 'base64url'))
-  } catch (error) {
-    throw new ReceiptInvalid('/blocks', (error as Malformed).message)
-  }
-  if (proven.height !== provenHeight)
-    throw new ReceiptInvalid('/provenHeight', `the blocks prove the state after block ${proven.height}`)
-  if (stateRoot(state as unknown as StateParts) !== proven.root)
-    throw new ReceiptInvalid('/state', 'it is not the state that the certified block builds on')
+  const { node, exportedAtMs, provenHeight, state, nodes, incident, missing, denials } = evidence
+  const proven = verifyProvenState(evidence, genesis)
   if (nodesHash(nodes as unknown as readonly RingNode[]) !== state.nodes)
     throw new ReceiptInvalid('/nodes', 'they are not the nodes of that state')
   const signer = nodes.find(({ id }) => id === node)

@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, s
 import { dirname, join, resolve } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { compileRules } from '@ringwall/waf'
+import { bodyWithin } from './body-within.ts'
 import { StartError } from './errors.ts'
 import { boundPatternTime, findCrs, readCrs } from './rules.ts'
 import { ArchiveInvalid, readTar } from './tar.ts'
@@ -92,14 +93,8 @@ async function download(url: string): Promise<Buffer> {
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(DOWNLOAD_MS_MAX) })
     if (!response.ok || response.body === null) fail(`${url}: HTTP ${response.status}; is there such a release?`)
-    const chunks: Uint8Array[] = []
-    let bytes = 0
-    for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
-      bytes += chunk.length
-      if (bytes > ARCHIVE_BYTES_MAX) fail(`${url}: more than ${ARCHIVE_BYTES_MAX} bytes`)
-      chunks.push(chunk)
-    }
-    return Buffer.concat(chunks)
+    const tooLong = (): Error => new StartError('RULES_INVALID', `${url}: more than ${ARCHIVE_BYTES_MAX} bytes`)
+    return await bodyWithin(response.body as AsyncIterable<Uint8Array>, ARCHIVE_BYTES_MAX, tooLong)
   } catch (error) {
     if (error instanceof StartError) throw error
     const why =

@@ -128,24 +128,7 @@ export interface ReceiptVerdict {
 export function verifyReceipt(text: string, genesis: GenesisDocument): ReceiptVerdict {
   const receipt = parseReceipt(text)
   const { ring, decision, provenHeight, state, nodes, policy, denial } = receipt
-  const named = genesisHash(genesis)
-  if (ring !== named)
-    throw new ReceiptInvalid('/ring', `it is of ring ${ring.slice(0, 12)}…, the genesis document of ${named.slice(0, 12)}…`)
-
-  const validators = genesis.nodes
-    .filter(({ roles }) => roles.includes('validator'))
-    .map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) }))
-  let proven: ReturnType<typeof verifyStateProof>
-  try {
-    proven = verifyStateProof({ ring, validators }, Buffer.from(receipt.blocks, 'base64url'))
-  } catch (error) {
-    throw new ReceiptInvalid('/blocks', (error as Malformed).message)
-  }
-  if (proven.height !== provenHeight)
-    throw new ReceiptInvalid('/provenHeight', `the blocks prove the state after block ${proven.height}`)
-  if (stateRoot(state as unknown as StateParts) !== proven.root) {
-    throw new ReceiptInvalid('/state', 'it is not the state that the certified block builds on')
-  }
+  const proven = verifyProvenState(receipt, genesis)
   if (policyHash(policy) !== state.policy) throw new ReceiptInvalid('/policy', 'it is not the policy of that state')
 
   if (nodesHash(nodes as unknown as readonly RingNode[]) !== state.nodes)
@@ -179,6 +162,39 @@ export function verifyReceipt(text: string, genesis: GenesisDocument): ReceiptVe
     denial: denial === null ? undefined : subjectLine(denial.denial),
     signers: proven.signers,
   }
+}
+
+/** What a file says of a state, and the blocks that prove it. */
+export interface ProvenStateFile {
+  readonly ring: string
+  /** Base64url. */
+  readonly blocks: string
+  readonly provenHeight: number
+  readonly state: unknown
+}
+
+/** That validators of the genesis certify the state that a file carries. @throws {ReceiptInvalid} Naming the part that does not hold. */
+export function verifyProvenState(
+  { ring, blocks, provenHeight, state }: ProvenStateFile,
+  genesis: GenesisDocument,
+): ReturnType<typeof verifyStateProof> {
+  const named = genesisHash(genesis)
+  if (ring !== named)
+    throw new ReceiptInvalid('/ring', `it is of ring ${ring.slice(0, 12)}…, the genesis document of ${named.slice(0, 12)}…`)
+  const validators = genesis.nodes
+    .filter(({ roles }) => roles.includes('validator'))
+    .map(({ id, publicKey }) => ({ id, publicKey: decodeBase64url(publicKey) }))
+  let proven: ReturnType<typeof verifyStateProof>
+  try {
+    proven = verifyStateProof({ ring, validators }, Buffer.from(blocks, 'base64url'))
+  } catch (error) {
+    throw new ReceiptInvalid('/blocks', (error as Malformed).message)
+  }
+  if (proven.height !== provenHeight)
+    throw new ReceiptInvalid('/provenHeight', `the blocks prove the state after block ${proven.height}`)
+  if (stateRoot(state as StateParts) !== proven.root)
+    throw new ReceiptInvalid('/state', 'it is not the state that the certified block builds on')
+  return proven
 }
 
 /** Says what the proven denial is about; the subject's form was checked by the ring. */

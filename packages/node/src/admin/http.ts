@@ -7,8 +7,8 @@ import { extname, join, resolve, sep } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { HostPort } from '../address.ts'
-import { formatHostPort } from '../address.ts'
-import { StartError } from '../errors.ts'
+import { bodyWithin } from '../body-within.ts'
+import { listenOn } from '../listen-on.ts'
 import { ApiProblem } from './problem.ts'
 
 const BODY_BYTES_MAX = 1_048_576
@@ -126,18 +126,8 @@ export class AdminServer {
   }
 
   /** @throws {StartError} `PORT_IN_USE`. */
-  start(): Promise<void> {
-    const { listen } = this.#options
-    return new Promise((settle, refuse) => {
-      this.#server.once('error', (cause: NodeJS.ErrnoException) => {
-        const why =
-          cause.code === 'EADDRINUSE'
-            ? 'is in use by another program; stop that or change listen.admin'
-            : `cannot be bound: ${cause.code}`
-        refuse(new StartError('PORT_IN_USE', `${formatHostPort(listen)} (admin API) ${why}`, { cause }))
-      })
-      this.#server.listen(listen.port, listen.host, () => settle())
-    })
+  async start(): Promise<void> {
+    await listenOn(this.#server, this.#options.listen, 'listen.admin')
   }
 
   stop(): Promise<void> {
@@ -385,14 +375,8 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
 }
 
 async function readText(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length
-    if (bytes > BODY_BYTES_MAX) throw new ApiProblem(413, 'TOO_LARGE', `a body may have ${BODY_BYTES_MAX} bytes`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
+  const tooLong = (): Error => new ApiProblem(413, 'TOO_LARGE', `a body may have ${BODY_BYTES_MAX} bytes`)
+  return (await bodyWithin(request, BODY_BYTES_MAX, tooLong)).toString('utf8')
 }
 
 function sendProblem(response: ServerResponse, error: unknown): void {

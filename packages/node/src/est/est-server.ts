@@ -12,9 +12,11 @@ import { certificateOf, type MintRequest, mintSigningBytes, type SignedMintReque
 import { LedgerError } from '@ringwall/ledger'
 import type { RingState, View } from '@ringwall/ring'
 import { encodeBase64url, type TxBody } from '@ringwall/ring/tx'
-import { formatHostPort, type HostPort } from '../address.ts'
+import type { HostPort } from '../address.ts'
+import { bodyWithin } from '../body-within.ts'
 import { StartError } from '../errors.ts'
 import { randomNonce } from '../keys.ts'
+import { listenOn } from '../listen-on.ts'
 import { AuthorityCertificates } from '../signing/authority-certificates.ts'
 import { type Asked, MintRefused, SigningError } from '../signing/signing-service.ts'
 import { certificatesOnly, csrAttributes } from './certs-only.ts'
@@ -102,18 +104,8 @@ export class EstServer {
   }
 
   /** @throws {StartError} `PORT_IN_USE`. */
-  start(): Promise<void> {
-    const { listen } = this.#options.config
-    return new Promise((settle, refuse) => {
-      this.#server.once('error', (cause: NodeJS.ErrnoException) =>
-        refuse(
-          new StartError('PORT_IN_USE', `${formatHostPort(listen)} (EST) cannot be bound: ${cause.code}; change est.listen`, {
-            cause,
-          }),
-        ),
-      )
-      this.#server.listen(listen.port, listen.host, () => settle())
-    })
+  async start(): Promise<void> {
+    await listenOn(this.#server, this.#options.config.listen, 'est.listen')
   }
 
   stop(): Promise<void> {
@@ -232,16 +224,8 @@ interface Csr {
 async function csrIn(request: IncomingMessage): Promise<Csr> {
   const type = (request.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase()
   if (type !== 'application/pkcs10') throw new EstProblem(415, 'EST_TYPE', 'expected content-type: application/pkcs10')
-  const chunks: Buffer[] = []
-  let length = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    length += chunk.length
-    if (length > BODY_CHARS_MAX) throw new EstProblem(413, 'EST_TOO_LONG', `a request has at most ${BODY_CHARS_MAX} characters`)
-    chunks.push(chunk)
-  }
-  const text = Buffer.concat(chunks)
-    .toString('latin1')
-    .replace(/[\r\n\t ]/g, '')
+  const tooLong = (): Error => new EstProblem(413, 'EST_TOO_LONG', `a request has at most ${BODY_CHARS_MAX} characters`)
+  const text = (await bodyWithin(request, BODY_CHARS_MAX, tooLong)).toString('latin1').replace(/[\r\n\t ]/g, '')
   const der = Buffer.from(text, 'base64')
   if (text === '' || der.toString('base64') !== text)
     throw new EstProblem(

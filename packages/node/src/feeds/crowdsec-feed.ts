@@ -6,6 +6,7 @@
 import { type DenialSubject, parsePrefix, prefixSetOf, type View } from '@ringwall/ring'
 import { askFeed } from './ask-feed.ts'
 import { type FeedDecision, parseDecisionStream } from './crowdsec-decisions.ts'
+import { FeedPulls, type FeedStatus } from './feed-pulls.ts'
 
 export interface CrowdsecFeedConfig {
   readonly name: string
@@ -31,19 +32,6 @@ export interface CrowdsecFeedOptions {
   readonly ask?: (path: string) => Promise<string>
 }
 
-export interface FeedStatus {
-  readonly name: string
-  readonly url: string
-  readonly lastMs: number | null
-  readonly problem: string | null
-  /** Decisions that the node says. */
-  readonly held: number
-  /** That the policy does not let a node say: safe, too wide, too many. */
-  readonly refused: number
-  /** Of other kinds. */
-  readonly leftOut: number
-}
-
 interface Held extends FeedDecision {
   readonly endsMs: number
   readonly reason: string
@@ -65,26 +53,23 @@ const REASON_CHARS_MAX = 200
 export class CrowdsecFeed {
   readonly #options: CrowdsecFeedOptions
   readonly #held = new Map<string, Held>()
-  readonly #aborter = new AbortController()
-  #timer: NodeJS.Timeout | undefined
-  #failures = 0
+  readonly #pulls: FeedPulls
   #wholeMs = 0
-  #lastMs: number | undefined
-  #problem: string | undefined
   #refused = 0
   #leftOut = 0
 
   constructor(options: CrowdsecFeedOptions) {
+    const { name, everyMs } = options.config
     this.#options = options
+    this.#pulls = new FeedPulls({ name, everyMs, waitMsMax: WAIT_MS_MAX, log: options.log })
   }
 
   start(): void {
-    this.#plan(0)
+    this.#pulls.start((nowMs) => this.pull(nowMs))
   }
 
-  stop(): void {
-    this.#aborter.abort()
-    clearTimeout(this.#timer)
+  stop(): Promise<void> {
+    return this.#pulls.stop()
   }
 
   status(): FeedStatus {
@@ -92,45 +77,25 @@ export class CrowdsecFeed {
     return {
       name,
       url: url.href,
-      lastMs: this.#lastMs ?? null,
-      problem: this.#problem ?? null,
+      ...this.#pulls.status(),
       held: this.#held.size,
       refused: this.#refused,
       leftOut: this.#leftOut,
     }
   }
 
-  #plan(waitMs: number): void {
-    if (this.#aborter.signal.aborted) return
-    this.#timer = setTimeout(() => {
-      void this.pull(Date.now()).finally(() => {
-        const { everyMs } = this.#options.config
-        this.#plan(Math.min(Math.max(WAIT_MS_MAX, everyMs), everyMs * 2 ** Math.min(this.#failures, 10)))
-      })
-    }, waitMs)
-    this.#timer.unref()
-  }
-
-  /** One pull. Failures are told once, and counted: the next comes later each time. */
+  /** One pull, and what is to be said by then. */
   async pull(nowMs: number): Promise<void> {
-    const isWhole = nowMs - this.#wholeMs >= WHOLE_EVERY_MS || this.#lastMs === undefined || this.#failures > 0
-    const { name, origins } = this.#options.config
-    try {
+    const { lastMs, failures } = this.#pulls
+    const isWhole = nowMs - this.#wholeMs >= WHOLE_EVERY_MS || lastMs === undefined || failures > 0
+    const { origins } = this.#options.config
+    const isRunning = await this.#pulls.run(nowMs, async () => {
       const query = new URLSearchParams({ startup: String(isWhole), scopes: 'ip,range', origins: origins.join(',') })
       const text = await (this.#options.ask ?? ((path) => this.#ask(path)))(`v1/decisions/stream?${query}`)
       this.#take(parseDecisionStream(text), isWhole, nowMs)
-      if (this.#failures > 0) this.#options.log('info', `feed ${name}: answers again`)
       if (isWhole) this.#wholeMs = nowMs
-      this.#failures = 0
-      this.#problem = undefined
-      this.#lastMs = nowMs
-    } catch (error) {
-      if (this.#aborter.signal.aborted) return
-      this.#failures += 1
-      this.#problem = (error as Error).message.slice(0, 300)
-      if (this.#failures === 1) this.#options.log('warn', `feed ${name}: ${this.#problem}; what it said stands until it lapses`)
-    }
-    this.#say(nowMs)
+    })
+    if (isRunning) this.#say(nowMs)
   }
 
   #take({ added, deleted, leftOut }: ReturnType<typeof parseDecisionStream>, isWhole: boolean, nowMs: number): void {
@@ -190,7 +155,7 @@ export class CrowdsecFeed {
   async #ask(path: string): Promise<string> {
     const { url, key, ca } = this.#options.config
     const headers = { 'x-api-key': key, accept: 'application/json' }
-    const limits = { bytesMax: ANSWER_BYTES_MAX, timeoutMs: ANSWER_MS_MAX, signal: this.#aborter.signal }
+    const limits = { bytesMax: ANSWER_BYTES_MAX, timeoutMs: ANSWER_MS_MAX, signal: this.#pulls.signal }
     const { status, text } = await askFeed(new URL(path, url), { headers, ca, ...limits })
     if (status === 200) return text
     const hint = status === 403 ? ': the key is not known there (cscli bouncers add NAME makes one)' : ''

@@ -10,7 +10,7 @@ import { pageName, pageNumber, pagesIn, removePage, writePage } from '../taxii/p
 import { nestingOf, parseMoment, TAXII_TYPE } from '../taxii/protocol.ts'
 import { entryOf, StixInvalid } from '../taxii/stix-object.ts'
 import { askFeed, type FeedAnswer } from './ask-feed.ts'
-import type { FeedStatus } from './crowdsec-feed.ts'
+import { FeedPulls, type FeedStatus } from './feed-pulls.ts'
 
 export interface TaxiiFeedConfig {
   readonly name: string
@@ -96,30 +96,23 @@ const KEPT = [
 
 export class TaxiiFeed {
   readonly #options: TaxiiFeedOptions
-  readonly #aborter = new AbortController()
-  #timer: NodeJS.Timeout | undefined
-  #pulling: Promise<void> = Promise.resolve()
+  readonly #pulls: FeedPulls
   #state: FeedState | undefined
-  #failures = 0
-  #lastMs: number | undefined
-  #problem: string | undefined
-  /** As a server asks for (Retry-After). */
-  #waitMs = 0
 
   constructor(options: TaxiiFeedOptions) {
+    const { name, everyMs } = options.config
     this.#options = options
+    this.#pulls = new FeedPulls({ name, everyMs, waitMsMax: WAIT_MS_MAX, log: options.log })
   }
 
   /** Takes up what was kept, and pulls from then on. */
   async start(): Promise<void> {
     await this.open()
-    this.#plan(0)
+    this.#pulls.start((nowMs) => this.pull(nowMs))
   }
 
-  async stop(): Promise<void> {
-    this.#aborter.abort()
-    clearTimeout(this.#timer)
-    await this.#pulling
+  stop(): Promise<void> {
+    return this.#pulls.stop()
   }
 
   status(): FeedStatus {
@@ -127,24 +120,11 @@ export class TaxiiFeed {
     return {
       name,
       url: url.href,
-      lastMs: this.#lastMs ?? null,
-      problem: this.#problem ?? null,
+      ...this.#pulls.status(),
       held: this.#state?.count ?? 0,
       refused: this.#state?.full ?? 0,
       leftOut: this.#state?.leftOut ?? 0,
     }
-  }
-
-  #plan(waitMs: number): void {
-    if (this.#aborter.signal.aborted) return
-    this.#timer = setTimeout(() => {
-      this.#pulling = this.pull(Date.now()).finally(() => {
-        const { everyMs } = this.#options.config
-        const backOffMs = everyMs * 2 ** Math.min(this.#failures, 10)
-        this.#plan(Math.max(this.#waitMs, Math.min(Math.max(WAIT_MS_MAX, everyMs), backOffMs)))
-      })
-    }, waitMs)
-    this.#timer.unref()
   }
 
   async open(): Promise<void> {
@@ -159,24 +139,14 @@ export class TaxiiFeed {
     } else if (state !== undefined) await rm(folder, { recursive: true, force: true })
   }
 
-  /** One pull. Failures are told once, and counted: the next comes later each time. */
+  /** One pull. */
   async pull(nowMs: number): Promise<void> {
-    const { config, log } = this.#options
-    this.#waitMs = 0
-    try {
+    const { config, onChange } = this.#options
+    await this.#pulls.run(nowMs, async () => {
       const state = this.#state
       const isWhole = state === undefined || state.after === '' || nowMs - state.wholeMs >= config.wholeMs
-      if (await (isWhole ? this.#pullAll(nowMs) : this.#pullNews(state))) this.#options.onChange()
-      if (this.#failures > 0) log('info', `feed ${config.name}: answers again`)
-      this.#failures = 0
-      this.#problem = undefined
-      this.#lastMs = nowMs
-    } catch (error) {
-      if (this.#aborter.signal.aborted) return
-      this.#failures += 1
-      this.#problem = (error as Error).message.slice(0, 300)
-      if (this.#failures === 1) log('warn', `feed ${config.name}: ${this.#problem}; what it said stands until it lapses`)
-    }
+      if (await (isWhole ? this.#pullAll(nowMs) : this.#pullNews(state))) onChange()
+    })
   }
 
   /** Beside what is kept; when it is complete, what was before goes. Meanwhile both stand. */
@@ -261,7 +231,7 @@ export class TaxiiFeed {
     const { status, headers, text } = await (this.#options.ask ?? ((one) => this.#ask(one)))(path)
     if (status !== 200) {
       const after = Number(headers['retry-after'])
-      if (after > 0) this.#waitMs = Math.min(WAIT_MS_MAX, after * 1_000)
+      if (after > 0) this.#pulls.wait(after * 1_000)
       const hint =
         status === 401 || status === 403
           ? ': user and secret are not good there'
@@ -293,7 +263,7 @@ export class TaxiiFeed {
     const basic =
       credentials === undefined ? undefined : Buffer.from(`${credentials.user}:${credentials.secret}`).toString('base64')
     const headers = { accept: TAXII_TYPE, ...(basic === undefined ? {} : { authorization: `Basic ${basic}` }) }
-    const limits = { bytesMax: ANSWER_BYTES_MAX, timeoutMs: ANSWER_MS_MAX, signal: this.#aborter.signal }
+    const limits = { bytesMax: ANSWER_BYTES_MAX, timeoutMs: ANSWER_MS_MAX, signal: this.#pulls.signal }
     return askFeed(new URL(path, url), { headers, ca, ...limits })
   }
 }

@@ -10,7 +10,7 @@
 import { createHash, type KeyObject, sign } from 'node:crypto'
 import { createReadStream, createWriteStream, type WriteStream } from 'node:fs'
 import { chmod, lstat, mkdir, open, readdir, readFile, readlink, symlink } from 'node:fs/promises'
-import { dirname, join, relative, resolve, sep } from 'node:path'
+import { dirname, join, posix, relative, sep } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip, createGzip } from 'node:zlib'
@@ -295,8 +295,8 @@ export function listFault(list: ReleaseList, files: number, bytes: number): stri
     for (let at = 1; at < parts.length; at += 1)
       if (known.has(parts.slice(0, at).join('/'))) return `${JSON.stringify(path)} lies below a file or link`
     if ('link' in entry) {
-      const target = resolve('/root', dirname(path), entry.link)
-      if (entry.link.startsWith('/') || !target.startsWith('/root/') || /[\\\p{Cc}]/u.test(entry.link))
+      const target = posix.resolve('/release', posix.dirname(path), entry.link)
+      if (entry.link.startsWith('/') || !target.startsWith('/release/') || /[\\\p{Cc}]/u.test(entry.link))
         return `${JSON.stringify(path)} is a link that leaves the release`
     }
   }

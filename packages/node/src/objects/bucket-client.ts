@@ -6,6 +6,7 @@ import { hash } from 'node:crypto'
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { bodyWithin } from '../body-within.ts'
 import { awsEncode } from '../s3/sigv4.ts'
 import { type S3Credentials, signRequest } from '../s3/sigv4-sign.ts'
 import { childText, parseXml, type XmlElement } from '../s3/xml.ts'
@@ -292,12 +293,6 @@ function adviceFor(status: number, code: string | undefined): string {
 }
 
 async function textWithin(body: AsyncIterable<unknown>, bytesMax: number): Promise<string> {
-  const chunks: Buffer[] = []
-  let held = 0
-  for await (const chunk of body) {
-    held += (chunk as Buffer).length
-    if (held > bytesMax) throw new Error(`an answer of more than ${bytesMax} bytes`)
-    chunks.push(chunk as Buffer)
-  }
-  return Buffer.concat(chunks).toString('utf8')
+  const bytes = await bodyWithin(body, bytesMax, () => new Error(`an answer of more than ${bytesMax} bytes`))
+  return bytes.toString('utf8')
 }

@@ -11,7 +11,7 @@ import type { Duplex } from 'node:stream'
 import type { Fabric, NodeId } from '@ringwall/fabric'
 import { MANIFEST_BYTES_MAX } from '@ringwall/vault'
 import { z } from 'zod'
-import { bodyWithin } from './shard-server.ts'
+import { pieceWithin } from './shard-server.ts'
 import type { HeldShard } from './shard-store.ts'
 
 /** A peer that neither takes nor gives anything for so long is given up. */
@@ -200,7 +200,7 @@ export class ShardClient {
 
   async #body(from: NodeId, response: IncomingMessage, bytesMax: number): Promise<Buffer> {
     try {
-      return await bodyWithin(response, bytesMax)
+      return await pieceWithin(response, bytesMax)
     } catch (error) {
       response.destroy()
       throw new PeerFailed(from, (error as Error).message)

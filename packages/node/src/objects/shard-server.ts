@@ -17,6 +17,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Fabric, NodeId } from '@ringwall/fabric'
 import type { RingState } from '@ringwall/ring'
 import { MANIFEST_BYTES_MAX, parseManifest, VaultError } from '@ringwall/vault'
+import { bodyWithin } from '../body-within.ts'
 import { pour } from './pour.ts'
 import { FolderFull, type ShardStore, StoreAway } from './shard-store.ts'
 import type { Slab, SlabPool } from './slabs.ts'
@@ -152,7 +153,7 @@ export class ShardServer {
 
   async #takeManifest(request: IncomingMessage, response: ServerResponse, version: string): Promise<void> {
     const { folder, state } = this.#options
-    const bytes = await bodyWithin(request, MANIFEST_BYTES_MAX)
+    const bytes = await pieceWithin(request, MANIFEST_BYTES_MAX)
     if (state().objects.version(version) !== undefined || parseManifest(bytes).version !== version) {
       response.writeHead(409).end()
       return
@@ -176,16 +177,8 @@ export function written(response: ServerResponse, bytes: Uint8Array): Promise<vo
 }
 
 /** @throws {VaultError} VAULT_TOO_LARGE */
-export async function bodyWithin(body: AsyncIterable<unknown>, bytesMax: number): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let held = 0
-  for await (const chunk of body) {
-    held += (chunk as Buffer).length
-    if (held > bytesMax) throw new VaultError('VAULT_TOO_LARGE', `more than ${bytesMax} bytes`)
-    chunks.push(chunk as Buffer)
-  }
-  return Buffer.concat(chunks)
-}
+export const pieceWithin = (body: AsyncIterable<unknown>, bytesMax: number): Promise<Buffer> =>
+  bodyWithin(body, bytesMax, () => new VaultError('VAULT_TOO_LARGE', `more than ${bytesMax} bytes`))
 
 function fail(response: ServerResponse, error: unknown): void {
   if (response.headersSent) response.destroy()

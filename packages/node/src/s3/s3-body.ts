@@ -5,7 +5,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 import { CHECKSUMS, type ChecksumName, createDigest, type DigestName } from '../objects/digests.ts'
-import { bodyWithin } from '../objects/shard-server.ts'
+import { pieceWithin } from '../objects/shard-server.ts'
 import { S3Error } from './s3-error.ts'
 import { ChunkSignatures, type Claim } from './sigv4.ts'
 
@@ -91,7 +91,7 @@ const base64 = (hex: string): string => Buffer.from(hex, 'hex').toString('base64
 
 /** All of a small body, verified. @throws {S3Error} */
 export async function wholeBody({ chunks, digests, check }: Body, bytesMax: number): Promise<Buffer> {
-  const bytes = await bodyWithin(chunks, bytesMax)
+  const bytes = await pieceWithin(chunks, bytesMax)
   check(
     digests.map((name) => {
       const digest = createDigest(name)

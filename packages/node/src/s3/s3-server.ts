@@ -3,12 +3,10 @@
  * access key of the ring; what its identity may, the policy says.
  */
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import { formatHostPort } from '../address.ts'
 import type { S3Config } from '../config.ts'
-import { StartError } from '../errors.ts'
+import { listenOn, readTlsFile } from '../listen-on.ts'
 import type { ObjectService } from '../objects/object-service.ts'
 import { S3Buckets } from './s3-buckets.ts'
 import { S3Call } from './s3-call.ts'
@@ -57,22 +55,21 @@ export class S3Server {
     const server =
       tls === undefined
         ? createServer(limits, handler)
-        : createTlsServer({ ...limits, cert: read(tls.certificate), key: read(tls.key), minVersion: 'TLSv1.2' }, handler)
+        : createTlsServer(
+            {
+              ...limits,
+              cert: readTlsFile(tls.certificate, 's3.tls'),
+              key: readTlsFile(tls.key, 's3.tls'),
+              minVersion: 'TLSv1.2',
+            },
+            handler,
+          )
     server.maxConnections = CONNECTIONS_MAX
     server.setTimeout(REST_MS_MAX)
     // Whether the body is wanted is known before it is sent.
     server.on('checkContinue', handler)
     this.#server = server
-    await new Promise<void>((settle, refuse) => {
-      server.once('error', (cause: NodeJS.ErrnoException) =>
-        refuse(
-          new StartError('PORT_IN_USE', `${formatHostPort(listen)} (s3.listen) cannot be bound: ${cause.code ?? cause.message}`, {
-            cause,
-          }),
-        ),
-      )
-      server.listen(listen.port, listen.host, settle)
-    })
+    await listenOn(server, listen, 's3.listen')
     server.on('error', (error) => this.#options.say('warn', `S3: ${error.message}`))
   }
 
@@ -182,14 +179,6 @@ export class S3Server {
 
 function notAllowed(method: string): S3Error {
   return new S3Error('MethodNotAllowed', `${method} is not taken here`)
-}
-
-function read(file: string): Buffer {
-  try {
-    return readFileSync(file)
-  } catch (cause) {
-    throw new StartError('CONFIG_INVALID', `${file}: cannot be read, and s3.tls names it`, { cause })
-  }
 }
 
 function refuse(request: IncomingMessage, response: ServerResponse, { code, message, status }: S3Error, id: string): void {

@@ -2,12 +2,11 @@
  * The server of TAXII 2.1 (OASIS Standard, 10 June 2021), sections 4 and 5: discovery, one API root, its collections, their objects, manifests
  * and versions, status of what was posted. Everybody says who they are: clients of the policy by HTTP basic, operators by their token.
  */
-import { readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { HostPort } from '../address.ts'
-import { formatHostPort } from '../address.ts'
-import { StartError } from '../errors.ts'
+import { bodyWithin } from '../body-within.ts'
+import { listenOn, readTlsFile } from '../listen-on.ts'
 import type { Inbox } from './inbox.ts'
 import { formatMoment, nestingOf, parseFilter, STIX_TYPE, TAXII_TYPE, TaxiiError } from './protocol.ts'
 import { addedHeaders, type ObjectShelf, type ShelfPage } from './shelf.ts'
@@ -84,20 +83,21 @@ export class TaxiiServer {
     const server =
       tls === undefined
         ? createServer(limits, handler)
-        : createTlsServer({ ...limits, cert: read(tls.certificate), key: read(tls.key), minVersion: 'TLSv1.2' }, handler)
+        : createTlsServer(
+            {
+              ...limits,
+              cert: readTlsFile(tls.certificate, 'taxii.tls'),
+              key: readTlsFile(tls.key, 'taxii.tls'),
+              minVersion: 'TLSv1.2',
+            },
+            handler,
+          )
     server.maxConnections = CONNECTIONS_MAX
     server.setTimeout(REST_MS_MAX)
     this.#server = server
-    await new Promise<void>((settle, refuse) => {
-      server.once('error', (cause: NodeJS.ErrnoException) => {
-        const what = `${formatHostPort(listen)} (taxii.listen) cannot be bound: ${cause.code ?? cause.message}`
-        refuse(new StartError('PORT_IN_USE', what, { cause }))
-      })
-      server.listen(listen.port, listen.host, settle)
-    })
+    const port = await listenOn(server, listen, 'taxii.listen')
     server.on('error', (error) => this.#options.say('warn', `TAXII: ${error.message}`))
-    const address = server.address()
-    return typeof address === 'object' && address !== null ? address.port : listen.port
+    return port
   }
 
   async stop(): Promise<void> {
@@ -295,14 +295,6 @@ export class TaxiiServer {
 
 const json = (value: unknown): Reply => ({ text: JSON.stringify(value) })
 
-function read(file: string): Buffer {
-  try {
-    return readFileSync(file)
-  } catch (cause) {
-    throw new StartError('CONFIG_INVALID', `${file}: the certificate or key of taxii.tls cannot be read`, { cause })
-  }
-}
-
 function allow(isAllowed: boolean, path: string, methods: string): void {
   if (!isAllowed) throw new TaxiiError(405, 'TAXII_METHOD', `${path.slice(0, 200)} takes ${methods}`)
 }
@@ -346,14 +338,8 @@ function decoded(text: string): string {
 }
 
 async function textOf(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length
-    if (bytes > BODY_BYTES_MAX) throw new TaxiiError(413, 'TAXII_TOO_LARGE', `a body may have ${BODY_BYTES_MAX} bytes`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
+  const tooLong = (): Error => new TaxiiError(413, 'TAXII_TOO_LARGE', `a body may have ${BODY_BYTES_MAX} bytes`)
+  return (await bodyWithin(request, BODY_BYTES_MAX, tooLong)).toString('utf8')
 }
 
 /** Of an envelope (section 3.7). @throws {TaxiiError} */
