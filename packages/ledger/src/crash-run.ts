@@ -24,6 +24,8 @@ export interface CrashRunOptions {
   readonly spares?: number
   /** Seals everything from the second start on, under another key at each start. */
   readonly rekeys?: boolean
+  /** Of the ledger, unless undefined. */
+  readonly snapshotBlocks?: number
   /** Uniform in [0, 1). */
   readonly random: () => number
   readonly progress: (line: string) => void
@@ -67,9 +69,7 @@ export async function runCrashes(options: CrashRunOptions): Promise<CrashSummary
     }
   })
   const ring = createHash('sha256').update(options.directory).digest('hex')
-  const children = validators.map(
-    (validator) => new Child(validator, options.directory, ring, validators, nodes, options.rekeys ?? false),
-  )
+  const children = validators.map((validator) => new Child(validator, ring, validators, options))
   for (const { directory } of spares === 0 ? [] : children) {
     await mkdir(directory, { recursive: true })
     await writeFile(join(directory, FIRST_START_FILE), '')
@@ -126,7 +126,7 @@ async function summarize(
     const seen = new Set<string>()
     const application = tallyApplication((id) => seen.add(id), all, members)
     const verdict = await verifyLedgerDirectory({ directory: child.directory, application, genesis, seal: child.seal() })
-    problems.push(...verdict.problems)
+    problems.push(...child.problems, ...verdict.problems)
     height = Math.max(height, verdict.height)
     for (const id of child.missing) lost.add(id)
     for (const id of child.acknowledged) if (!seen.has(id)) lost.add(id)
@@ -142,13 +142,14 @@ class Child {
   readonly directory: string
   readonly acknowledged: string[] = []
   readonly missing = new Set<string>()
+  /** That a start found. */
+  readonly problems: string[] = []
   kills = 0
   starts = 0
   readonly #validator: Validator
   readonly #ring: string
   readonly #validators: readonly Validator[]
-  readonly #members: number
-  readonly #rekeys: boolean
+  readonly #options: CrashRunOptions
   readonly #storageKeys: Buffer[] = []
   /** Acknowledged and not yet found on disk by a later start. */
   #unchecked: string[] = []
@@ -156,20 +157,12 @@ class Child {
   #closed: Promise<unknown> = Promise.resolve()
   #ready: Promise<void> = Promise.resolve()
 
-  constructor(
-    validator: Validator,
-    root: string,
-    ring: string,
-    validators: readonly Validator[],
-    members: number,
-    rekeys: boolean,
-  ) {
-    this.directory = join(root, validator.id)
+  constructor(validator: Validator, ring: string, validators: readonly Validator[], options: CrashRunOptions) {
+    this.directory = join(options.directory, validator.id)
     this.#validator = validator
     this.#ring = ring
     this.#validators = validators
-    this.#members = members
-    this.#rekeys = rekeys
+    this.#options = options
   }
 
   /** With the last key alone, once all is sealed under it. */
@@ -179,7 +172,8 @@ class Child {
   }
 
   start(): void {
-    if (this.#rekeys && this.starts > 0) this.#storageKeys.push(randomBytes(STORAGE_KEY_BYTES))
+    const { nodes, rekeys = false, snapshotBlocks } = this.#options
+    if (rekeys && this.starts > 0) this.#storageKeys.push(randomBytes(STORAGE_KEY_BYTES))
     const expect = this.#unchecked
     const child = spawn(process.execPath, [join(import.meta.dirname, 'crash-child.ts')], { stdio: ['pipe', 'pipe', 'inherit'] })
     this.#process = child
@@ -190,7 +184,8 @@ class Child {
       privateKey: this.#validator.privateKey,
       ring: this.#ring,
       validators: this.#validators.map(({ id, publicKey, port }) => ({ id, publicKey, port })),
-      members: this.#members,
+      members: nodes,
+      ...(snapshotBlocks === undefined ? {} : { snapshotBlocks }),
       expect,
       storageKeys: this.#storageKeys.map((key) => key.toString('base64')),
       run: this.starts,
@@ -213,6 +208,7 @@ class Child {
         this.acknowledged.push(value)
         this.#unchecked.push(value)
       } else if (word === 'missing') this.missing.add(value)
+      else if (word === 'problem') this.problems.push(line.slice('problem '.length))
       else if (word === 'ready') {
         clearTimeout(late)
         this.#unchecked = this.#unchecked.filter((id) => !expect.includes(id))
