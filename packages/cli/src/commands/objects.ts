@@ -27,12 +27,12 @@ function doing({ repairing, mending, missing, waiting, waits, passedAtMs, reason
     return `its bucket is away for ${duration(Date.now() - storeAway.sinceMs)}: ${printable(storeAway.reason)}`
   if (repairing !== null) {
     const all =
-      mending === null || mending.ofShards < 2
+      mending == null || mending.ofShards < 2
         ? ''
         : `; ${mending.shards} of ${mending.ofShards} made, ${percent(mending.bytes, mending.ofBytes)} % in all`
     return `makes shard ${repairing.index} of ${repairing.version.slice(0, 8)} anew, ${percent(repairing.bytes, repairing.of)} %${all}`
   }
-  if (waiting > 0) return `${waiting} wait: ${printable(waits[0]?.reason ?? 'for other nodes')}`
+  if (waiting > 0) return `${waiting} wait: ${printable(waits?.[0]?.reason ?? 'for other nodes')}`
   if (missing > 0) return `${missing} to make anew`
   return passedAtMs === null ? 'not looked yet' : 'whole'
 }
