@@ -154,7 +154,7 @@ function NodeTable({ nodes, now }: { readonly nodes: readonly VaultNode[]; reado
         </thead>
         <tbody>
           {nodes.map((node) => (
-            <NodeRow key={node.id} node={node} nodes={nodes} now={now} />
+            <NodeRow key={node.id} node={node} now={now} />
           ))}
         </tbody>
       </table>
@@ -162,9 +162,9 @@ function NodeTable({ nodes, now }: { readonly nodes: readonly VaultNode[]; reado
   )
 }
 
-function NodeRow({ node, nodes, now }: { readonly node: VaultNode; readonly nodes: readonly VaultNode[]; readonly now: number }) {
+function NodeRow({ node, now }: { readonly node: VaultNode; readonly now: number }) {
   const { id, region, self, standing } = node
-  const { level, text } = stateOf(node, nodes, now)
+  const { level, text } = stateOf(node, now)
   const ago = (atMs: number | null): string => (atMs === null ? '–' : `${duration(now - atMs)} ago`)
   return (
     <tr>
@@ -172,7 +172,7 @@ function NodeRow({ node, nodes, now }: { readonly node: VaultNode; readonly node
         {id}
         {self ? ' (this)' : ''} <span className="soft">{region}</span>
       </td>
-      <td className={`path ${level}`}>{text}</td>
+      <td className={level}>{text}</td>
       {standing === null ? (
         <td colSpan={7}>–</td>
       ) : (
@@ -181,13 +181,13 @@ function NodeRow({ node, nodes, now }: { readonly node: VaultNode; readonly node
           <td className="number" title={`of ${size(standing.bytesMax)}`}>
             {size(standing.bytes)}
           </td>
-          <td className="number" title={size(standing.repairedBytes)}>
-            {standing.repaired}
+          <td className="number">
+            {standing.repaired} <span className="soft">{size(standing.repairedBytes)}</span>
           </td>
           <td className={standing.corrupt > 0 ? 'number bad' : 'number'}>{standing.corrupt}</td>
           <td className="number">{ago(standing.passedAtMs)}</td>
           <td className="number">{standing.uncompared > 0 ? `${standing.uncompared} left` : ago(standing.comparedAtMs)}</td>
-          <td>{standing.store}</td>
+          <td className="path">{standing.store}</td>
         </>
       )}
     </tr>
@@ -258,7 +258,7 @@ function BucketTable({ buckets }: { readonly buckets: readonly VaultBucket[] }) 
   return (
     <>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard. */}
-      <section className="scroll" tabIndex={0} aria-label="Buckets">
+      <section className="scroll" tabIndex={0} aria-label="Buckets and their versions">
         <table>
           <thead>
             <tr>

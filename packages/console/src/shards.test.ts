@@ -101,21 +101,27 @@ test('the verdict on a ring is one line, and the gravest decides how it is shown
   assert.deepEqual(verdict(two({}), 0), { level: 'good', text: 'No objects yet.' })
 })
 
-test('a node that does not answer, or cannot get at its shards, is shown as such, and whether others make its shards', () => {
-  const silent = [node('n1', { away: ['n2'] }), node('n2', null)]
-  assert.deepEqual(stateOf(silent[1] as VaultNode, silent, NOW), {
-    level: 'bad',
-    text: 'does not answer: connection refused; its shards are made anew elsewhere',
-  })
-  const away = node('n2', { storeAway })
-  assert.deepEqual(stateOf(away, [node('n1'), away], NOW), {
-    level: 'bad',
-    text: 'cannot get at its shards for 1 min 30 s: no answer in 10 s',
-  })
+test('a node that does not answer, or cannot get at its shards, is shown as such, with why, and who makes its shards', () => {
+  const nodes = [node('n1', { away: ['n3'] }), node('n2', { storeAway }), node('n3', null)]
+  assert.deepEqual(
+    nodes.map((one) => stateOf(one, NOW)),
+    [
+      { level: 'good', text: 'whole' },
+      { level: 'bad', text: 'store away for 1 min 30 s' },
+      { level: 'bad', text: 'does not answer' },
+    ],
+  )
+  assert.deepEqual(
+    obstacles(nodes, NOW).map(({ text }) => text),
+    [
+      'store away for 1 min 30 s: no answer in 10 s',
+      'does not answer: connection refused; its shards are made anew elsewhere, say n1',
+    ],
+  )
 })
 
 test('what a node is at: repairs come before what waits, and comparing does not make it less whole', () => {
-  const told = (standing: Partial<Standing>): string => stateOf(node('n1', standing), [], NOW).text
+  const told = (standing: Partial<Standing>): string => stateOf(node('n1', standing), NOW).text
   assert.equal(told({ ...repairing, waiting: 1 }), 'repairing, 25 %')
   assert.equal(told({ waiting: 1, missing: 1 }), '1 waiting')
   assert.equal(told({ missing: 1 }), '1 to repair')

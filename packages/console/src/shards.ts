@@ -30,15 +30,11 @@ export const awayBy = (nodes: readonly VaultNode[], id: string): readonly string
   nodes.filter(({ standing }) => standing?.away.includes(id) === true).map(({ id: teller }) => teller)
 
 /** Of one node. @param nowMs Unix milliseconds. */
-export function stateOf(node: VaultNode, nodes: readonly VaultNode[], nowMs: number): Told {
-  const { standing, reason } = node
-  const isAway = awayBy(nodes, node.id).length > 0 ? '; its shards are made anew elsewhere' : ''
-  if (standing === null) return { level: 'bad', text: `does not answer: ${reason ?? 'unknown'}${isAway}` }
+export function stateOf(node: VaultNode, nowMs: number): Told {
+  const { standing } = node
+  if (standing === null) return { level: 'bad', text: 'does not answer' }
   const { storeAway, missing, waiting, passedAtMs, uncompared } = standing
-  if (storeAway !== null) {
-    const since = duration(nowMs - storeAway.sinceMs)
-    return { level: 'bad', text: `cannot get at its shards for ${since}: ${storeAway.reason}${isAway}` }
-  }
+  if (storeAway !== null) return { level: 'bad', text: `store away for ${duration(nowMs - storeAway.sinceMs)}` }
   const mended = mendedOn(node)
   if (mended !== undefined) return { level: 'warn', text: `repairing, ${percent(mended.bytes, mended.of)} %` }
   if (waiting > 0) return { level: 'warn', text: `${waiting} waiting` }
@@ -87,8 +83,13 @@ export interface Obstacle extends Told {
 export function obstacles(nodes: readonly VaultNode[], nowMs: number): readonly Obstacle[] {
   return nodes.flatMap((node): readonly Obstacle[] => {
     const { id, standing } = node
-    if (standing === null || standing.storeAway !== null)
-      return [{ node: id, version: undefined, ...stateOf(node, nodes, nowMs) }]
+    const why = standing === null ? (node.reason ?? 'unknown') : standing.storeAway?.reason
+    if (standing === null || why !== undefined) {
+      const { level, text } = stateOf(node, nowMs)
+      const tellers = awayBy(nodes, id)
+      const isAway = tellers.length === 0 ? '' : `; its shards are made anew elsewhere, say ${tellers.join(', ')}`
+      return [{ node: id, version: undefined, level, text: `${text}: ${why}${isAway}` }]
+    }
     const told = standing.waits.map(({ version, reason }): Obstacle => ({ node: id, version, level: 'warn', text: reason }))
     const more = standing.waiting - told.length
     if (told.length === 0 || more <= 0) return told

@@ -121,6 +121,11 @@ export class Healer {
     this.#wake?.()
   }
 
+  /** Its own shard was wrong when it was read: it is compared soon, and not when its turn comes. */
+  doubt(version: string, index: number): void {
+    if (this.#scrubbed.delete(`${version}.${index}`)) this.hurry()
+  }
+
   async #run(): Promise<void> {
     const { signal } = this.#stopped
     while (!signal.aborted) {

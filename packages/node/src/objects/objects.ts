@@ -116,11 +116,13 @@ export class Objects {
         const nowMs = Date.now()
         return view().nodes.filter(({ id }) => !this.#isAway(id) && holdOf(fleet, id, nowMs) === undefined)
       },
-      onFault: (party, version, index, what) =>
+      onFault: (party, version, index, what) => {
+        if (party === self) this.healer.doubt(version, index)
         this.#tell(
           `${party} ${version} ${index} ${what}`,
           `${party} gave ${what === 'wrong' ? 'a wrong' : 'no'} shard ${index} of ${version}`,
-        ),
+        )
+      },
       onLeftOut: (party, version, reason) =>
         this.#tell(`${party} left out`, `${party} did not take its shard of ${version}: ${reason}`),
       onChange: () => this.healer.hurry(),
