@@ -32,6 +32,7 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
+import { BlobShape } from '@ringwall/vault'
 import { BucketClient } from '../packages/node/src/objects/bucket-client.ts'
 import { ShardBucket } from '../packages/node/src/objects/shard-bucket.ts'
 import { ShardFolder } from '../packages/node/src/objects/shard-folder.ts'
@@ -309,8 +310,10 @@ test('09 shards of another ring are kept in a bucket of this one: whole, in part
 test('10 the console shows a shard that rotted as it is found, named and made anew, and one that was removed, without a command', {
   skip: consoleSkip,
 }, async () => {
-  await put('healed', bytesOf(5_000_000))
-  const isOfHealed = (file: string): boolean => statSync(file).size > 2_000_000
+  await put('healed', bytesOf(5_100_001))
+  // No other object of these tests has shards of this size.
+  const { shardBytes } = new BlobShape(5_100_001, 2)
+  const isOfHealed = (file: string): boolean => statSync(file, { throwIfNoEntry: false })?.size === shardBytes
   const shardOf = (node: number): string => scene.shardFiles(node).find(isOfHealed) as string
   const standing = (node: number) => scene.ring.client(node).vaultObjects()
   for (const node of [2, 3])
@@ -326,7 +329,7 @@ test('10 the console shows a shard that rotted as it is found, named and made an
     const before = await Promise.all([2, 3].map(standing))
 
     flipByte(shardOf(3), 1_000)
-    assert.equal((await get(scene.s3(3, key), 'healed')).length, 5_000_000)
+    assert.equal((await get(scene.s3(3, key), 'healed')).length, 5_100_001)
     const accused = page.getByRole('region', { name: 'Nodes that gave wrong shards, or none' }).getByRole('row', { name: 'n3' })
     await eventually('n3 is named', async () => /^n3\s+[1-9]\d*\s.* ago\s.*\bn3$/.test(await accused.innerText()))
 
@@ -340,7 +343,7 @@ test('10 the console shows a shard that rotted as it is found, named and made an
     await holders.getByRole('row', { name: new RegExp(`^n3 .*whole.* ${third} \\S+ MiB 1 `) }).waitFor()
     assert.ok(isOfHealed(removed))
     const { faults } = await standing(3)
-    assert.equal((await get(scene.s3(3, key), 'healed')).length, 5_000_000)
+    assert.equal((await get(scene.s3(3, key), 'healed')).length, 5_100_001)
     assert.equal((await standing(3)).faults, faults, 'its shard is right again')
   } finally {
     await browser.close()

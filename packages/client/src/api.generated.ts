@@ -160,7 +160,7 @@ export type VaultObjects = { readonly node: string; /** That the ring knows. */ 
 export type VaultShards = { /** That the ring knows, markers too. */ readonly versions: number; readonly versionsMax: number; readonly buckets: readonly VaultBucket[]; readonly nodes: readonly VaultNode[] }
 
 /** A bucket of objects. */
-export type VaultBucket = { readonly name: string; /** Markers too. */ readonly versions: number; /** Of plaintext, all versions together. */ readonly bytes: number; /** Shards that are enough. */ readonly data: number; readonly shards: number; /** Regions; empty: anywhere. */ readonly residency: readonly string[]; readonly versioning: 'off' | 'on' | 'suspended' }
+export type VaultBucket = { readonly name: string; /** Markers too. */ readonly versions: number; /** Of plaintext, all versions together, by the last whole look of the node that is asked; null: it has not looked yet. */ readonly bytes: number | null; /** Shards that are enough. */ readonly data: number; readonly shards: number; /** Regions; empty: anywhere. */ readonly residency: readonly string[]; readonly versioning: 'off' | 'on' | 'suspended' }
 
 /** What a node says of its own shards. */
 export type VaultNode = { readonly id: string; readonly region: string; readonly self: boolean; /** Why nothing is known of it; null when it answered. */ readonly reason: string | null; readonly standing: VaultStanding | null }

@@ -73,7 +73,9 @@ function Figures({
       />
       <Figure
         name="Content"
-        value={size(buckets.reduce((all, { bytes }) => all + bytes, 0))}
+        value={
+          buckets.some(({ bytes }) => bytes === null) ? '–' : size(buckets.reduce((all, { bytes }) => all + (bytes ?? 0), 0))
+        }
         note={`${size(sum((standing) => standing.bytes))} in shards`}
       />
       <Figure
@@ -279,7 +281,7 @@ function BucketTable({ buckets }: { readonly buckets: readonly VaultBucket[] }) 
               <tr key={name}>
                 <td>{name}</td>
                 <td className="number">{versions}</td>
-                <td className="number">{size(bytes)}</td>
+                <td className="number">{bytes === null ? '–' : size(bytes)}</td>
                 <td>
                   {data} of {counted(shards, 'shard')}
                 </td>

@@ -73,15 +73,22 @@ function objects(node: RunningNode): unknown {
 /** Of every node: each is asked how its own shards stand. */
 async function shards(node: RunningNode): Promise<unknown> {
   const { objects: held } = node.ledger.state()
-  const bytes = new Map<string, number>()
-  for (const { bucket, version } of held.versions()) bytes.set(bucket, (bytes.get(bucket) ?? 0) + version.size)
+  const bytes = node.objects.healer.bucketBytes
   const standings = await node.queries.shards()
   const links = new Map(node.fabric.links().map((link) => [link.id, link]))
   return {
     versions: held.size,
     versionsMax: OBJECT_VERSIONS_MAX,
     buckets: held.buckets().map(({ name, held: versions, data, shards: all, residency, versioning }) => {
-      return { name, versions, bytes: bytes.get(name) ?? 0, data, shards: all, residency, versioning }
+      return {
+        name,
+        versions,
+        bytes: bytes === undefined ? null : (bytes.get(name) ?? 0),
+        data,
+        shards: all,
+        residency,
+        versioning,
+      }
     }),
     nodes: node.view().nodes.map(({ id, region }) => {
       const standing = standings.get(id) ?? null

@@ -595,7 +595,10 @@ export const schemas: Readonly<Record<string, Schema>> = {
   VaultBucket: object('A bucket of objects.', {
     name: text,
     versions: described('Markers too.', whole),
-    bytes: described('Of plaintext, all versions together.', whole),
+    bytes: described(
+      'Of plaintext, all versions together, by the last whole look of the node that is asked; null: it has not looked yet.',
+      orNull(whole),
+    ),
     data: described('Shards that are enough.', whole),
     shards: whole,
     residency: described('Regions; empty: anywhere.', list(text)),

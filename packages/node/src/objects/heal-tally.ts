@@ -27,9 +27,15 @@ export class HealTally {
   shards = 0
   missing = 0
   uncompared = 0
+  /** Of plaintext, all versions of a bucket together. */
+  readonly bucketBytes = new Map<string, number>()
   readonly #waits: Wait[] = []
   #waiting = 0
   #comparedAtMs = Number.POSITIVE_INFINITY
+
+  met(bucket: string, bytes: number): void {
+    this.bucketBytes.set(bucket, (this.bucketBytes.get(bucket) ?? 0) + bytes)
+  }
 
   wait(version: string, { message }: Error): void {
     this.#waiting += 1

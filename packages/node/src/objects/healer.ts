@@ -105,6 +105,11 @@ export class Healer {
     return { ...this.#last.standing, ...this.#counts, repairing: this.#repairing, mending, passedAtMs: this.#passedAtMs }
   }
 
+  /** Plaintext of all versions by bucket, as the last whole pass met them; undefined: there was none yet. */
+  get bucketBytes(): ReadonlyMap<string, number> | undefined {
+    return this.#passedAtMs === null ? undefined : this.#last.bucketBytes
+  }
+
   start(): void {
     this.#running ??= this.#run()
   }
@@ -167,6 +172,7 @@ export class Healer {
         if (this.#stopped.signal.aborted) return
         at += 1
         if (at % SLICE === 0) await new Promise(setImmediate)
+        tally.met(name, version.size)
         const bucket = service.state.objects.bucket(name)
         // The ledger goes on meanwhile.
         if (bucket !== undefined && service.state.objects.version(version.id) !== undefined)
