@@ -89,8 +89,8 @@ test('the verdict on a ring is one line, and the gravest decides how it is shown
     ],
     [two({ missing: 3, waiting: 2 }), 'warn', '1 shard to repair. 2 shards waiting.'],
     [two({ passedAtMs: null }), 'warn', 'Not looked yet: n2.'],
-    [two(null), 'bad', 'No answer from n2.'],
-    [two({ storeAway }), 'bad', 'Shards out of reach on n2.'],
+    [two(null), 'bad', 'Whole on 1 node. No answer from n2.'],
+    [two({ storeAway }), 'bad', 'Whole on 1 node. Shards out of reach on n2.'],
     [
       [node('n1', { ...repairing, missing: 2, waiting: 2 }), node('n2', null)],
       'bad',

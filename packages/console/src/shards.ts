@@ -56,6 +56,7 @@ export function verdict(nodes: readonly VaultNode[], versions: number): Told {
   const missing = sum((standing) => Math.max(0, standing.missing - standing.waiting))
   const unseen = nodes.filter(({ standing }) => standing?.passedAtMs === null)
   const parts: string[] = []
+  const out = [...silent, ...storeless]
   if (mended.length > 0) {
     const all = mended.reduce((one, two) => ({ bytes: one.bytes + two.bytes, of: one.of + two.of }))
     parts.push(`Repairing on ${counted(mended.length, 'node')}: ${progressText(all)}.`)
@@ -64,14 +65,15 @@ export function verdict(nodes: readonly VaultNode[], versions: number): Told {
   if (silent.length > 0) parts.push(`No answer from ${named(silent)}.`)
   if (storeless.length > 0) parts.push(`Shards out of reach on ${named(storeless)}.`)
   if (unseen.length > 0) parts.push(`Not looked yet: ${named(unseen)}.`)
+  const right = nodes.length - out.length
+  if (out.length > 0 && right > 0 && mended.length + missing + waiting + unseen.length === 0)
+    parts.unshift(`Whole on ${counted(right, 'node')}.`)
   if (parts.length === 0) {
-    const held = `${counted(
-      sum(({ shards }) => shards),
-      'shard',
-    )} of ${counted(versions, 'version')}`
+    const shards = sum((standing) => standing.shards)
+    const held = `${counted(shards, 'shard')} of ${counted(versions, 'version')}`
     return { level: 'good', text: versions === 0 ? 'No objects yet.' : `All whole: ${held} on ${counted(nodes.length, 'node')}.` }
   }
-  return { level: silent.length + storeless.length > 0 ? 'bad' : 'warn', text: parts.join(' ') }
+  return { level: out.length > 0 ? 'bad' : 'warn', text: parts.join(' ') }
 }
 
 /** What keeps something from being whole: node and why. */

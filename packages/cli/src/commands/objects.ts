@@ -25,13 +25,15 @@ function doing({ repairing, mending, missing, waiting, waits, passedAtMs, reason
   if (reason !== undefined) return reason
   if (storeAway != null)
     return `its bucket is away for ${duration(Date.now() - storeAway.sinceMs)}: ${printable(storeAway.reason)}`
+  const all =
+    mending == null
+      ? undefined
+      : `${mending.shards} of ${mending.ofShards} made, ${percent(mending.bytes, mending.ofBytes)} % in all`
   if (repairing !== null) {
-    const all =
-      mending == null || mending.ofShards < 2
-        ? ''
-        : `; ${mending.shards} of ${mending.ofShards} made, ${percent(mending.bytes, mending.ofBytes)} % in all`
-    return `makes shard ${repairing.index} of ${repairing.version.slice(0, 8)} anew, ${percent(repairing.bytes, repairing.of)} %${all}`
+    const one = `makes shard ${repairing.index} of ${repairing.version.slice(0, 8)} anew, ${percent(repairing.bytes, repairing.of)} %`
+    return mending == null || mending.ofShards < 2 ? one : `${one}; ${all}`
   }
+  if (all !== undefined) return `makes shards anew; ${all}`
   if (waiting > 0) return `${waiting} wait: ${printable(waits?.[0]?.reason ?? 'for other nodes')}`
   if (missing > 0) return `${missing} to make anew`
   return passedAtMs === null ? 'not looked yet' : 'whole'
