@@ -39,8 +39,8 @@ const bounds = new Int32Array(FIELDS_MAX * 4)
 let fieldCount = 0
 let lineLength = 0
 
-/** @returns Where the section ends, or one of the constants above. */
-export function scanHead(bytes: Uint8Array, from: number, to: number, { lineBytesMax, bytesMax, fieldsMax }: HeadBounds): number {
+/** @returns Where the first line ends, behind its CR LF, or one of the constants above. */
+export function scanLine(bytes: Uint8Array, from: number, to: number, { lineBytesMax, bytesMax }: HeadBounds): number {
   const cut = to - from > bytesMax
   const end = cut ? from + bytesMax : to
   const outOfBytes = cut ? TOO_LONG : INCOMPLETE
@@ -52,7 +52,17 @@ export function scanHead(bytes: Uint8Array, from: number, to: number, { lineByte
   if (at + 1 === end) return outOfBytes
   if (bytes[at + 1] !== LF) return MALFORMED
   lineLength = at - from
-  at += 2
+  return at + 2
+}
+
+/** @returns Where the section ends, or one of the constants above. */
+export function scanHead(bytes: Uint8Array, from: number, to: number, headBounds: HeadBounds): number {
+  const { bytesMax, fieldsMax } = headBounds
+  const cut = to - from > bytesMax
+  const end = cut ? from + bytesMax : to
+  const outOfBytes = cut ? TOO_LONG : INCOMPLETE
+  let at = scanLine(bytes, from, to, headBounds)
+  if (at <= 0) return at
   const countMax = Math.min(fieldsMax, FIELDS_MAX)
   for (let count = 0; ; count++) {
     if (at === end) return outOfBytes

@@ -20,8 +20,9 @@ function parse(pieces: readonly Buffer[]): string[] {
       if (event === MORE) break
       if (event === BODY) body += bytes.toString('latin1', parser.from, parser.to)
       else if (event === HEAD) {
-        const { method, url, httpVersion, rawHeaders, head } = parser.request!
-        said.push(`${method} ${url} ${httpVersion} ${JSON.stringify(rawHeaders)}`)
+        const { method, url, httpVersion, rawHeaders, head, section } = parser.request!
+        const lines = section?.starts.slice(1).map((end, index) => section.text.slice(section.starts[index], end))
+        said.push(`${method} ${url} ${httpVersion} ${JSON.stringify(rawHeaders)} ${JSON.stringify(lines)}`)
         if ('refused' in head) {
           said.push(`refused ${head.status}`)
           return said
@@ -118,8 +119,21 @@ test('a head is refused at its bound, not after: 431 for the section, 414 for th
   }
 })
 
+test('what came before is held to the bounds of whoever reads it now', () => {
+  const head = Buffer.from(`GET / HTTP/1.1\r\nHost: known\r\n${'a: b\r\n'.repeat(5)}\r\n`)
+  for (let time = 0; time < 3; time += 1) assert.equal(new RequestParser(BOUNDS).read(Buffer.from(head), 0), HEAD)
+  for (const narrow of [
+    { ...BOUNDS, fieldsMax: 5 },
+    { ...BOUNDS, bytesMax: head.length - 1 },
+  ]) {
+    const parser = new RequestParser(narrow)
+    assert.equal(parser.read(Buffer.from(head), 0), REFUSED)
+    assert.equal(parser.problem!.status, 431)
+  }
+})
+
 test('names and values are what stands between colon and line end, without blanks around', () => {
   assert.deepEqual(parse([Buffer.from('GET / HTTP/1.1\r\nHost:a\r\nX:\t y z \t\r\nY:\r\n\r\n')]), [
-    'GET / 1.1 ["Host","a","X","y z","Y",""]',
+    'GET / 1.1 ["Host","a","X","y z","Y",""] undefined',
   ])
 })

@@ -15,9 +15,11 @@ import {
   MALFORMED,
   type Section,
   scanHead,
+  scanLine,
   sectionOf,
   TOO_MANY_FIELDS,
 } from './head-scanner.ts'
+import { KnownSections } from './known-sections.ts'
 import { latin1 } from './latin1.ts'
 import { type HeadRefused, parseRequestHead, type RequestHead } from './request-head.ts'
 
@@ -70,6 +72,7 @@ const CHUNK_LINE_BYTES_MAX = 256
 /** Of all chunks of one request: extensions are bytes that no length bounds. */
 const EXTENSION_BYTES_MAX = 16_384
 const HELD_BYTES_MIN = 512
+const knownSections = new KnownSections()
 const LF = 10
 
 export class RequestParser {
@@ -210,7 +213,16 @@ export class RequestParser {
     let from = this.at
     let to = bytes.length
     const before = this.#heldBytes
-    if (before > 0) {
+    if (before === 0) {
+      const fieldsAt = scanLine(bytes, from, to, this.#bounds)
+      const known = fieldsAt > 0 ? knownSections.find(bytes, fieldsAt, to) : undefined
+      if (
+        known !== undefined &&
+        fieldsAt - from + known.bytes.length <= bytesMax &&
+        known.rawHeaders.length <= 2 * this.#bounds.fieldsMax
+      )
+        return this.#begin(latin1(bytes, from, fieldsAt - 2), fieldsAt + known.bytes.length, known.rawHeaders, known.section)
+    } else {
       const added = Math.min(to - from, bytesMax + 1 - before)
       this.#hold(bytes, from, from + added)
       section = this.#held!
@@ -229,17 +241,25 @@ export class RequestParser {
       return this.#refuse(end === TOO_MANY_FIELDS ? 'too many headers' : 'the header section is too long', 431)
     }
     const text = latin1(section, from, end)
-    const line = REQUEST_LINE.exec(firstLine(text))
+    const first = firstLine(text)
+    const rawHeaders = fieldsOf(text)
+    const lines = sectionOf(text, rawHeaders)
+    knownSections.learn(section, from + first.length + 2, end, rawHeaders, lines)
+    return this.#begin(first, before === 0 ? end : this.at + end - before, rawHeaders, lines)
+  }
+
+  /** With the head read, which ends at `end`. */
+  #begin(first: string, end: number, rawHeaders: readonly string[], section: Section | undefined): RequestEvent {
+    const line = REQUEST_LINE.exec(first)
     if (line === null) return this.#refuse('request line', 400)
-    this.at = before === 0 ? end : this.at + end - before
+    this.at = end
     this.#held = undefined
     this.#heldBytes = 0
-    const rawHeaders = fieldsOf(text)
     const method = line[1]!
     const url = line[2]!
     const httpVersion = line[3] === '1' ? '1.1' : '1.0'
     const head = parseRequestHead(method, url, httpVersion, rawHeaders)
-    this.request = { method, url, httpVersion, rawHeaders, head, section: sectionOf(text, rawHeaders) }
+    this.request = { method, url, httpVersion, rawHeaders, head, section }
     if ('refused' in head) this.#state = BROKEN
     else if (head.contentLength === 0) this.#state = DONE
     else if (head.contentLength === undefined) {
