@@ -64,7 +64,7 @@ function corpProvider(issuer: string): Provider {
       claims: () => ({
         sub: id,
         preferred_username: id,
-        groups: ['engineers', 'smokers'],
+        groups: id === 'nell-9' ? [] : ['engineers', 'smokers'],
         email: `${id}@${id === 'mallory' ? 'evil' : 'corp'}.example`,
         email_verified: true,
       }),
@@ -264,6 +264,15 @@ async function visitor(options: { javaScriptEnabled?: boolean } = {}): Promise<B
   return context
 }
 
+async function cookieOf(context: BrowserContext): Promise<string> {
+  return `ringwall_session=${(await context.cookies(at(1))).find(({ name }) => name === 'ringwall_session')?.value}`
+}
+
+/** What node 2 answers to whoever shows this, where nobody has to be logged in. */
+async function openTo(cookie: string): Promise<number> {
+  return (await ask(ring.traffic(2), '/open', { headers: { cookie } })).status
+}
+
 async function told(page: Page): Promise<{ path: string; headers: Record<string, string> }> {
   return JSON.parse(await page.locator('body').innerText()) as { path: string; headers: Record<string, string> }
 }
@@ -343,6 +352,54 @@ test('an invitation links an account outside to somebody of the directory; an ad
   await throughCorp(evil, 'mallory')
   await evil.getByRole('heading', { name: 'Not logged in' }).waitFor()
   assert.equal((await ask(ring.traffic(1), '/')).status, 401)
+  await elsewhere.close()
+})
+
+test('somebody who is logged in by the very account that an invitation links is in as who it is now, in all browsers', {
+  timeout: 60_000,
+  skip,
+}, async () => {
+  const [context, elsewhere] = [await visitor(), await visitor()]
+  const [page, beside] = [await context.newPage(), await elsewhere.newPage()]
+  for (const one of [page, beside]) {
+    await one.goto(at(1, '/'))
+    await one.getByRole('link', { name: 'Log in with Corp' }).click()
+    await throughCorp(one, 'nell-9')
+    await one.waitForURL(at(1, '/'))
+    assert.equal((await one.reload())?.status(), 403, 'made of the provider’s word, and in no group')
+  }
+  const add = ring.cli('person', 'add', 'nell', '--group', 'staff', '--invite', at(1).slice(0, -1), '--reason', 'joins')
+  assert.equal(add.code, 0, add.stderr)
+  const held = await cookieOf(context)
+  assert.equal(await openTo(held), 200)
+  await page.goto(add.stdout.trim())
+  await page.getByText('You are logged in here as corp:nell-9.').waitFor()
+  assert.equal(await page.getByRole('link', { name: 'Use works' }).count(), 0, 'its people are never of the directory')
+  await page.getByRole('link', { name: 'Use Corp' }).click()
+  await page.waitForURL(at(1, '/'))
+  assert.notEqual(await cookieOf(context), held)
+  await eventually('the session of before is over on the other node', async () => (await openTo(held)) === 403)
+  assert.equal((await told(page)).headers['x-user'], 'nell')
+  // Where she was logged in besides she is asked, and not sent back to where she is refused.
+  await beside.goto(at(2, '/.ringwall/login'))
+  await beside.getByRole('link', { name: 'Log in with Corp' }).click()
+  await beside.waitForURL(at(2, '/'))
+  assert.equal((await told(beside)).headers['x-user'], 'nell')
+  // Her account attaches to nobody else, and a link makes no session for whoever else is logged in.
+  const other = ring.cli('person', 'add', 'oz', '--group', 'staff', '--invite', at(1).slice(0, -1), '--reason', 'joins')
+  assert.equal(other.code, 0, other.stderr)
+  await page.goto(other.stdout.trim())
+  await page.getByText('You are logged in here as nell.').waitFor()
+  await page.getByRole('link', { name: 'Use Corp' }).click()
+  await page.getByText('Somebody is known by this account already.').waitFor()
+  await page.goto(other.stdout.trim())
+  await page.getByLabel('Password', { exact: true }).fill(PASSWORD)
+  await page.getByLabel('The same again').fill(PASSWORD)
+  await page.getByRole('button', { name: 'Set a password' }).click()
+  await page.getByRole('heading', { name: 'Log in' }).waitFor()
+  await page.goto(at(1, '/'))
+  assert.equal((await told(page)).headers['x-user'], 'nell')
+  await context.close()
   await elsewhere.close()
 })
 

@@ -96,7 +96,7 @@ export class OutsideLogin {
   async begin(visit: OutsideVisit, to: string, enrols: string, cookies: readonly string[]): Promise<PortalAnswer> {
     const { request, people, query, nowMs } = visit
     const provider = this.offered(people).find(({ name }) => name === query.get('provider'))
-    if (provider === undefined)
+    if (provider === undefined || (enrols !== '' && provider.accounts === 'made'))
       return noticePage('Not this way', 'Nobody logs in by that provider here.', { status: 404, again: true })
     const way: Way = { provider, to: to.length > TO_CHARS_MAX ? '/' : to, enrols }
     const browser = this.#options.forms.browser(visit.browser)
