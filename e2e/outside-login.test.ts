@@ -81,7 +81,6 @@ before(async () => {
   )
   corp = await listening(createServer())
   process.env.CORP_SECRET = SECRET
-  process.env.OTHER_SECRET = SECRET
   const rings = await Promise.all([TestRing.start({ nodes: NODES }), TestRing.start({ nodes: 1 })])
   ring = rings[0]
   other = rings[1]
@@ -136,6 +135,7 @@ before(async () => {
     services: { app: { upstreams, people: {} } },
   })
   apply(ring, {
+    vault: { rules: [{ path: 'providers', read: ['node:*'], write: ['operator:*'] }] },
     providers: [
       {
         kind: 'openid',
@@ -154,7 +154,7 @@ before(async () => {
         name: 'other-ring',
         issuer: `http://127.0.0.1:${other.traffic(1)}`,
         clientId: 'ringwall',
-        authentication: { method: 'client_secret_post', secretVariable: 'OTHER_SECRET' },
+        authentication: { method: 'client_secret_post', secret: 'vault:providers/other-ring' },
         scopes: ['openid', 'profile', 'groups'],
         accounts: 'both',
         signals: {},
@@ -198,7 +198,7 @@ before(async () => {
     await eventually(`n${node} has the policy`, async () => (await ring.client(node).policy()).text.includes('other-ring'))
     await eventually(`n${node} knows the ring’s key`, async () => {
       const { keys } = (await ring.client(node).keys()) as { keys: readonly { name: string; state: string }[] }
-      return keys.some(({ name, state }) => name === 'signing' && state === 'ready')
+      return ['signing', 'sealing'].every((wanted) => keys.some(({ name, state }) => name === wanted && state === 'ready'))
     })
   }
   if (CHROMIUM !== undefined)
@@ -433,6 +433,25 @@ test('somebody of a second ring logs in by its OpenID Provider', { timeout: 60_0
     await on.getByRole('button', { name: 'Log in with a password' }).click()
   }
   await follow(page, 'Log in with other-ring')
+  // This ring shows its secret to the other one, each node as the vault has it now.
+  await page.getByText('other-ring cannot be asked just now.').waitFor()
+  const events = ring.cli('events', '-o', 'json').stdout
+  assert.match(events, /CLIENT_SECRET_MISSING: the vault has no secret providers\/other-ring; put it there: ringwall vault put/)
+  const put = (secret: string): void => {
+    const file = join(ring.data, 'client-secret')
+    writeFileSync(file, `${secret}\n`)
+    const done = ring.cli('vault', 'put', 'providers/other-ring', '--file', file)
+    assert.equal(done.code, 0, done.stderr)
+  }
+  put('of another client')
+  const again = async (): Promise<void> => {
+    await page.goto(at(2, '/.ringwall/login?to=/open'))
+    await page.getByRole('link', { name: 'Log in with other-ring' }).click()
+  }
+  await again()
+  await page.getByText('other-ring cannot be asked just now.').waitFor()
+  put(SECRET)
+  await again()
   await page.waitForURL(at(2, '/open'))
   assert.equal((await told(page)).headers['x-user'], 'other-ring:zoe')
 
@@ -458,6 +477,8 @@ test('somebody of a second ring logs in by its OpenID Provider', { timeout: 60_0
       `n${node} lets her go`,
       async () => (await ask(ring.traffic(node), '/', { headers: { cookie } })).status === 403,
     )
+  assert.match(ring.talk, /a login by other-ring: OUTSIDE_UNREACHABLE: the token endpoint of other-ring says invalid_client/)
+  assert.ok(!`${ring.talk}${ring.cli('events', '-o', 'json').stdout}`.includes(SECRET))
   const sets = await polled(other, 1)
   assert.deepEqual(
     sets.map(({ events, sub_id: about }) => [Object.keys(events)[0]?.split('/').at(-1), about.sub]),

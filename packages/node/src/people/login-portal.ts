@@ -44,6 +44,7 @@ import { OutsideLogin, type Returned } from './outside-login.ts'
 import { enrolPage, loginPage, logoutPage, noticePage, type OfferedProvider, type PageOptions } from './pages.ts'
 import { type Passwords, PasswordsBusy } from './passwords.ts'
 import type { ProviderKeys } from './provider-keys.ts'
+import type { ProviderSecrets } from './provider-secrets.ts'
 import { SamlProvider, type SamlProviderOptions } from './saml-provider.ts'
 import { SecurityEvents } from './security-events.ts'
 import type { SignalStreams } from './signal-streams.ts'
@@ -83,8 +84,7 @@ export interface LoginPortalOptions {
   /** Of outside providers. */
   readonly providerKeys: ProviderKeys
   readonly http: OutsideHttp
-  /** Of the node's environment. */
-  readonly secret: (variable: string) => string | undefined
+  readonly secrets: Pick<ProviderSecrets, 'of'>
   /** In the node's own name. @throws {LedgerError} */
   readonly propose: (
     body:
