@@ -13,13 +13,9 @@ const Rule = z.strictObject({
     .max(SECRET_NAME_CHARS_MAX)
     .refine((text) => text === '*' || SECRET_NAME.test(text), { error: `expected * or ${SECRET_NAME_EXPECTED}` })
     .meta({ description: 'The secret of this name and all below it; * is every secret.' }),
-  read: z
-    .array(Reader)
-    .max(WHO_MAX)
-    .default([])
-    .meta({
-      description: 'Who may open them: operator:NAME, operator:*, service:NAME, and node:ID or node:* for what nodes need.',
-    }),
+  read: z.array(Reader).max(WHO_MAX).default([]).meta({
+    description: 'Who may open them: operator:NAME, operator:*, service:NAME, and node:ID or node:* for what nodes need.',
+  }),
   write: z
     .array(Who)
     .max(WHO_MAX)
