@@ -25,6 +25,7 @@ import {
   outsideWord,
   PASSWORD_CHARS_MAX,
   PASSWORD_CHARS_MIN,
+  passkeyOwner,
   passwordLoginBytes,
   publicHalf,
   readSession,
@@ -293,10 +294,15 @@ export class LoginPortal implements Portal {
       fields.get('clientDataJSON') ?? '',
       fields.get('signature') ?? '',
     ]
-    const person = this.#options.people().byPasskey(id)
+    const wrong = 'This passkey did not work here.'
     const isWhole = [authenticatorData, clientDataJSON, signature].every((text) => /^[A-Za-z0-9_-]{1,3000}$/.test(text))
-    if (person === undefined || !isWhole) return this.#loginPage(visit, to, { status: 401 }, 'This passkey is not known here.')
-    return this.#loggedIn(visit, login, person.name, { kind: 'passkey', id, authenticatorData, clientDataJSON, signature }, to)
+    if (!visit.people.methods.includes('passkey') || !isWhole) return this.#loginPage(visit, to, { status: 401 }, wrong)
+    const proof = { kind: 'passkey', id, authenticatorData, clientDataJSON, signature } as const
+    const expected = { challenge: loginChallenge(login), rpId: visit.people.domain ?? visit.request.host }
+    // First of all, so that it takes the same for a passkey that nobody has, and nobody but its owner uses up their logins.
+    const person = passkeyOwner(this.#options.people(), proof, expected)
+    if (person === undefined) return this.#loginPage(visit, to, { status: 401 }, wrong)
+    return this.#loggedIn(visit, login, person.name, proof, to)
   }
 
   async #byPassword(visit: Visit, fields: Fields, login: LoginOccasion, to: string): Promise<PortalAnswer> {
