@@ -6,6 +6,8 @@ import { assertionFault, type PasskeyExpected } from './webauthn.ts'
 
 type PasskeyProof = Extract<LoginProof, { readonly kind: 'passkey' }>
 
+/** No name that anybody can have. */
+const NOBODY = '(nobody here)'
 /** Of the kind that nearly all passkeys are (ES256). Nobody has the other half. */
 let nobodys: string | undefined
 
@@ -18,7 +20,8 @@ export function passkeyOwner(people: People, proof: PasskeyProof, expected: Pass
   nobodys ??= generateKeyPairSync('ec', { namedCurve: 'P-256' })
     .publicKey.export({ format: 'der', type: 'spki' })
     .toString('base64url')
-  const person = people.byPasskey(proof.id)
+  // A passkey that somebody has takes a second look-up, by their name.
+  const person = people.byPasskey(proof.id) ?? people.get(NOBODY)
   const passkey = person?.credentials.find((one) => one.kind === 'passkey' && one.id === proof.id)
   const held = passkey?.kind === 'passkey' ? passkey : { publicKey: nobodys, rpId: expected.rpId }
   const fault = assertionFault(proof, held.publicKey, { challenge: expected.challenge, rpId: held.rpId })
