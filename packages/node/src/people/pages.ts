@@ -239,7 +239,7 @@ ${hidden({ ...common, with: 'password' })}
       `<p>Choose how you log in to ${escaped(host)}. This link works once.</p>`,
       shown.other === undefined
         ? ''
-        : `<p>You are logged in here as ${escaped(shown.other)}. Whoever goes on logs in as ${escaped(name)} with what they choose: do so only if you are both.</p>`,
+        : `<p>You are logged in here as ${escaped(shown.other)}. What you choose now logs in as ${escaped(name)}: go on only if you are both.</p>`,
       said(shown.said),
       passkeys ? passkey : '',
       passkeys && passwords ? '<div class="or script" hidden>or</div>' : '',
