@@ -14,6 +14,7 @@ import { after, before, test } from 'node:test'
 import { createRemoteJWKSet, importPKCS8, jwtVerify } from 'jose'
 import * as openid from 'openid-client'
 import { type Browser, chromium, type Page } from 'playwright-core'
+import { Authenticator } from '../packages/identity/src/people/test-people.ts'
 import { ask, eventually, type Reply, TestRing } from './local-ring.ts'
 
 const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
@@ -122,11 +123,12 @@ const cookieOf = (reply: Reply, name: string): string | undefined =>
     ?.split(';')[0]
 
 /** As a program does it: the form of the page, and its cookie. */
-async function formOf(node: number, path: string): Promise<{ form: string; cookie: string }> {
+async function formOf(node: number, path: string): Promise<{ form: string; cookie: string; challenge: string }> {
   const reply = await ask(ring.traffic(node), path)
   const form = /name="form" value="([^"]+)"/.exec(reply.body)?.[1]
   assert.ok(form !== undefined, `${reply.status} ${reply.body}`)
-  return { form, cookie: cookieOf(reply, 'ringwall_form') as string }
+  const challenge = /data-challenge="([^"]+)"/.exec(reply.body)?.[1] ?? ''
+  return { form, cookie: cookieOf(reply, 'ringwall_form') as string, challenge }
 }
 
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
@@ -145,7 +147,7 @@ test('Chromium makes a passkey, logs in with it through two nodes, and is out ev
   const page = await context.newPage()
   const cdp = await context.newCDPSession(page)
   await cdp.send('WebAuthn.enable')
-  await cdp.send('WebAuthn.addVirtualAuthenticator', {
+  const { authenticatorId } = await cdp.send('WebAuthn.addVirtualAuthenticator', {
     options: {
       protocol: 'ctap2',
       transport: 'internal',
@@ -195,6 +197,21 @@ test('Chromium makes a passkey, logs in with it through two nodes, and is out ev
       `n${node} refuses it`,
       async () => (await ask(ring.traffic(node), '/', { headers: { cookie } })).status === 403,
     )
+
+  // Who knows which passkey she has learns nothing by it, and uses up nothing of hers: a person has 30 logins in five minutes.
+  const { credentials } = await cdp.send('WebAuthn.getCredentials', { authenticatorId })
+  const id = Buffer.from(credentials[0]!.credentialId, 'base64').toString('base64url')
+  const { form, cookie: seal, challenge } = await formOf(2, '/.ringwall/login')
+  const shown = async (passkey: string): Promise<string> => {
+    const says = new Authenticator().says({ challenge, origin: at(2).slice(0, -1), rpId: 'localhost' })
+    const body = new URLSearchParams({ form, with: 'passkey', to: '/', id: passkey, ...says }).toString()
+    const headers = { ...FORM, cookie: seal, host: `localhost:${ring.traffic(2)}` }
+    const reply = await ask(ring.traffic(2), '/.ringwall/login', { method: 'POST', headers, body })
+    assert.equal(reply.status, 401)
+    return reply.body.replace(/(name="form" value|data-challenge)="[^"]*"/g, '')
+  }
+  const other = await shown(randomBytes(16).toString('base64url'))
+  for (let tries = 0; tries < 31; tries += 1) assert.equal(await shown(id), other)
 
   // Through node 2, a session of its own.
   await context.clearCookies()

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { createPublicKey, generateKeyPairSync, hash, randomBytes, sign, verify } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -64,7 +64,7 @@ function corpProvider(issuer: string): Provider {
       claims: () => ({
         sub: id,
         preferred_username: id,
-        groups: ['engineers', 'smokers'],
+        groups: id === 'nell-9' ? [] : ['engineers', 'smokers'],
         email: `${id}@${id === 'mallory' ? 'evil' : 'corp'}.example`,
         email_verified: true,
       }),
@@ -81,7 +81,6 @@ before(async () => {
   )
   corp = await listening(createServer())
   process.env.CORP_SECRET = SECRET
-  process.env.OTHER_SECRET = SECRET
   const rings = await Promise.all([TestRing.start({ nodes: NODES }), TestRing.start({ nodes: 1 })])
   ring = rings[0]
   other = rings[1]
@@ -136,6 +135,7 @@ before(async () => {
     services: { app: { upstreams, people: {} } },
   })
   apply(ring, {
+    vault: { rules: [{ path: 'providers', read: ['node:*'], write: ['operator:*'] }] },
     providers: [
       {
         kind: 'openid',
@@ -154,7 +154,7 @@ before(async () => {
         name: 'other-ring',
         issuer: `http://127.0.0.1:${other.traffic(1)}`,
         clientId: 'ringwall',
-        authentication: { method: 'client_secret_post', secretVariable: 'OTHER_SECRET' },
+        authentication: { method: 'client_secret_post', secret: 'vault:providers/other-ring' },
         scopes: ['openid', 'profile', 'groups'],
         accounts: 'both',
         signals: {},
@@ -198,7 +198,7 @@ before(async () => {
     await eventually(`n${node} has the policy`, async () => (await ring.client(node).policy()).text.includes('other-ring'))
     await eventually(`n${node} knows the ring’s key`, async () => {
       const { keys } = (await ring.client(node).keys()) as { keys: readonly { name: string; state: string }[] }
-      return keys.some(({ name, state }) => name === 'signing' && state === 'ready')
+      return ['signing', 'sealing'].every((wanted) => keys.some(({ name, state }) => name === wanted && state === 'ready'))
     })
   }
   if (CHROMIUM !== undefined)
@@ -262,6 +262,15 @@ async function visitor(options: { javaScriptEnabled?: boolean } = {}): Promise<B
     (route) => route.abort(),
   )
   return context
+}
+
+async function cookieOf(context: BrowserContext): Promise<string> {
+  return `ringwall_session=${(await context.cookies(at(1))).find(({ name }) => name === 'ringwall_session')?.value}`
+}
+
+/** What node 2 answers to whoever shows this, where nobody has to be logged in. */
+async function openTo(cookie: string): Promise<number> {
+  return (await ask(ring.traffic(2), '/open', { headers: { cookie } })).status
 }
 
 async function told(page: Page): Promise<{ path: string; headers: Record<string, string> }> {
@@ -346,6 +355,54 @@ test('an invitation links an account outside to somebody of the directory; an ad
   await elsewhere.close()
 })
 
+test('somebody who is logged in by the very account that an invitation links is in as who it is now, in all browsers', {
+  timeout: 60_000,
+  skip,
+}, async () => {
+  const [context, elsewhere] = [await visitor(), await visitor()]
+  const [page, beside] = [await context.newPage(), await elsewhere.newPage()]
+  for (const one of [page, beside]) {
+    await one.goto(at(1, '/'))
+    await one.getByRole('link', { name: 'Log in with Corp' }).click()
+    await throughCorp(one, 'nell-9')
+    await one.waitForURL(at(1, '/'))
+    assert.equal((await one.reload())?.status(), 403, 'made of the provider’s word, and in no group')
+  }
+  const add = ring.cli('person', 'add', 'nell', '--group', 'staff', '--invite', at(1).slice(0, -1), '--reason', 'joins')
+  assert.equal(add.code, 0, add.stderr)
+  const held = await cookieOf(context)
+  assert.equal(await openTo(held), 200)
+  await page.goto(add.stdout.trim())
+  await page.getByText('You are logged in here as corp:nell-9.').waitFor()
+  assert.equal(await page.getByRole('link', { name: 'Use works' }).count(), 0, 'its people are never of the directory')
+  await page.getByRole('link', { name: 'Use Corp' }).click()
+  await page.waitForURL(at(1, '/'))
+  assert.notEqual(await cookieOf(context), held)
+  await eventually('the session of before is over on the other node', async () => (await openTo(held)) === 403)
+  assert.equal((await told(page)).headers['x-user'], 'nell')
+  // Where she was logged in besides she is asked, and not sent back to where she is refused.
+  await beside.goto(at(2, '/.ringwall/login'))
+  await beside.getByRole('link', { name: 'Log in with Corp' }).click()
+  await beside.waitForURL(at(2, '/'))
+  assert.equal((await told(beside)).headers['x-user'], 'nell')
+  // Her account attaches to nobody else, and a link makes no session for whoever else is logged in.
+  const other = ring.cli('person', 'add', 'oz', '--group', 'staff', '--invite', at(1).slice(0, -1), '--reason', 'joins')
+  assert.equal(other.code, 0, other.stderr)
+  await page.goto(other.stdout.trim())
+  await page.getByText('You are logged in here as nell.').waitFor()
+  await page.getByRole('link', { name: 'Use Corp' }).click()
+  await page.getByText('Somebody is known by this account already.').waitFor()
+  await page.goto(other.stdout.trim())
+  await page.getByLabel('Password', { exact: true }).fill(PASSWORD)
+  await page.getByLabel('The same again').fill(PASSWORD)
+  await page.getByRole('button', { name: 'Set a password' }).click()
+  await page.getByRole('heading', { name: 'Log in' }).waitFor()
+  await page.goto(at(1, '/'))
+  assert.equal((await told(page)).headers['x-user'], 'nell')
+  await context.close()
+  await elsewhere.close()
+})
+
 test('somebody of a second ring logs in by its OpenID Provider', { timeout: 60_000, skip }, async () => {
   const add = other.cli(
     'person',
@@ -376,6 +433,25 @@ test('somebody of a second ring logs in by its OpenID Provider', { timeout: 60_0
     await on.getByRole('button', { name: 'Log in with a password' }).click()
   }
   await follow(page, 'Log in with other-ring')
+  // This ring shows its secret to the other one, each node as the vault has it now.
+  await page.getByText('other-ring cannot be asked just now.').waitFor()
+  const events = ring.cli('events', '-o', 'json').stdout
+  assert.match(events, /CLIENT_SECRET_MISSING: the vault has no secret providers\/other-ring; put it there: ringwall vault put/)
+  const put = (secret: string): void => {
+    const file = join(ring.data, 'client-secret')
+    writeFileSync(file, `${secret}\n`)
+    const done = ring.cli('vault', 'put', 'providers/other-ring', '--file', file)
+    assert.equal(done.code, 0, done.stderr)
+  }
+  put('of another client')
+  const again = async (): Promise<void> => {
+    await page.goto(at(2, '/.ringwall/login?to=/open'))
+    await page.getByRole('link', { name: 'Log in with other-ring' }).click()
+  }
+  await again()
+  await page.getByText('other-ring cannot be asked just now.').waitFor()
+  put(SECRET)
+  await again()
   await page.waitForURL(at(2, '/open'))
   assert.equal((await told(page)).headers['x-user'], 'other-ring:zoe')
 
@@ -401,6 +477,9 @@ test('somebody of a second ring logs in by its OpenID Provider', { timeout: 60_0
       `n${node} lets her go`,
       async () => (await ask(ring.traffic(node), '/', { headers: { cookie } })).status === 403,
     )
+  const logs = [1, 2].map((node) => readFileSync(join(ring.data, `n${node}`, 'output.log'), 'utf8')).join('')
+  assert.match(logs, /a login by other-ring: OUTSIDE_UNREACHABLE: the token endpoint of other-ring says invalid_client/)
+  assert.ok(!`${logs}${ring.cli('events', '-o', 'json').stdout}`.includes(SECRET))
   const sets = await polled(other, 1)
   assert.deepEqual(
     sets.map(({ events, sub_id: about }) => [Object.keys(events)[0]?.split('/').at(-1), about.sub]),

@@ -43,7 +43,8 @@ export {
   userinfoAudience,
 } from './people/openid-check.ts'
 export { jwsFault, PROVIDER_KEYS_MAX, type ProviderKey, readJws } from './people/outside/id-token.ts'
-export type { OutsideClaims } from './people/outside/outside.ts'
+export { holderNow, type OutsideClaims } from './people/outside/outside.ts'
+export { passkeyOwner } from './people/passkey-owner.ts'
 export {
   PASSWORD_CHARS_MAX,
   PASSWORD_CHARS_MIN,

@@ -1,5 +1,5 @@
 /** One node: wires the packages in the order in which they need each other. No domain logic lives here. */
-import { randomInt } from 'node:crypto'
+import { type KeyObject, randomInt } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { RULE_SUMMARY_VERSION, SOURCE_SUMMARY_VERSION } from '@ringwall/detect'
@@ -57,6 +57,7 @@ import {
 } from '@ringwall/ring/tx'
 import { lockDirectory } from '@ringwall/store'
 import { openTelemetry, type Telemetry } from '@ringwall/telemetry'
+import type { Reader } from '@ringwall/vault'
 import { AcmeCertificates } from './acme/certificates.ts'
 import { Proofs } from './acme/proofs.ts'
 import { unsealer } from './acme/unseal.ts'
@@ -115,6 +116,7 @@ import { LoginPortal } from './people/login-portal.ts'
 import { outsideHttp } from './people/outside-http.ts'
 import { Passwords } from './people/passwords.ts'
 import { ProviderKeys } from './people/provider-keys.ts'
+import { ProviderSecrets } from './people/provider-secrets.ts'
 import { SamlKey } from './people/saml-key.ts'
 import { SignalStreams, STREAMS_VERSION } from './people/signal-streams.ts'
 import { openPlaces } from './places.ts'
@@ -358,6 +360,18 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const outside = outsideHttp()
     const providerKeys = new ProviderKeys({ view: () => view, http: outside, log: (line) => log('warn', line) })
     providerKeys.warm()
+    const providerSecrets = new ProviderSecrets({
+      self: config.id,
+      view: () => view,
+      state: () => ledger.state(),
+      facts: () => factsOf({ ring, view: () => view, state: () => ledger.state() }),
+      reader: readerOfNode(config.id, privateKey),
+      ask: (signed) => vault.open(signed),
+      variable: (name) => process.env[name],
+      log: (line) => log('warn', line),
+    })
+    closers.push(() => providerSecrets.stop())
+    for (const line of providerSecrets.review()) events.add('policy', 'warn', line)
     const api = new ApiActivity()
     api.follow(view.policy)
     let stateAt = ledger.state()
@@ -383,6 +397,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (view.policyVersion !== before.policyVersion) {
         api.follow(view.policy)
         providerKeys.warm()
+        for (const line of providerSecrets.review()) events.add('policy', 'warn', line)
         events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)
       }
       if (view.policyVersion !== before.policyVersion) {
@@ -608,7 +623,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       samlKey: () => samlKey.held(),
       providerKeys,
       http: outside,
-      secret: (variable) => process.env[variable],
+      secrets: providerSecrets,
       view: () => view,
       people: () => stateAt.people,
       tokens: () => tokens,
@@ -1216,7 +1231,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       view: () => view,
       state,
       facts: () => factsOf({ ring, view: () => view, state }),
-      reader: { issuer: `node:${config.id}`, certificate: '', sign: async (message) => encodeBase64url(sign(message)) },
+      reader: readerOfNode(config.id, privateKey),
       ask: (signed) => vault.open(signed),
       submit: inOwnName,
       isHeld: () => holds.hold !== undefined,
@@ -1392,6 +1407,11 @@ function ownEntry(genesis: GenesisDocument, config: NodeConfig, publicKey: Uint8
     )
   }
   return entry
+}
+
+/** This node, where it has secrets opened for itself. */
+function readerOfNode(id: string, key: KeyObject): Reader {
+  return { issuer: `node:${id}`, certificate: '', sign: async (message) => encodeBase64url(signMessage(key, message)) }
 }
 
 function statementOf({ kind, digest, signature }: EvidenceStatement): SignedStatement {

@@ -7,10 +7,14 @@ import type { PolicyFault } from './policy-faults.ts'
 import { isSecureUrl } from './policy-openid.ts'
 import type { PeoplePolicy } from './policy-people.ts'
 import { Name } from './policy-values.ts'
+import { mayNodesRead, type VaultPolicy } from './policy-vault.ts'
+import { SECRET_NAME, SECRET_NAME_CHARS_MAX } from './secret-name.ts'
 
 export const PROVIDERS_MAX = 16
 const Text = z.string().min(1).max(256)
 const Url = z.string().min(1).max(512)
+const VAULT = 'vault:'
+const IN_VAULT = new RegExp(`^${VAULT}${SECRET_NAME.source.slice(1)}`)
 const Group = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:-]{0,62}$/, 'expected letters, digits and . _ : -')
 
 const common = {
@@ -53,6 +57,12 @@ const OpenIdOutside = z.strictObject({
         .regex(/^[A-Z][A-Z0-9_]{0,127}$/, 'expected the name of an environment variable')
         .optional()
         .meta({ description: 'The environment variable of nodes that holds the secret: never the secret itself.' }),
+      secret: z
+        .string()
+        .max(VAULT.length + SECRET_NAME_CHARS_MAX)
+        .regex(IN_VAULT, 'expected vault:NAME, as in ringwall vault put NAME: never the secret itself')
+        .optional()
+        .meta({ description: 'vault:NAME, the secret of the vault that it is, which vault.rules let nodes read.' }),
     })
     .default({ method: 'none' })
     .meta({ description: 'How nodes show that they are this client.' }),
@@ -127,12 +137,18 @@ export type ProviderPolicy = z.output<typeof Provider>
 export type OpenIdProviderPolicy = Extract<ProviderPolicy, { kind: 'openid' }>
 export type SamlProviderPolicy = Extract<ProviderPolicy, { kind: 'saml' }>
 
+/** The name of the secret of the vault that nodes show as this client; undefined: it is in none. */
+export function vaultSecretOf({ authentication: { secret } }: OpenIdProviderPolicy): string | undefined {
+  return secret?.slice(VAULT.length)
+}
+
 interface Held {
+  readonly vault: VaultPolicy
   readonly providers: readonly ProviderPolicy[]
   readonly services: Readonly<Record<string, { readonly people?: PeoplePolicy | undefined }>>
 }
 
-export function providerFaults({ providers, services }: Held): PolicyFault[] {
+export function providerFaults({ vault, providers, services }: Held): PolicyFault[] {
   const faults: PolicyFault[] = []
   const names = new Set<string>()
   for (const [index, provider] of providers.entries()) {
@@ -151,10 +167,7 @@ export function providerFaults({ providers, services }: Held): PolicyFault[] {
       faults.push({ path: [...at, key], message })
     }
     if (provider.kind !== 'openid') continue
-    const { method, secretVariable } = provider.authentication
-    if ((method === 'none') === (secretVariable === undefined)) continue
-    const message = method === 'none' ? 'a client without authentication has no secret' : `${method} needs secretVariable`
-    faults.push({ path: [...at, 'authentication'], message, hint: 'name the environment variable that nodes have it in' })
+    faults.push(...secretFaults(provider, vault, [...at, 'authentication']))
   }
   for (const [service, { people }] of Object.entries(services)) {
     if (people === undefined) continue
@@ -169,4 +182,20 @@ export function providerFaults({ providers, services }: Held): PolicyFault[] {
     }
   }
   return faults
+}
+
+function secretFaults(provider: OpenIdProviderPolicy, vault: VaultPolicy, path: PolicyFault['path']): PolicyFault[] {
+  const { method, secretVariable, secret } = provider.authentication
+  const count = [secretVariable, secret].filter((one) => one !== undefined).length
+  if (count !== (method === 'none' ? 0 : 1)) {
+    const message =
+      method === 'none'
+        ? 'a client without authentication has no secret'
+        : `${method} needs secret or secretVariable, one of them`
+    return [{ path, message, hint: 'say secret: vault:NAME, or name the environment variable that nodes have it in' }]
+  }
+  const name = vaultSecretOf(provider)
+  if (name === undefined || mayNodesRead(vault, name)) return []
+  const message = `no rule of vault.rules lets nodes read ${name}`
+  return [{ path: [...path, 'secret'], message, hint: `add { path: ${name}, read: ["node:*"] } to vault.rules` }]
 }

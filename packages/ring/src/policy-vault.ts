@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { decodeBase64url } from './encoding.ts'
 import { ObjectRules } from './policy-objects.ts'
 import { Duration } from './policy-values.ts'
-import { RULES_MAX, WHO_MAX, Who } from './policy-who.ts'
+import { Reader, RULES_MAX, WHO_MAX, Who } from './policy-who.ts'
 import { SECRET_NAME, SECRET_NAME_CHARS_MAX, SECRET_NAME_EXPECTED } from './secret-name.ts'
 
 const Rule = z.strictObject({
@@ -13,11 +13,9 @@ const Rule = z.strictObject({
     .max(SECRET_NAME_CHARS_MAX)
     .refine((text) => text === '*' || SECRET_NAME.test(text), { error: `expected * or ${SECRET_NAME_EXPECTED}` })
     .meta({ description: 'The secret of this name and all below it; * is every secret.' }),
-  read: z
-    .array(Who)
-    .max(WHO_MAX)
-    .default([])
-    .meta({ description: 'Who may open them: operator:NAME, operator:* or service:NAME.' }),
+  read: z.array(Reader).max(WHO_MAX).default([]).meta({
+    description: 'Who may open them: operator:NAME, operator:*, service:NAME, and node:ID or node:* for what nodes need.',
+  }),
   write: z
     .array(Who)
     .max(WHO_MAX)
@@ -115,7 +113,7 @@ export type VaultAction = 'read' | 'write'
 
 /** Who asks something of the vault. */
 export interface VaultAsker {
-  readonly kind: 'operator' | 'service'
+  readonly kind: 'operator' | 'service' | 'node'
   readonly name: string
 }
 
@@ -133,8 +131,13 @@ export function mayUseVault(
   return rules.some((rule) => covers(rule.path, name) && isNamed(rule[action], { kind, name: asker }))
 }
 
+/** Is there a node that may read the secret of this name? */
+export function mayNodesRead({ rules }: VaultPolicy, name: string): boolean {
+  return rules.some(({ path, read }) => covers(path, name) && read.some((one) => one.startsWith('node:')))
+}
+
 function isNamed(list: readonly string[], { kind, name }: VaultAsker): boolean {
-  return list.some((one) => one === `${kind}:${name}` || (kind === 'operator' && one === 'operator:*'))
+  return list.some((one) => one === `${kind}:${name}` || (kind !== 'service' && one === `${kind}:*`))
 }
 
 /** May this one decrypt, sign or authenticate by the key of this name? */

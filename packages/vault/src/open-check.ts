@@ -95,19 +95,15 @@ export function checkOpen(
   const refused = refusalOfAsking(request, openSigningBytes(request), signature, view, nowMs)
   if (refused !== undefined) return refused
   if (issuer.startsWith('key:')) return objectsOf(request, bodies ?? [], view)
-  // A node has access keys opened, and what the ring agreed on something about that takes it.
-  if (issuer.startsWith('node:') && !request.secrets.every(({ name }) => hasLeaseWork(state.leases, policy.vault, name)))
-    return accessKeysOf(request, state)
   const [kind, asker] = issuer.split(':') as ['operator' | 'service' | 'node', string]
+  // Those are of clients of objects, whose names no rule is about.
+  if (kind === 'node' && request.secrets.every(({ name }) => name.startsWith(accessKeyName(''))))
+    return accessKeysOf(request, state)
   // Rights first: who may not read a name learns nothing of it.
   for (const { name } of request.secrets) {
-    // A node may where the ring agreed on something that takes it.
-    if (
-      kind === 'node'
-        ? hasLeaseWork(state.leases, policy.vault, name)
-        : mayUseVault(policy.vault, { kind, name: asker }, 'read', name)
-    )
-      continue
+    if (mayUseVault(policy.vault, { kind, name: asker }, 'read', name)) continue
+    // A node may where the ring agreed on something that takes it, too.
+    if (kind === 'node' && hasLeaseWork(state.leases, policy.vault, name)) continue
     return refuse('OPEN_NOT_ENTITLED', `no rule of the policy (vault.rules) lets ${issuer} read ${name}`)
   }
   const secrets: Openable[] = []

@@ -17,6 +17,7 @@ import {
   type TokenVerifier,
 } from '@ringwall/guard'
 import {
+  holderNow,
   type LoginOccasion,
   type LoginProof,
   loginChallenge,
@@ -24,10 +25,12 @@ import {
   outsideWord,
   PASSWORD_CHARS_MAX,
   PASSWORD_CHARS_MIN,
+  passkeyOwner,
   passwordLoginBytes,
   publicHalf,
   readSession,
   registrationFault,
+  type SessionClaims,
   seededKey,
 } from '@ringwall/identity'
 import { LedgerError } from '@ringwall/ledger'
@@ -42,6 +45,7 @@ import { OutsideLogin, type Returned } from './outside-login.ts'
 import { enrolPage, loginPage, logoutPage, noticePage, type OfferedProvider, type PageOptions } from './pages.ts'
 import { type Passwords, PasswordsBusy } from './passwords.ts'
 import type { ProviderKeys } from './provider-keys.ts'
+import type { ProviderSecrets } from './provider-secrets.ts'
 import { SamlProvider, type SamlProviderOptions } from './saml-provider.ts'
 import { SecurityEvents } from './security-events.ts'
 import type { SignalStreams } from './signal-streams.ts'
@@ -81,8 +85,7 @@ export interface LoginPortalOptions {
   /** Of outside providers. */
   readonly providerKeys: ProviderKeys
   readonly http: OutsideHttp
-  /** Of the node's environment. */
-  readonly secret: (variable: string) => string | undefined
+  readonly secrets: Pick<ProviderSecrets, 'of'>
   /** In the node's own name. @throws {LedgerError} */
   readonly propose: (
     body:
@@ -168,7 +171,7 @@ export class LoginPortal implements Portal {
     if (!isReading && request.method !== 'POST')
       return noticePage('Not this way', 'Open the page with a browser.', { status: 405, headers: ['allow', 'GET, HEAD, POST'] })
     if (isReading) {
-      const asProvider = await this.#saml.answer({ ...visit, session: this.#session(visit) }, path)
+      const asProvider = await this.#saml.answer({ ...visit, session: this.#held(visit)?.token }, path)
       if (asProvider !== undefined) return asProvider
       if (path === LOGIN_PATH) return this.#loginAsked(visit)
       if (path === LOGOUT_PATH) return this.#logoutAsked(visit)
@@ -198,7 +201,7 @@ export class LoginPortal implements Portal {
     // Programs post to all but the page where people are asked.
     const isPage = path === OPENID_PATHS.authorize
     const fields = isPost && (!isPage || isFromHere(request)) ? formFields(request) : undefined
-    return this.#openid.answer({ ...visit, session: this.#session(visit) }, path, fields)
+    return this.#openid.answer({ ...visit, session: this.#held(visit)?.token }, path, fields)
   }
 
   /** By the ring, from the token that it has: any node does it for any other's. */
@@ -232,7 +235,8 @@ export class LoginPortal implements Portal {
 
   #loginAsked(visit: Visit): PortalAnswer {
     const to = safeTarget(visit.query.get('to'))
-    if (this.#session(visit) !== undefined && visit.query.get('again') === null) return redirect(to, [])
+    // Whom the service refuses is asked, not sent on to where it refuses them.
+    if (visit.query.get('again') === null && this.#isLetIn(visit)) return redirect(to, [])
     return this.#loginPage(visit, to, { status: 200 })
   }
 
@@ -290,10 +294,15 @@ export class LoginPortal implements Portal {
       fields.get('clientDataJSON') ?? '',
       fields.get('signature') ?? '',
     ]
-    const person = this.#options.people().byPasskey(id)
+    const wrong = 'This passkey did not work here.'
     const isWhole = [authenticatorData, clientDataJSON, signature].every((text) => /^[A-Za-z0-9_-]{1,3000}$/.test(text))
-    if (person === undefined || !isWhole) return this.#loginPage(visit, to, { status: 401 }, 'This passkey is not known here.')
-    return this.#loggedIn(visit, login, person.name, { kind: 'passkey', id, authenticatorData, clientDataJSON, signature }, to)
+    if (!visit.people.methods.includes('passkey') || !isWhole) return this.#loginPage(visit, to, { status: 401 }, wrong)
+    const proof = { kind: 'passkey', id, authenticatorData, clientDataJSON, signature } as const
+    const expected = { challenge: loginChallenge(login), rpId: visit.people.domain ?? visit.request.host }
+    // First of all, so that it takes the same for a passkey that nobody has, and nobody but its owner uses up their logins.
+    const person = passkeyOwner(this.#options.people(), proof, expected)
+    if (person === undefined) return this.#loginPage(visit, to, { status: 401 }, wrong)
+    return this.#loggedIn(visit, login, person.name, proof, to)
   }
 
   async #byPassword(visit: Visit, fields: Fields, login: LoginOccasion, to: string): Promise<PortalAnswer> {
@@ -339,9 +348,11 @@ export class LoginPortal implements Portal {
 
   // Outside providers.
 
-  #offered(people: PeoplePolicy, query: (name: string) => string): readonly OfferedProvider[] {
+  /** @param linked Those alone whose people can be of the directory. */
+  #offered(people: PeoplePolicy, query: (name: string) => string, linked?: 'linked'): readonly OfferedProvider[] {
     return this.#outside
       .offered(people)
+      .filter(({ accounts }) => linked === undefined || accounts !== 'made')
       .map(({ name, title }) => ({ title: title ?? name, href: `${OUTSIDE_PATHS.begin}?${query(name)}` }))
   }
 
@@ -394,11 +405,38 @@ export class LoginPortal implements Portal {
       this.#options.log(`an enrolment by ${provider.name} failed: ${word.code}: ${word.reason}`)
       return noticePage('This did not work', 'What the other side said cannot be taken.', { status: 403 })
     }
+    if (this.#options.people().byOutside(provider.name, word.subject) !== undefined)
+      return noticePage('This did not work', 'Somebody is known by this account already.', { status: 409 })
+    const before = this.#session(visit)
     const credential: PersonCredential = { kind: 'outside', provider: provider.name, subject: word.subject }
     const fault = await this.#enrol(name, key, credential)
     if (fault !== undefined) return noticePage('This did not work', fault, { status: 503 })
     const { secure } = request
-    return redirect(LOGIN_PATH, [endedCookie(formCookie(request), secure), endedCookie(enrolCookie(request), secure)])
+    const cookies = [endedCookie(formCookie(request), secure), endedCookie(enrolCookie(request), secure)]
+    const held = before === undefined ? undefined : readSession(before, this.#options.view())
+    if (before === undefined || held?.idp !== provider.name || held.idp_sub !== word.subject)
+      return this.#enrolled(visit, name, cookies)
+    const session = await this.#handedOver(asked, before)
+    return redirect(session === undefined ? LOGIN_PATH : '/', [
+      session === undefined ? endedCookie(sessionCookie(secure), secure) : sessionCookieText(session, secure),
+      ...cookies,
+    ])
+  }
+
+  /**
+   * The browser is logged in by the very account that was linked just now. Whom that session names is nobody any more, so it ends; the word that linked the
+   * account makes the session of whom it names from now on. Of any other session nothing is taken over: who it is of has to log in.
+   */
+  async #handedOver(asked: OutsideRequest, before: string): Promise<RenewedSession | undefined> {
+    try {
+      return await this.#minted({ person: asked }, MINT_MS_MAX)
+    } catch (error) {
+      if (!(error instanceof MintRefused || error instanceof SigningError)) throw error
+      this.#options.log(`a session is not made anew after an enrolment by ${asked.provider}: ${error.message}`)
+      return undefined
+    } finally {
+      await this.#end(before)
+    }
   }
 
   // Logging out.
@@ -440,6 +478,23 @@ export class LoginPortal implements Portal {
     }
   }
 
+  /** The session of this browser, if it is still somebody's. */
+  #held(visit: Visit): { readonly token: string; readonly claims: SessionClaims; readonly name: string } | undefined {
+    const token = this.#session(visit)
+    const view = this.#options.view()
+    const claims = token === undefined ? undefined : readSession(token, view)
+    if (token === undefined || claims === undefined) return undefined
+    const holder = holderNow({ people: this.#options.people(), policy: view.policy }, claims)
+    return holder === undefined ? undefined : { token, claims, name: holder.name }
+  }
+
+  /** As the guard has it: groups count as the session names them. */
+  #isLetIn(visit: Visit): boolean {
+    const { groups } = visit.people
+    const held = this.#held(visit)?.claims
+    return held !== undefined && (groups.length === 0 || groups.some((group) => held.groups.includes(group)))
+  }
+
   /** The token of the session that this browser has, if it is good. */
   #session({ request, people, nowMs }: Visit): string | undefined {
     const { tokens, view, isDenied } = this.#options
@@ -473,8 +528,10 @@ export class LoginPortal implements Portal {
     const user = hash('sha256', `${ring} ${name}`, 'base64url')
     const domain = people.domain ?? host
     const invitation = `name=${encodeURIComponent(name)}&key=${encodeURIComponent(key)}`
-    const providers = this.#offered(people, (provider) => `provider=${provider}&${invitation}`)
-    const shown = { host, form, name, key, methods: people.methods, providers, challenge, domain, user, said }
+    const providers = this.#offered(people, (provider) => `provider=${provider}&${invitation}`, 'linked')
+    const now = this.#held(visit)?.name
+    const other = now === name ? undefined : now
+    const shown = { host, form, name, key, methods: people.methods, providers, challenge, domain, user, other, said }
     return enrolPage(shown, { ...options, headers: ['set-cookie', formCookieText(request, browser)] })
   }
 
@@ -511,7 +568,13 @@ export class LoginPortal implements Portal {
       credential = { id: made.id, kind: 'passkey', publicKey: made.publicKey, rpId }
     } else return again('Choose how you want to log in.')
     const fault = await this.#enrol(name, key, credential)
-    return fault === undefined ? redirect(LOGIN_PATH, [endedCookie(formCookie(request), request.secure)]) : again(fault)
+    if (fault !== undefined) return again(fault)
+    return this.#enrolled(visit, name, [endedCookie(formCookie(request), request.secure)])
+  }
+
+  /** On to where they log in: also where the browser is logged in as somebody else. */
+  #enrolled(visit: Visit, name: string, cookies: readonly string[]): PortalAnswer {
+    return redirect(this.#held(visit)?.name === name ? LOGIN_PATH : `${LOGIN_PATH}?again=1`, cookies)
   }
 
   /** Signed by the invitation's key. Undefined: it is agreed on; else what to say. */

@@ -23,6 +23,7 @@ import type { FormOccasion, LoginForms } from './login-forms.ts'
 import { type OutsideHttp, OutsideUnreachable } from './outside-http.ts'
 import { noticePage, onwardsPage } from './pages.ts'
 import type { ProviderKeys } from './provider-keys.ts'
+import { ProviderSecretError, type ProviderSecrets } from './provider-secrets.ts'
 
 const TO_CHARS_MAX = 2_048
 /** Of what goes to a provider and comes back in addresses; what is longer stays in the cookie. */
@@ -65,8 +66,8 @@ export interface OutsideLoginOptions {
   readonly http: OutsideHttp
   /** Of a source: how often it may come back from a provider. */
   readonly returns: Attempts
-  /** The node's environment: secrets of clients. */
-  readonly secret: (variable: string) => string | undefined
+  /** What this node shows to be known as a client. */
+  readonly secrets: Pick<ProviderSecrets, 'of'>
   readonly formCookie: (request: PortalRequest, browser: string) => string
   /** The first of that name. */
   readonly cookie: (request: PortalRequest, name: string) => string | undefined
@@ -96,7 +97,7 @@ export class OutsideLogin {
   async begin(visit: OutsideVisit, to: string, enrols: string, cookies: readonly string[]): Promise<PortalAnswer> {
     const { request, people, query, nowMs } = visit
     const provider = this.offered(people).find(({ name }) => name === query.get('provider'))
-    if (provider === undefined)
+    if (provider === undefined || (enrols !== '' && provider.accounts === 'made'))
       return noticePage('Not this way', 'Nobody logs in by that provider here.', { status: 404, again: true })
     const way: Way = { provider, to: to.length > TO_CHARS_MAX ? '/' : to, enrols }
     const browser = this.#options.forms.browser(visit.browser)
@@ -242,7 +243,7 @@ export class OutsideLogin {
     return { form, occasion, provider, to, enrols }
   }
 
-  /** Redeems the code (RFC 6749 section 4.1.3). @throws {OutsideUnreachable} */
+  /** Redeems the code (RFC 6749 section 4.1.3). @throws {OutsideUnreachable} @throws {ProviderSecretError} */
   async #idToken(provider: OpenIdProviderPolicy, url: string, code: string, callback: string, form: string): Promise<string> {
     const { clientId, authentication } = provider
     const body = new URLSearchParams({
@@ -254,18 +255,16 @@ export class OutsideLogin {
     })
     const headers: Record<string, string> = { 'content-type': 'application/x-www-form-urlencoded' }
     if (authentication.method !== 'none') {
-      const secret = this.#options.secret(authentication.secretVariable ?? '')
-      if (secret === undefined || secret === '')
-        throw new OutsideUnreachable(
-          `this node’s environment has no ${authentication.secretVariable}: start it with the client’s secret there`,
-        )
+      const secret = await this.#options.secrets.of(provider)
       if (authentication.method === 'client_secret_post') body.set('client_secret', secret)
       else headers.authorization = `Basic ${Buffer.from(`${formEncoded(clientId)}:${formEncoded(secret)}`).toString('base64')}`
     }
     const answer = await this.#options.http(url, { body: body.toString(), headers })
     const said = parsedObject(answer.body)
     if (answer.status !== 200 || typeof said?.id_token !== 'string') {
-      const why = typeof said?.error === 'string' ? shown(said.error) : `${answer.status} without an ID token`
+      // Nothing that it made of our secret.
+      const isCode = typeof said?.error === 'string' && /^[a-z_]{1,40}$/.test(said.error)
+      const why = isCode ? said.error : `${answer.status} without an ID token`
       throw new OutsideUnreachable(`the token endpoint of ${provider.name} says ${why}`)
     }
     if (!/^[A-Za-z0-9_-]{1,1024}\.[A-Za-z0-9_-]{1,7168}\.[A-Za-z0-9_-]{1,1024}$/.test(said.id_token))
@@ -274,8 +273,8 @@ export class OutsideLogin {
   }
 
   #unreachable(provider: ProviderPolicy, error: Error): PortalAnswer {
-    if (!(error instanceof OutsideUnreachable)) throw error
-    this.#options.log(`a login by ${provider.name}: ${error.message}`)
+    if (!(error instanceof OutsideUnreachable || error instanceof ProviderSecretError)) throw error
+    this.#options.log(`a login by ${provider.name}: ${error.code}: ${error.message}`)
     const headers = ['retry-after', '10']
     return noticePage(
       'Not just now',

@@ -210,6 +210,8 @@ export interface EnrolPage {
   readonly domain: string
   /** Base64url: what authenticators know the person by. */
   readonly user: string
+  /** Who this browser is logged in as, if that is somebody else. */
+  readonly other?: string | undefined
   readonly said?: string | undefined
 }
 
@@ -235,6 +237,9 @@ ${hidden({ ...common, with: 'password' })}
     `Welcome, ${name}`,
     [
       `<p>Choose how you log in to ${escaped(host)}. This link works once.</p>`,
+      shown.other === undefined
+        ? ''
+        : `<p>You are logged in here as ${escaped(shown.other)}. What you choose now logs in as ${escaped(name)}: go on only if you are both.</p>`,
       said(shown.said),
       passkeys ? passkey : '',
       passkeys && passwords ? '<div class="or script" hidden>or</div>' : '',

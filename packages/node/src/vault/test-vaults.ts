@@ -45,6 +45,12 @@ vault:
           ttlMax: 2h
 `
 
+function policyOf(text: string): View['policy'] {
+  const document = parsePolicyDocument(text, 'test', () => [])
+  if (!document.ok) throw new Error(JSON.stringify(document.problems))
+  return document.policy
+}
+
 type Handler = (from: string, payload: Uint8Array) => Promise<Uint8Array>
 
 export interface Member {
@@ -72,19 +78,17 @@ export class Vaults {
   transit: TransitKeys = []
   leases: RingState['leases'] = []
   readonly #keys = new Map<string, KeyObject>()
-  readonly #view: View
+  #view: View
 
   constructor(count = 4, threshold = 3) {
     const named = Array.from({ length: count }, (_, i) => ({ party: `n${i + 1}`, index: i + 1 }))
     const coefficients = Array.from({ length: threshold }, () => BigInt(`0x${randomBytes(48).toString('hex')}`) % ORDER)
     const shares = dealTrusted({ suite: 'ristretto255', purpose: 'tests', epoch: 0, threshold, members: named }, coefficients)
     this.publicKey = (shares[0] as KeyShare).publicKey
-    const document = parsePolicyDocument(POLICY, 'test', () => [])
-    if (!document.ok) throw new Error(JSON.stringify(document.problems))
     for (const { party } of named) this.#keys.set(party, generateKeyPairSync('ed25519').privateKey)
     this.#view = {
       ring: RING,
-      policy: document.policy,
+      policy: policyOf(POLICY),
       operators: [{ name: 'ada', publicKey: rawKey(this.operator.privateKey) }],
       nodes: named.map(({ party }) => ({ id: party, publicKey: rawKey(this.#keys.get(party) as KeyObject) })),
       denials: createDenialIndex([]),
@@ -131,6 +135,16 @@ export class Vaults {
     const state = { height: 1, vault: VaultSecrets.empty, isDown: false, onRecord: async () => {} }
     this.members.push({ id, service, share, records, handler, ...state })
     service.use(this.publicKey, NodeShare.decode(share.encodeSecret()))
+  }
+
+  get policy(): View['policy'] {
+    return this.#view.policy
+  }
+
+  /** On all nodes: of one service, and this. */
+  usePolicy(more: string): void {
+    const services = 'services: { shop: { upstreams: [{ url: "http://127.0.0.1:3000" }] } }'
+    this.#view = { ...this.#view, policy: policyOf(`version: 1\n${services}\n${more}`) }
   }
 
   member(id: string): Member {

@@ -208,10 +208,33 @@ test('a node has the password of a database opened while a lease takes it, with 
     const { secrets } = await openSecrets(vaults.facts, vaults.readerOf(node), wanted(name), [vaults.ask])
     return Buffer.from(secrets[0]?.secret ?? []).toString()
   }
-  await assert.rejects(openAs('n2', 'shop/orders'), { code: 'OPEN_UNKNOWN' })
+  await assert.rejects(openAs('n2', 'shop/orders'), { code: 'OPEN_NOT_ENTITLED' })
   vaults.leases = [lease]
   assert.equal(await openAs('n2', 'shop/orders'), SECRET)
-  await assert.rejects(openAs('n2', 'shop/db'), { code: 'OPEN_UNKNOWN' })
+  await assert.rejects(openAs('n2', 'shop/db'), { code: 'OPEN_NOT_ENTITLED' })
   vaults.leases = [{ ...lease, work: null }]
-  await assert.rejects(openAs('n2', 'shop/orders'), { code: 'OPEN_UNKNOWN' })
+  await assert.rejects(openAs('n2', 'shop/orders'), { code: 'OPEN_NOT_ENTITLED' })
+})
+
+test('a node has opened what a rule lets it read, as any asker: by its own name or all nodes’, and access keys by no rule', async (t) => {
+  const vaults = begin(t, 'shop/db', 'shop/other')
+  const openAs = async (node: string, name: string): Promise<string> => {
+    const { secrets } = await openSecrets(vaults.facts, vaults.readerOf(node), wanted(name), [vaults.ask])
+    return Buffer.from(secrets[0]?.secret ?? []).toString()
+  }
+  const rules = (read: string): string =>
+    `vault: { rules: [{ path: shop/db, read: [operator:ada] }, { path: shop/db, read: ${read} }] }`
+  vaults.usePolicy(rules('["node:n2"]'))
+  assert.equal(await openAs('n2', 'shop/db'), SECRET)
+  await assert.rejects(openAs('n3', 'shop/db'), { code: 'OPEN_NOT_ENTITLED' })
+  await assert.rejects(openAs('n2', 'shop/other'), { code: 'OPEN_NOT_ENTITLED' })
+  await assert.rejects(openAs('n9', 'shop/db'))
+  vaults.usePolicy(rules('["node:*"]'))
+  assert.equal(await openAs('n3', 'shop/db'), SECRET)
+  assert.ok(vaults.member('n1').records.some(({ issuer, secrets }) => issuer === 'node:n3' && secrets[0]?.[0] === 'shop/db'))
+  vaults.usePolicy('vault: { rules: [{ path: "*", read: ["node:*"] }] }')
+  await assert.rejects(openAs('n2', 'access-keys/RWABCDEFGHIJKLMNOPQR'), { code: 'OPEN_UNKNOWN' })
+  for (const read of ['node:', 'node:N2', 'node:n2/x'])
+    assert.throws(() => vaults.usePolicy(rules(`["${read}"]`)), /node:ID or node:\*/)
+  assert.throws(() => vaults.usePolicy('vault: { rules: [{ path: shop, write: ["node:*"] }] }'), /expected operator:NAME/)
 })
