@@ -97,7 +97,10 @@ export type PolicyProblem = { readonly line: number; readonly column: number; re
 export type PolicyChange = { readonly kind: 'add' | 'remove' | 'change'; readonly path: string; readonly before: unknown; readonly after: unknown }
 
 /** What applying a policy would change. */
-export type PolicyPlan = { /** Of the policy in force: to be named when applying. */ readonly version: number; readonly valid: boolean; readonly problems: readonly PolicyProblem[]; readonly changes: readonly PolicyChange[]; readonly tests: readonly PolicyTestResult[]; readonly costs: readonly RuleCost[] }
+export type PolicyPlan = { /** Of the policy in force: to be named when applying. */ readonly version: number; readonly valid: boolean; readonly problems: readonly PolicyProblem[]; readonly changes: readonly PolicyChange[]; readonly tests: readonly PolicyTestResult[]; readonly costs: readonly RuleCost[]; /** Services that not all nodes serve (services.NAME.nodes). */ readonly served: readonly ServiceNodes[] }
+
+/** Which nodes would serve a service. */
+export type ServiceNodes = { readonly service: string; /** By their labels. */ readonly select: string; /** Those that it selects by the labels that they have now. */ readonly nodes: readonly string[] }
 
 /** One of the policy’s own tests, and how it went. */
 export type PolicyTestResult = { readonly name: string; readonly ok: boolean; readonly expected: string; readonly got: string; /** Of the rules, in units. */ readonly work: number }

@@ -93,6 +93,7 @@ import type { FeedStatus } from './feeds/feed-pulls.ts'
 import { TaxiiFeed } from './feeds/taxii-feed.ts'
 import { followReleases } from './fleet/follow-releases.ts'
 import { HoldWatch } from './fleet/hold-watch.ts'
+import { movedServices } from './fleet/moved-services.ts'
 import { ageOfView, type Standing, whyNotCurrent } from './fleet/offline.ts'
 import { summarizeFleet } from './fleet/summary.ts'
 import { FloodWatch } from './floods.ts'
@@ -342,7 +343,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     closers.push(() => ledger.stop())
 
     const early = new EarlyDenials(application)
-    let view = viewOf(application, ledger)
+    let view = viewOf(application, ledger, config.id)
     const members = new Members({ self: config.id, fabric, events, genesisFile: config.genesis })
     closers.push(() => members.stop())
     await members.follow(view.nodes)
@@ -379,16 +380,19 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (final.block.height > before.height + 1)
         for (const service of Object.keys(before.policy.services)) serving?.purge(service, '/')
       stateAt = final.state
-      view = application.view(final.state, final.block.height, final.block.timestampMs)
+      view = application.view(final.state, final.block.height, final.block.timestampMs, config.id)
       if (view.policyVersion !== before.policyVersion) {
         api.follow(view.policy)
         providerKeys.warm()
         events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)
       }
-      if (view.policyVersion !== before.policyVersion) {
+      const moved = movedServices(before, view)
+      if (moved !== undefined) events.add('policy', 'info', moved)
+      if (view.policyVersion !== before.policyVersion || moved !== undefined) {
+        const why = moved ?? `policy ${view.policyVersion}`
         void serving?.reviewAll().then((count) => {
           if (count !== undefined && count > 0)
-            events.add('policy', 'info', `${count} open requests and WebSockets ended: policy ${view.policyVersion}`)
+            events.add('policy', 'info', `${count} open requests and WebSockets ended: ${why}`)
         })
       }
       const expelled = showExpelled(stateBefore, final.state, events)
@@ -1398,9 +1402,9 @@ function statementOf({ kind, digest, signature }: EvidenceStatement): SignedStat
   return { kind, digest: digest ?? null, signature: encodeBase64url(signature) }
 }
 
-function viewOf(application: RingApplication, ledger: RingLedger): View {
+function viewOf(application: RingApplication, ledger: RingLedger, self: string): View {
   const { height, timestampMs } = ledger.status()
-  return application.view(ledger.state(), height, timestampMs)
+  return application.view(ledger.state(), height, timestampMs, self)
 }
 
 function currentDenial(view: View, subject: DenialSubject): Denial | undefined {

@@ -17,6 +17,7 @@ import { isAttestationStatement, isEnrolmentStatement } from './enrolment-parse.
 import { type EnrolmentStatement, type VoucherReader, withEnrolmentStatement } from './enrolment-statements.ts'
 import { GenesisInvalid, TxMalformed } from './errors.ts'
 import { type CsrReader, estSubject } from './est.ts'
+import { labelsOf } from './fleet.ts'
 import { type FleetStatement, isFleetStatement, withFleetStatement } from './fleet-statements.ts'
 import { genesisHash } from './genesis.ts'
 import { isLeaseStatement, tickedLeases, withLeaseStatement } from './leases.ts'
@@ -155,9 +156,10 @@ export interface RingApplication {
   /**
    * What guards enforce. The policy of a state is compiled once.
    *
+   * @param self The node whose guard it is: what it serves goes by its labels. Of nobody's, every service is served.
    * @throws {GenesisInvalid} When the policy in force does not compile here: this node lacks rules that the ring has.
    */
-  view(state: RingState, height: number, blockTimestampMs: number): View
+  view(state: RingState, height: number, blockTimestampMs: number, self?: string): View
   /** Everything that a proposal of this policy would be refused for, with its place in the text. */
   review(state: RingState, text: string, nowMs: number): PolicyReview
   /** What waits for more operators to approve it, oldest first: who has signed, and how many it takes. */
@@ -740,8 +742,9 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     snapshot: (state) => encodeSnapshot(ring, state),
     restore: (snapshot) => parseSnapshot(ring, snapshot, options.hash, options.hashSeed),
     validators: (state) => validatorsOf(state),
-    view(state, height, blockTimestampMs) {
-      const { policy, route, routes } = inForce(state)
+    view(state, height, blockTimestampMs, self) {
+      const { policy, nodes } = inForce(state)
+      const { elsewhere, routes, route } = self === undefined ? nodes.without([]) : nodes.of(labelsOf(state, self))
       return {
         ring,
         height,
@@ -756,6 +759,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         signingKey: viewOfKey(state.signingKey, state.validators),
         trust: state.enrolment.trust.nodes,
         certified: (name) => state.enrolment.est.clients.find((one) => one.name === name)?.publicKey,
+        elsewhere,
         routes,
         route,
       }

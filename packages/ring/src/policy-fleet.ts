@@ -12,14 +12,14 @@ const WAIT_MS_MAX = 7 * 86_400_000
 
 const Clock = z.string().regex(/^(?:[01][0-9]|2[0-3]):[0-5][0-9]$/, 'expected a time of day such as 02:30')
 
-const Selector = z.string().superRefine((text, context) => {
+export const NodeSelector = z.string().superRefine((text, context) => {
   const read = parseSelector(text)
   if ('fault' in read) context.addIssue({ code: 'custom', message: read.fault })
 })
 
 const Update = z.strictObject({
   name: Name,
-  select: Selector.default('').meta({
+  select: NodeSelector.default('').meta({
     description: 'Of which nodes: role=edge,region in (eu-1,eu-2). Empty: all. A node goes by the first that selects it.',
   }),
   version: z

@@ -232,6 +232,8 @@ export interface View {
   readonly trust?: readonly { readonly node: string; readonly untilMs: number }[]
   /** The key of a device that may have certificates of this name (EST): SubjectPublicKeyInfo, base64url. */
   readonly certified?: (name: string) => string | undefined
+  /** Services that other nodes serve and this one does not (`services.NAME.nodes`): no route leads to them. */
+  readonly elsewhere?: ReadonlySet<string>
   /** Every route of every service, and each service as a whole. */
   readonly routes: readonly CompiledRoute[]
   /** By Host (without port, lower case) and path; undefined when no service answers to it. */

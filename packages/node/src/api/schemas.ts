@@ -427,6 +427,12 @@ export const schemas: Readonly<Record<string, Schema>> = {
     changes: list(ref('PolicyChange')),
     tests: list(ref('PolicyTestResult')),
     costs: list(ref('RuleCost')),
+    served: described('Services that not all nodes serve (services.NAME.nodes).', list(ref('ServiceNodes'))),
+  }),
+  ServiceNodes: object('Which nodes would serve a service.', {
+    service: text,
+    select: described('By their labels.', text),
+    nodes: described('Those that it selects by the labels that they have now.', list(text)),
   }),
   PolicyTestResult: object('One of the policy’s own tests, and how it went.', {
     name: text,
