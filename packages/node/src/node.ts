@@ -31,6 +31,7 @@ import {
   isFleetStatement,
   KEY_NAMES,
   type KeyName,
+  type NodeAge,
   nodeSubject,
   type Person,
   parseGenesis,
@@ -91,6 +92,7 @@ import { CrowdsecFeed } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
 import type { FeedStatus } from './feeds/feed-pulls.ts'
 import { TaxiiFeed } from './feeds/taxii-feed.ts'
+import { AgeWatch, showAged } from './fleet/age-watch.ts'
 import { followReleases } from './fleet/follow-releases.ts'
 import { HoldWatch } from './fleet/hold-watch.ts'
 import { movedServices } from './fleet/moved-services.ts'
@@ -226,8 +228,10 @@ export interface RunningNode {
   tokens(): TokenVerifier
   /** Why it is to take no more traffic: it is out of the ring, or noticed what puts it out. */
   whyOut(): string | undefined
-  /** What operators hold it from. */
+  /** What operators hold it from, or its age. */
   hold(): Hold | undefined
+  /** How old it may become. */
+  age(): NodeAge | undefined
   /** When a node's link ended that is not linked now; undefined: it was not linked since this node started. */
   lastSeenMs(id: string): number | undefined
   /** True once it takes traffic and holds a view that a quorum certified since it started; or one of before, when it is cut off (`fleet.offline`). */
@@ -398,7 +402,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       const expelled = showExpelled(stateBefore, final.state, events)
       for (const id of expelled) cut(nodeSubject(ring, id))
       if (expelled.includes(config.id)) withdraw()
-      if (view.nodes !== before.nodes) void members.follow(view.nodes, expelled)
+      const aged = showAged(stateBefore, final.state, ring, final.block.timestampMs, events)
+      for (const id of aged) cut(nodeSubject(ring, id))
+      if (view.nodes !== before.nodes) void members.follow(view.nodes, [...expelled, ...aged])
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
       confirmDenials(final.txs, stateBefore, final.state)
       if (view.policyVersion !== before.policyVersion || view.nodes !== before.nodes || view.signingKey !== before.signingKey)
@@ -411,6 +417,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       keeper?.follow(final.state)
       wiper.follow(final.state)
       holds.look()
+      ages.look(Date.now())
       // A ceremony of the past is over, whatever its phase was then: no thread for it.
       if (Date.now() - final.block.timestampMs < FORESEEN_MS_MAX) foresight.follow(final.state)
       if (isLinked) reception.follow(final.state)
@@ -655,6 +662,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const holds = new HoldWatch({
       self: config.id,
       state: () => ledger.state(),
+      policy: () => view.policy.fleet,
       drain: (isOn) => serving?.drain(isOn),
       events,
     })
@@ -802,12 +810,22 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       takesTraffic = false
       void proxy.stop(DRAIN_MS)
     }
+    const ages = new AgeWatch({
+      self: config.id,
+      ring,
+      state: () => ledger.state(),
+      policy: () => view.policy.fleet,
+      end: () => withdraw(),
+      events,
+    })
     let wasMember = view.nodes.some(({ id }) => id === config.id)
     const whyOut = (): string | undefined => {
       const isMember = view.nodes.some(({ id }) => id === config.id)
       wasMember ||= isMember
       if (attester.noticed !== undefined) return attester.noticed
-      return wasMember && !isMember ? 'the ring has let it go' : undefined
+      // One that it let go before this start is not one that it does not know yet.
+      const isGone = !isMember && (wasMember || ledger.state().retired.some(({ id }) => id === config.id))
+      return ages.why(Date.now()) ?? (isGone ? 'the ring has let it go' : undefined)
     }
     closers.push(() => attester.stop())
 
@@ -1115,6 +1133,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const tick = setInterval(() => {
       early.tick(Date.now(), certifiedAtMs)
       holds.look()
+      ages.look(Date.now())
     }, TICK_MS)
     closers.push(() => clearInterval(tick))
 
@@ -1139,7 +1158,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const whyNotReady = (): string | undefined => {
       const { hold } = holds
       const drained = hold?.kind === 'drain' ? `drained by ${hold.by}: ${hold.reason}` : undefined
-      if (!takesTraffic) return 'it takes no traffic yet, or no more'
+      if (!takesTraffic) return whyOut() ?? 'it takes no traffic yet, or no more'
       return whyOut() ?? drained ?? whyNotCurrent(standing(), Date.now())
     }
     const node: RunningNode = {
@@ -1184,6 +1203,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       viewAgeMs: () => ageOfView(standing(), Date.now()),
       whyOut,
       hold: () => holds.hold,
+      age: () => ages.age,
       lastSeenMs: (id) => lastSeenMs.get(id),
       view: () => view,
       certifiedAtMs: () => certifiedAtMs,
@@ -1299,6 +1319,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     await proxy.start()
     served.push(() => proxy.stop(DRAIN_MS))
     takesTraffic = true
+    ages.look(Date.now())
     for (const feed of feeds) {
       feed.start()
       closers.push(() => feed.stop())
@@ -1328,7 +1349,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     playbooks.start()
     closers.push(() => playbooks.stop())
     acme?.start()
-    const expiry = new ExpiryWatch(() => credentialsOf(proxy.certificates(), estUntil, ledger.state()), events)
+    const expiry = new ExpiryWatch(
+      () => [...ages.credentials(), ...credentialsOf(proxy.certificates(), estUntil, ledger.state())],
+      events,
+    )
     expiry.start()
     closers.push(() => expiry.stop())
     events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)

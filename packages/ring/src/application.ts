@@ -36,6 +36,7 @@ import {
   subjectFault,
   withoutWordOf,
 } from './meaning.ts'
+import { AGED_REASON, ageFaults, agesOf, endedNodes, tickedAges } from './node-age.ts'
 import { withDisk, withReceipt, withWipe } from './node-disks.ts'
 import { withObjectStatement } from './object-acts.ts'
 import { withPersonStatement } from './person-statements.ts'
@@ -278,11 +279,12 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       const compilation = compiled(text)
       return 'compiled' in compilation ? compilation.compiled.policy : undefined
     },
-    problems: (text, { members: nodes, operators, nowMs }, isRehearsed) => {
+    problems: (text, { members: nodes, operators, nowMs, state }, isRehearsed) => {
       const compilation = compiled(text)
       if ('problems' in compilation) return compilation.problems
       const { policy } = compilation.compiled
-      const fit = [...policyFitFaults(policy, nodes, operators), ...lapseFaults(policy, nowMs)]
+      const aged = state === undefined ? [] : ageFaults(policy, state, nowMs)
+      const fit = [...policyFitFaults(policy, nodes, operators), ...lapseFaults(policy, nowMs), ...aged]
       const faults = isRehearsed ? [...fit, ...rehearsed(compilation).faults] : fit
       if (faults.length === 0) return []
       const document = parsePolicyDocument(text, 'the policy', () => faults)
@@ -597,6 +599,16 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     return next
   }
 
+  /** Those whose age is over are out; what they had is worth nothing any more, and a device may join anew. */
+  const aged = (state: RingState, context: RingBlockContext): RingState => {
+    const { fleet } = inForce(state).policy
+    if (fleet.maxAge.length === 0) return state
+    const next = state.withFleet(tickedAges(state, fleet, context.timestampMs))
+    return endedNodes(next, fleet, context.timestampMs).reduce((left, id) => {
+      return withoutSubject(left.withoutNode(id), nodeSubject(ring, id), AGED_REASON, `node:${id}`, context)
+    }, next)
+  }
+
   const areMostTrusted = ({ validators, enrolment }: RingState, nowMs: number): boolean => {
     const trusted = validators.filter(({ id }) => !isLapsed(enrolment.trust, id, nowMs))
     return 2 * trusted.length > validators.length
@@ -652,7 +664,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
 
   /** What the block ended is gone before its first transaction, and so for the leader that chooses them. */
   const opened = (state: RingState, context: RingBlockContext, txCount: number): RingState =>
-    played(ticked(leased(trusted(state.swept(context.timestampMs, txCount), context), context), context), context)
+    played(ticked(leased(trusted(aged(state.swept(context.timestampMs, txCount), context), context), context), context), context)
 
   /** Most blocks find nothing of it due. */
   const played = (state: RingState, context: RingBlockContext): RingState =>
@@ -758,6 +770,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         epoch: state.epoch,
         signingKey: viewOfKey(state.signingKey, state.validators),
         trust: state.enrolment.trust.nodes,
+        ages: agesOf(state, policy.fleet),
         certified: (name) => state.enrolment.est.clients.find((one) => one.name === name)?.publicKey,
         elsewhere,
         routes,
@@ -774,7 +787,11 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         return { policy, problems, tests: [], costs: [] }
       }
       const { faults, tests, costs } = rehearsed(compilation)
-      const fit = [...policyFitFaults(policy, members(state), genesis.operators), ...lapseFaults(policy, nowMs)]
+      const fit = [
+        ...policyFitFaults(policy, members(state), genesis.operators),
+        ...lapseFaults(policy, nowMs),
+        ...ageFaults(policy, state, nowMs),
+      ]
       const all = [...fit, ...faults]
       const again = parsePolicyDocument(text, 'the policy', () => all)
       return { policy, problems: again.ok ? [] : again.problems, tests, costs }

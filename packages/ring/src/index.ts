@@ -149,6 +149,7 @@ export {
   subjectFault,
 } from './meaning.ts'
 export { type MerkleProof, verifyMerkleProof } from './merkle-trie.ts'
+export { AGED_REASON, ageOf, heldOf, MAX_AGE_HOLDER, type NodeAge } from './node-age.ts'
 export {
   type DiskRefusalCode,
   type DiskStatement,

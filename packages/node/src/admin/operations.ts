@@ -37,7 +37,7 @@ import { describeSubject } from '../subject-text.ts'
 import { VERSION } from '../version.ts'
 import { bouncerOperations } from './bouncer-operations.ts'
 import { enrolmentOperations } from './enrolment-operations.ts'
-import { fleetOperations } from './fleet-operations.ts'
+import { fleetOperations, shownAge } from './fleet-operations.ts'
 import type { Call, Operation } from './http.ts'
 import { incidentOperations } from './incident-operations.ts'
 import { keyOperations } from './key-operations.ts'
@@ -381,6 +381,8 @@ function status(node: RunningNode): unknown {
       faultsTolerated: faultsOf(ledger.validators),
     },
     hold: node.hold() ?? null,
+    notReady: node.whyNotReady() ?? null,
+    age: shownAge(node.age()),
     policyVersion: node.view().policyVersion,
     denials: node.view().denials.list(Date.now()).length,
     provisionalDenials: node.early.enforced.list(Date.now()).length,
