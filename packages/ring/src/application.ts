@@ -756,7 +756,8 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     validators: (state) => validatorsOf(state),
     view(state, height, blockTimestampMs, self) {
       const { policy, nodes } = inForce(state)
-      const { elsewhere, routes, route } = self === undefined ? nodes.without([]) : nodes.of(labelsOf(state, self))
+      const { elsewhere, routes, route } =
+        self === undefined || nodes.areAlike ? nodes.without([]) : nodes.of(labelsOf(state, self))
       return {
         ring,
         height,

@@ -77,6 +77,8 @@ test('an edge is drained before its age is over, and out with the first block af
   assert.equal(ring.held('e3'), undefined)
   ring.pass(1)
   assert.match(ring.held('e3') ?? '', /^NODE_AGED: its age will be over at \d{4}-/)
+  const lift = { type: 'fleet.hold', id: 'e3', kind: 'none', ttlMs: 0, reason: 'test' } as const
+  assert.match(ring.refusalOf(lift), /^NODE_NOT_HELD: no operator holds e3: fleet\.maxAge does/)
   ring.pass(30 * MINUTE - 1)
   assert.equal(ids(ring.state), 'n1 n2 e3')
   ring.pass(1)

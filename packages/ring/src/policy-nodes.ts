@@ -38,6 +38,11 @@ export class NodeRoutings {
     this.#make = make
   }
 
+  /** Every node serves every service: nobody’s labels matter. */
+  get areAlike(): boolean {
+    return this.#selectors.size === 0
+  }
+
   /** For a node with these labels. */
   of(labels: Labels): NodeRouting {
     return this.without([...this.#selectors].flatMap(([name, selector]) => (matchesSelector(selector, labels) ? [] : [name])))
