@@ -459,8 +459,13 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     }
     if (body.type === 'attest.quote' || body.type === 'attest.enrol') return attested(seen, content, body, context)
     if (body.type === 'est.enrol') return enrolled(seen, content, body, context)
-    if (body.type === 'node.join' || body.type === 'device.join')
-      return ticked(enrolled(seen, content, body, context).withNode(body.node), context)
+    if (body.type === 'node.join') return ticked(enrolled(seen, content, body, context).withNode(body.node), context)
+    if (body.type === 'device.join') {
+      // It was set up anew, when its age was nearly over: what it was is out.
+      const before = seen.enrolment.device(body.serial)?.node ?? ''
+      const left = seen.node(before) === undefined ? seen : outAged(seen, before, context)
+      return ticked(enrolled(left, content, body, context).withNode(body.node), context)
+    }
     if (body.type === 'object.act' || body.type === 'access.put' || body.type === 'access.remove')
       return seen.withObjects(withObjectStatement(seen.objects, content, body, context.timestampMs))
     if (body.type === 'vault.put' || body.type === 'vault.hide' || (body.type === 'vault.delete' && body.pass !== undefined))
@@ -604,10 +609,11 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     const { fleet } = inForce(state).policy
     if (fleet.maxAge.length === 0) return state
     const next = state.withFleet(tickedAges(state, fleet, context.timestampMs))
-    return endedNodes(next, fleet, context.timestampMs).reduce((left, id) => {
-      return withoutSubject(left.withoutNode(id), nodeSubject(ring, id), AGED_REASON, `node:${id}`, context)
-    }, next)
+    return endedNodes(next, fleet, context.timestampMs).reduce((left, id) => outAged(left, id, context), next)
   }
+
+  const outAged = (state: RingState, id: string, context: RingBlockContext): RingState =>
+    withoutSubject(state.withoutNode(id), nodeSubject(ring, id), AGED_REASON, `node:${id}`, context)
 
   const areMostTrusted = ({ validators, enrolment }: RingState, nowMs: number): boolean => {
     const trusted = validators.filter(({ id }) => !isLapsed(enrolment.trust, id, nowMs))

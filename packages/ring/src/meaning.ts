@@ -302,7 +302,8 @@ export function enrolmentMeans(
   reader: PolicyReader,
 ): EnrolmentMeans {
   const { state, verify, voucher, quote, csr } = meeting
-  return { verify, voucher, quote, csr, policy: reader.inForce(state).devices }
+  const { devices, fleet } = reader.inForce(state)
+  return { verify, voucher, quote, csr, policy: devices, fleet }
 }
 
 /** A device that goes takes its node along. */

@@ -2,12 +2,13 @@ import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { nodeSubject, type TxBody } from './index.ts'
+import { nodeSubject } from './meaning.ts'
 import { AGED_REASON, ageOf, agesOf, heldOf } from './node-age.ts'
 import { parsePolicyDocument } from './policy-document.ts'
 import type { RingState } from './state.ts'
 import { begin, executeAgreed, genesis, NOW, POLICY, signedBytes } from './test-ring.ts'
 import { encodeBase64url, subjectId } from './tx.ts'
+import type { TxBody } from './types.ts'
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE

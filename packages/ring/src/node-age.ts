@@ -31,7 +31,7 @@ export interface NodeAge {
 }
 
 /** Undefined of nodes that may become as old as they like. */
-export function ageOf(state: State, { maxAge }: Ages, id: string): NodeAge | undefined {
+export function ageOf(state: Pick<State, 'fleet' | 'node' | 'enrolment'>, { maxAge }: Ages, id: string): NodeAge | undefined {
   if (maxAge.length === 0) return undefined
   const sinceMs = state.fleet.since?.find((one) => one.id === id)?.atMs
   if (sinceMs === undefined) return undefined
@@ -84,6 +84,19 @@ export function endedNodes(state: State & Pick<RingState, 'retired'>, policy: Ag
     .filter((node) => !isValidator(node) && isOverAge(state, policy, node.id, nowMs))
     .map(({ id }) => id)
     .slice(0, Math.max(0, room))
+}
+
+/** The device that it is may come again as another node, and this one is out: its age is nearly over, or it is to stay drained. */
+export function mayBeSetUpAnew(
+  state: Pick<RingState, 'fleet' | 'node' | 'enrolment' | 'retired'>,
+  policy: Ages,
+  id: string,
+  nowMs: number,
+): boolean {
+  const node = state.node(id)
+  const age = ageOf(state, policy, id)
+  const isDue = age !== undefined && age.drainAtMs <= nowMs
+  return isDue && node !== undefined && !isValidator(node) && state.retired.length < RETIRED_MAX
 }
 
 /** Since when those are in the ring that it has. */
