@@ -265,7 +265,7 @@ export {
 export { type FleetPolicy, type FleetUpdate, isInWindow } from './policy-fleet.ts'
 export { policyJsonSchema } from './policy-json-schema.ts'
 export type { ModelPolicy } from './policy-model.ts'
-export { serviceSelectors } from './policy-nodes.ts'
+export { type ServiceNodes, servedBy } from './policy-nodes.ts'
 export {
   mayUseObjects,
   type ObjectAction,

@@ -2,8 +2,10 @@
  * Which nodes serve which service: `services.NAME.nodes` selects them by their labels. Where a service is not served it is as if the policy did not have
  * it; but what the ring agrees on (limits of the whole ring, identities, secrets) goes by the whole policy on all nodes.
  */
+import { labelsOf } from './fleet.ts'
 import { type Labels, matchesSelector, parseSelector, type Selector } from './fleet-label.ts'
 import type { Policy } from './policy.ts'
+import type { RingState } from './state.ts'
 import type { CompiledRoute } from './types.ts'
 
 /** What one node serves. */
@@ -18,13 +20,35 @@ export interface NodeRouting {
 const REMEMBERED_MAX = 64
 
 /** Selectors of services that have one; they are known to be well formed. */
-export function serviceSelectors({ services }: Policy): ReadonlyMap<string, Selector> {
+function serviceSelectors({ services }: Policy): ReadonlyMap<string, Selector> {
   const selectors = new Map<string, Selector>()
   for (const [name, { nodes }] of Object.entries(services)) {
     const read = nodes === undefined ? undefined : parseSelector(nodes)
     if (read !== undefined && 'terms' in read) selectors.set(name, read.terms)
   }
   return selectors
+}
+
+/** Of one service that not all nodes serve. */
+export interface ServiceNodes {
+  readonly service: string
+  readonly select: string
+  /** Those that it selects, by the labels that they have now. */
+  readonly nodes: readonly string[]
+}
+
+export function servedBy(
+  state: Pick<RingState, 'nodes' | 'fleet' | 'node' | 'enrolment'>,
+  policy: Policy,
+): readonly ServiceNodes[] {
+  const selectors = serviceSelectors(policy)
+  if (selectors.size === 0) return []
+  const nodes = state.nodes.map(({ id }) => ({ id, labels: labelsOf(state, id) }))
+  return [...selectors].map(([service, selector]) => ({
+    service,
+    select: policy.services[service]?.nodes ?? '',
+    nodes: nodes.flatMap(({ id, labels }) => (matchesSelector(selector, labels) ? [id] : [])),
+  }))
 }
 
 /** Equal sets of services are the same object: whoever compares finds that nothing changed. */

@@ -8,16 +8,14 @@ import {
   isEnrolmentStatement,
   isFleetStatement,
   isPlayStatement,
-  labelsOf,
   liveStatements,
-  matchesSelector,
   type Policy,
   type PolicyChange,
   parsePolicyDocument,
   policyJsonSchema,
   type RingState,
   recordOf,
-  serviceSelectors,
+  servedBy,
 } from '@ringwall/ring'
 import { encodeTx, parseTx, type SignedTx, subjectId, type TxContent, TxMalformed, txId } from '@ringwall/ring/tx'
 import { z } from 'zod'
@@ -471,18 +469,7 @@ async function plan(node: RunningNode, call: Call): Promise<unknown> {
   if (wanted === undefined || told.length > 0)
     return { version, valid: false, problems: told, changes: [], tests, costs, served: [] }
   const changes = diffPolicies(node.view().policy as Policy, wanted).map(shownChange)
-  return { version, valid: true, problems: [], changes, tests, costs, served: servedBy(node, wanted) }
-}
-
-/** Of services that not all nodes serve. */
-function servedBy(node: RunningNode, policy: Policy): readonly unknown[] {
-  const state = node.ledger.state()
-  const nodes = state.nodes.map(({ id }) => ({ id, labels: labelsOf(state, id) }))
-  return [...serviceSelectors(policy)].map(([service, selector]) => ({
-    service,
-    select: policy.services[service]?.nodes ?? '',
-    nodes: nodes.flatMap(({ id, labels }) => (matchesSelector(selector, labels) ? [id] : [])),
-  }))
+  return { version, valid: true, problems: [], changes, tests, costs, served: servedBy(node.ledger.state(), wanted) }
 }
 
 const SubmitBody = z.strictObject({ tx: z.unknown(), waitMs: z.int().min(0).max(WAIT_MS_MAX).default(WAIT_MS_DEFAULT) })

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { nodeSubject, parsePolicyDocument, type RingNode, RingState } from '@ringwall/ring'
 import { subjectId } from '@ringwall/ring/tx'
 import { AgeWatch, showAged } from './age-watch.ts'
-import { checkAges } from './check-ages.ts'
+import { checkAges, checkServed } from './check-fleet.ts'
 
 const DAY = 86_400_000
 const NOW = 1_800_000_000_000
@@ -94,4 +94,15 @@ test('check tells of nodes in the last day of their age, and of those beyond it,
     'bad n2 is older than it may be: it votes on, and is given nothing else',
     'bad e3 is older than it may be: the ring lets it go',
   ])
+})
+
+test('a service that no node has the labels for is told of, others are not', () => {
+  const service = (name: string, nodes: string): string =>
+    `  ${name}: { hosts: [${name}.example], nodes: "${nodes}", upstreams: [{ url: "http://127.0.0.1:1" }] }\n`
+  const read = parsePolicyDocument(`version: 1\nservices:\n${service('lost', 'role=edge')}${service('kept', 'node=e3')}`)
+  assert.ok(read.ok)
+  assert.deepEqual(
+    checkServed(begun, read.policy).map(({ level, what }) => `${level} ${what}`),
+    ['warn no node serves lost: none has the labels role=edge'],
+  )
 })

@@ -1,5 +1,5 @@
-/** What `ringwall check` says of nodes with a maximum age. */
-import { ageOf, type FleetPolicy, isValidator, type RingState } from '@ringwall/ring'
+/** What `ringwall check` says of nodes with a maximum age, and of services that no node serves. */
+import { ageOf, type FleetPolicy, isValidator, type Policy, type RingState, servedBy } from '@ringwall/ring'
 import type { CheckFinding } from '../check.ts'
 
 const SOON_MS = 86_400_000
@@ -27,5 +27,14 @@ export function checkAges(state: RingState, policy: Pick<FleetPolicy, 'maxAge'>,
       ? `${node.id} is older than it may be since ${end}Z: ${then}`
       : `the age of ${node.id} is over at ${end}Z: then ${then}`
     return [{ group: 'fleet', level: isOver ? 'bad' : 'warn', what, fix }]
+  })
+}
+
+/** Labels may come later; but what nobody serves is seldom meant. */
+export function checkServed(state: RingState, policy: Policy): readonly CheckFinding[] {
+  return servedBy(state, policy).flatMap(({ service, select, nodes }): readonly CheckFinding[] => {
+    if (nodes.length > 0) return []
+    const what = `no node serves ${service}: none has the labels ${select}`
+    return [{ group: 'fleet', level: 'warn', what, fix: 'ringwall node label ID KEY=VALUE, or another selector in the policy' }]
   })
 }
