@@ -3,24 +3,16 @@
  * refused; and axe finds nothing on any page, in light and dark, wide and narrow.
  */
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import type { VaultShards } from '@ringwall/client'
 import { type RunningNode, startProtect } from '@ringwall/node'
-import { type Browser, chromium, type Page } from 'playwright-core'
-
-const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
-const BUILT = existsSync(resolve(import.meta.dirname, '../packages/console/dist/index.html'))
-const skip =
-  CHROMIUM === undefined
-    ? 'no Chromium on this machine (Debian: apt-get install chromium)'
-    : BUILT
-      ? false
-      : 'the console is not built: npm test builds it'
+import type { Browser, Page } from 'playwright-core'
+import { axeFindings, launchChromium, overflowOf, signedInAt, consoleSkip as skip } from './console-page.ts'
 
 const data = mkdtempSync(join(tmpdir(), 'ringwall-console-'))
 const upstream = createServer((_request, response) => response.end('hello'))
@@ -52,10 +44,7 @@ before(async () => {
     admin: `127.0.0.1:${await free()}`,
   })
   base = `http://127.0.0.1:${node.config.listen.admin.port}`
-  browser = await chromium.launch({
-    executablePath: CHROMIUM as string,
-    args: ['--no-sandbox', '--disable-background-networking'],
-  })
+  browser = await launchChromium()
 })
 
 after(async () => {
@@ -66,18 +55,8 @@ after(async () => {
   rmSync(data, { recursive: true, force: true })
 })
 
-async function signedIn(options: { readonly colorScheme?: 'light' | 'dark'; readonly width?: number } = {}): Promise<Page> {
-  const context = await browser.newContext({
-    colorScheme: options.colorScheme ?? 'light',
-    viewport: { width: options.width ?? 1_280, height: 900 },
-  })
-  const page = await context.newPage()
-  page.on('dialog', (dialog) => void dialog.accept())
-  const link = Buffer.from(readFileSync(join(data, 'operator.json'), 'utf8')).toString('base64url')
-  await page.goto(`${base}/#login=${link}`)
-  await page.getByRole('heading', { name: 'Overview' }).waitFor()
-  return page
-}
+const signedIn = (options: Parameters<typeof signedInAt>[3] = {}): Promise<Page> =>
+  signedInAt(browser, base, join(data, 'operator.json'), options)
 
 test('the link signs in, its key leaves the address bar at once, and a reload stays signed in', { skip }, async () => {
   const page = await signedIn()
@@ -131,27 +110,101 @@ test('a refused request shows live, and its page says which part of it matched',
   await page.context().close()
 })
 
+/** Of a ring of four in which one node repairs, one does not answer, and one cannot get at its bucket. */
+function troubledShards(): VaultShards {
+  const atMs = Date.now()
+  const version = '0123456789abcdef0123456789abcdef'
+  const standing: NonNullable<VaultShards['nodes'][number]['standing']> = {
+    versions: 4,
+    versionsMax: 100_000,
+    shards: 4,
+    missing: 2,
+    waiting: 1,
+    waits: [{ version, reason: 'no node that can be reached has the manifest of it' }],
+    bytes: 96 * 1_048_576,
+    bytesMax: 2 ** 40,
+    store: 'folder',
+    storeAway: null,
+    passedAtMs: atMs,
+    uncompared: 1,
+    comparedAtMs: null,
+    repairing: { version, index: 3, bytes: 24 * 1_048_576, of: 32 * 1_048_576 },
+    mending: { shards: 1, ofShards: 3, bytes: 56 * 1_048_576, ofBytes: 96 * 1_048_576 },
+    repaired: 1,
+    corrupt: 1,
+    erased: 0,
+    moved: 0,
+    scrubbedBytes: 0,
+    repairedBytes: 32 * 1_048_576,
+    put: 4,
+    read: 0,
+    faults: 2,
+    culprits: [{ party: 'n3', wrong: 2, missing: 0, lastAtMs: atMs - 90_000 }],
+    away: ['n4'],
+  }
+  const store = 'https://s3.eu-central-1.amazonaws.com shop-shards'
+  const storeAway = { sinceMs: atMs - 30_000, reason: 'no answer in 10 s' }
+  const whole = { missing: 0, waiting: 0, waits: [], repairing: null, mending: null, uncompared: 0, comparedAtMs: atMs - 5_000 }
+  const bucket = { data: 2, shards: 4, versioning: 'on' as const }
+  return {
+    versions: 4,
+    versionsMax: 100_000,
+    buckets: [
+      { ...bucket, name: 'shop-photos', versions: 3, bytes: 134_217_728, residency: ['eu-1', 'eu-2'] },
+      { ...bucket, name: `shop-${'x'.repeat(50)}`, versions: 1, bytes: 0, residency: [] },
+    ],
+    nodes: [
+      { id: 'n1', region: 'eu-1', self: true, reason: null, standing },
+      { id: 'n2', region: 'eu-2', self: false, reason: null, standing: { ...standing, ...whole, culprits: [] } },
+      { id: 'n3', region: 'us-1', self: false, reason: null, standing: { ...standing, ...whole, store, storeAway } },
+      { id: 'n4', region: 'us-1', self: false, reason: 'connect ECONNREFUSED', standing: null },
+    ],
+  }
+}
+
+test('the page of objects says what is repaired and how far, what waits and why, who is silent, and whose shards were wrong', {
+  skip,
+}, async () => {
+  const page = await signedIn()
+  await page.route('**/v1/vault/shards', (route) => route.fulfill({ json: troubledShards() }))
+  await page.getByRole('link', { name: 'Objects' }).click()
+  await page
+    .getByText(
+      'Repairing on 1 node: 56.0 MiB of 96.0 MiB (58 %). 1 shard waiting. No answer from n4. Shards out of reach on n3.',
+      { exact: true },
+    )
+    .waitFor()
+  assert.equal(await page.getByRole('progressbar', { name: 'Repairs of n1' }).getAttribute('value'), '58')
+  await page.getByText('shard 3 of 01234567: 24.0 MiB of 32.0 MiB (75 %)').waitFor()
+  await page.getByText('version 01234567: no node that can be reached').waitFor()
+  await page.getByRole('cell', { name: 'does not answer', exact: true }).waitFor()
+  await page.getByText('n4 does not answer: connect ECONNREFUSED; its shards are made anew elsewhere, say n1, n2, n3').waitFor()
+  const accused = page.getByRole('region', { name: 'Nodes that gave wrong shards, or none' }).getByRole('row', { name: 'n3' })
+  assert.match(await accused.innerText(), /^n3\s+4\s+0\s+1 min 3\d s ago\s+n1 n3$/)
+  for (const [colorScheme, width] of [
+    ['light', 1_280],
+    ['dark', 360],
+  ] as const) {
+    await page.emulateMedia({ colorScheme })
+    await page.setViewportSize({ width, height: 900 })
+    assert.deepEqual(await axeFindings(page), [], `${colorScheme} ${width}`)
+    assert.ok((await overflowOf(page)) <= 0, `wider than the window at ${width} px`)
+  }
+  await page.context().close()
+})
+
 test('axe finds nothing to object to on any page, light and dark, wide and narrow', { skip }, async () => {
-  const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
   for (const [colorScheme, width] of [
     ['light', 1_280],
     ['dark', 360],
   ] as const) {
     const page = await signedIn({ colorScheme, width })
-    for (const hash of ['overview', 'decisions', 'denials', 'policy']) {
+    for (const hash of ['overview', 'decisions', 'denials', 'objects', 'policy']) {
       await page.goto(`${base}/#/${hash}`)
       await page.getByRole('heading', { level: 1 }).waitFor()
       await page.waitForTimeout(400)
-      const cdp = await page.context().newCDPSession(page)
-      // Through the debugger: the page's own policy allows no script that is not its own.
-      await cdp.send('Runtime.evaluate', { expression: axe })
-      const found = (await page.evaluate(
-        'axe.run().then(({ violations }) => violations.map(({ id, nodes }) => [id, nodes[0].html]))',
-      )) as string[][]
-      assert.deepEqual(found, [], `${hash} ${colorScheme} ${width}`)
-      const overflow = (await page.evaluate(
-        'document.documentElement.scrollWidth - document.documentElement.clientWidth',
-      )) as number
+      assert.deepEqual(await axeFindings(page), [], `${hash} ${colorScheme} ${width}`)
+      const overflow = await overflowOf(page)
       assert.ok(overflow <= 0, `${hash} at ${width} px is wider than the window by ${overflow} px`)
     }
     await page.context().close()

@@ -163,15 +163,24 @@ export class TestRing {
     return (await this.client(node).status()).pid
   }
 
+  /** The operator's file. */
+  get context(): string {
+    return join(this.data, 'operator.json')
+  }
+
+  /** Where its admin API and its console are. */
+  adminUrl(node: number): string {
+    const { nodes } = parseContext(readFileSync(this.context, 'utf8'))
+    return nodes.find(({ id }) => id === `n${node}`)?.url as string
+  }
+
   client(node: number): RingwallClient {
-    const context = parseContext(readFileSync(join(this.data, 'operator.json'), 'utf8'))
-    const url = context.nodes.find(({ id }) => id === `n${node}`)?.url as string
-    return new RingwallClient({ baseUrl: url, operator: context })
+    return this.clientAt(this.adminUrl(node))
   }
 
   /** Of a node that is not one of those that the ring was brought up with. */
   clientAt(baseUrl: string): RingwallClient {
-    return new RingwallClient({ baseUrl, operator: parseContext(readFileSync(join(this.data, 'operator.json'), 'utf8')) })
+    return new RingwallClient({ baseUrl, operator: parseContext(readFileSync(this.context, 'utf8')) })
   }
 
   /** Runs the command line against this ring. */

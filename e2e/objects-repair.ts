@@ -1,6 +1,7 @@
 /**
  * `npm run e2e:objects -- --repair-gb 1`: the time that a ring of five with its usual settings takes to be whole again, without a command, after one
- * node is lost for good with its disk, while they hold objects of so many gigabytes together; and what `ringwall vault status` says meanwhile.
+ * node is lost for good with its disk, while they hold objects of so many gigabytes together; and what `ringwall vault status` and the console's page of
+ * objects say meanwhile.
  */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
@@ -8,6 +9,7 @@ import { request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CreateBucketCommand, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
+import { mendedOn, verdict } from '../packages/console/src/shards.ts'
 import { eventually } from './local-ring.ts'
 import { ObjectRing } from './objects-scene.ts'
 
@@ -58,18 +60,22 @@ export async function repairAfterLoss(gigabytes: number): Promise<void> {
     await eventually('n5 counts as lost', async () => (await status(1)).away.includes('n5'), 300_000)
     const lostAfterMs = performance.now() - began
     let saidAtMs = began
+    const seen = new Set<number>()
     for (;;) {
+      const { nodes, versions } = await ring.client(1).vaultShards()
+      for (const node of nodes) seen.add(mendedOn(node)?.bytes ?? 0)
       const [files, now] = [left.reduce((sum, node) => sum + scene.shardFiles(node).length, 0), performance.now()]
       if (files >= count * 4) break
       if (now - saidAtMs > 5_000) {
         saidAtMs = now
         out(
-          `after ${((now - began) / 1_000).toFixed(0)} s, ${files} of ${count * 4} shards are there\n${ring.cli('vault', 'status').stdout}`,
+          `after ${((now - began) / 1_000).toFixed(0)} s, ${files} of ${count * 4} shards are there\n${ring.cli('vault', 'status').stdout}console: ${verdict(nodes, versions).text}`,
         )
       }
       assert.ok(now - began < REPAIR_MS_MAX, `not whole after ${REPAIR_MS_MAX / 1_000} s`)
       await sleep(250)
     }
+    assert.ok(seen.size > 2, 'the console showed how far repairs were')
     const seconds = (performance.now() - began) / 1_000
     const after = await Promise.all(left.map(status))
     const bytes = after.reduce((sum, { repairedBytes }, at) => sum + repairedBytes - (before[at]?.repairedBytes ?? 0), 0)

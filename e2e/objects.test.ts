@@ -1,6 +1,6 @@
 /** Objects on a real ring of four processes, by the SDK that clients use. Steps build on one another, in order. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readSync, rmSync, statSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -32,9 +32,11 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
+import { BlobShape } from '@ringwall/vault'
 import { BucketClient } from '../packages/node/src/objects/bucket-client.ts'
 import { ShardBucket } from '../packages/node/src/objects/shard-bucket.ts'
 import { ShardFolder } from '../packages/node/src/objects/shard-folder.ts'
+import { consoleSkip, launchChromium, signedInAt } from './console-page.ts'
 import { eventually } from './local-ring.ts'
 import { type AccessKey, bytesOf, md5, ObjectRing } from './objects-scene.ts'
 
@@ -304,3 +306,54 @@ test('09 shards of another ring are kept in a bucket of this one: whole, in part
     rmSync(folder, { recursive: true, force: true })
   }
 })
+
+test('10 the console shows a shard that rotted as it is found, named and made anew, and one that was removed, without a command', {
+  skip: consoleSkip,
+}, async () => {
+  await put('healed', bytesOf(5_100_001))
+  // No other object of these tests has shards of this size.
+  const { shardBytes } = new BlobShape(5_100_001, 2)
+  const isOfHealed = (file: string): boolean => statSync(file, { throwIfNoEntry: false })?.size === shardBytes
+  const shardOf = (node: number): string => scene.shardFiles(node).find(isOfHealed) as string
+  const standing = (node: number) => scene.ring.client(node).vaultObjects()
+  for (const node of [2, 3])
+    await eventually(
+      `n${node} has compared its shard`,
+      async () => shardOf(node) !== undefined && (await standing(node)).uncompared === 0 && (await standing(node)).missing === 0,
+    )
+  const browser = await launchChromium()
+  try {
+    const page = await signedInAt(browser, scene.ring.adminUrl(1), scene.ring.context)
+    await page.getByRole('link', { name: 'Objects' }).click()
+    await page.getByText(/^All whole: \d+ shards of \d+ versions on 4 nodes\.$/).waitFor()
+    const before = await Promise.all([2, 3].map(standing))
+
+    flipByte(shardOf(3), 1_000)
+    assert.equal((await get(scene.s3(3, key), 'healed')).length, 5_100_001)
+    const accused = page.getByRole('region', { name: 'Nodes that gave wrong shards, or none' }).getByRole('row', { name: 'n3' })
+    await eventually('n3 is named', async () => /^n3\s+[1-9]\d*\s.* ago\s.*\bn3$/.test(await accused.innerText()))
+
+    const removed = shardOf(2)
+    rmSync(removed)
+    // Something is put through n2, so that it looks at its shards now.
+    await scene.s3(2, key).send(new PutObjectCommand({ Bucket, Key: 'small', Body: 'small' }))
+    const holders = page.getByRole('region', { name: 'Nodes and their shards' })
+    const [second, third] = before.map(({ repaired }) => repaired + 1) as [number, number]
+    await holders.getByRole('row', { name: new RegExp(`^n2 .*whole.* ${second} \\S+ MiB 0 `) }).waitFor()
+    await holders.getByRole('row', { name: new RegExp(`^n3 .*whole.* ${third} \\S+ MiB 1 `) }).waitFor()
+    assert.ok(isOfHealed(removed))
+    const { faults } = await standing(3)
+    assert.equal((await get(scene.s3(3, key), 'healed')).length, 5_100_001)
+    assert.equal((await standing(3)).faults, faults, 'its shard is right again')
+  } finally {
+    await browser.close()
+  }
+})
+
+function flipByte(file: string, at: number): void {
+  const handle = openSync(file, 'r+')
+  const byte = Buffer.alloc(1)
+  readSync(handle, byte, 0, 1, at)
+  writeSync(handle, Buffer.of((byte[0] as number) ^ 1), 0, 1, at)
+  closeSync(handle)
+}

@@ -384,6 +384,11 @@ export class RingwallClient {
     return this.#call('vaultObjects')
   }
 
+  /** Buckets, and how the shards on every node stand, as the node that is asked hears it from the others. */
+  vaultShards(): Promise<Answer<'vaultShards'>> {
+    return this.#call('vaultShards')
+  }
+
   /** Answers of holders, which only the asker can read. Needs no operator: the request is signed by who may ask. */
   vaultOpen(request: SignedOpenRequest): Promise<Answer<'vaultOpen'>> {
     return this.#call('vaultOpen', { body: { request } })

@@ -3,6 +3,7 @@ import { useEffect, useMemo, useState } from 'react'
 import { Decisions } from './decisions.tsx'
 import { Denials } from './denials.tsx'
 import { Detail } from './detail.tsx'
+import { ObjectsPage } from './objects.tsx'
 import { Overview } from './overview.tsx'
 import { PolicyPage } from './policy.tsx'
 
@@ -10,6 +11,7 @@ const PAGES = [
   ['overview', 'Overview'],
   ['decisions', 'Decisions'],
   ['denials', 'Denials'],
+  ['objects', 'Objects'],
   ['policy', 'Policy'],
 ] as const
 
@@ -50,6 +52,7 @@ export function App({ operator, onSignOut }: { readonly operator: OperatorCreden
         {current === 'decisions' && argument === '' && <Decisions client={client} />}
         {current === 'decisions' && argument !== '' && <Detail client={client} requestId={argument} />}
         {current === 'denials' && <Denials client={client} />}
+        {current === 'objects' && <ObjectsPage client={client} />}
         {current === 'policy' && <PolicyPage client={client} />}
       </main>
     </>

@@ -77,7 +77,7 @@ function useHistory(nodes: readonly NodeSummary[] | undefined): {
   return history
 }
 
-function Figure({
+export function Figure({
   name,
   value,
   note,

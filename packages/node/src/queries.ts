@@ -11,6 +11,7 @@ import { PULLERS_MAX } from './bouncers/bouncers.ts'
 import { Decision } from './decision-schema.ts'
 import { type ExceptionScope, proposeExceptions, replayExceptions } from './exceptions.ts'
 import type { RunningNode } from './node.ts'
+import { PeerStanding } from './objects/peer-standing.ts'
 import { makeReceipt } from './receipt.ts'
 import { replay, tellingFindings } from './replay.ts'
 import { ruleCountsOf } from './rule-book.ts'
@@ -51,6 +52,7 @@ const Question = z.discriminatedUnion('ask', [
   z.strictObject({ ask: z.literal('rule-counts') }),
   z.strictObject({ ask: z.literal('watch') }),
   z.strictObject({ ask: z.literal('pullers') }),
+  z.strictObject({ ask: z.literal('shards') }),
   z.strictObject({
     ask: z.literal('except'),
     requestId: z.string().max(128),
@@ -375,6 +377,18 @@ export class PeerQueries {
     return new Map(answers.map((answer, at) => [ids[at]!, answer.status === 'fulfilled' ? answer.value : undefined]))
   }
 
+  /** How the shards of every node stand; `undefined` for one that does not answer. */
+  async shards(): Promise<ReadonlyMap<string, PeerStanding | undefined>> {
+    const node = this.#node as RunningNode
+    const ids = node.view().nodes.map(({ id }) => id)
+    const answers = await Promise.allSettled(
+      ids.map(async (id) =>
+        PeerStanding.parse(id === node.config.id ? node.objects.status() : await this.#ask(id, { ask: 'shards' })),
+      ),
+    )
+    return new Map(answers.map((answer, at) => [ids[at]!, answer.status === 'fulfilled' ? answer.value : undefined]))
+  }
+
   /** The narrowest exceptions that a recorded request needs, from the node that holds it. */
   async proposeExceptions(
     requestId: string,
@@ -436,6 +450,7 @@ export class PeerQueries {
     if (question.ask === 'summary') return this.summary()
     if (question.ask === 'rule-counts') return ruleCountsOf(this.#node as RunningNode)
     if (question.ask === 'pullers') return (this.#node as RunningNode).bouncers.pullers()
+    if (question.ask === 'shards') return (this.#node as RunningNode).objects.status()
     if (question.ask === 'watch') return (this.#node as RunningNode).watch.report()
     if (question.ask === 'except') {
       const node = this.#node as RunningNode

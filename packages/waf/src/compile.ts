@@ -4,7 +4,7 @@ import { automatonOf, buildTables } from './automaton.ts'
 import { toByteText } from './bytes.ts'
 import { createCounters, type RuleCounters } from './counters.ts'
 import { checkedMacro, idRange, ruleTest } from './effects.ts'
-import { gatedRuns } from './gated-runs.ts'
+import { gatedRuns, silentRuns } from './gated-runs.ts'
 import { type Expandable, parseMacro } from './macro.ts'
 import { unconditionalMatch } from './operators/always.ts'
 import { OPERATORS } from './operators/index.ts'
@@ -16,8 +16,8 @@ import { type DirectiveNode, type OperatorNode, parseRules, type RuleSelection, 
 import type { Span } from './seclang/source-text.ts'
 import { applySetting, DEFAULT_SETTINGS, type Settings } from './settings.ts'
 import { specialize } from './specialization.ts'
-import type { PairOfListAndChain } from './state.ts'
-import { addSlot, SubjectMemo, type TransformationChain } from './subject.ts'
+import type { PairOfListAndChain, ProgramSizes } from './state.ts'
+import { addBit, addSlot, type Bits, SubjectMemo, type TransformationChain, wordsFor } from './subject.ts'
 import { RuleTrace } from './trace.ts'
 import { type Program, Transaction } from './transaction.ts'
 import { htmlEntityDecode } from './transformations/html-entity-decode.ts'
@@ -159,6 +159,7 @@ class Builder {
     const program: Program = {
       phases,
       runs: phases.map(gatedRuns),
+      silentRuns: phases.map(silentRuns),
       counters,
       automaton: automatonOf(tables),
       memo: new SubjectMemo(),
@@ -170,6 +171,7 @@ class Builder {
         pairs: this.#pairs.size,
         links: this.#links,
         chains: [...new Set([...this.#pairs.values()].map(({ chain }) => chain))],
+        ...linkSets(phases, this.#links, this.#slots.length),
       },
     }
     const all = this.#pending.filter((item): item is PendingRule => 'links' in item)
@@ -582,6 +584,24 @@ function plain({ parts }: Expandable): string {
   return parts
     .map((part) => (typeof part === 'string' ? part : `%{${part.collection}${part.key === undefined ? '' : `.${part.key}`}}`))
     .join('')
+}
+
+/** Links by what they need: see `RequestState.quietIn`. */
+function linkSets(
+  phases: readonly (readonly CompiledRule[])[],
+  count: number,
+  slots: number,
+): Pick<ProgramSizes, 'noLinks' | 'allLinks' | 'linksOfSlots' | 'otherLinks'> {
+  const none = (): Bits => new Int32Array(wordsFor(count))
+  const linksOfSlots = Array.from({ length: slots }, none)
+  const otherLinks = none()
+  for (const { links } of phases.flat()) {
+    for (const { memoIndex, pair, slot } of links) {
+      if (memoIndex < 0) continue
+      addBit(pair === undefined ? otherLinks : linksOfSlots[slot]!, memoIndex)
+    }
+  }
+  return { noLinks: none(), allLinks: none().fill(-1), linksOfSlots, otherLinks }
 }
 
 function numbered<T>(known: Map<string, T>, key: string, make: (index: number) => T): T {

@@ -1,10 +1,11 @@
 /**
  * Rules one after the other whose first link needs a literal in its values: most of a rule set's. For most requests none of a whole
- * stretch of them has any, and that is known from a few words of bits. Pure.
+ * stretch of them has any, and that is known from a few words of bits. The same for rules of which it is remembered that they match none of the values: most of
+ * what clients send comes again. Pure.
  */
 import type { CompiledRule } from './rule.ts'
 import type { PairOfListAndChain, RequestState } from './state.ts'
-import { addSlot, type Slots } from './subject.ts'
+import { addBit, addSlot, type Bits, type Slots, wordsFor } from './subject.ts'
 import type { Part } from './variables.ts'
 
 export interface GatedRun {
@@ -26,6 +27,13 @@ interface WantedOfPart {
   readonly slots: Slots
 }
 
+/** Rules one after the other whose first links depend on nothing but the values that they look at. */
+export interface SilentRun {
+  /** The first rule behind it. */
+  readonly end: number
+  readonly parts: readonly { readonly part: Part; readonly links: Bits }[]
+}
+
 const LEAST_RULES = 3
 
 /** For each rule: the run that begins with it, if one does. */
@@ -38,6 +46,55 @@ export function gatedRuns(rules: readonly CompiledRule[]): readonly (GatedRun | 
     from = end
   }
   return runs
+}
+
+/** For each rule: the run that begins with it, if one does. */
+export function silentRuns(rules: readonly CompiledRule[]): readonly (SilentRun | undefined)[] {
+  const runs = new Array<SilentRun | undefined>(rules.length).fill(undefined)
+  for (let from = 0; from < rules.length; from += 1) {
+    let end = from
+    while (end < rules.length && mayBeSilent(rules[end]!)) end += 1
+    if (end - from >= LEAST_RULES) runs[from] = { end, parts: linksOfParts(rules.slice(from, end)) }
+    from = end
+  }
+  return runs
+}
+
+function mayBeSilent({ links: [first] }: CompiledRule): boolean {
+  return first!.memoIndex >= 0 && first!.list !== undefined && !first!.list.volatile
+}
+
+function linksOfParts(rules: readonly CompiledRule[]): SilentRun['parts'] {
+  const words = wordsFor(Math.max(...rules.map(({ links }) => links[0]!.memoIndex)) + 1)
+  const ofParts = new Map<Part, Bits>()
+  for (const { links } of rules) {
+    const { memoIndex, list } = links[0]!
+    for (const part of list!.parts) {
+      const bits = ofParts.get(part) ?? new Int32Array(words)
+      ofParts.set(part, bits)
+      addBit(bits, memoIndex)
+    }
+  }
+  return Array.from(ofParts, ([part, links]) => ({ part, links }))
+}
+
+/**
+ * The first links of the run of which it is not remembered that they match none of the values; undefined: there are none.
+ * @param into Is what is returned, and long enough for all links.
+ */
+export function liveLinks({ parts }: SilentRun, state: RequestState, into: Bits): Bits | undefined {
+  let any = 0
+  into.fill(0)
+  for (let i = 0; i < parts.length; i += 1) {
+    const { part, links } = parts[i]!
+    const quiet = state.quietIn(part)
+    for (let k = 0; k < links.length; k += 1) {
+      const live = links[k]! & ~quiet[k]!
+      into[k]! |= live
+      any |= live
+    }
+  }
+  return any === 0 ? undefined : into
 }
 
 function isGated({ gate, links }: CompiledRule): boolean {

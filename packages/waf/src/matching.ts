@@ -4,7 +4,7 @@ import { VALUE_WORK, WORK_CHARS_MAX } from './limits.ts'
 import { holds, integer } from './operators/numbers.ts'
 import type { CompiledRule, Link, RemovedTarget, RuleRun, TxGate } from './rule.ts'
 import type { Entry, RequestState } from './state.ts'
-import { isSlotOf, Subject } from './subject.ts'
+import { addBit, hasBit, isSlotOf, Subject } from './subject.ts'
 import type { RuleTrace } from './trace.ts'
 
 /** Runs the effects of what matches, also where a later link of the chain does not. */
@@ -47,6 +47,7 @@ function linkMatches(link: Link, out: readonly RemovedTarget[], run: RuleRun, tr
   // Part by part: most have nothing that this link waits for.
   for (let i = 0; i < list.parts.length; i += 1) {
     const part = list.parts[i]!
+    if (link.memoIndex >= 0 && hasBit(state.quietIn(part), link.memoIndex)) continue
     const { slots, strangers } = state.screenOf(part)
     const entries = isSlotOf(slots, link.slot) ? state.entriesOf(part) : strangers
     if (entries.length > 0 && valuesMatch(link, entries, out, run, trace)) matched = true
@@ -108,7 +109,9 @@ function match(link: Link, subject: Subject, state: RequestState): Subject | und
   if (known === 2 && !link.capture && !link.multiMatch) return subject.through(link.chain, state)
   const seen = link.multiMatch ? multiMatch(link, subject, state) : lastMatch(link, subject, state)
   // A search that the request's work cut short says nothing about the text: remembered, it would let it pass for good.
-  if (state.work <= WORK_CHARS_MAX) results[memoIndex] = seen === undefined ? 1 : 2
+  if (state.work > WORK_CHARS_MAX) return seen
+  results[memoIndex] = seen === undefined ? 1 : 2
+  if (seen === undefined && subject.quiet !== undefined) addBit(subject.quiet, memoIndex)
   return seen
 }
 

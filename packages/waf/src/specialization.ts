@@ -3,7 +3,7 @@
  * rules that ask for a variable which nothing changes afterwards, such as a paranoia level. Most of what the Core Rule Set runs
  * for a request without an attack is of these two kinds. A request sees no difference.
  */
-import { gatedRuns } from './gated-runs.ts'
+import { gatedRuns, silentRuns } from './gated-runs.ts'
 import { opens, ruleMatches } from './matching.ts'
 import type { CompiledRule, Link, RuleRun } from './rule.ts'
 import { RequestState } from './state.ts'
@@ -46,7 +46,7 @@ export function specialize(program: Program, excluded: ReadonlySet<number>): Pro
       })
       return staying(rules, outcomes, reached)
     })
-    if (live.size === before) return { ...program, phases, runs: phases.map(gatedRuns), tx }
+    if (live.size === before) return { ...program, phases, runs: phases.map(gatedRuns), silentRuns: phases.map(silentRuns), tx }
   }
 }
 

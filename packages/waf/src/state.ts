@@ -20,7 +20,15 @@ import type { Expandable } from './macro.ts'
 import type { OperatorContext } from './operators/operator.ts'
 import type { CompiledRule } from './rule.ts'
 import type { Settings } from './settings.ts'
-import { addSlots, haveCommonSlot, type Slots, type Subject, type SubjectMemo, type TransformationChain } from './subject.ts'
+import {
+  addSlots,
+  type Bits,
+  haveCommonSlot,
+  type Slots,
+  type Subject,
+  type SubjectMemo,
+  type TransformationChain,
+} from './subject.ts'
 import { base64Decode } from './transformations/base64-decode.ts'
 import { trim } from './transformations/blanks.ts'
 import { percentDecode } from './transformations/url-decode.ts'
@@ -47,6 +55,11 @@ export interface ProgramSizes {
   readonly links: number
   /** Of all pairs. */
   readonly chains: readonly TransformationChain[]
+  readonly noLinks: Bits
+  readonly allLinks: Bits
+  /** Those that need a literal, by slot of the automaton. */
+  readonly linksOfSlots: readonly Bits[]
+  readonly otherLinks: Bits
 }
 
 /** What is known of the values of a part of lists without asking for a chain. */
@@ -145,6 +158,8 @@ export class RequestState implements OperatorContext {
   #entries: (readonly Entry[] | undefined)[] = []
   #screens: (Screen | undefined)[] = []
   #found: (Uint32Array | undefined)[] = []
+  #quiet: (Bits | undefined)[] = []
+  #links: Bits | undefined
 
   constructor(
     memo: SubjectMemo,
@@ -336,6 +351,50 @@ export class RequestState implements OperatorContext {
     return (this.#entries[part.index] ??= part.read(this))
   }
 
+  /** For whoever needs a set of links for a moment. */
+  get links(): Bits {
+    return (this.#links ??= new Int32Array(this.sizes.allLinks.length))
+  }
+
+  /** The links of which it is remembered that they match none of a part's values: all, where it has none. */
+  quietIn(part: Part): Bits {
+    return (this.#quiet[part.index] ??= (part.source & this.present) === 0 ? this.sizes.allLinks : this.#quietOf(part))
+  }
+
+  #quietOf(part: Part): Bits {
+    const { allLinks, noLinks } = this.sizes
+    const entries = this.entriesOf(part)
+    const isShort = this.bodyBytes <= SLICE_STRETCH_BYTES
+    let all = allLinks
+    for (let k = 0; k < entries.length; k += 1) {
+      const { subject } = entries[k]!
+      if (subject.quiet === undefined && !(isShort && subject.remembered)) return noLinks
+      const quiet = (subject.quiet ??= this.#quietBySlots(subject))
+      if (k === 0) {
+        all = quiet
+        continue
+      }
+      if (k === 1) all = all.slice()
+      for (let i = 0; i < all.length; i += 1) all[i]! &= quiet[i]!
+    }
+    return all
+  }
+
+  /** What operators need a literal for that does not occur says no. */
+  #quietBySlots(subject: Subject): Bits {
+    const { linksOfSlots, otherLinks, chains } = this.sizes
+    const screen = subject.screen(chains, this.automaton, this)
+    const quiet = new Int32Array(otherLinks.length)
+    for (let i = 0; i < quiet.length; i += 1) quiet[i] = ~otherLinks[i]!
+    for (let word = 0; word < screen.length; word += 1) {
+      for (let left = screen[word]!; left !== 0; left &= left - 1) {
+        const links = linksOfSlots[word * 32 + 31 - Math.clz32(left & -left)]!
+        for (let i = 0; i < quiet.length; i += 1) quiet[i]! &= ~links[i]!
+      }
+    }
+    return quiet
+  }
+
   screenOf(part: Part): Screen {
     return (this.#screens[part.index] ??= (part.source & this.present) === 0 ? NOTHING_TO_SEE : this.#screen(part))
   }
@@ -399,6 +458,7 @@ export class RequestState implements OperatorContext {
     this.#entries = new Array(this.sizes.parts)
     this.#screens = new Array(this.sizes.parts)
     this.#found = new Array(this.sizes.pairs)
+    this.#quiet = new Array(this.sizes.parts)
   }
 
   #sources(): number {

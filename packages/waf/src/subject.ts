@@ -20,6 +20,8 @@ export class Subject {
   #found: Uint32Array | undefined
   /** What operators said of a remembered value, by number of the link: 0 nothing yet, 1 no, 2 yes. */
   results: Uint8Array | undefined
+  /** The links of which it is known that their operators say no; see `RequestState.quietIn`. */
+  quiet: Bits | undefined
   /** Kept between requests: worth knowing about. */
   readonly remembered: boolean
   #screen: Slots | undefined
@@ -72,6 +74,19 @@ export class Subject {
     for (const chain of chains) addSlots(slots, this.through(chain, meter).found(automaton, meter))
     return (this.#screen = slots)
   }
+}
+
+/** A set of numbers, 32 to a word. */
+export type Bits = Int32Array
+
+export const wordsFor = (count: number): number => (count + 31) >>> 5
+
+export function addBit(bits: Bits, number: number): void {
+  bits[number >>> 5]! |= 1 << (number & 31)
+}
+
+export function hasBit(bits: Bits, number: number): boolean {
+  return (bits[number >>> 5]! & (1 << (number & 31))) !== 0
 }
 
 /** A set of slots of the automaton, 32 to a number; those behind the last number are not in it. */

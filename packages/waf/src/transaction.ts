@@ -2,7 +2,7 @@ import type { Automaton } from './automaton.ts'
 import { parseRequestBody } from './body/request-body.ts'
 import { bytesToText } from './bytes.ts'
 import { type RuleCounters, RuleLaps } from './counters.ts'
-import { type GatedRun, heldBy, isQuiet } from './gated-runs.ts'
+import { type GatedRun, heldBy, isQuiet, liveLinks, type SilentRun } from './gated-runs.ts'
 import {
   EXCERPT_CHARS_MAX,
   LIMIT_RULE_ID,
@@ -18,7 +18,7 @@ import { integer } from './operators/numbers.ts'
 import type { CompiledRule, Phase, RemovedTarget, RuleRun } from './rule.ts'
 import type { Settings } from './settings.ts'
 import { type Entry, type ProgramSizes, RequestState } from './state.ts'
-import { isSlotOf, type Slots, type SubjectMemo } from './subject.ts'
+import { type Bits, hasBit, isSlotOf, type Slots, type SubjectMemo } from './subject.ts'
 import type { RuleTrace } from './trace.ts'
 import type {
   RuleFinding,
@@ -38,6 +38,7 @@ export interface Program {
   readonly phases: readonly (readonly CompiledRule[])[]
   /** Of each phase. */
   readonly runs: readonly (readonly (GatedRun | undefined)[])[]
+  readonly silentRuns: readonly (readonly (SilentRun | undefined)[])[]
   readonly automaton: Automaton
   readonly memo: SubjectMemo
   readonly settings: Settings
@@ -251,14 +252,28 @@ export class Transaction implements WafExamination {
     const trace = this.#trace
     const rules = this.#program.phases[phase - 1]!
     const runs = this.#program.runs[phase - 1]!
+    const silentRuns = this.#program.silentRuns[phase - 1]!
     // What is timed goes rule by rule, and so does a long body in slices: a stretch of rules takes no pause.
     const mayJump = laps === undefined && (pauseAt === Number.POSITIVE_INFINITY || state.bodyBytes <= SLICE_STRETCH_BYTES)
     let held: Slots | undefined
     let heldUntil = 0
+    let live: Bits | undefined
+    let liveUntil = 0
     for (let i = from; i < rules.length; i += 1) {
       if (this.#run.engine === 'Off') return OVER
       if (this.#isOver()) break
       if (state.work >= pauseAt) return i
+      const silent = mayJump ? silentRuns[i] : undefined
+      if (silent !== undefined) {
+        live = liveLinks(silent, state, state.links)
+        liveUntil = silent.end
+        if (live === undefined) {
+          i = silent.end - 1
+          continue
+        }
+      }
+      const rule = rules[i]!
+      if (i < liveUntil && !hasBit(live!, rule.links[0]!.memoIndex)) continue
       const run = mayJump ? runs[i] : undefined
       if (run !== undefined) {
         held = heldBy(run, state)
@@ -268,7 +283,6 @@ export class Transaction implements WafExamination {
           continue
         }
       }
-      const rule = rules[i]!
       const isHeld = held !== undefined && i < heldUntil
       if (isHeld && !isSlotOf(held!, rule.links[0]!.slot)) continue
       const { gate } = rule

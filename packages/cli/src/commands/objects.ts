@@ -19,13 +19,22 @@ function size(bytes: number): string {
   return `${(bytes / 1_024 ** at).toFixed(at === 0 ? 0 : 1)} ${UNITS[at]}`
 }
 
-function doing({ repairing, missing, waiting, passedAtMs, reason, storeAway }: Row): string {
+const percent = (done: number, of: number): number => Math.floor((100 * done) / Math.max(1, of))
+
+function doing({ repairing, mending, missing, waiting, waits, passedAtMs, reason, storeAway }: Row): string {
   if (reason !== undefined) return reason
   if (storeAway != null)
     return `its bucket is away for ${duration(Date.now() - storeAway.sinceMs)}: ${printable(storeAway.reason)}`
-  if (repairing !== null)
-    return `makes shard ${repairing.index} of ${repairing.version.slice(0, 8)} anew, ${Math.floor((100 * repairing.bytes) / Math.max(1, repairing.of))} %`
-  if (waiting > 0) return `${waiting} wait for other nodes`
+  const all =
+    mending == null
+      ? undefined
+      : `${mending.shards} of ${mending.ofShards} made, ${percent(mending.bytes, mending.ofBytes)} % in all`
+  if (repairing !== null) {
+    const one = `makes shard ${repairing.index} of ${repairing.version.slice(0, 8)} anew, ${percent(repairing.bytes, repairing.of)} %`
+    return mending == null || mending.ofShards < 2 ? one : `${one}; ${all}`
+  }
+  if (all !== undefined) return `makes shards anew; ${all}`
+  if (waiting > 0) return `${waiting} wait: ${printable(waits?.[0]?.reason ?? 'for other nodes')}`
   if (missing > 0) return `${missing} to make anew`
   return passedAtMs === null ? 'not looked yet' : 'whole'
 }

@@ -1,5 +1,5 @@
 /** What the admin API does with the vault: shows what secrets there are, and has them opened for whoever signs for it. */
-import { isLive, mayUseVault, publicKeyOf, type SecretVersion } from '@ringwall/ring'
+import { isLive, mayUseVault, OBJECT_VERSIONS_MAX, publicKeyOf, type SecretVersion } from '@ringwall/ring'
 import { encodeBase64url } from '@ringwall/ring/tx'
 import { type OpenAnswer, parseSignedOpenRequest, VaultError } from '@ringwall/vault'
 import { z } from 'zod'
@@ -42,6 +42,7 @@ export function vaultOperations(node: RunningNode): readonly Operation[] {
     },
     { method: 'GET', path: '/v1/vault/secrets', run: (call) => ({ json: secrets(node, call) }) },
     { method: 'GET', path: '/v1/vault/objects', run: () => ({ json: objects(node) }) },
+    { method: 'GET', path: '/v1/vault/shards', run: async () => ({ json: await shards(node) }) },
     { method: 'GET', path: '/v1/vault/history', run: async (call) => ({ json: await history(node, call) }) },
   ]
 }
@@ -66,6 +67,34 @@ function objects(node: RunningNode): unknown {
     node: node.config.id,
     ...node.objects.status(),
     accessKeys: accessKeys.map(({ id, identity, by, atMs }) => ({ id, identity, by, atMs })),
+  }
+}
+
+/** Of every node: each is asked how its own shards stand. */
+async function shards(node: RunningNode): Promise<unknown> {
+  const { objects: held } = node.ledger.state()
+  const bytes = node.objects.healer.bucketBytes
+  const standings = await node.queries.shards()
+  const links = new Map(node.fabric.links().map((link) => [link.id, link]))
+  return {
+    versions: held.size,
+    versionsMax: OBJECT_VERSIONS_MAX,
+    buckets: held.buckets().map(({ name, held: versions, data, shards: all, residency, versioning }) => {
+      return {
+        name,
+        versions,
+        bytes: bytes === undefined ? null : (bytes.get(name) ?? 0),
+        data,
+        shards: all,
+        residency,
+        versioning,
+      }
+    }),
+    nodes: node.view().nodes.map(({ id, region }) => {
+      const standing = standings.get(id) ?? null
+      const reason = standing === null ? (links.get(id)?.reason ?? 'does not answer') : null
+      return { id, region, self: id === node.config.id, reason, standing }
+    }),
   }
 }
 

@@ -310,6 +310,9 @@ export const paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'pos
   '/v1/vault/objects': {
     get: call('vaultObjects', 'How the shards of objects on this node stand, and the access keys of the ring.', 'VaultObjects'),
   },
+  '/v1/vault/shards': {
+    get: call('vaultShards', 'Buckets, and how the shards of objects stand on every node of the ring.', 'VaultShards'),
+  },
   '/v1/transit/keys': { get: call('transitKeys', 'Keys of the transit that the operator may use or manage.', 'TransitKeys') },
   '/v1/transit/key': {
     get: {

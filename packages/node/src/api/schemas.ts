@@ -62,6 +62,48 @@ const incident = {
 const exceptionScope = { rule: whole, service: text, 'route?': text, 'path?': text, variable: text }
 const ruleException = { name: text, ...exceptionScope, owner: text, reason: text, until: text }
 
+/** How the shards of one node stand. */
+const shardStanding = {
+  versions: described('That the ring knows.', whole),
+  versionsMax: whole,
+  shards: described('That this node is to hold, by its last whole look.', whole),
+  missing: described('Of those, that were not there or not right.', whole),
+  waiting: described('Versions whose repair waits for other nodes.', whole),
+  waits: described('Some of those, with why.', list(object('A version.', { version: text, reason: text }))),
+  bytes: described('Of shards that it holds.', whole),
+  bytesMax: whole,
+  store: described('Where they lie: folder, or the endpoint and the name of a bucket.', text),
+  storeAway: described(
+    'Since when, and why, that bucket cannot be asked; null when it can.',
+    orNull(object('Away.', { sinceMs: ms, reason: text })),
+  ),
+  passedAtMs: described('When its last whole look ended.', orNull(ms)),
+  uncompared: described('Shards that are still to be compared with their hashes.', whole),
+  comparedAtMs: described('Every shard was compared since then; null: some have not been since it started.', orNull(ms)),
+  repairing: described(
+    'What it makes anew now.',
+    orNull(object('A shard.', { version: text, index: whole, bytes: whole, of: whole })),
+  ),
+  mending: described(
+    'All that it makes anew in this look, and how far it is.',
+    orNull(object('Shards, and their bytes.', { shards: whole, ofShards: whole, bytes: whole, ofBytes: whole })),
+  ),
+  repaired: described('Shards since it started, as all that follows.', whole),
+  corrupt: whole,
+  erased: whole,
+  moved: whole,
+  scrubbedBytes: whole,
+  repairedBytes: whole,
+  put: whole,
+  read: whole,
+  faults: described('Wrong or missing shards of others that it met.', whole),
+  culprits: described(
+    'Whose those were, the last first.',
+    list(object('A node.', { party: text, wrong: whole, missing: whole, lastAtMs: ms })),
+  ),
+  away: described('Nodes whose shards are made anew elsewhere.', list(text)),
+}
+
 const evaluation = {
   subject: { type: 'object' },
   action: { type: 'object' },
@@ -557,35 +599,35 @@ export const schemas: Readonly<Record<string, Schema>> = {
   }),
   VaultObjects: object('Objects: what this node holds of them and mends, and who may have any.', {
     node: text,
-    versions: described('That the ring knows.', whole),
-    versionsMax: whole,
-    shards: described('That this node is to hold, by its last whole look.', whole),
-    missing: described('Of those, that were not there or not right.', whole),
-    waiting: described('Versions whose repair waits for other nodes.', whole),
-    bytes: described('Of shards that it holds.', whole),
-    bytesMax: whole,
-    store: described('Where they lie: folder, or the endpoint and the name of a bucket.', text),
-    storeAway: described(
-      'Since when, and why, that bucket cannot be asked; null when it can.',
-      orNull(object('Away.', { sinceMs: ms, reason: text })),
-    ),
-    passedAtMs: described('When its last whole look ended.', orNull(ms)),
-    repairing: described(
-      'What it makes anew now.',
-      orNull(object('A shard.', { version: text, index: whole, bytes: whole, of: whole })),
-    ),
-    repaired: described('Shards since it started, as all that follows.', whole),
-    corrupt: whole,
-    erased: whole,
-    moved: whole,
-    scrubbedBytes: whole,
-    repairedBytes: whole,
-    put: whole,
-    read: whole,
-    faults: described('Wrong or missing shards of others that it met.', whole),
-    away: described('Nodes whose shards are made anew elsewhere.', list(text)),
+    ...shardStanding,
     accessKeys: list(object('An access key.', { id: text, identity: text, by: text, atMs: ms })),
   }),
+  VaultShards: object('Objects as the node that is asked, and every other that answers, see and hold them.', {
+    versions: described('That the ring knows, markers too.', whole),
+    versionsMax: whole,
+    buckets: list(ref('VaultBucket')),
+    nodes: list(ref('VaultNode')),
+  }),
+  VaultBucket: object('A bucket of objects.', {
+    name: text,
+    versions: described('Markers too.', whole),
+    bytes: described(
+      'Of plaintext, all versions together, by the last whole look of the node that is asked; null: it has not looked yet.',
+      orNull(whole),
+    ),
+    data: described('Shards that are enough.', whole),
+    shards: whole,
+    residency: described('Regions; empty: anywhere.', list(text)),
+    versioning: choice('off', 'on', 'suspended'),
+  }),
+  VaultNode: object('What a node says of its own shards.', {
+    id: text,
+    region: text,
+    self: flag,
+    reason: described('Why nothing is known of it; null when it answered.', orNull(text)),
+    standing: orNull(ref('VaultStanding')),
+  }),
+  VaultStanding: object('How the shards of a node stand.', shardStanding),
   VaultOpening: object('An opening as a holder recorded it before it answered.', {
     atMs: ms,
     issuer: text,

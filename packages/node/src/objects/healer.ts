@@ -10,6 +10,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bucket, ObjectVersion } from '@ringwall/ring'
 import { BlobShape, type Manifest, type ManifestPart, PartHashes, parseManifest, sha256Hex, VaultError } from '@ringwall/vault'
 import { ByteRate } from './byte-rate.ts'
+import { type HealStanding, HealTally } from './heal-tally.ts'
+import { MendPlan, type MendStatus } from './mend-plan.ts'
 import type { ObjectService } from './object-service.ts'
 import type { ObjectThread } from './object-thread.ts'
 import type { ShardClient } from './shard-client.ts'
@@ -47,10 +49,8 @@ export interface HealerOptions {
   readonly now?: () => number
 }
 
-export interface HealStatus {
-  /** Shards that this node ought to hold, by the last whole pass, and of those that were not right or there. */
-  readonly shards: number
-  readonly missing: number
+/** What the last whole pass found, and what was done. */
+export interface HealStatus extends HealStanding {
   /** Since this node started. */
   readonly repaired: number
   readonly corrupt: number
@@ -60,10 +60,10 @@ export interface HealStatus {
   readonly repairedBytes: number
   /** What it repairs now; null: nothing. */
   readonly repairing: { readonly version: string; readonly index: number; readonly bytes: number; readonly of: number } | null
+  /** All that it makes anew in this pass, and how far it is; null: nothing. */
+  readonly mending: MendStatus | null
   /** When the last whole pass ended, Unix milliseconds; null: none yet. */
   readonly passedAtMs: number | null
-  /** Versions whose repair waits for other nodes. */
-  readonly waiting: number
 }
 
 /** Shards that are there, and are to be compared with their hashes. */
@@ -71,12 +71,6 @@ interface Due {
   readonly version: ObjectVersion
   readonly bucket: Bucket
   readonly index: number
-}
-
-interface Tally {
-  shards: number
-  missing: number
-  waiting: number
 }
 
 export class Healer {
@@ -89,8 +83,10 @@ export class Healer {
   readonly #known = new Set<string>()
   readonly #stopped = new AbortController()
   #counts = { repaired: 0, corrupt: 0, erased: 0, moved: 0, scrubbedBytes: 0, repairedBytes: 0 }
-  #last: Tally = { shards: 0, missing: 0, waiting: 0 }
+  /** Of the last whole pass, which goes on while shards are compared. */
+  #last = new HealTally()
   #repairing: HealStatus['repairing'] = null
+  #plan: MendPlan | undefined
   #passedAtMs: number | null = null
   /** How far shards were compared when something else came first: segments, by version, blob and index. */
   readonly #reached = new Map<string, number>()
@@ -105,7 +101,13 @@ export class Healer {
   }
 
   get status(): HealStatus {
-    return { ...this.#last, ...this.#counts, repairing: this.#repairing, passedAtMs: this.#passedAtMs }
+    const mending = this.#plan?.status(this.#repairing?.bytes ?? 0) ?? null
+    return { ...this.#last.standing, ...this.#counts, repairing: this.#repairing, mending, passedAtMs: this.#passedAtMs }
+  }
+
+  /** Plaintext of all versions by bucket, as the last whole pass met them; undefined: there was none yet. */
+  get bucketBytes(): ReadonlyMap<string, number> | undefined {
+    return this.#passedAtMs === null ? undefined : this.#last.bucketBytes
   }
 
   start(): void {
@@ -122,6 +124,11 @@ export class Healer {
   hurry(): void {
     this.#isHurried = true
     this.#wake?.()
+  }
+
+  /** Its own shard was wrong when it was read: it is compared soon, and not when its turn comes. */
+  doubt(version: string, index: number): void {
+    if (this.#scrubbed.delete(`${version}.${index}`)) this.hurry()
   }
 
   async #run(): Promise<void> {
@@ -158,24 +165,48 @@ export class Healer {
     await folder.tend(this.#stopped.signal)
     await this.#eraseUnknown().catch(passStoreAway)
     await this.#audit()
-    const tally: Tally = { shards: 0, missing: 0, waiting: 0 }
+    const tally = new HealTally()
+    let at = 0
+    try {
+      for (const { bucket: name, version } of service.state.objects.versions()) {
+        if (this.#stopped.signal.aborted) return
+        at += 1
+        if (at % SLICE === 0) await new Promise(setImmediate)
+        tally.met(name, version.size)
+        const bucket = service.state.objects.bucket(name)
+        // The ledger goes on meanwhile.
+        if (bucket !== undefined && service.state.objects.version(version.id) !== undefined)
+          await this.#heal(version, bucket, tally, due)
+      }
+      this.#plan = undefined
+      this.#last = tally
+      this.#passedAtMs = this.#now()
+      for (const one of due) {
+        if (this.#stopped.signal.aborted || this.#isHurried) break
+        if (service.state.objects.version(one.version.id) !== undefined) await this.#scrub(one, tally)
+        this.#plan = undefined
+      }
+    } finally {
+      this.#plan = undefined
+    }
+  }
+
+  /** What this node is to hold and has nothing of, with sizes as they are usual: the manifests say it exactly, later. */
+  async #survey(): Promise<MendPlan> {
+    const { self, folder, service } = this.#options
+    const plan = new MendPlan()
     let at = 0
     for (const { bucket: name, version } of service.state.objects.versions()) {
-      if (this.#stopped.signal.aborted) return
+      if (this.#stopped.signal.aborted) break
       at += 1
       if (at % SLICE === 0) await new Promise(setImmediate)
       const bucket = service.state.objects.bucket(name)
-      // The ledger goes on meanwhile.
-      if (bucket !== undefined && service.state.objects.version(version.id) !== undefined)
-        await this.#heal(version, bucket, tally, due)
+      const index = bucket === undefined ? -1 : service.placed(version.id, bucket).indexOf(self)
+      if (bucket === undefined || index < 0) continue
+      const held = await folder.held(version.id)
+      if (!held.some((one) => one.index === index)) plan.want(version.id, new BlobShape(version.size, bucket.data).shardBytes)
     }
-    this.#last = { ...tally }
-    this.#passedAtMs = this.#now()
-    for (const one of due) {
-      if (this.#stopped.signal.aborted || this.#isHurried) break
-      if (service.state.objects.version(one.version.id) !== undefined) await this.#scrub(one, tally)
-    }
-    this.#last = tally
+    return plan
   }
 
   async #eraseUnknown(): Promise<void> {
@@ -223,7 +254,7 @@ export class Healer {
     }
   }
 
-  async #heal(version: ObjectVersion, bucket: Bucket, tally: Tally, due: Due[]): Promise<void> {
+  async #heal(version: ObjectVersion, bucket: Bucket, tally: HealTally, due: Due[]): Promise<void> {
     const { self, folder, service } = this.#options
     const index = service.placed(version.id, bucket).indexOf(self)
     if (index >= 0) tally.shards += 1
@@ -234,22 +265,35 @@ export class Healer {
       const others = held.filter((shard) => shard.index !== index)
       // Nothing to do, as is usual: nothing is read for it.
       if (whole !== undefined && others.length === 0 && held.length === whole.files)
-        if (this.#now() - whole.atMs < this.#options.settings.scrubMs) return
+        if (this.#now() - whole.atMs < this.#options.settings.scrubMs) {
+          tally.compared(whole.atMs)
+          return
+        }
       const manifest = await this.#manifest(version, bucket, index >= 0)
       if (index >= 0) {
         const missing = manifest.parts.filter((part) => !isThere(held, manifest, part, index))
         let isWhole = true
+        if (missing.length > 0) {
+          this.#plan ??= await this.#survey()
+          this.#plan.want(
+            version.id,
+            missing.reduce((sum, { size }) => sum + new BlobShape(size, manifest.data).shardBytes, 0),
+          )
+        }
         for (const part of missing) if (!(await this.#make(manifest, part, bucket, index))) isWhole = false
         if (!isWhole) tally.missing += 1
-        else if (missing.length === manifest.parts.length) this.#isRightNow(manifest, index)
-        else due.push({ version, bucket, index })
+        else if (missing.length === manifest.parts.length) this.#isRightNow(manifest, index, tally)
+        else {
+          tally.uncompared += 1
+          due.push({ version, bucket, index })
+        }
       }
       await this.#removeStray(version.id, manifest, held)
       if (others.length > 0) await this.#letGo(manifest, bucket, index, others)
     } catch (error) {
       if (error instanceof VaultError || error instanceof FolderFull || error instanceof StoreAway) {
         if (index >= 0) tally.missing += 1
-        tally.waiting += 1
+        tally.wait(version.id, error)
         return
       }
       throw error
@@ -269,18 +313,22 @@ export class Healer {
     return parseManifest(bytes)
   }
 
-  #isRightNow({ version, parts }: Manifest, index: number): void {
-    this.#scrubbed.set(`${version}.${index}`, { atMs: this.#now(), files: parts.length })
+  #isRightNow({ version, parts }: Manifest, index: number, tally: HealTally): void {
+    const atMs = this.#now()
+    this.#scrubbed.set(`${version}.${index}`, { atMs, files: parts.length })
+    tally.compared(atMs)
   }
 
   /** Makes it, and says whether it is there now. */
   async #make(manifest: Manifest, part: ManifestPart, bucket: Bucket, index: number): Promise<boolean> {
     await this.#repair(manifest, part, bucket, index)
-    return isThere(await this.#options.folder.held(manifest.version), manifest, part, index)
+    if (!isThere(await this.#options.folder.held(manifest.version), manifest, part, index)) return false
+    this.#plan?.made(manifest.version, new BlobShape(part.size, manifest.data).shardBytes)
+    return true
   }
 
   /** Compares what is there with its hashes, and makes anew what is wrong. */
-  async #scrub({ version, bucket, index }: Due, tally: Tally): Promise<void> {
+  async #scrub({ version, bucket, index }: Due, tally: HealTally): Promise<void> {
     const { self, say } = this.#options
     try {
       const manifest = await this.#manifest(version, bucket, true)
@@ -292,15 +340,17 @@ export class Healer {
         this.#counts.corrupt += 1
         say('warn', `${self} holds a changed ${what} (segment ${wrong}): it is made anew`)
         tally.missing += 1
-        this.#last = { ...tally }
+        this.#plan ??= new MendPlan()
+        this.#plan.want(manifest.version, new BlobShape(part.size, manifest.data).shardBytes)
         if (!(await this.#make(manifest, part, bucket, index))) return
         tally.missing -= 1
       }
       for (const { blob } of manifest.parts) this.#reached.delete(`${manifest.version}.${blob}.${index}`)
-      this.#isRightNow(manifest, index)
+      this.#isRightNow(manifest, index, tally)
+      tally.uncompared -= 1
     } catch (error) {
       if (!(error instanceof VaultError || error instanceof FolderFull || error instanceof StoreAway)) throw error
-      tally.waiting += 1
+      tally.wait(version.id, error)
     }
   }
 

@@ -53,6 +53,7 @@ const ACT_MS_MAX = 15_000
 /** Secrets of access keys are kept so long, and opened again then: a key that was removed is none at once all the same. */
 const SECRET_KEPT_MS = 300_000
 const SECRETS_KEPT_MAX = 1_000
+const CULPRITS_MAX = 256
 const MANIFESTS_KEPT_MAX = 64
 /** Segments that are fetched and opened besides the one that is handed on. */
 const READ_AHEAD = 2
@@ -91,6 +92,14 @@ export interface Client {
   readonly secret: string
 }
 
+/** A node whose shards were wrong, or not there, when this node asked for them. */
+export interface Culprit {
+  readonly party: string
+  readonly wrong: number
+  readonly missing: number
+  readonly lastAtMs: number
+}
+
 export interface Draft {
   readonly version: string
   readonly objectKey: Uint8Array
@@ -113,6 +122,7 @@ export class ObjectService {
   readonly #options: ObjectServiceOptions
   readonly #secrets = new Map<string, { readonly secret: string; readonly publicKey: string; readonly untilMs: number }>()
   readonly #manifests = new Map<string, Manifest>()
+  readonly #culprits = new Map<string, Culprit>()
   /** Since this node started. */
   readonly counts = { put: 0, read: 0, faults: 0 }
 
@@ -401,9 +411,19 @@ export class ObjectService {
     })
   }
 
+  /** Since this node started; the last first. */
+  get culprits(): readonly Culprit[] {
+    return [...this.#culprits.values()].reverse()
+  }
+
   /** Somebody gave something wrong, or had not what it is to have. */
   fault(party: string, version: string, index: number, what: 'wrong' | 'missing'): void {
     this.counts.faults += 1
+    const before = this.#culprits.get(party) ?? { party, wrong: 0, missing: 0, lastAtMs: 0 }
+    // Who is named last stands last: the one of longest ago makes room.
+    this.#culprits.delete(party)
+    if (this.#culprits.size >= CULPRITS_MAX) this.#culprits.delete(this.#culprits.keys().next().value as string)
+    this.#culprits.set(party, { ...before, [what]: before[what] + 1, lastAtMs: this.#now() })
     this.#options.onFault(party, version, index, what)
   }
 

@@ -10,7 +10,7 @@ import type { DiskSeal } from '@ringwall/store'
 import type { OpenAnswer, SignedOpenRequest, VaultFacts } from '@ringwall/vault'
 import type { EventLog } from '../events.ts'
 import { Healer, type HealerSettings, type HealStatus } from './healer.ts'
-import { ObjectService } from './object-service.ts'
+import { type Culprit, ObjectService } from './object-service.ts'
 import { ObjectThread } from './object-thread.ts'
 import { openStore, type StoreSettings } from './open-store.ts'
 import { ShardClient } from './shard-client.ts'
@@ -58,6 +58,7 @@ export interface ObjectsStatus extends HealStatus {
   readonly put: number
   readonly read: number
   readonly faults: number
+  readonly culprits: readonly Culprit[]
   /** Where this node keeps its shards: `folder`, or the bucket. */
   readonly store: string
   /** Since when, Unix milliseconds, and why they cannot be had; null when they can. */
@@ -115,11 +116,13 @@ export class Objects {
         const [now, nowMs] = [state(), Date.now()]
         return nodes.filter(({ id }) => !this.#isAway(id) && heldOf(now, policy.fleet, id, nowMs) === undefined)
       },
-      onFault: (party, version, index, what) =>
+      onFault: (party, version, index, what) => {
+        if (party === self) this.healer.doubt(version, index)
         this.#tell(
           `${party} ${version} ${index} ${what}`,
           `${party} gave ${what === 'wrong' ? 'a wrong' : 'no'} shard ${index} of ${version}`,
-        ),
+        )
+      },
       onLeftOut: (party, version, reason) =>
         this.#tell(`${party} left out`, `${party} did not take its shard of ${version}: ${reason}`),
       onChange: () => this.healer.hurry(),
@@ -191,6 +194,7 @@ export class Objects {
     return {
       ...this.healer.status,
       ...this.service.counts,
+      culprits: this.service.culprits,
       versions: state().objects.size,
       versionsMax: OBJECT_VERSIONS_MAX,
       bytes: this.#folder.bytes,
