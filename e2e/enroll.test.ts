@@ -108,6 +108,9 @@ async function powerOn(directory: string): Promise<Joining> {
   return launch(['node', '--device', directory, ...addressesAt(base)], base + 1, directory)
 }
 
+/** Where AC-1 takes traffic, as the node that it is first. */
+let firstTraffic = 0
+
 test('03 a device that was made, shipped and registered serves when it is powered on, and after it was off', async () => {
   const key = done(ring.cliAlone('device', 'manufacturer', 'acme', '--directory', home('factory')))
   const { text } = await ring.client(1).policy()
@@ -118,6 +121,10 @@ devices:
   attestation: { least: software, every: 20s }
   manufacturers:
     - { name: acme, key: ${key} }
+fleet:
+  maxAge:
+    - { select: role=brief, age: 10s, drain: 2s, spread: 0% }
+    - { age: 365d, end: drain }
 `,
   )
   done(ring.cli('policy', 'apply', home('ringwall.yaml'), '--yes'))
@@ -127,6 +134,7 @@ devices:
   done(ship(directory))
   done(register(directory))
   const on = await powerOn(directory)
+  firstTraffic = on.traffic
   await eventually('AC-1 serves the application', async () => (await ask(on.traffic, '/')).status === 200, 40_000)
   await eventually('it says so', () => /ac-1-[0-9a-f]{8} joined at height \d+/.test(on.said()))
   const shown = ring.cli('device', 'show', 'AC-1')
@@ -141,20 +149,67 @@ devices:
   })
 })
 
-test('04 a copy of the disk that was shipped is refused, and leaves nothing behind', async () => {
-  const copy = home('copy')
-  mkdirSync(copy)
+/** As it was shipped: a copy, or the device set up anew. */
+function shipped(name: string): string {
+  const directory = home(name)
+  mkdirSync(directory)
   for (const file of ['device.key', 'device.pem', 'manufacturer.pem', 'voucher.json'])
-    cpSync(join(home('AC-1'), file), join(copy, file))
+    cpSync(join(home('AC-1'), file), join(directory, file))
+  return directory
+}
+
+test('04 a copy of the disk that was shipped is refused, and leaves nothing behind', async () => {
+  const copy = shipped('copy')
   const on = await powerOn(copy)
   assert.equal(await on.ended(), 1)
   assert.match(on.said(), /DEVICE_JOINED: AC-1 is the node ac-1-[0-9a-f]{8} already: this is a copy of it/)
   assert.equal(existsSync(join(copy, 'node')), false)
 })
 
+test('04b a node whose age is over is out on all nodes and says why; set up anew, its device is another node of age 0', async () => {
+  const aged = async (): Promise<readonly { readonly id: string; readonly sinceMs: number }[]> =>
+    (await ring.client(1).fleet()).nodes.flatMap(({ id, age }) =>
+      id.startsWith('ac-1-') && age !== null ? [{ id, sinceMs: age.sinceMs }] : [],
+    )
+  const [before] = await aged()
+  assert.ok(before)
+  const { status } = await ask(firstTraffic + 1_000, '/readyz')
+  assert.equal(status, 200)
+  done(ring.cli('device', 'label', 'AC-1', 'role=brief'))
+  await eventually('it says why', async () => {
+    const readyz = await ask(firstTraffic + 1_000, '/readyz')
+    return readyz.status === 503 && /NODE_AGED: .*set it up anew/.test(readyz.body)
+  })
+  await eventually('and takes no traffic', () =>
+    ask(firstTraffic, '/').then(
+      () => false,
+      () => true,
+    ),
+  )
+  for (const at of [1, 2]) {
+    await eventually(
+      `n${at} has let it go`,
+      async () => !(await ring.client(at).nodes()).nodes.some(({ id }) => id === before.id),
+    )
+    const { events } = await ring.client(at).events({ limit: 200 })
+    assert.ok(events.some(({ what }) => what === `${before.id} is out: NODE_AGED: its age is over (fleet.maxAge)`))
+  }
+  done(ring.cli('device', 'label', 'AC-1', 'role-'))
+  const anew = await powerOn(home('copy'))
+  await eventually('it serves again', async () => (await ask(anew.traffic, '/')).status === 200, 40_000)
+  await eventually('as another node, of age 0', async () => {
+    const [now] = await aged()
+    return now !== undefined && now.id !== before.id && now.sinceMs > before.sinceMs
+  })
+  await eventually('it is trusted, too', async () => {
+    const { trust } = await ring.client(1).enrolment()
+    return trust.some(({ node, state }) => node !== before.id && state === 'trusted')
+  })
+})
+
 test('05 one whose configuration is changed is out on all nodes, and does not come back by itself', async () => {
   const [record] = (await ring.client(1).enrolment()).trust
-  appendFileSync(join(home('AC-1'), 'node/node.yaml'), '# changed\n')
+  appendFileSync(join(home('copy'), 'node/node.yaml'), '# changed\n')
   for (const at of [1, 2]) {
     const isOut = async (): Promise<boolean> => {
       const { expelled, addresses } = await ring.client(at).enrolment()
@@ -164,16 +219,13 @@ test('05 one whose configuration is changed is out on all nodes, and does not co
     await eventually(`n${at} has put it out`, isOut, 40_000)
   }
   assert.match(ring.cli('device', 'trust').stdout, /ac-1-[0-9a-f]{8} +out: CONFIGURATION_CHANGED/)
-  const on = await powerOn(home('copy'))
+  const on = await powerOn(shipped('another'))
   assert.equal(await on.ended(), 1)
   assert.match(on.said(), /DEVICE_EXPELLED: the ring put ac-1-[0-9a-f]{8} out.*ringwall device accept/)
 })
 
 test('06 a device that was given away is out, here and with every older voucher', async () => {
-  const older = home('older')
-  mkdirSync(older)
-  for (const file of ['device.key', 'device.pem', 'manufacturer.pem', 'voucher.json'])
-    cpSync(join(home('AC-1'), file), join(older, file))
+  const older = shipped('older')
   const buyer = done(ring.cliAlone('device', 'manufacturer', 'buyer', '--directory', home('buyer')))
   const file = join(home('AC-1'), 'voucher.json')
   done(ring.cli('device', 'transfer', 'AC-1', '--voucher', file, '--to', buyer, '--reason', 'sold'))

@@ -132,6 +132,12 @@ test('05 a node leaves: it says so itself, the others go on without it, and no i
   })
   assert.equal((await ring.client(2).status()).ledger.role, 'follower')
   assert.deepEqual(await idsSeenBy(1), ['n1', 'n3', 'n5', 'e1'])
+  await ring.kill(2)
+  await ring.restart(2)
+  await eventually('n2 still knows when it starts again', async () => {
+    const { notReady } = await ring.client(2).status()
+    return notReady === 'the ring has let it go'
+  })
   await deny()
   const verified = ring.cliAlone('ledger', 'verify', '--config', join(ring.data, 'n1', 'node.yaml'))
   assert.equal(verified.code, 0, verified.stderr + verified.stdout)

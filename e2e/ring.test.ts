@@ -156,6 +156,26 @@ test('08b labels select nodes; a drained node serves on, tells balancers to go e
   const selected = ring.cli('fleet', 'ls', '--select', 'role=edge,region in (us-east)', '-o', 'name')
   assert.equal(selected.stdout.trim(), 'n2', selected.stderr)
   assert.equal(ring.cli('fleet', 'ls', '--select', 'role in edge').code, 2)
+  const { text } = await ring.client(1).policy()
+  const { url } = /(?<url>http:\/\/127\.0\.0\.1:\d+)/.exec(text)?.groups ?? {}
+  const file = join(ring.data, 'edges.yaml')
+  const service = `services:\n  edges: { hosts: [edges.example], nodes: role=edge, upstreams: [{ url: "${url}" }], limits: [{ name: few, key: [ip], rate: 3/h, scope: ring }], routes: [{ name: closed, path: /search, deny: true }] }\n`
+  writeFileSync(file, text.replace('services:\n', service))
+  assert.match(ring.cli('policy', 'apply', file, '--yes').stderr, /edges is served by n2 \(role=edge\)/)
+  const search = async (node: number): Promise<number> =>
+    (await ask(ring.traffic(node), '/search?q=lamp', { headers: { host: 'edges.example' } })).status
+  await eventually('n2 has the service, the others know nothing of it', async () => (await search(2)) === 403)
+  assert.deepEqual([await search(1), await search(3), await search(4)], [200, 200, 200])
+  for (const source of ['198.51.100.31', '198.51.100.32', '198.51.100.33', '198.51.100.34']) {
+    const headers = { host: 'edges.example', 'x-forwarded-for': source }
+    const statuses: number[] = []
+    for (let asked = 0; asked < 4; asked += 1) statuses.push((await ask(ring.traffic(2), '/', { headers })).status)
+    assert.deepEqual(statuses, [200, 200, 200, 429], 'whichever node counts, its limit is the ring’s')
+  }
+  assert.equal(ring.cli('node', 'label', 'n3', 'role=edge').code, 0)
+  await eventually('a label is enough', async () => (await search(3)) === 403)
+  writeFileSync(file, text)
+  assert.equal(ring.cli('policy', 'apply', file, '--yes').code, 0)
   const readyz = (): Promise<Reply> => ask(ring.base + 1_002, '/readyz')
   assert.equal((await readyz()).status, 200)
   assert.equal(ring.cli('node', 'drain', 'n2', '--for', '1h', '--reason', 'new disk').code, 0)

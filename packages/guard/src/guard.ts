@@ -975,7 +975,7 @@ function routeObjection(judgement: RequestJudgement, { view }: GuardEnvironment)
   const { request } = judgement
   judgement.check = 'route'
   const route = view.route(request.host, request.path, request.method)
-  if (route === undefined) return { outcome: 'deny', status: 404, reason: 'no service answers to this host' }
+  if (route === undefined) return { outcome: 'deny', status: 404, reason: unansweredReason(view) }
   judgement.route = route
   if (route.route?.deny === true) return { outcome: 'deny', status: 403, reason: `the route ${route.route.name} is closed` }
   // Whoever made `path` may have read the target otherwise than the server behind will.
@@ -986,6 +986,16 @@ function routeObjection(judgement: RequestJudgement, { view }: GuardEnvironment)
     }
   }
   return undefined
+}
+
+const ELSEWHERE_NAMED_MAX = 5
+
+/** For operators: the client hears of no service. */
+function unansweredReason({ elsewhere }: GuardEnvironment['view']): string {
+  if (elsewhere === undefined || elsewhere.size === 0) return 'no service answers to this host'
+  const names = [...elsewhere].slice(0, ELSEWHERE_NAMED_MAX).join(', ')
+  const more = elsewhere.size > ELSEWHERE_NAMED_MAX ? ' and more' : ''
+  return `no service answers to this host on this node; by their selectors other nodes serve ${names}${more}`
 }
 
 /** A token that was believed when it came, by the policy in force now. */

@@ -98,3 +98,27 @@ test('a rule that does much work on a test request is stopped and counted, not w
   assert.match(String(long(1_000).faults.at(-1)?.message), /the tests up to long take more than 64000000 units of work/)
   assert.ok(long(1).costs.every(({ work }) => work < 60_000_000))
 })
+
+test('a test that names labels is asked at a node that has them, and another at one that serves everything', () => {
+  const text = `version: 1
+services:
+  eu: { hosts: [shop.example], nodes: "region in (eu-1)", upstreams: [{ url: "http://127.0.0.1:1" }], routes: [{ name: out, path: /x, deny: true }] }
+  us: { hosts: [shop.example], nodes: role=edge, upstreams: [{ url: "http://127.0.0.1:2" }] }
+tests:
+  - { name: anywhere, request: { ${AT}, path: /x }, expect: { outcome: deny, status: 403 } }
+  - { name: in eu, labels: { region: eu-1, role: edge }, request: { ${AT}, path: /x }, expect: { outcome: deny, status: 403 } }
+  - { name: an edge, labels: { role: edge }, request: { ${AT}, path: /x }, expect: allow }
+  - { name: nobody's, labels: {}, request: { ${AT}, path: /x }, expect: { outcome: deny, status: 404 } }
+  - { name: wrong, labels: { role: office }, request: { ${AT}, path: /x }, expect: allow }
+`
+  const document = parsePolicyDocument(text)
+  assert.ok(document.ok, JSON.stringify(document))
+  const compiled = compilePolicy(document.policy, compileRules, new Map([['base', base]]))
+  assert.ok(compiled.ok)
+  const { tests, faults } = rehearse(compiled.compiled, judgePolicy)
+  assert.deepEqual(
+    tests.map(({ ok }) => ok),
+    [true, true, true, true, false],
+  )
+  assert.match(faults[0]?.message ?? '', /wrong fails: expected allow, got deny 404 by route/)
+})

@@ -67,7 +67,7 @@ export interface Mintable {
 }
 
 /** Of the view, what minting looks at. */
-export type MintView = Pick<View, 'ring' | 'operators' | 'nodes' | 'denials' | 'signingKey' | 'trust' | 'certified'> & {
+export type MintView = Pick<View, 'ring' | 'operators' | 'nodes' | 'denials' | 'signingKey' | 'trust' | 'ages' | 'certified'> & {
   readonly policy: WorkloadsPolicy & { readonly vault?: VaultPolicy; readonly devices?: Pick<DevicesPolicy, 'est'> }
   /** Without: nothing is signed by any of them. */
   readonly transit?: TransitKeys
@@ -182,6 +182,11 @@ function nodeRefusal(
     return refuse(
       'MINT_DENIED',
       `${node} has not attested in time, and gets no certificates until it does: ringwall device trust`,
+    )
+  if (view.ages?.some((one) => one.node === node && one.endsAtMs <= nowMs) === true)
+    return refuse(
+      'MINT_DENIED',
+      `${node} is older than fleet.maxAge allows, and gets no certificates: set it up anew, or replace it (ringwall node rm)`,
     )
   if (want.type === 'svid' && want.of === 'node' && want.name === node) return undefined
   if (want.type === 'svid' && want.of === 'device') return deviceRefusal(want, view)

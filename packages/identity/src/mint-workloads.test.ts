@@ -90,6 +90,18 @@ test('denying the service or the node ends what the node may have of the service
   assert.equal(codeOf(by('n1', asked('billing'), denying({ kind: 'subject', value: spiffeId(RING, 'node', 'n2') }))), 'ok')
 })
 
+test('a node whose age is over gets no certificates, from that moment on; others do', () => {
+  const aged = { ...view, ages: [{ node: 'n1', endsAtMs: NOW }] }
+  const early = { ...asked('billing'), atMs: NOW - 1 }
+  assert.equal(codeOf(by('n1', early, aged, NOW - 1)), 'ok')
+  const refused = by('n1', asked('billing'), aged)
+  assert.deepEqual(
+    [codeOf(refused), refused.ok ? '' : refused.reason.slice(0, 36)],
+    ['MINT_DENIED', 'n1 is older than fleet.maxAge allows'],
+  )
+  assert.equal(codeOf(by('n2', asked('shop'), aged)), 'ok')
+})
+
 test('the certificate names the node, is read by others, and renews nothing', () => {
   const shown = certificate()
   const parsed = new X509Certificate(shown)

@@ -108,6 +108,8 @@ function hostOf(view: View, { service, host }: AccessBody): string {
     const names = Object.keys(view.policy.services).slice(0, 20).join(', ')
     throw unclear(`the policy has no service ${service}; it has ${names || 'none'}`)
   }
+  if (view.elsewhere?.has(service) === true)
+    throw unclear(`this node does not serve ${service}, whose nodes are ${known.nodes ?? 'others'}; ask one of them with --node`)
   const wanted =
     host?.toLowerCase() ?? (known.hosts[0] as string).toLowerCase().replace(/^\*\./, 'any.').replace(/^\*$/, 'localhost')
   const answering = view.route(wanted, '/', 'GET')

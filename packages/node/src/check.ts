@@ -4,6 +4,7 @@ import { faultsOf } from '@ringwall/consensus'
 import type { CertificateStatus } from '@ringwall/proxy'
 import { KEY_NAMES, type KeyName, viewOfKey } from '@ringwall/ring'
 import { checkAttestation } from './enrolment/check-attestation.ts'
+import { checkAges, checkServed } from './fleet/check-fleet.ts'
 import type { RunningNode } from './node.ts'
 import { UNCONFIRMED_MAX } from './provisional.ts'
 import { checkWorkloads } from './workloads/check-workloads.ts'
@@ -21,6 +22,7 @@ export interface CheckFinding {
     | 'traffic'
     | 'key'
     | 'attestation'
+    | 'fleet'
   readonly level: 'ok' | 'warn' | 'bad'
   readonly what: string
   readonly fix: string | null
@@ -45,6 +47,8 @@ export async function checkNode(node: RunningNode): Promise<readonly CheckFindin
     ...KEY_NAMES.flatMap((name) => checkKey(node, name)),
     ...checkWorkloads(node),
     ...checkAttestation(node.ledger.state(), node.view().policy.devices, Date.now()),
+    ...checkAges(node.ledger.state(), node.view().policy.fleet, Date.now()),
+    ...checkServed(node.ledger.state(), node.view().policy),
     ...checkPolicy(node),
     ...checkUpstreams(node),
     ...checkCertificates(node.proxy.certificates(), Date.now()),

@@ -22,6 +22,21 @@ test('what is about to end is told of 14, 3 and 1 days before, and when it has, 
   assert.equal(told.length, 5, 'one that was renewed is another one')
 })
 
+test('of what lives for a week nobody is told before its last half', () => {
+  const told: string[] = []
+  const watch = new ExpiryWatch(
+    () => [{ what: 'the age of this node', notAfterMs: END, lifeMs: 7 * DAY_MS, fix: 'set it up anew' }],
+    {
+      add: (_kind, level, what) => void told.push(`${level}: ${what}`),
+    },
+  )
+  for (const days of [7, 4, 2, 0]) watch.look(END - days * DAY_MS)
+  assert.deepEqual(
+    told.map((line) => line.replace(/ at .*Z/, '')),
+    ['bad: the age of this node ends, in less than 3 days: set it up anew', 'bad: the age of this node ended: set it up anew'],
+  )
+})
+
 test('a node that starts late tells of the nearest stage alone', () => {
   const told: string[] = []
   const watch = new ExpiryWatch(() => [{ what: 'a voucher', notAfterMs: END, fix: 'ask' }], {

@@ -7,6 +7,8 @@ export interface Credential {
   /** What it is, for people: also what it is known by. */
   readonly what: string
   readonly notAfterMs: number
+  /** How long it is good for in all: of what is short-lived nobody is told for most of its life. */
+  readonly lifeMs?: number
   readonly fix: string
 }
 
@@ -41,9 +43,9 @@ export class ExpiryWatch {
   /** @param nowMs Unix milliseconds. */
   look(nowMs: number): void {
     const standing = new Set<string>()
-    for (const { what, notAfterMs, fix } of this.#credentials().slice(0, KNOWN_MAX)) {
+    for (const { what, notAfterMs, lifeMs = Number.POSITIVE_INFINITY, fix } of this.#credentials().slice(0, KNOWN_MAX)) {
       const left = notAfterMs - nowMs
-      const stage = DAYS.find((days) => left <= days * DAY_MS)
+      const stage = DAYS.find((days) => left <= days * DAY_MS && days * DAY_MS <= lifeMs / 2)
       const key = `${notAfterMs} ${what}`
       standing.add(key)
       if (stage === undefined || stage >= (this.#told.get(key) ?? Number.POSITIVE_INFINITY)) continue

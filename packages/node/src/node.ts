@@ -31,6 +31,7 @@ import {
   isFleetStatement,
   KEY_NAMES,
   type KeyName,
+  type NodeAge,
   nodeSubject,
   type Person,
   parseGenesis,
@@ -92,8 +93,10 @@ import { CrowdsecFeed } from './feeds/crowdsec-feed.ts'
 import { openFeed } from './feeds/feed-config.ts'
 import type { FeedStatus } from './feeds/feed-pulls.ts'
 import { TaxiiFeed } from './feeds/taxii-feed.ts'
+import { AgeWatch, showAged } from './fleet/age-watch.ts'
 import { followReleases } from './fleet/follow-releases.ts'
 import { HoldWatch } from './fleet/hold-watch.ts'
+import { movedServices } from './fleet/moved-services.ts'
 import { ageOfView, type Standing, whyNotCurrent } from './fleet/offline.ts'
 import { summarizeFleet } from './fleet/summary.ts'
 import { FloodWatch } from './floods.ts'
@@ -227,8 +230,10 @@ export interface RunningNode {
   tokens(): TokenVerifier
   /** Why it is to take no more traffic: it is out of the ring, or noticed what puts it out. */
   whyOut(): string | undefined
-  /** What operators hold it from. */
+  /** What operators hold it from, or its age. */
   hold(): Hold | undefined
+  /** How old it may become. */
+  age(): NodeAge | undefined
   /** When a node's link ended that is not linked now; undefined: it was not linked since this node started. */
   lastSeenMs(id: string): number | undefined
   /** True once it takes traffic and holds a view that a quorum certified since it started; or one of before, when it is cut off (`fleet.offline`). */
@@ -344,7 +349,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     closers.push(() => ledger.stop())
 
     const early = new EarlyDenials(application)
-    let view = viewOf(application, ledger)
+    let view = viewOf(application, ledger, config.id)
     const members = new Members({ self: config.id, fabric, events, genesisFile: config.genesis })
     closers.push(() => members.stop())
     await members.follow(view.nodes)
@@ -393,23 +398,28 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (final.block.height > before.height + 1)
         for (const service of Object.keys(before.policy.services)) serving?.purge(service, '/')
       stateAt = final.state
-      view = application.view(final.state, final.block.height, final.block.timestampMs)
+      view = application.view(final.state, final.block.height, final.block.timestampMs, config.id)
       if (view.policyVersion !== before.policyVersion) {
         api.follow(view.policy)
         providerKeys.warm()
         for (const line of providerSecrets.review()) events.add('policy', 'warn', line)
         events.add('policy', 'info', `policy ${view.policyVersion} is in force since height ${view.height}`)
       }
-      if (view.policyVersion !== before.policyVersion) {
+      const moved = movedServices(before, view)
+      if (moved !== undefined) events.add('policy', 'info', moved)
+      if (view.policyVersion !== before.policyVersion || moved !== undefined) {
+        const why = moved ?? `policy ${view.policyVersion}`
         void serving?.reviewAll().then((count) => {
           if (count !== undefined && count > 0)
-            events.add('policy', 'info', `${count} open requests and WebSockets ended: policy ${view.policyVersion}`)
+            events.add('policy', 'info', `${count} open requests and WebSockets ended: ${why}`)
         })
       }
       const expelled = showExpelled(stateBefore, final.state, events)
       for (const id of expelled) cut(nodeSubject(ring, id))
       if (expelled.includes(config.id)) withdraw()
-      if (view.nodes !== before.nodes) void members.follow(view.nodes, expelled)
+      const aged = showAged(stateBefore, final.state, ring, final.block.timestampMs, events)
+      for (const id of aged) cut(nodeSubject(ring, id))
+      if (view.nodes !== before.nodes) void members.follow(view.nodes, [...expelled, ...aged])
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
       confirmDenials(final.txs, stateBefore, final.state)
       if (view.policyVersion !== before.policyVersion || view.nodes !== before.nodes || view.signingKey !== before.signingKey)
@@ -422,6 +432,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       keeper?.follow(final.state)
       wiper.follow(final.state)
       holds.look()
+      ages.look(Date.now())
       // A ceremony of the past is over, whatever its phase was then: no thread for it.
       if (Date.now() - final.block.timestampMs < FORESEEN_MS_MAX) foresight.follow(final.state)
       if (isLinked) reception.follow(final.state)
@@ -666,6 +677,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const holds = new HoldWatch({
       self: config.id,
       state: () => ledger.state(),
+      policy: () => view.policy.fleet,
       drain: (isOn) => serving?.drain(isOn),
       events,
     })
@@ -813,12 +825,22 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       takesTraffic = false
       void proxy.stop(DRAIN_MS)
     }
+    const ages = new AgeWatch({
+      self: config.id,
+      ring,
+      state: () => ledger.state(),
+      policy: () => view.policy.fleet,
+      end: () => withdraw(),
+      events,
+    })
     let wasMember = view.nodes.some(({ id }) => id === config.id)
     const whyOut = (): string | undefined => {
       const isMember = view.nodes.some(({ id }) => id === config.id)
       wasMember ||= isMember
       if (attester.noticed !== undefined) return attester.noticed
-      return wasMember && !isMember ? 'the ring has let it go' : undefined
+      // One that it let go before this start is not one that it does not know yet.
+      const isGone = !isMember && (wasMember || ledger.state().retired.some(({ id }) => id === config.id))
+      return ages.why(Date.now()) ?? (isGone ? 'the ring has let it go' : undefined)
     }
     closers.push(() => attester.stop())
 
@@ -1126,6 +1148,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const tick = setInterval(() => {
       early.tick(Date.now(), certifiedAtMs)
       holds.look()
+      ages.look(Date.now())
     }, TICK_MS)
     closers.push(() => clearInterval(tick))
 
@@ -1150,7 +1173,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const whyNotReady = (): string | undefined => {
       const { hold } = holds
       const drained = hold?.kind === 'drain' ? `drained by ${hold.by}: ${hold.reason}` : undefined
-      if (!takesTraffic) return 'it takes no traffic yet, or no more'
+      if (!takesTraffic) return whyOut() ?? 'it takes no traffic yet, or no more'
       return whyOut() ?? drained ?? whyNotCurrent(standing(), Date.now())
     }
     const node: RunningNode = {
@@ -1195,6 +1218,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       viewAgeMs: () => ageOfView(standing(), Date.now()),
       whyOut,
       hold: () => holds.hold,
+      age: () => ages.age,
       lastSeenMs: (id) => lastSeenMs.get(id),
       view: () => view,
       certifiedAtMs: () => certifiedAtMs,
@@ -1310,6 +1334,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     await proxy.start()
     served.push(() => proxy.stop(DRAIN_MS))
     takesTraffic = true
+    ages.look(Date.now())
     for (const feed of feeds) {
       feed.start()
       closers.push(() => feed.stop())
@@ -1339,7 +1364,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     playbooks.start()
     closers.push(() => playbooks.stop())
     acme?.start()
-    const expiry = new ExpiryWatch(() => credentialsOf(proxy.certificates(), estUntil, ledger.state()), events)
+    const expiry = new ExpiryWatch(
+      () => [...ages.credentials(), ...credentialsOf(proxy.certificates(), estUntil, ledger.state())],
+      events,
+    )
     expiry.start()
     closers.push(() => expiry.stop())
     events.add('node', 'info', `serving at height ${view.height}, policy ${view.policyVersion}`)
@@ -1418,9 +1446,9 @@ function statementOf({ kind, digest, signature }: EvidenceStatement): SignedStat
   return { kind, digest: digest ?? null, signature: encodeBase64url(signature) }
 }
 
-function viewOf(application: RingApplication, ledger: RingLedger): View {
+function viewOf(application: RingApplication, ledger: RingLedger, self: string): View {
   const { height, timestampMs } = ledger.status()
-  return application.view(ledger.state(), height, timestampMs)
+  return application.view(ledger.state(), height, timestampMs, self)
 }
 
 function currentDenial(view: View, subject: DenialSubject): Denial | undefined {

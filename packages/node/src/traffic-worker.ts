@@ -8,7 +8,15 @@ import type { FloodReading, Signal } from '@ringwall/detect'
 import { createGuard, createRateLimiter, type GuardEnvironment, type WafJudgement } from '@ringwall/guard'
 import { compileAuthorization, createProofReplays } from '@ringwall/identity'
 import { type ApiEvent, Challenges, createProxy, type LoginEvent } from '@ringwall/proxy'
-import { compilePolicy, DenialTable, detectionRulesOf, isCredentialSubject, parsePolicyDocument, type View } from '@ringwall/ring'
+import {
+  type CompiledPolicy,
+  compilePolicy,
+  DenialTable,
+  detectionRulesOf,
+  isCredentialSubject,
+  parsePolicyDocument,
+  type View,
+} from '@ringwall/ring'
 import { DiskSeal } from '@ringwall/store'
 import { RequestFeed } from '@ringwall/telemetry'
 import { unsealer } from './acme/unseal.ts'
@@ -48,17 +56,19 @@ const startedAtMs = Date.now()
 
 const compile = cachingCompiler(join(config.data, 'rules'), disk === undefined ? undefined : new DiskSeal(disk))
 
+let inForce: { readonly text: string; readonly compiled: CompiledPolicy } | undefined
+
 /** @throws When the policy cannot be used here: better none of its traffic than traffic by another. */
 function viewOf(news: ViewNews, denials: DenialTable, before: View | undefined): View {
-  const { policyText = before?.policyText ?? '', certifiedAtMs: _certifiedAtMs, ...parts } = news
+  const { policyText = before?.policyText ?? '', certifiedAtMs: _certifiedAtMs, elsewhere: absent, ...parts } = news
   const signingKey = news.signingKey ?? before!.signingKey
-  const made =
-    before !== undefined && before.policyText === policyText ? before : compiled(policyText, `policy ${news.policyVersion}`)
-  const { policy, routes, route } = made
-  return { ring, ...parts, signingKey, policyText, policy, routes, route, denials }
+  if (inForce?.text !== policyText) inForce = { text: policyText, compiled: compiled(policyText, `policy ${news.policyVersion}`) }
+  const { policy, nodes } = inForce.compiled
+  const { elsewhere, routes, route } = nodes.without(absent)
+  return { ring, ...parts, signingKey, policyText, policy, elsewhere, routes, route, denials }
 }
 
-function compiled(text: string, what: string): Pick<View, 'policy' | 'routes' | 'route'> {
+function compiled(text: string, what: string): CompiledPolicy {
   const document = parsePolicyDocument(text)
   if (!document.ok) throw new Error(`${what} is not valid in a worker`)
   const compilation = compilePolicy(document.policy, compile, start.rules, compileAuthorization)

@@ -201,6 +201,30 @@ test('another policy is in force in all workers, without a request lost', async 
   assert.deepEqual(new Set(seen), new Set([200, 403]))
 })
 
+test('a node serves what its labels select, in all workers, and checks no upstream of what it does not serve', async (t) => {
+  const { node, get, sign } = await site(t, 'hello', {
+    service: { nodes: 'role=edge', limits: [{ name: 'few', rate: '1000/h' }] },
+  })
+  const all = async (status: number): Promise<boolean> =>
+    (await repeated(12, () => get())).every((answer) => answer.status === status)
+  const label = (set: string[], unset: string[]): Promise<unknown> =>
+    node.propose(sign({ type: 'fleet.label', of: 'node', id: node.config.id, set, unset, reason: 'moved' }), 5_000)
+  assert.ok(await all(404))
+  const { id } = await get()
+  await until(async () => (await node.telemetry.decision(id)) !== undefined)
+  assert.match((await node.telemetry.decision(id))?.reason ?? '', /on this node; by their selectors other nodes serve app/)
+  assert.deepEqual(node.proxy.upstreams(), [])
+  assert.deepEqual(Object.keys(node.view().policy.services), ['app'], 'what the ring agrees on goes by all of it')
+  await label(['role=edge'], [])
+  await until(() => all(200))
+  await until(() => node.proxy.upstreams().length === 1)
+  await label([], ['role'])
+  await until(() => all(404))
+  const said = node.events.last(50).map(({ what }) => what)
+  for (const line of ['by its labels it begins to serve app', 'by its labels it no longer serves app'])
+    assert.ok(said.includes(line), line)
+})
+
 test('a worker that ends takes its own requests with it and no others, and is started again', async (t) => {
   const waiting: (() => void)[] = []
   const { node, workers, get } = await site(

@@ -484,7 +484,7 @@ export class TrafficWorkers implements Traffic {
 }
 
 function viewNews(view: View, before: View | undefined, certifiedAtMs: number | undefined): ViewNews {
-  const { height, blockTimestampMs, policyVersion, policyText, signingKey, operators, nodes, epoch } = view
+  const { height, blockTimestampMs, policyVersion, policyText, signingKey, operators, nodes, epoch, elsewhere } = view
   return {
     height,
     blockTimestampMs,
@@ -492,6 +492,7 @@ function viewNews(view: View, before: View | undefined, certifiedAtMs: number | 
     operators,
     nodes,
     epoch,
+    elsewhere: [...(elsewhere ?? [])],
     policyText: policyText === before?.policyText ? undefined : policyText,
     signingKey: signingKey === before?.signingKey ? undefined : signingKey,
     certifiedAtMs,

@@ -31,6 +31,8 @@ export interface ViewNews extends Pick<View, 'height' | 'blockTimestampMs' | 'po
   /** Undefined: as before. */
   readonly policyText: string | undefined
   readonly signingKey: View['signingKey'] | undefined
+  /** Services of the policy that this node does not serve. */
+  readonly elsewhere: readonly string[]
   readonly certifiedAtMs: number | undefined
 }
 

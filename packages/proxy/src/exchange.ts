@@ -182,7 +182,7 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
       const environment = options.environment()
       this.#environment = environment
       const { policy } = environment.view
-      pools.follow(policy)
+      pools.follow(environment.view)
       this.#context.cache.follow(policy)
       this.#settleSource(head, (address) => this.#context.isTrustedProxy(policy, address))
       const source = sourceKey(this.#source)

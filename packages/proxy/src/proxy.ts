@@ -125,7 +125,7 @@ class HttpProxy implements ProxyContract, Arrivals {
     this.#sweeper = setInterval(() => this.#sweep(), sweepMs(this.#limits))
     this.#dueMs = performance.now() + LATENESS_MS
     this.#lateness = setInterval(() => this.#look(), LATENESS_MS)
-    this.#pools.follow(this.#options.environment().view.policy)
+    this.#pools.follow(this.#options.environment().view)
     return bound
   }
 

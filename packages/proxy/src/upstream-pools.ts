@@ -2,7 +2,7 @@
  * All upstreams of the policy in force, by service and URL. Another policy keeps those that stay, with their connections and
  * what is known of them, so that a swap drops nothing; those that left drain.
  */
-import type { Policy } from '@ringwall/ring'
+import type { Policy, View } from '@ringwall/ring'
 import type { ProxyLimits, ServiceStatus, UpstreamStatus, UpstreamTls } from './types.ts'
 import { Upstream } from './upstream.ts'
 import { newCounts, type ServiceCounts, UpstreamGroup } from './upstream-group.ts'
@@ -22,6 +22,7 @@ export class UpstreamPools {
   #groups = new Map<string, UpstreamGroup>()
   readonly #counts = new Map<string, ServiceCounts>()
   #policy: Policy | undefined
+  #elsewhere: View['elsewhere']
   #timer: NodeJS.Timeout | undefined
 
   constructor(
@@ -50,13 +51,15 @@ export class UpstreamPools {
     this.#policy = undefined
   }
 
-  /** Cheap when the policy is the one already known. */
-  follow(policy: Policy): void {
-    if (policy === this.#policy) return
+  /** Cheap when the policy is the one already known. Services that other nodes serve have no upstreams here: nothing is to be checked. */
+  follow({ policy, elsewhere }: Pick<View, 'policy' | 'elsewhere'>): void {
+    if (policy === this.#policy && elsewhere === this.#elsewhere) return
     this.#policy = policy
+    this.#elsewhere = elsewhere
     const groups = new Map<string, UpstreamGroup>()
     const wanted = new Set<string>()
     for (const [name, service] of Object.entries(policy.services)) {
+      if (elsewhere?.has(name) === true) continue
       // Where all are new, none starts slowly beside the others.
       const ramps = this.#groups.has(name)
       const use = (what: string, url: string, terms: UpstreamTerms): Upstream => {

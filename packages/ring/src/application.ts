@@ -17,6 +17,7 @@ import { isAttestationStatement, isEnrolmentStatement } from './enrolment-parse.
 import { type EnrolmentStatement, type VoucherReader, withEnrolmentStatement } from './enrolment-statements.ts'
 import { GenesisInvalid, TxMalformed } from './errors.ts'
 import { type CsrReader, estSubject } from './est.ts'
+import { labelsOf } from './fleet.ts'
 import { type FleetStatement, isFleetStatement, withFleetStatement } from './fleet-statements.ts'
 import { genesisHash } from './genesis.ts'
 import { isLeaseStatement, tickedLeases, withLeaseStatement } from './leases.ts'
@@ -35,6 +36,7 @@ import {
   subjectFault,
   withoutWordOf,
 } from './meaning.ts'
+import { AGED_REASON, ageFaults, agesOf, endedNodes, tickedAges } from './node-age.ts'
 import { withDisk, withReceipt, withWipe } from './node-disks.ts'
 import { withObjectStatement } from './object-acts.ts'
 import { withPersonStatement } from './person-statements.ts'
@@ -155,9 +157,10 @@ export interface RingApplication {
   /**
    * What guards enforce. The policy of a state is compiled once.
    *
+   * @param self The node whose guard it is: what it serves goes by its labels. Of nobody's, every service is served.
    * @throws {GenesisInvalid} When the policy in force does not compile here: this node lacks rules that the ring has.
    */
-  view(state: RingState, height: number, blockTimestampMs: number): View
+  view(state: RingState, height: number, blockTimestampMs: number, self?: string): View
   /** Everything that a proposal of this policy would be refused for, with its place in the text. */
   review(state: RingState, text: string, nowMs: number): PolicyReview
   /** What waits for more operators to approve it, oldest first: who has signed, and how many it takes. */
@@ -276,11 +279,12 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
       const compilation = compiled(text)
       return 'compiled' in compilation ? compilation.compiled.policy : undefined
     },
-    problems: (text, { members: nodes, operators, nowMs }, isRehearsed) => {
+    problems: (text, { members: nodes, operators, nowMs, state }, isRehearsed) => {
       const compilation = compiled(text)
       if ('problems' in compilation) return compilation.problems
       const { policy } = compilation.compiled
-      const fit = [...policyFitFaults(policy, nodes, operators), ...lapseFaults(policy, nowMs)]
+      const aged = state === undefined ? [] : ageFaults(policy, state, nowMs)
+      const fit = [...policyFitFaults(policy, nodes, operators), ...lapseFaults(policy, nowMs), ...aged]
       const faults = isRehearsed ? [...fit, ...rehearsed(compilation).faults] : fit
       if (faults.length === 0) return []
       const document = parsePolicyDocument(text, 'the policy', () => faults)
@@ -455,8 +459,13 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     }
     if (body.type === 'attest.quote' || body.type === 'attest.enrol') return attested(seen, content, body, context)
     if (body.type === 'est.enrol') return enrolled(seen, content, body, context)
-    if (body.type === 'node.join' || body.type === 'device.join')
-      return ticked(enrolled(seen, content, body, context).withNode(body.node), context)
+    if (body.type === 'node.join') return ticked(enrolled(seen, content, body, context).withNode(body.node), context)
+    if (body.type === 'device.join') {
+      // It was set up anew, when its age was nearly over: what it was is out.
+      const before = seen.enrolment.device(body.serial)?.node ?? ''
+      const left = seen.node(before) === undefined ? seen : outAged(seen, before, context)
+      return ticked(enrolled(left, content, body, context).withNode(body.node), context)
+    }
     if (body.type === 'object.act' || body.type === 'access.put' || body.type === 'access.remove')
       return seen.withObjects(withObjectStatement(seen.objects, content, body, context.timestampMs))
     if (body.type === 'vault.put' || body.type === 'vault.hide' || (body.type === 'vault.delete' && body.pass !== undefined))
@@ -595,6 +604,17 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     return next
   }
 
+  /** Those whose age is over are out; what they had is worth nothing any more, and a device may join anew. */
+  const aged = (state: RingState, context: RingBlockContext): RingState => {
+    const { fleet } = inForce(state).policy
+    if (fleet.maxAge.length === 0) return state
+    const next = state.withFleet(tickedAges(state, fleet, context.timestampMs))
+    return endedNodes(next, fleet, context.timestampMs).reduce((left, id) => outAged(left, id, context), next)
+  }
+
+  const outAged = (state: RingState, id: string, context: RingBlockContext): RingState =>
+    withoutSubject(state.withoutNode(id), nodeSubject(ring, id), AGED_REASON, `node:${id}`, context)
+
   const areMostTrusted = ({ validators, enrolment }: RingState, nowMs: number): boolean => {
     const trusted = validators.filter(({ id }) => !isLapsed(enrolment.trust, id, nowMs))
     return 2 * trusted.length > validators.length
@@ -650,7 +670,7 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
 
   /** What the block ended is gone before its first transaction, and so for the leader that chooses them. */
   const opened = (state: RingState, context: RingBlockContext, txCount: number): RingState =>
-    played(ticked(leased(trusted(state.swept(context.timestampMs, txCount), context), context), context), context)
+    played(ticked(leased(trusted(aged(state.swept(context.timestampMs, txCount), context), context), context), context), context)
 
   /** Most blocks find nothing of it due. */
   const played = (state: RingState, context: RingBlockContext): RingState =>
@@ -740,8 +760,10 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
     snapshot: (state) => encodeSnapshot(ring, state),
     restore: (snapshot) => parseSnapshot(ring, snapshot, options.hash, options.hashSeed),
     validators: (state) => validatorsOf(state),
-    view(state, height, blockTimestampMs) {
-      const { policy, route, routes } = inForce(state)
+    view(state, height, blockTimestampMs, self) {
+      const { policy, nodes } = inForce(state)
+      const { elsewhere, routes, route } =
+        self === undefined || nodes.areAlike ? nodes.without([]) : nodes.of(labelsOf(state, self))
       return {
         ring,
         height,
@@ -755,7 +777,9 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         epoch: state.epoch,
         signingKey: viewOfKey(state.signingKey, state.validators),
         trust: state.enrolment.trust.nodes,
+        ages: agesOf(state, policy.fleet),
         certified: (name) => state.enrolment.est.clients.find((one) => one.name === name)?.publicKey,
+        elsewhere,
         routes,
         route,
       }
@@ -770,7 +794,11 @@ export function createRingApplication(options: RingApplicationOptions): RingAppl
         return { policy, problems, tests: [], costs: [] }
       }
       const { faults, tests, costs } = rehearsed(compilation)
-      const fit = [...policyFitFaults(policy, members(state), genesis.operators), ...lapseFaults(policy, nowMs)]
+      const fit = [
+        ...policyFitFaults(policy, members(state), genesis.operators),
+        ...lapseFaults(policy, nowMs),
+        ...ageFaults(policy, state, nowMs),
+      ]
       const all = [...fit, ...faults]
       const again = parsePolicyDocument(text, 'the policy', () => all)
       return { policy, problems: again.ok ? [] : again.problems, tests, costs }

@@ -91,6 +91,7 @@ export type AttestationRefusalCode =
   | 'REFERENCE_NARROWS'
   | 'REFERENCE_UNPROVEN'
   | 'TRUST_LAPSED'
+  | 'NODE_AGED'
   | QuoteRefusalCode
 
 export type QuoteRefusalCode = 'QUOTE_MALFORMED' | 'QUOTE_SIGNATURE' | 'QUOTE_NONCE' | 'QUOTE_PCRS' | 'QUOTE_LOG' | 'QUOTE_CLOCK'

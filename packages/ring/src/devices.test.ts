@@ -3,8 +3,9 @@ import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { test } from 'node:test'
 import type { VoucherFacts, VoucherReader } from './enrolment-statements.ts'
 import { DEVICE_JOIN_MS_MAX, deviceJoinBytes } from './enrolment-statements.ts'
+import { nodeSubject } from './meaning.ts'
 import { begin, executeAgreed, genesis, NOW, POLICY, signedBytes } from './test-ring.ts'
-import { encodeBase64url } from './tx.ts'
+import { encodeBase64url, subjectId } from './tx.ts'
 import type { RingNode, TxBody } from './types.ts'
 
 function newKey(): { readonly privateKey: KeyObject; readonly key: string } {
@@ -127,4 +128,28 @@ test('a device that was given away is out, and comes back by a longer chain alon
   const longer = facts({ entries: [entry('a'), entry('b'), entry('c'), entry('d')] })
   const back = executeAgreed(app, away, [operator(register(longer))], at(4))
   assert.equal(codeOf(back, node(join({ head: entry('d'), node: { id: 'd2' } }))), 'ok')
+})
+
+test('a device that is set up anew takes the place of its node once that is drained for its age, not before, and begins at age 0', () => {
+  const fleet = 'fleet:\n  maxAge:\n    - { age: 60s, drain: 20s, spread: 0% }\n'
+  const asked = { type: 'policy.set', policy: policy + fleet, expectVersion: 1 } as const
+  const aging = executeAgreed(app, registered, [operator(asked)], at(2))
+  const joined = executeAgreed(app, aging, [node(join())], at(3))
+  const begun = executeAgreed(app, joined, [], at(4))
+  const again = (atMs: number): Uint8Array =>
+    signedBytes(app.ring, 'node:n2', join({ atMs, node: { id: 'd2' } }), { atMs, untilMs: atMs + 30_000 })
+  const check = (state: State, atMs: number): string => {
+    const result = app.check(state, again(atMs), atMs)
+    return result.ok ? 'ok' : result.code
+  }
+  assert.equal(check(begun, NOW + 39_999), 'DEVICE_JOINED')
+  const due = NOW + 40_000
+  assert.equal(check(begun, due), 'ok')
+  const anew = executeAgreed(app, begun, [again(due)], at(5, due))
+  assert.deepEqual([anew.node('d1'), anew.enrolment.deviceOfNode('d2')?.serial], [undefined, 'AC-1'])
+  assert.equal(anew.denials.find(subjectId(nodeSubject(app.ring, 'd1')), due)?.reason, 'put out: NODE_AGED')
+  assert.equal(check(anew, due), 'DEVICE_JOINED', 'another copy comes too late')
+  const later = executeAgreed(app, anew, [], at(6, due + 50_000))
+  assert.notEqual(later.node('d2'), undefined, 'the first would be out by now')
+  assert.equal(executeAgreed(app, later, [], at(7, due + 50_000 + 60_000)).node('d2'), undefined)
 })

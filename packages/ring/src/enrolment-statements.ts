@@ -16,8 +16,10 @@ import { decodeBase64url, encodeUtf8 } from './encoding.ts'
 import { DEVICES_MAX, type Device, type Enrolment, INVITATION_TTL_MS_MAX, INVITATIONS_MAX, type Invitation } from './enrolment.ts'
 import { type CsrReader, type EstRefusalCode, type EstStatement, isEstType, refusalOfEst, withEst } from './est.ts'
 import type { Meeting, Refusal } from './meaning.ts'
+import { mayBeSetUpAnew } from './node-age.ts'
 import { refusalOfNodeAddition, type Verify } from './nodes.ts'
 import type { DevicesPolicy } from './policy-devices.ts'
+import type { FleetPolicy } from './policy-fleet.ts'
 import type { RingNode, TxContent } from './types.ts'
 
 const INVITED_DOMAIN = 'RINGWALL_INVITED_V1\n'
@@ -145,6 +147,7 @@ export interface EnrolmentMeans {
   readonly quote: QuoteReader | undefined
   readonly csr: CsrReader | undefined
   readonly policy: DevicesPolicy
+  readonly fleet: FleetPolicy
 }
 
 /** Who may say it is looked at before. */
@@ -295,7 +298,11 @@ function refusalOfTransfer({ state, content }: Meeting, body: Of<'device.transfe
   return undefined
 }
 
-function refusalOfDeviceJoin(meeting: Meeting, body: Of<'device.join'>, { verify, policy }: EnrolmentMeans): Refusal | undefined {
+function refusalOfDeviceJoin(
+  meeting: Meeting,
+  body: Of<'device.join'>,
+  { verify, policy, fleet }: EnrolmentMeans,
+): Refusal | undefined {
   const { state, content, nowMs } = meeting
   const { serial, atMs, head, node, own, proof } = body
   const device = state.enrolment.device(serial)
@@ -310,7 +317,7 @@ function refusalOfDeviceJoin(meeting: Meeting, body: Of<'device.join'>, { verify
     return refuse('VOUCHER_SUPERSEDED', `the voucher on ${serial} is not the newest; put that on the device, or register it`)
   if (device.expiresAtMs !== null && device.expiresAtMs <= nowMs)
     return refuse('VOUCHER_EXPIRED', `the voucher of ${serial} has expired; ask its manufacturer for another`)
-  if (device.node !== null && state.node(device.node) !== undefined)
+  if (device.node !== null && state.node(device.node) !== undefined && !mayBeSetUpAnew(state, fleet, device.node, nowMs))
     return refuse(
       'DEVICE_JOINED',
       `${serial} is the node ${device.node} already: this is a copy of it, or it was set up anew. If so, an operator removes that node: ringwall node rm ${device.node}`,

@@ -9,6 +9,7 @@ const VALUES_MAX = 32
 const KEY = '[a-z][a-z0-9._/-]{0,62}'
 const VALUE = '[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?'
 export const LABEL_KEY: RegExp = new RegExp(`^${KEY}$`)
+export const LABEL_VALUE: RegExp = new RegExp(`^${VALUE}$`)
 export const LABEL: RegExp = new RegExp(`^${KEY}=${VALUE}$`)
 export const LABEL_EXPECTED = 'KEY=VALUE such as role=edge'
 /** What every node has by itself: nobody sets them. */
@@ -27,7 +28,6 @@ export interface SelectorTerm {
 export type Selector = readonly SelectorTerm[]
 
 const TERM = new RegExp(`^(?:(!?)(${KEY})|(${KEY})[ ]*(!=|==?)[ ]*(${VALUE})|(${KEY})[ ]+(in|notin)[ ]*\\(([^()]*)\\))$`)
-const ONE_VALUE = new RegExp(`^${VALUE}$`)
 
 /**
  * Reads `role=edge,region in (eu-1,eu-2),!spare`. All terms must hold; empty selects everything.
@@ -84,7 +84,7 @@ function parseTerm(part: string): SelectorTerm | string {
   if (bare !== undefined) return { key: bare, how: not === '!' ? 'absent' : 'exists', values: [] }
   if (key !== undefined) return { key, how: sign === '!=' ? 'notin' : 'in', values: [value as string] }
   const values = (list as string).split(',').map((one) => one.trim())
-  const wrong = values.find((one) => !ONE_VALUE.test(one))
+  const wrong = values.find((one) => !LABEL_VALUE.test(one))
   if (wrong !== undefined) return `${JSON.stringify(wrong)} is no value of a label, in ${JSON.stringify(part)}`
   if (values.length > VALUES_MAX) return `a term lists at most ${VALUES_MAX} values`
   return { key: setKey as string, how: how as 'in' | 'notin', values }

@@ -6,8 +6,9 @@
  */
 import { faultsOf } from '@ringwall/consensus'
 import { isLapsed } from './attestation.ts'
-import { type FleetNode, fleetNode, holdOf, labelsOf } from './fleet.ts'
+import { type FleetNode, fleetNode, labelsOf } from './fleet.ts'
 import { matchesSelector, parseSelector } from './fleet-label.ts'
+import { heldOf } from './node-age.ts'
 import { type FleetPolicy, type FleetUpdate, isInWindow } from './policy-fleet.ts'
 import { areNear } from './release-version.ts'
 import { isValidator, type RingState } from './state.ts'
@@ -47,18 +48,24 @@ export function updateOf(state: State, { updates }: Pick<FleetPolicy, 'updates'>
 export function standingOf(state: State, policy: FleetPolicy, update: FleetUpdate, nowMs: number): UpdateStanding {
   const { name, version } = update
   const nodes = state.nodes.filter(({ id }) => updateOf(state, policy, id)?.name === name)
-  const members = nodes.map(({ id }) => ({ id, state: memberState(state, update, id, nowMs) }))
+  const members = nodes.map(({ id }) => ({ id, state: memberState(state, policy, update, id, nowMs) }))
   const failed = members.filter((one) => one.state === 'failed' || one.state === 'silent').map(({ id }) => id)
   const stage = stageOf(state, update, members, nowMs)
   const stopped = whyStopped(state, policy, update, failed, stage, nowMs)
   return { name, version, stage, stopped, failed, members }
 }
 
-function memberState(state: State, { version, trial }: FleetUpdate, id: string, nowMs: number): MemberStanding['state'] {
+function memberState(
+  state: State,
+  policy: FleetPolicy,
+  { version, trial }: FleetUpdate,
+  id: string,
+  nowMs: number,
+): MemberStanding['state'] {
   const { ran, trying, failed } = fleetNode(state.fleet, id)
   if (failed?.version === version) return 'failed'
   if (trying?.version === version) return nowMs > trying.atMs + trial + TRIAL_GRACE_MS ? 'silent' : 'trying'
-  if (holdOf(state.fleet, id, nowMs) !== undefined) return 'held'
+  if (heldOf(state, policy, id, nowMs) !== undefined) return 'held'
   if (isLapsed(state.enrolment.trust, id, nowMs)) return 'lapsed'
   return ran?.version === version ? 'current' : 'waiting'
 }

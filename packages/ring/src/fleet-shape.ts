@@ -63,5 +63,11 @@ export const FleetShape = z
       )
       .max(RELEASES_MAX)
       .refine((all) => isAscending(all.map(({ version }) => version)), { error: 'releases are out of order' }),
+    since: z
+      .array(z.strictObject({ id: Id, atMs: Ms }))
+      .min(1)
+      .max(NODES_MAX)
+      .refine((all) => isAscending(all.map(({ id }) => id)), { error: 'ages are out of order' })
+      .optional(),
   })
   .refine((fleet) => !isNoFleet(fleet), { error: 'it is empty' })

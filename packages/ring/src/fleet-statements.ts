@@ -5,6 +5,7 @@ import { LABELS_MAX, OWN_LABELS } from './fleet-label.ts'
 import { isFleetType } from './fleet-parse.ts'
 import { whyNotYet } from './fleet-rollout.ts'
 import type { Meeting } from './meaning.ts'
+import { heldOf } from './node-age.ts'
 import type { FleetPolicy } from './policy-fleet.ts'
 import { RELEASE_BYTES_MAX, RELEASE_FILES_MAX, type ReleaseHeader, releaseBytes, releaseDigest } from './release.ts'
 import { areNear, RELEASES_APART_MAX } from './release-version.ts'
@@ -94,8 +95,11 @@ export function refusalOfFleet(meeting: Meeting, body: FleetStatement, policy: F
       return refusalOfLabels(fleet, body)
     case 'fleet.hold':
       if (state.node(body.id) === undefined) return unknown(body.id)
-      if (body.kind === 'none' && holdOf(fleet, body.id, nowMs) === undefined)
+      if (body.kind === 'none' && holdOf(fleet, body.id, nowMs) === undefined) {
+        const aged = heldOf(state, policy, body.id, nowMs)
+        if (aged !== undefined) return refuse('NODE_NOT_HELD', `no operator holds ${body.id}: ${aged.by} does, ${aged.reason}`)
         return refuse('NODE_NOT_HELD', `${body.id} is neither cordoned nor drained`)
+      }
       if (body.ttlMs > HOLD_MS_MAX) return refuse('HOLD_TTL', 'a node is held for 365 days at most; leave --for out for no end')
       return undefined
     case 'fleet.report':

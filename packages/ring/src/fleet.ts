@@ -45,6 +45,12 @@ export interface FleetRelease extends ReleaseHeader {
   readonly atMs: number
 }
 
+/** Since when a node is in the ring. */
+export interface NodeSince {
+  readonly id: string
+  readonly atMs: number
+}
+
 export interface Fleet {
   /** Labels of devices, which their nodes have as well; in order of serial. */
   readonly devices: readonly { readonly serial: string; readonly labels: readonly string[] }[]
@@ -52,14 +58,16 @@ export interface Fleet {
   readonly nodes: readonly FleetNode[]
   /** In order of version, as text. */
   readonly releases: readonly FleetRelease[]
+  /** In order of id. Absent: nobody asked for it yet (`fleet.maxAge`). */
+  readonly since?: readonly NodeSince[] | undefined
 }
 
 export const NO_FLEET: Fleet = { devices: [], nodes: [], releases: [] }
 
 const hashes = new WeakMap<Fleet, string>()
 
-export function isNoFleet({ devices, nodes, releases }: Fleet): boolean {
-  return devices.length + nodes.length + releases.length === 0
+export function isNoFleet({ devices, nodes, releases, since = [] }: Fleet): boolean {
+  return devices.length + nodes.length + releases.length + since.length === 0
 }
 
 /** Undefined of none. */
@@ -88,7 +96,20 @@ export function withFleetNode(fleet: Fleet, node: FleetNode): Fleet {
 }
 
 export function withoutFleetNode(fleet: Fleet, id: string): Fleet {
-  return fleet.nodes.some((node) => node.id === id) ? { ...fleet, nodes: fleet.nodes.filter((node) => node.id !== id) } : fleet
+  const { nodes, since } = fleet
+  if (!nodes.some((node) => node.id === id) && since?.some((one) => one.id === id) !== true) return fleet
+  const left = { ...fleet, nodes: nodes.filter((node) => node.id !== id) }
+  return since === undefined
+    ? left
+    : withSince(
+        left,
+        since.filter((one) => one.id !== id),
+      )
+}
+
+export function withSince(fleet: Fleet, since: readonly NodeSince[]): Fleet {
+  const { since: _since, ...others } = fleet
+  return since.length === 0 ? others : { ...others, since: [...since].sort((a, b) => (a.id < b.id ? -1 : 1)) }
 }
 
 /** That holds now. */

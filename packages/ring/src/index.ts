@@ -149,6 +149,7 @@ export {
   subjectFault,
 } from './meaning.ts'
 export { type MerkleProof, verifyMerkleProof } from './merkle-trie.ts'
+export { AGED_REASON, ageOf, heldOf, MAX_AGE_HOLDER, type NodeAge } from './node-age.ts'
 export {
   type DiskRefusalCode,
   type DiskStatement,
@@ -264,6 +265,7 @@ export {
 export { type FleetPolicy, type FleetUpdate, isInWindow } from './policy-fleet.ts'
 export { policyJsonSchema } from './policy-json-schema.ts'
 export type { ModelPolicy } from './policy-model.ts'
+export { type ServiceNodes, servedBy } from './policy-nodes.ts'
 export {
   mayUseObjects,
   type ObjectAction,

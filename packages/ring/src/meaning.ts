@@ -21,6 +21,7 @@ import {
 import type { CsrReader } from './est.ts'
 import { type FleetRefusalCode, isFleetStatement, refusalOfFleet } from './fleet-statements.ts'
 import { isLeaseStatement, type LeaseRefusalCode, refusalOfLease, refusalOfLeaseWork } from './leases.ts'
+import { isOverAge } from './node-age.ts'
 import { type DiskRefusalCode, refusalOfDiskSeal, refusalOfWipeReceipt } from './node-disks.ts'
 import { type NodeRefusalCode, refusalOfEvidence, refusalOfNodeAddition, refusalOfNodeRemoval, type Verify } from './nodes.ts'
 import { type ObjectRefusalCode, refusalOfAccessKey, refusalOfObjectAct } from './object-acts.ts'
@@ -101,7 +102,11 @@ export interface PolicyReader {
    * Sentences, empty when the text is a policy that compiles and asks for nothing that the ring has not; with `isRehearsed`,
    * also when its own tests pass and its rules are within their budget.
    */
-  problems(text: string, ring: Pick<Meeting, 'members' | 'operators' | 'nowMs'>, isRehearsed: boolean): readonly string[]
+  problems(
+    text: string,
+    ring: Pick<Meeting, 'members' | 'operators' | 'nowMs'> & { readonly state?: RingState },
+    isRehearsed: boolean,
+  ): readonly string[]
   /** Undefined when it is none. */
   policyOf(text: string): Policy | undefined
 }
@@ -138,7 +143,7 @@ function refuse(code: RefusalCode, reason: string): Refusal {
 export function refusalOf(meeting: Meeting, reader: PolicyReader): Refusal | undefined {
   const { verify } = meeting
   const { body } = meeting.content
-  const lapsed = refusalOfLapsed(meeting)
+  const lapsed = refusalOfLapsed(meeting, reader)
   if (lapsed !== undefined) return lapsed
   if (isPlayStatement(body)) return refusalOfPlay(meeting, body, reader.inForce(meeting.state))
   if (body.type === 'evidence') return refusalOfEvidence(meeting, body, verify)
@@ -218,8 +223,14 @@ const OF_ANYBODY: readonly TxBody['type'][] = [
 ]
 
 /** No fresh quote, no trust: what such a node says counts again once it has attested. */
-function refusalOfLapsed({ state, issuer, content, nowMs }: Meeting): Refusal | undefined {
+function refusalOfLapsed({ state, issuer, content, nowMs }: Meeting, reader: PolicyReader): Refusal | undefined {
   if (issuer.kind !== 'node' || OF_ANYBODY.includes(content.body.type)) return undefined
+  const age = reader.inForce(state).fleet
+  if (isOverAge(state, age, issuer.name, nowMs))
+    return refuse(
+      'NODE_AGED',
+      `${issuer.name} is older than fleet.maxAge allows: nothing that it says counts. Set it up anew, or replace it: ringwall node rm`,
+    )
   if (!isLapsed(state.enrolment.trust, issuer.name, nowMs)) return undefined
   return refuse(
     'TRUST_LAPSED',
@@ -291,7 +302,8 @@ export function enrolmentMeans(
   reader: PolicyReader,
 ): EnrolmentMeans {
   const { state, verify, voucher, quote, csr } = meeting
-  return { verify, voucher, quote, csr, policy: reader.inForce(state).devices }
+  const { devices, fleet } = reader.inForce(state)
+  return { verify, voucher, quote, csr, policy: devices, fleet }
 }
 
 /** A device that goes takes its node along. */
@@ -363,7 +375,7 @@ function refusalOfPolicy(
   const bytes = policy.length * 3 > POLICY_BYTES_MAX ? new TextEncoder().encode(policy).length : policy.length
   if (bytes > POLICY_BYTES_MAX)
     return refuse('POLICY_TOO_LARGE', `the policy has ${bytes} bytes, at most ${POLICY_BYTES_MAX} are allowed`)
-  const problems = reader.problems(policy, { members, operators, nowMs }, !isCertified)
+  const problems = reader.problems(policy, { members, operators, nowMs, state }, !isCertified)
   if (problems.length === 0) return undefined
   const more = problems.length > 5 ? `; and ${problems.length - 5} more` : ''
   return refuse('POLICY_INVALID', `the policy is not valid: ${problems.slice(0, 5).join('; ')}${more}`.slice(0, 2_000))

@@ -7,6 +7,7 @@ import { compilePatch } from './patches.ts'
 import type { ExceptionPolicy, Policy, RoutePolicy, ServicePolicy } from './policy.ts'
 import { compiledApi } from './policy-api.ts'
 import { untilMs } from './policy-faults.ts'
+import { type NodeRouting, NodeRoutings } from './policy-nodes.ts'
 import type { CompiledException, CompiledPatch, CompiledRoute, RuleLibrary } from './types.ts'
 
 /** `compileRules` of `@ringwall/waf`. Throws when the rules do not compile. */
@@ -17,10 +18,12 @@ export interface CompiledPolicy {
   /** Every choice of rules that some route inspects with, each once; `where` names the first place. */
   readonly inspections: readonly Inspection[]
   readonly patches: readonly CompiledPatch[]
-  /** As `View.routes` says. */
+  /** As `View.routes` says, where every service is served. */
   readonly routes: readonly CompiledRoute[]
-  /** As `View.route` says. */
+  /** As `View.route` says, where every service is served: of those with the same host, the first. */
   route(host: string, path: string, method: string): CompiledRoute | undefined
+  /** What single nodes serve, by their labels. */
+  readonly nodes: NodeRoutings
 }
 
 export interface Inspection {
@@ -75,6 +78,7 @@ function patchOnce(compile: RuleCompiler, library: RuleLibrary, text: string, fi
 }
 
 interface CompiledService {
+  readonly name: string
   readonly whole: CompiledRoute
   /** Longest path first. */
   readonly routes: readonly CompiledRoute[]
@@ -112,7 +116,8 @@ export function compilePolicy(
     else problems.push(compiled.problem)
   }
   const inspections = new Map<string, Inspection>()
-  const services = new Map<string, CompiledService>()
+  /** By host, each in the order of the policy. */
+  const services = new Map<string, CompiledService[]>()
   const all: CompiledRoute[] = []
   for (const [name, servicePolicy] of Object.entries(policy.services)) {
     const where = `services.${name}`
@@ -167,20 +172,28 @@ export function compilePolicy(
     // A route that names methods stands before one of the same path that takes all.
     const rank = ({ route }: CompiledRoute) => (route!.methods.length === 0 ? 1 : 0)
     routes.sort((a, b) => trimmed(b.route!.path).length - trimmed(a.route!.path).length || rank(a) - rank(b))
-    const compiled = { whole, routes }
-    for (const host of service.hosts) services.set(host.toLowerCase().replace(/^\[(.*)\]$/, '$1'), compiled)
+    const compiled = { name, whole, routes }
+    for (const host of service.hosts) {
+      const key = host.toLowerCase().replace(/^\[(.*)\]$/, '$1')
+      services.set(key, [...(services.get(key) ?? []), compiled])
+    }
   }
   if (problems.length > 0) return { ok: false, problems }
 
-  const serviceOf = (host: string): CompiledService | undefined => {
-    const exact = services.get(host)
-    if (exact !== undefined && host !== '*') return exact
-    for (let dot = host.indexOf('.'); dot >= 0; dot = host.indexOf('.', dot + 1)) {
-      const wild = services.get(`*${host.slice(dot)}`)
-      if (wild !== undefined) return wild
+  const routingOf = (elsewhere: ReadonlySet<string>): NodeRouting => {
+    const served = new Map<string, CompiledService>()
+    for (const [host, all] of services) {
+      const first = all.find(({ name }) => !elsewhere.has(name))
+      if (first !== undefined) served.set(host, first)
     }
-    return services.get('*')
+    return {
+      elsewhere,
+      routes: elsewhere.size === 0 ? all : all.filter(({ service }) => !elsewhere.has(service.name)),
+      route: (host, path, method) => routeIn(served, host, path, method),
+    }
   }
+  const nodes = new NodeRoutings(policy, routingOf)
+  const { routes, route } = nodes.without([])
   return {
     ok: true,
     compiled: {
@@ -189,16 +202,34 @@ export function compilePolicy(
         ...inspections.values(),
         ...patches.map(({ patch, rules }) => ({ where: `patch ${patch.name}`, rules, bodyBytesMax: 131_072 })),
       ],
-      routes: all,
+      routes,
       patches,
-      route(host, path, method) {
-        // A final dot names the same host (RFC 1034 section 3.1): left on, it would miss the service's own rules.
-        const service = serviceOf(host.endsWith('.') ? host.slice(0, -1) : host)
-        if (service === undefined) return undefined
-        return service.routes.find(({ route }) => covers(route!, path, method)) ?? service.whole
-      },
+      route,
+      nodes,
     },
   }
+}
+
+function routeIn(
+  services: ReadonlyMap<string, CompiledService>,
+  host: string,
+  path: string,
+  method: string,
+): CompiledRoute | undefined {
+  // A final dot names the same host (RFC 1034 section 3.1): left on, it would miss the service's own rules.
+  const service = serviceOf(services, host.endsWith('.') ? host.slice(0, -1) : host)
+  if (service === undefined) return undefined
+  return service.routes.find(({ route }) => covers(route!, path, method)) ?? service.whole
+}
+
+function serviceOf(services: ReadonlyMap<string, CompiledService>, host: string): CompiledService | undefined {
+  const exact = services.get(host)
+  if (exact !== undefined && host !== '*') return exact
+  for (let dot = host.indexOf('.'); dot >= 0; dot = host.indexOf('.', dot + 1)) {
+    const wild = services.get(`*${host.slice(dot)}`)
+    if (wild !== undefined) return wild
+  }
+  return services.get('*')
 }
 
 /** Ready to be asked whether it is about a request. */

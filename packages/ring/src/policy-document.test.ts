@@ -60,7 +60,9 @@ const CASES: Record<string, readonly [text: string, lines: readonly string[]]> =
   ],
   'a host of two services': [
     `${SHOP}  blog:\n    upstreams: [{ url: "http://127.0.0.1:1" }]\n`,
-    ['6:3: the host * belongs to the service shop (name it once)'],
+    [
+      '6:3: the host * belongs to the service shop (name it once, or say before this one which nodes serve shop: nodes: role=edge)',
+    ],
   ],
   'a host with a port': [
     `${SHOP}    hosts: ["shop.example:80"]\n`,

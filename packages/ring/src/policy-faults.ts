@@ -106,9 +106,12 @@ export function policyFaults(policy: Policy): PolicyFault[] {
         faults.push({ path, message: `${JSON.stringify(host)} is no host name`, hint })
       }
       const owner = hosts.get(folded)
-      if (owner !== undefined) {
-        const message = `the host ${host} belongs to ${owner === name ? 'this service already' : `the service ${owner}`}`
-        faults.push({ path, message, hint: 'name it once' })
+      // One that only some nodes serve leaves its hosts to the next on all others.
+      if (owner !== undefined && (owner === name || policy.services[owner]?.nodes === undefined)) {
+        const isOwn = owner === name
+        const message = `the host ${host} belongs to ${isOwn ? 'this service already' : `the service ${owner}`}`
+        const hint = isOwn ? 'name it once' : `name it once, or say before this one which nodes serve ${owner}: nodes: role=edge`
+        faults.push({ path, message, hint })
       }
       hosts.set(folded, name)
     }

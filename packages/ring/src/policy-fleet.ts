@@ -12,14 +12,14 @@ const WAIT_MS_MAX = 7 * 86_400_000
 
 const Clock = z.string().regex(/^(?:[01][0-9]|2[0-3]):[0-5][0-9]$/, 'expected a time of day such as 02:30')
 
-const Selector = z.string().superRefine((text, context) => {
+export const NodeSelector = z.string().superRefine((text, context) => {
   const read = parseSelector(text)
   if ('fault' in read) context.addIssue({ code: 'custom', message: read.fault })
 })
 
 const Update = z.strictObject({
   name: Name,
-  select: Selector.default('').meta({
+  select: NodeSelector.default('').meta({
     description: 'Of which nodes: role=edge,region in (eu-1,eu-2). Empty: all. A node goes by the first that selects it.',
   }),
   version: z
@@ -51,6 +51,32 @@ const Update = z.strictObject({
   }),
 })
 
+const AGE_MS_MIN = 10_000
+const AGE_MS_MAX = 10 * 365 * 86_400_000
+
+const MaxAge = z
+  .strictObject({
+    select: NodeSelector.default('').meta({
+      description: 'Of which nodes: role=edge,region in (eu-1,eu-2). Empty: all. A node goes by the first that selects it.',
+    }),
+    age: Duration.refine((ms) => ms >= AGE_MS_MIN && ms <= AGE_MS_MAX, { error: 'expected 10s to 3650d' }).meta({
+      description: 'How old a node may become, from when the ring added it.',
+    }),
+    drain: Duration.optional().meta({
+      description: 'How long before its end it is drained: 5m, or a tenth of the age, unless given.',
+    }),
+    spread: Share.default(0.1).meta({
+      description: 'The most of the age by which it ends before, by its name: nodes that came together do not end together.',
+    }),
+    end: z.enum(['out', 'drain']).default('out').meta({
+      description: 'out: the ring lets it go; a validator votes on, and is given nothing else. drain: it stays drained.',
+    }),
+  })
+  .refine(({ age, drain = 0, spread }) => drain <= (age - age * spread) / 2, {
+    path: ['drain'],
+    error: 'expected at most half of the age',
+  })
+
 export const FleetPolicyShape = z.strictObject({
   keys: z
     .array(z.string().regex(/^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/, 'expected an Ed25519 public key: 32 bytes in base64url'))
@@ -73,6 +99,7 @@ export const FleetPolicyShape = z.strictObject({
     .max(16)
     .default([])
     .meta({ description: 'When updates may begin; always when empty.' }),
+  maxAge: z.array(MaxAge).max(16).default([]).meta({ description: 'How old nodes may become before they are set up anew.' }),
   updates: z
     .array(Update)
     .max(32)
@@ -81,6 +108,7 @@ export const FleetPolicyShape = z.strictObject({
 })
 
 export type FleetPolicy = z.output<typeof FleetPolicyShape>
+export type MaxAge = z.output<typeof MaxAge>
 export type FleetUpdate = FleetPolicy['updates'][number]
 
 const DAY_MS = 86_400_000

@@ -3,12 +3,13 @@
  * defaults; `policy-document.ts` reads YAML into it and reports problems with line and column.
  */
 import { z } from 'zod'
+import { LABEL_KEY, LABEL_VALUE, LABELS_MAX, OWN_LABELS } from './fleet-label.ts'
 import { ApiContract } from './policy-api.ts'
 import { Callers, Segmentation } from './policy-callers.ts'
 import { Cache, Compression } from './policy-delivery.ts'
 import { detectionKeys } from './policy-detection.ts'
 import { Devices } from './policy-devices.ts'
-import { FleetPolicyShape } from './policy-fleet.ts'
+import { FleetPolicyShape, NodeSelector } from './policy-fleet.ts'
 import { OpenId } from './policy-openid.ts'
 import { People, PeopleWhen } from './policy-people.ts'
 import { Playbooks } from './policy-playbooks.ts'
@@ -376,6 +377,12 @@ const Service = z.strictObject({
     .max(64)
     .default(['*'])
     .meta({ description: 'Host names; *.example.com for all below; * for any.' }),
+  nodes: NodeSelector.refine((text) => text.trim() !== '', { error: 'expected a selector such as role=edge' })
+    .optional()
+    .meta({
+      description:
+        'Which nodes serve it, by their labels: role=edge,region in (eu-1). On all others it is as if it did not exist; of services with the same host, the first that selects the node has it.',
+    }),
   upstreams: z.array(Upstream).min(1).max(64),
   waf: Waf.prefault({}),
   api: Api.optional(),
@@ -463,6 +470,13 @@ const PolicyTest = z.strictObject({
     .max(120)
     .regex(/^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]+$/u, 'expected one printable line'),
   request: TestRequest,
+  labels: z
+    .record(z.string().regex(LABEL_KEY, 'expected a label such as role'), z.string().regex(LABEL_VALUE, 'expected its value'))
+    .refine((labels) => Object.keys(labels).length <= LABELS_MAX + OWN_LABELS.length, {
+      error: `expected at most ${LABELS_MAX} labels`,
+    })
+    .optional()
+    .meta({ description: 'Of the node that is asked. Unless given, one that serves every service.' }),
   repeat: z.int().min(1).max(1_000).default(1).meta({ description: 'Asked so often at once; the last answer counts.' }),
   expect: z.union([
     TestOutcome,

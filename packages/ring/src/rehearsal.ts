@@ -179,6 +179,13 @@ function runTests(compiled: CompiledPolicy, judge: PolicyJudge, faults: PolicyFa
   return results
 }
 
+/** As the node sees it that the test names. */
+function asked(compiled: CompiledPolicy, { labels }: PolicyTest): CompiledPolicy {
+  if (labels === undefined) return compiled
+  const { routes, route } = compiled.nodes.of(new Map(Object.entries(labels)))
+  return { ...compiled, routes, route }
+}
+
 function runTest(
   compiled: CompiledPolicy,
   judge: PolicyJudge,
@@ -188,10 +195,10 @@ function runTest(
   let work = 0
   let verdict: RehearsedVerdict | undefined
   try {
-    const ask = judge(compiled)
+    const ask = judge(asked(compiled, test))
     const request = requestOf(test)
     const own = REQUEST_WORK + request.target.length + request.body.length
-    for (let asked = 0; asked < test.repeat && work <= workMax; asked += 1) {
+    for (let count = 0; count < test.repeat && work <= workMax; count += 1) {
       verdict = ask(request)
       work += verdict.work + own
     }

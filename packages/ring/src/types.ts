@@ -230,8 +230,12 @@ export interface View {
   readonly signingKey: RingKeyView
   /** Of nodes that have to attest: until when they are believed. */
   readonly trust?: readonly { readonly node: string; readonly untilMs: number }[]
+  /** Of nodes with a maximum age: when they are given nothing any more. */
+  readonly ages?: readonly { readonly node: string; readonly endsAtMs: number }[]
   /** The key of a device that may have certificates of this name (EST): SubjectPublicKeyInfo, base64url. */
   readonly certified?: (name: string) => string | undefined
+  /** Services that other nodes serve and this one does not (`services.NAME.nodes`): no route leads to them. */
+  readonly elsewhere?: ReadonlySet<string>
   /** Every route of every service, and each service as a whole. */
   readonly routes: readonly CompiledRoute[]
   /** By Host (without port, lower case) and path; undefined when no service answers to it. */

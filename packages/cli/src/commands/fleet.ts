@@ -69,6 +69,13 @@ function versionOf({ version, wanted, trying, failed }: FleetNode): string {
   return wanted === null || wanted === version ? has : `${has} of ${wanted}`
 }
 
+function ageLine({ age }: FleetNode, nowMs: number): string {
+  if (age === null) return '-'
+  const line = `${duration(Math.max(0, nowMs - age.sinceMs))} of ${duration(age.endsAtMs - age.sinceMs)}`
+  if (age.endsAtMs <= nowMs) return paint('red', line)
+  return age.drainAtMs <= nowMs ? paint('yellow', line) : line
+}
+
 export async function fleetList(client: RingwallClient, format: Format, select: string): Promise<void> {
   const selector = parseSelector(select)
   if ('fault' in selector) throw new UsageError(`--select: ${selector.fault}`)
@@ -98,6 +105,7 @@ export async function fleetList(client: RingwallClient, format: Format, select: 
         value: ({ reachable, lastSeenMs }) =>
           reachable ? 'now' : lastSeenMs === null ? '-' : `${duration(nowMs - lastSeenMs)} ago`,
       },
+      { title: 'AGE', value: (node) => ageLine(node, nowMs) },
       { title: 'LABELS', value: (node) => own(node) || '-' },
       { title: 'HELD', value: ({ hold: held }) => (held === null ? '-' : printable(`${held.by}: ${held.reason}`)), wide: true },
       { title: 'UNTIL', value: ({ hold: held }) => (held?.untilMs == null ? '-' : time(held.untilMs)), wide: true },

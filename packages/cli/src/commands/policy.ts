@@ -57,10 +57,17 @@ export function changeLine({ kind, path, before, after }: PolicyChange): string 
   return `${paint(colour, sign)} ${path}: ${what}`
 }
 
+/** A service that no node serves is no mistake (labels may come later), but seldom meant. */
+function servedLine({ service, select, nodes }: PolicyPlan['served'][number]): string {
+  if (nodes.length === 0) return paint('yellow', `! ${service} is served by no node: none has the labels ${printable(select)}`)
+  return `  ${service} is served by ${nodes.join(', ')} (${printable(select)})`
+}
+
 function describePlan(plan: PolicyPlan): string {
   if (plan.changes.length === 0) return `no changes: policy ${plan.version} says the same`
   return [
     ...plan.changes.map(changeLine),
+    ...plan.served.map(servedLine),
     `${plan.changes.length} ${plan.changes.length === 1 ? 'change' : 'changes'} to policy ${plan.version}`,
   ].join('\n')
 }

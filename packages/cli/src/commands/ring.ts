@@ -34,6 +34,8 @@ function describeStatus(it: NodeStatus): string {
             string,
           ],
         ]),
+    ...(it.notReady === null ? [] : [['unready', paint('yellow', printable(it.notReady))] as [string, string]]),
+    ...(it.age === null ? [] : [['age', ageText(it.age)] as [string, string]]),
     ...(ledger.unreachable.length === 0 ? [] : [['missing', ledger.unreachable.join(', ')] as [string, string]]),
     ['policy', `version ${it.policyVersion}`],
     [
@@ -55,6 +57,13 @@ function describeStatus(it: NodeStatus): string {
       ),
   ]
   return rows.map(([name, value]) => `${name.padEnd(9)}${value}`).join('\n')
+}
+
+function ageText({ sinceMs, endsAtMs, end }: NonNullable<NodeStatus['age']>): string {
+  const nowMs = Date.now()
+  const text = `${duration(Math.max(0, nowMs - sinceMs))} of ${duration(endsAtMs - sinceMs)}`
+  if (endsAtMs <= nowMs) return paint('red', `${text}: over; set it up anew`)
+  return `${text}, then it ${end === 'drain' ? 'stays drained' : 'is out'}: ${time(endsAtMs)}`
 }
 
 /** Older than this it is certain that the node is cut off, or the ring is. */

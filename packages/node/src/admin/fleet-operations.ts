@@ -1,11 +1,17 @@
 /** What the admin API shows of the fleet: labels, holds, versions, and how far updates are. */
-import { fleetNode, holdOf, labelsOf, recordOf, standingOf, updateOf } from '@ringwall/ring'
+import { ageOf, fleetNode, heldOf, labelsOf, type NodeAge, recordOf, standingOf, updateOf } from '@ringwall/ring'
 import { trustState } from '../enrolment/trust.ts'
 import type { RunningNode } from '../node.ts'
 import type { Operation } from './http.ts'
 
 export function fleetOperations(node: RunningNode): readonly Operation[] {
   return [{ method: 'GET', path: '/v1/fleet', run: async () => ({ json: await fleet(node) }) }]
+}
+
+export function shownAge(age: NodeAge | undefined): unknown {
+  if (age === undefined) return null
+  const { sinceMs, drainAtMs, endsAtMs, rule } = age
+  return { sinceMs, drainAtMs, endsAtMs, end: rule.end }
 }
 
 async function fleet(node: RunningNode): Promise<unknown> {
@@ -27,7 +33,8 @@ async function fleet(node: RunningNode): Promise<unknown> {
         wanted: updateOf(state, policy, id)?.version ?? null,
         trying: trying?.version ?? null,
         failed: failed === null ? null : { version: failed.version, atMs: failed.atMs, reason: failed.reason },
-        hold: holdOf(state.fleet, id, nowMs) ?? null,
+        hold: heldOf(state, policy, id, nowMs) ?? null,
+        age: shownAge(ageOf(state, policy, id)),
         reachable: summary !== undefined,
         ready: summary?.ready ?? null,
         viewAgeMs: summary?.viewAgeMs ?? null,

@@ -15,6 +15,7 @@ import {
   policyJsonSchema,
   type RingState,
   recordOf,
+  servedBy,
 } from '@ringwall/ring'
 import { encodeTx, parseTx, type SignedTx, subjectId, type TxContent, TxMalformed, txId } from '@ringwall/ring/tx'
 import { z } from 'zod'
@@ -34,7 +35,7 @@ import { describeSubject } from '../subject-text.ts'
 import { VERSION } from '../version.ts'
 import { bouncerOperations } from './bouncer-operations.ts'
 import { enrolmentOperations } from './enrolment-operations.ts'
-import { fleetOperations } from './fleet-operations.ts'
+import { fleetOperations, shownAge } from './fleet-operations.ts'
 import type { Call, Operation } from './http.ts'
 import { incidentOperations } from './incident-operations.ts'
 import { keyOperations } from './key-operations.ts'
@@ -378,6 +379,8 @@ function status(node: RunningNode): unknown {
       faultsTolerated: faultsOf(ledger.validators),
     },
     hold: node.hold() ?? null,
+    notReady: node.whyNotReady() ?? null,
+    age: shownAge(node.age()),
     policyVersion: node.view().policyVersion,
     denials: node.view().denials.list(Date.now()).length,
     provisionalDenials: node.early.enforced.list(Date.now()).length,
@@ -463,9 +466,10 @@ async function plan(node: RunningNode, call: Call): Promise<unknown> {
   const version = node.view().policyVersion
   const { policy: wanted, problems, tests, costs } = node.application.review(node.ledger.state(), text, Date.now())
   const told = problems.map((problem) => ({ ...problem, hint: problem.hint ?? null }))
-  if (wanted === undefined || told.length > 0) return { version, valid: false, problems: told, changes: [], tests, costs }
+  if (wanted === undefined || told.length > 0)
+    return { version, valid: false, problems: told, changes: [], tests, costs, served: [] }
   const changes = diffPolicies(node.view().policy as Policy, wanted).map(shownChange)
-  return { version, valid: true, problems: [], changes, tests, costs }
+  return { version, valid: true, problems: [], changes, tests, costs, served: servedBy(node.ledger.state(), wanted) }
 }
 
 const SubmitBody = z.strictObject({ tx: z.unknown(), waitMs: z.int().min(0).max(WAIT_MS_MAX).default(WAIT_MS_DEFAULT) })

@@ -1,14 +1,15 @@
 /**
- * Follows what operators hold this node from. Cordoned, it takes no new work of the ring: no steps of playbooks, no users of databases, no shards of new
+ * Follows what operators, or its age, hold this node from. Cordoned, it takes no new work of the ring: no steps of playbooks, no users of databases, no shards of new
  * objects, no update. Drained, its clients go elsewhere as well: `/readyz` is 503, and connections end with the answer under way. Its links stay, and a
  * validator votes on.
  */
-import { type Hold, holdOf, type RingState } from '@ringwall/ring'
+import { type FleetPolicy, type Hold, heldOf, type RingState } from '@ringwall/ring'
 import type { EventLog } from '../events.ts'
 
 export interface HoldWatchOptions {
   readonly self: string
-  readonly state: () => Pick<RingState, 'fleet'>
+  readonly state: () => RingState
+  readonly policy: () => Pick<FleetPolicy, 'maxAge'>
   readonly drain: (isDrained: boolean) => void
   readonly events: Pick<EventLog, 'add'>
 }
@@ -23,8 +24,8 @@ export class HoldWatch {
 
   /** What holds now; it ends by itself. */
   get hold(): Hold | undefined {
-    const { self, state } = this.#options
-    return holdOf(state().fleet, self, Date.now())
+    const { self, state, policy } = this.#options
+    return heldOf(state(), policy(), self, Date.now())
   }
 
   /** After each block, and every so often, since holds end with time. */

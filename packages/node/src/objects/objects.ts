@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Fabric } from '@ringwall/fabric'
 import { verifiesRaw } from '@ringwall/identity'
-import { holdOf, OBJECT_VERSIONS_MAX, publicKeyOf, type RingState, type View } from '@ringwall/ring'
+import { heldOf, OBJECT_VERSIONS_MAX, publicKeyOf, type RingState, type View } from '@ringwall/ring'
 import type { TxBody } from '@ringwall/ring/tx'
 import type { DiskSeal } from '@ringwall/store'
 import type { OpenAnswer, SignedOpenRequest, VaultFacts } from '@ringwall/vault'
@@ -112,9 +112,9 @@ export class Objects {
       open: options.open,
       submit: options.submit,
       present: () => {
-        const { fleet } = state()
-        const nowMs = Date.now()
-        return view().nodes.filter(({ id }) => !this.#isAway(id) && holdOf(fleet, id, nowMs) === undefined)
+        const { nodes, policy } = view()
+        const [now, nowMs] = [state(), Date.now()]
+        return nodes.filter(({ id }) => !this.#isAway(id) && heldOf(now, policy.fleet, id, nowMs) === undefined)
       },
       onFault: (party, version, index, what) => {
         if (party === self) this.healer.doubt(version, index)
