@@ -44,8 +44,11 @@ export const IRREGULAR_OVERLAP_CHARS = 128
 /** What such a pattern's character costs, in units of {@link WORK_CHARS_MAX}. */
 export const IRREGULAR_WORK_FACTOR = 64
 
-/** Characters before and behind the end of a match in which its captures are looked for. */
+/** Characters before the end of a match in which its captures are looked for. */
 export const CAPTURE_CHARS_MAX = 4_096
+
+/** The same behind it: a group that takes as much as it can is tried from here back, character by character. */
+export const CAPTURE_AHEAD_CHARS = 512
 
 /** How far from the beginning a match may end for an anchored pattern (`^`, `$`) to be shown the text from there. */
 export const ANCHORED_CAPTURE_CHARS_MAX = 32_768

@@ -2,6 +2,7 @@ import { toByteText } from '../bytes.ts'
 import {
   ANCHORED_CAPTURE_CHARS_MAX,
   ANCHORED_CHARS_MAX,
+  CAPTURE_AHEAD_CHARS,
   CAPTURE_CHARS_MAX,
   IRREGULAR_OVERLAP_CHARS,
   IRREGULAR_WINDOW_CHARS,
@@ -24,6 +25,8 @@ import { type CompiledOperator, OperatorArgumentError, type OperatorContext, typ
 /** A pattern ready to run. */
 export interface CompiledPattern {
   readonly regex: RegExp
+  /** The same, which matches at `lastIndex` alone. */
+  readonly sticky: RegExp
   /** Has `^` or `$`, so it cannot be run on windows of a text. */
   readonly anchored: boolean
   readonly literals: readonly string[] | undefined
@@ -37,11 +40,15 @@ export function compilePattern(source: string, facts?: PatternFacts): CompiledPa
   const parsed = (): Pattern => (tree ??= parsePattern(toByteText(source)))
   let linear: LinearMatcher | null | undefined
   let regex: RegExp | undefined
+  let sticky: RegExp | undefined
   const { anchored, literals } = facts ?? located(() => factsOf(parsed()))
   return {
     // Most patterns never need V8.
     get regex() {
       return (regex ??= new RegExp(emitPattern(parsed())))
+    },
+    get sticky() {
+      return (sticky ??= new RegExp(emitPattern(parsed()), 'y'))
     },
     anchored,
     literals,
@@ -95,13 +102,29 @@ function search(pattern: CompiledPattern, text: string, context: OperatorContext
   if (!context.capturing) return true
   // A long text is seen around the match only; from its beginning when that is not far and the pattern may speak of it.
   const from = pattern.anchored && end <= ANCHORED_CAPTURE_CHARS_MAX ? 0 : Math.max(0, end - CAPTURE_CHARS_MAX)
-  const near = text.slice(from, end + CAPTURE_CHARS_MAX)
-  context.work += near.length * PATTERN_WORK_FACTOR
-  if (!captured(pattern.regex.exec(near), context)) {
+  const near = text.slice(from, end + CAPTURE_AHEAD_CHARS)
+  if (!captured(matchIn(near, end - from, pattern, linear, context), context)) {
     context.capture(0, '')
     context.captured(1)
   }
   return true
+}
+
+/** What V8 finds near the end of a match, without its looking for where that begins: at each place before it may try long. */
+function matchIn(
+  near: string,
+  end: number,
+  pattern: CompiledPattern,
+  linear: LinearMatcher,
+  context: OperatorContext,
+): RegExpExecArray | null {
+  const start = linear.startOf(near, end, context, WORK_CHARS_MAX)
+  if (start < 0) return null
+  const { sticky } = pattern
+  sticky.lastIndex = start
+  const found = sticky.exec(near)
+  context.work += (found?.[0].length ?? 0) * PATTERN_WORK_FACTOR
+  return found
 }
 
 /**

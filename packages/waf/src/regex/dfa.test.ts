@@ -39,6 +39,27 @@ test('property: the linear matcher finds a match exactly when V8 does', () => {
   )
 })
 
+test('property: a match begins where V8 has it begin', () => {
+  fc.assert(
+    fc.property(pattern, subject, (source, text) => {
+      const tree = parsePattern(source)
+      const matcher = linearMatcher(tree)
+      const begins = new RegExp(emitPattern(tree)).exec(text)?.index
+      for (let run = 0; run < 2; run += 1) {
+        const end = matcher!.search(text, unlimited, Number.POSITIVE_INFINITY)
+        if (begins === undefined) assert.equal(end, -1)
+        else
+          assert.equal(
+            matcher!.startOf(text, end, unlimited, Number.POSITIVE_INFINITY),
+            begins,
+            `${source} on ${JSON.stringify(text)}`,
+          )
+      }
+    }),
+    { numRuns: 20_000 },
+  )
+})
+
 test('property: a long text that is searched again, as bytes, has its match where it had it before', () => {
   const piece = fc.tuple(fc.constantFrom('a', 'b', ' ', '_', '\x00', '\xe9'), fc.nat(200)).map(([c, times]) => c.repeat(times))
   const long = fc.array(piece, { minLength: 1, maxLength: 12 }).map((pieces) => pieces.join('').padEnd(300, ' '))

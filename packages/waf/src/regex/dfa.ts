@@ -1,7 +1,8 @@
 /**
  * Says whether a pattern matches anywhere in a text, in time linear in the text whatever the pattern: a deterministic automaton
  * over bytes that is built while it runs, state by state, and thrown away when it grows too large (Thompson, CACM 11(6), 1968;
- * Cox, "Regular Expression Matching: the Virtual Machine Approach", 2009). It does not say where, nor what groups captured.
+ * Cox, "Regular Expression Matching: the Virtual Machine Approach", 2009). It does not say what groups captured. Where the first match begins is found by
+ * halves: whether one begins up to a place is known once no thread is left of those that began there.
  *
  * Look-around and back-references are not regular. They are read as if they always held, so for a pattern with one of them "no"
  * is certain and "yes" is not; `exact` tells which kind a pattern is.
@@ -17,6 +18,12 @@ export interface LinearMatcher {
    * to the meter's work; the search gives up with -1 when that exceeds `workMax`.
    */
   search(text: string, meter: WorkMeter, workMax: number): number
+  /**
+   * Where the first match that begins begins.
+   * @param end Where a match ends: as `search` says.
+   * @returns -1 when the work exceeds `workMax`.
+   */
+  startOf(text: string, end: number, meter: WorkMeter, workMax: number): number
 }
 
 // Kinds of instruction.
@@ -49,6 +56,9 @@ const THREAD_WORK = 24
 /** From this length on a text that is searched again is read as bytes; so many of them are kept. */
 const BYTE_TEXT_CHARS_MIN = 256
 const BYTE_TEXTS = 4
+
+/** Most matches are shorter. */
+const MATCH_CHARS = 64
 
 interface Program {
   readonly kinds: readonly number[]
@@ -205,6 +215,8 @@ const recentTexts = new RecentTexts()
 
 class LazyAutomaton {
   readonly #program: Program
+  /** A match may begin at every place, and not only where the first state is. */
+  readonly #restarts: boolean
   /** Class of each byte; the last class is the end of the text. */
   readonly #classes: Uint8Array
   readonly #classCount: number
@@ -222,8 +234,9 @@ class LazyAutomaton {
   /** How often the table was thrown away: numbers of states mean nothing beyond it. */
   #generation = 0
 
-  constructor(program: Program) {
+  constructor(program: Program, restarts = true) {
     this.#program = program
+    this.#restarts = restarts
     const { sets, words } = program
     const { classes, samples } = partition(sets, words)
     this.#classes = classes
@@ -302,6 +315,43 @@ class LazyAutomaton {
     return this.#endsIn(row, meter) ? length : -1
   }
 
+  /**
+   * Whether a match begins in the text from `from` to `to`; undefined when the work exceeds `workMax`.
+   * @param rest Follows what began until then.
+   */
+  begins(text: string, from: number, to: number, rest: LazyAutomaton, meter: WorkMeter, workMax: number): boolean | undefined {
+    const first =
+      from === 0 ? this.#begin(meter) : this.#beginAt(this.#wordClass[this.#classes[text.charCodeAt(from - 1) & 255]!]!, meter)
+    const row = this.#run(text, first, from, to, meter, workMax)
+    if (row <= MATCHED) return row === UNKNOWN ? undefined : row === MATCHED
+    const { threads, afterWord, atStart } = this.#states[row / this.#classCount - EMPTY_ROWS]!
+    const last = rest.#run(text, rest.#row(threads, afterWord, atStart, meter), to, text.length, meter, workMax)
+    if (last <= MATCHED) return last === UNKNOWN ? undefined : last === MATCHED
+    return rest.#endsIn(last, meter)
+  }
+
+  /** From a row on; the row at `to`, or one of the constants: `UNKNOWN` when the work exceeds `workMax`. */
+  #run(text: string, first: number, from: number, to: number, meter: WorkMeter, workMax: number): number {
+    let row = first
+    meter.work += to - from
+    for (let i = from; i < to && row > MATCHED; i += 1) {
+      const c = this.#classes[text.charCodeAt(i) & 255]!
+      let next = this.#table[row + c]!
+      if (next === UNKNOWN) next = this.#advance(row, c, meter)
+      if (meter.work > workMax) return UNKNOWN
+      row = next
+    }
+    return row
+  }
+
+  /** Within a text. */
+  #beginAt(afterWord: boolean, meter: WorkMeter): number {
+    const found: number[] = []
+    this.#mark += 1
+    if (this.#follow(this.#program.start, found, 0)) return MATCHED
+    return this.#row(found, afterWord, false, meter)
+  }
+
   /** Whether the text may end in this state with a match. */
   #endsIn(row: number, meter: WorkMeter): boolean {
     const end = this.#classCount - 1
@@ -346,7 +396,7 @@ class LazyAutomaton {
       if (kinds[thread] !== SET || this.#members[second[thread]! * classCount + c] === 0) continue
       if (this.#follow(first[thread]!, found, 0)) return enter(MATCHED)
     }
-    if (this.#follow(start, found, 0)) return enter(MATCHED)
+    if (this.#restarts && this.#follow(start, found, 0)) return enter(MATCHED)
     return enter(this.#row(found, this.#wordClass[c]!, false, meter))
   }
 
@@ -376,7 +426,7 @@ class LazyAutomaton {
   }
 
   /** The row of a state in the table, which is its name. */
-  #row(found: readonly number[], afterWord: boolean, atStart: boolean, meter: WorkMeter): number {
+  #row(found: ArrayLike<number>, afterWord: boolean, atStart: boolean, meter: WorkMeter): number {
     if (found.length === 0) return DEAD
     const work = STATE_WORK + found.length * THREAD_WORK
     meter.work += work
@@ -415,7 +465,22 @@ export function linearMatcher(pattern: Pattern): LinearMatcher | undefined {
   try {
     const program = assemble(pattern)
     const automaton = new LazyAutomaton(program)
-    return { exact: program.exact, search: (text, meter, workMax) => automaton.search(text, meter, workMax) }
+    const rest = new LazyAutomaton(program, false)
+    return {
+      exact: program.exact,
+      search: (text, meter, workMax) => automaton.search(text, meter, workMax),
+      startOf: (text, end, meter, workMax) => {
+        let from = 0
+        let to = end
+        for (let middle = Math.max(0, end - MATCH_CHARS); from < to; middle = (from + to) >>> 1) {
+          const begins = automaton.begins(text, from, middle, rest, meter, workMax)
+          if (begins === undefined) return -1
+          if (begins) to = middle
+          else from = middle + 1
+        }
+        return from
+      },
+    }
   } catch (error) {
     if (error instanceof TooLarge) return undefined
     throw error
