@@ -103,15 +103,16 @@ function match(link: Link, subject: Subject, state: RequestState): Subject | und
   const { memoIndex } = link
   if (memoIndex < 0 || !subject.remembered)
     return link.multiMatch ? multiMatch(link, subject, state) : lastMatch(link, subject, state)
-  const results = (subject.results ??= new Uint8Array(state.sizes.links))
-  const known = results[memoIndex]
-  if (known === 1) return undefined
-  if (known === 2 && !link.capture && !link.multiMatch) return subject.through(link.chain, state)
+  const { quiet, loud } = subject
+  if (quiet !== undefined && hasBit(quiet, memoIndex)) return undefined
+  const isKnown = loud !== undefined && hasBit(loud, memoIndex)
+  if (isKnown && !link.capture && !link.multiMatch) return subject.through(link.chain, state)
   const seen = link.multiMatch ? multiMatch(link, subject, state) : lastMatch(link, subject, state)
   // A search that the request's work cut short says nothing about the text: remembered, it would let it pass for good.
   if (state.work > WORK_CHARS_MAX) return seen
-  results[memoIndex] = seen === undefined ? 1 : 2
-  if (seen === undefined && subject.quiet !== undefined) addBit(subject.quiet, memoIndex)
+  const words = state.sizes.noLinks.length
+  if (seen === undefined) addBit((subject.quiet ??= new Int32Array(words)), memoIndex)
+  else if (!isKnown) addBit((subject.loud ??= new Int32Array(words)), memoIndex)
   return seen
 }
 

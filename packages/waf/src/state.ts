@@ -368,8 +368,9 @@ export class RequestState implements OperatorContext {
     let all = allLinks
     for (let k = 0; k < entries.length; k += 1) {
       const { subject } = entries[k]!
-      if (subject.quiet === undefined && !(isShort && subject.remembered)) return noLinks
-      const quiet = (subject.quiet ??= this.#quietBySlots(subject))
+      if (!subject.settled && isShort && subject.remembered) this.#settle(subject)
+      const { quiet } = subject
+      if (quiet === undefined) return noLinks
       if (k === 0) {
         all = quiet
         continue
@@ -381,18 +382,19 @@ export class RequestState implements OperatorContext {
   }
 
   /** What operators need a literal for that does not occur says no. */
-  #quietBySlots(subject: Subject): Bits {
+  #settle(subject: Subject): void {
     const { linksOfSlots, otherLinks, chains } = this.sizes
     const screen = subject.screen(chains, this.automaton, this)
-    const quiet = new Int32Array(otherLinks.length)
-    for (let i = 0; i < quiet.length; i += 1) quiet[i] = ~otherLinks[i]!
+    const live = otherLinks.slice()
     for (let word = 0; word < screen.length; word += 1) {
       for (let left = screen[word]!; left !== 0; left &= left - 1) {
         const links = linksOfSlots[word * 32 + 31 - Math.clz32(left & -left)]!
-        for (let i = 0; i < quiet.length; i += 1) quiet[i]! &= ~links[i]!
+        for (let i = 0; i < live.length; i += 1) live[i]! |= links[i]!
       }
     }
-    return quiet
+    const quiet = (subject.quiet ??= new Int32Array(live.length))
+    for (let i = 0; i < live.length; i += 1) quiet[i]! |= ~live[i]!
+    subject.settled = true
   }
 
   screenOf(part: Part): Screen {

@@ -18,10 +18,12 @@ export class Subject {
   #steps: Map<Transformation, Subject> | undefined
   #chains: (Subject | undefined)[] | undefined
   #found: Uint32Array | undefined
-  /** What operators said of a remembered value, by number of the link: 0 nothing yet, 1 no, 2 yes. */
-  results: Uint8Array | undefined
-  /** The links of which it is known that their operators say no; see `RequestState.quietIn`. */
+  /** Of a remembered value: the links of which it is known that their operators say no; see `RequestState.quietIn`. */
   quiet: Bits | undefined
+  /** That they say yes. */
+  loud: Bits | undefined
+  /** Those that need a literal which does not occur are among the quiet. */
+  settled = false
   /** Kept between requests: worth knowing about. */
   readonly remembered: boolean
   #screen: Slots | undefined

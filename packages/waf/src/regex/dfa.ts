@@ -231,6 +231,11 @@ class LazyAutomaton {
   #threads = 0
   #rows = new Map<string, number>()
   #start = UNKNOWN
+  /** Where a search within a text begins: behind no word character, and behind one. */
+  readonly #inner = [UNKNOWN, UNKNOWN]
+  /** States of this automaton in the one that follows what began. */
+  readonly #inRest = new Map<number, number>()
+  #restGeneration = 0
   /** How often the table was thrown away: numbers of states mean nothing beyond it. */
   #generation = 0
 
@@ -255,8 +260,7 @@ class LazyAutomaton {
   search(text: string, meter: WorkMeter, workMax: number): number {
     const classes = this.#classes
     const { length } = text
-    if (this.#start === UNKNOWN) this.#start = this.#begin(meter)
-    let row = this.#start
+    let row = this.#begun(meter)
     if (row === MATCHED) return 0
     if (row === DEAD) return -1
     let table = this.#table
@@ -321,13 +325,25 @@ class LazyAutomaton {
    */
   begins(text: string, from: number, to: number, rest: LazyAutomaton, meter: WorkMeter, workMax: number): boolean | undefined {
     const first =
-      from === 0 ? this.#begin(meter) : this.#beginAt(this.#wordClass[this.#classes[text.charCodeAt(from - 1) & 255]!]!, meter)
+      from === 0 ? this.#begun(meter) : this.#beginAt(this.#wordClass[this.#classes[text.charCodeAt(from - 1) & 255]!]!, meter)
     const row = this.#run(text, first, from, to, meter, workMax)
     if (row <= MATCHED) return row === UNKNOWN ? undefined : row === MATCHED
-    const { threads, afterWord, atStart } = this.#states[row / this.#classCount - EMPTY_ROWS]!
-    const last = rest.#run(text, rest.#row(threads, afterWord, atStart, meter), to, text.length, meter, workMax)
+    const last = rest.#run(text, this.#into(rest, row, meter), to, text.length, meter, workMax)
     if (last <= MATCHED) return last === UNKNOWN ? undefined : last === MATCHED
     return rest.#endsIn(last, meter)
+  }
+
+  #into(rest: LazyAutomaton, row: number, meter: WorkMeter): number {
+    if (this.#restGeneration !== rest.#generation) {
+      this.#inRest.clear()
+      this.#restGeneration = rest.#generation
+    }
+    const known = this.#inRest.get(row)
+    if (known !== undefined) return known
+    const { threads, afterWord, atStart } = this.#states[row / this.#classCount - EMPTY_ROWS]!
+    const made = rest.#row(threads, afterWord, atStart, meter)
+    if (this.#restGeneration === rest.#generation) this.#inRest.set(row, made)
+    return made
   }
 
   /** From a row on; the row at `to`, or one of the constants: `UNKNOWN` when the work exceeds `workMax`. */
@@ -346,10 +362,13 @@ class LazyAutomaton {
 
   /** Within a text. */
   #beginAt(afterWord: boolean, meter: WorkMeter): number {
+    const at = afterWord ? 1 : 0
+    if (this.#inner[at] !== UNKNOWN) return this.#inner[at]!
     const found: number[] = []
     this.#mark += 1
-    if (this.#follow(this.#program.start, found, 0)) return MATCHED
-    return this.#row(found, afterWord, false, meter)
+    const row = this.#follow(this.#program.start, found, 0) ? MATCHED : this.#row(found, afterWord, false, meter)
+    this.#inner[at] = row
+    return row
   }
 
   /** Whether the text may end in this state with a match. */
@@ -358,6 +377,11 @@ class LazyAutomaton {
     let next = this.#table[row + end]!
     if (next === UNKNOWN) next = this.#advance(row, end, meter)
     return next === MATCHED
+  }
+
+  #begun(meter: WorkMeter): number {
+    if (this.#start === UNKNOWN) this.#start = this.#begin(meter)
+    return this.#start
   }
 
   #begin(meter: WorkMeter): number {
@@ -446,6 +470,8 @@ class LazyAutomaton {
       this.#rows = new Map()
       this.#table = new Int32Array(0)
       this.#start = UNKNOWN
+      this.#inner.fill(UNKNOWN)
+      this.#inRest.clear()
       this.#generation += 1
       row = EMPTY_ROWS * classCount
     }
