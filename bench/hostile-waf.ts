@@ -2,7 +2,7 @@
  * `npm run hostile:waf [-- base|crs|DIR ...]`: what crafted requests cost the WAF, with the base rules and with the Core Rule Set
  * where it is installed, or with the rule sets named, at the highest paranoia level. Shapes that hurt parsers (nested JSON, blank
  * lines, thousands of parameters, cookies and parts, 1 MB of every character) and, for every pattern of the rules, texts that
- * nearly match, derived from its tree and repeated up to the body limit, as a form and as plain text. Hostile requests come one
+ * nearly match, derived from its tree and repeated up to the body limit, as a form and as plain text; and long honest texts. Hostile requests come one
  * after the other, judged in turns as the proxy does it, and honest ones among them. Prints the number of inputs, the slowest
  * requests by CPU time, the delay of the event loop meanwhile, and memory.
  *
@@ -14,7 +14,8 @@
  *   --work          prints where a unit of counted work costs most time, instead of the slowest requests
  */
 
-import { resolve } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
 import { compileRules, type HeaderField, type RuleSet, type RuleSource } from '@ringwall/waf'
@@ -190,6 +191,36 @@ function* shapes(): Generator<Hostile> {
   }
 }
 
+/** Long texts that mean no harm: they have a bit of everything that rules look for, and take whole lengths of patterns that crafted ones do not. */
+function* honestTexts(): Generator<Hostile> {
+  const root = resolve(import.meta.dirname, '..')
+  const read = (files: readonly string[]): string =>
+    files
+      .map((file) => readFileSync(join(root, file), 'utf8'))
+      .join('\n')
+      .replace(/[^\x00-\x7f]/g, '')
+      .slice(0, 125_000)
+  const documents = read(['docs/benchmarks.md', 'docs/threat-model.md', 'docs/operations.md', 'docs/policy.md', 'docs/vault.md'])
+  const code = read(['packages/node/src/node.ts', 'packages/ring/src/application.ts', 'packages/proxy/src/exchange.ts'])
+  const html = documents
+    .split('\n')
+    .map((line) => `<p class="x">${line}</p>`)
+    .join('\n')
+  const prose = documents.replace(/[^A-Za-z .,\n]/g, '').repeat(2)
+  for (const [what, text] of Object.entries({ documents, code, html, prose })) {
+    const escaped = `q=${encodeURIComponent(text)}`.slice(0, BODY_BYTES_MAX)
+    yield { name: `128 KB of honest ${what}, in a form`, headers: [form], body: latin1(escaped) }
+    yield {
+      name: `125 KB of honest ${what}, as text`,
+      headers: [['Content-Type', 'text/plain']],
+      body: latin1(text.slice(0, 125_000)),
+    }
+    const lines = text.split('\n').filter((line) => line !== '')
+    const fields = lines.slice(0, 900).map((line, i) => `f${i}=${encodeURIComponent(line.slice(0, 120))}`)
+    yield { name: `900 fields of honest ${what}`, headers: [form], body: latin1(fields.join('&').slice(0, BODY_BYTES_MAX)) }
+  }
+}
+
 /** Texts in which a pattern's match comes late, or begins with what it looks like: what captured is asked of V8's matcher. */
 function* lateMatches(): Generator<Hostile> {
   const unit = 'daTA:,2;%CHArs '
@@ -339,7 +370,7 @@ async function measure(name: string, sources: readonly RuleSource[]): Promise<bo
   const slowest: Measured[] = []
   const uncounted: Measured[] = []
   const longest: Measured[] = []
-  for (const inputs of [shapes(), lateMatches(), nearMissesOf(sources, samples)]) {
+  for (const inputs of [shapes(), lateMatches(), honestTexts(), nearMissesOf(sources, samples)]) {
     for (const input of inputs) {
       // Making an input is a turn of its own: the delay that counts is the one that judging adds.
       await turn()

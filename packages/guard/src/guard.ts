@@ -370,7 +370,8 @@ export function createGuard(options: GuardOptions = {}): Guard {
     judgement.check = 'waf'
     const patched = patchObjection(judgement, { nowMs, stopwatch })
     if (patched !== undefined || route!.rules === undefined) return patched
-    const known = { clock: () => nowMs, uniqueId: request.requestId ?? '', collections, stopwatch }
+    const { overrun } = route!.service.waf
+    const known = { clock: () => nowMs, uniqueId: request.requestId ?? '', collections, stopwatch, overrun }
     const waf = route!.rules.begin(known, exclusionsFor(route!, request.path, nowMs))
     judgement.waf = waf
     const verdict = waf.requestHead(request)

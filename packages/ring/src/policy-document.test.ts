@@ -115,6 +115,7 @@ test('a small policy gets its defaults', () => {
     exclude: [],
     bodyBytesMax: 131_072,
     oversize: 'pass',
+    overrun: 'deny',
     responses: 'inspect',
   })
   assert.equal(document.policy.denials.nodeTtlMax, 3_600_000)

@@ -186,6 +186,10 @@ const Waf = z.strictObject({
     .enum(['deny', 'pass'])
     .default('pass')
     .meta({ description: 'What happens to a body longer than that: pass sends the rest on uninspected.' }),
+  overrun: z.enum(['deny', 'pass']).default('deny').meta({
+    description:
+      'What happens to a request that takes more work than rules may do: pass sends it on, judged by the rules that ran until then.',
+  }),
   responses: z
     .enum(['inspect', 'off'])
     .default('inspect')

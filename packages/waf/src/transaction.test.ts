@@ -136,11 +136,23 @@ test('work beyond a request’s budget is refused', () => {
   const rules = Array.from({ length: 400 }, (_, i) => `SecRule ARGS "@rx a{${i + 2}}b" "id:${i + 1},phase:2,pass,nolog"`).join(
     '\n',
   )
-  const verdict = send(compile(rules), {
-    headers: [['Content-Type', 'application/x-www-form-urlencoded']],
-    body: `q=${'ab'.repeat(60_000)}`,
-  })
+  const headers = [['Content-Type', 'application/x-www-form-urlencoded']] as const
+  const body = `q=${'ab'.repeat(60_000)}`
+  const verdict = send(compile(rules), { headers, body })
   assert.deepEqual([verdict.blocked, verdict.matches.at(-1)?.ruleId], [true, LIMIT_RULE_ID])
+  for (const [overrun, blocked] of [
+    ['deny', true],
+    ['pass', false],
+  ] as const) {
+    const judged = (sent: string) => {
+      const transaction = compile(rules).begin({ clock: () => 0, uniqueId: '', overrun })
+      transaction.requestHead({ method: 'POST', target: '/', httpVersion: '1.1', headers, remoteAddress: '192.0.2.1' })
+      return transaction.requestBody(new TextEncoder().encode(sent), false)
+    }
+    const over = judged(body)
+    assert.deepEqual([over.blocked, over.matches.map(({ ruleId }) => ruleId)], [blocked, [LIMIT_RULE_ID]], overrun)
+    assert.equal(judged(Array.from({ length: 1_001 }, () => 'a=1').join('&')).blocked, true, 'what is not work is refused')
+  }
 })
 
 test('excerpts and the number of matches are bounded', () => {

@@ -351,10 +351,12 @@ export class Transaction implements WafExamination {
   }
 
   #overLimit(phase: Phase): void {
-    this.#refuse(phase, this.#status, this.#state.over ?? 'inspecting the request took too much work')
+    const { over, environment } = this.#state
+    const passes = over === undefined && environment?.overrun === 'pass'
+    this.#refuse(phase, this.#status, over ?? 'inspecting the request took too much work', passes)
   }
 
-  #refuse(phase: Phase, status: number, message: string): void {
+  #refuse(phase: Phase, status: number, message: string, passes = false): void {
     this.#matches.push({
       ruleId: LIMIT_RULE_ID,
       message,
@@ -364,7 +366,7 @@ export class Transaction implements WafExamination {
       variable: '',
       excerpt: '',
     })
-    if (this.#run.engine !== 'On' || phase === 5) return
+    if (this.#run.engine !== 'On' || phase === 5 || passes) return
     this.#blocked = true
     this.#status = status
   }

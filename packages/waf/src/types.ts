@@ -46,6 +46,8 @@ export interface WafEnvironment {
   readonly blockListed?: (list: string, address: string) => boolean
   /** Monotonic microseconds. Given for a sample of requests: their rules are timed one by one. */
   readonly stopwatch?: (() => number) | undefined
+  /** What becomes of a request that takes more work than rules may do: `deny` unless given. It is told of as a match in either case. */
+  readonly overrun?: 'deny' | 'pass'
 }
 
 /** Persistent collections by kind (`IP`, `GLOBAL`, ...) and key. Owned by the caller; bounded. */
