@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type MintRequest, mintSigningBytes, svidProofBytes } from '@ringwall/identity/mint-request'
 import { eventually, TestRing } from './local-ring.ts'
+import { fail, report } from './sidecar-scene.ts'
 
 const UPDATE_MS_MAX = 60_000
 const [BILLING, SHOP, NOBODY] = [60_001, 60_002, 60_003]
@@ -88,8 +89,6 @@ async function said(
 
 const is = (event: string) => (line: Line) => line.event === event
 const isCode = (code: string) => (line: Line) => line.event === 'error' && line.code === code
-const report = (what: string, figure = ''): void =>
-  void process.stdout.write(`ok   ${what}${figure === '' ? '' : `: ${figure}`}\n`)
 const since = (beganMs: number): string => `${Math.round(performance.now() - beganMs)} ms`
 
 const ring = await TestRing.start().catch((error: Error) => {
@@ -227,8 +226,7 @@ workloads:
     return `${answer.status} ${await answer.text()}`
   }
 } catch (error) {
-  process.exitCode = 1
-  process.stdout.write(`fail ${(error as Error).stack}\n`)
+  fail(error)
 } finally {
   for (const child of children) child.kill('SIGKILL')
   await ring.destroy()

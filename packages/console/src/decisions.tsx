@@ -2,6 +2,7 @@ import type { Decision, RingwallClient } from '@ringwall/client'
 import { useEffect, useRef, useState } from 'react'
 import { Failure } from './app.tsx'
 import { clock, micros } from './format.ts'
+import { numbers, Table } from './table.tsx'
 
 const KEPT = 500
 const SHOWN = 200
@@ -79,41 +80,24 @@ export function Decisions({ client }: { readonly client: RingwallClient }) {
       {shown.length === 0 ? (
         <p>Nothing yet. Requests show here as they are judged.</p>
       ) : (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard.
-        <section className="scroll" tabIndex={0} aria-label="Decisions">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Time</th>
-                <th scope="col">Outcome</th>
-                <th scope="col">Source</th>
-                <th scope="col">Request</th>
-                <th scope="col">Because</th>
-                <th scope="col" className="number">
-                  Took
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {shown.map((decision) => (
-                <tr key={decision.requestId}>
-                  <td>{clock(decision.atMs)}</td>
-                  <td className={decision.outcome === 'allow' ? 'good' : 'bad'}>
-                    {decision.outcome} {decision.status}
-                  </td>
-                  <td>{decision.source}</td>
-                  <td className="path">
-                    <a href={`#/decisions/${decision.requestId}`}>
-                      {decision.method} {decision.path}
-                    </a>
-                  </td>
-                  <td>{decision.check === 'none' ? '' : decision.reason}</td>
-                  <td className="number">{micros(decision.totalUs)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </section>
+        <Table label="Decisions" columns={['Time', 'Outcome', 'Source', 'Request', 'Because', numbers('Took')]}>
+          {shown.map((decision) => (
+            <tr key={decision.requestId}>
+              <td>{clock(decision.atMs)}</td>
+              <td className={decision.outcome === 'allow' ? 'good' : 'bad'}>
+                {decision.outcome} {decision.status}
+              </td>
+              <td>{decision.source}</td>
+              <td className="path">
+                <a href={`#/decisions/${decision.requestId}`}>
+                  {decision.method} {decision.path}
+                </a>
+              </td>
+              <td>{decision.check === 'none' ? '' : decision.reason}</td>
+              <td className="number">{micros(decision.totalUs)}</td>
+            </tr>
+          ))}
+        </Table>
       )}
     </>
   )

@@ -3,6 +3,7 @@ import { type FormEvent, useState } from 'react'
 import { Failure } from './app.tsx'
 import { duration } from './format.ts'
 import { useNow, usePolled } from './polling.ts'
+import { numbers, Table } from './table.tsx'
 
 /** What is denied, in words. */
 function subjectText(subject: Denial['subject']): string {
@@ -50,48 +51,32 @@ export function Denials({ client }: { readonly client: RingwallClient }) {
       {list.length === 0 ? (
         <p>{denials.data === undefined ? 'Asking…' : 'Nothing is denied.'}</p>
       ) : (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard.
-        <section className="scroll" tabIndex={0} aria-label="Denials">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Subject</th>
-                <th scope="col">State</th>
-                <th scope="col" className="number">
-                  Ends in
-                </th>
-                <th scope="col">By</th>
-                <th scope="col">Reason</th>
-                <th scope="col">
-                  <span className="hidden">Action</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {list.map((denial) => (
-                <tr key={denial.id}>
-                  <td className="path">{subjectText(denial.subject)}</td>
-                  <td className={denial.provisional ? 'warn' : 'good'}>
-                    {denial.provisional ? 'provisional' : `certified at ${denial.height}`}
-                  </td>
-                  <td className="number">{duration(denial.expiresAtMs - now)}</td>
-                  <td>{denial.statedBy?.join(' ') ?? denial.issuer}</td>
-                  <td>{denial.reason}</td>
-                  <td>
-                    <button
-                      type="button"
-                      className="quiet"
-                      onClick={() => remove(denial)}
-                      aria-label={`Lift the denial of ${denial.subject.value}`}
-                    >
-                      Lift
-                    </button>
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </section>
+        <Table
+          label="Denials"
+          columns={['Subject', 'State', numbers('Ends in'), 'By', 'Reason', { text: 'Action', kind: 'hidden' }]}
+        >
+          {list.map((denial) => (
+            <tr key={denial.id}>
+              <td className="path">{subjectText(denial.subject)}</td>
+              <td className={denial.provisional ? 'warn' : 'good'}>
+                {denial.provisional ? 'provisional' : `certified at ${denial.height}`}
+              </td>
+              <td className="number">{duration(denial.expiresAtMs - now)}</td>
+              <td>{denial.statedBy?.join(' ') ?? denial.issuer}</td>
+              <td>{denial.reason}</td>
+              <td>
+                <button
+                  type="button"
+                  className="quiet"
+                  onClick={() => remove(denial)}
+                  aria-label={`Lift the denial of ${denial.subject.value}`}
+                >
+                  Lift
+                </button>
+              </td>
+            </tr>
+          ))}
+        </Table>
       )}
     </>
   )

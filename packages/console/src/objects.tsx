@@ -4,6 +4,7 @@ import { counted, duration, percent, size } from './format.ts'
 import { Figure } from './overview.tsx'
 import { useNow, usePolled } from './polling.ts'
 import { accused, mendedOn, type Obstacle, obstacles, type Progress, progressText, stateOf, verdict } from './shards.ts'
+import { numbers, Table } from './table.tsx'
 
 const POLL_MS = 1_000
 const BUCKETS_SHOWN = 200
@@ -126,41 +127,24 @@ function Bar({ name, bytes, of }: Progress & { readonly name: string }) {
 
 function NodeTable({ nodes, now }: { readonly nodes: readonly VaultNode[]; readonly now: number }) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard.
-    <section className="scroll" tabIndex={0} aria-label="Nodes and their shards">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Node</th>
-            <th scope="col">State</th>
-            <th scope="col" className="number">
-              Shards
-            </th>
-            <th scope="col" className="number">
-              Held
-            </th>
-            <th scope="col" className="number">
-              Repaired
-            </th>
-            <th scope="col" className="number">
-              Changed
-            </th>
-            <th scope="col" className="number">
-              Looked
-            </th>
-            <th scope="col" className="number">
-              Compared
-            </th>
-            <th scope="col">Store</th>
-          </tr>
-        </thead>
-        <tbody>
-          {nodes.map((node) => (
-            <NodeRow key={node.id} node={node} now={now} />
-          ))}
-        </tbody>
-      </table>
-    </section>
+    <Table
+      label="Nodes and their shards"
+      columns={[
+        'Node',
+        'State',
+        numbers('Shards'),
+        numbers('Held'),
+        numbers('Repaired'),
+        numbers('Changed'),
+        numbers('Looked'),
+        numbers('Compared'),
+        'Store',
+      ]}
+    >
+      {nodes.map((node) => (
+        <NodeRow key={node.id} node={node} now={now} />
+      ))}
+    </Table>
   )
 }
 
@@ -220,37 +204,20 @@ function Faults({ nodes, now }: { readonly nodes: readonly VaultNode[]; readonly
   return (
     <section aria-labelledby="faults">
       <h2 id="faults">Wrong and missing shards</h2>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard. */}
-      <section className="scroll" tabIndex={0} aria-label="Nodes that gave wrong shards, or none">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Node</th>
-              <th scope="col" className="number">
-                Wrong
-              </th>
-              <th scope="col" className="number">
-                Missing
-              </th>
-              <th scope="col" className="number">
-                Last
-              </th>
-              <th scope="col">Says</th>
-            </tr>
-          </thead>
-          <tbody>
-            {list.map(({ party, wrong, missing, lastAtMs, by }) => (
-              <tr key={party}>
-                <td>{party}</td>
-                <td className={wrong > 0 ? 'number bad' : 'number'}>{wrong}</td>
-                <td className="number">{missing}</td>
-                <td className="number">{duration(now - lastAtMs)} ago</td>
-                <td>{by.join(' ')}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </section>
+      <Table
+        label="Nodes that gave wrong shards, or none"
+        columns={['Node', numbers('Wrong'), numbers('Missing'), numbers('Last'), 'Says']}
+      >
+        {list.map(({ party, wrong, missing, lastAtMs, by }) => (
+          <tr key={party}>
+            <td>{party}</td>
+            <td className={wrong > 0 ? 'number bad' : 'number'}>{wrong}</td>
+            <td className="number">{missing}</td>
+            <td className="number">{duration(now - lastAtMs)} ago</td>
+            <td>{by.join(' ')}</td>
+          </tr>
+        ))}
+      </Table>
     </section>
   )
 }
@@ -259,39 +226,23 @@ function BucketTable({ buckets }: { readonly buckets: readonly VaultBucket[] }) 
   if (buckets.length === 0) return <p>There are none.</p>
   return (
     <>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard. */}
-      <section className="scroll" tabIndex={0} aria-label="Buckets and their versions">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Bucket</th>
-              <th scope="col" className="number">
-                Versions
-              </th>
-              <th scope="col" className="number">
-                Content
-              </th>
-              <th scope="col">Enough</th>
-              <th scope="col">Regions</th>
-              <th scope="col">Versioning</th>
-            </tr>
-          </thead>
-          <tbody>
-            {buckets.slice(0, BUCKETS_SHOWN).map(({ name, versions, bytes, data, shards, residency, versioning }) => (
-              <tr key={name}>
-                <td>{name}</td>
-                <td className="number">{versions}</td>
-                <td className="number">{bytes === null ? '–' : size(bytes)}</td>
-                <td>
-                  {data} of {counted(shards, 'shard')}
-                </td>
-                <td>{residency.length === 0 ? 'any' : residency.join(' ')}</td>
-                <td>{versioning}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </section>
+      <Table
+        label="Buckets and their versions"
+        columns={['Bucket', numbers('Versions'), numbers('Content'), 'Enough', 'Regions', 'Versioning']}
+      >
+        {buckets.slice(0, BUCKETS_SHOWN).map(({ name, versions, bytes, data, shards, residency, versioning }) => (
+          <tr key={name}>
+            <td>{name}</td>
+            <td className="number">{versions}</td>
+            <td className="number">{bytes === null ? '–' : size(bytes)}</td>
+            <td>
+              {data} of {counted(shards, 'shard')}
+            </td>
+            <td>{residency.length === 0 ? 'any' : residency.join(' ')}</td>
+            <td>{versioning}</td>
+          </tr>
+        ))}
+      </Table>
       {buckets.length > BUCKETS_SHOWN && <p>and {buckets.length - BUCKETS_SHOWN} more</p>}
     </>
   )

@@ -3,6 +3,7 @@ import { useEffect, useState } from 'react'
 import { Failure } from './app.tsx'
 import { duration } from './format.ts'
 import { useNow, usePolled } from './polling.ts'
+import { numbers, Table } from './table.tsx'
 
 const POLL_MS = 1_000
 const KEPT = 60
@@ -151,44 +152,23 @@ function RingDrawing({ nodes }: { readonly nodes: readonly NodeSummary[] }) {
 
 function NodeTable({ nodes }: { readonly nodes: readonly NodeSummary[] }) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keyboard.
-    <section className="scroll" tabIndex={0} aria-label="Nodes">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Node</th>
-            <th scope="col">Region</th>
-            <th scope="col">State</th>
-            <th scope="col" className="number">
-              Height
-            </th>
-            <th scope="col" className="number">
-              Lag
-            </th>
-            <th scope="col" className="number">
-              Req/s
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {nodes.map(({ id, region, self, reachable, reason, height, lag, requestsPerSecond }) => (
-            <tr key={id}>
-              <td>
-                {id}
-                {self ? ' (this)' : ''}
-              </td>
-              <td>{region}</td>
-              <td className={reachable ? 'good' : 'bad'} title={reason ?? undefined}>
-                {reachable ? 'up' : 'down'}
-              </td>
-              <td className="number">{height ?? '–'}</td>
-              <td className="number">{lag ?? '–'}</td>
-              <td className="number">{requestsPerSecond ?? '–'}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </section>
+    <Table label="Nodes" columns={['Node', 'Region', 'State', numbers('Height'), numbers('Lag'), numbers('Req/s')]}>
+      {nodes.map(({ id, region, self, reachable, reason, height, lag, requestsPerSecond }) => (
+        <tr key={id}>
+          <td>
+            {id}
+            {self ? ' (this)' : ''}
+          </td>
+          <td>{region}</td>
+          <td className={reachable ? 'good' : 'bad'} title={reason ?? undefined}>
+            {reachable ? 'up' : 'down'}
+          </td>
+          <td className="number">{height ?? '–'}</td>
+          <td className="number">{lag ?? '–'}</td>
+          <td className="number">{requestsPerSecond ?? '–'}</td>
+        </tr>
+      ))}
+    </Table>
   )
 }
 

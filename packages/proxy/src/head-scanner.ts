@@ -57,12 +57,15 @@ export function scanLine(bytes: Uint8Array, from: number, to: number, { lineByte
 
 /** @returns Where the section ends, or one of the constants above. */
 export function scanHead(bytes: Uint8Array, from: number, to: number, headBounds: HeadBounds): number {
-  const { bytesMax, fieldsMax } = headBounds
+  const fieldsAt = scanLine(bytes, from, to, headBounds)
+  return fieldsAt > 0 ? scanFields(bytes, from, fieldsAt, to, headBounds) : fieldsAt
+}
+
+/** The rest of it. @param at As `scanLine` returned it just before. */
+export function scanFields(bytes: Uint8Array, from: number, at: number, to: number, { bytesMax, fieldsMax }: HeadBounds): number {
   const cut = to - from > bytesMax
   const end = cut ? from + bytesMax : to
   const outOfBytes = cut ? TOO_LONG : INCOMPLETE
-  let at = scanLine(bytes, from, to, headBounds)
-  if (at <= 0) return at
   const countMax = Math.min(fieldsMax, FIELDS_MAX)
   for (let count = 0; ; count++) {
     if (at === end) return outOfBytes

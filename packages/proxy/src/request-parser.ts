@@ -14,7 +14,7 @@ import {
   LINE_TOO_LONG,
   MALFORMED,
   type Section,
-  scanHead,
+  scanFields,
   scanLine,
   sectionOf,
   TOO_MANY_FIELDS,
@@ -213,23 +213,24 @@ export class RequestParser {
     let from = this.at
     let to = bytes.length
     const before = this.#heldBytes
-    if (before === 0) {
-      const fieldsAt = scanLine(bytes, from, to, this.#bounds)
-      const known = fieldsAt > 0 ? knownSections.find(bytes, fieldsAt, to) : undefined
-      if (
-        known !== undefined &&
-        fieldsAt - from + known.bytes.length <= bytesMax &&
-        known.rawHeaders.length <= 2 * this.#bounds.fieldsMax
-      )
-        return this.#begin(latin1(bytes, from, fieldsAt - 2), fieldsAt + known.bytes.length, known.rawHeaders, known.section)
-    } else {
+    if (before > 0) {
       const added = Math.min(to - from, bytesMax + 1 - before)
       this.#hold(bytes, from, from + added)
       section = this.#held!
       from = 0
       to = this.#heldBytes
     }
-    const end = scanHead(section, from, to, this.#bounds)
+    const fieldsAt = scanLine(section, from, to, this.#bounds)
+    if (before === 0 && fieldsAt > 0) {
+      const known = knownSections.find(bytes, fieldsAt, to)
+      if (
+        known !== undefined &&
+        fieldsAt - from + known.bytes.length <= bytesMax &&
+        known.rawHeaders.length <= 2 * this.#bounds.fieldsMax
+      )
+        return this.#begin(latin1(bytes, from, fieldsAt - 2), fieldsAt + known.bytes.length, known.rawHeaders, known.section)
+    }
+    const end = fieldsAt > 0 ? scanFields(section, from, fieldsAt, to, this.#bounds) : fieldsAt
     if (end === INCOMPLETE) {
       if (before === 0) this.#hold(bytes, from, to)
       this.at = bytes.length
@@ -244,7 +245,7 @@ export class RequestParser {
     const first = firstLine(text)
     const rawHeaders = fieldsOf(text)
     const lines = sectionOf(text, rawHeaders)
-    knownSections.learn(section, from + first.length + 2, end, rawHeaders, lines)
+    knownSections.learn(section, fieldsAt, end, rawHeaders, lines)
     return this.#begin(first, before === 0 ? end : this.at + end - before, rawHeaders, lines)
   }
 

@@ -58,6 +58,20 @@ export function matchesSelector(selector: Selector, labels: Labels): boolean {
   })
 }
 
+const SELECTORS_KEPT_MAX = 256
+const kept = new Map<string, ReturnType<typeof parseSelector>>()
+
+/** Whether a selector of the policy selects a node of these labels; one that is malformed selects none. The same few are asked for again and again. */
+export function isSelected(select: string, labels: Labels): boolean {
+  let read = kept.get(select)
+  if (read === undefined) {
+    read = parseSelector(select)
+    if (kept.size >= SELECTORS_KEPT_MAX) kept.clear()
+    kept.set(select, read)
+  }
+  return 'terms' in read && matchesSelector(read.terms, labels)
+}
+
 /** At commas outside of parentheses. */
 function splitTerms(text: string): readonly string[] {
   const parts: string[] = []

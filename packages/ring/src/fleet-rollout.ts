@@ -7,7 +7,7 @@
 import { faultsOf } from '@ringwall/consensus'
 import { isLapsed } from './attestation.ts'
 import { type FleetNode, fleetNode, labelsOf } from './fleet.ts'
-import { matchesSelector, parseSelector } from './fleet-label.ts'
+import { isSelected } from './fleet-label.ts'
 import { heldOf } from './node-age.ts'
 import { type FleetPolicy, type FleetUpdate, isInWindow } from './policy-fleet.ts'
 import { areNear } from './release-version.ts'
@@ -39,10 +39,7 @@ type State = Pick<RingState, 'fleet' | 'node' | 'nodes' | 'validators' | 'enrolm
 /** The one that a node goes by. */
 export function updateOf(state: State, { updates }: Pick<FleetPolicy, 'updates'>, id: string): FleetUpdate | undefined {
   const labels = labelsOf(state, id)
-  return updates.find(({ select }) => {
-    const selector = parseSelector(select)
-    return 'terms' in selector && matchesSelector(selector.terms, labels)
-  })
+  return updates.find(({ select }) => isSelected(select, labels))
 }
 
 export function standingOf(state: State, policy: FleetPolicy, update: FleetUpdate, nowMs: number): UpdateStanding {

@@ -8,16 +8,13 @@ import { parsePolicyDocument } from './policy-document.ts'
 import { isInWindow } from './policy-fleet.ts'
 import { type ReleaseHeader, releaseBytes } from './release.ts'
 import { areNear } from './release-version.ts'
-import type { RingState } from './state.ts'
-import { begin, executeAgreed, genesis, NOW, POLICY, signedBytes } from './test-ring.ts'
+import { FleetRing, rawKey } from './test-fleet-ring.ts'
+import { NOW, POLICY } from './test-ring.ts'
 import { encodeBase64url } from './tx.ts'
 import type { TxBody } from './types.ts'
 
 const maker = generateKeyPairSync('ed25519')
 const other = generateKeyPairSync('ed25519')
-const rawOf = ({ publicKey }: typeof maker): string =>
-  encodeBase64url(new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }).subarray(-32)))
-
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
 const UPDATE = `  updates:
@@ -28,56 +25,24 @@ const UPDATE = `  updates:
 `
 
 function policyOf(more: string): string {
-  return `${POLICY}fleet:\n  keys: [${rawOf(maker)}]\n${more}`
+  return `${POLICY}fleet:\n  keys: [${rawKey(maker.publicKey)}]\n${more}`
 }
 
 type Who = 'operator:ada' | 'operator:bob' | 'node:n1' | 'node:n2'
 
-const third = generateKeyPairSync('ed25519')
-
-/** n1 in eu votes, and so does n2 in us; e3 in eu takes traffic. */
-const withEdge = {
-  ...genesis,
-  nodes: [
-    ...genesis.nodes,
-    { id: 'e3', region: 'eu', address: '127.0.0.1:3', publicKey: rawOf(third), roles: ['edge' as const] },
-  ],
-}
-
-class Ring {
-  readonly app
-  state: RingState
-  nowMs = NOW
-  #height = 0
-
-  constructor(policy: string) {
-    this.app = begin(policy, {}, withEdge)
-    this.state = this.app.initial()
-  }
-
-  get policy() {
-    const { policy } = this.app.view(this.state, 0, 0)
-    return policy.fleet
-  }
-
-  #tx(body: TxBody, by: Who): Uint8Array {
-    return signedBytes(this.app.ring, by, body, { atMs: this.nowMs, untilMs: this.nowMs + MINUTE })
-  }
-
+class Ring extends FleetRing {
   codeOf(body: TxBody, by: Who = 'operator:ada'): string {
-    const result = this.app.check(this.state, this.#tx(body, by), this.nowMs)
+    const result = this.check(body, by)
     return result.ok ? 'ok' : result.code
   }
 
   reasonOf(body: TxBody, by: Who): string {
-    const result = this.app.check(this.state, this.#tx(body, by), this.nowMs)
+    const result = this.check(body, by)
     return result.ok ? 'ok' : result.reason
   }
 
   agree(body: TxBody, by: Who = 'operator:ada'): void {
-    this.#height += 1
-    const context = { height: this.#height, timestampMs: this.nowMs, proposer: 'n1' }
-    this.state = executeAgreed(this.app, this.state, [this.#tx(body, by)], context)
+    this.pass(0, body, by)
   }
 
   stage(): string {
@@ -97,7 +62,7 @@ function release(version: string, changes: Partial<ReleaseHeader> = {}, by: type
     ...changes,
   }
   const signature = encodeBase64url(new Uint8Array(sign(null, releaseBytes(header), by.privateKey)))
-  return { type: 'release.add', header, key: rawOf(by), signature, reason: 'test' }
+  return { type: 'release.add', header, key: rawKey(by.publicKey), signature, reason: 'test' }
 }
 
 const report = (how: 'trying' | 'running' | 'failed', version = '0.2.0'): TxBody => ({

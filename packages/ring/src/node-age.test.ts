@@ -1,60 +1,26 @@
 import assert from 'node:assert/strict'
-import { generateKeyPairSync } from 'node:crypto'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { nodeSubject } from './meaning.ts'
 import { AGED_REASON, ageOf, agesOf, heldOf } from './node-age.ts'
 import { parsePolicyDocument } from './policy-document.ts'
 import type { RingState } from './state.ts'
-import { begin, executeAgreed, genesis, NOW, POLICY, signedBytes } from './test-ring.ts'
-import { encodeBase64url, subjectId } from './tx.ts'
+import { edge, FleetRing } from './test-fleet-ring.ts'
+import { NOW, POLICY } from './test-ring.ts'
+import { subjectId } from './tx.ts'
 import type { TxBody } from './types.ts'
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
 const DAY = 24 * HOUR
 
-function freshKey(): string {
-  const { publicKey } = generateKeyPairSync('ed25519')
-  return encodeBase64url(new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }).subarray(-32)))
-}
-
-const edge = (id: string) => ({ id, region: 'eu', address: '127.0.0.1:3', publicKey: freshKey(), roles: ['edge' as const] })
-/** n1 in eu and n2 in us vote; e3 in eu takes traffic. */
-const withEdge = { ...genesis, nodes: [...genesis.nodes, edge('e3')] }
 const withAges = (...rules: readonly string[]): string =>
   `${POLICY}fleet:\n  maxAge:\n${rules.map((rule) => `    - { ${rule} }\n`).join('')}`
 const AGES = withAges('age: 7d, drain: 30m, spread: 0%')
 
-class Ring {
-  readonly app
-  state: RingState
-  nowMs = NOW
-  #height = 0
-
-  constructor(policy: string) {
-    this.app = begin(policy, {}, withEdge)
-    this.state = this.app.initial()
-  }
-
-  get policy() {
-    return this.app.view(this.state, 0, 0).policy.fleet
-  }
-
-  /** A block, empty unless something is said. */
-  pass(ms: number, body?: TxBody, by: Parameters<typeof signedBytes>[1] = 'operator:ada'): void {
-    this.nowMs += ms
-    this.#height += 1
-    const txs = body === undefined ? [] : [this.#tx(body, by)]
-    this.state = executeAgreed(this.app, this.state, txs, { height: this.#height, timestampMs: this.nowMs, proposer: 'n1' })
-  }
-
-  #tx(body: TxBody, by: Parameters<typeof signedBytes>[1]): Uint8Array {
-    return signedBytes(this.app.ring, by, body, { atMs: this.nowMs, untilMs: this.nowMs + MINUTE })
-  }
-
-  refusalOf(body: TxBody, by: Parameters<typeof signedBytes>[1] = 'operator:ada'): string {
-    const result = this.app.check(this.state, this.#tx(body, by), this.nowMs)
+class Ring extends FleetRing {
+  refusalOf(...said: Parameters<FleetRing['check']>): string {
+    const result = this.check(...said)
     return result.ok ? 'ok' : `${result.code}: ${result.reason}`
   }
 

@@ -6,7 +6,7 @@
  */
 import { encodeUtf8 } from './encoding.ts'
 import { type Fleet, type Hold, holdOf, labelsOf, type NodeSince, withSince } from './fleet.ts'
-import { matchesSelector, parseSelector } from './fleet-label.ts'
+import { isSelected } from './fleet-label.ts'
 import { RETIRED_MAX } from './nodes.ts'
 import type { PolicyFault } from './policy-faults.ts'
 import type { FleetPolicy, MaxAge } from './policy-fleet.ts'
@@ -36,10 +36,7 @@ export function ageOf(state: Pick<State, 'fleet' | 'node' | 'enrolment'>, { maxA
   const sinceMs = state.fleet.since?.find((one) => one.id === id)?.atMs
   if (sinceMs === undefined) return undefined
   const labels = labelsOf(state, id)
-  const rule = maxAge.find(({ select }) => {
-    const read = parseSelector(select)
-    return 'terms' in read && matchesSelector(read.terms, labels)
-  })
+  const rule = maxAge.find(({ select }) => isSelected(select, labels))
   if (rule === undefined) return undefined
   const endsAtMs = sinceMs + rule.age - Math.floor(rule.age * rule.spread * shareOf(id))
   const drain = rule.drain ?? Math.min(DRAIN_MS, rule.age / 10)

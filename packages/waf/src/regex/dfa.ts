@@ -491,11 +491,13 @@ export function linearMatcher(pattern: Pattern): LinearMatcher | undefined {
   try {
     const program = assemble(pattern)
     const automaton = new LazyAutomaton(program)
-    const rest = new LazyAutomaton(program, false)
+    // Asked for where something captures: most patterns never need it.
+    let rest: LazyAutomaton | undefined
     return {
       exact: program.exact,
       search: (text, meter, workMax) => automaton.search(text, meter, workMax),
       startOf: (text, end, meter, workMax) => {
+        rest ??= new LazyAutomaton(program, false)
         let from = 0
         let to = end
         for (let middle = Math.max(0, end - MATCH_CHARS); from < to; middle = (from + to) >>> 1) {
