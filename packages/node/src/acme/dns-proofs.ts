@@ -45,7 +45,10 @@ export class DnsProofs {
   async present(proof: Proof): Promise<void> {
     const change = await this.#change('add', proof)
     await this.#update(change)
-    await this.#visible(change)
+    await this.#visible(change).catch((error: Error) => {
+      this.withdraw(proof)
+      throw error
+    })
   }
 
   withdraw(proof: Proof): void {
