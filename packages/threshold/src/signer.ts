@@ -135,7 +135,8 @@ export class Signer {
       pair = this.#take(decoded)
       const { message, commitments } = decoded
       const digest = digestOf(request)
-      const context = this.#memo.contextOf(bytesToHex(digest), () => signingContext(publicKey, message, commitments))
+      const own = { index, nonces: pair }
+      const context = this.#memo.contextOf(bytesToHex(digest), () => signingContext(publicKey, message, commitments, own))
       const share = signShare(context, this.#share, pair)
       return [{ kind: 'send', body: encodeSignatureShare(publicKey, { request: digest, index, share }) }]
     } catch (error) {
