@@ -3,7 +3,7 @@
  * that fails, or holds the others up, is left out as long as enough are left; what it misses it fetches later.
  */
 import { randomBytes } from 'node:crypto'
-import { BlobShape, blobKey, type ManifestPart, OBJECT_SEGMENT_BYTES } from '@ringwall/vault'
+import { BlobShape, blobKey, copyBytes, type ManifestPart, OBJECT_SEGMENT_BYTES } from '@ringwall/vault'
 import type { DigestName } from './digests.ts'
 import type { GoingDigests, ObjectThread } from './object-thread.ts'
 import type { BodyReader } from './pour.ts'
@@ -75,7 +75,7 @@ export class BlobWriter {
     for (let at = 0; at < chunk.length; ) {
       const room = await this.#room()
       const count = Math.min(chunk.length - at, room.length)
-      room.set(chunk.subarray(at, at + count))
+      copyBytes(chunk, room, 0, at, at + count)
       this.#filled += count
       at += count
     }
