@@ -97,6 +97,8 @@ export class BlobWriter {
   /** What is left of the segment that is being filled; of the next one when there is nothing left. */
   async #room(): Promise<Uint8Array> {
     if (this.#filled === OBJECT_SEGMENT_BYTES) await this.#flush()
+    // Connections stand by the time that there is something to send.
+    this.#begun().catch(() => {})
     this.#plain ??= this.#options.thread.slabs.take(this.#shape.plainBytes(this.#number), true)
     return this.#plain.bytes.subarray(this.#filled)
   }
@@ -202,23 +204,31 @@ export class BlobWriter {
       )
   }
 
+  /** Nodes that take it, by now. */
+  get parties(): readonly string[] {
+    return [...this.#sinks.values()].map(({ party }) => party)
+  }
+
   /**
-   * Resolves once it is on the disks of as many as it takes.
+   * Resolves once all of it is on its way, and it is known what of.
    *
    * @param check Is told the digests before anything is kept: what it throws ends it.
    * @throws {ObjectsUnavailable}
    */
-  async finish(check: (digests: readonly string[]) => void): Promise<StoredBlob> {
+  async finish(check: (digests: readonly string[]) => void): Promise<ManifestPart> {
     if (this.#size !== this.#options.length) throw new RangeError('less came than was said')
     await this.#flush()
     await this.#tails.at(-1)
     const digests = (await this.#digests)?.end()
     this.#digests = undefined
     check((await digests) ?? [])
+    return { blob: this.#blob, hashes: Buffer.concat(this.#hashes).toString('base64url'), size: this.#size }
+  }
+
+  /** Resolves once it is on the disks of as many as it takes. @param part What `finish` returned. @throws {ObjectsUnavailable} */
+  async commit(part: ManifestPart): Promise<StoredBlob> {
     await this.#each((sink) => sink.commit())
-    const hashes = Buffer.concat(this.#hashes).toString('base64url')
-    const parties = [...this.#sinks.values()].map(({ party }) => party)
-    return { part: { blob: this.#blob, hashes, size: this.#size }, parties }
+    return { part, parties: this.parties }
   }
 
   /** Of what is left on disks, nothing is in the ledger: scrubbing removes it. */
