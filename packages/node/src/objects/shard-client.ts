@@ -3,7 +3,7 @@ import type { AgentOptions, ClientRequest, IncomingMessage, OutgoingHttpHeaders 
 import type { Duplex } from 'node:stream'
 import type { Fabric, NodeId } from '@ringwall/fabric'
 import { nodeHttp } from '@ringwall/proxy/node-http'
-import { MANIFEST_BYTES_MAX } from '@ringwall/vault'
+import { giveBack, MANIFEST_BYTES_MAX } from '@ringwall/vault'
 import { z } from 'zod'
 import { pieceWithin } from './shard-server.ts'
 import type { HeldShard } from './shard-store.ts'
@@ -90,6 +90,8 @@ export class ShardClient {
   ): { readonly call: ClientRequest; readonly answer: Promise<IncomingMessage> } {
     const call = nodeHttp.request({ agent: this.#agent(to), method, path, headers, host: to, timeout: SILENT_MS_MAX })
     call.on('timeout', () => call.destroy(new Error(`nothing for ${SILENT_MS_MAX / 1_000} s`)))
+    // After the parser, which copies what it hands on, has seen them.
+    call.once('socket', (socket) => socket.removeListener('data', giveBack).on('data', giveBack))
     const answer = new Promise<IncomingMessage>((settle, refuse) => {
       call.once('response', settle)
       call.on('error', (error) => refuse(new PeerFailed(to, error.message)))
