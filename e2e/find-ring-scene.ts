@@ -143,8 +143,11 @@ async function impostor(): Promise<{ readonly port: number; called(): number; st
   const options = { key, cert: selfSignedCertificate('n1', privateKey, Date.now()), requestCert: true, rejectUnauthorized: false }
   let called = 0
   const server = createServer({ ...options, minVersion: 'TLSv1.3', ALPNProtocols: [GUEST_PROTOCOL] }, (socket) => {
-    called += 1
     socket.on('error', () => socket.destroy())
+  })
+  // Who sees another key goes before the server has seen its own.
+  server.on('connection', () => {
+    called += 1
   })
   server.on('tlsClientError', (_error, socket) => socket.destroy())
   const port = (await freePorts(1)) + 1
