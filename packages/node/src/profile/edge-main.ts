@@ -6,6 +6,8 @@ const TIDY_MS = [5_000, 30_000, 70_000]
 const LOOK_MS = 20_000
 const BUSY_SHARE = 0.15
 const QUIET_SHARE = 0.05
+/** Code that was not run between so many collections is forgotten, and compiled again when it is. */
+const TIDY_TIMES = 6
 
 const program = JSON.parse(process.argv[2] ?? '{}') as EdgeProgram
 // Traffic must not end because whoever read the log did.
@@ -24,14 +26,14 @@ process.exit(status)
 /** What requests left behind is garbage once they are over: to be called again and again. */
 function afterwards(): () => void {
   let before = performance.eventLoopUtilization()
-  let wasBusy = false
+  let left = 0
   return () => {
     const now = performance.eventLoopUtilization()
     const { utilization } = performance.eventLoopUtilization(now, before)
     before = now
-    if (utilization > BUSY_SHARE) wasBusy = true
-    else if (wasBusy && utilization < QUIET_SHARE) {
-      wasBusy = false
+    if (utilization > BUSY_SHARE) left = TIDY_TIMES
+    else if (left > 0 && utilization < QUIET_SHARE) {
+      left -= 1
       globalThis.gc?.()
     }
   }
