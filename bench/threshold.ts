@@ -2,7 +2,7 @@
  * `npm run bench:threshold`: what collectively held keys cost, all parties in one process on one core, messages handed over as bytes
  * without a network. A ceremony's figure is for one party (the whole, divided); signing and opening are the whole way from the
  * request to the checked result, by all parties that take part, one after the other. CPU time of the thread. Means and
- * medians: where the kernel counts in ticks of milliseconds, the mean of many is the truer one.
+ * medians: where the kernel counts in ticks of milliseconds, the mean of many is the truer one. `ARITHMETIC=noble` leaves libsodium out.
  */
 import { randomBytes } from 'node:crypto'
 import { cpus } from 'node:os'
@@ -26,6 +26,7 @@ import {
   step,
   verifyCapsule,
 } from '@ringwall/threshold'
+import { loadSodium } from '@ringwall/threshold/sodium'
 
 const ROUNDS = Number(process.env.ROUNDS ?? 200)
 const RINGS = [
@@ -190,6 +191,7 @@ function benchOpening(ring: readonly Party[], threshold: number): void {
   line(`open/t=${threshold} n=${ring.length}, the whole way`, whole)
 }
 
+if (process.env.ARITHMETIC !== 'noble') await loadSodium()
 const [cpu] = cpus()
 process.stdout.write(`${cpu?.model ?? 'unknown CPU'}, Node ${process.versions.node}, one core, ${ROUNDS} rounds\n\n`)
 // What the rest is made of: compare with it, where the machine is busy.

@@ -75,14 +75,13 @@ const IN_THE_PACKAGE: readonly SourceMutant[] = [
     'ceremony.previous === undefined || stand.length === 0',
     'true',
   ),
-  one('points of low order are let in', 'group.ts', 'if (!bare(value).isTorsionFree())', 'if (false)'),
-  {
-    name: 'x coordinates that come along are believed',
-    package: 'threshold',
-    edits: [{ file: 'group.ts', find: '    point.assertValidity()\n', put: '' }],
-    seenBy: 'group.test.ts',
-  },
-  one('the identity is let in', 'group.ts', "if (point.is0()) fail('THRESHOLD_ELEMENT', 'the identity is not accepted')", ''),
+  one('points of low order are let in', 'group.ts', 'return hasPrimeOrder(value) ? value : failOrder()', 'return value'),
+  one(
+    'the identity is let in',
+    'group.ts',
+    "if (equalBytes(bytes, IDENTITY)) fail('THRESHOLD_ELEMENT', 'the identity is not accepted')",
+    '',
+  ),
   one(
     'scalars have many spellings',
     'scalar.ts',

@@ -9,11 +9,9 @@ import {
   decodePartial,
   decodeSignatureShare,
   type Element,
-  edwards,
   encapsulate,
   encodeCommitments,
   encodeSignatureShare,
-  encodeX,
   type Fault,
   groupNamed,
   type KeyShare,
@@ -297,9 +295,7 @@ export const COMMIT_LIES: Readonly<Record<string, Lie<CommitView>>> = {
     send: ({ honest, random }) => {
       const body = honest.slice()
       const point = random.pick([LOW_ORDER, IDENTITY, new Uint8Array(32).fill(255)])
-      body.set(point, body.length - 64)
-      // Its true x coordinate, where it has one: nothing else must be wrong with it.
-      body.set(point === LOW_ORDER ? encodeX(edwards.decodeOfAnyOrder(LOW_ORDER)) : new Uint8Array(32), body.length - 32)
+      body.set(point, body.length - 32)
       return [body]
     },
   },

@@ -50,11 +50,15 @@ import {
   verifyCeremonyAccusation,
   verifyKeyAccusation,
 } from '@ringwall/threshold'
+import { loadSodium } from '@ringwall/threshold/sodium'
 import { decodeAnswer, makeDealing } from '../../packages/threshold/src/dealing.ts'
 import { same, tag } from '../keys.ts'
 import { Random } from '../random.ts'
 import { randomBytes } from './forge.ts'
 import { COMMIT_LIES, DEALER_LIES, HONEST, type Lie, PARTIAL_LIES, RECEIVER_LIES, RESHARING_LIES, SHARE_LIES } from './liars.ts'
+
+// As nodes do.
+await loadSodium()
 
 /** Faults planted in the shell around the machines. */
 export interface Mutation {
@@ -690,10 +694,8 @@ function hostileRequests(world: World, publicKey: PublicKey, party: Party, signe
       number,
       hiding: own.binding,
       hidingBytes: own.bindingBytes,
-      hidingX: own.bindingX,
       binding: own.hiding,
       bindingBytes: own.hidingBytes,
-      bindingX: own.hidingX,
     }))
   const bodies = [
     encodeRequest(publicKey, { message: world.bytes(4), commitments: swapped }),

@@ -8,16 +8,7 @@ import { test } from 'node:test'
 import { ed25519_FROST } from '@noble/curves/ed25519.js'
 import { bytesToHex, hexToBytes } from '@noble/hashes/utils.js'
 import { ThresholdError } from './errors.ts'
-import {
-  aggregate,
-  decodeCommitment,
-  NoncePair,
-  type SignerCommitment,
-  signingContext,
-  signShare,
-  verifyShare,
-  withX,
-} from './frost.ts'
+import { aggregate, decodeCommitment, NoncePair, type SignerCommitment, signingContext, signShare, verifyShare } from './frost.ts'
 import { dealTrusted, KeyShare } from './key.ts'
 import { add, decodeScalar, encodeScalar, ORDER, type Scalar } from './scalar.ts'
 import { Secret } from './secret.ts'
@@ -117,7 +108,7 @@ test('a signer of ours and one of another implementation make one signature', ()
   const theirs = ed25519_FROST.commit(theirShare)
   const commitments: readonly SignerCommitment[] = [
     { index: 1, ...own.commitment },
-    { index: 2, ...decodeCommitment(withX(theirs.commitments.hiding, theirs.commitments.binding)) },
+    { index: 2, ...decodeCommitment({ hidingBytes: theirs.commitments.hiding, bindingBytes: theirs.commitments.binding }) },
   ]
   const list = [
     { identifier: identifiers[0] as string, hiding: own.commitment.hidingBytes, binding: own.commitment.bindingBytes },

@@ -7,7 +7,7 @@
 import { sha512 } from '@noble/hashes/sha2.js'
 import { concatBytes, utf8ToBytes } from '@noble/hashes/utils.js'
 import { fail, ThresholdError } from './errors.ts'
-import { decodeWithX, type Element, edwards, encodeX } from './group.ts'
+import { type Element, edwards } from './group.ts'
 import type { KeyShare, PublicKey } from './key.ts'
 import { add, assertIdentifiers, encodeScalar, lagrangeAtZero, multiply, negate, reduceWide, type Scalar } from './scalar.ts'
 import { Secret } from './secret.ts'
@@ -31,48 +31,18 @@ export interface NonceCommitment {
   readonly binding: Element
   readonly hidingBytes: Uint8Array
   readonly bindingBytes: Uint8Array
-  /** `encodeX` of the elements. */
-  readonly hidingX: Uint8Array
-  readonly bindingX: Uint8Array
 }
 
-/** A commitment as it is sent: section 3.1's encodings, each with its x coordinate. */
-export type EncodedCommitment = Pick<NonceCommitment, 'hidingBytes' | 'hidingX' | 'bindingBytes' | 'bindingX'>
-
-/** @throws {ThresholdError} THRESHOLD_ELEMENT when these are no encodings of elements. */
-export function withX(hidingBytes: Uint8Array, bindingBytes: Uint8Array): EncodedCommitment {
-  const x = (bytes: Uint8Array): Uint8Array => encodeX(edwards.decodeOfAnyOrder(bytes))
-  return { hidingBytes, hidingX: x(hidingBytes), bindingBytes, bindingX: x(bindingBytes) }
-}
+/** A commitment as it is sent: section 3.1's encodings. */
+export type EncodedCommitment = Pick<NonceCommitment, 'hidingBytes' | 'bindingBytes'>
 
 function commitmentOf(hiding: Element, binding: Element): NonceCommitment {
-  return {
-    hiding,
-    binding,
-    hidingBytes: edwards.encode(hiding),
-    bindingBytes: edwards.encode(binding),
-    hidingX: encodeX(hiding),
-    bindingX: encodeX(binding),
-  }
+  return { hiding, binding, hidingBytes: edwards.encode(hiding), bindingBytes: edwards.encode(binding) }
 }
 
 /** One signer's entry in the commitment list of a signature. */
 export interface SignerCommitment extends NonceCommitment {
   readonly index: number
-}
-
-/**
- * Makes one nonce and its commitment. It must be as good as section 4.1's: a scalar that nobody can tell from a uniform one, from fresh
- * randomness and the share, so that bad randomness alone does not give it away.
- *
- * @param random 32 secret random bytes. @param secret The share, 32 bytes.
- */
-export type NonceMaker = (random: Uint8Array, secret: Uint8Array) => { readonly nonce: Scalar; readonly commitment: Element }
-
-/** Section 4.1, nonce_generate. */
-const makeNonce: NonceMaker = (random, secret) => {
-  const nonce = H3(random, secret)
-  return { nonce, commitment: edwards.multiplyBase(nonce) }
 }
 
 /** Good for one signature share. `take` hands the scalars out once and wipes them. */
@@ -82,20 +52,28 @@ export class NoncePair {
   readonly commitment: NonceCommitment
 
   /**
-   * Section 5.1, commit: nonces are hashes of fresh randomness and the share, so that bad randomness alone gives neither away.
+   * Sections 4.1 and 5.1, nonce_generate and commit: nonces are hashes of fresh randomness and the share, so that bad randomness alone gives neither away.
    *
    * @param random 64 secret random bytes, used for nothing else.
    */
-  constructor(random: Uint8Array, share: Secret, make: NonceMaker = makeNonce) {
+  constructor(random: Uint8Array, share: Secret) {
     if (random.length !== NONCE_RANDOM_BYTES)
       fail('THRESHOLD_VALUE', `a pair of nonces takes ${NONCE_RANDOM_BYTES} random bytes, not ${random.length}`)
     const secret = share.revealBytes()
-    const hiding = make(random.subarray(0, 32), secret)
-    const binding = make(random.subarray(32), secret)
+    const hiding = H3(random.subarray(0, 32), secret)
+    const binding = H3(random.subarray(32), secret)
     secret.fill(0)
-    this.#hiding = Secret.fromScalar(hiding.nonce)
-    this.#binding = Secret.fromScalar(binding.nonce)
-    this.commitment = commitmentOf(hiding.commitment, binding.commitment)
+    this.#hiding = Secret.fromScalar(hiding)
+    this.#binding = Secret.fromScalar(binding)
+    this.commitment = commitmentOf(edwards.multiplyBase(hiding), edwards.multiplyBase(binding))
+  }
+
+  /**
+   * What its commitments add to a group commitment, with this binding factor: of the scalars, one multiplication from a table.
+   * @throws {ThresholdError} THRESHOLD_WIPED when they were taken.
+   */
+  bound(factor: Scalar): Element {
+    return edwards.multiplyBase(add(this.#hiding.reveal(), multiply(this.#binding.reveal(), factor)))
   }
 
   /** @throws {ThresholdError} THRESHOLD_WIPED the second time. */
@@ -117,15 +95,11 @@ export class NoncePair {
 
 /** @param order Whether its elements must be of prime order: see `CommitmentMemo`. @throws {ThresholdError} THRESHOLD_ELEMENT. */
 export function decodeCommitment(
-  { hidingBytes, hidingX, bindingBytes, bindingX }: EncodedCommitment,
+  { hidingBytes, bindingBytes }: EncodedCommitment,
   order: 'checked' | 'unchecked' = 'checked',
 ): NonceCommitment {
-  const decode = (bytes: Uint8Array, x: Uint8Array): Element => {
-    const value = decodeWithX(bytes, x)
-    return order === 'checked' ? edwards.assertPrimeOrder(value) : value
-  }
-  const hiding = decode(hidingBytes, hidingX)
-  return { hiding, binding: decode(bindingBytes, bindingX), hidingBytes, hidingX, bindingBytes, bindingX }
+  const decode = order === 'checked' ? edwards.decode : edwards.decodeOfAnyOrder
+  return { hiding: decode(hidingBytes), binding: decode(bindingBytes), hidingBytes, bindingBytes }
 }
 
 /** What all shares of one signature have in common; the same for whoever has the same message and list. */
@@ -142,12 +116,14 @@ export interface SigningContext {
 
 /**
  * Sections 4.3 to 4.6: the list is sorted, without doubles, of parties of the key, and as many as the threshold at least.
+ * @param own The nonces behind one of the commitments, where they are at hand: the same comes of it with less work.
  * @throws {ThresholdError}
  */
 export function signingContext(
   publicKey: PublicKey,
   message: Uint8Array,
   commitments: readonly SignerCommitment[],
+  own?: { readonly index: number; readonly nonces: NoncePair },
 ): SigningContext {
   if (publicKey.suite !== 'ed25519') fail('THRESHOLD_CONFIG', `a key of ${publicKey.suite} does not sign`)
   const indexes = commitments.map(({ index }) => index)
@@ -169,11 +145,14 @@ export function signingContext(
   const prefix = concatBytes(publicKey.groupKey, H4(message), H5(concatBytes(...list)))
   const bindingFactors = encodedIndexes.map((index) => H1(concatBytes(prefix, index)))
 
+  const ownPart = own?.nonces.bound(bindingFactors[indexes.indexOf(own.index)] as Scalar)
+  const others = commitments.map((_, i) => i).filter((i) => indexes[i] !== own?.index)
   const bound = edwards.combine(
-    commitments.map(({ binding }) => binding),
-    bindingFactors,
+    others.map((i) => (commitments[i] as SignerCommitment).binding),
+    others.map((i) => bindingFactors[i] as Scalar),
   )
-  const groupCommitment = commitments.reduce((sum, { hiding }) => edwards.add(sum, hiding), bound)
+  const parts = [...others.map((i) => (commitments[i] as SignerCommitment).hiding), ...(ownPart === undefined ? [] : [ownPart])]
+  const groupCommitment = parts.reduce((sum, part) => edwards.add(sum, part), bound)
   if (edwards.isIdentity(groupCommitment)) fail('THRESHOLD_ELEMENT', 'the nonces cancel out')
   const groupCommitmentBytes = edwards.encode(groupCommitment)
   const challenge = H2(groupCommitmentBytes, publicKey.groupKey, message)

@@ -1,10 +1,11 @@
-/** Bad inputs to both groups, and the arithmetic against the plainest way to do it. */
+/** Bad inputs to both groups, the arithmetic against the plainest way to do it, and libsodium's against noble's. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ed25519 } from '@noble/curves/ed25519.js'
 import fc from 'fast-check'
+import { installArithmetic } from './arithmetic.ts'
 import { ThresholdError } from './errors.ts'
-import { decodeWithX, type Element, edwards, encodeX, type Group, independentGenerator, ristretto } from './group.ts'
+import { type Element, edwards, type Group, independentGenerator, ristretto } from './group.ts'
 import {
   assertIdentifiers,
   decodeScalar,
@@ -17,8 +18,26 @@ import {
   powersOf,
   type Scalar,
 } from './scalar.ts'
+import { loadSodium, sodiumArithmetic } from './sodium.ts'
 
 const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 'hex'))
+const sodium = await sodiumArithmetic()
+
+/** By either arithmetic. */
+function testBoth(name: string, body: () => void): void {
+  test(`${name}, by noble`, body)
+  test(`${name}, by libsodium`, () => bySodium(body))
+}
+
+function bySodium<T>(work: () => T): T {
+  installArithmetic(sodium)
+  try {
+    return work()
+  } finally {
+    installArithmetic(undefined)
+  }
+}
+
 const refusedAs = (code: string) => (error: unknown) => error instanceof ThresholdError && error.code === code
 
 /** All eight points whose order divides 8, and other spellings of some: RFC 8032 with section 5.1.3, and its non-canonical cases. */
@@ -39,19 +58,19 @@ const LOW_ORDER = [
   'ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff',
 ]
 
-test('edwards25519: points of low order, the identity and other spellings are refused', () => {
+testBoth('edwards25519: points of low order, the identity and other spellings are refused', () => {
   for (const point of LOW_ORDER) assert.throws(() => edwards.decode(hex(point)), refusedAs('THRESHOLD_ELEMENT'), point)
   assert.throws(() => edwards.decode(new Uint8Array(32).fill(2)), refusedAs('THRESHOLD_ELEMENT'), 'not on the curve')
 })
 
-test('edwards25519: a point with a component of low order is refused', () => {
+testBoth('edwards25519: a point with a component of low order is refused', () => {
   for (const low of LOW_ORDER.slice(1, 8)) {
     const mixed = ed25519.Point.BASE.multiply(5n).add(ed25519.Point.fromBytes(hex(low)))
     assert.throws(() => edwards.decode(mixed.toBytes()), refusedAs('THRESHOLD_ELEMENT'), low)
   }
 })
 
-test('ristretto255: the invalid encodings of RFC 9496 appendix A.3 and the identity are refused', () => {
+testBoth('ristretto255: the invalid encodings of RFC 9496 appendix A.3 and the identity are refused', () => {
   const invalid = [
     // Non-canonical field encodings.
     '00ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff',
@@ -77,7 +96,7 @@ test('ristretto255: the invalid encodings of RFC 9496 appendix A.3 and the ident
   for (const bytes of invalid) assert.throws(() => ristretto.decode(hex(bytes)), refusedAs('THRESHOLD_ELEMENT'), bytes)
 })
 
-test('elements and scalars of a wrong length are refused', () => {
+testBoth('elements and scalars of a wrong length are refused', () => {
   for (const length of [0, 1, 31, 33, 64]) {
     const bytes = new Uint8Array(length).fill(1)
     assert.throws(() => edwards.decode(bytes), refusedAs('THRESHOLD_ELEMENT'))
@@ -110,7 +129,7 @@ function sumOf(group: Group, elements: readonly Element[], factors: readonly Sca
 }
 
 for (const group of [edwards, ristretto]) {
-  test(`property: ${group.name}: combining is the sum of single multiplications, the identity and zeros included`, () => {
+  testBoth(`property: ${group.name}: combining is the sum of single multiplications, the identity and zeros included`, () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(scalars, scalars), { minLength: 1, maxLength: 5 }), (terms) => {
         const elements = terms.map(([secret]) => group.multiplyBase(secret))
@@ -121,7 +140,7 @@ for (const group of [edwards, ristretto]) {
     )
   })
 
-  test(`property: ${group.name}: an element has one spelling`, () => {
+  testBoth(`property: ${group.name}: an element has one spelling`, () => {
     fc.assert(
       fc.property(fc.bigInt({ min: 1n, max: ORDER - 1n }), (secret) => {
         const element = group.multiplyBase(secret)
@@ -172,49 +191,133 @@ test('property: a scalar is the 32 bytes that noble writes', () => {
   )
 })
 
-test('the second generator is another one, and the same at every start', () => {
+testBoth('the second generator is another one, and the same at every start', () => {
   const one = independentGenerator('a')
   assert.ok(ristretto.equals(one, independentGenerator('a')))
   assert.equal(ristretto.equals(one, independentGenerator('b')), false)
   assert.equal(ristretto.equals(one, ristretto.base), false)
 })
 
-test('an element with its x coordinate reads back, and with any other is refused', () => {
-  fc.assert(
-    fc.property(fc.bigInt({ min: 1n, max: ORDER - 1n }), fc.nat({ max: 511 }), (secret, bit) => {
-      const element = edwards.multiplyBase(secret)
-      const [bytes, x] = [edwards.encode(element), encodeX(element)]
-      const back = decodeWithX(bytes, x)
-      assert.ok(edwards.equals(back, element))
-      assert.deepEqual([edwards.encode(back), encodeX(back)], [bytes, x])
-      const both = Uint8Array.from([...bytes, ...x])
-      both[bit >> 3] = (both[bit >> 3] as number) ^ (1 << (bit & 7))
-      assert.throws(() => decodeWithX(both.subarray(0, 32), both.subarray(32)), { code: 'THRESHOLD_ELEMENT' })
-      // The negated element has the other x, and the same y.
-      assert.throws(() => decodeWithX(bytes, encodeX(edwards.negate(element))), { code: 'THRESHOLD_ELEMENT' })
-    }),
-    { numRuns: 50 },
-  )
+/** Points whose order divides 8, in their one spelling; the identity first. */
+const LOW = LOW_ORDER.slice(0, 8).map((text) => ed25519.Point.fromHex(text))
+
+const SCALAR_EDGES: readonly Scalar[] = [0n, 1n, 2n, 8n, 2n ** 32n, 2n ** 252n, ORDER >> 1n, ORDER - 2n, ORDER - 1n]
+
+/** What an encoding comes to, or why it does not. */
+function outcome(work: () => Element, group: Group): string {
+  try {
+    const value = work()
+    return group.isIdentity(value) ? 'identity' : Buffer.from(group.encode(value)).toString('hex')
+  } catch (error) {
+    if (error instanceof ThresholdError) return `${error.code}: ${error.message}`
+    throw error
+  }
+}
+
+/** The same from fresh elements: one that was computed by noble keeps what noble knows of it. */
+function assertSame(group: Group, work: () => Element, what: string): void {
+  const [noble, other] = [outcome(work, group), bySodium(() => outcome(work, group))]
+  assert.equal(other, noble, what)
+}
+
+const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
+
+/** Of the subgroup, outside of it, and the identity. */
+function edgesOf(group: Group): readonly (() => Element)[] {
+  const multiples = [1n, ORDER - 1n, 2n ** 251n + 977n]
+  if (group === ristretto) return [() => ristretto.identity, ...multiples.map((factor) => () => ristretto.multiplyBase(factor))]
+  const points = [
+    ...LOW.slice(1),
+    ...multiples.flatMap((factor) => LOW.slice(0, 5).map((low) => ed25519.Point.BASE.multiply(factor).add(low))),
+  ]
+  return [() => edwards.identity, ...points.map((point) => () => edwards.decodeOfAnyOrder(point.toBytes()))]
+}
+
+for (const group of [edwards, ristretto]) {
+  test(`${group.name}: libsodium and noble agree on multiples and sums of the identity, of elements of every order, and of their negations`, () => {
+    const edges = edgesOf(group)
+    for (const [i, element] of edges.entries()) {
+      for (const scalar of SCALAR_EDGES) {
+        const what = `${i} times ${scalar}`
+        assertSame(group, () => group.multiply(element(), scalar), what)
+        assertSame(group, () => group.combine([element(), group.base], [scalar, 2n ** 200n]), what)
+      }
+      assertSame(group, () => group.negate(element()), `${i} negated`)
+      assertSame(group, () => group.assertPrimeOrder(element()), `order of ${i}`)
+      for (const other of edges) {
+        assertSame(group, () => group.add(element(), other()), `${i} and another`)
+        assert.equal(
+          bySodium(() => group.equals(element(), other())),
+          group.equals(element(), other()),
+        )
+      }
+    }
+    for (const scalar of SCALAR_EDGES) assertSame(group, () => group.multiplyBase(scalar), `the base times ${scalar}`)
+  })
+
+  test(`property: ${group.name}: libsodium and noble agree on any arithmetic`, () => {
+    const element = fc.tuple(scalars, scalars)
+    fc.assert(
+      fc.property(fc.array(element, { minLength: 1, maxLength: 4 }), scalars, (terms, last) => {
+        const values = (): Element[] => terms.map(([secret]) => group.multiplyBase(secret))
+        const factors = terms.map(([, factor]) => factor)
+        assertSame(group, () => group.combine(values(), factors), 'combined')
+        assertSame(group, () => group.negate(group.add(values()[0] as Element, group.multiplyBase(last))), 'added, negated')
+        assertSame(group, () => group.multiply(values()[0] as Element, last), 'multiplied')
+      }),
+      { numRuns: 80 },
+    )
+  })
+
+  test(`property: ${group.name}: libsodium and noble take the same encodings, and say the same of others`, () => {
+    const field = 2n ** 255n - 19n
+    const little = (value: bigint): Uint8Array =>
+      Uint8Array.from({ length: 32 }, (_, i) => Number((value >> BigInt(8 * i)) & 255n))
+    const bytes = fc.oneof(
+      fc.uint8Array({ minLength: 32, maxLength: 32 }),
+      // Near the field's order, with either sign, and small.
+      fc
+        .tuple(fc.bigInt({ min: field - 40n, max: 2n ** 255n - 1n }), fc.boolean())
+        .map(([y, sign]) => little(sign ? y + 2n ** 255n : y)),
+      fc.tuple(fc.bigInt({ min: 0n, max: 400n }), fc.boolean()).map(([y, sign]) => little(sign ? y + 2n ** 255n : y)),
+      fc.constantFrom(...LOW_ORDER.map(hex)),
+      // A good one, and one with a bit of it changed.
+      fc.tuple(scalars, fc.option(fc.nat({ max: 255 }))).map(([secret, bit]) => {
+        const value = group.multiplyBase(secret)
+        const good = group.isIdentity(value) ? new Uint8Array(32) : group.encode(value)
+        if (bit !== null) good[bit >> 3] = (good[bit >> 3] as number) ^ (1 << (bit & 7))
+        return good
+      }),
+    )
+    fc.assert(
+      fc.property(bytes, (encoding) => {
+        assertSame(group, () => group.decodeOfAnyOrder(encoding), hexOf(encoding))
+        assertSame(group, () => group.decode(encoding), hexOf(encoding))
+      }),
+      { numRuns: 800 },
+    )
+  })
+}
+
+test('what is not 32 bytes never reaches the memory of libsodium, and its results are copies', () => {
+  const point = edwards.encode(edwards.multiplyBase(77n))
+  const scalar = encodeScalar(2n ** 251n + 12_345n)
+  for (const wrong of [new Uint8Array(0), new Uint8Array(31), new Uint8Array(33)]) {
+    assert.throws(() => sodium.ed25519.multiply(wrong, scalar), /bug/)
+    assert.throws(() => sodium.ed25519.multiply(point, wrong), /bug/)
+    assert.throws(() => sodium.ristretto255.add(wrong, wrong), /bug/)
+  }
+  const first = sodium.ed25519.multiply(point, scalar) as Uint8Array
+  const kept = first.slice()
+  assert.notDeepEqual(sodium.ed25519.multiplyBase(scalar), first)
+  assert.deepEqual(first, kept)
 })
 
-test('x coordinates and encodings beyond the field, of the identity, and of the wrong length are refused; low order is for the caller to refuse', () => {
-  const field = 2n ** 255n - 19n
-  const le = (value: bigint): Uint8Array => Uint8Array.from({ length: 32 }, (_, i) => Number((value >> BigInt(8 * i)) & 255n))
-  const refused = (bytes: Uint8Array, x: Uint8Array): void =>
-    assert.throws(() => decodeWithX(bytes, x), { code: 'THRESHOLD_ELEMENT' })
-  refused(le(1n), le(0n))
-  refused(le(field + 1n), le(0n))
-  const element = edwards.multiplyBase(5n)
-  const [bytes, x] = [edwards.encode(element), encodeX(element)]
-  const xNumber = x.reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n)
-  if (xNumber + field < 2n ** 256n) refused(bytes, le(xNumber + field))
-  refused(bytes.subarray(1), x)
-  refused(bytes, x.subarray(1))
-  // Minus one, of order two: its x is zero, which has one sign.
-  const minusOne = le(field - 1n)
-  assert.throws(() => edwards.assertPrimeOrder(decodeWithX(minusOne, le(0n))), { code: 'THRESHOLD_ELEMENT' })
-  refused(
-    minusOne.map((byte, i) => (i === 31 ? byte | 128 : byte)),
-    le(0n),
-  )
+test('a thread that asks for libsodium twice has it once', async () => {
+  try {
+    await Promise.all([loadSodium(), loadSodium()])
+    assert.equal(edwards.isIdentity(edwards.multiplyBase(5n)), false)
+  } finally {
+    installArithmetic(undefined)
+  }
 })

@@ -1,15 +1,21 @@
 /**
  * The two groups of prime order L, behind one interface: the subgroup of edwards25519 that Ed25519 keys live in (RFC 8032),
- * and ristretto255 (RFC 9496). The arithmetic is `@noble/curves`.
+ * and ristretto255 (RFC 9496). The arithmetic is libsodium's where a thread has loaded it (`sodium.ts`), and `@noble/curves`' elsewhere and
+ * for what libsodium refuses, with the same results.
  *
- * `multiply` and `multiplyBase` take secrets: noble's constant-time ladders, which blind the scalar with randomness of their own
- * (the result does not depend on it). `combine` is of variable time and for public values only.
+ * `multiply` and `multiplyBase` take secrets: libsodium's constant-time multiplications, or noble's constant-time ladders, which blind the
+ * scalar with randomness of their own (the result does not depend on it). `combine` is for public values only.
+ *
+ * libsodium knows elements by their encodings, noble by coordinates; from one to the other is a square root or an inversion. So an element
+ * keeps whichever form it has, and gets the other when it is needed, once.
  */
 import { mulAddUnsafe } from '@noble/curves/abstract/curve.js'
 import { ed25519, ristretto255, ristretto255_hasher } from '@noble/curves/ed25519.js'
+import { equalBytes } from '@noble/curves/utils.js'
 import { utf8ToBytes } from '@noble/hashes/utils.js'
+import { type EncodedArithmetic, installedArithmetic } from './arithmetic.ts'
 import { fail } from './errors.ts'
-import { littleEndian, ORDER, type Scalar, toLittleEndian } from './scalar.ts'
+import { encodeScalar, ORDER, type Scalar } from './scalar.ts'
 
 export type SuiteName = 'ed25519' | 'ristretto255'
 
@@ -29,14 +35,12 @@ export interface Group {
   decode(bytes: Uint8Array): Element
   /**
    * As `decode`, but the element may be outside the subgroup of prime order (its sum with one of low order): without that check it costs
-   * a tenth. Only where nothing rests on it: see `CommitmentMemo`. @throws {ThresholdError} THRESHOLD_ELEMENT.
+   * a quarter. Only where nothing rests on it: see `CommitmentMemo`. @throws {ThresholdError} THRESHOLD_ELEMENT.
    */
   decodeOfAnyOrder(bytes: Uint8Array): Element
   /** The element itself. @throws {ThresholdError} THRESHOLD_ELEMENT when it is outside the subgroup of prime order. */
   assertPrimeOrder(value: Element): Element
   encode(value: Element): Uint8Array
-  /** Remembers the encoding of an element, which is the caller's to know. */
-  known(value: Element, encoding: Uint8Array): Element
   equals(a: Element, b: Element): boolean
   isIdentity(value: Element): boolean
   add(a: Element, b: Element): Element
@@ -45,7 +49,7 @@ export interface Group {
   multiply(value: Element, secret: Scalar): Element
   /** Constant-time, from a precomputed table. */
   multiplyBase(secret: Scalar): Element
-  /** The sum of `scalars[i]` times `elements[i]`, by one shared chain of doublings. Variable time: public values only. */
+  /** The sum of `scalars[i]` times `elements[i]`. Variable time: public values only. */
   combine(elements: readonly Element[], scalars: readonly Scalar[]): Element
 }
 
@@ -68,109 +72,172 @@ interface NoblePoint<P> {
 /** noble's types want more of a point than is used here. */
 const combinePoints = mulAddUnsafe as unknown as <P>(c: Constructor<P>, points: readonly P[], scalars: readonly Scalar[]) => P
 
+/** Scalars below this are multiplied by noble: a few additions of known points are less than libsodium's whole chain for each. */
+const SHORT = 1n << 32n
+
+/** One of the two is there. */
+class Forms<P extends NoblePoint<P>> {
+  readonly #Point: Constructor<P>
+  #point: P | undefined
+  #bytes: Uint8Array | undefined
+
+  constructor(Point: Constructor<P>, point: P | undefined, bytes: Uint8Array | undefined) {
+    this.#Point = Point
+    this.#point = point
+    this.#bytes = bytes
+  }
+
+  get point(): P {
+    this.#point ??= this.#Point.fromBytes(this.#bytes as Uint8Array)
+    return this.#point
+  }
+
+  /** Not to be changed or handed out. */
+  get bytes(): Uint8Array {
+    this.#bytes ??= (this.#point as P).toBytes()
+    return this.#bytes
+  }
+
+  get hasPoint(): boolean {
+    return this.#point !== undefined
+  }
+
+  get hasBytes(): boolean {
+    return this.#bytes !== undefined
+  }
+}
+
 function groupOf<P extends NoblePoint<P>>(name: SuiteName, Point: Constructor<P>): Group {
-  const wrap = (point: P): Element => point as unknown as Element
-  const bare = (value: Element): P => value as unknown as P
-  // Elements do not change, and encoding one costs a square root or an inversion: each is encoded once.
-  const encodings = new WeakMap<Element, Uint8Array>()
-  const decodeOfAnyOrder = (bytes: Uint8Array): Element => {
+  const ofPoint = (point: P): Element => new Forms(Point, point, undefined) as unknown as Element
+  const ofBytes = (bytes: Uint8Array): Element => new Forms(Point, undefined, bytes) as unknown as Element
+  const forms = (value: Element): Forms<P> => value as unknown as Forms<P>
+  const fast = (): EncodedArithmetic | undefined => installedArithmetic()?.[name]
+  const IDENTITY = Point.ZERO.toBytes()
+  const identity = new Forms(Point, Point.ZERO, IDENTITY) as unknown as Element
+  const base = ofPoint(Point.BASE)
+
+  const isIdentity = (value: Element): boolean =>
+    forms(value).hasBytes ? equalBytes(forms(value).bytes, IDENTITY) : forms(value).point.is0()
+
+  const assertForm = (bytes: Uint8Array): void => {
     if (bytes.length !== ELEMENT_BYTES) fail('THRESHOLD_ELEMENT', `an element has ${ELEMENT_BYTES} bytes, not ${bytes.length}`)
-    let point: P
+    if (equalBytes(bytes, IDENTITY)) fail('THRESHOLD_ELEMENT', 'the identity is not accepted')
+  }
+  const failForm = (): never => fail('THRESHOLD_ELEMENT', `not a canonical encoding of an element of ${name}`)
+  const failOrder = (): never => fail('THRESHOLD_ELEMENT', 'an element outside the subgroup of prime order')
+
+  const decodeOfAnyOrder = (bytes: Uint8Array): Element => {
+    assertForm(bytes)
+    const own = Uint8Array.from(bytes)
+    const arithmetic = fast()
+    if (arithmetic !== undefined) return arithmetic.isElement(own) ? ofBytes(own) : failForm()
     try {
-      point = Point.fromBytes(bytes)
+      return new Forms(Point, Point.fromBytes(own), own) as unknown as Element
     } catch {
-      return fail('THRESHOLD_ELEMENT', `not a canonical encoding of an element of ${name}`)
+      return failForm()
     }
-    if (point.is0()) fail('THRESHOLD_ELEMENT', 'the identity is not accepted')
-    const value = wrap(point)
-    encodings.set(value, Uint8Array.from(bytes))
-    return value
   }
-  const assertPrimeOrder = (value: Element): Element => {
-    if (!bare(value).isTorsionFree()) fail('THRESHOLD_ELEMENT', 'an element outside the subgroup of prime order')
-    return value
+
+  const hasPrimeOrder = (value: Element): boolean => {
+    const arithmetic = fast()
+    if (arithmetic === undefined) return forms(value).point.isTorsionFree()
+    return isIdentity(value) || arithmetic.isOfPrimeOrder(forms(value).bytes)
   }
+
+  const multiplyBase = (scalar: Scalar): Element => {
+    if (scalar === 0n) return identity
+    const product = fast()?.multiplyBase(encodeScalar(scalar))
+    return product === undefined ? ofPoint(Point.BASE.multiply(scalar)) : ofBytes(product)
+  }
+
+  const multiply = (value: Element, scalar: Scalar): Element => {
+    if (scalar === 0n || isIdentity(value)) return identity
+    const product = fast()?.multiply(forms(value).bytes, encodeScalar(scalar))
+    return product === undefined ? ofPoint(forms(value).point.multiply(scalar)) : ofBytes(product)
+  }
+
+  const add = (a: Element, b: Element): Element => {
+    const [first, second] = [forms(a), forms(b)]
+    const arithmetic = first.hasPoint && second.hasPoint ? undefined : fast()
+    const sum = arithmetic?.add(first.bytes, second.bytes)
+    return sum === undefined ? ofPoint(first.point.add(second.point)) : ofBytes(sum)
+  }
+
+  /** All at once, by one shared chain of doublings. */
+  const combineByNoble = (elements: readonly Element[], scalars: readonly Scalar[]): Element => {
+    const points: P[] = []
+    const factors: Scalar[] = []
+    elements.forEach((value, i) => {
+      const scalar = scalars[i] as Scalar
+      if (scalar === 0n || isIdentity(value)) return
+      // A scalar just below the order is a small one of the negated element: shorter chains for small negative factors.
+      const negative = scalar > ORDER >> 1n
+      const { point } = forms(value)
+      points.push(negative ? point.negate() : point)
+      factors.push(negative ? ORDER - scalar : scalar)
+    })
+    return points.length === 0 ? identity : ofPoint(combinePoints(Point, points, factors))
+  }
+
+  /** One after the other. Undefined where one is refused. */
+  const combineEncoded = (
+    arithmetic: EncodedArithmetic,
+    elements: readonly Element[],
+    scalars: readonly Scalar[],
+  ): Element | undefined => {
+    let sum: Uint8Array | undefined
+    for (const [i, value] of elements.entries()) {
+      const scalar = scalars[i] as Scalar
+      if (scalar === 0n || isIdentity(value)) continue
+      const factor = encodeScalar(scalar)
+      const product = value === base ? arithmetic.multiplyBase(factor) : arithmetic.multiply(forms(value).bytes, factor)
+      sum = product === undefined || sum === undefined ? product : arithmetic.add(sum, product)
+      if (sum === undefined) return undefined
+    }
+    return sum === undefined ? identity : ofBytes(sum)
+  }
+
   return {
     name,
-    base: wrap(Point.BASE),
-    identity: wrap(Point.ZERO),
+    base,
+    identity,
     decode(bytes) {
-      const value = decodeOfAnyOrder(bytes)
-      return assertPrimeOrder(value)
+      assertForm(bytes)
+      const own = Uint8Array.from(bytes)
+      // In one step what is right; what is not is taken apart to say why.
+      if (fast()?.isOfPrimeOrder(own) === true) return ofBytes(own)
+      const value = decodeOfAnyOrder(own)
+      return hasPrimeOrder(value) ? value : failOrder()
     },
-    assertPrimeOrder,
     decodeOfAnyOrder,
+    assertPrimeOrder: (value) => (hasPrimeOrder(value) ? value : failOrder()),
     encode(value) {
-      const known = encodings.get(value)
-      if (known !== undefined) return known.slice()
-      if (bare(value).is0()) fail('THRESHOLD_ELEMENT', 'the identity has no encoding here')
-      const bytes = bare(value).toBytes()
-      encodings.set(value, bytes)
-      return bytes.slice()
+      if (isIdentity(value)) fail('THRESHOLD_ELEMENT', 'the identity has no encoding here')
+      return forms(value).bytes.slice()
     },
-    known(value, encoding) {
-      encodings.set(value, Uint8Array.from(encoding))
-      return value
+    equals(a, b) {
+      const [first, second] = [forms(a), forms(b)]
+      if (first.hasPoint && second.hasPoint) return first.point.equals(second.point)
+      return equalBytes(first.bytes, second.bytes)
     },
-    equals: (a, b) => bare(a).equals(bare(b)),
-    isIdentity: (value) => bare(value).is0(),
-    add: (a, b) => wrap(bare(a).add(bare(b))),
-    negate: (value) => wrap(bare(value).negate()),
-    multiply: (value, secret) => (secret === 0n ? wrap(Point.ZERO) : wrap(bare(value).multiply(secret))),
-    multiplyBase: (secret) => (secret === 0n ? wrap(Point.ZERO) : wrap(Point.BASE.multiply(secret))),
+    isIdentity,
+    add,
+    negate(value) {
+      const negated = forms(value).hasPoint ? undefined : fast()?.subtract(IDENTITY, forms(value).bytes)
+      return negated === undefined ? ofPoint(forms(value).point.negate()) : ofBytes(negated)
+    },
+    multiply,
+    multiplyBase,
     combine(elements, scalars) {
       if (elements.length !== scalars.length) fail('THRESHOLD_VALUE', 'as many scalars as elements are needed')
-      const points: P[] = []
-      const factors: Scalar[] = []
-      elements.forEach((value, i) => {
-        const scalar = scalars[i] as Scalar
-        if (scalar === 0n || bare(value).is0()) return
-        // A scalar just below the order is a small one of the negated element: shorter chains for small negative factors.
-        const negative = scalar > ORDER >> 1n
-        points.push(negative ? bare(value).negate() : bare(value))
-        factors.push(negative ? ORDER - scalar : scalar)
-      })
-      if (points.length === 0) return wrap(Point.ZERO)
-      return wrap(combinePoints(Point, points, factors))
+      const arithmetic = scalars.every((scalar) => scalar < SHORT) ? undefined : fast()
+      const sum = arithmetic === undefined ? undefined : combineEncoded(arithmetic, elements, scalars)
+      return sum ?? combineByNoble(elements, scalars)
     },
   }
 }
 
 export const edwards: Group = groupOf('ed25519', ed25519.Point)
-
-const ED25519_POINT = ed25519.Point
-const FIELD = ED25519_POINT.Fp.ORDER
-type Ed25519Point = typeof ED25519_POINT.BASE
-
-/** The x coordinate, 32 bytes, little-endian: with it, whoever decodes the element computes no square root. */
-export function encodeX(value: Element): Uint8Array {
-  return toLittleEndian((value as unknown as Ed25519Point).toAffine().x)
-}
-
-/**
- * As `edwards.decodeOfAnyOrder`, where the x coordinate came along: it is checked to be the one that the encoding stands for, at a tenth of
- * what finding it costs.
- *
- * @throws {ThresholdError} THRESHOLD_ELEMENT.
- */
-export function decodeWithX(bytes: Uint8Array, xBytes: Uint8Array): Element {
-  if (bytes.length !== ELEMENT_BYTES || xBytes.length !== ELEMENT_BYTES)
-    fail('THRESHOLD_ELEMENT', `an element and its x coordinate have ${ELEMENT_BYTES} bytes each`)
-  const sign = (bytes[31] as number) >> 7
-  const y = littleEndian(bytes) & ((1n << 255n) - 1n)
-  const x = littleEndian(xBytes)
-  // One spelling: both below the field's order, and the sign bit that of x (RFC 8032 section 5.1.2). Zero has no sign.
-  if (x >= FIELD || y >= FIELD || Number(x & 1n) !== sign)
-    fail('THRESHOLD_ELEMENT', 'the x coordinate is not that of the element')
-  const point = ED25519_POINT.fromAffine({ x, y })
-  try {
-    // On the curve, and not the identity.
-    point.assertValidity()
-  } catch {
-    fail('THRESHOLD_ELEMENT', 'the x coordinate is not that of the element')
-  }
-  return edwards.known(point as unknown as Element, bytes)
-}
 
 export const ristretto: Group = groupOf('ristretto255', ristretto255.Point)
 

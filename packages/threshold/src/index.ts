@@ -58,7 +58,6 @@ export {
   type EncodedCommitment,
   NONCE_RANDOM_BYTES,
   type NonceCommitment,
-  type NonceMaker,
   NoncePair,
   SIGNATURE_BYTES,
   type SignatureVerifier,
@@ -69,11 +68,9 @@ export {
   verifyShare,
 } from './frost.ts'
 export {
-  decodeWithX,
   ELEMENT_BYTES,
   type Element,
   edwards,
-  encodeX,
   type Group,
   groupNamed,
   ristretto,

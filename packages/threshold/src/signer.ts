@@ -16,7 +16,7 @@
  */
 import { bytesToHex } from '@noble/hashes/utils.js'
 import { fail, type ThresholdCode, ThresholdError } from './errors.ts'
-import { NONCE_RANDOM_BYTES, type NonceMaker, NoncePair, signingContext, signShare } from './frost.ts'
+import { NONCE_RANDOM_BYTES, NoncePair, signingContext, signShare } from './frost.ts'
 import type { KeyShare } from './key.ts'
 import {
   BATCH_MAX,
@@ -54,21 +54,18 @@ export class Signer {
   readonly #share: KeyShare
   readonly #stock = new Map<number, NoncePair>()
   readonly #memo: CommitmentMemo
-  readonly #makeNonce: NonceMaker | undefined
   #next: number
 
   /**
    * @param next What `persist` said last for this epoch's share; 0 at first.
-   * @param makeNonce In place of section 4.1's, see `NonceMaker`.
    * @throws {ThresholdError} THRESHOLD_CONFIG for a key that does not sign.
    */
-  constructor(share: KeyShare, next: number, memo: CommitmentMemo = new CommitmentMemo(), makeNonce?: NonceMaker) {
+  constructor(share: KeyShare, next: number, memo: CommitmentMemo = new CommitmentMemo()) {
     if (share.publicKey.suite !== 'ed25519') fail('THRESHOLD_CONFIG', `a key of ${share.publicKey.suite} does not sign`)
     if (!Number.isInteger(next) || next < 0) fail('THRESHOLD_VALUE', 'a number of nonces is a whole number, 0 or more')
     this.#share = share
     this.#next = next
     this.#memo = memo
-    this.#makeNonce = makeNonce
   }
 
   get stock(): number {
@@ -97,7 +94,7 @@ export class Signer {
     const { publicKey, index, secret } = this.#share
     const first = this.#next
     const commitments = Array.from({ length: count }, (_, i) => {
-      const pair = new NoncePair(random.subarray(i * NONCE_RANDOM_BYTES, (i + 1) * NONCE_RANDOM_BYTES), secret, this.#makeNonce)
+      const pair = new NoncePair(random.subarray(i * NONCE_RANDOM_BYTES, (i + 1) * NONCE_RANDOM_BYTES), secret)
       this.#stock.set(first + i, pair)
       this.#memo.add(pair.commitment)
       return pair.commitment
@@ -138,7 +135,8 @@ export class Signer {
       pair = this.#take(decoded)
       const { message, commitments } = decoded
       const digest = digestOf(request)
-      const context = this.#memo.contextOf(bytesToHex(digest), () => signingContext(publicKey, message, commitments))
+      const own = { index, nonces: pair }
+      const context = this.#memo.contextOf(bytesToHex(digest), () => signingContext(publicKey, message, commitments, own))
       const share = signShare(context, this.#share, pair)
       return [{ kind: 'send', body: encodeSignatureShare(publicKey, { request: digest, index, share }) }]
     } catch (error) {

@@ -1,11 +1,11 @@
 /**
  * What signers and a coordinator say to each other.
  *
- *     commitments    = opening(key) index(2) first(4) count(1) (hiding hidingX(32) binding bindingX(32))*
- *     request        = opening(key) length(4) message count(1) (index(2) number(4) hiding hidingX(32) binding bindingX(32))*
+ *     commitments    = opening(key) index(2) first(4) count(1) (hiding binding)*
+ *     request        = opening(key) length(4) message count(1) (index(2) number(4) hiding binding)*
  *     signatureShare = opening(key) request(32) index(2) share(32)
  *
- * `hiding` and `binding` are elements, 32 bytes each, with their x coordinates: finding these takes a square root each, checking them does not.
+ * `hiding` and `binding` are elements, 32 bytes each.
  * `number` counts a signer's pairs of nonces within an epoch; a share names the SHA-256 of its request.
  */
 import { sha256 } from '@noble/hashes/sha2.js'
@@ -108,21 +108,16 @@ export class CommitmentMemo {
   }
 }
 
-function nameOf({ hidingBytes, hidingX, bindingBytes, bindingX }: EncodedCommitment): string {
-  return [hidingBytes, hidingX, bindingBytes, bindingX].map(bytesToHex).join('')
+function nameOf({ hidingBytes, bindingBytes }: EncodedCommitment): string {
+  return bytesToHex(hidingBytes) + bytesToHex(bindingBytes)
 }
 
-function writeCommitment(writer: Writer, { hidingBytes, hidingX, bindingBytes, bindingX }: EncodedCommitment): void {
-  writer.fixed(hidingBytes).fixed(hidingX).fixed(bindingBytes).fixed(bindingX)
+function writeCommitment(writer: Writer, { hidingBytes, bindingBytes }: EncodedCommitment): void {
+  writer.fixed(hidingBytes).fixed(bindingBytes)
 }
 
 function readCommitment(reader: Reader): EncodedCommitment {
-  return {
-    hidingBytes: reader.fixed(ELEMENT_BYTES),
-    hidingX: reader.fixed(ELEMENT_BYTES),
-    bindingBytes: reader.fixed(ELEMENT_BYTES),
-    bindingX: reader.fixed(ELEMENT_BYTES),
-  }
+  return { hidingBytes: reader.fixed(ELEMENT_BYTES), bindingBytes: reader.fixed(ELEMENT_BYTES) }
 }
 
 export function digestOf(request: Uint8Array): Uint8Array {
@@ -166,7 +161,7 @@ export function splitCommitments(publicKey: PublicKey, body: Uint8Array): readon
   const first = reader.u32()
   const count = reader.count(1, BATCH_MAX)
   if (first + count - 1 > NUMBER_MAX) fail('THRESHOLD_LIMIT', 'numbers beyond 2^32')
-  const pairs = Array.from({ length: count }, () => reader.fixed(4 * ELEMENT_BYTES))
+  const pairs = Array.from({ length: count }, () => reader.fixed(2 * ELEMENT_BYTES))
   reader.end()
   return pairs.map((pair, i) =>
     new Writer('commitments', publicKey.id)

@@ -16,7 +16,11 @@ import {
   type Secret,
   step,
 } from '@ringwall/threshold'
+import { loadSodium } from '@ringwall/threshold/sodium'
 import type { BoardEvent, CeremonyOutcome, CeremonyTask, FromCeremonyThread, ToCeremonyThread } from './ceremony-messages.ts'
+
+// Before the first task is taken: tasks wait for it.
+await loadSodium()
 
 const port = parentPort!
 const memo = new CeremonyMemo()

@@ -199,7 +199,7 @@ export class SigningService {
       }
     } finally {
       this.#minting -= 1
-      if (this.#target > STOCK_IDLE && !this.#isStocked(this.#target / 2)) void this.#restock(BATCH_MAX)
+      if (this.#target > STOCK_IDLE && this.#isShortOf(this.#target / 2)) void this.#restock(BATCH_MAX)
     }
     this.counts.failed += 1
     const { threshold } = this.#publicKey
@@ -387,13 +387,19 @@ export class SigningService {
     this.#recent *= 0.84
     // A node without a share signs for its own clients only: what nobody asks for is not kept ready, and its thread ends.
     if (this.#share === undefined && this.#recent < RECENT_LEAST) return
-    if (!this.#isStocked(this.#target / 2 + 1)) void this.#restock(BATCH_MAX)
+    if (this.#isShortOf(this.#target / 2 + 1)) void this.#restock(BATCH_MAX)
   }
 
   /** Do the threshold's number of signers have so many pairs each? */
   #isStocked(pairs: number): boolean {
     const { threshold = 0 } = this.#publicKey ?? {}
     return Object.values(this.#stock).filter((held) => held >= pairs).length >= threshold
+  }
+
+  /** Also of its own pairs, which go first: a signature that this node has no share in costs it as much again. */
+  #isShortOf(pairs: number): boolean {
+    const { self } = this.#options
+    return !this.#isStocked(pairs) || (this.#share !== undefined && !this.#accused.has(self) && (this.#stock[self] ?? 0) < pairs)
   }
 
   /** Asks those who are short for more, up to the target. */

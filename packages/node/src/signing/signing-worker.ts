@@ -15,14 +15,16 @@ import {
   splitCommitments,
   ThresholdError,
 } from '@ringwall/threshold'
+import { loadSodium } from '@ringwall/threshold/sodium'
 import { verifySignature } from '../keys.ts'
-import { nativeNonceMaker } from './nonce-maker.ts'
 import type { CoordinatorWish, FromThread, ThreadAnswer, ThreadTask, ToThread } from './thread-messages.ts'
+
+// Before the first task is taken: tasks wait for it.
+await loadSodium()
 
 const port = parentPort!
 /** Its node's name. */
 const { self } = workerData as { readonly self: string }
-const makeNonce = nativeNonceMaker()
 const URGENT: ReadonlySet<ThreadTask['kind']> = new Set(['key', 'share', 'sign', 'begin', 'share-of', 'refused'])
 const DONE: ThreadAnswer = { kind: 'done', wishes: [] }
 const MEMO_ENTRIES = 4_096
@@ -162,7 +164,7 @@ function perform(task: ThreadTask): ThreadAnswer {
 function signerFor(held: Key, coordinator: string, first: number): Signer | undefined {
   let signer = held.signers.get(coordinator)
   if (signer === undefined && held.share !== undefined) {
-    signer = new Signer(held.share, first, held.memo, makeNonce)
+    signer = new Signer(held.share, first, held.memo)
     held.signers.set(coordinator, signer)
   }
   return signer

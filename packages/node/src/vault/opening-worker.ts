@@ -1,7 +1,11 @@
 /** The thread that has this node's share of the sealing key, and does the arithmetic of openings: a millisecond each. It decides nothing. */
 import { parentPort } from 'node:worker_threads'
 import { evaluationPoint, KeyShare, makeBarePartial, makePartial, readCapsule, verifyCapsule } from '@ringwall/threshold'
+import { loadSodium } from '@ringwall/threshold/sodium'
 import type { FromOpeningThread, OpeningAnswer, OpeningTask, OpeningWork, ToOpeningThread } from './opening-messages.ts'
+
+// Before the first task is taken: tasks wait for it.
+await loadSodium()
 
 const port = parentPort!
 let share: KeyShare | undefined
