@@ -1,7 +1,8 @@
 /**
  * `npm run e2e:acme`: two nodes of one ring get certificates from Pebble, which refuses a fifth of all nonces and wants an account named. Its
  * validations by HTTP always meet one of them and those by TLS the other, so that each proves names for the other; one of them takes
- * traffic by two threads. Then a renewal, at the time that the server says, while requests go on.
+ * traffic by two threads. Then a renewal, at the time that the server says, while requests go on. Then a wildcard, proven by records that BIND
+ * is told to have.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -16,6 +17,7 @@ import { isSealedFile } from '@ringwall/store'
 import { provisionRing, writeNodeConfigs } from '../packages/node/src/local/provision.ts'
 import { makePair, writePair } from '../packages/proxy/src/test-certificates.ts'
 import { freePorts } from '../tools/free-ports.ts'
+import { startBind, whyNoBind } from './bind.ts'
 import { EXTERNAL_ACCOUNT, startPebble, whyNoPebble } from './pebble.ts'
 
 const NODE_MAIN = resolve(import.meta.dirname, '../packages/node/src/main.ts')
@@ -239,4 +241,75 @@ async function main(): Promise<void> {
   }
 }
 
+/** A node of its own, whose names are proven in DNS. */
+async function wildcards(): Promise<void> {
+  const reason = whyNoPebble() ?? whyNoBind()
+  if (reason !== undefined) {
+    process.stdout.write(`skipped: ${reason}\n`)
+    return
+  }
+  const root = mkdtempSync(join(tmpdir(), 'ringwall-acme-dns-'))
+  const roots = writePair(root, 'pebble', await makePair(['localhost']))
+  const [traffic, admin, fabric] = (await freePorts(3)) as [number, number, number]
+  const record = '_acme-challenge.acme.test'
+  const bind = await startBind(join(root, 'bind'), 'acme.test', [record])
+  const pebble = await startPebble({ folder: root, files: roots, httpPort: 1, tlsPort: 1, blocked: [], dnsServer: bind.server })
+  const node = { id: 'n1', region: 'eu', traffic, admin, fabric, configFile: join(root, 'n1', 'node.yaml') }
+  provisionRing(
+    root,
+    [node],
+    {
+      text: 'version: 1\nservices:\n  app:\n    upstreams: [{ url: "http://127.0.0.1:9" }]\n    waf: { mode: "off" }\n',
+      file: 'policy',
+    },
+    Date.now(),
+  )
+  const keyFile = join(root, 'account.key')
+  writeFileSync(keyFile, `${EXTERNAL_ACCOUNT.key}\n`, { mode: 0o600 })
+  const acme = {
+    directory: pebble.directory,
+    agreeToTerms: true,
+    dns: { server: bind.server, keyFile: bind.keyFile },
+    externalAccount: { id: EXTERNAL_ACCOUNT.id, keyFile },
+    roots: roots.certificate,
+  }
+  // The second is not for the key to prove.
+  const listeners = [
+    { address: `127.0.0.1:${traffic}`, tls: { acme: ['*.acme.test', 'acme.test'] } },
+    { address: '127.0.0.1:0', tls: { acme: ['*.inner.acme.test'] } },
+  ]
+  writeNodeConfigs(root, [{ ...node, listeners }], () => `acme: ${JSON.stringify(acme)}\n`)
+  const child = spawn(process.execPath, [...FLAGS, NODE_MAIN, '--config', node.configFile], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let said = ''
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk) => {
+      said += chunk
+    })
+  try {
+    const ca = await pebble.root()
+    let seen: Seen | undefined
+    const ms = await eventually('a wildcard', async () => (seen = await visit(traffic, 'any.acme.test', ca)).verified)
+    check(
+      'DNS-01, a wildcard and its name',
+      seen!.names === 'DNS:*.acme.test, DNS:acme.test',
+      `${seen!.names}, ${(ms / 1_000).toFixed(1)} s`,
+    )
+    check('the name itself is served by it', (await visit(traffic, 'acme.test', ca)).verified)
+    await eventually('no record left', async () => (await bind.texts(record)).length === 0)
+    check('no record is left', true)
+    await eventually('the refusal to be told', () => said.includes('no certificate for *.inner.acme.test'))
+    const line = said.split('\n').find((each) => each.includes('no certificate for *.inner')) ?? ''
+    check('what the key may not change is said', line.includes('REFUSED'), line.slice(line.indexOf('no certificate')))
+  } catch (error) {
+    process.stdout.write(`BAD  ${(error as Error).message}\n${said.slice(-3_000)}\n`)
+    process.exitCode = 1
+  } finally {
+    child.kill('SIGKILL')
+    pebble.stop()
+    bind.stop()
+    rmSync(root, { recursive: true, force: true })
+  }
+}
+
 await main()
+await wildcards()

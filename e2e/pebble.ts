@@ -39,6 +39,8 @@ export interface PebbleOptions {
   readonly httpPort: number
   readonly tlsPort: number
   readonly blocked: readonly string[]
+  /** Whom it asks for names, `ADDRESS:PORT`; unless given, every name is this machine. */
+  readonly dnsServer?: string
 }
 
 export interface Pebble {
@@ -50,7 +52,7 @@ export interface Pebble {
   stop(): void
 }
 
-export async function startPebble({ folder, files, httpPort, tlsPort, blocked }: PebbleOptions): Promise<Pebble> {
+export async function startPebble({ folder, files, httpPort, tlsPort, blocked, dnsServer }: PebbleOptions): Promise<Pebble> {
   const [port, management, dns] = (await freePorts(3)) as [number, number, number]
   const config = join(folder, 'pebble.json')
   const pebble = {
@@ -69,12 +71,12 @@ export async function startPebble({ folder, files, httpPort, tlsPort, blocked }:
     profiles: { default: { description: 'for tests', validityPeriod: 7_776_000 } },
   }
   writeFileSync(config, JSON.stringify({ pebble }))
-  // Every name is this machine.
+  const asked = dnsServer ?? `127.0.0.1:${dns}`
   const names = ['-dnsserver', `127.0.0.1:${dns}`, '-defaultIPv4', '127.0.0.1', '-defaultIPv6', '']
   const none = ['-http01', '', '-https01', '', '-tlsalpn01', '', '-doh', '', '-management', '']
   const children: ChildProcess[] = [
     spawn(join(FOLDER, 'pebble-challtestsrv'), [...names, ...none], { stdio: 'ignore' }),
-    spawn(join(FOLDER, 'pebble'), ['-config', config, '-strict', '-dnsserver', `127.0.0.1:${dns}`], {
+    spawn(join(FOLDER, 'pebble'), ['-config', config, '-strict', '-dnsserver', asked], {
       stdio: 'ignore',
       // Every fifth nonce is refused, so that refusals are met.
       env: { ...process.env, PEBBLE_VA_NOSLEEP: '1', PEBBLE_WFE_NONCEREJECT: '20' },

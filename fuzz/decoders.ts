@@ -86,6 +86,7 @@ import { formatTraceparent, parseTraceparent, parseTracestate } from '../package
 import { parseCookies } from '../packages/waf/src/body/cookies.ts'
 import { parseRequestBody } from '../packages/waf/src/body/request-body.ts'
 import { bytesToText } from '../packages/waf/src/bytes.ts'
+import { DETECTION_DECODERS } from './detection-decoders.ts'
 import { LISTENER_DECODERS } from './listener-decoders.ts'
 import type { Material } from './mutator.ts'
 
@@ -976,4 +977,5 @@ export const DECODERS: readonly Decoder[] = [
   nodeConfig,
   rules,
   ...LISTENER_DECODERS,
+  ...DETECTION_DECODERS,
 ]

@@ -94,7 +94,6 @@ const badListeners: readonly [string, string, RegExp][] = [
   ['both forms', '{address: "a:1", tls: {certificate: a, key: b, certificates: [{certificate: a, key: b}]}}', /has both/],
   ['TLS 1.1', '{address: "a:1", tls: {certificate: a, key: b, minVersion: "1.1"}}', /minVersion: expected "1\.2" or "1\.3"/],
   ['acme without acme', '{address: "a:1", tls: {acme: [www.example.org]}}', /tls\.acme needs acme: \{ agreeToTerms: true \}/],
-  ['a wildcard by acme', '{address: "a:1", tls: {acme: ["*.example.org"]}}', /a wildcard needs a proof in DNS/],
   ['a name twice by acme', '{address: "a:1", tls: {acme: [a.b, a.b]}}', /names a host twice/],
   [
     'a host name that is none',
@@ -178,9 +177,35 @@ test('certificates by ACME are files of the node’s own, beside given ones', ()
     ['acme: {}', /node\.yaml:7:7: acme\.agreeToTerms: must be true/],
     ['acme: {agreeToTerms: true, directory: "http://a/"}', /acme\.directory: expected the https address/],
     ['acme: {agreeToTerms: true, contact: nobody}', /acme\.contact: expected one mail address/],
-    ['acme: {agreeToTerms: true, challenges: [dns-01]}', /acme\.challenges\.0/],
+    ['acme: {agreeToTerms: true, challenges: [dns-02]}', /acme\.challenges\.0/],
+    ['acme: {agreeToTerms: true, challenges: [dns-01]}', /acme\.challenges: dns-01 needs acme\.dns/],
+    [
+      'acme: {agreeToTerms: true, challenges: [http-01], dns: {server: 192.0.2.53, keyFile: k}}',
+      /acme\.challenges: acme\.dns is for dns-01/,
+    ],
+    ['acme: {agreeToTerms: true, dns: {server: 999.0.2.53, keyFile: k}}', /acme\.dns\.server: expected an IP address/],
+    [
+      'acme: {agreeToTerms: true, dns: {server: 192.0.2.53, keyFile: k, zone: Example.org}}',
+      /acme\.dns\.zone: expected a domain/,
+    ],
   ] as const)
     assert.throws(() => parseNodeConfig(text(given, '{acme: [a.b]}'), '/etc/node.yaml'), message)
+  for (const [server, expected] of [
+    ['192.0.2.53', { host: '192.0.2.53', port: 53 }],
+    ['192.0.2.53:5353', { host: '192.0.2.53', port: 5353 }],
+    ['"[2001:db8::53]"', { host: '2001:db8::53', port: 53 }],
+    ['"[2001:db8::53]:54"', { host: '2001:db8::53', port: 54 }],
+  ] as const) {
+    const byDns = text(`acme: {agreeToTerms: true, dns: {server: ${server}, keyFile: k}}`, '{acme: ["*.a.b"]}')
+    const { acme: settings } = parseNodeConfig(byDns, '/etc/node.yaml')
+    assert.deepEqual(settings!.dns, { server: expected, keyFile: '/etc/k', zone: undefined })
+    assert.deepEqual(settings!.challenges, ['dns-01'])
+    assert.match(settings!.certificates[0]!.file, /\/_\.a\.b-[0-9a-f]{12}\.pem$/)
+  }
+  assert.throws(
+    () => parseNodeConfig(text('acme: {agreeToTerms: true}', '{acme: ["*.a.b"]}'), 'node.yaml'),
+    /tls\.acme has \*\.a\.b: a wildcard needs a proof in DNS, by acme\.dns/,
+  )
   assert.throws(
     () => parseNodeConfig(text('acme: {agreeToTerms: true}', '{certificate: c, key: k}'), 'node.yaml'),
     /acme: no listener wants a certificate/,

@@ -1,5 +1,6 @@
 /** The configuration of one node: `node.yaml`. Paths in it are relative to the file. */
 import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
 import { type Document, LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
@@ -25,6 +26,11 @@ const KEPT = {
   full: { requestBytes: 16_777_216, cacheBytes: 67_108_864 },
   edge: { requestBytes: 1_048_576, cacheBytes: 4_194_304 },
 } as const
+
+const DnsServer = z
+  .string()
+  .regex(/^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\])(:\d{1,5})?$/, 'expected ADDRESS or ADDRESS:PORT')
+  .refine((text) => isIP(/^\[?([^\]]*?)(?:\]|$|:\d+$)/.exec(text)?.[1] ?? '') !== 0, 'expected an IP address')
 
 const Schema = z.strictObject({
   format: z.literal('ringwall/node/1'),
@@ -112,10 +118,7 @@ const Schema = z.strictObject({
   /** MMDB files that know countries or autonomous systems of addresses. */
   places: z.array(z.string().min(1)).max(8).optional(),
   /** Who is asked for the names of bots; the system's resolvers unless given. */
-  dnsServers: z
-    .array(z.string().regex(/^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\])(:\d{1,5})?$/, 'expected ADDRESS or ADDRESS:PORT'))
-    .max(8)
-    .optional(),
+  dnsServers: z.array(DnsServer).max(8).optional(),
   /** Certificates for public names, for listeners that say `tls.acme`. */
   acme: z
     .strictObject({
@@ -131,10 +134,20 @@ const Schema = z.strictObject({
         .optional(),
       agreeToTerms: z.literal(true, 'must be true: the server’s terms of service are for you to agree to'),
       challenges: z
-        .array(z.enum(['tls-alpn-01', 'http-01']))
+        .array(z.enum(['tls-alpn-01', 'http-01', 'dns-01']))
         .min(1)
-        .max(2)
-        .default(['tls-alpn-01', 'http-01']),
+        .max(3)
+        .optional(),
+      dns: z
+        .strictObject({
+          server: DnsServer,
+          keyFile: z.string().min(1),
+          zone: z
+            .string()
+            .regex(/^(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*$/, 'expected a domain name in lower case, such as example.org')
+            .optional(),
+        })
+        .optional(),
       externalAccount: z.strictObject({ id: z.string().min(1).max(1_024), keyFile: z.string().min(1) }).optional(),
       roots: z.string().min(1).optional(),
     })
@@ -301,6 +314,8 @@ export interface NodeConfig {
   readonly keepBlocks: number | undefined
 }
 
+const withPort = (address: string, port: number): string => (/\d:\d+$|\]:\d+$/.test(address) ? address : `${address}:${port}`)
+
 /** @throws {StartError} `CONFIG_INVALID`, naming file, line and column of the first problem, and how many more there are. */
 export function parseNodeConfig(text: string, file: string): NodeConfig {
   const lines = new LineCounter()
@@ -329,6 +344,19 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     return refuse([{ path: ['listen', 'traffic'], message: 'tls.acme needs acme: { agreeToTerms: true } beside listen' }])
   if (wanted.length === 0 && data.acme !== undefined)
     return refuse([{ path: ['acme'], message: 'no listener wants a certificate: name hosts in its tls.acme' }])
+  const challenges = data.acme?.challenges ?? (data.acme?.dns === undefined ? ['tls-alpn-01', 'http-01'] : ['dns-01'])
+  const byDns = challenges.includes('dns-01')
+  if (byDns && data.acme?.dns === undefined)
+    return refuse([
+      { path: ['acme', 'challenges'], message: 'dns-01 needs acme.dns: a name server that takes updates, and a key' },
+    ])
+  if (!byDns && data.acme?.dns !== undefined)
+    return refuse([{ path: ['acme', 'challenges'], message: 'acme.dns is for dns-01, which is not among them' }])
+  const wildcard = wanted.flatMap(({ names }) => names).find((name) => name.startsWith('*.'))
+  if (wildcard !== undefined && !byDns)
+    return refuse([
+      { path: ['listen', 'traffic'], message: `tls.acme has ${wildcard}: a wildcard needs a proof in DNS, by acme.dns` },
+    ])
   for (const [index, name] of (data.taxii?.share ?? []).entries())
     if (!data.indicators.some((one) => one.name === name))
       return refuse([{ path: ['taxii', 'share', index], message: `indicators has no set ${name}` }])
@@ -372,10 +400,15 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     acme: data.acme && {
       directory: data.acme.directory,
       contact: data.acme.contact,
-      challenges: data.acme.challenges,
+      challenges,
       external: data.acme.externalAccount && {
         id: data.acme.externalAccount.id,
         keyFile: at(data.acme.externalAccount.keyFile),
+      },
+      dns: data.acme.dns && {
+        server: parseHostPort(withPort(data.acme.dns.server, 53), `${file}: acme.dns.server`),
+        keyFile: at(data.acme.dns.keyFile),
+        zone: data.acme.dns.zone,
       },
       rootsFile: data.acme.roots === undefined ? undefined : at(data.acme.roots),
       certificates: wanted,

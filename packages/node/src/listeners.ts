@@ -46,11 +46,7 @@ const Tls = z
     certificate: File.optional(),
     key: File.optional(),
     certificates: z.array(Pair).min(1).max(CERTIFICATES_MAX).optional(),
-    acme: z
-      .array(HostName.refine((name) => !name.startsWith('*.'), 'a wildcard needs a proof in DNS, which nodes do not have'))
-      .min(1)
-      .max(ACME_NAMES_MAX)
-      .optional(),
+    acme: z.array(HostName).min(1).max(ACME_NAMES_MAX).optional(),
     unknownNames: z.enum(['first', 'refuse']).default('first'),
     minVersion: z.enum(['1.2', '1.3'], 'expected "1.2" or "1.3", in quotes').default('1.2'),
     hsts: Hsts.optional(),

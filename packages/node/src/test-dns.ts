@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import type { TestContext } from 'node:test'
 
-const TYPES = { A: 1, PTR: 12, AAAA: 28 } as const
+const TYPES = { A: 1, NS: 2, SOA: 6, PTR: 12, TXT: 16, AAAA: 28 } as const
 
 export interface TestDns {
   /** For `dnsServers`. */
@@ -13,7 +13,7 @@ export interface TestDns {
   readonly asked: readonly string[]
 }
 
-/** @param records By type and name, such as `A crawl.example.com`: values, or undefined for no answer at all. */
+/** @param records By type and name, such as `A crawl.example.com`: values, or undefined for no answer at all. They may change meanwhile. */
 export async function testDns(
   t: TestContext,
   records: Readonly<Record<string, readonly string[] | undefined>>,
@@ -57,6 +57,9 @@ function dataOf(type: number, value: string): Buffer {
   if (type === TYPES.A) return Buffer.from(value.split('.').map(Number))
   if (type === TYPES.AAAA)
     return Buffer.from(value.split(':').flatMap((word) => [Number.parseInt(word, 16) >> 8, Number.parseInt(word, 16) & 255]))
+  if (type === TYPES.TXT) return Buffer.from(`${String.fromCharCode(value.length)}${value}`, 'latin1')
   const labels = value.split('.').flatMap((label) => [Buffer.of(label.length), Buffer.from(label)])
-  return Buffer.concat([...labels, Buffer.of(0)])
+  const name = Buffer.concat([...labels, Buffer.of(0)])
+  // Who is responsible, and five numbers that nobody here asks for.
+  return type === TYPES.SOA ? Buffer.concat([name, name, Buffer.alloc(20)]) : name
 }

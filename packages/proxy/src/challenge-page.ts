@@ -3,9 +3,9 @@
  * loads nothing, and its policy lets it do nothing but what it does.
  */
 import { hash } from 'node:crypto'
-import { STATUS_CODES } from 'node:http'
 import { CHALLENGE_PATH, type GrantedPass, PASS_COOKIE, SOLUTION_FIELD } from '@ringwall/guard'
 import { WORK_BLOCK_BYTES } from './challenges.ts'
+import { nodeHttp } from './node-http.ts'
 import type { Refusal } from './refusal.ts'
 
 /** In a thread of its own, so that the page stays alive. Each takes every `step`th number. */
@@ -111,7 +111,7 @@ export function challengeAnswer(challenged: Challenged): Refusal {
   headers.push('vary', 'accept, cookie')
   if (retryAfterS !== undefined) headers.push('retry-after', String(Math.max(1, Math.ceil(retryAfterS))))
   if (asker === 'program') {
-    const title = STATUS_CODES[status] ?? 'Error'
+    const title = nodeHttp.STATUS_CODES[status] ?? 'Error'
     const detail = `A proof of work is asked for, which browsers do. Open ${CHALLENGE_PATH} in a browser, then ask again.`
     const body = `${JSON.stringify({ type: 'about:blank', title, status, detail, requestId, code: 'challenge' })}\n`
     return { headers: ['content-type', 'application/problem+json', 'content-length', String(body.length), ...headers], body }

@@ -1,7 +1,7 @@
 /** What a client sees when we answer ourselves: the status and the request id, nothing of the rule that refused it. */
-import { STATUS_CODES } from 'node:http'
 import type { Budget } from '@ringwall/guard'
 import { httpDate } from './forward-head.ts'
+import { nodeHttp } from './node-http.ts'
 
 /** Both ways in which a token comes (RFC 6750 section 3, RFC 9449 section 7.1). */
 const CHALLENGE = 'Bearer, DPoP algs="EdDSA ES256 ES384"'
@@ -27,7 +27,7 @@ export function refusal(
     readonly location?: string | undefined
   },
 ): Refusal {
-  const title = STATUS_CODES[status] ?? 'Error'
+  const title = nodeHttp.STATUS_CODES[status] ?? 'Error'
   const body = options.jsonWanted
     ? `${JSON.stringify({ type: 'about:blank', title, status, requestId, code: options.code })}\n`
     : `${status} ${title}\nrequest id: ${requestId}\n${options.code === undefined ? '' : `code: ${options.code}\n`}`
@@ -63,7 +63,7 @@ export function refusalText(status: number, requestId: string, code?: string): s
 }
 
 export function statusLine(status: number): string {
-  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Error'}\r\ndate: ${httpDate(Date.now())}\r\n`
+  return `HTTP/1.1 ${status} ${nodeHttp.STATUS_CODES[status] ?? 'Error'}\r\ndate: ${httpDate(Date.now())}\r\n`
 }
 
 /** @param headers Names and values in turn. */

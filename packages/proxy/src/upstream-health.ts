@@ -2,9 +2,10 @@
  * Asks upstreams how they are: one GET each, over a connection of its own, at the interval that the policy says give or take
  * a tenth, so that the nodes of a ring do not ask in step. What they answer, the upstream itself weighs.
  */
-import { request as httpRequest, type IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { isIP } from 'node:net'
+import { nodeHttp } from './node-http.ts'
 import type { Upstream } from './upstream.ts'
 
 /** Checks under way at a time, over all upstreams; others wait their turn. */
@@ -69,7 +70,7 @@ export class HealthChecks {
       // Not by the Host header: the certificate is the upstream's own.
       ...(secure && isIP(host) === 0 ? { servername: host } : {}),
     }
-    const request = (secure ? httpsRequest : httpRequest)(options)
+    const request = (secure ? httpsRequest : nodeHttp.request)(options)
     let over = false
     const end = (): boolean => {
       if (over) return false

@@ -1,6 +1,7 @@
 export { accessKeyPublic, accessKeySigner, makeAccessKey } from './access-key.ts'
 export { ErasureCode, isShard, SHARDS_MAX, type ShardProof, ShardTree } from './erasure.ts'
 export { VaultError, type VaultErrorCode } from './errors.ts'
+export { copyBytes, giveBack, wipe } from './memory.ts'
 export {
   BlobShape,
   blobKey,

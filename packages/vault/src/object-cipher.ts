@@ -10,6 +10,7 @@
  */
 import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto'
 import { VaultError } from './errors.ts'
+import { copyBytes, giveBack, wipe } from './memory.ts'
 
 export const OBJECT_SEGMENT_BYTES = 4_194_304
 export const OBJECT_TAG_BYTES = 16
@@ -32,7 +33,7 @@ function nonceOf(number: number, isLast: boolean): Buffer {
  * What is encrypted and decrypted at a time: little enough to stay in a core's cache, and small enough that the allocator has it at hand. Memory
  * that is touched for the first time costs more than the cipher does.
  */
-const RUN_BYTES = 65_536
+const RUN_BYTES = 32_768
 
 /** Bytes one after the other over several pieces. */
 class Row {
@@ -48,7 +49,7 @@ class Row {
     for (let from = 0; from < bytes.length; ) {
       const target = this.#next()
       const count = Math.min(bytes.length - from, target.length)
-      target.set(bytes.subarray(from, from + count))
+      copyBytes(bytes, target, 0, from, from + count)
       this.#at += count
       from += count
     }
@@ -92,7 +93,11 @@ export function sealObjectSegment(
 ): void {
   const cipher = createCipheriv(CIPHER, key, nonceOf(number, isLast)).setAAD(about)
   const row = new Row(pieces)
-  for (let at = 0; at < plain.length; at += RUN_BYTES) row.put(cipher.update(plain.subarray(at, at + RUN_BYTES)))
+  for (let at = 0; at < plain.length; at += RUN_BYTES) {
+    const run = cipher.update(plain.subarray(at, at + RUN_BYTES))
+    row.put(run)
+    giveBack(run)
+  }
   row.put(cipher.final())
   row.put(cipher.getAuthTag())
   row.fillUp()
@@ -121,7 +126,10 @@ export function openObjectSegment(
   const row = new Row(pieces)
   for (let at = 0; at < length; ) {
     const run = row.take(Math.min(RUN_BYTES, length - at))
-    plain.set(decipher.update(run), at)
+    const opened = decipher.update(run)
+    copyBytes(opened, plain, at)
+    wipe(opened)
+    giveBack(opened)
     at += run.length
   }
   const tag = Buffer.alloc(OBJECT_TAG_BYTES)
@@ -133,7 +141,7 @@ export function openObjectSegment(
   try {
     decipher.setAuthTag(tag).final()
   } catch {
-    plain.fill(0)
+    wipe(plain)
     throw new VaultError('VAULT_CORRUPT', `segment ${number} of the object was changed, or is of another one`)
   }
 }

@@ -64,7 +64,7 @@ export const ANCHORED_CHARS_MAX = 131_072
 export const WORK_CHARS_MAX = 24_000_000
 
 /** Work after which an inspection in slices gives others their turn. */
-export const SLICE_WORK_CHARS = 1_500_000
+export const SLICE_WORK_CHARS = 1_000_000
 
 /** Bytes of a body of which all that a stretch of rules wants to know takes less than a slice. */
 export const SLICE_STRETCH_BYTES = 16_384

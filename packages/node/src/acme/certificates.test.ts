@@ -27,6 +27,7 @@ function scene(t: TestContext, more: Partial<AcmeConfig> = {}) {
     contact: undefined,
     challenges: ['http-01'],
     external: undefined,
+    dns: undefined,
     rootsFile: undefined,
     certificates: [{ names: NAMES, file }],
     ...more,

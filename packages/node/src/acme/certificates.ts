@@ -8,9 +8,12 @@ import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { type DiskSeal, makeDirectory, readFileSealed, writeFileSealed } from '@ringwall/store'
 import { z } from 'zod'
+import type { HostPort } from '../address.ts'
 import { StartError } from '../errors.ts'
 import type { Seal } from '../signing/sealed-file.ts'
-import { AcmeClient, AcmeError, type ChallengeType, type ExternalAccount } from './client.ts'
+import { AcmeClient, AcmeError, type ChallengeType, type ExternalAccount, type Proof } from './client.ts'
+import { DnsProofs } from './dns-proofs.ts'
+import { parseTsigKey, type TsigKey } from './dns-update.ts'
 import { acmeHttp } from './https.ts'
 import { newKey, type Proofs } from './proofs.ts'
 import { certificateRequest, isPlaceholder, placeholder, renewalName } from './x509.ts'
@@ -39,6 +42,8 @@ export interface AcmeConfig {
   readonly contact: string | undefined
   readonly challenges: readonly ChallengeType[]
   readonly external: { readonly id: string; readonly keyFile: string } | undefined
+  /** Where and by which key records are changed, for `dns-01`; the zone is asked for unless named. */
+  readonly dns: { readonly server: HostPort; readonly keyFile: string; readonly zone: string | undefined } | undefined
   /** PEM of who vouches for the server. */
   readonly rootsFile: string | undefined
   readonly certificates: readonly ManagedCertificate[]
@@ -49,7 +54,7 @@ export function certificateFile(folder: string, directory: string, names: readon
   const digest = createHash('sha256')
     .update(JSON.stringify([directory, [...names].sort()]))
     .digest('hex')
-  return join(folder, `${names[0]}-${digest.slice(0, 12)}.pem`)
+  return join(folder, `${names[0]!.replace('*', '_')}-${digest.slice(0, 12)}.pem`)
 }
 
 /** What a file is sealed under. */
@@ -90,6 +95,7 @@ export class AcmeCertificates {
   readonly #all: readonly Managed[]
   readonly #roots: string | undefined
   readonly #external: ExternalAccount | undefined
+  readonly #dnsProofs: DnsProofs | undefined
   readonly #stopping = new AbortController()
   readonly #random: () => number
   /** One order at a time: servers limit them. */
@@ -101,11 +107,17 @@ export class AcmeCertificates {
     options: AcmeOptions,
     roots: string | undefined,
     external: ExternalAccount | undefined,
+    dnsKey: TsigKey | undefined,
     waits: z.output<typeof Waits>,
   ) {
     this.#options = options
     this.#roots = roots
     this.#external = external
+    const { dns } = options.config
+    this.#dnsProofs =
+      dns &&
+      dnsKey &&
+      new DnsProofs({ ...dns, key: dnsKey, stop: this.#stopping.signal, warn: (line) => options.say('warn', line) })
     this.#random = options.random ?? Math.random
     this.#all = options.config.certificates.map(({ names, file }) => {
       const waiting = waits[basename(file)]
@@ -132,7 +144,8 @@ export class AcmeCertificates {
     }
     if (external !== undefined && !/^[A-Za-z0-9_-]{8,}={0,2}$/.test(external.key))
       throw new StartError('CONFIG_INVALID', `${config.external!.keyFile}: expected the key as the server gave it, base64url`)
-    const opened = new AcmeCertificates(options, roots, external, await readWaits(folder, options.disk))
+    const dnsKey = config.dns && readTsigKey(config.dns.keyFile)
+    const opened = new AcmeCertificates(options, roots, external, dnsKey, await readWaits(folder, options.disk))
     for (const one of opened.#all) {
       if ((await opened.#read(one)) !== undefined) continue
       const key = newKey()
@@ -225,10 +238,11 @@ export class AcmeCertificates {
       request: certificateRequest(one.names, key.object),
       challenges,
       replaces: current === undefined ? undefined : renewalName(current),
-      present: (proof: Parameters<Proofs['present']>[0]) => proofs.present(proof),
-      withdraw: (proof: Parameters<Proofs['withdraw']>[0]) => proofs.withdraw(proof),
+      present: (proof: Proof) => this.#proofsFor(proof).present(proof),
+      withdraw: (proof: Proof) => this.#proofsFor(proof).withdraw(proof),
     }
-    await proofs.ready(this.#stopping.signal)
+    // Other nodes have no part in a proof in DNS.
+    if (config.challenges.some((type) => type !== 'dns-01')) await proofs.ready(this.#stopping.signal)
     let client = await this.#client()
     const chain = await client.obtain(order).catch(async (error: AcmeError) => {
       if (error.type !== 'accountDoesNotExist') throw error
@@ -246,6 +260,10 @@ export class AcmeCertificates {
     one.failures = 0
     if (again) await this.#keepWaits()
     say('info', `a certificate for ${one.names.join(', ')} was obtained, valid until ${leaf.validTo}`)
+  }
+
+  #proofsFor({ type }: Proof): Pick<Proofs, 'present' | 'withdraw'> {
+    return type === 'dns-01' && this.#dnsProofs !== undefined ? this.#dnsProofs : this.#options.proofs
   }
 
   async #failed(one: Managed, error: Error): Promise<void> {
@@ -364,6 +382,13 @@ function readText(file: string, key: string): string {
       { cause },
     )
   }
+}
+
+function readTsigKey(file: string): TsigKey {
+  const key = parseTsigKey(readText(file, 'acme.dns.keyFile'))
+  if (key !== undefined) return key
+  const expected = 'key "NAME" { algorithm hmac-sha256; secret "BASE64"; }; as tsig-keygen writes it'
+  throw new StartError('CONFIG_INVALID', `${file}: expected ${expected}`)
 }
 
 async function readWaits(folder: string, disk: DiskSeal | undefined): Promise<z.output<typeof Waits>> {

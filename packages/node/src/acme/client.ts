@@ -50,13 +50,14 @@ const Challenge = z.looseObject({
 const Authorization = z.looseObject({
   status: z.enum(['pending', 'valid', 'invalid', 'deactivated', 'expired', 'revoked']),
   identifier: z.looseObject({ type: z.literal('dns'), value: z.string().max(253) }),
+  wildcard: z.boolean().default(false),
   challenges: z.array(z.unknown()).max(20).default([]),
 })
 const RenewalInfo = z.looseObject({
   suggestedWindow: z.looseObject({ start: z.string(), end: z.string() }),
 })
 
-export type ChallengeType = 'http-01' | 'tls-alpn-01'
+export type ChallengeType = 'http-01' | 'tls-alpn-01' | 'dns-01'
 
 /** Not done, and why: for people. `retryAfterMs`: how long the server wants to be left alone. */
 export class AcmeError extends Error {
@@ -73,6 +74,7 @@ export class AcmeError extends Error {
 /** What a validation is to find at a name. */
 export interface Proof {
   readonly type: ChallengeType
+  /** Of a wildcard, what stands behind the star. */
   readonly name: string
   readonly token: string
   readonly keyAuthorization: string
@@ -226,7 +228,7 @@ export class AcmeClient {
     const authorization = this.#parsed(Authorization, await this.#post(url, what, undefined), what)
     const name = authorization.identifier.value.toLowerCase()
     if (authorization.status === 'valid') return
-    if (!options.names.includes(name))
+    if (!options.names.includes(authorization.wildcard ? `*.${name}` : name))
       throw new AcmeError(`${this.#host} wants a proof for ${said({ detail: name })}, which was not asked for`)
     const offered = authorization.challenges.flatMap((each) => {
       const parsed = Challenge.safeParse(each)

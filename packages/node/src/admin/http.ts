@@ -1,11 +1,12 @@
 /** The admin listener: routing, sign-in, bounds, static files of the console. What the operations do is in `operations.ts`. */
 import { createReadStream } from 'node:fs'
 import { realpath, stat } from 'node:fs/promises'
-import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { extname, join, resolve, sep } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { nodeHttp } from '@ringwall/proxy/node-http'
 import type { HostPort } from '../address.ts'
 import { bodyWithin } from '../body-within.ts'
 import { listenOn } from '../listen-on.ts'
@@ -113,7 +114,7 @@ export class AdminServer {
   constructor(options: AdminOptions) {
     this.#options = options
     this.#routes = options.operations.map(compile)
-    this.#server = createServer(
+    this.#server = nodeHttp.createServer(
       { headersTimeout: 5_000, requestTimeout: 15_000, keepAliveTimeout: 65_000, maxHeaderSize: 16_384 },
       (request, response) => {
         void this.#serve(request, response)
@@ -211,7 +212,7 @@ export class AdminServer {
         })
       : refused
     const text = JSON.stringify(json ?? {})
-    const head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n`
+    const head = `HTTP/1.1 ${status} ${nodeHttp.STATUS_CODES[status] ?? ''}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n`
     socket.end(head + text)
   }
 

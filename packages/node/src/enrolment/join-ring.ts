@@ -14,8 +14,9 @@ import { rawPublicKey, readPrivateKey } from '../keys.ts'
 import { type RunningNode, startNode } from '../node.ts'
 
 const FABRIC_PORT = 7_081
-const TRIES_MAX = 5
-const TRY_AGAIN_MS = 1_000
+/** A whole fleet may come at once, and a node takes in only so many at a time. */
+const PATIENCE_MS = 120_000
+const TRY_AGAIN_MS = { least: 500, most: 8_000 } as const
 
 /** What may be left open: then it is as the invitation says, or by default. */
 export interface JoinWishes {
@@ -73,24 +74,32 @@ export async function becomeNode(invited: Invited, welcome: Welcome, wishes: Joi
     const entry: RingNode = { address: fabric, id, publicKey: encodeBase64url(rawPublicKey(own)), region, roles }
     const wanted: WantedNode = { node: entry, privateKey: own, ...(head === undefined ? {} : { head }) }
     // Whatever the ring has against it is heard before anything is started.
-    if (known === undefined) await askToJoin(invited, wanted, false)
+    if (known === undefined) await askPatiently(invited, wanted, false)
     const node = await startNode(config)
     // The others wait for a validator from the block on that adds it: by then it listens.
-    return { node, directory, entry, joined: joinPatiently(invited, wanted) }
+    return { node, directory, entry, joined: askPatiently(invited, wanted, true) }
   } catch (error) {
     if (known === undefined) rmSync(directory, { recursive: true, force: true })
     throw error
   }
 }
 
-async function joinPatiently(invited: Invited, wanted: WantedNode): Promise<{ readonly height: number | undefined }> {
-  for (let tried = 1; ; tried += 1) {
+/** As `askToJoin`; what another moment may answer otherwise is asked again, at moments that differ from one device to the next. */
+export async function askPatiently(
+  invited: Invited,
+  wanted: WantedNode,
+  isFinal: boolean,
+  patienceMs = PATIENCE_MS,
+): Promise<{ readonly height: number | undefined }> {
+  const untilMs = performance.now() + patienceMs
+  for (let waitMs: number = TRY_AGAIN_MS.least; ; waitMs = Math.min(TRY_AGAIN_MS.most, waitMs * 2)) {
     try {
-      return await askToJoin(invited, wanted, true)
+      return await askToJoin(invited, wanted, isFinal)
     } catch (error) {
       const { code } = error as { readonly code?: string }
-      if (tried >= TRIES_MAX || (code !== 'RING_UNREACHABLE' && code !== 'NO_QUORUM' && code !== 'RECEPTION_BUSY')) throw error
-      await new Promise((wake) => setTimeout(wake, TRY_AGAIN_MS))
+      const isPassing = code === 'RING_UNREACHABLE' || code === 'NO_QUORUM' || code === 'RECEPTION_BUSY'
+      if (!isPassing || performance.now() > untilMs) throw error
+      await new Promise((wake) => setTimeout(wake, waitMs * (0.5 + Math.random())))
     }
   }
 }

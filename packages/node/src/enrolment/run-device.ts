@@ -54,7 +54,10 @@ export async function runDevice(directory: string, wishes: DeviceWishes): Promis
 
 async function joinAsDevice(directory: string, home: string, wishes: DeviceWishes): Promise<JoiningNode> {
   const { privateKey, voucher, head } = readDeviceFolder(directory, verifySignature, Date.now())
-  const { invited, welcome } = await untilFound({ ring: voucher.ring, peers: voucher.addresses, privateKey }, wishes.domains)
+  const { invited, welcome } = await untilFound(
+    { ring: voucher.ring, peers: shuffled(voucher.addresses), privateKey },
+    wishes.domains,
+  )
   if (welcome.by !== 'device' || welcome.serial !== voucher.serial)
     throw new JoinRefused('DEVICE_UNKNOWN', `the ring knows this key, but not as the device ${voucher.serial}`)
   if (welcome.head !== head)
@@ -76,8 +79,16 @@ async function joinAsDevice(directory: string, home: string, wishes: DeviceWishe
   }
 }
 
+/** Devices of one voucher's nodes, powered on together, do not all come to the first of them. */
+function shuffled<T>(all: readonly T[]): readonly T[] {
+  return all
+    .map((one) => [Math.random(), one] as const)
+    .sort(([a], [b]) => a - b)
+    .map(([, one]) => one)
+}
+
 /** A device has nobody to start it again: it goes on looking. What the ring says is final. */
-async function untilFound(
+export async function untilFound(
   vouched: Invited,
   domains: readonly string[] | undefined,
 ): Promise<{ readonly invited: Invited; readonly welcome: Welcome }> {
@@ -86,8 +97,8 @@ async function untilFound(
       return await firstThatAnswers(vouched, () => elsewhere(vouched, domains))
     } catch (error) {
       if ((error as { readonly code?: string }).code !== 'RING_UNREACHABLE') throw error
-      process.stderr.write(`ringwall: ${(error as Error).message}; looking again in ${waitMs / 1_000} s\n`)
-      await new Promise((wake) => setTimeout(wake, waitMs))
+      process.stderr.write(`ringwall: ${(error as Error).message}; looking again in about ${waitMs / 1_000} s\n`)
+      await new Promise((wake) => setTimeout(wake, waitMs * (0.5 + Math.random())))
     }
   }
 }

@@ -1,6 +1,7 @@
 /** One request to the server of a feed: no redirects, nothing else than what is configured is asked, bounded in time and bytes. */
-import { type IncomingHttpHeaders, request as requestHttp } from 'node:http'
+import type { IncomingHttpHeaders } from 'node:http'
 import { request as requestHttps } from 'node:https'
+import { nodeHttp } from '@ringwall/proxy/node-http'
 
 export interface FeedAnswer {
   readonly status: number
@@ -26,7 +27,7 @@ export function askFeed(target: URL, { headers, ca, bytesMax, timeoutMs, signal:
     const call =
       target.protocol === 'https:'
         ? requestHttps(target, { ...options, ...(ca === undefined ? {} : { ca }), rejectUnauthorized: true })
-        : requestHttp(target, options)
+        : nodeHttp.request(target, options)
     const fail = (cause: Error): void =>
       refuse(signal.aborted ? new Error(`no answer from ${target.host} in ${timeoutMs / 1_000} s`) : cause)
     call.on('error', fail)

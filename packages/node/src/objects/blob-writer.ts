@@ -3,7 +3,7 @@
  * that fails, or holds the others up, is left out as long as enough are left; what it misses it fetches later.
  */
 import { randomBytes } from 'node:crypto'
-import { BlobShape, blobKey, type ManifestPart, OBJECT_SEGMENT_BYTES } from '@ringwall/vault'
+import { BlobShape, blobKey, copyBytes, type ManifestPart, OBJECT_SEGMENT_BYTES } from '@ringwall/vault'
 import type { DigestName } from './digests.ts'
 import type { GoingDigests, ObjectThread } from './object-thread.ts'
 import type { BodyReader } from './pour.ts'
@@ -75,7 +75,7 @@ export class BlobWriter {
     for (let at = 0; at < chunk.length; ) {
       const room = await this.#room()
       const count = Math.min(chunk.length - at, room.length)
-      room.set(chunk.subarray(at, at + count))
+      copyBytes(chunk, room, 0, at, at + count)
       this.#filled += count
       at += count
     }
@@ -97,6 +97,8 @@ export class BlobWriter {
   /** What is left of the segment that is being filled; of the next one when there is nothing left. */
   async #room(): Promise<Uint8Array> {
     if (this.#filled === OBJECT_SEGMENT_BYTES) await this.#flush()
+    // Connections stand by the time that there is something to send.
+    this.#begun().catch(() => {})
     this.#plain ??= this.#options.thread.slabs.take(this.#shape.plainBytes(this.#number), true)
     return this.#plain.bytes.subarray(this.#filled)
   }
@@ -202,23 +204,31 @@ export class BlobWriter {
       )
   }
 
+  /** Nodes that take it, by now. */
+  get parties(): readonly string[] {
+    return [...this.#sinks.values()].map(({ party }) => party)
+  }
+
   /**
-   * Resolves once it is on the disks of as many as it takes.
+   * Resolves once all of it is on its way, and it is known what of.
    *
    * @param check Is told the digests before anything is kept: what it throws ends it.
    * @throws {ObjectsUnavailable}
    */
-  async finish(check: (digests: readonly string[]) => void): Promise<StoredBlob> {
+  async finish(check: (digests: readonly string[]) => void): Promise<ManifestPart> {
     if (this.#size !== this.#options.length) throw new RangeError('less came than was said')
     await this.#flush()
     await this.#tails.at(-1)
     const digests = (await this.#digests)?.end()
     this.#digests = undefined
     check((await digests) ?? [])
+    return { blob: this.#blob, hashes: Buffer.concat(this.#hashes).toString('base64url'), size: this.#size }
+  }
+
+  /** Resolves once it is on the disks of as many as it takes. @param part What `finish` returned. @throws {ObjectsUnavailable} */
+  async commit(part: ManifestPart): Promise<StoredBlob> {
     await this.#each((sink) => sink.commit())
-    const hashes = Buffer.concat(this.#hashes).toString('base64url')
-    const parties = [...this.#sinks.values()].map(({ party }) => party)
-    return { part: { blob: this.#blob, hashes, size: this.#size }, parties }
+    return { part, parties: this.parties }
   }
 
   /** Of what is left on disks, nothing is in the ledger: scrubbing removes it. */

@@ -3,9 +3,10 @@
  * says is believed as little as what a peer says: bodies have bounds, and what shards say their hashes judge.
  */
 import { hash } from 'node:crypto'
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
+import type { Agent as HttpAgent, IncomingMessage } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { nodeHttp } from '@ringwall/proxy/node-http'
 import { bodyWithin } from '../body-within.ts'
 import { awsEncode } from '../s3/sigv4.ts'
 import { type S3Credentials, signRequest } from '../s3/sigv4-sign.ts'
@@ -83,7 +84,7 @@ export class BucketClient {
     this.#url = new URL(endpoint)
     this.#host = pathStyle ? this.#url.host : `${bucket}.${this.#url.host}`
     const settings = { keepAlive: true, maxSockets: SOCKETS_MAX }
-    this.#agent = this.#url.protocol === 'https:' ? new HttpsAgent({ ...settings, ca }) : new HttpAgent(settings)
+    this.#agent = this.#url.protocol === 'https:' ? new HttpsAgent({ ...settings, ca }) : new nodeHttp.Agent(settings)
     this.#silentMs = options.silentMsMax ?? 10_000
     this.#callMs = options.callMsMax ?? 30_000
   }
@@ -260,7 +261,7 @@ export class BucketClient {
     return new Promise((settle, refuse) => {
       const { protocol, hostname, port } = this.#url
       const host = (place.pathStyle ? hostname : `${place.bucket}.${hostname}`).replace(/^\[|\]$/g, '')
-      const send = protocol === 'https:' ? httpsRequest : httpRequest
+      const send = protocol === 'https:' ? httpsRequest : nodeHttp.request
       const options = { agent: this.#agent, method, path: target, host, port, headers: signed, timeout: this.#silentMs }
       const sending = send(options, (response) => {
         clearTimeout(late)

@@ -118,6 +118,12 @@ export interface PutSettings {
   readonly retainUntilMs: number
 }
 
+/** A manifest, and the nodes that have it on disk. */
+export interface SpreadManifest {
+  readonly bytes: Uint8Array
+  readonly stored: readonly string[]
+}
+
 export class ObjectService {
   readonly #options: ObjectServiceOptions
   readonly #secrets = new Map<string, { readonly secret: string; readonly publicKey: string; readonly untilMs: number }>()
@@ -261,13 +267,16 @@ export class ObjectService {
   }
 
   /**
-   * Agrees on a version whose blobs are stored: acknowledged when it resolves.
+   * Gives the manifest of a version to the nodes that have its shards, or are to have them: it may go beside them.
    *
-   * @throws {ObjectsUnavailable} When too few nodes, or in too few regions, have it. @throws {LedgerError}
+   * @throws {VaultError} VAULT_MALFORMED
    */
-  async commit(client: Client, draft: Draft, blobs: readonly StoredBlob[], settings: PutSettings): Promise<void> {
-    const { bucket, key, version, capsule, ciphertext } = draft
-    const parts = blobs.map(({ part }) => part)
+  async spreadManifest(
+    { bucket, key, version, capsule, ciphertext }: Draft,
+    parts: readonly ManifestPart[],
+    headers: Manifest['headers'],
+    parties: readonly string[],
+  ): Promise<SpreadManifest> {
     const { ring } = this.#options
     const layout = { data: bucket.data, shards: bucket.shards }
     const bytes = encodeManifest({
@@ -275,17 +284,35 @@ export class ObjectService {
       capsule,
       ciphertext,
       ...layout,
-      headers: settings.headers,
+      headers,
       key,
       parts,
       ring,
       version,
     })
     parseManifest(bytes)
-    const all = new Set(blobs.flatMap(({ parties }) => parties))
+    return { bytes, stored: await this.#putManifests(version, bytes, parties) }
+  }
+
+  /**
+   * Agrees on a version whose blobs are stored: acknowledged when it resolves.
+   *
+   * @param spread Its manifest, where that went beside its one blob.
+   * @throws {ObjectsUnavailable} When too few nodes, or in too few regions, have it. @throws {LedgerError}
+   */
+  async commit(
+    client: Client,
+    draft: Draft,
+    blobs: readonly StoredBlob[],
+    settings: PutSettings,
+    spread?: SpreadManifest,
+  ): Promise<void> {
+    const { bucket, key, version, capsule, ciphertext } = draft
+    const parts = blobs.map(({ part }) => part)
+    const all = [...new Set(blobs.flatMap(({ parties }) => parties))]
     // Durable is what has every blob, and the manifest.
-    const whole = [...all].filter((party) => blobs.every(({ parties }) => parties.includes(party)))
-    const stored = await this.#spreadManifest(version, bytes, [...all])
+    const whole = all.filter((party) => blobs.every(({ parties }) => parties.includes(party)))
+    const { bytes, stored } = spread ?? (await this.spreadManifest(draft, parts, settings.headers, all))
     const durable = stored.filter((party) => whole.includes(party))
     const regions = new Set(durable.map((party) => this.view.nodes.find(({ id }) => id === party)?.region))
     if (durable.length < bucket.durableNodes || regions.size < bucket.durableRegions)
@@ -301,7 +328,7 @@ export class ObjectService {
     this.#keep(version, parseManifest(bytes))
   }
 
-  async #spreadManifest(version: string, bytes: Uint8Array, parties: readonly string[]): Promise<readonly string[]> {
+  async #putManifests(version: string, bytes: Uint8Array, parties: readonly string[]): Promise<readonly string[]> {
     const { self, folder, client } = this.#options
     const stored: string[] = []
     await Promise.all(
@@ -447,10 +474,16 @@ export class ObjectService {
   /**
    * Content of a version, in runs of at most 4 MiB. A run is good until the next one is asked for: then its memory is used again.
    *
-   * @param start From this byte. @param end Up to and without this one.
+   * @param objectKey What is fetched before it is known waits for it. @param start From this byte. @param end Up to and without this one.
    * @throws {VaultError} VAULT_SHORT, VAULT_CORRUPT
    */
-  async *read(objectKey: Uint8Array, manifest: Manifest, bucket: Bucket, start: number, end: number): AsyncGenerator<Uint8Array> {
+  async *read(
+    objectKey: Uint8Array | Promise<Uint8Array>,
+    manifest: Manifest,
+    bucket: Bucket,
+    start: number,
+    end: number,
+  ): AsyncGenerator<Uint8Array> {
     const about = this.#label(manifest.bucket, manifest.key, manifest.version)
     let at = 0
     this.counts.read += 1
@@ -463,7 +496,7 @@ export class ObjectService {
   }
 
   async *#readPart(
-    objectKey: Uint8Array,
+    objectKey: Uint8Array | Promise<Uint8Array>,
     about: Uint8Array,
     manifest: Manifest,
     part: ManifestPart,
@@ -488,10 +521,10 @@ export class ObjectService {
     }
     const opened = async (number: number): Promise<Slab> => {
       const { pieces, release } = await fetched(number)
-      const key = blobKey(objectKey, part.blob)
       const isLast = number === shape.segments - 1
       const bytes = { sealedBytes: shape.sealedBytes(number), plainBytes: shape.plainBytes(number) }
       try {
+        const key = blobKey(await objectKey, part.blob)
         const opening = thread.open({ key, about, number, isLast, data, shards }, pieces, bytes)
         key.fill(0)
         return await opening

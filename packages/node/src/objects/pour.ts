@@ -1,5 +1,6 @@
 /** Bodies on their way to memory that is used again: what comes from TLS comes in runs of 16 KiB, too small to go anywhere each. */
 import type { Readable } from 'node:stream'
+import { copyBytes, giveBack } from '@ringwall/vault'
 import type { Slab, SlabPool } from './slabs.ts'
 
 /** What goes to a disk at a time. */
@@ -32,11 +33,15 @@ export async function pour(body: Readable, write: (run: Uint8Array) => Promise<v
   }
 }
 
-/** Fills given memory with what comes, one after the other; what comes too early waits where it is. */
+/**
+ * Fills given memory with what comes, one after the other; what comes too early waits where it is. The memory of the body's chunks is given back once
+ * they are copied.
+ */
 export class BodyReader {
   readonly #body: Readable
-  /** Of the last chunk, what did not fit. */
-  #rest: Uint8Array | undefined
+  /** The last chunk, when not all of it did fit, and how much of it did. */
+  #chunk: Uint8Array | undefined
+  #taken = 0
   #room: Uint8Array | undefined
   #filled = 0
   #end: (() => void) | undefined
@@ -61,9 +66,7 @@ export class BodyReader {
   async fill(room: Uint8Array): Promise<number> {
     this.#room = room
     this.#filled = 0
-    const rest = this.#rest
-    this.#rest = undefined
-    if (rest !== undefined) this.#take(rest)
+    if (this.#chunk !== undefined) this.#take(this.#chunk)
     if (this.#filled < room.length && !this.#isOver) {
       await new Promise<void>((settle) => {
         this.#end = settle
@@ -78,10 +81,14 @@ export class BodyReader {
 
   #take(chunk: Uint8Array): void {
     const room = this.#room
-    const count = room === undefined ? 0 : Math.min(chunk.length, room.length - this.#filled)
-    room?.set(chunk.subarray(0, count), this.#filled)
+    const from = this.#taken
+    const count = room === undefined ? 0 : Math.min(chunk.length - from, room.length - this.#filled)
+    if (room !== undefined) copyBytes(chunk, room, this.#filled, from, from + count)
     this.#filled += count
-    if (count < chunk.length) this.#rest = chunk.subarray(count)
+    const isAll = from + count === chunk.length
+    this.#chunk = isAll ? undefined : chunk
+    this.#taken = isAll ? 0 : from + count
+    if (isAll) giveBack(chunk)
     if (room !== undefined && this.#filled < room.length) return
     this.#body.pause()
     this.#end?.()

@@ -1,15 +1,9 @@
 /** Shards and manifests of peers, over connections of their own. What a peer sends is believed when its hash is right. */
-import {
-  Agent,
-  type AgentOptions,
-  type ClientRequest,
-  request as httpRequest,
-  type IncomingMessage,
-  type OutgoingHttpHeaders,
-} from 'node:http'
+import type { AgentOptions, ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Fabric, NodeId } from '@ringwall/fabric'
-import { MANIFEST_BYTES_MAX } from '@ringwall/vault'
+import { nodeHttp } from '@ringwall/proxy/node-http'
+import { giveBack, MANIFEST_BYTES_MAX } from '@ringwall/vault'
 import { z } from 'zod'
 import { pieceWithin } from './shard-server.ts'
 import type { HeldShard } from './shard-store.ts'
@@ -36,7 +30,7 @@ export class PeerFailed extends Error {
   }
 }
 
-class StreamAgent extends Agent {
+class StreamAgent extends nodeHttp.Agent {
   readonly #connect: () => Promise<Duplex>
 
   constructor(connect: () => Promise<Duplex>, options: AgentOptions) {
@@ -94,8 +88,10 @@ export class ShardClient {
     path: string,
     headers: OutgoingHttpHeaders = {},
   ): { readonly call: ClientRequest; readonly answer: Promise<IncomingMessage> } {
-    const call = httpRequest({ agent: this.#agent(to), method, path, headers, host: to, timeout: SILENT_MS_MAX })
+    const call = nodeHttp.request({ agent: this.#agent(to), method, path, headers, host: to, timeout: SILENT_MS_MAX })
     call.on('timeout', () => call.destroy(new Error(`nothing for ${SILENT_MS_MAX / 1_000} s`)))
+    // After the parser, which copies what it hands on, has seen them.
+    call.once('socket', (socket) => socket.removeListener('data', giveBack).on('data', giveBack))
     const answer = new Promise<IncomingMessage>((settle, refuse) => {
       call.once('response', settle)
       call.on('error', (error) => refuse(new PeerFailed(to, error.message)))

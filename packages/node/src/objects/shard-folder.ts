@@ -13,6 +13,8 @@ import { type DiskSeal, readFileSealed, syncDirectory, writeFileSealed } from '@
 import { MANIFEST_BYTES_MAX } from '@ringwall/vault'
 import { FolderFull, type HeldShard, type OpenShard, type RepairWriter, type ShardStore } from './shard-store.ts'
 
+/** What is written goes on to the disk after so much, while more comes: the end has little left to wait for. */
+const SYNC_BYTES = 8_388_608
 /** Left free on the disk, of all its bytes: ledger and traces need some. */
 const FREE_SHARE = 0.05
 const VERSION = /^[0-9a-f]{32}$/
@@ -26,6 +28,8 @@ export class ShardFolder implements ShardStore {
   readonly #root: string
   readonly #seal: DiskSeal | undefined
   readonly #bytesMax: number
+  /** Folders of versions that are being made. */
+  readonly #homes = new Map<string, Promise<void>>()
   #bytes = 0
   #coming = 0
   #freeAtMs = Number.NEGATIVE_INFINITY
@@ -105,7 +109,16 @@ export class ShardFolder implements ShardStore {
     await writeFileSealed(join(this.#home(version), 'manifest'), bytes, this.#seal)
   }
 
-  async #makeHome(version: string): Promise<void> {
+  /** Whoever needs it while it is made waits for the same. */
+  #makeHome(version: string): Promise<void> {
+    const under = this.#homes.get(version)
+    if (under !== undefined) return under
+    const making = this.#makeDirectory(version).finally(() => this.#homes.delete(version))
+    this.#homes.set(version, making)
+    return making
+  }
+
+  async #makeDirectory(version: string): Promise<void> {
     const home = this.#home(version)
     const made = await mkdir(home, { recursive: true, mode: 0o700 })
     if (made === undefined) return
@@ -157,13 +170,13 @@ export class ShardFolder implements ShardStore {
       cut: (bytes) => {
         this.#coming -= bytes
       },
+      prepare: () => this.#makeHome(version),
       end: async (bytes, isKept) => {
         this.#coming -= bytes
         if (!isKept) {
           await unlink(temporary).catch(() => {})
           return
         }
-        await this.#makeHome(version)
         const before = await stat(path).catch(() => undefined)
         await rename(temporary, path)
         await syncDirectory(this.#home(version))
@@ -240,6 +253,8 @@ async function readInto(handle: FileHandle, start: number, room: Uint8Array): Pr
 interface WriterEnds {
   need(bytes: number): Promise<void>
   cut(bytes: number): void
+  /** While its last bytes go to the disk. */
+  prepare(): Promise<void>
   end(bytes: number, isKept: boolean): Promise<void>
 }
 
@@ -247,6 +262,8 @@ class FileWriter implements RepairWriter {
   readonly #handle: FileHandle
   readonly #ends: WriterEnds
   #bytes: number
+  #unsynced = 0
+  #syncing: Promise<void> | undefined
   #isOver = false
 
   constructor(handle: FileHandle, bytes: number, ends: WriterEnds) {
@@ -264,6 +281,22 @@ class FileWriter implements RepairWriter {
     await this.#ends.need(piece.length)
     this.#bytes += piece.length
     for (let done = 0; done < piece.length; ) done += (await this.#handle.write(piece, done, piece.length - done)).bytesWritten
+    this.#unsynced += piece.length
+    if (this.#unsynced >= SYNC_BYTES) await this.#syncOn()
+  }
+
+  /** All of it. The system says once that bytes did not reach the disk: what failed before has failed. */
+  async #sync(): Promise<void> {
+    await this.#syncing
+    await this.#handle.datasync()
+  }
+
+  /** At most one at a time: a disk that is slower than what comes holds it up. */
+  async #syncOn(): Promise<void> {
+    await this.#syncing
+    this.#unsynced = 0
+    this.#syncing = this.#handle.datasync()
+    this.#syncing.catch(() => {})
   }
 
   read(start: number, length: number): Promise<Buffer | undefined> {
@@ -278,8 +311,9 @@ class FileWriter implements RepairWriter {
 
   async commit(): Promise<void> {
     if (this.#isOver) throw new Error('bug: the shard is over')
+    await Promise.all([this.#ends.prepare(), this.#sync()])
+    if (this.#isOver) throw new Error('the shard was given up')
     this.#isOver = true
-    await this.#handle.datasync()
     await this.#handle.close()
     await this.#ends.end(this.#bytes, true)
   }

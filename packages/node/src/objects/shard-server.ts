@@ -13,8 +13,9 @@
  *
  * A peer writes only what the ledger does not have yet: what is agreed on, every node fetches for itself, and verifies.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Fabric, NodeId } from '@ringwall/fabric'
+import { nodeHttp } from '@ringwall/proxy/node-http'
 import type { RingState } from '@ringwall/ring'
 import { MANIFEST_BYTES_MAX, parseManifest, VaultError } from '@ringwall/vault'
 import { bodyWithin } from '../body-within.ts'
@@ -44,7 +45,7 @@ export class ShardServer {
 
   constructor(options: ShardServerOptions) {
     this.#options = options
-    this.#server = createServer(
+    this.#server = nodeHttp.createServer(
       { requestTimeout: 0, headersTimeout: 10_000, keepAliveTimeout: REST_MS_MAX },
       (request, response) => this.#answer(request, response).catch((error: unknown) => fail(response, error)),
     )

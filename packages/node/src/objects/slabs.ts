@@ -2,6 +2,7 @@
  * Memory for segments and their pieces, which the node's own thread and the object thread both see, used again and again: nothing is copied between
  * threads, and neither the kernel nor the collector of garbage has work with it. Both cost more than encryption otherwise.
  */
+import { wipe } from '@ringwall/vault'
 
 /** Lengths are rounded up to this, so that memory of one length serves others. */
 const STEP_BYTES = 65_536
@@ -36,7 +37,7 @@ export class SlabPool {
       release: () => {
         if (isReleased) return
         isReleased = true
-        if (isSecret) bytes.fill(0)
+        if (isSecret) wipe(bytes)
         this.#keep(memory)
       },
     }

@@ -1,6 +1,6 @@
 /** Requests to outside providers: https, or http on loopback; no redirects, no cookies, bounded in time and bytes. */
-import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
+import { nodeHttp } from '@ringwall/proxy/node-http'
 import { VERSION } from '../version.ts'
 
 const BODY_BYTES_MAX = 262_144
@@ -49,7 +49,7 @@ export function outsideHttp(): OutsideHttp {
 function ask(url: URL, form: Parameters<OutsideHttp>[1]): Promise<OutsideAnswer> {
   return new Promise((resolve, reject) => {
     const where = `${url.host}${url.pathname}`.slice(0, 200)
-    const start = url.protocol === 'https:' ? httpsRequest : httpRequest
+    const start = url.protocol === 'https:' ? httpsRequest : nodeHttp.request
     const about = form === undefined ? {} : { 'content-length': String(Buffer.byteLength(form.body)), ...form.headers }
     const headers = { accept: 'application/json', 'user-agent': `ringwall/${VERSION}`, ...about }
     const asked = start(url, { method: form === undefined ? 'GET' : 'POST', agent: false, headers }, (response) => {

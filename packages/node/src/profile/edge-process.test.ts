@@ -12,10 +12,10 @@ after(() => rmSync(folder, { recursive: true }))
 
 test('the bounds are those of the first time when the process is replaced again, and flags of the operator stay', () => {
   const program = { config: '/etc/node.yaml', takeOver: false }
-  const first = edgeCommand(program, 'cold', ['--use-openssl-ca'])
+  const first = edgeCommand(program, 'cold', ['--use-openssl-ca'], '/var/cache/ringwall')
   assert.equal(first.args[0], '--use-openssl-ca')
   assert.deepEqual(JSON.parse(first.args.at(-1) ?? ''), program)
-  const again = edgeCommand(program, 'warm', first.args.slice(0, -2))
+  const again = edgeCommand(program, 'warm', first.args.slice(0, -2), undefined)
   assert.deepEqual(again.args, first.args)
   assert.equal(again.env.RINGWALL_EDGE, 'warm')
   assert.deepEqual(ownFlags(first.args.slice(0, -2)), ['--use-openssl-ca'], 'what is measured is the same on an edge')
@@ -42,4 +42,12 @@ test('a node whose configuration says edge runs as the edge program, and says wh
   const full = run('full')
   assert.doesNotMatch(full.stderr, /--max-semi-space-size/)
   assert.match(full.stderr, /full\.yaml:2:9: format/)
+})
+
+test('a node loads no client for browsers’ interfaces, which would be 14 MB of an edge', () => {
+  const program = new URL('../run-node.ts', import.meta.url).href
+  const print = `await import('${program}');process.stdout.write(process.moduleLoadList.filter((name)=>name.includes('undici')).join())`
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', print], { encoding: 'utf8' })
+  assert.equal(status, 0, stderr)
+  assert.equal(stdout, '')
 })

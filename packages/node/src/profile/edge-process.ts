@@ -2,6 +2,7 @@
  * The process of an edge: the engine takes its bounds when it starts, so the program that was started is replaced (execve) by one that begins
  * with them. Same process id, same terminal, no parent that stays.
  */
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { DeviceWishes } from '../enrolment/run-device.ts'
 
@@ -11,7 +12,7 @@ export type EdgeProgram =
   | { readonly device: string; readonly wishes: DeviceWishes }
 
 const MAIN = fileURLToPath(new URL('./edge-main.ts', import.meta.url))
-/** Says that the process began with the bounds; `warm`: and a second time, with all modules compiled. */
+/** Says that the process began with the bounds; `warm`: and a second time, with all modules as plain JavaScript. */
 export const EDGE_VARIABLE = 'RINGWALL_EDGE'
 /** Small generations that are collected often, and code that is rather small than fast. Beyond 192 MB in use the engine ends the process. */
 const ENGINE_FLAGS = [
@@ -21,11 +22,15 @@ const ENGINE_FLAGS = [
   '--v8-pool-size=1',
   '--expose-gc',
   '--disable-warning=ExperimentalWarning',
+  `--import=${new URL('./plain-loader.mjs', import.meta.url).href}`,
 ]
-/** Of the C library, which gives each thread up to 64 MB of its own otherwise, and keeps what is freed; and of the threads for files and hashing. */
+/**
+ * Of the C library, which gives each thread up to 64 MB of its own otherwise, and keeps what is freed: pieces of 8 KB and more, what the compiler
+ * works in among them, go back to the system each by itself. And of the threads for files and hashing.
+ */
 const BOUNDS = {
   MALLOC_ARENA_MAX: '1',
-  MALLOC_MMAP_THRESHOLD_: '65536',
+  MALLOC_MMAP_THRESHOLD_: '8192',
   MALLOC_TRIM_THRESHOLD_: '65536',
   UV_THREADPOOL_SIZE: '2',
 }
@@ -36,21 +41,29 @@ export function ownFlags(flags: readonly string[]): readonly string[] {
   return before >= 0 && ENGINE_FLAGS.every((flag, at) => flags[before + at] === flag) ? flags.slice(0, before) : flags
 }
 
-/** @param flags Of the engine, as this process has them. */
+/**
+ * @param flags Of the engine, as this process has them.
+ * @param codeFolder Where code may be kept that is run: nobody else can write to it. Undefined: nowhere.
+ */
 export function edgeCommand(
   program: EdgeProgram,
   state: 'cold' | 'warm',
   flags: readonly string[],
+  codeFolder: string | undefined,
 ): { readonly args: readonly string[]; readonly env: Readonly<Record<string, string>> } {
   return {
     args: [...ownFlags(flags), ...ENGINE_FLAGS, MAIN, JSON.stringify(program)],
-    env: { ...BOUNDS, [EDGE_VARIABLE]: state },
+    env: {
+      ...BOUNDS,
+      [EDGE_VARIABLE]: state,
+      ...(codeFolder === undefined ? {} : { RINGWALL_PLAIN: join(codeFolder, 'plain'), NODE_DISABLE_COMPILE_CACHE: '1' }),
+    },
   }
 }
 
 /** Returns only where a process cannot be replaced: Windows, and one whose parent talks to it. */
 export function becomeEdge(program: EdgeProgram, state: 'cold' | 'warm' = 'cold'): void {
   if (process.execve === undefined || process.platform === 'win32' || process.connected) return
-  const { args, env } = edgeCommand(program, state, process.execArgv)
+  const { args, env } = edgeCommand(program, state, process.execArgv, process.env.NODE_COMPILE_CACHE)
   process.execve(process.execPath, [process.execPath, ...args], { ...process.env, ...env })
 }

@@ -1,9 +1,9 @@
 /** What S3's clients do with single objects. */
 import { createHash, randomBytes } from 'node:crypto'
 import { type Bucket, isObjectKey, mayUseObjects, OBJECT_BYTES_MAX, type ObjectVersion } from '@ringwall/ring'
-import { isHeader, type Manifest, OBJECT_HEADERS_BYTES_MAX, OBJECT_PARTS_MAX } from '@ringwall/vault'
+import { isHeader, type Manifest, type ManifestPart, OBJECT_HEADERS_BYTES_MAX, OBJECT_PARTS_MAX } from '@ringwall/vault'
 import type { BlobWriter, StoredBlob } from '../objects/blob-writer.ts'
-import type { Draft, ObjectService } from '../objects/object-service.ts'
+import type { Draft, ObjectService, SpreadManifest } from '../objects/object-service.ts'
 import { BodyReader } from '../objects/pour.ts'
 import { written } from '../objects/shard-server.ts'
 import type { Body } from './s3-body.ts'
@@ -112,7 +112,8 @@ export class S3Objects {
       return
     }
     await this.#turns.take(async () => {
-      const objectKey = await this.#service.openKey(call.client, manifest)
+      // Ciphertext is fetched while the holders are asked.
+      const objectKey = this.#service.openKey(call.client, manifest)
       try {
         const content = this.#service.read(objectKey, manifest, bucket, start, end)
         // What cannot be had is said before the head of the answer.
@@ -120,7 +121,10 @@ export class S3Objects {
         call.response.writeHead(status, headers)
         await send(call, first, content)
       } finally {
-        objectKey.fill(0)
+        await objectKey.then(
+          (key) => key.fill(0),
+          () => {},
+        )
       }
     })
   }
@@ -177,12 +181,18 @@ export class S3Objects {
     const expect = expectOf((name) => call.header(name))
     const body = call.body()
     const draft = this.#service.draft(bucket, key)
-    const { blob, etag } = await this.#store(draft, body)
+    let headers = settings.headers
+    let spread: SpreadManifest | undefined
+    const { blob, etag } = await this.#store(draft, body, async (part, parties) => {
+      const checksum = body.checksum()
+      if (checksum !== undefined) {
+        const all = [...headers, [`x-amz-checksum-${checksum[0]}`, checksum[1]] as const]
+        headers = all.sort(([a], [b]) => (a < b ? -1 : 1))
+      }
+      spread = await this.#service.spreadManifest(draft, [part], headers, parties)
+    })
     const checksum = body.checksum()
-    const headers = [...settings.headers]
-    if (checksum !== undefined) headers.push([`x-amz-checksum-${checksum[0]}`, checksum[1]])
-    headers.sort(([a], [b]) => (a < b ? -1 : 1))
-    await this.#service.commit(call.client, draft, [blob], { ...settings, headers, etag, expect })
+    await this.#service.commit(call.client, draft, [blob], { ...settings, headers, etag, expect }, spread)
     draft.objectKey.fill(0)
     call.sendEmpty(200, {
       etag: `"${etag}"`,
@@ -197,9 +207,11 @@ export class S3Objects {
     return { 'x-amz-version-id': held?.plain === true ? 'null' : version }
   }
 
+  /** @param beside What may be done while nodes put it on their disks. */
   async #store(
     draft: Draft,
     { length, chunks, stream, digests, check }: Pick<Body, 'length' | 'chunks' | 'stream' | 'digests' | 'check'>,
+    beside: (part: ManifestPart, parties: readonly string[]) => Promise<void> = async () => {},
   ): Promise<{ blob: StoredBlob; etag: string }> {
     if (length > OBJECT_BYTES_MAX) throw new S3Error('EntityTooLarge', `an object has at most ${OBJECT_BYTES_MAX} bytes`)
     return this.#turns.take(async () => {
@@ -209,10 +221,11 @@ export class S3Objects {
         if (stream === undefined) for await (const chunk of chunks) await writer.write(chunk)
         else if (!(await writer.writeAll(new BodyReader(stream))))
           throw new S3Error('IncompleteBody', 'the body is shorter than was said')
-        const blob = await writer.finish(([md5 = '', ...others]) => {
+        const part = await writer.finish(([md5 = '', ...others]) => {
           etag = md5
           check(others)
         })
+        const [blob] = await Promise.all([writer.commit(part), beside(part, writer.parties)])
         return { blob, etag }
       } catch (error) {
         await writer.abort()

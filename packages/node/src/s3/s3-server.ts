@@ -3,8 +3,9 @@
  * access key of the ring; what its identity may, the policy says.
  */
 import { randomBytes } from 'node:crypto'
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
+import { nodeHttp } from '@ringwall/proxy/node-http'
 import type { S3Config } from '../config.ts'
 import { listenOn, readTlsFile } from '../listen-on.ts'
 import type { ObjectService } from '../objects/object-service.ts'
@@ -54,7 +55,7 @@ export class S3Server {
     const handler: RequestListener = (request, response) => void this.#answer(request, response)
     const server =
       tls === undefined
-        ? createServer(limits, handler)
+        ? nodeHttp.createServer(limits, handler)
         : createTlsServer(
             {
               ...limits,

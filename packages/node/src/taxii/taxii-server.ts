@@ -2,8 +2,9 @@
  * The server of TAXII 2.1 (OASIS Standard, 10 June 2021), sections 4 and 5: discovery, one API root, its collections, their objects, manifests
  * and versions, status of what was posted. Everybody says who they are: clients of the policy by HTTP basic, operators by their token.
  */
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
+import { nodeHttp } from '@ringwall/proxy/node-http'
 import type { HostPort } from '../address.ts'
 import { bodyWithin } from '../body-within.ts'
 import { listenOn, readTlsFile } from '../listen-on.ts'
@@ -82,7 +83,7 @@ export class TaxiiServer {
     const handler: RequestListener = (request, response) => void this.#serve(request, response)
     const server =
       tls === undefined
-        ? createServer(limits, handler)
+        ? nodeHttp.createServer(limits, handler)
         : createTlsServer(
             {
               ...limits,
