@@ -16,7 +16,7 @@ services:
   return document.policy
 }
 
-test('nodes tell each other whom they reach while a budget is shared, and nothing while none is', async (t) => {
+test('nodes tell each other whom they reach, less often while they share no budget', async (t) => {
   const nodes = ['n1', 'n2'].map((id) => ({ id }))
   const viewOf = (scope: 'node' | 'ring') => ({ nodes, policy: policyOf(scope) }) as unknown as View
   const views = { own: viewOf('node'), shared: viewOf('ring') }
@@ -25,9 +25,10 @@ test('nodes tell each other whom they reach while a budget is shared, and nothin
   const fabric = { send: () => true, broadcast: () => void (told += 1), onMessage: () => {} }
   const limits = new RingLimits({ self: 'n1', fabric, view: () => view })
   t.after(() => limits.stop())
-  await sleep(200)
-  limits.lost('n2')
-  assert.equal(told, 0)
+  await sleep(2_500)
+  const before = told
+  assert.ok(before > 0 && before <= 4, `told ${before} times`)
   view = views.shared
-  while (told < 2) await sleep(20)
+  await sleep(2_500)
+  assert.ok(told - before > before, `told ${told - before} times, ${before} before`)
 })

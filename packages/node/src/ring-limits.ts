@@ -6,6 +6,8 @@ import { decodeLimitMessages, encodeLimitMessages } from './limit-messages.ts'
 
 const TICK_MS = 50
 const REACH_EVERY_TICKS = 8
+/** While nodes share no budget: what they said last still counts when they begin to. */
+const IDLE_REACH_EVERY_TICKS = 20
 /** Who waited when the last shared budget went is answered by then. */
 const LEFT_OVER_MS = 60_000
 
@@ -40,7 +42,7 @@ export class RingLimits {
   /** The link to a node is down. */
   lost(id: string): void {
     this.limiter.lost(id)
-    if (this.#isShared) this.#tellReach()
+    this.#tellReach()
   }
 
   /** For the guard. */
@@ -71,9 +73,6 @@ export class RingLimits {
     }
     if (this.#isShared) this.#untilMs = Date.now() + LEFT_OVER_MS
     this.#isShared = [...this.#limits.values()].some((limits) => limits.some(({ scope }) => scope === 'ring'))
-    // Said with the next tick: until the others hear of it they judge by their own shares.
-    this.#ticks = 0
-    if (this.#isShared) this.#follow()
   }
 
   /** Those whom people's requests reach count, validators or not. */
@@ -84,12 +83,15 @@ export class RingLimits {
   #tick(): void {
     this.#readPolicy()
     const nowMs = Date.now()
-    // Nodes that share nothing have nothing to say to each other.
-    if (!this.#isShared && nowMs > this.#untilMs) return
+    const isIdle = !this.#isShared && nowMs > this.#untilMs
+    this.#ticks += 1
+    if (this.#ticks % (isIdle ? IDLE_REACH_EVERY_TICKS : REACH_EVERY_TICKS) === 1) {
+      this.#follow()
+      this.#tellReach()
+    }
+    if (isIdle) return
     this.#follow()
     this.limiter.tick(nowMs)
-    this.#ticks += 1
-    if (this.#ticks % REACH_EVERY_TICKS === 1) this.#tellReach()
     this.#flush()
   }
 
