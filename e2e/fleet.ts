@@ -13,6 +13,8 @@ import { estSecretHash } from '@ringwall/ring'
 import 'reflect-metadata'
 import { Pkcs10CertificateRequestGenerator } from '@peculiar/x509'
 import { readOptions, whole } from '../tools/options.ts'
+import { quantile } from '../tools/quantile.ts'
+import { CpuMeter } from './cpu-meter.ts'
 import { eventually, freePorts, TestRing } from './local-ring.ts'
 
 const { devices: count, liar } = readOptions({ devices: whole(500, 1, 1_000), liar: whole(1, 0, 1) })
@@ -111,16 +113,6 @@ function checkCertificate({ name, spki }: Device, body: string): void {
   assert.ok(certificate.publicKey.equals(createPublicKey({ key: spki, format: 'der', type: 'spki' })))
 }
 
-/** User and system time of a process, milliseconds. */
-function cpuMs(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return (Number(fields[11]) + Number(fields[12])) * 10
-}
-
-const share = (values: readonly number[], part: number): number =>
-  [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.ceil(values.length * part) - 1)] as number
-
 try {
   const own = [
     '-nodes',
@@ -172,20 +164,11 @@ try {
     lying = spawn(process.execPath, [...FLAGS, ...args], { stdio: 'ignore' })
   }
   authority = await cacerts(ports[0] as number, ca)
-  const pids = await Promise.all(SERVING.map((node) => ring.pid(node)))
-  const loads: number[] = []
-  let last = pids.map(cpuMs)
-  const first = last
+  const meter = new CpuMeter(await Promise.all(SERVING.map((node) => ring.pid(node))))
   const beganAtMs = performance.now()
-  const meter = setInterval(() => {
-    const now = pids.map(cpuMs)
-    loads.push(...now.map((value, index) => (value - (last[index] as number)) / 1_000))
-    last = now
-  }, 1_000)
   const served = await Promise.all(devices.map((device, index) => untilServed(device, index, ports, ca)))
-  clearInterval(meter)
   const tookMs = performance.now() - beganAtMs
-  const spent = pids.map((pid, index) => (cpuMs(pid) - (first[index] as number)) / tookMs)
+  const spent = meter.stop()
   for (const [index, { body }] of served.entries()) checkCertificate(devices[index] as Device, body)
   const { certificates } = await ring.client(2).enrolment()
   assert.equal(certificates.length, count)
@@ -194,11 +177,11 @@ try {
   process.stdout.write(
     [
       `${count} devices at once, three nodes serving${liar === 1 ? ', the fourth validator lying' : ''}: all served in ${s(tookMs)}`,
-      `certificate after   p50 ${s(share(times, 0.5))}, p95 ${s(share(times, 0.95))}, max ${s(share(times, 1))}; tries p95 ${share(
+      `certificate after   p50 ${s(quantile(times, 0.5))}, p95 ${s(quantile(times, 0.95))}, max ${s(quantile(times, 1))}; tries p95 ${quantile(
         served.map(({ tries }) => tries),
         0.95,
       )}`,
-      `validators' CPU     ${spent.map((one) => `${(one * 100).toFixed(0)} %`).join(', ')} of a core; above 80 % in ${loads.filter((one) => one > 0.8).length} of ${loads.length} seconds`,
+      `validators' CPU     ${spent.map((one) => `${(one * 100).toFixed(0)} %`).join(', ')} of a core; above 80 % for ${meter.longestAbove(0.8)} s at most`,
       '',
     ].join('\n'),
   )

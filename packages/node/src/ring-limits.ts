@@ -6,6 +6,8 @@ import { decodeLimitMessages, encodeLimitMessages } from './limit-messages.ts'
 
 const TICK_MS = 50
 const REACH_EVERY_TICKS = 8
+/** Who waited when the last shared budget went is answered by then. */
+const LEFT_OVER_MS = 60_000
 
 export interface RingLimitsOptions {
   readonly self: string
@@ -19,6 +21,9 @@ export class RingLimits {
   readonly #timer: NodeJS.Timeout
   #policy: Policy | undefined
   #limits = new Map<string, readonly LimitPolicy[]>()
+  /** Has any of them a budget that nodes share? */
+  #isShared = false
+  #untilMs = Number.NEGATIVE_INFINITY
   #ticks = 0
   #flushing = false
 
@@ -35,11 +40,12 @@ export class RingLimits {
   /** The link to a node is down. */
   lost(id: string): void {
     this.limiter.lost(id)
-    this.#tellReach()
+    if (this.#isShared) this.#tellReach()
   }
 
   /** For the guard. */
   take(...given: Parameters<RingLimiter['take']>): ReturnType<RingLimiter['take']> {
+    this.#readPolicy()
     const taken = this.limiter.take(...given)
     this.#flushSoon()
     return taken
@@ -50,16 +56,24 @@ export class RingLimits {
   }
 
   #limitsOf(service: string, route: string | undefined): readonly LimitPolicy[] {
-    const { policy } = this.#options.view()
-    if (policy !== this.#policy) {
-      this.#policy = policy
-      this.#limits = new Map()
-      for (const [name, { limits, routes }] of Object.entries(policy.services)) {
-        this.#limits.set(name, limits)
-        for (const each of routes) this.#limits.set(`${name}/${each.name}`, each.limits)
-      }
-    }
+    this.#readPolicy()
     return this.#limits.get(route === undefined ? service : `${service}/${route}`) ?? []
+  }
+
+  #readPolicy(): void {
+    const { policy } = this.#options.view()
+    if (policy === this.#policy) return
+    this.#policy = policy
+    this.#limits = new Map()
+    for (const [name, { limits, routes }] of Object.entries(policy.services)) {
+      this.#limits.set(name, limits)
+      for (const each of routes) this.#limits.set(`${name}/${each.name}`, each.limits)
+    }
+    if (this.#isShared) this.#untilMs = Date.now() + LEFT_OVER_MS
+    this.#isShared = [...this.#limits.values()].some((limits) => limits.some(({ scope }) => scope === 'ring'))
+    // Said with the next tick: until the others hear of it they judge by their own shares.
+    this.#ticks = 0
+    if (this.#isShared) this.#follow()
   }
 
   /** Those whom people's requests reach count, validators or not. */
@@ -68,7 +82,10 @@ export class RingLimits {
   }
 
   #tick(): void {
+    this.#readPolicy()
     const nowMs = Date.now()
+    // Nodes that share nothing have nothing to say to each other.
+    if (!this.#isShared && nowMs > this.#untilMs) return
     this.#follow()
     this.limiter.tick(nowMs)
     this.#ticks += 1

@@ -91,13 +91,14 @@ function shuffled<T>(all: readonly T[]): readonly T[] {
 export async function untilFound(
   vouched: Invited,
   domains: readonly string[] | undefined,
+  say: (line: string) => void = (line) => void process.stderr.write(`ringwall: ${line}\n`),
 ): Promise<{ readonly invited: Invited; readonly welcome: Welcome }> {
   for (let waitMs: number = SEARCH_MS.least; ; waitMs = Math.min(SEARCH_MS.most, waitMs * 2)) {
     try {
       return await firstThatAnswers(vouched, () => elsewhere(vouched, domains))
     } catch (error) {
       if ((error as { readonly code?: string }).code !== 'RING_UNREACHABLE') throw error
-      process.stderr.write(`ringwall: ${(error as Error).message}; looking again in about ${waitMs / 1_000} s\n`)
+      say(`${(error as Error).message}; looking again in about ${waitMs / 1_000} s`)
       await new Promise((wake) => setTimeout(wake, waitMs * (0.5 + Math.random())))
     }
   }
