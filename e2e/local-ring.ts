@@ -136,10 +136,11 @@ export class TestRing {
     this.banner = ''
     child.stderr.on('data', (chunk: Buffer) => (this.talk += chunk.toString('utf8')))
     await new Promise<void>((settle, refuse) => {
-      const timer = setTimeout(
-        () => refuse(new Error(`not ready in ${READY_MS_MAX} ms: ${this.banner} ${this.talk}`)),
-        READY_MS_MAX,
-      )
+      const timer = setTimeout(() => {
+        // It ends its nodes: nobody else does.
+        child.kill('SIGINT')
+        refuse(new Error(`not ready in ${READY_MS_MAX} ms: ${this.banner} ${this.talk}`))
+      }, READY_MS_MAX)
       child.stdout.on('data', (chunk: Buffer) => {
         this.banner += chunk.toString('utf8')
         if (/^ready/m.test(this.banner)) {

@@ -97,8 +97,6 @@ export class BlobWriter {
   /** What is left of the segment that is being filled; of the next one when there is nothing left. */
   async #room(): Promise<Uint8Array> {
     if (this.#filled === OBJECT_SEGMENT_BYTES) await this.#flush()
-    // Connections stand by the time that there is something to send.
-    this.#begun().catch(() => {})
     this.#plain ??= this.#options.thread.slabs.take(this.#shape.plainBytes(this.#number), true)
     return this.#plain.bytes.subarray(this.#filled)
   }
@@ -106,6 +104,8 @@ export class BlobWriter {
   /** Segments are written while the next ones are sealed and filled. */
   async #flush(): Promise<void> {
     const { thread, objectKey, about, data, shards, digests } = this.#options
+    // Connections stand by the time that there is something to send.
+    this.#begun().catch(() => {})
     this.#digests ??= thread.digests(digests)
     const going = await this.#digests
     const number = this.#number

@@ -62,10 +62,13 @@ export interface ShardSink {
 
 export class ShardClient {
   readonly #fabric: Pick<Fabric, 'connect'>
+  readonly #silentMsMax: number
   readonly #agents = new Map<NodeId, StreamAgent>()
 
-  constructor(fabric: Pick<Fabric, 'connect'>) {
+  /** @param silentMsMax Of a peer that has something to take or to give. */
+  constructor(fabric: Pick<Fabric, 'connect'>, silentMsMax = SILENT_MS_MAX) {
     this.#fabric = fabric
+    this.#silentMsMax = silentMsMax
   }
 
   stop(): void {
@@ -88,8 +91,8 @@ export class ShardClient {
     path: string,
     headers: OutgoingHttpHeaders = {},
   ): { readonly call: ClientRequest; readonly answer: Promise<IncomingMessage> } {
-    const call = nodeHttp.request({ agent: this.#agent(to), method, path, headers, host: to, timeout: SILENT_MS_MAX })
-    call.on('timeout', () => call.destroy(new Error(`nothing for ${SILENT_MS_MAX / 1_000} s`)))
+    const call = nodeHttp.request({ agent: this.#agent(to), method, path, headers, host: to, timeout: this.#silentMsMax })
+    call.on('timeout', () => call.destroy(new Error(`nothing for ${this.#silentMsMax / 1_000} s`)))
     // After the parser, which copies what it hands on, has seen them.
     call.once('socket', (socket) => socket.removeListener('data', giveBack).on('data', giveBack))
     const answer = new Promise<IncomingMessage>((settle, refuse) => {
@@ -124,9 +127,16 @@ export class ShardClient {
             return
           }
           refuseWrite = refuse
-          call.write(piece, (error) => (error ? refuse(new PeerFailed(to, error.message)) : settle()))
+          call.setTimeout(this.#silentMsMax)
+          call.write(piece, (error) => {
+            // Until the next piece nothing is owed: how long that takes is for the client to say.
+            if (!call.destroyed) call.setTimeout(0)
+            if (error) refuse(new PeerFailed(to, error.message))
+            else settle()
+          })
         }),
       commit: async () => {
+        call.setTimeout(this.#silentMsMax)
         call.end()
         const { statusCode } = await answer
         if (statusCode !== 201) throw new PeerFailed(to, `it answered ${statusCode}`)

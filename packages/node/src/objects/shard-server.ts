@@ -24,6 +24,8 @@ import { FolderFull, type ShardStore, StoreAway } from './shard-store.ts'
 import type { Slab, SlabPool } from './slabs.ts'
 
 const REST_MS_MAX = 60_000
+/** Between two pieces of a shard: whose client is slow has nothing to send meanwhile. */
+const PIECE_MS_MAX = 600_000
 /** What leaves at a time. */
 const RUN_BYTES = 1_048_576
 const PATH =
@@ -108,12 +110,14 @@ export class ShardServer {
       return
     }
     const writer = await folder.receive(version, blob, index)
+    request.socket.setTimeout(PIECE_MS_MAX)
     try {
       await pour(request, (run) => writer.write(run), slabs)
       if (!request.complete) throw new Error('cut off')
       await writer.commit()
       response.writeHead(201).end()
     } finally {
+      request.socket.setTimeout(REST_MS_MAX)
       await writer.abort()
     }
   }
