@@ -19,6 +19,7 @@ import {
   verifyCapsule,
   verifyPartials,
 } from '@ringwall/threshold'
+import { loadSodium } from '@ringwall/threshold/sodium'
 import { openSecrets, sealSecret, unsealSecret } from '@ringwall/vault'
 import { TestRing } from '../e2e/local-ring.ts'
 import { openVault, VaultClient } from '../e2e/vault-client.ts'
@@ -106,6 +107,7 @@ async function atOnce<T>(items: readonly T[], work: (item: T) => Promise<unknown
 out(
   `${cpus()[0]?.model}, ${cpus().length} cores, Node ${process.versions.node}; 3 of 4 open, all on this machine; secrets of 1 KB\n`,
 )
+await loadSodium()
 limits()
 const ring = await TestRing.start()
 try {

@@ -1,7 +1,7 @@
 /**
  * `npm run e2e:vault-crash -- --kills 100 --seed 1`: SIGKILL at random points of put, repair, reshare and delete. A real ring of four processes; clients put,
  * read and delete all the while, an operator has the sealing key shared anew, shards are taken away, and at random moments one node is killed: in the
- * middle of its work, or of starting again. After each `--round` of kills what was acknowledged is read back, what was deleted is gone, and of what was
+ * middle of its work, or of starting again, and now and then a second one while the first is not back: then there is no quorum. After each `--round` of kills what was acknowledged is read back, what was deleted is gone, and of what was
  * never acknowledged no node has a file left.
  *
  * The schedule (who, when, how often) follows from the seed, and each round has its own: `--from 3` begins with the third one. What the processes are at
@@ -40,6 +40,8 @@ const WORK_MS = 900
 const DOWN_MS = 250
 /** A node that starts is killed again so often, and within so long. */
 const AGAIN = 0.4
+/** So often a second node dies before the first is back: nothing is acknowledged then. */
+const BESIDE = 0.15
 const START_MS = 1_500
 /** Between two refreshes of the sealing key. */
 const REFRESH_MS = 6_000
@@ -100,10 +102,20 @@ async function refresh(random: Random): Promise<void> {
   }
 }
 
-/** Kills one node, at a random moment, perhaps again while it starts; resolves when it answers. */
+/** Kills one node, at a random moment, or two; resolves when they answer. */
 async function strike(random: Random): Promise<void> {
   await sleep(random.next() * WORK_MS)
   const node = random.pick(NODES)
+  const beside = random.pick(NODES.filter((one) => one !== node))
+  // Each has a schedule of its own: how long a start takes is not the seed's to say.
+  const [first, second] = [0, 1].map(() => new Random(random.whole(0, 2 ** 31))) as [Random, Random]
+  const fallen = [fell(node, first)]
+  if (random.chance(BESIDE)) fallen.push(sleep(second.next() * START_MS).then(() => fell(beside, second)))
+  await Promise.all(fallen)
+}
+
+/** Perhaps again while it starts. */
+async function fell(node: number, random: Random): Promise<void> {
   await ring.end(node)
   kills += 1
   // Repairs are under way, too, when the next one dies.
@@ -161,8 +173,8 @@ try {
     await ring.kill(node)
     appendFileSync(join(ring.data, `n${node}`, 'node.yaml'), SETTINGS)
     ring.start(node)
-    await ring.answers(node, WAIT_MS)
   }
+  for (const node of NODES) await ring.answers(node, WAIT_MS)
   const key = scene.accessKey()
   const clients = NODES.map((node) => scene.s3(node, key, { maxAttempts: 1 }))
   const patient = scene.s3(1, key, { maxAttempts: 5 })

@@ -23,12 +23,12 @@ test('property: nothing that was added is missed, here or told, in whatever orde
   )
 })
 
-test('one in a hundred of what was never added is taken for known when it is full', () => {
+test('one in 600 of what was never added is taken for known when both halves are full', () => {
   const known = make()
-  for (let at = 0; at < 10_000; at += 1) known.add(entry(`in ${at}`), DAY)
+  for (let at = 0; at < 20_000; at += 1) known.add(entry(`in ${at}`), DAY)
   let wrong = 0
-  for (let at = 0; at < 20_000; at += 1) if (known.has(entry(`out ${at}`))) wrong += 1
-  assert.ok(wrong < 400, `${wrong} of 20,000`)
+  for (let at = 0; at < 60_000; at += 1) if (known.has(entry(`out ${at}`))) wrong += 1
+  assert.ok(wrong > 0 && wrong < 200, `${wrong} of 60,000`)
 })
 
 test('what was not seen for its span is forgotten; for half of it, it is not', () => {

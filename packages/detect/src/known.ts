@@ -1,12 +1,12 @@
 /**
  * What has been seen before, within a span: two Bloom filters (1970), each for half of it; when the younger is full or has had its time, the
- * older is forgotten. Nothing that was added is missed; of what was not, one in a hundred is taken for known when both are full. The union is
+ * older is forgotten. Nothing that was added is missed; of what was not, one in 600 is taken for known when both are full. The union is
  * associative, commutative and idempotent.
  *
  * What other nodes tell is added as well, up to a part of the whole each, so that one that lies cannot fill it.
  */
-const HASHES = 7
-const BITS_PER_ENTRY = 10
+const HASHES = 10
+const BITS_PER_ENTRY = 15
 const TOLD_PARTS = 16
 const UNTOLD_MAX = 10_000
 export const KNOWN_TOLD_MAX = 2_000
@@ -93,7 +93,7 @@ function half(entriesMax: number): Half {
   return { bits: new Uint32Array(Math.ceil((entriesMax * BITS_PER_ENTRY) / 32)), entries: 0, sinceMs: 0 }
 }
 
-/** Two hashes do for seven (Kirsch, Mitzenmacher, "Less hashing, same performance", 2006). */
+/** Two hashes do for ten (Kirsch, Mitzenmacher, "Less hashing, same performance", 2006). */
 function has({ bits }: Half, [first, second]: KnownEntry): boolean {
   const size = bits.length * 32
   for (let at = 0; at < HASHES; at += 1) {

@@ -25,6 +25,10 @@ import { dealTrusted, type KeyShare } from './key.ts'
 import { verifyKeyAccusation } from './key-blame.ts'
 import { Opener } from './opener.ts'
 import { add, hashToScalar, ORDER } from './scalar.ts'
+import { loadSodium } from './sodium.ts'
+
+// As nodes do.
+await loadSodium()
 
 const members = [1, 2, 3, 4, 5].map((index) => ({ party: `node-${index}`, index }))
 const draw = (label: string) => hashToScalar('test', [new TextEncoder().encode(label)])

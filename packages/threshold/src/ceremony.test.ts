@@ -7,8 +7,12 @@ import { ThresholdError } from './errors.ts'
 import type { KeyShare, PublicKey } from './key.ts'
 import { Ceremony } from './plan.ts'
 import { add, lagrangeAtZero, multiply, type Scalar } from './scalar.ts'
+import { loadSodium } from './sodium.ts'
 import { attestationOf, attestsOf, hold, type Outcome, people, plan, type Someone } from './test-ring.ts'
 import { sameBytes } from './wire.ts'
+
+// As nodes do.
+await loadSodium()
 
 function interpolate(shares: readonly KeyShare[]): Scalar {
   const weights = lagrangeAtZero(shares.map(({ index }) => index))

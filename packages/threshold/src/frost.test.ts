@@ -7,11 +7,13 @@ import { createPublicKey, randomBytes, verify } from 'node:crypto'
 import { test } from 'node:test'
 import { ed25519_FROST } from '@noble/curves/ed25519.js'
 import { bytesToHex, hexToBytes } from '@noble/hashes/utils.js'
+import { installArithmetic } from './arithmetic.ts'
 import { ThresholdError } from './errors.ts'
 import { aggregate, decodeCommitment, NoncePair, type SignerCommitment, signingContext, signShare, verifyShare } from './frost.ts'
 import { dealTrusted, KeyShare } from './key.ts'
 import { add, decodeScalar, encodeScalar, ORDER, type Scalar } from './scalar.ts'
 import { Secret } from './secret.ts'
+import { sodiumArithmetic } from './sodium.ts'
 
 const VECTOR = {
   secret: '7b1c33d3f5291d85de664833beb1ad469f7fb6025a0ec78b3a790c6e13a98304',
@@ -55,7 +57,7 @@ function verifies(signature: Uint8Array, message: Uint8Array, publicKey: Uint8Ar
   return verify(null, message, createPublicKey({ key: der, format: 'der', type: 'spki' }), signature)
 }
 
-test('RFC 9591 appendix E.1: key, shares, nonces, binding factors, signature shares and signature', () => {
+function vectorHolds(): void {
   const { publicKey } = shares[0] as KeyShare
   assert.equal(bytesToHex(publicKey.groupKey), VECTOR.publicKey)
   for (const { index, secret } of shares)
@@ -70,15 +72,14 @@ test('RFC 9591 appendix E.1: key, shares, nonces, binding factors, signature sha
     return { index, share, nonces, vector }
   })
   const message = hexToBytes(VECTOR.message)
-  const context = signingContext(
-    publicKey,
-    message,
-    signers.map(({ index, nonces }) => ({ index, ...nonces.commitment })),
-  )
+  const commitments = signers.map(({ index, nonces }) => ({ index, ...nonces.commitment }))
+  const context = signingContext(publicKey, message, commitments)
   const made = new Map(
     signers.map(({ index, share, nonces, vector }, i) => {
       assert.equal(bytesToHex(encodeScalar(context.bindingFactors[i] as Scalar)), vector.factor)
-      const signatureShare = signShare(context, share, nonces)
+      const own = signingContext(publicKey, message, commitments, { index, nonces })
+      assert.deepEqual([own.groupCommitmentBytes, own.challenge], [context.groupCommitmentBytes, context.challenge])
+      const signatureShare = signShare(own, share, nonces)
       assert.equal(bytesToHex(encodeScalar(signatureShare)), vector.share)
       assert.ok(verifyShare(context, index, signatureShare))
       return [index, signatureShare]
@@ -87,6 +88,17 @@ test('RFC 9591 appendix E.1: key, shares, nonces, binding factors, signature sha
   const signature = aggregate(context, made)
   assert.equal(bytesToHex(signature), VECTOR.signature)
   assert.ok(verifies(signature, message, publicKey.groupKey))
+}
+
+test('RFC 9591 appendix E.1: key, shares, nonces, binding factors, signature shares and signature, by noble', vectorHolds)
+
+test('RFC 9591 appendix E.1, by libsodium', async () => {
+  installArithmetic(await sodiumArithmetic())
+  try {
+    vectorHolds()
+  } finally {
+    installArithmetic(undefined)
+  }
 })
 
 test('a signer of ours and one of another implementation make one signature', () => {

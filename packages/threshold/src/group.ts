@@ -146,13 +146,17 @@ function groupOf<P extends NoblePoint<P>>(name: SuiteName, Point: Constructor<P>
 
   const multiplyBase = (scalar: Scalar): Element => {
     if (scalar === 0n) return identity
-    const product = fast()?.multiplyBase(encodeScalar(scalar))
+    const factor = encodeScalar(scalar)
+    const product = fast()?.multiplyBase(factor)
+    factor.fill(0)
     return product === undefined ? ofPoint(Point.BASE.multiply(scalar)) : ofBytes(product)
   }
 
   const multiply = (value: Element, scalar: Scalar): Element => {
     if (scalar === 0n || isIdentity(value)) return identity
-    const product = fast()?.multiply(forms(value).bytes, encodeScalar(scalar))
+    const factor = encodeScalar(scalar)
+    const product = fast()?.multiply(forms(value).bytes, factor)
+    factor.fill(0)
     return product === undefined ? ofPoint(forms(value).point.multiply(scalar)) : ofBytes(product)
   }
 

@@ -23,6 +23,10 @@ import {
   requestedMessage,
   splitCommitments,
 } from './signing-wire.ts'
+import { loadSodium } from './sodium.ts'
+
+// As nodes do.
+await loadSodium()
 
 const members = [1, 2, 3, 4].map((index) => ({ party: `node-${index}`, index }))
 const draw = (label: string) => hashToScalar('test', [new TextEncoder().encode(label)])

@@ -6,13 +6,19 @@
  */
 import { equalBytes as isSame } from '@noble/curves/utils.js'
 import type { Sodium } from 'libsodium-sumo'
-import { type Arithmetic, type EncodedArithmetic, installArithmetic, installedArithmetic } from './arithmetic.ts'
+import { type Arithmetic, type EncodedArithmetic, installArithmetic } from './arithmetic.ts'
 
 const BYTES = 32
 
-/** Has both groups of this thread computed by libsodium from now on; once is enough. */
+let loading: Promise<Arithmetic> | undefined
+
+/**
+ * Has both groups of this thread computed by libsodium from then on; it is loaded once, however often this is called. Elements and secrets made
+ * before are as good as ever.
+ */
 export async function loadSodium(): Promise<void> {
-  if (installedArithmetic() === undefined) installArithmetic(await sodiumArithmetic())
+  loading ??= sodiumArithmetic()
+  installArithmetic(await loading)
 }
 
 export async function sodiumArithmetic(): Promise<Arithmetic> {

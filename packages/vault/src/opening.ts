@@ -14,6 +14,7 @@ import {
   verifyCapsule,
   verifyPartial,
 } from '@ringwall/threshold'
+import { loadSodium } from '@ringwall/threshold/sodium'
 import { type Claim, readClaims } from './claims.ts'
 import { VaultError } from './errors.ts'
 import { type OpenRequest, openSigningBytes, type SecretWanted, type SignedOpenRequest } from './open-request.ts'
@@ -187,6 +188,16 @@ function proven(
   })
 }
 
+/** A command opens one secret and is done before libsodium would be loaded; a service that opens many has it from then on. */
+const FEW = 2
+let openings = 0
+
+function loadForMany(): void {
+  openings += 1
+  // While holders answer. Where it does not load, everything works without.
+  if (openings === FEW) loadSodium().catch(() => {})
+}
+
 /** One way to ask. @throws Whatever kept it from answering: another node is asked then. */
 export type AskNode = (request: SignedOpenRequest) => Promise<OpenAnswer>
 
@@ -202,6 +213,7 @@ export async function openSecrets(
   wanted: readonly SecretWanted[],
   nodes: readonly AskNode[],
 ): Promise<OpenedSecrets> {
+  loadForMany()
   let last: unknown = new VaultError('VAULT_SHORT', 'there is no node to ask')
   for (const ask of nodes) {
     try {

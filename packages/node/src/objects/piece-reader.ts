@@ -95,15 +95,15 @@ export class PieceReader {
     for (const source of this.#sources.values()) ask(source)
     try {
       while (have < data) {
-        while (under.size + have < data) {
+        let isDry = false
+        while (!isDry && under.size + have < data) {
           const source = await this.#another(number)
-          if (source !== undefined) ask(source)
-          else if (under.size === 0 && have < data) this.#short(have)
-          else break
+          if (source === undefined) isDry = true
+          else ask(source)
         }
-        if (have >= data) break
         // Some may have answered while places were looked for.
-        if (under.size + have < data) continue
+        if (have >= data) break
+        if (under.size === 0) this.#short(have)
         let isLate = false
         await new Promise<void>((resolve) => {
           const timer = setTimeout(() => {

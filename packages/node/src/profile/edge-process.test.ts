@@ -10,14 +10,14 @@ const CLI = resolve(import.meta.dirname, '../../../cli/bin/ringwall.mjs')
 const folder = mkdtempSync(join(tmpdir(), 'ringwall-edge-'))
 after(() => rmSync(folder, { recursive: true }))
 
-test('the bounds are those of the first time when the process is replaced again, and flags of the operator stay', () => {
+test('the bounds are the same when the process is replaced again, and flags of the operator stay', () => {
   const program = { config: '/etc/node.yaml', takeOver: false }
-  const first = edgeCommand(program, 'cold', ['--use-openssl-ca'], '/var/cache/ringwall')
+  const first = edgeCommand(program, ['--use-openssl-ca'], { folder: '/var/cache/ringwall', index: 'ab' })
   assert.equal(first.args[0], '--use-openssl-ca')
   assert.deepEqual(JSON.parse(first.args.at(-1) ?? ''), program)
-  const again = edgeCommand(program, 'warm', first.args.slice(0, -2), undefined)
+  const again = edgeCommand(program, first.args.slice(0, -2), undefined)
   assert.deepEqual(again.args, first.args)
-  assert.equal(again.env.RINGWALL_EDGE, 'warm')
+  assert.deepEqual([first.env.RINGWALL_PLAIN_INDEX, again.env.RINGWALL_PLAIN_INDEX], ['ab', undefined])
   assert.deepEqual(ownFlags(first.args.slice(0, -2)), ['--use-openssl-ca'], 'what is measured is the same on an edge')
   assert.deepEqual(ownFlags(first.args.slice(0, -3)), first.args.slice(0, -3), 'some of them are not those of an edge')
 })

@@ -5,6 +5,7 @@
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { DeviceWishes } from '../enrolment/run-device.ts'
+import { type PlainCode, preparePlainCode } from './plain-code.ts'
 
 /** What the process is to run. */
 export type EdgeProgram =
@@ -12,8 +13,6 @@ export type EdgeProgram =
   | { readonly device: string; readonly wishes: DeviceWishes }
 
 const MAIN = fileURLToPath(new URL('./edge-main.ts', import.meta.url))
-/** Says that the process began with the bounds; `warm`: and a second time, with all modules as plain JavaScript. */
-export const EDGE_VARIABLE = 'RINGWALL_EDGE'
 /** Small generations that are collected often, and code that is rather small than fast. Beyond 192 MB in use the engine ends the process. */
 const ENGINE_FLAGS = [
   '--max-semi-space-size=1',
@@ -43,27 +42,30 @@ export function ownFlags(flags: readonly string[]): readonly string[] {
 
 /**
  * @param flags Of the engine, as this process has them.
- * @param codeFolder Where code may be kept that is run: nobody else can write to it. Undefined: nowhere.
+ * @param plain The program as it is to be loaded; undefined: as it stands.
  */
 export function edgeCommand(
   program: EdgeProgram,
-  state: 'cold' | 'warm',
   flags: readonly string[],
-  codeFolder: string | undefined,
+  plain: PlainCode | undefined,
 ): { readonly args: readonly string[]; readonly env: Readonly<Record<string, string>> } {
   return {
     args: [...ownFlags(flags), ...ENGINE_FLAGS, MAIN, JSON.stringify(program)],
     env: {
       ...BOUNDS,
-      [EDGE_VARIABLE]: state,
-      ...(codeFolder === undefined ? {} : { RINGWALL_PLAIN: join(codeFolder, 'plain'), NODE_DISABLE_COMPILE_CACHE: '1' }),
+      ...(plain === undefined
+        ? {}
+        : { RINGWALL_PLAIN: plain.folder, RINGWALL_PLAIN_INDEX: plain.index, NODE_DISABLE_COMPILE_CACHE: '1' }),
     },
   }
 }
 
 /** Returns only where a process cannot be replaced: Windows, and one whose parent talks to it. */
-export function becomeEdge(program: EdgeProgram, state: 'cold' | 'warm' = 'cold'): void {
+export function becomeEdge(program: EdgeProgram): void {
   if (process.execve === undefined || process.platform === 'win32' || process.connected) return
-  const { args, env } = edgeCommand(program, state, process.execArgv, process.env.NODE_COMPILE_CACHE)
+  // Where code may be kept that is run: a folder that nobody else can write to.
+  const folder = process.env.NODE_COMPILE_CACHE
+  const plain = folder === undefined ? undefined : preparePlainCode(join(folder, 'plain'))
+  const { args, env } = edgeCommand(program, process.execArgv, plain)
   process.execve(process.execPath, [process.execPath, ...args], { ...process.env, ...env })
 }
