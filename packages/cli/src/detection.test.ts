@@ -85,6 +85,8 @@ test('findings make incidents: listed, shown with a timeline, exported, and clos
     verified.stdout,
     /^good: nothing in it was changed\n.*signed by {2}n1.*receipt .*deny, of 2001:db8::.*denial .*certified by n1/s,
   )
+  const report = await node.run('incident', 'report', file, '--genesis', genesis)
+  assert.match(report.stdout, /^<!doctype html>[\s\S]*tries many accounts: 4 accounts in 1 h[\s\S]*which n1 certified/)
   const edits: readonly (readonly [(bundle: typeof exported) => void, RegExp])[] = [
     [(bundle) => (bundle.incident.timeline[0].reason = 'nothing'), /refused: \/incident\/timeline\/0: it was changed/],
     [(bundle) => (bundle.incident.severity = 'none'), /refused: \/incident\/severity: it was changed/],

@@ -68,7 +68,8 @@ export async function incidentExport(client: RingwallClient, id: string): Promis
   process.stderr.write(`${receipts.length} receipts, ${denials.length} denials${lost}\n`)
 }
 
-interface Verdict {
+/** What a bundle comes to that verifies; the incident is as its node signed it. */
+export interface Verdict {
   readonly incident: Readonly<Record<string, unknown>>
   readonly node: string
   readonly exportedAtMs: number

@@ -84,7 +84,7 @@ export function addResponse(program: Command): void {
 
   const incident = program
     .command('incident')
-    .description('findings of all nodes that belong together: ls, show, close, export, verify')
+    .description('findings of all nodes that belong together: ls, show, close, export, verify, report')
   withRing(
     incident
       .command('ls')
@@ -132,6 +132,19 @@ export function addResponse(program: Command): void {
         import('../commands/incident.ts'),
       ])
       printEvidence(output, verifyEvidenceFile(file, genesis))
+    })
+  incident
+    .command('report')
+    .argument('<file>', 'what export wrote')
+    .description('an HTML page of what was exported, once it verifies, to read, send and print')
+    .requiredOption('--genesis <file>', 'the ring’s genesis document')
+    .action(async (file: string, { genesis }: { genesis: string }) => {
+      const [{ verifyEvidenceFile }, { incidentReport }, { write }] = await Promise.all([
+        import('@ringwall/node'),
+        import('../commands/incident-report.ts'),
+        import('../output.ts'),
+      ])
+      write(incidentReport(verifyEvidenceFile(file, genesis)))
     })
 
   withRing(
