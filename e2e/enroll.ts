@@ -24,8 +24,9 @@ import { ApiError } from '@ringwall/client'
 import { TpmDevice } from '@ringwall/enroll'
 import { type AttestationStatement, quoteNonce, type TxBody, verdictBytes } from '@ringwall/ring'
 import { encodeBase64url, signingBytes } from '@ringwall/ring/tx'
+import { done, powerOnDevice, shipDevice } from './device-steps.ts'
 import { findRing, whyNoNamespaces } from './find-ring.ts'
-import { addressesAt, ask, CLI, eventually, freePorts, TestRing } from './local-ring.ts'
+import { CLI, eventually, freePorts, TestRing } from './local-ring.ts'
 import { SoftTpm, swtpmMissing } from './swtpm.ts'
 
 const EVERY_MS = 4_000
@@ -64,52 +65,23 @@ const ring = await TestRing.start()
 const children: ChildProcess[] = []
 const tpms: SoftTpm[] = []
 
-function done(run: { readonly code: number; readonly stdout: string; readonly stderr: string }): string {
-  assert.equal(run.code, 0, run.stderr)
-  return run.stdout.trim()
-}
-
 /** Made in a factory, shipped, registered: all that is left is power. */
 async function prepared(serial: string): Promise<{ readonly directory: string; readonly tpm: SoftTpm }> {
   const tpm = await SoftTpm.start(join(root, serial.toLowerCase()))
   tpms.push(tpm)
-  const directory = join(ring.data, serial)
-  const endorsed = ['--tpm', tpm.tcti, '--tpm-roots', tpm.roots]
-  done(
-    ring.cliAlone('device', 'make', serial, '--manufacturer', join(ring.data, 'factory'), '--directory', directory, ...endorsed),
-  )
-  const to = ['--key', join(ring.data, 'factory/manufacturer.key'), '--to', join(ring.data, 'ring.json')]
-  done(ring.cliAlone('device', 'ship', join(directory, 'voucher.json'), ...to))
-  done(ring.cli('device', 'register', join(directory, 'voucher.json'), '--region', 'eu-west'))
+  const directory = shipDevice(ring, serial, ['--tpm', tpm.tcti, '--tpm-roots', tpm.roots])
   return { directory, tpm }
 }
 
 async function powerOn(directory: string, tpm: SoftTpm, withTpm = true, cli = CLI): Promise<Device> {
-  const base = await freePorts(1)
-  const args = ['--disable-warning=ExperimentalWarning', cli, 'node', '--device', directory, ...addressesAt(base)]
-  const beganAtMs = performance.now()
-  const child = spawn(process.execPath, [...args, ...(withTpm ? ['--tpm', tpm.tcti] : [])], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  children.push(child)
-  let said = ''
-  child.stderr.on('data', (chunk: Buffer) => {
-    said += String(chunk)
-  })
-  await eventually(
-    `${directory} serves`,
-    async () => {
-      if (child.exitCode !== null) throw new Error(said)
-      // It answers by the genesis policy before the ring has it: that does not count.
-      const { devices } = await ring.client(1).enrolment()
-      const isJoined = devices.some(({ serial, status }) => directory.endsWith(`/${serial}`) && status === 'joined')
-      return isJoined && (await ask(base + 1, '/')).status === 200
-    },
-    120_000,
-  )
-  const servedMs = performance.now() - beganAtMs
+  let child: ChildProcess | undefined
+  const onChild = (started: ChildProcess): void => {
+    child = started
+    children.push(started)
+  }
+  const { traffic, servedMs } = await powerOnDevice(ring, directory, { more: withTpm ? ['--tpm', tpm.tcti] : [], cli, onChild })
   const node = /^id: "(.+)"$/m.exec(readFileSync(join(directory, 'node/node.yaml'), 'utf8'))?.[1] as string
-  return { directory, child, traffic: base + 1, node, tpm, servedMs }
+  return { directory, child: child!, traffic, node, tpm, servedMs }
 }
 
 const trustOf = async (node: string, at = 1) => (await ring.client(at).enrolment()).trust.find((one) => one.node === node)

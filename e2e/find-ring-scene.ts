@@ -3,7 +3,7 @@
  * namespaces of its own: it is the machine's name server, and its loopback takes multicast. Writes what was done as JSON.
  */
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawnSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -13,8 +13,9 @@ import { createServer } from 'node:tls'
 import { GUEST_PROTOCOL } from '@ringwall/fabric'
 import { selfSignedCertificate } from '../packages/fabric/src/certificate.ts'
 import { generateKey } from '../packages/node/src/keys.ts'
+import { done, powerOnDevice, shipDevice } from './device-steps.ts'
 import type { FoundRow } from './find-ring.ts'
-import { addressesAt, ask, CLI, eventually, freePorts, NODE_FLAGS, TestRing } from './local-ring.ts'
+import { freePorts, TestRing } from './local-ring.ts'
 
 const DOMAIN = 'ring.test'
 const SRV = 33
@@ -91,45 +92,11 @@ await names.start()
 const ring = await TestRing.start()
 const home = (name: string): string => join(ring.data, name)
 
-function done(outcome: { readonly code: number; readonly stdout: string; readonly stderr: string }): string {
-  assert.equal(outcome.code, 0, outcome.stderr)
-  return outcome.stdout.trim()
-}
-
-function shipped(serial: string): string {
-  done(ring.cliAlone('device', 'make', serial, '--manufacturer', home('factory'), '--directory', home(serial)))
-  const to = ['--key', home('factory/manufacturer.key'), '--to', home('ring.json')]
-  done(ring.cliAlone('device', 'ship', join(home(serial), 'voucher.json'), ...to))
-  done(ring.cli('device', 'register', join(home(serial), 'voucher.json'), '--region', 'eu-west'))
-  return home(serial)
-}
+const shipped = (serial: string): string => shipDevice(ring, serial)
 
 /** How long until it serves the application, once the ring has it. */
-async function powerOn(directory: string): Promise<number> {
-  const base = await freePorts(1)
-  const beganAtMs = performance.now()
-  const child = spawn(process.execPath, [...NODE_FLAGS, CLI, 'node', '--device', directory, ...addressesAt(base)], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  children.push(child)
-  let said = ''
-  child.stderr.on('data', (chunk: Buffer) => {
-    said += String(chunk)
-  })
-  await eventually(
-    `${directory} serves`,
-    async () => {
-      if (child.exitCode !== null) throw new Error(said)
-      const { devices } = await ring.client(1).enrolment()
-      const isJoined = devices.some(({ serial, status }) => directory.endsWith(`/${serial}`) && status === 'joined')
-      return isJoined && (await ask(base + 1, '/')).status === 200
-    },
-    120_000,
-  ).catch((error: Error) => {
-    throw new Error(`${error.message}\n${said}`)
-  })
-  return performance.now() - beganAtMs
-}
+const powerOn = async (directory: string): Promise<number> =>
+  (await powerOnDevice(ring, directory, { onChild: (child) => void children.push(child) })).servedMs
 
 const fabricPort = (node: number): number => {
   const yaml = readFileSync(home(`n${node}/node.yaml`), 'utf8')

@@ -88,6 +88,7 @@ import { parseRequestBody } from '../packages/waf/src/body/request-body.ts'
 import { bytesToText } from '../packages/waf/src/bytes.ts'
 import { DETECTION_DECODERS } from './detection-decoders.ts'
 import { LISTENER_DECODERS } from './listener-decoders.ts'
+import { must } from './must.ts'
 import type { Material } from './mutator.ts'
 
 export interface Decoder extends Material {
@@ -111,10 +112,6 @@ const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin
 const tokens = (...texts: readonly string[]): readonly Uint8Array[] => texts.map(bytesOf)
 const never = (): boolean => false
 const KIB = 1_024
-
-function must(holds: boolean, what: string): void {
-  if (!holds) throw new Error(what)
-}
 
 function same(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0

@@ -7,10 +7,7 @@ import { decodeRuleSummary, encodeRuleSummary } from '../packages/detect/src/rul
 import { decodeSourceSummary, encodeSourceSummary } from '../packages/detect/src/source-summary.ts'
 import { DnsUpdateError, signatureOf, signMessage, updateMessage } from '../packages/node/src/acme/dns-update.ts'
 import type { Decoder } from './decoders.ts'
-
-function must(holds: boolean, what: string): void {
-  if (!holds) throw new Error(what)
-}
+import { must } from './must.ts'
 
 const isSummaryMalformed = (error: unknown): boolean => error instanceof SummaryMalformed
 const ACCOUNT = '0123456789abcdef'.repeat(2)

@@ -5,12 +5,9 @@ import { encodeField, encodeStatus, HpackDecoder } from '../packages/proxy/src/h
 import { readPreamble } from '../packages/proxy/src/proxy-protocol.ts'
 import { extension, helloBytes, records, uint16s, vector } from '../packages/proxy/src/test-hello.ts'
 import type { Decoder } from './decoders.ts'
+import { must } from './must.ts'
 
 const never = (): boolean => false
-
-function must(holds: boolean, what: string): void {
-  if (!holds) throw new Error(what)
-}
 
 const name = Buffer.from('shop.example')
 const serverName = extension(0, vector(2, Buffer.concat([Buffer.from([0]), vector(2, name)])))

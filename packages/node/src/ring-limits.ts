@@ -47,7 +47,6 @@ export class RingLimits {
 
   /** For the guard. */
   take(...given: Parameters<RingLimiter['take']>): ReturnType<RingLimiter['take']> {
-    this.#readPolicy()
     const taken = this.limiter.take(...given)
     this.#flushSoon()
     return taken

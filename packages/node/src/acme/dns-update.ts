@@ -93,6 +93,12 @@ function dword(value: number): Buffer {
   return bytes
 }
 
+function timeBytes(timeS: number): Buffer {
+  const bytes = Buffer.alloc(6)
+  bytes.writeUIntBE(timeS, 0, 6)
+  return bytes
+}
+
 /** An update without its signature. */
 export function updateMessage(id: number, { what, zone, name, text, ttlS }: TxtChange): Buffer {
   const data = Buffer.from(text, 'latin1')
@@ -121,9 +127,8 @@ interface Stamp {
 
 /** RFC 8945 section 4.3.3. */
 function stampBytes({ name, algorithm }: TsigKey, { timeS, fudgeS, error, other }: Stamp): Buffer {
-  const time = Buffer.alloc(6)
-  time.writeUIntBE(timeS, 0, 6)
-  const head = [nameBytes(name), words(CLASS_ANY), dword(0), nameBytes(algorithm), time, words(fudgeS, error, other.length)]
+  const signed = [timeBytes(timeS), words(fudgeS, error, other.length)]
+  const head = [nameBytes(name), words(CLASS_ANY), dword(0), nameBytes(algorithm), ...signed]
   return Buffer.concat([...head, other])
 }
 
@@ -148,11 +153,9 @@ export function signAnswer(message: Buffer, key: TsigKey, before: Buffer, timeS:
 }
 
 function withTsig(message: Buffer, key: TsigKey, mac: Buffer, { timeS, fudgeS, error, other }: Stamp): Buffer {
-  const time = Buffer.alloc(6)
-  time.writeUIntBE(timeS, 0, 6)
   const data = Buffer.concat([
     nameBytes(key.algorithm),
-    time,
+    timeBytes(timeS),
     words(fudgeS, mac.length),
     mac,
     words(message.readUInt16BE(0), error, other.length),

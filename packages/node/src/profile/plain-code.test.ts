@@ -9,7 +9,8 @@ import { type PlainCode, plainName, preparePlainCode } from './plain-code.ts'
 const LOADER = new URL('./plain-loader.mjs', import.meta.url).href
 const SOURCE = `const said: string = 'grün \\u{1f600} 😀'
 interface Unused { readonly a: number }
-const stripped = (process as any).moduleLoadList.some((name: string) => name.includes('amaro'))
+const { moduleLoadList } = process as unknown as { moduleLoadList: string[] }
+const stripped = moduleLoadList.some((name) => name.includes('amaro'))
 process.stdout.write(said + (stripped ? ' stripped' : ' plain'))
 `
 
