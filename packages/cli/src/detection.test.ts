@@ -70,8 +70,20 @@ test('findings make incidents: listed, shown with a timeline, exported, and clos
   const shown = await node.run('incident', 'show', guessing.id.slice(0, 6))
   assert.equal(shown.code, 0, shown.stderr)
   assert.match(shown.stdout, /guessing {2}source 2001:db8::\/64: tries many accounts: 4 accounts in 1 h.*; n1; denied/)
+  const assigned = await node.run('incident', 'assign', guessing.id.slice(0, 6), '--note', 'knows the shop')
+  assert.equal(assigned.stderr, `incident ${guessing.id} is assigned to local: ${guessing.title}\n`)
+  const refused = await node.run('incident', 'assign', guessing.id, '--to', 'mallory')
+  assert.equal(refused.code, 1)
+  assert.match(refused.stderr, /\/to: there is no operator "mallory"; the ring has local, and null is nobody/)
+  const both = await node.run('incident', 'assign', guessing.id, '--to', 'local', '--nobody')
+  assert.match(both.stderr, /--nobody.*cannot be used with.*--to/)
+  assert.match(
+    (await node.run('incident', 'show', guessing.id)).stdout,
+    /^assigned {3}to local, .* by local on n1: knows the shop$/m,
+  )
   const exported = JSON.parse((await node.run('incident', 'export', guessing.id)).stdout)
   assert.equal(exported.incident.id, guessing.id)
+  assert.equal(exported.incident.assigned.to, 'local')
   assert.equal(exported.denials.length, 1)
   assert.ok(exported.receipts.length > 0)
   const [file, genesis] = [join(node.folder, 'incident.json'), node.node.config.genesis]
@@ -87,8 +99,10 @@ test('findings make incidents: listed, shown with a timeline, exported, and clos
   )
   const report = await node.run('incident', 'report', file, '--genesis', genesis)
   assert.match(report.stdout, /^<!doctype html>[\s\S]*tries many accounts: 4 accounts in 1 h[\s\S]*which n1 certified/)
+  assert.match(report.stdout, /<th scope="row">Assigned<\/th><td>to local, .*: knows the shop<\/td>/)
   const edits: readonly (readonly [(bundle: typeof exported) => void, RegExp])[] = [
     [(bundle) => (bundle.incident.timeline[0].reason = 'nothing'), /refused: \/incident\/timeline\/0: it was changed/],
+    [(bundle) => (bundle.incident.assigned.to = 'mallory'), /refused: \/incident\/assigned: it was changed/],
     [(bundle) => (bundle.incident.severity = 'none'), /refused: \/incident\/severity: it was changed/],
     [(bundle) => delete bundle.incident.sources, /refused: \/incident\/sources: it was taken away/],
     [(bundle) => (bundle.receipts[0].decision.path = '/other'), /refused: \/receipts\/0: it was changed/],
@@ -110,8 +124,10 @@ test('findings make incidents: listed, shown with a timeline, exported, and clos
   assert.ok(!(await node.run('incident', 'ls')).stdout.includes(guessing.id))
   assert.match(
     (await node.run('incident', 'ls', '--state', 'closed')).stdout,
-    new RegExp(`${guessing.id}.*local: a test of ours`),
+    new RegExp(`${guessing.id}.*local +local: a test of ours`),
   )
+  assert.match((await node.run('incident', 'assign', guessing.id, '--nobody')).stderr, /is assigned to nobody: /)
+  assert.equal((await node.client.incident(guessing.id)).assigned, null)
   const unknown = await node.run('incident', 'show', 'ffff')
   assert.equal(unknown.code, 1)
   assert.match(unknown.stderr, /there is no one incident ffff/)

@@ -20,6 +20,7 @@ const WRITTEN = [
   'logins.bin',
   'incidents.findings',
   'incidents.closings',
+  'incidents.assignments',
   'playbooks',
   'peers.json',
 ]
