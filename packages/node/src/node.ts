@@ -2,7 +2,7 @@
 import { type KeyObject, randomInt } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { RULE_SUMMARY_VERSION, SOURCE_SUMMARY_VERSION } from '@ringwall/detect'
+import { INSIDER_SUMMARY_VERSION, RULE_SUMMARY_VERSION, type Signal, SOURCE_SUMMARY_VERSION } from '@ringwall/detect'
 import { readQuote } from '@ringwall/enroll'
 import { createFabric, type Fabric } from '@ringwall/fabric'
 import {
@@ -106,6 +106,7 @@ import { ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from './incident-fi
 import { IncidentDesk } from './incidents.ts'
 import { openTaxiiSource } from './indicators/indicator-config.ts'
 import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
+import { describeInsider, InsiderWatch } from './insider-watch.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LeaseKeeper } from './leases/lease-keeper.ts'
 import { LoginWatch } from './logins.ts'
@@ -384,6 +385,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     let tokens = tokensOf(view, replays)
     let certifiedAtMs = ledger.status().certifiedAtMs
     let serving: Traffic | undefined
+    let insiders: InsiderWatch | undefined
     let workloads: WorkloadApi | undefined
     let blocksWithNews = 0
     let tellSignals: SignalStreams | undefined
@@ -447,6 +449,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         const { issuer } = content
         let { body } = content
         const nowMs = Date.now()
+        insiders?.operated(issuer, body.type, content.atMs)
         const id = body.type === 'tx.approve' ? body.id : txId(content)
         const waits = application.approvals(state, nowMs).find((waiting) => waiting.id === id)
         if (waits !== undefined) {
@@ -668,7 +671,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             api,
             onLogin: (attempt) => loggedIn(attempt),
             onSignals: (signals, lost) => {
-              for (const signal of signals) detection.observe(signal)
+              for (const signal of signals) signalled(signal)
               if (lost > 0) telemetry.count('signals_lost_total', {}, lost)
             },
             onFlood: (reading, thread) => floods.observe(reading, performance.now(), thread),
@@ -694,7 +697,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id, disk.options) }),
         onApi: (event) => api.observe(event),
         onLogin: (attempt) => loggedIn(attempt),
-        ended: { wants: () => detection.isOn, take: (request) => detection.observe(signalOf(request, ring)) },
+        ended: {
+          wants: () => detection.isOn || insiders?.watchesRequests === true,
+          take: (request) => signalled(signalOf(request, ring)),
+        },
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
         challenges,
         portal,
@@ -896,7 +902,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       view: () => view,
       state: () => ledger.state(),
       sign: (message) => signMessage(privateKey, message),
-      log: openings,
+      log: {
+        add: (record) => {
+          insiders?.opened(record)
+          return openings.add(record)
+        },
+      },
     })
     closers.push(() => vault.stop())
     const releases = followReleases({
@@ -1056,6 +1067,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       onSources: (from, payload) => {
         if (payload[0] === SOURCE_SUMMARY_VERSION) slowLogins.merge(from, payload)
         else if (payload[0] === RULE_SUMMARY_VERSION) detection.merge(from, payload, Date.now())
+        else if (payload[0] === INSIDER_SUMMARY_VERSION) insiders?.merge(from, payload)
         else if (payload[0] === STREAMS_VERSION) signals.merge(payload, Date.now())
         else desk.merge(from, payload, Date.now())
       },
@@ -1084,11 +1096,29 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       },
     })
     closers.push(followDetection(detection, fabric))
+    insiders = new InsiderWatch({
+      fabric,
+      view: () => view,
+      file: join(config.data, 'insiders.bin'),
+      disk: disk.seal,
+      onFinding: (finding) => {
+        telemetry.count('findings_total', { rule: finding.detector }, 1)
+        events.add('finding', 'warn', describeInsider(finding))
+        reportFound(finding)
+      },
+      log,
+    })
+    await insiders.start()
+    closers.push(() => insiders?.stop())
     await slowLogins.start()
     // All that is opened is opened by now.
     await disk.settled()
     keeper?.follow(ledger.state())
     closers.push(() => slowLogins.stop())
+    const signalled = (signal: Signal): void => {
+      detection.observe(signal)
+      insiders?.requested(signal)
+    }
     const loggedIn = (attempt: LoginEvent): void => {
       if (attempt.failed) logins.failed(attempt)
       slowLogins.observe(attempt)
@@ -1267,6 +1297,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       operations: adminOperations(node),
       consoleDirectory: CONSOLE_DIRECTORY,
       ownerOf: (key) => node.bouncers.ownerOf(key),
+      onOperation: (operator, operation) => insiders?.operated(`operator:${operator}`, operation, Date.now()),
       other: face,
       signIn: (token) => verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() }),
     })

@@ -63,6 +63,7 @@ export async function resealFolder(data: string, disk: DiskSeal, seal: Seal): Pr
     'incidents.findings',
     'incidents.closings',
     'incidents.assignments',
+    'insiders.bin',
     'keys/nonces.json',
     'acme/waits.json',
     TRACE_KEY_FILE,

@@ -17,6 +17,7 @@ test('a wipe erases all that a node writes, its key file and its audit log, coun
       'incidents.findings',
       'incidents.closings',
       'incidents.assignments',
+      'insiders.bin',
       'keys/share.sealed',
       'keys/sealing/share.sealed',
       'traces/key',

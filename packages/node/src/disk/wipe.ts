@@ -21,6 +21,7 @@ const WRITTEN = [
   'incidents.findings',
   'incidents.closings',
   'incidents.assignments',
+  'insiders.bin',
   'playbooks',
   'peers.json',
 ]
