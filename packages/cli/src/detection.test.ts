@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { OperatorSigner, parseContext } from '@ringwall/client'
 import { verifyEvidenceFile } from '@ringwall/node'
 import { findingsOf, startTestNode, type TestNode, tryLogin } from './test-node.ts'
 
@@ -131,4 +132,29 @@ test('findings make incidents: listed, shown with a timeline, exported, and clos
   const unknown = await node.run('incident', 'show', 'ffff')
   assert.equal(unknown.code, 1)
   assert.match(unknown.stderr, /there is no one incident ffff/)
+})
+
+test('an operator who does within an hour what it never did is found, and denied nothing; what it does every day is not', async () => {
+  const nowMs = Date.now()
+  const ago = (days: number): number => nowMs - days * 86_400_000
+  for (let days = 20; days > 0; days -= 1)
+    for (const operation of ['deny.add', 'POST /v1/policy/plan'])
+      node.node.insiders.operated('operator:local', operation, ago(days))
+  const { text } = await node.client.policy()
+  const insiders = async (): Promise<readonly string[]> =>
+    (await findings()).filter((line) => line.startsWith('insider-operations'))
+  await node.client.policyPlan(text)
+  await node.client.denyAdd({ kind: 'ip', value: '198.18.7.7' }, 60_000, 'every day')
+  const { denials } = await node.client.denials()
+  assert.deepEqual(await insiders(), [])
+  await node.client.denyRemove(denials.find(({ subject }) => subject.value === '198.18.7.7')!.id, 'once')
+  const operator = parseContext(node.contextText())
+  const authorization = `Bearer ${await new OperatorSigner(operator).token()}`
+  // Refused for their bodies or not: asked for they were.
+  for (const path of ['access', 'exceptions/replay', 'model/labels', 'exceptions/propose', 'notify/none/test'])
+    await fetch(`${operator.nodes[0]!.url}/v1/${path}`, { method: 'POST', headers: { authorization } })
+  assert.deepEqual(await insiders(), [
+    'insider-operations (T1078): identity operator:local used 8 administrative operations within an hour, 6 of them for the first time; in the last 20 days it used 2, at most 1 an hour',
+  ])
+  assert.ok((await node.client.policyPlan(text)) !== undefined)
 })

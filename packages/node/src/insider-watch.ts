@@ -35,6 +35,9 @@ export interface InsiderWatchOptions {
   readonly now?: () => number
 }
 
+/** What is in it is seen when it is agreed. */
+const CARRIES_STATEMENTS = 'POST /v1/transactions'
+
 const DETECTORS: Readonly<Record<InsiderFinding['sort'], { readonly name: string; readonly attack: readonly string[] }>> = {
   secrets: { name: 'insider-secrets', attack: ['T1078', 'T1213', 'T1530'] },
   admin: { name: 'insider-operations', attack: ['T1078'] },
@@ -72,9 +75,9 @@ export class InsiderWatch {
     return this.#current() !== undefined && watchesRequests(this.#options.view())
   }
 
-  /** Identities in memory, and those that were forgotten to stay within the bound. */
-  get size(): { readonly identities: number; readonly evicted: number } {
-    return this.#insiders?.size ?? { identities: 0, evicted: 0 }
+  /** Identities in memory, by sort. */
+  counts(): Readonly<Record<InsiderFinding['sort'], number>> {
+    return this.#insiders?.counts() ?? { secrets: 0, admin: 0, account: 0 }
   }
 
   opened({ atMs, issuer, secrets }: SecretsOpened): void {
@@ -84,7 +87,7 @@ export class InsiderWatch {
 
   /** @param operation A kind of statement, or method and path of the admin API. @param issuer As statements have it. */
   operated(issuer: string, operation: string, atMs: number): void {
-    if (!issuer.startsWith('operator:')) return
+    if (!issuer.startsWith('operator:') || operation === CARRIES_STATEMENTS) return
     const item = hashText(operation)
     this.#observe({ atMs, sort: 'admin', subject: issuer, item, thing: item })
   }

@@ -217,6 +217,8 @@ export interface RunningNode {
   readonly reception: NodeReception
   /** Incidents, of all nodes. */
   readonly desk: IncidentDesk
+  /** What identities are used to. */
+  readonly insiders: InsiderWatch
   /** Where it tells what happens. */
   readonly notifier: Notifier
   /** Its part in runs of playbooks. */
@@ -1237,6 +1239,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       workloads,
       reception,
       desk,
+      insiders,
       notifier,
       playbooks,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),

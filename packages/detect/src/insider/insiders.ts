@@ -101,6 +101,13 @@ export class Insiders {
     return { identities: this.#identities.size, evicted: this.#evicted }
   }
 
+  /** In memory, by sort. */
+  counts(): Readonly<Record<InsiderSort, number>> {
+    const counts = { secrets: 0, admin: 0, account: 0 }
+    for (const key of this.#identities.keys()) counts[key.slice(0, key.indexOf('\n')) as InsiderSort] += 1
+    return counts
+  }
+
   /** What was learned stays. */
   use(options: InsidersOptions): void {
     this.#options = options
@@ -115,7 +122,7 @@ export class Insiders {
     const before = usedWithinHour(identity, atMs, 'all')
     noteUse(identity.own, atMs, item, thing, isFirst)
     const count = usedWithinHour(identity, atMs, 'all')
-    noteMost(identity.own, atMs, count)
+    noteMost(identity.own, atMs, Math.max(1, count))
     // What changes nothing but the time is not worth telling.
     if (isFirst || isOdd || count > before) this.#untold.add(key)
     const past = pastOf(identity, atMs)
