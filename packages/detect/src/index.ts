@@ -1,3 +1,4 @@
+export { CONDUCT, Conduct, type ConductKind, type ConductName, type ConductVerdict } from './conduct.ts'
 export { ModelMalformed, SummaryMalformed } from './errors.ts'
 export { FailedLogins, type FailedLoginsOptions } from './failed-logins.ts'
 export {

@@ -70,6 +70,7 @@ import { AuditLog } from './audit-log.ts'
 import { BotNames } from './bot-names.ts'
 import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
+import { ConductWatch, describeConduct } from './conduct-watch.ts'
 import { type NodeConfig, readTextFile, USUAL_OBJECT_SETTINGS } from './config.ts'
 import { DetectionWatch, describeDetected, followDetection, signalOf } from './detection.ts'
 import { askAtStart } from './disk/ask-at-start.ts'
@@ -124,7 +125,7 @@ import { ProviderSecrets } from './people/provider-secrets.ts'
 import { SamlKey } from './people/saml-key.ts'
 import { SignalStreams, STREAMS_VERSION } from './people/signal-streams.ts'
 import { openPlaces } from './places.ts'
-import { EarlyDenials } from './provisional.ts'
+import { EarlyDenials, UNCONFIRMED_MAX } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
 import { RequestArchive } from './request-archive.ts'
@@ -333,6 +334,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       ),
     )
 
+    let conduct: ConductWatch | undefined
     const validators = genesis.nodes.filter(({ roles }) => roles.includes('validator'))
     const ledger = await openLedger<RingState>({
       directory: join(config.data, 'ledger'),
@@ -343,6 +345,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       privateKey,
       fabric,
       onEvidence: (evidence) => showEvidence(evidence),
+      onFault: (fault) => conduct?.ledgerFault(fault),
       roundMs: config.roundMs,
       heartbeatMs: config.heartbeatMs,
       snapshotBlocks: config.snapshotBlocks,
@@ -365,6 +368,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         `the ring does not list this node, so nobody links to it. If it is new, an operator adds it: ${add}`,
       )
     }
+    const onLiars = (parties: readonly string[]): void => conduct?.liars(parties, 'when this node had something opened')
     const outside = outsideHttp()
     const providerKeys = new ProviderKeys({ view: () => view, http: outside, log: (line) => log('warn', line) })
     providerKeys.warm()
@@ -372,7 +376,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       self: config.id,
       view: () => view,
       state: () => ledger.state(),
-      facts: () => factsOf({ ring, view: () => view, state: () => ledger.state() }),
+      facts: () => factsOf({ ring, view: () => view, state: () => ledger.state(), onLiars }),
       reader: readerOfNode(config.id, privateKey),
       ask: (signed) => vault.open(signed),
       variable: (name) => process.env[name],
@@ -429,6 +433,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (view.policyVersion !== before.policyVersion || view.nodes !== before.nodes || view.signingKey !== before.signingKey)
         workloads?.review()
       showKeyFaults(stateBefore, final.state)
+      conduct?.agreed(stateBefore, final.state)
       signing.use(publicKeyOf(final.state.signingKey), signingHolder.share)
       signingHolder.follow(final.state)
       vault.use(publicKeyOf(final.state.sealingKey), sealingHolder.share)
@@ -533,6 +538,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         else if (body.type === 'evidence') {
           const what = `signed two contradicting statements in round ${body.round}`
           events.add('node', 'warn', `${body.validator} is evicted: it ${what}; shown by ${issuer}`)
+          conduct?.seen(body.validator, 'equivocation', `in round ${body.round}, shown by ${issuer}`)
         }
       }
       early.confirm(confirmed)
@@ -815,6 +821,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         fabric,
         state: () => ledger.state(),
         sign: (message) => signMessage(privateKey, message),
+        onDissent: (validator, reason) => conduct?.seen(validator, 'verdict', reason),
       }),
       tpm: config.tpm,
       caseInput: config.caseInput,
@@ -873,6 +880,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       sign: (message) => signMessage(privateKey, message),
       numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json'), disk.seal),
       events,
+      onFault: (party, fault) => conduct?.seen(party, 'share', fault),
     })
     closers.push(() => signing.stop())
     const openHolder = async (
@@ -932,6 +940,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       open: (request) => vault.open(request),
       submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
       events,
+      onWrong: (party, version, index) => conduct?.seen(party, 'shard', `shard ${index} of ${version}`),
+      onLiars,
       other: releases?.answer,
     })
     closers.push(() => objects.stop())
@@ -1057,6 +1067,29 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       desk.add(finding)
       playbooks.found(finding)
     }
+    conduct = new ConductWatch({
+      self: config.id,
+      look: () => {
+        const { reachable, quorum } = ledger.status()
+        return {
+          links: fabric.links(),
+          validators: ledger.state().validators.map(({ id }) => id),
+          reachable,
+          quorum,
+          unconfirmed: early.unconfirmedByIssuer(Date.now()),
+        }
+      },
+      unconfirmedMax: UNCONFIRMED_MAX,
+      onSeen: (node, kind) => telemetry.count('node_faults_total', { node, kind }, 1),
+      onNote: (line) => events.add('finding', 'info', line),
+      onFinding: (finding) => {
+        telemetry.count('findings_total', { rule: finding.detector }, 1)
+        events.add('finding', finding.severity === 'low' ? 'warn' : 'bad', describeConduct(finding))
+        reportFound(finding)
+      },
+    })
+    conduct.start()
+    closers.push(() => conduct?.stop())
     const logins = new LoginWatch({
       self: config.id,
       fabric,
@@ -1282,12 +1315,13 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
       propose: node.proposeContent,
       proposeInOwnName: node.proposeInOwnName,
+      onLiars,
     })
     const leaseKeeper = new LeaseKeeper({
       self: config.id,
       view: () => view,
       state,
-      facts: () => factsOf({ ring, view: () => view, state }),
+      facts: () => factsOf({ ring, view: () => view, state, onLiars }),
       reader: readerOfNode(config.id, privateKey),
       ask: (signed) => vault.open(signed),
       submit: inOwnName,

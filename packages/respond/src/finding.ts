@@ -44,7 +44,12 @@ export interface FindingRecord {
   readonly reason: string
   /** Whether the node says that its sources be denied. */
   readonly denied: boolean
+  /** Of the incident, at least; undefined: as its techniques and detectors have it. */
+  readonly severity?: Severity | undefined
 }
+
+export const SEVERITIES = ['low', 'medium', 'high'] as const
+export type Severity = (typeof SEVERITIES)[number]
 
 export const SOURCES_MAX = 64
 export const REASON_CHARS_MAX = 512
@@ -62,7 +67,7 @@ const isTime = (value: unknown): value is number => Number.isSafeInteger(value) 
 /** From JSON that another node, or a file, has. Undefined for anything that is none. */
 export function readFinding(value: unknown): FindingRecord | undefined {
   if (typeof value !== 'object' || value === null) return undefined
-  const { node, detector, attack, service, subject, sources, firstMs, lastMs, times, reason, denied } = value as Record<
+  const { node, detector, attack, service, subject, sources, firstMs, lastMs, times, reason, denied, severity } = value as Record<
     string,
     unknown
   >
@@ -73,6 +78,7 @@ export function readFinding(value: unknown): FindingRecord | undefined {
   if (!Array.isArray(sources) || sources.length > SOURCES_MAX || !sources.every((one) => isText(one, 64))) return undefined
   if (!isTime(firstMs) || !isTime(lastMs) || lastMs < firstMs || !Number.isSafeInteger(times) || (times as number) < 1)
     return undefined
+  if (severity !== undefined && !SEVERITIES.includes(severity as Severity)) return undefined
   const { kind, value: about } = (typeof subject === 'object' && subject !== null ? subject : {}) as Record<string, unknown>
   if (!SUBJECT_KINDS.includes(kind as SubjectKind) || !isText(about, 256)) return undefined
   return {
@@ -87,5 +93,6 @@ export function readFinding(value: unknown): FindingRecord | undefined {
     times: times as number,
     reason,
     denied,
+    ...(severity === undefined ? {} : { severity: severity as Severity }),
   }
 }
