@@ -242,7 +242,7 @@ export class LedgerShell<S> implements Ledger<S> {
       spread: (txs, to) => (to === undefined ? this.#spread(txs) : this.#sendTxs([to], txs)),
       onWaiting: () => this.#onWaiting(),
       late: (timeoutMs) => this.#noQuorum(timeoutMs),
-      lie: (from, what) => this.#fault(from, what, FORGED_WEIGHT, 'forged'),
+      lie: (from, what) => this.#fault(from, what, FORGED_WEIGHT),
       unwelcome: (from, weight) => this.#unwelcome(from, weight),
     })
     this.#leader = new Leader({
