@@ -1,5 +1,4 @@
 /** The configuration of one node: `node.yaml`. Paths in it are relative to the file. */
-import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
 import { type Document, LineCounter, parseDocument } from 'yaml'
@@ -19,6 +18,7 @@ import { parseListeners, type TrafficListener } from './listeners.ts'
 import type { ObjectSettings } from './objects/objects.ts'
 import { NotifySchema, type NotifySettings, notifyFault, withPaths } from './respond/notify-config.ts'
 import type { TaxiiConfig } from './taxii/taxii-server.ts'
+import { readTextFile } from './text-file.ts'
 
 const WORKERS_MAX = 64
 /** Of what a node keeps in memory, unless its configuration says how much. */
@@ -504,14 +504,4 @@ function plainValue(document: Document, file: string): unknown {
 /** @throws {StartError} `CONFIG_INVALID` also when the file cannot be read. */
 export function readNodeConfig(file: string): NodeConfig {
   return { ...parseNodeConfig(readTextFile(file, 'CONFIG_INVALID', 'the node’s configuration'), file), file: resolve(file) }
-}
-
-/** Reads a file that must exist. @throws {StartError} with `code`, naming the file. */
-export function readTextFile(file: string, code: StartError['code'], what: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (cause) {
-    const reason = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'does not exist' : 'cannot be read'
-    throw new StartError(code, `${file}: ${what} ${reason}`, { cause })
-  }
 }

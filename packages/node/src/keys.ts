@@ -9,7 +9,7 @@ import {
   sign,
   verify,
 } from 'node:crypto'
-import { readTextFile } from './config.ts'
+import { readTextFile } from './text-file.ts'
 import { StartError } from './errors.ts'
 
 /** DER prefix of an Ed25519 SubjectPublicKeyInfo (RFC 8410, section 4). */

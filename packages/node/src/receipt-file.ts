@@ -1,5 +1,5 @@
 /** Verifies a receipt, or a bundle of evidence, and a genesis document that lie in files: what an auditor runs. */
-import { readTextFile } from './config.ts'
+import { readTextFile } from './text-file.ts'
 import { StartError } from './errors.ts'
 import { type EvidenceVerdict, verifyEvidence } from './evidence.ts'
 import { readGenesis } from './node.ts'

@@ -1,5 +1,5 @@
 /** `feeds` of `node.yaml`: whose decisions this node takes in. */
-import { readTextFile } from '../config.ts'
+import { readTextFile } from '../text-file.ts'
 import { StartError } from '../errors.ts'
 import type { CrowdsecFeedConfig } from './crowdsec-feed.ts'
 

@@ -1,7 +1,7 @@
 /** Channels as `notify` of `node.yaml` has them, with their secrets. */
 import { type Channel, emailChannel, slackChannel, syslogChannel, webhookChannel } from '@ringwall/respond'
 import type { z } from 'zod'
-import { readTextFile } from '../config.ts'
+import { readTextFile } from '../text-file.ts'
 import { StartError } from '../errors.ts'
 import { feedUrlFault } from '../feeds/feed-url.ts'
 import type { NotifySettings, Secret } from './notify-config.ts'
