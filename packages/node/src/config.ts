@@ -23,8 +23,8 @@ import { readTextFile } from './text-file.ts'
 const WORKERS_MAX = 64
 /** Of what a node keeps in memory, unless its configuration says how much. */
 const KEPT = {
-  full: { requestBytes: 16_777_216, cacheBytes: 67_108_864 },
-  edge: { requestBytes: 1_048_576, cacheBytes: 4_194_304 },
+  full: { requestBytes: 16_777_216, cacheBytes: 67_108_864, memoValues: 4_096, recordsWaiting: 20_000 },
+  edge: { requestBytes: 1_048_576, cacheBytes: 4_194_304, memoValues: 1_024, recordsWaiting: 2_000 },
 } as const
 
 const DnsServer = z
@@ -287,6 +287,10 @@ export interface NodeConfig {
   readonly rules: Readonly<Record<string, string>>
   readonly otlp: { readonly endpoint: string; readonly headers: Readonly<Record<string, string>> } | undefined
   readonly requestBytesKept: number
+  /** Values of requests that rules remember, in each thread. */
+  readonly memoValuesMax: number
+  /** Decisions and spans that may wait to be stored. */
+  readonly recordsWaitingMax: number
   readonly indicators: readonly IndicatorSettings[]
   /** Of those sets that come from TAXII servers. */
   readonly taxiiSources?: readonly TaxiiSource[] | undefined
@@ -383,6 +387,8 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     rules: Object.fromEntries(Object.entries(data.rules).map(([name, path]) => [name, at(path)])),
     otlp: data.otlp,
     requestBytesKept: data.requests.bytesKept ?? KEPT[data.profile].requestBytes,
+    memoValuesMax: KEPT[data.profile].memoValues,
+    recordsWaitingMax: KEPT[data.profile].recordsWaiting,
     indicators: data.indicators.map((one) => indicatorSettings(one, at(data.data), at)),
     taxiiSources: data.indicators.flatMap((one) => (one.format === 'taxii' ? [taxiiSource(one, at)] : [])),
     taxii: data.taxii && {

@@ -305,12 +305,17 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const rules = loadRuleLibrary(config.rules)
     const foresight = new Foresight()
     closers.push(() => foresight.thread.stop())
-    const application = ringApplication(genesis, rules, cachingCompiler(join(config.data, 'rules'), disk.seal))
+    const application = ringApplication(
+      genesis,
+      rules,
+      cachingCompiler(join(config.data, 'rules'), disk.seal, config.memoValuesMax),
+    )
     const telemetry = await openTelemetry({
       directory: join(config.data, 'traces'),
       seal: await traceKey(config.data, disk.seal),
       node: config.id,
       region: self.region,
+      waitingMax: config.recordsWaitingMax,
       log,
       ...(config.otlp === undefined ? {} : { otlp: config.otlp }),
     })
