@@ -23,8 +23,8 @@ import { readTextFile } from './text-file.ts'
 const WORKERS_MAX = 64
 /** Of what a node keeps in memory, unless its configuration says how much. */
 const KEPT = {
-  full: { requestBytes: 16_777_216, cacheBytes: 67_108_864, memoValues: 4_096, recordsWaiting: 20_000 },
-  edge: { requestBytes: 1_048_576, cacheBytes: 4_194_304, memoValues: 1_024, recordsWaiting: 2_000 },
+  full: { requestBytes: 16_777_216, cacheBytes: 67_108_864, memoValues: 4_096, recordsWaiting: 20_000, recordsPages: 2_048_000 },
+  edge: { requestBytes: 1_048_576, cacheBytes: 4_194_304, memoValues: 1_024, recordsWaiting: 2_000, recordsPages: 262_144 },
 } as const
 
 const DnsServer = z
@@ -291,6 +291,8 @@ export interface NodeConfig {
   readonly memoValuesMax: number
   /** Decisions and spans that may wait to be stored. */
   readonly recordsWaitingMax: number
+  /** Bytes of their store that are kept in memory. */
+  readonly recordsPageCacheBytes: number
   readonly indicators: readonly IndicatorSettings[]
   /** Of those sets that come from TAXII servers. */
   readonly taxiiSources?: readonly TaxiiSource[] | undefined
@@ -389,6 +391,7 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
     requestBytesKept: data.requests.bytesKept ?? KEPT[data.profile].requestBytes,
     memoValuesMax: KEPT[data.profile].memoValues,
     recordsWaitingMax: KEPT[data.profile].recordsWaiting,
+    recordsPageCacheBytes: KEPT[data.profile].recordsPages,
     indicators: data.indicators.map((one) => indicatorSettings(one, at(data.data), at)),
     taxiiSources: data.indicators.flatMap((one) => (one.format === 'taxii' ? [taxiiSource(one, at)] : [])),
     taxii: data.taxii && {

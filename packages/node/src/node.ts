@@ -316,6 +316,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       node: config.id,
       region: self.region,
       waitingMax: config.recordsWaitingMax,
+      pageCacheBytes: config.recordsPageCacheBytes,
       log,
       ...(config.otlp === undefined ? {} : { otlp: config.otlp }),
     })

@@ -68,6 +68,7 @@ export class StoreThread {
           retentionMs: this.#options.retentionMs,
           key: this.#options.key,
           acceptsClear: this.#options.acceptsClear ?? false,
+          pageCacheBytes: this.#options.pageCacheBytes,
         } satisfies StoreOptions,
       })
       let failure = 'its thread ended'
