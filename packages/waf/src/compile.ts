@@ -100,11 +100,13 @@ class Builder {
   #settings: Settings
   #links = 0
   #paranoia: number
+  readonly #memoValuesMax: number | undefined
   /** The rule that the next SecRule belongs to. */
   #open: { readonly pending: PendingRule; readonly span: Span } | undefined
 
   constructor(sources: readonly RuleSource[], options: CompileOptions) {
     this.#paranoia = options.paranoia
+    this.#memoValuesMax = options.memoValuesMax
     this.#known = options.prepared === undefined ? undefined : readPrepared(options.prepared)
     this.#onPrepared = options.onPrepared
     for (const { file, text, kind } of sources) if (kind === 'data') this.#data.set(file, text)
@@ -165,7 +167,7 @@ class Builder {
       silentRuns: phases.map(silentRuns),
       counters,
       automaton: automatonOf(tables),
-      memo: new SubjectMemo(),
+      memo: new SubjectMemo(this.#memoValuesMax),
       settings: this.#settings,
       tx: new Map(this.#settings.tx),
       sizes: {

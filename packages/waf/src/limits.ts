@@ -98,7 +98,7 @@ export const EXCERPT_CHARS_MAX = 120
 /** Characters of a rule's `logdata` in a report. */
 export const LOG_DATA_CHARS_MAX = 300
 
-/** Values remembered between requests with their transformed forms, and the longest that is. */
+/** Values remembered between requests with their transformed forms, unless `CompileOptions` says how many, and the longest that is. */
 export const MEMO_VALUES_MAX = 4_096
 export const MEMO_VALUE_CHARS_MAX = 256
 

@@ -121,15 +121,25 @@ export interface Step {
  * results of pure functions are kept, so a remembered subject answers exactly as a fresh one.
  */
 export class SubjectMemo {
+  readonly #valuesMax: number
   #young = new Map<string, Subject>()
   #old = new Map<string, Subject>()
+
+  constructor(valuesMax: number = MEMO_VALUES_MAX) {
+    this.#valuesMax = valuesMax
+  }
+
+  /** Of values that are remembered. */
+  get size(): number {
+    return this.#young.size + this.#old.size
+  }
 
   of(text: string): Subject {
     if (text.length > MEMO_VALUE_CHARS_MAX) return new Subject(text)
     const young = this.#young.get(text)
     if (young !== undefined) return young
     const subject = this.#old.get(text) ?? new Subject(text, true)
-    if (this.#young.size >= MEMO_VALUES_MAX / 2) {
+    if (this.#young.size >= this.#valuesMax / 2) {
       this.#old = this.#young
       this.#young = new Map()
     }
