@@ -393,6 +393,7 @@ function judgeCeremony(
   },
 ): PublicKey | undefined {
   const liars = new Set(seats.filter(({ node }) => node.liar).map(({ node }) => node.party))
+  const shareless = new Set(seats.filter(({ node }) => node.share === undefined).map(({ node }) => node.party))
   const [first] = honest as readonly [Seat, ...Seat[]]
   const list = (seat: Seat): string => [...seat.accusations.keys()].sort().join()
   for (const seat of honest) {
@@ -403,7 +404,9 @@ function judgeCeremony(
     const { party, fault } = accusation
     world.trace(`${party} is accused: ${fault}`)
     const silent = fault === 'silent-dealer' || fault === 'silent-receiver'
-    demand(liars.has(party) || (facts.hasty && silent), `honest ${party} is accused: ${fault}`)
+    // A ceremony that was closed hastily leaves some without a share to hand on.
+    const hadNothing = fault === 'silent-dealer' && ceremony.previous !== undefined && shareless.has(party)
+    demand(liars.has(party) || (facts.hasty && silent) || hadNothing, `honest ${party} is accused: ${fault}`)
     if (SEEN_ON_THE_BOARD.has(fault)) continue
     const received = decodeAccusation(encodeAccusation(accusation))
     demand(verifyCeremonyAccusation(ceremony, received, attests), `the evidence against ${party} (${fault}) is not accepted`)
@@ -523,6 +526,11 @@ function judgeUse(
   }
 }
 
+const ATTEMPTS_MAX = 40
+/** At first a signer sends pairs when it has none left, so that they run out in the middle of a signature; later it keeps enough, as nodes do. */
+const SCARCE_ATTEMPTS = 20
+const STOCK_TRIES = 16
+
 function signMessages(world: World, publicKey: PublicKey, nodes: readonly Node[], live: boolean, count: number): void {
   const { random } = world
   world.crashesLeft += random.whole(0, 2)
@@ -538,6 +546,8 @@ function signMessages(world: World, publicKey: PublicKey, nodes: readonly Node[]
   const sent = new Map<Party, Uint8Array[]>()
   const network: (() => void)[] = []
   const requests: Uint8Array[] = []
+  /** What the session asks for now; shares for what it asked before are nobody's business. */
+  let current: Uint8Array | undefined
   const provisioned: Posting[] = []
   let session = ''
   let outcome: Extract<CoordinatorEffect, { kind: 'signature' | 'fail' }> | undefined
@@ -562,6 +572,7 @@ function signMessages(world: World, publicKey: PublicKey, nodes: readonly Node[]
           asked.set(name, digest)
         }
       }
+      if (effect.kind === 'request') current = effect.body
       if (effect.kind === 'request') network.push(() => request(effect.to, effect.body, effect.session))
       else if (effect.kind === 'accuse') accusations.push(effect.accusation)
       else if (effect.kind !== 'silent') outcome = effect
@@ -639,7 +650,7 @@ function signMessages(world: World, publicKey: PublicKey, nodes: readonly Node[]
     if (!node.liar && random.chance(0.03)) return // lost on the way
     for (const answer of bodies)
       network.push(() => {
-        const active = session === name && outcome === undefined
+        const active = session === name && outcome === undefined && current !== undefined && same(current, body)
         const accused = coordinator.accused.has(party)
         if (lied !== undefined && active && !accused) expect(party, node.lies.share, lied.named)
         take(coordinator.step({ kind: 'share', ...attest(party, answer) }))
@@ -651,11 +662,13 @@ function signMessages(world: World, publicKey: PublicKey, nodes: readonly Node[]
   for (let nth = 0; nth < count; nth += 1) {
     const message = world.bytes(random.whole(0, 120))
     let signature: Uint8Array | undefined
-    for (let attempt = 0; attempt < 40 && signature === undefined; attempt += 1) {
+    for (let attempt = 0; attempt < ATTEMPTS_MAX && signature === undefined; attempt += 1) {
+      const stocked = attempt < SCARCE_ATTEMPTS ? 1 : holders.length
       if (provisioned.length > 0 && random.chance(0.3))
         take(coordinator.step({ kind: 'commitments', ...random.pick(provisioned) }))
       for (const { party } of shuffled(random, holders))
-        if (coordinator.stockOf(party) === 0 && !coordinator.accused.has(party)) provision(party)
+        for (let tries = 0; tries < STOCK_TRIES && coordinator.stockOf(party) < stocked; tries += 1)
+          if (!coordinator.accused.has(party)) provision(party)
       session = `${nth}.${attempt}`
       outcome = undefined
       take(coordinator.step({ kind: 'sign', session, message }))
