@@ -29,7 +29,7 @@ import { Intake } from './intake.ts'
 import { Journal, roundOf } from './journal.ts'
 import { Leader } from './leader.ts'
 import { endForgetting } from './marks.ts'
-import { DEFAULTS, type LedgerOptions } from './options.ts'
+import { DEFAULTS, type LedgerFault, type LedgerOptions } from './options.ts'
 import { Outbox } from './outbox.ts'
 import type { Validator } from './payload.ts'
 import { MUTED_MS, Peers } from './peers.ts'
@@ -717,7 +717,7 @@ export class LedgerShell<S> implements Ledger<S> {
       const at = { validators: this.#validators.length, round, finalRound: finalizedRound }
       const weight = this.#offers.weigh(head, signer, encoded.length, at)
       if (weight > 0) {
-        this.#fault(from, 'a proposal that is not its turn, too late, or the same again', weight)
+        this.#fault(from, 'a proposal that is not its turn, too late, or the same again', weight, 'excess')
         return
       }
     }
@@ -732,7 +732,7 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#post({ kind: 'message', from: signer, message })
     // Checking a signature is what costs: who sends bad ones again and again is not listened to.
     if ((this.#voter?.status().forged ?? 0) > forged)
-      this.#fault(from, `a ${message.kind} that its signer did not sign`, FORGED_WEIGHT)
+      this.#fault(from, `a ${message.kind} that its signer did not sign`, FORGED_WEIGHT, 'forged')
   }
 
   /** Whoever is in another epoch learns how far this node is, or this node how far it is. */
@@ -749,9 +749,11 @@ export class LedgerShell<S> implements Ledger<S> {
   }
 
   /** Who lies again and again is not listened to for a while, and its link is read slowly, so that it costs next to nothing. */
-  #fault(from: string, what: string, weight = 1): void {
+  #fault(from: string, what: string, weight = 1, kind: LedgerFault['kind'] = 'malformed'): void {
     const atMs = performance.now()
-    if (this.#peers.lie(from, atMs, weight)) {
+    const isMuted = this.#peers.lie(from, atMs, weight)
+    this.#parts.options.onFault?.({ peer: from, kind, what, isMuted })
+    if (isMuted) {
       this.#parts.options.fabric.curb(from, MUTED_MS)
       this.#log(
         'warn',
@@ -893,7 +895,7 @@ export class LedgerShell<S> implements Ledger<S> {
     this.#intake.addRequester(from)
     if (this.#peers.isMuted(from, atMs)) throw new LedgerError('LEDGER_HALTED', 'not listened to')
     if (!this.#intake.takesRequest(from, payload, atMs)) {
-      this.#fault(from, 'requests beyond its budget', UNASKED_WEIGHT)
+      this.#fault(from, 'requests beyond its budget', UNASKED_WEIGHT, 'excess')
       throw new LedgerError('LEDGER_HALTED', 'too many requests')
     }
     this.#peers.heard(from, atMs)
