@@ -6,7 +6,7 @@ import { noWeights } from '../packages/detect/src/model/linear-model.ts'
 import { decodeRuleSummary, encodeRuleSummary } from '../packages/detect/src/rules/rule-summary.ts'
 import { decodeSourceSummary, encodeSourceSummary } from '../packages/detect/src/source-summary.ts'
 import { DnsUpdateError, signatureOf, signMessage, updateMessage } from '../packages/node/src/acme/dns-update.ts'
-import type { Decoder } from './decoders.ts'
+import type { Decoder } from './decoder.ts'
 import { must } from './must.ts'
 
 const isSummaryMalformed = (error: unknown): boolean => error instanceof SummaryMalformed
