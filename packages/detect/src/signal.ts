@@ -35,6 +35,10 @@ export interface Signal {
   readonly login: 'failed' | 'good' | undefined
   /** An account was made. */
   readonly signup: boolean
+  /** Whose token it came with: 32 hex digits. */
+  readonly subject?: string | undefined
+  /** Hash of method and path, of what looks like an id left out; 32 bits. Where there is a subject. */
+  readonly endpoint?: number | undefined
   /** Of good logins, where the node knows. */
   readonly place?: SignalPlace | undefined
 }

@@ -2,7 +2,7 @@
 import { type KeyObject, randomInt } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { RULE_SUMMARY_VERSION, SOURCE_SUMMARY_VERSION } from '@ringwall/detect'
+import { INSIDER_SUMMARY_VERSION, RULE_SUMMARY_VERSION, type Signal, SOURCE_SUMMARY_VERSION } from '@ringwall/detect'
 import { readQuote } from '@ringwall/enroll'
 import { createFabric, type Fabric } from '@ringwall/fabric'
 import {
@@ -70,6 +70,7 @@ import { AuditLog } from './audit-log.ts'
 import { BotNames } from './bot-names.ts'
 import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
+import { ConductWatch, describeConduct } from './conduct-watch.ts'
 import { type NodeConfig, USUAL_OBJECT_SETTINGS } from './config.ts'
 import { DetectionWatch, describeDetected, followDetection, signalOf } from './detection.ts'
 import { askAtStart } from './disk/ask-at-start.ts'
@@ -106,6 +107,7 @@ import { ofDetected, ofFailedLogins, ofFlood, ofSlowLogins } from './incident-fi
 import { IncidentDesk } from './incidents.ts'
 import { openTaxiiSource } from './indicators/indicator-config.ts'
 import { type IndicatorStatus, IndicatorStore } from './indicators/indicator-store.ts'
+import { describeInsider, InsiderWatch } from './insider-watch.ts'
 import { randomNonce, rawPublicKey, readPrivateKey, signMessage } from './keys.ts'
 import { LeaseKeeper } from './leases/lease-keeper.ts'
 import { LoginWatch } from './logins.ts'
@@ -123,7 +125,7 @@ import { ProviderSecrets } from './people/provider-secrets.ts'
 import { SamlKey } from './people/saml-key.ts'
 import { SignalStreams, STREAMS_VERSION } from './people/signal-streams.ts'
 import { openPlaces } from './places.ts'
-import { EarlyDenials } from './provisional.ts'
+import { EarlyDenials, UNCONFIRMED_MAX } from './provisional.ts'
 import { PeerQueries } from './queries.ts'
 import { proxyRecorder } from './recorder.ts'
 import { RequestArchive } from './request-archive.ts'
@@ -217,6 +219,8 @@ export interface RunningNode {
   readonly reception: NodeReception
   /** Incidents, of all nodes. */
   readonly desk: IncidentDesk
+  /** What identities are used to. */
+  readonly insiders: InsiderWatch
   /** Where it tells what happens. */
   readonly notifier: Notifier
   /** Its part in runs of playbooks. */
@@ -337,6 +341,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       ),
     )
 
+    let conduct: ConductWatch | undefined
     const validators = genesis.nodes.filter(({ roles }) => roles.includes('validator'))
     const ledger = await openLedger<RingState>({
       directory: join(config.data, 'ledger'),
@@ -347,6 +352,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       privateKey,
       fabric,
       onEvidence: (evidence) => showEvidence(evidence),
+      onFault: (fault) => conduct?.ledgerFault(fault),
       roundMs: config.roundMs,
       heartbeatMs: config.heartbeatMs,
       snapshotBlocks: config.snapshotBlocks,
@@ -369,6 +375,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         `the ring does not list this node, so nobody links to it. If it is new, an operator adds it: ${add}`,
       )
     }
+    const onLiars = (parties: readonly string[]): void => conduct?.liars(parties, 'when this node had something opened')
     const outside = outsideHttp()
     const providerKeys = new ProviderKeys({ view: () => view, http: outside, log: (line) => log('warn', line) })
     providerKeys.warm()
@@ -376,7 +383,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       self: config.id,
       view: () => view,
       state: () => ledger.state(),
-      facts: () => factsOf({ ring, view: () => view, state: () => ledger.state() }),
+      facts: () => factsOf({ ring, view: () => view, state: () => ledger.state(), onLiars }),
       reader: readerOfNode(config.id, privateKey),
       ask: (signed) => vault.open(signed),
       variable: (name) => process.env[name],
@@ -391,6 +398,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     let tokens = tokensOf(view, replays)
     let certifiedAtMs = ledger.status().certifiedAtMs
     let serving: Traffic | undefined
+    let insiders: InsiderWatch | undefined
     let workloads: WorkloadApi | undefined
     let blocksWithNews = 0
     let tellSignals: SignalStreams | undefined
@@ -432,6 +440,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       if (view.policyVersion !== before.policyVersion || view.nodes !== before.nodes || view.signingKey !== before.signingKey)
         workloads?.review()
       showKeyFaults(stateBefore, final.state)
+      conduct?.agreed(stateBefore, final.state)
       signing.use(publicKeyOf(final.state.signingKey), signingHolder.share)
       signingHolder.follow(final.state)
       vault.use(publicKeyOf(final.state.sealingKey), sealingHolder.share)
@@ -454,6 +463,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         const { issuer } = content
         let { body } = content
         const nowMs = Date.now()
+        insiders?.operated(issuer, body.type, content.atMs)
         const id = body.type === 'tx.approve' ? body.id : txId(content)
         const waits = application.approvals(state, nowMs).find((waiting) => waiting.id === id)
         if (waits !== undefined) {
@@ -535,6 +545,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         else if (body.type === 'evidence') {
           const what = `signed two contradicting statements in round ${body.round}`
           events.add('node', 'warn', `${body.validator} is evicted: it ${what}; shown by ${issuer}`)
+          conduct?.seen(body.validator, 'equivocation', `in round ${body.round}, shown by ${issuer}`)
         }
       }
       early.confirm(confirmed)
@@ -675,7 +686,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
             api,
             onLogin: (attempt) => loggedIn(attempt),
             onSignals: (signals, lost) => {
-              for (const signal of signals) detection.observe(signal)
+              for (const signal of signals) signalled(signal)
               if (lost > 0) telemetry.count('signals_lost_total', {}, lost)
             },
             onFlood: (reading, thread) => floods.observe(reading, performance.now(), thread),
@@ -701,7 +712,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         ...(config.acme === undefined ? {} : { unseal: unsealer(config.key, ring, config.id, disk.options) }),
         onApi: (event) => api.observe(event),
         onLogin: (attempt) => loggedIn(attempt),
-        ended: { wants: () => detection.isOn, take: (request) => detection.observe(signalOf(request, ring)) },
+        ended: {
+          wants: () => detection.isOn || insiders?.watchesRequests === true,
+          take: (request) => signalled(signalOf(request, ring)),
+        },
         meter: sourceMeter((reading) => floods.observe(reading, performance.now())),
         challenges,
         portal,
@@ -814,6 +828,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
         fabric,
         state: () => ledger.state(),
         sign: (message) => signMessage(privateKey, message),
+        onDissent: (validator, reason) => conduct?.seen(validator, 'verdict', reason),
       }),
       tpm: config.tpm,
       caseInput: config.caseInput,
@@ -872,6 +887,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       sign: (message) => signMessage(privateKey, message),
       numbers: new NonceNumbers(join(config.data, 'keys', 'nonces.json'), disk.seal),
       events,
+      onFault: (party, fault) => conduct?.seen(party, 'share', fault),
     })
     closers.push(() => signing.stop())
     const openHolder = async (
@@ -903,7 +919,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       view: () => view,
       state: () => ledger.state(),
       sign: (message) => signMessage(privateKey, message),
-      log: openings,
+      log: {
+        add: (record) => {
+          insiders?.opened(record)
+          return openings.add(record)
+        },
+      },
     })
     closers.push(() => vault.stop())
     const releases = followReleases({
@@ -926,6 +947,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       open: (request) => vault.open(request),
       submit: (body, waitMs) => ledger.submit(signInOwnName(body), waitMs),
       events,
+      onWrong: (party, version, index) => conduct?.seen(party, 'shard', `shard ${index} of ${version}`),
+      onLiars,
       other: releases?.answer,
     })
     closers.push(() => objects.stop())
@@ -1051,6 +1074,29 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       desk.add(finding)
       playbooks.found(finding)
     }
+    conduct = new ConductWatch({
+      self: config.id,
+      look: () => {
+        const { reachable, quorum } = ledger.status()
+        return {
+          links: fabric.links(),
+          validators: ledger.state().validators.map(({ id }) => id),
+          reachable,
+          quorum,
+          unconfirmed: early.unconfirmedByIssuer(Date.now()),
+        }
+      },
+      unconfirmedMax: UNCONFIRMED_MAX,
+      onSeen: (node, kind) => telemetry.count('node_faults_total', { node, kind }, 1),
+      onNote: (line) => events.add('finding', 'info', line),
+      onFinding: (finding) => {
+        telemetry.count('findings_total', { rule: finding.detector }, 1)
+        events.add('finding', finding.severity === 'low' ? 'warn' : 'bad', describeConduct(finding))
+        reportFound(finding)
+      },
+    })
+    conduct.start()
+    closers.push(() => conduct?.stop())
     const logins = new LoginWatch({
       self: config.id,
       fabric,
@@ -1063,6 +1109,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       onSources: (from, payload) => {
         if (payload[0] === SOURCE_SUMMARY_VERSION) slowLogins.merge(from, payload)
         else if (payload[0] === RULE_SUMMARY_VERSION) detection.merge(from, payload, Date.now())
+        else if (payload[0] === INSIDER_SUMMARY_VERSION) insiders?.merge(from, payload)
         else if (payload[0] === STREAMS_VERSION) signals.merge(payload, Date.now())
         else desk.merge(from, payload, Date.now())
       },
@@ -1091,11 +1138,29 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       },
     })
     closers.push(followDetection(detection, fabric))
+    insiders = new InsiderWatch({
+      fabric,
+      view: () => view,
+      file: join(config.data, 'insiders.bin'),
+      disk: disk.seal,
+      onFinding: (finding) => {
+        telemetry.count('findings_total', { rule: finding.detector }, 1)
+        events.add('finding', 'warn', describeInsider(finding))
+        reportFound(finding)
+      },
+      log,
+    })
+    await insiders.start()
+    closers.push(() => insiders?.stop())
     await slowLogins.start()
     // All that is opened is opened by now.
     await disk.settled()
     keeper?.follow(ledger.state())
     closers.push(() => slowLogins.stop())
+    const signalled = (signal: Signal): void => {
+      detection.observe(signal)
+      insiders?.requested(signal)
+    }
     const loggedIn = (attempt: LoginEvent): void => {
       if (attempt.failed) logins.failed(attempt)
       slowLogins.observe(attempt)
@@ -1214,6 +1279,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       workloads,
       reception,
       desk,
+      insiders,
       notifier,
       playbooks,
       bouncers: new Bouncers({ view: () => view, enforced: early.enforced, version: () => blocksWithNews + early.changes }),
@@ -1256,12 +1322,13 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       mint: (asked, timeoutMs) => signing.mint(asked, timeoutMs),
       propose: node.proposeContent,
       proposeInOwnName: node.proposeInOwnName,
+      onLiars,
     })
     const leaseKeeper = new LeaseKeeper({
       self: config.id,
       view: () => view,
       state,
-      facts: () => factsOf({ ring, view: () => view, state }),
+      facts: () => factsOf({ ring, view: () => view, state, onLiars }),
       reader: readerOfNode(config.id, privateKey),
       ask: (signed) => vault.open(signed),
       submit: inOwnName,
@@ -1274,6 +1341,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       operations: adminOperations(node),
       consoleDirectory: CONSOLE_DIRECTORY,
       ownerOf: (key) => node.bouncers.ownerOf(key),
+      onOperation: (operator, operation) => insiders?.operated(`operator:${operator}`, operation, Date.now()),
       other: face,
       signIn: (token) => verifyOperatorToken(token, { ring, operators: view.operators, nowMs: Date.now() }),
     })

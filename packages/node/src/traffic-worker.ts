@@ -25,6 +25,7 @@ import { BotNames } from './bot-names.ts'
 import { openBreaches } from './breached-passwords.ts'
 import { signalOf } from './detection.ts'
 import { IndicatorSets } from './indicators/indicator-store.ts'
+import { watchesRequests } from './insider-watch.ts'
 import { usePassKeys } from './pass-keys.ts'
 import { RemotePortal } from './people/remote-portal.ts'
 import { openPlaces } from './places.ts'
@@ -105,7 +106,8 @@ let logins: LoginEvent[] = []
 let floods: FloodReading[] = []
 let signals: Signal[] = []
 let signalsLost = 0
-let detecting = detectionRulesOf(view.policy).length > 0
+const isDetecting = (): boolean => detectionRulesOf(view.policy).length > 0 || watchesRequests(view)
+let detecting = isDetecting()
 let api: ApiEvent[] = []
 let kept: KeptRequest[] = []
 let seen: { readonly sighting: NonNullable<ReturnType<RuleSightings['of']>>; readonly atMs: number }[] = []
@@ -261,7 +263,7 @@ function receive(message: ToWorker): void {
       view = viewOf(message.view, certified, view)
       certifiedAtMs = message.view.certifiedAtMs
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
-      detecting = detectionRulesOf(view.policy).length > 0
+      detecting = isDetecting()
       break
     }
     case 'denials':

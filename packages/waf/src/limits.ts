@@ -83,6 +83,9 @@ export const DETECTOR_WORK_FACTOR = 8
 export const PARSER_WORK_FACTOR = 16
 export const VALUE_WORK = 16
 
+/** From so many values of a part of a request on, a link asks first which of them have what it needs. */
+export const SIFTED_VALUES_MIN = 8
+
 /** SQL tokens that one context is judged by. */
 export const SQL_TOKENS_MAX = 256
 
