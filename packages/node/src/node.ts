@@ -71,7 +71,7 @@ import { BotNames } from './bot-names.ts'
 import { Bouncers } from './bouncers/bouncers.ts'
 import { openBreaches } from './breached-passwords.ts'
 import { ConductWatch, describeConduct } from './conduct-watch.ts'
-import { type NodeConfig, readTextFile, USUAL_OBJECT_SETTINGS } from './config.ts'
+import { type NodeConfig, USUAL_OBJECT_SETTINGS } from './config.ts'
 import { DetectionWatch, describeDetected, followDetection, signalOf } from './detection.ts'
 import { askAtStart } from './disk/ask-at-start.ts'
 import { type Disk, openDisk, PASSPHRASE_VARIABLE } from './disk/disk.ts'
@@ -149,6 +149,7 @@ import { SlowLoginWatch } from './slow-login-watch.ts'
 import { sourceMeter } from './source-meter.ts'
 import { describeSubject } from './subject-text.ts'
 import { startTaxii } from './taxii/node-taxii.ts'
+import { readTextFile } from './text-file.ts'
 import { peersOf, sameKeys, tokensOf } from './token-trust.ts'
 import { type Traffic, TrafficWorkers } from './traffic-workers.ts'
 import { OpeningLog } from './vault/opening-log.ts'
@@ -308,12 +309,18 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     const rules = loadRuleLibrary(config.rules)
     const foresight = new Foresight()
     closers.push(() => foresight.thread.stop())
-    const application = ringApplication(genesis, rules, cachingCompiler(join(config.data, 'rules'), disk.seal))
+    const application = ringApplication(
+      genesis,
+      rules,
+      cachingCompiler(join(config.data, 'rules'), disk.seal, config.memoValuesMax),
+    )
     const telemetry = await openTelemetry({
       directory: join(config.data, 'traces'),
       seal: await traceKey(config.data, disk.seal),
       node: config.id,
       region: self.region,
+      waitingMax: config.recordsWaitingMax,
+      pageCacheBytes: config.recordsPageCacheBytes,
       log,
       ...(config.otlp === undefined ? {} : { otlp: config.otlp }),
     })

@@ -55,7 +55,11 @@ const { config, ring, region, disk } = start
 const say = (message: FromWorker): void => port.postMessage(message)
 const startedAtMs = Date.now()
 
-const compile = cachingCompiler(join(config.data, 'rules'), disk === undefined ? undefined : new DiskSeal(disk))
+const compile = cachingCompiler(
+  join(config.data, 'rules'),
+  disk === undefined ? undefined : new DiskSeal(disk),
+  config.memoValuesMax,
+)
 
 let inForce: { readonly text: string; readonly compiled: CompiledPolicy } | undefined
 
