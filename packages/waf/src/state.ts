@@ -9,6 +9,7 @@ import { toByteText } from './bytes.ts'
 import {
   ARGS_MAX,
   EXPANDED_CHARS_MAX,
+  FIRST_BUILDING_WORK_MAX,
   HEADERS_MAX,
   MATCHED_VARS_MAX,
   PARSER_WORK_FACTOR,
@@ -87,6 +88,7 @@ export class RequestState implements OperatorContext {
   readonly #separator: string
   work = 0
   building = 0
+  spared = FIRST_BUILDING_WORK_MAX
   capturing = false
   long: LongText | undefined
   /** A bound of the input was exceeded; said in a few words. */
@@ -353,6 +355,11 @@ export class RequestState implements OperatorContext {
   /** The values of a part of lists that rules cannot change. */
   entriesOf(part: Part): readonly Entry[] {
     return (this.#entries[part.index] ??= part.read(this))
+  }
+
+  /** Grows by all that is done, also by what does not count as work. */
+  get effort(): number {
+    return this.work - this.spared
   }
 
   /** For whoever needs a set of links for a moment. */

@@ -117,14 +117,12 @@ export class Insiders {
     const key = `${sort}\n${subject}`
     const identity = this.#met(key)
     const isFirst = !isKnown(identity, atMs, item)
-    // Before the hour is one of activity.
+    // The same again within the half hour changes nothing that is judged.
+    if (!noteUse(identity.own, atMs, item, thing, isFirst)) return []
+    this.#untold.add(key)
     const isOdd = !isUsualHour(identity, atMs)
-    const before = usedWithinHour(identity, atMs, 'all')
-    noteUse(identity.own, atMs, item, thing, isFirst)
     const count = usedWithinHour(identity, atMs, 'all')
     noteMost(identity.own, atMs, Math.max(1, count))
-    // What changes nothing but the time is not worth telling.
-    if (isFirst || isOdd || count > before) this.#untold.add(key)
     const past = pastOf(identity, atMs)
     if (past.days < this.#options.learnDays || past.daysActive < DAYS_ACTIVE_MIN) return []
     return this.#judged(identity, { sort, subject, atMs, count, past, isOdd })

@@ -23,6 +23,7 @@ const FILTER_BITS = FILTER_WORDS * 16
 const FILTER_HASHES = 3
 const BITMAP_WORDS = 32
 const BITMAP_BITS = BITMAP_WORDS * 16
+const SLICE_SEED = 0x51ed
 
 const HOURS_AT = 0
 const DAYS_AT = HOURS_AT + 2 * HOURS
@@ -45,8 +46,11 @@ export function hourSlot(atMs: number): number {
   return (Math.floor(atMs / HOUR_MS) % 24) + (weekday === 0 || weekday === 6 ? 24 : 0)
 }
 
-/** @param item What is used for the first time or not. @param thing What counts for how much it is. Hashes of 32 bits. */
-export function noteUse(profile: Profile, atMs: number, item: number, thing: number, isFirst: boolean): void {
+/**
+ * @param item What is used for the first time or not. @param thing What counts for how much it is. Hashes of 32 bits.
+ * @returns Whether it is more than was used in this half hour.
+ */
+export function noteUse(profile: Profile, atMs: number, item: number, thing: number, isFirst: boolean): boolean {
   noteHour(profile, HOURS_AT + 2 * hourSlot(atMs), dayOf(atMs))
   const filter = filterAt(Math.floor(dayOf(atMs) / EPOCH_DAYS))
   open(profile, filter, Math.floor(dayOf(atMs) / EPOCH_DAYS), FILTER_SLOT)
@@ -58,9 +62,9 @@ export function noteUse(profile: Profile, atMs: number, item: number, thing: num
     profile[slice] = number >>> 16
     profile[slice + 1] = number & 0xffff
   }
-  if (sliceNumber(profile, slice) !== number) return
-  setBit(profile, slice + 2, bitOf(thing, 0x51ed, BITMAP_BITS))
-  if (isFirst) setBit(profile, slice + 2 + BITMAP_WORDS, bitOf(item, 0x51ed, BITMAP_BITS))
+  if (sliceNumber(profile, slice) !== number) return false
+  const isMore = setBit(profile, slice + 2, bitOf(thing, SLICE_SEED, BITMAP_BITS))
+  return (isFirst && setBit(profile, slice + 2 + BITMAP_WORDS, bitOf(item, SLICE_SEED, BITMAP_BITS))) || isMore
 }
 
 /** The most that was used within an hour of that day. */
@@ -120,49 +124,64 @@ export interface Profiles {
   readonly told: Profile | undefined
 }
 
-const each = ({ own, told }: Profiles): readonly Profile[] => (told === undefined ? [own] : [own, told])
+/** Where nobody told anything. */
+const NOTHING: Profile = newProfile()
 
-export function isKnown(profiles: Profiles, atMs: number, item: number): boolean {
-  return filters(profiles, atMs).some((words) => {
-    for (let at = 0; at < FILTER_HASHES; at += 1) if (!hasBit(words, filterBit(item, at))) return false
-    return true
-  })
+export function isKnown({ own, told = NOTHING }: Profiles, atMs: number, item: number): boolean {
+  const now = Math.floor(dayOf(atMs) / EPOCH_DAYS)
+  for (let epoch = now; epoch > now - EPOCHS; epoch -= 1) {
+    const from = filterAt(epoch)
+    const [isOwn, isTold] = [own[from] === epoch, told[from] === epoch]
+    let found = isOwn || isTold ? FILTER_HASHES : -1
+    // Each bit may come from either: together they are one filter.
+    for (let at = 0; at < found; at += 1) {
+      const bit = filterBit(item, at)
+      if (!((isOwn && hasBit(own, from + 1, bit)) || (isTold && hasBit(told, from + 1, bit)))) found = -1
+    }
+    if (found > 0) return true
+  }
+  return false
 }
 
 /** About how many different ones are remembered. */
-export function knownCount(profiles: Profiles, atMs: number): number {
-  const all = union(filters(profiles, atMs), FILTER_WORDS)
-  const bits = Math.min(bitsIn(all), FILTER_BITS - 1)
+export function knownCount({ own, told = NOTHING }: Profiles, atMs: number): number {
+  const now = Math.floor(dayOf(atMs) / EPOCH_DAYS)
+  let bits = 0
+  for (let word = 1; word <= FILTER_WORDS; word += 1) {
+    let all = 0
+    for (let epoch = now; epoch > now - EPOCHS; epoch -= 1) {
+      const at = filterAt(epoch)
+      if (own[at] === epoch) all |= own[at + word]!
+      if (told[at] === epoch) all |= told[at + word]!
+    }
+    bits += bitsIn(all)
+  }
+  bits = Math.min(bits, FILTER_BITS - 1)
   return Math.round((FILTER_BITS / FILTER_HASHES) * Math.log(FILTER_BITS / (FILTER_BITS - bits)))
 }
 
-/** By epoch: of both nodes' words together, as each half of an entry may come from one. */
-function filters(profiles: Profiles, atMs: number): readonly Uint16Array[] {
-  const epoch = Math.floor(dayOf(atMs) / EPOCH_DAYS)
-  return [epoch, epoch - 1, epoch - 2].flatMap((one) => {
-    const at = filterAt(one)
-    const held = each(profiles).filter((profile) => profile[at] === one)
-    if (held.length === 0) return []
-    const words = held.map((profile) => profile.subarray(at + 1, at + FILTER_SLOT))
-    return [words.length === 1 ? words[0]! : union(words, FILTER_WORDS)]
-  })
+/** Different things within the last hour, or somewhat less. What others tell counts at most as much as what was seen here. */
+export function usedWithinHour({ own, told = NOTHING }: Profiles, atMs: number, which: 'all' | 'first'): number {
+  const number = Math.floor(atMs / SLICE_MS)
+  const offset = which === 'all' ? 2 : 2 + BITMAP_WORDS
+  const [now, before] = [sliceAt(number), sliceAt(number - 1)]
+  const holds = (profile: Profile): readonly [boolean, boolean] => [
+    sliceNumber(profile, now) === number,
+    sliceNumber(profile, before) === number - 1,
+  ]
+  const [[ownNow, ownBefore], [toldNow, toldBefore]] = [holds(own), holds(told)]
+  let [ownBits, allBits] = [0, 0]
+  for (let word = offset; word < offset + BITMAP_WORDS; word += 1) {
+    const seen = (ownNow ? own[now + word]! : 0) | (ownBefore ? own[before + word]! : 0)
+    ownBits += bitsIn(seen)
+    allBits += bitsIn(seen | (toldNow ? told[now + word]! : 0) | (toldBefore ? told[before + word]! : 0))
+  }
+  return Math.min(countOf(allBits), 2 * countOf(ownBits))
 }
 
-/** Different things within the last hour, or somewhat less. What others tell counts at most as much as what was seen here. */
-export function usedWithinHour(profiles: Profiles, atMs: number, which: 'all' | 'first'): number {
-  const count = (some: readonly Profile[]): number => {
-    const number = Math.floor(atMs / SLICE_MS)
-    const offset = which === 'all' ? 2 : 2 + BITMAP_WORDS
-    const bitmaps = some.flatMap((profile) =>
-      [number, number - 1].flatMap((one) => {
-        const at = sliceAt(one)
-        return sliceNumber(profile, at) === one ? [profile.subarray(at + offset, at + offset + BITMAP_WORDS)] : []
-      }),
-    )
-    const bits = Math.min(bitsIn(union(bitmaps, BITMAP_WORDS)), BITMAP_BITS - 1)
-    return Math.round(BITMAP_BITS * Math.log(BITMAP_BITS / (BITMAP_BITS - bits)))
-  }
-  return Math.min(count(each(profiles)), 2 * count([profiles.own]))
+function countOf(bits: number): number {
+  const set = Math.min(bits, BITMAP_BITS - 1)
+  return Math.round(BITMAP_BITS * Math.log(BITMAP_BITS / (BITMAP_BITS - set)))
 }
 
 export interface Past {
@@ -174,31 +193,35 @@ export interface Past {
 }
 
 /** Of the days before today. */
-export function pastOf(profiles: Profiles, atMs: number): Past {
+export function pastOf({ own, told = NOTHING }: Profiles, atMs: number): Past {
   const today = dayOf(atMs)
-  const active = new Map<number, number>()
-  for (const profile of each(profiles))
-    for (let at = DAYS_AT; at < FILTERS_AT; at += 2) {
-      const day = profile[at]!
-      if (day > 0 && day < today && today - day < DAYS) active.set(day, Math.max(active.get(day) ?? 0, profile[at + 1]!))
+  let [days, daysActive, most] = [0, 0, 0]
+  for (let at = DAYS_AT; at < FILTERS_AT; at += 2) {
+    const before = (profile: Profile): number => {
+      const ago = today - profile[at]!
+      return profile[at]! > 0 && ago > 0 && ago < DAYS ? ago : 0
     }
-  if (active.size === 0) return { days: 0, daysActive: 0, most: 0 }
-  return { days: today - Math.min(...active.keys()), daysActive: active.size, most: Math.max(...active.values()) }
+    const [ownAgo, toldAgo] = [before(own), before(told)]
+    // Of one slot there is one day so lately: both have the same or one has none.
+    if (ownAgo === 0 && toldAgo === 0) continue
+    daysActive += 1
+    days = Math.max(days, ownAgo, toldAgo)
+    most = Math.max(most, ownAgo > 0 ? own[at + 1]! : 0, toldAgo > 0 ? told[at + 1]! : 0)
+  }
+  return { days, daysActive, most }
 }
 
 /** Whether it was active before today at this hour or those beside it. */
-export function isUsualHour(profiles: Profiles, atMs: number): boolean {
+export function isUsualHour({ own, told = NOTHING }: Profiles, atMs: number): boolean {
   const today = dayOf(atMs)
   const slot = hourSlot(atMs)
   const base = slot < 24 ? 0 : 24
-  return [slot % 24, (slot + 1) % 24, (slot + 23) % 24].some((hour) =>
-    each(profiles).some((profile) =>
-      [0, 1].some((word) => {
-        const day = profile[HOURS_AT + 2 * (base + hour) + word]!
-        return day > 0 && day < today && today - day < REMEMBERED_DAYS
-      }),
-    ),
-  )
+  const isPast = (day: number): boolean => day > 0 && day < today && today - day < REMEMBERED_DAYS
+  for (let beside = 23; beside <= 25; beside += 1) {
+    const at = HOURS_AT + 2 * (base + ((slot + beside) % 24))
+    if (isPast(own[at]!) || isPast(own[at + 1]!) || isPast(told[at]!) || isPast(told[at + 1]!)) return true
+  }
+  return false
 }
 
 const filterAt = (epoch: number): number => FILTERS_AT + (epoch % EPOCHS) * FILTER_SLOT
@@ -211,11 +234,14 @@ function open(profile: Profile, at: number, time: number, words: number): void {
   profile[at] = time
 }
 
-function setBit(words: Uint16Array, from: number, bit: number): void {
-  words[from + (bit >>> 4)]! |= 1 << (bit & 15)
+/** @returns Whether it was not set. */
+function setBit(words: Uint16Array, from: number, bit: number): boolean {
+  const before = words[from + (bit >>> 4)]!
+  words[from + (bit >>> 4)] = before | (1 << (bit & 15))
+  return words[from + (bit >>> 4)] !== before
 }
 
-const hasBit = (words: Uint16Array, bit: number): boolean => (words[bit >>> 4]! & (1 << (bit & 15))) !== 0
+const hasBit = (words: Uint16Array, from: number, bit: number): boolean => (words[from + (bit >>> 4)]! & (1 << (bit & 15))) !== 0
 const filterBit = (item: number, at: number): number => bitOf(item, at * 0x9e3779b1, FILTER_BITS)
 
 function bitOf(hash: number, seed: number, bits: number): number {
@@ -224,14 +250,10 @@ function bitOf(hash: number, seed: number, bits: number): number {
   return ((mixed ^ (mixed >>> 16)) >>> 0) % bits
 }
 
-function union(all: readonly Uint16Array[], words: number): Uint16Array {
-  const joined = new Uint16Array(words)
-  for (const one of all) for (let at = 0; at < words; at += 1) joined[at]! |= one[at]!
-  return joined
-}
-
-function bitsIn(words: Uint16Array): number {
-  let count = 0
-  for (let word of words) for (; word !== 0; word &= word - 1) count += 1
-  return count
+/** Of a word of 16 bits. */
+function bitsIn(word: number): number {
+  let bits = word - ((word >>> 1) & 0x5555)
+  bits = (bits & 0x3333) + ((bits >>> 2) & 0x3333)
+  bits = (bits + (bits >>> 4)) & 0x0f0f
+  return (bits + (bits >>> 8)) & 0x1f
 }

@@ -8,6 +8,7 @@ export interface OperatorContext {
   /** Adds to the work of this request; see `WORK_CHARS_MAX`. */
   work: number
   building: number
+  spared?: number
   expand(macro: Expandable): string
   /** Sets TX.0 to TX.9 when the rule captures. */
   capture(index: number, text: string): void
