@@ -99,7 +99,11 @@ function search(pattern: CompiledPattern, text: string, context: OperatorContext
   const end = linear.search(text, context, WORK_CHARS_MAX, context.long)
   if (end < 0) return false
   if (!linear.exact) return backtrack(pattern, text, context, linear)
-  if (!context.capturing) return true
+  if (context.capturing) context.captureLater(() => capture(pattern, linear, text, end, context))
+  return true
+}
+
+function capture(pattern: CompiledPattern, linear: LinearMatcher, text: string, end: number, context: OperatorContext): void {
   // A long text is seen around the match only; from its beginning when that is not far and the pattern may speak of it.
   const from = pattern.anchored && end <= ANCHORED_CAPTURE_CHARS_MAX ? 0 : Math.max(0, end - CAPTURE_CHARS_MAX)
   const near = text.slice(from, end + CAPTURE_AHEAD_CHARS)
@@ -107,7 +111,6 @@ function search(pattern: CompiledPattern, text: string, context: OperatorContext
     context.capture(0, '')
     context.captured(1)
   }
-  return true
 }
 
 /** What V8 finds near the end of a match, without its looking for where that begins: at each place before it may try long. */
