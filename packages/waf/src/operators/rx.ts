@@ -30,6 +30,7 @@ export interface CompiledPattern {
   /** Has `^` or `$`, so it cannot be run on windows of a text. */
   readonly anchored: boolean
   readonly literals: readonly string[] | undefined
+  readonly charsMin: number
   /** Made when the pattern first runs; null when its counts make it too large. */
   linear(): LinearMatcher | null
 }
@@ -41,7 +42,7 @@ export function compilePattern(source: string, facts?: PatternFacts): CompiledPa
   let linear: LinearMatcher | null | undefined
   let regex: RegExp | undefined
   let sticky: RegExp | undefined
-  const { anchored, literals } = facts ?? located(() => factsOf(parsed()))
+  const { anchored, literals, charsMin } = facts ?? located(() => factsOf(parsed()))
   return {
     // Most patterns never need V8.
     get regex() {
@@ -52,12 +53,13 @@ export function compilePattern(source: string, facts?: PatternFacts): CompiledPa
     },
     anchored,
     literals,
+    charsMin,
     linear: () => (linear === undefined ? (linear = linearMatcher(parsed()) ?? null) : linear),
   }
 }
 
 function factsOf(tree: Pattern): PatternFacts {
-  return { anchored: hasEnds(tree), literals: requiredLiterals(tree) }
+  return { anchored: hasEnds(tree), literals: requiredLiterals(tree), charsMin: Math.min(charsMinOf(tree), CHARS_MIN_MAX) }
 }
 
 /** What `/regex/` selectors test names in lower case by. */
@@ -85,7 +87,8 @@ export const rx: OperatorFactory = ({ text: source, macro, prepared }) => {
   if (macro.constant === undefined) return expanding(macro)
   const pattern = compilePattern(source, prepared?.read.get(source))
   prepared?.write.set(source, pattern)
-  return { literals: pattern.literals, matches: (text, context) => search(pattern, text, context) }
+  const { literals, charsMin } = pattern
+  return { literals, matches: (text, context) => text.length >= charsMin && search(pattern, text, context) }
 }
 
 /**
@@ -210,6 +213,26 @@ function isRegular(node: Pattern): boolean {
       return isRegular(node.item)
     default:
       return true
+  }
+}
+
+/** More is as good. */
+const CHARS_MIN_MAX = 1_000
+
+function charsMinOf(node: Pattern): number {
+  switch (node.kind) {
+    case 'set':
+      return 1
+    case 'group':
+      return charsMinOf(node.item)
+    case 'repeat':
+      return node.min === 0 ? 0 : node.min * charsMinOf(node.item)
+    case 'seq':
+      return node.items.reduce((sum, item) => sum + charsMinOf(item), 0)
+    case 'alt':
+      return node.items.reduce((least, item) => Math.min(least, charsMinOf(item)), Number.POSITIVE_INFINITY)
+    default:
+      return 0
   }
 }
 
