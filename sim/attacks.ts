@@ -5,7 +5,7 @@
  * wrong; with `--benign` nobody attacks.
  */
 import { flag, readOptions, whole } from '../tools/options.ts'
-import { table } from './attacks/report.ts'
+import { anomalyTable, table } from './attacks/report.ts'
 import { run } from './attacks/run.ts'
 
 const options = readOptions({
@@ -23,7 +23,7 @@ const cpuS = (): number => {
   const { user, system } = process.cpuUsage(begun)
   return (user + system) / 1e6
 }
-const { score, wrong, denials, incidents } = run({
+const { score, wrong, denials, incidents, anomalies } = run({
   seed,
   users,
   days,
@@ -35,4 +35,5 @@ const { score, wrong, denials, incidents } = run({
   },
 })
 process.stdout.write(table(score, { seed, users, days, denials, incidents, cpuS: cpuS() }))
-for (const line of wrong.slice(0, show)) process.stdout.write(`wrong: ${line}\n`)
+process.stdout.write(`${anomalyTable(anomalies.score, anomalies.incidents, { days })}\n`)
+for (const line of [...wrong.slice(0, show), ...anomalies.wrong.slice(0, show)]) process.stdout.write(`wrong: ${line}\n`)

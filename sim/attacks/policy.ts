@@ -27,6 +27,7 @@ detectors:
   failedLogins: {}
   slowLogins: {}
   standard: enforce
+  anomalies: { mode: observe }
   rules:
     - name: enumeration
       attack: [T1589.002]

@@ -19,6 +19,21 @@ const OF_SERVICE: ReadonlyMap<string, readonly string[]> = new Map([
   ['signups-slow', ['fake-signups', 'fake-signups-browser']],
 ])
 
+/** Where a route is not as usual, one of these may be why: those that play on it. */
+const OF_ROUTE: ReadonlyMap<string, readonly string[]> = new Map([
+  ['login', ['brute-force', 'brute-force-slow', 'guessing-spread', 'stuffing-fast', 'stuffing-slow', 'spraying']],
+  ['signup', ['fake-signups', 'fake-signups-browser']],
+  ['reset', ['enumeration']],
+  ['password', ['account-takeover']],
+  ['email', ['account-takeover']],
+  ['orders', ['api-abuse', 'token-replay']],
+  ['products', ['scraping', 'scraping-spread']],
+  ['export', ['exfiltration']],
+  ['coupon', ['coupon-guessing']],
+  ['', ['scanning', 'scanning-slow', 'beaconing', 'flood']],
+])
+const ROUTE_SUBJECT = `route:${SERVICE}/`
+
 export interface TrafficOptions {
   readonly seed: number
   readonly users: number
@@ -32,6 +47,7 @@ export interface TrafficOptions {
 export interface RunOptions extends TrafficOptions {
   readonly policy?: string
   readonly onFound?: (found: Found) => void
+  readonly onAnomaly?: (found: Found) => void
 }
 
 export interface Run {
@@ -40,6 +56,8 @@ export interface Run {
   readonly wrong: readonly string[]
   readonly denials: number
   readonly incidents: IncidentScore
+  /** Of what is not as usual, apart from all else. */
+  readonly anomalies: { readonly score: Score; readonly wrong: readonly string[]; readonly incidents: IncidentScore }
 }
 
 /** All that is asked, in order of time; the same from the same seed. `begin` is called before an instance's first request. */
@@ -84,7 +102,7 @@ export function playTraffic(
   }
 }
 
-export function run({ policy = POLICY, onFound, ...traffic }: RunOptions): Run {
+export function run({ policy = POLICY, onFound, onAnomaly, ...traffic }: RunOptions): Run {
   const ring = new SimRing({
     nodes: NODES,
     policy,
@@ -93,17 +111,35 @@ export function run({ policy = POLICY, onFound, ...traffic }: RunOptions): Run {
       scorer.found(found, OF_SERVICE.get(found.detector))
       onFound?.(found)
     },
+    onAnomaly: (found) => {
+      const [about = ''] = found.subjects
+      odd.found(found, about.startsWith(ROUTE_SUBJECT) ? OF_ROUTE.get(about.slice(ROUTE_SUBJECT.length)) : undefined)
+      onAnomaly?.(found)
+    },
   })
   const scorer = new Scorer(ring.view.ring, SERVICE)
+  const odd = new Scorer(ring.view.ring, SERVICE)
   playTraffic(
     traffic,
-    (...said) => scorer.begin(...said),
-    (play) => scorer.played(play, ring.play(play)),
+    (...said) => {
+      scorer.begin(...said)
+      odd.begin(...said)
+    },
+    (play) => {
+      const outcome = ring.play(play)
+      scorer.played(play, outcome)
+      odd.played(play, outcome)
+    },
   )
   return {
     score: scorer.score(),
     wrong: scorer.wrong,
     denials: ring.denials,
     incidents: scorer.incidents(ring.incidents(), OF_SERVICE),
+    anomalies: {
+      score: odd.score(),
+      wrong: odd.wrong,
+      incidents: scorer.incidents(ring.incidents(true), OF_SERVICE),
+    },
   }
 }

@@ -35,6 +35,8 @@ export interface Signal {
   readonly login: 'failed' | 'good' | undefined
   /** An account was made. */
   readonly signup: boolean
+  /** Milliseconds from the request to the end of its answer, where the node knows. */
+  readonly tookMs?: number | undefined
   /** Of good logins, where the node knows. */
   readonly place?: SignalPlace | undefined
 }

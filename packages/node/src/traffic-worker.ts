@@ -12,10 +12,10 @@ import {
   type CompiledPolicy,
   compilePolicy,
   DenialTable,
-  detectionRulesOf,
   isCredentialSubject,
   parsePolicyDocument,
   type View,
+  wantsSignals,
 } from '@ringwall/ring'
 import { DiskSeal } from '@ringwall/store'
 import { RequestFeed } from '@ringwall/telemetry'
@@ -101,7 +101,7 @@ let logins: LoginEvent[] = []
 let floods: FloodReading[] = []
 let signals: Signal[] = []
 let signalsLost = 0
-let detecting = detectionRulesOf(view.policy).length > 0
+let detecting = wantsSignals(view.policy)
 let api: ApiEvent[] = []
 let kept: KeptRequest[] = []
 let seen: { readonly sighting: NonNullable<ReturnType<RuleSightings['of']>>; readonly atMs: number }[] = []
@@ -257,7 +257,7 @@ function receive(message: ToWorker): void {
       view = viewOf(message.view, certified, view)
       certifiedAtMs = message.view.certifiedAtMs
       if (view.policyVersion !== before.policyVersion || !sameKeys(view, before)) tokens = tokensOf(view, replays)
-      detecting = detectionRulesOf(view.policy).length > 0
+      detecting = wantsSignals(view.policy)
       break
     }
     case 'denials':

@@ -1317,7 +1317,8 @@ export class Exchange implements ConnectionWaiter, ResponseListener, HedgeOwner,
     if (judgement === undefined) return
     if (judgement.api !== undefined) reportApi(this.#context, judgement, this.#reported(), status)
     if (environment === undefined || this.#context.options.ended?.wants() !== true) return
-    reportEnded(this.#context, judgement, this.#reported(), status, this.#bytesOut, environment.view.policy)
+    const tookMs = performance.now() - this.startMs
+    reportEnded(this.#context, judgement, this.#reported(), status, this.#bytesOut, tookMs, environment.view.policy)
   }
 
   #ownDecision(outcome: 'allow' | 'deny', status: number, check: Decision['check'], reason: string): Decision {

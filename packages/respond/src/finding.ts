@@ -1,7 +1,7 @@
 /** What a detector of a node concluded, as it travels between nodes and is kept: the smallest part of an incident. */
 
 /** Kinds of what a finding may be about. Values are addresses, prefixes, fingerprints, or hashes: never a name. */
-export const SUBJECT_KINDS = ['source', 'network', 'fingerprint', 'account', 'session', 'path', 'service'] as const
+export const SUBJECT_KINDS = ['source', 'network', 'fingerprint', 'account', 'session', 'path', 'route', 'service'] as const
 export type SubjectKind = (typeof SUBJECT_KINDS)[number]
 
 export interface FindingSubject {

@@ -887,7 +887,7 @@ export const schemas: Readonly<Record<string, Schema>> = {
     more: described('That there was no room for.', whole),
   }),
   IncidentSubject: object('What a finding is about; accounts and sessions are keyed hashes.', {
-    kind: choice('source', 'network', 'fingerprint', 'account', 'session', 'path', 'service'),
+    kind: choice('source', 'network', 'fingerprint', 'account', 'session', 'path', 'route', 'service'),
     value: text,
   }),
   IncidentEntry: object('One detector about one subject, over all nodes.', {
