@@ -20,19 +20,20 @@ const OF_SERVICE: ReadonlyMap<string, readonly string[]> = new Map([
 ])
 
 /** Where a route is not as usual, one of these may be why: those that play on it. */
-const OF_ROUTE: ReadonlyMap<string, readonly string[]> = new Map([
-  ['login', ['brute-force', 'brute-force-slow', 'guessing-spread', 'stuffing-fast', 'stuffing-slow', 'spraying']],
-  ['signup', ['fake-signups', 'fake-signups-browser']],
-  ['reset', ['enumeration']],
-  ['password', ['account-takeover']],
-  ['email', ['account-takeover']],
-  ['orders', ['api-abuse', 'token-replay']],
-  ['products', ['scraping', 'scraping-spread']],
-  ['export', ['exfiltration']],
-  ['coupon', ['coupon-guessing']],
-  ['', ['scanning', 'scanning-slow', 'beaconing', 'flood']],
-])
-const ROUTE_SUBJECT = `route:${SERVICE}/`
+const OF_ROUTE: ReadonlyMap<string, readonly string[]> = new Map(
+  Object.entries({
+    login: ['brute-force', 'brute-force-slow', 'guessing-spread', 'stuffing-fast', 'stuffing-slow', 'spraying'],
+    signup: ['fake-signups', 'fake-signups-browser'],
+    reset: ['enumeration'],
+    password: ['account-takeover'],
+    email: ['account-takeover'],
+    orders: ['api-abuse', 'token-replay'],
+    products: ['scraping', 'scraping-spread'],
+    export: ['exfiltration'],
+    coupon: ['coupon-guessing'],
+    '': ['scanning', 'scanning-slow', 'beaconing', 'flood'],
+  }).map(([route, kinds]) => [`route:${SERVICE}/${route}`, kinds] as const),
+)
 
 export interface TrafficOptions {
   readonly seed: number
@@ -112,8 +113,7 @@ export function run({ policy = POLICY, onFound, onAnomaly, ...traffic }: RunOpti
       onFound?.(found)
     },
     onAnomaly: (found) => {
-      const [about = ''] = found.subjects
-      odd.found(found, about.startsWith(ROUTE_SUBJECT) ? OF_ROUTE.get(about.slice(ROUTE_SUBJECT.length)) : undefined)
+      odd.found(found, OF_ROUTE.get(found.subjects[0] ?? ''))
       onAnomaly?.(found)
     },
   })
@@ -139,7 +139,7 @@ export function run({ policy = POLICY, onFound, onAnomaly, ...traffic }: RunOpti
     anomalies: {
       score: odd.score(),
       wrong: odd.wrong,
-      incidents: scorer.incidents(ring.incidents(true), OF_SERVICE),
+      incidents: scorer.incidents(ring.incidents(true), new Map([...OF_SERVICE, ...OF_ROUTE])),
     },
   }
 }

@@ -324,7 +324,7 @@ export type Incident = { readonly id: string; readonly severity: 'low' | 'medium
 export type Incidents = { readonly incidents: readonly Incident[]; /** That there was no room for. */ readonly more: number }
 
 /** What a finding is about; accounts and sessions are keyed hashes. */
-export type IncidentSubject = { readonly kind: 'source' | 'network' | 'fingerprint' | 'account' | 'session' | 'path' | 'service'; readonly value: string }
+export type IncidentSubject = { readonly kind: 'source' | 'network' | 'fingerprint' | 'account' | 'session' | 'path' | 'route' | 'service'; readonly value: string }
 
 /** One detector about one subject, over all nodes. */
 export type IncidentEntry = { /** Unix milliseconds. */ readonly firstMs: number; /** Unix milliseconds. */ readonly lastMs: number; readonly detector: string; readonly subject: IncidentSubject; readonly nodes: readonly string[]; /** How often it was concluded, all nodes together. */ readonly times: number; /** Of the last. */ readonly reason: string; readonly denied: boolean }

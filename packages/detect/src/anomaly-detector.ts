@@ -16,6 +16,8 @@ import { hashText, type Signal } from './signal.ts'
 export { ANOMALY_SUMMARY_VERSION }
 
 const HOUR_MS = 3_600_000
+/** Services whose accounts and sources are looked at; of others, their routes alone. */
+const SERVICES_MAX = 16
 /** Closed in one call of `expire`, of each kind. */
 const SWEPT_MAX = 500
 /** Of what is to be told: a node that is not heard keeps no more. */
@@ -30,14 +32,19 @@ export interface AnomalyDetectorOptions extends AnomalyLimits {
   readonly seed: string
   /** Findings of one service in an hour. */
   readonly perHourMax: number
-  readonly windowsMax?: number
+  readonly windowsMax?: number | undefined
+}
+
+/** Those of one service. */
+interface Actors {
+  readonly 'anomaly-account': AnomalyActors
+  readonly 'anomaly-source': AnomalyActors
 }
 
 export class AnomalyDetector {
   readonly #options: AnomalyDetectorOptions
   readonly #routes: AnomalyRoutes
-  readonly #accounts: AnomalyActors
-  readonly #sources: AnomalyActors
+  readonly #services = new Map<string, Actors>()
   readonly #seed: number
   readonly #untold: Uint8Array[] = []
   readonly #heardMs = new Map<string, number>()
@@ -48,10 +55,6 @@ export class AnomalyDetector {
     this.#options = options
     this.#seed = hashText(options.seed)
     this.#routes = new AnomalyRoutes(options)
-    const actors = (rule: AnomalyRule): AnomalyActors =>
-      new AnomalyActors({ ...options, rule, onTurned: (service, masses) => this.#tell(rule, service, masses) })
-    this.#accounts = actors('anomaly-account')
-    this.#sources = actors('anomaly-source')
   }
 
   /** Findings that were one too many in their hour. */
@@ -59,37 +62,60 @@ export class AnomalyDetector {
     return this.#heldBack
   }
 
-  /** `bytes` are those of all blocks of numbers. */
-  get size(): { readonly routes: number; readonly actors: number; readonly windows: number; readonly bytes: number } {
-    const [routes, accounts, sources] = [this.#routes.size, this.#accounts.size, this.#sources.size]
-    return {
-      routes: routes.keys,
-      actors: accounts.actors + sources.actors,
-      windows: accounts.windows + sources.windows,
-      bytes: routes.bytes + accounts.bytes + sources.bytes,
+  /** `cutShort`: windows that ended early to stay within the bound; `bytes`: of all blocks of numbers. */
+  get size(): {
+    readonly routes: number
+    readonly actors: number
+    readonly windows: number
+    readonly cutShort: number
+    readonly bytes: number
+  } {
+    const routes = this.#routes.size
+    let [actors, windows, cutShort, bytes] = [0, 0, 0, routes.bytes]
+    for (const one of this.#services.values()) {
+      for (const { size } of Object.values(one) as AnomalyActors[]) {
+        actors += size.actors
+        windows += size.windows
+        cutShort += size.cutShort
+        bytes += size.bytes
+      }
     }
+    return { routes: routes.keys, actors, windows, cutShort, bytes }
   }
 
   observe(signal: Signal): readonly AnomalyFinding[] {
     const { service, account, session, source } = signal
-    const ofRoutes = this.#routes.observe(signal)
+    const hash = hashText(source)
+    const ofRoutes = this.#routes.observe(signal, hash)
+    const actors = this.#actorsOf(service)
+    if (actors === undefined) return this.#allowed(ofRoutes)
     const who = account ?? session
+    const whoHash = who === undefined ? undefined : hashText(who)
     const ofAccount =
-      who === undefined
+      who === undefined || whoHash === undefined
         ? NOTHING
-        : this.#accounts.observe(`${service}\n${account === undefined ? 'session' : 'account'}\n${who}`, signal, hashText(source))
-    const ofSource = this.#sources.observe(`${service}\nsource\n${source}`, signal, who === undefined ? undefined : hashText(who))
+        : actors['anomaly-account'].observe(who, account === undefined ? 'session' : 'account', whoHash, signal, hash)
+    const ofSource = actors['anomaly-source'].observe(source, 'source', hash, signal, whoHash)
     if (ofRoutes.length + ofAccount.length + ofSource.length === 0) return NOTHING
     return this.#allowed([...ofRoutes, ...ofAccount, ...ofSource])
   }
 
+  #actorsOf(service: string): Actors | undefined {
+    const known = this.#services.get(service)
+    if (known !== undefined || this.#services.size >= SERVICES_MAX) return known
+    const of = (rule: keyof Actors): AnomalyActors =>
+      new AnomalyActors({ ...this.#options, rule, service, onTurned: (masses) => this.#tell(rule, service, masses) })
+    const actors = { 'anomaly-account': of('anomaly-account'), 'anomaly-source': of('anomaly-source') }
+    this.#services.set(service, actors)
+    return actors
+  }
+
   /** Closes what is over. Call it every few seconds. */
   expire(nowMs: number): readonly AnomalyFinding[] {
-    return this.#allowed([
-      ...this.#routes.close(nowMs),
-      ...this.#accounts.sweep(nowMs, SWEPT_MAX),
-      ...this.#sources.sweep(nowMs, SWEPT_MAX),
-    ])
+    const findings = [...this.#routes.close(nowMs)]
+    for (const actors of this.#services.values())
+      for (const one of Object.values(actors) as AnomalyActors[]) findings.push(...one.sweep(nowMs, SWEPT_MAX))
+    return this.#allowed(findings)
   }
 
   #allowed(findings: readonly AnomalyFinding[]): readonly AnomalyFinding[] {
@@ -117,17 +143,17 @@ export class AnomalyDetector {
     return this.#untold.shift()
   }
 
-  /** @throws {SummaryMalformed} */
+  /** Of services that it saw nothing of it keeps nothing. @throws {SummaryMalformed} */
   merge(from: string, payload: Uint8Array, nowMs: number): void {
     const { rule, seed, service, masses } = decodeAnomalySummary(payload)
-    if (rule === 'anomaly-route' || seed !== this.#seed) return
+    const actors = this.#services.get(service)
+    if (rule === 'anomaly-route' || seed !== this.#seed || actors === undefined) return
     const key = `${from}\n${rule}\n${service}`
     const heardMs = this.#heardMs.get(key) ?? Number.NEGATIVE_INFINITY
     if (nowMs - heardMs < HEARD_MS_MIN && nowMs >= heardMs) return
     this.#heardMs.delete(key)
     this.#heardMs.set(key, nowMs)
     if (this.#heardMs.size > HEARD_MAX) this.#heardMs.delete(this.#heardMs.keys().next().value as string)
-    const actors = rule === 'anomaly-account' ? this.#accounts : this.#sources
-    actors.fold(service, masses)
+    actors[rule].fold(masses)
   }
 }

@@ -29,7 +29,9 @@ export interface AnomalyFinding {
 }
 
 type Wording = (amount: string) => string
-const WORDS: Readonly<Record<RouteMeasure | ActorMeasure, { readonly what: Wording; readonly unit: 'count' | 'share' | 'bytes' | 'ms' }>> = {
+const WORDS: Readonly<
+  Record<RouteMeasure | ActorMeasure, { readonly what: Wording; readonly unit: 'count' | 'share' | 'bytes' | 'ms' }>
+> = {
   requests: { what: (amount) => `${amount} requests`, unit: 'count' },
   refused: { what: (amount) => `${amount} answered with 4xx`, unit: 'count' },
   failed: { what: (amount) => `${amount} answered with 5xx`, unit: 'count' },
@@ -51,9 +53,14 @@ export function describeFeatures(rule: AnomalyRule, features: readonly AnomalyFe
   return features
     .slice(0, FEATURES_SAID_MAX)
     .map(({ name, value, median, deviation }) => {
-      const unit = rule === 'anomaly-route' && (name === 'refused' || name === 'failed') ? 'share' : WORDS[name].unit
+      const isShare = rule === 'anomaly-route' && (name === 'refused' || name === 'failed')
+      const unit = isShare ? 'share' : WORDS[name].unit
       const what =
-        rule === 'anomaly-source' && name === 'others' ? (amount: string) => `${amount} accounts and sessions` : WORDS[name].what
+        rule === 'anomaly-source' && name === 'others'
+          ? (amount: string) => `${amount} accounts and sessions`
+          : isShare
+            ? (amount: string) => `at least ${WORDS[name].what(amount)}`
+            : WORDS[name].what
       const say = (bits: number): string => sayAmount(amountOf(Math.max(0, bits)), unit)
       const [low, high] = [say(median - USUAL_DEVIATIONS * deviation), say(median + USUAL_DEVIATIONS * deviation)]
       return `${what(say(value))} (usual: ${low === high ? high : `${low} to ${high}`})`

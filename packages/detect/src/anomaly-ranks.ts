@@ -17,9 +17,9 @@ export class RarityRanks {
     return Math.min(BUCKETS - 1, Math.max(0, at))
   }
 
-  add(rarity: number): void {
-    this.#counts[this.#bucketOf(rarity)]! += 1
-    this.#total += 1
+  add(rarity: number, weight: number): void {
+    this.#counts[this.#bucketOf(rarity)]! += weight
+    this.#total += weight
   }
 
   /** From 0 to 1; 1 while nothing was seen. */

@@ -16,6 +16,8 @@ export interface AnomalyLimits {
 }
 
 const ROUTES_MAX = 256
+/** Windows of an hour of the day that what is usual rests on: two days. */
+const MEMORY = 24
 /** Of a route that nobody asks for any more the window is let go. */
 const IDLE_WINDOWS = 288
 const REARM_MS = 6 * 3_600_000
@@ -33,11 +35,12 @@ const COMMON_ROUTES_MIN = 3
 const DEVIATION_MIN = 0.15
 const TOOK_DEVIATION_MIN = 0.3
 /** Bits of a count that comes at random, times the square root of the count. */
-const RANDOM_BITS = 1.4427
+const RANDOM_BITS: number = Math.LOG2E
 
-const AT: Readonly<Record<RouteMeasure, number>> = Object.fromEntries(
-  ROUTE_MEASURES.map((name, at) => [name, at]),
-) as Record<RouteMeasure, number>
+const AT: Readonly<Record<RouteMeasure, number>> = Object.fromEntries(ROUTE_MEASURES.map((name, at) => [name, at])) as Record<
+  RouteMeasure,
+  number
+>
 /** What more people do alike. */
 const COMMON: readonly RouteMeasure[] = ['requests', 'bytes', 'sources']
 const JUDGED: readonly RouteMeasure[] = ['requests', 'refused', 'failed', 'bytes', 'took', 'sources']
@@ -46,7 +49,9 @@ interface Route {
   readonly service: string
   readonly name: string
   /** Of its baseline. */
-  readonly key: string
+  readonly row: number
+  /** When its first window was learned; 0: none was. */
+  sinceMs: number
   readonly window: RouteWindow
   idle: number
   firedMs: number
@@ -62,9 +67,15 @@ interface Closed {
 
 export class AnomalyRoutes {
   readonly #limits: AnomalyLimits
-  readonly #baselines = new Baselines({ keysMax: ROUTES_MAX, measures: ROUTE_MEASURES.length, seasonal: true })
+  readonly #baselines = new Baselines({
+    rows: ROUTES_MAX,
+    measures: ROUTE_MEASURES.length,
+    seasonal: true,
+    memoryWindows: MEMORY,
+  })
   readonly #services = new Map<string, Map<string, Route>>()
   #routes = 0
+  readonly #freeRows: number[] = Array.from({ length: ROUTES_MAX }, (_, at) => ROUTES_MAX - 1 - at)
   #window = 0
   /** It did not begin in the middle of it. */
   #isWhole = false
@@ -78,11 +89,12 @@ export class AnomalyRoutes {
     return { keys: this.#routes, unwatched: this.#unwatched, bytes: this.#baselines.bytes }
   }
 
-  observe(signal: Signal): readonly AnomalyFinding[] {
+  /** @param hash Of the source. */
+  observe(signal: Signal, hash: number): readonly AnomalyFinding[] {
     const findings = this.close(signal.atMs)
     const route = this.#routeOf(signal.service, signal.route ?? '')
     if (route === undefined) this.#unwatched += 1
-    else route.window.add(signal)
+    else route.window.add(signal, hash)
     return findings
   }
 
@@ -90,7 +102,8 @@ export class AnomalyRoutes {
     let routes = this.#services.get(service)
     const known = routes?.get(name)
     if (known !== undefined) return known
-    if (this.#routes >= ROUTES_MAX) return undefined
+    const row = this.#freeRows.pop()
+    if (row === undefined) return undefined
     if (routes === undefined) {
       routes = new Map()
       this.#services.set(service, routes)
@@ -98,7 +111,8 @@ export class AnomalyRoutes {
     const route: Route = {
       service,
       name,
-      key: `${service}\n${name}`,
+      row,
+      sinceMs: 0,
       window: new RouteWindow(),
       idle: 0,
       firedMs: Number.NEGATIVE_INFINITY,
@@ -134,6 +148,8 @@ export class AnomalyRoutes {
     routes.delete(route.name)
     if (routes.size === 0) this.#services.delete(route.service)
     this.#routes -= 1
+    this.#baselines.forget(route.row)
+    this.#freeRows.push(route.row)
   }
 
   #closeService(routes: readonly Route[], atMs: number): readonly AnomalyFinding[] {
@@ -144,14 +160,17 @@ export class AnomalyRoutes {
         return { route, values, rises: this.#rises(route, values, atMs) }
       })
     const findings = closed.flatMap((one) => this.#judge(one, closed, atMs))
-    for (const { route, values } of closed) this.#baselines.learn(route.key, values, atMs)
+    for (const { route, values } of closed) {
+      if (route.sinceMs === 0) route.sinceMs = atMs
+      this.#baselines.learn(route.row, values, atMs)
+    }
     return findings
   }
 
-  #rises({ key }: Route, values: readonly number[], atMs: number): readonly number[] | undefined {
+  #rises({ row }: Route, values: readonly number[], atMs: number): readonly number[] | undefined {
     const rises: number[] = []
     for (const name of COMMON) {
-      const usual = this.#baselines.usual(key, AT[name], atMs)
+      const usual = this.#baselines.usual(row, AT[name], atMs)
       if (usual === undefined) return undefined
       rises.push(values[AT[name]]! - usual.median)
     }
@@ -159,9 +178,8 @@ export class AnomalyRoutes {
   }
 
   #judge({ route, values, rises }: Closed, all: readonly Closed[], atMs: number): readonly AnomalyFinding[] {
-    const { key, window, service, name } = route
-    const sinceMs = this.#baselines.since(key)
-    if (rises === undefined || sinceMs === undefined || atMs - sinceMs < this.#limits.learnMs) return NOTHING
+    const { sinceMs, window, service, name } = route
+    if (rises === undefined || sinceMs === 0 || atMs - sinceMs < this.#limits.learnMs) return NOTHING
     if (window.requests < REQUESTS_MIN || atMs - route.firedMs < REARM_MS) return NOTHING
     const features: AnomalyFeature[] = []
     for (const measure of JUDGED) {
@@ -193,7 +211,7 @@ export class AnomalyRoutes {
     all: readonly Closed[],
     atMs: number,
   ): AnomalyFeature | undefined {
-    const usual = this.#baselines.usual(route.key, AT[name], atMs)
+    const usual = this.#baselines.usual(route.row, AT[name], atMs)
     if (usual === undefined) return undefined
     const value = values[AT[name]]!
     const deviation = Math.max(usual.deviation, leastDeviation(name, route.window, usual))
@@ -203,7 +221,7 @@ export class AnomalyRoutes {
     if (name === 'refused' && route.window.refused < ERRORS_MIN) return undefined
     if (name === 'failed' && route.window.failed < ERRORS_MIN) return undefined
     if (!COMMON.includes(name)) {
-      const good = this.#baselines.usual(route.key, AT.good, atMs)
+      const good = this.#baselines.usual(route.row, AT.good, atMs)
       if (good !== undefined && values[AT.good]! < good.median - GOOD_FALL) return undefined
     }
     const left = rise - commonRise(route, name, all)

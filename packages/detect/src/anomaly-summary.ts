@@ -26,7 +26,14 @@ export interface AnomalySummary {
 
 export function encodeAnomalySummary({ rule, seed, service, masses }: AnomalySummary): Uint8Array {
   const name = encoder.encode(service)
-  const bytes = [ANOMALY_SUMMARY_VERSION, ANOMALY_RULES.indexOf(rule), seed >>> 24, (seed >>> 16) & 255, (seed >>> 8) & 255, seed & 255]
+  const bytes = [
+    ANOMALY_SUMMARY_VERSION,
+    ANOMALY_RULES.indexOf(rule),
+    seed >>> 24,
+    (seed >>> 16) & 255,
+    (seed >>> 8) & 255,
+    seed & 255,
+  ]
   bytes.push(name.length, ...name)
   pushNumber(bytes, masses.count)
   for (let tree = 0; tree < TREES; tree += 1) {

@@ -1,5 +1,5 @@
 /** What is counted of one route, or of one account, session or source, in one window of five minutes. No text of any request is in it. */
-import { addDistinct, countDistinct, createDistinct, type DistinctSketch } from './distinct.ts'
+import { addDistinctHash, countDistinct, createDistinct, type DistinctSketch } from './distinct.ts'
 import type { Signal } from './signal.ts'
 import { Tallies } from './tallies.ts'
 
@@ -34,13 +34,14 @@ export class RouteWindow {
   readonly #sources: DistinctSketch = createDistinct()
   readonly #most = new Tallies(SOURCES_KEPT)
 
-  add({ status, bytes, source, tookMs }: Signal): void {
+  /** @param hash Of the source: 32 bits, evenly spread. */
+  add({ status, bytes, source, tookMs }: Signal, hash: number): void {
     if (this.requests % SOURCE_STRIDE === 0) this.#most.add(source, 1, 1, 0)
     this.requests += 1
     if (isRefused(status)) this.refused += 1
     else if (isFailed(status)) this.failed += 1
     this.bytes += bytes
-    addDistinct(this.#sources, source)
+    addDistinctHash(this.#sources, hash)
     if (tookMs === undefined) return
     this.#timed += 1
     this.#took[Math.min(TOOK_BUCKETS - 1, Math.floor(2 * bitsOf(Math.max(0, tookMs))))]! += 1
@@ -58,7 +59,9 @@ export class RouteWindow {
 
   /** In order of `ROUTE_MEASURES`. */
   values(): readonly number[] {
-    const share = (count: number): number => bitsOf((100 * count) / Math.max(1, this.requests))
+    // Less what chance makes of it: one of ten is no tenth.
+    const share = (count: number): number =>
+      bitsOf((100 * Math.max(0, count - 2 * Math.sqrt(count))) / Math.max(1, this.requests))
     return [
       bitsOf(this.requests),
       share(this.refused),
@@ -118,6 +121,13 @@ export class FewDistinct {
     else this.#d |= bit
   }
 
+  clear(): void {
+    this.#a = 0
+    this.#b = 0
+    this.#c = 0
+    this.#d = 0
+  }
+
   get count(): number {
     const set = ones(this.#a) + ones(this.#b) + ones(this.#c) + ones(this.#d)
     // One and two are most, and exact.
@@ -132,14 +142,22 @@ function ones(word: number): number {
   return Math.imul((rest + (rest >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24
 }
 
+const SMALL_REQUESTS = 3
+const SMALL_BYTES = 1_000_000
+
+export type ActorKind = 'account' | 'session' | 'source'
+
 /** It begins with the actor’s first request. */
 export class ActorWindow {
-  readonly service: string
-  readonly key: string
-  readonly startMs: number
+  /** Its place among windows. */
+  readonly at: number
+  who = ''
+  hash = 0
+  kind: ActorKind = 'source'
+  startMs = 0
   /** Of its first request. */
-  readonly source: string
-  isClosed = false
+  source = ''
+  isOpen = false
   #requests = 0
   #refused = 0
   #failed = 0
@@ -148,11 +166,24 @@ export class ActorWindow {
   readonly #paths = new FewDistinct()
   readonly #others = new FewDistinct()
 
-  constructor(key: string, { service, atMs, source }: Signal) {
-    this.service = service
-    this.key = key
+  constructor(at: number) {
+    this.at = at
+  }
+
+  begin(who: string, kind: ActorKind, hash: number, { atMs, source }: Signal): void {
+    this.who = who
+    this.hash = hash
+    this.kind = kind
     this.startMs = atMs
     this.source = source
+    this.isOpen = true
+    this.#requests = 0
+    this.#refused = 0
+    this.#failed = 0
+    this.#writes = 0
+    this.#bytes = 0
+    this.#paths.clear()
+    this.#others.clear()
   }
 
   /** @param other Hash of the other side; undefined: there is none. */
@@ -166,16 +197,19 @@ export class ActorWindow {
     if (other !== undefined) this.#others.add(other)
   }
 
-  /** In order of `ACTOR_MEASURES`. */
-  values(): readonly number[] {
-    return [
-      bitsOf(this.#requests),
-      bitsOf(this.#refused),
-      bitsOf(this.#failed),
-      bitsOf(this.#writes),
-      bitsOf(this.#bytes),
-      bitsOf(this.#paths.count),
-      bitsOf(this.#others.count),
-    ]
+  /** Whether nothing of it can be out of what is usual. */
+  get isSmall(): boolean {
+    return this.#requests <= SMALL_REQUESTS && this.#refused + this.#failed === 0 && this.#bytes <= SMALL_BYTES
+  }
+
+  /** @param into In order of `ACTOR_MEASURES`. */
+  measure(into: number[]): void {
+    into[0] = bitsOf(this.#requests)
+    into[1] = bitsOf(this.#refused)
+    into[2] = bitsOf(this.#failed)
+    into[3] = bitsOf(this.#writes)
+    into[4] = bitsOf(this.#bytes)
+    into[5] = bitsOf(this.#paths.count)
+    into[6] = bitsOf(this.#others.count)
   }
 }

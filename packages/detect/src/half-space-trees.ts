@@ -115,19 +115,30 @@ export class HalfSpaceTrees {
     return this.#along.byteLength + this.#cuts.byteLength + this.#latest.byteLength + this.#reference.byteLength
   }
 
-  learn(point: Readonly<Float32Array>): void {
+  /** Learns a point, having said how rare it was before, as `rarity`. @param weight How many it stands for: a whole number. */
+  observe(point: Readonly<Float32Array>, weight = 1): number | undefined {
+    const least = SIZE_PART * this.#referenceCount
+    const [along, cuts, reference] = [this.#along, this.#cuts, this.#reference]
+    let sum = 0
     for (let tree = 0; tree < TREES; tree += 1) {
-      const base = tree * INNER
-      let node = 0
-      while (node < INNER) node = 2 * node + (point[this.#along[base + node]!]! < this.#cuts[base + node]! ? 1 : 2)
-      this.#latest[tree * LEAVES + node - INNER]! += 1
+      const [base, from] = [tree * INNER, tree * NODES]
+      let [node, size] = [0, 1]
+      let mass = reference[from]!
+      while (node < INNER) {
+        node = 2 * node + (point[along[base + node]!]! < cuts[base + node]! ? 1 : 2)
+        if (mass <= least) continue
+        mass = reference[from + node]!
+        size *= 2
+      }
+      this.#latest[tree * LEAVES + node - INNER]! += weight
+      sum += Math.log2((mass + 0.5) * size)
     }
-    this.#latestCount += 1
+    this.#latestCount += weight
+    return this.#rarityOf(sum)
   }
 
   /** How rare a point is, in bits: 0 where mass is spread evenly, one more for each half of that. Undefined: nothing is known. */
   rarity(point: Readonly<Float32Array>): number | undefined {
-    if (this.#referenceCount === 0) return undefined
     const least = SIZE_PART * this.#referenceCount
     let sum = 0
     for (let tree = 0; tree < TREES; tree += 1) {
@@ -139,9 +150,13 @@ export class HalfSpaceTrees {
         mass = this.#reference[from + node]!
         size *= 2
       }
-      sum += Math.log2(((mass + 0.5) / this.#referenceCount) * size)
+      sum += Math.log2((mass + 0.5) * size)
     }
-    return -sum / TREES
+    return this.#rarityOf(sum)
+  }
+
+  #rarityOf(sum: number): number | undefined {
+    return this.#referenceCount === 0 ? undefined : Math.log2(this.#referenceCount) - sum / TREES
   }
 
   /** The window is over: it becomes a part of what scores rest on. @returns Its masses, to be told. */

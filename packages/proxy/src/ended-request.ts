@@ -35,7 +35,10 @@ export interface EndedRequests {
 }
 
 /** What the exchange knows besides the judgement. */
-export type EndedFacts = Pick<EndedRequest, 'atMs' | 'method' | 'path' | 'status' | 'bytes' | 'source' | 'fingerprint' | 'tookMs'> & {
+export type EndedFacts = Pick<
+  EndedRequest,
+  'atMs' | 'method' | 'path' | 'status' | 'bytes' | 'source' | 'fingerprint' | 'tookMs'
+> & {
   readonly rawHeaders: readonly string[]
 }
 
